@@ -111,6 +111,7 @@ metrics! {
     counter PROPOSALS_FAILED = "sherd_raft_proposals_failed_total" ["why"] "Proposals that were not decided.";
     gauge REPLICAS = "sherd_raft_replicas" ["state"] "Replicas of the metadata on other hosts, compared with this host's: same, differing, or unknown.";
     gauge REPLICA_STOPPED = "sherd_raft_replica_stopped" [] "1 while this host takes no part in the metadata, and its log says why.";
+    gauge MIRROR_FAILED = "sherd_raft_mirror_failed" ["node"] "1 while the copy of the Raft log on this drive has failed, though another drive may have taken its place.";
     gauge MIRROR_COPIES = "sherd_raft_mirror_copies" ["state"] "Copies of the Raft log on this host's drives: live, and wanted.";
     counter POOL_EVENTS = "sherd_pool_events_total" ["event"] "Connection pool: hit, miss, dial, eviction.";
     gauge POOL_CONNECTIONS = "sherd_pool_connections_active" [] "Connections to peers that are open.";

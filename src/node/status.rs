@@ -46,6 +46,10 @@ const REMOVED: &str = "this host was removed from its cluster (sherd admin layou
 
 const KEPT_UNKNOWN: &str = "the metadata was recovered (sherd recover), and shards that it does not know are kept on all drives; once nothing \
 of what was lost is wanted any more, give them up with sherd admin metadata drop-unknown";
+/// The end of the words for a drive whose copy of the metadata log failed.
+const FAILED_COPY: &str = "; other drives hold the metadata. Look at this one (its room, the kernel log, SMART) and replace it if it is \
+failing; it is tried again a minute after it was late or full, otherwise at the next start of this host";
+
 
 impl HealthSource for HostStatus {
     fn health(&self) -> Health {
@@ -67,7 +71,9 @@ impl HealthSource for HostStatus {
         let mut reasons = Vec::new();
         reasons.extend(metadata.as_ref().map(|why| format!("metadata: {why}")));
         reasons.extend(self.replicas_that_differ());
-        reasons.extend(self.metadata.status().damage);
+        let status = self.metadata.status();
+        reasons.extend(status.damage);
+        reasons.extend(status.failed_copies.into_iter().map(|failed| format!("{failed}{FAILED_COPY}")));
         reasons.extend(words);
         reasons.extend(writable.as_ref().err().map(why_not_writable));
         reasons.extend(self.metadata.clock().status().troubles());

@@ -102,6 +102,8 @@ pub struct MetaStatus {
     pub out_of_service: Option<String>,
     /// Copies of the log and of snapshots in which scrub found damage that is not repaired yet.
     pub damage: Vec<String>,
+    /// Drives of this host whose copy of the log failed. Others may have taken their place.
+    pub failed_copies: Vec<String>,
     /// The comparison of the other members' replicas with this one.
     pub replicas: BTreeMap<HostId, Agreement>,
 }
@@ -324,6 +326,7 @@ impl MetaHandle {
                 .or(stopped)
                 .or_else(|| locked(&self.inner.shared.trouble).clone()),
             damage: locked(&self.inner.shared.damage).values().cloned().collect(),
+            failed_copies: locked(&self.inner.shared.failed_copies).values().cloned().collect(),
             replicas: self.inner.others.agreements().into_iter().map(|(id, how)| (HostId(id), how)).collect(),
         }
     }

@@ -4,6 +4,7 @@
 use super::mirror::CopyOpener;
 use super::raft_types::LogId;
 use crate::actors::log::LogHandle;
+use crate::metrics::MIRROR_FAILED;
 use crate::storage::disk::Disk;
 use crate::storage::kv::KvError;
 use crate::storage::meta::MetaTables;
@@ -237,6 +238,8 @@ pub struct Shared {
     /// The damage that scrub found last, and that is not repaired yet.
     pub damage: Mutex<BTreeMap<CopyPart, String>>,
     pub digests: Mutex<Digests>,
+    /// Drives whose copy of the log failed, and why, until they may have one again.
+    pub failed_copies: Mutex<BTreeMap<NodeId, String>>,
     pub opener: CopyOpener,
     pub offload: Offload,
     pub copies_wanted: usize,
@@ -276,6 +279,22 @@ impl Shared {
             biased;
             done = work => Ok(done),
             () = is_lost => Err(LostDrive),
+        }
+    }
+
+    /// Names a drive whose copy of the log failed: another may take its place, and only this tells of the drive.
+    pub fn note_failed_copy(&self, node: NodeId, why: &str) {
+        let dir = self.drives().by_node.get(&node).map(|drive| drive.dir.display().to_string()).unwrap_or_default();
+        tracing::warn!(%node, dir, why, "the copy of the metadata log on a drive failed");
+        MIRROR_FAILED.with_label_values(&[&node.to_string()]).set(1);
+        let words = format!("the copy of the metadata log on drive {node} ({dir}) failed: {why}");
+        locked(&self.failed_copies).insert(node, words);
+    }
+
+    /// The drive has a copy again, or may have one.
+    pub fn forget_failed_copy(&self, node: NodeId) {
+        if locked(&self.failed_copies).remove(&node).is_some() {
+            MIRROR_FAILED.with_label_values(&[&node.to_string()]).set(0);
         }
     }
 

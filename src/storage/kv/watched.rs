@@ -17,11 +17,19 @@ pub struct ReadFailure {
 struct Noted {
     first: OnceLock<KvError>,
     claimed: AtomicBool,
+    /// True once a commit has failed.
+    commit: AtomicBool,
 }
 
 impl ReadFailure {
     pub fn get(&self) -> Option<&KvError> {
         self.noted.first.get()
+    }
+
+    /// Returns whether the store beneath failed, in a read or a commit. Otherwise whatever went wrong is in the rows, or in
+    /// what was made of them.
+    pub fn is_of_store(&self) -> bool {
+        self.get().is_some() || self.noted.commit.load(Ordering::Relaxed)
     }
 
     /// True once: for the one who sees to it.
@@ -95,7 +103,7 @@ impl Kv for WatchedKv {
     }
 
     fn commit(&self, batch: Batch) -> KvResult<()> {
-        self.kv.commit(batch)
+        self.kv.commit(batch).inspect_err(|_| self.failure.noted.commit.store(true, Ordering::Relaxed))
     }
 
     fn persist(&self) -> KvResult<()> {
@@ -119,6 +127,7 @@ mod tests {
     use std::ops::Bound;
     use std::sync::Arc;
 
+    /// Cannot read one key, and takes no commit.
     #[derive(Debug)]
     struct Damaged;
 
@@ -142,7 +151,7 @@ mod tests {
         }
 
         fn commit(&self, _: Batch) -> KvResult<()> {
-            Ok(())
+            Err(KvError { doing: "commit", cause: "no space left".to_owned() })
         }
 
         fn persist(&self) -> KvResult<()> {
@@ -164,6 +173,14 @@ mod tests {
         assert!(kv.snapshot().get(TABLE, b"damaged").is_err());
         assert!(failure.get().is_some());
         assert_eq!((failure.claim(), failure.claim()), (true, false));
+    }
+
+    #[test]
+    fn a_commit_that_fails_is_a_failure_of_the_store_and_not_of_a_read() {
+        let (kv, failure) = WatchedKv::new(Arc::new(Damaged));
+        assert!(!failure.is_of_store());
+        assert!(kv.commit(Batch::default()).is_err());
+        assert!(failure.is_of_store() && failure.get().is_none());
     }
 
     #[test]

@@ -45,6 +45,18 @@ pub fn spoil(dirs: &[PathBuf], how: impl Fn(&mut [u8])) -> Vec<(PathBuf, Vec<u8>
     before
 }
 
+/// A bit rots in the last frame of every snapshot of the metadata below these directories.
+pub fn spoil_snapshots(dirs: &[PathBuf]) {
+    let files = |dir: &PathBuf| std::fs::read_dir(dir.join("meta/snapshot")).into_iter().flatten().flatten();
+    let paths: Vec<PathBuf> = dirs.iter().flat_map(files).map(|entry| entry.path()).collect();
+    assert!(!paths.is_empty(), "no snapshot was found");
+    for path in paths {
+        let mut bytes = std::fs::read(&path).expect("a snapshot can be read");
+        *bytes.iter_mut().rev().nth(2).expect("it has bytes") ^= 0x10;
+        std::fs::write(&path, bytes).expect("a snapshot can be written");
+    }
+}
+
 /// Bits rot in it.
 pub fn rot(end: &mut [u8]) {
     end.iter_mut().step_by(512).for_each(|byte| *byte ^= 0x10);

@@ -7,9 +7,10 @@ mod wiped;
 use crate::harness::client::{S3, get_plain};
 use crate::harness::cluster::{Cluster, Shape};
 use crate::harness::{admin, data, eventually, lose_drive};
+use crate::harness::server::series_in;
 use crate::retries::with_retries;
 use crate::trial::{alone, leader, pass, seed};
-use drives::{copies_of, dirs, has_a_copy, id_on, lose, rot, shards_on, spoil, swap};
+use drives::{copies_of, dirs, has_a_copy, id_on, lose, rot, shards_on, spoil, spoil_snapshots, swap};
 use serde_json::Value;
 use std::ops::Range;
 use std::path::PathBuf;
@@ -175,6 +176,41 @@ fn a_former_member_with_a_whole_log_is_refused_by_its_cluster() {
     let cluster = Cluster::formed(&Shape::three(2, seed()));
     put(&cluster, 0, 0..OBJECTS);
     wait_until_whole(&cluster);
+#[test]
+fn a_host_whose_tables_are_lost_and_whose_snapshots_are_damaged_comes_back_as_another_member_with_its_shards() {
+    let _alone = alone();
+    let cluster = Cluster::formed(&Shape::three(2, seed()).with("SHERD_SCALE", "small"));
+    put(&cluster, 0, 0..OBJECTS);
+    let host = (leader(&cluster) + 1) % 3;
+    let mut random = data::Random::new(seed());
+    // Of objects that are in the metadata, as many as make a snapshot due, upon which the log below it goes.
+    for filler in 0..240 {
+        let put = |s3: &S3| s3.put(BUCKET, &format!("filler-{filler}"), &data::bytes(filler, 16 << 10));
+        assert_eq!(with_retries(&[cluster.client(0)], &mut random, put).status(), 200);
+    }
+    eventually(PATIENCE, "the log to begin with a snapshot", || {
+        let metrics = get_plain(cluster.hosts[host].admin, "/metrics").ok()?.text();
+        let purged = series_in(&metrics, "sherd_raft_index").get("{position=\"purged\"}").copied();
+        (purged > Some(0.0)).then_some(())
+    });
+    wait_until_whole(&cluster);
+    let dirs = dirs(&cluster, host);
+    cluster.stop(host);
+    let (held, before) = (shards_on(&dirs), id_on(&dirs[0]));
+    spoil_snapshots(&dirs);
+    dirs.iter().for_each(|dir| lose_drive(&dir.join("state")));
+    cluster.start(host);
+    cluster.hosts[host].wait_for_log(PATIENCE, "the metadata snapshot is damaged on every drive that has it");
+    cluster.wait_until_ready(host);
+    wait_until_one(&cluster);
+    let after = id_on(&dirs[0]);
+    assert!(after != before && id_on(&dirs[1]) == after, "{before}, {after}");
+    check(&cluster, &[0, 1, 2], 0..OBJECTS);
+    cluster.stop(host);
+    let now = shards_on(&dirs);
+    assert!(held.iter().all(|(shard, chunks)| now.get(shard) == Some(chunks)), "each shard is the one that it was");
+}
+
     let host = (leader(&cluster) + 1) % 3;
     let dirs = dirs(&cluster, host);
     cluster.stop(host);

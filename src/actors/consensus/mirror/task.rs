@@ -162,7 +162,7 @@ impl Mirror {
                 self.lose(node, "the drive was taken out of service", Absence::Lasting);
             }
             ToMirror::DriveRefuses { node, error } => {
-                self.lose(node, "it does not take the metadata snapshot", Absence::after(error));
+                self.fail(node, "it does not take the metadata snapshot", Absence::after(error));
             }
             ToMirror::DriveLeaves(node) => {
                 self.leaving.add(node);
@@ -261,7 +261,7 @@ impl Mirror {
             return;
         }
         match result {
-            Err(error) => self.lose(node, &error.to_string(), Absence::Lasting),
+            Err(error) => self.fail(node, &error.to_string(), Absence::Lasting),
             Ok(locations) => {
                 let mut index = self.shared.index();
                 for (entry, location) in indexes.iter().zip(locations) {
@@ -279,10 +279,18 @@ impl Mirror {
             return;
         }
         if self.progress.can_spare(writing.node) {
-            self.lose(writing.node, "its copy of the metadata log does not answer", Absence::Brief);
+            self.fail(writing.node, "it does not answer", Absence::Brief);
         } else {
             self.watch(writing);
         }
+    }
+
+    /// Takes a drive out of the mirror that failed, and names it.
+    fn fail(&mut self, node: NodeId, why: &str, absence: Absence) {
+        if !self.shared.drives().is_lost(node) {
+            self.shared.note_failed_copy(node, why);
+        }
+        self.lose(node, why, absence);
     }
 
     /// Takes a drive out of the mirror, for good or for a while.
@@ -336,6 +344,7 @@ impl Mirror {
         let set = self.shared.drives().set.clone();
         if !self.deciding && self.away.take_returning(node, &set) {
             self.shared.drives().set_role(node, DriveRole::Idle);
+            self.shared.forget_failed_copy(node);
             tracing::info!(%node, "a drive is back for the mirror of the metadata log");
             self.refill();
         }
@@ -462,7 +471,7 @@ impl Mirror {
         for FileFault { node, why, absence } in failed {
             let spared = !self.progress.is_live(node) || self.progress.can_spare(node);
             if absence == Absence::Lasting || spared {
-                self.lose(node, &why, absence);
+                self.fail(node, &why, absence);
             } else if let Some(drive) = self.shared.drives().by_node.get(&node) {
                 again.push((node, drive.clone()));
             }
@@ -513,7 +522,7 @@ impl Mirror {
         match result {
             Ok(filled) => self.join(node, filled),
             Err(why) => {
-                tracing::warn!(%node, %why, "a copy of the metadata log cannot be filled");
+                self.shared.note_failed_copy(node, &format!("it cannot be filled: {why}"));
                 self.shared.drives().set_role(node, DriveRole::Idle);
                 self.running.push(
                     async {
@@ -544,6 +553,7 @@ impl Mirror {
                 index.place(node, sequence, entry, location);
             }
         }
+        self.shared.forget_failed_copy(node);
         let indexes = Arc::new(records.iter().map(LogRecord::index).collect());
         let records = records.iter().map(LogRecord::to_wal).collect();
         self.hand(node, &filled.log, sequence, indexes, records, Ack::Synced);
@@ -578,6 +588,7 @@ impl Mirror {
             }
             drives.by_node.insert(node, Drive { role: DriveRole::Lost, ..drive.into_idle() });
         }
+        self.shared.forget_failed_copy(node);
         // The drive learns the present generation before it is filled, as every drive of the host must.
         self.files.forget(node);
         self.leaving.forget(node);

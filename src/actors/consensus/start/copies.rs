@@ -259,7 +259,7 @@ pub(super) async fn settle(options: &ReplicaOptions, selected: SelectedCopies) -
         let Ok(recovered) = copy.recovered else { continue };
         go_live(&shared, node, copy.log);
         if let Err(why) = catch_up(&shared, node, &recovered).await {
-            tracing::warn!(%node, %why, "a copy of the metadata log cannot be brought up");
+            shared.note_failed_copy(node, &format!("it cannot be brought up: {why}"));
             shared.drives().set_role(node, DriveRole::Lost);
             shared.index().forget_copy(node);
         }
@@ -286,6 +286,7 @@ fn share(options: &ReplicaOptions, set: MirrorSet, index: LogIndex) -> Shared {
         snapshot_attempts: AtomicU64::new(0),
         damage: Mutex::default(),
         digests: Mutex::default(),
+        failed_copies: Mutex::default(),
         opener: opener(options),
         offload: options.offload,
         copies_wanted: options.copies_wanted.max(1),
@@ -319,7 +320,7 @@ async fn restate_all(shared: &Arc<Shared>, copies: Vec<(NodeId, FoundCopy)>) -> 
     let mut failed = Vec::new();
     for node in nodes {
         if let Err(why) = restate(shared, node).await {
-            tracing::warn!(%node, %why, "a copy of the metadata log cannot be written anew");
+            shared.note_failed_copy(node, &format!("it cannot be written anew: {why}"));
             failed.push((node, why));
         }
     }
@@ -408,7 +409,7 @@ fn record_set(shared: &Shared, found: &MirrorSet) -> Result<(), StartError> {
         let before = failed.len();
         for (node, drive) in drives {
             if let Err(error) = write_mirror_file(&*drive.disk, &drive.mirror_file(), &set) {
-                tracing::warn!(%node, %error, "a drive does not take the mirror file");
+                shared.note_failed_copy(node, &format!("the drive does not take the file meta/mirror: {error}"));
                 shared.drives().set_role(node, DriveRole::Lost);
                 shared.index().forget_copy(node);
                 failed.push((node, error.to_string()));

@@ -17,7 +17,7 @@ use super::raft_types::{SeededRuntime, raft_id};
 use super::reads::confirm_sole_voter;
 use super::replicas::{Others, keep_comparing};
 use super::shared::{Drive, DriveRole, Offload, Shared};
-use super::state::{SnapshotStore, StateHome, StateMachine};
+use super::state::{SnapshotDamaged, SnapshotStore, StateHome, StateMachine};
 use crate::actors::log::Threads;
 use crate::ambient::Ambient;
 use crate::metrics::MIRROR_COPIES;
@@ -143,6 +143,11 @@ pub enum StartError {
     #[error("entries of the metadata log up to {purged:?} are gone, and no snapshot that covers them is left")]
     SnapshotLost { purged: Position },
     #[error(
+        "the metadata tables are lost, and {0}; put back a drive with a whole copy of the tables (state) or of the snapshot \
+         (meta/snapshot), or restore an exported copy (sherd recover --from)"
+    )]
+    SnapshotDamaged(String),
+    #[error(
         "the metadata log has lost changes that were acknowledged: it ends in {end}, with {}, and {witness} hold entry {} \
          that this log held for good; put back a drive with a whole copy of it, or let sherd salvage say what \
          would be lost and go on", shown(.last), .held.index
@@ -168,7 +173,7 @@ impl StartError {
     /// system, may bring them back.
     pub fn has_lost_the_log(&self) -> bool {
         match self {
-            Self::NothingFound | Self::SnapshotLost { .. } | Self::TailLost { .. } => true,
+            Self::NothingFound | Self::SnapshotLost { .. } | Self::SnapshotDamaged(_) | Self::TailLost { .. } => true,
             Self::Copies(error) => error.has_lost_the_log(),
             Self::NoDrives
             | Self::NoDriveTakesTheLog(_)
@@ -208,7 +213,7 @@ pub async fn start(options: ReplicaOptions) -> Result<MetaHandle, StartError> {
         offload: options.offload,
         ambient: options.ambient.clone(),
     };
-    let raft = start_raft(&options, peers, log, machine).await?;
+    let raft = start_raft(&options, &shared, peers, log, machine).await?;
     let silent_until = if is_alone(&raft) { Duration::ZERO } else { keep_silent(&options, &raft, has_voted) };
     lead_if_alone(&raft, &shared).await;
     let clock = ClusterClock::new(&options.ambient);
@@ -260,7 +265,8 @@ pub(super) async fn open_stores(options: &ReplicaOptions) -> Result<Stores, Star
     find_snapshot(&shared, &snapshots).await?;
     let (place, tables, applied) = find_tables(options, &shared, found_tables).await?;
     let home = Arc::clone(&options.home);
-    let machine = StateMachine::new(Arc::clone(&shared), snapshots.clone(), home, place, tables, applied);
+    let mut machine = StateMachine::new(Arc::clone(&shared), snapshots.clone(), home, place, tables, applied);
+    machine.restore().await.map_err(why_not_restored)?;
     let progress = MirrorProgress::new(shared.drives().set.clone(), shared.index().sequence());
     let wanted = i64::try_from(options.copies_wanted).unwrap_or(i64::MAX);
     MIRROR_COPIES.with_label_values(&["wanted"]).set(wanted);
@@ -270,8 +276,16 @@ pub(super) async fn open_stores(options: &ReplicaOptions) -> Result<Stores, Star
     Ok(Stores { shared, snapshots, mirror, log, machine })
 }
 
+fn why_not_restored(error: io::Error) -> StartError {
+    match error.get_ref().and_then(|cause| cause.downcast_ref::<SnapshotDamaged>()) {
+        Some(damaged) => StartError::SnapshotDamaged(damaged.to_string()),
+        None => StartError::Tables(error.to_string()),
+    }
+}
+
 async fn start_raft(
     options: &ReplicaOptions,
+    shared: &Shared,
     peers: Peers,
     store: LogStore,
     machine: StateMachine,
@@ -301,9 +315,9 @@ async fn start_raft(
     let hearing = Arc::clone(&peers.hearing);
     // What openraft draws, times to elections above all, comes from the ambient's randomness, too.
     let seed = options.ambient.random_u128() as u64;
-    let raft: MetaRaft = SeededRuntime::scope(seed, Raft::new(own, config, peers, store, machine))
-        .await
-        .map_err(|error| failed(error.to_string()))?;
+    let started = SeededRuntime::scope(seed, Raft::new(own, config, peers, store, machine)).await;
+    // An entry that cannot be applied is named by the replica's fault.
+    let raft: MetaRaft = started.map_err(|error| failed(shared.fault().unwrap_or_else(|| error.to_string())))?;
     hearing.follow(raft.metrics());
     let members = match &options.forming {
         Forming::Alone => BTreeMap::from([(options.host, options.address.clone())]),

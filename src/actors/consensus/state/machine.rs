@@ -2,20 +2,21 @@
 //! the position in it. The tables are derived: where they fail or their drive goes, they are rebuilt on another drive from
 //! the snapshot and the log, and the entry in hand is applied there.
 
+use super::applying::{ApplyError, Done, apply, inapplicable};
+use super::attempts::Attempts;
 use super::digest::start_digest;
 use super::home::StateHome;
-use super::snapshots::{SaveError, SnapshotFile, SnapshotStore, stored_membership};
+use super::snapshots::{SaveError, SnapshotDamaged, SnapshotFile, SnapshotStore, stored_membership};
 use crate::actors::consensus::contradiction::check_snapshot;
 use crate::actors::consensus::mirror::read_entries;
 use crate::actors::consensus::raft_types::{
     Entry, LogId, MetaGroup, Replies, StoredMembership, log_entry_of, log_id_of,
 };
-use crate::actors::consensus::shared::{DriveRole, Shared};
-use crate::storage::kv::{Kv, KvError, KvRead, KvResult};
-use crate::storage::meta::codec::decode_entry;
-use crate::storage::meta::command::{Change, Reply};
-use crate::storage::meta::{ApplyEntry, MetaTables};
-use crate::storage::raft_log::{AppliedAt, DurableAt, History, LogEntry, Payload, Point, Position, TablesAt};
+use crate::actors::consensus::shared::{DriveRole, LostDrive, Shared};
+use crate::storage::kv::{Kv, KvRead, KvResult};
+use crate::storage::meta::MetaTables;
+use crate::storage::meta::command::Reply;
+use crate::storage::raft_log::{AppliedAt, DurableAt, History, LogEntry, Payload, Position, TablesAt};
 use crate::storage::wal::Durability;
 use crate::types::NodeId;
 use futures::{Stream, StreamExt};
@@ -51,14 +52,6 @@ pub struct StateMachine {
     applied: AppliedAt,
     /// The last entry that this host's log was known to hold for good when it was applied.
     durable: Option<DurableAt>,
-}
-
-/// The reason for which a batch was not applied.
-enum ApplyError {
-    /// The tables failed: they are rebuilt.
-    Tables(KvError),
-    /// The entry is not what this program can apply: going on would make this replica differ from the others.
-    Entry(String),
 }
 
 impl StateMachine {
@@ -137,43 +130,118 @@ impl StateMachine {
     }
 
     async fn apply_batch(&mut self, entries: Vec<LogEntry>) -> io::Result<Vec<Vec<Reply>>> {
-        loop {
-            self.note_durable(&entries);
-            let (tables, before, batch) = (self.tables.clone(), self.at(&self.applied), entries.clone());
-            let applying = self.shared.offload.run(move || apply(&tables, before, &batch));
-            let done = self.shared.unless_lost(&[self.place.node], applying).await;
-            match done.unwrap_or_else(|lost| Ok(Err(ApplyError::Tables(lost.into()))))? {
-                Ok(Done { applied, points, replies, digest_of }) => {
-                    let mut history = self.shared.history();
-                    points.into_iter().for_each(|point| history.push(point));
-                    self.applied = applied;
-                    if let Some((point, view)) = digest_of {
-                        start_digest(&self.shared, point, view);
+        let (mut replies, mut attempts) = (Vec::with_capacity(entries.len()), Attempts::default());
+        let mut left = entries.as_slice();
+        while let Some(first) = left.first().map(|entry| entry.at.index) {
+            let (now, later) = left.split_at(attempts.together(left.len()));
+            match self.apply_once(now).await? {
+                Ok(mut done) => {
+                    replies.append(&mut done);
+                    left = later;
+                }
+                Err(ApplyError::Entry(why)) => return Err(self.stop(why)),
+                Err(ApplyError::Tables { error, of_store: false }) if attempts.is_enough(first, now.len()) => {
+                    return Err(self.stop(inapplicable(first, &error)));
+                }
+                Err(ApplyError::Tables { error, .. }) => {
+                    if attempts.is_repeated() {
+                        tokio::time::sleep(REBUILD_PAUSE).await;
                     }
-                    return Ok(replies);
+                    self.rebuild(&error.to_string()).await?;
                 }
-                Err(ApplyError::Entry(why)) => {
-                    self.shared.set_fault(why.clone());
-                    return Err(io::Error::new(io::ErrorKind::InvalidData, why));
-                }
-                Err(ApplyError::Tables(error)) => self.rebuild(&error.to_string()).await?,
             }
         }
+        Ok(replies)
+    }
+
+    /// Applies entries to the present tables.
+    async fn apply_once(&mut self, entries: &[LogEntry]) -> io::Result<Result<Vec<Vec<Reply>>, ApplyError>> {
+        self.note_durable(entries);
+        let (tables, before, batch) = (self.tables.clone(), self.at(&self.applied), entries.to_vec());
+        let applying = self.shared.offload.run(move || apply(&tables, before, &batch));
+        let done = self.shared.unless_lost(&[self.place.node], applying).await;
+        let lost = |lost: LostDrive| Ok(Err(ApplyError::Tables { error: lost.into(), of_store: true }));
+        Ok(done.unwrap_or_else(lost)?.map(|Done { applied, points, replies, digest_of }| {
+            let mut history = self.shared.history();
+            points.into_iter().for_each(|point| history.push(point));
+            self.applied = applied;
+            if let Some((point, view)) = digest_of {
+                start_digest(&self.shared, point, view);
+            }
+            replies
+        }))
+    }
+
+    /// Takes no further part. Returns the error that ends the replica.
+    fn stop(&self, why: String) -> io::Error {
+        self.shared.set_fault(why.clone());
+        io::Error::new(io::ErrorKind::InvalidData, why)
     }
 
     /// Makes the tables anew, as they were, wherever that can be done, as soon as it can: drives may be full. Readers wait
-    /// meanwhile, and the lead goes elsewhere. Fails only where no drive is left.
+    /// meanwhile, and the lead goes elsewhere. Fails only where no drive is left, or where what they are made of is of no use.
     async fn rebuild(&mut self, why: &str) -> io::Result<()> {
         tracing::warn!(node = %self.place.node, %why, "the metadata tables are rebuilt");
         self.shared.publish(None);
+        let mut was_of_no_use = false;
         loop {
             let error = match self.rebuild_once().await {
                 Ok(()) => return Ok(()),
                 Err(error) if self.candidates().is_empty() => return Err(error),
                 Err(error) => error,
             };
+            let is_of_no_use = if is_damaged_snapshot(&error) {
+                self.has_others()
+            } else {
+                error.kind() == io::ErrorKind::InvalidData
+            };
+            if is_of_no_use && was_of_no_use {
+                return Err(self.give_up(&error));
+            }
+            was_of_no_use = is_of_no_use;
             self.shared.set_trouble(format!("the metadata tables cannot be rebuilt: {error}"));
             tokio::time::sleep(REBUILD_PAUSE).await;
+        }
+    }
+
+    /// Takes no further part, since neither tables nor what they are made of can be used. Other hosts have what a snapshot had,
+    /// and this one comes back as another member.
+    fn give_up(&self, error: &io::Error) -> io::Error {
+        let stopped = self.stop(format!("the metadata tables are lost, and cannot be made anew: {error}"));
+        if is_damaged_snapshot(error) {
+            self.shared.superseded.send_replace(Some(stopped.to_string()));
+        }
+        stopped
+    }
+
+    fn has_others(&self) -> bool {
+        self.applied.members.nodes.len() > 1
+    }
+
+    /// Takes the tables to the snapshot that stands, where that has come further: at the start. One that is damaged is only
+    /// needed where the log does not have what the tables lack.
+    pub async fn restore(&mut self) -> io::Result<()> {
+        let own = self.applied.at.map(|at| at.index);
+        if self.snapshots.standing().is_none_or(|standing| Some(standing.at.index) <= own) {
+            return Ok(());
+        }
+        let restored = match self.snapshots.current().await {
+            Ok(Some(snapshot)) => {
+                check_snapshot(&self.shared, &self.applied, &snapshot.head)?;
+                self.shared.sole_voter.note_members();
+                self.install(&snapshot).await
+            }
+            found => found.map(drop),
+        };
+        let is_spare = lies_on_log(&self.shared.index(), self.applied.at);
+        match restored {
+            Err(error) if is_damaged_snapshot(&error) && is_spare => {
+                tracing::warn!(%error, "the metadata snapshot is not used: the log has all that the tables lack");
+                self.shared.drives().snapshot = None;
+                self.shared.publish(Some(self.tables.clone()));
+                Ok(())
+            }
+            restored => restored,
         }
     }
 
@@ -228,12 +296,16 @@ impl StateMachine {
             if entries.first().map(|entry| entry.at.index) != Some(next) {
                 return Err(io::Error::other(format!("entry {next} is in neither the snapshot nor the log")));
             }
-            next += entries.len() as u64;
+            let count = entries.len() as u64;
+            next += count;
             self.note_durable(&entries);
             let (tables, before) = (tables.clone(), self.at(&applied));
             let done = self.shared.offload.run(move || apply(&tables, before, &entries)).await?;
             let done = done.map_err(|error| match error {
-                ApplyError::Tables(error) => io::Error::other(error),
+                ApplyError::Tables { error, of_store: true } => io::Error::other(error),
+                ApplyError::Tables { error, of_store: false } => {
+                    io::Error::new(io::ErrorKind::InvalidData, inapplicable(next - count, &error))
+                }
                 ApplyError::Entry(why) => io::Error::new(io::ErrorKind::InvalidData, why),
             })?;
             done.points.into_iter().for_each(|point| history.push(point));
@@ -350,42 +422,8 @@ fn fresh_kv(home: &dyn StateHome, dir: &std::path::Path, place: &StatePlace) -> 
     home.open(place.node, dir, place.number)
 }
 
-/// Entries that were applied in one commit.
-struct Done {
-    applied: AppliedAt,
-    /// The points, one for each entry.
-    points: Vec<Point>,
-    replies: Vec<Vec<Reply>>,
-    /// The last entry that asked for a digest of the tables, and the tables after it.
-    digest_of: Option<(Point, Arc<dyn KvRead>)>,
-}
-
-/// Applies the entries in one commit, or in several where a digest is asked for: it is of the tables after that entry.
-/// Blocking.
-fn apply(tables: &MetaTables, mut at: TablesAt, entries: &[LogEntry]) -> Result<Done, ApplyError> {
-    let (mut batch, mut points) = (Vec::with_capacity(entries.len()), Vec::with_capacity(entries.len()));
-    let (mut replies, mut digest_of) = (Vec::with_capacity(entries.len()), None);
-    for entry in entries {
-        let commands = match &entry.payload {
-            Payload::Commands(bytes) => {
-                decode_entry(bytes).map_err(|error| ApplyError::Entry(format!("entry {}: {error}", entry.at.index)))?
-            }
-            Payload::Blank | Payload::Members(_) => Vec::new(),
-        };
-        at.applied.follow(entry).map_err(|error| ApplyError::Entry(error.to_string()))?;
-        points.extend(at.applied.point());
-        let wants_digest = commands.iter().any(|command| command.change == Change::ComputeDigest);
-        batch.push(ApplyEntry { index: entry.at.index, commands });
-        if wants_digest {
-            let applied = tables.apply(std::mem::take(&mut batch), at.encode().into());
-            replies.append(&mut applied.map_err(ApplyError::Tables)?);
-            digest_of = at.applied.point().map(|point| (point, tables.kv().snapshot()));
-        }
-    }
-    if !batch.is_empty() {
-        replies.append(&mut tables.apply(batch, at.encode().into()).map_err(ApplyError::Tables)?);
-    }
-    Ok(Done { applied: at.applied, points, replies, digest_of })
+fn is_damaged_snapshot(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|cause| cause.is::<SnapshotDamaged>())
 }
 
 fn payload_bytes(entry: &LogEntry) -> usize {
@@ -503,48 +541,5 @@ pub fn lies_on_log(index: &crate::storage::raft_log::LogIndex, at: Option<Positi
     match at {
         None => index.first_index() == 0,
         Some(at) => index.position_of(at.index) == Some(at),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::apply;
-    use crate::storage::kv::memory::MemoryKv;
-    use crate::storage::meta::codec::{encode_command, encode_entry};
-    use crate::storage::meta::command::{Change, Command, CreateBucket};
-    use crate::storage::meta::snapshot::TablesHasher;
-    use crate::storage::meta::tables::TABLES;
-    use crate::storage::meta::{MetaTables, samples};
-    use crate::storage::raft_log::{LogEntry, Payload, Position, TablesAt};
-    use crate::types::UnixMs;
-    use std::sync::Arc;
-
-    fn bucket(name: &str) -> Change {
-        Change::CreateBucket(Box::new(CreateBucket { name: name.to_owned(), ..samples::create_bucket() }))
-    }
-
-    fn entries(changes: &[Change]) -> Vec<LogEntry> {
-        let command = |change: &Change| encode_command(&Command::new(UnixMs(7), change.clone()));
-        let entry = |(index, change)| LogEntry {
-            at: Position { term: 1, node: 1, index },
-            payload: Payload::Commands(encode_entry(&[command(change)])),
-        };
-        (0..).zip(changes).map(entry).collect()
-    }
-
-    #[test]
-    fn a_digest_is_of_the_tables_after_the_entry_that_asks_for_it() {
-        let all = entries(&[bucket("before"), Change::ComputeDigest, bucket("after")]);
-        let digest_of = |entries: &[LogEntry], replies: usize| {
-            let tables = MetaTables::open(Arc::new(MemoryKv::new(TABLES))).expect("empty tables");
-            let done = apply(&tables, TablesAt::default(), entries).unwrap_or_else(|_| panic!("applied"));
-            assert_eq!((done.replies.len(), done.points.len()), (replies, replies));
-            let (point, view) = done.digest_of.expect("one was asked for");
-            assert_eq!(point, done.points[1]);
-            TablesHasher::new(view).advance(usize::MAX).expect("readable").expect("at once")
-        };
-        assert_eq!(digest_of(&all, 3), digest_of(&all[..2], 2));
-        let other = entries(&[bucket("other"), Change::ComputeDigest]);
-        assert_ne!(digest_of(&all, 3), digest_of(&other, 2));
     }
 }

@@ -1,5 +1,7 @@
 //! The state of a replica: openraft's state machine over the metadata tables, where the tables live, and snapshots of them.
 
+mod applying;
+mod attempts;
 mod checking;
 mod digest;
 mod home;
@@ -13,4 +15,4 @@ pub use home::{FjallHome, StateHome};
 pub use machine::SnapshotBuilder;
 pub use machine::{StateMachine, StatePlace, lies_on_log};
 pub use sending::{SnapshotReader, verify_snapshot};
-pub use snapshots::{SaveError, SnapshotFile, SnapshotStore, has_file, newest_on, write_snapshot};
+pub use snapshots::{SaveError, SnapshotDamaged, SnapshotFile, SnapshotStore, has_file, newest_on, write_snapshot};

@@ -11,7 +11,7 @@ use crate::defects::{Defect, has};
 use crate::storage::disk::{Caching, Disk, DiskFile, OpenMode, create_dir_durably};
 use crate::storage::kv::{Kv, KvError, KvRead};
 use crate::storage::meta::snapshot::{
-    FRAME_HEADER_BYTES, SnapshotInstaller, SnapshotWriter, frame_bytes, is_whole_frame,
+    FRAME_HEADER_BYTES, SnapshotError, SnapshotInstaller, SnapshotWriter, frame_bytes, is_whole_frame,
 };
 use crate::storage::raft_log::{AppliedAt, Position};
 use crate::types::NodeId;
@@ -44,6 +44,17 @@ impl From<SaveError> for io::Error {
             SaveError::Tables(error) => Self::other(error),
             SaveError::Drives(error) => error,
         }
+    }
+}
+
+/// No drive has a whole copy of the snapshot, nor have all of them together.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("the metadata snapshot is damaged on every drive that has it: {0}")]
+pub struct SnapshotDamaged(String);
+
+impl From<SnapshotDamaged> for io::Error {
+    fn from(damaged: SnapshotDamaged) -> Self {
+        Self::new(io::ErrorKind::InvalidData, damaged)
     }
 }
 
@@ -105,7 +116,7 @@ impl SnapshotStore {
             head.map(|(head, _)| SnapshotFile { head, sources })
         };
         let found = self.shared.offload.run(read).await?;
-        found.map(Some).ok_or_else(|| io::Error::other("no drive can give the metadata snapshot"))
+        found.map(Some).ok_or_else(|| SnapshotDamaged("no head of it can be read".to_owned()).into())
     }
 
     /// Writes the tables of one moment to every live copy's drive. A drive that fails leaves the mirror; for one that hangs, the
@@ -220,7 +231,8 @@ impl SnapshotStore {
         self.shared.unless_lost(&nodes, self.shared.offload.run(remove)).await?
     }
 
-    /// Installs into empty tables that `fresh` gives, from the first drive whose file is whole.
+    /// Installs into empty tables that `fresh` gives, from the first drive whose file is whole. `SnapshotDamaged` where only the
+    /// files are at fault.
     pub async fn install(
         &self,
         file: SnapshotFile,
@@ -233,20 +245,25 @@ impl SnapshotStore {
                 match install_from(&**disk, path, &kv) {
                     Ok(()) => return Ok(kv),
                     Err(error) => {
-                        tracing::warn!(%node, %error, "a metadata snapshot cannot be installed");
+                        tracing::warn!(%node, path = %path.display(), %error, "a metadata snapshot cannot be installed");
                         last = error;
                     }
                 }
             }
             if file.sources.len() > 1 {
                 let kv = fresh()?;
-                install_merged(&file.sources, &kv).inspect_err(|error| {
-                    tracing::warn!(%error, "the damaged copies of a metadata snapshot do not complement each other");
-                })?;
-                tracing::warn!("the copies of a metadata snapshot are damaged and complement each other");
-                return Ok(kv);
+                match install_merged(&file.sources, &kv) {
+                    Ok(()) => {
+                        tracing::warn!("the copies of a metadata snapshot are damaged and complement each other");
+                        return Ok(kv);
+                    }
+                    Err(error) => {
+                        tracing::warn!(%error, "the damaged copies of a metadata snapshot do not complement each other");
+                        last = error;
+                    }
+                }
             }
-            Err(last)
+            if is_of_tables(&last) { Err(last) } else { Err(SnapshotDamaged(last.to_string()).into()) }
         };
         self.shared.offload.run(install).await?
     }
@@ -418,6 +435,12 @@ pub fn read_head(disk: &dyn Disk, path: &Path) -> io::Result<(AppliedAt, u64)> {
     }
     let head = AppliedAt::decode(&content).map_err(|fault| corrupt(path, &fault.to_string()))?;
     Ok((head, FIXED_BYTES as u64 + u64::from(length)))
+}
+
+/// Returns whether the tables did not take a snapshot, whatever it was.
+fn is_of_tables(error: &io::Error) -> bool {
+    let cause = error.get_ref().and_then(|cause| cause.downcast_ref());
+    matches!(cause, Some(SnapshotError::Kv(_) | SnapshotError::NotEmpty { .. }))
 }
 
 fn install_from(disk: &dyn Disk, path: &Path, kv: &Arc<dyn Kv>) -> io::Result<()> {

@@ -372,3 +372,32 @@ fn two_copies_of_a_snapshot_that_are_damaged_at_different_frames_are_whole_toget
         assert!(started > refused && refused > 0, "{started} started, {refused} refused");
     });
 }
+
+#[test]
+fn tables_that_are_lost_and_whose_snapshot_is_damaged_on_every_drive_end_the_start_with_the_reason() {
+    simulate(async {
+        for drives in [1, 2] {
+            let image = image(drives, true).await;
+            let dir = PathBuf::from("/drive/meta/snapshot");
+            let names = image.disks[0].list(&dir).expect("listed");
+            let path = dir.join(names.iter().find(|name| name.ends_with(".snap")).expect("a snapshot"));
+            let len = read_file(&*image.disks[0].handle(), &path).expect("read").len() as u64;
+            let disks: Vec<SimDisk> = image.disks.iter().map(|disk| disk.power_cut(1)).collect();
+            disks.iter().for_each(|disk| disk.corrupt(&path, len - 3, 1).expect("a stored file"));
+            let world = World { disks, home: Arc::default(), ..World::new(2, drives) };
+            let started = tokio::time::timeout(Duration::from_secs(60), start(world.options(false))).await;
+            let error = started.expect("it does not wait for ever").expect_err("there is nothing to go on from");
+            assert!(matches!(error, StartError::SnapshotDamaged(_)), "{error}");
+            assert!(error.has_lost_the_log(), "one of several comes back as another member");
+            let words = error.to_string();
+            assert!(words.contains("damaged on every drive") && words.contains("sherd recover --from"), "{words}");
+            // With a whole one on any drive it starts: nothing else was given up.
+            world.disks[0].corrupt(&path, len - 3, 1).expect("the bit is as it was");
+            let meta = start(world.options(false)).await.expect("it starts");
+            for id in 0..image.objects {
+                assert_eq!(id_of(&meta, image.bucket, &format!("key-{id}")).await, Some(id));
+            }
+            meta.shutdown().await;
+        }
+    });
+}

@@ -5,6 +5,7 @@ use super::{Host, create_bucket, id_of, put, put_ok, start, until};
 use crate::actors::consensus::{MetaError, MetaHandle, Offload, ReplicaOptions, StartError, StateHome};
 use crate::actors::drives::health::NodeHealth;
 use crate::actors::log::Threads;
+use crate::metrics::MIRROR_FAILED;
 use crate::storage::disk::read_file;
 use crate::storage::disk::sim::{Held, HoldGuard, SimDisk};
 use crate::storage::raft_log::{ChoiceError, MirrorSet};
@@ -483,10 +484,35 @@ async fn a_drive_without_room_for_the_snapshot_is_filled_again_when_there_is_som
     disks[1].set_capacity(0);
     meta.snapshot_now().await;
     until("the full drive leaves", || members(&meta) == [1]).await;
+    assert_eq!(meta.status().failed_copies.len(), 1);
     disks[1].set_capacity(256 << 20);
     wait_for_both(&meta).await;
+    assert_eq!(meta.status().failed_copies, [""; 0]);
     put_many(&meta, bucket, 10..20).await;
     assert_all(&meta, bucket, 0..20).await;
+    meta.shutdown().await;
+}
+
+#[actix::test]
+async fn a_drive_whose_copy_fails_is_named_though_another_takes_its_place() {
+    // Numbers of no other test: the metric is of the process.
+    let mut host = Host { present: vec![71, 72, 73], ..Host::with_drives(3) };
+    let disks = simulated(&host);
+    let meta = start(on_disks(&host, &disks)).await.expect("the replica starts");
+    let bucket = create_bucket(&meta, "b").await;
+    assert_eq!((members(&meta), meta.status().failed_copies.len()), (vec![71, 72], 0));
+    disks[1].fail_next_syncs(1);
+    put_many(&meta, bucket, 0..10).await;
+    until("another drive takes its place", || members(&meta) == [71, 73]).await;
+    let [named] = &meta.status().failed_copies[..] else { panic!("one drive is named") };
+    let words = format!("the copy of the metadata log on drive 72 ({}) failed: ", host.dir(72).display());
+    assert!(named.starts_with(&words), "{named}");
+    assert_eq!(MIRROR_FAILED.with_label_values(&["72"]).get(), 1);
+    assert_all(&meta, bucket, 0..10).await;
+    meta.shutdown().await;
+    host.started = true;
+    let meta = start(on_disks(&host, &disks)).await.expect("the replica starts");
+    assert_eq!(meta.status().failed_copies, [""; 0], "the next start asks it again");
     meta.shutdown().await;
 }
 

@@ -4,7 +4,7 @@ use crate::actors::consensus::StateHome;
 use crate::ambient::Entropy;
 use crate::storage::kv::memory::MemoryKv;
 use crate::storage::kv::{Batch, Kv, KvError, KvRead, KvResult, PairIter, Table};
-use crate::storage::meta::tables::TABLES;
+use crate::storage::meta::tables::{OBJECTS, TABLES};
 use crate::types::NodeId;
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,7 +19,11 @@ pub struct MemoryHome {
     kept: Mutex<BTreeMap<(NodeId, u32), Arc<Failing>>>,
     full: AtomicBool,
     hanging: Arc<Gate>,
+    garbled: Garbled,
 }
+
+/// A part of keys: rows of objects whose keys have it are read as something that no row is.
+type Garbled = Arc<Mutex<Option<&'static str>>>;
 
 /// Shut while a drive lets commits hang.
 #[derive(Debug, Default)]
@@ -50,6 +54,11 @@ impl MemoryHome {
     pub fn hang(&self, node: Option<NodeId>) {
         *self.hanging.shut_for.lock().expect("no panic under the lock") = node;
         self.hanging.changed.notify_all();
+    }
+
+    /// Rows of objects whose keys have this in them do not decode, in whatever tables, as if the program were wrong about them.
+    pub fn garble(&self, part_of_key: Option<&'static str>) {
+        *self.garbled.lock().expect("no panic under the lock") = part_of_key;
     }
 
     /// Sets whether there is space to make tables: without, begun tables stay.
@@ -92,7 +101,8 @@ impl StateHome for MemoryHome {
         let is_refused = self.full.load(Ordering::SeqCst) && !kept.contains_key(&(node, number));
         let fresh = || {
             let (inner, fails) = (MemoryKv::new(TABLES), AtomicBool::new(is_refused));
-            Arc::new(Failing { inner, fails, node, hanging: Arc::clone(&self.hanging) })
+            let (hanging, garbled) = (Arc::clone(&self.hanging), Arc::clone(&self.garbled));
+            Arc::new(Failing { inner, fails, node, hanging, garbled })
         };
         let tables = Arc::clone(kept.entry((node, number)).or_insert_with(fresh));
         if is_refused {
@@ -114,12 +124,14 @@ struct Failing {
     fails: AtomicBool,
     node: NodeId,
     hanging: Arc<Gate>,
+    garbled: Garbled,
 }
 
 impl Failing {
     /// Others on the same drive, which work.
     fn with(&self, inner: MemoryKv) -> Arc<Self> {
-        Arc::new(Self { inner, fails: AtomicBool::new(false), node: self.node, hanging: Arc::default() })
+        let (fails, node) = (AtomicBool::new(false), self.node);
+        Arc::new(Self { inner, fails, node, hanging: Arc::default(), garbled: Arc::default() })
     }
 
     fn wait(&self) {
@@ -127,6 +139,12 @@ impl Failing {
         let is_shut = |shut_for: &mut Option<NodeId>| *shut_for == Some(self.node);
         let bound = Duration::from_secs(60);
         drop(self.hanging.changed.wait_timeout_while(shut_for, bound, is_shut).expect("no panic under the lock"));
+    }
+
+    fn is_garbled(&self, table: Table, key: &[u8]) -> bool {
+        let part = *self.garbled.lock().expect("no panic under the lock");
+        let has = |part: &str| key.windows(part.len()).any(|bytes| bytes == part.as_bytes());
+        table == OBJECTS && part.is_some_and(has)
     }
 
     fn check(&self) -> KvResult<()> {
@@ -140,6 +158,9 @@ impl Failing {
 impl KvRead for Failing {
     fn get(&self, table: Table, key: &[u8]) -> KvResult<Option<Bytes>> {
         self.check()?;
+        if self.is_garbled(table, key) {
+            return Ok(Some(Bytes::from_static(b"\xff")));
+        }
         self.inner.get(table, key)
     }
 

@@ -8,6 +8,7 @@ use crate::storage::meta::tables::OBJECTS;
 use crate::types::{BucketId, HostId};
 use futures::future::FutureExt;
 use std::ops::Bound;
+use std::sync::Arc;
 
 async fn cluster_with_objects(seed: u64) -> (Cluster, BucketId, HostId) {
     let cluster = Cluster::started(3, seed).await;
@@ -102,4 +103,33 @@ fn of_three_hosts_with_three_kinds_of_tables_all_say_so_and_go_on() {
             assert_eq!(cluster.at(*id).status().out_of_service, None);
         }
     });
+}
+
+#[test]
+fn an_entry_that_one_host_cannot_apply_stops_it_after_the_second_failure_and_the_others_go_on() {
+    for seed in 0..2 {
+        simulate(async {
+            let (mut cluster, bucket, leader) = cluster_with_objects(seed).await;
+            let ill = if seed == 0 { leader } else { cluster.follower().await };
+            let others: Vec<HostId> = cluster.ids().into_iter().filter(|id| *id != ill).collect();
+            let home = Arc::clone(&cluster.hosts[&ill].home);
+            home.garble(Some("poison"));
+            put_until_done(&cluster.at(others[0]), bucket, "poison", 9).await;
+            let stopped = |cluster: &Cluster| cluster.at(ill).status().out_of_service;
+            cluster.until("it is out of service", |cluster| stopped(cluster).is_some()).await;
+            let why = stopped(&cluster).expect("it was just there");
+            assert!(why.contains("on cannot be applied, on tables that were made anew either"), "{why}");
+            assert_eq!(cluster.at(ill).superseded().now_or_never(), None, "an operator decides");
+            for other in &others {
+                put_until_done(&cluster.at(*other), bucket, "later", 10).await;
+                assert_eq!(cluster.at(*other).status().out_of_service, None);
+            }
+            // With a program that has it mended, it goes on where it stopped.
+            cluster.stop(ill).await;
+            home.garble(None);
+            cluster.start(ill).await;
+            cluster.until_even().await;
+            cluster.end().await;
+        });
+    }
 }

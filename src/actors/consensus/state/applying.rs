@@ -1,0 +1,109 @@
+//! Applying entries to the tables.
+
+use crate::storage::kv::{KvError, KvRead};
+use crate::storage::meta::codec::decode_entry;
+use crate::storage::meta::command::{Change, Reply};
+use crate::storage::meta::{ApplyEntry, MetaTables};
+use crate::storage::raft_log::{AppliedAt, LogEntry, Payload, Point, TablesAt};
+use std::sync::Arc;
+
+/// The section of the documents on entries that cannot be applied.
+const INAPPLICABLE: &str = "docs/how-to/runbook.md, \"An entry of the metadata log cannot be applied\"";
+
+/// The reason for which a batch was not applied.
+pub enum ApplyError {
+    /// The tables failed: they are rebuilt. `of_store`: the store beneath them did, or its drive; otherwise it is an entry
+    /// that cannot be applied to the rows that are there.
+    Tables { error: KvError, of_store: bool },
+    /// The entry is not what this program can apply: going on would make this replica differ from the others.
+    Entry(String),
+}
+
+/// Entries that were applied in one commit.
+pub struct Done {
+    pub applied: AppliedAt,
+    /// The points, one for each entry.
+    pub points: Vec<Point>,
+    pub replies: Vec<Vec<Reply>>,
+    /// The last entry that asked for a digest of the tables, and the tables after it.
+    pub digest_of: Option<(Point, Arc<dyn KvRead>)>,
+}
+
+/// Applies the entries in one commit, or in several where a digest is asked for: it is of the tables after that entry.
+/// Blocking.
+pub fn apply(tables: &MetaTables, mut at: TablesAt, entries: &[LogEntry]) -> Result<Done, ApplyError> {
+    let (mut batch, mut points) = (Vec::with_capacity(entries.len()), Vec::with_capacity(entries.len()));
+    let (mut replies, mut digest_of) = (Vec::with_capacity(entries.len()), None);
+    let failed = |error| ApplyError::Tables { error, of_store: tables.failure().is_of_store() };
+    for entry in entries {
+        let commands = match &entry.payload {
+            Payload::Commands(bytes) => {
+                decode_entry(bytes).map_err(|error| ApplyError::Entry(format!("entry {}: {error}", entry.at.index)))?
+            }
+            Payload::Blank | Payload::Members(_) => Vec::new(),
+        };
+        at.applied.follow(entry).map_err(|error| ApplyError::Entry(error.to_string()))?;
+        points.extend(at.applied.point());
+        let wants_digest = commands.iter().any(|command| command.change == Change::ComputeDigest);
+        batch.push(ApplyEntry { index: entry.at.index, commands });
+        if wants_digest {
+            let applied = tables.apply(std::mem::take(&mut batch), at.encode().into());
+            replies.append(&mut applied.map_err(failed)?);
+            digest_of = at.applied.point().map(|point| (point, tables.kv().snapshot()));
+        }
+    }
+    if !batch.is_empty() {
+        replies.append(&mut tables.apply(batch, at.encode().into()).map_err(failed)?);
+    }
+    Ok(Done { applied: at.applied, points, replies, digest_of })
+}
+
+/// The words for an entry that fails on tables that were made anew for it.
+pub fn inapplicable(index: u64, error: &KvError) -> String {
+    format!(
+        "the entries of the metadata log from {index} on cannot be applied, on tables that were made anew either ({error}): a defect of this program, on this host or on all; nothing is lost; report it, and start the host with a version that has it mended: {INAPPLICABLE}"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::apply;
+    use crate::storage::kv::memory::MemoryKv;
+    use crate::storage::meta::codec::{encode_command, encode_entry};
+    use crate::storage::meta::command::{Change, Command, CreateBucket};
+    use crate::storage::meta::snapshot::TablesHasher;
+    use crate::storage::meta::tables::TABLES;
+    use crate::storage::meta::{MetaTables, samples};
+    use crate::storage::raft_log::{LogEntry, Payload, Position, TablesAt};
+    use crate::types::UnixMs;
+    use std::sync::Arc;
+
+    fn bucket(name: &str) -> Change {
+        Change::CreateBucket(Box::new(CreateBucket { name: name.to_owned(), ..samples::create_bucket() }))
+    }
+
+    fn entries(changes: &[Change]) -> Vec<LogEntry> {
+        let command = |change: &Change| encode_command(&Command::new(UnixMs(7), change.clone()));
+        let entry = |(index, change)| LogEntry {
+            at: Position { term: 1, node: 1, index },
+            payload: Payload::Commands(encode_entry(&[command(change)])),
+        };
+        (0..).zip(changes).map(entry).collect()
+    }
+
+    #[test]
+    fn a_digest_is_of_the_tables_after_the_entry_that_asks_for_it() {
+        let all = entries(&[bucket("before"), Change::ComputeDigest, bucket("after")]);
+        let digest_of = |entries: &[LogEntry], replies: usize| {
+            let tables = MetaTables::open(Arc::new(MemoryKv::new(TABLES))).expect("empty tables");
+            let done = apply(&tables, TablesAt::default(), entries).unwrap_or_else(|_| panic!("applied"));
+            assert_eq!((done.replies.len(), done.points.len()), (replies, replies));
+            let (point, view) = done.digest_of.expect("one was asked for");
+            assert_eq!(point, done.points[1]);
+            TablesHasher::new(view).advance(usize::MAX).expect("readable").expect("at once")
+        };
+        assert_eq!(digest_of(&all, 3), digest_of(&all[..2], 2));
+        let other = entries(&[bucket("other"), Change::ComputeDigest]);
+        assert_ne!(digest_of(&all, 3), digest_of(&other, 2));
+    }
+}
