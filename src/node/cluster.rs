@@ -29,6 +29,7 @@ use crate::types::{HostId, NodeId, RecoveryEpoch};
 use actix::Arbiter;
 use hex_simd::AsciiCase;
 use std::collections::BTreeSet;
+use std::iter;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -312,7 +313,7 @@ pub(super) async fn come_back_as_another(
         why,
         was,
         is,
-        "this host comes back to its cluster as another member, with the shards of its drives, as soon as a majority of the other voters has decided it"
+        "this host comes back to its cluster as another member, with the shards of its drives, as soon as a majority of the voters without it has decided it; of two hosts the other one alone is none, and has to be recovered first (sherd recover, docs/how-to/recovery.md)"
     );
     // Of no cluster until it is taken in: the metadata group may have been formed anew since it was part of it.
     let identity = HostIdentity::new(*to, None, cluster.secret.as_bytes()).map_err(ClusterError::from)?;
@@ -327,7 +328,9 @@ pub(super) async fn come_back_as_another(
     };
     let ids: Vec<HostId> = [*from].into_iter().chain(host.earlier.iter().rev().copied()).collect();
     let ask = JoinAskOf { own: &own, domain: cluster.domain.as_deref(), roles: config.roles, was: Some(&ids) };
-    let welcomed = join(&connected.net.client, &ask, &connected.net.doors, |why| progress.set(why)).await;
+    let comes_back = format!("this host comes back to its cluster as another member: {why}");
+    let tell = |waits_for: Vec<String>| progress.set(iter::once(comes_back.clone()).chain(waits_for).collect());
+    let welcomed = join(&connected.net.client, &ask, &connected.net.doors, tell).await;
     let welcomed = welcomed.map_err(ClusterError::from)?;
     let is_of_place = |node: NodeId| node.0 / NODES_OF_HOST_MAX == welcomed.first_node.0 / NODES_OF_HOST_MAX;
     if welcomed.cluster != host.cluster || !host.drives.iter().all(|drive| is_of_place(drive.node)) {

@@ -27,7 +27,7 @@ use crate::actors::drives::{Blocking, ReaderThreads, UserLoad};
 use crate::actors::events::Targets;
 use crate::actors::healer::ScrubOptions;
 use crate::actors::jobs::{AllJobs, OwnJobs};
-use crate::actors::membership::HostWatch;
+use crate::actors::membership::{HostWatch, RejoinAsks};
 use crate::actors::traffic::Traffic;
 use crate::ambient::Ambient;
 use crate::api::policy::Ownership;
@@ -278,7 +278,6 @@ async fn start(
     note_started(&*around.disk, &host.usable_dirs())?;
     member.decide_by(&metadata);
     let opened = drives::open(around, host, &health).await;
-    let geometry = Geometry { data: host.data, parity: host.parity, chunk_size_bytes: CHUNK_BYTES_MAX as u32 };
     let parts = requests::Parts {
         metadata: Arc::new(metadata.clone()),
         host: host.host,
@@ -287,7 +286,7 @@ async fn start(
         reads: member.reads.clone(),
         writes: member.writes.clone(),
         layout: Layout::new(Epoch(0), []),
-        geometry,
+        geometry: geometry(host),
         memory_max_bytes: config.memory_max_bytes - bodies_bytes(config.memory_max_bytes),
         drives: opened.clone(),
         health: health.clone(),
@@ -303,8 +302,8 @@ async fn start(
     let audit = AuditLogs::start(&config.audit, &around.ambient, &shown(host))?;
     let status = status(around, &member, &requests, &handles, &metadata);
     let (watch, reads, is_registered) = (status.watch.clone(), status.reads.clone(), Arc::clone(&status.is_registered));
-    let (started, traffic) = (status.started, status.traffic.clone());
-    let jobs = jobs(config, &member, &requests, &handles, status.traffic.clone());
+    let (started, traffic, asks) = (status.started, status.traffic.clone(), status.asks.clone());
+    let jobs = jobs(config, &member, &requests, &handles, traffic.clone());
     let admin = administration(&member.host, &requests, jobs, status);
     let place = Arc::new(Place {
         around: around.clone(),
@@ -315,6 +314,7 @@ async fn start(
         healing: handles.healing,
         ring: requests.ring,
         watch,
+        asks,
         reads,
         started,
         stopping: Arc::default(),
@@ -328,8 +328,12 @@ async fn start(
     startup.stop().await;
     let api = api::serve(options, endpoints, requests.gateway.clone(), around.ambient.clone(), admin)?;
     let monitor = monitor.start().map_err(system("start threads that watch the drives"))?;
-    let load = requests.cluster.load.clone();
-    Ok(Running { api, monitor, chores, buckets, audit, drives: opened, replica, load, place, keeping })
+    let (drives, load) = (opened, requests.cluster.load);
+    Ok(Running { api, monitor, chores, buckets, audit, drives, replica, load, place, keeping })
+}
+
+fn geometry(host: &HostDrives) -> Geometry {
+    Geometry { data: host.data, parity: host.parity, chunk_size_bytes: CHUNK_BYTES_MAX as u32 }
 }
 
 /// Makes the host's status for health and the admin API.
@@ -354,6 +358,7 @@ fn status(
         traffic: traffic(&around.ambient),
         moving: handles.moving.clone(),
         reads: ReadCheck::default(),
+        asks: RejoinAsks::new(Arc::clone(&around.ambient.clock)),
         watch: HostWatch::new(member.peers.clone(), health, metadata.clock().clone(), host.host, own),
     }
 }

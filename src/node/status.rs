@@ -6,7 +6,7 @@ use crate::actors::drives::health::{HostState, NodeHealth, NodeState, ReplicaSta
 use crate::actors::gateway::StoreError;
 use crate::actors::growth::{Growth, GrowthHandle};
 use crate::actors::healer::{CensusHandle, absent};
-use crate::actors::membership::HostWatch;
+use crate::actors::membership::{HostWatch, RejoinAsks};
 use crate::actors::mover::MoverHandle;
 use crate::actors::request::RequestContext;
 use crate::actors::traffic::{Heavy, Traffic};
@@ -40,16 +40,18 @@ pub(super) struct HostStatus {
     pub started: UnixMs,
     pub reads: ReadCheck,
     pub watch: HostWatch,
+    /// Hosts that cannot come back as other members for want of a majority.
+    pub asks: RejoinAsks,
 }
 
 const REMOVED: &str = "this host was removed from its cluster (sherd admin layout remove): stop it; to let it join anew, empty its directories";
 
-const KEPT_UNKNOWN: &str = "the metadata was recovered (sherd recover), and shards that it does not know are kept on all drives; once nothing \
-of what was lost is wanted any more, give them up with sherd admin metadata drop-unknown";
 /// The end of the words for a drive whose copy of the metadata log failed.
 const FAILED_COPY: &str = "; other drives hold the metadata. Look at this one (its room, the kernel log, SMART) and replace it if it is \
 failing; it is tried again a minute after it was late or full, otherwise at the next start of this host";
 
+const KEPT_UNKNOWN: &str = "the metadata was recovered (sherd recover), and shards that it does not know are kept on all drives; once nothing \
+of what was lost is wanted any more, give them up with sherd admin metadata drop-unknown";
 
 impl HealthSource for HostStatus {
     fn health(&self) -> Health {
@@ -75,6 +77,7 @@ impl HealthSource for HostStatus {
         reasons.extend(status.damage);
         reasons.extend(status.failed_copies.into_iter().map(|failed| format!("{failed}{FAILED_COPY}")));
         reasons.extend(words);
+        reasons.extend(self.founders_awaited());
         reasons.extend(writable.as_ref().err().map(why_not_writable));
         reasons.extend(self.metadata.clock().status().troubles());
         reasons.extend(self.reads.keeps_unknown().then(|| KEPT_UNKNOWN.to_owned()));
@@ -289,14 +292,45 @@ impl HostStatus {
 
     fn why_no_metadata(&self) -> Option<String> {
         let status = self.metadata.status();
+        let stuck = || self.asks.without_majority(&self.metadata.membership());
         let leaderless = || status.leader.is_none().then(|| "no host leads, as far as this one knows".to_owned());
         let unknown = || {
             (!self.is_registered.load(Ordering::Acquire))
                 .then(|| "this host is not registered in its cluster yet".to_owned())
         };
         let removed = self.census.snapshot().is_removed.then(|| REMOVED.to_owned());
-        let broken = status.out_of_service.clone();
-        removed.or(broken).or_else(leaderless).or_else(unknown).or_else(|| self.reads.failure())
+        let broken = removed.or(status.out_of_service.clone()).or_else(stuck);
+        let undecided = || leaderless().or_else(unknown).or_else(|| self.reads.failure());
+        broken.or_else(|| undecided().map(|why| why + &self.why_no_majority().unwrap_or_default()))
+    }
+
+    /// Returns the founding hosts for whose drives all writes wait, and what to do.
+    fn founders_awaited(&self) -> Option<String> {
+        let view = self.metadata.local_view()?;
+        let awaited = view.layout().ok()?.awaited;
+        if awaited.is_empty() {
+            return None;
+        }
+        let hosts = view.hosts().ok()?;
+        let names: Vec<&str> =
+            hosts.iter().filter(|host| awaited.contains(&host.id)).map(|host| host.name.as_str()).collect();
+        let names = names.join(", ");
+        Some(format!(
+            "no object is stored before the drives of all founding hosts are known, and those of {names} are not: start each, or give one up that never comes (sherd admin layout remove NAME)"
+        ))
+    }
+
+    /// Returns the end of a sentence about metadata that is not there, if too few voters answer.
+    fn why_no_majority(&self) -> Option<String> {
+        let (voters, health) = (self.metadata.membership().voters, self.context.health.current());
+        let is_up = |host: HostId| host == self.context.host || health.host(host).is_some_and(HostState::is_up);
+        let (all, up) = (voters.len(), voters.into_iter().filter(|host| is_up(*host)).count());
+        let needed = all / 2 + 1;
+        (up < needed).then(|| {
+            format!(
+                "; {up} of {all} hosts that vote on the metadata are there, and {needed} are needed: start the others, or, where they are lost for good, see sherd recover (docs/how-to/recovery.md)"
+            )
+        })
     }
 }
 

@@ -4,7 +4,7 @@ use crate::harness::admin;
 use crate::harness::client::{Answered, S3};
 use crate::harness::cluster::{Cluster, Shape};
 use crate::harness::data::{self, Random};
-use crate::harness::eventually;
+use crate::harness::{eventually, lose_drive};
 use crate::retries::with_retries;
 use crate::trial::{alone, leader, pass, rounds, seed};
 use serde_json::{Value, json};
@@ -213,4 +213,65 @@ fn a_gateway_neither_votes_nor_stores_and_a_host_without_one_does_not_listen_for
     cluster.start(gateway);
     let ended = eventually(PATIENCE, "the host to end", || cluster.hosts[gateway].ended());
     assert!(!ended.status.success() && ended.stderr.contains("drain and remove them first"), "{}", ended.stderr);
+}
+
+/// Lays out three founders, of which the third agrees with the others and is gone before its drives are registered.
+fn founded_without_the_third() -> Cluster {
+    for seed in seed()..seed() + 8 {
+        let cluster = Cluster::laid_out(&Shape::three(2, seed));
+        (0..3).for_each(|host| cluster.start(host));
+        let has_agreed = |host: usize| {
+            let dirs = cluster.hosts[host].setup.lock().expect("no one panics with it").dirs.clone();
+            dirs[0].join("identity.json").exists()
+        };
+        eventually(PATIENCE, "the others to have agreed", || (has_agreed(0) && has_agreed(1)).then_some(()));
+        cluster.kill(2);
+        let layout = eventually(PATIENCE, "the founders to be registered", || {
+            let output = cluster.try_admin(0, &["layout", "show"]);
+            let layout = output.status.success().then(|| admin::json(&output))?;
+            let of = |name: &str| {
+                layout["nodes"]
+                    .as_array()
+                    .map_or(0, |nodes| nodes.iter().filter(|node| node["host_name"] == name).count())
+            };
+            (of("a") == 2 && of("b") == 2).then(|| of("c"))
+        });
+        // Otherwise it was quicker.
+        if layout == 0 {
+            return cluster;
+        }
+    }
+    panic!("the third host had registered its drives each time before it could be killed");
+}
+
+#[test]
+fn a_founding_host_that_never_comes_is_named_and_given_up_and_joins_empty_later() {
+    let _alone = alone();
+    let cluster = founded_without_the_third();
+    for host in 0..2 {
+        eventually(PATIENCE, "health to name the host that is awaited", || {
+            let health = String::from_utf8_lossy(&cluster.try_admin(host, &["health"]).stdout).into_owned();
+            let words = "the drives of all founding hosts are known, and those of c are not";
+            (health.contains(words) && health.contains("sherd admin layout remove NAME")).then_some(())
+        });
+    }
+    let refused = cluster.client(0).create_bucket("everywhere").expect("it answers").status;
+    assert!(refused == 200 || refused == 503, "{refused}");
+    let removed = cluster.try_admin(0, &["layout", "remove", "c"]);
+    assert!(removed.status.success(), "{}", String::from_utf8_lossy(&removed.stderr));
+    put_and_get_everywhere(&cluster, &[0, 1]);
+    let hosts = hosts_shown(&cluster, 0).expect("it answers");
+    assert_eq!((hosts.len(), voters(&hosts)), (2, vec!["a", "b"]));
+
+    // It is told, when it comes after all, and joins once it is empty.
+    cluster.start(2);
+    let ended = eventually(PATIENCE, "the host that was given up to end", || cluster.hosts[2].ended());
+    assert!(!ended.status.success() && ended.stderr.contains("was removed from its cluster"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("empty its directories to let it join anew"), "{}", ended.stderr);
+    cluster.forget(2);
+    let dirs = cluster.hosts[2].setup.lock().expect("no one panics with it").dirs.clone();
+    dirs.iter().for_each(|dir| lose_drive(dir));
+    cluster.start(2);
+    cluster.wait_until_ready(2);
+    put_and_get_everywhere(&cluster, &[2, 0, 1]);
 }

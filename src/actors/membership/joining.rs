@@ -5,6 +5,7 @@ use super::messages::{
     JoinAnswer, JoinAsk, JoinAskWithRoles, Kind, MEMBERSHIP_GROUP, RejoinAsk, RemovalAnswer, RemovalAsk, StatusAsk,
     decode, encode,
 };
+use super::rejoin_asks::RejoinAsks;
 use crate::actors::consensus::{MetaError, MetaHandle};
 use crate::actors::peers::Peers;
 use crate::limits::{MEMBERSHIP_PATIENCE, NODES_OF_HOST_MAX, PROBE_PATIENCE};
@@ -112,6 +113,7 @@ pub struct WelcomeDesk {
     pub parity: u8,
     pub metadata: MetaHandle,
     pub peers: Peers,
+    pub asks: RejoinAsks,
 }
 
 enum Closed {
@@ -128,16 +130,22 @@ impl From<MetaError> for Closed {
 impl WelcomeDesk {
     pub(super) async fn receive(&self, ask: JoinAsk, roles: Roles, was: Option<Vec<HostId>>) -> JoinAnswer {
         let name = ask.own.name.clone();
+        let ids = was.clone().unwrap_or_default();
+        self.asks.note(&name, &ids, &self.metadata.membership());
         match self.take_in(ask, roles, was).await {
             Ok(welcome) => {
+                self.asks.forget(&ids);
                 tracing::info!(name, %roles, "a host is taken into the cluster");
                 welcome
             }
             Err(Closed::Refused(why)) => {
+                self.asks.forget(&ids);
                 tracing::warn!(name, why, "a host is not taken into the cluster");
                 JoinAnswer::Refused(why)
             }
-            Err(Closed::NotNow(why)) => JoinAnswer::NotNow(why),
+            Err(Closed::NotNow(why)) => {
+                JoinAnswer::NotNow(self.asks.without_majority(&self.metadata.membership()).unwrap_or(why))
+            }
         }
     }
 

@@ -12,6 +12,7 @@ pub mod fuzzing;
 mod host_watch;
 mod joining;
 mod messages;
+mod rejoin_asks;
 mod service;
 mod voters;
 
@@ -20,6 +21,7 @@ pub use founding::{Agreement, FoundingBoard, FoundingError, FoundingOutcome, Hos
 pub use host_watch::{HostWatch, StatusSource};
 pub use joining::{JoinAskOf, JoinError, WelcomeDesk, Welcomed, join, lookup_removal};
 pub use messages::RemovalAnswer;
+pub use rejoin_asks::RejoinAsks;
 pub use service::{HostGroups, LateNodeService};
 pub use voters::{VoterKeeper, choose_voters};
 

@@ -13,7 +13,9 @@ use super::{NodeError, Surroundings, metadata};
 use crate::actors::consensus::MetaHandle;
 use crate::actors::drives::health::{Contents, HealthBoard};
 use crate::actors::healer::HealerHandle;
-use crate::actors::membership::{AddressBook, HostWatch, StatusSource, VoterKeeper, WelcomeDesk, lookup_removal};
+use crate::actors::membership::{
+    AddressBook, HostWatch, RejoinAsks, StatusSource, VoterKeeper, WelcomeDesk, lookup_removal,
+};
 use crate::actors::peers::HashRing;
 use crate::storage::identity::{DriveState, forget_founding, forget_rejoining, is_unfilled};
 use crate::types::{Epoch, NodeId, Roles, UnixMs};
@@ -44,6 +46,7 @@ pub(super) struct Place {
     pub ring: Addr<HashRing>,
     pub watch: HostWatch,
     pub reads: ReadCheck,
+    pub asks: RejoinAsks,
     /// The start of the process.
     pub started: UnixMs,
     /// Set when the process is about to end.
@@ -118,6 +121,7 @@ impl Place {
             parity: host.parity,
             metadata: self.metadata.clone(),
             peers: self.member.peers.clone(),
+            asks: self.asks.clone(),
         }
     }
 

@@ -41,11 +41,7 @@ fn of_own(member: &Member, remains: &Remains) -> Vec<String> {
     )];
     lines.extend(copies(remains));
     lines.extend(undecided(remains));
-    lines.push(
-        "- lost: every change after that which was acknowledged without this host. If another host that is left has a"
-            .to_owned(),
-    );
-    lines.push("  later last entry (sherd recover without --yes tells it), recover that one instead.".to_owned());
+    lines.extend(lost(remains));
     lines.push("- given up for good, whether they are lost or not:".to_owned());
     let others = remains.hosts.iter().filter(|host| host.id != own);
     lines.extend(others.map(|host| {
@@ -59,6 +55,21 @@ fn of_own(member: &Member, remains: &Remains) -> Vec<String> {
             .to_owned(),
     );
     lines
+}
+
+fn lost(remains: &Remains) -> Vec<String> {
+    if remains.has_all_acknowledged {
+        let lines = [
+            "- lost: nothing that was acknowledged, if these are its last copies and not older ones that were put back: this host",
+            "  is one of two voters, and both had to hold each change.",
+        ];
+        return lines.map(str::to_owned).into();
+    }
+    let lines = [
+        "- lost: every change after that which was acknowledged without this host. If another host that is left has a",
+        "  later last entry (sherd recover without --yes tells it), recover that one instead.",
+    ];
+    lines.map(str::to_owned).into()
 }
 
 fn of_drives(member: &Member) -> Vec<String> {

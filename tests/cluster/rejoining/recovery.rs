@@ -10,7 +10,7 @@ use std::process::Output;
 
 const LEFT: usize = 0;
 
-fn run(cluster: &Cluster, host: usize, arguments: &[&str]) -> Output {
+pub fn run(cluster: &Cluster, host: usize, arguments: &[&str]) -> Output {
     cluster.hosts[host].setup.lock().expect("no one panics with it").clone().run(arguments)
 }
 

@@ -24,6 +24,7 @@ use crate::storage::meta::{ApplyEntry, MetaTables};
 use crate::storage::raft_log::{
     AppliedAt, Ballot, LogEntry, Members, MirrorSet, Payload, Position, RecordFault, TablesAt,
 };
+use crate::storage::wal::Durability;
 use crate::types::{HostId, NodeId, UnixMs};
 use bytes::Bytes;
 use openraft::storage::RaftLogStorage;
@@ -51,6 +52,8 @@ pub struct Remains {
     pub dated: Option<UnixMs>,
     /// The voters, as far as this host knows.
     pub voters: BTreeSet<HostId>,
+    /// True if nothing was acknowledged without this host's log: it is one of two voters, or the only one, and its log is whole.
+    pub has_all_acknowledged: bool,
     pub hosts: Vec<HostRecord>,
 }
 
@@ -67,12 +70,18 @@ pub async fn survey_recovery(options: &ReplicaOptions) -> Result<Remains, StartE
     let decided = known.iter().map(|at| index(at.at)).chain([index(believed.committed())]).max().flatten();
     let newest = known.into_iter().max_by_key(|at| index(at.at));
     let hosts = furthest.and_then(|(tables, _)| tables.view().hosts().ok()).unwrap_or_default();
+    let configs = newest.map(|at| at.members.configs.as_slice()).unwrap_or_default();
+    let own = raft_id(options.host);
+    // While the voters change, those to be may have decided alone.
+    let always_decides = matches!(configs, [voters] if voters.len() <= 2 && voters.contains(&own));
+    let is_whole = damage.is_none() && options.durability == Durability::Strict;
     let remains = Remains {
+        has_all_acknowledged: always_decides && is_whole,
         damage,
         last: decided.max(index(believed.last())),
         decided,
         dated: believed.last_date(),
-        voters: newest.iter().flat_map(|at| at.members.configs.iter().flatten()).copied().map(HostId).collect(),
+        voters: configs.iter().flatten().copied().map(HostId).collect(),
         hosts,
     };
     believed.close().await;

@@ -1,0 +1,139 @@
+//! Hosts that lost their copies of the metadata log and ask to come back as other members, as long as the voters that are left
+//! without them are no majority and so cannot decide it. Of a cluster of two, one such host is enough: this names it, and what an
+//! operator can do. Lasts as long as the process.
+
+use crate::actors::consensus::Membership;
+use crate::ambient::Clock;
+use crate::types::HostId;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// A host that waits asks every second; the answer may take as long as a read of the metadata.
+const ASKED_WITHIN: Duration = Duration::from_secs(60);
+
+/// The hosts that asked lately. Clones are the same.
+#[derive(Clone, Debug)]
+pub struct RejoinAsks {
+    clock: Arc<dyn Clock>,
+    asks: Arc<Mutex<BTreeMap<HostId, Ask>>>,
+}
+
+#[derive(Debug)]
+struct Ask {
+    name: String,
+    /// By the monotonic clock.
+    at: Duration,
+}
+
+impl RejoinAsks {
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
+        Self { clock, asks: Arc::default() }
+    }
+
+    /// Notes that the host of this name asks, which had these ids. Only voters matter.
+    pub(super) fn note(&self, name: &str, was: &[HostId], membership: &Membership) {
+        let Some(voter) = was.iter().find(|id| membership.voters.contains(id)) else { return };
+        let ask = Ask { name: name.to_owned(), at: self.clock.monotonic() };
+        let is_new = {
+            let mut asks = self.asks();
+            asks.retain(|host, _| membership.voters.contains(host));
+            asks.insert(*voter, ask).is_none()
+        };
+        if is_new && let Some(why) = self.without_majority(membership) {
+            tracing::error!("{why}");
+        }
+    }
+
+    pub(super) fn forget(&self, was: &[HostId]) {
+        self.asks().retain(|host, _| !was.contains(host));
+    }
+
+    /// Returns why nothing can be decided, and what to do, where too few voters are left without those that ask.
+    pub fn without_majority(&self, membership: &Membership) -> Option<String> {
+        let oldest = self.clock.monotonic().saturating_sub(ASKED_WITHIN);
+        let asks = self.asks();
+        let asking = |id: &&HostId| asks.get(id).is_some_and(|ask| ask.at >= oldest);
+        let (gone, left): (Vec<&HostId>, Vec<&HostId>) = membership.voters.iter().partition(asking);
+        let (all, needed) = (membership.voters.len(), membership.voters.len() / 2 + 1);
+        if gone.is_empty() || left.len() >= needed {
+            return None;
+        }
+        let names: Vec<String> = gone.iter().filter_map(|id| Some(format!("{:?}", asks.get(id)?.name))).collect();
+        let (names, one) = (names.join(" and "), gone.len() == 1);
+        Some(format!(
+            "{} {names} lost {} copies of the metadata log and {} to come back as {}, and the {} of {all} voters left cannot decide it without {}, since {needed} are needed: put back a drive with a whole copy of the log and start that host; or, if there is none, form the metadata group anew on a host that is left (stop it, run sherd recover and then sherd recover --yes with its settings, and start it): {names} then {} back with the shards of {} drives: docs/how-to/recovery.md",
+            if one { "host" } else { "hosts" },
+            if one { "its" } else { "their" },
+            if one { "asks" } else { "ask" },
+            if one { "another member" } else { "other members" },
+            left.len(),
+            if one { "it" } else { "them" },
+            if one { "comes" } else { "come" },
+            if one { "its" } else { "their" },
+        ))
+    }
+
+    fn asks(&self) -> MutexGuard<'_, BTreeMap<HostId, Ask>> {
+        self.asks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ASKED_WITHIN, RejoinAsks};
+    use crate::actors::consensus::Membership;
+    use crate::ambient::Clock;
+    use crate::types::{HostId, UnixMs};
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::time::Duration;
+
+    #[derive(Debug, Default)]
+    struct Seconds(AtomicU64);
+
+    impl Clock for Seconds {
+        fn unix_ms(&self) -> UnixMs {
+            UnixMs(0)
+        }
+
+        fn monotonic(&self) -> Duration {
+            Duration::from_secs(self.0.load(Ordering::SeqCst))
+        }
+    }
+
+    fn of(voters: &[u64]) -> Membership {
+        Membership { voters: voters.iter().copied().map(HostId).collect(), ..Membership::default() }
+    }
+
+    #[test]
+    fn one_of_two_voters_that_asks_leaves_no_majority_and_one_of_three_does() {
+        let clock = Arc::new(Seconds::default());
+        let asks = RejoinAsks::new(Arc::clone(&clock) as _);
+        assert_eq!(asks.without_majority(&of(&[1, 2])), None);
+        asks.note("b", &[HostId(9), HostId(2)], &of(&[1, 2]));
+        let why = asks.without_majority(&of(&[1, 2])).expect("one is no majority of two");
+        assert!(why.contains("host \"b\" lost its copies") && why.contains("the 1 of 2 voters left"), "{why}");
+        assert!(why.contains("sherd recover --yes"), "{why}");
+        assert_eq!(asks.without_majority(&of(&[1, 2, 3])), None, "two of three decide it");
+        asks.note("c", &[HostId(3)], &of(&[1, 2, 3]));
+        let why = asks.without_majority(&of(&[1, 2, 3])).expect("one is no majority of three");
+        assert!(why.contains("hosts \"b\" and \"c\" lost their copies"), "{why}");
+        assert_eq!(asks.without_majority(&of(&[1, 4])), None, "it votes no more");
+    }
+
+    #[test]
+    fn a_host_that_was_taken_in_or_asks_no_more_is_forgotten() {
+        let clock = Arc::new(Seconds::default());
+        let asks = RejoinAsks::new(Arc::clone(&clock) as _);
+        let both = of(&[1, 2]);
+        asks.note("b", &[HostId(2)], &both);
+        asks.forget(&[HostId(2)]);
+        assert_eq!(asks.without_majority(&both), None);
+        asks.note("stranger", &[HostId(7)], &both);
+        assert_eq!(asks.without_majority(&both), None, "it was no voter");
+        asks.note("b", &[HostId(2)], &both);
+        clock.0.store(ASKED_WITHIN.as_secs() + 1, Ordering::SeqCst);
+        assert_eq!(asks.without_majority(&both), None);
+    }
+}

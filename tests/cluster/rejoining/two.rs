@@ -1,0 +1,78 @@
+//! A cluster of two: each is needed for a majority, so that one which lost its metadata log cannot come back before the other one
+//! is recovered.
+
+use super::drives::{dirs, id_on, lose, rot, shards_on, spoil};
+use super::recovery::run;
+use super::{BUCKET, COMES_BACK, OBJECTS, PATIENCE, bytes_of, check, put, wait_until_one_of, wait_until_whole};
+use crate::harness::client::get_plain;
+use crate::harness::cluster::{Cluster, Shape};
+use crate::harness::{admin, eventually};
+use crate::trial::{alone, leader, seed};
+
+/// Waits until health of a host that is not ready says all of this.
+fn says(cluster: &Cluster, host: usize, words: &[&str]) {
+    eventually(PATIENCE, "health to tell what is to be done", || {
+        let health = get_plain(cluster.hosts[host].admin, "/health/ready").ok()?;
+        let (status, text) = (health.status, health.text());
+        (status == 503 && words.iter().all(|word| text.contains(word))).then_some(())
+    });
+}
+
+fn the_one_that_lost_its_log_comes_back(damage: fn(&mut [u8])) {
+    let cluster = Cluster::formed(&Shape { founders: 2, ..Shape::three(2, seed()) });
+    put(&cluster, 0, 0..OBJECTS);
+    wait_until_whole(&cluster);
+    let lost = leader(&cluster);
+    let left = 1 - lost;
+    let (lost_dirs, name) = (dirs(&cluster, lost), cluster.hosts[lost].name);
+    cluster.stop(lost);
+    let (held, before) = (shards_on(&lost_dirs), id_on(&lost_dirs[0]));
+    spoil(&lost_dirs, damage);
+    cluster.start(lost);
+    cluster.hosts[lost].wait_for_log(PATIENCE, COMES_BACK);
+    // Both tell what there is to do, and nothing is changed.
+    let named = format!("host \\\"{name}\\\" lost its copies of the metadata log");
+    let words = [named.as_str(), "the 1 of 2 voters left cannot decide it", "sherd recover --yes"];
+    says(&cluster, left, &words);
+    says(&cluster, lost, &[&words[..], &["this host comes back to its cluster as another member"]].concat());
+    let logged = format!("host \\\"{name}\\\" lost its copies of the metadata log and asks");
+    let plain = logged.replace('\\', "");
+    eventually(PATIENCE, "the log of the one that is left to say it", || {
+        let log = cluster.hosts[left].log();
+        (log.contains(&logged) || log.contains(&plain)).then_some(())
+    });
+    assert_eq!(id_on(&lost_dirs[0]), before);
+
+    cluster.stop(left);
+    let explained = admin::text(&run(&cluster, left, &["recover"]));
+    assert!(explained.contains("lost: nothing that was acknowledged"), "{explained}");
+    let done = admin::text(&run(&cluster, left, &["recover", "--yes"]));
+    assert!(done.contains("the metadata group is formed anew"), "{done}");
+    cluster.start(left);
+    // Nobody does anything about the other one.
+    cluster.wait_until_ready(left);
+    cluster.wait_until_ready(lost);
+    wait_until_one_of(&cluster, 2);
+    wait_until_whole(&cluster);
+    let after = id_on(&lost_dirs[0]);
+    assert!(after != before && id_on(&lost_dirs[1]) == after, "{before}, {after}");
+    check(&cluster, &[0, 1], 0..OBJECTS);
+    put(&cluster, lost, OBJECTS..OBJECTS + 4);
+    let found = cluster.client(left).get(BUCKET, &OBJECTS.to_string()).expect("it answers");
+    assert!(found.status == 200 && found.body == bytes_of(OBJECTS));
+    cluster.stop(lost);
+    let now = shards_on(&lost_dirs);
+    assert!(!held.is_empty() && held.iter().all(|(shard, chunks)| now.get(shard) == Some(chunks)), "each is as it was");
+}
+
+#[test]
+fn of_two_hosts_one_whose_log_is_damaged_comes_back_with_its_shards_once_the_other_one_is_recovered() {
+    let _alone = alone();
+    the_one_that_lost_its_log_comes_back(rot);
+}
+
+#[test]
+fn of_two_hosts_one_whose_log_lost_its_end_comes_back_with_its_shards_once_the_other_one_is_recovered() {
+    let _alone = alone();
+    the_one_that_lost_its_log_comes_back(lose);
+}
