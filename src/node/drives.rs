@@ -24,9 +24,14 @@ use crate::storage::wal::LogOptions;
 use actix::{Actor, Addr};
 use futures::future::join_all;
 use std::collections::BTreeMap;
+use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::timeout;
 
+/// A drive that is still being opened is named so often.
+const SLOW_NAMED_EVERY: Duration = Duration::from_secs(10);
 /// The cache of all indices of a host together.
 const INDEX_CACHE_BYTES: u64 = 32 << 20;
 
@@ -51,6 +56,20 @@ fn tell_of_shared_file_systems(around: &Surroundings, host: &HostDrives) {
     for (_, dirs) in dirs.iter().filter(|(file_system, dirs)| **file_system != 0 && dirs.len() > 1) {
         let dirs = dirs.join(", ");
         tracing::warn!(dirs, "these drives are directories of one file system: what loses it loses them all");
+    }
+}
+
+/// Names a drive that is not open after some time, for as long as that takes: it is large, slow, or hangs.
+async fn named_while_slow<T>(drive: &identity::Drive, opening: impl Future<Output = T>) -> T {
+    tokio::pin!(opening);
+    loop {
+        match timeout(SLOW_NAMED_EVERY, &mut opening).await {
+            Ok(opened) => return opened,
+            Err(_) => {
+                let (node, dir) = (drive.node, drive.dir.display());
+                tracing::warn!(%node, %dir, "this drive is still being opened: its log is read, and its index made anew where it is lost; if this does not end, see the kernel log: the drive may hang");
+            }
+        }
     }
 }
 
@@ -81,7 +100,8 @@ pub(super) async fn open(around: &Surroundings, host: &HostDrives, health: &Heal
             index_dir: drive.dir.join("index"),
             index_memory,
         };
-        match off_thread(&around.threads, move || open_drive(&options)).await {
+        let opening = off_thread(&around.threads, move || open_drive(&options));
+        match named_while_slow(drive, opening).await {
             Ok(Ok(opened)) => Ok(opened),
             Ok(Err(error)) => Err((drive, error.to_string())),
             Err(stopped) => Err((drive, stopped.to_string())),

@@ -57,8 +57,7 @@ use cluster::{ClusterError, Entering, Member};
 use drives::ChoreHandles;
 use metadata::{MetadataError, Replica};
 use place::Place;
-use preflight::Checked;
-use preflight::root_keys;
+use preflight::{Checked, root_keys, without_silent_drives};
 use recovery::RecoveryError;
 use rejoin::{OwnDrives, RejoinError};
 use requests::Requests;
@@ -202,15 +201,21 @@ async fn run_in_system(config: Config) -> Result<(), NodeError> {
     let around = surroundings(&config);
     tokio::pin!(stop);
     let checked = preflight::check(&config, &around)?;
-    let wanted = wanted_geometry(&config);
-    let prepared = prepare_host(&*around.disk, &config.data, wanted, &around.ambient, &SystemLocks)?;
-    let progress = StartupProgress::new("waiting to take its place in the store");
+    let progress = StartupProgress::new("waiting for its drives");
     let startup = StartupServer::start(
         &checked.endpoints,
         config.metrics_token.clone().map(|token| token.0),
         Arc::clone(&around.ambient.clock),
         &progress,
     )?;
+    let answering = without_silent_drives(around, &config.data, Arc::new(SystemLocks), &progress);
+    let around = tokio::select! {
+        around = answering => around,
+        () = &mut stop => return Ok(()),
+    };
+    let wanted = wanted_geometry(&config);
+    let prepared = prepare_host(&*around.disk, &config.data, wanted, &around.ambient, &SystemLocks)?;
+    progress.set(vec!["waiting to take its place in the store".to_owned()]);
     let root_keys = checked.root_keys.as_ref();
     let entering = Entering { config: &config, wanted, root_keys, progress: &progress };
     let member = tokio::select! {
@@ -314,8 +319,8 @@ async fn start(
         healing: handles.healing,
         ring: requests.ring,
         watch,
-        asks,
         reads,
+        asks,
         started,
         stopping: Arc::default(),
         is_registered,
@@ -358,8 +363,8 @@ fn status(
         traffic: traffic(&around.ambient),
         moving: handles.moving.clone(),
         reads: ReadCheck::default(),
-        asks: RejoinAsks::new(Arc::clone(&around.ambient.clock)),
         watch: HostWatch::new(member.peers.clone(), health, metadata.clock().clone(), host.host, own),
+        asks: RejoinAsks::new(Arc::clone(&around.ambient.clock)),
     }
 }
 

@@ -1,9 +1,11 @@
 //! The checks of the settings before anything on the drives is touched: sockets, certificates, keys and the files that
 //! settings name. A mistake in them ends the start with the setting's name, and leaves no store behind.
 
+mod answering;
 mod key_sets;
 mod root_keys;
 
+pub(super) use answering::without_silent_drives;
 pub(super) use root_keys::root_keys;
 
 use super::{NodeError, Surroundings, audit, background};

@@ -184,3 +184,44 @@ fn a_client_that_speaks_tls_to_a_plain_port_is_no_error_of_the_log() {
     let (_setup, ended, _) = server.stop();
     assert!(!ended.stderr.contains("ERROR"), "{}", ended.stderr);
 }
+
+/// A named pipe in the place of the identity, whose other end nobody opens, lets the drive hang.
+#[test]
+fn a_drive_that_hangs_at_the_start_is_named_and_the_host_starts_without_it_until_it_answers_again() {
+    let cluster = Cluster::formed(&Shape { founders: 1, ..Shape::three(3, 1) }.with("SHERD_EC", "2+1"));
+    let bytes = vec![7; 200_000];
+    let has_it = || {
+        let found = cluster.client(0).get("held", "object").unwrap().expect(200);
+        assert!(found.body == bytes);
+    };
+    cluster.client(0).create_bucket("held").unwrap().expect(200);
+    cluster.client(0).put("held", "object", &bytes).unwrap().expect(200);
+    cluster.stop(0);
+    let dir = cluster.hosts[0].setup.lock().unwrap().dirs[1].clone();
+    let (identity, kept) = (dir.join("identity.json"), cluster.root.path().join("identity.kept"));
+    std::fs::rename(&identity, &kept).unwrap();
+    assert!(Command::new("mkfifo").arg(&identity).status().unwrap().success());
+    cluster.start(0);
+    let named = format!("the drive in {} has not answered yet", dir.display());
+    eventually(PATIENCE, "health to name the drive while the host starts", || {
+        let health = get_plain(cluster.hosts[0].admin, "/health/ready").ok()?;
+        (health.status == 503 && health.text().contains(&named)).then_some(())
+    });
+    cluster.wait_until_ready(0);
+    has_it();
+    assert!(cluster.hosts[0].log().contains(&named));
+    let drives = |words: &str| {
+        let health = get_plain(cluster.hosts[0].admin, "/health/ready").unwrap().text();
+        let health: serde_json::Value = serde_json::from_str(&health).unwrap();
+        let drives = health["drives"].as_array().unwrap().clone();
+        drives.iter().filter(|drive| drive["why"].as_str().is_some_and(|why| why.contains(words))).count()
+    };
+    assert_eq!(drives("this host goes on without it"), 1);
+    cluster.stop(0);
+    std::fs::remove_file(&identity).unwrap();
+    std::fs::rename(&kept, &identity).unwrap();
+    cluster.start(0);
+    cluster.wait_until_ready(0);
+    assert_eq!(drives("without it"), 0, "it is taken back as the drive that it was");
+    has_it();
+}
