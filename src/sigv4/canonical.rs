@@ -1,6 +1,7 @@
 //! The canonical form of a request: the one text that both sides hash.
 
 use super::ToSign;
+use std::borrow::Cow;
 use std::fmt::Write;
 
 pub fn canonical_request(request: &ToSign<'_>) -> String {
@@ -21,12 +22,11 @@ pub fn canonical_request(request: &ToSign<'_>) -> String {
 
 /// Each name and value decoded and encoded again, so that it does not matter how much of it the client escaped.
 fn canonical_query(query: &str) -> String {
-    let again = |text: &str| encode(&decode(text));
     let pairs = query.split('&').filter(|pair| !pair.is_empty());
-    let mut pairs: Vec<(String, String)> = pairs
+    let mut pairs: Vec<(Cow<'_, str>, Cow<'_, str>)> = pairs
         .map(|pair| {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            (again(name), again(value))
+            (encoded_again(name), encoded_again(value))
         })
         .collect();
     pairs.sort_unstable();
@@ -40,11 +40,36 @@ fn canonical_query(query: &str) -> String {
 }
 
 /// Returns the path as S3 signs it, however much of it the client escaped.
-pub fn path_to_sign(path: &str) -> String {
-    if path.bytes().all(|byte| byte == b'/' || is_unreserved(byte)) {
-        return path.to_owned();
+pub fn path_to_sign(path: &str) -> Cow<'_, str> {
+    if path.split('/').all(is_encoded) {
+        return path.into();
     }
-    path.split('/').map(|segment| encode(&decode(segment))).collect::<Vec<_>>().join("/")
+    path.split('/').map(encoded_again).collect::<Vec<_>>().join("/").into()
+}
+
+/// A text decoded and encoded; mostly it is that already.
+fn encoded_again(text: &str) -> Cow<'_, str> {
+    if is_encoded(text) { text.into() } else { encode(&decode(text)).into() }
+}
+
+/// Returns whether a text is as `encode` writes it.
+fn is_encoded(text: &str) -> bool {
+    let mut rest = text.as_bytes();
+    while let Some((&byte, after)) = rest.split_first() {
+        rest = match (byte, after) {
+            (b'%', [high, low, after @ ..]) => {
+                let digit = |byte: u8| if byte.is_ascii_lowercase() { None } else { char::from(byte).to_digit(16) };
+                let (Some(high), Some(low)) = (digit(*high), digit(*low)) else { return false };
+                if is_unreserved((high * 16 + low) as u8) {
+                    return false;
+                }
+                after
+            }
+            (byte, after) if is_unreserved(byte) => after,
+            _ => return false,
+        };
+    }
+    true
 }
 
 /// Trimmed, and runs of spaces and tabs made one space: other white space is part of a value.
@@ -93,4 +118,31 @@ fn encode(bytes: &[u8]) -> String {
         }
     }
     encoded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{decode, encode, encoded_again, is_encoded, path_to_sign};
+
+    #[test]
+    fn what_is_encoded_already_stays_and_anything_else_is_encoded_again() {
+        for (text, encoded) in [
+            ("", true),
+            ("a-b._~Z9", true),
+            ("a%2Fb%C3%BC", true),
+            ("a%2fb", false),
+            ("%41", false),
+            ("a b", false),
+            ("a+b", false),
+            ("a%", false),
+            ("a%2", false),
+            ("%G0", false),
+            ("\u{fc}", false),
+        ] {
+            assert_eq!(is_encoded(text), encoded, "{text}");
+            assert_eq!(encoded_again(text), encode(&decode(text)), "{text}");
+        }
+        assert_eq!(path_to_sign("/b/a%2Fb c"), "/b/a%2Fb%20c");
+        assert_eq!(path_to_sign("/b//k%20"), "/b//k%20");
+    }
 }

@@ -56,17 +56,23 @@ impl SigningKey {
     }
 }
 
-fn name_of(access_key: &str, scope: Scope<'_>) -> [String; 4] {
-    [access_key, scope.date, scope.region, scope.service].map(str::to_owned)
-}
-
 /// Derived keys, so that a request need not derive its own: five HMACs become one.
 #[derive(Default)]
 pub struct SigningKeys {
-    keys: Mutex<HashMap<[String; 4], Cached>>,
+    keys: Mutex<Kept>,
+}
+
+/// Signing keys by access key. One has few: of a day or two, and mostly of one region.
+#[derive(Default)]
+struct Kept {
+    by_access_key: HashMap<String, Vec<Cached>>,
+    count: usize,
 }
 
 struct Cached {
+    date: String,
+    region: String,
+    service: String,
     /// The secret that the key was derived from: an access key may get another one.
     secret_key: String,
     key: Arc<SigningKey>,
@@ -75,9 +81,9 @@ struct Cached {
 impl SigningKeys {
     /// The key of an access key whose secret is this one. Anybody can name any scope, so a key is kept only by `keep`.
     pub fn get(&self, access_key: &str, secret_key: &str, scope: Scope<'_>) -> Arc<SigningKey> {
-        let name = name_of(access_key, scope);
         let keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
-        let cached = keys.get(&name).filter(|cached| cached.secret_key == secret_key);
+        let cached = keys.by_access_key.get(access_key).and_then(|kept| kept.iter().find(|cached| cached.is_of(scope)));
+        let cached = cached.filter(|cached| cached.secret_key == secret_key);
         let cached = cached.map(|cached| Arc::clone(&cached.key));
         drop(keys);
         cached.unwrap_or_else(|| Arc::new(SigningKey::derive(secret_key, scope)))
@@ -89,15 +95,31 @@ impl SigningKeys {
         if Arc::strong_count(key) > 1 {
             return;
         }
-        let name = name_of(access_key, scope);
-        let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
         if scope.region.len() > REGION_BYTES_MAX {
             return;
         }
-        if keys.len() >= CACHED_KEYS_MAX {
-            keys.clear();
+        let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        if keys.count >= CACHED_KEYS_MAX {
+            *keys = Kept::default();
         }
-        keys.insert(name, Cached { secret_key: secret_key.to_owned(), key: Arc::clone(key) });
+        let Kept { by_access_key, count } = &mut *keys;
+        let kept = by_access_key.entry(access_key.to_owned()).or_default();
+        let before = kept.len();
+        kept.retain(|cached| !cached.is_of(scope));
+        kept.push(Cached::of(scope, secret_key, key));
+        *count += kept.len() - before;
+    }
+}
+
+impl Cached {
+    fn of(scope: Scope<'_>, secret_key: &str, key: &Arc<SigningKey>) -> Self {
+        let [date, region, service, secret_key] =
+            [scope.date, scope.region, scope.service, secret_key].map(str::to_owned);
+        Self { date, region, service, secret_key, key: Arc::clone(key) }
+    }
+
+    fn is_of(&self, scope: Scope<'_>) -> bool {
+        self.date == scope.date && self.region == scope.region && self.service == scope.service
     }
 }
 
@@ -125,9 +147,9 @@ mod tests {
             key.sign(text)
         };
         assert_eq!(keys.get("k", SECRET, SCOPE).sign(text), expected);
-        assert!(keys.keys.lock().expect("not poisoned").is_empty(), "nothing was verified with it");
+        assert_eq!(keys.keys.lock().expect("not poisoned").count, 0, "nothing was verified with it");
         assert_eq!((kept(SECRET, SCOPE), kept(SECRET, SCOPE)), (expected.clone(), expected.clone()));
-        assert_eq!(keys.keys.lock().expect("not poisoned").len(), 1);
+        assert_eq!(keys.keys.lock().expect("not poisoned").count, 1);
         assert_ne!(kept("another", SCOPE), expected);
         assert_ne!(keys.get("k", "another", SCOPE).sign(text), expected);
         assert_eq!(keys.get("k", SECRET, SCOPE).sign(text), expected);
@@ -140,6 +162,6 @@ mod tests {
             let name = number.to_string();
             keys.keep(&name, SECRET, SCOPE, &keys.get(&name, SECRET, SCOPE));
         }
-        assert!(keys.keys.lock().expect("not poisoned").len() <= CACHED_KEYS_MAX);
+        assert!(keys.keys.lock().expect("not poisoned").count <= CACHED_KEYS_MAX);
     }
 }

@@ -26,7 +26,7 @@ pub fn verify(claim: &Version4<'_>, head: Head<'_>, uri: &Uri, key: &SigningKey)
     let payloads =
         if claim.is_in_url() && stated != UNSIGNED { [Some(UNSIGNED), Some(stated)] } else { [Some(stated), None] };
     let escaped = path_to_sign(uri.path());
-    let paths = [Some(escaped.as_str()), Some(uri.path()).filter(|raw| *raw != escaped)];
+    let paths = [Some(&*escaped), Some(uri.path()).filter(|raw| *raw != escaped)];
     let names = signed_names(claim);
     let values: Vec<(&str, Cow<'_, str>)> =
         names.into_iter().filter_map(|name| Some((name, signed_value(head.headers, uri, name)?))).collect();

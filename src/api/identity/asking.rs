@@ -10,7 +10,6 @@ use crate::api::policy::{
 use crate::types::UnixMs;
 use std::sync::Arc;
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 /// An identity with its policies parsed. It may be kept for many requests.
 pub struct ParsedIdentity {
@@ -191,5 +190,34 @@ fn context(resolved: &Resolved) -> Context {
 pub fn rfc3339(at: UnixMs) -> String {
     let seconds = i64::try_from(at.0 / 1000).unwrap_or(0);
     let at = OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(OffsetDateTime::UNIX_EPOCH);
-    at.format(&Rfc3339).unwrap_or_default()
+    let (year, month, day) = (at.year(), u8::from(at.month()), at.day());
+    // Every request has it: it is written by hand.
+    let mut text = String::with_capacity("2006-01-02T15:04:05Z".len());
+    let century = u8::try_from(year / 100).unwrap_or_default();
+    let numbers = [(century, None), (u8::try_from(year % 100).unwrap_or_default(), Some('-')), (month, Some('-'))];
+    let of_day = [(day, Some('T')), (at.hour(), Some(':')), (at.minute(), Some(':')), (at.second(), Some('Z'))];
+    for (number, separator) in numbers.into_iter().chain(of_day) {
+        text.push(char::from(b'0' + number / 10));
+        text.push(char::from(b'0' + number % 10));
+        text.extend(separator);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::rfc3339;
+    use crate::types::UnixMs;
+
+    #[test]
+    fn a_time_is_written_with_all_its_digits() {
+        for (ms, text) in [
+            (0, "1970-01-01T00:00:00Z"),
+            (1_438_172_160_999, "2015-07-29T12:16:00Z"),
+            (1_136_214_245_000, "2006-01-02T15:04:05Z"),
+            (253_402_300_799_000, "9999-12-31T23:59:59Z"),
+        ] {
+            assert_eq!(rfc3339(UnixMs(ms)), text);
+        }
+    }
 }
