@@ -2,7 +2,9 @@
 //! docs/reference/metrics.md is made of it. Nothing here imports anything else of the crate.
 
 use prometheus::process_collector::ProcessCollector;
-use prometheus::{Encoder, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder};
+use prometheus::{
+    Encoder, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+};
 use std::sync::LazyLock;
 
 /// Bounds for latencies, from 50 µs to 60 s.
@@ -59,6 +61,12 @@ macro_rules! metrics {
         register(HistogramVec::new(HistogramOpts::new($text, $help).buckets(BATCH_SIZES.to_vec()), &[$($label),*]))
     };
 }
+
+/// The series without labels that every request changes: they are looked up once.
+pub static REQUESTS_ACTIVE_NOW: LazyLock<IntGauge> = LazyLock::new(|| REQUESTS_ACTIVE.with_label_values::<&str>(&[]));
+pub static RECEIVED_BYTES_IN_ALL: LazyLock<IntCounter> =
+    LazyLock::new(|| RECEIVED_BYTES.with_label_values::<&str>(&[]));
+pub static SENT_BYTES_IN_ALL: LazyLock<IntCounter> = LazyLock::new(|| SENT_BYTES.with_label_values::<&str>(&[]));
 
 metrics! {
     gauge BUILD_INFO = "sherd_build_info" ["version"] "1; the label names what runs.";

@@ -71,7 +71,7 @@ impl AccessEntry {
 
     /// Hands the line to who gathers them. One that has no room for it drops it.
     pub fn tell(self, ended: &Ended<'_>) {
-        let bucket = ended.bucket.map(str::to_owned).or_else(|| self.aimed_at());
+        let bucket = ended.bucket.map(Cow::Borrowed).or_else(|| self.aimed_at().map(Cow::Owned));
         let Some(bucket) = bucket.filter(|bucket| !bucket.is_empty()) else { return };
         let found = self.log.service.logged(&bucket);
         let Some(logged) = found.as_deref().and_then(Option::as_ref) else { return };

@@ -4,7 +4,6 @@ use super::access_log::{AccessEntry, AccessLog};
 use super::audit::AuditLog;
 use super::auth::{self, Authenticator, Scheme, Unverified};
 use super::bridge::{Answer, ResponseBody, Signed, content, convert, header_bytes};
-use super::errors;
 use super::iam::{self, IamService};
 use super::post::{Forms, Posted};
 use super::request_log::RequestRecord;
@@ -16,16 +15,16 @@ use crate::api::call::Call;
 use crate::api::call::Origin;
 use crate::api::call::TlsVersion;
 use crate::api::call::{Head, Level, Target};
-use crate::api::errors::{Fault, Named, RequestFault, identify};
+use crate::api::errors::{Fault, Named, Names, RequestFault, written};
 use crate::api::text::Query;
 use crate::limits::REQUEST_HEADERS_BYTES_MAX;
 use crate::sigv4::{Credential, component};
 use crate::types::LegacySignatures;
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
-use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
-use s3s::{HttpRequest as S3Request, HttpResponse as S3Response, S3Error};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use s3s::{HttpRequest as S3Request, HttpResponse as S3Response, S3Error, S3Result};
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 use time::OffsetDateTime;
@@ -33,8 +32,8 @@ use time::OffsetDateTime;
 /// Operations by POST that are no forms, and yet may have a body of a form's type: s3s would take it for one.
 const POSTS: [&str; 5] = ["delete", "restore", "select", "uploadId", "uploads"];
 
-/// The header of a website's error page that carries the error code.
-const PAGE_CODE: &str = "x-amz-error-code";
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request-id");
+const HOST_ID: HeaderName = HeaderName::from_static("x-amz-id-2");
 
 /// The state that all workers share.
 pub struct Front {
@@ -55,92 +54,102 @@ pub struct Front {
     pub access_log: Option<Arc<AccessLog>>,
     /// `None` where this host keeps no audit log.
     pub audit: Option<Arc<AuditLog>>,
-    /// The id of the answering host: `x-amz-id-2` and `HostId`.
-    pub host_id: String,
+    /// The id of the answering host: `HostId`.
+    pub host_id: Arc<str>,
+    /// That id as `x-amz-id-2`.
+    pub host_id_value: Option<HeaderValue>,
 }
 
 pub async fn answer(request: HttpRequest, payload: Payload, front: Data<Front>) -> HttpResponse<ResponseBody> {
     let record = begin(&request, &front);
-    let response = call(&request, payload, &front, &record).await;
-    finish(&request, response, record, &front.host_id).into_response()
+    let answered = call(&request, payload, &front, &record).await;
+    finish(&request, answered, record, &front).into_response()
 }
 
 fn begin(request: &HttpRequest, front: &Data<Front>) -> RequestRecord {
     let random = front.ambient.random_u128().to_be_bytes();
     let id = hex_simd::encode_to_string(&random[..8], hex_simd::AsciiCase::Upper);
-    let remote = request.peer_addr().map(|peer| peer.to_string()).unwrap_or_default();
-    let mut record = RequestRecord::begin(id, request.method().to_string(), request.path().to_owned(), remote);
+    let (method, uri) = (request.method().clone(), request.uri().clone());
+    let mut record = RequestRecord::begin(id.into(), method, uri, request.peer_addr());
     let entry = |log| AccessEntry::begin(log, request, front.ambient.clock.unix_ms());
     record.access = front.access_log.as_ref().map(entry);
     record.audit = front.audit.clone();
-    record.query = request.query_string().to_owned();
     record.meter = request.app_data().cloned();
     record
 }
 
-async fn call(request: &HttpRequest, payload: Payload, front: &Front, record: &RequestRecord) -> S3Response {
+async fn call(request: &HttpRequest, payload: Payload, front: &Front, record: &RequestRecord) -> S3Result<S3Response> {
     if header_bytes(request) > REQUEST_HEADERS_BYTES_MAX {
-        return errors::response(Fault::RequestHeadersTooLarge);
+        return Err(Fault::RequestHeadersTooLarge.into());
     }
-    let source_ip = request.peer_addr().map(|peer| peer.ip().to_string());
+    let source_ip = request.peer_addr().map(|peer| peer.ip());
     // What it holds is given back when it is answered.
-    let seat = front.bodies.seat(request.peer_addr().map(|peer| peer.ip()));
+    let seat = front.bodies.seat(source_ip);
     let origin = Origin {
-        request_id: record.id.clone(),
-        host_id: front.host_id.clone(),
-        source_ip: source_ip.unwrap_or_default(),
+        request_id: Arc::clone(&record.id),
+        host_id: Arc::clone(&front.host_id),
+        source_ip,
         tls: request.conn_data::<TlsVersion>().copied(),
     };
     let call = Call::new(origin, Arc::clone(&record.trace), Arc::clone(&seat));
     let named = named_key(request);
-    match convert(request, payload, &record.trace) {
-        Ok(converted) => front.turns.share(&seat, named.as_deref(), handle(converted, call, front, record)).await,
-        Err(fault) => errors::response(fault),
-    }
+    let converted = convert(request, payload, &record.trace)?;
+    // The future is large, and is handed on several times before it is polled.
+    let handled = Box::pin(handle(converted, call, front, record));
+    front.turns.share(&seat, named.as_deref(), handled).await
 }
 
 /// The access key that a signature names, in the header or the query, before anything of it is verified.
-fn named_key(request: &HttpRequest) -> Option<String> {
-    let of_scope = |scope: &str| Some(Credential::read(scope)?.access_key.to_owned());
+fn named_key(request: &HttpRequest) -> Option<Cow<'_, str>> {
     if let Some(header) = request.headers().get("authorization") {
         let header = header.to_str().ok()?;
         return match component(header, "Credential") {
-            Some(scope) => of_scope(scope),
-            None => header.strip_prefix("AWS ")?.rsplit_once(':').map(|(key, _)| key.to_owned()),
+            Some(scope) => Some(Credential::read(scope)?.access_key.into()),
+            None => header.strip_prefix("AWS ")?.rsplit_once(':').map(|(key, _)| key.into()),
         };
     }
-    let query = Query::read(Some(request.query_string()).filter(|query| query.contains("X-Amz-Credential="))).ok()?;
-    query.only("X-Amz-Credential").and_then(of_scope)
+    let name = "X-Amz-Credential=";
+    let mut found = request.query_string().split('&').filter(|pair| pair.starts_with(name));
+    let (Some(pair), None) = (found.next(), found.next()) else { return None };
+    let query = Query::read(Some(pair)).ok()?;
+    Some(Credential::read(query.only("X-Amz-Credential")?)?.access_key.to_owned().into())
 }
 
-/// A request that is not of a connection any more.
-pub async fn handle(converted: S3Request, call: Call, front: &Front, record: &RequestRecord) -> S3Response {
+/// A request that is not of a connection any more. What is refused in the form of S3 is an error; what websites and IAM
+/// refuse is an answer of theirs.
+pub async fn handle(converted: S3Request, call: Call, front: &Front, record: &RequestRecord) -> S3Result<S3Response> {
     if let Some(bucket) = host(&converted).and_then(|host| front.websites.bucket(host)) {
-        return visit(&bucket, &converted, call.origin, front, record).await;
+        return Box::pin(visit(&bucket, &converted, call.origin, front, record)).await;
     }
     if iam::is_call(&converted) {
-        return iam::serve(&front.iam, converted, &call, front.secure).await;
+        return Ok(Box::pin(iam::serve(&front.iam, converted, &call, front.secure)).await);
     }
-    let target = match target(&converted, front) {
-        Ok(target) => target,
-        Err(fault) => return errors::response(fault),
-    };
-    let bucket = target.bucket.clone().unwrap_or_default();
-    record.trace.aimed_at(&bucket);
+    let target = target(&converted, front)?;
+    let bucket = target.bucket.as_deref().unwrap_or_default();
     if *converted.method() == Method::OPTIONS {
-        return preflight(&bucket, converted.headers(), front, record).await;
+        record.trace.aimed_at(bucket);
+        return Box::pin(preflight(bucket, converted.headers(), front, record)).await;
     }
     let other = CorsRequest::of(&converted);
-    let mut response = serve(converted, target, call, front, record).await.unwrap_or_else(|error| {
-        if !errors::details_of(&error).is_empty() {
-            record.trace.detailed(errors::details_of(&error).to_vec());
-        }
-        errors::response(error)
-    });
-    if let Some(CorsRequest { method, headers }) = other {
-        response.headers_mut().extend(front.service.cross_origin(&bucket, &method, &headers).await);
+    let answered = serve(converted, &target, call, front).await;
+    if answered.is_err() {
+        record.trace.aimed_at(bucket);
     }
-    response
+    let Some(CorsRequest { method, headers }) = other else { return answered };
+    let more = Box::pin(front.service.cross_origin(bucket, &method, &headers)).await;
+    with_headers(answered, more)
+}
+
+fn with_headers(mut answered: S3Result<S3Response>, more: HeaderMap) -> S3Result<S3Response> {
+    match &mut answered {
+        Ok(response) => response.headers_mut().extend(more),
+        Err(error) => {
+            let mut headers = error.headers().cloned().unwrap_or_default();
+            headers.extend(more);
+            error.set_headers(headers);
+        }
+    }
+    answered
 }
 
 /// The facts of a cross-origin request that its response depends on.
@@ -163,7 +172,7 @@ async fn visit(
     origin: Arc<Origin>,
     front: &Front,
     record: &RequestRecord,
-) -> S3Response {
+) -> S3Result<S3Response> {
     let (method, uri, headers) = (request.method(), request.uri(), request.headers());
     if *method == Method::OPTIONS {
         return preflight(bucket, headers, front, record).await;
@@ -175,7 +184,7 @@ async fn visit(
     if headers.contains_key(header::ORIGIN) {
         response.headers_mut().extend(front.service.cross_origin(bucket, method, headers).await);
     }
-    response
+    Ok(response)
 }
 
 /// Returns the host that the request names; HTTP/2 has it beside the headers.
@@ -185,16 +194,11 @@ fn host(request: &S3Request) -> Option<&str> {
 }
 
 /// Answers a preflight request of a browser.
-async fn preflight(bucket: &str, headers: &HeaderMap, front: &Front, record: &RequestRecord) -> S3Response {
+async fn preflight(bucket: &str, headers: &HeaderMap, front: &Front, record: &RequestRecord) -> S3Result<S3Response> {
     record.trace.resolved("Preflight", Some(bucket.to_owned()), None, None);
-    match front.service.preflight(bucket, headers).await {
-        Ok(headers) => {
-            let mut response = S3Response::new(s3s::Body::empty());
-            *response.headers_mut() = headers;
-            response
-        }
-        Err(error) => errors::response(error),
-    }
+    let mut response = S3Response::new(s3s::Body::empty());
+    *response.headers_mut() = front.service.preflight(bucket, headers).await?;
+    Ok(response)
 }
 
 fn target(request: &S3Request, front: &Front) -> Result<Target, Fault> {
@@ -202,15 +206,9 @@ fn target(request: &S3Request, front: &Front) -> Result<Target, Fault> {
 }
 
 /// Authenticates a request, makes it one that s3s reads, and answers it.
-async fn serve(
-    mut request: S3Request,
-    target: Target,
-    mut call: Call,
-    front: &Front,
-    record: &RequestRecord,
-) -> Result<S3Response, S3Error> {
+async fn serve(mut request: S3Request, target: &Target, mut call: Call, front: &Front) -> S3Result<S3Response> {
     let query = Query::read(request.uri().query())?;
-    let head = Head { method: request.method(), headers: request.headers(), query: &query, target: &target };
+    let head = Head { method: request.method(), headers: request.headers(), query: &query, target };
     let claim = auth::read(head, front.legacy, front.now())?;
     wire::check_subresources(head)?;
     let is_form = check_form(head, claim.scheme())?;
@@ -218,24 +216,24 @@ async fn serve(
     let authenticated = front.authenticator.verify(&claim, unverified).await?;
     if is_form {
         let now = OffsetDateTime::UNIX_EPOCH + front.now();
-        let Posted { request, answer } = front.forms.receive(request, &target, &mut call, now).await?;
-        return Ok(answer.finish(ask(request, call, front, record).await));
+        let received = Box::pin(front.forms.receive(request, target, &mut call, now)).await;
+        let Posted { request, answer } = received?;
+        return Ok(answer.finish(front.service.call(request, call).await?));
     }
-    let renames = wire::is_rename(request.method(), request.uri(), &target);
+    let renames = wire::is_rename(head);
     let scheme = authenticated.scheme;
-    call.overrides = wire::take_overrides(&mut request, &target, &query);
+    call.overrides = wire::take_overrides(&mut request, target, &query);
     call.headers_aside = wire::normalise(&mut request, scheme, &query, front.now());
     if scheme != Scheme::Unsigned {
         call.authentication = authenticated.authentication;
     }
     let signed = Signed { scheme, chunks: authenticated.chunks };
-    request = content(request, &target, &query, signed, &mut call)?;
+    request = content(request, target, &query, signed, &mut call)?;
     if renames {
-        let source;
-        (request, source) = wire::as_copy(request, &target)?;
-        call.rename_source = Some(source);
+        let source = wire::rename_source(request.headers(), target.bucket.as_deref().unwrap_or_default())?;
+        return Box::pin(front.service.rename(target, source, request, call)).await;
     }
-    Ok(ask(request, call, front, record).await)
+    front.service.call(request, call).await
 }
 
 /// Returns whether a POST is a form; refuses one that is half a form.
@@ -264,72 +262,38 @@ impl Front {
     }
 }
 
-/// Asks s3s for an answer, once.
-async fn ask(mut request: S3Request, call: Call, front: &Front, record: &RequestRecord) -> S3Response {
-    request.extensions_mut().insert(call);
-    match front.service.call(request).await {
-        // s3s could not read the body before the operation began, and calls that an internal error.
-        Ok(response) if response.status().is_server_error() && !record.trace.has_entered() => {
-            record.trace.fault().map_or(response, |fault| errors::response(fault.clone()))
-        }
-        Ok(response) => response,
-        Err(_) => errors::response(Fault::Internal("The answer could not be written.".to_owned())),
-    }
-}
-
-/// The names of those that a signature must cover, in their order.
-fn amazon_headers(request: &HttpRequest) -> String {
-    let names = request.headers().keys().map(|name| name.as_str());
-    let mut names: Vec<&str> = names.filter(|name| name.starts_with("x-amz-")).collect();
-    names.sort_unstable();
-    names.join(";")
-}
-
-/// Adds the headers that every response has besides those of its operation.
-fn finish(request: &HttpRequest, mut response: S3Response, mut record: RequestRecord, host_id: &str) -> Answer {
+/// Adds what every response has besides its operation's, and notes the code of an error.
+fn finish(request: &HttpRequest, answered: S3Result<S3Response>, mut record: RequestRecord, front: &Front) -> Answer {
     let is_head = request.method() == actix_web::http::Method::HEAD;
-    let said = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let mut body = None;
+    let (mut response, code) = match answered {
+        Ok(response) => (response, record.trace.code().map(str::to_owned)),
+        Err(error) => (refused(request, &error, &record, &front.host_id), Some(error.code().as_str().to_owned())),
+    };
     let failed = response.status().is_client_error() || response.status().is_server_error();
-    if failed
-        && let Some(bytes) = response.body().bytes()
-        && let Some((code, full)) = identify(
-            &bytes,
-            record.path(),
-            Named {
-                authorization: said("authorization"),
-                date: said("x-amz-date"),
-                md5: said("content-md5"),
-                sha256: said("x-amz-content-sha256"),
-                range: said("range"),
-                storage_class: said("x-amz-storage-class"),
-                amazon_headers: &amazon_headers(request),
-                ..record.named()
-            },
-            &record.id,
-            host_id,
-        )
-    {
-        record.refused(code);
-        body = Some(Bytes::from(full));
-    } else if let Some(code) = response.headers().get(PAGE_CODE).filter(|_| failed) {
-        record.refused(String::from_utf8_lossy(code.as_bytes()).into_owned());
-    } else if let Some(code) = record.trace.refusal().filter(|_| failed) {
-        record.refused(code.to_owned());
-    }
-    // s3s gives every HEAD of an object that it does not refuse the status 200.
-    if is_head && response.status() == StatusCode::OK && response.headers().contains_key(header::CONTENT_RANGE) {
-        *response.status_mut() = StatusCode::PARTIAL_CONTENT;
-    }
+    code.filter(|_| failed).into_iter().for_each(|code| record.refused(code));
     if let Some(access) = &mut record.access {
         access.answered(response.headers());
     }
     let headers = response.headers_mut();
-    for (name, value) in [("x-amz-request-id", record.id.as_str()), ("x-amz-id-2", host_id)] {
-        if let Ok(value) = HeaderValue::try_from(value) {
-            headers.insert(name, value);
-        }
+    for (name, value) in [(REQUEST_ID, HeaderValue::try_from(&*record.id).ok()), (HOST_ID, front.host_id_value.clone())]
+    {
+        value.into_iter().for_each(|value| drop(headers.insert(name.clone(), value)));
     }
-    headers.insert(http::header::SERVER, HeaderValue::from_static("Sherd"));
-    Answer { response, body, is_head, record }
+    headers.insert(header::SERVER, HeaderValue::from_static("Sherd"));
+    Answer { response, is_head, record }
+}
+
+/// The answer to a refused request, which repeats what S3 repeats of it.
+fn refused(request: &HttpRequest, error: &S3Error, record: &RequestRecord, host_id: &str) -> S3Response {
+    let said = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let named = Named {
+        authorization: said("authorization"),
+        date: said("x-amz-date"),
+        md5: said("content-md5"),
+        sha256: said("x-amz-content-sha256"),
+        range: said("range"),
+        storage_class: said("x-amz-storage-class"),
+        ..record.named()
+    };
+    written(error, &Names { named, resource: record.path(), request_id: &record.id, host_id })
 }

@@ -168,16 +168,18 @@ fn front(world: &World) -> Front {
         ambient,
         access_log: None,
         audit: None,
-        host_id: "this-host".to_owned(),
+        host_id: "this-host".into(),
+        host_id_value: None,
     }
 }
 
 /// Answers a request. One without a signature comes from the root key: calls are signed, and others count as verified.
 async fn answer(front: &Front, request: Request<'_>) {
-    let record =
-        RequestRecord::begin("0001".to_owned(), request.method.to_string(), request.uri.to_string(), String::new());
+    let (method, uri) = (request.method.as_str().parse(), request.uri.to_string().parse());
+    let (Ok(method), Ok(uri)) = (method, uri) else { return };
+    let record = RequestRecord::begin("0001".into(), method, uri, None);
     let mut asked = HttpRequest::new(s3s::Body::from(Bytes::copy_from_slice(request.body)));
-    let origin = Origin { source_ip: "127.0.0.1".to_owned(), ..Origin::default() };
+    let origin = Origin { source_ip: Some([127, 0, 0, 1].into()), ..Origin::default() };
     let mut call = Call { origin: Arc::new(origin), trace: Arc::clone(&record.trace), ..Call::default() };
     let (is_call, is_signed) = (request.is_call(), request.is_signed());
     *asked.headers_mut() = request.headers.clone();
@@ -191,9 +193,10 @@ async fn answer(front: &Front, request: Request<'_>) {
     }
     *asked.method_mut() = request.method;
     *asked.uri_mut() = request.uri;
-    let response = handle(asked, call, front, &record).await;
-    // A body that breaks off is no fault of the server's.
-    let _ = response.into_body().store_all_limited(1 << 20).await;
+    if let Ok(response) = handle(asked, call, front, &record).await {
+        // A body that breaks off is no fault of the server's.
+        let _ = response.into_body().store_all_limited(1 << 20).await;
+    }
 }
 
 fn sign(front: &Front, request: &Request<'_>, headers: &mut HeaderMap) {

@@ -8,8 +8,11 @@ use crate::actors::traffic::Meter;
 use crate::api::call::RequestTrace;
 use crate::api::errors::Named;
 use crate::api::text::Query;
-use crate::metrics::{RECEIVED_BYTES, REQUEST_SECONDS, REQUESTS, REQUESTS_ACTIVE, SENT_BYTES};
+use crate::metrics::{RECEIVED_BYTES_IN_ALL, REQUEST_SECONDS, REQUESTS, REQUESTS_ACTIVE_NOW, SENT_BYTES_IN_ALL};
+use actix_web::http::{Method, Uri};
 use actix_web::web::Data;
+use std::fmt;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,21 +21,42 @@ const STATUS_CLIENT_GONE: u16 = 499;
 /// The name under which requests without an account are counted.
 const ANONYMOUS: &str = "anonymous";
 
+/// The digits of a status.
+struct StatusText([u8; 3]);
+
+impl StatusText {
+    fn of(status: u16) -> Self {
+        Self([100, 10, 1].map(|place| b'0' + u8::try_from(status / place % 10).unwrap_or_default()))
+    }
+
+    fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+}
+
+/// An address, if it is known.
+struct Shown(Option<SocketAddr>);
+
+impl fmt::Display for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.map_or(Ok(()), |address| address.fmt(f))
+    }
+}
+
 /// The record of a request from its head to the end of its response. Dropping it logs it, however it ended.
 #[derive(Debug)]
 pub struct RequestRecord {
-    pub id: String,
+    pub id: Arc<str>,
     pub trace: Arc<RequestTrace>,
     /// The entry of the access log, if this host keeps any.
     pub access: Option<AccessEntry>,
     /// The meter of the worker that answers.
     pub meter: Option<Data<Meter>>,
     pub audit: Option<Arc<AuditLog>>,
-    /// The query of the URL, as it came.
-    pub query: String,
-    method: String,
-    path: String,
-    remote: String,
+    method: Method,
+    uri: Uri,
+    /// The address and port of the client, if they are known.
+    remote: Option<SocketAddr>,
     started: Instant,
     /// The time to the response's head.
     head: Option<Duration>,
@@ -44,17 +68,16 @@ pub struct RequestRecord {
 }
 
 impl RequestRecord {
-    pub fn begin(id: String, method: String, path: String, remote: String) -> Self {
-        REQUESTS_ACTIVE.with_label_values::<&str>(&[]).inc();
+    pub fn begin(id: Arc<str>, method: Method, uri: Uri, remote: Option<SocketAddr>) -> Self {
+        REQUESTS_ACTIVE_NOW.inc();
         Self {
             id,
             trace: Arc::default(),
             access: None,
             meter: None,
             audit: None,
-            query: String::new(),
             method,
-            path,
+            uri,
             remote,
             started: Instant::now(),
             head: None,
@@ -66,13 +89,17 @@ impl RequestRecord {
     }
 
     pub fn path(&self) -> &str {
-        &self.path
+        self.uri.path()
+    }
+
+    /// The query of the URL, as it came.
+    fn query(&self) -> &str {
+        self.uri.query().unwrap_or_default()
     }
 
     /// Returns the bucket and key of the request, and its elements for an error.
     pub fn named(&self) -> Named<'_> {
-        let details = self.trace.details();
-        Named { method: &self.method, query: &self.query, details, ..self.trace.named() }
+        Named { method: self.method.as_str(), query: self.query(), ..self.trace.named() }
     }
 
     /// The head of the answer is made.
@@ -117,7 +144,7 @@ impl RequestRecord {
         let call = audit::Ended {
             id: &self.id,
             listener: Listener::S3,
-            from: &self.remote,
+            from: &self.remote.map(|remote| remote.to_string()).unwrap_or_default(),
             trace: &self.trace,
             status: Some(self.status).filter(|status| *status != STATUS_CLIENT_GONE),
             code: self.code.as_deref(),
@@ -129,7 +156,7 @@ impl RequestRecord {
     /// The bucket, and which of its configurations.
     fn subject(&self) -> Vec<(&'static str, String)> {
         let bucket = self.trace.bucket().map(|bucket| ("Bucket", bucket.to_owned()));
-        let query = Query::read(Some(self.query.as_str()).filter(|query| query.contains("id="))).ok();
+        let query = Query::read(Some(self.query()).filter(|query| query.contains("id="))).ok();
         let id = query.and_then(|query| Some(("Id", query.only("id")?.to_owned())));
         bucket.into_iter().chain(id).collect()
     }
@@ -139,10 +166,10 @@ impl Drop for RequestRecord {
     fn drop(&mut self) {
         let operation = self.trace.operation();
         let received = self.trace.received_bytes();
-        REQUESTS_ACTIVE.with_label_values::<&str>(&[]).dec();
-        REQUESTS.with_label_values(&[operation, &self.status.to_string()]).inc();
-        RECEIVED_BYTES.with_label_values::<&str>(&[]).inc_by(received);
-        SENT_BYTES.with_label_values::<&str>(&[]).inc_by(self.sent_bytes);
+        REQUESTS_ACTIVE_NOW.dec();
+        REQUESTS.with_label_values(&[operation, StatusText::of(self.status).as_str()]).inc();
+        RECEIVED_BYTES_IN_ALL.inc_by(received);
+        SENT_BYTES_IN_ALL.inc_by(self.sent_bytes);
         if let Some(meter) = &self.meter {
             // Whoever makes names up is not to fill the list with them.
             let bucket = self.trace.bucket().filter(|_| self.code.as_deref() != Some("NoSuchBucket"));
@@ -158,11 +185,11 @@ impl Drop for RequestRecord {
             id = %self.id,
             operation,
             method = %self.method,
-            path = %self.path,
+            path = %self.uri.path(),
             bucket = self.trace.bucket().unwrap_or(""),
             key = self.trace.key().unwrap_or(""),
             access_key = self.trace.access_key().unwrap_or(""),
-            remote = %self.remote,
+            remote = %Shown(self.remote),
             status = self.status,
             error = self.code.as_deref().unwrap_or(""),
             received_bytes = received,
@@ -176,11 +203,12 @@ impl Drop for RequestRecord {
 
 #[cfg(test)]
 mod tests {
-    use super::RequestRecord;
+    use super::{RequestRecord, StatusText};
     use crate::metrics::{REQUESTS, SENT_BYTES};
+    use actix_web::http::{Method, Uri};
 
     fn record() -> RequestRecord {
-        RequestRecord::begin("1".to_owned(), "GET".to_owned(), "/".to_owned(), String::new())
+        RequestRecord::begin("1".into(), Method::GET, Uri::from_static("/"), None)
     }
 
     #[test]
@@ -194,6 +222,13 @@ mod tests {
         drop(one);
         assert_eq!(counter.get(), 1);
         assert!(SENT_BYTES.with_label_values::<&str>(&[]).get() >= 10);
+    }
+
+    #[test]
+    fn a_status_is_three_digits() {
+        for (status, text) in [(200, "200"), (499, "499"), (507, "507")] {
+            assert_eq!(StatusText::of(status).as_str(), text);
+        }
     }
 
     #[test]

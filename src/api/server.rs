@@ -40,6 +40,7 @@ use actix_service::{IntoServiceFactory, Service, ServiceFactory};
 use actix_web::dev::{Server, ServerHandle};
 use actix_web::web::{Data, to};
 use actix_web::{App, HttpServer};
+use http::HeaderValue;
 use std::fmt::Debug;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -259,7 +260,8 @@ fn front(
         ambient,
         access_log,
         audit: None,
-        host_id: options.host_id.clone(),
+        host_id: options.host_id.as_str().into(),
+        host_id_value: HeaderValue::try_from(options.host_id.as_str()).ok(),
     }
 }
 

@@ -5,8 +5,8 @@ mod reports;
 pub use super::get_task::{OpenObject, Opened};
 pub use super::put_task::AppendObjectRequest;
 pub use super::request::{
-    BodyChecks, BodyStream, ByteRange, Kept, PutObjectRequest, PutPartRequest, StoreError, StoredPart, TrailerChecksum,
-    Upload,
+    BodyChecks, BodyFault, BodyStream, ByteRange, Kept, PutObjectRequest, PutPartRequest, StoreError, StoredPart,
+    TrailerChecksum, Upload,
 };
 pub use reports::Reports;
 

@@ -4,7 +4,7 @@ use super::{put_object, put_part};
 use crate::actors::frontend::Permit;
 use crate::actors::request::test_nodes::Behaviour;
 use crate::actors::request::test_world::{CHUNK, Decides, KEY, World, body, content, upload};
-use crate::actors::request::{BodyChecks, Kept, PutPartRequest, StoreError, Upload};
+use crate::actors::request::{BodyChecks, BodyFault, Kept, PutPartRequest, StoreError, Upload};
 use crate::limits::{INLINE_BYTES_MAX, PUT_BYTES_MAX};
 use crate::storage::checksum::BodyHasher;
 use crate::storage::meta::command::{Change, CreateUpload, ETagCondition};
@@ -213,12 +213,12 @@ async fn a_checksum_in_the_trailer_is_verified() {
     assert_eq!(manifest.checksum, Some(right));
     let wrong = world.put(with_trailer(Some(Ok(sum(Bytes::from_static(b"nope")))))).await;
     assert!(matches!(wrong, Err(StoreError::ChecksumMismatch(ChecksumAlgorithm::Crc32))), "{wrong:?}");
-    let malformed = StoreError::BodyMalformed { code: "MalformedTrailerError".to_owned(), why: String::new() };
+    let malformed = StoreError::BodyRefused(BodyFault::new(std::fmt::Error));
     let wrong = world.put(with_trailer(Some(Err(malformed)))).await;
-    assert!(matches!(wrong, Err(StoreError::BodyMalformed { .. })), "{wrong:?}");
+    assert!(matches!(wrong, Err(StoreError::BodyRefused(_))), "{wrong:?}");
     let other = Checksum { algorithm: ChecksumAlgorithm::Sha1, ..sum(Bytes::from_static(b"x")) };
     let wrong = world.put(with_trailer(Some(Ok(other)))).await;
-    assert!(matches!(wrong, Err(StoreError::BodyMalformed { .. })), "{wrong:?}");
+    assert!(matches!(wrong, Err(StoreError::TrailerUnannounced(ChecksumAlgorithm::Sha1))), "{wrong:?}");
     assert_eq!(world.take_changes().len(), 1);
 }
 

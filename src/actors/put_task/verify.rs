@@ -33,8 +33,7 @@ pub(super) fn verify(
             }
         }
         (Some(trailing), _) => {
-            let why = format!("the trailer has a {:?} checksum that was not announced", trailing.algorithm);
-            return Err(StoreError::BodyMalformed { code: "InvalidRequest".to_owned(), why });
+            return Err(StoreError::TrailerUnannounced(trailing.algorithm));
         }
         (None, _) => {}
     }

@@ -4,6 +4,9 @@ use crate::actors::consensus::MetaError;
 use crate::storage::kv::KvError;
 use crate::storage::meta::command::Refusal;
 use crate::storage::meta::record::ChecksumAlgorithm;
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
 
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
@@ -32,14 +35,37 @@ pub enum StoreError {
     Md5Mismatch,
     #[error("the content's {0:?} checksum differs from the one given")]
     ChecksumMismatch(ChecksumAlgorithm),
-    /// A signature or framing fault that the body's reader found; the API's own error travels in it.
-    #[error("the request's body is malformed: {why}")]
-    BodyMalformed { code: String, why: String },
+    /// A fault of the body that its reader found.
+    #[error("the request's body is refused: {0}")]
+    BodyRefused(BodyFault),
+    #[error("the trailer has a {0:?} checksum that was not announced")]
+    TrailerUnannounced(ChecksumAlgorithm),
     /// More of an object is lost than its redundancy covers.
     #[error("data is unavailable: {why}")]
     DataUnavailable { why: String },
     #[error("internal: {why}")]
     Internal { why: String },
+}
+
+/// The fault of a body in the form of who reads it: the store only hands it back.
+#[derive(Clone, Debug)]
+pub struct BodyFault(Arc<dyn Error + Send + Sync>);
+
+impl BodyFault {
+    pub fn new(fault: impl Error + Send + Sync + 'static) -> Self {
+        Self(Arc::new(fault))
+    }
+
+    /// The reader's own fault, if it is of this type.
+    pub fn of_reader<T: Error + 'static>(&self) -> Option<&T> {
+        self.0.downcast_ref()
+    }
+}
+
+impl fmt::Display for BodyFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
 }
 
 impl From<MetaError> for StoreError {

@@ -17,7 +17,7 @@ mod upload;
 
 pub use active_reads::{ActiveRead, ActiveReads, ReadMark};
 pub use active_writes::{ActiveWrite, ActiveWrites};
-pub use error::StoreError;
+pub use error::{BodyFault, StoreError};
 pub use offload::{ComputeThreads, Executor, InPlace, Job, Md5Update, Work, offload};
 pub use upload::{
     BodyChecks, BodyStream, ByteRange, Kept, PutObjectRequest, PutPartRequest, StoredPart, TrailerChecksum, Upload,

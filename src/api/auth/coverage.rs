@@ -5,7 +5,7 @@ use super::claim::Version4;
 use super::hoisted::stands_in;
 use crate::api::errors::Fault;
 use crate::api::text::Query;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 
 /// Refuses a request whose signature leaves out a header that steers it.
 pub fn check(claim: &Version4<'_>, headers: &HeaderMap, query: &Query) -> Result<(), Fault> {
@@ -14,18 +14,23 @@ pub fn check(claim: &Version4<'_>, headers: &HeaderMap, query: &Query) -> Result
     if !signed("host") {
         return Err(Fault::AccessDenied("The Host header must be signed."));
     }
-    let unsigned = headers.iter().map(|(name, value)| (name.as_str(), value)).find(|(name, value)| {
+    let is_unsigned = |name: &str, value: &HeaderValue| {
         // A presigned URL's payload is verified against this header whether it was signed or not.
-        let verified = claim.is_in_url() && *name == "x-amz-content-sha256";
+        let verified = claim.is_in_url() && name == "x-amz-content-sha256";
         // The text to sign has the time, whose header `Date` may stand for.
-        let dated = *name == "x-amz-date" && signed("date");
+        let dated = name == "x-amz-date" && signed("date");
         let in_query = claim.is_in_url() && stands_in(query, name, value);
         name.starts_with("x-amz-") && !verified && !dated && !in_query && !signed(name)
-    });
-    match unsigned {
-        Some(_) => Err(Fault::AccessDenied("There were headers present in the request which were not signed")),
-        None => Ok(()),
+    };
+    let pairs = headers.iter().map(|(name, value)| (name.as_str(), value));
+    let mut unsigned: Vec<&str> =
+        pairs.filter(|(name, value)| is_unsigned(name, value)).map(|(name, _)| name).collect();
+    if unsigned.is_empty() {
+        return Ok(());
     }
+    unsigned.sort_unstable();
+    unsigned.dedup();
+    Err(Fault::HeadersNotSigned(unsigned.join(", ")))
 }
 
 #[cfg(test)]
@@ -53,7 +58,7 @@ mod tests {
     }
 
     fn is_denied(judged: Result<(), Fault>) -> bool {
-        matches!(judged, Err(Fault::AccessDenied(_)))
+        matches!(judged, Err(Fault::AccessDenied(_) | Fault::HeadersNotSigned(_)))
     }
 
     #[test]
@@ -65,6 +70,9 @@ mod tests {
         assert!(is_denied(judge(signed, None, &added)));
         assert!(is_denied(judge(&format!("{signed};X-Amz-Copy-Source"), None, &added)));
         assert_eq!(judge(&format!("{signed};x-amz-copy-source"), None, &added), Ok(()));
+        let more = [&[("x-amz-tagging", "a=b")], &added[..], &[("x-amz-acl", "private")]].concat();
+        let names = "x-amz-acl, x-amz-copy-source, x-amz-tagging".to_owned();
+        assert_eq!(judge(signed, None, &more), Err(Fault::HeadersNotSigned(names)));
     }
 
     #[test]

@@ -87,7 +87,7 @@ impl Authenticator {
             }
             let end = claim.signed_at.saturating_add(seconds);
             if now > Duration::from_secs(end) {
-                return Err(expired(end, now));
+                return Err(expired(Some(seconds), end, now));
             }
         }
         let access_key = claim.credential.access_key;
@@ -115,7 +115,7 @@ impl Authenticator {
         Unverified { head, uri, view, now }: Unverified<'_>,
     ) -> Result<Authentication, S3Error> {
         if let Some(end) = claim.expires.filter(|end| now > Duration::from_secs(*end)) {
-            return Err(expired(end, now));
+            return Err(expired(None, end, now));
         }
         let secret_key = self.secrets.secret_key(claim.access_key, view).await?;
         version_2::verify(claim, head, uri, secret_key.expose()).map_err(|text| differs(&text, None))?;
@@ -133,10 +133,11 @@ fn auth_type(is_in_url: bool) -> &'static str {
     if is_in_url { "REST-QUERY-STRING" } else { "REST-HEADER" }
 }
 
-/// `end` and `now`: since the Unix epoch.
-fn expired(end: u64, now: Duration) -> S3Error {
-    let times = [time("Expires", end), time("ServerTime", now.as_secs())];
-    with_details(Fault::AccessDenied("Request has expired").into(), times.into_iter().flatten().collect())
+/// `seconds`: how long it was good for, where it says so. `end` and `now`: since the Unix epoch.
+fn expired(seconds: Option<u64>, end: u64, now: Duration) -> S3Error {
+    let seconds = seconds.map(|seconds| ("X-Amz-Expires", seconds.to_string()));
+    let times = [seconds, time("Expires", end), time("ServerTime", now.as_secs())];
+    with_details(Fault::AccessDenied("Request has expired").into(), times.into_iter().flatten())
 }
 
 /// S3 names the texts that it has signed, and their bytes, so that a client can compare them with its own.

@@ -323,7 +323,7 @@ mod tests {
         assert_eq!(framed(Method::PUT, &[length]), Err(Fault::MissingContentLength));
         assert_eq!(framed(Method::PUT, &[decoded]), Err(Fault::MissingContentLength));
         let other = framed(Method::PUT, &[length, ("x-amz-decoded-content-length", "4")]);
-        assert_eq!(other, Err(RequestFault::other_length(5, 4).into()));
+        assert_eq!(other, Err(RequestFault::OtherLength { provided: 5, expected: 4 }.into()));
     }
 
     #[test]

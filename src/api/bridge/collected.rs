@@ -46,22 +46,20 @@ impl Digests {
     }
 
     /// Verifies the body in S3's order: signed values come before unsigned ones.
-    fn verify(&self, body: &[u8]) -> Result<(), Differs> {
+    fn verify(&self, body: &[u8]) -> Result<(), Fault> {
         let md5 = self.md5.as_ref().map(|text| parse_md5(text.as_bytes())).transpose()?;
         let checksum = self.checksum.clone()?;
         if let Some(sha256) = &self.sha256 {
             let made = hex_simd::encode_to_string(Sha256::digest(body), hex_simd::AsciiCase::Lower);
             if !made.eq_ignore_ascii_case(sha256) {
-                let made = Some(("S3ComputedContentSHA256", made));
-                return Err(Differs { fault: Fault::InvalidContentSha256, made });
+                return Err(Fault::InvalidContentSha256 { computed: Some(made) });
             }
         }
         if let Some(md5) = md5 {
             let made = Md5::digest(body);
             if made[..] != md5 {
-                let why = "The Content-MD5 you specified did not match what we received.";
-                let made = Some(("CalculatedDigest", base64_simd::STANDARD.encode_to_string(made)));
-                return Err(Differs { fault: Fault::BadDigest(why.to_owned()), made });
+                let calculated = Some(base64_simd::STANDARD.encode_to_string(made));
+                return Err(Fault::Md5Differs { calculated });
             }
         }
         if let Some((algorithm, given)) = checksum
@@ -69,7 +67,7 @@ impl Digests {
         {
             let name = algorithm.name();
             let why = format!("The {name} you specified did not match the calculated checksum.");
-            return Err(Fault::BadDigest(why).into());
+            return Err(Fault::BadDigest(why));
         }
         Ok(())
     }
@@ -78,20 +76,6 @@ impl Digests {
 fn checksum(headers: &HeaderMap) -> Result<Option<(ChecksumAlgorithm, Bytes)>, Fault> {
     let Some((algorithm, text)) = checksum_of_headers(headers)? else { return Ok(None) };
     Ok(Some((algorithm, parse_digest(algorithm, &text)?)))
-}
-
-/// A body that is not what the request says of it.
-#[derive(Debug)]
-struct Differs {
-    fault: Fault,
-    /// The digest that it has, and what an answer calls that.
-    made: Option<(&'static str, String)>,
-}
-
-impl From<Fault> for Differs {
-    fn from(fault: Fault) -> Self {
-        Self { fault, made: None }
-    }
 }
 
 pub struct Collected<B> {
@@ -124,12 +108,11 @@ impl<B> Collected<B> {
         Self { instead: Some(Bytes::from_static(body)), ..self }
     }
 
-    /// s3s answers whatever fails here with an internal error; the trace tells the bridge what it was.
+    /// Ends the body. s3s has no way to hand on a body's error: the request is refused with it.
     fn fail(&mut self, fault: Fault) -> Poll<Option<Result<Frame<Bytes>, StdError>>> {
         self.inner = None;
-        let error = format!("the body was refused: {fault:?}");
-        self.trace.failed(fault);
-        Poll::Ready(Some(Err(error.into())))
+        self.trace.refuse(fault.clone().into());
+        Poll::Ready(Some(Err(Box::new(fault))))
     }
 
     /// Takes a piece of the body.
@@ -171,8 +154,7 @@ impl<B: Body<Data = Bytes, Error = StdError> + Unpin> Body for Collected<B> {
                     {
                         return this.fail(Fault::MalformedXml);
                     }
-                    if let Err(Differs { fault, made }) = this.digests.verify(&this.gathered) {
-                        this.trace.detailed(made.into_iter().collect());
+                    if let Err(fault) = this.digests.verify(&this.gathered) {
                         return this.fail(fault);
                     }
                     this.inner = None;
@@ -210,22 +192,23 @@ mod tests {
     }
 
     fn verify(name: &'static str, value: &'static str, of_object: bool) -> Result<(), Fault> {
-        digests(&[(name, value)], of_object).verify(b"hello").map_err(|differs| differs.fault)
+        digests(&[(name, value)], of_object).verify(b"hello")
     }
 
     #[test]
     fn a_body_is_compared_with_every_digest_given_of_it() {
         assert_eq!(verify("content-md5", "XUFAKrxLKna5cZ2REBfFkg==", false), Ok(()));
-        assert!(matches!(verify("content-md5", "AAAAAAAAAAAAAAAAAAAAAA==", false), Err(Fault::BadDigest(_))));
+        assert!(matches!(verify("content-md5", "AAAAAAAAAAAAAAAAAAAAAA==", false), Err(Fault::Md5Differs { .. })));
         assert_eq!(verify("content-md5", "nonsense", false), Err(Fault::InvalidDigest));
         assert_eq!(verify("x-amz-checksum-crc32", "NhCmhg==", false), Ok(()));
         assert!(matches!(verify("x-amz-checksum-crc32", "AAAAAA==", false), Err(Fault::BadDigest(_))));
         let sha256 = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824";
+        let other_sha256 = |verified| assert!(matches!(verified, Err(Fault::InvalidContentSha256 { .. })));
         assert_eq!(verify("x-amz-content-sha256", sha256, false), Ok(()));
         let other = "0000000000000000000000000000000000000000000000000000000000000000";
-        assert_eq!(verify("x-amz-content-sha256", other, false), Err(Fault::InvalidContentSha256));
+        other_sha256(verify("x-amz-content-sha256", other, false));
         assert_eq!(verify("x-amz-content-sha256", "UNSIGNED-PAYLOAD", false), Ok(()));
-        assert_eq!(verify("x-amz-content-sha256", "unsigned", false), Err(Fault::InvalidContentSha256));
+        other_sha256(verify("x-amz-content-sha256", "unsigned", false));
     }
 
     #[test]
@@ -265,7 +248,7 @@ mod tests {
             &[("x-amz-checksum-crc32", "no base64")],
             &[("x-amz-checksum-sha512", "AAAA")],
         ] {
-            let refused = digests(pairs, false).verify(b"hello").expect_err("none").fault;
+            let refused = digests(pairs, false).verify(b"hello").expect_err("none");
             assert!(matches!(refused, Fault::InvalidRequest(_)), "{pairs:?}");
         }
         assert!(!digests(&[crc], false).are_of_nothing() && digests(&[crc], true).are_of_nothing());
@@ -276,20 +259,18 @@ mod tests {
 
     #[test]
     fn the_signed_hash_is_compared_before_the_unsigned_digests() {
-        let fault = |pairs: &[(&'static str, &'static str)]| {
-            let differs = digests(pairs, false).verify(b"hello").expect_err("another body");
-            (differs.fault, differs.made)
-        };
+        let fault =
+            |pairs: &[(&'static str, &'static str)]| digests(pairs, false).verify(b"hello").expect_err("another body");
         let zeros = ("x-amz-content-sha256", "0000000000000000000000000000000000000000000000000000000000000000");
         let md5 = ("content-md5", "AAAAAAAAAAAAAAAAAAAAAA==");
         let crc = ("x-amz-checksum-crc32", "AAAAAA==");
         let sha256 = "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824".to_owned();
-        let told = (Fault::InvalidContentSha256, Some(("S3ComputedContentSHA256", sha256)));
-        assert_eq!(fault(&[crc, md5, zeros]), told);
-        assert_eq!(fault(&[crc, md5]).1, Some(("CalculatedDigest", "XUFAKrxLKna5cZ2REBfFkg==".to_owned())));
+        assert_eq!(fault(&[crc, md5, zeros]), Fault::InvalidContentSha256 { computed: Some(sha256) });
+        let calculated = Some("XUFAKrxLKna5cZ2REBfFkg==".to_owned());
+        assert_eq!(fault(&[crc, md5]), Fault::Md5Differs { calculated });
         let why = "The CRC32 you specified did not match the calculated checksum.".to_owned();
-        assert_eq!(fault(&[crc]), (Fault::BadDigest(why), None));
-        assert_eq!(fault(&[zeros, ("content-md5", "nonsense")]).0, Fault::InvalidDigest);
+        assert_eq!(fault(&[crc]), Fault::BadDigest(why));
+        assert_eq!(fault(&[zeros, ("content-md5", "nonsense")]), Fault::InvalidDigest);
     }
 
     #[test]

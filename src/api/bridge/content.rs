@@ -7,9 +7,7 @@ use super::collected::{Collected, Digests};
 use super::payload::PayloadHash;
 use crate::api::auth::Scheme;
 use crate::api::call::Call;
-use crate::api::call::RequestTrace;
 use crate::api::call::{Level, Target, Trailers, WholeBody};
-use crate::api::errors::ChunkFault;
 use crate::api::errors::Fault;
 use crate::api::errors::Sha256Mismatch;
 use crate::api::text::Query;
@@ -75,7 +73,7 @@ pub fn content(
         return Ok(s3s::HttpRequest::from_parts(head, s3s::Body::empty()));
     }
     let decoder = signing.filter(|_| !is_empty).map(ChunkDecoder::new).zip(trailers);
-    let content = Content::new(body, decoder, hash, length, Arc::clone(&call.trace));
+    let content = Content::new(body, decoder, hash, length);
     let body = match (whole, digests) {
         (Some(whole), Some(digests)) => {
             let (seat, trace) = (Arc::clone(&call.seat), Arc::clone(&call.trace));
@@ -227,7 +225,6 @@ struct Content {
     length: Option<u64>,
     received: u64,
     ended: bool,
-    trace: Arc<RequestTrace>,
 }
 
 impl Content {
@@ -236,17 +233,14 @@ impl Content {
         decoder: Option<(ChunkDecoder, Trailers)>,
         hash: Option<PayloadHash>,
         length: Option<u64>,
-        trace: Arc<RequestTrace>,
     ) -> Self {
-        Self { inner, decoder, queue: VecDeque::new(), hash, length, received: 0, ended: false, trace }
+        Self { inner, decoder, queue: VecDeque::new(), hash, length, received: 0, ended: false }
     }
 
     /// Compares the digests, once, when all declared bytes have come.
     fn compare(&mut self) -> Result<(), StdError> {
         let Some(Err(computed)) = self.hash.take().map(PayloadHash::compare) else { return Ok(()) };
-        self.trace.detailed(vec![("S3ComputedContentSHA256", computed)]);
-        self.trace.failed(Fault::InvalidContentSha256);
-        Err(Sha256Mismatch.into())
+        Err(Sha256Mismatch { computed }.into())
     }
 
     fn push(&mut self, bytes: Bytes) -> Result<(), StdError> {
@@ -262,12 +256,7 @@ impl Content {
             self.queue.push_back(bytes);
             return Ok(());
         };
-        decoder.push(bytes, &mut self.queue).map_err(|fault| {
-            if let ChunkFault::TooSmall { next, size } = fault {
-                self.trace.detailed(vec![("Chunk", next.to_string()), ("BadChunkSize", size.to_string())]);
-            }
-            fault.into()
-        })
+        Ok(decoder.push(bytes, &mut self.queue)?)
     }
 
     /// Takes the end of what the connection has.
@@ -319,10 +308,11 @@ impl Body for Content {
 
 #[cfg(test)]
 mod tests {
-    use super::{ChunkFault, NO_PARTS, Reader, Signed, Whole, content, signing, unframe};
+    use super::{NO_PARTS, Reader, Signed, Whole, content, signing, unframe};
     use crate::api::auth::Scheme;
     use crate::api::call::Call;
     use crate::api::call::Target;
+    use crate::api::errors::ChunkFault;
     use crate::api::errors::Fault;
     use crate::api::text::Query;
     use futures::StreamExt;
@@ -431,8 +421,12 @@ mod tests {
         for scheme in [Scheme::Header, Scheme::Url, Scheme::LegacyHeader, Scheme::LegacyUrl, Scheme::Unsigned] {
             let with = |body| read(scheme, &[(HASH, HELLO), length], body).expect("a body");
             assert_eq!(with(b"hello"), Ok(b"hello".to_vec()), "{scheme:?}");
-            assert_eq!(with(b"hellO"), Err("Sha256Mismatch".to_owned()), "{scheme:?}");
-            assert_eq!(read(scheme, &[(HASH, HELLO)], b""), Ok(Err("Sha256Mismatch".to_owned())), "{scheme:?}");
+            assert_eq!(with(b"hellO"), Err("the body has another SHA-256".to_owned()), "{scheme:?}");
+            assert_eq!(
+                read(scheme, &[(HASH, HELLO)], b""),
+                Ok(Err("the body has another SHA-256".to_owned())),
+                "{scheme:?}"
+            );
             assert_eq!(read(scheme, &[(HASH, "UNSIGNED-PAYLOAD"), length], b"hello"), Ok(Ok(b"hello".to_vec())));
         }
     }

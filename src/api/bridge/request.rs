@@ -4,6 +4,7 @@ use super::request_body::RequestBody;
 use crate::api::call::RequestTrace;
 use crate::api::errors::Fault;
 use actix_web::web::Payload;
+use bytes::{Bytes, BytesMut};
 use http::uri::InvalidUri;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version, header};
 use std::sync::Arc;
@@ -50,14 +51,23 @@ fn body(headers: &HeaderMap, payload: Payload, trace: &Arc<RequestTrace>) -> s3s
 
 fn headers(request: &actix_web::HttpRequest) -> Result<HeaderMap, Fault> {
     let mut headers = HeaderMap::with_capacity(request.headers().len());
+    let mut values = values(header_bytes(request), request.headers().iter().map(|(_, value)| value.as_bytes()));
     for (name, value) in request.headers() {
-        let converted =
-            HeaderName::from_bytes(name.as_str().as_bytes()).ok().zip(HeaderValue::from_bytes(value.as_bytes()).ok());
+        let value = HeaderValue::from_maybe_shared(values.split_to(value.len()));
+        let converted = HeaderName::from_bytes(name.as_str().as_bytes()).ok().zip(value.ok());
         let (name, value) =
             converted.ok_or_else(|| Fault::InvalidRequest("A header of the request cannot be read.".to_owned()))?;
         headers.append(name, value);
     }
     Ok(headers)
+}
+
+/// Returns all values of a head one after the other, so that they are copied into one allocation and shared from there.
+/// `bytes_max`: at least as many as they have.
+pub(super) fn values<'a>(bytes_max: usize, values: impl Iterator<Item = &'a [u8]>) -> Bytes {
+    let mut all = BytesMut::with_capacity(bytes_max);
+    values.for_each(|value| all.extend_from_slice(value));
+    all.freeze()
 }
 
 /// Returns the size of a request's header section.

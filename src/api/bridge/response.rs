@@ -2,6 +2,7 @@
 //! stream, so that what the stream holds (permits, chunks read ahead) is bounded in time too.
 
 use super::references::with_references;
+use super::request::values;
 use crate::api::rates::{Direction, Paced};
 use crate::api::request_log::RequestRecord;
 use actix_web::HttpResponse;
@@ -22,11 +23,9 @@ const READER_IDLE_MAX: Duration = Duration::from_secs(120);
 /// Answers up to this size are in the connection's buffer at once; nothing is watched.
 const WATCHED_BYTES_MIN: u64 = 256 << 10;
 
-/// The response of s3s apart from its body, and the additions of the bridge.
+/// A response, and the record of its request.
 pub struct Answer {
     pub response: s3s::HttpResponse,
-    /// Replaces the body, where an error's was completed.
-    pub body: Option<Bytes>,
     pub is_head: bool,
     pub record: RequestRecord,
 }
@@ -38,28 +37,30 @@ impl Answer {
         let declared =
             parts.headers.get(http::header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
         let mut response = HttpResponse::new(status);
+        let bytes = parts.headers.values().map(http::HeaderValue::len).sum();
+        let mut values = values(bytes, parts.headers.values().map(http::HeaderValue::as_bytes));
+        response.headers_mut().reserve(parts.headers.len());
         for (name, value) in &parts.headers {
+            let value = HeaderValue::from_maybe_shared(values.split_to(value.len()));
             if matches!(*name, http::header::CONTENT_LENGTH | http::header::TRANSFER_ENCODING) {
                 continue;
             }
-            if let (Ok(name), Ok(value)) =
-                (HeaderName::from_bytes(name.as_str().as_bytes()), HeaderValue::from_bytes(value.as_bytes()))
-            {
+            if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name.as_str().as_bytes()), value) {
                 response.headers_mut().append(name, value);
             }
         }
         let is_xml = parts.headers.get(http::header::CONTENT_TYPE).is_some_and(|kind| kind == "application/xml");
         let bodiless = status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED;
-        let (size, content) = match (self.body, body.bytes()) {
+        let (size, content) = match body.bytes() {
             _ if bodiless => (BodySize::None, Content::Done),
             // The length of what a GET would answer, and none of it.
             _ if self.is_head => (BodySize::Sized(declared.unwrap_or(0)), Content::Done),
-            (Some(bytes), _) | (None, Some(bytes)) => {
+            Some(bytes) => {
                 // Objects are streams, so that what is whole was written here.
                 let bytes = if is_xml { with_references(bytes) } else { bytes };
                 (BodySize::Sized(bytes.len() as u64), Content::Whole(bytes))
             }
-            (None, None) => {
+            None => {
                 let exact = declared.or_else(|| http_body::Body::size_hint(&body).exact());
                 (exact.map_or(BodySize::Stream, BodySize::Sized), Content::Stream(watched(body, exact)))
             }

@@ -15,6 +15,7 @@ pub use view::RequestView;
 
 use super::room::{BodyRoom, Seat};
 use http::{Extensions, HeaderMap};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// The facts about one request that its head and its connection tell.
@@ -35,18 +36,16 @@ pub struct Call {
     pub whole_body: Option<WholeBody>,
     /// The body is a form's file: its length is known only at its end.
     pub is_form: bool,
-    /// The source key of a rename, which s3s takes for a copy.
-    pub rename_source: Option<String>,
 }
 
 /// The source of a request, and the ids of its answer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Origin {
     /// `x-amz-request-id` and `x-amz-id-2` of the answer.
-    pub request_id: String,
-    pub host_id: String,
-    /// The address without the port; empty if unknown.
-    pub source_ip: String,
+    pub request_id: Arc<str>,
+    pub host_id: Arc<str>,
+    /// The address without the port, if it is known.
+    pub source_ip: Option<IpAddr>,
     pub tls: Option<TlsVersion>,
 }
 
@@ -67,7 +66,6 @@ impl Call {
             trailers: None,
             whole_body: None,
             is_form: false,
-            rename_source: None,
         }
     }
 

@@ -3,7 +3,8 @@
 use crate::api::errors::{Fault, RequestFault};
 use crate::api::text::Query;
 use crate::api::text::percent::decode_path;
-use http::{HeaderMap, Method};
+use http::{HeaderMap, Method, Uri};
+use s3s::path::{ParseS3PathError, S3Path, parse_path_style, parse_virtual_hosted_style};
 
 /// The head of a request as all the checks before s3s see it.
 #[derive(Clone, Copy, Debug)]
@@ -49,11 +50,29 @@ impl Target {
         };
         Ok(Self { level, bucket: Some(bucket).filter(|bucket| !bucket.is_empty()), by_host: false })
     }
+
+    /// Returns the bucket and the key of a request on an object, whose names could be such.
+    pub fn object(&self, uri: &Uri) -> Result<(String, String), Fault> {
+        let path = decode_path(uri.path()).ok_or(Fault::Request(RequestFault::InvalidUri))?;
+        let parsed = match self.bucket.as_deref().filter(|_| self.by_host) {
+            Some(bucket) => parse_virtual_hosted_style(Some(bucket), &path),
+            None => parse_path_style(&path),
+        };
+        match parsed {
+            Ok(S3Path::Object { bucket, key }) => Ok((bucket.into(), key.into())),
+            Ok(S3Path::Root | S3Path::Bucket { .. }) => Err(Fault::MethodNotAllowed),
+            Err(ParseS3PathError::InvalidPath) => Err(Fault::Request(RequestFault::InvalidUri)),
+            Err(ParseS3PathError::InvalidBucketName) => Err(Fault::InvalidBucketName),
+            Err(ParseS3PathError::KeyTooLong) => Err(Fault::KeyTooLong),
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::{Level, Target};
+    use crate::api::errors::{Fault, RequestFault};
+    use http::Uri;
 
     fn of(path: &str, host: Option<&str>) -> (Level, Option<String>, bool) {
         let Target { level, bucket, by_host } = Target::of(path, host.map(str::to_owned)).expect("a target");
@@ -72,6 +91,14 @@ mod tests {
         assert_eq!(of("/b", Some("h")), (Level::Object, bucket("h"), true));
         assert_eq!(of("/b%75cket/k%2Fl", None), (Level::Object, bucket("bucket"), false));
         assert_eq!(of("/b%2Fk", Some("h")), (Level::Object, bucket("h"), true));
+        let object = |path: &'static str, host: Option<&str>| {
+            Target::of(path, host.map(str::to_owned)).expect("a target").object(&Uri::from_static(path))
+        };
+        let named = |bucket: &str, key: &str| Ok((bucket.to_owned(), key.to_owned()));
+        assert_eq!(object("/b%75cket/k%2Fl+", None), named("bucket", "k/l+"));
+        assert_eq!(object("/bucket/k", Some("host")), named("host", "bucket/k"));
+        assert_eq!(object("/B_/k", None), Err(Fault::InvalidBucketName));
+        assert_eq!(object("/bucket/%FF", None), Err(Fault::Request(RequestFault::InvalidUri)));
         for path in ["*", "/b%2Fk", "/b%2fk/l", "/%2F", "/b%FF/k", "/b%/k"] {
             assert!(Target::of(path, None).is_err(), "{path}");
         }

@@ -1,10 +1,11 @@
 //! Facts that the layers find out about a request, for its line in the log, its metrics and the answer to an error.
 
-use crate::api::errors::{Fault, Named};
+use crate::api::errors::Named;
 use crate::api::identity::{Principal, PrincipalKind};
 use crate::api::rates::Rates;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use s3s::S3Error;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// A request that ended before its operation was known: malformed, or with a wrong signature.
 const UNRESOLVED: &str = "Unresolved";
@@ -22,16 +23,13 @@ pub struct RequestTrace {
     subject: OnceLock<Vec<(&'static str, String)>>,
     /// Names of what a call made.
     result: OnceLock<Vec<(&'static str, String)>>,
-    /// The code of a refusal by another service than S3.
-    refusal: OnceLock<&'static str>,
-    /// The operation itself began: what fails before is the protocol's.
-    entered: AtomicBool,
+    /// The error that the request is to be answered with.
+    refusal: Mutex<Option<S3Error>>,
+    /// The code of an error that is answered in another form than S3's.
+    code: OnceLock<String>,
     received_bytes: AtomicU64,
     /// The limits that its account or bucket has; absent where there are none.
     rates: OnceLock<Rates>,
-    fault: OnceLock<Fault>,
-    /// Further elements of the answer to a refused request, with their text.
-    details: OnceLock<Vec<(&'static str, String)>>,
 }
 
 #[derive(Debug)]
@@ -79,17 +77,20 @@ impl RequestTrace {
         let _ = self.result.set(result);
     }
 
-    /// Another service than S3 refused the call. Only the first call counts.
-    pub fn refused(&self, code: &'static str) {
-        let _ = self.refusal.set(code);
+    /// Notes the error that the request is to be answered with; the last one counts. Between us and s3s, which writes what it
+    /// gets, there is no other way for an error to stay what it is.
+    pub fn refuse(&self, error: S3Error) {
+        *self.refusal.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
     }
 
-    pub fn entered(&self) {
-        self.entered.store(true, Ordering::Relaxed);
+    /// Takes that error.
+    pub fn take_refusal(&self) -> Option<S3Error> {
+        self.refusal.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    pub fn has_entered(&self) -> bool {
-        self.entered.load(Ordering::Relaxed)
+    /// Notes the code of an error that is answered in another form than S3's. Only the first call counts.
+    pub fn answered_with(&self, code: &str) {
+        let _ = self.code.set(code.to_owned());
     }
 
     pub fn received(&self, bytes: usize) {
@@ -103,24 +104,6 @@ impl RequestTrace {
 
     pub fn rates(&self) -> Option<&Rates> {
         self.rates.get()
-    }
-
-    /// Notes the fault for which the body was refused; the first one stays.
-    pub fn failed(&self, fault: Fault) {
-        let _ = self.fault.set(fault);
-    }
-
-    pub fn fault(&self) -> Option<&Fault> {
-        self.fault.get()
-    }
-
-    /// Adds elements of an error's body that only the layer that refuses knows; the first call counts.
-    pub fn detailed(&self, details: Vec<(&'static str, String)>) {
-        let _ = self.details.set(details);
-    }
-
-    pub fn details(&self) -> &[(&'static str, String)] {
-        self.details.get().map(Vec::as_slice).unwrap_or_default()
     }
 
     /// The bucket and key that the request is on; nothing for copies, whose errors may be about the source.
@@ -168,8 +151,9 @@ impl RequestTrace {
         self.result.get().map(Vec::as_slice).unwrap_or_default()
     }
 
-    pub fn refusal(&self) -> Option<&'static str> {
-        self.refusal.get().copied()
+    /// The code of an error that was answered in another form than S3's.
+    pub fn code(&self) -> Option<&str> {
+        self.code.get().map(String::as_str)
     }
 
     /// The number of the caller's account; `None` for an anonymous request.

@@ -1,8 +1,9 @@
-//! The elements of an error's body besides its code and its words: the subject as the request named it.
+//! The elements of an error's body besides its code and its message: what only the layer that refuses knows, and the
+//! subject as the request named it.
 
-use super::escape;
 use crate::api::text::Query;
 use s3s::S3Error;
+use std::borrow::Cow;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -24,53 +25,60 @@ const OF_BUCKETS: [&str; 15] = [
     "ServerSideEncryptionConfigurationNotFoundError",
     "InvalidBucketName",
 ];
-/// The beginnings of messages about a wrong argument, and the argument's name.
-const ARGUMENTS: [(&str, &str); 21] = [
-    ("A version-id marker", "version-id-marker"),
-    ("Argument max-buckets ", "max-buckets"),
-    ("Argument max-keys ", "max-keys"),
-    ("Argument maxKeys ", "maxKeys"),
-    ("Argument max-parts ", "max-parts"),
-    ("Argument max-uploads ", "max-uploads"),
-    ("Invalid Encoding Method ", "encoding-type"),
-    ("Invalid List Type ", "list-type"),
-    ("Invalid attribute name ", "x-amz-object-attributes"),
-    ("Invalid version id ", "versionId"),
-    ("Invalid x-amz-object-ownership ", "x-amz-object-ownership"),
-    ("Part number must be ", "partNumber"),
-    ("Provided max-keys ", "max-keys"),
-    ("Provided max-parts ", "max-parts"),
-    ("Provided max-uploads ", "max-uploads"),
-    ("Provided part-number-marker ", "part-number-marker"),
-    ("The continuation token provided ", "continuation-token"),
-    ("This operation does not accept partNumber ", "partNumber"),
-    ("Unknown wormMode ", "x-amz-object-lock-mode"),
-    ("Version id cannot be ", "versionId"),
-    ("You can only specify a copy source header ", "x-amz-copy-source"),
-];
-/// The arguments whose value S3 does not repeat: they would be wrong with any.
-const BARE_ARGUMENTS: [(&str, &str); 5] = [
-    ("Marker unsupported ", "marker"),
-    ("The ErrorDocument Key ", "ErrorDocument"),
-    ("The IndexDocument Suffix ", "IndexDocument"),
-    ("continuation-token only ", "continuation-token"),
-    ("startAfter only ", "start-after"),
-];
+/// An element of an error's body, and its text.
+pub type Detail = (&'static str, Text);
 
-/// Elements and their text that only who refuses knows, on their way to the answer as the source of an error.
-#[derive(Debug, thiserror::Error)]
+/// The text of an element: the error's own, or one that the request has and its answer repeats.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Text {
+    Own(String),
+    /// The parameter of the query; there is no element where it has none.
+    Parameter(Cow<'static, str>),
+    /// The header `Authorization`.
+    Authorization,
+    /// The first word of that header.
+    AuthorizationType,
+    /// The header `x-amz-content-sha256`.
+    ContentSha256,
+    /// The digest of the header `Content-MD5`.
+    ContentMd5,
+}
+
+impl From<String> for Text {
+    fn from(text: String) -> Self {
+        Self::Own(text)
+    }
+}
+
+/// Further elements of an error, on their way to the answer as its source.
+#[derive(Clone, Debug, thiserror::Error)]
 #[error("{0:?}")]
-struct Details(Vec<(&'static str, String)>);
+struct Details(Vec<Detail>);
 
 /// The error, with what its answer says besides.
-pub fn with_details(mut error: S3Error, details: Vec<(&'static str, String)>) -> S3Error {
-    error.set_source(Box::new(Details(details)));
+pub fn with_details<T: Into<Text>>(
+    mut error: S3Error,
+    details: impl IntoIterator<Item = (&'static str, T)>,
+) -> S3Error {
+    let details: Vec<Detail> = details.into_iter().map(|(name, text)| (name, text.into())).collect();
+    if !details.is_empty() {
+        error.set_source(Box::new(Details(details)));
+    }
     error
 }
 
-pub fn details_of(error: &S3Error) -> &[(&'static str, String)] {
+pub fn details_of(error: &S3Error) -> &[Detail] {
     let details = error.source().and_then(|source| source.downcast_ref::<Details>());
     details.map(|details| details.0.as_slice()).unwrap_or_default()
+}
+
+/// The same error once more.
+pub fn again(error: &S3Error) -> S3Error {
+    let mut copy = S3Error::new(error.code().clone());
+    error.message().into_iter().for_each(|message| copy.set_message(message.to_owned()));
+    error.status_code().into_iter().for_each(|status| copy.set_status_code(status));
+    error.headers().into_iter().for_each(|headers| copy.set_headers(headers.clone()));
+    with_details(copy, details_of(error).iter().cloned())
 }
 
 /// An element with a time, given in seconds since the Unix epoch.
@@ -99,32 +107,29 @@ pub struct Named<'a> {
     pub range: &'a str,
     /// The header `x-amz-storage-class`.
     pub storage_class: &'a str,
-    /// The names of its headers that a signature must cover, between semicolons.
-    pub amazon_headers: &'a str,
-    /// Elements and their text, from who refused it.
-    pub details: &'a [(&'static str, String)],
 }
 
 impl Named<'_> {
-    /// Returns the elements that S3 adds to an error of this code and with these words.
-    pub(super) fn elements(&self, code: &str, words: &str) -> String {
-        let details = self.details.iter().map(|(name, text)| element(name, Some(text)));
-        self.of_code(code, words) + &details.collect::<String>()
+    /// Returns the elements that S3 adds to an error: those of its code, then its own.
+    pub(super) fn elements(&self, error: &S3Error) -> String {
+        let own = details_of(error).iter().map(|(name, text)| element(name, self.text(text).as_deref()));
+        self.of_code(error.code().as_str()) + &own.collect::<String>()
     }
 
-    fn of_code(&self, code: &str, words: &str) -> String {
+    fn text<'t>(&'t self, text: &'t Text) -> Option<Cow<'t, str>> {
+        match text {
+            Text::Own(text) => Some(text.into()),
+            Text::Parameter(name) => self.parameter(name).map(Cow::Owned),
+            Text::Authorization => Some(self.authorization.into()),
+            Text::AuthorizationType => Some(self.authorization.split(' ').next().unwrap_or_default().into()),
+            Text::ContentSha256 => Some(self.sha256.into()),
+            Text::ContentMd5 => self.expected_md5().map(Cow::Owned),
+        }
+    }
+
+    fn of_code(&self, code: &str) -> String {
         match code {
-            "AccessDenied" if words.starts_with("Request has expired") => {
-                element("X-Amz-Expires", self.parameter("X-Amz-Expires").as_deref())
-            }
-            "AccessDenied" if words.starts_with("There were headers present ") => {
-                element("HeadersNotSigned", Some(&self.not_signed()))
-            }
-            "BadDigest" if words.starts_with("The Content-MD5 ") => {
-                element("ExpectedDigest", self.expected_md5().as_deref())
-            }
             "InvalidAccessKeyId" => element("AWSAccessKeyId", self.access_key().as_deref()),
-            "InvalidArgument" => self.argument(words),
             "InvalidDigest" if !self.md5.is_empty() => element("Content-MD5", Some(self.md5)),
             "InvalidPart" | "InvalidPartOrder" | "NoSuchUpload" => {
                 element("UploadId", self.parameter("uploadId").as_deref())
@@ -150,33 +155,6 @@ impl Named<'_> {
             code if OF_BUCKETS.contains(&code) => element("BucketName", self.bucket),
             _ => String::new(),
         }
-    }
-
-    fn argument(&self, words: &str) -> String {
-        let of = |known: &[(&str, &'static str)]| {
-            known.iter().find(|(start, _)| words.starts_with(*start)).map(|(_, name)| *name)
-        };
-        if let Some(name) = of(&BARE_ARGUMENTS) {
-            return element("ArgumentName", Some(name));
-        }
-        let value = match words {
-            words if words.starts_with("Authorization header is invalid ") => {
-                Some(("Authorization", self.authorization))
-            }
-            "Unsupported Authorization Type" => {
-                Some(("Authorization", self.authorization.split(' ').next().unwrap_or_default()))
-            }
-            words if words.starts_with("x-amz-content-sha256 must be ") => Some(("x-amz-content-sha256", self.sha256)),
-            words if words.starts_with("A value for IndexDocument Suffix ") => Some(("IndexDocument", "null")),
-            _ => None,
-        };
-        if let Some((name, value)) = value {
-            return element("ArgumentName", Some(name)) + &element("ArgumentValue", Some(value));
-        }
-        let overriding = words.split_once(" is not in the set of overridable response headers").map(|(name, _)| name);
-        let Some(name) = of(&ARGUMENTS).or(overriding) else { return String::new() };
-        let parameter = if name == "maxKeys" { "max-keys" } else { name };
-        element("ArgumentName", Some(name)) + &element("ArgumentValue", self.parameter(parameter).as_deref())
     }
 
     /// S3 tells it in hexadecimal digits where the body is an object, and as it came where it is XML of a POST.
@@ -211,14 +189,6 @@ impl Named<'_> {
         self.field("Signature").or_else(in_query)
     }
 
-    fn not_signed(&self) -> String {
-        let signed = self.field("SignedHeaders").or_else(|| self.parameter("X-Amz-SignedHeaders")).unwrap_or_default();
-        // A presigned URL's payload may be told, and is not signed.
-        let exempt = if self.authorization.is_empty() { "x-amz-content-sha256" } else { "" };
-        let lacks = |name: &&str| *name != exempt && !signed.split(';').any(|one| one == *name);
-        self.amazon_headers.split(';').filter(lacks).collect::<Vec<_>>().join(", ")
-    }
-
     /// Returns a component of the header.
     fn field(&self, name: &str) -> Option<String> {
         let mut fields = self.authorization.split([' ', ',']);
@@ -236,98 +206,129 @@ fn element(name: &str, text: Option<&str>) -> String {
     text.map(|text| format!("<{name}>{}</{name}>", escape(text))).unwrap_or_default()
 }
 
+/// Text in XML. What XML has no room for is told apart by a character of its own.
+pub(super) fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            c if c.is_control() && c != '\n' => escaped.push('\u{fffd}'),
+            c => escaped.push(c),
+        }
+    }
+    escaped
+}
+
 #[cfg(test)]
 mod tests {
-    use super::Named;
+    use super::{Named, Text};
+    use crate::api::errors::{ArgumentFault, Fault, with_details};
+    use s3s::{S3Error, S3ErrorCode};
 
     fn named(query: &str) -> Named<'_> {
         Named { bucket: Some("b"), key: Some("<k>"), method: "GET", query, ..Named::default() }
     }
 
+    fn of_code(named: Named<'_>, code: &str) -> String {
+        named.elements(&S3Error::new(code.parse::<S3ErrorCode>().expect("any text is one")))
+    }
+
+    fn of_fault(named: Named<'_>, fault: impl Into<Fault>) -> String {
+        named.elements(&S3Error::from(fault.into()))
+    }
+
     #[test]
     fn an_argument_error_has_name_and_value() {
-        let told = |query: &str, words: &str| named(query).elements("InvalidArgument", words);
+        let version = || ArgumentFault::parameter("versionId", "Invalid version id specified");
         assert_eq!(
-            told("versions&versionId=a%26b", "Invalid version id specified"),
+            of_fault(named("versions&versionId=a%26b"), version()),
             "<ArgumentName>versionId</ArgumentName><ArgumentValue>a&amp;b</ArgumentValue>"
         );
         assert_eq!(
-            told("versionId=", "Version id cannot be the empty string"),
+            of_fault(named("versionId="), version()),
             "<ArgumentName>versionId</ArgumentName><ArgumentValue></ArgumentValue>"
         );
+        assert_eq!(of_fault(named("a=b"), version()), "<ArgumentName>versionId</ArgumentName>", "it is in a header");
         assert_eq!(
-            told("start-after=a", "startAfter only supported in REST.GET.BUCKET with list-type=2"),
+            of_fault(named("start-after=a"), ArgumentFault::bare("start-after", "why")),
             "<ArgumentName>start-after</ArgumentName>"
         );
-        assert_eq!(
-            told("response-color=red", "response-color is not in the set of overridable response headers. Please"),
-            "<ArgumentName>response-color</ArgumentName><ArgumentValue>red</ArgumentValue>"
-        );
-        assert_eq!(
-            told("max-keys=-1", "Argument maxKeys must be an integer between 0 and 2147483647"),
-            "<ArgumentName>maxKeys</ArgumentName><ArgumentValue>-1</ArgumentValue>"
-        );
-        assert_eq!(told("a=b", "Something else is wrong"), "");
+        let authorization = "AWS4-HMAC-SHA256 Credential=a";
+        let header = Named { authorization, sha256: "00", ..Named::default() };
+        let of = |name, value| of_fault(header, ArgumentFault::with_value(name, value, "why"));
+        let told = "<ArgumentName>Authorization</ArgumentName><ArgumentValue>AWS4-HMAC-SHA256</ArgumentValue>";
+        assert_eq!(of("Authorization", Text::AuthorizationType), told);
+        let told = "<ArgumentName>Authorization</ArgumentName>\
+                    <ArgumentValue>AWS4-HMAC-SHA256 Credential=a</ArgumentValue>";
+        assert_eq!(of("Authorization", Text::Authorization), told);
+        let told = "<ArgumentName>x-amz-content-sha256</ArgumentName><ArgumentValue>00</ArgumentValue>";
+        assert_eq!(of("x-amz-content-sha256", Text::ContentSha256), told);
+        assert_eq!(of_fault(named("a=b"), Fault::InvalidArgument("Something else is wrong".to_owned())), "");
     }
 
     #[test]
     fn a_signature_error_has_its_details() {
         let authorization = "AWS4-HMAC-SHA256 Credential=a/b/20260101/us-east-1/s3/aws4_request, Signature=00";
         let header = Named { authorization, date: "20260101T000000Z", ..Named::default() };
-        assert_eq!(header.elements("InvalidAccessKeyId", ""), "<AWSAccessKeyId>a/b</AWSAccessKeyId>");
+        assert_eq!(of_code(header, "InvalidAccessKeyId"), "<AWSAccessKeyId>a/b</AWSAccessKeyId>");
         let told = "<AWSAccessKeyId>a/b</AWSAccessKeyId><SignatureProvided>00</SignatureProvided>";
-        assert_eq!(header.elements("SignatureDoesNotMatch", ""), told);
+        assert_eq!(of_code(header, "SignatureDoesNotMatch"), told);
         let told = "<RequestTime>20260101T000000Z</RequestTime>\
                     <MaxAllowedSkewMilliseconds>900000</MaxAllowedSkewMilliseconds>";
-        assert_eq!(header.elements("RequestTimeTooSkewed", ""), told);
-        let told = "<ArgumentName>Authorization</ArgumentName><ArgumentValue>AWS4-HMAC-SHA256</ArgumentValue>";
-        assert_eq!(header.elements("InvalidArgument", "Unsupported Authorization Type"), told);
-        let authorization = "AWS4-HMAC-SHA256 SignedHeaders=host;x-amz-date, Signature=00";
-        let header = Named { authorization, amazon_headers: "x-amz-acl;x-amz-date;x-amz-tagging", ..Named::default() };
-        let told = header.elements("AccessDenied", "There were headers present in the request which were not signed");
-        assert_eq!(told, "<HeadersNotSigned>x-amz-acl, x-amz-tagging</HeadersNotSigned>");
+        assert_eq!(of_code(header, "RequestTimeTooSkewed"), told);
+        let unsigned = Fault::HeadersNotSigned("x-amz-acl, x-amz-tagging".to_owned());
+        assert_eq!(of_fault(header, unsigned), "<HeadersNotSigned>x-amz-acl, x-amz-tagging</HeadersNotSigned>");
         let url = named("X-Amz-Credential=k%2F20260101%2Fus-east-1%2Fs3%2Faws4_request&X-Amz-Expires=60");
-        assert_eq!(url.elements("InvalidAccessKeyId", ""), "<AWSAccessKeyId>k</AWSAccessKeyId>");
-        assert_eq!(url.elements("AccessDenied", "Request has expired"), "<X-Amz-Expires>60</X-Amz-Expires>");
+        assert_eq!(of_code(url, "InvalidAccessKeyId"), "<AWSAccessKeyId>k</AWSAccessKeyId>");
     }
 
     #[test]
     fn a_digest_error_has_its_details() {
-        let wrong = "The Content-MD5 you specified did not match what we received.";
         let put = Named { method: "PUT", md5: "AAAAAAAAAAAAAAAAAAAAAA==", sha256: "00", ..Named::default() };
         let told = "<ExpectedDigest>00000000000000000000000000000000</ExpectedDigest>";
-        assert_eq!(put.elements("BadDigest", wrong), told);
-        let details = [("CalculatedDigest", "XUFAKrxLKna5cZ2REBfFkg==".to_owned())];
-        let post = Named { method: "POST", details: &details, ..put };
+        assert_eq!(of_fault(put, Fault::Md5Differs { calculated: None }), told);
+        let post = Named { method: "POST", ..put };
         let told = "<ExpectedDigest>AAAAAAAAAAAAAAAAAAAAAA==</ExpectedDigest>\
                     <CalculatedDigest>XUFAKrxLKna5cZ2REBfFkg==</CalculatedDigest>";
-        assert_eq!(post.elements("BadDigest", wrong), told);
-        assert_eq!(put.elements("BadDigest", "The CRC32 you specified did not match the calculated checksum."), "");
-        assert_eq!(put.elements("InvalidDigest", ""), "<Content-MD5>AAAAAAAAAAAAAAAAAAAAAA==</Content-MD5>");
-        let told = "<ClientComputedContentSHA256>00</ClientComputedContentSHA256>";
-        assert_eq!(put.elements("XAmzContentSHA256Mismatch", ""), told);
-        let told = "<ArgumentName>x-amz-content-sha256</ArgumentName><ArgumentValue>00</ArgumentValue>";
-        assert_eq!(put.elements("InvalidArgument", "x-amz-content-sha256 must be UNSIGNED-PAYLOAD"), told);
+        let calculated = Some("XUFAKrxLKna5cZ2REBfFkg==".to_owned());
+        assert_eq!(of_fault(post, Fault::Md5Differs { calculated }), told);
+        let crc = Fault::BadDigest("The CRC32 you specified did not match the calculated checksum.".to_owned());
+        assert_eq!(of_fault(put, crc), "");
+        assert_eq!(of_code(put, "InvalidDigest"), "<Content-MD5>AAAAAAAAAAAAAAAAAAAAAA==</Content-MD5>");
+        let told = "<ClientComputedContentSHA256>00</ClientComputedContentSHA256>\
+                    <S3ComputedContentSHA256>11</S3ComputedContentSHA256>";
+        assert_eq!(of_fault(put, Fault::InvalidContentSha256 { computed: Some("11".to_owned()) }), told);
+    }
+
+    #[test]
+    fn details_are_carried_by_the_error_and_its_copies() {
+        let error = with_details(Fault::NoSuchKey.into(), [("Key", "other".to_owned())]);
+        let copy = super::again(&error);
+        assert_eq!(super::details_of(&copy), [("Key", Text::Own("other".to_owned()))]);
+        assert_eq!(
+            (copy.code(), copy.message(), copy.status_code()),
+            (error.code(), error.message(), error.status_code())
+        );
     }
 
     #[test]
     fn errors_name_the_missing_resource_and_the_method() {
         let named = named("versionId=v");
-        assert_eq!(named.elements("NoSuchVersion", ""), "<Key>&lt;k&gt;</Key><VersionId>v</VersionId>");
-        assert_eq!(named.elements("BucketNotEmpty", ""), "<BucketName>b</BucketName>");
+        assert_eq!(of_code(named, "NoSuchVersion"), "<Key>&lt;k&gt;</Key><VersionId>v</VersionId>");
+        assert_eq!(of_code(named, "BucketNotEmpty"), "<BucketName>b</BucketName>");
         let ranged = Named { range: "bytes=9-", storage_class: "GLACIER", ..named };
-        assert_eq!(ranged.elements("InvalidRange", ""), "<RangeRequested>bytes=9-</RangeRequested>");
+        assert_eq!(of_code(ranged, "InvalidRange"), "<RangeRequested>bytes=9-</RangeRequested>");
         let told = "<StorageClassRequested>GLACIER</StorageClassRequested>";
-        assert_eq!(ranged.elements("InvalidStorageClass", ""), told);
-        assert_eq!(named.elements("InvalidStorageClass", ""), "");
+        assert_eq!(of_code(ranged, "InvalidStorageClass"), told);
+        assert_eq!(of_code(named, "InvalidStorageClass"), "");
         let upload = Named { query: "uploadId=u", ..named };
         for code in ["InvalidPart", "InvalidPartOrder", "NoSuchUpload"] {
-            assert_eq!(upload.elements(code, ""), "<UploadId>u</UploadId>", "{code}");
+            assert_eq!(of_code(upload, code), "<UploadId>u</UploadId>", "{code}");
         }
-        assert_eq!(
-            named.elements("MethodNotAllowed", ""),
-            "<Method>GET</Method><ResourceType>DeleteMarker</ResourceType>"
-        );
-        assert_eq!(named.elements("AccessDenied", ""), "");
+        assert_eq!(of_code(named, "MethodNotAllowed"), "<Method>GET</Method><ResourceType>DeleteMarker</ResourceType>");
+        assert_eq!(of_code(named, "AccessDenied"), "");
     }
 }

@@ -1,4 +1,4 @@
-//! The faults of a form. The API maps each to S3's code, where all codes are.
+//! The faults of a form.
 
 use std::fmt;
 
@@ -49,25 +49,11 @@ impl FormFault {
     fn refused(what: &str) -> Self {
         Self::Refused(format!("Invalid according to Policy: {what}"))
     }
-
-    /// Returns the message for its sender, in S3's own words where it has some.
-    pub fn words(&self) -> &str {
-        match self {
-            Self::Malformed => "The body of your POST request is not well-formed multipart/form-data.",
-            Self::FieldsTooLarge => "Your POST request fields preceding the upload file were too large.",
-            Self::NotOneFile => "POST requires exactly one file upload per request.",
-            Self::Argument(words) | Self::Policy(words) | Self::Refused(words) => words,
-            Self::TooSmall => "Your proposed upload is smaller than the minimum allowed size",
-            Self::TooLarge => super::fault::ENTITY_TOO_LARGE,
-            Self::SignatureDiffers => super::request_head::SIGNATURE_DIFFERS,
-            Self::Tags => super::fault::MALFORMED_XML,
-        }
-    }
 }
 
 impl fmt::Display for FormFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.words())
+        f.write_str(self.row().message)
     }
 }
 

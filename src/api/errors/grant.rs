@@ -1,6 +1,6 @@
-//! Faults of ACLs, bucket policies and related settings, in S3's codes and words.
+//! Faults of ACLs, bucket policies and related settings.
 
-use s3s::S3ErrorCode;
+use super::details::Detail;
 
 /// A fault of an ACL, a bucket policy or a related setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,34 +19,10 @@ pub enum GrantFault {
 }
 
 impl GrantFault {
-    pub(super) fn code(&self) -> S3ErrorCode {
+    pub(super) fn details(&self) -> Vec<Detail> {
         match self {
-            Self::AclsDisabled => S3ErrorCode::AccessControlListNotSupported,
-            Self::AclGrantsToOthers => S3ErrorCode::InvalidBucketAclWithObjectOwnership,
-            Self::MalformedAcl => S3ErrorCode::MalformedACLError,
-            Self::MalformedPolicy(_) => S3ErrorCode::MalformedPolicy,
-            Self::MissingAcl => S3ErrorCode::MissingSecurityHeader,
-            Self::UnexpectedContent => S3ErrorCode::UnexpectedContent,
-            Self::UnknownEmail => S3ErrorCode::UnresolvableGrantByEmailAddress,
-        }
-    }
-
-    pub(super) fn details(&self) -> Vec<(&'static str, String)> {
-        match self {
-            Self::MissingAcl => vec![("MissingHeaderName", "x-amz-acl".to_owned())],
+            Self::MissingAcl => vec![("MissingHeaderName", "x-amz-acl".to_owned().into())],
             _ => Vec::new(),
-        }
-    }
-
-    pub(super) fn words(&self) -> &str {
-        match self {
-            Self::AclsDisabled => "The bucket does not allow ACLs",
-            Self::AclGrantsToOthers => "Bucket cannot have ACLs set with ObjectOwnership's BucketOwnerEnforced setting",
-            Self::MalformedAcl => super::MALFORMED_XML,
-            Self::MalformedPolicy(why) => why,
-            Self::MissingAcl => "Your request was missing a required header",
-            Self::UnexpectedContent => "This request does not support content",
-            Self::UnknownEmail => "The e-mail address you provided does not match any account on record.",
         }
     }
 }

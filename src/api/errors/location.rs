@@ -1,13 +1,13 @@
-//! Faults of a new bucket's location, in S3's codes and words.
+//! Faults of a new bucket's location.
 
-use s3s::S3ErrorCode;
+use super::details::Detail;
 
 /// The reason for which a bucket is not made there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LocationFault {
     /// The name is one that no region can have.
     Unknown(String),
-    /// The request was signed for another region; `elsewhere` makes the words.
+    /// The request was signed for another region; `elsewhere` makes the message.
     Elsewhere(String),
 }
 
@@ -18,23 +18,9 @@ impl LocationFault {
         ))
     }
 
-    pub(super) fn code(&self) -> S3ErrorCode {
+    pub(super) fn details(&self) -> Vec<Detail> {
         match self {
-            Self::Unknown(_) => S3ErrorCode::InvalidLocationConstraint,
-            Self::Elsewhere(_) => S3ErrorCode::IllegalLocationConstraintException,
-        }
-    }
-
-    pub(super) fn words(&self) -> &str {
-        match self {
-            Self::Unknown(_) => "The specified location-constraint is not valid",
-            Self::Elsewhere(why) => why,
-        }
-    }
-
-    pub(super) fn details(&self) -> Vec<(&'static str, String)> {
-        match self {
-            Self::Unknown(region) => vec![("LocationConstraint", region.clone())],
+            Self::Unknown(region) => vec![("LocationConstraint", region.clone().into())],
             Self::Elsewhere(_) => Vec::new(),
         }
     }
@@ -43,14 +29,14 @@ impl LocationFault {
 #[cfg(test)]
 mod tests {
     use super::LocationFault;
-    use crate::api::errors::{Fault, details_of};
+    use crate::api::errors::{Fault, Text, details_of};
     use s3s::S3Error;
 
     #[test]
     fn a_bucket_that_cannot_be_there_is_refused_with_s3s_codes() {
         let unknown = S3Error::from(Fault::from(LocationFault::Unknown("here".to_owned())));
         assert_eq!(unknown.code().as_str(), "InvalidLocationConstraint");
-        assert_eq!(details_of(&unknown), [("LocationConstraint", "here".to_owned())]);
+        assert_eq!(details_of(&unknown), [("LocationConstraint", Text::Own("here".to_owned()))]);
         let elsewhere = S3Error::from(Fault::from(LocationFault::elsewhere("eu-west-1")));
         assert_eq!(elsewhere.code().as_str(), "IllegalLocationConstraintException");
         assert!(elsewhere.message().is_some_and(|words| words.starts_with("The eu-west-1 location constraint is ")));

@@ -15,9 +15,11 @@ pub enum ChunkFault {
 }
 
 /// The body has another hash than the request says.
-#[derive(Debug, thiserror::Error)]
-#[error("Sha256Mismatch")]
-pub struct Sha256Mismatch;
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the body has another SHA-256")]
+pub struct Sha256Mismatch {
+    pub computed: String,
+}
 
 /// The client sent its body too slowly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

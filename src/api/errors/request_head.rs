@@ -1,18 +1,9 @@
-//! Faults of how a request is put, and of browsers' forms, with S3's codes and messages.
+//! Faults of how a request is put.
 
-use super::custom;
-use super::details::time;
-use super::form::FormFault;
-use s3s::S3ErrorCode;
+use super::details::{Detail, time};
 
-/// The condition that does not hold, in a response.
-pub(super) const NOT_A_FORM: &str = "Bucket POST must be of the enclosure-type multipart/form-data";
-
-pub(super) const LENGTH_DIFFERS: &str =
-    "You did not provide the number of bytes specified by the Content-Length HTTP header";
-pub(super) const NO_BODY: &str = "Request Body is empty";
-pub(super) const SIGNATURE_DIFFERS: &str =
-    "The request signature we calculated does not match the signature you provided. Check your key and signing method.";
+/// The condition that does not hold of a POST that is no form.
+const IS_A_FORM: &str = "Bucket POST must be of the enclosure-type multipart/form-data";
 
 /// A request that is refused before anybody asks what it is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,8 +15,11 @@ pub enum RequestFault {
     NoBody,
     /// A POST that can only be a browser's form, and is none.
     NotAForm,
-    /// A body of another length; `other_length` makes the words.
-    OtherLength(String),
+    /// A body of another length than is declared.
+    OtherLength {
+        provided: u64,
+        expected: u64,
+    },
     /// The request was signed too long ago, or not yet.
     Skewed {
         /// The server's time, since the Unix epoch.
@@ -34,51 +28,18 @@ pub enum RequestFault {
 }
 
 impl RequestFault {
-    /// Returns the fault of a body whose length differs from the declared one.
-    pub fn other_length(provided: u64, expected: u64) -> Self {
-        Self::OtherLength(format!("{LENGTH_DIFFERS}: {provided} of {expected}"))
-    }
-
-    pub(super) fn code(&self) -> S3ErrorCode {
+    pub(super) fn details(&self) -> Vec<Detail> {
+        let number = |name, number: &u64| (name, number.to_string().into());
         match self {
-            Self::HeaderMalformed(_) => S3ErrorCode::AuthorizationHeaderMalformed,
-            Self::InvalidUri => S3ErrorCode::InvalidURI,
-            Self::NoBody => S3ErrorCode::MissingRequestBodyError,
-            Self::NotAForm => S3ErrorCode::PreconditionFailed,
-            Self::OtherLength(_) => S3ErrorCode::IncompleteBody,
-            Self::Skewed { .. } => S3ErrorCode::RequestTimeTooSkewed,
-        }
-    }
-
-    pub(super) fn details(&self) -> Vec<(&'static str, String)> {
-        match self {
-            Self::Skewed { now_s } => time("ServerTime", *now_s).into_iter().collect(),
+            Self::NotAForm => vec![("Condition", IS_A_FORM.to_owned().into())],
+            Self::OtherLength { provided, expected } => {
+                vec![number("NumberBytesExpected", expected), number("NumberBytesProvided", provided)]
+            }
+            Self::Skewed { now_s } => {
+                time("ServerTime", *now_s).map(|(name, at)| (name, at.into())).into_iter().collect()
+            }
             _ => Vec::new(),
         }
-    }
-
-    pub(super) fn words(&self) -> &str {
-        match self {
-            Self::HeaderMalformed(why) | Self::OtherLength(why) => why,
-            Self::InvalidUri => "Couldn't parse the specified URI.",
-            Self::NoBody => NO_BODY,
-            Self::NotAForm => NOT_A_FORM,
-            Self::Skewed { .. } => "The difference between the request time and the current time is too large.",
-        }
-    }
-}
-
-pub(super) fn code_of_form(fault: &FormFault) -> S3ErrorCode {
-    match fault {
-        FormFault::Malformed => S3ErrorCode::MalformedPOSTRequest,
-        FormFault::FieldsTooLarge => custom("MaxPostPreDataLengthExceeded"),
-        FormFault::NotOneFile | FormFault::Argument(_) => S3ErrorCode::InvalidArgument,
-        FormFault::Policy(_) => S3ErrorCode::InvalidPolicyDocument,
-        FormFault::Refused(_) => S3ErrorCode::AccessDenied,
-        FormFault::TooSmall => S3ErrorCode::EntityTooSmall,
-        FormFault::TooLarge => S3ErrorCode::EntityTooLarge,
-        FormFault::SignatureDiffers => S3ErrorCode::SignatureDoesNotMatch,
-        FormFault::Tags => S3ErrorCode::MalformedXML,
     }
 }
 
@@ -102,7 +63,7 @@ mod tests {
             (RequestFault::InvalidUri, "InvalidURI", 400),
             (RequestFault::NoBody, "MissingRequestBodyError", 400),
             (RequestFault::NotAForm, "PreconditionFailed", 412),
-            (RequestFault::other_length(1, 2), "IncompleteBody", 400),
+            (RequestFault::OtherLength { provided: 1, expected: 2 }, "IncompleteBody", 400),
             (RequestFault::Skewed { now_s: 0 }, "RequestTimeTooSkewed", 403),
         ] {
             assert_eq!(told(fault), (code.to_owned(), status));
@@ -132,6 +93,9 @@ mod tests {
         let error: StdError = Box::new(FormFault::TooSmall);
         assert_eq!(body_fault(&error), Fault::Form(FormFault::TooSmall));
         let error = S3Error::from(body_error(&error));
-        assert_eq!((error.code().as_str(), error.message()), ("EntityTooSmall", Some(FormFault::TooSmall.words())));
+        assert_eq!(
+            (error.code().as_str(), error.message()),
+            ("EntityTooSmall", Some(FormFault::TooSmall.row().message))
+        );
     }
 }

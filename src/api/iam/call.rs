@@ -81,7 +81,7 @@ impl RequestFacts {
     /// Notes that the call is refused.
     pub fn refused(&self, code: &'static str) {
         if let Some(trace) = &self.trace {
-            trace.refused(code);
+            trace.answered_with(code);
         }
     }
 

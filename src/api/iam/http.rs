@@ -46,7 +46,7 @@ pub async fn serve(service: &IamService, request: HttpRequest, call: &Call, secu
         body: &body,
     };
     let user_agent = headers.iter().find(|(name, _)| *name == "user-agent").map(|(_, value)| (*value).to_owned());
-    let source_ip = Some(call.origin.source_ip.clone()).filter(|address| !address.is_empty());
+    let source_ip = call.origin.source_ip.map(|address| address.to_string());
     let seat = Some(Arc::clone(&call.seat));
     let trace = Some(Arc::clone(&call.trace));
     let facts = RequestFacts { source_ip, user_agent, secure, region: service.region.clone(), seat, trace };

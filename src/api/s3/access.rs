@@ -9,6 +9,7 @@ mod explain;
 mod holders;
 mod judge;
 mod judged;
+mod parameters;
 mod request;
 mod unsupported;
 
@@ -18,6 +19,7 @@ pub use judge::{Authority, Guarded, Judge, ObjectKeys, OnEach, Subject};
 
 use super::memos::Memos;
 use super::objects::tags::of_new_bucket;
+use super::refuse;
 use crate::actors::gateway::{Gateway, StoreError};
 use crate::actors::meta::{MetaView, Pick};
 use crate::api::auth::Secrets;
@@ -33,7 +35,7 @@ use holders::{HolderError, Holders};
 use http::{HeaderMap, HeaderName, Uri, header};
 pub use judged::Access;
 use judged::{ArrivalTime, Judged};
-use request::Request;
+use request::{Request, Source};
 use s3s::access::{S3Access, S3AccessContext};
 use s3s::auth::SecretKey;
 use s3s::dto::{
@@ -203,7 +205,7 @@ impl Gate {
     /// The principal of an authenticated request, as it is known now, of a request that came then; nobody in particular where
     /// nobody signed.
     async fn judge(&self, head: Head<'_>, call: &Call, now: UnixMs) -> S3Result<Identified> {
-        let Head { operation, headers, uri } = head;
+        let Head { operation, source, headers, uri } = head;
         let access_key = call.authentication.access_key.as_deref();
         let view = self.view(&call.view).await?;
         let holder = match access_key {
@@ -222,6 +224,9 @@ impl Gate {
         let mut judge = self.judge_of_request((asking, now), view, headers, uri, &call.origin);
         let context = Arc::make_mut(&mut judge.context);
         condition_values::add_creation(context, operation);
+        if let Some(source) = source {
+            context.add_lower("s3:x-amz-copy-source", source.text());
+        }
         if let Some(signature) = &call.authentication.signature {
             condition_values::add_signature(context, signature, now);
         }
@@ -229,6 +234,60 @@ impl Gate {
             context.add("s3:TlsVersion", version);
         }
         Ok(Identified { judge: Arc::new(judge), holder })
+    }
+
+    /// Judges the head of a request: who asks, whether the operation is there, and whether it is allowed.
+    pub async fn decide(&self, asked: Asked<'_>, call: &Call) -> S3Result<Access> {
+        let Asked { name, bucket, key, renamed, headers, uri } = asked;
+        let operation = OPERATIONS.iter().copied().find(|known| *known == name);
+        let refused = || Fault::NotImplemented(format!("The operation {name} is not implemented."));
+        let (bucket, key) = (bucket.map(str::to_owned), key.map(str::to_owned));
+        let access_key = call.authentication.access_key.clone();
+        call.trace.resolved(operation.unwrap_or("Other"), bucket.clone(), key.clone(), access_key);
+        let came = ArrivalTime::now(&*self.iam.ambient.clock);
+        let source = renamed.map(|source| Source::renamed(bucket.as_deref().unwrap_or_default(), source));
+        let known =
+            self.judge(Head { operation: name, source: source.as_ref(), headers, uri }, call, came.wall).await?;
+        if let Some(resolved) = known.resolved() {
+            call.trace.asked_by(&resolved.principal);
+            call.seat.of_account(&resolved.access_key, &resolved.principal.canonical_id);
+        }
+        // Its own requests count whatever comes of them; those that are refused by policies do not count for a bucket, or
+        // anybody could use its limits up.
+        let of_account = match &known.holder {
+            Some(holder) => self.admit(&known.judge.view, holder.rates, || {
+                Limited::Account(holder.resolved.principal.account.as_str().into())
+            })?,
+            None => None,
+        };
+        let Some(operation) = operation else {
+            let anonymous = known.resolved().is_none();
+            return Err(if anonymous { Fault::AccessDenied("Access Denied") } else { refused() }.into());
+        };
+        if known.resolved().is_none() && !call.overrides.is_empty() {
+            let why = "Request specific response headers cannot be used for anonymous GET requests.";
+            return Err(Fault::InvalidRequest(why.to_owned()).into());
+        }
+        unsupported::check(operation, headers)?;
+        let asks = condition_values::asks(operation, headers, uri);
+        let (of_bucket, of_key) = (bucket.as_deref(), key.as_deref());
+        let question = Request { operation, bucket: of_bucket, key: of_key, source: source.as_ref(), asks };
+        let guarded = question.check(&known.judge, headers, uri)?;
+        parameters::check(operation, headers, uri)?;
+        let is_streamed = matches!(operation, "PutObject" | "UploadPart");
+        let of_bucket = match &guarded {
+            Some(guarded) => self.admit(&known.judge.view, guarded.rates, || Limited::Bucket(guarded.row.bucket.id))?,
+            None => None,
+        };
+        if of_account.is_some() || of_bucket.is_some() {
+            call.trace.limited(Rates::new(of_account.into_iter().chain(of_bucket).collect(), is_streamed));
+        }
+        let authority = guarded.map(|guarded| Authority { judge: Arc::clone(&known.judge), guarded });
+        let caller = caller(&known, asks.bypass);
+        let head_of_stream = is_streamed.then(|| Arc::new((headers.clone(), uri.clone())));
+        let (gate, judge) = (self.clone(), known.judge);
+        let judged = Judged { gate, came, operation, bucket, key, source, asks, judge, head_of_stream };
+        Ok(Access::new(caller, authority, judged))
     }
 
     /// Returns the rights for the body's part of a request; decides them again at the present time if the body came
@@ -248,6 +307,26 @@ impl Gate {
         Ok((call, access))
     }
 
+    async fn may_create(&self, request: &mut S3Request<CreateBucketInput>) -> S3Result<()> {
+        let (call, access) = self.renewed(request).await?;
+        let judged = access.judged.as_ref().ok_or(Fault::AccessDenied("Access Denied"))?;
+        let tags = of_new_bucket(&call)?;
+        let said = body_values::of_new_bucket(request.input.create_bucket_configuration.as_ref(), &tags);
+        let bucket = format!("arn:aws:s3:::{}", request.input.bucket);
+        let judge = judged.judge.saying(&said);
+        request.extensions.insert(access);
+        judge.of_account("s3:CreateBucket", &bucket)?;
+        if !tags.is_empty() {
+            judge.of_account("s3:TagResource", &bucket)?;
+        }
+        Ok(())
+    }
+
+    async fn ask_of_bucket<T>(&self, request: &mut S3Request<T>, action: &str, said: &Context) -> S3Result<()> {
+        let decided = self.authority(request).await.and_then(|authority| authority.may_to_bucket(action, said));
+        decided.map_err(|error| refused(request, error))
+    }
+
     async fn ask_of_object<T>(
         &self,
         request: &mut S3Request<T>,
@@ -255,11 +334,12 @@ impl Gate {
         key: &str,
         said: &Context,
     ) -> S3Result<()> {
-        let authority = self.authority(request).await?;
         // A name that no version has is for the operation to say.
         let version = condition_values::parameter(&request.uri, "versionId");
         let pick = version.map_or(Some(Pick::Current), |name| Pick::parse(&name)).unwrap_or(Pick::Null);
-        authority.may_to_object(action, key, pick, said)
+        let authority = self.authority(request).await;
+        let decided = authority.and_then(|authority| authority.may_to_object(action, key, pick, said));
+        decided.map_err(|error| refused(request, error))
     }
 
     /// Returns the judge of an anonymous request outside s3s. Of the head only what any browser sends counts:
@@ -284,24 +364,44 @@ impl Gate {
         uri: &Uri,
         origin: &Origin,
     ) -> Judge {
-        let source_ip = Some(origin.source_ip.clone()).filter(|address| !address.is_empty());
+        let source_ip = origin.source_ip.map(|address| address.to_string());
         let facts = condition_values::facts(headers, source_ip, self.secure, &self.iam.region);
         let mut context = asking.context();
         for (key, value) in request_keys(&facts, now) {
             context.add_lower(key, value);
         }
         condition_values::add_from_head(&mut context, headers, uri, now);
-        let request_id = origin.request_id.clone();
+        let request_id = Arc::clone(&origin.request_id);
         let (asking, context) = (Arc::new(asking), Arc::new(context));
         Judge { asking, context, view, iam: Arc::clone(&self.iam), memos: Arc::clone(&self.memos), request_id }
+    }
+}
+
+/// A request as it is routed: the operation's name, what it is on, and the head.
+#[derive(Clone, Copy)]
+pub struct Asked<'a> {
+    name: &'a str,
+    bucket: Option<&'a str>,
+    key: Option<&'a str>,
+    /// The key that is renamed.
+    renamed: Option<&'a str>,
+    headers: &'a HeaderMap,
+    uri: &'a Uri,
+}
+
+impl<'a> Asked<'a> {
+    /// A rename of the source, to this key of its bucket.
+    pub fn of_rename((bucket, key): (&'a str, &'a str), source: &'a str, headers: &'a HeaderMap, uri: &'a Uri) -> Self {
+        Self { name: "RenameObject", bucket: Some(bucket), key: Some(key), renamed: Some(source), headers, uri }
     }
 }
 
 /// The part of a request's head that a judge reads.
 #[derive(Clone, Copy)]
 struct Head<'a> {
-    /// The operation's name in s3s.
     operation: &'a str,
+    /// The source of a rename, which no header names as that of a copy.
+    source: Option<&'a Source>,
     headers: &'a HeaderMap,
     uri: &'a Uri,
 }
@@ -366,74 +466,26 @@ impl Secrets for Gate {
 #[async_trait::async_trait]
 impl S3Access for Gate {
     async fn check(&self, cx: &mut S3AccessContext<'_>) -> S3Result<()> {
-        let call = Call::of(cx.extensions_mut());
-        // To s3s a rename is a copy.
-        let name = if call.rename_source.is_some() { "RenameObject" } else { cx.s3_op().name() };
-        let operation = OPERATIONS.iter().copied().find(|known| *known == name);
-        let refused = Fault::NotImplemented(format!("The operation {name} is not implemented."));
-        let bucket = cx.s3_path().get_bucket_name().map(str::to_owned);
-        let key = cx.s3_path().get_object_key().map(str::to_owned);
-        let access_key = call.authentication.access_key.clone();
-        call.trace.resolved(operation.unwrap_or("Other"), bucket.clone(), key.clone(), access_key);
-        let came = ArrivalTime::now(&*self.iam.ambient.clock);
-        let head = Head { operation: cx.s3_op().name(), headers: cx.headers(), uri: cx.uri() };
-        let known = self.judge(head, &call, came.wall).await?;
-        if let Some(resolved) = known.resolved() {
-            call.trace.asked_by(&resolved.principal);
-            call.seat.of_account(&resolved.access_key, &resolved.principal.canonical_id);
+        let call = cx.extensions_mut().remove::<Call>().unwrap_or_default();
+        let path = cx.s3_path();
+        let (bucket, key) = (path.get_bucket_name(), path.get_object_key());
+        let (headers, uri) = (cx.headers(), cx.uri());
+        let asked = Asked { name: cx.s3_op().name(), bucket, key, renamed: None, headers, uri };
+        match self.decide(asked, &call).await {
+            Ok(access) => {
+                cx.extensions_mut().insert(access);
+                cx.extensions_mut().insert(call);
+                Ok(())
+            }
+            Err(error) => Err(refuse(&call.trace, error)),
         }
-        // Its own requests count whatever comes of them; those that are refused by policies do not count for a bucket, or
-        // anybody could use its limits up.
-        let of_account = match &known.holder {
-            Some(holder) => self.admit(&known.judge.view, holder.rates, || {
-                Limited::Account(holder.resolved.principal.account.as_str().into())
-            })?,
-            None => None,
-        };
-        let Some(operation) = operation else {
-            let anonymous = known.resolved().is_none();
-            return Err(if anonymous { Fault::AccessDenied("Access Denied") } else { refused }.into());
-        };
-        if known.resolved().is_none() && !call.overrides.is_empty() {
-            let why = "Request specific response headers cannot be used for anonymous GET requests.";
-            return Err(Fault::InvalidRequest(why.to_owned()).into());
-        }
-        unsupported::check(operation, cx.headers())?;
-        let asks = condition_values::asks(operation, cx.headers(), cx.uri());
-        let question = Request { operation, bucket: bucket.as_deref(), key: key.as_deref(), asks };
-        let guarded = question.check(&known.judge, cx.headers(), cx.uri())?;
-        let is_streamed = matches!(operation, "PutObject" | "UploadPart");
-        let of_bucket = match &guarded {
-            Some(guarded) => self.admit(&known.judge.view, guarded.rates, || Limited::Bucket(guarded.row.bucket.id))?,
-            None => None,
-        };
-        if of_account.is_some() || of_bucket.is_some() {
-            call.trace.limited(Rates::new(of_account.into_iter().chain(of_bucket).collect(), is_streamed));
-        }
-        let authority = guarded.map(|guarded| Authority { judge: Arc::clone(&known.judge), guarded });
-        let caller = caller(&known, asks.bypass);
-        let head_of_stream = is_streamed.then(|| Arc::new((cx.headers().clone(), cx.uri().clone())));
-        let (gate, judge) = (self.clone(), known.judge);
-        let judged = Judged { gate, came, operation, bucket, key, asks, judge, head_of_stream };
-        cx.extensions_mut().insert(Access::new(caller, authority, judged));
-        Ok(())
     }
 
     // What of a body policies may ask about: `check` does not see it.
 
     async fn create_bucket(&self, request: &mut S3Request<CreateBucketInput>) -> S3Result<()> {
-        let (call, access) = self.renewed(request).await?;
-        let judged = access.judged.as_ref().ok_or(Fault::AccessDenied("Access Denied"))?;
-        let tags = of_new_bucket(&call)?;
-        let said = body_values::of_new_bucket(request.input.create_bucket_configuration.as_ref(), &tags);
-        let bucket = format!("arn:aws:s3:::{}", request.input.bucket);
-        let judge = judged.judge.saying(&said);
-        request.extensions.insert(access);
-        judge.of_account("s3:CreateBucket", &bucket)?;
-        if !tags.is_empty() {
-            judge.of_account("s3:TagResource", &bucket)?;
-        }
-        Ok(())
+        let decided = self.may_create(request).await;
+        decided.map_err(|error| refused(request, error))
     }
 
     async fn put_bucket_inventory_configuration(
@@ -441,12 +493,12 @@ impl S3Access for Gate {
         request: &mut S3Request<PutBucketInventoryConfigurationInput>,
     ) -> S3Result<()> {
         let said = body_values::of_inventory(&request.input.inventory_configuration);
-        self.authority(request).await?.may_to_bucket("s3:PutInventoryConfiguration", &said)
+        self.ask_of_bucket(request, "s3:PutInventoryConfiguration", &said).await
     }
 
     async fn put_bucket_tagging(&self, request: &mut S3Request<PutBucketTaggingInput>) -> S3Result<()> {
         let said = body_values::of_bucket_tags(&request.input.tagging);
-        self.authority(request).await?.may_to_bucket("s3:PutBucketTagging", &said)
+        self.ask_of_bucket(request, "s3:PutBucketTagging", &said).await
     }
 
     async fn put_object_legal_hold(&self, request: &mut S3Request<PutObjectLegalHoldInput>) -> S3Result<()> {
@@ -464,12 +516,20 @@ impl S3Access for Gate {
         if request.headers.contains_key(s3s::header::X_AMZ_TAGGING) {
             let why =
                 "The tags of an object that is there are given by the body, and not by the header 'x-amz-tagging'.";
-            return Err(Fault::InvalidRequest(why.to_owned()).into());
+            return Err(refused(request, Fault::InvalidRequest(why.to_owned()).into()));
         }
         let has_version = condition_values::parameter(&request.uri, "versionId").is_some();
         let action = if has_version { "s3:PutObjectVersionTagging" } else { "s3:PutObjectTagging" };
         let (key, said) = (request.input.key.clone(), body_values::of_object_tags(&request.input.tagging));
         self.ask_of_object(request, action, &key, &said).await
+    }
+}
+
+/// Refuses a request for what its body says.
+fn refused<T>(request: &S3Request<T>, error: S3Error) -> S3Error {
+    match request.extensions.get::<Call>() {
+        Some(call) => refuse(&call.trace, error),
+        None => error,
     }
 }
 

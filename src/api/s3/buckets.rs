@@ -9,7 +9,7 @@ use crate::actors::documents::encode;
 use crate::actors::meta::{
     BucketDocument, BucketRow, BucketSettings, Change, CreateBucket, DocumentKey, Refusal, Reply, Versioning,
 };
-use crate::api::errors::{Fault, LocationFault};
+use crate::api::errors::{ArgumentFault, Fault, LocationFault};
 use crate::limits::LIST_BUCKETS_MAX;
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
@@ -69,7 +69,8 @@ pub async fn list(store: &Store, request: S3Request<ListBucketsInput>) -> S3Resu
 fn page_limit(asked: i32) -> Result<usize, Fault> {
     let known = usize::try_from(asked).ok().filter(|asked| (1..=LIST_BUCKETS_MAX).contains(asked));
     known.ok_or_else(|| {
-        Fault::InvalidArgument(format!("Argument max-buckets must be an integer between 1 and {LIST_BUCKETS_MAX}."))
+        let why = format!("Argument max-buckets must be an integer between 1 and {LIST_BUCKETS_MAX}.");
+        ArgumentFault::parameter("max-buckets", why).into()
     })
 }
 

@@ -13,7 +13,7 @@ use crate::actors::meta::{
     DeleteMarker, ListPage, ListQuery, Listed, ListedVersion, Manifest, MetaView, ObjectVersion, Pick, Version,
     VersionRow,
 };
-use crate::api::errors::Fault;
+use crate::api::errors::{ArgumentFault, Fault};
 use crate::api::text::percent;
 use crate::limits::{KEY_BYTES_MAX, LIST_KEYS_MAX};
 use crate::types::BucketId;
@@ -46,11 +46,12 @@ pub fn decode_token(token: &str) -> Result<String, Fault> {
         let whole = *version == TOKEN_VERSION && sum == crc32c::crc32c(after).to_be_bytes();
         String::from_utf8(after.to_vec()).ok().filter(|_| whole)
     };
-    read().ok_or_else(|| Fault::InvalidArgument("The continuation token provided is incorrect".to_owned()))
+    let why = "The continuation token provided is incorrect";
+    read().ok_or_else(|| ArgumentFault::parameter("continuation-token", why).into())
 }
 
 /// `max-keys` and its like: absent is the most, more than that is the most, negative is refused.
-pub fn page_limit(name: &str, asked: Option<i32>) -> Result<usize, Fault> {
+pub fn page_limit(name: &'static str, asked: Option<i32>) -> Result<usize, Fault> {
     match asked {
         None => Ok(LIST_KEYS_MAX),
         Some(asked) => usize::try_from(asked).map(|asked| asked.min(LIST_KEYS_MAX)).map_err(|_| out_of_range(name)),
@@ -58,8 +59,11 @@ pub fn page_limit(name: &str, asked: Option<i32>) -> Result<usize, Fault> {
 }
 
 /// Returns the fault of a number in a listing's parameters.
-pub fn out_of_range(name: &str) -> Fault {
-    Fault::InvalidArgument(format!("Argument {name} must be an integer between 0 and 2147483647"))
+pub fn out_of_range(name: &'static str) -> Fault {
+    let why = format!("Argument {name} must be an integer between 0 and 2147483647");
+    // The first versions of listings call it otherwise than their query does.
+    let parameter = if name == "maxKeys" { "max-keys" } else { name };
+    ArgumentFault { name: name.into(), ..ArgumentFault::parameter(parameter, why) }.into()
 }
 
 /// The encoding of names in a response.
@@ -72,7 +76,10 @@ impl Writing {
         match encoding.map(EncodingType::as_str) {
             None | Some("") => Ok(Self { encoded: false }),
             Some(EncodingType::URL) => Ok(Self { encoded: true }),
-            Some(_) => Err(Fault::InvalidArgument("Invalid Encoding Method specified in Request".to_owned())),
+            Some(_) => {
+                let why = "Invalid Encoding Method specified in Request";
+                Err(ArgumentFault::parameter("encoding-type", why).into())
+            }
         }
     }
 
@@ -240,7 +247,7 @@ pub async fn list_versions(
                 return Err(no_version().into());
             }
             let why = "A version-id marker cannot be specified without a key marker.";
-            return Err(Fault::InvalidArgument(why.to_owned()).into());
+            return Err(Fault::from(ArgumentFault::parameter("version-id-marker", why)).into());
         }
         (Some(key), Some(name)) => version_marker(&view, bucket.bucket.id, key, name)?,
     };
@@ -285,7 +292,7 @@ pub async fn list_versions(
 }
 
 fn no_version() -> Fault {
-    Fault::InvalidArgument("Invalid version id specified".to_owned())
+    ArgumentFault::parameter("versionId", "Invalid version id specified").into()
 }
 
 /// Returns the position within a key at which to continue. A null version's name does not tell; if it is gone, the
@@ -347,7 +354,7 @@ mod tests {
         altered[8] = if altered[8] == b'A' { b'B' } else { b'A' };
         let altered = String::from_utf8(altered).expect("text");
         for token in ["", "abc", "***", "some/key", altered.as_str(), &token[1..]] {
-            assert!(matches!(decode_token(token), Err(Fault::InvalidArgument(_))), "{token}");
+            assert!(matches!(decode_token(token), Err(Fault::Argument(_))), "{token}");
         }
     }
 
@@ -357,7 +364,7 @@ mod tests {
         assert_eq!(page_limit("maxKeys", Some(0)), Ok(0));
         assert_eq!(page_limit("maxKeys", Some(7)), Ok(7));
         assert_eq!(page_limit("maxKeys", Some(100_000)), Ok(1000));
-        assert!(matches!(page_limit("maxKeys", Some(-1)), Err(Fault::InvalidArgument(_))));
+        assert!(matches!(page_limit("maxKeys", Some(-1)), Err(Fault::Argument(_))));
     }
 
     #[test]

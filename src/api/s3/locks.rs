@@ -9,7 +9,7 @@ use crate::actors::meta::{
     BucketDocument, BucketRow, Change, ChangeTraits, MetaView, Reply, Retention, RetentionMode, Traits, TraitsChange,
     Versioning,
 };
-use crate::api::errors::{Fault, RequestFault};
+use crate::api::errors::{ArgumentFault, Fault, RequestFault};
 use crate::types::UnixMs;
 use http::HeaderMap;
 use s3s::dto::{
@@ -131,7 +131,8 @@ pub fn asked(
     traits.retention = match (mode, until) {
         (None, None) => default_of(bucket, view)?.map(|rule| rule.retention(now)),
         (Some(mode), Some(until)) => {
-            let unknown = || Fault::InvalidArgument("Unknown wormMode directive.".to_owned());
+            let unknown =
+                || Fault::from(ArgumentFault::parameter("x-amz-object-lock-mode", "Unknown wormMode directive."));
             let mode = mode_named(mode).ok_or_else(unknown)?;
             let until = Timestamp::parse(TimestampFormat::DateTime, until).map_err(|_| {
                 Fault::InvalidArgument("The retain until date must be provided in ISO 8601 format".to_owned())

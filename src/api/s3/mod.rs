@@ -38,14 +38,15 @@ use crate::actors::sealing::RootKeys;
 use crate::ambient::Ambient;
 use crate::api::auth::Secrets;
 use crate::api::call::Call;
-use crate::api::call::RequestTrace;
+use crate::api::call::{RequestTrace, Target};
 use crate::api::errors::{self, Fault};
 use crate::api::iam::IamService;
 use crate::api::identity::RootIdentity;
 use crate::api::policy::Ownership;
 use crate::limits::LIST_BODY_BYTES_MAX;
-use access::{Access, caller};
+use access::{Access, Asked, caller};
 use caller::Caller;
+use http::request::Parts;
 use http::{HeaderMap, Method};
 use memos::Memos;
 use objects::{tags, version};
@@ -53,7 +54,7 @@ use s3s::auth::SimpleAuth;
 use s3s::config::{S3Config, StaticConfigProvider};
 use s3s::dto;
 use s3s::service::{S3Service, S3ServiceBuilder};
-use s3s::{HttpError, HttpRequest, HttpResponse, S3, S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
+use s3s::{HttpRequest, HttpResponse, S3, S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
 use sha2::{Digest, Sha256};
 use std::ops::Deref;
 use std::sync::Arc;
@@ -122,10 +123,42 @@ impl Service {
         Arc::new(self.gate.clone())
     }
 
-    /// Answers an authenticated request.
-    pub async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+    /// Answers an authenticated request. An error is the one for which it was refused; one that s3s found by itself is read
+    /// from its answer.
+    pub async fn call(&self, request: HttpRequest, call: Call) -> S3Result<HttpResponse> {
+        let trace = Arc::clone(&call.trace);
+        let mut request = request;
+        request.extensions_mut().insert(call);
         let answered = self.s3s.call(request).await;
-        answered.map(checksums::named).map(objects::unquoted).map(list::in_order).map(tags::without_content)
+        match (trace.take_refusal(), answered) {
+            (Some(error), _) => Err(error),
+            (None, Ok(answer)) if answer.status().is_client_error() || answer.status().is_server_error() => {
+                Err(errors::of_s3s(&answer))
+            }
+            (None, Ok(answer)) => {
+                Ok(tags::without_content(list::in_order(objects::unquoted(checksums::named(objects::partial(answer))))))
+            }
+            (None, Err(_)) => Err(Fault::Internal("The answer could not be written.".to_owned()).into()),
+        }
+    }
+
+    /// Renames an object, as an authenticated request asks: s3s does not know it.
+    pub async fn rename(
+        &self,
+        target: &Target,
+        source: String,
+        request: HttpRequest,
+        mut call: Call,
+    ) -> S3Result<HttpResponse> {
+        let (Parts { uri, mut headers, .. }, _) = request.into_parts();
+        let (bucket, key) = target.object(&uri)?;
+        let access = self.gate.decide(Asked::of_rename((&bucket, &key), &source, &headers, &uri), &call).await?;
+        headers.extend(std::mem::take(&mut call.headers_aside));
+        let condition = preconditions::only_one(&headers);
+        let store = Store { shared: Arc::clone(&self.shared), call, access };
+        let renamed = objects::rename(&store, &objects::Renaming { bucket, source, key, headers }).await;
+        renamed.map_err(|error| with_condition(condition, error))?;
+        Ok(HttpResponse::new(s3s::Body::empty()))
     }
 
     /// The store as a request sees it that is judged by nothing yet.
@@ -140,7 +173,7 @@ impl Service {
 
     /// Returns the destination of a bucket's access log, if it has one.
     pub fn logged(&self, bucket: &str) -> Option<Arc<Option<LoggedBucket>>> {
-        settings::logging::logged(&self.store(), bucket)
+        settings::logging::logged(&self.shared, bucket)
     }
 
     /// The headers of the answer to an OPTIONS request, whose status is 200.
@@ -280,16 +313,21 @@ impl Store {
     }
 }
 
-/// Hands to the trace what the answer to a refused request says besides its code and its words. Of a write's conditions the
-/// metadata does not say which one did not hold; `condition` is the only one, if there is only one.
-fn tell(trace: &RequestTrace, condition: Option<&'static str>, error: &S3Error) {
-    let mut details = errors::details_of(error).to_vec();
-    if details.is_empty() && *error.code() == S3ErrorCode::PreconditionFailed {
-        details.extend(condition.map(|name| ("Condition", name.to_owned())));
+/// The error with the condition that did not hold. Of a write's conditions the metadata does not say which one that is;
+/// `condition` is the only one, if there is only one.
+fn with_condition(condition: Option<&'static str>, error: S3Error) -> S3Error {
+    let is_untold = *error.code() == S3ErrorCode::PreconditionFailed && errors::details_of(&error).is_empty();
+    match condition.filter(|_| is_untold) {
+        Some(name) => errors::with_details(error, [("Condition", name.to_owned())]),
+        None => error,
     }
-    if !details.is_empty() {
-        trace.detailed(details);
-    }
+}
+
+/// Refuses the request with this error. s3s gets one that stands for it.
+fn refuse(trace: &RequestTrace, error: S3Error) -> S3Error {
+    let stands_for_it = S3Error::new(error.code().clone());
+    trace.refuse(error);
+    stands_for_it
 }
 
 /// An answer that no change gives: our own bug, told as such.
@@ -304,13 +342,13 @@ macro_rules! operations {
             $(async fn $name(&self, mut request: S3Request<dto::$input>) -> S3Result<S3Response<dto::$output>> {
                 let mut call = request.extensions.remove::<Call>().unwrap_or_default();
                 let mut access = request.extensions.remove::<Access>().unwrap_or_default();
-                access.renew(&call, &request.headers, &request.uri).await?;
-                call.trace.entered();
+                let trace = Arc::clone(&call.trace);
+                access.renew(&call, &request.headers, &request.uri).await.map_err(|error| refuse(&trace, error))?;
                 request.headers.extend(std::mem::take(&mut call.headers_aside));
                 let condition = preconditions::only_one(&request.headers);
                 let store = Store { shared: Arc::clone(&self.0), call, access };
                 let answered = $module(&store, request).await;
-                answered.inspect_err(|error| tell(&store.call.trace, condition, error))
+                answered.map_err(|error| refuse(&trace, with_condition(condition, error)))
             })*
         }
     };
@@ -395,7 +433,7 @@ operations! {
     head_object(HeadObjectInput) -> HeadObjectOutput = objects::head;
     get_object_attributes(GetObjectAttributesInput) -> GetObjectAttributesOutput = objects::attributes;
     put_object(PutObjectInput) -> PutObjectOutput = objects::put;
-    copy_object(CopyObjectInput) -> CopyObjectOutput = objects::copy_or_rename;
+    copy_object(CopyObjectInput) -> CopyObjectOutput = objects::copy;
     delete_object(DeleteObjectInput) -> DeleteObjectOutput = objects::delete;
     delete_objects(DeleteObjectsInput) -> DeleteObjectsOutput = objects::delete_many;
     create_multipart_upload(CreateMultipartUploadInput) -> CreateMultipartUploadOutput = multipart::create;
@@ -409,9 +447,10 @@ operations! {
 
 #[cfg(test)]
 mod tests {
-    use super::{RequestTrace, canonical_id, tell};
+    use super::{RequestTrace, canonical_id, refuse, with_condition};
     use crate::actors::meta::Refusal;
-    use crate::api::errors::Fault;
+    use crate::api::errors::{Fault, Text, details_of};
+    use s3s::S3Error;
 
     #[test]
     fn an_account_has_one_canonical_id() {
@@ -423,16 +462,23 @@ mod tests {
 
     #[test]
     fn an_answer_says_which_condition_did_not_hold_where_it_is_known() {
-        let told = |error: s3s::S3Error, only: Option<&'static str>| {
-            let trace = RequestTrace::default();
-            tell(&trace, only, &error);
-            trace.details().to_vec()
-        };
-        let condition = |name: &str| vec![("Condition", name.to_owned())];
+        let told = |error: S3Error, only: Option<&'static str>| details_of(&with_condition(only, error)).to_vec();
+        let condition = |name: &str| vec![("Condition", Text::Own(name.to_owned()))];
         assert_eq!(told(Refusal::PreconditionFailed.into(), Some("If-Match")), condition("If-Match"));
         assert!(told(Refusal::PreconditionFailed.into(), None).is_empty());
         let source = Fault::PreconditionFailed(Some("x-amz-copy-source-If-Match"));
         assert_eq!(told(source.into(), Some("If-Match")), condition("x-amz-copy-source-If-Match"));
         assert!(told(Fault::NoSuchKey.into(), Some("If-Match")).is_empty());
+    }
+
+    #[test]
+    fn a_request_is_refused_with_the_error_that_came_last_and_once() {
+        let trace = RequestTrace::default();
+        let stands = refuse(&trace, Fault::NoSuchKey.into());
+        assert_eq!(stands.code().as_str(), "NoSuchKey");
+        refuse(&trace, Fault::InvalidRange { size_bytes: 7 }.into());
+        let refused = trace.take_refusal().expect("it was refused");
+        assert_eq!((refused.code().as_str(), details_of(&refused).len()), ("InvalidRange", 1));
+        assert!(trace.take_refusal().is_none());
     }
 }

@@ -11,6 +11,7 @@ use crate::api::policy::{Asks, On, needs};
 use crate::api::request_log::RequestRecord;
 use crate::api::{ApiHandle, ApiOptions, iam, s3};
 use crate::sigv4::{Signer, ToSign, stamp};
+use actix_web::http::{Method, Uri};
 use async_trait::async_trait;
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -232,7 +233,7 @@ async fn a_change_whose_client_goes_away_has_a_line() {
     let sender = AuditSender::start("file", Arc::clone(&kept) as _);
     let log = AuditLog::new(vec![sender.clone()], Ambient::system(), "this-host".to_owned()).map(Arc::new);
     let begin = |operation| {
-        let mut record = RequestRecord::begin("1".to_owned(), "PUT".to_owned(), "/box".to_owned(), String::new());
+        let mut record = RequestRecord::begin("1".into(), Method::PUT, Uri::from_static("/box"), None);
         record.audit = log.clone();
         record.trace.resolved(operation, Some("box".to_owned()), None, None);
         record

@@ -1,5 +1,5 @@
-//! The head of an S3 request: its target and its parameters, refusals of what s3s would misread (`subresources`), and its
-//! normalisation to what s3s takes (`normalise`, `renaming`).
+//! The head of an S3 request: its target and its parameters, refusals of what s3s would misread (`subresources`), its
+//! normalisation to what s3s takes (`normalise`), and what s3s does not know (`renaming`).
 
 mod form;
 #[cfg(any(test, fuzzing))]
@@ -12,5 +12,5 @@ mod subresources;
 pub use form::boundary_of;
 pub use form::{boundary, is_form};
 pub use normalise::normalise;
-pub use renaming::{as_copy, is_rename};
+pub use renaming::{is_rename, rename_source};
 pub use subresources::{check as check_subresources, take_overrides};

@@ -1,90 +1,56 @@
-//! RenameObject, which s3s does not know: such a request is given to s3s as a copy of the object that it names, with its
-//! source key beside it.
+//! RenameObject, which s3s does not know: how such a request is told, and what it names.
 
-use crate::api::call::{Level, Target};
+use crate::api::call::{Head, Level};
 use crate::api::errors::Fault;
-use crate::api::text::Query;
 use crate::api::text::percent::decode_path;
-use crate::api::text::percent::encode as percent_encode;
-use http::{HeaderMap, HeaderValue, Method, Request, Uri};
+use http::{HeaderMap, Method};
 use s3s::header::X_AMZ_COPY_SOURCE;
 
 const SUBRESOURCE: &str = "renameObject";
 const SOURCE: &str = "x-amz-rename-source";
 
-pub fn is_rename(method: &Method, uri: &Uri, target: &Target) -> bool {
-    let named = || Query::read(uri.query()).is_ok_and(|query| query.has(SUBRESOURCE));
-    *method == Method::PUT && target.level == Level::Object && named()
+pub fn is_rename(head: Head<'_>) -> bool {
+    *head.method == Method::PUT && head.target.level == Level::Object && head.query.has(SUBRESOURCE)
 }
 
-/// Makes a copy of a rename whose signature was verified; its source key is in the same bucket.
-pub fn as_copy<B>(mut request: Request<B>, target: &Target) -> Result<(Request<B>, String), Fault> {
-    let invalid =
-        || Fault::InvalidArgument("The header 'x-amz-copy-source' is for copies, and not for renames.".into());
-    let bucket = target.bucket.as_deref().unwrap_or_default();
-    let source = source_key(request.headers(), bucket)?;
-    let shown = HeaderValue::try_from(format!("{bucket}/{}", percent_encode(&source))).map_err(|_| invalid())?;
-    if request.headers_mut().insert(X_AMZ_COPY_SOURCE, shown).is_some() {
-        return Err(invalid());
-    }
-    let uri = without_subresources(request.uri());
-    *request.uri_mut() = uri;
-    Ok((request, source))
-}
-
-/// A key, encoded as in a URL. Some clients put the bucket before it, as they do in copies.
-fn source_key(headers: &HeaderMap, bucket: &str) -> Result<String, Fault> {
+/// The key that is renamed, encoded as in a URL. Some clients put the bucket before it, as they do in copies.
+pub fn rename_source(headers: &HeaderMap, bucket: &str) -> Result<String, Fault> {
     let invalid = || Fault::InvalidArgument(format!("The header '{SOURCE}' must name the object that is renamed."));
     let mut values = headers.get_all(SOURCE).iter();
     let (Some(value), None) = (values.next(), values.next()) else { return Err(invalid()) };
     let text = value.to_str().ok().and_then(decode_path).filter(|text| !text.is_empty()).ok_or_else(invalid)?;
+    if headers.contains_key(X_AMZ_COPY_SOURCE) {
+        let why = "The header 'x-amz-copy-source' is for copies, and not for renames.";
+        return Err(Fault::InvalidArgument(why.to_owned()));
+    }
     let within = text.strip_prefix('/').and_then(|text| text.strip_prefix(bucket)?.strip_prefix('/'));
     Ok(within.filter(|key| !key.is_empty()).unwrap_or(&text).to_owned())
 }
 
-/// Returns the address without the parameters by which s3s would take it for another operation. Other parameters of a
-/// signature stay.
-fn without_subresources(uri: &Uri) -> Uri {
-    let query = uri.query().unwrap_or_default();
-    let kept: Vec<&str> = query.split('&').filter(|pair| pair.starts_with("X-Amz-")).collect();
-    let path = uri.path();
-    let target = if kept.is_empty() { path.to_owned() } else { format!("{path}?{}", kept.join("&")) };
-    Uri::try_from(target).unwrap_or_else(|_| uri.clone())
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{as_copy, is_rename};
-    use crate::api::call::Target;
+    use super::{SOURCE, is_rename, rename_source};
+    use crate::api::call::{Head, Target};
     use crate::api::errors::Fault;
-    use http::{Method, Request, Uri};
+    use crate::api::text::Query;
+    use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
+    use s3s::header::X_AMZ_COPY_SOURCE;
 
-    fn rename(uri: &str, sources: &[&str]) -> Result<(Request<()>, String), Fault> {
-        let mut request = Request::builder().method(Method::PUT).uri(uri);
+    fn headers(sources: &[&str]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
         for source in sources {
-            request = request.header("x-amz-rename-source", *source);
+            headers.append(HeaderName::from_static(SOURCE), HeaderValue::from_str(source).expect("a value"));
         }
-        let request = request.body(()).expect("a request");
-        let target = Target::of(request.uri().path(), None).expect("a target");
-        assert!(is_rename(request.method(), request.uri(), &target), "{uri}");
-        as_copy(request, &target)
+        headers
     }
 
     fn source(text: &str) -> Option<String> {
-        Some(rename("/b/new?renameObject", &[text]).ok()?.1)
-    }
-
-    #[test]
-    fn a_rename_comes_back_as_a_copy_of_what_it_names() {
-        let copy = rename("/b/new?renameObject=&x-id=RenameObject&acl&X-Amz-Security-Token=t", &["a%20%3Fb/%C3%BC"]);
-        let (copy, source) = copy.expect("a copy");
-        assert_eq!(copy.uri(), &Uri::from_static("/b/new?X-Amz-Security-Token=t"));
-        assert_eq!(copy.headers()["x-amz-copy-source"], "b/a%20%3Fb/%C3%BC");
-        assert_eq!(source, "a ?b/ü");
+        rename_source(&headers(&[text]), "b").ok()
     }
 
     #[test]
     fn the_source_is_a_key_with_or_without_its_bucket() {
+        assert_eq!(source("a%20%3Fb/%C3%BC").as_deref(), Some("a ?b/\u{fc}"));
         assert_eq!(source("a%2Fb+c").as_deref(), Some("a/b+c"));
         assert_eq!(source("/b/key").as_deref(), Some("key"));
         assert_eq!(source("b/key").as_deref(), Some("b/key"));
@@ -95,16 +61,21 @@ mod tests {
     #[test]
     fn a_rename_of_nothing_is_refused() {
         for sources in [&[][..], &[""], &["%zz"], &["%ff"], &["a", "b"]] {
-            let refused = rename("/b/new?renameObject", sources);
+            let refused = rename_source(&headers(sources), "b");
             assert!(matches!(refused, Err(Fault::InvalidArgument(_))), "{sources:?}");
         }
+        let mut copies = headers(&["a"]);
+        copies.insert(X_AMZ_COPY_SOURCE, HeaderValue::from_static("b/a"));
+        assert!(matches!(rename_source(&copies, "b"), Err(Fault::InvalidArgument(_))));
     }
 
     #[test]
     fn only_a_put_of_an_object_is_a_rename() {
-        let of = |method, uri| {
+        let of = |method: Method, uri: &'static str| {
             let uri = Uri::from_static(uri);
-            is_rename(&method, &uri, &Target::of(uri.path(), None).expect("a target"))
+            let (query, target) = (Query::read(uri.query()).expect("a query"), Target::of(uri.path(), None));
+            let target = target.expect("a target");
+            is_rename(Head { method: &method, headers: &HeaderMap::new(), query: &query, target: &target })
         };
         assert!(of(Method::PUT, "/b/k?x-id=RenameObject&renameObject"));
         assert!(of(Method::PUT, "/b/k?%72enameObject"));

@@ -7,7 +7,7 @@ mod reads;
 pub use reads::take_overrides;
 
 use crate::api::call::{Head, Level};
-use crate::api::errors::Fault;
+use crate::api::errors::{ArgumentFault, Fault};
 use crate::api::wire::is_form;
 use http::Method;
 
@@ -105,7 +105,7 @@ pub fn check(head: Head<'_>) -> Result<(), Fault> {
     match ["partNumber", "uploadId"].map(|name| head.query.has(name)) {
         [true, false] => {
             let why = "This operation does not accept partNumber without uploadId";
-            Err(Fault::InvalidArgument(why.to_owned()))
+            Err(ArgumentFault::parameter("partNumber", why).into())
         }
         [false, true] => Err(Fault::MethodNotAllowed),
         _ => Ok(()),
@@ -191,7 +191,7 @@ mod tests {
 
     #[test]
     fn a_part_is_named_by_its_upload_and_its_number() {
-        assert!(matches!(judge(Method::PUT, "/b/k?partNumber=1"), Err(Fault::InvalidArgument(_))));
+        assert!(matches!(judge(Method::PUT, "/b/k?partNumber=1"), Err(Fault::Argument(_))));
         assert_eq!(judge(Method::PUT, "/b/k?uploadId=u"), Err(Fault::MethodNotAllowed));
     }
 
@@ -212,9 +212,9 @@ mod tests {
             "/b?list-type=3",
             "/b/k?response-content-type=text%2Fplain&response-color=red",
         ] {
-            assert!(matches!(judge(Method::GET, uri), Err(Fault::InvalidArgument(_))), "{uri}");
+            assert!(matches!(judge(Method::GET, uri), Err(Fault::Argument(_))), "{uri}");
         }
-        assert!(matches!(judge(Method::HEAD, "/b/k?response-color=red"), Err(Fault::InvalidArgument(_))));
+        assert!(matches!(judge(Method::HEAD, "/b/k?response-color=red"), Err(Fault::Argument(_))));
         for uri in ["/b/k?uploads", "/b/k?versions"] {
             assert!(matches!(judge(Method::GET, uri), Err(Fault::InvalidRequest(_))), "{uri}");
         }
@@ -273,9 +273,9 @@ mod tests {
         for (method, uri) in
             [(Method::GET, "/b"), (Method::HEAD, "/b/k"), (Method::DELETE, "/b/k"), (Method::POST, "/b/k?uploadId=u")]
         {
-            assert!(matches!(judge(method, uri, "b/k"), Err(Fault::InvalidArgument(_))), "{uri}");
+            assert!(matches!(judge(method, uri, "b/k"), Err(Fault::Argument(_))), "{uri}");
         }
         assert_eq!(judge(Method::PUT, "/b/k", "b/k?versionId=v"), Ok(()));
-        assert!(matches!(judge(Method::PUT, "/b/k", "b/k?versionId="), Err(Fault::InvalidArgument(_))));
+        assert!(matches!(judge(Method::PUT, "/b/k", "b/k?versionId="), Err(Fault::Argument(_))));
     }
 }

@@ -88,7 +88,7 @@ pub fn add_from_head(context: &mut Context, headers: &HeaderMap, uri: &Uri, now:
 /// Amazon S3 buckets").
 pub fn add_creation(context: &mut Context, operation: &str) {
     let makes = match operation {
-        "CompleteMultipartUpload" | "CopyObject" | "PostObject" | "PutObject" => "true",
+        "CompleteMultipartUpload" | "CopyObject" | "PostObject" | "PutObject" | "RenameObject" => "true",
         "CreateMultipartUpload" | "UploadPart" | "UploadPartCopy" => "false",
         _ => return,
     };

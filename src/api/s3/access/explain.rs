@@ -131,7 +131,7 @@ pub fn explain(
     let meant = meant(&action, known.as_ref().map(|(_, kind)| *kind), &resource)?;
     let action = known.map_or(action, |(action, _)| action);
     let (asking, context) = (Arc::new(asking), Arc::new(context));
-    let judge = Judge { asking, context, view, iam, memos: Arc::default(), request_id: String::new() };
+    let judge = Judge { asking, context, view, iam, memos: Arc::default(), request_id: "".into() };
     let (decided, guarded) = match meant {
         Meant::Account => {
             let decision = judge.decide_on_account(&action, &resource);

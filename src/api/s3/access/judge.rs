@@ -30,7 +30,7 @@ pub struct Judge {
     pub view: MetaView,
     pub iam: Arc<IamService>,
     pub memos: Arc<Memos>,
-    pub request_id: String,
+    pub request_id: Arc<str>,
 }
 
 /// A bucket, as decisions need it.
@@ -69,7 +69,7 @@ impl Judge {
             view,
             iam: Arc::clone(&self.iam),
             memos: Arc::clone(&self.memos),
-            request_id: self.request_id.clone(),
+            request_id: Arc::clone(&self.request_id),
         }
     }
 

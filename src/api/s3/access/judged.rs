@@ -4,7 +4,7 @@
 
 use super::caller::Caller;
 use super::judge::{Authority, Judge};
-use super::request::Request;
+use super::request::{Request, Source};
 use super::{Gate, Head, caller};
 use crate::actors::gateway::{BodyStream, StoreError};
 use crate::ambient::Clock;
@@ -42,6 +42,8 @@ pub struct Judged {
     pub operation: &'static str,
     pub bucket: Option<String>,
     pub key: Option<String>,
+    /// The source of a rename.
+    pub source: Option<Source>,
     pub asks: Asks,
     pub judge: Arc<Judge>,
     /// The head as it was judged, for a request whose body is stored as it comes.
@@ -59,11 +61,6 @@ impl ArrivalTime {
     pub fn now(clock: &dyn Clock) -> Self {
         Self { wall: clock.unix_ms(), monotonic: clock.monotonic() }
     }
-}
-
-/// Returns the operation's name in s3s, to which a rename is a copy.
-fn name_in_s3s(operation: &str) -> &str {
-    if operation == "RenameObject" { "CopyObject" } else { operation }
 }
 
 impl Judged {
@@ -90,12 +87,14 @@ impl Access {
     pub async fn renew(&mut self, call: &Call, headers: &HeaderMap, uri: &Uri) -> S3Result<()> {
         let Some(judged) = self.judged.as_mut().filter(|judged| judged.is_past()) else { return Ok(()) };
         call.view.take();
-        let head = Head { operation: name_in_s3s(judged.operation), headers, uri };
+        let source = judged.source.as_ref();
+        let head = Head { operation: judged.operation, source, headers, uri };
         let known = judged.gate.judge(head, call, judged.came.wall).await?;
         let question = Request {
             operation: judged.operation,
             bucket: judged.bucket.as_deref(),
             key: judged.key.as_deref(),
+            source,
             asks: judged.asks,
         };
         let guarded = question.check(&known.judge, headers, uri)?;
@@ -118,7 +117,7 @@ impl Access {
             let renewed = access.renew(&call, headers, uri).await;
             // The operation has had its own view long since; its next look is to show what it changed.
             call.view.take();
-            renewed.err().map(|error| Err::<bytes::Bytes, StoreError>(body_refused(&error)))
+            renewed.err().map(|error| Err::<bytes::Bytes, StoreError>(body_refused(error)))
         };
         Box::pin(body.chain(stream::once(renewed).filter_map(ready)))
     }

@@ -7,7 +7,7 @@ use crate::actors::meta::Pick;
 use crate::api::errors::Fault;
 use crate::api::policy::{Asks, On, needs};
 use crate::api::s3::multipart::parse_upload_id;
-use crate::api::text::percent::decode_path;
+use crate::api::text::percent::{decode_path, encode};
 use http::{HeaderMap, Uri};
 use s3s::S3Result;
 use s3s::dto::{CopySource, ParseCopySourceError};
@@ -49,6 +49,8 @@ pub struct Request<'a> {
     pub operation: &'static str,
     pub bucket: Option<&'a str>,
     pub key: Option<&'a str>,
+    /// The source of a rename; that of a copy is in the head.
+    pub source: Option<&'a Source>,
     pub asks: Asks,
 }
 
@@ -131,7 +133,10 @@ impl Request<'_> {
     }
 
     fn check_source(&self, judge: &Judge, action: &str, headers: &HeaderMap) -> S3Result<()> {
-        let source = Source::of(headers)?;
+        let source = match self.source {
+            Some(source) => source.clone(),
+            None => Source::of(headers)?,
+        };
         let guarded = judge.guarded(&source.bucket)?.ok_or(Fault::NoSuchBucket)?;
         self.check_owner(judge, &guarded, headers, "x-amz-source-expected-bucket-owner")?;
         let subject = judge.subject(&guarded, &source.key, source.pick())?;
@@ -144,15 +149,24 @@ impl Request<'_> {
     }
 }
 
-/// The source of a copy.
-#[derive(Debug, PartialEq, Eq)]
-struct Source {
+/// The source of a copy or a rename.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
     bucket: String,
     key: String,
     version: Option<String>,
 }
 
 impl Source {
+    pub fn renamed(bucket: &str, key: &str) -> Self {
+        Self { bucket: bucket.to_owned(), key: key.to_owned(), version: None }
+    }
+
+    /// Returns the source as a header would name it.
+    pub fn text(&self) -> String {
+        format!("{}/{}", self.bucket, encode(&self.key))
+    }
+
     /// Reads the source as the operation does, so that the copied object is the judged one. Anything else is refused.
     fn of(headers: &HeaderMap) -> Result<Self, Fault> {
         let refused = |what: &str| Fault::InvalidArgument(format!("Invalid copy source {what}"));

@@ -8,7 +8,7 @@ use super::ownership::ownership_named;
 use super::record::BucketAccess;
 use super::resolve::{Listed, resolve};
 use crate::actors::meta::{Acl, MetaView};
-use crate::api::errors::{Fault, GrantFault};
+use crate::api::errors::{ArgumentFault, Fault, GrantFault};
 use crate::api::identity::Directory;
 use crate::api::policy::{AclOf, Ownership, is_full_control_of, is_public};
 use http::HeaderMap;
@@ -65,7 +65,10 @@ fn new_bucket(
     by_default: Ownership,
     owner: &str,
 ) -> S3Result<BucketAccess> {
-    let unknown = |name: &str| Fault::InvalidArgument(format!("Invalid x-amz-object-ownership header: {name}"));
+    let unknown = |name: &str| {
+        let why = format!("Invalid x-amz-object-ownership header: {name}");
+        Fault::from(ArgumentFault::parameter("x-amz-object-ownership", why))
+    };
     let ownership = match ownership.map(ObjectOwnership::as_str) {
         Some(name) => Some(ownership_named(name).ok_or_else(|| unknown(name))?),
         // What holds without ownership controls needs none.

@@ -19,7 +19,7 @@ use super::objects::sealed::{SealAsked, sealing_of};
 use super::{Store, unexpected};
 use crate::actors::meta::{BucketRow, Change, CreateUpload, MetaView, Reply, UploadRecord, UploadRow};
 use crate::actors::sealing::{Place, Sealing};
-use crate::api::errors::Fault;
+use crate::api::errors::{ArgumentFault, Fault};
 use crate::limits::PARTS_MAX;
 use crate::types::{UnixMs, UploadId};
 use s3s::dto::{
@@ -37,7 +37,8 @@ pub fn parse_upload_id(text: &str) -> Result<UploadId, Fault> {
 
 fn parse_part_number(number: i32) -> Result<u16, Fault> {
     u16::try_from(number).ok().filter(|number| (1..=PARTS_MAX).contains(number)).ok_or_else(|| {
-        Fault::InvalidArgument(format!("Part number must be an integer between 1 and {PARTS_MAX}, inclusive"))
+        let why = format!("Part number must be an integer between 1 and {PARTS_MAX}, inclusive");
+        ArgumentFault::parameter("partNumber", why).into()
     })
 }
 
@@ -168,7 +169,7 @@ mod tests {
         assert_eq!(parse_part_number(1), Ok(1));
         assert_eq!(parse_part_number(10_000), Ok(10_000));
         for number in [0, -1, 10_001, i32::MAX] {
-            assert!(matches!(parse_part_number(number), Err(Fault::InvalidArgument(_))), "{number}");
+            assert!(matches!(parse_part_number(number), Err(Fault::Argument(_))), "{number}");
         }
     }
 }

@@ -9,7 +9,7 @@ use super::sealed::{check_customer, sealing_of};
 use super::version::shown;
 use crate::actors::meta::{self, PartRow};
 use crate::actors::sealing::Place;
-use crate::api::errors::{Fault, NO_ATTRIBUTES};
+use crate::api::errors::{ArgumentFault, Fault, NO_ATTRIBUTES};
 use crate::types::ManifestId;
 use http::HeaderMap;
 use s3s::dto::{
@@ -100,7 +100,7 @@ fn asked(headers: &HeaderMap) -> Result<Vec<String>, Fault> {
         return Err(Fault::InvalidRequest(NO_ATTRIBUTES.to_owned()));
     }
     if names.iter().any(|name| !KNOWN.contains(&name.as_str())) {
-        return Err(Fault::InvalidArgument("Invalid attribute name specified.".to_owned()));
+        return Err(ArgumentFault::parameter("x-amz-object-attributes", "Invalid attribute name specified.").into());
     }
     Ok(names)
 }
@@ -182,6 +182,6 @@ mod tests {
         headers.append("x-amz-object-attributes", HeaderValue::from_static("Checksum"));
         assert_eq!(asked(&headers), Ok(vec!["ETag".to_owned(), "ObjectSize".to_owned(), "Checksum".to_owned()]));
         headers.append("x-amz-object-attributes", HeaderValue::from_static("Colour"));
-        assert!(matches!(asked(&headers), Err(Fault::InvalidArgument(_))));
+        assert!(matches!(asked(&headers), Err(Fault::Argument(_))));
     }
 }

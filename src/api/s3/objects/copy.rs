@@ -322,7 +322,7 @@ fn result(copied: &Manifest) -> CopyObjectResult {
 mod tests {
     use super::{checks, of_source};
     use crate::actors::meta::{Body, Checksum, ChecksumAlgorithm, ChecksumKind, ETag, Manifest, ObjectHeaders};
-    use crate::api::errors::{Fault, details_of};
+    use crate::api::errors::{Fault, Text, details_of};
     use crate::types::{ManifestId, UnixMs};
     use bytes::Bytes;
 
@@ -330,7 +330,7 @@ mod tests {
     fn a_source_that_is_not_there_is_named() {
         let absent = of_source(Fault::NoSuchKey.into(), "k");
         assert_eq!(absent.code().as_str(), "NoSuchKey");
-        assert_eq!(details_of(&absent), [("Key", "k".to_owned())]);
+        assert_eq!(details_of(&absent), [("Key", Text::Own("k".to_owned()))]);
         assert!(details_of(&of_source(Fault::NoSuchBucket.into(), "k")).is_empty());
     }
 

@@ -122,7 +122,9 @@ pub async fn delete_many(
                 names.push((at, name));
             }
             // What names no version that there can be fails by itself.
-            Err(fault @ Fault::InvalidArgument(_)) => errors.push((at, entry_of_many(name.0, name.1, fault))),
+            Err(fault @ (Fault::Argument(_) | Fault::InvalidArgument(_))) => {
+                errors.push((at, entry_of_many(name.0, name.1, fault)));
+            }
             Err(fault) => return Err(fault.into()),
         }
     }
@@ -265,7 +267,7 @@ mod tests {
         assert_eq!(entry(object("")), Err(Fault::MalformedXml));
         assert_eq!(entry(object(&"k".repeat(1025))), Err(Fault::MalformedXml));
         let versioned = ObjectIdentifier { version_id: Some("v1".to_owned()), ..object("k") };
-        assert!(matches!(entry(versioned), Err(Fault::InvalidArgument(_))));
+        assert!(matches!(entry(versioned), Err(Fault::Argument(_))));
         let null = ObjectIdentifier { version_id: Some("null".to_owned()), ..object("k") };
         assert!(entry(null).is_ok());
     }

@@ -13,10 +13,10 @@ use crate::actors::gateway::BodyStream;
 use crate::actors::meta::{Manifest, ObjectVersion};
 use crate::actors::sealing::Place;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use http_body::{Body, Frame, SizeHint};
 use s3s::dto::{ChecksumMode, GetObjectInput, GetObjectOutput, HeadObjectInput, HeadObjectOutput, StreamingBlob};
-use s3s::{S3Request, S3Response, S3Result, StdError};
+use s3s::{HttpResponse, S3Request, S3Response, S3Result, StdError};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -107,6 +107,7 @@ pub async fn head(store: &Store, request: S3Request<HeadObjectInput>) -> S3Resul
     let slice = select(&view, &manifest, input.range, input.part_number)?;
     let shown = shown(&manifest, &slice, input.checksum_mode.as_ref());
     let content_range = slice.content_range(manifest.size_bytes);
+    let is_partial = content_range.is_some();
     let locks = locks::shown(&bucket, &traits);
     let output = HeadObjectOutput {
         accept_ranges: Some("bytes".to_owned()),
@@ -138,10 +139,25 @@ pub async fn head(store: &Store, request: S3Request<HeadObjectInput>) -> S3Resul
     let mut response = S3Response::new(output);
     add_headers(shown.checksum.as_ref(), &mut response.headers);
     add_stored_and_overridden_headers(&mut response.headers, shown.expires, &store.call.overrides);
+    if is_partial {
+        response.extensions.insert(Partial);
+    }
     if !traits.tags.is_empty() {
         response.headers.insert(s3s::header::X_AMZ_TAGGING_COUNT, HeaderValue::from(traits.tags.len()));
     }
     Ok(response)
+}
+
+/// Marks the answer to a HEAD that is about a part of an object.
+#[derive(Clone, Copy)]
+struct Partial;
+
+/// s3s gives every HEAD of an object the status 200: 206 where the answer is marked.
+pub fn partial(mut response: HttpResponse) -> HttpResponse {
+    if response.extensions_mut().remove::<Partial>().is_some() {
+        *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+    }
+    response
 }
 
 fn shown(manifest: &Manifest, slice: &Slice, mode: Option<&ChecksumMode>) -> Description {

@@ -14,10 +14,10 @@ mod upload_body;
 pub mod version;
 
 pub use attributes::{attributes, unquoted};
-pub use copy::open_source;
+pub use copy::{copy, open_source};
 pub use delete::{delete, delete_many};
-pub use get::{blob, get, head};
-pub use in_place::copy_or_rename;
+pub use get::{blob, get, head, partial};
+pub use in_place::{Renaming, rename};
 pub use put::put;
 pub use slice::{Slice, select};
 pub use traits::asked_traits;

@@ -3,7 +3,7 @@
 use super::super::object_headers::parts_count;
 use crate::actors::gateway::{ByteRange, StoreError};
 use crate::actors::meta::{Checksum, Manifest, MetaView, PartRow};
-use crate::api::errors::Fault;
+use crate::api::errors::{ArgumentFault, Fault};
 use crate::types::ManifestId;
 use s3s::S3Result;
 use s3s::dto::Range;
@@ -60,7 +60,7 @@ fn is_all_of_nothing(range: Range, size_bytes: u64) -> bool {
 fn numbered(number: i32) -> Result<u16, Fault> {
     let known = u16::try_from(number).ok().filter(|number| (1..=crate::limits::PARTS_MAX).contains(number));
     known.ok_or_else(|| {
-        Fault::InvalidArgument("Part number must be an integer between 1 and 10000, inclusive".to_owned())
+        ArgumentFault::parameter("partNumber", "Part number must be an integer between 1 and 10000, inclusive").into()
     })
 }
 
@@ -162,7 +162,7 @@ mod tests {
         assert_eq!(check(Some(&range), None), Ok(()));
         assert!(matches!(check(Some(&range), Some(1)), Err(Fault::InvalidRequest(_))));
         for number in [-3, 0, 10_001] {
-            assert!(matches!(check(None, Some(number)), Err(Fault::InvalidArgument(_))), "{number}");
+            assert!(matches!(check(None, Some(number)), Err(Fault::Argument(_))), "{number}");
         }
     }
 }

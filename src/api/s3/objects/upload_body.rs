@@ -95,8 +95,8 @@ mod tests {
     fn f4_a_body_is_as_long_as_was_declared_or_an_error() {
         assert_eq!(read(5, &[b"ab", b"cde"]).expect("whole"), 5);
         assert_eq!(read(0, &[]).expect("empty"), 0);
-        assert!(matches!(read(6, &[b"abcde"]), Err(StoreError::BodyMalformed { .. })));
-        assert!(matches!(read(4, &[b"abcde"]), Err(StoreError::BodyMalformed { .. })));
+        assert!(matches!(read(6, &[b"abcde"]), Err(StoreError::BodyRefused(_))));
+        assert!(matches!(read(4, &[b"abcde"]), Err(StoreError::BodyRefused(_))));
         assert_eq!(read(None, &[b"abcde"]).expect("whatever comes"), 5);
     }
 }

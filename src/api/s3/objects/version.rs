@@ -2,17 +2,16 @@
 
 use super::super::object_headers::http_date;
 use crate::actors::meta::{BucketRow, DeleteMarker, KvError, MetaView, Pick, Version, VersionRow, Versioning};
-use crate::api::errors::Fault;
+use crate::api::errors::{ArgumentFault, Fault};
 use crate::types::ManifestId;
 
 /// `null` or a name that we gave; none at all is what stands.
 pub fn pick(version_id: Option<&str>) -> Result<Pick, Fault> {
     match version_id {
         None => Ok(Pick::Current),
-        Some("") => Err(Fault::InvalidArgument("Version id cannot be the empty string".to_owned())),
-        Some(name) => {
-            Pick::parse(name).ok_or_else(|| Fault::InvalidArgument("Invalid version id specified".to_owned()))
-        }
+        Some("") => Err(ArgumentFault::parameter("versionId", "Version id cannot be the empty string").into()),
+        Some(name) => Pick::parse(name)
+            .ok_or_else(|| ArgumentFault::parameter("versionId", "Invalid version id specified").into()),
     }
 }
 
@@ -58,7 +57,7 @@ mod tests {
     fn a_version_that_no_object_can_have_is_an_invalid_argument() {
         assert_eq!(pick(None), Ok(Pick::Current));
         assert_eq!(pick(Some("null")), Ok(Pick::Null));
-        assert!(matches!(pick(Some("IJKLMNOPRSTUVWXYZ")), Err(Fault::InvalidArgument(_))));
-        assert!(matches!(pick(Some("")), Err(Fault::InvalidArgument(_))));
+        assert!(matches!(pick(Some("IJKLMNOPRSTUVWXYZ")), Err(Fault::Argument(_))));
+        assert!(matches!(pick(Some("")), Err(Fault::Argument(_))));
     }
 }

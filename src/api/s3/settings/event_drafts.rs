@@ -29,14 +29,14 @@ impl<'a> EventDrafts<'a> {
         if matches.is_empty() {
             return None;
         }
-        let Origin { request_id, host_id, source_ip, .. } = Origin::clone(&self.store.call.origin);
+        let Origin { request_id, host_id, source_ip, .. } = &*self.store.call.origin;
         let context = EventContext {
             bucket: self.bucket.bucket.name.clone(),
             bucket_owner: self.bucket.bucket.owner.clone(),
             requester: self.store.caller().account.clone().unwrap_or_else(|| ANONYMOUS.to_owned()),
-            source_ip,
-            request_id,
-            host_id,
+            source_ip: source_ip.map(|address| address.to_string()).unwrap_or_default(),
+            request_id: request_id.to_string(),
+            host_id: host_id.to_string(),
         };
         draft(event, matches, context)
     }

@@ -8,7 +8,7 @@ use crate::api::errors::Fault;
 use crate::api::memo::Made;
 use crate::api::s3::buckets::bucket_document;
 use crate::api::s3::grants::lookup_failed;
-use crate::api::s3::{ACCOUNT, Store, documents};
+use crate::api::s3::{ACCOUNT, Shared, Store, documents};
 use crate::limits::KEY_BYTES_MAX;
 use s3s::dto::{
     BucketLogsPermission, GetBucketLoggingInput, GetBucketLoggingOutput, Grantee, LoggingEnabled, PartitionDateSource,
@@ -35,7 +35,7 @@ pub struct LoggedBucket {
 
 /// Returns the logging destination of a bucket, `None` without. Reads this host's own tables: a log line is worth no
 /// wait.
-pub fn logged(store: &Store, name: &str) -> Option<Arc<Option<LoggedBucket>>> {
+pub fn logged(store: &Shared, name: &str) -> Option<Arc<Option<LoggedBucket>>> {
     let meta = store.gateway.meta();
     if let Some(kept) = meta.local_configuration().and_then(|at| store.memos.logged.kept_at(at, name)) {
         return Some(kept);
@@ -45,7 +45,7 @@ pub fn logged(store: &Store, name: &str) -> Option<Arc<Option<LoggedBucket>>> {
     found.inspect_err(|error| tracing::debug!(bucket = name, %error, "a request is not logged")).ok().flatten()
 }
 
-fn look_up(store: &Store, view: &MetaView, name: &str) -> S3Result<Option<Made<Option<LoggedBucket>>>> {
+fn look_up(store: &Shared, view: &MetaView, name: &str) -> S3Result<Option<Made<Option<LoggedBucket>>>> {
     let Some(bucket) = view.bucket(name)? else { return Ok(None) };
     let Made { value: rules, bytes } = documents::load_sized(view, &bucket_document(&bucket, BucketDocument::Logging))?;
     let value = rules.map(|rules| destination(store, view, bucket, rules)).transpose()?.flatten();
@@ -54,7 +54,7 @@ fn look_up(store: &Store, view: &MetaView, name: &str) -> S3Result<Option<Made<O
 
 /// Returns the destination of the lines, if the target may still take them.
 fn destination(
-    store: &Store,
+    store: &Shared,
     view: &MetaView,
     bucket: BucketRow,
     rules: LoggingRules,

@@ -19,7 +19,7 @@ pub use site::{SiteError, Website};
 use super::checksums::content_length;
 use super::{Store, documents};
 use crate::actors::meta::{BucketDocument, DocumentKey, MetaView};
-use crate::api::errors::Fault;
+use crate::api::errors::{ArgumentFault, Fault, Text};
 use crate::types::BucketId;
 use s3s::dto::{
     DeleteBucketWebsiteInput, DeleteBucketWebsiteOutput, GetBucketWebsiteInput, GetBucketWebsiteOutput,
@@ -78,7 +78,12 @@ fn document(bucket: BucketId) -> DocumentKey {
 fn fault_of(error: SiteError) -> Fault {
     match error {
         SiteError::Malformed(_) => Fault::MalformedXml,
-        SiteError::NoIndex | SiteError::IndexSuffix | SiteError::ErrorKey => Fault::InvalidArgument(error.to_string()),
+        SiteError::NoIndex => {
+            let value = Some(Text::Own("null".to_owned()));
+            ArgumentFault { value, ..ArgumentFault::bare("IndexDocument", error.to_string()) }.into()
+        }
+        SiteError::IndexSuffix => ArgumentFault::bare("IndexDocument", error.to_string()).into(),
+        SiteError::ErrorKey => ArgumentFault::bare("ErrorDocument", error.to_string()).into(),
         SiteError::NoHost
         | SiteError::Scheme
         | SiteError::TooManyRules(_)

@@ -48,6 +48,10 @@ impl Problem {
         self.error.status_code().unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 
+    pub fn code(&self) -> &str {
+        self.error.code().as_str()
+    }
+
     /// The whole answer, where no document of the site is. `document` is what was wrong with the one that should be.
     pub fn page(&self, document: Option<&Self>, origin: &Origin) -> HttpResponse {
         if self.status() == StatusCode::NOT_MODIFIED {
@@ -101,7 +105,7 @@ mod tests {
     use s3s::HttpResponse;
 
     fn page(problem: &Problem, document: Option<&Problem>) -> HttpResponse {
-        let origin = Origin { request_id: "0001".to_owned(), host_id: "host".to_owned(), ..Origin::default() };
+        let origin = Origin { request_id: "0001".into(), host_id: "host".into(), ..Origin::default() };
         problem.page(document, &origin)
     }
 

@@ -37,7 +37,10 @@ pub async fn serve(store: &Store, gate: &Gate, request: &SiteRequest<'_>) -> Htt
     request.trace.resolved("Website", Some(request.bucket.to_owned()), key.clone(), None);
     match respond(store, gate, request, key).await {
         Ok(response) => response,
-        Err(problem) => problem.page(None, &request.origin),
+        Err(problem) => {
+            request.trace.answered_with(problem.code());
+            problem.page(None, &request.origin)
+        }
     }
 }
 
@@ -101,6 +104,7 @@ async fn recover(
         ErrorResponse::Redirect(to) => Ok(redirect(&to)),
         ErrorResponse::Page => Err(problem),
         ErrorResponse::Document(key) => {
+            request.trace.answered_with(problem.code());
             let document = pages.document(&key, request, &problem).await;
             Ok(document.unwrap_or_else(|second| problem.page(Some(&second), &request.origin)))
         }

@@ -5,7 +5,7 @@ use super::wire::{from_dto, to_dto};
 use super::{
     ErrorResponse, Failure, Redirection, Site, Step, Website, WebsiteRequest, error_headers, error_page, fault_of,
 };
-use crate::api::errors::Fault;
+use crate::api::errors::{ArgumentFault, Fault, Text};
 use http::StatusCode;
 use s3s::dto;
 use s3s::xml::{Deserialize, Deserializer};
@@ -49,8 +49,8 @@ fn serve(key: &str) -> Step {
     Step::Serve(key.to_owned())
 }
 
-fn argument(text: &str) -> Result<Website, Fault> {
-    Err(Fault::InvalidArgument(text.to_owned()))
+fn argument(name: &'static str, text: &'static str) -> Result<Website, Fault> {
+    Err(ArgumentFault::bare(name, text).into())
 }
 
 fn invalid(text: &str) -> Result<Website, Fault> {
@@ -84,9 +84,12 @@ fn a_configuration_reads_back_as_given() {
 
 #[test]
 fn a_website_has_an_index_or_redirects_all() {
-    let no_index = "A value for IndexDocument Suffix must be provided if RedirectAllRequestsTo is empty";
-    assert_eq!(parse(""), argument(no_index));
-    assert_eq!(parse(ERROR), argument(no_index));
+    let no_index = || {
+        let why = "A value for IndexDocument Suffix must be provided if RedirectAllRequestsTo is empty";
+        Err(ArgumentFault::with_value("IndexDocument", Text::Own("null".to_owned()), why).into())
+    };
+    assert_eq!(parse(""), no_index());
+    assert_eq!(parse(ERROR), no_index());
     let all = "<RedirectAllRequestsTo><HostName>example.com</HostName></RedirectAllRequestsTo>";
     assert_eq!(parse(&format!("{all}{INDEX}")), Err(Fault::MalformedXml));
     assert_eq!(parse(&format!("{all}{ERROR}")), Err(Fault::MalformedXml));
@@ -100,10 +103,14 @@ fn a_website_has_an_index_or_redirects_all() {
 fn an_index_suffix_is_a_name_without_slashes_and_an_error_document_has_a_key() {
     for suffix in ["", "a/index.html", "/"] {
         let inside = format!("<IndexDocument><Suffix>{suffix}</Suffix></IndexDocument>");
-        assert_eq!(parse(&inside), argument("The IndexDocument Suffix is not well formed"), "{suffix}");
+        assert_eq!(
+            parse(&inside),
+            argument("IndexDocument", "The IndexDocument Suffix is not well formed"),
+            "{suffix}"
+        );
     }
     let keyless = format!("{INDEX}<ErrorDocument><Key></Key></ErrorDocument>");
-    assert_eq!(parse(&keyless), argument("The ErrorDocument Key is not well formed"));
+    assert_eq!(parse(&keyless), argument("ErrorDocument", "The ErrorDocument Key is not well formed"));
 }
 
 #[test]

@@ -1,10 +1,11 @@
 //! Refuses parameters and headers of a read that belong to another operation. S3 refuses them; s3s would ignore them.
 
 use crate::api::call::{Head, Level, Target};
-use crate::api::errors::Fault;
+use crate::api::errors::{ArgumentFault, Fault, Text};
 use crate::api::text::Query;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
 use s3s::header::X_AMZ_COPY_SOURCE;
+use std::borrow::Cow;
 
 /// The headers of a response that a request can override.
 const OVERRIDES: [&str; 6] = [
@@ -38,10 +39,10 @@ pub fn check_source(head: Head<'_>) -> Result<(), Fault> {
     };
     if !is_copy {
         let why = "You can only specify a copy source header for copy requests.";
-        return Err(Fault::InvalidArgument(why.to_owned()));
+        return Err(ArgumentFault::parameter("x-amz-copy-source", why).into());
     }
     if source.as_bytes().ends_with(b"?versionId=") {
-        return Err(Fault::InvalidArgument("Version id cannot be the empty string".to_owned()));
+        return Err(ArgumentFault::parameter("versionId", "Version id cannot be the empty string").into());
     }
     Ok(())
 }
@@ -57,10 +58,14 @@ pub fn check_key(head: Head<'_>) -> Result<(), Fault> {
     }
     match asked().find(|(name, _)| !OVERRIDES.contains(name)) {
         None => Ok(()),
-        Some((name, _)) => Err(Fault::InvalidArgument(format!(
-            "{name} is not in the set of overridable response headers. Please refer to the S3 API documentation for a \
-             complete list of overridable response headers."
-        ))),
+        Some((name, _)) => {
+            let why = format!(
+                "{name} is not in the set of overridable response headers. Please refer to the S3 API documentation for \
+                 a complete list of overridable response headers."
+            );
+            let name: Cow<'static, str> = Cow::Owned(name.to_owned());
+            Err(ArgumentFault { name: name.clone(), value: Some(Text::Parameter(name)), why: why.into() }.into())
+        }
     }
 }
 
@@ -91,14 +96,15 @@ fn without_overrides(uri: &Uri) -> Uri {
 
 /// Checks a request that lists a bucket's objects, in either version.
 pub fn check_list(head: Head<'_>) -> Result<(), Fault> {
-    let refused = |why: &str| Err(Fault::InvalidArgument(why.to_owned()));
-    let others: &[(&str, &str)] = match head.query.get("list-type") {
+    let others: &[(&'static str, &'static str)] = match head.query.get("list-type") {
         None => &OF_VERSION_2,
         Some("2") => &OF_VERSION_1,
-        Some(_) => return refused("Invalid List Type specified in Request"),
+        Some(_) => {
+            return Err(ArgumentFault::parameter("list-type", "Invalid List Type specified in Request").into());
+        }
     };
     match others.iter().find(|(name, _)| head.query.has(name)) {
-        Some((_, why)) => refused(why),
+        Some(&(name, why)) => Err(ArgumentFault::bare(name, why).into()),
         None => Ok(()),
     }
 }

@@ -5,4 +5,4 @@ mod append;
 mod rename;
 
 pub use append::{Appended, append, write_offset};
-pub use rename::copy_or_rename;
+pub use rename::{Renaming, rename};

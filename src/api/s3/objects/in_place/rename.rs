@@ -1,6 +1,5 @@
-//! RenameObject: a key's object becomes another key's, with all that it has. To s3s it is a copy (`wire`).
+//! RenameObject: a key's object becomes another key's, with all that it has. s3s does not know it: it is routed before.
 
-use super::super::copy::copy;
 use super::super::sealed::rewrapped;
 use crate::actors::events::EventName;
 use crate::actors::meta::{
@@ -12,8 +11,7 @@ use crate::api::s3::preconditions::{ReadConditions, of_write};
 use crate::api::s3::settings::event_drafts::EventDrafts;
 use crate::api::s3::{Store, unexpected};
 use http::HeaderMap;
-use s3s::dto::{CopyObjectInput, CopyObjectOutput};
-use s3s::{S3Request, S3Response, S3Result};
+use s3s::S3Result;
 use sha2::{Digest, Sha256};
 
 const CLIENT_TOKEN: &str = "x-amz-client-token";
@@ -32,45 +30,41 @@ const CONDITIONS: [&str; 8] = [
 /// The number of attempts of a rename that conflicts with other changes.
 const ATTEMPTS_MAX: usize = 8;
 
-/// CopyObject, and what only looks like it.
-pub async fn copy_or_rename(
-    store: &Store,
-    request: S3Request<CopyObjectInput>,
-) -> S3Result<S3Response<CopyObjectOutput>> {
-    match &store.call.rename_source {
-        Some(source) => rename(store, &request, source).await,
-        None => copy(store, request).await,
-    }
+/// A rename within a bucket.
+#[derive(Clone, Debug)]
+pub struct Renaming {
+    pub bucket: String,
+    /// The key that the object has.
+    pub source: String,
+    /// The key that it is to have.
+    pub key: String,
+    pub headers: HeaderMap,
 }
 
-async fn rename(
-    store: &Store,
-    request: &S3Request<CopyObjectInput>,
-    source_key: &str,
-) -> S3Result<S3Response<CopyObjectOutput>> {
-    check_keys(source_key, &request.input.key)?;
-    let token = token(store, request, source_key)?;
+pub async fn rename(store: &Store, asked: &Renaming) -> S3Result<()> {
+    check_keys(&asked.source, &asked.key)?;
+    let token = token(store, asked)?;
     store.check_changeable()?;
     let mut asked_about = None;
     for _ in 0..ATTEMPTS_MAX {
-        let (bucket, view) = store.bucket(&request.input.bucket).await?;
+        let (bucket, view) = store.bucket(&asked.bucket).await?;
         if bucket.settings.versioning != Versioning::Never {
             return Err(Refusal::Versioned.into());
         }
         let done = token.map(|token| view.renamed(bucket.bucket.id, token)).transpose()?.flatten();
         match done {
-            Some(true) => return Ok(S3Response::new(CopyObjectOutput::default())),
+            Some(true) => return Ok(()),
             Some(false) => return Err(Fault::IdempotencyMismatch.into()),
             None => {}
         }
-        let change = RenameObject { token, ..planned(store, request, source_key, &bucket, &view)? };
+        let change = RenameObject { token, ..planned(store, asked, &bucket, &view)? };
         let source = change.source.as_ref().map(|source| (bucket.bucket.id, source.manifest));
         // Who may rename one object may not therefore rename what came in its place.
         if *asked_about.get_or_insert(source) != source {
             return Err(Fault::OperationAborted.into());
         }
         match store.gateway.meta().propose(Change::RenameObject(Box::new(change))).await? {
-            Reply::Done => return Ok(S3Response::new(CopyObjectOutput::default())),
+            Reply::Done => return Ok(()),
             Reply::Refused(Refusal::SourceChanged) => {}
             Reply::Refused(refusal) => return Err(refusal.into()),
             reply => return Err(unexpected(&reply)),
@@ -96,12 +90,11 @@ fn check_keys(source_key: &str, key: &str) -> Result<(), Fault> {
 /// The change that the request asks for of the objects that stand, if its conditions on them hold.
 fn planned(
     store: &Store,
-    request: &S3Request<CopyObjectInput>,
-    source_key: &str,
+    Renaming { source: source_key, key, headers, .. }: &Renaming,
     bucket: &BucketRow,
     view: &MetaView,
 ) -> S3Result<RenameObject> {
-    let (id, key, headers) = (bucket.bucket.id, &request.input.key, &request.headers);
+    let id = bucket.bucket.id;
     let conditions = of_write(headers)?;
     let source = view.object(id, source_key)?.ok_or(Fault::NoSuchKey)?;
     ReadConditions::of_rename_source(headers).check_copy_source(&source.manifest)?;
@@ -116,7 +109,7 @@ fn planned(
     let drafts = EventDrafts::of(store, view, bucket)?;
     Ok(RenameObject {
         bucket: id,
-        source_key: source_key.to_owned(),
+        source_key: source_key.clone(),
         source: Some(RenameSource { manifest: source.manifest.id, sealing }),
         key: key.clone(),
         conditions,
@@ -129,8 +122,8 @@ fn planned(
 }
 
 /// Returns the token with which the same client can repeat the rename; another client's token is another one.
-fn token(store: &Store, request: &S3Request<CopyObjectInput>, source_key: &str) -> Result<Option<RenameToken>, Fault> {
-    let Some(value) = request.headers.get(CLIENT_TOKEN) else { return Ok(None) };
+fn token(store: &Store, asked: &Renaming) -> Result<Option<RenameToken>, Fault> {
+    let Some(value) = asked.headers.get(CLIENT_TOKEN) else { return Ok(None) };
     let token = value.as_bytes();
     if !(1..=TOKEN_BYTES_MAX).contains(&token.len()) || !token.iter().all(u8::is_ascii_graphic) {
         let why = format!("The header '{CLIENT_TOKEN}' has 1 to {TOKEN_BYTES_MAX} printable characters of ASCII.");
@@ -138,10 +131,10 @@ fn token(store: &Store, request: &S3Request<CopyObjectInput>, source_key: &str) 
     }
     let client = store.caller().account.clone().unwrap_or_default();
     let id = digest([client.as_bytes(), token]);
-    Ok(Some(RenameToken { id, asked: asked(source_key, &request.input.key, &request.headers) }))
+    Ok(Some(RenameToken { id, asked: digest_of(&asked.source, &asked.key, &asked.headers) }))
 }
 
-fn asked(source_key: &str, key: &str, headers: &HeaderMap) -> u128 {
+fn digest_of(source_key: &str, key: &str, headers: &HeaderMap) -> u128 {
     let given = CONDITIONS.iter().filter_map(|name| Some([name.as_bytes(), headers.get(*name)?.as_bytes()]));
     digest([source_key.as_bytes(), key.as_bytes()].into_iter().chain(given.flatten()))
 }
@@ -159,7 +152,7 @@ fn digest<'a>(fields: impl IntoIterator<Item = &'a [u8]>) -> u128 {
 
 #[cfg(test)]
 mod tests {
-    use super::{asked, check_keys, digest};
+    use super::{check_keys, digest, digest_of};
     use crate::api::errors::Fault;
     use http::{HeaderMap, HeaderName, HeaderValue};
 
@@ -175,14 +168,14 @@ mod tests {
     fn two_requests_ask_for_the_same_only_with_the_same_names_and_conditions() {
         let with =
             |name, value| HeaderMap::from_iter([(HeaderName::from_static(name), HeaderValue::from_static(value))]);
-        let plain = asked("a", "b", &HeaderMap::new());
-        assert_eq!(asked("a", "b", &with("x-amz-date", "now")), plain);
+        let plain = digest_of("a", "b", &HeaderMap::new());
+        assert_eq!(digest_of("a", "b", &with("x-amz-date", "now")), plain);
         let others = [
-            asked("a", "c", &HeaderMap::new()),
-            asked("c", "b", &HeaderMap::new()),
-            asked("ab", "", &HeaderMap::new()),
-            asked("a", "b", &with("if-none-match", "*")),
-            asked("a", "b", &with("if-match", "*")),
+            digest_of("a", "c", &HeaderMap::new()),
+            digest_of("c", "b", &HeaderMap::new()),
+            digest_of("ab", "", &HeaderMap::new()),
+            digest_of("a", "b", &with("if-none-match", "*")),
+            digest_of("a", "b", &with("if-match", "*")),
         ];
         assert!(others.iter().all(|other| *other != plain));
         assert_ne!(digest([&b"ab"[..], b"c"]), digest([&b"a"[..], b"bc"]));

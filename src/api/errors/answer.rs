@@ -1,0 +1,167 @@
+//! The one place where an error becomes an answer, and the one where an answer of s3s is taken for an error.
+
+use super::details::{Named, escape};
+use super::fault::Fault;
+use super::request_head::RequestFault;
+use bytes::Bytes;
+use http::{HeaderValue, StatusCode, header};
+use s3s::xml::Deserializer;
+use s3s::{Body, HttpResponse, S3Error, S3ErrorCode, dto};
+
+/// The answer's own names, and those of the request that it repeats.
+#[derive(Clone, Copy, Debug)]
+pub struct Names<'a> {
+    pub named: Named<'a>,
+    /// The path of the request.
+    pub resource: &'a str,
+    pub request_id: &'a str,
+    pub host_id: &'a str,
+}
+
+/// Writes the response to a refused request: its XML has the code, the message, what the error and its request have to say
+/// besides, and the ids.
+pub fn written(error: &S3Error, names: &Names<'_>) -> HttpResponse {
+    let status = error.status_code().unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let has_body = status != StatusCode::NOT_MODIFIED;
+    let body = if has_body { Body::from(Bytes::from(xml(error, names))) } else { Body::empty() };
+    let mut response = HttpResponse::new(body);
+    *response.status_mut() = status;
+    *response.headers_mut() = error.headers().cloned().unwrap_or_default();
+    if has_body {
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/xml"));
+    }
+    response
+}
+
+fn xml(error: &S3Error, Names { named, resource, request_id, host_id }: &Names<'_>) -> String {
+    let code = error.code().as_str();
+    let message = escape(error.message().unwrap_or("The request is not one that can be served."));
+    let elements = named.elements(error);
+    // S3 does not say it of a request that is one of nothing.
+    let resource = match *error.code() {
+        S3ErrorCode::InvalidRequest => String::new(),
+        _ => format!("<Resource>{}</Resource>", escape(resource)),
+    };
+    format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?><Error><Code>{code}</Code><Message>{message}</Message>{elements}\
+         {resource}<RequestId>{request_id}</RequestId><HostId>{host_id}</HostId></Error>"
+    )
+}
+
+/// The error of an answer that s3s gave by itself, of a request that it did not hand on: it has errors in no other form than
+/// what it has written of them. Those of ours never go this way.
+pub fn of_s3s(answer: &HttpResponse) -> S3Error {
+    let bytes = answer.body().bytes().unwrap_or_default();
+    let read = Deserializer::new(&bytes).named_element("Error", Deserializer::content::<dto::Error>);
+    let Some(code) = read.as_ref().ok().and_then(|error| error.code.clone()) else {
+        return Fault::Internal("The answer could not be written.".to_owned()).into();
+    };
+    let mut error = match read.ok().and_then(|error| error.message) {
+        Some(message) => S3Error::with_message(code.parse().unwrap_or(S3ErrorCode::InternalError), message),
+        None => without_message(&code),
+    };
+    error.set_status_code(answer.status());
+    error
+}
+
+/// S3's message of a code that s3s gives without one.
+fn without_message(code: &str) -> S3Error {
+    let fault = match code {
+        "IncompleteBody" => Fault::IncompleteBody,
+        "InvalidBucketName" => Fault::InvalidBucketName,
+        "InvalidURI" => RequestFault::InvalidUri.into(),
+        "KeyTooLongError" => Fault::KeyTooLong,
+        "MalformedXML" => Fault::MalformedXml,
+        "MethodNotAllowed" => Fault::MethodNotAllowed,
+        "MissingContentLength" => Fault::MissingContentLength,
+        "MissingRequestBodyError" => RequestFault::NoBody.into(),
+        "MaxMessageLengthExceeded" => Fault::MessageTooLong,
+        other => return S3Error::new(other.parse().unwrap_or(S3ErrorCode::InternalError)),
+    };
+    fault.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Names, of_s3s, written};
+    use crate::api::errors::{Fault, FormFault, Named, RequestFault};
+    use http::{HeaderMap, HeaderValue, StatusCode, header};
+    use s3s::{S3Error, S3ErrorCode};
+
+    fn text(error: impl Into<S3Error>, named: Named<'_>) -> String {
+        let names = Names { named, resource: "/b/<k>", request_id: "0001", host_id: "host" };
+        let answer = written(&error.into(), &names);
+        String::from_utf8(answer.body().bytes().unwrap_or_default().to_vec()).expect("text")
+    }
+
+    #[test]
+    fn an_error_names_its_resource_and_request() {
+        assert_eq!(
+            text(Fault::NoSuchKey, Named::default()),
+            "<?xml version=\"1.0\" encoding=\"UTF-8\"?><Error><Code>NoSuchKey</Code><Message>The specified key does not \
+             exist.</Message><Resource>/b/&lt;k&gt;</Resource><RequestId>0001</RequestId><HostId>host</HostId></Error>"
+        );
+    }
+
+    #[test]
+    fn an_error_of_a_request_that_is_none_has_no_resource() {
+        let told = text(Fault::InvalidRequest("why".to_owned()), Named::default());
+        assert!(told.contains("<Message>why</Message><RequestId>0001</RequestId>"), "{told}");
+    }
+
+    #[test]
+    fn apostrophes_are_written_as_they_are() {
+        let told = text(Fault::InvalidContentSha256 { computed: None }, Named::default());
+        assert!(told.contains("<Message>The provided 'x-amz-content-sha256' header does not match"), "{told}");
+    }
+
+    #[test]
+    fn the_number_of_bytes_that_came_is_beside_the_message() {
+        let told = text(Fault::from(RequestFault::OtherLength { provided: 4, expected: 32 }), Named::default());
+        let lengths = "header</Message><NumberBytesExpected>32</NumberBytesExpected>\
+                       <NumberBytesProvided>4</NumberBytesProvided>";
+        assert!(told.contains(lengths), "{told}");
+        let told = text(Fault::from(RequestFault::NotAForm), Named::default());
+        assert!(told.contains("did not hold</Message><Condition>Bucket POST must be"), "{told}");
+    }
+
+    #[test]
+    fn an_error_names_what_is_not_there() {
+        let named = Named { bucket: Some("b"), key: Some("<k>"), ..Named::default() };
+        assert!(text(Fault::NoSuchKey, named).contains("</Message><Key>&lt;k&gt;</Key><Resource>"));
+        assert!(text(Fault::NoSuchBucket, named).contains("</Message><BucketName>b</BucketName><Resource>"));
+        assert!(text(Fault::NoSuchUpload, named).contains("</Message><Resource>"));
+    }
+
+    #[test]
+    fn headers_of_an_error_are_in_its_answer_and_a_304_has_no_body() {
+        let names = Names { named: Named::default(), resource: "/", request_id: "", host_id: "" };
+        let short = written(&Fault::InvalidRange { size_bytes: 7 }.into(), &names);
+        assert_eq!(short.headers()[header::CONTENT_RANGE], "bytes */7");
+        assert_eq!(short.headers()[header::CONTENT_TYPE], "application/xml");
+        let validators = HeaderMap::from_iter([(header::ETAG, HeaderValue::from_static("\"1\""))]);
+        let same = written(&Fault::NotModified(Box::new(validators.clone())).into(), &names);
+        assert_eq!((same.status(), same.headers()), (StatusCode::NOT_MODIFIED, &validators));
+    }
+
+    #[test]
+    fn an_error_of_s3s_is_the_one_that_it_wrote() {
+        let read = |error: S3Error| of_s3s(&error.to_http_response().expect("it can be written"));
+        let unknown = read(S3Error::with_message(S3ErrorCode::NotImplemented, "Unknown <operation> & \"more\""));
+        assert_eq!(unknown.code(), &S3ErrorCode::NotImplemented);
+        assert_eq!(unknown.message(), Some("Unknown <operation> & \"more\""));
+        assert_eq!(unknown.status_code(), Some(StatusCode::NOT_IMPLEMENTED));
+        for (code, message) in [
+            (S3ErrorCode::InvalidBucketName, "The specified bucket is not valid."),
+            (S3ErrorCode::KeyTooLongError, "Your key is too long"),
+            (S3ErrorCode::MissingRequestBodyError, "Request Body is empty"),
+        ] {
+            let error = read(S3Error::new(code.clone()));
+            assert_eq!((error.code(), error.message()), (&code, Some(message)));
+        }
+        let form = read(Fault::Form(FormFault::FieldsTooLarge).into());
+        assert_eq!(form.code().as_str(), "MaxPostPreDataLengthExceeded");
+        let none = of_s3s(&s3s::HttpResponse::new(s3s::Body::empty()));
+        assert_eq!(none.code(), &S3ErrorCode::InternalError);
+    }
+}
