@@ -64,11 +64,27 @@ pub enum Defect {
     /// An append goes behind the bytes that were there when it began, though others came meanwhile.
     TrustStaleLength,
 
+    // Of moves, and of drives that do not answer.
+    /// A move counts though its copy was not written: the old one is dropped before there is another.
+    MoveBeforeCopy,
+    /// A shard whose drive did not answer in time counts as synced.
+    CountSilentShard,
+
+    // Of several replicas.
+    /// A leader answers reads from its tables without a majority that confirms that it leads.
+    ReadFromDeposedLeader,
+    /// A replica that lost the end of its log takes part in elections as if it had it.
+    VoteForLostEntries,
+    /// A blob below the fence is adopted.
+    AdoptFencedBlob,
+
     // Of snapshots of the metadata.
     /// A snapshot stands before it is synced.
     SkipSnapshotSync,
     /// A snapshot lacks a row.
     LoseSnapshotRow,
+    /// A snapshot lacks a table.
+    LoseSnapshotTable,
 }
 
 thread_local! {

@@ -1,9 +1,14 @@
 //! Nodes that do not answer as they should: between the store and its drives, where a host that is not well would be.
 
 use super::ambient::Simulated;
+use sherd::actors::drives::{Blocking, Job};
 use sherd::net::{AppendChunks, ChunksRead, InventoryPage, NodeService, PeerError, ReadChunks};
+use sherd::storage::disk::sim::SimDisk;
+use sherd::storage::disk::{CallKind, Disk};
 use sherd::types::{NodeId, ShardId};
 use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -72,14 +77,48 @@ impl Weather {
     }
 }
 
-/// The drives of a host, under this weather.
+/// The reader threads of a drive: the caller's own, unless the drive answers no more. Work then stays where it is, as in a
+/// thread that a call holds for good.
+pub struct DriveThreads {
+    disk: SimDisk,
+    dir: PathBuf,
+    held: Mutex<Vec<Job>>,
+}
+
+impl fmt::Debug for DriveThreads {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DriveThreads").field("dir", &self.dir).finish_non_exhaustive()
+    }
+}
+
+impl DriveThreads {
+    pub fn new(disk: &SimDisk, dir: PathBuf) -> Self {
+        Self { disk: disk.clone(), dir, held: Mutex::default() }
+    }
+}
+
+impl Blocking for DriveThreads {
+    fn run(&self, job: Job) {
+        if self.disk.hangs(&self.dir, CallKind::Read) {
+            self.held.lock().expect("one thread").push(job);
+        } else {
+            job();
+        }
+    }
+}
+
+/// The drives of a host, under this weather. A drive that was not opened has no service.
 #[derive(Debug)]
 pub struct Nodes {
-    pub inner: Arc<dyn NodeService>,
+    pub inner: BTreeMap<NodeId, Arc<dyn NodeService>>,
     pub weather: Arc<Weather>,
 }
 
 impl Nodes {
+    fn of(&self, node: NodeId) -> Result<&Arc<dyn NodeService>, PeerError> {
+        self.inner.get(&node).ok_or(PeerError::NoSuchNode(node))
+    }
+
     /// Does something on a node, or what comes of it there.
     async fn call<T>(
         &self,
@@ -108,22 +147,22 @@ impl Nodes {
 #[async_trait::async_trait]
 impl NodeService for Nodes {
     async fn append_chunks(&self, request: AppendChunks) -> Result<(), PeerError> {
-        self.call(request.node, true, self.inner.append_chunks(request)).await
+        self.call(request.node, true, self.of(request.node)?.append_chunks(request)).await
     }
 
     async fn read_chunks(&self, request: ReadChunks) -> Result<ChunksRead, PeerError> {
-        self.call(request.node, false, self.inner.read_chunks(request)).await
+        self.call(request.node, false, self.of(request.node)?.read_chunks(request)).await
     }
 
     async fn drop_shards(&self, node: NodeId, shards: Vec<ShardId>) -> Result<(), PeerError> {
-        self.call(node, false, self.inner.drop_shards(node, shards)).await
+        self.call(node, false, self.of(node)?.drop_shards(node, shards)).await
     }
 
     async fn count_chunks(&self, node: NodeId, shards: Vec<ShardId>) -> Result<Vec<u32>, PeerError> {
-        self.call(node, false, self.inner.count_chunks(node, shards)).await
+        self.call(node, false, self.of(node)?.count_chunks(node, shards)).await
     }
 
     async fn inventory(&self, node: NodeId, after: Option<ShardId>, limit: u32) -> Result<InventoryPage, PeerError> {
-        self.call(node, false, self.inner.inventory(node, after, limit)).await
+        self.call(node, false, self.of(node)?.inventory(node, after, limit)).await
     }
 }

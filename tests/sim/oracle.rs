@@ -2,8 +2,11 @@
 //! metadata.
 
 use super::world::Host;
+use bytes::Bytes;
+use sherd::net::ReadChunks;
+use sherd::storage::erasure::Codecs;
 use sherd::storage::stripe::BlobLayout;
-use sherd::types::{ShardId, ShardIndex};
+use sherd::types::{ChunkIndex, ShardId, ShardIndex};
 use std::collections::BTreeSet;
 
 /// Fails where rows of the metadata contradict each other.
@@ -20,11 +23,40 @@ pub async fn check_named_missing(host: &Host, context: &str) {
     for blob in host.blobs().await.into_values() {
         let stripes = BlobLayout::new(blob.geometry, blob.size_bytes).expect("a layout").stripes();
         for (&node, shard) in blob.placement.iter().zip((0..).map(ShardIndex)) {
+            if !host.in_service(node) {
+                continue;
+            }
             let shard = ShardId { blob: blob.id, shard };
             let peer = host.cluster.peer(node).await.expect("the node is of this host");
             let counted = peer.count_chunks(node, vec![shard]).await.expect("the node serves");
             let whole = counted == [stripes];
             assert!(whole || queued.contains(&shard), "{context}: {shard:?} is missing on {node}, and nobody knows");
+        }
+    }
+}
+
+/// Every blob that anything refers to has all its shards, each as the others make it.
+pub async fn check_redundancy(host: &Host, context: &str) {
+    for blob in host.blobs().await.into_values() {
+        let stripes = BlobLayout::new(blob.geometry, blob.size_bytes).expect("a layout").stripes();
+        let mut shards = Vec::new();
+        for (shard, &node) in blob.placement.iter().enumerate() {
+            let shard = ShardId { blob: blob.id, shard: ShardIndex(shard as u8) };
+            let peer = host.cluster.peer(node).await.expect("the node is of this host");
+            let read = ReadChunks { node, shard, first: ChunkIndex(0), count: stripes };
+            let chunks = peer.read_chunks(read).await.expect("the node serves").chunks;
+            let chunks: Vec<Bytes> = chunks.into_iter().filter_map(Result::ok).collect();
+            assert_eq!(chunks.len(), stripes as usize, "{context}: chunks of shard {shard:?}");
+            shards.push(chunks);
+        }
+        let codec = Codecs::default().codec(blob.geometry).expect("a codec");
+        for stripe in 0..stripes as usize {
+            for target in 0..shards.len() {
+                let others = |at: usize| (at != target).then(|| &shards[at][stripe][..]);
+                let present: Vec<Option<&[u8]>> = (0..shards.len()).map(others).collect();
+                let rebuilt = codec.rebuild(&present, &[target]).expect("all others are there");
+                assert!(rebuilt[0] == shards[target][stripe], "{context}: stripe {stripe} of {} is at odds", blob.id);
+            }
         }
     }
 }

@@ -1,6 +1,8 @@
 //! The work while the power lasts: clients, each with keys of its own, and the chores, in small steps.
 
 use super::ambient::Simulated;
+use super::chores;
+use super::damage::Variant;
 use super::ledger::{Change as KeyChange, Ledger, Version, content};
 use super::world::Host;
 use bytes::Bytes;
@@ -8,22 +10,18 @@ use futures::future::join_all;
 use sherd::actors::gateway::{
     AppendObjectRequest, BodyChecks, Gateway, OpenObject, PutObjectRequest, PutPartRequest, StoreError, Upload,
 };
-use sherd::actors::healer::{Healed, Healing, Scrubbed};
-use sherd::actors::upkeep::{Fencing, Reclaimed, Step};
 use sherd::limits::INLINE_BYTES_MAX;
-use sherd::net::ReadChunks;
-use sherd::storage::erasure::Codecs;
+use sherd::storage::disk::sim::DriveFault;
 use sherd::storage::meta::command::{
     Change, CompleteUpload, CompletedPart, CopyVersion, CreateUpload, DeleteConditions, DeleteVersion, ETagCondition,
     Refusal, RenameObject, Reply, WriteConditions,
 };
 use sherd::storage::meta::record::{ObjectHeaders, ObjectVersion, Pick, Traits};
-use sherd::storage::stripe::BlobLayout;
-use sherd::types::{BucketId, ChunkIndex, ManifestId, ShardId, ShardIndex, UploadId};
+use sherd::types::{BucketId, ManifestId, UploadId};
 use std::cell::{Cell, RefCell};
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 const CLIENTS: u64 = 4;
@@ -33,27 +31,66 @@ const KEYS_OF_A_CLIENT: u64 = 3;
 /// The steps of a client in a short round and in a long one, and of the chores.
 const STEPS: [usize; 2] = [14, 70];
 const CHORES: [usize; 2] = [30, 400];
+/// The steps of a client once a drive that never answers again is out of service.
+const STEPS_AFTERWARDS: usize = 6;
 /// The most simulated time: those that wait for a disk that is gone wait for ever.
 const PATIENCE: Duration = Duration::from_secs(120);
-const PATIENCE_IN_STORMS: Duration = Duration::from_secs(3600);
+const PATIENCE_IN_TROUBLE: Duration = Duration::from_secs(3600);
+/// A drive that does not answer is out of service after this, by the rule of the host.
+const SILENT_AT_MOST: Duration = Duration::from_secs(42);
+/// The pauses of clients: where only what is old enough is safe, and where a drive does not answer.
+const PAUSE_RELAXED_MS_MAX: u64 = 60;
+const PAUSE_SILENT_MS_MAX: u64 = 3000;
 const SLOW_READ_TURNS_MAX: u64 = 200;
-const COMPARISON_STEPS_MAX: usize = 60;
 
-pub async fn until_the_power_goes(
-    host: &Host,
-    drawn: &Arc<Simulated>,
-    ledger: &Rc<RefCell<Ledger>>,
-    round: u64,
-    long: bool,
-    is_stormy: bool,
-) {
-    let next = Rc::new(Cell::new(1 + round * 100_000));
-    let long = usize::from(long);
-    let client = |number| Client { host, drawn, ledger, next: &next, is_stormy, number }.run(STEPS[long]);
-    let clients = join_all((0..CLIENTS).map(client));
-    let patience = if is_stormy { PATIENCE_IN_STORMS } else { PATIENCE };
-    let _ =
-        tokio::time::timeout(patience, futures::future::join(clients, chores(host, drawn, ledger, CHORES[long]))).await;
+/// What is to happen while the power lasts.
+#[derive(Clone, Copy)]
+pub struct Round {
+    pub number: u64,
+    pub is_long: bool,
+    pub variant: Variant,
+    /// The fault that a drive gets, at some moment.
+    pub fault: Option<DriveFault>,
+}
+
+impl Round {
+    /// Calls may fail that would succeed with more patience.
+    fn is_troubled(&self) -> bool {
+        self.variant.is_stormy() || self.fault.is_some()
+    }
+
+    fn pause_ms_max(&self) -> u64 {
+        match (self.variant.is_relaxed, self.fault) {
+            (true, _) => PAUSE_RELAXED_MS_MAX,
+            (_, Some(DriveFault::Silent | DriveFault::SilentChanges)) => PAUSE_SILENT_MS_MAX,
+            _ => 0,
+        }
+    }
+}
+
+pub async fn until_the_power_goes(host: &Host, drawn: &Arc<Simulated>, ledger: &Rc<RefCell<Ledger>>, round: Round) {
+    let next = Rc::new(Cell::new(1 + round.number * 100_000));
+    let long = usize::from(round.is_long);
+    let clients = |steps| {
+        let client = |number| Client { host, drawn, ledger, next: &next, round, number }.run(steps);
+        join_all((0..CLIENTS).map(client))
+    };
+    let work = async {
+        futures::future::join(clients(STEPS[long]), chores::run(host, drawn, ledger, round, CHORES[long])).await;
+        if let Some((node, since)) = host.silenced.get() {
+            tokio::time::sleep_until(since + SILENT_AT_MOST).await;
+            let is_over = host.disk.is_halted();
+            assert!(is_over || !host.in_service(node), "{node} answers nothing, and is in service");
+            let before = ledger.borrow().tally.acknowledged;
+            clients(STEPS_AFTERWARDS).await;
+            let mut ledger = ledger.borrow_mut();
+            ledger.tally.acknowledged_without_drive += ledger.tally.acknowledged - before;
+        }
+    };
+    let (work, watching) = (pin!(work), pin!(host.watch_drives()));
+    let watched = futures::future::select(work, watching);
+    let patience = if round.is_troubled() { PATIENCE_IN_TROUBLE } else { PATIENCE };
+    let _ = tokio::time::timeout(patience, watched).await;
 }
 
 struct Client<'a> {
@@ -62,8 +99,7 @@ struct Client<'a> {
     ledger: &'a RefCell<Ledger>,
     /// The next version, of any key.
     next: &'a Cell<u64>,
-    /// Nodes are in trouble.
-    is_stormy: bool,
+    round: Round,
     number: u64,
 }
 
@@ -94,6 +130,10 @@ impl Client<'_> {
                 return;
             }
             tokio::task::yield_now().await;
+            if self.round.pause_ms_max() > 0 {
+                let pause_ms = self.drawn.below(self.round.pause_ms_max());
+                tokio::time::sleep(Duration::from_millis(pause_ms)).await;
+            }
         }
     }
 
@@ -121,7 +161,7 @@ impl Client<'_> {
 
     /// Returns whether the failed change was not made and never will be, and others may still succeed.
     fn is_definite(&self, error: &StoreError) -> bool {
-        self.is_stormy && !self.host.disk.is_halted() && !matches!(error, StoreError::OutcomeUnknown)
+        self.round.is_troubled() && !self.host.disk.is_halted() && !matches!(error, StoreError::OutcomeUnknown)
     }
 
     /// A put of a host that nobody asks for its writes: it may be fenced off, and is then not made.
@@ -438,7 +478,7 @@ impl Client<'_> {
     /// A read failed: fails if nothing explains it. Whether to go on.
     fn excuse(&self, key: &str, error: &StoreError) -> bool {
         let is_over = self.host.disk.is_halted() || self.ledger.borrow().tally.drives_failed > 0;
-        assert!(is_over || self.is_stormy, "{key} cannot be read while all drives are there: {error}");
+        assert!(is_over || self.round.is_troubled(), "{key} cannot be read while all drives are there: {error}");
         !is_over
     }
 
@@ -472,136 +512,4 @@ async fn put_content(
 
 fn body(content: Bytes) -> Upload {
     Upload { body: Box::pin(futures::stream::iter([Ok(content)])), checks: BodyChecks::default(), trailer: None }
-}
-
-/// Steps of the chores, drawn; one that fails for the lack of a disk is as good as none.
-async fn chores(host: &Host, drawn: &Simulated, ledger: &RefCell<Ledger>, steps: usize) {
-    let mut compactions = std::mem::take(&mut *host.compactions.lock().expect("one thread"));
-    let mut reclamation = host.reclamation.lock().expect("one thread").take();
-    let mut healing = host.healing.lock().expect("one thread").take();
-    let mut fencing = host.fencing.lock().expect("one thread").take();
-    let mut probing = host.probing.lock().expect("one thread").take();
-    let mut scrubs = std::mem::take(&mut *host.scrubs.lock().expect("one thread"));
-    for _ in 0..steps {
-        for _ in 0..drawn.below(20) {
-            tokio::task::yield_now().await;
-        }
-        let drive = drawn.below(compactions.len().max(1) as u64) as usize;
-        match drawn.below(9) {
-            0 => fence_off(host, &mut fencing, &mut healing).await,
-            _ if host.strays.get() > 0 => fence_off(host, &mut fencing, &mut healing).await,
-            1 => {
-                let _ = scrubs[drive].advance().await;
-            }
-            2 => {
-                if let Some(probing) = &mut probing {
-                    probing.advance().await;
-                }
-            }
-            _ => {}
-        }
-        match (drawn.below(3), compactions.get_mut(drive), &mut reclamation, &mut healing) {
-            (0, Some(compaction), ..) => {
-                let released = matches!(compaction.advance().await, Ok(Step::Released(_)));
-                ledger.borrow_mut().tally.segments_released += u64::from(released);
-            }
-            (1, _, Some(reclamation), _) => {
-                if let Ok(Reclaimed::Page { shards } | Reclaimed::End { shards }) = reclamation.advance().await {
-                    ledger.borrow_mut().tally.shards_reclaimed += shards as u64;
-                }
-            }
-            (2, _, _, Some(healing)) => {
-                if let Ok(Healed::Worked { repaired, .. }) = healing.advance().await {
-                    ledger.borrow_mut().tally.shards_repaired += repaired.len() as u64;
-                }
-            }
-            _ => {}
-        }
-    }
-    *host.fencing.lock().expect("one thread") = fencing;
-    *host.probing.lock().expect("one thread") = probing;
-    *host.scrubs.lock().expect("one thread") = scrubs;
-    *host.compactions.lock().expect("one thread") = compactions;
-    *host.reclamation.lock().expect("one thread") = reclamation;
-    *host.healing.lock().expect("one thread") = healing;
-}
-
-/// Fences off the writes of no known host, and compares the drives with the metadata for a while.
-async fn fence_off(host: &Host, fencing: &mut Option<Fencing>, healing: &mut Option<Healing>) {
-    let (Some(fencing), Some(healing)) = (fencing, healing) else { return };
-    // Ids of the same millisecond come below it with the second.
-    for _ in 0..2 {
-        let _ = fencing.advance().await;
-    }
-    host.cluster.local_nodes().into_iter().for_each(|node| host.healer.reconcile(node));
-    for _ in 0..COMPARISON_STEPS_MAX {
-        if host.healer.reconciling().is_empty() || healing.advance().await.is_err() {
-            break;
-        }
-    }
-    host.comparisons.fetch_add(1, Ordering::Relaxed);
-}
-
-/// Every chunk of every drive is read once, from the beginning.
-pub async fn scrub(host: &Host) {
-    let mut scrubs = std::mem::take(&mut *host.scrubs.lock().expect("one thread"));
-    for scrub in &mut scrubs {
-        // A pass may be under way.
-        let mut passes = 0;
-        for _ in 0..100_000 {
-            passes += u64::from(scrub.advance().await.expect("the disk is there") == Scrubbed::Finished);
-            if passes == 2 {
-                break;
-            }
-        }
-        assert_eq!(passes, 2, "scrubbing does not come to an end");
-    }
-    *host.scrubs.lock().expect("one thread") = scrubs;
-}
-
-/// Heals until every node was compared with the metadata and no repair is left.
-pub async fn heal(host: &Host, ledger: &RefCell<Ledger>) {
-    let mut healing = host.healing.lock().expect("one thread").take().expect("the healer is not at work");
-    let mut whole = false;
-    for _ in 0..100_000 {
-        match healing.advance().await.expect("the disk is there") {
-            Healed::Nothing => {
-                whole = true;
-                break;
-            }
-            Healed::Worked { repaired, put_off, .. } => {
-                assert!(put_off.is_empty(), "{put_off:?} cannot be rebuilt, though all drives are there");
-                ledger.borrow_mut().tally.shards_repaired += repaired.len() as u64;
-            }
-            _ => {}
-        }
-    }
-    assert!(whole, "healing does not come to an end");
-    *host.healing.lock().expect("one thread") = Some(healing);
-}
-
-/// Every blob that anything refers to has all its shards, each as the others make it.
-pub async fn check_redundancy(host: &Host, context: &str) {
-    for blob in host.blobs().await.into_values() {
-        let stripes = BlobLayout::new(blob.geometry, blob.size_bytes).expect("a layout").stripes();
-        let mut shards = Vec::new();
-        for (shard, &node) in blob.placement.iter().enumerate() {
-            let shard = ShardId { blob: blob.id, shard: ShardIndex(shard as u8) };
-            let peer = host.cluster.peer(node).await.expect("the node is of this host");
-            let read = ReadChunks { node, shard, first: ChunkIndex(0), count: stripes };
-            let chunks = peer.read_chunks(read).await.expect("the node serves").chunks;
-            let chunks: Vec<Bytes> = chunks.into_iter().filter_map(Result::ok).collect();
-            assert_eq!(chunks.len(), stripes as usize, "{context}: chunks of shard {shard:?}");
-            shards.push(chunks);
-        }
-        let codec = Codecs::default().codec(blob.geometry).expect("a codec");
-        for stripe in 0..stripes as usize {
-            for target in 0..shards.len() {
-                let others = |at: usize| (at != target).then(|| &shards[at][stripe][..]);
-                let present: Vec<Option<&[u8]>> = (0..shards.len()).map(others).collect();
-                let rebuilt = codec.rebuild(&present, &[target]).expect("all others are there");
-                assert!(rebuilt[0] == shards[target][stripe], "{context}: stripe {stripe} of {} is at odds", blob.id);
-            }
-        }
-    }
 }

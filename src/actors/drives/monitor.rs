@@ -7,7 +7,7 @@ use crate::actors::log::LogHandle;
 use crate::ambient::Ambient;
 use crate::limits::{SPACE_REFUSE_PERCENT, SPACE_WARN_PERCENT};
 use crate::metrics;
-use crate::storage::disk::{Caching, Disk, OpenMode, Space};
+use crate::storage::disk::{Caching, CallKind, Disk, OpenMode, Space};
 use crate::storage::identity::PROBE_FILE;
 use crate::storage::shard_index::ShardIndex;
 use crate::types::{Incarnation, NodeId};
@@ -227,9 +227,10 @@ impl DriveMonitor {
         }
     }
 
-    /// Looks at every drive, one after the other, in the caller's thread.
+    /// Looks at every drive, one after the other, in the caller's thread; not where an earlier look has not come back.
     pub fn look_at_all(&self) {
-        self.watches.iter().for_each(|watch| watch.look(&self.shared));
+        let rests = |watch: &&Arc<Watch>| watch.looking_since.lock().unwrap_or_else(PoisonError::into_inner).is_none();
+        self.watches.iter().filter(rests).for_each(|watch| watch.look(&self.shared));
     }
 
     /// Takes drives out of service that have not answered for too long.
@@ -290,13 +291,20 @@ impl Watch {
             return;
         }
         self.set_looking(Some(shared.ambient.clock.monotonic()));
+        if self.hangs(CallKind::Read) {
+            return;
+        }
         let identity = (shared.identity)(&*drive.disk, &drive.dir);
         // What has taken the place of a drive is not written to.
         let is_ours = identity.as_ref().is_ok_and(|found| *found == drive.incarnation);
         let serves = shared.health.current().in_service(drive.node);
         let is_due = self.looks.fetch_add(1, Ordering::Relaxed).is_multiple_of(LOOKS_TO_A_WRITE);
         let has_failed = || self.judge.lock().unwrap_or_else(PoisonError::into_inner).failed_writes > 0;
-        let written = (is_ours && serves && (is_due || has_failed())).then(|| self.write());
+        let writes = is_ours && serves && (is_due || has_failed());
+        if writes && self.hangs(CallKind::Change) {
+            return;
+        }
+        let written = writes.then(|| self.write());
         let log = drive.log.status();
         let look = Look {
             written: written.filter(|written| !written.as_ref().is_err_and(|error| is_full(error.kind()))),
@@ -313,6 +321,11 @@ impl Watch {
         }
         let verdict = self.judge.lock().unwrap_or_else(PoisonError::into_inner).judge(drive.incarnation, &look);
         self.publish(&look, &verdict, shared);
+    }
+
+    /// Returns whether the drive is a simulated one that would not answer: this look does not come back.
+    fn hangs(&self, call: CallKind) -> bool {
+        cfg!(debug_assertions) && self.drive.disk.hangs(&self.drive.dir, call)
     }
 
     /// Returns a directory that was deleted under the running process: writes into it still succeed, and are gone at

@@ -14,7 +14,7 @@ use crate::limits::LOG_FREE_SEGMENTS_MAX;
 use crate::storage::disk::Space;
 use crate::storage::wal::{Segment, WalError, prepare_segment, retire_segment};
 use crate::types::SegmentId;
-use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message};
+use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, WrapFuture};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -126,7 +126,10 @@ impl Actor for SegmentAllocator {
 impl Handler<PrepareSegment> for SegmentAllocator {
     type Result = ();
 
-    fn handle(&mut self, message: PrepareSegment, _: &mut Context<Self>) {
+    fn handle(&mut self, message: PrepareSegment, ctx: &mut Context<Self>) {
+        if self.state.hangs() {
+            return ctx.wait(std::future::pending().into_actor(self));
+        }
         let outcome = self.prepare(message);
         self.writer.do_send(SegmentPrepared { outcome: outcome.map(Arc::new) });
         self.check_invariants();
@@ -137,6 +140,13 @@ impl Handler<ReclaimSegment> for SegmentAllocator {
     type Result = ();
 
     fn handle(&mut self, message: ReclaimSegment, ctx: &mut Context<Self>) {
+        if self.state.hangs() {
+            let held = async move {
+                let _held = message;
+                std::future::pending().await
+            };
+            return ctx.wait(held.into_actor(self));
+        }
         match self.reclaim(message.segment) {
             // The caller may have stopped waiting.
             Ok(outcome) => {

@@ -4,7 +4,7 @@
 use super::LogStatus;
 use crate::limits::{LOG_FREE_SEGMENTS_MAX, SPACE_WARN_PERCENT};
 use crate::metrics;
-use crate::storage::disk::{Disk, Space};
+use crate::storage::disk::{CallKind, Disk, Space};
 use crate::storage::wal::{LogOptions, NewRecord, OpenedLog, RecordKind, Resumption, Segment, SegmentTable, WalError};
 use crate::types::{Lsn, SegmentId};
 use arc_swap::ArcSwap;
@@ -127,6 +127,12 @@ impl LogState {
     pub(super) fn refuses_for_space(&self, record: &NewRecord) -> bool {
         let refuses = self.space_low.load(Ordering::Relaxed) || self.lacks_reserve();
         refuses && record.kind == RecordKind::Chunk && record.origin.is_none()
+    }
+
+    /// Returns whether the next change of an actor would never come back, on a simulated disk. On a real one the call itself
+    /// hangs, and the actor's thread in it: an actor that is told so here handles nothing any more.
+    pub(super) fn hangs(&self) -> bool {
+        cfg!(debug_assertions) && self.disk.hangs(&self.options.dir, CallKind::Change)
     }
 
     /// Final; the first reason stays.

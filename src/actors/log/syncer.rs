@@ -8,7 +8,7 @@ use super::state::LogState;
 use super::wal_writer::WalWriter;
 use crate::defects::{Defect, has};
 use crate::storage::wal::{Segment, WalError};
-use actix::{Actor, ActorContext, Addr, Context, Handler, Message};
+use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, WrapFuture};
 use std::sync::Arc;
 
 /// Sync these segments; what was written to them before this message is meant.
@@ -49,7 +49,10 @@ impl Actor for Syncer {
 impl Handler<SyncThrough> for Syncer {
     type Result = ();
 
-    fn handle(&mut self, message: SyncThrough, _: &mut Context<Self>) {
+    fn handle(&mut self, message: SyncThrough, ctx: &mut Context<Self>) {
+        if self.state.hangs() {
+            return ctx.wait(std::future::pending().into_actor(self));
+        }
         let clock = &self.state.options.ambient.clock;
         let started = clock.monotonic();
         let outcome = message.segments.iter().try_for_each(|segment| Self::sync(segment));

@@ -106,6 +106,15 @@ impl WalWriter {
         }
     }
 
+    /// Returns whether the drive hangs. The writer then handles nothing any more, as if a write had not come back.
+    fn hangs(&self, ctx: &mut Context<Self>) -> bool {
+        let hangs = self.state.hangs();
+        if hangs {
+            ctx.wait(std::future::pending().into_actor(self));
+        }
+        hangs
+    }
+
     fn schedule_flush(&mut self, ctx: &mut Context<Self>) {
         if !self.flush_scheduled {
             self.flush_scheduled = true;
@@ -398,6 +407,9 @@ impl Handler<FlushBatch> for WalWriter {
     type Result = ();
 
     fn handle(&mut self, _: FlushBatch, ctx: &mut Context<Self>) {
+        if self.hangs(ctx) {
+            return;
+        }
         self.flush_scheduled = false;
         self.flush(ctx);
         // What was accepted before the log was closed is written first.
@@ -426,6 +438,9 @@ impl Handler<SegmentPrepared> for WalWriter {
     type Result = ();
 
     fn handle(&mut self, message: SegmentPrepared, ctx: &mut Context<Self>) {
+        if self.hangs(ctx) {
+            return;
+        }
         self.preparing = false;
         match message.outcome {
             Ok(segment) => {
@@ -555,6 +570,9 @@ impl Handler<MarkDue> for WalWriter {
     type Result = ();
 
     fn handle(&mut self, MarkDue { at }: MarkDue, ctx: &mut Context<Self>) {
+        if self.hangs(ctx) {
+            return;
+        }
         self.perform(Event::MarkDue { at }, ctx);
     }
 }

@@ -3,6 +3,7 @@
 
 use super::plan::Planned;
 use crate::actors::upkeep::{ClusterContext, UpkeepError};
+use crate::defects::{Defect, has};
 use crate::limits::CHUNKS_READ_MAX;
 use crate::limits::READ_WAIT_MAX;
 use crate::metrics;
@@ -79,7 +80,9 @@ impl ShardCopy {
             let chunks = window.clone().zip(found).filter(|(stripe, _)| missing(*stripe));
             let (runs, gaps) = runs_of(chunks);
             self.whole &= !gaps;
-            written = self.append(context, runs).await?;
+            if !has(Defect::MoveBeforeCopy) {
+                written = self.append(context, runs).await?;
+            }
         }
         self.next = window.end;
         Ok(Worked { written, checked })

@@ -1,6 +1,7 @@
 //! The outcome of each shard of a write, and the write quorum: go on, or give up. Pure.
 
 use crate::actors::request::StoreError;
+use crate::defects::{Defect, has};
 use crate::storage::ring::Placement;
 use crate::types::{NodeId, ShardIndex};
 
@@ -49,7 +50,9 @@ impl ShardOutcomes {
 
     /// Notes a failure; the first of a shard counts.
     pub(super) fn fail(&mut self, shard: usize, failure: ShardFailure) {
-        self.failures[shard].get_or_insert(failure);
+        if failure != ShardFailure::Late || !has(Defect::CountSilentShard) {
+            self.failures[shard].get_or_insert(failure);
+        }
     }
 
     /// Checks the write quorum: returns an error once it is out of reach.

@@ -45,6 +45,13 @@ pub struct Space {
     pub file_system: u64,
 }
 
+/// The kinds of calls that a drive may not answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CallKind {
+    Read,
+    Change,
+}
+
 /// One file system location.
 pub trait Disk: Send + Sync + Debug + 'static {
     fn open(&self, path: &Path, mode: OpenMode, caching: Caching) -> io::Result<Arc<dyn DiskFile>>;
@@ -58,6 +65,11 @@ pub trait Disk: Send + Sync + Debug + 'static {
     /// Makes creations, renames and removals in `dir` durable.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
     fn space(&self, dir: &Path) -> io::Result<Space>;
+    /// Returns whether calls below this path never come back: of a simulated disk, on which a call that hangs would
+    /// hang the one thread of the simulation. Who would be blocked by the call asks first, and waits for ever.
+    fn hangs(&self, _path: &Path, _call: CallKind) -> bool {
+        false
+    }
 }
 
 /// One open file. All methods may be called from several threads at once.

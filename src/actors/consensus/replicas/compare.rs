@@ -7,6 +7,7 @@ use crate::actors::consensus::members;
 use crate::actors::consensus::network::{Compare, Compared, Kind, ReplicaState, decode_plain, encode_plain};
 use crate::actors::consensus::raft_types::raft_id;
 use crate::actors::consensus::shared::{Shared, locked};
+use crate::defects::{Defect, has};
 use crate::metrics::REPLICAS;
 use crate::net::GroupError;
 use crate::storage::raft_log::{Point, Position};
@@ -124,7 +125,7 @@ fn note_answer(inner: &Inner, host: u64, own: Option<Point>, answer: &Compared) 
 /// replica takes no part in elections until it holds it again; otherwise it was put back to an older state, and stops.
 fn act_on_comparison(inner: &Inner, missing: Option<(u64, String)>) {
     let is_relaxed = inner.shared.opener.durability != Durability::Strict;
-    match missing {
+    match missing.filter(|_| !has(Defect::VoteForLostEntries)) {
         Some((host, what)) if is_relaxed => {
             if !inner.server.set_abstaining(true) {
                 tracing::warn!(%what, "this host has lost the end of its metadata log, and votes again when it has it: host {host:016x} remembers more");

@@ -1,6 +1,7 @@
 //! Memory of the other hosts' replicas, for as long as the process runs.
 
 use crate::actors::consensus::shared::{DigestAt, locked};
+use crate::defects::{Defect, has};
 use crate::storage::meta::snapshot::TablesDigest;
 use crate::storage::raft_log::{Ballot, Point, Position};
 use serde::{Deserialize, Serialize};
@@ -70,7 +71,7 @@ impl Others {
 
     /// Returns whether a host whose log ends there has lost entries that it had.
     pub fn has_lost_entries(&self, host: u64, last: Option<Position>) -> bool {
-        self.had(host).is_some_and(|had| last < had.entry)
+        self.had(host).is_some_and(|had| last < had.entry) && !has(Defect::VoteForLostEntries)
     }
 
     /// Notes the points of this replica and of another one at the same index.

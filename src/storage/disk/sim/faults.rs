@@ -1,5 +1,8 @@
 //! Faults that a test can order of a simulated disk, and its counters.
 
+use crate::storage::disk::CallKind;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -22,6 +25,26 @@ pub enum DriveFault {
     Full,
     /// Reads fail.
     Unreadable,
+    /// No call is answered any more. Calls of those who do not ask `Disk::hangs` before fail instead.
+    Silent,
+    /// The same, of everything that changes the drive.
+    SilentChanges,
+    /// Calls fail now and then.
+    Flaky(Chances),
+}
+
+/// The chances of faults of a call: one in so many; none where it is 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Chances {
+    /// Seed of what fails.
+    pub seed: u64,
+    pub reads_failed: u64,
+    pub writes_failed: u64,
+    pub syncs_failed: u64,
+    /// Writes and allocations that find the drive full.
+    pub found_full: u64,
+    /// Writes to segments of logs that are answered as done and change nothing.
+    pub writes_lost: u64,
 }
 
 /// Calls since the disk was made.
@@ -47,6 +70,8 @@ pub(super) struct Faults {
     pub(super) write_failures: u64,
     pub(super) holds: BTreeMap<Held, Hold>,
     pub(super) drives: BTreeMap<PathBuf, DriveFault>,
+    /// Draws which calls of a flaky drive fail.
+    random: Option<StdRng>,
 }
 
 #[derive(Debug, Default)]
@@ -68,8 +93,36 @@ impl Faults {
     pub(super) fn check_drive(&self, path: &Path) -> io::Result<()> {
         match self.of(path) {
             Some(DriveFault::Dead) => Err(io::Error::other("simulated drive is dead")),
+            Some(DriveFault::Silent) => Err(io::ErrorKind::TimedOut.into()),
             _ => Ok(()),
         }
+    }
+
+    /// Fails where the drive of this path answers no changes.
+    pub(super) fn check_change(&self, path: &Path) -> io::Result<()> {
+        if self.hangs(path, CallKind::Change) { Err(io::ErrorKind::TimedOut.into()) } else { self.check_drive(path) }
+    }
+
+    pub(super) fn hangs(&self, path: &Path, call: CallKind) -> bool {
+        match self.of(path) {
+            Some(DriveFault::Silent) => true,
+            Some(DriveFault::SilentChanges) => call == CallKind::Change,
+            _ => false,
+        }
+    }
+
+    pub(super) fn fail_drive(&mut self, dir: &Path, fault: DriveFault) {
+        if let DriveFault::Flaky(chances) = fault {
+            self.random = Some(StdRng::seed_from_u64(chances.seed));
+        }
+        self.drives.insert(dir.to_owned(), fault);
+    }
+
+    /// Draws whether a call of this path fails by one of the chances of its drive.
+    pub(super) fn strikes(&mut self, path: &Path, chance: impl Fn(&Chances) -> u64) -> bool {
+        let Some(DriveFault::Flaky(chances)) = self.of(path) else { return false };
+        let one_in = chance(&chances);
+        one_in > 0 && self.random.as_mut().is_some_and(|random| random.random_range(0..one_in) == 0)
     }
 
     pub(super) fn is_held(&self, operation: Held) -> bool {

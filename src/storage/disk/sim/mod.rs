@@ -8,11 +8,11 @@
 mod faults;
 mod image;
 
-pub use faults::{DriveFault, Held, Operations};
+pub use faults::{Chances, DriveFault, Held, Operations};
 
 use self::faults::Faults;
 use self::image::{Entry, FileId, FileImage, Image};
-use super::{Caching, Disk, DiskFile, OpenMode, Space};
+use super::{Caching, CallKind, Disk, DiskFile, OpenMode, Space};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use std::io;
@@ -91,7 +91,12 @@ impl SimDisk {
 
     /// Gives everything in this directory this fault from now on.
     pub fn fail_drive(&self, dir: &Path, fault: DriveFault) {
-        self.state().faults.drives.insert(dir.to_owned(), fault);
+        self.state().faults.fail_drive(dir, fault);
+    }
+
+    /// Ends the fault of this directory.
+    pub fn mend_drive(&self, dir: &Path) {
+        self.state().faults.drives.remove(dir);
     }
 
     /// Makes everything fail from the `number`th change on (counted from 1, over the disk's life); a write that is this
@@ -166,7 +171,7 @@ impl Shared {
     fn begin_change(&self, path: &Path, held: Option<Held>) -> io::Result<MutexGuard<'_, State>> {
         let mut state = self.state();
         state.faults.check_alive()?;
-        state.faults.check_drive(path)?;
+        state.faults.check_change(path)?;
         if let Some(operation) = held {
             state = self.wait_while_held(state, operation);
         }
@@ -243,6 +248,7 @@ impl Disk for SimDisk {
         state.faults.check_drive(path)?;
         state.operations.opens += 1;
         let id = if mode == OpenMode::CreateNew {
+            state.faults.check_change(path)?;
             state.count_change()?;
             state.image.create(path)?
         } else {
@@ -300,6 +306,11 @@ impl Disk for SimDisk {
         state.faults.check_drive(dir)?;
         Ok(Space { free_bytes: state.free_bytes(dir), total_bytes: state.capacity_bytes, file_system: 0 })
     }
+
+    fn hangs(&self, path: &Path, call: CallKind) -> bool {
+        let state = self.state();
+        !state.faults.halted && state.faults.hangs(path, call)
+    }
 }
 
 #[derive(Debug)]
@@ -354,9 +365,17 @@ impl DiskFile for SimFile {
             state.image.file(self.id)?.write(offset, bytes, true);
             return Err(io::Error::other("simulated write failure"));
         }
+        if state.faults.strikes(&self.path, |chances| chances.writes_failed) {
+            state.image.file(self.id)?.write(offset, bytes, true);
+            return Err(io::Error::other("simulated write failure"));
+        }
         let grown = (offset + bytes.len() as u64).saturating_sub(state.image.file(self.id)?.len());
-        if grown > state.free_bytes(&self.path) {
+        if grown > state.free_bytes(&self.path) || state.faults.strikes(&self.path, |chances| chances.found_full) {
             return Err(io::ErrorKind::StorageFull.into());
+        }
+        let is_segment = self.path.extension().is_some_and(|extension| extension == "seg");
+        if is_segment && state.faults.strikes(&self.path, |chances| chances.writes_lost) {
+            return Ok(());
         }
         state.image.file(self.id)?.write(offset, bytes, false);
         Ok(())
@@ -369,6 +388,9 @@ impl DiskFile for SimFile {
         if state.faults.of(&self.path) == Some(DriveFault::Unreadable) {
             return Err(io::Error::other("simulated read failure"));
         }
+        if state.faults.strikes(&self.path, |chances| chances.reads_failed) {
+            return Err(io::Error::other("simulated read failure"));
+        }
         state.operations.reads += 1;
         state.operations.read_bytes += into.len() as u64;
         state.image.file(self.id)?.read(offset, into)
@@ -378,7 +400,9 @@ impl DiskFile for SimFile {
         let cover = self.with_file(|file| Ok(file.begin_sync()))?;
         let mut state = self.shared.begin_change(&self.path, Some(Held::Sync))?;
         state.operations.syncs += 1;
-        if Faults::take(&mut state.faults.sync_failures) {
+        let fails = Faults::take(&mut state.faults.sync_failures)
+            || state.faults.strikes(&self.path, |chances| chances.syncs_failed);
+        if fails {
             state.image.file(self.id)?.fail_sync(cover);
             return Err(io::Error::other("simulated sync failure"));
         }
@@ -390,7 +414,7 @@ impl DiskFile for SimFile {
         self.check_writable()?;
         let mut state = self.shared.begin_change(&self.path, Some(Held::Allocate))?;
         let grown = len.saturating_sub(state.image.file(self.id)?.len());
-        if grown > state.free_bytes(&self.path) {
+        if grown > state.free_bytes(&self.path) || state.faults.strikes(&self.path, |chances| chances.found_full) {
             return Err(io::ErrorKind::StorageFull.into());
         }
         state.image.file(self.id)?.grow_to(len);

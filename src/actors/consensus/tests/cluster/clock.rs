@@ -33,7 +33,7 @@ pub(super) fn skewed(right: &Ambient, ahead_ms: &Arc<AtomicI64>) -> Ambient {
 }
 
 impl Cluster {
-    fn set_wall(&self, id: HostId, ahead_ms: i64) {
+    pub(super) fn set_wall(&self, id: HostId, ahead_ms: i64) {
         self.hosts[&id].wall_ahead_ms.store(ahead_ms, Ordering::Relaxed);
     }
 

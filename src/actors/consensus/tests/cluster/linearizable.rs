@@ -14,17 +14,21 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
-const KEYS: [&str; 2] = ["a", "b"];
+pub(super) const KEYS: [&str; 2] = ["a", "b"];
 /// Operations on one key that are looked at together are bounded by the rounds.
-const CLIENTS_A_HOST: u64 = 2;
+pub(super) const CLIENTS_A_HOST: u64 = 2;
+
+/// The client's choices: a number below 4 is a read.
+pub(super) const CHOICES: u64 = 10;
+pub(super) const READS: u64 = 4;
 
 #[derive(Default)]
-struct Record {
+pub(super) struct Record {
     /// The operations of each key.
-    histories: [RefCell<Vec<Operation>>; KEYS.len()],
+    pub(super) histories: [RefCell<Vec<Operation>>; KEYS.len()],
     moment: Cell<u64>,
     next_id: Cell<u64>,
-    stale_reads_every: Option<u64>,
+    pub(super) stale_reads_every: Option<u64>,
     last_seen: [Cell<Option<u128>>; KEYS.len()],
 }
 
@@ -78,7 +82,14 @@ async fn act(record: &Record, meta: &MetaHandle, bucket: BucketId, key: usize, c
     }
 }
 
-fn client(cluster: &Cluster, meta: MetaHandle, bucket: BucketId, record: &Rc<Record>) -> JoinHandle<()> {
+/// A client that draws its actions from the first `choices`.
+pub(super) fn client(
+    cluster: &Cluster,
+    meta: MetaHandle,
+    bucket: BucketId,
+    record: &Rc<Record>,
+    choices: u64,
+) -> JoinHandle<()> {
     let (record, network) = (Rc::clone(record), cluster.network.clone());
     tokio::task::spawn_local(async move {
         loop {
@@ -86,7 +97,7 @@ fn client(cluster: &Cluster, meta: MetaHandle, bucket: BucketId, record: &Rc<Rec
             let begin = record.now();
             // If the client is cut short here, what it did is unknown.
             let place = record.histories[key].borrow().len();
-            let choice = network.draw(10);
+            let choice = network.draw(choices);
             record.histories[key].borrow_mut().push(Operation { action: pending(choice, &record), begin, end: None });
             let (action, known) = act(&record, &meta, bucket, key, choice).await;
             let end = known.then(|| record.now());
@@ -157,7 +168,7 @@ async fn observe(seed: u64, stale_reads_every: Option<u64>) -> Vec<(String, bool
         let clients: Vec<_> = running
             .into_iter()
             .flat_map(|(_, meta)| (0..CLIENTS_A_HOST).map(move |_| meta.clone()))
-            .map(|meta| client(&cluster, meta, bucket, &record))
+            .map(|meta| client(&cluster, meta, bucket, &record, CHOICES))
             .collect();
         disturb(&mut cluster).await;
         // Those of a host that was killed are without it.
@@ -165,6 +176,11 @@ async fn observe(seed: u64, stale_reads_every: Option<u64>) -> Vec<(String, bool
     }
     cluster.network.set_weather(Weather::FAIR);
     cluster.end().await;
+    verdicts(&record)
+}
+
+/// Of each key: whether its history could have happened, and how many operations came to an end.
+pub(super) fn verdicts(record: &Record) -> Vec<(String, bool, usize)> {
     let histories = KEYS.iter().zip(&record.histories);
     histories
         .map(|(key, history)| {

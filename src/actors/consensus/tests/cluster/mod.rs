@@ -1,6 +1,7 @@
 //! Several hosts in one thread and in simulated time, over a network that fails by a seed, on disks whose power is cut.
 
 mod clock;
+mod drawn;
 mod history;
 mod leading;
 mod linearizable;

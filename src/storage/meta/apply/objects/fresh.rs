@@ -5,6 +5,7 @@
 //! good, in this entry and all that follow: its shards may be dropped, whoever still writes to them, and whatever clocks say.
 
 use super::super::{Applying, Decided};
+use crate::defects::{Defect, has};
 use crate::storage::kv::KvResult;
 use crate::storage::meta::command::{Refusal, Reply};
 use crate::storage::meta::record::{BlobRef, FenceRecord, RecoveryRecord, RepairRow};
@@ -29,7 +30,7 @@ impl Applying<'_> {
         if !well_formed || self.is_known(blob)? {
             return Err(Refusal::InvalidRequest.into());
         }
-        if blob.id < self.fence()?.below {
+        if blob.id < self.fence()?.below && !has(Defect::AdoptFencedBlob) {
             return Err(Refusal::Fenced.into());
         }
         let mut missing: BTreeSet<ShardIndex> = missing.iter().copied().collect();
