@@ -47,7 +47,7 @@ const HEAD: &str = "\
 
 `/metrics` on the admin listener, in Prometheus' text format.
 [Monitor a store](../how-to/monitoring.md) explains what they mean together. A test writes this page
-from `src/metrics.rs`: `WRITE_DOCS=1 cargo test --lib metrics`.
+from `src/metrics/mod.rs`: `WRITE_DOCS=1 cargo test --lib metrics`.
 
 Besides, there are Prometheus' own metrics of a process: `process_cpu_seconds_total`,
 `process_resident_memory_bytes`, `process_virtual_memory_bytes`, `process_open_fds`,

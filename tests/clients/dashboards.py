@@ -1,7 +1,7 @@
 """Dashboards and alerts against the real thing: a Prometheus that scrapes two running stores, one with faults injected.
 
 Needs Debian's package `prometheus` (with promtool). In order:
-- dashboards, rules and the catalogue of metrics (src/metrics.rs) agree, by name and by label; runbooks name real sections;
+- dashboards, rules and the catalogue of metrics (src/metrics/mod.rs) agree, by name and by label; runbooks name real sections;
 - promtool accepts the configuration, and its unit tests of every alert pass (grafana/alerts_test.yml);
 - every panel's query finds data while a store of four drives works and heals, except those in MAY_BE_EMPTY;
 - alerts fire for faults made in that store, and none for the healthy one beside it. The rules are those of
@@ -76,7 +76,7 @@ BAD_JOB = f"sherd-{BAD}"
 
 def catalogue():
     """Each metric's kind and labels."""
-    text = (ROOT / "src/metrics.rs").read_text()
+    text = (ROOT / "src/metrics/mod.rs").read_text()
     found = re.findall(r'^    (counter|gauge|latency|batch) \w+ = "(\w+)" \[([^\]]*)\]', text, re.MULTILINE)
     assert len(found) > 40, "the catalogue is written otherwise than this script reads it"
     return {name: (kind, set(re.findall(r"\w+", labels))) for kind, name, labels in found}

@@ -1,4 +1,4 @@
-"""Fuzzes the doors of src/fuzzing.rs, guided by coverage, with libFuzzer on stable Rust.
+"""Fuzzes the doors of src/fuzzing/mod.rs, guided by coverage, with libFuzzer on stable Rust.
 
     tests/fuzz/run.py                 every target for SHERD_FUZZ_SECONDS (60), one after the other
     tests/fuzz/run.py requests forms  some of them

@@ -7,7 +7,9 @@ use crate::stray::SlowMetadata;
 use actix::Actor;
 use sherd::actors::consensus::MetaHandle;
 use sherd::actors::drives::health::HealthBoard;
-use sherd::actors::drives::{Blocking, Drive, DriveMonitor, Inline, LocalNode, NodeContext, OnLost, UserLoad, WatchedDrive, fault_channel};
+use sherd::actors::drives::{
+    Blocking, Drive, DriveMonitor, Inline, LocalNode, NodeContext, OnLost, UserLoad, WatchedDrive, fault_channel,
+};
 use sherd::actors::frontend::{AdmissionLimits, S3Frontend};
 use sherd::actors::gateway::Gateway;
 use sherd::actors::healer::{Healing, HealingOptions, Scrub, ScrubHandle, ScrubOptions};
