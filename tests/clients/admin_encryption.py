@@ -100,20 +100,20 @@ STYLE = {"s3": {"addressing_style": "path"}}
 
 
 class Tenant:
-    """Another account with a bucket, and a user who may do everything in S3; the store has the key `ledger`."""
+    """Another account with a bucket, a user of it who may do everything in S3, and a key of the store."""
 
-    def __init__(self, one, bucket):
+    def __init__(self, one, bucket, key):
         self.root = one.client("s3", (ALT.access_key, ALT.secret_key), **STYLE)
         self.root.create_bucket(Bucket=bucket)
-        one.admin("create", "ledger", "--alias", "team/ledger")
-        self.iam, self.name = one.client("iam", (ALT.access_key, ALT.secret_key)), bucket
+        one.admin("create", key, "--alias", f"team/{key}")
+        self.iam, self.name, self.key = one.client("iam", (ALT.access_key, ALT.secret_key)), bucket, key
         self.iam.create_user(UserName=bucket)
         self.iam.attach_user_policy(UserName=bucket, PolicyArn="arn:aws:iam::aws:policy/AmazonS3FullAccess")
         key = self.iam.create_access_key(UserName=bucket)["AccessKey"]
         self.user = one.client("s3", (key["AccessKeyId"], key["SecretAccessKey"]), signature_version="s3v4", **STYLE)
 
     def grant(self, *actions):
-        statement = {"Effect": "Allow", "Action": list(actions), "Resource": "arn:aws:kms:*:000000000000:key/ledger"}
+        statement = {"Effect": "Allow", "Action": list(actions), "Resource": f"arn:aws:kms:*:000000000000:key/{self.key}"}
         document = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
         self.iam.put_user_policy(UserName=self.name, PolicyName="keys", PolicyDocument=document)
 
@@ -123,13 +123,13 @@ class Tenant:
 
 def test_the_right_to_a_key_is_checked_again_when_a_body_came_slowly(_, bucket):
     with store(FIRST) as one:
-        tenant = Tenant(one, bucket)
+        tenant = Tenant(one, bucket, "slow")
 
         def put_slowly(meanwhile):
-            url = tenant.user.generate_presigned_url("put_object", {"Bucket": bucket, "Key": "k", **encrypted("ledger")})
+            url = tenant.user.generate_presigned_url("put_object", {"Bucket": bucket, "Key": "k", **encrypted("slow")})
             where = urllib.parse.urlsplit(url)
             connection = http.client.HTTPConnection(where.netloc, timeout=30)
-            headers = {"x-amz-server-side-encryption": "aws:kms", "x-amz-server-side-encryption-aws-kms-key-id": "ledger",
+            headers = {"x-amz-server-side-encryption": "aws:kms", "x-amz-server-side-encryption-aws-kms-key-id": "slow",
                        "Content-Length": "100000"}
             connection.putrequest("PUT", f"{where.path}?{where.query}", skip_accept_encoding=True)
             for name, value in headers.items():
@@ -154,7 +154,7 @@ def test_the_right_to_a_key_is_checked_again_when_a_body_came_slowly(_, bucket):
 
 def test_other_accounts_need_a_grant_for_keys(_, bucket):
     with store(FIRST) as one:
-        theirs = Tenant(one, bucket)
+        theirs = Tenant(one, bucket, "ledger")
         tenant, user, granted = theirs.root, theirs.user, theirs.grant
 
         put = lambda who, key="k", **named: who.put_object(Bucket=bucket, Key=key, Body=b"x", **named)

@@ -15,6 +15,7 @@ const SILENT: &[&str] = &[
     "sherd_chunk_faults_total",
     "sherd_hedged_reads_total",
     "sherd_nodes_in_trouble",
+    "sherd_raft_mirror_failed",
     "sherd_repairs_done_total",
     "sherd_repaired_bytes_total",
     // No certificate.

@@ -30,6 +30,7 @@ const DEFECTS: &[(Defect, u64)] = &[
     (Defect::HideMissingShards, 4),
     (Defect::IgnoreReaders, 1),
     (Defect::OverlookRot, 19),
+    (Defect::ForgetReference, 1),
     (Defect::TrustStaleLength, 1),
     (Defect::SkipSnapshotSync, 1),
     (Defect::LoseSnapshotRow, 60),

@@ -161,7 +161,7 @@ fn an_element_has_at_most_one_checksum() {
     let given = |algorithm, text: &str| (algorithm, text.to_owned());
     let one = given(ChecksumAlgorithm::Crc32, "AAAAAQ==");
     let digest = Bytes::from_static(&[0, 0, 0, 1]);
-    assert_eq!(of_elements(&[one.clone()]), Ok(Some((ChecksumAlgorithm::Crc32, digest))));
+    assert_eq!(of_elements(std::slice::from_ref(&one)), Ok(Some((ChecksumAlgorithm::Crc32, digest))));
     assert_eq!(of_elements(&[]), Ok(None));
     let two = [one, given(ChecksumAlgorithm::Crc32c, "AAAAAQ==")];
     for refused in [&two[..], &[given(ChecksumAlgorithm::Crc32, "AAAA")]] {
