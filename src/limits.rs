@@ -278,9 +278,19 @@ pub const BODY_WAIT_MAX: Duration = Duration::from_secs(60);
 /// soon half of it is forgotten.
 pub const TURN_FREE: Duration = Duration::from_millis(20);
 pub const TURN_HALF_LIFE: Duration = Duration::from_millis(100);
-/// A worker that polls others' requests, too, is kept free after a turn that took so long, for as long as that took; between these.
-pub const TURN_PAUSE_MIN: Duration = Duration::from_millis(5);
-pub const TURN_PAUSE_MAX: Duration = Duration::from_millis(50);
+/// A poll of a request is long from here; and a request is slow that took more processor time than this, and this for each MiB of its
+/// bodies. Signatures of chunks cost the most of a byte, up to 3 ms a MiB.
+pub const TURN_POLL_LONG: Duration = Duration::from_millis(2);
+pub const TURN_REQUEST_FREE: Duration = Duration::from_millis(2);
+pub const TURN_FREE_PER_MIB: Duration = Duration::from_millis(8);
+/// Processor time of slow requests that one account may have used lately without its requests going to the slow lanes; and how soon
+/// half of it is forgotten.
+pub const TURN_SLOW_FREE: Duration = Duration::from_millis(10);
+pub const TURN_SLOW_HALF_LIFE: Duration = Duration::from_secs(10);
+/// The slow lanes' priority below that of the workers.
+pub const SLOW_LANE_NICE: i32 = 10;
+/// Holders that are remembered without requests under way.
+pub const TURN_HOLDERS_MAX: usize = 16_384;
 /// Access keys whose accounts are remembered.
 pub const TURN_KEYS_MAX: usize = 16_384;
 /// Bytes of the documents of which values are kept, of one kind of values; and what a value counts besides. What documents are

@@ -3,18 +3,18 @@
 use super::access_log::{AccessEntry, AccessLog};
 use super::audit::AuditLog;
 use super::auth::{self, Authenticator, Scheme, Unverified};
-use super::bridge::{Answer, ResponseBody, Signed, content, convert, header_bytes};
+use super::bridge::{Answer, ResponseBody, Shared, Signed, content, convert, header_bytes, referenced};
 use super::iam::{self, IamService};
 use super::post::{Forms, Posted};
 use super::request_log::RequestRecord;
-use super::room::{BodyRoom, Turns};
+use super::room::{BodyRoom, Seat, Turns};
 use super::s3::{self, Domains, SiteRequest, WebsiteHosts};
 use super::wire;
 use crate::ambient::Ambient;
 use crate::api::call::Call;
-use crate::api::call::Origin;
 use crate::api::call::TlsVersion;
 use crate::api::call::{Head, Level, Target};
+use crate::api::call::{Origin, RequestTrace};
 use crate::api::errors::{Fault, Named, Names, RequestFault, written};
 use crate::api::text::Query;
 use crate::limits::REQUEST_HEADERS_BYTES_MAX;
@@ -44,7 +44,7 @@ pub struct Front {
     pub forms: Forms,
     pub bodies: Arc<BodyRoom>,
     /// The turns of the workers' processor time.
-    pub turns: Turns,
+    pub turns: Arc<Turns>,
     pub iam: Arc<IamService>,
     /// True if it is reached over TLS.
     pub secure: bool,
@@ -62,8 +62,11 @@ pub struct Front {
 
 pub async fn answer(request: HttpRequest, payload: Payload, front: Data<Front>) -> HttpResponse<ResponseBody> {
     let record = begin(&request, &front);
-    let answered = call(&request, payload, &front, &record).await;
-    finish(&request, answered, record, &front).into_response()
+    // What it holds is given back when it is answered.
+    let seat = front.bodies.seat(request.peer_addr().map(|peer| peer.ip()));
+    let answered = call(&request, payload, &front, &seat, &record).await;
+    let shared = Shared { turns: Arc::clone(&front.turns), seat };
+    finish(&request, answered, (record, shared), &front).into_response()
 }
 
 fn begin(request: &HttpRequest, front: &Data<Front>) -> RequestRecord {
@@ -78,25 +81,32 @@ fn begin(request: &HttpRequest, front: &Data<Front>) -> RequestRecord {
     record
 }
 
-async fn call(request: &HttpRequest, payload: Payload, front: &Front, record: &RequestRecord) -> S3Result<S3Response> {
+async fn call(
+    request: &HttpRequest,
+    payload: Payload,
+    front: &Data<Front>,
+    seat: &Arc<Seat>,
+    record: &RequestRecord,
+) -> S3Result<S3Response> {
     if header_bytes(request) > REQUEST_HEADERS_BYTES_MAX {
         return Err(Fault::RequestHeadersTooLarge.into());
     }
     let source_ip = request.peer_addr().map(|peer| peer.ip());
-    // What it holds is given back when it is answered.
-    let seat = front.bodies.seat(source_ip);
     let origin = Origin {
         request_id: Arc::clone(&record.id),
         host_id: Arc::clone(&front.host_id),
         source_ip,
         tls: request.conn_data::<TlsVersion>().copied(),
     };
-    let call = Call::new(origin, Arc::clone(&record.trace), Arc::clone(&seat));
+    let trace = Arc::clone(&record.trace);
+    let call = Call::new(origin, Arc::clone(&trace), Arc::clone(seat));
     let named = named_key(request);
-    let converted = convert(request, payload, &record.trace)?;
+    let (converted, source) = convert(request, payload, seat, &trace)?;
+    let state = front.clone();
     // The future is large, and is handed on several times before it is polled.
-    let handled = Box::pin(handle(converted, call, front, record));
-    front.turns.share(&seat, named.as_deref(), handled).await
+    let handled = Box::pin(async move { handle(converted, call, &state, &trace).await.map(referenced) });
+    let answered = front.turns.share(seat, named.as_deref(), source, handled).await;
+    answered.unwrap_or_else(|| Err(Fault::Internal("The request was not carried out.".to_owned()).into()))
 }
 
 /// The access key that a signature names, in the header or the query, before anything of it is verified.
@@ -117,9 +127,14 @@ fn named_key(request: &HttpRequest) -> Option<Cow<'_, str>> {
 
 /// A request that is not of a connection any more. What is refused in the form of S3 is an error; what websites and IAM
 /// refuse is an answer of theirs.
-pub async fn handle(converted: S3Request, call: Call, front: &Front, record: &RequestRecord) -> S3Result<S3Response> {
+pub async fn handle(
+    converted: S3Request,
+    call: Call,
+    front: &Front,
+    trace: &Arc<RequestTrace>,
+) -> S3Result<S3Response> {
     if let Some(bucket) = host(&converted).and_then(|host| front.websites.bucket(host)) {
-        return Box::pin(visit(&bucket, &converted, call.origin, front, record)).await;
+        return Box::pin(visit(&bucket, &converted, call.origin, front, trace)).await;
     }
     if iam::is_call(&converted) {
         return Ok(Box::pin(iam::serve(&front.iam, converted, &call, front.secure)).await);
@@ -127,13 +142,13 @@ pub async fn handle(converted: S3Request, call: Call, front: &Front, record: &Re
     let target = target(&converted, front)?;
     let bucket = target.bucket.as_deref().unwrap_or_default();
     if *converted.method() == Method::OPTIONS {
-        record.trace.aimed_at(bucket);
-        return Box::pin(preflight(bucket, converted.headers(), front, record)).await;
+        trace.aimed_at(bucket);
+        return Box::pin(preflight(bucket, converted.headers(), front, trace)).await;
     }
     let other = CorsRequest::of(&converted);
     let answered = serve(converted, &target, call, front).await;
     if answered.is_err() {
-        record.trace.aimed_at(bucket);
+        trace.aimed_at(bucket);
     }
     let Some(CorsRequest { method, headers }) = other else { return answered };
     let more = Box::pin(front.service.cross_origin(bucket, &method, &headers)).await;
@@ -171,15 +186,15 @@ async fn visit(
     request: &S3Request,
     origin: Arc<Origin>,
     front: &Front,
-    record: &RequestRecord,
+    trace: &Arc<RequestTrace>,
 ) -> S3Result<S3Response> {
     let (method, uri, headers) = (request.method(), request.uri(), request.headers());
     if *method == Method::OPTIONS {
-        return preflight(bucket, headers, front, record).await;
+        return preflight(bucket, headers, front, trace).await;
     }
     let scheme = if front.secure { "https" } else { "http" };
     let host = host(request).unwrap_or_default();
-    let asked = SiteRequest { bucket, scheme, host, method, uri, headers, origin, trace: &record.trace };
+    let asked = SiteRequest { bucket, scheme, host, method, uri, headers, origin, trace };
     let mut response = front.service.visit(&asked).await;
     if headers.contains_key(header::ORIGIN) {
         response.headers_mut().extend(front.service.cross_origin(bucket, method, headers).await);
@@ -194,8 +209,13 @@ fn host(request: &S3Request) -> Option<&str> {
 }
 
 /// Answers a preflight request of a browser.
-async fn preflight(bucket: &str, headers: &HeaderMap, front: &Front, record: &RequestRecord) -> S3Result<S3Response> {
-    record.trace.resolved("Preflight", Some(bucket.to_owned()), None, None);
+async fn preflight(
+    bucket: &str,
+    headers: &HeaderMap,
+    front: &Front,
+    trace: &Arc<RequestTrace>,
+) -> S3Result<S3Response> {
+    trace.resolved("Preflight", Some(bucket.to_owned()), None, None);
     let mut response = S3Response::new(s3s::Body::empty());
     *response.headers_mut() = front.service.preflight(bucket, headers).await?;
     Ok(response)
@@ -263,7 +283,12 @@ impl Front {
 }
 
 /// Adds what every response has besides its operation's, and notes the code of an error.
-fn finish(request: &HttpRequest, answered: S3Result<S3Response>, mut record: RequestRecord, front: &Front) -> Answer {
+fn finish(
+    request: &HttpRequest,
+    answered: S3Result<S3Response>,
+    (mut record, shared): (RequestRecord, Shared),
+    front: &Front,
+) -> Answer {
     let is_head = request.method() == actix_web::http::Method::HEAD;
     let (mut response, code) = match answered {
         Ok(response) => (response, record.trace.code().map(str::to_owned)),
@@ -280,7 +305,7 @@ fn finish(request: &HttpRequest, answered: S3Result<S3Response>, mut record: Req
         value.into_iter().for_each(|value| drop(headers.insert(name.clone(), value)));
     }
     headers.insert(header::SERVER, HeaderValue::from_static("Sherd"));
-    Answer { response, is_head, record }
+    Answer { response, is_head, record, shared }
 }
 
 /// The answer to a refused request, which repeats what S3 repeats of it.

@@ -11,7 +11,7 @@ use super::identity::{RootIdentity, RootSeal, SessionKeys};
 use super::policy::{Ownership, ParsedPolicies};
 use super::post::Forms;
 use super::request_log::RequestRecord;
-use super::room::{BodyRoom, Turns};
+use super::room::{BodyRoom, SlowLanes, Turns};
 use super::s3::{Domains, S3Settings, WebsiteHosts, canonical_id, service};
 use crate::actors::events::Targets;
 use crate::actors::frontend::{AdmissionLimits, S3Frontend};
@@ -161,7 +161,7 @@ fn front(world: &World) -> Front {
         secure: false,
         forms: Forms { secrets: service.secrets(), scheme: "http", legacy: LegacySignatures::On },
         bodies: BodyRoom::new(1 << 30),
-        turns: Turns::new(Arc::clone(&ambient.clock)),
+        turns: Turns::new(Arc::clone(&ambient.clock), SlowLanes::start(1).expect("a thread")),
         authenticator: Authenticator::new(service.secrets()),
         service,
         legacy: LegacySignatures::On,
@@ -193,7 +193,7 @@ async fn answer(front: &Front, request: Request<'_>) {
     }
     *asked.method_mut() = request.method;
     *asked.uri_mut() = request.uri;
-    if let Ok(response) = handle(asked, call, front, &record).await {
+    if let Ok(response) = handle(asked, call, front, &record.trace).await {
         // A body that breaks off is no fault of the server's.
         let _ = response.into_body().store_all_limited(1 << 20).await;
     }

@@ -2,7 +2,7 @@
 """Measures what the worst legal requests of a tenant cost the server, and how long another tenant waits meanwhile.
 
     tests/tenants/measure.py BINARY [--quick] [--write] [NAME...]
-    tests/tenants/measure.py BINARY --neighbour [--quick] [--connections N] [--seconds N] [--runs N] NAME...
+    tests/tenants/measure.py BINARY --neighbour [--quick] [--connections N] [--seconds N] [--runs N] [NAME...]
 
 Starts a store of its own on one drive, fills it as a tenant may (world.py), and sends each request of operations.py (or those whose
 operation contains a NAME) again and again: the processor time of the process for each, and by how much its resident memory exceeds
@@ -12,8 +12,10 @@ operation fails that takes more than a second, more than 64 MiB, or that is answ
 --quick measures a part of them, once each, in small listings, and allows thirty times as much time: for builds that are not
 optimised. --write puts the table into docs/internals/security.md.
 
---neighbour measures the p99 of small requests of another account at a gentle rate, alone and while each of the cases whose
-"operation: what" contains a NAME is asked for on 32 connections, by a process that yields to the others.
+--neighbour measures the p99 of small requests of another account (GET, HEAD and PUT of 4 KiB) at a gentle rate: alone; beside
+processes that only compute, one more than there are processors; and while each of the cases whose "operation: what" contains a
+NAME (the worst ones, if none is given) is asked for on 32 connections. Those processes and the load yield to the others. It prints
+the p99 with each case against the first two, and which of the server's threads computed.
 """
 
 import argparse
@@ -46,6 +48,13 @@ IDLE_SECONDS = 3.0
 QUICK_TIMES = 30
 QUICK_OPERATIONS = ("GetObject", "PutObject", "PutBucketLifecycleConfiguration", "PutBucketPolicy", "DeleteObjects",
                     "CompleteMultipartUpload", "ListObjectsV2", "IAM", "STS", "Admin")
+# Those by which a neighbour waits the longest: each takes something else than the others.
+WORST_FOR_NEIGHBOURS = (
+    "HeadObject: policies of a user", "GetObject: all of 10,000 parts", "CopyObject: an object of 10,000 parts",
+    "UploadPartCopy: a range", "DeleteObjects: 1,000 keys by the worst user", "DeleteObjects: 1,000 keys by nobody",
+    "DeleteObjects: comments", "PutObject: aws-chunked, a byte a chunk", "PutObject: 8 MiB with SHA256",
+    "PutBucketLifecycleConfiguration: empty elements", "CompleteMultipartUpload: references", "ListObjectVersions: names: a page",
+    "ListObjectsV2: deleted: prefixes", "IAM: ListPolicies: by the worst user")
 DOCS = HERE.parents[1] / "docs"
 TABLE, OPERATIONS = DOCS / "internals" / "security.md", DOCS / "reference" / "s3.md"
 BEGIN, END = "<!-- costs: written by tests/tenants/measure.py -->\n", "<!-- end of costs -->\n"
@@ -86,6 +95,16 @@ class Meter:
     def status(self, field):
         text = pathlib.Path(f"/proc/{self.pid}/status").read_text()
         return int(re.search(rf"{field}:\s+(\d+) kB", text)[1]) << 10
+
+    def threads(self):
+        """The processor time of each kind of thread: numbers of names do not count."""
+        found, ticks = {}, os.sysconf("SC_CLK_TCK")
+        for task in pathlib.Path(f"/proc/{self.pid}/task").iterdir():
+            with contextlib.suppress(OSError):
+                head, _, rest = (task / "stat").read_text().rpartition(")")
+                name, fields = re.sub(r"[-:\d]+$", "", head.split("(", 1)[1]), rest.split()
+                found[name] = found.get(name, 0) + (int(fields[11]) + int(fields[12])) / ticks
+        return found
 
     def forget_peak(self):
         pathlib.Path(f"/proc/{self.pid}/clear_refs").write_text("5")
@@ -205,17 +224,23 @@ def write(costs):
 
 def neighbours(arguments, sizes, binary, directory):
     """For each case that the names select: how long another tenant waits, against without."""
+    names = arguments.names or WORST_FOR_NEIGHBOURS
     with server(binary, directory) as (process, s3, _):
-        world = prepare(s3, sizes)
+        world, meter = prepare(s3, sizes), Meter(process.pid)
         neighbour = Neighbour(s3, clients.ACCOUNTS[1])
-        chosen = [case for case in operations.cases(world) if any(name in f"{case[0]}: {case[1]}" for name in arguments.names)]
+        cases = [(f"{operation}: {what}", make) for operation, what, make in operations.cases(world)]
+        chosen = [(name, make) for name, make in cases if any(wanted in name for wanted in names)]
         for run in range(arguments.runs):
-            _, without, _, _ = neighbour.beside(None, 0, arguments.seconds)
-            print(f"run {run + 1}: p99 {without * 1000:.1f} ms without load; {os.getloadavg()[0]:.1f} processes wait", flush=True)
-            for operation, what, make in chosen:
-                p50, p99, refused, rate = neighbour.beside(make(0), arguments.connections, arguments.seconds)
-                print(f"  {p99 / without:7.1f} x  p50 {p50 * 1000:8.1f} ms p99 {p99 * 1000:8.1f} ms, {refused} refused, "
-                      f"{rate:7.1f}/s {operation}: {what}", flush=True)
+            alone = neighbour.alone(arguments.seconds)
+            computing = neighbour.beside_computing((os.cpu_count() or 1) + 1, arguments.seconds)
+            print(f"run {run + 1}: p50 {alone.p50 * 1000:.1f} ms p99 {alone.p99 * 1000:.1f} ms without load, p99 "
+                  f"{computing.p99 * 1000:.1f} ms beside computing; {os.getloadavg()[0]:.1f} processes wait", flush=True)
+            for name, make in chosen:
+                waits, rate, spent = neighbour.beside(make(0), arguments.connections, arguments.seconds, meter)
+                busiest = sorted(spent.items(), key=lambda one: -one[1])[:4]
+                print(f"  {waits.p99 / alone.p99:6.1f} x {waits.p99 / computing.p99:6.1f} x  p50 {waits.p50 * 1000:6.1f} "
+                      f"p99 {waits.p99 * 1000:6.1f} max {waits.max * 1000:6.1f} ms, {waits.refused} refused, {rate:7.1f}/s {name} "
+                      f"({', '.join(f'{thread} {cpu:.2f}' for thread, cpu in busiest)})", flush=True)
 
 
 def main():

@@ -1,4 +1,5 @@
-"""How long another tenant waits while one asks for the worst: small requests at a gentle rate, without and with the load."""
+"""How long another tenant waits while one asks for the worst: small requests at a gentle rate, without and with the load, and
+beside processes that only compute, which shows what of it is the operating system's scheduling of the processors."""
 
 import multiprocessing
 import os
@@ -7,10 +8,14 @@ import threading
 import time
 
 import world as worlds
-from client import Connection, Request, signed_headers
+from client import Request, signed_headers
 
-ROUNDS_EACH_SECOND = 10
+ROUNDS_EACH_SECOND = 40
+# They are spread over the server's workers.
+CONNECTIONS = 4
+OBJECT_BYTES = 4 << 10
 WARM_SECONDS = 2.0
+# Of the load, and of what only computes: below the server's workers, as its slow lanes are.
 NICE = 10
 
 
@@ -29,11 +34,12 @@ def wire(request, address):
     return head.encode() + request.body
 
 
-def drain_answer(stream):
-    """Reads one answer; whether the connection stays."""
+def read_answer(stream, has_body=True):
+    """Reads one answer; its status, 0 where there is none, and whether the connection stays."""
     length, stays, line = 0, True, stream.readline()
     if not line:
-        return False
+        return 0, False
+    status = int(line.split()[1])
     while (line := stream.readline()) not in (b"\r\n", b""):
         name, _, value = line.decode("latin-1").partition(":")
         name, value = name.lower(), value.strip().lower()
@@ -43,13 +49,15 @@ def drain_answer(stream):
             stays = False
         elif name == "transfer-encoding":
             length = None
-    if length is None:
+    if not has_body:
+        pass
+    elif length is None:
         while (size := int(stream.readline().split(b";")[0], 16)) > 0:
             stream.read(size + 2)
         stream.readline()
     else:
         stream.read(length)
-    return stays
+    return status, stays
 
 
 def attack(address, bytes_of_request, connections, counted, stopped):
@@ -63,7 +71,7 @@ def attack(address, bytes_of_request, connections, counted, stopped):
                 with socket.create_connection((host, int(port)), timeout=60) as stream, stream.makefile("rb") as answers:
                     while not stopped.is_set():
                         stream.sendall(bytes_of_request)
-                        stays = drain_answer(answers)
+                        _, stays = read_answer(answers)
                         with counted.get_lock():
                             counted.value += 1
                         if not stays:
@@ -78,6 +86,22 @@ def attack(address, bytes_of_request, connections, counted, stopped):
     os._exit(0)
 
 
+def compute(stopped):
+    """A process that does nothing else."""
+    os.nice(NICE)
+    while not stopped.is_set():
+        sum(range(100_000))
+
+
+class Waits:
+    """What requests took, in seconds, and how many were refused."""
+
+    def __init__(self, found):
+        seconds = [one for one, _ in found]
+        self.refused = sum(status not in (200, 204) for _, status in found)
+        self.p50, self.p99, self.max = percentile(seconds, 0.5), percentile(seconds, 0.99), max(seconds)
+
+
 class Neighbour:
     """Another tenant: an account of its own, with one bucket and a hundred objects in it."""
 
@@ -85,45 +109,68 @@ class Neighbour:
         self.address, self.world = address, worlds.World(address, account, None)
         self.world.bucket("neighbour")
         for number in range(100):
-            self.world.put("neighbour", f"key-{number}", b"x" * 1_000)
+            self.world.put("neighbour", f"key-{number}", b"x" * OBJECT_BYTES)
+        key = self.world.root
+        self.requests = [Request("GET", "/neighbour/key-1", key=key), Request("HEAD", "/neighbour/key-2", key=key),
+                         Request("PUT", "/neighbour/new", body=b"y" * OBJECT_BYTES, key=key)]
 
     def seconds(self, for_seconds):
-        """Of each request, asked at a gentle rate: one that is late is not asked for more often later."""
-        key, found = self.world.root, []
-        connection = Connection(self.address)
-        end = time.monotonic() + for_seconds
-        number = 0
+        """Of each request, asked at a gentle rate: one that is late is not asked for more often later. All were signed before."""
+        host, port = self.address.rsplit(":", 1)
+        asked = [(wire(request, self.address), request.method != "HEAD") for request in self.requests]
+        connections, found = [], []
+        for _ in range(CONNECTIONS):
+            stream = socket.create_connection((host, int(port)), timeout=60)
+            stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            connections.append((stream, stream.makefile("rb")))
+        end, number = time.monotonic() + for_seconds, 0
         while (begin := time.monotonic()) < end:
             number += 1
-            for request in (Request("GET", f"/neighbour/key-{number % 100}", key=key),
-                            Request("PUT", f"/neighbour/new-{number % 100}", body=b"y" * 1_000, key=key),
-                            Request("GET", "/neighbour", "list-type=2&max-keys=100", key=key)):
-                asked = time.monotonic()
-                answer = connection.send(request)
-                found.append((time.monotonic() - asked, answer.status))
+            stream, answers = connections[number % CONNECTIONS]
+            for request, has_body in asked:
+                sent = time.monotonic()
+                stream.sendall(request)
+                status, stays = read_answer(answers, has_body)
+                found.append((time.monotonic() - sent, status))
+                assert stays, "the server closed a connection of the neighbour"
             time.sleep(max(0.0, begin + 1 / ROUNDS_EACH_SECOND - time.monotonic()))
-        connection.close()
+        for stream, answers in connections:
+            answers.close()
+            stream.close()
         return found
 
-    def beside(self, request, connections, for_seconds):
-        """p50, p99 in seconds, refusals of the neighbour, and the load's requests each second."""
-        stopped, counted = multiprocessing.Event(), multiprocessing.Value("L")
-        load = None
-        if request:
-            load = multiprocessing.Process(
-                target=attack, args=(self.address, wire(request, self.address), connections, counted, stopped), daemon=True)
-            load.start()
+    def alone(self, for_seconds):
+        return Waits(self.seconds(for_seconds))
+
+    def beside_computing(self, processes, for_seconds):
+        """Beside so many processes that only compute."""
+        stopped = multiprocessing.Event()
+        others = [multiprocessing.Process(target=compute, args=(stopped,), daemon=True) for _ in range(processes)]
+        for process in others:
+            process.start()
         try:
             time.sleep(WARM_SECONDS)
-            before, begin = counted.value, time.monotonic()
-            found = self.seconds(for_seconds)
-            rate = (counted.value - before) / (time.monotonic() - begin)
+            return Waits(self.seconds(for_seconds))
         finally:
             stopped.set()
-            if load:
-                load.join(timeout=10)
-                load.kill()
-        seconds = [one for one, _ in found]
-        refused = sum(status != 200 for _, status in found)
-        return percentile(seconds, 0.5), percentile(seconds, 0.99), refused, rate
+            for process in others:
+                process.join(timeout=10)
 
+    def beside(self, request, connections, for_seconds, meter):
+        """Beside a load; the load's requests each second, and the processor time of the server's threads for each second."""
+        stopped, counted = multiprocessing.Event(), multiprocessing.Value("L")
+        load = multiprocessing.Process(
+            target=attack, args=(self.address, wire(request, self.address), connections, counted, stopped), daemon=True)
+        load.start()
+        try:
+            time.sleep(WARM_SECONDS)
+            before, threads, begin = counted.value, meter.threads(), time.monotonic()
+            waits = Waits(self.seconds(for_seconds))
+            took = time.monotonic() - begin
+            rate = (counted.value - before) / took
+            spent = {name: (cpu - threads.get(name, 0)) / took for name, cpu in meter.threads().items()}
+        finally:
+            stopped.set()
+            load.join(timeout=10)
+            load.kill()
+        return waits, rate, spent

@@ -1,6 +1,6 @@
 //! The bridge between actix-web, which holds the connections, and s3s, which speaks S3: requests, their bodies, and the
 //! bodies of responses. A body is read on the worker that its connection belongs to, chunk by chunk as the store asks
-//! for it.
+//! for it, wherever the request is carried out.
 
 mod body_bounds;
 mod chunked;
@@ -17,4 +17,4 @@ mod response;
 
 pub use content::{Signed, content};
 pub use request::{convert, header_bytes};
-pub use response::{Answer, ResponseBody};
+pub use response::{Answer, ResponseBody, Shared, referenced};

@@ -1,26 +1,29 @@
 //! A request of actix-web (http 0.2) as one of s3s (http 1).
 
-use super::request_body::RequestBody;
+use super::request_body::{BodySource, RequestBody};
 use crate::api::call::RequestTrace;
 use crate::api::errors::Fault;
+use crate::api::room::Seat;
 use actix_web::web::Payload;
 use bytes::{Bytes, BytesMut};
 use http::uri::InvalidUri;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version, header};
 use std::sync::Arc;
 
-/// Converts a request; its body is what comes from the connection.
+/// Converts a request; its body is what comes from the connection, whose side of it there is if there is a body.
 pub fn convert(
     request: &actix_web::HttpRequest,
     payload: Payload,
+    seat: &Arc<Seat>,
     trace: &Arc<RequestTrace>,
-) -> Result<s3s::HttpRequest, Fault> {
+) -> Result<(s3s::HttpRequest, Option<BodySource>), Fault> {
     let malformed = |_| Fault::InvalidRequest("The request's head cannot be read.".to_owned());
     let method =
         Method::from_bytes(request.method().as_str().as_bytes()).map_err(|error| malformed(error.to_string()))?;
     let uri = uri(request.uri()).map_err(|error| malformed(error.to_string()))?;
     let headers = headers(request)?;
-    let mut converted = s3s::HttpRequest::new(body(&headers, payload, trace));
+    let (source, body) = body(&headers, payload, seat, trace);
+    let mut converted = s3s::HttpRequest::new(body);
     *converted.method_mut() = method;
     *converted.uri_mut() = uri;
     *converted.version_mut() = match request.version() {
@@ -29,7 +32,7 @@ pub fn convert(
         _ => Version::HTTP_11,
     };
     *converted.headers_mut() = headers;
-    Ok(converted)
+    Ok((converted, source))
 }
 
 /// Converts an address: mostly a path and a query.
@@ -40,13 +43,19 @@ fn uri(uri: &actix_web::http::Uri) -> Result<Uri, InvalidUri> {
     }
 }
 
-fn body(headers: &HeaderMap, payload: Payload, trace: &Arc<RequestTrace>) -> s3s::Body {
+fn body(
+    headers: &HeaderMap,
+    payload: Payload,
+    seat: &Arc<Seat>,
+    trace: &Arc<RequestTrace>,
+) -> (Option<BodySource>, s3s::Body) {
     let length = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     let chunked = headers.contains_key(header::TRANSFER_ENCODING);
     if !chunked && length.unwrap_or(0) == 0 {
-        return s3s::Body::empty();
+        return (None, s3s::Body::empty());
     }
-    s3s::Body::http_body_unsync(RequestBody::new(payload, length.filter(|_| !chunked), Arc::clone(trace)))
+    let (source, body) = RequestBody::of(payload, length.filter(|_| !chunked), seat, trace);
+    (Some(source), s3s::Body::http_body_unsync(body))
 }
 
 fn headers(request: &actix_web::HttpRequest) -> Result<HeaderMap, Fault> {

@@ -86,12 +86,12 @@ impl RequestFacts {
     }
 
     /// Notes who signed the request, after the signature was verified.
-    pub fn signed_by(&self, resolved: &Resolved) {
+    pub async fn signed_by(&self, resolved: &Resolved) {
         if let Some(trace) = &self.trace {
             trace.asked_by(&resolved.principal);
         }
         if let Some(seat) = &self.seat {
-            seat.of_account(&resolved.access_key, &resolved.principal.canonical_id);
+            seat.of_account(&resolved.access_key, &resolved.principal.canonical_id).await;
         }
     }
 }

@@ -3,11 +3,13 @@
 //! is declared, and held until the request is over.
 
 use super::shares::{Holder, NoMore, Shares, locked};
-use crate::limits::BODY_WAIT_MAX;
+use crate::limits::{BODY_WAIT_MAX, TURN_FREE_PER_MIB, TURN_POLL_LONG, TURN_REQUEST_FREE};
 use bytes::{Bytes, BytesMut};
 use futures::{Stream, StreamExt};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::task::yield_now;
 use tokio::time::timeout;
 
 /// The room for all bodies of a host.
@@ -22,7 +24,7 @@ impl BodyRoom {
     /// Makes the seat of a request from this address.
     pub fn seat(self: &Arc<Self>, address: Option<IpAddr>) -> Arc<Seat> {
         let holders = address.map(Holder::at).into_iter().collect();
-        Arc::new(Seat { room: Arc::clone(self), held: Mutex::new(Held { holders, access_key: None, bytes: 0 }) })
+        Arc::new(Seat { room: Arc::clone(self), held: Mutex::new(Held { holders, ..Held::default() }) })
     }
 }
 
@@ -33,12 +35,25 @@ pub struct Seat {
     held: Mutex<Held>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Held {
     holders: Vec<Holder>,
     /// The access key by which the request was verified.
     access_key: Option<Arc<str>>,
+    /// The holder as whose request it is polled.
+    polled_as: Option<Holder>,
     bytes: usize,
+    work: Work,
+}
+
+/// The work that a request has been, on whatever threads.
+#[derive(Debug, Default)]
+struct Work {
+    processor: Duration,
+    /// Bytes of the bodies of the request and of its answer.
+    passed_bytes: u64,
+    /// The processor time beyond what is usual, as far as it was counted.
+    beyond: Duration,
 }
 
 impl Seat {
@@ -50,15 +65,28 @@ impl Seat {
         Ok(())
     }
 
-    /// Counts what it holds for the account, too. The request is signed with this key of the account.
-    pub fn of_account(&self, access_key: &str, canonical_id: &str) {
+    /// Counts what it holds for the account, too. The request is signed with this key of the account. If it was polled as
+    /// another holder's so far, it takes its turn anew: what follows may be long to compute.
+    pub async fn of_account(&self, access_key: &str, canonical_id: &str) {
+        if !self.is_expected(access_key, Holder::Account(canonical_id.into())) {
+            yield_now().await;
+        }
+    }
+
+    fn is_expected(&self, access_key: &str, account: Holder) -> bool {
         let mut held = locked(&self.held);
         held.access_key = Some(access_key.into());
-        let holder = Holder::Account(canonical_id.into());
-        if !held.holders.contains(&holder) {
-            self.room.0.count_for(&holder, held.bytes);
-            held.holders.push(holder);
+        let is_expected = held.polled_as.as_ref() == Some(&account);
+        if !held.holders.contains(&account) {
+            self.room.0.count_for(&account, held.bytes);
+            held.holders.push(account);
         }
+        is_expected
+    }
+
+    /// From now on it is polled as a request of this holder.
+    pub fn polled_as(&self, holder: Option<Holder>) {
+        locked(&self.held).polled_as = holder;
     }
 }
 
@@ -73,6 +101,25 @@ impl Seat {
         let held = locked(&self.held);
         let account = held.holders.iter().find(|holder| matches!(holder, Holder::Account(_)))?;
         Some((held.access_key.clone()?, account.clone()))
+    }
+}
+
+impl Seat {
+    /// Counts bytes of a body that passed.
+    pub fn passed(&self, bytes: usize) {
+        locked(&self.held).work.passed_bytes += bytes as u64;
+    }
+
+    /// Counts the processor time of one poll; returns the part of it for which the request is slow. That is all of a poll
+    /// that took long, and what the request has taken by now beyond what its bytes explain.
+    pub fn worked(&self, poll: Duration) -> Duration {
+        let work = &mut locked(&self.held).work;
+        work.processor += poll;
+        let usual = TURN_REQUEST_FREE + TURN_FREE_PER_MIB.mul_f64(work.passed_bytes as f64 / f64::from(1 << 20));
+        let beyond = work.processor.saturating_sub(usual);
+        let more = beyond.saturating_sub(work.beyond);
+        work.beyond = work.beyond.max(beyond);
+        if poll >= TURN_POLL_LONG { poll } else { more }
     }
 }
 
@@ -125,12 +172,12 @@ mod tests {
     use std::convert::Infallible;
     use std::sync::Arc;
 
-    #[test]
-    fn memory_of_a_request_is_given_back_when_it_is_over() {
+    #[tokio::test]
+    async fn memory_of_a_request_is_given_back_when_it_is_over() {
         let room = BodyRoom::new(800);
         let one = room.seat(Some([10, 0, 0, 1].into()));
         one.take(200).expect("there is room");
-        one.of_account("key", "a");
+        one.of_account("key", "a").await;
         one.take(100).expect("there is room");
         let copy = Arc::clone(&one);
         drop(one);

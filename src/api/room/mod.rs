@@ -3,9 +3,11 @@
 mod bodies;
 mod connections;
 mod shares;
+mod slow_lanes;
 mod turns;
 
 pub use bodies::{BodyRoom, Seat, Ungathered, gather};
 pub use connections::{Connections, limited};
 pub use shares::locked;
-pub use turns::Turns;
+pub use slow_lanes::SlowLanes;
+pub use turns::{Connection, Turns};

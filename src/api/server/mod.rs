@@ -20,7 +20,7 @@ use super::identity::changes::accounts_file::AccountsFile;
 use super::identity::{RootIdentity, RootSeal, SessionKeys, session_material};
 use super::policy::{Ownership, ParsedPolicies};
 use super::post::Forms;
-use super::room::{BodyRoom, Connections, Turns, limited};
+use super::room::{BodyRoom, Connections, SlowLanes, Turns, limited};
 use super::s3::{ACCOUNT, Credentials, Domains, S3Settings, WebsiteHosts, canonical_id, service};
 use super::tls::{Certificate, Certificates, TlsError, note_version};
 use crate::actors::audit::AuditSender;
@@ -104,6 +104,8 @@ pub enum ApiError {
     Tls(#[from] TlsError),
     #[error("cannot accept connections on {address}: {cause}")]
     Accept { address: SocketAddr, cause: io::Error },
+    #[error("cannot start the threads of slow requests: {0}")]
+    SlowLanes(io::Error),
 }
 
 /// The running listeners.
@@ -161,7 +163,9 @@ pub fn serve(
     let (mut s3, mut accounts) = (None, None);
     if let Some(socket) = s3_socket {
         accounts = Some(Accounts::keep((Arc::clone(&iam), audit.clone()), options.accounts.clone()));
-        let front = Front { audit, ..front(&options, secure, gateway, iam, bodies, ambient) };
+        let lanes = SlowLanes::start(options.workers).map_err(ApiError::SlowLanes)?;
+        let turns = Turns::new(Arc::clone(&ambient.clock), lanes);
+        let front = Front { audit, ..front(&options, secure, gateway, iam, (bodies, turns), ambient) };
         let parts = (front, Arc::clone(&health), certificates.clone());
         s3 = Some(s3_server(&options, (socket.listen()?, s3_certificate.as_ref()), parts)?);
     }
@@ -226,7 +230,7 @@ fn front(
     secure: bool,
     gateway: Gateway,
     iam: Arc<IamService>,
-    bodies: Arc<BodyRoom>,
+    (bodies, turns): (Arc<BodyRoom>, Arc<Turns>),
     ambient: Ambient,
 ) -> Front {
     let settings = S3Settings {
@@ -253,7 +257,7 @@ fn front(
         secure,
         forms: Forms { secrets: service.secrets(), scheme, legacy: options.sigv2 },
         bodies,
-        turns: Turns::new(Arc::clone(&ambient.clock)),
+        turns,
         authenticator: Authenticator::new(service.secrets()),
         service,
         legacy: options.sigv2,

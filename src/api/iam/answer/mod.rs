@@ -143,7 +143,7 @@ async fn answered(
             let view = service.store.view().await?;
             let now = service.ambient.clock.unix_ms();
             let resolved = authenticate(service, &*view, request, asked, now)?;
-            facts.signed_by(&resolved);
+            facts.signed_by(&resolved).await;
             let asking = Asking::of(&resolved, &service.parsed)?;
             let caller = Caller { resolved: &resolved, asking: &asking, facts, now };
             let (directory, sessions) = (service.directory(&*view), &service.sessions);
@@ -172,7 +172,7 @@ async fn change(
             let view = service.store.view().await?;
             let now = service.ambient.clock.unix_ms();
             let resolved = who(&*view, now)?;
-            facts.signed_by(&resolved);
+            facts.signed_by(&resolved).await;
             let asking = Asking::of(&resolved, &service.parsed)?;
             let caller = Caller { resolved: &resolved, asking: &asking, facts, now };
             caller.check_may_call_iam()?;

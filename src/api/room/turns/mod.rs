@@ -1,8 +1,11 @@
-//! The processor time of the worker threads, shared by accounts. A worker polls its requests one after the other, so an account
-//! with many requests that are long to compute would make all others wait for all of them. A request of a holder (an account, or
-//! an address) that has used little lately is polled at once. The requests of one that has used more take turns: on each worker
-//! one of them is polled at a time, that of the holder that has used the least, and everything else that is ready is polled
-//! before the next. While requests of other accounts are polled, a worker is given to turns that are long for half of its time at most.
+//! The processor time of the worker threads, shared by accounts. A worker polls its requests one after the other, and does not
+//! interrupt a poll, so an account with requests that are long to compute would make all others wait for them.
+//!
+//! - A holder (an account, or an address) whose requests held a worker long lately has them carried out in the slow lanes, threads
+//!   that the operating system interrupts for the workers. A request that becomes long goes on there.
+//! - Of holders that have used much, in however short polls, requests take turns: on each thread one of them is polled at a
+//!   time, that of the holder that has used the least, and everything else that is ready is polled before the next.
+//! - A request of a holder that has used little lately is polled at once.
 //!
 //! Until its signature is verified, a request counts as that of the account whose key it names, if that key was verified
 //! before: its first poll may be the longest. Processor time is charged to the account whose signature was verified, and to the
@@ -10,25 +13,40 @@
 
 use super::bodies::Seat;
 use super::shares::{Holder, locked};
+use super::slow_lanes::SlowLanes;
 use crate::ambient::Clock;
-use crate::limits::{TURN_FREE, TURN_HALF_LIFE, TURN_KEYS_MAX, TURN_PAUSE_MAX, TURN_PAUSE_MIN};
+use crate::limits::{TURN_FREE, TURN_HALF_LIFE, TURN_HOLDERS_MAX, TURN_KEYS_MAX, TURN_SLOW_FREE, TURN_SLOW_HALF_LIFE};
 use std::collections::{HashMap, VecDeque};
 use std::future::poll_fn;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::thread::ThreadId;
 use std::time::Duration;
 use tokio::task::yield_now;
-use tokio::time::{Sleep, sleep};
+use tokio_util::task::AbortOnDropHandle;
 
 /// Requests after which holders that used little and have none under way are forgotten.
 const FORGET_EVERY: u64 = 256;
 
-/// The turns of all workers of a host.
+/// The connection's side of a request, which stays on the worker wherever the request is carried out.
+pub trait Connection {
+    /// Hands over the bytes that the request has asked for, if they have come; returns whether it did. `is_elsewhere`: the
+    /// request is not polled here, and is woken for them.
+    fn hand_over(&mut self, cx: &mut Context<'_>, is_elsewhere: bool) -> bool;
+}
+
+impl<C: Connection> Connection for Option<C> {
+    fn hand_over(&mut self, cx: &mut Context<'_>, is_elsewhere: bool) -> bool {
+        self.as_mut().is_some_and(|connection| connection.hand_over(cx, is_elsewhere))
+    }
+}
+
+/// The turns of all workers of a host, and its slow lanes.
 #[derive(Debug)]
 pub struct Turns {
     clock: Arc<dyn Clock>,
+    lanes: SlowLanes,
     state: Mutex<State>,
 }
 
@@ -36,32 +54,57 @@ pub struct Turns {
 struct State {
     /// Holders with requests under way, and those that used much lately.
     usage: HashMap<Holder, Usage>,
+    /// Workers and slow lanes.
     workers: HashMap<ThreadId, Worker>,
     /// Accounts by access keys that were verified.
     accounts: HashMap<Arc<str>, Holder>,
+    /// Holders with requests under way.
+    active: usize,
     requests: u64,
 }
 
-/// The processor time of one holder, on all workers: it is forgotten by half with each half-life.
+/// An amount of processor time that is forgotten by half with each half-life.
 #[derive(Debug, Default)]
-struct Usage {
-    under_way: usize,
+struct Faded {
     spent: Duration,
     at: Duration,
 }
 
-impl Usage {
-    fn lately(&self, now: Duration) -> Duration {
-        let half_lives = now.saturating_sub(self.at).as_secs_f64() / TURN_HALF_LIFE.as_secs_f64();
+impl Faded {
+    fn lately(&self, now: Duration, half_life: Duration) -> Duration {
+        let half_lives = now.saturating_sub(self.at).as_secs_f64() / half_life.as_secs_f64();
         self.spent.mul_f64((-half_lives).exp2())
     }
 
-    fn add(&mut self, spent: Duration, now: Duration) {
-        (self.spent, self.at) = (self.lately(now) + spent, now);
+    fn add(&mut self, spent: Duration, now: Duration, half_life: Duration) {
+        (self.spent, self.at) = (self.lately(now, half_life) + spent, now);
+    }
+}
+
+/// The processor time of one holder, on all threads.
+#[derive(Debug, Default)]
+struct Usage {
+    under_way: usize,
+    all: Faded,
+    /// The part of it for which a worker was, or would have been, held long.
+    slow: Faded,
+}
+
+impl Usage {
+    fn lately(&self, now: Duration) -> Duration {
+        self.all.lately(now, TURN_HALF_LIFE)
     }
 
     fn is_much(&self, now: Duration) -> bool {
         self.lately(now) > TURN_FREE
+    }
+
+    fn is_slow(&self, now: Duration) -> bool {
+        self.slow.lately(now, TURN_SLOW_HALF_LIFE) > TURN_SLOW_FREE
+    }
+
+    fn is_forgettable(&self, now: Duration) -> bool {
+        self.under_way == 0 && !self.is_much(now) && !self.is_slow(now)
     }
 }
 
@@ -70,56 +113,123 @@ struct Worker {
     waiting: HashMap<Holder, VecDeque<(u64, Waker)>>,
     /// The request whose turn it is: it is being polled, or is to be woken for it. While any waits there is one.
     turn: Option<u64>,
-    /// No turn begins sooner.
-    paused_until: Duration,
-    /// The last poll of a request whose account has used little.
-    light_at: Option<Duration>,
 }
 
 /// The decision whether a request may be polled now.
 #[derive(Debug, PartialEq, Eq)]
 enum Entry {
     Now,
-    After(Duration),
     /// The request is woken when its turn comes.
     Later,
+    /// The request is to go on in a slow lane.
+    Elsewhere,
 }
 
 impl Turns {
-    pub fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, state: Mutex::default() }
+    pub fn new(clock: Arc<dyn Clock>, lanes: SlowLanes) -> Arc<Self> {
+        Arc::new(Self { clock, lanes, state: Mutex::default() })
     }
 
-    /// Runs a request to its end, polled when its holder may be. `named` is the access key that it names.
-    pub async fn share<F: Future>(&self, seat: &Seat, named: Option<&str>, request: F) -> F::Output {
-        let mut request = pin!(request);
-        let mut ticket = self.ticket();
-        let mut pause = pin!(None::<Sleep>);
+    /// Runs a request to its end, on this worker or in a slow lane. `named` is the access key that it names. `None` where the
+    /// lanes have stopped, or the request panicked in one.
+    pub async fn share<F>(
+        self: &Arc<Self>,
+        seat: &Arc<Seat>,
+        named: Option<&str>,
+        mut connection: impl Connection,
+        request: Pin<Box<F>>,
+    ) -> Option<F::Output>
+    where
+        F: Future<Output: Send> + Send + 'static,
+    {
+        let mut ticket = self.ticket(true);
+        let mut here = Some(request);
+        let mut elsewhere: Option<AbortOnDropHandle<F::Output>> = None;
         poll_fn(|cx| {
-            loop {
-                if let Some(paused) = pause.as_mut().as_pin_mut()
-                    && paused.poll(cx).is_pending()
-                {
-                    return Poll::Pending;
-                }
+            while let Some(request) = &mut here {
                 match ticket.enter(seat, named, cx.waker()) {
-                    Entry::Now => break pause.set(None),
-                    Entry::After(wait) => pause.set(Some(sleep(wait))),
+                    Entry::Now => {
+                        let polled = request.as_mut().poll(cx);
+                        ticket.leave(seat);
+                        if let Poll::Ready(output) = polled {
+                            return Poll::Ready(Some(output));
+                        }
+                        if !connection.hand_over(cx, false) {
+                            return Poll::Pending;
+                        }
+                    }
                     Entry::Later => return Poll::Pending,
+                    Entry::Elsewhere => {
+                        elsewhere = here.take().map(|request| self.in_lane(seat, named.map(Arc::from), request));
+                    }
                 }
             }
-            let polled = request.as_mut().poll(cx);
+            let Some(done) = &mut elsewhere else { return Poll::Ready(None) };
+            if let Poll::Ready(output) = Pin::new(done).poll(cx) {
+                return Poll::Ready(output.ok());
+            }
+            while connection.hand_over(cx, true) {}
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// Goes on with a request, or with the body of its answer, in a slow lane. It ends when the handle is dropped.
+    pub fn in_lane<F>(
+        self: &Arc<Self>,
+        seat: &Arc<Seat>,
+        named: Option<Arc<str>>,
+        mut work: Pin<Box<F>>,
+    ) -> AbortOnDropHandle<F::Output>
+    where
+        F: Future<Output: Send> + Send + ?Sized + 'static,
+    {
+        let (turns, seat) = (Arc::clone(self), Arc::clone(seat));
+        self.lanes.run(async move { turns.in_turn(&seat, named.as_deref(), work.as_mut()).await })
+    }
+
+    /// Runs something to its end on this thread, polled when its holder may be.
+    async fn in_turn<F>(&self, seat: &Seat, named: Option<&str>, mut work: Pin<&mut F>) -> F::Output
+    where
+        F: Future + ?Sized,
+    {
+        let mut ticket = self.ticket(false);
+        poll_fn(|cx| {
+            if ticket.enter(seat, named, cx.waker()) == Entry::Later {
+                return Poll::Pending;
+            }
+            let polled = work.as_mut().poll(cx);
             ticket.leave(seat);
             polled
         })
         .await
     }
 
-    fn ticket(&self) -> Ticket<'_> {
+    /// Polls something of a request that takes no turn, and charges its holder.
+    pub fn charged<T>(&self, seat: &Seat, poll: impl FnOnce() -> T) -> T {
+        let begun = self.clock.processor();
+        let polled = poll();
+        let spent = self.clock.processor().saturating_sub(begun);
+        let now = self.clock.monotonic();
+        let holder = seat.account().map(|(_, account)| account).or_else(|| seat.address());
+        if let Some(holder) = holder {
+            locked(&self.state).charge(holder, spent, seat.worked(spent), now);
+        }
+        polled
+    }
+
+    /// Returns whether the requests of this holder belong in the slow lanes.
+    pub fn is_slow(&self, seat: &Seat) -> bool {
+        let holder = seat.account().map(|(_, account)| account).or_else(|| seat.address());
+        let now = self.clock.monotonic();
+        holder.is_some_and(|holder| locked(&self.state).is_slow(&holder, now))
+    }
+
+    fn ticket(&self, is_on_worker: bool) -> Ticket<'_> {
         let mut state = locked(&self.state);
         state.requests += 1;
         let (number, worker) = (state.requests, std::thread::current().id());
-        Ticket { turns: self, number, worker, holder: None, waits_as: None, begun: Duration::ZERO }
+        Ticket { turns: self, number, worker, is_on_worker, holder: None, waits_as: None, begun: Duration::ZERO }
     }
 }
 
@@ -128,7 +238,10 @@ impl Turns {
 struct Ticket<'a> {
     turns: &'a Turns,
     number: u64,
+    /// The thread that polls it.
     worker: ThreadId,
+    /// False in a slow lane.
+    is_on_worker: bool,
     /// The holder that the request counts for.
     holder: Option<Holder>,
     /// The holder as whose request it waits.
@@ -145,13 +258,20 @@ impl Ticket<'_> {
         let is_verified = account.is_some();
         let known = || named.and_then(|key| state.accounts.get(key).cloned());
         let holder = account.or_else(known).or_else(|| address.clone());
-        state.hold(&mut self.holder, holder);
+        if holder != self.holder {
+            seat.polled_as(holder.clone());
+            state.hold(&mut self.holder, holder);
+        }
+        if self.is_on_worker && self.holder.as_ref().is_some_and(|holder| state.is_slow(holder, now)) {
+            state.forget(self.worker, self.number, self.waits_as.take());
+            state.end_turn(self.worker, self.number, now);
+            return Entry::Elsewhere;
+        }
         let address = address.filter(|_| !is_verified);
         let used_much = self.holder.iter().chain(&address).any(|holder| state.used_much(holder, now));
         let entry = match &self.holder {
-            Some(holder) if used_much => state.take_turn(self.worker, self.number, holder, now, waker),
-            Some(Holder::Account(_)) => state.pass(self.worker, now),
-            Some(Holder::Address(_)) | None => Entry::Now,
+            Some(holder) if used_much => state.take_turn(self.worker, self.number, holder, waker),
+            _ => Entry::Now,
         };
         if entry == Entry::Later {
             self.waits_as.clone_from(&self.holder);
@@ -165,20 +285,21 @@ impl Ticket<'_> {
     /// Ends a poll, by which the account may have become known.
     fn leave(&mut self, seat: &Seat) {
         let (now, spent) = (self.turns.clock.monotonic(), self.turns.clock.processor().saturating_sub(self.begun));
+        let slow = seat.worked(spent);
         let mut state = locked(&self.turns.state);
         match (seat.account(), seat.address()) {
             (Some((key, account)), address) => {
                 if let Some(address) = address.filter(|address| self.holder.as_ref() == Some(address)) {
-                    state.charge(address, spent, now);
+                    state.charge(address, spent, Duration::ZERO, now);
                 }
-                state.charge(account.clone(), spent, now);
+                state.charge(account.clone(), spent, slow, now);
                 state.learn(key, &account);
                 state.hold(&mut self.holder, Some(account));
             }
-            (None, Some(address)) => state.charge(address, spent, now),
+            (None, Some(address)) => state.charge(address, spent, slow, now),
             (None, None) => {}
         }
-        state.end_turn(self.worker, self.number, spent, now);
+        state.end_turn(self.worker, self.number, now);
     }
 }
 
@@ -187,21 +308,37 @@ impl Drop for Ticket<'_> {
         let now = self.turns.clock.monotonic();
         let mut state = locked(&self.turns.state);
         state.forget(self.worker, self.number, self.waits_as.take());
-        state.end_turn(self.worker, self.number, Duration::ZERO, now);
+        state.end_turn(self.worker, self.number, now);
         state.hold(&mut self.holder, None);
         if self.number.is_multiple_of(FORGET_EVERY) {
-            state.usage.retain(|_, usage| usage.under_way > 0 || usage.is_much(now));
+            state.forget_holders(now);
         }
     }
 }
 
 impl State {
-    fn charge(&mut self, holder: Holder, spent: Duration, now: Duration) {
-        self.usage.entry(holder).or_default().add(spent, now);
+    fn charge(&mut self, holder: Holder, spent: Duration, slow: Duration, now: Duration) {
+        let usage = self.usage.entry(holder).or_default();
+        usage.all.add(spent, now, TURN_HALF_LIFE);
+        if !slow.is_zero() {
+            usage.slow.add(slow, now, TURN_SLOW_HALF_LIFE);
+        }
+    }
+
+    /// Forgets holders that used little and have no request under way; where there are very many, all without one.
+    fn forget_holders(&mut self, now: Duration) {
+        self.usage.retain(|_, usage| !usage.is_forgettable(now));
+        if self.usage.len() > TURN_HOLDERS_MAX {
+            self.usage.retain(|_, usage| usage.under_way > 0);
+        }
     }
 
     fn used_much(&self, holder: &Holder, now: Duration) -> bool {
         self.usage.get(holder).is_some_and(|usage| usage.is_much(now))
+    }
+
+    fn is_slow(&self, holder: &Holder, now: Duration) -> bool {
+        self.usage.get(holder).is_some_and(|usage| usage.is_slow(now))
     }
 
     /// A key that was verified to be this account's. All are forgotten when there are very many.
@@ -222,36 +359,31 @@ impl State {
         }
         if let Some(usage) = held.take().and_then(|before| self.usage.get_mut(&before)) {
             usage.under_way -= 1;
+            self.active -= usize::from(usage.under_way == 0);
         }
         if let Some(holder) = holder {
-            self.usage.entry(holder.clone()).or_default().under_way += 1;
+            let usage = self.usage.entry(holder.clone()).or_default();
+            self.active += usize::from(usage.under_way == 0);
+            usage.under_way += 1;
             *held = Some(holder);
         }
     }
 
-    /// A request of an account that used little.
-    fn pass(&mut self, worker: ThreadId, now: Duration) -> Entry {
-        self.workers.entry(worker).or_default().light_at = Some(now);
-        Entry::Now
-    }
-
-    fn take_turn(&mut self, worker: ThreadId, number: u64, holder: &Holder, now: Duration, waker: &Waker) -> Entry {
-        let is_alone = self.usage.iter().all(|(other, usage)| other == holder || usage.under_way == 0);
-        let worker = self.workers.entry(worker).or_default();
-        if is_alone {
+    fn take_turn(&mut self, worker: ThreadId, number: u64, holder: &Holder, waker: &Waker) -> Entry {
+        // The holder is one of them.
+        if self.active <= 1 {
             return Entry::Now;
         }
-        if worker.turn != Some(number) {
-            match worker.turn {
-                Some(_) => worker.wait(number, holder, waker),
-                None => {
-                    worker.turn = Some(number);
-                    wake_after_others(waker);
-                }
+        let worker = self.workers.entry(worker).or_default();
+        match worker.turn {
+            Some(turn) if turn == number => return Entry::Now,
+            Some(_) => worker.wait(number, holder, waker),
+            None => {
+                worker.turn = Some(number);
+                wake_after_others(waker);
             }
-            return Entry::Later;
         }
-        if worker.paused_until > now { Entry::After(worker.paused_until.saturating_sub(now)) } else { Entry::Now }
+        Entry::Later
     }
 
     /// Removes a request that waits no more.
@@ -262,14 +394,10 @@ impl State {
     }
 
     /// Ends the turn of a request, whether it was polled or is gone, and gives it to the next.
-    fn end_turn(&mut self, worker: ThreadId, number: u64, spent: Duration, now: Duration) {
+    fn end_turn(&mut self, worker: ThreadId, number: u64, now: Duration) {
         let Some(worker) = self.workers.get_mut(&worker) else { return };
         if worker.turn != Some(number) {
             return;
-        }
-        let others_come = worker.light_at.is_some_and(|at| now.saturating_sub(at) <= spent + TURN_PAUSE_MAX);
-        if others_come && spent >= TURN_PAUSE_MIN {
-            worker.paused_until = now + spent.min(TURN_PAUSE_MAX);
         }
         let least = worker.waiting.keys().min_by_key(|holder| self.usage.get(holder).map(|usage| usage.lately(now)));
         let next = least.cloned().and_then(|holder| worker.next_of(&holder));
@@ -314,5 +442,7 @@ impl Worker {
     }
 }
 
+#[cfg(test)]
+mod lane_tests;
 #[cfg(test)]
 mod tests;

@@ -250,7 +250,7 @@ impl Gate {
             self.judge(Head { operation: name, source: source.as_ref(), headers, uri }, call, came.wall).await?;
         if let Some(resolved) = known.resolved() {
             call.trace.asked_by(&resolved.principal);
-            call.seat.of_account(&resolved.access_key, &resolved.principal.canonical_id);
+            call.seat.of_account(&resolved.access_key, &resolved.principal.canonical_id).await;
         }
         // Its own requests count whatever comes of them; those that are refused by policies do not count for a bucket, or
         // anybody could use its limits up.

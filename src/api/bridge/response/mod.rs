@@ -1,6 +1,10 @@
 //! An answer of s3s as one of actix-web, and the watch over its reader: one that takes nothing for too long loses the
 //! stream, so that what the stream holds (permits, chunks read ahead) is bounded in time too.
 
+mod stream;
+
+pub use stream::Shared;
+
 use super::references::with_references;
 use super::request::values;
 use crate::api::rates::{Direction, Paced};
@@ -10,12 +14,12 @@ use actix_web::body::{BodySize, MessageBody};
 use actix_web::http::StatusCode;
 use actix_web::http::header::{HeaderName, HeaderValue};
 use bytes::Bytes;
-use futures::Stream;
 use std::cell::RefCell;
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
+use stream::ResponseStream;
 use tokio::time::{Instant, sleep};
 
 /// The longest time for which a reader may leave a chunk untaken.
@@ -28,6 +32,8 @@ pub struct Answer {
     pub response: s3s::HttpResponse,
     pub is_head: bool,
     pub record: RequestRecord,
+    /// The processor time that a body which is a stream takes.
+    pub shared: Shared,
 }
 
 impl Answer {
@@ -49,26 +55,40 @@ impl Answer {
                 response.headers_mut().append(name, value);
             }
         }
-        let is_xml = parts.headers.get(http::header::CONTENT_TYPE).is_some_and(|kind| kind == "application/xml");
+        let is_xml = is_xml(&parts.headers);
         let bodiless = status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED;
         let (size, content) = match body.bytes() {
             _ if bodiless => (BodySize::None, Content::Done),
             // The length of what a GET would answer, and none of it.
             _ if self.is_head => (BodySize::Sized(declared.unwrap_or(0)), Content::Done),
             Some(bytes) => {
-                // Objects are streams, so that what is whole was written here.
-                let bytes = if is_xml { with_references(bytes) } else { bytes };
+                let bytes = if is_xml && !parts.status.is_success() { with_references(bytes) } else { bytes };
                 (BodySize::Sized(bytes.len() as u64), Content::Whole(bytes))
             }
             None => {
                 let exact = declared.or_else(|| http_body::Body::size_hint(&body).exact());
-                (exact.map_or(BodySize::Stream, BodySize::Sized), Content::Stream(watched(body, exact)))
+                let stream = ResponseStream::new(body, self.shared);
+                (exact.map_or(BodySize::Stream, BodySize::Sized), Content::Stream(watched(stream, exact)))
             }
         };
         let mut record = self.record;
         record.answered(status.as_u16());
         response.set_body(ResponseBody { size, content, paced: Paced::new(Direction::Sent), record })
     }
+}
+
+fn is_xml(headers: &http::HeaderMap) -> bool {
+    headers.get(http::header::CONTENT_TYPE).is_some_and(|kind| kind == "application/xml")
+}
+
+/// Writes control characters of an answer's XML as references; an error's is not complete yet. Objects are streams, so that what is
+/// whole was written here.
+pub fn referenced(mut response: s3s::HttpResponse) -> s3s::HttpResponse {
+    let is_complete = response.status().is_success() && is_xml(response.headers());
+    if let Some(bytes) = response.body().bytes().filter(|_| is_complete) {
+        *response.body_mut() = s3s::Body::from(with_references(bytes));
+    }
+    response
 }
 
 enum Content {
@@ -79,12 +99,12 @@ enum Content {
 
 struct Watched {
     /// `None` once the reader was given up.
-    body: Option<s3s::Body>,
+    body: Option<ResponseStream>,
     /// The time since which the reader is waited for, if it is.
     reader_since: Option<Instant>,
 }
 
-fn watched(body: s3s::Body, length: Option<u64>) -> Rc<RefCell<Watched>> {
+fn watched(body: ResponseStream, length: Option<u64>) -> Rc<RefCell<Watched>> {
     let watched = Rc::new(RefCell::new(Watched { body: Some(body), reader_since: None }));
     if length.is_none_or(|length| length > WATCHED_BYTES_MIN) {
         actix_web::rt::spawn(watch(Rc::downgrade(&watched)));
@@ -128,9 +148,9 @@ impl ResponseBody {
                 Poll::Ready((!bytes.is_empty()).then_some(Ok(bytes)))
             }
             Content::Stream(stream) => match &mut stream.borrow_mut().body {
-                Some(body) => Pin::new(body)
-                    .poll_next(cx)
-                    .map(|next| next.map(|chunk| chunk.map_err(|error| Broken(error.to_string())))),
+                Some(body) => {
+                    body.poll_next(cx).map(|next| next.map(|chunk| chunk.map_err(|error| Broken(error.to_string()))))
+                }
                 None => Poll::Ready(Some(Err(Broken("the reader took nothing for too long".to_owned())))),
             },
         }

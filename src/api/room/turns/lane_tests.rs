@@ -1,0 +1,224 @@
+//! Which requests go on in the slow lanes, by time that is counted; the lanes are threads.
+
+use super::{Connection, Turns};
+use crate::ambient::Clock;
+use crate::api::room::{BodyRoom, Seat, SlowLanes};
+use crate::limits::{TURN_POLL_LONG, TURN_REQUEST_FREE, TURN_SLOW_FREE, TURN_SLOW_HALF_LIFE};
+use crate::types::UnixMs;
+use std::future::pending;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, Mutex};
+use std::task::Context;
+use std::thread;
+use std::time::Duration;
+use tokio::sync::oneshot;
+use tokio::task::yield_now;
+
+/// The longest wait for another thread.
+const PATIENCE: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_millis(15);
+const WORKER: &str = "worker";
+const LANE: &str = "slow-lane-0";
+
+/// Time that passes only by what is computed.
+#[derive(Debug, Default)]
+struct Counted(AtomicU64);
+
+impl Clock for Counted {
+    fn unix_ms(&self) -> UnixMs {
+        UnixMs(0)
+    }
+
+    fn monotonic(&self) -> Duration {
+        Duration::from_micros(self.0.load(Ordering::Relaxed))
+    }
+}
+
+/// A connection that brings no bytes.
+struct Silent;
+
+impl Connection for Silent {
+    fn hand_over(&mut self, _: &mut Context<'_>, _: bool) -> bool {
+        false
+    }
+}
+
+struct World {
+    clock: Arc<Counted>,
+    turns: Arc<Turns>,
+    room: Arc<BodyRoom>,
+}
+
+impl World {
+    fn new() -> Self {
+        let clock = Arc::<Counted>::default();
+        let turns = Turns::new(Arc::clone(&clock) as Arc<dyn Clock>, SlowLanes::start(1).expect("a thread"));
+        Self { clock, turns, room: BodyRoom::new(1 << 20) }
+    }
+
+    fn pass(&self, time: Duration) {
+        pass(&self.clock, time);
+    }
+
+    fn seat(&self) -> Arc<Seat> {
+        self.room.seat(Some([10, 0, 0, 1].into()))
+    }
+
+    /// The threads that poll a request of this account, one for each of its polls, each of which takes so long.
+    async fn polls(&self, key: &'static str, account: &'static str, polls: &[Duration]) -> Vec<String> {
+        let (clock, seat, polls) = (Arc::clone(&self.clock), self.seat(), polls.to_vec());
+        let signer = Arc::clone(&seat);
+        let work = async move {
+            let mut threads = Vec::new();
+            for poll in polls {
+                threads.push(thread::current().name().unwrap_or_default().to_owned());
+                pass(&clock, poll);
+                signer.of_account(key, account).await;
+                yield_now().await;
+            }
+            threads
+        };
+        self.turns.share(&seat, Some(key), Silent, Box::pin(work)).await.expect("it is carried out")
+    }
+}
+
+fn pass(clock: &Counted, time: Duration) {
+    clock.0.fetch_add(u64::try_from(time.as_micros()).expect("a short time"), Ordering::Relaxed);
+}
+
+/// Runs on one thread, as a worker does.
+fn on_a_worker(test: impl Future<Output = ()> + Send + 'static) {
+    let run = move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+        runtime.block_on(test);
+    };
+    thread::Builder::new().name(WORKER.to_owned()).spawn(run).expect("a thread").join().expect("the test passed");
+}
+
+#[test]
+fn a_request_whose_poll_was_long_goes_on_in_a_slow_lane_and_so_do_the_next_of_its_account() {
+    on_a_worker(async {
+        let world = World::new();
+        assert_eq!(world.polls("key", "slow", &[LONG; 3]).await, [WORKER, LANE, LANE]);
+        assert_eq!(world.polls("key", "slow", &[Duration::ZERO; 2]).await, [LANE, LANE]);
+        assert_eq!(world.polls("other", "other", &[Duration::ZERO; 2]).await, [WORKER, WORKER]);
+        assert_eq!(world.polls("key", "slow", &[Duration::ZERO; 2]).await, [LANE, LANE]);
+    });
+}
+
+#[test]
+fn a_request_of_very_many_short_polls_goes_on_in_a_slow_lane() {
+    on_a_worker(async {
+        let world = World::new();
+        let short = TURN_POLL_LONG / 4;
+        let threads = world.polls("key", "slow", &[short; 40]).await;
+        let on_worker = threads.iter().filter(|thread| *thread == WORKER).count();
+        let free = (TURN_REQUEST_FREE + TURN_SLOW_FREE).div_duration_f64(short);
+        assert!((free..free + 2.0).contains(&(on_worker as f64)), "{on_worker} polls on the worker");
+    });
+}
+
+#[test]
+fn a_key_that_was_never_seen_does_not_bring_a_slow_account_back_to_the_worker() {
+    on_a_worker(async {
+        let world = World::new();
+        world.polls("key", "slow", &[LONG; 2]).await;
+        let (clock, seat) = (Arc::clone(&world.clock), world.seat());
+        let signer = Arc::clone(&seat);
+        let decided = async move {
+            signer.of_account("another key", "slow").await;
+            pass(&clock, LONG);
+            thread::current().name().map(str::to_owned)
+        };
+        let decided = world.turns.share(&seat, Some("another key"), Silent, Box::pin(decided)).await;
+        assert_eq!(decided.flatten().as_deref(), Some(LANE));
+    });
+}
+
+#[test]
+fn an_account_that_is_not_slow_any_more_is_polled_on_the_worker() {
+    on_a_worker(async {
+        let world = World::new();
+        world.polls("key", "slow", &[LONG; 2]).await;
+        world.pass(TURN_SLOW_HALF_LIFE);
+        assert_eq!(world.polls("key", "slow", &[Duration::ZERO]).await, [LANE], "15 of 30 ms are not forgotten");
+        world.pass(8 * TURN_SLOW_HALF_LIFE);
+        assert_eq!(world.polls("key", "slow", &[Duration::ZERO]).await, [WORKER]);
+    });
+}
+
+#[test]
+fn a_long_poll_in_a_slow_lane_holds_up_nobody_on_the_worker() {
+    on_a_worker(async {
+        let world = World::new();
+        world.polls("key", "slow", &[LONG; 2]).await;
+        let (end, ends) = sync_channel::<()>(1);
+        let seat = world.seat();
+        // One poll, which ends when the other request was answered.
+        let waits = Box::pin(async move { ends.recv_timeout(PATIENCE) });
+        let long = world.turns.share(&seat, Some("key"), Silent, waits);
+        let light = async {
+            let threads = world.polls("light", "light", &[Duration::ZERO; 10]).await;
+            end.send(()).expect("the long poll is under way");
+            threads
+        };
+        let (long, light) = futures::join!(long, light);
+        assert_eq!((long, light), (Some(Ok(())), vec![WORKER.to_owned(); 10]));
+    });
+}
+
+#[test]
+fn a_request_in_a_slow_lane_ends_when_its_client_goes_away() {
+    on_a_worker(async {
+        let world = World::new();
+        world.polls("key", "slow", &[LONG; 2]).await;
+        let (held, is_given_back) = oneshot::channel::<()>();
+        let (begin, begun) = oneshot::channel();
+        let seat = world.seat();
+        let endless = async move {
+            let _held = held;
+            let _ = begin.send(());
+            pending::<()>().await;
+        };
+        let mut shared = Box::pin(world.turns.share(&seat, Some("key"), Silent, Box::pin(endless)));
+        assert!(futures::poll!(&mut shared).is_pending());
+        begun.await.expect("it is carried out");
+        drop(shared);
+        assert!(is_given_back.await.is_err(), "what it held is dropped");
+        assert_eq!(world.polls("light", "light", &[Duration::ZERO]).await, [WORKER]);
+    });
+}
+
+/// Brings one piece, once it was asked for in this place.
+struct OnePiece {
+    place: Arc<Mutex<Option<bool>>>,
+}
+
+impl Connection for OnePiece {
+    fn hand_over(&mut self, _: &mut Context<'_>, is_elsewhere: bool) -> bool {
+        self.place.lock().expect("no panic").replace(is_elsewhere).is_none()
+    }
+}
+
+#[test]
+fn a_connection_is_told_whether_its_request_is_carried_out_elsewhere() {
+    on_a_worker(async {
+        let world = World::new();
+        for (key, expected) in [("light", false), ("slow", true)] {
+            if expected {
+                world.polls(key, key, &[LONG; 2]).await;
+            }
+            let place = Arc::<Mutex<Option<bool>>>::default();
+            let connection = OnePiece { place: Arc::clone(&place) };
+            let (seat, asked) = (world.seat(), Arc::clone(&place));
+            let work = async move {
+                while asked.lock().expect("no panic").is_none() {
+                    yield_now().await;
+                }
+            };
+            world.turns.share(&seat, Some(key), connection, Box::pin(work)).await.expect("it is carried out");
+            assert_eq!(*place.lock().expect("no panic"), Some(expected));
+        }
+    });
+}
