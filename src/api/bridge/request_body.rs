@@ -1,5 +1,5 @@
-//! The body of a request as it comes from its connection: counted, and paced. The connection's side stays on its worker, and
-//! hands over a piece when the request has asked for one: the request itself may be carried out on another thread.
+//! The body of a request as it comes from its connection: counted, and paced. A request that its worker polls takes the pieces
+//! itself. To one that is carried out on another thread the worker hands over a piece when the request has asked for one.
 
 use super::pace::Pace;
 use crate::api::call::RequestTrace;
@@ -10,6 +10,7 @@ use bytes::Bytes;
 use futures::Stream;
 use http_body::{Body, Frame, SizeHint};
 use s3s::StdError;
+use send_wrapper::SendWrapper;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
@@ -18,52 +19,66 @@ use tokio::time::{Instant, Sleep, sleep};
 /// What came: a piece, the connection's failure, or the end.
 type Came = Option<Result<Bytes, String>>;
 
-/// The place where pieces are handed over, one at a time.
-#[derive(Debug, Default)]
-struct HandOver {
+/// What the two sides of a body share.
+struct Place<S> {
+    /// Its worker alone touches it, on whose thread the other side takes pieces as they come. `None` once the connection's
+    /// side is dropped.
+    payload: Option<SendWrapper<S>>,
+    /// The piece that is handed over to another thread.
     came: Option<Came>,
-    /// The request that waits for a piece.
+    /// The request on another thread that waits for a piece.
     asked: Option<Waker>,
-    /// The worker, where it waits for the request to ask.
+    /// The worker, where it waits for that request to ask.
     worker: Option<Waker>,
 }
 
-fn locked(place: &Mutex<HandOver>) -> MutexGuard<'_, HandOver> {
+impl<S, E> Place<S>
+where
+    S: Stream<Item = Result<Bytes, E>> + Unpin,
+    E: ToString,
+{
+    fn poll_payload(&mut self, cx: &mut Context<'_>) -> Poll<Came> {
+        let Some(payload) = &mut self.payload else { return Poll::Pending };
+        let piece = ready!(Pin::new(&mut **payload).poll_next(cx));
+        Poll::Ready(piece.map(|piece| piece.map_err(|error| error.to_string())))
+    }
+}
+
+fn locked<S>(place: &Mutex<Place<S>>) -> MutexGuard<'_, Place<S>> {
     place.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The connection's side of a body, which belongs to its worker.
-pub struct BodySource<S = Payload> {
-    payload: S,
-    place: Arc<Mutex<HandOver>>,
-}
+pub struct BodySource<S = Payload>(Arc<Mutex<Place<S>>>);
 
 impl<S, E> Connection for BodySource<S>
 where
     S: Stream<Item = Result<Bytes, E>> + Unpin,
     E: ToString,
 {
-    fn hand_over(&mut self, cx: &mut Context<'_>, is_elsewhere: bool) -> bool {
-        let mut place = locked(&self.place);
+    fn hand_over(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut place = locked(&self.0);
         if place.asked.is_none() {
-            // Where the request is polled here, nobody has to wake who polls it.
-            place.worker = is_elsewhere.then(|| cx.waker().clone());
+            place.worker = Some(cx.waker().clone());
             return false;
         }
-        drop(place);
-        let Poll::Ready(piece) = Pin::new(&mut self.payload).poll_next(cx) else { return false };
-        let mut place = locked(&self.place);
-        place.came = Some(piece.map(|piece| piece.map_err(|error| error.to_string())));
-        if let Some(asked) = place.asked.take().filter(|_| is_elsewhere) {
-            asked.wake();
-        }
+        let Poll::Ready(came) = place.poll_payload(cx) else { return false };
+        place.came = Some(came);
+        place.asked.take().into_iter().for_each(Waker::wake);
         true
     }
 }
 
+impl<S> Drop for BodySource<S> {
+    fn drop(&mut self) {
+        let payload = locked(&self.0).payload.take();
+        drop(payload);
+    }
+}
+
 /// The bytes of a body, as the request asks for them.
-pub struct RequestBody {
-    place: Arc<Mutex<HandOver>>,
+pub struct RequestBody<S = Payload> {
+    place: Arc<Mutex<Place<S>>>,
     /// The declared length.
     length: Option<u64>,
     passed_on: u64,
@@ -81,15 +96,20 @@ struct Waiting {
     until: Pin<Box<Sleep>>,
 }
 
-impl RequestBody {
-    /// The two sides of a body.
-    pub fn of<S>(
+impl<S, E> RequestBody<S>
+where
+    S: Stream<Item = Result<Bytes, E>> + Unpin,
+    E: ToString,
+{
+    /// The two sides of a body, made on the connection's worker.
+    pub fn of(
         payload: S,
         length: Option<u64>,
         seat: &Arc<Seat>,
         trace: &Arc<RequestTrace>,
-    ) -> (BodySource<S>, RequestBody) {
-        let place = Arc::<Mutex<HandOver>>::default();
+    ) -> (BodySource<S>, RequestBody<S>) {
+        let payload = Some(SendWrapper::new(payload));
+        let place = Arc::new(Mutex::new(Place { payload, came: None, asked: None, worker: None }));
         let body = Self {
             place: Arc::clone(&place),
             length,
@@ -101,7 +121,7 @@ impl RequestBody {
             seat: Arc::clone(seat),
             trace: Arc::clone(trace),
         };
-        (BodySource { payload, place }, body)
+        (BodySource(place), body)
     }
 
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Came> {
@@ -109,19 +129,26 @@ impl RequestBody {
             return Poll::Ready(None);
         }
         let mut place = locked(&self.place);
-        if let Some(came) = place.came.take() {
-            self.ended = came.is_none();
-            return Poll::Ready(came);
-        }
-        place.asked = Some(cx.waker().clone());
-        if let Some(worker) = place.worker.take() {
-            worker.wake();
-        }
-        Poll::Pending
+        let is_here = place.payload.as_ref().is_some_and(SendWrapper::valid);
+        let came = match place.came.take() {
+            Some(came) => came,
+            None if is_here => ready!(place.poll_payload(cx)),
+            None => {
+                place.asked = Some(cx.waker().clone());
+                place.worker.take().into_iter().for_each(Waker::wake);
+                return Poll::Pending;
+            }
+        };
+        self.ended = came.is_none();
+        Poll::Ready(came)
     }
 }
 
-impl Body for RequestBody {
+impl<S, E> Body for RequestBody<S>
+where
+    S: Stream<Item = Result<Bytes, E>> + Unpin,
+    E: ToString,
+{
     type Data = Bytes;
     type Error = StdError;
 
@@ -179,7 +206,6 @@ mod tests {
     use futures::{Stream, StreamExt, stream};
     use std::future::poll_fn;
     use std::pin::Pin;
-    use std::task::Poll;
     use std::thread;
     use tokio::runtime::Builder;
     use tokio::task::yield_now;
@@ -197,60 +223,57 @@ mod tests {
         (source, s3s::Body::http_body_unsync(body))
     }
 
-    async fn read(mut body: s3s::Body) -> Result<Vec<Bytes>, String> {
+    async fn read(body: &mut s3s::Body, count_max: usize) -> Result<Vec<Bytes>, String> {
         let mut read = Vec::new();
-        while let Some(piece) = body.next().await {
+        while read.len() < count_max {
+            let Some(piece) = body.next().await else { break };
             read.push(piece.map_err(|error| error.to_string())?);
         }
         Ok(read)
     }
 
-    /// What a request reads whose worker hands over: in the same task, or from another thread.
-    fn handed_over(pieces: Vec<Result<Bytes, &'static str>>, is_elsewhere: bool) -> Result<Vec<Bytes>, String> {
+    /// What a request reads that takes so many pieces on its worker, and the others on another thread.
+    fn read_by(pieces: Vec<Result<Bytes, &'static str>>, on_worker: usize) -> Result<Vec<Bytes>, String> {
         let runtime = || Builder::new_current_thread().enable_time().build().expect("a runtime");
-        let (mut source, body) = of(pieces);
-        if !is_elsewhere {
-            let mut reading = Box::pin(read(body));
-            return runtime().block_on(poll_fn(|cx| {
-                loop {
-                    match reading.as_mut().poll(cx) {
-                        Poll::Pending if source.hand_over(cx, false) => {}
-                        polled => return polled,
-                    }
-                }
-            }));
-        }
+        let (mut source, mut body) = of(pieces);
+        let mut taken = runtime().block_on(read(&mut body, on_worker))?;
         let (done, mut is_done) = tokio::sync::oneshot::channel();
         let reader = thread::spawn(move || {
-            let read = runtime().block_on(read(body));
+            let read = runtime().block_on(read(&mut body, usize::MAX));
             let _ = done.send(());
             read
         });
         runtime().block_on(poll_fn(|cx| {
-            while source.hand_over(cx, true) {}
+            while source.hand_over(cx) {}
             Pin::new(&mut is_done).poll(cx).map(|_| ())
         }));
-        reader.join().expect("it read")
+        taken.extend(reader.join().expect("it read")?);
+        Ok(taken)
     }
 
     #[test]
     fn a_body_is_the_same_wherever_its_request_is_carried_out() {
-        for is_elsewhere in [false, true] {
+        for on_worker in [0, 1, 77, 200, 1000] {
             let pieces: Vec<_> = (0..200u8).map(|number| Bytes::from(vec![number; 3])).collect();
-            let read = handed_over(pieces.iter().cloned().map(Ok).collect(), is_elsewhere);
-            assert_eq!(read, Ok(pieces), "{is_elsewhere}");
-            let broken = handed_over(vec![Ok(Bytes::from_static(b"a")), Err("reset")], is_elsewhere);
-            assert_eq!(broken, Err("the connection failed: reset".to_owned()), "{is_elsewhere}");
+            let read = read_by(pieces.iter().cloned().map(Ok).collect(), on_worker);
+            assert_eq!(read, Ok(pieces), "{on_worker}");
+            let broken = read_by(vec![Ok(Bytes::from_static(b"a")), Err("reset")], on_worker);
+            assert_eq!(broken, Err("the connection failed: reset".to_owned()), "{on_worker}");
         }
+    }
+
+    #[test]
+    fn a_connection_that_is_gone_is_dropped_on_its_worker_whoever_has_the_body() {
+        let (source, body) = of(vec![Ok(Bytes::from_static(b"a"))]);
+        drop(source);
+        thread::spawn(move || drop(body)).join().expect("nothing of the connection is left in it");
     }
 
     #[test]
     fn nothing_is_taken_from_a_connection_before_the_request_asks_for_it() {
         let (mut source, body) = of(vec![Ok(Bytes::from_static(b"a"))]);
         let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
-        for is_elsewhere in [false, true] {
-            assert!(!source.hand_over(&mut cx, is_elsewhere));
-        }
+        assert!(!source.hand_over(&mut cx));
         drop(body);
     }
 }

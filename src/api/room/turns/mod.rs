@@ -31,14 +31,14 @@ const FORGET_EVERY: u64 = 256;
 
 /// The connection's side of a request, which stays on the worker wherever the request is carried out.
 pub trait Connection {
-    /// Hands over the bytes that the request has asked for, if they have come; returns whether it did. `is_elsewhere`: the
-    /// request is not polled here, and is woken for them.
-    fn hand_over(&mut self, cx: &mut Context<'_>, is_elsewhere: bool) -> bool;
+    /// Hands over the bytes that the request, which is carried out elsewhere, has asked for, if they have come; returns
+    /// whether it did.
+    fn hand_over(&mut self, cx: &mut Context<'_>) -> bool;
 }
 
 impl<C: Connection> Connection for Option<C> {
-    fn hand_over(&mut self, cx: &mut Context<'_>, is_elsewhere: bool) -> bool {
-        self.as_mut().is_some_and(|connection| connection.hand_over(cx, is_elsewhere))
+    fn hand_over(&mut self, cx: &mut Context<'_>) -> bool {
+        self.as_mut().is_some_and(|connection| connection.hand_over(cx))
     }
 }
 
@@ -100,7 +100,7 @@ impl Usage {
     }
 
     fn is_slow(&self, now: Duration) -> bool {
-        self.slow.lately(now, TURN_SLOW_HALF_LIFE) > TURN_SLOW_FREE
+        self.slow.spent > TURN_SLOW_FREE && self.slow.lately(now, TURN_SLOW_HALF_LIFE) > TURN_SLOW_FREE
     }
 
     fn is_forgettable(&self, now: Duration) -> bool {
@@ -146,17 +146,12 @@ impl Turns {
         let mut here = Some(request);
         let mut elsewhere: Option<AbortOnDropHandle<F::Output>> = None;
         poll_fn(|cx| {
-            while let Some(request) = &mut here {
+            if let Some(request) = &mut here {
                 match ticket.enter(seat, named, cx.waker()) {
                     Entry::Now => {
                         let polled = request.as_mut().poll(cx);
                         ticket.leave(seat);
-                        if let Poll::Ready(output) = polled {
-                            return Poll::Ready(Some(output));
-                        }
-                        if !connection.hand_over(cx, false) {
-                            return Poll::Pending;
-                        }
+                        return polled.map(Some);
                     }
                     Entry::Later => return Poll::Pending,
                     Entry::Elsewhere => {
@@ -168,7 +163,7 @@ impl Turns {
             if let Poll::Ready(output) = Pin::new(done).poll(cx) {
                 return Poll::Ready(output.ok());
             }
-            while connection.hand_over(cx, true) {}
+            while connection.hand_over(cx) {}
             Poll::Pending
         })
         .await
