@@ -60,6 +60,7 @@ MAY_BE_EMPTY = {
     "sherd_rate_delayed_bytes_total": "as above",
     "sherd_tls_certificate_end_seconds": "no listener speaks TLS",
     "sherd_growth_bytes_per_day": "it is said when a day was measured",
+    "sherd_raft_mirror_failed": "no copy of the metadata log failed",
 }
 # Panels that have data only once faults happened: they are asked after these were made.
 ONLY_WITH_FAULTS = {
