@@ -1,4 +1,4 @@
-//! What each bucket held on the last days, as the metadata keeps it: one document a day; and the growth that follows. Pure.
+//! The size of each bucket on the last days, as the metadata keeps it: one document a day; and the growth that follows. Pure.
 
 use crate::actors::documents::{self, DocumentError};
 use crate::limits::{GROWTH_BUCKETS_MAX, GROWTH_DAYS, GROWTH_KNOWN_AFTER};

@@ -113,7 +113,7 @@ impl Sampling {
     }
 }
 
-/// What all buckets hold.
+/// The content of all buckets.
 #[derive(Debug, Default)]
 struct Measured {
     /// Of all versions of all objects.

@@ -162,7 +162,7 @@ struct Whole {
     bound: BodyBound,
 }
 
-/// Who reads a body.
+/// The reader of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Reader {
     S3s,
@@ -172,7 +172,7 @@ enum Reader {
     Operation,
 }
 
-/// What s3s reads for a list of parts.
+/// The list of parts that s3s reads in place of the client's.
 const NO_PARTS: &[u8] = b"<CompleteMultipartUpload/>";
 
 impl Whole {

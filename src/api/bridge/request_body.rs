@@ -16,10 +16,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 use tokio::time::{Instant, Sleep, sleep};
 
-/// What came: a piece, the connection's failure, or the end.
+/// The outcome of a read: a piece, the connection's failure, or the end.
 type Came = Option<Result<Bytes, String>>;
 
-/// What the two sides of a body share.
+/// The state that the two sides of a body share.
 struct Place<S> {
     /// Its worker alone touches it, on whose thread the other side takes pieces as they come. `None` once the connection's
     /// side is dropped.
@@ -84,7 +84,7 @@ pub struct RequestBody<S = Payload> {
     passed_on: u64,
     ended: bool,
     pace: Pace,
-    /// What waits for a limit on rates.
+    /// The bytes that wait for a limit on rates.
     paced: Paced,
     waiting: Option<Waiting>,
     seat: Arc<Seat>,
@@ -232,7 +232,7 @@ mod tests {
         Ok(read)
     }
 
-    /// What a request reads that takes so many pieces on its worker, and the others on another thread.
+    /// Reads so many pieces on the worker, and the others on another thread.
     fn read_by(pieces: Vec<Result<Bytes, &'static str>>, on_worker: usize) -> Result<Vec<Bytes>, String> {
         let runtime = || Builder::new_current_thread().enable_time().build().expect("a runtime");
         let (mut source, mut body) = of(pieces);

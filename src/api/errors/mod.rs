@@ -281,7 +281,7 @@ mod tests {
         assert_eq!(small, ("InvalidChunkSizeError".to_owned(), 403));
     }
 
-    /// What the store hands back of a body is the fault that its reader had, with its details.
+    /// The store hands back the fault that the body's reader had, with its details.
     #[test]
     fn a_fault_of_a_body_comes_through_the_store_whole() {
         let through = |error: StoreError| {

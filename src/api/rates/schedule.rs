@@ -22,7 +22,7 @@ impl Rate {
     }
 }
 
-/// What has passed under one limit. It has no rate of its own: a limit that is changed counts from then on.
+/// The use of one limit. It has no rate of its own: a limit that is changed counts from then on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Schedule {
     /// When all that has passed is worked off.

@@ -94,7 +94,7 @@ impl ChecksumAlgorithm {
         self.facts().digest_bytes
     }
 
-    /// What the checksums of an upload's parts can combine to; the first is the default.
+    /// The kinds that the checksums of an upload's parts can combine to; the first is the default.
     pub const fn kinds_of_parts(self) -> &'static [ChecksumKind] {
         self.facts().of_parts
     }

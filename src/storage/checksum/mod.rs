@@ -1,4 +1,4 @@
-//! What S3 has computed over a body: its MD5, always, and one or two checksums where they are asked for. Fed as the bytes
+//! The digests that S3 has computed over a body: its MD5, always, and one or two checksums where they are asked for. Fed as the bytes
 //! come, all in one pass.
 
 use bytes::Bytes;

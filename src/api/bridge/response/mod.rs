@@ -133,7 +133,7 @@ pub struct Broken(String);
 pub struct ResponseBody {
     size: BodySize,
     content: Content,
-    /// What waits for a limit on rates.
+    /// The bytes that wait for a limit on rates.
     paced: Paced,
     record: RequestRecord,
 }
@@ -156,7 +156,7 @@ impl ResponseBody {
         }
     }
 
-    /// What is due of the content; it has come no later than its turn.
+    /// The content that is due; it has come no later than its turn.
     fn poll_due(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Broken>>> {
         loop {
             if let Some(chunk) = ready!(self.paced.poll_next(self.record.trace.rates(), cx)) {

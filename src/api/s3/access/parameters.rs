@@ -1,4 +1,4 @@
-//! What s3s would refuse of a head before the operation begins, and S3 has messages of its own for: numbers that are none, and
+//! Checks of a head that s3s would refuse before the operation begins, where S3 has messages of its own: numbers that are none, and
 //! a header that is missing. It is looked at once the request is allowed.
 
 use super::condition_values::parameter;

@@ -44,7 +44,7 @@ struct Drawn {
     record: Rc<Record>,
     clients: Vec<JoinHandle<()>>,
     next_host: u64,
-    /// What was done, for the message of a failure.
+    /// The steps so far, for the message of a failure.
     done: Vec<String>,
 }
 
