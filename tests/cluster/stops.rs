@@ -120,9 +120,16 @@ fn a_limit_on_requests_holds_on_every_host_at_once_and_is_shared_by_those_that_a
     let set = cluster.admin(0, &["rate-limit", "set", "--bucket", "box", "--active", "6"]);
     assert_eq!((&set["bucket"], &set["requests_active_max"]), (&"box".into(), &6.into()), "{set}");
     let admitted = |host: usize| cluster.client(host).announce_until_refused("box").expect("it answers");
-    assert_eq!([1, 2, 0].map(admitted), [2, 2, 2]);
+    // Another host that has just started may still be taken for down, and then its share is this one's too; until the
+    // connections of the last count are closed it is less.
+    for host in [1, 2, 0] {
+        eventually(PATIENCE, "all three to share the limit", || {
+            let admitted = admitted(host);
+            assert!(admitted <= 6, "{admitted} of 6 on one host");
+            (admitted == 2).then_some(())
+        });
+    }
     cluster.stop(2);
-    // Until the connections of the last count are closed it is less.
     eventually(PATIENCE, "the others to share what the stopped host had", || {
         let admitted = admitted(0);
         assert!(admitted <= 3, "{admitted} of 6 on one of two hosts");
