@@ -3,7 +3,8 @@
 
 use crate::harness::process::Process;
 use crate::harness::server::Server;
-use actix_web::{App, HttpResponse, HttpServer, web};
+use actix_web::web::{self, Bytes};
+use actix_web::{App, HttpResponse, HttpServer};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::mpsc::channel;
@@ -12,6 +13,8 @@ use std::time::{Duration, Instant};
 const BUCKET: &str = "requests";
 const KEY: &str = "key";
 const BODY_BYTES: usize = 4 << 10;
+/// The path under which the bare server has its large body.
+pub const LARGE: &str = "/large";
 const ROUNDS: usize = 3;
 /// The names that actix gives to its serving threads.
 const WORKERS: &str = "actix-rt|system";
@@ -29,7 +32,7 @@ pub fn measure(server: &Server, at_once: usize, each: Duration) -> Vec<Cost> {
     let s3 = server.client();
     s3.create_bucket(BUCKET).expect("the store answers").expect(200);
     s3.put(BUCKET, KEY, &vec![7; BODY_BYTES]).expect("the store answers").expect(200);
-    let bare = Bare::start();
+    let bare = Bare::start(0);
     let cost = |(name, method): (&'static str, &str)| {
         let target = s3.presigned(method, &format!("/{BUCKET}/{KEY}"), &[], 3600);
         let (mut of_bare, mut of_store) = (Vec::new(), Vec::new());
@@ -57,24 +60,30 @@ fn median(mut times: Vec<Duration>) -> Duration {
     times[times.len() / 2]
 }
 
-fn spent(cpu: impl Fn() -> Duration, send: impl Fn() -> u64) -> Duration {
+/// The processor time of each of the requests that are sent.
+pub fn spent(cpu: impl Fn() -> Duration, send: impl Fn() -> u64) -> Duration {
     let before = cpu();
     let requests = send();
     cpu().saturating_sub(before).div_f64(requests.max(1) as f64)
 }
 
-/// A server that answers everything with the same body, for as long as the process lives.
-struct Bare {
-    address: SocketAddr,
+/// A server that answers everything with the same body, and one path with a large one, for as long as the process lives.
+pub struct Bare {
+    pub address: SocketAddr,
 }
 
 impl Bare {
-    fn start() -> Self {
+    pub fn start(large_bytes: usize) -> Self {
         let (listening, address) = channel();
+        let large = Bytes::from(vec![7; large_bytes]);
         std::thread::spawn(move || {
             actix_web::rt::System::new().block_on(async {
                 let answer = || async { HttpResponse::Ok().body(vec![7; BODY_BYTES]) };
-                let server = HttpServer::new(move || App::new().default_service(web::to(answer)));
+                let server = HttpServer::new(move || {
+                    let large = large.clone();
+                    let answer_large = move || std::future::ready(HttpResponse::Ok().body(large.clone()));
+                    App::new().route(LARGE, web::get().to(answer_large)).default_service(web::to(answer))
+                });
                 let workers = std::thread::available_parallelism().map_or(1, usize::from);
                 let server = server.workers(workers).bind(("127.0.0.1", 0)).expect("a free port");
                 listening.send(server.addrs()[0]).expect("somebody waits");
@@ -84,14 +93,14 @@ impl Bare {
         Self { address: address.recv().expect("it listens") }
     }
 
-    fn cpu(&self) -> Duration {
+    pub fn cpu(&self) -> Duration {
         let threads = Process(std::process::id()).cpu_by_thread();
         threads.into_iter().filter(|(name, _)| WORKERS.starts_with(name.as_str())).map(|(_, cpu)| cpu).sum()
     }
 }
 
 /// Sends the same request on so many connections, one at a time on each; how many were answered.
-fn send(address: SocketAddr, method: &str, target: &str, at_once: usize, each: Duration) -> u64 {
+pub fn send(address: SocketAddr, method: &str, target: &str, at_once: usize, each: Duration) -> u64 {
     let request = format!("{method} {target} HTTP/1.1\r\nhost: {address}\r\n\r\n");
     let end = Instant::now() + each;
     let connection = || {
