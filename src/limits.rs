@@ -302,6 +302,8 @@ pub const MEMO_ENTRY_BYTES: usize = 256;
 pub const RATE_BYTES_MIN: u64 = 64 << 10;
 pub const RATE_PIECE_BYTES: usize = 64 << 10;
 pub const RATE_SHARES_KNOWN_FOR: Duration = Duration::from_secs(1);
+/// With a limit of bytes, so many requests may be under way that a piece of each passes within this time.
+pub const RATE_WAIT_MAX: Duration = Duration::from_secs(10);
 /// Connections of a listener: for so many files that the process may open, one; between these.
 pub const FILES_PER_CONNECTION: usize = 4;
 pub const CONNECTIONS_MIN: usize = 64;

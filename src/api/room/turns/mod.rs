@@ -12,8 +12,9 @@
 //! address of a request that was not; so nobody uses up another account's time by naming its key.
 
 use super::bodies::Seat;
-use super::shares::{Holder, locked};
+use super::shares::locked;
 use super::slow_lanes::SlowLanes;
+use crate::actors::frontend::Holder;
 use crate::ambient::Clock;
 use crate::limits::{TURN_FREE, TURN_HALF_LIFE, TURN_HOLDERS_MAX, TURN_KEYS_MAX, TURN_SLOW_FREE, TURN_SLOW_HALF_LIFE};
 use std::collections::{HashMap, VecDeque};

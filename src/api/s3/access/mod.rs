@@ -182,7 +182,7 @@ impl Gate {
         }
         let shares = self.limiter.shares(|| self.gateway.serving_hosts(view))?;
         let admitted = self.limiter.admit(limited(), limits, shares);
-        Ok(Some(admitted.map_err(|OverLimit| Fault::SlowDown("Please reduce your request rate.".to_owned()))?))
+        Ok(Some(admitted.map_err(|OverLimit| Fault::SlowDown("The account or the bucket is over a limit of its requests or bytes: try again later, with fewer requests at a time.".to_owned()))?))
     }
 
     /// Lets a request without an account begin by the limits of its bucket.
