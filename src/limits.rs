@@ -278,6 +278,9 @@ pub const BODY_WAIT_MAX: Duration = Duration::from_secs(60);
 /// soon half of it is forgotten.
 pub const TURN_FREE: Duration = Duration::from_millis(20);
 pub const TURN_HALF_LIFE: Duration = Duration::from_millis(100);
+/// The age up to which what was read of a thread's processor time serves as the begin of a poll: what a poll is charged is too
+/// much by this at most.
+pub const TURN_READING_AGE: Duration = Duration::from_micros(200);
 /// A poll of a request is long from here; and a request is slow that took more processor time than this, and this for each MiB of its
 /// bodies. Signatures of chunks cost the most of a byte, up to 3 ms a MiB.
 pub const TURN_POLL_LONG: Duration = Duration::from_millis(2);

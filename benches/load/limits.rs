@@ -41,7 +41,10 @@ pub struct Transfer {
 /// Each for so long; `at_once` connections for small requests.
 pub fn measure(parent: &Path, each: Duration, at_once: usize, large_bytes: usize) -> Limits {
     let bare = Bare::start(large_bytes);
-    let cost = |method| spent(|| bare.cpu(), || send(bare.address, method, "/", at_once, each));
+    let cost = |method| {
+        let request = format!("{method} / HTTP/1.1\r\nhost: {}\r\n\r\n", bare.address);
+        spent(|| bare.cpu(), || send(bare.address, &request, at_once, each))
+    };
     let large = spent(|| bare.cpu(), || get_large(bare.address, each));
     Limits {
         plain: files::measure(parent, each),

@@ -33,16 +33,28 @@ pub fn measure(server: &Server, at_once: usize, each: Duration) -> Vec<Cost> {
     s3.create_bucket(BUCKET).expect("the store answers").expect(200);
     s3.put(BUCKET, KEY, &vec![7; BODY_BYTES]).expect("the store answers").expect(200);
     let bare = Bare::start(0);
-    let cost = |(name, method): (&'static str, &str)| {
-        let target = s3.presigned(method, &format!("/{BUCKET}/{KEY}"), &[], 3600);
+    let cost = |(name, method, is_in_url): (&'static str, &str, bool)| {
+        let path = format!("/{BUCKET}/{KEY}");
+        let (target, headers) = match is_in_url {
+            true => (s3.presigned(method, &path, &[], 3600), vec![("host".to_owned(), server.s3.to_string())]),
+            false => (path.clone(), s3.signed(method, &path)),
+        };
+        let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        let request = format!("{method} {target} HTTP/1.1\r\n{headers}\r\n");
         let (mut of_bare, mut of_store) = (Vec::new(), Vec::new());
         for _ in 0..ROUNDS {
-            of_bare.push(spent(|| bare.cpu(), || send(bare.address, method, &target, at_once, each)));
-            of_store.push(spent(|| server.process().cpu(), || send(server.s3, method, &target, at_once, each)));
+            of_bare.push(spent(|| bare.cpu(), || send(bare.address, &request, at_once, each)));
+            of_store.push(spent(|| server.process().cpu(), || send(server.s3, &request, at_once, each)));
         }
         Cost { name, bare: median(of_bare), store: median(of_store) }
     };
-    [("HEAD", "HEAD"), ("GET 4 KiB", "GET")].map(cost).to_vec()
+    let costs = [
+        ("HEAD", "HEAD", false),
+        ("HEAD, signed in the URL", "HEAD", true),
+        ("GET 4 KiB", "GET", false),
+        ("GET 4 KiB, signed in the URL", "GET", true),
+    ];
+    costs.map(cost).to_vec()
 }
 
 pub fn table(costs: &[Cost]) -> String {
@@ -100,8 +112,8 @@ impl Bare {
 }
 
 /// Sends the same request on so many connections, one at a time on each; how many were answered.
-pub fn send(address: SocketAddr, method: &str, target: &str, at_once: usize, each: Duration) -> u64 {
-    let request = format!("{method} {target} HTTP/1.1\r\nhost: {address}\r\n\r\n");
+pub fn send(address: SocketAddr, request: &str, at_once: usize, each: Duration) -> u64 {
+    let is_head = request.starts_with("HEAD ");
     let end = Instant::now() + each;
     let connection = || {
         let mut stream = TcpStream::connect(address).expect("it listens");
@@ -109,7 +121,7 @@ pub fn send(address: SocketAddr, method: &str, target: &str, at_once: usize, eac
         let mut answered = 0;
         while Instant::now() < end || answered == 0 {
             stream.write_all(request.as_bytes()).expect("it reads");
-            read_answer(&mut stream, method == "HEAD");
+            read_answer(&mut stream, is_head);
             answered += 1;
         }
         answered

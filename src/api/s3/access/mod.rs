@@ -367,7 +367,7 @@ impl Gate {
         let source_ip = origin.source_ip.map(|address| address.to_string());
         let facts = condition_values::facts(headers, source_ip, self.secure, &self.iam.region);
         let mut context = asking.context();
-        for (key, value) in request_keys(&facts, now) {
+        for (key, value) in request_keys(facts, now) {
             context.add_lower(key, value);
         }
         condition_values::add_from_head(&mut context, headers, uri, now);
