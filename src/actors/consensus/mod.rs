@@ -22,6 +22,7 @@ mod network;
 mod raft_types;
 mod reads;
 mod replicas;
+mod runtime;
 mod scrub;
 mod shared;
 mod start;
