@@ -22,7 +22,6 @@ mod network;
 mod raft_types;
 mod reads;
 mod replicas;
-mod runtime;
 mod scrub;
 mod shared;
 mod start;

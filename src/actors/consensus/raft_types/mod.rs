@@ -1,6 +1,7 @@
 //! openraft's types as this program fills them in, and their translation to and from the log's own.
 
-pub use super::runtime::SeededRuntime;
+mod runtime;
+
 use crate::storage::meta::command::Reply;
 use crate::storage::raft_log::{Ballot, LogEntry, Members, Payload, Position};
 use crate::types::HostId;
@@ -12,6 +13,8 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
+
+pub use runtime::SeededRuntime;
 
 openraft::declare_raft_types!(
     /// The Raft types of the metadata group.
