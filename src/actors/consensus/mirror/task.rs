@@ -442,15 +442,14 @@ impl Mirror {
         self.write_set_to(set, present, None);
     }
 
-    /// Writes a set to its members first, and once all members took it, to all drives as one that is in force: members know
-    /// every set that another drive knows.
+    /// Writes a set to its members, then to all drives as one in force: members know every set that another drive knows.
     fn write_set_to(&mut self, set: MirrorSet, drives: Vec<(NodeId, Drive)>, pause: Option<Duration>) {
         let in_force = set.clone().put_in_force();
-        let members = drives.iter().filter(|(node, _)| set.members.contains(node));
         let mut write = |(node, drive): &(NodeId, Drive), set: &MirrorSet| {
             bounded(*node, COPY_PATIENCE, self.files.write(*node, drive, set, Ground::Laid))
         };
-        let to_members: Vec<_> = members.map(|drive| write(drive, &set)).collect();
+        let is_member = |(node, _): &&(NodeId, Drive)| set.members.contains(node);
+        let to_members: Vec<_> = drives.iter().filter(is_member).map(|drive| write(drive, &set)).collect();
         let to_all: Vec<_> = drives.iter().map(|drive| write(drive, &in_force)).collect();
         let step = async move {
             if let Some(pause) = pause {
@@ -468,22 +467,20 @@ impl Mirror {
 
     /// A drive that does not take the set leaves; one that is merely slow or full and cannot be spared is asked again.
     fn note_set_written(&mut self, set: MirrorSet, failed: Vec<FileFault>, left: Vec<(NodeId, Drive)>) {
-        let is_in_force = left.is_empty() && !failed.iter().any(|fault| set.members.contains(&fault.node));
         let mut again = Vec::new();
         for FileFault { node, why, absence } in failed {
-            let spared = !self.progress.is_live(node) || self.progress.can_spare(node);
-            if absence == Absence::Lasting || spared {
+            if absence == Absence::Lasting || !self.progress.is_live(node) || self.progress.can_spare(node) {
                 self.fail(node, &why, absence);
             } else if let Some(drive) = self.shared.drives().by_node.get(&node) {
                 again.push((node, drive.clone()));
             }
         }
         if !again.is_empty() && !self.lost {
-            let others = left.into_iter().filter(|(node, _)| !again.iter().any(|(listed, _)| listed == node));
-            again.extend(others.collect::<Vec<_>>());
+            again.extend(left);
             return self.write_set_to(set, again, Some(SET_PAUSE));
         }
         self.deciding = false;
+        let is_in_force = left.is_empty() && set.members.iter().all(|node| self.progress.is_live(*node));
         let set = if is_in_force { set.put_in_force() } else { set };
         self.shared.drives().set = set.clone();
         self.decide(Event::SetDurable { generation: set.generation, is_in_force });
