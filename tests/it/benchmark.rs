@@ -29,9 +29,18 @@ fn the_benchmark_gives_every_figure() {
     let each = Duration::from_millis(50);
     let limits = limits::measure(root.path(), each, 4, 1 << 20);
     let rates = [limits.tcp, limits.quic].map(|transfer| transfer.mebibytes_per_second);
-    let costs = [limits.md5_seconds_per_gibibyte, limits.bare_head.as_secs_f64(), limits.bare_get.as_secs_f64()];
-    assert!(rates.iter().chain(&costs).all(|figure| *figure > 0.0), "{limits:?}");
+    assert!(rates.iter().all(|rate| *rate > 0.0), "{limits:?}");
     assert!(limits::table(&limits).contains("QUIC"));
+    // The machine that the targets are for. What this one spends in so short a time is less than the kernel counts.
+    let limits = limits::Limits {
+        md5_seconds_per_gibibyte: 1.43,
+        bare_head: Duration::from_micros(7),
+        bare_get: Duration::from_micros(7),
+        bare_seconds_per_gibibyte: 0.3,
+        ..limits
+    };
+    let of_head = targets::judge(Store::OneDrive, &figures, &limits).into_iter().find(|row| row.workload == "HEAD");
+    assert_eq!(of_head.map(|row| (row.unit, row.target, row.limit)), Some(("µs CPU", 30.0, Some(7.0))));
     for store in Store::ALL {
         let judged = targets::judge(store, &figures, &limits);
         assert!(judged.len() >= figures.len() - 1 && judged.iter().all(|row| row.target > 0.0), "{judged:?}");
