@@ -54,7 +54,7 @@ use admin::HostAdmin;
 use audit::AuditLogs;
 use background::BucketChores;
 use cluster::{ClusterError, Entering, Member};
-use drives::ChoreHandles;
+use drives::{BayDoor, ChoreHandles, DriveBay, DriveList};
 use metadata::{MetadataError, Replica};
 use place::Place;
 use preflight::{Checked, root_keys, without_silent_drives};
@@ -66,7 +66,7 @@ use safety::ReadCheck;
 use status::HostStatus;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use stopping::Running;
 use tokio::runtime::Handle;
@@ -270,11 +270,12 @@ async fn enter(around: &Surroundings, entering: Entering<'_>, prepared: Prepared
 async fn start(
     config: &Config,
     around: &Surroundings,
-    (member, replica): (Member, Replica),
+    (mut member, replica): (Member, Replica),
     credentials: Credentials,
     (checked, startup): (Checked, StartupServer),
 ) -> Result<Running, NodeError> {
     let system = |doing| move |cause| NodeError::System { doing, cause };
+    let locks = std::mem::take(&mut member.host.locks);
     let Checked { endpoints, targets, key_sets, accounts, root_keys: given_keys } = checked;
     let host = &member.host;
     let health = HealthBoard::new(host.drives.iter().map(|drive| drive.node));
@@ -301,17 +302,19 @@ async fn start(
     let requests = requests::join(around, parts).map_err(system("start threads that compute"))?;
     let monitor = drives::watch(around, host, &opened, &health, &metadata);
     let scrub = ScrubOptions { interval: config.scrub_interval, ..ScrubOptions::default() };
-    let (chores, handles) =
+    let (mut chores, handles, work) =
         drives::start_chores(around, &opened, &requests.cluster, faults, fault_source, scrub, &metadata);
     let buckets = BucketChores::start(config, &requests, &targets, &shown(host));
     let audit = AuditLogs::start(&config.audit, &around.ambient, &shown(host))?;
     let status = status(around, &member, &requests, &handles, &metadata);
     let (watch, reads, is_registered) = (status.watch.clone(), status.reads.clone(), Arc::clone(&status.is_registered));
     let (started, traffic, asks) = (status.started, status.traffic.clone(), status.asks.clone());
+    let (door, asked) = BayDoor::new();
     let jobs = jobs(config, &member, &requests, &handles, traffic.clone());
-    let admin = administration(&member.host, &requests, jobs, status);
+    let admin = administration(&member.host, &requests, jobs, (status, door));
     let place = Arc::new(Place {
         around: around.clone(),
+        drives: DriveList::new(member.host.drives.clone()),
         member,
         roles: config.roles,
         metadata,
@@ -333,8 +336,20 @@ async fn start(
     startup.stop().await;
     let api = api::serve(options, endpoints, requests.gateway.clone(), around.ambient.clone(), admin)?;
     let monitor = monitor.start().map_err(system("start threads that watch the drives"))?;
-    let (drives, load) = (opened, requests.cluster.load);
-    Ok(Running { api, monitor, chores, buckets, audit, drives, replica, load, place, keeping })
+    let keeps_root_keys = config.cluster.is_none() && config.root_keys.is_none();
+    let bay = DriveBay {
+        around: around.clone(),
+        place: Arc::clone(&place),
+        wanted: wanted_geometry(config),
+        work,
+        open: opened,
+        chores: DriveBay::chores_of(&mut chores),
+        monitor: Arc::new(Mutex::new(Some(monitor))),
+        locks: Arc::new(Mutex::new(locks)),
+        keeps: (config.credentials.is_none(), keeps_root_keys),
+    };
+    let (replacing, load) = (bay.start(asked), requests.cluster.load);
+    Ok(Running { api, chores, buckets, audit, bay, replacing, replica, load, place, keeping })
 }
 
 fn geometry(host: &HostDrives) -> Geometry {
@@ -369,9 +384,14 @@ fn status(
 }
 
 /// Makes the source of the admin API's answers.
-fn administration(host: &HostDrives, requests: &Requests, jobs: AllJobs, status: HostStatus) -> HostAdmin {
+fn administration(
+    host: &HostDrives,
+    requests: &Requests,
+    jobs: AllJobs,
+    (status, door): (HostStatus, BayDoor),
+) -> HostAdmin {
     let HostDrives { cluster, recovery, host, .. } = *host;
-    HostAdmin { status, cluster, recovery, host, context: requests.cluster.clone(), jobs }
+    HostAdmin { status, cluster, recovery, host, context: requests.cluster.clone(), jobs, door }
 }
 
 /// The jobs of this host, which other hosts are told of from now on, and the way to those of the others.
