@@ -23,7 +23,7 @@ mod stopping;
 use crate::actors::consensus::{MetaHandle, SalvageError};
 use crate::actors::drives::fault_channel;
 use crate::actors::drives::health::HealthBoard;
-use crate::actors::drives::{Blocking, ReaderThreads, UserLoad};
+use crate::actors::drives::{Blocking, FaultSink, OpenDrives, ReaderThreads, UserLoad};
 use crate::actors::events::Targets;
 use crate::actors::healer::ScrubOptions;
 use crate::actors::jobs::{AllJobs, OwnJobs};
@@ -66,7 +66,7 @@ use safety::ReadCheck;
 use status::HostStatus;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 use stopping::Running;
 use tokio::runtime::Handle;
@@ -284,21 +284,7 @@ async fn start(
     note_started(&*around.disk, &host.usable_dirs())?;
     member.decide_by(&metadata);
     let opened = drives::open(around, host, &health).await;
-    let parts = requests::Parts {
-        metadata: Arc::new(metadata.clone()),
-        host: host.host,
-        peers: member.peers.clone(),
-        nodes: member.nodes.clone(),
-        reads: member.reads.clone(),
-        writes: member.writes.clone(),
-        layout: Layout::new(Epoch(0), []),
-        geometry: geometry(host),
-        memory_max_bytes: config.memory_max_bytes - bodies_bytes(config.memory_max_bytes),
-        drives: opened.clone(),
-        health: health.clone(),
-        faults: faults.clone(),
-        load: UserLoad::default(),
-    };
+    let parts = parts(config, &member, &metadata, &opened, (&health, &faults));
     let requests = requests::join(around, parts).map_err(system("start threads that compute"))?;
     let monitor = drives::watch(around, host, &opened, &health, &metadata);
     let scrub = ScrubOptions { interval: config.scrub_interval, ..ScrubOptions::default() };
@@ -336,20 +322,37 @@ async fn start(
     startup.stop().await;
     let api = api::serve(options, endpoints, requests.gateway.clone(), around.ambient.clone(), admin)?;
     let monitor = monitor.start().map_err(system("start threads that watch the drives"))?;
-    let keeps_root_keys = config.cluster.is_none() && config.root_keys.is_none();
-    let bay = DriveBay {
-        around: around.clone(),
-        place: Arc::clone(&place),
-        wanted: wanted_geometry(config),
-        work,
-        open: opened,
-        chores: DriveBay::chores_of(&mut chores),
-        monitor: Arc::new(Mutex::new(Some(monitor))),
-        locks: Arc::new(Mutex::new(locks)),
-        keeps: (config.credentials.is_none(), keeps_root_keys),
-    };
+    let wanted = wanted_geometry(config);
+    let keeps = (config.credentials.is_none(), config.cluster.is_none() && config.root_keys.is_none());
+    let at_work = (opened, work, DriveBay::chores_of(&mut chores), monitor);
+    let bay = DriveBay::new(around, &place, (wanted, keeps), at_work, locks);
     let (replacing, load) = (bay.start(asked), requests.cluster.load);
     Ok(Running { api, chores, buckets, audit, bay, replacing, replica, load, place, keeping })
+}
+
+/// Makes the dependencies of the request path.
+fn parts(
+    config: &Config,
+    member: &Member,
+    metadata: &MetaHandle,
+    opened: &OpenDrives,
+    (health, faults): (&HealthBoard, &FaultSink),
+) -> requests::Parts {
+    requests::Parts {
+        metadata: Arc::new(metadata.clone()),
+        host: member.host.host,
+        peers: member.peers.clone(),
+        nodes: member.nodes.clone(),
+        reads: member.reads.clone(),
+        writes: member.writes.clone(),
+        layout: Layout::new(Epoch(0), []),
+        geometry: geometry(&member.host),
+        memory_max_bytes: config.memory_max_bytes - bodies_bytes(config.memory_max_bytes),
+        drives: opened.clone(),
+        health: health.clone(),
+        faults: faults.clone(),
+        load: UserLoad::default(),
+    }
 }
 
 fn geometry(host: &HostDrives) -> Geometry {

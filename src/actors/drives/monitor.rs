@@ -239,7 +239,7 @@ impl DriveMonitor {
 
     /// Watches a drive from now on; the one that had its place is not watched any more, and nothing that is found of it
     /// late changes anything.
-    fn begin_watching(&self, drive: WatchedDrive) -> Arc<Watch> {
+    pub(super) fn begin_watching(&self, drive: WatchedDrive) -> Arc<Watch> {
         let watch = Watch::new(drive);
         let mut watches = self.watches.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(former) = watches.insert(watch.drive.node, Arc::clone(&watch)) {

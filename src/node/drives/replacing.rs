@@ -92,22 +92,45 @@ fn refused(why: impl ToString) -> AdminError {
 /// The work on the drives of a host, shared with whoever stops it.
 #[derive(Clone)]
 pub(in crate::node) struct DriveBay {
-    pub around: Surroundings,
-    pub place: Arc<Place>,
-    pub wanted: WantedGeometry,
-    pub work: DriveWork,
-    pub open: OpenDrives,
-    pub chores: Arc<Mutex<BTreeMap<NodeId, DriveChores>>>,
-    pub monitor: Arc<Mutex<Option<MonitorThreads>>>,
-    pub locks: Arc<Mutex<HeldLocks>>,
+    around: Surroundings,
+    place: Arc<Place>,
+    wanted: WantedGeometry,
     /// Whether the drives keep the root credentials, and the root keys, of which the new one then gets a copy.
-    pub keeps: (bool, bool),
+    keeps: (bool, bool),
+    work: DriveWork,
+    pub open: OpenDrives,
+    chores: Arc<Mutex<BTreeMap<NodeId, DriveChores>>>,
+    monitor: Arc<Mutex<Option<MonitorThreads>>>,
+    locks: Arc<Mutex<HeldLocks>>,
 }
 
+/// The drives that are open, what starts the background work on them, that work, and the threads that watch them.
+type AtWork = (OpenDrives, DriveWork, BTreeMap<NodeId, DriveChores>, MonitorThreads);
+
 impl DriveBay {
-    /// Takes the drives' chores out of a host's, which are stopped with the bay.
-    pub fn chores_of(chores: &mut Chores) -> Arc<Mutex<BTreeMap<NodeId, DriveChores>>> {
-        Arc::new(Mutex::new(std::mem::take(&mut chores.drives)))
+    pub fn new(
+        around: &Surroundings,
+        place: &Arc<Place>,
+        (wanted, keeps): (WantedGeometry, (bool, bool)),
+        (open, work, chores, monitor): AtWork,
+        locks: HeldLocks,
+    ) -> Self {
+        Self {
+            around: around.clone(),
+            place: Arc::clone(place),
+            wanted,
+            keeps,
+            work,
+            open,
+            chores: Arc::new(Mutex::new(chores)),
+            monitor: Arc::new(Mutex::new(Some(monitor))),
+            locks: Arc::new(Mutex::new(locks)),
+        }
+    }
+
+    /// Takes the drives' chores out of a host's: they are stopped with the bay.
+    pub fn chores_of(chores: &mut Chores) -> BTreeMap<NodeId, DriveChores> {
+        std::mem::take(&mut chores.drives)
     }
 
     /// Carries orders out until it is aborted.
