@@ -722,6 +722,8 @@ async fn the_admin_api_says_what_is_wrong_with_a_request() {
         ("DELETE", "/admin/v1/scrub", b"", 405, "MethodNotAllowed"),
         ("GET", "/admin/v1/scrub/stop", b"", 405, "MethodNotAllowed"),
         ("POST", "/admin/v1/scrub/stop", br#"{"host":"b"}"#, 409, "Refused"),
+        ("POST", "/admin/v1/drives/replace", br#"{"node":3}"#, 409, "Refused"),
+        ("POST", "/admin/v1/drives/replace", b"", 400, "InvalidRequest"),
         ("GET", "/admin/v1/heal?host=x", b"", 409, "Refused"),
         ("GET", "/admin/v1/heal?hots=x", b"", 409, "Refused"),
         ("POST", "/admin/v1/heal", br#"{"node":1}"#, 400, "InvalidRequest"),
