@@ -260,9 +260,9 @@ pub fn layout_changed(changed: &LayoutChanged) -> String {
 }
 
 pub fn drive_replaced(replaced: &DriveReplaced) -> String {
-    let DriveReplaced { node, dir, .. } = replaced;
+    let DriveReplaced { node, path, .. } = replaced;
     format!(
-        "drive {node} ({dir}) is replaced, and is being filled; sherd admin heal status --wait ends when it is whole\n"
+        "drive {node} ({path}) is replaced, and is being filled; sherd admin heal status --wait ends when it is whole\n"
     )
 }
 

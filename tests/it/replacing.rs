@@ -116,7 +116,7 @@ fn a_lost_drive_is_replaced_while_the_host_runs_and_no_request_fails() {
         until_out(&server, "0");
         check_refusals(&server, &dirs[0]);
         let replaced = replace(&server, "0");
-        assert_eq!(replaced["dir"], dirs[0].to_str().unwrap());
+        assert_eq!(replaced["path"], dirs[0].to_str().unwrap());
         assert_ne!(former, replaced["incarnation"]);
         assert_eq!(incarnation_of(&server, 0), replaced["incarnation"]);
         until_well(&server);

@@ -249,7 +249,8 @@ pub struct ReplaceDrive {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DriveReplaced {
     pub node: u32,
-    pub dir: String,
+    /// Its directory.
+    pub path: String,
     pub incarnation: String,
 }
 

@@ -175,9 +175,9 @@ impl DriveBay {
             registered.await.map_err(unavailable)?;
         }
         self.put_in(&drive).await?;
-        let (dir, incarnation) = (drive.dir.display().to_string(), drive.incarnation.to_string());
-        tracing::warn!(node = node.0, dir, "an empty drive takes the place of a lost one; it will be rebuilt");
-        Ok(DriveReplaced { node: node.0, dir, incarnation })
+        let (path, incarnation) = (drive.dir.display().to_string(), drive.incarnation.to_string());
+        tracing::warn!(node = node.0, dir = path, "an empty drive takes the place of a lost one; it will be rebuilt");
+        Ok(DriveReplaced { node: node.0, path, incarnation })
     }
 
     /// Returns the drive of this number, if it may be replaced as far as the host knows without looking at it.
