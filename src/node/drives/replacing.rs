@@ -7,7 +7,7 @@
 use super::{Chores, DriveChores, DriveWork, open_one, tell_of_shared_file_systems, watched};
 use crate::actors::consensus::ReplicaDrive;
 use crate::actors::drives::health::Contents;
-use crate::actors::drives::{MonitorThreads, OpenDrives, off_thread};
+use crate::actors::drives::{Drive as OpenDrive, MonitorThreads, OpenDrives, off_thread};
 use crate::actors::log::Threads;
 use crate::api::admin::{AdminError, DriveReplaced};
 use crate::node::place::{Place, remember_unfilled};
@@ -27,6 +27,8 @@ use tokio::time::timeout;
 
 /// The longest wait for the steps of the background work on the former drive.
 const CHORES_PATIENCE: Duration = Duration::from_secs(10);
+/// The longest wait until a former drive is closed.
+const RETIRE_PATIENCE: Duration = Duration::from_secs(20);
 /// The longest wait of whoever asked; the replacement goes on after it.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(50);
 
@@ -102,6 +104,8 @@ pub(in crate::node) struct DriveBay {
     chores: Arc<Mutex<BTreeMap<NodeId, DriveChores>>>,
     monitor: Arc<Mutex<Option<MonitorThreads>>>,
     locks: Arc<Mutex<HeldLocks>>,
+    /// Former drives that are being closed.
+    retiring: Arc<Mutex<BTreeMap<NodeId, JoinHandle<Result<(), String>>>>>,
 }
 
 /// The drives that are open, what starts the background work on them, that work, and the threads that watch them.
@@ -125,6 +129,7 @@ impl DriveBay {
             chores: Arc::new(Mutex::new(chores)),
             monitor: Arc::new(Mutex::new(Some(monitor))),
             locks: Arc::new(Mutex::new(locks)),
+            retiring: Arc::default(),
         }
     }
 
@@ -231,10 +236,24 @@ impl DriveBay {
             return Err(hangs("its compaction or scrub"));
         }
         if let Some(drive) = self.open.get(node) {
-            drive.retire(&self.around.threads).await.map_err(|why| hangs(&format!("its host: {why}")))?;
+            self.retire(drive).await.map_err(|why| hangs(&why))?;
             self.open.remove(node);
         }
         Ok(())
+    }
+
+    /// Closes what is open of a drive. What does not come to its end in time goes on, and is waited for by the next attempt.
+    async fn retire(&self, drive: OpenDrive) -> Result<(), String> {
+        let (node, threads) = (drive.node, Arc::clone(&self.around.threads));
+        let begun = self.retiring.lock().unwrap_or_else(PoisonError::into_inner).remove(&node);
+        let mut retiring = begun.unwrap_or_else(|| actix::spawn(async move { drive.retire(&threads).await }));
+        match timeout(RETIRE_PATIENCE, &mut retiring).await {
+            Ok(ended) => ended.map_err(|error| error.to_string())?,
+            Err(_) => {
+                self.retiring.lock().unwrap_or_else(PoisonError::into_inner).insert(node, retiring);
+                Err("its log or index, which does not close".to_owned())
+            }
+        }
     }
 
     async fn take_directory(&self, asked: Replacement) -> Result<Drive, AdminError> {
