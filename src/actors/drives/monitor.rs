@@ -159,7 +159,7 @@ fn level_of(space: Space) -> SpaceLevel {
 
 /// A drive with what the monitor knows of it.
 #[derive(Debug)]
-struct Watch {
+pub(super) struct Watch {
     drive: WatchedDrive,
     judge: Mutex<Judge>,
     /// The start of the look under way.
