@@ -286,6 +286,14 @@ impl MonitorThreads {
         self.stops.len() + 1
     }
 
+    /// Ends the watch of a drive. Once this returns, nothing that is found of it takes the node out of service.
+    pub fn forget(&mut self, node: NodeId) {
+        if let Some(watch) = self.monitor.watches.read().unwrap_or_else(PoisonError::into_inner).get(&node) {
+            *watch.is_current.lock().unwrap_or_else(PoisonError::into_inner) = false;
+        }
+        self.stops.remove(&node);
+    }
+
     /// Watches a drive in the place of another one, whose thread ends. Once this returns, nothing that is found of the
     /// former one takes the node out of service.
     pub fn replace(&mut self, drive: WatchedDrive) -> io::Result<()> {

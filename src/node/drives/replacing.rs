@@ -295,11 +295,11 @@ impl DriveBay {
         let opened = open_one(&self.around, &place.member.host, drive).await;
         let opened = opened.map_err(|why| unavailable(format!("the new drive cannot be opened: {why}")))?;
         let opened = opened.start(Threads::Own);
+        if let Some(monitor) = &mut *self.monitor.lock().unwrap_or_else(PoisonError::into_inner) {
+            monitor.forget(node);
+        }
         self.chores.lock().unwrap_or_else(PoisonError::into_inner).insert(node, self.work.start(&opened));
         self.open.put(opened.clone());
-        if let Some(monitor) = &mut *self.monitor.lock().unwrap_or_else(PoisonError::into_inner) {
-            monitor.replace(watched(&self.around, drive, &opened)).map_err(unavailable)?;
-        }
         let kept = Drive { state: DriveState::Present, ..drive.clone() };
         place.drives.replace(&kept);
         tell_of_shared_file_systems(&self.around, &place.drives.all());
@@ -307,6 +307,10 @@ impl DriveBay {
         place.health.put_in(node, if stores { Contents::Empty } else { Contents::Compared });
         let (disk, dir) = (Arc::clone(&self.around.disk), drive.dir.clone());
         place.metadata.drive_back(ReplicaDrive { node, disk, dir });
+        // Only now: a look at the drive while the board still has the loss of the former one would report that anew.
+        if let Some(monitor) = &mut *self.monitor.lock().unwrap_or_else(PoisonError::into_inner) {
+            monitor.replace(watched(&self.around, drive, &opened)).map_err(unavailable)?;
+        }
         if stores {
             place.healing.reconcile(node);
         }
