@@ -1,5 +1,6 @@
 //! The store's figures: the real binary over HTTP, bounded by time, its CPU seconds apart from the load's (T1, T4).
-//! `cargo bench --bench store -- [--seconds N] [--drives N | --hosts N | --keys N | --requests N] [--dir PATH]` prints tables for docs/internals/performance.md.
+//! `cargo bench --bench store -- [--seconds N] [--drives N | --hosts N | --keys N | --requests N | --history FILE] [--dir PATH]`
+//! prints tables for docs/internals/performance.md.
 
 #[path = "../tests/harness/mod.rs"]
 mod harness;
@@ -9,7 +10,8 @@ mod load;
 use harness::cluster::{Cluster, Shape};
 use harness::server::Setup;
 use load::target::Target;
-use load::{Budget, bounds, files};
+use load::targets::{self, Store};
+use load::{Budget, Figure, bounds, files, limits};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -17,7 +19,7 @@ fn main() {
     let mut arguments = std::env::args().skip(1).filter(|argument| argument != "--bench");
     let mut budget = Budget::full();
     let mut drives = vec![1, 4];
-    let (mut hosts, mut keys, mut requests) = (None, None, None);
+    let (mut hosts, mut keys, mut requests, mut history) = (None, None, None, None);
     let mut parent = std::env::temp_dir();
     while let Some(name) = arguments.next() {
         let Some(value) = arguments.next() else { return usage(&name) };
@@ -27,6 +29,7 @@ fn main() {
             ("--hosts", Ok(count)) if count >= 1.0 => hosts = Some(count as usize),
             ("--keys", Ok(count)) if count >= 1.0 => keys = Some(count as usize),
             ("--requests", Ok(count)) if count >= 1.0 => requests = Some(count as usize),
+            ("--history", _) => history = Some(PathBuf::from(value)),
             ("--dir", _) => parent = PathBuf::from(value),
             _ => return usage(&name),
         }
@@ -41,6 +44,9 @@ fn main() {
     }
     if let Some(at_once) = requests {
         return small(at_once, &parent, &budget);
+    }
+    if let Some(history) = history {
+        return by_targets(&history, &parent, &budget);
     }
     println!("{}", files::table(&files::measure(&parent, budget.each)));
     if let Some(count) = hosts {
@@ -62,11 +68,38 @@ fn main() {
     }
 }
 
+/// Measures the machine, then every store, and judges each by its targets; appends the run to the history.
+fn by_targets(history: &Path, parent: &Path, budget: &Budget) {
+    let limits = limits::measure(parent, budget.each, budget.small_at_once, budget.large_bytes);
+    println!("{}", limits::table(&limits));
+    let mut stores = Vec::new();
+    for store in Store::ALL {
+        let figures = match store {
+            Store::OneDrive => drives(1, parent, budget),
+            Store::FourDrives => drives(4, parent, budget),
+            Store::ThreeHosts => hosts_of_a_drive(3, parent, budget),
+        };
+        println!("{}:\n\n{}", store.name(), targets::table(&targets::judge(store, &figures, &limits)));
+        stores.push((store, figures));
+    }
+    let line = targets::line(&load::hardware(), budget.each, &limits, &stores);
+    targets::append(history, &line).expect("the history can be written");
+}
+
+fn drives(count: usize, parent: &Path, budget: &Budget) -> Vec<Figure> {
+    let root = tempfile::tempdir_in(parent).expect("the directory can be written");
+    let server = Setup::drives(root.path(), count).start();
+    load::run(&Target::from(&server), budget)
+}
+
+fn hosts_of_a_drive(hosts: usize, parent: &Path, budget: &Budget) -> Vec<Figure> {
+    let shape = Shape { founders: hosts, is_direct: true, parent: parent.to_owned(), ..Shape::three(1, 1) };
+    load::run(&Target::from(&Cluster::formed(&shape)), budget)
+}
+
 /// Measures so many hosts of one drive each, as processes that share this machine, over QUIC on loopback.
 fn cluster(hosts: usize, parent: &Path, budget: &Budget) {
-    let shape = Shape { founders: hosts, is_direct: true, parent: parent.to_owned(), ..Shape::three(1, 1) };
-    let cluster = Cluster::formed(&shape);
-    let figures = load::run(&Target::from(&cluster), budget);
+    let figures = hosts_of_a_drive(hosts, parent, budget);
     println!("{hosts} hosts:\n\n{}\n{}", load::table(&figures), load::stages(&figures));
 }
 
@@ -87,7 +120,8 @@ fn small(at_once: usize, parent: &Path, budget: &Budget) {
 
 fn usage(what: &str) {
     eprintln!(
-        "{what} makes no sense; expected --seconds N, --drives N, --hosts N, --keys N, --requests N or --dir PATH"
+        "{what} makes no sense; expected --seconds N, --drives N, --hosts N, --keys N, --requests N, --history FILE \
+         or --dir PATH"
     );
     std::process::exit(2);
 }

@@ -278,6 +278,9 @@ pub const BODY_WAIT_MAX: Duration = Duration::from_secs(60);
 /// soon half of it is forgotten.
 pub const TURN_FREE: Duration = Duration::from_millis(20);
 pub const TURN_HALF_LIFE: Duration = Duration::from_millis(100);
+/// The age up to which what was read of a thread's processor time serves as the begin of a poll: what a poll is charged is too
+/// much by this at most.
+pub const TURN_READING_AGE: Duration = Duration::from_micros(200);
 /// A poll of a request is long from here; and a request is slow that took more processor time than this, and this for each MiB of its
 /// bodies. Signatures of chunks cost the most of a byte, up to 3 ms a MiB.
 pub const TURN_POLL_LONG: Duration = Duration::from_millis(2);
@@ -302,6 +305,8 @@ pub const MEMO_ENTRY_BYTES: usize = 256;
 pub const RATE_BYTES_MIN: u64 = 64 << 10;
 pub const RATE_PIECE_BYTES: usize = 64 << 10;
 pub const RATE_SHARES_KNOWN_FOR: Duration = Duration::from_secs(1);
+/// With a limit of bytes, so many requests may be under way that a piece of each passes within this time.
+pub const RATE_WAIT_MAX: Duration = Duration::from_secs(10);
 /// Connections of a listener: for so many files that the process may open, one; between these.
 pub const FILES_PER_CONNECTION: usize = 4;
 pub const CONNECTIONS_MIN: usize = 64;

@@ -5,9 +5,11 @@
 
 pub mod bounds;
 pub mod files;
+pub mod limits;
 pub mod listing;
 pub mod requests;
 pub mod target;
+pub mod targets;
 
 use crate::harness::client::{Body, S3};
 use crate::harness::data;
@@ -41,9 +43,25 @@ impl Budget {
     }
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Workload {
+    PutAlone,
+    PutSmall,
+    PutOver,
+    PutMedium,
+    PutLarge,
+    GetSmall,
+    GetMedium,
+    GetLarge,
+    Head,
+    List,
+    Delete,
+}
+
 /// One workload's result.
 #[derive(Clone, Debug)]
 pub struct Figure {
+    pub workload: Workload,
     pub name: String,
     pub at_once: usize,
     pub operations: u64,
@@ -70,6 +88,14 @@ impl Figure {
     pub fn mebibytes_per_second(&self) -> f64 {
         self.amount as f64 / f64::from(1 << 20) / self.wall.as_secs_f64()
     }
+
+    pub fn cpu_micros_per_operation(&self) -> f64 {
+        self.cpu.as_secs_f64() * 1e6 / self.operations.max(1) as f64
+    }
+
+    pub fn cpu_seconds_per_gibibyte(&self) -> f64 {
+        self.cpu.as_secs_f64() / (self.amount as f64 / f64::from(1 << 30))
+    }
 }
 
 /// Every workload in turn, writes before reads.
@@ -90,28 +116,36 @@ pub fn run(target: &Target, budget: &Budget) -> Vec<Figure> {
     };
     let mebibytes = budget.large_bytes >> 20;
     let (most, some, few) = (budget.small_at_once, budget.medium_at_once, budget.large_at_once);
-    let work = |name: &str, at_once, operation: &(dyn Fn(&S3, usize, u64) -> u64 + Sync)| {
-        measure(target, budget, name, at_once, operation)
+    let work = |workload, name: &str, at_once, operation: &(dyn Fn(&S3, usize, u64) -> u64 + Sync)| {
+        measure(target, budget, (workload, name), at_once, operation)
     };
     let mut figures = vec![
-        work("PUT 4 KiB, one at a time", 1, &|s3, _, turn| put(s3, &format!("one/{turn}"), &small)),
-        work("PUT 4 KiB", most, &|s3, worker, turn| put(s3, &format!("small/{worker}/{turn}"), &small)),
-        work("PUT 4 KiB over existing", most, &|s3, worker, _| put(s3, &format!("small/{worker}/0"), &small)),
-        work("PUT 1 MiB", some, &|s3, worker, turn| put(s3, &format!("medium/{worker}/{}", turn % 64), &medium)),
-        work(&format!("PUT {mebibytes} MiB"), few, &|s3, worker, turn| {
+        work(Workload::PutAlone, "PUT 4 KiB, one at a time", 1, &|s3, _, turn| put(s3, &format!("one/{turn}"), &small)),
+        work(Workload::PutSmall, "PUT 4 KiB", most, &|s3, worker, turn| {
+            put(s3, &format!("small/{worker}/{turn}"), &small)
+        }),
+        work(Workload::PutOver, "PUT 4 KiB over existing", most, &|s3, worker, _| {
+            put(s3, &format!("small/{worker}/0"), &small)
+        }),
+        work(Workload::PutMedium, "PUT 1 MiB", some, &|s3, worker, turn| {
+            put(s3, &format!("medium/{worker}/{}", turn % 64), &medium)
+        }),
+        work(Workload::PutLarge, &format!("PUT {mebibytes} MiB"), few, &|s3, worker, turn| {
             put(s3, &format!("large/{worker}/{}", turn % 4), &large)
         }),
     ];
     figures.extend([
-        work("GET 4 KiB", most, &|s3, worker, _| get(s3, &format!("small/{worker}/0"))),
-        work("GET 1 MiB", some, &|s3, worker, _| get(s3, &format!("medium/{worker}/0"))),
-        work(&format!("GET {mebibytes} MiB"), few, &|s3, worker, _| get(s3, &format!("large/{worker}/0"))),
-        work("HEAD", most, &|s3, worker, _| {
+        work(Workload::GetSmall, "GET 4 KiB", most, &|s3, worker, _| get(s3, &format!("small/{worker}/0"))),
+        work(Workload::GetMedium, "GET 1 MiB", some, &|s3, worker, _| get(s3, &format!("medium/{worker}/0"))),
+        work(Workload::GetLarge, &format!("GET {mebibytes} MiB"), few, &|s3, worker, _| {
+            get(s3, &format!("large/{worker}/0"))
+        }),
+        work(Workload::Head, "HEAD", most, &|s3, worker, _| {
             s3.head(BUCKET, &format!("small/{worker}/0")).expect("the store answers").expect(200);
             0
         }),
-        work("LIST pages of 1,000", 4, &|s3, _, _| list(s3)),
-        work("DELETE", most, &|s3, worker, turn| {
+        work(Workload::List, "LIST pages of 1,000", 4, &|s3, _, _| list(s3)),
+        work(Workload::Delete, "DELETE", most, &|s3, worker, turn| {
             s3.delete(BUCKET, &format!("small/{worker}/{turn}")).expect("the store answers").expect(204);
             0
         }),
@@ -130,7 +164,7 @@ fn list(s3: &S3) -> u64 {
 fn measure(
     target: &Target,
     budget: &Budget,
-    name: &str,
+    (workload, name): (Workload, &str),
     at_once: usize,
     operation: &(dyn Fn(&S3, usize, u64) -> u64 + Sync),
 ) -> Figure {
@@ -170,6 +204,7 @@ fn measure(
         (name, after.saturating_sub(before))
     };
     Figure {
+        workload,
         name: name.to_owned(),
         at_once,
         operations,
@@ -193,9 +228,9 @@ pub fn table(figures: &[Figure]) -> String {
         let millis = |time: Duration| time.as_secs_f64() * 1e3;
         let is_bulk = figure.amount / figure.operations.max(1) >= 1 << 20;
         let cpu = if is_bulk {
-            format!("{:.2} s/GiB", figure.cpu.as_secs_f64() / (figure.amount as f64 / f64::from(1 << 30)))
+            format!("{:.2} s/GiB", figure.cpu_seconds_per_gibibyte())
         } else {
-            format!("{:.0} µs/op", figure.cpu.as_secs_f64() * 1e6 / figure.operations as f64)
+            format!("{:.0} µs/op", figure.cpu_micros_per_operation())
         };
         let (moved, written) = match figure.amount > figure.operations {
             true => (format!("{:.1}", figure.mebibytes_per_second()), format!("{:.2}", figure.written_per_byte)),

@@ -3,7 +3,8 @@
 
 use crate::harness::process::Process;
 use crate::harness::server::Server;
-use actix_web::{App, HttpResponse, HttpServer, web};
+use actix_web::web::{self, Bytes};
+use actix_web::{App, HttpResponse, HttpServer};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::mpsc::channel;
@@ -12,6 +13,8 @@ use std::time::{Duration, Instant};
 const BUCKET: &str = "requests";
 const KEY: &str = "key";
 const BODY_BYTES: usize = 4 << 10;
+/// The path under which the bare server has its large body.
+pub const LARGE: &str = "/large";
 const ROUNDS: usize = 3;
 /// The names that actix gives to its serving threads.
 const WORKERS: &str = "actix-rt|system";
@@ -29,17 +32,29 @@ pub fn measure(server: &Server, at_once: usize, each: Duration) -> Vec<Cost> {
     let s3 = server.client();
     s3.create_bucket(BUCKET).expect("the store answers").expect(200);
     s3.put(BUCKET, KEY, &vec![7; BODY_BYTES]).expect("the store answers").expect(200);
-    let bare = Bare::start();
-    let cost = |(name, method): (&'static str, &str)| {
-        let target = s3.presigned(method, &format!("/{BUCKET}/{KEY}"), &[], 3600);
+    let bare = Bare::start(0);
+    let cost = |(name, method, is_in_url): (&'static str, &str, bool)| {
+        let path = format!("/{BUCKET}/{KEY}");
+        let (target, headers) = match is_in_url {
+            true => (s3.presigned(method, &path, &[], 3600), vec![("host".to_owned(), server.s3.to_string())]),
+            false => (path.clone(), s3.signed(method, &path)),
+        };
+        let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        let request = format!("{method} {target} HTTP/1.1\r\n{headers}\r\n");
         let (mut of_bare, mut of_store) = (Vec::new(), Vec::new());
         for _ in 0..ROUNDS {
-            of_bare.push(spent(|| bare.cpu(), || send(bare.address, method, &target, at_once, each)));
-            of_store.push(spent(|| server.process().cpu(), || send(server.s3, method, &target, at_once, each)));
+            of_bare.push(spent(|| bare.cpu(), || send(bare.address, &request, at_once, each)));
+            of_store.push(spent(|| server.process().cpu(), || send(server.s3, &request, at_once, each)));
         }
         Cost { name, bare: median(of_bare), store: median(of_store) }
     };
-    [("HEAD", "HEAD"), ("GET 4 KiB", "GET")].map(cost).to_vec()
+    let costs = [
+        ("HEAD", "HEAD", false),
+        ("HEAD, signed in the URL", "HEAD", true),
+        ("GET 4 KiB", "GET", false),
+        ("GET 4 KiB, signed in the URL", "GET", true),
+    ];
+    costs.map(cost).to_vec()
 }
 
 pub fn table(costs: &[Cost]) -> String {
@@ -57,24 +72,30 @@ fn median(mut times: Vec<Duration>) -> Duration {
     times[times.len() / 2]
 }
 
-fn spent(cpu: impl Fn() -> Duration, send: impl Fn() -> u64) -> Duration {
+/// The processor time of each of the requests that are sent.
+pub fn spent(cpu: impl Fn() -> Duration, send: impl Fn() -> u64) -> Duration {
     let before = cpu();
     let requests = send();
     cpu().saturating_sub(before).div_f64(requests.max(1) as f64)
 }
 
-/// A server that answers everything with the same body, for as long as the process lives.
-struct Bare {
-    address: SocketAddr,
+/// A server that answers everything with the same body, and one path with a large one, for as long as the process lives.
+pub struct Bare {
+    pub address: SocketAddr,
 }
 
 impl Bare {
-    fn start() -> Self {
+    pub fn start(large_bytes: usize) -> Self {
         let (listening, address) = channel();
+        let large = Bytes::from(vec![7; large_bytes]);
         std::thread::spawn(move || {
             actix_web::rt::System::new().block_on(async {
                 let answer = || async { HttpResponse::Ok().body(vec![7; BODY_BYTES]) };
-                let server = HttpServer::new(move || App::new().default_service(web::to(answer)));
+                let server = HttpServer::new(move || {
+                    let large = large.clone();
+                    let answer_large = move || std::future::ready(HttpResponse::Ok().body(large.clone()));
+                    App::new().route(LARGE, web::get().to(answer_large)).default_service(web::to(answer))
+                });
                 let workers = std::thread::available_parallelism().map_or(1, usize::from);
                 let server = server.workers(workers).bind(("127.0.0.1", 0)).expect("a free port");
                 listening.send(server.addrs()[0]).expect("somebody waits");
@@ -84,15 +105,15 @@ impl Bare {
         Self { address: address.recv().expect("it listens") }
     }
 
-    fn cpu(&self) -> Duration {
+    pub fn cpu(&self) -> Duration {
         let threads = Process(std::process::id()).cpu_by_thread();
         threads.into_iter().filter(|(name, _)| WORKERS.starts_with(name.as_str())).map(|(_, cpu)| cpu).sum()
     }
 }
 
 /// Sends the same request on so many connections, one at a time on each; how many were answered.
-fn send(address: SocketAddr, method: &str, target: &str, at_once: usize, each: Duration) -> u64 {
-    let request = format!("{method} {target} HTTP/1.1\r\nhost: {address}\r\n\r\n");
+pub fn send(address: SocketAddr, request: &str, at_once: usize, each: Duration) -> u64 {
+    let is_head = request.starts_with("HEAD ");
     let end = Instant::now() + each;
     let connection = || {
         let mut stream = TcpStream::connect(address).expect("it listens");
@@ -100,7 +121,7 @@ fn send(address: SocketAddr, method: &str, target: &str, at_once: usize, each: D
         let mut answered = 0;
         while Instant::now() < end || answered == 0 {
             stream.write_all(request.as_bytes()).expect("it reads");
-            read_answer(&mut stream, method == "HEAD");
+            read_answer(&mut stream, is_head);
             answered += 1;
         }
         answered

@@ -8,7 +8,8 @@ use crate::metrics::ACCESS_LOG_LINES;
 use crate::types::UnixMs;
 use actix::Addr;
 use actix_web::HttpRequest;
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderName, header};
+use s3s::header::X_AMZ_VERSION_ID;
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
@@ -63,10 +64,10 @@ impl AccessEntry {
 
     /// Notes the response's head.
     pub fn answered(&mut self, headers: &HeaderMap) {
-        let text = |value: Option<&http::HeaderValue>| value?.to_str().ok().map(str::to_owned);
-        self.version_id = text(headers.get("x-amz-version-id"));
-        let whole = text(headers.get(header::CONTENT_RANGE)).and_then(|range| range.rsplit_once('/')?.1.parse().ok());
-        self.object_bytes = whole.or_else(|| text(headers.get(header::CONTENT_LENGTH))?.parse().ok());
+        let text = |name: &HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
+        self.version_id = text(&X_AMZ_VERSION_ID).map(str::to_owned);
+        let whole = text(&header::CONTENT_RANGE).and_then(|range| range.rsplit_once('/')?.1.parse().ok());
+        self.object_bytes = whole.or_else(|| text(&header::CONTENT_LENGTH)?.parse().ok());
     }
 
     /// Hands the line to who gathers them. One that has no room for it drops it.

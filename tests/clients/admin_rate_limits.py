@@ -35,7 +35,7 @@ def test_without_retries_a_client_over_its_limit_is_told_to_slow_down(s3, bucket
         for _ in range(REQUESTS):
             s3.list_objects_v2(Bucket=bucket)
     told = refused("SlowDown", 503, ask_until_refused)
-    assert told["Error"]["Message"] == "Please reduce your request rate.", told
+    assert told["Error"]["Message"] == "The account or the bucket is over a limit of its requests or bytes: try again later, with fewer requests at a time.", told
     assert told["ResponseMetadata"]["RetryAttempts"] == 0
     limit(bucket, "--requests", "none")
     assert slowed_down(s3, bucket) is None

@@ -135,6 +135,13 @@ impl S3 {
         presign(scope, &request, expires_seconds)
     }
 
+    /// The headers of a request without a body, its signature among them.
+    pub fn signed(&self, method: &str, path: &str) -> Vec<(String, String)> {
+        let (method, path, host) = (method.to_owned(), path.to_owned(), self.addr.to_string());
+        let request = ToSign { method, host, path, query: Vec::new(), headers: Vec::new() };
+        sign_headers(&Scope::now(&self.keys), &request, &data::sha256_hex(b"")).0
+    }
+
     /// Announces an upload whose body never comes, and waits for the first answer: its status, 100 where the server waits for
     /// the body. The upload is under way as long as the connection is held.
     pub fn announce(&self, bucket: &str, key: &str) -> io::Result<(u16, TcpStream)> {

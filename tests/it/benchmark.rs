@@ -5,7 +5,8 @@ mod load;
 
 use crate::harness::server::{Server, Setup};
 use load::target::Target;
-use load::{Budget, bounds, files, listing, requests};
+use load::targets::{self, Store};
+use load::{Budget, bounds, files, limits, listing, requests};
 use std::time::Duration;
 
 #[test]
@@ -24,6 +25,27 @@ fn the_benchmark_gives_every_figure() {
     let plain = files::measure(root.path(), Duration::from_millis(50));
     assert!(plain.copy_mebibytes_per_second > 0.0 && plain.own_files_per_second > 0.0);
     assert!(files::table(&plain).contains("a file each") && load::hardware().contains("cores"));
+
+    let each = Duration::from_millis(50);
+    let limits = limits::measure(root.path(), each, 4, 1 << 20);
+    let rates = [limits.tcp, limits.quic].map(|transfer| transfer.mebibytes_per_second);
+    let costs = [limits.md5_seconds_per_gibibyte, limits.bare_head.as_secs_f64(), limits.bare_get.as_secs_f64()];
+    assert!(rates.iter().chain(&costs).all(|figure| *figure > 0.0), "{limits:?}");
+    assert!(limits::table(&limits).contains("QUIC"));
+    for store in Store::ALL {
+        let judged = targets::judge(store, &figures, &limits);
+        assert!(judged.len() >= figures.len() - 1 && judged.iter().all(|row| row.target > 0.0), "{judged:?}");
+        assert_eq!(targets::table(&judged).lines().count(), judged.len() + 2);
+    }
+    let history = root.path().join("history.jsonl");
+    for _ in 0..2 {
+        let line = targets::line("a machine", each, &limits, &[(Store::OneDrive, figures.clone())]);
+        targets::append(&history, &line).expect("it can be written");
+    }
+    let lines = std::fs::read_to_string(&history).expect("it was written");
+    let runs: Vec<serde_json::Value> = lines.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    assert_eq!(runs.len(), 2);
+    assert_eq!(runs[1]["stores"]["one drive (1+0)"].as_array().map(Vec::len), Some(figures.len()), "{}", runs[1]);
 }
 
 #[test]
@@ -39,8 +61,9 @@ fn listings_are_measured_wherever_the_page_is() {
 #[test]
 fn small_requests_are_measured_beside_those_of_a_bare_server() {
     let (_root, server) = Server::fresh();
-    let costs = requests::measure(&server, 4, Duration::from_millis(200));
-    assert_eq!(costs.iter().map(|cost| cost.name).collect::<Vec<_>>(), ["HEAD", "GET 4 KiB"]);
+    const NAMES: [&str; 4] = ["HEAD", "HEAD, signed in the URL", "GET 4 KiB", "GET 4 KiB, signed in the URL"];
+    let costs = requests::measure(&server, 4, Duration::from_millis(100));
+    assert_eq!(costs.iter().map(|cost| cost.name).collect::<Vec<_>>(), NAMES);
     for cost in &costs {
         assert!(cost.store > cost.bare && cost.bare > Duration::ZERO, "{cost:?}");
     }
@@ -48,7 +71,7 @@ fn small_requests_are_measured_beside_those_of_a_bare_server() {
 }
 
 /// M1, M4, P8: what is promised as a bound; the times are for quiet machines and release builds, and debug builds, with more
-/// code resident, may hold half as much memory again.
+/// code resident, may hold twice as much memory.
 #[test]
 fn bounds_of_memory_and_reads_hold() {
     let root = tempfile::tempdir().unwrap();
@@ -56,7 +79,7 @@ fn bounds_of_memory_and_reads_hold() {
     let is_counted = server.process().disk_bytes().are_counted();
     assert_eq!(bounds::table(&found).lines().count(), found.len() + 2);
     for bound in found.iter().filter(|bound| bound.unit == "MiB") {
-        let allowance = if bound.what.contains("resident memory") { 1.5 } else { 1.0 };
+        let allowance = if bound.what.contains("resident memory") { 2.0 } else { 1.0 };
         assert!(bound.found < bound.limit * allowance && (bound.found > 0.0 || !is_counted), "{bound:?}");
     }
 }

@@ -79,6 +79,30 @@ fn requests_whose_bodies_do_not_come_hold_up_nobody() {
     }
 }
 
+/// Each sets aside what a large upload holds at most, for a body of one byte.
+#[test]
+fn uploads_that_stand_still_leave_memory_to_others() {
+    let root = tempfile::tempdir().unwrap();
+    let server = Setup::single(root.path()).with("SHERD_MEMORY_MAX", "64MiB").start();
+    let s3 = server.client();
+    s3.create_bucket("box").unwrap().expect(200);
+    s3.create_bucket("own").unwrap().expect(200);
+    let policy = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":"*",
+        "Action":"s3:PutObject","Resource":"arn:aws:s3:::box/*"}]}"#;
+    s3.call("PUT", "/box", &[("policy", "")], &[], Body::Signed(policy.as_bytes())).unwrap().expect(204);
+    let head = |number: usize| {
+        let length = 64 << 20;
+        format!("PUT /box/{number} HTTP/1.1\r\nhost: {}\r\ncontent-length: {length}\r\n\r\nx", server.s3)
+    };
+    let waiting: Vec<TcpStream> = (0..100).map(|number| connected(&server, &head(number))).collect();
+    let content = vec![7; 300_000];
+    for turn in 0..5 {
+        s3.put("own", &format!("{turn}"), &content).unwrap().expect(200);
+        assert_eq!(s3.get("own", &format!("{turn}")).unwrap().expect(200).body, content);
+    }
+    drop(waiting);
+}
+
 #[test]
 fn nobody_in_particular_is_refused_before_a_body_that_could_change_nothing() {
     let (_root, server) = Server::fresh();

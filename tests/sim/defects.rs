@@ -37,6 +37,7 @@ const DEFECTS: &[(Defect, u64)] = &[
     (Defect::LoseSnapshotTable, 0),
     (Defect::MoveBeforeCopy, 0),
     (Defect::CountSilentShard, 0),
+    (Defect::AdoptFencedBlob, 100),
 ];
 const SEEDS: u64 = 40;
 

@@ -1,8 +1,15 @@
 //! The decisions of admission: who may start, who waits, who is turned away. Pure: events in, effects out.
 //!
-//! Requests are admitted in the order in which they came: a large one at the head is not overtaken for ever by small ones.
+//! Requests are admitted in the order in which they came: a large one at the head is not overtaken for ever by small ones. While
+//! a quarter of everything is free, any holder may take more; beyond that, one with an eighth waits until some of its own
+//! requests are over, and others go past it. So nobody who holds on to what it has keeps all others out.
 
-use std::collections::VecDeque;
+use super::holder::Holder;
+use std::collections::{HashMap, VecDeque};
+
+/// Parts of the whole: what is kept for those who have little, and how much that is.
+const KEPT: u64 = 4;
+const LITTLE: u64 = 8;
 
 /// The limits of work in progress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,15 +25,17 @@ pub struct AdmissionLimits {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket(pub u64);
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     Asked {
         ticket: Ticket,
         bytes: u64,
+        holder: Holder,
     },
     /// A request that was granted so many bytes is over.
     Released {
         bytes: u64,
+        holder: Holder,
     },
     /// A request has waited as long as it may, or its caller is gone.
     Expired {
@@ -34,12 +43,13 @@ pub enum Event {
     },
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
     /// `bytes` are to be released in the end.
     Grant {
         ticket: Ticket,
         bytes: u64,
+        holder: Holder,
     },
     Refuse {
         ticket: Ticket,
@@ -58,22 +68,35 @@ pub enum Refused {
 #[derive(Debug)]
 pub struct Admission {
     limits: AdmissionLimits,
-    used_bytes: u64,
-    used_requests: usize,
-    queue: VecDeque<(Ticket, u64)>,
+    used: Use,
+    by_holder: HashMap<Holder, Use>,
+    queue: VecDeque<Waiting>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Use {
+    bytes: u64,
+    requests: usize,
+}
+
+#[derive(Clone, Debug)]
+struct Waiting {
+    ticket: Ticket,
+    bytes: u64,
+    holder: Holder,
 }
 
 impl Admission {
     pub fn new(limits: AdmissionLimits) -> Self {
-        Self { limits, used_bytes: 0, used_requests: 0, queue: VecDeque::new() }
+        Self { limits, used: Use::default(), by_holder: HashMap::new(), queue: VecDeque::new() }
     }
 
     pub fn used_bytes(&self) -> u64 {
-        self.used_bytes
+        self.used.bytes
     }
 
     pub fn used_requests(&self) -> usize {
-        self.used_requests
+        self.used.requests
     }
 
     pub fn waiting(&self) -> usize {
@@ -82,11 +105,9 @@ impl Admission {
 
     pub fn apply(&mut self, event: Event) -> Vec<Effect> {
         let effects = match event {
-            Event::Asked { ticket, bytes } => self.asked(ticket, bytes),
-            Event::Released { bytes } => {
-                assert!(self.used_bytes >= bytes && self.used_requests > 0, "only what was granted is released");
-                self.used_bytes -= bytes;
-                self.used_requests -= 1;
+            Event::Asked { ticket, bytes, holder } => self.asked(ticket, bytes, holder),
+            Event::Released { bytes, holder } => {
+                self.release(bytes, &holder);
                 self.admit_waiting()
             }
             Event::Expired { ticket } => self.expired(ticket),
@@ -95,21 +116,23 @@ impl Admission {
         effects
     }
 
-    fn asked(&mut self, ticket: Ticket, bytes: u64) -> Vec<Effect> {
+    fn asked(&mut self, ticket: Ticket, bytes: u64, holder: Holder) -> Vec<Effect> {
+        let (waiting, limit) = (self.queue.len() as u64, self.limits.waiting as u64);
+        let of_holder = || self.queue.iter().filter(|waiting| waiting.holder == holder).count() as u64;
+        let is_full = waiting >= limit || (waiting >= limit - limit / KEPT && of_holder() >= (limit / LITTLE).max(1));
         // One request alone may always run, whatever it holds.
         let bytes = bytes.min(self.limits.bytes);
-        if self.queue.is_empty() && self.fits(bytes) {
-            return vec![self.grant(ticket, bytes)];
-        }
-        if self.queue.len() >= self.limits.waiting {
+        self.queue.push_back(Waiting { ticket, bytes, holder });
+        let granted = self.admit_waiting();
+        if granted.is_empty() && is_full {
+            self.queue.pop_back();
             return vec![Effect::Refuse { ticket, why: Refused::QueueFull }];
         }
-        self.queue.push_back((ticket, bytes));
-        Vec::new()
+        granted
     }
 
     fn expired(&mut self, ticket: Ticket) -> Vec<Effect> {
-        let Some(at) = self.queue.iter().position(|&(waiting, _)| waiting == ticket) else { return Vec::new() };
+        let Some(at) = self.queue.iter().position(|waiting| waiting.ticket == ticket) else { return Vec::new() };
         self.queue.remove(at);
         let mut effects = vec![Effect::Refuse { ticket, why: Refused::WaitedTooLong }];
         effects.extend(self.admit_waiting());
@@ -118,29 +141,63 @@ impl Admission {
 
     fn admit_waiting(&mut self) -> Vec<Effect> {
         let mut effects = Vec::new();
-        while let Some(&(ticket, bytes)) = self.queue.front() {
-            if !self.fits(bytes) {
-                break;
-            }
-            self.queue.pop_front();
-            effects.push(self.grant(ticket, bytes));
+        while let Some(at) = self.next() {
+            let Some(Waiting { ticket, bytes, holder }) = self.queue.remove(at) else { break };
+            self.used.add(bytes);
+            self.by_holder.entry(holder.clone()).or_default().add(bytes);
+            effects.push(Effect::Grant { ticket, bytes, holder });
         }
         effects
     }
 
-    fn fits(&self, bytes: u64) -> bool {
-        self.used_requests < self.limits.requests && self.used_bytes + bytes <= self.limits.bytes
+    /// The first in the queue whose holder may have more, if there is room for it.
+    fn next(&self) -> Option<usize> {
+        let at = self.queue.iter().position(|waiting| self.is_within_share(waiting))?;
+        self.queue.get(at).filter(|waiting| self.fits(waiting.bytes)).map(|_| at)
     }
 
-    fn grant(&mut self, ticket: Ticket, bytes: u64) -> Effect {
-        self.used_bytes += bytes;
-        self.used_requests += 1;
-        Effect::Grant { ticket, bytes }
+    fn fits(&self, bytes: u64) -> bool {
+        self.used.requests < self.limits.requests && self.used.bytes + bytes <= self.limits.bytes
+    }
+
+    /// Returns whether the holder would not have more than its share. One that has nothing may have something.
+    fn is_within_share(&self, waiting: &Waiting) -> bool {
+        let Some(held) = self.by_holder.get(&waiting.holder) else { return true };
+        let (bytes, requests) = (self.limits.bytes, self.limits.requests as u64);
+        let within = |used: u64, held: u64, more: u64, limit: u64| {
+            used + more <= limit - limit / KEPT || held + more <= (limit / LITTLE).max(1)
+        };
+        within(self.used.bytes, held.bytes, waiting.bytes, bytes)
+            && within(self.used.requests as u64, held.requests as u64, 1, requests)
+    }
+
+    fn release(&mut self, bytes: u64, holder: &Holder) {
+        self.used.take(bytes);
+        if let Some(held) = self.by_holder.get_mut(holder) {
+            held.take(bytes);
+            if held.requests == 0 {
+                self.by_holder.remove(holder);
+            }
+        }
     }
 
     fn check_invariants(&self) {
-        debug_assert!(self.used_bytes <= self.limits.bytes && self.used_requests <= self.limits.requests);
+        debug_assert!(self.used.bytes <= self.limits.bytes && self.used.requests <= self.limits.requests);
         debug_assert!(self.queue.len() <= self.limits.waiting);
-        debug_assert!(self.queue.front().is_none_or(|&(_, bytes)| !self.fits(bytes)), "none waits who could run");
+        debug_assert!(self.next().is_none(), "none waits who could run");
+        debug_assert_eq!(self.by_holder.values().map(|held| held.requests).sum::<usize>(), self.used.requests);
+    }
+}
+
+impl Use {
+    fn add(&mut self, bytes: u64) {
+        self.bytes += bytes;
+        self.requests += 1;
+    }
+
+    fn take(&mut self, bytes: u64) {
+        assert!(self.bytes >= bytes && self.requests > 0, "only what was granted is released");
+        self.bytes -= bytes;
+        self.requests -= 1;
     }
 }

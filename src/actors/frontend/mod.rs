@@ -1,12 +1,15 @@
 //! `S3Frontend` owns the admission permits.
 //!
 //! Receives `AdmitPut` and `AdmitGet`, and `Released` and `Expired` from its permits and itself. Sends nothing; answers when a
-//! permit is free. Invariants: permits out never exceed the limits; none waits who could run. Refuses with `Busy` when too
+//! permit is free. Invariants: permits out never exceed the limits; none waits who could run; beyond half of the limits no holder
+//! has more than a share. Refuses with `Busy` when too
 //! many wait, or one has waited too long; one whose caller is gone leaves the queue. Body bytes never pass through it.
 
 mod admission;
+mod holder;
 
 pub use admission::{Admission, AdmissionLimits, Effect, Event, Refused, Ticket};
+pub use holder::Holder;
 
 use super::request::StoreError;
 use crate::metrics::{ADMISSION_WAITING, PERMIT_BYTES};
@@ -20,23 +23,26 @@ use tokio::sync::oneshot;
 mod tests;
 
 /// A PUT asks to hold so many bytes.
-#[derive(Clone, Copy, Debug, Message)]
+#[derive(Clone, Debug, Message)]
 #[rtype(result = "Result<Permit, StoreError>")]
 pub struct AdmitPut {
     pub bytes: u64,
+    pub holder: Holder,
 }
 
 /// A GET asks to hold so many bytes.
-#[derive(Clone, Copy, Debug, Message)]
+#[derive(Clone, Debug, Message)]
 #[rtype(result = "Result<Permit, StoreError>")]
 pub struct AdmitGet {
     pub bytes: u64,
+    pub holder: Holder,
 }
 
-#[derive(Clone, Copy, Debug, Message)]
+#[derive(Clone, Debug, Message)]
 #[rtype(result = "()")]
 struct Released {
     bytes: u64,
+    holder: Holder,
 }
 
 #[derive(Clone, Copy, Debug, Message)]
@@ -47,13 +53,13 @@ struct Expired(Ticket);
 #[derive(Debug)]
 pub struct Permit {
     bytes: u64,
-    frontend: Option<Addr<S3Frontend>>,
+    of: Option<(Addr<S3Frontend>, Holder)>,
 }
 
 impl Permit {
     /// A permit of nobody, for callers that bound themselves by other means.
     pub fn unmetered() -> Self {
-        Self { bytes: 0, frontend: None }
+        Self { bytes: 0, of: None }
     }
 
     pub fn bytes(&self) -> u64 {
@@ -63,8 +69,8 @@ impl Permit {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        if let Some(frontend) = &self.frontend {
-            frontend.do_send(Released { bytes: self.bytes });
+        if let Some((frontend, holder)) = self.of.take() {
+            frontend.do_send(Released { bytes: self.bytes, holder });
         }
     }
 }
@@ -115,12 +121,12 @@ impl S3Frontend {
         Self { admission, wait_max, next_ticket: 0, answers: HashMap::new() }
     }
 
-    fn admit(&mut self, bytes: u64, ctx: &mut Context<Self>) -> Asking {
+    fn admit(&mut self, bytes: u64, holder: Holder, ctx: &mut Context<Self>) -> Asking {
         let ticket = Ticket(self.next_ticket);
         self.next_ticket += 1;
         let (answer, answered) = oneshot::channel();
         self.answers.insert(ticket, answer);
-        self.apply(Event::Asked { ticket, bytes }, ctx);
+        self.apply(Event::Asked { ticket, bytes, holder }, ctx);
         if self.answers.contains_key(&ticket) {
             ctx.notify_later(Expired(ticket), self.wait_max);
         }
@@ -130,8 +136,8 @@ impl S3Frontend {
     fn apply(&mut self, event: Event, ctx: &mut Context<Self>) {
         for effect in self.admission.apply(event) {
             match effect {
-                Effect::Grant { ticket, bytes } => {
-                    let permit = Permit { bytes, frontend: Some(ctx.address()) };
+                Effect::Grant { ticket, bytes, holder } => {
+                    let permit = Permit { bytes, of: Some((ctx.address(), holder)) };
                     self.answer(ticket, Ok(permit));
                 }
                 Effect::Refuse { ticket, why } => self.answer(ticket, Err(StoreError::Busy { why: why.to_string() })),
@@ -164,7 +170,7 @@ impl Handler<AdmitPut> for S3Frontend {
     type Result = Asking;
 
     fn handle(&mut self, message: AdmitPut, ctx: &mut Self::Context) -> Self::Result {
-        self.admit(message.bytes, ctx)
+        self.admit(message.bytes, message.holder, ctx)
     }
 }
 
@@ -172,7 +178,7 @@ impl Handler<AdmitGet> for S3Frontend {
     type Result = Asking;
 
     fn handle(&mut self, message: AdmitGet, ctx: &mut Self::Context) -> Self::Result {
-        self.admit(message.bytes, ctx)
+        self.admit(message.bytes, message.holder, ctx)
     }
 }
 
@@ -180,7 +186,7 @@ impl Handler<Released> for S3Frontend {
     type Result = ();
 
     fn handle(&mut self, message: Released, ctx: &mut Self::Context) {
-        self.apply(Event::Released { bytes: message.bytes }, ctx);
+        self.apply(Event::Released { bytes: message.bytes, holder: message.holder }, ctx);
     }
 }
 

@@ -11,7 +11,7 @@ pub use super::request::{
 pub use reports::Reports;
 
 use super::drives::health::HostState;
-use super::frontend::{AdmitGet, AdmitPut, Permit, S3Frontend};
+use super::frontend::{AdmitGet, AdmitPut, Holder, Permit, S3Frontend};
 use super::request::{Metadata, RequestContext};
 use super::{get_task, put_task};
 use crate::storage::kv::KvResult;
@@ -27,11 +27,18 @@ use std::sync::Arc;
 pub struct Gateway {
     frontend: Addr<S3Frontend>,
     context: Arc<RequestContext>,
+    /// Whose share of the memory requests take.
+    holder: Holder,
 }
 
 impl Gateway {
     pub fn new(frontend: Addr<S3Frontend>, context: Arc<RequestContext>) -> Self {
-        Self { frontend, context }
+        Self { frontend, context, holder: Holder::Store }
+    }
+
+    /// Returns one whose requests hold memory for this holder.
+    pub fn held_by(&self, holder: Holder) -> Self {
+        Self { holder, ..self.clone() }
     }
 
     /// Lookups and metadata-only changes.
@@ -123,14 +130,16 @@ impl Gateway {
 
     async fn admit_put(&self, bytes: u64) -> Result<Permit, StoreError> {
         self.context.check_writable()?;
-        self.frontend.send(AdmitPut { bytes }).await.map_err(|_| stopping())?
+        self.frontend.send(AdmitPut { bytes, holder: self.holder.clone() }).await.map_err(|_| stopping())?
     }
 
     /// Bytes that ride in the metadata are bounded by the connections that carry them and need no permit.
     async fn admit_get(&self, object: &OpenObject, range: ByteRange) -> Result<Permit, StoreError> {
         match get_task::held_by_object(self.context.geometry, object, range) {
             0 => Ok(Permit::unmetered()),
-            bytes => self.frontend.send(AdmitGet { bytes }).await.map_err(|_| stopping())?,
+            bytes => {
+                self.frontend.send(AdmitGet { bytes, holder: self.holder.clone() }).await.map_err(|_| stopping())?
+            }
         }
     }
 }

@@ -141,9 +141,9 @@ impl Repair {
         Ok((wanted, bytes))
     }
 
-    /// Good chunks of the other shards, `k` for each wanted stripe; `None` where there are fewer. Asks as many shards at
-    /// once as are still needed, and further ones where some could not answer: suspect ones where no others are left, and
-    /// never those that are gone.
+    /// Good chunks of the other shards, `k` for each wanted stripe; `None` where there are fewer. Chunks of padding are
+    /// known, so that what can be read as a whole can be rebuilt. Asks as many shards at once as are still needed, and
+    /// further ones where some could not answer: suspect ones where no others are left, and never those that are gone.
     async fn sources(
         &self,
         context: &ClusterContext,
@@ -156,7 +156,12 @@ impl Repair {
             .filter(|&shard| shard != usize::from(self.shard.0))
             .filter_map(|shard| Some((shard, *self.blob.placement.get(shard)?)))
             .collect();
-        let mut sources = Sources { first, chunks: vec![BTreeMap::new(); (end - first) as usize] };
+        let padding = |stripe| {
+            let chunk = Bytes::from(vec![0; self.layout.chunk_bytes(ChunkIndex(stripe))]);
+            let shards = self.layout.padding_shards(ChunkIndex(stripe));
+            shards.map(|shard| (shard, chunk.clone())).collect()
+        };
+        let mut sources = Sources { first, chunks: (first..end).map(padding).collect() };
         loop {
             let fewest = wanted.iter().filter_map(|stripe| sources.of(*stripe)).map(BTreeMap::len).min().unwrap_or(0);
             if fewest >= needed {

@@ -119,9 +119,11 @@ impl Moving {
         let health = self.context.health.current();
         let look_up = self.context.look_up(move |view| {
             let mut movable = VecDeque::new();
+            let is_whole = view.counts()?.repairs == 0;
             for planned in ready {
                 // An older copy that is about to be dropped is no copy.
                 if !view.is_leftover(planned.to, planned.id())?
+                    && (is_whole || !endangers(view, &planned)?)
                     && (!planned.lost || can_be_rebuilt(view, &health, &planned)?)
                     && let Some(node) = view.node(planned.to)?
                 {
@@ -172,6 +174,24 @@ impl Moving {
             tracing::info!(epoch = epoch.0, shards = pass.found, waiting = pass.waiting, "a pass of moving has ended");
         }
     }
+}
+
+/// Returns whether the move would be refused: while other shards are missing, none is moved so that a drive's loss would lose
+/// the blob.
+fn endangers(view: &MetaView, planned: &Planned) -> KvResult<bool> {
+    if planned.lost {
+        return Ok(false);
+    }
+    let mut missing = Vec::new();
+    for shard in (0..=u8::MAX).map(ShardIndex).take(planned.blob.placement.len()) {
+        if shard != planned.shard && view.is_repair_queued(ShardId { blob: planned.blob.id, shard })? {
+            missing.push(shard);
+        }
+    }
+    let mut moved = planned.blob.clone();
+    moved.placement[usize::from(planned.shard.0)] = planned.to;
+    let is_missing = |shard| missing.contains(&shard);
+    Ok(planned.blob.can_lose_a_node(is_missing) && !moved.can_lose_a_node(is_missing))
 }
 
 /// Returns whether enough other shards are there to rebuild this one.

@@ -11,7 +11,7 @@ use bytes::Bytes;
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AdminError {
-    /// The request is wrong; nothing else is.
+    /// The request is invalid; retrying does not help.
     #[error("{0}")]
     Refused(String),
     /// Try again later.

@@ -21,6 +21,7 @@ use claim::{Version2, Version4};
 use http::Uri;
 use s3s::S3Error;
 use s3s::auth::SecretKey;
+use s3s::header::X_AMZ_CONTENT_SHA256;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,7 +35,7 @@ const SKEW_SECONDS_MAX: u64 = crate::sigv4::SKEW_SECONDS_MAX;
 pub struct Authenticated {
     pub authentication: Authentication,
     pub scheme: Scheme,
-    /// The verifier of a body's chunks, if the head is signed in a header.
+    /// The verifier of a body's chunks, if the head is signed in a header, and says that the body has any.
     pub chunks: Option<ChunkVerifier>,
 }
 
@@ -99,7 +100,9 @@ impl Authenticator {
         coverage::check(claim, head.headers, head.query)?;
         self.keys.keep(access_key, secret_key.expose(), claim.scope(), &key);
         let is_in_url = claim.is_in_url();
-        let chunks = (!is_in_url).then(|| ChunkVerifier::new(key, &claim.stamp, claim.scope(), claim.signature));
+        let payload = head.headers.get(X_AMZ_CONTENT_SHA256);
+        let is_chunked = !is_in_url && payload.is_some_and(|payload| payload.as_bytes().starts_with(b"STREAMING-"));
+        let chunks = is_chunked.then(|| ChunkVerifier::new(key, &claim.stamp, claim.scope(), claim.signature));
         let signature = SignatureFacts {
             auth_type: auth_type(is_in_url),
             version: "AWS4-HMAC-SHA256",

@@ -144,6 +144,12 @@ where
     }
 }
 
+impl<S> Drop for RequestBody<S> {
+    fn drop(&mut self) {
+        self.paced.give_up(self.trace.rates());
+    }
+}
+
 impl<S, E> Body for RequestBody<S>
 where
     S: Stream<Item = Result<Bytes, E>> + Unpin,

@@ -14,6 +14,7 @@ pub use trace::RequestTrace;
 pub use view::RequestView;
 
 use super::room::{BodyRoom, Seat};
+use crate::actors::frontend::Holder;
 use http::{Extensions, HeaderMap};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -54,6 +55,12 @@ pub struct Origin {
 pub struct TlsVersion(pub &'static str);
 
 impl Call {
+    /// Returns whose share of the memory its bodies take: the account's, or the address's where nobody signed.
+    pub fn holder(&self) -> Holder {
+        let account = self.seat.account().map(|(_, account)| account);
+        account.or_else(|| self.seat.address()).unwrap_or(Holder::Store)
+    }
+
     pub fn new(origin: Origin, trace: Arc<RequestTrace>, seat: Arc<Seat>) -> Self {
         Self {
             origin: Arc::new(origin),

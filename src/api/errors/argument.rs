@@ -3,7 +3,7 @@
 use super::details::{Detail, Text};
 use std::borrow::Cow;
 
-/// The fault of a parameter, a header or an element that has a name.
+/// The error in a named parameter, header or element.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ArgumentFault {
     pub name: Cow<'static, str>,

@@ -35,7 +35,7 @@ impl Caller<'_> {
 
     pub fn context(&self, keys: &[(&str, &str)]) -> Context {
         let mut context = self.asking.context();
-        context.extend(request_keys(self.facts, self.now));
+        context.extend(request_keys(self.facts.clone(), self.now));
         context.extend(keys.iter().copied());
         context
     }
@@ -76,14 +76,14 @@ impl Caller<'_> {
 }
 
 /// IAM User Guide, "AWS global condition context keys", "Properties of the request". In lower case.
-pub fn request_keys(facts: &RequestFacts, now: UnixMs) -> Vec<(&'static str, String)> {
+pub fn request_keys(facts: RequestFacts, now: UnixMs) -> Vec<(&'static str, String)> {
     let mut keys = vec![
         ("aws:currenttime", rfc3339(now)),
         ("aws:epochtime", (now.0 / 1000).to_string()),
         ("aws:securetransport", facts.secure.to_string()),
-        ("aws:requestedregion", facts.region.clone()),
+        ("aws:requestedregion", facts.region),
     ];
-    keys.extend(facts.source_ip.clone().map(|ip| ("aws:sourceip", ip)));
-    keys.extend(facts.user_agent.clone().map(|agent| ("aws:useragent", agent)));
+    keys.extend(facts.source_ip.map(|ip| ("aws:sourceip", ip)));
+    keys.extend(facts.user_agent.map(|agent| ("aws:useragent", agent)));
     keys
 }

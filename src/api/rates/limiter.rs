@@ -4,7 +4,7 @@ use super::limits::RateLimits;
 use super::paced::Direction;
 use super::schedule::{Rate, Schedule};
 use crate::ambient::Clock;
-use crate::limits::RATE_SHARES_KNOWN_FOR;
+use crate::limits::{RATE_PIECE_BYTES, RATE_SHARES_KNOWN_FOR, RATE_WAIT_MAX};
 use crate::metrics::{RATE_DELAYED_BYTES, RATE_REFUSED_REQUESTS};
 use crate::types::BucketId;
 use std::collections::HashMap;
@@ -60,6 +60,13 @@ struct Usage {
 }
 
 impl Usage {
+    fn schedule(&mut self, direction: Direction) -> &mut Schedule {
+        match direction {
+            Direction::Received => &mut self.received,
+            Direction::Sent => &mut self.sent,
+        }
+    }
+
     fn is_idle(&self, now: Duration) -> bool {
         self.active == 0 && [&self.requests, &self.received, &self.sent].iter().all(|schedule| schedule.is_full(now))
     }
@@ -94,9 +101,11 @@ impl RateLimiter {
         let usage = locked(&self.usage).of(limited, now);
         let refused = {
             let mut usage = locked(&usage);
-            let active_max = limits.requests_active_max.map(|most| (most / u64::from(shares.max(1))).max(1));
+            let shared = |most: u64| (most / u64::from(shares.max(1))).max(1);
+            let active_max = limits.requests_active_max.into_iter().chain(paced_max(limits)).min().map(shared);
             let rate = limits.requests_per_second.map(|per_second| Rate { per_second, shares });
-            if active_max.is_some_and(|most| usage.active >= most) {
+            let backlog = usage.received.backlog(now).max(usage.sent.backlog(now));
+            if active_max.is_some_and(|most| usage.active >= most) || backlog > RATE_WAIT_MAX {
                 Some("active")
             } else if rate.is_some_and(|rate| !usage.requests.try_pass(now, 1, rate)) {
                 Some("requests")
@@ -111,6 +120,13 @@ impl RateLimiter {
         }
         Ok(Admitted { usage, limits, shares, kind, clock: Arc::clone(&self.clock) })
     }
+}
+
+/// The number of requests whose bodies are passed on without a long wait for any of them; of one that waits, what it holds is
+/// held all the while.
+fn paced_max(limits: RateLimits) -> Option<u64> {
+    let per_second = [limits.received_bytes_per_second, limits.sent_bytes_per_second].into_iter().flatten().min()?;
+    Some(per_second.saturating_mul(RATE_WAIT_MAX.as_secs()) / RATE_PIECE_BYTES as u64)
 }
 
 impl AllUsage {
@@ -150,12 +166,13 @@ impl Admitted {
     pub fn queue(&self, direction: Direction, bytes: usize) -> Duration {
         let Some(per_second) = self.per_second(direction) else { return Duration::ZERO };
         let (now, rate) = (self.clock.monotonic(), Rate { per_second, shares: self.shares });
-        let mut usage = locked(&self.usage);
-        let schedule = match direction {
-            Direction::Received => &mut usage.received,
-            Direction::Sent => &mut usage.sent,
-        };
-        schedule.queue(now, bytes as u64, rate)
+        locked(&self.usage).schedule(direction).queue(now, bytes as u64, rate)
+    }
+
+    /// Gives back the place of bytes that were counted and will not come.
+    pub fn give_back(&self, direction: Direction, bytes: usize) {
+        let Some(per_second) = self.per_second(direction) else { return };
+        locked(&self.usage).schedule(direction).give_back(bytes as u64, Rate { per_second, shares: self.shares });
     }
 
     /// Counts bytes that wait.
@@ -175,6 +192,7 @@ mod tests {
     use super::{FORGET_EVERY, Limited, OverLimit, RateLimiter, locked};
     use crate::ambient::Clock;
     use crate::api::rates::{Direction, RateLimits};
+    use crate::limits::{RATE_PIECE_BYTES, RATE_WAIT_MAX};
     use crate::types::{BucketId, UnixMs};
     use std::convert::Infallible;
     use std::sync::Arc;
@@ -221,6 +239,17 @@ mod tests {
         let _third = limiter.admit(account("1"), limits, 1).expect("there is room again");
         assert_eq!(limiter.admit(account("1"), limits, 3).err(), Some(OverLimit));
         let _one = limiter.admit(account("2"), limits, 3).expect("one always may");
+    }
+
+    #[test]
+    fn with_a_limit_of_bytes_no_more_requests_are_under_way_than_get_some_within_seconds() {
+        let limiter = RateLimiter::new(Arc::new(Hand::default()));
+        let limits = RateLimits { received_bytes_per_second: Some(RATE_PIECE_BYTES as u64), ..RateLimits::default() };
+        let admitted: Vec<_> = (0..100).map_while(|_| limiter.admit(account("1"), limits, 1).ok()).collect();
+        assert_eq!(admitted.len() as u64, RATE_WAIT_MAX.as_secs());
+        drop(admitted);
+        let on_one_of_five = (0..100).map_while(|_| limiter.admit(account("1"), limits, 5).ok()).collect::<Vec<_>>();
+        assert_eq!(on_one_of_five.len() as u64, RATE_WAIT_MAX.as_secs() / 5);
     }
 
     #[test]

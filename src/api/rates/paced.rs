@@ -35,6 +35,11 @@ pub struct Rates {
 }
 
 impl Rates {
+    /// Gives back the place of bytes that were counted and will not come.
+    fn give_back(&self, direction: Direction, bytes: usize) {
+        self.admitted.iter().for_each(|admitted| admitted.give_back(direction, bytes));
+    }
+
     pub fn new(admitted: Vec<Admitted>, is_streamed: bool) -> Self {
         Self { admitted, is_streamed }
     }
@@ -73,6 +78,13 @@ impl Paced {
     pub fn hold(&mut self, chunk: Bytes) {
         debug_assert!(self.held.is_empty() && self.waiting.is_none(), "a chunk waits already");
         self.held = chunk;
+    }
+
+    /// Ends the body where it is. What waits has a place that is given back.
+    pub fn give_up(&mut self, rates: Option<&Rates>) {
+        if let (Some((piece, _)), Some(rates)) = (self.waiting.take(), rates) {
+            rates.give_back(self.direction, piece.len());
+        }
     }
 
     /// Returns what is to be passed on next, when it may be; `None` where nothing is held.
@@ -159,6 +171,18 @@ mod tests {
             times.push(began.elapsed().as_millis());
         }
         assert_eq!((came, times), (chunk().to_vec(), vec![0, 1000, 2000, 2001]));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_is_given_up_holds_up_no_other() {
+        let rates = rates(true);
+        for _ in 0..100 {
+            let mut paced = Paced::new(Direction::Received);
+            paced.hold(chunk().slice(..RATE_PIECE_BYTES));
+            while next(&mut paced, Some(&rates)).now_or_never().flatten().is_some() {}
+            paced.give_up(Some(&rates));
+        }
+        assert!(rates.queue(Direction::Received, 1) <= Duration::from_secs(1));
     }
 
     #[tokio::test(start_paused = true)]

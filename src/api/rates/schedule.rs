@@ -43,7 +43,17 @@ impl Schedule {
     /// Takes a place for so much behind all that came before; returns the time until it may pass.
     pub fn queue(&mut self, now: Duration, amount: u64, rate: Rate) -> Duration {
         self.full_at = self.full_at.max(now).saturating_add(rate.lasts(amount));
+        self.backlog(now)
+    }
+
+    /// Returns the time for which bytes that come now would wait.
+    pub fn backlog(&self, now: Duration) -> Duration {
         self.full_at.saturating_sub(now).saturating_sub(BURST)
+    }
+
+    /// Gives a place back that was taken and will not be used.
+    pub fn give_back(&mut self, amount: u64, rate: Rate) {
+        self.full_at = self.full_at.saturating_sub(rate.lasts(amount));
     }
 
     /// Returns whether it is as one that is new.
@@ -109,6 +119,16 @@ mod tests {
             "what was not used for long is a second's worth"
         );
         assert_eq!(schedule.queue(ms(9000), 1000, rate(2000, 1)), ms(500), "at twice the rate");
+    }
+
+    #[test]
+    fn a_place_that_is_given_back_is_the_next_ones() {
+        let mut schedule = Schedule::default();
+        assert_eq!([(); 3].map(|()| schedule.queue(ms(0), 1000, rate(1000, 1))), [ms(0), ms(1000), ms(2000)]);
+        schedule.give_back(1000, rate(1000, 1));
+        assert_eq!(schedule.queue(ms(0), 1000, rate(1000, 1)), ms(2000));
+        schedule.give_back(u64::MAX, rate(1, 1));
+        assert_eq!(schedule, Schedule::default());
     }
 
     #[test]

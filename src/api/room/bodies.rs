@@ -2,7 +2,8 @@
 //! browser's form has before its file, calls of the admin API. It is taken for bytes that have come, never for a length that
 //! is declared, and held until the request is over.
 
-use super::shares::{Holder, NoMore, Shares, locked};
+use super::shares::{NoMore, Shares, locked};
+use crate::actors::frontend::Holder;
 use crate::limits::{BODY_WAIT_MAX, TURN_FREE_PER_MIB, TURN_POLL_LONG, TURN_REQUEST_FREE};
 use bytes::{Bytes, BytesMut};
 use futures::{Stream, StreamExt};

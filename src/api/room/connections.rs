@@ -1,7 +1,8 @@
 //! The connections of a listener: so many in all, that drives have the descriptors that they need, shared by addresses. One that
 //! is too many is closed as it comes.
 
-use super::shares::{Holder, Shares};
+use super::shares::Shares;
+use crate::actors::frontend::Holder;
 use actix_service::{Service, ServiceFactory, fn_factory};
 use futures::FutureExt;
 use futures::future::LocalBoxFuture;

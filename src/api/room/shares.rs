@@ -1,33 +1,13 @@
 //! Something of which there is only so much, shared by who asks for it. While less than half of it is taken, anybody may take
 //! more; beyond, one holder has an eighth at most, so that no one keeps all others out. Nobody waits.
 
+use crate::actors::frontend::Holder;
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Parts of the whole: what is free for anybody, and what one holder may have beyond.
 const FREE_FOR_ALL: usize = 2;
 const OF_ONE: usize = 8;
-/// The prefix of an IPv6 address that one customer of a provider has.
-const PREFIX_OF_ONE: u128 = u128::MAX << 64;
-
-/// The holder of a share.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Holder {
-    Address(IpAddr),
-    /// An account, by its canonical id.
-    Account(Arc<str>),
-}
-
-impl Holder {
-    pub fn at(address: IpAddr) -> Self {
-        Self::Address(match address.to_canonical() {
-            IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & PREFIX_OF_ONE)),
-            address => address,
-        })
-    }
-}
-
 /// The error of a holder whose share is used up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("too much is taken already")]
@@ -103,7 +83,8 @@ pub fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Holder, NoMore, Shares};
+    use super::{NoMore, Shares};
+    use crate::actors::frontend::Holder;
 
     fn at(address: &str) -> [Holder; 1] {
         [Holder::at(address.parse().expect("an address"))]

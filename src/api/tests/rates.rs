@@ -69,7 +69,7 @@ async fn an_account_is_limited_whatever_it_asks_and_its_requests_under_way_are_c
     // The body of this one does not come either.
     let refused = ask(&mut connect(s3_of(&api)).await, &root.head("PUT", "/bucket/other", &[], 1 << 30)).await;
     let text = String::from_utf8(refused.body).expect("text");
-    assert!(text.contains("<Code>SlowDown</Code><Message>Please reduce your request rate.</Message>"), "{text}");
+    assert!(text.contains("<Code>SlowDown</Code><Message>The account or the bucket is over a limit of its requests or bytes: try again later, with fewer requests at a time.</Message>"), "{text}");
     assert_eq!(refused.status, 503);
     assert_eq!(ask(&mut open, b"0123456789").await.status, 200);
     assert!(!is_refused(&root, "/bucket").await, "none is under way any more");

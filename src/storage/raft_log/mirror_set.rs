@@ -27,6 +27,9 @@ pub struct MirrorSet {
     /// The sets that came before, as `id` has them, the last one last: a set that is not among them is of drives that were
     /// in use apart.
     pub history: Vec<u64>,
+    /// The generation of the last set, this one or one before it, of which the writer knew that all members had it. Whatever
+    /// was acknowledged since then, the members of that set hold too.
+    pub in_force: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -42,7 +45,13 @@ pub enum MirrorSetFault {
 impl MirrorSet {
     /// The first set of a host that forms its group.
     pub fn first(host: HostId, members: BTreeSet<NodeId>) -> Self {
-        Self { host, generation: 1, members, formed: false, start: 0, history: Vec::new() }
+        Self { host, generation: 1, members, formed: false, start: 0, history: Vec::new(), in_force: 0 }
+    }
+
+    /// Returns the set as it is written once all its members have it.
+    #[must_use]
+    pub fn put_in_force(self) -> Self {
+        Self { in_force: self.generation, ..self }
     }
 
     /// The set that follows this one, made by the same process.
@@ -51,7 +60,8 @@ impl MirrorSet {
         let mut history = self.history.clone();
         history.push(self.id());
         history.drain(..history.len().saturating_sub(HISTORY_MAX));
-        Self { host: self.host, generation: self.generation + 1, members, formed, start: self.start, history }
+        let (generation, in_force) = (self.generation + 1, self.in_force);
+        Self { host: self.host, generation, members, formed, start: self.start, history, in_force }
     }
 
     /// A hash of the set and of all that came before it.
@@ -69,11 +79,36 @@ impl MirrorSet {
 
     /// Returns whether the other set is this one or one of its predecessors, as far as this one remembers.
     fn is_after(&self, other: &Self) -> bool {
-        if other.generation >= self.generation {
-            return self == other;
+        self.has_had(other.generation, other.id())
+    }
+
+    /// Returns whether nothing was acknowledged under the other set that the members of this one may lack: it is this one
+    /// or a predecessor, or it never came into force and the last set before it that did is one.
+    fn covers(&self, other: &Self) -> bool {
+        self.is_after(other) || other.ground().is_none_or(|(generation, id)| self.has_had(generation, id))
+    }
+
+    /// The last set, this one or one before it, that is known to have come into force. One that is forgotten counts as this.
+    fn ground(&self) -> Option<(u64, u64)> {
+        let since = usize::try_from(self.generation.checked_sub(self.in_force)?).ok()?;
+        let known = self.history.len().checked_sub(since).and_then(|at| self.history.get(at));
+        let id = known.map_or((self.generation, self.id()), |id| (self.in_force, *id));
+        (self.in_force > 0).then_some(id)
+    }
+
+    fn has_had(&self, generation: u64, id: u64) -> bool {
+        if generation >= self.generation {
+            return generation == self.generation && id == self.id();
         }
-        let back = usize::try_from(self.generation - other.generation).unwrap_or(usize::MAX);
-        self.history.len().checked_sub(back).is_none_or(|at| self.history.get(at) == Some(&other.id()))
+        let back = usize::try_from(self.generation - generation).unwrap_or(usize::MAX);
+        self.history.len().checked_sub(back).is_none_or(|at| self.history.get(at) == Some(&id))
+    }
+
+    /// Returns the set that counts among those found: the last one that is known to have come into force, or one after it.
+    pub fn newest<'a>(found: impl Iterator<Item = &'a Self> + Clone) -> Option<&'a Self> {
+        let ground = found.clone().max_by_key(|set| (set.in_force, set.generation))?.ground();
+        let counts = |set: &&Self| ground.is_none_or(|(generation, id)| set.has_had(generation, id));
+        found.filter(counts).max_by_key(|set| set.generation)
     }
 
     /// Magic with version (8) · crc32c of the rest, little-endian (4) · postcard.
@@ -201,19 +236,20 @@ fn shown(damaged: &[(NodeId, String)]) -> String {
     damaged.iter().map(|(node, why)| format!("node {node}: {why}")).collect::<Vec<_>>().join("; ")
 }
 
-/// Selects the copies to use: members of the highest generation seen anywhere, and of those the one that holds most.
+/// Selects the copies to use: members of the newest set seen anywhere, and of those the one that holds most.
 ///
-/// A set is written to its members first. So where a drive that is no member knows it, all members had it, and one that has
+/// A set is written to its members first, and once all have it, it is written again as in force; only then is anything
+/// acknowledged under it alone. So one that a power cut left on some of its members, and that the others never had because the
+/// host went on without these, is no sign that drives were in use apart. So where a drive that is no member knows it, all members had it, and one that has
 /// an earlier set is an old copy: it is brought up from another, and never the one that others are brought up from. Where only
 /// members know it, one that does not may have been cut off just before, and holds all that was acknowledged until then.
 pub fn choose(found: &[DriveFound]) -> Result<MirrorChoice, ChoiceError> {
-    let newest = found.iter().filter_map(|drive| drive.set.as_ref()).max_by_key(|set| set.generation);
-    let Some(set) = newest.cloned() else {
+    let Some(set) = MirrorSet::newest(found.iter().filter_map(|drive| drive.set.as_ref())).cloned() else {
         let blank = found.iter().all(|drive| drive.copy == CopyFound::Empty);
         return if blank { Ok(MirrorChoice::Fresh) } else { Err(ChoiceError::GenerationLost) };
     };
-    if found.iter().filter_map(|drive| drive.set.as_ref()).any(|of| !set.is_after(of)) {
-        let apart = |of: &MirrorSet| *of == set || !set.is_after(of);
+    if found.iter().filter_map(|drive| drive.set.as_ref()).any(|of| !set.covers(of)) {
+        let apart = |of: &MirrorSet| of.is_after(&set) || !set.covers(of);
         let nodes = found.iter().filter(|drive| drive.set.as_ref().is_some_and(apart)).map(|drive| drive.node);
         return Err(ChoiceError::Forked { generation: set.generation, nodes: nodes.collect() });
     }
@@ -222,7 +258,7 @@ pub fn choose(found: &[DriveFound]) -> Result<MirrorChoice, ChoiceError> {
         let members = set.members.iter().copied().collect();
         return Err(ChoiceError::AllMissing { generation: set.generation, members });
     }
-    let has_newest = |drive: &DriveFound| drive.set.as_ref().is_some_and(|of| of.generation == set.generation);
+    let has_newest = |drive: &DriveFound| drive.set.as_ref().is_some_and(|of| of.is_after(&set));
     let all_had_it = found.iter().any(|drive| has_newest(drive) && !set.members.contains(&drive.node));
     if all_had_it && !members.iter().any(|drive| has_newest(drive)) {
         let members = set.members.iter().copied().collect();

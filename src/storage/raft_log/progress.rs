@@ -18,8 +18,8 @@ pub enum Event {
     Failed { node: NodeId },
     /// A copy was refilled; operations after `through` are handed to it, and this one is under way.
     Joined { node: NodeId, through: u64 },
-    /// The set last asked for is on every live drive.
-    SetDurable { generation: u64 },
+    /// The set last asked for is on every live drive, and in force unless one of its members failed.
+    SetDurable { generation: u64, is_in_force: bool },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -119,10 +119,11 @@ impl MirrorProgress {
                 let missing = BTreeSet::from([through]);
                 self.copies.insert(node, Copy { missing, asked: through, joined_with: through });
             }
-            Event::SetDurable { generation } => {
+            Event::SetDurable { generation, is_in_force } => {
                 let written = self.writing.take_if(|set| set.generation == generation);
                 assert!(written.is_some(), "a set becomes durable once, and one at a time");
-                self.durable = written.unwrap_or_else(|| self.durable.clone());
+                let durable = written.unwrap_or_else(|| self.durable.clone());
+                self.durable = if is_in_force { durable.put_in_force() } else { durable };
             }
         }
         self.check_invariants();

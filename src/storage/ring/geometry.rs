@@ -70,8 +70,9 @@ pub fn pointless_parity((data, parity): (u8, u8), drives: usize) -> Option<Strin
     ))
 }
 
-/// Durable shards without which no write is acknowledged: one more than it takes to read, where there is one more.
-pub fn write_quorum(geometry: Geometry) -> usize {
-    let data = usize::from(geometry.data);
-    if geometry.parity == 0 { data } else { data + 1 }
+/// Durable shards without which no write is acknowledged, where a node takes so many of them at most: enough to read without
+/// any one node. Where no parity allows for that, one more than it takes to read, if there is one more.
+pub fn write_quorum(geometry: Geometry, on_a_node: usize) -> usize {
+    let spare = usize::from(geometry.parity);
+    usize::from(geometry.data) + if on_a_node <= spare { on_a_node } else { spare.min(1) }
 }

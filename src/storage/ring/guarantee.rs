@@ -130,16 +130,16 @@ impl Ring {
         let count = |lost: Lost| {
             let least = |geometry: Geometry| {
                 let caps = self.least_caps(geometry).raised(geometry);
-                self.least_slots(caps, &live, lost)
+                (self.least_slots(caps, &live, lost), write_quorum(geometry, caps.node))
             };
-            let wanted = least(geometry);
+            let (wanted, quorum) = least(geometry);
             let goes_on = |lost: usize| {
                 let left = wanted[lost].min(geometry.shards());
-                if left >= write_quorum(geometry) {
+                if left >= quorum {
                     return true;
                 }
-                let narrow = Geometry { data: left.saturating_sub(1) as u8, ..geometry };
-                geometry.parity == 1 && left >= 2 && least(narrow)[lost] >= write_quorum(narrow)
+                let (narrow, quorum) = least(Geometry { data: left.saturating_sub(1) as u8, ..geometry });
+                geometry.parity == 1 && left >= 2 && narrow[lost] >= quorum
             };
             (0..=LOSSES_MAX).take_while(|&lost| goes_on(lost)).count().saturating_sub(1)
         };
@@ -197,7 +197,7 @@ impl Ring {
         let mut left = self.slots(caps, &|_| true);
         let mut writes_go_on = |takes: &&usize| {
             left = left.saturating_sub(**takes);
-            left >= write_quorum(geometry)
+            left >= write_quorum(geometry, caps.node)
         };
         takes.iter().take_while(|takes| writes_go_on(takes)).count()
     }

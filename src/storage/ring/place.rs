@@ -95,7 +95,8 @@ impl Ring {
         choice.take(order, &|at| !live(at), caps);
         let nodes = choice.nodes();
         assert!(nodes.len() == geometry.shards(), "caps are made so that all shards find a place");
-        Ok(Placement { geometry, nodes, writable, quorum: write_quorum(geometry), layout: self.epoch() })
+        let quorum = write_quorum(geometry, most_on_a_node(&nodes));
+        Ok(Placement { geometry, nodes, writable, quorum, layout: self.epoch() })
     }
 
     /// The nodes that the shards of a partition's blobs belong on, while all nodes are up; `None` where no node takes shards.
@@ -124,15 +125,16 @@ impl Ring {
     fn geometry_on(&self, wanted: Geometry, usable: &dyn Fn(usize) -> bool) -> Option<Geometry> {
         let slots = |geometry: Geometry| {
             let caps = self.least_caps(geometry).raised(geometry);
-            self.slots(caps, usable).min(geometry.shards())
+            (self.slots(caps, usable).min(geometry.shards()), write_quorum(geometry, caps.node))
         };
-        let writable = slots(wanted);
-        if writable >= write_quorum(wanted) {
+        let (writable, quorum) = slots(wanted);
+        if writable >= quorum {
             return Some(wanted);
         }
         if wanted.parity == 1 && writable >= 2 {
             let narrow = Geometry { data: (writable - 1) as u8, ..wanted };
-            return (slots(narrow) >= write_quorum(narrow)).then_some(narrow);
+            let (writable, quorum) = slots(narrow);
+            return (writable >= quorum).then_some(narrow);
         }
         None
     }
@@ -144,7 +146,7 @@ impl Ring {
         if configured == 0 {
             return PlaceRefusal::NoDrives;
         }
-        let needed = write_quorum(wanted).min(configured);
+        let needed = write_quorum(wanted, 1).min(configured);
         let active = standings.iter().zip(&self.active).filter(|(_, active)| **active);
         let count = |which: Standing| active.clone().filter(|(standing, _)| **standing == which).count();
         let (live, full) = (count(Standing::Live), count(Standing::Full));
@@ -180,6 +182,11 @@ impl Ring {
         caps.domain = least(&|domain| self.slots(Caps { domain, ..caps }, &|_| true) >= shards);
         caps
     }
+}
+
+/// The most shards that one of the nodes of a blob has.
+pub fn most_on_a_node(nodes: &[NodeId]) -> usize {
+    nodes.iter().map(|node| nodes.iter().filter(|other| *other == node).count()).max().unwrap_or(0)
 }
 
 impl Caps {

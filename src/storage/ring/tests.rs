@@ -210,9 +210,10 @@ fn the_automatic_geometry_never_needs_more_drives_than_there_are() {
         assert_eq!((data, parity), expected);
         assert!(usize::from(data + parity) <= drives);
     }
-    assert_eq!(write_quorum(geometry(2, 2)), 3);
-    assert_eq!(write_quorum(geometry(1, 1)), 2);
-    assert_eq!(write_quorum(geometry(3, 0)), 3);
+    assert_eq!([1, 2, 3].map(|on_a_node| write_quorum(geometry(2, 2), on_a_node)), [3, 4, 3]);
+    assert_eq!([1, 2].map(|on_a_node| write_quorum(geometry(1, 1), on_a_node)), [2, 2]);
+    assert_eq!([1, 2].map(|on_a_node| write_quorum(geometry(8, 4), on_a_node)), [9, 10]);
+    assert_eq!(write_quorum(geometry(3, 0), 1), 3);
 }
 
 /// Hosts with these numbers of drives, of the domains with these labels; node `h * 100 + d`.

@@ -88,6 +88,12 @@ impl BlobLayout {
         chunk_bytes(self.geometry, self.stripe_bytes(stripe))
     }
 
+    /// Returns the data shards whose chunk of a stripe is padding alone, and so zeros.
+    pub fn padding_shards(&self, stripe: ChunkIndex) -> Range<usize> {
+        let chunk = self.chunk_bytes(stripe).max(1);
+        self.stripe_bytes(stripe).div_ceil(chunk)..usize::from(self.geometry.data)
+    }
+
     /// Bytes of each shard in all.
     pub fn shard_bytes(&self) -> u64 {
         match self.stripes() {

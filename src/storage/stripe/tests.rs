@@ -43,6 +43,11 @@ fn every_range_of_every_small_blob_is_where_the_byte_by_byte_model_says() {
         for size in (0..=3 * u64::from(data) * u64::from(chunk) + 3).step_by(7) {
             let layout = BlobLayout::new(geometry, size).expect("a layout");
             let places = naive(geometry, size);
+            for stripe in 0..layout.stripes() {
+                let holding =
+                    places.iter().filter(|place| place.0 == stripe).map(|place| usize::from(place.1) + 1).max();
+                assert_eq!(layout.padding_shards(ChunkIndex(stripe)), holding.unwrap_or(0)..usize::from(data));
+            }
             for start in (0..=size).step_by(13) {
                 for end in [start, start + 1, start + 65, start + 300, size] {
                     let end = end.min(size);

@@ -3,7 +3,7 @@
 use super::format::{BLOCK, Fault, HeaderFault, SEGMENT_HEADER_BYTES, SegmentHeader, decode_segment_header, log_tag};
 use super::recovery::{Replay, Replayed};
 use super::segment::{FileRole, Segment, file_role};
-use super::{LogOptions, RecordKey, RecordKind, ScannedRecord, WalError};
+use super::{LogOptions, RecordKey, RecordKind, ReplayRule, ScannedRecord, WalError};
 use crate::limits::{LOG_BATCH_BYTES_MAX, LOG_FREE_SEGMENTS_MAX};
 use crate::storage::disk::{Caching, Disk, OpenMode, create_dir_durably, write_anew};
 use crate::types::{Lsn, SegmentId};
@@ -84,13 +84,16 @@ pub fn open_log(
     assert!(options.segment_bytes.is_multiple_of(BLOCK), "a segment is whole blocks");
     let created = create_dir_durably(disk.as_ref(), &options.dir);
     created.map_err(|cause| WalError::io("create directory", &options.dir, &cause))?;
-    let found = find_files(&disk, &options)?;
+    let mut found = find_files(&disk, &options)?;
     // A segment may have got its name from a process that was killed before it had synced that.
     disk.sync_dir(&options.dir).map_err(|cause| WalError::io("sync directory", &options.dir, &cause))?;
     let tag = log_tag(&options.identity);
     let mut rot = check_headers(&disk, &options, &found.segments, replay_from)?;
     let next_id = found.segments.last().map_or(SegmentId(1), |last| SegmentId(last.id().0 + 1));
-    let replayed = Replay::new(&found.segments, tag, &options, replay_from).run(visit)?;
+    let mut replayed = Replay::new(&found.segments, tag, &options, replay_from).run(visit)?;
+    if remove_cut_segments(disk.as_ref(), &options, &mut found.segments, &replayed)? {
+        replayed = Replay::new(&found.segments, tag, &options, replay_from).run(&mut |_| ())?;
+    }
     rewrite_unproven(&found.segments, &replayed, replay_from, &options)?;
     rot.extend(replayed.rot.iter().cloned());
     rot.sort_by_key(|spot| spot.at);
@@ -178,6 +181,27 @@ pub(super) fn check_headers(
         }
     }
     Ok(damaged)
+}
+
+/// Removes the segments behind the one where the log was cut, if it is read as a prefix: records that are no part of it, and
+/// were never acknowledged, would seem to be its first ones once the segment that shows the cut is released.
+fn remove_cut_segments(
+    disk: &dyn Disk,
+    options: &LogOptions,
+    segments: &mut Vec<Arc<Segment>>,
+    replayed: &Replayed,
+) -> Result<bool, WalError> {
+    let last = replayed.content_end.segment();
+    if options.replay != ReplayRule::Prefix || !replayed.is_torn || last >= replayed.clear_from.segment() {
+        return Ok(false);
+    }
+    let cut = segments.split_off(segments.partition_point(|segment| segment.id() <= last));
+    for segment in cut.iter().rev() {
+        tracing::info!(path = %segment.path().display(), "a segment behind the end of the log is removed");
+        disk.remove(segment.path()).map_err(|cause| WalError::io("remove", segment.path(), &cause))?;
+    }
+    disk.sync_dir(&options.dir).map_err(|cause| WalError::io("sync directory", &options.dir, &cause))?;
+    Ok(!cut.is_empty())
 }
 
 /// Records that no sync is known to have covered are part of the log from now on: so they must not vanish with the next power

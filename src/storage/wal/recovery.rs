@@ -18,8 +18,9 @@ pub(super) struct Replayed {
     pub(super) rot: Vec<CorruptSpot>,
     /// Bad spots that nothing proves synced, whether valid records follow them or not.
     pub(super) torn: Vec<CorruptSpot>,
-    /// The end of the log's content.
+    /// The end of the log's content, and whether what follows was never acknowledged.
     pub(super) content_end: Lsn,
+    pub(super) is_torn: bool,
     /// The position after which nothing can be taken for a record: appends continue at the next block.
     pub(super) clear_from: Lsn,
     /// The segment of `clear_from` takes no more records.
@@ -91,6 +92,7 @@ impl<'a> Replay<'a> {
             rot: self.rot,
             torn: self.torn,
             content_end,
+            is_torn: self.ahead.torn().is_some(),
             clear_from,
             sealed: self.sealed == Some(clear_from.segment()),
             proven_synced: self.ahead.proven_synced(),

@@ -127,6 +127,7 @@ mod tests {
             formed: true,
             start: 0,
             history: Vec::new(),
+            in_force: generation,
         }
     }
 

@@ -25,8 +25,8 @@ pub enum Ground {
 
 pub struct MirrorFiles {
     offload: Offload,
-    /// The generation last written to each drive, held while one is being written.
-    written: BTreeMap<NodeId, Arc<Mutex<u64>>>,
+    /// The generation last written to each drive, and the one in force then, held while a set is being written.
+    written: BTreeMap<NodeId, Arc<Mutex<(u64, u64)>>>,
 }
 
 impl MirrorFiles {
@@ -53,14 +53,15 @@ impl MirrorFiles {
         let write = async move {
             let mut written = written.lock_owned().await;
             let work = move || -> io::Result<()> {
-                if *written >= set.generation {
+                let age = (set.generation, set.in_force);
+                if *written >= age {
                     return Ok(());
                 }
                 match ground {
                     Ground::Laid => replace_file(&*disk, &path, &set.encode())?,
                     Ground::Bare => write_mirror_file(&*disk, &path, &set)?,
                 }
-                *written = set.generation;
+                *written = age;
                 Ok(())
             };
             offload.run(work).await?
@@ -104,6 +105,7 @@ mod tests {
             formed: true,
             start: 0,
             history: Vec::new(),
+            in_force: 0,
         }
     }
 

@@ -10,7 +10,7 @@ use crate::storage::wal::Location;
 use crate::types::NodeId;
 use std::sync::Arc;
 
-/// Entries appended together.
+/// The most bytes of entries in one append.
 const CHUNK_BYTES_MAX: u64 = 1 << 20;
 /// A fill that finds no end (because the log moves on under it) starts over from nothing this often, at most.
 const RESTARTS_MAX: u32 = 5;

@@ -64,7 +64,7 @@ pub(super) enum Step {
     SetWritten {
         set: MirrorSet,
         failed: Vec<FileFault>,
-        /// Drives that it was not written to, since a member did not take it.
+        /// Drives that it was not written to as one in force, since a member did not take it.
         left: Vec<(NodeId, Drive)>,
     },
     Filled {
@@ -422,15 +422,15 @@ impl Mirror {
         self.write_set_to(set, present, None);
     }
 
-    /// Writes a set to its members first, and to others once all members took it: members know every set that another
-    /// drive knows.
+    /// Writes a set to its members, then to all drives as one in force: members know every set that another drive knows.
     fn write_set_to(&mut self, set: MirrorSet, drives: Vec<(NodeId, Drive)>, pause: Option<Duration>) {
-        let (members, others): (Vec<_>, Vec<_>) = drives.into_iter().partition(|(node, _)| set.members.contains(node));
-        let mut write = |(node, drive): &(NodeId, Drive)| {
-            bounded(*node, COPY_PATIENCE, self.files.write(*node, drive, &set, Ground::Laid))
+        let in_force = set.clone().put_in_force();
+        let mut write = |(node, drive): &(NodeId, Drive), set: &MirrorSet| {
+            bounded(*node, COPY_PATIENCE, self.files.write(*node, drive, set, Ground::Laid))
         };
-        let (to_members, to_others): (Vec<_>, Vec<_>) =
-            (members.iter().map(&mut write).collect(), others.iter().map(&mut write).collect());
+        let is_member = |(node, _): &&(NodeId, Drive)| set.members.contains(node);
+        let to_members: Vec<_> = drives.iter().filter(is_member).map(|drive| write(drive, &set)).collect();
+        let to_all: Vec<_> = drives.iter().map(|drive| write(drive, &in_force)).collect();
         let step = async move {
             if let Some(pause) = pause {
                 tokio::time::sleep(pause).await;
@@ -438,9 +438,9 @@ impl Mirror {
             let mut failed: Vec<FileFault> = join_all(to_members).await.into_iter().flatten().collect();
             let is_with_members = failed.is_empty();
             if is_with_members {
-                failed.extend(join_all(to_others).await.into_iter().flatten());
+                failed.extend(join_all(to_all).await.into_iter().flatten());
             }
-            Step::SetWritten { set, failed, left: if is_with_members { Vec::new() } else { others } }
+            Step::SetWritten { set, failed, left: if is_with_members { Vec::new() } else { drives } }
         };
         self.running.push(step.boxed());
     }
@@ -449,8 +449,7 @@ impl Mirror {
     fn note_set_written(&mut self, set: MirrorSet, failed: Vec<FileFault>, left: Vec<(NodeId, Drive)>) {
         let mut again = Vec::new();
         for FileFault { node, why, absence } in failed {
-            let spared = !self.progress.is_live(node) || self.progress.can_spare(node);
-            if absence == Absence::Lasting || spared {
+            if absence == Absence::Lasting || !self.progress.is_live(node) || self.progress.can_spare(node) {
                 self.fail(node, &why, absence);
             } else if let Some(drive) = self.shared.drives().by_node.get(&node) {
                 again.push((node, drive.clone()));
@@ -461,8 +460,10 @@ impl Mirror {
             return self.write_set_to(set, again, Some(SET_PAUSE));
         }
         self.deciding = false;
+        let is_in_force = left.is_empty() && set.members.iter().all(|node| self.progress.is_live(*node));
+        let set = if is_in_force { set.put_in_force() } else { set };
         self.shared.drives().set = set.clone();
-        self.decide(Event::SetDurable { generation: set.generation });
+        self.decide(Event::SetDurable { generation: set.generation, is_in_force });
         self.away.nodes().into_iter().for_each(|node| self.tell(node));
         self.refill();
     }

@@ -128,7 +128,7 @@ fn act_on_comparison(inner: &Inner, missing: Option<(u64, String)>) {
     match missing.filter(|_| !has(Defect::VoteForLostEntries)) {
         Some((host, what)) if is_relaxed => {
             if !inner.server.set_abstaining(true) {
-                tracing::warn!(%what, "this host has lost the end of its metadata log, and votes again when it has it: host {host:016x} remembers more");
+                tracing::warn!(%what, "this host lost the end of its metadata log (host {host:016x} has later entries): it does not vote until it has caught up");
             }
             inner.raft.runtime_config().elect(false);
         }

@@ -93,7 +93,7 @@ pub(super) async fn select_copies(options: &ReplicaOptions) -> Result<SelectedCo
     if let Some((node, member)) = members.find(|(_, member)| *member != options.host) {
         return Err(StartError::OfAnotherMember { node, member });
     }
-    let newest = sets.values().flatten().max_by_key(|set| set.generation).cloned();
+    let newest = MirrorSet::newest(sets.values().flatten()).cloned();
     let mut copies = BTreeMap::new();
     let mut found = Vec::new();
     for drive in &options.drives {
@@ -386,8 +386,8 @@ async fn catch_up(shared: &Arc<Shared>, node: NodeId, recovered: &RecoveredCopy)
     append_entries(shared, node, sequence, next, end).await
 }
 
-/// Writes the set of live copies to every drive, to its members first; one that does not take it is lost, and the set is
-/// written again.
+/// Writes the set of live copies to its members, then to every drive as one that is in force; a drive that does not take it
+/// is lost, and the set is written again.
 fn record_set(shared: &Shared, found: &MirrorSet) -> Result<(), StartError> {
     let start = shared.opener.ambient.random_u128() as u64;
     let mut last = found.clone();
@@ -400,25 +400,26 @@ fn record_set(shared: &Shared, found: &MirrorSet) -> Result<(), StartError> {
         // One of its own for each start: so two drives that went on apart are told apart.
         let set = MirrorSet { start, ..last.next(members, true) };
         last = set.clone();
-        let mut drives: Vec<(NodeId, Drive)> = {
+        let drives: Vec<(NodeId, Drive)> = {
             let drives = shared.drives();
             let present = drives.by_node.iter().filter(|(_, drive)| drive.role != DriveRole::Lost);
             present.map(|(node, drive)| (*node, drive.clone())).collect()
         };
-        drives.sort_by_key(|(node, _)| !set.members.contains(node));
-        let before = failed.len();
-        for (node, drive) in drives {
-            if let Err(error) = write_mirror_file(&*drive.disk, &drive.mirror_file(), &set) {
-                shared.note_failed_copy(node, &format!("the drive does not take the file meta/mirror: {error}"));
-                shared.drives().set_role(node, DriveRole::Lost);
-                shared.index().forget_copy(node);
-                failed.push((node, error.to_string()));
-                break;
-            }
-        }
-        if failed.len() == before {
-            shared.drives().set = set;
+        let (members, others): (Vec<_>, Vec<_>) = drives.iter().partition(|(node, _)| set.members.contains(node));
+        let in_force = set.clone().put_in_force();
+        let first = members.iter().filter(|_| members.len() > 1).map(|drive| (*drive, &set));
+        let then = members.iter().chain(&others).map(|drive| (*drive, &in_force));
+        let refused = first.chain(then).find_map(|((node, drive), set)| {
+            let written = write_mirror_file(&*drive.disk, &drive.mirror_file(), set);
+            written.err().map(|error| (*node, error.to_string()))
+        });
+        let Some((node, error)) = refused else {
+            shared.drives().set = in_force;
             return Ok(());
-        }
+        };
+        shared.note_failed_copy(node, &format!("the drive does not take the file meta/mirror: {error}"));
+        shared.drives().set_role(node, DriveRole::Lost);
+        shared.index().forget_copy(node);
+        failed.push((node, error));
     }
 }

@@ -181,7 +181,7 @@ impl StateMachine {
     /// Makes the tables anew, as they were, wherever that can be done, as soon as it can: drives may be full. Readers wait
     /// meanwhile, and the lead goes elsewhere. Fails only where no drive is left, or where what they are made of is of no use.
     async fn rebuild(&mut self, why: &str) -> io::Result<()> {
-        tracing::warn!(node = %self.place.node, %why, "the metadata tables are rebuilt");
+        tracing::warn!(node = %self.place.node, %why, "rebuilding the metadata tables");
         self.shared.publish(None);
         let mut was_of_no_use = false;
         loop {

@@ -158,6 +158,31 @@ async fn a_repair_without_enough_sources_is_put_off_and_never_made_up() {
 }
 
 #[actix::test]
+async fn what_a_reader_gets_is_rebuilt_though_of_its_last_stripe_a_single_chunk_is_left() {
+    let root = tempfile::tempdir().expect("a directory");
+    let mut host = open_host(root.path(), 2, 2).await;
+    // Of the last stripe the first chunk holds all there is, and the second is padding.
+    let content = Seeded::new(6).bytes(2 * 2 * CHUNK_BYTES as usize + 10);
+    let manifest = host.put("key", &content).await.expect("stored");
+    let blob = blob_of(&manifest).clone();
+    let damaged = [1, 2, 3].map(|shard| shard_of(&blob, shard));
+    for (node, id) in damaged {
+        flip_byte_of(&host, root.path(), node, id, ChunkIndex(2));
+    }
+    assert_eq!(host.get("key").await.expect("read"), Some(content.clone()));
+    let missing = damaged.iter().map(|(_, id)| (blob.clone(), id.shard)).collect();
+    host.metadata.propose(Change::QueueRepairs { missing }).await.expect("queued");
+    let (mut healing, _) = healing(&mut host);
+    let done = heal(&mut healing).await;
+    assert!(damaged.iter().all(|(_, id)| repaired(&done, *id)), "{done:?}");
+    for lost in [0, 1] {
+        host.upkeep.health.take_out(blob.placement[lost], "pulled");
+    }
+    assert_eq!(host.get("key").await.expect("read"), Some(content), "the parity is whole");
+    host.close().await;
+}
+
+#[actix::test]
 async fn a_repair_of_a_deleted_object_leaves_nothing_behind() {
     let root = tempfile::tempdir().expect("a directory");
     let mut host = open_host(root.path(), 2, 2).await;

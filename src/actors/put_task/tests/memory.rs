@@ -1,7 +1,7 @@
 //! The memory of a PUT, and the overlap of its stages.
 
 use super::{BodyChecks, CHUNK, PUT_BYTES_MAX, StoreError, Upload, World, content, md5};
-use crate::actors::frontend::{AdmissionLimits, AdmitPut, S3Frontend};
+use crate::actors::frontend::{AdmissionLimits, AdmitPut, Holder, S3Frontend};
 use crate::actors::put_task::{object_held_bytes_max, part_held_bytes_max, put_object};
 use crate::actors::request::test_nodes::{Behaviour, MemoryNodes};
 use crate::actors::request::{ComputeThreads, Executor, InPlace, Job};
@@ -37,7 +37,11 @@ async fn p8_concurrent_uploads_hold_a_few_stripes_each_whatever_their_size() {
     let frontend = S3Frontend::new(limits, Duration::from_secs(600)).start();
     let piece = content(128 << 10);
     let uploads = (0..16).map(|_| async {
-        let permit = frontend.send(AdmitPut { bytes: bound }).await.expect("running").expect("waits its turn");
+        let permit = frontend
+            .send(AdmitPut { bytes: bound, holder: Holder::Store })
+            .await
+            .expect("running")
+            .expect("waits its turn");
         put_object(&world.context, permit, world.put_request(repeated(piece.clone(), 512))).await
     });
     for result in join_all(uploads).await {

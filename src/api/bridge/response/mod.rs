@@ -170,6 +170,12 @@ impl ResponseBody {
     }
 }
 
+impl Drop for ResponseBody {
+    fn drop(&mut self) {
+        self.paced.give_up(self.record.trace.rates());
+    }
+}
+
 impl MessageBody for ResponseBody {
     type Error = Broken;
 

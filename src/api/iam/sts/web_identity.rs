@@ -62,7 +62,7 @@ pub async fn assume_with_web_identity(
     check_times(&claims, now)?;
     let claims = Claims::of(&claims, &provider)?;
     let role = find_role_by(directory, arn)?.ok_or_else(refused)?;
-    allow(&role, &provider, &claims, name, request_keys(facts, now))?;
+    allow(&role, &provider, &claims, name, request_keys(facts.clone(), now))?;
     let seconds = issue::role_seconds(parameters, &role, false)?;
     let limits = issue::limits(directory, &role.account, parameters)?;
     let packed = issue::packed_percent(&limits, &claims.tags);

@@ -122,9 +122,9 @@ impl Context {
 
     /// Returns whether the number and length of values are within the bounds of conditions.
     pub fn is_within_bounds(&self) -> bool {
-        let count: usize = self.entries().map(|(_, values)| values.len()).sum();
-        let fits = |value: &String| value.len() <= CONDITION_VALUE_BYTES_MAX;
-        count <= CONDITION_VALUES_MAX && self.entries().flat_map(|(_, values)| values).all(fits)
+        // Mostly all values are, also those that are not in force; to look for them takes longer.
+        let all = self.levels().flat_map(|level| level.values.values().map(Values::as_slice));
+        are_within_bounds(all) || are_within_bounds(self.entries().map(|(_, values)| values))
     }
 
     /// The value of a key that has exactly one, as policy variables require.
@@ -134,6 +134,14 @@ impl Context {
             _ => None,
         }
     }
+}
+
+fn are_within_bounds<'a>(mut values: impl Iterator<Item = &'a [String]>) -> bool {
+    let mut count = 0;
+    values.all(|values| {
+        count += values.len();
+        count <= CONDITION_VALUES_MAX && values.iter().all(|value| value.len() <= CONDITION_VALUE_BYTES_MAX)
+    })
 }
 
 /// Returns whether the key, in lower case, is of one object among those that a request is about.

@@ -3,7 +3,7 @@
 use super::{Connection, Turns};
 use crate::ambient::Clock;
 use crate::api::room::{BodyRoom, Seat, SlowLanes};
-use crate::limits::{TURN_POLL_LONG, TURN_REQUEST_FREE, TURN_SLOW_FREE, TURN_SLOW_HALF_LIFE};
+use crate::limits::{TURN_POLL_LONG, TURN_READING_AGE, TURN_REQUEST_FREE, TURN_SLOW_FREE, TURN_SLOW_HALF_LIFE};
 use crate::types::UnixMs;
 use std::future::pending;
 use std::sync::Arc;
@@ -21,9 +21,14 @@ const LONG: Duration = Duration::from_millis(15);
 const WORKER: &str = "worker";
 const LANE: &str = "slow-lane-0";
 
-/// Time that passes only by what is computed.
+/// Time that passes only by what is computed, and while it is waited.
 #[derive(Debug, Default)]
-struct Counted(AtomicU64);
+struct Counted {
+    computed_us: AtomicU64,
+    waited_us: AtomicU64,
+    /// How often the processor time was asked for.
+    reads: AtomicU64,
+}
 
 impl Clock for Counted {
     fn unix_ms(&self) -> UnixMs {
@@ -31,7 +36,12 @@ impl Clock for Counted {
     }
 
     fn monotonic(&self) -> Duration {
-        Duration::from_micros(self.0.load(Ordering::Relaxed))
+        Duration::from_micros(self.computed_us.load(Ordering::Relaxed) + self.waited_us.load(Ordering::Relaxed))
+    }
+
+    fn processor(&self) -> Duration {
+        self.reads.fetch_add(1, Ordering::Relaxed);
+        Duration::from_micros(self.computed_us.load(Ordering::Relaxed))
     }
 }
 
@@ -65,6 +75,19 @@ impl World {
         self.room.seat(Some([10, 0, 0, 1].into()))
     }
 
+    /// The thread that polls a request of this account, which computes and waits for so long in one poll.
+    async fn waits(&self, key: &'static str, computes: Duration, waits: Duration) -> String {
+        let (clock, seat) = (Arc::clone(&self.clock), self.seat());
+        let signer = Arc::clone(&seat);
+        let work = async move {
+            signer.of_account(key, key).await;
+            pass(&clock, computes);
+            add(&clock.waited_us, waits);
+            thread::current().name().unwrap_or_default().to_owned()
+        };
+        self.turns.share(&seat, Some(key), Silent, Box::pin(work)).await.expect("it is carried out")
+    }
+
     /// The threads that poll a request of this account, one for each of its polls, each of which takes so long.
     async fn polls(&self, key: &'static str, account: &'static str, polls: &[Duration]) -> Vec<String> {
         let (clock, seat, polls) = (Arc::clone(&self.clock), self.seat(), polls.to_vec());
@@ -84,7 +107,11 @@ impl World {
 }
 
 fn pass(clock: &Counted, time: Duration) {
-    clock.0.fetch_add(u64::try_from(time.as_micros()).expect("a short time"), Ordering::Relaxed);
+    add(&clock.computed_us, time);
+}
+
+fn add(counter: &AtomicU64, time: Duration) {
+    counter.fetch_add(u64::try_from(time.as_micros()).expect("a short time"), Ordering::Relaxed);
 }
 
 /// Runs on one thread, as a worker does.
@@ -116,6 +143,34 @@ fn a_request_of_very_many_short_polls_goes_on_in_a_slow_lane() {
         let on_worker = threads.iter().filter(|thread| *thread == WORKER).count();
         let free = (TURN_REQUEST_FREE + TURN_SLOW_FREE).div_duration_f64(short);
         assert!((free..free + 2.0).contains(&(on_worker as f64)), "{on_worker} polls on the worker");
+    });
+}
+
+#[test]
+fn time_for_which_a_poll_waited_for_a_processor_is_not_charged() {
+    on_a_worker(async {
+        let world = World::new();
+        // As much as can be charged to it beyond its own is left to it.
+        let own = TURN_REQUEST_FREE - TURN_READING_AGE - Duration::from_micros(1);
+        for _ in 0..100 {
+            assert_eq!(world.waits("key", TURN_READING_AGE / 2, Duration::ZERO).await, WORKER);
+            assert_eq!(world.waits("key", own, LONG).await, WORKER);
+        }
+        let long = TURN_SLOW_FREE + Duration::from_micros(1);
+        assert_eq!(world.waits("key", long, LONG).await, WORKER);
+        assert_eq!(world.waits("key", Duration::ZERO, Duration::ZERO).await, LANE, "its own is");
+    });
+}
+
+#[test]
+fn the_processor_time_of_a_thread_is_read_for_many_short_polls_at_once() {
+    on_a_worker(async {
+        let world = World::new();
+        let short = TURN_READING_AGE / 20;
+        for _ in 0..1000 {
+            assert_eq!(world.waits("key", short, Duration::ZERO).await, WORKER);
+        }
+        assert_eq!(world.clock.reads.load(Ordering::Relaxed), 1000 / 20 - 1);
     });
 }
 

@@ -12,13 +12,17 @@
 //! address of a request that was not; so nobody uses up another account's time by naming its key.
 
 use super::bodies::Seat;
-use super::shares::{Holder, locked};
+use super::shares::locked;
 use super::slow_lanes::SlowLanes;
+use crate::actors::frontend::Holder;
 use crate::ambient::Clock;
-use crate::limits::{TURN_FREE, TURN_HALF_LIFE, TURN_HOLDERS_MAX, TURN_KEYS_MAX, TURN_SLOW_FREE, TURN_SLOW_HALF_LIFE};
+use crate::limits::{
+    TURN_FREE, TURN_HALF_LIFE, TURN_HOLDERS_MAX, TURN_KEYS_MAX, TURN_READING_AGE, TURN_SLOW_FREE, TURN_SLOW_HALF_LIFE,
+};
 use std::collections::{HashMap, VecDeque};
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::thread::ThreadId;
@@ -47,6 +51,7 @@ impl<C: Connection> Connection for Option<C> {
 pub struct Turns {
     clock: Arc<dyn Clock>,
     lanes: SlowLanes,
+    requests: AtomicU64,
     state: Mutex<State>,
 }
 
@@ -60,7 +65,6 @@ struct State {
     accounts: HashMap<Arc<str>, Holder>,
     /// Holders with requests under way.
     active: usize,
-    requests: u64,
 }
 
 /// An amount of processor time that is forgotten by half with each half-life.
@@ -96,7 +100,7 @@ impl Usage {
     }
 
     fn is_much(&self, now: Duration) -> bool {
-        self.lately(now) > TURN_FREE
+        self.all.spent > TURN_FREE && self.lately(now) > TURN_FREE
     }
 
     fn is_slow(&self, now: Duration) -> bool {
@@ -110,9 +114,36 @@ impl Usage {
 
 #[derive(Debug, Default)]
 struct Worker {
+    read: Reading,
     waiting: HashMap<Holder, VecDeque<(u64, Waker)>>,
     /// The request whose turn it is: it is being polled, or is to be woken for it. While any waits there is one.
     turn: Option<u64>,
+}
+
+/// The processor time of a thread, as it was read then.
+#[derive(Clone, Copy, Debug, Default)]
+struct Reading {
+    at: Duration,
+    processor: Duration,
+}
+
+/// The begin of a poll, and what was read of its thread not long before.
+#[derive(Clone, Copy, Debug, Default)]
+struct Begun {
+    at: Duration,
+    read: Reading,
+}
+
+impl Begun {
+    /// Returns the processor time of a poll that ends now: too much by `TURN_READING_AGE` at most, as to read it at the
+    /// begin and the end of every poll takes longer than all else of the turns.
+    fn spent(&self, now: Duration, clock: &dyn Clock) -> Duration {
+        let passed = now.saturating_sub(self.at);
+        if passed < TURN_READING_AGE {
+            return passed;
+        }
+        passed.min(clock.processor().saturating_sub(self.read.processor))
+    }
 }
 
 /// The decision whether a request may be polled now.
@@ -127,7 +158,7 @@ enum Entry {
 
 impl Turns {
     pub fn new(clock: Arc<dyn Clock>, lanes: SlowLanes) -> Arc<Self> {
-        Arc::new(Self { clock, lanes, state: Mutex::default() })
+        Arc::new(Self { clock, lanes, requests: AtomicU64::new(0), state: Mutex::default() })
     }
 
     /// Runs a request to its end, on this worker or in a slow lane. `named` is the access key that it names. `None` where the
@@ -150,7 +181,7 @@ impl Turns {
                 match ticket.enter(seat, named, cx.waker()) {
                     Entry::Now => {
                         let polled = request.as_mut().poll(cx);
-                        ticket.leave(seat);
+                        ticket.leave(seat, polled.is_ready());
                         return polled.map(Some);
                     }
                     Entry::Later => return Poll::Pending,
@@ -194,7 +225,7 @@ impl Turns {
                 return Poll::Pending;
             }
             let polled = work.as_mut().poll(cx);
-            ticket.leave(seat);
+            ticket.leave(seat, polled.is_ready());
             polled
         })
         .await
@@ -202,10 +233,11 @@ impl Turns {
 
     /// Polls something of a request that takes no turn, and charges its holder.
     pub fn charged<T>(&self, seat: &Seat, poll: impl FnOnce() -> T) -> T {
-        let begun = self.clock.processor();
+        let worker = std::thread::current().id();
+        let begun = locked(&self.state).begin(worker, self.clock.monotonic(), &*self.clock);
         let polled = poll();
-        let spent = self.clock.processor().saturating_sub(begun);
         let now = self.clock.monotonic();
+        let spent = begun.spent(now, &*self.clock);
         let holder = seat.account().map(|(_, account)| account).or_else(|| seat.address());
         if let Some(holder) = holder {
             locked(&self.state).charge(holder, spent, seat.worked(spent), now);
@@ -221,10 +253,9 @@ impl Turns {
     }
 
     fn ticket(&self, is_on_worker: bool) -> Ticket<'_> {
-        let mut state = locked(&self.state);
-        state.requests += 1;
-        let (number, worker) = (state.requests, std::thread::current().id());
-        Ticket { turns: self, number, worker, is_on_worker, holder: None, waits_as: None, begun: Duration::ZERO }
+        let number = self.requests.fetch_add(1, Ordering::Relaxed) + 1;
+        let (worker, begun) = (std::thread::current().id(), Begun::default());
+        Ticket { turns: self, number, worker, is_on_worker, is_over: false, holder: None, waits_as: None, begun }
     }
 }
 
@@ -237,12 +268,13 @@ struct Ticket<'a> {
     worker: ThreadId,
     /// False in a slow lane.
     is_on_worker: bool,
+    /// True once its last poll has ended, and it counts for nobody any more.
+    is_over: bool,
     /// The holder that the request counts for.
     holder: Option<Holder>,
     /// The holder as whose request it waits.
     waits_as: Option<Holder>,
-    /// The processor time at which the poll began.
-    begun: Duration,
+    begun: Begun,
 }
 
 impl Ticket<'_> {
@@ -273,13 +305,14 @@ impl Ticket<'_> {
         } else {
             state.forget(self.worker, self.number, self.waits_as.take());
         }
-        self.begun = self.turns.clock.processor();
+        self.begun = state.begin(self.worker, now, &*self.turns.clock);
         entry
     }
 
-    /// Ends a poll, by which the account may have become known.
-    fn leave(&mut self, seat: &Seat) {
-        let (now, spent) = (self.turns.clock.monotonic(), self.turns.clock.processor().saturating_sub(self.begun));
+    /// Ends a poll, by which the account may have become known, and with the last poll the request.
+    fn leave(&mut self, seat: &Seat, is_over: bool) {
+        let now = self.turns.clock.monotonic();
+        let spent = self.begun.spent(now, &*self.turns.clock);
         let slow = seat.worked(spent);
         let mut state = locked(&self.turns.state);
         match (seat.account(), seat.address()) {
@@ -294,14 +327,15 @@ impl Ticket<'_> {
             (None, Some(address)) => state.charge(address, spent, slow, now),
             (None, None) => {}
         }
-        state.end_turn(self.worker, self.number, now);
+        if is_over {
+            self.give_back(&mut state, now);
+        } else {
+            state.end_turn(self.worker, self.number, now);
+        }
     }
-}
 
-impl Drop for Ticket<'_> {
-    fn drop(&mut self) {
-        let now = self.turns.clock.monotonic();
-        let mut state = locked(&self.turns.state);
+    fn give_back(&mut self, state: &mut State, now: Duration) {
+        self.is_over = true;
         state.forget(self.worker, self.number, self.waits_as.take());
         state.end_turn(self.worker, self.number, now);
         state.hold(&mut self.holder, None);
@@ -311,7 +345,25 @@ impl Drop for Ticket<'_> {
     }
 }
 
+impl Drop for Ticket<'_> {
+    fn drop(&mut self) {
+        if !self.is_over {
+            let now = self.turns.clock.monotonic();
+            self.give_back(&mut locked(&self.turns.state), now);
+        }
+    }
+}
+
 impl State {
+    /// Begins a poll on this thread.
+    fn begin(&mut self, worker: ThreadId, now: Duration, clock: &dyn Clock) -> Begun {
+        let read = &mut self.workers.entry(worker).or_default().read;
+        if now.saturating_sub(read.at) >= TURN_READING_AGE {
+            *read = Reading { at: now, processor: clock.processor() };
+        }
+        Begun { at: now, read: *read }
+    }
+
     fn charge(&mut self, holder: Holder, spent: Duration, slow: Duration, now: Duration) {
         let usage = self.usage.entry(holder).or_default();
         usage.all.add(spent, now, TURN_HALF_LIFE);

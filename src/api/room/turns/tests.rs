@@ -1,8 +1,8 @@
 //! The order in which requests are polled on one worker, by time that is counted.
 
 use super::Turns;
+use crate::actors::frontend::Holder;
 use crate::ambient::Clock;
-use crate::api::room::shares::Holder;
 use crate::api::room::{BodyRoom, Seat, SlowLanes};
 use crate::types::UnixMs;
 use std::cell::RefCell;

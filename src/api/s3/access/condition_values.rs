@@ -255,7 +255,7 @@ mod tests {
         let uri = Uri::from_static("/b?prefix=a&delimiter=b&max-keys=1&versionId=v");
         let now = UnixMs(1_440_938_161_000);
         let facts = facts(&head, Some("::1".to_owned()), true, "us-east-1");
-        let mut context: Context = request_keys(&facts, now).into_iter().collect();
+        let mut context: Context = request_keys(facts, now).into_iter().collect();
         add_from_head(&mut context, &head, &uri, now);
         add_creation(&mut context, "PutObject");
         add_signature(&mut context, &signature(), now);

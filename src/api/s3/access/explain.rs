@@ -173,7 +173,7 @@ fn context(
     }
     let facts = RequestFacts { region: iam.region.clone(), secure, ..RequestFacts::default() };
     let is_given = |name: &str| conditions.iter().any(|(key, _)| key.eq_ignore_ascii_case(name));
-    let implied = request_keys(&facts, iam.ambient.clock.unix_ms());
+    let implied = request_keys(facts, iam.ambient.clock.unix_ms());
     context.extend(implied.into_iter().filter(|(key, _)| !is_given(key)));
     context.extend(conditions.iter().map(|(key, value)| (key.as_str(), value.as_str())));
     Ok(context)
@@ -228,9 +228,9 @@ fn on_object(judge: &Judge, guarded: &Guarded, action: &str, key: &str) -> S3Res
         return Ok(Decided { action: LIST.to_owned(), resource: guarded.arn(), decision, object: None });
     }
     let has_say = subject.as_ref().filter(|_| !REGARDLESS.contains(&action));
-    let decision = judge.decide_on_object(action, guarded, key, has_say);
-    let (action, resource) = (action.to_owned(), format!("{}/{key}", guarded.arn()));
-    Ok(Decided { action, resource, decision, object: subject.map(ObjectShown::of) })
+    let resource = guarded.arn_of(key);
+    let decision = judge.decide_on_object(action, guarded, &resource, has_say);
+    Ok(Decided { action: action.to_owned(), resource, decision, object: subject.map(ObjectShown::of) })
 }
 
 impl BucketShown {

@@ -192,10 +192,11 @@ impl Judge {
         let account = self.asking.principal().account();
         let owner = account.map_or_else(|| ANONYMOUS.to_owned(), |account| account.canonical_id.clone());
         let subject = Subject { owner, ..Subject::default() };
-        let decision = self.decide_on_object(action, guarded, key, Some(&subject));
+        let arn = guarded.arn_of(key);
+        let decision = self.decide_on_object(action, guarded, &arn, Some(&subject));
         // Nobody in particular owns what nobody in particular writes.
         let owned = account.is_none() && matches!(decision.reason, Reason::NotAllowedBy(_));
-        if owned { Ok(()) } else { self.told(action, &arn(guarded, key), &decision) }
+        if owned { Ok(()) } else { self.told(action, &arn, &decision) }
     }
 
     pub fn of_object(
@@ -205,22 +206,22 @@ impl Judge {
         key: &str,
         subject: Option<&Subject>,
     ) -> Result<(), Fault> {
-        let decision = self.decide_on_object(action, guarded, key, subject);
-        self.told(action, &arn(guarded, key), &decision)
+        let arn = guarded.arn_of(key);
+        let decision = self.decide_on_object(action, guarded, &arn, subject);
+        self.told(action, &arn, &decision)
     }
 
     pub(super) fn decide_on_object(
         &self,
         action: &str,
         guarded: &Guarded,
-        key: &str,
+        arn: &str,
         subject: Option<&Subject>,
     ) -> Decision {
-        let resource = arn(guarded, key);
         let mut context = self.context_of(guarded);
         add_existing_tags(&mut context, action, subject);
         let target = Target::Bucket(guarded.target(subject.map(Subject::object)));
-        self.asking.decide(action, &resource, target, &context)
+        self.asking.decide(action, arn, target, &context)
     }
 
     /// Returns the fault of a caller without an account.
@@ -262,13 +263,13 @@ fn add_existing_tags(context: &mut Context, action: &str, subject: Option<&Subje
     }
 }
 
-fn arn(guarded: &Guarded, key: &str) -> String {
-    format!("arn:aws:s3:::{}/{key}", guarded.row.bucket.name)
-}
-
 impl Guarded {
     pub(super) fn arn(&self) -> String {
         format!("arn:aws:s3:::{}", self.row.bucket.name)
+    }
+
+    pub(super) fn arn_of(&self, key: &str) -> String {
+        format!("arn:aws:s3:::{}/{key}", self.row.bucket.name)
     }
 
     pub(super) fn policy(&self) -> Option<&Policy> {
@@ -344,7 +345,7 @@ impl OnEach<'_> {
         context.set("s3:VersionId", said.version.clone());
         context.set("s3:if-match", said.if_match.clone());
         add_existing_tags(&mut context, self.action, subject);
-        let resource = arn(guarded, key);
+        let resource = guarded.arn_of(key);
         let decision = self.prepared.decide_on(&resource, subject.map(Subject::object), &context);
         judge.told(self.action, &resource, &decision)
     }

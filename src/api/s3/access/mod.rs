@@ -182,7 +182,7 @@ impl Gate {
         }
         let shares = self.limiter.shares(|| self.gateway.serving_hosts(view))?;
         let admitted = self.limiter.admit(limited(), limits, shares);
-        Ok(Some(admitted.map_err(|OverLimit| Fault::SlowDown("Please reduce your request rate.".to_owned()))?))
+        Ok(Some(admitted.map_err(|OverLimit| Fault::SlowDown("The account or the bucket is over a limit of its requests or bytes: try again later, with fewer requests at a time.".to_owned()))?))
     }
 
     /// Lets a request without an account begin by the limits of its bucket.
@@ -367,7 +367,7 @@ impl Gate {
         let source_ip = origin.source_ip.map(|address| address.to_string());
         let facts = condition_values::facts(headers, source_ip, self.secure, &self.iam.region);
         let mut context = asking.context();
-        for (key, value) in request_keys(&facts, now) {
+        for (key, value) in request_keys(facts, now) {
             context.add_lower(key, value);
         }
         condition_values::add_from_head(&mut context, headers, uri, now);

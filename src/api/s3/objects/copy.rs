@@ -283,10 +283,11 @@ async fn rewrite(
 ) -> S3Result<ObjectVersion> {
     let source = readable.object;
     let whole = ByteRange { start: 0, end: source.version.manifest.size_bytes };
-    let upload = Upload { body: store.gateway.read_object(source, whole).await?, checks, trailer: None };
+    let gateway = store.gateway.held_by(store.call.holder());
+    let upload = Upload { body: gateway.read_object(source, whole).await?, checks, trailer: None };
     let Target { bucket, key, headers, traits, conditions, event } = target;
     let put = PutObjectRequest { bucket, key, headers, conditions, traits, data_key, event, upload };
-    Ok(store.gateway.put_object(put).await?)
+    Ok(gateway.put_object(put).await?)
 }
 
 /// Returns the checks of the copied bytes: every digest that the source has of its whole content. The copy keeps the

@@ -43,7 +43,9 @@ pub async fn get(store: &Store, request: S3Request<GetObjectInput>) -> S3Result<
     let tag_count = i32::try_from(object.version.traits.tags.len()).ok().filter(|count| *count > 0);
     let body = match slice.length() {
         0 => None,
-        length => Some(blob(store.gateway.read_object(object, slice.range).await?, length)),
+        length => {
+            Some(blob(store.gateway.held_by(store.call.holder()).read_object(object, slice.range).await?, length))
+        }
     };
     let mut response = S3Response::new(GetObjectOutput {
         accept_ranges: Some("bytes".to_owned()),

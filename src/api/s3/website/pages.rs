@@ -99,7 +99,10 @@ impl Pages<'_> {
             length if length > 0 && *method != Method::HEAD => {
                 let place = Place { bucket: self.guarded.row.bucket.id, key };
                 let object = unsealed(self.store, place, object, sealing.as_ref(), None)?;
-                Body::from(blob(self.store.gateway.read_object(object, slice.range).await?, length))
+                Body::from(blob(
+                    self.store.gateway.held_by(self.store.call.holder()).read_object(object, slice.range).await?,
+                    length,
+                ))
             }
             _ => Body::empty(),
         };

@@ -28,6 +28,9 @@ impl Applying<'_> {
             return Ok(*place == to);
         }
         *place = to;
+        if step.whole && self.endangers(&blob, step)? {
+            return Ok(false);
+        }
         self.rows.put_row(BLOBS, &key, &blob);
         self.count_held([from], |held| held.placed -= 1)?;
         self.count_held([to], |held| held.placed += 1)?;
@@ -35,6 +38,22 @@ impl Applying<'_> {
         self.forget_leftover(to, shard)?;
         self.leave_behind(from, shard)?;
         Ok(true)
+    }
+
+    /// Returns whether a drive's loss would lose the blob once it is placed so, and would not now: other shards are missing, and
+    /// the drive that takes this one has one already.
+    fn endangers(&self, blob: &BlobRef, step: &MovedShard) -> KvResult<bool> {
+        if self.counts.repairs == 0 {
+            return Ok(false);
+        }
+        let missing = self.rows.first(REPAIRS, &blob.id.to_be_bytes(), SHARDS_MAX)?;
+        let is_missing = |shard| {
+            let key = repair_key(blob.id, shard);
+            shard != step.shard.shard && missing.iter().any(|(queued, _)| queued[..] == key)
+        };
+        let mut before = blob.clone();
+        before.placement[usize::from(step.shard.shard.0)] = step.from;
+        Ok(before.can_lose_a_node(is_missing) && !blob.can_lose_a_node(is_missing))
     }
 
     /// Returns whether the copy is on a drive that may take it.

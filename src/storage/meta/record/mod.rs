@@ -19,7 +19,7 @@ pub use object::{
 pub use crate::storage::checksum::{ChecksumAlgorithm, ChecksumKind};
 
 use super::command::Reply;
-use crate::storage::ring::{Layout, LayoutNode};
+use crate::storage::ring::{Layout, LayoutNode, most_on_a_node};
 use crate::types::{
     BlobId, BucketId, Epoch, Geometry, HostId, Incarnation, ManifestId, NodeId, RecoveryEpoch, Roles, ShardIndex,
     UnixMs, UploadId,
@@ -102,6 +102,13 @@ impl BlobRef {
     /// Returns the reference as a manifest or a part stores it.
     pub fn without_placement(self) -> Self {
         Self { placement: Vec::new(), ..self }
+    }
+
+    /// Returns whether the blob could be read without any one of its nodes, while these shards are missing.
+    pub fn can_lose_a_node(&self, is_missing: impl Fn(ShardIndex) -> bool) -> bool {
+        let placed = self.placement.iter().zip((0..=u8::MAX).map(ShardIndex));
+        let there: Vec<NodeId> = placed.filter(|(_, shard)| !is_missing(*shard)).map(|(node, _)| *node).collect();
+        there.len() >= usize::from(self.geometry.data) + most_on_a_node(&there)
     }
 }
 

@@ -12,6 +12,7 @@ fn set(generation: u64, members: &[u32]) -> MirrorSet {
         formed: true,
         start: 0,
         history: Vec::new(),
+        in_force: generation,
     }
 }
 
@@ -82,12 +83,42 @@ fn a_member_with_an_earlier_set_is_an_old_copy_where_a_drive_that_is_no_member_k
 fn sets_of_two_starts_from_one_differ_though_their_members_are_the_same() {
     let members = |nodes: &[u32]| nodes.iter().copied().map(NodeId).collect();
     let common = MirrorSet::first(HostId(1), members(&[1, 2, 3])).next(members(&[1, 2, 3]), true);
-    let started = |start| MirrorSet { start, ..common.next(members(&[1, 2, 3]), true) };
+    let started = |start| MirrorSet { start, ..common.next(members(&[1, 2, 3]), true) }.put_in_force();
     let (one, other) = (started(7), started(8));
     let found = [drive(1, Some(one.clone()), sound(9)), drive(2, Some(other.next(members(&[2, 3]), true)), sound(9))];
     assert!(matches!(choose(&found), Err(ChoiceError::Forked { .. })));
     let same = [drive(1, Some(one.clone()), sound(9)), drive(2, Some(one.next(members(&[2, 3]), true)), sound(9))];
     assert!(choose(&same).is_ok());
+}
+
+/// Tests that a start whose power is cut while it writes its set leaves nothing that is taken for drives in use apart.
+#[test]
+fn a_set_that_never_came_into_force_is_no_fork() {
+    let members = |nodes: &[u32]| nodes.iter().copied().map(NodeId).collect();
+    let common = MirrorSet::first(HostId(1), members(&[1, 2, 3])).next(members(&[1, 2, 3]), true).put_in_force();
+    let cut = MirrorSet { start: 7, ..common.next(members(&[1, 2, 3]), true) };
+    let later = MirrorSet { start: 8, ..common.next(members(&[2, 3]), true) }.put_in_force();
+    let existing = |set: &MirrorSet, best, others: &[u32]| {
+        let others = others.iter().copied().map(NodeId).collect();
+        Ok(MirrorChoice::Existing { set: set.clone(), best: NodeId(best), others })
+    };
+    let of_later = |node, sequence| drive(node, Some(later.clone()), sound(sequence));
+    let left_behind = |set: &MirrorSet| drive(1, Some(set.clone()), sound(30));
+    assert_eq!(choose(&[left_behind(&cut), of_later(2, 12), of_later(3, 10)]), existing(&later, 2, &[3]));
+    // Nor one of many starts in a row, each cut.
+    let again = (0..3).fold(cut.clone(), |set, start| MirrorSet { start, ..set.next(members(&[1, 2, 3]), true) });
+    assert!(again.generation > later.generation);
+    assert_eq!(choose(&[left_behind(&again), of_later(2, 12), of_later(3, 10)]), existing(&later, 2, &[3]));
+    // Where neither came into force, either may go on.
+    let unfinished = MirrorSet { in_force: common.generation, ..later.clone() };
+    let found = [left_behind(&cut), drive(2, Some(unfinished), sound(12)), drive(3, Some(common.clone()), sound(10))];
+    assert!(choose(&found).is_ok());
+    // What came into force may have acknowledged something.
+    let apart = [cut.clone().put_in_force(), again.clone().put_in_force()];
+    for apart in apart.iter().chain([&apart[0].next(members(&[1]), true)]) {
+        let found = [left_behind(apart), of_later(2, 12), of_later(3, 10)];
+        assert!(matches!(choose(&found), Err(ChoiceError::Forked { .. })), "{apart:?}");
+    }
 }
 
 #[test]
@@ -121,7 +152,9 @@ fn drives_that_name_different_copies_at_one_generation_are_refused() {
 fn drives_that_were_in_use_apart_are_refused_whichever_was_started_more_often() {
     let members = |nodes: &[u32]| nodes.iter().copied().map(NodeId).collect();
     let common = MirrorSet::first(HostId(1), members(&[1, 2])).next(members(&[1, 2]), true);
-    let alone = |node: u32, starts: u64| (0..starts).fold(common.clone(), |set, _| set.next(members(&[node]), true));
+    let alone = |node: u32, starts: u64| {
+        (0..starts).fold(common.clone(), |set, _| set.next(members(&[node]), true).put_in_force())
+    };
     for first in 1..5 {
         for second in 1..5 {
             let found = [drive(1, Some(alone(1, first)), sound(9)), drive(2, Some(alone(2, second)), sound(10))];

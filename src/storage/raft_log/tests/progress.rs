@@ -13,6 +13,7 @@ fn set(generation: u64, members: &[u32]) -> MirrorSet {
         formed: true,
         start: 0,
         history: Vec::new(),
+        in_force: generation,
     }
 }
 
@@ -48,7 +49,7 @@ fn a_failed_copy_blocks_answers_until_a_set_without_it_is_durable() {
     );
     progress.on(Event::Asked { sequence: 2 });
     assert_eq!(progress.on(held(1, 2)), []);
-    assert_eq!(progress.on(Event::SetDurable { generation: 2 }), [Effect::Answer { through: 2 }]);
+    assert_eq!(progress.on(Event::SetDurable { generation: 2, is_in_force: true }), [Effect::Answer { through: 2 }]);
 }
 
 #[test]
@@ -81,7 +82,7 @@ fn a_refilled_copy_counts_once_it_holds_all_that_was_answered() {
     progress.on(Event::Asked { sequence: 7 });
     assert_eq!(progress.on(held(1, 7)), []);
     assert_eq!(progress.on(held(3, 7)), [Effect::Answer { through: 7 }]);
-    assert_eq!(progress.on(Event::SetDurable { generation: 2 }), []);
+    assert_eq!(progress.on(Event::SetDurable { generation: 2, is_in_force: true }), []);
 }
 
 /// Chooses the next event of a random run by a number.
@@ -90,7 +91,7 @@ fn choose(progress: &MirrorProgress, world: &World, number: u32) -> Option<Event
         .under_way
         .iter()
         .map(|(node, sequence)| Event::Held { node: *node, sequence: *sequence })
-        .chain(world.writing.iter().map(|set| Event::SetDurable { generation: set.generation }))
+        .chain(world.writing.iter().map(|set| Event::SetDurable { generation: set.generation, is_in_force: true }))
         .chain([Event::Asked { sequence: world.asked + 1 }])
         .chain(progress.live().filter(|_| progress.live().count() > 1).map(|node| Event::Failed { node }))
         .chain(

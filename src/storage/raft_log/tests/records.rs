@@ -81,7 +81,7 @@ proptest! {
 
     #[test]
     fn a_flipped_bit_in_a_mirror_file_is_noticed(generation in any::<u64>(), nodes in proptest::collection::btree_set(any::<u32>(), 1..5), bit in any::<proptest::sample::Index>()) {
-        let set = MirrorSet { host: HostId(7), generation, members: nodes.into_iter().map(NodeId).collect(), formed: true, start: 0, history: Vec::new() };
+        let set = MirrorSet { host: HostId(7), generation, members: nodes.into_iter().map(NodeId).collect(), formed: true, start: 0, history: Vec::new(), in_force: 2 };
         let mut bytes = set.encode();
         prop_assert_eq!(MirrorSet::decode(&bytes), Ok(set));
         let bit = bit.index(bytes.len() * 8);
@@ -91,7 +91,7 @@ proptest! {
 
     #[test]
     fn a_mirror_file_cut_anywhere_is_refused(cut in 0_usize..20) {
-        let bytes = MirrorSet { host: HostId(7), generation: 3, members: BTreeSet::from([NodeId(1)]), formed: true, start: 0, history: Vec::new() }.encode();
+        let bytes = MirrorSet { host: HostId(7), generation: 3, members: BTreeSet::from([NodeId(1)]), formed: true, start: 0, history: Vec::new(), in_force: 2 }.encode();
         prop_assert!(MirrorSet::decode(&bytes[..cut.min(bytes.len() - 1)]).is_err());
     }
 
@@ -161,6 +161,7 @@ fn the_bytes_of_version_1_are_these() {
                     formed: true,
                     start: 5,
                     history: vec![7],
+                    in_force: 3,
                 }
                 .encode(),
                 hex_simd::AsciiCase::Lower,

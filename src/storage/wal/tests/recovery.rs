@@ -115,6 +115,34 @@ fn a_torn_segment_before_a_used_one_is_cut_and_stays_cut() {
     }
 }
 
+/// Tests that what a cut left out does not come back when the segment that shows the cut is released.
+#[test]
+fn records_behind_a_cut_do_not_come_back_when_the_segments_before_them_are_released() {
+    let disk = SimDisk::new(CAPACITY);
+    let options = options(blocks(8), ReplayRule::Prefix);
+    let (mut log, ..) = Writer::open(&disk, &options);
+    log.append(&[record(1, 100)]);
+    let lost = log.write(&[record(2, 100)]);
+    log.rotate(true);
+    log.write(&[record(3, 100)]);
+    log.write(&[record(4, 100)]);
+    disk.corrupt(&path(1), u64::from(lost[0].lsn.offset()), 0xff).expect("a stored file");
+    let (mut log, _, found) = Writer::open(&disk, &options);
+    assert_eq!(numbers(&found), [1]);
+    log.append(&[record(5, 100)]);
+    log.rotate(false);
+    log.append(&[record(6, 100)]);
+    let (_, opened, found) = Writer::open(&disk, &options);
+    assert_eq!((numbers(&found), opened.rot.len()), (vec![1, 5, 6], 0));
+    let disk_of = disk.handle();
+    for first in opened.segments.iter().map(|segment| segment.id()).take(opened.segments.len() - 1) {
+        disk_of.remove(&path(first.0)).expect("the file is there");
+        let (_, opened, found) = Writer::open(&disk, &options);
+        let found = numbers(&found);
+        assert!([1, 5, 6].ends_with(&found) && opened.rot.is_empty(), "{found:?} once segment {first:?} is released");
+    }
+}
+
 #[test]
 fn rot_is_reported_and_ends_a_prefix_but_not_a_salvage() {
     for rule in RULES {

@@ -6,20 +6,22 @@
 //! `SHERD_REPLICA_SEEDS` says how many seeds are tried, `SHERD_REPLICA_SEED` tries that one alone.
 
 use super::linearizable::{CHOICES, CLIENTS_A_HOST, READS, Record, client, verdicts};
-use super::network::Weather;
-use super::{Cluster, SOON, address, bucket_of, put_until_done, simulate};
+use super::network::{Sent, Weather};
+use super::{Cluster, SOON, address, bucket_of, id_at, put_until_done, simulate};
 use crate::actors::consensus::tests::tail::{BLOCK, last_block};
-use crate::actors::consensus::{CopyScrub, CopyScrubbed, Forming, MetaError, MetaHandle, StartError};
+use crate::actors::consensus::{CopyScrub, CopyScrubbed, Forming, Membership, MetaError, MetaHandle, StartError};
 use crate::defects::{Defect, plant};
 use crate::storage::kv::Batch;
 use crate::storage::meta::tables::OBJECTS;
 use crate::storage::raft_log::ChoiceError;
 use crate::storage::wal::Durability;
 use crate::types::{BucketId, HostId};
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::ops::Bound;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
@@ -78,8 +80,15 @@ impl Drawn {
         }
     }
 
-    fn stop_clients(&mut self) {
-        self.clients.drain(..).for_each(|client| client.abort());
+    async fn stop_clients(&mut self) {
+        for client in self.clients.drain(..) {
+            client.abort();
+            if let Err(ended) = client.await
+                && let Ok(panic) = ended.try_into_panic()
+            {
+                resume_unwind(panic);
+            }
+        }
     }
 
     fn any(&self) -> HostId {
@@ -155,7 +164,7 @@ impl Drawn {
         let other = other.expect("there are three");
         self.cluster.network.cut_one_way(leader, victim);
         self.pause(3000).await;
-        self.stop_clients();
+        self.stop_clients().await;
         // Nobody learns of anything that was acknowledged so late that it may be lost.
         sleep(COMPARED).await;
         self.cluster.kill(other);
@@ -178,11 +187,10 @@ impl Drawn {
         }
         self.cluster.add_host(id, Forming::Joining);
         self.cluster.start(id).await;
-        self.until_done(async |meta: &MetaHandle| meta.add_learner(id, &address(id)).await).await;
+        self.until_done(async |through, _| through.add_learner(id, &address(id)).await).await;
         if self.cluster.draw(4) > 0 {
-            self.until_done(async |meta: &MetaHandle| {
-                let voters: BTreeSet<HostId> = meta.membership().voters.into_iter().chain([id]).collect();
-                meta.change_voters(voters).await
+            self.until_done(async |through, known| {
+                through.change_voters(known.voters.iter().copied().chain([id]).collect()).await
             })
             .await;
         }
@@ -194,35 +202,40 @@ impl Drawn {
             self.admit().await;
         }
         let all: BTreeSet<HostId> = self.cluster.ids().into_iter().filter(|id| *id != victim).collect();
-        // Learners become voters first, or too few would vote.
-        self.until_done(async |meta: &MetaHandle| {
-            let known = meta.membership();
-            let voters = known.voters.iter().chain(&known.learners).copied().collect();
-            meta.change_voters(voters).await
+        // Learners become voters first, or too few would vote. The one that is to go may be a learner that catches up no more.
+        self.until_done(async |through, known| {
+            let learners = known.learners.iter().filter(|id| **id != victim);
+            through.change_voters(known.voters.iter().chain(learners).copied().collect()).await
         })
         .await;
-        self.until_done(async |meta: &MetaHandle| match meta.membership().addresses.contains_key(&victim) {
-            true => meta.remove(victim).await,
-            false => Ok(()),
-        })
-        .await;
+        self.until_done(async |through, _| through.remove(victim).await).await;
         self.cluster.kill(victim);
         self.cluster.hosts.remove(&victim);
         assert_eq!(self.cluster.ids().into_iter().collect::<BTreeSet<_>>(), all);
     }
 
-    /// Has some running host do this, however often that takes.
-    async fn until_done(&self, order: impl AsyncFn(&MetaHandle) -> Result<(), MetaError>) {
+    /// Has some running host do this, however often that takes. What the members are is what the leader knows: another host
+    /// may be behind.
+    async fn until_done(&self, order: impl AsyncFn(&MetaHandle, &Membership) -> Result<(), MetaError>) {
         let began = Instant::now();
         loop {
+            let known = self.cluster.at(self.cluster.leader().await).membership();
             let running = self.cluster.running();
             let in_service = running.iter().filter(|(_, meta)| meta.status().out_of_service.is_none());
             let through = in_service.map(|(_, meta)| meta).collect::<Vec<_>>();
             let meta = through[self.cluster.draw(through.len() as u64) as usize];
-            let Err(error) = order(meta).await else { return };
-            assert!(began.elapsed() < SOON * 4, "seed {}: {:?}: {error}", self.cluster.seed, self.done);
+            let Err(error) = order(meta, &known).await else { return };
+            if began.elapsed() > SOON * 4 {
+                self.fail(&error.to_string());
+            }
             sleep(Duration::from_millis(300)).await;
         }
+    }
+
+    fn fail(&self, why: &str) -> ! {
+        let shown = |(id, meta): (HostId, MetaHandle)| format!("{id:?}: {:#?} {:#?}", meta.status(), meta.membership());
+        let all: Vec<_> = self.cluster.running().into_iter().map(shown).collect();
+        panic!("seed {}: {:?}: {why}\n{}", self.cluster.seed, self.done, all.join("\n"));
     }
 
     async fn until_out_of_service(&mut self, victim: HostId) {
@@ -261,9 +274,13 @@ impl Drawn {
         }
     }
 
-    /// The tables of a host lack a row of which no client asks. The comparison of all tables shows it.
+    /// The tables of a host lack a row of which no client asks: the comparison of all tables shows it. The network is well
+    /// meanwhile. A host that falls behind would be given a snapshot, and with it the tables of the leader: the victim would
+    /// have its row back, or, where it leads, the other one would lose it.
     async fn lose_rows(&mut self, victim: HostId) {
+        self.cluster.network.set_weather(Weather::FAIR);
         self.cluster.until_even().await;
+        sleep(COMPARED).await;
         let meta = self.cluster.at(victim);
         let tables = meta.inner.shared.tables.load_full().expect("the host has tables");
         let rows = tables.kv().range(OBJECTS, Bound::Unbounded, Bound::Unbounded);
@@ -272,23 +289,30 @@ impl Drawn {
         batch.remove(OBJECTS, key);
         tables.kv().commit(batch).expect("in memory");
         let began = Instant::now();
-        while self.cluster.at(victim).status().out_of_service.is_none() {
-            assert!(began.elapsed() < SOON * 4, "seed {}: {:?}: it goes on", self.cluster.seed, self.done);
+        while meta.status().out_of_service.is_none() {
+            if began.elapsed() > SOON {
+                self.fail("it goes on");
+            }
             let leader = self.cluster.leader().await;
             compute_digest(&self.cluster.at(leader)).await;
             sleep(COMPARED).await;
         }
+        self.cluster.network.set_weather(Weather::FOUL);
         self.replace(victim).await;
     }
 
     /// The network is well: all replicas that take part come to be the same.
     async fn end(mut self) -> Vec<(String, bool, usize)> {
-        self.stop_clients();
+        self.stop_clients().await;
         self.cluster.network.heal();
         self.cluster.network.set_weather(Weather::FAIR);
         let leader = self.cluster.leader().await;
         put_until_done(&self.cluster.at(leader), self.bucket, "row-0", 1 << 100).await;
         self.cluster.until_even().await;
+        for id in 0..ROWS {
+            let found = id_at(&self.cluster.at(leader), self.bucket, &format!("row-{id}")).await;
+            assert_eq!(found, Some(1 << 100 | id), "seed {}: {:?}: row {id}", self.cluster.seed, self.done);
+        }
         for (id, meta) in self.cluster.running() {
             let why = meta.status().out_of_service;
             assert_eq!(why, None, "seed {}: {:?}: {id:?}", self.cluster.seed, self.done);
@@ -307,44 +331,70 @@ async fn compute_digest(meta: &MetaHandle) {
     {}
 }
 
-async fn observe(seed: u64) {
+/// Returns every message between the hosts, in order.
+async fn observe(seed: u64) -> Vec<Sent> {
     let mut drawn = Drawn::begin(seed).await;
+    let network = Arc::clone(&drawn.cluster.network);
     drawn.cluster.network.set_weather(Weather::FOUL);
     for _ in 0..ROUNDS {
         drawn.start_clients();
         drawn.disturb().await;
-        drawn.stop_clients();
+        drawn.stop_clients().await;
     }
     let done = drawn.done.clone();
     for (key, passes, known) in drawn.end().await {
         assert!(known > 20, "seed {seed}: {done:?}: only {known} operations on {key} came to an end");
         assert!(passes, "seed {seed}: {done:?}: what was seen of {key} could not have happened");
     }
+    assert!(network.panicked().is_empty(), "seed {seed}: {done:?}: {:?} panicked", network.panicked());
+    network.sent()
+}
+
+/// One seed, in a runtime of its own.
+fn run(seed: u64) -> Vec<Sent> {
+    let sent = Rc::new(RefCell::new(Vec::new()));
+    let kept = Rc::clone(&sent);
+    simulate(async move { *kept.borrow_mut() = observe(seed).await });
+    sent.take()
 }
 
 #[test]
-#[ignore = "a seed does not repeat itself exactly, and some fail for reasons that are not known yet"]
+fn a_seed_repeats_itself_exactly() {
+    let seed = number("SHERD_REPLICA_SEED").unwrap_or(1);
+    let (once, again) = (run(seed), run(seed));
+    let differs_at = once.iter().zip(&again).position(|(once, again)| once != again);
+    if let Some(at) = differs_at {
+        let near = at.saturating_sub(5)..at + 3;
+        panic!("message {at} of {}: {:#?} and {:#?}", once.len(), &once[near.clone()], &again[near]);
+    }
+    assert_eq!(once.len(), again.len());
+}
+
+#[test]
+#[ignore = "fewer than 200 seeds in a row have been run"]
 fn replicas_under_all_that_may_happen_are_linearizable_and_end_the_same() {
     let seeds = match number("SHERD_REPLICA_SEED") {
         Some(seed) => seed..seed + 1,
         None => 0..number("SHERD_REPLICA_SEEDS").unwrap_or(SEEDS_DEFAULT),
     };
     for seed in seeds {
-        simulate(observe(seed));
+        let began = std::time::Instant::now();
+        let sent = run(seed);
+        println!("seed {seed}: {} messages, {:?}", sent.len(), began.elapsed());
     }
 }
 
-/// Each with the first of the seeds that are tried.
+/// Each with the first of the seeds that are tried; one of `SEEDS` finds it.
 const DEFECTS: &[(Defect, u64)] =
     &[(Defect::ReadFromDeposedLeader, 0), (Defect::VoteForLostEntries, 0), (Defect::LoseSnapshotTable, 0)];
 const SEEDS: u64 = 40;
 
 #[test]
-#[ignore = "a seed does not repeat itself exactly, and some fail for reasons that are not known yet"]
+#[ignore = "fewer than 200 seeds in a row have been run"]
 fn every_seeded_defect_of_replicas_is_found() {
     for &(defect, first) in DEFECTS {
         let _planted = plant(defect);
-        let finds = |seed: &u64| catch_unwind(AssertUnwindSafe(|| simulate(observe(*seed)))).is_err();
+        let finds = |seed: &u64| catch_unwind(AssertUnwindSafe(|| run(*seed))).is_err();
         let found = (first..first + SEEDS).find(finds);
         println!("{defect:?}: {found:?}");
         assert!(found.is_some(), "{defect:?} is not found within {SEEDS} seeds");

@@ -45,31 +45,106 @@ impl Action {
     }
 }
 
+/// The operations of a history that say something, by their begin.
+struct Search<'a> {
+    order: Vec<&'a Operation>,
+    /// The values that reads found.
+    read: BTreeSet<u128>,
+}
+
+/// Which operations are done, a bit each, and the value after them.
+type Situation = (Vec<u64>, Option<u128>);
+
+fn is_done(done: &[u64], nth: usize) -> bool {
+    done[nth / 64] & (1 << (nth % 64)) != 0
+}
+
 /// Searches an order, one operation after the other, never the same situation twice (Wing and Gong; Lowe).
 pub fn is_linearizable(history: &[Operation]) -> bool {
-    let count = history.len();
-    let mut order: Vec<&Operation> = history.iter().collect();
+    // A read of unknown outcome is possible with any value.
+    let says = |operation: &&Operation| operation.end.is_some() || !matches!(operation.action, Action::Get { .. });
+    let mut order: Vec<&Operation> = history.iter().filter(says).collect();
     order.sort_by_key(|operation| operation.begin);
-    let mut seen: BTreeSet<(Vec<u64>, Option<u128>)> = BTreeSet::new();
-    let mut open = vec![(vec![0_u64; count.div_ceil(64)], None)];
-    while let Some((done, value)) = open.pop() {
-        let is_done = |nth: usize| done[nth / 64] & (1 << (nth % 64)) != 0;
-        let left = || (0..count).filter(|nth| !is_done(*nth));
-        // Whoever begins after the first of the others has ended cannot be next.
-        let Some(first_end) = left().filter_map(|nth| order[nth].end).min() else { return true };
-        // What is known to have happened is tried first, the earliest before all: most histories are in order.
-        let mut candidates: Vec<usize> = left().take_while(|nth| order[*nth].begin <= first_end).collect();
-        candidates.sort_by_key(|nth| (order[*nth].end.is_some(), std::cmp::Reverse(order[*nth].end)));
-        for nth in candidates {
-            let Some(after) = order[nth].action.step(value) else { continue };
-            let mut next = done.clone();
-            next[nth / 64] |= 1 << (nth % 64);
-            if seen.insert((next.clone(), after)) {
-                open.push((next, after));
-            }
-        }
+    let found = |operation: &&Operation| match operation.action {
+        Action::Get { found } => found,
+        _ => None,
+    };
+    let search = Search { read: order.iter().filter_map(found).collect(), order };
+    let mut seen: BTreeSet<Situation> = BTreeSet::new();
+    let mut open = vec![(vec![0_u64; search.order.len().div_ceil(64)], None)];
+    while let Some(situation) = open.pop() {
+        let Some(next) = search.next(&situation) else { return true };
+        open.extend(next.into_iter().filter(|next| seen.insert(next.clone())));
     }
     false
+}
+
+impl Search<'_> {
+    /// The situations that may follow, the best last; `None` if every operation of known outcome is done.
+    fn next(&self, (done, value): &Situation) -> Option<Vec<Situation>> {
+        let left = || (0..self.order.len()).filter(|nth| !is_done(done, *nth));
+        // Whoever begins after the first of the others has ended cannot be next.
+        let first_end = left().filter_map(|nth| self.order[nth].end).min()?;
+        let may_be_next = || left().take_while(|nth| self.order[*nth].begin <= first_end);
+        let (mut known, unknown): (Vec<usize>, Vec<usize>) =
+            may_be_next().partition(|nth| self.order[*nth].end.is_some());
+        let step = |nth: usize| self.order[nth].action.step(*value);
+        let after = |chain: &[usize]| {
+            let (mut next, mut value) = (done.clone(), *value);
+            for &nth in chain {
+                next[nth / 64] |= 1 << (nth % 64);
+                value = self.order[nth].action.step(value).expect("it is possible here");
+            }
+            (next, value)
+        };
+        // What changes nothing may as well happen at once.
+        if let Some(&idle) = known.iter().find(|nth| step(**nth) == Some(*value)) {
+            return Some(vec![after(&[idle])]);
+        }
+        // The first to end is tried first: most histories are in order.
+        known.sort_by_key(|nth| std::cmp::Reverse(self.order[*nth].end));
+        let mut next = Vec::new();
+        for nth in known {
+            match step(nth) {
+                Some(_) => next.push(after(&[nth])),
+                None => next.extend(self.enabling(&unknown, *value, nth).into_iter().map(|mut chain| {
+                    chain.push(nth);
+                    after(&chain)
+                })),
+            }
+        }
+        Some(next)
+    }
+
+    /// The operations of unknown outcome that make one possible that is not possible with this value: they need not happen
+    /// before. Of several that would do as well as each other there is one.
+    fn enabling(&self, unknown: &[usize], value: Option<u128>, nth: usize) -> Vec<Vec<usize>> {
+        let action = |nth: &usize| self.order[*nth].action;
+        let deletes = unknown.iter().copied().find(|nth| matches!(action(nth), Action::Delete { .. }));
+        let made = |nth: &usize| match action(nth) {
+            Action::Put { id } | Action::PutIfAbsent { id, .. } => Some(id),
+            Action::Get { .. } | Action::Delete { .. } => None,
+        };
+        match action(&nth) {
+            Action::Get { found: Some(wanted) } => {
+                let maker = unknown.iter().copied().find(|nth| made(nth) == Some(wanted));
+                let Some(maker) = maker else { return Vec::new() };
+                match (action(&maker), value) {
+                    (Action::PutIfAbsent { .. }, Some(_)) => {
+                        deletes.map(|first| vec![first, maker]).into_iter().collect()
+                    }
+                    _ => vec![vec![maker]],
+                }
+            }
+            Action::Delete { existed: Some(true) } | Action::PutIfAbsent { made: Some(false), .. } => {
+                let makers = || unknown.iter().copied().filter(|nth| made(nth).is_some());
+                let is_read = |nth: &usize| made(nth).is_some_and(|id| self.read.contains(&id));
+                let spare = makers().find(|nth| !is_read(nth));
+                makers().filter(is_read).chain(spare).map(|maker| vec![maker]).collect()
+            }
+            _ => deletes.map(|first| vec![first]).into_iter().collect(),
+        }
+    }
 }
 
 fn op(begin: u64, end: u64, action: Action) -> Operation {

@@ -8,6 +8,7 @@ use crate::net::{GroupCall, GroupError, GroupTransport};
 use crate::types::HostId;
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::time::sleep;
@@ -30,6 +31,16 @@ impl Weather {
         Self { delay_ms_max: 30, lost: 30, answers_lost: 30, repeated: 100, forwards_unanswered: 100 };
 }
 
+/// One message, as it leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sent {
+    pub at: Duration,
+    pub from: HostId,
+    pub to: HostId,
+    pub kind: u8,
+    pub hash: u64,
+}
+
 #[derive(Debug)]
 struct State {
     weather: Weather,
@@ -37,7 +48,9 @@ struct State {
     present: BTreeMap<HostId, (u64, MetaHandle)>,
     next_start: u64,
     cut: BTreeSet<(HostId, HostId)>,
-    calls: BTreeMap<u8, u64>,
+    sent: Vec<Sent>,
+    /// Hosts that panicked while they served a call.
+    panicked: BTreeSet<HostId>,
 }
 
 #[derive(Debug)]
@@ -53,7 +66,8 @@ impl Network {
             present: BTreeMap::new(),
             next_start: 0,
             cut: BTreeSet::new(),
-            calls: BTreeMap::new(),
+            sent: Vec::new(),
+            panicked: BTreeSet::new(),
         };
         Arc::new(Self { ambient, state: Mutex::new(state) })
     }
@@ -107,7 +121,17 @@ impl Network {
 
     /// Calls of a kind that were made.
     pub fn calls(&self, kind: Kind) -> u64 {
-        self.state().calls.get(&(kind as u8)).copied().unwrap_or(0)
+        self.state().sent.iter().filter(|sent| sent.kind == kind as u8).count() as u64
+    }
+
+    /// Every call so far, in order.
+    pub fn sent(&self) -> Vec<Sent> {
+        self.state().sent.clone()
+    }
+
+    /// Hosts that panicked while they served a call.
+    pub fn panicked(&self) -> BTreeSet<HostId> {
+        self.state().panicked.clone()
     }
 
     fn happens(&self, of_thousand: u64) -> bool {
@@ -145,7 +169,10 @@ impl GroupTransport for Way {
     async fn call(&self, host: HostId, call: GroupCall) -> Result<Bytes, GroupError> {
         let network = &self.network;
         let weather = network.state().weather;
-        *network.state().calls.entry(call.kind).or_default() += 1;
+        let mut hasher = DefaultHasher::new();
+        call.body.hash(&mut hasher);
+        let (at, hash) = (network.ambient.clock.monotonic(), hasher.finish());
+        network.state().sent.push(Sent { at, from: self.from, to: host, kind: call.kind, hash });
         assert!(call.body.len() <= crate::limits::GROUP_CALL_BYTES_MAX, "a call of {} bytes", call.body.len());
         let silence = |why: &str| GroupError::NoAnswer { host, why: why.to_owned() };
         network.delay(weather).await;
@@ -170,7 +197,10 @@ impl GroupTransport for Way {
         let kind = call.kind;
         // Goes on when the caller waits no more.
         let served = tokio::spawn(async move { target.serve(call).await });
-        let answer = served.await.map_err(|_| silence("it died"))?;
+        let answer = served.await.map_err(|_| {
+            network.state().panicked.insert(host);
+            silence("it died")
+        })?;
         network.delay(weather).await;
         let unheard = kind == Kind::Forward as u8 && network.happens(weather.forwards_unanswered);
         if unheard || network.happens(weather.answers_lost) || network.is_cut(host, self.from) {

@@ -10,7 +10,7 @@ use crate::storage::kv::KvResult;
 use crate::storage::meta::command::{Refusal, Reply};
 use crate::storage::meta::record::{BlobRef, FenceRecord, RecoveryRecord, RepairRow};
 use crate::storage::meta::tables::{BLOBS, GARBAGE, REPAIRS, SYSTEM, SYSTEM_FENCE, SYSTEM_RECOVERY, repair_key};
-use crate::storage::ring::write_quorum;
+use crate::storage::ring::{most_on_a_node, write_quorum};
 use crate::types::{BlobId, NodeId, ShardIndex};
 use std::collections::BTreeSet;
 
@@ -40,7 +40,8 @@ impl Applying<'_> {
                 missing.insert(shard);
             }
         }
-        if missing.len() > named && shards - missing.len() < write_quorum(blob.geometry) {
+        let quorum = write_quorum(blob.geometry, most_on_a_node(&blob.placement));
+        if missing.len() > named && shards - missing.len() < quorum {
             return Err(Refusal::NoSuchNode.into());
         }
         Ok(FreshBlob { blob: blob.clone(), missing })

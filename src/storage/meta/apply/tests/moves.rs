@@ -80,6 +80,22 @@ fn a_move_that_no_longer_fits_is_not_made() {
     assert_eq!((machine.placement(10), machine.leftovers(1)), (vec![3, 1, 0, 2], vec![]));
 }
 
+/// Two and two shards; without shard 3, two of the others on one drive would be lost with it.
+#[test]
+fn no_shard_is_moved_next_to_another_while_the_loss_of_their_drive_would_lose_the_blob() {
+    let mut machine = Machine::with_nodes(6);
+    machine.put(PutObject { missing: vec![ShardIndex(3)], ..put_blob("key", 10) });
+    assert_eq!(machine.shift(&[step(10, 0, 3, 1)]), [false]);
+    assert_eq!((machine.placement(10), machine.leftovers(3)), (vec![3, 1, 0, 2], vec![]));
+    assert_eq!(machine.shift(&[step(10, 0, 3, 5)]), [true], "to a drive of its own");
+    assert_eq!(machine.shift(&[step(10, 3, 2, 5)]), [true], "the missing one may be anywhere");
+    let shard = step(10, 3, 5, 5).shard;
+    let incarnation = Some(samples::node().incarnation);
+    let done = vec![FinishedRepair { shard, node: NodeId(5), incarnation }];
+    machine.apply(Change::FinishRepairs { done });
+    assert_eq!(machine.shift(&[step(10, 1, 1, 0)]), [true], "all are there again");
+}
+
 #[test]
 fn a_shard_that_moves_back_is_no_leftover() {
     let mut machine = Machine::with_nodes(6);

@@ -1,5 +1,7 @@
 //! openraft's types as this program fills them in, and their translation to and from the log's own.
 
+mod runtime;
+
 use crate::storage::meta::command::Reply;
 use crate::storage::raft_log::{Ballot, LogEntry, Members, Payload, Position};
 use crate::types::HostId;
@@ -12,6 +14,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 
+pub use runtime::SeededRuntime;
+
 openraft::declare_raft_types!(
     /// The Raft types of the metadata group.
     pub MetaGroup:
@@ -21,9 +25,6 @@ openraft::declare_raft_types!(
         Node = BasicNode,
         AsyncRuntime = SeededRuntime,
 );
-
-/// Tokio with randomness from a seed; whatever of openraft starts tasks runs within its scope.
-pub type SeededRuntime = openraft::rt::deterministic_rng::DeterministicRng<openraft_rt_tokio::TokioRuntime>;
 
 pub type LeaderId = leader_id_adv::LeaderId<u64, u64>;
 pub type CommittedLeaderId = <LeaderId as RaftLeaderId>::Committed;
