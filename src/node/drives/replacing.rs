@@ -105,8 +105,11 @@ pub(in crate::node) struct DriveBay {
     monitor: Arc<Mutex<Option<MonitorThreads>>>,
     locks: Arc<Mutex<HeldLocks>>,
     /// Former drives that are being closed.
-    retiring: Arc<Mutex<BTreeMap<NodeId, JoinHandle<Result<(), String>>>>>,
+    retiring: Arc<Mutex<BTreeMap<NodeId, Retiring>>>,
 }
+
+/// The closing of a former drive.
+type Retiring = JoinHandle<Result<(), String>>;
 
 /// The drives that are open, what starts the background work on them, that work, and the threads that watch them.
 type AtWork = (OpenDrives, DriveWork, BTreeMap<NodeId, DriveChores>, MonitorThreads);
