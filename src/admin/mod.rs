@@ -16,7 +16,8 @@ mod top;
 
 use crate::ambient::Ambient;
 use crate::api::admin::{
-    BucketUsageShown, GetStopSafety, Info, LeaderMoved, MoveLeader, QuotaShown, SetQuota, ShardShown,
+    BucketUsageShown, DriveReplaced, GetStopSafety, Info, LeaderMoved, MoveLeader, QuotaShown, ReplaceDrive, SetQuota,
+    ShardShown,
 };
 use crate::api::{DriveHealth, HealthAnswer, StopSafety, Verdict};
 use crate::config::{AdminCommand, AdminInvocation, Credentials, KeySource, Limit, Question, Target, Waiting};
@@ -130,6 +131,10 @@ fn ask(
         Question::Info => tell(&client.get::<Info>("/info")?, json, show::info, out)?,
         Question::Drives => {
             tell(&client.get::<Vec<DriveHealth>>("/drives")?, json, |drives| show::drives(drives), out)?
+        }
+        Question::DriveReplace { node } => {
+            let replaced: DriveReplaced = client.post("/drives/replace", &ReplaceDrive { node: *node })?;
+            tell(&replaced, json, show::drive_replaced, out)?;
         }
         Question::Layout(asked) => return jobs::layout(client, asked, json, waiting, out),
         Question::Top(asked) => return top::run(client, asked, json, out),

@@ -1,8 +1,8 @@
 //! Answers in words, for people.
 
 use crate::api::admin::{
-    BucketUsageShown, CapacityShown, ForecastShown, HostRolesShown, HostShown, HostStateShown, Info, LayoutChanged,
-    LayoutShown, LeaderMoved, MetadataRole, MovesOfHost, MovesShown, QuotaShown,
+    BucketUsageShown, CapacityShown, DriveReplaced, ForecastShown, HostRolesShown, HostShown, HostStateShown, Info,
+    LayoutChanged, LayoutShown, LeaderMoved, MetadataRole, MovesOfHost, MovesShown, QuotaShown,
 };
 use crate::api::{DriveHealth, HealthAnswer, Safety};
 use std::collections::BTreeMap;
@@ -257,6 +257,13 @@ fn moving(moving: &MovesShown, epoch: u64) -> String {
 
 pub fn layout_changed(changed: &LayoutChanged) -> String {
     format!("epoch {}: {}\n", changed.epoch, drive_list(&changed.nodes))
+}
+
+pub fn drive_replaced(replaced: &DriveReplaced) -> String {
+    let DriveReplaced { node, path, .. } = replaced;
+    format!(
+        "drive {node} ({path}) is replaced, and is being filled; sherd admin heal status --wait ends when it is whole\n"
+    )
 }
 
 pub fn leader_moved(moved: &LeaderMoved) -> String {

@@ -284,6 +284,28 @@ pub(super) async fn register_drives(
     Ok(returned)
 }
 
+/// Tells the metadata that another drive has the place of one of this host's.
+pub(super) async fn register_replaced(
+    around: &Surroundings,
+    metadata: &MetaHandle,
+    member: &Member,
+    drive: &Drive,
+) -> Result<(), MetadataError> {
+    let host = member.host.host;
+    let known = metadata.read().await?.nodes()?.into_iter().find(|record| record.id == drive.node);
+    let removed = || MetaError::Unavailable { why: format!("drive {} was removed from the layout", drive.node) };
+    let known = known.filter(|record| record.host == host).ok_or_else(removed)?;
+    if known.incarnation == drive.incarnation {
+        return Ok(());
+    }
+    let (incarnation, joined) = (drive.incarnation, around.ambient.clock.unix_ms());
+    let node = NodeRecord { incarnation, weight: weight(around, drive), joined, ..known };
+    match register(metadata, member, Change::RegisterNodes { host, nodes: vec![node] }).await? {
+        true => Ok(()),
+        false => Err(removed().into()),
+    }
+}
+
 fn weight(around: &Surroundings, drive: &Drive) -> u32 {
     weight_of_capacity(around.disk.space(&drive.dir).map_or(0, |space| space.total_bytes))
 }

@@ -23,7 +23,7 @@ mod stopping;
 use crate::actors::consensus::{MetaHandle, SalvageError};
 use crate::actors::drives::fault_channel;
 use crate::actors::drives::health::HealthBoard;
-use crate::actors::drives::{Blocking, ReaderThreads, UserLoad};
+use crate::actors::drives::{Blocking, FaultSink, OpenDrives, ReaderThreads, UserLoad};
 use crate::actors::events::Targets;
 use crate::actors::healer::ScrubOptions;
 use crate::actors::jobs::{AllJobs, OwnJobs};
@@ -54,7 +54,7 @@ use admin::HostAdmin;
 use audit::AuditLogs;
 use background::BucketChores;
 use cluster::{ClusterError, Entering, Member};
-use drives::ChoreHandles;
+use drives::{BayDoor, ChoreHandles, DriveBay, DriveList};
 use metadata::{MetadataError, Replica};
 use place::Place;
 use preflight::{Checked, root_keys, without_silent_drives};
@@ -270,11 +270,12 @@ async fn enter(around: &Surroundings, entering: Entering<'_>, prepared: Prepared
 async fn start(
     config: &Config,
     around: &Surroundings,
-    (member, replica): (Member, Replica),
+    (mut member, replica): (Member, Replica),
     credentials: Credentials,
     (checked, startup): (Checked, StartupServer),
 ) -> Result<Running, NodeError> {
     let system = |doing| move |cause| NodeError::System { doing, cause };
+    let locks = std::mem::take(&mut member.host.locks);
     let Checked { endpoints, targets, key_sets, accounts, root_keys: given_keys } = checked;
     let host = &member.host;
     let health = HealthBoard::new(host.drives.iter().map(|drive| drive.node));
@@ -283,35 +284,23 @@ async fn start(
     note_started(&*around.disk, &host.usable_dirs())?;
     member.decide_by(&metadata);
     let opened = drives::open(around, host, &health).await;
-    let parts = requests::Parts {
-        metadata: Arc::new(metadata.clone()),
-        host: host.host,
-        peers: member.peers.clone(),
-        nodes: member.nodes.clone(),
-        reads: member.reads.clone(),
-        writes: member.writes.clone(),
-        layout: Layout::new(Epoch(0), []),
-        geometry: geometry(host),
-        memory_max_bytes: config.memory_max_bytes - bodies_bytes(config.memory_max_bytes),
-        drives: opened.clone(),
-        health: health.clone(),
-        faults: faults.clone(),
-        load: UserLoad::default(),
-    };
+    let parts = parts(config, &member, &metadata, &opened, (&health, &faults));
     let requests = requests::join(around, parts).map_err(system("start threads that compute"))?;
     let monitor = drives::watch(around, host, &opened, &health, &metadata);
     let scrub = ScrubOptions { interval: config.scrub_interval, ..ScrubOptions::default() };
-    let (chores, handles) =
+    let (mut chores, handles, work) =
         drives::start_chores(around, &opened, &requests.cluster, faults, fault_source, scrub, &metadata);
     let buckets = BucketChores::start(config, &requests, &targets, &shown(host));
     let audit = AuditLogs::start(&config.audit, &around.ambient, &shown(host))?;
     let status = status(around, &member, &requests, &handles, &metadata);
     let (watch, reads, is_registered) = (status.watch.clone(), status.reads.clone(), Arc::clone(&status.is_registered));
     let (started, traffic, asks) = (status.started, status.traffic.clone(), status.asks.clone());
+    let (door, asked) = BayDoor::new();
     let jobs = jobs(config, &member, &requests, &handles, traffic.clone());
-    let admin = administration(&member.host, &requests, jobs, status);
+    let admin = administration(&member.host, &requests, jobs, (status, door));
     let place = Arc::new(Place {
         around: around.clone(),
+        drives: DriveList::new(member.host.drives.clone()),
         member,
         roles: config.roles,
         metadata,
@@ -333,8 +322,37 @@ async fn start(
     startup.stop().await;
     let api = api::serve(options, endpoints, requests.gateway.clone(), around.ambient.clone(), admin)?;
     let monitor = monitor.start().map_err(system("start threads that watch the drives"))?;
-    let (drives, load) = (opened, requests.cluster.load);
-    Ok(Running { api, monitor, chores, buckets, audit, drives, replica, load, place, keeping })
+    let wanted = wanted_geometry(config);
+    let keeps = (config.credentials.is_none(), config.cluster.is_none() && config.root_keys.is_none());
+    let at_work = (opened, work, DriveBay::chores_of(&mut chores), monitor);
+    let bay = DriveBay::new(around, &place, (wanted, keeps), at_work, locks);
+    let (replacing, load) = (bay.start(asked), requests.cluster.load);
+    Ok(Running { api, chores, buckets, audit, bay, replacing, replica, load, place, keeping })
+}
+
+/// Makes the dependencies of the request path.
+fn parts(
+    config: &Config,
+    member: &Member,
+    metadata: &MetaHandle,
+    opened: &OpenDrives,
+    (health, faults): (&HealthBoard, &FaultSink),
+) -> requests::Parts {
+    requests::Parts {
+        metadata: Arc::new(metadata.clone()),
+        host: member.host.host,
+        peers: member.peers.clone(),
+        nodes: member.nodes.clone(),
+        reads: member.reads.clone(),
+        writes: member.writes.clone(),
+        layout: Layout::new(Epoch(0), []),
+        geometry: geometry(&member.host),
+        memory_max_bytes: config.memory_max_bytes - bodies_bytes(config.memory_max_bytes),
+        drives: opened.clone(),
+        health: health.clone(),
+        faults: faults.clone(),
+        load: UserLoad::default(),
+    }
 }
 
 fn geometry(host: &HostDrives) -> Geometry {
@@ -369,9 +387,14 @@ fn status(
 }
 
 /// Makes the source of the admin API's answers.
-fn administration(host: &HostDrives, requests: &Requests, jobs: AllJobs, status: HostStatus) -> HostAdmin {
+fn administration(
+    host: &HostDrives,
+    requests: &Requests,
+    jobs: AllJobs,
+    (status, door): (HostStatus, BayDoor),
+) -> HostAdmin {
     let HostDrives { cluster, recovery, host, .. } = *host;
-    HostAdmin { status, cluster, recovery, host, context: requests.cluster.clone(), jobs }
+    HostAdmin { status, cluster, recovery, host, context: requests.cluster.clone(), jobs, door }
 }
 
 /// The jobs of this host, which other hosts are told of from now on, and the way to those of the others.

@@ -3,7 +3,7 @@
 use super::{Surroundings, cores};
 use crate::actors::drives::FaultSink;
 use crate::actors::drives::health::HealthBoard;
-use crate::actors::drives::{Drive, LocalNode, NodeContext, UserLoad};
+use crate::actors::drives::{LocalNode, NodeContext, OpenDrives, UserLoad};
 use crate::actors::frontend::{AdmissionLimits, S3Frontend};
 use crate::actors::gateway::Gateway;
 use crate::actors::membership::LateNodeService;
@@ -30,7 +30,7 @@ pub(super) struct Parts {
     pub layout: Layout,
     pub geometry: Geometry,
     pub memory_max_bytes: u64,
-    pub drives: Vec<Drive>,
+    pub drives: OpenDrives,
     pub health: HealthBoard,
     pub faults: FaultSink,
     pub load: UserLoad,

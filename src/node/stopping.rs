@@ -3,10 +3,10 @@
 use super::NodeError;
 use super::audit::AuditLogs;
 use super::background::BucketChores;
-use super::drives::Chores;
+use super::drives::{Chores, DriveBay, DriveChores};
 use super::metadata::Replica;
 use super::place::{Keeping, Place};
-use crate::actors::drives::{Blocking, Drive, MonitorThreads, UserLoad};
+use crate::actors::drives::{Blocking, UserLoad};
 use crate::actors::upkeep::Stop;
 use crate::api::ApiHandle;
 use crate::types::NodeId;
@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 /// The longest wait for closing, after the requests under way have had their time; anything not closed by then is
@@ -47,11 +48,12 @@ fn has_terminal() -> bool {
 /// A host at work.
 pub(super) struct Running {
     pub api: ApiHandle,
-    pub monitor: MonitorThreads,
     pub chores: Chores,
     pub buckets: BucketChores,
     pub audit: AuditLogs,
-    pub drives: Vec<Drive>,
+    pub bay: DriveBay,
+    /// The task that replaces drives.
+    pub replacing: JoinHandle<()>,
     pub replica: Replica,
     pub load: UserLoad,
     /// Keeps the directories locked, among other things.
@@ -79,14 +81,16 @@ impl Running {
     /// Gives the lead away first, so that no request of any host has to wait for it; lets requests under way end; then makes
     /// everything durable and closes it.
     pub async fn stop(self, threads: &Arc<dyn Blocking>) {
-        let Self { api, monitor, chores, buckets, audit, drives, replica, load: _, place, keeping } = self;
+        let Self { api, chores, buckets, audit, bay, replacing, replica, load: _, place, keeping } = self;
         place.stopping.store(true, Ordering::Release);
         replica.handle.leave_the_lead().await;
         api.stop().await;
         keeping.abort();
-        drop(monitor);
+        replacing.abort();
+        bay.end_watching();
+        let (drives, of_drives) = (bay.open.all(), bay.take_chores());
         let close = async {
-            tokio::join!(stop_chores(&chores), buckets.stop(), audit.stop());
+            tokio::join!(stop_chores(&chores, &of_drives), buckets.stop(), audit.stop());
             // What other hosts ask of its drives from here on finds them closed, which is no fault of theirs.
             drives.iter().for_each(|drive| {
                 place.health.take_out(drive.node, "its host is stopping");
@@ -108,6 +112,9 @@ impl Running {
         if !keeping.is_finished() {
             let _ = keeping.await;
         }
+        // It has the place, too.
+        drop(bay);
+        let _ = replacing.await;
         if let Some(place) = Arc::into_inner(place)
             && let Some(net) = place.member.net
         {
@@ -116,13 +123,10 @@ impl Running {
     }
 }
 
-async fn stop_chores(chores: &Chores) {
-    let compactors = join_all(chores.compactors.iter().map(|compactor| compactor.send(Stop)));
-    let scrubbers = join_all(chores.scrubbers.iter().map(|scrubber| scrubber.send(Stop)));
+async fn stop_chores(chores: &Chores, of_drives: &[DriveChores]) {
     // One that has stopped already does not answer.
     let _ = tokio::join!(
-        compactors,
-        scrubbers,
+        join_all(of_drives.iter().map(DriveChores::stop)),
         chores.reclaimer.send(Stop),
         chores.fencer.send(Stop),
         chores.healer.send(Stop),

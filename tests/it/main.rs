@@ -14,5 +14,6 @@ mod membership;
 mod objects;
 mod operations;
 mod pressure;
+mod replacing;
 mod signatures;
 mod tls;

@@ -1,14 +1,15 @@
 //! A drive: its log and the index of it, and the reading of chunks through both.
 
 use super::blocking::{Blocking, off_thread};
-use super::health::HealthBoard;
+use super::health::{HealthBoard, Retired};
 use crate::actors::log::LogHandle;
 use crate::net::{ChunkFault, PeerError};
 use crate::storage::shard_index::{ChunkId, Entry, IndexError, ShardIndex};
 use crate::storage::wal::{Location, RecordKey, WalError};
 use crate::types::{ChunkIndex, NodeId, ShardId};
 use bytes::Bytes;
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock};
 
 /// A chunk may be moved while it is read; each retry finds its next place.
 const READ_RETRIES_MAX: usize = 4;
@@ -19,6 +20,36 @@ pub struct Drive {
     pub node: NodeId,
     pub log: LogHandle,
     pub index: ShardIndex,
+    pub retired: Retired,
+}
+
+/// The drives of this host that are open. Cheap to clone; all clones are one table.
+#[derive(Clone, Debug, Default)]
+pub struct OpenDrives(Arc<RwLock<BTreeMap<NodeId, Drive>>>);
+
+impl FromIterator<Drive> for OpenDrives {
+    fn from_iter<I: IntoIterator<Item = Drive>>(drives: I) -> Self {
+        Self(Arc::new(RwLock::new(drives.into_iter().map(|drive| (drive.node, drive)).collect())))
+    }
+}
+
+impl OpenDrives {
+    pub fn get(&self, node: NodeId) -> Option<Drive> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).get(&node).cloned()
+    }
+
+    pub fn all(&self) -> Vec<Drive> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    /// Puts a drive in the table, in the place of one of the same number.
+    pub fn put(&self, drive: Drive) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(drive.node, drive);
+    }
+
+    pub fn remove(&self, node: NodeId) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).remove(&node);
+    }
 }
 
 /// The reason for which nothing at all could be read.
@@ -43,6 +74,20 @@ impl Drive {
             Err(stopped) => tracing::warn!(node = %self.node, %stopped, "shard index was not synced at the stop"),
         }
         self.log.close().await
+    }
+
+    /// Gives the drive up for another one in its place: when this has succeeded, nothing of it is open, and nothing of it
+    /// touches its directory any more. Takes as long as the drive does to answer. Fails while the drive is still being read;
+    /// then it may be tried again.
+    pub async fn retire(&self, threads: &Arc<dyn Blocking>) -> Result<(), String> {
+        self.retired.set();
+        if let Err(error) = self.log.close_patiently().await {
+            // A log that failed is closed all the same.
+            tracing::debug!(node = %self.node, %error, "the log of a drive that is given up");
+        }
+        let index = self.index.clone();
+        let closed = off_thread(threads, move || index.close()).await.map_err(|stopped| stopped.to_string())?;
+        closed.map_err(|error| format!("its index does not close: {error}"))
     }
 
     /// Blocking. Consecutive chunks of a shard.
@@ -106,13 +151,13 @@ pub(crate) fn tombstone_key(shard: ShardId) -> RecordKey {
 }
 
 /// Maps a log's error to the caller's; a failed drive is taken out of service.
-pub(crate) fn log_error(node: NodeId, health: &HealthBoard, error: WalError) -> PeerError {
-    let why = error.to_string();
+pub(crate) fn log_error(drive: &Drive, health: &HealthBoard, error: WalError) -> PeerError {
+    let (node, why) = (drive.node, error.to_string());
     match error {
         WalError::OutOfSpace => PeerError::OutOfSpace(node),
         WalError::TimedOut => PeerError::TimedOut(node),
         WalError::OutOfService { .. } | WalError::Io { .. } => {
-            if health.take_out(node, &why) {
+            if health.take_out_drive(node, &drive.retired, &why) {
                 tracing::error!(%node, why, "drive taken out of service");
             }
             PeerError::Unavailable { node, why }

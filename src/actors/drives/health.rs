@@ -6,6 +6,7 @@ use crate::types::{HostId, NodeId, UnixMs};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::watch;
 
 /// The free space of a drive, by the two watermarks of `limits`.
@@ -29,6 +30,20 @@ pub enum Contents {
     Uncompared,
     /// A new drive in the place of another, not compared yet: it lacks all that the other held.
     Empty,
+}
+
+/// Whether a drive was given up for another in its place. Cheap to clone; all clones are one mark.
+#[derive(Clone, Debug, Default)]
+pub struct Retired(Arc<AtomicBool>);
+
+impl Retired {
+    pub fn set(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    pub fn is_set(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
 }
 
 /// The state of one node.
@@ -231,17 +246,36 @@ impl HealthBoard {
         });
     }
 
-    /// Takes a node out of service for good (until a restart); the first reason stands. Says whether it was in service.
+    /// Takes a node out of service until its drive is replaced or its host restarts; the first reason stands. Says whether
+    /// it was in service.
     pub fn take_out(&self, node: NodeId, why: &str) -> bool {
         self.update(node, |state| {
             state.out_of_service.get_or_insert_with(|| why.to_owned());
         })
     }
+
+    /// As `take_out`, for a failure of one drive: without effect once the drive is retired, since its node is another
+    /// drive then.
+    pub fn take_out_drive(&self, node: NodeId, retired: &Retired, why: &str) -> bool {
+        self.update(node, |state| {
+            if !retired.is_set() {
+                state.out_of_service.get_or_insert_with(|| why.to_owned());
+            }
+        })
+    }
+
+    /// Puts a node into service whose drive is a new one; the state of the former drive is forgotten.
+    pub fn put_in(&self, node: NodeId, contents: Contents) {
+        self.update(node, |state| {
+            let dir = std::mem::take(&mut state.dir);
+            *state = NodeState { contents, dir, ..NodeState::default() };
+        });
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{HealthBoard, SpaceLevel};
+    use super::{Contents, HealthBoard, Retired, SpaceLevel};
     use crate::types::NodeId;
 
     #[test]
@@ -253,6 +287,19 @@ mod tests {
         assert_eq!(health.why_not(NodeId(1)), Some("sync failed"));
         assert!(health.in_service(NodeId(2)));
         assert!(health.in_service(NodeId(9)) && health.accepts_writes(NodeId(9)), "that is for its own host to say");
+    }
+
+    #[test]
+    fn a_late_failure_of_a_drive_that_was_replaced_does_not_take_out_the_new_one() {
+        let board = HealthBoard::new([NodeId(1)]);
+        let retired = Retired::default();
+        assert!(board.take_out_drive(NodeId(1), &retired, "sync failed"));
+        retired.set();
+        board.put_in(NodeId(1), Contents::Empty);
+        assert!(!board.take_out_drive(NodeId(1), &retired, "write failed"));
+        let health = board.current();
+        assert!(health.in_service(NodeId(1)));
+        assert_eq!(health.state(NodeId(1)).map(|state| state.contents), Some(Contents::Empty));
     }
 
     #[test]

@@ -6,7 +6,7 @@
 //! ours makes. Reads never write anything.
 
 use super::blocking::{Blocking, ThreadsStopped, off_thread};
-use super::drive::{Drive, ReadFailure, chunk_key, tombstone_key};
+use super::drive::{Drive, OpenDrives, ReadFailure, chunk_key, tombstone_key};
 use super::health::HealthBoard;
 use super::load::UserLoad;
 use super::publishing::{LatePublications, append_and_publish};
@@ -18,7 +18,6 @@ use crate::storage::shard_index::{ChunkId, IndexError, IndexResult, ShardIndex};
 use crate::storage::wal::{Location, NewRecord, RecordKind};
 use crate::types::{ChunkIndex, NodeId, ShardId};
 use bytes::Bytes;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// The context of a node besides its drives.
@@ -33,23 +32,25 @@ pub struct NodeContext {
 /// Serves the drives of this host.
 #[derive(Debug)]
 pub struct LocalNode {
-    drives: BTreeMap<NodeId, Drive>,
+    drives: OpenDrives,
     context: NodeContext,
     late: LatePublications,
 }
 
 impl LocalNode {
-    pub fn new(drives: impl IntoIterator<Item = Drive>, context: NodeContext) -> Self {
-        let drives = drives.into_iter().map(|drive| (drive.node, drive)).collect();
+    pub fn new(drives: OpenDrives, context: NodeContext) -> Self {
         Self { drives, context, late: LatePublications::default() }
     }
 
     /// The drive, if it is of this host and in service.
     fn serving(&self, node: NodeId) -> Result<Drive, PeerError> {
-        let drive = self.drives.get(&node).ok_or(PeerError::NoSuchNode(node))?;
-        match self.context.health.current().why_not(node) {
-            Some(why) => Err(PeerError::Unavailable { node, why: why.to_owned() }),
-            None => Ok(drive.clone()),
+        // Before the drive: one that is put into service is in the table by then.
+        let health = self.context.health.current();
+        let why = health.why_not(node);
+        match (self.drives.get(node), why) {
+            (_, Some(why)) => Err(PeerError::Unavailable { node, why: why.to_owned() }),
+            (Some(drive), None) => Ok(drive),
+            (None, None) => Err(PeerError::NoSuchNode(node)),
         }
     }
 

@@ -15,7 +15,7 @@ pub(crate) mod test_host;
 mod tests;
 
 pub use blocking::{Blocking, Inline, Job, ReaderThreads, ThreadsStopped, off_thread};
-pub use drive::Drive;
+pub use drive::{Drive, OpenDrives};
 pub(crate) use drive::{ReadFailure, chunk_key, log_error, tombstone_key};
 pub use faults::{FaultSink, FaultSource, ShardFault, fault_channel};
 pub use load::{UnderWay, UserLoad};

@@ -11,12 +11,13 @@ use crate::storage::disk::{Caching, CallKind, Disk, OpenMode, Space};
 use crate::storage::identity::PROBE_FILE;
 use crate::storage::shard_index::ShardIndex;
 use crate::types::{Incarnation, NodeId};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread;
 use std::time::Duration;
 
@@ -158,12 +159,15 @@ fn level_of(space: Space) -> SpaceLevel {
 
 /// A drive with what the monitor knows of it.
 #[derive(Debug)]
-struct Watch {
+pub(super) struct Watch {
     drive: WatchedDrive,
     judge: Mutex<Judge>,
     /// The start of the look under way.
     looking_since: Mutex<Option<Duration>>,
     told: AtomicBool,
+    /// False once another drive is watched in this one's place: what is found of this one then is dropped. Held while it is
+    /// published.
+    is_current: Mutex<bool>,
     /// The directories of `DIRECTORIES` that were there at some look.
     seen: [AtomicBool; DIRECTORIES.len()],
     looks: AtomicU32,
@@ -184,7 +188,7 @@ struct Shared {
 /// The monitor before its threads run; a simulation calls `look_at_all` instead.
 #[derive(Clone)]
 pub struct DriveMonitor {
-    watches: Vec<Arc<Watch>>,
+    watches: Arc<RwLock<BTreeMap<NodeId, Arc<Watch>>>>,
     shared: Shared,
 }
 
@@ -197,13 +201,14 @@ impl fmt::Debug for DriveMonitor {
 /// The running threads; dropping it tells them to end. One that hangs in its drive is not waited for.
 #[derive(Debug)]
 pub struct MonitorThreads {
-    stops: Vec<mpsc::Sender<()>>,
-    ended: Arc<AtomicBool>,
+    monitor: DriveMonitor,
+    stops: BTreeMap<NodeId, mpsc::Sender<()>>,
+    _stop_checking: mpsc::Sender<()>,
 }
 
 impl Drop for MonitorThreads {
     fn drop(&mut self) {
-        self.ended.store(true, Ordering::Relaxed);
+        self.monitor.shared.ended.store(true, Ordering::Relaxed);
     }
 }
 
@@ -215,22 +220,32 @@ impl DriveMonitor {
         ambient: Ambient,
         on_lost: OnLost,
     ) -> Self {
-        let watch = |drive| {
-            let (judge, looking_since) = (Mutex::default(), Mutex::default());
-            let (told, seen, looks) = Default::default();
-            Arc::new(Watch { drive, judge, looking_since, told, seen, looks })
-        };
-        let watches = drives.into_iter().map(watch).collect();
+        let watches = drives.into_iter().map(|drive| (drive.node, Watch::new(drive))).collect();
         Self {
-            watches,
+            watches: Arc::new(RwLock::new(watches)),
             shared: Shared { identity, health, ambient, on_lost, checked: Arc::default(), ended: Arc::default() },
         }
     }
 
     /// Looks at every drive, one after the other, in the caller's thread; not where an earlier look has not come back.
     pub fn look_at_all(&self) {
-        let rests = |watch: &&Arc<Watch>| watch.looking_since.lock().unwrap_or_else(PoisonError::into_inner).is_none();
-        self.watches.iter().filter(rests).for_each(|watch| watch.look(&self.shared));
+        let rests = |watch: &Arc<Watch>| watch.looking_since.lock().unwrap_or_else(PoisonError::into_inner).is_none();
+        self.watches().into_iter().filter(rests).for_each(|watch| watch.look(&self.shared));
+    }
+
+    fn watches(&self) -> Vec<Arc<Watch>> {
+        self.watches.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    /// Watches a drive from now on; the one that had its place is not watched any more, and nothing that is found of it
+    /// late changes anything.
+    pub(super) fn begin_watching(&self, drive: WatchedDrive) -> Arc<Watch> {
+        let watch = Watch::new(drive);
+        let mut watches = self.watches.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(former) = watches.insert(watch.drive.node, Arc::clone(&watch)) {
+            *former.is_current.lock().unwrap_or_else(PoisonError::into_inner) = false;
+        }
+        watch
     }
 
     /// Takes drives out of service that have not answered for too long.
@@ -238,9 +253,9 @@ impl DriveMonitor {
         let now = self.shared.ambient.clock.monotonic();
         let last = self.shared.checked.lock().unwrap_or_else(PoisonError::into_inner).replace(now);
         if last.is_some_and(|last| now.saturating_sub(last) > CHECK_LATE_AFTER) {
-            return self.watches.iter().for_each(|watch| watch.begin_looking_anew(now));
+            return self.watches().into_iter().for_each(|watch| watch.begin_looking_anew(now));
         }
-        for watch in &self.watches {
+        for watch in self.watches() {
             let since = *watch.looking_since.lock().unwrap_or_else(PoisonError::into_inner);
             if since.is_some_and(|since| now.saturating_sub(since) >= SILENT_AFTER) {
                 watch.lose(SILENT, &self.shared);
@@ -250,21 +265,42 @@ impl DriveMonitor {
 
     /// Starts a thread for each drive and one that finds those that hang.
     pub fn start(self) -> io::Result<MonitorThreads> {
-        let ended = Arc::clone(&self.shared.ended);
-        let mut stops = Vec::new();
-        for watch in &self.watches {
-            let (watch, shared) = (Arc::clone(watch), self.shared.clone());
-            stops.push(every_period(format!("drive-{}", watch.drive.node), move || watch.look(&shared))?);
+        let mut stops = BTreeMap::new();
+        for watch in self.watches() {
+            stops.insert(watch.drive.node, self.look_from_now_on(watch)?);
         }
-        stops.push(every_period("drive-watch".to_owned(), move || self.check_silent())?);
-        Ok(MonitorThreads { stops, ended })
+        let checking = self.clone();
+        let stop_checking = every_period("drive-watch".to_owned(), move || checking.check_silent())?;
+        Ok(MonitorThreads { monitor: self, stops, _stop_checking: stop_checking })
+    }
+
+    fn look_from_now_on(&self, watch: Arc<Watch>) -> io::Result<mpsc::Sender<()>> {
+        let shared = self.shared.clone();
+        every_period(format!("drive-{}", watch.drive.node), move || watch.look(&shared))
     }
 }
 
 impl MonitorThreads {
-    /// Returns the number of threads that were started.
+    /// Returns the number of threads that are running.
     pub fn count(&self) -> usize {
-        self.stops.len()
+        self.stops.len() + 1
+    }
+
+    /// Ends the watch of a drive. Once this returns, nothing that is found of it takes the node out of service.
+    pub fn forget(&mut self, node: NodeId) {
+        if let Some(watch) = self.monitor.watches.read().unwrap_or_else(PoisonError::into_inner).get(&node) {
+            *watch.is_current.lock().unwrap_or_else(PoisonError::into_inner) = false;
+        }
+        self.stops.remove(&node);
+    }
+
+    /// Watches a drive in the place of another one, whose thread ends. Once this returns, nothing that is found of the
+    /// former one takes the node out of service.
+    pub fn replace(&mut self, drive: WatchedDrive) -> io::Result<()> {
+        let node = drive.node;
+        let watch = self.monitor.begin_watching(drive);
+        self.stops.insert(node, self.monitor.look_from_now_on(watch)?);
+        Ok(())
     }
 }
 
@@ -284,6 +320,12 @@ fn every_period(name: String, work: impl Fn() + Send + 'static) -> io::Result<mp
 }
 
 impl Watch {
+    fn new(drive: WatchedDrive) -> Arc<Self> {
+        let (judge, looking_since, is_current) = (Mutex::default(), Mutex::default(), Mutex::new(true));
+        let (told, seen, looks) = Default::default();
+        Arc::new(Self { drive, judge, looking_since, told, is_current, seen, looks })
+    }
+
     /// Blocking.
     fn look(&self, shared: &Shared) {
         let drive = &self.drive;
@@ -368,6 +410,10 @@ impl Watch {
     }
 
     fn publish(&self, look: &Look, verdict: &Verdict, shared: &Shared) {
+        let is_current = self.is_current.lock().unwrap_or_else(PoisonError::into_inner);
+        if !*is_current {
+            return;
+        }
         let node = self.drive.node;
         let label = node.to_string();
         if let Ok(space) = look.space {
@@ -397,7 +443,7 @@ impl Watch {
         }
         // Others take drives out of service too, on a failed append for one.
         if let Some(why) = shared.health.current().why_not(node) {
-            self.lose(why, shared);
+            self.lose_now(why, shared);
         }
         let up = shared.health.current().in_service(node);
         metrics::DRIVE_UP.with_label_values(&[&label]).set(i64::from(up));
@@ -408,6 +454,13 @@ impl Watch {
     }
 
     fn lose(&self, why: &str, shared: &Shared) {
+        let is_current = self.is_current.lock().unwrap_or_else(PoisonError::into_inner);
+        if *is_current {
+            self.lose_now(why, shared);
+        }
+    }
+
+    fn lose_now(&self, why: &str, shared: &Shared) {
         if shared.ended.load(Ordering::Relaxed) {
             return;
         }

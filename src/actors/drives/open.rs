@@ -3,6 +3,7 @@
 //! use, is opened again as it is.
 
 use super::Drive;
+use super::health::Retired;
 use crate::actors::log::Threads;
 use crate::storage::disk::Disk;
 use crate::storage::kv::Kv;
@@ -37,7 +38,7 @@ pub struct OpenedDrive {
 impl OpenedDrive {
     /// Starts the log's actors. Call it inside an actix system.
     pub fn start(self, threads: Threads) -> Drive {
-        Drive { node: self.node, log: self.log.start(threads), index: self.index }
+        Drive { node: self.node, log: self.log.start(threads), index: self.index, retired: Retired::default() }
     }
 }
 

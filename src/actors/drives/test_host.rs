@@ -258,7 +258,7 @@ impl TestHost {
         let threads = Arc::new(Inline);
         let node_context =
             NodeContext { threads: threads.clone(), health: health.clone(), faults: sink.clone(), load: load.clone() };
-        let service = Arc::new(LocalNode::new(drives.clone(), node_context.clone()));
+        let service = Arc::new(LocalNode::new(drives.iter().cloned().collect(), node_context.clone()));
         let (reads, writes) = (ActiveReads::new(clock.clone()), ActiveWrites::default());
         let under_way = UnderWayService { reads: reads.clone(), writes: writes.clone(), groups: Arc::new(NoGroups) };
         ways.add(host, service.clone(), Arc::new(under_way));

@@ -1,8 +1,8 @@
 //! The service over real logs and indexes, and the monitor over real directories.
 
 use super::test_host::{Seeded, TestHost, blob_of, drive_options, flip_byte_of, open_drives, open_host, set_clock};
-use super::{DriveMonitor, LocalNode, WatchedDrive, open_drive};
-use crate::actors::drives::health::SpaceLevel;
+use super::{Drive, DriveMonitor, LocalNode, WatchedDrive, open_drive};
+use crate::actors::drives::health::{Contents, SpaceLevel};
 use crate::actors::log::Threads;
 use crate::net::{AppendChunks, ChunkFault, NodeService, PeerError, ReadChunks};
 use crate::storage::disk::sim::{Held, SimDisk};
@@ -360,6 +360,44 @@ async fn a_drive_that_answers_reads_and_lets_writes_hang_goes_out_of_service() {
     again.all_out_and_one_answers(&[NODE]).await;
     assert!(again.all_out_and_one_answers(&[NODE, NodeId(7)]).now_or_never().is_none(), "another one serves");
     host.close().await;
+}
+
+/// A look at the former drive is under way when it is replaced, and finds that its log has failed.
+#[actix::test]
+async fn what_is_found_of_a_drive_after_it_was_replaced_changes_nothing() {
+    let root = tempfile::tempdir().expect("a directory");
+    let host = open_host(root.path(), 1, 1).await;
+    let watched = |number: usize, incarnation| {
+        let (disk, dir) = (SimDisk::new(1 << 20), PathBuf::from("/drive"));
+        disk.create_dir_all(&dir).expect("a directory");
+        replace_file(&disk, &dir.join("identity"), format!("{incarnation}").as_bytes()).expect("written");
+        let Drive { log, index, .. } = host.drives[number].clone();
+        let incarnation = Incarnation(incarnation);
+        (disk.clone(), WatchedDrive { node: NODE, dir, disk: Arc::new(disk), incarnation, log, index })
+    };
+    let ((disk, former), (_, next)) = (watched(0, 42), watched(1, 43));
+    let (health, ambient) = (host.upkeep.health.clone(), host.upkeep.ambient.clone());
+    let lost = Arc::new(Mutex::new(0));
+    let counted = Arc::clone(&lost);
+    let on_lost = Arc::new(move |_, _: &str| *counted.lock().expect("unpoisoned") += 1);
+    let monitor = DriveMonitor::new([former], Arc::new(identity_of), health.clone(), ambient, on_lost);
+    let frozen = disk.hold(Held::Write);
+    let looking = monitor.clone();
+    let look = std::thread::spawn(move || looking.look_at_all());
+    frozen.wait_for_arrivals(1);
+    host.drives[0].log.close().await.expect("closed");
+    health.take_out(NODE, "it is being replaced");
+    monitor.begin_watching(next);
+    health.put_in(NODE, Contents::Empty);
+    drop(frozen);
+    look.join().expect("the look comes to its end");
+    assert!(health.current().in_service(NODE), "{:?}", health.current().why_not(NODE));
+    assert_eq!(*lost.lock().expect("unpoisoned"), 0);
+    monitor.look_at_all();
+    assert!(health.current().in_service(NODE), "the new one is looked at");
+    host.drives[1].log.close().await.expect("closed");
+    monitor.look_at_all();
+    assert_eq!(*lost.lock().expect("unpoisoned"), 1, "and is taken out when it fails");
 }
 
 #[actix::test]

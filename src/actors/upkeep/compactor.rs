@@ -179,7 +179,7 @@ impl Compaction {
         match self.choose() {
             Choice::Nothing => Ok(Step::Nothing),
             Choice::SealOpen => {
-                self.drive.log.rotate().await.map_err(|error| log_error(self.drive.node, &self.health, error))?;
+                self.drive.log.rotate().await.map_err(|error| log_error(&self.drive, &self.health, error))?;
                 Ok(Step::Sealed)
             }
             Choice::Empty(segment) => {
@@ -257,7 +257,7 @@ impl Compaction {
             Ok(places) => places,
             Err(error) => {
                 self.drive.index.append_failed(ticket, &error);
-                return Err(log_error(self.drive.node, &self.health, error).into());
+                return Err(log_error(&self.drive, &self.health, error).into());
             }
         };
         self.publish(Copied { ticket, moves: placed.into_iter().zip(places).collect() }).await
@@ -313,7 +313,7 @@ impl Compaction {
         let index = self.drive.index.clone();
         off_thread(&self.threads, move || index.persist()).await??;
         let released = self.drive.log.release_segment(segment).await;
-        released.map_err(|error| log_error(self.drive.node, &self.health, error))?;
+        released.map_err(|error| log_error(&self.drive, &self.health, error))?;
         self.forget(segment).await?;
         self.current = None;
         metrics::COMPACTED_SEGMENTS.with_label_values(&[&self.drive.node.to_string()]).inc();

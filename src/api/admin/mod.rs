@@ -26,9 +26,9 @@ pub use jobs::{
 pub use rate_limits::{RateLimitsShown, SetRateLimits};
 pub use shapes::{
     AcceptClock, AdminFault, BucketUsageShown, CapacityShown, ChangeLayout, ClockSettingShown, ClockShown, CountsShown,
-    ForecastShown, GeometryShown, GetStopSafety, Guarantee, HostClockShown, HostRolesShown, HostShown, HostStateShown,
-    Info, LayoutChanged, LayoutShown, LeaderMoved, MetadataRole, MoveLeader, NodeShown, QuotaShown, ReplicaShown,
-    SetQuota, ShardShown, UnknownDropped,
+    DriveReplaced, ForecastShown, GeometryShown, GetStopSafety, Guarantee, HostClockShown, HostRolesShown, HostShown,
+    HostStateShown, Info, LayoutChanged, LayoutShown, LeaderMoved, MetadataRole, MoveLeader, NodeShown, QuotaShown,
+    ReplaceDrive, ReplicaShown, SetQuota, ShardShown, UnknownDropped,
 };
 pub use source::{AdminError, AdminSource, MetadataCopy, ShardsPage};
 pub use top::{HeavyShown, RankedShown, TopOfKindShown, TopShown};
@@ -254,6 +254,10 @@ async fn dispatched(
             ok(&source.safe_to_stop(&host).await?)
         }
         Route::ListDrives => ok(&source.drives()),
+        Route::ReplaceDrive => {
+            let ReplaceDrive { node } = required(&body)?;
+            ok(&source.replace_drive(node).await?)
+        }
         Route::ListBucketUsage => ok(&source.buckets().await?),
         Route::GetBucketQuota => ok(&source.quota(bucket).await?),
         Route::PutBucketQuota => ok(&source.set_quota(bucket, required::<SetQuota>(&body)?).await?),

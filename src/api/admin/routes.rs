@@ -39,6 +39,7 @@ routes! {
     GetHealth = "GET" "/health";
     GetStopSafety = "POST" "/safe-to-stop";
     ListDrives = "GET" "/drives";
+    ReplaceDrive = "POST" "/drives/replace";
     ListBucketUsage = "GET" "/buckets";
     GetBucketQuota = "GET" "/buckets/{bucket}/quota";
     PutBucketQuota = "POST" "/buckets/{bucket}/quota";

@@ -238,6 +238,22 @@ pub struct LayoutChanged {
     pub nodes: Vec<u32>,
 }
 
+/// Replaces a drive of the host that is asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReplaceDrive {
+    pub node: u32,
+}
+
+/// A drive that took the place of another, and is still to be filled.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DriveReplaced {
+    pub node: u32,
+    /// Its directory.
+    pub path: String,
+    pub incarnation: String,
+}
+
 /// Asks whether this host may be stopped.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -248,6 +248,7 @@ const ADMIN_CHANGES: &[&str] = &[
     "MoveLeader",
     "PutBucketQuota",
     "PutRateLimits",
+    "ReplaceDrive",
     "RewrapKeys",
     "StartHeal",
     "StartScrub",

@@ -53,6 +53,10 @@ pub enum Question {
         host: String,
     },
     Drives,
+    /// Puts the empty directory in the place of this drive into service.
+    DriveReplace {
+        node: u32,
+    },
     Jobs(JobQuestion),
     Top(TopQuestion),
     /// Moves the lead to this host, by name or id, or to any other voter.
@@ -141,6 +145,7 @@ pub(super) fn command() -> Command {
         .subcommand(leaf("info", "What the cluster is: hosts, roles, leader, drives, guarantee"))
         .subcommand(health())
         .subcommand(leaf("drives", "The drives of all hosts"))
+        .subcommand(drive())
         .subcommands(jobs::commands())
         .subcommand(leader)
         .subcommand(layout::command())
@@ -153,6 +158,12 @@ pub(super) fn command() -> Command {
         .subcommand(metadata::command())
         .subcommand(leaf("shards", "Every shard that must exist, by the metadata: one JSON object a line"))
         .subcommand(leaf("inventory", "Every shard that a stopped host's directories hold, each chunk checked"))
+}
+
+fn drive() -> Command {
+    let replace = leaf("replace", "Take the empty directory in the place of a lost drive into service, and fill it");
+    let node = number("node", "DRIVE", "The drive's number; it must be on the host that is asked").required(true);
+    branch("drive", "Drives of a running host").subcommand(replace.arg(node))
 }
 
 fn clock() -> Command {
@@ -268,6 +279,7 @@ fn question(names: &[&str], last: &ArgMatches) -> Option<Question> {
             None => Question::Health,
         },
         ["drives"] => Question::Drives,
+        ["drive", "replace"] => Question::DriveReplace { node: last.get_one::<u32>("node").copied()? },
         ["leader", "move"] => Question::LeaderMove { to: text("to") },
         ["clock", "show"] => Question::ClockShow,
         ["clock", "accept"] => Question::ClockAccept { sure: last.get_flag("yes") },

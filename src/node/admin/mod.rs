@@ -1,12 +1,14 @@
 //! The source of the admin API's answers on this host: the cluster as it is known here, healing, leadership, orders.
 
 mod clock;
+mod drives;
 mod jobs;
 mod layout;
 mod metadata;
 mod quota;
 mod top;
 
+use super::drives::BayDoor;
 use super::safety::StopJudgement;
 use super::status::HostStatus;
 use crate::actors::consensus::{Agreement, Membership, MetaError};
@@ -15,10 +17,10 @@ use crate::actors::growth::History;
 use crate::actors::jobs::AllJobs;
 use crate::actors::upkeep::{ClusterContext, UpkeepError};
 use crate::api::admin::{
-    AdminError, AdminSource, BucketUsageShown, ChangeLayout, ChooseScrub, ClockShown, CountsShown, GeometryShown,
-    Guarantee, HealStatus, HostRolesShown, HostShown, HostStateShown, Info, LayoutChanged, LayoutShown, LeaderMoved,
-    MetadataCopy, MetadataRole, NodeShown, Ordered, QuotaShown, ReplicaShown, ScrubStatus, SetQuota, ShardShown,
-    ShardsPage, TopShown, UnknownDropped,
+    AdminError, AdminSource, BucketUsageShown, ChangeLayout, ChooseScrub, ClockShown, CountsShown, DriveReplaced,
+    GeometryShown, Guarantee, HealStatus, HostRolesShown, HostShown, HostStateShown, Info, LayoutChanged, LayoutShown,
+    LeaderMoved, MetadataCopy, MetadataRole, NodeShown, Ordered, QuotaShown, ReplicaShown, ScrubStatus, SetQuota,
+    ShardShown, ShardsPage, TopShown, UnknownDropped,
 };
 use crate::api::{DriveHealth, Health, HealthSource, StopSafety};
 use crate::storage::kv::KvResult;
@@ -26,7 +28,7 @@ use crate::storage::meta::record::{BlobRef, HostRecord, NodeRecord, NodeState, R
 use crate::storage::meta::view::MetaView;
 use crate::storage::ring;
 use crate::storage::stripe::BlobLayout;
-use crate::types::{ClusterId, HostId, RecoveryEpoch, Roles};
+use crate::types::{ClusterId, HostId, NodeId, RecoveryEpoch, Roles};
 use std::collections::BTreeMap;
 
 /// Blobs of one page of shards.
@@ -46,6 +48,8 @@ pub(super) struct HostAdmin {
     pub host: HostId,
     pub context: ClusterContext,
     pub jobs: AllJobs,
+    /// Where drives of this host are replaced.
+    pub door: BayDoor,
 }
 
 impl HealthSource for HostAdmin {
@@ -134,6 +138,10 @@ impl AdminSource for HostAdmin {
         let id = named.ok_or_else(|| AdminError::Refused(format!("there is no host {host:?}")))?;
         let StopJudgement { safe, why } = self.status.ask_and_judge_stop(id).await;
         Ok(StopSafety { host: names.get(&id).cloned().unwrap_or_else(|| shown(id)), safe, why })
+    }
+
+    async fn replace_drive(&self, node: u32) -> Result<DriveReplaced, AdminError> {
+        self.replace_own_drive(NodeId(node)).await
     }
 
     async fn scrub_status(&self, host: Option<&str>) -> Result<ScrubStatus, AdminError> {

@@ -7,6 +7,7 @@ mod retiring;
 pub(super) use filling::remember as remember_unfilled;
 
 use super::cluster::{Member, Net};
+use super::drives::DriveList;
 use super::rejoin::OwnDrives;
 use super::safety::ReadCheck;
 use super::{NodeError, Surroundings, metadata};
@@ -38,6 +39,8 @@ const TRIES_TO_A_LOOKUP: u32 = 4;
 pub(super) struct Place {
     pub around: Surroundings,
     pub member: Member,
+    /// The drives of this host as they are now; `member` has those of the start.
+    pub drives: DriveList,
     /// The roles of this host.
     pub roles: Roles,
     pub metadata: MetaHandle,
@@ -132,7 +135,7 @@ impl Place {
             around: self.around.clone(),
             metadata: self.metadata.clone(),
             health: self.health.clone(),
-            own: self.member.host.drives.clone(),
+            own: self.drives.clone(),
             copies_wanted: metadata::copies_wanted(&self.member),
         };
         let (retiring, reading) = (retiring.run(), self.reads.run(&self.metadata, &*self.around.ambient.clock));

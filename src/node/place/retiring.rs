@@ -8,6 +8,7 @@ use crate::actors::drives::{ThreadsStopped, dismiss, off_thread};
 use crate::limits::LAYOUT_LOOK_EVERY;
 use crate::metrics::MIRROR_COPIES;
 use crate::node::Surroundings;
+use crate::node::drives::DriveList;
 use crate::storage::identity::{Drive, IdentityError, retire_drives};
 use crate::storage::kv::KvResult;
 use crate::storage::meta::record::RemovedRecord;
@@ -25,8 +26,7 @@ pub(super) struct Retirement {
     pub around: Surroundings,
     pub metadata: MetaHandle,
     pub health: HealthBoard,
-    /// The drives that the host was started with.
-    pub own: Vec<Drive>,
+    pub own: DriveList,
     /// The number of copies of the metadata log, while all drives were there.
     pub copies_wanted: usize,
 }
@@ -88,12 +88,13 @@ impl Retirement {
         let (mut known, mut exits) = (Epoch(0), Exits::default());
         loop {
             tokio::time::sleep(LAYOUT_LOOK_EVERY).await;
+            let own = self.own.all();
             if let Some(view) = self.metadata.local_view()
-                && let Err(error) = self.look(&view, &mut known, &mut exits)
+                && let Err(error) = self.look(&view, &own, &mut known, &mut exits)
             {
                 tracing::warn!(%error, "the removed hosts and drives cannot be read");
             }
-            let left = exits.left(&self.own);
+            let left = exits.left(&own);
             if left.is_empty() {
                 continue;
             }
@@ -101,10 +102,10 @@ impl Retirement {
             if self.metadata.status().mirror_members.iter().any(|node| left.contains(node)) {
                 continue;
             }
-            match self.retire(&left).await {
+            match self.retire(&own, &left).await {
                 Ok(()) => {
                     exits.note_gone(left);
-                    self.show(&exits);
+                    self.show(&own, &exits);
                 }
                 Err(error) => {
                     tracing::warn!(%error, "removed drives could not be taken out of this host; this is tried again");
@@ -116,22 +117,22 @@ impl Retirement {
     }
 
     /// Looks who was removed, where the layout is newer than the one known.
-    fn look(&self, view: &MetaView, known: &mut Epoch, exits: &mut Exits) -> KvResult<()> {
+    fn look(&self, view: &MetaView, own: &[Drive], known: &mut Epoch, exits: &mut Exits) -> KvResult<()> {
         let epoch = view.layout()?.epoch;
         if epoch > *known {
-            exits.note(&self.own, &view.removed()?);
+            exits.note(own, &view.removed()?);
             *known = epoch;
         }
         Ok(())
     }
 
-    async fn retire(&self, leaving: &BTreeSet<NodeId>) -> Result<(), RetireError> {
+    async fn retire(&self, own: &[Drive], leaving: &BTreeSet<NodeId>) -> Result<(), RetireError> {
         // One that has no copy is not to get one either.
         leaving.iter().for_each(|node| self.metadata.drive_retired(*node));
-        let dirs: Vec<PathBuf> = self.own.iter().map(|drive| drive.dir.clone()).collect();
+        let dirs: Vec<PathBuf> = own.iter().map(|drive| drive.dir.clone()).collect();
         let (disk, nodes) = (Arc::clone(&self.around.disk), leaving.iter().copied().collect::<Vec<_>>());
         off_thread(&self.around.threads, move || retire_drives(&*disk, &dirs, &nodes)).await??;
-        for Drive { node, dir, .. } in self.own.iter().filter(|drive| leaving.contains(&drive.node)) {
+        for Drive { node, dir, .. } in own.iter().filter(|drive| leaving.contains(&drive.node)) {
             let (node, dir) = (node.0, dir.display());
             tracing::info!(node, %dir, "this drive is out of the store; leave its directory out at the next start, and wipe it then: it still holds keys and old data");
         }
@@ -139,9 +140,9 @@ impl Retirement {
     }
 
     /// Publishes the monitored drives and wanted copies, without the drives that leave.
-    fn show(&self, exits: &Exits) {
+    fn show(&self, own: &[Drive], exits: &Exits) {
         exits.gone.iter().for_each(|node| dismiss(&self.health, *node));
-        let wanted = self.copies_wanted.min(self.own.len() - exits.gone.len());
+        let wanted = self.copies_wanted.min(own.len() - exits.gone.len());
         MIRROR_COPIES.with_label_values(&["wanted"]).set(i64::try_from(wanted).unwrap_or(i64::MAX));
     }
 }

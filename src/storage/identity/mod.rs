@@ -14,6 +14,7 @@ mod founding;
 mod lock;
 mod open;
 mod rejoining;
+mod replacing;
 mod root_key;
 mod scan;
 #[cfg(test)]
@@ -26,10 +27,11 @@ pub use examine::{Claim, Host, Plan, Retired, Seat, drives_needed, examine};
 pub use founding::{Founder, Founding, forget_founding, keep_founding, read_founding};
 pub use lock::{DirLocks, HeldLock, LockFault, NoLocks, SystemLocks, lock_for_reading};
 pub use open::{
-    BlankDrives, Drive, DriveState, HostDrives, NewHost, Prepared, new_host_id, note_started, open_host, prepare_host,
-    retire_drives,
+    BlankDrives, Drive, DriveState, HeldLocks, HostDrives, NewHost, Prepared, new_host_id, note_started, open_host,
+    prepare_host, retire_drives,
 };
 pub use rejoining::{Rejoining, forget_rejoining, keep_rejoining, read_rejoining};
+pub use replacing::{ReplaceError, Replacement, check_replacement, replace_drive};
 pub use root_key::{keep_root_keys, read_root_keys};
 pub use scan::{Content, Found, read_incarnation, scan};
 pub use unfilled::{is_unfilled, note_filled, note_unfilled};

@@ -10,6 +10,7 @@ use crate::ambient::Ambient;
 use crate::limits::DRIVE_BYTES_MIN;
 use crate::storage::disk::{Disk, Space, create_dir_durably, replace_file};
 use crate::types::{ClusterId, HostId, Incarnation, NodeId, RecoveryEpoch};
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -30,9 +31,12 @@ pub struct HostDrives {
     pub formed_now: bool,
     /// The host has had metadata.
     pub has_started: bool,
-    /// The locks on the directories, in no particular order; while they are held no other process opens the directories.
-    pub locks: Vec<HeldLock>,
+    /// The locks on the directories; while they are held no other process opens the directories.
+    pub locks: HeldLocks,
 }
+
+/// Locks by directory.
+pub type HeldLocks = BTreeMap<PathBuf, HeldLock>;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Drive {
@@ -75,7 +79,7 @@ pub enum Prepared {
 #[derive(Debug)]
 pub struct BlankDrives {
     found: Vec<Found>,
-    locks: Vec<HeldLock>,
+    locks: HeldLocks,
 }
 
 /// Who a new host is.
@@ -151,7 +155,7 @@ pub fn prepare_host(
 }
 
 /// Refuses a drive that is too small for a new place. One whose size is not told is taken for one of any size.
-fn check_size(disk: &dyn Disk, dir: &Path) -> Result<(), IdentityError> {
+pub(super) fn check_size(disk: &dyn Disk, dir: &Path) -> Result<(), IdentityError> {
     match dir.ancestors().find_map(|ancestor| disk.space(ancestor).ok()) {
         Some(Space { total_bytes: total @ 1..DRIVE_BYTES_MIN, .. }) => {
             Err(IdentityError::TooSmall { dir: dir.to_owned(), mib: total >> 20 })
@@ -178,8 +182,8 @@ fn lock_all(
     first_look: &[Found],
     forming: bool,
     locks: &dyn DirLocks,
-) -> Result<(Vec<HeldLock>, Vec<Found>), IdentityError> {
-    let mut held = Vec::new();
+) -> Result<(HeldLocks, Vec<Found>), IdentityError> {
+    let mut held = HeldLocks::new();
     let mut unlockable = Vec::new();
     for Found { dir, content } in first_look {
         let in_use = matches!(content, Content::Ours(_) | Content::Blank) || (forming && *content == Content::Absent);
@@ -187,7 +191,7 @@ fn lock_all(
             continue;
         }
         match locks.lock(dir) {
-            Ok(lock) => held.push(lock),
+            Ok(lock) => drop(held.insert(dir.clone(), lock)),
             Err(LockFault::InUse) => return Err(IdentityError::Locked { dir: dir.clone() }),
             Err(LockFault::Failed(error)) => unlockable.push((dir, format!("it cannot be locked: {error}"))),
         }
@@ -371,7 +375,7 @@ pub fn retire_drives(disk: &dyn Disk, dirs: &[PathBuf], nodes: &[NodeId]) -> Res
 
 /// Writes the identity of each member whose own names its host by another id, or is of an older generation; what came of it, by
 /// directory.
-fn bring_up<'a>(disk: &dyn Disk, found: &'a [Found], host: &Host) -> Vec<(&'a Path, io::Result<()>)> {
+pub(super) fn bring_up<'a>(disk: &dyn Disk, found: &'a [Found], host: &Host) -> Vec<(&'a Path, io::Result<()>)> {
     let mut written = Vec::new();
     for Found { dir, content } in found {
         let Content::Ours(identity) = content else { continue };
@@ -406,7 +410,7 @@ fn settle(disk: &dyn Disk, host: &Host, drive: &mut Drive, claim: &Claim) {
     }
 }
 
-fn write_identity(disk: &dyn Disk, host: &Host, member: Member, dir: &Path) -> io::Result<()> {
+pub(super) fn write_identity(disk: &dyn Disk, host: &Host, member: Member, dir: &Path) -> io::Result<()> {
     let identity = Identity {
         format: FORMAT,
         cluster: host.cluster,
@@ -463,7 +467,7 @@ impl HostDrives {
             drives,
             formed_now,
             has_started: stage == Stage::Started,
-            locks: Vec::new(),
+            locks: HeldLocks::new(),
         }
     }
 }

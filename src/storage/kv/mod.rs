@@ -87,6 +87,12 @@ pub trait Kv: KvRead {
     }
     /// Approximate bytes on disk.
     fn disk_bytes(&self) -> u64;
+    /// Closes the tables for good: nothing of them touches their place on disk afterwards, and every later use fails.
+    /// Blocking; an error while somebody still uses them. Does nothing where the tables have no place that another store
+    /// may be given.
+    fn close(&self) -> KvResult<()> {
+        Ok(())
+    }
 }
 
 /// See `Kv::hold`.

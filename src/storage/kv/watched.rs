@@ -117,6 +117,10 @@ impl Kv for WatchedKv {
     fn disk_bytes(&self) -> u64 {
         self.kv.disk_bytes()
     }
+
+    fn close(&self) -> KvResult<()> {
+        self.kv.close()
+    }
 }
 
 #[cfg(test)]

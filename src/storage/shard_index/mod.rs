@@ -351,6 +351,11 @@ impl ShardIndex {
         Ok(self.kv.persist()?)
     }
 
+    /// Blocking. Closes the index for good (see `Kv::close`).
+    pub fn close(&self) -> IndexResult<()> {
+        Ok(self.kv.close()?)
+    }
+
     fn writer(&self) -> MutexGuard<'_, Writer> {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }

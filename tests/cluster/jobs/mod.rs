@@ -3,10 +3,11 @@
 mod top;
 
 use crate::harness::cluster::{Cluster, Shape, keys};
-use crate::harness::{admin, data, eventually};
+use crate::harness::{admin, data, eventually, lose_drive};
 use crate::trial::{alone, seed};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -117,4 +118,53 @@ fn a_job_is_waited_for_while_a_host_is_away_for_a_moment() {
     // It is read to its end, so that it does not wait for a reader.
     let last = stderr.lines().map_while(Result::ok).last();
     assert_eq!((child.wait().expect("it ends").code(), last.as_deref()), (Some(0), Some("repair: done")));
+}
+
+/// Returns the number of the drive in this directory, and whether it is in service, as a host sees it.
+fn drive_in(cluster: &Cluster, host: usize, dir: &Path) -> Option<(u64, bool)> {
+    let drives = cluster.admin(host, &["drives"]);
+    let drive = drives.as_array()?.iter().find(|drive| drive["path"].as_str().map(Path::new) == Some(dir))?.clone();
+    Some((drive["node"].as_u64()?, drive["in_service"] == true))
+}
+
+#[test]
+fn a_lost_drive_is_replaced_by_its_own_host_and_every_host_takes_the_new_one() {
+    let _alone = alone();
+    let cluster = Cluster::formed(&Shape::three(2, seed()));
+    put_some(&cluster);
+    let dir = cluster.hosts[1].setup.lock().expect("unpoisoned").dirs[0].clone();
+    let (node, _) = eventually(PATIENCE, "the drive to be shown", || drive_in(&cluster, 0, &dir));
+    let drive = node.to_string();
+    let incarnation = |host: usize| {
+        let layout = cluster.admin(host, &["layout", "show"]);
+        let nodes = layout["nodes"].as_array().expect("a list").clone();
+        nodes.into_iter().find(|found| found["node"] == node).map(|found| found["incarnation"].clone())
+    };
+    let former = incarnation(0);
+    lose_drive(&dir);
+    eventually(PATIENCE, "another host to know of the loss", || {
+        drive_in(&cluster, 0, &dir).is_some_and(|(_, serves)| !serves).then_some(())
+    });
+    std::fs::create_dir(&dir).expect("it is the test's own");
+    let told = cluster.try_admin(0, &["drive", "replace", &drive]);
+    let words = String::from_utf8_lossy(&told.stderr).into_owned();
+    assert!(!told.status.success() && words.contains("is on the host b"), "{words}");
+
+    let replaced = cluster.admin(1, &["drive", "replace", &drive]);
+    eventually(PATIENCE, "the store to be whole, as every host sees it", || {
+        let is_well = |host| {
+            let told = cluster.try_admin(host, &["health"]);
+            let health: Value = serde_json::from_slice(&told.stdout).unwrap_or_default();
+            health["status"] == "ok" && drive_in(&cluster, host, &dir).is_some_and(|(_, serves)| serves)
+        };
+        (0..3).all(is_well).then_some(())
+    });
+    for host in 0..3 {
+        assert_eq!(incarnation(host).as_ref(), Some(&replaced["incarnation"]));
+        assert_ne!(incarnation(host), former);
+    }
+    for number in 0..4 {
+        let found = cluster.client(2).get("box", &number.to_string()).expect("it answers").expect(200);
+        assert!(found.body == data::bytes(number, 300_000), "object {number}");
+    }
 }

@@ -55,7 +55,8 @@ impl World {
             |threads| NodeContext { threads, health: health.clone(), faults: faults.clone(), load: load.clone() };
         let weather = Weather::fair(&self.drawn, super::DRIVES);
         let of_drive = |drive: &Drive| {
-            let service: Arc<dyn NodeService> = Arc::new(LocalNode::new([drive.clone()], context(threads(drive.node))));
+            let service: Arc<dyn NodeService> =
+                Arc::new(LocalNode::new([drive.clone()].into_iter().collect(), context(threads(drive.node))));
             (drive.node, service)
         };
         let inner: BTreeMap<NodeId, Arc<dyn NodeService>> = drives.iter().map(of_drive).collect();

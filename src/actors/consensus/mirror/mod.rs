@@ -7,6 +7,7 @@ mod files;
 mod fill;
 mod leaving;
 mod message;
+mod returning;
 mod store;
 mod task;
 

@@ -34,8 +34,6 @@ use tokio::sync::{mpsc, oneshot};
 const COPY_PATIENCE: Duration = Duration::from_secs(4);
 /// The pause before a drive whose filling failed is tried again.
 const FILL_PAUSE: Duration = Duration::from_secs(10);
-/// The pause before a drive that was late or full is filled anew.
-const RETURN_PAUSE: Duration = Duration::from_secs(60);
 /// The pause before a set is written again to a drive that left and did not take it.
 const TELL_PAUSE: Duration = Duration::from_secs(10);
 /// The pause before a set is written again to the last copy's drive.
@@ -47,14 +45,14 @@ const JOIN_BYTES_MAX: u64 = 4 << 20;
 const _: () = assert!(COPY_PATIENCE.as_millis() + 1000 < PROPOSAL_WAIT_MAX.as_millis());
 
 /// An operation on its way to one copy.
-struct Writing {
+pub(super) struct Writing {
     node: NodeId,
     sequence: u64,
     indexes: Arc<Vec<Option<u64>>>,
     append: BoxFuture<'static, Result<Vec<Location>, WalError>>,
 }
 
-enum Step {
+pub(super) enum Step {
     Written {
         node: NodeId,
         sequence: u64,
@@ -75,6 +73,11 @@ enum Step {
     },
     FillPauseOver,
     Released,
+    /// Nothing of a drive's former copy is open any more.
+    Closed {
+        node: NodeId,
+        brief: Option<AbsenceNumber>,
+    },
     /// A late drive has nothing of its former copy under way, and its pause is over.
     Rested {
         node: NodeId,
@@ -89,21 +92,25 @@ enum Step {
 }
 
 pub struct Mirror {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     snapshots: SnapshotStore,
     inbox: mpsc::UnboundedReceiver<ToMirror>,
     progress: MirrorProgress,
     waiting: BTreeMap<u64, Done>,
-    running: FuturesUnordered<BoxFuture<'static, Step>>,
+    pub(super) running: FuturesUnordered<BoxFuture<'static, Step>>,
     closing: Option<oneshot::Sender<()>>,
     lost: bool,
-    files: MirrorFiles,
-    away: AwayDrives,
-    leaving: LeavingDrives,
+    pub(super) files: MirrorFiles,
+    pub(super) away: AwayDrives,
+    pub(super) leaving: LeavingDrives,
     /// Drives with a fill that has not come to its end, whatever their role is by now.
-    fills: BTreeSet<NodeId>,
+    pub(super) fills: BTreeSet<NodeId>,
+    /// Drives whose former copy is not closed yet.
+    pub(super) retiring: BTreeSet<NodeId>,
+    /// Drives that are back, and are taken back once nothing of their former copy is open.
+    pub(super) back: BTreeMap<NodeId, ReplicaDrive>,
     /// A set is being written: no drive comes back meanwhile, for it would not have it.
-    deciding: bool,
+    pub(super) deciding: bool,
 }
 
 impl Mirror {
@@ -127,6 +134,8 @@ impl Mirror {
             away: AwayDrives::default(),
             leaving: LeavingDrives::default(),
             fills: BTreeSet::new(),
+            retiring: BTreeSet::new(),
+            back: BTreeMap::new(),
             deciding: false,
         }
     }
@@ -182,6 +191,7 @@ impl Mirror {
             Step::Filled { node, result } => self.note_filled(node, result),
             Step::FillPauseOver => self.refill(),
             Step::Released => {}
+            Step::Closed { node, brief } => self.note_closed(node, brief),
             Step::Rested { node, number } => {
                 self.away.note_rested(node, number);
                 self.bring_back(node);
@@ -320,36 +330,6 @@ impl Mirror {
         self.refill();
     }
 
-    /// Closes what is left of a drive's copy. One that may return rests after that: what is still under way on it would
-    /// get mixed with a copy that is begun anew.
-    fn retire(&mut self, node: NodeId, log: Option<LogHandle>) {
-        let brief = self.away.brief(node);
-        let step = async move {
-            if let Some(log) = log {
-                let _ = log.close_patiently().await;
-            }
-            match brief {
-                None => Step::Released,
-                Some(number) => {
-                    tokio::time::sleep(RETURN_PAUSE).await;
-                    Step::Rested { node, number }
-                }
-            }
-        };
-        self.running.push(step.boxed());
-    }
-
-    /// A drive that was late or full is there to be filled, once its file says that its former copy does not count.
-    fn bring_back(&mut self, node: NodeId) {
-        let set = self.shared.drives().set.clone();
-        if !self.deciding && self.away.take_returning(node, &set) {
-            self.shared.drives().set_role(node, DriveRole::Idle);
-            self.shared.forget_failed_copy(node);
-            tracing::info!(%node, "a drive is back for the mirror of the metadata log");
-            self.refill();
-        }
-    }
-
     fn tell_those_lost_at_start(&mut self) {
         let lost: Vec<NodeId> = self.shared.drives().with_role(DriveRole::Lost).map(|(node, _)| node).collect();
         for node in lost {
@@ -360,7 +340,7 @@ impl Mirror {
 
     /// Writes the decided set to a drive that left, unless it has it: nobody waits for that. Not where no copy is left: a
     /// set whose only members failed is no reason to distrust what the others hold.
-    fn tell(&mut self, node: NodeId) {
+    pub(super) fn tell(&mut self, node: NodeId) {
         if self.lost {
             return;
         }
@@ -489,7 +469,7 @@ impl Mirror {
     }
 
     /// Fills an idle drive, where copies are missing and none is being filled.
-    fn refill(&mut self) {
+    pub(super) fn refill(&mut self) {
         let chosen = {
             let mut drives = self.shared.drives();
             let busy = drives.with_role(DriveRole::Filling).next().is_some();
@@ -577,24 +557,5 @@ impl Mirror {
             records.push(LogRecord::Entry { sequence, committed, entry });
         }
         Some((sequence, records))
-    }
-
-    fn take_back(&mut self, drive: ReplicaDrive) {
-        let node = drive.node;
-        {
-            let mut drives = self.shared.drives();
-            let role = drives.by_node.get(&node).map(|drive| drive.role);
-            if !matches!(role, None | Some(DriveRole::Lost)) {
-                return;
-            }
-            drives.by_node.insert(node, Drive { role: DriveRole::Lost, ..drive.into_idle() });
-        }
-        self.shared.forget_failed_copy(node);
-        // The drive learns the present generation before it is filled, as every drive of the host must.
-        self.files.forget(node);
-        self.leaving.forget(node);
-        let number = self.away.leave(node, Absence::Brief, Ground::Bare);
-        self.away.note_rested(node, number);
-        self.tell(node);
     }
 }

@@ -2,7 +2,7 @@
 
 use super::power::Simulated;
 use super::{Host, create_bucket, id_of, put, put_ok, start, until};
-use crate::actors::consensus::{MetaError, MetaHandle, Offload, ReplicaOptions, StartError, StateHome};
+use crate::actors::consensus::{MetaError, MetaHandle, Offload, ReplicaDrive, ReplicaOptions, StartError, StateHome};
 use crate::actors::drives::health::NodeHealth;
 use crate::actors::log::Threads;
 use crate::metrics::MIRROR_FAILED;
@@ -584,5 +584,26 @@ async fn the_last_copy_is_waited_for_however_long_it_stalls() {
     until("it leads", || meta.status().is_leader && !meta.replica(&NodeHealth::default()).is_stuck).await;
     put_many(&meta, bucket, 0..10).await;
     assert_all(&meta, bucket, 0..10).await;
+    meta.shutdown().await;
+}
+
+/// What is still under way on the former copy would get mixed with one that is begun anew in its place.
+#[actix::test]
+async fn a_drive_that_is_back_is_taken_only_when_nothing_of_its_former_copy_is_open() {
+    let host = Host::with_drives(2);
+    let disks = simulated(&host);
+    let meta = start(on_disks(&host, &disks)).await.expect("the replica starts");
+    let bucket = create_bucket(&meta, "b").await;
+    let hold = stall(&meta, bucket, disks[1].hold(Held::Sync), 0).await;
+    meta.drive_lost(NodeId(2));
+    until("the copy on the lost drive leaves", || members(&meta) == [1]).await;
+    let emptied = simulated(&host).remove(1);
+    meta.drive_back(ReplicaDrive { node: NodeId(2), disk: emptied.handle(), dir: host.dir(2) });
+    put_many(&meta, bucket, 0..100).await;
+    pass(10).await;
+    assert_eq!(emptied.handle().exists(&host.dir(2).join("meta")).ok(), Some(false), "its former copy hangs");
+    drop(hold);
+    until("the drive is filled", || members(&meta) == [1, 2]).await;
+    assert_all(&meta, bucket, 0..100).await;
     meta.shutdown().await;
 }

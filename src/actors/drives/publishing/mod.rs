@@ -6,6 +6,7 @@
 
 use super::blocking::{Blocking, ThreadsStopped, off_thread};
 use super::drive::{Drive, log_error};
+use super::health::Retired;
 use super::local_node::{NodeContext, index_error, stopped_error};
 use crate::limits::LATE_PUBLICATIONS_MAX;
 use crate::net::PeerError;
@@ -37,6 +38,7 @@ impl Default for LatePublications {
 /// Synced records on their way into the index.
 struct Publication<P> {
     index: ShardIndex,
+    retired: Retired,
     ticket: Ticket,
     places: Vec<Location>,
     publish: P,
@@ -74,10 +76,10 @@ pub(super) async fn append_and_publish(
         Ok(places) => places,
         Err(error) => {
             drive.index.append_failed(ticket, &error);
-            return Err(log_error(node, &context.health, error));
+            return Err(log_error(&drive, &context.health, error));
         }
     };
-    let publication = Publication { index: drive.index, ticket, places, publish };
+    let publication = Publication { index: drive.index, retired: drive.retired, ticket, places, publish };
     let published = publication.attempt(&context.threads).await.map_err(|stopped| stopped_error(node, stopped))?;
     published.map_err(|failed| {
         let (publication, error) = *failed;
@@ -112,7 +114,7 @@ where
 {
     loop {
         tokio::time::sleep(RETRY_PAUSE).await;
-        if !context.health.current().in_service(node) {
+        if publication.retired.is_set() || !context.health.current().in_service(node) {
             return publication.abandon();
         }
         match publication.attempt(&context.threads).await {

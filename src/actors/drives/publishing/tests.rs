@@ -42,7 +42,7 @@ impl World {
             faults: fault_channel().0,
             load: UserLoad::default(),
         };
-        let service = LocalNode::new([drive.clone()], context.clone());
+        let service = LocalNode::new([drive.clone()].into_iter().collect(), context.clone());
         Self { disk, kv, clock, drive, context, service }
     }
 

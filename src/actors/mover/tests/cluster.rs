@@ -153,7 +153,7 @@ impl Cluster {
             faults: self.requests.faults.clone(),
             load: self.context.load.clone(),
         };
-        let service = Arc::new(LocalNode::new(own, context));
+        let service = Arc::new(LocalNode::new(own.into_iter().collect(), context));
         self.services.insert(id, service.clone());
         // All requests of the test are one host's.
         let (reads, writes) = (self.context.reads.clone(), self.context.writes.clone());

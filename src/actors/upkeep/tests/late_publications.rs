@@ -32,7 +32,7 @@ async fn filled(kv: &Arc<MemoryKv>) -> (Drive, LocalNode, Compaction) {
     let threads = Arc::new(Inline);
     let node =
         NodeContext { threads: threads.clone(), health: health.clone(), faults: faults.clone(), load: load.clone() };
-    let service = LocalNode::new([drive.clone()], node);
+    let service = LocalNode::new([drive.clone()].into_iter().collect(), node);
     for blob in 1..=LAST {
         let request =
             AppendChunks { node: NODE, shard: shard(blob), first: ChunkIndex(0), chunks: vec![content(blob)] };

@@ -48,7 +48,7 @@ fn start(disk: &SimDisk, kv: Arc<MemoryKv>, clock: &Arc<SetClock>) -> Running {
     let load = UserLoad::default();
     let context =
         NodeContext { threads: Arc::new(Inline), health: health.clone(), faults: faults.clone(), load: load.clone() };
-    let service = LocalNode::new([drive.clone()], context);
+    let service = LocalNode::new([drive.clone()].into_iter().collect(), context);
     let ambient = Ambient { clock: clock.clone(), entropy: Arc::new(Seeded::new(0)) };
     let context = CompactionContext { threads: Arc::new(Inline), health, faults, load, ambient };
     let options = CompactionOptions {

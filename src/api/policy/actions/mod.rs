@@ -15,7 +15,7 @@ const SERVICE: &str = "s3:";
 const ADMIN: &str = "admin:";
 
 /// The actions of the admin API, on the resource `*`: the names of its routes.
-pub const ADMIN_ACTIONS: [&str; 28] = [
+pub const ADMIN_ACTIONS: [&str; 29] = [
     "AcceptClock",
     "CallIam",
     "ChangeEncryptionKey",
@@ -39,6 +39,7 @@ pub const ADMIN_ACTIONS: [&str; 28] = [
     "MoveLeader",
     "PutBucketQuota",
     "PutRateLimits",
+    "ReplaceDrive",
     "RewrapKeys",
     "StartHeal",
     "StartScrub",

@@ -2,6 +2,7 @@
 
 mod memberships;
 mod memory_disk;
+mod replacing;
 mod root_key;
 
 use super::{

@@ -270,6 +270,17 @@ impl Kv for RevivingKv {
     fn disk_bytes(&self) -> u64 {
         self.tables().map_or(0, |tables| tables.disk_bytes())
     }
+
+    fn close(&self) -> KvResult<()> {
+        {
+            let mut attempts = locked(&self.shared.attempts);
+            attempts.armed = false;
+            if attempts.under_way {
+                return Err(KvError { doing: "close tables", cause: "they are being opened again".to_owned() });
+            }
+        }
+        self.shared.close()
+    }
 }
 
 /// A range being read: the tables stay open until it is dropped.

@@ -216,6 +216,21 @@ fn tables_that_failed_are_read_meanwhile_and_written_again_when_there_is_room() 
 }
 
 #[test]
+fn tables_that_were_closed_for_good_are_not_opened_again() {
+    let world = World::new();
+    world.put(1).expect("commits");
+    let view = world.kv.snapshot();
+    world.kv.close().expect_err("somebody reads them");
+    assert_eq!(keys(&world.kv).expect("reads"), [1]);
+    drop(view);
+    world.kv.close().expect("nobody uses them");
+    for _ in 0..3 {
+        world.put_later(2).expect_err("they are closed");
+    }
+    assert_eq!(world.openings(), 1);
+}
+
+#[test]
 fn a_sync_that_fails_brings_an_attempt_about_too() {
     let world = World::new();
     world.fill(Writes::Refused);

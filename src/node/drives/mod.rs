@@ -1,10 +1,15 @@
 //! The drives of a host: opened all at once, watched, and kept in order.
 
+mod replacing;
+
+pub(super) use replacing::{BayDoor, DriveBay, DriveList};
+
 use super::Surroundings;
 use crate::actors::consensus::MetaHandle;
 use crate::actors::drives::health::HealthBoard;
 use crate::actors::drives::{
-    Drive, DriveMonitor, DriveOptions, FaultSink, FaultSource, OnLost, WatchedDrive, off_thread, open_drive,
+    Drive, DriveMonitor, DriveOptions, FaultSink, FaultSource, OnLost, OpenDrives, OpenedDrive, UserLoad, WatchedDrive,
+    off_thread, open_drive,
 };
 use crate::actors::growth::{GrowthHandle, Sampler, Sampling, SamplingOptions};
 use crate::actors::healer::{
@@ -15,12 +20,13 @@ use crate::actors::log::Threads;
 use crate::actors::mover::{Mover, MoverHandle, Moving, MovingOptions};
 use crate::actors::upkeep::{
     Background, ClusterContext, Compaction, CompactionContext, CompactionOptions, Compactor, Fencer, Fencing,
-    FencingOptions, Prober, Probing, Reclaimer, Reclamation, ReclamationOptions,
+    FencingOptions, Prober, Probing, Reclaimer, Reclamation, ReclamationOptions, Stop,
 };
 use crate::metrics;
 use crate::storage::identity::{self, DriveState, HostDrives, read_incarnation};
 use crate::storage::kv::fjall::TableMemory;
 use crate::storage::wal::LogOptions;
+use crate::types::NodeId;
 use actix::{Actor, Addr};
 use futures::future::join_all;
 use std::collections::BTreeMap;
@@ -47,9 +53,9 @@ fn segment_bytes(around: &Surroundings, drive: &identity::Drive) -> u32 {
 
 /// Warns of drives that share a file system, since they are lost together: intended on a laptop, a mistake in
 /// production.
-fn tell_of_shared_file_systems(around: &Surroundings, host: &HostDrives) {
+fn tell_of_shared_file_systems(around: &Surroundings, drives: &[identity::Drive]) {
     let mut dirs: BTreeMap<u64, Vec<String>> = BTreeMap::new();
-    for drive in host.drives.iter().filter(|drive| !matches!(drive.state, DriveState::Lost { .. })) {
+    for drive in drives.iter().filter(|drive| !matches!(drive.state, DriveState::Lost { .. })) {
         let file_system = around.disk.space(&drive.dir).map_or(0, |space| space.file_system);
         dirs.entry(file_system).or_default().push(drive.dir.display().to_string());
     }
@@ -73,45 +79,46 @@ async fn named_while_slow<T>(drive: &identity::Drive, opening: impl Future<Outpu
     }
 }
 
-/// Opens every drive that is there; the others, and those that cannot be opened, are out of service with the reason.
-pub(super) async fn open(around: &Surroundings, host: &HostDrives, health: &HealthBoard) -> Vec<Drive> {
-    tell_of_shared_file_systems(around, host);
+/// Opens one drive, whose log does not run yet; an error says why it cannot be opened.
+async fn open_one(around: &Surroundings, host: &HostDrives, drive: &identity::Drive) -> Result<OpenedDrive, String> {
+    if let DriveState::Lost { why } = &drive.state {
+        return Err(why.clone());
+    }
     let cache_bytes = INDEX_CACHE_BYTES / host.drives.len().max(1) as u64;
-    let index_memory = TableMemory { cache_bytes, memtable_bytes: around.scale.memtable_bytes };
-    let openings = host.drives.iter().map(|drive| async move {
-        if let DriveState::Lost { why } = &drive.state {
-            return Err((drive, why.clone()));
-        }
-        let log = LogOptions {
-            durability: around.durability,
-            segment_bytes: segment_bytes(around, drive),
-            ..LogOptions::shards(
-                shards_dir(drive),
-                host.cluster,
-                drive.node,
-                around.ambient.clone(),
-                around.buffers.clone(),
-            )
-        };
-        let options = DriveOptions {
-            node: drive.node,
-            disk: Arc::clone(&around.disk),
-            log,
-            index_dir: drive.dir.join("index"),
-            index_memory,
-        };
-        let opening = off_thread(&around.threads, move || open_drive(&options));
-        match named_while_slow(drive, opening).await {
-            Ok(Ok(opened)) => Ok(opened),
-            Ok(Err(error)) => Err((drive, error.to_string())),
-            Err(stopped) => Err((drive, stopped.to_string())),
-        }
-    });
-    let mut drives = Vec::new();
-    for opened in join_all(openings).await {
+    let log = LogOptions {
+        durability: around.durability,
+        segment_bytes: segment_bytes(around, drive),
+        ..LogOptions::shards(
+            shards_dir(drive),
+            host.cluster,
+            drive.node,
+            around.ambient.clone(),
+            around.buffers.clone(),
+        )
+    };
+    let options = DriveOptions {
+        node: drive.node,
+        disk: Arc::clone(&around.disk),
+        log,
+        index_dir: drive.dir.join("index"),
+        index_memory: TableMemory { cache_bytes, memtable_bytes: around.scale.memtable_bytes },
+    };
+    let opening = off_thread(&around.threads, move || open_drive(&options));
+    match named_while_slow(drive, opening).await {
+        Ok(opened) => opened.map_err(|error| error.to_string()),
+        Err(stopped) => Err(stopped.to_string()),
+    }
+}
+
+/// Opens every drive that is there; the others, and those that cannot be opened, are out of service with the reason.
+pub(super) async fn open(around: &Surroundings, host: &HostDrives, health: &HealthBoard) -> OpenDrives {
+    tell_of_shared_file_systems(around, &host.drives);
+    let drives = OpenDrives::default();
+    let opened = join_all(host.drives.iter().map(|drive| open_one(around, host, drive))).await;
+    for (drive, opened) in host.drives.iter().zip(opened) {
         match opened {
-            Ok(opened) => drives.push(opened.start(Threads::Own)),
-            Err((drive, why)) => {
+            Ok(opened) => drives.put(opened.start(Threads::Own)),
+            Err(why) => {
                 if !matches!(drive.state, DriveState::Lost { .. }) {
                     let (node, dir) = (drive.node, drive.dir.display());
                     tracing::error!(%node, %dir, why, "drive cannot be opened; going on without it");
@@ -129,34 +136,83 @@ pub(super) async fn open(around: &Surroundings, host: &HostDrives, health: &Heal
 pub(super) fn watch(
     around: &Surroundings,
     host: &HostDrives,
-    drives: &[Drive],
+    drives: &OpenDrives,
     health: &HealthBoard,
     metadata: &MetaHandle,
 ) -> DriveMonitor {
-    let watched = drives.iter().filter_map(|drive| {
-        let known = host.drives.iter().find(|known| known.node == drive.node)?;
-        Some(WatchedDrive {
-            node: drive.node,
-            dir: known.dir.clone(),
-            disk: Arc::clone(&around.disk),
-            incarnation: known.incarnation,
-            log: drive.log.clone(),
-            index: drive.index.clone(),
-        })
-    });
+    let watched = host.drives.iter().filter_map(|known| Some(watched(around, known, &drives.get(known.node)?)));
     let metadata = metadata.clone();
     let on_lost: OnLost = Arc::new(move |node, _| metadata.drive_lost(node));
     DriveMonitor::new(watched, Arc::new(read_incarnation), health.clone(), around.ambient.clone(), on_lost)
 }
 
+fn watched(around: &Surroundings, known: &identity::Drive, drive: &Drive) -> WatchedDrive {
+    WatchedDrive {
+        node: drive.node,
+        dir: known.dir.clone(),
+        disk: Arc::clone(&around.disk),
+        incarnation: known.incarnation,
+        log: drive.log.clone(),
+        index: drive.index.clone(),
+    }
+}
+
+/// The background work on one drive, under way.
+pub(super) struct DriveChores {
+    compactor: Addr<Compactor>,
+    scrubber: Addr<Scrubber>,
+}
+
+impl DriveChores {
+    /// Stops the work, once its steps under way have ended.
+    pub async fn stop(&self) {
+        // One that has stopped already does not answer.
+        let _ = tokio::join!(self.compactor.send(Stop), self.scrubber.send(Stop));
+    }
+}
+
+/// Starts the background work on drives.
+#[derive(Clone)]
+pub(super) struct DriveWork {
+    around: Surroundings,
+    health: HealthBoard,
+    faults: FaultSink,
+    load: UserLoad,
+    scrub: ScrubHandle,
+    scrub_options: ScrubOptions,
+}
+
+impl DriveWork {
+    fn context(&self) -> CompactionContext {
+        CompactionContext {
+            threads: Arc::clone(&self.around.threads),
+            health: self.health.clone(),
+            faults: self.faults.clone(),
+            load: self.load.clone(),
+            ambient: self.around.ambient.clone(),
+        }
+    }
+
+    /// Call it inside the main actix system.
+    fn start(&self, drive: &Drive) -> DriveChores {
+        let options = CompactionOptions {
+            idle: self.around.scale.upkeep_idle,
+            persist_every: self.around.scale.index_persist_every,
+            ..CompactionOptions::for_segments_of(drive.log.segment_bytes().into())
+        };
+        let compaction = Compaction::new(drive.clone(), self.context(), options);
+        let scrub = Scrub::new(drive.clone(), self.context(), self.scrub_options, self.scrub.clone());
+        DriveChores { compactor: Background::new(compaction).start(), scrubber: Background::new(scrub).start() }
+    }
+}
+
 /// Work in the background, under way.
 pub(super) struct Chores {
-    pub compactors: Vec<Addr<Compactor>>,
+    pub drives: BTreeMap<NodeId, DriveChores>,
     pub reclaimer: Addr<Reclaimer>,
     pub fencer: Addr<Fencer>,
     pub healer: Addr<Healer>,
     pub prober: Addr<Prober>,
-    pub scrubbers: Vec<Addr<Scrubber>>,
     pub mover: Addr<Mover>,
     pub metadata_scrubber: Addr<MetadataScrubber>,
     pub census: Addr<RedundancyScanner>,
@@ -175,36 +231,25 @@ pub(super) struct ChoreHandles {
 /// Starts the chores.
 pub(super) fn start_chores(
     around: &Surroundings,
-    drives: &[Drive],
+    drives: &OpenDrives,
     cluster: &ClusterContext,
     faults: FaultSink,
     fault_source: FaultSource,
     scrub_options: ScrubOptions,
     metadata: &MetaHandle,
-) -> (Chores, ChoreHandles) {
-    let context = || CompactionContext {
-        threads: Arc::clone(&around.threads),
-        health: cluster.health.clone(),
-        faults: faults.clone(),
-        load: cluster.load.clone(),
-        ambient: around.ambient.clone(),
-    };
-    let compactors = drives.iter().map(|drive| {
-        let options = CompactionOptions {
-            idle: around.scale.upkeep_idle,
-            persist_every: around.scale.index_persist_every,
-            ..CompactionOptions::for_segments_of(drive.log.segment_bytes().into())
-        };
-        Background::new(Compaction::new(drive.clone(), context(), options)).start()
-    });
-    let compactors = compactors.collect();
+) -> (Chores, ChoreHandles, DriveWork) {
     let scrub = ScrubHandle::default();
-    let scrubbers = drives
-        .iter()
-        .map(|drive| Background::new(Scrub::new(drive.clone(), context(), scrub_options, scrub.clone())).start());
-    let scrubbers = scrubbers.collect();
+    let work = DriveWork {
+        around: around.clone(),
+        health: cluster.health.clone(),
+        faults,
+        load: cluster.load.clone(),
+        scrub: scrub.clone(),
+        scrub_options,
+    };
+    let of_drives = drives.all().iter().map(|drive| (drive.node, work.start(drive))).collect();
     let metadata_scrub = MetadataScrubOptions::every(scrub_options.interval);
-    let metadata_scrub = MetadataScrub::new(metadata.clone(), context(), metadata_scrub, scrub.clone());
+    let metadata_scrub = MetadataScrub::new(metadata.clone(), work.context(), metadata_scrub, scrub.clone());
     let metadata_scrubber = Background::new(metadata_scrub).start();
     let reclamation = ReclamationOptions {
         grace: around.scale.reclaim_grace,
@@ -223,7 +268,7 @@ pub(super) fn start_chores(
     let (sampling, growth) = Sampling::new(cluster.clone(), SamplingOptions::default());
     let sampler = Background::new(sampling).start();
     let handles = ChoreHandles { healing: handle, scrub, moving: move_handle, census: census_handle, growth };
-    let chores =
-        Chores { compactors, reclaimer, fencer, healer, prober, scrubbers, mover, metadata_scrubber, census, sampler };
-    (chores, handles)
+    let drives = of_drives;
+    let chores = Chores { drives, reclaimer, fencer, healer, prober, mover, metadata_scrubber, census, sampler };
+    (chores, handles, work)
 }
