@@ -1,9 +1,9 @@
 //! `S3Frontend` owns the admission permits.
 //!
 //! Receives `AdmitPut` and `AdmitGet`, and `Released` and `Expired` from its permits and itself. Sends nothing; answers when a
-//! permit is free. Invariants: permits out never exceed the limits; none waits who could run; beyond half of the limits no holder
-//! has more than a share. Refuses with `Busy` when too
-//! many wait, or one has waited too long; one whose caller is gone leaves the queue. Body bytes never pass through it.
+//! permit is free. Invariants: permits out never exceed the limits; none waits who could run; where three quarters of the limits
+//! are used, no holder gets more than an eighth. Refuses with `Busy` when too many wait, or one has waited too long; one whose
+//! caller is gone leaves the queue. Body bytes never pass through it.
 
 mod admission;
 mod holder;

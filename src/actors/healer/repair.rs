@@ -157,9 +157,8 @@ impl Repair {
             .filter_map(|shard| Some((shard, *self.blob.placement.get(shard)?)))
             .collect();
         let padding = |stripe| {
-            let chunk = Bytes::from(vec![0; self.layout.chunk_bytes(ChunkIndex(stripe))]);
-            let shards = self.layout.padding_shards(ChunkIndex(stripe));
-            shards.map(|shard| (shard, chunk.clone())).collect()
+            let (layout, stripe) = (&self.layout, ChunkIndex(stripe));
+            layout.padding_shards(stripe).map(|shard| (shard, vec![0; layout.chunk_bytes(stripe)].into())).collect()
         };
         let mut sources = Sources { first, chunks: (first..end).map(padding).collect() };
         loop {
