@@ -11,11 +11,11 @@ pub mod defects;
 pub mod dev;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
+pub mod host;
 pub mod limits;
 pub mod logging;
 pub mod metrics;
 pub mod net;
-pub mod node;
 pub mod probe;
 pub mod sigv4;
 pub mod storage;

@@ -1,4 +1,4 @@
-//! Arguments to configuration to `node::run`, nothing else. Exit codes: 0 after a graceful stop, 1 where the store could
+//! Arguments to configuration to `host::run`, nothing else. Exit codes: 0 after a graceful stop, 1 where the store could
 //! not start or had to end, 2 where the configuration is wrong.
 
 #![forbid(unsafe_code)]
@@ -6,7 +6,7 @@
 use rustix::fs::Mode;
 use sherd::config::{Invocation, SystemFiles, from_process};
 use sherd::probe::{self, Scheme};
-use sherd::{admin, dev, logging, node};
+use sherd::{admin, dev, host, logging};
 use std::io::{self, Write};
 use std::process::ExitCode;
 use std::sync::mpsc;
@@ -36,12 +36,12 @@ fn main() -> ExitCode {
                      entry point of the container image does"
                 );
             }
-            let ended = node::run(*config);
+            let ended = host::run(*config);
             // Its lines come before the last word.
             drop(logging);
             ended.map_or_else(|error| fail(1, &error), |()| ExitCode::SUCCESS)
         }
-        Invocation::Check(config) => node::check(*config).map_or_else(|error| fail(1, &error), print),
+        Invocation::Check(config) => host::check(*config).map_or_else(|error| fail(1, &error), print),
         Invocation::Health(config) => {
             let scheme = if config.admin_tls.is_some() { Scheme::Https } else { Scheme::Http };
             probe::ready(config.admin_listen, scheme).map_or_else(|error| fail(1, &error), |()| ExitCode::SUCCESS)
@@ -51,16 +51,16 @@ fn main() -> ExitCode {
         }
         Invocation::Salvage { config, goes_on } => {
             let _logging = logging::start(&config.log_filter, config.log_format);
-            node::salvage(*config, goes_on).map_or_else(|error| fail(1, &error), |()| ExitCode::SUCCESS)
+            host::salvage(*config, goes_on).map_or_else(|error| fail(1, &error), |()| ExitCode::SUCCESS)
         }
         Invocation::Recover { config, from, goes_on } => {
             let _logging = logging::start(&config.log_filter, config.log_format);
-            node::recover(&config, from.as_deref(), goes_on)
+            host::recover(&config, from.as_deref(), goes_on)
                 .map_or_else(|error| fail(1, &error), |()| ExitCode::SUCCESS)
         }
         Invocation::Rejoin { config, wish } => {
             let _logging = logging::start(&config.log_filter, config.log_format);
-            node::rejoin(&config, wish).map_or_else(|error| fail(1, &error), |()| ExitCode::SUCCESS)
+            host::rejoin(&config, wish).map_or_else(|error| fail(1, &error), |()| ExitCode::SUCCESS)
         }
         Invocation::Admin(invocation) => admin::run(&invocation).map_or_else(|error| fail(1, &error), ExitCode::from),
         Invocation::Dev(options) => dev::run(&options).map_or_else(|error| fail(1, &error), |()| ExitCode::SUCCESS),

@@ -10,7 +10,7 @@ const FUNCTION_LINES_MAX: usize = 69;
 const FOLDER_FILES_MAX: usize = 12;
 const DOCUMENT_COLUMNS_MAX: usize = 100;
 
-/// The modules that each top-level module may import, besides itself. `node` and `main` may import all.
+/// The modules that each top-level module may import, besides itself. `host` and `main` may import all.
 const LAYERS: &[(&str, &[&str])] = &[
     ("types", &[]),
     ("limits", &[]),
@@ -244,11 +244,11 @@ fn check_layers(file: &File) -> Vec<String> {
             if module != layer && LAYERS.iter().any(|(name, _)| *name == module) && !allowed.contains(&module) {
                 found.push(violation(file, at, &format!("{layer} imports {module}")));
             }
-            if module == "node" {
-                found.push(violation(file, at, &format!("{layer} imports node")));
+            if module == "host" {
+                found.push(violation(file, at, &format!("{layer} imports host")));
             }
         }
-    } else if !matches!(layer, "lib" | "main" | "node") {
+    } else if !matches!(layer, "lib" | "main" | "host") {
         found.push(violation(file, 0, &format!("{layer} is in no layer; add it to the table of layers")));
     }
     let foreign = FOREIGN_WORDS.iter().filter(|(name, _)| *name == layer).flat_map(|(_, foreign)| foreign.iter());
@@ -603,7 +603,7 @@ fn a_planted_violation_of_each_rule_is_caught() {
     assert_caught("src/storage/a.rs", "use crate::actors::log;", "storage imports actors");
     assert_caught("src/storage/a.rs", "use crate::{types, net::Peer};", "storage imports net");
     assert_caught("src/api/a.rs", "fn f() { crate::storage::x(); }", "api imports storage");
-    assert_caught("src/actors/a.rs", "use crate::node::Node;", "actors imports node");
+    assert_caught("src/actors/a.rs", "use crate::host::Node;", "actors imports host");
     assert_caught("src/surprise.rs", "fn f() {}", "surprise is in no layer");
     assert_caught("src/net/a.rs", "use actix_web::web;", "actix_web in net");
     assert_caught("src/storage/a.rs", "fn f() { SystemTime::now(); }", "SystemTime");

@@ -1,5 +1,5 @@
 //! Communication between hosts: the requests, the traits that serve them, and the transports. No actors, no storage:
-//! `actors` implements `NodeService`, and `node` joins the two. `FORMAT.md` has the bytes on the wire.
+//! `actors` implements `NodeService`, and `host` joins the two. `FORMAT.md` has the bytes on the wire.
 
 mod fetch;
 mod frame;

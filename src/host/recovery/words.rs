@@ -2,7 +2,7 @@
 
 use super::Source;
 use crate::actors::consensus::Remains;
-use crate::node::cluster::Member;
+use crate::host::cluster::Member;
 use crate::storage::identity::DriveState;
 use crate::storage::meta::snapshot::ExportHead;
 use crate::types::{HostId, UnixMs};

@@ -10,8 +10,8 @@ use crate::actors::drives::health::Contents;
 use crate::actors::drives::{Drive as OpenDrive, MonitorThreads, OpenDrives, off_thread};
 use crate::actors::log::Threads;
 use crate::api::admin::{AdminError, DriveReplaced};
-use crate::node::place::{Place, remember_unfilled};
-use crate::node::{Surroundings, metadata};
+use crate::host::place::{Place, remember_unfilled};
+use crate::host::{Surroundings, metadata};
 use crate::storage::identity::{
     Drive, DriveState, HeldLocks, Replacement, SystemLocks, WantedGeometry, check_replacement, keep_credentials,
     keep_root_keys, replace_drive,
@@ -34,7 +34,7 @@ const ANSWER_PATIENCE: Duration = Duration::from_secs(50);
 
 /// The drives of this host as they are now, lost ones too. Cheap to clone; all clones are one list.
 #[derive(Clone, Debug)]
-pub(in crate::node) struct DriveList(Arc<RwLock<Vec<Drive>>>);
+pub(in crate::host) struct DriveList(Arc<RwLock<Vec<Drive>>>);
 
 impl DriveList {
     pub fn new(drives: Vec<Drive>) -> Self {
@@ -53,14 +53,14 @@ impl DriveList {
 
 /// An order to replace a drive.
 #[derive(Debug)]
-pub(in crate::node) struct ReplacementAsked {
+pub(in crate::host) struct ReplacementAsked {
     node: NodeId,
     reply: oneshot::Sender<Result<DriveReplaced, AdminError>>,
 }
 
 /// Hands orders to the bay. Cheap to clone.
 #[derive(Clone, Debug)]
-pub(in crate::node) struct BayDoor(mpsc::Sender<ReplacementAsked>);
+pub(in crate::host) struct BayDoor(mpsc::Sender<ReplacementAsked>);
 
 impl BayDoor {
     /// A door, and what comes through it.
@@ -93,7 +93,7 @@ fn refused(why: impl ToString) -> AdminError {
 
 /// The work on the drives of a host, shared with whoever stops it.
 #[derive(Clone)]
-pub(in crate::node) struct DriveBay {
+pub(in crate::host) struct DriveBay {
     around: Surroundings,
     place: Arc<Place>,
     wanted: WantedGeometry,

@@ -1,7 +1,7 @@
 //! Metadata that a host had as another member: moved to `set-aside/<number>` on the same drive, where nothing reads it. An
 //! operator may want it; the latest few are kept.
 
-use crate::node::Surroundings;
+use crate::host::Surroundings;
 use crate::storage::disk::{Disk, create_dir_durably, read_file};
 use crate::storage::identity::{DriveState, HostDrives, SET_ASIDE_DIR};
 use crate::storage::raft_log::MirrorSet;
@@ -10,21 +10,21 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 /// The number of them that a host which rejoins keeps on each drive. Each may be as large as the metadata.
-pub(in crate::node) const KEPT_BY_REJOIN: usize = 2;
+pub(in crate::host) const KEPT_BY_REJOIN: usize = 2;
 /// A host that is recovered keeps all: who tries several copies must not lose the best, which may be the first.
-pub(in crate::node) const KEPT_BY_RECOVERY: usize = usize::MAX;
+pub(in crate::host) const KEPT_BY_RECOVERY: usize = usize::MAX;
 /// In the order in which they are moved: `meta` says whose they are.
 const PARTS: [&str; 2] = ["state", "meta"];
 
 /// Sets aside all metadata on the drives of a host. A drive on which that fails is lost: nothing of another member may be read
 /// as this one's.
-pub(in crate::node) fn set_aside_all(around: &Surroundings, host: &mut HostDrives, kept_max: usize) {
+pub(in crate::host) fn set_aside_all(around: &Surroundings, host: &mut HostDrives, kept_max: usize) {
     set_aside_where(around, host, kept_max, |_| true);
 }
 
 /// Sets aside what names another member than the host is now: of a drive that was away when the host rejoined, or where
 /// setting it aside was cut short.
-pub(in crate::node) fn set_aside_of_others(around: &Surroundings, host: &mut HostDrives) {
+pub(in crate::host) fn set_aside_of_others(around: &Surroundings, host: &mut HostDrives) {
     let own = host.host;
     set_aside_where(around, host, KEPT_BY_REJOIN, |dir| owner(&*around.disk, dir).is_some_and(|owner| owner != own));
 }
@@ -44,13 +44,13 @@ fn set_aside_where(around: &Surroundings, host: &mut HostDrives, kept_max: usize
 }
 
 /// The member whose metadata is on a drive, where a file says so.
-pub(in crate::node) fn owner(disk: &dyn Disk, dir: &Path) -> Option<HostId> {
+pub(in crate::host) fn owner(disk: &dyn Disk, dir: &Path) -> Option<HostId> {
     let set = MirrorSet::decode(&read_file(disk, &dir.join("meta").join("mirror")).ok()?).ok()?;
     Some(set.host)
 }
 
 /// Sets aside the metadata on a drive, where there is some, and removes all but so many that were set aside.
-pub(in crate::node) fn set_aside(disk: &dyn Disk, dir: &Path, kept_max: usize) -> io::Result<()> {
+pub(in crate::host) fn set_aside(disk: &dyn Disk, dir: &Path, kept_max: usize) -> io::Result<()> {
     let parts: Vec<PathBuf> = PARTS.iter().map(|part| dir.join(part)).collect();
     let present: Vec<&PathBuf> = parts.iter().filter(|part| disk.exists(part).unwrap_or(true)).collect();
     if present.is_empty() {
@@ -89,7 +89,7 @@ fn numbers(disk: &dyn Disk, dir: &Path) -> Vec<u64> {
 }
 
 /// The directories on the drives of a host with metadata that is not used any more.
-pub(in crate::node) fn what_is_set_aside(around: &Surroundings, host: &HostDrives) -> Vec<PathBuf> {
+pub(in crate::host) fn what_is_set_aside(around: &Surroundings, host: &HostDrives) -> Vec<PathBuf> {
     let disk = &*around.disk;
     let of_drive = |dir: PathBuf| {
         let at = dir.join(SET_ASIDE_DIR);

@@ -3,7 +3,7 @@
 //! touches it from then on, and the next start takes it back: what it holds is not known, so it is neither empty nor replaced.
 
 use crate::api::StartupProgress;
-use crate::node::Surroundings;
+use crate::host::Surroundings;
 use crate::storage::disk::{Caching, Disk, DiskFile, OpenMode, Space};
 use crate::storage::identity::{Content, DirLocks, scan};
 use std::collections::BTreeMap;
@@ -22,7 +22,7 @@ const NAMED_EVERY: Duration = Duration::from_secs(5);
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Waits until each data directory has answered, or the patience is over; returns the surroundings for the rest of the process.
-pub(in crate::node) async fn without_silent_drives(
+pub(in crate::host) async fn without_silent_drives(
     around: Surroundings,
     dirs: &[PathBuf],
     locks: Arc<dyn DirLocks + Send + Sync>,

@@ -2,14 +2,14 @@
 
 use crate::actors::drives::health::{Contents, HealthBoard};
 use crate::actors::drives::off_thread;
-use crate::node::Surroundings;
+use crate::host::Surroundings;
 use crate::storage::identity::{Drive, is_unfilled, note_filled, note_unfilled};
 use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
 
 /// Remembers that the drive must be filled. Called before the metadata has the drive as the one in its place.
-pub(in crate::node) async fn remember(around: &Surroundings, drive: &Drive) {
+pub(in crate::host) async fn remember(around: &Surroundings, drive: &Drive) {
     let (disk, dir) = (Arc::clone(&around.disk), drive.dir.clone());
     let noted = off_thread(&around.threads, move || note_unfilled(&*disk, &dir)).await;
     if let Ok(Err(error)) = noted {

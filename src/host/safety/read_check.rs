@@ -12,7 +12,7 @@ use std::time::Duration;
 
 /// Cheap to clone; all clones are one.
 #[derive(Clone, Debug, Default)]
-pub(in crate::node) struct ReadCheck {
+pub(in crate::host) struct ReadCheck {
     failure: Arc<Mutex<Option<String>>>,
     /// The last entry that was applied at each of the last looks, the oldest first.
     applied: Arc<Mutex<VecDeque<u64>>>,

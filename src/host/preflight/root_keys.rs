@@ -2,12 +2,12 @@
 //! store's own, kept on its drives. The key of an earlier source stays a former key, so that the source can be changed.
 
 use crate::config::{ClusterConfig, Config};
-use crate::node::{NodeError, Surroundings};
+use crate::host::{NodeError, Surroundings};
 use crate::storage::identity::{HostDrives, keep_root_keys, read_root_keys};
 use crate::storage::sealing::{RootKey, RootKeys};
 
 /// `given`: those of the file.
-pub(in crate::node) fn root_keys(
+pub(in crate::host) fn root_keys(
     config: &Config,
     given: Option<RootKeys>,
     around: &Surroundings,

@@ -4,8 +4,8 @@
 use crate::actors::consensus::MetaHandle;
 use crate::actors::membership::{AddressBook, HostWatch};
 use crate::actors::peers::{HashRing, LayoutChanged};
+use crate::host::metadata::layout;
 use crate::limits::LAYOUT_LOOK_EVERY;
-use crate::node::metadata::layout;
 use crate::storage::kv::KvResult;
 use crate::storage::meta::view::MetaView;
 use crate::types::{Epoch, HostId, NodeId};

@@ -2,8 +2,8 @@
 //! drives have the id that it is of.
 
 use crate::actors::consensus::ReplicaDrive;
-use crate::node::rejoin::{KEPT_BY_RECOVERY, owner, set_aside};
-use crate::node::{NodeError, Surroundings};
+use crate::host::rejoin::{KEPT_BY_RECOVERY, owner, set_aside};
+use crate::host::{NodeError, Surroundings};
 use crate::storage::disk::{Disk, create_dir_durably};
 use crate::storage::identity::{DriveState, HostDrives, RECOVERING_DIR};
 use std::io;
@@ -33,7 +33,7 @@ fn remove(at: &Path) -> io::Result<()> {
 
 /// Takes metadata that was made for the host's present id into its place, and sets aside what is there of another id. What was
 /// made for another id is left alone: the host was not given that one. A drive on which that fails is lost.
-pub(in crate::node) fn take_up(disk: &dyn Disk, host: &mut HostDrives) {
+pub(in crate::host) fn take_up(disk: &dyn Disk, host: &mut HostDrives) {
     let (own, usable) = (host.host, host.usable_dirs());
     for drive in host.drives.iter_mut().filter(|drive| usable.contains(&drive.dir)) {
         let dir = &drive.dir;

@@ -4,8 +4,8 @@
 use crate::ambient::{Ambient, Clock};
 use crate::api::{KeySetFiles, KeySets};
 use crate::config::KeySetSource;
+use crate::host::NodeError;
 use crate::net::Fetcher;
-use crate::node::NodeError;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
