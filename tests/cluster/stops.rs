@@ -10,11 +10,16 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// The bound of requests with their retries. A debug build, on a machine that others use too, may take longer.
 const P99_MAX: Duration = Duration::from_secs(if cfg!(debug_assertions) { 6 } else { 2 });
 
-/// C10: who leads hands over before it stops, so that nobody waits for an election.
+/// C10: who leads hands over before it stops, so that nobody waits for an election. With another build of the binary in
+/// `SHERD_UPGRADE_FROM` the hosts begin with that one, and the restart is an upgrade.
 #[test]
 fn a_rolling_restart_fails_no_request() {
     let _alone = alone();
-    let mut trial = Trial::begin("a_rolling_restart", &Shape::three(2, seed()));
+    let mut shape = Shape::three(2, seed());
+    if let Some(earlier) = std::env::var_os("SHERD_UPGRADE_FROM") {
+        shape.binary = earlier.into();
+    }
+    let mut trial = Trial::begin("a_rolling_restart", &shape);
     for round in 0..rounds() {
         let report = trial.under_load(|cluster| {
             pass(Duration::from_secs(1));
@@ -25,6 +30,7 @@ fn a_rolling_restart_fails_no_request() {
                 assert_eq!(judged["safe"], true, "{judged}");
                 let (_, took) = cluster.stop(host);
                 eprintln!("host {host} stopped after {took:?}");
+                cluster.upgrade(host);
                 cluster.start(host);
                 cluster.wait_until_ready(host);
                 pass(Duration::from_secs(1));

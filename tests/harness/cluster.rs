@@ -7,7 +7,7 @@ use super::eventually;
 use super::network::Network;
 use super::network::wires::Wires;
 use super::process::Process;
-use super::server::{ACCESS_KEY, Ended, SECRET_KEY, Server, Setup, series_in, tail};
+use super::server::{ACCESS_KEY, BINARY, Ended, SECRET_KEY, Server, Setup, series_in, tail};
 use super::sigv4::Keys;
 use rustix::process::Signal;
 use serde_json::Value;
@@ -36,12 +36,15 @@ pub struct Shape {
     pub is_direct: bool,
     /// The parent of its directory.
     pub parent: PathBuf,
+    /// The binary that its hosts run at first.
+    pub binary: PathBuf,
 }
 
 impl Shape {
     pub fn three(drives: usize, seed: u64) -> Self {
         let parent = std::env::temp_dir();
-        Self { founders: 3, joiners: 0, drives, environment: Vec::new(), seed, is_direct: false, parent }
+        let binary = PathBuf::from(BINARY);
+        Self { founders: 3, joiners: 0, drives, environment: Vec::new(), seed, is_direct: false, parent, binary }
     }
 
     pub fn with(mut self, name: &str, value: &str) -> Self {
@@ -100,6 +103,7 @@ impl Cluster {
             };
             setup.environment.extend(shape.environment.iter().cloned());
             setup.wrapper.clone_from(&place.wrapper);
+            setup.binary.clone_from(&shape.binary);
             std::fs::create_dir_all(root.path().join(NAMES[number])).expect("the directory can be made");
             hosts.push(Host::new(number, place.s3, place.admin, setup));
         }
@@ -123,6 +127,11 @@ impl Cluster {
         let server = own.setup.lock().expect("no one panics with it").spawn_bound(own.s3, own.admin);
         self.network.set_process(host, Some(server.process().0));
         assert!(own.server().replace(server).is_none(), "host {} runs already", own.name);
+    }
+
+    /// Has a host run the binary under test from its next start on.
+    pub fn upgrade(&self, host: usize) {
+        self.hosts[host].setup.lock().expect("no one panics with it").binary = PathBuf::from(BINARY);
     }
 
     #[track_caller]

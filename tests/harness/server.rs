@@ -19,11 +19,15 @@ pub const ACCESS_KEY: &str = "test-access-key";
 pub const SECRET_KEY: &str = "test-secret-key-0123456789";
 /// The longest start of a debug build on a busy machine.
 pub const START_TIMEOUT: Duration = Duration::from_secs(60);
+/// The binary under test.
+pub const BINARY: &str = env!("CARGO_BIN_EXE_sherd");
 pub const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The setup of a server. The directories outlive it, so that it can be started again.
 #[derive(Clone, Debug)]
 pub struct Setup {
+    /// The binary: the one under test, if not another build of it.
+    pub binary: PathBuf,
     pub dirs: Vec<PathBuf>,
     pub environment: Vec<(String, String)>,
     pub keys: Option<Keys>,
@@ -43,7 +47,8 @@ impl Setup {
     pub fn drives(root: &Path, count: usize) -> Self {
         let dirs = (1..=count).map(|number| root.join(format!("d{number}"))).collect();
         let keys = Some(Keys::new(ACCESS_KEY, SECRET_KEY));
-        Self { dirs, environment: Vec::new(), keys, wrapper: Vec::new(), may_panic: false }
+        let binary = PathBuf::from(BINARY);
+        Self { binary, dirs, environment: Vec::new(), keys, wrapper: Vec::new(), may_panic: false }
     }
 
     pub fn with(mut self, name: &str, value: &str) -> Self {
@@ -63,7 +68,8 @@ impl Setup {
     }
 
     fn command(&self) -> Command {
-        let mut words = self.wrapper.iter().map(String::as_str).chain([env!("CARGO_BIN_EXE_sherd")]);
+        let binary = self.binary.to_str().expect("paths of tests are text");
+        let mut words = self.wrapper.iter().map(String::as_str).chain([binary]);
         let mut command = Command::new(words.next().expect("the binary is one"));
         command.args(words);
         let dirs: Vec<&str> = self.dirs.iter().map(|dir| dir.to_str().expect("paths of tests are text")).collect();
