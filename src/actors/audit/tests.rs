@@ -158,7 +158,7 @@ async fn an_audit_webhook_gets_one_message_per_line_and_no_refused_line_twice() 
     let sink = WebhookSink::new(Arc::clone(&hook) as _, "host".to_owned());
     let lines: Vec<Bytes> =
         ["A", "B", "C", "D"].iter().map(|id| Bytes::from(format!("{{\"id\":\"{id}\"}}\n"))).collect();
-    let fault = Some("it is not reached: it answers 503".to_owned());
+    let fault = Some("it cannot be reached or takes no messages: it answers 503".to_owned());
     assert_eq!(sink.write(&lines).await, Settled { written: 1, refused: 1, fault });
     let messages = hook.messages.lock().expect("no panic while it is held");
     assert_eq!(messages.iter().map(|message| message.id.as_str()).collect::<Vec<_>>(), ["host-A", "host-B", "host-C"]);

@@ -136,7 +136,10 @@ impl Drive {
             }
         }
         let (blob, shard) = (id.shard.blob, id.shard.shard.0);
-        tracing::warn!(node = %self.node, %blob, shard, chunk = id.chunk.0, %error, "cannot read a chunk; it counts as corrupt");
+        tracing::warn!(
+            node = %self.node, %blob, shard, chunk = id.chunk.0, %error,
+            "cannot read a chunk; it counts as corrupt"
+        );
         Ok(Err(ChunkFault::Corrupt))
     }
 }

@@ -78,7 +78,10 @@ pub fn open_over(
     })?;
     for spot in &log.rot {
         let (file, at, expected, found) = (&spot.file, spot.at, &spot.expected, &spot.found);
-        tracing::error!(%node, file, %at, expected, found, "the log is corrupt at this position; its lost chunks have to be repaired from other drives");
+        tracing::error!(
+            %node, file, %at, expected, found,
+            "the log is corrupt at this position; its lost chunks have to be repaired from other drives"
+        );
     }
     Ok(OpenedDrive { node, log, index })
 }

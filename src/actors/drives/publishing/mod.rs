@@ -99,7 +99,10 @@ impl LatePublications {
         P: Fn(&ShardIndex, &Ticket, &[Location]) -> IndexResult<()> + Send + 'static,
     {
         let Ok(place) = Arc::clone(&self.room).try_acquire_owned() else {
-            tracing::warn!(%node, "too many appends wait to be published in the shard index; this one is published at the next start");
+            tracing::warn!(
+                %node,
+                "too many appends wait to be published in the shard index; this one is published at the next start"
+            );
             return publication.abandon();
         };
         tokio::spawn(async move {
