@@ -276,7 +276,10 @@ impl Fetch<'_> {
                 }
             }
             Err(error) => {
-                tracing::debug!(%node, blob = %self.read.blob.id, shard = ask.shard.0, %error, "a node failed to answer a read");
+                tracing::debug!(
+                    %node, blob = %self.read.blob.id, shard = ask.shard.0, %error,
+                    "a node failed to answer a read"
+                );
                 CHUNK_FAULTS.with_label_values(&[&node.to_string(), "unanswered"]).inc();
                 self.context.note_failure(node, &error);
                 gather.failed(ask);
