@@ -19,13 +19,13 @@
 //!             log (WalWriter ──SyncThrough──► Syncer; ──PrepareSegment──► SegmentAllocator), one set for each log
 //!
 //!  membership (founding, joining, voters, the watch that publishes the health of other hosts' nodes)
-//!  jobs (repairs, scrubs and moves of all hosts, for operators), traffic (the accounts and buckets with the most of it)
+//!  jobs (repairs, scrubs and moves of all hosts, for operators), traffic (accounts and buckets with the most of it)
 //!
 //!  in the background, in small steps that give way to users:
-//!  upkeep (one Compactor for each drive, Reclaimer), healer (Healer) and mover (Mover), over the same nodes and metadata;
+//!  upkeep (a Compactor for each drive, Reclaimer), healer (Healer) and mover (Mover), over these nodes and metadata;
 //!  growth (Sampler: the size of the store, hour by hour);
-//!  for buckets: events (one Deliverer for each webhook, the AccessLogger) and lifecycle (Lifecycle);
-//!  for operators: audit (one AuditLogger for each destination)
+//!  for buckets: events (a Deliverer for each webhook, the AccessLogger) and lifecycle (Lifecycle);
+//!  for operators: audit (an AuditLogger for each destination)
 //! ```
 
 pub mod audit;

@@ -25,9 +25,9 @@ use std::time::Duration;
 
 /// The interval between looks at a drive.
 const PERIOD: Duration = Duration::from_secs(1);
-/// Every so many looks one tries a write.
+/// The number of looks from one trial write to the next.
 const LOOKS_TO_A_WRITE: u32 = 10;
-/// A drive whose look has taken so long is taken out of service.
+/// The duration of a look after which its drive is taken out of service.
 const SILENT_AFTER: Duration = Duration::from_secs(30);
 const SILENT: &str = "it does not answer";
 /// A longer pause between two checks for silent drives means that this process was stopped, and says nothing of the

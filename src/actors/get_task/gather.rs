@@ -28,7 +28,7 @@ enum Cell {
     Bad,
 }
 
-/// The state of a gathering.
+/// The outcome of gathering so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
     Pending,

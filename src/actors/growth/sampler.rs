@@ -38,7 +38,7 @@ impl Default for SamplingOptions {
     }
 }
 
-/// The outcome of a step.
+/// The outcome of a step (`Sampling::advance`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sampled {
     /// No sample is due on this host.

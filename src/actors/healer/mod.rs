@@ -60,8 +60,9 @@ pub struct HealingOptions {
     pub repairs_max: usize,
     /// The interval between comparisons of this host's nodes with the metadata.
     pub compare_every: Duration,
-    /// A shard of an unknown blob above the fence is shown as an orphan if the time in the blob's id is at least so far
-    /// from now: few PUTs take so long. It does not affect which shards are dropped.
+    /// A shard of an unknown blob above the fence is counted as an orphan if the time in the blob's id differs from now
+    /// by at least this much: few PUTs take so long. Affects only the count that is shown, not which shards are
+    /// dropped.
     pub orphan_counted_age: Duration,
     /// The interval after which a node with such shards is searched again.
     pub orphans_again: Duration,
@@ -82,7 +83,7 @@ impl Default for HealingOptions {
     }
 }
 
-/// The outcome of a step.
+/// The outcome of a step of the healer (`Healing::advance`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Healed {
     Nothing,

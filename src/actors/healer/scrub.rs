@@ -48,7 +48,7 @@ impl Default for ScrubOptions {
     }
 }
 
-/// The outcome of a step.
+/// The outcome of a step of scrub (`Scrub::advance`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scrubbed {
     /// No pass is due.

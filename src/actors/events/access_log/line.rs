@@ -44,7 +44,7 @@ pub struct AccessLine<'a> {
     /// `TLSv1.2` or `TLSv1.3`.
     pub tls_version: Option<&'a str>,
     pub access_point: Option<&'a str>,
-    /// True if the request was allowed by an ACL.
+    /// S3's `aclRequired`: true if the request needed an ACL to be authorized. Nothing but tests sets it.
     pub acl_required: bool,
 }
 
@@ -254,7 +254,7 @@ mod tests {
         }
     }
 
-    /// The first line of the guide's example.
+    /// The expected line is the first of the example in S3's user guide.
     #[test]
     fn an_access_log_line_equals_the_example_of_the_s3_guide() {
         let expected = concat!(

@@ -70,10 +70,10 @@ pub struct DeliveryContext {
     pub options: DeliveryOptions,
 }
 
-/// The outcome of a step.
+/// The outcome of a step (`Delivery::advance`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Delivered {
-    /// Another host delivers.
+    /// This host does not lead, so another one delivers.
     Elsewhere,
     /// No event was due.
     Nothing,

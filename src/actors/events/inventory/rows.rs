@@ -206,7 +206,7 @@ mod tests {
         }
     }
 
-    /// The schema of the guide's example of a manifest.
+    /// The expected schema is that of the example of a manifest in S3's user guide.
     #[test]
     fn inventory_columns_have_the_order_of_the_s3_guide() {
         let mut fields = InventoryField::ALL.to_vec();

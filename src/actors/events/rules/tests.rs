@@ -64,7 +64,7 @@ fn event_bridge_gets_every_event_of_the_bucket() {
     assert_eq!(rules.webhooks().into_iter().collect::<Vec<_>>(), ["EVENTBRIDGE", "Q"]);
 }
 
-/// The valid examples of the guide.
+/// The valid examples of S3's user guide.
 #[test]
 fn notification_rules_that_no_event_matches_twice_are_accepted() {
     let allowed = [
@@ -80,7 +80,7 @@ fn notification_rules_that_no_event_matches_twice_are_accepted() {
     }
 }
 
-/// The invalid examples of the guide.
+/// The invalid examples of S3's user guide.
 #[test]
 fn notification_rules_that_an_event_could_match_twice_are_refused() {
     let ambiguous = [

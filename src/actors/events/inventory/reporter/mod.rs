@@ -72,10 +72,10 @@ pub enum InventoryError {
     Report(#[from] ReportError),
 }
 
-/// The outcome of a step.
+/// The outcome of a step (`Reporting::advance`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reported {
-    /// Another host reports.
+    /// This host does not lead, so another one writes the reports.
     Elsewhere,
     /// A page of buckets or of versions was processed.
     Page,
