@@ -70,8 +70,8 @@ impl Drive {
         match off_thread(threads, move || index.persist()).await {
             Ok(Ok(())) => {}
             // No data is lost: the next start replays more of the log.
-            Ok(Err(error)) => tracing::warn!(node = %self.node, %error, "shard index was not synced at the stop"),
-            Err(stopped) => tracing::warn!(node = %self.node, %stopped, "shard index was not synced at the stop"),
+            Ok(Err(error)) => tracing::warn!(node = %self.node, %error, "cannot sync the shard index at the stop"),
+            Err(stopped) => tracing::warn!(node = %self.node, %stopped, "cannot sync the shard index at the stop"),
         }
         self.log.close().await
     }

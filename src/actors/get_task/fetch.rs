@@ -166,7 +166,7 @@ impl BlobRead {
     }
 
     fn unavailable(&self, why: &str) -> StoreError {
-        tracing::warn!(blob = %self.blob.id, why, "a read failed");
+        tracing::warn!(blob = %self.blob.id, why, "cannot read a blob");
         StoreError::DataUnavailable { why: why.to_owned() }
     }
 }

@@ -51,15 +51,15 @@ pub struct Match {
 /// The reason why a set of rules is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RulesFault {
-    #[error("{count} configurations, at most {RULES_MAX} are allowed")]
+    #[error("a bucket may have {RULES_MAX} notification configurations, not {count}")]
     TooMany { count: usize },
-    #[error("the id {0} is given twice")]
+    #[error("the id {0} is used by two notification configurations")]
     SameId(String),
     /// Two rules without filters share an event.
-    #[error("the configurations {0} and {1} share an event")]
+    #[error("the notification configurations {0} and {1} match the same event")]
     SharedEvent(String, String),
     /// Two rules share an event, and a key can match the filters of both.
-    #[error("the configurations {0} and {1} share an event and keys")]
+    #[error("the notification configurations {0} and {1} match the same event for the same keys")]
     Ambiguous(String, String),
 }
 

@@ -101,7 +101,7 @@ struct Round {
     /// True if no bucket follows `passed`.
     is_last: bool,
     /// The inventories of the buckets that were read, not yet processed.
-    found: VecDeque<Found>,
+    found: VecDeque<BucketInventory>,
     /// The names of all inventories that were processed in this round.
     there: BTreeSet<String>,
     /// The report that is being written.
@@ -110,7 +110,7 @@ struct Round {
 
 /// An inventory of a bucket.
 #[derive(Clone, Debug)]
-struct Found {
+struct BucketInventory {
     bucket: BucketId,
     rules: InventoryRules,
     bucket_name: String,
@@ -119,7 +119,7 @@ struct Found {
 /// A report under way, and the position in the listing from which it goes on.
 #[derive(Debug)]
 struct UnderWay {
-    found: Found,
+    found: BucketInventory,
     source: InventorySource,
     writer: InventoryWriter,
     after: Option<String>,
@@ -253,7 +253,7 @@ impl Reporting {
 
 /// Returns the inventories of a page of buckets after `after`, and the name of the page's last bucket; `None` for the
 /// name if no buckets follow.
-fn inventories_after(view: &MetaView, after: Option<&str>) -> KvResult<(VecDeque<Found>, Option<String>)> {
+fn inventories_after(view: &MetaView, after: Option<&str>) -> KvResult<(VecDeque<BucketInventory>, Option<String>)> {
     let (rows, more) = view.buckets("", after, BUCKETS_LOOKED_AT)?;
     let mut found = VecDeque::new();
     let mut last = None;
@@ -262,9 +262,14 @@ fn inventories_after(view: &MetaView, after: Option<&str>) -> KvResult<(VecDeque
             view.bucket_documents(bucket.id, BucketDocument::Inventory, "", None, CONFIGURATIONS_OF_A_KIND_MAX)?;
         for (id, row) in documents {
             match documents::decode(&row.value) {
-                Ok(rules) => found.push_back(Found { bucket: bucket.id, rules, bucket_name: bucket.name.clone() }),
+                Ok(rules) => {
+                    found.push_back(BucketInventory { bucket: bucket.id, rules, bucket_name: bucket.name.clone() })
+                }
                 Err(error) => {
-                    tracing::warn!(bucket = %bucket.name, %id, %error, "cannot read an inventory configuration; it is ignored")
+                    tracing::warn!(
+                        bucket = %bucket.name, %id, %error,
+                        "cannot read an inventory configuration; it is ignored"
+                    )
                 }
             }
         }
