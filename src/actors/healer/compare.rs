@@ -18,8 +18,8 @@ pub(super) enum Compared {
     /// A page was compared. `missing` are the shards to repair that are not queued yet; `orphans` is the number of
     /// orphans that were dropped.
     Page { missing: Vec<(BlobRef, ShardIndex)>, orphans: usize },
-    /// The comparison is done. `orphans_left` shards of unknown blobs were kept, since a write under way may still name
-    /// them or a recovery keeps them.
+    /// The comparison is done. `orphans_left` is the number of shards of unknown blobs that were kept and are shown as
+    /// orphans: those with an id at least `orphan_counted_age` from now, and after a recovery all of them.
     Done { orphans_left: u64 },
 }
 

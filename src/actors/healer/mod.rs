@@ -227,7 +227,7 @@ impl Healing {
     /// Queues repairs for reported faults. Returns the number of shards that were queued.
     async fn take_up_faults(&mut self) -> Result<usize, UpkeepError> {
         let mut shards = self.take_reports();
-        // A repair under way checks every chunk of its shard anyway.
+        // Faults of a shard under repair are left to that repair, which checks the chunks that it has not passed yet.
         for repair in &self.repairs {
             shards.remove(&repair.shard());
         }

@@ -23,7 +23,7 @@ pub struct HealStatus {
     pub under_replicated_objects: u64,
     /// The number of chunks on this host's drives that failed their checksum and are not rewritten yet.
     pub corrupt_chunks: u64,
-    /// The number of shards on this host's drives whose blob is unknown and that the last comparison did not drop.
+    /// The number of orphans on this host's drives that the last comparisons counted and did not drop.
     pub orphaned_shards: u64,
     /// The number of shards on this host's nodes that are queued for repair, which this host repairs.
     pub to_repair_shards: u64,

@@ -263,13 +263,13 @@ fn inventories_after(view: &MetaView, after: Option<&str>) -> KvResult<(VecDeque
         for (id, row) in documents {
             match documents::decode(&row.value) {
                 Ok(rules) => {
-                    found.push_back(BucketInventory { bucket: bucket.id, rules, bucket_name: bucket.name.clone() })
+                    found.push_back(BucketInventory { bucket: bucket.id, rules, bucket_name: bucket.name.clone() });
                 }
                 Err(error) => {
                     tracing::warn!(
                         bucket = %bucket.name, %id, %error,
                         "cannot read an inventory configuration; it is ignored"
-                    )
+                    );
                 }
             }
         }
