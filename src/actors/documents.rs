@@ -1,19 +1,19 @@
-//! The form of configuration documents in the metadata: a byte of format version, then JSON. What the JSON says is its
-//! owner's affair.
+//! The encoding of documents in the metadata: a byte of format version, then JSON. The owner of a document defines its
+//! JSON.
 
 use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// The version that is written, and the only one that is read.
+/// The format version of every document that is written, and the only one that can be read.
 const FORMAT_VERSION: u8 = 1;
 
-/// A document that does not say what its owner would write.
+/// The reason why a document cannot be decoded or encoded.
 #[derive(Debug, thiserror::Error)]
 pub enum DocumentError {
     #[error("a document is empty: its format version is missing")]
     Empty,
-    #[error("a document has format version {found}, and this release knows {FORMAT_VERSION}")]
+    #[error("a document has format version {found}; this release reads only version {FORMAT_VERSION}")]
     UnknownVersion { found: u8 },
     #[error("a document of format version {FORMAT_VERSION} cannot be read: {cause}")]
     Malformed { cause: serde_json::Error },
@@ -65,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_without_a_form_in_json_is_refused_when_it_is_written() {
+    fn encoding_a_value_that_json_cannot_represent_is_an_error() {
         let keys_that_are_no_text = BTreeMap::from([((1, 2), 3)]);
         assert!(matches!(encode(&keys_that_are_no_text), Err(DocumentError::Unwritable { .. })));
     }

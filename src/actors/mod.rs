@@ -1,6 +1,7 @@
-//! The actors of a host, and the tasks and snapshots between them. Each owns its state and shares none of it; what many read is
-//! published as a snapshot (the ring, the connections, health), so that nobody is asked per request. Bytes of objects never
-//! travel in messages to the actors at the top: they go from the request's task to the log writers.
+//! The actors of a host, and the tasks and snapshots between them. An actor owns its state and shares none of it. State
+//! that every request reads (the ring, the connections, health) is published as a snapshot, so that no request asks an
+//! actor for it. Bytes of objects never travel in messages to the actors at the top: they go from the request's task to
+//! the log writers.
 //!
 //! ```text
 //!  api ──► gateway ──AdmitPut/AdmitGet──► frontend (S3Frontend: permits)
@@ -15,16 +16,16 @@
 //!                  ▼
 //!             drives (LocalNode: index and log of each drive; DriveMonitor publishes health)
 //!                  ▼
-//!             log (WalWriter ──SyncThrough──► Syncer; ──PrepareSegment──► SegmentAllocator), one set a log
+//!             log (WalWriter ──SyncThrough──► Syncer; ──PrepareSegment──► SegmentAllocator), one set for each log
 //!
-//!  membership (founding, joining, voters, the watch that publishes how other hosts' nodes are)
-//!  jobs (what an operator asks of all hosts: repairs, scrub, moves), traffic (accounts and buckets with the most)
+//!  membership (founding, joining, voters, the watch that publishes the health of other hosts' nodes)
+//!  jobs (repairs, scrubs and moves of all hosts, for operators), traffic (accounts and buckets with the most of it)
 //!
 //!  in the background, in small steps that give way to users:
-//!  upkeep (Compactor a drive, Reclaimer), healer (Healer) and mover (Mover), over the same nodes and metadata;
-//!  growth (Sampler: what is stored, hour by hour);
-//!  for buckets: events (a Deliverer a webhook, the AccessLogger) and lifecycle (Lifecycle)
-//!  for whoever answers for the store: audit (an AuditLogger a destination)
+//!  upkeep (a Compactor for each drive, Reclaimer), healer (Healer) and mover (Mover), over these nodes and metadata;
+//!  growth (Sampler: the size of the store, hour by hour);
+//!  for buckets: events (a Deliverer for each webhook, the AccessLogger) and lifecycle (Lifecycle);
+//!  for operators: audit (an AuditLogger for each destination)
 //! ```
 
 pub mod audit;
@@ -50,7 +51,7 @@ pub mod upkeep;
 
 pub use drives::health;
 
-/// The metadata's records and changes, as the API speaks of them.
+/// The records and changes of the metadata that the API uses.
 pub mod meta {
     pub use super::consensus::{MetaError, MetaHandle};
     pub use crate::storage::checksum::checksum_of;
@@ -70,7 +71,7 @@ pub mod meta {
     pub use crate::storage::meta::view::{ListPage, ListQuery, Listed, ListedVersion, MetaView, VersionsPage};
 }
 
-/// The sealing of objects' bytes, as the API speaks of it.
+/// The encryption of objects (SSE), as far as the API uses it.
 pub mod sealing {
     pub use crate::storage::sealing::{
         CustomerKey, DataKey, KMS_DEFAULT_KEY, KeyDescription, KeyDocuments, KeyPath, KeyStore, KmsWanted, Layout,

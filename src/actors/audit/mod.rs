@@ -1,13 +1,14 @@
-//! `AuditLogger`: brings the lines of the audit log to one destination, in their order; there is one for each. Owns the
-//! lines that are not written yet. What a line says is the API's matter (`api::audit`).
+//! `AuditLogger`: writes the lines of the audit log to one destination, in their order. Each destination has its own
+//! logger, which owns the lines that are not written yet. `api::audit` composes the lines.
 //!
-//! Receives lines (through an `AuditSender`, which never waits), `Reopen` (the file was moved away) and `Stop` (write what
-//! there is, and stop). Sends nothing; lines go to an `AuditSink`, a batch at a time.
+//! Receives lines (through an `AuditSender`, which never waits), `Reopen` (the file was moved away) and `Stop` (write
+//! the queued lines, and stop). Sends no messages; it passes lines to an `AuditSink`, a batch at a time.
 //!
-//! Invariants: lines are written in the order in which they came, each once (after a failed attempt perhaps twice); what
-//! waits is within its bounds. A sink that fails is tried again every `RETRY_AFTER`, and the lines wait. Refusals: a line for
-//! which there is no room is lost. So is one that the sink refuses, and one that cannot be written when the process stops.
-//! Lost lines are counted, and one WARN says so until lines are written again.
+//! Invariants: lines are written in the order in which they came, each once (after a failed attempt perhaps twice); the
+//! queue is within its bounds. A sink that fails is tried again every `RETRY_AFTER`, and the lines wait. Refusals: a
+//! line that finds the queue full is lost. So is a line that the sink refuses, and one that cannot be written when the
+//! process stops. Lost lines are counted. The first loss is logged with WARN, and the next one not before lines are
+//! written again.
 
 mod queue;
 #[cfg(test)]
@@ -32,18 +33,18 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::oneshot;
 
-/// Lines on their way to the actor.
+/// The capacity of the actor's mailbox, in lines.
 const MAILBOX_LINES: usize = 4096;
 /// The pause between attempts to write to a failing sink.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// The outcome of a batch of lines: the first `written` of them are settled, and of these `refused` were refused for
+/// The outcome of a batch of lines: of its first `written + refused` lines some were written and others refused for
 /// good.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settled {
     pub written: usize,
     pub refused: usize,
-    /// The reason for which the other lines are not settled; they may be tried again.
+    /// The reason why the remaining lines were not written; they may be tried again.
     pub fault: Option<String>,
 }
 
@@ -53,18 +54,18 @@ pub trait AuditSink: Debug + Send + Sync + 'static {
     /// Writes lines, each with its line end, in their order.
     async fn write(&self, lines: &[Bytes]) -> Settled;
 
-    /// Opens the file by its name again; what was open stays where that fails.
+    /// Opens the file by its name again. If that fails, the file that was open stays in use.
     async fn reopen(&self) -> Result<(), String> {
         Ok(())
     }
 }
 
-/// Open the file again. Answered when it is, with `Err` where it cannot be.
+/// Open the file again. Answered when it is open, or with `Err` if it cannot be opened.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "Result<(), String>")]
 pub struct Reopen;
 
-/// Write the lines that there are, and stop. Answered when that was tried.
+/// Write the queued lines, and stop. Answered when each line is written or lost.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
 pub struct Stop;
@@ -76,7 +77,7 @@ struct Append {
     kind: LineKind,
 }
 
-/// Lines lost since the last one was written, counted by senders and the actor together.
+/// The number of lines lost since the last one was written, counted by the senders and the actor together.
 #[derive(Debug)]
 struct Losses {
     destination: &'static str,
@@ -94,7 +95,7 @@ impl Losses {
         }
     }
 
-    /// Notes that lines are written again.
+    /// Ends the loss: logs the number of lost lines, now that lines are written again.
     fn end(&self) {
         let lost = self.since_written.swap(0, Ordering::Relaxed);
         if lost > 0 {
@@ -107,7 +108,7 @@ impl Losses {
     }
 }
 
-/// The way to an `AuditLogger`. Cheap to clone.
+/// The handle of an `AuditLogger`, through which lines are sent. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct AuditSender {
     logger: Addr<AuditLogger>,
@@ -115,7 +116,7 @@ pub struct AuditSender {
 }
 
 impl AuditSender {
-    /// Starts the actor. The destination's name is a label of metrics.
+    /// Starts the actor. `destination` becomes a label of its metrics.
     pub fn start(destination: &'static str, sink: Arc<dyn AuditSink>) -> Self {
         Self::start_with(destination, sink, RETRY_AFTER)
     }
@@ -133,7 +134,7 @@ impl AuditSender {
             retry: None,
             stopping: None,
         };
-        // Before it has started it would take sixteen lines.
+        // Set before the first line is sent: a mailbox holds 16 messages by default.
         let logger = AuditLogger::create(|ctx| {
             ctx.set_mailbox_capacity(MAILBOX_LINES);
             logger
@@ -141,7 +142,7 @@ impl AuditSender {
         Self { logger, losses }
     }
 
-    /// Hands over a line, which ends with its line end. Never waits.
+    /// Sends a line, which includes its line end, to the actor. Never waits: the line is lost if the mailbox is full.
     pub fn append(&self, line: Bytes, kind: LineKind) {
         if self.logger.try_send(Append { line, kind }).is_err() {
             self.losses.add(1, "too many lines come at once");
@@ -153,7 +154,7 @@ impl AuditSender {
     }
 
     pub async fn stop(&self) {
-        // One that has stopped already does not answer.
+        // A logger that has already stopped does not answer.
         let _ = self.logger.send(Stop).await;
     }
 }
@@ -165,13 +166,13 @@ pub struct AuditLogger {
     retry_after: Duration,
     losses: Arc<Losses>,
     queue: LineQueue,
-    /// A batch is being written, or waits to be tried again.
+    /// True while a batch is being written or waits to be tried again.
     writing: bool,
-    /// The last attempt failed.
+    /// True if the last attempt failed.
     is_failing: bool,
-    /// The next attempt, while it is waited for.
+    /// The timer of the next attempt, after a failed one.
     retry: Option<SpawnHandle>,
-    /// The channel to notify when no line waits any more.
+    /// The channel to notify when the queue is empty; set by `Stop`.
     stopping: Option<oneshot::Sender<()>>,
 }
 
@@ -182,7 +183,7 @@ impl AuditLogger {
         }
         if self.queue.is_empty() {
             if let Some(stopped) = self.stopping.take() {
-                // Who asked may have given up waiting.
+                // The sender of `Stop` may have given up waiting.
                 let _ = stopped.send(());
                 ctx.stop();
             }
@@ -250,7 +251,7 @@ impl Actor for AuditLogger {
     type Context = Context<Self>;
 
     fn started(&mut self, _: &mut Self::Context) {
-        // Each series begins at 0: a rise shows only from a value that was there.
+        // Each series begins at 0: Prometheus shows an increase only of a series that existed before.
         for result in ["written", "lost"] {
             metrics::AUDIT_LINES.with_label_values(&[self.destination, result]).inc_by(0);
         }
@@ -287,14 +288,14 @@ impl Handler<Stop> for AuditLogger {
     fn handle(&mut self, _: Stop, ctx: &mut Self::Context) -> Self::Result {
         let (sender, stopped) = oneshot::channel();
         self.stopping = Some(sender);
-        // An attempt that waits for its time is made now; one that is under way ends first.
+        // A scheduled retry is made now; an attempt under way ends first.
         if let Some(retry) = self.retry.take() {
             ctx.cancel_future(retry);
             self.writing = false;
         }
         self.write_next(ctx);
         Box::pin(async move {
-            // An actor that is gone holds no lines either.
+            // The channel also closes when the actor is gone; then it holds no lines.
             let _ = stopped.await;
         })
     }

@@ -1,4 +1,4 @@
-//! The lines that wait for one destination of the audit log, in order and within bounds. Pure.
+//! The queue of lines for one destination of the audit log, in order and bounded in lines and bytes. Pure.
 
 use crate::limits::{AUDIT_BYTES_MAX, AUDIT_LINES_MAX};
 use bytes::Bytes;
@@ -7,9 +7,9 @@ use std::collections::VecDeque;
 /// The kind of a line, which decides how much of the queue it may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LineKind {
-    /// A call that was done, or failed for another reason than the caller's rights.
+    /// A call that was carried out, or that failed for another reason than a denial. May use the whole queue.
     Call,
-    /// A call that was denied: anybody can make as many of them as he likes.
+    /// A denied call. May use half of the queue, since anybody can cause any number of denials.
     Denial,
 }
 
@@ -31,12 +31,12 @@ impl LineQueue {
         has_room
     }
 
-    /// The oldest, at most so many.
+    /// Returns the oldest lines, at most `count`.
     pub fn first(&self, count: usize) -> Vec<Bytes> {
         self.lines.iter().take(count).cloned().collect()
     }
 
-    /// Removes the oldest lines, which are settled.
+    /// Removes the oldest `count` lines, after they were written or lost.
     pub fn remove(&mut self, count: usize) {
         let removed = self.lines.drain(..count.min(self.lines.len()));
         self.bytes -= removed.map(|line| line.len()).sum::<usize>();
@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn denials_leave_room_for_what_was_done() {
+    fn denied_calls_fill_at_most_half_of_the_audit_queue() {
         let line = Bytes::from_static(b"x\n");
         let mut queue = LineQueue::default();
         assert_eq!(fill(&mut queue, LineKind::Denial, &line), AUDIT_LINES_MAX / 2);
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn long_lines_are_bounded_by_their_bytes() {
+    fn the_audit_queue_is_bounded_in_bytes_too() {
         let line = Bytes::from(vec![b'x'; AUDIT_BYTES_MAX / 64]);
         let mut queue = LineQueue::default();
         assert_eq!(fill(&mut queue, LineKind::Denial, &line), 32);

@@ -1,4 +1,4 @@
-//! The actor, over a sink that fails as it is told.
+//! Tests of `AuditLogger` over a sink that fails on demand.
 
 use super::{AuditSender, AuditSink, LineKind, Settled, WebhookSink};
 use crate::actors::events::{EventSink, Message, SinkFault};
@@ -11,7 +11,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 
-/// Keeps what is written. Each attempt needs a permit; as long as it is broken an attempt writes one line and fails.
+/// A sink that keeps its lines. Each attempt takes a permit of `attempts`. While `broken` is set, an attempt writes one
+/// line and fails.
 #[derive(Debug)]
 struct Kept {
     lines: Mutex<Vec<Bytes>>,
@@ -56,7 +57,7 @@ fn lost(destination: &str) -> u64 {
     AUDIT_LINES.with_label_values(&[destination, "lost"]).get()
 }
 
-/// Gives the actor its turn until this holds.
+/// Lets the actor run until the condition holds.
 async fn until(what: impl Fn() -> bool) {
     let end = Instant::now() + Duration::from_secs(30);
     while !what() {
@@ -66,7 +67,7 @@ async fn until(what: impl Fn() -> bool) {
 }
 
 #[actix::test]
-async fn lines_are_written_in_their_order_and_the_last_before_it_stops() {
+async fn audit_lines_are_written_in_order_and_all_before_the_logger_stops() {
     let sink = Kept::new(false);
     let sender = AuditSender::start("in order", Arc::clone(&sink) as _);
     (0..1000).for_each(|number| sender.append(line(number), LineKind::Call));
@@ -77,7 +78,7 @@ async fn lines_are_written_in_their_order_and_the_last_before_it_stops() {
 }
 
 #[actix::test]
-async fn a_sink_that_fails_is_tried_again_from_the_first_line_that_it_lacks() {
+async fn a_failing_audit_sink_is_retried_from_its_first_unwritten_line() {
     let sink = Kept::new(true);
     let sender = AuditSender::start_with("failing", Arc::clone(&sink) as _, Duration::from_millis(1));
     (0..10).for_each(|number| sender.append(line(number), LineKind::Call));
@@ -91,7 +92,7 @@ async fn a_sink_that_fails_is_tried_again_from_the_first_line_that_it_lacks() {
 }
 
 #[actix::test]
-async fn lines_without_room_and_lines_that_cannot_be_written_at_the_end_are_counted() {
+async fn audit_lines_lost_to_a_full_queue_or_at_the_stop_are_counted() {
     let sink = Kept::new(false);
     sink.attempts.forget_permits(Semaphore::MAX_PERMITS);
     let sender = AuditSender::start_with("full", Arc::clone(&sink) as _, Duration::from_millis(1));
@@ -110,7 +111,7 @@ async fn lines_without_room_and_lines_that_cannot_be_written_at_the_end_are_coun
     sender.append(line(1), LineKind::Denial);
     until(|| lost("full") == 1).await;
     fill(LineKind::Call, AUDIT_LINES_MAX).await;
-    assert_eq!(lost("full"), 1, "there is room for what was done");
+    assert_eq!(lost("full"), 1, "calls may use the half that denials may not");
     sender.append(line(2), LineKind::Call);
     until(|| lost("full") == 2).await;
     sink.broken.store(true, Ordering::SeqCst);
@@ -119,11 +120,11 @@ async fn lines_without_room_and_lines_that_cannot_be_written_at_the_end_are_coun
     sink.attempts.add_permits(1000);
     sender.stop().await;
     let written = AUDIT_LINES.with_label_values(&["full", "written"]).get();
-    assert_eq!(written + lost("full"), AUDIT_LINES_MAX as u64 + 2, "each is one or the other");
+    assert_eq!(written + lost("full"), AUDIT_LINES_MAX as u64 + 2, "each line is either written or lost");
 }
 
 #[actix::test]
-async fn a_file_is_opened_again_when_it_is_asked_for() {
+async fn reopen_opens_the_audit_sink_again_and_reports_a_failure() {
     let sink = Kept::new(false);
     let sender = AuditSender::start("reopened", Arc::clone(&sink) as _);
     assert_eq!(sender.reopen().await, Ok(()));
@@ -132,7 +133,7 @@ async fn a_file_is_opened_again_when_it_is_asked_for() {
     assert_eq!(sink.reopened.load(Ordering::SeqCst), 2);
 }
 
-/// Takes, refuses and does not answer, by turns.
+/// A webhook that by turns accepts a message, refuses one, and cannot be reached.
 #[derive(Debug, Default)]
 struct Hook {
     messages: Mutex<Vec<Message>>,
@@ -152,12 +153,12 @@ impl EventSink for Hook {
 }
 
 #[actix::test]
-async fn a_webhook_gets_a_message_a_line_and_what_it_refuses_is_not_sent_again() {
+async fn an_audit_webhook_gets_one_message_per_line_and_no_refused_line_twice() {
     let hook = Arc::new(Hook::default());
     let sink = WebhookSink::new(Arc::clone(&hook) as _, "host".to_owned());
     let lines: Vec<Bytes> =
         ["A", "B", "C", "D"].iter().map(|id| Bytes::from(format!("{{\"id\":\"{id}\"}}\n"))).collect();
-    let fault = Some("it is not reached: it answers 503".to_owned());
+    let fault = Some("it cannot be reached or takes no messages: it answers 503".to_owned());
     assert_eq!(sink.write(&lines).await, Settled { written: 1, refused: 1, fault });
     let messages = hook.messages.lock().expect("no panic while it is held");
     assert_eq!(messages.iter().map(|message| message.id.as_str()).collect::<Vec<_>>(), ["host-A", "host-B", "host-C"]);

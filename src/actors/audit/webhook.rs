@@ -1,4 +1,4 @@
-//! The audit log by webhook: a POST for each line, in order, signed as notifications are.
+//! The webhook destination of the audit log: one POST for each line, in order, signed like bucket notifications.
 
 use super::{AuditSink, Settled};
 use crate::actors::events::{EventSink, Message, SinkFault};
@@ -6,12 +6,12 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use std::sync::Arc;
 
-/// A webhook that gets the lines as messages. Their id is that of the line's request, so that one which comes twice can be
-/// told.
+/// Sends each line to a webhook as a message. The message's id is made of the host's id and the request's, so that the
+/// receiver can recognise a line that comes twice.
 #[derive(Debug)]
 pub struct WebhookSink {
     hook: Arc<dyn EventSink>,
-    /// The host's id; requests have ids of their own.
+    /// The id of this host: the first part of the messages' ids.
     host: String,
 }
 

@@ -1,4 +1,4 @@
-//! The place of work that waits for a drive: reader threads, or inline in a simulation.
+//! `Blocking`: where work that blocks on a drive runs: on reader threads, or inline in a simulation.
 
 use rustix::process::getpriority_process;
 use std::fmt::Debug;
@@ -7,10 +7,10 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 
-/// A piece of work that may wait for a drive.
+/// A piece of work that may block on a drive.
 pub type Job = Box<dyn FnOnce() + Send>;
 
-/// Runs jobs, each once; a job that is dropped instead means that the process stops.
+/// Runs each job once. A job is dropped without being run only when the process stops.
 pub trait Blocking: Send + Sync + Debug + 'static {
     fn run(&self, job: Job);
 }
@@ -19,7 +19,7 @@ pub trait Blocking: Send + Sync + Debug + 'static {
 #[derive(Clone, Debug)]
 pub struct ReaderThreads {
     runtime: Handle,
-    /// The scheduling priority of who made this; a greater one is less.
+    /// The nice value of the thread that called `new`; a greater value is a lower priority.
     nice: i32,
 }
 
@@ -30,7 +30,8 @@ impl ReaderThreads {
 }
 
 impl Blocking for ReaderThreads {
-    /// A thread that has to be started for the job inherits the priority of the one that starts it, and serves all afterwards.
+    /// Runs the job on a blocking thread. A new thread inherits the priority of the thread that starts it and keeps it
+    /// for later jobs. A caller of lower priority therefore has a runtime thread start the job.
     fn run(&self, job: Job) {
         if nice() > self.nice {
             self.runtime.spawn(async move { drop(spawn_blocking(job)) });
@@ -40,12 +41,12 @@ impl Blocking for ReaderThreads {
     }
 }
 
-/// The scheduling priority of this thread.
+/// The nice value of this thread.
 fn nice() -> i32 {
     getpriority_process(None).unwrap_or_default()
 }
 
-/// The caller's own thread: for a simulation, where a drive answers at once.
+/// Runs jobs in the caller's thread: for simulations, where drives answer at once.
 #[derive(Clone, Copy, Debug)]
 pub struct Inline;
 
@@ -55,19 +56,19 @@ impl Blocking for Inline {
     }
 }
 
-/// The threads have stopped, because the process does.
+/// The job was dropped without being run, because the process stops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("shutting down")]
 pub struct ThreadsStopped;
 
-/// Runs a job there and waits for its answer. The job runs to its end even if the caller gives up.
+/// Runs a job on `threads` and returns its result. The job runs to its end even if the caller is cancelled.
 pub async fn off_thread<T: Send + 'static>(
     threads: &Arc<dyn Blocking>,
     job: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, ThreadsStopped> {
     let (sender, answer) = oneshot::channel();
     threads.run(Box::new(move || {
-        // The caller may have given up; nobody wants the answer then.
+        // The caller may have been cancelled; then nobody wants the answer.
         let _ = sender.send(job());
     }));
     answer.await.map_err(|_| ThreadsStopped)
@@ -82,7 +83,7 @@ mod tests {
     use tokio::runtime::Builder;
 
     #[test]
-    fn a_reader_thread_has_the_priority_of_all_others_whoever_needed_it() {
+    fn reader_threads_keep_their_priority_whichever_thread_starts_them() {
         let runtime = Builder::new_multi_thread().worker_threads(1).build().expect("a runtime");
         let threads = ReaderThreads::new(runtime.handle().clone());
         let expected = nice();
@@ -91,7 +92,7 @@ mod tests {
             setpriority_process(None, expected + 1).expect("a lower priority");
             threads.run(Box::new(move || sender.send(nice()).expect("the test waits")));
         };
-        thread::spawn(ask).join().expect("it asked");
+        thread::spawn(ask).join().expect("the thread ends");
         assert_eq!(found.recv(), Ok(expected));
     }
 }

@@ -1,4 +1,4 @@
-//! A drive: its log and the index of it, and the reading of chunks through both.
+//! `Drive`: one open drive, with its log of shards and the index over that log; reads chunks through both.
 
 use super::blocking::{Blocking, off_thread};
 use super::health::{HealthBoard, Retired};
@@ -11,10 +11,10 @@ use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
-/// A chunk may be moved while it is read; each retry finds its next place.
+/// Retries of a chunk that compaction moves while it is read; each retry looks up its new place.
 const READ_RETRIES_MAX: usize = 4;
 
-/// Cheap to clone.
+/// An open drive. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Drive {
     pub node: NodeId,
@@ -42,7 +42,7 @@ impl OpenDrives {
         self.0.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
-    /// Puts a drive in the table, in the place of one of the same number.
+    /// Adds a drive. It replaces a drive of the same node id.
     pub fn put(&self, drive: Drive) {
         self.0.write().unwrap_or_else(PoisonError::into_inner).insert(drive.node, drive);
     }
@@ -52,45 +52,45 @@ impl OpenDrives {
     }
 }
 
-/// The reason for which nothing at all could be read.
+/// The reason why a request could read nothing at all.
 #[derive(Debug)]
 pub(crate) enum ReadFailure {
     Index(IndexError),
     OutOfService(String),
 }
 
-/// A chunk's bytes, or why they cannot be had.
+/// The bytes of a chunk, or the reason why they cannot be read.
 pub(crate) type ChunkResult = Result<Bytes, ChunkFault>;
 
 impl Drive {
-    /// Makes the index durable and closes the log: afterwards nothing of the log is open. For a stop; nothing else may use
-    /// the drive any more.
+    /// Makes the index durable and closes all files of the log. Called when the host stops: nothing else may use the
+    /// drive any more.
     pub async fn close(&self, threads: &Arc<dyn Blocking>) -> Result<(), WalError> {
         let index = self.index.clone();
         match off_thread(threads, move || index.persist()).await {
             Ok(Ok(())) => {}
-            // The next start replays more of the log.
-            Ok(Err(error)) => tracing::warn!(node = %self.node, %error, "shard index was not synced at the stop"),
-            Err(stopped) => tracing::warn!(node = %self.node, %stopped, "shard index was not synced at the stop"),
+            // No data is lost: the next start replays more of the log.
+            Ok(Err(error)) => tracing::warn!(node = %self.node, %error, "cannot sync the shard index at the stop"),
+            Err(stopped) => tracing::warn!(node = %self.node, %stopped, "cannot sync the shard index at the stop"),
         }
         self.log.close().await
     }
 
-    /// Gives the drive up for another one in its place: when this has succeeded, nothing of it is open, and nothing of it
-    /// touches its directory any more. Takes as long as the drive does to answer. Fails while the drive is still being read;
-    /// then it may be tried again.
+    /// Closes the drive so that another can take its place. On success no file of the drive is open and nothing touches
+    /// its directory any more. Waits for the drive without a timeout. Fails while the drive is still being read; the
+    /// caller may then try again.
     pub async fn retire(&self, threads: &Arc<dyn Blocking>) -> Result<(), String> {
         self.retired.set();
         if let Err(error) = self.log.close_patiently().await {
-            // A log that failed is closed all the same.
-            tracing::debug!(node = %self.node, %error, "the log of a drive that is given up");
+            // A log that has failed is closed all the same.
+            tracing::debug!(node = %self.node, %error, "the log of a replaced drive has failed");
         }
         let index = self.index.clone();
         let closed = off_thread(threads, move || index.close()).await.map_err(|stopped| stopped.to_string())?;
-        closed.map_err(|error| format!("its index does not close: {error}"))
+        closed.map_err(|error| format!("cannot close its shard index: {error}"))
     }
 
-    /// Blocking. Consecutive chunks of a shard.
+    /// Reads `count` consecutive chunks of a shard. Blocking.
     pub(crate) fn read_chunks(
         &self,
         shard: ShardId,
@@ -107,7 +107,8 @@ impl Drive {
         Ok(entries.iter().map(chunk).collect())
     }
 
-    /// Blocking. Chunks that the index had; one that compaction moves meanwhile is followed.
+    /// Reads chunks at the places that the index had for them. A chunk that compaction has moved since is read from its
+    /// new place. Blocking.
     pub(crate) fn read_entries(&self, wanted: &[(ChunkId, Entry)]) -> Result<Vec<ChunkResult>, ReadFailure> {
         let places: Vec<(RecordKey, Location)> = wanted.iter().map(|(id, entry)| (chunk_key(*id), entry.at)).collect();
         let read = self.log.read_many(&places);
@@ -135,7 +136,10 @@ impl Drive {
             }
         }
         let (blob, shard) = (id.shard.blob, id.shard.shard.0);
-        tracing::warn!(node = %self.node, %blob, shard, chunk = id.chunk.0, %error, "chunk cannot be read");
+        tracing::warn!(
+            node = %self.node, %blob, shard, chunk = id.chunk.0, %error,
+            "cannot read a chunk; it counts as corrupt"
+        );
         Ok(Err(ChunkFault::Corrupt))
     }
 }
@@ -150,7 +154,7 @@ pub(crate) fn tombstone_key(shard: ShardId) -> RecordKey {
     RecordKey { id: shard.blob.0, shard: shard.shard.0, part: 0 }
 }
 
-/// Maps a log's error to the caller's; a failed drive is taken out of service.
+/// Converts an error of the log into one for the caller, and takes a failed drive out of service.
 pub(crate) fn log_error(drive: &Drive, health: &HealthBoard, error: WalError) -> PeerError {
     let (node, why) = (drive.node, error.to_string());
     match error {

@@ -1,5 +1,5 @@
-//! The health of this host's nodes, with reasons: published by the drive monitor and by nodes whose log failed, read by
-//! every request. Readers take a snapshot and never wait.
+//! The health of all nodes and hosts that this host knows, with reasons. The drive monitor, failed logs, the healer and
+//! the watch over other hosts publish it; every request reads it. Readers take a snapshot and never wait.
 
 use crate::storage::disk::Space;
 use crate::types::{HostId, NodeId, UnixMs};
@@ -9,30 +9,30 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::watch;
 
-/// The free space of a drive, by the two watermarks of `limits`.
+/// The free space of a drive in levels, by `SPACE_WARN_PERCENT` and `SPACE_REFUSE_PERCENT`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SpaceLevel {
     #[default]
     Ample,
-    /// Below the warning: compaction grows eager.
+    /// Below the warning level: compaction runs more eagerly.
     Low,
-    /// Below the refusal: no new shards are written here.
+    /// Below the refusal level: no new shards are written to the drive.
     Exhausted,
 }
 
-/// The certainty that a node holds the shards that the metadata places on it.
+/// Whether a node was compared with the metadata, so that it holds the shards that the metadata places on it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Contents {
-    /// Compared with the metadata since the node's process began; what it lacks is queued for repair.
+    /// Compared with the metadata since its host started; the shards that it lacks are queued for repair.
     #[default]
     Compared,
-    /// The node was not compared yet since the process began.
+    /// Not compared yet since its host started.
     Uncompared,
-    /// A new drive in the place of another, not compared yet: it lacks all that the other held.
+    /// A new drive in the place of another, not compared yet: it lacks all shards of the former one.
     Empty,
 }
 
-/// Whether a drive was given up for another in its place. Cheap to clone; all clones are one mark.
+/// A mark on a drive that was closed so that another can take its place. Cheap to clone; all clones are one mark.
 #[derive(Clone, Debug, Default)]
 pub struct Retired(Arc<AtomicBool>);
 
@@ -49,32 +49,35 @@ impl Retired {
 /// The state of one node.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NodeState {
-    /// The reason for which the node is out of service; `None` while it serves.
+    /// The reason why the node is out of service; `None` while it serves.
     pub out_of_service: Option<String>,
-    /// The reason for which it takes no writes, though it serves reads.
+    /// The reason why the node takes no writes although it serves reads.
     pub unwritable: Option<String>,
-    /// True if it is out of service because it did not answer, and answers now: it can be used from the next start on.
+    /// True if the node went out of service because its drive did not answer, and the drive answers now: it can be used
+    /// again after a restart of its host.
     pub answers_again: bool,
     pub space: Option<Space>,
     pub level: SpaceLevel,
     pub contents: Contents,
-    /// The entry of the metadata log by which the repairs of what it lacked were queued; only where it is compared.
+    /// The index of the metadata entry by which all repairs of its missing shards are queued; valid if `contents` is
+    /// `Compared`.
     pub compared_at: u64,
-    /// Its directory, where its host has told.
+    /// The directory of the drive; empty if not known.
     pub dir: String,
 }
 
-/// The state of another host, as far as it was asked.
+/// The state of another host, from its last answers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HostState {
-    /// True if it answered when it was asked last.
+    /// True if the host answered the last probe.
     pub answers: bool,
     /// True if its process is about to end.
     pub stopping: bool,
-    /// Its program's version, and since when it runs by its own clock, as it said last; empty while it never did.
+    /// The version of its binary and the start of its process by its own clock, from its last answer; empty and zero
+    /// before the first.
     pub version: String,
     pub started: UnixMs,
-    /// Its replica of the metadata, as it said last.
+    /// The state of its metadata replica, from its last answer.
     pub replica: ReplicaState,
 }
 
@@ -87,37 +90,38 @@ impl HostState {
 /// The state of a host's replica of the metadata.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReplicaState {
-    /// Drives with a whole copy of its log.
+    /// The number of drives with a whole copy of its Raft log.
     pub copies: usize,
-    /// The number of log copies that it should have.
+    /// The number of copies of the Raft log that it should have.
     pub copies_wanted: usize,
-    /// The last entry of the log that it has applied.
+    /// The index of the last entry that it has applied.
     pub applied: u64,
-    /// True if it leads, and has committed nothing for seconds although changes wait.
+    /// True if it leads and has committed nothing for seconds although changes wait.
     pub is_stuck: bool,
-    /// The reason for which it takes no part; `None` while it does.
+    /// The reason why the replica takes no part in the group; `None` while it does.
     pub out_of_service: Option<String>,
 }
 
 impl ReplicaState {
-    /// Adds that the host has so many drives, lost ones among them: drives that were taken out need no copy.
+    /// Limits `copies_wanted` to the number of the host's drives. `drives` includes lost drives but not removed ones.
     pub fn on(self, drives: usize) -> Self {
         Self { copies_wanted: self.copies_wanted.min(drives), ..self }
     }
 }
 
-/// The nodes of this host, at one moment. One that is not listed is another host's, which knows how it is.
+/// The state of the nodes of all hosts, and of the other hosts, at one moment. A node that is not listed counts as
+/// healthy.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NodeHealth {
     nodes: BTreeMap<NodeId, NodeState>,
-    /// Drives that were this host's when it started, and are not any more.
+    /// Drives that this host had at its start and that were removed since.
     dismissed: BTreeSet<NodeId>,
-    /// The other hosts, from when they were first asked.
+    /// The other hosts that were probed at least once.
     hosts: BTreeMap<HostId, HostState>,
 }
 
 impl NodeHealth {
-    /// Another host; `None` where it was not asked yet.
+    /// Returns the state of another host; `None` if it was not probed yet.
     pub fn host(&self, host: HostId) -> Option<&HostState> {
         self.hosts.get(&host)
     }
@@ -143,30 +147,30 @@ impl NodeHealth {
         self.nodes.get(&node).is_none_or(accepts)
     }
 
-    /// Returns the reason for which it takes no writes, though it serves reads.
+    /// Returns the reason why the node takes no writes although it serves reads.
     pub fn unwritable(&self, node: NodeId) -> Option<&str> {
         self.nodes.get(&node)?.unwritable.as_deref()
     }
 
-    /// Returns whether the node was taken out of this host; its state is then unknown.
+    /// Returns whether the node was removed from this host; it has no state then.
     pub fn is_dismissed(&self, node: NodeId) -> bool {
         self.dismissed.contains(&node)
     }
 
-    /// Returns the reason for which the node does not serve; `None` while it does.
+    /// Returns the reason why the node is out of service; `None` while it serves.
     pub fn why_not(&self, node: NodeId) -> Option<&str> {
         self.nodes.get(&node)?.out_of_service.as_deref()
     }
 }
 
-/// The board where health is published. Cheap to clone; all clones are one board.
+/// The board on which health is published. Cheap to clone; all clones are one board.
 #[derive(Clone, Debug)]
 pub struct HealthBoard {
     current: Arc<watch::Sender<Arc<NodeHealth>>>,
 }
 
 impl HealthBoard {
-    /// A board on which all these nodes are in service.
+    /// Returns a board on which these nodes are in service.
     pub fn new(nodes: impl IntoIterator<Item = NodeId>) -> Self {
         let nodes = nodes.into_iter().map(|node| (node, NodeState::default())).collect();
         Self { current: Arc::new(watch::Sender::new(Arc::new(NodeHealth { nodes, ..NodeHealth::default() }))) }
@@ -176,12 +180,12 @@ impl HealthBoard {
         Arc::clone(&self.current.borrow())
     }
 
-    /// Wakes on each change.
+    /// Returns a receiver that wakes on each change.
     pub fn subscribe(&self) -> watch::Receiver<Arc<NodeHealth>> {
         self.current.subscribe()
     }
 
-    /// Changes what is known of a node; subscribers wake only where something differs. Says whether it does.
+    /// Changes the state of a node. Returns whether the state differs afterwards; only then subscribers wake.
     pub fn update(&self, node: NodeId, change: impl FnOnce(&mut NodeState)) -> bool {
         self.current.send_if_modified(|health| {
             if health.dismissed.contains(&node) {
@@ -199,7 +203,7 @@ impl HealthBoard {
         })
     }
 
-    /// Records how another host is.
+    /// Records the state of another host.
     pub fn note_host(&self, host: HostId, state: HostState) {
         self.current.send_if_modified(|health| {
             if health.host(host) == Some(&state) {
@@ -212,7 +216,7 @@ impl HealthBoard {
         });
     }
 
-    /// Forgets hosts that are not among these any more.
+    /// Forgets the hosts for which the predicate is false.
     pub fn retain_hosts(&self, hosts: impl Fn(HostId) -> bool) {
         self.current.send_if_modified(|health| {
             if health.hosts.keys().all(|&host| hosts(host)) {
@@ -225,7 +229,7 @@ impl HealthBoard {
         });
     }
 
-    /// Returns when none of these nodes is in service, and one that did not answer does again.
+    /// Waits until none of these nodes is in service and at least one of them answers again (`answers_again`).
     pub async fn all_out_and_one_answers(&self, nodes: &[NodeId]) {
         let is_so = |health: &Arc<NodeHealth>| {
             let states = || nodes.iter().filter_map(|node| health.state(*node));
@@ -236,7 +240,7 @@ impl HealthBoard {
         }
     }
 
-    /// Takes a node off the board: it is none of this host's any more, whatever is found of it later.
+    /// Removes a node of this host from the board for good: later updates of it are ignored.
     pub fn dismiss(&self, node: NodeId) {
         self.current.send_modify(|health| {
             let mut next = NodeHealth::clone(health);
@@ -246,16 +250,16 @@ impl HealthBoard {
         });
     }
 
-    /// Takes a node out of service until its drive is replaced or its host restarts; the first reason stands. Says whether
-    /// it was in service.
+    /// Takes a node out of service until its drive is replaced or its host restarts. If it is out of service already,
+    /// the first reason stays. Returns whether it was in service.
     pub fn take_out(&self, node: NodeId, why: &str) -> bool {
         self.update(node, |state| {
             state.out_of_service.get_or_insert_with(|| why.to_owned());
         })
     }
 
-    /// As `take_out`, for a failure of one drive: without effect once the drive is retired, since its node is another
-    /// drive then.
+    /// Like `take_out`, for the failure of one drive. Without effect once that drive is retired, since another drive
+    /// then has its node id.
     pub fn take_out_drive(&self, node: NodeId, retired: &Retired, why: &str) -> bool {
         self.update(node, |state| {
             if !retired.is_set() {
@@ -264,7 +268,7 @@ impl HealthBoard {
         })
     }
 
-    /// Puts a node into service whose drive is a new one; the state of the former drive is forgotten.
+    /// Puts a node with a new drive into service. The state of the former drive is forgotten, except for the directory.
     pub fn put_in(&self, node: NodeId, contents: Contents) {
         self.update(node, |state| {
             let dir = std::mem::take(&mut state.dir);
@@ -286,11 +290,11 @@ mod tests {
         let health = board.current();
         assert_eq!(health.why_not(NodeId(1)), Some("sync failed"));
         assert!(health.in_service(NodeId(2)));
-        assert!(health.in_service(NodeId(9)) && health.accepts_writes(NodeId(9)), "that is for its own host to say");
+        assert!(health.in_service(NodeId(9)) && health.accepts_writes(NodeId(9)), "an unknown node counts as healthy");
     }
 
     #[test]
-    fn a_late_failure_of_a_drive_that_was_replaced_does_not_take_out_the_new_one() {
+    fn a_late_failure_of_a_replaced_drive_does_not_take_out_its_successor() {
         let board = HealthBoard::new([NodeId(1)]);
         let retired = Retired::default();
         assert!(board.take_out_drive(NodeId(1), &retired, "sync failed"));
@@ -303,18 +307,18 @@ mod tests {
     }
 
     #[test]
-    fn a_node_that_was_dismissed_is_on_the_board_no_more() {
+    fn a_dismissed_node_does_not_return_to_the_health_board() {
         let board = HealthBoard::new([NodeId(1), NodeId(2)]);
         board.take_out(NodeId(1), "its directory is gone");
         board.dismiss(NodeId(1));
-        assert!(!board.take_out(NodeId(1), "it does not answer"), "who finds that out late changes nothing");
+        assert!(!board.take_out(NodeId(1), "it does not answer"), "a late failure of a dismissed node changes nothing");
         let health = board.current();
         assert!(health.is_dismissed(NodeId(1)) && !health.is_dismissed(NodeId(2)));
         assert_eq!((health.state(NodeId(1)), health.why_not(NodeId(1))), (None, None));
     }
 
     #[test]
-    fn a_node_without_room_is_read_but_not_written() {
+    fn a_node_without_space_is_read_but_not_written() {
         let board = HealthBoard::new([NodeId(1)]);
         let mut changes = board.subscribe();
         assert!(board.update(NodeId(1), |state| state.level = SpaceLevel::Exhausted));

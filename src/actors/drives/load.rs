@@ -1,4 +1,4 @@
-//! The load of this host by user requests, so that work in the background can give way to them.
+//! `UserLoad`: the number of user requests under way on this host, so that background work can give way to them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

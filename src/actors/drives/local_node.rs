@@ -1,9 +1,9 @@
-//! The service over the drives of this host: what a peer, or this host itself through the pipe, asks of a node. Appends go
-//! through the node's log and are published in its index once synced; reads look up the index and the log on reader threads,
-//! with no mailbox in between.
+//! `LocalNode`: serves requests for the nodes of this host, from other hosts and, through the in-process pipe, from
+//! this one. An append goes through the node's log, and is published in the index once it is synced. A read looks up
+//! the index and then the log on reader threads, without an actor.
 //!
-//! Refuses: nodes of other hosts, nodes out of service, appends to a drive without room, requests larger than any caller of
-//! ours makes. Reads never write anything.
+//! Refuses requests for nodes of other hosts and for nodes out of service, appends to a full drive, and requests that
+//! exceed the bounds of `limits`. Reads never write anything.
 
 use super::blocking::{Blocking, ThreadsStopped, off_thread};
 use super::drive::{Drive, OpenDrives, ReadFailure, chunk_key, tombstone_key};
@@ -20,7 +20,7 @@ use crate::types::{ChunkIndex, NodeId, ShardId};
 use bytes::Bytes;
 use std::sync::Arc;
 
-/// The context of a node besides its drives.
+/// The parts of a host that its nodes need besides their drives.
 #[derive(Clone, Debug)]
 pub struct NodeContext {
     pub threads: Arc<dyn Blocking>,
@@ -42,9 +42,9 @@ impl LocalNode {
         Self { drives, context, late: LatePublications::default() }
     }
 
-    /// The drive, if it is of this host and in service.
+    /// Returns the drive of a node of this host that is in service.
     fn serving(&self, node: NodeId) -> Result<Drive, PeerError> {
-        // Before the drive: one that is put into service is in the table by then.
+        // Read before the table of drives: a node is put into service only after its drive is in the table.
         let health = self.context.health.current();
         let why = health.why_not(node);
         match (self.drives.get(node), why) {
@@ -54,7 +54,7 @@ impl LocalNode {
         }
     }
 
-    /// Runs on a reader thread what asks only the drive's index.
+    /// Runs a query of the drive's index on a reader thread.
     async fn ask_index<T: Send + 'static>(
         &self,
         node: NodeId,
@@ -81,7 +81,7 @@ impl NodeService for LocalNode {
             let chunks: Vec<(ChunkId, Location)> = ids.iter().copied().zip(places.iter().copied()).collect();
             index.publish_chunks(ticket, &chunks)
         });
-        // A caller that gives up must not leave synced records unpublished.
+        // In a task of its own: a cancelled caller must not leave synced records unpublished.
         tokio::spawn(work).await.unwrap_or_else(|_| Err(stopped_error(node, ThreadsStopped)))
     }
 
@@ -131,7 +131,7 @@ impl LocalNode {
                 ChunkFault::Corrupt => "corrupt",
             };
             metrics::CHUNK_FAULTS.with_label_values(&[&node.to_string(), name]).inc();
-            // Who asks knows whether a missing chunk is a fault, and reports it; a corrupt one is a fault whoever asks.
+            // Only the caller knows whether a missing chunk is a fault, and reports it then. A corrupt one always is.
             if *fault == ChunkFault::Corrupt {
                 self.context.faults.report(ShardFault { node, shard, chunk: ChunkIndex(index), fault: *fault });
             }
@@ -139,7 +139,8 @@ impl LocalNode {
     }
 }
 
-/// `None` where no caller of ours can have made the request.
+/// Converts an append into log records. `None` if the request is malformed: an empty or oversized chunk, or a chunk
+/// index that overflows.
 fn chunk_records(request: AppendChunks) -> Option<(Vec<ChunkId>, Vec<NewRecord>)> {
     let end = u32::try_from(request.chunks.len()).ok().and_then(|count| request.first.0.checked_add(count))?;
     let fits = |body: &Bytes| !body.is_empty() && body.len() <= CHUNK_BYTES_MAX;
@@ -153,7 +154,7 @@ fn chunk_records(request: AppendChunks) -> Option<(Vec<ChunkId>, Vec<NewRecord>)
     Some((request.first.0..end).zip(request.chunks).map(record).unzip())
 }
 
-/// Records and publishes that these shards are gone; those that were never there need no record.
+/// Logs and publishes tombstones for these shards. Shards that the drive never had need none.
 async fn drop_shards(
     drive: Drive,
     context: NodeContext,
@@ -191,7 +192,7 @@ async fn drop_shards(
 }
 
 pub(super) fn index_error(node: NodeId, error: &IndexError) -> PeerError {
-    tracing::error!(%node, %error, "shard index failed");
+    tracing::error!(%node, %error, "the shard index failed");
     PeerError::Unavailable { node, why: error.to_string() }
 }
 

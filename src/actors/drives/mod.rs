@@ -1,4 +1,5 @@
-//! The drives of this host: the service over them, their health and load, and where work that waits for them runs.
+//! The drives of this host: the service that reads and appends chunks, the monitor and the health that it publishes,
+//! the user load, and the threads on which blocking work runs.
 
 mod blocking;
 mod drive;

@@ -1,6 +1,8 @@
-//! Watches the drives of this host, each from a thread of its own so that one that hangs holds up no other: how much room is
-//! left, whether the directory is still the drive that it was, whether its log has failed, whether it answers at all, writes too.
-//! Publishes what it finds on the health board, and says once of each drive that it is out of service.
+//! `DriveMonitor`: checks each drive of this host every second and publishes its state on the health board. A check (a
+//! *look*) reads the free space and the drive's identity, notices missing directories and a failed log or index, and
+//! every ten looks tries a write. Each drive has a thread of its own, so that a drive that hangs holds up no other. One
+//! more thread takes drives out of service whose look does not return. Each drive that goes out of service is logged
+//! and reported once.
 
 use super::health::{HealthBoard, SpaceLevel};
 use crate::actors::log::LogHandle;
@@ -23,20 +25,22 @@ use std::time::Duration;
 
 /// The interval between looks at a drive.
 const PERIOD: Duration = Duration::from_secs(1);
-/// Looks from one that writes to the next.
+/// The number of looks from one trial write to the next.
 const LOOKS_TO_A_WRITE: u32 = 10;
-/// A drive that has not answered a look for so long is out of service.
+/// The duration of a look after which its drive is taken out of service.
 const SILENT_AFTER: Duration = Duration::from_secs(30);
 const SILENT: &str = "it does not answer";
-/// A longer pause between two checks is this process's own: it was stopped.
+/// A longer pause between two checks for silent drives means that this process was stopped, and says nothing of the
+/// drives.
 const CHECK_LATE_AFTER: Duration = Duration::from_secs(10);
-/// Looks in a row that may fail for a reason other than that the drive is gone.
+/// The number of looks in a row whose identity read, or trial writes in a row, that fail before the drive is lost or
+/// unwritable.
 const FAILURES_MAX: u32 = 3;
 
-/// The directories of a drive; their content is never made anew while the host runs.
+/// The directories of a drive that must not disappear while the host runs.
 const DIRECTORIES: [&str; 2] = ["shards", "meta"];
 
-/// Reads who the drive in a directory is.
+/// Reads the incarnation of the drive in a directory.
 pub type IdentityReader = Arc<dyn Fn(&dyn Disk, &Path) -> io::Result<Incarnation> + Send + Sync>;
 /// Called once for each drive that goes out of service, from a thread of the monitor.
 pub type OnLost = Arc<dyn Fn(NodeId, &str) + Send + Sync>;
@@ -52,7 +56,7 @@ pub struct WatchedDrive {
     pub index: ShardIndex,
 }
 
-/// Takes a drive out of the host: it is not monitored any more, and shown nowhere.
+/// Removes a drive from the health board and the metrics; looks at it end.
 pub fn dismiss(health: &HealthBoard, node: NodeId) {
     health.dismiss(node);
     hide(node);
@@ -61,7 +65,7 @@ pub fn dismiss(health: &HealthBoard, node: NodeId) {
 fn hide(node: NodeId) {
     let label = node.to_string();
     for gauge in [&*metrics::DRIVE_UP, &*metrics::DRIVE_FREE_BYTES, &*metrics::DRIVE_TOTAL_BYTES] {
-        // One that was never up has no room that is known.
+        // A drive that was never looked at has no series to remove.
         let _ = gauge.remove_label_values(&[&label]);
     }
 }
@@ -70,9 +74,10 @@ fn hide(node: NodeId) {
 #[derive(Debug)]
 struct Look {
     identity: io::Result<Incarnation>,
-    /// A directory of the drive that was there and is not any more.
+    /// A directory of the drive that existed at an earlier look and is missing now.
     gone: Option<&'static str>,
     space: io::Result<Space>,
+    /// False if the log cannot make another segment.
     has_room: bool,
     log_failed: Option<String>,
     index_failed: Option<String>,
@@ -85,16 +90,17 @@ struct Look {
 struct Verdict {
     level: Option<SpaceLevel>,
     warn: bool,
-    /// The reason for which it takes no writes, though it serves reads.
+    /// The reason why the drive takes no writes although it serves reads.
     unwritable: Option<String>,
+    /// The reason to take the drive out of service.
     lost: Option<String>,
 }
 
-/// The decisions about one drive. Pure.
+/// Decides the state of one drive from its looks. Pure.
 #[derive(Debug, Default)]
 struct Judge {
     failures: u32,
-    /// Writes in a row that failed, and why the last did.
+    /// The number of trial writes in a row that failed, and the reason of the last failure.
     failed_writes: u32,
     why: String,
     level: SpaceLevel,
@@ -140,7 +146,7 @@ impl Judge {
     }
 }
 
-/// Returns whether the error says that the drive is full. A full drive goes on to serve reads and deletes.
+/// Returns whether the error says that the drive is full. A full drive still serves reads and deletes.
 fn is_full(error: io::ErrorKind) -> bool {
     matches!(error, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
@@ -157,18 +163,19 @@ fn level_of(space: Space) -> SpaceLevel {
     }
 }
 
-/// A drive with what the monitor knows of it.
+/// A drive under watch, with the state that the monitor keeps of it.
 #[derive(Debug)]
 pub(super) struct Watch {
     drive: WatchedDrive,
     judge: Mutex<Judge>,
-    /// The start of the look under way.
+    /// The start of the look under way, by the monotonic clock; `None` between looks.
     looking_since: Mutex<Option<Duration>>,
-    told: AtomicBool,
-    /// False once another drive is watched in this one's place: what is found of this one then is dropped. Held while it is
-    /// published.
+    /// True once the drive was reported as out of service.
+    is_reported: AtomicBool,
+    /// False once another drive is watched in this one's place: findings about this drive are then dropped. Locked
+    /// while findings are published.
     is_current: Mutex<bool>,
-    /// The directories of `DIRECTORIES` that were there at some look.
+    /// For each of `DIRECTORIES`, whether it existed at some look.
     seen: [AtomicBool; DIRECTORIES.len()],
     looks: AtomicU32,
 }
@@ -179,13 +186,13 @@ struct Shared {
     health: HealthBoard,
     ambient: Ambient,
     on_lost: OnLost,
-    /// The last check for drives that do not answer.
+    /// The time of the last check for drives that do not answer, by the monotonic clock.
     checked: Arc<Mutex<Option<Duration>>>,
-    /// True once the host stops: the result of a look under way is then dropped.
+    /// True once the host stops: drives that look lost from then on are not reported.
     ended: Arc<AtomicBool>,
 }
 
-/// The monitor before its threads run; a simulation calls `look_at_all` instead.
+/// The monitor of the drives. `start` runs its threads; a simulation calls `look_at_all` instead.
 #[derive(Clone)]
 pub struct DriveMonitor {
     watches: Arc<RwLock<BTreeMap<NodeId, Arc<Watch>>>>,
@@ -198,7 +205,8 @@ impl fmt::Debug for DriveMonitor {
     }
 }
 
-/// The running threads; dropping it tells them to end. One that hangs in its drive is not waited for.
+/// The running threads of the monitor. Dropping it tells the threads to end without waiting for them, since one may
+/// hang in its drive.
 #[derive(Debug)]
 pub struct MonitorThreads {
     monitor: DriveMonitor,
@@ -227,7 +235,7 @@ impl DriveMonitor {
         }
     }
 
-    /// Looks at every drive, one after the other, in the caller's thread; not where an earlier look has not come back.
+    /// Looks at every drive in turn, in the caller's thread. Skips drives whose earlier look has not returned.
     pub fn look_at_all(&self) {
         let rests = |watch: &Arc<Watch>| watch.looking_since.lock().unwrap_or_else(PoisonError::into_inner).is_none();
         self.watches().into_iter().filter(rests).for_each(|watch| watch.look(&self.shared));
@@ -237,8 +245,8 @@ impl DriveMonitor {
         self.watches.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
-    /// Watches a drive from now on; the one that had its place is not watched any more, and nothing that is found of it
-    /// late changes anything.
+    /// Watches a drive from now on. The former drive of that node is not watched any more, and a look at it that ends
+    /// late has no effect.
     pub(super) fn begin_watching(&self, drive: WatchedDrive) -> Arc<Watch> {
         let watch = Watch::new(drive);
         let mut watches = self.watches.write().unwrap_or_else(PoisonError::into_inner);
@@ -248,7 +256,8 @@ impl DriveMonitor {
         watch
     }
 
-    /// Takes drives out of service that have not answered for too long.
+    /// Takes drives out of service whose look has taken longer than `SILENT_AFTER`. If this process itself was stopped
+    /// for a while, the looks under way count from now.
     pub fn check_silent(&self) {
         let now = self.shared.ambient.clock.monotonic();
         let last = self.shared.checked.lock().unwrap_or_else(PoisonError::into_inner).replace(now);
@@ -263,7 +272,7 @@ impl DriveMonitor {
         }
     }
 
-    /// Starts a thread for each drive and one that finds those that hang.
+    /// Starts a thread for each drive, and one that finds drives that hang.
     pub fn start(self) -> io::Result<MonitorThreads> {
         let mut stops = BTreeMap::new();
         for watch in self.watches() {
@@ -286,7 +295,7 @@ impl MonitorThreads {
         self.stops.len() + 1
     }
 
-    /// Ends the watch of a drive. Once this returns, nothing that is found of it takes the node out of service.
+    /// Ends the watch of a drive. After this returns, no look at the drive takes the node out of service.
     pub fn forget(&mut self, node: NodeId) {
         if let Some(watch) = self.monitor.watches.read().unwrap_or_else(PoisonError::into_inner).get(&node) {
             *watch.is_current.lock().unwrap_or_else(PoisonError::into_inner) = false;
@@ -294,8 +303,8 @@ impl MonitorThreads {
         self.stops.remove(&node);
     }
 
-    /// Watches a drive in the place of another one, whose thread ends. Once this returns, nothing that is found of the
-    /// former one takes the node out of service.
+    /// Watches a drive in the place of another, whose thread ends. After this returns, no look at the former drive
+    /// takes the node out of service.
     pub fn replace(&mut self, drive: WatchedDrive) -> io::Result<()> {
         let node = drive.node;
         let watch = self.monitor.begin_watching(drive);
@@ -304,7 +313,7 @@ impl MonitorThreads {
     }
 }
 
-/// Does the work at once and then every period, until the sender is dropped.
+/// Starts a thread that does the work at once and then after every `PERIOD`, until the returned sender is dropped.
 fn every_period(name: String, work: impl Fn() + Send + 'static) -> io::Result<mpsc::Sender<()>> {
     let (stop, stopped) = mpsc::channel();
     let run = move || {
@@ -322,11 +331,11 @@ fn every_period(name: String, work: impl Fn() + Send + 'static) -> io::Result<mp
 impl Watch {
     fn new(drive: WatchedDrive) -> Arc<Self> {
         let (judge, looking_since, is_current) = (Mutex::default(), Mutex::default(), Mutex::new(true));
-        let (told, seen, looks) = Default::default();
-        Arc::new(Self { drive, judge, looking_since, told, is_current, seen, looks })
+        let (is_reported, seen, looks) = Default::default();
+        Arc::new(Self { drive, judge, looking_since, is_reported, is_current, seen, looks })
     }
 
-    /// Blocking.
+    /// Looks at the drive once and publishes the findings. Blocking.
     fn look(&self, shared: &Shared) {
         let drive = &self.drive;
         if shared.health.current().is_dismissed(drive.node) {
@@ -337,7 +346,7 @@ impl Watch {
             return;
         }
         let identity = (shared.identity)(&*drive.disk, &drive.dir);
-        // What has taken the place of a drive is not written to.
+        // A drive that was put in this one's place is not written to.
         let is_ours = identity.as_ref().is_ok_and(|found| *found == drive.incarnation);
         let serves = shared.health.current().in_service(drive.node);
         let is_due = self.looks.fetch_add(1, Ordering::Relaxed).is_multiple_of(LOOKS_TO_A_WRITE);
@@ -365,13 +374,13 @@ impl Watch {
         self.publish(&look, &verdict, shared);
     }
 
-    /// Returns whether the drive is a simulated one that would not answer: this look does not come back.
+    /// Returns whether the drive is simulated and would not answer: then the look under way never ends.
     fn hangs(&self, call: CallKind) -> bool {
         cfg!(debug_assertions) && self.drive.disk.hangs(&self.drive.dir, call)
     }
 
-    /// Returns a directory that was deleted under the running process: writes into it still succeed, and are gone at
-    /// the next start.
+    /// Returns a directory that was deleted while the process runs. Writes to its open files still succeed, but are
+    /// lost at the next start.
     fn directory_that_is_gone(&self) -> Option<&'static str> {
         let drive = &self.drive;
         DIRECTORIES.iter().zip(&self.seen).find_map(|(name, seen)| match drive.disk.exists(&drive.dir.join(name)) {
@@ -380,12 +389,12 @@ impl Watch {
                 None
             }
             Ok(false) => seen.load(Ordering::Relaxed).then_some(*name),
-            // Whether the drive can be read is asked elsewhere.
+            // A drive that cannot be read is noticed by its identity.
             Err(_) => None,
         })
     }
 
-    /// Tries a write: a drive may answer reads, from memory, and let every write hang or refuse it.
+    /// Writes and syncs a probe file: a drive may answer reads from memory while every write hangs or fails.
     fn write(&self) -> io::Result<()> {
         let (disk, path) = (&self.drive.disk, self.drive.dir.join(PROBE_FILE));
         let file = match disk.open(&path, OpenMode::Write, Caching::Cached) {
@@ -398,7 +407,7 @@ impl Watch {
         file.sync_data()
     }
 
-    /// The look under way, if one is, counts from now on.
+    /// Sets the start of the look under way, if there is one, to `now`.
     fn begin_looking_anew(&self, now: Duration) {
         if let Some(since) = &mut *self.looking_since.lock().unwrap_or_else(PoisonError::into_inner) {
             *since = now;
@@ -422,7 +431,7 @@ impl Watch {
             metrics::DRIVE_TOTAL_BYTES.with_label_values(&[&label]).set(gauge(space.total_bytes));
             shared.health.update(node, |state| {
                 let level = verdict.level.unwrap_or(state.level);
-                // Coarse, so that readers of the board are not woken by every byte.
+                // Published in steps of 1 %, so that subscribers of the board are not woken by every write.
                 let moved =
                     state.space.is_none_or(|old| old.free_bytes.abs_diff(space.free_bytes) > space.total_bytes / 100);
                 if moved || state.level != level {
@@ -436,18 +445,18 @@ impl Watch {
         }
         let news = shared.health.update(node, |state| state.unwritable.clone_from(&verdict.unwritable));
         if let Some(why) = verdict.unwritable.as_ref().filter(|_| news) {
-            tracing::error!(%node, dir = %self.drive.dir.display(), why, "drive takes no writes");
+            tracing::error!(%node, dir = %self.drive.dir.display(), why, "drive takes no writes; it serves reads only");
         }
         if let Some(why) = &verdict.lost {
             shared.health.take_out(node, why);
         }
-        // Others take drives out of service too, on a failed append for one.
+        // Other parts take drives out of service too, for instance after a failed append.
         if let Some(why) = shared.health.current().why_not(node) {
             self.lose_now(why, shared);
         }
         let up = shared.health.current().in_service(node);
         metrics::DRIVE_UP.with_label_values(&[&label]).set(i64::from(up));
-        // It may have been dismissed during this look.
+        // The node may have been dismissed during this look.
         if shared.health.current().is_dismissed(node) {
             hide(node);
         }
@@ -465,7 +474,7 @@ impl Watch {
             return;
         }
         shared.health.take_out(self.drive.node, why);
-        if shared.health.current().is_dismissed(self.drive.node) || self.told.swap(true, Ordering::Relaxed) {
+        if shared.health.current().is_dismissed(self.drive.node) || self.is_reported.swap(true, Ordering::Relaxed) {
             return;
         }
         metrics::DRIVE_UP.with_label_values(&[&self.drive.node.to_string()]).set(0);
@@ -497,7 +506,7 @@ mod tests {
     }
 
     #[test]
-    fn a_drive_that_takes_no_writes_serves_reads_until_it_takes_them_again() {
+    fn a_drive_that_fails_trial_writes_is_read_only_until_one_succeeds() {
         let mut judge = Judge::default();
         let mut unwritable = |written: Option<io::Result<()>>| {
             let verdict = judge.judge(ME, &Look { written, ..look(Ok(ME), 500) });
@@ -516,13 +525,13 @@ mod tests {
     }
 
     #[test]
-    fn a_drive_without_room_for_a_segment_is_full_however_much_is_free() {
+    fn a_drive_without_room_for_a_segment_counts_as_full() {
         let full = Look { has_room: false, ..look(Ok(ME), 500) };
         assert_eq!(Judge::default().judge(ME, &full).level, Some(SpaceLevel::Exhausted));
     }
 
     #[test]
-    fn it_warns_once_below_fifteen_percent_and_refuses_below_five() {
+    fn the_monitor_warns_below_15_percent_free_and_refuses_below_5() {
         let mut judge = Judge::default();
         let levels: Vec<_> = [200, 149, 120, 49, 51, 150]
             .map(|free| judge.judge(ME, &look(Ok(ME), free)))
@@ -542,7 +551,7 @@ mod tests {
     }
 
     #[test]
-    fn a_drive_that_is_gone_or_another_is_lost_at_once() {
+    fn a_missing_or_swapped_drive_is_lost_at_once() {
         let gone = Judge::default().judge(ME, &look(Err(io::ErrorKind::NotFound.into()), 500));
         assert!(gone.lost.is_some_and(|why| why.contains("gone")));
         let swapped = Judge::default().judge(ME, &look(Ok(Incarnation(8)), 500));
@@ -550,7 +559,7 @@ mod tests {
     }
 
     #[test]
-    fn a_drive_that_fails_to_answer_is_given_some_tries() {
+    fn a_drive_is_lost_only_after_repeated_failures_to_read_its_identity() {
         let mut judge = Judge::default();
         for _ in 1..FAILURES_MAX {
             assert_eq!(judge.judge(ME, &look(Err(io::Error::other("io")), 500)).lost, None);
@@ -563,7 +572,7 @@ mod tests {
     }
 
     #[test]
-    fn w11_a_failed_log_takes_its_drive_out() {
+    fn w11_a_failed_log_takes_its_drive_out_of_service() {
         let failed = Look { log_failed: Some("sync failed".to_owned()), ..look(Ok(ME), 500) };
         assert_eq!(Judge::default().judge(ME, &failed).lost.as_deref(), Some("sync failed"));
     }

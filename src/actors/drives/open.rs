@@ -1,6 +1,6 @@
-//! Opening a drive: its index, then the log from where the index leaves off. An index that cannot be opened or read is
-//! deleted and made again from the log; a log that cannot be opened is an error. An index that fails later, while it is in
-//! use, is opened again as it is.
+//! Opening of a drive: first its index, then the log, which is replayed from the index's watermark. An index that
+//! cannot be opened or read is deleted and rebuilt from the log; a log that cannot be opened is an error. An index that
+//! fails later, while it is in use, is reopened without being rebuilt.
 
 use super::Drive;
 use super::health::Retired;
@@ -22,7 +22,7 @@ pub struct DriveOptions {
     pub disk: Arc<dyn Disk>,
     /// The options of the log of shards.
     pub log: LogOptions,
-    /// Directory of the index; the tables beneath have files of their own there, which do not go through `disk`.
+    /// The directory of the index. Its tables (fjall) access their files there directly, not through `disk`.
     pub index_dir: PathBuf,
     pub index_memory: TableMemory,
 }
@@ -42,11 +42,11 @@ impl OpenedDrive {
     }
 }
 
-/// Opens a drive. Blocking, and long where the index has to be rebuilt.
+/// Opens a drive. Blocking; takes long if the index has to be rebuilt.
 pub fn open_drive(options: &DriveOptions) -> IndexResult<OpenedDrive> {
     match open_with_index(options) {
         Err(IndexError::Kv(error)) => {
-            tracing::warn!(node = %options.node, %error, "shard index cannot be opened; making it again");
+            tracing::warn!(node = %options.node, %error, "cannot open the shard index; rebuilding it from the log");
             FjallKv::remove(&options.index_dir)?;
             open_with_index(options)
         }
@@ -63,7 +63,7 @@ fn open_with_index(options: &DriveOptions) -> IndexResult<OpenedDrive> {
     Ok(opened)
 }
 
-/// As `open_drive`, over tables that are open already.
+/// Like `open_drive`, over index tables that are open already.
 pub fn open_over(
     node: NodeId,
     disk: &Arc<dyn Disk>,
@@ -78,7 +78,10 @@ pub fn open_over(
     })?;
     for spot in &log.rot {
         let (file, at, expected, found) = (&spot.file, spot.at, &spot.expected, &spot.found);
-        tracing::error!(%node, file, %at, expected, found, "log is corrupt here; the lost records must be repaired");
+        tracing::error!(
+            %node, file, %at, expected, found,
+            "the log is corrupt at this position; its lost chunks have to be repaired from other drives"
+        );
     }
     Ok(OpenedDrive { node, log, index })
 }

@@ -43,12 +43,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-/// Small, so that few bytes make many stripes.
+/// The size of chunks; small, so that few bytes make many stripes.
 pub(crate) const CHUNK_BYTES: u32 = 8 << 10;
 pub(crate) const SEGMENT_BYTES: u32 = 2 << 20;
 const HOST: HostId = HostId(1);
 
-/// A clock that stands until it is set forward, and whose wall clock may be wrong.
+/// A clock that advances only when a test sets it forward. Its wall clock can be set ahead of its monotonic clock.
 #[derive(Debug)]
 pub(crate) struct SetClock {
     ms: AtomicU64,
@@ -60,7 +60,7 @@ impl SetClock {
         self.ms.fetch_add(by.as_millis() as u64, Ordering::Relaxed);
     }
 
-    /// The wall clock alone is wrong by so much from now on.
+    /// Sets the wall clock alone ahead by this much, instead of an earlier amount.
     pub(crate) fn set_wall_ahead(&self, by: Duration) {
         self.wall_ahead_ms.store(by.as_millis() as u64, Ordering::Relaxed);
     }
@@ -76,7 +76,7 @@ impl Clock for SetClock {
     }
 }
 
-/// A clock with another's monotonic time and a wall time that is wrong by a fixed amount.
+/// A clock with the monotonic time of another clock, and a wall time that differs from its wall time by a fixed amount.
 #[derive(Debug)]
 struct Wrong {
     clock: Arc<SetClock>,
@@ -129,12 +129,12 @@ impl Entropy for Seeded {
     }
 }
 
-/// A clock at a round time.
+/// Returns a clock at a fixed time.
 pub(crate) fn set_clock() -> Arc<SetClock> {
     Arc::new(SetClock { ms: AtomicU64::new(1_700_000_000_000), wall_ahead_ms: AtomicU64::new(0) })
 }
 
-/// The state machine alone: each proposal is an entry.
+/// The metadata's state machine without Raft: each proposal is applied at once as an entry.
 #[derive(Debug)]
 pub(crate) struct TableMetadata {
     tables: MetaTables,
@@ -152,7 +152,7 @@ impl TableMetadata {
         Self { tables, index: Mutex::default(), clock }
     }
 
-    /// The one bucket, made where there is none.
+    /// Returns the only bucket; creates it if there is none.
     pub(crate) async fn bucket(&self) -> BucketId {
         if let Some(bucket) = self.tables.view().bucket("bucket").expect("looked up") {
             return bucket.bucket.id;
@@ -185,26 +185,26 @@ impl Metadata for TableMetadata {
     }
 }
 
-/// The common environment of a cluster's hosts.
+/// The parts that all hosts of a test cluster share.
 #[derive(Clone)]
-struct Around {
+struct Environment {
     ways: Arc<Hosts>,
     metadata: Arc<TableMetadata>,
     clock: Arc<SetClock>,
 }
 
-/// Several hosts over the same metadata.
+/// Several hosts that share one metadata state machine.
 pub(crate) struct TestCluster {
     pub(crate) hosts: Vec<TestHost>,
-    /// The ways between them.
+    /// The simulated connections between the hosts.
     pub(crate) ways: Arc<Hosts>,
 }
 
-/// Hosts 1.. of so many drives each; node `64 * (host - 1) + drive`.
+/// Opens hosts with the ids from 1 and `drives` drives each. The node id of a drive is `64 * (host - 1) + drive`.
 pub(crate) async fn open_cluster(root: &Path, geometry: (u8, u8), hosts: u64, drives: u32) -> TestCluster {
     let clock = set_clock();
     let metadata = Arc::new(TableMetadata::new(clock.clone()));
-    let around = Around { ways: Arc::default(), metadata, clock: clock.clone() };
+    let environment = Environment { ways: Arc::default(), metadata, clock: clock.clone() };
     let geometry = Geometry { data: geometry.0, parity: geometry.1, chunk_size_bytes: CHUNK_BYTES };
     let id = |host: u64, drive: u32| NodeId((host as u32 - 1) * 64 + drive);
     let nodes =
@@ -213,19 +213,20 @@ pub(crate) async fn open_cluster(root: &Path, geometry: (u8, u8), hosts: u64, dr
     let mut opened = Vec::new();
     for host in 1..=hosts {
         let drives = (0..drives).map(|drive| open_node(root, id(host, drive), &clock)).collect();
-        opened.push(TestHost::join(HostId(host), drives, &layout, geometry, around.clone()).await);
+        opened.push(TestHost::join(HostId(host), drives, &layout, geometry, environment.clone()).await);
     }
-    TestCluster { hosts: opened, ways: around.ways }
+    TestCluster { hosts: opened, ways: environment.ways }
 }
 
-/// The drives of one host with all that works on them, in the current actix system.
+/// A host with open drives, the service over them, and the contexts of requests and chores, in the current actix
+/// system.
 pub(crate) struct TestHost {
     pub(crate) drives: Vec<Drive>,
     pub(crate) service: Arc<LocalNode>,
     pub(crate) requests: Arc<RequestContext>,
     pub(crate) upkeep: ClusterContext,
     pub(crate) node_context: NodeContext,
-    /// Taken by the healer.
+    /// The reported faults; a test of the healer takes it.
     pub(crate) faults: Option<FaultSource>,
     pub(crate) metadata: Arc<TableMetadata>,
     pub(crate) clock: Arc<SetClock>,
@@ -233,7 +234,7 @@ pub(crate) struct TestHost {
 }
 
 impl TestHost {
-    /// Over the metadata of an earlier host, where there is one.
+    /// Makes a host over these drives, and over the metadata of an earlier host if one is given.
     pub(crate) async fn new(
         drives: Vec<Drive>,
         data: u8,
@@ -245,12 +246,18 @@ impl TestHost {
         let layout = Layout::new(Epoch(1), drives.iter().map(node));
         let metadata = metadata.unwrap_or_else(|| Arc::new(TableMetadata::new(clock.clone())));
         let geometry = Geometry { data, parity, chunk_size_bytes: CHUNK_BYTES };
-        Self::join(HOST, drives, &layout, geometry, Around { ways: Arc::default(), metadata, clock }).await
+        Self::join(HOST, drives, &layout, geometry, Environment { ways: Arc::default(), metadata, clock }).await
     }
 
-    /// One of the hosts of a layout.
-    async fn join(host: HostId, drives: Vec<Drive>, layout: &Layout, geometry: Geometry, around: Around) -> Self {
-        let Around { ways, metadata, clock } = around;
+    /// Makes a host of this layout.
+    async fn join(
+        host: HostId,
+        drives: Vec<Drive>,
+        layout: &Layout,
+        geometry: Geometry,
+        environment: Environment,
+    ) -> Self {
+        let Environment { ways, metadata, clock } = environment;
         let ambient = Ambient { clock: clock.clone(), entropy: Arc::new(Seeded::new(clock.unix_ms().0 + host.0)) };
         let health = HealthBoard::new(drives.iter().map(|drive| drive.node));
         let (sink, faults) = fault_channel();
@@ -300,7 +307,7 @@ impl TestHost {
         Self { drives, service, requests, upkeep, node_context, faults: Some(faults), metadata, clock, bucket }
     }
 
-    /// Has this host's wall clock be wrong from now on.
+    /// Sets this host's wall clock ahead of the cluster's (behind, if negative).
     pub(crate) fn set_wrong(&mut self, ahead_ms: i64) {
         let clock = Arc::new(Wrong { clock: self.clock.clone(), ahead_ms });
         self.upkeep.ambient.clock = clock.clone();
@@ -326,7 +333,7 @@ impl TestHost {
         Ok(put_task::put_object(&self.requests, Permit::unmetered(), request).await?.manifest)
     }
 
-    /// The object's content; `None` where there is no such key.
+    /// Returns the content of an object; `None` if there is no such key.
     pub(crate) async fn get(&self, key: &str) -> Result<Option<Bytes>, StoreError> {
         let view = self.metadata.read().await?;
         let opened = get_task::open_object(&self.requests, view, self.bucket, key, Pick::Current).await?;
@@ -353,7 +360,7 @@ impl TestHost {
     }
 }
 
-/// The blob of an object that was stored as one.
+/// Returns the blob of an object that is stored as exactly one.
 pub(crate) fn blob_of(manifest: &Manifest) -> &BlobRef {
     match &manifest.body {
         Body::Blob(blob) => blob,
@@ -364,11 +371,11 @@ pub(crate) fn blob_of(manifest: &Manifest) -> &BlobRef {
 fn log_options(dir: PathBuf, node: NodeId, segment_bytes: u32, clock: &Arc<SetClock>) -> LogOptions {
     let ambient = Ambient { clock: clock.clone(), entropy: Arc::new(Seeded::new(u64::from(node.0))) };
     let options = LogOptions::shards(dir, ClusterId(1), node, ambient, BufferPool::new(4 << 20));
-    // The machine that tests run on may be nearly full.
+    // No refusal for lack of space: the machine that runs the tests may be nearly full.
     LogOptions { segment_bytes, space_refuse_percent: 0, ..options }
 }
 
-/// A log on a simulated disk.
+/// Returns the options of a log on a simulated disk.
 pub(crate) fn sim_log_options(segment_bytes: u32, clock: &Arc<SetClock>) -> LogOptions {
     log_options(PathBuf::from("/drive/shards"), NodeId(0), segment_bytes, clock)
 }
@@ -384,7 +391,7 @@ pub(crate) fn drive_options(root: &Path, node: NodeId, clock: &Arc<SetClock>) ->
     }
 }
 
-/// Real drives below `root`, their logs running in this arbiter.
+/// Opens drives in directories below `root`; their logs run in the current arbiter.
 pub(crate) fn open_drives(root: &Path, count: u32, clock: &Arc<SetClock>) -> Vec<Drive> {
     (0..count).map(|node| open_node(root, NodeId(node), clock)).collect()
 }
@@ -393,14 +400,14 @@ fn open_node(root: &Path, node: NodeId, clock: &Arc<SetClock>) -> Drive {
     open_drive(&drive_options(root, node, clock)).expect("a drive").start(Threads::Current)
 }
 
-/// A host with one drive for each shard.
+/// Opens a host with one drive for each shard of a stripe.
 pub(crate) async fn open_host(root: &Path, data: u8, parity: u8) -> TestHost {
     let clock = set_clock();
     let drives = open_drives(root, u32::from(data + parity), &clock);
     TestHost::new(drives, data, parity, clock, None).await
 }
 
-/// Spoils a byte of a chunk's body in its segment file.
+/// Corrupts one byte of a chunk's body in its segment file.
 pub(crate) fn flip_byte_of(host: &TestHost, root: &Path, node: NodeId, shard: ShardId, chunk: ChunkIndex) {
     let drive = host.drives.iter().find(|drive| drive.node == node).expect("a drive");
     let entry = drive.index.lookup(shard, chunk, 1).expect("lookup")[0].expect("a chunk");

@@ -1,4 +1,4 @@
-//! The service over real logs and indexes, and the monitor over real directories.
+//! Tests of `LocalNode` over real logs and indexes, and of `DriveMonitor` over real directories.
 
 use super::test_host::{Seeded, TestHost, blob_of, drive_options, flip_byte_of, open_drives, open_host, set_clock};
 use super::{Drive, DriveMonitor, LocalNode, WatchedDrive, open_drive};
@@ -34,7 +34,7 @@ async fn chunks(service: &LocalNode, request: ReadChunks) -> Vec<Result<Bytes, C
     service.read_chunks(request).await.expect("read").chunks
 }
 
-/// Bodies that are packed and bodies that are not.
+/// Returns chunk bodies: small ones, which are packed into shared blocks, and large ones, which are not.
 fn bodies(seed: u64) -> Vec<Bytes> {
     let seeded = Seeded::new(seed);
     [10, 5000, 40_000, 262_144, 64].map(|length| seeded.bytes(length)).to_vec()
@@ -68,7 +68,7 @@ async fn p1_p2_shards_of_one_blob_on_one_node_never_collide() {
 }
 
 #[actix::test]
-async fn p1_an_object_of_four_and_two_on_one_node_survives_any_two_shards() {
+async fn p1_a_4_plus_2_object_on_one_node_survives_losing_any_two_shards() {
     let root = tempfile::tempdir().expect("a directory");
     let clock = set_clock();
     let host = TestHost::new(open_drives(root.path(), 1, &clock), 4, 2, clock, None).await;
@@ -84,7 +84,7 @@ async fn p1_an_object_of_four_and_two_on_one_node_survives_any_two_shards() {
 }
 
 #[actix::test]
-async fn w8_a_bad_chunk_is_an_error_of_that_chunk_alone_and_is_reported() {
+async fn w8_a_corrupt_chunk_is_reported_and_does_not_affect_its_neighbours() {
     let root = tempfile::tempdir().expect("a directory");
     let mut host = open_host(root.path(), 1, 0).await;
     let of = shard(1, 0);
@@ -104,11 +104,11 @@ async fn w8_a_bad_chunk_is_an_error_of_that_chunk_alone_and_is_reported() {
 }
 
 #[actix::test]
-async fn w13_reads_of_what_is_not_there_create_nothing() {
+async fn w13_reads_of_absent_shards_create_no_files_or_records() {
     let root = tempfile::tempdir().expect("a directory");
     let host = open_host(root.path(), 1, 0).await;
     host.service.append_chunks(append(shard(1, 0), 0, &bodies(1))).await.expect("appended");
-    // The log makes its next segment ahead of time.
+    // The log creates its next segment in advance: wait for it, so that the list of files is stable.
     let next = root.path().join("0").join("shards").join("00000002.seg");
     let made = async {
         while !next.exists() {
@@ -144,7 +144,7 @@ async fn dropped_shards_are_gone_and_the_others_stay() {
 }
 
 #[actix::test]
-async fn a_node_refuses_what_it_cannot_do_and_says_why() {
+async fn a_node_refuses_foreign_malformed_and_unservable_requests() {
     let root = tempfile::tempdir().expect("a directory");
     let host = open_host(root.path(), 1, 0).await;
     let of = shard(1, 0);
@@ -159,7 +159,7 @@ async fn a_node_refuses_what_it_cannot_do_and_says_why() {
     assert!(host.service.read_chunks(read(of, 0, u32::MAX)).await.is_err());
     host.upkeep.health.update(NODE, |state| state.level = SpaceLevel::Exhausted);
     assert!(matches!(host.service.append_chunks(append(of, 0, &body)).await, Err(PeerError::OutOfSpace(NODE))));
-    assert!(host.service.read_chunks(read(of, 0, 1)).await.is_ok(), "a full drive is read");
+    assert!(host.service.read_chunks(read(of, 0, 1)).await.is_ok(), "a full drive still serves reads");
     host.upkeep.health.take_out(NODE, "pulled");
     let refused = host.service.read_chunks(read(of, 0, 1)).await;
     assert!(matches!(refused, Err(PeerError::Unavailable { why, .. }) if why == "pulled"));
@@ -199,7 +199,7 @@ async fn w10_w14_a_drive_opens_again_with_and_without_its_index() {
     host.close().await;
 }
 
-/// Tests with an index as a power cut may leave it if directories were not synced.
+/// Tests indexes that lack a table, as a power cut may leave them if directories were not synced.
 #[actix::test]
 async fn an_index_that_lost_one_of_its_tables_is_made_again_from_the_log() {
     let root = tempfile::tempdir().expect("a directory");
@@ -213,7 +213,7 @@ async fn an_index_that_lost_one_of_its_tables_is_made_again_from_the_log() {
     host.close().await;
     let tables = Path::new("0").join("index").join("keyspaces");
     for table in std::fs::read_dir(root.path().join(&tables)).expect("listed").flatten() {
-        // A directory of its own, in which no thread of the database that was closed is still at work.
+        // A copy, which no thread of the closed database still writes to.
         let copy = tempfile::tempdir().expect("a directory");
         copy_dir(root.path(), copy.path());
         let name = table.file_name();
@@ -257,7 +257,7 @@ fn identity_of(disk: &dyn Disk, dir: &Path) -> io::Result<Incarnation> {
     Ok(Incarnation(number))
 }
 
-/// A host of two drives under watch, and who was called lost.
+/// Returns a host of two drives, their monitor, and the list of nodes that the monitor reports as lost.
 async fn watched_host(root: &Path) -> (TestHost, DriveMonitor, Arc<Mutex<Vec<NodeId>>>) {
     let host = open_host(root, 1, 1).await;
     let mut watched = Vec::new();
@@ -310,7 +310,7 @@ async fn a_drive_swapped_for_another_goes_out_of_service() {
 }
 
 #[actix::test]
-async fn a_drive_that_another_part_takes_out_of_service_is_reported_too() {
+async fn the_monitor_reports_drives_that_other_parts_took_out_of_service() {
     let root = tempfile::tempdir().expect("a directory");
     let (host, monitor, lost) = watched_host(root.path()).await;
     host.upkeep.health.take_out(NODE, "a sync failed");
@@ -350,7 +350,10 @@ async fn a_drive_that_answers_reads_and_lets_writes_hang_goes_out_of_service() {
     wait(20);
     host.clock.forward(Duration::from_secs(3600));
     wait(29);
-    assert!(host.upkeep.health.current().in_service(NODE), "it may be slow, or the process was stopped");
+    assert!(
+        host.upkeep.health.current().in_service(NODE),
+        "neither 29 s nor an hour in which the process was stopped counts as silence"
+    );
     wait(2);
     assert_eq!(host.upkeep.health.current().why_not(NODE), Some("it does not answer"));
     let again = host.upkeep.health.clone();
@@ -358,13 +361,13 @@ async fn a_drive_that_answers_reads_and_lets_writes_hang_goes_out_of_service() {
     drop(frozen);
     look.join().expect("the look comes to its end");
     again.all_out_and_one_answers(&[NODE]).await;
-    assert!(again.all_out_and_one_answers(&[NODE, NodeId(7)]).now_or_never().is_none(), "another one serves");
+    assert!(again.all_out_and_one_answers(&[NODE, NodeId(7)]).now_or_never().is_none(), "node 7 is in service");
     host.close().await;
 }
 
-/// A look at the former drive is under way when it is replaced, and finds that its log has failed.
+/// Tests a look that is under way when its drive is replaced, and that then finds the former drive's log failed.
 #[actix::test]
-async fn what_is_found_of_a_drive_after_it_was_replaced_changes_nothing() {
+async fn a_late_look_at_a_replaced_drive_does_not_affect_its_successor() {
     let root = tempfile::tempdir().expect("a directory");
     let host = open_host(root.path(), 1, 1).await;
     let watched = |number: usize, incarnation| {
@@ -394,10 +397,10 @@ async fn what_is_found_of_a_drive_after_it_was_replaced_changes_nothing() {
     assert!(health.current().in_service(NODE), "{:?}", health.current().why_not(NODE));
     assert_eq!(*lost.lock().expect("unpoisoned"), 0);
     monitor.look_at_all();
-    assert!(health.current().in_service(NODE), "the new one is looked at");
+    assert!(health.current().in_service(NODE), "the new drive is healthy");
     host.drives[1].log.close().await.expect("closed");
     monitor.look_at_all();
-    assert_eq!(*lost.lock().expect("unpoisoned"), 1, "and is taken out when it fails");
+    assert_eq!(*lost.lock().expect("unpoisoned"), 1, "the new drive is reported when its log fails");
 }
 
 #[actix::test]

@@ -1,11 +1,11 @@
-//! Events of objects. Notifications: rules of buckets (`rules`, `names`, `target`), the record of an event (`record`),
-//! and the way from the queue in the metadata to webhooks (`queue`, `window`, `deliverer`, `webhook`). Beside them,
-//! reports that the store writes into buckets about buckets: access logs (`access_log`) and inventories (`inventory`).
+//! Bucket notifications, and the reports that the store itself writes into buckets. Notifications: the rules of buckets
+//! (`rules`, `names`, `target`), the messages (`record`), and the delivery from the queues in the metadata to webhooks
+//! (`queue`, `window`, `deliverer`, `webhook`). Reports: access logs (`access_log`) and inventories (`inventory`).
 //!
 //! ```text
-//!  a change with a draft ──► a row in the queue of each webhook that is to be told (metadata, in commit order)
+//!  a change with a draft ──► a row in the queue of each matching webhook (metadata, in commit order)
 //!                                 │ next, finish
-//!                    one Deliverer a webhook ──► Webhook ──POST──► outside
+//!                    one Deliverer for each webhook ──► Webhook ──POST──► outside
 //! ```
 
 pub mod access_log;
@@ -33,25 +33,25 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use std::fmt::Debug;
 
-/// An object that the store itself writes into a bucket: a log, an inventory.
+/// An object that the store itself writes into a bucket: an access log or a file of an inventory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
     pub bucket: String,
     pub key: String,
     pub content_type: &'static str,
     pub body: Bytes,
-    /// The grants to others than the bucket's owner, who owns it.
+    /// The grants to others than the bucket's owner, who owns the object.
     pub grants: Vec<access_log::LogGrant>,
 }
 
-/// The reason for which a report was not written.
+/// The reason why a report was not written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a report is not written: {why}")]
+#[error("cannot write a report: {why}")]
 pub struct ReportError {
     pub why: String,
 }
 
-/// Puts reports into buckets.
+/// Writes reports into buckets.
 #[async_trait]
 pub trait ReportStore: Debug + Send + Sync + 'static {
     async fn put(&self, report: &Report) -> Result<(), ReportError>;

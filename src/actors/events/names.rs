@@ -1,4 +1,4 @@
-//! The names of S3's events, and the patterns that configurations give: a name, or all of a family.
+//! The names of S3's events, and the patterns of notification configurations: one event, or all events of a family.
 
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -9,8 +9,8 @@ const PREFIX: &str = "s3:";
 
 macro_rules! events {
     ($($name:ident = $text:literal $version:literal;)*) => {
-        /// The type of an event (S3 user guide, "Event notification types and destinations"). Some types never happen
-        /// here, and may be configured all the same.
+        /// The type of an event (S3 user guide, "Event notification types and destinations"). Types that this store
+        /// never emits may be configured, too.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum EventName {
             $($name,)*
@@ -26,7 +26,7 @@ macro_rules! events {
                 }
             }
 
-            /// The version of the record's form: what S3 added later has a later one.
+            /// Returns the version of the record's format. Types that S3 added later have a later version.
             pub const fn record_version(self) -> &'static str {
                 match self {
                     $(Self::$name => $version,)*
@@ -60,17 +60,17 @@ events! {
     ReplicationOperationNotTracked = "Replication:OperationNotTracked" "2.2";
 }
 
-/// Families of which all can be asked for at once.
+/// The families that a pattern may name as a whole.
 const FAMILIES: &[&str] =
     &["ObjectCreated", "ObjectRemoved", "ObjectRestore", "Replication", "LifecycleExpiration", "ObjectTagging"];
 
 impl EventName {
-    /// `None` for what no event is called.
+    /// Parses a name without its prefix `s3:`. `None` if no event has this name.
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.iter().find(|known| known.as_str() == text).copied()
     }
 
-    /// `ObjectCreated` of `ObjectCreated:Put`.
+    /// Returns the family: `ObjectCreated` for `ObjectCreated:Put`.
     fn family(self) -> &'static str {
         let text = self.as_str();
         text.split_once(':').map_or(text, |(family, _)| family)
@@ -88,7 +88,7 @@ impl fmt::Display for EventName {
     }
 }
 
-/// The pattern of a rule. In text, and where it is stored: `s3:ObjectCreated:*`.
+/// The pattern of a rule. Its text, also in the stored form, is `s3:ObjectCreated:*` or `s3:ObjectCreated:Put`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EventPattern {
     One(EventName),
@@ -97,7 +97,7 @@ pub enum EventPattern {
 }
 
 impl EventPattern {
-    /// `None` where S3 knows no such event.
+    /// Parses a pattern. `None` if S3 has no such event or family.
     pub fn parse(text: &str) -> Option<Self> {
         let name = text.strip_prefix(PREFIX)?;
         match name.strip_suffix(":*") {
@@ -149,7 +149,7 @@ mod tests {
     use super::{EventName, EventPattern};
 
     #[test]
-    fn every_name_reads_back_from_its_text() {
+    fn every_event_name_parses_from_its_text() {
         for &event in EventName::ALL {
             assert_eq!(EventName::parse(event.as_str()), Some(event));
             let pattern = EventPattern::parse(&format!("s3:{event}"));
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_family_is_all_of_its_events_and_no_other() {
+    fn a_family_pattern_matches_exactly_the_events_of_its_family() {
         let created = EventPattern::parse("s3:ObjectCreated:*").expect("a family");
         let matched = EventName::ALL.iter().filter(|event| created.matches(**event)).count();
         assert_eq!(matched, 4);
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_that_s3_does_not_have_is_no_pattern() {
+    fn event_patterns_that_s3_does_not_have_are_not_parsed() {
         for text in ["ObjectCreated:Put", "s3:ObjectCreated", "s3:ObjectAcl:*", "s3:TestEvent", "s3:*", "", "s3:Object"]
         {
             assert_eq!(EventPattern::parse(text), None, "{text}");
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn patterns_are_stored_as_their_text() {
+    fn event_patterns_are_stored_as_text() {
         let pattern = EventPattern::parse("s3:LifecycleExpiration:*").expect("a family");
         let text = serde_json::to_string(&pattern).expect("JSON");
         assert_eq!(text, "\"s3:LifecycleExpiration:*\"");

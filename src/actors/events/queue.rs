@@ -1,4 +1,5 @@
-//! The foundations of delivery: the queues of events, which the metadata keeps, and the sinks that take them.
+//! The two ends of event delivery: the queues of events in the metadata (`EventQueue`), and the webhooks that take
+//! messages (`EventSink`, `Targets`).
 
 use super::rules::Match;
 use super::target::webhook_name;
@@ -11,29 +12,30 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::Arc;
 
-/// Rows of a webhook's queue, in order.
+/// A page of a webhook's queue, in order of position.
 #[derive(Clone, Debug, Default)]
 pub struct QueuePage {
     pub rows: Vec<EventRow>,
-    /// The number of the last event that happened, for whomever.
+    /// The position of the newest event of the store, whatever webhook it is for.
     pub newest: u64,
 }
 
-/// The events that each webhook is to be told of, in the order in which their changes were committed. They survive
-/// restarts and are the same on every host.
+/// A queue of undelivered events for each webhook, in the order in which their changes were committed. The queues
+/// survive restarts and are the same on every host.
 #[async_trait]
 pub trait EventQueue: Debug + Send + Sync + 'static {
-    /// Returns whether this host is the one that delivers.
+    /// Returns whether this host delivers events. Only one host does.
     fn delivers(&self) -> bool;
 
-    /// Rows for a webhook after this one, at most so many.
+    /// Returns the rows of a webhook's queue after position `after`, at most `limit`.
     async fn next(&self, target: &str, after: u64, limit: usize) -> Result<QueuePage, UpkeepError>;
 
-    /// Removes the events of a webhook up to this one, which were delivered; of very many the oldest.
+    /// Removes the events of a webhook up to and including position `through`. A single call removes a bounded number,
+    /// oldest first.
     async fn finish(&self, target: &str, through: u64) -> Result<(), UpkeepError>;
 }
 
-/// The queues in the metadata. Whoever leads its group delivers.
+/// The queues in the metadata. The host that leads delivers.
 #[derive(Clone, Debug)]
 pub struct MetadataQueue {
     context: ClusterContext,
@@ -69,38 +71,39 @@ impl EventQueue for MetadataQueue {
 /// A message for a target.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
-    /// The same each time that it is sent, so that who hears it twice can tell.
+    /// The same for each attempt, so that the receiver can recognise a message that comes twice.
     pub id: String,
-    /// JSON.
+    /// The content, in JSON.
     pub body: Bytes,
 }
 
-/// The reason for which a message was not taken.
+/// The reason why a message was not accepted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SinkFault {
-    /// The target cannot be reached or cannot take anything: the message may be tried for as long as it takes.
-    #[error("it is not reached: {why}")]
+    /// The target cannot be reached or accepts no messages now: the message is tried again without a limit.
+    #[error("it cannot be reached or takes no messages: {why}")]
     Unreachable { why: String },
-    /// The message is refused; another may be taken.
+    /// The target refuses this message; it may accept another.
     #[error("it refuses the message: {why}")]
     Refused { why: String },
 }
 
-/// Takes messages. Messages that are sent at once may arrive in any order.
+/// A receiver of messages. Messages that are sent concurrently may arrive in any order.
 #[async_trait]
 pub trait EventSink: Debug + Send + Sync + 'static {
     async fn send(&self, message: &Message) -> Result<(), SinkFault>;
 }
 
-/// A webhook.
+/// A webhook for notifications.
 #[derive(Clone, Debug)]
 pub struct Target {
     pub sink: Arc<dyn EventSink>,
-    /// The greatest lag of a webhook that does not answer, in events of the whole store, before it misses the oldest.
+    /// The greatest lag of an unreachable webhook, in events of the whole store. Beyond it the oldest events are
+    /// dropped.
     pub queue_limit: u64,
 }
 
-/// The webhooks that there are, by name. Cheap to clone.
+/// The configured webhooks, by name. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct Targets {
     targets: Arc<BTreeMap<String, Target>>,
@@ -116,7 +119,7 @@ impl Targets {
         self.targets.get(name)
     }
 
-    /// Returns those of the matches whose webhook exists: an unknown webhook gets no queue, since nobody would ever
+    /// Keeps the matches whose webhook is configured. An unknown webhook gets no queue, since no deliverer would ever
     /// empty it.
     pub fn known(&self, matches: Vec<Match>) -> Vec<Match> {
         matches.into_iter().filter(|to| self.targets.contains_key(&to.target)).collect()

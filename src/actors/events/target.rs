@@ -1,11 +1,10 @@
-//! The destinations of notifications: the ARNs of configurations, and the names of webhooks that they stand for.
+//! The destinations of notifications: the ARNs in configurations, and the names of the webhooks that they stand for.
 
 use serde::{Deserialize, Serialize};
 
-/// The name by which the events of a bucket go to a webhook without rules, where its configuration asks for
-/// EventBridge.
+/// The name of the webhook that gets all events of a bucket whose configuration enables EventBridge.
 pub const EVENT_BRIDGE: &str = "EVENTBRIDGE";
-/// ARNs and the names in them are short.
+/// The limit on the length of an ARN.
 const ARN_BYTES_MAX: usize = 256;
 
 /// The kind of destination that a configuration names. All of them are webhooks here.
@@ -17,7 +16,7 @@ pub enum TargetKind {
 }
 
 impl TargetKind {
-    /// The service that its ARNs name.
+    /// Returns the AWS service that ARNs of this kind name.
     const fn service(self) -> &'static str {
         match self {
             Self::Topic => "sns",
@@ -27,16 +26,16 @@ impl TargetKind {
     }
 }
 
-/// An ARN that names a webhook, as it was given.
+/// An ARN that names a webhook, in the client's spelling.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct TargetArn(String);
 
 impl TargetArn {
-    /// `arn:sherd:sqs:::NAME:webhook`, `arn:minio:sqs:REGION:NAME:webhook`, and AWS's own
-    /// `arn:aws:sqs:REGION:ACCOUNT:NAME`, `arn:aws:sns:REGION:ACCOUNT:NAME`,
-    /// `arn:aws:lambda:REGION:ACCOUNT:function:NAME` with or without a qualifier. `None` where it is none of these, or
-    /// not of the kind.
+    /// Parses an ARN of one of these forms: `arn:sherd:sqs:::NAME:webhook`, `arn:minio:sqs:REGION:NAME:webhook`, and
+    /// AWS's own `arn:aws:sqs:REGION:ACCOUNT:NAME`, `arn:aws:sns:REGION:ACCOUNT:NAME`,
+    /// `arn:aws:lambda:REGION:ACCOUNT:function:NAME` with or without a qualifier. `None` if it has another form or is
+    /// of another kind.
     pub fn parse(kind: TargetKind, text: &str) -> Option<Self> {
         let fields: Vec<&str> = text.split(':').collect();
         let service = *fields.get(2)?;
@@ -48,7 +47,7 @@ impl TargetArn {
         &self.0
     }
 
-    /// The name of the webhook, in the form in which settings have it.
+    /// Returns the name of the webhook, normalised by `webhook_name`.
     pub fn webhook(&self) -> String {
         let fields: Vec<&str> = self.0.split(':').collect();
         name_in(&fields).and_then(webhook_name).unwrap_or_default()
@@ -70,8 +69,9 @@ fn name_in<'a>(fields: &[&'a str]) -> Option<&'a str> {
     }
 }
 
-/// A webhook's name as settings have it: capitals, digits and underscores. Small letters and hyphens of ARNs stand for
-/// capitals and underscores. `None` for what no setting can name.
+/// Normalises a webhook's name to the form of settings (`SHERD_WEBHOOK_NAME_URL`): lower-case letters become capitals,
+/// and hyphens become underscores. `None` if the text has other characters than ASCII letters, digits, hyphens and
+/// underscores.
 pub fn webhook_name(text: &str) -> Option<String> {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
     (!text.is_empty() && text.bytes().all(allowed)).then(|| text.to_ascii_uppercase().replace('-', "_"))
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn every_form_of_an_arn_names_a_webhook() {
+    fn every_supported_form_of_arn_names_a_webhook() {
         for text in [
             "arn:sherd:sqs:::PRIMARY:webhook",
             "arn:minio:sqs::PRIMARY:webhook",
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn an_arn_of_another_kind_is_not_parsed() {
+    fn a_malformed_arn_or_one_of_another_kind_is_not_parsed() {
         for text in [
             "invalid-queue",
             "",
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_those_that_settings_can_have() {
+    fn webhook_names_are_normalised_to_those_of_settings() {
         assert_eq!(webhook_name("my-queue_1").as_deref(), Some("MY_QUEUE_1"));
         assert_eq!(webhook_name("a b"), None);
         assert_eq!(webhook_name("é"), None);

@@ -1,4 +1,4 @@
-//! Stand-ins for the tests of delivery: a queue in memory, a webhook that does as it is told, a clock that is set.
+//! Test doubles for event delivery: a queue in memory, a webhook that fails on demand, and a clock that tests set.
 
 use super::names::EventName;
 use super::queue::{EventQueue, EventSink, Message, QueuePage, SinkFault};
@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// A PUT of a key, for webhooks of these names.
+/// Returns the queue row of a PUT of a key, for webhooks of these names.
 pub(super) fn row(position: u64, key: &str, targets: &[&str]) -> EventRow {
     let context = EventContext {
         bucket: "b".to_owned(),
@@ -24,12 +24,12 @@ pub(super) fn row(position: u64, key: &str, targets: &[&str]) -> EventRow {
         request_id: "r".to_owned(),
         host_id: "h".to_owned(),
     };
-    let told = |name: &&str| Match { target: (*name).to_owned(), configuration: Some("c".to_owned()) };
-    let matches = targets.iter().map(told).collect();
+    let to_match = |name: &&str| Match { target: (*name).to_owned(), configuration: Some("c".to_owned()) };
+    let matches = targets.iter().map(to_match).collect();
     EventRow {
         seq: position,
         at: UnixMs(0),
-        draft: draft(EventName::ObjectCreatedPut, matches, context).expect("somebody is told"),
+        draft: draft(EventName::ObjectCreatedPut, matches, context).expect("there is a target"),
         bucket: BucketId(1),
         key: key.to_owned(),
         version: None,
@@ -73,7 +73,7 @@ impl EventQueue for MemoryQueue {
     }
 }
 
-/// A listener that records messages in order, refuses some keys, and may be absent.
+/// A webhook that records messages in order, refuses those of some keys, and can be made unreachable.
 #[derive(Debug, Default)]
 pub(super) struct Listener {
     pub heard: Mutex<Vec<(String, String)>>,
@@ -122,7 +122,7 @@ impl Clock for SetClock {
     }
 }
 
-/// The clock, and the surroundings that it is the clock of.
+/// Returns a clock that tests set, and an `Ambient` with that clock.
 pub(super) fn ambient() -> (Arc<SetClock>, Ambient) {
     let clock = Arc::new(SetClock::default());
     (Arc::clone(&clock), Ambient { clock, entropy: Ambient::system().entropy })

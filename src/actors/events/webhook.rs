@@ -1,4 +1,4 @@
-//! Webhooks: sinks that POST each message to a URL, signed where there is a secret.
+//! `Webhook`: an `EventSink` that POSTs each message to a URL, signed if the webhook has a secret.
 
 use super::queue::{EventSink, Message, SinkFault};
 use crate::ambient::Ambient;
@@ -8,11 +8,12 @@ use aws_lc_rs::hmac;
 use std::fmt;
 
 const AGENT: &str = concat!("sherd/", env!("CARGO_PKG_VERSION"));
-/// The message's id: who has seen it may drop what comes again.
+/// The header with the message's id, by which a receiver recognises a repeated message.
 const ID_HEADER: &str = "X-Sherd-Event-Id";
 /// The header with the time of sending, in seconds since 1970. Signed, so that a later replay can be detected.
 const TIME_HEADER: &str = "X-Sherd-Timestamp";
-/// `sha256=` and, in hexadecimal, the HMAC-SHA256 by the secret of the time, a full stop and the body.
+/// The header with the signature: `sha256=` and the hexadecimal HMAC-SHA256, keyed with the secret, of the timestamp, a
+/// full stop and the body.
 const SIGNATURE_HEADER: &str = "X-Sherd-Signature";
 
 pub struct Webhook {
@@ -61,8 +62,8 @@ fn sign(secret: &hmac::Key, time: &str, body: &[u8]) -> String {
     format!("sha256={}", hex_simd::encode_to_string(signed.sign(), hex_simd::AsciiCase::Lower))
 }
 
-/// Maps a status to the outcome: taken; refused for good; or to be retried when the server has been put right (a login
-/// that it asks for, a route that is not there yet) or has the time.
+/// Maps a status to the outcome. Most 4xx refuse the message for good. A 4xx that an operator or time can remedy (a
+/// missing login, a missing route, too many requests) is retried like 5xx.
 fn judge(status: u16) -> Result<(), SinkFault> {
     let why = || format!("it answers {status}");
     match status {
@@ -86,7 +87,7 @@ mod tests {
     use tokio::net::TcpListener;
 
     #[tokio::test]
-    async fn a_message_is_posted_with_its_id_its_time_and_a_signature() {
+    async fn a_webhook_message_is_posted_with_id_timestamp_and_signature() {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let url = format!("http://{}/hook", listener.local_addr().expect("an address"));
         let served = tokio::spawn(async move {
@@ -110,9 +111,9 @@ mod tests {
         assert!(request.contains(&format!("\r\nX-Sherd-Signature: {signature}\r\n")), "{request}");
     }
 
-    /// RFC 4231, test case 2, with the full stop of ours.
+    /// RFC 4231, test case 2, with our full stop inserted.
     #[test]
-    fn a_signature_is_the_hmac_of_the_time_and_the_body() {
+    fn a_webhook_signature_is_the_hmac_of_timestamp_and_body() {
         let key = hmac::Key::new(hmac::HMAC_SHA256, b"Jefe");
         let whole = hmac::sign(&key, b"what do ya want .for nothing?");
         let expected = hex_simd::encode_to_string(whole, hex_simd::AsciiCase::Lower);
@@ -120,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_can_never_be_taken_is_refused() {
+    fn only_permanent_client_errors_refuse_a_webhook_message() {
         for status in [200, 202, 204] {
             assert_eq!(judge(status), Ok(()));
         }

@@ -1,16 +1,18 @@
-//! The events that one webhook is being told of: which of them may be sent now, and through which all are done. Pure.
+//! `Window`: the oldest undelivered events of one webhook. It decides which of them may be sent now, and up to which
+//! position all are done. Pure.
 //!
-//! A window holds the oldest events that are not done, so its memory is bounded. Events of one key form a chain: one is
-//! sent when those before it are done. Chains do not wait for each other, until the window is full of those that wait.
+//! A window holds at most `WINDOW_EVENTS_MAX` events. Events of one key form a chain: an event is sent when those
+//! before it are done. Chains do not wait for each other, unless chains that are held up fill the window.
 
 use super::queue::QueuePage;
 use super::record::QueuedEvent;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-/// Events that a window holds.
+/// The greatest number of events in a window.
 pub const WINDOW_EVENTS_MAX: usize = 256;
-/// A message that is refused is sent so often before it is given up; one that does not reach anybody is never.
+/// The number of refusals after which a message is dropped. A message for an unreachable webhook is never dropped for
+/// that.
 pub const REFUSALS_MAX: u32 = 10;
 
 #[derive(Debug)]
@@ -18,7 +20,7 @@ pub struct Window {
     name: String,
     /// The events that are not done, by position.
     waiting: BTreeMap<u64, Waiting>,
-    /// The last position that was looked at.
+    /// The position of the last row that was taken in.
     fetched: u64,
     newest: u64,
 }
@@ -27,27 +29,27 @@ pub struct Window {
 struct Waiting {
     event: QueuedEvent,
     refusals: u32,
-    /// The earliest time of the next try, on the monotonic clock.
+    /// The earliest time of the next attempt, by the monotonic clock.
     not_before: Duration,
 }
 
-/// The outcome of taking in rows.
+/// The result of `Window::take`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Taken {
     pub rows: usize,
-    /// Events that are missed because they lie too far behind the newest; of earlier rows, too.
+    /// The number of events dropped because they are too far behind the newest, including events of earlier pages.
     pub missed: usize,
-    /// Rows that are not understood.
+    /// The number of rows that could not be decoded.
     pub unreadable: usize,
 }
 
 impl Window {
-    /// Makes the window of the webhook of this name, at the beginning of its queue.
+    /// Returns an empty window for the webhook of this name, at the beginning of its queue.
     pub fn new(name: String) -> Self {
         Self { name, waiting: BTreeMap::new(), fetched: 0, newest: 0 }
     }
 
-    /// Returns the number of events for which there is still room.
+    /// Returns the number of events that the window can still take in.
     pub fn room(&self) -> usize {
         WINDOW_EVENTS_MAX.saturating_sub(self.waiting.len())
     }
@@ -57,17 +59,17 @@ impl Window {
         self.fetched
     }
 
-    /// Returns the position through which no event is left.
+    /// Returns the position up to and including which all events are done.
     pub fn through(&self) -> u64 {
         self.waiting.first_key_value().map_or(self.fetched, |(first, _)| first - 1)
     }
 
-    /// Returns the number of events, for any target, since the oldest that waits.
+    /// Returns the number of events of the whole store from the oldest in the window on; 0 if the window is empty.
     pub fn behind(&self) -> u64 {
         self.waiting.first_key_value().map_or(0, |(first, _)| self.newest.saturating_sub(first - 1))
     }
 
-    /// Takes in the rows that follow.
+    /// Takes in the next page of the queue. Drops events that are more than `queue_limit` behind the newest.
     pub fn take(&mut self, page: QueuePage, queue_limit: u64) -> Taken {
         let mut taken = Taken { rows: page.rows.len(), ..Taken::default() };
         for row in page.rows {
@@ -86,7 +88,8 @@ impl Window {
         taken
     }
 
-    /// Returns the events that may be sent now: the first of each chain whose time has come, oldest first.
+    /// Returns the positions of events that may be sent now, at most `count_max`, oldest first: the first event of each
+    /// chain, unless it is put off.
     pub fn ready(&self, count_max: usize, now: Duration) -> Vec<u64> {
         let mut chains = BTreeSet::new();
         let mut is_first =
@@ -99,12 +102,13 @@ impl Window {
         self.waiting.get(&position).map(|waiting| &waiting.event)
     }
 
-    /// Removes an event that was delivered, or need not be any more.
+    /// Removes an event that was delivered.
     pub fn done(&mut self, position: u64) {
         self.waiting.remove(&position);
     }
 
-    /// Puts a refused event off, or gives it up. Returns the number of its refusals; `None` if it is given up.
+    /// Puts a refused event off until the time that `again_at` gives for its number of refusals. Drops it after
+    /// `REFUSALS_MAX` refusals. Returns the number of refusals; `None` if the event is dropped.
     pub fn refused(&mut self, position: u64, again_at: impl FnOnce(u32) -> Duration) -> Option<u32> {
         let waiting = self.waiting.get_mut(&position)?;
         waiting.refusals += 1;
@@ -135,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn events_of_one_key_are_sent_one_after_another_and_others_at_once() {
+    fn events_of_one_key_are_sent_in_order_and_other_keys_in_parallel() {
         let mut window = window();
         assert_eq!((window.through(), window.behind()), (0, 0));
         window.take(page(&[(11, "k"), (12, "k"), (15, "l"), (16, "m")], 20), 100);
@@ -152,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_that_are_not_understood_are_passed_over() {
+    fn event_rows_that_cannot_be_decoded_are_skipped() {
         let mut window = window();
         let mut rows = vec![row(1, "k", &["A"]), row(2, "l", &["A"])];
         rows[0].draft.name = "Object:Sung".to_owned();
@@ -162,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_window_that_lies_too_far_behind_misses_the_oldest() {
+    fn a_window_beyond_its_queue_limit_drops_the_oldest_events() {
         let mut window = window();
         assert_eq!(window.take(page(&[(11, "k"), (12, "l")], 12), 5).missed, 0);
         assert_eq!(window.take(page(&[(13, "m"), (15, "o")], 18), 5).missed, 3);
@@ -171,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_event_holds_up_its_own_key_only_and_is_given_up_in_the_end() {
+    fn a_refused_event_delays_only_its_key_and_is_dropped_at_last() {
         let mut window = window();
         window.take(page(&[(11, "k"), (12, "k"), (13, "l")], 13), 100);
         let later = NOW + Duration::from_secs(1);
@@ -185,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn a_window_has_room_for_so_many_events_and_no_more() {
+    fn a_delivery_window_holds_a_bounded_number_of_events() {
         let mut window = window();
         assert_eq!(window.room(), WINDOW_EVENTS_MAX);
         let keys: Vec<String> = (0..WINDOW_EVENTS_MAX).map(|i| format!("k{i}")).collect();

@@ -1,27 +1,28 @@
-//! The decisions of admission: who may start, who waits, who is turned away. Pure: events in, effects out.
+//! Admission control: decides which requests start, which wait, and which are refused. Pure: events in, effects out.
 //!
-//! Requests are admitted in the order in which they came: a large one at the head is not overtaken for ever by small ones. While
-//! a quarter of everything is free, any holder may take more; beyond that, one with an eighth waits until some of its own
-//! requests are over, and others go past it. So nobody who holds on to what it has keeps all others out.
+//! Requests are admitted in the order in which they came, so that small requests never overtake a large one at the
+//! head. While a quarter of the limits stays free, a holder may take any share. Beyond that, a holder gets at most an
+//! eighth: its further requests wait until some of its own are over, and requests of other holders pass them. So no
+//! holder can keep all others out.
 
 use super::holder::Holder;
 use std::collections::{HashMap, VecDeque};
 
-/// Parts of the whole: what is kept for those who have little, and how much that is.
+/// `1 / KEPT` of each limit is kept for holders that have at most `1 / LITTLE` of it.
 const KEPT: u64 = 4;
 const LITTLE: u64 = 8;
 
-/// The limits of work in progress.
+/// The limits of requests in progress and waiting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AdmissionLimits {
-    /// Bytes that all requests may hold in buffers.
+    /// The bytes that all requests together may hold in buffers.
     pub bytes: u64,
     pub requests: usize,
-    /// Requests that may wait; one more is turned away at once.
+    /// The number of requests that may wait; a further one is refused at once.
     pub waiting: usize,
 }
 
-/// Names a request that asks to be admitted.
+/// The id of a request for admission.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket(pub u64);
 
@@ -32,7 +33,7 @@ pub enum Event {
         bytes: u64,
         holder: Holder,
     },
-    /// A request that was granted so many bytes is over.
+    /// A request that was granted `bytes` is over.
     Released {
         bytes: u64,
         holder: Holder,
@@ -45,7 +46,7 @@ pub enum Event {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// `bytes` are to be released in the end.
+    /// The request is admitted. `bytes`, at most those that it asked for, have to be released when it is over.
     Grant {
         ticket: Ticket,
         bytes: u64,
@@ -59,9 +60,9 @@ pub enum Effect {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
-    #[error("too many requests wait already")]
+    #[error("the queue of waiting requests is full")]
     QueueFull,
-    #[error("no room for the request came free in time")]
+    #[error("the request waited too long to be admitted")]
     WaitedTooLong,
 }
 
@@ -120,7 +121,7 @@ impl Admission {
         let (waiting, limit) = (self.queue.len() as u64, self.limits.waiting as u64);
         let of_holder = || self.queue.iter().filter(|waiting| waiting.holder == holder).count() as u64;
         let is_full = waiting >= limit || (waiting >= limit - limit / KEPT && of_holder() >= (limit / LITTLE).max(1));
-        // One request alone may always run, whatever it holds.
+        // A request larger than the limit is granted the limit, so that it can run, alone.
         let bytes = bytes.min(self.limits.bytes);
         self.queue.push_back(Waiting { ticket, bytes, holder });
         let granted = self.admit_waiting();
@@ -150,7 +151,7 @@ impl Admission {
         effects
     }
 
-    /// The first in the queue whose holder may have more, if there is room for it.
+    /// Returns the position of the first waiting request whose holder is within its share, if that request fits now.
     fn next(&self) -> Option<usize> {
         let at = self.queue.iter().position(|waiting| self.is_within_share(waiting))?;
         self.queue.get(at).filter(|waiting| self.fits(waiting.bytes)).map(|_| at)
@@ -160,7 +161,7 @@ impl Admission {
         self.used.requests < self.limits.requests && self.used.bytes + bytes <= self.limits.bytes
     }
 
-    /// Returns whether the holder would not have more than its share. One that has nothing may have something.
+    /// Returns whether the request keeps its holder within its share. A holder without requests may always have one.
     fn is_within_share(&self, waiting: &Waiting) -> bool {
         let Some(held) = self.by_holder.get(&waiting.holder) else { return true };
         let (bytes, requests) = (self.limits.bytes, self.limits.requests as u64);
@@ -184,7 +185,7 @@ impl Admission {
     fn check_invariants(&self) {
         debug_assert!(self.used.bytes <= self.limits.bytes && self.used.requests <= self.limits.requests);
         debug_assert!(self.queue.len() <= self.limits.waiting);
-        debug_assert!(self.next().is_none(), "none waits who could run");
+        debug_assert!(self.next().is_none(), "a request that could run does not wait");
         debug_assert_eq!(self.by_holder.values().map(|held| held.requests).sum::<usize>(), self.used.requests);
     }
 }

@@ -1,9 +1,10 @@
 //! `S3Frontend` owns the admission permits.
 //!
-//! Receives `AdmitPut` and `AdmitGet`, and `Released` and `Expired` from its permits and itself. Sends nothing; answers when a
-//! permit is free. Invariants: permits out never exceed the limits; none waits who could run; where three quarters of the limits
-//! are used, no holder gets more than an eighth. Refuses with `Busy` when too many wait, or one has waited too long; one whose
-//! caller is gone leaves the queue. Body bytes never pass through it.
+//! Receives `AdmitPut` and `AdmitGet` from request tasks, `Released` from dropped permits, and `Expired` from itself.
+//! Sends nothing; it answers a request when it grants the permit. Invariants: the granted permits never exceed the
+//! limits; no request waits that could run; once three quarters of the limits are used, no holder gets more than an
+//! eighth. Refuses with `Busy` when the queue is full or a request has waited too long. A request whose caller is gone
+//! leaves the queue. Bytes of bodies never pass through the actor.
 
 mod admission;
 mod holder;
@@ -22,7 +23,7 @@ use tokio::sync::oneshot;
 #[cfg(test)]
 mod tests;
 
-/// A PUT asks to hold so many bytes.
+/// Asks for the permit of a PUT to hold `bytes` in memory.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "Result<Permit, StoreError>")]
 pub struct AdmitPut {
@@ -30,7 +31,7 @@ pub struct AdmitPut {
     pub holder: Holder,
 }
 
-/// A GET asks to hold so many bytes.
+/// Asks for the permit of a GET to hold `bytes` in memory.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "Result<Permit, StoreError>")]
 pub struct AdmitGet {
@@ -49,7 +50,8 @@ struct Released {
 #[rtype(result = "()")]
 struct Expired(Ticket);
 
-/// The right to hold so many bytes, until dropped. It goes where the buffers go, so that it is back when they are.
+/// The right to hold `bytes` in memory, returned when it is dropped. It travels with the buffers, so that it is
+/// returned when they are freed.
 #[derive(Debug)]
 pub struct Permit {
     bytes: u64,
@@ -57,7 +59,7 @@ pub struct Permit {
 }
 
 impl Permit {
-    /// A permit of nobody, for callers that bound themselves by other means.
+    /// A permit for no bytes, for callers whose memory is bounded by other means.
     pub fn unmetered() -> Self {
         Self { bytes: 0, of: None }
     }
@@ -77,7 +79,7 @@ impl Drop for Permit {
 
 type Answer = oneshot::Sender<Result<Permit, StoreError>>;
 
-/// The answer to a request for a permit, when there is one. A caller that is gone does not keep its place in the queue.
+/// A pending answer to a request for a permit. If the caller goes away, the request leaves the queue.
 #[derive(Debug)]
 pub struct Asking {
     ticket: Ticket,
@@ -94,7 +96,7 @@ impl<M: Message<Result = Result<Permit, StoreError>>> MessageResponse<S3Frontend
                 biased;
                 answer = answered => {
                     let stopped = |_| Err(StoreError::Unavailable { why: "the server is shutting down".to_owned() });
-                    // Where the caller is gone, the permit is dropped here, and so released.
+                    // If the caller is gone, the permit is dropped here and thereby released.
                     let _ = caller.send(answer.unwrap_or_else(stopped));
                 }
                 () = caller.closed() => {
@@ -152,7 +154,7 @@ impl S3Frontend {
 
     fn answer(&mut self, ticket: Ticket, result: Result<Permit, StoreError>) {
         if let Some(answer) = self.answers.remove(&ticket) {
-            // Where the caller is gone, the permit is dropped here, and so released.
+            // If the caller is gone, the permit is dropped here and thereby released.
             let _ = answer.send(result);
         }
     }

@@ -1,4 +1,4 @@
-//! Admission as the actor grants, delays and refuses it.
+//! Tests of `S3Frontend` and of its admission control.
 
 use super::{
     Admission, AdmissionLimits, AdmitGet, AdmitPut, Effect, Event, Holder, Permit, Refused, S3Frontend, Ticket,
@@ -15,7 +15,7 @@ fn limits(bytes: u64, requests: usize, waiting: usize) -> AdmissionLimits {
     AdmissionLimits { bytes, requests, waiting }
 }
 
-/// Each is of a holder of its own.
+/// A request of a holder of its own.
 fn asked(ticket: u64, bytes: u64) -> Event {
     asked_by(ticket, ticket, bytes)
 }
@@ -33,11 +33,11 @@ fn granted(ticket: u64, bytes: u64) -> Effect {
 }
 
 #[test]
-fn requests_wait_for_bytes_and_are_served_in_order() {
+fn requests_wait_for_memory_and_are_admitted_in_order() {
     let mut admission = Admission::new(limits(100, 10, 10));
     assert_eq!(admission.apply(asked(1, 60)), vec![granted(1, 60)]);
     assert_eq!(admission.apply(asked(2, 60)), vec![]);
-    assert_eq!(admission.apply(asked(3, 10)), vec![], "a small one does not overtake");
+    assert_eq!(admission.apply(asked(3, 10)), vec![], "a small request does not overtake a large one");
     let released = admission.apply(Event::Released { bytes: 60, holder: account(1) });
     let grants = vec![granted(2, 60), granted(3, 10)];
     assert_eq!(released, grants);
@@ -50,42 +50,46 @@ fn a_request_larger_than_all_memory_runs_alone() {
 }
 
 #[test]
-fn a_request_too_many_is_refused_at_once_and_a_queued_one_in_time() {
+fn a_full_admission_queue_refuses_at_once_and_queued_requests_expire() {
     let mut admission = Admission::new(limits(10, 1, 1));
     admission.apply(asked(1, 1));
     admission.apply(asked(2, 1));
     assert_eq!(admission.apply(asked(3, 1)), vec![Effect::Refuse { ticket: Ticket(3), why: Refused::QueueFull }]);
     let expired = admission.apply(Event::Expired { ticket: Ticket(2) });
     assert_eq!(expired, vec![Effect::Refuse { ticket: Ticket(2), why: Refused::WaitedTooLong }]);
-    assert_eq!(admission.apply(Event::Expired { ticket: Ticket(1) }), vec![], "one who runs cannot expire");
+    assert_eq!(admission.apply(Event::Expired { ticket: Ticket(1) }), vec![], "a request that runs cannot expire");
 }
 
 #[test]
-fn a_holder_that_keeps_what_it_has_leaves_a_quarter_to_others() {
+fn a_quarter_of_memory_is_kept_for_holders_with_under_an_eighth() {
     let mut admission = Admission::new(limits(800, 1000, 1000));
     let mut grants = |holder: u64, tickets: std::ops::Range<u64>| {
         tickets.filter(|ticket| !admission.apply(asked_by(holder, *ticket, 10)).is_empty()).count()
     };
     assert_eq!(grants(1, 0..100), 60, "three quarters");
-    assert_eq!([grants(2, 100..200), grants(3, 200..300)], [10, 10], "an eighth each, past those that wait");
-    assert_eq!(grants(4, 300..301), 0, "all of it is taken");
+    assert_eq!(
+        [grants(2, 100..200), grants(3, 200..300)],
+        [10, 10],
+        "an eighth each, past the waiting requests of holder 1"
+    );
+    assert_eq!(grants(4, 300..301), 0, "all bytes are granted");
     let effects = admission.apply(Event::Released { bytes: 10, holder: account(2) });
     let next = Effect::Grant { ticket: Ticket(110), bytes: 10, holder: account(2) };
-    assert_eq!(effects, [next], "the first in the queue that has less than its share");
+    assert_eq!(effects, [next], "the first waiting request whose holder has less than its share");
 }
 
 #[test]
-fn a_holder_that_fills_the_queue_leaves_a_quarter_of_it_to_others() {
+fn one_holder_fills_at_most_three_quarters_of_the_admission_queue() {
     let mut admission = Admission::new(limits(10, 1, 8));
     admission.apply(asked_by(1, 0, 10));
     let waits = (1..20).filter(|ticket| admission.apply(asked_by(1, *ticket, 10)).is_empty()).count();
     assert_eq!(waits, 6);
-    assert!(admission.apply(asked_by(2, 20, 10)).is_empty(), "another one has a place");
+    assert!(admission.apply(asked_by(2, 20, 10)).is_empty(), "another holder may still queue a request");
 }
 
 proptest! {
     #[test]
-    fn whatever_comes_the_limits_hold_and_nothing_is_lost(steps in vec((0u8..3, any::<u16>()), 1..200)) {
+    fn admission_keeps_its_limits_and_answers_each_request_once(steps in vec((0u8..3, any::<u16>()), 1..200)) {
         let mut admission = Admission::new(limits(1000, 5, 7));
         let mut running: BTreeMap<Ticket, (u64, Holder)> = BTreeMap::new();
         let mut waiting: Vec<Ticket> = Vec::new();
@@ -112,7 +116,7 @@ proptest! {
                     }
                     Effect::Refuse { ticket, .. } => ticket,
                 };
-                prop_assert!(waiting.contains(&ticket), "each is answered once");
+                prop_assert!(waiting.contains(&ticket), "each request is answered once");
                 waiting.retain(|&other| other != ticket);
             }
             prop_assert!(running.values().map(|(bytes, _)| bytes).sum::<u64>() == admission.used_bytes() && admission.used_bytes() <= 1000);
@@ -130,7 +134,7 @@ async fn put(frontend: &Addr<S3Frontend>, bytes: u64) -> Result<Permit, StoreErr
 }
 
 #[actix::test]
-async fn a_dropped_permit_lets_the_next_in() {
+async fn dropping_a_permit_admits_the_next_request() {
     let frontend = frontend(limits(100, 10, 10), Duration::from_secs(3600));
     let first = put(&frontend, 100).await.expect("all is free");
     let second = tokio::task::spawn_local({
@@ -144,7 +148,7 @@ async fn a_dropped_permit_lets_the_next_in() {
 }
 
 #[actix::test]
-async fn a_caller_that_gives_up_waiting_keeps_nothing() {
+async fn a_cancelled_caller_keeps_no_permit() {
     let frontend = frontend(limits(100, 10, 10), Duration::from_secs(3600));
     let first = put(&frontend, 100).await.expect("all is free");
     let gives_up = tokio::task::spawn_local({
@@ -155,12 +159,12 @@ async fn a_caller_that_gives_up_waiting_keeps_nothing() {
     gives_up.abort();
     assert!(gives_up.await.is_err());
     drop(first);
-    assert_eq!(put(&frontend, 100).await.expect("what was granted to nobody is free again").bytes(), 100);
+    assert_eq!(put(&frontend, 100).await.expect("bytes granted to a cancelled caller are free again").bytes(), 100);
 }
 
-/// Tests that a request of a client that went away gives up its place, so that it turns no other away.
+/// Tests that a cancelled request frees its place in the queue, so that the next request is not refused for it.
 #[actix::test]
-async fn a_caller_that_is_gone_leaves_the_queue_at_once() {
+async fn a_cancelled_caller_leaves_the_admission_queue_at_once() {
     let frontend = frontend(limits(100, 10, 1), Duration::from_secs(3600));
     let first = put(&frontend, 100).await.expect("all is free");
     let gives_up = tokio::task::spawn_local({
@@ -175,16 +179,16 @@ async fn a_caller_that_is_gone_leaves_the_queue_at_once() {
     assert_eq!(second.expect("there is a place in the queue").bytes(), 50);
 }
 
-/// Lets everything in this thread get on as far as it can.
+/// Lets all tasks of this thread run until they wait.
 async fn settle() {
     for _ in 0..20 {
         tokio::task::yield_now().await;
     }
 }
 
-/// F3: too much is `Busy`, to be tried again.
+/// F3: requests beyond the limits are refused with `Busy`, which clients retry.
 #[actix::test]
-async fn f3_waiting_is_bounded_in_time_and_number() {
+async fn f3_waiting_for_admission_is_bounded_in_time_and_number() {
     let frontend = frontend(limits(10, 1, 1), Duration::from_millis(1));
     let _first = put(&frontend, 1).await.expect("all is free");
     let (waits, too_many) = futures::join!(put(&frontend, 1), put(&frontend, 1));

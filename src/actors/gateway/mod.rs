@@ -1,4 +1,4 @@
-//! The API's handle to the store: admission, then the request tasks, over the metadata and the nodes.
+//! `Gateway`: the API's handle to the store. It has a request admitted, then runs the request's PUT or GET task.
 
 mod reports;
 
@@ -27,7 +27,7 @@ use std::sync::Arc;
 pub struct Gateway {
     frontend: Addr<S3Frontend>,
     context: Arc<RequestContext>,
-    /// Whose share of the memory requests take.
+    /// The party on whose share of the memory the requests count.
     holder: Holder,
 }
 
@@ -36,17 +36,18 @@ impl Gateway {
         Self { frontend, context, holder: Holder::Store }
     }
 
-    /// Returns one whose requests hold memory for this holder.
+    /// Returns a gateway whose requests count on this holder's share of the memory.
     pub fn held_by(&self, holder: Holder) -> Self {
         Self { holder, ..self.clone() }
     }
 
-    /// Lookups and metadata-only changes.
+    /// Returns the handle for lookups, and for changes of the metadata alone.
     pub fn meta(&self) -> &dyn Metadata {
         self.context.metadata.as_ref()
     }
 
-    /// Counts the hosts that serve S3 and are up, as far as this one knows. One that was not asked yet counts.
+    /// Counts the hosts that serve S3 and are up, as far as this host knows. A host whose health is not known yet
+    /// counts.
     pub fn serving_hosts(&self, view: &MetaView) -> KvResult<u32> {
         let (roles, health) = (view.roles()?, self.context.health.current());
         let is_up = |host| host == self.context.host || health.host(host).is_none_or(HostState::is_up);
@@ -54,7 +55,7 @@ impl Gateway {
         Ok(u32::try_from(serving).unwrap_or(u32::MAX))
     }
 
-    /// Stores an object; the version as it stands. 200 may be answered on return.
+    /// Stores an object and returns its version. It is durable on return: the client may be answered 200.
     pub async fn put_object(&self, request: PutObjectRequest) -> Result<ObjectVersion, StoreError> {
         let declared = request.upload.checks.length_bytes;
         let held = |stored| put_task::object_held_bytes_max(self.context.geometry, stored);
@@ -62,7 +63,7 @@ impl Gateway {
         put_task::put_object(&self.context, permit, request).await
     }
 
-    /// Adds to the end of an object; the version as it stands then.
+    /// Appends to an object and returns the version that results.
     pub async fn append_object(&self, request: AppendObjectRequest) -> Result<ObjectVersion, StoreError> {
         let held = |stored| put_task::part_held_bytes_max(self.context.geometry, stored);
         let data_key = request.standing.data_key();
@@ -72,7 +73,7 @@ impl Gateway {
             _ => 0,
         };
         let body = put_task::held_bytes_max(data_key, request.upload.checks.length_bytes, held);
-        // All in one: who waited for more while holding some would hold up others who do the same.
+        // One permit for both: requests that each held one and waited for another could block each other for ever.
         let all = self.admit_put(head + body).await?;
         let permits = if head == 0 {
             put_task::AppendPermits { body: all, head: Permit::unmetered() }
@@ -89,8 +90,8 @@ impl Gateway {
         put_task::put_part(&self.context, permit, request).await
     }
 
-    /// A version of a key, held so that what it refers to is not reclaimed before it is read. `view` is where it is looked up
-    /// first; where the object is replaced meanwhile, it is looked up again.
+    /// Opens a version of a key: looks it up and keeps its blobs from being reclaimed before they are read. The first
+    /// lookup is in `view`. If the object is replaced meanwhile, it is looked up again.
     pub async fn open_object(
         &self,
         view: MetaView,
@@ -101,29 +102,29 @@ impl Gateway {
         get_task::open_object(&self.context, view, bucket, key, pick).await
     }
 
-    /// The bytes of an opened object. The first chunk has been read when this returns, so that what cannot be read is an
-    /// error and not a broken body.
+    /// Returns the bytes of an opened object. The first chunk has been read on return, so that an unreadable object is
+    /// an error instead of a broken body.
     pub async fn read_object(&self, object: OpenObject, range: ByteRange) -> Result<BodyStream, StoreError> {
         let permit = self.admit_get(&object, range).await?;
         let body = get_task::read_object(&self.context, permit, object, range).await?;
-        // A copy makes this the body of a PUT, whose reader may ask again after the end.
+        // A copy uses this stream as the body of a PUT, which may poll it again after its end.
         Ok(Box::pin(body.fuse()))
     }
 
-    /// The bytes of one object version that is not sealed, as `read_object`; `Unavailable` where it was replaced since it was looked up and its
-    /// bytes went with it.
+    /// Returns the bytes of an object version that is not encrypted, like `read_object`. `Unavailable` if the version
+    /// was replaced since its lookup and its bytes are gone.
     pub async fn read_body(&self, version: &ObjectVersion, range: ByteRange) -> Result<BodyStream, StoreError> {
         let object = get_task::reopen(&self.context, version).await?;
         self.read_object(object, range).await
     }
 
-    /// Refuses a user's change through `meta().propose` while writes are refused (too few drives, no space), with the
-    /// reason.
+    /// Refuses while writes are refused (too few drives, no space), with the reason. Call it before a user's change
+    /// through `meta().propose`.
     pub fn check_writable(&self) -> Result<(), StoreError> {
         self.context.check_writable()
     }
 
-    /// As `check_writable`, for changes that free space or need none: a full drive does not refuse them.
+    /// Like `check_writable`, for changes that free space or need none: full drives are no reason to refuse these.
     pub fn check_changeable(&self) -> Result<(), StoreError> {
         self.context.check_changeable()
     }
@@ -133,7 +134,7 @@ impl Gateway {
         self.frontend.send(AdmitPut { bytes, holder: self.holder.clone() }).await.map_err(|_| stopping())?
     }
 
-    /// Bytes that ride in the metadata are bounded by the connections that carry them and need no permit.
+    /// Admits a GET. Inline bytes need no permit: the limits of connections bound them.
     async fn admit_get(&self, object: &OpenObject, range: ByteRange) -> Result<Permit, StoreError> {
         match get_task::held_by_object(self.context.geometry, object, range) {
             0 => Ok(Permit::unmetered()),

@@ -1,6 +1,6 @@
-//! `Reports`: puts what the store itself writes into buckets (access logs) there, as clients' objects are put:
-//! admitted, spread over the nodes, and told of to those who asked. They belong to the bucket's owner. Their bytes are
-//! stored as they are, whatever the bucket's default encryption.
+//! `Reports`: writes the store's own objects (access logs, inventories) into buckets, on the path of clients' PUTs:
+//! admitted, striped over the nodes, and followed by notifications. The objects belong to the bucket's owner. They are
+//! not encrypted, whatever the bucket's default encryption.
 
 use super::{BodyChecks, Gateway, PutObjectRequest, StoreError, Upload};
 use crate::actors::events::access_log::{LogGrant, LogGrantee, LogPermission};
@@ -17,9 +17,9 @@ use crate::storage::meta::view::MetaView;
 use async_trait::async_trait;
 use futures::stream;
 
-/// The checksum of an object whose request names none.
+/// The default checksum of S3, for objects whose request names no other.
 const CHECKSUM: ChecksumAlgorithm = ChecksumAlgorithm::Crc64Nvme;
-/// S3's names of groups end so.
+/// The ends of the URIs that S3 has for its groups.
 const ALL_USERS: &str = "/global/AllUsers";
 const AUTHENTICATED_USERS: &str = "/global/AuthenticatedUsers";
 const LOG_DELIVERY: &str = "/s3/LogDelivery";
@@ -66,7 +66,7 @@ impl Reports {
         Ok(())
     }
 
-    /// Returns the draft of the event of the new object, if any target wants it.
+    /// Returns the draft of the event for the new object, if a rule of the bucket names a known target for it.
     fn event(&self, view: &MetaView, bucket: &BucketRow, key: &str) -> Result<Option<EventDraft>, StoreError> {
         if self.targets.is_empty() {
             return Ok(None);
@@ -81,14 +81,15 @@ impl Reports {
     }
 }
 
-/// Returns the ACL with others' grants beside the owner's. `None` without others, which means the same.
+/// Returns an ACL with these grants and the owner's full control. `None` if no grant is usable: then the owner alone
+/// has access, by default.
 fn acl(owner: &str, grants: &[LogGrant]) -> Option<Acl> {
     let others: Vec<Grant> = grants.iter().filter_map(grant).collect();
     let own = Grant { grantee: Grantee::Account(owner.to_owned()), permission: Permission::FullControl };
     (!others.is_empty()).then(|| Acl { grants: std::iter::once(own).chain(others).collect() })
 }
 
-/// `None` where nobody is known to be meant.
+/// Converts a grant. `None` if its grantee is an e-mail address or an unknown group.
 fn grant(given: &LogGrant) -> Option<Grant> {
     let grantee = match &given.grantee {
         LogGrantee::Canonical { id, .. } => Grantee::Account(id.clone()),
@@ -125,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn grants_stand_beside_the_owners_own() {
+    fn log_grants_are_added_to_the_owners_full_control() {
         assert_eq!(acl("owner", &[]), None);
         assert_eq!(acl("owner", &[read_grant(LogGrantee::Email("a@b".to_owned()))]), None);
         let group = LogGrantee::Group("http://acs.amazonaws.com/groups/global/AllUsers".to_owned());
@@ -135,7 +136,7 @@ mod tests {
     }
 
     #[actix::test]
-    async fn a_report_is_an_object_of_the_buckets_owner() {
+    async fn a_report_is_stored_as_an_object_of_the_buckets_owner() {
         let world = World::new(2, 1);
         let limits = AdmissionLimits { bytes: 64 << 20, requests: 10, waiting: 10 };
         let gateway =

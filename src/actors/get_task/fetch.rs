@@ -1,5 +1,6 @@
-//! Fetching the wanted bytes of a few stripes from their nodes: asks sent, answers taken, parity asked where a node fails
-//! or is late, and only a stripe with a missing chunk decoded.
+//! Fetches the wanted bytes of a few stripes from their nodes. Sends the requests that `gather` decides on, takes the
+//! answers, reads parity in the place of chunks that fail or are late, and decodes only stripes that lack a wanted
+//! chunk.
 
 use super::gather::{Ask, Gather, Outcome, Stripe};
 use super::places::{Placement, Places};
@@ -21,25 +22,26 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
-/// Lookups of a blob's placement for the same stripes, before they are given up.
+/// The number of attempts to read the same stripes, each after another placement was looked up, before they are given
+/// up.
 const MOVES_FOLLOWED_MAX: usize = 4;
 
-/// An ask under way.
+/// A request under way.
 #[derive(Debug)]
 struct Wait {
     ask: Ask,
     began: Instant,
-    /// The time at which it is late; `None` once it was.
+    /// The time from which the request counts as late; `None` once it was noted as late.
     late: Option<Instant>,
-    /// The time at which it is given up, if that is before all of the read is.
+    /// The time at which the request counts as failed, if that is before the whole read is given up.
     give_up: Option<Instant>,
 }
 
-/// The asks under way: a few.
+/// The requests under way.
 #[derive(Debug, Default)]
 struct UnderWay {
     waits: Vec<Wait>,
-    /// The deadline for nodes that do not answer, once the first of them had to be asked.
+    /// The common deadline of all requests to nodes that are gone; set with the first such request.
     gone_until: Option<Instant>,
 }
 
@@ -53,13 +55,13 @@ impl UnderWay {
         self.waits.iter().flat_map(|wait| [wait.late, wait.give_up]).flatten().min()
     }
 
-    /// Returns the asks that were late and have not been answered.
+    /// Returns the requests that were late and have not been answered.
     fn left(&self) -> impl Iterator<Item = &Wait> {
         self.waits.iter().filter(|wait| wait.late.is_none())
     }
 }
 
-/// A blob made ready for reading. Shared by the fetches of one read.
+/// A blob that is being read. Shared by the fetches of one read.
 #[derive(Debug)]
 pub(super) struct BlobRead {
     context: Arc<RequestContext>,
@@ -69,7 +71,7 @@ pub(super) struct BlobRead {
     codec: Arc<Codec>,
 }
 
-/// A blob, and where its shards are while a few stripes of it are fetched.
+/// One attempt to fetch a few stripes of a blob, from one placement of its shards.
 #[derive(Clone, Copy, Debug)]
 struct Fetch<'a> {
     read: &'a BlobRead,
@@ -78,8 +80,8 @@ struct Fetch<'a> {
 }
 
 impl BlobRead {
-    /// Prepares a blob for reading by a view of the metadata at the time `as_of`. Fails on a record that no writer of
-    /// ours can have made.
+    /// Prepares a blob for reading. `view` is of the time `as_of`, by the monotonic clock. Fails if the blob's record
+    /// is malformed or its placement is gone.
     pub(super) fn new(
         context: &Arc<RequestContext>,
         view: &MetaView,
@@ -98,8 +100,9 @@ impl BlobRead {
         Ok(Self { context: Arc::clone(context), places, blob, layout, codec })
     }
 
-    /// The bytes of the blob that are in `stripes`, cut by `bytes`, in order. A client may stall half-way for so long that
-    /// shards were moved and their old copies dropped: then it is tried where they are now.
+    /// Returns the bytes of the blob that are both in `stripes` and in the range `bytes`, in order. A client may stall
+    /// for so long that shards are moved and their old copies dropped. Therefore a failed fetch is repeated if the
+    /// placement has changed.
     pub(super) async fn fetch(
         self: Arc<Self>,
         stripes: Range<u32>,
@@ -115,7 +118,7 @@ impl BlobRead {
                 fetched => return fetched,
             }
         }
-        Err(self.unavailable("its shards are moved too often to be read"))
+        Err(self.unavailable("the shards of the blob move too often to be read; try again later"))
     }
 
     async fn fetch_from(
@@ -134,7 +137,7 @@ impl BlobRead {
         Ok(pieces)
     }
 
-    /// Cuts the wanted bytes out of a complete stripe, decoding it where a wanted chunk has not come.
+    /// Cuts the wanted bytes out of a complete stripe. Decodes the stripe if a wanted chunk is missing.
     fn assemble(&self, stripe: &Stripe, pieces: &mut Vec<Bytes>) -> Result<(), StoreError> {
         let absent: Vec<usize> = stripe
             .spans
@@ -163,13 +166,13 @@ impl BlobRead {
     }
 
     fn unavailable(&self, why: &str) -> StoreError {
-        tracing::warn!(blob = %self.blob.id, why, "a read failed");
+        tracing::warn!(blob = %self.blob.id, why, "cannot read a blob");
         StoreError::DataUnavailable { why: why.to_owned() }
     }
 }
 
 impl Fetch<'_> {
-    /// Asks and takes answers until all is there, or it is certain that it cannot be.
+    /// Sends requests and takes answers until all stripes are complete, or one is certain to stay incomplete.
     async fn gather(&self, gather: &mut Gather, under_way: &mut UnderWay) -> Result<(), StoreError> {
         let mut calls = FuturesUnordered::new();
         let given_up = sleep(self.context.times.read_wait_max);
@@ -211,7 +214,7 @@ impl Fetch<'_> {
         Ok(())
     }
 
-    /// Nodes in trouble.
+    /// Returns for each shard whether its node is in trouble.
     fn avoided(&self) -> Vec<bool> {
         self.placement.nodes.iter().map(|&node| self.context.is_avoided(node)).collect()
     }
@@ -225,7 +228,7 @@ impl Fetch<'_> {
         under_way.waits.push(Wait { ask, began, late, give_up });
     }
 
-    /// Hedges late asks, and counts those whose time is over as failed.
+    /// Marks overdue requests as late, so that parity is read in their place, and gives up those past their deadline.
     fn lose_patience(&self, gather: &mut Gather, under_way: &mut UnderWay) {
         let now = Instant::now();
         for wait in &mut under_way.waits {
@@ -265,7 +268,7 @@ impl Fetch<'_> {
                 let is_trusted = self.read.places.is_trusted(self.placement);
                 let counted: Vec<bool> = read.chunks.iter().map(Result::is_err).collect();
                 for (chunk, fault) in gather.answered(ask, read.chunks) {
-                    // The node's host counts a chunk that it could not give; this one counts a malformed answer.
+                    // The node's host counts the faults that it answers with. A malformed answer is counted here.
                     let is_counted = counted.get((chunk.0 - ask.first.0) as usize) == Some(&true);
                     if is_trusted {
                         self.report(node, ask, chunk, fault, is_counted);
@@ -273,7 +276,10 @@ impl Fetch<'_> {
                 }
             }
             Err(error) => {
-                tracing::debug!(%node, blob = %self.read.blob.id, shard = ask.shard.0, %error, "a node did not answer a read");
+                tracing::debug!(
+                    %node, blob = %self.read.blob.id, shard = ask.shard.0, %error,
+                    "a node failed to answer a read"
+                );
                 CHUNK_FAULTS.with_label_values(&[&node.to_string(), "unanswered"]).inc();
                 self.context.note_failure(node, &error);
                 gather.failed(ask);

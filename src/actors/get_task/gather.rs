@@ -1,7 +1,7 @@
-//! Decides which chunks of some stripes to ask for, given which came and which did not. Pure: answers in, asks out.
+//! `Gather`: decides which chunks of some stripes to read, given the answers so far. Pure: answers in, requests out.
 //!
-//! Only the data chunks that hold wanted bytes are asked for, unless one of them is bad, late, or on a node in trouble: then
-//! that stripe alone is completed from any `k` of its chunks.
+//! Only the data chunks that hold wanted bytes are requested. If one of these is bad, late, or on a node in trouble,
+//! its stripe is completed from any `k` of its chunks.
 
 use crate::net::ChunkFault;
 use crate::storage::stripe::{BlobLayout, ChunkSpan};
@@ -9,7 +9,7 @@ use crate::types::{ChunkIndex, ShardIndex};
 use bytes::Bytes;
 use std::ops::Range;
 
-/// Consecutive chunks of one shard to be asked for.
+/// A request for consecutive chunks of one shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Ask {
     pub(super) shard: ShardIndex,
@@ -21,22 +21,23 @@ pub(super) struct Ask {
 enum Cell {
     Unasked,
     Asked,
-    /// The chunk was asked for, and is not waited for any more.
+    /// The chunk was requested and is not counted on any more; its answer is still taken.
     Late,
     Have(Bytes),
+    /// The chunk is missing or corrupt, or its node failed to answer.
     Bad,
 }
 
-/// The state of a gathering.
+/// The outcome of gathering so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
     Pending,
     Complete,
-    /// The stripe cannot be gathered.
+    /// Too few chunks of this stripe can be read.
     Lost(ChunkIndex),
 }
 
-/// A stripe: its wanted bytes, and `cells: [k+m]`.
+/// A stripe: the spans of its wanted bytes, and the state of each chunk, `cells: [k+m]`.
 #[derive(Debug)]
 pub(super) struct Stripe {
     pub(super) index: ChunkIndex,
@@ -45,18 +46,18 @@ pub(super) struct Stripe {
     cells: Vec<Cell>,
 }
 
-/// A gathering of some consecutive stripes.
+/// The state of gathering some consecutive stripes.
 #[derive(Debug)]
 pub(super) struct Gather {
     data: usize,
     first: u32,
     stripes: Vec<Stripe>,
-    /// `avoided[i]`: the node of shard `i` is in trouble; asked only where nothing else is left.
+    /// `avoided[i]`: the node of shard `i` is in trouble. It is asked only if the other nodes are too few.
     avoided: Vec<bool>,
 }
 
 impl Gather {
-    /// `bytes` of the blob, all in `stripes`.
+    /// Starts gathering those of the blob's `bytes` that are in `stripes`.
     pub(super) fn new(layout: &BlobLayout, stripes: Range<u32>, bytes: &Range<u64>, avoided: Vec<bool>) -> Self {
         let shards = layout.geometry().shards();
         let stripe = |index| Stripe {
@@ -74,7 +75,7 @@ impl Gather {
         self.avoided = avoided;
     }
 
-    /// Returns the asks to send now: called at the start, and after each change.
+    /// Returns the requests to send now. Called at the start and after each answer, failure or delay.
     pub(super) fn asks(&mut self) -> Vec<Ask> {
         let mut asks: Vec<Ask> = Vec::new();
         for stripe in &mut self.stripes {
@@ -91,7 +92,7 @@ impl Gather {
         asks
     }
 
-    /// Takes an answer. Answers with the faults to report.
+    /// Takes an answer. Returns the faults of its chunks, to be reported.
     pub(super) fn answered(
         &mut self,
         ask: Ask,
@@ -100,7 +101,7 @@ impl Gather {
         let mut faults = Vec::new();
         let mut chunks = chunks.into_iter();
         for index in ask.first.0..ask.first.0 + ask.count {
-            // An answer that is short, or has a chunk of another length, is no better than one that fails its checksum.
+            // A missing part of the answer, or a chunk of a wrong length, counts as a corrupt chunk.
             let chunk = chunks.next().unwrap_or(Err(ChunkFault::Corrupt));
             let Some(stripe) = self.stripe_mut(index) else { continue };
             let Some(cell) = stripe.cells.get_mut(usize::from(ask.shard.0)) else { continue };
@@ -115,7 +116,7 @@ impl Gather {
         faults
     }
 
-    /// Notes that the node did not answer the ask at all.
+    /// Notes that a request failed as a whole.
     pub(super) fn failed(&mut self, ask: Ask) {
         for index in ask.first.0..ask.first.0 + ask.count {
             if let Some(cell) = self.stripe_mut(index).and_then(|stripe| stripe.cells.get_mut(usize::from(ask.shard.0)))
@@ -125,7 +126,7 @@ impl Gather {
         }
     }
 
-    /// Marks an ask as late: its answer is still taken, but no longer counted on.
+    /// Marks a request as late: its answer is still taken, but no longer counted on.
     pub(super) fn late(&mut self, ask: Ask) {
         for index in ask.first.0..ask.first.0 + ask.count {
             if let Some(cell) = self.stripe_mut(index).and_then(|stripe| stripe.cells.get_mut(usize::from(ask.shard.0)))
@@ -150,7 +151,7 @@ impl Gather {
         outcome
     }
 
-    /// The stripes, once complete.
+    /// Returns the stripes. They are complete if `outcome` was `Complete`.
     pub(super) fn into_stripes(self) -> Vec<Stripe> {
         self.stripes
     }
@@ -161,7 +162,7 @@ impl Gather {
 }
 
 impl Stripe {
-    /// `present[i]`: chunk `i`, where it has come.
+    /// Returns the chunks that have arrived: `present[i]` is chunk `i`.
     pub(super) fn present(&self) -> Vec<Option<&[u8]>> {
         self.cells.iter().map(|cell| if let Cell::Have(bytes) = cell { Some(bytes.as_ref()) } else { None }).collect()
     }
@@ -186,13 +187,13 @@ impl Stripe {
         self.wanted().all(|shard| have(&self.cells[shard])) || self.count(have) >= data
     }
 
-    /// Returns whether it can still be completed by the answers that may come.
+    /// Returns whether the stripe can still be completed with the answers that may come.
     fn is_possible(&self, data: usize) -> bool {
         let hope = |cell: &Cell| !matches!(cell, Cell::Bad);
         self.wanted().all(|shard| hope(&self.cells[shard])) || self.count(hope) >= data
     }
 
-    /// The shards to ask for now.
+    /// Returns the shards to read now.
     fn wants(&self, data: usize, avoided: &[bool]) -> Vec<usize> {
         if self.is_complete(data) {
             return Vec::new();

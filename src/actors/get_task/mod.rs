@@ -1,7 +1,9 @@
-//! A GET: an object version, held from its lookup on, and the bytes of a range of it.
+//! The task of a GET: looks up an object version, keeps its blobs from being reclaimed, and streams the bytes of a
+//! range.
 //!
-//! A task, not an actor. Only the chunks that the range needs are read, a few stripes ahead of the client, whatever the size
-//! of the object or the number of its parts; a chunk that is missing, corrupt or late is made up for by parity, and reported.
+//! It is a task, not an actor. Only the chunks that the range needs are read, a few stripes ahead of the client,
+//! whatever the size of the object or the number of its parts. A chunk that is missing, corrupt or late is decoded from
+//! parity; a missing or corrupt one is reported to the healer.
 
 mod fetch;
 mod gather;
@@ -28,32 +30,32 @@ use std::sync::Arc;
 use std::time::Duration;
 use stream::Reader;
 
-/// Lookups of one object before it is given up as changing too fast.
+/// The number of lookups of one object, each after it was replaced, before the request fails.
 const LOOKUPS_MAX: usize = 8;
 
-/// An object version that was looked up, and stays readable while this is held.
+/// An object version that was looked up. Its blobs are not reclaimed while this exists.
 #[derive(Debug)]
 pub struct OpenObject {
     pub version: ObjectVersion,
     inline: Option<Bytes>,
     view: MetaView,
     read: Option<ActiveRead>,
-    /// The key that unseals its bytes, once it is known.
+    /// The data key of an encrypted object, once it is set.
     data_key: Option<DataKey>,
 }
 
 impl OpenObject {
-    /// The metadata as it was when the object was looked up.
+    /// Returns the view of the metadata in which the object was looked up.
     pub fn view(&self) -> &MetaView {
         &self.view
     }
 
-    /// Returns the key that unseals its bytes, if it was given.
+    /// Returns the data key, if it was set.
     pub fn data_key(&self) -> Option<&DataKey> {
         self.data_key.as_ref()
     }
 
-    /// Adds the key of a sealed object: without it the object cannot be read.
+    /// Sets the data key of an encrypted object, which cannot be read without it.
     pub fn with_key(self, key: DataKey) -> Self {
         Self { data_key: Some(key), ..self }
     }
@@ -68,7 +70,7 @@ pub enum Opened {
 }
 
 impl Opened {
-    /// Returns the object, if it is one.
+    /// Returns the object; `None` for a delete marker or an absent key.
     pub fn object(self) -> Option<OpenObject> {
         match self {
             Self::Object(object) => Some(*object),
@@ -77,7 +79,8 @@ impl Opened {
     }
 }
 
-/// Looks a version up and holds it; again where it was replaced between its manifest and its bytes.
+/// Looks a version up and registers the read. Repeats the lookup if the object was replaced between the lookups of its
+/// manifest and its inline bytes.
 pub async fn open_object(
     context: &Arc<RequestContext>,
     view: MetaView,
@@ -104,7 +107,7 @@ pub async fn open_object(
     Err(StoreError::Unavailable { why: "the object is being replaced too often to be read".to_owned() })
 }
 
-/// Holds an object version that was looked up before.
+/// Registers a read of an object version that was looked up before. `Unavailable` if its inline bytes are gone.
 pub async fn reopen(context: &Arc<RequestContext>, version: &ObjectVersion) -> Result<OpenObject, StoreError> {
     let read = context.reads.begin();
     let view = context.metadata.read().await?;
@@ -113,7 +116,7 @@ pub async fn reopen(context: &Arc<RequestContext>, version: &ObjectVersion) -> R
     Ok(OpenObject { version: version.clone(), inline, view, read: Some(read), data_key: None })
 }
 
-/// The bytes of an inline body (`Some(None)`: it has none); `None` where they are gone.
+/// Returns the inline bytes of a version: `Some(None)` if its body is not inline, `None` if its inline bytes are gone.
 fn inline_of(view: &MetaView, version: &ObjectVersion) -> Result<Option<Option<Bytes>>, StoreError> {
     let manifest = &version.manifest;
     match manifest.body {
@@ -131,7 +134,7 @@ fn inline_of(view: &MetaView, version: &ObjectVersion) -> Result<Option<Option<B
     }
 }
 
-/// Bytes that a read of the object holds at most at any moment; 0 where they ride in the metadata.
+/// Returns the bytes that a read of the object holds at most at any moment; 0 for inline objects.
 pub fn held_by_object(geometry: Geometry, object: &OpenObject, range: ByteRange) -> u64 {
     let manifest = &object.version.manifest;
     match object.data_key.as_ref().map(DataKey::layout) {
@@ -143,7 +146,7 @@ pub fn held_by_object(geometry: Geometry, object: &OpenObject, range: ByteRange)
     }
 }
 
-/// As `held_by_object`, for a plain object.
+/// Like `held_by_object`, for an object that is not encrypted.
 pub fn held_bytes_max(geometry: Geometry, manifest: &Manifest, range: ByteRange) -> u64 {
     held_in_chunks(geometry, &manifest.body, range_bytes(manifest, range), None)
 }
@@ -162,13 +165,13 @@ fn held_in_chunks(geometry: Geometry, body: &Body, length: u64, layout: Option<L
         return 0;
     }
     let stored = layout.map_or(length, |layout| sealed::span_bytes_max(layout, length));
-    // A range that begins in the middle of a stripe touches one more than its length asks for.
+    // A range that begins within a stripe may touch one stripe more than its length suggests.
     let touched = stored.div_ceil((stripe_data_bytes(geometry) as u64).max(1)).saturating_add(1);
     let stripe = geometry.shards() as u64 * u64::from(geometry.chunk_size_bytes);
     touched.min(GET_STRIPES_AHEAD as u64) * stripe
 }
 
-/// The bytes of an opened object; the first of them have been read on return.
+/// Returns the bytes of a range of an opened object. The first of them have been read on return.
 pub async fn read_object(
     context: &Arc<RequestContext>,
     permit: Permit,
@@ -182,7 +185,7 @@ pub async fn read_object(
     }
     let key = data_key.filter(|_| traits.sealing.is_some());
     if traits.sealing.is_some() != key.is_some() {
-        return Err(StoreError::Internal { why: "an object that is sealed is to be read without its key".to_owned() });
+        return Err(StoreError::Internal { why: "an encrypted object cannot be read without its data key".to_owned() });
     }
     let stored_bytes = sealed::stored_bytes(key.as_ref().map(DataKey::layout), manifest.size_bytes);
     let parts = manifest.parts();
@@ -218,7 +221,7 @@ fn inline_stream(
     let bounds = usize::try_from(range.start).ok().zip(usize::try_from(range.end).ok());
     let bytes = inline.zip(bounds).filter(|(bytes, (_, end))| *end <= bytes.len());
     let Some((bytes, (start, end))) = bytes else {
-        return Err(StoreError::Internal { why: "an inline object has other bytes than its record says".to_owned() });
+        return Err(StoreError::Internal { why: "the size of an inline object does not match its record".to_owned() });
     };
     Ok(Box::pin(futures::stream::iter([Ok(bytes.slice(start..end))])))
 }

@@ -1,5 +1,6 @@
-//! The locations of a blob's shards while it is read. They may be moved meanwhile, and an old copy stays only for so
-//! long: so a lookup is not used for longer than a part of that, however long the read takes.
+//! `Places`: the placement of a blob's shards while the blob is read. Shards may be moved meanwhile, and an old copy is
+//! dropped after `LEFTOVER_GRACE`. Therefore a placement is looked up again after `PLACEMENT_AGE_MAX`, however long the
+//! read takes.
 
 use crate::actors::request::{RequestContext, StoreError};
 use crate::limits::{LEFTOVER_GRACE, PLACEMENT_AGE_MAX, READ_WAIT_MAX};
@@ -10,12 +11,12 @@ use std::time::Duration;
 
 const _: () = assert!(PLACEMENT_AGE_MAX.as_millis() + READ_WAIT_MAX.as_millis() <= LEFTOVER_GRACE.as_millis() / 2);
 
-/// A placement that was looked up.
+/// The placement of a blob, with the time of its lookup.
 #[derive(Clone, Debug)]
 pub(super) struct Placement {
-    /// `nodes[i]` has shard `i`.
+    /// `nodes[i]` holds shard `i`.
     pub(super) nodes: Arc<[NodeId]>,
-    /// The time of the lookup.
+    /// The time of the lookup, by the monotonic clock.
     as_of: Duration,
 }
 
@@ -27,7 +28,7 @@ pub(super) struct Places {
 }
 
 impl Places {
-    /// Looks the blob up in a view of the metadata at the time `as_of`; `None` if the blob does not exist.
+    /// Looks the blob up in `view`, which is of the time `as_of`. `None` if the blob does not exist.
     pub(super) fn new(
         context: &Arc<RequestContext>,
         view: &MetaView,
@@ -43,7 +44,7 @@ impl Places {
         self.known().nodes.len()
     }
 
-    /// Looked up not long ago, or now.
+    /// Returns the placement; looks it up again if it is older than `PLACEMENT_AGE_MAX`.
     pub(super) async fn current(&self) -> Placement {
         let known = self.known();
         if self.age(&known) <= PLACEMENT_AGE_MAX {
@@ -52,12 +53,12 @@ impl Places {
         self.look_up().await.unwrap_or(known)
     }
 
-    /// Returns the present placement if it differs from this one.
+    /// Looks the placement up and returns it if it differs from `old`.
     pub(super) async fn other_than(&self, old: &Placement) -> Option<Placement> {
         self.look_up().await.filter(|now| now.nodes != old.nodes)
     }
 
-    /// Returns whether a shard that is not where this says is missing, rather than moved.
+    /// Returns whether the placement is recent enough that a shard absent from its node is missing and not moved.
     pub(super) fn is_trusted(&self, placement: &Placement) -> bool {
         self.age(placement) <= LEFTOVER_GRACE / 2
     }
@@ -70,7 +71,8 @@ impl Places {
         self.context.ambient.clock.monotonic().saturating_sub(placement.as_of)
     }
 
-    /// `None` where the metadata cannot be asked, or the blob is gone: what is known may still do then.
+    /// Looks the placement up. `None` if the metadata does not answer or the blob is gone: the placement known before
+    /// may still serve.
     async fn look_up(&self) -> Option<Placement> {
         let as_of = self.context.ambient.clock.monotonic();
         let view = self.context.metadata.read().await.ok()?;

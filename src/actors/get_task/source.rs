@@ -1,5 +1,5 @@
-//! The locations of an object version's bytes, in order: its one blob, or the blobs of its parts, looked up a page at a
-//! time.
+//! `Source`: splits a range of an object version into units of stripes, in order. The object is in one blob, or in the
+//! blobs of its parts, whose rows are looked up a page at a time.
 
 use super::fetch::BlobRead;
 use super::sealed;
@@ -14,49 +14,49 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Part rows looked up at once: a ranged read of a few parts looks up one page.
+/// The number of part rows in a page: a range within a few parts looks up one page.
 const PARTS_PAGE: usize = 32;
 
-/// Some stripes of one blob, fetched together.
+/// Some stripes of one blob that are fetched together.
 #[derive(Debug)]
 pub(super) struct Unit {
     pub(super) blob: Arc<BlobRead>,
     pub(super) stripes: Range<u32>,
-    /// The range of the blob; the part outside of `stripes` belongs to other units.
+    /// The wanted range of the blob's bytes; the part of it outside of `stripes` belongs to other units.
     pub(super) bytes: Range<u64>,
-    /// The opener for the bytes from there on, in the first unit of a sealed blob.
+    /// The opener for this and the following units of the blob; only in the first unit of an encrypted blob.
     pub(super) opener: Option<Opener>,
 }
 
-/// The part of an object in one blob.
+/// The part of an object that is in one blob.
 struct Run {
     blob: BlobRef,
     /// The part number in the AEAD nonce; unused without encryption.
     part: u16,
-    /// The client's.
+    /// The size without encryption.
     size_bytes: u64,
 }
 
-/// Gives out the units of a range, in order.
+/// Yields the units of a range, in order.
 #[derive(Debug)]
 pub(super) struct Source {
     context: Arc<RequestContext>,
     view: MetaView,
-    /// The time of the view's metadata.
+    /// The time of the view, by the monotonic clock.
     as_of: Duration,
-    /// The key of a sealed object.
+    /// The data key of an encrypted object.
     key: Option<DataKey>,
-    /// The rest of the current blob.
+    /// The rest of the blob that is being split.
     current: Option<Unit>,
     parts: Option<Parts>,
 }
 
-/// The rest of a range over parts.
+/// The rest of a range of an object with parts.
 #[derive(Debug)]
 struct Parts {
     id: ManifestId,
     page: VecDeque<PartRow>,
-    /// The rest of the range of the object.
+    /// The bytes of the object that are still wanted.
     range: ByteRange,
 }
 
@@ -89,7 +89,7 @@ impl Source {
         Self { context: Arc::clone(context), view, as_of, key, current: None, parts }
     }
 
-    /// The next unit; `None` after the last.
+    /// Returns the next unit; `None` after the last.
     pub(super) fn next(&mut self) -> Result<Option<Unit>, StoreError> {
         loop {
             if let Some(rest) = &mut self.current {
@@ -113,7 +113,7 @@ impl Source {
         }
     }
 
-    /// `bytes` are the client's.
+    /// Starts on a run. `bytes` is the wanted range of its bytes without encryption.
     fn begin(&mut self, run: Run, bytes: Range<u64>) -> Result<(), StoreError> {
         let Run { blob, part, size_bytes } = run;
         let open = |key: &DataKey| sealed::opener(key, part, blob.id, size_bytes, bytes.clone());
@@ -127,7 +127,7 @@ impl Source {
 }
 
 impl Parts {
-    /// Returns the run that holds the next bytes, and their range in it.
+    /// Returns the run with the next wanted bytes, and their range in it.
     fn next(&mut self, view: &MetaView, layout: Option<Layout>) -> Result<Option<(Run, Range<u64>)>, StoreError> {
         while self.range.start < self.range.end {
             if self.page.is_empty() {

@@ -1,5 +1,5 @@
-//! The body of a GET: units fetched ahead of the client, given out in order. Dropping it drops what is under way, and gives
-//! the permit and the registration of the read back.
+//! `Reader`: the body of a GET as a stream. It fetches units ahead of the client and yields their bytes in order.
+//! Dropping it cancels the fetches under way, and releases the permit and the registration of the read.
 
 use super::sealed::broken;
 use super::source::{Source, Unit};
@@ -16,33 +16,33 @@ use std::collections::VecDeque;
 use tokio::task::JoinError;
 use tokio_util::task::AbortOnDropHandle;
 
-/// Units held or under way at once.
+/// The number of units that are held or under way at once.
 pub(super) const UNITS_AHEAD: usize = GET_STRIPES_AHEAD / GET_READ_STRIPES;
 
 type Fetched = Result<Vec<Bytes>, StoreError>;
-/// The chunks of a unit, with the opener of the bytes from there on if it changes there.
+/// The bytes of a unit, and the opener for this and the following units if a new one begins here.
 type FetchedUnit = Result<(Option<Opener>, Vec<Bytes>), StoreError>;
 
-/// Begins a fetch in a task of its own, which ends when the answer is dropped. It gets on while the client takes no
-/// bytes: otherwise a few clients that pause would keep all streams of a connection, and what nodes take to answer would
-/// be measured with these pauses.
+/// Starts a fetch in a task of its own, which is cancelled when the returned future is dropped. The task makes progress
+/// while the client takes no bytes. Otherwise a few stalled clients would occupy all streams of a connection, and the
+/// measured latency of nodes would include their pauses.
 fn begin(
     opener: Option<Opener>,
     fetch: impl Future<Output = Fetched> + Send + 'static,
 ) -> BoxFuture<'static, FetchedUnit> {
     let task = AbortOnDropHandle::new(tokio::spawn(fetch));
-    let not_done = |error: JoinError| Err(StoreError::Internal { why: format!("a read was not carried out: {error}") });
+    let not_done = |error: JoinError| Err(StoreError::Internal { why: format!("the task of a read failed: {error}") });
     Box::pin(async move { task.await.unwrap_or_else(not_done).map(|pieces| (opener, pieces)) })
 }
 
 pub(super) struct Reader {
     source: Source,
     fetching: FuturesOrdered<BoxFuture<'static, FetchedUnit>>,
-    /// The bytes as they were stored.
+    /// The fetched bytes in stored form.
     ready: VecDeque<Bytes>,
-    /// The opener of the ready bytes of a sealed object.
+    /// The opener for the ready bytes of an encrypted object.
     opener: Option<Opener>,
-    /// Bytes still owed to the client.
+    /// The number of bytes that the client has still to get.
     owed: u64,
     _held: Held,
 }
@@ -55,13 +55,15 @@ impl Reader {
         Self { source, fetching: FuturesOrdered::new(), ready: VecDeque::new(), opener: None, owed, _held: held }
     }
 
-    /// The next piece, not empty; `None` when all that was owed has been given.
+    /// Returns the next piece, which is not empty; `None` at the end of the range.
     pub(super) async fn next(&mut self) -> Result<Option<Bytes>, StoreError> {
         loop {
             if let Some(piece) = self.take_ready()? {
                 let length = piece.len() as u64;
                 if length > self.owed {
-                    return Err(StoreError::Internal { why: "a read gave more than was asked for".to_owned() });
+                    return Err(StoreError::Internal {
+                        why: "a read returned more bytes than its range has".to_owned(),
+                    });
                 }
                 self.owed -= length;
                 return Ok(Some(piece));
@@ -86,7 +88,7 @@ impl Reader {
         }
     }
 
-    /// The next bytes of what is ready, opened where they are sealed; `None` when more must come.
+    /// Returns the next of the ready bytes, decrypted if the object is encrypted; `None` if more must be fetched first.
     fn take_ready(&mut self) -> Result<Option<Bytes>, StoreError> {
         let Some(opener) = &mut self.opener else { return Ok(self.ready.pop_front()) };
         while let Some(sealed) = self.ready.front_mut() {
@@ -99,13 +101,13 @@ impl Reader {
         Ok(None)
     }
 
-    /// Checks that every sealed byte of the run came and opened.
+    /// Checks that all bytes of the run arrived and were decrypted.
     fn end_run(&mut self) -> Result<(), StoreError> {
         let ended = self.opener.take().map(Opener::finish).transpose();
         ended.map(|_| ()).map_err(|error| broken(&error))
     }
 
-    /// The rest, after `first`. An error ends it.
+    /// Returns the stream of `first` and all further pieces. It ends after an error.
     pub(super) fn into_stream(self, first: Option<Bytes>) -> BodyStream {
         let rest = futures::stream::unfold(Some(self), |reader| async move {
             let mut reader = reader?;
@@ -126,13 +128,13 @@ mod tests {
     use tokio::sync::oneshot;
 
     #[tokio::test]
-    async fn a_fetch_gets_on_while_nobody_takes_its_bytes_and_ends_with_its_answer() {
+    async fn a_fetch_runs_without_being_polled_and_is_cancelled_by_dropping_it() {
         let (done, is_done) = oneshot::channel();
         let fetching = begin(None, async move {
             let _ = done.send(());
             Ok(Vec::new())
         });
-        is_done.await.expect("it is carried out before it is polled");
+        is_done.await.expect("it runs before it is polled");
         assert!(fetching.await.is_ok());
         let (held, is_given_back) = oneshot::channel::<()>();
         let fetching = begin(None, async move {
@@ -140,6 +142,6 @@ mod tests {
             pending::<Fetched>().await
         });
         drop(fetching);
-        assert!(is_given_back.await.is_err(), "what it held is dropped");
+        assert!(is_given_back.await.is_err(), "the cancelled task drops its state");
     }
 }

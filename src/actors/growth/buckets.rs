@@ -1,4 +1,5 @@
-//! The size of each bucket on the last days, as the metadata keeps it: one document a day; and the growth that follows. Pure.
+//! The daily samples of the largest buckets' sizes, one document of the metadata for each day, and the growth computed
+//! from them. Pure.
 
 use crate::actors::documents::{self, DocumentError};
 use crate::limits::{GROWTH_BUCKETS_MAX, GROWTH_DAYS, GROWTH_KNOWN_AFTER};
@@ -13,19 +14,20 @@ use std::collections::BinaryHeap;
 const NAME: &str = "growth-of-buckets/";
 const DAY_MS: u64 = 24 * 3600 * 1000;
 
-/// The largest buckets of one day, and what they held.
+/// The sizes of the largest buckets on one day.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BucketSample {
     at: UnixMs,
-    /// Number, bytes of all versions, current objects; in order of number. At most `GROWTH_BUCKETS_MAX`.
+    /// For each bucket its number, the bytes of all versions, and the count of current objects; in order of the number.
+    /// At most `GROWTH_BUCKETS_MAX`.
     buckets: Vec<(BucketId, u64, u64)>,
 }
 
-/// Collects a sample: of any number of buckets it keeps the largest.
+/// Collects a sample: it keeps the largest `GROWTH_BUCKETS_MAX` of the buckets that are added.
 #[derive(Debug, Default)]
 pub struct LargestBuckets(BinaryHeap<Reverse<(u64, u64, BucketId)>>);
 
-/// The growth of one bucket a day; below 0 where more goes than comes.
+/// The growth of one bucket per day; negative if the bucket shrinks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BucketGrowth {
     pub bytes_per_day: i64,
@@ -53,18 +55,19 @@ impl LargestBuckets {
 }
 
 impl BucketSample {
-    /// The document of the day of this time; it is written over when its turn comes again.
+    /// Returns the key of the document for the day of `at`. A document is overwritten `GROWTH_DAYS` days later.
     pub fn key(at: UnixMs) -> DocumentKey {
         key_of(at.0 / DAY_MS % GROWTH_DAYS)
     }
 
-    /// Returns whether a sample was taken on the day of this time.
+    /// Returns whether a sample was taken on the day of `now`.
     pub fn is_taken(view: &MetaView, now: UnixMs) -> KvResult<bool> {
         let sample = read(view, &Self::key(now))?;
         Ok(sample.is_some_and(|sample| sample.at.0 / DAY_MS == now.0 / DAY_MS))
     }
 
-    /// Returns the write of the sample, whatever is there: another leader's of the same day is as good.
+    /// Returns the write of the sample. It is unconditional: it may replace another leader's sample of the same day,
+    /// which is as good.
     pub fn write(&self) -> Result<DocumentWrite, DocumentError> {
         Ok(DocumentWrite { key: Self::key(self.at), expect: Expect::Any, value: Some(documents::encode(self)?) })
     }
@@ -80,15 +83,17 @@ fn key_of(slot: u64) -> DocumentKey {
     DocumentKey::System(format!("{NAME}{slot}"))
 }
 
-/// `None` where nothing was written, or in a format that this release does not know.
+/// Reads the sample of a day. `None` if there is none, or if it cannot be decoded.
 fn read(view: &MetaView, key: &DocumentKey) -> KvResult<Option<BucketSample>> {
     let Some(row) = view.document(key)? else { return Ok(None) };
     let read = documents::decode(&row.value);
-    Ok(read.inspect_err(|error| tracing::warn!(%error, "a day of the buckets' growth cannot be read")).ok())
+    Ok(read
+        .inspect_err(|error| tracing::warn!(%error, "cannot read a daily sample of bucket sizes; it is ignored"))
+        .ok())
 }
 
 impl BucketHistory {
-    /// Reads the samples of the last days. Those of a clock that was ahead do not count.
+    /// Reads the samples of the last days. Samples dated in the future, by a clock that was ahead, are ignored.
     pub fn read(view: &MetaView, now: UnixMs) -> KvResult<Self> {
         let mut samples = Vec::new();
         for slot in 0..GROWTH_DAYS {
@@ -103,8 +108,9 @@ impl BucketHistory {
         Self(samples)
     }
 
-    /// Returns the growth of a bucket that holds so much now, from its creation or the oldest sample that has it. `None`
-    /// where that is less than a day ago, and where the bucket was never among the largest.
+    /// Returns the growth of a bucket whose size is `usage` now: since its creation if the bucket is younger than the
+    /// history, else since the oldest sample that lists it. `None` if that is less than a day ago, or no sample lists
+    /// the bucket.
     pub fn growth(&self, bucket: BucketId, created: UnixMs, usage: Usage, now: UnixMs) -> Option<BucketGrowth> {
         let oldest = || self.0.iter().find_map(|sample| Some((sample.at, sample.of(bucket)?)));
         let is_young = now.0.saturating_sub(created.0) <= GROWTH_DAYS * DAY_MS;
@@ -142,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn growth_is_from_the_oldest_sample_that_has_the_bucket() {
+    fn bucket_growth_is_measured_from_the_oldest_sample_with_the_bucket() {
         let samples = vec![sample(1, &[(1, 500, 5), (2, 9, 9)]), sample(4, &[(1, 100, 9)]), sample(0, &[(3, 1, 1)])];
         let history = BucketHistory::of_samples(samples, UnixMs(NOW));
         let growth = |id, held| history.growth(BucketId(id), OLD, held, UnixMs(NOW));
@@ -153,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bucket_that_was_made_in_these_days_has_grown_from_nothing() {
+    fn a_bucket_younger_than_the_history_has_grown_from_zero() {
         let history = BucketHistory::of_samples(vec![sample(6, &[(1, 500, 5)])], UnixMs(NOW));
         let made = |days_ago: u64| UnixMs(NOW - days_ago * DAY_MS);
         let growth = |created| history.growth(BucketId(2), created, usage(600, 6), UnixMs(NOW));
@@ -164,14 +170,14 @@ mod tests {
     }
 
     #[test]
-    fn samples_that_are_old_or_ahead_do_not_count() {
+    fn bucket_samples_that_are_too_old_or_in_the_future_are_ignored() {
         let old = sample(GROWTH_DAYS + 1, &[(1, 1, 1)]);
         let ahead = BucketSample { at: UnixMs(NOW + 1), ..old.clone() };
         assert!(BucketHistory::of_samples(vec![old, ahead], UnixMs(NOW)).0.is_empty());
     }
 
     #[test]
-    fn of_many_buckets_the_largest_are_kept_and_have_room_in_a_document() {
+    fn a_bucket_sample_keeps_the_largest_buckets_and_fits_a_document() {
         let mut largest = LargestBuckets::default();
         for id in 0..2 * GROWTH_BUCKETS_MAX as u64 {
             largest.add(BucketId(u64::MAX - id), usage(u64::MAX - id, u64::MAX));
@@ -185,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn the_stored_form_does_not_change() {
+    fn the_encoding_of_a_bucket_sample_is_stable() {
         let value = sample(1000, &[(7, 9, 1)]).write().expect("numbers").value.expect("it is written");
         assert_eq!(&value[..], b"\x01{\"at\":0,\"buckets\":[[7,9,1]]}");
     }

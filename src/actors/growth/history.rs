@@ -1,4 +1,4 @@
-//! The hourly history of the stored bytes, as the metadata keeps it; and the growth that follows. Pure.
+//! The hourly history of the stored bytes, one document of the metadata, and the growth computed from it. Pure.
 
 use crate::actors::documents::{self, DocumentError};
 use crate::limits::{GROWTH_KNOWN_AFTER, GROWTH_SAMPLES_MAX};
@@ -10,28 +10,28 @@ use std::time::Duration;
 const NAME: &str = "growth";
 const DAY_MS: i128 = 24 * 3600 * 1000;
 
-/// The last week.
+/// The samples of the last week.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct History {
     /// The samples in order of time; at most `GROWTH_SAMPLES_MAX`.
     samples: Vec<Sample>,
 }
 
-/// Bytes of all versions of all objects, as clients count them.
+/// The size of the store at one time: the bytes of all versions of all objects, without parity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Sample {
     at: UnixMs,
     bytes: u64,
 }
 
-/// The growth of the stored bytes a day.
+/// The growth of the stored bytes per day.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Growth {
     /// The time from the first sample to the last.
     pub measured: Duration,
     /// The stored bytes as last measured; `None` before the first measurement.
     pub stored_bytes: Option<u64>,
-    /// `None` while too little was measured to say; below 0 where more goes than comes.
+    /// `None` while `measured` is less than a day; negative if the store shrinks.
     pub bytes_per_day: Option<i64>,
 }
 
@@ -40,21 +40,25 @@ impl History {
         DocumentKey::System(NAME.to_owned())
     }
 
-    /// Empty if nothing was measured, or if its format is not one that this release knows.
+    /// Decodes the history from its document. Empty if there is none or it cannot be decoded.
     pub fn of(row: Option<&DocumentRow>) -> Self {
         let Some(row) = row else { return Self::default() };
         let read = documents::decode(&row.value);
-        read.inspect_err(|error| tracing::warn!(%error, "the history of growth cannot be read; it begins anew"))
-            .unwrap_or_default()
+        read.inspect_err(
+            |error| tracing::warn!(%error, "cannot read the history of the store's size; a new one is begun"),
+        )
+        .unwrap_or_default()
     }
 
-    /// Returns the write of the history, on the condition that nobody else has written since the row was read.
+    /// Returns the write of the history, conditional on the revision of `row`: it fails if another host wrote in
+    /// between.
     pub fn write(&self, row: Option<&DocumentRow>) -> Result<DocumentWrite, DocumentError> {
         let expect = row.map_or(Expect::Absent, |row| Expect::Revision(row.revision));
         Ok(DocumentWrite { key: Self::key(), expect, value: Some(documents::encode(self)?) })
     }
 
-    /// Samples of a clock that was ahead are dropped: they would keep the next ones from being later.
+    /// Adds a sample. Earlier samples with a later date, by a clock that was ahead, are dropped, so that the dates stay
+    /// in order.
     pub fn add(&mut self, at: UnixMs, bytes: u64) {
         self.samples.retain(|sample| sample.at < at);
         self.samples.push(Sample { at, bytes });
@@ -62,7 +66,7 @@ impl History {
         self.samples.drain(..excess);
     }
 
-    /// Returns the age of the last sample; `None` if there is none, or its time is in the future.
+    /// Returns the age of the last sample; `None` if there is none, or it is dated in the future.
     pub fn age(&self, now: UnixMs) -> Option<Duration> {
         now.0.checked_sub(self.samples.last()?.at.0).map(Duration::from_millis)
     }
@@ -81,7 +85,7 @@ impl History {
 }
 
 impl Growth {
-    /// Returns the time until so many more bytes are stored; `None` if that is not known or never comes.
+    /// Returns the time until `usable_bytes` more are stored. `None` if the growth is unknown, zero or negative.
     pub fn until(&self, usable_bytes: u64) -> Option<Duration> {
         let per_day = u64::try_from(self.bytes_per_day?).ok().filter(|per_day| *per_day > 0)?;
         let seconds = u128::from(usable_bytes) * (DAY_MS as u128 / 1000) / u128::from(per_day);
@@ -122,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn a_store_that_does_not_grow_is_never_full() {
+    fn a_store_that_does_not_grow_has_no_time_until_full() {
         assert_eq!(history(30, 0).growth().until(5), None);
         let mut shrinking = history(24, 10);
         shrinking.add(UnixMs(1 + 48 * HOUR_MS), 0);
@@ -131,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_last_week_is_kept() {
+    fn the_growth_history_keeps_only_the_last_week() {
         let history = history(1000, 7);
         assert_eq!(history.samples.len(), GROWTH_SAMPLES_MAX);
         assert_eq!(history.growth().measured, hours(GROWTH_SAMPLES_MAX as u64 - 1));
@@ -139,17 +143,17 @@ mod tests {
     }
 
     #[test]
-    fn samples_of_a_clock_that_was_ahead_do_not_stay() {
+    fn a_growth_sample_dated_in_the_future_is_dropped_by_the_next() {
         let mut history = history(2, 10);
         history.add(UnixMs(u64::MAX), 1);
-        assert_eq!(history.age(UnixMs(4 * HOUR_MS)), None, "it is to be measured again");
+        assert_eq!(history.age(UnixMs(4 * HOUR_MS)), None, "a new sample is due");
         history.add(UnixMs(1 + 3 * HOUR_MS), 9);
         assert_eq!((history.samples.len(), history.growth().stored_bytes), (4, Some(9)));
         assert_eq!(history.age(UnixMs(1 + 4 * HOUR_MS)), Some(hours(1)));
     }
 
     #[test]
-    fn the_stored_form_does_not_change() {
+    fn the_encoding_of_the_growth_history_is_stable() {
         let mut history = History::default();
         history.add(UnixMs(7), 9);
         let write = history.write(None).expect("numbers");

@@ -1,6 +1,6 @@
-//! The growth of the store and of its buckets: every hour, the leading host records the size of all buckets together in a
-//! document of the metadata, and once a day that of each of the largest. So the history survives restarts and changes of the
-//! lead, and every host reads the same one.
+//! The growth of the store and of its buckets. Every hour the host that leads records the total size of all buckets in
+//! a document of the metadata, and once a day the size of each of the largest. The history is in the metadata so that
+//! it survives restarts and changes of the leader, and every host reads the same one.
 
 mod buckets;
 mod history;

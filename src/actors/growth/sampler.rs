@@ -1,8 +1,9 @@
-//! `Sampler`: measures what the store holds, every hour, and keeps it in the metadata. Owns nothing but what it read last.
+//! `Sampler`: measures the size of the store every hour and records it in the metadata. Owns only the growth that it
+//! computed last, which it shows to other parts through `GrowthHandle`.
 //!
-//! It is a chore (`upkeep::Background`): it receives `Wake` and `Stop`, and sends nothing. The host that leads the metadata's
-//! group measures; every host reads the history from its own tables. A measurement reads the count of each bucket, and no
-//! object; the first one of a day (UTC) is kept of each bucket, too.
+//! It is a chore (`upkeep::Background`): it receives `Wake` and `Stop`, and sends nothing. Only the host that leads
+//! measures; the others read the history from their own tables. A measurement reads the usage counters of each bucket
+//! and no object. The first measurement of a day (UTC) also records the sizes of the largest buckets.
 
 use super::buckets::{BucketSample, LargestBuckets};
 use super::history::{Growth, History};
@@ -15,18 +16,19 @@ use crate::storage::meta::view::MetaView;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-/// The actor that measures.
+/// The actor that runs `Sampling` as a chore.
 pub type Sampler = Background<Sampling>;
 
-/// Buckets that are read at a time.
+/// The number of buckets that are read at a time.
 const BUCKETS_PAGE: usize = 1000;
 
 #[derive(Clone, Copy, Debug)]
 pub struct SamplingOptions {
     /// The interval between measurements.
     pub every: Duration,
-    /// The interval between looks at the history, and after one that failed.
+    /// The interval between steps, which each read the history.
     pub idle: Duration,
+    /// The interval after a step that failed.
     pub again: Duration,
 }
 
@@ -36,7 +38,7 @@ impl Default for SamplingOptions {
     }
 }
 
-/// The outcome of a step.
+/// The outcome of a step (`Sampling::advance`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sampled {
     /// No sample is due on this host.
@@ -45,7 +47,7 @@ pub enum Sampled {
     Measured(u64),
 }
 
-/// The growth as this host read it last. Cheap to clone.
+/// The growth as of this host's last step. Cheap to clone; all clones share one value.
 #[derive(Clone, Debug, Default)]
 pub struct GrowthHandle(Arc<Mutex<Growth>>);
 
@@ -73,7 +75,7 @@ impl Sampling {
         (Self { context, options, handle: handle.clone(), last_failure: LastFailure::default() }, handle)
     }
 
-    /// Reads the history, and adds to it where this host leads and it is time.
+    /// Reads the history. If this host leads and a measurement is due, measures and adds the sample.
     pub async fn advance(&mut self) -> Result<Sampled, UpkeepError> {
         if !self.context.metadata.is_leader() {
             if let Some(view) = self.context.metadata.local() {
@@ -107,16 +109,16 @@ impl Sampling {
         let of_store = history.write(row).expect("numbers are JSON");
         let of_buckets = of_buckets.map(|sample| sample.write().expect("numbers are JSON"));
         let writes = std::iter::once(of_store).chain(of_buckets).collect();
-        // One that is refused was overtaken by another leader's, which is as good.
+        // A refusal is ignored: then another leader has written its own sample, which is as good.
         self.context.metadata.propose(Change::WriteDocuments(writes)).await?;
         Ok(())
     }
 }
 
-/// The content of all buckets.
+/// The size of all buckets.
 #[derive(Debug, Default)]
 struct Measured {
-    /// Of all versions of all objects.
+    /// The bytes of all versions of all objects.
     bytes: u64,
     largest: LargestBuckets,
 }
@@ -146,7 +148,7 @@ impl Chore for Sampling {
             }
             Err(error) => {
                 if self.last_failure.is_news(&error) {
-                    tracing::debug!(%error, "growth is not measured now");
+                    tracing::debug!(%error, "cannot measure the growth of the store; trying again");
                 }
                 self.options.again
             }

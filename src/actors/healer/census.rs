@@ -1,10 +1,10 @@
-//! `RedundancyScanner`: counts, blob by blob, how much redundancy is left. Goes through all blobs and the repair queue side by side,
-//! a page at a time, and publishes what a pass found: how many blobs lack shards, how many have none to spare, what more may
-//! be lost. A shard counts as missing where its repair is queued, where its node does not serve, and where its node is a new
-//! drive that was not compared yet. Changes nothing.
+//! `RedundancyScanner`: counts how much redundancy is left, blob by blob. A pass goes through all blobs and the repair
+//! queue side by side, a page at a time. It publishes how many blobs lack shards, how many have none to spare, and what
+//! more may be lost. A shard counts as missing if its repair is queued, if its node does not serve, or if its node is a
+//! new drive that was not compared with the metadata yet. The scanner changes nothing.
 //!
-//! A pass begins anew as soon as other nodes are absent or the layout is another one; what it has counted by then is a lower
-//! bound. Besides it keeps the metadata's own counts fresh, which need no pass.
+//! A pass starts over as soon as the set of absent nodes or the layout changes; the counts of an unfinished pass are
+//! lower bounds. The scanner also refreshes the metadata's own counters, which need no pass.
 
 use super::status::Rate;
 use crate::actors::drives::health::{Contents, NodeHealth};
@@ -25,15 +25,16 @@ pub type RedundancyScanner = Background<Census>;
 
 /// The number of blobs read per page.
 const PAGE: usize = 512;
-/// The most rows of the repair queue that are read for one page of blobs.
+/// The greatest number of rows of the repair queue that are read for one page of blobs.
 const ROWS_MAX: usize = PAGE * 256;
-/// The interval between lookups of the metadata's counts.
+/// The interval between lookups of the metadata's counters.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
-/// A pass is followed by a rest of so many times what it took, while something is missing and while nothing is.
+/// The rest after a pass, as a multiple of its duration: `REST_FACTOR_BUSY` while shards are missing, else
+/// `REST_FACTOR`.
 const REST_FACTOR_BUSY: u32 = 2;
 const REST_FACTOR: u32 = 10;
 
-/// Blobs, and the bytes of their content.
+/// A number of blobs, and the bytes of their content.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Amount {
     pub blobs: u64,
@@ -47,11 +48,12 @@ impl Amount {
     }
 }
 
-/// The result of a pass over all blobs. Pure.
+/// The counts of a pass over all blobs. Pure.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tally {
-    /// Nodes that the pass took for holding nothing, and the layout that it went by.
+    /// The nodes whose shards the pass counted as missing.
     pub absent: BTreeSet<NodeId>,
+    /// The layout that the pass used.
     pub epoch: Epoch,
     /// The length of the repair queue when the pass began.
     pub repairs: u64,
@@ -59,17 +61,17 @@ pub struct Tally {
     pub is_complete: bool,
     pub all: Amount,
     pub missing_shards: u64,
-    /// Blobs that lack at least one shard.
+    /// The blobs that lack at least one shard.
     pub reduced: Amount,
-    /// The blobs, of these, that can be read and have no shard to spare.
+    /// Those of `reduced` that can be read and have no shard to spare.
     pub without_spare: Amount,
-    /// The blobs, of these, that cannot be read.
+    /// Those of `reduced` that cannot be read.
     pub unreadable: Amount,
-    /// The losses that every blob survives; none where one cannot be read as it is.
+    /// The further losses that every blob survives; `Losses::NONE` if some blob cannot be read now.
     pub losses: Losses,
-    /// The same if no shard were missing.
+    /// The losses that every blob would survive if no shard were missing.
     pub losses_when_whole: Losses,
-    /// Blobs that could not be read without a host, and can be with it.
+    /// For each host, the number of blobs that can be read now and could not be without the host.
     pub lost_without: BTreeMap<HostId, u64>,
 }
 
@@ -91,7 +93,8 @@ impl Tally {
         }
     }
 
-    /// Counts a blob of which these shards are queued for repair.
+    /// Counts a blob. `queued` are its shards in the repair queue; `places` has the host and the failure domain of each
+    /// node.
     pub fn count(&mut self, blob: &BlobRef, queued: &[ShardIndex], places: &BTreeMap<NodeId, (HostId, usize)>) {
         let needed = usize::from(blob.geometry.data);
         let (mut whole, mut left) = (Spread::default(), Spread::default());
@@ -144,7 +147,7 @@ impl Spread {
         *self.domains.entry(domain).or_default() += 1;
     }
 
-    /// The losses that leave as many shards as are needed.
+    /// Returns the losses after which at least `needed` shards are left.
     fn losses(&self, needed: usize) -> Losses {
         let spare = self.shards.saturating_sub(needed);
         let within = |held: Vec<usize>| most_within(held, spare);
@@ -156,7 +159,7 @@ impl Spread {
     }
 }
 
-/// Nodes whose shards are not there: they do not serve, or are new drives that were not compared yet.
+/// Returns the nodes whose shards count as missing: nodes that do not serve, and new drives that were not compared yet.
 pub fn absent(nodes: impl IntoIterator<Item = NodeId>, health: &NodeHealth, doubts: &Doubts) -> BTreeSet<NodeId> {
     let is_absent = |node: &NodeId| {
         let is_empty = health.state(*node).is_some_and(|state| state.contents == Contents::Empty);
@@ -165,28 +168,31 @@ pub fn absent(nodes: impl IntoIterator<Item = NodeId>, health: &NodeHealth, doub
     nodes.into_iter().filter(is_absent).collect()
 }
 
-/// The redundancy as known at one moment.
+/// The state of redundancy at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
-    /// The last entry of the log that the counts know of.
+    /// The index of the last metadata entry that `counts` include.
     pub as_of: u64,
-    /// The metadata's counts; `None` before they were first looked up.
+    /// The metadata's counters; `None` before the first lookup.
     pub counts: Option<Counts>,
     pub held: HeldRecord,
-    /// The registered hosts by name, and those of them that serve S3.
+    /// The names of the registered hosts.
     pub hosts: BTreeMap<HostId, String>,
+    /// The registered hosts that serve S3.
     pub gateways: BTreeSet<HostId>,
-    /// True if this host was removed from its cluster, as far as it has heard.
+    /// True if this host was removed from its cluster, as far as its tables show.
     pub is_removed: bool,
-    /// The result of the last pass, or of the one under way if none is complete with these nodes absent.
+    /// The counts of the last complete pass, or those of the pass under way if no complete one had the same nodes
+    /// absent and the same layout.
     pub tally: Option<Arc<Tally>>,
-    /// The result of the last complete pass, with whichever nodes absent.
+    /// The counts of the last complete pass, whatever nodes were absent.
     pub earlier: Option<Arc<Tally>>,
-    /// Shards of the whole cluster that were repaired, in thousandths a second, over the last minute.
+    /// The speed at which the cluster's repair queue has shrunk over about the last minute, in shards per 1,000
+    /// seconds.
     pub repaired_per_1000_seconds: u64,
 }
 
-/// A handle to the census. Cheap to clone.
+/// The handle through which other parts read the snapshot. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct CensusHandle {
     snapshot: Arc<Mutex<Snapshot>>,
@@ -234,7 +240,8 @@ impl Census {
         (census, handle)
     }
 
-    /// Looks up the counts where it is time, and counts a page; whether another page is to follow at once.
+    /// Refreshes the counters if that is due, and counts the next page of blobs. Returns whether further pages follow
+    /// at once.
     pub async fn advance(&mut self) -> Result<bool, UpkeepError> {
         let view = match self.context.metadata.local() {
             Some(view) => view,
@@ -278,7 +285,7 @@ impl Census {
         snapshot.repaired_per_1000_seconds = self.rate.per_second(now);
         (snapshot.as_of, snapshot.counts, snapshot.held) = (as_of, Some(counts), held);
         if is_removed && !snapshot.is_removed {
-            tracing::error!("this host was removed from its cluster, and serves nothing; stop it");
+            tracing::error!("this host was removed from its cluster and serves nothing; stop it");
         }
         snapshot.is_removed = is_removed;
         let gateways = hosts.iter().filter(|host| roles.of(host.id).gateway);
@@ -287,7 +294,8 @@ impl Census {
         Ok(())
     }
 
-    /// Begins a pass where it is time for one, or where the one under way or the last one went by other nodes.
+    /// Starts a pass if one is due, or if the absent nodes or the layout are not those of the pass under way or the
+    /// last one.
     fn begin_anew(&mut self, now: Duration) {
         let ring = self.context.ring.current();
         let (health, doubts) = (self.context.health.current(), self.context.suspects.current());
@@ -306,7 +314,8 @@ impl Census {
         }
     }
 
-    /// A pass that is not over replaces one that went by other nodes only.
+    /// Publishes the counts of the pass under way. An unfinished pass does not replace a complete one with the same
+    /// absent nodes and layout.
     fn publish(&mut self, began_step: Duration) {
         let Some(pass) = &self.pass else { return };
         let mut snapshot = self.handle.lock();
@@ -354,7 +363,7 @@ impl Chore for Census {
             Ok(true) => Duration::from_millis(if self.context.load.is_busy() { 50 } else { 5 }),
             Ok(false) => LOOK_EVERY,
             Err(error) => {
-                tracing::debug!(%error, "redundancy was not counted");
+                tracing::debug!(%error, "cannot count the redundancy; trying again");
                 LOOK_EVERY
             }
         }

@@ -1,5 +1,6 @@
-//! The comparison of one node with the metadata, a page at a time and in two passes: shards that should be there and are not
-//! whole, then shards that are there and that nothing knows.
+//! `Comparison`: compares one node with the metadata, a page at a time. The first pass finds shards that the metadata
+//! places on the node and that are not whole; the second finds shards on the node whose blob the metadata does not know
+//! (orphans).
 
 use super::HealingOptions;
 use crate::actors::upkeep::{ClusterContext, UpkeepError};
@@ -9,14 +10,16 @@ use crate::storage::stripe::BlobLayout;
 use crate::types::{NodeId, ShardId, ShardIndex};
 use std::time::Duration;
 
-/// Blobs, or shards of the inventory, in one page.
+/// The number of blobs, or of shards of the inventory, in one page.
 const PAGE: usize = 256;
 
 #[derive(Debug)]
 pub(super) enum Compared {
-    /// A page was compared: shards that are to be repaired and not queued yet, and the number of orphans dropped.
+    /// A page was compared. `missing` are the shards to repair that are not queued yet; `orphans` is the number of
+    /// orphans that were dropped.
     Page { missing: Vec<(BlobRef, ShardIndex)>, orphans: usize },
-    /// The comparison is done. This number of unknown shards are left, since a write under way may still name them.
+    /// The comparison is done. `orphans_left` is the number of shards of unknown blobs that were kept and are shown as
+    /// orphans: those with an id at least `orphan_counted_age` from now, and after a recovery all of them.
     Done { orphans_left: u64 },
 }
 
@@ -43,12 +46,12 @@ pub(super) struct Comparison {
 }
 
 impl Comparison {
-    /// Makes a comparison of both passes.
+    /// Returns a comparison with both passes.
     pub(super) fn whole(node: NodeId, options: &HealingOptions) -> Self {
         Self::new(node, options, true, Pass::Missing { cursor: None })
     }
 
-    /// The second pass only.
+    /// Returns a comparison with the second pass only.
     pub(super) fn of_orphans(node: NodeId, options: &HealingOptions) -> Self {
         Self::new(node, options, false, Pass::Orphans { after: None })
     }
@@ -94,8 +97,9 @@ impl Comparison {
         }
     }
 
-    /// Blobs of one page whose shard on this node has too few chunks. The node is asked after the metadata: a blob that is
-    /// known had its shards appended before, or they are queued already.
+    /// Returns the shards of a page of blobs that have too few chunks on this node and are not queued for repair, and
+    /// the cursor of the next page. The metadata is read before the node is asked: the shards of a known blob are
+    /// either on their nodes or queued already.
     async fn find_missing(
         &self,
         context: &ClusterContext,
@@ -134,9 +138,9 @@ impl Comparison {
         Ok((look_up.await?, next))
     }
 
-    /// Drops shards of unknown blobs of one page that lie below the fence of the very view by which they are unknown: no write
-    /// makes them known any more, whenever it began and whatever clocks say. After a recovery they are kept until an operator gives
-    /// them up: they may be of objects that only the metadata has lost.
+    /// Drops the shards of a page whose blobs are unknown and below the fence in one and the same view: no write can
+    /// make these blobs known any more, whatever the clocks say. After a recovery such shards are kept until an
+    /// operator gives them up, since they may belong to objects that only the metadata has lost.
     async fn drop_orphans(&self, context: &ClusterContext, after: Option<ShardId>) -> Result<Orphans, UpkeepError> {
         let peer = context.peer(self.node).await?;
         let page = peer.inventory(self.node, after, PAGE as u32).await?;
@@ -158,7 +162,7 @@ impl Comparison {
         let (orphans, others): (Vec<ShardId>, Vec<ShardId>) = unknown.into_iter().partition(is_orphan);
         let dropped = orphans.len();
         if dropped > 0 {
-            tracing::info!(node = %self.node, count = dropped, "shards of unknown blobs dropped");
+            tracing::info!(node = %self.node, count = dropped, "dropped shards of blobs that the metadata does not know");
             peer.drop_shards(self.node, orphans).await?;
             metrics::ORPHANS_DROPPED.with_label_values(&[&self.node.to_string()]).inc_by(dropped as u64);
         }
@@ -170,7 +174,7 @@ impl Comparison {
     }
 }
 
-/// The unknown shards of a page of the inventory.
+/// The result of `drop_orphans` for a page of the inventory.
 struct Orphans {
     dropped: usize,
     left: u64,

@@ -1,5 +1,6 @@
-//! `MetadataScrub`: verifies this host's copies of the metadata log and its snapshots from time to time, at the pace of scrub,
-//! and has what is damaged repaired. Owns when the next pass is due, by the monotonic clock: a start reads the logs anyway.
+//! `MetadataScrub`: periodically verifies this host's copies of the metadata log and of its snapshots, at the pace of
+//! scrub, and has damage repaired. Owns the time of the next pass, by the monotonic clock. It need not survive a
+//! restart, since a start reads the logs anyway.
 
 use super::ScrubHandle;
 use crate::actors::consensus::{CopyScrub, CopyScrubbed, MetaHandle};
@@ -17,17 +18,17 @@ pub struct MetadataScrubOptions {
     pub first_after: Duration,
     /// The time from the end of a pass to the beginning of the next.
     pub interval: Duration,
-    /// The same, after a pass that found damage: to see whether it is repaired.
+    /// The time to the next pass after one that found damage or failed, to check the repair.
     pub again_after: Duration,
     pub step_bytes_max: u32,
-    /// Pause when no pass is due.
+    /// The pause between steps while no pass is due.
     pub idle: Duration,
     pub pace: Pace,
 }
 
 impl MetadataScrubOptions {
-    /// Returns the options for this interval between passes over chunks. The metadata is small beside them: it is
-    /// verified at least once a day.
+    /// Returns the options for an interval between scrubs of chunks. The metadata is small, so it is verified at least
+    /// once a day.
     pub fn every(interval: Duration) -> Self {
         Self {
             first_after: interval.min(Duration::from_secs(600)),
@@ -61,7 +62,7 @@ impl MetadataScrub {
         Self { meta, context, options, handle, pass: None, due }
     }
 
-    /// Does the next bounded piece of work; how long to pause.
+    /// Does the next bounded piece of work. Returns the pause before the next step.
     async fn advance(&mut self) -> io::Result<Duration> {
         let Some(pass) = &mut self.pass else {
             if self.context.ambient.clock.monotonic() < self.due && !self.handle.take_metadata_wish() {
@@ -92,7 +93,7 @@ impl Chore for MetadataScrub {
         match self.advance().await {
             Ok(pause) => pause,
             Err(error) => {
-                tracing::warn!(%error, "a step of the scrub of metadata failed");
+                tracing::warn!(%error, "the scrub of the metadata failed; trying again");
                 self.pass = None;
                 self.due = self.context.ambient.clock.monotonic() + self.options.again_after;
                 self.options.idle

@@ -1,12 +1,14 @@
-//! `Healer`: rebuilds what is missing or corrupt on this host's nodes from the other shards, wherever they are, and compares
-//! what its nodes hold with what the metadata says they should. Owns the faults that reads reported, the repairs at hand, and
-//! the comparisons to be done.
+//! `Healer`: rebuilds missing and corrupt chunks on this host's nodes from the other shards, wherever these are, and
+//! compares the inventory of its nodes with the metadata. Owns the reported faults, the repairs under way, and the
+//! comparisons to be done.
 //!
-//! The queue of repairs is in the metadata, so that a repair that is due is never forgotten; a fault or a missing shard is
-//! queued there first, by whichever host found it. Who repairs is the host of the shard's node: no two hosts do the same
-//! work, and one that is gone holds up nobody. One step does one small thing, the most urgent: take up faults, rebuild a few
-//! stripes of each of the repairs at hand, compare one page of one node. A comparison that has begun takes turns with repairs
-//! until it knows all that is missing. It gives way to users by its pace.
+//! The repair queue is in the metadata, so that no repair is forgotten: any host that finds a fault or a missing shard
+//! queues it there. The host of the shard's node repairs it. So no two hosts do the same work, and a host that is gone
+//! holds up no other.
+//!
+//! It is a chore (`upkeep::Background`). One step does one small thing, the most urgent: queue reported faults, rebuild
+//! a few stripes of each repair under way, or compare one page of one node. A comparison takes turns with repairs until
+//! it has found all missing shards. Pauses between steps leave room for user requests (`Pace`).
 
 mod census;
 mod compare;
@@ -40,28 +42,29 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The actor that heals.
+/// The actor that runs `Healing` as a chore.
 pub type Healer = Background<Healing>;
 
-/// Faults taken up in one step.
+/// The number of shards whose faults are taken up in one step.
 const FAULTS_PAGE: usize = 64;
-/// Repairs put off that are remembered; more than that are tried again sooner.
+/// The number of put-off repairs that are remembered; further ones are tried again sooner.
 const PUT_OFF_MAX: usize = 16_384;
 
 #[derive(Clone, Copy, Debug)]
 pub struct HealingOptions {
-    /// Pause when there is nothing to do.
+    /// The pause when there is nothing to do.
     pub idle: Duration,
-    /// The delay of a repair that cannot be done now (its node is down, too few sources).
+    /// The time for which a repair is put off that cannot be done now (its node is down, or the sources are too few).
     pub put_off: Duration,
-    /// Repairs under way at once.
+    /// The number of repairs under way at once.
     pub repairs_max: usize,
     /// The interval between comparisons of this host's nodes with the metadata.
     pub compare_every: Duration,
-    /// A shard of an unknown blob above the fence counts as an orphan when the time in the blob's id is so far from now: few PUTs are
-    /// so long under way. It is a matter of what is shown, not of what is dropped.
+    /// A shard of an unknown blob above the fence is counted as an orphan if the time in the blob's id differs from now
+    /// by at least this much: few PUTs take so long. Affects only the count that is shown, not which shards are
+    /// dropped.
     pub orphan_counted_age: Duration,
-    /// The interval until a node with such shards is searched again.
+    /// The interval after which a node with such shards is searched again.
     pub orphans_again: Duration,
     pub pace: Pace,
 }
@@ -80,7 +83,7 @@ impl Default for HealingOptions {
     }
 }
 
-/// The outcome of a step.
+/// The outcome of a step of the healer (`Healing::advance`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Healed {
     Nothing,
@@ -88,14 +91,15 @@ pub enum Healed {
     Queued {
         shards: usize,
     },
-    /// A page of the queue was looked at, and there was nothing in it for this host.
+    /// A page of the queue was read and more follow, and no repair is under way.
     Looked,
-    /// Stripes of some shards were checked, and so many bytes read and written for it.
+    /// Stripes of some shards were checked, and rebuilt if necessary.
     Worked {
+        /// The bytes that were read and written.
         bytes: u64,
-        /// Whole again.
+        /// The shards that are whole again.
         repaired: Vec<ShardId>,
-        /// Cannot be rebuilt now.
+        /// The shards that cannot be rebuilt now.
         put_off: Vec<ShardId>,
     },
     /// A page of a node was compared with the metadata.
@@ -110,31 +114,34 @@ pub struct Healing {
     context: ClusterContext,
     codecs: Arc<Codecs>,
     faults: FaultSource,
-    /// The reported faults that are not known to be queued yet: their reporter may not repeat them for long.
+    /// The reported faults that may not be queued yet. They are kept, since their reporter may not repeat them for
+    /// long.
     reported: Vec<ShardFault>,
     handle: HealerHandle,
     options: HealingOptions,
     queue: RepairQueue,
     /// The repairs under way, at most `repairs_max`.
     repairs: Vec<Repair>,
-    /// Whole again, which the metadata does not know yet.
+    /// The finished repairs that the metadata does not know of yet.
     whole: Vec<FinishedRepair>,
-    /// The time until which repairs are put off.
+    /// The time until which each repair is put off, by the monotonic clock.
     put_off: BTreeMap<ShardId, Duration>,
-    /// Nodes that could be asked at the last look.
+    /// The nodes that served at the last look.
     serving: BTreeSet<NodeId>,
     comparison: Option<Comparison>,
-    /// True if it is the comparison's turn.
+    /// True if the next step is the comparison's turn.
     compare_first: bool,
-    /// The next comparison of all nodes, and the next search of some for orphans.
+    /// The time of the next comparison of all nodes.
     compare_next: Duration,
+    /// The time of the next search for orphans, for nodes with orphans left.
     orphans_next: BTreeMap<NodeId, Duration>,
     last_failure: LastFailure,
 }
 
 impl Healing {
-    /// Compares all nodes of this host at once, as far as the ring knows them. Who knows the host's drives tells the
-    /// handle of the others; they wait until the ring knows them too.
+    /// Returns the healer and its handle. A comparison of all nodes that the ring assigns to this host is due at once.
+    /// The caller requests the comparison of the host's other drives through the handle; these wait until the ring has
+    /// them.
     pub fn new(context: ClusterContext, faults: FaultSource, options: HealingOptions) -> (Self, HealerHandle) {
         let handle = HealerHandle::default();
         context.local_nodes().into_iter().for_each(|node| handle.reconcile(node));
@@ -160,7 +167,7 @@ impl Healing {
         (healing, handle)
     }
 
-    /// Does the next small thing.
+    /// Does the most urgent piece of work.
     pub async fn advance(&mut self) -> Result<Healed, UpkeepError> {
         self.note_serving();
         self.tell_whole().await?;
@@ -182,26 +189,27 @@ impl Healing {
         self.continue_comparison().await
     }
 
-    /// Looks which nodes can be asked. Before all that may fail, so that no put-off outlives its cause.
+    /// Notes which nodes serve. If a node has come back, ends all put-offs. Called in each step before anything that
+    /// may fail, so that no return of a node is missed.
     fn note_serving(&mut self) {
         let ring = self.context.ring.current();
         let nodes = ring.nodes().iter().map(|node| node.id);
         let serving: BTreeSet<NodeId> = nodes.filter(|node| self.context.serves(*node)).collect();
         if !serving.is_subset(&self.serving) {
-            // One is back: what waited for it need not wait on, and is to be looked up again.
+            // A node is back: repairs that waited for it are tried again, and read from the queue again.
             self.put_off.clear();
             self.queue.hurry();
         }
         self.serving = serving;
     }
 
-    /// Returns whether more missing shards may be found: comparison then goes on beside the repairs.
+    /// Returns whether the comparison under way may find further missing shards; then it takes turns with repairs.
     fn seeks_missing(&self) -> bool {
         let comparison = self.comparison.as_ref().filter(|comparison| comparison.seeks_missing());
         comparison.is_some_and(|comparison| self.context.serves(comparison.node()))
     }
 
-    /// The shards of some reports, which stay at hand until they are dealt with.
+    /// Returns the shards of some reported faults. The reports stay in `reported` until they are dealt with.
     fn take_reports(&mut self) -> BTreeSet<ShardId> {
         let mut shards: BTreeSet<ShardId> = self.reported.iter().map(|fault| fault.shard).collect();
         if !self.reported.is_empty() {
@@ -216,10 +224,10 @@ impl Healing {
         shards
     }
 
-    /// Queues the shards of reported faults.
+    /// Queues repairs for reported faults. Returns the number of shards that were queued.
     async fn take_up_faults(&mut self) -> Result<usize, UpkeepError> {
         let mut shards = self.take_reports();
-        // A repair at hand looks at every chunk of its shard anyway.
+        // Faults of a shard under repair are left to that repair, which checks the chunks that it has not passed yet.
         for repair in &self.repairs {
             shards.remove(&repair.shard());
         }
@@ -230,7 +238,7 @@ impl Healing {
         let look_up = self.context.look_up(move |view| {
             let mut found = Vec::new();
             for shard in shards {
-                // Readers meet a missing shard again and again until it is repaired.
+                // Readers report a missing shard again and again until it is repaired.
                 if let Some(blob) = view.blob(shard.blob)? {
                     found.push((blob, shard, view.is_repair_queued(shard)?));
                 }
@@ -265,7 +273,8 @@ impl Healing {
         Ok(())
     }
 
-    /// Takes repairs that are not put off from the queue, looking at one page of it at most. Says whether a page was looked at.
+    /// Starts repairs from the queue that are not put off. Reads at most one page of the queue. Returns whether a page
+    /// was read and more follow.
     async fn take_up_repairs(&mut self) -> Result<bool, UpkeepError> {
         let now = self.context.ambient.clock.monotonic();
         self.put_off.retain(|_, until| *until > now);
@@ -283,7 +292,7 @@ impl Healing {
             if self.context.serves(node) {
                 self.repairs.push(Repair::new(row, node)?);
             } else {
-                // All repairs at hand would wait for it.
+                // All repairs under way would wait for this node.
                 self.put_off(shard);
             }
         }
@@ -297,7 +306,7 @@ impl Healing {
             Looked::Resting => Ok(false),
             Looked::Page { rows, tally } => {
                 self.handle.still_queued(rows.iter().map(shard_of));
-                // There is at least what this pass has met so far.
+                // The pass has found at least these.
                 self.handle.show(|status| {
                     status.to_repair_shards = status.to_repair_shards.max(tally.local_shards);
                     status.to_repair_bytes = status.to_repair_bytes.max(tally.local_bytes);
@@ -317,7 +326,7 @@ impl Healing {
         }
     }
 
-    /// A few stripes of each repair at hand.
+    /// Advances each repair under way by a few stripes.
     async fn continue_repairs(&mut self) -> Result<Healed, UpkeepError> {
         let (context, codecs) = (&self.context, &self.codecs);
         let advances = self.repairs.iter_mut().map(|repair| repair.advance(context, codecs));
@@ -332,14 +341,23 @@ impl Healing {
                 }
                 Ok(Repaired::Whole) => repaired.push((repair.finished(), repair.shard_bytes())),
                 Ok(Repaired::Moved) => {
-                    tracing::debug!(blob = %shard.blob, shard = shard.shard.0, "repair given up: the shard was moved");
+                    tracing::debug!(
+                        blob = %shard.blob, shard = shard.shard.0,
+                        "a repair is given up: its shard was moved"
+                    );
                 }
                 Ok(Repaired::TooFewSources) => {
-                    tracing::debug!(blob = %shard.blob, shard = shard.shard.0, "too few shards are left to rebuild one now");
+                    tracing::debug!(
+                        blob = %shard.blob, shard = shard.shard.0,
+                        "a repair is put off: too few of the blob's shards can be read"
+                    );
                     put_off.push(shard);
                 }
                 Err(UpkeepError::Node(error)) => {
-                    tracing::debug!(blob = %shard.blob, shard = shard.shard.0, %error, "repair put off");
+                    tracing::debug!(
+                        blob = %shard.blob, shard = shard.shard.0, %error,
+                        "a repair is put off: a node failed"
+                    );
                     put_off.push(shard);
                 }
                 Err(error) => {
@@ -359,7 +377,7 @@ impl Healing {
         failure.map_or(Ok(Healed::Worked { bytes, repaired, put_off }), Err)
     }
 
-    /// Tells the metadata of shards that are whole again; what cannot be told now is told first thing next time.
+    /// Removes finished repairs from the queue in the metadata. If that fails, the next step begins with it.
     async fn tell_whole(&mut self) -> Result<(), UpkeepError> {
         if self.whole.is_empty() {
             return Ok(());
@@ -378,7 +396,7 @@ impl Healing {
         }
     }
 
-    /// The node to be compared next, and how. A node that the ring does not call this host's yet is waited for.
+    /// Returns the next comparison that is due. A node that the ring does not assign to this host yet stays wanted.
     async fn next_comparison(&mut self, now: Duration) -> Result<Option<Comparison>, UpkeepError> {
         if now >= self.compare_next {
             self.compare_next = now + self.options.compare_every;
@@ -396,7 +414,7 @@ impl Healing {
         Ok(due.map(|(&node, _)| Comparison::of_orphans(node, &self.options)))
     }
 
-    /// Drops the comparisons of nodes that were removed. A node that is not registered yet is waited for.
+    /// Cancels the wanted comparisons of removed nodes. A node that is not registered yet stays wanted.
     async fn forget_removed(&self, nodes: Vec<NodeId>) -> Result<(), UpkeepError> {
         if nodes.is_empty() || self.context.ring.current().epoch() == Epoch(0) {
             return Ok(());
@@ -416,7 +434,7 @@ impl Healing {
         Ok(())
     }
 
-    /// Publishes that all that the node at hand lacks is queued, once that is so.
+    /// Marks the node under comparison as `Compared` on the health board, once all its missing shards are queued.
     async fn note_compared(&self) -> Result<(), UpkeepError> {
         let Some(comparison) = self.comparison.as_ref().filter(|it| it.is_whole() && !it.seeks_missing()) else {
             return Ok(());
@@ -433,7 +451,7 @@ impl Healing {
 
     async fn continue_comparison(&mut self) -> Result<Healed, UpkeepError> {
         let (now, health) = (self.context.ambient.clock.monotonic(), self.context.health.current());
-        // A node that went out of service meanwhile is begun anew when it is back.
+        // The comparison of a node that went out of service is dropped, and started again when the node is back.
         let is_here =
             |comparison: &Comparison| health.in_service(comparison.node()) && self.context.is_local(comparison.node());
         self.comparison = self.comparison.take().filter(is_here);
@@ -446,7 +464,7 @@ impl Healing {
                 let bytes: u64 = missing.iter().map(|(blob, _)| shard_bytes(blob)).sum();
                 let queued = self.queue_repairs(missing).await;
                 if queued.is_err() {
-                    // The page is behind it and its shards are in no queue: begin anew.
+                    // The comparison has passed this page, whose shards are not queued: start over.
                     self.comparison = None;
                 }
                 let missing = queued?;
@@ -459,12 +477,12 @@ impl Healing {
             }
             Ok(Compared::Done { orphans_left }) => {
                 let node = comparison.node();
-                // Before, the metadata may not have been there to be asked.
+                // Repeated, since it may have failed after the last page.
                 self.note_compared().await?;
                 let Some(comparison) = &self.comparison else { return Ok(Healed::Nothing) };
                 if comparison.is_whole() {
                     self.handle.finished(node);
-                    tracing::info!(%node, "node compared with the metadata");
+                    tracing::info!(%node, "a node was compared with the metadata");
                 }
                 self.handle.orphans(node, orphans_left);
                 self.orphans_next.remove(&node);
@@ -494,7 +512,7 @@ impl Chore for Healing {
             Ok(Healed::Queued { .. }) => Duration::ZERO,
             Err(error) => {
                 if self.last_failure.is_news(&error) {
-                    tracing::warn!(%error, "healing step failed");
+                    tracing::warn!(%error, "healing failed; trying again");
                 }
                 self.options.idle
             }

@@ -1,5 +1,6 @@
-//! This host's view of the repair queue: it goes through all of it, picks the repairs on its own nodes, and counts.
-//! Each host does so for itself, so that every shard has one host that repairs it, and none waits for another.
+//! `RepairQueue`: reads the repair queue of the metadata, picks the repairs on this host's nodes, and counts all of
+//! them. Each host reads the whole queue for itself: so every shard has one host that repairs it, and no host waits for
+//! another.
 
 use crate::actors::upkeep::{ClusterContext, UpkeepError};
 use crate::storage::meta::record::{BlobRef, RepairRow};
@@ -9,20 +10,21 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Rows looked up together.
+/// The number of rows in a page.
 const PAGE: usize = 256;
-/// A pass is followed by a pause of so many times what it took, so that a long queue of others' does not keep this host busy.
+/// The rest after a pass, as a multiple of its duration: a long queue of other hosts' repairs must not keep this host
+/// busy.
 const REST_FACTOR: u32 = 10;
-/// The longest rest: repairs that became possible are found by the next pass.
+/// The longest rest after a pass, if `idle` is not longer: the next pass finds repairs that have become possible.
 const REST_MAX: Duration = Duration::from_secs(5);
 
 /// The result of a pass over the queue.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Tally {
-    /// Shards of any node, and the blobs that they are of.
+    /// The queued shards of all nodes, and the number of their blobs.
     pub(super) shards: u64,
     pub(super) blobs: u64,
-    /// Shards of this host's nodes, and how much there is to write for them at most.
+    /// The queued shards of this host's nodes, and an upper bound of the bytes to write for them.
     pub(super) local_shards: u64,
     pub(super) local_bytes: u64,
     last: Option<BlobId>,
@@ -47,14 +49,15 @@ pub(super) fn shard_bytes(blob: &BlobRef) -> u64 {
     }
 }
 
-/// The outcome of looking further.
+/// The result of `RepairQueue::look`.
 #[derive(Debug)]
 pub(super) enum Looked {
-    /// A page; its rows of this host's nodes wait to be taken. What the pass has found so far.
+    /// A page was read and more follow. `rows` are those of this host's nodes; `tally` has the counts of the pass so
+    /// far.
     Page { rows: Vec<RepairRow>, tally: Tally },
-    /// The end was reached with the last page: what the whole pass found.
+    /// The last page was read. `tally` has the counts of the whole pass.
     End { rows: Vec<RepairRow>, tally: Tally },
-    /// It is not yet time for another pass.
+    /// No pass is due yet.
     Resting,
 }
 
@@ -63,15 +66,16 @@ pub(super) struct RepairQueue {
     local: VecDeque<RepairRow>,
     cursor: Option<(BlobId, ShardIndex)>,
     tally: Tally,
-    /// Time spent on the pass under way: in the tables only, not on repairs in between, nor waiting for whoever leads.
+    /// The time that the pass under way has spent reading the tables, without repairs in between and without waiting
+    /// for the leader.
     looking: Duration,
     rest_until: Duration,
-    /// The next pass need not wait.
+    /// True if the next pass does not wait for the end of the rest.
     hurried: bool,
 }
 
 impl RepairQueue {
-    /// The next row of this host's nodes that was looked up.
+    /// Takes the next row of this host's nodes out of those that were read.
     pub(super) fn take(&mut self) -> Option<RepairRow> {
         self.local.pop_front()
     }
@@ -80,18 +84,18 @@ impl RepairQueue {
         self.local.is_empty()
     }
 
-    /// Subtracts repaired shards that the pass may have counted.
+    /// Subtracts repaired shards from the counts of the pass, which may include them.
     pub(super) fn repaired(&mut self, bytes: u64, shards: u64) {
         self.tally.local_shards = self.tally.local_shards.saturating_sub(shards);
         self.tally.local_bytes = self.tally.local_bytes.saturating_sub(bytes);
     }
 
-    /// Something was queued, or can be repaired again that was passed over: the next pass need not wait.
+    /// Makes the next pass start without a rest: repairs were queued or finished, or have become possible.
     pub(super) fn hurry(&mut self) {
         self.hurried = true;
     }
 
-    /// Looks one page further. Rows are in order of blob, so that a node that is filled again is filled in order.
+    /// Reads the next page. Rows are in order of blob, so that an empty node is refilled in that order.
     pub(super) async fn look(&mut self, context: &ClusterContext, idle: Duration) -> Result<Looked, UpkeepError> {
         let clock = Arc::clone(&context.ambient.clock);
         let after = self.cursor;
@@ -147,7 +151,7 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn a_long_pass_is_followed_by_a_longer_rest_within_bounds() {
+    fn the_rest_after_a_queue_pass_grows_with_its_length_within_bounds() {
         let idle = Duration::from_secs(1);
         let ms = Duration::from_millis;
         assert_eq!(rest_after(ms(1), idle), idle);

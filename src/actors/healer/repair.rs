@@ -1,5 +1,5 @@
-//! The repair of one shard, a few stripes at a time: chunks that its node still has are kept, the others are rebuilt from
-//! the chunks of any `k` other shards and appended. Holds no more than those stripes.
+//! `Repair`: repairs one shard, a few stripes at a time. Good chunks on the shard's node are kept; the others are
+//! rebuilt from the chunks of any `k` other shards and appended. Holds only these stripes in memory.
 
 use super::queue::shard_bytes;
 use crate::actors::drives::off_thread;
@@ -19,22 +19,22 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Stripes looked at in one step.
+/// The number of stripes that are checked in one step.
 const STRIPES_MAX: u32 = 2;
-/// The longest wait for the shard's own node, which is of this host.
+/// The longest wait for the shard's own node, which is on this host.
 const ASK_WAIT_MAX: Duration = Duration::from_secs(35);
 /// The longest wait for another node's chunks.
 const SOURCE_WAIT_MAX: Duration = Duration::from_secs(5);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Repaired {
-    /// Stripes are in order; more follow.
+    /// The next stripes are whole, and further stripes follow. `bytes` were read and written.
     Stripes { bytes: u64 },
     /// All chunks are on the shard's node, or nothing refers to the blob any more.
     Whole,
-    /// The shard was moved: what its repair is to do now, its queued row says.
+    /// The shard was moved to another node. Its row in the queue names that node, whose host repairs it.
     Moved,
-    /// Fewer than `k` good chunks of some stripe can be had now.
+    /// Fewer than `k` good chunks of some stripe can be read now.
     TooFewSources,
 }
 
@@ -42,22 +42,24 @@ pub(super) enum Repaired {
 pub(super) struct Repair {
     blob: BlobRef,
     shard: ShardIndex,
-    /// The node of the shard, as far as is known.
+    /// The node of the shard, from the row of the queue.
     node: NodeId,
-    /// The incarnation of the drive with the node's number, as of the first look at it.
+    /// The incarnation of the node's drive at the first step: `None` before it, `Some(None)` if the node is not
+    /// registered.
     incarnation: Option<Option<Incarnation>>,
     layout: BlobLayout,
+    /// The next stripe to check.
     next: u32,
 }
 
-/// `chunks[s]`: of each source shard, its chunk of stripe `first + s`.
+/// The chunks to rebuild from. `chunks[s]` has the chunks of stripe `first + s`, by shard.
 struct Sources {
     first: u32,
     chunks: Vec<BTreeMap<usize, Bytes>>,
 }
 
 impl Repair {
-    /// Makes the repair of a row's shard on the node that the row names.
+    /// Returns the repair of a row's shard on the node that the row names.
     pub(super) fn new(row: RepairRow, node: NodeId) -> Result<Self, UpkeepError> {
         let layout = BlobLayout::new(row.blob.geometry, row.blob.size_bytes)?;
         Ok(Self { blob: row.blob, shard: row.shard, node, incarnation: None, layout, next: 0 })
@@ -77,7 +79,7 @@ impl Repair {
         FinishedRepair { shard: self.shard(), node: self.node, incarnation: self.incarnation.flatten() }
     }
 
-    /// Puts the next stripes in order.
+    /// Checks the next stripes, and rebuilds the chunks that are missing or corrupt.
     pub(super) async fn advance(
         &mut self,
         context: &ClusterContext,
@@ -86,10 +88,11 @@ impl Repair {
         let (id, node) = (self.blob.id, self.node);
         let look_up = context.look_up(move |view| Ok((view.blob(id)?, view.node(node)?)));
         let (blob, drive) = look_up.await?;
-        // What was looked at before counts only for that drive: the change that ends the repair names it.
+        // The stripes checked so far count only for this drive: the change that ends the repair names its incarnation.
         self.incarnation.get_or_insert(drive.map(|drive| drive.incarnation));
         let Some(blob) = blob else {
-            // It became garbage meanwhile; what was appended since its shards were dropped is an orphan, so drop it here.
+            // The blob became garbage meanwhile. Its shards may have been dropped before chunks were appended here:
+            // drop these.
             let shard = self.shard();
             context.ask(node, ASK_WAIT_MAX, |peer| async move { peer.drop_shards(node, vec![shard]).await }).await?;
             return Ok(Repaired::Whole);
@@ -118,7 +121,7 @@ impl Repair {
         Ok(Repaired::Stripes { bytes })
     }
 
-    /// Stripes of which the node has no good chunk, and how many bytes were read to find out.
+    /// Returns the stripes of which the node has no good chunk, and the number of bytes that were read to find out.
     async fn wanted(
         &self,
         context: &ClusterContext,
@@ -141,9 +144,10 @@ impl Repair {
         Ok((wanted, bytes))
     }
 
-    /// Good chunks of the other shards, `k` for each wanted stripe; `None` where there are fewer. Chunks of padding are
-    /// known, so that what can be read as a whole can be rebuilt. Asks as many shards at once as are still needed, and
-    /// further ones where some could not answer: suspect ones where no others are left, and never those that are gone.
+    /// Reads good chunks of the other shards, at least `k` for each wanted stripe; `None` if there are fewer. Chunks
+    /// that are only padding count without being read, so that any stripe that can be read can also be rebuilt. Reads
+    /// as many shards at once as are still needed, and further ones for those that fail. Suspect nodes are read only if
+    /// others are too few, and gone nodes never.
     async fn sources(
         &self,
         context: &ClusterContext,
@@ -184,7 +188,7 @@ impl Repair {
         }
     }
 
-    /// A source that cannot answer has no chunks.
+    /// Reads the chunks of one source shard; none if its node fails to answer.
     async fn read_source(
         &self,
         context: &ClusterContext,
@@ -226,7 +230,7 @@ impl Repair {
         Ok(off_thread(&context.threads, work).await??)
     }
 
-    /// Appends each run of consecutive chunks at once.
+    /// Appends the rebuilt chunks, each run of consecutive ones in one request.
     async fn append(
         &self,
         context: &ClusterContext,
@@ -248,8 +252,8 @@ impl Repair {
     }
 }
 
-/// Takes the shards to be asked next, so many at most, by what is known of their nodes now: those before may just have
-/// been found to be in trouble.
+/// Takes the source shards to read next out of `left`, at most `count`: those on trusted nodes first, none on nodes
+/// that are gone or out of service. Uses the present state of the nodes, which the last reads may have changed.
 fn take_sources(context: &ClusterContext, left: &mut Vec<(usize, NodeId)>, count: usize) -> Vec<(usize, NodeId)> {
     let (health, doubts) = (context.health.current(), context.suspects.current());
     left.retain(|&(_, node)| health.in_service(node) && doubts.trust(node) != Trust::Gone);

@@ -1,9 +1,10 @@
-//! `Scrubber`: reads every chunk of one drive from time to time and verifies it, so that what rots is found while there is
-//! still enough to rebuild it from. Owns how far the pass is, which it keeps in the drive's index.
+//! `Scrubber`: periodically reads and verifies every chunk of one drive, so that corruption is found while enough other
+//! shards are left to rebuild the chunk. Owns the position of the pass, which is kept in the drive's index.
 //!
-//! A pass goes through the log in order of position, which a drive reads fast. What compaction moves meanwhile it moves
-//! behind the end of the pass, and verifies when it does; so every chunk that was there at the beginning is checked once.
-//! A corrupt chunk is reported as one that a read met; the pass waits where the report is not taken.
+//! A pass goes through the log in order of position, which a drive reads fast. Compaction moves records to the log's
+//! end, beyond the end of the pass, and verifies them as it moves them. So every chunk that exists when the pass begins
+//! is verified. A corrupt chunk is reported to the healer, as by a read. The pass waits while the healer's channel is
+//! full.
 
 use crate::actors::drives::{Drive, ReadFailure, ShardFault, off_thread};
 use crate::actors::upkeep::{Background, Chore, CompactionContext, CompactionError, Pace};
@@ -17,19 +18,19 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// The actor that scrubs one drive.
+/// The actor that runs `Scrub` as a chore; one for each drive.
 pub type Scrubber = Background<Scrub>;
 
 #[derive(Clone, Copy, Debug)]
 pub struct ScrubOptions {
     /// The time from the end of a pass to the beginning of the next.
     pub interval: Duration,
-    /// The most bytes read in one step, but for one chunk.
+    /// The number of bytes after which a step ends; the last chunk may exceed it.
     pub step_bytes_max: u64,
     pub step_records_max: usize,
-    /// Pause when no pass is due.
+    /// The pause between steps while no pass is due or the drive is out of service.
     pub idle: Duration,
-    /// The interval after which the position is made durable.
+    /// The interval at which the position is made durable.
     pub keep_every: Duration,
     pub pace: Pace,
 }
@@ -47,7 +48,7 @@ impl Default for ScrubOptions {
     }
 }
 
-/// The outcome of a step.
+/// The outcome of a step of scrub (`Scrub::advance`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scrubbed {
     /// No pass is due.
@@ -56,29 +57,32 @@ pub enum Scrubbed {
         bytes: u64,
         corrupt: usize,
     },
-    /// A report was not taken: the same chunks are checked again.
+    /// The healer's channel is full: the same chunks are checked again later.
     Waiting,
     /// The pass is over.
     Finished,
-    /// The pass was ended before its time, as was asked for.
+    /// The pass was ended early by an operator.
     Stopped,
 }
 
-/// The state of scrub on one drive. Hosts send it to each other in this form.
+/// The state of the scrub of one drive. Part of messages between hosts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ScrubStatus {
-    /// The start of the pass under way.
+    /// The start of the pass under way; `None` between passes.
     pub began: Option<UnixMs>,
+    /// The progress of the pass; 1000 between passes.
     pub done_permille: u64,
-    /// The time until its end, at the speed so far.
+    /// The estimated time until the end of the pass, from its speed so far.
     pub eta: Option<Duration>,
-    /// Corrupt chunks that the pass under way, or else the last one, has met.
+    /// The number of corrupt chunks that the pass under way has found; between passes, that of the last one.
     pub corrupt: u64,
+    /// The end of the last complete pass.
     pub finished: Option<UnixMs>,
+    /// The start of the next automatic pass.
     pub due: UnixMs,
 }
 
-/// A handle to the scrubbers of a host. Cheap to clone.
+/// The handle to all scrubbers of a host, including that of the metadata. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct ScrubHandle {
     board: Arc<Mutex<Board>>,
@@ -86,15 +90,16 @@ pub struct ScrubHandle {
 
 #[derive(Debug, Default)]
 struct Board {
+    /// The drives on which a pass was ordered and has not begun.
     wanted: BTreeSet<NodeId>,
-    /// Drives whose pass is to end.
+    /// The drives whose pass is to end.
     unwanted: BTreeSet<NodeId>,
     wants_metadata: bool,
     drives: BTreeMap<NodeId, ScrubStatus>,
 }
 
 impl ScrubHandle {
-    /// Asks for a pass over this drive, and one over the copies of the metadata, to begin now; one that is under way goes on.
+    /// Orders a pass over this drive and one over the host's copies of the metadata. A pass under way goes on instead.
     pub fn start(&self, node: NodeId) {
         let mut board = self.lock();
         board.unwanted.remove(&node);
@@ -102,8 +107,8 @@ impl ScrubHandle {
         board.wants_metadata = true;
     }
 
-    /// Asks for the end of the pass over this drive that is wanted or under way; whether there is one. What it has verified
-    /// is not kept: the next pass begins at the beginning.
+    /// Cancels the pass over this drive that is ordered or under way. Returns whether there is one. Its position is not
+    /// kept: the next pass starts at the beginning.
     pub fn stop(&self, node: NodeId) -> bool {
         let mut board = self.lock();
         let was_wanted = board.wanted.remove(&node);
@@ -123,7 +128,7 @@ impl ScrubHandle {
         self.lock().drives.clone()
     }
 
-    /// Drives whose pass was asked for and not yet begun.
+    /// Returns the drives on which a pass was ordered and has not begun.
     pub fn wanted(&self) -> BTreeSet<NodeId> {
         self.lock().wanted.clone()
     }
@@ -153,8 +158,9 @@ impl ScrubHandle {
 /// A pass under way.
 #[derive(Debug)]
 struct Pass {
-    /// Segments still to be checked, the one at hand first, and how many there were.
+    /// The segments still to check, the current one first.
     segments: VecDeque<SegmentId>,
+    /// The number of all segments of the pass.
     all: usize,
     /// The size of the largest segment's file.
     segment_bytes: u64,
@@ -179,17 +185,17 @@ pub struct Scrub {
     context: CompactionContext,
     options: ScrubOptions,
     handle: ScrubHandle,
-    /// `None` until it was looked up.
+    /// The state that the index keeps; `None` before it was read.
     row: Option<ScrubRow>,
     pass: Option<Pass>,
-    /// The time at which the row was last made durable.
+    /// The time at which the row was last made durable, by the monotonic clock.
     kept: Duration,
 }
 
 /// The chunks read in one step.
 #[derive(Debug, Default)]
 struct Checked {
-    /// `None`: nothing of the segment is left.
+    /// The position of the last record that was read; `None` at the end of the segment.
     last: Option<Lsn>,
     bytes: u64,
     corrupt: Vec<ChunkId>,
@@ -235,7 +241,7 @@ impl Scrub {
         let found = off_thread(&self.context.threads, move || index.scrub()).await??;
         let due = self.next_due();
         let row = match found {
-            // The interval may have been shortened.
+            // The configured interval may have been shortened.
             Some(row) => ScrubRow { due: row.due.min(due), ..row },
             None => ScrubRow { due, ..ScrubRow::default() },
         };
@@ -276,11 +282,11 @@ impl Scrub {
         Ok(Scrubbed::Checked { bytes: checked.bytes, corrupt: checked.corrupt.len() })
     }
 
-    /// Ends the pass without having seen all. Whoever ended it wants no other at once.
+    /// Ends the pass early. The next one is due after the usual interval, since the operator does not want one now.
     async fn give_up(&mut self, row: ScrubRow) -> Result<Scrubbed, CompactionError> {
         self.pass = None;
         self.keep(ScrubRow { began: UnixMs(0), due: self.next_due(), ..row }).await?;
-        tracing::info!(node = %self.drive.node, "the scrub of the drive was ended by an administrator");
+        tracing::info!(node = %self.drive.node, "an administrator stopped the scrub of the drive");
         Ok(Scrubbed::Stopped)
     }
 
@@ -299,7 +305,7 @@ impl Scrub {
         Ok(Scrubbed::Finished)
     }
 
-    /// Makes the row durable, for a restart to go on from there.
+    /// Makes the row durable, so that a restart continues from it.
     async fn keep(&mut self, row: ScrubRow) -> Result<(), CompactionError> {
         self.row = Some(row);
         self.show(row);
@@ -326,7 +332,7 @@ impl Scrub {
     }
 }
 
-/// Blocking. Reads the next chunks of a segment.
+/// Reads and verifies the next chunks of a segment. Blocking.
 fn check(drive: &Drive, segment: SegmentId, row: ScrubRow, options: ScrubOptions) -> Result<Checked, CompactionError> {
     let after = (row.position.segment() == segment).then_some(row.position);
     let mut checked = Checked::default();
@@ -345,7 +351,7 @@ fn check(drive: &Drive, segment: SegmentId, row: ScrubRow, options: ScrubOptions
         ReadFailure::Index(error) => CompactionError::Index(error),
         ReadFailure::OutOfService(why) => PeerError::Unavailable { node: drive.node, why }.into(),
     })?;
-    // What is missing was dropped since.
+    // Missing chunks are no fault: they were dropped after the index was read.
     let is_corrupt =
         |read: &Result<_, ChunkFault>| matches!(read, Err(ChunkFault::Corrupt)) && !has(Defect::OverlookRot);
     let corrupt = wanted.iter().zip(&read).filter(|(_, read)| is_corrupt(read)).map(|((id, _), _)| *id);
@@ -364,7 +370,7 @@ impl Chore for Scrub {
             Ok(Scrubbed::Waiting) => Duration::from_secs(1),
             Ok(Scrubbed::Finished | Scrubbed::Stopped) => Duration::ZERO,
             Err(error) => {
-                tracing::warn!(node = %self.drive.node, %error, "scrub step failed");
+                tracing::warn!(node = %self.drive.node, %error, "the scrub of a drive failed; trying again");
                 self.options.idle
             }
         }

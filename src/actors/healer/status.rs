@@ -1,5 +1,5 @@
-//! The state of healing, for metrics and for the admin API: counts that return to 0 once everything is repaired,
-//! progress, and the remaining time.
+//! `HealStatus` and `HealerHandle`: the state of healing for metrics and the admin API (counts that return to 0 once
+//! everything is repaired, progress, remaining time), and the requests for comparisons.
 
 use crate::metrics;
 use crate::types::{ChunkIndex, NodeId, ShardId};
@@ -8,39 +8,44 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// Corrupt chunks that are remembered; more are not counted until some of these are repaired.
+/// The number of corrupt chunks that are remembered; further ones are not counted until some of these are repaired.
 const CORRUPT_MAX: usize = 65_536;
-/// The window over which the speed is measured.
+/// The time constant over which speeds are averaged.
 const RATE_OVER: Duration = Duration::from_secs(60);
 
-/// The state of healing as this host knows it. Hosts send it to each other in this form.
+/// The state of healing as this host knows it. Part of messages between hosts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HealStatus {
-    /// Shards of the whole cluster that are missing, or have chunks missing or corrupt, and are queued for repair.
+    /// The number of shards of the whole cluster that are queued for repair, since they are missing or have missing or
+    /// corrupt chunks.
     pub missing_shards: u64,
-    /// Objects (and parts of objects) of the whole cluster with at least one such shard.
+    /// The number of blobs (objects, and parts of objects) of the whole cluster with at least one such shard.
     pub under_replicated_objects: u64,
-    /// Chunks on this host's drives that failed their checksum and are not yet rewritten.
+    /// The number of chunks on this host's drives that failed their checksum and are not rewritten yet.
     pub corrupt_chunks: u64,
-    /// Shards on this host's drives that nothing refers to and that are not yet dropped, as the last comparison found.
+    /// The number of orphans on this host's drives that the last comparisons counted and did not drop.
     pub orphaned_shards: u64,
-    /// The missing shards of this host's nodes, which this host repairs, and an upper bound of their bytes.
+    /// The number of shards on this host's nodes that are queued for repair, which this host repairs.
     pub to_repair_shards: u64,
+    /// An upper bound of the bytes of these shards.
     pub to_repair_bytes: u64,
-    /// Repairs under way, and those that cannot be done now.
+    /// The number of repairs under way.
     pub repairing: u64,
+    /// The number of repairs that are put off, since they cannot be done now.
     pub put_off: u64,
-    /// The shards repaired since the start of the process.
+    /// The number of shards that were repaired since the start of the process.
     pub repaired_shards: u64,
+    /// The approximate bytes of these shards.
     pub repaired_bytes: u64,
+    /// The speed of repair over about the last minute.
     pub bytes_per_second: u64,
-    /// The time until this host's nodes are whole, at that speed; `None` while nothing moves.
+    /// The time until this host's nodes are whole, at that speed; `None` while nothing is repaired.
     pub eta: Option<Duration>,
     /// The nodes of this host whose comparison with the metadata is not finished.
     pub comparing: Vec<NodeId>,
 }
 
-/// A handle to the healer. Cheap to clone.
+/// The handle to the healer of this host. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct HealerHandle {
     board: Arc<Mutex<Board>>,
@@ -56,14 +61,14 @@ struct Board {
 }
 
 impl HealerHandle {
-    /// Asks for a comparison of everything that should be on this node with what is: after the drive came back, or was
-    /// replaced. It is forgotten at a restart, which compares all nodes anyway. Only for nodes of this host: one that the ring
-    /// does not know as such yet is waited for.
+    /// Requests a comparison of a node of this host with the metadata, after its drive came back or was replaced. The
+    /// comparison waits until the ring assigns the node to this host. The request does not survive a restart, which
+    /// compares all nodes anyway.
     pub fn reconcile(&self, node: NodeId) {
         self.want(|wanted| wanted.insert(node));
     }
 
-    /// Nodes whose comparison is not finished.
+    /// Returns the nodes whose comparison is not finished.
     pub fn reconciling(&self) -> Vec<NodeId> {
         self.lock().wanted.iter().copied().collect()
     }
@@ -84,7 +89,7 @@ impl HealerHandle {
         metrics::COMPARISONS_DUE.with_label_values::<&str>(&[]).set(as_gauge(board.wanted.len() as u64));
     }
 
-    /// Changes what is shown, and shows it.
+    /// Changes the status and publishes it as metrics.
     pub(super) fn show(&self, change: impl FnOnce(&mut HealStatus)) {
         let mut board = self.lock();
         change(&mut board.status);
@@ -108,20 +113,21 @@ impl HealerHandle {
         board.publish();
     }
 
-    /// Corrupt chunks of this host's drives whose repair is queued.
+    /// Adds corrupt chunks of this host's drives, whose repair is queued.
     pub(super) fn found_corrupt(&self, chunks: impl IntoIterator<Item = (ShardId, ChunkIndex)>) {
         let mut board = self.lock();
         chunks.into_iter().for_each(|(shard, chunk)| board.corrupt.add(shard, chunk));
         board.publish();
     }
 
-    /// Notes that these shards are still queued.
+    /// Notes that these shards are in the repair queue.
     pub(super) fn still_queued(&self, shards: impl IntoIterator<Item = ShardId>) {
         let mut board = self.lock();
         shards.into_iter().for_each(|shard| board.corrupt.seen(shard));
     }
 
-    /// Notes that all of the queue was seen: what was not in it is repaired, or refers to nothing any more.
+    /// Notes the end of a pass over the queue: corrupt chunks of shards that it did not meet are repaired or became
+    /// garbage.
     pub(super) fn queue_seen(&self) {
         let mut board = self.lock();
         board.corrupt.pass_over();
@@ -157,7 +163,8 @@ impl Board {
     }
 }
 
-/// Chunks that are corrupt, by shard; each leaves when a whole pass over the queue did not meet its shard. Pure.
+/// The known corrupt chunks, by shard. They are removed when a whole pass over the queue did not meet their shard.
+/// Pure.
 #[derive(Debug, Default)]
 struct CorruptChunks {
     shards: BTreeMap<ShardId, Corrupt>,
@@ -167,7 +174,7 @@ struct CorruptChunks {
 #[derive(Debug)]
 struct Corrupt {
     chunks: BTreeSet<ChunkIndex>,
-    /// Met in the pass under way, or added since it began.
+    /// True if the shard was met in the pass under way, or added since that began.
     seen: bool,
 }
 
@@ -193,10 +200,10 @@ impl CorruptChunks {
     }
 }
 
-/// Bytes a second over about the last minute. Pure.
+/// A speed in bytes (or other units) per second, as an exponentially weighted average over `RATE_OVER`. Pure.
 #[derive(Debug, Default)]
 pub(super) struct Rate {
-    /// The bytes moved, weighted down with age.
+    /// The bytes moved until `at`, decayed by their age.
     bytes: f64,
     at: Duration,
 }
@@ -231,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn corrupt_chunks_leave_when_their_shard_is_queued_no_more() {
+    fn corrupt_chunks_are_counted_until_their_shard_leaves_the_queue() {
         let mut corrupt = CorruptChunks::default();
         corrupt.add(shard(1), ChunkIndex(3));
         corrupt.add(shard(1), ChunkIndex(3));
@@ -242,19 +249,19 @@ mod tests {
         assert_eq!(corrupt.count, 3, "the pass may have begun before they were queued");
         corrupt.seen(shard(1));
         corrupt.pass_over();
-        assert_eq!(corrupt.count, 2, "the other was not met");
+        assert_eq!(corrupt.count, 2, "the pass did not meet shard 2");
         corrupt.pass_over();
         assert_eq!(corrupt.count, 0);
     }
 
     #[test]
-    fn the_speed_and_the_time_left_follow_what_is_done() {
+    fn repair_speed_and_time_left_follow_the_repaired_bytes() {
         let mut rate = Rate::default();
         let second = Duration::from_secs(1);
         (0..600).for_each(|at| rate.moved(1000, at * second));
         let steady = rate.per_second(600 * second);
         assert!((950..1050).contains(&steady), "{steady}");
-        assert!(rate.per_second(1200 * second) < 10, "nothing moves any more");
+        assert!(rate.per_second(1200 * second) < 10, "nothing was moved for ten minutes");
         let handle = HealerHandle::default();
         handle.show(|status| (status.to_repair_shards, status.to_repair_bytes) = (10, 1_000_000));
         assert_eq!(handle.status().eta, None);

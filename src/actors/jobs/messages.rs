@@ -1,6 +1,6 @@
-//! The messages between hosts about their jobs: bodies of group calls to `JOBS_GROUP`, in postcard. From the first
-//! release on the number of the call's kind holds for ever, like the form of its messages, whose variants are only ever
-//! appended to; another form is another kind.
+//! The messages between hosts about their jobs: bodies of group calls to `JOBS_GROUP`, in postcard. After the first
+//! release the call's kind and the encoding of its messages are fixed: variants may only be appended to the enums, and
+//! any other change needs another kind.
 
 use crate::actors::healer::{HealStatus, ScrubStatus};
 use crate::actors::mover::MoveStatus;
@@ -11,12 +11,12 @@ use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-/// The number of the jobs' group, apart from the groups of the consensus.
+/// The group number of calls about jobs. No consensus group has it.
 pub const JOBS_GROUP: u32 = u32::MAX - 2;
-/// The kind of all calls so far.
+/// The only kind of call about jobs.
 pub const KIND: u8 = 1;
 
-/// A question to one host, or an order.
+/// A question or an order to one host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Ask {
     Status,
@@ -26,11 +26,11 @@ pub enum Ask {
     StartScrub {
         node: Option<NodeId>,
     },
-    /// End the passes that are under way or wanted.
+    /// End the scrub passes that are under way or requested: of one drive, or of all.
     StopScrub {
         node: Option<NodeId>,
     },
-    /// Asks for the accounts and buckets with the most traffic.
+    /// List the accounts and buckets with the most traffic.
     Traffic,
 }
 
@@ -38,9 +38,9 @@ pub enum Ask {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum JobAnswer {
     Status(Box<JobStatus>),
-    /// The drives that the order concerns.
+    /// The drives on which the order took effect.
     Nodes(Vec<NodeId>),
-    /// Refused as things stand, for this reason.
+    /// The order is refused, for this reason.
     Refused(String),
     Traffic(Box<Top>),
 }
@@ -53,11 +53,11 @@ pub struct JobStatus {
     pub moving: MoveStatus,
 }
 
-/// Scrub of one drive.
+/// The scrub of one drive.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ScrubJob {
     pub node: NodeId,
-    /// A pass was asked for and has not begun yet.
+    /// True if a pass was ordered and has not begun yet.
     pub wanted: bool,
     pub status: ScrubStatus,
 }
@@ -66,7 +66,7 @@ pub fn encode<T: Serialize>(message: &T) -> Bytes {
     postcard::to_stdvec(message).expect("a message is plain data").into()
 }
 
-/// The whole of the bytes must be the message.
+/// Decodes a message. Refuses bytes that follow it.
 pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, PeerError> {
     let refused = |why: String| PeerError::Refused { why };
     match postcard::take_from_bytes(bytes) {

@@ -1,6 +1,7 @@
-//! The jobs of every host, whichever host is asked: repairs and comparisons, scrub passes, moves of shards. Each host answers
-//! for its own drives (`OwnJobs`); whoever is asked by an operator asks all others the same (`AllJobs`), as group calls under a
-//! number that no consensus group has. None of it is on the way of a request.
+//! Status and control of the background jobs of all hosts: repairs and comparisons, scrub passes, moves of shards. Each
+//! host answers for its own drives (`OwnJobs`). The host that an operator asks passes the question on to all others
+//! (`AllJobs`), as group calls under a number that no consensus group has. Nothing here is on the path of an S3
+//! request.
 
 mod messages;
 mod own;

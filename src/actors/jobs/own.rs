@@ -1,4 +1,4 @@
-//! The jobs of this host, as it tells of them and is given orders.
+//! `OwnJobs`: answers questions about the jobs of this host and carries out orders to them.
 
 use super::messages::{Ask, JobAnswer, JobStatus, ScrubJob};
 use crate::actors::drives::health::HealthBoard;
@@ -8,12 +8,12 @@ use crate::actors::traffic::Traffic;
 use crate::types::NodeId;
 use std::collections::BTreeSet;
 
-/// Answers for this host. Cheap to clone.
+/// The jobs of this host. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct OwnJobs {
-    /// Its drives.
+    /// The drives of this host.
     pub nodes: BTreeSet<NodeId>,
-    /// True if its drives hold shards.
+    /// True if this host has the role `storage`, so that its drives hold shards.
     pub stores: bool,
     pub health: HealthBoard,
     pub healing: HealerHandle,
@@ -45,7 +45,9 @@ impl OwnJobs {
 
     fn start_heal(&self) -> JobAnswer {
         if !self.stores {
-            return JobAnswer::Refused("this host is without the role storage: its drives hold no shards".to_owned());
+            return JobAnswer::Refused(
+                "this host does not have the role storage: its drives hold no shards to compare".to_owned(),
+            );
         }
         let nodes: Vec<NodeId> = self.drives().collect();
         nodes.iter().for_each(|node| self.healing.reconcile(*node));
@@ -53,7 +55,7 @@ impl OwnJobs {
         JobAnswer::Nodes(nodes)
     }
 
-    /// Returns the drives of this host without removed ones: their comparison would never end.
+    /// Returns the drives of this host, except removed ones, whose comparison would never end.
     fn drives(&self) -> impl Iterator<Item = NodeId> {
         let health = self.health.current();
         self.nodes.iter().copied().filter(move |node| !health.is_dismissed(*node))
@@ -83,7 +85,7 @@ impl OwnJobs {
         let is_meant = |id: &NodeId| node.is_none_or(|node| *id == node);
         let meant = self.nodes.iter().copied().filter(is_meant);
         let nodes: Vec<NodeId> = meant.filter(|node| self.scrub.stop(*node)).collect();
-        tracing::info!(?nodes, "an administrator ended the scrub");
+        tracing::info!(?nodes, "an administrator stopped the scrub");
         JobAnswer::Nodes(nodes)
     }
 }

@@ -1,4 +1,4 @@
-//! A host's answers to others about its jobs, from when it has any.
+//! `JobService`: answers calls of other hosts about the jobs of this host, once the jobs have started.
 
 use super::messages::{Ask, JOBS_GROUP, KIND, decode, encode};
 use super::own::OwnJobs;
@@ -6,18 +6,18 @@ use crate::net::{GroupCall, GroupService, PeerError};
 use bytes::Bytes;
 use std::sync::{Arc, OnceLock};
 
-/// The jobs of this host, once there are some. Cheap to clone.
+/// The jobs of this host, empty until they have started. Cheap to clone; all clones share one value.
 #[derive(Clone, Debug, Default)]
 pub struct LateJobs(Arc<OnceLock<OwnJobs>>);
 
 impl LateJobs {
-    /// Answers by these from now on. Once.
+    /// Sets the jobs that answer from now on. Only the first call has an effect.
     pub fn answer_by(&self, jobs: OwnJobs) {
         let _ = self.0.set(jobs);
     }
 }
 
-/// The groups of a host, which answers besides for its jobs.
+/// The group service of a host: answers calls to `JOBS_GROUP`, and passes all others to `groups`.
 #[derive(Clone, Debug)]
 pub struct JobService {
     pub jobs: LateJobs,
@@ -33,7 +33,7 @@ impl GroupService for JobService {
         let refused = |why: String| PeerError::Refused { why };
         if call.kind != KIND {
             return Err(refused(format!(
-                "call kind {} about jobs is not known; does the caller run another version?",
+                "a call about jobs has the unknown kind {}; does the caller run another version?",
                 call.kind
             )));
         }

@@ -1,4 +1,4 @@
-//! The same question to several hosts at once.
+//! `AllJobs`: asks several hosts the same question about their jobs at once.
 
 use super::messages::{Ask, JOBS_GROUP, JobAnswer, KIND, decode, encode};
 use super::own::OwnJobs;
@@ -12,13 +12,13 @@ use tokio::time::timeout;
 /// Asks hosts about their jobs. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct AllJobs {
-    /// The id of this host, which is asked without a call.
+    /// The id of this host, which answers from `own` without a call.
     pub host: HostId,
     pub own: OwnJobs,
     pub others: Arc<dyn GroupTransport>,
 }
 
-/// A host's answer, or the reason if there is none.
+/// The answer of one host, or the reason why there is none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answered {
     pub host: HostId,
@@ -26,7 +26,7 @@ pub struct Answered {
 }
 
 impl AllJobs {
-    /// Asks all of these at once; each has its answer, in their order, in bounded time.
+    /// Asks these hosts at once. Returns one answer for each, in their order, within `JOBS_PATIENCE`.
     pub async fn ask(&self, hosts: impl IntoIterator<Item = HostId>, ask: Ask) -> Vec<Answered> {
         let asked = hosts.into_iter().map(|host| async move { Answered { host, told: self.ask_one(host, ask).await } });
         join_all(asked).await

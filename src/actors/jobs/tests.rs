@@ -1,4 +1,4 @@
-//! Asking hosts about their jobs, over a transport of the test's.
+//! Tests of questions and orders about jobs, over a simulated transport.
 
 use super::messages::{JOBS_GROUP, KIND, decode, encode};
 use super::{AllJobs, Ask, JobAnswer, JobService, LateJobs, OwnJobs};
@@ -34,7 +34,7 @@ fn nodes(nodes: &[u32]) -> JobAnswer {
 }
 
 #[test]
-fn orders_are_for_drives_of_this_host_that_serve() {
+fn heal_and_scrub_orders_skip_drives_that_are_removed_or_out_of_service() {
     let own = jobs(&[0, 1]);
     assert_eq!(own.answer(Ask::StartHeal), nodes(&[0, 1]));
     assert_eq!(own.healing.reconciling(), [NodeId(0), NodeId(1)]);
@@ -45,23 +45,23 @@ fn orders_are_for_drives_of_this_host_that_serve() {
         assert!(matches!(refused, JobAnswer::Refused(_)), "{refused:?}");
     }
     own.health.dismiss(NodeId(1));
-    assert_eq!(own.answer(Ask::StartHeal), nodes(&[0]), "the other was removed");
+    assert_eq!(own.answer(Ask::StartHeal), nodes(&[0]), "drive 1 was removed");
     let none = OwnJobs { stores: false, ..jobs(&[0]) };
     assert!(matches!(none.answer(Ask::StartHeal), JobAnswer::Refused(_)));
     assert_eq!(none.healing.reconciling(), []);
 }
 
 #[test]
-fn a_pass_that_is_wanted_is_taken_back() {
+fn stop_scrub_cancels_a_pass_that_has_not_begun() {
     let own = jobs(&[0, 1]);
     own.answer(Ask::StartScrub { node: Some(NodeId(1)) });
     assert_eq!(own.scrub.wanted(), BTreeSet::from([NodeId(1)]));
-    assert_eq!(own.answer(Ask::StopScrub { node: None }), nodes(&[1]), "of the other none is to end");
+    assert_eq!(own.answer(Ask::StopScrub { node: None }), nodes(&[1]), "only drive 1 had a pass to end");
     assert_eq!(own.scrub.wanted(), BTreeSet::new());
     assert!(matches!(own.answer(Ask::StopScrub { node: Some(NodeId(9)) }), JobAnswer::Refused(_)));
 }
 
-/// The host answers these by its jobs, and all else as before.
+/// Returns the group service of a host with these jobs; `None` is a host that is still starting.
 fn service(jobs: Option<OwnJobs>) -> Arc<JobService> {
     let late = LateJobs::default();
     if let Some(jobs) = jobs {
@@ -71,7 +71,7 @@ fn service(jobs: Option<OwnJobs>) -> Arc<JobService> {
 }
 
 #[actix::test]
-async fn every_host_is_asked_and_one_that_is_silent_keeps_no_other_answer_back() {
+async fn a_silent_host_does_not_delay_the_job_answers_of_other_hosts() {
     let [own, other, starting, dead, frozen] = [1, 2, 3, 4, 5].map(HostId);
     let hosts = Arc::new(Hosts::default());
     let theirs = jobs(&[64]);
@@ -95,7 +95,7 @@ async fn every_host_is_asked_and_one_that_is_silent_keeps_no_other_answer_back()
 }
 
 #[actix::test]
-async fn a_call_that_is_not_about_jobs_is_refused_or_goes_to_the_other_groups() {
+async fn malformed_job_calls_are_refused_and_other_calls_reach_their_groups() {
     let service = service(Some(jobs(&[0])));
     let call = |group, kind, body: &[u8]| GroupCall { group, kind, body: body.to_vec().into() };
     for (kind, body) in [(KIND + 1, &encode(&Ask::Status)[..]), (KIND, b""), (KIND, b"\x00\x00"), (KIND, b"\xff")] {

@@ -1,8 +1,9 @@
-//! Publishing in a drive's index what its log holds for good. Where the index fails (its drive may be full), the request is
-//! answered with the error, and what is synced is published later, in the background: else it would hold the index's
-//! watermark, and its segments, until the next start.
+//! Publishing: entering synced log records into the drive's index. If the index fails (the drive may be full), the
+//! request is answered with the error and the records are published later, in the background. Otherwise they would hold
+//! back the index's watermark, and with it the release of segments, until the next start.
 //!
-//! What is beyond `LATE_PUBLICATIONS_MAX` of a host, or of a drive out of service, is left to the next start.
+//! Late publications beyond `LATE_PUBLICATIONS_MAX` on a host, and those of a drive out of service, are abandoned: the
+//! next start replays them from the log.
 
 use super::blocking::{Blocking, ThreadsStopped, off_thread};
 use super::drive::{Drive, log_error};
@@ -23,7 +24,7 @@ mod tests;
 /// The pause before failed publications are tried again.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
-/// The number of appends that may still be published later. Cheap to clone; one for a host.
+/// The bound of late publications on a host. Cheap to clone; all clones share one bound.
 #[derive(Clone, Debug)]
 pub(super) struct LatePublications {
     room: Arc<Semaphore>,
@@ -35,7 +36,7 @@ impl Default for LatePublications {
     }
 }
 
-/// Synced records on their way into the index.
+/// Synced records that are to be published in the index.
 struct Publication<P> {
     index: ShardIndex,
     retired: Retired,
@@ -48,7 +49,7 @@ impl<P> Publication<P>
 where
     P: Fn(&ShardIndex, &Ticket, &[Location]) -> IndexResult<()> + Send + 'static,
 {
-    /// Itself again, and why, where that fails.
+    /// Tries to publish once. If the index fails, returns the publication, for another attempt, and the error.
     async fn attempt(self, threads: &Arc<dyn Blocking>) -> Result<Result<(), Box<(Self, IndexError)>>, ThreadsStopped> {
         let attempt = move || {
             let published = (self.publish)(&self.index, &self.ticket, &self.places);
@@ -62,7 +63,7 @@ where
     }
 }
 
-/// Appends, waits for the sync, and publishes. `Ok` means durable and found by the index.
+/// Appends records, waits for their sync, and publishes them. `Ok` means that they are durable and in the index.
 pub(super) async fn append_and_publish(
     drive: Drive,
     context: NodeContext,
@@ -98,7 +99,10 @@ impl LatePublications {
         P: Fn(&ShardIndex, &Ticket, &[Location]) -> IndexResult<()> + Send + 'static,
     {
         let Ok(place) = Arc::clone(&self.room).try_acquire_owned() else {
-            tracing::warn!(%node, "too many appends wait for the shard index; further ones are published at the next start");
+            tracing::warn!(
+                %node,
+                "too many appends wait to be published in the shard index; this one is published at the next start"
+            );
             return publication.abandon();
         };
         tokio::spawn(async move {
@@ -121,7 +125,7 @@ where
             Ok(Ok(())) => return,
             Ok(Err(failed)) => {
                 let (again, error) = *failed;
-                tracing::debug!(%node, %error, "shard index fails still");
+                tracing::debug!(%node, %error, "the shard index still fails");
                 publication = again;
             }
             Err(ThreadsStopped) => return,

@@ -1,4 +1,4 @@
-//! Late publication: appends that the index failed to take are published later, within a bound.
+//! Tests of late publication: appends that a failed index refused are published later, within a bound.
 
 use super::{LatePublications, append_and_publish};
 use crate::actors::drives::health::HealthBoard;
@@ -72,7 +72,7 @@ impl World {
         self.service.read_chunks(request).await.expect("the drive serves").chunks.remove(0)
     }
 
-    /// Lets time pass until nothing waits to be published.
+    /// Advances the time until no publication waits.
     async fn settle(&self) {
         tokio::time::pause();
         for _ in 0..1000 {
@@ -81,7 +81,7 @@ impl World {
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
-        panic!("something waits to be published for ever");
+        panic!("a publication waits for ever");
     }
 }
 
@@ -94,7 +94,7 @@ fn content(blob: u128) -> Bytes {
 }
 
 #[actix::test]
-async fn chunks_that_the_index_failed_to_take_are_found_when_it_takes_them() {
+async fn appends_refused_by_a_failed_index_are_published_when_it_recovers() {
     for writes in [Writes::Refused, Writes::KeptAndFailed] {
         let world = World::new();
         world.append(1).await.expect("appended");

@@ -1,5 +1,5 @@
-//! The lines of access logs that are not written yet, by the object that they will be part of: what a bucket's logging
-//! document says, when lines are due, and what the objects are called. Pure.
+//! `LogCollector`: batches the lines of access logs by the object that they will be written to. Decides when a batch is
+//! due and names its object. Also the content of a bucket's logging document (`LoggingRules`). Pure.
 
 use crate::actors::events::Report;
 use crate::types::UnixMs;
@@ -8,15 +8,15 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 use time::OffsetDateTime;
 
-/// The size that a batch counts for besides its lines.
+/// The memory that a batch is counted for in addition to its lines.
 const BATCH_BYTES: usize = 1024;
 
-/// A bucket's logging document.
+/// The content of a bucket's logging document.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct LoggingRules {
     pub target_bucket: String,
     pub target_prefix: String,
-    /// The key format as it was set; `None` is the simple one.
+    /// The configured format of keys; `None` means the simple one.
     #[serde(default)]
     pub key_format: Option<LogKeyFormat>,
     /// The grants to others than the owner of the target bucket.
@@ -28,10 +28,10 @@ pub struct LoggingRules {
 pub enum LogKeyFormat {
     /// `[prefix][YYYY]-[MM]-[DD]-[hh]-[mm]-[ss]-[unique]`
     Simple,
-    /// `[prefix][account]/[region]/[bucket]/[YYYY]/[MM]/[DD]/[YYYY]-[MM]-[DD]-[hh]-[mm]-[ss]-[unique]`, by the day of
-    /// the requests (the time of day is zero then).
+    /// `[prefix][account]/[region]/[bucket]/[YYYY]/[MM]/[DD]/[YYYY]-[MM]-[DD]-[hh]-[mm]-[ss]-[unique]`, with the day of
+    /// the requests and a time of 00-00-00.
     PartitionedByEvent,
-    /// The same, by when it is written. What S3 does where no source of the date is named.
+    /// The same, with the time at which the object is written. S3's default for partitioned keys.
     PartitionedByDelivery,
 }
 
@@ -55,7 +55,7 @@ pub enum LogPermission {
     Write,
 }
 
-/// The destination of a line, and the bucket that it is about.
+/// The destination of a line, and the bucket of its request.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LogDestination {
     pub rules: LoggingRules,
@@ -66,10 +66,11 @@ pub struct LogDestination {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogLimits {
-    /// Lines are written when they are so many bytes, or their first is so old.
+    /// The size at which a batch is due.
     pub object_bytes_max: usize,
+    /// The age of its first line at which a batch is due.
     pub age_max: Duration,
-    /// Lines held in all, those that are being written included.
+    /// The bound of all lines in memory, including those that are being written.
     pub held_bytes_max: usize,
 }
 
@@ -79,11 +80,11 @@ impl Default for LogLimits {
     }
 }
 
-/// The outcome of collecting a line.
+/// The result of `LogCollector::gather`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Gathered {
     Kept,
-    /// The line is kept, and its object is due.
+    /// The line is kept, and its batch is due by its size.
     Full,
     /// The line is dropped for lack of room.
     Dropped,
@@ -92,7 +93,7 @@ pub enum Gathered {
 #[derive(Debug)]
 pub struct LogCollector {
     limits: LogLimits,
-    /// The day is that of the lines, where the object's name has it.
+    /// The batches, by destination and, with `PartitionedByEvent`, the day of the requests (days since 1970).
     batches: BTreeMap<(LogDestination, Option<u64>), Batch>,
     held_bytes: usize,
 }
@@ -112,12 +113,12 @@ impl LogCollector {
         self.limits
     }
 
-    /// Lines that are not written, those that `release` was not told of included.
+    /// Returns the bytes that count as held: batches, and lines that were taken and not yet released.
     pub fn held_bytes(&self) -> usize {
         self.held_bytes
     }
 
-    /// Keeps a line of a request that came at a time.
+    /// Adds a line of a request that arrived at `at`. Drops the line if the memory bound is reached.
     pub fn gather(&mut self, destination: LogDestination, at: UnixMs, line: &str, now: Duration) -> Gathered {
         let by_event = destination.rules.key_format == Some(LogKeyFormat::PartitionedByEvent);
         let key = (destination, by_event.then_some(at.0 / 86_400_000));
@@ -132,7 +133,8 @@ impl LogCollector {
         if batch.lines.len() >= self.limits.object_bytes_max { Gathered::Full } else { Gathered::Kept }
     }
 
-    /// The objects that are due; all there are, where `all` says so. Their lines count as held until they are released.
+    /// Removes the batches that are due, or all of them if `all` is set, and returns their objects. Their lines count
+    /// as held until `release`.
     pub fn take_due(
         &mut self,
         now: Duration,
@@ -156,7 +158,7 @@ impl LogCollector {
         due.into_iter().map(report).collect()
     }
 
-    /// Releases this number of bytes of lines that are written, or dropped.
+    /// Releases this number of bytes of lines that were written or dropped.
     pub fn release(&mut self, bytes: usize) {
         debug_assert!(bytes <= self.held_bytes, "only what is held is released");
         self.held_bytes = self.held_bytes.saturating_sub(bytes);
@@ -165,7 +167,7 @@ impl LogCollector {
 
 fn object_key(destination: &LogDestination, day: Option<u64>, at: UnixMs, unique: &str) -> String {
     let prefix = &destination.rules.target_prefix;
-    // A day of requests, where the name has that; the moment of writing else.
+    // The day of the requests if keys are partitioned by it, else the time of writing.
     let seconds = day.map_or(at.0 / 1000, |day| day * 86_400);
     let time = i64::try_from(seconds).ok().and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok());
     let time = time.unwrap_or(OffsetDateTime::UNIX_EPOCH);
@@ -214,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_written_when_they_are_many_or_old() {
+    fn access_log_lines_are_due_by_size_or_by_age() {
         let mut collector = collector();
         let simple = || destination("a/", None);
         assert_eq!(collector.gather(simple(), AT, "one\n", SECOND), Gathered::Kept);
@@ -232,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_in_the_form_that_was_chosen() {
+    fn access_log_keys_have_the_configured_format() {
         let key = |format| {
             let mut collector = collector();
             collector.gather(destination("p/", format), AT, "x\n", SECOND);
@@ -245,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_of_two_days_are_two_objects_where_keys_have_the_day_of_requests() {
+    fn partitioning_by_event_time_writes_an_access_log_for_each_day() {
         let mut collector = collector();
         let yesterday = UnixMs(AT.0 - 39_000);
         for at in [AT, yesterday] {
@@ -256,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn held_lines_are_bounded_until_they_are_written() {
+    fn access_log_lines_in_memory_are_bounded_until_written() {
         let mut collector = collector();
         let line = "x".repeat(BATCH_BYTES);
         assert_eq!(collector.gather(destination("a", None), AT, &line, SECOND), Gathered::Full);
@@ -269,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn the_stored_form_does_not_change() {
+    fn the_encoding_of_logging_rules_is_stable() {
         let stored = concat!(
             r#"{"target_bucket":"logs","target_prefix":"p/","key_format":"PartitionedByEvent","grants":["#,
             r#"{"grantee":{"Canonical":{"id":"i","display_name":null}},"permission":"FullControl"},"#,

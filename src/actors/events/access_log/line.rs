@@ -1,10 +1,11 @@
-//! A request as a line of S3's server access log (user guide, "Amazon S3 server access log format"). Pure.
+//! `AccessLine`: renders a request as a line of S3's server access log (user guide, "Amazon S3 server access log
+//! format"). Pure.
 
 use crate::types::UnixMs;
 use std::fmt::Write;
 use time::OffsetDateTime;
 
-/// The facts of an answered request. An absent value is written `-`.
+/// The values of one line. An absent value is written as `-`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct AccessLine<'a> {
     /// Canonical id.
@@ -13,18 +14,18 @@ pub struct AccessLine<'a> {
     /// The arrival time of the request.
     pub at: UnixMs,
     pub remote_ip: Option<&'a str>,
-    /// A canonical id, or the ARN of a user; none for anonymous requests.
+    /// The canonical id or the ARN of a user; `None` for anonymous requests.
     pub requester: Option<&'a str>,
     pub request_id: &'a str,
-    /// The operation, from `operation_word`.
+    /// The name of the operation, from `operation_word`.
     pub operation: &'a str,
-    /// The key as it is, not encoded.
+    /// The key, not encoded.
     pub key: Option<&'a str>,
-    /// `GET /bucket/key?versionId=x HTTP/1.1`, as it came.
+    /// The request line as received: `GET /bucket/key?versionId=x HTTP/1.1`.
     pub request_line: Option<&'a str>,
     pub status: Option<u16>,
     pub error_code: Option<&'a str>,
-    /// The size of the body sent; 0 is written `-`.
+    /// The size of the body sent; 0 is written as `-`.
     pub bytes_sent: u64,
     pub object_bytes: Option<u64>,
     pub total_ms: Option<u64>,
@@ -43,12 +44,12 @@ pub struct AccessLine<'a> {
     /// `TLSv1.2` or `TLSv1.3`.
     pub tls_version: Option<&'a str>,
     pub access_point: Option<&'a str>,
-    /// True if an access control list decided.
+    /// S3's `aclRequired`: true if the request needed an ACL to be authorized. Nothing but tests sets it.
     pub acl_required: bool,
 }
 
 impl AccessLine<'_> {
-    /// Returns the line, with its end.
+    /// Returns the line, including its line end.
     pub fn render(&self) -> String {
         let mut line = Line(String::with_capacity(512));
         line.word(Some(self.bucket_owner));
@@ -82,7 +83,7 @@ impl AccessLine<'_> {
     }
 }
 
-/// Fields with a space between them.
+/// A line under construction: fields separated by a space.
 struct Line(String);
 
 impl Line {
@@ -92,8 +93,8 @@ impl Line {
         }
     }
 
-    /// Writes a word without spaces, quotes and control characters: they are percent-encoded, so that no client can add
-    /// fields or lines.
+    /// Appends a value. Spaces, quotes and control characters are percent-encoded, so that no client can add fields or
+    /// lines.
     fn word(&mut self, text: Option<&str>) {
         self.begin();
         match text.filter(|text| !text.is_empty()) {
@@ -112,7 +113,7 @@ impl Line {
         self.0.push('"');
     }
 
-    /// Encoded as in URLs; slashes stay.
+    /// Appends a key, percent-encoded except for slashes.
     fn key(&mut self, key: Option<&str>) {
         self.begin();
         match key.filter(|key| !key.is_empty()) {
@@ -128,12 +129,12 @@ impl Line {
         self.begin();
         match number {
             None => self.0.push('-'),
-            // Writing to a string does not fail.
+            // Writing to a string cannot fail.
             Some(number) => drop(write!(self.0, "{number}")),
         }
     }
 
-    /// `[06/Feb/2019:00:00:38 +0000]`
+    /// Appends a time in the form `[06/Feb/2019:00:00:38 +0000]`.
     fn time(&mut self, at: UnixMs) {
         self.begin();
         let nanos = i128::from(at.0) * 1_000_000;
@@ -160,7 +161,7 @@ impl Line {
 
 const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
-/// The log's word for an operation of S3's API: `REST.GET.OBJECT` for `GetObject`.
+/// Returns the name that the access log has for an operation of S3's API: `REST.GET.OBJECT` for `GetObject`.
 pub fn operation_word(operation: &str) -> String {
     let whole = match operation {
         "ListBuckets" => "REST.GET.SERVICE",
@@ -253,9 +254,9 @@ mod tests {
         }
     }
 
-    /// The first line of the guide's example.
+    /// The expected line is the first of the example in S3's user guide.
     #[test]
-    fn a_line_is_that_of_the_guide() {
+    fn an_access_log_line_equals_the_example_of_the_s3_guide() {
         let expected = concat!(
             "79a59df900b949e55d96a1e698fbacedfd6e09d98eacf8f8d5218e7cd47ef2be amzn-s3-demo-bucket1 ",
             "[06/Feb/2019:00:00:38 +0000] 192.0.2.3 ",
@@ -270,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn an_absent_value_is_a_hyphen() {
+    fn an_absent_access_log_value_is_a_hyphen() {
         let line =
             AccessLine { bucket_owner: "o", bucket: "b", request_id: "r", operation: "x", ..AccessLine::default() };
         let expected = "o b [01/Jan/1970:00:00:00 +0000] - - r x - \"-\" - - - - - - \"-\" \"-\" - - - - - - - - -\n";
@@ -279,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn no_text_of_a_client_adds_a_field_or_a_line() {
+    fn client_text_cannot_add_a_field_or_line_to_the_access_log() {
         let line = AccessLine {
             key: Some("a b/\"é\n"),
             user_agent: Some("x\" 1 2\r\nforged"),
@@ -296,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn operations_have_the_words_of_the_log() {
+    fn operations_have_the_names_of_the_s3_access_log() {
         for (operation, word) in [
             ("GetObject", "REST.GET.OBJECT"),
             ("HeadBucket", "REST.HEAD.BUCKET"),

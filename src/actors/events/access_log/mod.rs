@@ -1,10 +1,10 @@
-//! `AccessLogger`: gathers the lines of buckets whose requests are logged, and writes them as objects into the buckets
-//! that they are to go to. Owns the lines that are not written yet.
+//! `AccessLogger`: collects the access log lines of buckets with logging, and writes them as objects into the target
+//! buckets. Owns the lines that are not written yet.
 //!
-//! Receives `LogRequest` (a line to keep), `Flush` (write all there is) and `Stop` (the same, and stop). Sends nothing;
-//! objects go to the `ReportStore`, one at a time. What it holds is bounded: beyond that, lines are dropped and
-//! counted. An object that cannot be written is tried again a few times, then dropped. As S3 says of its own: logs are
-//! a best effort, and lines that are held when the process is killed are lost.
+//! Receives `LogRequest` (add a line), `Flush` (write all lines) and `Stop` (the same, then stop). Sends no messages;
+//! it passes objects to the `ReportStore`, one at a time. Its memory is bounded: lines beyond the bound are dropped and
+//! counted. An object that cannot be written is dropped after `ATTEMPTS_MAX` attempts. Access logs are best effort, as
+//! S3's own are: lines in memory are lost when the process is killed.
 
 mod collector;
 mod line;
@@ -26,14 +26,14 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
 
-/// Lines on their way to the actor. Who sends one while they are so many drops it (`try_send`).
+/// The capacity of the actor's mailbox, in lines. A sender drops its line when the mailbox is full (`try_send`).
 const MAILBOX_LINES: usize = 4096;
-/// An object is written so often before it is dropped.
+/// The number of attempts to write an object before it is dropped.
 const ATTEMPTS_MAX: u32 = 5;
-/// The longest interval between checks for lines that are due.
+/// The longest interval between checks for batches that are due.
 const LOOK_EVERY_MAX: Duration = Duration::from_secs(5);
 
-/// A request that was answered, rendered.
+/// Add the line of a request that was answered.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct LogRequest {
@@ -43,12 +43,12 @@ pub struct LogRequest {
     pub line: String,
 }
 
-/// Write all lines that there are. Answered when they are written, or dropped.
+/// Write all collected lines. Answered when they are written or dropped.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
 pub struct Flush;
 
-/// As `Flush`; then stops the actor.
+/// Write all collected lines like `Flush`, then stop the actor.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
 pub struct Stop;
@@ -59,9 +59,9 @@ pub struct AccessLogger {
     store: Arc<dyn ReportStore>,
     ambient: Ambient,
     retry_after: Duration,
-    /// The objects to be written, oldest first, each with the number of its attempts.
+    /// The objects to write, each with the number of attempts so far. One that failed goes to the end.
     pending: VecDeque<(Report, u32)>,
-    /// True while one is being written, or waits to be tried again.
+    /// True while an object is being written or a retry is scheduled.
     writing: bool,
     /// The channels to notify when nothing is pending.
     waiting: Vec<oneshot::Sender<()>>,
@@ -82,7 +82,7 @@ impl AccessLogger {
         }
     }
 
-    /// Makes objects of what is due, and writes.
+    /// Turns the batches that are due (all, if `all` is set) into objects, and starts to write them.
     fn look(&mut self, all: bool, ctx: &mut Context<Self>) {
         let clock = &self.ambient.clock;
         let (now, at) = (clock.monotonic(), clock.unix_ms());
@@ -98,7 +98,7 @@ impl AccessLogger {
         }
         let Some((report, attempts)) = self.pending.pop_front() else {
             for waiter in self.waiting.drain(..) {
-                // Who asked may have given up waiting.
+                // The sender of the message may have given up waiting.
                 let _ = waiter.send(());
             }
             if self.stopping {
@@ -115,11 +115,17 @@ impl AccessLogger {
         ctx.spawn(write.into_actor(self).map(|(report, attempts, written), this, ctx| match written {
             Ok(()) => this.settle(report, "written", ctx),
             Err(why) if attempts >= ATTEMPTS_MAX => {
-                tracing::warn!(bucket = %report.bucket, key = %report.key, %why, "an access log is dropped");
+                tracing::warn!(
+                    bucket = %report.bucket, key = %report.key, %why,
+                    "an access log object is dropped after its last attempt"
+                );
                 this.settle(report, "dropped", ctx);
             }
             Err(why) => {
-                tracing::debug!(bucket = %report.bucket, key = %report.key, %why, "an access log waits");
+                tracing::debug!(
+                    bucket = %report.bucket, key = %report.key, %why,
+                    "cannot write an access log object; trying again"
+                );
                 this.pending.push_back((report, attempts));
                 ctx.run_later(this.retry_after, |this, ctx| {
                     this.writing = false;
@@ -142,14 +148,14 @@ impl AccessLogger {
         self.waiting.push(sender);
         self.look(true, ctx);
         Box::pin(async move {
-            // An actor that is gone holds no lines either.
+            // The channel also closes when the actor is gone; then it holds no lines.
             let _ = written.await;
         })
     }
 
     fn check_invariants(&self) {
         let pending: usize = self.pending.iter().map(|(report, _)| report.body.len()).sum();
-        debug_assert!(pending <= self.collector.held_bytes(), "what is pending counts as held");
+        debug_assert!(pending <= self.collector.held_bytes(), "pending objects count as held");
     }
 }
 
@@ -158,7 +164,7 @@ impl Actor for AccessLogger {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(MAILBOX_LINES);
-        // Each series begins at 0: a rise shows only from a value that was there.
+        // Each series begins at 0: Prometheus shows an increase only of a series that existed before.
         for (counter, good) in [(&metrics::ACCESS_LOG_LINES, "kept"), (&metrics::ACCESS_LOGS, "written")] {
             counter.with_label_values(&[good]).inc_by(0);
             counter.with_label_values(&["dropped"]).inc_by(0);

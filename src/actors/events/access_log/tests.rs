@@ -1,4 +1,4 @@
-//! The actor, over a store in memory.
+//! Tests of `AccessLogger` over a store in memory.
 
 use super::{AccessLogger, Flush, LogDestination, LogLimits, LogRequest, LoggingRules, Stop};
 use crate::actors::events::tests::ambient;
@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// Keeps what is put, after so many failures.
+/// A store that keeps its reports, after the next `failures` writes have failed.
 #[derive(Debug, Default)]
 struct Kept {
     reports: Mutex<Vec<Report>>,
@@ -53,7 +53,7 @@ fn line(prefix: &str, text: &str) -> LogRequest {
 }
 
 #[actix::test]
-async fn lines_are_kept_until_they_are_many_or_are_asked_for() {
+async fn access_log_lines_are_held_until_full_or_flushed() {
     let store = Arc::new(Kept::default());
     let logger = start(&store);
     logger.send(line("a/", "one\n")).await.expect("it runs");
@@ -69,7 +69,7 @@ async fn lines_are_kept_until_they_are_many_or_are_asked_for() {
 }
 
 #[actix::test]
-async fn an_object_that_cannot_be_written_is_tried_again_and_dropped_in_the_end() {
+async fn a_failing_access_log_object_is_retried_and_dropped_at_last() {
     let store = Arc::new(Kept::default());
     store.failures.store(2, Ordering::SeqCst);
     let logger = start(&store);

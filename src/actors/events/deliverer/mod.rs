@@ -1,13 +1,13 @@
-//! `Deliverer`: tells one webhook of the events that are in its queue. There is one for each webhook, so that one that
-//! does not answer holds up no other. It owns the window of events that it tells of now.
+//! `Deliverer`: sends the events in the queue of one webhook to it. There is one deliverer for each webhook, so that a
+//! webhook that does not answer holds up no other. It owns the window of events that it is sending.
 //!
-//! It is a chore (`upkeep::Background`): it receives `Wake` and `Stop`, and sends nothing. It works on the host that
-//! leads the metadata's group and rests on others. One that begins to lead begins with what is in the queue, so that
-//! what was told and not yet taken off the queue is told again: at least once, and for each key in the order of its
-//! changes.
+//! It is a chore (`upkeep::Background`): it receives `Wake` and `Stop`, and sends no messages to actors. It works on
+//! the host that leads and rests on the others. A new leader starts at the beginning of the queue, so events that were
+//! sent and not yet removed are sent again: delivery is at least once, and in the order of changes for each key.
 //!
-//! What nobody takes is sent again after 1 s, 2 s, 4 s… and 60 s at most, until the webhook is further behind than its
-//! queue limit: then it misses the oldest events. What a webhook refuses is given up after `REFUSALS_MAX` times.
+//! A message that cannot be delivered is sent again after 1 s, 2 s, 4 s… and 60 s at most. If the webhook falls further
+//! behind than its queue limit, it misses the oldest events. A message that the webhook refuses is dropped after
+//! `REFUSALS_MAX` attempts.
 
 use super::queue::{EventQueue, EventSink, Message, SinkFault, Target, Targets};
 use super::record::EventSource;
@@ -24,15 +24,16 @@ pub type Deliverer = Background<Delivery>;
 
 #[derive(Clone, Copy, Debug)]
 pub struct DeliveryOptions {
-    /// Rows of the queue read at a time.
+    /// The number of rows of the queue that are read at a time.
     pub page: usize,
-    /// Messages on their way to one webhook at once.
+    /// The number of messages that are sent to one webhook concurrently.
     pub sent_at_once: usize,
-    /// The interval between looks at a queue without news.
+    /// The pause before an empty queue is read again.
     pub idle: Duration,
     pub retry_min: Duration,
     pub retry_max: Duration,
-    /// The interval, and the number of events, after which delivered events are taken off the queue.
+    /// Delivered events are removed from the queue after this interval, or earlier if there are `finish_events` of
+    /// them.
     pub finish_every: Duration,
     pub finish_events: u64,
 }
@@ -52,32 +53,34 @@ impl Default for DeliveryOptions {
 }
 
 impl DeliveryOptions {
-    /// Returns the pause after so many failures.
+    /// Returns the pause after this number of failures in a row.
     fn retry_after(&self, failures: u32) -> Duration {
         let doubled = self.retry_min.saturating_mul(1 << failures.saturating_sub(1).min(16));
         doubled.min(self.retry_max)
     }
 }
 
-/// The context that deliverers share.
+/// The parts that all deliverers share.
 #[derive(Clone, Debug)]
 pub struct DeliveryContext {
     pub queue: Arc<dyn EventQueue>,
     pub ambient: Ambient,
+    /// The identity of the store in messages.
     pub speaker: EventSource,
     pub options: DeliveryOptions,
 }
 
-/// The outcome of a step.
+/// The outcome of a step (`Delivery::advance`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Delivered {
-    /// Another host delivers.
+    /// This host does not lead, so another one delivers.
     Elsewhere,
     /// No event was due.
     Nothing,
-    /// This number of messages were taken or refused, or rows passed over.
+    /// Progress was made: the greater of the number of messages that were accepted or refused, and of rows that were
+    /// read.
     Told(usize),
-    /// The target took nothing, for this number of times in a row.
+    /// The webhook could not be reached, this number of times in a row.
     Nobody { failures: u32 },
 }
 
@@ -88,16 +91,17 @@ pub struct Delivery {
     target: Target,
     /// The window, while this host delivers.
     window: Option<Window>,
-    /// Steps in which nobody was reached, without success in between.
+    /// The number of steps in a row in which the webhook could not be reached.
     failures: u32,
-    /// The position through which the queue is known to be empty, and when that was last tried.
+    /// The position up to and including which events were removed from the queue.
     finished: u64,
+    /// The time of the last attempt to remove events, by the monotonic clock.
     tried: Duration,
-    /// The number of events taken off the window since.
+    /// The number of events that left the window and were not yet removed from the queue.
     settled: u64,
 }
 
-/// The chores for all webhooks.
+/// Returns the delivery chores of all webhooks.
 pub fn deliveries(targets: &Targets, context: &DeliveryContext) -> Vec<Delivery> {
     targets.iter().for_each(|(name, _)| make_known(name));
     let delivery = |(name, target): (&str, &Target)| Delivery {
@@ -114,7 +118,7 @@ pub fn deliveries(targets: &Targets, context: &DeliveryContext) -> Vec<Delivery>
 }
 
 impl Delivery {
-    /// Reads on, sends what may be sent, and takes off the queue what was told.
+    /// Fills the window from the queue, sends the events that may be sent, and removes delivered events from the queue.
     pub async fn advance(&mut self) -> Result<Delivered, UpkeepError> {
         if !self.context.queue.delivers() {
             self.rest();
@@ -133,14 +137,15 @@ impl Delivery {
         })
     }
 
-    /// Another host delivers, and may do so from where it likes.
+    /// Forgets the window: another host delivers now, and this one starts from the queue when it leads again.
     fn rest(&mut self) {
         self.window = None;
         (self.failures, self.finished, self.settled) = (0, 0, 0);
         self.show();
     }
 
-    /// Fills the window, and leaves behind what is older than the queue may be; how many rows there were.
+    /// Fills the window from the queue, dropping events beyond the queue limit. Returns the number of rows that were
+    /// read.
     async fn read(&mut self) -> Result<usize, UpkeepError> {
         let mut rows = 0;
         loop {
@@ -153,7 +158,7 @@ impl Delivery {
         }
     }
 
-    /// Reads a page of the queue. Does so even for a full window, which learns how far behind it is.
+    /// Reads a page of the queue. Called even if the window is full, so that the window learns how far behind it is.
     async fn read_page(&mut self) -> Result<Taken, UpkeepError> {
         let Some(window) = &mut self.window else { return Ok(Taken::default()) };
         let limit = self.context.options.page.min(window.room());
@@ -161,7 +166,7 @@ impl Delivery {
         let taken = window.take(page, self.target.queue_limit);
         for (count, why) in [(taken.missed, "behind"), (taken.unreadable, "unreadable")] {
             if count > 0 {
-                tracing::warn!(webhook = %self.name, count, why, "a webhook misses events");
+                tracing::warn!(webhook = %self.name, count, why, "events of a webhook are dropped");
                 metrics::EVENTS_DROPPED.with_label_values(&[self.name.as_str(), why]).inc_by(count as u64);
             }
         }
@@ -169,7 +174,8 @@ impl Delivery {
         Ok(taken)
     }
 
-    /// Takes off the queue what needs not be told any more, in few changes.
+    /// Removes delivered and dropped events from the queue, if a removal is due. Removals are batched, since each is an
+    /// entry of the Raft log.
     async fn finish(&mut self) -> Result<(), UpkeepError> {
         let now = self.context.ambient.clock.monotonic();
         let through = self.window.as_ref().map_or(0, Window::through);
@@ -183,7 +189,7 @@ impl Delivery {
         Ok(())
     }
 
-    /// Sends the first of each chain; how many are settled, one way or the other.
+    /// Sends the first event of each chain. Returns the number of messages that were accepted or refused.
     async fn send(&mut self) -> usize {
         let Some(window) = &mut self.window else { return 0 };
         let now = self.context.ambient.clock.monotonic();
@@ -222,7 +228,10 @@ impl Delivery {
         match unreached {
             Some(why) if settled == 0 => {
                 self.failures = self.failures.saturating_add(1);
-                tracing::warn!(webhook = %name, %why, failures = self.failures, "a webhook does not take events");
+                tracing::warn!(
+                    webhook = %name, %why, failures = self.failures,
+                    "cannot deliver events to a webhook; they are kept and tried again"
+                );
             }
             _ => self.failures = 0,
         }
@@ -241,7 +250,7 @@ async fn timed(name: &str, sink: &Arc<dyn EventSink>, message: &Message) -> Resu
     sink.send(message).await
 }
 
-/// Makes the series of a target begin at 0: a rise shows only from an existing value.
+/// Makes the metrics of a webhook begin at 0: Prometheus shows an increase only of a series that existed before.
 fn make_known(name: &str) {
     for counter in [&metrics::EVENTS_DELIVERED, &metrics::EVENTS_FAILED] {
         counter.with_label_values(&[name]).inc_by(0);
@@ -253,7 +262,7 @@ fn make_known(name: &str) {
 
 fn note_refusal(name: &str, position: u64, why: &str, refusals: Option<u32>) {
     if refusals.is_none() {
-        tracing::warn!(webhook = name, position, why, "an event that a webhook refuses is given up");
+        tracing::warn!(webhook = name, position, why, "an event is dropped: its webhook refused it too often");
         metrics::EVENTS_DROPPED.with_label_values(&[name, "refused"]).inc();
     } else {
         tracing::debug!(webhook = name, position, why, ?refusals, "a webhook refuses an event");
@@ -268,7 +277,7 @@ impl Chore for Delivery {
             Ok(Delivered::Nothing | Delivered::Elsewhere) => options.idle,
             Ok(Delivered::Nobody { failures }) => options.retry_after(failures),
             Err(error) => {
-                tracing::debug!(webhook = %self.name, %error, "events wait");
+                tracing::debug!(webhook = %self.name, %error, "cannot deliver events now; trying again");
                 options.retry_min
             }
         }

@@ -1,4 +1,4 @@
-//! Delivery over a queue in memory.
+//! Tests of `Delivery` over a queue in memory.
 
 use super::{Delivered, Delivery, DeliveryContext, DeliveryOptions, deliveries};
 use crate::actors::events::queue::{EventSink, Target, Targets};
@@ -34,7 +34,7 @@ fn world(names: &[&str], queue_limit: u64) -> World {
 }
 
 impl World {
-    fn happen(&self, events: &[(u64, &str, &[&str])]) {
+    fn enqueue(&self, events: &[(u64, &str, &[&str])]) {
         let mut rows = self.queue.rows.lock().expect("no panic while it is held");
         for (at, key, targets) in events {
             rows.extend(targets.iter().map(|name| ((*name).to_owned(), row(*at, key, targets))));
@@ -42,7 +42,7 @@ impl World {
     }
 
     /// Delivers until the queue is empty.
-    async fn tell(&mut self, which: usize) {
+    async fn deliver(&mut self, which: usize) {
         for _ in 0..100 {
             match self.deliveries[which].advance().await.expect("the queue answers") {
                 Delivered::Nothing => return,
@@ -50,44 +50,44 @@ impl World {
                 other => panic!("{other:?}"),
             }
         }
-        panic!("there is always something to tell");
+        panic!("the queue is never empty");
     }
 
-    /// After the time in which what was told goes from the queue.
-    async fn tell_later(&mut self, which: usize) {
+    /// Delivers after the interval in which delivered events are removed from the queue.
+    async fn deliver_later(&mut self, which: usize) {
         self.clock.pass(Duration::from_secs(1));
-        self.tell(which).await;
+        self.deliver(which).await;
     }
 }
 
 #[tokio::test]
-async fn every_webhook_gets_its_events_and_they_leave_its_queue() {
+async fn each_webhook_gets_its_events_and_its_queue_is_emptied() {
     let mut world = world(&["A", "B"], 100);
-    world.happen(&[(1, "k", &["A"]), (2, "l", &["A", "B"]), (3, "k", &["A"]), (4, "m", &["B"])]);
-    world.tell(0).await;
+    world.enqueue(&[(1, "k", &["A"]), (2, "l", &["A", "B"]), (3, "k", &["A"]), (4, "m", &["B"])]);
+    world.deliver(0).await;
     assert_eq!(world.listeners[0].keys(), ["k", "l", "k"]);
-    world.tell_later(0).await;
+    world.deliver_later(0).await;
     assert_eq!((world.queue.left("A"), world.queue.left("B")), (0, 2));
-    world.tell(1).await;
+    world.deliver(1).await;
     assert_eq!(world.listeners[1].keys(), ["l", "m"]);
-    world.tell_later(1).await;
+    world.deliver_later(1).await;
     assert_eq!(world.queue.left("B"), 0);
 }
 
 #[tokio::test]
-async fn the_queue_of_a_webhook_that_is_away_keeps_to_its_limit() {
+async fn the_queue_of_an_unreachable_webhook_keeps_to_its_limit() {
     let mut world = world(&["A"], 1000);
     world.listeners[0].away.store(true, Ordering::SeqCst);
     let keys: Vec<String> = (0..4000).map(|number| format!("k{number}")).collect();
     let events: Vec<(u64, &str, &[&str])> =
         keys.iter().zip(1..).map(|(key, at)| (at, key.as_str(), ["A"].as_slice())).collect();
-    world.happen(&events[..300]);
-    // More than fit in its window.
+    world.enqueue(&events[..300]);
+    // More events than the window holds.
     for _ in 0..100 {
         assert!(matches!(world.deliveries[0].advance().await, Ok(Delivered::Nobody { .. })));
     }
     assert_eq!(world.queue.left("A"), 300);
-    world.happen(&events[300..]);
+    world.enqueue(&events[300..]);
     world.deliveries[0].advance().await.expect("the queue answers");
     world.clock.pass(Duration::from_secs(1));
     world.deliveries[0].advance().await.expect("the queue answers");
@@ -100,11 +100,11 @@ async fn the_queue_of_a_webhook_that_is_away_keeps_to_its_limit() {
 }
 
 #[tokio::test]
-async fn delivered_events_are_removed_in_few_changes() {
+async fn delivered_events_are_removed_from_the_queue_in_few_changes() {
     let mut world = world(&["A"], 10_000);
     world.clock.pass(Duration::from_millis(1));
     for at in 1..=2000 {
-        world.happen(&[(at, &format!("k{at}"), &["A"])]);
+        world.enqueue(&[(at, &format!("k{at}"), &["A"])]);
     }
     for _ in 0..600 {
         world.deliveries[0].advance().await.expect("the queue answers");
@@ -112,78 +112,78 @@ async fn delivered_events_are_removed_in_few_changes() {
     let finishes = world.queue.finishes.load(Ordering::SeqCst);
     assert_eq!(world.listeners[0].keys().len(), 2000);
     assert!((3..=4).contains(&finishes), "{finishes} changes");
-    world.tell_later(0).await;
+    world.deliver_later(0).await;
     assert_eq!(world.queue.left("A"), 0);
 }
 
 #[tokio::test]
-async fn a_webhook_that_is_away_holds_up_no_other_and_misses_nothing_below_its_limit() {
+async fn an_unreachable_webhook_delays_no_other_and_loses_nothing_within_its_limit() {
     let mut world = world(&["A", "B"], 100);
     world.listeners[0].away.store(true, Ordering::SeqCst);
-    world.happen(&[(1, "k", &["A", "B"]), (2, "k", &["A", "B"])]);
+    world.enqueue(&[(1, "k", &["A", "B"]), (2, "k", &["A", "B"])]);
     for failures in 1..4 {
         let told = world.deliveries[0].advance().await.expect("the queue answers");
         assert_eq!(told, Delivered::Nobody { failures });
     }
-    world.tell(1).await;
+    world.deliver(1).await;
     assert_eq!(world.listeners[1].keys(), ["k", "k"]);
-    world.tell_later(1).await;
+    world.deliver_later(1).await;
     assert_eq!((world.queue.left("A"), world.queue.left("B")), (2, 0));
     world.listeners[0].away.store(false, Ordering::SeqCst);
-    world.tell(0).await;
+    world.deliver(0).await;
     assert_eq!(world.listeners[0].keys(), ["k", "k"]);
 }
 
 #[tokio::test]
-async fn a_webhook_that_is_away_for_too_long_misses_the_oldest() {
+async fn a_webhook_unreachable_for_too_long_misses_the_oldest_events() {
     let mut world = world(&["A"], 2);
     world.listeners[0].away.store(true, Ordering::SeqCst);
-    world.happen(&[(1, "k1", &["A"]), (2, "k2", &["A"]), (3, "k3", &["A"]), (4, "k4", &["A"])]);
+    world.enqueue(&[(1, "k1", &["A"]), (2, "k2", &["A"]), (3, "k3", &["A"]), (4, "k4", &["A"])]);
     let told = world.deliveries[0].advance().await.expect("the queue answers");
     assert_eq!(told, Delivered::Nobody { failures: 1 });
     world.listeners[0].away.store(false, Ordering::SeqCst);
-    world.tell(0).await;
+    world.deliver(0).await;
     assert_eq!(world.listeners[0].keys(), ["k3", "k4"]);
 }
 
 #[tokio::test]
-async fn an_event_that_is_refused_is_tried_again_and_given_up_in_the_end() {
+async fn a_refused_event_is_retried_and_dropped_after_its_last_attempt() {
     let mut world = world(&["A"], 100);
     world.listeners[0].refused.lock().expect("no panic while it is held").insert("bad".to_owned());
-    world.happen(&[(1, "bad", &["A"]), (2, "good", &["A"])]);
-    world.tell_later(0).await;
+    world.enqueue(&[(1, "bad", &["A"]), (2, "good", &["A"])]);
+    world.deliver_later(0).await;
     assert_eq!(world.listeners[0].keys(), ["good"]);
     assert_eq!(world.queue.left("A"), 2, "the queue keeps what follows the event that is refused");
     for _ in 1..REFUSALS_MAX {
         world.clock.pass(Duration::from_secs(60));
-        world.tell(0).await;
+        world.deliver(0).await;
     }
-    world.tell_later(0).await;
+    world.deliver_later(0).await;
     assert_eq!(world.queue.left("A"), 0);
     assert_eq!(world.listeners[0].keys(), ["good"]);
 }
 
 #[tokio::test]
-async fn a_new_leader_begins_with_the_events_in_the_queue() {
+async fn a_new_leader_resends_the_events_still_in_the_queue() {
     let mut world = world(&["A"], 100);
-    world.happen(&[(1, "k1", &["A"]), (2, "k2", &["A"])]);
-    world.tell_later(0).await;
-    world.happen(&[(3, "k3", &["A"])]);
-    world.tell(0).await;
+    world.enqueue(&[(1, "k1", &["A"]), (2, "k2", &["A"])]);
+    world.deliver_later(0).await;
+    world.enqueue(&[(3, "k3", &["A"])]);
+    world.deliver(0).await;
     world.queue.elsewhere.store(true, Ordering::SeqCst);
     assert_eq!(world.deliveries[0].advance().await.expect("the queue answers"), Delivered::Elsewhere);
     world.queue.elsewhere.store(false, Ordering::SeqCst);
-    world.tell(0).await;
-    assert_eq!(world.listeners[0].keys(), ["k1", "k2", "k3", "k3"], "told again, since it was still in the queue");
+    world.deliver(0).await;
+    assert_eq!(world.listeners[0].keys(), ["k1", "k2", "k3", "k3"], "sent again, since it was still in the queue");
     let heard = world.listeners[0].heard.lock().expect("no panic while it is held").clone();
     assert_eq!(heard[2].0, heard[3].0, "a message keeps its id");
 }
 
 #[tokio::test]
-async fn retries_come_at_growing_intervals_up_to_a_minute() {
+async fn webhook_retries_back_off_up_to_a_minute() {
     let mut world = world(&["A"], 100);
     world.listeners[0].away.store(true, Ordering::SeqCst);
-    world.happen(&[(1, "k", &["A"])]);
+    world.enqueue(&[(1, "k", &["A"])]);
     let mut pauses = Vec::new();
     for _ in 0..8 {
         pauses.push(world.deliveries[0].step().await.as_secs());

@@ -1,5 +1,5 @@
-//! The start of each inventory's last whole report, as the metadata keeps it, so that the next leader begins none too
-//! early.
+//! `Begun`: the start times of the last complete reports of all inventories, one document of the metadata, so that a
+//! new leader does not repeat a report too early.
 
 use crate::actors::documents::{self, DocumentError};
 use crate::storage::meta::record::{DocumentKey, DocumentRow, DocumentWrite, Expect};
@@ -9,14 +9,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 const NAME: &str = "inventories";
 
-/// The starts, by the bucket's number and the inventory's id.
+/// The start of each inventory's last complete report, by `name_of`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Begun {
     last: BTreeMap<String, UnixMs>,
 }
 
-/// Returns the name of an inventory: includes the bucket's number, since a bucket that is made again under its name is
-/// another.
+/// Returns the key of an inventory in `Begun`. It has the bucket's number instead of its name, so that a recreated
+/// bucket does not count as the former one.
 pub fn name_of(bucket: BucketId, id: &str) -> String {
     format!("{}/{id}", bucket.0)
 }
@@ -26,11 +26,11 @@ impl Begun {
         DocumentKey::System(NAME.to_owned())
     }
 
-    /// Parses the document; empty if there is none, or none that this release can read: then all are due.
+    /// Decodes the document. Empty if there is none or this release cannot decode it; then all inventories are due.
     pub fn of(row: Option<&DocumentRow>) -> Self {
         let Some(row) = row else { return Self::default() };
         documents::decode(&row.value).unwrap_or_else(|error| {
-            tracing::warn!(%error, "the record of when inventories last ran cannot be read; all of them start again");
+            tracing::warn!(%error, "cannot read when inventories last ran; all of them run again");
             Self::default()
         })
     }
@@ -47,7 +47,7 @@ impl Begun {
         self.last.insert(name, begun);
     }
 
-    /// Forgets those that are no more; whether there were any.
+    /// Forgets inventories that do not exist any more. Returns whether there were any.
     pub fn keep(&mut self, there: &BTreeSet<String>) -> bool {
         let before = self.last.len();
         self.last.retain(|name, _| there.contains(name));
@@ -63,7 +63,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     #[test]
-    fn the_stored_form_does_not_change() {
+    fn the_encoding_of_inventory_start_times_is_stable() {
         let mut begun = Begun::default();
         begun.note(name_of(BucketId(3), "daily"), UnixMs(7));
         let value = begun.write().expect("text and numbers").value.expect("it is written");
@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn inventories_that_are_gone_are_forgotten() {
+    fn start_times_of_deleted_inventories_are_forgotten() {
         let mut begun = Begun::default();
         begun.note("3/a".to_owned(), UnixMs(7));
         begun.note("3/b".to_owned(), UnixMs(8));

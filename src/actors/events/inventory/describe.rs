@@ -1,4 +1,4 @@
-//! The description of a version in an inventory, from its row.
+//! Converts a version's row of the metadata into a row of an inventory.
 
 use super::rows::{InventoryRow, LockShown};
 use crate::actors::events::record::etag_text;
@@ -10,7 +10,7 @@ use base64_simd::STANDARD as BASE64;
 use serde_json::{Value, json};
 
 const GROUPS: &str = "http://acs.amazonaws.com/groups/";
-/// The version of the form of ACLs (user guide, "Object Ownership and ACLs in inventories").
+/// The version of the JSON format of ACLs (user guide, "Object Ownership and ACLs in inventories").
 const ACL_VERSION: &str = "2022-11-10";
 
 pub fn describe<'a>(key: &'a str, row: &'a VersionRow, is_latest: bool, bucket_owner: &'a str) -> InventoryRow<'a> {
@@ -57,7 +57,10 @@ fn encryption(sealing: &[u8]) -> &'static str {
         Ok(SealingMode::SseKms { .. }) => "SSE-KMS",
         Ok(SealingMode::SseC { .. }) => "SSE-C",
         Err(error) => {
-            tracing::warn!(%error, "the encryption record of an object cannot be read");
+            tracing::warn!(
+                %error,
+                "cannot read the encryption record of an object; the inventory omits its encryption"
+            );
             ""
         }
     }
@@ -71,7 +74,7 @@ fn lock(retention: Retention) -> LockShown {
     LockShown { mode, until: retention.until }
 }
 
-/// JSON in base64.
+/// Returns the ACL in S3's JSON, encoded in base64. Without an ACL the owner has full control.
 fn acl(acl: Option<&Acl>, owner: &str) -> String {
     let own = Grant { grantee: Grantee::Account(owner.to_owned()), permission: Permission::FullControl };
     let grants = acl.map_or_else(|| vec![own], |acl| acl.grants.clone());
@@ -104,7 +107,7 @@ mod tests {
     use crate::types::UnixMs;
 
     #[test]
-    fn an_object_without_a_list_is_its_owners() {
+    fn an_object_without_an_acl_is_listed_as_its_owners_alone() {
         let mut object = samples::object_version();
         object.traits.owner = String::new();
         object.traits.acl = None;
@@ -116,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn a_delete_marker_has_a_time_and_an_owner() {
+    fn a_delete_marker_is_listed_with_time_and_owner_only() {
         let version = samples::version();
         let row = VersionRow::DeleteMarker(DeleteMarker { version, modified: UnixMs(7), owner: "o".to_owned() });
         let described = describe("k", &row, false, "bucket-owner");

@@ -1,11 +1,11 @@
-//! The gzip format (RFC 1952) around bytes as they are: "stored" blocks (RFC 1951, section 3.2.4). Readers of
-//! inventories expect `.csv.gz`; nothing here compresses.
+//! Writes the gzip format (RFC 1952) without compression, in "stored" blocks (RFC 1951, section 3.2.4), because readers
+//! of inventories expect `.csv.gz`.
 
 use crc_fast::CrcAlgorithm;
 
-/// Deflate, no name, no time, an unknown system.
+/// The gzip header: method deflate, no file name, no time, unknown operating system.
 const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
-/// A stored block's content.
+/// The greatest length of a stored block's content.
 const BLOCK_BYTES_MAX: usize = 0xffff;
 
 pub fn stored(content: &[u8]) -> Vec<u8> {
@@ -20,7 +20,7 @@ pub fn stored(content: &[u8]) -> Vec<u8> {
     }
     let checksum = crc_fast::checksum(CrcAlgorithm::Crc32IsoHdlc, content);
     packed.extend_from_slice(&(checksum as u32).to_le_bytes());
-    // The length modulo 2^32, as the format has it.
+    // The format has the length modulo 2^32.
     packed.extend_from_slice(&(content.len() as u32).to_le_bytes());
     packed
 }
@@ -37,7 +37,7 @@ fn block(packed: &mut Vec<u8>, content: &[u8], is_last: bool) {
 mod tests {
     use super::stored;
 
-    /// Unpacks as `gzip -d` would, for stored blocks.
+    /// Unpacks stored blocks as `gzip -d` would.
     fn unpack(packed: &[u8]) -> Vec<u8> {
         let mut rest = &packed[10..];
         let mut content = Vec::new();
@@ -57,16 +57,16 @@ mod tests {
     }
 
     #[test]
-    fn packed_bytes_unpack_to_the_same() {
+    fn gzipped_bytes_unpack_to_the_same_bytes() {
         for length in [0usize, 1, 65_535, 65_536, 200_000] {
             let content: Vec<u8> = (0..length).map(|at| (at % 251) as u8).collect();
             assert_eq!(unpack(&stored(&content)), content);
         }
     }
 
-    /// `printf 123456789 | gzip` ends so: the check value of CRC-32, and the length.
+    /// The expected bytes are the end of `printf 123456789 | gzip`: the check value of CRC-32, and the length.
     #[test]
-    fn the_checksum_is_that_of_the_format() {
+    fn the_gzip_trailer_equals_that_of_the_gzip_tool() {
         let packed = stored(b"123456789");
         assert_eq!(packed[packed.len() - 8..], [0x26, 0x39, 0xf4, 0xcb, 9, 0, 0, 0]);
     }

@@ -1,6 +1,6 @@
-//! Inventories: what a bucket's inventory document says, and the objects of a report as S3 writes them (user guide,
-//! "Amazon S3 Inventory"): data files of CSV, a manifest that lists them, and the manifest's checksum. All of it pure,
-//! but `reporter`, which lists buckets and writes what comes out.
+//! Inventories: the inventory configuration of a bucket, and the reports in S3's format (user guide, "Amazon S3
+//! Inventory"): data files of CSV, a manifest that lists them, and the manifest's checksum. All modules are pure,
+//! except `reporter`, which lists buckets and writes the reports.
 
 mod begun;
 mod describe;
@@ -48,14 +48,14 @@ pub struct InventoryDestination {
     pub account: Option<String>,
     #[serde(default)]
     pub prefix: Option<String>,
-    /// True if reports are encrypted by the store's own keys.
+    /// Always false: encrypted inventories are refused. Part of the stored form.
     #[serde(default)]
     pub sealed: bool,
 }
 
 impl InventoryRules {
-    /// Returns whether a report is due, given the start of the last one. Reports are begun after midnight (UTC); weekly
-    /// ones on Sunday.
+    /// Returns whether a report is due, given the start of the last one. Daily reports are due after midnight (UTC),
+    /// weekly ones after midnight on Sunday.
     pub fn is_due(&self, last: Option<UnixMs>, now: UnixMs) -> bool {
         let day = |at: UnixMs| at.0 / DAY_MS;
         // The epoch was a Thursday.
@@ -91,8 +91,8 @@ mod tests {
     }
 
     #[test]
-    fn reports_are_due_with_the_day_or_with_the_week() {
-        // Saturday, 2019-02-09, noon.
+    fn inventories_are_due_daily_or_weekly_at_midnight_utc() {
+        // Noon of Saturday, 2019-02-09.
         let saturday = UnixMs(1_549_713_600_000);
         let hours = |hours: u64| UnixMs(saturday.0 + hours * 3_600_000);
         let (daily, weekly) = (rules(InventoryFrequency::Daily), rules(InventoryFrequency::Weekly));
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn the_stored_form_does_not_change() {
+    fn the_encoding_of_inventory_rules_is_stable() {
         let stored = concat!(
             r#"{"id":"report","enabled":true,"all_versions":true,"frequency":"Weekly","prefix":null,"destination":"#,
             r#"{"bucket":"destination","account":null,"prefix":"p","sealed":false},"fields":["Size","ETag"]}"#

@@ -1,4 +1,4 @@
-//! The fields of an inventory, and one object version as a line of CSV.
+//! The fields of an inventory, and the rendering of one object version as a line of CSV.
 
 use crate::actors::events::record::iso_time;
 use crate::types::UnixMs;
@@ -50,7 +50,7 @@ impl InventoryField {
     }
 }
 
-/// An object version, or a delete marker.
+/// The values of one object version or delete marker.
 #[derive(Clone, Debug, Default)]
 pub struct InventoryRow<'a> {
     pub key: &'a str,
@@ -61,16 +61,16 @@ pub struct InventoryRow<'a> {
     pub modified: UnixMs,
     /// The entity tag without quotes.
     pub etag: String,
-    /// Empty for the standard one.
+    /// The storage class; empty for `STANDARD`.
     pub storage_class: &'a str,
     pub is_multipart: bool,
-    /// S3's name for the kind of encryption; empty if plain.
+    /// S3's name for the kind of encryption; empty without encryption.
     pub encryption: &'static str,
     pub lock: Option<LockShown>,
     pub legal_hold: bool,
     /// S3's name for the checksum algorithm; empty without a checksum.
     pub checksum_algorithm: &'static str,
-    /// The access control list in S3's JSON, base64; empty where it is not told.
+    /// The ACL in S3's JSON, encoded in base64; empty for delete markers.
     pub acl: String,
     /// Canonical id.
     pub owner: &'a str,
@@ -83,7 +83,7 @@ pub struct LockShown {
     pub until: UnixMs,
 }
 
-/// The names of the columns, as the manifest has them.
+/// Returns the names of the columns for the manifest.
 pub fn schema(all_versions: bool, fields: &[InventoryField]) -> String {
     let mut names = vec!["Bucket", "Key"];
     if all_versions {
@@ -93,7 +93,7 @@ pub fn schema(all_versions: bool, fields: &[InventoryField]) -> String {
     names.join(", ")
 }
 
-/// Appends a line, every value in quotes, its end included.
+/// Appends a line, including its line end. Every value is quoted.
 pub fn line(out: &mut String, bucket: &str, row: &InventoryRow<'_>, all_versions: bool, fields: &[InventoryField]) {
     value(out, bucket);
     out.push(',');
@@ -115,7 +115,7 @@ fn in_order(fields: &[InventoryField]) -> impl Iterator<Item = InventoryField> +
     InventoryField::ALL.iter().copied().filter(|field| fields.contains(field))
 }
 
-/// Returns the text of a field. A delete marker has a time and an owner, and nothing else.
+/// Returns the text of a field. All fields of a delete marker but the time and the owner are empty.
 fn text_of(row: &InventoryRow<'_>, field: InventoryField) -> String {
     match field {
         InventoryField::LastModifiedDate => return iso_time(row.modified),
@@ -165,14 +165,14 @@ fn value(out: &mut String, text: &str) {
     out.push('"');
 }
 
-/// Encodes a key as in URLs; slashes stay.
+/// Percent-encodes a key, except for slashes.
 fn encode(key: &str) -> String {
     let mut encoded = String::with_capacity(key.len());
     for byte in key.bytes() {
         if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'/') {
             encoded.push(char::from(byte));
         } else {
-            // Writing to a string does not fail.
+            // Writing to a string cannot fail.
             let _ = write!(encoded, "%{byte:02X}");
         }
     }
@@ -206,9 +206,9 @@ mod tests {
         }
     }
 
-    /// The schema of the guide's example of a manifest.
+    /// The expected schema is that of the example of a manifest in S3's user guide.
     #[test]
-    fn columns_have_the_order_of_the_guide_whatever_the_order_asked_for() {
+    fn inventory_columns_have_the_order_of_the_s3_guide() {
         let mut fields = InventoryField::ALL.to_vec();
         fields.reverse();
         let expected = "Bucket, Key, VersionId, IsLatest, IsDeleteMarker, Size, LastModifiedDate, ETag, StorageClass, \
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn a_version_is_a_line_of_quoted_values() {
+    fn an_inventory_line_quotes_every_value() {
         let expected = concat!(
             r#""b","a%20b/%22c","v","true","false","7","2016-08-11T02:11:10.000Z","e","STANDARD","true","","NOT-SSE","#,
             r#""1970-01-01T00:00:00.000Z","COMPLIANCE","Off","","DISABLED","CRC32","","o""#,
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn a_delete_marker_has_no_size_and_no_tag() {
+    fn a_delete_marker_has_no_size_and_no_etag_in_an_inventory() {
         let marker = InventoryRow { is_delete_marker: true, ..row() };
         let fields = [InventoryField::Size, InventoryField::ETag, InventoryField::LastModifiedDate];
         let expected = "\"b\",\"a%20b/%22c\",\"v\",\"true\",\"true\",\"\",\"2016-08-11T02:11:10.000Z\",\"\"\n";
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_read_back_from_their_names() {
+    fn inventory_fields_parse_from_their_names() {
         for &field in InventoryField::ALL {
             assert_eq!(InventoryField::parse(field.as_str()), Some(field));
         }

@@ -1,4 +1,5 @@
-//! A report: rows become data files, and the list of these the manifest. Holds one data file at a time.
+//! `InventoryWriter`: turns the rows of a report into data files, a manifest that lists them, and the manifest's
+//! checksum. Holds one data file in memory at a time.
 
 use super::InventoryRules;
 use super::gzip::stored;
@@ -10,10 +11,10 @@ use md5::{Digest, Md5};
 use serde::Serialize;
 use time::OffsetDateTime;
 
-/// A data file before it is packed.
+/// The size of a data file, before gzip, at which the next one begins.
 const FILE_BYTES_MAX: usize = 32 << 20;
 
-/// The source of an inventory.
+/// The bucket and the configuration of a report.
 #[derive(Clone, Debug)]
 pub struct InventorySource {
     pub bucket: String,
@@ -38,7 +39,7 @@ struct File {
     md5: String,
 }
 
-/// The user guide's "Inventory manifest".
+/// The manifest of a report (user guide, "Inventory manifest").
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Manifest<'a> {
@@ -56,14 +57,15 @@ impl InventoryWriter {
         Self { source, lines: String::new(), files: Vec::new(), file_bytes_max: FILE_BYTES_MAX }
     }
 
-    /// Adds a row; a data file to write, where one is full. `unique` names it.
+    /// Adds a row. If a data file is full, returns it, with a name from `unique`.
     pub fn add(&mut self, row: &InventoryRow<'_>, unique: impl FnOnce() -> String) -> Option<Report> {
         let rules = &self.source.rules;
         line(&mut self.lines, &self.source.bucket, row, rules.all_versions, &rules.fields);
         (self.lines.len() >= self.file_bytes_max).then(|| self.take_file(&unique()))
     }
 
-    /// Returns the files left to write, in their order: the last data file, the manifest, its checksum.
+    /// Returns the remaining files in the order in which they have to be written: the last data file, the manifest, its
+    /// checksum.
     pub fn finish(mut self, unique: impl FnOnce() -> String) -> Vec<Report> {
         let mut reports = Vec::new();
         if !self.lines.is_empty() || self.files.is_empty() {
@@ -94,7 +96,7 @@ impl InventoryWriter {
         self.report(key, "application/gzip", packed.into())
     }
 
-    /// `[prefix/]bucket/id`
+    /// Returns the folder of the report: `[prefix/]bucket/id`.
     fn folder(&self) -> String {
         let InventorySource { bucket, rules, .. } = &self.source;
         match rules.destination.prefix.as_deref().map(|prefix| prefix.trim_end_matches('/')) {
@@ -113,7 +115,7 @@ fn md5_text(bytes: &[u8]) -> String {
     hex_simd::encode_to_string(Md5::digest(bytes), hex_simd::AsciiCase::Lower)
 }
 
-/// `2016-11-06T21-32Z`
+/// Formats a time for a folder's name: `2016-11-06T21-32Z`.
 fn minute(at: UnixMs) -> String {
     let nanos = i128::from(at.0) * 1_000_000;
     let time = OffsetDateTime::from_unix_timestamp_nanos(nanos).unwrap_or(OffsetDateTime::UNIX_EPOCH);
@@ -152,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_report_is_data_a_manifest_and_its_checksum() {
+    fn an_inventory_is_data_files_a_manifest_and_its_checksum() {
         let mut writer = writer(Some("Inventory/"));
         assert!(writer.add(&row("a"), || "1".to_owned()).is_none());
         let reports = writer.finish(|| "u1".to_owned());
@@ -180,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn full_files_are_handed_over_and_listed() {
+    fn full_inventory_files_are_returned_and_listed_in_the_manifest() {
         let mut writer = writer(None);
         writer.file_bytes_max = 20;
         let mut keys = Vec::new();
@@ -194,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn a_report_of_nothing_has_an_empty_file() {
+    fn an_inventory_of_an_empty_bucket_has_one_empty_file() {
         assert_eq!(writer(None).finish(|| "u".to_owned()).len(), 3);
     }
 }

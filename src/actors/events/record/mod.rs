@@ -1,5 +1,5 @@
-//! The forms of an event: S3's record (user guide, "Event message structure"), EventBridge's event, and the test
-//! message for a target. Pure.
+//! The messages about events: S3's event record (user guide, "Event message structure"), EventBridge's event, and the
+//! test message for a new destination. Pure.
 
 mod wire;
 
@@ -16,16 +16,16 @@ use wire::{
     RequestParameters, ResponseElements, S3Entity, TestMessage,
 };
 
-/// The principal and address of an event that no request caused.
+/// The requester and source address of an event that no request caused.
 const SERVICE_ITSELF: &str = "s3.amazonaws.com";
-/// The entity tag of no bytes, which a delete marker is said to have.
+/// The entity tag of zero bytes, which AWS gives for delete markers.
 const ETAG_OF_NOTHING: &str = "d41d8cd98f00b204e9800998ecf8427e";
 
-/// The event's context, as the change's proposer gives it. Kept with the event, in the form of documents.
+/// The circumstances of an event, set by the proposer of the change. Stored with the event, encoded like a document.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EventContext {
     pub bucket: String,
-    /// Canonical ids.
+    /// `bucket_owner` and `requester` are canonical ids.
     pub bucket_owner: String,
     pub requester: String,
     pub source_ip: String,
@@ -34,21 +34,21 @@ pub struct EventContext {
 }
 
 impl EventContext {
-    /// Returns the context of a change that no request makes: the store's own, by a bucket's lifecycle.
+    /// Returns the context of a change that the store makes by itself: by a bucket's lifecycle, or for a report.
     pub fn of_service(bucket: String, bucket_owner: String, request_id: String, host_id: String) -> Self {
         let service = || SERVICE_ITSELF.to_owned();
         Self { bucket, bucket_owner, requester: service(), source_ip: service(), request_id, host_id }
     }
 }
 
-/// The stored form: the context, and the configuration by which each target is notified.
+/// The stored form of a draft: the context, and for each target the rule that it matched.
 #[derive(Serialize, Deserialize)]
 struct StoredContext {
     context: EventContext,
     matches: Vec<Match>,
 }
 
-/// Returns the draft that a change carries so that the matching targets are notified. `None` if none matches.
+/// Returns the draft of an event for these targets, which a change carries into the queues. `None` without a target.
 pub fn draft(event: EventName, matches: Vec<Match>, context: EventContext) -> Option<EventDraft> {
     let targets: Vec<String> = matches.iter().map(|to| to.target.clone()).collect();
     let stored = StoredContext { context, matches };
@@ -56,15 +56,15 @@ pub fn draft(event: EventName, matches: Vec<Match>, context: EventContext) -> Op
     (!targets.is_empty()).then(|| EventDraft { name: event.as_str().to_owned(), targets, context })
 }
 
-/// An event in the queue of somebody who is to be told.
+/// An event in the queue of one webhook.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QueuedEvent {
-    /// Greater in later events.
+    /// The position in the queue; later events have greater ones.
     pub position: u64,
     pub event: EventName,
     pub at: UnixMs,
     pub key: String,
-    /// `None` where the bucket never had versions.
+    /// The version id; `None` if the bucket never had versioning.
     pub version: Option<String>,
     pub size_bytes: u64,
     /// The entity tag without quotes.
@@ -74,7 +74,8 @@ pub struct QueuedEvent {
 }
 
 impl QueuedEvent {
-    /// `None` where the row is not one that this release writes.
+    /// Decodes a row of the queue of `target`. `None` if the event or its context is unknown to this release, or the
+    /// target is not in it.
     pub fn of(row: EventRow, target: &str) -> Option<Self> {
         let StoredContext { context, matches } = documents::decode(&row.draft.context).ok()?;
         Some(Self {
@@ -113,13 +114,14 @@ impl QueuedEvent {
         }
     }
 
-    /// Later positions have greater sequencers, compared as S3 says: as text, the shorter filled up with zeros.
+    /// Returns the sequencer. Later positions have greater ones in the comparison that S3 prescribes: as text, after
+    /// the shorter one is padded with zeros on the right.
     fn sequencer(&self) -> String {
         format!("{:016X}", self.position)
     }
 
     fn record(&self, speaker: &EventSource, configuration: &str) -> Vec<u8> {
-        let (context, event, says) = (&self.context, self.event, RecordFields::of(self.event));
+        let (context, event, object) = (&self.context, self.event, RecordFields::of(self.event));
         let record = Record {
             event_version: event.record_version(),
             event_source: "aws:s3",
@@ -139,23 +141,24 @@ impl QueuedEvent {
                 },
                 object: ObjectEntity {
                     key: form_encode(&self.key),
-                    size: says.size.then_some(self.size_bytes),
-                    etag: says.etag(self),
+                    size: object.size.then_some(self.size_bytes),
+                    etag: object.etag(self),
                     version_id: self.version.as_deref(),
-                    sequencer: says.sequencer.then(|| self.sequencer()),
+                    sequencer: object.sequencer.then(|| self.sequencer()),
                 },
             },
         };
         json(&Records { records: [record] })
     }
 
-    /// S3 user guide, "EventBridge event message structure". The key is not encoded.
+    /// Returns the event in EventBridge's format (S3 user guide, "EventBridge event message structure"). The key is not
+    /// encoded.
     fn bridged(&self, speaker: &EventSource) -> Vec<u8> {
-        let (context, says) = (&self.context, RecordFields::of(self.event));
+        let (context, object) = (&self.context, RecordFields::of(self.event));
         let (detail_type, reason, deletion) = bridge_words(self.event);
         let event = BridgeEvent {
             version: "0",
-            // One event has one id, however often it is sent.
+            // The id is the same for each attempt to send the event.
             id: format!("{:08x}-0000-4000-8000-{:012x}", self.position >> 48, self.position & 0xffff_ffff_ffff),
             detail_type,
             source: "aws.s3",
@@ -168,10 +171,10 @@ impl QueuedEvent {
                 bucket: BridgeBucket { name: &context.bucket },
                 object: BridgeObject {
                     key: &self.key,
-                    size: says.size.then_some(self.size_bytes),
-                    etag: says.etag(self),
+                    size: object.size.then_some(self.size_bytes),
+                    etag: object.etag(self),
                     version_id: self.version.as_deref(),
-                    sequencer: says.sequencer.then(|| self.sequencer()),
+                    sequencer: object.sequencer.then(|| self.sequencer()),
                 },
                 request_id: &context.request_id,
                 requester: &context.requester,
@@ -189,10 +192,11 @@ pub fn test_message(bucket: &str, at: UnixMs, request_id: &str, host_id: &str) -
     json(&TestMessage { service: "Amazon S3", event: "s3:TestEvent", time: iso_time(at), bucket, request_id, host_id })
 }
 
-/// The fields of an object that a record of an event has, as AWS sends them.
+/// The optional fields of the object that AWS sends with an event.
 struct RecordFields {
     size: bool,
     etag: bool,
+    /// True for the entity tag of a delete marker.
     marker: bool,
     sequencer: bool,
 }
@@ -217,7 +221,7 @@ impl RecordFields {
     }
 }
 
-/// EventBridge's words: the type, the reason, and how it was deleted.
+/// Returns EventBridge's detail type, reason and deletion type of an event.
 fn bridge_words(event: EventName) -> (&'static str, Option<&'static str>, Option<&'static str>) {
     let marker = Some("Delete Marker Created");
     let permanent = Some("Permanently Deleted");
@@ -238,12 +242,12 @@ fn bridge_words(event: EventName) -> (&'static str, Option<&'static str>, Option
         EventName::ObjectRestoreDelete => ("Object Restore Expired", None, None),
         EventName::LifecycleTransition => ("Object Storage Class Changed", None, None),
         EventName::IntelligentTiering => ("Object Access Tier Changed", None, None),
-        // S3 tells EventBridge of nothing else, and nothing else happens here.
+        // S3 sends EventBridge no other events, and this store emits no others.
         _ => ("Object Changed", None, None),
     }
 }
 
-/// Encodes a key of a record as S3 does: as in HTML forms, but slashes stay.
+/// Encodes a key as S3 does in records: as in HTML forms, except that slashes stay.
 fn form_encode(key: &str) -> String {
     let mut encoded = String::with_capacity(key.len());
     for byte in key.bytes() {
@@ -251,7 +255,7 @@ fn form_encode(key: &str) -> String {
             b' ' => encoded.push('+'),
             b'-' | b'_' | b'.' | b'*' | b'/' => encoded.push(char::from(byte)),
             byte if byte.is_ascii_alphanumeric() => encoded.push(char::from(byte)),
-            // Writing to a string does not fail.
+            // Writing to a string cannot fail.
             byte => drop(write!(encoded, "%{byte:02X}")),
         }
     }
@@ -263,7 +267,7 @@ fn date_time(at: UnixMs) -> OffsetDateTime {
     OffsetDateTime::from_unix_timestamp_nanos(nanos).unwrap_or(OffsetDateTime::UNIX_EPOCH)
 }
 
-/// ISO 8601 in UTC with milliseconds.
+/// Formats a time in ISO 8601, in UTC, with milliseconds.
 pub(super) fn iso_time(at: UnixMs) -> String {
     let seconds = iso_seconds(at);
     format!("{}.{:03}Z", seconds.trim_end_matches('Z'), at.0 % 1000)

@@ -1,4 +1,4 @@
-//! The JSON of messages, field by field, in the order in which AWS documents it.
+//! The JSON structures of event messages. Fields are in the order in which AWS documents them.
 
 use serde::Serialize;
 

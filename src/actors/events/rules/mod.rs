@@ -1,5 +1,5 @@
-//! A bucket's notification configuration: what it asks to be told, where, and which of it an event matches. Stored as
-//! the bucket's notification document. Pure.
+//! `NotificationRules`: the notification configuration of a bucket, which says what events go to what webhooks. Stored
+//! as the bucket's notification document. Pure.
 
 use super::names::{EventName, EventPattern};
 use super::target::{EVENT_BRIDGE, TargetArn, TargetKind};
@@ -8,15 +8,15 @@ use crate::storage::meta::record::DocumentRow;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
-/// S3: notification configurations of a bucket.
+/// S3's limit on the number of notification configurations of a bucket.
 pub const RULES_MAX: usize = 100;
-/// S3: the value of a filter, in bytes of UTF-8.
+/// S3's limit on the value of a filter, in bytes of UTF-8.
 pub const FILTER_BYTES_MAX: usize = 1024;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NotificationRules {
     pub rules: Vec<NotificationRule>,
-    /// Everything that happens goes to the webhook called `EVENTBRIDGE`, in EventBridge's form.
+    /// True if all events also go to the webhook named `EVENTBRIDGE`, in EventBridge's format.
     #[serde(default)]
     pub event_bridge: bool,
 }
@@ -27,49 +27,49 @@ pub struct NotificationRule {
     pub kind: TargetKind,
     pub target: TargetArn,
     pub events: Vec<EventPattern>,
-    /// The filters in the order given, at most one of each.
+    /// The filters in the order given, at most one of each kind.
     #[serde(default)]
     pub filters: Vec<KeyFilter>,
 }
 
-/// A filter on the key as it is, not encoded.
+/// A filter on the key, which is compared unencoded.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum KeyFilter {
     Prefix(String),
     Suffix(String),
 }
 
-/// A target that an event matches, and the rule.
+/// A webhook that gets an event, and the rule that the event matched.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Match {
     /// The webhook's name.
     pub target: String,
-    /// The id of the rule; `None` where the event goes there in EventBridge's form.
+    /// The id of the rule; `None` if the event is sent in EventBridge's format.
     pub configuration: Option<String>,
 }
 
-/// The fault of a set of rules.
+/// The reason why a set of rules is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RulesFault {
-    #[error("{count} configurations, at most {RULES_MAX} are allowed")]
+    #[error("a bucket may have {RULES_MAX} notification configurations, not {count}")]
     TooMany { count: usize },
-    #[error("the id {0} is given twice")]
+    #[error("the id {0} is used by two notification configurations")]
     SameId(String),
     /// Two rules without filters share an event.
-    #[error("the configurations {0} and {1} share an event")]
+    #[error("the notification configurations {0} and {1} match the same event")]
     SharedEvent(String, String),
     /// Two rules share an event, and a key can match the filters of both.
-    #[error("the configurations {0} and {1} share an event and keys")]
+    #[error("the notification configurations {0} and {1} match the same event for the same keys")]
     Ambiguous(String, String),
 }
 
 impl NotificationRules {
-    /// Returns the rules of a bucket, from its document; none without a document, or if this release does not
-    /// understand it.
+    /// Decodes the rules of a bucket from its document. Empty if there is no document, or if this release cannot decode
+    /// it.
     pub fn of(document: Option<&DocumentRow>) -> Self {
         let Some(row) = document else { return Self::default() };
         documents::decode(&row.value).unwrap_or_else(|error| {
-            tracing::warn!(%error, "a bucket's notification rules cannot be read: no event is sent by them");
+            tracing::warn!(%error, "cannot read a bucket's notification rules; its events are not sent");
             Self::default()
         })
     }
@@ -78,8 +78,8 @@ impl NotificationRules {
         self.rules.is_empty() && !self.event_bridge
     }
 
-    /// S3 user guide, "Configuring event notifications using object key name filtering": an event may match one rule
-    /// only.
+    /// Refuses rules that one event could match twice (S3 user guide, "Configuring event notifications using object key
+    /// name filtering"), duplicate ids, and too many rules.
     pub fn validate(&self) -> Result<(), RulesFault> {
         if self.rules.len() > RULES_MAX {
             return Err(RulesFault::TooMany { count: self.rules.len() });
@@ -99,12 +99,12 @@ impl NotificationRules {
         Ok(())
     }
 
-    /// Returns the targets of an event; each webhook once.
+    /// Returns the webhooks that get an event, each once.
     pub fn matching(&self, event: EventName, key: &str) -> Vec<Match> {
-        let told =
+        let to_match =
             |rule: &NotificationRule| Match { target: rule.target.webhook(), configuration: Some(rule.id.clone()) };
         let mut matches: Vec<Match> = Vec::new();
-        for found in self.rules.iter().filter(|rule| rule.matches(event, key)).map(told) {
+        for found in self.rules.iter().filter(|rule| rule.matches(event, key)).map(to_match) {
             if matches.iter().all(|known| known.target != found.target) {
                 matches.push(found);
             }
@@ -115,7 +115,7 @@ impl NotificationRules {
         matches
     }
 
-    /// The names of all webhooks that the rules need.
+    /// Returns the names of all webhooks that the rules name.
     pub fn webhooks(&self) -> BTreeSet<String> {
         let bridge = self.event_bridge.then(|| EVENT_BRIDGE.to_owned());
         self.rules.iter().map(|rule| rule.target.webhook()).chain(bridge).collect()

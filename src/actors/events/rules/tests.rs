@@ -1,4 +1,4 @@
-//! Rules against the examples of S3's user guide.
+//! Tests of notification rules against the examples of S3's user guide.
 
 use super::{KeyFilter, Match, NotificationRule, NotificationRules, RULES_MAX, RulesFault};
 use crate::actors::events::names::{EventName, EventPattern};
@@ -35,26 +35,26 @@ const PUT: &str = "s3:ObjectCreated:Put";
 const CREATED: &str = "s3:ObjectCreated:*";
 
 #[test]
-fn an_event_matches_rules_by_prefix_and_suffix() {
+fn notification_rules_match_by_event_type_prefix_and_suffix() {
     let rules = rules(vec![
         rule("images", &[PUT], "images/", "jpg"),
         rule("other", &["s3:ObjectRemoved:*", "s3:ObjectTagging:*"], "", ""),
     ]);
-    let told = |event, key: &str| {
+    let matching = |event, key: &str| {
         let matches = rules.matching(event, key);
         matches.into_iter().filter_map(|found| found.configuration).collect::<Vec<_>>()
     };
-    assert_eq!(told(EventName::ObjectCreatedPut, "images/a.jpg"), ["images"]);
-    assert!(told(EventName::ObjectCreatedPut, "images/a.JPG").is_empty());
-    assert!(told(EventName::ObjectCreatedPut, "logs/a.jpg").is_empty());
-    assert!(told(EventName::ObjectCreatedCopy, "images/a.jpg").is_empty());
-    assert_eq!(told(EventName::ObjectRemovedDeleteMarkerCreated, "x"), ["other"]);
-    assert_eq!(told(EventName::ObjectTaggingDelete, "x"), ["other"]);
-    assert!(told(EventName::LifecycleExpirationDelete, "x").is_empty());
+    assert_eq!(matching(EventName::ObjectCreatedPut, "images/a.jpg"), ["images"]);
+    assert!(matching(EventName::ObjectCreatedPut, "images/a.JPG").is_empty());
+    assert!(matching(EventName::ObjectCreatedPut, "logs/a.jpg").is_empty());
+    assert!(matching(EventName::ObjectCreatedCopy, "images/a.jpg").is_empty());
+    assert_eq!(matching(EventName::ObjectRemovedDeleteMarkerCreated, "x"), ["other"]);
+    assert_eq!(matching(EventName::ObjectTaggingDelete, "x"), ["other"]);
+    assert!(matching(EventName::LifecycleExpirationDelete, "x").is_empty());
 }
 
 #[test]
-fn the_event_bridge_hears_everything() {
+fn event_bridge_gets_every_event_of_the_bucket() {
     let mut rules = rules(vec![rule("q", &[PUT], "a", "")]);
     rules.event_bridge = true;
     let bridge = Match { target: "EVENTBRIDGE".to_owned(), configuration: None };
@@ -64,9 +64,9 @@ fn the_event_bridge_hears_everything() {
     assert_eq!(rules.webhooks().into_iter().collect::<Vec<_>>(), ["EVENTBRIDGE", "Q"]);
 }
 
-/// The valid examples of the guide.
+/// The valid examples of S3's user guide.
 #[test]
-fn rules_that_no_event_can_both_match_are_allowed() {
+fn notification_rules_that_no_event_matches_twice_are_accepted() {
     let allowed = [
         ((CREATED, "images/", "jpg"), (CREATED, "images/", "png")),
         ((CREATED, "images", ""), (CREATED, "logs", "")),
@@ -80,9 +80,9 @@ fn rules_that_no_event_can_both_match_are_allowed() {
     }
 }
 
-/// The invalid examples of the guide.
+/// The invalid examples of S3's user guide.
 #[test]
-fn rules_that_an_event_can_both_match_are_refused() {
+fn notification_rules_that_an_event_could_match_twice_are_refused() {
     let ambiguous = [
         ((CREATED, "images", ""), (CREATED, "", "")),
         ((CREATED, "", "jpg"), (CREATED, "", "pg")),
@@ -98,7 +98,7 @@ fn rules_that_an_event_can_both_match_are_refused() {
 }
 
 #[test]
-fn ids_are_unique_and_rules_not_too_many() {
+fn duplicate_ids_and_too_many_notification_rules_are_refused() {
     let same = rules(vec![rule("a", &[PUT], "x", ""), rule("a", &[PUT], "y", "")]);
     assert_eq!(same.validate(), Err(RulesFault::SameId("a".to_owned())));
     let many =
@@ -108,7 +108,7 @@ fn ids_are_unique_and_rules_not_too_many() {
 }
 
 #[test]
-fn a_webhook_is_notified_once() {
+fn a_webhook_named_by_two_matching_rules_is_notified_once() {
     let mut twice = rule("b", &[PUT], "", "");
     twice.target = TargetArn::parse(TargetKind::Queue, "arn:sherd:sqs:::A:webhook").expect("an ARN");
     let rules = rules(vec![rule("a", &[PUT], "", ""), twice]);
@@ -116,9 +116,9 @@ fn a_webhook_is_notified_once() {
     assert_eq!(ids, [Some("a".to_owned())]);
 }
 
-/// Tests that stored rules keep their form: every later version must read them.
+/// Tests the exact bytes of stored rules: every later version must be able to read them.
 #[test]
-fn the_stored_form_does_not_change() {
+fn the_encoding_of_notification_rules_is_stable() {
     let mut rules = rules(vec![rule("q", &[CREATED, PUT], "a", "z")]);
     rules.event_bridge = true;
     let stored = concat!(

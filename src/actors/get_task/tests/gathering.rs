@@ -1,4 +1,4 @@
-//! The decisions of gathering, against every order of faults.
+//! Tests of `Gather`, with failures and delays in any order.
 
 use crate::actors::get_task::gather::{Ask, Gather, Outcome};
 use crate::net::ChunkFault;
@@ -27,7 +27,7 @@ fn ask(shard: u8, first: u32, count: u32) -> Ask {
 }
 
 #[test]
-fn only_wanted_chunks_are_asked_for_and_neighbours_together() {
+fn only_wanted_chunks_are_requested_and_consecutive_ones_together() {
     let mut gather = gather(2, 2, 3, 100..380, vec![false; 4]);
     // Bytes 100..380 begin in the second chunk of stripe 0 and end in the second of stripe 2.
     assert_eq!(gather.asks(), vec![ask(1, 0, 3), ask(0, 1, 2)]);
@@ -39,7 +39,7 @@ fn only_wanted_chunks_are_asked_for_and_neighbours_together() {
 }
 
 #[test]
-fn a_bad_chunk_costs_parity_of_its_stripe_alone() {
+fn a_bad_chunk_is_replaced_by_parity_of_its_own_stripe() {
     let mut gather = gather(2, 1, 2, 0..256, vec![false; 3]);
     gather.asks();
     let faults = gather.answered(ask(0, 0, 2), vec![good(), Err(ChunkFault::Missing)]);
@@ -51,7 +51,7 @@ fn a_bad_chunk_costs_parity_of_its_stripe_alone() {
 }
 
 #[test]
-fn an_answer_that_is_short_or_of_another_length_is_a_corrupt_one() {
+fn a_short_or_wrongly_sized_answer_counts_as_corrupt() {
     let mut gather = gather(1, 2, 2, 0..128, vec![false; 3]);
     gather.asks();
     let odd = Ok(Bytes::from_static(b"odd"));
@@ -61,7 +61,7 @@ fn an_answer_that_is_short_or_of_another_length_is_a_corrupt_one() {
 }
 
 #[test]
-fn nodes_out_of_service_are_the_last_resort() {
+fn avoided_nodes_are_read_only_as_a_last_resort() {
     let mut gather = gather(2, 2, 1, 0..128, vec![true, false, false, true]);
     assert_eq!(gather.asks(), vec![ask(1, 0, 1), ask(2, 0, 1)]);
     gather.failed(ask(2, 0, 1));
@@ -73,10 +73,10 @@ fn nodes_out_of_service_are_the_last_resort() {
 }
 
 proptest! {
-    /// Whatever fails and whatever is late: it completes exactly where `k` chunks or all wanted ones can be had, and no
-    /// chunk is asked for twice.
+    /// Tests that whatever fails or is late, each stripe completes if and only if `k` chunks or all wanted ones are
+    /// available, and that no chunk is requested twice.
     #[test]
-    fn gathering_completes_exactly_where_enough_can_be_had(
+    fn gathering_completes_if_and_only_if_enough_chunks_are_available(
         data in 1u8..5,
         parity in 0u8..4,
         bad in vec(any::<bool>(), 9),

@@ -1,4 +1,4 @@
-//! Reads against nodes in memory: gathering, opening, what is missing, late or bad.
+//! Tests of reads over nodes in memory: whole objects and ranges, and chunks that are missing, late or corrupt.
 
 use super::{OpenObject, held_bytes_max, read_object};
 use crate::actors::frontend::Permit;
@@ -49,7 +49,7 @@ async fn read(world: &World, manifest: &Manifest, start: u64, end: u64) -> Resul
     collect(open(world, manifest, start, end).await?).await
 }
 
-/// Writes another record of the manifest's blob.
+/// Replaces the record of the manifest's blob in the metadata by a changed one.
 fn record(world: &World, manifest: &Manifest, change: impl FnOnce(&mut BlobRef)) {
     let mut changed = blob(manifest).clone();
     change(&mut changed);
@@ -84,16 +84,16 @@ async fn an_object_reads_back_in_whole_and_in_ranges() {
     }
 }
 
-/// P1: on a node that holds all shards, each is itself.
+/// P1: one node can hold all shards of a blob without mixing them up.
 #[actix::test]
-async fn p1_one_node_with_all_shards_of_4_2_reads_back() {
+async fn p1_an_object_whose_4_plus_2_shards_share_a_node_reads_back() {
     let world = World::with(4, 2, 1, Arc::default(), Arc::new(crate::actors::request::InPlace));
     let bytes = content(600_000);
     let manifest = world.put_bytes(&bytes).await.expect("stored");
     assert_eq!(read(&world, &manifest, 0, 600_000).await.expect("readable"), bytes);
 }
 
-/// P3: what the record says is where it is read, whatever the ring says.
+/// P3: shards are read where the blob's record places them, whatever the ring says.
 #[actix::test]
 async fn p3_reads_follow_the_recorded_placement() {
     let world = World::with(2, 2, 9, Arc::default(), Arc::new(crate::actors::request::InPlace));
@@ -106,9 +106,9 @@ async fn p3_reads_follow_the_recorded_placement() {
     }
 }
 
-/// P5: a small range reads the chunks that hold it, and no parity.
+/// P5: a small range reads only the data chunks that hold it, and no parity.
 #[actix::test]
-async fn p5_a_range_reads_little_more_than_itself() {
+async fn p5_a_range_reads_only_the_data_chunks_that_hold_it() {
     let world = World::new(2, 2);
     let bytes = content(4_000_000);
     let manifest = world.put_bytes(&bytes).await.expect("stored");
@@ -122,17 +122,21 @@ async fn p5_a_range_reads_little_more_than_itself() {
 }
 
 #[actix::test]
-async fn consecutive_chunks_of_a_shard_are_asked_for_together() {
+async fn consecutive_chunks_of_a_shard_are_read_in_one_request() {
     let world = World::new(2, 2);
     let manifest = world.put_bytes(&content(CHUNK as usize * 16)).await.expect("stored");
     world.nodes.take_reads();
     read(&world, &manifest, 0, u64::from(CHUNK) * 16).await.expect("readable");
-    assert_eq!(world.nodes.take_reads(), (CHUNK as usize * 16, 8), "eight stripes, two a request, two shards");
+    assert_eq!(
+        world.nodes.take_reads(),
+        (CHUNK as usize * 16, 8),
+        "eight stripes of two shards, two stripes in each request"
+    );
 }
 
-/// P6: one shard corrupt and another node's log gone.
+/// P6: two lost shards, one corrupt or unreachable, the other missing.
 #[actix::test]
-async fn p6_any_two_losses_at_2_2_read_the_same_bytes() {
+async fn p6_a_2_plus_2_object_reads_back_with_two_shards_lost() {
     let bytes = content(500_000);
     for first in [Behaviour::Corrupt, Behaviour::Short, Behaviour::Down] {
         for (one, other) in [(0, 1), (0, 2), (1, 3), (2, 3)] {
@@ -156,10 +160,10 @@ async fn p6_any_two_losses_at_2_2_read_the_same_bytes() {
 }
 
 #[actix::test]
-async fn a_fault_that_the_host_of_a_drive_counts_is_not_counted_again_by_the_reader() {
+async fn a_chunk_fault_counted_by_its_host_is_not_counted_again_by_the_reader() {
     let world = World::with(2, 2, 300, Arc::default(), Arc::new(crate::actors::request::InPlace));
     let bytes = content(200_000);
-    // Other tests of this process count faults of the first drives.
+    // The metrics are shared with other tests of this process, which use the first drives.
     let manifest = loop {
         let manifest = world.put_bytes(&bytes).await.expect("stored");
         if blob(&manifest).placement.iter().all(|node| node.0 > 100) {
@@ -171,13 +175,13 @@ async fn a_fault_that_the_host_of_a_drive_counts_is_not_counted_again_by_the_rea
     world.nodes.behave(malformed, Behaviour::Short);
     assert_eq!(read(&world, &manifest, 0, 200_000).await.expect("two are left"), bytes);
     let counted = |node: NodeId| CHUNK_FAULTS.with_label_values(&[&node.to_string(), "corrupt"]).get();
-    assert_eq!(counted(reported), 0, "its host counted it when it verified the chunk");
-    assert!(counted(malformed) > 0, "its host took the chunk for sound");
+    assert_eq!(counted(reported), 0, "its host verifies chunks and counts the fault itself");
+    assert!(counted(malformed) > 0, "its host answered without a fault");
 }
 
-/// P6: several degraded reads at once.
+/// P6: several degraded reads run concurrently.
 #[actix::test]
-async fn p6_degraded_reads_run_side_by_side() {
+async fn p6_degraded_reads_run_concurrently() {
     let world = World::new(4, 2);
     let bytes = content(900_000);
     let manifest = world.put_bytes(&bytes).await.expect("stored");
@@ -190,7 +194,7 @@ async fn p6_degraded_reads_run_side_by_side() {
 }
 
 #[actix::test]
-async fn one_bad_chunk_decodes_its_stripe_alone() {
+async fn one_missing_chunk_decodes_only_its_own_stripe() {
     let world = World::new(2, 2);
     let bytes = content(CHUNK as usize * 12);
     let manifest = world.put_bytes(&bytes).await.expect("stored");
@@ -204,7 +208,7 @@ async fn one_bad_chunk_decodes_its_stripe_alone() {
 }
 
 #[actix::test]
-async fn more_losses_than_parity_are_an_error_before_the_body_begins() {
+async fn losing_more_shards_than_parity_fails_before_the_body_begins() {
     let world = World::new(2, 2);
     let manifest = world.put_bytes(&content(300_000)).await.expect("stored");
     for shard in [0, 1, 3] {
@@ -215,7 +219,7 @@ async fn more_losses_than_parity_are_an_error_before_the_body_begins() {
 }
 
 #[actix::test]
-async fn a_loss_in_the_middle_ends_the_body_with_an_error_and_never_with_wrong_bytes() {
+async fn a_loss_amid_the_body_ends_it_with_an_error_not_wrong_bytes() {
     let world = World::new(2, 1);
     let bytes = content(CHUNK as usize * 40);
     let manifest = world.put_bytes(&bytes).await.expect("stored");
@@ -250,7 +254,7 @@ async fn a_late_node_is_hedged_with_parity() {
 }
 
 #[actix::test]
-async fn a_late_node_is_waited_for_where_nothing_else_is_left() {
+async fn a_late_node_is_waited_for_if_no_other_can_answer() {
     tokio::time::pause();
     let world = World::new(2, 1);
     let bytes = content(CHUNK as usize * 2);
@@ -262,7 +266,7 @@ async fn a_late_node_is_waited_for_where_nothing_else_is_left() {
     let start = tokio::time::Instant::now();
     assert!(read(&world, &manifest, 0, bytes.len() as u64).await.is_err());
     let bound = world.context.times.read_wait_max;
-    assert!((bound..bound * 2).contains(&start.elapsed()), "no wait is without a bound");
+    assert!((bound..bound * 2).contains(&start.elapsed()), "the wait is bounded");
 }
 
 #[actix::test]
@@ -278,7 +282,7 @@ async fn nodes_out_of_service_are_not_asked_while_others_can_answer() {
     assert_eq!(start.elapsed(), std::time::Duration::ZERO);
 }
 
-/// N3, P8: a body dropped half-read gives everything back.
+/// N3, P8: a body that is dropped half-read releases everything that it held.
 #[actix::test]
 async fn a_dropped_body_ends_its_read() {
     let world = World::new(2, 2);
@@ -295,9 +299,9 @@ async fn a_dropped_body_ends_its_read() {
     assert!(!world.context.load.is_busy());
 }
 
-/// P8: what a read holds does not grow with the object.
+/// P8: the memory of a read does not grow with the object.
 #[actix::test]
-async fn p8_a_read_goes_no_further_ahead_than_a_few_stripes() {
+async fn p8_a_read_fetches_at_most_a_few_stripes_ahead() {
     let world = World::new(2, 2);
     let manifest = world.put_bytes(&content(4_000_000)).await.expect("stored");
     world.nodes.take_reads();
@@ -312,7 +316,7 @@ async fn p8_a_read_goes_no_further_ahead_than_a_few_stripes() {
     assert_eq!(held, 16 * u64::from(CHUNK));
 }
 
-/// F2: a copy is a read into a write.
+/// F2: the body of a read can be the body of a PUT.
 #[actix::test]
 async fn f2_a_copy_has_the_bytes_and_the_etag_of_its_source() {
     let world = World::new(2, 2);
@@ -327,7 +331,7 @@ async fn f2_a_copy_has_the_bytes_and_the_etag_of_its_source() {
 }
 
 #[actix::test]
-async fn a_record_that_no_writer_can_have_made_is_refused() {
+async fn a_read_by_a_malformed_blob_record_is_refused() {
     let world = World::new(2, 2);
     let manifest = world.put_bytes(&content(100_000)).await.expect("stored");
     let broken = |change: &dyn Fn(&mut BlobRef)| {
@@ -349,9 +353,9 @@ async fn a_record_that_no_writer_can_have_made_is_refused() {
     assert!(matches!(refused, Some(StoreError::Internal { .. })), "{refused:?}");
 }
 
-/// T3: each stage of a PUT and of a GET leaves its timing.
+/// T3: each stage of a PUT and of a GET is measured.
 #[actix::test]
-async fn t3_stage_timings_are_visible() {
+async fn t3_stage_timings_of_put_and_get_are_exported() {
     let world = World::new(2, 2);
     let manifest = world.put_bytes(&content(100_000)).await.expect("stored");
     read(&world, &manifest, 0, 100_000).await.expect("readable");

@@ -1,4 +1,4 @@
-//! Lookups and what is read after them, while objects are replaced; and objects of parts.
+//! Tests of lookups and of reads after them, while objects are replaced; and of objects with parts.
 
 use super::{Permit, World, collect, content, opened};
 use crate::actors::get_task::{OpenObject, open_object, read_object, reopen};
@@ -43,7 +43,7 @@ async fn an_object_of_any_size_is_opened_and_read() {
 }
 
 #[actix::test]
-async fn a_range_of_a_small_object_is_cut_from_its_bytes() {
+async fn a_range_of_an_inline_object_is_cut_from_its_bytes() {
     let world = World::new(2, 2);
     let bytes = content(5000);
     world.put_bytes(&bytes).await.expect("stored");
@@ -53,7 +53,7 @@ async fn a_range_of_a_small_object_is_cut_from_its_bytes() {
 }
 
 #[actix::test]
-async fn an_opened_object_is_read_as_it_was_though_it_is_replaced() {
+async fn an_opened_object_keeps_its_bytes_after_being_replaced() {
     for length in [5000, 300_000] {
         let world = World::new(2, 2);
         let bytes = content(length);
@@ -68,7 +68,7 @@ async fn an_opened_object_is_read_as_it_was_though_it_is_replaced() {
 }
 
 #[actix::test]
-async fn a_small_object_replaced_since_its_lookup_is_unavailable_and_not_wrong() {
+async fn reopening_a_replaced_inline_object_is_unavailable() {
     let world = World::new(2, 2);
     let old = world.put_bytes(&content(5000)).await.expect("stored");
     world.put_bytes(&content(6000)).await.expect("replaced");
@@ -76,7 +76,7 @@ async fn a_small_object_replaced_since_its_lookup_is_unavailable_and_not_wrong()
     assert!(matches!(refused, Err(StoreError::Unavailable { .. })), "{refused:?}");
 }
 
-/// Rows of another view, but for one table, which is empty: a reader that sees a change half.
+/// The rows of another view with one table hidden, as seen by a reader that meets half of a change.
 #[derive(Debug)]
 struct Without {
     rows: MetaView,
@@ -94,7 +94,7 @@ impl KvRead for Without {
 }
 
 #[actix::test]
-async fn an_object_whose_bytes_went_between_two_lookups_is_looked_up_again() {
+async fn an_object_whose_inline_bytes_vanish_is_looked_up_again() {
     let world = World::new(2, 2);
     let bytes = content(5000);
     world.put_bytes(&bytes).await.expect("stored");
@@ -133,7 +133,7 @@ async fn upload_parts(world: &World, parts: &[Bytes]) -> Manifest {
     }
 }
 
-/// M3: the ETag that completion answers is the one that is looked up.
+/// M3: CompleteMultipartUpload answers with the ETag that a later lookup finds.
 #[actix::test]
 async fn m3_parts_read_back_as_one_object_with_one_etag() {
     let world = World::new(2, 2);
@@ -151,7 +151,7 @@ async fn m3_parts_read_back_as_one_object_with_one_etag() {
     assert_eq!(got, whole.slice(start as usize..end as usize));
 }
 
-/// F2: a copy of an object of parts is an object of its own.
+/// F2: the copy of an object with parts is one blob without parts.
 #[actix::test]
 async fn f2_an_object_of_parts_is_copied_whole() {
     let world = World::new(2, 2);
@@ -169,7 +169,7 @@ async fn f2_an_object_of_parts_is_copied_whole() {
     assert_eq!(got, Bytes::from(parts.concat()));
 }
 
-/// Counts rows as they are looked up.
+/// Counts the rows that are looked up.
 #[derive(Debug)]
 struct Counting {
     rows: MetaView,
@@ -192,12 +192,12 @@ impl KvRead for Counting {
 
 /// M4: a small range in the middle of 10,000 parts looks up one page of rows and reads the chunks that it needs.
 #[actix::test]
-async fn m4_a_range_of_ten_thousand_parts_costs_no_more_than_of_one() {
+async fn m4_a_range_of_ten_thousand_parts_looks_up_one_page_of_rows() {
     let world = World::new(2, 2);
     let piece = content(20_000);
     let one = world.put_bytes(&piece).await.expect("stored");
     let Body::Blob(blob) = one.body.clone() else { panic!("a blob") };
-    // All parts share one blob: what matters is their number.
+    // All parts share one blob: only their number matters.
     let row = |number: u16| PartRow {
         number,
         offset_bytes: u64::from(number - 1) * 20_000,
@@ -230,7 +230,7 @@ async fn m4_a_range_of_ten_thousand_parts_costs_no_more_than_of_one() {
 }
 
 #[actix::test]
-async fn parts_that_do_not_join_are_refused_and_never_wrong_bytes() {
+async fn parts_with_gaps_or_wrong_sizes_are_refused() {
     let world = World::new(2, 2);
     let one = world.put_bytes(&content(20_000)).await.expect("stored");
     let Body::Blob(blob) = one.body.clone() else { panic!("a blob") };

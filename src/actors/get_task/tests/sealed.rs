@@ -1,4 +1,4 @@
-//! Objects that are sealed: read back with their key in whole and in ranges, and not at all without it.
+//! Tests of encrypted objects: readable with their key in whole and in ranges, and not at all without it.
 
 use super::{Permit, World, collect, content, node_of, shard_of};
 use crate::actors::get_task::{OpenObject, held_by_object, open_object, read_object};
@@ -53,7 +53,7 @@ async fn a_sealed_object_reads_back_in_whole_and_in_ranges() {
 }
 
 #[actix::test]
-async fn ranges_that_begin_and_end_at_sealed_chunks_are_exact() {
+async fn ranges_at_the_edges_of_sealed_chunks_are_exact() {
     let world = World::new(2, 1);
     let (bytes, key) = (content(3 * CHUNK_BYTES + 1), data_key(Layout::Single));
     world.put_sealed(upload(&bytes, 70_001), &key).await.expect("stored");
@@ -65,7 +65,7 @@ async fn ranges_that_begin_and_end_at_sealed_chunks_are_exact() {
 }
 
 #[actix::test]
-async fn another_key_or_none_gives_no_byte() {
+async fn a_sealed_object_is_unreadable_with_another_key_or_none() {
     for length in [5000, 300_000] {
         let world = World::new(2, 2);
         let key = data_key(Layout::Single);
@@ -81,7 +81,7 @@ async fn another_key_or_none_gives_no_byte() {
 }
 
 #[actix::test]
-async fn sealed_shards_are_made_up_for_by_parity() {
+async fn lost_shards_of_a_sealed_object_are_decoded_from_parity() {
     let world = World::new(2, 2);
     let (bytes, key) = (content(500_000), data_key(Layout::Dual));
     let manifest = world.put_sealed(upload(&bytes, 10_007), &key).await.expect("stored").manifest;
@@ -90,9 +90,9 @@ async fn sealed_shards_are_made_up_for_by_parity() {
     check(&world, &key, &bytes, &[(0, 500_000), (123_456, 234_567)]).await;
 }
 
-/// P5: whole sealed chunks are read, and no more than the stripes' chunks that they are in.
+/// P5: a range reads whole sealed chunks, and only the chunks of stripes that hold these.
 #[actix::test]
-async fn p5_a_range_reads_the_sealed_chunks_that_it_is_in() {
+async fn p5_a_range_of_a_sealed_object_reads_only_its_sealed_chunks() {
     let world = World::new(2, 2);
     let (bytes, key) = (content(4_000_000), data_key(Layout::Single));
     world.put_sealed(upload(&bytes, 1 << 20), &key).await.expect("stored");
@@ -125,7 +125,7 @@ async fn upload_parts(world: &World, key: &DataKey, parts: &[(u16, Bytes)]) {
     world.meta.apply(Change::CreateUpload(Box::new(create)));
     let mut listed = Vec::new();
     for (number, part) in parts {
-        // Uploaded twice: the second is another run.
+        // Each part is uploaded twice: the second upload replaces the first and is encrypted as another run.
         put(world, key, id, *number, &content(777)).await;
         listed.push(put(world, key, id, *number, part).await);
     }
@@ -145,7 +145,7 @@ async fn upload_parts(world: &World, key: &DataKey, parts: &[(u16, Bytes)]) {
 }
 
 #[actix::test]
-async fn sealed_parts_are_read_as_one_object() {
+async fn sealed_parts_read_back_as_one_object() {
     for layout in LAYOUTS {
         let world = World::new(2, 2);
         let size = PART_BYTES_MIN as usize;
@@ -161,7 +161,7 @@ async fn sealed_parts_are_read_as_one_object() {
 }
 
 #[actix::test]
-async fn a_copy_by_reference_is_opened_by_the_same_key_however_that_is_wrapped() {
+async fn a_copy_by_reference_opens_with_its_rewrapped_data_key() {
     for length in [5000, 300_000] {
         let world = World::new(2, 2);
         let (bytes, key) = (content(length), data_key(Layout::Single));

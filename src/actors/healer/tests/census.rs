@@ -1,4 +1,4 @@
-//! The census: what it counts is what is there, whatever goes and comes.
+//! Tests of the census, while drives fail, are replaced and are compared.
 
 use super::cluster::put;
 use super::{heal, healing};
@@ -12,7 +12,7 @@ use crate::types::{NodeId, ShardIndex};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Looks again, and counts until everything is counted.
+/// Lets a second pass and runs the census until its pass is complete.
 async fn count(host: &TestHost, census: &mut Census, handle: &CensusHandle) -> Arc<Tally> {
     host.clock.forward(Duration::from_secs(1));
     for _ in 0..100 {
@@ -28,7 +28,7 @@ fn on(blobs: &[BlobRef], node: NodeId) -> u64 {
 }
 
 #[actix::test]
-async fn the_census_counts_what_is_queued_what_does_not_serve_and_what_is_new_and_empty() {
+async fn the_census_counts_queued_and_unreachable_shards_and_empty_drives_as_missing() {
     let root = tempfile::tempdir().expect("a directory");
     let mut cluster = open_cluster(root.path(), (3, 3), 3, 2).await;
     let mut blobs = Vec::new();
@@ -49,7 +49,7 @@ async fn the_census_counts_what_is_queued_what_does_not_serve_and_what_is_new_an
     assert_eq!((two.missing_shards, two.reduced.blobs), (lost, 8));
     assert_eq!((two.without_spare.blobs, two.losses.drives, two.losses.hosts), (0, 1, 0));
 
-    // A third one of the first blob, by the queue.
+    // A third shard of the first blob is missing, since it is queued.
     let shard = blobs[0].placement.iter().position(|node| *node == NodeId(65)).expect("it has one on each");
     let missing = vec![(blobs[0].clone(), ShardIndex(shard as u8))];
     host.metadata.propose(Change::QueueRepairs { missing }).await.expect("queued");
@@ -57,7 +57,7 @@ async fn the_census_counts_what_is_queued_what_does_not_serve_and_what_is_new_an
     assert_eq!((three.missing_shards, three.without_spare.blobs, three.losses.drives), (lost + 1, 1, 0));
     assert_eq!(three.without_spare.bytes, blobs[0].size_bytes);
 
-    // A queued shard on a drive that is gone is missing once.
+    // A queued shard on a drive that is gone counts once.
     host.upkeep.health.take_out(NodeId(65), "its directory is gone");
     let gone = count(host, &mut census, &handle).await;
     assert_eq!((gone.missing_shards, gone.without_spare.blobs), (lost + on(&blobs, NodeId(65)), 8));
@@ -69,7 +69,7 @@ async fn the_census_counts_what_is_queued_what_does_not_serve_and_what_is_new_an
 }
 
 #[actix::test]
-async fn a_node_is_compared_once_all_that_it_lacks_is_queued() {
+async fn a_node_counts_as_compared_once_its_missing_shards_are_queued() {
     let root = tempfile::tempdir().expect("a directory");
     let mut cluster = open_cluster(root.path(), (3, 3), 3, 2).await;
     let blob = put(&cluster, 1, 2).await.0;

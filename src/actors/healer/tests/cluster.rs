@@ -1,4 +1,5 @@
-//! Several hosts that heal over the same queue: each its own, none waiting for another, and counts that come back to 0.
+//! Tests of several hosts that heal from one repair queue: each repairs its own nodes, none waits for another, and all
+//! counts return to 0.
 
 use super::{heal, healing, lose, repaired, shard_of, stripes};
 use crate::actors::drives::test_host::{
@@ -21,7 +22,7 @@ use std::time::Duration;
 
 const SECOND: usize = 1;
 
-/// Three hosts of two drives, one shard each.
+/// Opens three hosts of two drives at 3+3: each drive holds one shard of each blob.
 async fn cluster(root: &Path) -> TestCluster {
     open_cluster(root, (3, 3), 3, 2).await
 }
@@ -36,12 +37,12 @@ pub(super) async fn put(cluster: &TestCluster, seed: u64, stripes: usize) -> (Bl
     (blob_of(&manifest).clone(), content)
 }
 
-/// The host of a node, as an index.
+/// Returns the index of a node's host.
 fn home(node: NodeId) -> usize {
     (node.0 / 64) as usize
 }
 
-/// A shard of the blob on this host.
+/// Returns the first shard of the blob on this host.
 fn shard_on(blob: &BlobRef, host: usize) -> usize {
     blob.placement.iter().position(|&node| home(node) == host).expect("two a host")
 }
@@ -63,7 +64,7 @@ async fn close(cluster: TestCluster) {
 }
 
 #[actix::test]
-async fn each_host_repairs_its_own_nodes_and_all_counts_come_back_to_zero() {
+async fn each_host_repairs_its_own_nodes_and_all_counts_return_to_zero() {
     let root = tempfile::tempdir().expect("a directory");
     let mut cluster = cluster(root.path()).await;
     let (blob, content) = put(&cluster, 1, 5).await;
@@ -111,7 +112,7 @@ async fn a_wiped_node_is_found_by_its_own_host_and_filled_from_the_others() {
     let mut healers = healers(&mut cluster);
     for other in [0, 2] {
         heal(&mut healers[other].0).await;
-        assert_eq!(healers[other].1.status().missing_shards, 0, "other hosts do not look at it");
+        assert_eq!(healers[other].1.status().missing_shards, 0, "other hosts do not compare this node");
     }
     let (mut order, mut most) = (Vec::new(), 0);
     loop {
@@ -135,7 +136,7 @@ async fn a_wiped_node_is_found_by_its_own_host_and_filled_from_the_others() {
 }
 
 #[actix::test]
-async fn a_corrupt_chunk_met_by_a_read_of_another_host_is_repaired_where_it_is() {
+async fn a_corrupt_chunk_read_by_another_host_is_repaired_on_its_node() {
     let root = tempfile::tempdir().expect("a directory");
     let mut cluster = cluster(root.path()).await;
     let (blob, content) = put(&cluster, 3, 6).await;
@@ -147,7 +148,7 @@ async fn a_corrupt_chunk_met_by_a_read_of_another_host_is_repaired_where_it_is()
     }
     flip_byte_of(&cluster.hosts[home(node)], root.path(), node, id, ChunkIndex(1));
     assert_eq!(cluster.hosts[0].get("key3").await.expect("read"), Some(content));
-    // The reader's host heard of it too, and leaves it to the other.
+    // The reader's host queues the repair too, and leaves it to the node's host.
     assert!(matches!(healers[0].0.advance().await, Ok(Healed::Queued { shards: 1 })));
     heal(&mut healers[0].0).await;
     assert_eq!((healers[0].1.status().corrupt_chunks, healers[0].1.status().missing_shards), (0, 1));
@@ -169,9 +170,9 @@ async fn a_corrupt_chunk_met_by_a_read_of_another_host_is_repaired_where_it_is()
     close(cluster).await;
 }
 
-/// P6: a host in trouble holds up a repair once, and stops none that does not need it.
+/// P6: a frozen host delays healing once, and prevents no repair that can do without it.
 #[actix::test]
-async fn p6_a_frozen_host_costs_healing_one_wait_and_no_repair() {
+async fn p6_a_frozen_host_delays_healing_once_and_prevents_no_repair() {
     let root = tempfile::tempdir().expect("a directory");
     let mut cluster = cluster(root.path()).await;
     let mut blobs = Vec::new();
@@ -192,7 +193,7 @@ async fn p6_a_frozen_host_costs_healing_one_wait_and_no_repair() {
         assert_eq!(count(&cluster, blob, *shard).await, stripes(blob));
     }
     let status = handle.status();
-    assert_eq!((status.missing_shards, status.to_repair_shards), (6, 0), "what is the frozen host's waits for it");
+    assert_eq!((status.missing_shards, status.to_repair_shards), (6, 0), "repairs on the frozen host wait for it");
     tokio::time::resume();
     cluster.ways.set(HostId(3), HostState::Up);
     heal(&mut super::healing(&mut cluster.hosts[2]).0).await;
@@ -201,7 +202,7 @@ async fn p6_a_frozen_host_costs_healing_one_wait_and_no_repair() {
 }
 
 #[actix::test]
-async fn shards_that_nothing_knows_are_counted_until_the_fence_is_above_them() {
+async fn orphans_are_counted_until_the_fence_is_above_them() {
     let root = tempfile::tempdir().expect("a directory");
     let mut cluster = cluster(root.path()).await;
     let host = &cluster.hosts[SECOND];
@@ -229,7 +230,7 @@ async fn shards_that_nothing_knows_are_counted_until_the_fence_is_above_them() {
 }
 
 #[actix::test]
-async fn garbage_is_kept_for_readers_of_other_hosts_and_not_for_hosts_that_are_gone() {
+async fn garbage_is_kept_for_readers_of_other_hosts_unless_these_are_gone() {
     let root = tempfile::tempdir().expect("a directory");
     let cluster = cluster(root.path()).await;
     put(&cluster, 50, 4).await;
@@ -253,18 +254,30 @@ async fn garbage_is_kept_for_readers_of_other_hosts_and_not_for_hosts_that_are_g
 
     put(&cluster, 51, 4).await;
     cluster.hosts[0].delete("key51").await;
-    assert_eq!(reclamation.advance().await.expect("a step"), Reclaimed::End { shards: 0 }, "too young");
+    assert_eq!(
+        reclamation.advance().await.expect("a step"),
+        Reclaimed::End { shards: 0 },
+        "the garbage is younger than a minute"
+    );
     cluster.ways.set(HostId(3), HostState::Dead);
     clock.forward(Duration::from_secs(120));
     let _dead = cluster.hosts[2].requests.reads.begin();
-    assert_eq!(reclamation.advance().await.expect("a step"), Reclaimed::Waiting, "it may be back soon");
+    assert_eq!(
+        reclamation.advance().await.expect("a step"),
+        Reclaimed::Waiting,
+        "a silent host is waited for at first"
+    );
     clock.forward(Duration::from_secs(61));
-    assert_eq!(reclamation.advance().await.expect("a step"), Reclaimed::End { shards: 4 }, "two are its own");
+    assert_eq!(
+        reclamation.advance().await.expect("a step"),
+        Reclaimed::End { shards: 4 },
+        "the other two shards are on the dead host"
+    );
     cluster.ways.set(HostId(3), HostState::Up);
     close(cluster).await;
 }
 
-/// A host that only serves S3 reads too, and no node names it.
+/// Tests a reader on a host that only serves S3, and that no node belongs to.
 #[actix::test]
 async fn garbage_is_kept_for_readers_of_a_host_without_drives() {
     let root = tempfile::tempdir().expect("a directory");

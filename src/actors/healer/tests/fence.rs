@@ -1,5 +1,5 @@
-//! Writes that are under way while orphans are looked for, with clocks that jump and clocks that are wrong: what is
-//! acknowledged is readable, what is not readable is refused.
+//! Tests of writes under way while orphans are dropped, with clocks that jump and clocks that are wrong: a write is
+//! either acknowledged and readable, or refused.
 
 use super::{heal, healing};
 use crate::actors::drives::test_host::{CHUNK_BYTES, Seeded, TestCluster, TestHost, blob_of, open_cluster, open_host};
@@ -20,7 +20,7 @@ use std::time::Duration;
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 const DAY_MS: i64 = 24 * 3600 * 1000;
-/// Looks for the first shards of a body; each takes a millisecond at least.
+/// The number of attempts in which the tests wait for shards on the drives; each takes a millisecond at least.
 const LOOKS_MAX: usize = 60_000;
 
 fn fencing(host: &TestHost) -> Fencing {
@@ -31,7 +31,7 @@ async fn fence(fencing: &mut Fencing) -> Fenced {
     fencing.advance().await.expect("a round")
 }
 
-/// Shards of unknown blobs on all drives of a host.
+/// Counts the shards of unknown blobs on all drives of a host.
 async fn unknown(host: &TestHost) -> usize {
     let view = host.view().await;
     let mut unknown = 0;
@@ -42,7 +42,7 @@ async fn unknown(host: &TestHost) -> usize {
     unknown
 }
 
-/// Waits until some chunks of a body are on the drives of this host.
+/// Waits until each drive of this host has a shard of the body that is being sent.
 async fn begun(host: &TestHost) {
     for _ in 0..LOOKS_MAX {
         if unknown(host).await == host.drives.len() {
@@ -53,7 +53,7 @@ async fn begun(host: &TestHost) {
     panic!("nothing comes to the drives");
 }
 
-/// Puts a body whose second half comes when `meanwhile` is over.
+/// Puts a body whose second half is sent when `meanwhile` is over.
 async fn put_around<F: Future<Output = ()>>(
     host: &TestHost,
     key: &str,
@@ -74,7 +74,7 @@ async fn put_around<F: Future<Output = ()>>(
     (content, stored.map(|manifest| blob_of(&manifest).id))
 }
 
-/// The finding itself: 2+2 drives, a day passes by the clock in the midst of a PUT, and orphans are looked for.
+/// With 2+2 drives, the clock jumps a day ahead in the middle of a PUT, and orphans are searched for.
 #[actix::test]
 async fn a_put_under_way_survives_a_clock_that_jumps_a_day_ahead() {
     let root = tempfile::tempdir().expect("a directory");
@@ -91,13 +91,16 @@ async fn a_put_under_way_survives_a_clock_that_jumps_a_day_ahead() {
     .await;
     let blob = stored.expect("its host was asked");
     assert_eq!(host.get("key").await.expect("read"), Some(content));
-    assert!(matches!(fence(&mut fencing).await, Fenced::Below(fence) if fence > blob), "it is no longer waited for");
+    assert!(
+        matches!(fence(&mut fencing).await, Fenced::Below(fence) if fence > blob),
+        "the fence rises once the PUT has ended"
+    );
     heal(&mut healing).await;
     assert_eq!(host.get("key").await.expect("read").map(|bytes| bytes.len()), Some(400 * CHUNK_BYTES as usize + 77));
     host.close().await;
 }
 
-/// Three hosts of two drives, one shard each.
+/// Opens three hosts of two drives at 3+3: each drive holds one shard of each blob.
 async fn cluster(root: &Path) -> TestCluster {
     open_cluster(root, (3, 3), 3, 2).await
 }
@@ -112,7 +115,7 @@ async fn close(cluster: TestCluster) {
     }
 }
 
-/// Whatever there is to find is found, on all drives of all hosts.
+/// Compares all drives of all hosts with the metadata.
 async fn compare(cluster: &TestCluster, healers: &mut [(Healing, HealerHandle)]) {
     for (host, (healing, handle)) in cluster.hosts.iter().zip(healers) {
         host.drives.iter().for_each(|drive| handle.reconcile(drive.node));
@@ -120,11 +123,11 @@ async fn compare(cluster: &TestCluster, healers: &mut [(Healing, HealerHandle)])
     }
 }
 
-/// The host whose clock is wrong, or that is not heard of.
+/// The index of the host whose clock is wrong or that does not answer.
 const THIRD: usize = 2;
 
 #[actix::test]
-async fn a_put_of_a_host_whose_clock_is_days_behind_is_waited_for_and_its_next_one_is_not_fenced_off() {
+async fn the_fence_waits_for_a_put_of_a_host_whose_clock_is_behind() {
     let root = tempfile::tempdir().expect("a directory");
     let mut cluster = cluster(root.path()).await;
     cluster.hosts[THIRD].set_wrong(-3 * DAY_MS);
@@ -147,7 +150,7 @@ async fn a_put_of_a_host_whose_clock_is_days_behind_is_waited_for_and_its_next_o
 }
 
 #[actix::test]
-async fn orphans_of_a_host_whose_clock_was_days_ahead_are_counted_and_dropped_when_the_fence_gets_there() {
+async fn orphans_dated_in_the_future_are_dropped_when_the_fence_gets_there() {
     let root = tempfile::tempdir().expect("a directory");
     let mut cluster = cluster(root.path()).await;
     cluster.hosts[THIRD].set_wrong(3 * DAY_MS);
@@ -184,7 +187,7 @@ async fn a_host_that_restarts_with_its_clock_behind_the_fence_writes_at_once() {
     let mut fencing = fencing(&cluster.hosts[0]);
     cluster.hosts[0].clock.forward(2 * HOUR);
     let Fenced::Below(fence) = fence(&mut fencing).await else { panic!("all hosts answer") };
-    // What it had agreed to is lost with its process.
+    // The restarted process no longer knows the floor for blob ids to which the former one had agreed.
     cluster.hosts[THIRD].set_wrong(-3 * DAY_MS);
     let requests = Arc::get_mut(&mut cluster.hosts[THIRD].requests).expect("no request is under way");
     requests.writes = ActiveWrites::default();
@@ -194,7 +197,7 @@ async fn a_host_that_restarts_with_its_clock_behind_the_fence_writes_at_once() {
 }
 
 #[actix::test]
-async fn a_put_of_a_host_that_is_not_heard_of_for_a_day_is_refused_and_leaves_nothing() {
+async fn a_put_of_a_host_silent_for_a_day_is_refused_and_leaves_nothing() {
     let root = tempfile::tempdir().expect("a directory");
     let mut cluster = cluster(root.path()).await;
     cluster.ways.add(HostId(3), cluster.hosts[THIRD].service.clone(), Arc::new(NoGroups));
@@ -204,7 +207,7 @@ async fn a_put_of_a_host_that_is_not_heard_of_for_a_day_is_refused_and_leaves_no
         host.clock.forward(2 * HOUR);
         assert_eq!(fence(&mut fencing).await, Fenced::Waiting);
         compare(&cluster, &mut healers).await;
-        assert_eq!(unknown(host).await, 2, "it may be back soon");
+        assert_eq!(unknown(host).await, 2, "a silent host is waited for at first");
         host.clock.forward(DAY);
         assert!(matches!(fence(&mut fencing).await, Fenced::Below(_)));
         drop_all(&cluster, &mut healers).await;
@@ -215,14 +218,15 @@ async fn a_put_of_a_host_that_is_not_heard_of_for_a_day_is_refused_and_leaves_no
     let reclaimed = reclaim(&cluster).await;
     drop_all(&cluster, &mut healers).await;
     assert_eq!((reclaimed, cluster.hosts[0].view().await.counts().expect("counts").garbage), (6, 0));
-    // Its clock is behind the fence by now, too: that it was refused has it look the fence up.
+    // The host's clock is behind the fence now. The refusal made the host look the fence up.
     cluster.hosts[THIRD].set_wrong(-3 * DAY_MS);
     let again = cluster.hosts[THIRD].put("key", &Seeded::new(1).bytes(50_000)).await;
     again.expect("a try that is not a day long is made");
     close(cluster).await;
 }
 
-/// Compares until nothing is left that is unknown; what is on its way to the drives comes there meanwhile.
+/// Compares all drives until no shard of an unknown blob is left. Chunks still on their way to the drives arrive
+/// meanwhile.
 async fn drop_all(cluster: &TestCluster, healers: &mut [(Healing, HealerHandle)]) {
     for _ in 0..LOOKS_MAX {
         compare(cluster, healers).await;
@@ -235,10 +239,10 @@ async fn drop_all(cluster: &TestCluster, healers: &mut [(Healing, HealerHandle)]
         }
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    panic!("shards that nothing knows are left");
+    panic!("shards of unknown blobs are left");
 }
 
-/// Garbage whose time has come.
+/// Reclaims all garbage; returns the number of shards that were dropped.
 async fn reclaim(cluster: &TestCluster) -> usize {
     let options = ReclamationOptions { silence_max: Duration::ZERO, ..ReclamationOptions::default() };
     let mut reclamation = Reclamation::new(cluster.hosts[0].upkeep.clone(), options);
@@ -252,7 +256,7 @@ async fn reclaim(cluster: &TestCluster) -> usize {
 }
 
 #[actix::test]
-async fn shards_that_a_recovery_left_without_metadata_are_kept_until_they_are_given_up() {
+async fn unknown_shards_are_kept_after_a_recovery_until_given_up() {
     let root = tempfile::tempdir().expect("a directory");
     let mut cluster = cluster(root.path()).await;
     let (mut healers, mut fencing) = (healers(&mut cluster), fencing(&cluster.hosts[0]));

@@ -1,4 +1,4 @@
-//! The healer over real logs and indexes, the state machine, and the real request tasks.
+//! Tests of the healer over real logs and indexes, the metadata's state machine, and the real request tasks.
 
 use super::queue::{Looked, RepairQueue};
 use super::{Healed, HealerHandle, Healing, HealingOptions, ShardFault};
@@ -36,7 +36,7 @@ fn healing(host: &mut TestHost) -> (Healing, HealerHandle) {
     Healing::new(host.upkeep.clone(), faults, options)
 }
 
-/// Steps until nothing is left to do; what was done.
+/// Runs the healer until nothing is left to do. Returns the outcomes of its steps.
 async fn heal(healing: &mut Healing) -> Vec<Healed> {
     let mut done = Vec::new();
     for _ in 0..STEPS_MAX {
@@ -75,7 +75,7 @@ fn stripes(blob: &BlobRef) -> u32 {
 }
 
 #[actix::test]
-async fn a_replaced_drive_is_filled_again_and_then_stands_in_for_others() {
+async fn a_replaced_drive_is_refilled_and_its_shards_are_readable() {
     let root = tempfile::tempdir().expect("a directory");
     let mut host = open_host(root.path(), 2, 2).await;
     let content = Seeded::new(1).bytes(9 * 2 * CHUNK_BYTES as usize + 777);
@@ -92,7 +92,11 @@ async fn a_replaced_drive_is_filled_again_and_then_stands_in_for_others() {
     for other in [0, 2] {
         host.upkeep.health.take_out(blob.placement[other], "pulled");
     }
-    assert_eq!(host.get("key").await.expect("read"), Some(content), "the rebuilt shard is one of the two left");
+    assert_eq!(
+        host.get("key").await.expect("read"),
+        Some(content),
+        "the rebuilt shard is one of the two that are left"
+    );
     host.close().await;
 }
 
@@ -109,7 +113,7 @@ async fn p6_a_corrupt_chunk_is_repaired_while_another_nodes_shards_are_missing()
     let (node, id) = shard_of(&blob, 0);
     flip_byte_of(&host, root.path(), node, id, ChunkIndex(2));
     assert_eq!(host.get("key").await.expect("read"), Some(content.clone()), "reads go on meanwhile");
-    // The read reported the corrupt chunk; the lost shard is found by nobody yet.
+    // The read reported the corrupt chunk. Nobody has noticed the lost shard yet.
     let done = heal(&mut healing).await;
     assert!(repaired(&done, id), "{done:?}");
     host.upkeep.health.take_out(blob.placement[1], "pulled");
@@ -118,7 +122,7 @@ async fn p6_a_corrupt_chunk_is_repaired_while_another_nodes_shards_are_missing()
 }
 
 #[actix::test]
-async fn a_shard_that_a_put_missed_is_repaired_from_the_durable_queue() {
+async fn a_shard_missed_by_a_put_is_repaired_from_the_durable_queue() {
     let root = tempfile::tempdir().expect("a directory");
     let mut host = open_host(root.path(), 2, 2).await;
     let content = Seeded::new(3).bytes(50_000);
@@ -135,7 +139,7 @@ async fn a_shard_that_a_put_missed_is_repaired_from_the_durable_queue() {
 }
 
 #[actix::test]
-async fn a_repair_without_enough_sources_is_put_off_and_never_made_up() {
+async fn a_repair_without_enough_sources_is_put_off_and_writes_nothing() {
     let root = tempfile::tempdir().expect("a directory");
     let mut host = open_host(root.path(), 2, 1).await;
     let content = Seeded::new(4).bytes(50_000);
@@ -144,7 +148,7 @@ async fn a_repair_without_enough_sources_is_put_off_and_never_made_up() {
     lose(&host, &blob, 0).await;
     let missing = vec![(blob.clone(), ShardIndex(0))];
     host.metadata.propose(Change::QueueRepairs { missing }).await.expect("queued");
-    // The other data shard's node answers nothing for now, without being known as down.
+    // The other data shard is lost too, although its node is in service.
     lose(&host, &blob, 1).await;
     let (mut healing, _) = healing(&mut host);
     let (node, id) = shard_of(&blob, 0);
@@ -158,10 +162,10 @@ async fn a_repair_without_enough_sources_is_put_off_and_never_made_up() {
 }
 
 #[actix::test]
-async fn what_a_reader_gets_is_rebuilt_though_of_its_last_stripe_a_single_chunk_is_left() {
+async fn a_short_last_stripe_is_rebuilt_from_one_chunk_and_padding() {
     let root = tempfile::tempdir().expect("a directory");
     let mut host = open_host(root.path(), 2, 2).await;
-    // Of the last stripe the first chunk holds all there is, and the second is padding.
+    // In the last stripe the first data chunk holds all bytes, and the second is padding.
     let content = Seeded::new(6).bytes(2 * 2 * CHUNK_BYTES as usize + 10);
     let manifest = host.put("key", &content).await.expect("stored");
     let blob = blob_of(&manifest).clone();
@@ -221,13 +225,13 @@ async fn shards_of_unknown_blobs_are_dropped_below_the_fence_and_not_above_it() 
     host.service.append_chunks(append(young)).await.expect("appended");
     let (mut healing, handle) = healing(&mut host);
     heal(&mut healing).await;
-    assert_eq!(count(&host, node, old).await, 1, "its age alone says nothing");
+    assert_eq!(count(&host, node, old).await, 1, "age alone does not make an orphan");
     let mut fencing = Fencing::new(host.upkeep.clone(), FencingOptions::default());
     assert!(matches!(fencing.advance().await, Ok(Fenced::Below(fence)) if fence > old.blob && fence < young.blob));
     handle.reconcile(node);
     heal(&mut healing).await;
     assert_eq!(count(&host, node, old).await, 0);
-    assert_eq!(count(&host, node, young).await, 1, "its PUT may be under way");
+    assert_eq!(count(&host, node, young).await, 1, "its PUT may still be under way");
     let blob = blob_of(&kept);
     for shard in 0..4 {
         let (node, id) = shard_of(blob, shard);
@@ -237,7 +241,7 @@ async fn shards_of_unknown_blobs_are_dropped_below_the_fence_and_not_above_it() 
 }
 
 #[actix::test]
-async fn a_node_that_comes_back_stale_gets_what_it_missed_and_loses_what_was_deleted() {
+async fn a_returning_node_gets_the_shards_that_it_missed() {
     let root = tempfile::tempdir().expect("a directory");
     let host = open_host(root.path(), 2, 2).await;
     let before = Seeded::new(7).bytes(60_000);
@@ -262,19 +266,19 @@ async fn a_node_that_comes_back_stale_gets_what_it_missed_and_loses_what_was_del
     }
     assert_eq!(host.view().await.counts().expect("counts").repairs, 0);
     assert_eq!(host.get("missed").await.expect("read"), Some(missed));
-    // Its garbage is the reclaimer's business: it is known until every node has dropped it.
+    // The deleted blob is left to the reclaimer: it is known until every node has dropped it.
     assert!(host.view().await.blob_is_known(blob_of(&deleted).id).expect("asked"));
     host.close().await;
 }
 
-/// A node of another host, and what makes it known.
+/// Returns the record of a node of another host.
 fn elsewhere() -> NodeRecord {
     let (id, incarnation, state) = (NodeId(64), Incarnation(65), NodeState::Active);
     NodeRecord { id, host: HostId(2), incarnation, weight: 1, state, joined: UnixMs(0) }
 }
 
 #[actix::test]
-async fn a_repair_of_a_shard_that_is_moved_meanwhile_is_left_to_where_it_is_now() {
+async fn a_repair_is_given_up_if_its_shard_is_moved_meanwhile() {
     let root = tempfile::tempdir().expect("a directory");
     let mut host = open_host(root.path(), 2, 2).await;
     let manifest = host.put("key", &Seeded::new(9).bytes(20 * CHUNK_BYTES as usize)).await.expect("stored");
@@ -298,7 +302,7 @@ async fn a_repair_of_a_shard_that_is_moved_meanwhile_is_left_to_where_it_is_now(
 }
 
 #[actix::test]
-async fn a_comparison_waits_for_the_layout_and_ends_without_one_only_for_a_removed_node() {
+async fn a_comparison_waits_until_the_layout_has_its_node_or_it_is_removed() {
     let root = tempfile::tempdir().expect("a directory");
     let mut host = open_host(root.path(), 2, 2).await;
     let manifest = host.put("key", &Seeded::new(10).bytes(50_000)).await.expect("stored");
@@ -312,7 +316,7 @@ async fn a_comparison_waits_for_the_layout_and_ends_without_one_only_for_a_remov
     handle.reconcile(node);
     assert_eq!(heal(&mut healing).await, []);
     assert_eq!(handle.status().comparing, [node], "no layout is known yet");
-    // The first that is heard of is older than what makes the node this host's.
+    // The first layout does not have the node yet.
     let nodes = || (0..4).map(|id| LayoutNode { id: NodeId(id), host: HostId(1), weight: 1 });
     let others = nodes().filter(|other| other.id != node);
     ring.send(LayoutChanged(Layout::new(Epoch(1), others))).await.expect("running").expect("newer");
@@ -330,7 +334,11 @@ async fn a_comparison_waits_for_the_layout_and_ends_without_one_only_for_a_remov
     let later = NodeId(removed.id.0 - 1);
     handle.reconcile(later);
     heal(&mut healing).await;
-    assert_eq!(handle.status().comparing, [later, removed.id], "it registers after one of a greater number");
+    assert_eq!(
+        handle.status().comparing,
+        [later, removed.id],
+        "it may still register, even after a node with a greater number"
+    );
     handle.finished(later);
     let remove = Change::RemoveNode { node: removed.id, lost: false };
     assert_eq!(host.metadata.propose(remove).await.expect("decided"), Reply::Done);
@@ -339,7 +347,7 @@ async fn a_comparison_waits_for_the_layout_and_ends_without_one_only_for_a_remov
     host.close().await;
 }
 
-/// Answers only while it is up.
+/// Metadata that answers only while `is_up` is set.
 #[derive(Debug)]
 struct Switched {
     tables: Arc<TableMetadata>,
@@ -371,7 +379,7 @@ impl Metadata for Switched {
 }
 
 #[actix::test]
-async fn faults_that_cannot_be_queued_now_are_queued_later() {
+async fn faults_reported_during_a_metadata_outage_are_queued_later() {
     let root = tempfile::tempdir().expect("a directory");
     let mut host = open_host(root.path(), 2, 2).await;
     let manifest = host.put("key", &Seeded::new(11).bytes(50_000)).await.expect("stored");
@@ -394,7 +402,7 @@ async fn faults_that_cannot_be_queued_now_are_queued_later() {
 }
 
 #[actix::test]
-async fn a_repair_on_a_drive_that_is_suspect_is_put_off_and_holds_up_no_other() {
+async fn a_repair_on_a_suspect_drive_is_put_off_and_delays_no_other() {
     let root = tempfile::tempdir().expect("a directory");
     let mut host = open_host(root.path(), 2, 2).await;
     let manifest = host.put("key", &Seeded::new(12).bytes(50_000)).await.expect("stored");
@@ -411,7 +419,7 @@ async fn a_repair_on_a_drive_that_is_suspect_is_put_off_and_holds_up_no_other() 
     assert_eq!((count(&host, suspect, waiting).await, handle.status().put_off), (0, 1));
     host.clock.forward(Duration::from_secs(6));
     host.upkeep.suspects.probed(suspect, Ok(()), host.upkeep.ambient.clock.monotonic());
-    assert!(repaired(&heal(&mut healing).await, waiting), "not later than it is trusted again");
+    assert!(repaired(&heal(&mut healing).await, waiting), "the repair begins when the node is trusted again");
     host.close().await;
 }
 
@@ -440,7 +448,7 @@ async fn repairs_that_wait_for_a_drive_begin_as_soon_as_it_is_back() {
 }
 
 #[actix::test]
-async fn a_drive_that_was_away_while_the_metadata_was_is_seen_to_be_back() {
+async fn a_drive_away_during_a_metadata_outage_is_noticed_on_its_return() {
     let root = tempfile::tempdir().expect("a directory");
     let mut host = open_host(root.path(), 2, 1).await;
     let manifest = host.put("key", &Seeded::new(14).bytes(50_000)).await.expect("stored");
@@ -452,8 +460,8 @@ async fn a_drive_that_was_away_while_the_metadata_was_is_seen_to_be_back() {
     queue(&host, &blob, 0).await;
     let (mut healing, _) = healing(&mut host);
     let ((_, id), (away, whole)) = (shard_of(&blob, 0), shard_of(&blob, 2));
-    assert!(put_off(&heal(&mut healing).await, id), "one is too few");
-    assert!(!put_off(&heal(&mut healing).await, id), "it is not yet time");
+    assert!(put_off(&heal(&mut healing).await, id), "one source is too few");
+    assert!(!put_off(&heal(&mut healing).await, id), "the repair is still put off");
     metadata.is_up.store(false, Ordering::Relaxed);
     let fault = ShardFault { node: away, shard: whole, chunk: ChunkIndex(0), fault: ChunkFault::Missing };
     assert!(host.node_context.faults.report(fault));
@@ -466,7 +474,7 @@ async fn a_drive_that_was_away_while_the_metadata_was_is_seen_to_be_back() {
 }
 
 #[actix::test]
-async fn a_suspect_node_is_a_source_where_others_are_too_few_and_one_that_is_gone_never() {
+async fn repairs_read_suspect_nodes_if_needed_and_gone_nodes_never() {
     let root = tempfile::tempdir().expect("a directory");
     let mut host = open_host(root.path(), 2, 1).await;
     let manifest = host.put("key", &Seeded::new(15).bytes(50_000)).await.expect("stored");
@@ -487,7 +495,7 @@ async fn a_suspect_node_is_a_source_where_others_are_too_few_and_one_that_is_gon
     host.close().await;
 }
 
-/// Whoever leads is found after three seconds, each time.
+/// Metadata whose every read first waits three seconds for a leader.
 #[derive(Debug)]
 struct Hesitant {
     tables: Arc<TableMetadata>,
@@ -511,7 +519,7 @@ impl Metadata for Hesitant {
 }
 
 #[actix::test]
-async fn the_queue_does_not_rest_for_having_waited_for_a_leader() {
+async fn waiting_for_a_leader_does_not_lengthen_the_rest_of_the_queue() {
     let root = tempfile::tempdir().expect("a directory");
     let mut host = open_host(root.path(), 1, 0).await;
     host.upkeep.metadata = Arc::new(Hesitant { tables: host.metadata.clone(), clock: host.clock.clone() });

@@ -1,4 +1,4 @@
-//! Scrub over real logs: every chunk is checked, what rots is found and repaired, and a pass goes on where it was.
+//! Tests of scrub over real logs: every chunk is verified, corrupt ones are repaired, and a pass survives a restart.
 
 use super::{heal, healing, repaired, shard_of, stripes};
 use crate::actors::drives::test_host::{CHUNK_BYTES, Seeded, TestHost, blob_of, flip_byte_of, open_host};
@@ -23,7 +23,7 @@ fn scrub(host: &TestHost, node: NodeId, handle: &ScrubHandle) -> Scrub {
     Scrub::new(drive, context, options, handle.clone())
 }
 
-/// Runs scrub until the pass is over; returns the bytes read.
+/// Runs scrub until the pass is over. Returns the number of bytes read.
 async fn pass(scrub: &mut Scrub) -> u64 {
     let mut read = 0;
     for _ in 0..10_000 {
@@ -37,7 +37,7 @@ async fn pass(scrub: &mut Scrub) -> u64 {
 }
 
 #[actix::test]
-async fn a_pass_reads_every_chunk_and_what_rots_is_repaired_before_anyone_reads_it() {
+async fn scrub_verifies_every_chunk_and_has_corrupt_ones_repaired() {
     let root = tempfile::tempdir().expect("a directory");
     let mut host = open_host(root.path(), 2, 2).await;
     let content = Seeded::new(1).bytes(100 * 2 * CHUNK_BYTES as usize);
@@ -45,7 +45,7 @@ async fn a_pass_reads_every_chunk_and_what_rots_is_repaired_before_anyone_reads_
     let (node, id) = shard_of(&blob, 1);
     let handle = ScrubHandle::default();
     let mut scrub = scrub(&host, node, &handle);
-    assert_eq!(scrub.advance().await.expect("a step"), Scrubbed::Nothing, "it is new");
+    assert_eq!(scrub.advance().await.expect("a step"), Scrubbed::Nothing, "the first pass is due after the interval");
     host.clock.forward(INTERVAL);
     assert_eq!(pass(&mut scrub).await, u64::from(stripes(&blob)) * u64::from(CHUNK_BYTES));
     let status = handle.status().remove(&node).expect("shown");
@@ -75,7 +75,7 @@ async fn a_pass_reads_every_chunk_and_what_rots_is_repaired_before_anyone_reads_
 }
 
 #[actix::test]
-async fn a_pass_goes_on_after_a_restart_where_it_was() {
+async fn a_scrub_pass_resumes_at_its_position_after_a_restart() {
     let root = tempfile::tempdir().expect("a directory");
     let host = open_host(root.path(), 2, 2).await;
     let content = Seeded::new(2).bytes(300 * 2 * CHUNK_BYTES as usize);
@@ -93,7 +93,7 @@ async fn a_pass_goes_on_after_a_restart_where_it_was() {
     }
     let began = handle.status()[&node].began.expect("under way");
     assert!((1..1000).contains(&handle.status()[&node].done_permille) && handle.status()[&node].eta.is_some());
-    // All that a restart leaves of it is in the drive's index.
+    // After a restart only the row in the drive's index is left.
     drop(scrub_before);
     let handle = ScrubHandle::default();
     let mut scrub_after = scrub(&host, node, &handle);
@@ -106,9 +106,9 @@ async fn a_pass_goes_on_after_a_restart_where_it_was() {
     host.close().await;
 }
 
-/// Tests that a fault for which the healer has no room is not skipped.
+/// Tests that a fault is not skipped when the healer's channel is full.
 #[actix::test]
-async fn a_pass_waits_while_its_reports_are_not_taken() {
+async fn a_scrub_pass_waits_until_the_healer_takes_its_reports() {
     let root = tempfile::tempdir().expect("a directory");
     let mut host = open_host(root.path(), 1, 0).await;
     let content = Seeded::new(3).bytes(4 * CHUNK_BYTES as usize);
@@ -135,7 +135,7 @@ async fn a_pass_waits_while_its_reports_are_not_taken() {
 }
 
 #[actix::test]
-async fn how_far_it_is_is_kept_as_it_is() {
+async fn a_scrub_position_reads_back_as_it_was_stored() {
     let root = tempfile::tempdir().expect("a directory");
     let host = open_host(root.path(), 1, 0).await;
     let index = &host.drives[0].index;
@@ -148,7 +148,7 @@ async fn how_far_it_is_is_kept_as_it_is() {
 }
 
 #[actix::test]
-async fn a_pass_that_is_ended_does_not_begin_again_by_itself() {
+async fn a_stopped_scrub_pass_does_not_begin_again_by_itself() {
     let root = tempfile::tempdir().expect("a directory");
     let host = open_host(root.path(), 1, 0).await;
     let content = Seeded::new(4).bytes(8 * CHUNK_BYTES as usize);
@@ -165,7 +165,7 @@ async fn a_pass_that_is_ended_does_not_begin_again_by_itself() {
     assert_eq!(scrub.advance().await.expect("a step"), Scrubbed::Nothing);
     handle.start(node);
     let read = pass(&mut scrub).await;
-    assert_eq!(read, 8 * u64::from(CHUNK_BYTES), "the next one begins at the beginning");
+    assert_eq!(read, 8 * u64::from(CHUNK_BYTES), "the next pass starts at the beginning");
     assert!(handle.status()[&node].finished.is_some() && !handle.stop(node));
     host.close().await;
 }

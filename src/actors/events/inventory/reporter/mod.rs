@@ -1,10 +1,11 @@
-//! `Inventories`: writes the reports of buckets' inventories that are due, one after the other, a page of a bucket at a
-//! time. Owns the round over all buckets that is under way, and the report.
+//! `Inventories`: writes the inventory reports that are due, one after the other, a page of a bucket at a time. Owns
+//! the state of the round over all buckets, and the report under way.
 //!
-//! It is a chore (`upkeep::Background`): it receives `Wake` and `Stop`, and sends nothing. It works on the host that
-//! leads the metadata's group and rests on others. When a report was begun is kept in the metadata once it is written
-//! whole; one that was cut is begun anew by whoever leads next, under other names. Each page is of the bucket as it is
-//! when it is listed. It waits longer between pages while users ask.
+//! It is a chore (`upkeep::Background`): it receives `Wake` and `Stop`, and sends no messages. It works on the host
+//! that leads and rests on the others. When a report is complete, its start time is recorded in the metadata. An
+//! interrupted report is started again by the next leader, under other names. A report is no snapshot: each page has
+//! the bucket's state at the time when the page is listed. The pauses between pages are longer while users' requests
+//! are under way.
 
 use super::InventoryRules;
 use super::begun::{Begun, name_of};
@@ -26,15 +27,16 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The actor that reports.
+/// The actor that runs `Reporting` as a chore.
 pub type Inventories = Background<Reporting>;
 
 #[derive(Clone, Copy, Debug)]
 pub struct InventoryOptions {
-    /// Versions listed in one step.
+    /// The number of versions that are listed in one step.
     pub page: usize,
-    /// The pauses between pages, while users ask for nothing and while they do.
+    /// The pause between pages while no user request is under way.
     pub pause: Duration,
+    /// The pause between pages while user requests are under way.
     pub busy_pause: Duration,
     /// The interval between rounds over all buckets.
     pub idle: Duration,
@@ -51,7 +53,7 @@ impl Default for InventoryOptions {
     }
 }
 
-/// The context of the worker.
+/// The parts of a host that the chore uses.
 #[derive(Clone, Debug)]
 pub struct InventoryContext {
     pub metadata: Arc<dyn Metadata>,
@@ -61,7 +63,7 @@ pub struct InventoryContext {
     pub reports: Arc<dyn ReportStore>,
 }
 
-/// The reason for which a step failed.
+/// The reason why a step failed.
 #[derive(Debug, thiserror::Error)]
 pub enum InventoryError {
     #[error(transparent)]
@@ -70,14 +72,14 @@ pub enum InventoryError {
     Report(#[from] ReportError),
 }
 
-/// The outcome of a step.
+/// The outcome of a step (`Reporting::advance`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reported {
-    /// Another host reports.
+    /// This host does not lead, so another one writes the reports.
     Elsewhere,
-    /// Something was looked at.
+    /// A page of buckets or of versions was processed.
     Page,
-    /// A report is written whole.
+    /// A report is complete.
     Whole,
     /// All buckets were visited.
     End,
@@ -90,36 +92,41 @@ pub struct Reporting {
     round: Option<Round>,
 }
 
-/// A round over all buckets.
+/// The state of a round over all buckets.
 #[derive(Debug)]
 struct Round {
     begun: Begun,
-    /// Buckets through this one are looked at.
+    /// The name of the last bucket that was read; buckets are read in order of name.
     passed: Option<String>,
+    /// True if no bucket follows `passed`.
     is_last: bool,
-    /// Inventories of these, yet to be looked at.
-    found: VecDeque<Found>,
+    /// The inventories of the buckets that were read, not yet processed.
+    found: VecDeque<BucketInventory>,
+    /// The names of all inventories that were processed in this round.
     there: BTreeSet<String>,
+    /// The report that is being written.
     under_way: Option<UnderWay>,
 }
 
+/// An inventory of a bucket.
 #[derive(Clone, Debug)]
-struct Found {
+struct BucketInventory {
     bucket: BucketId,
     rules: InventoryRules,
     bucket_name: String,
 }
 
+/// A report under way, and the position in the listing from which it goes on.
 #[derive(Debug)]
 struct UnderWay {
-    found: Found,
+    found: BucketInventory,
     source: InventorySource,
     writer: InventoryWriter,
     after: Option<String>,
     after_version: Option<Version>,
 }
 
-/// A page of a bucket's versions, with their owners.
+/// A page of a bucket's versions, and the position at which the next page begins.
 struct Page {
     bucket: BucketRow,
     rows: Vec<(String, ListedVersion)>,
@@ -133,7 +140,7 @@ impl Reporting {
         Self { context, options, round: None }
     }
 
-    /// Deals with one page of a bucket, or of buckets.
+    /// Processes one page: of a bucket's versions, or of the list of buckets.
     pub async fn advance(&mut self) -> Result<Reported, InventoryError> {
         if !self.context.metadata.is_leader() {
             self.round = None;
@@ -149,9 +156,9 @@ impl Reporting {
         };
         match reported {
             Ok(Reported::End) => Ok(Reported::End),
-            // What cannot be written (its bucket is gone, say) is no reason to write no other.
+            // A report that cannot be written (for instance since its bucket is gone) must not hold up the others.
             Err(InventoryError::Report(error)) => {
-                tracing::warn!(%error, "an inventory is not written; it is begun anew later");
+                tracing::warn!(%error, "cannot write an inventory; it is started again later");
                 self.round = Some(round);
                 Ok(Reported::Page)
             }
@@ -199,7 +206,7 @@ impl Reporting {
         let (bucket, rules) = (report.found.bucket, report.found.rules.clone());
         let (after, after_version, limit) = (report.after.clone(), report.after_version, self.options.page);
         let page = self.look_up(move |view| look(view, bucket, &rules, after, after_version, limit)).await?;
-        // The bucket or the inventory is gone, or is another: so is the report.
+        // The bucket or the inventory was deleted or changed: the report is given up.
         let Some(page) = page else { return Ok(Reported::Page) };
         for (key, listed) in &page.rows {
             let row = describe(key, &listed.row, listed.latest, &page.bucket.bucket.owner);
@@ -244,8 +251,9 @@ impl Reporting {
     }
 }
 
-/// The inventories of some buckets, and the last of these; `None` where no more follow.
-fn inventories_after(view: &MetaView, after: Option<&str>) -> KvResult<(VecDeque<Found>, Option<String>)> {
+/// Returns the inventories of a page of buckets after `after`, and the name of the page's last bucket; `None` for the
+/// name if no buckets follow.
+fn inventories_after(view: &MetaView, after: Option<&str>) -> KvResult<(VecDeque<BucketInventory>, Option<String>)> {
     let (rows, more) = view.buckets("", after, BUCKETS_LOOKED_AT)?;
     let mut found = VecDeque::new();
     let mut last = None;
@@ -254,8 +262,15 @@ fn inventories_after(view: &MetaView, after: Option<&str>) -> KvResult<(VecDeque
             view.bucket_documents(bucket.id, BucketDocument::Inventory, "", None, CONFIGURATIONS_OF_A_KIND_MAX)?;
         for (id, row) in documents {
             match documents::decode(&row.value) {
-                Ok(rules) => found.push_back(Found { bucket: bucket.id, rules, bucket_name: bucket.name.clone() }),
-                Err(error) => tracing::warn!(bucket = %bucket.name, %id, %error, "an inventory cannot be read"),
+                Ok(rules) => {
+                    found.push_back(BucketInventory { bucket: bucket.id, rules, bucket_name: bucket.name.clone() });
+                }
+                Err(error) => {
+                    tracing::warn!(
+                        bucket = %bucket.name, %id, %error,
+                        "cannot read an inventory configuration; it is ignored"
+                    );
+                }
             }
         }
         last = Some(bucket.name);
@@ -263,7 +278,8 @@ fn inventories_after(view: &MetaView, after: Option<&str>) -> KvResult<(VecDeque
     Ok((found, last.filter(|_| more)))
 }
 
-/// A page of a bucket; `None` where the bucket is gone, or its inventory is, or is another.
+/// Returns the next page of a bucket. `None` if the bucket or the inventory was deleted, the inventory was changed, or
+/// the destination bucket is missing or of another owner.
 fn look(
     view: &MetaView,
     id: BucketId,
@@ -274,15 +290,18 @@ fn look(
 ) -> KvResult<Option<Page>> {
     let Some(bucket) = view.bucket_numbered(id)? else { return Ok(None) };
     let (documents, _) = view.bucket_documents(id, BucketDocument::Inventory, &rules.id, None, 1)?;
-    let stands = documents.first().and_then(|(_, row)| documents::decode::<InventoryRules>(&row.value).ok());
-    if stands.as_ref() != Some(rules) {
+    let current = documents.first().and_then(|(_, row)| documents::decode::<InventoryRules>(&row.value).ok());
+    if current.as_ref() != Some(rules) {
         return Ok(None);
     }
-    // The bucket of that name may be gone, or another, since the inventory was set up.
+    // The destination bucket may have been deleted or recreated by another account since the inventory was configured.
     let destination = view.bucket(&rules.destination.bucket)?;
     if destination.is_none_or(|destination| destination.bucket.owner != bucket.bucket.owner) {
         let (source, id) = (&bucket.bucket.name, &rules.id);
-        tracing::warn!(%source, %id, "an inventory is not written: its owner has no such bucket");
+        tracing::warn!(
+            %source, %id, destination = %rules.destination.bucket,
+            "cannot write an inventory: the bucket's owner has no such destination bucket"
+        );
         return Ok(None);
     }
     let prefix = rules.prefix.clone().unwrap_or_default();
@@ -315,7 +334,7 @@ impl Chore for Reporting {
             Ok(Reported::Page | Reported::Whole) if self.context.load.is_busy() => options.busy_pause,
             Ok(Reported::Page | Reported::Whole) => options.pause,
             Err(error) => {
-                tracing::debug!(%error, "inventories wait");
+                tracing::debug!(%error, "cannot write inventories now; trying again");
                 options.idle
             }
         }

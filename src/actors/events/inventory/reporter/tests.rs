@@ -1,4 +1,4 @@
-//! Reports over the state machine in memory: what is due is written, and nothing else.
+//! Tests of `Reporting` over a metadata state machine in memory.
 
 use super::{InventoryContext, InventoryOptions, Reported, Reporting};
 use crate::actors::documents;
@@ -18,7 +18,7 @@ use std::time::Duration;
 const DAY: Duration = Duration::from_secs(86_400);
 const STEPS_MAX: usize = 100;
 
-/// Keeps what is written; refuses what is for the bucket `refusing`.
+/// A store that keeps its reports, and refuses those for the bucket `refusing`.
 #[derive(Debug, Default)]
 struct Kept(Mutex<Vec<Report>>);
 
@@ -99,7 +99,7 @@ impl Store {
         Reporting::new(context, InventoryOptions { page: 2, ..InventoryOptions::default() })
     }
 
-    /// A round; how many reports came of it.
+    /// Runs one round over all buckets. Returns the number of complete reports.
     async fn round(&self) -> usize {
         let mut reporting = self.reporting();
         let mut whole = 0;
@@ -114,7 +114,7 @@ impl Store {
         panic!("the round does not come to an end");
     }
 
-    /// The lines of all data files, unpacked, and the keys of all that was written.
+    /// Returns the lines of all data files, unpacked, and the keys of all objects that were written.
     fn written(&self) -> (String, Vec<String>) {
         let reports = std::mem::take(&mut *self.kept.0.lock().expect("no panic while it is held"));
         let data = reports.iter().filter(|report| report.content_type == "application/gzip");
@@ -123,13 +123,14 @@ impl Store {
     }
 }
 
-/// Unpacks one block of `gzip::stored`: 10 bytes of head, 5 of the block's, 8 at the end.
+/// Unpacks the output of `gzip::stored` with one block: a header of 10 bytes, a block header of 5, the content, a
+/// trailer of 8.
 fn unpacked(packed: &[u8]) -> String {
     String::from_utf8(packed[15..packed.len() - 8].to_vec()).expect("text")
 }
 
 #[actix::test]
-async fn a_report_lists_all_keys_over_pages_and_is_written_once_a_day() {
+async fn an_inventory_lists_all_keys_and_is_written_once_a_day() {
     let store = Store::new(&["a", "b", "c", "d", "e"]).await;
     store.inventory("daily", "there", None).await;
     assert_eq!(store.round().await, 1);
@@ -143,7 +144,7 @@ async fn a_report_lists_all_keys_over_pages_and_is_written_once_a_day() {
 }
 
 #[actix::test]
-async fn versions_are_listed_where_they_are_asked_for_and_prefixes_hold() {
+async fn an_inventory_lists_versions_and_filters_by_prefix_if_configured() {
     let store = Store::new(&["a/1", "b/1", "b/2"]).await;
     store.inventory("all", "there", Some("b/")).await;
     assert_eq!(store.round().await, 1);
@@ -154,7 +155,7 @@ async fn versions_are_listed_where_they_are_asked_for_and_prefixes_hold() {
 }
 
 #[actix::test]
-async fn a_report_that_cannot_be_written_holds_up_no_other() {
+async fn an_inventory_that_cannot_be_written_delays_no_other() {
     let store = Store::new(&["a"]).await;
     store.inventory("a", "refusing", None).await;
     store.inventory("absent", "absent", None).await;
@@ -167,7 +168,7 @@ async fn a_report_that_cannot_be_written_holds_up_no_other() {
 }
 
 #[actix::test]
-async fn an_inventory_that_is_deleted_and_made_again_begins_anew() {
+async fn a_recreated_inventory_is_written_again_on_the_same_day() {
     let store = Store::new(&["a"]).await;
     store.inventory("a", "there", None).await;
     assert_eq!(store.round().await, 1);
