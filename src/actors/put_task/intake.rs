@@ -88,7 +88,7 @@ impl Intake {
         }
         match self.declared {
             Some(declared) if self.received > declared => {
-                Err(StoreError::BodyIncomplete { why: format!("more than the {declared} bytes declared came") })
+                Err(StoreError::BodyIncomplete { why: format!("more than the declared {declared} bytes arrived") })
             }
             _ => Ok(()),
         }
@@ -96,9 +96,9 @@ impl Intake {
 
     fn ended(&self) -> Result<(), StoreError> {
         match self.declared {
-            Some(declared) if self.received != declared => {
-                Err(StoreError::BodyIncomplete { why: format!("{} of {declared} bytes came", self.received) })
-            }
+            Some(declared) if self.received != declared => Err(StoreError::BodyIncomplete {
+                why: format!("{} of the declared {declared} bytes arrived", self.received),
+            }),
             _ => Ok(()),
         }
     }

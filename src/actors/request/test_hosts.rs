@@ -1,4 +1,5 @@
-//! Several hosts for tests of the request tasks and the chores: nodes in memory behind ways that can be cut, frozen or slowed.
+//! `Hosts`: several hosts for tests of the request tasks and the chores, with nodes in memory. A test can kill, freeze
+//! or slow down the connections to each host.
 
 use super::test_nodes::MemoryNodes;
 use crate::actors::peers::{Dial, DialError};
@@ -15,7 +16,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-/// Runs with the runtime's clock, which tests pause.
+/// A clock that follows tokio's clock, which tests pause.
 #[derive(Debug)]
 pub(crate) struct RuntimeClock {
     start: Instant,
@@ -42,15 +43,15 @@ impl Clock for RuntimeClock {
 pub(crate) enum HostState {
     #[default]
     Up,
-    /// Connections fail, and no new one is made.
+    /// Connections are reset, and new ones are refused.
     Dead,
-    /// Connections stay, and nothing comes.
+    /// Connections stay open, and no request is answered.
     Frozen,
-    /// Everything takes so long.
+    /// Every request takes this much longer.
     Slow(Duration),
 }
 
-/// One host as others reach it.
+/// A connection to a host.
 #[derive(Debug)]
 struct Way {
     host: HostId,
@@ -60,6 +61,7 @@ struct Way {
 }
 
 impl Way {
+    /// Waits or fails as the host's state says.
     async fn pass(&self) -> Result<(), PeerError> {
         let mut state = self.state.clone();
         loop {
@@ -130,14 +132,14 @@ struct TestedHost {
     state: watch::Sender<HostState>,
 }
 
-/// Hosts that reach each other, as long as the test allows it.
+/// Hosts by id, and a dialer that connects to them as their states allow.
 #[derive(Debug, Default)]
 pub(crate) struct Hosts {
     hosts: Mutex<BTreeMap<HostId, TestedHost>>,
 }
 
 impl Hosts {
-    /// Hosts over the same nodes in memory, which know each node by its number.
+    /// Makes hosts that all serve the same nodes in memory.
     pub(crate) fn in_memory(count: u64, nodes: &Arc<MemoryNodes>) -> Arc<Self> {
         let hosts = Arc::new(Self::default());
         (1..=count).for_each(|host| hosts.add(HostId(host), nodes.clone(), Arc::new(crate::net::NoGroups)));

@@ -149,11 +149,11 @@ async fn the_declared_size_and_digests_are_compared_with_the_body() {
         (wrong_sum, "the content's Sha1 checksum differs from the one given"),
         (
             BodyChecks { length_bytes: Some(100_001), ..right.clone() },
-            "the request's body ended early: 100000 of 100001 bytes came",
+            "the request's body could not be received: 100000 of the declared 100001 bytes arrived",
         ),
         (
             BodyChecks { length_bytes: Some(99_999), ..right },
-            "the request's body ended early: more than the 99999 bytes declared came",
+            "the request's body could not be received: more than the declared 99999 bytes arrived",
         ),
     ] {
         let world = World::new(2, 2);
