@@ -11,7 +11,7 @@ use std::time::Duration;
 
 /// The kind of an expired item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum What {
+pub enum ItemKind {
     /// The current version of a key.
     Object,
     /// A noncurrent version, which may be a delete marker.
@@ -21,7 +21,7 @@ pub enum What {
     Upload,
 }
 
-impl What {
+impl ItemKind {
     pub const ALL: [Self; 4] = [Self::Object, Self::Version, Self::Marker, Self::Upload];
 
     /// Returns the label in metrics.
@@ -38,7 +38,7 @@ impl What {
 /// A version to delete, on condition that it is still the version that was listed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Due {
-    pub what: What,
+    pub kind: ItemKind,
     pub key: String,
     pub pick: Pick,
     pub conditions: DeleteConditions,
@@ -62,7 +62,7 @@ impl Judge<'_> {
             modified: object.manifest.modified,
         };
         is_due(current_object(self.rules, &facts, self.now, self.day)).then(|| Due {
-            what: What::Object,
+            kind: ItemKind::Object,
             key: key.to_owned(),
             pick: Pick::Current,
             conditions: exactly(object),
@@ -88,14 +88,14 @@ impl Judge<'_> {
             }
             VersionRow::DeleteMarker(_) => no_object(),
         };
-        Some(Due { what: What::Version, key: key.to_owned(), pick: row.version().pick(), conditions })
+        Some(Due { kind: ItemKind::Version, key: key.to_owned(), pick: row.version().pick(), conditions })
     }
 
     /// Judges a delete marker that is the only version of its key.
     fn marker(&self, key: &str, marker: &DeleteMarker) -> Option<Due> {
         let facts = MarkerFacts { key, modified: marker.modified, sole: true };
         is_due(delete_marker(self.rules, &facts, self.now, self.day)).then(|| Due {
-            what: What::Marker,
+            kind: ItemKind::Marker,
             key: key.to_owned(),
             pick: marker.version.pick(),
             conditions: DeleteConditions { sole: true, ..no_object() },

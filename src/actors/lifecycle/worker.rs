@@ -9,7 +9,7 @@
 
 use super::progress::{Phase, Place, Progress};
 use super::rules::{DAY, Rules};
-use super::scan::{Due, Judge, VersionScan, What};
+use super::scan::{Due, ItemKind, Judge, VersionScan};
 use crate::actors::documents;
 use crate::actors::drives::{Blocking, UserLoad};
 use crate::actors::events::{EventContext, EventName, NotificationRules, Targets, draft};
@@ -35,7 +35,7 @@ const SWEEP_EVERY_MIN: Duration = Duration::from_secs(1);
 
 #[derive(Clone, Copy, Debug)]
 pub struct LifecycleOptions {
-    /// The length of a day in rules; tests shorten it.
+    /// The length of a day in rules (`SHERD_LIFECYCLE_DAY`).
     pub day: Duration,
     /// The number of versions, or uploads, that one step lists.
     pub page: usize,
@@ -130,7 +130,7 @@ struct InBucket {
 }
 
 /// A page of a bucket, with the bucket's settings and rules from the same view.
-struct Looked {
+struct BucketPage {
     row: BucketRow,
     rules: Rules,
     events: NotificationRules,
@@ -183,7 +183,7 @@ impl InBucket {
 impl Sweeping {
     pub fn new(context: LifecycleContext, options: LifecycleOptions) -> Self {
         // Each series is created at 0: a first rise from no value would be invisible to `rate` and `increase`.
-        What::ALL.iter().for_each(|what| count(*what, 0));
+        ItemKind::ALL.iter().for_each(|kind| count(*kind, 0));
         metrics::LIFECYCLE_SWEEPS.with_label_values::<&str>(&[]).inc_by(0);
         Self { context, options, leading: None }
     }
@@ -289,13 +289,13 @@ impl Sweeping {
     async fn page(&self, sweep: &mut Sweep) -> Result<usize, UpkeepError> {
         let Some(mut at) = sweep.at.clone() else { return Ok(0) };
         let (from, limit) = (at.clone(), self.options.page);
-        let Some(looked) = self.look_up(move |view| look(view, &from, limit)).await? else {
+        let Some(bucket_page) = self.look_up(move |view| look(view, &from, limit)).await? else {
             sweep.leave();
             return Ok(0);
         };
-        let (gone, is_done) = match &looked.page {
-            Page::Versions(page) => (self.versions(&mut at, &looked, page).await?, false),
-            Page::Uploads(page) => (self.uploads(&mut at, &looked, page).await?, !page.more),
+        let (gone, is_done) = match &bucket_page.page {
+            Page::Versions(page) => (self.versions(&mut at, &bucket_page, page).await?, false),
+            Page::Uploads(page) => (self.uploads(&mut at, &bucket_page, page).await?, !page.more),
             Page::Nothing if at.phase == Phase::Uploads => (0, true),
             Page::Nothing => {
                 at = to_uploads(at);
@@ -309,8 +309,13 @@ impl Sweeping {
         Ok(gone)
     }
 
-    async fn versions(&self, at: &mut InBucket, looked: &Looked, page: &VersionsPage) -> Result<usize, UpkeepError> {
-        let judge = self.judge(looked);
+    async fn versions(
+        &self,
+        at: &mut InBucket,
+        bucket_page: &BucketPage,
+        page: &VersionsPage,
+    ) -> Result<usize, UpkeepError> {
+        let judge = self.judge(bucket_page);
         let mut due = Vec::new();
         for entry in &page.entries {
             if let Listed::Item { key, record } = entry {
@@ -324,68 +329,68 @@ impl Sweeping {
             at.scan.end(judge, &mut due);
             *at = to_uploads(at.clone());
         }
-        self.delete(looked, due).await
+        self.delete(bucket_page, due).await
     }
 
-    async fn delete(&self, looked: &Looked, due: Vec<Due>) -> Result<usize, UpkeepError> {
+    async fn delete(&self, bucket_page: &BucketPage, due: Vec<Due>) -> Result<usize, UpkeepError> {
         if due.is_empty() {
             return Ok(0);
         }
-        let what: Vec<What> = due.iter().map(|due| due.what).collect();
+        let kinds: Vec<ItemKind> = due.iter().map(|due| due.kind).collect();
         let request_id = format!("{:016X}", self.context.ambient.random_u128() as u64);
-        let deletes = due.into_iter().map(|due| self.deletion(looked, due, &request_id)).collect();
-        let mut outcomes = Vec::with_capacity(what.len());
+        let deletes = due.into_iter().map(|due| self.deletion(bucket_page, due, &request_id)).collect();
+        let mut outcomes = Vec::with_capacity(kinds.len());
         for deletes in DeleteVersion::in_commands(deletes) {
             match self
                 .context
                 .metadata
-                .propose(Change::DeleteVersions { bucket: looked.row.bucket.id, deletes })
+                .propose(Change::DeleteVersions { bucket: bucket_page.row.bucket.id, deletes })
                 .await?
             {
                 Reply::VersionsDeleted(some) => outcomes.extend(some),
                 other => {
-                    tracing::debug!(bucket = %looked.row.bucket.name, ?other, "deletion of expired versions refused");
+                    tracing::debug!(bucket = %bucket_page.row.bucket.name, ?other, "cannot delete expired versions");
                     break;
                 }
             }
         }
-        let went = |outcome: &Result<Deletion, Refusal>| outcome.is_ok_and(|deletion| deletion.existed);
-        let gone: Vec<What> =
-            what.into_iter().zip(&outcomes).filter(|(_, one)| went(one)).map(|(one, _)| one).collect();
-        gone.iter().for_each(|what| count(*what, 1));
+        let existed = |outcome: &Result<Deletion, Refusal>| outcome.is_ok_and(|deletion| deletion.existed);
+        let gone: Vec<ItemKind> =
+            kinds.into_iter().zip(&outcomes).filter(|(_, outcome)| existed(outcome)).map(|(kind, _)| kind).collect();
+        gone.iter().for_each(|kind| count(*kind, 1));
         Ok(gone.len())
     }
 
-    fn deletion(&self, looked: &Looked, due: Due, request_id: &str) -> DeleteVersion {
-        let deleted = self.draft(EventName::LifecycleExpirationDelete, &due.key, looked, request_id);
+    fn deletion(&self, bucket_page: &BucketPage, due: Due, request_id: &str) -> DeleteVersion {
+        let deleted = self.draft(EventName::LifecycleExpirationDelete, &due.key, bucket_page, request_id);
         let marker = EventName::LifecycleExpirationDeleteMarkerCreated;
-        let marked = match due.what {
-            What::Object => self.draft(marker, &due.key, looked, request_id),
-            What::Version | What::Marker | What::Upload => None,
+        let marked = match due.kind {
+            ItemKind::Object => self.draft(marker, &due.key, bucket_page, request_id),
+            ItemKind::Version | ItemKind::Marker | ItemKind::Upload => None,
         };
         let event = (deleted.is_some() || marked.is_some()).then_some(DeleteEvents { deleted, marked });
-        let Due { what: _, key, pick, conditions } = due;
+        let Due { kind: _, key, pick, conditions } = due;
         let salt = self.context.ambient.random_u128() as u64;
         DeleteVersion { key, pick, conditions, owner: String::new(), salt, bypass_governance: false, event }
     }
 
     /// Returns the draft of an event, or `None` if the bucket's configuration sends it to no known target.
-    fn draft(&self, event: EventName, key: &str, looked: &Looked, request_id: &str) -> Option<EventDraft> {
-        let matches = self.context.targets.known(looked.events.matching(event, key));
+    fn draft(&self, event: EventName, key: &str, bucket_page: &BucketPage, request_id: &str) -> Option<EventDraft> {
+        let matches = self.context.targets.known(bucket_page.events.matching(event, key));
         if matches.is_empty() {
             return None;
         }
-        let (bucket, host_id) = (looked.row.bucket.clone(), self.context.host_id.clone());
+        let (bucket, host_id) = (bucket_page.row.bucket.clone(), self.context.host_id.clone());
         draft(event, matches, EventContext::of_service(bucket.name, bucket.owner, request_id.to_owned(), host_id))
     }
 
     async fn uploads(
         &self,
         at: &mut InBucket,
-        looked: &Looked,
+        bucket_page: &BucketPage,
         page: &ListPage<UploadRow>,
     ) -> Result<usize, UpkeepError> {
-        let judge = self.judge(looked);
+        let judge = self.judge(bucket_page);
         let listed = page.entries.iter().filter_map(|entry| match entry {
             Listed::Item { record, .. } => Some(&record.upload),
             Listed::CommonPrefix(_) => None,
@@ -394,13 +399,13 @@ impl Sweeping {
         let mut gone = 0;
         for some in due.chunks(LIFECYCLE_ABORTS_AT_ONCE) {
             let aborts = some.iter().map(|upload| {
-                let (bucket, key, upload) = (looked.row.bucket.id, upload.key.clone(), upload.id);
+                let (bucket, key, upload) = (bucket_page.row.bucket.id, upload.key.clone(), upload.id);
                 self.context.metadata.propose(Change::AbortUpload { bucket, key, upload })
             });
             for reply in join_all(aborts).await {
                 // Any other reply means that the upload was completed or aborted in the meantime.
                 if reply? == Reply::Done {
-                    count(What::Upload, 1);
+                    count(ItemKind::Upload, 1);
                     gone += 1;
                 }
             }
@@ -412,10 +417,10 @@ impl Sweeping {
         Ok(gone)
     }
 
-    fn judge<'a>(&self, looked: &'a Looked) -> Judge<'a> {
+    fn judge<'a>(&self, bucket_page: &'a BucketPage) -> Judge<'a> {
         Judge {
-            rules: &looked.rules,
-            versioning: looked.row.settings.versioning,
+            rules: &bucket_page.rules,
+            versioning: bucket_page.row.settings.versioning,
             now: self.context.metadata.time().confirmed,
             day: self.options.day,
         }
@@ -444,8 +449,8 @@ impl Sweeping {
     }
 }
 
-fn count(what: What, more: u64) {
-    metrics::LIFECYCLE_EXPIRED.with_label_values(&[what.word()]).inc_by(more);
+fn count(kind: ItemKind, more: u64) {
+    metrics::LIFECYCLE_EXPIRED.with_label_values(&[kind.word()]).inc_by(more);
 }
 
 fn document_of(bucket: BucketId, kind: BucketDocument) -> DocumentKey {
@@ -458,7 +463,7 @@ fn to_uploads(at: InBucket) -> InBucket {
 
 /// Reads a page of a bucket, with its settings and rules. `None` if the bucket or its rules were removed, or if the
 /// rules cannot be decoded.
-fn look(view: &MetaView, at: &InBucket, limit: usize) -> KvResult<Option<Looked>> {
+fn look(view: &MetaView, at: &InBucket, limit: usize) -> KvResult<Option<BucketPage>> {
     let Some(row) = view.bucket_numbered(at.id)? else { return Ok(None) };
     let Some(rules) = view.document(&document_of(at.id, BucketDocument::Lifecycle))? else { return Ok(None) };
     let rules: Rules = match documents::decode(&rules.value) {
@@ -479,7 +484,7 @@ fn look(view: &MetaView, at: &InBucket, limit: usize) -> KvResult<Option<Looked>
         }
         Phase::Versions | Phase::Uploads => Page::Nothing,
     };
-    Ok(Some(Looked { row, rules, events: NotificationRules::of(events.as_ref()), page }))
+    Ok(Some(BucketPage { row, rules, events: NotificationRules::of(events.as_ref()), page }))
 }
 
 impl Chore for Sweeping {

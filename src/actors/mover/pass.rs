@@ -173,7 +173,12 @@ impl Moving {
             self.sweep = Some(Sweep::of(self.own_nodes()));
         }
         if pass.found > 0 {
-            tracing::info!(epoch = epoch.0, shards = pass.found, waiting = pass.waiting, "a pass of moving has ended");
+            tracing::info!(
+                epoch = epoch.0,
+                shards = pass.found,
+                waiting = pass.waiting,
+                "a pass of the mover has ended"
+            );
         }
     }
 }

@@ -49,7 +49,8 @@ impl Intake {
         loop {
             let next = tokio::time::timeout(self.idle_max, self.body.next()).await;
             let Ok(next) = next else {
-                return Err(StoreError::BodyIncomplete { why: "the client sent nothing for too long".to_owned() });
+                let why = format!("the client sent nothing for {:?}", self.idle_max);
+                return Err(StoreError::BodyIncomplete { why });
             };
             match next {
                 Some(piece) => {

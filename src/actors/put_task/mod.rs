@@ -36,7 +36,7 @@ use sealed::Seal;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A request has a sealing record without a data key, or the reverse.
+/// The error of a request that has a sealing record without a data key, or the reverse.
 const SEALING_MISMATCH: &str = "an object needs both a sealing record and a data key, or neither";
 
 /// A body that was received, checked, and stored on the nodes, but not proposed yet.
@@ -247,7 +247,7 @@ async fn propose<const BODIES: usize>(
 }
 
 fn unexpected(reply: &Reply) -> StoreError {
-    StoreError::Internal { why: format!("the metadata answered {reply:?}") }
+    StoreError::Internal { why: format!("unexpected answer of the metadata: {reply:?}") }
 }
 
 fn observe(stage: &str, took: Duration) {

@@ -80,9 +80,9 @@ pub struct ComputeThreads {
 struct Queue {
     waiting: Mutex<Waiting>,
     changed: Condvar,
-    /// The number of threads that may update fewer MD5s at once than there are lanes. Once that many do, further jobs
-    /// wait until they fill the lanes, because they take less time together. If every thread took whatever is queued,
-    /// each MD5 would be computed alone.
+    /// The number of threads that may update fewer MD5s at once than there are lanes. Once that many threads update
+    /// MD5s, further jobs wait until they fill the lanes, because they take less time together. If every thread took
+    /// whatever is queued, each MD5 would be computed alone.
     unfilled_max: usize,
 }
 

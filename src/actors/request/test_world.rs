@@ -181,8 +181,8 @@ impl World {
         Self::join(geometry, &layout, nodes, dialer, health, (executor, buffers))
     }
 
-    /// Makes a store of several hosts with some drives each, as the first host sees it. The id of a node is `64 * (host
-    /// - 1) + drive`.
+    /// Makes a store of several hosts with some drives each, as the first host sees it. Node ids are `64 * (host - 1) +
+    /// drive`.
     pub(crate) fn of_hosts(data: u8, parity: u8, hosts: u64, drives: u32) -> (Self, Arc<Hosts>) {
         let geometry = Geometry { data, parity, chunk_size_bytes: CHUNK };
         let node = |host: u64, drive: u32| LayoutNode {
@@ -195,8 +195,8 @@ impl World {
         let nodes: Arc<MemoryNodes> = Arc::default();
         let dialer = Hosts::in_memory(hosts, &nodes);
         let health = HealthBoard::new((0..drives).map(NodeId));
-        let around = (Arc::new(InPlace) as _, BufferPool::new(64 << 20));
-        (Self::join(geometry, &layout, nodes, dialer.clone(), health, around), dialer)
+        let compute = (Arc::new(InPlace) as _, BufferPool::new(64 << 20));
+        (Self::join(geometry, &layout, nodes, dialer.clone(), health, compute), dialer)
     }
 
     fn join(

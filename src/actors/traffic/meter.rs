@@ -126,8 +126,8 @@ impl Ring {
             Over::Minute => 60 / HEAVY_SLOT.as_secs(),
             Over::FiveMinutes => 300 / HEAVY_SLOT.as_secs(),
         };
-        let is_meant = |slot: &&Slot| slot.at <= now && now - slot.at <= before;
-        for slot in self.0.iter().filter(is_meant) {
+        let is_in_window = |slot: &&Slot| slot.at <= now && now - slot.at <= before;
+        for slot in self.0.iter().filter(is_in_window) {
             for (name, load) in kind(slot).loads() {
                 loads.entry(name.to_owned()).or_default().add(load);
             }

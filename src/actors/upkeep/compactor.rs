@@ -370,7 +370,7 @@ impl Chore for Compaction {
             }
             Err(CompactionError::Node(PeerError::OutOfSpace(_))) => self.options.idle,
             Err(error) => {
-                tracing::warn!(node = %self.drive.node, %error, "compaction step failed");
+                tracing::warn!(node = %self.drive.node, %error, "a step of the compactor failed");
                 self.options.idle
             }
         }

@@ -105,7 +105,7 @@ impl OtherHosts {
             };
             (host, timeout(PROBE_WAIT_MAX, asking).await.ok().and_then(Result::ok))
         });
-        let mut heard = Vec::new();
+        let mut answers = Vec::new();
         for (host, answer) in join_all(asks).await {
             let answer = match answer {
                 Some(answer) => {
@@ -114,9 +114,9 @@ impl OtherHosts {
                 }
                 None => Err(asked.saturating_sub(*self.silent.entry(host).or_insert(asked))),
             };
-            heard.push((host, answer));
+            answers.push((host, answer));
         }
-        heard
+        answers
     }
 }
 

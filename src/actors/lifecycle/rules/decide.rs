@@ -5,7 +5,8 @@ use super::{Expiration, Rule, Rules, Subject};
 use crate::types::UnixMs;
 use std::time::Duration;
 
-/// A calendar day. Only with this length of a day are expiry times rounded up to midnight; tests pass a shorter one.
+/// A calendar day. Expiry times are rounded up to midnight only if the day has this length, and not if
+/// `SHERD_LIFECYCLE_DAY` sets another.
 pub const DAY: Duration = Duration::from_secs(86_400);
 
 /// A current version that is not a delete marker.

@@ -44,7 +44,7 @@ pub struct Rule {
     pub abort_uploads_after_days: Option<u32>,
 }
 
-/// The scope of a rule, in the form that the client chose, in which it is returned.
+/// The scope of a rule. It keeps the form that the client chose, because clients get it back in this form.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Scope {
     /// S3's older form: a `Prefix` in the rule itself.

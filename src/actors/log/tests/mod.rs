@@ -59,7 +59,7 @@ fn started(disk: &SimDisk) -> LogHandle {
 async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let started = Instant::now();
     while !holds() {
-        assert!(started.elapsed() < PATIENCE, "waited in vain until {what}");
+        assert!(started.elapsed() < PATIENCE, "timed out: waited until {what}");
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }

@@ -147,7 +147,7 @@ async fn p9_encoding_begins_before_the_body_has_ended() {
     let body = futures::stream::iter(0..20).then(move |number| {
         let (seen, piece) = (Arc::clone(&seen), piece.clone());
         async move {
-            // A piece is sent only once the earlier ones are being encoded, except those that one group may hold.
+            // A piece is sent only once all earlier ones but four were handed over for encoding.
             while seen.jobs.load(Ordering::SeqCst) + 4 < number {
                 tokio::task::yield_now().await;
             }

@@ -204,10 +204,10 @@ async fn a_checksum_in_the_trailer_is_verified() {
     let mut hasher = BodyHasher::new(Some(ChecksumAlgorithm::Crc32));
     hasher.update(&bytes);
     let right = sum(hasher.finish().checksum.expect("asked for").1);
-    let with_trailer = |said: Option<Result<Checksum, StoreError>>| Upload {
+    let with_trailer = |checksum: Option<Result<Checksum, StoreError>>| Upload {
         body: body(&bytes, 4096),
         checks: BodyChecks { checksum: Some((ChecksumAlgorithm::Crc32, None)), ..BodyChecks::default() },
-        trailer: Some(Box::new(move || said)),
+        trailer: Some(Box::new(move || checksum)),
     };
     let world = World::new(2, 1);
     let manifest = world.put(with_trailer(Some(Ok(right.clone())))).await.expect("stored");
