@@ -120,8 +120,8 @@ impl ShardCopy {
     ) -> Result<Vec<Option<Bytes>>, UpkeepError> {
         let count = window.end - window.start;
         let request = ReadChunks { node, shard: self.planned.id(), first: ChunkIndex(window.start), count };
-        let asked = context.ask(node, READ_WAIT_MAX, move |peer| async move { peer.read_chunks(request).await });
-        let mut read = asked.await?.chunks.into_iter();
+        let reading = context.ask(node, READ_WAIT_MAX, move |peer| async move { peer.read_chunks(request).await });
+        let mut read = reading.await?.chunks.into_iter();
         let whole = |stripe: u32, chunk: &Bytes| chunk.len() == self.layout.chunk_bytes(ChunkIndex(stripe));
         Ok(window.map(|stripe| read.next()?.ok().filter(|chunk| whole(stripe, chunk))).collect())
     }

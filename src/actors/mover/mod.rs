@@ -255,7 +255,7 @@ impl Moving {
         };
         let outcomes: Vec<bool> = moves.iter().enumerate().map(|(at, _)| moved.get(at) == Some(&true)).collect();
         let refused = moves.iter().zip(&outcomes).filter(|(_, moved)| !**moved).map(|(step, _)| *step).collect();
-        if let Err(error) = self.drop_pointless(refused).await {
+        if let Err(error) = self.drop_useless_copies(refused).await {
             // The copies do not stay in progress, since they would be proposed for ever. The next sweep finds them.
             tracing::debug!(%error, "cannot drop the copies of refused moves; the next sweep drops them");
             self.swept = None;
@@ -281,7 +281,7 @@ impl Moving {
     }
 
     /// Drops the copies of refused moves whose blob was deleted in the meantime.
-    async fn drop_pointless(&self, refused: Vec<MovedShard>) -> Result<(), UpkeepError> {
+    async fn drop_useless_copies(&self, refused: Vec<MovedShard>) -> Result<(), UpkeepError> {
         if refused.is_empty() {
             return Ok(());
         }

@@ -22,7 +22,7 @@ pub(super) type DownSince = BTreeMap<NodeId, Duration>;
 enum Phase {
     Counting,
     Moving,
-    Over,
+    Ended,
 }
 
 #[derive(Debug)]
@@ -65,7 +65,7 @@ impl Moving {
     pub(super) async fn compare(&mut self) -> Result<Moved, UpkeepError> {
         let Some(pass) = &self.pass else { return Ok(Moved::Nothing) };
         let (phase, cursor, page) = (pass.phase, pass.cursor.clone(), self.options.page);
-        if phase == Phase::Over {
+        if phase == Phase::Ended {
             self.end_pass();
             return Ok(Moved::Compared);
         }
@@ -87,7 +87,7 @@ impl Moving {
         }
         pass.cursor = next;
         if pass.cursor.is_none() {
-            pass.phase = if phase == Phase::Counting && pass.found > 0 { Phase::Moving } else { Phase::Over };
+            pass.phase = if phase == Phase::Counting && pass.found > 0 { Phase::Moving } else { Phase::Ended };
             if phase == Phase::Counting {
                 pass.counted_in = now.saturating_sub(pass.began);
                 let (shards, bytes) = (pass.found, pass.found_bytes);

@@ -56,7 +56,7 @@ type Table = BTreeMap<HostId, Arc<Pooled>>;
 struct Absent {
     error: DialError,
     /// The time at which a request last needed the host.
-    asked: Duration,
+    last_request: Duration,
 }
 
 pub struct ConnectionPool {
@@ -125,7 +125,7 @@ impl ConnectionPool {
             self.evict(host);
         }
         if let Some(absent) = self.absent.get_mut(&host) {
-            absent.asked = self.clock.monotonic();
+            absent.last_request = self.clock.monotonic();
             return Ok(Err(absent.error.clone()));
         }
         let (waiter, answer) = oneshot::channel();
@@ -166,11 +166,11 @@ impl ConnectionPool {
     /// long as requests need it.
     fn missed(&mut self, host: HostId, error: &DialError, before: Option<Absent>, ctx: &mut Context<Self>) {
         let now = self.clock.monotonic();
-        let asked = before.map_or(now, |before| before.asked);
-        if now.saturating_sub(asked) >= NET_EVICT_AFTER {
+        let last_request = before.map_or(now, |before| before.last_request);
+        if now.saturating_sub(last_request) >= NET_EVICT_AFTER {
             return;
         }
-        self.absent.insert(host, Absent { error: error.clone(), asked });
+        self.absent.insert(host, Absent { error: error.clone(), last_request });
         ctx.run_later(NET_REDIAL_AFTER, move |pool, ctx| {
             if pool.absent.contains_key(&host) {
                 pool.dial(host, ctx);

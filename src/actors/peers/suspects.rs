@@ -52,9 +52,9 @@ struct Case {
     /// The time of the next probe.
     probe: Duration,
     /// The number of times in succession that the node was late.
-    lates: u32,
+    late_count: u32,
     /// The time at which the node was last trusted again.
-    cleared: Duration,
+    trusted_since: Duration,
     /// The end of the period in which the node is not written to because it is full.
     full_until: Duration,
     /// The length of the last such period.
@@ -99,8 +99,9 @@ impl Doubts {
         let case = self.cases.entry(node).or_default();
         match case.trust {
             Trust::Trusted => {
-                case.lates = if now.saturating_sub(case.cleared) < FORGIVEN_AFTER { case.lates + 1 } else { 1 };
-                let longer = LATE_FOR.saturating_mul(1 << (case.lates - 1).min(8));
+                case.late_count =
+                    if now.saturating_sub(case.trusted_since) < FORGIVEN_AFTER { case.late_count + 1 } else { 1 };
+                let longer = LATE_FOR.saturating_mul(1 << (case.late_count - 1).min(8));
                 case.doubt(why, now, now + longer.min(LATE_FOR_MAX));
             }
             Trust::Suspect => case.until = case.until.max(now + LATE_FOR),
@@ -132,7 +133,7 @@ impl Doubts {
         match found {
             Ok(()) if case.until <= now => {
                 case.trust = Trust::Trusted;
-                case.cleared = now;
+                case.trusted_since = now;
             }
             Ok(()) => {
                 case.trust = Trust::Suspect;
@@ -170,8 +171,9 @@ impl Doubts {
 
     /// Removes the records of nodes without recent trouble.
     fn forgive(&mut self, now: Duration) {
-        let is_old =
-            |case: &Case| now.saturating_sub(case.cleared.max(case.full_until).max(case.slow_until)) >= FORGIVEN_AFTER;
+        let is_old = |case: &Case| {
+            now.saturating_sub(case.trusted_since.max(case.full_until).max(case.slow_until)) >= FORGIVEN_AFTER
+        };
         self.cases.retain(|_, case| case.trust != Trust::Trusted || !is_old(case));
     }
 }

@@ -53,14 +53,14 @@ pub(crate) enum HostState {
 
 /// A connection to a host.
 #[derive(Debug)]
-struct Way {
+struct Connection {
     host: HostId,
     nodes: Arc<dyn NodeService>,
     groups: Arc<dyn GroupService>,
     state: watch::Receiver<HostState>,
 }
 
-impl Way {
+impl Connection {
     /// Waits or fails as the host's state says.
     async fn pass(&self) -> Result<(), PeerError> {
         let mut state = self.state.clone();
@@ -83,7 +83,7 @@ impl Way {
 }
 
 #[async_trait::async_trait]
-impl NodeService for Way {
+impl NodeService for Connection {
     async fn append_chunks(&self, request: AppendChunks) -> Result<(), PeerError> {
         self.pass().await?;
         self.nodes.append_chunks(request).await
@@ -111,14 +111,14 @@ impl NodeService for Way {
 }
 
 #[async_trait::async_trait]
-impl GroupService for Way {
+impl GroupService for Connection {
     async fn group_call(&self, call: GroupCall) -> Result<Bytes, PeerError> {
         self.pass().await?;
         self.groups.group_call(call).await
     }
 }
 
-impl HostService for Way {
+impl HostService for Connection {
     fn is_lost(&self) -> bool {
         *self.state.borrow() == HostState::Dead
     }
@@ -157,10 +157,10 @@ impl Hosts {
         hosts.get(&host).expect("a host").state.send_replace(state);
     }
 
-    fn way(&self, host: HostId) -> Option<Way> {
+    fn connection(&self, host: HostId) -> Option<Connection> {
         let hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
         let TestedHost { nodes, groups, state } = hosts.get(&host)?;
-        Some(Way { host, nodes: nodes.clone(), groups: groups.clone(), state: state.subscribe() })
+        Some(Connection { host, nodes: nodes.clone(), groups: groups.clone(), state: state.subscribe() })
     }
 }
 
@@ -168,15 +168,15 @@ impl Hosts {
 impl Dial for Hosts {
     async fn dial(&self, host: HostId) -> Result<Peer, DialError> {
         let refused = |why: &str| DialError { host, why: why.to_owned() };
-        let way = self.way(host).ok_or_else(|| refused("unknown"))?;
-        let state = *way.state.borrow();
+        let connection = self.connection(host).ok_or_else(|| refused("unknown"))?;
+        let state = *connection.state.borrow();
         match state {
             HostState::Dead => Err(refused("connection refused")),
             HostState::Frozen => {
                 tokio::time::sleep(crate::limits::NET_HANDSHAKE_WAIT_MAX).await;
                 Err(refused("it did not answer the handshake in time"))
             }
-            HostState::Up | HostState::Slow(_) => Ok(Arc::new(way)),
+            HostState::Up | HostState::Slow(_) => Ok(Arc::new(connection)),
         }
     }
 }

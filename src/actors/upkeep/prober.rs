@@ -23,12 +23,12 @@ pub struct Probing {
     context: ClusterContext,
     probes: FuturesUnordered<LocalBoxFuture<'static, (NodeId, Result<(), PeerError>)>>,
     /// The nodes with a probe under way.
-    asked: BTreeSet<NodeId>,
+    in_flight: BTreeSet<NodeId>,
 }
 
 impl Probing {
     pub fn new(context: ClusterContext) -> Self {
-        Self { context, probes: FuturesUnordered::new(), asked: BTreeSet::new() }
+        Self { context, probes: FuturesUnordered::new(), in_flight: BTreeSet::new() }
     }
 
     /// Probes all nodes that are due, concurrently, until every probe has ended. Returns the number of probes it began.
@@ -36,7 +36,7 @@ impl Probing {
     pub async fn advance(&mut self) -> usize {
         let begun = self.begin();
         while let Some((node, answer)) = self.probes.next().await {
-            self.asked.remove(&node);
+            self.in_flight.remove(&node);
             let found = answer.map_err(|error| error.to_string());
             self.context.suspects.probed(node, found, self.context.ambient.clock.monotonic());
         }
@@ -52,7 +52,7 @@ impl Probing {
         self.context.suspects.forget(&removed, now);
         let before = self.probes.len();
         for node in due {
-            if self.asked.insert(node) {
+            if self.in_flight.insert(node) {
                 self.probes.push(probe(self.context.clone(), node).boxed_local());
             }
         }

@@ -150,10 +150,10 @@ impl Reclamation {
     async fn is_past_elsewhere(&mut self, waiting: &mut Waiting) -> bool {
         let hosts = other_hosts(&self.context, &waiting.hosts);
         let others: Vec<HostId> = hosts.into_iter().filter(|host| !waiting.past.contains(host)).collect();
-        let asked = self.context.ambient.clock.monotonic();
+        let asked_at = self.context.ambient.clock.monotonic();
         for (host, answer) in self.others.ask(&self.context, others.clone(), oldest_read).await {
             let is_past = match answer {
-                Ok(age) => age.is_none_or(|age| age < asked.saturating_sub(waiting.since)),
+                Ok(age) => age.is_none_or(|age| age < asked_at.saturating_sub(waiting.since)),
                 Err(silent) => silent >= self.options.silence_max,
             };
             if is_past {

@@ -96,7 +96,7 @@ impl OtherHosts {
         hosts: Vec<HostId>,
         ask: impl Fn(Peer) -> F,
     ) -> Vec<(HostId, Result<T, Duration>)> {
-        let asked = context.ambient.clock.monotonic();
+        let asked_at = context.ambient.clock.monotonic();
         let ask = &ask;
         let asks = hosts.into_iter().map(|host| async move {
             let asking = async {
@@ -112,7 +112,7 @@ impl OtherHosts {
                     self.silent.remove(&host);
                     Ok(answer)
                 }
-                None => Err(asked.saturating_sub(*self.silent.entry(host).or_insert(asked))),
+                None => Err(asked_at.saturating_sub(*self.silent.entry(host).or_insert(asked_at))),
             };
             answers.push((host, answer));
         }
