@@ -107,7 +107,7 @@ async fn f3_a_write_to_full_drives_is_out_of_space() {
 /// F3: with one drive out of service and another full the error is `Unavailable`: there is space once the drive is
 /// back.
 #[actix::test]
-async fn f3_a_full_drive_and_one_out_of_service_are_unavailable_and_not_out_of_space() {
+async fn f3_a_full_drive_beside_one_out_of_service_is_unavailable() {
     let world = World::new(2, 2);
     world.context.health.take_out(NodeId(1), "gone");
     world.nodes.behave(NodeId(2), Behaviour::Full);
@@ -118,7 +118,7 @@ async fn f3_a_full_drive_and_one_out_of_service_are_unavailable_and_not_out_of_s
 }
 
 #[actix::test]
-async fn a_write_at_2_1_with_one_of_three_drives_down_is_placed_at_1_1() {
+async fn a_write_at_2_1_without_one_of_three_drives_is_placed_at_1_1() {
     let world = World::new(2, 1);
     world.context.health.take_out(NodeId(1), "gone");
     let manifest = world.put_bytes(&content(200_000)).await.expect("two live drives take 1+1");
