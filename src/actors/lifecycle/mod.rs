@@ -1,6 +1,6 @@
-//! Lifecycle of what buckets hold: what their rules say is due, and when (`rules`); and the worker that goes through
-//! the buckets and removes it (`worker`), by what it sees of each key (`scan`), from where the last one has come to
-//! (`progress`).
+//! Bucket lifecycle: the rules and the decision what is due (`rules`); the worker that sweeps through the buckets and
+//! removes expired versions and stale uploads (`worker`); the judgement of listed versions (`scan`); and the stored
+//! position of the sweep (`progress`).
 
 mod progress;
 pub mod rules;

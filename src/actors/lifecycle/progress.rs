@@ -1,4 +1,4 @@
-//! The position of a sweep, as the metadata keeps it: the next leader continues from there.
+//! The stored position of the lifecycle sweep, a document from which the next leader continues.
 
 use crate::actors::documents::{self, DocumentError};
 use crate::storage::meta::record::{DocumentKey, DocumentRow, DocumentWrite, Expect};
@@ -7,11 +7,11 @@ use serde::{Deserialize, Serialize};
 
 const NAME: &str = "lifecycle";
 
-/// The last sweep.
+/// The start and the position of the last sweep.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Progress {
     pub began: UnixMs,
-    /// `None` when it has come to its end.
+    /// `None` when the sweep has ended.
     pub at: Option<Place>,
 }
 
@@ -20,11 +20,11 @@ pub struct Progress {
 pub struct Place {
     pub bucket: String,
     pub phase: Phase,
-    /// Keys through this one are done.
+    /// All keys up to and including this one are done.
     pub after: Option<String>,
 }
 
-/// A bucket's versions come first, then its uploads.
+/// The part of a bucket that is swept: first the versions, then the uploads.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Phase {
     #[default]
@@ -37,11 +37,11 @@ impl Progress {
         DocumentKey::System(NAME.to_owned())
     }
 
-    /// `None` if no sweep was recorded, or its format is not one that this release can resume.
+    /// Decodes the document. `None` if it does not exist or this release cannot decode it.
     pub fn of(row: Option<&DocumentRow>) -> Option<Self> {
         let read = documents::decode(&row?.value);
         read.inspect_err(
-            |error| tracing::warn!(%error, "the position of the lifecycle sweep cannot be read; the sweep begins anew"),
+            |error| tracing::warn!(%error, "cannot decode the position of the lifecycle sweep; a new sweep begins"),
         )
         .ok()
     }
@@ -58,7 +58,7 @@ mod tests {
     use crate::types::UnixMs;
 
     #[test]
-    fn the_stored_form_does_not_change() {
+    fn the_encoding_of_the_sweep_position_does_not_change() {
         let place = Place { bucket: "b".to_owned(), phase: Phase::Uploads, after: Some("k".to_owned()) };
         let progress = Progress { began: UnixMs(7), at: Some(place) };
         let value = progress.write().expect("text and numbers").value.expect("it is written");
@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unreadable_document_counts_as_absent() {
+    fn an_undecodable_sweep_position_counts_as_absent() {
         assert_eq!(Progress::of(None), None);
         let row = DocumentRow { revision: 1, value: b"\x02{}".as_slice().into() };
         assert_eq!(Progress::of(Some(&row)), None);

@@ -1,4 +1,4 @@
-//! The versions of a bucket as they are listed, by key and newest first, and which of them are due. Pure.
+//! Decides which versions and uploads of a bucket are due, from their listing: by key, and newest version first. Pure.
 
 use super::rules::{
     Action, MarkerFacts, NoncurrentFacts, ObjectFacts, Rules, UploadFacts, current_object, delete_marker,
@@ -9,19 +9,19 @@ use crate::storage::meta::record::{DeleteMarker, ObjectVersion, Pick, Traits, Up
 use crate::types::UnixMs;
 use std::time::Duration;
 
-/// The kind of item that can be due.
+/// The kind of an expired item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum What {
+pub enum ItemKind {
     /// The current version of a key.
     Object,
-    /// A noncurrent one, delete markers among them.
+    /// A noncurrent version, which may be a delete marker.
     Version,
-    /// A delete marker that hides nothing.
+    /// A delete marker that is the only version of its key.
     Marker,
     Upload,
 }
 
-impl What {
+impl ItemKind {
     pub const ALL: [Self; 4] = [Self::Object, Self::Version, Self::Marker, Self::Upload];
 
     /// Returns the label in metrics.
@@ -35,16 +35,16 @@ impl What {
     }
 }
 
-/// A version that is to go, if it still is what was seen.
+/// A version to delete, on condition that it is still the version that was listed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Due {
-    pub what: What,
+    pub kind: ItemKind,
     pub key: String,
     pub pick: Pick,
     pub conditions: DeleteConditions,
 }
 
-/// Decides by the rules of a bucket, at one moment.
+/// The rules of a bucket and the time, by which each item is judged.
 #[derive(Clone, Copy, Debug)]
 pub struct Judge<'a> {
     pub rules: &'a Rules,
@@ -62,7 +62,7 @@ impl Judge<'_> {
             modified: object.manifest.modified,
         };
         is_due(current_object(self.rules, &facts, self.now, self.day)).then(|| Due {
-            what: What::Object,
+            kind: ItemKind::Object,
             key: key.to_owned(),
             pick: Pick::Current,
             conditions: exactly(object),
@@ -81,20 +81,21 @@ impl Judge<'_> {
         let conditions = match row {
             VersionRow::Object(object) if is_locked(&object.traits, self.now) => return None,
             VersionRow::Object(object) => exactly(object),
-            // While versioning is suspended every delete makes another null version, and by its name that one would go.
+            // While versioning is not enabled, a client's delete may replace this null marker by a new one. A deletion
+            // of the version `null` would then remove the new marker, and with it the client's delete.
             VersionRow::DeleteMarker(marker) if marker.version.null && self.versioning != Versioning::Enabled => {
                 return None;
             }
             VersionRow::DeleteMarker(_) => no_object(),
         };
-        Some(Due { what: What::Version, key: key.to_owned(), pick: row.version().pick(), conditions })
+        Some(Due { kind: ItemKind::Version, key: key.to_owned(), pick: row.version().pick(), conditions })
     }
 
-    /// Returns what is due of a marker that is the only version of its key.
+    /// Judges a delete marker that is the only version of its key.
     fn marker(&self, key: &str, marker: &DeleteMarker) -> Option<Due> {
         let facts = MarkerFacts { key, modified: marker.modified, sole: true };
         is_due(delete_marker(self.rules, &facts, self.now, self.day)).then(|| Due {
-            what: What::Marker,
+            kind: ItemKind::Marker,
             key: key.to_owned(),
             pick: marker.version.pick(),
             conditions: DeleteConditions { sole: true, ..no_object() },
@@ -115,13 +116,14 @@ fn exactly(object: &ObjectVersion) -> DeleteConditions {
     DeleteConditions { manifest: Some(object.manifest.id), ..DeleteConditions::default() }
 }
 
-/// A name that was a marker's is no object's: a null version can become one.
+/// The condition that the version is not an object: a null delete marker may have become a null object since it was
+/// listed.
 fn no_object() -> DeleteConditions {
     let write = WriteConditions { if_match: None, if_none_match: Some(ETagCondition::Any) };
     DeleteConditions { write, ..DeleteConditions::default() }
 }
 
-/// The change would be refused, and again with each sweep.
+/// Returns whether a legal hold or retention protects the version: its deletion would be refused in each sweep.
 fn is_locked(traits: &Traits, now: UnixMs) -> bool {
     traits.legal_hold == Some(true) || traits.retention.is_some_and(|retention| retention.until > now)
 }
@@ -130,12 +132,14 @@ fn is_locked(traits: &Traits, now: UnixMs) -> bool {
 #[derive(Clone, Debug, Default)]
 pub struct VersionScan {
     key: Option<String>,
-    /// The key through which all versions were seen.
+    /// The last key of which all versions were seen.
     through: Option<String>,
-    /// The creation time of the version before this one in the listing: since then this one is noncurrent.
+    /// The creation time of the previous version in the listing. Of the same key, it is the time at which the next
+    /// version became noncurrent.
     newer_made: UnixMs,
+    /// The number of noncurrent versions of this key that were seen.
     noncurrent: u32,
-    /// The newest version, as long as it is the only one that was seen and a delete marker.
+    /// The newest version of the key, if it is a delete marker and no other version was seen yet.
     lone_marker: Option<DeleteMarker>,
 }
 
@@ -145,7 +149,7 @@ impl VersionScan {
         Self { key, ..Self::default() }
     }
 
-    /// The next version of the listing.
+    /// Judges the next version of the listing. A delete marker is judged only when the next key begins.
     pub fn see(&mut self, judge: Judge<'_>, key: &str, row: &VersionRow, due: &mut Vec<Due>) {
         if self.key.as_deref() == Some(key) {
             self.lone_marker = None;
@@ -163,12 +167,12 @@ impl VersionScan {
         self.newer_made = row.modified();
     }
 
-    /// Ends the scan: no version follows.
+    /// Judges the last key; call it after the last version of the listing.
     pub fn end(&mut self, judge: Judge<'_>, due: &mut Vec<Due>) {
         self.end_key(judge, due);
     }
 
-    /// Keys through this one need not be seen again.
+    /// Returns the last key of which all versions were seen.
     pub fn through(&self) -> Option<&str> {
         self.through.as_deref()
     }

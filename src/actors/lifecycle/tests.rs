@@ -1,4 +1,4 @@
-//! Sweeps over the state machine in memory: what is due goes, and nothing else does.
+//! Lifecycle sweeps over metadata tables in memory: expired items are removed, and nothing else is.
 
 use super::progress::Progress;
 use super::rules::{Expiration, Filter, NoncurrentExpiration, Predicates, Rule, Rules, Scope, TransitionMinimum};
@@ -23,15 +23,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// The length of a day: so short that times are not rounded to midnights.
+/// A shortened day, with which expiry times are not rounded to midnight.
 const DAY: Duration = Duration::from_secs(60);
 const STEPS_MAX: usize = 1000;
 
-/// The metadata of one host, which may lead; and what somebody does just before something is deleted.
+/// The metadata of one host, which may lead.
 #[derive(Debug)]
 struct Leader {
     metadata: Arc<TableMetadata>,
     leads: AtomicBool,
+    /// A client's change that is made just before the next deletion.
     meanwhile: Mutex<Option<Change>>,
 }
 
@@ -61,7 +62,7 @@ impl Metadata for Leader {
     }
 }
 
-/// A target that takes nothing: events stay in the queue.
+/// A webhook that nothing is sent to: no deliverer runs, so events stay in the queue.
 #[derive(Debug)]
 struct Deaf;
 
@@ -115,7 +116,7 @@ impl Store {
         Sweeping::new(context, options)
     }
 
-    /// Passes so much time, and sweeps from a bucket's beginning to its end; how much went.
+    /// Advances the clock by a number of days, runs a whole sweep, and returns the number of removed items.
     async fn sweep_after(&self, days: f32, page: usize) -> usize {
         self.clock.forward(DAY.mul_f32(days));
         sweep(&mut self.sweeping(page)).await
@@ -208,7 +209,7 @@ impl Store {
         self.metadata.read().await.expect("tables in memory")
     }
 
-    /// Every version, newest first within each key; `-` before a delete marker's key.
+    /// Returns the key of every version, newest first within each key, with `-` before the key of a delete marker.
     async fn left(&self) -> Vec<String> {
         let query = ListQuery { limit: 1000, ..ListQuery::default() };
         let page = self.view().await.list_versions(self.bucket, &query, None).expect("listed");
@@ -235,7 +236,7 @@ impl Store {
     }
 }
 
-/// To the end of a sweep; how much went.
+/// Runs to the end of a sweep and returns the number of removed items.
 async fn sweep(sweeping: &mut Sweeping) -> usize {
     let mut total = 0;
     for _ in 0..STEPS_MAX {
@@ -273,7 +274,7 @@ fn without_lone_markers() -> Rule {
 }
 
 #[actix::test]
-async fn old_versions_expire_and_others_stay() {
+async fn objects_expire_at_their_age_and_others_stay() {
     let store = Store::new(vec![expiring("logs/", 2), expiring("tmp/", 1)]).await;
     for key in ["a", "logs/1", "logs/2", "logs/3", "tmp/1", "z"] {
         store.put(key).await;
@@ -286,7 +287,7 @@ async fn old_versions_expire_and_others_stay() {
 }
 
 #[actix::test]
-async fn nothing_goes_because_a_hosts_clock_is_ahead() {
+async fn nothing_expires_because_a_hosts_clock_is_ahead() {
     let rules = vec![
         expiring("", 1),
         noncurrent(1, None),
@@ -306,7 +307,7 @@ async fn nothing_goes_because_a_hosts_clock_is_ahead() {
 }
 
 #[actix::test]
-async fn in_the_end_versions_and_the_markers_over_them_are_gone() {
+async fn expired_objects_and_their_delete_markers_are_removed_in_the_end() {
     let rules = || vec![expiring("", 1), noncurrent(1, None), without_lone_markers()];
     for page in [1, 2, 3, 100] {
         let store = Store::versioned(rules()).await;
@@ -315,7 +316,7 @@ async fn in_the_end_versions_and_the_markers_over_them_are_gone() {
         }
         store.delete("l").await;
         assert_eq!(store.sweep_after(1.0, page).await, 3, "an old version of each, and the current one is hidden");
-        assert_eq!(store.left().await, ["-k", "k", "-l"], "what was hidden is noncurrent since then");
+        assert_eq!(store.left().await, ["-k", "k", "-l"], "a hidden version is noncurrent since its delete marker");
         store.sweep_after(1.0, page).await;
         store.sweep_after(1.0, page).await;
         assert!(store.left().await.is_empty(), "{page}: {:?}", store.left().await);
@@ -323,7 +324,7 @@ async fn in_the_end_versions_and_the_markers_over_them_are_gone() {
 }
 
 #[actix::test]
-async fn some_newer_old_versions_are_kept_wherever_pages_end() {
+async fn the_newest_noncurrent_versions_are_kept_wherever_pages_end() {
     for page in [1, 2, 3, 4, 100] {
         let store = Store::versioned(vec![noncurrent(1, Some(2))]).await;
         let mut versions = Vec::new();
@@ -339,7 +340,7 @@ async fn some_newer_old_versions_are_kept_wherever_pages_end() {
 }
 
 #[actix::test]
-async fn a_version_is_old_since_the_next_one_was_made() {
+async fn a_version_is_noncurrent_since_the_next_one_was_made() {
     let store = Store::versioned(vec![noncurrent(2, None)]).await;
     store.put("k").await;
     store.clock.forward(5 * DAY);
@@ -349,7 +350,7 @@ async fn a_version_is_old_since_the_next_one_was_made() {
 }
 
 #[actix::test]
-async fn a_marker_goes_when_nothing_is_left_for_it_to_hide() {
+async fn a_delete_marker_is_removed_once_it_hides_nothing() {
     for page in [1, 10] {
         let store = Store::versioned(vec![without_lone_markers()]).await;
         store.put("kept").await;
@@ -362,7 +363,7 @@ async fn a_marker_goes_when_nothing_is_left_for_it_to_hide() {
 }
 
 #[actix::test]
-async fn a_locked_version_stays_until_its_lock_ends() {
+async fn a_version_under_legal_hold_does_not_expire() {
     let store = Store::versioned(vec![noncurrent(1, None)]).await;
     store.change(Change::SetBucket { bucket: store.bucket, versioning: None, lock: true, quota: None }).await;
     store.put_with("k", Traits { legal_hold: Some(true), ..Traits::default() }).await;
@@ -374,7 +375,7 @@ async fn a_locked_version_stays_until_its_lock_ends() {
 }
 
 #[actix::test]
-async fn incomplete_uploads_are_aborted() {
+async fn incomplete_uploads_are_aborted_at_their_age() {
     for page in [1, 2, 100] {
         let store = Store::new(vec![Rule { abort_uploads_after_days: Some(1), ..rule("a/") }]).await;
         for (key, id) in [("a/1", 1), ("a/1", 2), ("a/1", 3), ("a/2", 4), ("b", 5)] {
@@ -397,7 +398,7 @@ async fn a_version_written_after_the_scan_stays() {
 }
 
 #[actix::test]
-async fn a_null_version_that_replaced_what_was_due_stays() {
+async fn a_new_null_version_is_not_removed_in_place_of_an_expired_one() {
     let store = Store::versioned(vec![noncurrent(1, None)]).await;
     store.version(Versioning::Suspended).await;
     store.put("k").await;
@@ -414,7 +415,7 @@ async fn a_null_version_that_replaced_what_was_due_stays() {
 }
 
 #[actix::test]
-async fn a_null_marker_under_newer_versions_goes_only_while_no_delete_makes_another() {
+async fn a_noncurrent_null_marker_expires_only_while_versioning_is_enabled() {
     let store = Store::versioned(vec![noncurrent(1, None)]).await;
     store.version(Versioning::Suspended).await;
     store.delete("k").await;
@@ -428,7 +429,7 @@ async fn a_null_marker_under_newer_versions_goes_only_while_no_delete_makes_anot
 }
 
 #[actix::test]
-async fn the_next_leader_continues_where_the_last_one_was() {
+async fn the_next_leader_continues_the_sweep_at_the_stored_position() {
     let store = Store::new(vec![expiring("", 1), Rule { abort_uploads_after_days: Some(1), ..rule("") }]).await;
     for key in ["b", "c", "d", "e"] {
         store.put(key).await;
@@ -451,7 +452,7 @@ async fn the_next_leader_continues_where_the_last_one_was() {
 }
 
 #[actix::test]
-async fn a_place_in_a_bucket_that_is_gone_is_passed_over() {
+async fn a_sweep_goes_on_behind_a_bucket_that_was_deleted() {
     let store = Store::new(vec![expiring("", 1)]).await;
     store.put("a").await;
     store.put("b").await;
@@ -467,7 +468,7 @@ async fn a_place_in_a_bucket_that_is_gone_is_passed_over() {
 }
 
 #[actix::test]
-async fn a_sweep_begins_when_it_is_due_and_on_the_leaders_host() {
+async fn a_sweep_begins_when_due_and_only_on_the_leader() {
     let store = Store::new(vec![expiring("", 1)]).await;
     let mut sweeping = store.sweeping(10);
     store.leader.leads.store(false, Ordering::SeqCst);
@@ -476,20 +477,20 @@ async fn a_sweep_begins_when_it_is_due_and_on_the_leaders_host() {
     assert_eq!(sweep(&mut sweeping).await, 0);
     assert_eq!(sweeping.advance().await.expect("a step"), Swept::Resting(DAY / 24));
     let next = store.sweeping(10).advance().await.expect("a step");
-    assert_eq!(next, Swept::Resting(DAY / 24), "whoever leads next knows of the last sweep");
+    assert_eq!(next, Swept::Resting(DAY / 24), "the next leader reads the time of the last sweep");
     store.clock.forward(DAY / 24);
     assert_eq!(sweep(&mut sweeping).await, 0);
 }
 
 #[actix::test]
-async fn a_store_without_rules_keeps_nothing_of_its_sweeps() {
+async fn a_sweep_without_rules_stores_no_position() {
     let store = Store::new(vec![]).await;
     store.put("k").await;
     assert_eq!(store.sweep_after(1.0, 10).await, 0);
     assert_eq!(store.view().await.counts().expect("counts").documents, 0);
     store.document(BucketDocument::Lifecycle, b"\x01{\"rules\":7}".as_slice()).await;
     assert_eq!(store.sweep_after(1.0, 10).await, 0);
-    assert_eq!(store.left().await, ["k"], "rules that are not understood");
+    assert_eq!(store.left().await, ["k"], "rules that cannot be decoded are not applied");
 }
 
 #[actix::test]

@@ -1,14 +1,15 @@
-//! `Lifecycle`: goes through all buckets that have lifecycle rules, a page at a time, and removes what is due. Owns the
-//! place to which the sweep under way has come, which the metadata keeps as well, so that whoever leads next goes on.
+//! `Lifecycle`: the actor that sweeps through all buckets with lifecycle rules, a page at a time, and removes expired
+//! versions and stale multipart uploads. Owns the position of the sweep under way, and stores it in a document, from
+//! which the next leader continues.
 //!
 //! It is a chore (`upkeep::Background`): it receives `Wake` and `Stop`, and sends nothing. It works on the host that
-//! leads the metadata's group and rests on others. A bucket's rules and settings are looked up with each page. What is due
-//! is judged by the confirmed time, never by a host's clock. What goes is named exactly, so that what was written since it
-//! was seen stays. It waits longer between pages while users ask.
+//! leads the Raft group and idles on the others. It reads a bucket's rules and settings again with each page. It judges
+//! ages by the confirmed time, never by a host's clock. Each deletion names the exact version that was listed, so that
+//! a version written in the meantime stays. It pauses longer between pages while the host serves users.
 
 use super::progress::{Phase, Place, Progress};
 use super::rules::{DAY, Rules};
-use super::scan::{Due, Judge, VersionScan, What};
+use super::scan::{Due, ItemKind, Judge, VersionScan};
 use crate::actors::documents;
 use crate::actors::drives::{Blocking, UserLoad};
 use crate::actors::events::{EventContext, EventName, NotificationRules, Targets, draft};
@@ -26,25 +27,25 @@ use futures::future::join_all;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The actor that sweeps.
 pub type Lifecycle = Background<Sweeping>;
 
-/// A sweep begins this often within a day, at most.
+/// The number of sweeps that begin in a day, at most.
 const SWEEPS_A_DAY: u32 = 24;
 const SWEEP_EVERY_MIN: Duration = Duration::from_secs(1);
 
 #[derive(Clone, Copy, Debug)]
 pub struct LifecycleOptions {
-    /// The length of a day.
+    /// The length of a day in rules (`SHERD_LIFECYCLE_DAY`).
     pub day: Duration,
-    /// Versions, or uploads, looked at in one step.
+    /// The number of versions, or uploads, that one step lists.
     pub page: usize,
-    /// The pauses between pages, while users ask for nothing and while they do.
+    /// The pause between pages while the host serves no users.
     pub pause: Duration,
+    /// The pause between pages while the host serves users.
     pub busy_pause: Duration,
     /// The longest interval between checks whether a sweep is due.
     pub idle: Duration,
-    /// The interval after which the position of a sweep is kept.
+    /// The interval at which the position of a sweep is stored.
     pub save_every: Duration,
 }
 
@@ -61,28 +62,29 @@ impl Default for LifecycleOptions {
     }
 }
 
-/// The context of the worker.
+/// The dependencies of the worker.
 #[derive(Clone, Debug)]
 pub struct LifecycleContext {
     pub metadata: Arc<dyn Metadata>,
     pub threads: Arc<dyn Blocking>,
     pub ambient: Ambient,
     pub load: UserLoad,
-    /// The targets that can be notified of expirations, and the host that notifies them.
+    /// The webhooks that can be notified of expirations.
     pub targets: Targets,
+    /// The id of this host, written into the notifications.
     pub host_id: String,
 }
 
 /// The outcome of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Swept {
-    /// Another host sweeps.
+    /// This host does not lead; the leader sweeps.
     Elsewhere,
     /// The next sweep is due after this time.
     Resting(Duration),
-    /// Something was looked at, and so much of it went.
+    /// A part of the sweep was done, and removed this number of versions or uploads.
     Page { gone: usize },
-    /// A sweep has come to its end.
+    /// The sweep has passed the last bucket.
     End,
 }
 
@@ -90,13 +92,13 @@ pub enum Swept {
 pub struct Sweeping {
     context: LifecycleContext,
     options: LifecycleOptions,
-    /// The state while this host leads.
+    /// `None` while this host does not lead.
     leading: Option<Leading>,
 }
 
 #[derive(Debug)]
 struct Leading {
-    /// The beginning of the last sweep.
+    /// The confirmed time at which the last sweep began.
     began: Option<UnixMs>,
     sweep: Option<Sweep>,
 }
@@ -104,12 +106,12 @@ struct Leading {
 #[derive(Debug)]
 struct Sweep {
     began: UnixMs,
-    /// Buckets through this one are done.
+    /// The name of a bucket; all buckets up to and including it are done.
     passed: Option<String>,
     at: Option<InBucket>,
-    /// True if any bucket has rules: the position is then worth keeping.
+    /// True once the sweep has met a bucket with rules. Until then its position is not stored.
     has_met_rules: bool,
-    /// The time at which it was last kept.
+    /// The monotonic time at which the position was last stored.
     saved: Duration,
 }
 
@@ -118,17 +120,17 @@ struct InBucket {
     id: BucketId,
     name: String,
     phase: Phase,
-    /// Keys through this one are done.
+    /// All keys up to and including this one are done.
     through: Option<String>,
-    /// The start of the next page: some versions of a key may be done, and not all.
+    /// The key, version and upload after which the next page begins; it may lie between two versions of one key.
     after: Option<String>,
     after_version: Option<Version>,
     after_upload: Option<UploadId>,
     scan: VersionScan,
 }
 
-/// A bucket as it is when a page of it is looked up.
-struct Looked {
+/// A page of a bucket, with the bucket's settings and rules from the same view.
+struct BucketPage {
     row: BucketRow,
     rules: Rules,
     events: NotificationRules,
@@ -138,14 +140,14 @@ struct Looked {
 enum Page {
     Versions(VersionsPage),
     Uploads(ListPage<UploadRow>),
-    /// No rule is about what this phase looks at.
+    /// No enabled rule concerns this phase.
     Nothing,
 }
 
-/// The next bucket.
+/// The result of the search for the next bucket that has rules.
 enum Next {
     In(BucketId, String),
-    /// No bucket through this one has rules.
+    /// The buckets up to this one have no rules, and more buckets follow.
     After(String),
     None,
 }
@@ -160,7 +162,7 @@ impl Sweep {
         Progress { began: self.began, at: self.at.as_ref().map(place) }
     }
 
-    /// Leaves the current bucket, which is done.
+    /// Marks the current bucket as done.
     fn leave(&mut self) {
         self.passed = self.at.take().map(|at| at.name).or(self.passed.take());
     }
@@ -180,13 +182,13 @@ impl InBucket {
 
 impl Sweeping {
     pub fn new(context: LifecycleContext, options: LifecycleOptions) -> Self {
-        // Each series begins at 0: a rise shows only from a value that was there.
-        What::ALL.iter().for_each(|what| count(*what, 0));
+        // Each series is created at 0: a first rise from no value would be invisible to `rate` and `increase`.
+        ItemKind::ALL.iter().for_each(|kind| count(*kind, 0));
         metrics::LIFECYCLE_SWEEPS.with_label_values::<&str>(&[]).inc_by(0);
         Self { context, options, leading: None }
     }
 
-    /// Deals with one page, or finds that nothing is to be done.
+    /// Processes one page or one change of bucket, or returns why there is nothing to do.
     pub async fn advance(&mut self) -> Result<Swept, UpkeepError> {
         if !self.context.metadata.is_leader() {
             self.leading = None;
@@ -201,7 +203,7 @@ impl Sweeping {
         swept
     }
 
-    /// Returns the position that the former leader reached.
+    /// Returns the position that the former leader stored.
     async fn take_up(&self) -> Result<Leading, UpkeepError> {
         let now = self.context.ambient.clock.monotonic();
         let look_up = self.look_up(|view| {
@@ -262,7 +264,7 @@ impl Sweeping {
 
     fn left_until_due(&self, began: Option<UnixMs>, now: UnixMs) -> Duration {
         let every = (self.options.day / SWEEPS_A_DAY).max(SWEEP_EVERY_MIN);
-        // Where an operator has set the time back, the last sweep may have begun in the future.
+        // If an operator has set the confirmed time back, `began` may lie in the future; a sweep is due then.
         let since = began.and_then(|began| now.0.checked_sub(began.0)).map(Duration::from_millis);
         since.map_or(Duration::ZERO, |since| every.saturating_sub(since))
     }
@@ -282,17 +284,18 @@ impl Sweeping {
         .await
     }
 
-    /// A page of the bucket at hand; how much of it went. Only when that is decided, the page after it is next.
+    /// Processes the next page of the current bucket and returns the number of removed items. The position moves on
+    /// only when the removals have been decided, so that a failed page is processed again.
     async fn page(&self, sweep: &mut Sweep) -> Result<usize, UpkeepError> {
         let Some(mut at) = sweep.at.clone() else { return Ok(0) };
         let (from, limit) = (at.clone(), self.options.page);
-        let Some(looked) = self.look_up(move |view| look(view, &from, limit)).await? else {
+        let Some(bucket_page) = self.look_up(move |view| look(view, &from, limit)).await? else {
             sweep.leave();
             return Ok(0);
         };
-        let (gone, is_done) = match &looked.page {
-            Page::Versions(page) => (self.versions(&mut at, &looked, page).await?, false),
-            Page::Uploads(page) => (self.uploads(&mut at, &looked, page).await?, !page.more),
+        let (gone, is_done) = match &bucket_page.page {
+            Page::Versions(page) => (self.versions(&mut at, &bucket_page, page).await?, false),
+            Page::Uploads(page) => (self.uploads(&mut at, &bucket_page, page).await?, !page.more),
             Page::Nothing if at.phase == Phase::Uploads => (0, true),
             Page::Nothing => {
                 at = to_uploads(at);
@@ -306,8 +309,13 @@ impl Sweeping {
         Ok(gone)
     }
 
-    async fn versions(&self, at: &mut InBucket, looked: &Looked, page: &VersionsPage) -> Result<usize, UpkeepError> {
-        let judge = self.judge(looked);
+    async fn versions(
+        &self,
+        at: &mut InBucket,
+        bucket_page: &BucketPage,
+        page: &VersionsPage,
+    ) -> Result<usize, UpkeepError> {
+        let judge = self.judge(bucket_page);
         let mut due = Vec::new();
         for entry in &page.entries {
             if let Listed::Item { key, record } = entry {
@@ -321,68 +329,68 @@ impl Sweeping {
             at.scan.end(judge, &mut due);
             *at = to_uploads(at.clone());
         }
-        self.delete(looked, due).await
+        self.delete(bucket_page, due).await
     }
 
-    async fn delete(&self, looked: &Looked, due: Vec<Due>) -> Result<usize, UpkeepError> {
+    async fn delete(&self, bucket_page: &BucketPage, due: Vec<Due>) -> Result<usize, UpkeepError> {
         if due.is_empty() {
             return Ok(0);
         }
-        let what: Vec<What> = due.iter().map(|due| due.what).collect();
+        let kinds: Vec<ItemKind> = due.iter().map(|due| due.kind).collect();
         let request_id = format!("{:016X}", self.context.ambient.random_u128() as u64);
-        let deletes = due.into_iter().map(|due| self.deletion(looked, due, &request_id)).collect();
-        let mut outcomes = Vec::with_capacity(what.len());
+        let deletes = due.into_iter().map(|due| self.deletion(bucket_page, due, &request_id)).collect();
+        let mut outcomes = Vec::with_capacity(kinds.len());
         for deletes in DeleteVersion::in_commands(deletes) {
             match self
                 .context
                 .metadata
-                .propose(Change::DeleteVersions { bucket: looked.row.bucket.id, deletes })
+                .propose(Change::DeleteVersions { bucket: bucket_page.row.bucket.id, deletes })
                 .await?
             {
                 Reply::VersionsDeleted(some) => outcomes.extend(some),
                 other => {
-                    tracing::debug!(bucket = %looked.row.bucket.name, ?other, "no more of a bucket expires");
+                    tracing::debug!(bucket = %bucket_page.row.bucket.name, ?other, "cannot delete expired versions");
                     break;
                 }
             }
         }
-        let went = |outcome: &Result<Deletion, Refusal>| outcome.is_ok_and(|deletion| deletion.existed);
-        let gone: Vec<What> =
-            what.into_iter().zip(&outcomes).filter(|(_, one)| went(one)).map(|(one, _)| one).collect();
-        gone.iter().for_each(|what| count(*what, 1));
+        let existed = |outcome: &Result<Deletion, Refusal>| outcome.is_ok_and(|deletion| deletion.existed);
+        let gone: Vec<ItemKind> =
+            kinds.into_iter().zip(&outcomes).filter(|(_, outcome)| existed(outcome)).map(|(kind, _)| kind).collect();
+        gone.iter().for_each(|kind| count(*kind, 1));
         Ok(gone.len())
     }
 
-    fn deletion(&self, looked: &Looked, due: Due, request_id: &str) -> DeleteVersion {
-        let deleted = self.draft(EventName::LifecycleExpirationDelete, &due.key, looked, request_id);
+    fn deletion(&self, bucket_page: &BucketPage, due: Due, request_id: &str) -> DeleteVersion {
+        let deleted = self.draft(EventName::LifecycleExpirationDelete, &due.key, bucket_page, request_id);
         let marker = EventName::LifecycleExpirationDeleteMarkerCreated;
-        let marked = match due.what {
-            What::Object => self.draft(marker, &due.key, looked, request_id),
-            What::Version | What::Marker | What::Upload => None,
+        let marked = match due.kind {
+            ItemKind::Object => self.draft(marker, &due.key, bucket_page, request_id),
+            ItemKind::Version | ItemKind::Marker | ItemKind::Upload => None,
         };
         let event = (deleted.is_some() || marked.is_some()).then_some(DeleteEvents { deleted, marked });
-        let Due { what: _, key, pick, conditions } = due;
+        let Due { kind: _, key, pick, conditions } = due;
         let salt = self.context.ambient.random_u128() as u64;
         DeleteVersion { key, pick, conditions, owner: String::new(), salt, bypass_governance: false, event }
     }
 
-    /// Returns the draft of the event of the change, if any target wants it.
-    fn draft(&self, event: EventName, key: &str, looked: &Looked, request_id: &str) -> Option<EventDraft> {
-        let matches = self.context.targets.known(looked.events.matching(event, key));
+    /// Returns the draft of an event, or `None` if the bucket's configuration sends it to no known target.
+    fn draft(&self, event: EventName, key: &str, bucket_page: &BucketPage, request_id: &str) -> Option<EventDraft> {
+        let matches = self.context.targets.known(bucket_page.events.matching(event, key));
         if matches.is_empty() {
             return None;
         }
-        let (bucket, host_id) = (looked.row.bucket.clone(), self.context.host_id.clone());
+        let (bucket, host_id) = (bucket_page.row.bucket.clone(), self.context.host_id.clone());
         draft(event, matches, EventContext::of_service(bucket.name, bucket.owner, request_id.to_owned(), host_id))
     }
 
     async fn uploads(
         &self,
         at: &mut InBucket,
-        looked: &Looked,
+        bucket_page: &BucketPage,
         page: &ListPage<UploadRow>,
     ) -> Result<usize, UpkeepError> {
-        let judge = self.judge(looked);
+        let judge = self.judge(bucket_page);
         let listed = page.entries.iter().filter_map(|entry| match entry {
             Listed::Item { record, .. } => Some(&record.upload),
             Listed::CommonPrefix(_) => None,
@@ -391,13 +399,13 @@ impl Sweeping {
         let mut gone = 0;
         for some in due.chunks(LIFECYCLE_ABORTS_AT_ONCE) {
             let aborts = some.iter().map(|upload| {
-                let (bucket, key, upload) = (looked.row.bucket.id, upload.key.clone(), upload.id);
+                let (bucket, key, upload) = (bucket_page.row.bucket.id, upload.key.clone(), upload.id);
                 self.context.metadata.propose(Change::AbortUpload { bucket, key, upload })
             });
             for reply in join_all(aborts).await {
-                // One that was completed meanwhile is no upload any more.
+                // Any other reply means that the upload was completed or aborted in the meantime.
                 if reply? == Reply::Done {
-                    count(What::Upload, 1);
+                    count(ItemKind::Upload, 1);
                     gone += 1;
                 }
             }
@@ -409,10 +417,10 @@ impl Sweeping {
         Ok(gone)
     }
 
-    fn judge<'a>(&self, looked: &'a Looked) -> Judge<'a> {
+    fn judge<'a>(&self, bucket_page: &'a BucketPage) -> Judge<'a> {
         Judge {
-            rules: &looked.rules,
-            versioning: looked.row.settings.versioning,
+            rules: &bucket_page.rules,
+            versioning: bucket_page.row.settings.versioning,
             now: self.context.metadata.time().confirmed,
             day: self.options.day,
         }
@@ -441,8 +449,8 @@ impl Sweeping {
     }
 }
 
-fn count(what: What, more: u64) {
-    metrics::LIFECYCLE_EXPIRED.with_label_values(&[what.word()]).inc_by(more);
+fn count(kind: ItemKind, more: u64) {
+    metrics::LIFECYCLE_EXPIRED.with_label_values(&[kind.word()]).inc_by(more);
 }
 
 fn document_of(bucket: BucketId, kind: BucketDocument) -> DocumentKey {
@@ -453,14 +461,15 @@ fn to_uploads(at: InBucket) -> InBucket {
     InBucket::at(at.id, Place { bucket: at.name, phase: Phase::Uploads, after: None })
 }
 
-/// A page of a bucket, with what decides of it; `None` where the bucket or its rules are gone, or are not understood.
-fn look(view: &MetaView, at: &InBucket, limit: usize) -> KvResult<Option<Looked>> {
+/// Reads a page of a bucket, with its settings and rules. `None` if the bucket or its rules were removed, or if the
+/// rules cannot be decoded.
+fn look(view: &MetaView, at: &InBucket, limit: usize) -> KvResult<Option<BucketPage>> {
     let Some(row) = view.bucket_numbered(at.id)? else { return Ok(None) };
     let Some(rules) = view.document(&document_of(at.id, BucketDocument::Lifecycle))? else { return Ok(None) };
     let rules: Rules = match documents::decode(&rules.value) {
         Ok(rules) => rules,
         Err(error) => {
-            tracing::warn!(bucket = %at.name, %error, "lifecycle rules cannot be read: nothing expires by them");
+            tracing::warn!(bucket = %at.name, %error, "cannot decode lifecycle rules: none is applied");
             return Ok(None);
         }
     };
@@ -475,7 +484,7 @@ fn look(view: &MetaView, at: &InBucket, limit: usize) -> KvResult<Option<Looked>
         }
         Phase::Versions | Phase::Uploads => Page::Nothing,
     };
-    Ok(Some(Looked { row, rules, events: NotificationRules::of(events.as_ref()), page }))
+    Ok(Some(BucketPage { row, rules, events: NotificationRules::of(events.as_ref()), page }))
 }
 
 impl Chore for Sweeping {
@@ -487,7 +496,7 @@ impl Chore for Sweeping {
             Ok(Swept::Page { .. } | Swept::End) if self.context.load.is_busy() => options.busy_pause,
             Ok(Swept::Page { .. } | Swept::End) => options.pause,
             Err(error) => {
-                tracing::debug!(%error, "lifecycle waits");
+                tracing::debug!(%error, "a step of the lifecycle sweep failed and is tried again later");
                 options.idle
             }
         }

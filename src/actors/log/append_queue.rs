@@ -1,4 +1,4 @@
-//! Appends that wait to be written, and how their records are given places. Owned by the `WalWriter`.
+//! `AppendQueue`: the appends of a `WalWriter` that wait to be written, and the assignment of their records to batches.
 
 use super::state::QueuedBytes;
 use crate::storage::wal::progress::{Ack, Waiter};
@@ -7,10 +7,10 @@ use crate::types::Lsn;
 use std::collections::VecDeque;
 use tokio::sync::oneshot;
 
-/// The channel for the answer to a request. If the requester has stopped waiting, the answer is dropped.
+/// The channel for the answer to a request. The answer is dropped if the caller has stopped waiting.
 pub(super) type Reply<T> = oneshot::Sender<Result<T, WalError>>;
 
-/// The fate of an append while the drive has no space.
+/// The behaviour of an append while the drive has no space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Patience {
     /// The append is refused.
@@ -19,7 +19,7 @@ pub(super) enum Patience {
     Endless,
 }
 
-/// An append whose records do not all have a place yet.
+/// An append of which some records have no location yet.
 struct Pending {
     records: VecDeque<CheckedRecord>,
     placed: Vec<Location>,
@@ -29,7 +29,7 @@ struct Pending {
     _queued: QueuedBytes,
 }
 
-/// An append whose records all have a place.
+/// An append of which all records have a location.
 pub(super) struct Placed {
     pub(super) locations: Vec<Location>,
     pub(super) reply: Reply<Vec<Location>>,
@@ -57,7 +57,7 @@ impl AppendQueue {
         self.appends.push_back(Pending { records, placed, ack, patience, reply, _queued: queued });
     }
 
-    /// Gives places to records, in order, until the batch is full; the appends that have all theirs.
+    /// Moves records into the batch, in order, until it is full. Returns the appends whose records are all placed.
     pub(super) fn fill(&mut self, plan: &mut BatchPlan) -> Vec<Waiter<Placed>> {
         let mut waiters = Vec::new();
         while let Some(pending) = self.appends.front_mut() {
@@ -71,7 +71,8 @@ impl AppendQueue {
             if let Some(Pending { placed, ack, reply, .. }) = self.appends.pop_front()
                 && let Some(last) = placed.last()
             {
-                // Behind the record's first byte is behind the batch's start and not behind its end: covered by this batch.
+                // The position just behind the record's first byte lies inside this batch, so it is covered with the
+                // batch.
                 let through = Lsn(last.lsn.0 + 1);
                 waiters.push(Waiter { through, ack, token: Placed { locations: placed, reply } });
             }
@@ -79,7 +80,7 @@ impl AppendQueue {
         waiters
     }
 
-    /// Answers those with this of whom no record has a place yet and some record is refused.
+    /// Refuses the appends of which `refuses` rejects a record, unless some of their records are placed already.
     pub(super) fn refuse_unplaced(&mut self, refusal: &WalError, refuses: impl Fn(&NewRecord) -> bool) {
         let wanted = |pending: &Pending| {
             !pending.placed.is_empty() || !pending.records.iter().any(|record| refuses(record.record()))
@@ -93,7 +94,7 @@ impl AppendQueue {
         }
     }
 
-    /// Answers those with this that do not wait without end; the others keep their order.
+    /// Refuses all appends that are not patient; the others keep their order.
     pub(super) fn refuse_impatient(&mut self, refusal: &WalError) {
         for pending in std::mem::take(&mut self.appends) {
             match pending.patience {
@@ -103,7 +104,7 @@ impl AppendQueue {
         }
     }
 
-    /// Answers everyone with this.
+    /// Refuses all appends.
     pub(super) fn refuse(&mut self, refusal: &WalError) {
         for pending in self.appends.drain(..) {
             drop(pending.reply.send(Err(refusal.clone())));

@@ -49,19 +49,19 @@ pub(super) struct Synced {
     pub(super) outcome: Result<(), WalError>,
 }
 
-/// The segment that was asked for is durable and empty, or could not be made.
+/// The requested segment is durable and empty, or could not be made.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(super) struct SegmentPrepared {
     pub(super) outcome: Result<Arc<Segment>, WalError>,
 }
 
-/// An append was refused for want of space: find out whether that still holds.
+/// An append was refused for want of space: check the free space again.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(super) struct SpaceWanted;
 
-/// A segment's file was taken back.
+/// The file of a released segment was retired.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(super) struct SpaceFreed;
@@ -83,7 +83,7 @@ pub(super) struct MarkDue {
     pub(super) at: Lsn,
 }
 
-/// The drive may have room by now.
+/// Try again to make a segment, after the drive had no space for one.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(super) struct RoomDue;

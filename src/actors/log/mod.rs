@@ -1,5 +1,5 @@
-//! A running log: what others hold of one. The handle gives records to the `WalWriter` and reads segments itself, so that
-//! no mailbox stands between a reader and the drive.
+//! `LogHandle`: the interface of a running log. Appends go to the `WalWriter` as messages. The handle itself reads
+//! segments on the caller's thread, so that a read waits for no actor.
 
 mod append_queue;
 mod messages;
@@ -32,13 +32,13 @@ use tokio::sync::oneshot;
 /// The threads that run the actors of a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Threads {
-    /// Writer, syncer and allocator each on a thread of their own.
+    /// The writer, the syncer and the allocator each have a thread.
     Own,
-    /// Runs all of them on the current arbiter, for a simulation in one thread.
+    /// All three run on the current arbiter, for a simulation in one thread.
     Current,
 }
 
-/// A running log of one drive. Cheap to clone, usable from any thread (`append` and the like inside a tokio runtime).
+/// A running log of one drive. Cheap to clone, and usable from any thread; its async functions need a tokio runtime.
 #[derive(Clone)]
 pub struct LogHandle {
     writer: Addr<WalWriter>,
@@ -58,8 +58,7 @@ pub struct LogStatus {
     pub writes: u64,
     pub syncs: u64,
     pub segments: Vec<SegmentId>,
-    /// True if there is space for another segment, as far as known; if there was none, it is checked again until there
-    /// is.
+    /// False if the last attempt to make a further segment found no space. The attempt is repeated until it succeeds.
     pub has_room: bool,
     pub out_of_service: Option<String>,
 }
@@ -70,7 +69,7 @@ pub struct LogCheck {
     /// The position at which to continue; `None` at the end.
     pub next: Option<Lsn>,
     pub bytes: u64,
-    /// Places where no whole record stands and one was due.
+    /// The number of positions at which a record was expected and no whole one was found.
     pub bad_spots: u64,
 }
 
@@ -80,7 +79,7 @@ pub struct SegmentInfo {
     pub id: SegmentId,
     /// The size of the whole file on the drive.
     pub file_bytes: u32,
-    /// No record is appended to it any more.
+    /// True if no record is appended to it any more.
     pub sealed: bool,
 }
 
@@ -115,13 +114,14 @@ impl OpenedLog {
 }
 
 impl LogHandle {
-    /// Appends and waits until all records are on stable storage (or written, where the log's durability is relaxed);
-    /// location `i` is of record `i`. The records' place in the log is decided when the future is first polled.
+    /// Appends records and waits until all are on stable storage, or only written if the log's durability is relaxed.
+    /// Location `i` is that of record `i`. The records are queued when the future is first polled.
     pub async fn append(&self, records: Vec<NewRecord>) -> Result<Vec<Location>, WalError> {
         self.submit(records).await
     }
 
-    /// As `append`, but the records are queued before this returns: of two calls, the first one's records come first.
+    /// As `append`, but queues the records before it returns, so that the log has the records in the order of the
+    /// calls.
     pub fn submit(
         &self,
         records: Vec<NewRecord>,
@@ -142,14 +142,14 @@ impl LogHandle {
         }
     }
 
-    /// As `append`, but waits for stable storage whatever the log's durability.
+    /// As `append`, but waits for stable storage even if the log's durability is relaxed.
     pub async fn append_synced(&self, records: Vec<NewRecord>) -> Result<Vec<Location>, WalError> {
         self.enqueue(records, Ack::Synced).await
     }
 
-    /// As `submit`, for records that have nowhere else to go: waits without end for a drive that stalls, and for space
-    /// on one that is full, and keeps the order meanwhile. Refused only if the log fails or is closed. Waits for stable
-    /// storage if the log's durability or `ack` says so.
+    /// As `submit`, but without a time limit, for records that cannot be written elsewhere: waits for a drive that
+    /// stalls and for space on a full one, and keeps the order. Refused only if the log fails or is closed. Waits for
+    /// stable storage if `ack` is `Synced` or the log's durability is strict.
     pub fn submit_patiently(
         &self,
         records: Vec<NewRecord>,
@@ -165,12 +165,12 @@ impl LogHandle {
         }
     }
 
-    /// Appends and waits for the write only; made durable by whatever sync comes next, soon.
+    /// Appends records and waits only until they are written. The next sync, which follows soon, makes them durable.
     pub async fn append_relaxed(&self, records: Vec<NewRecord>) -> Result<Vec<Location>, WalError> {
         self.submit_relaxed(records).await
     }
 
-    /// `append_relaxed` with the order of `submit`. What it returns may be dropped: the records are written all the same.
+    /// As `append_relaxed`, but queues the records before it returns. They are written even if the future is dropped.
     pub fn submit_relaxed(
         &self,
         records: Vec<NewRecord>,
@@ -214,24 +214,25 @@ impl LogHandle {
             Patience::Endless => u64::MAX,
         };
         let queued = self.state.queue(bytes, bytes_max).ok_or(WalError::Busy)?;
-        // The checksums are computed here, on the caller's thread: the writer is one thread for all.
+        // The checksums are computed on the caller's thread, because all appends share the writer's thread.
         let records = records.into_iter().map(CheckedRecord::new).collect();
         let (reply, answer) = oneshot::channel();
         self.writer.do_send(AppendRecords { records, ack, patience, queued, reply });
         Ok(Some(answer))
     }
 
-    /// Blocking: run on a reader thread. Verifies position, key and both checksums.
+    /// Reads a record and verifies its position, key and both checksums. Blocking: run on a reader thread.
     pub fn read(&self, key: RecordKey, at: Location) -> Result<Bytes, WalError> {
         read_record(self.segment(at.lsn)?.as_ref(), &self.state.options, key, at)
     }
 
-    /// Blocking. As `read` for each, result `i` for request `i`; records that lie close together are read in one call.
+    /// As `read` for many records, with result `i` for request `i`. Reads records that lie close together in one call.
+    /// Blocking.
     pub fn read_many(&self, wanted: &[(RecordKey, Location)]) -> Vec<Result<Bytes, WalError>> {
         read_many(&self.state.table(), &self.state.options, wanted)
     }
 
-    /// Blocking. Visits every valid record of a sealed segment in order, past bad spots, which it counts.
+    /// Visits every valid record of a sealed segment in order. Skips bad spots and counts them. Blocking.
     pub fn scan_segment(&self, id: SegmentId, visit: &mut dyn FnMut(ScannedRecord)) -> Result<SegmentScan, WalError> {
         if self.state.open_segment() == Some(id) {
             return Err(WalError::SegmentOpen { segment: id });
@@ -239,7 +240,8 @@ impl LogHandle {
         scan_segment(&self.segment(Lsn::new(id, 0))?, &self.state.options, visit)
     }
 
-    /// Blocking. Verifies about so many bytes of records from a position on, up to one below which all is synced.
+    /// Verifies about `bytes_max` bytes of records between `from` and `until`, below which everything must be synced.
+    /// Blocking.
     pub fn check(&self, from: Lsn, until: Lsn, bytes_max: u32) -> Result<LogCheck, WalError> {
         let table = self.state.table();
         let Some(segment) = table.iter().find(|segment| segment.id() >= from.segment()) else {
@@ -274,8 +276,7 @@ impl LogHandle {
         self.ask(RotateSegment { reply }, answer).await
     }
 
-    /// Gives a whole segment back for recycling, and waits until no reader holds it and it is out of the log for good.
-    /// Never the open one.
+    /// Takes a sealed segment out of the log for recycling, and waits until no reader holds it and its file is retired.
     pub async fn release_segment(&self, id: SegmentId) -> Result<(), WalError> {
         let (reply, answer) = oneshot::channel();
         self.ask(ReleaseSegment { id, reply }, answer).await
@@ -295,15 +296,15 @@ impl LogHandle {
         }
     }
 
-    /// Writes and syncs what was appended, stops the actors and ends their threads: afterwards nothing of this log is open.
-    /// Closing a closed log does nothing.
+    /// Writes and syncs what was appended, stops the actors, ends their threads and closes all files. Closing a closed
+    /// log does nothing.
     pub async fn close(&self) -> Result<(), WalError> {
         let (reply, answer) = oneshot::channel();
         let closing = self.ask(CloseLog { reply }, answer).await;
         self.end_threads(closing).await
     }
 
-    /// As `close`, for as long as the drive takes: afterwards nothing of this log touches the drive any more.
+    /// As `close`, but without a time limit: afterwards this log certainly touches the drive no more.
     pub async fn close_patiently(&self) -> Result<(), WalError> {
         let (reply, answer) = oneshot::channel();
         self.writer.do_send(CloseLog { reply });
@@ -326,7 +327,7 @@ impl LogHandle {
                 tokio::task::spawn_blocking(move || arbiters.into_iter().for_each(|arbiter| drop(arbiter.join())))
                     .await;
             if let Err(error) = ended {
-                tracing::error!(%error, "threads of a log did not end");
+                tracing::error!(%error, "cannot wait for the threads of a log to end");
             }
         }
         outcome
@@ -341,7 +342,7 @@ impl LogHandle {
     }
 }
 
-/// The reason with which a closed log refuses.
+/// The reason in the refusals of a closed log.
 const CLOSED: &str = "closed";
 
 fn closed() -> WalError {

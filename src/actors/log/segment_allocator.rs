@@ -1,11 +1,14 @@
-//! Everything slow about the segments of one log, on a thread of its own: making, recycling and removing their files,
-//! syncing their directory, asking for free space. None of it happens while the writer waits.
+//! `SegmentAllocator`: the actor that does the slow operations on the segment files of one log, on its own thread. It
+//! makes, recycles and removes files, syncs their directory and checks the free space, so that the writer does not.
 //!
-//! Receives `PrepareSegment`, `ReclaimSegment`, `CheckSpace`, `StopAllocator`; sends `SegmentPrepared` and `SpaceFreed` to the
-//! `WalWriter`.
-//! Invariants: a segment that is handed over is durable, its directory entry included; a file is reused or removed only
-//! when nobody holds its segment; at most `LOG_FREE_SEGMENTS_MAX` retired files are kept, and none while the drive is short of space.
-//! Refuses when the drive has no room for a segment.
+//! Receives `PrepareSegment`, `ReclaimSegment`, `CheckSpace`, `StopAllocator`; sends `SegmentPrepared` and `SpaceFreed`
+//! to the `WalWriter`.
+//!
+//! Invariants: a prepared segment is durable, its directory entry included. A file is reused or removed only when
+//! nobody holds its segment. At most `LOG_FREE_SEGMENTS_MAX` retired files are kept, and none while the drive is short
+//! of space.
+//!
+//! Refuses with `OutOfSpace` if the drive has no space for a segment.
 
 use super::messages::{SegmentPrepared, SpaceFreed};
 use super::state::LogState;
@@ -20,7 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
 
-/// The pause until a segment that is still held is tried again.
+/// The interval between attempts to reclaim a segment that a reader holds.
 const HELD_RETRY: Duration = Duration::from_millis(5);
 
 /// Make this segment ready for appends.
@@ -28,11 +31,11 @@ const HELD_RETRY: Duration = Duration::from_millis(5);
 #[rtype(result = "()")]
 pub(super) struct PrepareSegment {
     pub(super) id: SegmentId,
-    /// Something waits for it that must not be refused while there is any room at all.
+    /// True if appends wait for the segment. It is then made even from the space that is reserved for the metadata.
     pub(super) urgent: bool,
 }
 
-/// Take this segment's file back as soon as nobody holds it; answered when it is out of the log for good.
+/// Retire this segment's file as soon as nobody holds the segment. Answered when the file is retired.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(super) struct ReclaimSegment {
@@ -40,12 +43,12 @@ pub(super) struct ReclaimSegment {
     pub(super) reply: oneshot::Sender<Result<(), WalError>>,
 }
 
-/// Find out how much space is free.
+/// Check how much space is free.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(super) struct CheckSpace;
 
-/// The log ends; answered when nothing is under way any more.
+/// Stop: the log is being closed. Answered when no operation is under way any more.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(super) struct StopAllocator {
@@ -63,16 +66,16 @@ impl SegmentAllocator {
         Self { writer, state, free }
     }
 
-    /// Returns the free space, if it can be known. Releases kept files if the drive is short of it.
+    /// Returns the free space, or `None` if it cannot be read. Removes retired files if the drive is short of space.
     fn check_space(&mut self) -> Option<Space> {
         let space = match self.state.disk.space(&self.state.options.dir) {
             Ok(space) => space,
             Err(error) => {
-                tracing::warn!(%error, dir = %self.state.options.dir.display(), "free space is not known");
+                tracing::warn!(%error, dir = %self.state.options.dir.display(), "cannot read the free space of the drive");
                 return None;
             }
         };
-        // Retired files are room for records, though the file system counts them as used.
+        // Retired files count as free space, because new segments reuse them.
         let kept = self.free.len() as u64 * u64::from(self.state.options.segment_bytes);
         let space = Space { free_bytes: space.free_bytes.saturating_add(kept), ..space };
         self.state.publish_space(space);
@@ -85,12 +88,12 @@ impl SegmentAllocator {
     fn give_back(&mut self) {
         for path in self.free.drain(..) {
             if let Err(error) = self.state.disk.remove(&path) {
-                tracing::warn!(%error, path = %path.display(), "a retired segment stays");
+                tracing::warn!(%error, path = %path.display(), "cannot remove the file of a retired segment");
             }
         }
     }
 
-    /// A retired file, or the room for a new one.
+    /// Makes a segment from a retired file or, if there is none, from a new file.
     fn prepare(&mut self, PrepareSegment { id, urgent }: PrepareSegment) -> Result<Segment, WalError> {
         let recycled = self.free.pop();
         let space = self.check_space();
@@ -101,7 +104,7 @@ impl SegmentAllocator {
         prepare_segment(&self.state.disk, &self.state.options, id, recycled.as_deref())
     }
 
-    /// Retires the segment if nobody holds it; else gives it back.
+    /// Retires the file of a segment, or returns the segment if somebody still holds it.
     fn reclaim(&mut self, segment: Arc<Segment>) -> Result<Result<(), WalError>, Arc<Segment>> {
         let segment = Arc::try_unwrap(segment)?;
         let keep = self.free.len() < LOG_FREE_SEGMENTS_MAX && !self.state.is_short_of_space();

@@ -1,5 +1,6 @@
-//! The state that the actors of one log and its handles share: the segments in use (replaced whole, never changed),
-//! counters, and the reason if the log is out of service. Written by the log's actors only.
+//! `LogState`: the state that the actors and the handles of one log share. It has the table of segments in use
+//! (published as an immutable snapshot), positions, counters, and the reason if the log is out of service. Only the
+//! log's actors change it, but for the count of queued bytes.
 
 use super::LogStatus;
 use crate::limits::{LOG_FREE_SEGMENTS_MAX, SPACE_WARN_PERCENT};
@@ -19,16 +20,16 @@ pub(super) struct LogState {
     pub(super) tag: u64,
     pub(super) metrics: LogMetrics,
     table: ArcSwap<SegmentTable>,
-    /// 0 while there is none.
+    /// The id of the segment that takes appends; 0 if there is none.
     open_segment: AtomicU32,
     written: AtomicU64,
     synced: AtomicU64,
     queued_bytes: Arc<AtomicU64>,
-    /// Below the watermark at which new chunks are refused.
+    /// True if the free space is below the watermark at which new chunks are refused.
     space_low: AtomicBool,
-    /// Below the watermark at which files are given back instead of kept for reuse.
+    /// True if the free space is below the watermark at which retired files are removed instead of kept for reuse.
     space_short: AtomicBool,
-    /// True if there is no space for the segment after the open one.
+    /// True if there was no space for the segment after the open one.
     no_reserve: AtomicBool,
     out_of_service: OnceLock<String>,
     pub(super) counts: Counts,
@@ -43,7 +44,7 @@ pub(super) struct Counts {
 }
 
 impl LogState {
-    /// Takes over a log that was opened; what the writer begins with is the second half.
+    /// Makes the shared state of a log that was opened, and returns with it the position at which the writer resumes.
     pub(super) fn adopt(opened: OpenedLog) -> (Arc<Self>, Resumption) {
         let OpenedLog { disk, options, segments, resumption, tag, .. } = opened;
         let mut table = SegmentTable::new(segments);
@@ -77,7 +78,7 @@ impl LogState {
         self.table.load_full()
     }
 
-    /// `open`: the segment that takes appends from now on.
+    /// Publishes the segments in use, and the one that takes appends from now on.
     pub(super) fn publish_table(&self, table: SegmentTable, open: Option<SegmentId>) {
         self.metrics.segments.set(table.len() as i64);
         self.table.store(Arc::new(table));
@@ -116,26 +117,27 @@ impl LogState {
         self.space_short.load(Ordering::Relaxed)
     }
 
-    /// Returns whether a new segment's file would leave the space reserved for the metadata.
+    /// Returns whether enough space for the metadata would stay free after another segment was made.
     pub(super) fn has_room_for_segment(&self, space: Space) -> bool {
         let left = Space { free_bytes: space.free_bytes.saturating_sub(self.options.segment_bytes.into()), ..space };
         self.options.space_refuse_percent == 0 || !is_below(left, self.options.space_refuse_percent)
     }
 
-    /// New chunks are refused while space is low, and where the open segment is the last one that there is room for: what
-    /// frees space, moves chunks or keeps the metadata going is not, and must find room.
+    /// Returns whether a record is refused for want of space: a new chunk while space is low, or if there is no space
+    /// for another segment. Tombstones, relocated chunks and metadata are not refused; they use the space kept for
+    /// them.
     pub(super) fn refuses_for_space(&self, record: &NewRecord) -> bool {
         let refuses = self.space_low.load(Ordering::Relaxed) || self.lacks_reserve();
         refuses && record.kind == RecordKind::Chunk && record.origin.is_none()
     }
 
-    /// Returns whether the next change of an actor would never come back, on a simulated disk. On a real one the call itself
-    /// hangs, and the actor's thread in it: an actor that is told so here handles nothing any more.
+    /// Returns whether the next change of a simulated disk would never return. The actor then handles no further
+    /// message, as an actor on a real disk whose thread hangs in the call.
     pub(super) fn hangs(&self) -> bool {
         cfg!(debug_assertions) && self.disk.hangs(&self.options.dir, CallKind::Change)
     }
 
-    /// Final; the first reason stays.
+    /// Takes the log out of service for good. Only the first reason is kept.
     pub(super) fn take_out_of_service(&self, why: &str) {
         if self.out_of_service.set(why.to_owned()).is_ok() {
             tracing::info!(dir = %self.options.dir.display(), why, "log is out of service");
@@ -146,7 +148,7 @@ impl LogState {
         self.out_of_service.get().map_or(Ok(()), |why| Err(WalError::OutOfService { why: why.clone() }))
     }
 
-    /// Counts bytes as waiting to be written until the guard is dropped; `None` where that would be more than `max`.
+    /// Counts bytes as queued until the returned guard is dropped. `None` if more than `max` bytes would be queued.
     pub(super) fn queue(&self, bytes: u64, max: u64) -> Option<QueuedBytes> {
         let before = self.queued_bytes.fetch_add(bytes, Ordering::Relaxed);
         let guard = QueuedBytes { total: Arc::clone(&self.queued_bytes), bytes };
@@ -166,13 +168,13 @@ impl LogState {
         }
     }
 
-    /// The segments in use, as the writer knows them.
+    /// Adds the new open segment to the segments in use.
     pub(super) fn add_segment(&self, segment: &Arc<Segment>) {
         self.publish_table(self.table().with(Arc::clone(segment)), Some(segment.id()));
     }
 }
 
-/// Bytes that wait to be written.
+/// A guard that counts bytes as queued until it is dropped.
 #[derive(Debug)]
 pub(super) struct QueuedBytes {
     total: Arc<AtomicU64>,
@@ -185,7 +187,7 @@ impl Drop for QueuedBytes {
     }
 }
 
-/// The metrics of one log, their labels resolved.
+/// The metrics of one log, with its labels applied.
 #[derive(Debug)]
 pub(super) struct LogMetrics {
     pub(super) appends: IntCounter,

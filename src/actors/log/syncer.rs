@@ -1,7 +1,7 @@
-//! The syncs of one log, on a thread of its own, so that the writer goes on while one is in flight.
+//! `Syncer`: the actor that syncs the segments of one log, on its own thread, so that the writer works during a sync.
 //!
-//! Receives `SyncThrough` from the `WalWriter`, one at a time; answers with `Synced`. Syncs the files in the order given.
-//! Refuses nothing; an error is final for the log and is not tried again.
+//! Receives `SyncThrough` from the `WalWriter`, one at a time, and `StopSyncer`; answers with `Synced`. Syncs the
+//! segments in the order of the message. Refuses nothing. A failed sync is final for the log and is not repeated.
 
 use super::messages::Synced;
 use super::state::LogState;
@@ -11,14 +11,14 @@ use crate::storage::wal::{Segment, WalError};
 use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, WrapFuture};
 use std::sync::Arc;
 
-/// Sync these segments; what was written to them before this message is meant.
+/// Sync these segments. The sync covers all that was written to them before this message.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(super) struct SyncThrough {
     pub(super) segments: Vec<Arc<Segment>>,
 }
 
-/// The log ends.
+/// Stop: the log is being closed.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(super) struct StopSyncer;

@@ -1,14 +1,16 @@
-//! The append position of one log, on a thread of its own. It drains its mailbox and then writes what came as one batch:
-//! no timer, and the busier the log, the larger the batch.
+//! `WalWriter`: the actor that appends to one log, on its own thread. Owns the append position. It collects the appends
+//! in its mailbox and writes them as one batch, without a timer: the busier the log, the larger the batch.
 //!
-//! Receives `AppendRecords`, `RotateSegment`, `ReleaseSegment`, `CloseLog`, `SpaceWanted` from handles, `Synced` from the
-//! `Syncer`, `SegmentPrepared` and `SpaceFreed` from the `SegmentAllocator`, `FlushBatch`, `FlushDue`, `MarkDue` and `RoomDue` from itself. Sends `SyncThrough` (one at a
-//! time), `PrepareSegment`, `ReclaimSegment`, `CheckSpace`.
-//! Invariants: those of `storage::wal::progress`; only this actor writes to segments and changes which are in use; it never
-//! opens, makes, removes or syncs a file.
-//! Refusals: `OutOfService` after a failed write or sync and after closing, `OutOfSpace` where no segment can be made (but
-//! for appends of endless patience, for which that is tried again),
-//! `SegmentOpen` and `NotFound` for a release.
+//! Receives `AppendRecords`, `RotateSegment`, `ReleaseSegment`, `CloseLog` and `SpaceWanted` from handles, `Synced`
+//! from the `Syncer`, `SegmentPrepared` and `SpaceFreed` from the `SegmentAllocator`, and `FlushBatch`, `FlushDue`,
+//! `MarkDue` and `RoomDue` from itself. Sends `SyncThrough` (one at a time), `PrepareSegment`, `ReclaimSegment` and
+//! `CheckSpace`.
+//!
+//! Invariants: those of `storage::wal::progress`. Only this actor writes to segments and changes the set of segments in
+//! use. It never opens, makes, removes or syncs a file.
+//!
+//! Refusals: `OutOfService` after a failed write or sync and after closing; `OutOfSpace` if no segment can be made,
+//! except for patient appends, which wait; `SegmentOpen` and `NotFound` for a release.
 
 use super::CLOSED;
 use super::append_queue::{AppendQueue, Placed, Reply};
@@ -30,13 +32,13 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::sync::oneshot;
 
-/// The pause until a drive that had no space for a segment is tried again: chunks are refused meanwhile.
+/// The interval between attempts to make a segment on a drive without space. New chunks are refused meanwhile.
 const ROOM_RETRY: Duration = Duration::from_millis(500);
 const MARK_DELAY: Duration = Duration::from_millis(LOG_MARK_DELAY_MS);
 
 struct OpenSegment {
     segment: Arc<Segment>,
-    /// The first free block.
+    /// The offset of the first free block.
     position: u32,
 }
 
@@ -57,20 +59,20 @@ pub(super) struct WalWriter {
     progress: Progress<Placed>,
     queue: AppendQueue,
     open: Option<OpenSegment>,
-    /// Empty segments in order of their numbers, at most one but after a restart.
+    /// Empty segments in order of their ids. There is at most one, except after a restart.
     ready: VecDeque<Arc<Segment>>,
     preparing: bool,
     next_id: SegmentId,
-    /// The log was cut here by recovery, and that is not written down yet.
+    /// The position at which recovery cut the log, until a mark records it.
     cut: Option<Lsn>,
-    /// The segments written to since the last sync was started, in order.
+    /// The segments that were written to since the last sync began, in order.
     unsynced: Vec<Arc<Segment>>,
     rotations: Vec<Reply<()>>,
     closing: Option<Reply<()>>,
     /// True while queued appends wait for a segment to be made.
     stalled: bool,
     flush_scheduled: bool,
-    /// `RoomDue` is on its way.
+    /// True while a `RoomDue` is scheduled.
     room_awaited: bool,
     space_checked: Duration,
 }
@@ -106,7 +108,8 @@ impl WalWriter {
         }
     }
 
-    /// Returns whether the drive hangs. The writer then handles nothing any more, as if a write had not come back.
+    /// Returns whether a simulated drive hangs. If so, the writer handles no further message, as if a write had not
+    /// returned.
     fn hangs(&self, ctx: &mut Context<Self>) -> bool {
         let hangs = self.state.hangs();
         if hangs {
@@ -127,12 +130,12 @@ impl WalWriter {
             return;
         }
         self.preparing = true;
-        // A number is used up by the attempt: what a failed one left behind is never mistaken for a later segment.
+        // Each attempt uses up an id, so that a file left by a failed attempt is never mistaken for a later segment.
         self.allocator.do_send(PrepareSegment { id: self.next_id, urgent: self.stalled });
         self.next_id = SegmentId(self.next_id.0 + 1);
     }
 
-    /// Writes one batch of what is queued.
+    /// Writes one batch of queued records.
     fn flush(&mut self, ctx: &mut Context<Self>) {
         if self.queue.is_empty() || self.progress.has_failed() {
             return;
@@ -171,7 +174,7 @@ impl WalWriter {
         Some(BatchPlan::new(open.lsn(), limit, file.caching()))
     }
 
-    /// The end of the open segment, where it is not written yet.
+    /// Plans the seal that ends the open segment. `None` if no segment is open or no room is left for a seal.
     fn plan_seal(&mut self) -> Option<BatchPlan> {
         let open = self.open.as_ref()?;
         let file = open.segment.writable().ok()?;
@@ -186,7 +189,7 @@ impl WalWriter {
         self.state.metrics.appends.inc_by(records as u64);
     }
 
-    /// Writes a mark that proves everything before it synced: a seal, where no other record fits.
+    /// Writes a mark, which proves that everything before it is synced. A seal serves as the mark if nothing else fits.
     fn write_mark(&mut self, ctx: &mut Context<Self>) {
         let through = self.progress.written();
         let marked = self.plan_batch().and_then(|mut plan| plan.push_mark(Mark::Synced).map(|_| plan));
@@ -200,7 +203,8 @@ impl WalWriter {
         }
     }
 
-    /// Writes at the open segment's position and moves it. A failure is final: what stands there now is not known.
+    /// Writes a batch at the append position and advances it. A failure is final, because the content of the file at
+    /// that position is then unknown.
     fn write(&mut self, batch: &Batch, ctx: &mut Context<Self>) {
         if self.write_batch(batch, ctx) {
             self.perform(Event::Written { through: batch.end() }, ctx);
@@ -243,8 +247,8 @@ impl WalWriter {
         refuse_all(&mut self.rotations, &refusal);
     }
 
-    /// No segment could be made for what is queued. Appends of endless patience stay in the queue where the drive is merely
-    /// full, unless the log is being closed, which must come to an end.
+    /// Refuses the queued appends after no segment could be made for them. Patient appends stay queued if the drive is
+    /// merely full, unless the log is being closed.
     fn refuse_stalled(&mut self, error: &WalError) {
         if *error != WalError::OutOfSpace || self.closing.is_some() {
             return self.refuse_queued(error);
@@ -252,7 +256,8 @@ impl WalWriter {
         self.queue.refuse_impatient(error);
     }
 
-    /// Asks for room again after a while, whether or not somebody needs it by then: who was refused goes elsewhere.
+    /// Schedules another attempt to make a segment. It needs no further append: callers that were refused write to
+    /// other drives and do not ask again.
     fn await_room(&mut self, ctx: &mut Context<Self>) {
         if !self.room_awaited && self.closing.is_none() {
             self.room_awaited = true;
@@ -260,7 +265,7 @@ impl WalWriter {
         }
     }
 
-    /// Goes on in the next segment when the open one has no room, or waits for it.
+    /// Moves on to the next segment, or waits until one is prepared.
     fn rotate_or_wait(&mut self, ctx: &mut Context<Self>) {
         self.stalled = !self.rotate(ctx);
         if self.stalled {
@@ -270,7 +275,7 @@ impl WalWriter {
         }
     }
 
-    /// Seals the open segment and opens the next one, if it is ready.
+    /// Seals the open segment and opens the next one. Returns false, and does nothing, if none is prepared.
     fn rotate(&mut self, ctx: &mut Context<Self>) -> bool {
         let Some(next) = self.ready.pop_front() else {
             return false;
@@ -325,7 +330,8 @@ impl WalWriter {
         }
     }
 
-    /// Everything is on stable storage, or the log has failed: stops the other actors, lets go of every file, answers, stops.
+    /// Ends the log, once everything is on stable storage or the log has failed: stops the other actors, closes every
+    /// file, answers the `CloseLog`, and stops this actor.
     fn finish(&mut self, ctx: &mut Context<Self>) {
         let outcome = if self.progress.has_failed() { self.state.check_in_service() } else { Ok(()) };
         self.state.take_out_of_service(CLOSED);
@@ -370,7 +376,7 @@ impl WalWriter {
         let settled = self.progress.has_failed()
             || self.progress.sync_in_flight()
             || self.progress.written() == self.progress.synced();
-        assert!(settled || !self.unsynced.is_empty(), "what is written and not synced is known");
+        assert!(settled || !self.unsynced.is_empty(), "unsynced segments are listed while no sync is in flight");
     }
 }
 
@@ -412,7 +418,7 @@ impl Handler<FlushBatch> for WalWriter {
         }
         self.flush_scheduled = false;
         self.flush(ctx);
-        // What was accepted before the log was closed is written first.
+        // All appends that were accepted before the `CloseLog` are written first.
         if self.closing.is_some() && self.queue.is_empty() {
             self.perform(Event::Closing, ctx);
         }
@@ -454,10 +460,10 @@ impl Handler<SegmentPrepared> for WalWriter {
                 }
                 self.schedule_flush(ctx);
             }
-            // Not final: the next append that needs a segment asks again.
+            // The failure is not final: the next append that needs a segment requests one again.
             Err(error) => {
                 if !self.state.lacks_reserve() {
-                    tracing::warn!(%error, dir = %self.state.options.dir.display(), "no further segment could be made");
+                    tracing::warn!(%error, dir = %self.state.options.dir.display(), "cannot make another segment");
                 }
                 self.state.set_reserve(error != WalError::OutOfSpace);
                 self.queue.refuse_unplaced(&WalError::OutOfSpace, |record| self.state.refuses_for_space(record));
@@ -469,7 +475,7 @@ impl Handler<SegmentPrepared> for WalWriter {
                 if error == WalError::OutOfSpace {
                     self.await_room(ctx);
                 }
-                // What is still queued after that waits for room.
+                // Appends that are still queued otherwise are patient ones, which wait for `RoomDue`.
                 if self.closing.is_some() || !stalled {
                     self.schedule_flush(ctx);
                 }
@@ -483,7 +489,7 @@ impl Handler<RoomDue> for WalWriter {
 
     fn handle(&mut self, _: RoomDue, ctx: &mut Context<Self>) {
         self.room_awaited = false;
-        // What waits asks for a segment with more weight.
+        // `flush` comes first: if appends wait, it requests the segment as urgent.
         self.flush(ctx);
         self.prepare_next();
         if self.closing.is_some() {

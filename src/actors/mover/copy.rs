@@ -1,5 +1,5 @@
-//! The copy of one shard to another node, a window at a time: read and verified where it is, durable where it goes. Chunks
-//! that are there already (of a copy that was interrupted) are kept. Holds no more than a window.
+//! `ShardCopy`: copies one shard to another node, a window of chunks at a time. The source verifies the chunks, and the
+//! target makes them durable. Chunks that an interrupted copy left on the target are kept. Holds one window in memory.
 
 use super::plan::Planned;
 use crate::actors::upkeep::{ClusterContext, UpkeepError};
@@ -14,7 +14,7 @@ use crate::types::{ChunkIndex, Incarnation, NodeId};
 use bytes::Bytes;
 use std::ops::Range;
 
-/// Bytes that were copied, and those that were found to be there already.
+/// The bytes that a step wrote to the target, and the bytes that it found there.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Worked {
     pub(super) written: u64,
@@ -25,12 +25,13 @@ pub(super) struct Worked {
 pub(super) struct ShardCopy {
     pub(super) planned: Planned,
     layout: BlobLayout,
-    /// The incarnation of the drive that the copy is made on.
+    /// The incarnation of the target drive.
     incarnation: Incarnation,
-    /// True if some chunks were there before; `None` until that is known.
+    /// True if the target had some chunks at the start; `None` until they are counted.
     resumed: Option<bool>,
+    /// The number of stripes that are done.
     next: u32,
-    /// True if every chunk up to `next` is there.
+    /// True if every chunk up to `next` is on the target.
     whole: bool,
 }
 
@@ -40,7 +41,7 @@ impl ShardCopy {
         Ok(Self { planned, layout, incarnation, resumed: None, next: 0, whole: true })
     }
 
-    /// Returns whether the shard can be moved now.
+    /// Returns whether the copy has ended, so that the move can be proposed.
     pub(super) fn is_done(&self) -> bool {
         self.resumed.is_some() && self.next >= self.layout.stripes()
     }
@@ -88,6 +89,7 @@ impl ShardCopy {
         Ok(Worked { written, checked })
     }
 
+    /// Counts the chunks on the target, and returns whether there are any. A whole or a lost shard needs no copying.
     async fn begin(&mut self, context: &ClusterContext) -> Result<bool, UpkeepError> {
         let to = self.planned.to;
         let counted = context.peer(to).await?.count_chunks(to, vec![self.planned.id()]).await?;
@@ -108,7 +110,8 @@ impl ShardCopy {
         self.next..self.layout.stripes().min(self.next.saturating_add(count))
     }
 
-    /// The good chunks of a node.
+    /// Reads a window of chunks from a node, with `None` for each chunk that is missing, damaged or of the wrong
+    /// length.
     async fn read(
         &self,
         context: &ClusterContext,
@@ -117,8 +120,8 @@ impl ShardCopy {
     ) -> Result<Vec<Option<Bytes>>, UpkeepError> {
         let count = window.end - window.start;
         let request = ReadChunks { node, shard: self.planned.id(), first: ChunkIndex(window.start), count };
-        let asked = context.ask(node, READ_WAIT_MAX, move |peer| async move { peer.read_chunks(request).await });
-        let mut read = asked.await?.chunks.into_iter();
+        let reading = context.ask(node, READ_WAIT_MAX, move |peer| async move { peer.read_chunks(request).await });
+        let mut read = reading.await?.chunks.into_iter();
         let whole = |stripe: u32, chunk: &Bytes| chunk.len() == self.layout.chunk_bytes(ChunkIndex(stripe));
         Ok(window.map(|stripe| read.next()?.ok().filter(|chunk| whole(stripe, chunk))).collect())
     }
@@ -138,7 +141,7 @@ impl ShardCopy {
     }
 }
 
-/// Runs of consecutive chunks, each with its first stripe; and whether any chunk is not there.
+/// Groups chunks into runs of consecutive stripes, each with its first stripe. Also returns whether a chunk is missing.
 fn runs_of(chunks: impl Iterator<Item = (u32, Option<Bytes>)>) -> (Vec<(u32, Vec<Bytes>)>, bool) {
     let (mut runs, mut gaps): (Vec<(u32, Vec<Bytes>)>, bool) = (Vec::new(), false);
     for (stripe, chunk) in chunks {

@@ -1,6 +1,6 @@
-//! Leftovers of moves on the nodes of this host: copies that are no longer current, dropped a grace period after this
-//! host applied the move; and strays, copies that never became current because their move was given up. While the
-//! repair of a shard is queued, no copy of it is dropped: it may be the only one.
+//! Removal of outdated copies from the nodes of this host. A leftover is the old copy of a moved shard; it is dropped a
+//! grace period after this host applied the move. A stray is a copy that never became current, because its move was
+//! given up. While the repair of a shard is queued, no copy of it is dropped, since it may be the only one.
 
 use super::plan::Planner;
 use crate::actors::upkeep::{ClusterContext, UpkeepError};
@@ -10,7 +10,7 @@ use crate::storage::meta::record::BlobRef;
 use crate::storage::meta::view::MetaView;
 use crate::types::{Epoch, NodeId, ShardId};
 
-/// Rows, or shards of an inventory, in one page.
+/// The number of leftover rows, or of shards of an inventory, in one page.
 const PAGE: usize = 256;
 
 /// A round over the leftovers of some nodes.
@@ -25,7 +25,8 @@ impl Leftovers {
         Self { nodes, after: None }
     }
 
-    /// Deals with a page: copies dropped; `None` at the end. `ripe` is the last entry that is old enough.
+    /// Processes one page and returns the number of leftovers whose grace period is over; `None` at the end of the
+    /// round. `ripe` is the index of the last log entry for which the grace period is over.
     pub(super) async fn advance(
         &mut self,
         context: &ClusterContext,
@@ -52,17 +53,18 @@ impl Leftovers {
     }
 }
 
-/// A round over the inventories of some nodes, for strays.
+/// A round over the inventories of some nodes that drops strays.
 #[derive(Debug)]
 pub(super) struct Sweep {
     nodes: Vec<NodeId>,
     after: Option<ShardId>,
 }
 
-/// A shard on a node of which the metadata says that it is elsewhere.
+/// A shard that is on a node and that the metadata does not place there.
 enum Astray {
+    /// The blob is garbage, and the reclaimer drops its shards from other nodes than this.
     Garbage(ShardId),
-    /// The shard may be on its way here.
+    /// The shard is on another node, and may be about to move to this one.
     Elsewhere(ShardId, BlobRef),
 }
 
@@ -71,9 +73,9 @@ impl Sweep {
         Self { nodes, after: None }
     }
 
-    /// Deals with a page while no copy is under way: strays dropped; `None` at the end, and when the layout is no longer that
-    /// of the planner. A move whose outcome is not known may still be made, but only by the layout that wanted it: so what
-    /// is wanted here by the layout in force stays.
+    /// Processes one page and returns the number of strays dropped; `None` at the end, or if the layout is no longer
+    /// that of the planner. Call it while no copy is in progress. A move whose outcome is unknown may still be decided,
+    /// but only under the layout that wanted it. Therefore a shard that the current layout wants on the node stays.
     pub(super) async fn advance(
         &mut self,
         context: &ClusterContext,
@@ -102,15 +104,15 @@ impl Sweep {
         let strays: Vec<ShardId> = astray.into_iter().filter_map(is_stray).collect();
         let count = strays.len();
         if count > 0 {
-            tracing::info!(%node, count, "copies of moves that were given up are dropped");
+            tracing::info!(%node, count, "dropping the copies of moves that were given up");
             peer.drop_shards(node, strays).await?;
         }
         Ok(Some(count))
     }
 }
 
-/// Shards of known blobs that are on this node and do not belong there, nor were left behind; `None` if the layout is of
-/// another epoch.
+/// Returns those of a node's shards that belong to known blobs and are neither placed there nor leftovers nor queued
+/// for repair. `None` if the layout has another epoch.
 fn astray(view: &MetaView, epoch: Epoch, node: NodeId, shards: Vec<ShardId>) -> KvResult<Option<Vec<Astray>>> {
     let mut astray = Vec::new();
     for shard in shards {

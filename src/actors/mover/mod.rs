@@ -1,11 +1,12 @@
-//! `Mover`: brings the shards that belong on the nodes of this host by the layout in force, and are elsewhere, here. Every host
-//! does so for its own nodes, so that movement is parallel and each host throttles itself. Owns the pass under way, the
-//! copies at hand and the round over what moves left behind.
+//! `Mover`: the actor that moves shards to the nodes of this host after the layout has changed: those that the ring
+//! wants here and that are still on other nodes. Each host does so for its own nodes, so that hosts move shards in
+//! parallel and each limits its own rate. Owns the pass under way, the copies in progress, and the round over
+//! leftovers.
 //!
-//! There is no queue: a pass compares what is recorded of every blob with what the ring wants, so that one that was
-//! interrupted goes on where it was by beginning again. A copy is durable here before one change makes it count; the old
-//! copy is dropped by its own host a while later, for reads that began before. One step does one small thing. It gives way to
-//! users by its pace.
+//! There is no queue: a pass compares the recorded placement of every blob with the placement that the ring wants. An
+//! interrupted pass begins again. A copy is durable here before a change of the metadata makes it the current one. The
+//! host of the old copy drops it after a grace period, for reads that began before. Each step is small, and the pause
+//! after it limits the rate, to a lower one while users are served.
 
 mod copy;
 mod leftovers;
@@ -29,30 +30,31 @@ use pass::Pass;
 use plan::Planner;
 use std::time::Duration;
 
-/// The actor that moves.
 pub type Mover = Background<Moving>;
 
 const _: () = assert!(LEFTOVER_GRACE.as_millis() > 2 * READ_WAIT_MAX.as_millis());
 
 #[derive(Clone, Copy, Debug)]
 pub struct MovingOptions {
-    /// Blobs compared in one step.
+    /// The number of blobs that one step compares.
     pub page: usize,
-    /// Shards copied at once, and bytes of each that are held.
+    /// The number of shards that are copied at once.
     pub copies_max: usize,
+    /// The bytes of each copy that one step reads and writes.
     pub window_bytes: usize,
-    /// A layout is acted on when it has stood for this long: a host that joins changes it several times.
+    /// The delay between a change of the layout and the pass: a host that joins changes the layout several times.
     pub settle: Duration,
-    /// The intervals between passes: while there is something to move or waiting to be; and else, for writes by an
-    /// older layout.
+    /// The least interval between passes while shards are to be moved or a node is draining.
     pub recheck: Duration,
+    /// The interval between passes otherwise. They find shards that were written by an older layout.
     pub pass_every: Duration,
-    /// The time for which the old copy stays after this host applied the move: reads look placements up anew far more
-    /// often.
+    /// The time for which an old copy stays after this host applied the move. Reads look placements up again within it.
     pub grace: Duration,
+    /// The interval between rounds over leftovers.
     pub leftovers_every: Duration,
-    /// A draining node that is down for this long is not waited for: its shards are rebuilt from the others.
+    /// The time after which a draining node that is down is given up: its shards are rebuilt from the others.
     pub lost_after: Duration,
+    /// The pause when there is nothing to do.
     pub idle: Duration,
     pub pace: Pace,
 }
@@ -81,13 +83,16 @@ pub enum Moved {
     Nothing,
     /// A page of blobs was compared with the layout.
     Compared,
-    /// Bytes were copied, bytes of an interrupted copy were found to be there, and shards are now here.
+    /// A window of each copy in progress was processed.
     Copied {
+        /// Bytes that were copied.
         bytes: u64,
+        /// Bytes that an interrupted copy had left on the target.
         checked: u64,
+        /// Shards whose move is now decided.
         shards: usize,
     },
-    /// A page of what moves left behind was dealt with.
+    /// A page of leftovers or of an inventory was processed.
     Dropped {
         shards: usize,
     },
@@ -99,7 +104,7 @@ pub struct Moving {
     host: HostId,
     options: MovingOptions,
     handle: MoverHandle,
-    /// The planner by the ring in force.
+    /// Plans by the current ring.
     planner: Planner,
     pass: Option<Pass>,
     next_pass: Duration,
@@ -107,10 +112,10 @@ pub struct Moving {
     leftovers: Option<Leftovers>,
     ripening: Ripening,
     next_leftovers: Duration,
-    /// Leftovers and copies take turns.
+    /// True if the next step copies rather than drops leftovers: the two take turns.
     copies_first: bool,
     sweep: Option<Sweep>,
-    /// The layout that the last sweep was by; `None` makes one due.
+    /// The epoch of the layout for which a sweep last began. `None` makes a sweep due after the next pass.
     swept: Option<Epoch>,
     down: pass::DownSince,
     last_failure: LastFailure,
@@ -144,7 +149,7 @@ impl Moving {
         (moving, handle)
     }
 
-    /// Does the next small thing.
+    /// Does the next step: drops leftovers, copies a window, compares a page of blobs, or sweeps for stray copies.
     pub async fn advance(&mut self) -> Result<Moved, UpkeepError> {
         self.follow_layout().await?;
         if !std::mem::take(&mut self.copies_first)
@@ -173,7 +178,8 @@ impl Moving {
         self.planner.ring().nodes().iter().filter(|node| node.host == self.host).map(|node| node.id).collect()
     }
 
-    /// Takes up another layout: the pass begins anew, and copies at hand go on where they are still wanted.
+    /// Switches to a changed layout. The pass begins again, and a copy in progress continues if its shard is still
+    /// wanted.
     async fn follow_layout(&mut self) -> Result<(), UpkeepError> {
         let ring = self.context.ring.current();
         if ring.epoch() == self.planner.epoch() {
@@ -199,7 +205,7 @@ impl Moving {
         Ok(())
     }
 
-    /// A window of each copy at hand; those that are done are made to count.
+    /// Copies a window of each copy in progress, then proposes the moves of those that are complete.
     async fn copy(&mut self) -> Result<Moved, UpkeepError> {
         if let Some(pass) = &mut self.pass {
             pass.begin_copies(&mut self.copies, self.options.copies_max)?;
@@ -214,7 +220,7 @@ impl Moving {
                     checked += worked.checked;
                 }
                 Err(UpkeepError::Node(error)) => {
-                    tracing::debug!(shard = ?self.copies[at].planned.id(), %error, "a move is put off");
+                    tracing::debug!(shard = ?self.copies[at].planned.id(), %error, "a move waits for the next pass");
                     put_off.push(at);
                 }
                 Err(error) => failed = Some(error),
@@ -235,7 +241,8 @@ impl Moving {
         self.handle.update(|status| status.shards_waiting += 1);
     }
 
-    /// Makes the copies that are done count. Until it is known whether they do they stay at hand, and it is asked again.
+    /// Proposes the moves of the complete copies and returns the number of accepted ones. If the outcome is unknown,
+    /// the copies stay in progress and are proposed again.
     async fn commit(&mut self) -> Result<usize, UpkeepError> {
         let moves: Vec<MovedShard> = self.copies.iter().filter(|copy| copy.is_done()).map(ShardCopy::moved).collect();
         if moves.is_empty() {
@@ -248,9 +255,9 @@ impl Moving {
         };
         let outcomes: Vec<bool> = moves.iter().enumerate().map(|(at, _)| moved.get(at) == Some(&true)).collect();
         let refused = moves.iter().zip(&outcomes).filter(|(_, moved)| !**moved).map(|(step, _)| *step).collect();
-        if let Err(error) = self.drop_pointless(refused).await {
-            // The next sweep finds them. Copies that stayed at hand would be proposed for ever.
-            tracing::debug!(%error, "copies that are of no use stay for now");
+        if let Err(error) = self.drop_useless_copies(refused).await {
+            // The copies do not stay in progress, since they would be proposed for ever. The next sweep finds them.
+            tracing::debug!(%error, "cannot drop the copies of refused moves; the next sweep drops them");
             self.swept = None;
         }
         let done = self.copies.extract_if(.., |copy| copy.is_done());
@@ -273,8 +280,8 @@ impl Moving {
         Ok(count)
     }
 
-    /// Copies of shards whose blob is gone meanwhile are of no use to anyone.
-    async fn drop_pointless(&self, refused: Vec<MovedShard>) -> Result<(), UpkeepError> {
+    /// Drops the copies of refused moves whose blob was deleted in the meantime.
+    async fn drop_useless_copies(&self, refused: Vec<MovedShard>) -> Result<(), UpkeepError> {
         if refused.is_empty() {
             return Ok(());
         }
@@ -282,7 +289,7 @@ impl Moving {
             let mut gone = Vec::new();
             for step in refused {
                 let is_gone = view.blob(step.shard.blob)?.is_none();
-                // What garbage has on its nodes is the reclaimer's to drop.
+                // The reclaimer drops the shards on the nodes that a garbage row names.
                 let row = view.garbage_of(step.shard.blob)?;
                 let places = row.as_ref().map(|row| &row.blob.placement);
                 let is_its_place =
@@ -346,7 +353,7 @@ impl Chore for Moving {
             }
             Err(error) => {
                 if self.last_failure.is_news(&error) {
-                    tracing::warn!(%error, "a step of moving failed");
+                    tracing::warn!(%error, "a step of the mover failed");
                 }
                 self.options.idle
             }

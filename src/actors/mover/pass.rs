@@ -1,4 +1,5 @@
-//! A pass over all blobs: first to count the shards to move here, then, if there are any, to move them.
+//! A pass of the mover over all blobs: first it counts the shards to move to this host, then, if there are any, it
+//! moves them.
 
 use super::copy::ShardCopy;
 use super::leftovers::Sweep;
@@ -21,7 +22,7 @@ pub(super) type DownSince = BTreeMap<NodeId, Duration>;
 enum Phase {
     Counting,
     Moving,
-    Over,
+    Ended,
 }
 
 #[derive(Debug)]
@@ -32,9 +33,9 @@ pub(super) struct Pass {
     counted_in: Duration,
     found: u64,
     found_bytes: u64,
-    /// Shards that are left to the next pass.
+    /// The number of shards that wait for the next pass.
     pub(super) waiting: u64,
-    /// Looked up and not begun, each with the drive that it goes to.
+    /// The moves that were planned and not begun, each with the incarnation of the target drive.
     planned: VecDeque<(Planned, Incarnation)>,
 }
 
@@ -64,7 +65,7 @@ impl Moving {
     pub(super) async fn compare(&mut self) -> Result<Moved, UpkeepError> {
         let Some(pass) = &self.pass else { return Ok(Moved::Nothing) };
         let (phase, cursor, page) = (pass.phase, pass.cursor.clone(), self.options.page);
-        if phase == Phase::Over {
+        if phase == Phase::Ended {
             self.end_pass();
             return Ok(Moved::Compared);
         }
@@ -86,7 +87,7 @@ impl Moving {
         }
         pass.cursor = next;
         if pass.cursor.is_none() {
-            pass.phase = if phase == Phase::Counting && pass.found > 0 { Phase::Moving } else { Phase::Over };
+            pass.phase = if phase == Phase::Counting && pass.found > 0 { Phase::Moving } else { Phase::Ended };
             if phase == Phase::Counting {
                 pass.counted_in = now.saturating_sub(pass.began);
                 let (shards, bytes) = (pass.found, pass.found_bytes);
@@ -99,7 +100,7 @@ impl Moving {
         Ok(Moved::Compared)
     }
 
-    /// Shards of these blobs that are to be moved to nodes of this host.
+    /// Returns the shards of these blobs that are to be moved to nodes of this host.
     fn found_in(&mut self, blobs: &[BlobRef]) -> Vec<Planned> {
         let mut found = Vec::new();
         for blob in blobs {
@@ -121,7 +122,7 @@ impl Moving {
             let mut movable = VecDeque::new();
             let is_whole = view.counts()?.repairs == 0;
             for planned in ready {
-                // An older copy that is about to be dropped is no copy.
+                // If the target still has an outdated copy of the shard, that copy must be dropped first.
                 if !view.is_leftover(planned.to, planned.id())?
                     && (is_whole || !endangers(view, &planned)?)
                     && (!planned.lost || can_be_rebuilt(view, &health, &planned)?)
@@ -137,7 +138,8 @@ impl Moving {
         Ok(movable)
     }
 
-    /// Adds the treatment of the source; `None` if it or the target is not available just now.
+    /// Returns the move if it is possible now. `None` if the target accepts no writes or the source is down. A source
+    /// that was removed, or is draining and was down for `lost_after`, is marked as lost.
     fn with_source(&mut self, planned: Planned) -> Option<Planned> {
         let health = self.context.health.current();
         let (from, now, ring) = (planned.from, self.now(), self.planner.ring());
@@ -160,9 +162,9 @@ impl Moving {
     fn end_pass(&mut self) {
         let Some(pass) = self.pass.take() else { return };
         let now = self.now();
-        // What is being drained may still be named by writes that began before.
+        // Writes that began under an older layout may still place shards on a draining node.
         let drains = self.planner.ring().nodes().iter().any(|node| !self.planner.ring().is_active(node.id));
-        // A large store is not read from end to end all the time only because something waits.
+        // The pause grows with the length of a pass, so that a large store is not read continuously while shards wait.
         let soon = self.options.recheck.max(16 * pass.counted_in);
         self.next_pass = now + if pass.found > 0 || drains { soon } else { self.options.pass_every };
         let epoch = self.planner.epoch();
@@ -171,13 +173,18 @@ impl Moving {
             self.sweep = Some(Sweep::of(self.own_nodes()));
         }
         if pass.found > 0 {
-            tracing::info!(epoch = epoch.0, shards = pass.found, waiting = pass.waiting, "a pass of moving has ended");
+            tracing::info!(
+                epoch = epoch.0,
+                shards = pass.found,
+                waiting = pass.waiting,
+                "a pass of the mover has ended"
+            );
         }
     }
 }
 
-/// Returns whether the move would be refused: while other shards are missing, none is moved so that a drive's loss would lose
-/// the blob.
+/// Returns whether the metadata would refuse the move: while other shards of the blob are missing, a move must not make
+/// the blob depend on a single drive.
 fn endangers(view: &MetaView, planned: &Planned) -> KvResult<bool> {
     if planned.lost {
         return Ok(false);
@@ -194,7 +201,7 @@ fn endangers(view: &MetaView, planned: &Planned) -> KvResult<bool> {
     Ok(planned.blob.can_lose_a_node(is_missing) && !moved.can_lose_a_node(is_missing))
 }
 
-/// Returns whether enough other shards are there to rebuild this one.
+/// Returns whether enough other shards are available to rebuild this one.
 fn can_be_rebuilt(view: &MetaView, health: &NodeHealth, planned: &Planned) -> KvResult<bool> {
     let mut sources = 0;
     for (at, node) in planned.blob.placement.iter().enumerate() {

@@ -1,4 +1,5 @@
-//! The shards to be moved by a layout: the recorded placement compared with the one that the ring wants. Pure.
+//! `Planner`: finds the shards that a layout moves, by comparing a blob's recorded placement with the one that the ring
+//! wants. Pure.
 
 use crate::storage::meta::record::BlobRef;
 use crate::storage::ring::{Partition, Ring, ShardMove, moves};
@@ -6,7 +7,7 @@ use crate::types::{Epoch, Geometry, NodeId, ShardId, ShardIndex};
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// Answers of the ring that are remembered; there are as many as partitions for each geometry in use.
+/// The bound on cached placements: one for each partition and geometry in use.
 const WANTED_MAX: usize = 1 << 16;
 
 /// A shard that is to be moved.
@@ -16,7 +17,7 @@ pub(super) struct Planned {
     pub(super) shard: ShardIndex,
     pub(super) from: NodeId,
     pub(super) to: NodeId,
-    /// The copy on `from` cannot be had any more: the shard is moved without it, to be repaired.
+    /// True if the copy on `from` is lost. The shard is then assigned to `to` without a copy, and repaired there.
     pub(super) lost: bool,
 }
 
@@ -30,7 +31,7 @@ impl Planned {
     }
 }
 
-/// Compares by one ring.
+/// Plans moves by one ring, and caches the placements that the ring wants.
 #[derive(Debug)]
 pub(super) struct Planner {
     ring: Arc<Ring>,
@@ -50,19 +51,20 @@ impl Planner {
         self.ring.epoch()
     }
 
+    /// Returns the moves that bring the shards of a blob where the ring wants them.
     pub(super) fn moves_of(&mut self, blob: &BlobRef) -> Vec<ShardMove> {
         if self.wanted.len() >= WANTED_MAX {
             self.wanted.clear();
         }
         let partition = self.ring.partition_of(blob.id);
-        let asked = || self.ring.wanted(partition, blob.geometry);
-        match self.wanted.entry((partition, blob.geometry)).or_insert_with(asked) {
+        let compute = || self.ring.wanted(partition, blob.geometry);
+        match self.wanted.entry((partition, blob.geometry)).or_insert_with(compute) {
             Some(wanted) => moves(&blob.placement, wanted),
             None => Vec::new(),
         }
     }
 
-    /// Returns whether this shard is to be moved to this node.
+    /// Returns whether the ring wants this shard moved to this node.
     pub(super) fn wants(&mut self, blob: &BlobRef, shard: ShardIndex, to: NodeId) -> bool {
         self.moves_of(blob).iter().any(|step| step.shard == shard && step.to == to)
     }

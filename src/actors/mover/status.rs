@@ -1,24 +1,25 @@
-//! The state of moving on this host.
+//! The progress of the mover on this host, for the admin API and metrics.
 
 use crate::metrics;
 use crate::types::Epoch;
 use serde::{Deserialize, Serialize};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Counts are of this host: of shards that are to be moved to its nodes. Hosts tell each other in this form.
+/// The progress of one host's mover. The counts are of shards that are to be moved to this host's nodes. Hosts send it
+/// to each other in this form.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MoveStatus {
     /// The epoch of the layout that is being followed.
     pub epoch: Epoch,
-    /// True if all blobs were compared with this layout, and nothing is left to be moved here.
+    /// True if all blobs were compared with this layout and no shard is left to move here.
     pub settled: bool,
-    /// The shards left to be moved, as far as known.
+    /// The number of shards left to move, as counted by the last pass.
     pub shards_left: u64,
     pub bytes_left: u64,
-    /// The shards, of these, that are put off to the next pass: a node is down or full, or still has an older copy to
-    /// drop.
+    /// The number of these shards that wait for the next pass, because a node is down or full or still has an outdated
+    /// copy.
     pub shards_waiting: u64,
-    /// The shards moved since the process began.
+    /// The number of shards moved since the process started.
     pub shards_moved: u64,
 }
 

@@ -1,10 +1,13 @@
-//! `ConnectionPool` owns the connections to hosts: one each, dialed once however many ask at the same time.
+//! `ConnectionPool`: the actor that owns the connections to hosts, one for each host. Concurrent requests for a host
+//! share one dial.
 //!
-//! Receives `PeerFor` (asked only where the published table has no connection that is alive), `ReplacePeer` from a connection
-//! that failed, `PeerLost`, `EvictIdle` from its own timer. Sends nothing; publishes the table that `Peers` reads.
-//! Invariants: a host is open, being dialed, or known not to answer, never two of these; every waiter is answered. Refuses
-//! with the dialer's error, to all who waited for that dial and, until a dial in the background succeeds, to all who ask:
-//! nobody waits for a dead host more than once.
+//! Receives `PeerFor` (only if the published table has no live connection), `ReplacePeer` from a connection that
+//! failed, `PeerLost`, and `EvictIdle` from its own timer. Sends nothing; publishes the table that `Peers` reads.
+//!
+//! Invariants: a host is connected, being dialed, or absent, and never two of these; every waiter is answered.
+//!
+//! Refuses with the dialer's error: all requests that waited for a failed dial, and all later ones until a dial in the
+//! background succeeds. So no request waits for a host that is known to be dead.
 
 use super::dial::{Dial, DialError};
 use super::pooled::Pooled;
@@ -23,12 +26,12 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
 
-/// A way to the host, dialing it where there is none.
+/// Return a connection to the host; dial it if there is none.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "Result<Peer, DialError>")]
 pub struct PeerFor(pub HostId);
 
-/// A way to the host other than the connection of this generation, which failed.
+/// Return a connection to the host that replaces the failed one of this generation.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "Result<Arc<Pooled>, DialError>")]
 pub(super) struct ReplacePeer {
@@ -36,12 +39,12 @@ pub(super) struct ReplacePeer {
     pub(super) generation: u64,
 }
 
-/// The connection to this host failed; the next who asks dials.
+/// The connection to this host failed; the next request dials.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
 pub struct PeerLost(pub HostId);
 
-/// Time to close what nobody uses. Answered with how many were closed.
+/// Close idle and dead connections. Answered with the number of closed ones.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "usize")]
 pub(super) struct EvictIdle;
@@ -52,8 +55,8 @@ type Table = BTreeMap<HostId, Arc<Pooled>>;
 /// A host that did not answer; it is dialed in the background.
 struct Absent {
     error: DialError,
-    /// The time at which it was last used.
-    asked: Duration,
+    /// The time at which a request last needed the host.
+    last_request: Duration,
 }
 
 pub struct ConnectionPool {
@@ -65,7 +68,7 @@ pub struct ConnectionPool {
     generations: u64,
 }
 
-/// The pool as requests see it. Cheap to clone.
+/// The pool's interface for requests. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Peers {
     table: Arc<ArcSwap<Table>>,
@@ -73,7 +76,7 @@ pub struct Peers {
 }
 
 impl Peers {
-    /// The connection to a host; waits only where it has to be dialed.
+    /// Returns the connection to a host. Waits only if the host must be dialed.
     pub async fn peer_for(&self, host: HostId) -> Result<Peer, DialError> {
         if let Some(peer) = self.table.load().get(&host).filter(|peer| !peer.is_lost()) {
             count("hit");
@@ -84,7 +87,7 @@ impl Peers {
         self.pool.send(PeerFor(host)).await.map_err(|_| stopped(host))?
     }
 
-    /// The way to the host of a node, as the ring has it.
+    /// Returns the connection to the host that has the node in this ring.
     pub async fn of_node(&self, ring: &Ring, node: NodeId) -> Result<Peer, PeerError> {
         let host = ring.host_of(node).ok_or(PeerError::NoSuchNode(node))?;
         let unreachable = |error: DialError| PeerError::Unreachable { host, why: error.why, sent: false };
@@ -112,7 +115,8 @@ impl ConnectionPool {
         Peers { table, pool: pool.start() }
     }
 
-    /// The connection to a host, or what will tell of it.
+    /// Returns the connection to a host or the error of the last dial. If a dial is under way, returns the channel on
+    /// which its result will arrive.
     fn reach(&mut self, host: HostId, ctx: &mut Context<Self>) -> Result<Dialed, oneshot::Receiver<Dialed>> {
         if let Some(peer) = self.table.load().get(&host).cloned() {
             if !peer.is_lost() {
@@ -121,7 +125,7 @@ impl ConnectionPool {
             self.evict(host);
         }
         if let Some(absent) = self.absent.get_mut(&host) {
-            absent.asked = self.clock.monotonic();
+            absent.last_request = self.clock.monotonic();
             return Ok(Err(absent.error.clone()));
         }
         let (waiter, answer) = oneshot::channel();
@@ -152,20 +156,21 @@ impl ConnectionPool {
             Err(error) => self.missed(host, error, was_absent, ctx),
         }
         for waiter in self.dialing.remove(&host).unwrap_or_default() {
-            // One who gave up does not need the answer.
+            // A waiter may have given up.
             let _ = waiter.send(result.clone());
         }
         self.check_invariants();
     }
 
-    /// A dial failed: those who ask are told so at once, while it is tried again, as long as anyone asks.
+    /// Marks the host as absent after a failed dial: requests fail at once. It is dialed again in the background as
+    /// long as requests need it.
     fn missed(&mut self, host: HostId, error: &DialError, before: Option<Absent>, ctx: &mut Context<Self>) {
         let now = self.clock.monotonic();
-        let asked = before.map_or(now, |before| before.asked);
-        if now.saturating_sub(asked) >= NET_EVICT_AFTER {
+        let last_request = before.map_or(now, |before| before.last_request);
+        if now.saturating_sub(last_request) >= NET_EVICT_AFTER {
             return;
         }
-        self.absent.insert(host, Absent { error: error.clone(), asked });
+        self.absent.insert(host, Absent { error: error.clone(), last_request });
         ctx.run_later(NET_REDIAL_AFTER, move |pool, ctx| {
             if pool.absent.contains_key(&host) {
                 pool.dial(host, ctx);
@@ -256,7 +261,7 @@ impl Handler<PeerLost> for ConnectionPool {
     }
 }
 
-/// N6
+/// N6: idle connections are closed.
 impl Handler<EvictIdle> for ConnectionPool {
     type Result = MessageResult<EvictIdle>;
 

@@ -1,14 +1,14 @@
-//! The connections of the pool: to this host's own drives by the pipe, to others over QUIC.
+//! `Dial`: opens the pool's connections, to this host by an in-process pipe and to other hosts over QUIC.
 
 use crate::net::{NodeService, Peer, QuicClient, pipe};
 use crate::types::HostId;
 use std::fmt::Debug;
 use std::sync::Arc;
 
-/// Makes connections.
+/// Opens connections to hosts.
 #[async_trait::async_trait]
 pub trait Dial: Send + Sync + Debug + 'static {
-    /// Bounded in time by whoever implements it.
+    /// Opens a connection. The implementation bounds the time that it takes.
     async fn dial(&self, host: HostId) -> Result<Peer, DialError>;
 }
 
@@ -19,7 +19,7 @@ pub struct DialError {
     pub why: String,
 }
 
-/// Reaches this process's own drives, and no other host.
+/// Connects to this process's own drives, and to no other host.
 #[derive(Debug)]
 pub struct PipeDialer {
     pub host: HostId,
@@ -31,18 +31,18 @@ impl Dial for PipeDialer {
     async fn dial(&self, host: HostId) -> Result<Peer, DialError> {
         match host == self.host {
             true => Ok(pipe(Arc::clone(&self.service))),
-            false => Err(DialError { host, why: "no transport leads there".to_owned() }),
+            false => Err(DialError { host, why: "this dialer connects to its own host only".to_owned() }),
         }
     }
 }
 
 /// The source of hosts' addresses.
 pub trait HostAddresses: Send + Sync + Debug + 'static {
-    /// `name:port` or `address:port`, as it is now.
+    /// Returns the current address of a host, as `name:port` or `address:port`; `None` if it is unknown.
     fn address_of(&self, host: HostId) -> Option<String>;
 }
 
-/// Reaches this process by the pipe and other hosts over the network.
+/// Connects to this process by the pipe and to other hosts over QUIC.
 #[derive(Debug)]
 pub struct QuicDialer {
     pub host: HostId,

@@ -1,4 +1,4 @@
-//! The consensus' way to other hosts: through the pool, like everything else.
+//! `GroupTransport` over the connection pool: sends the messages of Raft groups to other hosts.
 
 use super::connection_pool::Peers;
 use crate::net::{GroupCall, GroupError, GroupTransport, PeerError};

@@ -1,7 +1,8 @@
-//! `HashRing` owns the layout and makes the ring of it.
+//! `HashRing`: the actor that owns the layout and computes the ring from it.
 //!
-//! Receives `LayoutChanged`. Sends nothing: it publishes the ring (`RingReader`), and is never asked per request. Invariant:
-//! the published ring is of the newest layout taken. Refuses a layout whose epoch is not newer than the one in force.
+//! Receives `LayoutChanged`. Sends nothing: it publishes the ring, which requests read through `RingReader`. Invariant:
+//! the published ring is that of the newest accepted layout. Refuses a layout whose epoch is not newer than the current
+//! one.
 
 use crate::storage::ring::{Layout, Ring};
 use crate::types::Epoch;
@@ -9,26 +10,26 @@ use actix::{Actor, Context, Handler, Message};
 use arc_swap::ArcSwap;
 use std::sync::Arc;
 
-/// The hosts, drives, weights or failure domains are other than before.
+/// The hosts, drives, weights or failure domains have changed.
 #[derive(Debug, Message)]
 #[rtype(result = "Result<(), LayoutRefused>")]
 pub struct LayoutChanged(pub Layout);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("layout of epoch {} is not newer than {}, which is in force", offered.0, current.0)]
+#[error("the layout of epoch {} is not newer than the current one of epoch {}", offered.0, current.0)]
 pub struct LayoutRefused {
     pub offered: Epoch,
     pub current: Epoch,
 }
 
-/// The ring in force, for anyone. Cheap to clone.
+/// Read access to the current ring. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct RingReader {
     published: Arc<ArcSwap<Ring>>,
 }
 
 impl RingReader {
-    /// A ring that does not change.
+    /// Returns a reader of a ring that never changes.
     pub fn fixed(layout: &Layout) -> Self {
         Self { published: Arc::new(ArcSwap::from_pointee(Ring::new(layout))) }
     }
@@ -44,7 +45,7 @@ pub struct HashRing {
 }
 
 impl HashRing {
-    /// The actor, not yet started, and where its ring is read.
+    /// Returns the actor, not yet started, and the reader of its ring.
     pub fn new(layout: Layout) -> (Self, RingReader) {
         let reader = RingReader::fixed(&layout);
         (Self { layout, published: Arc::clone(&reader.published) }, reader)

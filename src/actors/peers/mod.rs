@@ -1,5 +1,5 @@
-//! The state by which requests find nodes: the ring in force, the connections to hosts, the nodes in trouble, and their
-//! recent latency. Each is published as a snapshot; a request reads it and asks nobody.
+//! The state by which requests find nodes: the current ring, the connections to hosts, the nodes in trouble, and the
+//! recent read latencies. Requests read it from snapshots and shared tables, without a message to an actor.
 
 mod connection_pool;
 mod dial;

@@ -1,5 +1,5 @@
-//! A connection as the pool hands it out: its requests are counted, and one that finds it dead is asked again over the
-//! connection that replaces it, where asking twice does no harm.
+//! `Pooled`: a connection as the pool hands it out. It counts the requests under way. A request that fails because the
+//! connection is dead is retried once over the replacement connection, if it is idempotent or was not sent.
 
 use super::connection_pool::{ConnectionPool, ReplacePeer};
 use crate::ambient::Clock;
@@ -19,7 +19,7 @@ use std::time::Duration;
 /// A connection of the pool.
 pub(super) struct Pooled {
     pub(super) host: HostId,
-    /// Another for each connection that the pool makes.
+    /// The number of this connection; each one that the pool opens has another.
     pub(super) generation: u64,
     peer: Peer,
     clock: Arc<dyn Clock>,
@@ -63,12 +63,13 @@ impl Pooled {
         UnderWay(self)
     }
 
-    /// N5: the connection to ask once more, where this one failed and the request may be made twice, or was not made.
+    /// N5: returns the connection for a retry, if this one failed and the request is idempotent (`may_repeat`) or was
+    /// not sent.
     async fn again<T>(&self, result: &Result<T, PeerError>, may_repeat: bool) -> Option<Arc<Pooled>> {
         match result {
             Err(PeerError::Unreachable { sent, why, .. }) if may_repeat || !sent => {
                 let host = format!("{:016x}", self.host.0);
-                tracing::info!(host, why, "a connection failed; its request is made once more over another");
+                tracing::info!(host, why, "a connection failed; retrying the request over another one");
                 let replace = ReplacePeer { host: self.host, generation: self.generation };
                 self.pool.send(replace).await.ok()?.ok()
             }
@@ -81,7 +82,7 @@ fn now_ms(clock: &dyn Clock) -> u64 {
     u64::try_from(clock.monotonic().as_millis()).unwrap_or(u64::MAX)
 }
 
-/// A guard of a request under way.
+/// A guard that counts a request as under way until it is dropped.
 struct UnderWay<'a>(&'a Pooled);
 
 impl Drop for UnderWay<'_> {
@@ -113,8 +114,8 @@ impl GroupService for Pooled {
     }
 }
 
-/// Repeats a failed request once. Every request about shards may be made twice: reads change nothing, and repeated
-/// appends and drops have no further effect.
+/// Retries a failed request once. All requests about shards are idempotent: reads change nothing, and repeated appends
+/// and drops have no further effect.
 #[async_trait::async_trait]
 impl NodeService for Pooled {
     async fn append_chunks(&self, request: AppendChunks) -> Result<(), PeerError> {

@@ -1,4 +1,5 @@
-//! The recent latency of chunk reads, by node; it decides how long a read waits before it asks for parity as well.
+//! `ReadLatencies`: the recent latencies of chunk reads, by node. They determine how long a read waits for a node
+//! before it requests parity as well (hedging).
 
 use crate::limits::{READ_HEDGE_MAX, READ_HEDGE_MIN};
 use crate::types::NodeId;
@@ -6,13 +7,13 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// Reads that are remembered of each node.
+/// The number of last reads of each node that are remembered.
 const REMEMBERED: usize = 128;
-/// The number of reads from which a node's latency is known well enough to hedge.
+/// The number of reads from which on a node's delay is computed from its latencies.
 const KNOWN_FROM: usize = 16;
-/// The percentile is computed again after so many reads.
+/// The number of reads after which the percentile is computed again.
 const COMPUTED_EVERY: usize = 8;
-/// Reads that waited so long for a node, all together and without an answer in between, make it suspect.
+/// A node is suspect once late reads have waited this long for it in total, without an answer in between.
 const SILENCE_MAX: Duration = READ_HEDGE_MAX;
 
 /// The last reads of one node, and the delay that follows from them. Pure.
@@ -23,7 +24,7 @@ struct Recent {
     at: usize,
     since_computed: usize,
     delay: Duration,
-    /// Waited for since it last answered.
+    /// The total time that late reads waited for the node since it last answered.
     silence: Duration,
 }
 
@@ -49,7 +50,7 @@ impl Recent {
         }
     }
 
-    /// Returns half as much again as 95 of 100 reads take.
+    /// Returns one and a half times the 95th percentile, within the bounds of a delay.
     fn compute(&self) -> Duration {
         let mut sorted = self.took_us.clone();
         sorted.sort_unstable();
@@ -58,7 +59,7 @@ impl Recent {
     }
 }
 
-/// Cheap to clone; all clones are one.
+/// The recent read latencies of all nodes. Cheap to clone; clones share them.
 #[derive(Clone, Debug, Default)]
 pub struct ReadLatencies {
     nodes: Arc<Mutex<BTreeMap<NodeId, Recent>>>,
@@ -70,7 +71,7 @@ impl ReadLatencies {
         self.lock().get(&node).map_or(READ_HEDGE_MAX, |recent| recent.delay)
     }
 
-    /// Notes the latency of an answer.
+    /// Records the latency of an answered read.
     pub fn answered(&self, node: NodeId, took: Duration) {
         let mut nodes = self.lock();
         let recent = nodes.entry(node).or_default();
@@ -78,13 +79,14 @@ impl ReadLatencies {
         recent.observe(took);
     }
 
-    /// Notes a read that was given up after so long: it would have taken longer. It counts all the same, or a node that
-    /// has become slower would be late for ever.
+    /// Records a read that was given up after `waited`. It counts as a latency, although the answer would have taken
+    /// longer: otherwise the delay of a node that has become slower would never rise.
     pub fn given_up(&self, node: NodeId, waited: Duration) {
         self.lock().entry(node).or_default().observe(waited);
     }
 
-    /// A read of this node is late after so long. Says whether the node has now been silent for so long that it is suspect.
+    /// Records that a read is late after `waited`. Returns whether the node has now been silent long enough to be
+    /// suspect.
     pub fn late(&self, node: NodeId, waited: Duration) -> bool {
         let mut nodes = self.lock();
         let recent = nodes.entry(node).or_default();
@@ -121,18 +123,18 @@ mod tests {
     }
 
     #[test]
-    fn a_node_that_is_not_known_is_given_the_longest_delay() {
+    fn a_node_with_few_measured_reads_has_the_longest_delay() {
         let latencies = ReadLatencies::default();
         assert_eq!(latencies.delay(NODE), READ_HEDGE_MAX);
         answer(&latencies, KNOWN_FROM - 1, ms(10));
         assert_eq!(latencies.delay(NODE), READ_HEDGE_MAX);
         answer(&latencies, 1, ms(10));
         assert_eq!(latencies.delay(NODE), ms(15));
-        assert_eq!(latencies.delay(NodeId(2)), READ_HEDGE_MAX, "each node by itself");
+        assert_eq!(latencies.delay(NodeId(2)), READ_HEDGE_MAX, "each node has its own delay");
     }
 
     #[test]
-    fn the_delay_follows_the_tail_and_not_single_stragglers() {
+    fn the_read_delay_follows_the_tail_and_not_single_stragglers() {
         let latencies = ReadLatencies::default();
         for _ in 0..REMEMBERED / 32 {
             answer(&latencies, 31, ms(20));
@@ -144,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_that_has_become_slow_is_waited_for_longer_though_nobody_sees_its_answers() {
+    fn abandoned_reads_raise_the_delay_of_a_slow_node() {
         let latencies = ReadLatencies::default();
         answer(&latencies, REMEMBERED, ms(4));
         for _ in 0..REMEMBERED {
@@ -154,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_that_reads_wait_for_without_an_answer_in_between_is_suspect() {
+    fn a_node_is_suspect_when_its_unanswered_waits_add_up() {
         let latencies = ReadLatencies::default();
         assert!(latencies.late(NODE, SILENCE_MAX), "one long wait");
         for _ in 0..3 {
@@ -167,7 +169,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_delay_is_within_its_bounds_whatever_is_seen(took in vec(0u64..u64::MAX / 2, 0..300)) {
+        fn the_read_delay_is_always_within_its_bounds(took in vec(0u64..u64::MAX / 2, 0..300)) {
             let latencies = ReadLatencies::default();
             for us in took {
                 latencies.answered(NODE, Duration::from_micros(us));

@@ -1,16 +1,16 @@
-//! Nodes that were met in trouble: late, failing, unreachable or full. Whoever meets one says so here, so that a drive or a
-//! host in trouble costs one request its patience and not all; it is probed in the background and trusted again once it
-//! answers. Other requests read a snapshot and never wait.
+//! `Suspects`: the nodes that are late, failing, unreachable or full. A request that meets such a node reports it here,
+//! so that later requests do not wait for it as well. The node is probed in the background and trusted again once it
+//! answers. Requests read a published snapshot and never wait for a lock.
 //!
 //! ```text
-//! trusted ──late, doubted──► suspect ──probe fails──► gone ──probe answers──► trusted
-//!    │                         └──probe answers, and its time is over──► trusted
+//! trusted ──late, failed──► suspect ──probe fails──► gone ──probe succeeds──► trusted
+//!    │                        └──probe succeeds, after the penalty──► trusted
 //!    └──unreachable──► gone
 //! ```
 //!
-//! A node that was late stays suspect for a while even where it answers probes, longer each time: a drive may answer what
-//! asks little of it and stall on syncs. Where it does not answer them either, it was late for no more than that it was
-//! gone, and is trusted again with its first answer.
+//! A node that was late stays suspect for a penalty time even if it answers probes, and longer each time, because a
+//! drive may answer small requests and still stall on syncs. If a late node does not answer probes either, the outage
+//! explains its lateness, and it is trusted again with its first answer.
 
 use crate::metrics::NODES_IN_TROUBLE;
 use crate::storage::ring::Ring;
@@ -20,12 +20,12 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-/// The time for which a node stays suspect after it was late, at first and at most.
+/// The time for which a node stays suspect after it was late for the first time. It doubles each time.
 const LATE_FOR: Duration = Duration::from_secs(5);
 const LATE_FOR_MAX: Duration = Duration::from_secs(60);
-/// A node that was in order for so long is as good as any.
+/// The time without trouble after which a node's earlier trouble no longer counts.
 const FORGIVEN_AFTER: Duration = Duration::from_secs(120);
-/// A node without room is not written to for so long at first, and twice as long each time that it has none again.
+/// The time for which a full node is not written to at first. It doubles each time that the node is still full.
 const FULL_FOR: Duration = Duration::from_secs(1);
 const FULL_FOR_MAX: Duration = Duration::from_secs(16);
 /// The interval between probes of a node in trouble.
@@ -36,31 +36,34 @@ const PROBE_EVERY: Duration = Duration::from_secs(1);
 pub enum Trust {
     #[default]
     Trusted,
-    /// Used where there is no other way, and not waited for long.
+    /// The node was late or failed. It is used only if the other nodes are too few, and not waited for long.
     Suspect,
-    /// The node does not answer.
+    /// The node does not answer probes or cannot be reached.
     Gone,
 }
 
-/// The record against one node.
+/// The record of one node's trouble.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Case {
     trust: Trust,
     why: String,
-    /// The time before which it is not trusted, whatever a probe says.
+    /// The end of the penalty: before it, a successful probe does not restore trust.
     until: Duration,
     /// The time of the next probe.
     probe: Duration,
-    /// Times in a row that it was late, and when it was trusted again after the last.
-    lates: u32,
-    cleared: Duration,
+    /// The number of times in succession that the node was late.
+    late_count: u32,
+    /// The time at which the node was last trusted again.
+    trusted_since: Duration,
+    /// The end of the period in which the node is not written to because it is full.
     full_until: Duration,
-    /// The length of the last period without writes to it.
+    /// The length of the last such period.
     full_for: Duration,
+    /// The end of the period in which reads prefer other nodes.
     slow_until: Duration,
 }
 
-/// The doubts about nodes, at one moment.
+/// A snapshot of the trust in all nodes.
 #[derive(Clone, Debug, Default)]
 pub struct Doubts {
     cases: BTreeMap<NodeId, Case>,
@@ -75,29 +78,30 @@ impl Doubts {
         self.trust(node) == Trust::Trusted
     }
 
-    /// Returns whether it reported lately that it has no space.
+    /// Returns whether the node reported recently that it has no space.
     pub fn is_full(&self, node: NodeId, now: Duration) -> bool {
         self.cases.get(&node).is_some_and(|case| case.full_until > now)
     }
 
-    /// Returns whether reads had to wait for it lately.
+    /// Returns whether reads had to wait for the node recently.
     pub fn is_slow(&self, node: NodeId, now: Duration) -> bool {
         self.cases.get(&node).is_some_and(|case| case.slow_until > now)
     }
 
-    /// Nodes that are not trusted, and why.
+    /// Returns the nodes that are not trusted, with the reasons.
     pub fn suspects(&self) -> impl Iterator<Item = (NodeId, Trust, &str)> {
         let doubted = self.cases.iter().filter(|(_, case)| case.trust != Trust::Trusted);
         doubted.map(|(&node, case)| (node, case.trust, case.why.as_str()))
     }
 
-    /// Notes that the node let a request wait too long; no news for a node that is gone.
+    /// Records that a request waited too long for the node. Changes nothing for a node that is gone.
     fn late(&mut self, node: NodeId, why: &str, now: Duration) {
         let case = self.cases.entry(node).or_default();
         match case.trust {
             Trust::Trusted => {
-                case.lates = if now.saturating_sub(case.cleared) < FORGIVEN_AFTER { case.lates + 1 } else { 1 };
-                let longer = LATE_FOR.saturating_mul(1 << (case.lates - 1).min(8));
+                case.late_count =
+                    if now.saturating_sub(case.trusted_since) < FORGIVEN_AFTER { case.late_count + 1 } else { 1 };
+                let longer = LATE_FOR.saturating_mul(1 << (case.late_count - 1).min(8));
                 case.doubt(why, now, now + longer.min(LATE_FOR_MAX));
             }
             Trust::Suspect => case.until = case.until.max(now + LATE_FOR),
@@ -105,7 +109,7 @@ impl Doubts {
         }
     }
 
-    /// Notes that the node failed a request; a probe decides.
+    /// Records that the node failed a request. It is suspect until a probe succeeds.
     fn doubt(&mut self, node: NodeId, why: &str, now: Duration) {
         let case = self.cases.entry(node).or_default();
         if case.trust == Trust::Trusted {
@@ -113,7 +117,7 @@ impl Doubts {
         }
     }
 
-    /// No way leads there.
+    /// Records that the node cannot be reached.
     fn gone(&mut self, node: NodeId, why: &str, now: Duration) {
         let case = self.cases.entry(node).or_default();
         if case.trust != Trust::Gone {
@@ -123,13 +127,13 @@ impl Doubts {
         }
     }
 
-    /// Takes what a probe found.
+    /// Applies the result of a probe.
     fn probed(&mut self, node: NodeId, found: Result<(), String>, now: Duration) {
         let Some(case) = self.cases.get_mut(&node).filter(|case| case.trust != Trust::Trusted) else { return };
         match found {
             Ok(()) if case.until <= now => {
                 case.trust = Trust::Trusted;
-                case.cleared = now;
+                case.trusted_since = now;
             }
             Ok(()) => {
                 case.trust = Trust::Suspect;
@@ -144,7 +148,7 @@ impl Doubts {
         }
     }
 
-    /// Notes that the node has no space. Further reports of the same moment are no news.
+    /// Records that the node has no space. Reports during the current period without writes do not extend it.
     fn full(&mut self, node: NodeId, now: Duration) {
         let case = self.cases.entry(node).or_default();
         if case.full_until > now {
@@ -160,14 +164,16 @@ impl Doubts {
         due.map(|(&node, _)| node).collect()
     }
 
-    /// Keeps nothing against nodes that are not there any more: no probe would ever clear them.
+    /// Forgets nodes that were removed, which no probe would ever clear.
     fn forget(&mut self, nodes: &[NodeId]) {
         self.cases.retain(|node, _| !nodes.contains(node));
     }
 
+    /// Removes the records of nodes without recent trouble.
     fn forgive(&mut self, now: Duration) {
-        let is_old =
-            |case: &Case| now.saturating_sub(case.cleared.max(case.full_until).max(case.slow_until)) >= FORGIVEN_AFTER;
+        let is_old = |case: &Case| {
+            now.saturating_sub(case.trusted_since.max(case.full_until).max(case.slow_until)) >= FORGIVEN_AFTER
+        };
         self.cases.retain(|_, case| case.trust != Trust::Trusted || !is_old(case));
     }
 }
@@ -178,7 +184,8 @@ impl Case {
     }
 }
 
-/// A node with those that may share its trouble: all of its host, unless that is `own`, where each drive is watched by itself.
+/// Returns the nodes that may share a node's trouble: all nodes of its host. For a node of `own`, this host, returns
+/// only the node itself, because each own drive is monitored separately.
 pub fn nodes_beside(ring: &Ring, own: HostId, node: NodeId) -> Vec<NodeId> {
     match ring.host_of(node) {
         Some(host) if host != own => {
@@ -188,8 +195,8 @@ pub fn nodes_beside(ring: &Ring, own: HostId, node: NodeId) -> Vec<NodeId> {
     }
 }
 
-/// The board on which doubts are reported and read. Cheap to clone; all clones are one board. Times are by the
-/// monotonic clock.
+/// The shared record of nodes in trouble. Cheap to clone; clones share the record. Times are those of the monotonic
+/// clock.
 #[derive(Clone, Debug, Default)]
 pub struct Suspects {
     published: Arc<ArcSwap<Doubts>>,
@@ -201,7 +208,7 @@ impl Suspects {
         self.published.load_full()
     }
 
-    /// Notes that this node let a request wait too long; a probe decides whether those beside it hang as well.
+    /// Records that a write waited too long for this node. The nodes `beside` it are suspect until a probe succeeds.
     pub fn late(&self, node: NodeId, beside: &[NodeId], why: &str, now: Duration) {
         self.change(now, |doubts| {
             doubts.late(node, why, now);
@@ -209,8 +216,9 @@ impl Suspects {
         });
     }
 
-    /// Reads wait for this node: they go to others first for a while. Writes go around it, and those beside it, only until it
-    /// answers a probe: what is slow to read under load would otherwise have to be repaired as well.
+    /// Records that reads waited too long for this node. For a while reads prefer other nodes. Writes avoid it, and the
+    /// nodes `beside` it, only until it answers a probe: otherwise a node that is slow to read under load would cause
+    /// repairs as well.
     pub fn slow(&self, node: NodeId, beside: &[NodeId], why: &str, now: Duration) {
         self.change(now, |doubts| {
             doubts.doubt(node, why, now);
@@ -219,32 +227,32 @@ impl Suspects {
         });
     }
 
-    /// Notes that this node failed a request.
+    /// Records that this node failed a request.
     pub fn doubt(&self, node: NodeId, why: &str, now: Duration) {
         self.change(now, |doubts| doubts.doubt(node, why, now));
     }
 
-    /// Notes that these nodes cannot be reached.
+    /// Records that these nodes cannot be reached.
     pub fn gone(&self, nodes: &[NodeId], why: &str, now: Duration) {
         self.change(now, |doubts| nodes.iter().for_each(|&node| doubts.gone(node, why, now)));
     }
 
-    /// Notes that this node has no space.
+    /// Records that this node has no space.
     pub fn full(&self, node: NodeId, now: Duration) {
         self.change(now, |doubts| doubts.full(node, now));
     }
 
-    /// Nodes that are to be probed now.
+    /// Returns the nodes that are to be probed now.
     pub fn due(&self, now: Duration) -> Vec<NodeId> {
         self.published.load().due(now)
     }
 
-    /// Notes the result of a probe.
+    /// Records the result of a probe.
     pub fn probed(&self, node: NodeId, found: Result<(), String>, now: Duration) {
         self.change(now, |doubts| doubts.probed(node, found, now));
     }
 
-    /// Forgets nodes that are no longer part of the store.
+    /// Forgets nodes that were removed from the layout.
     pub fn forget(&self, nodes: &[NodeId], now: Duration) {
         if !nodes.is_empty() {
             self.change(now, |doubts| doubts.forget(nodes));
@@ -286,17 +294,21 @@ mod tests {
         suspects.current().trust(NODE)
     }
 
-    fn told() -> Result<(), String> {
+    fn no_answer() -> Result<(), String> {
         Err("silence".to_owned())
     }
 
     #[test]
-    fn a_late_node_is_probed_at_once_and_trusted_again_after_its_time() {
+    fn a_late_node_is_probed_at_once_and_trusted_after_its_penalty() {
         let suspects = Suspects::default();
         suspects.late(NODE, &[], "slow", START);
         assert_eq!((trust(&suspects), suspects.due(START)), (Trust::Suspect, vec![NODE]));
         suspects.probed(NODE, Ok(()), START);
-        assert_eq!((trust(&suspects), suspects.due(START)), (Trust::Suspect, vec![]), "an answer is not a sync");
+        assert_eq!(
+            (trust(&suspects), suspects.due(START)),
+            (Trust::Suspect, vec![]),
+            "an answered probe does not prove that syncs work"
+        );
         let over = START + LATE_FOR;
         assert_eq!(suspects.due(over), vec![NODE]);
         suspects.probed(NODE, Ok(()), over);
@@ -309,11 +321,11 @@ mod tests {
         let later = over + 2 * LATE_FOR + FORGIVEN_AFTER;
         suspects.late(NODE, &[], "after long", later);
         suspects.probed(NODE, Ok(()), later + LATE_FOR);
-        assert_eq!(trust(&suspects), Trust::Trusted, "what is long past does not count");
+        assert_eq!(trust(&suspects), Trust::Trusted, "lateness long ago does not count");
     }
 
     #[test]
-    fn neighbours_of_a_late_node_are_trusted_again_as_soon_as_they_answer() {
+    fn neighbours_of_a_late_node_are_trusted_once_they_answer_a_probe() {
         let suspects = Suspects::default();
         let other = NodeId(4);
         suspects.late(NODE, &[NODE, other], "slow", START);
@@ -324,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_that_is_slow_to_read_is_written_to_as_soon_as_it_answers() {
+    fn a_node_slow_to_read_is_written_to_once_it_answers_a_probe() {
         let suspects = Suspects::default();
         suspects.slow(NODE, &[NODE], "slow", START);
         assert_eq!((trust(&suspects), suspects.current().is_slow(NODE, START)), (Trust::Suspect, true));
@@ -337,7 +349,7 @@ mod tests {
     fn a_node_that_fails_its_probe_is_gone_until_it_answers_one() {
         let suspects = Suspects::default();
         suspects.doubt(NODE, "it failed", START);
-        suspects.probed(NODE, told(), START);
+        suspects.probed(NODE, no_answer(), START);
         assert_eq!((trust(&suspects), suspects.due(START)), (Trust::Gone, vec![]));
         let again = START + PROBE_EVERY;
         assert_eq!(suspects.due(again), vec![NODE]);
@@ -348,13 +360,13 @@ mod tests {
     }
 
     #[test]
-    fn a_node_that_was_late_because_it_was_gone_is_trusted_again_at_its_first_answer() {
+    fn an_outage_clears_the_lateness_penalty_of_a_node() {
         let suspects = Suspects::default();
         suspects.late(NODE, &[], "slow", START);
-        suspects.probed(NODE, told(), START + PROBE_EVERY);
+        suspects.probed(NODE, no_answer(), START + PROBE_EVERY);
         assert_eq!(trust(&suspects), Trust::Gone);
         suspects.probed(NODE, Ok(()), START + 2 * PROBE_EVERY);
-        assert_eq!(trust(&suspects), Trust::Trusted, "its silence was all that was held against it");
+        assert_eq!(trust(&suspects), Trust::Trusted, "the outage explains its lateness");
         suspects.late(NODE, &[], "slow again", START + 2 * PROBE_EVERY);
         suspects.gone(&[NODE], "no route", START + 3 * PROBE_EVERY);
         suspects.probed(NODE, Ok(()), START + 4 * PROBE_EVERY);
@@ -362,20 +374,20 @@ mod tests {
     }
 
     #[test]
-    fn an_unreachable_node_is_gone_at_once_and_the_first_reason_stands() {
+    fn an_unreachable_node_is_gone_at_once_and_keeps_its_first_reason() {
         let suspects = Suspects::default();
         suspects.gone(&[NODE, NodeId(4)], "no route", START);
         suspects.gone(&[NODE], "still none", START);
-        let told: Vec<_> =
+        let listed: Vec<_> =
             suspects.current().suspects().map(|(node, trust, why)| (node, trust, why.to_owned())).collect();
         let gone = |node| (node, Trust::Gone, "no route".to_owned());
-        assert_eq!(told, vec![gone(NODE), gone(NodeId(4))]);
+        assert_eq!(listed, vec![gone(NODE), gone(NodeId(4))]);
         suspects.probed(NODE, Ok(()), START + PROBE_EVERY);
         assert!(suspects.current().is_trusted(NODE));
     }
 
     #[test]
-    fn doubts_about_a_removed_node_are_dropped() {
+    fn a_removed_node_is_no_longer_suspect() {
         let suspects = Suspects::default();
         suspects.gone(&[NODE, NodeId(4)], "no route", START);
         suspects.forget(&[NODE], START);
@@ -384,12 +396,12 @@ mod tests {
     }
 
     #[test]
-    fn a_node_without_room_is_written_to_again_soon_and_later_each_time() {
+    fn writes_avoid_a_full_node_for_longer_each_time() {
         let suspects = Suspects::default();
         let mut now = START;
         for seconds in [1, 2, 4, 8, 16, 16] {
             let until = now + Duration::from_secs(seconds);
-            // Several requests meet it at once.
+            // Several requests find it full at the same time.
             (0..3).for_each(|_| suspects.full(NODE, now));
             assert!(suspects.current().is_full(NODE, until - Duration::from_millis(1)));
             assert!(suspects.current().is_trusted(NODE) && !suspects.current().is_full(NODE, until));
@@ -397,6 +409,9 @@ mod tests {
         }
         let later = now + FULL_FOR_MAX;
         suspects.full(NODE, later);
-        assert!(!suspects.current().is_full(NODE, later + FULL_FOR), "it had room meanwhile");
+        assert!(
+            !suspects.current().is_full(NODE, later + FULL_FOR),
+            "it had space in the meantime, so the period is short again"
+        );
     }
 }

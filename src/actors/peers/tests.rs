@@ -1,4 +1,5 @@
-//! The pool over dialers that count and over the network: one dial for all, dead connections replaced, idle ones closed.
+//! Tests of the connection pool with counting dialers and over QUIC: shared dials, replacement of dead connections, and
+//! closing of idle ones.
 
 use super::connection_pool::{ConnectionPool, EvictIdle, PeerLost, Peers};
 use super::dial::{Dial, DialError, HostAddresses, QuicDialer};
@@ -45,9 +46,9 @@ fn ambient() -> Ambient {
     Ambient::system()
 }
 
-/// N2, N6
+/// N2, N6: concurrent requests for a host share one dial and one connection.
 #[actix::test]
-async fn n2_n6_many_who_ask_at_once_share_one_dial() {
+async fn n2_n6_concurrent_requests_for_a_host_share_one_dial() {
     let dialer = Arc::new(CountingDialer::default());
     let peers = ConnectionPool::start_with(dialer.clone(), &ambient());
     let answers = join_all((0..20).map(|_| peers.peer_for(OTHER))).await;
@@ -60,18 +61,18 @@ async fn n2_n6_many_who_ask_at_once_share_one_dial() {
 }
 
 #[actix::test]
-async fn a_failed_dial_is_reported_to_all_callers_and_tried_again_in_the_background() {
+async fn a_failed_dial_fails_all_callers_and_is_retried_in_the_background() {
     let dialer = Arc::new(CountingDialer::default());
     dialer.refuse.store(true, Ordering::Relaxed);
     let peers = ConnectionPool::start_with(dialer.clone(), &ambient());
     let answers = join_all((0..3).map(|_| peers.peer_for(OTHER))).await;
     assert!(answers.iter().all(Result::is_err));
     assert!(peers.peer_for(OTHER).await.is_err());
-    assert_eq!(dialer.dials.load(Ordering::Relaxed), 1, "nobody waits for a dead host twice");
+    assert_eq!(dialer.dials.load(Ordering::Relaxed), 1, "later requests fail without a dial");
     dialer.refuse.store(false, Ordering::Relaxed);
     let begun = Instant::now();
     while peers.peer_for(OTHER).await.is_err() {
-        assert!(begun.elapsed() < NET_REDIAL_AFTER * 10, "it is found when it is back");
+        assert!(begun.elapsed() < NET_REDIAL_AFTER * 10, "the host is dialed again in the background");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     assert_eq!(dialer.dials.load(Ordering::Relaxed), 2);
@@ -90,9 +91,9 @@ impl Clock for SetClock {
     }
 }
 
-/// N6
+/// N6: a connection is closed once it was idle for `NET_EVICT_AFTER`.
 #[actix::test]
-async fn n6_a_connection_is_closed_when_nobody_has_used_it_for_long() {
+async fn n6_an_idle_connection_is_closed_after_a_time() {
     let clock = Arc::new(SetClock::default());
     let ambient = Ambient { clock: clock.clone(), ..ambient() };
     let dialer = Arc::new(CountingDialer::default());
@@ -101,7 +102,7 @@ async fn n6_a_connection_is_closed_when_nobody_has_used_it_for_long() {
     let peer = peers.peer_for(OTHER).await.expect("dialed");
     clock.0.store(idle_ms - 1, Ordering::Relaxed);
     assert_eq!(peers.pool.send(EvictIdle).await.expect("running"), 0);
-    // A request makes it young again.
+    // A request restarts the idle time.
     let _ = peer.count_chunks(NodeId(0), vec![]).await;
     clock.0.store(2 * idle_ms - 2, Ordering::Relaxed);
     assert_eq!(peers.pool.send(EvictIdle).await.expect("running"), 0);
@@ -111,7 +112,7 @@ async fn n6_a_connection_is_closed_when_nobody_has_used_it_for_long() {
     assert_eq!(dialer.dials.load(Ordering::Relaxed), 2);
 }
 
-/// One whose every request fails as over a connection that is dead.
+/// A dead connection, over which every request fails.
 #[derive(Debug)]
 struct Dead {
     sent: bool,
@@ -155,7 +156,7 @@ impl NodeService for Dead {
     }
 }
 
-/// Gives a dead connection first, and then ones that echo groups' messages.
+/// A dialer that returns a dead connection first, and then connections that echo group messages.
 #[derive(Debug)]
 struct DeadFirst {
     dials: AtomicUsize,
@@ -186,9 +187,9 @@ impl Dial for DeadFirst {
     }
 }
 
-/// N5
+/// N5: an idempotent request over a dead connection is retried over a new one, also if it was sent.
 #[actix::test]
-async fn n5_what_may_be_made_twice_is_made_again_over_a_fresh_connection() {
+async fn n5_idempotent_requests_are_retried_over_a_new_connection() {
     for sent in [false, true] {
         let dialer = Arc::new(DeadFirst { dials: AtomicUsize::new(0), sent });
         let peers = ConnectionPool::start_with(dialer.clone(), &ambient());
@@ -200,7 +201,7 @@ async fn n5_what_may_be_made_twice_is_made_again_over_a_fresh_connection() {
 }
 
 #[actix::test]
-async fn a_message_to_a_group_is_repeated_only_if_it_was_not_sent() {
+async fn a_group_message_is_retried_only_if_it_was_not_sent() {
     for sent in [false, true] {
         let peers = ConnectionPool::start_with(Arc::new(DeadFirst { dials: AtomicUsize::new(0), sent }), &ambient());
         let peer = peers.peer_for(OTHER).await.expect("dialed");
@@ -235,7 +236,7 @@ fn some_shard() -> ShardId {
     ShardId { blob: BlobId(1), shard: ShardIndex(0) }
 }
 
-/// N5: over the network, a host that restarts fails no request that comes after it is back.
+/// N5: over QUIC, the first request after a host's restart succeeds, also over a connection from before.
 #[actix::test]
 async fn n5_the_first_request_after_a_hosts_restart_succeeds() {
     let runtime = Runtime::new().expect("started");

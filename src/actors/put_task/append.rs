@@ -1,4 +1,4 @@
-//! The appends of one group: all shards at once, each to its node, waited for up to a bound.
+//! Appends one group of stripes to the nodes: all shards at the same time, with a bounded wait for slow nodes.
 
 use super::group::EncodedGroup;
 use super::shard_outcomes::ShardFailure;
@@ -17,9 +17,10 @@ pub(super) struct Call {
     pub(super) request: AppendChunks,
 }
 
-/// Sends every call and waits for all; once `quorum` have succeeded, for `append_late_after` more at most, and only shortly
-/// for nodes that are suspect; and never longer than `append_wait_max`. A call not waited for may still be carried out.
-/// Answers with the shards that failed; where the quorum is out of reach, without waiting for the rest.
+/// Sends all calls and waits for them for `append_wait_max` at most. Once `quorum` of them have succeeded, it waits
+/// only `append_late_after` more, or `append_suspect_wait` if all remaining nodes are suspect. A node that is not
+/// waited for is late; it may still carry out the append. Returns the shards that failed, and does so at once when the
+/// quorum is out of reach.
 pub(super) async fn append_all(
     context: &RequestContext,
     calls: Vec<Call>,
@@ -47,7 +48,7 @@ pub(super) async fn append_all(
                 let Some((shard, node, result)) = answer else { break };
                 pending.retain(|&(other, _)| other != shard);
                 if let Err(error) = result {
-                    tracing::warn!(shard, %error, "a shard could not be appended");
+                    tracing::warn!(shard, %error, "cannot append a shard");
                     context.note_failure(node, &error);
                     failures.push((shard, failure_of(&error)));
                 }
@@ -73,7 +74,7 @@ pub(super) async fn append_all(
     failures
 }
 
-/// Reaching the node's host is part of what is waited for.
+/// Appends one shard. The wait includes dialing the node's host.
 async fn append(context: &RequestContext, request: AppendChunks) -> Result<(), PeerError> {
     context.peer(request.node).await?.append_chunks(request).await
 }
@@ -90,7 +91,7 @@ fn failure_of(error: &PeerError) -> ShardFailure {
     }
 }
 
-/// The calls that append a group's shards.
+/// Returns the calls that append a group's chunks to the shards that have not failed.
 pub(super) fn calls(group: &EncodedGroup, blob: BlobId, good: impl Iterator<Item = (usize, NodeId)>) -> Vec<Call> {
     let call = |(shard, node): (usize, NodeId)| {
         let id = ShardId { blob, shard: ShardIndex(shard as u8) };

@@ -1,8 +1,9 @@
-//! An append to an existing object. The added bytes become its last part: received, checked and stored as a part's body
-//! is. Bytes in the metadata cannot be a part, so they are written as a blob on this occasion.
+//! The append of bytes to an existing object. The added bytes are received and stored like a part, and become the
+//! object's last part. Inline bytes cannot be a part, so the existing bytes of a small object are first written as a
+//! blob.
 
 use super::sealed::Seal;
-use super::{Content, Inline, Received, Staged, propose, receive, unexpected};
+use super::{Content, Inline, Received, SEALING_MISMATCH, Staged, propose, receive, unexpected};
 use crate::actors::frontend::Permit;
 use crate::actors::get_task::{self, OpenObject};
 use crate::actors::request::{BodyChecks, ByteRange, RequestContext, StoreError, Upload};
@@ -19,21 +20,23 @@ use std::sync::Arc;
 pub struct AppendObjectRequest {
     pub bucket: BucketId,
     pub key: String,
-    /// The object as it was looked up; with its key if it is sealed.
+    /// The existing object as it was looked up, with its data key if it is sealed.
     pub standing: OpenObject,
-    /// The event for the targets, once the object is longer.
+    /// The event to send when the append is decided.
     pub event: Option<EventDraft>,
     pub upload: Upload,
 }
 
-/// The permits for the added bytes, and for existing bytes that have to be written.
+/// The memory permits of an append.
 pub struct AppendPermits {
+    /// For the added bytes.
     pub body: Permit,
+    /// For the existing inline bytes, which are written as a blob.
     pub head: Permit,
 }
 
-/// Adds to the end of an object; refused with `PreconditionFailed` where it does not stand any more as it was opened.
-/// Nothing is changed where nothing is added.
+/// Appends bytes to an object. Refused with `PreconditionFailed` if the object has changed since it was opened. An
+/// append of zero bytes changes nothing.
 pub async fn append_object(
     context: &Arc<RequestContext>,
     permits: AppendPermits,
@@ -44,7 +47,7 @@ pub async fn append_object(
     let old = standing.version.clone();
     let data_key = standing.data_key().cloned();
     if old.traits.sealing.is_some() != data_key.is_some() {
-        return Err(StoreError::Internal { why: "an object is sealed under a key, or neither".to_owned() });
+        return Err(StoreError::Internal { why: SEALING_MISMATCH.to_owned() });
     }
     let number = next_number(standing.view(), &old.manifest)?;
     let seal = data_key.map(|key| Seal::of_part(key, number));
@@ -54,7 +57,7 @@ pub async fn append_object(
     let (head, head_staged) = match old.manifest.body {
         Body::Inline => written_out(context, permits.head, standing).await?,
         _ => {
-            // What stands is not read: it need not be held.
+            // The existing bytes are not read, so the object need not stay open.
             drop(standing);
             (None, Staged::Nothing)
         }
@@ -82,7 +85,7 @@ pub async fn append_object(
     }
 }
 
-/// Bytes that ride in the metadata, as a blob.
+/// Writes the inline bytes of an object as a blob.
 async fn written_out(
     context: &Arc<RequestContext>,
     permit: Permit,
@@ -92,20 +95,18 @@ async fn written_out(
     let seal = standing.data_key().cloned().map(Seal::of_object);
     let whole = ByteRange { start: 0, end: size_bytes };
     let body = get_task::read_object(context, Permit::unmetered(), standing, whole).await?;
-    // The tag of a sealed object may say nothing of its content, which was authenticated when it was opened.
+    // The entity tag of a sealed object need not be its MD5. Opening the seal has authenticated the content instead.
     let md5 = (etag.parts.is_none() && seal.is_none()).then_some(etag.md5);
     let checks = BodyChecks { length_bytes: Some(size_bytes), md5, ..BodyChecks::default() };
     let upload = Upload { body: Box::pin(body.fuse()), checks, trailer: None };
     let received = receive(context, permit, upload, Inline::Never, seal).await?;
     match received.content {
         Content::Blob { blob, missing } => Ok((Some((blob, missing)), received.staged)),
-        Content::Empty | Content::Small(_) => {
-            Err(StoreError::Internal { why: "an object with bytes in the metadata has none".to_owned() })
-        }
+        Content::Empty | Content::Small(_) => Err(StoreError::Internal { why: "an inline object is empty".to_owned() }),
     }
 }
 
-/// Greater than the numbers of all parts that stand; numbers may have gaps.
+/// Returns a part number above those of all existing parts, whose numbers may have gaps.
 fn next_number(view: &MetaView, standing: &Manifest) -> Result<u16, StoreError> {
     let count = parts_of(standing);
     let last = match standing.parts() {
@@ -115,7 +116,7 @@ fn next_number(view: &MetaView, standing: &Manifest) -> Result<u16, StoreError> 
     Ok(last.map_or(count, |part| part.number.max(count)).saturating_add(1))
 }
 
-/// An object of one PUT is its own part 1.
+/// Returns the number of parts of an object; one from a single PUT counts as part 1.
 fn parts_of(manifest: &Manifest) -> u16 {
     match (&manifest.body, manifest.parts()) {
         (_, Some((_, count))) => count,
@@ -124,7 +125,7 @@ fn parts_of(manifest: &Manifest) -> u16 {
     }
 }
 
-/// Returns the entity tag after an append: another one each time, and not the content's own MD5.
+/// Returns the entity tag after an append. It differs after each append, and is not the content's MD5.
 fn md5_of_both(standing: [u8; 16], added: [u8; 16]) -> [u8; 16] {
     Md5::new().chain_update(standing).chain_update(added).finalize().into()
 }

@@ -1,7 +1,8 @@
-//! A group of stripes on its way: filled from the body, hashed and encoded in place, then cut into chunks for the nodes.
+//! `Group`: the stripes that are appended together. It is filled from the body, hashed and encoded in place, and then
+//! cut into chunks for the nodes.
 //!
-//! Bytes of the body are copied once, into the stripe's buffer; chunks are slices of it. The request's permit travels with
-//! each buffer, so that it is given back only when the last node has let go of the last slice.
+//! The body's bytes are copied once, into the buffer of a stripe; chunks are slices of that buffer. Each buffer holds
+//! the request's permit, so that the permit is released only when the last slice is dropped.
 
 use crate::actors::frontend::Permit;
 use crate::actors::request::{Md5Update, Work};
@@ -17,8 +18,8 @@ use std::sync::Arc;
 /// One group is filled while the others are encoded or appended.
 const GROUPS_HELD_MAX: usize = PUT_APPENDS_IN_FLIGHT + 1;
 
-/// Bytes that a PUT of an object holds at most at any moment. A declared length makes this less, never more, and is kept to:
-/// a body that turns out longer is refused before it needs another buffer.
+/// Returns the bytes that a PUT of an object holds at most at any moment. A declared length can only lower the result,
+/// and is enforced: a longer body is refused before it needs another buffer.
 pub fn object_held_bytes_max(geometry: Geometry, declared: Option<u64>) -> u64 {
     match declared {
         Some(declared) if declared <= INLINE_BYTES_MAX as u64 => 2 * INLINE_BYTES_MAX as u64,
@@ -26,30 +27,30 @@ pub fn object_held_bytes_max(geometry: Geometry, declared: Option<u64>) -> u64 {
     }
 }
 
-/// As `object_held_bytes_max` for a part, which is stored in stripes however small it is.
+/// As `object_held_bytes_max`, for a part. A part is stored in stripes even if it is small.
 pub fn part_held_bytes_max(geometry: Geometry, declared: Option<u64>) -> u64 {
     let most = (GROUPS_HELD_MAX * APPEND_STRIPES) as u64;
     let held = |geometry: Geometry| {
         let stripes = declared.map_or(most, |declared| declared.div_ceil(stripe_data_bytes(geometry) as u64).min(most));
         stripes * stripe_bytes(geometry) as u64
     };
-    // With one parity shard the blob may be placed narrower, which takes more bytes for the same data.
+    // With one parity shard the blob may be placed on fewer nodes, as k'+1, which takes more bytes for the same data.
     let narrowest = if geometry.parity == 1 { 1 } else { geometry.data };
     (narrowest..=geometry.data).map(|data| held(Geometry { data, ..geometry })).max().unwrap_or(0)
 }
 
-/// All of a full stripe's buffer.
+/// Returns the size of a full stripe's buffer, parity included.
 fn stripe_bytes(geometry: Geometry) -> usize {
     geometry.shards() * geometry.chunk_size_bytes as usize
 }
 
-/// A stripe's buffer `[k+m][chunk_size]`, its first `filled` bytes data.
+/// A stripe that is being filled: its buffer `[k+m][chunk_size]`, of which the first `filled` bytes are data.
 struct Filling {
     buffer: AlignedBuffer,
     filled: usize,
 }
 
-/// Stripes that are appended together; takes bytes until it is full.
+/// Stripes that are filled one after another and appended together.
 pub(super) struct Group {
     first: ChunkIndex,
     geometry: Geometry,
@@ -63,12 +64,12 @@ pub(super) struct EncodedGroup {
 }
 
 struct EncodedStripe {
-    /// `[k+m][chunk_bytes]`
+    /// Data and parity, `[k+m][chunk_bytes]`.
     bytes: Bytes,
     chunk_bytes: usize,
 }
 
-/// A frozen buffer with the permit that it is held under.
+/// A filled buffer, with the permit that covers it.
 struct Held {
     buffer: AlignedBuffer,
     _permit: Arc<Permit>,
@@ -85,7 +86,7 @@ impl Group {
         Self { first, geometry, stripes: Vec::with_capacity(APPEND_STRIPES) }
     }
 
-    /// Where the next group begins.
+    /// Returns the index of the first stripe of the next group.
     pub(super) fn next_first(&self) -> ChunkIndex {
         ChunkIndex(self.first.0 + APPEND_STRIPES as u32)
     }
@@ -102,7 +103,7 @@ impl Group {
         self.stripes.last().map_or(0, |stripe| stripe_data_bytes(self.geometry) - stripe.filled)
     }
 
-    /// Copies as much as there is room for; the rest is left in `bytes`.
+    /// Copies bytes into the stripes until the group is full; the rest stays in `bytes`.
     pub(super) fn fill(&mut self, bytes: &mut Bytes, pool: &BufferPool) {
         while !bytes.is_empty() && !self.is_full() {
             if self.last_room() == 0 {
@@ -118,12 +119,12 @@ impl Group {
         }
     }
 
-    /// The data, in order.
+    /// Returns the data of all stripes, in order.
     fn data(&self) -> Vec<&[u8]> {
         self.stripes.iter().map(|stripe| &stripe.buffer[..stripe.filled]).collect()
     }
 
-    /// Computes the parity, and the checksums of a body that was not digested before.
+    /// Computes the parity and, with a hasher, updates the body's checksums.
     fn encode(
         self,
         codec: &Codec,
@@ -147,11 +148,11 @@ impl Group {
     }
 }
 
-/// A full group, to be hashed and encoded off the network thread.
+/// The work of hashing and encoding a group on a compute thread.
 pub(super) struct Encoding {
     pub(super) group: Group,
     pub(super) codec: Arc<Codec>,
-    /// None for what is sealed, which was digested before.
+    /// `None` for a sealed body, which was hashed before.
     pub(super) hasher: Option<BodyHasher>,
     pub(super) permit: Arc<Permit>,
 }
@@ -170,7 +171,7 @@ impl Work for Encoding {
 }
 
 impl EncodedGroup {
-    /// The chunks of one shard.
+    /// Returns the chunks of one shard, as slices of the stripes' buffers.
     pub(super) fn chunks(&self, shard: usize) -> Vec<Bytes> {
         let chunk =
             |stripe: &EncodedStripe| stripe.bytes.slice(shard * stripe.chunk_bytes..(shard + 1) * stripe.chunk_bytes);

@@ -1,4 +1,5 @@
-//! The client's body as it comes: counted against what was declared, and never waited for without end.
+//! `Intake`: the pieces of a client's body as they arrive. It compares the size with the declared one, and ends with an
+//! error if the client sends nothing for too long.
 
 use crate::actors::request::{BodyStream, StoreError};
 use crate::limits::{INLINE_BYTES_MAX, PUT_BYTES_MAX};
@@ -9,7 +10,7 @@ use std::time::Duration;
 
 pub(super) struct Intake {
     body: BodyStream,
-    /// Pieces read but not yet given out.
+    /// Pieces that were read and not returned yet.
     ahead: VecDeque<Bytes>,
     declared: Option<u64>,
     received: u64,
@@ -20,7 +21,7 @@ pub(super) struct Intake {
 pub(super) enum Head {
     /// The whole body, at most `INLINE_BYTES_MAX`.
     Whole(Bytes),
-    /// Its first bytes, and more than `INLINE_BYTES_MAX` in all; the rest comes from `next`.
+    /// The first bytes of a body of more than `INLINE_BYTES_MAX`; `next` returns the rest.
     Start(Bytes),
 }
 
@@ -34,12 +35,13 @@ impl Intake {
         self.declared
     }
 
-    /// Takes back what `head` gave, which was the start of the body.
+    /// Takes back the bytes that `head` returned; `next` returns them first.
     pub(super) fn give_back(&mut self, head: Bytes) {
         self.ahead.push_front(head);
     }
 
-    /// The next piece, not empty; `None` at the end, which is where it was declared to be.
+    /// Returns the next piece, which is not empty; `None` at the end. A body that ends before its declared size is an
+    /// error.
     pub(super) async fn next(&mut self) -> Result<Option<Bytes>, StoreError> {
         if let Some(piece) = self.ahead.pop_front() {
             return Ok(Some(piece));
@@ -47,7 +49,8 @@ impl Intake {
         loop {
             let next = tokio::time::timeout(self.idle_max, self.body.next()).await;
             let Ok(next) = next else {
-                return Err(StoreError::BodyIncomplete { why: "the client sent nothing for too long".to_owned() });
+                let why = format!("the client sent nothing for {:?}", self.idle_max);
+                return Err(StoreError::BodyIncomplete { why });
             };
             match next {
                 Some(piece) => {
@@ -62,7 +65,8 @@ impl Intake {
         }
     }
 
-    /// Reads until the body has ended or is too large to be small. Memory grows by what has arrived, whatever was declared.
+    /// Reads until the body has ended or has more than `INLINE_BYTES_MAX`. Memory grows with the bytes that arrived,
+    /// and does not depend on the declared size.
     pub(super) async fn head(&mut self) -> Result<Head, StoreError> {
         let mut gathered = BytesMut::new();
         while let Some(piece) = self.next().await? {
@@ -85,7 +89,7 @@ impl Intake {
         }
         match self.declared {
             Some(declared) if self.received > declared => {
-                Err(StoreError::BodyIncomplete { why: format!("more than the {declared} bytes declared came") })
+                Err(StoreError::BodyIncomplete { why: format!("more than the declared {declared} bytes arrived") })
             }
             _ => Ok(()),
         }
@@ -93,9 +97,9 @@ impl Intake {
 
     fn ended(&self) -> Result<(), StoreError> {
         match self.declared {
-            Some(declared) if self.received != declared => {
-                Err(StoreError::BodyIncomplete { why: format!("{} of {declared} bytes came", self.received) })
-            }
+            Some(declared) if self.received != declared => Err(StoreError::BodyIncomplete {
+                why: format!("{} of the declared {declared} bytes arrived", self.received),
+            }),
             _ => Ok(()),
         }
     }

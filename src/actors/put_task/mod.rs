@@ -1,8 +1,9 @@
-//! A PUT, of an object or a part: body, digests, shards, and the one proposal that creates it.
+//! The PUT of an object or a part: receives the body, computes its digests, stores its shards, and makes the one
+//! proposal that creates it.
 //!
-//! A task, not an actor. Shards are durable on a quorum before the proposal; what was not written is named in it. Until the
-//! proposal nothing is visible, and whatever fails before it leaves nothing behind but shards that are dropped in the
-//! background, or found by scrub as orphans.
+//! A task, not an actor. The shards are durable on a quorum of nodes before the proposal, which names the missing ones.
+//! Until the proposal is decided nothing is visible. A failure before it leaves only shards without a reference. They
+//! are dropped in the background, or else the comparison with the metadata finds them as orphans.
 
 mod append;
 mod extend;
@@ -35,7 +36,10 @@ use sealed::Seal;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A body that has been received, checked, and stored as far as it can be without the metadata.
+/// The error of a request that has a sealing record without a data key, or the reverse.
+const SEALING_MISMATCH: &str = "an object needs both a sealing record and a data key, or neither";
+
+/// A body that was received, checked, and stored on the nodes, but not proposed yet.
 struct Received {
     content: Content,
     staged: Staged,
@@ -50,7 +54,7 @@ struct Received {
 
 enum Content {
     Empty,
-    /// Small enough to ride in the proposal.
+    /// Small enough to travel in the proposal.
     Small(Bytes),
     Blob {
         blob: BlobRef,
@@ -81,7 +85,7 @@ impl Staged {
     }
 }
 
-/// Stores an object and makes it stand.
+/// Stores the body of an object and proposes the object. Returns the object as it was created.
 pub async fn put_object(
     context: &Arc<RequestContext>,
     permit: Permit,
@@ -89,7 +93,7 @@ pub async fn put_object(
 ) -> Result<ObjectVersion, StoreError> {
     let _under_way = context.load.enter();
     if request.traits.sealing.is_some() != request.data_key.is_some() {
-        return Err(StoreError::Internal { why: "an object is sealed under a key, or neither".to_owned() });
+        return Err(StoreError::Internal { why: SEALING_MISMATCH.to_owned() });
     }
     let seal = request.data_key.map(Seal::of_object);
     let received = receive(context, permit, request.upload, Inline::Allowed, seal).await?;
@@ -123,7 +127,7 @@ pub async fn put_object(
     }
 }
 
-/// Stores a part of an upload and makes it stand.
+/// Stores the body of a part and proposes the part to its upload.
 pub async fn put_part(
     context: &Arc<RequestContext>,
     permit: Permit,
@@ -176,7 +180,7 @@ async fn receive(
     let (digests, content, staged) = match intake.head().await? {
         Head::Whole(bytes) if bytes.is_empty() => (hasher.finish(), Content::Empty, Staged::Nothing),
         Head::Whole(bytes) if inline == Inline::Allowed && is_small(bytes.len(), seal.as_ref()) => {
-            // Handing so few bytes over to be hashed would cost more than hashing them.
+            // So few bytes are hashed faster here than they are handed to a compute thread.
             hasher.update(&bytes);
             let bytes = match &seal {
                 Some(seal) => seal.inline(bytes),
@@ -191,21 +195,21 @@ async fn receive(
             (digests, Content::Blob { blob, missing }, Staged::Shards { written, layout })
         }
     };
-    // A mismatch drops what is staged, and with it the shards.
+    // On a mismatch `staged` is dropped, which drops the shards.
     let compared = verify::verify(&checks, trailer, &digests)?;
     let checksum = digests.second.map(verify::of_content).or_else(|| compared.clone());
     let tag = tag_key.map_or(digests.md5, |key| key.entity_tag(digests.md5));
     Ok(Received { content, staged, size_bytes: digests.size_bytes, tag, checksum, compared })
 }
 
-/// Returns whether so many bytes may travel in the proposal, as they are stored.
+/// Returns whether a body of this size, sealed if it has a seal, is small enough for the proposal.
 fn is_small(bytes: usize, seal: Option<&Seal>) -> bool {
     let stored = seal.map_or(bytes as u64, |seal| seal.layout().sealed_bytes(bytes as u64));
     stored <= INLINE_BYTES_MAX as u64
 }
 
-/// Proposes the change. From here on the shards belong to the outcome: they are dropped only where it is certain that
-/// nothing refers to them.
+/// Proposes the change. From here on the shards are dropped only if it is certain that the metadata does not refer to
+/// them: after a refusal, and not if the outcome is unknown.
 async fn propose<const BODIES: usize>(
     context: &RequestContext,
     change: Change,
@@ -243,7 +247,7 @@ async fn propose<const BODIES: usize>(
 }
 
 fn unexpected(reply: &Reply) -> StoreError {
-    StoreError::Internal { why: format!("the metadata answered {reply:?}") }
+    StoreError::Internal { why: format!("unexpected answer of the metadata: {reply:?}") }
 }
 
 fn observe(stage: &str, took: Duration) {

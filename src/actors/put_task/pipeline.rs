@@ -1,6 +1,6 @@
-//! Receiving, encoding and appending of one body, overlapped: while one group of stripes is filled, another is hashed and
-//! encoded, and others are on their way to the nodes. At most `PUT_APPENDS_IN_FLIGHT` groups are past being filled, so
-//! memory does not depend on the body's size.
+//! The pipeline of one body. Its stages overlap: while one group of stripes is filled, another is hashed and encoded,
+//! and others are appended to the nodes. At most `PUT_APPENDS_IN_FLIGHT` groups are encoded or appended, so memory does
+//! not depend on the body's size.
 
 use super::append::{append_all, calls};
 use super::group::{EncodedGroup, Encoding, Group};
@@ -27,20 +27,20 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::timeout;
 
-/// For a node to drop the shards of a failed write.
+/// The time that a node has to drop the shards of a failed write.
 const DROP_WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// A body whose shards are durable on a quorum.
 pub(super) struct StoredBlob {
     pub(super) blob: BlobRef,
     pub(super) missing: Vec<ShardIndex>,
-    /// That it was written by.
+    /// The epoch of the layout that the shards were placed by.
     pub(super) layout: Epoch,
     pub(super) written: WrittenShards,
     pub(super) digests: BodyDigests,
 }
 
-/// Stores a body. Where it is sealed, the blob has more bytes than came.
+/// Stores a body as the shards of a blob. A sealed blob has more bytes than the body.
 pub(super) async fn store(
     context: &Arc<RequestContext>,
     permit: Permit,
@@ -80,7 +80,7 @@ pub(super) async fn store(
     Ok(StoredBlob { blob, missing, layout: placement.layout, written, digests })
 }
 
-/// Time spent in each stage; stages overlap, so their sum may exceed the whole.
+/// The time spent in each stage. Stages overlap, so the sum may exceed the duration of the request.
 #[derive(Default)]
 struct Spent {
     receive: Duration,
@@ -99,8 +99,8 @@ struct Pipeline<'a> {
     permit: Arc<Permit>,
     filling: Group,
     geometry: Geometry,
-    /// Here while no group is being encoded: groups are hashed in order, one at a time. None for what is sealed, which was
-    /// hashed before.
+    /// The digests so far. `None` while a group is being encoded, because groups are hashed one at a time, in order;
+    /// always `None` for a sealed body, which is hashed before it is sealed.
     hasher: Option<BodyHasher>,
     encoding: Option<BoxFuture<'static, (Encoded, Duration)>>,
     appending: FuturesUnordered<BoxFuture<'static, Appended>>,
@@ -143,11 +143,11 @@ impl Pipeline<'_> {
                     }
                     self.spent.receive += self.now().saturating_sub(waited_from);
                 }
-                else => return Err(StoreError::Internal { why: "a body came to a halt".to_owned() }),
+                else => return Err(StoreError::Internal { why: "the upload of a body stalled".to_owned() }),
             }
         }
         self.observe_stages();
-        let stopped = || StoreError::Internal { why: "a body's digests were lost".to_owned() };
+        let stopped = || StoreError::Internal { why: "the upload ended without the digests of its body".to_owned() };
         let digests = self.hasher.take().map(BodyHasher::finish).or_else(|| feed.finish()).ok_or_else(stopped)?;
         let missing = if has(Defect::HideMissingShards) { Vec::new() } else { self.outcomes.missing() };
         Ok((digests, missing))
@@ -157,7 +157,7 @@ impl Pipeline<'_> {
         self.encoding.is_none() && self.appending.len() < PUT_APPENDS_IN_FLIGHT
     }
 
-    /// Hands the filled group over to be hashed and encoded, and begins the next.
+    /// Hands the filled group to a compute thread for hashing and encoding, and begins the next group.
     fn start_encoding(&mut self) {
         let next = Group::new(self.filling.next_first(), self.geometry);
         let group = std::mem::replace(&mut self.filling, next);
@@ -190,11 +190,11 @@ impl Pipeline<'_> {
         self.outcomes.check().map_err(|error| self.unless_others_have_room(error))
     }
 
-    /// That these drives are full does not mean that the store is: the next write goes around them.
+    /// Turns `OutOfSpace` into `Unavailable` if other drives still have space: a retry is placed on those.
     fn unless_others_have_room(&self, error: StoreError) -> StoreError {
         match (error, self.context.check_writable()) {
             (StoreError::OutOfSpace, Ok(()) | Err(StoreError::Unavailable { .. })) => {
-                let why = "drives ran full while this was written; others may take it".to_owned();
+                let why = "drives became full during this write; try again, other drives have space".to_owned();
                 StoreError::Unavailable { why }
             }
             (error, _) => error,
@@ -212,13 +212,14 @@ impl Pipeline<'_> {
     }
 }
 
-/// The shards of a blob that nothing refers to yet: dropped in the background when this is dropped, on every path of
-/// failure, a client that vanishes included. What that misses is an orphan, and found by the comparison with the metadata.
+/// The shards of a blob that the metadata does not refer to yet. When this guard is dropped, on any path of failure and
+/// also when the client disconnects, the shards are dropped in the background. A shard that is missed is an orphan,
+/// which the comparison with the metadata finds.
 pub(super) struct WrittenShards {
     context: Arc<RequestContext>,
-    /// Nobody fences it off before its outcome is known.
+    /// Holds back the fence until the outcome is known.
     _write: ActiveWrite,
-    /// The shards that each node may have.
+    /// The shards that may be on each node.
     shards: BTreeMap<NodeId, Vec<ShardId>>,
     unwanted: bool,
 }
@@ -233,12 +234,12 @@ impl WrittenShards {
         Self { context: Arc::clone(context), _write: write, shards, unwanted: true }
     }
 
-    /// Leaves the shards where they are: from now on the metadata may refer to them.
+    /// Keeps the shards when the guard is dropped: from now on the metadata may refer to them.
     pub(super) fn keep(&mut self) {
         self.unwanted = false;
     }
 
-    /// Nothing refers to them, for certain.
+    /// Drops the shards: it is certain that nothing refers to them.
     pub(super) fn give_up(mut self) {
         self.unwanted = true;
     }
@@ -256,7 +257,7 @@ impl Drop for WrittenShards {
                 let dropping = async { context.peer(node).await?.drop_shards(node, shards).await };
                 let dropped = timeout(DROP_WAIT_MAX, dropping).await;
                 if let Err(error) = dropped.unwrap_or(Err(PeerError::TimedOut(node))) {
-                    tracing::info!(%node, %error, "shards of a failed write are left to the comparison with the metadata");
+                    tracing::info!(%node, %error, "cannot drop the shards of a failed write");
                 }
             });
             join_all(drops).await;

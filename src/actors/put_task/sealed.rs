@@ -1,5 +1,5 @@
-//! Bodies that are sealed on their way: digested as they come, sealed a batch at a time where stripes are encoded too, away
-//! from the network thread. The stripes are then filled with sealed bytes.
+//! Sealing (encryption) of a body during a PUT. Batches of the plain body are hashed and sealed on compute threads, and
+//! stripes are then filled with the sealed bytes.
 
 use super::intake::Intake;
 use crate::actors::request::{Md5Update, RequestContext, StoreError, Work, offload};
@@ -11,19 +11,19 @@ use futures::future::{BoxFuture, OptionFuture};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-/// Bytes that are sealed at a time, but for what the last piece has beyond them.
+/// The size from which on a batch is sealed; the last piece of a batch may exceed it.
 const BATCH_BYTES: usize = 2 * CHUNK_BYTES;
-/// A batch that is gathered, one that is sealed, and what has become of another; and the chunk that is being filled.
+/// The memory of sealing: one batch being gathered, one being sealed, one sealed, and the chunk that is being filled.
 const HELD_BYTES_MAX: usize = 3 * BATCH_BYTES + 2 * CHUNK_BYTES;
 
-/// The key that a body is sealed under, and the number of its part.
+/// The key that a body is sealed under, and its part number.
 pub(super) struct Seal {
     key: DataKey,
     part: u16,
 }
 
 impl Seal {
-    /// An object of one PUT is its own part 1.
+    /// Makes the seal of an object from a single PUT, which is sealed as part 1.
     pub(super) fn of_object(key: DataKey) -> Self {
         Self { key, part: 1 }
     }
@@ -44,7 +44,7 @@ impl Seal {
         self.key.run(RunId::of_blob(self.part, blob))
     }
 
-    /// All of a body that rides in the proposal.
+    /// Seals a whole body that travels in the proposal.
     pub(super) fn inline(&self, mut plain: Bytes) -> Bytes {
         let mut sealer = Sealer::new(self.key.run(RunId::INLINE), Some(plain.len() as u64));
         let mut sealed = BytesMut::new();
@@ -62,7 +62,8 @@ impl Seal {
     }
 }
 
-/// Returns the bytes that `held` gives for a body's stored length, with those that are held besides while it is sealed.
+/// Returns the bytes that a PUT holds at most if the body is sealed: `held`, which is called with the stored length,
+/// plus the memory of sealing.
 pub fn held_bytes_max(key: Option<&DataKey>, declared: Option<u64>, held: impl Fn(Option<u64>) -> u64) -> u64 {
     let Some(key) = key else { return held(declared) };
     let stored = declared.map(|declared| key.layout().sealed_bytes(declared));
@@ -72,13 +73,13 @@ pub fn held_bytes_max(key: Option<&DataKey>, declared: Option<u64>, held: impl F
 
 /// The source of the bytes that stripes are filled with.
 pub(super) enum Feed {
-    /// The body as it comes.
+    /// The body as the client sends it.
     Plain(Intake),
     Sealed(Box<SealedIntake>),
 }
 
 impl Feed {
-    /// The next bytes, not empty; `None` at the end. Nothing is lost where it is dropped before it is done.
+    /// Returns the next bytes, which are not empty; `None` at the end. Safe to cancel: no bytes are lost.
     pub(super) async fn next(&mut self) -> Result<Option<Bytes>, StoreError> {
         match self {
             Self::Plain(intake) => intake.next().await,
@@ -86,7 +87,7 @@ impl Feed {
         }
     }
 
-    /// Returns the digests of the body after its end, where it was digested here.
+    /// Returns the digests of a sealed body after its end; `None` for a plain one, which the pipeline hashes.
     pub(super) fn finish(self) -> Option<BodyDigests> {
         match self {
             Self::Plain(_) => None,
@@ -95,33 +96,33 @@ impl Feed {
     }
 }
 
-/// A sealed batch; nothing where the threads are gone.
+/// A sealed batch; `None` if the compute threads have stopped.
 type SealedBatch = Option<(Run, Vec<Bytes>)>;
 
-/// A body of which sealed bytes come out.
+/// Gathers a plain body into batches, and returns it sealed.
 pub(super) struct SealedIntake {
     context: Arc<RequestContext>,
     intake: Intake,
-    /// Not sealed yet.
+    /// The pieces of the next batch.
     gathered: Vec<Bytes>,
     gathered_bytes: usize,
-    /// Nothing more is to be gathered.
+    /// True once the plain body has ended.
     ended: bool,
-    /// The last batch was handed over to be sealed.
+    /// True once the last batch was handed to a compute thread.
     finishing: bool,
-    /// Here while no batch is being sealed: one at a time, in order.
+    /// `None` while a batch is being sealed: batches are sealed one at a time, in order.
     run: Option<Run>,
     sealing: Option<BoxFuture<'static, SealedBatch>>,
     ready: VecDeque<Bytes>,
 }
 
-/// Digests and sealing under way, which go along from one batch to the next.
+/// The state of hashing and sealing, which is passed from one batch to the next.
 struct Run {
     hasher: BodyHasher,
     sealer: Option<Sealer>,
 }
 
-/// A batch to be digested and sealed off the network thread.
+/// The work of hashing and sealing a batch on a compute thread.
 struct Sealing {
     run: Run,
     batch: Vec<Bytes>,
@@ -193,12 +194,12 @@ impl SealedIntake {
                     }
                     None => self.ended = true,
                 },
-                else => return Err(StoreError::Internal { why: "a body came to a halt".to_owned() }),
+                else => return Err(StoreError::Internal { why: "the sealing of a body stalled".to_owned() }),
             }
         }
     }
 
-    /// Hands over what was gathered, if that is a batch or the last of the body.
+    /// Hands the gathered pieces to a compute thread, if they are a full batch or the end of the body.
     fn start_sealing(&mut self) {
         let is_wanted = self.gathered_bytes >= BATCH_BYTES || (self.ended && !self.finishing);
         if !is_wanted {

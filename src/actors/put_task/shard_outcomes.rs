@@ -1,11 +1,11 @@
-//! The outcome of each shard of a write, and the write quorum: go on, or give up. Pure.
+//! `ShardOutcomes`: which shards of a write have failed, and whether the write quorum can still be reached. Pure.
 
 use crate::actors::request::StoreError;
 use crate::defects::{Defect, has};
 use crate::storage::ring::Placement;
 use crate::types::{NodeId, ShardIndex};
 
-/// The reason for which a shard is not written.
+/// The reason why a shard is not written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum ShardFailure {
     /// Its node was out of service from the start.
@@ -16,8 +16,7 @@ pub(super) enum ShardFailure {
     Late,
 }
 
-/// The outcomes of all shards of one write; a shard that failed once stays failed, since a chunk of it is missing for
-/// good.
+/// The outcomes of all shards of one write. A shard that failed once stays failed, because it lacks a chunk.
 #[derive(Debug)]
 pub(super) struct ShardOutcomes {
     nodes: Vec<NodeId>,
@@ -39,7 +38,7 @@ impl ShardOutcomes {
         self.quorum
     }
 
-    /// Shards of which every chunk so far was written, with their nodes.
+    /// Returns the shards that have not failed, with their nodes.
     pub(super) fn good(&self) -> impl Iterator<Item = (usize, NodeId)> {
         self.failures
             .iter()
@@ -48,14 +47,15 @@ impl ShardOutcomes {
             .filter_map(|(at, (failure, &node))| failure.is_none().then_some((at, node)))
     }
 
-    /// Notes a failure; the first of a shard counts.
+    /// Records a failure. Only the first failure of a shard is kept.
     pub(super) fn fail(&mut self, shard: usize, failure: ShardFailure) {
         if failure != ShardFailure::Late || !has(Defect::CountSilentShard) {
             self.failures[shard].get_or_insert(failure);
         }
     }
 
-    /// Checks the write quorum: returns an error once it is out of reach.
+    /// Returns an error once the write quorum is out of reach: `OutOfSpace` if all failures are full drives, else
+    /// `Unavailable`.
     pub(super) fn check(&self) -> Result<(), StoreError> {
         let good = self.good().count();
         if good >= self.quorum {
@@ -70,7 +70,7 @@ impl ShardOutcomes {
             _ => None,
         });
         let why = format!(
-            "{good} of {} shards could be written and {} are needed: {}",
+            "only {good} of {} shards can be written and {} are needed: {}",
             self.nodes.len(),
             self.quorum,
             reason.unwrap_or("a drive is too slow")
@@ -78,7 +78,7 @@ impl ShardOutcomes {
         Err(StoreError::Unavailable { why })
     }
 
-    /// Shards that repair has to write.
+    /// Returns the shards that failed, which must be repaired.
     pub(super) fn missing(&self) -> Vec<ShardIndex> {
         let failed = self.failures.iter().enumerate().filter(|(_, failure)| failure.is_some());
         failed.map(|(shard, _)| ShardIndex(shard as u8)).collect()
@@ -98,9 +98,9 @@ mod tests {
         ShardOutcomes::new(&Placement { geometry, nodes, writable, quorum: 3, layout: Epoch(1) })
     }
 
-    /// P7: a quorum is enough, and what is not there is named.
+    /// P7: a quorum of shards is a successful write, and the missing ones are listed.
     #[test]
-    fn p7_one_shard_short_is_a_write_and_two_are_not() {
+    fn p7_a_write_at_2_2_succeeds_without_one_shard_and_not_without_two() {
         let mut outcomes = outcomes(4);
         outcomes.fail(1, ShardFailure::Late);
         outcomes.fail(1, ShardFailure::OutOfSpace);
@@ -119,9 +119,9 @@ mod tests {
         assert_eq!(outcomes.good().count(), 3);
     }
 
-    /// F3: out of space is told apart from out of service.
+    /// F3: full drives and unavailable drives are different errors.
     #[test]
-    fn f3_drives_that_are_all_full_are_out_of_space() {
+    fn f3_only_failures_on_full_drives_are_out_of_space() {
         let mut outcomes = outcomes(3);
         outcomes.fail(0, ShardFailure::OutOfSpace);
         assert!(matches!(outcomes.check(), Err(StoreError::OutOfSpace)));

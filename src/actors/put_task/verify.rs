@@ -1,16 +1,17 @@
-//! Compares what was received with what the client said of it.
+//! Comparison of a received body with the digests that the client sent.
 
 use crate::actors::request::{BodyChecks, StoreError, TrailerChecksum};
 use crate::storage::checksum::BodyDigests;
 use crate::storage::meta::record::{Checksum, ChecksumAlgorithm, ChecksumKind};
 use bytes::Bytes;
 
-/// A checksum of the whole of what was received.
+/// Returns a computed value as the checksum of a full object.
 pub(super) fn of_content((algorithm, value): (ChecksumAlgorithm, Bytes)) -> Checksum {
     Checksum { algorithm, kind: ChecksumKind::FullObject, value }
 }
 
-/// The checksum that was computed, if one was asked for; an error where anything differs from the claim.
+/// Compares the body's digests with those of the head and the trailer. Returns the computed checksum, if one was
+/// requested.
 pub(super) fn verify(
     checks: &BodyChecks,
     trailer: Option<TrailerChecksum>,

@@ -1,11 +1,12 @@
-//! Reads under way on this host, so that the reclaimer of garbage does not take a shard from under a reader.
+//! `ActiveReads`: the registry of reads under way on this host, so that the reclaimer does not drop a shard during a
+//! read.
 //!
-//! The rule: a blob that is garbage at some moment can only be wanted by reads that began before it. So the reclaimer takes a
-//! `mark` *before* it looks the garbage up, and drops shards when the mark is past: every read that began before it has
-//! ended. A reader that stalls cannot hold space for ever: after `READ_HOLD_MAX` it is no longer waited for.
+//! The rule: a blob that is garbage at some moment is needed only by reads that began before that moment. So the
+//! reclaimer takes a `mark` after it has looked the garbage up, and drops the shards once every read that began before
+//! the mark has ended. A read that stalls cannot hold space for ever: after `READ_HOLD_MAX` it is no longer waited for.
 //!
-//! A manifest looked up before its read is registered (`Gateway::read_body`) is covered by the reclaimer waiting at least
-//! `RECLAIM_GRACE` besides; `Gateway::open_object` registers first.
+//! A read may be registered some time after the view was taken in which its manifest is found. The reclaimer therefore
+//! also waits for `RECLAIM_GRACE` after the blob became garbage.
 
 use crate::ambient::Clock;
 use crate::limits::READ_HOLD_MAX;
@@ -13,7 +14,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-/// The registry. Cheap to clone; all clones are one.
+/// The registry of reads under way. Cheap to clone; clones share the registry.
 #[derive(Clone, Debug)]
 pub struct ActiveReads {
     reads: Arc<Mutex<Reads>>,
@@ -34,7 +35,7 @@ pub struct ActiveRead {
     reads: Arc<Mutex<Reads>>,
 }
 
-/// A moment among the beginnings of reads.
+/// A moment in the order in which reads began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ReadMark(u64);
 
@@ -43,7 +44,7 @@ impl ActiveReads {
         Self { reads: Arc::default(), clock }
     }
 
-    /// Registers a read until the guard is dropped. Call it before the lookup of what is read.
+    /// Registers a read until the guard is dropped. Call it before the object is looked up.
     pub fn begin(&self) -> ActiveRead {
         let now = self.clock.monotonic();
         let mut reads = self.reads.lock().unwrap_or_else(PoisonError::into_inner);
@@ -53,19 +54,19 @@ impl ActiveReads {
         ActiveRead { number, reads: Arc::clone(&self.reads) }
     }
 
-    /// Returns a mark of this moment.
+    /// Returns a mark of the current moment.
     pub fn mark(&self) -> ReadMark {
         ReadMark(self.reads.lock().unwrap_or_else(PoisonError::into_inner).next)
     }
 
-    /// Returns whether every read that began before `mark` has ended, or has had its time.
+    /// Returns whether every read that began before `mark` has ended or is older than `READ_HOLD_MAX`.
     pub fn is_past(&self, mark: ReadMark) -> bool {
         let now = self.clock.monotonic();
         let reads = self.reads.lock().unwrap_or_else(PoisonError::into_inner);
         reads.began.range(..mark.0).all(|(_, &began)| now.saturating_sub(began) >= READ_HOLD_MAX)
     }
 
-    /// Returns the age of the oldest read that is still waited for.
+    /// Returns the age of the oldest read that is not older than `READ_HOLD_MAX`.
     pub fn oldest_age(&self) -> Option<Duration> {
         let now = self.clock.monotonic();
         let reads = self.reads.lock().unwrap_or_else(PoisonError::into_inner);
@@ -114,13 +115,13 @@ mod tests {
         let late = reads.begin();
         assert!(!reads.is_past(mark));
         drop(early);
-        assert!(reads.is_past(mark), "a read that began after the mark cannot want what was garbage then");
+        assert!(reads.is_past(mark), "a read that began after the mark does not need what was garbage then");
         drop(late);
         assert_eq!(reads.count(), 0);
     }
 
     #[test]
-    fn a_stalled_read_is_waited_for_only_so_long() {
+    fn a_stalled_read_is_waited_for_only_for_a_bounded_time() {
         let clock = Arc::new(SetClock::default());
         let reads = ActiveReads::new(clock.clone());
         let _stalled = reads.begin();

@@ -1,10 +1,10 @@
-//! Blobs that are being written on this host, so that the fence of fresh blobs is not raised above one whose write may still
-//! end well; and the place where their ids are drawn.
+//! `ActiveWrites`: the registry of blobs that are being written on this host. It draws their ids, and keeps the fence
+//! from being raised above a write that may still succeed.
 //!
-//! The rule: an answer to `settle` holds for good. Every id that is drawn after it is at or above the floor that came with the
-//! question, and every id that was drawn before and whose write goes on is at or above the answer. So ids never fall behind a
-//! fence that this host agreed to, whatever its wall clock says. That the registry is lost in a restart does no harm: the
-//! writes are lost with it, and before it draws its first id the host looks the fence up (`RequestContext::begin_write`).
+//! The rule: an answer of `settle` holds for good. Every id drawn after it is at or above the floor in the question.
+//! Every id drawn before it, whose write is still under way, is at or above the answer. So no write of this host falls
+//! below a fence that the host agreed to, whatever its wall clock says. A restart loses the registry, but also the
+//! writes in it, and before the host draws its first id it looks the fence up (`RequestContext::begin_write`).
 
 use crate::ambient::Ambient;
 use crate::defects::{Defect, has};
@@ -12,7 +12,7 @@ use crate::types::{BlobId, UnixMs};
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// The registry. Cheap to clone; all clones are one.
+/// The registry of writes under way. Cheap to clone; clones share the registry.
 #[derive(Clone, Debug, Default)]
 pub struct ActiveWrites {
     ids: Arc<Mutex<Ids>>,
@@ -20,10 +20,10 @@ pub struct ActiveWrites {
 
 #[derive(Debug, Default)]
 struct Ids {
-    /// No id with an earlier time is drawn.
+    /// The least time of an id that may still be drawn.
     floor: UnixMs,
     under_way: BTreeSet<BlobId>,
-    /// True if the floor was above the fence when the fence was last looked up, and no write was refused since.
+    /// True if the floor was set above the fence, and no write was refused since because of the fence.
     is_above_fence: bool,
 }
 
@@ -35,7 +35,8 @@ pub struct ActiveWrite {
 }
 
 impl ActiveWrites {
-    /// Draws the id of a blob that is written from now on. Its guard is to be held until the change that adopts it is decided.
+    /// Draws the id of a new blob and registers its write. Hold the guard until the change that adopts the blob is
+    /// decided.
     pub fn begin(&self, ambient: &Ambient) -> ActiveWrite {
         let mut ids = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
         let time = ambient.clock.unix_ms().max(ids.floor).min(BlobId::TIME_MAX);
@@ -47,24 +48,26 @@ impl ActiveWrites {
         ActiveWrite { blob, ids: Arc::clone(&self.ids) }
     }
 
-    /// Returns whether ids can be drawn without looking the fence up first.
+    /// Returns whether an id can be drawn without looking the fence up first.
     pub fn is_above_fence(&self) -> bool {
         self.ids.lock().unwrap_or_else(PoisonError::into_inner).is_above_fence
     }
 
-    /// Draws no id at or below the fence from now on.
+    /// Raises the floor above the fence, so that no id at or below the fence is drawn from now on.
     pub fn rise_above(&self, fence: BlobId) {
         let mut ids = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
         ids.floor = ids.floor.max(fence.next_time());
         ids.is_above_fence = true;
     }
 
-    /// Notes that a write was refused as fenced off: the fence has risen without this host, and must be looked up.
+    /// Records that a write was refused because of the fence. The fence has risen without this host and must be looked
+    /// up.
     pub fn was_fenced_off(&self) {
         self.ids.lock().unwrap_or_else(PoisonError::into_inner).is_above_fence = false;
     }
 
-    /// The id of the oldest write under way, or the least that may still be drawn: from now on none is drawn below `floor`.
+    /// Agrees to draw no id below `floor` from now on. Returns the id of the oldest write under way, or the least id
+    /// that may still be drawn, whichever is less.
     pub fn settle(&self, floor: UnixMs) -> BlobId {
         let mut ids = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
         ids.floor = ids.floor.max(floor);
@@ -116,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_write_under_way_holds_the_answer() {
+    fn settle_returns_the_oldest_write_under_way() {
         let writes = ActiveWrites::default();
         let (first, second) = (writes.begin(&ambient()), writes.begin(&ambient()));
         let (low, high) = (first.blob().min(second.blob()), first.blob().max(second.blob()));
@@ -127,18 +130,18 @@ mod tests {
     }
 
     #[test]
-    fn no_id_is_drawn_below_a_floor_that_was_agreed_to_whatever_the_clock_says() {
+    fn no_id_is_drawn_below_an_agreed_floor_even_if_the_clock_is_behind() {
         let writes = ActiveWrites::default();
         let ahead = UnixMs(NOW.0 + 25 * 3_600_000);
         let settled = writes.settle(ahead);
         assert_eq!(settled, BlobId::first_of(ahead));
         assert!(writes.begin(&ambient()).blob() >= settled);
-        assert_eq!(writes.settle(NOW), settled, "a later question does not lower it");
+        assert_eq!(writes.settle(NOW), settled, "a lower floor does not lower the agreed one");
         assert!(writes.begin(&ambient()).blob() >= settled);
     }
 
     #[test]
-    fn a_floor_beyond_all_ids_is_the_greatest_time_of_an_id() {
+    fn a_floor_beyond_the_greatest_id_is_clamped() {
         let writes = ActiveWrites::default();
         let settled = writes.settle(UnixMs(u64::MAX));
         assert_eq!(settled, BlobId::first_of(BlobId::TIME_MAX));

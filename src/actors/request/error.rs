@@ -1,4 +1,4 @@
-//! The errors of the store. The API maps these to S3's codes, in one place of its own.
+//! `StoreError`: the errors of reads and writes. `api/errors` maps them to S3's error codes.
 
 use crate::actors::consensus::MetaError;
 use crate::storage::kv::KvError;
@@ -12,10 +12,11 @@ use std::sync::Arc;
 pub enum StoreError {
     #[error(transparent)]
     Refused(#[from] Refusal),
-    /// Try again later: too many requests, or too few drives; never a sign that an object is absent.
+    /// A temporary failure, such as too few drives or no leader: the client should try again later. Never means that an
+    /// object is absent.
     #[error("unavailable: {why}")]
     Unavailable { why: String },
-    /// As `Unavailable`, because of load: the client should slow down.
+    /// The host is overloaded: the client should slow down.
     #[error("too much in progress: {why}")]
     Busy { why: String },
     /// The request is larger than the store can hold.
@@ -25,8 +26,8 @@ pub enum StoreError {
     OutOfSpace,
     #[error("the change was not decided in time; its outcome is unknown")]
     OutcomeUnknown,
-    /// The client's body ended early, or its stream failed.
-    #[error("the request's body ended early: {why}")]
+    /// The client's body did not have its declared length, stalled, or broke off.
+    #[error("the request's body could not be received: {why}")]
     BodyIncomplete { why: String },
     #[error("the request's body is larger than allowed")]
     BodyTooLarge,
@@ -35,19 +36,19 @@ pub enum StoreError {
     Md5Mismatch,
     #[error("the content's {0:?} checksum differs from the one given")]
     ChecksumMismatch(ChecksumAlgorithm),
-    /// A fault of the body that its reader found.
+    /// The reader of the body found a fault in it.
     #[error("the request's body is refused: {0}")]
     BodyRefused(BodyFault),
     #[error("the trailer has a {0:?} checksum that was not announced")]
     TrailerUnannounced(ChecksumAlgorithm),
-    /// More of an object is lost than its redundancy covers.
+    /// More shards are unavailable than parity can replace.
     #[error("data is unavailable: {why}")]
     DataUnavailable { why: String },
     #[error("internal: {why}")]
     Internal { why: String },
 }
 
-/// The fault of a body in the form of who reads it: the store only hands it back.
+/// The error of a body's reader, which the API supplied. The store returns it to the API unchanged.
 #[derive(Clone, Debug)]
 pub struct BodyFault(Arc<dyn Error + Send + Sync>);
 
@@ -56,7 +57,7 @@ impl BodyFault {
         Self(Arc::new(fault))
     }
 
-    /// The reader's own fault, if it is of this type.
+    /// Returns the reader's error, if it is of this type.
     pub fn of_reader<T: Error + 'static>(&self) -> Option<&T> {
         self.0.downcast_ref()
     }

@@ -1,5 +1,5 @@
-//! The context that the two request tasks share: the parts that they reach (metadata, peers, buffers, codes), and their
-//! time limits. Built once, by the composition root or by a simulation.
+//! `RequestContext`: what the PUT and GET tasks share (metadata, peers, buffers, codecs) and their time limits. It is
+//! built once, by the composition root or by a simulation.
 
 mod active_reads;
 mod active_writes;
@@ -43,23 +43,24 @@ use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The metadata as requests use it.
+/// The metadata, as requests and chores use it.
 #[async_trait::async_trait]
 pub trait Metadata: Send + Sync + Debug + 'static {
+    /// Proposes a change and waits until it is decided.
     async fn propose(&self, change: Change) -> Result<Reply, MetaError>;
-    /// The time, as this host knows it.
+    /// Returns the date and the confirmed time, as this host knows them.
     fn time(&self) -> LogTime;
-    /// A view that shows every change acknowledged before the call.
+    /// Returns a view that shows every change acknowledged before the call.
     async fn read(&self) -> Result<MetaView, MetaError>;
-    /// A view of this host's own tables, which asks nobody and may be a moment late; `None` where there is none now.
+    /// Returns a view of this host's own tables, without a barrier, so it may lag; `None` if there are no tables now.
     fn local(&self) -> Option<MetaView> {
         None
     }
-    /// The entry that the configuration in this host's own tables is as of; `None` where that is not known.
+    /// Returns the entry that last changed the configuration in this host's own tables; `None` if it is unknown.
     fn local_configuration(&self) -> Option<ConfigurationAt> {
         None
     }
-    /// Returns whether this host does the work that only one should: the upkeep of the cluster.
+    /// Returns whether this host leads, and thereby does the chores that only one host may do.
     fn is_leader(&self) -> bool {
         true
     }
@@ -95,15 +96,15 @@ impl Metadata for MetaHandle {
 /// The time limits of a request.
 #[derive(Clone, Copy, Debug)]
 pub struct RequestTimes {
-    /// The wait for a node that has not answered an append, once a quorum has.
+    /// The further wait for the remaining appends once a quorum has succeeded.
     pub append_late_after: Duration,
-    /// As above, for a node that is suspect already.
+    /// The same wait if all remaining nodes are suspect.
     pub append_suspect_wait: Duration,
     /// The longest wait for an append.
     pub append_wait_max: Duration,
-    /// The wait for a chunk of a node that does not answer, asked because nothing else is left.
+    /// The wait for a chunk from a node that is gone, which is read only if too few other nodes are left.
     pub read_gone_wait: Duration,
-    /// The longest wait for a chunk. `ReadLatencies` decides when parity is asked as well.
+    /// The longest wait for a chunk. `ReadLatencies` determines when parity is requested as well.
     pub read_wait_max: Duration,
     /// The longest wait for the next bytes of a client's body.
     pub body_idle_max: Duration,
@@ -122,7 +123,7 @@ impl Default for RequestTimes {
     }
 }
 
-/// The context of a request.
+/// The dependencies of a request.
 #[derive(Debug)]
 pub struct RequestContext {
     /// The id of this host.
@@ -141,22 +142,23 @@ pub struct RequestContext {
     pub reads: ActiveReads,
     pub writes: ActiveWrites,
     pub load: UserLoad,
-    /// The geometry of new blobs, while all drives are up.
+    /// The geometry of new blobs while all drives are in service.
     pub geometry: Geometry,
     pub times: RequestTimes,
 }
 
 impl RequestContext {
-    /// The way to the host of a node.
+    /// Returns the connection to the host of a node.
     pub async fn peer(&self, node: NodeId) -> Result<Peer, PeerError> {
         if self.ring.current().host_of(node).is_none() {
-            // The metadata may know of a node before the ring does.
+            // The metadata may name a new node a moment before the ring has it.
             tokio::time::sleep(RING_LAG_MAX).await;
         }
         self.peers.of_node(&self.ring.current(), node).await
     }
 
-    /// Begins to write a fresh blob. Its id is above the fence, even if this host's clock was set back while it was off.
+    /// Registers the write of a new blob and draws its id. The id is above the fence, even if this host's clock was set
+    /// back while the host was down.
     pub async fn begin_write(&self) -> Result<ActiveWrite, StoreError> {
         if !self.writes.is_above_fence() {
             self.writes.rise_above(self.metadata.read().await?.fence()?);
@@ -164,8 +166,8 @@ impl RequestContext {
         Ok(self.writes.begin(&self.ambient))
     }
 
-    /// Places a new blob on nodes that can take it. Nodes in trouble are used only where a quorum needs them, and those that
-    /// do not answer never.
+    /// Places a new blob on nodes that accept writes. Suspect nodes are used only if the quorum needs them; nodes that
+    /// are gone, never.
     pub fn place(&self, blob: BlobId) -> Result<Placement, StoreError> {
         let ring = self.ring.current();
         self.with_standing(|standing| ring.place(blob, self.geometry, standing))
@@ -177,7 +179,7 @@ impl RequestContext {
         self.with_standing(|standing| ring.check_writable(self.geometry, standing))
     }
 
-    /// As `check_writable`, for changes that need no space: a full drive does not stop a delete.
+    /// As `check_writable`, for changes that need no space, such as deletes: full drives do not refuse them.
     pub fn check_changeable(&self) -> Result<(), StoreError> {
         let (ring, health) = (self.ring.current(), self.health.current());
         let standing = |node| if health.in_service(node) { Standing::Live } else { Standing::Down };
@@ -207,7 +209,7 @@ impl RequestContext {
         decide(&cautious).or_else(|_| decide(&standing)).map_err(StoreError::from)
     }
 
-    /// Returns the present trust in a node.
+    /// Returns the current trust in a node; a node out of service is gone.
     pub fn trust(&self, node: NodeId) -> Trust {
         match self.health.current().in_service(node) {
             true => self.suspects.current().trust(node),
@@ -221,20 +223,20 @@ impl RequestContext {
         self.trust(node) != Trust::Trusted || self.suspects.current().is_slow(node, now)
     }
 
-    /// A node let reads wait too long.
+    /// Records that reads waited too long for a node.
     pub fn note_slow(&self, node: NodeId, why: &str) {
         let nodes = nodes_beside(&self.ring.current(), self.host, node);
         self.suspects.slow(node, &nodes, why, self.ambient.clock.monotonic());
     }
 
-    /// A node let a write wait too long. If it is another host's, the whole host may hang: it is for the probes to say
-    /// which of its nodes answer.
+    /// Records that a write waited too long for a node. If the node is on another host, all nodes of that host become
+    /// suspect, since the whole host may hang; probes find out which of them answer.
     pub fn note_late(&self, node: NodeId, why: &str) {
         let nodes = nodes_beside(&self.ring.current(), self.host, node);
         self.suspects.late(node, &nodes, why, self.ambient.clock.monotonic());
     }
 
-    /// Draws the consequence of a node's failure for the requests that follow.
+    /// Records a node's failure, so that later requests avoid the node as its error suggests.
     pub fn note_failure(&self, node: NodeId, error: &PeerError) {
         let (now, why) = (self.ambient.clock.monotonic(), error.to_string());
         match error {
@@ -243,7 +245,7 @@ impl RequestContext {
             PeerError::Unreachable { .. } => {
                 self.suspects.gone(&nodes_beside(&self.ring.current(), self.host, node), &why, now);
             }
-            // A drive of this host that is out of service is known as such.
+            // The health board already lists a node that is out of service.
             PeerError::Unavailable { .. } if !self.health.current().in_service(node) => {}
             PeerError::NoSuchNode(_) | PeerError::Unavailable { .. } | PeerError::Refused { .. } => {
                 self.suspects.doubt(node, &why, now);
@@ -251,7 +253,7 @@ impl RequestContext {
         }
     }
 
-    /// The ring in force.
+    /// Returns the current ring.
     pub fn ring(&self) -> Arc<Ring> {
         self.ring.current()
     }

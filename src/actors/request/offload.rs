@@ -1,5 +1,5 @@
-//! Where the work goes that a request must not do on its network thread: hashing and encoding on a fixed set of threads,
-//! clean-up in tasks of its own. A simulation supplies an executor that does all of it in place.
+//! `Executor`: runs the work that a request must not do on its worker thread: hashing and encoding on a fixed set of
+//! threads, and clean-up in background tasks. A simulation supplies an executor that does all of it in place.
 
 use crate::storage::checksum::{LANES, Md5};
 use futures::future::BoxFuture;
@@ -8,35 +8,35 @@ use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use tokio::sync::oneshot;
 
-/// Computing to be done for a request: an MD5 to update, and what comes after that.
+/// A computation for a request: an MD5 to update, and then the rest.
 pub trait Work: Send + 'static {
     type Output: Send + 'static;
 
-    /// The MD5 to update first, if there is one. Those of several requests are computed side by side.
+    /// Returns the MD5 to update first, if there is one. The MD5s of several requests are computed in parallel lanes.
     fn md5_update(&mut self) -> Option<Md5Update<'_>>;
 
-    /// Does the rest.
+    /// Does the rest of the work, after the MD5 was updated.
     fn finish(self) -> Self::Output;
 }
 
-/// An MD5, and the pieces that it is to be updated with, in order.
+/// An MD5, and the pieces to update it with, in order.
 pub type Md5Update<'a> = (&'a mut Md5, Vec<&'a [u8]>);
 
-/// Work whose output somebody waits for.
+/// A `Work` with its answer channel, boxed for the queue of an executor.
 pub trait Job: Send {
     fn md5_update(&mut self) -> Option<Md5Update<'_>>;
     fn finish(self: Box<Self>);
 }
 
 pub trait Executor: Send + Sync + fmt::Debug + 'static {
-    /// Runs a job, elsewhere or at once. Jobs of one caller may overtake each other.
+    /// Runs a job, on another thread or in place. The jobs of one caller may be reordered.
     fn compute(&self, job: Box<dyn Job>);
 
-    /// Runs a task that nobody waits for.
+    /// Runs a background task.
     fn spawn(&self, task: BoxFuture<'static, ()>);
 }
 
-/// Does the work on the executor and waits for its output; `None` where the executor has stopped.
+/// Runs the work on the executor and returns its output; `None` if the executor has stopped.
 pub async fn offload<W: Work>(executor: &dyn Executor, work: W) -> Option<W::Output> {
     let (answer, answered) = oneshot::channel();
     executor.compute(Box::new(Answering { work, answer }));
@@ -54,12 +54,12 @@ impl<W: Work> Job for Answering<W> {
     }
 
     fn finish(self: Box<Self>) {
-        // A caller that gave up does not need the answer.
+        // The caller may have given up.
         let _ = self.answer.send(self.work.finish());
     }
 }
 
-/// Updates the MD5s of these jobs, side by side.
+/// Updates the MD5s of these jobs, in parallel lanes.
 fn update_md5s(jobs: &mut [Box<dyn Job>]) {
     let mut updates: Vec<Md5Update<'_>> = jobs.iter_mut().filter_map(|job| job.md5_update()).collect();
     let pieces_max = updates.iter().map(|(_, pieces)| pieces.len()).max().unwrap_or(0);
@@ -69,7 +69,7 @@ fn update_md5s(jobs: &mut [Box<dyn Job>]) {
     }
 }
 
-/// As many threads as there are cores: more would only take turns.
+/// An executor with a fixed number of threads, which run jobs from one queue.
 #[derive(Debug)]
 pub struct ComputeThreads {
     queue: Arc<Queue>,
@@ -80,17 +80,18 @@ pub struct ComputeThreads {
 struct Queue {
     waiting: Mutex<Waiting>,
     changed: Condvar,
-    /// Threads that may update fewer MD5s than could be side by side. The jobs that come while they do wait for each other
-    /// and take less time together; where all threads took what there is, each MD5 would be computed alone.
+    /// The number of threads that may update fewer MD5s at once than there are lanes. Once that many threads update
+    /// MD5s, further jobs wait until they fill the lanes, because they take less time together. If every thread took
+    /// whatever is queued, each MD5 would be computed alone.
     unfilled_max: usize,
 }
 
 #[derive(Default)]
 struct Waiting {
     jobs: VecDeque<Box<dyn Job>>,
-    /// Jobs whose MD5 is updated. They come before the others.
+    /// The jobs whose MD5 was updated and whose rest is still to be done. They take precedence over `jobs`.
     hashed: VecDeque<Box<dyn Job>>,
-    /// Threads that update MD5s.
+    /// The number of threads that are updating MD5s.
     hashing: usize,
     is_closed: bool,
 }
@@ -115,7 +116,7 @@ impl Queue {
         }
     }
 
-    /// Whether there are jobs for one thread more.
+    /// Returns whether another thread should take jobs and update their MD5s.
     fn may_hash(&self, waiting: &Waiting) -> bool {
         let is_filled = waiting.jobs.len() >= LANES;
         is_filled || (!waiting.jobs.is_empty() && waiting.hashing < self.unfilled_max)
@@ -137,7 +138,7 @@ impl Queue {
                 update_md5s(&mut jobs);
                 waiting = self.lock();
                 waiting.hashing -= 1;
-                // Other threads help with the rest of them, and with the jobs that came meanwhile.
+                // Wakes other threads for the rest of these jobs, and for those that were queued in the meantime.
                 let helpers = jobs.len() - 1 + usize::from(self.may_hash(&waiting));
                 (0..helpers).for_each(|_| self.changed.notify_one());
                 waiting.hashed.extend(jobs);
@@ -152,7 +153,7 @@ impl Queue {
 }
 
 impl ComputeThreads {
-    /// The threads end when the executor is dropped, after the jobs that wait.
+    /// Starts the threads. They end when the executor is dropped, after the queued jobs.
     pub fn start(threads: usize, tasks: tokio::runtime::Handle) -> std::io::Result<Self> {
         let threads = threads.max(1);
         let unfilled_max = threads.div_ceil(2);
@@ -182,7 +183,7 @@ impl Executor for ComputeThreads {
     }
 }
 
-/// Computes in place and spawns on the runtime of the caller: all in one thread, in a fixed order.
+/// An executor that computes in place and spawns on the caller's runtime: all in one thread, in a fixed order.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct InPlace;
 
@@ -196,7 +197,7 @@ impl Executor for InPlace {
     fn spawn(&self, task: BoxFuture<'static, ()>) {
         match tokio::runtime::Handle::try_current() {
             Ok(runtime) => drop(runtime.spawn(task)),
-            Err(_) => tracing::warn!("a task was dropped outside a runtime"),
+            Err(_) => tracing::warn!("a background task was dropped, because no runtime is running"),
         }
     }
 }

@@ -1,4 +1,5 @@
-//! Several hosts for tests of the request tasks and the chores: nodes in memory behind ways that can be cut, frozen or slowed.
+//! `Hosts`: several hosts for tests of the request tasks and the chores, with nodes in memory. A test can kill, freeze
+//! or slow down the connections to each host.
 
 use super::test_nodes::MemoryNodes;
 use crate::actors::peers::{Dial, DialError};
@@ -15,7 +16,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-/// Runs with the runtime's clock, which tests pause.
+/// A clock that follows tokio's clock, which tests pause.
 #[derive(Debug)]
 pub(crate) struct RuntimeClock {
     start: Instant,
@@ -42,24 +43,25 @@ impl Clock for RuntimeClock {
 pub(crate) enum HostState {
     #[default]
     Up,
-    /// Connections fail, and no new one is made.
+    /// Connections are reset, and new ones are refused.
     Dead,
-    /// Connections stay, and nothing comes.
+    /// Connections stay open, and no request is answered.
     Frozen,
-    /// Everything takes so long.
+    /// Every request takes this much longer.
     Slow(Duration),
 }
 
-/// One host as others reach it.
+/// A connection to a host.
 #[derive(Debug)]
-struct Way {
+struct Connection {
     host: HostId,
     nodes: Arc<dyn NodeService>,
     groups: Arc<dyn GroupService>,
     state: watch::Receiver<HostState>,
 }
 
-impl Way {
+impl Connection {
+    /// Waits or fails as the host's state says.
     async fn pass(&self) -> Result<(), PeerError> {
         let mut state = self.state.clone();
         loop {
@@ -81,7 +83,7 @@ impl Way {
 }
 
 #[async_trait::async_trait]
-impl NodeService for Way {
+impl NodeService for Connection {
     async fn append_chunks(&self, request: AppendChunks) -> Result<(), PeerError> {
         self.pass().await?;
         self.nodes.append_chunks(request).await
@@ -109,14 +111,14 @@ impl NodeService for Way {
 }
 
 #[async_trait::async_trait]
-impl GroupService for Way {
+impl GroupService for Connection {
     async fn group_call(&self, call: GroupCall) -> Result<Bytes, PeerError> {
         self.pass().await?;
         self.groups.group_call(call).await
     }
 }
 
-impl HostService for Way {
+impl HostService for Connection {
     fn is_lost(&self) -> bool {
         *self.state.borrow() == HostState::Dead
     }
@@ -130,14 +132,14 @@ struct TestedHost {
     state: watch::Sender<HostState>,
 }
 
-/// Hosts that reach each other, as long as the test allows it.
+/// Hosts by id, and a dialer that connects to them as their states allow.
 #[derive(Debug, Default)]
 pub(crate) struct Hosts {
     hosts: Mutex<BTreeMap<HostId, TestedHost>>,
 }
 
 impl Hosts {
-    /// Hosts over the same nodes in memory, which know each node by its number.
+    /// Makes hosts that all serve the same nodes in memory.
     pub(crate) fn in_memory(count: u64, nodes: &Arc<MemoryNodes>) -> Arc<Self> {
         let hosts = Arc::new(Self::default());
         (1..=count).for_each(|host| hosts.add(HostId(host), nodes.clone(), Arc::new(crate::net::NoGroups)));
@@ -155,10 +157,10 @@ impl Hosts {
         hosts.get(&host).expect("a host").state.send_replace(state);
     }
 
-    fn way(&self, host: HostId) -> Option<Way> {
+    fn connection(&self, host: HostId) -> Option<Connection> {
         let hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
         let TestedHost { nodes, groups, state } = hosts.get(&host)?;
-        Some(Way { host, nodes: nodes.clone(), groups: groups.clone(), state: state.subscribe() })
+        Some(Connection { host, nodes: nodes.clone(), groups: groups.clone(), state: state.subscribe() })
     }
 }
 
@@ -166,15 +168,15 @@ impl Hosts {
 impl Dial for Hosts {
     async fn dial(&self, host: HostId) -> Result<Peer, DialError> {
         let refused = |why: &str| DialError { host, why: why.to_owned() };
-        let way = self.way(host).ok_or_else(|| refused("unknown"))?;
-        let state = *way.state.borrow();
+        let connection = self.connection(host).ok_or_else(|| refused("unknown"))?;
+        let state = *connection.state.borrow();
         match state {
             HostState::Dead => Err(refused("connection refused")),
             HostState::Frozen => {
                 tokio::time::sleep(crate::limits::NET_HANDSHAKE_WAIT_MAX).await;
                 Err(refused("it did not answer the handshake in time"))
             }
-            HostState::Up | HostState::Slow(_) => Ok(Arc::new(way)),
+            HostState::Up | HostState::Slow(_) => Ok(Arc::new(connection)),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Nodes in memory for tests of the request tasks, with faults to order.
+//! `MemoryNodes`: nodes in memory for tests of the request tasks. A test can give each node a fault.
 
 use crate::net::{AppendChunks, ChunkFault, ChunksRead, InventoryPage, NodeService, PeerError, ReadChunks};
 use crate::types::{NodeId, ShardId};
@@ -14,17 +14,17 @@ pub(crate) enum Behaviour {
     Sound,
     Down,
     Full,
-    /// Answers after so long.
+    /// Answers after this time.
     Slow(Duration),
     /// Never answers.
     Silent,
-    /// Appends so many times, then fails.
+    /// Carries out this number of appends, then fails.
     FailsAfter(usize),
-    /// Loses every chunk that is asked for.
+    /// Every chunk is missing.
     Empty,
     /// Every chunk fails its checksum.
     Corrupt,
-    /// Chunks come back one byte short.
+    /// Every chunk is returned without its first byte.
     Short,
 }
 
@@ -46,7 +46,7 @@ pub(crate) struct MemoryNodes {
 }
 
 impl MemoryNodes {
-    /// Nodes that acknowledge and forget.
+    /// Makes nodes that acknowledge appends and keep nothing.
     pub(crate) fn discarding() -> Self {
         Self { nodes: Mutex::new(Nodes { discard: true, ..Nodes::default() }) }
     }
@@ -71,7 +71,7 @@ impl MemoryNodes {
             .unwrap_or_default()
     }
 
-    /// Bytes given out since the last call, and in how many requests.
+    /// Returns the numbers of bytes read and of read requests since the last call.
     pub(crate) fn take_reads(&self) -> (usize, usize) {
         let mut nodes = self.lock();
         (std::mem::take(&mut nodes.read_bytes), std::mem::take(&mut nodes.reads))
@@ -81,7 +81,7 @@ impl MemoryNodes {
         self.lock().chunks.get_mut(&(node, shard)).and_then(|chunks| chunks.remove(&chunk));
     }
 
-    /// Waits or fails as the node's behaviour says; answers with the behaviour otherwise.
+    /// Waits or fails as the node's behaviour says; otherwise returns the behaviour.
     async fn meet(&self, node: NodeId) -> Result<Behaviour, PeerError> {
         let behaviour = self.lock().behaviours.get(&node).cloned().unwrap_or_default();
         match behaviour {
@@ -114,7 +114,7 @@ impl NodeService for MemoryNodes {
         }
         let chunks = nodes.chunks.entry((node, request.shard)).or_default();
         for (at, chunk) in request.chunks.into_iter().enumerate() {
-            // A copy, as on a drive: the caller's buffer is free again.
+            // Copied, as a drive does, so that the caller's buffer is released.
             let known = chunks.insert(request.first.0 + at as u32, Bytes::copy_from_slice(&chunk));
             assert!(known.is_none(), "a chunk is appended once");
         }

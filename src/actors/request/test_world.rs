@@ -1,4 +1,4 @@
-//! A store without drives or Raft for tests of the request tasks: nodes and metadata tables in memory.
+//! `World`: a store for tests of the request tasks, with nodes and metadata tables in memory, without drives and Raft.
 
 use super::test_hosts::{Hosts, RuntimeClock};
 use super::test_nodes::MemoryNodes;
@@ -28,9 +28,9 @@ use actix::{Actor, Addr};
 use bytes::Bytes;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// The key of every object here.
+/// The key of every object in these tests.
 pub(crate) const KEY: &str = "key";
-/// Small, so that tests cross many stripes with few bytes.
+/// A small chunk size, so that few bytes make many stripes.
 pub(crate) const CHUNK: u32 = 16 << 10;
 
 /// The outcome of the next proposals.
@@ -42,7 +42,7 @@ pub(crate) enum Decides {
     IsUnavailable,
 }
 
-/// The metadata state machine over tables in memory, each proposal an entry of its own; remembers what it accepted.
+/// The metadata state machine over tables in memory. Each proposal is one entry, and accepted changes are recorded.
 #[derive(Debug)]
 pub(crate) struct Tables {
     tables: MetaTables,
@@ -52,7 +52,7 @@ pub(crate) struct Tables {
 }
 
 impl Tables {
-    /// With one bucket.
+    /// Makes tables with one bucket.
     fn new() -> (Self, BucketId) {
         let tables = MetaTables::open(Arc::new(MemoryKv::new(TABLES))).expect("empty tables");
         let this = Self { tables, applied: Mutex::default(), changes: Mutex::default(), decides: Mutex::default() };
@@ -80,7 +80,7 @@ impl Tables {
         self.tables.view()
     }
 
-    /// Rows written past the rules.
+    /// Writes rows directly, without the state machine.
     pub(crate) fn commit(&self, batch: Batch) {
         self.tables.kv().commit(batch).expect("tables in memory");
     }
@@ -124,10 +124,10 @@ impl Metadata for Tables {
     }
 }
 
-/// The host that requests come to.
+/// The host that carries out the requests.
 const HOST: HostId = HostId(1);
 
-/// The parts of a store on one host.
+/// A store as one of its hosts sees it.
 pub(crate) struct World {
     pub(crate) nodes: Arc<MemoryNodes>,
     pub(crate) meta: Arc<Tables>,
@@ -138,7 +138,7 @@ pub(crate) struct World {
 }
 
 impl World {
-    /// One drive a shard, on one host.
+    /// Makes a store on one host, with one drive for each shard.
     pub(crate) fn new(data: u8, parity: u8) -> Self {
         Self::with(data, parity, u32::from(data + parity), Arc::default(), Arc::new(InPlace))
     }
@@ -165,7 +165,7 @@ impl World {
         Self::over(geometry, drives, nodes, service, executor, buffers)
     }
 
-    /// Over any service; `nodes` is what the test looks at.
+    /// Makes a store over any service; the test inspects `nodes`.
     pub(crate) fn over(
         geometry: Geometry,
         drives: u32,
@@ -181,7 +181,8 @@ impl World {
         Self::join(geometry, &layout, nodes, dialer, health, (executor, buffers))
     }
 
-    /// The first of several hosts of some drives each; node `64 * (host - 1) + drive`.
+    /// Makes a store of several hosts with some drives each, as the first host sees it. Node ids are `64 * (host - 1) +
+    /// drive`.
     pub(crate) fn of_hosts(data: u8, parity: u8, hosts: u64, drives: u32) -> (Self, Arc<Hosts>) {
         let geometry = Geometry { data, parity, chunk_size_bytes: CHUNK };
         let node = |host: u64, drive: u32| LayoutNode {
@@ -194,8 +195,8 @@ impl World {
         let nodes: Arc<MemoryNodes> = Arc::default();
         let dialer = Hosts::in_memory(hosts, &nodes);
         let health = HealthBoard::new((0..drives).map(NodeId));
-        let around = (Arc::new(InPlace) as _, BufferPool::new(64 << 20));
-        (Self::join(geometry, &layout, nodes, dialer.clone(), health, around), dialer)
+        let compute = (Arc::new(InPlace) as _, BufferPool::new(64 << 20));
+        (Self::join(geometry, &layout, nodes, dialer.clone(), health, compute), dialer)
     }
 
     fn join(
@@ -293,19 +294,19 @@ impl World {
     }
 }
 
-/// A key to seal with in so many layers.
+/// Returns a random data key of this layout.
 pub(crate) fn data_key(layout: sealing::Layout) -> DataKey {
     DataKey::random(layout, Ambient::system().entropy.as_ref())
 }
 
-/// Returns a sealing record as sealed objects have it; the keys in it are dummies.
+/// Returns a sealing record with dummy keys.
 pub(crate) fn sealing_record(layout: sealing::Layout) -> Bytes {
     let wrapped = WrappedKey { key_version: 1, bytes: Bytes::from_static(b"wrapped") };
     let outer = (layout == sealing::Layout::Dual).then(|| wrapped.clone());
     Sealing { id: 1, mode: SealingMode::SseS3, wrapped, outer }.encode()
 }
 
-/// `length` bytes without a short period.
+/// Returns `length` pseudo-random bytes.
 pub(crate) fn content(length: usize) -> Bytes {
     let mut state = 0x2545_f491_4f6c_dd1du64;
     let mut bytes = Vec::with_capacity(length + 8);

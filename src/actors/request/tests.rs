@@ -1,4 +1,5 @@
-//! Requests to several hosts of which some are dead, frozen or slow: what each costs, once and after.
+//! Tests of requests to several hosts of which some are dead, frozen or slow: how long the first request waits, and the
+//! later ones.
 
 use super::test_hosts::{HostState, Hosts};
 use super::test_nodes::Behaviour;
@@ -22,10 +23,10 @@ use tokio::time::Instant;
 
 const OTHER: HostId = HostId(2);
 const THIRD: HostId = HostId(3);
-/// A request in which nobody is waited for takes no time of a paused clock.
+/// The duration, by the paused clock, of a request that waits for no host.
 const NO_TIME: Duration = Duration::ZERO;
 
-/// Three hosts of two drives at 3+3: any one may be gone and `k + 1` shards are left.
+/// Makes three hosts of two drives at 3+3: without any one of them k+1 shards are left.
 fn three_hosts() -> (World, Arc<Hosts>) {
     tokio::time::pause();
     World::of_hosts(3, 3, 3, 2)
@@ -55,7 +56,7 @@ fn blob(manifest: &Manifest) -> &BlobRef {
     }
 }
 
-/// Shards that the last write left to repair.
+/// Returns the number of shards that the last write lists as missing.
 fn missing(world: &World) -> usize {
     match world.take_changes().pop() {
         Some(Change::PutObject(put)) => put.missing.len(),
@@ -68,9 +69,9 @@ fn is_all(world: &World, host: HostId, trust: Trust) -> bool {
     ring.nodes().iter().filter(|node| node.host == host).all(|node| world.context.trust(node.id) == trust)
 }
 
-/// P7: one wait at the first encounter, none after; and trust again without being asked.
+/// P7: the first write waits for the frozen host, and later ones do not. Probes restore trust when the host is back.
 #[actix::test]
-async fn p7_a_frozen_host_costs_one_write_its_patience_and_no_other() {
+async fn p7_a_frozen_host_delays_one_write_and_no_later_one() {
     let (world, hosts) = three_hosts();
     let mut probing = Probing::new(world.cluster());
     put(&world, 500_000).await.0.expect("all are up");
@@ -97,9 +98,9 @@ async fn p7_a_frozen_host_costs_one_write_its_patience_and_no_other() {
     assert_eq!((took, missing(&world)), (NO_TIME, 0));
 }
 
-/// P7, N5
+/// P7, N5: writes do not wait for a host whose connections are refused.
 #[actix::test]
-async fn p7_a_dead_host_costs_no_write_any_wait() {
+async fn p7_a_dead_host_delays_no_write() {
     let (world, hosts) = three_hosts();
     put(&world, 100_000).await.0.expect("all are up");
     world.take_changes();
@@ -112,9 +113,9 @@ async fn p7_a_dead_host_costs_no_write_any_wait() {
     }
 }
 
-/// A frozen host to which no connection was made: the handshake takes longer than a write waits.
+/// The handshake with a frozen host takes longer than a write waits.
 #[actix::test]
-async fn a_host_that_does_not_answer_the_handshake_is_late_like_any() {
+async fn a_host_that_does_not_answer_the_handshake_counts_as_late() {
     let (world, hosts) = three_hosts();
     hosts.set(OTHER, HostState::Frozen);
     let (stored, took) = put(&world, 500_000).await;
@@ -123,9 +124,9 @@ async fn a_host_that_does_not_answer_the_handshake_is_late_like_any() {
     assert_eq!((put(&world, 500_000).await.1, missing(&world)), (NO_TIME, 2));
 }
 
-/// P6, P7: reads are hedged, learn to go elsewhere, and never give wrong bytes.
+/// P6, P7: the first read of a frozen host is hedged, later reads avoid the host, and all return the right bytes.
 #[actix::test]
-async fn p6_a_frozen_host_delays_reads_by_hedges_only_and_then_not_at_all() {
+async fn p6_a_frozen_host_delays_the_first_read_by_hedges_and_later_reads_not() {
     let (world, hosts) = three_hosts();
     let bytes = content(40 * 3 * CHUNK as usize);
     let manifest = world.put_bytes(&bytes).await.expect("all are up");
@@ -138,9 +139,9 @@ async fn p6_a_frozen_host_delays_reads_by_hedges_only_and_then_not_at_all() {
     assert_eq!((got.expect("four of six are left"), took), (bytes, NO_TIME));
 }
 
-/// Tests that a request that cannot be served is refused in time, and at once when that is known.
+/// Requests that cannot be served are refused within `REFUSED_WITHIN`, and sooner once probes have failed.
 #[actix::test]
-async fn too_many_frozen_hosts_are_an_error_within_eight_seconds_and_then_sooner() {
+async fn requests_fail_within_eight_seconds_if_too_many_hosts_are_frozen() {
     let (world, hosts) = three_hosts();
     let mut probing = Probing::new(world.cluster());
     let manifest = world.put_bytes(&content(500_000)).await.expect("all are up");
@@ -160,11 +161,11 @@ async fn too_many_frozen_hosts_are_an_error_within_eight_seconds_and_then_sooner
     assert!(read.is_err() && took < world.context.times.read_gone_wait * 2, "{took:?}");
     hosts.set(OTHER, HostState::Up);
     let (read, _) = get(&world, &manifest).await;
-    assert!(read.is_ok(), "one that is thought gone is asked where nothing else is left");
+    assert!(read.is_ok(), "a host that is marked gone is read if too few others are left");
 }
 
 #[actix::test]
-async fn a_host_that_is_slow_all_along_is_waited_for_as_long_as_it_takes() {
+async fn reads_learn_the_latency_of_a_steadily_slow_host_and_wait_for_it() {
     let (world, hosts) = three_hosts();
     let bytes = content(60 * 3 * CHUNK as usize);
     let manifest = world.put_bytes(&bytes).await.expect("all are up");
@@ -184,7 +185,7 @@ async fn a_host_that_is_slow_all_along_is_waited_for_as_long_as_it_takes() {
 }
 
 #[actix::test]
-async fn a_node_that_is_not_in_the_ring_is_not_probed_for_ever() {
+async fn a_suspect_node_that_left_the_ring_is_forgotten() {
     let (world, hosts) = three_hosts();
     hosts.set(OTHER, HostState::Dead);
     let (known, removed) = (NodeId(64), NodeId(999));
@@ -195,7 +196,7 @@ async fn a_node_that_is_not_in_the_ring_is_not_probed_for_ever() {
     assert_eq!([known, removed].map(|node| doubts.trust(node)), [Trust::Gone, Trust::Trusted]);
 }
 
-/// P7: what answers again is trusted again, whoever else is silent.
+/// P7: a node that answers its probe is trusted again while the probe of another node is still waiting.
 #[actix::test]
 async fn a_silent_node_delays_no_probe_of_another() {
     let (world, hosts) = three_hosts();
@@ -225,7 +226,7 @@ async fn one_slow_node_of_a_host_makes_its_neighbours_suspect_until_they_answer(
     world.nodes.behave(NodeId(64), Behaviour::Slow(Duration::from_secs(4)));
     put(&world, 500_000).await.0.expect("five of six");
     assert!(is_all(&world, OTHER, Trust::Suspect));
-    // The probe of the slow one takes longer than a probe may.
+    // The probe of the slow node times out.
     Probing::new(world.cluster()).advance().await;
     assert_eq!([64, 65].map(|node| world.context.trust(NodeId(node))), [Trust::Gone, Trust::Trusted]);
     world.take_changes();
@@ -234,9 +235,9 @@ async fn one_slow_node_of_a_host_makes_its_neighbours_suspect_until_they_answer(
     assert_eq!((took, missing(&world)), (NO_TIME, 1));
 }
 
-/// P3: what a node holds is asked of the host that has it now.
+/// P3: requests for a node go to the host that has the node in the current layout.
 #[actix::test]
-async fn p3_nodes_that_moved_to_another_incarnation_of_their_host_are_found_there() {
+async fn p3_nodes_of_a_host_that_returns_under_another_id_are_found() {
     let (world, hosts) = three_hosts();
     let bytes = content(300_000);
     let manifest = world.put_bytes(&bytes).await.expect("all are up");
@@ -258,9 +259,9 @@ async fn p3_nodes_that_moved_to_another_incarnation_of_their_host_are_found_ther
     assert_eq!(missing(&world), 2);
 }
 
-/// Tests that slow reads under load do not cause repairs as well.
+/// A node that is slow to read under load is still written to, so that slow reads cause no repairs.
 #[actix::test]
-async fn a_node_that_is_slow_to_read_is_written_to_all_the_same() {
+async fn a_node_that_is_slow_to_read_is_still_written_to() {
     let (world, _hosts) = three_hosts();
     let bytes = content(CHUNK as usize * 3);
     let manifest = world.put_bytes(&bytes).await.expect("all are up");
@@ -275,7 +276,7 @@ async fn a_node_that_is_slow_to_read_is_written_to_all_the_same() {
     assert_eq!(missing(&world), 0);
 }
 
-/// A drive of another host that fails by itself does not take its neighbours along.
+/// A single failing drive of another host does not make its neighbours suspect.
 #[actix::test]
 async fn one_failing_node_of_a_host_leaves_the_others_trusted() {
     let (world, _hosts) = three_hosts();
@@ -291,7 +292,7 @@ async fn one_failing_node_of_a_host_leaves_the_others_trusted() {
     Probing::new(world.cluster()).advance().await;
     assert_eq!(world.context.trust(NodeId(64)), Trust::Trusted, "it answers");
     put(&world, 500_000).await.0.expect("five of six");
-    assert_eq!((missing(&world), world.context.trust(NodeId(64))), (1, Trust::Trusted), "full is not in trouble");
+    assert_eq!((missing(&world), world.context.trust(NodeId(64))), (1, Trust::Trusted), "a full node stays trusted");
     put(&world, 500_000).await.0.expect("five of six");
-    assert_eq!(missing(&world), 1, "it is named as missing without being asked");
+    assert_eq!(missing(&world), 1, "its shard is listed as missing without a request");
 }

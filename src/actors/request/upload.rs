@@ -1,4 +1,4 @@
-//! The input of a write: its body, the checks of the body, and its destination.
+//! The inputs of PUTs and GETs: bodies with their declared sizes and digests, destinations, and ranges.
 
 use super::StoreError;
 use crate::storage::meta::command::WriteConditions;
@@ -9,25 +9,25 @@ use bytes::Bytes;
 use futures::Stream;
 use std::pin::Pin;
 
-/// A body, in chunks as they come; an error ends it.
+/// A body as a stream of pieces of any size. An error ends it.
 pub type BodyStream = Pin<Box<dyn Stream<Item = Result<Bytes, StoreError>> + Send>>;
 
-/// The checks of the content, and the values kept of it.
+/// The values that a body is compared with, and those that are stored of it.
 #[derive(Clone, Debug, Default)]
 pub struct BodyChecks {
     pub length_bytes: Option<u64>,
     pub md5: Option<[u8; 16]>,
-    /// The checksum to compute and store; the client's value where it is known before the body.
+    /// The algorithm of the checksum to compute and store, and the client's value if it came before the body.
     pub checksum: Option<(ChecksumAlgorithm, Option<Bytes>)>,
     pub kept: Kept,
 }
 
-/// The values to store of the content if they differ from those that it is checked against.
+/// The values to store if they differ from those that the body is compared with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Kept {
-    /// The algorithm of the checksum.
+    /// The algorithm of the stored checksum.
     pub checksum: Option<ChecksumAlgorithm>,
-    /// The entity tag says nothing of the content to who has not the key that seals it.
+    /// True if the stored entity tag is derived with the data key, so that it does not reveal the MD5 of the content.
     pub hides_tag: bool,
 }
 
@@ -35,19 +35,19 @@ pub struct Kept {
 #[derive(Clone, Debug)]
 pub struct StoredPart {
     pub row: PartRow,
-    /// The checksum that the content was checked against.
+    /// The checksum that the content was compared with.
     pub checksum: Option<Checksum>,
 }
 
-/// Resolved when the body has been read to its end: what the trailer said.
+/// Returns the checksum in the trailer, if it has one. To be called after the end of the body.
 pub type TrailerChecksum = Box<dyn FnOnce() -> Option<Result<Checksum, StoreError>> + Send>;
 
-/// The bytes of one PUT, and how they are checked.
+/// The body of one PUT, and the values that it is compared with.
 pub struct Upload {
     pub body: BodyStream,
     pub checks: BodyChecks,
-    /// Called once after the body's end; its checksum, if any, is compared with what was computed. Its algorithm is the one
-    /// that `checks` asks for.
+    /// The source of the trailer's checksum, which is compared with the computed one. Its algorithm must be that of
+    /// `checks`.
     pub trailer: Option<TrailerChecksum>,
 }
 
@@ -57,9 +57,9 @@ pub struct PutObjectRequest {
     pub headers: ObjectHeaders,
     pub conditions: WriteConditions,
     pub traits: Traits,
-    /// The key that seals the bytes, as `traits` say.
+    /// The key that seals the bytes; present if and only if `traits` has a sealing record.
     pub data_key: Option<DataKey>,
-    /// The event for the targets, once the object exists.
+    /// The event to send once the object is created.
     pub event: Option<EventDraft>,
     pub upload: Upload,
 }

@@ -1,4 +1,4 @@
-//! Counting requests, each worker by itself.
+//! `Traffic` and `Meter`: the counters of requests and bytes by account and by bucket, separate for each worker.
 
 use super::space_saving::{Load, SpaceSaving};
 use super::top::{Over, Top, TopOfKind, heaviest};
@@ -26,19 +26,19 @@ pub struct Meter {
     worker: usize,
 }
 
-/// The slots of one worker, each for 20 seconds; one that is old is used again.
+/// The slots of one worker, each for `HEAVY_SLOT`. An old slot is reused.
 #[derive(Debug)]
 struct Ring(Vec<Slot>);
 
 #[derive(Clone, Debug)]
 struct Slot {
-    /// Its number by the clock.
+    /// The number of the slot's period, counted by the monotonic clock.
     at: u64,
     accounts: Names,
     buckets: Names,
 }
 
-/// The names with the most requests, and those with the most bytes.
+/// The loads of the names with the most requests, and of those with the most bytes.
 #[derive(Clone, Debug)]
 struct Names {
     by_requests: SpaceSaving,
@@ -46,13 +46,13 @@ struct Names {
 }
 
 impl Traffic {
-    /// Makes counters for so many workers; more of them share counters.
+    /// Makes counters for this number of workers. If there are more workers, they share counters.
     pub fn new(workers: usize, clock: Arc<dyn Clock>) -> Self {
         let slots = (0..workers.max(1)).map(|_| Mutex::new(Ring::new())).collect();
         Self(Arc::new(Workers { clock, slots, taken: AtomicUsize::new(0) }))
     }
 
-    /// The meter of another worker.
+    /// Returns the meter for the next worker.
     pub fn meter(&self) -> Meter {
         let worker = self.0.taken.fetch_add(1, Ordering::Relaxed) % self.0.slots.len();
         Meter { traffic: self.clone(), worker }
@@ -78,7 +78,7 @@ impl Traffic {
 }
 
 impl Workers {
-    /// The number of the present slot.
+    /// Returns the number of the current slot.
     fn now(&self) -> u64 {
         self.clock.monotonic().as_secs() / HEAVY_SLOT.as_secs()
     }
@@ -89,7 +89,7 @@ impl Workers {
 }
 
 impl Meter {
-    /// Counts a request that has ended. A bucket that does not exist counts as none.
+    /// Counts a request that has ended. Pass no bucket if the bucket does not exist.
     pub fn count(&self, account: &str, bucket: Option<&str>, bytes: u64) {
         let workers = &self.traffic.0;
         let (now, load) = (workers.now(), Load { requests: 1, bytes });
@@ -105,7 +105,7 @@ impl Meter {
 impl Ring {
     fn new() -> Self {
         let names = || Names { by_requests: SpaceSaving::new(HEAVY_KEPT), by_bytes: SpaceSaving::new(HEAVY_KEPT) };
-        // No slot is of the end of time.
+        // `u64::MAX` marks a slot that was never used.
         Self(vec![Slot { at: u64::MAX, accounts: names(), buckets: names() }; HEAVY_SLOTS])
     }
 
@@ -120,14 +120,14 @@ impl Ring {
         slot
     }
 
-    /// Adds what was counted in the present slot and in those before it.
+    /// Adds the loads of the current slot, and of the earlier ones within the window.
     fn add_to(&self, loads: &mut BTreeMap<String, Load>, now: u64, over: Over, kind: fn(&Slot) -> &Names) {
         let before = match over {
             Over::Minute => 60 / HEAVY_SLOT.as_secs(),
             Over::FiveMinutes => 300 / HEAVY_SLOT.as_secs(),
         };
-        let is_meant = |slot: &&Slot| slot.at <= now && now - slot.at <= before;
-        for slot in self.0.iter().filter(is_meant) {
+        let is_in_window = |slot: &&Slot| slot.at <= now && now - slot.at <= before;
+        for slot in self.0.iter().filter(is_in_window) {
             for (name, load) in kind(slot).loads() {
                 loads.entry(name.to_owned()).or_default().add(load);
             }
@@ -147,7 +147,8 @@ impl Names {
         self.by_bytes.clear();
     }
 
-    /// Returns a lower bound of each name's load: both lists count the same, and one may have had the name for longer.
+    /// Returns a lower bound of each name's load: the greater one of both lists, since one may have kept the name for
+    /// longer.
     fn loads(&self) -> BTreeMap<&str, Load> {
         let mut loads: BTreeMap<&str, Load> = self.by_requests.loads().collect();
         for (name, load) in self.by_bytes.loads() {
@@ -187,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn workers_count_by_themselves_and_are_put_together() {
+    fn counts_of_all_workers_are_merged() {
         let traffic = Traffic::new(2, Arc::new(Hand::default()));
         let meters = [traffic.meter(), traffic.meter(), traffic.meter()];
         for meter in &meters {
@@ -201,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn load_older_than_a_minute_counts_for_five_minutes_and_then_no_more() {
+    fn load_leaves_the_minute_window_and_then_the_five_minute_window() {
         let clock = Arc::new(Hand::default());
         let traffic = Traffic::new(1, clock.clone());
         let meter = traffic.meter();
@@ -211,15 +212,15 @@ mod tests {
             (top.minute.len(), top.five_minutes.len())
         };
         meter.count("1", Some("b"), 1);
-        assert_eq!([at(0), at(60), at(79)], [(1, 1); 3], "the slot in which it was");
+        assert_eq!([at(0), at(60), at(79)], [(1, 1); 3], "slots are whole periods of 20 seconds");
         assert_eq!([at(80), at(300), at(319)], [(0, 1); 3]);
         assert_eq!([at(320), at(10_240)], [(0, 0); 2]);
         meter.count("1", Some("c"), 1);
-        assert_eq!(traffic.top().buckets.minute, [heavy("c", 1, 1)], "the slot was used again");
+        assert_eq!(traffic.top().buckets.minute, [heavy("c", 1, 1)], "the old slot was reused");
     }
 
     #[test]
-    fn the_heaviest_are_found_among_many_in_bounded_memory() {
+    fn the_heaviest_names_are_found_among_many_in_bounded_memory() {
         let traffic = Traffic::new(1, Arc::new(Hand::default()));
         let meter = traffic.meter();
         for round in 0..5000 {

@@ -1,10 +1,10 @@
-//! The accounts and buckets with the most traffic in the last minutes: requests and bytes, counted on each worker by
-//! itself and merged when someone asks.
+//! The accounts and buckets with the most requests and bytes in the last minutes. Each worker counts separately, and
+//! the counts are merged when they are queried.
 //!
-//! A request costs its worker one lock that nobody else holds but who asks, and four counters. Each worker keeps its counters
-//! in slots of 20 seconds, and in each slot at most `HEAVY_KEPT` names of a kind (Space-Saving); so the memory is bounded,
-//! whoever asks. What is heavy is never missed: a name that is not kept has less than its slot's total over `HEAVY_KEPT`. Of
-//! a name that was let go and came back what it asked before is not counted: counts are lower bounds.
+//! A request takes one lock of its worker, contended only by queries, and updates four counters. Each worker keeps its
+//! counters in slots of 20 seconds, with at most `HEAVY_KEPT` names in each list of a slot (Space-Saving), so memory is
+//! bounded. No heavy name is missed: the weight of a name that is not kept is at most its slot's total divided by
+//! `HEAVY_KEPT`. A name that was evicted and returns is counted from its return on: counts are lower bounds.
 
 mod meter;
 mod space_saving;

@@ -1,4 +1,4 @@
-//! The heaviest names of a stream, in bounded memory: Space-Saving (Metwally, Agrawal, El Abbadi 2005). Pure.
+//! `SpaceSaving`: the heaviest names of a stream in bounded memory (Metwally, Agrawal, El Abbadi 2005). Pure.
 
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -7,7 +7,7 @@ use std::collections::HashMap;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Load {
     pub requests: u64,
-    /// Received and sent.
+    /// Bytes received and sent.
     pub bytes: u64,
 }
 
@@ -18,8 +18,8 @@ impl Load {
     }
 }
 
-/// A sketch of at most so many names (Space-Saving). A name whose weight is more than the sum of all weights over that
-/// number is among them.
+/// A sketch of at most `names_max` names. It has every name whose weight exceeds the sum of all weights divided by
+/// `names_max`.
 #[derive(Clone, Debug)]
 pub struct SpaceSaving {
     names_max: usize,
@@ -28,9 +28,9 @@ pub struct SpaceSaving {
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Counter {
-    /// An upper bound of the name's weight: it includes that of the name whose place it took.
+    /// An upper bound of the name's weight: it includes the weight of the name that was evicted for it.
     weight: u64,
-    /// The load since it has its place.
+    /// The load since the name was inserted.
     load: Load,
 }
 
@@ -52,7 +52,7 @@ impl SpaceSaving {
         self.names.insert(name.into(), counter);
     }
 
-    /// The weight of the name that had it.
+    /// Evicts the name with the least weight and returns that weight.
     fn let_lightest_go(&mut self) -> u64 {
         let lightest = self.names.iter().min_by_key(|(_, counter)| counter.weight);
         let Some((name, weight)) = lightest.map(|(name, counter)| (name.clone(), counter.weight)) else { return 0 };
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn few_names_are_counted_exactly() {
+    fn a_sketch_that_is_not_full_counts_exactly() {
         let mut names = SpaceSaving::new(2);
         for (name, bytes) in [("a", 5), ("b", 1), ("a", 6)] {
             names.add(name, 1, one(bytes));
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn a_heavy_name_stays_however_many_others_come() {
+    fn a_heavy_name_is_never_evicted_for_light_ones() {
         let mut names = SpaceSaving::new(8);
         for round in 0..1000 {
             names.add("heavy", 1, one(10));

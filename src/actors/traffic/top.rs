@@ -1,17 +1,17 @@
-//! The names that ask most, of one host or of several together. Pure.
+//! `Top`: the accounts and buckets with the most traffic, of one host or merged from several. Pure.
 
 use super::space_saving::Load;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The last minute, or the last five, to 20 seconds.
+/// The window of a count, with a precision of 20 seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Over {
     Minute,
     FiveMinutes,
 }
 
-/// Hosts tell each other in this form.
+/// The accounts and the buckets with the most traffic. Hosts send it to each other in this form.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Top {
     pub accounts: TopOfKind,
@@ -32,7 +32,7 @@ pub struct Heavy {
 }
 
 impl Top {
-    /// Merges these; keeps of each list the first `kept` by requests and by bytes.
+    /// Adds the loads of several hosts. Keeps the first `kept` names by requests and the first `kept` by bytes.
     pub fn merged(tops: &[Self], kept: usize) -> Self {
         let of = |kind: fn(&Self) -> &TopOfKind| TopOfKind {
             minute: merged(tops.iter().map(|top| &kind(top).minute), kept),
@@ -48,7 +48,7 @@ fn merged<'a>(lists: impl Iterator<Item = &'a Vec<Heavy>>, kept: usize) -> Vec<H
     heaviest(loads.into_iter().map(|(name, load)| (name.to_owned(), load)).collect(), kept)
 }
 
-/// The first so many by requests and the first so many by bytes, in order of requests.
+/// Returns the first `kept` names by requests and the first `kept` by bytes, in descending order of requests.
 pub(super) fn heaviest(loads: BTreeMap<String, Load>, kept: usize) -> Vec<Heavy> {
     let mut all: Vec<Heavy> = loads.into_iter().map(|(name, load)| Heavy { name, load }).collect();
     all.sort_by_key(|heavy| std::cmp::Reverse(heavy.load.bytes));
@@ -71,14 +71,14 @@ mod tests {
     }
 
     #[test]
-    fn counts_of_hosts_add_up() {
+    fn merging_adds_the_counts_of_all_hosts() {
         let tops = [top(vec![heavy("a", 5, 1), heavy("b", 2, 9)]), top(vec![heavy("b", 4, 1)])];
         assert_eq!(Top::merged(&tops, 9), top(vec![heavy("b", 6, 10), heavy("a", 5, 1)]));
         assert_eq!(Top::merged(&[], 9), Top::default());
     }
 
     #[test]
-    fn the_first_by_requests_and_the_first_by_bytes_are_kept() {
+    fn merging_keeps_the_heaviest_by_requests_and_by_bytes() {
         let all = vec![heavy("often", 9, 1), heavy("much", 1, 900), heavy("neither", 2, 2)];
         assert_eq!(Top::merged(&[top(all)], 1), top(vec![heavy("often", 9, 1), heavy("much", 1, 900)]));
     }

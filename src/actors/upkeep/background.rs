@@ -1,7 +1,7 @@
 //! `Background`: the actor that runs one chore, step by step. It owns the chore and the timer of its next step.
 //!
-//! Receives `Wake` (do the next step now) and `Stop` (finish the step under way, then stop). Sends nothing. At most one step
-//! is under way, and no step begins after `Stop`. It refuses nothing.
+//! Receives `Wake` (do the next step now) and `Stop` (finish the step under way, then stop). Sends nothing. Invariants:
+//! at most one step is under way, and no step begins after `Stop`. Refuses nothing.
 
 use actix::{
     Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, Message, ResponseFuture, SpawnHandle,
@@ -14,41 +14,44 @@ use tokio::sync::oneshot;
 
 /// Work made of bounded steps.
 pub trait Chore: Unpin + 'static {
-    /// Does a step; how long to pause before the next.
+    /// Does one step and returns the pause before the next.
     fn step(&mut self) -> impl Future<Output = Duration>;
 }
 
-/// The last failure of a chore: the same failure in a row is logged once.
+/// The last failure of a chore, so that a failure that repeats is logged only once.
 #[derive(Debug, Default)]
 pub struct LastFailure(Option<String>);
 
 impl LastFailure {
-    /// Returns whether it is another failure than the last one.
+    /// Records a failure, and returns whether it differs from the last one.
     pub fn is_news(&mut self, error: &impl Display) -> bool {
         let text = error.to_string();
         self.0.replace(text.clone()).is_none_or(|last| last != text)
     }
 
+    /// Records a success: the same failure counts as new after it.
     pub fn is_over(&mut self) {
         self.0 = None;
     }
 }
 
-/// Something may have come up: do the next step without waiting for its time.
+/// Do the next step now instead of at the end of the pause.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
 pub struct Wake;
 
-/// Answered when no step is under way and none will begin.
+/// Stop the chore. Answered when no step is under way and none will begin.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
 pub struct Stop;
 
 #[derive(Debug)]
 pub struct Background<C> {
-    /// Away while its step is under way.
+    /// `None` while a step is under way, which has the chore.
     chore: Option<C>,
+    /// The timer of the next step.
     next: Option<SpawnHandle>,
+    /// True if `Wake` arrived during a step; the next step then begins at once.
     woken: bool,
     stopping: Vec<oneshot::Sender<()>>,
 }
@@ -90,7 +93,7 @@ impl<C: Chore> Background<C> {
 
     fn stop_now(&mut self, ctx: &mut Context<Self>) {
         for waiter in self.stopping.drain(..) {
-            // Who asked may have given up waiting.
+            // The sender of `Stop` may have given up.
             let _ = waiter.send(());
         }
         ctx.stop();
@@ -129,7 +132,7 @@ impl<C: Chore> Handler<Stop> for Background<C> {
             self.stop_now(ctx);
         }
         Box::pin(async move {
-            // An actor that is gone has no step under way either.
+            // An actor that has stopped has no step under way either.
             let _ = stopped.await;
         })
     }

@@ -1,12 +1,14 @@
-//! `Compactor`: empties the segments of one drive that are mostly dead, and gives them back; also makes the drive's index
-//! durable from time to time. Owns the segment being emptied.
+//! `Compactor`: the chore that moves the live records out of a drive's mostly dead segments and releases these
+//! segments. It also makes the drive's index durable from time to time. Owns the segment being emptied.
 //!
-//! Order, on which the promise rests: copies are synced (the log's answer), published where the index still points at what
-//! was copied, the index is persisted, and only then the segment is released. A record that cannot be read is reported to
-//! the healer and its segment is held back for a while: a repair writes the record elsewhere, and then nothing holds it.
-//! Tombstones are carried forward while a segment exists that may have records which they kill. Nothing is released while
-//! something that was appended to it may yet be published. What the index fails to take is kept, and nothing else is done
-//! until it does.
+//! The order makes it safe: copies are synced by the log, then published in the index (if the index still points at the
+//! original), then the index is persisted, and only then the segment is released.
+//!
+//! - A record that cannot be read is reported to the healer, and its segment is held for a while. Once a repair has
+//!   written the record elsewhere, the segment can be released.
+//! - A tombstone is copied as long as another segment may have records that it deletes.
+//! - A segment is not released while records in it may still be published.
+//! - Copies that the index refused are kept, and nothing else is done until it accepts them.
 
 use super::background::{Background, Chore};
 use super::pace::Pace;
@@ -29,21 +31,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The actor that compacts one drive.
 pub type Compactor = Background<Compaction>;
 
 #[derive(Clone, Copy, Debug)]
 pub struct CompactionOptions {
     /// The dead bytes of the open segment at which it is sealed for compaction.
     pub seal_dead_bytes_min: u64,
-    /// Copied in one step, at most.
+    /// The bytes of chunks that one step copies at most; its last chunk may exceed them.
     pub step_bytes_max: u64,
+    /// The records that one step copies at most.
     pub step_records_max: usize,
-    /// Pause when there is nothing to do.
+    /// The pause when there is nothing to do.
     pub idle: Duration,
-    /// The interval after which the index is made durable, so that a start after a power cut replays little.
+    /// The interval at which the index is made durable, so that a start after a power cut replays little.
     pub persist_every: Duration,
-    /// The time for which a segment with unreadable records is left alone.
+    /// The time for which a segment with unreadable records is not compacted.
     pub hold: Duration,
     pub pace: Pace,
 }
@@ -67,12 +69,15 @@ impl CompactionOptions {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
     Nothing,
+    /// The open segment was sealed, so that it can be compacted.
     Sealed,
+    /// Live records were copied out of the segment.
     Moved(Moved),
-    /// Copies are published and wait for a sync (relaxed durability only), or records of the segment are to be published.
+    /// The segment cannot be released yet: copies are not synced (with relaxed durability), or records in it may still
+    /// be published in the index.
     Waiting,
     Released(SegmentId),
-    /// Some records of the segment could not be read.
+    /// Records of the segment cannot be read; it is not compacted for a while.
     Held(SegmentId),
 }
 
@@ -90,18 +95,18 @@ pub enum CompactionError {
 #[derive(Clone, Copy, Debug)]
 struct Current {
     segment: SegmentId,
-    /// Live records up to here were copied or passed over.
+    /// All live records up to this position were copied or skipped.
     cursor: Option<Lsn>,
 }
 
-/// Copies that are in the log and not in the index.
+/// Copies that are in the log and not yet published in the index.
 #[derive(Debug)]
 struct Copied {
     ticket: Ticket,
     moves: Vec<(Placed, Location)>,
 }
 
-/// Live records of a segment, read.
+/// Live records of a segment that were read for copying.
 #[derive(Debug, Default)]
 struct Gathered {
     copies: Vec<(Placed, NewRecord)>,
@@ -119,12 +124,13 @@ pub struct Compaction {
     ambient: Ambient,
     options: CompactionOptions,
     current: Option<Current>,
-    /// The changes that the index failed to take: copies, and that this segment is gone from the log.
+    /// The copies that the index failed to publish.
     unpublished: Option<Copied>,
+    /// The released segment that the index failed to remove.
     unforgotten: Option<SegmentId>,
-    /// Segments left alone until then.
+    /// The segments with unreadable records, with the time until which they are not compacted.
     held: BTreeMap<SegmentId, Duration>,
-    /// The last position published when the index was last made durable, and when that was.
+    /// The head of the index when it was last made durable, and the time of that.
     persisted: (Lsn, Duration),
 }
 
@@ -169,7 +175,7 @@ impl Compaction {
         let Some(current) = self.current else { return self.begin().await };
         let step = self.continue_emptying(current).await;
         if step.is_err() {
-            // What was copied is published or kept to be; the rest is chosen anew.
+            // Copies are published or kept in `unpublished`; the next segment is chosen again.
             self.current = None;
         }
         step
@@ -206,12 +212,12 @@ impl Compaction {
         let written = self.drive.log.status().written;
         let liveness = |segment: &SegmentInfo| SegmentLiveness {
             id: segment.id,
-            // Releasing a sealed segment frees its whole file.
+            // A sealed segment counts with its whole file, which its release frees.
             written_bytes: if segment.sealed { segment.file_bytes.into() } else { written_to(segment.id, written) },
             used: uses.get(&segment.id).copied().unwrap_or_default(),
         };
         let segments = self.drive.log.segments();
-        // Segments after the last position written are empty and wait for their turn.
+        // Segments after the last written position are empty.
         let begun = segments.iter().filter(|segment| segment.id <= written.segment());
         let (sealed, open): (Vec<_>, Vec<_>) = begun.partition(|segment| segment.sealed);
         let sealed: Vec<_> = sealed.into_iter().map(liveness).collect();
@@ -234,19 +240,19 @@ impl Compaction {
         Ok(Step::Moved(moved))
     }
 
-    /// Reads the next live records.
+    /// Reads the next live records of the segment.
     async fn gather(&self, current: Current) -> Result<Gathered, CompactionError> {
         let (drive, options) = (self.drive.clone(), self.options);
         let others = self.others(current.segment);
         off_thread(&self.threads, move || gather(&drive, current, &others, options)).await?
     }
 
-    /// Returns every segment of the log but this one.
+    /// Returns all segments of the log except this one.
     fn others(&self, segment: SegmentId) -> Vec<SegmentId> {
         self.drive.log.segments().into_iter().map(|info| info.id).filter(|&id| id != segment).collect()
     }
 
-    /// Appends the copies and publishes those that still count.
+    /// Appends the copies, and publishes those whose originals are still live.
     async fn copy(&mut self, copies: Vec<(Placed, NewRecord)>) -> Result<Moved, CompactionError> {
         if copies.is_empty() {
             return Ok(Moved::default());
@@ -279,7 +285,7 @@ impl Compaction {
         Ok(moved?)
     }
 
-    /// Removes the segment from the index after the log gave it up.
+    /// Removes a released segment from the index.
     async fn forget(&mut self, segment: SegmentId) -> Result<(), CompactionError> {
         self.unforgotten = Some(segment);
         let index = self.drive.index.clone();
@@ -288,10 +294,10 @@ impl Compaction {
         Ok(())
     }
 
-    /// Everything was passed once: releases the segment if nothing that counts is left in it.
+    /// Releases the segment, after all its records were copied or skipped, if no live record is left in it.
     async fn finish(&mut self, current: Current) -> Result<Step, CompactionError> {
         let segment = current.segment;
-        // Asked first: what is published meanwhile is seen below.
+        // Checked first, so that records published in the meantime are found by the check below.
         if self.drive.index.awaits(segment) {
             return Ok(Step::Waiting);
         }
@@ -303,7 +309,7 @@ impl Compaction {
             return Ok(Step::Held(segment));
         }
         if rest.tombstones_needed > 0 {
-            // One of them was found to kill a later copy: carry it after all.
+            // A skipped tombstone is needed after all: go through the segment once more.
             self.current = Some(Current { cursor: None, ..current });
             return Ok(Step::Moved(Moved::default()));
         }
@@ -350,7 +356,7 @@ impl Chore for Compaction {
             return self.options.idle;
         }
         if let Err(error) = self.persist_if_due().await {
-            tracing::warn!(node = %self.drive.node, %error, "shard index was not synced");
+            tracing::warn!(node = %self.drive.node, %error, "cannot make the shard index durable");
         }
         let pace = if self.pressure() == Pressure::Exhausted { Pace::UNLIMITED } else { self.options.pace };
         match self.advance().await {
@@ -364,19 +370,19 @@ impl Chore for Compaction {
             }
             Err(CompactionError::Node(PeerError::OutOfSpace(_))) => self.options.idle,
             Err(error) => {
-                tracing::warn!(node = %self.drive.node, %error, "compaction step failed");
+                tracing::warn!(node = %self.drive.node, %error, "a step of the compactor failed");
                 self.options.idle
             }
         }
     }
 }
 
-/// Bytes of a segment before this position.
+/// Returns the bytes of the open segment before the last written position.
 fn written_to(segment: SegmentId, written: Lsn) -> u64 {
     if segment == written.segment() { written.offset().into() } else { 0 }
 }
 
-/// Blocking.
+/// Reads the next live records of a segment. Blocking.
 fn gather(
     drive: &Drive,
     current: Current,
@@ -414,7 +420,7 @@ fn gather(
                     NewRecord { kind: RecordKind::Chunk, key: chunk_key(id), origin: Some(entry.origin), body };
                 gathered.copies.push((Placed::Chunk { id, entry }, record));
             }
-            // Dropped since the place was looked up: nothing to copy.
+            // The chunk was dropped in the meantime.
             Err(ChunkFault::Missing) => {}
             Err(ChunkFault::Corrupt) => gathered.unreadable.push(id),
         }
@@ -428,7 +434,7 @@ struct Rest {
     tombstones_needed: u64,
 }
 
-/// Blocking.
+/// Counts the live records of a segment. Blocking.
 fn what_is_left(index: &ShardIndex, segment: SegmentId, others: &[SegmentId]) -> Result<Rest, IndexError> {
     const PAGE: usize = 1024;
     let mut rest = Rest::default();

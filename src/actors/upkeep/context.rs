@@ -1,4 +1,4 @@
-//! The context of background work: the metadata, the nodes, and the place of blocking work.
+//! `ClusterContext`: what the chores of a host share: the metadata, the nodes, and the threads for blocking work.
 
 use crate::actors::consensus::MetaError;
 use crate::actors::drives::health::HealthBoard;
@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::timeout;
 
-/// Shared by the chores of a host. Cheap to clone.
+/// The dependencies of a host's chores. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct ClusterContext {
     /// The id of this host.
@@ -50,12 +50,13 @@ pub enum UpkeepError {
 }
 
 impl ClusterContext {
-    /// The way to the host of a node.
+    /// Returns the connection to the host of a node.
     pub async fn peer(&self, node: NodeId) -> Result<Peer, PeerError> {
         self.peers.of_node(&self.ring.current(), node).await
     }
 
-    /// Asks a node something, for so long at most. A node that does not answer is suspect.
+    /// Sends a request to a node, and waits for `patience` at most. A node that does not answer becomes suspect; one
+    /// that cannot be reached is gone.
     pub async fn ask<T, F: Future<Output = Result<T, PeerError>>>(
         &self,
         node: NodeId,
@@ -74,23 +75,23 @@ impl ClusterContext {
         answer
     }
 
-    /// Returns whether a node is one of this host's.
+    /// Returns whether a node is on this host.
     pub fn is_local(&self, node: NodeId) -> bool {
         self.ring.current().host_of(node) == Some(self.host)
     }
 
-    /// Returns this host's nodes.
+    /// Returns the nodes of this host.
     pub fn local_nodes(&self) -> Vec<NodeId> {
         let ring = self.ring.current();
         ring.nodes().iter().filter(|node| node.host == self.host).map(|node| node.id).collect()
     }
 
-    /// Returns whether a node can be asked: it is in service, and not suspect.
+    /// Returns whether a node is in service and trusted.
     pub fn serves(&self, node: NodeId) -> bool {
         self.health.current().in_service(node) && self.suspects.current().trust(node) == Trust::Trusted
     }
 
-    /// Looks something up in the metadata as it is now.
+    /// Evaluates `ask` on a current view of the metadata, on a thread for blocking work.
     pub async fn look_up<T: Send + 'static>(
         &self,
         ask: impl FnOnce(&MetaView) -> KvResult<T> + Send + 'static,
@@ -99,7 +100,7 @@ impl ClusterContext {
     }
 }
 
-/// Looks something up in the metadata as it is now, where waiting for a drive holds up nobody.
+/// Evaluates `ask` on a current view of the metadata, on a thread for blocking work.
 pub async fn look_up<T: Send + 'static>(
     metadata: &dyn Metadata,
     threads: &Arc<dyn Blocking>,

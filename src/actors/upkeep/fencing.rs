@@ -1,12 +1,13 @@
-//! `Fencer`: raises the fence of fresh blobs, without which shards that nothing refers to are never known to be orphans. Owns
-//! the moment of the next round, and which hosts do not answer.
+//! `Fencer`: the chore that raises the fence, so that shards of unknown blobs below it are known to be orphans. Owns
+//! the time of the next round, and the list of hosts that do not answer.
 //!
-//! Only the leader's host raises it: to the oldest write that is under way on any host, and at most to an hour ago. Each host is
-//! asked, and agrees to draw no id below where the fence may come to be. So no write of a host that answers is ever fenced off,
-//! however long it takes and whatever its host's clock says. One that does not answer holds the fence for a day of the
-//! monotonic clock; the writes that it still has under way then are refused, and can be sent again.
+//! Only the leader's host raises the fence: to the oldest write under way on any host, and to an hour ago at most. It
+//! queries each host, which agrees to draw no id below the new fence. So a write of a host that answers is never fenced
+//! off, however long the write takes and whatever the host's clock says. A host that does not answer holds the fence
+//! back for a day of the monotonic clock. After that, the writes that it still has under way are refused, and clients
+//! can repeat them.
 //!
-//! A host that was not asked, since it restarted or was not heard of, looks the fence up before it draws an id
+//! A host that was not queried, because it restarted or could not be reached, looks the fence up before it draws an id
 //! (`RequestContext::begin_write`).
 
 use super::background::{Background, Chore};
@@ -16,18 +17,18 @@ use crate::storage::meta::command::Change;
 use crate::types::{BlobId, UnixMs};
 use std::time::Duration;
 
-/// The actor that raises the fence.
 pub type Fencer = Background<Fencing>;
 
 #[derive(Clone, Copy, Debug)]
 pub struct FencingOptions {
     /// The interval between checks whether this host leads.
     pub idle: Duration,
-    /// The interval between rounds of the host that leads.
+    /// The interval between rounds on the leader's host.
     pub every: Duration,
-    /// The least distance of the fence behind the clock, for hosts that are not asked: they are not registered yet.
+    /// The least distance of the fence behind the wall clock. It protects writes of hosts that are not registered yet
+    /// and therefore not queried.
     pub behind: Duration,
-    /// A host that has not answered for so long has no writes.
+    /// The time after which a host that does not answer no longer holds the fence back.
     pub silence_max: Duration,
 }
 
@@ -47,7 +48,7 @@ impl Default for FencingOptions {
 pub enum Fenced {
     /// No blob below this id is adopted any more.
     Below(BlobId),
-    /// A host does not answer, and did not long ago.
+    /// A host that does not answer holds the fence back.
     Waiting,
 }
 
@@ -69,7 +70,7 @@ impl Fencing {
         let (fence, registered) = self.context.look_up(|view| Ok((view.fence()?, view.hosts()?))).await?;
         let behind_ms = u64::try_from(self.options.behind.as_millis()).unwrap_or(u64::MAX);
         let wanted = UnixMs(self.context.ambient.clock.unix_ms().0.saturating_sub(behind_ms));
-        // Where the clock is behind the fence, it rises by a millisecond a round: what was written before the round is below it.
+        // If the wall clock is behind the fence, the fence rises by a millisecond each round, above all earlier writes.
         let floor = wanted.max(fence.next_time()).min(BlobId::TIME_MAX);
         let mut below = self.context.writes.settle(floor);
         let hosts = other_hosts(&self.context, &registered).into_iter().collect();
@@ -77,13 +78,13 @@ impl Fencing {
             match answer {
                 Ok(oldest) => below = below.min(oldest),
                 Err(silent) if silent < self.options.silence_max => {
-                    tracing::debug!(host = host.0, "the fence of fresh blobs waits for a host that does not answer");
+                    tracing::debug!(host = host.0, "a host that does not answer holds back the fence");
                     return Ok(Fenced::Waiting);
                 }
                 Err(_) => {}
             }
         }
-        // A host may have agreed to a higher floor before.
+        // The answers may be above `floor`, because hosts may have agreed to a higher floor before.
         let below = below.min(BlobId::first_of(floor));
         if below > fence {
             self.context.metadata.propose(Change::RaiseFence { below }).await?;
@@ -98,7 +99,7 @@ impl Chore for Fencing {
         if now >= self.next && self.context.metadata.is_leader() {
             self.next = now + self.options.every;
             if let Err(error) = self.advance().await {
-                tracing::warn!(%error, "the fence of fresh blobs was not raised");
+                tracing::warn!(%error, "cannot raise the fence of new blobs");
             }
         }
         self.options.idle

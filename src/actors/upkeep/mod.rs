@@ -1,6 +1,6 @@
-//! Work in the background that keeps the drives in order: emptying segments that are mostly dead, and dropping the shards of
-//! blobs that nothing refers to; fencing off writes that are over, so that what they left behind is known to be nobody's; and
-//! asking nodes in trouble whether they answer again. Each is a chore made of small steps, with a pause after each, that gives way to users.
+//! Background upkeep of the drives: compaction of segments that are mostly dead (`Compactor`), dropping the shards of
+//! garbage (`Reclaimer`), raising the fence, below which unknown blobs are orphans (`Fencer`), and probing nodes in
+//! trouble (`Prober`). Each is a chore: a sequence of small steps with pauses, which are longer while users are served.
 
 mod background;
 mod compactor;

@@ -1,9 +1,9 @@
-//! The speed of background work. Pure.
+//! `Pace`: the rate of background work, by which it pauses after each step. Pure.
 
 use crate::actors::drives::UserLoad;
 use std::time::Duration;
 
-/// Bytes a second, while users ask for nothing and while they do.
+/// The rates of background work while no users are served (idle) and while they are (busy).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pace {
     pub idle_bytes_per_second: u64,
@@ -11,7 +11,7 @@ pub struct Pace {
 }
 
 impl Pace {
-    /// No pauses, for tests and where space is gone.
+    /// No pauses: for tests, and for compaction while the drive's space is exhausted.
     pub const UNLIMITED: Self = Self { idle_bytes_per_second: u64::MAX, busy_bytes_per_second: u64::MAX };
 
     /// Returns the pause after work on this many bytes.
@@ -34,7 +34,7 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn work_slows_down_while_users_are_served() {
+    fn background_work_slows_down_while_users_are_served() {
         let pace = Pace { idle_bytes_per_second: 1000, busy_bytes_per_second: 100 };
         let load = UserLoad::default();
         assert_eq!(pace.pause_after(500, &load), Duration::from_millis(500));

@@ -1,5 +1,6 @@
-//! `Prober`: asks nodes in trouble, in the background, whether they answer again, so that no request has to find out. Owns
-//! the probes under way, one a node; what each finds is told to `Suspects` as it comes, and none waits for another.
+//! `Prober`: the chore that probes nodes in trouble, so that no request has to find out whether they answer again. Owns
+//! the probes under way, one for each node. Each result is reported to `Suspects` as it arrives; no probe waits for
+//! another.
 
 use super::background::{Background, Chore};
 use super::context::ClusterContext;
@@ -12,7 +13,6 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 use tokio::time::timeout;
 
-/// The actor that probes.
 pub type Prober = Background<Probing>;
 
 /// The interval between checks for nodes to be probed.
@@ -22,28 +22,28 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 pub struct Probing {
     context: ClusterContext,
     probes: FuturesUnordered<LocalBoxFuture<'static, (NodeId, Result<(), PeerError>)>>,
-    /// The nodes that they ask.
-    asked: BTreeSet<NodeId>,
+    /// The nodes with a probe under way.
+    in_flight: BTreeSet<NodeId>,
 }
 
 impl Probing {
     pub fn new(context: ClusterContext) -> Self {
-        Self { context, probes: FuturesUnordered::new(), asked: BTreeSet::new() }
+        Self { context, probes: FuturesUnordered::new(), in_flight: BTreeSet::new() }
     }
 
-    /// Probes all nodes that are due, at once, and takes the answers until none is outstanding; how many it began with.
-    /// Given up before its end, it has begun them all the same, and the answers are taken by the next.
+    /// Probes all nodes that are due, concurrently, until every probe has ended. Returns the number of probes it began.
+    /// Safe to cancel: the next call continues the probes under way.
     pub async fn advance(&mut self) -> usize {
         let begun = self.begin();
         while let Some((node, answer)) = self.probes.next().await {
-            self.asked.remove(&node);
+            self.in_flight.remove(&node);
             let found = answer.map_err(|error| error.to_string());
             self.context.suspects.probed(node, found, self.context.ambient.clock.monotonic());
         }
         begun
     }
 
-    /// Nodes that were taken out of the store are forgotten.
+    /// Begins the probes that are due, and forgets nodes that are no longer in the ring.
     fn begin(&mut self) -> usize {
         let now = self.context.ambient.clock.monotonic();
         let ring = self.context.ring.current();
@@ -52,7 +52,7 @@ impl Probing {
         self.context.suspects.forget(&removed, now);
         let before = self.probes.len();
         for node in due {
-            if self.asked.insert(node) {
+            if self.in_flight.insert(node) {
                 self.probes.push(probe(self.context.clone(), node).boxed_local());
             }
         }
@@ -60,7 +60,7 @@ impl Probing {
     }
 }
 
-/// Asks for the least that a node can be asked for.
+/// Sends the smallest request to a node: a count of the chunks of no shards.
 async fn probe(context: ClusterContext, node: NodeId) -> (NodeId, Result<(), PeerError>) {
     let asking = async { context.peer(node).await?.count_chunks(node, Vec::new()).await };
     let answer = timeout(PROBE_WAIT_MAX, asking).await.unwrap_or(Err(PeerError::TimedOut(node)));
@@ -71,7 +71,7 @@ impl Chore for Probing {
     async fn step(&mut self) -> Duration {
         match timeout(LOOK_EVERY, self.advance()).await {
             Ok(_) => LOOK_EVERY,
-            // Some are silent; others may have become due meanwhile.
+            // Probes are still under way, and further nodes may have become due.
             Err(_) => Duration::ZERO,
         }
     }

@@ -1,11 +1,14 @@
-//! `Reclaimer`: has the shards of garbage blobs dropped by their nodes, and tells the metadata which are gone. Without it
-//! deletes and overwrites never free space. Owns a cursor over the garbage and the page at hand.
+//! `Reclaimer`: the chore that drops the shards of garbage blobs from their nodes and then removes the garbage rows, so
+//! that deletes and overwrites free space. Owns a cursor over the garbage and the current page.
 //!
-//! Only the leader's host reclaims. A page of garbage is acted on only when every read that began before its lookup was over
-//! has ended, on this host and on the others (one that does not answer is not waited for long), and each blob only a grace
-//! period after this host applied the entry that made it garbage (`Ripening`), for reads that looked it up and have not
-//! begun. Shards of a node that is out of service stay pending; those of a node that was removed are gone with it, copies left
-//! behind by moves included.
+//! Only the leader's host reclaims. It drops the shards of a page of garbage only when:
+//!
+//! - every read that began before the end of the page's lookup has ended, on this host and on all others. A host that
+//!   does not answer for `silence_max` is no longer waited for.
+//! - a grace period has passed since this host applied the entry that made the blob garbage (`Ripening`). It covers
+//!   reads that have looked the blob up and are not registered yet.
+//!
+//! Shards on a node that is out of service stay pending. Shards and leftovers on a removed node count as dropped.
 
 use super::background::{Background, Chore};
 use super::context::{ClusterContext, UpkeepError};
@@ -26,20 +29,19 @@ use std::time::Duration;
 /// The longest wait for a node to drop the shards of a page.
 const DROP_WAIT_MAX: Duration = Duration::from_secs(15);
 
-/// The actor that reclaims.
 pub type Reclaimer = Background<Reclamation>;
 
 #[derive(Clone, Copy, Debug)]
 pub struct ReclamationOptions {
-    /// Garbage rows looked at together.
+    /// The number of garbage rows in a page.
     pub page: usize,
     /// The time for which a blob stays after this host applied the entry that made it garbage.
     pub grace: Duration,
-    /// Pause after the end of the garbage was reached.
+    /// The pause after the end of the garbage was reached.
     pub idle: Duration,
-    /// Pause between pages; ten times that while readers are waited for.
+    /// The pause between pages. It is ten times as long while reads are waited for.
     pub pause: Duration,
-    /// A host that has not answered for so long has no reads.
+    /// The time after which a host that does not answer is no longer waited for.
     pub silence_max: Duration,
 }
 
@@ -58,11 +60,11 @@ impl Default for ReclamationOptions {
 /// The outcome of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reclaimed {
-    /// Reads are under way that may want what is garbage now.
+    /// Reads are under way that may need shards of this page.
     Waiting,
-    /// A page was dealt with, and more garbage follows.
+    /// A page was processed, this number of shards is gone, and more garbage follows.
     Page { shards: usize },
-    /// The end of the garbage was reached.
+    /// The last page was processed, and this number of its shards is gone.
     End { shards: usize },
 }
 
@@ -74,19 +76,19 @@ pub struct Reclamation {
     waiting: Option<Waiting>,
     others: OtherHosts,
     ripening: Ripening,
-    /// Nodes that were removed, as of the page at hand.
+    /// The nodes that were removed, as of the current page.
     removed: Vec<NodeId>,
 }
 
-/// Garbage looked up, and the moment after that: a read that begins later finds it to be garbage.
+/// A page of garbage, with the moment after its lookup. A read that begins after that moment does not find these blobs.
 #[derive(Debug)]
 struct Waiting {
     mark: ReadMark,
     since: Duration,
     rows: Vec<GarbageRow>,
-    /// The hosts of the cluster: one without nodes reads too.
+    /// All hosts of the cluster; hosts without nodes serve reads, too.
     hosts: Vec<HostRecord>,
-    /// The other hosts on which no earlier read is under way.
+    /// The other hosts on which no read from before that moment is under way.
     past: BTreeSet<HostId>,
 }
 
@@ -103,7 +105,7 @@ impl Reclamation {
         }
     }
 
-    /// Deals with one page of garbage, or finds that it has to wait.
+    /// Processes one page of garbage, or returns that it has to wait for reads.
     pub async fn advance(&mut self) -> Result<Reclaimed, UpkeepError> {
         let mut waiting = match self.waiting.take() {
             Some(waiting) => waiting,
@@ -125,7 +127,7 @@ impl Reclamation {
         let shards = gone.len();
         self.forget_removed().await?;
         show_garbage(counts.garbage);
-        // A proposal with nothing gone still takes dropped lists apart.
+        // Even without shards, the change makes garbage of the parts of dropped part lists.
         if shards > 0 || counts.dropped_lists > 0 {
             self.context.metadata.propose(Change::ReclaimGarbage { gone }).await?;
         }
@@ -144,14 +146,14 @@ impl Reclamation {
         Ok(Waiting { mark, since, rows, hosts, past: BTreeSet::new() })
     }
 
-    /// Returns whether every read of other hosts that began before the page was looked up has ended.
+    /// Returns whether all reads on other hosts that began before the end of the page's lookup have ended.
     async fn is_past_elsewhere(&mut self, waiting: &mut Waiting) -> bool {
         let hosts = other_hosts(&self.context, &waiting.hosts);
         let others: Vec<HostId> = hosts.into_iter().filter(|host| !waiting.past.contains(host)).collect();
-        let asked = self.context.ambient.clock.monotonic();
+        let asked_at = self.context.ambient.clock.monotonic();
         for (host, answer) in self.others.ask(&self.context, others.clone(), oldest_read).await {
             let is_past = match answer {
-                Ok(age) => age.is_none_or(|age| age < asked.saturating_sub(waiting.since)),
+                Ok(age) => age.is_none_or(|age| age < asked_at.saturating_sub(waiting.since)),
                 Err(silent) => silent >= self.options.silence_max,
             };
             if is_past {
@@ -161,7 +163,7 @@ impl Reclamation {
         others.iter().all(|host| waiting.past.contains(host))
     }
 
-    /// Drops what may go; which shards are gone.
+    /// Drops the shards whose grace period is over, and returns those that are gone.
     async fn drop_shards(&self, rows: &[GarbageRow]) -> Vec<ShardId> {
         let (health, doubts) = (self.context.health.current(), self.context.suspects.current());
         let mut by_node: BTreeMap<NodeId, Vec<ShardId>> = BTreeMap::new();
@@ -183,7 +185,7 @@ impl Reclamation {
             let drop = |peer: Peer| async move { peer.drop_shards(node, wanted).await };
             let dropped = self.context.ask(node, DROP_WAIT_MAX, drop).await;
             if let Err(error) = &dropped {
-                tracing::debug!(%node, %error, "shards of garbage stay for now");
+                tracing::debug!(%node, %error, "cannot drop the shards of garbage; trying again later");
             }
             dropped.map(|()| shards).unwrap_or_default()
         });
@@ -191,7 +193,7 @@ impl Reclamation {
         gone
     }
 
-    /// Copies that moves left behind on nodes that were removed since.
+    /// Removes the rows of leftovers on nodes that were removed.
     async fn forget_removed(&self) -> Result<(), UpkeepError> {
         for &node in &self.removed {
             let page = self.options.page;
@@ -222,7 +224,7 @@ impl Chore for Reclamation {
             Ok(Reclaimed::Page { .. }) => self.options.pause,
             Ok(Reclaimed::End { .. }) => self.options.idle,
             Err(error) => {
-                tracing::warn!(%error, "garbage was not reclaimed");
+                tracing::warn!(%error, "a step of the reclaimer failed");
                 self.options.idle
             }
         }

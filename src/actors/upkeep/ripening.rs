@@ -1,19 +1,20 @@
-//! `Ripening`: which entries of the log were applied on this host a grace period ago, by its monotonic clock. It decides when
-//! what an entry took away may be dropped; wall clocks, and the times in the log, have no say in it.
+//! `Ripening`: tells which entries of the Raft log this host applied at least a grace period ago. The shards that such
+//! an entry made garbage may be dropped. Time is that of the monotonic clock; wall clocks and the times in the log do
+//! not count.
 //!
-//! It owns a few marks, each a moment and how far the tables had come by then. It starts without any, so that after a
-//! start a whole grace period passes before anything is ripe.
+//! It owns a few marks, each a moment and the index of the last entry applied by then. It starts without marks, so that
+//! a whole grace period passes after a start before any entry is ripe.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// Marks in a grace period: something is dropped later than it might be by one part in so many.
+/// The number of marks in a grace period. Entries ripen late by up to this fraction of the period.
 const MARKS: u32 = 32;
 
 #[derive(Debug)]
 pub struct Ripening {
     grace: Duration,
-    /// Oldest first.
+    /// Moments and the last entries applied by then, oldest first.
     marks: VecDeque<(Duration, u64)>,
 }
 
@@ -22,7 +23,7 @@ impl Ripening {
         Self { grace, marks: VecDeque::new() }
     }
 
-    /// Notes how far the tables have come. `now` is read after the tables, by the monotonic clock.
+    /// Records the last applied entry. Read the monotonic clock (`now`) after the tables.
     pub fn note(&mut self, now: Duration, applied: u64) {
         let due = self.marks.back().is_none_or(|(last, _)| now.saturating_sub(*last) >= self.grace / MARKS);
         if due {
@@ -33,7 +34,7 @@ impl Ripening {
         }
     }
 
-    /// The last entry that was applied here a grace period ago, if that is known.
+    /// Returns the index of the last entry that is known to have been applied here a grace period ago.
     pub fn ripe(&self, now: Duration) -> Option<u64> {
         let old = self.marks.iter().take_while(|(at, _)| now.saturating_sub(*at) >= self.grace);
         old.map(|(_, applied)| *applied).max()
@@ -48,11 +49,11 @@ mod tests {
     const GRACE: Duration = Duration::from_secs(60);
 
     #[test]
-    fn garbage_is_not_ripe_before_a_whole_grace_period_after_it_was_applied_here() {
+    fn no_entry_is_ripe_before_its_grace_period_ends() {
         let mut ripening = Ripening::new(GRACE);
         let mut applied = Vec::new();
         for step in 0..4_000_u64 {
-            // Entries come unevenly, and looks too: now and then there is none for longer than a grace period.
+            // The intervals are uneven, and some are longer than a grace period.
             let pause = [10, 700, 3, 90_000, 250, 1][step as usize % 6];
             let now = applied.last().map_or(Duration::ZERO, |(at, _)| *at) + Duration::from_millis(pause);
             ripening.note(now, 3 * step);
@@ -65,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_is_ripe_soon_after_its_grace_period() {
+    fn an_entry_is_ripe_soon_after_its_grace_period() {
         let mut ripening = Ripening::new(GRACE);
         for second in 0..600_u64 {
             let now = Duration::from_secs(second);

@@ -1,13 +1,17 @@
-//! The reads and writes under way, which hosts tell each other, so that reclaiming does not take a shard from under a
-//! reader of another host, and raising the fence of fresh blobs does not fence off a write of another host.
+//! Queries between hosts about their reads and writes under way. The reclaimer uses them so that it drops no shard that
+//! a read of another host needs, and the fencer so that it does not fence off a write of another host.
 //!
-//! A host is asked for the age of its oldest read, by its own clock: where that read began after the garbage was looked up,
-//! no read there can want it. And it is asked for the id of its oldest write, where it agrees to draw no id below a floor. The
-//! questions travel as group calls under a number that no consensus group has.
+//! A host answers with the age of its oldest read, by its own clock: if that read began after the garbage was looked
+//! up, no read of the host needs the garbage. It also answers with the id of its oldest write, and agrees to draw no id
+//! below the floor in the query. The queries travel as group calls under a group number that no Raft group has.
 //!
-//! Oldest read: the question is empty. Answer: version 1 (u8), then the age in milliseconds (u64, big-endian), all ones where no
-//! read is under way. Oldest write: version 1 (u8), then the floor in milliseconds since 1970 (u64, big-endian). Answer:
-//! version 1 (u8), then a blob id (u128, big-endian).
+//! Bodies and answers begin with the version (u8), 1, except that the body of the query for the oldest read is empty.
+//! Numbers are big-endian:
+//!
+//! | query | body | answer |
+//! |---|---|---|
+//! | oldest read | – | age in milliseconds (u64), all ones if no read is under way |
+//! | oldest write | floor in milliseconds since 1970 (u64) | blob id (u128) |
 
 use super::context::ClusterContext;
 use crate::actors::peers::DialError;
@@ -23,14 +27,14 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::timeout;
 
-/// The number under which it is asked.
+/// The group number of these queries.
 pub const UNDER_WAY_GROUP: u32 = u32::MAX - 1;
 const OLDEST_READ: u8 = 1;
 const OLDEST_WRITE: u8 = 2;
 const VERSION: u8 = 1;
 const NONE: u64 = u64::MAX;
 
-/// The groups of a host, which answers besides for its reads and writes.
+/// The group service of a host: answers these queries, and passes other calls on to `groups`.
 #[derive(Clone, Debug)]
 pub struct UnderWayService {
     pub reads: ActiveReads,
@@ -44,13 +48,14 @@ impl GroupService for UnderWayService {
         match (call.group, call.kind) {
             (UNDER_WAY_GROUP, OLDEST_READ) => Ok(encode_age(self.reads.oldest_age())),
             (UNDER_WAY_GROUP, OLDEST_WRITE) => {
-                let malformed =
-                    || PeerError::Refused { why: "a question about writes is version 1 and a floor".to_owned() };
+                let malformed = || PeerError::Refused {
+                    why: "malformed query for the oldest write: not version 1 and a floor".to_owned(),
+                };
                 let floor = u64::from_be_bytes(versioned(&call.body).ok_or_else(malformed)?);
                 Ok(encode(self.writes.settle(UnixMs(floor)).to_be_bytes()))
             }
             (UNDER_WAY_GROUP, kind) => {
-                Err(PeerError::Refused { why: format!("no question about reads or writes has number {kind}") })
+                Err(PeerError::Refused { why: format!("unknown query {kind} about reads and writes under way") })
             }
             _ => self.groups.group_call(call).await,
         }
@@ -61,36 +66,37 @@ impl GroupService for UnderWayService {
 pub(super) async fn oldest_read(peer: Peer) -> Result<Option<Duration>, PeerError> {
     let answer = ask(&peer, OLDEST_READ, Bytes::new()).await?;
     decode_age(&answer)
-        .ok_or_else(|| PeerError::Refused { why: "its answer about its reads cannot be read".to_owned() })
+        .ok_or_else(|| PeerError::Refused { why: "malformed answer to the query for the oldest read".to_owned() })
 }
 
-/// The oldest write of a host, which draws no id below `floor` from now on (`ActiveWrites::settle`).
+/// Returns the id of a host's oldest write. The host agrees to draw no id below `floor` from now on
+/// (`ActiveWrites::settle`).
 pub(super) async fn oldest_write(peer: Peer, floor: UnixMs) -> Result<BlobId, PeerError> {
     let answer = ask(&peer, OLDEST_WRITE, encode(floor.0.to_be_bytes())).await?;
     let id = versioned(&answer).map(BlobId::from_be_bytes);
-    id.ok_or_else(|| PeerError::Refused { why: "its answer about its writes cannot be read".to_owned() })
+    id.ok_or_else(|| PeerError::Refused { why: "malformed answer to the query for the oldest write".to_owned() })
 }
 
 async fn ask(peer: &Peer, kind: u8, body: Bytes) -> Result<Bytes, PeerError> {
     peer.group_call(GroupCall { group: UNDER_WAY_GROUP, kind, body }).await
 }
 
-/// The other hosts of the cluster, as one that asks all of them knows them.
+/// Queries all other hosts of the cluster, and remembers which do not answer.
 #[derive(Debug, Default)]
 pub(super) struct OtherHosts {
-    /// The hosts that do not answer, and since when.
+    /// The hosts that do not answer, with the monotonic time since when.
     silent: BTreeMap<HostId, Duration>,
 }
 
 impl OtherHosts {
-    /// Asks all of these at once. One that does not answer is there with how long it has not, by the monotonic clock.
+    /// Queries these hosts concurrently. For a host that does not answer, returns how long it has not.
     pub(super) async fn ask<T, F: Future<Output = Result<T, PeerError>>>(
         &mut self,
         context: &ClusterContext,
         hosts: Vec<HostId>,
         ask: impl Fn(Peer) -> F,
     ) -> Vec<(HostId, Result<T, Duration>)> {
-        let asked = context.ambient.clock.monotonic();
+        let asked_at = context.ambient.clock.monotonic();
         let ask = &ask;
         let asks = hosts.into_iter().map(|host| async move {
             let asking = async {
@@ -99,22 +105,22 @@ impl OtherHosts {
             };
             (host, timeout(PROBE_WAIT_MAX, asking).await.ok().and_then(Result::ok))
         });
-        let mut heard = Vec::new();
+        let mut answers = Vec::new();
         for (host, answer) in join_all(asks).await {
             let answer = match answer {
                 Some(answer) => {
                     self.silent.remove(&host);
                     Ok(answer)
                 }
-                None => Err(asked.saturating_sub(*self.silent.entry(host).or_insert(asked))),
+                None => Err(asked_at.saturating_sub(*self.silent.entry(host).or_insert(asked_at))),
             };
-            heard.push((host, answer));
+            answers.push((host, answer));
         }
-        heard
+        answers
     }
 }
 
-/// Returns all hosts but this one: the registered ones, with drives or without, and those that the ring names.
+/// Returns all hosts except this one: the registered ones, with or without drives, and those in the ring.
 pub(super) fn other_hosts(context: &ClusterContext, registered: &[HostRecord]) -> BTreeSet<HostId> {
     let ring = context.ring.current();
     let of_nodes = ring.nodes().iter().map(|node| node.host);
@@ -156,16 +162,16 @@ mod tests {
     use std::sync::Arc;
     use std::time::Duration;
 
-    /// Version 1, byte by byte.
+    /// The bytes of version 1.
     #[test]
-    fn answers_about_reads_are_what_version_1_says() {
+    fn the_answer_about_the_oldest_read_has_the_bytes_of_version_1() {
         assert_eq!(&encode_age(Some(Duration::from_millis(0x1234)))[..], [1, 0, 0, 0, 0, 0, 0, 0x12, 0x34]);
         assert_eq!(&encode_age(None)[..], [1, 255, 255, 255, 255, 255, 255, 255, 255]);
     }
 
-    /// Version 1, byte by byte.
+    /// The bytes of version 1, and the promise of the answer.
     #[actix::test]
-    async fn a_host_answers_with_its_oldest_write_and_keeps_to_the_floor() {
+    async fn a_host_answers_with_its_oldest_write_and_draws_no_id_below_the_floor() {
         let (ambient, writes) = (Ambient::system(), ActiveWrites::default());
         let reads = ActiveReads::new(Arc::clone(&ambient.clock));
         let service = UnderWayService { reads, writes: writes.clone(), groups: Arc::new(NoGroups) };
@@ -187,7 +193,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn answers_come_back_and_garbage_is_no_answer(age_ms in option::of(0..u64::MAX - 1), id: u128, garbage in vec(any::<u8>(), 0..20)) {
+        fn answers_round_trip_and_malformed_ones_are_refused(age_ms in option::of(0..u64::MAX - 1), id: u128, garbage in vec(any::<u8>(), 0..20)) {
             let age = age_ms.map(Duration::from_millis);
             prop_assert_eq!(decode_age(&encode_age(age)), Some(age));
             prop_assert_eq!(decode_age(&garbage).is_some(), garbage.len() == 9 && garbage[0] == 1);

@@ -1,14 +1,15 @@
-//! The checks that S3 makes of a configuration, in S3's words: of each part when it is made, of the whole at the end.
+//! Validation of a lifecycle configuration, with S3's error messages. The constructors check the parts, and
+//! `Rules::new` the whole.
 
 use super::{Expiration, Filter, NoncurrentExpiration, Predicates, Rule, Rules, Scope, TransitionMinimum};
 use std::collections::HashSet;
 use time::OffsetDateTime;
 
-/// S3: rules of a bucket.
+/// S3's limit on the rules of a bucket.
 const RULES_MAX: usize = 1000;
-/// S3: characters of a rule's id.
+/// S3's limit on the characters of a rule's id.
 const ID_CHARS_MAX: usize = 255;
-/// The largest size of a filter that S3 names.
+/// S3's limit on the object sizes in a filter.
 const FILTER_BYTES_MAX: i64 = 1_099_511_627_776_000;
 const NANOS_OF_DAY: i128 = 86_400_000_000_000;
 
@@ -16,7 +17,7 @@ const ABORT: &str = "AbortIncompleteMultipartUpload";
 const MARKERS: &str = "ExpiredObjectDeleteMarker";
 const NONCURRENT: &str = "NoncurrentVersionExpiration";
 
-/// The reason for which a configuration is refused.
+/// The reason why a configuration is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RuleError {
     /// The configuration violates the schema.
@@ -52,12 +53,12 @@ pub enum RuleError {
     NewerVersionsWithPrefix,
     #[error("Invalid TransitionDefaultMinimumObjectSize found: {0}")]
     TransitionMinimum(String),
-    /// The rule names another storage class; there is none.
-    #[error("the storage class of a transition is not one that there is")]
+    /// The rule has a transition; this store has no other storage class.
+    #[error("transitions are not supported: there is only one storage class")]
     StorageClass,
 }
 
-/// The S3 error of an objection.
+/// The kind of S3 error that a `RuleError` is answered with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Objection {
     Schema,
@@ -88,7 +89,7 @@ impl RuleError {
 }
 
 impl Rules {
-    /// Makes rules; one without an id is given one.
+    /// Checks the rules as a whole and gives an id to each rule without one.
     pub fn new(
         mut rules: Vec<Rule>,
         transition_minimum: TransitionMinimum,
@@ -114,7 +115,7 @@ impl Rules {
 }
 
 impl Rule {
-    /// Exactly these words are in the schema.
+    /// Parses a `Status` element, which is case-sensitive.
     pub fn enabled(status: &str) -> Result<bool, RuleError> {
         match status {
             "Enabled" => Ok(true),
@@ -123,14 +124,15 @@ impl Rule {
         }
     }
 
+    /// Checks the days of an `AbortIncompleteMultipartUpload` element.
     pub fn abort_days(days: Option<i32>) -> Result<u32, RuleError> {
-        let days = days.ok_or(RuleError::Malformed("there is nothing in AbortIncompleteMultipartUpload"))?;
+        let days = days.ok_or(RuleError::Malformed("an AbortIncompleteMultipartUpload has no DaysAfterInitiation"))?;
         positive(days, "DaysAfterInitiation", ABORT)
     }
 }
 
 impl Scope {
-    /// Makes the scope of a rule, which has either a prefix of its own or a filter, though it be an empty one.
+    /// Makes the scope of a rule, which must have exactly one of `Prefix` and `Filter`; either may be empty.
     pub fn new(prefix: Option<String>, filter: Option<Filter>) -> Result<Self, RuleError> {
         match (prefix, filter) {
             (Some(prefix), None) => Ok(Self::Prefix(prefix)),
@@ -178,7 +180,7 @@ impl Predicates {
 }
 
 impl Expiration {
-    /// Exactly one of the three.
+    /// Makes an expiration from exactly one of its three elements.
     pub fn new(
         days: Option<i32>,
         date: Option<OffsetDateTime>,
@@ -191,14 +193,18 @@ impl Expiration {
             }
             (None, Some(date), None) => Ok(Self::Date(date.unix_timestamp())),
             (None, None, Some(remove)) => Ok(Self::DeleteMarkers(remove)),
-            (None, None, None) => Err(RuleError::Malformed("there is nothing in an Expiration")),
-            _ => Err(RuleError::Malformed("an Expiration says more than one thing")),
+            (None, None, None) => {
+                Err(RuleError::Malformed("an Expiration has none of Days, Date and ExpiredObjectDeleteMarker"))
+            }
+            _ => {
+                Err(RuleError::Malformed("an Expiration has more than one of Days, Date and ExpiredObjectDeleteMarker"))
+            }
         }
     }
 }
 
 impl NoncurrentExpiration {
-    /// S3 has no default for the days.
+    /// Makes a noncurrent expiration, which must have days: S3 has no default for them.
     pub fn new(days: Option<i32>, newer_versions_kept: Option<i32>) -> Result<Self, RuleError> {
         let days = days.ok_or(RuleError::Malformed("a NoncurrentVersionExpiration has no NoncurrentDays"))?;
         let kept = newer_versions_kept.map(|kept| positive(kept, "NewerNoncurrentVersions", NONCURRENT)).transpose()?;
@@ -207,7 +213,7 @@ impl NoncurrentExpiration {
 }
 
 impl TransitionMinimum {
-    /// Parses the value of S3's header.
+    /// Parses the value of the header `x-amz-transition-default-minimum-object-size`.
     pub fn parse(text: &str) -> Result<Self, RuleError> {
         match text {
             "all_storage_classes_128K" => Ok(Self::AllStorageClasses128K),
@@ -247,7 +253,8 @@ fn check_rule(rule: &Rule) -> Result<(), RuleError> {
     if rule.expiration.is_none() && rule.noncurrent.is_none() && !aborts {
         return Err(RuleError::NoAction);
     }
-    // Neither uploads nor delete markers have tags or a size. S3 looks at the element, not at what it says.
+    // Neither uploads nor delete markers have tags or a size. S3 refuses an `ExpiredObjectDeleteMarker` with such a
+    // filter even if its value is false.
     let markers = matches!(rule.expiration, Some(Expiration::DeleteMarkers(_)));
     for action in [(aborts, ABORT), (markers, MARKERS)].into_iter().filter_map(|(given, name)| given.then_some(name)) {
         if rule.scope.parts().any(|part| !part.tags.is_empty()) {
@@ -260,16 +267,16 @@ fn check_rule(rule: &Rule) -> Result<(), RuleError> {
     Ok(())
 }
 
-/// Several predicates without an `And` around them are taken as if there were one: what they mean is in no doubt, and S3's
-/// kin take them. S3 itself does not.
+/// Checks a filter. Unlike S3, it accepts several predicates outside an `And`: their meaning is clear, and other
+/// S3-compatible stores accept them.
 fn check_filter(filter: &Filter) -> Result<(), RuleError> {
     if filter.and.as_ref().is_some_and(|and| and.count() < 2) {
-        return Err(RuleError::Malformed("there are less than two predicates in an And"));
+        return Err(RuleError::Malformed("an And has fewer than two predicates"));
     }
     filter.parts().try_for_each(Predicates::check)
 }
 
-/// Checks that all rules are of the form of the first, the older or the newer one.
+/// Checks that all rules have the same form: the older one with `Prefix`, or the newer one with `Filter`.
 fn check_forms(rules: &[Rule]) -> Result<(), RuleError> {
     let is_older = |rule: &Rule| matches!(rule.scope, Scope::Prefix(_));
     let older = rules.first().is_some_and(is_older);

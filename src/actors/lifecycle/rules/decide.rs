@@ -1,11 +1,12 @@
-//! Decides which versions and uploads of a bucket are due, and when. Only enabled rules count. If several hold, the
-//! earliest wins, and of those the one listed first.
+//! Decides which versions and uploads of a bucket expire, and when. Only enabled rules count. If several rules match,
+//! the one with the earliest expiry applies; of equal ones, the first in the configuration.
 
 use super::{Expiration, Rule, Rules, Subject};
 use crate::types::UnixMs;
 use std::time::Duration;
 
-/// A day as users count it. Where the day given is shorter, for tests, moments are not rounded.
+/// A calendar day. Expiry times are rounded up to midnight only if the day has this length, and not if
+/// `SHERD_LIFECYCLE_DAY` sets another.
 pub const DAY: Duration = Duration::from_secs(86_400);
 
 /// A current version that is not a delete marker.
@@ -17,7 +18,7 @@ pub struct ObjectFacts<'a> {
     pub modified: UnixMs,
 }
 
-/// A version that is not the current one; a delete marker has no bytes and no tags.
+/// A noncurrent version. A delete marker has zero bytes and no tags.
 #[derive(Clone, Copy, Debug)]
 pub struct NoncurrentFacts<'a> {
     pub key: &'a str,
@@ -25,7 +26,7 @@ pub struct NoncurrentFacts<'a> {
     pub tags: &'a [(String, String)],
     /// The creation time of the version that replaced it.
     pub noncurrent_since: UnixMs,
-    /// Noncurrent versions of the key that are newer than this one.
+    /// The number of noncurrent versions of the key that are newer than this one.
     pub newer_noncurrent: u32,
 }
 
@@ -48,14 +49,14 @@ pub struct UploadFacts<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action<'r> {
     Keep,
-    /// A current version is deleted as a client's DELETE without a version does it: for good where the bucket never had
-    /// versions, under a delete marker where it has. Anything else goes for good.
+    /// A current version is deleted as by a client's DELETE without a version id: permanently in a bucket that never
+    /// had versioning, else hidden by a delete marker. All other items are deleted permanently.
     Expire {
         rule_id: &'r str,
     },
 }
 
-/// The time of an expiration, and its rule.
+/// The time at which an item expires, and the rule that expires it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Expiry<'r> {
     pub at: UnixMs,
@@ -76,7 +77,7 @@ pub fn object_expiry<'r>(rules: &'r Rules, facts: &ObjectFacts<'_>, day: Duratio
     })
 }
 
-/// Retention and legal holds are not looked at: whoever deletes a version heeds them.
+/// Decides on a noncurrent version. Ignores retention and legal holds, which the caller checks.
 pub fn noncurrent_version<'r>(rules: &'r Rules, facts: &NoncurrentFacts<'_>, now: UnixMs, day: Duration) -> Action<'r> {
     let subject = Subject { key: facts.key, size_bytes: facts.size_bytes, tags: facts.tags };
     let expiry = earliest(rules, subject, |rule| {
@@ -87,8 +88,8 @@ pub fn noncurrent_version<'r>(rules: &'r Rules, facts: &NoncurrentFacts<'_>, now
     when_due(expiry, now)
 }
 
-/// Returns when a marker goes: only once nothing is left for it to hide, by the rule that says so, or by one that
-/// expires objects, when the marker is old enough for it.
+/// Decides on a delete marker that is the current version. It stays while its key has other versions. Then a rule with
+/// `ExpiredObjectDeleteMarker` removes it at once, and a rule that expires objects when the marker has the rule's age.
 pub fn delete_marker<'r>(rules: &'r Rules, facts: &MarkerFacts<'_>, now: UnixMs, day: Duration) -> Action<'r> {
     if !facts.sole {
         return Action::Keep;
@@ -110,15 +111,15 @@ pub fn upload_expiry<'r>(rules: &'r Rules, facts: &UploadFacts<'_>, day: Duratio
     earliest(rules, bare(facts.key), |rule| Some(due(facts.initiated, rule.abort_uploads_after_days?, day)))
 }
 
-/// Returns a subject that has neither bytes nor tags.
+/// Returns the attributes of an item that has neither a size nor tags.
 fn bare(key: &str) -> Subject<'_> {
     Subject { key, size_bytes: 0, tags: &[] }
 }
 
 fn earliest<'r>(rules: &'r Rules, subject: Subject<'_>, at: impl Fn(&Rule) -> Option<UnixMs>) -> Option<Expiry<'r>> {
-    let standing = rules.rules.iter().filter(|rule| rule.enabled && rule.scope.holds(subject));
-    // Of equals the first one is kept.
-    standing.filter_map(|rule| Some(Expiry { at: at(rule)?, rule_id: &rule.id })).min_by_key(|expiry| expiry.at)
+    let matching = rules.rules.iter().filter(|rule| rule.enabled && rule.scope.holds(subject));
+    // `min_by_key` returns the first of equal elements.
+    matching.filter_map(|rule| Some(Expiry { at: at(rule)?, rule_id: &rule.id })).min_by_key(|expiry| expiry.at)
 }
 
 fn when_due(expiry: Option<Expiry<'_>>, now: UnixMs) -> Action<'_> {
@@ -128,14 +129,14 @@ fn when_due(expiry: Option<Expiry<'_>>, now: UnixMs) -> Action<'_> {
     }
 }
 
-/// S3 counts whole days and then waits for midnight UTC.
+/// Adds days to a time and, as S3 does, rounds up to the next midnight UTC.
 fn due(from: UnixMs, days: u32, day: Duration) -> UnixMs {
     let day_ms = u64::try_from(day.as_millis()).unwrap_or(u64::MAX);
     let at = from.0.saturating_add(day_ms.saturating_mul(u64::from(days)));
     UnixMs(if day == DAY { at.checked_next_multiple_of(day_ms).unwrap_or(u64::MAX) } else { at })
 }
 
-/// Converts a time; times before 1970 count as 1970.
+/// Converts seconds since the Unix epoch; a negative number becomes 0.
 fn date(seconds: i64) -> UnixMs {
     UnixMs(u64::try_from(seconds).unwrap_or(0).saturating_mul(1000))
 }

@@ -1,5 +1,5 @@
-//! A bucket's lifecycle rules: their stored form, the checks that S3 makes of them, and what they say is due. Nothing here
-//! reads a clock or a table; who asks brings the facts.
+//! A bucket's lifecycle rules: their stored form, S3's validation of them, and the decision what is due. Pure: the
+//! caller passes the time and the attributes of each version.
 //!
 //! Sources: S3's API reference (`LifecycleRule` and what it holds) and user guide ("Lifecycle configuration elements").
 
@@ -14,8 +14,8 @@ pub use decide::{
 
 use serde::{Deserialize, Serialize};
 
-/// A bucket's configuration, in the order in which it was given. A field that this release does not know makes the whole
-/// unreadable: a rule must not be applied in part.
+/// A bucket's lifecycle configuration, with the rules in the client's order. Decoding fails on a field that this
+/// release does not know, because a rule must not be applied in part.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rules {
@@ -23,7 +23,8 @@ pub struct Rules {
     pub transition_minimum: TransitionMinimum,
 }
 
-/// S3: the smallest object that transitions by default. Kept to be answered: nothing transitions here.
+/// S3's setting for the smallest object that transitions by default. It is stored only to be returned: this store has
+/// no transitions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum TransitionMinimum {
     #[default]
@@ -43,20 +44,21 @@ pub struct Rule {
     pub abort_uploads_after_days: Option<u32>,
 }
 
-/// The scope of a rule, in the form in which it was given, because it is answered so.
+/// The scope of a rule. It keeps the form that the client chose, because clients get it back in this form.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Scope {
-    /// S3's older form, in the rule itself.
+    /// S3's older form: a `Prefix` in the rule itself.
     Prefix(String),
     Filter(Filter),
 }
 
-/// Holds where all of it holds; without any of it, everywhere.
+/// A conjunction of predicates. An empty filter matches every key.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Filter {
-    /// The predicates of the rule's own, with at most one tag.
+    /// The predicates directly in the `Filter` element, where S3's schema has at most one tag.
     pub own: Predicates,
+    /// The predicates in its `And` element.
     pub and: Option<Predicates>,
 }
 
@@ -65,8 +67,9 @@ pub struct Filter {
 pub struct Predicates {
     pub prefix: Option<String>,
     pub tags: Vec<Tag>,
-    /// Exclusive, as is the next.
+    /// An exclusive bound.
     pub larger_than_bytes: Option<u64>,
+    /// An exclusive bound.
     pub smaller_than_bytes: Option<u64>,
 }
 
@@ -83,7 +86,7 @@ pub enum Expiration {
     Days(u32),
     /// Midnight UTC, in seconds since the Unix epoch.
     Date(i64),
-    /// True if delete markers are removed that are the only version left.
+    /// `ExpiredObjectDeleteMarker`: true if a delete marker is removed once it is the only version of its key.
     DeleteMarkers(bool),
 }
 
@@ -91,11 +94,11 @@ pub enum Expiration {
 #[serde(deny_unknown_fields)]
 pub struct NoncurrentExpiration {
     pub days: u32,
-    /// The number of the newest noncurrent versions that stay, however old.
+    /// The number of newest noncurrent versions of a key that stay at any age.
     pub newer_versions_kept: Option<u32>,
 }
 
-/// The attributes that a filter examines.
+/// The attributes of an item that a filter examines.
 #[derive(Clone, Copy, Debug)]
 struct Subject<'a> {
     key: &'a str,
@@ -114,7 +117,7 @@ impl Rules {
         self.enabled().any(|rule| rule.abort_uploads_after_days.is_some())
     }
 
-    /// Returns the common prefix of the keys that the enabled rules are about.
+    /// Returns the longest prefix that is common to the scopes of all enabled rules.
     pub fn key_prefix(&self) -> &str {
         self.enabled().map(|rule| rule.scope.key_prefix()).reduce(shared_start).unwrap_or_default()
     }
@@ -130,7 +133,7 @@ fn shared_start<'a>(one: &'a str, other: &'a str) -> &'a str {
 }
 
 impl Scope {
-    /// Returns the prefix of the keys for which it can hold.
+    /// Returns a prefix that all keys in the scope have.
     fn key_prefix(&self) -> &str {
         match self {
             Self::Prefix(prefix) => prefix,

@@ -1,5 +1,5 @@
-//! The rules as S3 documents them: what is refused, in which words, and what is due when. The dates are those of the user
-//! guide's examples.
+//! Lifecycle rules as S3 documents them: which configurations are refused, with which messages, and when items expire.
+//! The dates are those of the examples in S3's user guide.
 
 use super::{
     Action, DAY, Expiration, Expiry, Filter, MarkerFacts, NoncurrentExpiration, NoncurrentFacts, ObjectFacts,
@@ -83,7 +83,7 @@ fn expiry_of<'r>(rules: &'r Rules, facts: &ObjectFacts<'_>) -> Option<&'r str> {
 
 const EXPIRE: fn(&str) -> Action<'_> = |rule_id| Action::Expire { rule_id };
 
-mod what_is_refused {
+mod validation {
     use super::{
         Expiration, Filter, NoncurrentExpiration, Objection, Predicates, Rule, RuleError, Scope, TransitionMinimum,
         and, checked, days, everything, expiring, filter, moment, noncurrent, prefix, rule, sizes, tags,
@@ -95,7 +95,7 @@ mod what_is_refused {
     }
 
     #[test]
-    fn ids_are_unique_short_and_made_where_they_are_missing() {
+    fn rule_ids_are_unique_and_short_and_generated_if_missing() {
         let named = |id: &str| expiring(id, everything(), days(1));
         assert!(checked(vec![named(&"é".repeat(255))]).is_ok(), "characters are counted, not bytes");
         assert_eq!(
@@ -111,7 +111,7 @@ mod what_is_refused {
     }
 
     #[test]
-    fn there_are_one_to_a_thousand_rules() {
+    fn a_configuration_must_have_one_to_a_thousand_rules() {
         let many = |count: usize| checked((0..count).map(|_| expiring("", everything(), days(1))).collect());
         assert_eq!(many(0).map_err(|error| error.objection()), Err(Objection::Schema));
         assert!(many(1000).is_ok());
@@ -121,7 +121,7 @@ mod what_is_refused {
     }
 
     #[test]
-    fn a_status_is_one_of_two_words() {
+    fn a_status_other_than_enabled_or_disabled_is_malformed() {
         assert_eq!(Rule::enabled("Enabled"), Ok(true));
         assert_eq!(Rule::enabled("Disabled"), Ok(false));
         for status in ["enabled", "disabled", "invalid", ""] {
@@ -130,7 +130,7 @@ mod what_is_refused {
     }
 
     #[test]
-    fn days_are_positive() {
+    fn days_and_version_counts_that_are_not_positive_are_refused() {
         for days in [0, -1, i32::MIN] {
             let cases = [
                 (Expiration::new(Some(days), None, None).err(), "'Days' for Expiration action"),
@@ -153,7 +153,7 @@ mod what_is_refused {
     }
 
     #[test]
-    fn a_date_is_at_midnight_of_universal_time() {
+    fn a_date_that_is_not_midnight_utc_is_refused() {
         let date = |text: &str| Expiration::new(None, Some(moment(text)), None);
         assert_eq!(date("2017-09-27T00:00:00Z"), Ok(Expiration::Date(1_506_470_400)));
         assert_eq!(date("2017-09-27T02:00:00+02:00"), Ok(Expiration::Date(1_506_470_400)));
@@ -167,7 +167,7 @@ mod what_is_refused {
     const DATE: &str = "'Date' must be at midnight GMT";
 
     #[test]
-    fn an_expiration_says_exactly_one_thing() {
+    fn an_expiration_must_have_exactly_one_element() {
         let day = Some(moment("2017-09-27T00:00:00Z"));
         for (days, date, markers) in [
             (None, None, None),
@@ -184,7 +184,7 @@ mod what_is_refused {
     }
 
     #[test]
-    fn a_rule_that_is_empty_or_lacks_its_days_is_malformed() {
+    fn an_action_without_its_days_is_malformed() {
         for error in [
             NoncurrentExpiration::new(None, None).err(),
             NoncurrentExpiration::new(None, Some(3)).err(),
@@ -195,7 +195,7 @@ mod what_is_refused {
     }
 
     #[test]
-    fn a_rule_does_something() {
+    fn a_rule_without_an_action_is_refused() {
         let (objection, text) = refused(rule("idle", everything()));
         assert_eq!(
             (objection, text.as_str()),
@@ -204,7 +204,7 @@ mod what_is_refused {
     }
 
     #[test]
-    fn a_rule_has_either_a_prefix_of_its_own_or_a_filter() {
+    fn a_rule_must_have_exactly_one_of_prefix_and_filter() {
         let scope = |prefix: Option<&str>, filter: Option<Filter>| {
             Scope::new(prefix.map(str::to_owned), filter).map_err(|error| error.objection())
         };
@@ -215,7 +215,7 @@ mod what_is_refused {
     }
 
     #[test]
-    fn the_rules_of_a_configuration_are_all_of_the_older_form_or_all_of_the_newer() {
+    fn rules_with_prefix_and_rules_with_filter_must_not_be_mixed() {
         let older = || expiring("", Scope::Prefix("a/".to_owned()), days(1));
         let newer = || expiring("", prefix("b/"), days(1));
         assert!(checked(vec![older(), older()]).is_ok());
@@ -228,7 +228,7 @@ mod what_is_refused {
     }
 
     #[test]
-    fn uploads_and_delete_markers_have_neither_tags_nor_sizes_to_look_at() {
+    fn upload_and_delete_marker_rules_must_not_filter_by_tag_or_size() {
         let scopes = [
             (filter(tags(&[("k", "v")])), "Tags."),
             (and(tags(&[("k", "v"), ("l", "w")])), "Tags."),
@@ -250,7 +250,7 @@ mod what_is_refused {
     }
 
     #[test]
-    fn an_and_holds_two_predicates_or_more() {
+    fn an_and_with_fewer_than_two_predicates_is_malformed() {
         let alone = Predicates { prefix: Some("a".to_owned()), ..Default::default() };
         for part in [Predicates::default(), alone, tags(&[("k", "v")]), sizes(Some(1), None)] {
             let (objection, _) = refused(expiring("", and(part), days(1)));
@@ -262,14 +262,14 @@ mod what_is_refused {
     }
 
     #[test]
-    fn the_tags_of_a_filter_have_keys_and_each_key_once() {
+    fn filter_tags_with_an_empty_or_duplicate_key_are_refused() {
         let (objection, text) = refused(expiring("", and(tags(&[("k", "v"), ("k", "w")])), days(1)));
         assert_eq!((objection, text.as_str()), (Objection::Request, "Duplicate Tag Keys are not allowed."));
         assert_eq!(refused(expiring("", filter(tags(&[("", "v")])), days(1))).0, Objection::Schema);
     }
 
     #[test]
-    fn sizes_are_in_order_and_within_what_an_object_can_be() {
+    fn filter_sizes_out_of_order_or_out_of_range_are_refused() {
         assert_eq!(Predicates::larger_than(0), Ok(0));
         assert_eq!(Predicates::smaller_than(1), Ok(1));
         for error in [Predicates::larger_than(-1).err(), Predicates::larger_than(i64::MAX).err()] {
@@ -287,7 +287,7 @@ mod what_is_refused {
     }
 
     #[test]
-    fn the_minimum_size_of_transitions_is_one_of_two_words() {
+    fn an_unknown_transition_minimum_is_refused() {
         for minimum in [TransitionMinimum::AllStorageClasses128K, TransitionMinimum::VariesByStorageClass] {
             assert_eq!(TransitionMinimum::parse(minimum.text()), Ok(minimum));
         }
@@ -299,7 +299,7 @@ mod what_is_refused {
 }
 
 #[test]
-fn days_count_to_the_midnight_after_them() {
+fn expiry_is_rounded_up_to_the_next_midnight_utc() {
     let rules = rules(vec![expiring("three days", everything(), days(3))]);
     let expiry = object_expiry(&rules, &object("k"), DAY).expect("it expires");
     assert_eq!(expiry, Expiry { at: at("2014-01-19T00:00:00Z"), rule_id: "three days" });
@@ -308,7 +308,7 @@ fn days_count_to_the_midnight_after_them() {
 }
 
 #[test]
-fn an_object_a_day_old_just_after_midnight_waits_for_the_next_one() {
+fn an_object_one_day_old_after_midnight_expires_at_the_next_midnight() {
     let rules = rules(vec![expiring("r", everything(), days(1))]);
     let facts = ObjectFacts { modified: at("2026-01-02T00:05:00Z"), ..object("k") };
     assert_eq!(object_expiry(&rules, &facts, DAY).map(|expiry| expiry.at), Some(at("2026-01-04T00:00:00Z")));
@@ -317,7 +317,7 @@ fn an_object_a_day_old_just_after_midnight_waits_for_the_next_one() {
 }
 
 #[test]
-fn a_shorter_day_is_not_rounded() {
+fn expiry_times_are_not_rounded_with_a_shortened_day() {
     let rules = rules(vec![expiring("r", everything(), days(3))]);
     let day = Duration::from_secs(10);
     let expiry = object_expiry(&rules, &object("k"), day).expect("it expires");
@@ -327,7 +327,7 @@ fn a_shorter_day_is_not_rounded() {
 }
 
 #[test]
-fn days_beyond_what_time_can_count_never_come() {
+fn an_expiry_time_that_overflows_saturates() {
     let rules = rules(vec![expiring("r", everything(), days(i32::MAX))]);
     let facts = ObjectFacts { modified: UnixMs(u64::MAX - 1), ..object("k") };
     assert_eq!(object_expiry(&rules, &facts, DAY).map(|expiry| expiry.at), Some(UnixMs(u64::MAX)));
@@ -335,7 +335,7 @@ fn days_beyond_what_time_can_count_never_come() {
 }
 
 #[test]
-fn a_date_that_has_passed_goes_on_to_apply() {
+fn a_rule_with_a_past_date_still_expires_new_objects() {
     let date = |text| Expiration::new(None, Some(moment(text)), None).expect("a date");
     let past = rules(vec![expiring("past", prefix("past/"), date("2015-01-01T00:00:00Z"))]);
     let later = ObjectFacts { modified: at("2020-06-01T12:00:00Z"), ..object("past/foo") };
@@ -346,7 +346,7 @@ fn a_date_that_has_passed_goes_on_to_apply() {
 }
 
 #[test]
-fn a_prefix_is_of_the_whole_key() {
+fn a_prefix_filter_matches_from_the_start_of_the_key() {
     for scope in [prefix("logs/"), Scope::Prefix("logs/".to_owned())] {
         let rules = rules(vec![expiring("r", scope, days(1))]);
         for key in ["logs/mylog.txt", "logs/temp1.txt", "logs/"] {
@@ -359,14 +359,14 @@ fn a_prefix_is_of_the_whole_key() {
 }
 
 #[test]
-fn an_empty_filter_or_prefix_holds_for_everything() {
+fn an_empty_filter_or_prefix_matches_every_key() {
     for scope in [everything(), prefix(""), Scope::Prefix(String::new())] {
         assert!(expiry_of(&rules(vec![expiring("r", scope, days(1))]), &object("any/key")).is_some());
     }
 }
 
 #[test]
-fn all_tags_of_a_filter_must_be_there_and_others_may_be() {
+fn a_tag_filter_matches_objects_that_have_all_its_tags() {
     let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
     let two = rules(vec![expiring("r", and(tags(&[("tag1", "value1"), ("tag2", "value2")])), days(1))]);
     let exact = [pair("tag1", "value1"), pair("tag2", "value2")];
@@ -384,7 +384,7 @@ fn all_tags_of_a_filter_must_be_there_and_others_may_be() {
 }
 
 #[test]
-fn sizes_of_a_filter_are_exclusive() {
+fn size_bounds_of_a_filter_are_exclusive() {
     let rules = rules(vec![expiring("r", and(sizes(Some(131_072), Some(1_048_576))), days(1))]);
     let of = |size_bytes| expiry_of(&rules, &ObjectFacts { size_bytes, ..object("k") }).is_some();
     let sizes = [131_072, 131_073, 1_048_575, 1_048_576];
@@ -392,7 +392,7 @@ fn sizes_of_a_filter_are_exclusive() {
 }
 
 #[test]
-fn predicates_without_an_and_hold_together_too() {
+fn predicates_outside_an_and_must_all_match() {
     let own = Predicates { prefix: Some("days1/".to_owned()), ..tags(&[("tom", "sawyer")]) };
     let inner = Predicates { prefix: Some("days1".to_owned()), ..tags(&[("huck", "finn")]) };
     let rules = rules(vec![expiring("r", Scope::Filter(Filter { own, and: Some(inner) }), days(1))]);
@@ -404,14 +404,14 @@ fn predicates_without_an_and_hold_together_too() {
 }
 
 #[test]
-fn rules_that_are_disabled_do_nothing() {
+fn disabled_rules_are_ignored() {
     let off = Rule { enabled: false, ..expiring("off", everything(), days(1)) };
     let on = expiring("on", everything(), days(5));
     assert_eq!(expiry_of(&rules(vec![off, on]), &object("k")), Some("on"));
 }
 
 #[test]
-fn of_several_rules_the_shortest_wins_and_of_equals_the_first() {
+fn of_several_matching_rules_the_earliest_expiry_wins() {
     let overlapping = rules(vec![
         expiring("all", everything(), days(365)),
         expiring("logs", prefix("logs/"), days(10)),
@@ -422,7 +422,7 @@ fn of_several_rules_the_shortest_wins_and_of_equals_the_first() {
 }
 
 #[test]
-fn a_noncurrent_version_counts_from_what_came_after_it() {
+fn noncurrent_days_count_from_the_creation_of_the_next_version() {
     let rules = rules(vec![noncurrent("five days", 5, None)]);
     let photo = NoncurrentFacts {
         key: "photo.gif",
@@ -437,7 +437,7 @@ fn a_noncurrent_version_counts_from_what_came_after_it() {
 }
 
 #[test]
-fn as_many_newer_noncurrent_versions_stay_as_the_rule_says() {
+fn the_newest_noncurrent_versions_stay_up_to_the_rules_number() {
     let rules = rules(vec![noncurrent("r", 1, Some(5))]);
     let since = at("2014-01-02T11:30:00Z");
     let of = |newer_noncurrent, now| {
@@ -451,7 +451,7 @@ fn as_many_newer_noncurrent_versions_stay_as_the_rule_says() {
 }
 
 #[test]
-fn noncurrent_delete_markers_are_versions_without_bytes_and_tags() {
+fn a_noncurrent_delete_marker_is_filtered_as_zero_bytes_without_tags() {
     let rule_for = |scope| Rule { scope, ..noncurrent("r", 1, None) };
     let marker = NoncurrentFacts {
         key: "k",
@@ -469,20 +469,20 @@ fn noncurrent_delete_markers_are_versions_without_bytes_and_tags() {
 }
 
 #[test]
-fn a_delete_marker_goes_once_it_is_the_only_version() {
+fn a_delete_marker_expires_once_it_is_the_only_version() {
     let clearing = rules(vec![expiring("clear", prefix("a/"), Expiration::DeleteMarkers(true))]);
     let marker = |key, sole| MarkerFacts { key, modified: at("2014-01-02T11:30:00Z"), sole };
     let now = at("2014-01-02T11:30:01Z");
     assert_eq!(delete_marker(&clearing, &marker("a/k", true), now, DAY), EXPIRE("clear"));
     assert_eq!(delete_marker(&clearing, &marker("a/k", false), now, DAY), Action::Keep);
     assert_eq!(delete_marker(&clearing, &marker("b/k", true), now, DAY), Action::Keep);
-    assert_eq!(object_expiry(&clearing, &object("a/k"), DAY), None, "objects are not its affair");
+    assert_eq!(object_expiry(&clearing, &object("a/k"), DAY), None, "the rule expires no objects");
     let sparing = rules(vec![expiring("spare", everything(), Expiration::DeleteMarkers(false))]);
     assert_eq!(delete_marker(&sparing, &marker("a/k", true), now, DAY), Action::Keep);
 }
 
 #[test]
-fn a_rule_that_expires_objects_clears_delete_markers_of_that_age() {
+fn a_rule_that_expires_objects_also_expires_sole_delete_markers() {
     let expiring_all = rules(vec![expiring("r", everything(), days(1))]);
     let marker = |sole| MarkerFacts { key: "k", modified: at("2014-01-02T11:30:00Z"), sole };
     assert_eq!(delete_marker(&expiring_all, &marker(true), at("2014-01-03T23:59:59Z"), DAY), Action::Keep);
@@ -493,7 +493,7 @@ fn a_rule_that_expires_objects_clears_delete_markers_of_that_age() {
 }
 
 #[test]
-fn an_upload_goes_some_days_after_it_was_begun() {
+fn an_upload_expires_days_after_its_initiation() {
     let aborting = Rule { abort_uploads_after_days: Some(7), ..rule("abort", prefix("SomeKeyPrefix/")) };
     let rules = rules(vec![aborting, expiring("objects", everything(), days(1))]);
     let of = |key| UploadFacts { key, initiated: at("2014-01-15T10:30:00Z") };
@@ -505,7 +505,7 @@ fn an_upload_goes_some_days_after_it_was_begun() {
 }
 
 #[test]
-fn rules_read_back_as_they_were_written_and_never_in_part() {
+fn stored_rules_round_trip_and_an_unknown_field_is_refused() {
     let written = rules(vec![
         Rule { enabled: false, abort_uploads_after_days: Some(3), ..expiring("a", prefix("x/"), days(2)) },
         expiring("b", and(Predicates { larger_than_bytes: Some(1), ..tags(&[("k", "v")]) }), Expiration::Date(86_400)),
@@ -515,17 +515,17 @@ fn rules_read_back_as_they_were_written_and_never_in_part() {
     assert_eq!(serde_json::from_str::<Rules>(&text).expect("it reads back"), written);
     let unknown = text.replacen("\"prefix\":\"x/\"", "\"prefix\":\"x/\",\"owner\":\"me\"", 1);
     assert_ne!(unknown, text);
-    assert!(serde_json::from_str::<Rules>(&unknown).is_err(), "a predicate that is not known must not be passed over");
+    assert!(serde_json::from_str::<Rules>(&unknown).is_err(), "an unknown predicate must not be ignored");
 }
 
 #[test]
-fn an_objection_is_of_one_kind() {
+fn a_rule_error_maps_to_one_kind_of_s3_error() {
     assert_eq!(RuleError::Malformed("x").objection(), Objection::Schema);
     assert_eq!(RuleError::TagTwice.objection(), Objection::Request);
 }
 
 #[test]
-fn the_keys_that_rules_are_about_begin_alike() {
+fn the_key_prefix_is_common_to_all_enabled_rules() {
     let rules_of = |all: Vec<Rule>| Rules { rules: all, transition_minimum: TransitionMinimum::default() };
     let about = |scopes: Vec<Scope>| {
         let rules = scopes.into_iter().zip(["1", "2", "3"]).map(|(scope, id)| expiring(id, scope, days(1)));

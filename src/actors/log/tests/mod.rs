@@ -1,4 +1,5 @@
-//! A log as its users meet it: on its own threads, over a disk whose operations the test holds and fails.
+//! Tests of a running log through its handle: with its own threads, on a disk on which the test holds and fails
+//! operations.
 
 mod power_cut;
 
@@ -58,12 +59,12 @@ fn started(disk: &SimDisk) -> LogHandle {
 async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let started = Instant::now();
     while !holds() {
-        assert!(started.elapsed() < PATIENCE, "waited in vain until {what}");
+        assert!(started.elapsed() < PATIENCE, "timed out: waited until {what}");
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }
 
-/// Waits until the segment after the first is ready, so that what the test injects meets nothing but appends.
+/// Waits until the second segment is ready, so that an injected fault hits an append and not the making of a segment.
 async fn segment_ahead(disk: &SimDisk) {
     let ready = || disk.list(Path::new(DIR)).expect("listed") == ["00000001.seg", "00000002.seg"];
     until("the segment ahead is ready", || ready() && disk.operations().dir_syncs >= 4).await;
@@ -103,7 +104,7 @@ fn a_sync_in_flight_does_not_hold_up_ten_writers() {
 }
 
 #[test]
-fn a_record_that_no_segment_holds_is_refused_and_the_log_goes_on() {
+fn a_record_above_the_size_limit_is_refused_and_the_log_continues() {
     in_system(async {
         let disk = SimDisk::new(CAPACITY);
         let log = started(&disk);
@@ -115,9 +116,9 @@ fn a_record_that_no_segment_holds_is_refused_and_the_log_goes_on() {
     });
 }
 
-/// W3, W4: any number of writers come to their end, no two of their records share a place, and each is read back.
+/// W3, W4: all appends of up to 64 writers complete, no two records overlap, and each record can be read.
 #[test]
-fn any_number_of_writers_come_to_an_end() {
+fn concurrent_appends_complete_and_do_not_overlap() {
     in_system(async {
         for writers in [1, 2, 4, 8, 64] {
             let disk = SimDisk::new(CAPACITY);
@@ -173,9 +174,9 @@ fn any_number_of_writers_come_to_an_end() {
     });
 }
 
-/// W3: a wait ends with an error where the drive hangs.
+/// W3: an append to a hanging drive ends with an error.
 #[test]
-fn a_hanging_drive_ends_in_an_error_and_not_in_a_hang() {
+fn an_append_to_a_hanging_drive_times_out() {
     let runtime =
         || tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().expect("a runtime");
     actix::System::with_tokio_rt(runtime).block_on(async {
@@ -190,7 +191,7 @@ fn a_hanging_drive_ends_in_an_error_and_not_in_a_hang() {
 
 /// W5: 4 MiB in chunks of 256 KiB cost at most 8 writes.
 #[test]
-fn four_mebibytes_cost_at_most_eight_writes() {
+fn an_append_of_four_mebibytes_takes_at_most_eight_writes() {
     in_system(async {
         let disk = SimDisk::new(CAPACITY);
         let (log, _) = open(disk.handle(), LogOptions { segment_bytes: 16 << 20, ..options() });
@@ -207,7 +208,7 @@ fn four_mebibytes_cost_at_most_eight_writes() {
     });
 }
 
-/// W7: while the next segment is made, however long that takes, appends go on in the open one.
+/// W7: while the next segment is made, appends to the open one continue.
 #[test]
 fn making_a_segment_does_not_hold_up_appends() {
     in_system(async {
@@ -224,7 +225,7 @@ fn making_a_segment_does_not_hold_up_appends() {
             for number in 1..20 {
                 log.append(vec![record(number, 100)]).await.expect("appended while a segment is made");
             }
-            // The next one is not ready: appends wait for it, and are answered when it is.
+            // Appends that do not fit in the open segment wait for the next one.
             let waiting: Vec<_> =
                 (20..40).map(|number| tokio::spawn(log.submit(vec![record(number, 100_000)]))).collect();
             until("the open segment is full", || log.status().appends > 25).await;
@@ -270,7 +271,8 @@ fn a_failed_write_poisons_the_log() {
     });
 }
 
-/// W12: a released segment is out of the log and recycled; a location in it is refused, a reader keeps it until it is done.
+/// W12: a released segment leaves the log and is recycled. Locations in it are refused, and its file stays until no
+/// reader holds it.
 #[test]
 fn a_released_segment_is_recycled_when_nobody_reads_it() {
     in_system(async {
@@ -298,7 +300,7 @@ fn a_released_segment_is_recycled_when_nobody_reads_it() {
         releasing.await.expect("ran").expect("released");
         assert!(!disk.exists(&Path::new(DIR).join("00000001.seg")).expect("looked for"));
 
-        // Enough rotations to come to the recycled file.
+        // Enough rotations to reuse the retired file.
         for number in 2..6 {
             log.append(vec![record(number, 100)]).await.expect("appended");
             log.rotate().await.expect("rotated");
@@ -314,7 +316,7 @@ fn a_released_segment_is_recycled_when_nobody_reads_it() {
 
 /// W13: reads create nothing.
 #[test]
-fn reading_what_is_absent_creates_nothing() {
+fn a_read_of_an_absent_record_creates_no_file() {
     in_system(async {
         let disk = SimDisk::new(CAPACITY);
         let log = started(&disk);
@@ -330,7 +332,7 @@ fn reading_what_is_absent_creates_nothing() {
     });
 }
 
-/// W14: a closed log can be opened again at once, on the machine's own disk too, and has everything.
+/// W14: a closed log can be opened again at once, also on a real disk, and has all records.
 #[test]
 fn a_closed_log_is_opened_again_at_once() {
     let dir = tempfile::tempdir().expect("a temporary directory");
@@ -350,7 +352,7 @@ fn a_closed_log_is_opened_again_at_once() {
             batch.reverse();
             let bodies: Vec<Bytes> = log.read_many(&batch).into_iter().map(|body| body.expect("read")).collect();
             assert!(bodies.iter().rev().eq(records.iter().map(|record| &record.body)));
-            // Accepted before the log is closed: written and synced all the same.
+            // An append that was accepted before the log is closed is written and synced.
             let unanswered = log.submit(vec![record(round * 10 + 9, 77)]);
             appended.push(round * 10 + 9);
             log.close().await.expect("closed");
@@ -386,7 +388,7 @@ fn a_relaxed_log_answers_before_the_sync_and_syncs_soon() {
 }
 
 #[test]
-fn a_relaxed_append_to_a_strict_log_is_synced_soon_without_another() {
+fn a_relaxed_append_to_a_strict_log_is_synced_without_a_further_append() {
     in_system(async {
         let disk = SimDisk::new(CAPACITY);
         let log = started(&disk);
@@ -396,10 +398,10 @@ fn a_relaxed_append_to_a_strict_log_is_synced_soon_without_another() {
     });
 }
 
-/// F3, W12: the last segment that there is room for is kept for what frees space, so that a drive filled to the brim can be
+/// F3, W12: the last segment that a drive has space for is kept for deletes and compaction, so that a full drive can be
 /// emptied again.
 #[test]
-fn a_full_drive_keeps_room_for_deletes_and_takes_chunks_again_after_them() {
+fn a_full_drive_accepts_deletes_and_then_chunks_again() {
     in_system(async {
         let disk = SimDisk::new(CAPACITY);
         let log = started(&disk);
@@ -429,7 +431,7 @@ fn a_full_drive_keeps_room_for_deletes_and_takes_chunks_again_after_them() {
     });
 }
 
-/// New chunks are refused on a drive that is nearly full; what deletes, and what the metadata needs, goes on.
+/// A nearly full drive refuses new chunks; it accepts tombstones, metadata and relocated chunks.
 #[test]
 fn a_nearly_full_drive_refuses_new_chunks_only() {
     in_system(async {
@@ -445,7 +447,7 @@ fn a_nearly_full_drive_refuses_new_chunks_only() {
             log.append(vec![NewRecord { kind, ..record(3, 10) }]).await.expect("goes on");
         }
         log.append(vec![NewRecord { origin: Some(Lsn(1)), ..record(4, 10) }]).await.expect("a relocation goes on");
-        // Until no segment can be made: then everything is refused, with an error and not a hang.
+        // Once no segment can be made at all, every append is refused with an error.
         let mut refused = None;
         for number in 5..100 {
             let tombstone = NewRecord { kind: RecordKind::Tombstone, ..record(number, 100_000) };
@@ -464,9 +466,9 @@ fn a_nearly_full_drive_refuses_new_chunks_only() {
     });
 }
 
-/// An append of endless patience waits for room, and those behind it keep their order; closing does not wait for it.
+/// A patient append waits for space, and later ones keep their order. Closing the log does not wait for it.
 #[test]
-fn a_patient_append_waits_for_room_in_its_order() {
+fn patient_appends_wait_for_space_and_keep_their_order() {
     in_system(async {
         let disk = SimDisk::new(CAPACITY);
         let log = started(&disk);
@@ -494,7 +496,7 @@ fn a_patient_append_waits_for_room_in_its_order() {
     });
 }
 
-/// The bound of an append is not one of a patient append, nor that of closing.
+/// The time limit of appends does not apply to a patient append, nor to `close_patiently`.
 #[test]
 fn a_patient_append_outlasts_a_hanging_drive() {
     in_system(async {
@@ -514,9 +516,9 @@ fn a_patient_append_outlasts_a_hanging_drive() {
     });
 }
 
-/// Whoever was refused writes elsewhere for a while, and asks nothing of the log.
+/// The log looks for space by itself, because callers that were refused write to other drives and do not ask again.
 #[test]
-fn a_log_that_found_no_room_once_takes_chunks_again_though_nobody_asks() {
+fn a_full_log_accepts_chunks_again_once_there_is_space() {
     in_system(async {
         let disk = SimDisk::new(CAPACITY);
         let log = started(&disk);

@@ -1,4 +1,4 @@
-//! The power is cut at any operation, again and again, over a disk that drops, tears and reorders what was not synced.
+//! Power cuts at random operations of a log, on a simulated disk that drops, tears and reorders unsynced writes.
 
 use super::{DIR, in_system, key};
 use crate::actors::log::{LogHandle, Threads};
@@ -17,7 +17,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 
 const SEEDS: u64 = 200;
-/// Cuts of one log, one after the other.
+/// The number of successive power cuts of one log.
 const CUTS: u64 = 4;
 
 fn options(seed: u64, replay: ReplayRule) -> LogOptions {
@@ -26,7 +26,7 @@ fn options(seed: u64, replay: ReplayRule) -> LogOptions {
     LogOptions { segment_bytes: 128 << 10, zeroed: seed.is_multiple_of(3), replay, ..shards }
 }
 
-/// The client's record: appends in the order of submission, and whether each was acknowledged.
+/// The client's record of its appends: in order of submission, and which were acknowledged.
 #[derive(Clone, Debug, Default)]
 struct Ledger {
     submitted: Vec<u32>,
@@ -51,7 +51,7 @@ fn replay(disk: &SimDisk, options: &LogOptions) -> (OpenedLog, Vec<ScannedRecord
     (opened, found)
 }
 
-/// Several writers append until the power goes.
+/// Appends with several writers until the power is cut.
 async fn append_until_the_power_goes(
     log: &LogHandle,
     disk: &SimDisk,
@@ -123,24 +123,24 @@ fn run(seed: u64, rule: ReplayRule) {
             let (opened, found) = replay(&disk, &options);
             assert_eq!(opened.rot, [], "seed {seed}: a cut is not rot");
             check(seed, rule, &ledger.borrow(), &found);
-            // Recovering twice, even after another cut, gives the same state.
+            // A second recovery, after another cut, gives the same state.
             let again = disk.power_cut(seed);
             let (opened_again, found_again) = replay(&again, &options);
             assert_eq!((opened.end(), &found), (opened_again.end(), &found_again), "seed {seed}");
             disk = again;
-            // What was not found will not be found later either.
+            // A record that this recovery did not find must not appear later.
             ledger.borrow_mut().submitted = found.iter().map(|record| record.key.part).collect();
         }
     });
 }
 
-/// W9, and the promise itself: every append that was acknowledged before the power went is found; recovering twice gives the same.
+/// W9: after a power cut every acknowledged append is found, and a second recovery gives the same state.
 #[test]
 fn no_acknowledged_append_is_lost_by_a_power_cut() {
     (0..SEEDS).for_each(|seed| run(seed, ReplayRule::EveryValid));
 }
 
-/// The same for a log whose order means something: what is found is a prefix of what was submitted.
+/// In an ordered log, the recovered records are a prefix of the submitted ones.
 #[test]
 fn a_power_cut_leaves_a_prefix_of_an_ordered_log() {
     (0..SEEDS).for_each(|seed| run(seed, ReplayRule::Prefix));

@@ -1,4 +1,4 @@
-//! Several hosts with real drives in one process, over one state machine.
+//! `Cluster`: several hosts with real drives in one process, which share one set of metadata tables.
 
 use crate::actors::drives::health::HealthBoard;
 use crate::actors::drives::test_host::{CHUNK_BYTES, Seeded, SetClock, TableMetadata, drive_options, set_clock};
@@ -124,7 +124,7 @@ impl Cluster {
         assert_eq!(self.metadata.propose(change).await.expect("decided"), Reply::Done);
     }
 
-    /// The host and its drives, as far as the metadata; the layout is not published.
+    /// Registers a host and its drives in the metadata and starts them. The layout is not published.
     pub(super) async fn join(&mut self, host: u64) {
         let id = HostId(host);
         let record = HostRecord {
@@ -155,13 +155,13 @@ impl Cluster {
         };
         let service = Arc::new(LocalNode::new(own.into_iter().collect(), context));
         self.services.insert(id, service.clone());
-        // All requests of the test are one host's.
+        // All requests of the test belong to one host.
         let (reads, writes) = (self.context.reads.clone(), self.context.writes.clone());
         let under_way = UnderWayService { reads, writes, groups: Arc::new(NoGroups) };
         self.ways.add(id, service, Arc::new(under_way));
     }
 
-    /// Makes the layout that the metadata has the one in force.
+    /// Publishes the layout of the metadata as the current ring.
     pub(super) async fn publish(&self) {
         let view = self.view().await;
         let layout =
@@ -203,7 +203,7 @@ impl Cluster {
             let content = self.random.bytes(50_000 + self.random.below(100_000) as usize);
             let key = format!("key-{number}");
             self.put(&key, &content).await;
-            // Another millisecond, another partition.
+            // The next blob's id has another millisecond and thereby another partition.
             self.clock.forward(Duration::from_millis(1));
             contents.insert(key, content);
         }
@@ -247,7 +247,8 @@ impl Cluster {
         self.services.keys().map(|host| self.moving(host.0).0).collect()
     }
 
-    /// Steps all of them by turns until nothing was moved or dropped for the time of several passes; bytes and shards moved.
+    /// Steps all movers in turn until nothing was moved or dropped for the time of several passes. Returns the numbers
+    /// of bytes and shards moved.
     pub(super) async fn settle(&self, moving: &mut [Moving]) -> (u64, usize) {
         let (mut bytes_moved, mut shards_moved, mut last) = (0, 0, self.clock.monotonic());
         for _ in 0..STEPS_MAX {
@@ -272,7 +273,7 @@ impl Cluster {
                 self.clock.forward(Duration::from_secs(10));
             }
         }
-        panic!("moving does not come to an end");
+        panic!("the movers did not settle in {STEPS_MAX} steps");
     }
 
     /// Checks that every drive holds exactly the shards that the metadata places on it, whole.
@@ -296,7 +297,7 @@ impl Cluster {
         assert!(expected.is_empty(), "{expected:?}");
     }
 
-    /// Checks that every blob is where the ring wants it.
+    /// Checks that the shards of every blob are placed where the ring wants them.
     pub(super) async fn check_places(&self) {
         let ring = self.ring().current();
         for blob in self.blobs().await {

@@ -1,4 +1,5 @@
-//! Moving between several hosts with real logs and indexes, by the real request tasks.
+//! Tests of the mover between several hosts with real logs and indexes, under reads and writes by the real request
+//! tasks.
 
 mod cluster;
 mod troubles;
@@ -15,9 +16,9 @@ use futures::StreamExt;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// P4: 3 hosts become 4 and 3 again; about 1/N moves each time, and the host that goes ends empty.
+/// P4: 3 hosts become 4 and then 3 again. About 1/N of the bytes moves each time, and the removed host ends empty.
 #[actix::test]
-async fn p4_a_host_joins_and_leaves_and_about_its_share_moves() {
+async fn p4_a_joining_or_leaving_host_moves_about_its_share_of_bytes() {
     let mut cluster = Cluster::new(3, 3, 3).await;
     let contents = cluster.fill(60).await;
     cluster.join(4).await;
@@ -47,7 +48,7 @@ async fn p4_a_host_joins_and_leaves_and_about_its_share_moves() {
     cluster.check_inventories().await;
     for drive in 0..DRIVES {
         let (held, _) = cluster.drives[&node_of(4, drive)].index.inventory(None, 10).expect("an inventory");
-        assert_eq!(held, [], "the host that goes ends empty");
+        assert_eq!(held, [], "the removed host ends empty");
         cluster.change(remove(drive)).await;
     }
     cluster.change(Change::RemoveHost { host: HostId(4) }).await;
@@ -57,9 +58,9 @@ async fn p4_a_host_joins_and_leaves_and_about_its_share_moves() {
     cluster.close().await;
 }
 
-/// Reads that began before go on, however slow, while their shards are moved off and the old copies are dropped.
+/// P3: a slow read succeeds while its shards are moved and the old copies are dropped.
 #[actix::test]
-async fn p3_a_slow_read_follows_its_shards() {
+async fn p3_a_slow_read_follows_shards_that_move() {
     let mut cluster = Cluster::new(3, 2, 1).await;
     let content = cluster.random.bytes(3_000_000);
     cluster.put("key", &content).await;
@@ -89,7 +90,7 @@ async fn p3_a_slow_read_follows_its_shards() {
 }
 
 #[actix::test]
-async fn an_interrupted_move_goes_on_and_copies_nothing_twice() {
+async fn an_interrupted_move_continues_without_copying_a_chunk_twice() {
     let mut cluster = Cluster::new(3, 2, 1).await;
     let mut contents = cluster.fill(4).await;
     let large = cluster.random.bytes(2_000_000);
@@ -101,7 +102,7 @@ async fn an_interrupted_move_goes_on_and_copies_nothing_twice() {
     }
     cluster.publish().await;
     let (mut total, mut interruptions) = (0, 0);
-    // Ended after a few windows, again and again; a window that was under way is the most that is lost.
+    // Each round replaces the mover after a few steps, as a restart would.
     for round in 0..200 {
         let mut moving = cluster.moving(4).0;
         cluster.clock.forward(Duration::from_secs(10));
@@ -176,7 +177,7 @@ async fn writes_and_deletes_go_on_while_shards_move() {
 }
 
 #[actix::test]
-async fn moving_keeps_its_pace_and_slows_down_for_users() {
+async fn the_mover_keeps_its_rate_and_slows_down_for_users() {
     let mut cluster = Cluster::new(3, 2, 1).await;
     let content = cluster.random.bytes(1_000_000);
     cluster.put("key", &content).await;
@@ -202,7 +203,7 @@ async fn moving_keeps_its_pace_and_slows_down_for_users() {
         }
         paces.insert(busy, longest);
     }
-    // Two chunks of 8 KiB in a window of 20,000 bytes.
+    // A window of 20,000 bytes holds two chunks of 8 KiB.
     assert_eq!(paces[&false], Duration::from_micros(163_840));
     assert_eq!(paces[&true], Duration::from_micros(1_638_400));
     cluster.close().await;

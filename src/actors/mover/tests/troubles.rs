@@ -1,4 +1,4 @@
-//! Moving while drives fail, layouts change and objects go.
+//! Tests of the mover while drives fail, layouts change and objects are deleted.
 
 use super::cluster::{Cluster, node_of};
 use crate::actors::consensus::MetaError;
@@ -54,9 +54,9 @@ async fn heal(cluster: &mut Cluster) {
     panic!("healing does not come to an end");
 }
 
-/// P7: a drive that is dead is drained all the same: its shards are rebuilt where they belong then.
+/// P7: a dead drive can be drained: its shards are rebuilt on other drives.
 #[actix::test]
-async fn p7_the_shards_of_a_dead_node_that_is_drained_are_rebuilt_elsewhere() {
+async fn p7_shards_of_a_dead_draining_node_are_rebuilt_elsewhere() {
     let mut cluster = Cluster::new(4, 2, 2).await;
     let contents = cluster.fill(20).await;
     let dead = node_of(2, 0);
@@ -75,7 +75,7 @@ async fn p7_the_shards_of_a_dead_node_that_is_drained_are_rebuilt_elsewhere() {
     cluster.settle(&mut moving).await;
     cluster.clock.forward(Duration::from_secs(400));
     cluster.settle(&mut moving).await;
-    assert_eq!(held(&cluster, dead).await.0, 0, "nothing is said to be on it any more");
+    assert_eq!(held(&cluster, dead).await.0, 0, "the metadata places nothing on it any more");
     assert!(cluster.view().await.counts().expect("counts").repairs > 0);
     cluster.check_contents(&contents).await;
     heal(&mut cluster).await;
@@ -85,9 +85,9 @@ async fn p7_the_shards_of_a_dead_node_that_is_drained_are_rebuilt_elsewhere() {
     cluster.close().await;
 }
 
-/// A copy with a chunk that cannot be read is completed from parity, and the old one is kept until then.
+/// A shard that lacks chunks is moved, and its new copy is completed from parity. The old copy is kept until then.
 #[actix::test]
-async fn p6_a_shard_with_a_gap_is_moved_and_repaired_where_it_is() {
+async fn p6_a_shard_with_missing_chunks_is_moved_and_then_repaired() {
     let mut cluster = Cluster::new(3, 2, 2).await;
     let content = cluster.random.bytes(20 * CHUNK_BYTES as usize);
     cluster.put("key", &content).await;
@@ -95,7 +95,7 @@ async fn p6_a_shard_with_a_gap_is_moved_and_repaired_where_it_is() {
     let from = blob.placement[0];
     let shard = ShardId { blob: blob.id, shard: ShardIndex(0) };
     let host = HostId(u64::from(from.0 / 64));
-    // Only the first chunks are left of it.
+    // Only the first chunks of the shard are left.
     let request = crate::net::ReadChunks { node: from, shard, first: crate::types::ChunkIndex(0), count: 4 };
     let chunks = cluster.services[&host].read_chunks(request).await.expect("read").chunks;
     let chunks = chunks.into_iter().map(|chunk| chunk.expect("a chunk")).collect();
@@ -121,9 +121,9 @@ async fn p6_a_shard_with_a_gap_is_moved_and_repaired_where_it_is() {
     cluster.close().await;
 }
 
-/// Another layout before a move was done: what was copied and is not wanted is dropped, what is wanted goes on.
+/// The layout changes back before the moves are complete. Copies that it no longer wants are dropped.
 #[actix::test]
-async fn a_layout_that_changes_back_leaves_nothing_behind() {
+async fn a_reverted_layout_change_leaves_no_copies_behind() {
     let mut cluster = Cluster::new(3, 2, 1).await;
     let contents = cluster.fill(30).await;
     cluster.join(4).await;
@@ -137,7 +137,7 @@ async fn a_layout_that_changes_back_leaves_nothing_behind() {
         }
     }
     cluster.set_state(4, NodeState::Draining).await;
-    // Not published yet: no move by the older layout counts any more.
+    // The new layout is not published yet, and moves under the old one are refused.
     for _ in 0..50 {
         for one in &mut moving {
             if let Moved::Copied { shards, .. } = one.advance().await.expect("a step") {
@@ -156,7 +156,7 @@ async fn a_layout_that_changes_back_leaves_nothing_behind() {
 }
 
 #[actix::test]
-async fn an_object_that_is_deleted_while_it_is_copied_leaves_no_copy() {
+async fn an_object_deleted_during_its_move_leaves_no_copy() {
     let mut cluster = Cluster::new(3, 2, 1).await;
     let content = cluster.random.bytes(3_000_000);
     cluster.put("key", &content).await;
@@ -182,7 +182,7 @@ async fn an_object_that_is_deleted_while_it_is_copied_leaves_no_copy() {
     cluster.close().await;
 }
 
-/// Metadata whose next read fails after each move that it refused.
+/// Metadata whose next read times out after it has refused a move.
 #[derive(Debug)]
 struct SilentOnceRefused {
     tables: Arc<TableMetadata>,
@@ -211,7 +211,7 @@ impl Metadata for SilentOnceRefused {
 }
 
 #[actix::test]
-async fn a_refused_move_is_given_up_also_where_its_copy_cannot_be_dropped_now() {
+async fn a_refused_move_ends_even_if_its_copy_cannot_be_dropped() {
     let mut cluster = Cluster::new(3, 2, 1).await;
     let content = cluster.random.bytes(300_000);
     cluster.put("key", &content).await;
@@ -274,7 +274,7 @@ async fn old_copies_stay_for_their_grace_period_though_the_wall_clock_jumps_a_da
     cluster.close().await;
 }
 
-/// A node that is down for a while and not drained is waited for.
+/// Moves wait for a source node that is down and not draining.
 #[actix::test]
 async fn a_move_from_a_node_that_is_down_waits_for_it() {
     let mut cluster = Cluster::new(3, 2, 1).await;
@@ -307,7 +307,7 @@ fn drain(node: NodeId) -> crate::storage::meta::command::Change {
     crate::storage::meta::command::Change::SetNode { node, weight: None, state: Some(NodeState::Draining) }
 }
 
-/// Shards placed on a node, and left behind on it.
+/// Returns the numbers of shards that are placed on a node, and of leftovers on it.
 async fn held(cluster: &Cluster, node: NodeId) -> (u64, u64) {
     let held = cluster.view().await.held().expect("held").nodes.get(&node).copied().unwrap_or_default();
     (held.placed, held.leftovers)

@@ -1,4 +1,4 @@
-//! Appends: whatever stands grows by what comes, plain or sealed, in one entry; or nothing is left of it.
+//! Tests of appends to plain and sealed objects: an append takes effect in one entry of the log, or leaves nothing.
 
 use super::{Permit, World, content, md5, upload};
 use crate::actors::get_task::{OpenObject, open_object, read_object};
@@ -48,7 +48,7 @@ fn summed(bytes: &Bytes) -> Upload {
 }
 
 #[actix::test]
-async fn whatever_stands_grows_by_what_is_appended() {
+async fn an_append_extends_plain_and_sealed_objects_in_one_entry() {
     for layout in [None, Some(Layout::Single), Some(Layout::Dual)] {
         for first in [0, 5000, 100_000] {
             let (world, key) = (World::new(2, 1), layout.map(data_key));
@@ -80,7 +80,7 @@ async fn whatever_stands_grows_by_what_is_appended() {
 }
 
 #[actix::test]
-async fn bytes_in_the_metadata_become_the_first_part() {
+async fn an_append_to_an_inline_object_writes_its_bytes_as_the_first_part() {
     let world = World::new(2, 2);
     world.put_bytes(&content(100)).await.expect("stored");
     let standing = open(&world, None).await;
@@ -95,7 +95,7 @@ async fn bytes_in_the_metadata_become_the_first_part() {
 }
 
 #[actix::test]
-async fn of_two_appends_to_the_same_end_one_leaves_nothing() {
+async fn of_two_concurrent_appends_one_is_refused_and_leaves_no_shards() {
     for length in [100, 100_000] {
         let world = World::new(2, 2);
         world.put_bytes(&content(length)).await.expect("stored");

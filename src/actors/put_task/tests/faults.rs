@@ -1,4 +1,4 @@
-//! Writes while nodes fail.
+//! Tests of PUTs while nodes fail, hang or are full.
 
 use super::{Behaviour, Change, Duration, NodeId, ShardIndex, StoreError, World, blob, check_shards, content, settle};
 use crate::actors::request::{BodyChecks, Upload};
@@ -15,9 +15,9 @@ fn missing(world: &World) -> Vec<ShardIndex> {
     }
 }
 
-/// P7: with m ≥ 1 one node down stops nothing, and the same entry says what is missing.
+/// P7: with m ≥ 1, a write succeeds with one node down, and its entry lists the missing shard.
 #[actix::test]
-async fn p7_a_node_that_is_down_is_written_around_and_its_shard_queued() {
+async fn p7_a_shard_on_a_node_that_is_down_is_queued_for_repair() {
     let world = World::new(2, 2);
     world.context.health.take_out(NodeId(1), "gone");
     let manifest = world.put_bytes(&content(300_000)).await.expect("three are a quorum");
@@ -27,7 +27,7 @@ async fn p7_a_node_that_is_down_is_written_around_and_its_shard_queued() {
 }
 
 #[actix::test]
-async fn p7_a_node_that_fails_on_the_way_is_left_to_repair() {
+async fn p7_a_shard_whose_node_fails_during_a_write_is_queued_for_repair() {
     for behaviour in [Behaviour::Down, Behaviour::FailsAfter(2), Behaviour::Full] {
         let world = World::new(2, 2);
         world.nodes.behave(NodeId(2), behaviour);
@@ -39,9 +39,9 @@ async fn p7_a_node_that_fails_on_the_way_is_left_to_repair() {
     }
 }
 
-/// P7, C7: a node that does not answer is waited for up to a bound, and not again at once.
+/// P7, C7: one write waits for a silent node for a bounded time, and the next write avoids it.
 #[actix::test]
-async fn p7_a_silent_node_is_late_and_then_avoided() {
+async fn p7_a_write_waits_briefly_for_a_silent_node_and_the_next_avoids_it() {
     tokio::time::pause();
     let world = World::new(2, 2);
     world.nodes.behave(NodeId(0), Behaviour::Silent);
@@ -56,7 +56,7 @@ async fn p7_a_silent_node_is_late_and_then_avoided() {
     assert_eq!((missing(&world), blob(&manifest).placement[3]), (vec![ShardIndex(3)], NodeId(0)));
 }
 
-/// Every live node is awaited: slow is not late.
+/// A node that is slow but within the bound is waited for and not counted as late.
 #[actix::test]
 async fn a_slow_node_within_the_bound_is_waited_for() {
     tokio::time::pause();
@@ -68,7 +68,7 @@ async fn a_slow_node_within_the_bound_is_waited_for() {
 }
 
 #[actix::test]
-async fn two_failures_at_2_2_are_no_write_and_leave_nothing() {
+async fn a_write_at_2_2_with_two_failed_nodes_fails_and_leaves_no_shards() {
     let world = World::new(2, 2);
     world.nodes.behave(NodeId(0), Behaviour::FailsAfter(1));
     world.nodes.behave(NodeId(3), Behaviour::FailsAfter(2));
@@ -79,7 +79,7 @@ async fn two_failures_at_2_2_are_no_write_and_leave_nothing() {
 }
 
 #[actix::test]
-async fn too_few_drives_refuse_writes_and_say_why() {
+async fn too_few_drives_refuse_a_write_with_the_reason() {
     let world = World::new(2, 2);
     world.context.health.take_out(NodeId(1), "gone");
     world.context.health.take_out(NodeId(2), "gone");
@@ -88,9 +88,9 @@ async fn too_few_drives_refuse_writes_and_say_why() {
     assert!(matches!(world.context.check_writable(), Err(StoreError::Unavailable { .. })));
 }
 
-/// F3: full drives are out of space, and do not stop a delete.
+/// F3: writes to full drives fail with `OutOfSpace`, and deletes are still allowed.
 #[actix::test]
-async fn f3_full_drives_are_out_of_space() {
+async fn f3_a_write_to_full_drives_is_out_of_space() {
     let world = World::new(2, 2);
     for node in 0..4 {
         world.nodes.behave(NodeId(node), Behaviour::Full);
@@ -104,9 +104,10 @@ async fn f3_full_drives_are_out_of_space() {
     assert!(world.context.check_changeable().is_ok());
 }
 
-/// F3: with the absent drive back there would be room, so the client is told to try again.
+/// F3: with one drive out of service and another full the error is `Unavailable`: there is space once the drive is
+/// back.
 #[actix::test]
-async fn f3_a_drive_that_runs_full_while_another_is_out_does_not_make_a_full_store() {
+async fn f3_a_full_drive_beside_one_out_of_service_is_unavailable() {
     let world = World::new(2, 2);
     world.context.health.take_out(NodeId(1), "gone");
     world.nodes.behave(NodeId(2), Behaviour::Full);
@@ -117,7 +118,7 @@ async fn f3_a_drive_that_runs_full_while_another_is_out_does_not_make_a_full_sto
 }
 
 #[actix::test]
-async fn one_of_three_drives_down_stops_nothing_at_2_1() {
+async fn a_write_at_2_1_without_one_of_three_drives_is_placed_at_1_1() {
     let world = World::new(2, 1);
     world.context.health.take_out(NodeId(1), "gone");
     let manifest = world.put_bytes(&content(200_000)).await.expect("two live drives take 1+1");
@@ -127,7 +128,7 @@ async fn one_of_three_drives_down_stops_nothing_at_2_1() {
 }
 
 #[actix::test]
-async fn a_drive_that_is_replaced_while_a_put_is_under_way_lacks_its_shard() {
+async fn a_shard_on_a_drive_replaced_during_a_put_is_queued_for_repair() {
     let world = World::new(2, 2);
     let bytes = content(300_000);
     let meta = Arc::clone(&world.meta);

@@ -1,4 +1,4 @@
-//! The memory of a PUT, and the overlap of its stages.
+//! Tests of the memory that a PUT holds, and of the overlap of its stages.
 
 use super::{BodyChecks, CHUNK, PUT_BYTES_MAX, StoreError, Upload, World, content, md5};
 use crate::actors::frontend::{AdmissionLimits, AdmitPut, Holder, S3Frontend};
@@ -22,9 +22,9 @@ fn repeated(piece: Bytes, times: usize) -> Upload {
     Upload { body: Box::pin(body), checks: BodyChecks::default(), trailer: None }
 }
 
-/// P8: sixteen uploads of 64 MiB at once hold no more than their permits say, and so do their buffers.
+/// P8: the buffers of sixteen concurrent uploads of 64 MiB are within the bounds of their permits.
 #[actix::test]
-async fn p8_concurrent_uploads_hold_a_few_stripes_each_whatever_their_size() {
+async fn p8_concurrent_large_uploads_hold_only_a_few_stripes_each() {
     let geometry = Geometry { data: 2, parity: 2, chunk_size_bytes: CHUNK_BYTES_MAX as u32 };
     let executor = ComputeThreads::start(2, tokio::runtime::Handle::current()).expect("threads");
     let pool = BufferPool::new(256 << 20);
@@ -47,15 +47,15 @@ async fn p8_concurrent_uploads_hold_a_few_stripes_each_whatever_their_size() {
     for result in join_all(uploads).await {
         assert_eq!(result.expect("stored").manifest.size_bytes, 64 << 20);
     }
-    // The pool makes a buffer only when none is idle, and keeps all: what is idle now is the most that was ever held.
+    // The pool makes a buffer only when none is idle, and keeps all. So its idle bytes are now the peak of held bytes.
     let peak = pool.idle_bytes();
     assert!(peak as u64 <= 10 * (bound + 6 * BLOCK_BYTES as u64), "{peak} bytes were held in buffers");
-    assert!(peak as u64 >= bound, "the measure measures");
+    assert!(peak as u64 >= bound, "the peak is measured");
 }
 
-/// P8, P9: while two groups are on their way a third is received, and where the drives take nothing, no more than that.
+/// P8, P9: a third group is received while two are being appended, and no more if the drives do not answer.
 #[actix::test]
-async fn p8_p9_a_body_is_received_while_the_drives_work_and_no_faster_than_they_take_it() {
+async fn p8_p9_a_body_is_received_during_appends_but_no_faster_than_they_proceed() {
     let world = World::new(2, 2);
     (0..4).for_each(|node| world.nodes.behave(NodeId(node), Behaviour::Silent));
     let received = Arc::new(AtomicUsize::new(0));
@@ -76,15 +76,15 @@ async fn p8_p9_a_body_is_received_while_the_drives_work_and_no_faster_than_they_
     assert!((held..=held + (16 << 10)).contains(&received), "{received} bytes were received, {held} may be held");
 }
 
-/// F4, P8: what is declared can make a permit smaller, never larger, and is kept to.
+/// F4, P8: a declared length can make a permit smaller, but never larger.
 #[test]
-fn f4_a_permit_is_bounded_whatever_length_is_declared() {
+fn f4_a_permit_is_bounded_for_any_declared_length() {
     let geometry = Geometry { data: 2, parity: 2, chunk_size_bytes: CHUNK_BYTES_MAX as u32 };
     let stripe = 4 * CHUNK_BYTES_MAX as u64;
     assert_eq!(object_held_bytes_max(geometry, Some(u64::MAX)), 6 * stripe);
     assert_eq!(object_held_bytes_max(geometry, Some(100_000)), stripe);
     assert_eq!(object_held_bytes_max(geometry, Some((CHUNK_BYTES_MAX as u64) * 2 + 1)), 2 * stripe);
-    assert!(object_held_bytes_max(geometry, Some(10)) < stripe, "it rides in the proposal");
+    assert!(object_held_bytes_max(geometry, Some(10)) < stripe, "it travels in the proposal");
     assert_eq!(part_held_bytes_max(geometry, Some(10)), stripe);
     let narrowed = Geometry { parity: 1, ..geometry };
     let four_stripes_of_1_1 = 8 * CHUNK_BYTES_MAX as u64;
@@ -95,9 +95,9 @@ fn f4_a_permit_is_bounded_whatever_length_is_declared() {
     );
 }
 
-/// Bodies of several lengths, whose MD5s are computed side by side.
+/// The MD5s of concurrent bodies are computed in parallel lanes and must not mix.
 #[actix::test]
-async fn concurrent_uploads_have_digests_of_their_own() {
+async fn concurrent_uploads_do_not_mix_their_digests() {
     let executor = Arc::new(ComputeThreads::start(1, tokio::runtime::Handle::current()).expect("threads"));
     let world = World::with(2, 2, 4, Arc::default(), executor);
     let bodies: Vec<Bytes> = (0..20).map(|number| content(60_000 + 77_777 * number).slice(number..)).collect();
@@ -108,7 +108,7 @@ async fn concurrent_uploads_have_digests_of_their_own() {
     }
 }
 
-/// F4: a length that is claimed and does not come costs nothing.
+/// F4: no memory is allocated for a declared length that never arrives.
 #[actix::test]
 async fn f4_nothing_is_allocated_from_a_declared_length() {
     let world = World::new(2, 2);
@@ -120,7 +120,7 @@ async fn f4_nothing_is_allocated_from_a_declared_length() {
     assert!(world.context.buffers.idle_bytes() <= stripe + BLOCK_BYTES, "one stripe of small chunks");
 }
 
-/// Counts jobs handed over and not yet finished.
+/// An executor that counts the jobs handed to it.
 #[derive(Debug, Default)]
 struct Counting {
     jobs: AtomicUsize,
@@ -137,7 +137,7 @@ impl Executor for Counting {
     }
 }
 
-/// P9: stripes are encoded while the body is still coming, not after it.
+/// P9: stripes are encoded while the body is still being received.
 #[actix::test]
 async fn p9_encoding_begins_before_the_body_has_ended() {
     let executor = Arc::new(Counting::default());
@@ -147,7 +147,7 @@ async fn p9_encoding_begins_before_the_body_has_ended() {
     let body = futures::stream::iter(0..20).then(move |number| {
         let (seen, piece) = (Arc::clone(&seen), piece.clone());
         async move {
-            // A piece comes only once what came before it is being worked on, but for the groups that may be held.
+            // A piece is sent only once all earlier ones but four were handed over for encoding.
             while seen.jobs.load(Ordering::SeqCst) + 4 < number {
                 tokio::task::yield_now().await;
             }
@@ -159,7 +159,7 @@ async fn p9_encoding_begins_before_the_body_has_ended() {
     assert_eq!(manifest.size_bytes, 20 * (64 << 10));
 }
 
-/// Appends that are noted when they begin, and answered only when all four nodes have one of the same group.
+/// A service that answers appends only when four of them are under way.
 #[derive(Debug)]
 struct Together {
     barrier: tokio::sync::Barrier,
@@ -189,7 +189,7 @@ impl NodeService for Together {
     }
 }
 
-/// P9: no shard waits for another.
+/// P9: the appends of all shards of a group are under way at the same time.
 #[actix::test]
 async fn p9_data_and_parity_of_a_group_are_sent_together() {
     let geometry = Geometry { data: 2, parity: 2, chunk_size_bytes: 16 << 10 };

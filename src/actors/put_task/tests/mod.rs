@@ -1,4 +1,4 @@
-//! Writes against nodes in memory: placement, quorum, faults, memory.
+//! Tests of PUTs against nodes in memory: placement, digests, and clients that fail.
 
 use super::{put_object, put_part};
 use crate::actors::frontend::Permit;
@@ -38,7 +38,8 @@ fn checked(content: &Bytes, checks: BodyChecks) -> Upload {
     Upload { body: body(content, 5000), checks, trailer: None }
 }
 
-/// Shards of a blob as they are on the nodes: as many chunks, of the lengths that the arithmetic says.
+/// Checks that the nodes have the blob's shards, except the missing ones, with the expected numbers and lengths of
+/// chunks.
 fn check_shards(world: &World, blob: &BlobRef, missing: &[ShardIndex]) {
     let layout = BlobLayout::new(blob.geometry, blob.size_bytes).expect("a layout");
     let lengths: Vec<usize> = (0..layout.stripes()).map(|stripe| layout.chunk_bytes(ChunkIndex(stripe))).collect();
@@ -60,7 +61,7 @@ async fn an_empty_body_has_no_blob() {
 }
 
 #[actix::test]
-async fn a_small_body_rides_in_the_proposal() {
+async fn a_small_body_is_stored_inline_in_the_proposal() {
     let world = World::new(2, 2);
     let bytes = content(INLINE_BYTES_MAX);
     let manifest = world.put(upload(&bytes, 1000)).await.expect("stored");
@@ -95,7 +96,7 @@ async fn shards_of_one_blob_share_a_node_where_there_is_only_one() {
 }
 
 #[actix::test]
-async fn a_part_is_stored_as_shards_however_small() {
+async fn even_a_small_part_is_stored_as_shards() {
     let world = World::new(2, 1);
     let create = CreateUpload { bucket: world.bucket, ..samples::create_upload(KEY, 9) };
     world.meta.apply(Change::CreateUpload(Box::new(create)));
@@ -148,11 +149,11 @@ async fn the_declared_size_and_digests_are_compared_with_the_body() {
         (wrong_sum, "the content's Sha1 checksum differs from the one given"),
         (
             BodyChecks { length_bytes: Some(100_001), ..right.clone() },
-            "the request's body ended early: 100000 of 100001 bytes came",
+            "the request's body could not be received: 100000 of the declared 100001 bytes arrived",
         ),
         (
             BodyChecks { length_bytes: Some(99_999), ..right },
-            "the request's body ended early: more than the 99999 bytes declared came",
+            "the request's body could not be received: more than the declared 99999 bytes arrived",
         ),
     ] {
         let world = World::new(2, 2);
@@ -174,9 +175,9 @@ async fn settle(world: &World) {
     panic!("shards were left behind: {:?}", world.nodes.held_shards());
 }
 
-/// Tests that the compared and the stored checksum may differ: of an upload the default checksum is stored.
+/// The stored checksum may be of another algorithm than the compared one: uploads store a default checksum.
 #[actix::test]
-async fn another_checksum_may_be_kept_than_what_is_compared() {
+async fn the_stored_checksum_can_differ_from_the_compared_one() {
     let bytes = content(100_000);
     let mut hasher = BodyHasher::new(Some(ChecksumAlgorithm::Sha256)).and(Some(ChecksumAlgorithm::Crc64Nvme));
     hasher.update(&bytes);
@@ -203,10 +204,10 @@ async fn a_checksum_in_the_trailer_is_verified() {
     let mut hasher = BodyHasher::new(Some(ChecksumAlgorithm::Crc32));
     hasher.update(&bytes);
     let right = sum(hasher.finish().checksum.expect("asked for").1);
-    let with_trailer = |said: Option<Result<Checksum, StoreError>>| Upload {
+    let with_trailer = |checksum: Option<Result<Checksum, StoreError>>| Upload {
         body: body(&bytes, 4096),
         checks: BodyChecks { checksum: Some((ChecksumAlgorithm::Crc32, None)), ..BodyChecks::default() },
-        trailer: Some(Box::new(move || said)),
+        trailer: Some(Box::new(move || checksum)),
     };
     let world = World::new(2, 1);
     let manifest = world.put(with_trailer(Some(Ok(right.clone())))).await.expect("stored");
@@ -223,7 +224,7 @@ async fn a_checksum_in_the_trailer_is_verified() {
 }
 
 #[actix::test]
-async fn a_body_that_breaks_off_leaves_nothing() {
+async fn an_upload_whose_body_breaks_off_leaves_no_shards() {
     let world = World::new(2, 2);
     let broken = StoreError::BodyIncomplete { why: "connection closed".to_owned() };
     let pieces = body(&content(400_000), 9999).chain(futures::stream::iter([Err(broken)]));
@@ -234,7 +235,7 @@ async fn a_body_that_breaks_off_leaves_nothing() {
 }
 
 #[actix::test]
-async fn a_client_that_vanishes_leaves_nothing() {
+async fn an_upload_whose_client_disconnects_leaves_no_shards() {
     let world = World::new(2, 2);
     let pieces = body(&content(400_000), 9999).chain(futures::stream::pending());
     let upload = Upload { body: Box::pin(pieces), checks: BodyChecks::default(), trailer: None };
@@ -248,7 +249,7 @@ async fn a_client_that_vanishes_leaves_nothing() {
 }
 
 #[actix::test]
-async fn a_silent_client_is_given_up() {
+async fn an_upload_whose_client_sends_nothing_times_out() {
     tokio::time::pause();
     let world = World::new(2, 2);
     let pieces = body(&content(100_000), 9999).chain(futures::stream::pending());
@@ -257,7 +258,7 @@ async fn a_silent_client_is_given_up() {
 }
 
 #[actix::test]
-async fn shards_go_when_the_change_is_refused_and_stay_when_its_outcome_is_unknown() {
+async fn shards_are_dropped_on_refusal_and_kept_on_an_unknown_outcome() {
     let bytes = content(200_000);
     let world = World::new(2, 2);
     let mut request = world.put_request(upload(&bytes, 5000));

@@ -1,4 +1,4 @@
-//! Bodies that are sealed: what is stored of them, what is said of them, what they hold.
+//! Tests of PUTs of sealed objects: stored bytes, digests, entity tags and memory.
 
 use super::{BodyChecks, CHUNK, KEY, Upload, World, blob, check_shards, checked, content, md5, settle, upload};
 use crate::actors::frontend::Permit;
@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 const LAYOUTS: [Layout; 2] = [Layout::Single, Layout::Dual];
 
 #[actix::test]
-async fn digests_are_of_what_the_client_sent_and_what_is_stored_is_longer() {
+async fn the_digests_of_a_sealed_object_are_of_its_plain_bytes() {
     for layout in LAYOUTS {
         let inline_max = INLINE_BYTES_MAX - layout.overhead_bytes();
         for length in [0, 1, inline_max, inline_max + 1, INLINE_BYTES_MAX, 65_536, 65_537, 1_000_000] {
@@ -47,7 +47,7 @@ async fn digests_are_of_what_the_client_sent_and_what_is_stored_is_longer() {
 }
 
 #[actix::test]
-async fn a_part_is_sealed_however_small() {
+async fn even_a_small_part_is_sealed() {
     let world = World::new(2, 1);
     let traits = Traits { sealing: Some(sealing_record(Layout::Single)), ..Traits::default() };
     let create = CreateUpload { bucket: world.bucket, traits, ..samples::create_upload(KEY, 9) };
@@ -71,7 +71,7 @@ async fn a_part_is_sealed_however_small() {
 }
 
 #[actix::test]
-async fn an_entity_tag_may_hide_what_is_sealed() {
+async fn the_entity_tag_of_a_sealed_object_can_hide_its_md5() {
     for length in [0, 5000, 100_000] {
         let (bytes, key) = (content(length), data_key(Layout::Single));
         for hides_tag in [false, true] {
@@ -86,7 +86,7 @@ async fn an_entity_tag_may_hide_what_is_sealed() {
 }
 
 #[actix::test]
-async fn a_declared_size_is_that_of_the_plain_bytes() {
+async fn the_declared_size_of_a_sealed_body_is_its_plain_size() {
     for length in [5000, 100_000] {
         let world = World::new(2, 2);
         let (bytes, key) = (content(length), data_key(Layout::Dual));
@@ -106,22 +106,22 @@ async fn a_declared_size_is_that_of_the_plain_bytes() {
 }
 
 #[actix::test]
-async fn an_object_with_a_sealing_record_is_not_stored_without_a_key_nor_the_other_way_round() {
+async fn a_sealing_record_without_a_key_or_a_key_without_a_record_is_refused() {
     let world = World::new(2, 2);
-    let mut said = world.put_request(upload(&content(100), 50));
-    said.traits.sealing = Some(sealing_record(Layout::Single));
-    let mut unsaid = world.put_request(upload(&content(100), 50));
-    unsaid.data_key = Some(data_key(Layout::Single));
-    for request in [said, unsaid] {
+    let mut without_key = world.put_request(upload(&content(100), 50));
+    without_key.traits.sealing = Some(sealing_record(Layout::Single));
+    let mut without_record = world.put_request(upload(&content(100), 50));
+    without_record.data_key = Some(data_key(Layout::Single));
+    for request in [without_key, without_record] {
         let refused = put_object(&world.context, Permit::unmetered(), request).await;
         assert!(matches!(refused, Err(StoreError::Internal { .. })), "{refused:?}");
     }
     assert!(world.take_changes().is_empty());
 }
 
-/// P8: what is held while a body is sealed is bounded, and counted.
+/// P8: the memory that sealing adds to a PUT is bounded.
 #[actix::test]
-async fn p8_a_body_is_sealed_no_faster_than_the_drives_take_it() {
+async fn p8_a_sealed_body_is_received_no_faster_than_the_drives_take_it() {
     let world = World::new(2, 2);
     (0..4).for_each(|node| world.nodes.behave(NodeId(node), Behaviour::Silent));
     let received = Arc::new(AtomicUsize::new(0));
@@ -143,9 +143,9 @@ async fn p8_a_body_is_sealed_no_faster_than_the_drives_take_it() {
 }
 
 #[test]
-fn a_permit_is_for_what_is_stored_and_for_what_is_sealed() {
+fn the_permit_of_a_sealed_body_covers_stored_bytes_and_sealing_memory() {
     let key = data_key(Layout::Dual);
-    let asked = |declared| {
+    let bytes_of = |declared| {
         let stored = std::cell::Cell::new(None);
         let held = held_bytes_max(Some(&key), declared, |of| {
             stored.set(of);
@@ -154,9 +154,9 @@ fn a_permit_is_for_what_is_stored_and_for_what_is_sealed() {
         (held, stored.get())
     };
     assert_eq!(held_bytes_max(None, Some(7), |stored| stored.unwrap_or_default()), 7);
-    assert_eq!(asked(Some(0)), (1000, Some(0)));
-    assert_eq!(asked(Some(100)), (1000 + 3 * 132, Some(132)));
-    let (most, stored) = asked(None);
-    assert_eq!((asked(Some(u64::MAX)).0, stored), (most, None));
+    assert_eq!(bytes_of(Some(0)), (1000, Some(0)));
+    assert_eq!(bytes_of(Some(100)), (1000 + 3 * 132, Some(132)));
+    let (most, stored) = bytes_of(None);
+    assert_eq!((bytes_of(Some(u64::MAX)).0, stored), (most, None));
     assert!(most < 1 << 20);
 }

@@ -1,4 +1,4 @@
-//! The grace period of garbage, with wall clocks that jump and reads that begin at any moment.
+//! Tests of the grace period of garbage, with wall clocks that jump and reads that begin at critical moments.
 
 use crate::actors::consensus::MetaError;
 use crate::actors::drives::test_host::{Seeded, TableMetadata, TestHost, open_host};
@@ -38,7 +38,7 @@ async fn garbage_stays_for_its_grace_period_though_the_wall_clock_jumps_a_day_ah
     assert_eq!(advance(&mut reclamation).await, 0);
     host.clock.forward(Duration::from_secs(59));
     assert_eq!(advance(&mut reclamation).await, 0);
-    // However far back it goes, the garbage goes in time.
+    // The wall clock jumps back, and the garbage is dropped on time.
     host.clock.set_wall_ahead(Duration::ZERO);
     host.clock.forward(Duration::from_secs(1));
     assert_eq!(advance(&mut reclamation).await, 3);
@@ -57,7 +57,7 @@ async fn garbage_stays_for_a_whole_grace_period_after_a_start() {
     host.close().await;
 }
 
-/// Metadata in which a read begins, and its object is deleted, at the moment when garbage is looked up.
+/// Metadata in which a read begins and its object is deleted just before the lookup of garbage.
 #[derive(Debug)]
 struct DeletesAtLookup {
     inner: Arc<TableMetadata>,
@@ -86,7 +86,7 @@ impl Metadata for DeletesAtLookup {
 }
 
 #[actix::test]
-async fn a_read_that_begins_while_garbage_is_looked_up_keeps_what_became_garbage_meanwhile() {
+async fn reclaiming_waits_for_a_read_that_begins_during_the_garbage_lookup() {
     let root = tempfile::tempdir().expect("a directory");
     let host = open_host(root.path(), 2, 1).await;
     host.put("key", &Seeded::new(1).bytes(100_000)).await.expect("stored");
@@ -102,7 +102,7 @@ async fn a_read_that_begins_while_garbage_is_looked_up_keeps_what_became_garbage
     for _ in 0..3 {
         assert_eq!(reclamation.advance().await.expect("a step"), Reclaimed::Waiting);
     }
-    // Not another one at the next lookup.
+    // The next lookup begins another read, for which this page does not wait any more.
     let read = metadata.read.lock().expect("one thread").take();
     drop(read);
     assert_eq!(reclamation.advance().await.expect("a step"), Reclaimed::End { shards: 3 });

@@ -1,4 +1,4 @@
-//! Compaction where records are in the log and not in the index: nothing of them is lost, and nothing is copied in vain.
+//! Tests of compaction while records are in the log and not yet in the index: none is lost, and none is copied twice.
 
 use super::super::{Compaction, CompactionContext, CompactionOptions, Pace, Step};
 use super::{append, compact, compaction, read, shard};
@@ -22,7 +22,7 @@ fn content(blob: u128) -> Bytes {
     Seeded::new(blob as u64).bytes(33_000)
 }
 
-/// A drive on a simulated disk with an index in memory, and its compaction.
+/// Makes a drive on a simulated disk, of which two thirds of the shards are dropped, with its compaction.
 async fn filled(kv: &Arc<MemoryKv>) -> (Drive, LocalNode, Compaction) {
     let (disk, clock) = (SimDisk::new(64 << 20), set_clock());
     let options = sim_log_options(128 << 10, &clock);
@@ -48,7 +48,7 @@ async fn filled(kv: &Arc<MemoryKv>) -> (Drive, LocalNode, Compaction) {
 }
 
 #[actix::test]
-async fn copies_that_the_index_failed_to_take_are_published_before_more_is_copied() {
+async fn copies_that_the_index_refused_are_published_before_more_is_copied() {
     for writes in [Writes::Refused, Writes::KeptAndFailed] {
         let kv = Arc::new(MemoryKv::new(TABLES));
         let (drive, service, mut compaction) = filled(&kv).await;
@@ -73,7 +73,7 @@ async fn copies_that_the_index_failed_to_take_are_published_before_more_is_copie
 }
 
 #[actix::test]
-async fn a_segment_is_not_released_while_something_in_it_may_yet_be_published() {
+async fn a_segment_with_records_not_yet_in_the_index_is_not_released() {
     let root = tempfile::tempdir().expect("a directory");
     let host = open_host(root.path(), 1, 0).await;
     let index = host.drives[0].index.clone();

@@ -1,4 +1,5 @@
-//! Compaction and reclamation over real logs and indexes: what is dead frees its space, and what lives is never lost.
+//! Tests of compaction and reclamation on real logs and indexes: dead records free their space, and live ones are never
+//! lost.
 
 mod grace;
 mod late_publications;
@@ -40,7 +41,7 @@ fn compaction(host: &TestHost, drive: &Drive) -> Compaction {
     Compaction::new(drive.clone(), context, options)
 }
 
-/// Steps until nothing is worth doing.
+/// Steps until there is nothing to compact, and returns the steps.
 async fn compact(compaction: &mut Compaction) -> Vec<Step> {
     let mut done = Vec::new();
     for _ in 0..STEPS_MAX {
@@ -52,7 +53,7 @@ async fn compact(compaction: &mut Compaction) -> Vec<Step> {
     panic!("compaction does not come to an end");
 }
 
-/// Reclaims all garbage after its grace period; returns the number of shards.
+/// Reclaims all garbage after its grace period, and returns the number of shards dropped.
 async fn reclaim(host: &TestHost) -> usize {
     let options = ReclamationOptions { page: 3, ..ReclamationOptions::default() };
     let mut reclamation = Reclamation::new(host.upkeep.clone(), options);
@@ -81,7 +82,7 @@ fn shard(blob: u128) -> ShardId {
     ShardId { blob: BlobId(blob), shard: ShardIndex(0) }
 }
 
-/// A chunk whose content is told by its shard.
+/// Returns the chunk of a blob; each blob has another content.
 fn chunk_of(blob: u128) -> Bytes {
     Seeded::new(blob as u64).bytes(200 << 10)
 }
@@ -98,7 +99,7 @@ async fn read(host: &TestHost, node: NodeId, blob: u128) -> Option<Bytes> {
 }
 
 #[actix::test]
-async fn w12_deletes_and_overwrites_give_their_space_back() {
+async fn w12_space_of_deleted_and_overwritten_objects_is_freed() {
     let root = tempfile::tempdir().expect("a directory");
     let host = open_host(root.path(), 2, 2).await;
     let content = Seeded::new(1).bytes(3 << 20);
@@ -127,7 +128,7 @@ async fn w12_deletes_and_overwrites_give_their_space_back() {
 }
 
 #[actix::test]
-async fn garbage_waits_for_the_readers_that_may_want_it() {
+async fn garbage_is_kept_until_reads_that_began_before_have_ended() {
     let root = tempfile::tempdir().expect("a directory");
     let host = open_host(root.path(), 1, 0).await;
     let content = Seeded::new(2).bytes(100_000);
@@ -146,7 +147,7 @@ async fn garbage_waits_for_the_readers_that_may_want_it() {
 }
 
 #[actix::test]
-async fn shards_on_a_node_that_is_down_stay_pending() {
+async fn garbage_shards_on_a_node_that_is_down_stay_pending() {
     let root = tempfile::tempdir().expect("a directory");
     let host = open_host(root.path(), 2, 1).await;
     let manifest = host.put("key", &Seeded::new(3).bytes(100_000)).await.expect("stored");
@@ -187,7 +188,7 @@ async fn garbage_on_a_removed_node_is_forgotten_with_it() {
 }
 
 #[actix::test]
-async fn w12_one_bad_segment_does_not_end_a_pass_and_its_live_chunks_are_not_given_up() {
+async fn w12_a_segment_with_a_corrupt_chunk_is_held_while_others_are_compacted() {
     let root = tempfile::tempdir().expect("a directory");
     let mut host = open_host(root.path(), 1, 0).await;
     let node = NodeId(0);
@@ -213,7 +214,7 @@ async fn w12_one_bad_segment_does_not_end_a_pass_and_its_live_chunks_are_not_giv
     }
     let reported = host.faults.as_mut().expect("no healer").take().expect("a report");
     assert_eq!(reported.shard, shard(4));
-    // A repair writes the chunk elsewhere; then the segment can go.
+    // Once a repair has written the chunk elsewhere, the segment can be released.
     append(&host, node, 4).await;
     host.clock.forward(Duration::from_secs(3600));
     let before = segments(&host);
@@ -224,7 +225,7 @@ async fn w12_one_bad_segment_does_not_end_a_pass_and_its_live_chunks_are_not_giv
 }
 
 #[test]
-fn a_failure_is_news_once_until_it_changes_or_is_over() {
+fn a_repeated_failure_is_new_only_once_until_it_changes_or_ends() {
     let mut last = LastFailure::default();
     let news = ["full", "full", "gone", "full"].map(|failure| last.is_news(&failure));
     assert_eq!(news, [true, false, true, true]);
@@ -232,7 +233,7 @@ fn a_failure_is_news_once_until_it_changes_or_is_over() {
     assert!(last.is_news(&"full"));
 }
 
-/// Counts its steps.
+/// A chore that counts its steps.
 struct Counting {
     steps: Arc<AtomicUsize>,
 }

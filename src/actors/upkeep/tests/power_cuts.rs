@@ -1,5 +1,5 @@
-//! The power is cut at a random change of the disk, while chunks are appended and dropped and segments are emptied. What was
-//! acknowledged is found again, and what was dropped is not.
+//! Power cuts at random changes of the disk, while chunks are appended and dropped and segments are compacted.
+//! Acknowledged chunks are found again, and dropped ones are not.
 
 use super::super::{Compaction, CompactionContext, CompactionOptions, Pace};
 use crate::actors::drives::health::HealthBoard;
@@ -23,10 +23,10 @@ const STEPS: u64 = 60;
 const SEGMENT_BYTES: u32 = 128 << 10;
 const CHUNKS: u32 = 3;
 
-/// The contents allowed under an address: the numbers of writes, 0 for none.
+/// For each chunk, the numbers of the writes whose content it may have; 0 stands for a missing chunk.
 type Allowed = BTreeMap<(ShardId, u32), BTreeSet<u64>>;
 
-/// Each write has a content of its own, of a length of its own.
+/// Returns the content of a write; each write has another content and length.
 fn content(write: u64) -> Bytes {
     let seeded = Seeded::new(write);
     let length = [100, 5_000, 33_000][seeded.below(3) as usize] + seeded.below(500) as usize;
@@ -65,7 +65,7 @@ fn random_shard(seeded: &Seeded) -> ShardId {
     ShardId { blob: BlobId(1 + u128::from(seeded.below(5))), shard: ShardIndex(seeded.below(2) as u8) }
 }
 
-/// Appends or drops or compacts; what may be found changes with it.
+/// Appends, drops or compacts at random, and updates the allowed contents.
 async fn step(running: &mut Running, allowed: &mut Allowed, seeded: &Seeded, writes: &mut u64) {
     let shard = random_shard(seeded);
     match seeded.below(8) {
@@ -88,12 +88,12 @@ async fn step(running: &mut Running, allowed: &mut Allowed, seeded: &Seeded, wri
                 may_be.insert(0);
             }
         }
-        // A step that meets the cut fails, and nothing was promised.
+        // A compaction step that fails at the cut promises nothing.
         _ => drop(running.compaction.advance().await),
     }
 }
 
-/// Reads everything and says what was found.
+/// Reads all chunks, checks that their contents are allowed, and returns them.
 async fn check(service: &LocalNode, allowed: &Allowed, context: &str) -> Allowed {
     let mut found = Allowed::new();
     for ((shard, chunk), may_be) in allowed {
@@ -114,7 +114,7 @@ async fn check(service: &LocalNode, allowed: &Allowed, context: &str) -> Allowed
 }
 
 #[actix::test]
-async fn w12_no_live_chunk_is_lost_and_no_dropped_shard_comes_back_in_300_seeds_of_power_cuts() {
+async fn w12_power_cuts_lose_no_live_chunk_and_revive_no_dropped_shard() {
     let mut released = 0;
     for seed in 0..SEEDS {
         let (seeded, clock) = (Seeded::new(seed), set_clock());
