@@ -211,10 +211,10 @@ fn validators(manifest: &Manifest) -> HeaderMap {
 
 /// Parses `If-Match` or `If-None-Match` of a write: one ETag or `*`. Both headers together are refused.
 pub fn of_write(headers: &HeaderMap) -> Result<WriteConditions, Fault> {
-    let text = |name: HeaderName| match headers.get(name) {
+    let text = |name: HeaderName| match headers.get(&name) {
         None => Ok(None),
         Some(value) => {
-            value.to_str().map(Some).map_err(|_| Fault::InvalidArgument("A condition is not text.".to_owned()))
+            value.to_str().map(Some).map_err(|_| Fault::InvalidArgument(format!("The header {name} is not text.")))
         }
     };
     let if_match = text(header::IF_MATCH)?.map(tag_condition);

@@ -51,7 +51,7 @@ fn conditions(headers: &HeaderMap) -> Result<WriteConditions, Fault> {
     let if_match = match headers.get(header::IF_MATCH).map(|value| value.to_str()) {
         None => None,
         Some(Ok(text)) => Some(tag_condition(text)),
-        Some(Err(_)) => return Err(Fault::InvalidArgument("If-Match is not text.".to_owned())),
+        Some(Err(_)) => return Err(Fault::InvalidArgument("The header If-Match is not text.".to_owned())),
     };
     Ok(WriteConditions { if_match, if_none_match: None })
 }
