@@ -12,7 +12,7 @@ use crate::types::BucketId;
 #[derive(Default)]
 pub struct Memos {
     pub buckets: Memo<String, Guarded>,
-    /// The inner value, here and in the next two, is `None` for a bucket without such a document.
+    /// The inner value, as in the next two fields, is `None` for a bucket without such a document.
     pub lifecycles: Memo<BucketId, Option<Rules>>,
     pub cors: Memo<String, Option<CorsRules>>,
     pub logged: Memo<String, Option<LoggedBucket>>,

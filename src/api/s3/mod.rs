@@ -59,7 +59,7 @@ use sha2::{Digest, Sha256};
 use std::ops::Deref;
 use std::sync::Arc;
 
-/// The stored owner that stands for the store's own account, whatever its canonical id is.
+/// The stored owner that for_s3s for the store's own account, whatever its canonical id is.
 pub const ACCOUNT: &str = "root";
 
 /// The context of one operation: its dependencies, the request's `Call`, and the result of the access check.
@@ -322,7 +322,7 @@ fn with_condition(condition: Option<&'static str>, error: S3Error) -> S3Error {
     }
 }
 
-/// Notes the error that the request is answered with in its trace. Returns an error with the same code for s3s, whose
+/// Notes in the trace the error with which the request is answered. Returns an error with the same code for s3s, whose
 /// answer is not used.
 fn refuse(trace: &RequestTrace, error: S3Error) -> S3Error {
     let for_s3s = S3Error::new(error.code().clone());
@@ -474,8 +474,8 @@ mod tests {
     #[test]
     fn the_last_refusal_of_a_request_counts_and_is_taken_once() {
         let trace = RequestTrace::default();
-        let stands = refuse(&trace, Fault::NoSuchKey.into());
-        assert_eq!(stands.code().as_str(), "NoSuchKey");
+        let for_s3s = refuse(&trace, Fault::NoSuchKey.into());
+        assert_eq!(for_s3s.code().as_str(), "NoSuchKey");
         refuse(&trace, Fault::InvalidRange { size_bytes: 7 }.into());
         let refused = trace.take_refusal().expect("it was refused");
         assert_eq!((refused.code().as_str(), details_of(&refused).len()), ("InvalidRange", 1));

@@ -126,7 +126,7 @@ pub fn explain(
         None => action,
         Some(Some(action)) if resource == "*" => action,
         Some(Some(action)) => {
-            return Err(Unexplained::NoSense(format!("{action} is decided on the resource *: give that one")));
+            return Err(Unexplained::NoSense(format!("{action} needs the resource *, not {resource}")));
         }
         Some(None) => return Err(Unexplained::NoSense(format!("{action} is not an action of the admin API"))),
     };
@@ -188,7 +188,7 @@ fn meant(action: &str, kind: Option<ResourceKind>, resource: &str) -> Result<Mea
     let no_sense = |why: &str| Err(Unexplained::NoSense(format!("{action} {why}")));
     let within = resource.strip_prefix(S3_ARN).filter(|name| !name.is_empty());
     match kind {
-        None if lower.starts_with("s3:") || !lower.contains(':') => no_sense("is not an action"),
+        None if lower.starts_with("s3:") || !lower.contains(':') => no_sense("is not a known action"),
         None if lower.starts_with("sts:assumerole") => {
             no_sense("cannot be explained: it also depends on the role's trust policy")
         }
@@ -196,13 +196,13 @@ fn meant(action: &str, kind: Option<ResourceKind>, resource: &str) -> Result<Mea
         Some(ResourceKind::Bucket) if lower == "s3:createbucket" => Ok(Meant::Account),
         Some(ResourceKind::Bucket) => match within {
             Some(name) if !name.contains(['/', '*']) => Ok(Meant::Bucket(name.to_owned())),
-            _ => no_sense("is decided on a bucket: give arn:aws:s3:::BUCKET"),
+            _ => no_sense("needs the ARN of a bucket, arn:aws:s3:::BUCKET"),
         },
         Some(ResourceKind::Object) => match within.and_then(|within| within.split_once('/')) {
             Some((bucket, key)) if !bucket.is_empty() && !key.is_empty() => {
                 Ok(Meant::Object { bucket: bucket.to_owned(), key: key.to_owned() })
             }
-            _ => no_sense("is decided on an object: give arn:aws:s3:::BUCKET/KEY"),
+            _ => no_sense("needs the ARN of an object, arn:aws:s3:::BUCKET/KEY"),
         },
     }
 }

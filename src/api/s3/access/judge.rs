@@ -146,7 +146,7 @@ impl Judge {
     }
 
     /// Refuses an anonymous request before its body is read, if no body could make it allowed: it needs a bucket policy
-    /// or an ACL that grants something to everybody. Requests of accounts pass.
+    /// that may allow the action to everybody, or a public ACL. Requests of accounts pass.
     pub fn may_yet(&self, action: &str, guarded: &Guarded) -> Result<(), Fault> {
         if *self.asking.principal() != Principal::Anonymous {
             return Ok(());

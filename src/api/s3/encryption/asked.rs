@@ -94,7 +94,7 @@ fn bucket_key(headers: &HeaderMap, default: Option<&DefaultEncryption>) -> Resul
         Some(value) if value.eq_ignore_ascii_case("true") => Ok(true),
         Some(value) if value.eq_ignore_ascii_case("false") => Ok(false),
         Some(_) => Err(Fault::InvalidArgument(format!(
-            "The header {X_AMZ_SERVER_SIDE_ENCRYPTION_BUCKET_KEY_ENABLED} is either true or false."
+            "The header {X_AMZ_SERVER_SIDE_ENCRYPTION_BUCKET_KEY_ENABLED} must be either true or false."
         ))),
     }
 }

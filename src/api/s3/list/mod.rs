@@ -297,8 +297,8 @@ fn no_version() -> Fault {
     ArgumentFault::parameter("versionId", "Invalid version id specified").into()
 }
 
-/// Returns the version of a key after which the listing goes on. The id `null` has no position by itself, so the
-/// version is looked up; if it is gone, the listing goes on with the next key.
+/// Returns the version of a key after which the listing goes on. The id `null` does not show a version's position, so
+/// the version is looked up. If it is gone, the listing goes on with the next key.
 fn version_marker(view: &MetaView, bucket: BucketId, key: &str, name: &str) -> S3Result<Option<Version>> {
     match Pick::parse(name).ok_or_else(no_version)? {
         Pick::Exact { seq, salt } => Ok(Some(Version { seq, salt, null: false })),

@@ -95,7 +95,7 @@ fn part(view: &MetaView, manifest: &Manifest, number: i32) -> S3Result<Slice> {
         Some(row) => row,
         // If the version was replaced since it was looked up, the rows of all of its parts are gone.
         None if view.parts_from(list, 0, 1)?.is_empty() => {
-            return Err(StoreError::Unavailable { why: "the object is being replaced".to_owned() }.into());
+            return Err(StoreError::Unavailable { why: "the object is being replaced: try again".to_owned() }.into());
         }
         None => return Err(Fault::InvalidPartNumber.into()),
     };

@@ -34,8 +34,8 @@ pub struct LoggedBucket {
 }
 
 /// Returns the logging destination of a bucket; the inner value is `None` if its requests are not logged. Reads the
-/// tables of this host without a barrier, since a log line is not worth a wait. Returns `None` if the bucket is unknown
-/// here.
+/// tables of this host without a barrier, since a log line is not worth a wait. Returns `None` if this host cannot look
+/// up the bucket.
 pub fn logged(store: &Shared, name: &str) -> Option<Arc<Option<LoggedBucket>>> {
     let meta = store.gateway.meta();
     if let Some(kept) = meta.local_configuration().and_then(|at| store.memos.logged.kept_at(at, name)) {
@@ -43,7 +43,10 @@ pub fn logged(store: &Shared, name: &str) -> Option<Arc<Option<LoggedBucket>>> {
     }
     let view = meta.local()?;
     let found = store.memos.logged.get(&view, name, || look_up(store, &view, name));
-    found.inspect_err(|error| tracing::debug!(bucket = name, %error, "a request is not logged")).ok().flatten()
+    found
+        .inspect_err(|error| tracing::debug!(bucket = name, %error, "a request is not written to the access log"))
+        .ok()
+        .flatten()
 }
 
 fn look_up(store: &Shared, view: &MetaView, name: &str) -> S3Result<Option<Made<Option<LoggedBucket>>>> {
@@ -117,7 +120,10 @@ fn from_dto(given: LoggingEnabled) -> Result<LoggingRules, Fault> {
         return Err(Fault::MalformedXml);
     }
     if given.target_prefix.len() + NAME_BYTES_MAX > KEY_BYTES_MAX {
-        return Err(Fault::InvalidArgument("The target prefix is too long.".to_owned()));
+        return Err(Fault::InvalidArgument(format!(
+            "The target prefix is longer than {} bytes.",
+            KEY_BYTES_MAX - NAME_BYTES_MAX
+        )));
     }
     let grants = given.target_grants.unwrap_or_default().into_iter().map(grant).collect::<Option<_>>();
     Ok(LoggingRules {

@@ -84,7 +84,7 @@ fn check_keys(source_key: &str, key: &str) -> Result<(), Fault> {
         );
     }
     if source_key == key {
-        return refused("An object cannot be renamed to the name that it has.");
+        return refused("An object cannot be renamed to its own name.");
     }
     Ok(())
 }

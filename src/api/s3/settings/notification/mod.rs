@@ -147,7 +147,9 @@ fn rule(given: Given, fresh_id: impl Fn() -> String) -> Result<NotificationRule,
     let events = given.events.iter().map(|event| EventPattern::parse(event.as_ref())).collect::<Option<Vec<_>>>();
     let id = given.id.filter(|id| !id.is_empty()).unwrap_or_else(fresh_id);
     if id.chars().count() > ID_CHARS_MAX {
-        return Err(invalid("The id of a notification configuration is too long."));
+        return Err(invalid(&format!(
+            "The id of a notification configuration is longer than {ID_CHARS_MAX} characters."
+        )));
     }
     Ok(NotificationRule {
         id,
