@@ -320,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_of_the_default_region_makes_a_bucket_in_any_region() {
+    fn a_client_of_the_default_region_may_create_a_bucket_in_any_region() {
         let of = |wanted: &str, signed: Option<&str>| region("us-east-1", wanted, signed);
         for wanted in ["us-east-2", "eu-central-1", "us-gov-east-2", "ap-southeast-10"] {
             for signed in [Some("us-east-1"), Some(wanted), None] {

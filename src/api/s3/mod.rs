@@ -59,7 +59,7 @@ use sha2::{Digest, Sha256};
 use std::ops::Deref;
 use std::sync::Arc;
 
-/// The stored owner that for_s3s for the store's own account, whatever its canonical id is.
+/// The stored owner that stands for the store's own account, whatever its canonical id is.
 pub const ACCOUNT: &str = "root";
 
 /// The context of one operation: its dependencies, the request's `Call`, and the result of the access check.

@@ -127,7 +127,7 @@ fn add_tags(context: &mut Context, headers: &HeaderMap) {
     }
 }
 
-/// Adds how the request is signed, when it was, and for which region.
+/// Adds the condition keys of the signature: its kind and version, its age, and its region.
 pub fn add_signature(context: &mut Context, signature: &SignatureFacts, now: UnixMs) {
     context.add_lower("s3:authtype", signature.auth_type);
     context.add_lower("s3:signatureversion", signature.version);

@@ -102,7 +102,7 @@ impl Judge {
         Ok(Some(Made { value: Guarded { row, access, owner, rates, policy }, bytes }))
     }
 
-    /// Returns the account of a canonical id. If it no longer exists, its number is empty, which no caller's is.
+    /// Returns the account of a canonical id. If it no longer exists, its number is empty, so that no caller is of it.
     fn owner(&self, canonical_id: &str) -> S3Result<Account> {
         let root = &self.iam.root.canonical_id;
         let canonical_id = if canonical_id == super::super::ACCOUNT { root } else { canonical_id };

@@ -157,7 +157,7 @@ fn a_checksum_header_takes_only_digests_of_its_algorithms_length() {
 }
 
 #[test]
-fn an_element_has_at_most_one_checksum() {
+fn an_xml_element_has_at_most_one_checksum() {
     let given = |algorithm, text: &str| (algorithm, text.to_owned());
     let one = given(ChecksumAlgorithm::Crc32, "AAAAAQ==");
     let digest = Bytes::from_static(&[0, 0, 0, 1]);

@@ -200,7 +200,7 @@ fn a_rule_for_all_origins_names_none_and_allows_no_credentials() {
 }
 
 #[test]
-fn headers_match_by_pattern_in_any_case() {
+fn cors_header_patterns_match_in_any_case() {
     let rules = rules(vec![rule(&["PUT"], &["*"], &["X-Amz-*", "authorization"])]);
     let allowed = |headers| preflight(Some(&rules), &ask("a", "PUT", Some(headers))).is_ok();
     assert!(allowed("x-amz-date"));
@@ -212,7 +212,7 @@ fn headers_match_by_pattern_in_any_case() {
 
 /// Tests the cases of conformance suites.
 #[test]
-fn origins_match_by_pattern() {
+fn cors_origins_match_by_pattern() {
     let rules = rules(vec![
         rule(&["GET"], &["*suffix"], &[]),
         rule(&["GET"], &["start*end"], &[]),

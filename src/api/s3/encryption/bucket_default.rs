@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 const KEY_NOT_APPLICABLE: &str =
     "a KMSMasterKeyID is not applicable if the default sse algorithm is not aws:kms or aws:kms:dsse";
 
-/// The fault of a bucket without default encryption. Its objects are stored unencrypted, which the owner sees by this.
+/// The fault of a bucket without default encryption. It tells the owner that new objects are stored unencrypted.
 const NOT_SET: Fault = Fault::NoConfiguration(
     "ServerSideEncryptionConfigurationNotFoundError",
     "The server side encryption configuration was not found",

@@ -15,7 +15,7 @@ pub fn owner_of(store: &Store, bucket: &BucketRow) -> String {
     canonical_id(store, &bucket.bucket.owner)
 }
 
-/// Returns the canonical id of a stored owner. Records from before there were accounts belong to the store's own.
+/// Returns the canonical id of a stored owner. `ACCOUNT` stands for the store's own account.
 fn canonical_id(store: &Store, stored: &str) -> String {
     if stored == ACCOUNT { store.owner_id.clone() } else { stored.to_owned() }
 }

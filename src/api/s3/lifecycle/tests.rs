@@ -87,7 +87,7 @@ fn invalid_lifecycle_rules_are_refused_with_s3s_error_codes() {
 }
 
 #[test]
-fn the_minimum_size_of_transitions_is_kept_and_has_a_default() {
+fn the_minimum_size_of_transitions_is_stored_and_has_a_default() {
     let rules = || dto::BucketLifecycleConfiguration {
         rules: vec![to_dto(parse(&rule(DAYS)).expect("rules").rules.remove(0))],
     };
@@ -116,7 +116,7 @@ fn object<'a>(key: &'a str) -> ObjectFacts<'a> {
 }
 
 #[test]
-fn an_answer_says_when_an_object_expires_and_by_which_rule() {
+fn the_expiration_header_has_an_objects_expiry_date_and_rule() {
     let id = "Rule for \"testfile.txt\"/é";
     let rules = parse(&rule("<Expiration><Days>3</Days></Expiration>").replace("<ID>rule", &format!("<ID>{id}")));
     let rules = rules.expect("rules");
@@ -138,7 +138,7 @@ fn an_expiry_date_after_the_year_9999_is_capped() {
 }
 
 #[test]
-fn an_upload_is_answered_with_its_abort_date() {
+fn the_abort_headers_have_an_uploads_abort_date_and_rule() {
     let abort =
         "<AbortIncompleteMultipartUpload><DaysAfterInitiation>7</DaysAfterInitiation></AbortIncompleteMultipartUpload>";
     let rules = parse(&rule(abort)).expect("rules");

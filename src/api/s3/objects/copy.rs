@@ -83,7 +83,7 @@ fn of_source(error: S3Error, key: &str) -> S3Error {
     error
 }
 
-/// The properties that a copy sets in the request, rather than to take them from its source.
+/// The properties of the copy that the request sets itself, instead of those of the source.
 struct RequestedTraits {
     headers: Option<ObjectHeaders>,
     redirect: Option<String>,
@@ -234,7 +234,7 @@ async fn write(
 }
 
 /// Returns whether the copy can share the source's bytes: it needs no checksum that the source does not have, and the
-/// source has not so many parts that nothing could be appended to the copy.
+/// source has fewer parts than the maximum, so that the copy can be appended to.
 fn may_refer(source: &Manifest, algorithm: Option<ChecksumAlgorithm>) -> bool {
     let has = source.checksum.as_ref().map(|checksum| checksum.algorithm);
     let is_full = source.parts().is_some_and(|(_, count)| count >= PARTS_MAX);

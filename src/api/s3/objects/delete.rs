@@ -1,4 +1,4 @@
-//! DeleteObject and DeleteObjects. The deletion of an absent object succeeds; a deletion fails by conditions and locks.
+//! DeleteObject and DeleteObjects. The deletion of an absent object succeeds; only conditions and locks make one fail.
 
 use super::super::access::{Authority, ObjectKeys, OnEach};
 use super::super::caller::Caller;

@@ -11,7 +11,7 @@ use s3s::dto::Range;
 /// The bytes of an object that the answer to a read has.
 pub struct Slice {
     pub range: ByteRange,
-    /// True if the answer has the status 206, and the range of its bytes.
+    /// True if the answer has the status 206 and names the range of its bytes.
     pub partial: bool,
     /// The checksum of the requested part.
     pub part_checksum: Option<Checksum>,

@@ -157,8 +157,8 @@ fn user_value(value: &str) -> String {
     format!("=?UTF-8?B?{}?=", base64_simd::STANDARD.encode_to_string(value))
 }
 
-/// Returns the requested range. `None`, for the whole object, also if the range is malformed or one of several, or if
-/// `If-Range` names another version than the present one (RFC 9110, section 13.1.5).
+/// Returns the requested range. Returns `None`, which means the whole object, if there is no range, if it is malformed
+/// or repeated, or if `If-Range` names another version than the present one (RFC 9110, section 13.1.5).
 fn range(headers: &HeaderMap, manifest: &Manifest) -> Option<Range> {
     let mut given = headers.get_all(header::RANGE).iter();
     let (Some(range), None) = (given.next(), given.next()) else { return None };
