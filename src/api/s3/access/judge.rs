@@ -75,9 +75,9 @@ impl Judge {
     }
 
     /// Returns a judge of the same request with the condition keys of its body, which replace those of its head.
-    pub fn saying(&self, said: &Context) -> Self {
+    pub fn with_body_keys(&self, keys: &Context) -> Self {
         let mut context = Context::clone(&self.context);
-        context.replace(said);
+        context.replace(keys);
         Self { context: Arc::new(context), ..self.by(self.view.clone()) }
     }
 
@@ -321,14 +321,14 @@ impl Authority {
     }
 
     /// Decides on an action on an object, with the condition keys of the request's body.
-    pub fn may_to_object(&self, action: &str, key: &str, pick: Pick, said: &Context) -> S3Result<()> {
+    pub fn may_to_object(&self, action: &str, key: &str, pick: Pick, keys: &Context) -> S3Result<()> {
         let subject = self.judge.subject(&self.guarded, key, pick)?;
-        Ok(self.judge.saying(said).of_object(action, &self.guarded, key, subject.as_ref())?)
+        Ok(self.judge.with_body_keys(keys).of_object(action, &self.guarded, key, subject.as_ref())?)
     }
 
     /// Decides on an action on the bucket, with the condition keys of the request's body.
-    pub fn may_to_bucket(&self, action: &str, said: &Context) -> S3Result<()> {
-        Ok(self.judge.saying(said).of_bucket(action, &self.guarded)?)
+    pub fn may_to_bucket(&self, action: &str, keys: &Context) -> S3Result<()> {
+        Ok(self.judge.with_body_keys(keys).of_bucket(action, &self.guarded)?)
     }
 }
 
@@ -340,11 +340,11 @@ pub struct OnEach<'a> {
 }
 
 impl OnEach<'_> {
-    pub fn may(&self, key: &str, subject: Option<&Subject>, said: &ObjectKeys) -> Result<(), Fault> {
+    pub fn may(&self, key: &str, subject: Option<&Subject>, keys: &ObjectKeys) -> Result<(), Fault> {
         let Authority { judge, guarded } = self.authority;
         let mut context = Context::default();
-        context.set("s3:VersionId", said.version.clone());
-        context.set("s3:if-match", said.if_match.clone());
+        context.set("s3:VersionId", keys.version.clone());
+        context.set("s3:if-match", keys.if_match.clone());
         add_existing_tags(&mut context, self.action, subject);
         let resource = guarded.arn_of(key);
         let decision = self.prepared.decide_on(&resource, subject.map(Subject::object), &context);

@@ -313,9 +313,9 @@ impl Gate {
         let (call, access) = self.renewed(request).await?;
         let judged = access.judged.as_ref().ok_or(Fault::AccessDenied("Access Denied"))?;
         let tags = of_new_bucket(&call)?;
-        let said = body_values::of_new_bucket(request.input.create_bucket_configuration.as_ref(), &tags);
+        let body_keys = body_values::of_new_bucket(request.input.create_bucket_configuration.as_ref(), &tags);
         let bucket = format!("arn:aws:s3:::{}", request.input.bucket);
-        let judge = judged.judge.saying(&said);
+        let judge = judged.judge.with_body_keys(&body_keys);
         request.extensions.insert(access);
         judge.of_account("s3:CreateBucket", &bucket)?;
         if !tags.is_empty() {
@@ -324,8 +324,8 @@ impl Gate {
         Ok(())
     }
 
-    async fn ask_of_bucket<T>(&self, request: &mut S3Request<T>, action: &str, said: &Context) -> S3Result<()> {
-        let decided = self.authority(request).await.and_then(|authority| authority.may_to_bucket(action, said));
+    async fn ask_of_bucket<T>(&self, request: &mut S3Request<T>, action: &str, body_keys: &Context) -> S3Result<()> {
+        let decided = self.authority(request).await.and_then(|authority| authority.may_to_bucket(action, body_keys));
         decided.map_err(|error| refused(request, error))
     }
 
@@ -334,13 +334,13 @@ impl Gate {
         request: &mut S3Request<T>,
         action: &str,
         key: &str,
-        said: &Context,
+        body_keys: &Context,
     ) -> S3Result<()> {
         // The operation refuses a malformed version id. Until then it counts as the null version.
         let version = condition_values::parameter(&request.uri, "versionId");
         let pick = version.map_or(Some(Pick::Current), |name| Pick::parse(&name)).unwrap_or(Pick::Null);
         let authority = self.authority(request).await;
-        let decided = authority.and_then(|authority| authority.may_to_object(action, key, pick, said));
+        let decided = authority.and_then(|authority| authority.may_to_object(action, key, pick, body_keys));
         decided.map_err(|error| refused(request, error))
     }
 
@@ -348,13 +348,13 @@ impl Gate {
     /// condition keys: parameters have no meaning there, and an unverified signature must not satisfy a condition.
     pub async fn anonymous(&self, headers: &HeaderMap, origin: &Origin) -> S3Result<Arc<Judge>> {
         let view = self.gateway.meta().read().await?;
-        let told = [header::REFERER, header::USER_AGENT].into_iter().filter_map(|name| {
+        let counted = [header::REFERER, header::USER_AGENT].into_iter().filter_map(|name| {
             let value = headers.get(&name)?.clone();
             Some((name, value))
         });
-        let told = HeaderMap::from_iter(told);
+        let counted = HeaderMap::from_iter(counted);
         let now = self.iam.ambient.clock.unix_ms();
-        Ok(Arc::new(self.judge_of_request((Asking::anonymous(), now), view, &told, &Uri::default(), origin)))
+        Ok(Arc::new(self.judge_of_request((Asking::anonymous(), now), view, &counted, &Uri::default(), origin)))
     }
 
     /// Makes the judge of a request from the caller, the arrival time, and the condition keys of the head.
@@ -494,24 +494,26 @@ impl S3Access for Gate {
         &self,
         request: &mut S3Request<PutBucketInventoryConfigurationInput>,
     ) -> S3Result<()> {
-        let said = body_values::of_inventory(&request.input.inventory_configuration);
-        self.ask_of_bucket(request, "s3:PutInventoryConfiguration", &said).await
+        let body_keys = body_values::of_inventory(&request.input.inventory_configuration);
+        self.ask_of_bucket(request, "s3:PutInventoryConfiguration", &body_keys).await
     }
 
     async fn put_bucket_tagging(&self, request: &mut S3Request<PutBucketTaggingInput>) -> S3Result<()> {
-        let said = body_values::of_bucket_tags(&request.input.tagging);
-        self.ask_of_bucket(request, "s3:PutBucketTagging", &said).await
+        let body_keys = body_values::of_bucket_tags(&request.input.tagging);
+        self.ask_of_bucket(request, "s3:PutBucketTagging", &body_keys).await
     }
 
     async fn put_object_legal_hold(&self, request: &mut S3Request<PutObjectLegalHoldInput>) -> S3Result<()> {
-        let (key, said) = (request.input.key.clone(), body_values::of_legal_hold(request.input.legal_hold.as_ref()));
-        self.ask_of_object(request, "s3:PutObjectLegalHold", &key, &said).await
+        let (key, body_keys) =
+            (request.input.key.clone(), body_values::of_legal_hold(request.input.legal_hold.as_ref()));
+        self.ask_of_object(request, "s3:PutObjectLegalHold", &key, &body_keys).await
     }
 
     async fn put_object_retention(&self, request: &mut S3Request<PutObjectRetentionInput>) -> S3Result<()> {
         let now = self.iam.ambient.clock.unix_ms();
-        let (key, said) = (request.input.key.clone(), body_values::of_retention(request.input.retention.as_ref(), now));
-        self.ask_of_object(request, "s3:PutObjectRetention", &key, &said).await
+        let (key, body_keys) =
+            (request.input.key.clone(), body_values::of_retention(request.input.retention.as_ref(), now));
+        self.ask_of_object(request, "s3:PutObjectRetention", &key, &body_keys).await
     }
 
     async fn put_object_tagging(&self, request: &mut S3Request<PutObjectTaggingInput>) -> S3Result<()> {
@@ -521,8 +523,8 @@ impl S3Access for Gate {
         }
         let has_version = condition_values::parameter(&request.uri, "versionId").is_some();
         let action = if has_version { "s3:PutObjectVersionTagging" } else { "s3:PutObjectTagging" };
-        let (key, said) = (request.input.key.clone(), body_values::of_object_tags(&request.input.tagging));
-        self.ask_of_object(request, action, &key, &said).await
+        let (key, body_keys) = (request.input.key.clone(), body_values::of_object_tags(&request.input.tagging));
+        self.ask_of_object(request, action, &key, &body_keys).await
     }
 }
 

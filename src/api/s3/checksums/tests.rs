@@ -67,17 +67,17 @@ fn a_checksum_in_both_header_and_trailer_is_refused() {
 
 #[test]
 fn only_a_checksum_can_be_announced_for_a_trailer() {
-    let said = |names: &'static str| match of_upload(&headers(&[("x-amz-trailer", names)]), None, None).err() {
+    let refusal = |names: &'static str| match of_upload(&headers(&[("x-amz-trailer", names)]), None, None).err() {
         Some(Fault::InvalidRequest(why)) => why,
         other => format!("{other:?}"),
     };
     for names in
         ["x-amz-checksum-bad", "foo", "x-amz-checksum-crc32, foo", ",x-amz-checksum-crc32", "x-amz-checksum-crc32, ,"]
     {
-        assert!(said(names).starts_with("The value specified in the x-amz-trailer header"), "{names}");
+        assert!(refusal(names).starts_with("The value specified in the x-amz-trailer header"), "{names}");
     }
     for names in ["x-amz-checksum-crc32", "x-amz-checksum-crc32,,", "x-amz-checksum-crc32, "] {
-        assert!(!said(names).starts_with("The value specified"), "{names}");
+        assert!(!refusal(names).starts_with("The value specified"), "{names}");
     }
 }
 

@@ -90,16 +90,16 @@ async fn decide(store: &Store, view: &MetaView, complete: CompleteUpload) -> S3R
     let CompleteUpload { upload, parts, expected_checksum, expected_size_bytes, .. } = &complete;
     let differs = expected_checksum.as_ref().map(|checksum| bad_digest(checksum.algorithm));
     let (upload, listed, expected_size) = (*upload, parts.clone(), *expected_size_bytes);
-    let uploaded = || view.upload_parts(upload, 0, usize::from(PARTS_MAX)).map(|(there, _)| there);
+    let uploaded = || view.upload_parts(upload, 0, usize::from(PARTS_MAX)).map(|(rows, _)| rows);
     match store.propose(Change::CompleteUpload(Box::new(complete))).await {
         Ok(Reply::ObjectPut { object }) => Ok(object),
         Ok(reply) => Err(unexpected(&reply)),
         Err(error) if *error.code() == S3ErrorCode::BadDigest => Err(differs.map_or(error, Into::into)),
         Err(error) if matches!(*error.code(), S3ErrorCode::InvalidPart | S3ErrorCode::EntityTooSmall) => {
-            let there = uploaded()?;
+            let rows = uploaded()?;
             let about = match *error.code() {
-                S3ErrorCode::InvalidPart => missing(&listed, &there),
-                _ => too_small(&listed, &there),
+                S3ErrorCode::InvalidPart => missing(&listed, &rows),
+                _ => too_small(&listed, &rows),
             };
             Err(match about {
                 Some(about) => with_details(error, about),
@@ -107,16 +107,16 @@ async fn decide(store: &Store, view: &MetaView, complete: CompleteUpload) -> S3R
             })
         }
         Err(error) if *error.code() == S3ErrorCode::InvalidRequest && expected_size.is_some() => {
-            let there = uploaded()?;
-            Err(expected_size.and_then(|size| other_size(size, &listed, &there)).map_or(error, Into::into))
+            let rows = uploaded()?;
+            Err(expected_size.and_then(|size| other_size(size, &listed, &rows)).map_or(error, Into::into))
         }
         Err(error) => Err(error),
     }
 }
 
 /// Returns the refusal of parts whose total size is not the one that the client expects.
-fn other_size(expected: u64, listed: &[CompletedPart], there: &[PartRow]) -> Option<Fault> {
-    let size: u64 = listed.iter().map(|part| row_of(part, there).map(|row| row.size_bytes)).sum::<Option<u64>>()?;
+fn other_size(expected: u64, listed: &[CompletedPart], rows: &[PartRow]) -> Option<Fault> {
+    let size: u64 = listed.iter().map(|part| row_of(part, rows).map(|row| row.size_bytes)).sum::<Option<u64>>()?;
     (size != expected).then(|| {
         Fault::InvalidRequest(format!(
             "The provided 'x-amz-mp-object-size' header value {expected} does not match what was computed: {size}"
@@ -126,9 +126,9 @@ fn other_size(expected: u64, listed: &[CompletedPart], there: &[PartRow]) -> Opt
 
 type Details = Vec<(&'static str, String)>;
 
-fn row_of<'a>(part: &CompletedPart, there: &'a [PartRow]) -> Option<&'a PartRow> {
-    let at = there.binary_search_by_key(&part.number, |row| row.number).ok()?;
-    there.get(at)
+fn row_of<'a>(part: &CompletedPart, rows: &'a [PartRow]) -> Option<&'a PartRow> {
+    let at = rows.binary_search_by_key(&part.number, |row| row.number).ok()?;
+    rows.get(at)
 }
 
 fn named(part: &CompletedPart) -> Details {
@@ -136,11 +136,11 @@ fn named(part: &CompletedPart) -> Details {
     vec![("PartNumber", part.number.to_string()), ("ETag", tag)]
 }
 
-/// Returns the first listed part that was not uploaded with this ETag and checksum. `there` are the uploaded parts, in
+/// Returns the first listed part that was not uploaded with this ETag and checksum. `rows` are the uploaded parts, in
 /// the order of their numbers.
-fn missing(listed: &[CompletedPart], there: &[PartRow]) -> Option<Details> {
+fn missing(listed: &[CompletedPart], rows: &[PartRow]) -> Option<Details> {
     let is_there = |part: &&CompletedPart| {
-        row_of(part, there).is_some_and(|row| {
+        row_of(part, rows).is_some_and(|row| {
             let is_own = |sum: &Checksum| {
                 row.checksum.as_ref().is_some_and(|own| own.algorithm == sum.algorithm && own.value == sum.value)
             };
@@ -151,9 +151,9 @@ fn missing(listed: &[CompletedPart], there: &[PartRow]) -> Option<Details> {
 }
 
 /// Returns the first listed part, the last one excepted, that is smaller than a part may be.
-fn too_small(listed: &[CompletedPart], there: &[PartRow]) -> Option<Details> {
+fn too_small(listed: &[CompletedPart], rows: &[PartRow]) -> Option<Details> {
     let (_, others) = listed.split_last()?;
-    let mut others = others.iter().filter_map(|part| Some((part, row_of(part, there)?)));
+    let mut others = others.iter().filter_map(|part| Some((part, row_of(part, rows)?)));
     let (part, row) = others.find(|(_, row)| row.size_bytes < PART_BYTES_MIN)?;
     let sizes = [("ProposedSize", row.size_bytes.to_string()), ("MinSizeAllowed", PART_BYTES_MIN.to_string())];
     Some(sizes.into_iter().chain(named(part)).collect())
@@ -265,21 +265,21 @@ mod tests {
             checksum: None,
             blob: None,
         };
-        let there = [row(1, PART_BYTES_MIN), row(3, 7), row(4, 1)];
+        let rows = [row(1, PART_BYTES_MIN), row(3, 7), row(4, 1)];
         let named = |number: &str, digit: &str| {
             vec![("PartNumber", number.to_owned()), ("ETag", format!("0{digit}").repeat(16))]
         };
-        assert_eq!(missing(&[listed(1, 1), listed(2, 1), listed(3, 2)], &there), Some(named("2", "1")));
-        assert_eq!(missing(&[listed(1, 1), listed(3, 2)], &there), Some(named("3", "2")));
+        assert_eq!(missing(&[listed(1, 1), listed(2, 1), listed(3, 2)], &rows), Some(named("2", "1")));
+        assert_eq!(missing(&[listed(1, 1), listed(3, 2)], &rows), Some(named("3", "2")));
         let value = bytes::Bytes::from_static(&[0; 4]);
         let checksum = Checksum { algorithm: ChecksumAlgorithm::Crc32, kind: ChecksumKind::FullObject, value };
         let summed = CompletedPart { checksum: Some(checksum), ..listed(4, 1) };
-        assert_eq!(missing(&[listed(1, 1), summed], &there), Some(named("4", "1")));
+        assert_eq!(missing(&[listed(1, 1), summed], &rows), Some(named("4", "1")));
         let all = [listed(1, 1), listed(3, 1), listed(4, 1)];
-        assert_eq!(missing(&all, &there), None);
+        assert_eq!(missing(&all, &rows), None);
         let sizes = vec![("ProposedSize", "7".to_owned()), ("MinSizeAllowed", "5242880".to_owned())];
-        assert_eq!(too_small(&all, &there), Some([sizes, named("3", "1")].concat()));
-        assert_eq!(too_small(&[listed(1, 1), listed(4, 1)], &there), None);
+        assert_eq!(too_small(&all, &rows), Some([sizes, named("3", "1")].concat()));
+        assert_eq!(too_small(&[listed(1, 1), listed(4, 1)], &rows), None);
     }
 
     #[test]
@@ -293,11 +293,11 @@ mod tests {
             checksum: None,
             blob: None,
         };
-        let there = [row(1, 7), row(2, 5), row(3, 9)];
+        let rows = [row(1, 7), row(2, 5), row(3, 9)];
         let listed = [1, 3].map(|number| CompletedPart { number, md5: [1; 16], checksum: None });
         let words = "The provided 'x-amz-mp-object-size' header value 12 does not match what was computed: 16";
-        assert_eq!(other_size(12, &listed, &there), Some(Fault::InvalidRequest(words.to_owned())));
-        assert_eq!((other_size(16, &listed, &there), other_size(12, &listed, &there[..2])), (None, None));
+        assert_eq!(other_size(12, &listed, &rows), Some(Fault::InvalidRequest(words.to_owned())));
+        assert_eq!((other_size(16, &listed, &rows), other_size(12, &listed, &rows[..2])), (None, None));
     }
 
     #[test]

@@ -52,8 +52,8 @@ pub async fn put<T: Serialize>(
     check_id(id)?;
     let key = key(bucket, kind, id);
     if view.document(&key)?.is_none() {
-        let (there, _) = view.bucket_documents(bucket.bucket.id, kind, "", None, CONFIGURATIONS_OF_A_KIND_MAX)?;
-        if there.len() >= CONFIGURATIONS_OF_A_KIND_MAX {
+        let (existing, _) = view.bucket_documents(bucket.bucket.id, kind, "", None, CONFIGURATIONS_OF_A_KIND_MAX)?;
+        if existing.len() >= CONFIGURATIONS_OF_A_KIND_MAX {
             return Err(Fault::TooManyConfigurations.into());
         }
     }

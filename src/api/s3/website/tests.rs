@@ -357,5 +357,5 @@ fn an_error_page_has_the_error_in_its_headers() {
     assert_eq!(header("x-amz-error-code"), Some("NoSuchKey"));
     assert_eq!(header("x-amz-error-message"), Some("Not there."));
     assert_eq!(header("x-amz-error-detail-key"), Some("a"));
-    assert_eq!(header("x-amz-error-detail-other"), None, "what is no value of a header is left out");
+    assert_eq!(header("x-amz-error-detail-other"), None, "a value that cannot be in a header is left out");
 }
