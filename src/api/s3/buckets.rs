@@ -1,4 +1,4 @@
-//! Buckets: listed, made, looked at, deleted; where they are; whether they keep versions.
+//! The operations on buckets themselves: list, create, head and delete, location, versioning.
 
 use super::grants::{BucketAccess, access_of, access_of_new_bucket, owner_of};
 use super::list::{decode_token, encode_token};
@@ -23,7 +23,7 @@ use s3s::dto::{
 use s3s::{S3Request, S3Response, S3Result};
 
 const REGION_BYTES_MAX: usize = 64;
-/// The region whose name S3 leaves out of locations.
+/// The region for which GetBucketLocation has no name.
 const REGION_UNNAMED: &str = "us-east-1";
 const ARN: HeaderName = HeaderName::from_static("x-amz-bucket-arn");
 const NAMESPACE: HeaderName = HeaderName::from_static("x-amz-bucket-namespace");
@@ -48,7 +48,7 @@ pub async fn list(store: &Store, request: S3Request<ListBucketsInput>) -> S3Resu
     let view = store.view().await?;
     let mut rows: Vec<BucketRow> = Vec::new();
     let mut more = true;
-    // One too many tells that there is another page.
+    // One row more than wanted shows that there is another page.
     while more && rows.len() <= wanted {
         let (page, follow) = view.buckets(&prefix, after.as_deref(), PAGE)?;
         more = follow && !page.is_empty();
@@ -124,9 +124,9 @@ pub async fn create(store: &Store, request: S3Request<CreateBucketInput>) -> S3R
     Ok(with_arn(S3Response::new(CreateBucketOutput { location: Some(location) }), &input.bucket))
 }
 
-/// The region that a new bucket says it is in: the store's, or that in which the client believes to be, which it has signed
-/// for (signature version 2 says none). Whoever signs for the region that has no name may ask for any, as at S3's own
-/// endpoint there.
+/// Returns the region that a new bucket reports: the store's, or the one that the client wants. The client must have
+/// signed for the region that it wants (`signed`; a signature of version 2 has none), or for us-east-1: as at S3's
+/// endpoint there, such a client may create buckets in any region whose name has the form of AWS's.
 fn region(own: &str, wanted: &str, signed: Option<&str>) -> Result<String, LocationFault> {
     if wanted.is_empty() || wanted == own {
         return Ok(own.to_owned());
@@ -144,7 +144,7 @@ fn region(own: &str, wanted: &str, signed: Option<&str>) -> Result<String, Locat
     }
 }
 
-/// Returns whether a name can be a region that a client is set to, which may be of its own making.
+/// Returns whether a client may use the name as a region. It need not be one of AWS's.
 fn can_be_region(name: &str) -> bool {
     name.len() <= REGION_BYTES_MAX
         && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
@@ -158,11 +158,11 @@ fn is_regions_name(name: &str) -> bool {
     name.len() <= REGION_BYTES_MAX && words.contains('-') && words.split('-').all(is_word) && is_number(number)
 }
 
-/// Checks the namespace of a bucket's name: an account has none of its own here.
+/// Checks the namespace of a bucket's name. Only the global one exists here, none of an account.
 fn check_namespace(headers: &HeaderMap) -> Result<(), Fault> {
     match headers.get(NAMESPACE) {
         Some(namespace) if namespace != "global" => {
-            Err(Fault::NotImplemented("Namespaces of accounts for buckets are not implemented.".to_owned()))
+            Err(Fault::NotImplemented("Account namespaces for buckets are not implemented.".to_owned()))
         }
         _ => Ok(()),
     }
@@ -176,8 +176,8 @@ fn with_arn<T>(mut response: S3Response<T>, bucket: &str) -> S3Response<T> {
     response
 }
 
-/// Checks a bucket's name where s3s is too lenient: between its dots, a name consists of labels that can be those of a
-/// host.
+/// Checks a bucket's name where s3s is too lenient: it must not be reserved, and its labels (between dots) must not
+/// begin or end with a hyphen.
 fn check_name(name: &str) -> Result<(), Fault> {
     let is_reserved =
         name.starts_with(RESERVED_PREFIX) || RESERVED_SUFFIXES.iter().any(|suffix| name.ends_with(suffix));
@@ -188,7 +188,7 @@ fn check_name(name: &str) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Returns the documents of a new bucket; none for defaults.
+/// Returns the documents of a new bucket. Default settings need none.
 fn documents_of(access: &BucketAccess, tags: &Tags) -> S3Result<Vec<(BucketDocument, String, Bytes)>> {
     let mut documents = Vec::new();
     if *access != BucketAccess::default() {
@@ -205,29 +205,29 @@ struct RequestedSettings {
     region: String,
     access: BucketAccess,
     lock: bool,
-    /// True if it names an object ownership.
+    /// True if the request names an object ownership.
     ownership: bool,
 }
 
-/// Answers a repeated CreateBucket of the bucket's own owner with success, in the one region where S3 does so, if it
-/// asks for the same settings: nothing of the bucket changes.
+/// Answers CreateBucket of a bucket that exists. It succeeds only if the caller owns the bucket, asks for the same
+/// settings, and the region is us-east-1, the only one where S3 allows it. The bucket does not change.
 async fn check_again(store: &Store, name: &str, owner: &str, asked: &RequestedSettings) -> S3Result<()> {
     let (bucket, view) = store.bucket(name).await?;
     if owner_of(store, &bucket) != owner {
         return Err(Refusal::BucketOwnedByOther.into());
     }
-    let stands = access_of(&view, &bucket)?;
-    again(&bucket.bucket.region, &stands, bucket.settings.lock, asked).map_err(Into::into)
+    let existing = access_of(&view, &bucket)?;
+    again(&bucket.bucket.region, &existing, bucket.settings.lock, asked).map_err(Into::into)
 }
 
-fn again(region: &str, stands: &BucketAccess, locks: bool, asked: &RequestedSettings) -> Result<(), Refusal> {
-    let other_ownership = asked.ownership && stands.ownership() != asked.access.ownership();
+fn again(region: &str, existing: &BucketAccess, locks: bool, asked: &RequestedSettings) -> Result<(), Refusal> {
+    let other_ownership = asked.ownership && existing.ownership() != asked.access.ownership();
     let is_unnamed = region == REGION_UNNAMED && asked.region == REGION_UNNAMED;
     if !is_unnamed || (asked.lock && !locks) || other_ownership {
         return Err(Refusal::BucketOwnedByCaller);
     }
-    // AWS would put the list in place of the one that stands; here nothing of a bucket changes by making it again.
-    if stands.acl == asked.access.acl { Ok(()) } else { Err(Refusal::BucketOwnedByOther) }
+    // AWS would replace the ACL. Here a repeated CreateBucket changes nothing, so another ACL is refused.
+    if existing.acl == asked.access.acl { Ok(()) } else { Err(Refusal::BucketOwnedByOther) }
 }
 
 pub async fn head(store: &Store, request: S3Request<HeadBucketInput>) -> S3Result<S3Response<HeadBucketOutput>> {
@@ -238,7 +238,7 @@ pub async fn head(store: &Store, request: S3Request<HeadBucketInput>) -> S3Resul
         ..Default::default()
     };
     let mut response = with_arn(S3Response::new(output), &request.input.bucket);
-    // As S3 says it, though no answer to a HEAD has a body.
+    // S3 sends a content type, although the answer to a HEAD has no body.
     response.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/xml"));
     Ok(response)
 }
@@ -267,7 +267,7 @@ pub async fn location(
     Ok(S3Response::new(GetBucketLocationOutput { location_constraint: named }))
 }
 
-/// Returns the versioning state; none, as in S3, if versioning was never enabled.
+/// Returns the versioning state. As in S3, the answer has no status if versioning was never enabled.
 pub async fn versioning(
     store: &Store,
     request: S3Request<GetBucketVersioningInput>,
@@ -301,7 +301,7 @@ pub async fn set_versioning(
     Ok(S3Response::new(PutBucketVersioningOutput::default()))
 }
 
-/// The name of a document of which a bucket has one.
+/// Returns the key of a document of which a bucket has at most one.
 pub fn bucket_document(bucket: &BucketRow, kind: BucketDocument) -> DocumentKey {
     DocumentKey::Bucket(bucket.bucket.id, kind, String::new())
 }
@@ -320,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_of_the_default_region_makes_a_bucket_in_any_region() {
+    fn a_client_of_the_default_region_may_create_a_bucket_in_any_region() {
         let of = |wanted: &str, signed: Option<&str>| region("us-east-1", wanted, signed);
         for wanted in ["us-east-2", "eu-central-1", "us-gov-east-2", "ap-southeast-10"] {
             for signed in [Some("us-east-1"), Some(wanted), None] {
@@ -345,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn a_buckets_name_is_the_only_one_of_all() {
+    fn only_the_global_namespace_of_buckets_is_accepted() {
         let of = |namespace| check_namespace(&HeaderMap::from_iter([(NAMESPACE, namespace)]));
         assert_eq!(check_namespace(&HeaderMap::new()), Ok(()));
         assert_eq!(of(HeaderValue::from_static("global")), Ok(()));
@@ -353,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_buckets_name_has_labels_of_hosts_and_is_not_kept_for_something_else() {
+    fn reserved_bucket_names_and_labels_with_outer_hyphens_are_refused() {
         for name in ["foo.-bar", "foo-.bar", "sthree-1", "a-s3alias", "a--ol-s3", "a.mrap", "a--x-s3", "a--table-s3"] {
             assert_eq!(check_name(name), Err(Fault::InvalidBucketName), "{name}");
         }
@@ -363,7 +363,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bucket_that_is_ones_own_is_made_again_where_that_changes_nothing() {
+    fn creating_ones_own_bucket_again_succeeds_only_with_the_same_settings() {
         let plain = BucketAccess::default();
         assert_eq!(again("us-east-1", &plain, false, &asked(plain.clone())), Ok(()));
         assert_eq!(again("eu-west-1", &plain, false, &asked(plain.clone())), Err(Refusal::BucketOwnedByCaller));
@@ -371,8 +371,8 @@ mod tests {
         assert_eq!(again("us-east-1", &plain, false, &elsewhere), Err(Refusal::BucketOwnedByCaller));
         let shared = BucketAccess { acl: canned("public-read", "o", "o"), ..BucketAccess::default() };
         assert_eq!(again("us-east-1", &shared, false, &asked(shared.clone())), Ok(()));
-        for (stands, wanted) in [(&plain, &shared), (&shared, &plain)] {
-            assert_eq!(again("us-east-1", stands, false, &asked(wanted.clone())), Err(Refusal::BucketOwnedByOther));
+        for (existing, wanted) in [(&plain, &shared), (&shared, &plain)] {
+            assert_eq!(again("us-east-1", existing, false, &asked(wanted.clone())), Err(Refusal::BucketOwnedByOther));
         }
         let enforced = BucketAccess { ownership: Some(Ownership::BucketOwnerEnforced), ..BucketAccess::default() };
         assert_eq!(again("us-east-1", &enforced, false, &asked(plain.clone())), Ok(()));

@@ -1,6 +1,6 @@
-//! A bucket's configuration documents as operations read and write them: from one view, and by one entry of the
-//! metadata log. Who writes last wins, as in S3; of a document that holds several of S3's configurations each is changed
-//! on its own.
+//! Reads and writes of configuration documents. A read uses one view of the metadata, a write is one entry of its log.
+//! As in S3, the last writer wins. A document that holds several of S3's configurations is changed by compare-and-swap,
+//! so that concurrent changes of different configurations are all kept.
 
 use super::{Store, unexpected};
 use crate::actors::documents::{DocumentError, decode, encode};
@@ -21,19 +21,19 @@ impl From<DocumentError> for S3Error {
     }
 }
 
-/// `None` where there is no such document.
+/// Returns a document; `None` if it does not exist.
 pub fn load<T: DeserializeOwned>(view: &MetaView, key: &DocumentKey) -> S3Result<Option<T>> {
     Ok(load_sized(view, key)?.value)
 }
 
-/// Loads a document, with its size.
+/// Returns a document, with its stored size in bytes.
 pub fn load_sized<T: DeserializeOwned>(view: &MetaView, key: &DocumentKey) -> S3Result<Made<Option<T>>> {
     let row = view.document(key)?;
     let bytes = row.as_ref().map_or(0, |row| row.value.len());
     Ok(Made { value: row.map(|row| decode(&row.value)).transpose()?, bytes })
 }
 
-/// Replaces whatever is there.
+/// Writes a document, and replaces the existing one.
 pub async fn save<T: Serialize>(store: &Store, key: DocumentKey, value: &T) -> S3Result<()> {
     store.check_writable()?;
     let value = encode(value)?;
@@ -46,8 +46,8 @@ pub async fn remove(store: &Store, key: DocumentKey) -> S3Result<()> {
     write(store, DocumentWrite { key, expect: Expect::Any, value: None }).await
 }
 
-/// Changes a part of what is there, or of what stands for no document; decided anew where somebody else was faster. A
-/// full store takes it, so that what is open can be closed.
+/// Changes a part of a document, or of the default value if it does not exist. If another change comes first, `change`
+/// is applied to the new value. A full store accepts the change, so that access can still be restricted.
 pub async fn update<T, F>(store: &Store, key: DocumentKey, change: F) -> S3Result<()>
 where
     T: Clone + Default + PartialEq + Serialize + DeserializeOwned,
@@ -66,21 +66,21 @@ where
     Err(Fault::OperationAborted.into())
 }
 
-/// `None` where the change changes nothing.
+/// Returns the write that a change makes; `None` if the value stays the same.
 fn changed<T, F>(view: &MetaView, key: &DocumentKey, change: &F) -> S3Result<Option<DocumentWrite>>
 where
     T: Clone + Default + PartialEq + Serialize + DeserializeOwned,
     F: Fn(T) -> Result<T, Fault>,
 {
-    let (expect, stands) = match view.document(key)? {
+    let (expect, present) = match view.document(key)? {
         Some(row) => (Expect::Revision(row.revision), decode(&row.value)?),
         None => (Expect::Absent, T::default()),
     };
-    let becomes = change(stands.clone())?;
-    if becomes == stands {
+    let next = change(present.clone())?;
+    if next == present {
         return Ok(None);
     }
-    Ok(Some(DocumentWrite { key: key.clone(), expect, value: Some(encode(&becomes)?) }))
+    Ok(Some(DocumentWrite { key: key.clone(), expect, value: Some(encode(&next)?) }))
 }
 
 async fn write(store: &Store, write: DocumentWrite) -> S3Result<()> {

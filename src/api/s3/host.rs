@@ -14,18 +14,18 @@ impl Domains {
         Self { domains: domains.iter().map(|domain| domain.trim_matches('.').to_ascii_lowercase()).collect() }
     }
 
-    /// The bucket that this host names.
+    /// Returns the bucket that a host names.
     pub fn bucket(&self, host: &str) -> Option<String> {
         self.split(host).0
     }
 
-    /// The bucket that this host names, and the domain that it is under.
+    /// Returns the bucket that a host names, and the domain that it is under; without a bucket, the host's whole name.
     fn split(&self, host: &str) -> (Option<String>, String) {
         let name = host
             .rsplit_once(':')
             .map_or(host, |(name, port)| if port.bytes().all(|byte| byte.is_ascii_digit()) { name } else { host });
         let name = name.trim_end_matches('.').to_ascii_lowercase();
-        // A domain may lie under another: the longest match is the bucket's.
+        // Domains may be nested: the longest one that matches counts.
         let under = self
             .domains
             .iter()
@@ -38,11 +38,12 @@ impl Domains {
     }
 }
 
-/// The hosts that are websites of buckets: `bucket.domain` for each of their domains. Where those and the domains of
-/// `Domains` are nested, the longest match counts.
+/// The hosts that are websites of buckets: `bucket.domain` for each domain for websites. If these are nested with the
+/// domains of virtual-host addressing, the longest one that matches counts.
 pub struct WebsiteHosts {
+    /// The domains for websites and those of virtual-host addressing.
     all: Domains,
-    /// The domains of websites among them.
+    /// The domains for websites.
     websites: Vec<String>,
 }
 
@@ -51,7 +52,7 @@ impl WebsiteHosts {
         Self { all: Domains::new(&[websites, domains].concat()), websites: Domains::new(websites).domains }
     }
 
-    /// The bucket whose website this host is.
+    /// Returns the bucket whose website a host is.
     pub fn bucket(&self, host: &str) -> Option<String> {
         if self.websites.is_empty() {
             return None;
@@ -90,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_is_a_website_under_the_domains_of_websites_and_nowhere_else() {
+    fn only_hosts_under_a_domain_for_websites_are_websites() {
         let hosts = |websites: &[&str], domains: &[&str]| {
             let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<String>>();
             WebsiteHosts::new(&owned(websites), &owned(domains))

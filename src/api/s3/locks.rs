@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
-/// AWS: a century.
+/// AWS's limit on a default retention in days: a century.
 const DAYS_MAX: i32 = 36_500;
 const YEARS_MAX: i32 = 100;
 
@@ -96,7 +96,7 @@ fn hold_named(name: &str) -> Option<bool> {
     [true, false].into_iter().find(|held| hold_name(*held) == name)
 }
 
-/// The locks of a version in GET and HEAD.
+/// The locks of a version, as answers to GET and HEAD show them.
 pub struct ShownLocks {
     pub mode: Option<ObjectLockMode>,
     pub until: Option<Timestamp>,
@@ -112,7 +112,8 @@ pub fn shown(bucket: &BucketRow, traits: &Traits) -> ShownLocks {
     }
 }
 
-/// Puts what a write's headers ask for into its traits, or else what the bucket retains with.
+/// Sets the retention and the legal hold of a new version in its traits: those in the write's headers; without a
+/// retention there, the bucket's default one.
 pub fn asked(
     headers: &HeaderMap,
     bucket: &BucketRow,
@@ -144,7 +145,7 @@ pub fn asked(
             return Err(Fault::InvalidArgument(why.to_owned()).into());
         }
     };
-    // What the headers say is looked at first, as S3 does.
+    // As in S3, faults of the headers take precedence over this one.
     if asks && !bucket.settings.lock {
         return Err(Fault::InvalidRequest("Bucket is missing ObjectLockConfiguration".to_owned()).into());
     }

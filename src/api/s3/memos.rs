@@ -1,4 +1,4 @@
-//! Caches of buckets' and access keys' configuration, parsed, valid while the configuration is the same.
+//! Caches of the parsed configuration of buckets and access keys. An entry is valid until the configuration changes.
 
 use super::access::{Guarded, Holder};
 use super::cors::CorsRules;
@@ -8,11 +8,11 @@ use crate::api::identity::KeySecret;
 use crate::api::memo::Memo;
 use crate::types::BucketId;
 
-/// The caches, by the name or the number of the bucket, or the id of the access key.
+/// The caches, keyed by the bucket's name or number, or by the access key's id.
 #[derive(Default)]
 pub struct Memos {
     pub buckets: Memo<String, Guarded>,
-    /// `None` within where a bucket has no such document.
+    /// The inner value, as in the next two fields, is `None` for a bucket without such a document.
     pub lifecycles: Memo<BucketId, Option<Rules>>,
     pub cors: Memo<String, Option<CorsRules>>,
     pub logged: Memo<String, Option<LoggedBucket>>,

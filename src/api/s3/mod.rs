@@ -1,6 +1,6 @@
-//! S3's operations over the store: one file a group. s3s turns HTTP into the typed inputs and the outputs into HTTP; what
-//! the operations mean is here. Every lookup goes through the linearizable barrier, and every change is one entry of the
-//! metadata log.
+//! The S3 operations, one file or folder for each group. s3s parses requests to typed inputs, and writes typed outputs
+//! as HTTP; here the operations are carried out. Every lookup goes through the linearizable barrier, and every change
+//! is an entry of the metadata log.
 
 mod access;
 mod buckets;
@@ -59,10 +59,10 @@ use sha2::{Digest, Sha256};
 use std::ops::Deref;
 use std::sync::Arc;
 
-/// The owner of buckets made before there were accounts: the store's own account.
+/// The stored owner that stands for the store's own account, whatever its canonical id is.
 pub const ACCOUNT: &str = "root";
 
-/// The store as one request sees it: the context of an operation.
+/// The context of one operation: its dependencies, the request's `Call`, and the result of the access check.
 pub(crate) struct Store {
     shared: Arc<Shared>,
     call: Call,
@@ -83,17 +83,16 @@ pub(crate) struct Shared {
     ambient: Ambient,
     region: String,
     owner_id: String,
-    /// Whom bucket notifications can be sent to.
+    /// The webhooks that bucket notifications can be sent to.
     targets: Targets,
-    /// The IAM service.
     iam: Arc<IamService>,
     memos: Arc<Memos>,
     directory_root: RootIdentity,
-    /// The object ownership of buckets that are made without naming one.
+    /// The object ownership of a new bucket whose request names none.
     new_bucket_ownership: Ownership,
     /// The root keys, which wrap the keys of objects.
     roots: Arc<RootKeys>,
-    /// `https` or `http`: of the locations in answers.
+    /// `https` or `http`, for the locations in answers.
     scheme: &'static str,
 }
 
@@ -110,7 +109,7 @@ pub struct S3Settings {
     pub tls: bool,
 }
 
-/// The whole S3 front but its transport: the operations, and what is answered beside them.
+/// The S3 front above its transport: the operations that s3s routes, and renames, websites and CORS, which it does not.
 pub struct Service {
     s3s: S3Service,
     gate: access::Gate,
@@ -118,13 +117,13 @@ pub struct Service {
 }
 
 impl Service {
-    /// The secrets of access keys, to verify signatures with.
+    /// Returns the secrets of access keys, which verify signatures.
     pub fn secrets(&self) -> Arc<dyn Secrets> {
         Arc::new(self.gate.clone())
     }
 
-    /// Answers an authenticated request. An error is the one for which it was refused; one that s3s found by itself is read
-    /// from its answer.
+    /// Answers an authenticated request. An error is the one that the gate or the operation noted in the trace. Only an
+    /// error that s3s found by itself is parsed from its answer.
     pub async fn call(&self, request: HttpRequest, call: Call) -> S3Result<HttpResponse> {
         let trace = Arc::clone(&call.trace);
         let mut request = request;
@@ -142,7 +141,7 @@ impl Service {
         }
     }
 
-    /// Renames an object, as an authenticated request asks: s3s does not know it.
+    /// Answers RenameObject, an operation that s3s does not know, for an authenticated request.
     pub async fn rename(
         &self,
         target: &Target,
@@ -161,7 +160,7 @@ impl Service {
         Ok(HttpResponse::new(s3s::Body::empty()))
     }
 
-    /// The store as a request sees it that is judged by nothing yet.
+    /// Returns the context of a request that does not pass the gate: an anonymous caller without any rights.
     fn store(&self) -> Store {
         Store { shared: Arc::clone(&self.shared), call: Call::default(), access: Access::default() }
     }
@@ -176,12 +175,12 @@ impl Service {
         settings::logging::logged(&self.shared, bucket)
     }
 
-    /// The headers of the answer to an OPTIONS request, whose status is 200.
+    /// Returns the headers of the answer to an OPTIONS request, whose status is 200.
     pub async fn preflight(&self, bucket: &str, request: &HeaderMap) -> S3Result<HeaderMap> {
         cors::answer_preflight(&self.store(), bucket, request).await
     }
 
-    /// The headers that the answer to a request from another origin gets, whatever its status.
+    /// Returns the CORS headers of the answer to a cross-origin request, whatever its status.
     pub async fn cross_origin(&self, bucket: &str, method: &Method, request: &HeaderMap) -> HeaderMap {
         match cors::kept_rules(&self.store(), bucket).await.as_deref() {
             Ok(Some(rules)) => cors::answer_headers(rules, method, request),
@@ -211,11 +210,11 @@ pub fn service(settings: &S3Settings, gateway: Gateway, ambient: Ambient) -> Ser
     });
     let mut config = S3Config::default();
     config.xml_max_body_size = LIST_BODY_BYTES_MAX;
-    // Forms come to s3s as PUTs; it must not hold one even so.
+    // Form uploads are passed to s3s as PUTs. If it ever gets a form, it must not buffer it.
     config.post_object_max_file_size = 0;
     let mut builder = S3ServiceBuilder::new(Operations(Arc::clone(&shared)));
     builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(config))));
-    // Requests come without signatures: it knows no key, but asks for access only where it has some authority on keys.
+    // Requests reach s3s without signatures, so it needs no keys. But it checks access only if it has a source of keys.
     builder.set_auth(SimpleAuth::new());
     builder.set_access(gate.clone());
     if !settings.domains.is_empty() {
@@ -224,20 +223,20 @@ pub fn service(settings: &S3Settings, gateway: Gateway, ambient: Ambient) -> Ser
     Service { s3s: builder.build(), gate, shared }
 }
 
-/// S3's canonical user id: 64 hexadecimal digits that stand for the account.
+/// Returns the canonical user id of an account, in S3's form of 64 hexadecimal digits.
 pub fn canonical_id(account: &str) -> String {
     let digest = Sha256::new().chain_update(b"sherd account ").chain_update(account).finalize();
     hex_simd::encode_to_string(digest, hex_simd::AsciiCase::Lower)
 }
 
-/// An object version, and the view in which it was found.
+/// An object version with its bucket, and the view in which both were found.
 struct Found {
     bucket: BucketRow,
     version: ObjectVersion,
     view: MetaView,
 }
 
-/// An object version that can be read, its bytes held.
+/// An object version that is open for reading, with its bucket, and the view in which both were found.
 struct Readable {
     bucket: BucketRow,
     view: MetaView,
@@ -293,7 +292,7 @@ impl Store {
         }
     }
 
-    /// A change of metadata alone.
+    /// Proposes a change of metadata. A refusal is an error.
     async fn propose(&self, change: Change) -> S3Result<Reply> {
         match self.gateway.meta().propose(change).await? {
             Reply::Refused(refusal) => Err(refusal.into()),
@@ -306,33 +305,34 @@ impl Store {
         Ok(self.gateway.check_writable()?)
     }
 
-    /// Checks that changes are possible, before one that gives space back: a full store takes it, one that lost too
-    /// many drives does not.
+    /// Checks that changes are possible, before a change that takes no space or frees some: a full store accepts it,
+    /// but not a store that lost too many drives.
     fn check_changeable(&self) -> S3Result<()> {
         Ok(self.gateway.check_changeable()?)
     }
 }
 
-/// The error with the condition that did not hold. Of a write's conditions the metadata does not say which one that is;
-/// `condition` is the only one, if there is only one.
+/// Adds the name of the condition that failed to an error. The metadata does not say which condition of a write failed,
+/// so the name is known only if the request has a single one, `condition`.
 fn with_condition(condition: Option<&'static str>, error: S3Error) -> S3Error {
-    let is_untold = *error.code() == S3ErrorCode::PreconditionFailed && errors::details_of(&error).is_empty();
-    match condition.filter(|_| is_untold) {
+    let is_unnamed = *error.code() == S3ErrorCode::PreconditionFailed && errors::details_of(&error).is_empty();
+    match condition.filter(|_| is_unnamed) {
         Some(name) => errors::with_details(error, [("Condition", name.to_owned())]),
         None => error,
     }
 }
 
-/// Refuses the request with this error. s3s gets one that stands for it.
+/// Notes in the trace the error with which the request is answered. Returns an error with the same code for s3s, whose
+/// answer is not used.
 fn refuse(trace: &RequestTrace, error: S3Error) -> S3Error {
-    let stands_for_it = S3Error::new(error.code().clone());
+    let for_s3s = S3Error::new(error.code().clone());
     trace.refuse(error);
-    stands_for_it
+    for_s3s
 }
 
-/// An answer that no change gives: our own bug, told as such.
+/// Returns an internal error for a reply that the change cannot have, which is a bug of ours.
 fn unexpected(reply: &Reply) -> S3Error {
-    StoreError::Internal { why: format!("a change was answered with {reply:?}") }.into()
+    StoreError::Internal { why: format!("a change had an unexpected reply: {reply:?}") }.into()
 }
 
 macro_rules! operations {
@@ -453,7 +453,7 @@ mod tests {
     use s3s::S3Error;
 
     #[test]
-    fn an_account_has_one_canonical_id() {
+    fn an_account_always_has_the_same_canonical_id() {
         let id = canonical_id("root");
         assert_eq!(id.len(), 64);
         assert_eq!(id, canonical_id("root"));
@@ -461,21 +461,21 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_says_which_condition_did_not_hold_where_it_is_known() {
-        let told = |error: S3Error, only: Option<&'static str>| details_of(&with_condition(only, error)).to_vec();
+    fn a_failed_condition_is_named_if_it_is_the_only_one() {
+        let details = |error: S3Error, only: Option<&'static str>| details_of(&with_condition(only, error)).to_vec();
         let condition = |name: &str| vec![("Condition", Text::Own(name.to_owned()))];
-        assert_eq!(told(Refusal::PreconditionFailed.into(), Some("If-Match")), condition("If-Match"));
-        assert!(told(Refusal::PreconditionFailed.into(), None).is_empty());
+        assert_eq!(details(Refusal::PreconditionFailed.into(), Some("If-Match")), condition("If-Match"));
+        assert!(details(Refusal::PreconditionFailed.into(), None).is_empty());
         let source = Fault::PreconditionFailed(Some("x-amz-copy-source-If-Match"));
-        assert_eq!(told(source.into(), Some("If-Match")), condition("x-amz-copy-source-If-Match"));
-        assert!(told(Fault::NoSuchKey.into(), Some("If-Match")).is_empty());
+        assert_eq!(details(source.into(), Some("If-Match")), condition("x-amz-copy-source-If-Match"));
+        assert!(details(Fault::NoSuchKey.into(), Some("If-Match")).is_empty());
     }
 
     #[test]
-    fn a_request_is_refused_with_the_error_that_came_last_and_once() {
+    fn the_last_refusal_of_a_request_counts_and_is_taken_once() {
         let trace = RequestTrace::default();
-        let stands = refuse(&trace, Fault::NoSuchKey.into());
-        assert_eq!(stands.code().as_str(), "NoSuchKey");
+        let for_s3s = refuse(&trace, Fault::NoSuchKey.into());
+        assert_eq!(for_s3s.code().as_str(), "NoSuchKey");
         refuse(&trace, Fault::InvalidRange { size_bytes: 7 }.into());
         let refused = trace.take_refusal().expect("it was refused");
         assert_eq!((refused.code().as_str(), details_of(&refused).len()), ("InvalidRange", 1));

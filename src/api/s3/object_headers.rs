@@ -14,14 +14,14 @@ use time::OffsetDateTime;
 /// The content type in responses for an object stored without one.
 const CONTENT_TYPE_DEFAULT: &str = "binary/octet-stream";
 const STANDARD: &str = "STANDARD";
-/// Classes that are told as they were asked for; how an object is stored does not depend on them. Those whose objects must be
-/// restored before they can be read are not among them.
+/// Storage classes that are accepted and shown again; how an object is stored does not depend on them. Classes whose
+/// objects must be restored before they can be read are not accepted.
 const OTHER_CLASSES: &[&str] =
     &["GLACIER_IR", "INTELLIGENT_TIERING", "ONEZONE_IA", "REDUCED_REDUNDANCY", "STANDARD_IA"];
-/// S3: a redirect's location.
+/// S3's limit on the length of a redirect's location.
 const REDIRECT_BYTES_MAX: usize = 2048;
 
-/// An entity tag without its quotes: 32 hexadecimal digits, and `-N` for an object of N parts.
+/// Returns an ETag without quotes: 32 hexadecimal digits, and `-N` for an object of N parts.
 pub fn etag_text(etag: &ETag) -> String {
     let md5 = hex_simd::encode_to_string(etag.md5, hex_simd::AsciiCase::Lower);
     match etag.parts {
@@ -30,7 +30,7 @@ pub fn etag_text(etag: &ETag) -> String {
     }
 }
 
-/// `None` where no object of ours can have this tag.
+/// Parses an ETag without quotes. Returns `None` if no object here can have it.
 pub fn parse_etag(text: &str) -> Option<ETag> {
     let (md5, parts) = match text.split_once('-') {
         None => (text, None),
@@ -39,7 +39,7 @@ pub fn parse_etag(text: &str) -> Option<ETag> {
     Some(ETag { md5: parse_md5(md5)?, parts })
 }
 
-/// 32 hexadecimal digits.
+/// Parses an MD5 of 32 hexadecimal digits.
 pub fn parse_md5(text: &str) -> Option<[u8; 16]> {
     if text.len() != 32 {
         return None;
@@ -56,14 +56,14 @@ pub fn timestamp(at: UnixMs) -> Timestamp {
     Timestamp::from(at.unwrap_or(OffsetDateTime::UNIX_EPOCH))
 }
 
-/// RFC 9110 section 5.6.7, as S3 writes it.
+/// Returns a time as an HTTP date (RFC 9110, section 5.6.7).
 pub fn http_date(at: UnixMs) -> Option<String> {
     let mut text = Vec::with_capacity(32);
     timestamp(at).format(TimestampFormat::HttpDate, &mut text).ok()?;
     String::from_utf8(text).ok()
 }
 
-/// Seconds since the Unix epoch.
+/// Parses an HTTP date. Returns seconds since the Unix epoch.
 pub fn http_time(text: &str) -> Option<i64> {
     let parsed = Timestamp::parse(TimestampFormat::HttpDate, text.trim()).ok()?;
     Some(OffsetDateTime::from(parsed).unix_timestamp())
@@ -114,7 +114,7 @@ fn content_coding(coding: &str) -> Option<String> {
     (!kept.is_empty()).then(|| kept.join(", "))
 }
 
-/// Returns the user metadata, sorted by name: HTTP's libraries keep no other order.
+/// Returns the user metadata, sorted by name, since HTTP libraries do not keep the order of headers.
 fn user_metadata(user: Option<dto::Metadata>) -> Result<Vec<(String, String)>, Fault> {
     let mut user: Vec<(String, String)> = user.unwrap_or_default().into_iter().collect();
     user.sort_unstable();
@@ -125,7 +125,7 @@ fn user_metadata(user: Option<dto::Metadata>) -> Result<Vec<(String, String)>, F
     Ok(user)
 }
 
-/// The headers of an object in GET and HEAD, whatever part of it they answer with.
+/// The headers of an object in answers to GET and HEAD, which are the same for the whole object and for a range.
 pub struct Description {
     pub cache_control: Option<String>,
     pub checksum: Option<ShownChecksum>,
@@ -138,7 +138,7 @@ pub struct Description {
     pub expires: Option<HeaderValue>,
     pub last_modified: Option<Timestamp>,
     pub metadata: Option<dto::Metadata>,
-    /// S3 says it only of those that are not standard.
+    /// `None` for STANDARD, which S3 does not show.
     pub storage_class: Option<dto::StorageClass>,
     pub website_redirect_location: Option<String>,
 }
@@ -162,7 +162,7 @@ pub fn describe(manifest: &Manifest) -> Description {
     }
 }
 
-/// Returns the storage class as in listings: for every object.
+/// Returns the storage class for listings, which show it for every object.
 pub fn storage_class(headers: &ObjectHeaders) -> String {
     headers.storage_class.clone().unwrap_or_else(|| STANDARD.to_owned())
 }
@@ -172,7 +172,7 @@ pub fn parts_count(manifest: &Manifest) -> Option<u16> {
     manifest.parts().map(|(_, count)| count).or(manifest.etag.parts)
 }
 
-/// The checksum of the whole object.
+/// Returns the checksum of the whole object.
 pub fn object_checksum(manifest: &Manifest) -> Option<ShownChecksum> {
     manifest.checksum.as_ref().map(|checksum| ShownChecksum::of_object(checksum, parts_count(manifest)))
 }
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn m3_a_tag_reads_back_as_it_was_written() {
+    fn m3_an_etag_reads_back_as_it_was_written() {
         for etag in [ETag { md5: [0xab; 16], parts: None }, ETag { md5: [1; 16], parts: Some(10_000) }] {
             assert_eq!(parse_etag(&etag_text(&etag)), Some(etag));
         }
@@ -203,14 +203,14 @@ mod tests {
     }
 
     #[test]
-    fn dates_are_whole_seconds_of_http() {
+    fn http_dates_are_written_and_read_in_whole_seconds() {
         assert_eq!(http_date(UnixMs(784_111_777_900)).as_deref(), Some("Sun, 06 Nov 1994 08:49:37 GMT"));
         assert_eq!(http_time("Sun, 06 Nov 1994 08:49:37 GMT"), Some(784_111_777));
         assert_eq!(http_time("soon"), None);
     }
 
     #[test]
-    fn the_transfers_framing_is_not_stored_as_the_contents_coding() {
+    fn aws_chunked_is_removed_from_the_stored_content_encoding() {
         let coding = |text: &'static str| {
             stored_headers(&headers(&[("content-encoding", text)]), None).expect("headers").content_encoding
         };
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn classes_whose_objects_can_be_read_and_redirects_that_lead_somewhere_are_taken() {
+    fn unsupported_storage_classes_and_invalid_redirects_are_refused() {
         let class = |name| stored_headers(&headers(&[("x-amz-storage-class", name)]), None).map(|of| of.storage_class);
         assert_eq!(class("STANDARD"), Ok(None));
         assert_eq!(class("STANDARD_IA"), Ok(Some("STANDARD_IA".to_owned())));

@@ -1,5 +1,5 @@
-//! The conditions of requests: the four on reads, in the precedence of RFC 9110 section 13.2.2 (which is S3's too), and
-//! those on writes, which the metadata state machine decides.
+//! The conditions of requests: the four on reads, with the precedence of RFC 9110, section 13.2.2, which is also S3's,
+//! and those on writes, which the metadata state machine decides.
 
 use super::object_headers::{etag_text, http_date, http_time, parse_etag};
 use crate::actors::meta::{ETag, ETagCondition, Manifest, WriteConditions};
@@ -7,7 +7,7 @@ use crate::api::errors::Fault;
 use crate::types::UnixMs;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-/// The four conditions' headers as S3 writes them, which says so of the one that did not hold.
+/// The headers of the four conditions, in S3's spelling for the error that names the failed one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Names {
     if_match: &'static str,
@@ -34,7 +34,7 @@ const OF_RENAME_SOURCE: Names = Names {
     if_modified_since: "x-amz-rename-source-If-Modified-Since",
     if_unmodified_since: "x-amz-rename-source-If-Unmodified-Since",
 };
-/// Conditions of which the metadata may find that one does not hold, and does not say which.
+/// The conditions of writes. If one of them fails, the metadata does not say which.
 const OF_WRITES: [&str; 6] = [
     OF_READ.if_match,
     OF_READ.if_none_match,
@@ -44,7 +44,7 @@ const OF_WRITES: [&str; 6] = [
     "x-amz-if-match-last-modified-time",
 ];
 
-/// The conditions of a read, or of the source of a copy.
+/// The conditions of a read, or on the source of a copy or a rename.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReadConditions {
     names: Names,
@@ -65,7 +65,7 @@ pub enum Verdict {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum TagList {
     Any,
-    /// Opaque tags, without quotes. A weak one carries its mark: it never equals a strong one under `If-Match`.
+    /// Opaque ETags, without quotes. Under `If-Match` a weak one matches nothing.
     Tags(Vec<Tag>),
 }
 
@@ -76,7 +76,8 @@ struct Tag {
 }
 
 impl TagList {
-    /// Our tags have no commas, so splitting at every comma is exact for those that can match.
+    /// Parses a list of ETags. The ETags of this store have no commas, so splitting at every comma is exact for those
+    /// that can match.
     fn parse(text: &str) -> Self {
         if text.trim() == "*" {
             return Self::Any;
@@ -100,22 +101,23 @@ impl TagList {
 }
 
 impl ReadConditions {
-    /// Reads the conditions of a GET or HEAD.
+    /// Parses the conditions of a GET or HEAD.
     pub fn of_read(headers: &HeaderMap) -> Self {
         Self::from_headers(headers, OF_READ)
     }
 
-    /// Reads the conditions on the source of a copy.
+    /// Parses the conditions on the source of a copy.
     pub fn of_copy_source(headers: &HeaderMap) -> Self {
         Self::from_headers(headers, OF_COPY_SOURCE)
     }
 
-    /// Reads the conditions on the object that is renamed. Those on the object under its new name are those of a read.
+    /// Parses the conditions on the object that is renamed. Those on an object that has the new key already are in the
+    /// headers of a read (`of_read`).
     pub fn of_rename_source(headers: &HeaderMap) -> Self {
         Self::from_headers(headers, OF_RENAME_SOURCE)
     }
 
-    /// Checks the conditions without an object: one that requires a match, or a change since, fails.
+    /// Checks the conditions if there is no object: those that require a match or a modification fail.
     pub fn check_absent(&self) -> Result<(), Fault> {
         if self.if_match.is_some() {
             return Err(Fault::PreconditionFailed(Some(self.names.if_match)));
@@ -126,12 +128,12 @@ impl ReadConditions {
         Ok(())
     }
 
-    /// Returns whether the time of the last change decides anything.
+    /// Returns whether a condition is on the time of the last modification.
     pub fn has_dates(&self) -> bool {
         self.if_modified_since_s.is_some() || self.if_unmodified_since_s.is_some()
     }
 
-    /// A date that is none is ignored, as RFC 9110 says.
+    /// Parses the conditions in these headers. A malformed date is ignored, as RFC 9110 requires.
     fn from_headers(headers: &HeaderMap, names: Names) -> Self {
         let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
         Self {
@@ -143,7 +145,7 @@ impl ReadConditions {
         }
     }
 
-    /// HTTP dates have whole seconds, so `modified` is compared by its whole second.
+    /// Decides the conditions on a version. `modified` is compared in whole seconds, as HTTP dates have them.
     pub fn judge(&self, etag: &ETag, modified: UnixMs) -> Verdict {
         let tag = etag_text(etag);
         let modified_s = i64::try_from(modified.0 / 1000).unwrap_or(i64::MAX);
@@ -164,7 +166,7 @@ impl ReadConditions {
         Verdict::Proceed
     }
 
-    /// Checks the conditions of a read: 412, or 304 with the headers of the version.
+    /// Checks the conditions of a read. The fault is 412, or 304 with the headers of the version.
     pub fn check_read(&self, manifest: &Manifest) -> Result<(), Fault> {
         match self.judge(&manifest.etag, manifest.modified) {
             Verdict::Proceed => Ok(()),
@@ -173,7 +175,7 @@ impl ReadConditions {
         }
     }
 
-    /// Checks the conditions of a copy: where a read would answer 304, it is 412 here.
+    /// Checks the conditions on the source of a copy. Where a read is answered 304, this fault is 412.
     pub fn check_copy_source(&self, manifest: &Manifest) -> Result<(), Fault> {
         match self.judge(&manifest.etag, manifest.modified) {
             Verdict::Proceed => Ok(()),
@@ -184,15 +186,15 @@ impl ReadConditions {
     }
 }
 
-/// The condition of a write, where it has one: the one that did not hold where the metadata says that one did not. Of
-/// several nobody knows.
+/// Returns the condition of a write if it has exactly one, which is the failed one if the metadata reports a failure.
+/// Of several, the failed one is unknown.
 pub fn only_one(headers: &HeaderMap) -> Option<&'static str> {
     let mut given =
         OF_WRITES.into_iter().filter(|name| headers.keys().any(|known| known.as_str().eq_ignore_ascii_case(name)));
     given.next().filter(|_| given.next().is_none())
 }
 
-/// The headers of a 304 (RFC 9110 section 15.4.5).
+/// Returns the headers of a 304 (RFC 9110, section 15.4.5).
 fn validators(manifest: &Manifest) -> HeaderMap {
     let mut headers = HeaderMap::new();
     let mut put = |name: HeaderName, text: Option<String>| {
@@ -207,12 +209,12 @@ fn validators(manifest: &Manifest) -> HeaderMap {
     headers
 }
 
-/// `If-Match` and `If-None-Match` of a write: one tag or `*`, and never both.
+/// Parses `If-Match` or `If-None-Match` of a write: one ETag or `*`. Both headers together are refused.
 pub fn of_write(headers: &HeaderMap) -> Result<WriteConditions, Fault> {
-    let text = |name: HeaderName| match headers.get(name) {
+    let text = |name: HeaderName| match headers.get(&name) {
         None => Ok(None),
         Some(value) => {
-            value.to_str().map(Some).map_err(|_| Fault::InvalidArgument("A condition is not text.".to_owned()))
+            value.to_str().map(Some).map_err(|_| Fault::InvalidArgument(format!("The header {name} is not text.")))
         }
     };
     let if_match = text(header::IF_MATCH)?.map(tag_condition);
@@ -226,8 +228,8 @@ pub fn of_write(headers: &HeaderMap) -> Result<WriteConditions, Fault> {
     Ok(WriteConditions { if_match, if_none_match })
 }
 
-/// Reads a condition that the existing object has another tag. Weak tags compare as strong ones here (RFC 9110 section
-/// 13.1.2); a malformed tag is refused, since it would let everything be overwritten.
+/// Parses a condition that the existing object has another ETag. Weak ETags compare as strong ones here (RFC 9110,
+/// section 13.1.2). A malformed ETag is refused, since it would let every object be overwritten.
 fn other_than(text: &str) -> Result<ETagCondition, Fault> {
     if text == "*" {
         return Ok(ETagCondition::Any);
@@ -242,7 +244,7 @@ fn other_than(text: &str) -> Result<ETagCondition, Fault> {
     Ok(tag_condition(tag))
 }
 
-/// Parses a condition on a tag; a tag that no object of ours can have matches none.
+/// Parses a condition on an ETag. One that no object here can have matches none.
 pub fn tag_condition(text: &str) -> ETagCondition {
     match text.trim() {
         "*" => ETagCondition::Any,
@@ -280,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn each_condition_alone_means_what_it_says() {
+    fn each_condition_of_a_read_is_decided_by_itself() {
         let (other, same) = (Verdict::Failed("If-Match"), Verdict::NotModified("If-None-Match"));
         for (name, value, verdict) in [
             ("if-match", OURS, Verdict::Proceed),
@@ -303,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn tags_take_precedence_over_dates() {
+    fn conditions_on_etags_take_precedence_over_dates() {
         assert_eq!(judge(&[("if-match", OURS), ("if-unmodified-since", BEFORE)]), Verdict::Proceed);
         assert_eq!(judge(&[("if-none-match", OTHER), ("if-modified-since", AT)]), Verdict::Proceed);
         assert_eq!(judge(&[("if-match", OTHER), ("if-none-match", OURS)]), Verdict::Failed("If-Match"));
@@ -313,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn an_absent_object_matches_no_tag_and_has_not_changed() {
+    fn an_absent_object_fails_if_match_and_if_modified_since() {
         let absent = |pairs: &[(&'static str, &'static str)]| ReadConditions::of_read(&headers(pairs)).check_absent();
         for pairs in [&[][..], &[("if-none-match", "*")], &[("if-unmodified-since", BEFORE)]] {
             assert_eq!(absent(pairs), Ok(()), "{pairs:?}");
@@ -331,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn a_source_that_is_not_modified_is_not_copied() {
+    fn an_unmodified_copy_source_is_answered_412_instead_of_304() {
         let manifest = Manifest {
             id: ManifestId(1),
             size_bytes: 9,
@@ -358,21 +360,21 @@ mod tests {
     }
 
     #[test]
-    fn of_a_writes_only_condition_it_is_known_that_it_did_not_hold() {
+    fn the_only_condition_of_a_write_is_the_failed_one() {
         assert_eq!(only_one(&headers(&[("if-none-match", "*"), ("x-amz-acl", "private")])), Some("If-None-Match"));
         assert_eq!(only_one(&headers(&[("if-match", OURS), ("x-amz-if-match-size", "1")])), None);
         assert_eq!(only_one(&headers(&[])), None);
     }
 
     #[test]
-    fn a_list_of_tags_matches_by_any_of_them() {
+    fn a_list_of_etags_matches_if_one_of_them_does() {
         let list = "\"ffffffffffffffffffffffffffffffff\", \"00000000000000000000000000000000\"";
         assert_eq!(judge(&[("if-match", list)]), Verdict::Proceed);
         assert_eq!(judge(&[("if-none-match", list)]), Verdict::NotModified("If-None-Match"));
     }
 
     #[test]
-    fn a_write_takes_a_tag_to_match_or_one_not_to() {
+    fn a_write_takes_one_etag_condition_and_refuses_malformed_ones() {
         let ours = ETagCondition::Is(ETag { md5: [0; 16], parts: None });
         let made = of_write(&headers(&[("if-match", OURS)])).expect("a tag");
         assert_eq!((made.if_match, made.if_none_match), (Some(ours.clone()), None));

@@ -1,5 +1,5 @@
-//! The condition keys from a request's body. The body comes after the head was judged, so the actions that depend on it
-//! are left out then, and decided before the operation begins.
+//! The condition keys whose values are in a request's body. The head is judged before the body has arrived. The actions
+//! that depend on these keys are left out then, and decided when the body is complete, before the operation begins.
 
 use super::super::objects::tags::Tags;
 use super::condition_values::{remaining_days, utc_text};
@@ -7,7 +7,7 @@ use crate::api::policy::Context;
 use crate::types::UnixMs;
 use s3s::dto::{CreateBucketConfiguration, InventoryConfiguration, ObjectLockLegalHold, ObjectLockRetention, Tagging};
 
-/// Operations, and the actions of theirs that depend on their bodies.
+/// Operations, and those of their actions that depend on the body.
 const DECIDED: [(&str, &[&str]); 6] = [
     ("CreateBucket", &["s3:CreateBucket"]),
     ("PutBucketInventoryConfiguration", &["s3:PutInventoryConfiguration"]),
@@ -17,7 +17,7 @@ const DECIDED: [(&str, &[&str]); 6] = [
     ("PutObjectTagging", &["s3:PutObjectTagging", "s3:PutObjectVersionTagging"]),
 ];
 
-/// Returns whether the action is decided when the body is there.
+/// Returns whether the action is decided only once the body has arrived.
 pub fn decides(operation: &str, action: &str) -> bool {
     DECIDED.iter().any(|(name, actions)| *name == operation && actions.contains(&action))
 }
@@ -25,19 +25,19 @@ pub fn decides(operation: &str, action: &str) -> bool {
 pub fn of_new_bucket(given: Option<&CreateBucketConfiguration>, tags: &Tags) -> Context {
     let constraint = given.and_then(|given| given.location_constraint.as_ref());
     let constraint = constraint.map(|constraint| constraint.as_str().to_owned());
-    let mut said = Context::default();
-    said.set("s3:LocationConstraint", constraint.filter(|constraint| !constraint.is_empty()));
+    let mut context = Context::default();
+    context.set("s3:LocationConstraint", constraint.filter(|constraint| !constraint.is_empty()));
     let tags = tags.iter().map(|(key, value)| (key.as_str(), value.as_str()));
-    said.replace(&of_tags(tags, "aws:RequestTag", "aws:TagKeys"));
-    said
+    context.replace(&of_tags(tags, "aws:RequestTag", "aws:TagKeys"));
+    context
 }
 
 pub fn of_inventory(given: &InventoryConfiguration) -> Context {
-    let mut said = Context::default();
+    let mut context = Context::default();
     for field in given.optional_fields.iter().flatten() {
-        said.add("s3:InventoryAccessibleOptionalFields", field.as_str());
+        context.add("s3:InventoryAccessibleOptionalFields", field.as_str());
     }
-    said
+    context
 }
 
 pub fn of_bucket_tags(given: &Tagging) -> Context {
@@ -54,31 +54,32 @@ fn pairs(given: &Tagging) -> impl Iterator<Item = (&str, &str)> {
 }
 
 fn of_tags<'a>(tags: impl Iterator<Item = (&'a str, &'a str)>, of_each: &str, of_all: &str) -> Context {
-    let mut said = Context::default();
+    let mut context = Context::default();
     for (key, value) in tags {
-        said.add(&format!("{of_each}/{key}"), value);
-        said.add(of_all, key);
+        context.add(&format!("{of_each}/{key}"), value);
+        context.add(of_all, key);
     }
-    said
+    context
 }
 
-/// Headers of the same meaning mean nothing here.
+/// Returns the condition keys of a retention. A key without a value is unset, so that lock headers of the request have
+/// no effect.
 pub fn of_retention(given: Option<&ObjectLockRetention>, now: UnixMs) -> Context {
     let mode = given.and_then(|given| given.mode.as_ref());
     let until = given.and_then(|given| given.retain_until_date.as_ref());
     let text = until.and_then(utc_text);
-    let mut said = Context::default();
-    said.set("s3:object-lock-mode", mode.map(|mode| mode.as_str().to_owned()));
-    said.set("s3:object-lock-retain-until-date", text);
-    said.set("s3:object-lock-remaining-retention-days", until.map(|until| remaining_days(until, now)));
-    said
+    let mut context = Context::default();
+    context.set("s3:object-lock-mode", mode.map(|mode| mode.as_str().to_owned()));
+    context.set("s3:object-lock-retain-until-date", text);
+    context.set("s3:object-lock-remaining-retention-days", until.map(|until| remaining_days(until, now)));
+    context
 }
 
 pub fn of_legal_hold(given: Option<&ObjectLockLegalHold>) -> Context {
     let status = given.and_then(|given| given.status.as_ref());
-    let mut said = Context::default();
-    said.set("s3:object-lock-legal-hold", status.map(|status| status.as_str().to_owned()));
-    said
+    let mut context = Context::default();
+    context.set("s3:object-lock-legal-hold", status.map(|status| status.as_str().to_owned()));
+    context
 }
 
 #[cfg(test)]
@@ -93,7 +94,7 @@ mod tests {
     };
 
     #[test]
-    fn every_action_left_to_the_body_is_needed_by_its_operation() {
+    fn every_action_decided_by_the_body_is_needed_by_its_operation() {
         for (operation, actions) in DECIDED {
             let needed = |version| needs(operation, Asks { version, ..Asks::default() }).expect("an operation");
             let all = [needed(false), needed(true)].concat();
@@ -102,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_bucket_says_where_it_is_to_be() {
+    fn location_constraint_and_tags_of_a_new_bucket_are_condition_keys() {
         let given = |at: &'static str| CreateBucketConfiguration {
             location_constraint: Some(BucketLocationConstraint::from_static(at)),
             ..Default::default()
@@ -118,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn a_retention_says_how_long_it_lasts_and_takes_the_place_of_headers() {
+    fn retention_keys_of_the_body_replace_those_of_the_headers() {
         let until = Timestamp::parse(TimestampFormat::DateTime, "1970-01-12T00:00:00Z").expect("a date");
         let mode = ObjectLockRetentionMode::from_static(ObjectLockRetentionMode::GOVERNANCE);
         let given = ObjectLockRetention { mode: Some(mode), retain_until_date: Some(until) };
@@ -138,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn holds_tags_and_fields_are_told() {
+    fn legal_holds_tags_and_inventory_fields_are_condition_keys() {
         let status = ObjectLockLegalHoldStatus::from_static(ObjectLockLegalHoldStatus::OFF);
         let held = of_legal_hold(Some(&ObjectLockLegalHold { status: Some(status) }));
         assert_eq!(held.single("s3:object-lock-legal-hold"), Some("OFF"));

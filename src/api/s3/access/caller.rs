@@ -1,9 +1,9 @@
-//! The caller of a request, as the access check found it out.
+//! The caller of a request, as identified by the access check.
 
 /// The caller of a request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Caller {
-    /// The canonical id of the account; `None` where nobody signed.
+    /// The canonical id of the account; `None` for an anonymous request.
     pub account: Option<String>,
     pub display_name: String,
     /// True if this request may bypass governance-mode retention.
@@ -11,12 +11,12 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// Returns the owner of what this caller writes. An anonymous caller's writes belong to nobody that has
-    /// credentials.
+    /// Returns the canonical id that owns what this caller writes. Writes of an anonymous caller belong to an id that
+    /// has no credentials.
     pub fn owner(&self) -> String {
         self.account.clone().unwrap_or_else(|| ANONYMOUS.to_owned())
     }
 }
 
-/// S3's canonical id of whoever is not known.
+/// S3's canonical id of anonymous callers.
 pub const ANONYMOUS: &str = "65a011a29cdf8ec533ec3d1ccaae921c";

@@ -1,5 +1,5 @@
-//! The condition keys of a request that follow from its head (Service Authorization Reference, "Condition keys for
-//! Amazon S3"), and what of the head decides which actions an operation needs.
+//! The condition keys whose values are in a request's head (Service Authorization Reference, "Condition keys for Amazon
+//! S3"), and the facts of the head that decide which actions an operation needs.
 
 use crate::api::call::SignatureFacts;
 use crate::api::iam::RequestFacts;
@@ -55,13 +55,13 @@ pub fn facts(headers: &HeaderMap, source_ip: Option<String>, secure: bool, regio
     }
 }
 
-/// The only value of a parameter, decoded; empty where it has none. One that comes twice is none, as it is none for the
-/// operation.
+/// Returns the decoded value of a query parameter; empty if the parameter has no value. A repeated parameter counts as
+/// absent, as it does for the operation.
 pub fn parameter(uri: &Uri, name: &str) -> Option<String> {
     Query::read(Some(uri.query()?)).ok()?.only(name).map(str::to_owned)
 }
 
-/// The first value. A head has few headers: to look through them takes less than to make a name of the text.
+/// Returns the first value of a header. A head has few headers: a linear search costs less than making a `HeaderName`.
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     let (_, value) = headers.iter().find(|(known, _)| known.as_str() == name)?;
     value.to_str().ok()
@@ -84,8 +84,8 @@ pub fn add_from_head(context: &mut Context, headers: &HeaderMap, uri: &Uri, now:
     add_tags(context, headers);
 }
 
-/// Adds whether an operation that needs PutObject makes an object by itself (User Guide, "Enforce conditional writes on
-/// Amazon S3 buckets").
+/// Adds `s3:ObjectCreationOperation` for an operation that needs PutObject: whether it creates an object by itself, or
+/// only a part of one (User Guide, "Enforce conditional writes on Amazon S3 buckets").
 pub fn add_creation(context: &mut Context, operation: &str) {
     let makes = match operation {
         "CompleteMultipartUpload" | "CopyObject" | "PostObject" | "PutObject" | "RenameObject" => "true",
@@ -95,7 +95,8 @@ pub fn add_creation(context: &mut Context, operation: &str) {
     context.add("s3:ObjectCreationOperation", makes);
 }
 
-/// A date that the operation cannot read, as one without an offset, is no date here either.
+/// Adds the condition keys of the retain-until date. A date that the operation cannot parse, such as one without an
+/// offset, adds none.
 fn add_retention(context: &mut Context, headers: &HeaderMap, now: UnixMs) {
     let until = text(headers, RETAIN_UNTIL);
     let Some(Ok(until)) = until.map(|until| Timestamp::parse(TimestampFormat::DateTime, until)) else { return };
@@ -103,7 +104,7 @@ fn add_retention(context: &mut Context, headers: &HeaderMap, now: UnixMs) {
     context.add("s3:object-lock-remaining-retention-days", remaining_days(&until, now));
 }
 
-/// Returns the date as conditions on dates read it, in UTC whatever its zone.
+/// Returns the date in UTC, in the format (RFC 3339) that date conditions compare.
 pub fn utc_text(at: &Timestamp) -> Option<String> {
     let at = OffsetDateTime::from(at.clone()).to_offset(UtcOffset::UTC);
     at.format(&Rfc3339).ok()
@@ -126,7 +127,7 @@ fn add_tags(context: &mut Context, headers: &HeaderMap) {
     }
 }
 
-/// Adds how the request is signed, when it was, and for which region.
+/// Adds the condition keys of the signature: its kind and version, its age, and its region.
 pub fn add_signature(context: &mut Context, signature: &SignatureFacts, now: UnixMs) {
     context.add_lower("s3:authtype", signature.auth_type);
     context.add_lower("s3:signatureversion", signature.version);
@@ -138,7 +139,8 @@ pub fn add_signature(context: &mut Context, signature: &SignatureFacts, now: Uni
     }
 }
 
-/// Operations that change what is there only if it has the tag that `If-Match` names, or not that of `If-None-Match`.
+/// Operations that write only if the existing object's ETag equals that in `If-Match`, or differs from that in
+/// `If-None-Match`.
 const COMPARING: [&str; 5] = ["CompleteMultipartUpload", "CopyObject", "DeleteObject", "PutObject", "RenameObject"];
 
 /// Returns the facts of the head that decide which actions its operation needs.
@@ -152,7 +154,7 @@ pub fn asks(operation: &str, headers: &HeaderMap, uri: &Uri) -> Asks {
         source_version: source.contains("?versionId="),
         acl: has("x-amz-acl") || headers.keys().any(|name| name.as_str().starts_with("x-amz-grant-")),
         tags: has("x-amz-tagging"),
-        // Only where there are any: the caller finds that out.
+        // The caller of this function checks whether the source has any tags.
         source_tags: copies_tags,
         retention,
         legal_hold: has("x-amz-object-lock-legal-hold"),
@@ -187,7 +189,7 @@ mod tests {
         pairs.iter().map(header).collect()
     }
 
-    /// Returns a signature of one second before 1,440,938,161.
+    /// Returns a signature made one second before the Unix time 1,440,938,161.
     fn signature() -> SignatureFacts {
         SignatureFacts {
             auth_type: "REST-HEADER",
@@ -216,8 +218,8 @@ mod tests {
         assert!(values("s3:delimiter").is_empty());
     }
 
-    /// Keys that come from elsewhere than the head: from who asks (`identity`), what the action is on (`judge`), the
-    /// body (`said`) and the connection.
+    /// Keys whose values are not in the head, but follow from the caller (`identity`), the resource (`judge`), the body
+    /// (`body_values`) or the connection.
     const ELSEWHERE: [&str; 18] = [
         "aws:federatedprovider",
         "aws:principalaccount",
@@ -240,7 +242,7 @@ mod tests {
     ];
 
     #[test]
-    fn every_key_that_policies_may_speak_of_has_a_source_or_can_have_none() {
+    fn every_condition_key_has_a_source_or_is_listed_as_absent_or_unsupported() {
         let mut head = headers(&[
             ("x-amz-object-lock-mode", "GOVERNANCE"),
             ("x-amz-object-lock-retain-until-date", "2030-01-01T00:00:00Z"),
@@ -272,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_is_for_the_region_that_it_is_signed_for() {
+    fn the_requested_region_is_that_of_the_signature() {
         let requested = |region: Option<&str>| {
             let mut context = Context::default();
             context.add("aws:RequestedRegion", "here");
@@ -295,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_of_a_retention_is_a_moment_wherever_it_was_written() {
+    fn a_retain_until_date_is_converted_to_utc_and_needs_an_offset() {
         let until = |text: &'static str| {
             let mut context = Context::default();
             let head = headers(&[("x-amz-object-lock-retain-until-date", text)]);
@@ -304,11 +306,11 @@ mod tests {
         };
         assert_eq!(until("2030-01-01T05:30:00+05:30"), until("2030-01-01T00:00:00Z"));
         assert!(until("2030-01-01T00:00:00Z").is_some());
-        assert_eq!((until("2030-01-01T00:00:00"), until("2030-01-01")), (None, None), "whose time is not said");
+        assert_eq!((until("2030-01-01T00:00:00"), until("2030-01-01")), (None, None), "without an offset");
     }
 
     #[test]
-    fn a_part_of_an_upload_is_no_object_yet() {
+    fn uploading_a_part_is_no_object_creation_operation() {
         for (operation, makes) in [("PutObject", Some("true")), ("UploadPart", Some("false")), ("GetObject", None)] {
             let mut context = Context::default();
             add_creation(&mut context, operation);
@@ -317,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn a_write_under_a_tag_compares_and_one_under_any_does_not() {
+    fn conditions_on_an_etag_compare_and_conditions_on_a_star_do_not() {
         let compares =
             |operation, tag| asks(operation, &headers(&[("if-match", tag)]), &Uri::from_static("/b/k")).compares;
         assert!(compares("PutObject", "\"a\"") && compares("DeleteObject", "a"));

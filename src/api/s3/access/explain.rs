@@ -1,4 +1,5 @@
-//! Explains the decision on a hypothetical request, for administrators. The judge is that of requests.
+//! Explains the access decision on a hypothetical request, for administrators. The same `Judge` decides on real
+//! requests.
 
 use super::judge::{Guarded, Judge, LIST, Subject};
 use crate::actors::meta::{MetaView, Pick};
@@ -13,13 +14,13 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 const S3_ARN: &str = "arn:aws:s3:::";
-/// The actions that read: on an absent object the right to list the bucket decides.
+/// The actions that read an object. If the object is absent, the right to list the bucket decides.
 const READS: [&str; 4] =
     ["s3:GetObject", "s3:GetObjectAttributes", "s3:GetObjectVersion", "s3:GetObjectVersionAttributes"];
-/// The actions on which the existing object has no influence: those that replace it, and those on uploads, of which
-/// nothing is known here.
+/// The actions on which the existing object has no influence: those that replace it, and those on multipart uploads,
+/// which an explanation does not look up.
 const REGARDLESS: [&str; 3] = ["s3:AbortMultipartUpload", "s3:ListMultipartUploadParts", "s3:PutObject"];
-/// Condition keys that follow from what the action is on, in small letters.
+/// The condition keys that follow from the resource, in lower case. A key that ends in `/` is a prefix.
 const OF_RESOURCE: [&str; 3] = ["aws:resourceaccount", "s3:existingobjecttag/", "s3:resourceaccount"];
 const VERSION: &str = "s3:versionid";
 
@@ -33,23 +34,23 @@ pub struct Supposed {
     pub conditions: Vec<(String, String)>,
 }
 
-/// The reason for which there is no answer.
+/// The reason why a decision cannot be explained.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unexplained {
-    /// No request asks for this.
+    /// No request can have this action, resource or condition key.
     #[error("{0}")]
     NoSense(String),
     #[error("{0}")]
     Failed(String),
 }
 
-/// A decision, with what it was made of.
+/// A decision, and what it is based on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Explained {
     pub allowed: bool,
     /// An ARN, or `anonymous`.
     pub who: String,
-    /// The action that was decided: not always the one that was asked for.
+    /// The action that was decided. If the object to be read is absent, it is `s3:ListBucket`.
     pub action: String,
     pub resource: String,
     /// The reason in words.
@@ -57,25 +58,25 @@ pub struct Explained {
     /// The statements that decided.
     pub statements: Vec<StatementShown>,
     pub bucket: Option<BucketShown>,
-    /// `None` where there is no such object, or none was asked about.
+    /// `None` if the object does not exist, or the resource is not an object.
     pub object: Option<ObjectShown>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StatementShown {
-    /// `identity`, `group`, `boundary`, `session`, `bucket` or `trust`: whose policy it is in.
+    /// The kind of its policy: `identity`, `group`, `boundary`, `session`, `bucket` or `trust`.
     pub place: String,
-    /// Empty for a bucket's.
+    /// The policy's name; empty for a bucket's policy.
     pub policy: String,
     pub sid: Option<String>,
-    /// The number, from 1.
+    /// The statement's number in its policy, from 1.
     pub number: usize,
 }
 
 /// The settings of a bucket that matter for the decision.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BucketShown {
-    /// The account's number; its canonical id where the account is gone.
+    /// The account's number; its canonical id if the account no longer exists.
     pub owner: String,
     pub ownership: Ownership,
     pub public_access_block: PublicAccessBlock,
@@ -92,10 +93,10 @@ pub struct ObjectShown {
     pub tags: Vec<(String, String)>,
 }
 
-/// The subject of the question.
+/// The resource of a hypothetical request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Meant {
-    /// Something of the account, or a service of its own.
+    /// A resource in no existing bucket: of an account, of another service, or a bucket to be created.
     Account,
     Bucket(String),
     Object {
@@ -112,7 +113,7 @@ struct Decided {
     object: Option<ObjectShown>,
 }
 
-/// Returns the judge's decision, on this view.
+/// Decides on the hypothetical request by this view, and returns the decision with its grounds.
 pub fn explain(
     supposed: Supposed,
     iam: Arc<IamService>,
@@ -124,8 +125,10 @@ pub fn explain(
     let action = match admin_action_named(&action) {
         None => action,
         Some(Some(action)) if resource == "*" => action,
-        Some(Some(action)) => return Err(Unexplained::NoSense(format!("{action} is asked about *"))),
-        Some(None) => return Err(Unexplained::NoSense(format!("{action} is no action of the admin API"))),
+        Some(Some(action)) => {
+            return Err(Unexplained::NoSense(format!("{action} needs the resource *, not {resource}")));
+        }
+        Some(None) => return Err(Unexplained::NoSense(format!("{action} is not an action of the admin API"))),
     };
     let known = action_named(&action);
     let meant = meant(&action, known.as_ref().map(|(_, kind)| *kind), &resource)?;
@@ -168,7 +171,7 @@ fn context(
     for (key, _) in conditions {
         let lower = key.to_lowercase();
         if context.values(&lower).is_some() || OF_RESOURCE.iter().any(|of| lower.starts_with(of)) {
-            return Err(Unexplained::NoSense(format!("{key} follows from who asks for what: it cannot be given")));
+            return Err(Unexplained::NoSense(format!("{key} follows from the caller and the resource: leave it out")));
         }
     }
     let facts = RequestFacts { region: iam.region.clone(), secure, ..RequestFacts::default() };
@@ -179,25 +182,27 @@ fn context(
     Ok(context)
 }
 
-/// `kind` is what an action of S3 is asked about.
+/// Returns the resource that an action is decided on. `kind` is that of a known S3 action's resource, else `None`.
 fn meant(action: &str, kind: Option<ResourceKind>, resource: &str) -> Result<Meant, Unexplained> {
     let lower = action.to_lowercase();
     let no_sense = |why: &str| Err(Unexplained::NoSense(format!("{action} {why}")));
     let within = resource.strip_prefix(S3_ARN).filter(|name| !name.is_empty());
     match kind {
-        None if lower.starts_with("s3:") || !lower.contains(':') => no_sense("is no action"),
-        None if lower.starts_with("sts:assumerole") => no_sense("is decided with a role's trust policy, too"),
+        None if lower.starts_with("s3:") || !lower.contains(':') => no_sense("is not a known action"),
+        None if lower.starts_with("sts:assumerole") => {
+            no_sense("cannot be explained: it also depends on the role's trust policy")
+        }
         None | Some(ResourceKind::Account) => Ok(Meant::Account),
         Some(ResourceKind::Bucket) if lower == "s3:createbucket" => Ok(Meant::Account),
         Some(ResourceKind::Bucket) => match within {
             Some(name) if !name.contains(['/', '*']) => Ok(Meant::Bucket(name.to_owned())),
-            _ => no_sense("is asked about a bucket, arn:aws:s3:::BUCKET"),
+            _ => no_sense("needs the ARN of a bucket, arn:aws:s3:::BUCKET"),
         },
         Some(ResourceKind::Object) => match within.and_then(|within| within.split_once('/')) {
             Some((bucket, key)) if !bucket.is_empty() && !key.is_empty() => {
                 Ok(Meant::Object { bucket: bucket.to_owned(), key: key.to_owned() })
             }
-            _ => no_sense("is asked about an object, arn:aws:s3:::BUCKET/KEY"),
+            _ => no_sense("needs the ARN of an object, arn:aws:s3:::BUCKET/KEY"),
         },
     }
 }
@@ -217,8 +222,8 @@ fn on_bucket(judge: &Judge, guarded: &Guarded, action: &str) -> Decided {
     Decided { action: action.to_owned(), resource: guarded.arn(), decision, object: None }
 }
 
-/// Decides as requests do: the existing object has no influence on a put, and reading an absent one needs the right to
-/// list.
+/// Decides as for a real request: the existing object has no influence on a put, and reading an absent one needs the
+/// right to list the bucket.
 fn on_object(judge: &Judge, guarded: &Guarded, action: &str, key: &str) -> S3Result<Decided> {
     let version = judge.context.single(VERSION);
     let pick = version.map_or(Some(Pick::Current), Pick::parse).unwrap_or(Pick::Null);
@@ -298,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn an_action_says_what_it_is_asked_about() {
+    fn an_action_determines_the_kind_of_its_resource() {
         let object = Meant::Object { bucket: "b".to_owned(), key: "a/k".to_owned() };
         assert_eq!(asked("s3:GetObject", "arn:aws:s3:::b/a/k"), Ok(object.clone()));
         assert_eq!(asked("S3:getobject", "arn:aws:s3:::b/a/k"), Ok(object));
@@ -313,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn an_action_that_no_request_needs_is_not_explained() {
+    fn unknown_actions_and_resources_of_the_wrong_kind_are_not_explained() {
         for (action, resource) in [
             ("s3:GetObject", "arn:aws:s3:::b"),
             ("s3:GetObject", "arn:aws:s3:::b/"),
@@ -335,8 +340,8 @@ mod tests {
             identity: Grounds::Statement(statement(Place::Group, 0)),
             resource: Grounds::Statement(statement(Place::Bucket, 2)),
         };
-        let told: Vec<_> = statements(&reason).into_iter().map(|told| (told.place, told.number)).collect();
-        assert_eq!(told, [("group".to_owned(), 1), ("bucket".to_owned(), 3)]);
+        let shown: Vec<_> = statements(&reason).into_iter().map(|shown| (shown.place, shown.number)).collect();
+        assert_eq!(shown, [("group".to_owned(), 1), ("bucket".to_owned(), 3)]);
         assert!(statements(&Reason::AllowedBy(Grounds::Ownership)).is_empty());
     }
 }

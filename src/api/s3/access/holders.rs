@@ -1,4 +1,4 @@
-//! The holders of access keys: who signs with a key, and which policies speak.
+//! The holders of access keys: the principal that signs with a key, its policies, and its account's rate limits.
 
 use super::super::memos::Memos;
 use crate::actors::meta::MetaView;
@@ -9,7 +9,7 @@ use crate::api::rates::RateLimits;
 use crate::types::UnixMs;
 use std::sync::Arc;
 
-/// The holder of a key, and of the token that came with it.
+/// The principal that an access key identifies, with the session token that was sent with it.
 pub struct Holder {
     pub resolved: Resolved,
     pub identity: Arc<ParsedIdentity>,
@@ -17,10 +17,10 @@ pub struct Holder {
     pub rates: RateLimits,
 }
 
-/// The reason for which the caller is not known.
+/// The reason why the holder of an access key cannot be returned.
 pub enum HolderError {
     Unknown(ResolveError),
-    /// A policy that stands cannot be read.
+    /// A stored policy or rate limit of the holder cannot be read.
     Unreadable(IdentityError),
 }
 
@@ -30,7 +30,7 @@ impl From<ResolveError> for HolderError {
     }
 }
 
-/// Access keys, as one view has them.
+/// Looks up access keys by one view of the metadata.
 pub struct Holders<'a> {
     pub iam: &'a IamService,
     pub memos: &'a Memos,
@@ -39,7 +39,7 @@ pub struct Holders<'a> {
 }
 
 impl Holders<'_> {
-    /// The secret of a key that is no session's.
+    /// Returns the secret of a long-term access key, which belongs to no session.
     pub fn secret(&self, access_key: &str) -> Result<Arc<KeySecret>, ResolveError> {
         let read = || {
             let secret = key_secret(&self.iam.directory(self.view), self.iam.locksmith(), access_key);
@@ -50,8 +50,8 @@ impl Holders<'_> {
         Ok(secret)
     }
 
-    /// Returns the holder of this key and this token. The signature must have been verified with the key's secret. The
-    /// content of a token is not cached.
+    /// Returns the holder of this key and session token. The signature must have been verified with the key's secret
+    /// before. A holder with a token is not cached.
     pub fn holder(&self, access_key: &str, token: Option<&str>) -> Result<Arc<Holder>, HolderError> {
         if token.is_some() {
             return self.read(access_key, token).map(|made| Arc::new(made.value));
@@ -75,7 +75,7 @@ impl Holders<'_> {
     fn rates(&self, account: &str) -> Result<RateLimits, IdentityError> {
         let row = self.view.document(&RateLimits::key_of_account(account));
         let row = row.map_err(|error| IdentityError::Unavailable(error.to_string()))?;
-        let unreadable = |why| IdentityError::Unreadable(format!("the limits on rates of account {account}: {why}"));
+        let unreadable = |why| IdentityError::Unreadable(format!("the rate limits of account {account}: {why}"));
         row.map_or(Ok(RateLimits::default()), |row| RateLimits::decode(&row.value)).map_err(unreadable)
     }
 }

@@ -1,4 +1,5 @@
-//! The judge of one request: puts the caller, the request's context, and its buckets and objects before the evaluator.
+//! The judge of one request: passes the caller, the request's context, and its buckets and objects to the policy
+//! evaluator.
 
 use super::caller::ANONYMOUS;
 use crate::actors::meta::{Acl, BucketRow, MetaView, Pick, Traits, VersionRow};
@@ -17,13 +18,13 @@ use crate::types::UploadId;
 use s3s::S3Result;
 use std::sync::Arc;
 
-/// The action that shows what is there.
+/// The action that reveals which objects exist.
 pub(super) const LIST: &str = "s3:ListBucket";
 
-/// The actions on an object that its writer has as its owner.
+/// The actions on a written object that are decided with its writer as its owner.
 const OF_WRITER: [&str; 2] = ["s3:PutObjectAcl", "s3:PutObjectTagging"];
 
-/// The judge of a request.
+/// Decides on the actions of one request, by one view of the metadata.
 pub struct Judge {
     pub asking: Arc<Asking>,
     pub context: Arc<Context>,
@@ -33,7 +34,7 @@ pub struct Judge {
     pub request_id: Arc<str>,
 }
 
-/// A bucket, as decisions need it.
+/// A bucket, with everything of it that decisions need.
 pub struct Guarded {
     pub row: BucketRow,
     pub access: BucketAccess,
@@ -42,7 +43,7 @@ pub struct Guarded {
     policy: Option<Arc<Policy>>,
 }
 
-/// An object that an action is on.
+/// The object of an action: what decisions need of it.
 #[derive(Clone, Debug, Default)]
 pub struct Subject {
     pub owner: String,
@@ -61,7 +62,7 @@ impl Subject {
 }
 
 impl Judge {
-    /// Returns the judge of the same request, by another view.
+    /// Returns a judge of the same request that decides by another view.
     pub fn by(&self, view: MetaView) -> Self {
         Self {
             asking: Arc::clone(&self.asking),
@@ -73,14 +74,14 @@ impl Judge {
         }
     }
 
-    /// Returns the judge of the same request, with the condition keys of its body.
-    pub fn saying(&self, said: &Context) -> Self {
+    /// Returns a judge of the same request with the condition keys of its body, which replace those of its head.
+    pub fn with_body_keys(&self, keys: &Context) -> Self {
         let mut context = Context::clone(&self.context);
-        context.replace(said);
+        context.replace(keys);
         Self { context: Arc::new(context), ..self.by(self.view.clone()) }
     }
 
-    /// `None` where there is no such bucket.
+    /// Returns the bucket; `None` if it does not exist.
     pub fn guarded(&self, name: &str) -> S3Result<Option<Arc<Guarded>>> {
         self.memos.buckets.get(&self.view, name, || self.read_guarded(name))
     }
@@ -101,7 +102,7 @@ impl Judge {
         Ok(Some(Made { value: Guarded { row, access, owner, rates, policy }, bytes }))
     }
 
-    /// The account of a canonical id. One that is gone has no id that anybody could have.
+    /// Returns the account of a canonical id. If it no longer exists, its number is empty, so that no caller is of it.
     fn owner(&self, canonical_id: &str) -> S3Result<Account> {
         let root = &self.iam.root.canonical_id;
         let canonical_id = if canonical_id == super::super::ACCOUNT { root } else { canonical_id };
@@ -111,7 +112,7 @@ impl Judge {
         Ok(Account { id, canonical_id: canonical_id.to_owned() })
     }
 
-    /// The version that an operation is on; `None` where there is none.
+    /// Returns the version that an operation is on; `None` if it does not exist or is a delete marker.
     pub fn subject(&self, guarded: &Guarded, key: &str, pick: Pick) -> S3Result<Option<Subject>> {
         Ok(match self.view.version(guarded.row.bucket.id, key, pick)? {
             Some(VersionRow::Object(object)) => Some(Subject::of(object.traits)),
@@ -119,33 +120,33 @@ impl Judge {
         })
     }
 
-    /// An upload, which belongs to who began it; `None` where there is none. One that there is not is for the operation to
-    /// say.
+    /// Returns a multipart upload, whose owner is its initiator; `None` if it does not exist, which the operation
+    /// reports.
     pub fn begun(&self, guarded: &Guarded, key: &str, id: UploadId) -> S3Result<Option<Subject>> {
         let row = self.view.upload(guarded.row.bucket.id, key, id)?;
         Ok(row.map(|row| Subject { owner: row.upload.owner, ..Subject::default() }))
     }
 
-    /// Decides on an action on something that belongs to no bucket.
+    /// Decides on an action whose resource belongs to no bucket.
     pub fn of_account(&self, action: &str, resource: &str) -> Result<(), Fault> {
-        self.told(action, resource, &self.decide_on_account(action, resource))
+        self.enforce(action, resource, &self.decide_on_account(action, resource))
     }
 
-    /// Decides on an encryption key. All are of the store's own account: its callers may use them unless a policy
-    /// denies it, those of other accounts if a policy of theirs allows it.
+    /// Decides on the use of an encryption key. All keys belong to the root account: callers of that account may use
+    /// them unless a policy denies it, callers of other accounts only if a policy of theirs allows it.
     pub fn of_key(&self, action: &str, arn: &str) -> Result<(), Fault> {
         let decision = self.decide_on_account(action, arn);
         let owns = self.asking.principal().account().is_some_and(|account| account.id == ROOT_ACCOUNT);
         let undecided = matches!(decision.reason, Reason::NotAllowedBy(_));
-        if owns && undecided { Ok(()) } else { self.told(action, arn, &decision) }
+        if owns && undecided { Ok(()) } else { self.enforce(action, arn, &decision) }
     }
 
     pub(super) fn decide_on_account(&self, action: &str, resource: &str) -> Decision {
         self.asking.decide(action, resource, Target::Account, &self.context)
     }
 
-    /// Refuses a request if its body can make no difference. An anonymous caller may only do what a bucket's policy or
-    /// ACL lets everybody do, and else need not send the body.
+    /// Refuses an anonymous request before its body is read, if no body could make it allowed: it needs a bucket policy
+    /// that may allow the action to everybody, or a public ACL. Requests of accounts pass.
     pub fn may_yet(&self, action: &str, guarded: &Guarded) -> Result<(), Fault> {
         if *self.asking.principal() != Principal::Anonymous {
             return Ok(());
@@ -156,7 +157,7 @@ impl Judge {
     }
 
     pub fn of_bucket(&self, action: &str, guarded: &Guarded) -> Result<(), Fault> {
-        self.told(action, &guarded.arn(), &self.decide_on_bucket(action, guarded))
+        self.enforce(action, &guarded.arn(), &self.decide_on_bucket(action, guarded))
     }
 
     pub(super) fn decide_on_bucket(&self, action: &str, guarded: &Guarded) -> Decision {
@@ -164,10 +165,10 @@ impl Judge {
         self.asking.decide(action, &guarded.arn(), target, &self.context_of(guarded))
     }
 
-    /// Returns the fault for an absent object: its absence is told only to callers that may list it, with its whole key
-    /// as the prefix.
+    /// Decides whether the caller may learn that an object is absent: only if it may list the bucket with the object's
+    /// whole key as the prefix.
     pub fn of_absent(&self, guarded: &Guarded, key: &str) -> Result<(), Fault> {
-        self.told(LIST, &guarded.arn(), &self.decide_on_absent(guarded, key))
+        self.enforce(LIST, &guarded.arn(), &self.decide_on_absent(guarded, key))
     }
 
     pub(super) fn decide_on_absent(&self, guarded: &Guarded, key: &str) -> Decision {
@@ -183,8 +184,8 @@ impl Judge {
         context
     }
 
-    /// The writer of an object is its owner, for the ACL and the tags that the write gives it. The write itself, and how long
-    /// nobody may delete what it wrote, are for the bucket's owner to grant.
+    /// Decides on an action of a write. For the ACL and the tags that the write sets, the writer counts as the object's
+    /// owner. The write itself and its retention are for the bucket's owner to grant.
     pub fn of_written(&self, action: &str, guarded: &Guarded, key: &str) -> Result<(), Fault> {
         if !OF_WRITER.contains(&action) {
             return self.of_object(action, guarded, key, None);
@@ -194,9 +195,9 @@ impl Judge {
         let subject = Subject { owner, ..Subject::default() };
         let arn = guarded.arn_of(key);
         let decision = self.decide_on_object(action, guarded, &arn, Some(&subject));
-        // Nobody in particular owns what nobody in particular writes.
+        // An anonymous writer owns what it wrote, unless a policy denies this action.
         let owned = account.is_none() && matches!(decision.reason, Reason::NotAllowedBy(_));
-        if owned { Ok(()) } else { self.told(action, &arn, &decision) }
+        if owned { Ok(()) } else { self.enforce(action, &arn, &decision) }
     }
 
     pub fn of_object(
@@ -208,7 +209,7 @@ impl Judge {
     ) -> Result<(), Fault> {
         let arn = guarded.arn_of(key);
         let decision = self.decide_on_object(action, guarded, &arn, subject);
-        self.told(action, &arn, &decision)
+        self.enforce(action, &arn, &decision)
     }
 
     pub(super) fn decide_on_object(
@@ -224,7 +225,7 @@ impl Judge {
         self.asking.decide(action, arn, target, &context)
     }
 
-    /// Returns the fault of a caller without an account.
+    /// Logs and returns the refusal of an anonymous caller whose operation needs an account.
     pub fn needs_account(&self, operation: &str) -> Fault {
         tracing::info!(
             target: "access",
@@ -238,7 +239,7 @@ impl Judge {
     }
 
     /// Converts a decision to a result, and logs a denial's reason under the request's id.
-    fn told(&self, action: &str, resource: &str, decision: &Decision) -> Result<(), Fault> {
+    fn enforce(&self, action: &str, resource: &str, decision: &Decision) -> Result<(), Fault> {
         if decision.allowed {
             return Ok(());
         }
@@ -255,7 +256,7 @@ impl Judge {
     }
 }
 
-/// S3 does not look at an object's tags for its attributes.
+/// Adds the tags of the existing object as condition keys. For GetObjectAttributes S3 does not evaluate them.
 fn add_existing_tags(context: &mut Context, action: &str, subject: Option<&Subject>) {
     let tagged = subject.filter(|_| !action.starts_with("s3:GetObjectAttributes"));
     for (name, value) in tagged.map(|subject| subject.tags.as_slice()).unwrap_or_default() {
@@ -289,14 +290,14 @@ impl Guarded {
     }
 }
 
-/// The rights of an operation on each of many objects.
+/// A request's judge and bucket, by which an operation decides on what its body names.
 #[derive(Clone)]
 pub struct Authority {
     pub judge: Arc<Judge>,
     pub guarded: Arc<Guarded>,
 }
 
-/// The condition keys of one object among many, which replace those of the head.
+/// The condition keys of one of the many objects of a request. They replace those of its head.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ObjectKeys {
     pub version: Option<String>,
@@ -309,7 +310,7 @@ impl Authority {
         self.judge.context_of(&self.guarded)
     }
 
-    /// Decides on one action for many objects.
+    /// Prepares the decision on one action for many objects.
     pub fn on_each<'a>(&'a self, action: &'static str, context: &'a Context) -> OnEach<'a> {
         let target = Target::Bucket(self.guarded.target(None));
         OnEach { authority: self, action, prepared: self.judge.asking.prepare(action, "", target, context) }
@@ -319,19 +320,19 @@ impl Authority {
         self.judge.subject(&self.guarded, key, pick)
     }
 
-    /// Decides on a request whose body has more condition keys of an object.
-    pub fn may_to_object(&self, action: &str, key: &str, pick: Pick, said: &Context) -> S3Result<()> {
+    /// Decides on an action on an object, with the condition keys of the request's body.
+    pub fn may_to_object(&self, action: &str, key: &str, pick: Pick, keys: &Context) -> S3Result<()> {
         let subject = self.judge.subject(&self.guarded, key, pick)?;
-        Ok(self.judge.saying(said).of_object(action, &self.guarded, key, subject.as_ref())?)
+        Ok(self.judge.with_body_keys(keys).of_object(action, &self.guarded, key, subject.as_ref())?)
     }
 
-    /// As `may_to_object`, for the bucket itself.
-    pub fn may_to_bucket(&self, action: &str, said: &Context) -> S3Result<()> {
-        Ok(self.judge.saying(said).of_bucket(action, &self.guarded)?)
+    /// Decides on an action on the bucket, with the condition keys of the request's body.
+    pub fn may_to_bucket(&self, action: &str, keys: &Context) -> S3Result<()> {
+        Ok(self.judge.with_body_keys(keys).of_bucket(action, &self.guarded)?)
     }
 }
 
-/// The decision on an action for each of many objects, by itself.
+/// A prepared decision on one action, made for each of many objects.
 pub struct OnEach<'a> {
     authority: &'a Authority,
     action: &'static str,
@@ -339,14 +340,14 @@ pub struct OnEach<'a> {
 }
 
 impl OnEach<'_> {
-    pub fn may(&self, key: &str, subject: Option<&Subject>, said: &ObjectKeys) -> Result<(), Fault> {
+    pub fn may(&self, key: &str, subject: Option<&Subject>, keys: &ObjectKeys) -> Result<(), Fault> {
         let Authority { judge, guarded } = self.authority;
         let mut context = Context::default();
-        context.set("s3:VersionId", said.version.clone());
-        context.set("s3:if-match", said.if_match.clone());
+        context.set("s3:VersionId", keys.version.clone());
+        context.set("s3:if-match", keys.if_match.clone());
         add_existing_tags(&mut context, self.action, subject);
         let resource = guarded.arn_of(key);
         let decision = self.prepared.decide_on(&resource, subject.map(Subject::object), &context);
-        judge.told(self.action, &resource, &decision)
+        judge.enforce(self.action, &resource, &decision)
     }
 }

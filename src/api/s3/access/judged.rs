@@ -1,6 +1,6 @@
-//! The decision on a request, kept until its operation is done: a request whose body came slowly is decided on again, by
-//! who the caller is by then and what it may do by then, so that nothing is done by rights that were taken away meanwhile. The
-//! time that conditions and sessions are judged by stays that of the head, as for AWS.
+//! The access decision on a request, kept until its operation is done. If the request's body arrives slowly, the
+//! decision is made again with the caller's rights at that time, so that revoked rights have no effect. Conditions on
+//! time and the expiry of sessions are still judged by the arrival time of the head, as in AWS.
 
 use super::caller::Caller;
 use super::judge::{Authority, Judge};
@@ -20,21 +20,21 @@ use std::future::ready;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// The age of a decision after which it is made again, because the body came slowly.
+/// The age of a decision above which it is made again.
 const AGE_MAX: Duration = Duration::from_secs(1);
 
-/// The result of the access check. The default is a caller nobody knows, who was allowed nothing.
+/// The result of the access check. The default is an anonymous caller without any rights.
 #[derive(Clone, Default)]
 pub struct Access {
     pub caller: Caller,
-    /// The rights on the bucket that the request is on, for operations whose bodies name what they change.
+    /// The rights on the request's bucket, for operations whose bodies name what they change.
     pub authority: Option<Authority>,
     pub judged: Option<Judged>,
     /// The encryption keys that the caller was allowed to use, by action and ARN; shared with the stream of the body.
     keys_used: Arc<Mutex<Vec<(&'static str, String)>>>,
 }
 
-/// A question, and who asked it.
+/// What the access check decided on: the operation and its resources, and the judge with the caller.
 #[derive(Clone)]
 pub struct Judged {
     pub gate: Gate,
@@ -46,7 +46,7 @@ pub struct Judged {
     pub source: Option<Source>,
     pub asks: Asks,
     pub judge: Arc<Judge>,
-    /// The head as it was judged, for a request whose body is stored as it comes.
+    /// The head as it was judged, for an operation that stores the body while it arrives; else `None`.
     pub head_of_stream: Option<Arc<(HeaderMap, Uri)>>,
 }
 
@@ -74,7 +74,7 @@ impl Access {
         Self { caller, authority, judged: Some(judged), keys_used: Arc::default() }
     }
 
-    /// Checks that the caller may use an encryption key. An anonymous caller may use none that is named.
+    /// Checks that the caller may use an encryption key. An anonymous caller may use no named key.
     pub fn may_use_key(&self, action: &'static str, arn: &str) -> Result<(), Fault> {
         let judged = self.judged.as_ref().ok_or(Fault::AccessDenied("Access Denied"))?;
         judged.judge.of_key(action, arn)?;
@@ -82,8 +82,8 @@ impl Access {
         Ok(())
     }
 
-    /// Decides anew where the decision is too old. To be called when the whole request is there, before its operation looks at
-    /// anything: it then works on what was judged.
+    /// Decides again if the decision is too old. Must be called when the whole request has arrived and before its
+    /// operation reads any metadata, so that the operation uses the view that was judged.
     pub async fn renew(&mut self, call: &Call, headers: &HeaderMap, uri: &Uri) -> S3Result<()> {
         let Some(judged) = self.judged.as_mut().filter(|judged| judged.is_past()) else { return Ok(()) };
         call.view.take();
@@ -108,14 +108,15 @@ impl Access {
         Ok(())
     }
 
-    /// A body that is stored as it comes: at its end, where that comes late, it is decided anew whether it may be kept.
+    /// Returns a body that is stored while it arrives, with the decision renewed at its end. If the request is no
+    /// longer allowed, the stream ends with an error, and nothing is kept.
     pub fn renewed_at_the_end(&self, body: BodyStream, call: &Call) -> BodyStream {
         let (mut access, call) = (self.clone(), call.clone());
         let renewed = async move {
             let head = access.judged.as_ref().and_then(|judged| judged.head_of_stream.clone());
             let (headers, uri) = &*head.unwrap_or_default();
             let renewed = access.renew(&call, headers, uri).await;
-            // The operation has had its own view long since; its next look is to show what it changed.
+            // The operation has read its view before the body. Its next lookup must show what it has changed itself.
             call.view.take();
             renewed.err().map(|error| Err::<bytes::Bytes, StoreError>(body_refused(error)))
         };

@@ -1,6 +1,6 @@
-//! Access to S3, decided before an operation begins: the secrets that signatures are verified with; the caller, and
-//! whether the policies and grants allow the request (`judge`, over `policy`); operations and features that do not
-//! exist here.
+//! Access control of S3 requests, before an operation begins: the secrets that verify signatures; the caller; whether
+//! policies and grants allow the request (`judge`, which calls `policy`); the refusal of operations and features that
+//! are not implemented.
 
 mod body_values;
 pub mod caller;
@@ -59,7 +59,7 @@ impl fmt::Debug for Credentials {
     }
 }
 
-/// Operations that exist here; s3s knows more.
+/// The implemented operations. s3s knows more.
 pub const OPERATIONS: [&str; 89] = [
     "AbortMultipartUpload",
     "CompleteMultipartUpload",
@@ -154,7 +154,8 @@ pub const OPERATIONS: [&str; 89] = [
 
 const SECURITY_TOKEN: HeaderName = HeaderName::from_static("x-amz-security-token");
 
-/// The access check, which every request passes after its signature was verified, and the secrets that it is verified with.
+/// The access check, which every request passes after its signature was verified. It also looks up the secrets that
+/// verify signatures.
 #[derive(Clone)]
 pub struct Gate {
     gateway: Gateway,
@@ -170,7 +171,8 @@ impl Gate {
         Self { gateway, iam, memos, secure, limiter }
     }
 
-    /// Lets a request begin by the limits of its account or its bucket. `None` where there are none.
+    /// Admits a request by the rate limits of its account or its bucket. Returns `None` if there are no limits, and
+    /// SlowDown if the request exceeds one.
     fn admit(
         &self,
         view: &MetaView,
@@ -185,7 +187,7 @@ impl Gate {
         Ok(Some(admitted.map_err(|OverLimit| Fault::SlowDown("The account or the bucket is over a limit of its requests or bytes: try again later, with fewer requests at a time.".to_owned()))?))
     }
 
-    /// Lets a request without an account begin by the limits of its bucket.
+    /// Admits an anonymous request by the rate limits of its bucket.
     pub fn admit_anonymous(&self, view: &MetaView, guarded: &Guarded, trace: &RequestTrace) -> S3Result<()> {
         let admitted = self.admit(view, guarded.rates, || Limited::Bucket(guarded.row.bucket.id))?;
         if let Some(admitted) = admitted {
@@ -202,8 +204,8 @@ impl Gate {
         Ok(view.get(&self.gateway).await?)
     }
 
-    /// The principal of an authenticated request, as it is known now, of a request that came then; nobody in particular where
-    /// nobody signed.
+    /// Identifies the caller of a request from its access key, by the present metadata, and makes the request's judge.
+    /// `now` is the arrival time of the request. A request without a signature is anonymous.
     async fn judge(&self, head: Head<'_>, call: &Call, now: UnixMs) -> S3Result<Identified> {
         let Head { operation, source, headers, uri } = head;
         let access_key = call.authentication.access_key.as_deref();
@@ -236,7 +238,7 @@ impl Gate {
         Ok(Identified { judge: Arc::new(judge), holder })
     }
 
-    /// Judges the head of a request: who asks, whether the operation is there, and whether it is allowed.
+    /// Judges the head of a request: identifies the caller, and checks that the operation is implemented and allowed.
     pub async fn decide(&self, asked: Asked<'_>, call: &Call) -> S3Result<Access> {
         let Asked { name, bucket, key, renamed, headers, uri } = asked;
         let operation = OPERATIONS.iter().copied().find(|known| *known == name);
@@ -252,8 +254,8 @@ impl Gate {
             call.trace.asked_by(&resolved.principal);
             call.seat.of_account(&resolved.access_key, &resolved.principal.canonical_id).await;
         }
-        // Its own requests count whatever comes of them; those that are refused by policies do not count for a bucket, or
-        // anybody could use its limits up.
+        // An account's requests count against its limits even if they are refused. A bucket's limits count only
+        // requests that policies allow, or anybody could exhaust them.
         let of_account = match &known.holder {
             Some(holder) => self.admit(&known.judge.view, holder.rates, || {
                 Limited::Account(holder.resolved.principal.account.as_str().into())
@@ -290,8 +292,8 @@ impl Gate {
         Ok(Access::new(caller, authority, judged))
     }
 
-    /// Returns the rights for the body's part of a request; decides them again at the present time if the body came
-    /// slowly.
+    /// Returns the rights by which the body of a request is decided on. If the body came slowly, the head is decided on
+    /// again first.
     async fn authority<T>(&self, request: &mut S3Request<T>) -> S3Result<Authority> {
         let (_, access) = self.renewed(request).await?;
         let authority = access.authority.clone();
@@ -299,7 +301,7 @@ impl Gate {
         Ok(authority.ok_or(Fault::AccessDenied("Access Denied"))?)
     }
 
-    /// The decision on a request whose body is there, taken out of it.
+    /// Takes the decision out of a request whose body has arrived, and renews it if it is too old.
     async fn renewed<T>(&self, request: &mut S3Request<T>) -> S3Result<(Call, Access)> {
         let call = Call::of(&request.extensions);
         let mut access = request.extensions.remove::<Access>().unwrap_or_default();
@@ -311,9 +313,9 @@ impl Gate {
         let (call, access) = self.renewed(request).await?;
         let judged = access.judged.as_ref().ok_or(Fault::AccessDenied("Access Denied"))?;
         let tags = of_new_bucket(&call)?;
-        let said = body_values::of_new_bucket(request.input.create_bucket_configuration.as_ref(), &tags);
+        let body_keys = body_values::of_new_bucket(request.input.create_bucket_configuration.as_ref(), &tags);
         let bucket = format!("arn:aws:s3:::{}", request.input.bucket);
-        let judge = judged.judge.saying(&said);
+        let judge = judged.judge.with_body_keys(&body_keys);
         request.extensions.insert(access);
         judge.of_account("s3:CreateBucket", &bucket)?;
         if !tags.is_empty() {
@@ -322,8 +324,8 @@ impl Gate {
         Ok(())
     }
 
-    async fn ask_of_bucket<T>(&self, request: &mut S3Request<T>, action: &str, said: &Context) -> S3Result<()> {
-        let decided = self.authority(request).await.and_then(|authority| authority.may_to_bucket(action, said));
+    async fn ask_of_bucket<T>(&self, request: &mut S3Request<T>, action: &str, body_keys: &Context) -> S3Result<()> {
+        let decided = self.authority(request).await.and_then(|authority| authority.may_to_bucket(action, body_keys));
         decided.map_err(|error| refused(request, error))
     }
 
@@ -332,30 +334,30 @@ impl Gate {
         request: &mut S3Request<T>,
         action: &str,
         key: &str,
-        said: &Context,
+        body_keys: &Context,
     ) -> S3Result<()> {
-        // A name that no version has is for the operation to say.
+        // The operation refuses a malformed version id. Until then it counts as the null version.
         let version = condition_values::parameter(&request.uri, "versionId");
         let pick = version.map_or(Some(Pick::Current), |name| Pick::parse(&name)).unwrap_or(Pick::Null);
         let authority = self.authority(request).await;
-        let decided = authority.and_then(|authority| authority.may_to_object(action, key, pick, said));
+        let decided = authority.and_then(|authority| authority.may_to_object(action, key, pick, body_keys));
         decided.map_err(|error| refused(request, error))
     }
 
-    /// Returns the judge of an anonymous request outside s3s. Of the head only what any browser sends counts:
-    /// parameters mean nothing there, and a signature that nobody verifies can meet no condition.
+    /// Returns the judge of an anonymous request outside s3s. Of its head only the referrer and the user agent become
+    /// condition keys: parameters have no meaning there, and an unverified signature must not satisfy a condition.
     pub async fn anonymous(&self, headers: &HeaderMap, origin: &Origin) -> S3Result<Arc<Judge>> {
         let view = self.gateway.meta().read().await?;
-        let told = [header::REFERER, header::USER_AGENT].into_iter().filter_map(|name| {
+        let counted = [header::REFERER, header::USER_AGENT].into_iter().filter_map(|name| {
             let value = headers.get(&name)?.clone();
             Some((name, value))
         });
-        let told = HeaderMap::from_iter(told);
+        let counted = HeaderMap::from_iter(counted);
         let now = self.iam.ambient.clock.unix_ms();
-        Ok(Arc::new(self.judge_of_request((Asking::anonymous(), now), view, &told, &Uri::default(), origin)))
+        Ok(Arc::new(self.judge_of_request((Asking::anonymous(), now), view, &counted, &Uri::default(), origin)))
     }
 
-    /// Makes the judge of a request: the caller, the time, and the condition keys of the head.
+    /// Makes the judge of a request from the caller, the arrival time, and the condition keys of the head.
     fn judge_of_request(
         &self,
         (asking, now): (Asking, UnixMs),
@@ -377,20 +379,20 @@ impl Gate {
     }
 }
 
-/// A request as it is routed: the operation's name, what it is on, and the head.
+/// A routed request: the operation's name, its resource, and the head.
 #[derive(Clone, Copy)]
 pub struct Asked<'a> {
     name: &'a str,
     bucket: Option<&'a str>,
     key: Option<&'a str>,
-    /// The key that is renamed.
+    /// The source key of a rename.
     renamed: Option<&'a str>,
     headers: &'a HeaderMap,
     uri: &'a Uri,
 }
 
 impl<'a> Asked<'a> {
-    /// A rename of the source, to this key of its bucket.
+    /// Returns a rename of the key `source` to another key of the same bucket.
     pub fn of_rename((bucket, key): (&'a str, &'a str), source: &'a str, headers: &'a HeaderMap, uri: &'a Uri) -> Self {
         Self { name: "RenameObject", bucket: Some(bucket), key: Some(key), renamed: Some(source), headers, uri }
     }
@@ -400,13 +402,13 @@ impl<'a> Asked<'a> {
 #[derive(Clone, Copy)]
 struct Head<'a> {
     operation: &'a str,
-    /// The source of a rename, which no header names as that of a copy.
+    /// The source of a rename. Only that of a copy is in `x-amz-copy-source`.
     source: Option<&'a Source>,
     headers: &'a HeaderMap,
     uri: &'a Uri,
 }
 
-/// A request whose sender is known, or known to be nobody.
+/// A request with its caller identified. An anonymous one has no holder.
 struct Identified {
     judge: Arc<Judge>,
     holder: Option<Arc<Holder>>,
@@ -481,7 +483,7 @@ impl S3Access for Gate {
         }
     }
 
-    // What of a body policies may ask about: `check` does not see it.
+    // Operations whose bodies have condition keys. `check` does not see the body.
 
     async fn create_bucket(&self, request: &mut S3Request<CreateBucketInput>) -> S3Result<()> {
         let decided = self.may_create(request).await;
@@ -492,40 +494,41 @@ impl S3Access for Gate {
         &self,
         request: &mut S3Request<PutBucketInventoryConfigurationInput>,
     ) -> S3Result<()> {
-        let said = body_values::of_inventory(&request.input.inventory_configuration);
-        self.ask_of_bucket(request, "s3:PutInventoryConfiguration", &said).await
+        let body_keys = body_values::of_inventory(&request.input.inventory_configuration);
+        self.ask_of_bucket(request, "s3:PutInventoryConfiguration", &body_keys).await
     }
 
     async fn put_bucket_tagging(&self, request: &mut S3Request<PutBucketTaggingInput>) -> S3Result<()> {
-        let said = body_values::of_bucket_tags(&request.input.tagging);
-        self.ask_of_bucket(request, "s3:PutBucketTagging", &said).await
+        let body_keys = body_values::of_bucket_tags(&request.input.tagging);
+        self.ask_of_bucket(request, "s3:PutBucketTagging", &body_keys).await
     }
 
     async fn put_object_legal_hold(&self, request: &mut S3Request<PutObjectLegalHoldInput>) -> S3Result<()> {
-        let (key, said) = (request.input.key.clone(), body_values::of_legal_hold(request.input.legal_hold.as_ref()));
-        self.ask_of_object(request, "s3:PutObjectLegalHold", &key, &said).await
+        let (key, body_keys) =
+            (request.input.key.clone(), body_values::of_legal_hold(request.input.legal_hold.as_ref()));
+        self.ask_of_object(request, "s3:PutObjectLegalHold", &key, &body_keys).await
     }
 
     async fn put_object_retention(&self, request: &mut S3Request<PutObjectRetentionInput>) -> S3Result<()> {
         let now = self.iam.ambient.clock.unix_ms();
-        let (key, said) = (request.input.key.clone(), body_values::of_retention(request.input.retention.as_ref(), now));
-        self.ask_of_object(request, "s3:PutObjectRetention", &key, &said).await
+        let (key, body_keys) =
+            (request.input.key.clone(), body_values::of_retention(request.input.retention.as_ref(), now));
+        self.ask_of_object(request, "s3:PutObjectRetention", &key, &body_keys).await
     }
 
     async fn put_object_tagging(&self, request: &mut S3Request<PutObjectTaggingInput>) -> S3Result<()> {
         if request.headers.contains_key(s3s::header::X_AMZ_TAGGING) {
-            let why =
-                "The tags of an object that is there are given by the body, and not by the header 'x-amz-tagging'.";
+            let why = "Give the tags of an existing object in the body, not in the header 'x-amz-tagging'.";
             return Err(refused(request, Fault::InvalidRequest(why.to_owned()).into()));
         }
         let has_version = condition_values::parameter(&request.uri, "versionId").is_some();
         let action = if has_version { "s3:PutObjectVersionTagging" } else { "s3:PutObjectTagging" };
-        let (key, said) = (request.input.key.clone(), body_values::of_object_tags(&request.input.tagging));
-        self.ask_of_object(request, action, &key, &said).await
+        let (key, body_keys) = (request.input.key.clone(), body_values::of_object_tags(&request.input.tagging));
+        self.ask_of_object(request, action, &key, &body_keys).await
     }
 }
 
-/// Refuses a request for what its body says.
+/// Refuses a request because of its body, and notes the error for its answer.
 fn refused<T>(request: &S3Request<T>, error: S3Error) -> S3Error {
     match request.extensions.get::<Call>() {
         Some(call) => refuse(&call.trace, error),

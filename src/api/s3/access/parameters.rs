@@ -1,5 +1,5 @@
-//! Checks of a head that s3s would refuse before the operation begins, where S3 has messages of its own: numbers that are none, and
-//! a header that is missing. It is looked at once the request is allowed.
+//! Checks of the head that s3s would make with other messages than S3's: parameters that are not integers, and a
+//! missing header. They are made once the request is allowed.
 
 use super::condition_values::parameter;
 use crate::api::errors::{ArgumentFault, Fault, NO_ATTRIBUTES};
@@ -42,7 +42,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_that_is_none_is_refused_by_its_name() {
+    fn a_parameter_that_is_not_an_integer_is_refused_by_its_name() {
         for (operation, uri, name) in [
             ("ListObjects", "/b?max-keys=abc", "max-keys"),
             ("ListObjectsV2", "/b?list-type=2&max-keys=", "max-keys"),
@@ -61,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn attributes_are_asked_for_by_a_header() {
+    fn get_object_attributes_without_its_header_is_refused() {
         let missing = Err(Fault::InvalidRequest(NO_ATTRIBUTES.to_owned()));
         assert_eq!(judge("GetObjectAttributes", "/b/k?attributes"), missing);
         let headers = HeaderMap::from_iter([(X_AMZ_OBJECT_ATTRIBUTES, HeaderValue::from_static("ETag"))]);

@@ -13,7 +13,7 @@ use s3s::S3Result;
 use s3s::dto::{CopySource, ParseCopySourceError};
 use std::sync::Arc;
 
-/// Operations that write a key whatever stands there: what stands has no say.
+/// Operations that overwrite a key. The existing object has no influence on whether they are allowed.
 const OVERWRITES: [&str; 7] = [
     "CompleteMultipartUpload",
     "CopyObject",
@@ -23,11 +23,12 @@ const OVERWRITES: [&str; 7] = [
     "UploadPart",
     "UploadPartCopy",
 ];
-/// Operations on an upload itself, in which who began it has a say, and who owns what stands under its key has none.
+/// Operations on a multipart upload. They are decided with the upload's initiator as the owner; the owner of an object
+/// under the same key has no influence.
 const ON_UPLOADS: [&str; 2] = ["AbortMultipartUpload", "ListParts"];
 
-/// Operations that need an account, whatever is granted to everybody: they begin what is charged to somebody, or change who
-/// may do what.
+/// Operations that need an account, even if they are granted to everybody: they create what an account is charged for,
+/// or change what others may do.
 const NEED_ACCOUNT: [&str; 13] = [
     "CreateBucket",
     "CreateMultipartUpload",
@@ -44,7 +45,7 @@ const NEED_ACCOUNT: [&str; 13] = [
     "PutPublicAccessBlock",
 ];
 
-/// An operation and its resource.
+/// An operation and its resources, to be decided on.
 pub struct Request<'a> {
     pub operation: &'static str,
     pub bucket: Option<&'a str>,
@@ -55,8 +56,8 @@ pub struct Request<'a> {
 }
 
 impl Request<'_> {
-    /// The bucket, where the operation is on one. One that is not there is refused here: it might be there when the
-    /// operation looks, and nobody was asked.
+    /// Decides on every action that the operation needs, and returns its bucket, if it has one. An absent bucket is
+    /// refused here: it could be created before the operation looks it up, which would then run without a decision.
     pub fn check(&self, judge: &Judge, headers: &HeaderMap, uri: &Uri) -> S3Result<Option<Arc<Guarded>>> {
         let unknown = || Fault::AccessDenied("Access Denied");
         if judge.asking.principal().account().is_none() && NEED_ACCOUNT.contains(&self.operation) {
@@ -70,9 +71,9 @@ impl Request<'_> {
             }
             return Ok(None);
         };
-        let is_body_values_later = |action: &str| body_values::decides(self.operation, action);
+        let waits_for_body = |action: &str| body_values::decides(self.operation, action);
         if self.operation == "CreateBucket" {
-            for need in needed.into_iter().filter(|need| !is_body_values_later(need.action)) {
+            for need in needed.into_iter().filter(|need| !waits_for_body(need.action)) {
                 judge.of_account(need.action, &format!("arn:aws:s3:::{name}"))?;
             }
             return Ok(None);
@@ -81,9 +82,9 @@ impl Request<'_> {
         self.check_owner(judge, &guarded, headers, "x-amz-expected-bucket-owner")?;
         for need in needed {
             match need.on {
-                _ if is_body_values_later(need.action) => judge.may_yet(need.action, &guarded)?,
+                _ if waits_for_body(need.action) => judge.may_yet(need.action, &guarded)?,
                 On::Account | On::Bucket => judge.of_bucket(need.action, &guarded)?,
-                // Each of many is asked about by itself.
+                // The operation decides on each object. Here only a request that can delete none is refused.
                 On::Object if self.operation == "DeleteObjects" => {
                     let may = |action| judge.may_yet(action, &guarded);
                     may("s3:DeleteObject").or_else(|_| may("s3:DeleteObjectVersion"))?;
@@ -105,7 +106,7 @@ impl Request<'_> {
 
     fn check_object(&self, judge: &Judge, guarded: &Guarded, action: &str, uri: &Uri) -> S3Result<()> {
         let key = self.key.unwrap_or_default();
-        // A comparison is with what stands, also where that is overwritten.
+        // A conditional write needs GetObject on the existing object, even if it overwrites that.
         if OVERWRITES.contains(&self.operation) && action != "s3:GetObject" {
             return Ok(judge.of_written(action, guarded, key)?);
         }
@@ -115,7 +116,7 @@ impl Request<'_> {
             return Ok(judge.of_object(action, guarded, key, begun.as_ref())?);
         }
         let version = parameter(uri, "versionId");
-        // A name that no version has is for the operation to say.
+        // The operation refuses a malformed version id. Until then it counts as the null version.
         let pick = version.map_or(Some(Pick::Current), |name| Pick::parse(&name)).unwrap_or(Pick::Null);
         let subject = judge.subject(guarded, key, pick)?;
         if subject.is_none() && matches!(self.operation, "GetObject" | "HeadObject" | "GetObjectAttributes") {
@@ -162,17 +163,17 @@ impl Source {
         Self { bucket: bucket.to_owned(), key: key.to_owned(), version: None }
     }
 
-    /// Returns the source as a header would name it.
+    /// Returns the source in the form of the header `x-amz-copy-source`.
     pub fn text(&self) -> String {
         format!("{}/{}", self.bucket, encode(&self.key))
     }
 
-    /// Reads the source as the operation does, so that the copied object is the judged one. Anything else is refused.
+    /// Parses `x-amz-copy-source` as the operation does, so that the object that is judged is the one that is copied.
     fn of(headers: &HeaderMap) -> Result<Self, Fault> {
         let refused = |what: &str| Fault::InvalidArgument(format!("Invalid copy source {what}"));
         let mut values = headers.get_all(s3s::header::X_AMZ_COPY_SOURCE).iter();
         let (Some(value), None) = (values.next(), values.next()) else { return Err(refused("object key")) };
-        // An escape that is none would be taken for what it is written with.
+        // s3s would take a malformed percent escape literally.
         let text = value.to_str().ok().filter(|text| decode_path(text).is_some());
         match CopySource::parse(text.ok_or_else(|| refused("encoding"))?) {
             Ok(CopySource::Bucket { bucket, key, version_id }) if !key.is_empty() => {
@@ -184,7 +185,7 @@ impl Source {
         }
     }
 
-    /// A name that no version has is for the operation to say.
+    /// Returns the version to look up; the null version for a malformed id, which the operation refuses.
     fn pick(&self) -> Pick {
         self.version.as_deref().map_or(Some(Pick::Current), Pick::parse).unwrap_or(Pick::Null)
     }
@@ -207,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn a_copys_source_is_a_bucket_a_key_and_perhaps_a_version() {
+    fn a_copy_source_is_parsed_into_bucket_key_and_optional_version() {
         let plain = Some(("bucket".to_owned(), "a/k+ü".to_owned(), None));
         assert_eq!(of(&["bucket/a/k%2B%C3%BC"]), plain);
         assert_eq!(of(&["/bucket/a%2Fk%2B%C3%BC"]), plain);
@@ -216,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn a_source_that_cannot_be_asked_about_is_none() {
+    fn an_incomplete_undecodable_or_repeated_copy_source_is_refused() {
         for texts in [&[][..], &["bucket"], &["bucket/%ff"], &["bucket/a", "bucket/b"]] {
             assert_eq!(of(texts), None, "{texts:?}");
         }

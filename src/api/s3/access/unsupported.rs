@@ -1,5 +1,5 @@
-//! Headers that ask for what does not exist here. They are refused, never ignored: who asks for something must not be told
-//! that it is there.
+//! Headers that ask for features that are not implemented. They are refused: if they were ignored, a client would
+//! believe that the feature is in effect.
 
 use crate::api::errors::Fault;
 use http::HeaderMap;

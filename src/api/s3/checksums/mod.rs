@@ -1,4 +1,4 @@
-//! S3's checksums, and Content-MD5, between headers, trailers, XML and what is stored.
+//! S3's checksums and Content-MD5: parsed from headers, trailers and XML, and converted to the stored form.
 
 mod shown;
 #[cfg(test)]
@@ -16,9 +16,9 @@ use s3s::dto;
 
 const X_AMZ_TRAILER: &str = "x-amz-trailer";
 const X_AMZ_CHECKSUM: &str = "x-amz-checksum-";
-/// The other suffixes of such a header's name.
+/// The suffixes of `x-amz-checksum-` headers that are not algorithms.
 const NO_ALGORITHMS: [&str; 3] = ["algorithm", "mode", "type"];
-/// The checksum that S3 computes and stores for an object that comes without one.
+/// The checksum that S3 computes and stores for an object that is uploaded without one.
 pub const DEFAULT: ChecksumAlgorithm = ChecksumAlgorithm::Crc64Nvme;
 
 pub fn algorithm_named(name: &str) -> Result<ChecksumAlgorithm, Fault> {
@@ -30,7 +30,7 @@ pub fn algorithm_named(name: &str) -> Result<ChecksumAlgorithm, Fault> {
     })
 }
 
-/// A checksum that cannot be verified is refused, never ignored. `name` is a header's.
+/// Refuses a checksum header of an unknown algorithm, which could not be verified. `name` is any header's name.
 fn check_known(name: &str) -> Result<(), Fault> {
     let Some(suffix) = name.strip_prefix(X_AMZ_CHECKSUM) else { return Ok(()) };
     if NO_ALGORITHMS.contains(&suffix) || ChecksumAlgorithm::of_header(name).is_some() {
@@ -40,7 +40,7 @@ fn check_known(name: &str) -> Result<(), Fault> {
     Err(Fault::InvalidRequest(why.to_owned()))
 }
 
-/// Base64 of a digest of the right size.
+/// Parses the base64 of a digest. Its length must be the algorithm's.
 pub fn parse_digest(algorithm: ChecksumAlgorithm, text: &str) -> Result<Bytes, Fault> {
     match base64_simd::STANDARD.decode_to_vec(text.trim()) {
         Ok(digest) if digest.len() == algorithm.digest_bytes() => Ok(digest.into()),
@@ -52,13 +52,13 @@ fn invalid_value(algorithm: ChecksumAlgorithm) -> Fault {
     Fault::InvalidRequest(format!("Value for {} header is invalid.", algorithm.header()))
 }
 
-/// Base64 of 16 bytes.
+/// Parses the base64 of an MD5 digest.
 pub fn parse_md5(text: &[u8]) -> Result<[u8; 16], Fault> {
     let digest = base64_simd::STANDARD.decode_to_vec(text).map_err(|_| Fault::InvalidDigest)?;
     digest.try_into().map_err(|_| Fault::InvalidDigest)
 }
 
-/// Content-MD5.
+/// Returns the digest in the header Content-MD5.
 pub fn content_md5(headers: &HeaderMap) -> Result<Option<[u8; 16]>, Fault> {
     let Some(value) = headers.get("content-md5") else { return Ok(None) };
     parse_md5(value.as_bytes()).map(Some)
@@ -69,7 +69,7 @@ fn several() -> Fault {
     Fault::InvalidRequest(why.to_owned())
 }
 
-/// The checksum that a request gives in a header of its own: at most one.
+/// Returns the checksum that a request has in a header. More than one is refused.
 pub fn of_headers(headers: &HeaderMap) -> Result<Option<(ChecksumAlgorithm, String)>, Fault> {
     headers.keys().try_for_each(|name| check_known(name.as_str()))?;
     let mut found = None;
@@ -86,12 +86,12 @@ pub fn of_headers(headers: &HeaderMap) -> Result<Option<(ChecksumAlgorithm, Stri
 
 fn announced(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     let names = headers.get(X_AMZ_TRAILER).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    // As S3 reads a list: what is empty at its end is not of it, and is anywhere else.
+    // As in S3, commas at the end of the list are ignored, and an empty item elsewhere counts as a name.
     let names = names.trim().trim_end_matches(',');
     names.split(',').map(str::trim).filter(move |_| !names.is_empty())
 }
 
-/// Checks an announced trailer: only checksums of known algorithms can be announced.
+/// Checks the name of a header announced for the trailer. It must be the checksum of a known algorithm.
 fn check_announced(name: &str) -> Result<(), Fault> {
     if ChecksumAlgorithm::of_header(name).is_some() {
         return Ok(());
@@ -99,19 +99,22 @@ fn check_announced(name: &str) -> Result<(), Fault> {
     Err(Fault::InvalidRequest("The value specified in the x-amz-trailer header is not supported".to_owned()))
 }
 
-/// The checksums that a request announces for its trailer.
+/// Returns the checksums that a request announces for its trailer.
 fn of_trailer(headers: &HeaderMap) -> impl Iterator<Item = ChecksumAlgorithm> {
     announced(headers).filter_map(ChecksumAlgorithm::of_header)
 }
 
-/// The checksum of the content of one PUT.
+/// The checksum to compute over the content of one upload, and what it is compared with.
 #[derive(Default)]
 pub struct UploadChecksum {
+    /// The algorithm, and the value from a header.
     pub checksum: Option<(ChecksumAlgorithm, Option<Bytes>)>,
+    /// Reads the value from the trailer, after the body has ended.
     pub trailer: Option<TrailerChecksum>,
 }
 
-/// Returns the checksum by header, by trailer, or if the client gives none, by what the upload asked for (`otherwise`).
+/// Returns the checksum that a header gives, or that is announced for the trailer. If the client gives none,
+/// `otherwise` is the algorithm to compute.
 pub fn of_upload(
     headers: &HeaderMap,
     trailing: Option<Trailers>,
@@ -162,7 +165,7 @@ pub fn of_upload(
     Ok(UploadChecksum { checksum: otherwise.map(|algorithm| (algorithm, None)), trailer: trailing.map(refuse_any) })
 }
 
-/// Refuses any checksum in a trailer, since the request announced none.
+/// Refuses any checksum in the trailer of a request that announced none.
 fn refuse_any(trailing: Trailers) -> TrailerChecksum {
     Box::new(move || {
         let found = trailing.take().unwrap_or_default();
@@ -174,7 +177,7 @@ fn refuse_any(trailing: Trailers) -> TrailerChecksum {
 fn read_trailer(trailing: Trailers, algorithm: ChecksumAlgorithm) -> TrailerChecksum {
     Box::new(move || {
         let found = trailing.take().unwrap_or_default();
-        // What is not announced may not come; of what comes twice, the last counts.
+        // A header that was not announced is refused. Of a repeated header the last value counts.
         let announced = found.keys().all(|found| found.as_str() == algorithm.header());
         let last = found.get_all(algorithm.header()).iter().next_back().filter(|_| announced);
         let text = last.and_then(|value| value.to_str().ok().map(str::to_owned));
@@ -192,7 +195,7 @@ pub fn gives_any(headers: &HeaderMap) -> bool {
     by_header || of_trailer(headers).next().is_some()
 }
 
-/// Returns the checksum algorithm of an upload in parts, and how those of its parts combine.
+/// Returns the checksum algorithm of a multipart upload, and how the checksums of its parts combine.
 pub fn of_create(
     algorithm: Option<&dto::ChecksumAlgorithm>,
     kind: Option<&dto::ChecksumType>,
@@ -219,7 +222,7 @@ pub fn of_create(
     )))
 }
 
-/// Small letters are as good, as in names of algorithms.
+/// Parses a checksum type in any case, as names of algorithms are parsed.
 pub fn parse_kind(kind: &dto::ChecksumType) -> Result<ChecksumKind, Fault> {
     match kind.as_str().to_ascii_uppercase().as_str() {
         dto::ChecksumType::FULL_OBJECT => Ok(ChecksumKind::FullObject),
@@ -228,7 +231,7 @@ pub fn parse_kind(kind: &dto::ChecksumType) -> Result<ChecksumKind, Fault> {
     }
 }
 
-/// The value of a whole object's checksum; a composite one may carry `-N`, the number of parts.
+/// Parses the checksum of a whole object. A composite one may end in `-N`, the number of parts, which is returned too.
 pub fn parse_whole(
     algorithm: ChecksumAlgorithm,
     kind: ChecksumKind,
@@ -244,7 +247,7 @@ pub fn parse_whole(
     Ok((Checksum { algorithm, kind, value }, parts))
 }
 
-/// The one value among the checksums that an XML element may have.
+/// Returns the only checksum of an XML element. More than one is refused.
 pub fn of_elements(given: &[(ChecksumAlgorithm, String)]) -> Result<Option<(ChecksumAlgorithm, Bytes)>, Fault> {
     let refused = || Fault::InvalidArgument("Invalid Base64 or multiple checksums present in request".to_owned());
     match given {
@@ -257,7 +260,7 @@ pub fn of_elements(given: &[(ChecksumAlgorithm, String)]) -> Result<Option<(Chec
     }
 }
 
-/// The length of a body's content: what a chunked framing declares for it, else the request's own.
+/// Returns the length of a body's content: the decoded length that a chunked framing declares, else Content-Length.
 pub fn content_length(headers: &HeaderMap) -> Result<u64, Fault> {
     let framed = headers
         .get(s3s::header::X_AMZ_CONTENT_SHA256)

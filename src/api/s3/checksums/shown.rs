@@ -1,26 +1,27 @@
-//! Checksums in answers. s3s has fields for five of S3's algorithms: so headers are written here, and in XML one of its
-//! fields carries the value of any algorithm, with its name before it, until the element gets that name.
+//! Checksums in answers. s3s has fields for only five of S3's algorithms. Therefore headers are written here, and in
+//! XML one field carries the checksum of any algorithm, with the algorithm's name in front. At the end the element that
+//! s3s wrote for this field is renamed to the algorithm's.
 
 use crate::actors::meta::{Checksum, ChecksumAlgorithm, ChecksumKind};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use s3s::{Body, HttpResponse, S3Response, dto};
 
-/// The element whose field in s3s carries every checksum.
+/// The algorithm whose field in s3s carries every checksum.
 const CARRIER: ChecksumAlgorithm = ChecksumAlgorithm::Crc32;
-/// Between an algorithm's name and the value: base64 does not have it, nor do names.
+/// Separates an algorithm's name from the value. Neither names nor base64 contain it.
 const SEPARATOR: char = ':';
 
-/// A checksum as an answer has it.
+/// A checksum in the form that answers show.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ShownChecksum {
     pub algorithm: ChecksumAlgorithm,
     pub text: String,
-    /// `None` where the answer does not say it: of parts.
+    /// `None` for the checksum of a part: answers do not show its type.
     pub kind: Option<ChecksumKind>,
 }
 
 impl ShownChecksum {
-    /// Shows the checksum of an object; `parts` is the `N` of a composite checksum's `-N`.
+    /// Returns the checksum of an object; `parts` is the `N` of a composite checksum's `-N`.
     pub fn of_object(checksum: &Checksum, parts: Option<u16>) -> Self {
         let shown = Self { kind: Some(checksum.kind), ..Self::of_part(checksum) };
         match (checksum.kind, parts) {
@@ -46,7 +47,7 @@ const fn kind_text(kind: ChecksumKind) -> &'static str {
     }
 }
 
-/// The type of a checksum, for an output of s3s.
+/// Returns the type of a checksum, for an output of s3s.
 pub fn shown_kind(shown: Option<&ShownChecksum>) -> Option<dto::ChecksumType> {
     shown?.kind.map(kind_name)
 }
@@ -62,7 +63,8 @@ pub fn add_headers(shown: Option<&ShownChecksum>, headers: &mut HeaderMap) {
     }
 }
 
-/// The value of `checksum_crc32` in an output of s3s that is written as XML; its answer is a `carrying` one.
+/// Returns the value for the field `checksum_crc32` of an s3s output that is written as XML. The answer must be made by
+/// `carrying`.
 pub fn carried(shown: Option<&ShownChecksum>) -> Option<String> {
     shown.map(|ShownChecksum { algorithm, text, .. }| format!("{}{SEPARATOR}{text}", algorithm.name()))
 }
@@ -70,14 +72,14 @@ pub fn carried(shown: Option<&ShownChecksum>) -> Option<String> {
 #[derive(Clone, Copy)]
 struct Carrying;
 
-/// An answer in whose XML checksums are `carried`.
+/// Returns an answer whose XML has `carried` checksums, for `named` to rename.
 pub fn carrying<T>(output: T) -> S3Response<T> {
     let mut response = S3Response::new(output);
     response.extensions.insert(Carrying);
     response
 }
 
-/// Gives the elements that carry checksums the names of their algorithms.
+/// Renames the elements that carry checksums to those of their algorithms, in an answer made by `carrying`.
 pub fn named(mut response: HttpResponse) -> HttpResponse {
     if response.extensions_mut().remove::<Carrying>().is_none() {
         return response;
@@ -88,7 +90,7 @@ pub fn named(mut response: HttpResponse) -> HttpResponse {
     response
 }
 
-/// s3s escapes `<` wherever it is text: what looks like an element is one.
+/// Renames the elements that carry checksums. Text cannot look like an element, as s3s escapes `<` in text.
 fn renamed(xml: &str) -> String {
     let (opening, closing) = (format!("<{}>", CARRIER.element()), format!("</{}>", CARRIER.element()));
     let mut pieces = xml.split(opening.as_str());
@@ -128,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_have_the_value_and_the_type_and_of_parts_the_value_alone() {
+    fn checksum_headers_of_objects_have_a_type_and_those_of_parts_none() {
         for algorithm in ChecksumAlgorithm::ALL {
             let checksum = checksum(algorithm, ChecksumKind::FullObject);
             let (mut of_object, mut of_part) = (HeaderMap::new(), HeaderMap::new());
@@ -146,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn elements_get_the_names_of_the_algorithms_that_they_carry() {
+    fn elements_that_carry_checksums_are_renamed_to_their_algorithms() {
         for algorithm in ChecksumAlgorithm::ALL {
             let shown = ShownChecksum::of_object(&checksum(algorithm, ChecksumKind::Composite), Some(2));
             assert_eq!(shown_kind(Some(&shown)).map(|kind| kind.as_str().to_owned()), Some("COMPOSITE".to_owned()));

@@ -18,7 +18,7 @@ fn refused<T>(result: Result<T, Fault>) -> bool {
 }
 
 #[test]
-fn a_checksum_comes_by_header_or_is_asked_for_by_the_upload() {
+fn an_upload_takes_its_checksum_from_a_header_or_a_default_algorithm() {
     let found = of_upload(&headers(&[("x-amz-checksum-crc32", "AAAAAQ==")]), None, None).expect("a checksum");
     assert_eq!(found.checksum, Some((ChecksumAlgorithm::Crc32, Some(Bytes::from_static(&[0, 0, 0, 1])))));
     assert!(found.trailer.is_none());
@@ -49,7 +49,7 @@ fn contradictory_checksum_headers_are_refused() {
     assert!(matches!(of_upload(&announced, None, None), Err(Fault::MalformedTrailer)));
 }
 
-/// S3 has other words for several than for one that comes twice.
+/// S3's message for several checksums in the trailer differs from that for one in a header and one in the trailer.
 #[test]
 fn a_checksum_in_both_header_and_trailer_is_refused() {
     let why = |pairs: &[(&'static str, &'static str)]| match of_upload(&headers(pairs), None, None) {
@@ -67,17 +67,17 @@ fn a_checksum_in_both_header_and_trailer_is_refused() {
 
 #[test]
 fn only_a_checksum_can_be_announced_for_a_trailer() {
-    let said = |names: &'static str| match of_upload(&headers(&[("x-amz-trailer", names)]), None, None).err() {
+    let refusal = |names: &'static str| match of_upload(&headers(&[("x-amz-trailer", names)]), None, None).err() {
         Some(Fault::InvalidRequest(why)) => why,
         other => format!("{other:?}"),
     };
     for names in
         ["x-amz-checksum-bad", "foo", "x-amz-checksum-crc32, foo", ",x-amz-checksum-crc32", "x-amz-checksum-crc32, ,"]
     {
-        assert!(said(names).starts_with("The value specified in the x-amz-trailer header"), "{names}");
+        assert!(refusal(names).starts_with("The value specified in the x-amz-trailer header"), "{names}");
     }
     for names in ["x-amz-checksum-crc32", "x-amz-checksum-crc32,,", "x-amz-checksum-crc32, "] {
-        assert!(!said(names).starts_with("The value specified"), "{names}");
+        assert!(!refusal(names).starts_with("The value specified"), "{names}");
     }
 }
 
@@ -91,7 +91,7 @@ fn content_md5_is_sixteen_bytes_of_base64() {
 }
 
 #[test]
-fn an_upload_in_parts_combines_checksums_as_s3_does() {
+fn a_multipart_upload_combines_checksums_as_s3_does() {
     let create = |algorithm: &'static str, kind: Option<&'static str>| {
         of_create(
             Some(&dto::ChecksumAlgorithm::from_static(algorithm)),
@@ -117,7 +117,7 @@ fn an_upload_in_parts_combines_checksums_as_s3_does() {
 }
 
 #[test]
-fn a_composite_checksum_reads_its_number_of_parts() {
+fn the_number_of_parts_is_read_from_a_composite_checksum() {
     let checksum = Checksum {
         algorithm: ChecksumAlgorithm::Crc32,
         kind: ChecksumKind::Composite,
@@ -132,7 +132,7 @@ fn a_composite_checksum_reads_its_number_of_parts() {
 }
 
 #[test]
-fn a_header_has_a_digest_of_any_algorithm_and_of_its_length() {
+fn a_checksum_header_takes_only_digests_of_its_algorithms_length() {
     for algorithm in ChecksumAlgorithm::ALL {
         let given = |bytes: usize| {
             let text = base64_simd::STANDARD.encode_to_string(vec![7; bytes]);
@@ -157,7 +157,7 @@ fn a_header_has_a_digest_of_any_algorithm_and_of_its_length() {
 }
 
 #[test]
-fn an_element_has_at_most_one_checksum() {
+fn an_xml_element_has_at_most_one_checksum() {
     let given = |algorithm, text: &str| (algorithm, text.to_owned());
     let one = given(ChecksumAlgorithm::Crc32, "AAAAAQ==");
     let digest = Bytes::from_static(&[0, 0, 0, 1]);
@@ -170,7 +170,7 @@ fn an_element_has_at_most_one_checksum() {
 }
 
 #[test]
-fn the_length_is_the_contents_and_not_the_framings() {
+fn the_content_length_of_a_chunked_body_excludes_its_framing() {
     let framed = headers(&[
         ("content-length", "300"),
         ("x-amz-decoded-content-length", "200"),

@@ -1,7 +1,7 @@
-//! The CORS headers of a preflight's response and of other responses, as functions of a request's headers.
+//! The CORS headers in the answer to a preflight request and in other answers, computed from a request's headers.
 //!
-//! Sources: the Fetch standard ("CORS protocol"), and S3's user guide ("How does Amazon S3 evaluate the CORS configuration
-//! on a bucket?").
+//! Sources: the Fetch standard ("CORS protocol"), and S3's user guide ("How does Amazon S3 evaluate the CORS
+//! configuration on a bucket?").
 
 use super::rules::{CorsRule, CorsRules, METHODS, is_token_byte};
 use http::header::{
@@ -14,8 +14,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 /// The `Vary` header of responses.
 const VARIES_BY: &str = "Origin, Access-Control-Request-Headers, Access-Control-Request-Method";
 
-/// The reason for which a preflight is refused, in S3's words (its spelling too). The first three are faults of the
-/// request itself.
+/// The reason why a preflight request is refused, in S3's words and spelling. The first three are faults of the request
+/// itself.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PreflightRefusal {
     #[error("Insufficient information. Origin request header needed.")]
@@ -36,7 +36,7 @@ pub enum PreflightRefusal {
     NotAllowed,
 }
 
-/// The question of a preflight.
+/// A parsed preflight request.
 pub struct Preflight<'a> {
     origin: &'a str,
     method: &'a str,
@@ -45,7 +45,7 @@ pub struct Preflight<'a> {
 }
 
 impl<'a> Preflight<'a> {
-    /// Fails where the request is at fault itself, whatever the rules.
+    /// Parses a preflight request. Fails if the request itself is invalid, whatever the bucket's rules are.
     pub fn read(request: &'a HeaderMap) -> Result<Self, PreflightRefusal> {
         let origin = text(request, &ORIGIN).ok_or(PreflightRefusal::NoOrigin)?;
         let method = text(request, &ACCESS_CONTROL_REQUEST_METHOD).unwrap_or("null");
@@ -55,7 +55,7 @@ impl<'a> Preflight<'a> {
         Ok(Self { origin, method, headers: requested_headers(request).map_err(PreflightRefusal::Header)? })
     }
 
-    /// The headers of the answer; `None` is a bucket without rules.
+    /// Returns the headers of the answer. `rules` is `None` for a bucket without rules.
     pub fn answer(&self, rules: Option<&CorsRules>) -> Result<HeaderMap, PreflightRefusal> {
         let rules = rules.ok_or(PreflightRefusal::NotEnabled)?;
         let rule = rules.matching(self.origin, self.method, &self.headers).ok_or(PreflightRefusal::NotAllowed)?;
@@ -63,8 +63,8 @@ impl<'a> Preflight<'a> {
     }
 }
 
-/// The headers that the answer to any other request gets, whatever its status; none where no rule allows it. A method that
-/// is announced counts before the one that is used, as in S3.
+/// Returns the CORS headers of the answer to any other request, whatever its status; none if no rule allows the
+/// request. As in S3, `Access-Control-Request-Method` takes precedence over the request's own method.
 pub fn answer_headers(rules: &CorsRules, method: &Method, request: &HeaderMap) -> HeaderMap {
     let Some(origin) = text(request, &ORIGIN) else { return HeaderMap::new() };
     let Ok(headers) = requested_headers(request) else { return HeaderMap::new() };
@@ -77,27 +77,27 @@ pub fn answer_headers(rules: &CorsRules, method: &Method, request: &HeaderMap) -
 
 fn permission(rule: &CorsRule, origin: &str, requested: &[String]) -> HeaderMap {
     let mut answer = HeaderMap::new();
-    let mut say = |name: HeaderName, value: &str| {
-        // Names and origins were checked; what yet is no value of a header is left out.
+    let mut add = |name: HeaderName, value: &str| {
+        // Names and origins were checked before. A value that still cannot be in a header is left out.
         if let Ok(value) = HeaderValue::from_str(value) {
             answer.insert(name, value);
         }
     };
     if rule.is_for_all() {
-        say(ACCESS_CONTROL_ALLOW_ORIGIN, "*");
+        add(ACCESS_CONTROL_ALLOW_ORIGIN, "*");
     } else {
-        say(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-        say(ACCESS_CONTROL_ALLOW_CREDENTIALS, "true");
+        add(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        add(ACCESS_CONTROL_ALLOW_CREDENTIALS, "true");
     }
-    say(ACCESS_CONTROL_ALLOW_METHODS, &rule.methods.join(", "));
+    add(ACCESS_CONTROL_ALLOW_METHODS, &rule.methods.join(", "));
     if !requested.is_empty() {
-        say(ACCESS_CONTROL_ALLOW_HEADERS, &requested.join(", "));
+        add(ACCESS_CONTROL_ALLOW_HEADERS, &requested.join(", "));
     }
     if !rule.exposed_headers.is_empty() {
-        say(ACCESS_CONTROL_EXPOSE_HEADERS, &rule.exposed_headers.join(", "));
+        add(ACCESS_CONTROL_EXPOSE_HEADERS, &rule.exposed_headers.join(", "));
     }
     if let Some(seconds) = rule.max_age_seconds {
-        say(ACCESS_CONTROL_MAX_AGE, &seconds.to_string());
+        add(ACCESS_CONTROL_MAX_AGE, &seconds.to_string());
     }
     answer.insert(VARY, HeaderValue::from_static(VARIES_BY));
     answer

@@ -1,5 +1,5 @@
-//! GetBucketCors, PutBucketCors, DeleteBucketCors, and what browsers are told by a bucket's rules: the answer to a preflight
-//! (OPTIONS), and the headers on answers to requests from other origins, errors among them.
+//! GetBucketCors, PutBucketCors and DeleteBucketCors, and the CORS headers that a bucket's rules give browsers: in the
+//! answer to a preflight request (OPTIONS), and in answers to cross-origin requests, including errors.
 
 mod answer;
 mod rules;
@@ -23,12 +23,12 @@ use std::sync::Arc;
 /// The fault of a bucket without CORS rules.
 const NONE: Fault = Fault::NoConfiguration("NoSuchCORSConfiguration", "The CORS configuration does not exist");
 
-/// A bucket's rules, if it has any.
+/// Returns a bucket's CORS rules, if it has any.
 pub fn rules_of(view: &MetaView, bucket: BucketId) -> S3Result<Option<CorsRules>> {
     documents::load(view, &document(bucket))
 }
 
-/// The rules of the bucket of a name, if it has any, for many requests.
+/// Returns the CORS rules of the bucket with this name, if it has any. They are cached between requests.
 pub async fn kept_rules(store: &Store, bucket: &str) -> S3Result<Arc<Option<CorsRules>>> {
     let view = store.view().await?;
     let read = || {
@@ -38,8 +38,8 @@ pub async fn kept_rules(store: &Store, bucket: &str) -> S3Result<Arc<Option<Cors
     Ok(store.memos.cors.get(&view, bucket, read)?.unwrap_or_default())
 }
 
-/// The headers of the answer to an OPTIONS request, whose status is 200. It is not signed, and says nothing of the bucket
-/// but this.
+/// Returns the headers of the answer to an OPTIONS request, whose status is 200. The request is not signed, and the
+/// answer reveals nothing else about the bucket.
 pub async fn answer_preflight(store: &Store, bucket: &str, request: &HeaderMap) -> S3Result<HeaderMap> {
     let asked = Preflight::read(request).map_err(fault_of_preflight)?;
     let view = store.view().await?;

@@ -1,15 +1,14 @@
-//! A bucket's rules about requests from other origins: their stored form, the checks that S3 makes of them, and which of them
-//! a request matches.
+//! A bucket's CORS rules: their stored form, S3's checks of them, and the choice of the rule that a request matches.
 //!
 //! Sources: S3's API reference (`CORSRule`) and user guide ("Elements of a CORS configuration").
 
 use serde::{Deserialize, Serialize};
 
-/// S3: rules of a bucket.
+/// S3's limit on the rules of a bucket.
 const RULES_MAX: usize = 100;
-/// S3: characters of a rule's id.
+/// S3's limit on the characters of a rule's id.
 const ID_CHARS_MAX: usize = 255;
-/// The methods that there are to allow, in the case in which they must be given.
+/// The methods that a rule can allow. They are compared with case.
 pub const METHODS: [&str; 5] = ["GET", "PUT", "HEAD", "POST", "DELETE"];
 
 /// The rules, in the order in which they were given and are tried.
@@ -22,16 +21,16 @@ pub struct CorsRules {
 pub struct CorsRule {
     pub id: Option<String>,
     pub methods: Vec<String>,
-    /// The origins, each with at most one `*`, which matches any text, an empty one too.
+    /// The patterns of origins, each with at most one `*`, which matches any text or none.
     pub origins: Vec<String>,
-    /// The same, in any case.
+    /// The patterns of header names, of the same form, compared without case.
     pub headers: Vec<String>,
     pub exposed_headers: Vec<String>,
-    /// S3 takes what is less than none, and says it as it is.
+    /// S3 accepts negative values, and sends them unchanged.
     pub max_age_seconds: Option<i32>,
 }
 
-/// The reason for which rules are refused.
+/// The reason why CORS rules are refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CorsError {
     /// The configuration violates the schema.
@@ -63,10 +62,10 @@ impl CorsRules {
         Ok(Self { rules })
     }
 
-    /// The first rule that allows the origin, the method and every one of the headers that are asked for.
+    /// Returns the first rule that allows the origin, the method and all of the requested headers.
     pub fn matching(&self, origin: &str, method: &str, headers: &[String]) -> Option<&CorsRule> {
         self.rules.iter().find(|rule| {
-            rule.origins.iter().any(|pattern| stands_for(pattern, origin))
+            rule.origins.iter().any(|pattern| matches_pattern(pattern, origin))
                 && rule.methods.iter().any(|allowed| allowed == method)
                 && headers.iter().all(|header| rule.allows_header(header))
         })
@@ -74,14 +73,14 @@ impl CorsRules {
 }
 
 impl CorsRule {
-    /// Returns whether it allows every origin, so that the response need not name one.
+    /// Returns whether the rule allows every origin, so that the answer need not name one.
     pub fn is_for_all(&self) -> bool {
         self.origins.iter().any(|origin| origin == "*")
     }
 
     fn allows_header(&self, header: &str) -> bool {
         let header = header.to_ascii_lowercase();
-        self.headers.iter().any(|pattern| stands_for(&pattern.to_ascii_lowercase(), &header))
+        self.headers.iter().any(|pattern| matches_pattern(&pattern.to_ascii_lowercase(), &header))
     }
 
     fn check(&self) -> Result<(), CorsError> {
@@ -120,13 +119,13 @@ fn check_characters(element: &'static str, names: &[String]) -> Result<(), CorsE
     }
 }
 
-/// RFC 9110 section 5.6.2: what names of headers are made of.
+/// Returns whether the byte may be in a header's name (`tchar` of RFC 9110, section 5.6.2).
 pub fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
 /// Returns whether a text matches a pattern with at most one `*`.
-fn stands_for(pattern: &str, text: &str) -> bool {
+fn matches_pattern(pattern: &str, text: &str) -> bool {
     match pattern.split_once('*') {
         None => pattern == text,
         Some((head, tail)) => text.strip_prefix(head).is_some_and(|rest| rest.ends_with(tail)),

@@ -1,4 +1,4 @@
-//! Cross-origin rules as S3 documents them: what is refused, what matches, and what is answered.
+//! CORS rules as S3 documents them: which are refused, which request matches, and how it is answered.
 
 use super::rules::METHODS;
 use super::{
@@ -26,7 +26,7 @@ fn request(headers: &[(&'static str, &str)]) -> HeaderMap {
     headers.iter().map(|(name, text)| (HeaderName::from_static(name), value(text))).collect()
 }
 
-fn said<'a>(answer: &'a HeaderMap, name: &str) -> Option<&'a str> {
+fn value_of<'a>(answer: &'a HeaderMap, name: &str) -> Option<&'a str> {
     answer.get(name).map(|value| value.to_str().expect("text"))
 }
 
@@ -85,7 +85,7 @@ fn a_wildcard_among_exposed_headers_is_refused() {
 }
 
 #[test]
-fn there_are_one_to_a_hundred_rules_and_their_ids_are_short() {
+fn cors_rules_are_limited_in_number_and_length_of_ids() {
     let many = |count: usize| CorsRules::new(vec![rule(&["GET"], &["*"], &[]); count]).map_err(fault_of);
     assert_eq!(many(0), Err(Fault::MalformedXml));
     assert!(many(100).is_ok());
@@ -97,7 +97,7 @@ fn there_are_one_to_a_hundred_rules_and_their_ids_are_short() {
 }
 
 #[test]
-fn a_rule_names_an_origin_and_a_method() {
+fn a_cors_rule_without_an_origin_or_a_method_is_malformed() {
     for lacking in
         [rule(&[], &["*"], &[]), rule(&["GET"], &[], &[]), rule(&["GET"], &[""], &[]), rule(&["GET"], &["*"], &[""])]
     {
@@ -106,7 +106,7 @@ fn a_rule_names_an_origin_and_a_method() {
 }
 
 #[test]
-fn a_configuration_reads_back_as_given() {
+fn a_cors_configuration_reads_back_as_given() {
     let xml = "<CORSConfiguration><CORSRule><AllowedOrigin>http://www.example.com</AllowedOrigin>\
         <AllowedMethod>PUT</AllowedMethod><AllowedMethod>POST</AllowedMethod><AllowedHeader>*</AllowedHeader>\
         <MaxAgeSeconds>3000</MaxAgeSeconds><ExposeHeader>x-amz-request-id</ExposeHeader><ID>rule 1</ID></CORSRule>\
@@ -184,7 +184,7 @@ fn a_preflight_is_answered_by_the_first_rule_that_matches() {
         ("access-control-max-age", "3000"),
         ("vary", "Origin, Access-Control-Request-Headers, Access-Control-Request-Method"),
     ] {
-        assert_eq!(said(&answer, name), Some(value), "{name}");
+        assert_eq!(value_of(&answer, name), Some(value), "{name}");
     }
     assert_eq!(answer.len(), 7);
 }
@@ -192,15 +192,15 @@ fn a_preflight_is_answered_by_the_first_rule_that_matches() {
 #[test]
 fn a_rule_for_all_origins_names_none_and_allows_no_credentials() {
     let answer = preflight(Some(&example()), &ask("http://anyone", "GET", None)).expect("it is allowed");
-    assert_eq!(said(&answer, "access-control-allow-origin"), Some("*"));
-    assert_eq!(said(&answer, "access-control-allow-methods"), Some("GET"));
+    assert_eq!(value_of(&answer, "access-control-allow-origin"), Some("*"));
+    assert_eq!(value_of(&answer, "access-control-allow-methods"), Some("GET"));
     for name in ["allow-credentials", "allow-headers", "expose-headers", "max-age"] {
-        assert_eq!(said(&answer, &format!("access-control-{name}")), None, "{name}");
+        assert_eq!(value_of(&answer, &format!("access-control-{name}")), None, "{name}");
     }
 }
 
 #[test]
-fn headers_match_by_pattern_in_any_case() {
+fn cors_header_patterns_match_in_any_case() {
     let rules = rules(vec![rule(&["PUT"], &["*"], &["X-Amz-*", "authorization"])]);
     let allowed = |headers| preflight(Some(&rules), &ask("a", "PUT", Some(headers))).is_ok();
     assert!(allowed("x-amz-date"));
@@ -212,29 +212,29 @@ fn headers_match_by_pattern_in_any_case() {
 
 /// Tests the cases of conformance suites.
 #[test]
-fn origins_match_by_pattern() {
+fn cors_origins_match_by_pattern() {
     let rules = rules(vec![
         rule(&["GET"], &["*suffix"], &[]),
         rule(&["GET"], &["start*end"], &[]),
         rule(&["GET"], &["prefix*"], &[]),
         rule(&["PUT"], &["*.put"], &[]),
     ]);
-    let told = |origin: &str, method: Method| {
+    let answered = |origin: &str, method: Method| {
         let answer = answer_headers(&rules, &method, &request(&[("origin", origin)]));
-        said(&answer, "access-control-allow-methods").map(str::to_owned)
+        value_of(&answer, "access-control-allow-methods").map(str::to_owned)
     };
     for origin in ["foo.suffix", "suffix", "startend", "start1end", "start12end", "prefix", "prefix.suffix"] {
-        assert_eq!(told(origin, Method::GET).as_deref(), Some("GET"), "{origin}");
+        assert_eq!(answered(origin, Method::GET).as_deref(), Some("GET"), "{origin}");
     }
     for origin in ["foo.bar", "foo.suffix.get", "0start12end", "staend", "starend", "bla.prefix", "FOO.SUFFIX"] {
-        assert_eq!(told(origin, Method::GET), None, "{origin}");
+        assert_eq!(answered(origin, Method::GET), None, "{origin}");
     }
-    assert_eq!(told("foo.put", Method::PUT).as_deref(), Some("PUT"));
-    assert_eq!(told("foo.suffix", Method::PUT), None);
+    assert_eq!(answered("foo.put", Method::PUT).as_deref(), Some("PUT"));
+    assert_eq!(answered("foo.suffix", Method::PUT), None);
 }
 
 #[test]
-fn the_ends_of_a_pattern_do_not_overlap() {
+fn prefix_and_suffix_of_an_origin_pattern_match_without_overlap() {
     let rules = rules(vec![rule(&["GET"], &["ab*ba"], &[])]);
     let allowed = |origin: &str| !answer_headers(&rules, &Method::GET, &request(&[("origin", origin)])).is_empty();
     assert!(allowed("abba"));
@@ -242,27 +242,28 @@ fn the_ends_of_a_pattern_do_not_overlap() {
 }
 
 #[test]
-fn other_answers_get_headers_only_where_a_rule_allows_the_request() {
+fn other_answers_get_cors_headers_only_if_a_rule_allows_the_request() {
     let rules = example();
-    let told = |method: Method, headers: &[(&'static str, &str)]| answer_headers(&rules, &method, &request(headers));
-    assert!(told(Method::GET, &[]).is_empty(), "not from another origin");
-    assert!(told(Method::PUT, &[("origin", "http://elsewhere")]).is_empty());
-    let answer = told(Method::PUT, &[("origin", "http://www.example1.com")]);
-    assert_eq!(said(&answer, "access-control-allow-origin"), Some("http://www.example1.com"));
-    assert_eq!(said(&answer, "access-control-allow-credentials"), Some("true"));
+    let answered =
+        |method: Method, headers: &[(&'static str, &str)]| answer_headers(&rules, &method, &request(headers));
+    assert!(answered(Method::GET, &[]).is_empty(), "not from another origin");
+    assert!(answered(Method::PUT, &[("origin", "http://elsewhere")]).is_empty());
+    let answer = answered(Method::PUT, &[("origin", "http://www.example1.com")]);
+    assert_eq!(value_of(&answer, "access-control-allow-origin"), Some("http://www.example1.com"));
+    assert_eq!(value_of(&answer, "access-control-allow-credentials"), Some("true"));
     assert!(answer.contains_key("vary"));
 }
 
 #[test]
-fn a_method_that_is_announced_counts_before_the_one_that_is_used() {
+fn the_announced_method_takes_precedence_over_the_requests_own() {
     let rules = rules(vec![rule(&["GET"], &["*suffix"], &[])]);
-    let told = |announced| {
+    let answered = |announced| {
         let headers = request(&[("origin", "foo.suffix"), ("access-control-request-method", announced)]);
-        said(&answer_headers(&rules, &Method::PUT, &headers), "access-control-allow-methods").map(str::to_owned)
+        value_of(&answer_headers(&rules, &Method::PUT, &headers), "access-control-allow-methods").map(str::to_owned)
     };
-    assert_eq!(told("GET").as_deref(), Some("GET"));
-    assert_eq!(told("PUT"), None);
-    assert_eq!(told("DELETE"), None);
+    assert_eq!(answered("GET").as_deref(), Some("GET"));
+    assert_eq!(answered("PUT"), None);
+    assert_eq!(answered("DELETE"), None);
 }
 
 #[test]

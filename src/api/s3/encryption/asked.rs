@@ -30,17 +30,17 @@ pub enum EncryptionAsked {
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KmsAsked {
-    /// Encrypted twice.
+    /// True for two layers of encryption (DSSE-KMS).
     pub dual_layer: bool,
-    /// Id, ARN or alias; the store's default key without.
+    /// The key's id, ARN or alias; `None` for the store's default key.
     pub key: Option<String>,
     /// The context, sorted by name.
     pub context: Vec<(String, String)>,
     pub bucket_key: bool,
 }
 
-/// Returns the encryption that PutObject, CopyObject, CreateMultipartUpload or POST asks for; `None` for none. Uploads
-/// of parts ask for nothing themselves: `key_of_part`.
+/// Returns the encryption that PutObject, CopyObject, CreateMultipartUpload or POST asks for, or its bucket's default;
+/// `None` if there is neither. A part has the encryption of its upload (`key_of_part`).
 pub fn asked(headers: &HeaderMap, default: Option<&DefaultEncryption>) -> Result<Option<EncryptionAsked>, Fault> {
     let invalid = |why: &str| Fault::InvalidArgument(why.to_owned());
     let method = text(headers, &X_AMZ_SERVER_SIDE_ENCRYPTION)?;
@@ -87,14 +87,14 @@ fn by_default(headers: &HeaderMap, default: &DefaultEncryption) -> Result<Encryp
     }))
 }
 
-/// Returns the bucket key setting of the request, or else of its bucket.
+/// Returns whether the request enables the bucket key; if it has no such header, the setting of its bucket.
 fn bucket_key(headers: &HeaderMap, default: Option<&DefaultEncryption>) -> Result<bool, Fault> {
     match text(headers, &X_AMZ_SERVER_SIDE_ENCRYPTION_BUCKET_KEY_ENABLED)? {
         None => Ok(default.is_some_and(|default| default.bucket_key)),
         Some(value) if value.eq_ignore_ascii_case("true") => Ok(true),
         Some(value) if value.eq_ignore_ascii_case("false") => Ok(false),
         Some(_) => Err(Fault::InvalidArgument(format!(
-            "The header {X_AMZ_SERVER_SIDE_ENCRYPTION_BUCKET_KEY_ENABLED} is either true or false."
+            "The header {X_AMZ_SERVER_SIDE_ENCRYPTION_BUCKET_KEY_ENABLED} must be either true or false."
         ))),
     }
 }

@@ -1,5 +1,5 @@
-//! GetBucketEncryption, PutBucketEncryption, DeleteBucketEncryption: how a bucket's new objects are encrypted where
-//! requests do not say.
+//! GetBucketEncryption, PutBucketEncryption, DeleteBucketEncryption: the encryption of a bucket's new objects whose
+//! requests ask for none.
 
 use super::super::buckets::bucket_document;
 use super::super::{Store, documents};
@@ -17,18 +17,18 @@ use serde::{Deserialize, Serialize};
 const KEY_NOT_APPLICABLE: &str =
     "a KMSMasterKeyID is not applicable if the default sse algorithm is not aws:kms or aws:kms:dsse";
 
-/// Objects of such a bucket are stored as they are, and its owner can know it.
+/// The fault of a bucket without default encryption. It tells the owner that new objects are stored unencrypted.
 const NOT_SET: Fault = Fault::NoConfiguration(
     "ServerSideEncryptionConfigurationNotFoundError",
     "The server side encryption configuration was not found",
 );
 
-/// A bucket's document.
+/// The default encryption of a bucket, stored as a document.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DefaultEncryption {
     pub algorithm: DefaultAlgorithm,
-    /// The key as it was given: id, ARN or alias. It need not exist, as with S3.
+    /// The key's id, ARN or alias, as it was given. As in S3, the key need not exist.
     pub key: Option<String>,
     pub bucket_key: bool,
 }
@@ -76,7 +76,7 @@ impl DefaultEncryption {
     }
 }
 
-/// `None` where none was set.
+/// Returns the default encryption of a bucket; `None` if none was set.
 pub fn of_bucket(view: &MetaView, bucket: &BucketRow) -> S3Result<Option<DefaultEncryption>> {
     documents::load(view, &document_of(bucket))
 }
@@ -94,7 +94,7 @@ pub async fn get(
     Ok(S3Response::new(GetBucketEncryptionOutput { server_side_encryption_configuration: Some(default.shown()) }))
 }
 
-/// S3 says that there is no such bucket before it looks at the configuration.
+/// PutBucketEncryption. As in S3, an absent bucket is reported before a fault of the configuration.
 pub async fn put(
     store: &Store,
     request: S3Request<PutBucketEncryptionInput>,

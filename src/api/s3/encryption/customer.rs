@@ -1,4 +1,5 @@
-//! The keys that clients bring (SSE-C): three headers, for the object and, in a copy, for its source.
+//! Customer-provided keys (SSE-C): a request has one in three headers for the object, and a copy another for its
+//! source.
 
 use crate::actors::sealing::{CustomerKey, Secret};
 use crate::api::errors::Fault;
@@ -10,7 +11,7 @@ use s3s::header::{
     X_AMZ_SERVER_SIDE_ENCRYPTION_CUSTOMER_KEY, X_AMZ_SERVER_SIDE_ENCRYPTION_CUSTOMER_KEY_MD5,
 };
 
-/// The only algorithm of clients' keys.
+/// The only algorithm for customer-provided keys.
 pub const CUSTOMER_ALGORITHM: &str = "AES256";
 
 pub(super) const NO_ALGORITHM: &str =
@@ -21,16 +22,16 @@ const NO_MD5: &str = "Requests specifying Server Side Encryption with Customer p
 const WRONG_MD5: &str = "The calculated MD5 hash of the key did not match the hash that was provided.";
 const WRONG_LENGTH: &str = "The secret key was invalid for the specified algorithm.";
 
-/// The set of three headers.
+/// The headers of a customer-provided key, by the object that it is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CustomerHeaders {
-    /// The headers of the object that is written, or read.
+    /// The headers for the object that is written or read.
     Object,
     CopySource,
 }
 
 impl CustomerHeaders {
-    /// Algorithm, key, and the key's MD5.
+    /// Returns the names of the headers with the algorithm, the key, and the key's MD5.
     fn names(self) -> [HeaderName; 3] {
         match self {
             Self::Object => [
@@ -51,8 +52,9 @@ impl CustomerHeaders {
     }
 }
 
-/// `None` where none of the three headers is there. S3 finds faults in this order: what is missing, an empty key, the
-/// algorithm, the MD5, the key's length. A header that is there and empty is not missing.
+/// Returns the customer-provided key of a request; `None` if it has none of the three headers. Faults are reported in
+/// S3's order: a missing header, an empty key, the algorithm, the MD5, the key's length. An empty header is not
+/// missing.
 pub fn customer_key(headers: &HeaderMap, which: CustomerHeaders) -> Result<Option<CustomerKey>, Fault> {
     if !which.any(headers) {
         return Ok(None);

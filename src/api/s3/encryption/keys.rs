@@ -1,4 +1,4 @@
-//! The keys that requests ask for, by way of the store's keys.
+//! The data keys of objects: made, unwrapped and wrapped again with the store's keys or customer-provided ones.
 
 use super::super::{Store, unexpected};
 use super::asked::EncryptionAsked;
@@ -12,20 +12,20 @@ use crate::actors::sealing::{
 use crate::ambient::Entropy;
 use s3s::S3Result;
 
-/// The keys that the store made for itself, and what they are for.
+/// The keys that the store makes for itself, with their descriptions.
 const OWN_KEYS: [(&str, &str); 2] = [
     (SSE_S3_KEY, "Default key of the store: wraps the keys of objects that are encrypted without a key being named"),
     (KMS_DEFAULT_KEY, "Default key that protects objects when no other key is named"),
 ];
 
-/// The store's keys, and how they are named.
+/// The store's keys, and what their ARNs are made of.
 #[derive(Clone, Copy)]
 pub struct Keys<'a> {
     pub store: KeyStore<'a>,
     pub names: KmsNames<'a>,
 }
 
-/// Makes the data key before bytes are written; returns the record for the metadata, and the key.
+/// Makes the data key of an object before its bytes are written. Returns the record for the metadata, and the key.
 pub fn prepare(
     asked: &EncryptionAsked,
     keys: Keys<'_>,
@@ -36,8 +36,8 @@ pub fn prepare(
     keys.store.prepare(&wanted, place, entropy).map_err(|error| failed(error, keys.names))
 }
 
-/// Wraps the data key for a copy that shares its source's bytes. `None` if it cannot share, since it needs another
-/// number of layers.
+/// Wraps the data key of a source for a copy that shares its bytes. Returns `None` if the copy cannot share them,
+/// because the encryption that it asks for has another number of layers.
 pub fn seal_key(
     key: &DataKey,
     asked: &EncryptionAsked,
@@ -53,12 +53,12 @@ pub fn seal_key(
     }
 }
 
-/// Unwraps the data key before bytes are read, or a part is written.
+/// Unwraps the data key of an object before its bytes are read, or of an upload before a part is written.
 pub fn open(sealing: &Sealing, keys: Keys<'_>, place: Place<'_>, customer: Option<&CustomerKey>) -> S3Result<DataKey> {
     keys.store.open(sealing, place, customer).map_err(|error| failed(error, keys.names))
 }
 
-/// Wraps the data key for an object's new name: the first place is the present one, the second the new one.
+/// Wraps the data key of an object that is renamed. `places` are the present place and the new one.
 pub fn rewrap(
     sealing: &Sealing,
     keys: Keys<'_>,
@@ -86,7 +86,8 @@ fn wanted(asked: &EncryptionAsked, keys: Keys<'_>) -> S3Result<Wanted> {
     })
 }
 
-/// The view, or a later one in which the store has the keys that it makes for itself. To be called before `prepare`.
+/// Makes the store's own keys if they do not exist. Returns the view, or a later one that has them. Must be called
+/// before `prepare`.
 pub async fn with_own_keys(store: &Store, roots: &RootKeys, view: MetaView) -> S3Result<MetaView> {
     let mut made = false;
     for (id, description) in OWN_KEYS {
@@ -99,7 +100,7 @@ pub async fn with_own_keys(store: &Store, roots: &RootKeys, view: MetaView) -> S
         let named = named.map_err(|error| internal(&error))?;
         let write = DocumentWrite { key, expect: Expect::Absent, value: Some(named.encode()) };
         match store.gateway.meta().propose(Change::WriteDocuments(vec![write])).await? {
-            // Or another host was first: the keys that it made are as good.
+            // `DocumentChanged`: another host made the key first, and that one is used.
             Reply::Done | Reply::Refused(Refusal::DocumentChanged) => made = true,
             Reply::Refused(refusal) => return Err(refusal.into()),
             reply => return Err(unexpected(&reply)),

@@ -1,4 +1,4 @@
-//! The names of the store's keys in requests, and their encryption contexts.
+//! The names of KMS keys in requests (ids, ARNs and aliases of the store's keys), and encryption contexts.
 
 use super::internal;
 use super::requests::{KEY_NEEDED, NOT_APPLICABLE};
@@ -8,7 +8,7 @@ use s3s::{S3Error, S3Result};
 use std::collections::BTreeMap;
 
 const CONTEXT_MALFORMED: &str = "The header 'x-amz-server-side-encryption-context' shall be Base64-encoded UTF-8 string holding JSON which represents a string-string map";
-/// S3's own name for the key of who names none.
+/// S3's alias of the default key, which is used if a request names no key.
 const DEFAULT_ALIAS: &str = "aws/s3";
 
 /// The parts of the store's key ARNs besides the key's name.
@@ -27,27 +27,27 @@ impl KmsNames<'_> {
         format!("arn:aws:kms:{}:{}:alias/{alias}", self.region, self.account)
     }
 
-    /// As `arn`; `None` for the default key, which everybody may use.
+    /// Returns the ARN by which the right to use a key is decided; `None` for the default key, which everybody may use.
     pub fn arn_to_judge(&self, id: &str) -> Option<String> {
         (id != KMS_DEFAULT_KEY).then(|| self.arn(id))
     }
 }
 
-/// A key that was found by how a request names it.
+/// The key that a request names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Resolved {
     pub key_id: String,
-    /// An id or an ARN as the client gave it; an ARN where it gave an alias or nothing.
+    /// The key's name in answers: the id or ARN that the client gave, or the ARN if it gave an alias or nothing.
     pub shown: String,
 }
 
-/// The key that a request names, or an alias that names none.
+/// The key that a request names, or an alias that belongs to no key.
 enum Lookup<'a> {
     Key(Resolved),
     UnusedAlias(&'a str),
 }
 
-/// Resolves a key's name. Its existence is checked only if it is named by an alias.
+/// Resolves the name of a key in a request. An unknown alias is an error; the key itself need not exist.
 pub(super) fn resolve(reference: Option<&str>, store: &KeyStore<'_>, names: KmsNames<'_>) -> S3Result<Resolved> {
     match look_up(reference, store, names)? {
         Lookup::Key(resolved) => Ok(resolved),
@@ -57,8 +57,8 @@ pub(super) fn resolve(reference: Option<&str>, store: &KeyStore<'_>, names: KmsN
     }
 }
 
-/// The ARN of the key that a request names, or of an alias that names none, to decide whether the caller may use it.
-/// `None` for the key of who names none, which is everybody's.
+/// Returns the ARN by which the right to use a request's key is decided: that of the key, or of an alias that belongs
+/// to no key. `None` for the default key, which everybody may use.
 pub fn arn_to_judge(reference: Option<&str>, store: &KeyStore<'_>, names: KmsNames<'_>) -> S3Result<Option<String>> {
     Ok(match look_up(reference, store, names)? {
         Lookup::Key(resolved) => names.arn_to_judge(&resolved.key_id),
@@ -70,7 +70,7 @@ fn look_up<'a>(reference: Option<&'a str>, store: &KeyStore<'_>, names: KmsNames
     let Some(reference) = reference else { return Ok(by_arn(KMS_DEFAULT_KEY, names)) };
     let local = local_part(reference, names)?;
     let Some(alias) = local.strip_prefix("alias/") else {
-        // Only an ARN says that what it names is a key.
+        // The prefix `key/` is in ARNs only, not in a plain id.
         let id = if local == reference { Some(local) } else { local.strip_prefix("key/") };
         let id = id.filter(|id| is_key_name(KeyPath::Key(id))).ok_or_else(|| invalid_id(local))?;
         return Ok(Lookup::Key(Resolved { key_id: id.to_owned(), shown: reference.to_owned() }));
@@ -87,8 +87,8 @@ fn by_arn(id: &str, names: KmsNames<'_>) -> Lookup<'static> {
     Lookup::Key(Resolved { key_id: id.to_owned(), shown: names.arn(id) })
 }
 
-/// Returns the part of an ARN after its region and account; all of a text that is no ARN. The account is not compared:
-/// there is one store.
+/// Returns the part of an ARN after its region and account; the whole text if it is not an ARN. The account is not
+/// compared, since all keys belong to the store.
 fn local_part<'a>(reference: &'a str, names: KmsNames<'_>) -> Result<&'a str, Fault> {
     if !reference.starts_with("arn:") {
         return Ok(reference);
@@ -109,11 +109,11 @@ fn invalid_id(id: &str) -> Fault {
     Fault::KmsNotFound(format!("Invalid keyId '{id}'"))
 }
 
-/// Returns the client's error for a key that cannot be had or used.
+/// Converts an error of the key store to the client's.
 pub(super) fn failed(error: SealingError, names: KmsNames<'_>) -> S3Error {
     let fault = match error {
         SealingError::Tables(error) => return error.into(),
-        // The store's own key is made before it is needed, and nobody can name it.
+        // The store makes this key before it is needed. Its absence is not the client's fault.
         SealingError::NoSuchKey { id } if id != SSE_S3_KEY => absent_key(&id, names),
         SealingError::KeyDisabled { id } => Fault::KmsDisabled(format!("{} is disabled.", names.arn(&id))),
         SealingError::CustomerKeyMissing => Fault::InvalidRequest(KEY_NEEDED.to_owned()),
@@ -124,7 +124,7 @@ pub(super) fn failed(error: SealingError, names: KmsNames<'_>) -> S3Error {
     fault.into()
 }
 
-/// KMS shows what looks like one of its ids as an ARN.
+/// Returns KMS's fault for an absent key. KMS shows a name in the form of its ids (a UUID) as an ARN.
 fn absent_key(id: &str, names: KmsNames<'_>) -> Fault {
     let looks_like_an_id = id.len() == 36 && id.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
     if looks_like_an_id {
@@ -140,7 +140,7 @@ pub(super) fn parse_context(text: &str) -> Result<Vec<(String, String)>, Fault> 
     Ok(pairs.ok_or_else(|| Fault::InvalidArgument(CONTEXT_MALFORMED.to_owned()))?.into_iter().collect())
 }
 
-/// Returns the context as in the header.
+/// Returns the context in the form of its header: base64 of a JSON object.
 pub(super) fn context_text(context: &[(String, String)]) -> String {
     let pairs: BTreeMap<&str, &str> = context.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     base64_simd::STANDARD.encode_to_string(serde_json::to_vec(&pairs).expect("text has a JSON form"))

@@ -1,6 +1,6 @@
-//! Server-side encryption, as S3 has it: what requests ask for, what they have to bring, what answers show, and what
-//! buckets do for requests that ask for nothing. The bytes themselves are sealed and opened below, by what comes of
-//! this:
+//! Server-side encryption in S3 requests: the encryption that a request or its bucket's default asks for, the
+//! customer-provided keys of requests, the data keys of objects, and the encryption headers of answers. Lower layers
+//! seal and open the bytes with the keys from here:
 //!
 //! ```text
 //! write: asked(headers, default) ─► prepare(asked, keys, place) ─► Sealing (for the metadata), DataKey (for the bytes)
@@ -9,8 +9,8 @@
 //! copy:  key_of_source(..) ─► open(..) of the source; asked(..) ─► prepare(..), or seal_key(..) where bytes are shared
 //! ```
 //!
-//! S3 takes clients' keys over TLS only. Here they are taken over plain HTTP as well: TLS may end before this process,
-//! and the public suites of tests do without.
+//! S3 accepts customer-provided keys over TLS only. Here they are accepted over plain HTTP as well: TLS may end in a
+//! proxy in front of this process, and public test suites use plain HTTP.
 
 mod asked;
 mod bucket_default;

@@ -1,4 +1,5 @@
-//! The requests that must bring a client's key, that must not, and that must not have encryption headers at all.
+//! Checks of encryption headers by operation: which requests must have a customer-provided key, which must not, and
+//! which must have no encryption headers at all.
 
 use super::customer::{CustomerHeaders, NO_ALGORITHM, customer_key};
 use crate::actors::sealing::{CustomerKey, Sealing, SealingMode};
@@ -13,7 +14,7 @@ pub(super) const NOT_APPLICABLE: &str = "The encryption parameters are not appli
 const PART_NEEDS_KEY: &str = "The multipart upload initiate requested encryption. Subsequent part requests must include the appropriate encryption parameters.";
 const PART_KEY_DIFFERS: &str = "The provided encryption parameters did not match the ones used originally.";
 
-/// GET, HEAD and GetObjectAttributes cannot choose how an object is encrypted: S3 refuses the headers that would.
+/// Refuses GET, HEAD and GetObjectAttributes with headers that choose an encryption, as S3 does.
 pub fn check_read(headers: &HeaderMap) -> Result<(), Fault> {
     let chosen = [
         X_AMZ_SERVER_SIDE_ENCRYPTION,
@@ -26,13 +27,13 @@ pub fn check_read(headers: &HeaderMap) -> Result<(), Fault> {
     }
 }
 
-/// Returns the key that a GET, a HEAD or GetObjectAttributes brings. Whether it is the right key is found when the
-/// object is opened.
+/// Returns the customer-provided key of a GET, a HEAD or GetObjectAttributes. Whether it is the object's key is checked
+/// when the object is opened.
 pub fn key_of_read(headers: &HeaderMap, sealing: Option<&Sealing>) -> Result<Option<CustomerKey>, Fault> {
     key_of(headers, CustomerHeaders::Object, sealing)
 }
 
-/// Returns the key that a copy brings for its source.
+/// Returns the customer-provided key of a copy's source.
 pub fn key_of_source(headers: &HeaderMap, sealing: Option<&Sealing>) -> Result<Option<CustomerKey>, Fault> {
     key_of(headers, CustomerHeaders::CopySource, sealing)
 }
@@ -50,8 +51,8 @@ fn key_of(
     }
 }
 
-/// Returns the key that UploadPart and UploadPartCopy bring; `sealing` is the upload's. Other encryption headers are
-/// ignored.
+/// Returns the customer-provided key of UploadPart or UploadPartCopy; `sealing` is the upload's. Other encryption
+/// headers are ignored.
 pub fn key_of_part(headers: &HeaderMap, sealing: Option<&Sealing>) -> Result<Option<CustomerKey>, Fault> {
     let key = customer_key(headers, CustomerHeaders::Object)?;
     check_uploads_key(key.as_ref(), sealing)?;
@@ -61,8 +62,8 @@ pub fn key_of_part(headers: &HeaderMap, sealing: Option<&Sealing>) -> Result<Opt
     }
 }
 
-/// Checks the key of CompleteMultipartUpload, which needs it only if the upload was begun with a checksum: S3's own are
-/// encrypted. A key that is brought must be right.
+/// Returns the customer-provided key of CompleteMultipartUpload. It is needed only if the upload was begun with a
+/// checksum, since S3 encrypts checksums. If it is given, it must be the upload's key.
 pub fn key_of_completion(
     headers: &HeaderMap,
     sealing: Option<&Sealing>,

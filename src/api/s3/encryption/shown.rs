@@ -1,4 +1,4 @@
-//! The encryption of an object in responses.
+//! The encryption of an object in answers.
 
 use super::asked::{SSE_KMS, SSE_KMS_DUAL, SSE_S3};
 use super::customer::CUSTOMER_ALGORITHM;
@@ -8,9 +8,9 @@ use http::{HeaderMap, HeaderValue};
 use s3s::dto::ServerSideEncryption;
 use s3s::header::{X_AMZ_SERVER_SIDE_ENCRYPTION_CUSTOMER_ALGORITHM, X_AMZ_SERVER_SIDE_ENCRYPTION_CUSTOMER_KEY_MD5};
 
-/// The fields of answers, by the names that they have there. PutObject, CopyObject and CreateMultipartUpload show all
-/// of them; GET, HEAD, UploadPart and UploadPartCopy all but the context; CompleteMultipartUpload the first, the key's
-/// id and `bucket_key_enabled`.
+/// The encryption fields of answers, named as in the outputs of s3s. PutObject, CopyObject and CreateMultipartUpload
+/// show all of them; GET, HEAD, UploadPart and UploadPartCopy all but the context; CompleteMultipartUpload the first,
+/// the key's id and `bucket_key_enabled`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Shown {
     pub server_side_encryption: Option<ServerSideEncryption>,
@@ -19,11 +19,11 @@ pub struct Shown {
     /// The bucket key setting, shown only if it is enabled.
     pub bucket_key_enabled: Option<bool>,
     pub sse_customer_algorithm: Option<String>,
-    /// The hash as the request gave it, so that a client sees which key was used.
+    /// The MD5 of the request's key, by which the client sees which key was used.
     pub sse_customer_key_md5: Option<String>,
 }
 
-/// Returns the encryption's headers; empty for a plain object. `customer` is the key that the request brought.
+/// Returns the fields for an object's encryption; all empty for an unencrypted object. `customer` is the request's key.
 pub fn shown(sealing: Option<&Sealing>, customer: Option<&CustomerKey>) -> Shown {
     let Some(sealing) = sealing else { return Shown::default() };
     match &sealing.mode {
@@ -51,7 +51,8 @@ pub fn shown(sealing: Option<&Sealing>, customer: Option<&CustomerKey>) -> Shown
     }
 }
 
-/// Adds the headers of CompleteMultipartUpload, whose answer has no fields for a client's key.
+/// Adds the headers of a customer-provided key to the answer of CompleteMultipartUpload. The output of s3s has no
+/// fields for them.
 pub fn add_customer_headers(shown: &Shown, headers: &mut HeaderMap) {
     let fields = [
         (X_AMZ_SERVER_SIDE_ENCRYPTION_CUSTOMER_ALGORITHM, &shown.sse_customer_algorithm),

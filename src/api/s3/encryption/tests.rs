@@ -1,4 +1,4 @@
-//! The encryption that requests ask for and bring, judged as S3 judges it.
+//! The encryption headers of requests and answers, compared with S3's behaviour.
 
 use super::kms::{Resolved, context_text, parse_context, resolve};
 use super::{
@@ -28,7 +28,7 @@ const ALGORITHM: &str = "x-amz-server-side-encryption-customer-algorithm";
 const KEY: &str = "x-amz-server-side-encryption-customer-key";
 const KEY_MD5: &str = "x-amz-server-side-encryption-customer-key-md5";
 
-/// Two keys of clients and their MD5s.
+/// Two customer-provided keys and their MD5s.
 const A: (&str, &str) = ("pO3upElrwuEXSoFwCfnZPdSsmt/xWeFa0N9KgDijwVs=", "DWygnHRtgiJ77HCm+1rvHw==");
 const B: (&str, &str) = ("6b+WOZ1T3cqZMxgThRcXAQBrS5mXKdDUphvpxptl9/4=", "arxBvwY2V4SiOne6yppVPQ==");
 
@@ -103,7 +103,7 @@ fn kms(key: Option<&str>) -> EncryptionAsked {
 }
 
 #[test]
-fn each_method_is_asked_for_by_its_headers() {
+fn each_encryption_method_is_chosen_by_its_headers() {
     let asks = |pairs: &[(&'static str, &str)]| asked(&headers(pairs), None).expect("it is allowed");
     assert_eq!(asks(&[]), None);
     assert_eq!(asks(&[(SSE, "AES256")]), Some(EncryptionAsked::SseS3));
@@ -123,7 +123,7 @@ fn each_method_is_asked_for_by_its_headers() {
 }
 
 #[test]
-fn methods_that_contradict_each_other_are_refused() {
+fn unknown_and_contradictory_encryption_headers_are_refused() {
     let refused = |pairs: &[(&'static str, &str)]| words(asked(&headers(pairs), None));
     let unknown = "InvalidArgument The encryption method specified is not supported";
     for method in ["aes:kms", "", "aes256", "AES512", "aws:fsx"] {
@@ -135,7 +135,7 @@ fn methods_that_contradict_each_other_are_refused() {
     assert_eq!(refused(&[(SSE, "AES256"), (CONTEXT, "e30=")]), needs_kms);
     let incompatible = "InvalidArgument Server Side Encryption with Customer provided key is incompatible with the encryption method specified";
     for method in ["AES256", "aws:kms", "nonsense"] {
-        // Found before the algorithm is looked at.
+        // This is reported before the wrong algorithm.
         assert_eq!(refused(&[(SSE, method), (ALGORITHM, "AES128"), (KEY, A.0), (KEY_MD5, A.1)]), incompatible);
     }
     for context in ["e", "W10=", "eyJhIjoxfQ==", "////"] {
@@ -160,7 +160,7 @@ fn a_buckets_default_encryption_applies_to_requests_without_one() {
     );
     let dual = KmsAsked { dual_layer: true, bucket_key: false, ..payroll.clone() };
     assert_eq!(by(DefaultAlgorithm::SseKmsDual, &[]), is(&dual));
-    // What is asked for wins; a key that is not named is the store's default one, not the bucket's.
+    // The request's headers win. If they name no key, the store's default key is used, not the bucket's.
     assert_eq!(by(DefaultAlgorithm::SseKms, &[(SSE, "AES256")]), Some(EncryptionAsked::SseS3));
     assert_eq!(by(DefaultAlgorithm::SseKms, &[(SSE, "aws:kms")]), is(&KmsAsked { key: None, ..payroll }));
     let key = asked(&customer_headers(A), Some(&default(DefaultAlgorithm::SseKms)));
@@ -169,7 +169,7 @@ fn a_buckets_default_encryption_applies_to_requests_without_one() {
 }
 
 #[test]
-fn a_clients_key_is_named_by_three_headers_and_faults_have_an_order() {
+fn faults_of_customer_key_headers_are_reported_in_s3s_order() {
     let judged = |pairs: &[(&'static str, &str)]| words(customer_key(&headers(pairs), CustomerHeaders::Object));
     let with = |text: &str| {
         format!(
@@ -202,7 +202,7 @@ fn a_clients_key_is_named_by_three_headers_and_faults_have_an_order() {
 }
 
 #[test]
-fn base64_may_have_spaces_and_no_padding() {
+fn base64_of_a_customer_key_may_have_spaces_and_no_padding() {
     for key in [A.0, "pO3upElrwuEXSoFwCfnZPdSsmt/xWeFa0N9KgDijwVs", " pO3upElrwuEX SoFwCfnZPdSsmt/xWeFa0N9KgDijwVs="] {
         let whole = headers(&[(ALGORITHM, "AES256"), (KEY, key), (KEY_MD5, A.1)]);
         assert_eq!(customer_key(&whole, CustomerHeaders::Object), Ok(Some(customer(A))), "{key}");
@@ -213,7 +213,7 @@ fn base64_may_have_spaces_and_no_padding() {
 }
 
 #[test]
-fn a_copys_source_has_headers_of_its_own() {
+fn the_customer_key_of_a_copy_source_has_its_own_headers() {
     let source = headers(&[
         ("x-amz-copy-source-server-side-encryption-customer-algorithm", "AES256"),
         ("x-amz-copy-source-server-side-encryption-customer-key", A.0),
@@ -228,7 +228,7 @@ fn a_copys_source_has_headers_of_its_own() {
 }
 
 #[test]
-fn a_read_brings_the_clients_key_where_it_is_needed_and_only_there() {
+fn a_read_needs_a_customer_key_only_for_an_sse_c_object() {
     let clients = sealed(&EncryptionAsked::SseC(customer(A)));
     let own = sealed(&EncryptionAsked::SseS3);
     let brought = customer_headers(A);
@@ -243,7 +243,7 @@ fn a_read_brings_the_clients_key_where_it_is_needed_and_only_there() {
 }
 
 #[test]
-fn a_read_cannot_choose_a_method() {
+fn a_read_with_headers_that_choose_an_encryption_is_refused() {
     assert_eq!(check_read(&customer_headers(A)), Ok(()));
     for name in [SSE, KEY_ID, CONTEXT] {
         let refused = words(check_read(&headers(&[(name, "AES256")])));
@@ -252,7 +252,7 @@ fn a_read_cannot_choose_a_method() {
 }
 
 #[test]
-fn a_part_brings_the_key_that_its_upload_was_begun_with() {
+fn a_part_needs_the_customer_key_of_its_upload() {
     let clients = sealed(&EncryptionAsked::SseC(customer(A)));
     let own = sealed(&EncryptionAsked::SseS3);
     assert_eq!(key_of_part(&customer_headers(A), Some(&clients)), Ok(Some(customer(A))));
@@ -268,7 +268,7 @@ fn a_part_brings_the_key_that_its_upload_was_begun_with() {
 }
 
 #[test]
-fn a_completion_needs_the_key_for_checksums_only() {
+fn completing_an_upload_needs_its_customer_key_only_with_a_checksum() {
     let clients = sealed(&EncryptionAsked::SseC(customer(A)));
     assert_eq!(key_of_completion(&HeaderMap::new(), Some(&clients), false), Ok(None));
     assert!(words(key_of_completion(&HeaderMap::new(), Some(&clients), true)).starts_with("InvalidArgument"));
@@ -279,7 +279,7 @@ fn a_completion_needs_the_key_for_checksums_only() {
 }
 
 #[test]
-fn a_key_is_found_by_its_id_its_arn_and_its_alias() {
+fn a_kms_key_is_found_by_id_arn_or_alias() {
     let arn = "arn:aws:kms:us-east-1:123456789012:key/payroll";
     let own_arn = NAMES.arn("payroll");
     let default_arn = NAMES.arn(KMS_DEFAULT_KEY);
@@ -299,7 +299,7 @@ fn a_key_is_found_by_its_id_its_arn_and_its_alias() {
 }
 
 #[test]
-fn a_key_is_judged_by_its_arn_whether_it_is_there_or_not() {
+fn the_right_to_a_kms_key_is_decided_by_arn_even_if_absent() {
     with_keys(|keys| {
         let alias = "arn:aws:kms:us-east-1:000000000000:alias/nobody".to_owned();
         for (reference, arn) in [
@@ -317,7 +317,7 @@ fn a_key_is_judged_by_its_arn_whether_it_is_there_or_not() {
 }
 
 #[test]
-fn a_key_that_cannot_be_used_is_answered_as_kms_does() {
+fn an_absent_or_disabled_key_is_answered_with_kmss_error() {
     let refused = |reference: &str| {
         let prepared = with_keys(|keys| prepare(&kms(Some(reference)), keys, PLACE, entropy().as_ref()));
         code_and_words(&prepared.expect_err("it is refused"))
@@ -340,7 +340,7 @@ fn a_key_that_cannot_be_used_is_answered_as_kms_does() {
 }
 
 #[test]
-fn a_prepared_seal_opens() {
+fn a_prepared_data_key_opens_and_can_be_shared_with_a_copy() {
     with_keys(|keys| {
         let entropy = entropy();
         let clients = EncryptionAsked::SseC(customer(A));
@@ -361,7 +361,7 @@ fn a_prepared_seal_opens() {
 }
 
 #[test]
-fn another_clients_key_is_not_the_right_one() {
+fn opening_an_object_with_another_customer_key_is_refused() {
     let clients = sealed(&EncryptionAsked::SseC(customer(A)));
     let opened = with_keys(|keys| open(&clients, keys, PLACE, Some(&customer(B))));
     let expected = S3Error::from(Fault::CustomerKeyDiffers);
@@ -369,7 +369,7 @@ fn another_clients_key_is_not_the_right_one() {
 }
 
 #[test]
-fn answers_show_the_method_and_never_a_key() {
+fn answers_show_the_encryption_method_and_never_a_key() {
     assert_eq!(shown(None, None), Shown::default());
     let own = shown(Some(&sealed(&EncryptionAsked::SseS3)), None);
     assert_eq!(own, Shown { server_side_encryption: Some("AES256".to_owned().into()), ..Shown::default() });
@@ -400,7 +400,7 @@ fn answers_show_the_method_and_never_a_key() {
 }
 
 #[test]
-fn a_clients_key_is_shown_by_no_debug() {
+fn debug_output_does_not_show_a_customer_key() {
     let secret = Secret::of(&[0xab; 32]).expect("32 bytes");
     let shown = format!("{:?}", EncryptionAsked::SseC(CustomerKey::new(secret)));
     assert!(!shown.contains("171, 171"), "{shown}");

@@ -1,4 +1,4 @@
-//! Documents that configure buckets, as XML; and headers that operations read by themselves.
+//! Fuzz targets: XML documents that configure buckets, and headers that operations parse themselves.
 
 use super::checksums;
 use super::cors;
@@ -26,7 +26,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt::Debug;
 
-/// A document by its root: what it says is kept as it is, and shown so that it says the same again.
+/// Parses XML as each kind of configuration. A valid one must read back the same from its stored form, and from the
+/// form in which it is shown.
 pub fn settings(data: &[u8]) {
     if let Some(rules) = read(data).and_then(|given| cors::from_dto(given).ok()) {
         same_kept(&rules);
@@ -99,7 +100,7 @@ fn ask_across(rules: &CorsRules) {
     }
 }
 
-/// Headers of one request, as each operation that has them reads them; its body is a token.
+/// Parses the headers of one request as each operation does, and its body as a continuation token and as an ETag.
 pub fn headers(data: &[u8]) {
     let Some(Request { uri, headers, body, .. }) = Request::read(data) else { return };
     let etag = ETag { md5: [7; 16], parts: Some(3) };

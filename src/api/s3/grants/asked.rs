@@ -7,9 +7,9 @@ use http::HeaderMap;
 use s3s::dto::{self, AccessControlPolicy, Type};
 use s3s::header::X_AMZ_ACL;
 
-/// The canned ACL with which a writer leaves an object to the bucket's owner.
+/// The canned ACL with which, under BucketOwnerPreferred, a writer makes the bucket's owner the owner of an object.
 pub const LEFT_TO_BUCKET_OWNER: &str = "bucket-owner-full-control";
-/// The most grants of one ACL, by S3's schema.
+/// The maximum number of grants in one ACL, by S3's schema.
 const GRANTS_MAX: usize = 100;
 /// The grant headers, in the order in which their grants are listed.
 const GRANT_HEADERS: [(&str, Permission); 5] = [
@@ -20,7 +20,7 @@ const GRANT_HEADERS: [(&str, Permission); 5] = [
     ("x-amz-grant-full-control", Permission::FullControl),
 ];
 
-/// Whom a grant is for, as a request names it.
+/// The grantee of a grant, as a request names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Named {
     /// An account, by its canonical id.
@@ -41,7 +41,7 @@ pub enum AskedAcl {
     /// A canned ACL, by its name, which may be unknown.
     Canned(String),
     Grants(Vec<AskedGrant>),
-    /// An ACL in XML, which also names an owner; that cannot be changed.
+    /// An ACL in XML. It also names the owner, who cannot be changed by it.
     Policy {
         owner: String,
         grants: Vec<AskedGrant>,
@@ -49,7 +49,7 @@ pub enum AskedAcl {
 }
 
 impl AskedAcl {
-    /// `None` where the headers ask for nothing.
+    /// Returns the ACL that the headers ask for, if any.
     pub fn of_headers(headers: &HeaderMap) -> Result<Option<Self>, Fault> {
         let canned = headers.get(X_AMZ_ACL);
         let grants = has_grants(headers);
@@ -64,7 +64,8 @@ impl AskedAcl {
         }
     }
 
-    /// Reads the ACL of a request that sets nothing else.
+    /// Returns the ACL of a request that sets only an ACL, from its headers or its body. One of them must have it, and
+    /// not both.
     pub fn of_request(headers: &HeaderMap, body: Option<AccessControlPolicy>) -> Result<Self, Fault> {
         let in_headers = headers.contains_key(X_AMZ_ACL) || has_grants(headers);
         match body {
@@ -81,8 +82,8 @@ impl AskedAcl {
         Ok(Self::Policy { owner, grants: not_too_many(grants)? })
     }
 
-    /// Returns whether it grants full control to this owner of the bucket explicitly, and nothing else: the only ACL
-    /// allowed where ACLs are disabled. `private` grants it to the writer.
+    /// Returns whether the ACL explicitly grants full control to this owner of the bucket, and nothing else: the only
+    /// ACL allowed where ACLs are disabled. `private` does not count, since it grants full control to the writer.
     pub fn is_of_owner_alone(&self, owner: &str) -> bool {
         let own = AskedGrant { to: Named::Account(owner.to_owned()), permission: Permission::FullControl };
         match self {
@@ -119,7 +120,7 @@ fn unrecognized() -> Fault {
     Fault::InvalidArgument("Argument format not recognized".to_owned())
 }
 
-/// `id=…`, `uri=…` or `emailAddress=…`, its value in quotes or not.
+/// Parses a grantee: `id=…`, `uri=…` or `emailAddress=…`, with the value in quotes or not.
 fn named(text: &str) -> Result<Named, Fault> {
     let (kind, value) = text.split_once('=').ok_or_else(unrecognized)?;
     let value = value.trim();
@@ -148,7 +149,7 @@ fn of_xml(grant: dto::Grant) -> Result<AskedGrant, Fault> {
     Ok(AskedGrant { to, permission: permission.ok_or_else(malformed)? })
 }
 
-/// An element's text, which must be there.
+/// Returns the trimmed text of an element. A missing or empty one is an error.
 fn given(text: Option<String>) -> Result<String, Fault> {
     let text = text.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
     text.ok_or(GrantFault::MalformedAcl.into())
@@ -210,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_grant_to_lists_of_ids_addresses_and_groups() {
+    fn grant_headers_list_account_ids_email_addresses_and_groups() {
         let asked = AskedAcl::of_headers(&headers(&[
             ("x-amz-grant-full-control", "id=o"),
             ("x-amz-grant-read", r#"id="a", emailAddress=b@c ,URI="http://g""#),
@@ -234,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_is_given_in_one_way_only() {
+    fn an_acl_is_given_by_headers_or_by_the_body_but_not_both() {
         let canned = ("x-amz-acl", "private");
         let granted = ("x-amz-grant-read", "id=a");
         let body = || Some(policy(Some("o"), Some(vec![])));
@@ -252,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn xml_names_an_owner_and_grants_of_known_kinds() {
+    fn an_acl_in_xml_needs_an_owner_and_valid_grants() {
         let read = |policy| AskedAcl::of_request(&HeaderMap::new(), Some(policy));
         let whole = read(policy(
             Some("o"),
@@ -286,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn where_acls_are_disabled_the_owner_has_full_control() {
+    fn disabled_acls_allow_only_full_control_of_the_bucket_owner() {
         let canned = |name: &str| AskedAcl::Canned(name.to_owned()).is_of_owner_alone("o");
         assert!(canned("bucket-owner-full-control"));
         assert!(!canned("private") && !canned("public-read") && !canned("log-delivery-write") && !canned("nonsense"));

@@ -90,12 +90,13 @@ fn with_policy(access: BucketAccess, policy: &Policy, binds_root: bool) -> Resul
     Ok(BucketAccess { policy: Some(policy.text().to_owned()), policy_binds_root: binds_root, ..access })
 }
 
-/// Checks that the principals of a policy exist, lest it apply to one that gets the name later.
+/// Checks that the principals of a policy exist. Otherwise the policy would apply to a principal that gets the name
+/// later.
 fn check_principals(directory: &Directory<'_>, policy: &Policy) -> S3Result<()> {
     for principal in policy.principals() {
         let known = match principal {
             PrincipalPattern::Everybody | PrincipalPattern::Service(_) | PrincipalPattern::Federated(_) => true,
-            // No account here can ever be called so; suites use such names.
+            // No account can ever have such an id. Conformance suites use such ids.
             PrincipalPattern::Account(id) if !names::is_account_id(id) => true,
             PrincipalPattern::Account(name) | PrincipalPattern::Arn(name) => {
                 is_known_principal(directory, name).map_err(lookup_failed)?
@@ -109,10 +110,10 @@ fn check_principals(directory: &Directory<'_>, policy: &Policy) -> S3Result<()> 
     Ok(())
 }
 
-/// Returns whether the public can do anything in the bucket, by its policy or by its ACL.
+/// Returns whether the bucket is public: whether everybody may do something in it, by its policy or by its ACL.
 fn is_open(bucket: &str, access: &BucketAccess) -> bool {
     let block = access.block();
-    // A policy that cannot be read lets nobody in.
+    // A policy that cannot be parsed grants nothing.
     let is_public_text = |text: &String| parse(bucket, text).is_ok_and(|policy| policy.is_public());
     let by_policy = access.policy.as_ref().is_some_and(is_public_text);
     let acls_count = access.ownership() != Ownership::BucketOwnerEnforced && !block.ignore_public_acls;
@@ -152,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ineffective_condition_is_refused_in_new_policies_and_read_in_existing_ones() {
+    fn an_unsupported_condition_key_is_refused_in_new_policies_but_parsed() {
         let asking = |key: &str| {
             let condition = format!(r#""Condition": {{"StringEquals": {{"{key}": "a"}}}}, "Effect""#);
             parse("b", &text(OWN).replacen(r#""Effect""#, &condition, 1)).expect("a policy")
@@ -169,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn principals_of_a_policy_must_be_there() {
+    fn principals_of_a_bucket_policy_must_exist() {
         let root = root();
         let directory = Directory::new(&OnlyRoot, &root);
         let check = |principal: &str| check_principals(&directory, &parse("b", &text(principal)).expect("a policy"));
@@ -194,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn a_public_policy_is_refused_where_such_are_blocked() {
+    fn block_public_policy_refuses_public_policies_only() {
         let block = Some(PublicAccessBlock { block_public_policy: true, ..PublicAccessBlock::default() });
         let blocked = || BucketAccess { block, ..BucketAccess::default() };
         let public = parse("b", &text(r#""*""#)).expect("a policy");
@@ -206,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bucket_is_public_by_what_counts_of_its_policy_and_its_list() {
+    fn a_bucket_is_public_by_policy_or_acl_unless_its_settings_disable_them() {
         assert!(!is_open("b", &BucketAccess::default()));
         assert!(is_open("b", &with_text(r#""*""#)) && !is_open("b", &with_text(OWN)));
         let restricted = Some(PublicAccessBlock { restrict_public_buckets: true, ..PublicAccessBlock::default() });

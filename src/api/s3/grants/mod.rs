@@ -3,7 +3,7 @@
 //! ACL and its owner with its version.
 //!
 //! ```text
-//!  headers, XML ──asked──► who is named ──resolve──► accounts, groups ──writes──► an allowed ACL
+//!  headers, XML ──asked──► named grantees ──resolve──► accounts, groups ──writes──► an allowed ACL
 //! ```
 
 pub(super) mod asked;

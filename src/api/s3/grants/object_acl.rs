@@ -28,7 +28,7 @@ pub async fn get(store: &Store, request: S3Request<GetObjectAclInput>) -> S3Resu
     Ok(S3Response::new(GetObjectAclOutput { grants: Some(grants), owner, request_charged: None }))
 }
 
-/// PutObjectAcl. Changes exactly the version that was found: the ACL is checked against its owner.
+/// PutObjectAcl. Changes only the version that was looked up, since the ACL was checked against that version's owner.
 pub async fn put(store: &Store, request: S3Request<PutObjectAclInput>) -> S3Result<S3Response<PutObjectAclOutput>> {
     let input = request.input;
     let found = store.object(&input.bucket, &input.key, input.version_id.as_deref()).await?;

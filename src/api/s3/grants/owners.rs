@@ -1,4 +1,4 @@
-//! Owners, as answers show them.
+//! The owners of buckets, objects and uploads: their canonical ids, and their names in answers.
 
 use super::super::{ACCOUNT, Store};
 use super::record::BucketAccess;
@@ -10,22 +10,23 @@ use s3s::S3Result;
 use s3s::dto::{Initiator, Owner};
 use std::collections::BTreeMap;
 
-/// The canonical id of the account that a bucket belongs to.
+/// Returns the canonical id of the account that owns a bucket.
 pub fn owner_of(store: &Store, bucket: &BucketRow) -> String {
     canonical_id(store, &bucket.bucket.owner)
 }
 
-/// Returns the canonical id of a stored owner. Records from before there were accounts belong to the store's own.
-fn canonical_id(store: &Store, said: &str) -> String {
-    if said == ACCOUNT { store.owner_id.clone() } else { said.to_owned() }
+/// Returns the canonical id of a stored owner. `ACCOUNT` stands for the store's own account.
+fn canonical_id(store: &Store, stored: &str) -> String {
+    if stored == ACCOUNT { store.owner_id.clone() } else { stored.to_owned() }
 }
 
-/// The canonical id of who owns an object version, a delete marker or an upload, by what its traits say.
-pub fn object_owner(store: &Store, said: &str, bucket_owner: &str, ownership: Ownership) -> String {
-    if said.is_empty() || ownership == Ownership::BucketOwnerEnforced {
+/// Returns the canonical id of the owner of an object version, a delete marker or an upload. `stored` is the owner in
+/// its traits, which does not count under BucketOwnerEnforced.
+pub fn object_owner(store: &Store, stored: &str, bucket_owner: &str, ownership: Ownership) -> String {
+    if stored.is_empty() || ownership == Ownership::BucketOwnerEnforced {
         bucket_owner.to_owned()
     } else {
-        canonical_id(store, said)
+        canonical_id(store, stored)
     }
 }
 
@@ -45,14 +46,14 @@ impl<'a> Owners<'a> {
     }
 
     /// Returns the owner of an object version, a delete marker or an upload with this owner in its traits.
-    pub fn of_object(&mut self, said: &str) -> S3Result<Owner> {
-        let id = object_owner(self.store, said, &self.bucket_owner, self.ownership);
+    pub fn of_object(&mut self, stored: &str) -> S3Result<Owner> {
+        let id = object_owner(self.store, stored, &self.bucket_owner, self.ownership);
         self.owner(&id)
     }
 
-    /// Returns the initiator of an upload, whoever will own the object.
-    pub fn initiator(&mut self, said: &str) -> S3Result<Initiator> {
-        let id = object_owner(self.store, said, &self.bucket_owner, Ownership::ObjectWriter);
+    /// Returns the initiator of an upload, which does not depend on the bucket's object ownership.
+    pub fn initiator(&mut self, stored: &str) -> S3Result<Initiator> {
+        let id = object_owner(self.store, stored, &self.bucket_owner, Ownership::ObjectWriter);
         Ok(Initiator { display_name: self.name(&id)?, id: Some(id) })
     }
 
@@ -60,7 +61,7 @@ impl<'a> Owners<'a> {
         Ok(Owner { display_name: self.name(id)?, id: Some(id.to_owned()) })
     }
 
-    /// `None` for an account that is not there: nobody in particular, or one that is gone.
+    /// Returns the display name of an account; `None` if there is no such account (any more), as for anonymous owners.
     pub fn name(&mut self, id: &str) -> S3Result<Option<String>> {
         if let Some(known) = self.names.get(id) {
             return Ok(known.clone());

@@ -26,7 +26,7 @@ pub fn ownership_named(name: &str) -> Option<Ownership> {
     all.into_iter().find(|ownership| name_of(*ownership) == name)
 }
 
-/// Reads the rule; the schema has exactly one.
+/// Parses the controls. The schema has exactly one rule.
 fn parse(controls: &OwnershipControls) -> Result<Ownership, Fault> {
     let [rule] = controls.rules.as_slice() else { return Err(Fault::MalformedXml) };
     ownership_named(rule.object_ownership.as_str()).ok_or(Fault::MalformedXml)
@@ -69,7 +69,7 @@ pub async fn put(
     Ok(S3Response::new(PutBucketOwnershipControlsOutput::default()))
 }
 
-/// Deletes the ownership controls; then the writer of an object owns it.
+/// Deletes the ownership controls. Then the writer of an object owns it.
 pub async fn delete(
     store: &Store,
     request: S3Request<DeleteBucketOwnershipControlsInput>,
@@ -91,7 +91,7 @@ mod tests {
         [Ownership::BucketOwnerEnforced, Ownership::BucketOwnerPreferred, Ownership::ObjectWriter];
 
     #[test]
-    fn controls_are_one_rule_of_a_known_name() {
+    fn ownership_controls_are_one_rule_with_a_known_name() {
         let controls = |names: &[&'static str]| {
             let rule =
                 |name: &&'static str| OwnershipControlsRule { object_ownership: ObjectOwnership::from_static(name) };
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bucket_that_lets_others_in_cannot_have_its_owner_enforced() {
+    fn bucket_owner_enforced_is_refused_if_the_acl_grants_to_others() {
         let shared = |name| BucketAccess { acl: canned(name, "o", "o"), ..BucketAccess::default() };
         for name in ["public-read", "log-delivery-write"] {
             let refused = with_ownership(shared(name), Ownership::BucketOwnerEnforced, "o");

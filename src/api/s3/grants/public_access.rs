@@ -25,7 +25,7 @@ fn check(configuration: &PublicAccessBlockConfiguration) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Reads the configuration; an absent value does not block.
+/// Parses the configuration. A setting without a value is off.
 fn parse(configuration: &PublicAccessBlockConfiguration) -> PublicAccessBlock {
     PublicAccessBlock {
         block_public_acls: configuration.block_public_acls.unwrap_or(false),
@@ -85,7 +85,7 @@ mod tests {
     use s3s::dto::PublicAccessBlockConfiguration;
 
     #[test]
-    fn a_block_says_something() {
+    fn a_public_access_block_without_any_setting_is_refused() {
         let nothing = PublicAccessBlockConfiguration::default();
         let words = "Must specify at least one configuration.".to_owned();
         assert_eq!(check(&nothing), Err(Fault::InvalidRequest(words)));
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn each_setting_comes_back_and_what_is_not_said_is_off() {
+    fn public_access_block_settings_read_back_and_are_off_by_default() {
         for bits in 0..16u8 {
             let block = PublicAccessBlock {
                 block_public_acls: bits & 1 != 0,

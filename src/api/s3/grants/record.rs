@@ -1,4 +1,4 @@
-//! The document in which a bucket keeps who may do what with it.
+//! The document with the access settings of a bucket: its policy, ACL, object ownership, and public access block.
 
 use super::super::Store;
 use super::super::buckets::bucket_document;
@@ -14,11 +14,11 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct BucketAccess {
-    /// The policy as it was given; it was valid then.
+    /// The text of the policy. It was valid when it was set.
     pub policy: Option<String>,
     /// True if the author of the policy confirmed that it may exclude the owner's root from changing it.
     pub policy_binds_root: bool,
-    /// The ACL; without one the bucket's owner has full control, and nobody else has any.
+    /// The ACL. Without one the bucket's owner has full control, and nobody else has any right.
     pub acl: Option<Acl>,
     pub ownership: Option<Ownership>,
     pub block: Option<PublicAccessBlock>,
@@ -50,7 +50,7 @@ pub fn sized_access_of(view: &MetaView, bucket: &BucketRow) -> S3Result<Made<Buc
     Ok(Made { value: value.unwrap_or_default(), bytes })
 }
 
-/// Changes one part of the settings, whatever others change meanwhile.
+/// Changes a part of the settings. Concurrent changes of other parts are kept.
 pub async fn change<F>(store: &Store, bucket: &BucketRow, to: F) -> S3Result<()>
 where
     F: Fn(BucketAccess) -> Result<BucketAccess, Fault>,
@@ -75,9 +75,9 @@ mod tests {
         };
         let bytes = encode(&written).expect("it can be written");
         assert_eq!(decode::<BucketAccess>(&bytes).expect("it reads back"), written);
-        let told_nothing = decode::<BucketAccess>(b"\x01{}").expect("every part may be missing");
-        assert_eq!(told_nothing, BucketAccess::default());
-        assert_eq!(told_nothing.ownership(), Ownership::ObjectWriter);
-        assert_eq!(told_nothing.block(), PublicAccessBlock::default());
+        let empty = decode::<BucketAccess>(b"\x01{}").expect("every part may be missing");
+        assert_eq!(empty, BucketAccess::default());
+        assert_eq!(empty.ownership(), Ownership::ObjectWriter);
+        assert_eq!(empty.block(), PublicAccessBlock::default());
     }
 }

@@ -1,4 +1,4 @@
-//! Resolves the requested grants to the stored ACL: accounts by their canonical ids, and groups.
+//! Resolves the ACL that a request asks for to the ACL that is stored, whose grantees are canonical ids and groups.
 
 use super::asked::{AskedAcl, Named};
 use crate::actors::gateway::StoreError;
@@ -13,10 +13,10 @@ const AUTHENTICATED_USERS: &str = "http://acs.amazonaws.com/groups/global/Authen
 const LOG_DELIVERY: &str = "http://acs.amazonaws.com/groups/s3/LogDelivery";
 /// The canned ACL that only buckets have.
 const LOG_DELIVERY_WRITE: &str = "log-delivery-write";
-/// Longer than any id or address of an account.
+/// The maximum length of a text that is looked up as the id or email address of an account. All of them are shorter.
 const NAME_BYTES_MAX: usize = 256;
 
-/// The kind and owner of the resource of an ACL.
+/// The resource of an ACL: its kind, its owner, and the owner of its bucket.
 #[derive(Clone, Copy, Debug)]
 pub struct Listed<'a> {
     pub of: AclOf,
@@ -24,7 +24,7 @@ pub struct Listed<'a> {
     pub bucket_owner: &'a str,
 }
 
-/// The URI that stands for a group; `None` for an account.
+/// Returns the URI that names a group; `None` for an account.
 pub fn group_uri(grantee: &Grantee) -> Option<&'static str> {
     match grantee {
         Grantee::AllUsers => Some(ALL_USERS),
@@ -72,7 +72,7 @@ fn invalid_id() -> Fault {
 
 fn grantee(directory: &Directory<'_>, named: Named, listed: Listed<'_>) -> S3Result<Grantee> {
     match named {
-        // Owners are known even where they are nobody in particular.
+        // The owners may be granted rights even if they are not accounts, as anonymous ones are not.
         Named::Account(id) if id == listed.owner || id == listed.bucket_owner => Ok(Grantee::Account(id)),
         Named::Account(id) if is_account(directory, &id)? => Ok(Grantee::Account(id)),
         Named::Account(_) => Err(invalid_id().into()),
@@ -100,12 +100,12 @@ pub fn is_account(directory: &Directory<'_>, canonical_id: &str) -> S3Result<boo
     Ok(directory.account_by_canonical_id(canonical_id).map_err(lookup_failed)?.is_some())
 }
 
-/// Returns whether a text can be an account's id or name; clients' texts can be of any length.
+/// Returns whether a text, which may be of any length, can be the id or email address of an account.
 fn can_name(text: &str) -> bool {
     (1..=NAME_BYTES_MAX).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
-/// The metadata cannot be read now, or not at all.
+/// Converts the error of a lookup in the directory: the metadata cannot be read at present, or a record is invalid.
 pub fn lookup_failed(error: IdentityError) -> S3Error {
     match error {
         IdentityError::Unavailable(why) => StoreError::Unavailable { why }.into(),
@@ -145,7 +145,7 @@ pub(super) mod tests {
         RootIdentity { access_key, secret_key, canonical_id: "root-id".to_owned() }
     }
 
-    fn told(asked: AskedAcl, of: AclOf) -> Result<Acl, String> {
+    fn resolved_acl(asked: AskedAcl, of: AclOf) -> Result<Acl, String> {
         let root = root();
         let listed = Listed { of, owner: "writer", bucket_owner: "owner" };
         resolve(&Directory::new(&OnlyRoot, &root), asked, listed).map_err(|error| error.code().as_str().to_owned())
@@ -160,12 +160,12 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn grants_are_kept_to_accounts_that_there_are_and_to_groups() {
+    fn grants_resolve_to_existing_accounts_and_known_groups_only() {
         for id in ["root-id", "owner", "writer"] {
-            let granted = told(one(Named::Account(id.to_owned())), AclOf::Object);
+            let granted = resolved_acl(one(Named::Account(id.to_owned())), AclOf::Object);
             assert_eq!(granted, read(Grantee::Account(id.to_owned())));
         }
-        assert_eq!(told(one(Named::Group(ALL_USERS.to_owned())), AclOf::Object), read(Grantee::AllUsers));
+        assert_eq!(resolved_acl(one(Named::Group(ALL_USERS.to_owned())), AclOf::Object), read(Grantee::AllUsers));
         let long = "a".repeat(100_000);
         for (named, code) in [
             (Named::Account("nobody".to_owned()), "InvalidArgument"),
@@ -174,21 +174,21 @@ pub(super) mod tests {
             (Named::Email(long), "UnresolvableGrantByEmailAddress"),
             (Named::Group("http://nobody".to_owned()), "InvalidArgument"),
         ] {
-            assert_eq!(told(one(named), AclOf::Object), Err(code.to_owned()));
+            assert_eq!(resolved_acl(one(named), AclOf::Object), Err(code.to_owned()));
         }
     }
 
     #[test]
-    fn an_owner_is_named_and_not_changed() {
+    fn an_acl_that_names_another_owner_is_refused() {
         let policy = |owner: &str| AskedAcl::Policy { owner: owner.to_owned(), grants: vec![] };
-        assert_eq!(told(policy("writer"), AclOf::Object), Ok(Acl { grants: vec![] }));
-        assert_eq!(told(policy("root-id"), AclOf::Object), Err("AccessDenied".to_owned()));
-        assert_eq!(told(policy("nobody"), AclOf::Object), Err("InvalidArgument".to_owned()));
+        assert_eq!(resolved_acl(policy("writer"), AclOf::Object), Ok(Acl { grants: vec![] }));
+        assert_eq!(resolved_acl(policy("root-id"), AclOf::Object), Err("AccessDenied".to_owned()));
+        assert_eq!(resolved_acl(policy("nobody"), AclOf::Object), Err("InvalidArgument".to_owned()));
     }
 
     #[test]
-    fn canned_lists_are_known_by_kind() {
-        let canned = |name: &str, of| told(AskedAcl::Canned(name.to_owned()), of);
+    fn canned_acls_are_known_by_name_and_kind_of_resource() {
+        let canned = |name: &str, of| resolved_acl(AskedAcl::Canned(name.to_owned()), of);
         for of in [AclOf::Bucket, AclOf::Object] {
             assert!(canned("public-read", of).is_ok() && canned("bucket-owner-read", of).is_ok());
             assert_eq!(canned("public", of), Err("InvalidArgument".to_owned()));

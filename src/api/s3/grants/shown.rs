@@ -1,4 +1,4 @@
-//! ACLs in responses.
+//! ACLs in answers.
 
 use super::asked::permission_name;
 use super::resolve::group_uri;
@@ -7,13 +7,14 @@ use crate::api::policy::{Ownership, canned};
 use s3s::S3Result;
 use s3s::dto::{self, Type};
 
-/// Returns the effective ACL: where ACLs are disabled, and where none was given, the owner has full control.
+/// Returns the effective ACL. If ACLs are disabled, or none was given, the owner has full control.
 pub fn in_force(kept: Option<&Acl>, ownership: Ownership, owner: &str) -> Acl {
     let kept = kept.filter(|_| ownership != Ownership::BucketOwnerEnforced).cloned();
     kept.or_else(|| canned("private", owner, owner)).unwrap_or_default()
 }
 
-/// Groups before accounts: conformance suites go by that order. `name`: what an account is called.
+/// Returns the grants of an ACL for an answer: groups before accounts, the order that conformance suites expect. `name`
+/// returns the display name of an account.
 pub fn grants(acl: Acl, mut name: impl FnMut(&str) -> S3Result<Option<String>>) -> S3Result<Vec<dto::Grant>> {
     let (accounts, groups): (Vec<_>, Vec<_>) =
         acl.grants.into_iter().partition(|grant| matches!(grant.grantee, Grantee::Account(_)));
@@ -74,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unshared_object_or_one_under_disabled_acls_is_its_owners() {
+    fn without_an_acl_or_with_acls_disabled_the_owner_has_full_control() {
         let own = canned("private", "o", "o").expect("a canned list");
         let open = canned("public-read", "o", "o").expect("a canned list");
         assert_eq!(in_force(None, Ownership::ObjectWriter, "o"), own);

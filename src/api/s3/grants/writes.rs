@@ -15,7 +15,7 @@ use http::HeaderMap;
 use s3s::S3Result;
 use s3s::dto::ObjectOwnership;
 
-/// Resolves a new object's ACL and owner. `owner`: the writer.
+/// Returns the ACL to store with a new object, and the object's owner. `owner` is the writer.
 pub fn acl_of_new_object(
     store: &Store,
     headers: &HeaderMap,
@@ -46,7 +46,7 @@ fn acl_of_write(
     Ok((kept(acl, owner), owner.to_owned()))
 }
 
-/// Resolves a new bucket's ACL and ownership. `ownership`: the one that the request asks for.
+/// Returns the access settings of a new bucket. `ownership` is the object ownership that the request asks for.
 pub fn access_of_new_bucket(
     store: &Store,
     headers: &HeaderMap,
@@ -71,7 +71,7 @@ fn new_bucket(
     };
     let ownership = match ownership.map(ObjectOwnership::as_str) {
         Some(name) => Some(ownership_named(name).ok_or_else(|| unknown(name))?),
-        // What holds without ownership controls needs none.
+        // ObjectWriter holds without ownership controls, so it needs none.
         None => Some(by_default).filter(|ownership| *ownership != Ownership::ObjectWriter),
     };
     let mut access = BucketAccess { ownership, ..BucketAccess::default() };
@@ -85,8 +85,8 @@ fn new_bucket(
     Ok(access)
 }
 
-/// Refuses ACLs under BucketOwnerEnforced, unless equal to the owner's full control. This fault comes before any other
-/// of the ACL.
+/// Refuses every ACL under BucketOwnerEnforced but full control of the bucket's owner. This fault takes precedence over
+/// other faults of the ACL.
 pub fn check_acls_enabled(
     asked: Result<AskedAcl, Fault>,
     ownership: Ownership,
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn the_buckets_setting_decides_who_owns_new_objects() {
+    fn a_buckets_object_ownership_decides_who_owns_new_objects() {
         let owner = |acl, ownership| written(&headers(acl), &owned(ownership)).map(|(_, owner)| owner);
         let full = Some("bucket-owner-full-control");
         for acl in [None, full, Some("private")] {
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_is_kept_where_it_says_more_than_that_the_owner_has_full_control() {
+    fn an_acl_is_stored_unless_it_only_grants_the_owner_full_control() {
         let kept = |acl, ownership| written(&headers(acl), &owned(ownership)).map(|(acl, _)| acl);
         assert_eq!(kept(None, Ownership::ObjectWriter), Ok(None));
         assert_eq!(kept(Some("private"), Ownership::ObjectWriter), Ok(None));
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn disabled_lists_are_refused_whatever_else_is_wrong_with_them() {
+    fn disabled_acls_are_refused_before_their_other_faults() {
         let enforced = owned(Ownership::BucketOwnerEnforced);
         let refused = Err("AccessControlListNotSupported".to_owned());
         for acl in ["private", "public-read", "authenticated-read", "nonsense"] {
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn blocked_public_lists_are_refused_and_others_are_not() {
+    fn block_public_acls_refuses_public_acls_only() {
         let block = Some(PublicAccessBlock { block_public_acls: true, ..PublicAccessBlock::default() });
         let blocked = BucketAccess { block, ..BucketAccess::default() };
         for acl in ["public-read", "public-read-write", "authenticated-read"] {
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_bucket_is_shared_unless_its_owner_is_enforced() {
+    fn a_new_buckets_public_acl_is_refused_under_bucket_owner_enforced() {
         let writer = Ownership::ObjectWriter;
         let shared = created(Some("public-read"), None, writer).expect("a bucket").acl.expect("a list");
         assert!(shared.grants.iter().any(|grant| grant.grantee == Grantee::AllUsers));

@@ -1,5 +1,5 @@
-//! GetBucketLifecycleConfiguration, PutBucketLifecycleConfiguration, DeleteBucketLifecycle, and what answers about objects
-//! and uploads say of the rules: dates of the calendar, whatever counts as a day where rules are tried out.
+//! GetBucketLifecycleConfiguration, PutBucketLifecycleConfiguration and DeleteBucketLifecycle, and the expiry dates in
+//! answers about objects and uploads. These dates count calendar days, even if a setting for trials shortens the day.
 
 pub(super) mod wire;
 
@@ -21,19 +21,19 @@ use s3s::dto::{
 use s3s::{S3Request, S3Response, S3Result};
 use std::sync::Arc;
 
-/// The last moment that a date in a header can name: the end of the year 9999.
+/// The latest time that a date in a header can name: the end of the year 9999.
 const DATE_MS_MAX: u64 = 253_402_300_799_000;
 
 /// The fault of a bucket without lifecycle rules.
 const NONE: Fault =
     Fault::NoConfiguration("NoSuchLifecycleConfiguration", "The lifecycle configuration does not exist");
 
-/// A bucket's rules, if it has any.
+/// Returns a bucket's lifecycle rules, if it has any.
 pub fn rules_of(view: &MetaView, bucket: BucketId) -> S3Result<Option<Rules>> {
     documents::load(view, &document(bucket))
 }
 
-/// A bucket's rules, if it has any, for many requests.
+/// Returns a bucket's lifecycle rules, if it has any. They are cached between requests.
 fn kept_rules(memos: &Memos, view: &MetaView, bucket: &BucketRow) -> S3Result<Arc<Option<Rules>>> {
     let read = || documents::load_sized(view, &document(bucket.bucket.id)).map(Some);
     Ok(memos.lifecycles.get(view, &bucket.bucket.id, read)?.unwrap_or_default())
@@ -75,8 +75,8 @@ pub async fn delete(
     Ok(S3Response::new(DeleteBucketLifecycleOutput::default()))
 }
 
-/// `x-amz-expiration`, for answers about the current version of a key: S3 has none where a version is asked for by its
-/// id.
+/// Returns the header `x-amz-expiration` for an answer about the current version of a key. As in S3, requests for a
+/// version by its id are answered without it.
 pub fn expiration_of(
     memos: &Memos,
     view: &MetaView,
@@ -91,7 +91,7 @@ pub fn expiration_of(
     Ok(expiration_header(rules, &facts))
 }
 
-/// `x-amz-abort-date` and `x-amz-abort-rule-id`, for answers about an upload.
+/// Returns the headers `x-amz-abort-date` and `x-amz-abort-rule-id` for an answer about an upload.
 pub fn abort_of(
     memos: &Memos,
     view: &MetaView,
@@ -107,7 +107,7 @@ pub fn abort_of(
 fn expiration_header(rules: &Rules, facts: &ObjectFacts<'_>) -> Option<String> {
     let Expiry { at, rule_id } = object_expiry(rules, facts, DAY)?;
     let date = http_date(UnixMs(at.0.min(DATE_MS_MAX)))?;
-    // What a path keeps, a value does not.
+    // `encode` keeps slashes, as in a path. In this header they are escaped.
     let rule_id = encode(rule_id).replace('/', "%2F");
     Some(format!("expiry-date=\"{date}\", rule-id=\"{rule_id}\""))
 }

@@ -1,4 +1,4 @@
-//! Lifecycle configurations round-trip through XML, and headers show the effect of rules.
+//! Lifecycle configurations: their round trip through XML, the faults of invalid ones, and the headers of answers.
 
 use super::wire::{from_dto, rule_id, to_dto};
 use super::{abort_headers, expiration_header, fault_of};
@@ -24,7 +24,7 @@ fn rule(inside: &str) -> String {
 const DAYS: &str = "<Expiration><Days>1</Days></Expiration>";
 
 #[test]
-fn lifecycle_rules_read_back_in_their_form() {
+fn lifecycle_rules_survive_storing_and_the_way_back_to_xml() {
     let actions = [
         "<Expiration><Days>3650</Days></Expiration>",
         "<Expiration><Date>2030-01-01T00:00:00.000Z</Date></Expiration>",
@@ -60,7 +60,7 @@ fn lifecycle_rules_read_back_in_their_form() {
 }
 
 #[test]
-fn transitions_are_refused_as_a_storage_class_that_there_is_not() {
+fn lifecycle_transitions_are_refused_as_invalid_storage_classes() {
     for inside in [
         "<Transition><Days>30</Days><StorageClass>GLACIER</StorageClass></Transition>",
         "<NoncurrentVersionTransition><NoncurrentDays>30</NoncurrentDays><StorageClass>STANDARD_IA</StorageClass>\
@@ -71,7 +71,7 @@ fn transitions_are_refused_as_a_storage_class_that_there_is_not() {
 }
 
 #[test]
-fn each_objection_has_the_code_of_s3() {
+fn invalid_lifecycle_rules_are_refused_with_s3s_error_codes() {
     assert!(parse(&rule(DAYS)).is_ok());
     assert_eq!(parse(""), Err(Fault::MalformedXml));
     assert_eq!(parse(&rule(DAYS).replace("Enabled", "enabled")), Err(Fault::MalformedXml));
@@ -87,7 +87,7 @@ fn each_objection_has_the_code_of_s3() {
 }
 
 #[test]
-fn the_minimum_size_of_transitions_is_kept_and_has_a_default() {
+fn the_minimum_size_of_transitions_is_stored_and_has_a_default() {
     let rules = || dto::BucketLifecycleConfiguration {
         rules: vec![to_dto(parse(&rule(DAYS)).expect("rules").rules.remove(0))],
     };
@@ -101,7 +101,7 @@ fn the_minimum_size_of_transitions_is_kept_and_has_a_default() {
 }
 
 #[test]
-fn ids_that_are_made_look_like_those_of_s3() {
+fn generated_lifecycle_rule_ids_have_the_form_of_s3s() {
     let id = rule_id(0);
     assert_eq!(id.len(), 48);
     let text = base64_simd::STANDARD.decode_to_vec(id).expect("base64");
@@ -116,7 +116,7 @@ fn object<'a>(key: &'a str) -> ObjectFacts<'a> {
 }
 
 #[test]
-fn an_answer_says_when_an_object_expires_and_by_which_rule() {
+fn the_expiration_header_has_an_objects_expiry_date_and_rule() {
     let id = "Rule for \"testfile.txt\"/é";
     let rules = parse(&rule("<Expiration><Days>3</Days></Expiration>").replace("<ID>rule", &format!("<ID>{id}")));
     let rules = rules.expect("rules");
@@ -131,14 +131,14 @@ fn an_answer_says_when_an_object_expires_and_by_which_rule() {
 }
 
 #[test]
-fn a_date_too_far_for_a_header_is_the_last_that_one_can_name() {
+fn an_expiry_date_after_the_year_9999_is_capped() {
     let rules = parse(&rule(&format!("<Expiration><Days>{}</Days></Expiration>", i32::MAX))).expect("rules");
     let header = expiration_header(&rules, &object("a/b")).expect("a header");
     assert!(header.starts_with("expiry-date=\"Fri, 31 Dec 9999 23:59:59 GMT\""), "{header}");
 }
 
 #[test]
-fn an_upload_is_answered_with_its_abort_date() {
+fn the_abort_headers_have_an_uploads_abort_date_and_rule() {
     let abort =
         "<AbortIncompleteMultipartUpload><DaysAfterInitiation>7</DaysAfterInitiation></AbortIncompleteMultipartUpload>";
     let rules = parse(&rule(abort)).expect("rules");

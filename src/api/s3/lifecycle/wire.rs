@@ -7,7 +7,7 @@ use crate::actors::lifecycle::rules::{
 use s3s::dto;
 use time::OffsetDateTime;
 
-/// Rules without an id get one.
+/// Converts a configuration from XML. A rule without an id gets one from `fresh_id`.
 pub fn from_dto(
     given: dto::BucketLifecycleConfiguration,
     minimum: Option<dto::TransitionDefaultMinimumObjectSize>,
@@ -18,7 +18,7 @@ pub fn from_dto(
     Rules::new(rules, minimum, fresh_id)
 }
 
-/// Returns an id as S3 makes them: a random UUID's text in base64.
+/// Returns a rule id in the form of S3's: the text of a random UUID in base64.
 pub fn rule_id(random: u128) -> String {
     const VERSION: u128 = 0x4 << 76;
     const VARIANT: u128 = 0x2 << 62;

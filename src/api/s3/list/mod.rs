@@ -1,5 +1,5 @@
-//! ListObjects, ListObjectsV2 and ListObjectVersions: keys in the order of their UTF-8 bytes, common prefixes counted as entries, opaque
-//! continuation tokens.
+//! ListObjects, ListObjectsV2 and ListObjectVersions. Keys are in the order of their UTF-8 bytes, common prefixes count
+//! as entries, and continuation tokens are opaque.
 
 mod order;
 
@@ -25,10 +25,10 @@ use s3s::dto::{
 };
 use s3s::{S3Request, S3Response, S3Result};
 
-/// The form of a continuation token: this, a checksum, the key to go on after.
+/// The first byte of a continuation token. The CRC32C of a key and the key follow; the listing goes on after that key.
 const TOKEN_VERSION: u8 = 1;
 
-/// A token for the page after this key (or bucket).
+/// Returns a token for the page after this key or bucket.
 pub fn encode_token(after: &str) -> String {
     let mut bytes = Vec::with_capacity(5 + after.len());
     bytes.push(TOKEN_VERSION);
@@ -37,7 +37,8 @@ pub fn encode_token(after: &str) -> String {
     base64_simd::URL_SAFE_NO_PAD.encode_to_string(bytes)
 }
 
-/// Decodes a continuation token. A foreign token is refused: it must not silently list from somewhere.
+/// Decodes a continuation token. A token that was not made here is refused, or the listing would begin at some wrong
+/// key.
 pub fn decode_token(token: &str) -> Result<String, Fault> {
     let read = || {
         let bytes = base64_simd::URL_SAFE_NO_PAD.decode_to_vec(token).ok()?;
@@ -50,7 +51,8 @@ pub fn decode_token(token: &str) -> Result<String, Fault> {
     read().ok_or_else(|| ArgumentFault::parameter("continuation-token", why).into())
 }
 
-/// `max-keys` and its like: absent is the most, more than that is the most, negative is refused.
+/// Returns the limit of a page by `max-keys` or the like: at most `LIST_KEYS_MAX`, which is also the default. A
+/// negative number is refused.
 pub fn page_limit(name: &'static str, asked: Option<i32>) -> Result<usize, Fault> {
     match asked {
         None => Ok(LIST_KEYS_MAX),
@@ -58,15 +60,15 @@ pub fn page_limit(name: &'static str, asked: Option<i32>) -> Result<usize, Fault
     }
 }
 
-/// Returns the fault of a number in a listing's parameters.
+/// Returns the fault of a numeric parameter of a listing that is out of range.
 pub fn out_of_range(name: &'static str) -> Fault {
     let why = format!("Argument {name} must be an integer between 0 and 2147483647");
-    // The first versions of listings call it otherwise than their query does.
+    // In S3's message this parameter has another name than in the query.
     let parameter = if name == "maxKeys" { "max-keys" } else { name };
     ArgumentFault { name: name.into(), ..ArgumentFault::parameter(parameter, why) }.into()
 }
 
-/// The encoding of names in a response.
+/// The encoding of keys and prefixes in an answer (`encoding-type`).
 pub struct Writing {
     encoded: bool,
 }
@@ -87,8 +89,8 @@ impl Writing {
         if self.encoded { percent::encode(&text) } else { text }
     }
 
-    /// The prefix that ListObjects was asked for. Some clients decode it and some do not, boto3 among these; what is
-    /// encoded sparsely is the same to both.
+    /// Returns the prefix for the answer to ListObjects. Some clients decode it and some, such as boto3, do not, so
+    /// only the characters that must be encoded are.
     fn prefix_of_version_1(&self, prefix: String) -> String {
         if self.encoded { percent::encode_sparsely(&prefix) } else { prefix }
     }
@@ -98,7 +100,7 @@ impl Writing {
     }
 }
 
-/// Returns a marker. It can be longer than any key; the excess is cut, which changes no answer.
+/// Returns a marker; an empty one counts as absent. A marker longer than any key is cut, which changes no answer.
 pub fn marker(text: Option<String>) -> Option<String> {
     text.filter(|text| !text.is_empty()).map(|mut text| {
         if text.len() > KEY_BYTES_MAX + 4 {
@@ -112,7 +114,7 @@ pub fn marker(text: Option<String>) -> Option<String> {
     })
 }
 
-/// An answer's keys and common prefixes, and where the next page begins.
+/// The keys and common prefixes of an answer, and the key after which the next page begins, if there is one.
 struct Page {
     contents: Vec<Object>,
     common_prefixes: Vec<CommonPrefix>,
@@ -174,7 +176,7 @@ pub async fn list_v1(store: &Store, request: S3Request<ListObjectsInput>) -> S3R
         limit,
     };
     let found = page(store, &input.bucket, query, &writing, true).await?;
-    // S3 names the next marker only where a delimiter makes the last key insufficient.
+    // S3 sends NextMarker only with a delimiter. Otherwise the client goes on after the last key.
     let next_marker = delimiter.as_ref().and(found.next_after.clone());
     Ok(S3Response::new(ListObjectsOutput {
         name: Some(input.bucket),
@@ -199,7 +201,7 @@ pub async fn list_v2(
     let writing = Writing::of(input.encoding_type.as_ref())?;
     let limit = page_limit("maxKeys", input.max_keys)?;
     let delimiter = input.delimiter.filter(|delimiter| !delimiter.is_empty());
-    // An empty token is none.
+    // An empty token counts as absent.
     let after = match input.continuation_token.as_deref() {
         Some("") | None => marker(input.start_after.clone()),
         Some(token) => Some(decode_token(token)?),
@@ -241,7 +243,7 @@ pub async fn list_versions(
     let (bucket, view) = store.bucket(&input.bucket).await?;
     let after = match (query.after.as_deref(), input.version_id_marker.as_deref()) {
         (_, None | Some("")) => None,
-        // Of an empty key marker it is looked at first whether the other is one at all.
+        // With an empty key marker, S3 reports a malformed version id first.
         (None, Some(name)) => {
             if input.key_marker.is_some() && Pick::parse(name).is_none() {
                 return Err(no_version().into());
@@ -295,8 +297,8 @@ fn no_version() -> Fault {
     ArgumentFault::parameter("versionId", "Invalid version id specified").into()
 }
 
-/// Returns the position within a key at which to continue. A null version's name does not tell; if it is gone, the
-/// listing goes on with the next key.
+/// Returns the version of a key after which the listing goes on. The id `null` does not show a version's position, so
+/// the version is looked up. If it is gone, the listing goes on with the next key.
 fn version_marker(view: &MetaView, bucket: BucketId, key: &str, name: &str) -> S3Result<Option<Version>> {
     match Pick::parse(name).ok_or_else(no_version)? {
         Pick::Exact { seq, salt } => Ok(Some(Version { seq, salt, null: false })),
@@ -339,7 +341,7 @@ mod tests {
     use s3s::dto::EncodingType;
 
     #[test]
-    fn a_token_is_opaque_and_reads_back() {
+    fn a_continuation_token_is_opaque_and_reads_back() {
         for after in ["", "a/b", "ключ\u{0}", &"x".repeat(1024)] {
             let token = encode_token(after);
             assert_eq!(decode_token(&token), Ok(after.to_owned()));
@@ -348,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_that_is_not_ours_is_refused() {
+    fn a_foreign_or_altered_continuation_token_is_refused() {
         let token = encode_token("some/key");
         let mut altered = token.clone().into_bytes();
         altered[8] = if altered[8] == b'A' { b'B' } else { b'A' };
@@ -359,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_has_at_most_a_thousand_entries() {
+    fn a_page_of_a_listing_has_at_most_a_thousand_entries() {
         assert_eq!(page_limit("maxKeys", None), Ok(1000));
         assert_eq!(page_limit("maxKeys", Some(0)), Ok(0));
         assert_eq!(page_limit("maxKeys", Some(7)), Ok(7));
@@ -368,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_encoded_only_where_asked() {
+    fn keys_in_a_listing_are_encoded_only_on_request() {
         let url = Writing::of(Some(&EncodingType::from_static(EncodingType::URL))).expect("url");
         assert_eq!(url.name("a b/ü".to_owned()), "a%20b/%C3%BC");
         assert_eq!(url.prefix_of_version_1("a b/ü%".to_owned()), "a b/ü%25");

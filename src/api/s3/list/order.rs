@@ -1,5 +1,5 @@
-//! Versions and delete markers in the order in which S3 lists them: by key, and the newest first. s3s writes the ones and
-//! then the others, so an answer that has both is put in order once it is written.
+//! The order of versions and delete markers in ListObjectVersions: by key, the newest first. s3s writes all delete
+//! markers and then all versions, so the XML of an answer that has both is reordered afterwards.
 
 use s3s::{Body, HttpResponse};
 
@@ -10,7 +10,7 @@ const DELETE_MARKER: [&str; 2] = ["<DeleteMarker>", "</DeleteMarker>"];
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Order(pub Vec<bool>);
 
-/// The answer as it was written, unless it says which order its entries have.
+/// Reorders the entries of an answer that has an `Order` in its extensions; returns any other answer unchanged.
 pub fn in_order(mut response: HttpResponse) -> HttpResponse {
     let Some(Order(order)) = response.extensions_mut().remove::<Order>() else { return response };
     let written = response.body().bytes();
@@ -21,7 +21,7 @@ pub fn in_order(mut response: HttpResponse) -> HttpResponse {
     response
 }
 
-/// `None` where the text has other entries than the order.
+/// Returns the XML with its entries in this order; `None` if it has other entries than the order.
 fn mixed(text: &str, order: &[bool]) -> Option<String> {
     let (head, markers, rest) = entries(text, DELETE_MARKER)?;
     let (middle, versions, end) = entries(rest, VERSION)?;
@@ -36,8 +36,8 @@ fn mixed(text: &str, order: &[bool]) -> Option<String> {
     (markers.next().is_none() && versions.next().is_none()).then_some(mixed)
 }
 
-/// Splits XML into the text before the first of these elements, the consecutive elements, and the text after them. Text
-/// in XML has no such tags.
+/// Splits XML into the text before the first of these elements, the consecutive elements, and the text after them. The
+/// tags cannot be part of a text, which is escaped.
 fn entries<'a>(text: &'a str, [open, close]: [&str; 2]) -> Option<(&'a str, Vec<&'a str>, &'a str)> {
     let (head, mut rest) = text.split_at(text.find(open)?);
     let mut found = Vec::new();
@@ -67,14 +67,14 @@ mod tests {
     }
 
     #[test]
-    fn entries_of_both_kinds_come_in_their_order() {
+    fn versions_and_delete_markers_are_written_in_their_common_order() {
         let mixed = "<R><Prefix/><Name>b</Name><VersionIdMarker/><Version>a</Version><DeleteMarker>1</DeleteMarker>\
                      <DeleteMarker>2</DeleteMarker><Version>b</Version></R>";
         assert_eq!(answered(Some(&[true, false, false, true])), mixed);
     }
 
     #[test]
-    fn an_answer_without_a_mark_or_with_other_entries_is_unchanged() {
+    fn a_listing_without_an_order_or_with_other_entries_is_unchanged() {
         assert_eq!(answered(None), WRITTEN);
         for order in [&[][..], &[true, false, true], &[true; 4], &[false, true, true, true]] {
             assert_eq!(answered(Some(order)), WRITTEN, "{order:?}");

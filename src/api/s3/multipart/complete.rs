@@ -1,4 +1,5 @@
-//! CompleteMultipartUpload: the list of parts becomes an object version in one change; no byte is read (M1).
+//! CompleteMultipartUpload: the listed parts become an object version in one entry of the metadata log, without reading
+//! any of their bytes (M1).
 
 use super::super::checksums::{DEFAULT, carried, carrying, kind_name, of_headers, parse_kind, parse_whole, shown_kind};
 use super::super::encryption::{add_customer_headers, key_of_completion, shown};
@@ -32,7 +33,7 @@ pub async fn complete(
     let mut parts = listed::of_completion(&store.call)?;
     store.check_writable()?;
     let (bucket, view) = store.bucket(&input.bucket).await?;
-    // Where there is no such upload the change itself answers: it may be a repeated completion.
+    // An absent upload is left to the change itself, which knows whether this is a repeated completion.
     let row = view.upload(bucket.bucket.id, &input.key, upload)?;
     let begun_with = row.as_ref().and_then(|row| row.upload.checksum);
     parts.iter().try_for_each(|part| check_part(part, begun_with))?;
@@ -83,22 +84,22 @@ pub async fn complete(
     Ok(response)
 }
 
-/// The change itself. Where the whole's checksum is not the one that is expected, or a part not one that can be taken, the
-/// answer says which it is about.
+/// Proposes the completion. If it is refused for a checksum, a part or the size, the error names the algorithm, the
+/// part or both sizes.
 async fn decide(store: &Store, view: &MetaView, complete: CompleteUpload) -> S3Result<Box<ObjectVersion>> {
     let CompleteUpload { upload, parts, expected_checksum, expected_size_bytes, .. } = &complete;
     let differs = expected_checksum.as_ref().map(|checksum| bad_digest(checksum.algorithm));
     let (upload, listed, expected_size) = (*upload, parts.clone(), *expected_size_bytes);
-    let uploaded = || view.upload_parts(upload, 0, usize::from(PARTS_MAX)).map(|(there, _)| there);
+    let uploaded = || view.upload_parts(upload, 0, usize::from(PARTS_MAX)).map(|(rows, _)| rows);
     match store.propose(Change::CompleteUpload(Box::new(complete))).await {
         Ok(Reply::ObjectPut { object }) => Ok(object),
         Ok(reply) => Err(unexpected(&reply)),
         Err(error) if *error.code() == S3ErrorCode::BadDigest => Err(differs.map_or(error, Into::into)),
         Err(error) if matches!(*error.code(), S3ErrorCode::InvalidPart | S3ErrorCode::EntityTooSmall) => {
-            let there = uploaded()?;
+            let rows = uploaded()?;
             let about = match *error.code() {
-                S3ErrorCode::InvalidPart => missing(&listed, &there),
-                _ => too_small(&listed, &there),
+                S3ErrorCode::InvalidPart => missing(&listed, &rows),
+                _ => too_small(&listed, &rows),
             };
             Err(match about {
                 Some(about) => with_details(error, about),
@@ -106,16 +107,16 @@ async fn decide(store: &Store, view: &MetaView, complete: CompleteUpload) -> S3R
             })
         }
         Err(error) if *error.code() == S3ErrorCode::InvalidRequest && expected_size.is_some() => {
-            let there = uploaded()?;
-            Err(expected_size.and_then(|size| other_size(size, &listed, &there)).map_or(error, Into::into))
+            let rows = uploaded()?;
+            Err(expected_size.and_then(|size| other_size(size, &listed, &rows)).map_or(error, Into::into))
         }
         Err(error) => Err(error),
     }
 }
 
-/// The refusal of parts that are together not as large as the client says.
-fn other_size(expected: u64, listed: &[CompletedPart], there: &[PartRow]) -> Option<Fault> {
-    let size: u64 = listed.iter().map(|part| row_of(part, there).map(|row| row.size_bytes)).sum::<Option<u64>>()?;
+/// Returns the refusal of parts whose total size is not the one that the client expects.
+fn other_size(expected: u64, listed: &[CompletedPart], rows: &[PartRow]) -> Option<Fault> {
+    let size: u64 = listed.iter().map(|part| row_of(part, rows).map(|row| row.size_bytes)).sum::<Option<u64>>()?;
     (size != expected).then(|| {
         Fault::InvalidRequest(format!(
             "The provided 'x-amz-mp-object-size' header value {expected} does not match what was computed: {size}"
@@ -125,9 +126,9 @@ fn other_size(expected: u64, listed: &[CompletedPart], there: &[PartRow]) -> Opt
 
 type Details = Vec<(&'static str, String)>;
 
-fn row_of<'a>(part: &CompletedPart, there: &'a [PartRow]) -> Option<&'a PartRow> {
-    let at = there.binary_search_by_key(&part.number, |row| row.number).ok()?;
-    there.get(at)
+fn row_of<'a>(part: &CompletedPart, rows: &'a [PartRow]) -> Option<&'a PartRow> {
+    let at = rows.binary_search_by_key(&part.number, |row| row.number).ok()?;
+    rows.get(at)
 }
 
 fn named(part: &CompletedPart) -> Details {
@@ -135,10 +136,11 @@ fn named(part: &CompletedPart) -> Details {
     vec![("PartNumber", part.number.to_string()), ("ETag", tag)]
 }
 
-/// The first of the listed parts that is not there as it is listed. `there` is in the order of the numbers.
-fn missing(listed: &[CompletedPart], there: &[PartRow]) -> Option<Details> {
+/// Returns the first listed part that was not uploaded with this ETag and checksum. `rows` are the uploaded parts, in
+/// the order of their numbers.
+fn missing(listed: &[CompletedPart], rows: &[PartRow]) -> Option<Details> {
     let is_there = |part: &&CompletedPart| {
-        row_of(part, there).is_some_and(|row| {
+        row_of(part, rows).is_some_and(|row| {
             let is_own = |sum: &Checksum| {
                 row.checksum.as_ref().is_some_and(|own| own.algorithm == sum.algorithm && own.value == sum.value)
             };
@@ -148,10 +150,10 @@ fn missing(listed: &[CompletedPart], there: &[PartRow]) -> Option<Details> {
     listed.iter().find(|part| !is_there(part)).map(named)
 }
 
-/// The first of the listed parts that only the last one may be as small as.
-fn too_small(listed: &[CompletedPart], there: &[PartRow]) -> Option<Details> {
+/// Returns the first listed part, the last one excepted, that is smaller than a part may be.
+fn too_small(listed: &[CompletedPart], rows: &[PartRow]) -> Option<Details> {
     let (_, others) = listed.split_last()?;
-    let mut others = others.iter().filter_map(|part| Some((part, row_of(part, there)?)));
+    let mut others = others.iter().filter_map(|part| Some((part, row_of(part, rows)?)));
     let (part, row) = others.find(|(_, row)| row.size_bytes < PART_BYTES_MIN)?;
     let sizes = [("ProposedSize", row.size_bytes.to_string()), ("MinSizeAllowed", PART_BYTES_MIN.to_string())];
     Some(sizes.into_iter().chain(named(part)).collect())
@@ -163,8 +165,8 @@ fn parse_size(size: i64) -> Result<u64, Fault> {
     })
 }
 
-/// Checks the checksum of a listed part: it is by the algorithm that the upload was begun with, and required if the
-/// whole's is made of those of the parts.
+/// Checks the checksum of a listed part. Its algorithm must be that of the upload. It is required if the object's
+/// checksum is composite.
 fn check_part(part: &CompletedPart, begun_with: Option<(ChecksumAlgorithm, ChecksumKind)>) -> Result<(), Fault> {
     let Some((algorithm, kind)) = begun_with else { return Ok(()) };
     let name = |algorithm: ChecksumAlgorithm| algorithm.name().to_ascii_lowercase();
@@ -184,8 +186,8 @@ fn check_part(part: &CompletedPart, begun_with: Option<(ChecksumAlgorithm, Check
     }
 }
 
-/// Returns whether an expected checksum is compared. For an upload begun without a checksum S3 makes the default one,
-/// and compares no other: neither the whole's nor that of a part, which was compared when the part came.
+/// Returns whether an expected checksum is compared. For an upload begun without a checksum, S3 computes the default
+/// one and compares no other, neither of the object nor of a part (a part's was compared when the part was uploaded).
 fn is_compared(expected: &Checksum, begun_with: Option<(ChecksumAlgorithm, ChecksumKind)>) -> bool {
     begun_with.is_some() || expected.algorithm == DEFAULT
 }
@@ -194,8 +196,8 @@ fn bad_digest(algorithm: ChecksumAlgorithm) -> Fault {
     Fault::BadDigest(format!("The {} you specified did not match the calculated checksum.", algorithm.name()))
 }
 
-/// Returns the client's checksum of the whole. It can only be of the kind that the upload was begun with, and of as
-/// many parts as are listed.
+/// Returns the checksum that the client expects of the object. Its type must be that of the upload, and its number of
+/// parts that of the list.
 fn expected_checksum(
     headers: &HeaderMap,
     kind: Option<&dto::ChecksumType>,
@@ -212,9 +214,9 @@ fn expected_checksum(
         )));
     }
     let Some((algorithm, text)) = of_headers(headers)? else { return Ok(None) };
-    // Of an upload that is completed already, the value tells.
-    let told = if text.contains('-') { ChecksumKind::Composite } else { ChecksumKind::FullObject };
-    let kind = asked.or(begun_with.map(|(_, kind)| kind)).unwrap_or(told);
+    // The type of an upload that is already completed is unknown, but the form of the value shows it.
+    let by_form = if text.contains('-') { ChecksumKind::Composite } else { ChecksumKind::FullObject };
+    let kind = asked.or(begun_with.map(|(_, kind)| kind)).unwrap_or(by_form);
     let (checksum, of_parts) = parse_whole(algorithm, kind, &text)?;
     if of_parts.is_some_and(|count| count != parts) {
         return Err(bad_digest(algorithm));
@@ -222,7 +224,8 @@ fn expected_checksum(
     Ok(Some(checksum))
 }
 
-/// The object's URL, in the style in which the request was made: where its path is the key alone, the host is the bucket's.
+/// Returns the object's URL in the style of the request. If the path of the request is the key alone, its host names
+/// the bucket.
 fn location(scheme: &str, headers: &HeaderMap, uri: &Uri, bucket: &str, key: &str) -> String {
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost");
     let by_host = decode_path(uri.path()).is_some_and(|path| path.strip_prefix('/') == Some(key));
@@ -241,7 +244,7 @@ mod tests {
     use s3s::dto;
 
     #[test]
-    fn a_location_has_the_bucket_where_the_request_has_it() {
+    fn a_location_names_the_bucket_in_the_style_of_the_request() {
         let of = |host: &'static str, uri: &'static str| {
             let headers = HeaderMap::from_iter([(HeaderName::from_static("host"), HeaderValue::from_static(host))]);
             location("http", &headers, &Uri::from_static(uri), "b", "a/k k")
@@ -251,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn the_part_that_a_completion_is_refused_for_is_found() {
+    fn a_refused_completion_names_the_missing_or_too_small_part() {
         let listed = |number: u16, md5: u8| CompletedPart { number, md5: [md5; 16], checksum: None };
         let row = |number: u16, size_bytes: u64| PartRow {
             number,
@@ -262,21 +265,21 @@ mod tests {
             checksum: None,
             blob: None,
         };
-        let there = [row(1, PART_BYTES_MIN), row(3, 7), row(4, 1)];
+        let rows = [row(1, PART_BYTES_MIN), row(3, 7), row(4, 1)];
         let named = |number: &str, digit: &str| {
             vec![("PartNumber", number.to_owned()), ("ETag", format!("0{digit}").repeat(16))]
         };
-        assert_eq!(missing(&[listed(1, 1), listed(2, 1), listed(3, 2)], &there), Some(named("2", "1")));
-        assert_eq!(missing(&[listed(1, 1), listed(3, 2)], &there), Some(named("3", "2")));
+        assert_eq!(missing(&[listed(1, 1), listed(2, 1), listed(3, 2)], &rows), Some(named("2", "1")));
+        assert_eq!(missing(&[listed(1, 1), listed(3, 2)], &rows), Some(named("3", "2")));
         let value = bytes::Bytes::from_static(&[0; 4]);
         let checksum = Checksum { algorithm: ChecksumAlgorithm::Crc32, kind: ChecksumKind::FullObject, value };
         let summed = CompletedPart { checksum: Some(checksum), ..listed(4, 1) };
-        assert_eq!(missing(&[listed(1, 1), summed], &there), Some(named("4", "1")));
+        assert_eq!(missing(&[listed(1, 1), summed], &rows), Some(named("4", "1")));
         let all = [listed(1, 1), listed(3, 1), listed(4, 1)];
-        assert_eq!(missing(&all, &there), None);
+        assert_eq!(missing(&all, &rows), None);
         let sizes = vec![("ProposedSize", "7".to_owned()), ("MinSizeAllowed", "5242880".to_owned())];
-        assert_eq!(too_small(&all, &there), Some([sizes, named("3", "1")].concat()));
-        assert_eq!(too_small(&[listed(1, 1), listed(4, 1)], &there), None);
+        assert_eq!(too_small(&all, &rows), Some([sizes, named("3", "1")].concat()));
+        assert_eq!(too_small(&[listed(1, 1), listed(4, 1)], &rows), None);
     }
 
     #[test]
@@ -290,15 +293,15 @@ mod tests {
             checksum: None,
             blob: None,
         };
-        let there = [row(1, 7), row(2, 5), row(3, 9)];
+        let rows = [row(1, 7), row(2, 5), row(3, 9)];
         let listed = [1, 3].map(|number| CompletedPart { number, md5: [1; 16], checksum: None });
         let words = "The provided 'x-amz-mp-object-size' header value 12 does not match what was computed: 16";
-        assert_eq!(other_size(12, &listed, &there), Some(Fault::InvalidRequest(words.to_owned())));
-        assert_eq!((other_size(16, &listed, &there), other_size(12, &listed, &there[..2])), (None, None));
+        assert_eq!(other_size(12, &listed, &rows), Some(Fault::InvalidRequest(words.to_owned())));
+        assert_eq!((other_size(16, &listed, &rows), other_size(12, &listed, &rows[..2])), (None, None));
     }
 
     #[test]
-    fn the_default_checksum_is_compared_though_the_upload_was_begun_without() {
+    fn an_upload_begun_without_a_checksum_compares_only_the_default_one() {
         let expected = |algorithm| Checksum { algorithm, kind: ChecksumKind::FullObject, value: bytes::Bytes::new() };
         let begun = Some((ChecksumAlgorithm::Crc32, ChecksumKind::FullObject));
         assert!(is_compared(&expected(ChecksumAlgorithm::Crc32), begun));
@@ -307,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn a_listed_part_has_the_checksum_that_the_upload_was_begun_with() {
+    fn a_listed_parts_checksum_must_have_the_uploads_algorithm() {
         let listed = |algorithm: Option<ChecksumAlgorithm>| {
             let value = bytes::Bytes::from_static(&[0; 4]);
             let checksum = algorithm.map(|algorithm| Checksum { algorithm, kind: ChecksumKind::FullObject, value });
@@ -325,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn the_wholes_checksum_is_of_the_kind_that_the_upload_was_begun_with() {
+    fn the_expected_checksum_must_have_the_uploads_type_and_part_count() {
         let headers = HeaderMap::from_iter([(
             HeaderName::from_static("x-amz-checksum-crc32"),
             HeaderValue::from_static("AAAAAQ==-2"),

@@ -1,5 +1,5 @@
-//! The parts that a completion lists, from its body: s3s refuses elements that it has no fields for, and it has none for half
-//! of the checksums.
+//! The list of parts in the body of CompleteMultipartUpload. It is parsed here, since s3s has no fields for half of the
+//! checksums, and refuses elements without a field.
 
 use super::super::checksums::of_elements;
 use super::super::object_headers::parse_md5;
@@ -45,18 +45,18 @@ fn in_list(xml: &[u8]) -> DeResult<Vec<ListedPart>> {
     Ok(parts)
 }
 
-/// Returns the parts that a completion lists: at least one.
+/// Returns the parts that a completion lists. An empty list is malformed.
 pub fn of_completion(call: &Call) -> S3Result<Vec<CompletedPart>> {
     let body = call.whole_body.as_ref().map(WholeBody::bytes).unwrap_or_default();
     let parts = in_list(body).map_err(|_| Fault::MalformedXml)?;
     if parts.is_empty() {
         return Err(Fault::MalformedXml.into());
     }
-    parts.into_iter().map(told_part).collect()
+    parts.into_iter().map(convert_part).collect()
 }
 
-/// The answer to a part that none can be says which it is.
-fn told_part(part: ListedPart) -> S3Result<CompletedPart> {
+/// Converts a listed part. The error of a part that cannot exist names it.
+fn convert_part(part: ListedPart) -> S3Result<CompletedPart> {
     let number = part.number.unwrap_or_default().to_string();
     let tag = part.tag.as_ref().map(|tag| tag.value().to_owned()).unwrap_or_default();
     completed_part(part).map_err(|fault| match fault {
@@ -79,7 +79,7 @@ fn completed_part(part: ListedPart) -> Result<CompletedPart, Fault> {
 
 #[cfg(test)]
 mod tests {
-    use super::{ListedPart, completed_part, in_list, of_completion, told_part};
+    use super::{ListedPart, completed_part, convert_part, in_list, of_completion};
     use crate::actors::meta::ChecksumAlgorithm;
     use crate::api::call::{Call, WholeBody};
     use crate::api::errors::{Fault, Text, details_of};
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn a_listed_part_has_a_number_and_a_tag_that_parts_have() {
+    fn a_listed_part_needs_a_valid_number_and_etag() {
         assert_eq!(completed_part(part(Some(3), Some(TAG))).expect("a part").number, 3);
         assert_eq!(completed_part(part(None, Some(TAG))), Err(Fault::MalformedXml));
         assert_eq!(completed_part(part(Some(3), None)), Err(Fault::MalformedXml));
@@ -107,7 +107,7 @@ mod tests {
 
     #[test]
     fn a_refusal_names_the_part_that_cannot_exist() {
-        let refused = told_part(part(Some(2), Some("x"))).expect_err("no part");
+        let refused = convert_part(part(Some(2), Some("x"))).expect_err("no part");
         assert_eq!(refused.code().as_str(), "InvalidPart");
         let own = |text: &str| Text::Own(text.to_owned());
         assert_eq!(details_of(&refused), [("PartNumber", own("2")), ("ETag", own("x"))]);
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_lists_a_checksum_of_any_algorithm() {
+    fn a_listed_part_may_have_a_checksum_of_any_algorithm() {
         for algorithm in ChecksumAlgorithm::ALL {
             let value = base64_simd::STANDARD.encode_to_string(vec![7; algorithm.digest_bytes()]);
             let element = algorithm.element();
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn elements_that_no_part_has_or_that_come_twice_are_refused_and_others_beside_the_parts_are_not() {
+    fn unknown_and_repeated_elements_are_refused_in_a_listed_part_only() {
         let sum = "<ChecksumMD5>x</ChecksumMD5>";
         let (number, tag) = ("<PartNumber>1</PartNumber>", "<ETag>x</ETag>");
         for twice in [sum, number, tag] {

@@ -21,7 +21,7 @@ pub async fn list_parts(store: &Store, request: S3Request<ListPartsInput>) -> S3
     let limit = page_limit("max-parts", input.max_parts)?;
     let after = match input.part_number_marker {
         None => 0,
-        // A marker past every part is a marker all the same.
+        // A marker larger than any part number is valid.
         Some(after) => u16::try_from(after.min(i32::from(u16::MAX))).map_err(|_| out_of_range("part-number-marker"))?,
     };
     let Open { bucket, upload, owner, view, .. } = open(store, &input.bucket, &input.key, &input.upload_id).await?;
@@ -31,7 +31,8 @@ pub async fn list_parts(store: &Store, request: S3Request<ListPartsInput>) -> S3
         0 => (Vec::new(), false),
         limit => view.upload_parts(upload.id, after, limit)?,
     };
-    // S3 says 0 where there is none, with which SDKs that look at nothing else begin anew, and never end.
+    // S3 sends 0 if the page has no parts. SDKs that read nothing but this marker would begin anew and never end, so
+    // none is sent here.
     let next = rows.last().map(|row| i32::from(row.number));
     let (abort_date, abort_rule_id) = abort_of(&store.memos, &view, &bucket, &input.key, upload.initiated)?.unzip();
     Ok(carrying(ListPartsOutput {
@@ -54,11 +55,11 @@ pub async fn list_parts(store: &Store, request: S3Request<ListPartsInput>) -> S3
     }))
 }
 
-/// A checksum that nobody asked for, or gave, is not told of.
+/// Returns the entry of a part. The default checksum is shown only if the upload was begun with a checksum (`asked`).
 fn part(row: &PartRow, asked: bool) -> Part {
-    let told = row.checksum.as_ref().filter(|checksum| asked || checksum.algorithm != DEFAULT);
+    let shown = row.checksum.as_ref().filter(|checksum| asked || checksum.algorithm != DEFAULT);
     Part {
-        checksum_crc32: carried(told.map(ShownChecksum::of_part).as_ref()),
+        checksum_crc32: carried(shown.map(ShownChecksum::of_part).as_ref()),
         e_tag: Some(etag_header(&ETag { md5: row.md5, parts: None })),
         last_modified: Some(timestamp(row.modified)),
         part_number: Some(i32::from(row.number)),
@@ -124,8 +125,8 @@ pub async fn list_uploads(
     }))
 }
 
-/// Returns the position of an upload's marker, which counts only beside a key's. A malformed id is refused: it would
-/// list from somewhere else.
+/// Returns the upload after which the listing goes on. Its marker counts only with a key marker. A malformed id is
+/// refused, or the listing would begin elsewhere.
 fn after_upload(key_marker: Option<&str>, upload_marker: Option<&str>) -> Result<Option<UploadId>, Fault> {
     match (key_marker, upload_marker) {
         (None | Some(""), _) | (_, None | Some("")) => Ok(None),
@@ -155,7 +156,7 @@ mod tests {
     use crate::types::UploadId;
 
     #[test]
-    fn an_uploads_marker_counts_only_beside_a_keys() {
+    fn an_upload_id_marker_counts_only_with_a_key_marker() {
         let id = UploadId(7).to_string();
         assert_eq!(after_upload(None, Some("nonsense")), Ok(None));
         assert_eq!(after_upload(Some("k"), None), Ok(None));

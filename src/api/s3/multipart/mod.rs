@@ -1,4 +1,5 @@
-//! Uploads in parts: begin, send, copy and list parts, list, complete, abort. Completion is a change of metadata alone.
+//! Multipart uploads: create, upload, copy and list parts, list uploads, complete, abort. A completion changes only
+//! metadata.
 
 mod complete;
 mod listed;
@@ -42,13 +43,13 @@ fn parse_part_number(number: i32) -> Result<u16, Fault> {
     })
 }
 
-/// An upload under way, its bucket, and the view in which both were found.
+/// An upload in progress with its bucket, and the view in which both were found.
 struct Open {
     bucket: BucketRow,
     upload: UploadRecord,
-    /// The owner of the object to be, from the upload's traits.
+    /// The owner that the object will have.
     owner: String,
-    /// The sealing of its parts.
+    /// The encryption of the parts.
     sealing: Option<Sealing>,
     view: MetaView,
 }
@@ -62,8 +63,8 @@ async fn open(store: &Store, bucket: &str, key: &str, upload_id: &str) -> S3Resu
     Ok(Open { bucket, upload: row.upload, owner, sealing, view })
 }
 
-/// Returns the owner of the object to be, who is not always the initiator. An upload without one is from before there
-/// were accounts.
+/// Returns the owner that the object will have, who is not always the initiator. If the traits name none, it is the
+/// initiator.
 fn owner_to_be(row: &UploadRow) -> &str {
     if row.traits.owner.is_empty() { &row.upload.owner } else { &row.traits.owner }
 }
@@ -131,7 +132,8 @@ pub async fn abort(
     Ok(S3Response::new(AbortMultipartUploadOutput::default()))
 }
 
-/// Checks a condition on the initiation's time. Dates in headers have whole seconds. A future date is ignored.
+/// Checks a condition on the time of initiation, in whole seconds as dates in headers have them. A date in the future
+/// is ignored.
 fn check_initiated(asked: &Timestamp, initiated: UnixMs, now: UnixMs) -> Result<(), Fault> {
     let asked_s = OffsetDateTime::from(asked.clone()).unix_timestamp();
     let second = |at: UnixMs| i64::try_from(at.0 / 1000).unwrap_or(i64::MAX);
@@ -147,7 +149,7 @@ mod tests {
     use crate::types::{UnixMs, UploadId};
 
     #[test]
-    fn an_upload_may_be_aborted_only_if_it_was_begun_then() {
+    fn an_abort_conditional_on_another_time_of_initiation_is_refused() {
         let at = |asked_ms: u64| check_initiated(&timestamp(UnixMs(asked_ms)), UnixMs(5_400), UnixMs(9_000));
         assert_eq!((at(5_000), at(10_000)), (Ok(()), Ok(())));
         for asked_ms in [4_000, 6_000, 9_000] {
@@ -156,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn an_uploads_id_reads_back_and_anything_else_names_no_upload() {
+    fn an_upload_id_reads_back_and_a_malformed_one_names_no_upload() {
         let id = UploadId(0x0123_4567_89ab_cdef);
         assert_eq!(parse_upload_id(&id.to_string()), Ok(id));
         for text in ["", "0", "+0000000000000000123456789abcdef", "zz000000000000000123456789abcdef"] {

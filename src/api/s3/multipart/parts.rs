@@ -24,7 +24,8 @@ pub async fn upload_part(store: &Store, request: S3Request<UploadPartInput>) -> 
     let mut upload = upload(store, &request.headers, input.body, asked.or(Some(DEFAULT)))?;
     check_algorithm(open.upload.checksum, gives_any(&request.headers), &upload)?;
     let PartSeal { data_key, hides_tag, shown } = seal(store, &request.headers, &open, &input.key)?;
-    // The whole's checksum is made of those of the parts: of an upload that was begun without one, the default one's.
+    // The object's checksum is combined from those of its parts. If the upload was begun without a checksum, it is the
+    // default one, so each part needs it besides any that the client gives.
     let given = upload.checks.checksum.as_ref().map(|(algorithm, _)| *algorithm);
     let checksum = Some(DEFAULT).filter(|_| asked.is_none() && given != Some(DEFAULT));
     upload.checks.kept = Kept { checksum, hides_tag };
@@ -45,14 +46,15 @@ pub async fn upload_part(store: &Store, request: S3Request<UploadPartInput>) -> 
     Ok(response)
 }
 
-/// The seal of a part, and its headers in the response.
+/// The encryption of a part, and its fields in the answer.
 struct PartSeal {
     data_key: Option<DataKey>,
     hides_tag: bool,
     shown: Shown,
 }
 
-/// Returns the seal of a part, as the upload was begun; a client that has the key brings it with each part.
+/// Returns the encryption of a part, which is that of its upload. A customer-provided key is in the request for each
+/// part.
 fn seal(store: &Store, headers: &HeaderMap, open: &Open, key: &str) -> S3Result<PartSeal> {
     let sealing = open.sealing.as_ref();
     let customer = key_of_part(headers, sealing)?;
@@ -69,8 +71,8 @@ fn algorithm_of(upload: &UploadRecord) -> Option<ChecksumAlgorithm> {
     upload.checksum.map(|(algorithm, _)| algorithm)
 }
 
-/// Checks a part's algorithm: it must be the one that the upload was begun with, or the whole's checksum could not be
-/// made of them. If the whole's is made of those alone, each part has its own.
+/// Checks the checksum algorithm of a part. It must be that of the upload, or the object's checksum could not be
+/// combined from those of the parts. If the object's is composite, the client must give the checksum of each part.
 fn check_algorithm(
     begun_with: Option<(ChecksumAlgorithm, ChecksumKind)>,
     gives_any: bool,
@@ -89,10 +91,10 @@ fn check_algorithm(
     )))
 }
 
-/// Returns the checksum of a part for the response: only if the client gave it or asked for it; the default is for the
-/// whole.
-fn shown_checksum(own: Option<&Checksum>, told: bool) -> Option<ShownChecksum> {
-    own.filter(|_| told).map(ShownChecksum::of_part)
+/// Returns the checksum of a part for the answer, if the client gave it or began the upload with one (`asked`).
+/// Otherwise it is the default one, which only serves to compute the object's.
+fn shown_checksum(own: Option<&Checksum>, asked: bool) -> Option<ShownChecksum> {
+    own.filter(|_| asked).map(ShownChecksum::of_part)
 }
 
 pub async fn upload_part_copy(
@@ -148,7 +150,7 @@ pub async fn upload_part_copy(
     }))
 }
 
-/// `bytes=first-last`, both given and within the source.
+/// Parses `bytes=first-last`. Both ends are required, and must be within the source.
 fn parse_copy_range(text: &str, size_bytes: u64) -> Result<ByteRange, Fault> {
     let parsed = || {
         let (first, last) = text.trim().strip_prefix("bytes=")?.split_once('-')?;

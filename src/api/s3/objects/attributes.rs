@@ -1,4 +1,4 @@
-//! GetObjectAttributes: what HEAD says, as XML, and the parts of an object of several.
+//! GetObjectAttributes: the properties of an object that HEAD shows, as XML, and the parts of a multipart object.
 
 use super::super::checksums::{ShownChecksum, carried, carrying, shown_kind};
 use super::super::encryption::{check_read, key_of_read};
@@ -18,7 +18,7 @@ use s3s::dto::{
 };
 use s3s::{Body, HttpResponse, S3Request, S3Response, S3Result};
 
-/// Marks an answer whose entity tag is written without quotes, as this operation alone has it (API Reference,
+/// Marks an answer whose ETag is written without quotes, as S3 does in this operation only (API Reference,
 /// "GetObjectAttributes").
 #[derive(Clone, Copy)]
 struct BareTag;
@@ -28,7 +28,7 @@ pub async fn attributes(
     request: S3Request<GetObjectAttributesInput>,
 ) -> S3Result<S3Response<GetObjectAttributesOutput>> {
     let input = request.input;
-    let asked = asked(&request.headers)?;
+    let requested = requested(&request.headers)?;
     let limit = page_limit("max-parts", input.max_parts)?;
     let after = u16::try_from(input.part_number_marker.unwrap_or(0))
         .map_err(|_| Fault::InvalidArgument("Invalid part number marker.".to_owned()))?;
@@ -38,7 +38,7 @@ pub async fn attributes(
     let customer = key_of_read(&request.headers, sealing.as_ref())?;
     let place = Place { bucket: found.bucket.bucket.id, key: &input.key };
     check_customer(store, &found.view, place, sealing.as_ref(), customer.as_ref())?;
-    let wants = |name: &str| asked.iter().any(|one| one == name);
+    let wants = |name: &str| requested.iter().any(|one| one == name);
     let manifest = &found.version.manifest;
     let object_parts = match manifest.parts() {
         Some((list, count)) if wants(ObjectAttributes::OBJECT_PARTS) => {
@@ -63,13 +63,14 @@ pub async fn attributes(
     Ok(response)
 }
 
-/// Returns the checksum of the whole. Only here S3 leaves out the number of parts of a composite checksum.
+/// Returns the checksum of the whole object. Only in this operation S3 leaves out a composite checksum's number of
+/// parts.
 fn whole(checksum: &meta::Checksum) -> Checksum {
     let shown = ShownChecksum::of_object(checksum, None);
     Checksum { checksum_crc32: carried(Some(&shown)), checksum_type: shown_kind(Some(&shown)), ..Checksum::default() }
 }
 
-/// s3s writes every tag in quotes: takes them off where the answer is marked.
+/// Removes the quotes, which s3s writes around every ETag, from a marked answer.
 pub fn unquoted(mut response: HttpResponse) -> HttpResponse {
     let marked = response.extensions_mut().remove::<BareTag>().is_some();
     if let Some(bytes) = response.body().bytes().filter(|_| marked) {
@@ -80,8 +81,8 @@ pub fn unquoted(mut response: HttpResponse) -> HttpResponse {
     response
 }
 
-/// The names asked for: in one header or several, separated by commas.
-fn asked(headers: &HeaderMap) -> Result<Vec<String>, Fault> {
+/// Returns the names of the requested attributes, which are in one header or several, separated by commas.
+fn requested(headers: &HeaderMap) -> Result<Vec<String>, Fault> {
     const KNOWN: [&str; 5] = [
         ObjectAttributes::CHECKSUM,
         ObjectAttributes::ETAG,
@@ -105,7 +106,8 @@ fn asked(headers: &HeaderMap) -> Result<Vec<String>, Fault> {
     Ok(names)
 }
 
-/// Returns a page of parts, which are rows by offset, in the order of their numbers; the marker is a part's number.
+/// Returns a page of parts in the order of their numbers, after the part number `after`. The rows of parts are keyed by
+/// offset, so the offset of that part is looked up first.
 fn parts(
     found: &Found,
     (list, count): (ManifestId, u16),
@@ -146,7 +148,7 @@ fn part(row: &PartRow) -> ObjectPart {
 
 #[cfg(test)]
 mod tests {
-    use super::{BareTag, asked, unquoted, whole};
+    use super::{BareTag, requested, unquoted, whole};
     use crate::actors::meta::{Checksum, ChecksumAlgorithm, ChecksumKind};
     use crate::api::errors::Fault;
     use bytes::Bytes;
@@ -154,7 +156,7 @@ mod tests {
     use s3s::{Body, HttpResponse};
 
     #[test]
-    fn an_entity_tag_loses_its_quotes_where_the_answer_is_marked() {
+    fn the_etag_loses_its_quotes_only_in_a_marked_answer() {
         let written = |marked: bool| {
             let mut response = HttpResponse::new(Body::from("<A><ETag>\"5-2\"</ETag><B>\"</B></A>".to_owned()));
             if marked {
@@ -169,19 +171,19 @@ mod tests {
     #[test]
     fn a_composite_checksum_is_shown_without_the_number_of_its_parts() {
         let (algorithm, value) = (ChecksumAlgorithm::Crc32, Bytes::from_static(&[0, 0, 0, 1]));
-        let told = whole(&Checksum { algorithm, kind: ChecksumKind::Composite, value });
-        assert_eq!(told.checksum_crc32.as_deref(), Some("CRC32:AAAAAQ=="));
-        assert_eq!(told.checksum_type.as_ref().map(|kind| kind.as_str()), Some("COMPOSITE"));
+        let shown_checksum = whole(&Checksum { algorithm, kind: ChecksumKind::Composite, value });
+        assert_eq!(shown_checksum.checksum_crc32.as_deref(), Some("CRC32:AAAAAQ=="));
+        assert_eq!(shown_checksum.checksum_type.as_ref().map(|kind| kind.as_str()), Some("COMPOSITE"));
     }
 
     #[test]
-    fn attributes_are_named_in_one_header_or_several() {
+    fn object_attributes_are_requested_in_one_header_or_several() {
         let mut headers = HeaderMap::new();
-        assert!(matches!(asked(&headers), Err(Fault::InvalidRequest(_))));
+        assert!(matches!(requested(&headers), Err(Fault::InvalidRequest(_))));
         headers.append("x-amz-object-attributes", HeaderValue::from_static("ETag, ObjectSize"));
         headers.append("x-amz-object-attributes", HeaderValue::from_static("Checksum"));
-        assert_eq!(asked(&headers), Ok(vec!["ETag".to_owned(), "ObjectSize".to_owned(), "Checksum".to_owned()]));
+        assert_eq!(requested(&headers), Ok(vec!["ETag".to_owned(), "ObjectSize".to_owned(), "Checksum".to_owned()]));
         headers.append("x-amz-object-attributes", HeaderValue::from_static("Colour"));
-        assert!(matches!(asked(&headers), Err(Fault::Argument(_))));
+        assert!(matches!(requested(&headers), Err(Fault::Argument(_))));
     }
 }

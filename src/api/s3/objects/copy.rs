@@ -1,5 +1,5 @@
-//! CopyObject: the copy refers to the source's bytes where it can, which costs one entry of metadata; else they are read and
-//! written anew.
+//! CopyObject: if possible, the copy shares its source's bytes, which costs one entry of the metadata log. Otherwise
+//! the bytes are read and written again.
 
 use super::super::encryption::{Shown, key_of_source, of_bucket};
 use super::super::lifecycle::expiration_of;
@@ -26,7 +26,7 @@ use http::HeaderMap;
 use s3s::dto::{CopyObjectInput, CopyObjectOutput, CopyObjectResult, CopySource, MetadataDirective, TaggingDirective};
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
 
-/// The bucket, the key and perhaps the version of a copy's source.
+/// Returns the bucket, the key and, if given, the version id of a copy's source.
 fn source_name(source: &CopySource) -> Result<(&str, &str, Option<&str>), Fault> {
     match source {
         CopySource::Bucket { bucket, key, version_id } => Ok((bucket, key, version_id.as_deref())),
@@ -36,8 +36,8 @@ fn source_name(source: &CopySource) -> Result<(&str, &str, Option<&str>), Fault>
     }
 }
 
-/// The source of a copy as `view` has it, which is what the request was judged by, if the request's conditions on it hold;
-/// its key at hand where it is sealed.
+/// Opens the source of a copy, with its data key if it is encrypted. `view` is the one by which the request was judged.
+/// Fails if a condition of the request on the source does not hold.
 pub async fn open_source(
     store: &Store,
     view: MetaView,
@@ -56,7 +56,7 @@ pub async fn open_source(
     Ok(source)
 }
 
-/// Checks the parameters of a source: a version id and nothing else; a question mark of a key is encoded.
+/// Checks that the only parameter of a source is a version id. A question mark that belongs to the key is encoded.
 fn check_parameters(headers: &HeaderMap) -> Result<(), Fault> {
     let source = headers.get(s3s::header::X_AMZ_COPY_SOURCE).map(|source| source.as_bytes()).unwrap_or_default();
     let mut parts = source.splitn(2, |byte| *byte == b'?');
@@ -68,8 +68,8 @@ fn check_parameters(headers: &HeaderMap) -> Result<(), Fault> {
     }
 }
 
-/// A source that is a delete marker is said to be none, whichever way it is named; of one that is not there the answer says
-/// which it is.
+/// Converts an error about the source. For a delete marker named by its version id S3 has a message of its own; the
+/// error of an absent source has its key.
 fn of_source(error: S3Error, key: &str) -> S3Error {
     if *error.code() == S3ErrorCode::MethodNotAllowed {
         return Fault::InvalidRequest(
@@ -83,7 +83,7 @@ fn of_source(error: S3Error, key: &str) -> S3Error {
     error
 }
 
-/// The changes that a copy asks for besides the bytes.
+/// The properties of the copy that the request sets itself, instead of those of the source.
 struct RequestedTraits {
     headers: Option<ObjectHeaders>,
     redirect: Option<String>,
@@ -114,9 +114,9 @@ impl RequestedTraits {
         })
     }
 
-    /// Returns whether a copy onto its own source would change anything.
+    /// Returns whether the request asks for a change, without which an object may not be copied onto itself.
     fn changes(&self, headers: &HeaderMap) -> bool {
-        // A source with the client's key never stays as it is: it gets another key, the store's, or none.
+        // A copy of an SSE-C object counts as a change: it gets another customer-provided key, the store's, or none.
         let encrypts = headers.keys().any(|name| {
             let name = name.as_str();
             name.starts_with("x-amz-server-side-encryption")
@@ -130,7 +130,7 @@ impl RequestedTraits {
     }
 }
 
-/// Returns whether the bucket has a default encryption: a copy of an object onto itself gets it.
+/// Returns whether the bucket has a default encryption, which an object gets if it is copied onto itself.
 fn encrypts(view: &MetaView, bucket: &str) -> S3Result<bool> {
     let Some(bucket) = view.bucket(bucket)? else { return Ok(false) };
     Ok(of_bucket(view, &bucket)?.is_some())
@@ -165,7 +165,7 @@ pub async fn copy(store: &Store, request: S3Request<CopyObjectInput>) -> S3Resul
     let seal = SealAsked::of(store, &request.headers, &bucket, readable.view.clone()).await?;
     let source = &readable.object.version;
     traits.tags = asked.tags.clone().unwrap_or_else(|| source.traits.tags.clone());
-    // What a copy never takes from its source.
+    // A copy never takes these two from its source.
     let mut headers = asked.headers.clone().unwrap_or_else(|| source.manifest.headers.clone());
     headers.website_redirect = asked.redirect.clone();
     headers.storage_class = asked.class.clone();
@@ -205,7 +205,8 @@ impl Target {
     }
 }
 
-/// Refers to the source's bytes where they can be the copy's, or writes them anew. Also what is told of how they are sealed.
+/// Makes the copy: it shares the source's bytes if it can, or they are written again. Also returns the encryption
+/// fields of the answer.
 async fn write(
     store: &Store,
     readable: Readable,
@@ -214,8 +215,9 @@ async fn write(
     seal: SealAsked,
     mut target: Target,
 ) -> S3Result<(ObjectVersion, Shown)> {
-    let standing = sealing_of(&readable.object.version.traits)?;
-    let refers = may_refer(&readable.object.version.manifest, algorithm) && seal.keeps_tag_of(standing.as_ref());
+    let sealing_of_source = sealing_of(&readable.object.version.traits)?;
+    let refers =
+        may_refer(&readable.object.version.manifest, algorithm) && seal.keeps_tag_of(sealing_of_source.as_ref());
     let shared = if refers { seal.share(store, readable.object.data_key(), target.place())? } else { None };
     if let Some(NewSeal { record, shown, .. }) = shared {
         let referring = Target { traits: Traits { sealing: record, ..target.traits.clone() }, ..target.clone() };
@@ -225,23 +227,22 @@ async fn write(
     }
     let NewSeal { record, data_key, hides_tag, shown } = seal.prepare(store, target.place())?;
     target.traits.sealing = record;
-    let is_md5 = !standing.is_some_and(|sealing| sealing.hides_tag());
+    let is_md5 = !sealing_of_source.is_some_and(|sealing| sealing.hides_tag());
     let mut checks = checks(&readable.object.version.manifest, algorithm, is_md5);
     checks.kept.hides_tag = hides_tag;
     Ok((rewrite(store, readable, checks, data_key, target).await?, shown))
 }
 
-/// Returns whether the copy can share the source's bytes: it needs no digest that the source does not have, and the
-/// source is not in so many parts that nothing could be appended to the copy.
+/// Returns whether the copy can share the source's bytes: it needs no checksum that the source does not have, and the
+/// source has fewer parts than the maximum, so that the copy can be appended to.
 fn may_refer(source: &Manifest, algorithm: Option<ChecksumAlgorithm>) -> bool {
     let has = source.checksum.as_ref().map(|checksum| checksum.algorithm);
     let is_full = source.parts().is_some_and(|(_, count)| count >= PARTS_MAX);
     algorithm.is_none_or(|asked| has == Some(asked)) && !is_full
 }
 
-/// Copies by reference: the copy's bytes are the source's, a change of metadata, whatever the size.
-///
-/// `None` where the source was replaced since it was opened: what was opened is still there to be read.
+/// Copies by reference: the copy shares the source's bytes. This is one change of metadata, whatever the size. Returns
+/// `None` if the source was replaced since it was opened; its bytes can still be read.
 async fn refer(
     store: &Store,
     readable: &Readable,
@@ -273,7 +274,7 @@ async fn refer(
     }
 }
 
-/// Copies by rewriting: the bytes are read and written anew, and checked on their way.
+/// Copies by rewriting: the bytes are read, checked, and written again.
 async fn rewrite(
     store: &Store,
     readable: Readable,
@@ -290,9 +291,9 @@ async fn rewrite(
     Ok(gateway.put_object(put).await?)
 }
 
-/// Returns the checks of the copied bytes: every digest that the source has of its whole content. The copy keeps the
-/// source's checksum algorithm unless another was asked for. `is_md5`: true if the source's entity tag is an MD5, for a
-/// single PUT.
+/// Returns the checks of the copied bytes: every digest that the source has of its whole content. The copy has the
+/// source's checksum algorithm unless the request asks for another. `is_md5` is false if the source's encryption hides
+/// the MD5 of the content in its ETag.
 fn checks(source: &Manifest, asked: Option<ChecksumAlgorithm>, is_md5: bool) -> BodyChecks {
     let whole = source.checksum.as_ref().filter(|checksum| checksum.kind == ChecksumKind::FullObject);
     let expected = |algorithm: ChecksumAlgorithm| -> Option<Bytes> {
@@ -328,7 +329,7 @@ mod tests {
     use bytes::Bytes;
 
     #[test]
-    fn a_source_that_is_not_there_is_named() {
+    fn an_absent_copy_source_is_named_in_the_error() {
         let absent = of_source(Fault::NoSuchKey.into(), "k");
         assert_eq!(absent.code().as_str(), "NoSuchKey");
         assert_eq!(details_of(&absent), [("Key", Text::Own("k".to_owned()))]);
@@ -355,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn digests_of_parts_are_not_digests_of_the_content() {
+    fn a_copy_is_not_checked_against_composite_or_hidden_digests() {
         let made = checks(&source(Some(2), ChecksumKind::Composite), None, true);
         assert_eq!((made.length_bytes, made.md5), (Some(9), None));
         assert_eq!(made.checksum, Some((ChecksumAlgorithm::Crc32, None)));

@@ -1,4 +1,4 @@
-//! DeleteObject and DeleteObjects. What is not there is deleted already; only conditions and locks can fail.
+//! DeleteObject and DeleteObjects. The deletion of an absent object succeeds; only conditions and locks make one fail.
 
 use super::super::access::{Authority, ObjectKeys, OnEach};
 use super::super::caller::Caller;
@@ -51,12 +51,12 @@ fn conditions(headers: &HeaderMap) -> Result<WriteConditions, Fault> {
     let if_match = match headers.get(header::IF_MATCH).map(|value| value.to_str()) {
         None => None,
         Some(Ok(text)) => Some(tag_condition(text)),
-        Some(Err(_)) => return Err(Fault::InvalidArgument("If-Match is not text.".to_owned())),
+        Some(Err(_)) => return Err(Fault::InvalidArgument("The header If-Match is not text.".to_owned())),
     };
     Ok(WriteConditions { if_match, if_none_match: None })
 }
 
-/// No object has a size below zero.
+/// Returns the size that a condition compares. A negative one, which no object has, becomes one that matches none.
 fn size_condition(size: i64) -> u64 {
     u64::try_from(size).unwrap_or(u64::MAX)
 }
@@ -65,7 +65,7 @@ fn seconds(at: &Timestamp) -> u64 {
     u64::try_from(OffsetDateTime::from(at.clone()).unix_timestamp()).unwrap_or_default()
 }
 
-/// An entry of a delete: a version to be removed, or a key to be hidden.
+/// One deletion: of a version, which is removed, or of a key, which in a bucket with versions gets a delete marker.
 #[derive(Debug, PartialEq, Eq)]
 struct Entry {
     key: String,
@@ -106,22 +106,22 @@ pub async fn delete_many(
     let drafts = EventDrafts::of(store, &view, &bucket)?;
     let (mut deleted, mut errors, mut names, mut deletes) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let context = authority.context();
-    let leave = Leave::of(authority, &context, caller.bypass_governance);
+    let permissions = Permissions::of(authority, &context, caller.bypass_governance);
     for (at, object) in listed.into_iter().enumerate() {
         let name = (object.key.clone(), object.version_id.clone());
-        let said = said(&object);
-        // A list may be long, and policies too.
+        let object_keys = object_keys(&object);
+        // The decisions on a long list take time: let other requests run.
         tokio::task::yield_now().await;
         match entry(object) {
             Ok(entry) => {
-                if let Err(denied) = leave.check(&entry, &said) {
+                if let Err(denied) = permissions.check(&entry, &object_keys) {
                     errors.push((at, entry_of_many(name.0, name.1, denied)));
                     continue;
                 }
                 deletes.push(entry.into_delete(store, caller, &drafts));
                 names.push((at, name));
             }
-            // What names no version that there can be fails by itself.
+            // An invalid version id is an error of this object only.
             Err(fault @ (Fault::Argument(_) | Fault::InvalidArgument(_))) => {
                 errors.push((at, entry_of_many(name.0, name.1, fault)));
             }
@@ -143,14 +143,14 @@ pub async fn delete_many(
             Err(refusal) => errors.push((at, entry_of_many(key, version_id, refusal))),
         }
     }
-    // In the order in which they were asked for, as what was deleted is.
+    // Errors are in the order of the request, as deleted objects are.
     errors.sort_by_key(|(at, _)| *at);
     let errors = Some(errors.into_iter().map(|(_, error)| error).collect());
     Ok(S3Response::new(DeleteObjectsOutput { deleted: Some(deleted), errors, request_charged: None }))
 }
 
-/// A list that was cut or altered on its way would delete what nobody meant, so S3 takes none without a digest of it. It
-/// was compared when the body was read.
+/// Refuses a list without a digest, as S3 does: a list that was cut or altered on its way would delete other objects.
+/// The digest was compared when the body was read.
 fn check_digest(headers: &HeaderMap) -> Result<(), Fault> {
     if headers.contains_key("content-md5") || of_headers(headers)?.is_some() {
         return Ok(());
@@ -159,17 +159,17 @@ fn check_digest(headers: &HeaderMap) -> Result<(), Fault> {
     Err(Fault::InvalidRequest(why.to_owned()))
 }
 
-/// The actions that deleting one of many may need.
-struct Leave<'a> {
+/// The decisions on the actions that deleting one of many objects may need.
+struct Permissions<'a> {
     authority: &'a Authority,
     delete: OnEach<'a>,
     delete_version: OnEach<'a>,
-    /// The rights to bypass governance mode, if the request asks to.
+    /// The right to bypass governance mode, if the request asks for it.
     bypass: Option<OnEach<'a>>,
     compare: OnEach<'a>,
 }
 
-impl<'a> Leave<'a> {
+impl<'a> Permissions<'a> {
     fn of(authority: &'a Authority, context: &'a Context, bypasses: bool) -> Self {
         let on_each = |action| authority.on_each(action, context);
         Self {
@@ -181,25 +181,26 @@ impl<'a> Leave<'a> {
         }
     }
 
-    /// Checks an entry: each of many is allowed or denied by itself.
-    fn check(&self, entry: &Entry, said: &ObjectKeys) -> S3Result<()> {
+    /// Checks the rights on one of many objects. Each is allowed or denied by itself.
+    fn check(&self, entry: &Entry, object_keys: &ObjectKeys) -> S3Result<()> {
         let subject = self.authority.subject(&entry.key, entry.pick)?;
         let delete = if entry.pick == Pick::Current { &self.delete } else { &self.delete_version };
         let compares = entry.conditions.write.if_match.as_ref().is_some_and(|tag| *tag != ETagCondition::Any);
         let needed = [Some(delete), self.bypass.as_ref(), compares.then_some(&self.compare)];
         for on_each in needed.into_iter().flatten() {
-            on_each.may(&entry.key, subject.as_ref(), said)?;
+            on_each.may(&entry.key, subject.as_ref(), object_keys)?;
         }
         Ok(())
     }
 }
 
-fn said(object: &ObjectIdentifier) -> ObjectKeys {
+fn object_keys(object: &ObjectIdentifier) -> ObjectKeys {
     let version = object.version_id.clone().filter(|version| !version.is_empty());
     ObjectKeys { version, if_match: object.e_tag.as_ref().map(|tag| tag.value().to_owned()) }
 }
 
-/// `VersionId` is of what was asked for; a marker that was made or taken away has its own.
+/// Returns the entry of a deleted object. `VersionId` is the one in the request; the id of a delete marker that was
+/// made or removed has a field of its own.
 fn deleted_object(key: String, version_id: Option<String>, deletion: Deletion) -> DeletedObject {
     let marker = deletion.version.filter(|_| deletion.marker).map(|version| version.to_string());
     DeletedObject {
@@ -234,13 +235,13 @@ mod tests {
     use s3s::dto::{self, ObjectIdentifier};
 
     #[test]
-    fn a_list_comes_with_a_digest_of_any_kind() {
+    fn delete_objects_needs_a_digest_of_its_list() {
         let check = |name: &'static str, value: &'static str| {
             check_digest(&HeaderMap::from_iter([(HeaderName::from_static(name), HeaderValue::from_static(value))]))
         };
         assert_eq!(check("content-md5", "XUFAKrxLKna5cZ2REBfFkg=="), Ok(()));
         assert_eq!(check("x-amz-checksum-crc32", "NhCmhg=="), Ok(()));
-        // What is only announced is compared with nothing.
+        // A checksum that is only announced for the trailer is not compared.
         assert!(matches!(check("x-amz-trailer", "x-amz-checksum-crc32"), Err(Fault::InvalidRequest(_))));
         assert!(matches!(check("x-amz-sdk-checksum-algorithm", "CRC32"), Err(Fault::InvalidRequest(_))));
         assert!(matches!(check("content-type", "text/xml"), Err(Fault::InvalidRequest(_))));
@@ -251,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_of_a_multi_delete_may_name_the_tag_it_expects() {
+    fn an_entry_of_delete_objects_may_have_an_etag_condition() {
         let tagged = ObjectIdentifier {
             e_tag: Some(dto::ETag::Strong("00000000000000000000000000000000".to_owned())),
             ..object("k")
@@ -263,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_that_no_key_or_version_can_have_is_refused() {
+    fn an_entry_of_delete_objects_with_an_invalid_key_or_version_is_refused() {
         assert_eq!(entry(object("")), Err(Fault::MalformedXml));
         assert_eq!(entry(object(&"k".repeat(1025))), Err(Fault::MalformedXml));
         let versioned = ObjectIdentifier { version_id: Some("v1".to_owned()), ..object("k") };

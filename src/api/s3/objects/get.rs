@@ -81,7 +81,8 @@ pub async fn get(store: &Store, request: S3Request<GetObjectInput>) -> S3Result<
     Ok(response)
 }
 
-/// Adds the stored headers to the response, and those that the request overrides in their place.
+/// Adds the stored `Expires` header to the answer, and the headers that the request overrides, which replace stored
+/// ones.
 fn add_stored_and_overridden_headers(headers: &mut HeaderMap, expires: Option<HeaderValue>, overrides: &HeaderMap) {
     let own = expires.as_ref().map(|at| (&header::EXPIRES, at));
     let asked = overrides.iter().filter(|(_, value)| !value.is_empty());
@@ -150,11 +151,11 @@ pub async fn head(store: &Store, request: S3Request<HeadObjectInput>) -> S3Resul
     Ok(response)
 }
 
-/// Marks the answer to a HEAD that is about a part of an object.
+/// Marks the answer to a HEAD of a range or a part of an object.
 #[derive(Clone, Copy)]
 struct Partial;
 
-/// s3s gives every HEAD of an object the status 200: 206 where the answer is marked.
+/// Sets the status 206 of a marked answer, where s3s has set 200 as for every HEAD of an object.
 pub fn partial(mut response: HttpResponse) -> HttpResponse {
     if response.extensions_mut().remove::<Partial>().is_some() {
         *response.status_mut() = StatusCode::PARTIAL_CONTENT;
@@ -170,8 +171,8 @@ fn shown(manifest: &Manifest, slice: &Slice, mode: Option<&ChecksumMode>) -> Des
     shown
 }
 
-/// The checksum of exactly the bytes that are answered: clients verify them with it. A range has none. Of a part it is told
-/// beside it how the parts' combine.
+/// Returns the checksum of exactly the bytes of the answer, by which clients verify them. A range has none. The
+/// checksum of a part is shown with the type of the object's checksum.
 fn checksum(manifest: &Manifest, slice: &Slice) -> Option<ShownChecksum> {
     match &slice.part_checksum {
         Some(checksum) => {
@@ -183,7 +184,7 @@ fn checksum(manifest: &Manifest, slice: &Slice) -> Option<ShownChecksum> {
     }
 }
 
-/// An object's bytes as s3s passes them on.
+/// Returns a stream of an object's bytes as a body for s3s.
 pub fn blob(stream: BodyStream, length: u64) -> StreamingBlob {
     StreamingBlob::from(s3s::Body::http_body_unsync(ObjectBody { stream, left: length }))
 }

@@ -19,7 +19,7 @@ use crate::api::errors::Fault;
 use s3s::dto::{PutObjectInput, PutObjectOutput};
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
 
-/// PutObject. With an offset, appends the bytes to the existing object, or makes it if there is none.
+/// PutObject. With an offset, appends the bytes to the existing object, or creates the object if there is none.
 pub async fn put(store: &Store, request: S3Request<PutObjectInput>) -> S3Result<S3Response<PutObjectOutput>> {
     let asked = preconditions::of_write(&request.headers)?;
     let Some(offset) = write_offset(&request.headers)? else {
@@ -45,7 +45,7 @@ pub async fn put(store: &Store, request: S3Request<PutObjectInput>) -> S3Result<
     }
 }
 
-/// Makes the object; returns the response and the size.
+/// Creates the object. Returns the answer and the object's size.
 async fn create(
     store: &Store,
     request: S3Request<PutObjectInput>,

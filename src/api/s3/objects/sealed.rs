@@ -1,4 +1,4 @@
-//! Sealing of object requests: the seal of a write, and the key that opens existing bytes.
+//! Encryption of objects in requests: the encryption of bytes that are written, and the data key of existing bytes.
 
 use super::super::Store;
 use super::super::encryption::{
@@ -13,26 +13,27 @@ use bytes::Bytes;
 use http::HeaderMap;
 use s3s::{S3Error, S3Result};
 
-/// The sealing that a write asks for, and the metadata that has the keys for it.
+/// The encryption that a write asks for, and a view of the metadata that has the keys for it.
 pub struct SealAsked {
     asked: Option<EncryptionAsked>,
     view: MetaView,
 }
 
-/// The sealing of new bytes: plain by default.
+/// The encryption of new bytes; by default they are not encrypted.
 #[derive(Default)]
 pub struct NewSeal {
     /// The record for the metadata.
     pub record: Option<Bytes>,
     /// The key for the bytes.
     pub data_key: Option<DataKey>,
-    /// The entity tag of what is written is not to tell of its content.
+    /// True if the ETag must not be the MD5 of the content.
     pub hides_tag: bool,
     pub shown: Shown,
 }
 
 impl SealAsked {
-    /// Returns the sealing that the request asks for, or else the bucket's default.
+    /// Returns the encryption that the request asks for, or else the bucket's default. Checks that the caller may use
+    /// the KMS key.
     pub async fn of(store: &Store, headers: &HeaderMap, bucket: &BucketRow, view: MetaView) -> S3Result<Self> {
         let asked = asked(headers, of_bucket(&view, bucket)?.as_ref())?;
         let view = match &asked {
@@ -50,21 +51,22 @@ impl SealAsked {
         Ok(Self { asked, view })
     }
 
-    /// Makes the seal of bytes that are written.
+    /// Makes a data key for bytes that are written.
     pub fn prepare(&self, store: &Store, place: Place<'_>) -> S3Result<NewSeal> {
         let Some(asked) = &self.asked else { return Ok(NewSeal::default()) };
         let (sealing, key) = prepare(asked, keys(store, &self.view), place, store.ambient.entropy.as_ref())?;
         Ok(self.seal(&sealing, Some(key)))
     }
 
-    /// Returns whether unchanged bytes may keep their entity tag: it depends on their content, or does not, under both.
-    pub fn keeps_tag_of(&self, standing: Option<&Sealing>) -> bool {
+    /// Returns whether bytes that are not rewritten may keep their ETag: it must be the MD5 of the content under the
+    /// present and the new encryption, or under neither.
+    pub fn keeps_tag_of(&self, present: Option<&Sealing>) -> bool {
         let hides = matches!(self.asked, Some(EncryptionAsked::SseKms(_) | EncryptionAsked::SseC(_)));
-        hides == standing.is_some_and(Sealing::hides_tag)
+        hides == present.is_some_and(Sealing::hides_tag)
     }
 
-    /// Makes the seal of bytes that stay as they are, sealed under `key` or plain. `None` if they cannot stay, and have
-    /// to be written anew.
+    /// Makes the encryption of a copy that shares its source's bytes, which are sealed under `key`, or not encrypted.
+    /// Returns `None` if the bytes must be rewritten.
     pub fn share(&self, store: &Store, key: Option<&DataKey>, place: Place<'_>) -> S3Result<Option<NewSeal>> {
         match (&self.asked, key) {
             (None, None) => Ok(Some(NewSeal::default())),
@@ -87,19 +89,20 @@ impl SealAsked {
     }
 }
 
-/// The store's keys as a view has them.
+/// Returns the store's keys by a view of the metadata.
 fn keys<'a>(store: &'a Store, view: &'a MetaView) -> Keys<'a> {
     let names = KmsNames { region: &store.region, account: ROOT_ACCOUNT };
     Keys { store: KeyStore { roots: &store.roots, documents: view }, names }
 }
 
-/// Returns the sealing of an object version, or of an upload.
+/// Returns the encryption of an object version or of an upload, from its traits.
 pub fn sealing_of(traits: &Traits) -> S3Result<Option<Sealing>> {
     let sealing = traits.sealing.as_deref().map(Sealing::decode).transpose();
     sealing.map_err(|error| S3Error::from(StoreError::Internal { why: error.to_string() }))
 }
 
-/// Returns the data key of stored bytes, with the key that the request brought if the client has it.
+/// Returns the data key of stored bytes. `customer` is the customer-provided key of the request. Checks that the caller
+/// may use the KMS key.
 pub fn data_key(
     store: &Store,
     view: &MetaView,
@@ -117,7 +120,7 @@ pub fn data_key(
     open(sealing, keys, place, customer).map(Some)
 }
 
-/// Checks a client's key, if one was brought, for requests that read no bytes.
+/// Checks the customer-provided key, if there is one, of a request that reads no bytes.
 pub fn check_customer(
     store: &Store,
     view: &MetaView,
@@ -128,7 +131,7 @@ pub fn check_customer(
     data_key(store, view, place, sealing.filter(|_| customer.is_some()), customer).map(drop)
 }
 
-/// The object, its key at hand where it is sealed.
+/// Returns the object with its data key, if it is encrypted.
 pub fn unsealed(
     store: &Store,
     place: Place<'_>,
@@ -142,8 +145,8 @@ pub fn unsealed(
     })
 }
 
-/// Returns the sealing of an object for another name: the data key is wrapped anew. If the client has the key, the
-/// request must bring it.
+/// Returns the encryption records of an object that is renamed, the present one and the one with the data key wrapped
+/// for the new key. For an SSE-C object the request must have the customer-provided key.
 pub fn rewrapped(
     store: &Store,
     view: &MetaView,

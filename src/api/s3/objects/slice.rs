@@ -8,10 +8,10 @@ use crate::types::ManifestId;
 use s3s::S3Result;
 use s3s::dto::Range;
 
-/// The bytes of a read's response.
+/// The bytes of an object that the answer to a read has.
 pub struct Slice {
     pub range: ByteRange,
-    /// The answer is 206 and says which bytes it has.
+    /// True if the answer has the status 206 and names the range of its bytes.
     pub partial: bool,
     /// The checksum of the requested part.
     pub part_checksum: Option<Checksum>,
@@ -23,14 +23,15 @@ impl Slice {
         self.range.end - self.range.start
     }
 
-    /// RFC 9110 section 14.4.
+    /// Returns the header Content-Range (RFC 9110, section 14.4); `None` for an answer of the whole object or of no
+    /// bytes.
     pub fn content_range(&self, size_bytes: u64) -> Option<String> {
         (self.partial && self.length() > 0)
             .then(|| format!("bytes {}-{}/{size_bytes}", self.range.start, self.range.end - 1))
     }
 }
 
-/// Checks a request's range and part number without an object; both at once are refused.
+/// Checks a request's range and part number before its object is looked up. Both at once are refused.
 pub fn check(range: Option<&Range>, part_number: Option<i32>) -> Result<(), Fault> {
     let Some(number) = part_number else { return Ok(()) };
     if range.is_some() {
@@ -40,7 +41,7 @@ pub fn check(range: Option<&Range>, part_number: Option<i32>) -> Result<(), Faul
     numbered(number).map(|_| ())
 }
 
-/// Selects the bytes by the request's range or part number, which were checked.
+/// Selects the bytes by the request's range or part number, which must have passed `check`.
 pub fn select(view: &MetaView, manifest: &Manifest, range: Option<Range>, part_number: Option<i32>) -> S3Result<Slice> {
     let size = manifest.size_bytes;
     if let Some(number) = part_number {
@@ -52,7 +53,7 @@ pub fn select(view: &MetaView, manifest: &Manifest, range: Option<Range>, part_n
     Ok(Slice { partial: range.is_some(), range: range.unwrap_or(whole), part_checksum: None, parts_count: None })
 }
 
-/// The last bytes of an empty object are all that it has: S3 answers as if no range were asked for.
+/// Returns whether a range asks for the last bytes of an empty object. S3 answers as if the request had no range.
 fn is_all_of_nothing(range: Range, size_bytes: u64) -> bool {
     size_bytes == 0 && matches!(range, Range::Suffix { length } if length > 0)
 }
@@ -64,7 +65,7 @@ fn numbered(number: i32) -> Result<u16, Fault> {
     })
 }
 
-/// The bytes that a range names of an object of this size. An empty object satisfies none.
+/// Returns the bytes of a range in an object of this size. A range that has none of its bytes is refused.
 fn resolve(range: Range, size_bytes: u64) -> Result<ByteRange, Fault> {
     let refused = Fault::InvalidRange { size_bytes };
     let (start, end) = match range {
@@ -74,7 +75,7 @@ fn resolve(range: Range, size_bytes: u64) -> Result<ByteRange, Fault> {
     if start < end { Ok(ByteRange { start, end }) } else { Err(refused) }
 }
 
-/// An object of one PUT is its own part 1.
+/// Selects a part. An object of a single PUT is its own part 1.
 fn part(view: &MetaView, manifest: &Manifest, number: i32) -> S3Result<Slice> {
     let number = numbered(number)?;
     let Some((list, count)) = manifest.parts() else {
@@ -92,9 +93,9 @@ fn part(view: &MetaView, manifest: &Manifest, number: i32) -> S3Result<Slice> {
     let row = nth_part(view, list, count, manifest.size_bytes, number)?;
     let PartRow { offset_bytes, size_bytes, checksum, .. } = match row {
         Some(row) => row,
-        // The rows of a version that was replaced since it was looked up are gone, all of them.
+        // If the version was replaced since it was looked up, the rows of all of its parts are gone.
         None if view.parts_from(list, 0, 1)?.is_empty() => {
-            return Err(StoreError::Unavailable { why: "the object is being replaced".to_owned() }.into());
+            return Err(StoreError::Unavailable { why: "the object is being replaced: try again".to_owned() }.into());
         }
         None => return Err(Fault::InvalidPartNumber.into()),
     };
@@ -107,10 +108,10 @@ fn part(view: &MetaView, manifest: &Manifest, number: i32) -> S3Result<Slice> {
     })
 }
 
-/// Readers count an object's parts from 1, whatever their numbers were when they were uploaded. Where those have no gaps, which
-/// the last one tells, they are the same.
+/// Returns the part at this position. Readers count parts from 1, whatever numbers they were uploaded with. If the last
+/// number is the count of parts, the numbers have no gaps, and are the positions.
 fn nth_part(view: &MetaView, list: ManifestId, count: u16, size_bytes: u64, nth: u16) -> S3Result<Option<PartRow>> {
-    // One at the end has no bytes.
+    // A part that begins at the end of the object has no bytes.
     let empty = view.parts_from(list, size_bytes, 1)?.pop();
     let last = empty.map_or_else(|| view.part_at(list, size_bytes.saturating_sub(1)), |empty| Ok(Some(empty)))?;
     if last.is_none_or(|last| last.number == count) {
@@ -149,14 +150,14 @@ mod tests {
     }
 
     #[test]
-    fn the_end_of_an_empty_object_is_the_whole_of_it() {
+    fn the_last_bytes_of_an_empty_object_are_the_whole_object() {
         let is_all = |text: &str, size: u64| is_all_of_nothing(Range::parse(text).expect("a range"), size);
         assert!(is_all("bytes=-5", 0));
         assert!(!is_all("bytes=-0", 0) && !is_all("bytes=0-", 0) && !is_all("bytes=-5", 1));
     }
 
     #[test]
-    fn a_part_is_asked_for_by_a_number_that_parts_have_and_not_by_a_range_too() {
+    fn an_invalid_part_number_or_one_with_a_range_is_refused() {
         let range = Range::parse("bytes=0-9").expect("a range");
         assert_eq!(check(None, Some(1)), Ok(()));
         assert_eq!(check(Some(&range), None), Ok(()));

@@ -1,4 +1,4 @@
-//! Tags: what a set of them may be, as XML and as the header says it; and their operations on objects and buckets.
+//! Tags of objects and buckets: their limits, their forms in XML and in a header, and their operations.
 
 use crate::actors::events::EventName;
 use crate::actors::meta::{BucketDocument, Change, ChangeTraits, Reply, TraitsChange};
@@ -21,7 +21,7 @@ use s3s::xml::{DeError, DeResult, Deserializer};
 use s3s::{HttpResponse, S3Request, S3Response, S3Result};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// AWS: tags of an object, and of a bucket.
+/// AWS's limits on the tags of an object and of a bucket, and on the characters of a key and a value.
 const OBJECT_TAGS_MAX: usize = 10;
 const BUCKET_TAGS_MAX: usize = 50;
 const KEY_CHARS_MAX: usize = 128;
@@ -29,7 +29,7 @@ const VALUE_CHARS_MAX: usize = 256;
 
 pub type Tags = Vec<(String, String)>;
 
-/// Reads `x-amz-tagging`: `key=value` pairs as in a query.
+/// Parses the header `x-amz-tagging`: `key=value` pairs as in a query.
 pub fn of_header(headers: &HeaderMap) -> Result<Tags, Fault> {
     let Some(value) = headers.get(s3s::header::X_AMZ_TAGGING) else { return Ok(Vec::new()) };
     let malformed = || {
@@ -61,7 +61,7 @@ pub(in crate::api::s3) fn of_set(set: Vec<Tag>, tags_max: usize) -> Result<Tags,
     Ok(tags)
 }
 
-/// The tags that a new bucket is to have from the first: s3s does not read them.
+/// Returns the tags in the body of CreateBucket, which s3s does not parse.
 pub fn of_new_bucket(call: &Call) -> Result<Tags, Fault> {
     let body = call.whole_body.as_ref().map(WholeBody::bytes).unwrap_or_default();
     if body.is_empty() {
@@ -117,7 +117,8 @@ fn check(tags: &Tags, tags_max: usize) -> Result<(), Fault> {
     Ok(())
 }
 
-/// AWS: letters, digits and spaces of any script, and a few signs.
+/// Returns whether a text has only the characters that AWS allows: letters and digits of any script, spaces, and a few
+/// signs.
 fn allowed(text: &str) -> bool {
     text.chars().all(|c| c.is_alphanumeric() || c == ' ' || "+-=._:/@".contains(c))
 }
@@ -184,11 +185,11 @@ pub async fn get_bucket(
     Ok(S3Response::new(GetBucketTaggingOutput { tag_set }))
 }
 
-/// Marks an answer that is to say that it has no content, where s3s says 200 (API Reference, "PutBucketTagging").
+/// Marks an answer that needs the status 204, where s3s sets 200 (API Reference, "PutBucketTagging").
 #[derive(Clone, Copy)]
 struct NoContent;
 
-/// Gives its status to an answer that is marked.
+/// Sets the status 204 of a marked answer.
 pub fn without_content(mut response: HttpResponse) -> HttpResponse {
     if response.extensions_mut().remove::<NoContent>().is_some() {
         *response.status_mut() = StatusCode::NO_CONTENT;
@@ -196,7 +197,8 @@ pub fn without_content(mut response: HttpResponse) -> HttpResponse {
     response
 }
 
-/// PutBucketTagging. A set without tags is none: S3 says of such a bucket that it has no set. Objects keep theirs.
+/// PutBucketTagging. An empty set removes the bucket's tags: as in S3, GetBucketTagging then fails with NoSuchTagSet.
+/// For an object, an empty set stays one.
 pub async fn put_bucket(
     store: &Store,
     request: S3Request<PutBucketTaggingInput>,
@@ -244,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_bucket_may_have_tags_from_the_first() {
+    fn tags_of_a_new_bucket_are_parsed_from_its_configuration() {
         let of = |xml: &'static str| {
             let body = WholeBody::default();
             body.put(Bytes::from_static(xml.as_bytes()));
@@ -271,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn the_header_is_a_query_of_tags() {
+    fn the_tagging_header_is_parsed_as_a_query() {
         assert_eq!(header("a=1&b+c=%2Fx%20y&d"), Ok(vec![pair("a", "1"), pair("b c", "/x y"), pair("d", "")]));
         assert_eq!(of_header(&HeaderMap::new()), Ok(vec![]));
         assert!(matches!(header("a=1&a=2"), Err(Fault::InvalidArgument(_))));
@@ -279,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn tags_have_limits_of_number_length_and_signs() {
+    fn tags_have_limits_of_number_length_and_characters() {
         let many: Vec<_> = (0..11).map(|number| pair(&number.to_string(), "")).collect();
         assert!(matches!(check(&many, OBJECT_TAGS_MAX), Err(Fault::BadRequest(_))));
         assert_eq!(check(&many[..10].to_vec(), OBJECT_TAGS_MAX), Ok(()));
@@ -296,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_are_kept_for_the_store_are_refused_in_the_words_for_what_is_tagged() {
+    fn reserved_tag_keys_are_refused_with_s3s_message_for_objects_or_buckets() {
         let refused = |tags_max: usize| check(&vec![pair("AWS:x", "")], tags_max);
         let words = |words: &str| Err(Fault::InvalidTag(words.to_owned()));
         assert_eq!(refused(OBJECT_TAGS_MAX), words("Your TagKey cannot be prefixed with aws:"));
@@ -304,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_is_marked_has_no_content() {
+    fn a_marked_answer_gets_the_status_no_content() {
         let status = |marked: bool| {
             let mut response = HttpResponse::new(Body::empty());
             if marked {

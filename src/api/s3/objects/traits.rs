@@ -1,4 +1,4 @@
-//! The traits of a new object version: everything besides bytes and headers that a write asks for.
+//! The traits of a new object version that a write asks for: its owner, ACL, tags and locks.
 
 use super::super::grants::{access_of, acl_of_new_object, owner_of};
 use super::super::{Store, locks, tags};

@@ -1,5 +1,5 @@
-//! The body of a PUT or a part, as the store takes it: errors in the store's form, and exactly as many bytes as were
-//! declared, where any were. Nothing is allocated from that declaration.
+//! The body of a PUT or of a part, converted for the store: its errors are the store's, and a length that differs from
+//! the declared one is an error. No memory is allocated by the declared length.
 
 use super::super::Store;
 use super::super::checksums::{UploadChecksum, content_length, content_md5, of_upload};
@@ -14,8 +14,8 @@ use s3s::dto::StreamingBlob;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-/// Returns the body of a request and its checks. `otherwise` is the checksum to make if the client gives none. The
-/// length of a form's file is known only at its end.
+/// Returns the body of a request and its checks. `otherwise` is the checksum to compute if the client gives none. The
+/// length of a form's file is known only at its end, so it is not checked.
 pub fn upload(
     store: &Store,
     headers: &HeaderMap,
@@ -36,10 +36,10 @@ pub fn upload(
     Ok(Upload { body: store.access.renewed_at_the_end(Box::pin(body), &store.call), checks, trailer })
 }
 
-/// A body that is as long as was declared, or an error.
+/// A body that ends with an error if its length differs from the declared one.
 struct Declared<S> {
     inner: Option<S>,
-    /// `None` where nothing was declared.
+    /// The declared length in bytes, if there is one.
     declared: Option<u64>,
     received: u64,
 }
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn f4_a_body_is_as_long_as_was_declared_or_an_error() {
+    fn f4_a_body_of_another_length_than_declared_is_an_error() {
         assert_eq!(read(5, &[b"ab", b"cde"]).expect("whole"), 5);
         assert_eq!(read(0, &[]).expect("empty"), 0);
         assert!(matches!(read(6, &[b"abcde"]), Err(StoreError::BodyRefused(_))));

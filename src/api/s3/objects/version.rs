@@ -1,11 +1,12 @@
-//! Versions as requests name them and answers show them.
+//! Version ids in requests and answers, and the faults of absent versions and delete markers.
 
 use super::super::object_headers::http_date;
 use crate::actors::meta::{BucketRow, DeleteMarker, KvError, MetaView, Pick, Version, VersionRow, Versioning};
 use crate::api::errors::{ArgumentFault, Fault};
 use crate::types::ManifestId;
 
-/// `null` or a name that we gave; none at all is what stands.
+/// Parses the version id of a request: `null`, or one in the form of the store's. Without one, the current version is
+/// meant.
 pub fn pick(version_id: Option<&str>) -> Result<Pick, Fault> {
     match version_id {
         None => Ok(Pick::Current),
@@ -15,19 +16,19 @@ pub fn pick(version_id: Option<&str>) -> Result<Pick, Fault> {
     }
 }
 
-/// Returns the version id for responses: none in a bucket without versions.
+/// Returns the version id for answers; `None` in a bucket without versions.
 pub fn shown(bucket: &BucketRow, version: Version) -> Option<String> {
     (bucket.settings.versioning != Versioning::Never).then(|| version.to_string())
 }
 
-/// Returns the version id for the response to a write: none while versioning is suspended (API Reference, "PutObject",
-/// the samples of its response).
+/// Returns the version id for the answer to a write; `None` while versioning is suspended, too (API Reference,
+/// "PutObject", sample responses).
 pub fn made(bucket: &BucketRow, version: Version) -> Option<String> {
     (bucket.settings.versioning == Versioning::Enabled).then(|| version.to_string())
 }
 
-/// Returns the manifest id that a change of one version is conditioned on: of the version in the view by which the
-/// request was judged, or one that no version has.
+/// Returns the manifest id that a change of one version is conditioned on: that of the version in the view by which the
+/// request was judged. For an absent version it is an id that no version has.
 pub fn manifest_of(view: &MetaView, bucket: &BucketRow, key: &str, pick: Pick) -> Result<ManifestId, KvError> {
     Ok(match view.version(bucket.bucket.id, key, pick)? {
         Some(VersionRow::Object(object)) => object.manifest.id,
@@ -40,7 +41,7 @@ pub fn absent(pick: Pick) -> Fault {
     if pick == Pick::Current { Fault::NoSuchKey } else { Fault::NoSuchVersion }
 }
 
-/// Returns the fault of a delete marker. Its time is given only if it was asked for by version id.
+/// Returns the fault of a delete marker. It has the marker's time only if the request named it by version id.
 pub fn marker(pick: Pick, marker: &DeleteMarker) -> Fault {
     let named = pick != Pick::Current;
     let modified = http_date(marker.modified).filter(|_| named);
@@ -54,7 +55,7 @@ mod tests {
     use crate::api::errors::Fault;
 
     #[test]
-    fn a_version_that_no_object_can_have_is_an_invalid_argument() {
+    fn a_malformed_version_id_is_an_invalid_argument() {
         assert_eq!(pick(None), Ok(Pick::Current));
         assert_eq!(pick(Some("null")), Ok(Pick::Null));
         assert!(matches!(pick(Some("IJKLMNOPRSTUVWXYZ")), Err(Fault::Argument(_))));

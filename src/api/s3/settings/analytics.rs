@@ -1,4 +1,4 @@
-//! GetBucketAnalyticsConfiguration and its kin: what a tool set is kept for it. No analysis is made of it.
+//! The operations on analytics configurations. They are stored for the tools that set them, and have no effect.
 
 use super::named;
 use crate::actors::meta::BucketDocument;
@@ -78,14 +78,14 @@ mod tests {
     }
 
     #[test]
-    fn the_id_in_the_document_is_that_of_the_request() {
+    fn an_analytics_configuration_needs_the_id_of_the_request() {
         assert_eq!(check("report1", &given()), Ok(()));
         assert_eq!(check("report2", &given()), Err(Fault::MalformedXml));
     }
 
     /// Tests that the stored form does not change: every later version must read it.
     #[test]
-    fn the_stored_form_does_not_change() {
+    fn the_stored_form_of_an_analytics_configuration_does_not_change() {
         let stored = concat!(
             r#"{"filter":{"Prefix":"documents/"},"id":"report1","#,
             r#""storage_class_analysis":{"data_export":null}}"#

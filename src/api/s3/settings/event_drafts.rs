@@ -1,5 +1,5 @@
-//! Drafts of the events that a request's changes are: for each change, the targets of the bucket's rules and the facts of
-//! the request.
+//! Drafts of the events of a request's changes. A draft has the webhooks of the bucket's rules that match the change,
+//! and the facts of the request.
 
 use super::notification::rules_of;
 use crate::actors::events::{EventContext, EventName, NotificationRules, draft};
@@ -18,12 +18,12 @@ pub struct EventDrafts<'a> {
 
 impl<'a> EventDrafts<'a> {
     pub fn of(store: &'a Store, view: &MetaView, bucket: &'a BucketRow) -> S3Result<Self> {
-        // Where there are no webhooks, nothing is looked up.
+        // Without webhooks, nothing is looked up.
         let rules = if store.targets.is_empty() { NotificationRules::default() } else { rules_of(view, bucket)? };
         Ok(Self { store, bucket, rules })
     }
 
-    /// Returns the event of a change of a key. `None` if nobody is notified.
+    /// Returns the draft of the event of a change of a key; `None` if nobody is notified.
     pub fn draft(&self, event: EventName, key: &str) -> Option<EventDraft> {
         let matches = self.store.targets.known(self.rules.matching(event, key));
         if matches.is_empty() {
@@ -41,8 +41,8 @@ impl<'a> EventDrafts<'a> {
         draft(event, matches, context)
     }
 
-    /// Returns the events of a deletion: only the state machine knows whether it deletes a version or makes a delete
-    /// marker.
+    /// Returns the drafts of a deletion, one for each possible outcome: only the state machine knows whether it deletes
+    /// a version or makes a delete marker.
     pub fn deletion(&self, key: &str) -> Option<DeleteEvents> {
         let deleted = self.draft(EventName::ObjectRemovedDelete, key);
         let marked = self.draft(EventName::ObjectRemovedDeleteMarkerCreated, key);

@@ -1,4 +1,4 @@
-//! PutBucketInventoryConfiguration and its kin. Reports are CSV.
+//! The operations on inventory configurations. Reports can only be in CSV.
 
 use super::named;
 use crate::actors::events::inventory::{InventoryDestination, InventoryField, InventoryFrequency, InventoryRules};
@@ -37,7 +37,7 @@ pub async fn put(
     let destination = view.bucket(&rules.destination.bucket)?;
     let destination =
         destination.ok_or(Fault::InvalidDestinationBucket("The S3 destination bucket does not exist."))?;
-    // Reports are written without asking the destination's policy again.
+    // Reports are written without a decision on the destination's policy, so the owner must be the same.
     if destination.bucket.owner != bucket.bucket.owner {
         let why = "The S3 destination bucket must belong to the owner of the source bucket.";
         return Err(Fault::InvalidDestinationBucket(why).into());
@@ -69,8 +69,8 @@ pub async fn list(
     }))
 }
 
-/// Reads and checks a configuration in S3's order: the document itself, then that its id is that of the request, then
-/// its destination.
+/// Converts a configuration and checks it in S3's order: the document itself, then that its id is that of the request,
+/// then its destination.
 pub(in crate::api::s3) fn from_dto(id: &str, given: InventoryConfiguration) -> Result<InventoryRules, Fault> {
     let all_versions = match given.included_object_versions.as_str() {
         InventoryIncludedObjectVersions::ALL => true,
@@ -162,7 +162,7 @@ mod tests {
         SSEKMS, SSES3,
     };
 
-    /// The example of PutBucketInventoryConfiguration, but for its encryption.
+    /// The example in the API Reference of PutBucketInventoryConfiguration, without its encryption.
     fn example() -> InventoryConfiguration {
         InventoryConfiguration {
             destination: s3s::dto::InventoryDestination {
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn a_configuration_comes_back_as_it_was_set() {
+    fn an_inventory_configuration_reads_back_as_it_was_set() {
         assert_eq!(to_dto(from_dto("report1", example()).expect("rules")), example());
         let mut bare = example();
         (bare.filter, bare.optional_fields) = (None, None);
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn faults_come_in_the_order_of_s3() {
+    fn faults_of_an_inventory_configuration_are_reported_in_s3s_order() {
         let malformed: [fn(&mut InventoryConfiguration); 4] = [
             |wrong| wrong.schedule.frequency = "Hourly".to_owned().into(),
             |wrong| wrong.included_object_versions = "Some".to_owned().into(),
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn unsupported_formats_are_refused_and_not_ignored() {
+    fn unsupported_inventory_formats_are_refused_and_not_ignored() {
         let orc = |wrong: &mut InventoryConfiguration| {
             wrong.destination.s3_bucket_destination.format = InventoryFormat::from_static(InventoryFormat::ORC);
         };

@@ -1,4 +1,4 @@
-//! GetBucketLogging, PutBucketLogging.
+//! GetBucketLogging and PutBucketLogging, and the destination of a bucket's access log.
 
 use crate::actors::events::access_log::{
     LogDestination, LogGrant, LogGrantee, LogKeyFormat, LogPermission, LoggingRules,
@@ -18,23 +18,24 @@ use s3s::dto::{
 use s3s::{S3Request, S3Response, S3Result};
 use std::sync::Arc;
 
-/// The longest suffix of a log's key: the account, the region, the bucket, the date, the time and a unique part.
+/// The maximum length in bytes of a log's key after its prefix: account, region, bucket, date, time and a unique part.
 const NAME_BYTES_MAX: usize = 224;
 
-/// Returns the logging rules of a bucket, if it has some.
+/// Returns the logging rules of a bucket, if it has any.
 pub fn rules_of(view: &MetaView, bucket: &BucketRow) -> S3Result<Option<LoggingRules>> {
     documents::load(view, &bucket_document(bucket, BucketDocument::Logging))
 }
 
-/// A bucket whose requests become lines.
+/// A bucket whose requests are written to an access log.
 pub struct LoggedBucket {
-    /// The canonical id of its owner.
+    /// The canonical id of the bucket's owner.
     pub owner: String,
     pub destination: LogDestination,
 }
 
-/// Returns the logging destination of a bucket, `None` without. Reads this host's own tables: a log line is worth no
-/// wait.
+/// Returns the logging destination of a bucket; the inner value is `None` if its requests are not logged. Reads the
+/// tables of this host without a barrier, since a log line is not worth a wait. Returns `None` if this host cannot look
+/// up the bucket.
 pub fn logged(store: &Shared, name: &str) -> Option<Arc<Option<LoggedBucket>>> {
     let meta = store.gateway.meta();
     if let Some(kept) = meta.local_configuration().and_then(|at| store.memos.logged.kept_at(at, name)) {
@@ -42,7 +43,10 @@ pub fn logged(store: &Shared, name: &str) -> Option<Arc<Option<LoggedBucket>>> {
     }
     let view = meta.local()?;
     let found = store.memos.logged.get(&view, name, || look_up(store, &view, name));
-    found.inspect_err(|error| tracing::debug!(bucket = name, %error, "a request is not logged")).ok().flatten()
+    found
+        .inspect_err(|error| tracing::debug!(bucket = name, %error, "a request is not written to the access log"))
+        .ok()
+        .flatten()
 }
 
 fn look_up(store: &Shared, view: &MetaView, name: &str) -> S3Result<Option<Made<Option<LoggedBucket>>>> {
@@ -52,14 +56,14 @@ fn look_up(store: &Shared, view: &MetaView, name: &str) -> S3Result<Option<Made<
     Ok(Some(Made { value, bytes }))
 }
 
-/// Returns the destination of the lines, if the target may still take them.
+/// Returns the logging destination of a bucket, if its requests may still be logged to the target bucket.
 fn destination(
     store: &Shared,
     view: &MetaView,
     bucket: BucketRow,
     rules: LoggingRules,
 ) -> S3Result<Option<LoggedBucket>> {
-    // The bucket of that name may be another since logging was set up.
+    // The name of the target may belong to another bucket than when logging was set up.
     let target = view.bucket(&rules.target_bucket)?;
     if target.is_none_or(|target| target.bucket.owner != bucket.bucket.owner) {
         return Ok(None);
@@ -87,7 +91,7 @@ pub async fn get(
     Ok(S3Response::new(GetBucketLoggingOutput { logging_enabled }))
 }
 
-/// Sets the logging configuration; without `LoggingEnabled` logging ends.
+/// PutBucketLogging. Without `LoggingEnabled`, logging ends.
 pub async fn put(
     store: &Store,
     request: S3Request<PutBucketLoggingInput>,
@@ -116,7 +120,10 @@ fn from_dto(given: LoggingEnabled) -> Result<LoggingRules, Fault> {
         return Err(Fault::MalformedXml);
     }
     if given.target_prefix.len() + NAME_BYTES_MAX > KEY_BYTES_MAX {
-        return Err(Fault::InvalidArgument("The target prefix is too long.".to_owned()));
+        return Err(Fault::InvalidArgument(format!(
+            "The target prefix is longer than {} bytes.",
+            KEY_BYTES_MAX - NAME_BYTES_MAX
+        )));
     }
     let grants = given.target_grants.unwrap_or_default().into_iter().map(grant).collect::<Option<_>>();
     Ok(LoggingRules {
@@ -238,7 +245,7 @@ mod tests {
 
     /// The example of PutBucketLogging, with its grant.
     #[test]
-    fn a_configuration_comes_back_as_it_was_set() {
+    fn a_logging_configuration_reads_back_as_it_was_set() {
         let mut example = given();
         assert_eq!(to_dto(from_dto(example.clone()).expect("rules")), example);
         example.target_grants = Some(vec![TargetGrant {
@@ -256,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn a_configuration_outside_the_schema_is_refused() {
+    fn a_malformed_logging_configuration_is_refused() {
         let judge = |change: fn(&mut LoggingEnabled)| {
             let mut wrong = given();
             change(&mut wrong);
@@ -281,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn a_partition_without_a_source_of_its_date_is_by_delivery() {
+    fn a_log_partition_without_a_date_source_uses_the_delivery_time() {
         let mut example = given();
         example.target_object_key_format = format(false, Some(None));
         let shown = to_dto(from_dto(example).expect("rules")).target_object_key_format;

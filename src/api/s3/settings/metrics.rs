@@ -1,5 +1,5 @@
-//! GetBucketMetricsConfiguration and its kin: what a tool set is kept for it. Metrics of the store are those of
-//! Prometheus.
+//! The operations on metrics configurations. They are stored for the tools that set them, and have no effect: the
+//! store's metrics are those for Prometheus.
 
 use super::named;
 use crate::actors::meta::BucketDocument;
@@ -64,7 +64,7 @@ mod tests {
 
     /// Tests that the stored form does not change: every later version must read it.
     #[test]
-    fn the_stored_form_does_not_change() {
+    fn the_stored_form_of_a_metrics_configuration_does_not_change() {
         let tag = Tag { key: Some("priority".to_owned()), value: Some("high".to_owned()) };
         let and =
             MetricsAndOperator { prefix: Some("documents/".to_owned()), tags: Some(vec![tag]), ..Default::default() };

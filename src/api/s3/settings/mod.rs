@@ -1,6 +1,6 @@
-//! The configurations of buckets that are kept as they were set: who is told of events (`notification`), where requests
-//! are logged (`logging`), what is listed when (`inventory`); and those that are kept for tools that ask for them and
-//! change nothing here (`analytics`, `metrics`, `tiering`, `simple`). What operations say of events is in `told`.
+//! Configurations of buckets: event notifications (`notification`), access logs (`logging`) and inventories
+//! (`inventory`); and configurations that are only stored for the tools that set them (`analytics`, `metrics`,
+//! `tiering`, `simple`). `event_drafts` makes the events of the changes of other operations.
 
 pub mod analytics;
 pub mod event_drafts;

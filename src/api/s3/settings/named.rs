@@ -1,4 +1,5 @@
-//! Configurations of which a bucket can have many, each by its id: found, replaced, removed and listed alike.
+//! Configurations of which a bucket can have many, each with an id: the lookup, replacement, removal and listing that
+//! all kinds share.
 
 use crate::actors::documents::decode;
 use crate::actors::meta::{BucketDocument, BucketRow, DocumentKey, MetaView};
@@ -10,21 +11,21 @@ use s3s::S3Result;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// S3: an id, and a page of a list of configurations.
+/// S3's limits on the characters of an id, and on the configurations in a page of a list.
 const ID_CHARS_MAX: usize = 64;
 const PAGE: usize = 100;
 
-/// S3's words for what is not there.
+/// S3's fault for a configuration that does not exist.
 pub const ABSENT: Fault = Fault::NoConfiguration("NoSuchConfiguration", "The specified configuration does not exist.");
 
 /// A page of a bucket's configurations, sorted by id.
 pub struct Page<T> {
     pub values: Vec<T>,
-    /// The start of the next page.
+    /// The token of the next page, if there is one.
     pub next_token: Option<String>,
 }
 
-/// S3: letters, digits, periods, hyphens and underscores.
+/// Checks the id of a configuration. S3 allows letters, digits, periods, hyphens and underscores.
 pub fn check_id(id: &str) -> Result<(), Fault> {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
     if id.is_empty() || id.len() > ID_CHARS_MAX || !id.bytes().all(allowed) {
@@ -51,8 +52,8 @@ pub async fn put<T: Serialize>(
     check_id(id)?;
     let key = key(bucket, kind, id);
     if view.document(&key)?.is_none() {
-        let (there, _) = view.bucket_documents(bucket.bucket.id, kind, "", None, CONFIGURATIONS_OF_A_KIND_MAX)?;
-        if there.len() >= CONFIGURATIONS_OF_A_KIND_MAX {
+        let (existing, _) = view.bucket_documents(bucket.bucket.id, kind, "", None, CONFIGURATIONS_OF_A_KIND_MAX)?;
+        if existing.len() >= CONFIGURATIONS_OF_A_KIND_MAX {
             return Err(Fault::TooManyConfigurations.into());
         }
     }
@@ -91,7 +92,7 @@ mod tests {
     use super::check_id;
 
     #[test]
-    fn ids_are_short_and_of_few_signs() {
+    fn ids_of_configurations_are_limited_in_length_and_characters() {
         for id in ["a", "EntireBucket", "report.1_x-y", &"i".repeat(64)] {
             assert_eq!(check_id(id), Ok(()), "{id}");
         }

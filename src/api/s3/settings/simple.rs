@@ -1,5 +1,5 @@
-//! Configurations of one word: transfer acceleration and who pays, kept for tools that ask. And replication, of which
-//! there is none.
+//! Configurations of a single value, transfer acceleration and request payment, which are only stored for the tools
+//! that set them; and replication, which no bucket here has.
 
 use crate::actors::meta::BucketDocument;
 use crate::api::errors::Fault;

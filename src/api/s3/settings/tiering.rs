@@ -1,4 +1,5 @@
-//! GetBucketIntelligentTieringConfiguration and its kin: what a tool set is kept for it. There is one tier.
+//! The operations on intelligent-tiering configurations. They are stored for the tools that set them, and have no
+//! effect: the store has only one tier.
 
 use super::named;
 use crate::actors::meta::BucketDocument;
@@ -15,7 +16,7 @@ use s3s::{S3Request, S3Response, S3Result};
 use std::collections::BTreeSet;
 
 const KIND: BucketDocument = BucketDocument::IntelligentTiering;
-/// S3: days without access after which an object may go to a tier.
+/// S3's limits on the days without access after which an object may move to a tier.
 const DAYS_MAX: i32 = 730;
 const ARCHIVE_DAYS_MIN: i32 = 90;
 const DEEP_ARCHIVE_DAYS_MIN: i32 = 180;
@@ -105,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn tiers_have_their_days() {
+    fn tiers_must_be_known_and_unique_and_have_valid_days() {
         assert_eq!(check("t", &given(&[("ARCHIVE_ACCESS", 90), ("DEEP_ARCHIVE_ACCESS", 730)])), Ok(()));
         assert!(matches!(check("t", &given(&[("DEEP_ARCHIVE_ACCESS", 179)])), Err(Fault::InvalidArgument(_))));
         assert!(matches!(check("t", &given(&[("ARCHIVE_ACCESS", 731)])), Err(Fault::InvalidArgument(_))));
@@ -120,7 +121,7 @@ mod tests {
 
     /// Tests that the stored form does not change: every later version must read it.
     #[test]
-    fn the_stored_form_does_not_change() {
+    fn the_stored_form_of_a_tiering_configuration_does_not_change() {
         let given = given(&[("ARCHIVE_ACCESS", 90)]);
         let stored = concat!(
             r#"{"filter":null,"id":"t","status":"Enabled","#,

@@ -1,5 +1,5 @@
-//! GetBucketWebsite, PutBucketWebsite, DeleteBucketWebsite, and what a bucket's website answers: where a request leads, and
-//! the page for what fails. The requests themselves are answered in `serve`.
+//! GetBucketWebsite, PutBucketWebsite and DeleteBucketWebsite, and the website of a bucket: its routing, its pages, and
+//! its error pages. `serve` answers the requests of visitors.
 
 mod page;
 mod pages;
@@ -27,13 +27,13 @@ use s3s::dto::{
 };
 use s3s::{S3Request, S3Response, S3Result};
 
-/// S3: of the request that sets a website.
+/// S3's limit on the body of PutBucketWebsite, in bytes.
 const CONFIGURATION_BYTES_MAX: u64 = 128 << 10;
-/// The fault of a bucket that is no website.
+/// The fault of a bucket that is not a website.
 const NONE: Fault =
     Fault::NoConfiguration("NoSuchWebsiteConfiguration", "The specified bucket does not have a website configuration");
 
-/// A bucket's website, if it is one.
+/// Returns the website of a bucket, if it has one.
 pub fn website_of(view: &MetaView, bucket: BucketId) -> S3Result<Option<Website>> {
     documents::load(view, &document(bucket))
 }

@@ -1,4 +1,4 @@
-//! The page that a website answers with where something fails, and its headers, as S3 sends them.
+//! The error page of a website, and its headers, as S3 sends them.
 
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
@@ -6,7 +6,7 @@ use std::fmt::Write;
 
 const TYPE: &str = "text/html; charset=utf-8";
 
-/// An error for a page: its code, its words, and its subject, such as `("Key", "a.html")` or `("BucketName", "b")`.
+/// An error on a page: its code, its message, and its subject, such as `("Key", "a.html")` or `("BucketName", "b")`.
 #[derive(Clone, Copy, Debug)]
 pub struct Failure<'a> {
     pub code: &'a str,
@@ -14,7 +14,8 @@ pub struct Failure<'a> {
     pub details: &'a [(&'a str, &'a str)],
 }
 
-/// `document` is why the error document could not be served, where there should be one.
+/// Returns the HTML of an error page. `document` is the reason why the site's error document could not be served, if it
+/// has one.
 pub fn error_page(
     status: StatusCode,
     failure: &Failure<'_>,
@@ -37,18 +38,18 @@ pub fn error_page(
     page
 }
 
-/// Returns the headers of the page's response; HEAD gets them without the page.
+/// Returns the headers of an error page. The answer to a HEAD has them without the page.
 pub fn error_headers(failure: &Failure<'_>) -> HeaderMap {
     let mut headers = HeaderMap::new();
-    let mut say = |name: &str, value: &str| {
+    let mut add = |name: &str, value: &str| {
         if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::from_str(value)) {
             headers.insert(name, value);
         }
     };
-    say("x-amz-error-code", failure.code);
-    say("x-amz-error-message", failure.message);
+    add("x-amz-error-code", failure.code);
+    add("x-amz-error-message", failure.message);
     for (name, value) in failure.details {
-        say(&format!("x-amz-error-detail-{name}"), value);
+        add(&format!("x-amz-error-detail-{name}"), value);
     }
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(TYPE));
     headers
@@ -67,7 +68,7 @@ fn item(page: &mut String, name: &str, value: &str) {
     let _ = writeln!(page, "<li>{name}: {}</li>", escape(value));
 }
 
-/// Keys come from strangers: nothing of them may be markup.
+/// Escapes a text for HTML. Keys come from visitors, and nothing in them may become markup.
 fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {

@@ -1,4 +1,5 @@
-//! The objects of a website as its visitors get them: whether anybody may read them, their headers, and their bytes.
+//! The objects of a website as its visitors get them: the decision whether everybody may read them, their headers, and
+//! their bytes.
 
 use super::Redirection;
 use super::problem::{Problem, answer};
@@ -20,7 +21,7 @@ use s3s::dto::Range;
 use s3s::{Body, HttpResponse, S3Result};
 use std::sync::Arc;
 
-/// A website's bucket, and what somebody who did not sign may do in it.
+/// The pages of a website: its bucket, and the judge of the anonymous visitor.
 pub struct Pages<'a> {
     pub store: &'a Store,
     pub judge: Arc<Judge>,
@@ -28,16 +29,16 @@ pub struct Pages<'a> {
 }
 
 impl Pages<'_> {
-    /// Returns whether there is such an object, whoever may read it.
+    /// Returns whether an object exists, even if the visitor may not read it.
     pub fn has(&self, key: &str) -> S3Result<bool> {
         Ok(key.len() <= KEY_BYTES_MAX && self.judge.subject(&self.guarded, key, Pick::Current)?.is_some())
     }
 
-    /// Returns the requested page, or the redirect of its object.
+    /// Returns the requested page, or the redirect that its object has.
     pub async fn page(&self, key: &str, request: &SiteRequest<'_>) -> Result<HttpResponse, Problem> {
         let object = self.open(key).await?;
         let manifest = &object.version.manifest;
-        if let Some(elsewhere) = leads(manifest) {
+        if let Some(elsewhere) = object_redirect(manifest) {
             return Ok(elsewhere);
         }
         ReadConditions::of_read(request.headers).check_read(manifest)?;
@@ -49,7 +50,7 @@ impl Pages<'_> {
         Ok(page)
     }
 
-    /// Returns the whole error document, in place of the page of a problem; or its redirect.
+    /// Returns the whole error document with the status of the problem, or the redirect that the document has.
     pub async fn document(
         &self,
         key: &str,
@@ -57,7 +58,7 @@ impl Pages<'_> {
         problem: &Problem,
     ) -> Result<HttpResponse, Problem> {
         let object = self.open(key).await?;
-        if let Some(elsewhere) = leads(&object.version.manifest) {
+        if let Some(elsewhere) = object_redirect(&object.version.manifest) {
             return Ok(elsewhere);
         }
         let slice = select(object.view(), &object.version.manifest, None, None)?;
@@ -67,8 +68,8 @@ impl Pages<'_> {
         Ok(answer(problem.status(), headers, body))
     }
 
-    /// Opens an object; the judged version is the one that is opened. Its absence is told only if anybody may list the
-    /// bucket.
+    /// Opens an object. The decision is on the version that is opened. The absence of an object is revealed only if
+    /// everybody may list the bucket.
     async fn open(&self, key: &str) -> Result<OpenObject, Problem> {
         let (gateway, view) = (&self.store.gateway, self.judge.view.clone());
         let opened = match key.len() {
@@ -88,10 +89,10 @@ impl Pages<'_> {
         }
     }
 
-    /// Shows an object; reads no bytes for a HEAD.
+    /// Returns the answer with an object's headers and bytes. For a HEAD no bytes are read.
     async fn show(&self, key: &str, object: OpenObject, slice: &Slice, method: &Method) -> S3Result<HttpResponse> {
         let sealing = sealing_of(&object.version.traits)?;
-        // Visitors bring no keys: what only its owner can open is refused here.
+        // Visitors have no customer-provided keys, so SSE-C objects are refused here.
         key_of_read(&HeaderMap::new(), sealing.as_ref())?;
         let version = version::shown(&self.guarded.row, object.version.version);
         let headers = page_headers(&object.version.manifest, slice, version);
@@ -111,7 +112,7 @@ impl Pages<'_> {
 }
 
 /// Returns the redirect of an object that has one.
-fn leads(manifest: &Manifest) -> Option<HttpResponse> {
+fn object_redirect(manifest: &Manifest) -> Option<HttpResponse> {
     let location = manifest.headers.website_redirect.as_deref();
     location.map(|location| redirect(&Redirection::of_object(location)))
 }
@@ -120,33 +121,34 @@ fn leads(manifest: &Manifest) -> Option<HttpResponse> {
 fn page_headers(manifest: &Manifest, slice: &Slice, version: Option<String>) -> HeaderMap {
     let shown = describe(manifest);
     let mut headers = HeaderMap::new();
-    let mut say = |name: HeaderName, text: Option<String>| {
-        // What is no value of a header is left out.
+    let mut add = |name: HeaderName, text: Option<String>| {
+        // A value that cannot be in a header is left out.
         if let Some(value) = text.and_then(|text| HeaderValue::try_from(text).ok()) {
             headers.insert(name, value);
         }
     };
-    say(header::ACCEPT_RANGES, Some("bytes".to_owned()));
-    say(header::CACHE_CONTROL, shown.cache_control);
-    say(header::CONTENT_DISPOSITION, shown.content_disposition);
-    say(header::CONTENT_ENCODING, shown.content_encoding);
-    say(header::CONTENT_LANGUAGE, shown.content_language);
-    say(header::CONTENT_LENGTH, Some(slice.length().to_string()));
-    say(header::CONTENT_RANGE, slice.content_range(manifest.size_bytes));
-    say(header::CONTENT_TYPE, shown.content_type);
-    say(header::ETAG, Some(format!("\"{}\"", etag_text(&manifest.etag))));
-    say(header::EXPIRES, manifest.headers.expires.clone());
-    say(header::LAST_MODIFIED, http_date(manifest.modified));
-    say(s3s::header::X_AMZ_VERSION_ID, version);
+    add(header::ACCEPT_RANGES, Some("bytes".to_owned()));
+    add(header::CACHE_CONTROL, shown.cache_control);
+    add(header::CONTENT_DISPOSITION, shown.content_disposition);
+    add(header::CONTENT_ENCODING, shown.content_encoding);
+    add(header::CONTENT_LANGUAGE, shown.content_language);
+    add(header::CONTENT_LENGTH, Some(slice.length().to_string()));
+    add(header::CONTENT_RANGE, slice.content_range(manifest.size_bytes));
+    add(header::CONTENT_TYPE, shown.content_type);
+    add(header::ETAG, Some(format!("\"{}\"", etag_text(&manifest.etag))));
+    add(header::EXPIRES, manifest.headers.expires.clone());
+    add(header::LAST_MODIFIED, http_date(manifest.modified));
+    add(s3s::header::X_AMZ_VERSION_ID, version);
     for (name, value) in &manifest.headers.user {
         if let Ok(name) = HeaderName::try_from(format!("x-amz-meta-{name}")) {
-            say(name, Some(user_value(value)));
+            add(name, Some(user_value(value)));
         }
     }
     headers
 }
 
-/// User metadata beyond ASCII is an encoded word (RFC 2047), as GetObject answers it.
+/// Returns a value of user metadata for a header. One that is not ASCII becomes an encoded word (RFC 2047), as in
+/// GetObject.
 fn user_value(value: &str) -> String {
     let is_plain = value.bytes().all(|byte| matches!(byte, b' '..=b'~'));
     if is_plain {
@@ -155,19 +157,19 @@ fn user_value(value: &str) -> String {
     format!("=?UTF-8?B?{}?=", base64_simd::STANDARD.encode_to_string(value))
 }
 
-/// The range that is asked for. One that is none, one of several, and one of another version than stands (RFC 9110,
-/// section 13.1.5) means all.
+/// Returns the requested range. Returns `None`, which means the whole object, if there is no range, if it is malformed
+/// or repeated, or if `If-Range` names another version than the present one (RFC 9110, section 13.1.5).
 fn range(headers: &HeaderMap, manifest: &Manifest) -> Option<Range> {
     let mut given = headers.get_all(header::RANGE).iter();
     let (Some(range), None) = (given.next(), given.next()) else { return None };
-    // The last of no length is no range.
+    // A suffix without a length is malformed.
     let text = range.to_str().ok().filter(|text| *text != "bytes=-")?;
     let range = Range::parse(text).ok()?;
-    let stands = |validator: &HeaderValue| is_of(validator.to_str().unwrap_or_default(), manifest);
-    headers.get(header::IF_RANGE).is_none_or(stands).then_some(range)
+    let is_current = |validator: &HeaderValue| is_of(validator.to_str().unwrap_or_default(), manifest);
+    headers.get(header::IF_RANGE).is_none_or(is_current).then_some(range)
 }
 
-/// Returns whether a strong tag, or a date, matches the version.
+/// Returns whether a validator, a strong ETag or a date, matches the version.
 fn is_of(validator: &str, manifest: &Manifest) -> bool {
     match validator.strip_prefix('"') {
         Some(tag) => tag.strip_suffix('"') == Some(etag_text(&manifest.etag).as_str()),
@@ -209,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn a_range_counts_where_it_is_one() {
+    fn a_malformed_or_repeated_range_of_a_page_is_ignored() {
         assert_eq!(asked(&[("range", "bytes=2-4")]), Some(Range::Int { first: 2, last: Some(4) }));
         assert_eq!(asked(&[("range", "bytes=-4")]), Some(Range::Suffix { length: 4 }));
         for text in ["bytes=4-2", "bytes=1-2,4-5", "items=1-2", "bytes=-", "2-4"] {
@@ -220,10 +222,10 @@ mod tests {
     }
 
     #[test]
-    fn a_range_of_another_version_means_all() {
+    fn a_range_is_ignored_if_another_version_is_named_by_if_range() {
         let range = ("range", "bytes=2-");
-        let stands = ["\"abababababababababababababababab\"", "Sun, 06 Nov 1994 08:49:37 GMT"];
-        for validator in stands {
+        let matching = ["\"abababababababababababababababab\"", "Sun, 06 Nov 1994 08:49:37 GMT"];
+        for validator in matching {
             assert!(asked(&[range, ("if-range", validator)]).is_some(), "{validator}");
         }
         let weak = "W/\"abababababababababababababababab\"";
@@ -233,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_has_the_headers_that_were_stored_with_it() {
+    fn a_website_page_has_the_stored_headers_of_its_object() {
         let stored = ObjectHeaders {
             content_type: Some("text/html".to_owned()),
             cache_control: Some("max-age=60".to_owned()),

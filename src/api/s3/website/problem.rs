@@ -1,4 +1,4 @@
-//! Failures of a website request, their subjects, and their pages.
+//! Failures of website requests, with their subjects, and the error pages that show them.
 
 use super::{Failure, error_headers, error_page};
 use crate::actors::gateway::StoreError;
@@ -8,7 +8,7 @@ use http::header::CONTENT_LENGTH;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use s3s::{Body, HttpResponse, S3Error};
 
-/// An error as S3's operations have it, with the names and values that its page shows beside it.
+/// An S3 error, with the names and values that its error page shows in addition.
 #[derive(Debug)]
 pub struct Problem {
     error: S3Error,
@@ -52,7 +52,8 @@ impl Problem {
         self.error.code().as_str()
     }
 
-    /// The whole answer, where no document of the site is. `document` is what was wrong with the one that should be.
+    /// Returns the whole answer with an error page of the store. `document` is the problem that prevented the site's
+    /// own error document.
     pub fn page(&self, document: Option<&Self>, origin: &Origin) -> HttpResponse {
         if self.status() == StatusCode::NOT_MODIFIED {
             return answer(self.status(), self.own_headers(), Body::empty());
@@ -67,8 +68,8 @@ impl Problem {
         answer(self.status(), headers, Body::from(page))
     }
 
-    /// Returns the headers of every response about it: its code, and its own, such as `Retry-After` and
-    /// `Content-Range`.
+    /// Returns the headers of every answer to this problem: those that name the error, and the error's own, such as
+    /// `Retry-After` and `Content-Range`.
     pub fn headers(&self) -> HeaderMap {
         let mut headers = self.own_headers();
         headers.extend(error_headers(&self.failure(&self.list())));
@@ -115,25 +116,25 @@ mod tests {
     }
 
     #[test]
-    fn a_page_says_what_is_wrong_with_what() {
+    fn an_error_page_shows_the_code_and_the_subject_of_its_errors() {
         let absent = Problem::about(Fault::NoSuchKey, "Key", "a.html");
         let hidden = Problem::from(Fault::AccessDenied("Access Denied"));
         let plain = page(&absent, None);
-        let said = text(&plain);
+        let shown = text(&plain);
         assert_eq!(plain.status(), StatusCode::NOT_FOUND);
         assert_eq!(plain.headers()[header::CONTENT_TYPE], "text/html; charset=utf-8");
-        assert_eq!(plain.headers()[header::CONTENT_LENGTH], said.len().to_string().as_str());
+        assert_eq!(plain.headers()[header::CONTENT_LENGTH], shown.len().to_string().as_str());
         assert_eq!(plain.headers()["x-amz-error-code"], "NoSuchKey");
         assert_eq!(plain.headers()["x-amz-error-detail-key"], "a.html");
         for item in ["<li>Code: NoSuchKey</li>", "<li>Key: a.html</li>", "<li>RequestId: 0001</li>"] {
-            assert!(said.contains(item), "{said}");
+            assert!(shown.contains(item), "{shown}");
         }
         let both = text(&page(&absent, Some(&hidden)));
         assert!(both.contains("<li>Code: NoSuchKey</li>") && both.contains("<li>Code: AccessDenied</li>"), "{both}");
     }
 
     #[test]
-    fn headers_of_an_error_are_kept_but_for_its_content_type() {
+    fn an_error_page_has_the_errors_headers_except_its_content_type() {
         let short = page(&Problem::from(Fault::InvalidRange { size_bytes: 7 }), None);
         assert_eq!(short.status(), StatusCode::RANGE_NOT_SATISFIABLE);
         assert_eq!(short.headers()[header::CONTENT_RANGE], "bytes */7");

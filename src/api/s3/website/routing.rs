@@ -1,10 +1,10 @@
-//! The routing of a request to a website. Pure: nothing is looked up here. The caller goes in this order:
+//! The routing of requests to a website. It is pure: nothing is looked up here. The caller takes these steps:
 //!
-//! 1. `Website::step`: a redirect, or a key to open. An object that has a redirect of its own leads where that says
-//!    (`Redirection::of_object`).
-//! 2. Where there is no such object, or it may not be read: `Site::folder_index`, whether there is an object of that key;
-//!    if so, `WebsiteRequest::folder_redirection`.
-//! 3. Else `Site::error_response`: a redirect, the error document (with the status of the error), or the page of `page`.
+//! 1. `Website::step` returns a redirect, or a key to open. An object with a redirect of its own is answered with that
+//! (`Redirection::of_object`). 2. If the object is absent or may not be read, the caller looks up the key from
+//! `Site::folder_index`. If that object    exists, the answer is `WebsiteRequest::folder_redirection`. 3. Otherwise
+//! `Site::error_response` returns a redirect, the error document (to be served with the status of the error),    or the
+//! error page of `page`.
 //!
 //! Sources: S3's user guide, "Configuring an index document", "Configuring a custom error document" and "Configuring a
 //! webpage redirect".
@@ -44,7 +44,8 @@ pub enum Step {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ErrorResponse {
     Redirect(Redirection),
-    /// Serve the object of this key with the error's status. Where it cannot be opened: the page, which names both errors.
+    /// Serve the object of this key with the error's status. If it cannot be opened, serve the error page with both
+    /// errors.
     Document(String),
     Page,
 }
@@ -71,7 +72,8 @@ impl Site {
         Step::Serve(format!("{}{suffix}", request.key))
     }
 
-    /// Returns the key of the index document that would make the requested path a folder; `None` if it ends in a slash.
+    /// Returns the key of the index document whose existence makes the requested path a folder; `None` if the path ends
+    /// in a slash.
     pub fn folder_index(&self, request: &WebsiteRequest<'_>) -> Option<String> {
         let is_folder = request.key.is_empty() || request.key.ends_with('/');
         (!is_folder).then(|| format!("{}/{}", request.key, self.index_suffix))
@@ -88,7 +90,7 @@ impl Site {
         }
     }
 
-    /// Returns the redirect of the first rule that applies: before anything is looked up, or after that error.
+    /// Returns the redirect of the first rule that applies: without an error one for requests, else one for that error.
     fn redirection(&self, request: &WebsiteRequest<'_>, error: Option<StatusCode>) -> Option<Redirection> {
         let unconditional = Condition::default();
         self.routing.iter().find_map(|rule| {
@@ -102,7 +104,7 @@ impl Site {
 }
 
 impl Redirect {
-    /// `rest` is the key without the prefix of the rule's condition.
+    /// Returns the redirect of a request. `rest` is its key without the prefix of the rule's condition.
     fn apply(&self, request: &WebsiteRequest<'_>, rest: &str) -> Redirection {
         let path = match &self.key {
             None => encode(request.key),
@@ -118,7 +120,7 @@ impl Redirect {
 }
 
 impl Redirection {
-    /// An object's `x-amz-website-redirect-location`: a path, or a whole address.
+    /// Returns the redirect to an object's `x-amz-website-redirect-location`, which is a path or a URL.
     pub fn of_object(location: &str) -> Self {
         Self { status: StatusCode::MOVED_PERMANENTLY, location: printable(location) }
     }
@@ -130,7 +132,7 @@ impl WebsiteRequest<'_> {
         Redirection { status: StatusCode::FOUND, location: format!("/{}/", encode(self.key)) }
     }
 
-    /// Returns the address to redirect to. It keeps the query of the request, before a fragment.
+    /// Returns the URL to redirect to. It has the query of the request, in front of a fragment.
     fn location(&self, scheme: Option<Scheme>, host: Option<&str>, path: &str) -> String {
         let scheme = match scheme {
             Some(scheme) => scheme.text(),
@@ -148,12 +150,12 @@ impl WebsiteRequest<'_> {
     }
 }
 
-/// A configured key or prefix. A slash at its beginning is the path's own.
+/// Returns a configured key or prefix, not encoded, without a slash at its beginning, which the location has already.
 fn verbatim(text: &str) -> String {
     text.strip_prefix('/').unwrap_or(text).to_owned()
 }
 
-/// Returns the text as a header can carry it.
+/// Returns the text with everything percent-encoded that a header cannot have.
 fn printable(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for byte in text.bytes() {

@@ -1,5 +1,5 @@
-//! Serves a request to a bucket's website, from its host and path to the response. Requests are anonymous. `routing` decides
-//! where a request leads; this module performs its steps in order.
+//! Answers requests to the websites of buckets. All of them are anonymous. `routing` decides where a request leads;
+//! this file performs its steps.
 
 use super::pages::Pages;
 use super::problem::{Problem, answer};
@@ -14,7 +14,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use s3s::{Body, HttpResponse, S3Error};
 use std::sync::Arc;
 
-/// The methods of a website; OPTIONS is answered for it.
+/// The methods of a website. OPTIONS is answered elsewhere, by the bucket's CORS rules.
 const METHODS: &str = "GET, HEAD, OPTIONS";
 
 /// A request to the website endpoint of a bucket.
@@ -31,7 +31,7 @@ pub struct SiteRequest<'a> {
     pub trace: &'a RequestTrace,
 }
 
-/// Answers a request. A failure is shown as a page, or by the site's own document.
+/// Answers a request. A failure is answered with an error page, or with the site's own error document.
 pub async fn serve(store: &Store, gate: &Gate, request: &SiteRequest<'_>) -> HttpResponse {
     let key = request.uri.path().strip_prefix('/').and_then(percent::decode_path);
     request.trace.resolved("Website", Some(request.bucket.to_owned()), key.clone(), None);
@@ -44,7 +44,7 @@ pub async fn serve(store: &Store, gate: &Gate, request: &SiteRequest<'_>) -> Htt
     }
 }
 
-/// `key`: none where the path is no text.
+/// Answers a request. `key` is `None` if the path cannot be decoded.
 async fn respond(
     store: &Store,
     gate: &Gate,
@@ -113,7 +113,7 @@ async fn recover(
 
 pub fn redirect(to: &Redirection) -> HttpResponse {
     let mut headers = HeaderMap::new();
-    // Locations are made of what headers can carry.
+    // A location has only characters that a header can have.
     if let Ok(location) = HeaderValue::try_from(&to.location) {
         headers.insert(header::LOCATION, location);
     }
@@ -128,7 +128,7 @@ mod tests {
     use http::{Method, StatusCode, header};
 
     #[test]
-    fn a_website_is_for_reading() {
+    fn a_website_refuses_methods_other_than_get_and_head() {
         for method in [Method::GET, Method::HEAD] {
             assert!(check_method(&method).is_ok(), "{method}");
         }

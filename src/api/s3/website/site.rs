@@ -1,10 +1,10 @@
-//! A bucket's website: its stored form, and the checks that S3 makes of it, in S3's words.
+//! A bucket's website: its stored form, and S3's checks of it with S3's messages.
 //!
-//! Source: S3's API reference (`WebsiteConfiguration` and what it holds).
+//! Source: S3's API reference (`WebsiteConfiguration` and its members).
 
 use serde::{Deserialize, Serialize};
 
-/// S3: routing rules of a website.
+/// S3's limit on the routing rules of a website.
 const ROUTING_RULES_MAX: usize = 50;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,9 +17,9 @@ pub enum Website {
 pub struct Site {
     /// The suffix that is appended to a key that is empty or ends in a slash.
     pub index_suffix: String,
-    /// The object that is served where nothing else can be.
+    /// The key of the error document.
     pub error_key: Option<String>,
-    /// The first that applies counts.
+    /// The routing rules. The first one that applies counts.
     pub routing: Vec<RoutingRule>,
 }
 
@@ -30,15 +30,15 @@ pub struct RoutingRule {
     pub redirect: Redirect,
 }
 
-/// The condition: at least one of the two parts; both must hold.
+/// The condition of a rule. At least one part is given, and all given parts must hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Condition {
     pub key_prefix: Option<String>,
-    /// The status of the error after which alone the rule applies.
+    /// If given, the rule applies only after an error with this status.
     pub error_status: Option<u16>,
 }
 
-/// A redirect; a part that is not given stays as requested.
+/// The redirect of a rule. A part that is not given stays as in the request.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Redirect {
     pub host: Option<String>,
@@ -47,7 +47,7 @@ pub struct Redirect {
     pub key: Option<NewKey>,
 }
 
-/// Texts as they are to stand in the location: a `?` or a `#` in them means what it means there.
+/// The key in the location of a redirect. It is not encoded, so that a `?` or a `#` begins a query or a fragment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum NewKey {
     Whole(String),
@@ -61,7 +61,7 @@ pub enum Scheme {
     Https,
 }
 
-/// The reason for which a website is refused.
+/// The reason why a website configuration is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SiteError {
     /// The configuration violates the schema.
@@ -99,7 +99,7 @@ impl Website {
 }
 
 impl Site {
-    /// `routing` is `None` where the element is not there at all.
+    /// Checks the parts of a site. `routing` is `None` if the element is missing, which an empty one is not.
     pub fn new(
         index_suffix: String,
         error_key: Option<String>,

@@ -1,5 +1,5 @@
-//! Websites as S3 documents them: what is refused, where requests lead, and what the page for an error says. The routing
-//! rules are the user guide's examples.
+//! Websites as S3 documents them: which configurations are refused, where requests lead, and what error pages show. The
+//! routing rules are the user guide's examples.
 
 use super::wire::{from_dto, to_dto};
 use super::{
@@ -58,7 +58,7 @@ fn invalid(text: &str) -> Result<Website, Fault> {
 }
 
 #[test]
-fn a_configuration_reads_back_as_given() {
+fn a_website_configuration_reads_back_as_given() {
     let rule = "<Condition><KeyPrefixEquals>docs/</KeyPrefixEquals>\
         <HttpErrorCodeReturnedEquals>404</HttpErrorCodeReturnedEquals></Condition>\
         <Redirect><Protocol>https</Protocol><HostName>example.com</HostName><HttpRedirectCode>302</HttpRedirectCode>\
@@ -100,7 +100,7 @@ fn a_website_has_an_index_or_redirects_all() {
 }
 
 #[test]
-fn an_index_suffix_is_a_name_without_slashes_and_an_error_document_has_a_key() {
+fn malformed_index_suffixes_and_empty_error_keys_are_refused() {
     for suffix in ["", "a/index.html", "/"] {
         let inside = format!("<IndexDocument><Suffix>{suffix}</Suffix></IndexDocument>");
         assert_eq!(
@@ -114,7 +114,7 @@ fn an_index_suffix_is_a_name_without_slashes_and_an_error_document_has_a_key() {
 }
 
 #[test]
-fn a_protocol_is_http_or_https() {
+fn the_protocol_of_a_website_redirect_is_http_or_https() {
     let text =
         "Invalid protocol, protocol can be http or https. If not defined the protocol will be selected automatically.";
     assert_eq!(parse(&with_rule("<Redirect><Protocol>http2</Protocol></Redirect>")), invalid(text));
@@ -123,7 +123,7 @@ fn a_protocol_is_http_or_https() {
 }
 
 #[test]
-fn statuses_of_rules_are_those_that_can_be() {
+fn invalid_status_codes_in_routing_rules_are_refused() {
     let redirect =
         |code: &str| parse(&with_rule(&format!("<Redirect><HttpRedirectCode>{code}</HttpRedirectCode></Redirect>")));
     for code in ["301", "302", "303", "304", "305", "307", "308"] {
@@ -148,7 +148,7 @@ fn statuses_of_rules_are_those_that_can_be() {
 }
 
 #[test]
-fn a_rule_has_one_new_key_at_most_and_neither_a_condition_nor_a_redirect_says_nothing() {
+fn empty_and_contradictory_routing_rules_are_refused() {
     for nothing in ["<Redirect/>", "<Redirect><HostName></HostName></Redirect>"] {
         assert_eq!(parse(&with_rule(nothing)), Err(Fault::MalformedXml), "{nothing}");
     }
@@ -159,7 +159,7 @@ fn a_rule_has_one_new_key_at_most_and_neither_a_condition_nor_a_redirect_says_no
 }
 
 #[test]
-fn there_are_at_most_fifty_routing_rules_and_not_none() {
+fn a_list_of_routing_rules_has_one_to_fifty_entries() {
     let many = |count: usize| {
         let rules = "<RoutingRule><Redirect><HostName>a</HostName></Redirect></RoutingRule>".repeat(count);
         parse(&format!("{INDEX}<RoutingRules>{rules}</RoutingRules>"))
@@ -173,7 +173,7 @@ fn there_are_at_most_fifty_routing_rules_and_not_none() {
 }
 
 #[test]
-fn a_folder_is_served_by_its_index() {
+fn a_folder_of_a_website_is_served_by_its_index_document() {
     let site = site(INDEX);
     for (key, served) in
         [("", "index.html"), ("photos/", "photos/index.html"), ("a/b/", "a/b/index.html"), ("a.html", "a.html")]
@@ -183,7 +183,7 @@ fn a_folder_is_served_by_its_index() {
 }
 
 #[test]
-fn a_folder_without_its_slash_leads_to_the_one_with_it() {
+fn a_folder_without_a_trailing_slash_is_redirected_to_one_with_it() {
     let site = site(INDEX);
     assert_eq!(site.folder_index(&request_of("photos")).as_deref(), Some("photos/index.html"));
     assert_eq!(site.folder_index(&request_of("photos/")), None);
@@ -194,7 +194,7 @@ fn a_folder_without_its_slash_leads_to_the_one_with_it() {
 }
 
 #[test]
-fn all_requests_lead_to_another_host() {
+fn redirect_all_requests_leads_every_request_to_the_other_host() {
     let all = |protocol: &str| {
         let inside =
             format!("<RedirectAllRequestsTo><HostName>example.com</HostName>{protocol}</RedirectAllRequestsTo>");
@@ -211,7 +211,7 @@ fn all_requests_lead_to_another_host() {
 }
 
 #[test]
-fn a_renamed_prefix_leads_to_the_new_one() {
+fn a_routing_rule_replaces_the_prefix_of_a_key() {
     let rule = |redirect: &str| {
         site(&with_rule(&format!(
             "<Condition><KeyPrefixEquals>docs/</KeyPrefixEquals></Condition><Redirect>{redirect}\
@@ -231,7 +231,7 @@ fn a_renamed_prefix_leads_to_the_new_one() {
 }
 
 #[test]
-fn a_deleted_folder_leads_to_one_page() {
+fn a_routing_rule_redirects_a_whole_prefix_to_one_page() {
     let site = site(&with_rule(
         "<Condition><KeyPrefixEquals>images/</KeyPrefixEquals></Condition>\
          <Redirect><ReplaceKeyWith>folderdeleted.html</ReplaceKeyWith></Redirect>",
@@ -242,7 +242,7 @@ fn a_deleted_folder_leads_to_one_page() {
 }
 
 #[test]
-fn an_error_leads_to_another_host_that_reports_it() {
+fn a_routing_rule_for_a_status_redirects_only_after_that_error() {
     let rule = |condition: &str| {
         site(&with_rule(&format!(
             "<Condition>{condition}<HttpErrorCodeReturnedEquals>404</HttpErrorCodeReturnedEquals></Condition>\
@@ -266,7 +266,7 @@ fn an_error_leads_to_another_host_that_reports_it() {
 }
 
 #[test]
-fn the_first_rule_that_applies_counts() {
+fn the_first_routing_rule_that_applies_counts() {
     let rule = |prefix: &str, key: &str| {
         format!(
             "<RoutingRule><Condition><KeyPrefixEquals>{prefix}</KeyPrefixEquals></Condition>\
@@ -283,7 +283,7 @@ fn the_first_rule_that_applies_counts() {
 }
 
 #[test]
-fn a_new_key_may_be_a_query_or_a_fragment() {
+fn a_replacement_key_may_have_a_query_or_a_fragment() {
     let rule = |key: &str| {
         site(&with_rule(&format!(
             "<Condition><KeyPrefixEquals>old/</KeyPrefixEquals></Condition>\
@@ -302,7 +302,7 @@ fn a_new_key_may_be_a_query_or_a_fragment() {
 }
 
 #[test]
-fn a_location_cannot_break_out_of_its_header() {
+fn the_location_of_a_redirect_cannot_inject_headers() {
     let site = site(&with_rule("<Redirect><HostName>h</HostName></Redirect>"));
     let hostile = WebsiteRequest { query: Some("a=\r\nSet-Cookie: x"), ..request_of("k\r\nX: y") };
     let Step::Redirect(redirection) = site.step(&hostile) else { panic!("a redirect") };
@@ -311,14 +311,14 @@ fn a_location_cannot_break_out_of_its_header() {
 }
 
 #[test]
-fn an_object_may_lead_elsewhere() {
+fn an_object_may_redirect_to_a_path_or_a_url() {
     for location in ["/relative", "http://example.com/foo"] {
         assert_eq!(Redirection::of_object(location), moved(location));
     }
 }
 
 #[test]
-fn an_error_of_the_request_is_answered_with_the_error_document() {
+fn client_errors_are_answered_with_the_error_document() {
     let site = site(&format!("{INDEX}{ERROR}"));
     for status in [StatusCode::NOT_FOUND, StatusCode::FORBIDDEN, StatusCode::METHOD_NOT_ALLOWED] {
         assert_eq!(site.error_response(&request_of("x"), status), ErrorResponse::Document("error.html".to_owned()));
@@ -348,14 +348,14 @@ fn an_error_page_names_the_code_the_message_and_the_request() {
 }
 
 #[test]
-fn an_error_is_named_in_headers_too() {
+fn an_error_page_has_the_error_in_its_headers() {
     let failure =
         Failure { code: "NoSuchKey", message: "Not there.", details: &[("Key", "a"), ("Other", "line\nbreak")] };
     let headers = error_headers(&failure);
-    let said = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    assert_eq!(said("content-type"), Some("text/html; charset=utf-8"));
-    assert_eq!(said("x-amz-error-code"), Some("NoSuchKey"));
-    assert_eq!(said("x-amz-error-message"), Some("Not there."));
-    assert_eq!(said("x-amz-error-detail-key"), Some("a"));
-    assert_eq!(said("x-amz-error-detail-other"), None, "what is no value of a header is left out");
+    let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    assert_eq!(header("content-type"), Some("text/html; charset=utf-8"));
+    assert_eq!(header("x-amz-error-code"), Some("NoSuchKey"));
+    assert_eq!(header("x-amz-error-message"), Some("Not there."));
+    assert_eq!(header("x-amz-error-detail-key"), Some("a"));
+    assert_eq!(header("x-amz-error-detail-other"), None, "a value that cannot be in a header is left out");
 }

@@ -1,4 +1,4 @@
-//! PutObject with an offset: its bytes are added to the end of the object that stands.
+//! PutObject with an offset, which appends its bytes to the existing object.
 
 use super::super::sealed::{sealing_of, unsealed};
 use super::super::upload_body::upload;
@@ -37,7 +37,9 @@ pub fn write_offset(headers: &HeaderMap) -> Result<Option<u64>, Fault> {
     let Some(value) = headers.get(WRITE_OFFSET) else { return Ok(None) };
     let digits = value.to_str().ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
     let offset = digits.and_then(|digits| digits.parse().ok());
-    offset.map(Some).ok_or_else(|| Fault::InvalidArgument(format!("The header '{WRITE_OFFSET}' is a number of bytes.")))
+    offset
+        .map(Some)
+        .ok_or_else(|| Fault::InvalidArgument(format!("The header '{WRITE_OFFSET}' must be a number of bytes.")))
 }
 
 pub async fn append(store: &Store, request: S3Request<PutObjectInput>, offset: u64) -> S3Result<Appended> {
@@ -72,11 +74,12 @@ pub async fn append(store: &Store, request: S3Request<PutObjectInput>, offset: u
     Ok(Appended::Done(Box::new(response)))
 }
 
-/// Checks that the existing object is as the request says, and that the request can be an append.
+/// Checks that the existing object has the size and meets the conditions of the request, and that the request can be an
+/// append.
 fn check(headers: &HeaderMap, standing: &Manifest, offset: u64) -> Result<(), Fault> {
     let of_new_objects = |name: &&HeaderName| OF_NEW_OBJECTS.iter().any(|start| name.as_str().starts_with(start));
     if let Some(name) = headers.keys().find(of_new_objects) {
-        let why = format!("The header {name} cannot be given with bytes for an object that is there.");
+        let why = format!("The header {name} cannot be used when bytes are appended to an existing object.");
         return Err(Fault::InvalidRequest(why));
     }
     if !hold(&of_write(headers)?, standing) {
@@ -101,8 +104,8 @@ fn hold(conditions: &WriteConditions, standing: &Manifest) -> bool {
     conditions.if_match.as_ref().is_none_or(matches) && !conditions.if_none_match.as_ref().is_some_and(matches)
 }
 
-/// Returns the client's key for an append. Added bytes are sealed as the existing ones; a request may name that
-/// sealing, and must bring the key if the client has it.
+/// Returns the customer-provided key of an append. Appended bytes are encrypted as the existing ones. The request may
+/// name that encryption, and for an SSE-C object it must have the key.
 fn key_of_append(headers: &HeaderMap, sealing: Option<&Sealing>) -> Result<Option<CustomerKey>, Fault> {
     let mode = sealing.map(|sealing| &sealing.mode);
     let dual_layer = sealing.is_some_and(|sealing| sealing.outer.is_some());
@@ -119,12 +122,12 @@ fn key_of_append(headers: &HeaderMap, sealing: Option<&Sealing>) -> Result<Optio
     }
 }
 
-/// Returns the algorithm by which the checksum of the whole can follow from that of the added bytes.
+/// Returns the checksum algorithm for the appended bytes: that of the existing object, so that both checksums combine.
 fn algorithm_of(standing: &OpenObject) -> ChecksumAlgorithm {
     standing.version.manifest.checksum.as_ref().map_or(DEFAULT, |checksum| checksum.algorithm)
 }
 
-/// Returns the error of an append. After a conflicting write the offset is no longer the end.
+/// Converts the error of an append. After a conflicting write, the offset is no longer the end of the object.
 fn of_append(error: StoreError) -> S3Error {
     match error {
         StoreError::Refused(Refusal::PreconditionFailed | Refusal::NoSuchKey) => Fault::InvalidWriteOffset.into(),
@@ -177,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn an_offset_is_a_number_of_bytes() {
+    fn a_write_offset_must_be_a_number_of_bytes() {
         let of = |value| write_offset(&headers(&[("x-amz-write-offset-bytes", value)]));
         assert_eq!((of("0"), of("1099511627776")), (Ok(Some(0)), Ok(Some(1 << 40))));
         assert_eq!(write_offset(&HeaderMap::new()), Ok(None));
@@ -187,13 +190,14 @@ mod tests {
     }
 
     #[test]
-    fn an_append_meets_the_end_of_what_its_conditions_name() {
+    fn an_append_needs_the_objects_size_as_offset_and_its_conditions_to_hold() {
         let judge =
             |pairs: &[(&'static str, &'static str)], offset| check(&headers(pairs), &standing(Body::Inline), offset);
         assert_eq!((judge(&[], 9), judge(&[("if-match", OURS)], 9)), (Ok(()), Ok(())));
         assert_eq!((judge(&[], 8), judge(&[], 0)), (Err(Fault::InvalidWriteOffset), Err(Fault::InvalidWriteOffset)));
-        for (name, value, told) in [("if-match", "\"other\"", "If-Match"), ("if-none-match", "*", "If-None-Match")] {
-            assert_eq!(judge(&[(name, value)], 9), Err(Fault::PreconditionFailed(Some(told))), "{name}");
+        for (name, value, condition) in [("if-match", "\"other\"", "If-Match"), ("if-none-match", "*", "If-None-Match")]
+        {
+            assert_eq!(judge(&[(name, value)], 9), Err(Fault::PreconditionFailed(Some(condition))), "{name}");
         }
         assert!(matches!(judge(&[("x-amz-tagging", "a=b")], 9), Err(Fault::InvalidRequest(_))));
         let full = standing(Body::Parts { count: 10_000 });
@@ -201,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn appended_bytes_are_encrypted_as_the_object() {
+    fn an_append_cannot_choose_another_encryption_than_the_objects() {
         let plain = |pairs: &[(&'static str, &'static str)]| key_of_append(&headers(pairs), None);
         assert_eq!(plain(&[]), Ok(None));
         for method in ["AES256", "aws:kms"] {

@@ -1,5 +1,5 @@
-//! Writes to what stands already, which S3 has for directory buckets and this store for all that never had versions:
-//! appends and renames.
+//! Changes of existing objects in place: appends and renames. S3 has them in directory buckets; this store has them in
+//! every bucket that never had versions.
 
 mod append;
 mod rename;

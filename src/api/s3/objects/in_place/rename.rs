@@ -1,4 +1,5 @@
-//! RenameObject: a key's object becomes another key's, with all that it has. s3s does not know it: it is routed before.
+//! RenameObject: gives an object another key, and keeps all of its properties. s3s does not know this operation, so it
+//! is routed before s3s.
 
 use super::super::sealed::rewrapped;
 use crate::actors::events::EventName;
@@ -16,7 +17,7 @@ use sha2::{Digest, Sha256};
 
 const CLIENT_TOKEN: &str = "x-amz-client-token";
 const TOKEN_BYTES_MAX: usize = 64;
-/// The headers that decide, besides the two keys, what a rename does.
+/// The headers that, besides the two keys, decide what a rename does.
 const CONDITIONS: [&str; 8] = [
     "if-match",
     "if-none-match",
@@ -34,9 +35,9 @@ const ATTEMPTS_MAX: usize = 8;
 #[derive(Clone, Debug)]
 pub struct Renaming {
     pub bucket: String,
-    /// The key that the object has.
+    /// The present key of the object.
     pub source: String,
-    /// The key that it is to have.
+    /// The new key.
     pub key: String,
     pub headers: HeaderMap,
 }
@@ -45,7 +46,7 @@ pub async fn rename(store: &Store, asked: &Renaming) -> S3Result<()> {
     check_keys(&asked.source, &asked.key)?;
     let token = token(store, asked)?;
     store.check_changeable()?;
-    let mut asked_about = None;
+    let mut first_source = None;
     for _ in 0..ATTEMPTS_MAX {
         let (bucket, view) = store.bucket(&asked.bucket).await?;
         if bucket.settings.versioning != Versioning::Never {
@@ -59,8 +60,8 @@ pub async fn rename(store: &Store, asked: &Renaming) -> S3Result<()> {
         }
         let change = RenameObject { token, ..planned(store, asked, &bucket, &view)? };
         let source = change.source.as_ref().map(|source| (bucket.bucket.id, source.manifest));
-        // Who may rename one object may not therefore rename what came in its place.
-        if *asked_about.get_or_insert(source) != source {
+        // The request was allowed for the object of the first attempt, not for one that has replaced it.
+        if *first_source.get_or_insert(source) != source {
             return Err(Fault::OperationAborted.into());
         }
         match store.gateway.meta().propose(Change::RenameObject(Box::new(change))).await? {
@@ -73,7 +74,8 @@ pub async fn rename(store: &Store, asked: &Renaming) -> S3Result<()> {
     Err(Fault::OperationAborted.into())
 }
 
-/// AWS renames nothing that ends as directories are called, and nothing to such a name.
+/// Refuses a rename from or to a key that ends with a slash, as the names of directories do in AWS, and one to the same
+/// key.
 fn check_keys(source_key: &str, key: &str) -> Result<(), Fault> {
     let refused = |why: &str| Err(Fault::InvalidRequest(why.to_owned()));
     if source_key.ends_with('/') || key.ends_with('/') {
@@ -82,12 +84,12 @@ fn check_keys(source_key: &str, key: &str) -> Result<(), Fault> {
         );
     }
     if source_key == key {
-        return refused("An object cannot be renamed to the name that it has.");
+        return refused("An object cannot be renamed to its own name.");
     }
     Ok(())
 }
 
-/// The change that the request asks for of the objects that stand, if its conditions on them hold.
+/// Returns the change that renames the object as it is in this view, if the conditions of the request hold.
 fn planned(
     store: &Store,
     Renaming { source: source_key, key, headers, .. }: &Renaming,
@@ -113,7 +115,7 @@ fn planned(
         source: Some(RenameSource { manifest: source.manifest.id, sealing }),
         key: key.clone(),
         conditions,
-        // The state machine knows tags only.
+        // The state machine compares only ETags. A condition on a date was decided here for this manifest.
         standing: standing.filter(|_| on_standing.has_dates()).map(|standing| standing.manifest.id),
         token: None,
         created: drafts.draft(EventName::ObjectCreatedCopy, key),
@@ -121,12 +123,12 @@ fn planned(
     })
 }
 
-/// Returns the token with which the same client can repeat the rename; another client's token is another one.
+/// Returns the token by which a client can repeat the rename. The same header of another client makes another token.
 fn token(store: &Store, asked: &Renaming) -> Result<Option<RenameToken>, Fault> {
     let Some(value) = asked.headers.get(CLIENT_TOKEN) else { return Ok(None) };
     let token = value.as_bytes();
     if !(1..=TOKEN_BYTES_MAX).contains(&token.len()) || !token.iter().all(u8::is_ascii_graphic) {
-        let why = format!("The header '{CLIENT_TOKEN}' has 1 to {TOKEN_BYTES_MAX} printable characters of ASCII.");
+        let why = format!("The header '{CLIENT_TOKEN}' must have 1 to {TOKEN_BYTES_MAX} printable ASCII characters.");
         return Err(Fault::InvalidArgument(why));
     }
     let client = store.caller().account.clone().unwrap_or_default();
@@ -157,7 +159,7 @@ mod tests {
     use http::{HeaderMap, HeaderName, HeaderValue};
 
     #[test]
-    fn names_that_end_with_a_slash_are_not_for_renames() {
+    fn renames_from_or_to_a_key_that_ends_with_a_slash_are_refused() {
         assert_eq!(check_keys("a", "dir/b"), Ok(()));
         for (source, key) in [("dir/", "b"), ("a", "dir/"), ("a", "a")] {
             assert!(matches!(check_keys(source, key), Err(Fault::InvalidRequest(_))), "{source} {key}");
@@ -165,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn two_requests_ask_for_the_same_only_with_the_same_names_and_conditions() {
+    fn renames_are_the_same_only_with_the_same_keys_and_conditions() {
         let with =
             |name, value| HeaderMap::from_iter([(HeaderName::from_static(name), HeaderValue::from_static(value))]);
         let plain = digest_of("a", "b", &HeaderMap::new());

@@ -17,7 +17,7 @@ use s3s::dto::{
 };
 use s3s::{S3Request, S3Response, S3Result};
 
-/// S3: an id of a configuration.
+/// S3's limit on the characters of a configuration's id.
 const ID_CHARS_MAX: usize = 255;
 
 /// Returns the notification rules of a bucket.
@@ -60,7 +60,7 @@ pub async fn put(
     Ok(S3Response::new(PutBucketNotificationConfigurationOutput::default()))
 }
 
-/// Checks that every webhook exists and takes a message. EventBridge is sent none.
+/// Checks that every webhook exists and accepts a test message. EventBridge is sent none.
 async fn verify(targets: &Targets, rules: &NotificationRules, message: &Message) -> Result<(), Fault> {
     let names = rules.webhooks();
     let tries = names.iter().map(|name| async move {
@@ -69,7 +69,10 @@ async fn verify(targets: &Targets, rules: &NotificationRules, message: &Message)
             Some(_) if name == EVENT_BRIDGE => true,
             Some(target) => {
                 let sent = target.sink.send(message).await;
-                sent.inspect_err(|why| tracing::info!(webhook = %name, %why, "a webhook does not take a test")).is_ok()
+                sent.inspect_err(
+                    |why| tracing::info!(webhook = %name, %why, "a webhook did not accept the test message"),
+                )
+                .is_ok()
             }
         };
         (name, taken)
@@ -97,7 +100,7 @@ fn fault_of(fault: RulesFault) -> Fault {
     Fault::InvalidArgument(why.to_owned())
 }
 
-/// A configuration of one of the three kinds, before it is validated.
+/// A configuration of a topic, a queue or a function, before it is validated.
 struct Given {
     kind: TargetKind,
     id: Option<String>,
@@ -144,7 +147,9 @@ fn rule(given: Given, fresh_id: impl Fn() -> String) -> Result<NotificationRule,
     let events = given.events.iter().map(|event| EventPattern::parse(event.as_ref())).collect::<Option<Vec<_>>>();
     let id = given.id.filter(|id| !id.is_empty()).unwrap_or_else(fresh_id);
     if id.chars().count() > ID_CHARS_MAX {
-        return Err(invalid("The id of a notification configuration is too long."));
+        return Err(invalid(&format!(
+            "The id of a notification configuration is longer than {ID_CHARS_MAX} characters."
+        )));
     }
     Ok(NotificationRule {
         id,
@@ -164,7 +169,7 @@ fn filters(given: Option<NotificationConfigurationFilter>) -> Result<Vec<KeyFilt
             return invalid("Size of filter rule value cannot exceed 1024 bytes in UTF-8 representation");
         }
         let is_there = |like: fn(&KeyFilter) -> bool| filters.iter().any(like);
-        // Names are taken in any case, as S3 does.
+        // As in S3, names are accepted in any case.
         if name.as_str().eq_ignore_ascii_case(FilterRuleName::PREFIX) {
             if is_there(|filter| matches!(filter, KeyFilter::Prefix(_))) {
                 return invalid("Cannot specify more than one prefix rule in a filter.");
@@ -203,7 +208,8 @@ fn to_dto(rules: NotificationRules) -> GetBucketNotificationConfigurationOutput 
     }
 }
 
-/// S3 shows the names of filters with a capital letter, however they were given.
+/// Returns the filter of a rule for an answer. S3 shows names of filters with a capital letter, however they were
+/// given.
 fn shown_filter(filters: Vec<KeyFilter>) -> Option<NotificationConfigurationFilter> {
     let shown = |filter| {
         let (name, value) = match filter {

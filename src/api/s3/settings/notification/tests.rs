@@ -1,4 +1,4 @@
-//! Configurations as clients send them, against what S3 answers.
+//! Notification configurations as clients send them, compared with S3's answers.
 
 use super::{fault_of, from_dto, to_dto, verify};
 use crate::actors::events::{EventSink, Message, NotificationRules, SinkFault, Target, Targets};
@@ -50,7 +50,7 @@ fn refusal(given: NotificationConfiguration) -> String {
 
 /// Compares with AWS's answer to the same configuration: names of filters with a capital, in the order given.
 #[test]
-fn a_configuration_comes_back_as_s3_shows_it() {
+fn a_notification_configuration_reads_back_as_s3_shows_it() {
     let events = ["s3:ObjectCreated:*", "s3:ObjectRemoved:Delete"];
     let given = [("suffix", "testfile.txt"), ("prefix", "testupload/")];
     let shown = to_dto(parse(queues(vec![queue(None, QUEUE, &events, &given)])).expect("rules"));
@@ -61,7 +61,7 @@ fn a_configuration_comes_back_as_s3_shows_it() {
 }
 
 #[test]
-fn topics_and_the_event_bridge_come_back_too() {
+fn topics_and_event_bridge_of_a_configuration_read_back() {
     let topic = TopicConfiguration {
         events: vec![Event::from("s3:ReducedRedundancyLostObject".to_owned())],
         filter: None,
@@ -79,12 +79,12 @@ fn topics_and_the_event_bridge_come_back_too() {
 }
 
 #[test]
-fn an_empty_configuration_is_none() {
+fn an_empty_notification_configuration_has_no_rules() {
     assert!(parse(NotificationConfiguration::default()).expect("rules").is_empty());
 }
 
 #[test]
-fn a_configuration_that_s3_refuses_is_refused_in_its_words() {
+fn an_invalid_notification_configuration_is_refused_with_s3s_message() {
     let one = |arn, events: &[&str], rules: &[(&'static str, &str)]| queues(vec![queue(None, arn, events, rules)]);
     let put = ["s3:ObjectCreated:Put"];
     assert_eq!(refusal(one("invalid-queue", &put, &[])), "The ARN could not be parsed");
@@ -97,7 +97,7 @@ fn a_configuration_that_s3_refuses_is_refused_in_its_words() {
 }
 
 #[test]
-fn configurations_that_share_events_are_refused_in_s3s_words() {
+fn overlapping_notification_configurations_are_refused_with_s3s_message() {
     let created = ["s3:ObjectCreated:*"];
     let both = |one: &[(&'static str, &str)], two: &[(&'static str, &str)]| {
         refusal(queues(vec![queue(Some("a"), QUEUE, &created, one), queue(Some("b"), QUEUE, &created, two)]))
@@ -111,7 +111,7 @@ fn configurations_that_share_events_are_refused_in_s3s_words() {
     assert!(refusal(queues(same)).starts_with("Same ID used"));
 }
 
-/// Counts messages, and takes them or not.
+/// A webhook that counts messages, and accepts or refuses all of them.
 #[derive(Debug)]
 struct Counting {
     heard: AtomicUsize,
@@ -127,7 +127,7 @@ impl EventSink for Counting {
 }
 
 #[tokio::test]
-async fn every_target_is_there_and_takes_a_test() {
+async fn notification_targets_must_exist_and_accept_a_test_message() {
     let sink = |takes| Arc::new(Counting { heard: AtomicUsize::new(0), takes });
     let (there, away, bridge) = (sink(true), sink(false), sink(false));
     let target = |sink: &Arc<Counting>| Target { sink: Arc::clone(sink) as Arc<dyn EventSink>, queue_limit: 1 };
