@@ -1,4 +1,4 @@
-//! OpenID Connect providers: whose tokens are taken, for which clients.
+//! Changes of OpenID Connect providers: which issuers the store trusts, and for which client ids.
 
 use super::editor::{Decided, Decision, Editor, remove, write};
 use super::tagging;
@@ -46,7 +46,7 @@ pub fn delete(editor: &Editor<'_>, account: &str, arn: &str) -> Decision<()> {
     Ok(Decided::new(vec![remove(&provider, expect)], ()))
 }
 
-/// Adds a client id; without effect if it is there already.
+/// Adds a client id; no effect if it exists.
 pub fn add_client_id(editor: &Editor<'_>, account: &str, arn: &str, client_id: &str) -> Decision<()> {
     check_client_id(client_id)?;
     let Stored { record: mut provider, expect } = editor.directory.provider(account, arn)?;
@@ -58,7 +58,7 @@ pub fn add_client_id(editor: &Editor<'_>, account: &str, arn: &str, client_id: &
     Ok(Decided::new(vec![write(&provider, expect)], ()))
 }
 
-/// Removes a client id; without effect if it is not there.
+/// Removes a client id; no effect if it does not exist.
 pub fn remove_client_id(editor: &Editor<'_>, account: &str, arn: &str, client_id: &str) -> Decision<()> {
     let Stored { record: mut provider, expect } = editor.directory.provider(account, arn)?;
     provider.client_ids.retain(|standing| standing != client_id);
@@ -84,7 +84,7 @@ pub fn untag(editor: &Editor<'_>, account: &str, arn: &str, keys: &[String]) -> 
     Ok(Decided::new(vec![write(&provider, expect)], ()))
 }
 
-/// Plain `http` is taken, too: providers within a private network often have no certificate.
+/// Checks the URL of a provider. Plain `http` is allowed, as providers in a private network often have no certificate.
 fn check_url(url: &str) -> Result<(), IdentityError> {
     let invalid = |why: &str| Err(IdentityError::Validation(format!("Invalid Open ID Connect Provider URL: {why}")));
     if url.len() > URL_BYTES_MAX {

@@ -116,8 +116,8 @@ const GLOBAL: &[&str] = &[
 /// The prefixes of condition keys of other services and identity providers.
 const FOREIGN_PREFIXES: &[&str] = &["saml:", "sts:"];
 
-/// Condition keys on the tags of buckets, which are not evaluated. A new policy that uses them is refused; in an
-/// existing policy such a condition never finds a value.
+/// Condition keys on the tags of buckets, which take no part in decisions. A new bucket policy that uses them is
+/// refused; in a user's policy such a condition never finds a value.
 const UNHEEDED: &[&str] = &["aws:resourcetag/", "s3:buckettag/"];
 
 /// Global condition keys of features that this store does not have: AWS organizations and networks, multi-factor
@@ -179,7 +179,7 @@ pub fn is_absent(known: &str) -> bool {
     GLOBAL_ABSENT.contains(&known) || SOMEWHERE_ABSENT.contains(&known)
 }
 
-/// Returns whether conditions on the key, given in lower case, are evaluated.
+/// Returns whether a bucket policy may use the key, given in lower case, in conditions that have an effect.
 pub fn is_heeded(key: &str) -> bool {
     !UNHEEDED.iter().any(|unheeded| is_named(unheeded, key))
 }
