@@ -1,4 +1,5 @@
-//! A call, from its signature to its answer; or from an administrator's order (`administer`).
+//! Answers calls: verifies the signature, carries out the action, and writes the XML. Calls of the admin API come
+//! through `administer`.
 
 mod administer;
 
@@ -26,10 +27,10 @@ const IAM_VERSION: &str = "2010-05-08";
 const STS_VERSION: &str = "2011-06-15";
 const TOKEN_HEADER: &str = "x-amz-security-token";
 const REQUEST_ID_HEADER: HeaderName = HeaderName::from_static("x-amzn-requestid");
-/// The name in the log of a call whose action is not known.
+/// The operation in the log if the action is unknown.
 const UNKNOWN_ACTION: &str = "Other";
 
-/// An answer, and what is to be logged of the call.
+/// An answer, with operation and access key for the log.
 pub struct Answer {
     pub response: s3s::HttpResponse,
     pub operation: &'static str,
@@ -56,7 +57,7 @@ impl RequestedAction {
         found.ok_or_else(|| IamFault::InvalidAction { action: action.to_owned(), version: version.to_owned() })
     }
 
-    /// Returns the version of the API that has it.
+    /// Returns the version of the API that the action belongs to.
     fn version(self) -> &'static str {
         if matches!(self, Self::Iam(..)) { IAM_VERSION } else { STS_VERSION }
     }
@@ -77,7 +78,7 @@ impl RequestedAction {
     }
 }
 
-/// Answers a request that `takes` said is a call. The body must be whole.
+/// Answers a request for which `takes` returned true. The body must be complete.
 pub async fn answer(service: &IamService, request: &Received<'_>, facts: &RequestFacts, request_id: &str) -> Answer {
     let parameters = Parameters::parse(request.query, request.body).ok_or(IamFault::MalformedForm);
     let asked = parameters.as_ref().map_err(Clone::clone).and_then(RequestedAction::find);
@@ -105,7 +106,7 @@ pub async fn answer(service: &IamService, request: &Received<'_>, facts: &Reques
     Answer { response: response(status, text, request_id), operation, access_key }
 }
 
-/// The whole answer to a call that was done.
+/// Returns the XML document of a successful answer.
 fn document(operation: &str, namespace: &str, body: Option<&str>, request_id: &str) -> String {
     let result = body.map(|body| format!("<{operation}Result>{body}</{operation}Result>")).unwrap_or_default();
     format!(
@@ -159,7 +160,8 @@ async fn answered(
     }
 }
 
-/// Decided on what stands, who calls included, until nothing changes between the decision and its writes.
+/// Carries out an IAM action: resolves the caller, decides and writes. After a conflict all of it is repeated on a new
+/// view.
 async fn change(
     service: &IamService,
     action: Action,
@@ -189,7 +191,7 @@ async fn change(
     Err(busy().into())
 }
 
-/// Returns the caller, if the signature is right.
+/// Verifies the signature and returns the caller.
 fn authenticate(
     service: &IamService,
     documents: &dyn Documents,
@@ -200,7 +202,7 @@ fn authenticate(
     let Claimed { access_key, region, .. } = claimed(request)?;
     let directory = service.directory(documents);
     let secret_key = secret_key(&directory, service.locksmith(), access_key, now)?;
-    // Any region is this store's, as it is for S3: who there is is the same in all.
+    // A signature for any region is accepted, as for S3: identities are the same in all regions.
     let verifier = Verifier {
         access_key: access_key.to_owned(),
         secret_key,

@@ -1,4 +1,4 @@
-//! Roles that are assumed, and sessions that are handed out.
+//! Tests of AssumeRole, GetSessionToken and GetFederationToken.
 
 use super::{ACCOUNT, ALICE, Host, OTHER_ROOT, ROOT, Told, escaped};
 use crate::api::identity::{Documents, Resolved, resolve, secret_key};
@@ -28,7 +28,7 @@ async fn allow(host: &Host, root: (&str, &str), user: &str, action: &str) {
     assert_eq!(host.iam(root, &form).await.status, 200);
 }
 
-/// Returns the principal of an answer's credentials.
+/// Resolves the credentials in an answer to the caller.
 fn who(host: &Host, told: &Told) -> Resolved {
     let rows: Box<dyn Documents> = Box::new(host.store.rows.lock().expect("no test panics with it").clone());
     let (key, token) = (told.element("AccessKeyId"), told.element("SessionToken"));
@@ -40,7 +40,7 @@ fn who(host: &Host, told: &Told) -> Resolved {
 }
 
 #[tokio::test]
-async fn whom_a_role_names_may_assume_it() {
+async fn a_user_named_by_a_trust_policy_may_assume_the_role() {
     let host = with_role("arn:aws:iam::111122223333:user/alice").await;
     let told = host.sts(ALICE, &format!("Action=AssumeRole&{ROLE}")).await;
     assert_eq!(told.status, 200, "{}", told.text);
@@ -55,7 +55,7 @@ async fn whom_a_role_names_may_assume_it() {
 }
 
 #[tokio::test]
-async fn whom_a_role_means_by_the_account_needs_the_accounts_leave() {
+async fn a_trust_policy_that_names_an_account_requires_an_identity_policy() {
     let host = with_role(ACCOUNT).await;
     let form = format!("Action=AssumeRole&{ROLE}");
     assert_eq!(host.sts(ALICE, &form).await.code(), (403, "AccessDenied"));
@@ -66,7 +66,7 @@ async fn whom_a_role_means_by_the_account_needs_the_accounts_leave() {
 }
 
 #[tokio::test]
-async fn a_session_brings_tags_only_where_the_role_lets_it() {
+async fn session_tags_need_tag_session_in_the_trust_policy() {
     let host = with_role("arn:aws:iam::111122223333:user/alice").await;
     let form = format!(
         "Action=AssumeRole&{ROLE}&Tags.member.1.Key=team&Tags.member.1.Value=a&TransitiveTagKeys.member.1=team"
@@ -80,7 +80,7 @@ async fn a_session_brings_tags_only_where_the_role_lets_it() {
 }
 
 #[tokio::test]
-async fn a_session_lasts_as_long_as_its_role_lets_it() {
+async fn the_duration_of_a_session_is_limited_by_its_role() {
     let host = with_role("arn:aws:iam::111122223333:user/alice").await;
     for (seconds, status) in [(900, 200), (3600, 200), (3601, 400), (899, 400), (43_201, 400)] {
         let told = host.sts(ALICE, &format!("Action=AssumeRole&{ROLE}&DurationSeconds={seconds}")).await;
@@ -91,7 +91,7 @@ async fn a_session_lasts_as_long_as_its_role_lets_it() {
 }
 
 #[tokio::test]
-async fn a_user_gets_its_own_rights_for_a_time_and_a_service_key_gets_none() {
+async fn get_session_token_gives_the_rights_of_the_calling_user_or_root() {
     let host = Host::new().await;
     let told = host.sts(ALICE, "Action=GetSessionToken").await;
     let resolved = who(&host, &told);
@@ -103,7 +103,7 @@ async fn a_user_gets_its_own_rights_for_a_time_and_a_service_key_gets_none() {
 }
 
 #[tokio::test]
-async fn tags_of_a_federated_user_need_a_grant_of_their_own() {
+async fn tags_of_a_federated_user_need_tag_session() {
     let host = Host::new().await;
     let plain = "Action=GetFederationToken&Name=bob";
     let tagged = format!("{plain}&Tags.member.1.Key=team&Tags.member.1.Value=a");
@@ -123,7 +123,7 @@ async fn tags_of_a_federated_user_need_a_grant_of_their_own() {
 }
 
 #[tokio::test]
-async fn somebody_who_is_vouched_for_is_limited_by_what_comes_with_the_call() {
+async fn a_federated_user_is_limited_by_the_session_policies_of_the_call() {
     let host = Host::new().await;
     assert_eq!(host.sts(ALICE, "Action=GetFederationToken&Name=bob").await.code(), (403, "AccessDenied"));
     allow(&host, ROOT, "alice", "sts:GetFederationToken").await;

@@ -1,4 +1,4 @@
-//! Tokens of identity providers.
+//! Tests of AssumeRoleWithWebIdentity.
 
 use super::{ALICE, Host, ROOT, Told, escaped};
 use aws_lc_rs::rand::SystemRandom;
@@ -7,7 +7,7 @@ use base64_simd::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
 const ISSUER: &str = "https://id.example.org/realm";
-/// 1 May 2024, when the tests are.
+/// 1 May 2024, the time of the tests.
 const NOW: i64 = 1_714_521_600;
 
 fn encoded(bytes: impl AsRef<[u8]>) -> String {
@@ -46,7 +46,7 @@ fn claims() -> Value {
     json!({"iss": ISSUER, "sub": "subject", "aud": ["app", "other"], "exp": NOW + 60, "iat": NOW, "azp": "app"})
 }
 
-/// With a role that takes subjects of the provider for the client `app`.
+/// Returns a host with a role that one subject of the provider may assume through the client `app`.
 async fn host(provider: &Provider) -> Host {
     let host = Host::new().await;
     *host.key_set.0.lock().expect("no test panics with it") = Ok(provider.key_set());
@@ -74,7 +74,7 @@ async fn assume(host: &Host, token: &str) -> Told {
 }
 
 #[tokio::test]
-async fn a_token_of_the_provider_becomes_a_roles_session() {
+async fn a_token_of_the_provider_gets_a_session_of_the_role() {
     let provider = Provider::new();
     let host = host(&provider).await;
     let told = assume(&host, &provider.token(&claims())).await;
@@ -91,7 +91,7 @@ async fn a_token_of_the_provider_becomes_a_roles_session() {
 }
 
 #[tokio::test]
-async fn a_token_that_is_not_the_providers_is_refused() {
+async fn a_forged_expired_or_foreign_web_identity_token_is_refused() {
     let provider = Provider::new();
     let host = host(&provider).await;
     let with = |name: &str, value: Value| {
@@ -127,7 +127,7 @@ async fn a_token_that_is_not_the_providers_is_refused() {
 }
 
 #[tokio::test]
-async fn the_existence_of_roles_is_not_told_without_a_valid_token() {
+async fn the_existence_of_a_role_is_hidden_without_a_valid_token() {
     let provider = Provider::new();
     let host = host(&provider).await;
     let mut strange = claims();
@@ -148,7 +148,7 @@ async fn the_existence_of_roles_is_not_told_without_a_valid_token() {
 }
 
 #[tokio::test]
-async fn a_tag_of_several_values_is_refused_and_none_of_them_taken() {
+async fn a_session_tag_with_several_values_is_refused() {
     let provider = Provider::new();
     let host = host(&provider).await;
     let mut claims = claims();
@@ -157,7 +157,7 @@ async fn a_tag_of_several_values_is_refused_and_none_of_them_taken() {
 }
 
 #[tokio::test]
-async fn a_token_brings_tags_for_its_session() {
+async fn a_web_identity_token_can_set_session_tags() {
     let provider = Provider::new();
     let host = host(&provider).await;
     let mut claims = claims();
