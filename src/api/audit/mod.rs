@@ -3,9 +3,9 @@
 //! buckets get (`access_log`).
 //!
 //! ```text
-//!  S3, IAM, STS: RequestRecord, at the end of the request ──┐
-//!  admin API: AdminRecord, likewise ────────────────────────┼─► AuditLog ── table (operations) ──► line ──► AuditSender
-//!  accounts file: Accounts, when it changed something ──────┘                                     (one a destination)
+//!  S3, IAM, STS: RequestRecord, at the end of a request ──┐
+//!  admin API: AdminRecord, likewise ──────────────────────┼─► AuditLog ── table (operations) ──► line ──► AuditSender
+//!  accounts file: Accounts, when it changed something ────┘                                      (one a destination)
 //! ```
 
 mod line;

@@ -1,5 +1,5 @@
-//! The headers that a version 4 signature must cover: `host` and every `x-amz-` header. This is AWS's rule; it prevents
-//! that a header which changes the meaning of a request is added on its way.
+//! The headers that a version 4 signature must cover: `host` and every `x-amz-` header. This is AWS's rule. It keeps
+//! anybody from adding a header to a signed request that changes what the request does.
 
 use super::claim::Version4;
 use super::hoisted::stands_in;
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn a_presigned_url_must_cover_x_amz_headers_or_hold_them_in_its_query() {
+    fn x_amz_headers_beside_a_presigned_url_must_be_signed_or_hoisted() {
         assert_eq!(judge("host", Some(""), &[("x-amz-content-sha256", "s")]), Ok(()));
         let tagged = [("x-amz-storage-class", "STANDARD")];
         assert!(is_denied(judge("host", Some(""), &tagged)));

@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn a_version_2_url_reads_or_writes_one_object_unless_version_2_is_on() {
+    fn a_version_2_url_is_for_one_object_unless_version_2_is_on() {
         let url = |method, uri| judge(method, uri, &[], LegacySignatures::Urls);
         let parameters = "AWSAccessKeyId=K&Expires=1&Signature=s";
         for method in [Method::GET, Method::HEAD, Method::PUT] {

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 const UNRESOLVED: &str = "Unresolved";
 const COPIES: [&str; 3] = ["CopyObject", "RenameObject", "UploadPartCopy"];
 
-/// Facts that the layers collect, each written once. The request's `Call` and its record share it.
+/// Facts that the layers collect, most of them written once. The request's `Call` and its record share it.
 #[derive(Debug, Default)]
 pub struct RequestTrace {
     resolved: OnceLock<Resolved>,

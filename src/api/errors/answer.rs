@@ -36,7 +36,7 @@ pub fn written(error: &S3Error, names: &Names<'_>) -> HttpResponse {
 
 fn xml(error: &S3Error, Names { named, resource, request_id, host_id }: &Names<'_>) -> String {
     let code = error.code().as_str();
-    let message = escape(error.message().unwrap_or("The request is not one that can be served."));
+    let message = escape(error.message().unwrap_or("The request cannot be served."));
     let elements = named.elements(error);
     // S3 leaves out the resource for `InvalidRequest`.
     let resource = match *error.code() {

@@ -1,6 +1,7 @@
-//! Errors of requests and their responses. A fault is created where its cause is known (`fault` and the enums beside
+//! Errors of S3 requests and their responses. A fault is created where its cause is known (`fault` and the enums beside
 //! it), gets code, status and message from one table (`table`), travels as an `S3Error` with its details, and is
-//! written in one place (`answer`). Error codes are named in this folder only.
+//! written in one place (`answer`). Only the codes for absent bucket configurations are named elsewhere, where
+//! `Fault::NoConfiguration` is created.
 
 mod answer;
 mod argument;

@@ -6,7 +6,7 @@ pub enum ChunkFault {
     #[error("a chunk of the body is malformed")]
     Malformed,
     /// A signed chunk is too small for one that is not the last. `next` is the number of the chunk after it.
-    #[error("a signed chunk of {size} bytes is not the last")]
+    #[error("a signed chunk of {size} bytes is too small for one that is not the last")]
     TooSmall { next: u64, size: u64 },
     #[error("the signature of a chunk or of the trailer does not match")]
     SignatureDiffers,

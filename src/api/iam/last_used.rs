@@ -1,4 +1,5 @@
-//! The last use of each access key. It is kept in memory only: of this host, since its start.
+//! The last use of each access key. It is kept in memory only: of this host, since its start. When the map is full, it
+//! is cleared.
 
 use super::call::LastUse;
 use crate::types::UnixMs;

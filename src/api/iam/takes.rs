@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unsigned_form_is_taken_as_an_sts_call_but_not_an_unsigned_delete() {
+    fn an_unsigned_form_is_an_sts_call_and_an_unsigned_delete_is_not() {
         let head = Head { method: "POST", path: "/", content_type: FORM, ..Head::default() };
         assert!(takes(&head));
         assert!(takes(&Head {

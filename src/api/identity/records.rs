@@ -50,14 +50,16 @@ pub fn decode<T: DeserializeOwned>(what: &str, bytes: &[u8]) -> Result<T, Identi
     let unreadable = |why: String| IdentityError::Unreadable(format!("a stored {what} cannot be read: {why}"));
     match bytes.split_first() {
         Some((&FORMAT_VERSION, json)) => serde_json::from_slice(json).map_err(|error| unreadable(error.to_string())),
-        Some((version, _)) => Err(unreadable(format!("its format has version {version}"))),
+        Some((version, _)) => {
+            Err(unreadable(format!("its format version is {version}, and only {FORMAT_VERSION} is supported")))
+        }
         None => Err(unreadable("it is empty".to_owned())),
     }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AccountRecord {
-    /// 12 digits.
+    /// The account id: 12 digits.
     pub id: String,
     /// 64 hexadecimal digits: the id that S3 uses for the account in owners and grants.
     pub canonical_id: String,
@@ -82,7 +84,7 @@ pub struct UserRecord {
     pub account: String,
     pub name: String,
     pub path: String,
-    /// `AIDA…`; a later user of the same name has another id.
+    /// The unique id, such as `AIDA…`; a later user of the same name has another one.
     pub id: String,
     pub created: UnixMs,
     pub tags: Tags,
@@ -100,7 +102,7 @@ pub struct GroupRecord {
     pub account: String,
     pub name: String,
     pub path: String,
-    /// `AGPA…`
+    /// The unique id, such as `AGPA…`.
     pub id: String,
     pub created: UnixMs,
     pub granted: Granted,
@@ -114,7 +116,7 @@ pub struct RoleRecord {
     pub account: String,
     pub name: String,
     pub path: String,
-    /// `AROA…`
+    /// The unique id, such as `AROA…`.
     pub id: String,
     pub created: UnixMs,
     pub description: Option<String>,
@@ -148,7 +150,7 @@ pub struct PolicyRecord {
     pub account: String,
     pub name: String,
     pub path: String,
-    /// `ANPA…`
+    /// The unique id, such as `ANPA…`.
     pub id: String,
     pub description: Option<String>,
     pub created: UnixMs,

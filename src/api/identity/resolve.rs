@@ -32,7 +32,7 @@ pub enum PrincipalKind {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Principal {
     pub kind: PrincipalKind,
-    /// The account's 12 digits.
+    /// The account id: 12 digits.
     pub account: String,
     /// The id that S3 uses for the account in owners and grants.
     pub canonical_id: String,
@@ -133,7 +133,6 @@ impl fmt::Debug for Resolved {
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ResolveError {
-    /// The key does not exist, is inactive, or has expired.
     #[error("the access key does not exist, is inactive, or has expired")]
     UnknownKey,
     #[error(transparent)]
@@ -478,7 +477,9 @@ fn policies(
         // An attached policy cannot be deleted. If one is missing all the same, its denials are unknown, so the request
         // fails.
         let policy = managed(directory, account, arn)?;
-        policies.push(policy.ok_or_else(|| IdentityError::Unreadable(format!("the attached policy {arn} is gone")))?);
+        policies.push(
+            policy.ok_or_else(|| IdentityError::Unreadable(format!("the attached policy {arn} does not exist")))?,
+        );
     }
     Ok(policies)
 }
@@ -486,7 +487,7 @@ fn policies(
 fn boundary(directory: &Directory<'_>, account: &str, arn: Option<&str>) -> Result<Option<NamedPolicy>, IdentityError> {
     let Some(arn) = arn else { return Ok(None) };
     let policy = managed(directory, account, arn)?;
-    policy.map(Some).ok_or_else(|| IdentityError::Unreadable(format!("the permissions boundary {arn} is gone")))
+    policy.map(Some).ok_or_else(|| IdentityError::Unreadable(format!("the permissions boundary {arn} does not exist")))
 }
 
 fn managed(directory: &Directory<'_>, account: &str, arn: &str) -> Result<Option<NamedPolicy>, IdentityError> {

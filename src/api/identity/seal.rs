@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_opens_with_the_root_key_that_sealed_it_even_a_former_one() {
+    fn a_secret_opens_with_the_current_or_former_root_key_that_sealed_it() {
         let (first, second) = ("11".repeat(32), "22".repeat(32));
         let old = RootSeal::new(roots(&first), Ambient::system());
         let sealed = old.seal(b"secret");

@@ -67,7 +67,7 @@ pub struct Session {
 /// The reason why a token is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TokenFault {
-    #[error("the token is malformed, not of this store, or of another key")]
+    #[error("the session token is malformed, was not issued by this store, or belongs to another access key")]
     Invalid,
     #[error("the token has expired")]
     Expired,
@@ -81,7 +81,7 @@ pub struct SessionKeys {
 
 impl SessionKeys {
     /// Derives the keys from key material that all hosts share and no client knows. Other material voids all sessions.
-    /// The material must have high entropy: who has a token can test guesses of it.
+    /// The material must have high entropy, as the holder of a token can test guesses of it.
     pub fn derive(root: &[u8]) -> Self {
         let root = hmac::Key::new(hmac::HMAC_SHA256, root);
         let tokens = hmac::sign(&root, b"sherd session tokens 1");

@@ -5,7 +5,7 @@ use std::fmt;
 /// An account with both of its ids.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Account {
-    /// 12 digits.
+    /// The account id: 12 digits.
     pub id: String,
     /// The id that S3 uses for owners and grantees.
     pub canonical_id: String,
@@ -23,14 +23,14 @@ pub enum Principal {
         /// The ARN of the user, or of the session of a federated user: `arn:aws:sts::…:federated-user/name`.
         arn: String,
         name: String,
-        /// `AIDA…`
+        /// The unique id of the user, such as `AIDA…`.
         id: String,
     },
     /// Temporary credentials of a role.
     RoleSession {
         account: Account,
         role_arn: String,
-        /// `AROA…`
+        /// The unique id of the role, such as `AROA…`.
         role_id: String,
         session_name: String,
     },
@@ -59,7 +59,8 @@ impl Principal {
         }
     }
 
-    /// `arn:aws:sts::111122223333:assumed-role/role/session`; the role's path is not in it.
+    /// Returns the ARN of a role session, such as `arn:aws:sts::111122223333:assumed-role/role/session`. It leaves out
+    /// the role's path.
     fn session_arn(&self) -> Option<String> {
         let Self::RoleSession { account, role_arn, session_name, .. } = self else { return None };
         let role = role_arn.rsplit('/').next().unwrap_or_default();

@@ -169,7 +169,7 @@ impl Admitted {
         locked(&self.usage).schedule(direction).queue(now, bytes as u64, rate)
     }
 
-    /// Returns the share of bytes that were counted and will not be transferred.
+    /// Gives back the tokens of bytes that were counted and will not be transferred.
     pub fn give_back(&self, direction: Direction, bytes: usize) {
         let Some(per_second) = self.per_second(direction) else { return };
         locked(&self.usage).schedule(direction).give_back(bytes as u64, Rate { per_second, shares: self.shares });

@@ -36,7 +36,7 @@ pub struct Rates {
 }
 
 impl Rates {
-    /// Returns the share of bytes that were counted and will not be transferred.
+    /// Gives back the tokens of bytes that were counted and will not be transferred.
     fn give_back(&self, direction: Direction, bytes: usize) {
         self.admitted.iter().for_each(|admitted| admitted.give_back(direction, bytes));
     }
@@ -81,7 +81,7 @@ impl Paced {
         self.held = chunk;
     }
 
-    /// Abandons the body. The share of a waiting piece is returned.
+    /// Abandons the body. The tokens of a waiting piece are given back.
     pub fn give_up(&mut self, rates: Option<&Rates>) {
         if let (Some((piece, _)), Some(rates)) = (self.waiting.take(), rates) {
             rates.give_back(self.direction, piece.len());
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_abandoned_body_returns_its_share() {
+    async fn an_abandoned_body_gives_back_its_tokens() {
         let rates = rates(true);
         for _ in 0..100 {
             let mut paced = Paced::new(Direction::Received);

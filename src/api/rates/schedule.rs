@@ -52,7 +52,7 @@ impl Schedule {
         self.full_at.saturating_sub(now).saturating_sub(BURST)
     }
 
-    /// Returns an amount that was queued and will not be used.
+    /// Gives back an amount that was queued and will not be used.
     pub fn give_back(&mut self, amount: u64, rate: Rate) {
         self.full_at = self.full_at.saturating_sub(rate.lasts(amount));
     }
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn returned_tokens_shorten_the_wait_of_later_bytes() {
+    fn tokens_given_back_shorten_the_wait_of_later_bytes() {
         let mut schedule = Schedule::default();
         assert_eq!([(); 3].map(|()| schedule.queue(ms(0), 1000, rate(1000, 1))), [ms(0), ms(1000), ms(2000)]);
         schedule.give_back(1000, rate(1000, 1));

@@ -97,7 +97,7 @@ fn words(call: &Call<'_>, name: &str) -> Result<String, IdentityError> {
     let text = call.parameters.text(name).unwrap_or_default();
     if text.chars().count() > WORDS_CHARS_MAX {
         return Err(IdentityError::Validation(format!(
-            "The {name} of a key has at most {WORDS_CHARS_MAX} characters."
+            "The {name} of a service key can have at most {WORDS_CHARS_MAX} characters."
         )));
     }
     Ok(text.to_owned())

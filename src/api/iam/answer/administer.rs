@@ -47,6 +47,6 @@ pub async fn administer(
     };
     let body = change(service, run, &parameters, &facts, who).await;
     let refused = body.as_ref().err().map(ToString::to_string);
-    tracing::info!(target: "iam", action = operation, account, refused, "an administrator called");
+    tracing::info!(target: "iam", action = operation, account, refused, "IAM call through the admin API");
     Ok(body?.map_or_else(|| Value::Object(Map::new()), Xml::into_json))
 }

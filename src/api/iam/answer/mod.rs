@@ -99,7 +99,7 @@ pub async fn answer(service: &IamService, request: &Received<'_>, facts: &Reques
             let (status, code) = fault.status_and_code();
             facts.refused(code);
             let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-            tracing::info!(target: "iam", request_id, operation, access_key, code, %fault, "a call was refused");
+            tracing::info!(target: "iam", request_id, operation, access_key, code, %fault, "an IAM call was refused");
             (status, fault.document(namespace, request_id))
         }
     };

@@ -136,7 +136,9 @@ pub fn limits(
         check_document(text)?;
     }
     if arns.len() > POLICY_ARNS_MAX {
-        return Err(IdentityError::Validation(format!("A session has at most {POLICY_ARNS_MAX} policy ARNs.")).into());
+        return Err(
+            IdentityError::Validation(format!("A session can have at most {POLICY_ARNS_MAX} policy ARNs.")).into()
+        );
     }
     for arn in &arns {
         directory.managed(account, arn).map_err(|error| match error {

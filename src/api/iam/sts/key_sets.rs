@@ -23,7 +23,8 @@ pub struct KeySetFiles {
 impl KeySets for KeySetFiles {
     async fn key_set(&self, provider: &str) -> Result<String, String> {
         let path = self.files.get(provider).cloned();
-        let path = path.ok_or_else(|| format!("neither a file nor a URL is configured with the keys of {provider}"))?;
+        let path =
+            path.ok_or_else(|| format!("SHERD_OIDC_KEYS has neither a file nor a URL for the keys of {provider}"))?;
         let read = tokio::task::spawn_blocking(move || {
             std::fs::read_to_string(&path).map_err(|error| format!("{} cannot be read: {error}", path.display()))
         });

@@ -73,7 +73,7 @@ fn access_key_info(call: &StsCall<'_>) -> StsResult {
     let key = call.directory.access_key(id)?.filter(|key| key.record.owner.account() == account);
     let is_own = id == call.directory.root().access_key && account == crate::api::identity::ROOT_ACCOUNT;
     if key.is_none() && !is_own {
-        return Err(IdentityError::Validation(format!("The access key {id} is not one of this account's.")).into());
+        return Err(IdentityError::Validation(format!("The access key {id} does not belong to this account.")).into());
     }
     let mut xml = Xml::default();
     xml.text("Account", account);

@@ -15,7 +15,7 @@ const ALIAS_LENGTHS: std::ops::RangeInclusive<usize> = 3..=63;
 /// The properties of an account to create or update.
 #[derive(Clone, Copy, Debug)]
 pub struct AccountShape<'a> {
-    /// 12 digits.
+    /// The account id: 12 digits.
     pub id: &'a str,
     pub name: &'a str,
     pub email: Option<&'a str>,
@@ -69,7 +69,9 @@ fn check(editor: &Editor<'_>, shape: AccountShape<'_>) -> Result<(), IdentityErr
     }
     let name_fits = (1..=NAME_CHARS_MAX).contains(&shape.name.chars().count());
     if !name_fits || shape.name.chars().any(char::is_control) {
-        return invalid(format!("An account's name has 1 to {NAME_CHARS_MAX} characters."));
+        return invalid(format!(
+            "An account name must have 1 to {NAME_CHARS_MAX} characters, and no control characters."
+        ));
     }
     if let Some(email) = shape.email {
         let visible = email.bytes().all(|byte| byte.is_ascii_graphic());
@@ -139,7 +141,7 @@ pub fn set_alias(editor: &Editor<'_>, account: &str, alias: Option<&str>) -> Dec
         let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
         if !ALIAS_LENGTHS.contains(&alias.len()) || !alias.bytes().all(fits) {
             return Err(IdentityError::Validation(
-                "An account's alias has 3 to 63 lower-case letters, digits and dashes.".to_owned(),
+                "An account alias must have 3 to 63 lower-case letters, digits and dashes.".to_owned(),
             ));
         }
     }

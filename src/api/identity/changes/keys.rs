@@ -140,13 +140,13 @@ fn check_given(editor: &Editor<'_>, given: GivenKey<'_>) -> Result<(), IdentityE
         |why: &str| Err(IdentityError::Validation(format!("The access key or its secret is invalid: {why}.")));
     let visible = |byte: u8| byte.is_ascii_graphic() && !b"/,=".contains(&byte);
     if !GIVEN_KEY_LENGTHS.contains(&given.access_key.len()) || !given.access_key.bytes().all(visible) {
-        return invalid("a key has 3 to 128 visible ASCII characters without /, comma and =");
+        return invalid("a key must have 3 to 128 visible ASCII characters other than /, comma and =");
     }
     if given.access_key.starts_with(SESSION_KEY_PREFIX) {
-        return invalid("keys that begin with ASIA are those of sessions");
+        return invalid("keys that begin with ASIA are reserved for sessions");
     }
     if !GIVEN_SECRET_LENGTHS.contains(&given.secret_key.len()) || !given.secret_key.is_ascii() {
-        return invalid("a secret has 8 to 128 ASCII characters");
+        return invalid("a secret must have 8 to 128 ASCII characters");
     }
     let is_taken = given.access_key == editor.directory.root().access_key
         || editor.directory.access_key(given.access_key)?.is_some();

@@ -99,7 +99,7 @@ fn check_url(url: &str) -> Result<(), IdentityError> {
         return invalid("it must have a host");
     }
     if !visible {
-        let why = "Invalid Open ID Connect Provider URL: it can have neither a user nor a query nor a fragment.";
+        let why = "Invalid Open ID Connect Provider URL: it must not have a user, a query or a fragment.";
         return Err(IdentityError::InvalidInput(why.to_owned()));
     }
     Ok(())
@@ -109,7 +109,7 @@ fn check_client_id(client_id: &str) -> Result<(), IdentityError> {
     if (1..=CLIENT_ID_BYTES_MAX).contains(&client_id.len()) {
         return Ok(());
     }
-    Err(IdentityError::Validation(format!("A client ID has 1 to {CLIENT_ID_BYTES_MAX} characters.")))
+    Err(IdentityError::Validation(format!("A client ID must have 1 to {CLIENT_ID_BYTES_MAX} characters.")))
 }
 
 fn check_client_count(count: usize) -> Result<(), IdentityError> {

@@ -1,4 +1,4 @@
-//! The bytes of identities that a request reads in the worst case, and how policies are stored.
+//! Tests of how many bytes of identities a request reads in the worst case, and of how policies are stored.
 
 use super::memory::{ACCOUNT, Rows, World};
 use super::users::new_user;

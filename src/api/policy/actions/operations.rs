@@ -361,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rename_needs_rights_to_read_and_delete_its_source_and_write_its_target() {
+    fn a_rename_needs_rights_on_its_source_and_its_target() {
         let need = |action, on| Need { action, on };
         let expected =
             [need("s3:GetObject", On::Source), need("s3:DeleteObject", On::Source), need("s3:PutObject", On::Object)];

@@ -107,10 +107,12 @@ impl fmt::Display for Reason {
             Self::RestrictedPublicBucket => {
                 f.write_str("the bucket's policy is public, and public access is restricted to the owner's account")
             }
-            Self::NeedsAccount => f.write_str("only callers with an account can do this, whatever is granted to everybody"),
-            Self::TooCostly => f.write_str(
-                "the policies and what the request says for their conditions take more steps to compare than are allowed",
-            ),
+            Self::NeedsAccount => {
+                f.write_str("only callers with an account can do this, whatever is granted to everybody")
+            }
+            Self::TooCostly => {
+                f.write_str("evaluating the policies for this request takes more steps than are allowed")
+            }
             Self::NotAllowedBy(missing) => write!(f, "{missing}"),
         }
     }

@@ -15,7 +15,7 @@ pub struct Question<'a> {
     pub identity: Identity<'a>,
     /// The action with its service: `s3:GetObject`.
     pub action: &'a str,
-    /// An ARN.
+    /// The ARN of the resource.
     pub resource: &'a str,
     pub target: Target<'a>,
     pub context: &'a Context,

@@ -1,4 +1,4 @@
-//! The cost of decisions in steps: the worst that policies of the largest legal sizes and requests can cause.
+//! Tests of the cost of decisions in steps: the worst that policies of the largest legal sizes and requests can cause.
 
 use super::world::{parse, principal};
 use crate::api::policy::{
