@@ -167,10 +167,10 @@ fn read_header(headers: &HeaderMap, now: Duration) -> Result<Version4<'_>, Fault
     let malformed = |why: &str| {
         Fault::Request(RequestFault::HeaderMalformed(format!("The authorization header is malformed; {why}")))
     };
-    let said = text(&header::AUTHORIZATION).unwrap_or_default();
-    check_components(said).map_err(|why| malformed(&why))?;
+    let authorization = text(&header::AUTHORIZATION).unwrap_or_default();
+    check_components(authorization).map_err(|why| malformed(&why))?;
     let required = |name: &str| {
-        let value = component(said, name).filter(|value| !value.is_empty());
+        let value = component(authorization, name).filter(|value| !value.is_empty());
         value.ok_or_else(|| malformed(&format!("missing {name}.")))
     };
     let [credential, signed_headers, signature] = COMPONENTS;
@@ -211,8 +211,8 @@ fn signed_at(headers: &HeaderMap) -> Option<u64> {
 }
 
 /// Checks that an `Authorization` header has three components of the form `name=value`.
-fn check_components(said: &str) -> Result<(), String> {
-    let fields = said.split_once(' ').unwrap_or_default().1;
+fn check_components(authorization: &str) -> Result<(), String> {
+    let fields = authorization.split_once(' ').unwrap_or_default().1;
     let components = || fields.split(',').map(str::trim).filter(|component| !component.is_empty());
     if components().count() < COMPONENTS.len() {
         let named = "Credential, SignedHeaders, and Signature";

@@ -106,24 +106,24 @@ mod tests {
 
     #[test]
     fn an_invalid_request_error_has_no_resource() {
-        let told = text(Fault::InvalidRequest("why".to_owned()), Named::default());
-        assert!(told.contains("<Message>why</Message><RequestId>0001</RequestId>"), "{told}");
+        let xml = text(Fault::InvalidRequest("why".to_owned()), Named::default());
+        assert!(xml.contains("<Message>why</Message><RequestId>0001</RequestId>"), "{xml}");
     }
 
     #[test]
     fn apostrophes_in_messages_are_not_escaped() {
-        let told = text(Fault::InvalidContentSha256 { computed: None }, Named::default());
-        assert!(told.contains("<Message>The provided 'x-amz-content-sha256' header does not match"), "{told}");
+        let xml = text(Fault::InvalidContentSha256 { computed: None }, Named::default());
+        assert!(xml.contains("<Message>The provided 'x-amz-content-sha256' header does not match"), "{xml}");
     }
 
     #[test]
     fn details_of_a_fault_follow_its_message() {
-        let told = text(Fault::from(RequestFault::OtherLength { provided: 4, expected: 32 }), Named::default());
+        let xml = text(Fault::from(RequestFault::OtherLength { provided: 4, expected: 32 }), Named::default());
         let lengths = "header</Message><NumberBytesExpected>32</NumberBytesExpected>\
                        <NumberBytesProvided>4</NumberBytesProvided>";
-        assert!(told.contains(lengths), "{told}");
-        let told = text(Fault::from(RequestFault::NotAForm), Named::default());
-        assert!(told.contains("did not hold</Message><Condition>Bucket POST must be"), "{told}");
+        assert!(xml.contains(lengths), "{xml}");
+        let xml = text(Fault::from(RequestFault::NotAForm), Named::default());
+        assert!(xml.contains("did not hold</Message><Condition>Bucket POST must be"), "{xml}");
     }
 
     #[test]

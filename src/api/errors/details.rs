@@ -260,13 +260,13 @@ mod tests {
         let authorization = "AWS4-HMAC-SHA256 Credential=a";
         let header = Named { authorization, sha256: "00", ..Named::default() };
         let of = |name, value| of_fault(header, ArgumentFault::with_value(name, value, "why"));
-        let told = "<ArgumentName>Authorization</ArgumentName><ArgumentValue>AWS4-HMAC-SHA256</ArgumentValue>";
-        assert_eq!(of("Authorization", Text::AuthorizationType), told);
-        let told = "<ArgumentName>Authorization</ArgumentName>\
+        let expected = "<ArgumentName>Authorization</ArgumentName><ArgumentValue>AWS4-HMAC-SHA256</ArgumentValue>";
+        assert_eq!(of("Authorization", Text::AuthorizationType), expected);
+        let expected = "<ArgumentName>Authorization</ArgumentName>\
                     <ArgumentValue>AWS4-HMAC-SHA256 Credential=a</ArgumentValue>";
-        assert_eq!(of("Authorization", Text::Authorization), told);
-        let told = "<ArgumentName>x-amz-content-sha256</ArgumentName><ArgumentValue>00</ArgumentValue>";
-        assert_eq!(of("x-amz-content-sha256", Text::ContentSha256), told);
+        assert_eq!(of("Authorization", Text::Authorization), expected);
+        let expected = "<ArgumentName>x-amz-content-sha256</ArgumentName><ArgumentValue>00</ArgumentValue>";
+        assert_eq!(of("x-amz-content-sha256", Text::ContentSha256), expected);
         assert_eq!(of_fault(named("a=b"), Fault::InvalidArgument("Something else is wrong".to_owned())), "");
     }
 
@@ -275,11 +275,11 @@ mod tests {
         let authorization = "AWS4-HMAC-SHA256 Credential=a/b/20260101/us-east-1/s3/aws4_request, Signature=00";
         let header = Named { authorization, date: "20260101T000000Z", ..Named::default() };
         assert_eq!(of_code(header, "InvalidAccessKeyId"), "<AWSAccessKeyId>a/b</AWSAccessKeyId>");
-        let told = "<AWSAccessKeyId>a/b</AWSAccessKeyId><SignatureProvided>00</SignatureProvided>";
-        assert_eq!(of_code(header, "SignatureDoesNotMatch"), told);
-        let told = "<RequestTime>20260101T000000Z</RequestTime>\
+        let expected = "<AWSAccessKeyId>a/b</AWSAccessKeyId><SignatureProvided>00</SignatureProvided>";
+        assert_eq!(of_code(header, "SignatureDoesNotMatch"), expected);
+        let expected = "<RequestTime>20260101T000000Z</RequestTime>\
                     <MaxAllowedSkewMilliseconds>900000</MaxAllowedSkewMilliseconds>";
-        assert_eq!(of_code(header, "RequestTimeTooSkewed"), told);
+        assert_eq!(of_code(header, "RequestTimeTooSkewed"), expected);
         let unsigned = Fault::HeadersNotSigned("x-amz-acl, x-amz-tagging".to_owned());
         assert_eq!(of_fault(header, unsigned), "<HeadersNotSigned>x-amz-acl, x-amz-tagging</HeadersNotSigned>");
         let url = named("X-Amz-Credential=k%2F20260101%2Fus-east-1%2Fs3%2Faws4_request&X-Amz-Expires=60");
@@ -289,19 +289,19 @@ mod tests {
     #[test]
     fn a_digest_error_repeats_the_expected_and_computed_digests() {
         let put = Named { method: "PUT", md5: "AAAAAAAAAAAAAAAAAAAAAA==", sha256: "00", ..Named::default() };
-        let told = "<ExpectedDigest>00000000000000000000000000000000</ExpectedDigest>";
-        assert_eq!(of_fault(put, Fault::Md5Differs { calculated: None }), told);
+        let expected = "<ExpectedDigest>00000000000000000000000000000000</ExpectedDigest>";
+        assert_eq!(of_fault(put, Fault::Md5Differs { calculated: None }), expected);
         let post = Named { method: "POST", ..put };
-        let told = "<ExpectedDigest>AAAAAAAAAAAAAAAAAAAAAA==</ExpectedDigest>\
+        let expected = "<ExpectedDigest>AAAAAAAAAAAAAAAAAAAAAA==</ExpectedDigest>\
                     <CalculatedDigest>XUFAKrxLKna5cZ2REBfFkg==</CalculatedDigest>";
         let calculated = Some("XUFAKrxLKna5cZ2REBfFkg==".to_owned());
-        assert_eq!(of_fault(post, Fault::Md5Differs { calculated }), told);
+        assert_eq!(of_fault(post, Fault::Md5Differs { calculated }), expected);
         let crc = Fault::BadDigest("The CRC32 you specified did not match the calculated checksum.".to_owned());
         assert_eq!(of_fault(put, crc), "");
         assert_eq!(of_code(put, "InvalidDigest"), "<Content-MD5>AAAAAAAAAAAAAAAAAAAAAA==</Content-MD5>");
-        let told = "<ClientComputedContentSHA256>00</ClientComputedContentSHA256>\
+        let expected = "<ClientComputedContentSHA256>00</ClientComputedContentSHA256>\
                     <S3ComputedContentSHA256>11</S3ComputedContentSHA256>";
-        assert_eq!(of_fault(put, Fault::InvalidContentSha256 { computed: Some("11".to_owned()) }), told);
+        assert_eq!(of_fault(put, Fault::InvalidContentSha256 { computed: Some("11".to_owned()) }), expected);
     }
 
     #[test]
@@ -322,8 +322,8 @@ mod tests {
         assert_eq!(of_code(named, "BucketNotEmpty"), "<BucketName>b</BucketName>");
         let ranged = Named { range: "bytes=9-", storage_class: "GLACIER", ..named };
         assert_eq!(of_code(ranged, "InvalidRange"), "<RangeRequested>bytes=9-</RangeRequested>");
-        let told = "<StorageClassRequested>GLACIER</StorageClassRequested>";
-        assert_eq!(of_code(ranged, "InvalidStorageClass"), told);
+        let expected = "<StorageClassRequested>GLACIER</StorageClassRequested>";
+        assert_eq!(of_code(ranged, "InvalidStorageClass"), expected);
         assert_eq!(of_code(named, "InvalidStorageClass"), "");
         let upload = Named { query: "uploadId=u", ..named };
         for code in ["InvalidPart", "InvalidPartOrder", "NoSuchUpload"] {

@@ -271,15 +271,15 @@ mod tests {
     /// F5: a failed verification of the body is reported as such.
     #[test]
     fn f5_faults_of_a_body_have_the_codes_of_s3() {
-        let told = |error: StdError| status(S3Error::from(body_error(&error)));
-        let code = |error: StdError| told(error).0;
+        let code_and_status = |error: StdError| status(S3Error::from(body_error(&error)));
+        let code = |error: StdError| code_and_status(error).0;
         assert_eq!(code(Box::new(ChunkFault::SignatureDiffers)), "SignatureDoesNotMatch");
         assert_eq!(code(Box::new(Sha256Mismatch { computed: "00".to_owned() })), "XAmzContentSHA256Mismatch");
-        assert_eq!(told(Box::new(Stalled)), ("RequestTimeout".to_owned(), 400));
+        assert_eq!(code_and_status(Box::new(Stalled)), ("RequestTimeout".to_owned(), 400));
         assert_eq!(code(Box::new(ChunkFault::Malformed)), "IncompleteBody");
         assert_eq!(code(Box::new(ChunkFault::Unfinished)), "IncompleteBody");
         assert_eq!(code("the connection failed".into()), "IncompleteBody");
-        let small = told(Box::new(ChunkFault::TooSmall { next: 2, size: 5 }));
+        let small = code_and_status(Box::new(ChunkFault::TooSmall { next: 2, size: 5 }));
         assert_eq!(small, ("InvalidChunkSizeError".to_owned(), 403));
     }
 

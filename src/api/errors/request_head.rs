@@ -51,7 +51,7 @@ mod tests {
     use crate::api::errors::{body_error, body_fault};
     use s3s::{S3Error, StdError};
 
-    fn told(fault: impl Into<Fault>) -> (String, u16) {
+    fn code_and_status(fault: impl Into<Fault>) -> (String, u16) {
         let error = S3Error::from(fault.into());
         (error.code().as_str().to_owned(), error.status_code().map_or(0, |status| status.as_u16()))
     }
@@ -66,7 +66,7 @@ mod tests {
             (RequestFault::OtherLength { provided: 1, expected: 2 }, "IncompleteBody", 400),
             (RequestFault::Skewed { now_s: 0 }, "RequestTimeTooSkewed", 403),
         ] {
-            assert_eq!(told(fault), (code.to_owned(), status));
+            assert_eq!(code_and_status(fault), (code.to_owned(), status));
         }
     }
 
@@ -84,7 +84,7 @@ mod tests {
             (FormFault::SignatureDiffers, "SignatureDoesNotMatch", 403),
             (FormFault::Tags, "MalformedXML", 400),
         ] {
-            assert_eq!(told(fault), (code.to_owned(), status));
+            assert_eq!(code_and_status(fault), (code.to_owned(), status));
         }
     }
 

@@ -178,8 +178,8 @@ impl<'a> Call<'a> {
         arn: impl Fn(&R) -> String,
         keys: &[(&str, &str)],
     ) -> Result<(), IdentityError> {
-        let standing = self.directory().record::<R>(&names::path_of(self.account(), name))?;
-        let arn = match standing {
+        let existing = self.directory().record::<R>(&names::path_of(self.account(), name))?;
+        let arn = match existing {
             Some(stored) => arn(&stored.record),
             None => names::arn(self.account(), R::WHAT, "/", name),
         };

@@ -28,7 +28,7 @@ pub fn is_call(request: &HttpRequest) -> bool {
 
 pub async fn serve(service: &IamService, request: HttpRequest, call: &Call, secure: bool) -> HttpResponse {
     let (head, body) = request.into_parts();
-    let bytes_max = if is_short(&head.headers) || !knows(service, &head.headers).await {
+    let bytes_max = if is_short(&head.headers) || !is_known_key(service, &head.headers).await {
         BODY_BYTES_MAX
     } else {
         IAM_BODY_BYTES_MAX
@@ -63,7 +63,7 @@ fn is_short(headers: &HeaderMap) -> bool {
 
 /// Returns whether the claimed access key exists. The signature covers the body, so it cannot be verified before the
 /// body is read.
-async fn knows(service: &IamService, headers: &HeaderMap) -> bool {
+async fn is_known_key(service: &IamService, headers: &HeaderMap) -> bool {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let credential = text("authorization").and_then(|text| text.split_once("Credential=")?.1.split([',', ' ']).next());
     // An access key may contain slashes; the scope is the last four fields.

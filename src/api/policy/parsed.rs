@@ -11,14 +11,14 @@ const POLICIES_MAX: usize = 1024;
 
 /// An owned `PolicyKind`. It is part of the key: a text that is valid for a user may be invalid for a bucket.
 #[derive(Debug, PartialEq, Eq)]
-enum Of {
+enum OwnedKind {
     Identity,
     Session,
     Trust,
     Bucket(String),
 }
 
-impl Of {
+impl OwnedKind {
     fn kind(&self) -> PolicyKind<'_> {
         match self {
             Self::Identity => PolicyKind::Identity,
@@ -29,7 +29,7 @@ impl Of {
     }
 }
 
-impl From<PolicyKind<'_>> for Of {
+impl From<PolicyKind<'_>> for OwnedKind {
     fn from(kind: PolicyKind<'_>) -> Self {
         match kind {
             PolicyKind::Identity => Self::Identity,
@@ -41,16 +41,16 @@ impl From<PolicyKind<'_>> for Of {
 }
 
 #[derive(Debug, Default)]
-struct Kept {
+struct Cache {
     /// The policies, by the hash of kind and text.
-    by_hash: HashMap<u64, (Of, Arc<Policy>)>,
+    by_hash: HashMap<u64, (OwnedKind, Arc<Policy>)>,
     /// The hashes, in the order of insertion.
     order: VecDeque<u64>,
     bytes: usize,
 }
 
-impl Kept {
-    fn remove(&mut self, hash: u64) -> Option<(Of, Arc<Policy>)> {
+impl Cache {
+    fn remove(&mut self, hash: u64) -> Option<(OwnedKind, Arc<Policy>)> {
         let removed = self.by_hash.remove(&hash)?;
         self.bytes -= removed.1.text().len();
         Some(removed)
@@ -58,25 +58,25 @@ impl Kept {
 
     /// Caches a policy, and evicts the oldest ones to make room. Returns the evicted policies, so that they are dropped
     /// outside the lock.
-    fn keep(&mut self, hash: u64, of: Of, policy: &Arc<Policy>) -> Vec<(Of, Arc<Policy>)> {
-        let mut gone: Vec<_> = self.remove(hash).into_iter().collect();
-        if gone.is_empty() {
+    fn keep(&mut self, hash: u64, of: OwnedKind, policy: &Arc<Policy>) -> Vec<(OwnedKind, Arc<Policy>)> {
+        let mut evicted: Vec<_> = self.remove(hash).into_iter().collect();
+        if evicted.is_empty() {
             self.order.push_back(hash);
         }
         self.bytes += policy.text().len();
         self.by_hash.insert(hash, (of, Arc::clone(policy)));
         while self.order.len() > POLICIES_MAX || self.bytes > MEMO_BYTES_MAX {
             let Some(oldest) = self.order.pop_front() else { break };
-            gone.extend(self.remove(oldest));
+            evicted.extend(self.remove(oldest));
         }
-        gone
+        evicted
     }
 }
 
 #[derive(Debug, Default)]
 pub struct ParsedPolicies {
     hashes: RandomState,
-    kept: Mutex<Kept>,
+    cache: Mutex<Cache>,
 }
 
 impl ParsedPolicies {
@@ -87,21 +87,21 @@ impl ParsedPolicies {
             return Ok(policy);
         }
         let policy = Arc::new(Policy::parse(kind, text)?);
-        let gone = self.kept().keep(hash, kind.into(), &policy);
-        drop(gone);
+        let evicted = self.cache().keep(hash, kind.into(), &policy);
+        drop(evicted);
         Ok(policy)
     }
 
     /// Finds the policy with this hash and kind. On a hash collision its text differs.
     fn find(&self, hash: u64, kind: PolicyKind<'_>) -> Option<Arc<Policy>> {
-        let kept = self.kept();
-        let (of, policy) = kept.by_hash.get(&hash)?;
+        let cache = self.cache();
+        let (of, policy) = cache.by_hash.get(&hash)?;
         (of.kind() == kind).then(|| Arc::clone(policy))
     }
 
-    fn kept(&self) -> MutexGuard<'_, Kept> {
+    fn cache(&self) -> MutexGuard<'_, Cache> {
         // A panic cannot leave the cache in a state that does harm, so a poisoned lock is used.
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -140,8 +140,8 @@ mod tests {
         let parse = |number: usize| parsed.parse(PolicyKind::Bucket(&format!("bucket-{number}")), &text).expect("one");
         let first: Vec<_> = (0..POLICIES_MAX).map(parse).collect();
         let newest = parse(POLICIES_MAX);
-        assert_eq!(parsed.kept().by_hash.len(), POLICIES_MAX);
-        assert_eq!(parsed.kept().order.len(), POLICIES_MAX);
+        assert_eq!(parsed.cache().by_hash.len(), POLICIES_MAX);
+        assert_eq!(parsed.cache().order.len(), POLICIES_MAX);
         assert!(Arc::ptr_eq(&newest, &parse(POLICIES_MAX)) && Arc::ptr_eq(&first[1], &parse(1)));
         assert!(!Arc::ptr_eq(&first[0], &parse(0)), "it was parsed anew");
     }
@@ -153,11 +153,11 @@ mod tests {
         for number in 0..200 {
             let text = TEXT.replace("arn:aws:s3:::box/*", &format!("{resources}{number}"));
             parsed.parse(PolicyKind::Identity, &text).expect("one");
-            let kept = parsed.kept();
-            let bytes: usize = kept.by_hash.values().map(|(_, policy)| policy.text().len()).sum();
-            assert_eq!((kept.bytes, kept.by_hash.len()), (bytes, kept.order.len()));
+            let cache = parsed.cache();
+            let bytes: usize = cache.by_hash.values().map(|(_, policy)| policy.text().len()).sum();
+            assert_eq!((cache.bytes, cache.by_hash.len()), (bytes, cache.order.len()));
             assert!(bytes <= MEMO_BYTES_MAX);
         }
-        assert!(parsed.kept().by_hash.len() > 50);
+        assert!(parsed.cache().by_hash.len() > 50);
     }
 }

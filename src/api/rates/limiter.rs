@@ -200,9 +200,9 @@ mod tests {
     use std::time::Duration;
 
     #[derive(Debug, Default)]
-    struct Hand(AtomicU64);
+    struct ManualClock(AtomicU64);
 
-    impl Clock for Hand {
+    impl Clock for ManualClock {
         fn unix_ms(&self) -> UnixMs {
             UnixMs(0)
         }
@@ -218,7 +218,7 @@ mod tests {
 
     #[test]
     fn requests_over_a_rate_are_refused_for_that_account_only() {
-        let clock = Arc::new(Hand::default());
+        let clock = Arc::new(ManualClock::default());
         let limiter = RateLimiter::new(clock.clone());
         let limits = RateLimits { requests_per_second: Some(2), ..RateLimits::default() };
         let admits = |limited| limiter.admit(limited, limits, 1).is_ok();
@@ -230,7 +230,7 @@ mod tests {
 
     #[test]
     fn active_requests_are_limited_until_they_end() {
-        let limiter = RateLimiter::new(Arc::new(Hand::default()));
+        let limiter = RateLimiter::new(Arc::new(ManualClock::default()));
         let limits = RateLimits { requests_active_max: Some(2), ..RateLimits::default() };
         let first = limiter.admit(account("1"), limits, 1).expect("the first");
         let _second = limiter.admit(account("1"), limits, 1).expect("the second");
@@ -243,7 +243,7 @@ mod tests {
 
     #[test]
     fn a_limit_of_bytes_also_limits_active_requests() {
-        let limiter = RateLimiter::new(Arc::new(Hand::default()));
+        let limiter = RateLimiter::new(Arc::new(ManualClock::default()));
         let limits = RateLimits { received_bytes_per_second: Some(RATE_PIECE_BYTES as u64), ..RateLimits::default() };
         let admitted: Vec<_> = (0..100).map_while(|_| limiter.admit(account("1"), limits, 1).ok()).collect();
         assert_eq!(admitted.len() as u64, RATE_WAIT_MAX.as_secs());
@@ -254,7 +254,7 @@ mod tests {
 
     #[test]
     fn transfers_of_one_account_share_its_limit_of_bytes() {
-        let limiter = RateLimiter::new(Arc::new(Hand::default()));
+        let limiter = RateLimiter::new(Arc::new(ManualClock::default()));
         let limits = RateLimits { sent_bytes_per_second: Some(100_000), ..RateLimits::default() };
         let streams = [(); 2].map(|()| limiter.admit(account("1"), limits, 1).expect("no limit of requests"));
         let waits = streams.each_ref().map(|stream| stream.queue(Direction::Sent, 100_000));
@@ -265,7 +265,7 @@ mod tests {
 
     #[test]
     fn usage_of_idle_accounts_is_forgotten() {
-        let clock = Arc::new(Hand::default());
+        let clock = Arc::new(ManualClock::default());
         let limiter = RateLimiter::new(clock.clone());
         let limits = RateLimits { requests_per_second: Some(1), ..RateLimits::default() };
         let held = limiter.admit(account("held"), limits, 1).expect("the first");
@@ -280,7 +280,7 @@ mod tests {
 
     #[test]
     fn the_hosts_sharing_a_limit_are_counted_at_most_once_a_second() {
-        let clock = Arc::new(Hand::default());
+        let clock = Arc::new(ManualClock::default());
         let limiter = RateLimiter::new(clock.clone());
         let shares = |count| limiter.shares(|| Ok::<_, Infallible>(count)).expect("it does not fail");
         assert_eq!([shares(3), shares(2)], [3, 3]);

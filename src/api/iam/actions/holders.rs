@@ -98,8 +98,8 @@ fn allowed<'a, H: Called>(
 ) -> Result<&'a str, IdentityError> {
     let name = call.required(&format!("{}Name", H::CALLED))?;
     let action = format!("iam:{verb}{}{noun}", H::CALLED);
-    let standing = call.directory().record::<H>(&names::path_of(call.account(), name))?;
-    let boundary = standing.as_ref().and_then(|stored| stored.record.own_boundary());
+    let existing = call.directory().record::<H>(&names::path_of(call.account(), name))?;
+    let boundary = existing.as_ref().and_then(|stored| stored.record.own_boundary());
     let keys = boundary.map(|arn| ("iam:PermissionsBoundary", arn));
     let keys: Vec<_> = keys.into_iter().chain(policy.map(|arn| ("iam:PolicyARN", arn))).collect();
     call.allow_named(&action, name, H::own_arn, &keys)?;

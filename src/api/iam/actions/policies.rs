@@ -330,11 +330,11 @@ fn untag(call: &Call<'_>) -> Answered {
 
 fn list_tags(call: &Call<'_>) -> Answered {
     let arn = allowed(call, "iam:ListPolicyTags")?;
-    let standing = match call.directory().managed(call.account(), arn)? {
+    let existing = match call.directory().managed(call.account(), arn)? {
         Managed::Local(stored) => stored.record.tags,
         Managed::BuiltIn(_) => Vec::new(),
     };
-    let page = call.page_of(standing, |(key, _)| key.clone())?;
+    let page = call.page_of(existing, |(key, _)| key.clone())?;
     Outcome::told(|xml| {
         page.end(xml);
         tags(xml, &page.items);

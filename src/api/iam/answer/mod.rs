@@ -81,18 +81,18 @@ impl RequestedAction {
 /// Answers a request for which `takes` returned true. The body must be complete.
 pub async fn answer(service: &IamService, request: &Received<'_>, facts: &RequestFacts, request_id: &str) -> Answer {
     let parameters = Parameters::parse(request.query, request.body).ok_or(IamFault::MalformedForm);
-    let asked = parameters.as_ref().map_err(Clone::clone).and_then(RequestedAction::find);
+    let requested = parameters.as_ref().map_err(Clone::clone).and_then(RequestedAction::find);
     let access_key = claimed(request).ok().map(|claimed| claimed.access_key.to_owned());
-    let answered = match (&asked, &parameters) {
-        (Ok(asked), Ok(parameters)) => {
-            facts.begun(asked.name(), access_key.as_deref(), subject(parameters));
-            answered(service, *asked, request, parameters, facts).await
+    let answered = match (&requested, &parameters) {
+        (Ok(requested), Ok(parameters)) => {
+            facts.begun(requested.name(), access_key.as_deref(), subject(parameters));
+            answered(service, *requested, request, parameters, facts).await
         }
         (Err(fault), _) | (_, Err(fault)) => Err(fault.clone()),
     };
-    let named = asked.as_ref().ok();
-    let namespace = named.map_or(IAM_NAMESPACE, |asked| asked.namespace());
-    let operation = named.map_or(UNKNOWN_ACTION, |asked| asked.name());
+    let named = requested.as_ref().ok();
+    let namespace = named.map_or(IAM_NAMESPACE, |requested| requested.namespace());
+    let operation = named.map_or(UNKNOWN_ACTION, |requested| requested.name());
     let (status, text) = match answered {
         Ok(body) => (StatusCode::OK, document(operation, namespace, body.as_deref(), request_id)),
         Err(fault) => {
@@ -129,32 +129,32 @@ fn response(status: StatusCode, text: String, request_id: &str) -> s3s::HttpResp
 
 async fn answered(
     service: &IamService,
-    asked: RequestedAction,
+    requested: RequestedAction,
     request: &Received<'_>,
     parameters: &Parameters,
     facts: &RequestFacts,
 ) -> Result<Option<String>, IamFault> {
-    match asked {
+    match requested {
         RequestedAction::WebIdentity => {
-            let told = sts::assume_with_web_identity(service, parameters, facts).await?;
-            facts.ended(&told);
-            Ok(Some(told.into_text()))
+            let result = sts::assume_with_web_identity(service, parameters, facts).await?;
+            facts.ended(&result);
+            Ok(Some(result.into_text()))
         }
         RequestedAction::Sts(_, action) => {
             let view = service.store.view().await?;
             let now = service.ambient.clock.unix_ms();
-            let resolved = authenticate(service, &*view, request, asked, now)?;
+            let resolved = authenticate(service, &*view, request, requested, now)?;
             facts.signed_by(&resolved).await;
             let asking = Asking::of(&resolved, &service.parsed)?;
             let caller = Caller { resolved: &resolved, asking: &asking, facts, now };
             let (directory, sessions) = (service.directory(&*view), &service.sessions);
             let call = StsCall { directory, ambient: &service.ambient, sessions, caller, parameters };
-            let told = action(&call)?;
-            facts.ended(&told);
-            Ok(Some(told.into_text()))
+            let result = action(&call)?;
+            facts.ended(&result);
+            Ok(Some(result.into_text()))
         }
         RequestedAction::Iam(_, action) => {
-            let who = |view: &dyn Documents, now: UnixMs| authenticate(service, view, request, asked, now);
+            let who = |view: &dyn Documents, now: UnixMs| authenticate(service, view, request, requested, now);
             Ok(change(service, action, parameters, facts, who).await?.map(Xml::into_text))
         }
     }
@@ -196,7 +196,7 @@ fn authenticate(
     service: &IamService,
     documents: &dyn Documents,
     request: &Received<'_>,
-    asked: RequestedAction,
+    requested: RequestedAction,
     now: UnixMs,
 ) -> Result<Resolved, IamFault> {
     let Claimed { access_key, region, .. } = claimed(request)?;
@@ -207,7 +207,7 @@ fn authenticate(
         access_key: access_key.to_owned(),
         secret_key,
         region: region.to_owned(),
-        services: asked.services(),
+        services: requested.services(),
     };
     verifier.verify(request, now.0 / 1000)?;
     let mut tokens = request.headers.iter().filter(|(name, _)| *name == TOKEN_HEADER).map(|(_, value)| value.trim());
@@ -216,6 +216,6 @@ fn authenticate(
         (token, None) => token.filter(|token| !token.is_empty()),
     };
     let resolved = resolve(&directory, service.locksmith(), access_key, token, now)?;
-    service.last_used.note(access_key, asked.services()[0], now);
+    service.last_used.note(access_key, requested.services()[0], now);
     Ok(resolved)
 }

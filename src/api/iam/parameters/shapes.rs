@@ -17,16 +17,16 @@ const DOCUMENTS: [(&str, &str); 2] =
     [("AssumeRolePolicyDocument", "assumeRolePolicyDocument"), ("PolicyDocument", "policyDocument")];
 
 pub fn check(parameters: &Parameters) -> Result<(), IdentityError> {
-    for (name, said, length_max) in NAMES {
+    for (name, message_name, length_max) in NAMES {
         if let Some(text) = parameters.text(name) {
-            names::check_name(said, text, length_max)?;
+            names::check_name(message_name, text, length_max)?;
         }
     }
     let is_strange = |c: char| !matches!(c, '\t' | '\n' | '\r' | ' '..='\u{ff}');
-    for (name, said) in DOCUMENTS {
+    for (name, message_name) in DOCUMENTS {
         if parameters.text(name).is_some_and(|text| text.contains(is_strange)) {
             return Err(IdentityError::Validation(format!(
-                "The specified value for {said} is invalid. It must contain only printable ASCII characters."
+                "The specified value for {message_name} is invalid. It must contain only printable ASCII characters."
             )));
         }
     }

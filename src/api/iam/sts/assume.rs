@@ -20,27 +20,27 @@ struct SessionInput {
 pub fn assume_role(call: &StsCall<'_>) -> StsResult {
     let (arn, name) = (call.parameters.required("RoleArn")?, call.parameters.required("RoleSessionName")?);
     check_session_name("roleSessionName", name, 64)?;
-    let brought = brought(call)?;
+    let session_input = session_input(call)?;
     let who = call.caller.resolved;
     if who.principal.kind == PrincipalKind::Root {
         return Err(IdentityError::AccessDenied("Roles may not be assumed by root accounts.".to_owned()).into());
     }
     // A caller who may not assume the role does not learn whether it exists.
     let role = find_role(call, arn)?.ok_or_else(|| refused(call, ACTION, arn))?;
-    let mut context = context(call, name, &brought);
+    let mut context = context(call, name, &session_input);
     add_role_tags(&mut context, &role);
-    allow(call, &role, &context, &brought)?;
+    allow(call, &role, &context, &session_input)?;
     let chained = who.principal.kind == PrincipalKind::AssumedRole;
     let seconds = issue::role_seconds(call.parameters, &role, chained)?;
     let limits = issue::limits(call.directory, &role.account, call.parameters)?;
-    let packed = issue::packed_percent(&limits, &brought.tags);
-    let source_identity = brought.source_identity.clone();
+    let packed = issue::packed_percent(&limits, &session_input.tags);
+    let source_identity = session_input.source_identity.clone();
     let session = Session {
         account: role.account.clone(),
         of: SessionOf::Role { name: role.name.to_ascii_lowercase(), id: role.id.clone(), session: name.to_owned() },
         limits,
-        tags: brought.tags,
-        transitive: brought.transitive,
+        tags: session_input.tags,
+        transitive: session_input.transitive,
         source_identity: source_identity.clone(),
         ..issue::session(call, seconds)
     };
@@ -74,7 +74,7 @@ fn refused(call: &StsCall<'_>, action: &str, arn: &str) -> IamFault {
 
 /// Returns the tags and the source identity of the new session: those of the call, and those that the calling session
 /// passes on.
-fn brought(call: &StsCall<'_>) -> Result<SessionInput, IdentityError> {
+fn session_input(call: &StsCall<'_>) -> Result<SessionInput, IdentityError> {
     let mut tags = call.parameters.tags("Tags");
     let mut transitive = call.parameters.list("TransitiveTagKeys");
     names::check_tags(&tags)?;
@@ -104,15 +104,15 @@ fn brought(call: &StsCall<'_>) -> Result<SessionInput, IdentityError> {
     Ok(SessionInput { tags, transitive, source_identity })
 }
 
-fn context(call: &StsCall<'_>, name: &str, brought: &SessionInput) -> Context {
+fn context(call: &StsCall<'_>, name: &str, session_input: &SessionInput) -> Context {
     let mut context = call.caller.context(&[("sts:RoleSessionName", name)]);
     if let Some(id) = call.parameters.text("ExternalId") {
         context.add("sts:ExternalId", id);
     }
-    if let Some(identity) = &brought.source_identity {
+    if let Some(identity) = &session_input.source_identity {
         context.add("sts:SourceIdentity", identity.as_str());
     }
-    add_tags(&mut context, &brought.tags, &brought.transitive);
+    add_tags(&mut context, &session_input.tags, &session_input.transitive);
     context
 }
 
@@ -137,9 +137,14 @@ pub fn add_role_tags(context: &mut Context, role: &RoleRecord) {
 }
 
 /// Checks that the caller may assume the role, and may set tags and a source identity if the call has them.
-fn allow(call: &StsCall<'_>, role: &RoleRecord, context: &Context, brought: &SessionInput) -> Result<(), IamFault> {
+fn allow(
+    call: &StsCall<'_>,
+    role: &RoleRecord,
+    context: &Context,
+    session_input: &SessionInput,
+) -> Result<(), IamFault> {
     let has_tags = !call.parameters.tags("Tags").is_empty();
-    let names_source = call.parameters.text("SourceIdentity").is_some() && brought.source_identity.is_some();
+    let names_source = call.parameters.text("SourceIdentity").is_some() && session_input.source_identity.is_some();
     let needed = [(ACTION, true), ("sts:TagSession", has_tags), ("sts:SetSourceIdentity", names_source)];
     for (action, _) in needed.into_iter().filter(|(_, needed)| *needed) {
         if !call.caller.decide_on_role(action, role, context)?.allowed {

@@ -57,18 +57,18 @@ pub fn user_of(call: &StsCall<'_>) -> Result<(String, String), IdentityError> {
 
 /// Returns the duration for GetSessionToken and GetFederationToken.
 pub fn lasting_seconds(call: &StsCall<'_>) -> Result<u64, IdentityError> {
-    let told = call.parameters.number("DurationSeconds")?;
-    check_seconds(told, SECONDS_MIN, LASTING_SECONDS_MAX)?;
-    let seconds = told.unwrap_or(LASTING_SECONDS_DEFAULT);
+    let requested = call.parameters.number("DurationSeconds")?;
+    check_seconds(requested, SECONDS_MIN, LASTING_SECONDS_MAX)?;
+    let seconds = requested.unwrap_or(LASTING_SECONDS_DEFAULT);
     let is_root = call.caller.resolved.principal.kind == PrincipalKind::Root;
     Ok(if is_root { seconds.min(ROOT_SECONDS_MAX) } else { seconds })
 }
 
 /// Returns the duration of a role session. `chained`: the caller is a role session itself.
 pub fn role_seconds(parameters: &Parameters, role: &RoleRecord, chained: bool) -> Result<u64, IdentityError> {
-    let told = parameters.number("DurationSeconds")?;
-    check_seconds(told, SECONDS_MIN, LASTING_SECONDS_DEFAULT)?;
-    let seconds = told.unwrap_or(ROLE_SECONDS_DEFAULT);
+    let requested = parameters.number("DurationSeconds")?;
+    check_seconds(requested, SECONDS_MIN, LASTING_SECONDS_DEFAULT)?;
+    let seconds = requested.unwrap_or(ROLE_SECONDS_DEFAULT);
     if seconds > role.session_seconds_max {
         return Err(IdentityError::Validation(
             "The requested DurationSeconds exceeds the MaxSessionDuration set for this role.".to_owned(),
@@ -83,8 +83,8 @@ pub fn role_seconds(parameters: &Parameters, role: &RoleRecord, chained: bool) -
     Ok(seconds)
 }
 
-fn check_seconds(told: Option<u64>, min: u64, max: u64) -> Result<(), IdentityError> {
-    match told {
+fn check_seconds(requested: Option<u64>, min: u64, max: u64) -> Result<(), IdentityError> {
+    match requested {
         Some(seconds) if !(min..=max).contains(&seconds) => Err(IdentityError::Validation(format!(
             "1 validation error detected: Value '{seconds}' at 'durationSeconds' failed to satisfy constraint: \
              Member must have value between {min} and {max}"

@@ -16,11 +16,11 @@ const READ_USERS: &str =
 #[tokio::test]
 async fn answers_and_errors_have_the_xml_of_aws() {
     let host = Host::new().await;
-    let told = host.iam(ROOT, "Action=CreateUser&UserName=bob&Path=%2Fx%2F").await;
-    assert_eq!(told.status, 200);
-    let id = told.element("UserId").to_owned();
+    let response = host.iam(ROOT, "Action=CreateUser&UserName=bob&Path=%2Fx%2F").await;
+    assert_eq!(response.status, 200);
+    let id = response.element("UserId").to_owned();
     assert_eq!(
-        told.text,
+        response.text,
         format!(
             "<CreateUserResponse xmlns=\"https://iam.amazonaws.com/doc/2010-05-08/\"><CreateUserResult><User>\
              <Path>/x/</Path>\
@@ -72,8 +72,8 @@ async fn a_call_must_be_signed_with_a_valid_key_for_its_service() {
         (ROOT, "eu-west-1", "s3", "SignatureDoesNotMatch"),
     ];
     for (key, region, service, code) in wrong {
-        let told = host.signed(key, region, service, form).await;
-        assert_eq!(told.code(), (403, code), "{key:?} {region} {service}");
+        let response = host.signed(key, region, service, form).await;
+        assert_eq!(response.code(), (403, code), "{key:?} {region} {service}");
     }
     for region in ["eu-west-1", "us-east-1", "aws-global", "us-west-2", ""] {
         assert_eq!(host.signed(ROOT, region, "iam", form).await.status, 200, "{region}");
@@ -120,10 +120,10 @@ async fn a_list_of_users_is_paged_in_order_of_name() {
     let mut names = Vec::new();
     let mut marker = String::new();
     loop {
-        let told = host.iam(ROOT, &format!("Action=ListUsers&PathPrefix=%2Fp&MaxItems=1&Marker={marker}")).await;
-        names.push(told.element("UserName").to_owned());
-        marker = told.element("Marker").to_owned();
-        assert_eq!(told.element("IsTruncated") == "true", !marker.is_empty());
+        let response = host.iam(ROOT, &format!("Action=ListUsers&PathPrefix=%2Fp&MaxItems=1&Marker={marker}")).await;
+        names.push(response.element("UserName").to_owned());
+        marker = response.element("Marker").to_owned();
+        assert_eq!(response.element("IsTruncated") == "true", !marker.is_empty());
         if marker.is_empty() {
             break;
         }
@@ -146,8 +146,8 @@ async fn get_access_key_last_used_returns_the_last_use() {
     let form = "Action=GetAccessKeyLastUsed&AccessKeyId=alicekey";
     assert_eq!(host.iam(ROOT, form).await.element("ServiceName"), "N/A");
     host.sts(ALICE, "Action=GetCallerIdentity").await;
-    let told = host.iam(ROOT, form).await;
-    assert_eq!((told.element("ServiceName"), told.element("LastUsedDate")), ("sts", "2024-05-01T00:00:00Z"));
+    let response = host.iam(ROOT, form).await;
+    assert_eq!((response.element("ServiceName"), response.element("LastUsedDate")), ("sts", "2024-05-01T00:00:00Z"));
     assert_eq!(host.iam(OTHER_ROOT, form).await.code(), (404, "NoSuchEntity"));
 }
 
@@ -230,19 +230,19 @@ async fn a_page_of_large_identities_reads_a_bounded_number_of_bytes() {
     ] {
         let (mut found, mut marker, mut pages) = (Vec::new(), String::new(), 0);
         loop {
-            let told = host.iam(ROOT, &format!("{form}&MaxItems=1000&Marker={}", escaped(&marker))).await;
-            assert_eq!(told.status, 200, "{}", told.text);
+            let response = host.iam(ROOT, &format!("{form}&MaxItems=1000&Marker={}", escaped(&marker))).await;
+            assert_eq!(response.status, 200, "{}", response.text);
             let begin = format!("<{element}>");
-            let names = told.text.split(&begin).skip(1).filter_map(|rest| rest.split('<').next());
+            let names = response.text.split(&begin).skip(1).filter_map(|rest| rest.split('<').next());
             let count = found.len();
             found.extend(names.map(str::to_owned));
             let read = (found.len() - count) * 50 * LONG_VALUE * 4;
             assert!(read <= IDENTITIES_LISTED_BYTES + (2 << 20), "{read} bytes in one page");
             pages += 1;
-            if told.element("IsTruncated") == "false" {
+            if response.element("IsTruncated") == "false" {
                 break;
             }
-            marker = told.element("Marker").to_owned();
+            marker = response.element("Marker").to_owned();
         }
         assert_eq!((found, pages), (names.clone(), 2), "{form}");
     }
@@ -266,13 +266,13 @@ async fn policies_are_listed_completely_in_pages_of_every_size() {
         let (mut found, mut marker) = (Vec::new(), String::new());
         for page in 0.. {
             assert!(page <= all.len(), "pages of {limit} without end");
-            let told =
+            let response =
                 host.iam(ROOT, &format!("Action=ListPolicies&MaxItems={limit}&Marker={}", escaped(&marker))).await;
-            found.extend(names(&told.text));
-            if told.element("IsTruncated") == "false" {
+            found.extend(names(&response.text));
+            if response.element("IsTruncated") == "false" {
                 break;
             }
-            marker = told.element("Marker").to_owned();
+            marker = response.element("Marker").to_owned();
         }
         assert_eq!(found, all, "in pages of {limit}");
     }
@@ -302,13 +302,13 @@ async fn entities_of_a_policy_are_listed_completely_in_pages_of_every_size() {
             assert!(page <= 6, "pages of {limit} without end");
             let form =
                 format!("Action=ListEntitiesForPolicy&PolicyArn={arn}&MaxItems={limit}&Marker={}", escaped(&marker));
-            let told = host.iam(ROOT, &form).await;
-            let named = told.text.split("Name>").skip(1).step_by(2).filter_map(|rest| rest.split('<').next());
+            let response = host.iam(ROOT, &form).await;
+            let named = response.text.split("Name>").skip(1).step_by(2).filter_map(|rest| rest.split('<').next());
             found.extend(named.map(str::to_owned));
-            if told.element("IsTruncated") == "false" {
+            if response.element("IsTruncated") == "false" {
                 break;
             }
-            marker = told.element("Marker").to_owned();
+            marker = response.element("Marker").to_owned();
         }
         assert_eq!(found, ["g1", "g2", "u1", "u3"], "in pages of {limit}");
     }

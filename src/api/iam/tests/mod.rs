@@ -72,12 +72,12 @@ struct Host {
 
 /// The status and text of an answer.
 #[derive(Debug)]
-struct Told {
+struct Response {
     status: u16,
     text: String,
 }
 
-impl Told {
+impl Response {
     /// Returns the text of the first element of this name; empty if there is none.
     fn element(&self, name: &str) -> &str {
         let found = self.text.split_once(&format!("<{name}>")).and_then(|(_, rest)| rest.split_once("</"));
@@ -112,15 +112,15 @@ impl Host {
         Self { service, store, key_set, world }
     }
 
-    async fn answer(&self, headers: &[(&str, &str)], query: &str, body: &str) -> Told {
+    async fn answer(&self, headers: &[(&str, &str)], query: &str, body: &str) -> Response {
         let request = Received { method: "POST", path: "/", query, headers, body: body.as_bytes() };
         let facts = RequestFacts { region: self.service.region.clone(), ..RequestFacts::default() };
         let Answer { response, .. } = answer(&self.service, &request, &facts, "0001").await;
         let text = response.body().bytes().map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-        Told { status: response.status().as_u16(), text: text.unwrap_or_default() }
+        Response { status: response.status().as_u16(), text: text.unwrap_or_default() }
     }
 
-    async fn signed(&self, key: (&str, &str), region: &str, service: &str, body: &str) -> Told {
+    async fn signed(&self, key: (&str, &str), region: &str, service: &str, body: &str) -> Response {
         let signer = Signer { access_key: key.0, secret_key: key.1, region, service };
         let now = self.world.ambient.clock.unix_ms().0 / 1000;
         let mut headers = signer.headers(now, "POST", "/", HOST, body.as_bytes());
@@ -129,11 +129,11 @@ impl Host {
         self.answer(&headers, "", body).await
     }
 
-    async fn iam(&self, key: (&str, &str), form: &str) -> Told {
+    async fn iam(&self, key: (&str, &str), form: &str) -> Response {
         self.signed(key, "eu-west-1", "iam", &format!("{form}&Version=2010-05-08")).await
     }
 
-    async fn sts(&self, key: (&str, &str), form: &str) -> Told {
+    async fn sts(&self, key: (&str, &str), form: &str) -> Response {
         self.signed(key, "eu-west-1", "sts", &format!("{form}&Version=2011-06-15")).await
     }
 }

@@ -32,13 +32,13 @@ pub fn canonical_id_of(id: &str) -> String {
 /// Creates the account, or updates its name, e-mail address and canonical id. There are no writes if it is up to date.
 pub fn put(editor: &Editor<'_>, shape: AccountShape<'_>) -> Decision<AccountRecord> {
     check(editor, shape)?;
-    let standing = editor.directory.account(shape.id)?;
+    let existing = editor.directory.account(shape.id)?;
     let canonical_id = match shape.canonical_id {
         Some(given) => given.to_owned(),
         None if shape.id == ROOT_ACCOUNT => editor.directory.root().canonical_id.clone(),
-        None => standing.as_ref().map_or_else(|| canonical_id_of(shape.id), |old| old.record.canonical_id.clone()),
+        None => existing.as_ref().map_or_else(|| canonical_id_of(shape.id), |old| old.record.canonical_id.clone()),
     };
-    let (old, expect) = match standing {
+    let (old, expect) = match existing {
         Some(Stored { record, expect }) => (Some(record), expect),
         None => (None, Expect::Absent),
     };

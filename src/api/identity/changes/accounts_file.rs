@@ -159,13 +159,13 @@ fn put_account(editor: &Editor<'_>, account: &AccountInFile) -> Result<Vec<Docum
 
 fn put_user(editor: &Editor<'_>, account: &str, user: &UserInFile) -> Result<Vec<DocumentWrite>, IdentityError> {
     let mut draft = Draft::new(editor.directory.documents());
-    let standing = editor.directory.record::<UserRecord>(&names::path_of(account, &user.name))?;
-    match standing {
+    let existing = editor.directory.record::<UserRecord>(&names::path_of(account, &user.name))?;
+    match existing {
         None => {
             let new = NewUser { name: &user.name, path: &user.path, tags: Vec::new(), boundary: None };
             drafted(editor, &mut draft, |editor| users::create(editor, account, new))?;
         }
-        Some(standing) if standing.record.path != user.path || standing.record.name != user.name => {
+        Some(existing) if existing.record.path != user.path || existing.record.name != user.name => {
             let (name, path) = (Some(user.name.as_str()), Some(user.path.as_str()));
             drafted(editor, &mut draft, |editor| users::update(editor, account, &user.name, name, path))?;
         }
@@ -179,8 +179,8 @@ fn put_user(editor: &Editor<'_>, account: &str, user: &UserInFile) -> Result<Vec
     }
     for (policy, document) in &user.inline_policies {
         let text = document.to_string();
-        let stands = editor.directory.record::<UserRecord>(&names::path_of(account, &user.name))?;
-        if stands.is_some_and(|stored| stored.record.granted.inline.get(policy) == Some(&text)) {
+        let stored_user = editor.directory.record::<UserRecord>(&names::path_of(account, &user.name))?;
+        if stored_user.is_some_and(|stored| stored.record.granted.inline.get(policy) == Some(&text)) {
             continue;
         }
         drafted(editor, &mut draft, |editor| {
@@ -199,7 +199,7 @@ fn put_key(
 ) -> Result<(), IdentityError> {
     let given = GivenKey { access_key: &key.access_key, secret_key: &key.secret_key };
     let new = NewKey { given: Some(given), from_file: true, ..NewKey::default() };
-    let Some(standing) = editor.directory.access_key(given.access_key)? else {
+    let Some(existing) = editor.directory.access_key(given.access_key)? else {
         drafted(editor, draft, |editor| keys::create(editor, account, whose, new))?;
         return Ok(());
     };
@@ -207,12 +207,12 @@ fn put_key(
         Whose::Root => KeyOwner::Root { account: account.to_owned() },
         Whose::User(name) => KeyOwner::User { account: account.to_owned(), name: name.to_ascii_lowercase() },
     };
-    if standing.record.owner != owner && standing.record.from_file {
-        take_away(editor, draft, &standing.record)?;
+    if existing.record.owner != owner && existing.record.from_file {
+        take_away(editor, draft, &existing.record)?;
         drafted(editor, draft, |editor| keys::create(editor, account, whose, new))?;
         return Ok(());
     }
-    if standing.record.owner != owner || standing.record.service.is_some() {
+    if existing.record.owner != owner || existing.record.service.is_some() {
         return Err(IdentityError::EntityAlreadyExists(format!(
             "The access key {} already belongs to another owner, or is a service key. Delete that key, or remove it \
              from the file.",
@@ -220,17 +220,17 @@ fn put_key(
         )));
     }
     // A secret that cannot be opened, because its root key is gone, is sealed again.
-    let secret = secrets::open(editor.seal, given.access_key, &standing.record.sealed);
+    let secret = secrets::open(editor.seal, given.access_key, &existing.record.sealed);
     let same = secret.is_ok_and(|secret| secret == given.secret_key);
-    if same && standing.record.active && standing.record.from_file && standing.record.expires.is_none() {
+    if same && existing.record.active && existing.record.from_file && existing.record.expires.is_none() {
         return Ok(());
     }
     let sealed = match same {
-        true => standing.record.sealed.clone(),
+        true => existing.record.sealed.clone(),
         false => secrets::seal(editor.seal, given.access_key, given.secret_key),
     };
-    let record = AccessKeyRecord { sealed, active: true, from_file: true, expires: None, ..standing.record };
-    draft.add(vec![write(&record, standing.expect)]);
+    let record = AccessKeyRecord { sealed, active: true, from_file: true, expires: None, ..existing.record };
+    draft.add(vec![write(&record, existing.expect)]);
     Ok(())
 }
 

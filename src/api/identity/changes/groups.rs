@@ -135,7 +135,7 @@ pub fn remove_user(editor: &Editor<'_>, account: &str, name: &str, user: &str) -
             user.name, group.name
         )));
     }
-    user.groups.retain(|standing| *standing != group_name);
+    user.groups.retain(|existing| *existing != group_name);
     group.members = group.members.saturating_sub(1);
     Ok(Decided::new(vec![write(&user, of_user), write(&group, of_group)], ()))
 }

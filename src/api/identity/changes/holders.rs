@@ -98,7 +98,7 @@ pub fn attach<H: Holder>(editor: &Editor<'_>, account: &str, name: &str, arn: &s
     let Stored { record: mut holder, expect } = editor.directory.named::<H>(account, name)?;
     let counted = policies::count(editor, account, arn, Use::Attachment, true)?;
     let attached = &mut holder.granted_mut().attached;
-    if attached.iter().any(|standing| standing == arn) {
+    if attached.iter().any(|existing| existing == arn) {
         return Ok(Decided::new(Vec::new(), ()));
     }
     if attached.len() >= ATTACHED_MAX {
@@ -117,7 +117,7 @@ pub fn detach<H: Holder>(editor: &Editor<'_>, account: &str, name: &str, arn: &s
     let Stored { record: mut holder, expect } = editor.directory.named::<H>(account, name)?;
     let attached = &mut holder.granted_mut().attached;
     let before = attached.len();
-    attached.retain(|standing| standing != arn);
+    attached.retain(|existing| existing != arn);
     if attached.len() == before {
         return Err(IdentityError::NoSuchEntity(format!("Policy {arn} was not found.")));
     }

@@ -157,8 +157,8 @@ fn check_given(editor: &Editor<'_>, given: GivenKey<'_>) -> Result<(), IdentityE
 }
 
 fn check_room(editor: &Editor<'_>, holder: &Holder, service: bool) -> Result<(), IdentityError> {
-    let standing = records(editor, holder)?;
-    let alike = standing.iter().filter(|key| key.service.is_some() == service).count();
+    let existing = records(editor, holder)?;
+    let alike = existing.iter().filter(|key| key.service.is_some() == service).count();
     let (limit, what) =
         if service { (SERVICE_KEYS_MAX, "ServiceKeysPerUser") } else { (KEYS_MAX, "AccessKeysPerUser") };
     if alike < limit {
@@ -184,7 +184,7 @@ pub fn list(
 
 pub fn set_active(editor: &Editor<'_>, account: &str, whose: Whose<'_>, id: &str, active: bool) -> Decision<()> {
     let holder = Holder::find(editor, account, whose)?;
-    let Stored { record: mut key, expect } = standing(editor, &holder, id)?;
+    let Stored { record: mut key, expect } = owned_key(editor, &holder, id)?;
     key.active = active;
     Ok(Decided::new(vec![write(&key, expect)], ()))
 }
@@ -220,12 +220,12 @@ pub fn reseal(
 
 pub fn delete(editor: &Editor<'_>, account: &str, whose: Whose<'_>, id: &str) -> Decision<()> {
     let mut holder = Holder::find(editor, account, whose)?;
-    let Stored { record: key, expect } = standing(editor, &holder, id)?;
-    holder.keys_mut().retain(|standing| standing != id);
+    let Stored { record: key, expect } = owned_key(editor, &holder, id)?;
+    holder.keys_mut().retain(|existing| existing != id);
     Ok(Decided::new(vec![remove(&key, expect), holder.into_write()], ()))
 }
 
-fn standing(editor: &Editor<'_>, holder: &Holder, id: &str) -> Result<Stored<AccessKeyRecord>, IdentityError> {
+fn owned_key(editor: &Editor<'_>, holder: &Holder, id: &str) -> Result<Stored<AccessKeyRecord>, IdentityError> {
     let found = editor.directory.access_key(id)?.filter(|stored| stored.record.owner == holder.owner());
     found.ok_or_else(|| IdentityError::NoSuchEntity(format!("The Access Key with id {id} cannot be found.")))
 }

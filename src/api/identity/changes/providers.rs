@@ -50,7 +50,7 @@ pub fn delete(editor: &Editor<'_>, account: &str, arn: &str) -> Decision<()> {
 pub fn add_client_id(editor: &Editor<'_>, account: &str, arn: &str, client_id: &str) -> Decision<()> {
     check_client_id(client_id)?;
     let Stored { record: mut provider, expect } = editor.directory.provider(account, arn)?;
-    if provider.client_ids.iter().any(|standing| standing == client_id) {
+    if provider.client_ids.iter().any(|existing| existing == client_id) {
         return Ok(Decided::new(Vec::new(), ()));
     }
     provider.client_ids.push(client_id.to_owned());
@@ -61,7 +61,7 @@ pub fn add_client_id(editor: &Editor<'_>, account: &str, arn: &str, client_id: &
 /// Removes a client id; no effect if it does not exist.
 pub fn remove_client_id(editor: &Editor<'_>, account: &str, arn: &str, client_id: &str) -> Decision<()> {
     let Stored { record: mut provider, expect } = editor.directory.provider(account, arn)?;
-    provider.client_ids.retain(|standing| standing != client_id);
+    provider.client_ids.retain(|existing| existing != client_id);
     Ok(Decided::new(vec![write(&provider, expect)], ()))
 }
 

@@ -96,9 +96,9 @@ fn resealing_proceeds_by_pages_and_keeps_the_secrets() {
         assert_eq!(world.secret_key(&key.record.id).as_ref(), Ok(&key.secret_key));
     }
     // Secrets that the current root key has sealed are not written again.
-    let standing = sealed_under(&made[0].record.sealed).expect("it is sealed");
+    let root_key_id = sealed_under(&made[0].record.sealed).expect("it is sealed");
     let before = world.editor().directory.access_key(&made[0].record.id).expect("it can be read").expect("it is there");
-    world.change(|editor| keys::reseal(editor, standing, None, 9)).expect("they open");
+    world.change(|editor| keys::reseal(editor, root_key_id, None, 9)).expect("they open");
     let after = world.editor().directory.access_key(&made[0].record.id).expect("it can be read").expect("it is there");
     assert_eq!(before, after);
 }

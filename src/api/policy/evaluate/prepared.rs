@@ -91,13 +91,13 @@ impl<'a> Prepared<'a> {
         self.decide_on(self.question.resource, object, &Context::default())
     }
 
-    /// Decides on an object in the same bucket. The condition keys in `said` replace those of the request.
-    pub fn decide_on(&self, resource: &str, object: Option<Object<'_>>, said: &Context) -> Decision {
+    /// Decides on an object in the same bucket. The condition keys in `object_keys` replace those of the request.
+    pub fn decide_on(&self, resource: &str, object: Option<Object<'_>>, object_keys: &Context) -> Decision {
         let meter = Meter::of(self.budget);
-        if self.is_too_costly || !said.is_within_bounds() {
+        if self.is_too_costly || !object_keys.is_within_bounds() {
             return Decision::deny(Reason::TooCostly);
         }
-        let facts = Facts::of(self.question.context, said, &meter);
+        let facts = Facts::of(self.question.context, object_keys, &meter);
         let decision = Evaluation { prepared: self, resource, object, facts }.decide();
         if meter.is_exhausted() { Decision::deny(Reason::TooCostly) } else { decision }
     }

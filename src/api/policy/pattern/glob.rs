@@ -136,7 +136,7 @@ fn joined(run: &[Part<'_>]) -> Option<String> {
     run.iter().map(text).collect()
 }
 
-fn goes_on(byte: u8) -> bool {
+fn is_continuation(byte: u8) -> bool {
     byte & 0xc0 == 0x80
 }
 
@@ -173,7 +173,7 @@ impl Bits {
                 }
             }
         }
-        for first in (0..=u8::MAX).filter(|byte| !goes_on(*byte)) {
+        for first in (0..=u8::MAX).filter(|byte| !is_continuation(*byte)) {
             let row = &mut bits.reached_by[usize::from(first) * words..][..words];
             row.iter_mut().zip(&bits.ones).for_each(|(reached, ones)| *reached |= ones);
         }
@@ -202,7 +202,7 @@ impl Bits {
         // A match may begin anywhere.
         let mut carried = 1;
         for ((states, reached_by), ones) in states.iter_mut().zip(reached_by).zip(&self.ones) {
-            let stays = if goes_on(byte) { *states & ones } else { 0 };
+            let stays = if is_continuation(byte) { *states & ones } else { 0 };
             let next = (*states << 1 | carried) & reached_by | stays;
             carried = *states >> 63;
             *states = next;

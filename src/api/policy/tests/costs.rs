@@ -152,9 +152,9 @@ fn conditions_on_an_object_are_evaluated_for_each_object() {
     let prepared = Prepared::of(question, &budget);
     let object = Object { owner: "", acl: None };
     let may = |tag: &str, version: Option<&str>| {
-        let mut said = Context::from_iter([("s3:ExistingObjectTag/team", tag)]);
-        said.set("s3:VersionId", version.map(str::to_owned));
-        prepared.decide_on("arn:aws:s3:::photos/k", Some(object), &said).allowed
+        let mut object_keys = Context::from_iter([("s3:ExistingObjectTag/team", tag)]);
+        object_keys.set("s3:VersionId", version.map(str::to_owned));
+        prepared.decide_on("arn:aws:s3:::photos/k", Some(object), &object_keys).allowed
     };
     assert!(may("blue", Some("blue")) && !may("red", Some("blue")) && may("red", Some("red")));
     // A key that one object lacks is not taken from the request.
@@ -168,8 +168,8 @@ fn all_objects_of_one_request_share_a_budget() {
     let (budget, context) = (Budget::of(2 * DECISION_STEPS_MAX), Context::default());
     let question = Question { action: "s3:GetObject", ..world.question(&Principal::Anonymous, "", &context) };
     let prepared = Prepared::of(question, &budget);
-    let said = Context::from_iter([("s3:ExistingObjectTag/a", "a".repeat(256))]);
-    let decide = || prepared.decide_on("arn:aws:s3:::photos/k", None, &said).reason;
+    let object_keys = Context::from_iter([("s3:ExistingObjectTag/a", "a".repeat(256))]);
+    let decide = || prepared.decide_on("arn:aws:s3:::photos/k", None, &object_keys).reason;
     assert_ne!(decide(), Reason::TooCostly);
     let refused_after = (0..100).take_while(|_| decide() != Reason::TooCostly).count();
     assert!(refused_after < 100 && budget.left() == 0, "{refused_after} decisions, {} steps left", budget.left());
