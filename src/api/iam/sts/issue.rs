@@ -14,10 +14,11 @@ use crate::types::UnixMs;
 
 const SECONDS_MIN: u64 = 900;
 /// The default and the longest duration of GetSessionToken and GetFederationToken. For a root the longest is an hour.
+/// The default, 12 hours, is also the longest duration of a role session.
 const LASTING_SECONDS_DEFAULT: u64 = 43_200;
 const LASTING_SECONDS_MAX: u64 = 129_600;
 const ROOT_SECONDS_MAX: u64 = 3600;
-/// The default duration of AssumeRole.
+/// The default duration of a role session, and the longest with role chaining.
 const ROLE_SECONDS_DEFAULT: u64 = 3600;
 /// AWS's quota of managed policies that limit one session.
 const POLICY_ARNS_MAX: usize = 10;
