@@ -1,4 +1,4 @@
-//! A line of the audit log: a JSON object. It has names of what a call was about, never contents: no policies, no tags, no
+//! A line of the audit log: a JSON object. It names what a call was about, but holds no contents: no policies, tags or
 //! secrets.
 
 use super::operations::Service;
@@ -9,7 +9,7 @@ use serde::{Serialize, Serializer};
 use std::fmt;
 use time::OffsetDateTime;
 
-/// The listener that a call came to.
+/// The listener that received a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Listener {
@@ -17,14 +17,14 @@ pub enum Listener {
     Admin,
 }
 
-/// A line, in the order of its fields.
+/// A line. The fields are written in this order.
 #[derive(Clone, Debug, Serialize)]
 pub struct Line<'a> {
     #[serde(serialize_with = "time")]
     pub time: UnixMs,
     pub id: &'a str,
     pub host: &'a str,
-    /// Absent where nobody called.
+    /// `None` if the line is not about a call.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub listener: Option<Listener>,
     #[serde(skip_serializing_if = "str::is_empty")]
@@ -34,11 +34,11 @@ pub struct Line<'a> {
     pub operation: &'a str,
     #[serde(serialize_with = "named")]
     pub resource: &'a [(&'static str, String)],
-    /// Names of what was made: of an access key that was handed out.
+    /// Names of what the call created, such as an access key.
     #[serde(skip_serializing_if = "<[_]>::is_empty", serialize_with = "named")]
     pub result: &'a [(&'static str, String)],
     pub outcome: &'a str,
-    /// `None`: nobody was answered.
+    /// `None` if there was no response.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
 }
@@ -55,7 +55,7 @@ pub struct LineCaller<'a> {
 }
 
 impl<'a> LineCaller<'a> {
-    /// Returns the signer and its key. A key without a principal is only claimed by the request, and not verified.
+    /// Returns the caller with its access key. A key without a principal is only claimed by the request, not verified.
     pub fn of(principal: Option<&'a Principal>, access_key: Option<&'a str>) -> Self {
         let access_key = access_key.filter(|key| !key.is_empty());
         let Some(principal) = principal else {
@@ -71,16 +71,16 @@ impl<'a> LineCaller<'a> {
         Self { kind, account: Some(&principal.account), arn: Some(&principal.arn), access_key }
     }
 
-    /// The store itself, as its settings have it.
+    /// Returns the caller of changes that the settings make: the store itself.
     pub fn settings() -> Self {
         Self { kind: "settings", account: Some(ROOT_ACCOUNT), arn: None, access_key: None }
     }
 }
 
 impl Line<'_> {
-    /// Returns the line, with its end.
+    /// Returns the line with its newline.
     pub fn render(&self) -> Vec<u8> {
-        // Names and texts: that they are no JSON cannot be.
+        // A line of texts and numbers cannot fail to serialize.
         let mut line = serde_json::to_vec(self).unwrap_or_default();
         line.push(b'\n');
         line
@@ -105,7 +105,7 @@ fn short<S: Serializer>(text: &Option<&str>, serializer: S) -> Result<S::Ok, S::
     Short(text.unwrap_or_default()).serialize(serializer)
 }
 
-/// A text of whoever called: it may be as long as requests are.
+/// A text from the client, which is cut to a maximum length.
 struct Short<'a>(&'a str);
 
 impl fmt::Display for Short<'_> {
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_is_one_object_with_its_fields_in_order() {
+    fn an_audit_line_is_one_json_object_with_ordered_fields() {
         let resource = [("UserName", "alice".to_owned())];
         let expected = concat!(
             r#"{"time":"2019-02-06T00:00:38.007Z","id":"0A","host":"this-host","listener":"s3","from":"192.0.2.3:41","#,
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn no_text_of_a_client_makes_another_line_or_a_long_one() {
+    fn a_text_of_a_client_cannot_break_or_bloat_an_audit_line() {
         let resource = [("UserName", format!("\"}}\r\n{{\u{2028}{}", "é".repeat(100_000)))];
         let text = String::from_utf8(line(&resource, Some(&"k".repeat(10_000))).render()).expect("text");
         assert_eq!(text.lines().count(), 1);

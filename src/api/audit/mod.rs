@@ -1,11 +1,11 @@
-//! The audit log: who changed what of the store, and who was denied. One line a call, for whoever answers for the store; not
-//! to be confused with what is logged of every request (`request_log`) and with what a bucket's owner gets about requests
-//! to it (`access_log`).
+//! The audit log: who changed what in the store, and who was denied, one line for each call, for those responsible for
+//! the store. It is separate from the log of all requests (`request_log`), and from the access logs that owners of
+//! buckets get (`access_log`).
 //!
 //! ```text
-//!  S3, IAM, STS: RequestRecord, when the request has ended ──┐
-//!  admin API: AdminRecord, likewise ─────────────────────────┼─► AuditLog: the table (operations) ─► a line ─► AuditSender,
-//!  accounts file: Accounts, when it changed something ───────┘                                     one a destination
+//!  S3, IAM, STS: RequestRecord, at the end of a request ──┐
+//!  admin API: AdminRecord, likewise ──────────────────────┼─► AuditLog ── table (operations) ──► line ──► AuditSender
+//!  accounts file: Accounts, when it changed something ────┘                                      (one a destination)
 //! ```
 
 mod line;
@@ -32,30 +32,30 @@ pub struct AuditLog {
     host: String,
 }
 
-/// A call that has ended.
+/// A finished call.
 #[derive(Clone, Copy, Debug)]
 pub struct Ended<'a> {
     pub id: &'a str,
     pub listener: Listener,
-    /// Its address and port.
+    /// The client's address and port.
     pub from: &'a str,
     pub trace: &'a RequestTrace,
-    /// `None`: the client went away before it was answered.
+    /// `None` if the client disconnected before the response.
     pub status: Option<u16>,
-    /// The code of an error.
+    /// The error code, if the call failed.
     pub code: Option<&'a str>,
-    /// True if it was refused because of the caller.
+    /// True if the call was refused because of the caller.
     pub is_denied: bool,
 }
 
 impl AuditLog {
-    /// `None` without any destination.
+    /// Returns `None` if there are no destinations.
     pub fn new(senders: Vec<AuditSender>, ambient: Ambient, host: String) -> Option<Self> {
         let operations = operations::by_operation();
         (!senders.is_empty()).then_some(Self { senders, operations, ambient, host })
     }
 
-    /// Returns the service of the call's audit line, if this operation has one.
+    /// Returns the service of an operation if the call gets a line, by the table.
     fn service(&self, operation: &str, is_denied: bool) -> Option<Service> {
         let (service, audited) = self.operations.get(operation)?;
         let is_due = match audited {
@@ -66,7 +66,8 @@ impl AuditLog {
         is_due.then_some(*service)
     }
 
-    /// Writes the line of a call, where the table asks for one. `more` names what the call was on, if its trace does not.
+    /// Writes the line of a call, if the table requires one. `more` returns names of what the call was about that are
+    /// not in its trace.
     pub fn tell(&self, call: Ended<'_>, more: impl FnOnce() -> Vec<(&'static str, String)>) {
         let trace = call.trace;
         let Some(service) = self.service(trace.operation(), call.is_denied) else { return };
@@ -94,7 +95,7 @@ impl AuditLog {
         self.append(&line, if call.is_denied { LineKind::Denial } else { LineKind::Call });
     }
 
-    /// The accounts file changed something.
+    /// Writes a line for changes that the accounts file made.
     pub fn tell_of_accounts_file(&self, changes: usize) {
         let line = Line {
             time: self.ambient.clock.unix_ms(),

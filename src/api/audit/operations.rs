@@ -1,5 +1,4 @@
-//! The table of the operations that the audit log has lines of. A test compares it with all operations that the API
-//! knows.
+//! The table of which operations get lines in the audit log. A test compares it with all operations of the API.
 
 use serde::Serialize;
 use std::collections::HashMap;
@@ -13,18 +12,18 @@ pub enum Service {
     Admin,
 }
 
-/// The calls of an operation that have lines.
+/// The calls of an operation that get a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Audited {
-    /// Every call has a line, whatever its outcome: the operation changes something, or hands out credentials.
+    /// Every call gets a line, whatever its outcome, as the operation changes something or issues credentials.
     Always,
-    /// Only denied calls have a line: the operation only reads.
+    /// Only denied calls get a line, as the operation only reads.
     Denied,
-    /// Requests on objects, and reads of S3: access logs are for them.
+    /// No call gets a line: requests on objects and reads of S3, which access logs cover.
     Never,
 }
 
-/// Operations of an API, by what is written of them.
+/// Operations, grouped by service and by which of their calls get a line.
 type Rows = &'static [(Service, Audited, &'static [&'static str])];
 
 pub const OPERATIONS: Rows = &[
@@ -39,7 +38,7 @@ pub const OPERATIONS: Rows = &[
     (Service::Admin, Audited::Denied, ADMIN_READS),
 ];
 
-/// The name under which the accounts file is applied. No call has it.
+/// The operation in lines about the accounts file, which no call has.
 pub const ACCOUNTS_FILE: &str = "ApplyAccountsFile";
 
 const S3_CHANGES: &[&str] = &[
@@ -237,7 +236,7 @@ const IAM_READS: &[&str] = &[
     "ListUsers",
 ];
 
-/// The operations that change nothing that is stored: they hand out a session.
+/// Operations that change no stored data, but issue a session.
 const STS_CREDENTIALS: &[&str] = &["AssumeRole", "AssumeRoleWithWebIdentity", "GetFederationToken", "GetSessionToken"];
 
 const ADMIN_CHANGES: &[&str] = &[
@@ -256,7 +255,7 @@ const ADMIN_CHANGES: &[&str] = &[
     "UpdateLayout",
 ];
 
-/// `CallIam` is what a call is before its body says which action of IAM it is. `Unknown` is no route.
+/// `CallIam` is the operation until the body of the call shows the IAM action. `Unknown` is a request without a route.
 const ADMIN_READS: &[&str] = &[
     "CallIam",
     "ExplainAccess",
@@ -277,7 +276,7 @@ const ADMIN_READS: &[&str] = &[
     "Unknown",
 ];
 
-/// The table by operation. Names are unique.
+/// Returns the table by name of the operation; names are unique.
 pub fn by_operation() -> HashMap<&'static str, (Service, Audited)> {
     let rows = OPERATIONS.iter();
     rows.flat_map(|(service, audited, names)| names.iter().map(|name| (*name, (*service, *audited)))).collect()

@@ -1,4 +1,5 @@
-//! The claim of a request to be signed by somebody: in one way at most, and well-formed. Nothing here verifies it.
+//! Parsing of the signature claim of a request: a request claims at most one signature, which must be well-formed.
+//! Nothing is verified here.
 
 use super::SKEW_SECONDS_MAX;
 use super::version_2;
@@ -14,11 +15,11 @@ use std::time::Duration;
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 const TERMINATOR: &str = "aws4_request";
 const SERVICE: &str = "s3";
-/// AWS: a presigned URL is good for at most a week.
+/// The longest validity of a presigned URL, as on AWS: a week.
 const PRESIGNED_SECONDS_MAX: u64 = 7 * 24 * 60 * 60;
 const VERSION_4: [&str; 6] =
     ["X-Amz-Algorithm", "X-Amz-Credential", "X-Amz-Date", "X-Amz-Expires", "X-Amz-SignedHeaders", "X-Amz-Signature"];
-/// The parameters that only a signature has.
+/// The query parameters that mark a URL as signed with version 4.
 const SIGNS_OF_VERSION_4: [&str; 3] = ["X-Amz-Algorithm", "X-Amz-Credential", "X-Amz-Signature"];
 const PAYLOADS: [&str; 6] = [
     "UNSIGNED-PAYLOAD",
@@ -29,13 +30,13 @@ const PAYLOADS: [&str; 6] = [
     "STREAMING-AWS4-ECDSA-P256-SHA256-PAYLOAD-TRAILER",
 ];
 
-/// Headers that say what a body is: each has one value.
+/// Headers that describe the body. They must not be repeated.
 const OF_PAYLOADS: [HeaderName; 2] = [X_AMZ_CONTENT_SHA256, X_AMZ_DECODED_CONTENT_LENGTH];
 
 /// The components of an `Authorization` header, after the algorithm.
 const COMPONENTS: [&str; 3] = ["Credential", "SignedHeaders", "Signature"];
 
-/// The ways to sign a request.
+/// The ways to sign a request: not at all, or with version 4 or version 2 (legacy) in a header or a URL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scheme {
     Unsigned,
@@ -45,7 +46,7 @@ pub enum Scheme {
     LegacyUrl,
 }
 
-/// The claim of a request to be signed.
+/// The claimed signature of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Claim<'a> {
     None,
@@ -57,15 +58,15 @@ pub enum Claim<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Version4<'a> {
     pub credential: Credential<'a>,
-    /// The time of the signature as the text to sign has it: `20150830T123600Z`.
+    /// The time of the signature as in the string to sign: `20150830T123600Z`.
     pub stamp: String,
     /// The time of the signature, in seconds since the Unix epoch.
     pub signed_at: u64,
-    /// Names between semicolons.
+    /// The names of the signed headers, separated by semicolons.
     pub signed_headers: &'a str,
     /// The signature in hexadecimal.
     pub signature: &'a str,
-    /// The seconds for which a presigned URL is good; `None` for a signature in a header.
+    /// The seconds for which a presigned URL is valid; `None` for a signature in a header.
     pub expires_seconds: Option<u64>,
 }
 
@@ -101,8 +102,8 @@ impl Claim<'_> {
     }
 }
 
-/// Reads the claim of a request; refuses what is malformed, comes in two ways, or was signed at another time. `now`: since
-/// the Unix epoch.
+/// Parses the claim of a request. Refuses a claim that is malformed or made twice, and a signature in a header whose
+/// time is too far from `now`, the time since the Unix epoch.
 pub fn read<'a>(head: Head<'a>, legacy: LegacySignatures, now: Duration) -> Result<Claim<'a>, Fault> {
     for name in OF_PAYLOADS {
         if head.headers.get_all(&name).iter().nth(1).is_some() {
@@ -166,10 +167,10 @@ fn read_header(headers: &HeaderMap, now: Duration) -> Result<Version4<'_>, Fault
     let malformed = |why: &str| {
         Fault::Request(RequestFault::HeaderMalformed(format!("The authorization header is malformed; {why}")))
     };
-    let said = text(&header::AUTHORIZATION).unwrap_or_default();
-    check_components(said).map_err(|why| malformed(&why))?;
+    let authorization = text(&header::AUTHORIZATION).unwrap_or_default();
+    check_components(authorization).map_err(|why| malformed(&why))?;
     let required = |name: &str| {
-        let value = component(said, name).filter(|value| !value.is_empty());
+        let value = component(authorization, name).filter(|value| !value.is_empty());
         value.ok_or_else(|| malformed(&format!("missing {name}.")))
     };
     let [credential, signed_headers, signature] = COMPONENTS;
@@ -179,7 +180,7 @@ fn read_header(headers: &HeaderMap, now: Duration) -> Result<Version4<'_>, Fault
     let Some(signed_at) = signed_at(headers) else {
         return Err(Fault::AccessDenied("AWS authentication requires a valid Date or x-amz-date header"));
     };
-    // One that could be read is as it would be written.
+    // A valid `x-amz-date` is already in the form of the string to sign.
     let stamp = text(&X_AMZ_DATE).map_or_else(|| stamp(signed_at), str::to_owned);
     if stamp.get(..credential.date.len()) != Some(credential.date) {
         return Err(malformed("Invalid credential date. Date is not the same as X-Amz-Date."));
@@ -199,8 +200,8 @@ fn read_header(headers: &HeaderMap, now: Duration) -> Result<Version4<'_>, Fault
     Ok(Version4 { credential, stamp, signed_at, signed_headers, signature, expires_seconds: None })
 }
 
-/// Returns the time of a version 4 signature in a header, in seconds since the Unix epoch: S3 takes `Date` if there is
-/// no `x-amz-date` (S3 API Reference, "Common request headers").
+/// Returns the time of a version 4 signature in a header, in seconds since the Unix epoch. Without `x-amz-date`, S3
+/// uses `Date` (S3 API Reference, "Common request headers").
 fn signed_at(headers: &HeaderMap) -> Option<u64> {
     let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or_default());
     match text(DATE_HEADER) {
@@ -209,9 +210,9 @@ fn signed_at(headers: &HeaderMap) -> Option<u64> {
     }
 }
 
-/// Checks the components of an `Authorization` header.
-fn check_components(said: &str) -> Result<(), String> {
-    let fields = said.split_once(' ').unwrap_or_default().1;
+/// Checks that an `Authorization` header has three components of the form `name=value`.
+fn check_components(authorization: &str) -> Result<(), String> {
+    let fields = authorization.split_once(' ').unwrap_or_default().1;
     let components = || fields.split(',').map(str::trim).filter(|component| !component.is_empty());
     if components().count() < COMPONENTS.len() {
         let named = "Credential, SignedHeaders, and Signature";
@@ -235,8 +236,9 @@ fn check_payload(payload: &str) -> Result<(), Fault> {
     Err(ArgumentFault::with_value("x-amz-content-sha256", Text::ContentSha256, why).into())
 }
 
-/// Checks the body of a request whose framing no version 4 signature in a header covers. S3 takes such a body for
-/// content, whose length must be the one that the framing claims, and whose hash then differs from the request's.
+/// Checks the lengths of a request that declares `aws-chunked` framing without a version 4 signature in a header. S3
+/// treats such framing as content: `Content-Length` must equal `x-amz-decoded-content-length`, and the body of a PUT is
+/// refused later, as `STREAMING-…` is not the hash of its content.
 pub fn check_unframed(head: Head<'_>) -> Result<(), Fault> {
     let text = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok());
     let number = |name: &str| text(name).and_then(|length| length.trim().parse::<u64>().ok());
@@ -285,12 +287,12 @@ fn read_url(query: &Query) -> Result<Version4<'_>, Fault> {
     if signed_headers.is_empty() || !is_hexadecimal {
         return Err(Fault::SignatureDoesNotMatch);
     }
-    // No client signed anything before 1970.
+    // A time before 1970 becomes 0, which has long expired.
     let signed_at = u64::try_from(signed_at).unwrap_or_default();
     Ok(Version4 { credential, stamp: date.to_owned(), signed_at, signed_headers, signature, expires_seconds })
 }
 
-/// Zero is a number of seconds too; such a URL has expired when it is made.
+/// Parses `X-Amz-Expires`. Zero is valid; such a URL has expired at once.
 fn read_expires(text: &str) -> Result<u64, Fault> {
     let why = match text.parse::<i128>() {
         Err(_) => "X-Amz-Expires should be a number".to_owned(),
@@ -303,7 +305,7 @@ fn read_expires(text: &str) -> Result<u64, Fault> {
     Err(Fault::InvalidQueryAuth(why))
 }
 
-/// Reads a credential that signs for S3, in any region. The fault of any other follows a semicolon.
+/// Parses a credential, which must be for S3, in any region. The error completes a message after its semicolon.
 pub fn read_scope(credential: &str) -> Result<Credential<'_>, String> {
     let Some(scope) = Credential::read(credential) else {
         return Err(
@@ -351,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn the_date_header_is_the_time_of_a_signature_without_x_amz_date() {
+    fn the_date_header_is_used_if_x_amz_date_is_absent() {
         let signed_at = |pairs: &[(&'static str, &'static str)]| {
             signed_at(&HeaderMap::from_iter(
                 pairs.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))),
@@ -389,7 +391,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_is_signed_in_one_way_or_not_at_all() {
+    fn a_request_with_two_signatures_is_refused() {
         assert_eq!(judge("/b/k", &[]), Ok(Scheme::Unsigned));
         assert_eq!(judge("/b/k", &[("authorization", AUTHORIZATION), DATE, UNSIGNED]), Ok(Scheme::Header));
         assert_eq!(judge(&url("", None), &[]), Ok(Scheme::Url));
@@ -402,7 +404,7 @@ mod tests {
     }
 
     #[test]
-    fn an_authorization_that_is_none_is_refused_by_what_it_is_not() {
+    fn a_malformed_authorization_header_is_refused_with_its_fault() {
         let refused = |value: &str| judge("/b/k", &[("authorization", value), DATE, UNSIGNED]).expect_err("refused");
         assert!(matches!(refused(""), Fault::AccessDenied(_)));
         for other in ["Basic dXNlcjpwYXNz", "AWS4 HAHAHA", "Bearer t", "AWS HAHAHA"] {
@@ -426,7 +428,7 @@ mod tests {
     }
 
     #[test]
-    fn a_signed_request_has_a_date_and_says_what_its_payload_is() {
+    fn a_signed_request_needs_a_date_and_a_payload_hash() {
         let with =
             |pairs: &[(&'static str, &str)]| judge("/b/k", &[&[("authorization", AUTHORIZATION)], pairs].concat());
         for date in ["", "Bad Date", "Thu, 01 Jan 2026 00:00:00 GMT", "20260101T00000Z"] {
@@ -441,14 +443,14 @@ mod tests {
     }
 
     #[test]
-    fn a_request_that_was_signed_too_long_ago_or_not_yet_is_refused() {
+    fn a_request_signed_more_than_15_minutes_off_is_refused() {
         let dated = |date: &str| judge("/b/k", &[("authorization", AUTHORIZATION), ("x-amz-date", date), UNSIGNED]);
         assert_eq!(dated("20260101T001500Z"), Ok(Scheme::Header));
         assert!(matches!(dated("20260101T001501Z"), Err(Fault::Request(RequestFault::Skewed { .. }))));
     }
 
     #[test]
-    fn a_framed_body_says_how_long_its_content_is() {
+    fn a_framed_body_needs_the_length_of_its_content() {
         let framed = ("x-amz-content-sha256", "STREAMING-UNSIGNED-PAYLOAD-TRAILER");
         let with = |length: &str| {
             let length = ("x-amz-decoded-content-length", length);
@@ -461,7 +463,7 @@ mod tests {
     }
 
     #[test]
-    fn a_presigned_url_has_all_its_parameters_once() {
+    fn a_presigned_url_needs_each_of_its_parameters_exactly_once() {
         for name in super::VERSION_4 {
             assert!(matches!(judge(&url(name, None), &[]), Err(Fault::InvalidQueryAuth(_))), "{name}");
         }
@@ -481,7 +483,7 @@ mod tests {
     }
 
     #[test]
-    fn a_presigned_url_is_good_for_a_week_at_most() {
+    fn a_presigned_url_is_valid_for_at_most_a_week() {
         let words = |expires: &str| match judge(&url("X-Amz-Expires", Some(expires)), &[]) {
             Err(Fault::InvalidQueryAuth(words)) => words,
             other => panic!("{expires} gave {other:?}"),

@@ -1,5 +1,5 @@
-//! The headers that a signature of version 4 must cover. AWS's rule, so that nothing that steers a request can be added to it
-//! on its way: the host, and every `x-amz-` header.
+//! The headers that a version 4 signature must cover: `host` and every `x-amz-` header. This is AWS's rule. It keeps
+//! anybody from adding a header to a signed request that changes what the request does.
 
 use super::claim::Version4;
 use super::hoisted::stands_in;
@@ -7,17 +7,17 @@ use crate::api::errors::Fault;
 use crate::api::text::Query;
 use http::{HeaderMap, HeaderValue};
 
-/// Refuses a request whose signature leaves out a header that steers it.
+/// Refuses a request whose signature does not cover all of these headers.
 pub fn check(claim: &Version4<'_>, headers: &HeaderMap, query: &Query) -> Result<(), Fault> {
-    // To the letter: a name in capitals names no header.
+    // The comparison is case-sensitive: a name with capital letters in the list covers no header.
     let signed = |name: &str| claim.signed_headers.split(';').any(|one| one == name);
     if !signed("host") {
         return Err(Fault::AccessDenied("The Host header must be signed."));
     }
     let is_unsigned = |name: &str, value: &HeaderValue| {
-        // A presigned URL's payload is verified against this header whether it was signed or not.
+        // The payload of a presigned URL is verified against this header even if the header is not signed.
         let verified = claim.is_in_url() && name == "x-amz-content-sha256";
-        // The text to sign has the time, whose header `Date` may stand for.
+        // The string to sign contains the time, which may come from a signed `Date` header.
         let dated = name == "x-amz-date" && signed("date");
         let in_query = claim.is_in_url() && stands_in(query, name, value);
         name.starts_with("x-amz-") && !verified && !dated && !in_query && !signed(name)
@@ -62,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn every_header_that_steers_a_request_must_be_signed() {
+    fn every_x_amz_header_must_be_signed() {
         let base = [("x-amz-date", "d"), ("x-amz-content-sha256", "s"), ("range", "bytes=0-")];
         let signed = "host;x-amz-content-sha256;x-amz-date";
         assert_eq!(judge(signed, None, &base), Ok(()));
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn a_presigned_url_is_held_to_the_same_rule() {
+    fn x_amz_headers_beside_a_presigned_url_must_be_signed_or_hoisted() {
         assert_eq!(judge("host", Some(""), &[("x-amz-content-sha256", "s")]), Ok(()));
         let tagged = [("x-amz-storage-class", "STANDARD")];
         assert!(is_denied(judge("host", Some(""), &tagged)));
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn a_signed_date_stands_for_the_time_of_the_signature() {
+    fn a_signed_date_header_replaces_a_signed_x_amz_date() {
         assert_eq!(judge("date;host", None, &[("date", "d"), ("x-amz-date", "d")]), Ok(()));
     }
 }

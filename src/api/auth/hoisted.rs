@@ -1,11 +1,11 @@
-//! Headers that who signed a URL put into its query, as SDKs do so that whoever follows it need not send them: S3 takes
-//! them for headers. The query is signed, by version 4 as it is and by version 2 as the headers that it stands for.
+//! Hoisted headers: headers that SDKs put into the query of a presigned URL, so that the user of the URL need not send
+//! them. S3 treats them as headers. Version 4 signs them as part of the query, version 2 as headers.
 
 use crate::api::text::Query;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-/// The headers that describe a stored object or an expected one, and none that changes the request or describes its
-/// body.
+/// The headers that may be hoisted. They describe an object or set conditions; none changes what the request does or
+/// describes its body.
 const NAMES: [&str; 10] = [
     "x-amz-acl",
     "x-amz-checksum-mode",
@@ -20,10 +20,10 @@ const NAMES: [&str; 10] = [
 ];
 const PREFIXES: [&str; 4] = [USER_METADATA, "x-amz-grant-", "x-amz-object-lock-", "x-amz-server-side-encryption"];
 const USER_METADATA: &str = "x-amz-meta-";
-/// The further headers that version 2 signs.
+/// The headers that may be hoisted with version 2 only, which signs them.
 const OF_VERSION_2: [&str; 2] = ["content-md5", "content-type"];
 
-/// Gives a request such headers where it does not have them itself.
+/// Adds the hoisted headers to the headers of the request, unless it has them itself.
 pub fn unhoist(headers: &mut HeaderMap, query: &Query, by_version_2: bool) {
     for (name, value) in query.pairs() {
         let name = name.to_ascii_lowercase();
@@ -40,7 +40,7 @@ pub fn unhoist(headers: &mut HeaderMap, query: &Query, by_version_2: bool) {
     }
 }
 
-/// Returns whether a header is in the query with this value, and so is signed.
+/// Returns whether the query holds this header with the same value, so that the query's signature covers it.
 pub fn stands_in(query: &Query, name: &str, value: &HeaderValue) -> bool {
     let mut pairs = query.pairs().filter(|(found, _)| found.eq_ignore_ascii_case(name));
     is_hoisted(name) && pairs.next().and_then(|(_, text)| header_value(name, text)).as_ref() == Some(value)
@@ -55,7 +55,8 @@ fn header_value(name: &str, text: &str) -> Option<HeaderValue> {
     HeaderValue::try_from(written.as_deref().unwrap_or(text)).ok()
 }
 
-/// User metadata as RFC 2047 has it in headers, where it is not a value as it is, or would be taken for one that is encoded.
+/// Encodes user metadata for a header. A value that is not plain ASCII, begins or ends with a space, or looks like an
+/// encoded value is encoded by RFC 2047.
 pub fn as_metadata(value: &str) -> String {
     let plain = value.bytes().all(|byte| (b' '..=b'~').contains(&byte));
     if plain && !value.starts_with("=?") && value.trim() == value {
@@ -82,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_in_the_query_are_those_of_the_request_unless_it_has_its_own() {
+    fn hoisted_headers_apply_unless_the_request_has_its_own() {
         let headers =
             unhoisted("X-Amz-Meta-A=b+c&x-amz-meta-u=%C3%BC&x-amz-tagging=a%3Db&x-amz-acl=public-read", false);
         let value = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
@@ -100,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_is_signed_by_the_query_where_it_has_the_same_value_there() {
+    fn the_query_covers_a_header_only_with_the_same_value() {
         let query = query("x-amz-acl=private&X-Amz-Meta-A=1&x-amz-copy-source=b/k");
         let value = HeaderValue::from_static;
         assert!(stands_in(&query, "x-amz-acl", &value("private")) && stands_in(&query, "x-amz-meta-a", &value("1")));

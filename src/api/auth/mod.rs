@@ -1,6 +1,6 @@
-//! Authentication: who signed an S3 request. Each request is authenticated once, before anything else acts on it; what
-//! follows sees a plain request and the `Authentication` beside it. Signatures of forms are those of their policies
-//! (`post`); IAM, STS and the admin API sign whole bodies (`sigv4::Verifier`).
+//! Authentication of S3 requests. Each request is authenticated once, before anything else acts on it; later layers see
+//! a plain request and its `Authentication`. The signatures of browser forms are verified in `post`, those of IAM, STS
+//! and the admin API by `sigv4::Verifier`.
 
 mod claim;
 mod coverage;
@@ -25,24 +25,24 @@ use s3s::header::X_AMZ_CONTENT_SHA256;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The longest texts that the error of a signature repeats.
+/// The most bytes of signed texts that an error response repeats.
 const DETAILS_BYTES_MAX: usize = 4 << 10;
-/// The most that the clocks of client and server may be apart, as in AWS.
+/// The largest difference between the clocks of client and server, as on AWS.
 const SKEW_SECONDS_MAX: u64 = crate::sigv4::SKEW_SECONDS_MAX;
 
-/// An authenticated request, and what its body is verified with.
+/// The result of authentication, with the verifier for the body.
 #[derive(Debug)]
 pub struct Authenticated {
     pub authentication: Authentication,
     pub scheme: Scheme,
-    /// The verifier of a body's chunks, if the head is signed in a header, and says that the body has any.
+    /// The verifier for the chunks of a framed body, if the signature is in a header.
     pub chunks: Option<ChunkVerifier>,
 }
 
-/// The secrets of access keys.
+/// A source of the secret keys of access keys.
 #[async_trait::async_trait]
 pub trait Secrets: Send + Sync {
-    /// The secret of an access key, of the metadata by which its request is judged.
+    /// Returns the secret key of an access key, from the view of the metadata that the request is decided on.
     async fn secret_key(&self, access_key: &str, view: &RequestView) -> Result<SecretKey, S3Error>;
 }
 
@@ -67,7 +67,7 @@ impl Authenticator {
         Self { secrets, keys: SigningKeys::default() }
     }
 
-    /// Verifies the claim that was read of a head.
+    /// Verifies the claim that was parsed from the head.
     pub async fn verify(&self, claim: &Claim<'_>, request: Unverified<'_>) -> Result<Authenticated, S3Error> {
         let (authentication, chunks) = match claim {
             Claim::None => (Authentication::default(), None),
@@ -136,19 +136,21 @@ fn auth_type(is_in_url: bool) -> &'static str {
     if is_in_url { "REST-QUERY-STRING" } else { "REST-HEADER" }
 }
 
-/// `seconds`: how long it was good for, where it says so. `end` and `now`: since the Unix epoch.
+/// Returns the error for an expired URL. `seconds` is its validity, if it states one; `end` and `now` are since the
+/// Unix epoch.
 fn expired(seconds: Option<u64>, end: u64, now: Duration) -> S3Error {
     let seconds = seconds.map(|seconds| ("X-Amz-Expires", seconds.to_string()));
     let times = [seconds, time("Expires", end), time("ServerTime", now.as_secs())];
     with_details(Fault::AccessDenied("Request has expired").into(), times.into_iter().flatten())
 }
 
-/// S3 names the texts that it has signed, and their bytes, so that a client can compare them with its own.
+/// Returns the error for a signature that does not match. As on S3, it repeats the texts that the server signed, also
+/// as bytes, so that a client can compare them with its own.
 fn differs(string_to_sign: &str, canonical_request: Option<&str>) -> S3Error {
     with_details(Fault::SignatureDoesNotMatch.into(), signed_texts(string_to_sign, canonical_request))
 }
 
-/// The elements of an error with what was signed; none where that is nothing, or too long to be repeated.
+/// Returns the elements of an error with the signed texts; none if the texts are empty, or too long to repeat.
 pub fn signed_texts(string_to_sign: &str, canonical_request: Option<&str>) -> Vec<(&'static str, String)> {
     let bytes = |text: &str| text.bytes().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(" ");
     let texts = string_to_sign.len() + canonical_request.map_or(0, str::len);

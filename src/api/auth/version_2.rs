@@ -1,6 +1,6 @@
-//! Signature version 2, which AWS has retired and many clients still make URLs with (S3 API Reference, "Signing and
-//! authenticating REST requests"). It signs the method, the path, the `x-amz-` headers and some parameters, and says nothing
-//! of the payload, so it is good only for requests whose meaning those determine.
+//! Signature version 2, which AWS has retired but many clients still use for URLs (S3 API Reference, "Signing and
+//! authenticating REST requests"). It signs the method, the path, the `x-amz-` headers and some parameters, but not the
+//! payload and not the other parameters. So a request is accepted only if what it signs determines what it does.
 
 use super::SKEW_SECONDS_MAX;
 use super::claim::{Version2, check_unframed};
@@ -18,9 +18,10 @@ use std::time::Duration;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc2822;
 
-/// The longest validity of a URL, as AWS has it for version 4.
+/// The longest validity of a URL: a week, AWS's limit for version 4.
 const URL_SECONDS_MAX: u64 = 7 * 24 * 60 * 60;
-/// Parameters that make a request another one and that version 2 does not sign: anybody could add them.
+/// Parameters that version 2 does not sign although they select another operation. Anybody could add them to a signed
+/// URL, so a request with one is refused.
 const UNSIGNED_STEERING: [&str; 12] = [
     "attributes",
     "encryption",
@@ -35,7 +36,8 @@ const UNSIGNED_STEERING: [&str; 12] = [
     "retention",
     "session",
 ];
-/// Parameters that a URL for one object may have; all others that have a meaning are signed or have it elsewhere.
+/// Parameters that select an operation on an object other than reading or writing it. With `LegacySignatures::Urls`, a
+/// URL must not have them.
 const SUBRESOURCES: [&str; 13] = [
     "acl",
     "attributes",
@@ -52,7 +54,7 @@ const SUBRESOURCES: [&str; 13] = [
     "encryption",
 ];
 
-/// Parameters that are part of the text to sign, in the order in which it has them.
+/// Parameters that are part of the string to sign, in the order in which it lists them.
 const SIGNED_PARAMETERS: [&str; 35] = [
     "accelerate",
     "acl",
@@ -91,7 +93,7 @@ const SIGNED_PARAMETERS: [&str; 35] = [
     "website",
 ];
 
-/// `Authorization: AWS key:signature`
+/// Parses the header `Authorization: AWS key:signature`.
 pub fn read_header<'a>(head: Head<'a>, legacy: LegacySignatures, now: Duration) -> Result<Version2<'a>, Fault> {
     let value = head.headers.get("authorization").and_then(|value| value.to_str().ok()).unwrap_or_default();
     let parts = value.strip_prefix("AWS ").and_then(|rest| rest.split_once(':'));
@@ -111,7 +113,8 @@ pub fn read_header<'a>(head: Head<'a>, legacy: LegacySignatures, now: Duration) 
     Ok(Version2 { access_key, signature, expires: None })
 }
 
-/// A presigned URL: of the three operations on one object, or where all of version 2 is taken, of any.
+/// Parses a presigned URL. With `LegacySignatures::Urls`, it must read or write one object; with `On`, it may be for
+/// any operation.
 pub fn read_url<'a>(head: Head<'a>, legacy: LegacySignatures, now: Duration) -> Result<Version2<'a>, Fault> {
     let (Some(access_key), Some(expires), Some(signature)) =
         (head.query.only("AWSAccessKeyId"), head.query.only("Expires"), head.query.only("Signature"))
@@ -124,7 +127,9 @@ pub fn read_url<'a>(head: Head<'a>, legacy: LegacySignatures, now: Duration) -> 
         return Err(Fault::AccessDenied("Invalid date (should be seconds since epoch)"));
     };
     if expires > now.as_secs().saturating_add(URL_SECONDS_MAX) {
-        return Err(Fault::AccessDenied("A URL may be good for a week at most: Expires is later than that."));
+        return Err(Fault::AccessDenied(
+            "A presigned URL can be valid for at most a week: Expires is later than that.",
+        ));
     }
     match legacy {
         LegacySignatures::Off => return Err(not_supported()),
@@ -139,8 +144,7 @@ pub fn read_url<'a>(head: Head<'a>, legacy: LegacySignatures, now: Duration) -> 
     Ok(Version2 { access_key, signature, expires: Some(expires) })
 }
 
-/// Verifies a signature with the secret of the access key that it names.
-/// Returns the text that was to be signed where the signature is another's.
+/// Verifies a signature with the secret key of its access key. If it does not match, returns the string to sign.
 pub fn verify(claim: &Version2<'_>, head: Head<'_>, uri: &Uri, secret_key: &str) -> Result<(), String> {
     let text = string_to_sign(claim, head, uri);
     let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, secret_key.as_bytes());
@@ -153,7 +157,7 @@ fn string_to_sign(claim: &Version2<'_>, head: Head<'_>, uri: &Uri) -> String {
     if claim.expires.is_some() {
         unhoist(&mut headers, head.query, true);
     }
-    // Of a header that comes twice neither is signed, but those of Amazon.
+    // A repeated header is signed as empty, except for `x-amz-` headers, whose values are joined.
     let only = |name: &str| {
         let mut values = headers.get_all(name).iter();
         let (value, None) = (values.next(), values.next()) else { return "" };
@@ -179,13 +183,13 @@ fn string_to_sign(claim: &Version2<'_>, head: Head<'_>, uri: &Uri) -> String {
     text
 }
 
-/// The path, after the bucket that the host names, and the parameters that are signed.
+/// Returns the canonicalized resource: the bucket in the host name, the path, and the signed parameters.
 fn resource(head: Head<'_>, uri: &Uri) -> String {
     let target = head.target;
     let bucket = target.bucket.as_deref().filter(|_| target.by_host);
     let mut text = bucket.map(|bucket| format!("/{bucket}")).unwrap_or_default();
     text.push_str(uri.path());
-    // A bucket is signed with a slash, whether its path has one or not.
+    // The path of a bucket is signed with a slash at its end, whether it has one or not.
     if target.level == Level::Bucket && !target.by_host && !uri.path().ends_with('/') {
         text.push('/');
     }
@@ -201,7 +205,7 @@ fn resource(head: Head<'_>, uri: &Uri) -> String {
     text
 }
 
-/// GetObject, HeadObject or PutObject.
+/// Returns whether the request is GetObject, HeadObject or PutObject.
 fn is_of_one_object(head: Head<'_>) -> bool {
     let method = [Method::GET, Method::HEAD, Method::PUT].contains(head.method);
     let another =
@@ -209,13 +213,14 @@ fn is_of_one_object(head: Head<'_>) -> bool {
     method && head.target.level == Level::Object && !another
 }
 
-/// A parameter that comes twice has no one value to sign, and yet is there. In the text to sign values stand as they are, so that
-/// one with an ampersand would be signed like several parameters.
+/// Refuses a request that the signature does not determine: with an unsigned parameter that selects an operation, a
+/// repeated parameter, or a signed value with an ampersand. The string to sign does not escape values, so such a value
+/// is signed like several parameters.
 fn check_steering(query: &Query) -> Result<(), Fault> {
     let unsigned = UNSIGNED_STEERING.iter().any(|name| query.has(name));
     let is_ambiguous = |name: &&str| query.only(name).is_some_and(|value| value.contains('&'));
     if unsigned || SIGNED_PARAMETERS.iter().any(is_ambiguous) || query.names().any(|name| query.only(name).is_none()) {
-        return Err(Fault::AccessDenied("Signature version 2 does not cover what this request asks for."));
+        return Err(Fault::AccessDenied("Signature version 2 does not sign all parameters of this request."));
     }
     Ok(())
 }
@@ -235,8 +240,8 @@ fn check_age(headers: &HeaderMap, now: Duration) -> Result<(), Fault> {
     if skew > SKEW_SECONDS_MAX { Err(RequestFault::Skewed { now_s: now.as_secs() }.into()) } else { Ok(()) }
 }
 
-/// Parses a time into seconds since the Unix epoch: `Tue, 27 Mar 2007 19:36:42 +0000`, or with `GMT`, or as version 4
-/// writes it. S3 knows no earlier dates.
+/// Parses a time into seconds since the Unix epoch: `Tue, 27 Mar 2007 19:36:42 +0000`, the same with `GMT`, or
+/// `20070327T193642Z`. A time before 1970 is `None`.
 pub fn moment(text: &str) -> Option<u64> {
     let text = text.trim();
     let mail = || OffsetDateTime::parse(text, &Rfc2822).ok().map(OffsetDateTime::unix_timestamp);
@@ -276,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn a_url_reads_or_writes_one_object_unless_all_is_allowed() {
+    fn a_version_2_url_is_for_one_object_unless_version_2_is_on() {
         let url = |method, uri| judge(method, uri, &[], LegacySignatures::Urls);
         let parameters = "AWSAccessKeyId=K&Expires=1&Signature=s";
         for method in [Method::GET, Method::HEAD, Method::PUT] {
@@ -298,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn a_url_is_good_for_a_week_at_most() {
+    fn a_version_2_url_is_valid_for_at_most_a_week() {
         let last = "/b/k?AWSAccessKeyId=K&Expires=1175629002&Signature=s";
         let later = "/b/k?AWSAccessKeyId=K&Expires=1175629003&Signature=s";
         let endless = "/b/k?AWSAccessKeyId=K&Expires=18446744073709551615&Signature=s";
@@ -311,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn a_framing_is_taken_for_content() {
+    fn a_framed_body_without_a_version_4_signature_counts_as_content() {
         let get = "/b/k?AWSAccessKeyId=K&Expires=1&Signature=s";
         let framed = |method, lengths: &[(&'static str, &'static str)]| {
             let payload = [("x-amz-content-sha256", "STREAMING-UNSIGNED-PAYLOAD-TRAILER")];
@@ -327,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn a_url_has_its_three_parameters() {
+    fn a_version_2_url_needs_all_three_parameters() {
         for uri in
             ["/b/k?Signature=s", "/b/k?AWSAccessKeyId=K&Signature=s", "/b/k?AWSAccessKeyId=K&Expires=soon&Signature=s"]
         {
@@ -336,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_is_taken_only_where_it_is_allowed_and_not_for_long() {
+    fn a_version_2_header_is_accepted_only_if_enabled_and_recent() {
         let header = |date: &'static str, legacy| {
             judge(Method::GET, "/b", &[("authorization", "AWS K:s"), ("date", date)], legacy)
         };
@@ -360,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_whose_parameters_are_not_signed_without_doubt_is_refused() {
+    fn a_version_2_request_with_ambiguous_parameters_is_refused() {
         for uri in [
             "/b/k?response-content-type=text%2Fplain%26versionId%3Dv&Signature=s&AWSAccessKeyId=K&Expires=1",
             "/b?metrics&id=a&Signature=s&AWSAccessKeyId=K&Expires=1",
@@ -373,7 +378,7 @@ mod tests {
     }
 
     #[test]
-    fn dates_are_of_mail_or_of_version_4() {
+    fn dates_are_parsed_in_rfc_2822_and_version_4_form() {
         for text in [
             DATE,
             "Tue, 27 Mar 2007 19:36:42 GMT",
@@ -415,7 +420,7 @@ mod tests {
 
     /// The examples of the S3 developer guide, "Signing and authenticating REST requests".
     #[test]
-    fn the_signatures_of_awss_examples_are_verified() {
+    fn the_example_requests_of_aws_are_verified() {
         let bucket = Some("awsexamplebucket1");
         let upload = [
             ("date", "Tue, 27 Mar 2007 21:06:08 +0000"),
@@ -454,7 +459,7 @@ mod tests {
     }
 
     #[test]
-    fn the_signature_that_aws_publishes_is_right() {
+    fn the_signature_published_by_aws_is_verified() {
         let claim =
             Version2 { access_key: "AKIAIOSFODNN7EXAMPLE", signature: "qgk2+6Sv9/oM7G3qLEjTH1a1l1g=", expires: None };
         let date = [("date", "Tue, 27 Mar 2007 19:36:42 +0000")];

@@ -1,5 +1,5 @@
-//! Verification of signatures of version 4: of a request's head by header or by URL. Those of chunks follow from it
-//! (`sigv4::ChunkVerifier`).
+//! Verification of version 4 signatures of a request's head, in a header or a URL. The signatures of chunks are
+//! verified by `sigv4::ChunkVerifier`.
 
 use super::claim::Version4;
 use crate::api::call::Head;
@@ -9,7 +9,7 @@ use std::borrow::Cow;
 
 const UNSIGNED: &str = "UNSIGNED-PAYLOAD";
 
-/// The texts of a request whose signature is another's: what the server has hashed and signed.
+/// The texts that the server signed for a request whose signature does not match.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mismatch {
     pub canonical_request: String,
@@ -18,8 +18,8 @@ pub struct Mismatch {
 
 /// Verifies a signature with the key of its scope.
 ///
-/// A path is signed as the client escaped it, or with everything escaped that S3 escapes. A URL signs its payload's hash
-/// where the request states one, or no payload at all.
+/// Accepts a signature of the path as sent, and of the path with the canonical escapes of S3. A presigned URL may sign
+/// `UNSIGNED-PAYLOAD`, or the value of `x-amz-content-sha256`.
 pub fn verify(claim: &Version4<'_>, head: Head<'_>, uri: &Uri, key: &SigningKey) -> Result<(), Mismatch> {
     check_text(claim, head.headers)?;
     let stated = head.headers.get(HASH_HEADER).and_then(|hash| hash.to_str().ok()).unwrap_or(UNSIGNED);
@@ -48,8 +48,8 @@ pub fn verify(claim: &Version4<'_>, head: Head<'_>, uri: &Uri, key: &SigningKey)
     Err(first.unwrap_or(Mismatch { canonical_request: String::new(), string_to_sign: String::new() }))
 }
 
-/// Refuses values that are not UTF-8, which cannot be signed, of signed headers and of headers that steer a request: they would
-/// be left out of what is verified.
+/// Refuses values that are not UTF-8 in signed headers and `x-amz-` headers. Such a value cannot be signed, and would
+/// be left out of the canonical request.
 fn check_text(claim: &Version4<'_>, headers: &HeaderMap) -> Result<(), Mismatch> {
     let matters = |name: &str| name.starts_with("x-amz-") || claim.signed_headers.split(';').any(|one| one == name);
     let is_text = |value: &HeaderValue| std::str::from_utf8(value.as_bytes()).is_ok();
@@ -59,7 +59,8 @@ fn check_text(claim: &Version4<'_>, headers: &HeaderMap) -> Result<(), Mismatch>
     Err(Mismatch { canonical_request: String::new(), string_to_sign: String::new() })
 }
 
-/// Names in order, each once. One with a capital letter names no header: nothing is signed by it.
+/// Returns the names of the signed headers, sorted and without repetitions. A name with a capital letter names no
+/// header and is left out.
 fn signed_names<'a>(claim: &Version4<'a>) -> Vec<&'a str> {
     let is_name = |name: &&str| *name != "authorization" && !name.bytes().any(|byte| byte.is_ascii_uppercase());
     let mut names: Vec<&str> = claim.signed_headers.split(';').filter(is_name).collect();
@@ -68,7 +69,8 @@ fn signed_names<'a>(claim: &Version4<'a>) -> Vec<&'a str> {
     names
 }
 
-/// The values of a header, joined; `None` for one that the request does not have. HTTP/2 has the host beside the headers.
+/// Returns the values of a header, joined by commas; `None` if the request does not have it. With HTTP/2 the host is in
+/// the URI.
 fn signed_value<'a>(headers: &'a HeaderMap, uri: &'a Uri, name: &str) -> Option<Cow<'a, str>> {
     let mut values = headers.get_all(name).iter().filter_map(|value| std::str::from_utf8(value.as_bytes()).ok());
     match (values.next(), values.next()) {
@@ -82,7 +84,7 @@ fn signed_value<'a>(headers: &'a HeaderMap, uri: &'a Uri, name: &str) -> Option<
     }
 }
 
-/// The query without the signature itself. S3 reads a plus sign in a query as a space.
+/// Returns the query without `X-Amz-Signature`. S3 reads a plus sign in a query as a space.
 fn signed_query(uri: &Uri) -> Cow<'_, str> {
     let query = uri.query().unwrap_or_default();
     let is_signature = |pair: &str| pair.split_once('=').unwrap_or((pair, "")).0 == "X-Amz-Signature";
@@ -132,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_signs_the_payload_as_it_is_stated() {
+    fn a_signature_in_a_header_covers_the_stated_payload_hash() {
         for payload in [HASH, "UNSIGNED-PAYLOAD", "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"] {
             let headers = [("host", "h"), ("x-amz-content-sha256", payload), ("x-amz-date", STAMP)];
             let names = "host;x-amz-content-sha256;x-amz-date";
@@ -147,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_is_signed_as_it_is_sent_or_escaped() {
+    fn a_path_may_be_signed_as_sent_or_with_canonical_escapes() {
         let headers = [("host", "h"), ("x-amz-content-sha256", "UNSIGNED-PAYLOAD"), ("x-amz-date", STAMP)];
         for signed in ["/b/a%2Ab", "/b/a*b"] {
             let signature = signature(signed, "", &headers, "UNSIGNED-PAYLOAD");
@@ -158,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn white_space_and_repeated_headers_are_canonical() {
+    fn whitespace_and_repeated_headers_are_canonicalized() {
         let headers = [
             ("host", "h"),
             ("x-amz-content-sha256", "UNSIGNED-PAYLOAD"),
@@ -203,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn only_spaces_and_tabs_are_folded() {
+    fn only_spaces_and_tabs_are_folded_in_header_values() {
         let headers = [
             ("host", "h"),
             ("x-amz-content-sha256", "UNSIGNED-PAYLOAD"),
@@ -229,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn a_url_signs_no_payload_or_the_one_that_is_stated() {
+    fn a_presigned_url_signs_an_unsigned_payload_or_the_stated_hash() {
         for signed_payload in [HASH, "UNSIGNED-PAYLOAD"] {
             let query = format!(
                 "X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential={}&X-Amz-Date={STAMP}&X-Amz-Expires=60\

@@ -1,21 +1,21 @@
-//! The signer of a request, and the kind of signature.
+//! The result of authenticating a request: its access key, and the properties of its signature.
 
-/// The result of authentication.
+/// The authenticated sender of a request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Authentication {
-    /// The key that signed the request; `None` for an anonymous one.
+    /// The access key that signed the request; `None` for an anonymous one.
     pub access_key: Option<String>,
     pub signature: Option<SignatureFacts>,
 }
 
 impl Authentication {
-    /// The region that the request is signed for.
+    /// Returns the region that the request is signed for.
     pub fn region(&self) -> Option<&str> {
         self.signature.as_ref()?.region.as_deref()
     }
 }
 
-/// The properties of a verified signature that policies can ask about.
+/// The properties of a verified signature that conditions of policies may use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SignatureFacts {
     /// `s3:authType`

@@ -1,5 +1,5 @@
-//! The context of an S3 request on its way to its operation. Each fact is established once, by the layer that finds it
-//! out, and kept in the request's `Call`; s3s carries that in the request's extensions.
+//! The context of an S3 request on its way to its operation. Each layer adds what it establishes to the request's
+//! `Call`, which travels in the request's extensions through s3s.
 
 mod authentication;
 mod body;
@@ -19,7 +19,7 @@ use http::{Extensions, HeaderMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-/// The facts about one request that its head and its connection tell.
+/// What the layers before the operation have established about a request.
 #[derive(Clone, Debug)]
 pub struct Call {
     pub origin: Arc<Origin>,
@@ -27,35 +27,35 @@ pub struct Call {
     pub seat: Arc<Seat>,
     pub view: Arc<RequestView>,
     pub authentication: Authentication,
-    /// Headers that s3s would refuse or lose; the operation gets them back.
+    /// Headers that s3s would refuse or drop. They bypass s3s, and the operation gets them from here.
     pub headers_aside: HeaderMap,
-    /// The headers that the answer to a read is to have instead of its own.
+    /// Headers that replace those of the response to a read (`response-content-type` and the like).
     pub overrides: HeaderMap,
     /// The trailer of a framed body.
     pub trailers: Option<Trailers>,
-    /// The whole of a body of which s3s reads a part.
+    /// The whole body, if s3s parses only a part of it.
     pub whole_body: Option<WholeBody>,
-    /// The body is a form's file: its length is known only at its end.
+    /// True if the body is the file of a browser's form, whose length is known only at its end.
     pub is_form: bool,
 }
 
-/// The source of a request, and the ids of its answer.
+/// The client of a request, and the ids of its response.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Origin {
-    /// `x-amz-request-id` and `x-amz-id-2` of the answer.
+    /// `x-amz-request-id` of the response; `host_id` is its `x-amz-id-2`.
     pub request_id: Arc<str>,
     pub host_id: Arc<str>,
-    /// The address without the port, if it is known.
+    /// The client's address without the port, if known.
     pub source_ip: Option<IpAddr>,
     pub tls: Option<TlsVersion>,
 }
 
-/// The version of TLS that a request came over, as conditions call it: `1.3`.
+/// The version of TLS of a request, as conditions name it: `1.3`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TlsVersion(pub &'static str);
 
 impl Call {
-    /// Returns whose share of the memory its bodies take: the account's, or the address's where nobody signed.
+    /// Returns whom the memory of the body is charged to: the account, or the address of an anonymous client.
     pub fn holder(&self) -> Holder {
         let account = self.seat.account().map(|(_, account)| account);
         account.or_else(|| self.seat.address()).unwrap_or(Holder::Store)
@@ -76,13 +76,13 @@ impl Call {
         }
     }
 
-    /// The call of a request that s3s hands on.
+    /// Returns the call of a request that s3s passed on.
     pub fn of(extensions: &Extensions) -> Self {
         extensions.get().cloned().unwrap_or_default()
     }
 }
 
-/// An anonymous call from nowhere, with a room of its own for its body.
+/// An anonymous call without an address, with a memory budget of its own.
 impl Default for Call {
     fn default() -> Self {
         Self::new(Origin::default(), Arc::default(), BodyRoom::new(usize::MAX).seat(None))

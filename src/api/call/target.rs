@@ -1,4 +1,4 @@
-//! The target of a request: the store, a bucket, or an object.
+//! The target of a request (the store, a bucket or an object), as its path and host name it.
 
 use crate::api::errors::{Fault, RequestFault};
 use crate::api::text::Query;
@@ -6,7 +6,7 @@ use crate::api::text::percent::decode_path;
 use http::{HeaderMap, Method, Uri};
 use s3s::path::{ParseS3PathError, S3Path, parse_path_style, parse_virtual_hosted_style};
 
-/// The head of a request as all the checks before s3s see it.
+/// The head of a request, for the checks before s3s.
 #[derive(Clone, Copy, Debug)]
 pub struct Head<'a> {
     pub method: &'a Method,
@@ -18,9 +18,9 @@ pub struct Head<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
     pub level: Level,
-    /// The bucket as named; not validated yet.
+    /// The name of the bucket, which is not validated yet.
     pub bucket: Option<String>,
-    /// The bucket is in the host's name, so that the path is the key alone.
+    /// True if the host name has the bucket (virtual-hosted style), so that the path is only the key.
     pub by_host: bool,
 }
 
@@ -32,7 +32,7 @@ pub enum Level {
 }
 
 impl Target {
-    /// `host_bucket`: the bucket that the host names.
+    /// Parses the target from a path. `host_bucket` is the bucket in the host name, if any.
     pub fn of(path: &str, host_bucket: Option<String>) -> Result<Self, Fault> {
         let path = path.strip_prefix('/').ok_or(Fault::Request(RequestFault::InvalidUri))?;
         if host_bucket.is_some() {
@@ -40,7 +40,7 @@ impl Target {
             return Ok(Self { level, bucket: host_bucket, by_host: true });
         }
         let (bucket, key) = path.split_once('/').unwrap_or((path, ""));
-        // A slash that is escaped would end the name for some that look at it and not for others.
+        // An escaped slash is refused: layers would disagree on whether it ends the name of the bucket.
         let bucket = decode_path(bucket).filter(|bucket| !bucket.contains('/'));
         let bucket = bucket.ok_or(Fault::Request(RequestFault::InvalidUri))?;
         let level = match (bucket.is_empty(), key.is_empty()) {
@@ -51,7 +51,7 @@ impl Target {
         Ok(Self { level, bucket: Some(bucket).filter(|bucket| !bucket.is_empty()), by_host: false })
     }
 
-    /// Returns the bucket and the key of a request on an object, whose names could be such.
+    /// Returns the bucket and key of a request on an object, after a check of their syntax.
     pub fn object(&self, uri: &Uri) -> Result<(String, String), Fault> {
         let path = decode_path(uri.path()).ok_or(Fault::Request(RequestFault::InvalidUri))?;
         let parsed = match self.bucket.as_deref().filter(|_| self.by_host) {

@@ -1,4 +1,4 @@
-//! Facts that the layers find out about a request, for its line in the log, its metrics and the answer to an error.
+//! The trace of a request: facts that its layers collect for the log, the metrics, the audit log and error responses.
 
 use crate::api::errors::Named;
 use crate::api::identity::{Principal, PrincipalKind};
@@ -7,28 +7,28 @@ use s3s::S3Error;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-/// A request that ended before its operation was known: malformed, or with a wrong signature.
+/// The operation of a request that ended before its operation was known: malformed, or with a wrong signature.
 const UNRESOLVED: &str = "Unresolved";
 const COPIES: [&str; 3] = ["CopyObject", "RenameObject", "UploadPartCopy"];
 
-/// Facts that the layers find out, each written once. Shared between the request's `Call` and its record.
+/// Facts that the layers collect, most of them written once. The request's `Call` and its record share it.
 #[derive(Debug, Default)]
 pub struct RequestTrace {
     resolved: OnceLock<Resolved>,
-    /// The bucket that it names, before anybody looks whether one can have that name.
+    /// The bucket that the request names, which may not be a valid name.
     aimed_at: OnceLock<String>,
-    /// The verified caller; absent for an anonymous request.
+    /// The verified caller; unset for an anonymous request.
     principal: OnceLock<Arc<Principal>>,
-    /// Names of what a call is on, besides a bucket and a key.
+    /// Names of what a call is about, other than bucket and key.
     subject: OnceLock<Vec<(&'static str, String)>>,
-    /// Names of what a call made.
+    /// Names of what a call created.
     result: OnceLock<Vec<(&'static str, String)>>,
-    /// The error that the request is to be answered with.
+    /// The error for the response.
     refusal: Mutex<Option<S3Error>>,
-    /// The code of an error that is answered in another form than S3's.
+    /// The code of an error whose response does not have the form of S3.
     code: OnceLock<String>,
     received_bytes: AtomicU64,
-    /// The limits that its account or bucket has; absent where there are none.
+    /// The rate limits of its account and bucket; unset if there are none.
     rates: OnceLock<Rates>,
 }
 
@@ -41,7 +41,7 @@ struct Resolved {
 }
 
 impl RequestTrace {
-    /// Notes the operation. Only the first call counts.
+    /// Records operation, bucket, key and access key. Only the first call counts.
     pub fn resolved(
         &self,
         operation: &'static str,
@@ -49,46 +49,46 @@ impl RequestTrace {
         key: Option<String>,
         access_key: Option<String>,
     ) {
-        // A request is resolved once; a second time would say the same.
+        // A second call would record the same.
         let _ = self.resolved.set(Resolved { operation, bucket, key, access_key });
     }
 
-    /// Notes the bucket that the request names; an empty name is none. Only the first call counts.
+    /// Records the bucket that the request names; an empty name is ignored. Only the first call counts.
     pub fn aimed_at(&self, bucket: &str) {
         if !bucket.is_empty() {
-            // A request that is asked again names the same.
+            // A second call would record the same bucket.
             let _ = self.aimed_at.set(bucket.to_owned());
         }
     }
 
-    /// Notes the caller. Only the first call counts.
+    /// Records the verified caller. Only the first call counts.
     pub fn asked_by(&self, principal: &Arc<Principal>) {
-        // A request is asked once; a second time would say the same.
+        // A second call would record the same caller.
         let _ = self.principal.set(Arc::clone(principal));
     }
 
-    /// Notes the subject of a call. Only the first call counts.
+    /// Records the subject of a call. Only the first call counts.
     pub fn is_on(&self, subject: Vec<(&'static str, String)>) {
         let _ = self.subject.set(subject);
     }
 
-    /// Notes the result of a call. Only the first call counts.
+    /// Records what a call created. Only the first call counts.
     pub fn made(&self, result: Vec<(&'static str, String)>) {
         let _ = self.result.set(result);
     }
 
-    /// Notes the error that the request is to be answered with; the last one counts. Between us and s3s, which writes what it
-    /// gets, there is no other way for an error to stay what it is.
+    /// Records the error for the response; the last call counts. The error bypasses s3s this way, which would keep only
+    /// what it writes of it.
     pub fn refuse(&self, error: S3Error) {
         *self.refusal.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
     }
 
-    /// Takes that error.
+    /// Takes the error that `refuse` recorded.
     pub fn take_refusal(&self) -> Option<S3Error> {
         self.refusal.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    /// Notes the code of an error that is answered in another form than S3's. Only the first call counts.
+    /// Records the code of an error whose response does not have the form of S3. Only the first call counts.
     pub fn answered_with(&self, code: &str) {
         let _ = self.code.set(code.to_owned());
     }
@@ -97,7 +97,7 @@ impl RequestTrace {
         self.received_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
-    /// Notes the limits that the request is under until its trace is dropped. Only the first call counts.
+    /// Records the rate limits that the request is under until its trace is dropped. Only the first call counts.
     pub fn limited(&self, rates: Rates) {
         let _ = self.rates.set(rates);
     }
@@ -106,7 +106,7 @@ impl RequestTrace {
         self.rates.get()
     }
 
-    /// The bucket and key that the request is on; nothing for copies, whose errors may be about the source.
+    /// Returns the bucket and key for error responses; neither for copies, whose errors may be about the source.
     pub fn named(&self) -> Named<'_> {
         match self.resolved.get() {
             None => Named { bucket: self.aimed_at.get().map(String::as_str), ..Named::default() },
@@ -137,7 +137,7 @@ impl RequestTrace {
         self.principal.get().map(Arc::as_ref)
     }
 
-    /// Returns the requester as in access logs: an account by its canonical id, an identity within it by name.
+    /// Returns the requester as access logs name it: a root by its canonical id, any other identity by its ARN.
     pub fn requester(&self) -> Option<&str> {
         let principal = self.principal()?;
         Some(if principal.kind == PrincipalKind::Root { &principal.canonical_id } else { &principal.arn })
@@ -151,12 +151,12 @@ impl RequestTrace {
         self.result.get().map(Vec::as_slice).unwrap_or_default()
     }
 
-    /// The code of an error that was answered in another form than S3's.
+    /// Returns the code of an error whose response does not have the form of S3.
     pub fn code(&self) -> Option<&str> {
         self.code.get().map(String::as_str)
     }
 
-    /// The number of the caller's account; `None` for an anonymous request.
+    /// Returns the id of the caller's account; `None` for an anonymous request.
     pub fn account(&self) -> Option<&str> {
         self.principal().map(|principal| principal.account.as_str())
     }
@@ -171,7 +171,7 @@ mod tests {
     use super::RequestTrace;
 
     #[test]
-    fn the_bucket_that_a_request_names_is_known_before_its_operation_is() {
+    fn an_error_names_the_bucket_before_the_operation_is_known() {
         let trace = RequestTrace::default();
         assert_eq!(trace.named().bucket, None);
         trace.aimed_at("B_");

@@ -1,17 +1,17 @@
-//! The view of the metadata by which one request is judged, and on which its operation works: what it may do and what it
-//! finds are of the same tables, and a host that does not lead asks the leader once.
+//! The view of the metadata for one request. Access decision and operation use the same view, so they see the same
+//! state, and a host that does not lead asks the leader once.
 
 use crate::actors::gateway::{Gateway, StoreError};
 use crate::actors::meta::MetaView;
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// The view of one request, taken when it is first needed. Part of the request's `Call`.
+/// The view of one request, which is taken when it is first needed.
 #[derive(Default)]
 pub struct RequestView(Mutex<Option<MetaView>>);
 
 impl RequestView {
-    /// The view by which the request is judged: that of the first call.
+    /// Returns the view of the request. The first call takes it behind the read barrier.
     pub async fn get(&self, gateway: &Gateway) -> Result<MetaView, StoreError> {
         if let Some(view) = self.lock().clone() {
             return Ok(view);
@@ -21,8 +21,8 @@ impl RequestView {
         Ok(view)
     }
 
-    /// Takes the view, for the first look of an operation: it works on what was judged, and on nothing else. Later looks
-    /// are to show what the operation itself has changed meanwhile.
+    /// Takes the view for the first lookup of the operation, which so sees the state that access was decided on. Later
+    /// lookups take new views, to see the operation's own changes.
     pub fn take(&self) -> Option<MetaView> {
         self.lock().take()
     }

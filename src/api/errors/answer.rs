@@ -1,4 +1,5 @@
-//! The one place where an error becomes an answer, and the one where an answer of s3s is taken for an error.
+//! Writes the response to a refused request, and reads the error out of a response that s3s wrote by itself. Both
+//! happen nowhere else.
 
 use super::details::{Named, escape};
 use super::fault::Fault;
@@ -8,7 +9,7 @@ use http::{HeaderValue, StatusCode, header};
 use s3s::xml::Deserializer;
 use s3s::{Body, HttpResponse, S3Error, S3ErrorCode, dto};
 
-/// The answer's own names, and those of the request that it repeats.
+/// The ids of the response, and the parts of the request that it repeats.
 #[derive(Clone, Copy, Debug)]
 pub struct Names<'a> {
     pub named: Named<'a>,
@@ -18,8 +19,8 @@ pub struct Names<'a> {
     pub host_id: &'a str,
 }
 
-/// Writes the response to a refused request: its XML has the code, the message, what the error and its request have to say
-/// besides, and the ids.
+/// Writes the response to a refused request. Its XML has code, message, the elements of the code and the error, and the
+/// ids.
 pub fn written(error: &S3Error, names: &Names<'_>) -> HttpResponse {
     let status = error.status_code().unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let has_body = status != StatusCode::NOT_MODIFIED;
@@ -35,9 +36,9 @@ pub fn written(error: &S3Error, names: &Names<'_>) -> HttpResponse {
 
 fn xml(error: &S3Error, Names { named, resource, request_id, host_id }: &Names<'_>) -> String {
     let code = error.code().as_str();
-    let message = escape(error.message().unwrap_or("The request is not one that can be served."));
+    let message = escape(error.message().unwrap_or("The request cannot be served."));
     let elements = named.elements(error);
-    // S3 does not say it of a request that is one of nothing.
+    // S3 leaves out the resource for `InvalidRequest`.
     let resource = match *error.code() {
         S3ErrorCode::InvalidRequest => String::new(),
         _ => format!("<Resource>{}</Resource>", escape(resource)),
@@ -48,8 +49,8 @@ fn xml(error: &S3Error, Names { named, resource, request_id, host_id }: &Names<'
     )
 }
 
-/// The error of an answer that s3s gave by itself, of a request that it did not hand on: it has errors in no other form than
-/// what it has written of them. Those of ours never go this way.
+/// Reads the error out of a response that s3s wrote by itself, for a request that it did not pass on. s3s has such
+/// errors in no other form. Errors of this store never take this path.
 pub fn of_s3s(answer: &HttpResponse) -> S3Error {
     let bytes = answer.body().bytes().unwrap_or_default();
     let read = Deserializer::new(&bytes).named_element("Error", Deserializer::content::<dto::Error>);
@@ -64,7 +65,7 @@ pub fn of_s3s(answer: &HttpResponse) -> S3Error {
     error
 }
 
-/// S3's message of a code that s3s gives without one.
+/// Returns the error for a code that s3s gives without a message, with the message of S3.
 fn without_message(code: &str) -> S3Error {
     let fault = match code {
         "IncompleteBody" => Fault::IncompleteBody,
@@ -104,29 +105,29 @@ mod tests {
     }
 
     #[test]
-    fn an_error_of_a_request_that_is_none_has_no_resource() {
-        let told = text(Fault::InvalidRequest("why".to_owned()), Named::default());
-        assert!(told.contains("<Message>why</Message><RequestId>0001</RequestId>"), "{told}");
+    fn an_invalid_request_error_has_no_resource() {
+        let xml = text(Fault::InvalidRequest("why".to_owned()), Named::default());
+        assert!(xml.contains("<Message>why</Message><RequestId>0001</RequestId>"), "{xml}");
     }
 
     #[test]
-    fn apostrophes_are_written_as_they_are() {
-        let told = text(Fault::InvalidContentSha256 { computed: None }, Named::default());
-        assert!(told.contains("<Message>The provided 'x-amz-content-sha256' header does not match"), "{told}");
+    fn apostrophes_in_messages_are_not_escaped() {
+        let xml = text(Fault::InvalidContentSha256 { computed: None }, Named::default());
+        assert!(xml.contains("<Message>The provided 'x-amz-content-sha256' header does not match"), "{xml}");
     }
 
     #[test]
-    fn the_number_of_bytes_that_came_is_beside_the_message() {
-        let told = text(Fault::from(RequestFault::OtherLength { provided: 4, expected: 32 }), Named::default());
+    fn details_of_a_fault_follow_its_message() {
+        let xml = text(Fault::from(RequestFault::OtherLength { provided: 4, expected: 32 }), Named::default());
         let lengths = "header</Message><NumberBytesExpected>32</NumberBytesExpected>\
                        <NumberBytesProvided>4</NumberBytesProvided>";
-        assert!(told.contains(lengths), "{told}");
-        let told = text(Fault::from(RequestFault::NotAForm), Named::default());
-        assert!(told.contains("did not hold</Message><Condition>Bucket POST must be"), "{told}");
+        assert!(xml.contains(lengths), "{xml}");
+        let xml = text(Fault::from(RequestFault::NotAForm), Named::default());
+        assert!(xml.contains("did not hold</Message><Condition>Bucket POST must be"), "{xml}");
     }
 
     #[test]
-    fn an_error_names_what_is_not_there() {
+    fn an_error_names_the_missing_bucket_or_key() {
         let named = Named { bucket: Some("b"), key: Some("<k>"), ..Named::default() };
         assert!(text(Fault::NoSuchKey, named).contains("</Message><Key>&lt;k&gt;</Key><Resource>"));
         assert!(text(Fault::NoSuchBucket, named).contains("</Message><BucketName>b</BucketName><Resource>"));
@@ -145,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_of_s3s_is_the_one_that_it_wrote() {
+    fn an_error_is_read_from_the_response_that_s3s_wrote() {
         let read = |error: S3Error| of_s3s(&error.to_http_response().expect("it can be written"));
         let unknown = read(S3Error::with_message(S3ErrorCode::NotImplemented, "Unknown <operation> & \"more\""));
         assert_eq!(unknown.code(), &S3ErrorCode::NotImplemented);

@@ -1,24 +1,24 @@
-//! A wrong argument of a request: S3 names it, and repeats its value.
+//! The fault of an argument of a request, whose name and value the error repeats.
 
 use super::details::{Detail, Text};
 use std::borrow::Cow;
 
-/// The error in a named parameter, header or element.
+/// A wrong value of a named parameter, header or XML element.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ArgumentFault {
     pub name: Cow<'static, str>,
-    /// The value, unless S3 does not repeat it.
+    /// The value, if S3 repeats it.
     pub value: Option<Text>,
     pub why: Cow<'static, str>,
 }
 
 impl ArgumentFault {
-    /// A parameter of the query, whose value is repeated where it has one.
+    /// A wrong query parameter. The error repeats its value, if it has one.
     pub fn parameter(name: &'static str, why: impl Into<Cow<'static, str>>) -> Self {
         Self { name: name.into(), value: Some(Text::Parameter(name.into())), why: why.into() }
     }
 
-    /// An argument that would be wrong with any value.
+    /// A wrong argument whose value the error does not repeat.
     pub fn bare(name: &'static str, why: impl Into<Cow<'static, str>>) -> Self {
         Self { name: name.into(), value: None, why: why.into() }
     }

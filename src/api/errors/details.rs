@@ -1,5 +1,5 @@
-//! The elements of an error's body besides its code and its message: what only the layer that refuses knows, and the
-//! subject as the request named it.
+//! The elements of an error response besides code and message: those that the refusing layer adds, and those that
+//! repeat parts of the request.
 
 use crate::api::text::Query;
 use s3s::S3Error;
@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-/// Codes that say something of a bucket as a whole.
+/// The codes whose errors name the bucket.
 const OF_BUCKETS: [&str; 15] = [
     "BucketAlreadyExists",
     "BucketAlreadyOwnedByYou",
@@ -25,18 +25,18 @@ const OF_BUCKETS: [&str; 15] = [
     "ServerSideEncryptionConfigurationNotFoundError",
     "InvalidBucketName",
 ];
-/// An element of an error's body, and its text.
+/// An element of an error response: its name and its text.
 pub type Detail = (&'static str, Text);
 
-/// The text of an element: the error's own, or one that the request has and its answer repeats.
+/// The text of an element: one of the error itself, or a part of the request that the response repeats.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Text {
     Own(String),
-    /// The parameter of the query; there is no element where it has none.
+    /// This query parameter. Without it the element is left out.
     Parameter(Cow<'static, str>),
     /// The header `Authorization`.
     Authorization,
-    /// The first word of that header.
+    /// The first word of the header `Authorization`.
     AuthorizationType,
     /// The header `x-amz-content-sha256`.
     ContentSha256,
@@ -50,12 +50,12 @@ impl From<String> for Text {
     }
 }
 
-/// Further elements of an error, on their way to the answer as its source.
+/// The further elements of an error. They travel as the source of its `S3Error`.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{0:?}")]
 struct Details(Vec<Detail>);
 
-/// The error, with what its answer says besides.
+/// Adds further elements to an error.
 pub fn with_details<T: Into<Text>>(
     mut error: S3Error,
     details: impl IntoIterator<Item = (&'static str, T)>,
@@ -72,7 +72,7 @@ pub fn details_of(error: &S3Error) -> &[Detail] {
     details.map(|details| details.0.as_slice()).unwrap_or_default()
 }
 
-/// The same error once more.
+/// Returns a copy of the error.
 pub fn again(error: &S3Error) -> S3Error {
     let mut copy = S3Error::new(error.code().clone());
     error.message().into_iter().for_each(|message| copy.set_message(message.to_owned()));
@@ -81,21 +81,21 @@ pub fn again(error: &S3Error) -> S3Error {
     with_details(copy, details_of(error).iter().cloned())
 }
 
-/// An element with a time, given in seconds since the Unix epoch.
+/// Returns an element with a time, given in seconds since the Unix epoch; `None` for a time out of range.
 pub fn time(name: &'static str, seconds: u64) -> Option<(&'static str, String)> {
     let at = OffsetDateTime::from_unix_timestamp(i64::try_from(seconds).ok()?).ok()?;
     Some((name, at.format(&Rfc3339).ok()?))
 }
 
-/// The bucket and key of a request, of which one may not exist, and the request's elements.
+/// The parts of a request that error responses may repeat.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Named<'a> {
     pub bucket: Option<&'a str>,
     pub key: Option<&'a str>,
     pub method: &'a str,
-    /// The query as it came.
+    /// The raw query.
     pub query: &'a str,
-    /// The header of this name.
+    /// The header `Authorization`.
     pub authorization: &'a str,
     /// The header `x-amz-date`.
     pub date: &'a str,
@@ -110,7 +110,7 @@ pub struct Named<'a> {
 }
 
 impl Named<'_> {
-    /// Returns the elements that S3 adds to an error: those of its code, then its own.
+    /// Returns the elements that S3 adds to an error: those of its code, then those of the error itself.
     pub(super) fn elements(&self, error: &S3Error) -> String {
         let own = details_of(error).iter().map(|(name, text)| element(name, self.text(text).as_deref()));
         self.of_code(error.code().as_str()) + &own.collect::<String>()
@@ -157,7 +157,8 @@ impl Named<'_> {
         }
     }
 
-    /// S3 tells it in hexadecimal digits where the body is an object, and as it came where it is XML of a POST.
+    /// Returns the expected MD5 as S3 shows it: in hexadecimal for the body of an object, and as sent for the XML body
+    /// of a POST.
     fn expected_md5(&self) -> Option<String> {
         if self.method == "POST" {
             return Some(self.md5.to_owned()).filter(|md5| !md5.is_empty());
@@ -178,7 +179,7 @@ impl Named<'_> {
     fn access_key(&self) -> Option<String> {
         let credential = self.field("Credential").or_else(|| self.parameter("X-Amz-Credential"));
         match credential {
-            // An access key may hold slashes; the scope is the last four fields.
+            // An access key may contain slashes; the scope is the last four fields.
             Some(credential) => credential.rsplitn(5, '/').nth(4).map(str::to_owned),
             None => self.parameter("AWSAccessKeyId"),
         }
@@ -189,7 +190,7 @@ impl Named<'_> {
         self.field("Signature").or_else(in_query)
     }
 
-    /// Returns a component of the header.
+    /// Returns a component of the header `Authorization`.
     fn field(&self, name: &str) -> Option<String> {
         let mut fields = self.authorization.split([' ', ',']);
         fields.find_map(|field| field.strip_prefix(name)?.strip_prefix('=')).map(str::to_owned)
@@ -206,7 +207,7 @@ fn element(name: &str, text: Option<&str>) -> String {
     text.map(|text| format!("<{name}>{}</{name}>", escape(text))).unwrap_or_default()
 }
 
-/// Text in XML. What XML has no room for is told apart by a character of its own.
+/// Escapes a text for XML. A character that XML cannot hold becomes U+FFFD.
 pub(super) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
@@ -241,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn an_argument_error_has_name_and_value() {
+    fn an_argument_error_repeats_name_and_value() {
         let version = || ArgumentFault::parameter("versionId", "Invalid version id specified");
         assert_eq!(
             of_fault(named("versions&versionId=a%26b"), version()),
@@ -259,26 +260,26 @@ mod tests {
         let authorization = "AWS4-HMAC-SHA256 Credential=a";
         let header = Named { authorization, sha256: "00", ..Named::default() };
         let of = |name, value| of_fault(header, ArgumentFault::with_value(name, value, "why"));
-        let told = "<ArgumentName>Authorization</ArgumentName><ArgumentValue>AWS4-HMAC-SHA256</ArgumentValue>";
-        assert_eq!(of("Authorization", Text::AuthorizationType), told);
-        let told = "<ArgumentName>Authorization</ArgumentName>\
+        let expected = "<ArgumentName>Authorization</ArgumentName><ArgumentValue>AWS4-HMAC-SHA256</ArgumentValue>";
+        assert_eq!(of("Authorization", Text::AuthorizationType), expected);
+        let expected = "<ArgumentName>Authorization</ArgumentName>\
                     <ArgumentValue>AWS4-HMAC-SHA256 Credential=a</ArgumentValue>";
-        assert_eq!(of("Authorization", Text::Authorization), told);
-        let told = "<ArgumentName>x-amz-content-sha256</ArgumentName><ArgumentValue>00</ArgumentValue>";
-        assert_eq!(of("x-amz-content-sha256", Text::ContentSha256), told);
+        assert_eq!(of("Authorization", Text::Authorization), expected);
+        let expected = "<ArgumentName>x-amz-content-sha256</ArgumentName><ArgumentValue>00</ArgumentValue>";
+        assert_eq!(of("x-amz-content-sha256", Text::ContentSha256), expected);
         assert_eq!(of_fault(named("a=b"), Fault::InvalidArgument("Something else is wrong".to_owned())), "");
     }
 
     #[test]
-    fn a_signature_error_has_its_details() {
+    fn a_signature_error_repeats_key_signature_and_time() {
         let authorization = "AWS4-HMAC-SHA256 Credential=a/b/20260101/us-east-1/s3/aws4_request, Signature=00";
         let header = Named { authorization, date: "20260101T000000Z", ..Named::default() };
         assert_eq!(of_code(header, "InvalidAccessKeyId"), "<AWSAccessKeyId>a/b</AWSAccessKeyId>");
-        let told = "<AWSAccessKeyId>a/b</AWSAccessKeyId><SignatureProvided>00</SignatureProvided>";
-        assert_eq!(of_code(header, "SignatureDoesNotMatch"), told);
-        let told = "<RequestTime>20260101T000000Z</RequestTime>\
+        let expected = "<AWSAccessKeyId>a/b</AWSAccessKeyId><SignatureProvided>00</SignatureProvided>";
+        assert_eq!(of_code(header, "SignatureDoesNotMatch"), expected);
+        let expected = "<RequestTime>20260101T000000Z</RequestTime>\
                     <MaxAllowedSkewMilliseconds>900000</MaxAllowedSkewMilliseconds>";
-        assert_eq!(of_code(header, "RequestTimeTooSkewed"), told);
+        assert_eq!(of_code(header, "RequestTimeTooSkewed"), expected);
         let unsigned = Fault::HeadersNotSigned("x-amz-acl, x-amz-tagging".to_owned());
         assert_eq!(of_fault(header, unsigned), "<HeadersNotSigned>x-amz-acl, x-amz-tagging</HeadersNotSigned>");
         let url = named("X-Amz-Credential=k%2F20260101%2Fus-east-1%2Fs3%2Faws4_request&X-Amz-Expires=60");
@@ -286,25 +287,25 @@ mod tests {
     }
 
     #[test]
-    fn a_digest_error_has_its_details() {
+    fn a_digest_error_repeats_the_expected_and_computed_digests() {
         let put = Named { method: "PUT", md5: "AAAAAAAAAAAAAAAAAAAAAA==", sha256: "00", ..Named::default() };
-        let told = "<ExpectedDigest>00000000000000000000000000000000</ExpectedDigest>";
-        assert_eq!(of_fault(put, Fault::Md5Differs { calculated: None }), told);
+        let expected = "<ExpectedDigest>00000000000000000000000000000000</ExpectedDigest>";
+        assert_eq!(of_fault(put, Fault::Md5Differs { calculated: None }), expected);
         let post = Named { method: "POST", ..put };
-        let told = "<ExpectedDigest>AAAAAAAAAAAAAAAAAAAAAA==</ExpectedDigest>\
+        let expected = "<ExpectedDigest>AAAAAAAAAAAAAAAAAAAAAA==</ExpectedDigest>\
                     <CalculatedDigest>XUFAKrxLKna5cZ2REBfFkg==</CalculatedDigest>";
         let calculated = Some("XUFAKrxLKna5cZ2REBfFkg==".to_owned());
-        assert_eq!(of_fault(post, Fault::Md5Differs { calculated }), told);
+        assert_eq!(of_fault(post, Fault::Md5Differs { calculated }), expected);
         let crc = Fault::BadDigest("The CRC32 you specified did not match the calculated checksum.".to_owned());
         assert_eq!(of_fault(put, crc), "");
         assert_eq!(of_code(put, "InvalidDigest"), "<Content-MD5>AAAAAAAAAAAAAAAAAAAAAA==</Content-MD5>");
-        let told = "<ClientComputedContentSHA256>00</ClientComputedContentSHA256>\
+        let expected = "<ClientComputedContentSHA256>00</ClientComputedContentSHA256>\
                     <S3ComputedContentSHA256>11</S3ComputedContentSHA256>";
-        assert_eq!(of_fault(put, Fault::InvalidContentSha256 { computed: Some("11".to_owned()) }), told);
+        assert_eq!(of_fault(put, Fault::InvalidContentSha256 { computed: Some("11".to_owned()) }), expected);
     }
 
     #[test]
-    fn details_are_carried_by_the_error_and_its_copies() {
+    fn a_copied_error_keeps_its_details() {
         let error = with_details(Fault::NoSuchKey.into(), [("Key", "other".to_owned())]);
         let copy = super::again(&error);
         assert_eq!(super::details_of(&copy), [("Key", Text::Own("other".to_owned()))]);
@@ -321,8 +322,8 @@ mod tests {
         assert_eq!(of_code(named, "BucketNotEmpty"), "<BucketName>b</BucketName>");
         let ranged = Named { range: "bytes=9-", storage_class: "GLACIER", ..named };
         assert_eq!(of_code(ranged, "InvalidRange"), "<RangeRequested>bytes=9-</RangeRequested>");
-        let told = "<StorageClassRequested>GLACIER</StorageClassRequested>";
-        assert_eq!(of_code(ranged, "InvalidStorageClass"), told);
+        let expected = "<StorageClassRequested>GLACIER</StorageClassRequested>";
+        assert_eq!(of_code(ranged, "InvalidStorageClass"), expected);
         assert_eq!(of_code(named, "InvalidStorageClass"), "");
         let upload = Named { query: "uploadId=u", ..named };
         for code in ["InvalidPart", "InvalidPartOrder", "NoSuchUpload"] {

@@ -1,4 +1,5 @@
-//! Faults of requests. `table` has what an answer says of each.
+//! Faults of requests, with the elements and headers of their responses. Their codes, statuses and messages are in
+//! `table`.
 
 use super::argument::ArgumentFault;
 use super::details::{Detail, Text, with_details};
@@ -14,7 +15,7 @@ use s3s::{S3Error, S3ErrorCode};
 use std::convert::Infallible;
 use std::fmt;
 
-/// The seconds after which a client may repeat a request that was refused as unavailable.
+/// The value of `Retry-After` for a request that was refused as unavailable.
 const RETRY_AFTER_SECONDS: &str = "2";
 
 /// A fault of a request, or of the store that answers it.
@@ -22,7 +23,7 @@ const RETRY_AFTER_SECONDS: &str = "2";
 pub enum Fault {
     AccessDenied(&'static str),
     AccessForbidden(String),
-    /// An argument that has a name is wrong.
+    /// A named argument is wrong.
     Argument(ArgumentFault),
     BadDigest(String),
     BadRequest(String),
@@ -30,7 +31,7 @@ pub enum Fault {
     BucketOwnedByCaller,
     BucketOwnedByOther,
     BucketOwnerDiffers,
-    /// A signed chunk that is not the last is too small; `next` is the number of the one after it.
+    /// A signed chunk is too small for one that is not the last. `next` is the number of the chunk after it.
     ChunkTooSmall {
         next: u64,
         size: u64,
@@ -44,7 +45,7 @@ pub enum Fault {
     InvalidAccessKey,
     InvalidArgument(String),
     InvalidBucketName,
-    /// The body has another SHA-256 than the request says.
+    /// The SHA-256 of the body differs from the one in the request.
     InvalidContentSha256 {
         computed: Option<String>,
     },
@@ -60,17 +61,17 @@ pub enum Fault {
     InvalidRedirect,
     InvalidRequest(String),
     InvalidStorageClass,
-    /// A trailer is announced, and the body has no room for one.
+    /// A trailer is missing, was not announced, or is announced for a body that cannot have one.
     MalformedTrailer,
-    /// XML that says something that the operation has no meaning for.
+    /// The XML is malformed, or has a value that the operation does not allow.
     MalformedXml,
-    /// The content does not have the MD5 that the request gives.
+    /// The MD5 of the content differs from `Content-MD5`.
     Md5Differs {
         calculated: Option<String>,
     },
     /// A change is larger than the store can hold.
     MessageTooLarge(String),
-    /// The body of a request that sets something is too large.
+    /// The body of a request that sets a configuration is too large.
     MessageTooLong,
     MetadataTooLarge {
         size_bytes: usize,
@@ -81,16 +82,16 @@ pub enum Fault {
     NoSuchUpload,
     NoSuchVersion,
     NotImplemented(String),
-    /// Names of headers that the signature had to cover, and did not.
+    /// The signature does not cover these headers, which it must.
     HeadersNotSigned(String),
-    /// The header's value is one that S3 does not take there.
+    /// S3 does not support this value of the header in this operation.
     HeaderNotImplemented {
         header: &'static str,
         why: String,
     },
-    /// A delete marker stands where an object was asked for.
+    /// The requested version is a delete marker.
     DeleteMarker {
-        /// True if it was asked for by its version id, and not as the current version.
+        /// True if the request names its version id; false if it is the current version.
         named: bool,
         version: String,
         modified: Option<String>,
@@ -100,12 +101,12 @@ pub enum Fault {
     InvalidEncryptionAlgorithm,
     KmsNotFound(String),
     KmsDisabled(String),
-    /// The key differs from that of an object whose key the client keeps.
+    /// The customer-provided key (SSE-C) is not the one that the object is encrypted with.
     CustomerKeyDiffers,
-    /// An append asks for another encryption than the object has.
+    /// An append requests another encryption than the object has.
     EncryptionTypeMismatch,
     InvalidWriteOffset,
-    /// A client's token came with another request before.
+    /// The client token was used before in a different request.
     IdempotencyMismatch,
     InvalidTargetBucket(&'static str),
     TooManyConfigurations,
@@ -125,26 +126,26 @@ pub enum Fault {
     OutOfSpace,
     QuotaExceeded,
     TooManyParts,
-    /// The store cannot do it now; nothing was done, or nobody knows.
+    /// The store cannot carry out the request now. Either nothing was done, or the outcome is unknown.
     Unavailable(String),
-    /// A bucket to be deleted still has versions, although a list of its objects may be empty.
+    /// The bucket to be deleted still has versions or delete markers, although a list of its objects may be empty.
     VersionsLeft,
-    /// The bucket has no such configuration: S3's code and message for its absence.
+    /// The bucket has no such configuration. Holds S3's code and message for this case.
     NoConfiguration(&'static str, &'static str),
-    /// The reader has this version already; the headers tell it which.
+    /// The client already has this version; the headers identify it.
     NotModified(Box<HeaderMap>),
-    /// A condition does not hold: its header, if known.
+    /// A condition of the request does not hold: its header, if known.
     PreconditionFailed(Option<&'static str>),
     RequestHeadersTooLarge,
     RequestTimeout,
-    /// The signature of a chunk of a body, or of its trailer, does not match.
+    /// The signature of the request, of a chunk of its body, or of its trailer does not match.
     SignatureDoesNotMatch,
     SlowDown(String),
-    /// A fault of the request's form.
+    /// A fault found before the operation is considered.
     Request(RequestFault),
-    /// A fault of a grant.
+    /// A fault of an ACL, a bucket policy or a related setting.
     Grant(GrantFault),
-    /// A fault of a new bucket's location.
+    /// A fault of the location constraint of a new bucket.
     Location(LocationFault),
 }
 
@@ -211,7 +212,7 @@ impl From<Fault> for S3Error {
 }
 
 impl Fault {
-    /// Returns the elements of the error besides its message.
+    /// Returns the elements of the response besides code and message.
     fn details(&self) -> Vec<Detail> {
         let own = |name, text: &str| (name, Text::Own(text.to_owned()));
         let number = |name, number: u64| (name, Text::Own(number.to_string()));
@@ -239,7 +240,7 @@ impl Fault {
         }
     }
 
-    /// Returns the headers that its answer has, if any.
+    /// Returns the headers of the response, if any.
     fn headers(self) -> Option<HeaderMap> {
         Some(match self {
             Self::InvalidRange { size_bytes } => {

@@ -1,23 +1,23 @@
-//! The faults of a form.
+//! Faults of browser forms (POST Object).
 
 use std::fmt;
 
-/// A fault of a form; texts are whole sentences for its sender.
+/// A fault of a form. Its texts are complete sentences for the client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FormFault {
     Malformed,
     FieldsTooLarge,
     NotOneFile,
-    /// A field is missing, or has a value that it cannot have.
+    /// A field is missing, or has an invalid value.
     Argument(String),
-    /// The policy is none.
+    /// The policy document is malformed.
     Policy(String),
-    /// The form is not what its policy allows.
+    /// The form does not satisfy its policy.
     Refused(String),
     TooSmall,
     TooLarge,
     SignatureDiffers,
-    /// The tags are none.
+    /// The tags are malformed.
     Tags,
 }
 
@@ -28,7 +28,7 @@ impl FormFault {
         ))
     }
 
-    /// `what` follows "Invalid Policy:".
+    /// Returns the fault of a malformed policy. `what` follows "Invalid Policy:" in the message.
     pub fn policy(what: &str) -> Self {
         Self::Policy(format!("Invalid Policy: {what}"))
     }
@@ -37,7 +37,7 @@ impl FormFault {
         Self::refused("Policy expired.")
     }
 
-    /// `condition` as the policy has it.
+    /// Returns the fault of a condition that does not hold, which is quoted as in the policy.
     pub fn failed(condition: impl fmt::Display) -> Self {
         Self::refused(&format!("Policy Condition failed: {condition}"))
     }

@@ -11,7 +11,7 @@ pub enum GrantFault {
     AclGrantsToOthers,
     MalformedAcl,
     MalformedPolicy(String),
-    /// A request that sets an ACL has none.
+    /// A request that sets an ACL has none, neither in headers nor in the body.
     MissingAcl,
     /// An ACL is both in headers and in the body.
     UnexpectedContent,
@@ -34,7 +34,7 @@ mod tests {
     use s3s::S3Error;
 
     #[test]
-    fn faults_of_grants_have_s3s_codes() {
+    fn faults_of_acls_and_policies_have_the_codes_of_s3() {
         for (fault, code) in [
             (GrantFault::AclsDisabled, "AccessControlListNotSupported"),
             (GrantFault::AclGrantsToOthers, "InvalidBucketAclWithObjectOwnership"),

@@ -1,13 +1,13 @@
-//! Faults of a new bucket's location.
+//! Faults of the location constraint of a new bucket.
 
 use super::details::Detail;
 
-/// The reason for which a bucket is not made there.
+/// The reason why a bucket cannot be created in the requested location.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LocationFault {
-    /// The name is one that no region can have.
+    /// The name is not valid for any region.
     Unknown(String),
-    /// The request was signed for another region; `elsewhere` makes the message.
+    /// The location is another region than that of the endpoint. Holds the message, which `elsewhere` builds.
     Elsewhere(String),
 }
 
@@ -33,7 +33,7 @@ mod tests {
     use s3s::S3Error;
 
     #[test]
-    fn a_bucket_that_cannot_be_there_is_refused_with_s3s_codes() {
+    fn an_invalid_location_constraint_has_the_codes_of_s3() {
         let unknown = S3Error::from(Fault::from(LocationFault::Unknown("here".to_owned())));
         assert_eq!(unknown.code().as_str(), "InvalidLocationConstraint");
         assert_eq!(details_of(&unknown), [("LocationConstraint", Text::Own("here".to_owned()))]);

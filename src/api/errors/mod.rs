@@ -1,6 +1,7 @@
-//! Errors: what can go wrong with a request, and what its answer says of it. A fault is made where its cause is known
-//! (`fault` and the enums beside it), has its code, status and message in one table (`table`), travels as an `S3Error` with
-//! its details, and is written in one place (`answer`). No other folder names a code.
+//! Errors of S3 requests and their responses. A fault is created where its cause is known (`fault` and the enums beside
+//! it), gets code, status and message from one table (`table`), travels as an `S3Error` with its details, and is
+//! written in one place (`answer`). Only the codes for absent bucket configurations are named elsewhere, where
+//! `Fault::NoConfiguration` is created.
 
 mod answer;
 mod argument;
@@ -27,7 +28,7 @@ use crate::actors::gateway::{BodyFault, StoreError};
 use crate::actors::meta::{KvError, MetaError, Refusal};
 use s3s::{S3Error, S3ErrorCode, StdError};
 
-/// The message of GetObjectAttributes if no attribute is asked for.
+/// The message of GetObjectAttributes if no attribute is requested.
 pub const NO_ATTRIBUTES: &str =
     "The x-amz-object-attributes header specifying the attributes to be retrieved is either missing or empty";
 const OUTCOME_UNKNOWN: &str = "The change was not decided in time; whether it takes effect is not known.";
@@ -44,7 +45,7 @@ impl From<StoreError> for S3Error {
     }
 }
 
-/// A failure inside the store is logged, and its reason is not shown to clients.
+/// Converts an error of the store. An internal failure is logged, and its reason is not shown to the client.
 impl From<StoreError> for Fault {
     fn from(error: StoreError) -> Self {
         match error {
@@ -71,7 +72,7 @@ impl From<StoreError> for Fault {
     }
 }
 
-/// The fault of a body as its reader had it.
+/// Returns the fault that the reader of the body reported.
 fn refused_body(fault: &BodyFault) -> Fault {
     fault.of_reader::<Fault>().cloned().unwrap_or(Fault::IncompleteBody)
 }
@@ -116,17 +117,18 @@ impl From<Refusal> for Fault {
                 "The provided 'x-amz-mp-object-size' header value does not match the size of the object.".to_owned(),
             ),
             Refusal::InvalidRequest => Self::InvalidRequest("The request is not valid.".to_owned()),
-            // Answers to changes of the layout, which no S3 request makes.
+            // Refusals of layout changes, which no S3 request makes.
             Refusal::HostHasNodes | Refusal::NodeHoldsShards | Refusal::Removed => {
                 Self::InvalidRequest("The request is not valid.".to_owned())
             }
-            // The next try goes by the layout that is in force.
-            Refusal::NoSuchNode => {
-                Self::Unavailable("A drive that was to hold the object was removed or replaced meanwhile.".to_owned())
-            }
-            Refusal::Fenced => Self::Unavailable(
-                "The write was under way for too long without being heard of; send it again.".to_owned(),
+            // A retry uses the current layout.
+            Refusal::NoSuchNode => Self::Unavailable(
+                "A drive chosen for the object was removed or replaced during the write; send the request again."
+                    .to_owned(),
             ),
+            Refusal::Fenced => {
+                Self::Unavailable("The write took too long and was given up; send the request again.".to_owned())
+            }
             Refusal::Forgotten => Self::Unavailable(OUTCOME_UNKNOWN.to_owned()),
             Refusal::NoSuchVersion => Self::NoSuchVersion,
             Refusal::IsDeleteMarker => Self::MethodNotAllowed,
@@ -144,7 +146,7 @@ impl From<Refusal> for Fault {
     }
 }
 
-/// The fault of an error that ends a request's body.
+/// Returns the fault for an error that ended the reading of a request's body.
 pub fn body_fault(error: &StdError) -> Fault {
     if let Some(fault) = error.downcast_ref::<FormFault>() {
         return fault.clone().into();
@@ -158,12 +160,12 @@ pub fn body_fault(error: &StdError) -> Fault {
     match error.downcast_ref::<ChunkFault>() {
         Some(ChunkFault::TooSmall { next, size }) => Fault::ChunkTooSmall { next: *next, size: *size },
         Some(ChunkFault::SignatureDiffers) => Fault::SignatureDoesNotMatch,
-        // Also of a connection that ended: S3 does not tell them apart.
+        // A broken connection is `IncompleteBody`, too: S3 does not distinguish them.
         Some(ChunkFault::Malformed | ChunkFault::Unfinished) | None => Fault::IncompleteBody,
     }
 }
 
-/// A body's fault in the form in which the store hands it back.
+/// Returns the error that carries a fault of the body through the store and back.
 pub fn body_error(error: &StdError) -> StoreError {
     match body_fault(error) {
         Fault::IncompleteBody => StoreError::BodyIncomplete { why: error.to_string() },
@@ -171,7 +173,7 @@ pub fn body_error(error: &StdError) -> StoreError {
     }
 }
 
-/// The error of a request of whose body nothing may be kept, in the form in which the store hands it back.
+/// Returns the error that carries a refusal through the store, for a request whose body must not be stored.
 pub fn body_refused(error: S3Error) -> StoreError {
     match error.code() {
         S3ErrorCode::ServiceUnavailable | S3ErrorCode::InternalError => {
@@ -181,23 +183,23 @@ pub fn body_refused(error: S3Error) -> StoreError {
     }
 }
 
-/// A body that is shorter than was declared, or longer as far as it was read.
+/// Returns the error for a body whose length differs from the declared one.
 pub fn length_differs(provided: u64, expected: u64) -> StoreError {
     StoreError::BodyRefused(BodyFault::new(Fault::from(RequestFault::OtherLength { provided, expected })))
 }
 
-/// A trailer that was announced and did not come, or came and was not.
+/// Returns the error for an announced trailer that is missing, or a trailer that was not announced.
 pub fn trailer_malformed() -> StoreError {
     StoreError::BodyRefused(BodyFault::new(Fault::MalformedTrailer))
 }
 
-/// A trailer whose value cannot be a checksum.
+/// Returns the error for a trailer whose value is not a checksum.
 pub fn trailer_invalid(name: &str) -> StoreError {
     let why = format!("Value for {name} trailing header is invalid.");
     StoreError::BodyRefused(BodyFault::new(Fault::InvalidRequest(why)))
 }
 
-/// Returns the error of one key within a delete of many.
+/// Returns the error of one key for the result of DeleteObjects.
 pub fn entry_of_many(key: String, version_id: Option<String>, error: impl Into<S3Error>) -> s3s::dto::Error {
     let error = error.into();
     s3s::dto::Error {
@@ -266,24 +268,24 @@ mod tests {
         assert_eq!(status(Refusal::Fenced), ("ServiceUnavailable".to_owned(), 503));
     }
 
-    /// F5: what was verified and did not hold is said as such.
+    /// F5: a failed verification of the body is reported as such.
     #[test]
-    fn f5_faults_of_a_body_keep_their_meaning() {
-        let told = |error: StdError| status(S3Error::from(body_error(&error)));
-        let code = |error: StdError| told(error).0;
+    fn f5_faults_of_a_body_have_the_codes_of_s3() {
+        let code_and_status = |error: StdError| status(S3Error::from(body_error(&error)));
+        let code = |error: StdError| code_and_status(error).0;
         assert_eq!(code(Box::new(ChunkFault::SignatureDiffers)), "SignatureDoesNotMatch");
         assert_eq!(code(Box::new(Sha256Mismatch { computed: "00".to_owned() })), "XAmzContentSHA256Mismatch");
-        assert_eq!(told(Box::new(Stalled)), ("RequestTimeout".to_owned(), 400));
+        assert_eq!(code_and_status(Box::new(Stalled)), ("RequestTimeout".to_owned(), 400));
         assert_eq!(code(Box::new(ChunkFault::Malformed)), "IncompleteBody");
         assert_eq!(code(Box::new(ChunkFault::Unfinished)), "IncompleteBody");
         assert_eq!(code("the connection failed".into()), "IncompleteBody");
-        let small = told(Box::new(ChunkFault::TooSmall { next: 2, size: 5 }));
+        let small = code_and_status(Box::new(ChunkFault::TooSmall { next: 2, size: 5 }));
         assert_eq!(small, ("InvalidChunkSizeError".to_owned(), 403));
     }
 
-    /// The store hands back the fault that the body's reader had, with its details.
+    /// The store returns the fault of the body's reader together with its details.
     #[test]
-    fn a_fault_of_a_body_comes_through_the_store_whole() {
+    fn a_fault_of_a_body_passes_the_store_with_its_details() {
         let through = |error: StoreError| {
             let error = S3Error::from(error.clone());
             (error.code().as_str().to_owned(), details_of(&error).to_vec())
@@ -302,7 +304,7 @@ mod tests {
         assert!(matches!(unavailable, StoreError::Unavailable { .. }));
     }
 
-    /// Compares messages with those of AWS, to the last full stop.
+    /// The messages equal those of AWS, including the presence of a full stop.
     #[test]
     fn messages_are_those_of_s3() {
         let metadata = Fault::MetadataTooLarge { size_bytes: 2050 };
@@ -330,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn details_of_a_fault_are_in_its_error() {
+    fn an_s3_error_carries_the_details_of_its_fault() {
         let details = |fault: Fault| details_of(&S3Error::from(fault)).to_vec();
         assert_eq!(details(Fault::InvalidRange { size_bytes: 9 }), [own("ActualObjectSize", "9")]);
         assert_eq!(details(Fault::PreconditionFailed(Some("If-Match"))), [own("Condition", "If-Match")]);

@@ -1,20 +1,20 @@
-//! Faults of request bodies that are found while they are read.
+//! Faults of request bodies that show while the body is read.
 
 /// A fault of the framing `aws-chunked`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ChunkFault {
-    #[error("a chunk of the body does not begin or end as it should")]
+    #[error("a chunk of the body is malformed")]
     Malformed,
-    /// `next` is the number of the chunk that shows that this one is not the last.
-    #[error("a signed chunk of {size} bytes is not the last")]
+    /// A signed chunk is too small for one that is not the last. `next` is the number of the chunk after it.
+    #[error("a signed chunk of {size} bytes is too small for one that is not the last")]
     TooSmall { next: u64, size: u64 },
-    #[error("the signature of a chunk, or of the trailer, is another's")]
+    #[error("the signature of a chunk or of the trailer does not match")]
     SignatureDiffers,
     #[error("the body ended before its last chunk")]
     Unfinished,
 }
 
-/// The body has another hash than the request says.
+/// The SHA-256 of the body differs from `x-amz-content-sha256`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the body has another SHA-256")]
 pub struct Sha256Mismatch {
@@ -23,5 +23,5 @@ pub struct Sha256Mismatch {
 
 /// The client sent its body too slowly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("too little came from the client while it was waited for")]
+#[error("the client sent its body too slowly")]
 pub struct Stalled;

@@ -1,26 +1,26 @@
-//! Faults of how a request is put.
+//! Faults of a request that are found before its operation is known.
 
 use super::details::{Detail, time};
 
-/// The condition that does not hold of a POST that is no form.
+/// The failed condition in the error for a POST on a bucket that is not a form.
 const IS_A_FORM: &str = "Bucket POST must be of the enclosure-type multipart/form-data";
 
-/// A request that is refused before anybody asks what it is for.
+/// A fault for which a request is refused before its operation is considered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RequestFault {
     /// A malformed `Authorization` header.
     HeaderMalformed(String),
     InvalidUri,
-    /// The body that would set something is empty.
+    /// The body of a request that sets a configuration is empty.
     NoBody,
-    /// A POST that can only be a browser's form, and is none.
+    /// A POST on a bucket that is not a browser's form (`multipart/form-data`).
     NotAForm,
-    /// A body of another length than is declared.
+    /// The length of the body differs from the declared one.
     OtherLength {
         provided: u64,
         expected: u64,
     },
-    /// The request was signed too long ago, or not yet.
+    /// The time of the signature differs too much from the server's time.
     Skewed {
         /// The server's time, since the Unix epoch.
         now_s: u64,
@@ -51,13 +51,13 @@ mod tests {
     use crate::api::errors::{body_error, body_fault};
     use s3s::{S3Error, StdError};
 
-    fn told(fault: impl Into<Fault>) -> (String, u16) {
+    fn code_and_status(fault: impl Into<Fault>) -> (String, u16) {
         let error = S3Error::from(fault.into());
         (error.code().as_str().to_owned(), error.status_code().map_or(0, |status| status.as_u16()))
     }
 
     #[test]
-    fn how_a_request_is_put_is_judged_with_s3s_codes() {
+    fn faults_of_a_request_head_have_the_codes_of_s3() {
         for (fault, code, status) in [
             (RequestFault::HeaderMalformed(String::new()), "AuthorizationHeaderMalformed", 400),
             (RequestFault::InvalidUri, "InvalidURI", 400),
@@ -66,12 +66,12 @@ mod tests {
             (RequestFault::OtherLength { provided: 1, expected: 2 }, "IncompleteBody", 400),
             (RequestFault::Skewed { now_s: 0 }, "RequestTimeTooSkewed", 403),
         ] {
-            assert_eq!(told(fault), (code.to_owned(), status));
+            assert_eq!(code_and_status(fault), (code.to_owned(), status));
         }
     }
 
     #[test]
-    fn forms_are_refused_with_s3s_codes() {
+    fn faults_of_forms_have_the_codes_of_s3() {
         for (fault, code, status) in [
             (FormFault::Malformed, "MalformedPOSTRequest", 400),
             (FormFault::FieldsTooLarge, "MaxPostPreDataLengthExceeded", 400),
@@ -84,12 +84,12 @@ mod tests {
             (FormFault::SignatureDiffers, "SignatureDoesNotMatch", 403),
             (FormFault::Tags, "MalformedXML", 400),
         ] {
-            assert_eq!(told(fault), (code.to_owned(), status));
+            assert_eq!(code_and_status(fault), (code.to_owned(), status));
         }
     }
 
     #[test]
-    fn a_fault_that_a_forms_file_has_at_its_end_keeps_its_meaning() {
+    fn a_fault_at_the_end_of_a_forms_file_keeps_its_code() {
         let error: StdError = Box::new(FormFault::TooSmall);
         assert_eq!(body_fault(&error), Fault::Form(FormFault::TooSmall));
         let error = S3Error::from(body_error(&error));

@@ -1,4 +1,4 @@
-//! The table of S3's errors: the code, the status and the message of each fault, beside each other.
+//! The table of errors: code, status and message of each fault.
 
 use super::fault::Fault;
 use super::form::FormFault;
@@ -21,7 +21,7 @@ const fn row<'a>(status: u16, code: &'a str, message: &'a str) -> Row<'a> {
 macro_rules! table {
     ($of:ty { $($fault:pat => $row:expr,)* }) => {
         impl $of {
-            /// Returns what the answer says of the fault.
+            /// Returns the status, code and message of the fault.
             pub fn row(&self) -> Row<'_> {
                 match self {
                     $($fault => $row,)*
@@ -103,7 +103,7 @@ table! { Fault {
     Self::NotImplemented(why) => row(501, "NotImplemented", why),
     Self::NotModified(_) => row(304, "NotModified", "Not modified."),
     Self::OperationAborted => row(409, "OperationAborted", OPERATION_ABORTED),
-    // S3 itself never says this; 507 is what its peers answer and what SDKs do not retry at once.
+    // S3 itself never answers this. Other stores answer 507, which SDKs do not retry at once.
     Self::OutOfSpace => row(507, "InsufficientStorage", OUT_OF_SPACE),
     Self::PreconditionFailed(_) => row(412, "PreconditionFailed", PRECONDITION_FAILED),
     Self::QuotaExceeded => row(507, "QuotaExceeded", "The bucket's quota does not allow it to hold more."),
@@ -163,7 +163,7 @@ const CONTENT_SHA256_DIFFERS: &str = "The provided 'x-amz-content-sha256' header
 const CUSTOMER_KEY_DIFFERS: &str =
     "Requests specifying Server Side Encryption with Customer provided keys must provide the correct secret key.";
 const ENCRYPTION_ALGORITHM: &str = "The Encryption request you specified is not valid. Supported value: AES256.";
-const ENCRYPTION_DIFFERS: &str = "The object has another encryption than the request says.";
+const ENCRYPTION_DIFFERS: &str = "The encryption type of the request differs from that of the object.";
 const ENTITY_TOO_LARGE: &str = "Your proposed upload exceeds the maximum allowed size";
 const ENTITY_TOO_SMALL: &str = "Your proposed upload is smaller than the minimum allowed size";
 const FIELDS_TOO_LARGE: &str = "Your POST request fields preceding the upload file were too large.";
@@ -197,7 +197,7 @@ const REQUEST_TIMEOUT: &str =
 const SIGNATURE_DIFFERS: &str =
     "The request signature we calculated does not match the signature you provided. Check your key and signing method.";
 const TIME_TOO_SKEWED: &str = "The difference between the request time and the current time is too large.";
-const TOKEN_WAS_GIVEN: &str = "The client token was given with other parameters before.";
+const TOKEN_WAS_GIVEN: &str = "The client token was used before with other parameters.";
 const TOO_MANY_CONFIGURATIONS: &str =
     "You are attempting to create a new configuration but have already reached the 1,000-configuration limit.";
 const TOO_MANY_PARTS: &str = "The object cannot be appended to any more: it has as many parts as an object can have.";
@@ -210,9 +210,9 @@ mod tests {
     use crate::api::errors::{Fault, FormFault, GrantFault, LocationFault, RequestFault};
     use s3s::{S3Error, S3ErrorCode};
 
-    /// A status of s3s is what it says of a code that it makes itself: two answers with one code have one status.
+    /// A code has one status, whether s3s or this table answers it.
     #[test]
-    fn codes_have_the_statuses_that_s3s_gives_them() {
+    fn codes_have_the_same_status_in_the_table_and_in_s3s() {
         let sample = || String::new();
         for fault in [
             Fault::AccessDenied(""),
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_says_what_the_table_says() {
+    fn an_s3_error_has_status_code_and_message_of_the_table() {
         for fault in [
             Fault::QuotaExceeded,
             Fault::Form(FormFault::TooSmall),

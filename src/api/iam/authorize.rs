@@ -1,4 +1,5 @@
-//! Authorisation of IAM's and STS's actions, decided where all access is (`policy`).
+//! Authorisation of IAM and STS actions. The decisions are those of `policy`; this adds the condition keys, and the
+//! error messages of IAM.
 
 use super::call::RequestFacts;
 use crate::api::identity::records::RoleRecord;
@@ -6,7 +7,7 @@ use crate::api::identity::{Asking, IdentityError, PrincipalKind, Resolved, TextO
 use crate::api::policy::{Context, Decision, Missing, Reason, Target};
 use crate::types::UnixMs;
 
-/// The caller, the time and the address of a call.
+/// The caller of a call, with the properties and the time of the request.
 #[derive(Clone, Copy)]
 pub struct Caller<'a> {
     pub resolved: &'a Resolved,
@@ -16,13 +17,13 @@ pub struct Caller<'a> {
 }
 
 impl Caller<'_> {
-    /// Refuses what the caller's policies do not allow; `keys` are conditions' keys of this very action.
+    /// Checks that the caller's policies allow the action. `keys` are further condition keys of this action.
     pub fn check(&self, action: &str, resource: &str, keys: &[(&str, &str)]) -> Result<(), IdentityError> {
         let decision = self.asking.decide(action, resource, Target::Account, &self.context(keys));
         if decision.allowed { Ok(()) } else { Err(self.denied(action, resource, &decision)) }
     }
 
-    /// IAM is not for credentials that were handed out for a time, except by a role (IAM User Guide, "Compare AWS STS
+    /// Refuses IAM calls with temporary credentials, except those of a role (IAM User Guide, "Compare AWS STS
     /// credentials").
     pub fn check_may_call_iam(&self) -> Result<(), IdentityError> {
         if self.resolved.session.is_some() && self.resolved.principal.kind != PrincipalKind::AssumedRole {
@@ -40,7 +41,7 @@ impl Caller<'_> {
         context
     }
 
-    /// Returns the denial in the words of IAM.
+    /// Returns the error for a denial, in the words of IAM.
     pub fn denied(&self, action: &str, resource: &str, decision: &Decision) -> IdentityError {
         let because = match &decision.reason {
             Reason::DeniedBy(statement) => format!("with an explicit deny: {statement} denies it"),
@@ -59,10 +60,9 @@ impl Caller<'_> {
         ))
     }
 
-    /// Returns whether the role's trust policy, and if needed the caller's own policies, allow to assume it.
-    ///
-    /// Whom the trust policy names itself may assume the role if nothing denies it, within the role's account. From
-    /// another account both sides are needed: the role's trust, and the leave of the caller's own policies.
+    /// Returns whether the caller may assume the role. Within the role's account, a trust policy that names the caller
+    /// itself suffices; if it names only the account, the caller's own policies must allow it, too. From another
+    /// account, the trust policy and the caller's own policies must both allow it.
     pub fn decide_on_role(
         &self,
         action: &str,
@@ -75,7 +75,8 @@ impl Caller<'_> {
     }
 }
 
-/// IAM User Guide, "AWS global condition context keys", "Properties of the request". In lower case.
+/// Returns the condition keys of the request, in lower case (IAM User Guide, "AWS global condition context keys",
+/// "Properties of the request").
 pub fn request_keys(facts: RequestFacts, now: UnixMs) -> Vec<(&'static str, String)> {
     let mut keys = vec![
         ("aws:currenttime", rfc3339(now)),

@@ -1,4 +1,4 @@
-//! The context of an IAM call: its view and parameters, and its answer.
+//! The input of an IAM action (`Call`: view, caller and parameters), its result (`Outcome`), and the paging of lists.
 
 use super::authorize::Caller;
 use super::parameters::{Paging, Parameters};
@@ -14,23 +14,23 @@ use crate::limits::IDENTITIES_LISTED_BYTES;
 use crate::types::UnixMs;
 use std::sync::Arc;
 
-/// Rows that are read at once while a page is filled.
+/// The number of rows that are read at once while a page is filled.
 const ROWS_AT_ONCE: usize = 256;
 
-/// The facts of a request besides its caller and action.
+/// The properties of a request besides its caller and action.
 #[derive(Clone, Debug, Default)]
 pub struct RequestFacts {
     pub source_ip: Option<String>,
     pub user_agent: Option<String>,
     pub secure: bool,
     pub region: String,
-    /// The memory of the request; it counts as its account's once its signature is verified.
+    /// The memory of the request, which is charged to the caller's account after its signature was verified.
     pub seat: Option<Arc<Seat>>,
-    /// Gets what is found out about the call.
+    /// The trace of the request, which collects facts for the logs.
     pub trace: Option<Arc<RequestTrace>>,
 }
 
-/// Parameters that name what a call is on. None holds a secret, or may be long.
+/// The parameters that name the subject of a call, for the logs. None of them is secret or long.
 const NAMES: [&str; 19] = [
     "AccessKeyId",
     "AccountAlias",
@@ -52,16 +52,16 @@ const NAMES: [&str; 19] = [
     "UserName",
     "VersionId",
 ];
-/// Elements of an answer that name what was made.
+/// The elements of an answer that name what the call created, for the logs.
 const MADE: [&str; 2] = ["Provider", "SubjectFromWebIdentityToken"];
 
-/// Returns the subject of a call.
+/// Returns the subject of a call: the names and values of the parameters in `NAMES`.
 pub fn subject(parameters: &Parameters) -> Vec<(&'static str, String)> {
     NAMES.iter().filter_map(|name| Some((*name, parameters.text(name)?.to_owned()))).collect()
 }
 
 impl RequestFacts {
-    /// Notes what is asked for, before anything is done for it.
+    /// Records the operation, access key and subject in the trace, before the call is carried out.
     pub fn begun(&self, operation: &'static str, access_key: Option<&str>, subject: Vec<(&'static str, String)>) {
         if let Some(trace) = &self.trace {
             trace.resolved(operation, None, None, access_key.map(str::to_owned));
@@ -69,7 +69,7 @@ impl RequestFacts {
         }
     }
 
-    /// Notes what an answer hands out: a key, where the secret is with it.
+    /// Records what the call created in the trace. An access key is recorded only if its secret is in the answer.
     pub fn ended(&self, answer: &Xml) {
         let Some(trace) = &self.trace else { return };
         let key = answer.first("SecretAccessKey").and(answer.first("AccessKeyId"));
@@ -78,14 +78,15 @@ impl RequestFacts {
         trace.made(key.into_iter().chain(others).collect());
     }
 
-    /// Notes that the call is refused.
+    /// Records in the trace that the call is refused with this code.
     pub fn refused(&self, code: &'static str) {
         if let Some(trace) = &self.trace {
             trace.answered_with(code);
         }
     }
 
-    /// Notes who signed the request, after the signature was verified.
+    /// Records the caller in the trace and charges the memory of the request to its account, after the signature was
+    /// verified.
     pub async fn signed_by(&self, resolved: &Resolved) {
         if let Some(trace) = &self.trace {
             trace.asked_by(&resolved.principal);
@@ -101,7 +102,7 @@ pub struct Call<'a> {
     pub editor: &'a Editor<'a>,
     pub caller: Caller<'a>,
     pub parameters: &'a Parameters,
-    /// Returns the last use of a key, as far as this host knows.
+    /// Returns the last use of an access key, as far as this host knows.
     pub last_used: &'a dyn Fn(&str) -> Option<LastUse>,
 }
 
@@ -112,7 +113,7 @@ pub struct LastUse {
     pub service: &'static str,
 }
 
-/// The writes and the result of a call. Without a body the answer has no result.
+/// The writes and the result of a call. A call without a result has no body.
 #[derive(Debug, Default)]
 pub struct Outcome {
     pub writes: Vec<DocumentWrite>,
@@ -122,21 +123,21 @@ pub struct Outcome {
 pub type Answered = Result<Outcome, IdentityError>;
 
 impl Outcome {
-    /// A lookup's.
+    /// Returns the outcome of a lookup, which writes nothing.
     pub fn told(fill: impl FnOnce(&mut Xml)) -> Answered {
         let mut body = Xml::default();
         fill(&mut body);
         Ok(Self { writes: Vec::new(), body: Some(body) })
     }
 
-    /// A change's that answers something.
+    /// Returns the outcome of a change with a result.
     pub fn made<T>(decided: Decided<T>, fill: impl FnOnce(&mut Xml, &T)) -> Answered {
         let mut body = Xml::default();
         fill(&mut body, &decided.answer);
         Ok(Self { writes: decided.writes, body: Some(body) })
     }
 
-    /// A change's that answers nothing but that it was made.
+    /// Returns the outcome of a change without a result.
     pub fn done<T>(decided: Decided<T>) -> Answered {
         Ok(Self { writes: decided.writes, body: None })
     }
@@ -163,12 +164,13 @@ impl<'a> Call<'a> {
         self.parameters.text("Path").unwrap_or("/")
     }
 
-    /// Refuses what the caller's policies do not allow. `keys` are conditions' keys of this very action.
+    /// Checks that the caller's policies allow the action. `keys` are further condition keys of this action.
     pub fn allow(&self, action: &str, resource: &str, keys: &[(&str, &str)]) -> Result<(), IdentityError> {
         self.caller.check(action, resource, keys)
     }
 
-    /// As `allow`, for a record that need not exist; if it does, its own ARN is checked.
+    /// Checks an action on a named record. If the record exists, its own ARN is checked, else the ARN that it would
+    /// have under the path `/`.
     pub fn allow_named<R: Record>(
         &self,
         action: &str,
@@ -176,15 +178,15 @@ impl<'a> Call<'a> {
         arn: impl Fn(&R) -> String,
         keys: &[(&str, &str)],
     ) -> Result<(), IdentityError> {
-        let standing = self.directory().record::<R>(&names::path_of(self.account(), name))?;
-        let arn = match standing {
+        let existing = self.directory().record::<R>(&names::path_of(self.account(), name))?;
+        let arn = match existing {
             Some(stored) => arn(&stored.record),
             None => names::arn(self.account(), R::WHAT, "/", name),
         };
         self.allow(action, &arn, keys)
     }
 
-    /// Whom a call is about that may leave out the user's name: then it is whoever calls.
+    /// Returns whose access keys a call is about. Without the parameter `UserName` it is the caller.
     pub fn whose(&self) -> Result<Whose<'a>, IdentityError> {
         if let Some(name) = self.parameters.text("UserName") {
             return Ok(Whose::User(name));
@@ -199,13 +201,14 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// A page of the account's records that are kept, in order of name without regard to case.
+    /// Returns a page of those records of the account that `keep` accepts, in order of name without regard to case.
     pub fn records<R: Record>(&self, keep: impl Fn(&R) -> bool) -> Result<Page<R>, IdentityError> {
         let Paging { after, limit } = self.parameters.paging()?;
         self.scan(&mut Scan { limit, bytes: IDENTITIES_LISTED_BYTES }, after, keep)
     }
 
-    /// The account's records after this name that are kept, as far as the scan may go.
+    /// Scans the records of the account after this name, and returns those that `keep` accepts, within the limits of
+    /// the scan.
     pub fn scan<R: Record>(
         &self,
         scan: &mut Scan,
@@ -239,12 +242,12 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// A page of what is there already, in the order of its keys.
+    /// Returns a page of the given items, which are ordered by key.
     pub fn page_of<T>(&self, items: Vec<T>, key: impl Fn(&T) -> String) -> Result<Page<T>, IdentityError> {
         let Paging { after, limit } = self.parameters.paging()?;
         let start = match after {
             None => 0,
-            // A marker whose entry is gone begins anew rather than to leave something out.
+            // If the entry of the marker is gone, the list begins anew, so that no entry is left out.
             Some(after) => items.iter().position(|item| key(item) == after).map_or(0, |at| at + 1),
         };
         let more = items.len() > start + limit;
@@ -254,8 +257,8 @@ impl<'a> Call<'a> {
     }
 }
 
-/// The bounds of a listing call: items, and bytes of all records seen. A page that ends for the latter has fewer items
-/// than it might.
+/// The limits that are left to a list call: items to return, and bytes of records to read. A page that reaches the
+/// limit of bytes has fewer items than it could have.
 pub struct Scan {
     pub limit: usize,
     pub bytes: usize,
@@ -263,7 +266,7 @@ pub struct Scan {
 
 pub struct Page<T> {
     pub items: Vec<T>,
-    /// The start of the next page, if there is more.
+    /// The marker for the next page, if there are more items.
     pub marker: Option<String>,
 }
 

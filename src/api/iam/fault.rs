@@ -1,4 +1,4 @@
-//! Errors of IAM and STS calls: codes and statuses ("Common errors" of both API references), and their XML.
+//! Errors of IAM and STS calls: their codes and statuses ("Common errors" of both API references), and their XML.
 
 use super::xml::escaped;
 use crate::api::identity::{IdentityError, ResolveError, TokenFault};
@@ -16,7 +16,7 @@ pub enum IamFault {
     ExpiredToken,
     #[error("Could not find operation {action} for version {version}")]
     InvalidAction { action: String, version: String },
-    #[error("The request is not the form that a call of the query protocol is.")]
+    #[error("The request is not a valid form of the query protocol, or repeats a parameter.")]
     MalformedForm,
     #[error("{0}")]
     InvalidIdentityToken(String),
@@ -56,7 +56,7 @@ impl IamFault {
         }
     }
 
-    /// The whole answer.
+    /// Returns the XML document of the answer.
     pub fn document(&self, namespace: &str, request_id: &str) -> String {
         let (status, code) = self.status_and_code();
         let whose = if status < 500 { "Sender" } else { "Receiver" };

@@ -1,4 +1,4 @@
-//! A call as HTTP brings it: its body read whole, its head in the form that signatures are verified over.
+//! The HTTP side of a call: reads the whole body, and brings the head into the form over which signatures are verified.
 
 use super::answer::answer;
 use super::call::RequestFacts;
@@ -28,7 +28,7 @@ pub fn is_call(request: &HttpRequest) -> bool {
 
 pub async fn serve(service: &IamService, request: HttpRequest, call: &Call, secure: bool) -> HttpResponse {
     let (head, body) = request.into_parts();
-    let bytes_max = if is_short(&head.headers) || !knows(service, &head.headers).await {
+    let bytes_max = if is_short(&head.headers) || !is_known_key(service, &head.headers).await {
         BODY_BYTES_MAX
     } else {
         IAM_BODY_BYTES_MAX
@@ -55,17 +55,18 @@ pub async fn serve(service: &IamService, request: HttpRequest, call: &Call, secu
     answer.response
 }
 
-/// Returns whether the declared body is within everybody's bound.
+/// Returns whether the declared length of the body is within the limit that applies to every caller.
 fn is_short(headers: &HeaderMap) -> bool {
     let length = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
     length.is_some_and(|length: usize| length <= BODY_BYTES_MAX)
 }
 
-/// Returns whether the claimed access key exists. Signatures cover the body, so no more can be known before it.
-async fn knows(service: &IamService, headers: &HeaderMap) -> bool {
+/// Returns whether the claimed access key exists. The signature covers the body, so it cannot be verified before the
+/// body is read.
+async fn is_known_key(service: &IamService, headers: &HeaderMap) -> bool {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let credential = text("authorization").and_then(|text| text.split_once("Credential=")?.1.split([',', ' ']).next());
-    // An access key may hold slashes; the scope is the last four fields.
+    // An access key may contain slashes; the scope is the last four fields.
     let Some(access_key) = credential.and_then(|credential| credential.rsplitn(5, '/').nth(4)) else { return false };
     let Ok(view) = service.store.view().await else { return false };
     let now = service.ambient.clock.unix_ms();
@@ -83,8 +84,8 @@ fn refused(why: Ungathered) -> HttpResponse {
     refused
 }
 
-/// Values that are no text cannot have been signed.
-/// A value that is no text is not passed over, or it could be added to a signed call: no client signs what stands for it.
+/// Returns the headers as texts. A value that is not text becomes U+FFFD, which no client signs. Were it skipped
+/// instead, such a header could be added to a signed request.
 fn texts(headers: &HeaderMap) -> Vec<(&str, &str)> {
     headers.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap_or("\u{fffd}"))).collect()
 }

@@ -1,4 +1,5 @@
-//! The last use of keys, on this host and since it started: nothing is written for it.
+//! The last use of each access key. It is kept in memory only: of this host, since its start. When the map is full, it
+//! is cleared.
 
 use super::call::LastUse;
 use crate::types::UnixMs;
@@ -30,7 +31,7 @@ impl LastUsed {
     }
 
     fn uses(&self) -> MutexGuard<'_, HashMap<String, LastUse>> {
-        // Nothing is ever left half done in it.
+        // A panic cannot leave the map inconsistent.
         self.uses.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,11 +1,12 @@
-//! IAM and STS on the S3 port: calls of AWS's query protocol, forms in and XML out, signed for `iam` or `sts`. What
-//! they mean is `identity`'s; here is how they are told apart from S3 (`takes`), verified, allowed and answered.
+//! IAM and STS on the S3 port: calls of AWS's query protocol, with forms as requests and XML as answers, signed for
+//! `iam` or `sts`. This module tells them from S3 requests (`takes`), verifies, authorises and answers them. The
+//! changes themselves are decided in `identity`.
 //!
 //! ```text
 //!  a request ──takes──► answer ──► the form ──► the action: IAM's (actions) or STS's (sts)
-//!                         │  the signature, with the secret of its key; who that is
+//!                         │  verifies the signature and resolves the caller
 //!                         ▼
-//!                   decided on a view ──► writes, proposed; once more where a document was changed ──► XML
+//!                   decided on a view ──► writes, proposed; decided again after a conflict ──► XML
 //! ```
 
 mod actions;

@@ -1,5 +1,4 @@
-//! The service of identities: their store, the seal of secrets and sessions, and the loop in which a change is decided
-//! and written.
+//! The IAM service: its store, keys and caches, and the loop that decides and writes a change.
 
 use super::last_used::LastUsed;
 use super::store::{IdentityStore, Written};
@@ -12,7 +11,7 @@ use crate::api::identity::{
 use crate::api::policy::ParsedPolicies;
 use std::sync::Arc;
 
-/// The number of attempts of a change that conflicts with other writes.
+/// The number of attempts to make a change that conflicts with other writes.
 pub const TRIES_MAX: usize = 8;
 
 pub struct IamService {
@@ -21,7 +20,7 @@ pub struct IamService {
     pub root: RootIdentity,
     pub seal: Arc<dyn SecretSeal>,
     pub sessions: SessionKeys,
-    /// Shared by all who decide on access.
+    /// The cache of parsed policies, shared by all decisions on access.
     pub parsed: ParsedPolicies,
     pub key_sets: Arc<dyn KeySets>,
     pub region: String,
@@ -41,7 +40,7 @@ impl IamService {
         Editor { directory: self.directory(documents), ambient: &self.ambient, seal: &*self.seal }
     }
 
-    /// Decides a change on what stands and writes it; decides anew where that changed meanwhile.
+    /// Decides on a change and writes it. After a conflict it is decided again on a new view.
     pub async fn change<T>(&self, decide: impl Fn(&Editor<'_>) -> Decision<T>) -> Result<Changed<T>, IdentityError> {
         for _ in 0..TRIES_MAX {
             let decided = {
@@ -56,7 +55,8 @@ impl IamService {
         Err(busy())
     }
 
-    /// Makes all that the file says stand here; without effect where it does. Counts the documents that it writes.
+    /// Applies the accounts file. Adds the number of written documents to `written`, which stays 0 if everything is up
+    /// to date.
     pub async fn apply_accounts(&self, file: &AccountsFile, written: &mut usize) -> Result<(), IdentityError> {
         for step in file.steps() {
             *written += self.change(|editor| accounts_file::decide(editor, step)).await?.documents;
@@ -65,7 +65,7 @@ impl IamService {
     }
 }
 
-/// A change that was made, and how many documents that took.
+/// A change that was made, and the number of documents it wrote.
 pub struct Changed<T> {
     pub answer: T,
     pub documents: usize,

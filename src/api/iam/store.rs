@@ -1,14 +1,14 @@
-//! The store of identities: a view to decide on, and the writing of decisions.
+//! The store of identity documents: a linearizable view, and conditional writes.
 
 use crate::actors::gateway::Gateway;
 use crate::actors::meta::{Change, DocumentWrite, MetaError, Refusal, Reply};
 use crate::api::identity::{Documents, IdentityError};
 
-/// The outcome of writes.
+/// The result of a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Written {
     Done,
-    /// Something else stands than was decided on; nothing was written.
+    /// A precondition failed, as a document has changed since the decision; nothing was written.
     Changed,
 }
 
@@ -17,7 +17,7 @@ pub trait IdentityStore: Send + Sync {
     /// Returns a view of everything acknowledged before the call.
     async fn view(&self) -> Result<Box<dyn Documents>, IdentityError>;
 
-    /// Makes all of the writes, or none.
+    /// Applies all of the writes, or none.
     async fn write(&self, writes: Vec<DocumentWrite>) -> Result<Written, IdentityError>;
 }
 
@@ -41,7 +41,7 @@ impl IdentityStore for Gateway {
 fn not_written(error: MetaError) -> IdentityError {
     match error {
         MetaError::TooLarge(error) => {
-            IdentityError::LimitExceeded(format!("Cannot exceed quota for what is kept: {error}."))
+            IdentityError::LimitExceeded(format!("Cannot exceed quota for the size of a stored record: {error}."))
         }
         error => unavailable(error),
     }
@@ -57,7 +57,7 @@ mod tests {
     use crate::actors::meta::{MetaError, TooLarge};
 
     #[test]
-    fn a_document_that_is_too_large_is_a_limit_and_not_an_outage() {
+    fn a_too_large_document_is_answered_409_and_not_503() {
         let large = TooLarge { what: "a record of identities", bytes: 2 << 20, bytes_max: 1 << 20 };
         let refused = not_written(MetaError::TooLarge(large));
         assert_eq!((refused.code(), refused.status()), ("LimitExceeded", 409));

@@ -1,7 +1,7 @@
-//! Selects the requests on the S3 port that are calls of IAM and STS: those for `/` that are signed for one of them,
-//! and a form that is posted there without any signature, as only they have such.
+//! Tells calls of IAM and STS from S3 requests on the same port. A call is a request for `/` that is signed for `iam`
+//! or `sts`, or an unsigned form that is posted to `/`, as S3 has no such request.
 
-/// The head of a request, as far as it matters here. Names of headers without regard to case; absent ones are empty.
+/// The parts of a request's head that decide. An absent header is empty.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Head<'a> {
     pub method: &'a str,
@@ -12,7 +12,7 @@ pub struct Head<'a> {
     pub authorization: &'a str,
 }
 
-/// Returns whether `answer` takes the request, and not S3.
+/// Returns whether the request is a call of IAM or STS.
 pub fn takes(head: &Head<'_>) -> bool {
     if !matches!(head.method, "GET" | "POST") || !matches!(head.path, "" | "/") {
         return false;
@@ -23,18 +23,18 @@ pub fn takes(head: &Head<'_>) -> bool {
     if head.method != "POST" {
         return false;
     }
-    // With a bucket's name in the host, `/` is a bucket, whose deletes of many objects have their own parameter.
+    // In the virtual-hosted style, `/` is a bucket, and DeleteObjects is an S3 POST with a query of its own.
     let media_type = head.content_type.split(';').next().unwrap_or_default().trim();
     let is_form = media_type.eq_ignore_ascii_case("application/x-www-form-urlencoded");
     let names_action = head.query.split('&').any(|pair| pair.starts_with("Action="));
     names_action || (is_form && head.query.is_empty())
 }
 
-/// The service that a signature is for.
+/// Returns the service in the scope of a signature.
 fn scope_service(authorization: &str) -> Option<&str> {
     let (_, after) = authorization.split_once("Credential=")?;
     let credential = after.split([',', ' ']).next()?;
-    // An access key may hold slashes; the scope is the last four fields.
+    // An access key may contain slashes; the scope is the last four fields.
     credential.rsplit('/').nth(1)
 }
 
@@ -52,7 +52,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_signed_for_iam_or_sts_is_theirs() {
+    fn a_request_signed_for_iam_or_sts_is_taken_as_a_call() {
         for (service, expected) in [("iam", true), ("sts", true), ("s3", false)] {
             let authorization = signed_for(service);
             let head = Head { method: "POST", path: "/", content_type: FORM, authorization: &authorization, query: "" };
@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unsigned_form_is_for_sts_and_an_unsigned_delete_is_not() {
+    fn an_unsigned_form_is_an_sts_call_and_an_unsigned_delete_is_not() {
         let head = Head { method: "POST", path: "/", content_type: FORM, ..Head::default() };
         assert!(takes(&head));
         assert!(takes(&Head {

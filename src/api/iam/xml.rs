@@ -1,5 +1,5 @@
-//! Answers: elements in order, without attributes but the name space. In XML, as the query protocol has them, or in JSON
-//! of the same names, as command lines show them.
+//! Results of IAM and STS calls as a tree of elements without attributes, which is written as XML for the query
+//! protocol, or as JSON of the same names for the admin API.
 
 use crate::types::UnixMs;
 use serde_json::{Map, Value};
@@ -18,10 +18,10 @@ enum Content {
     Text(String),
     Flag(bool),
     Number(u64),
-    /// A policy's text: percent-encoded in XML, and itself in JSON.
+    /// The text of a policy: percent-encoded in XML, parsed in JSON.
     Document(String),
     Within(Xml),
-    /// A list, each entry in a `member`.
+    /// A list; in XML each entry is a `member` element.
     List(Vec<Content>),
 }
 
@@ -48,19 +48,19 @@ impl Xml {
         self.push(name, Content::Text(timestamp(at)));
     }
 
-    /// A policy's text.
+    /// Adds an element with the text of a policy.
     pub fn document(&mut self, name: &str, text: &str) {
         self.push(name, Content::Document(text.to_owned()));
     }
 
-    /// Elements within an element.
+    /// Adds an element that contains elements.
     pub fn within(&mut self, name: &str, content: impl FnOnce(&mut Self)) {
         let mut inner = Self::default();
         content(&mut inner);
         self.push(name, Content::Within(inner));
     }
 
-    /// A list, each entry in a `member`.
+    /// Adds a list whose entries contain elements.
     pub fn list<T>(&mut self, name: &str, items: impl IntoIterator<Item = T>, mut entry: impl FnMut(&mut Self, T)) {
         let members = items.into_iter().map(|item| {
             let mut member = Self::default();
@@ -76,7 +76,7 @@ impl Xml {
         self.push(name, Content::List(members));
     }
 
-    /// The text of the first element of this name that has one, at whatever depth; not within lists.
+    /// Returns the text of the first element of this name at any depth, except in lists.
     pub fn first(&self, name: &str) -> Option<&str> {
         self.elements.iter().find_map(|(own, content)| match content {
             Content::Text(text) if own == name => Some(text.as_str()),
@@ -91,7 +91,7 @@ impl Xml {
         text
     }
 
-    /// Elements of one name that are not in a list become an array.
+    /// Converts the elements to JSON. A repeated name outside of a list becomes an array.
     pub fn into_json(self) -> Value {
         let mut object = Map::new();
         for (name, content) in self.elements {
@@ -146,7 +146,7 @@ impl Content {
     }
 }
 
-/// Appends a text, escaping characters, or replacing those that XML cannot hold.
+/// Appends a text with XML escapes. A character that XML cannot hold becomes U+FFFD.
 fn escape_into(into: &mut String, text: &str) {
     for c in text.chars() {
         match c {
@@ -168,7 +168,7 @@ pub fn escaped(text: &str) -> String {
     escaped
 }
 
-/// `2024-05-06T07:08:09Z`
+/// Formats a time such as `2024-05-06T07:08:09Z`.
 pub fn timestamp(at: UnixMs) -> String {
     let seconds = i64::try_from(at.0 / 1000).unwrap_or(0);
     let at = OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(OffsetDateTime::UNIX_EPOCH);
@@ -177,7 +177,7 @@ pub fn timestamp(at: UnixMs) -> String {
     format!("{year:04}-{:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z", u8::from(month))
 }
 
-/// Percent-encodes a policy as in answers: every byte but RFC 3986's unreserved characters.
+/// Percent-encodes a text as AWS encodes policies in answers: every byte but the unreserved characters of RFC 3986.
 pub fn percent_encoded(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len() * 2);
     for byte in text.bytes() {
@@ -197,7 +197,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn elements_are_nested_and_their_text_is_escaped() {
+    fn xml_elements_are_nested_and_their_text_is_escaped() {
         let mut xml = Xml::default();
         xml.within("User", |xml| {
             xml.text("Name", "a<b>&\"\u{1}");
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_elements_are_json_for_command_lines() {
+    fn the_elements_of_a_result_convert_to_json() {
         let mut xml = Xml::default();
         xml.flag("IsTruncated", false);
         xml.number("Count", 7);
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn moments_and_policies_are_written_as_clients_read_them() {
+    fn timestamps_and_policies_are_encoded_as_on_aws() {
         assert_eq!(timestamp(UnixMs(1_714_979_289_999)), "2024-05-06T07:08:09Z");
         assert_eq!(percent_encoded(r#"{"a": 1}"#), "%7B%22a%22%3A%201%7D");
     }

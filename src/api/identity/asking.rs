@@ -1,5 +1,5 @@
-//! The caller, in the terms in which access is decided: the principal, its policies parsed, and the condition keys that
-//! follow from it.
+//! The caller as the input of access decisions: the principal, its parsed policies, and the condition keys that
+//! describe it.
 
 use super::error::IdentityError;
 use super::resolve::{NamedPolicy, PrincipalKind, Resolved};
@@ -11,21 +11,21 @@ use crate::types::UnixMs;
 use std::sync::Arc;
 use time::OffsetDateTime;
 
-/// An identity with its policies parsed. It may be kept for many requests.
+/// An identity with its policies parsed, which is cached across requests.
 pub struct ParsedIdentity {
     pub principal: Principal,
     own: Vec<Parsed>,
     groups: Vec<Parsed>,
     boundary: Option<Parsed>,
     session: Vec<Parsed>,
-    /// The condition keys that follow from who it is.
+    /// The condition keys that describe the principal.
     pub context: Arc<Context>,
 }
 
-/// The caller, prepared for decisions.
+/// The caller of one request, on whose actions access is decided.
 pub struct Asking {
     identity: Arc<ParsedIdentity>,
-    /// The budget of all decisions about the caller: it lives as long as one request.
+    /// The budget of steps for all decisions of the request.
     budget: Budget,
 }
 
@@ -51,15 +51,16 @@ fn named(policies: &[Parsed]) -> Vec<Named<'_>> {
 }
 
 impl ParsedIdentity {
-    /// Fails where a policy that stands cannot be read: what it would deny is not known.
+    /// Parses the policies of an identity. Fails if a stored policy cannot be parsed, because it might deny something.
     pub fn of(resolved: &Resolved, parsed: &ParsedPolicies) -> Result<Self, IdentityError> {
         let of_identity = |named| Parsed::of(parsed, PolicyKind::Identity, named);
-        // A list of limits that is empty limits to nothing; the evaluation would take it for no limit.
+        // An empty list of session policies allows nothing, but the evaluation takes it for no limit. So all other
+        // policies are left out.
         let shut_out = resolved.session_policies.as_ref().is_some_and(Vec::is_empty);
         let own = if shut_out { &[] } else { resolved.own_policies.as_slice() };
         let groups = if shut_out { &[] } else { resolved.group_policies.as_slice() };
         let session = resolved.session_policies.as_deref().unwrap_or_default();
-        // Managed ones are named by their ARNs.
+        // Managed policies have their ARN as name.
         let kind = |named: &NamedPolicy| match named.name.starts_with("arn:") {
             true => PolicyKind::Identity,
             false => PolicyKind::Session,
@@ -88,7 +89,7 @@ impl From<Arc<ParsedIdentity>> for Asking {
 }
 
 impl Asking {
-    /// Fails where a policy that stands cannot be read.
+    /// Parses the policies of the caller. Fails if a stored policy cannot be parsed.
     pub fn of(resolved: &Resolved, parsed: &ParsedPolicies) -> Result<Self, IdentityError> {
         Ok(Arc::new(ParsedIdentity::of(resolved, parsed)?).into())
     }
@@ -102,7 +103,7 @@ impl Asking {
         &self.identity.principal
     }
 
-    /// The condition keys that follow from who asks, to which those of the request can be added.
+    /// Returns a context with the condition keys that describe the caller, to which those of the request can be added.
     pub fn context(&self) -> Context {
         Context::over(&self.identity.context)
     }
@@ -111,7 +112,7 @@ impl Asking {
         self.prepare(action, resource, target, context).decide()
     }
 
-    /// Prepares decisions about many objects: the common part is evaluated once.
+    /// Prepares decisions on many objects: the common part is evaluated once.
     pub fn prepare<'a>(
         &'a self,
         action: &'a str,
@@ -131,8 +132,8 @@ impl Asking {
     }
 }
 
-/// A root that is limited is a user with all permissions, so that its limits are looked at; somebody whom a user
-/// vouches for is one, too.
+/// Converts the caller to a principal of policies. A root with session policies becomes a user with all permissions, as
+/// the session policies of a `Root` would not be evaluated. A federated user becomes a user, too.
 fn principal(resolved: &Resolved) -> Principal {
     let who = &resolved.principal;
     let account = Account { id: who.account.clone(), canonical_id: who.canonical_id.clone() };
@@ -153,7 +154,7 @@ fn principal(resolved: &Resolved) -> Principal {
     }
 }
 
-/// IAM User Guide, "AWS global condition context keys".
+/// Returns the condition keys that describe the caller (IAM User Guide, "AWS global condition context keys").
 fn context(resolved: &Resolved) -> Context {
     let who = &resolved.principal;
     let kind = match who.kind {
@@ -186,12 +187,12 @@ fn context(resolved: &Resolved) -> Context {
     context
 }
 
-/// Returns the time as conditions on dates read it.
+/// Formats a time as date conditions expect it.
 pub fn rfc3339(at: UnixMs) -> String {
     let seconds = i64::try_from(at.0 / 1000).unwrap_or(0);
     let at = OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(OffsetDateTime::UNIX_EPOCH);
     let (year, month, day) = (at.year(), u8::from(at.month()), at.day());
-    // Every request has it: it is written by hand.
+    // Written by hand for speed, as every request formats a time.
     let mut text = String::with_capacity("2006-01-02T15:04:05Z".len());
     let century = u8::try_from(year / 100).unwrap_or_default();
     let numbers = [(century, None), (u8::try_from(year % 100).unwrap_or_default(), Some('-')), (month, Some('-'))];
@@ -210,7 +211,7 @@ mod tests {
     use crate::types::UnixMs;
 
     #[test]
-    fn a_time_is_written_with_all_its_digits() {
+    fn rfc3339_writes_every_field_with_all_its_digits() {
         for (ms, text) in [
             (0, "1970-01-01T00:00:00Z"),
             (1_438_172_160_999, "2015-07-29T12:16:00Z"),

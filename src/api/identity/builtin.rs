@@ -1,9 +1,9 @@
-//! The managed policies that every account has without making them: those of AWS that make sense for a store of objects
-//! (AWS Managed Policy Reference). They cannot be changed.
+//! The built-in managed policies, which every account has and nobody can change: those of AWS that make sense for an
+//! object store (AWS Managed Policy Reference).
 
 use super::names::{self, EVERYBODYS_ACCOUNT, IamArn};
 
-/// A policy under `arn:aws:iam::aws:policy/`.
+/// A managed policy under `arn:aws:iam::aws:policy/`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BuiltInPolicy {
     pub name: &'static str,
@@ -18,7 +18,7 @@ impl BuiltInPolicy {
     }
 }
 
-/// The built-in policies, sorted by name without regard to case, as they are listed.
+/// The built-in policies, sorted by name without regard to case, in the order of listings.
 pub const BUILT_IN: &[BuiltInPolicy] = &[
     BuiltInPolicy {
         name: "AdministratorAccess",
@@ -77,7 +77,7 @@ pub const BUILT_IN: &[BuiltInPolicy] = &[
     },
 ];
 
-/// `AdministratorAccess`: what an account's root may do.
+/// Returns `AdministratorAccess`, the policy of the root of an account.
 pub fn administrator() -> &'static BuiltInPolicy {
     &BUILT_IN[0]
 }
@@ -92,7 +92,7 @@ mod tests {
     use super::{BUILT_IN, administrator, built_in};
 
     #[test]
-    fn a_built_in_policy_is_found_by_its_arn_only() {
+    fn built_in_policies_are_found_by_arn_and_sorted_by_name() {
         for policy in BUILT_IN {
             assert_eq!(built_in(&policy.arn()), Some(policy));
             assert!(serde_json::from_str::<serde_json::Value>(policy.document).is_ok(), "{}", policy.name);

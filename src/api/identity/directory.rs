@@ -1,4 +1,4 @@
-//! Reading identities: a small trait of documents, and the records in them.
+//! Reads identities: the trait of a document store, and the lookup of the records in it.
 
 use super::builtin::{self, BuiltInPolicy};
 use super::error::IdentityError;
@@ -10,14 +10,14 @@ use super::records::{
 use crate::actors::meta::{DocumentKey, DocumentRow, Expect, IdentityKind, KvError, MetaView};
 use crate::types::UnixMs;
 
-/// The account that the store's own root key is of. It is always there, with or without a document.
+/// The account of the store's own root key. It always exists, with or without a document.
 pub const ROOT_ACCOUNT: &str = "000000000000";
-/// Its name until it is given another.
+/// The default name of the root account.
 const ROOT_ACCOUNT_NAME: &str = "root";
-/// Rows that are read at once where all are looked through.
+/// The number of rows read at once when all are scanned.
 const PAGE_ROWS: usize = 256;
 
-/// Names and rows in order of name; whether more follow.
+/// Names and rows in order of name, and whether more follow.
 pub type DocumentsPage = (Vec<(String, DocumentRow)>, bool);
 
 /// A view of the stored documents.
@@ -49,7 +49,7 @@ impl Documents for MetaView {
     }
 }
 
-/// The store's own root: its key comes by configuration and is in no document.
+/// The store's own root, whose access key is configured and not stored in a document.
 #[derive(Clone)]
 pub struct RootIdentity {
     pub access_key: String,
@@ -63,14 +63,14 @@ impl std::fmt::Debug for RootIdentity {
     }
 }
 
-/// A record, and what a change of it must find standing.
+/// A stored record, with the precondition for changing it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stored<R> {
     pub record: R,
     pub expect: Expect,
 }
 
-/// A managed policy, of everybody or of one account.
+/// A managed policy: built in, or of one account.
 #[derive(Clone, Debug)]
 pub enum Managed {
     BuiltIn(&'static BuiltInPolicy),
@@ -78,7 +78,7 @@ pub enum Managed {
 }
 
 impl Managed {
-    /// The text that is in force.
+    /// Returns the text of the default version.
     pub fn document(&self) -> &str {
         match self {
             Self::BuiltIn(policy) => policy.document,
@@ -87,7 +87,7 @@ impl Managed {
     }
 }
 
-/// A page of records, their stored size, and whether more follow.
+/// A page of records, with their stored size and whether more follow.
 #[derive(Debug)]
 pub struct RecordsPage<R> {
     pub records: Vec<R>,
@@ -95,7 +95,7 @@ pub struct RecordsPage<R> {
     pub more: bool,
 }
 
-/// The identities of one view.
+/// The identities in one view of the documents.
 #[derive(Clone, Copy)]
 pub struct Directory<'a> {
     documents: &'a dyn Documents,
@@ -123,7 +123,7 @@ impl<'a> Directory<'a> {
         row.map(stored).transpose()
     }
 
-    /// Returns an account; the store's own always exists.
+    /// Returns an account by its id; the store's own account always exists.
     pub fn account(&self, id: &str) -> Result<Option<Stored<AccountRecord>>, IdentityError> {
         let found = self.record(&format!("id/{id}"))?;
         let implied = || (id == ROOT_ACCOUNT).then(|| Stored { record: self.root_account(), expect: Expect::Absent });
@@ -142,7 +142,7 @@ impl<'a> Directory<'a> {
         }
     }
 
-    /// Finds an account for grants and owners.
+    /// Finds an account by canonical id, as in grants and owners.
     pub fn account_by_canonical_id(&self, canonical_id: &str) -> Result<Option<AccountRecord>, IdentityError> {
         if canonical_id == self.root.canonical_id {
             return Ok(self.account(ROOT_ACCOUNT)?.map(|stored| stored.record));
@@ -150,7 +150,7 @@ impl<'a> Directory<'a> {
         self.account_by(&format!("canonical/{canonical_id}"))
     }
 
-    /// Finds an account for grants by e-mail; addresses are compared without regard to case.
+    /// Finds an account by e-mail address, as in grants. Addresses are compared without regard to case.
     pub fn account_by_email(&self, email: &str) -> Result<Option<AccountRecord>, IdentityError> {
         self.account_by(&format!("email/{}", email.to_ascii_lowercase()))
     }
@@ -180,11 +180,11 @@ impl<'a> Directory<'a> {
     }
 
     pub fn access_key(&self, id: &str) -> Result<Option<Stored<AccessKeyRecord>>, IdentityError> {
-        // What clients send as a key need not be one.
+        // A client may send an empty access key.
         if id.is_empty() { Ok(None) } else { self.record(id) }
     }
 
-    /// A policy that this account may attach: its own, or everybody's.
+    /// Returns a managed policy that this account may attach: its own, or a built-in one.
     pub fn managed(&self, account: &str, arn: &str) -> Result<Managed, IdentityError> {
         if let Some(policy) = builtin::built_in(arn) {
             return Ok(Managed::BuiltIn(policy));
@@ -210,7 +210,7 @@ impl<'a> Directory<'a> {
         self.record(&format!("{account}/{url}"))?.ok_or_else(absent)
     }
 
-    /// A page of records in order of their paths, after this one.
+    /// Returns a page of records in order of their paths, beginning after `after`.
     pub fn page<R: Record>(
         &self,
         prefix: &str,
@@ -223,7 +223,7 @@ impl<'a> Directory<'a> {
         Ok(RecordsPage { records, bytes, more })
     }
 
-    /// Looks at all records below a prefix, some at a time.
+    /// Calls `look` for all records below a prefix, reading a page at a time.
     pub fn each<R: Record>(
         &self,
         prefix: &str,

@@ -1,5 +1,5 @@
-//! Errors of changes of identities, in IAM's own terms: its codes and statuses (IAM API Reference, "Common errors" and
-//! each action's "Errors").
+//! Errors of reading and changing identities, with the codes and statuses of IAM (IAM API Reference, "Common errors"
+//! and "Errors" of each action).
 
 use crate::actors::meta::KvError;
 
@@ -15,21 +15,21 @@ pub enum IdentityError {
     LimitExceeded(String),
     #[error("{0}")]
     MalformedPolicyDocument(String),
-    /// A parameter is missing, or not of its form.
+    /// A parameter is missing or malformed.
     #[error("{0}")]
     Validation(String),
-    /// A number is none.
+    /// A parameter that must be a number is not.
     #[error("{0}")]
     MalformedInput(String),
-    /// A parameter has the right form and makes no sense.
+    /// A parameter is well-formed but makes no sense.
     #[error("{0}")]
     InvalidInput(String),
     #[error("{0}")]
     AccessDenied(String),
-    /// The stored record cannot be read: a format of a later version, or damage.
+    /// A stored record cannot be read: its format is of a later version, or it is damaged.
     #[error("{0}")]
     Unreadable(String),
-    /// Try again later.
+    /// The metadata cannot be read now; the client can try again.
     #[error("{0}")]
     Unavailable(String),
 }
@@ -65,7 +65,7 @@ impl IdentityError {
         }
     }
 
-    /// `The user with name alice cannot be found.`
+    /// Returns an error such as `The user with name alice cannot be found.`
     pub fn no_such(what: &str, name: &str) -> Self {
         Self::NoSuchEntity(format!("The {what} with name {name} cannot be found."))
     }

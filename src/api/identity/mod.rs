@@ -1,16 +1,17 @@
-//! Identities: accounts, users, groups, access keys, policies, roles, providers, sessions; the writes of each change,
-//! and the caller of a key. Pure over documents (`directory`): nothing here waits, and nothing is written.
+//! Identities: accounts, users, groups, access keys, policies, roles, identity providers and sessions. Decides on
+//! changes of identities and returns their writes, and resolves an access key to the caller. All functions are pure
+//! over stored documents (`directory`): nothing here waits or writes.
 //!
 //! ```text
 //!  IAM's actions, the admin API, the accounts file
-//!       │ what is asked
+//!       │ the wanted change
 //!       ▼
 //!  changes ──reads──► directory ──► documents (the metadata, or a draft over it)
 //!       │ Decided { writes, answer }
 //!       ▼
-//!  proposed by the caller; decided anew where a document was changed meanwhile
+//!  proposed by the caller; decided again if a document changed meanwhile
 //!
-//!  a signed request ──access key, token──► resolve ──► who it is, which policies speak
+//!  a signed request ──access key, token──► resolve ──► principal and its policies
 //! ```
 
 mod asking;

@@ -1,4 +1,4 @@
-//! The syntax of names, paths, tags and ARNs (IAM User Guide, "IAM and AWS STS quotas"; the patterns of the IAM API
+//! The syntax of names, paths, tags and ARNs (IAM User Guide, "IAM and AWS STS quotas"; patterns in the IAM API
 //! Reference).
 
 use super::error::IdentityError;
@@ -13,10 +13,10 @@ pub const ROLE_NAME_MAX: usize = 64;
 pub const POLICY_NAME_MAX: usize = 128;
 pub const ACCOUNT_DIGITS: usize = 12;
 pub const CANONICAL_DIGITS: usize = 64;
-/// The account of the policies that everybody has.
+/// The account in the ARNs of built-in policies.
 pub const EVERYBODYS_ACCOUNT: &str = "aws";
 
-/// `parameter` is named as clients know it.
+/// Checks a name. `parameter` is the name of the parameter in the error.
 pub fn check_name(parameter: &str, name: &str, length_max: usize) -> Result<(), IdentityError> {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_+=,.@-".contains(&byte);
     if name.is_empty() || name.len() > length_max {
@@ -41,7 +41,7 @@ fn length_fault(parameter: &str, value: &str, length_max: usize) -> IdentityErro
     ))
 }
 
-/// `/`, or a text between two of them.
+/// Checks a path: `/`, or a text that begins and ends with `/`.
 pub fn check_path(parameter: &str, path: &str) -> Result<(), IdentityError> {
     if path.is_empty() || path.len() > PATH_BYTES_MAX {
         return Err(length_fault(parameter, path, PATH_BYTES_MAX));
@@ -69,7 +69,7 @@ pub fn check_path_prefix(prefix: &str) -> Result<(), IdentityError> {
     ))
 }
 
-/// Checks tags: at most 50, with keys that differ without regard to case, none of a name that AWS keeps for itself.
+/// Checks tags: at most 50, with keys that differ when case is ignored, and no key that begins with `aws:`.
 pub fn check_tags(tags: &[(String, String)]) -> Result<(), IdentityError> {
     if tags.len() > TAGS_MAX {
         return Err(IdentityError::LimitExceeded(format!(
@@ -109,12 +109,12 @@ pub fn is_canonical_id(id: &str) -> bool {
     id.len() == CANONICAL_DIGITS && id.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
 }
 
-/// Returns the path within the documents of its kind.
+/// Returns the path of a record within the documents of its kind.
 pub fn path_of(account: &str, name: &str) -> String {
     format!("{account}/{}", name.to_ascii_lowercase())
 }
 
-/// `arn:aws:iam::111122223333:user/division/alice`; `kind` is `user`, and so on.
+/// Returns an ARN such as `arn:aws:iam::111122223333:user/division/alice`; `kind` is `user`, `role` and so on.
 pub fn arn(account: &str, kind: &str, path: &str, name: &str) -> String {
     format!("arn:aws:iam::{account}:{kind}{path}{name}")
 }
@@ -123,11 +123,11 @@ pub fn root_arn(account: &str) -> String {
     format!("arn:aws:iam::{account}:root")
 }
 
-/// An ARN of IAM, taken apart.
+/// A parsed ARN of IAM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IamArn<'a> {
     pub account: &'a str,
-    /// `user`, `role`…; `root` alone for an account's root.
+    /// `user`, `role` and so on; `root` for the root of an account, which has no name.
     pub kind: &'a str,
     /// Begins and ends with `/`.
     pub path: &'a str,
@@ -155,14 +155,14 @@ impl<'a> IamArn<'a> {
         if name.is_empty() { None } else { Some(Self { account, kind, path, name }) }
     }
 
-    /// As `parse`, for an ARN that must be of one kind.
+    /// Parses an ARN that must be of this kind.
     pub fn of_kind(arn: &'a str, kind: &str) -> Result<Self, IdentityError> {
         let parsed = Self::parse(arn).filter(|parsed| parsed.kind == kind);
         parsed.ok_or_else(|| IdentityError::InvalidInput(format!("ARN {arn} is not valid.")))
     }
 }
 
-/// Returns the identifier of a provider: its URL without `https://`.
+/// Returns the identifier of a provider: its URL without `https://` or `http://`, and without a `/` at the end.
 pub fn without_scheme(url: &str) -> &str {
     let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://")).unwrap_or(url);
     rest.trim_end_matches('/')
@@ -173,7 +173,7 @@ mod tests {
     use super::{IamArn, check_name, check_path, check_tags, path_of, without_scheme};
 
     #[test]
-    fn names_have_the_characters_of_iam_and_no_others() {
+    fn names_are_limited_to_the_characters_of_iam() {
         assert!(check_name("userName", "a.b-c_d+e=f,g@h", 64).is_ok());
         for wrong in ["", "a b", "a/b", "é", &"x".repeat(65)] {
             assert!(check_name("userName", wrong, 64).is_err(), "{wrong}");
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn tags_are_few_different_and_not_of_aws() {
+    fn too_many_repeated_or_reserved_tags_are_refused() {
         let tag = |key: &str| (key.to_owned(), "v".to_owned());
         assert!(check_tags(&[tag("a"), tag("b")]).is_ok());
         assert!(check_tags(&[tag("a"), tag("A")]).is_err());
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn an_arn_is_taken_apart() {
+    fn an_iam_arn_is_parsed_into_account_kind_path_and_name() {
         let parsed = IamArn::parse("arn:aws:iam::111122223333:role/a/b/r");
         assert_eq!(parsed, Some(IamArn { account: "111122223333", kind: "role", path: "/a/b/", name: "r" }));
         let everybodys = IamArn::parse("arn:aws:iam::aws:policy/AdministratorAccess").map(|arn| arn.name);
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn a_provider_is_its_url_without_the_scheme() {
+    fn a_provider_is_identified_by_its_url_without_the_scheme() {
         assert_eq!(without_scheme("https://id.example.org/realm/"), "id.example.org/realm");
         assert_eq!(without_scheme("id.example.org"), "id.example.org");
     }

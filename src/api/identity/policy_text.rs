@@ -1,25 +1,25 @@
-//! Validation of a policy text for a kind of policy: where identities and the language of policies meet.
+//! Validation of policy texts for identities: syntax, quotas, and the existence of named principals.
 
 use super::directory::Directory;
 use super::error::IdentityError;
 use super::resolve::is_known_principal;
 use crate::api::policy::{Policy, PolicyError, PolicyKind, PrincipalPattern};
 
-/// The kind of policy that a text is to be.
+/// The kind of policy that a text is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TextOf {
-    /// A policy of a user, group or role: names no principal.
+    /// An inline policy of a user, group or role.
     Inline,
     Managed,
-    /// A policy of a session, or a service key.
+    /// A session policy, or the policy of a service key.
     Session,
-    /// The trust policy of a role: names no resources.
+    /// The trust policy of a role.
     Trust,
 }
 
 impl TextOf {
-    /// Returns the bound in characters, white space apart (IAM User Guide, "IAM and AWS STS quotas"); inline policies
-    /// are counted together.
+    /// Returns the quota in characters, without whitespace (IAM User Guide, "IAM and AWS STS quotas"). For inline
+    /// policies it is the largest quota of any holder, each of which counts its policies together.
     pub fn chars_max(self) -> usize {
         match self {
             Self::Inline => 10_240,
@@ -37,22 +37,23 @@ impl TextOf {
     }
 }
 
-/// Returns the length of a policy's text as AWS counts it.
+/// Returns the length of a policy text as AWS's quotas count it: in characters, without whitespace.
 pub fn chars_of(text: &str) -> usize {
     text.chars().filter(|c| !c.is_whitespace()).count()
 }
 
-/// Bytes for each character that is counted, with the white space that is kept: what a request reads of policies is bounded by it.
+/// The bytes that may be stored for each character of the quota. This bounds what a request reads of policies, although
+/// the quota does not count whitespace.
 const BYTES_OF_A_CHAR: usize = 4;
 
-/// The text as it is kept. One that is much longer than what is counted of it is kept without the white space outside of its
-/// strings, and refused if that does not make it short enough.
+/// Validates a policy text and returns it as it is to be stored. A text with much whitespace is stored without the
+/// whitespace outside of strings, and refused if it is too long even then.
 pub fn kept(of: TextOf, name: &str, text: &str) -> Result<String, IdentityError> {
     check(of, name, text)?;
     within(of.chars_max(), text).ok_or_else(|| too_large(of.chars_max(), name))
 }
 
-/// The text in so many characters, as far as its bytes go.
+/// Returns the text to store for a quota of `chars_max` characters; `None` if it is too long in bytes.
 pub fn within(chars_max: usize, text: &str) -> Option<String> {
     let bytes_max = chars_max * BYTES_OF_A_CHAR;
     if text.len() <= bytes_max {
@@ -61,7 +62,7 @@ pub fn within(chars_max: usize, text: &str) -> Option<String> {
     Some(compact(text)).filter(|text| text.len() <= bytes_max)
 }
 
-/// JSON without the white space outside of its strings.
+/// Removes the whitespace outside of strings from a JSON text.
 fn compact(json: &str) -> String {
     let (mut in_string, mut escaped) = (false, false);
     let kept = json.chars().filter(|&c| {
@@ -81,7 +82,7 @@ fn too_large(limit: usize, name: &str) -> IdentityError {
     IdentityError::LimitExceeded(format!("Cannot exceed quota for PolicySize: {limit} ({name})"))
 }
 
-/// `name` is told where the text is too long.
+/// Validates a policy text. `name` is the name of the policy in the error for a text that is too long.
 pub fn check(of: TextOf, name: &str, text: &str) -> Result<Policy, IdentityError> {
     let limit = of.chars_max();
     let policy = Policy::parse(of.kind(), text).map_err(|error| match error {
@@ -91,7 +92,7 @@ pub fn check(of: TextOf, name: &str, text: &str) -> Result<Policy, IdentityError
     if chars_of(text) <= limit { Ok(policy) } else { Err(too_large(limit, name)) }
 }
 
-/// As `kept`, for a role's trust policy; the principals that it names must exist.
+/// Validates a role's trust policy, whose named principals must exist, and returns the text to store.
 pub fn kept_trust(directory: &Directory<'_>, role: &str, text: &str) -> Result<String, IdentityError> {
     for principal in check(TextOf::Trust, role, text)?.principals() {
         let (known, name) = match principal {
@@ -118,19 +119,19 @@ mod tests {
     const TEXT: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:*","Resource":"*"}]}"#;
 
     #[test]
-    fn white_space_is_removed_outside_of_strings_only() {
+    fn compacting_removes_whitespace_only_outside_of_strings() {
         let spaced = " {\n\t\"a b\" : [ \"c \\\" d \\\\\" , 1 ] }\r\n";
         assert_eq!(compact(spaced), "{\"a b\":[\"c \\\" d \\\\\",1]}");
         assert_eq!(compact(TEXT), TEXT);
     }
 
     #[test]
-    fn a_policy_is_kept_as_it_is_given_or_without_white_space_or_not_at_all() {
+    fn a_policy_with_much_whitespace_is_stored_compacted_or_refused() {
         let short = TEXT.replace("\":", "\" : ");
         assert_eq!(kept(TextOf::Managed, "p", &short), Ok(short));
         let long = format!("{{{}{}", " \n".repeat(50_000), &TEXT[1..]);
         assert_eq!(kept(TextOf::Managed, "p", &long).as_deref(), Ok(TEXT));
-        // White space in a string is part of it, and counts for nothing against the quota.
+        // Whitespace in a string cannot be removed, and the quota does not count it.
         let within = format!("{{\"Id\":\"{}\",{}", " ".repeat(100_000), &TEXT[1..]);
         assert!(matches!(kept(TextOf::Managed, "p", &within), Err(IdentityError::LimitExceeded(_))));
     }

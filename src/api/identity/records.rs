@@ -1,13 +1,13 @@
-//! The records of accounts, users, groups, access keys, policies, roles and identity providers, each in one document: a
-//! byte of format version, then JSON. Names are compared without regard to case, as IAM does, so that a document's path
-//! holds the name in lower case and the record holds it as it was given.
+//! The stored records of accounts, users, groups, access keys, policies, roles and identity providers. Each is one
+//! document: a byte of format version, then JSON. Names are compared without regard to case, as in IAM, so the path of
+//! a document has the name in lower case, and the record has it in its original case.
 //!
 //! | kind | path | |
 //! |---|---|---|
 //! | `Account` | `id/{account}` | `AccountRecord` |
 //! | `Account` | `canonical/{id}`, `email/{address in lower case}` | the account's id |
 //! | `User`, `Group`, `Role`, `Policy` | `{account}/{name in lower case}` | the record |
-//! | `Policy` | `version/{account}/{name in lower case}/v{number}` | the text of a version that is not in force |
+//! | `Policy` | `version/{account}/{name in lower case}/v{number}` | `PolicyText` of a non-default version |
 //! | `AccessKey` | the key's id | `AccessKeyRecord` |
 //! | `Provider` | `{account}/{url without its scheme}` | `ProviderRecord` |
 
@@ -20,18 +20,18 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// The version that is written, and the only one that is read.
+/// The format version that is written, and the only one that is read.
 const FORMAT_VERSION: u8 = 2;
 
 pub type Tags = Vec<(String, String)>;
 
-/// A record that has a document of its own.
+/// A record that is stored as a document of its own.
 pub trait Record: Serialize + DeserializeOwned {
     const KIND: IdentityKind;
-    /// The name of the record in errors.
+    /// The name of the kind of record in error messages.
     const WHAT: &'static str;
 
-    /// Returns the path within its kind.
+    /// Returns the path of the document within its kind.
     fn path(&self) -> String;
 }
 
@@ -50,26 +50,28 @@ pub fn decode<T: DeserializeOwned>(what: &str, bytes: &[u8]) -> Result<T, Identi
     let unreadable = |why: String| IdentityError::Unreadable(format!("a stored {what} cannot be read: {why}"));
     match bytes.split_first() {
         Some((&FORMAT_VERSION, json)) => serde_json::from_slice(json).map_err(|error| unreadable(error.to_string())),
-        Some((version, _)) => Err(unreadable(format!("its format has version {version}"))),
+        Some((version, _)) => {
+            Err(unreadable(format!("its format version is {version}, and only {FORMAT_VERSION} is supported")))
+        }
         None => Err(unreadable("it is empty".to_owned())),
     }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AccountRecord {
-    /// 12 digits.
+    /// The account id: 12 digits.
     pub id: String,
-    /// 64 hexadecimal digits: what S3 calls the account in owners and grants.
+    /// 64 hexadecimal digits: the id that S3 uses for the account in owners and grants.
     pub canonical_id: String,
     pub name: String,
     pub email: Option<String>,
     pub alias: Option<String>,
     pub created: UnixMs,
-    /// Ids of the account root's access keys.
+    /// The ids of the access keys of the account's root.
     pub keys: Vec<String>,
 }
 
-/// The policies of a user, group or role: its own, and attached ones by their ARNs.
+/// The policies of a user, group or role: inline policies by name, and attached managed policies by ARN.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Granted {
     /// The inline policies, by name.
@@ -82,16 +84,16 @@ pub struct UserRecord {
     pub account: String,
     pub name: String,
     pub path: String,
-    /// `AIDA…`; another user of the same name has another.
+    /// The unique id, such as `AIDA…`; a later user of the same name has another one.
     pub id: String,
     pub created: UnixMs,
     pub tags: Tags,
     pub granted: Granted,
-    /// Names in lower case.
+    /// The names of the groups, in lower case.
     pub groups: Vec<String>,
-    /// A policy's ARN.
+    /// The ARN of the permissions boundary.
     pub boundary: Option<String>,
-    /// Ids of access keys, in order of creation.
+    /// The ids of the access keys, in order of creation.
     pub keys: Vec<String>,
 }
 
@@ -100,12 +102,12 @@ pub struct GroupRecord {
     pub account: String,
     pub name: String,
     pub path: String,
-    /// `AGPA…`
+    /// The unique id, such as `AGPA…`.
     pub id: String,
     pub created: UnixMs,
     pub granted: Granted,
-    /// The number of users in it. The record is written with each change of it, so that a deletion and a new member
-    /// never miss each other.
+    /// The number of members. Every change of membership writes the record, so it conflicts with a concurrent deletion
+    /// of the group.
     pub members: u64,
 }
 
@@ -114,7 +116,7 @@ pub struct RoleRecord {
     pub account: String,
     pub name: String,
     pub path: String,
-    /// `AROA…`
+    /// The unique id, such as `AROA…`.
     pub id: String,
     pub created: UnixMs,
     pub description: Option<String>,
@@ -126,18 +128,18 @@ pub struct RoleRecord {
     pub boundary: Option<String>,
 }
 
-/// A version of a policy, without its text.
+/// A version of a managed policy, without its text.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PolicyVersion {
     pub number: u32,
     pub created: UnixMs,
 }
 
-/// The text of a version that is not the default: requests do not read it.
+/// The text of a version that is not the default. It has a document of its own, so that requests do not read it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PolicyText {
     pub account: String,
-    /// The policy's.
+    /// The name of the policy.
     pub name: String,
     pub number: u32,
     pub document: String,
@@ -148,21 +150,22 @@ pub struct PolicyRecord {
     pub account: String,
     pub name: String,
     pub path: String,
-    /// `ANPA…`
+    /// The unique id, such as `ANPA…`.
     pub id: String,
     pub description: Option<String>,
     pub created: UnixMs,
     pub updated: UnixMs,
     pub tags: Tags,
-    /// The versions in order of their numbers; the default is among them.
+    /// The versions in order of their numbers, including the default.
     pub versions: Vec<PolicyVersion>,
     pub default_version: u32,
-    /// The text of the default version: the one that is in force.
+    /// The text of the default version, which is in force.
     pub document: String,
-    /// The number that the next version gets.
+    /// The number of the next version; numbers are not reused.
     pub next_version: u32,
-    /// The number of users, groups and roles that it is attached to, and is the boundary of; kept as a group's members
-    /// are.
+    /// The numbers of users, groups and roles that the policy is attached to, and of users and roles whose permissions
+    /// boundary it is. Every change of these writes the record, so it conflicts with a concurrent deletion of the
+    /// policy.
     pub attachments: u64,
     pub boundaries: u64,
 }
@@ -179,7 +182,7 @@ pub enum KeyOwner {
     Root {
         account: String,
     },
-    /// The user's name in lower case.
+    /// A user, by its name in lower case.
     User {
         account: String,
         name: String,
@@ -194,12 +197,12 @@ impl KeyOwner {
     }
 }
 
-/// A key that may do less than its owner: what a program is given.
+/// A service key: an access key for a program, which may do less than its owner.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServiceKey {
     pub name: String,
     pub description: String,
-    /// The policy that limits the owner's rights; without one, the key has all of them.
+    /// The policy that limits the key; without one, the key has all rights of its owner.
     pub policy: Option<String>,
 }
 
@@ -213,7 +216,7 @@ pub struct AccessKeyRecord {
     pub created: UnixMs,
     pub expires: Option<UnixMs>,
     pub service: Option<ServiceKey>,
-    /// True if it is from the accounts file, and is removed with its line.
+    /// True if the key comes from the accounts file, and is deleted when the file no longer has it.
     pub from_file: bool,
 }
 
@@ -223,7 +226,7 @@ impl AccessKeyRecord {
     }
 }
 
-/// An OpenID Connect provider whose tokens stand for somebody.
+/// An OpenID Connect provider whose tokens AssumeRoleWithWebIdentity accepts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProviderRecord {
     pub account: String,

@@ -1,4 +1,4 @@
-//! Resolution of an access key, and the token that came with it, to the caller and its policies.
+//! Resolution of an access key, and of the session token that came with it, to the caller and its policies.
 
 use super::builtin;
 use super::directory::{Directory, ROOT_ACCOUNT, RootIdentity, Stored};
@@ -11,7 +11,7 @@ use crate::types::UnixMs;
 use std::fmt;
 use std::sync::Arc;
 
-/// A policy's text, and what to call it: an ARN, or the name under which somebody has it inline.
+/// The text of a policy, and its name: an ARN, or holder and name of an inline policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NamedPolicy {
     pub name: String,
@@ -21,7 +21,7 @@ pub struct NamedPolicy {
 /// The kind of a principal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PrincipalKind {
-    /// The root of the account: it may do everything in it.
+    /// The root of the account, which may do everything in it.
     Root,
     User,
     AssumedRole,
@@ -32,24 +32,25 @@ pub enum PrincipalKind {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Principal {
     pub kind: PrincipalKind,
-    /// The account's 12 digits.
+    /// The account id: 12 digits.
     pub account: String,
-    /// S3's id of the account in owners and grants.
+    /// The id that S3 uses for the account in owners and grants.
     pub canonical_id: String,
     pub account_name: String,
     pub arn: String,
-    /// The role of a role's session.
+    /// The assumed role, if this is the session of a role.
     pub role: Option<AssumedRole>,
     /// `aws:userid`
     pub user_id: String,
     /// `aws:username`; users only.
     pub user_name: Option<String>,
-    /// `aws:PrincipalTag/…`: those of the user or role, and of the session, which win.
+    /// `aws:PrincipalTag/…`: tags of the user or role, and of the session. On the same key, the tag of the session
+    /// replaces the other.
     pub tags: Tags,
 }
 
 impl Principal {
-    /// The root of the store's own account, whom no document is needed for.
+    /// Returns the root of the store's own account, which exists without a document.
     pub fn store_root(root: &RootIdentity) -> Self {
         Self {
             kind: PrincipalKind::Root,
@@ -65,16 +66,16 @@ impl Principal {
     }
 }
 
-/// The role of a session.
+/// The assumed role of a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AssumedRole {
-    /// The role's own, which policies may name as well.
+    /// The ARN of the role itself, which policies may also name.
     pub arn: String,
     pub id: String,
     pub session: String,
 }
 
-/// The facts of a session that conditions may use.
+/// Properties of a session that conditions may use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionFacts {
     /// `aws:TokenIssueTime`
@@ -82,11 +83,11 @@ pub struct SessionFacts {
     pub expires: UnixMs,
     pub source_identity: Option<String>,
     pub transitive: Tags,
-    /// Condition keys and values that the identity provider gave.
+    /// Condition keys and values from the token of the identity provider.
     pub claims: Tags,
 }
 
-/// The approximate memory of a tag besides its texts.
+/// The approximate memory that a tag takes besides its texts.
 const TAG_BYTES: usize = 64;
 
 /// The caller with its policies.
@@ -94,22 +95,24 @@ const TAG_BYTES: usize = 64;
 pub struct Resolved {
     pub access_key: String,
     pub principal: Arc<Principal>,
-    /// Inline and attached ones of the user or role; of a root `AdministratorAccess`.
+    /// The inline and attached policies of the user or role; `AdministratorAccess` for a root.
     pub own_policies: Vec<NamedPolicy>,
     /// The policies of the user's groups.
     pub group_policies: Vec<NamedPolicy>,
-    /// The session policies. If there are any, nothing is allowed that these do not allow, to a root neither; an empty
+    /// The session policies, which limit everybody, a root included, to what they allow. `None` is no limit; an empty
     /// list allows nothing.
     pub session_policies: Option<Vec<NamedPolicy>>,
-    /// The permissions boundary: nothing is allowed that it does not allow.
+    /// The permissions boundary, which limits the identity to what it allows.
     pub boundary: Option<NamedPolicy>,
     pub session: Option<SessionFacts>,
-    /// The key may do less than its owner: what it does for its owner's sake must not get it more.
+    /// True for a service key, which may do less than its owner. Calls with it must not obtain more rights, such as a
+    /// new key of the owner.
     pub is_service_key: bool,
 }
 
 impl Resolved {
-    /// Returns the size of all its policies and condition values, which are kept twice.
+    /// Returns the approximate memory of all policies and condition values. Tags count twice, as `ParsedIdentity` holds
+    /// a copy of them.
     pub fn text_bytes(&self) -> usize {
         let session = self.session_policies.iter().flatten();
         let all = self.own_policies.iter().chain(&self.group_policies).chain(session).chain(&self.boundary);
@@ -130,8 +133,7 @@ impl fmt::Debug for Resolved {
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ResolveError {
-    /// The key does not exist, is inactive, or has expired.
-    #[error("the access key is not known")]
+    #[error("the access key does not exist, is inactive, or has expired")]
     UnknownKey,
     #[error(transparent)]
     Token(#[from] TokenFault),
@@ -139,15 +141,15 @@ pub enum ResolveError {
     Directory(#[from] IdentityError),
 }
 
-/// The keys that open secrets and tokens.
+/// The keys that decrypt the secrets of access keys and the tokens of sessions.
 #[derive(Clone, Copy)]
 pub struct Locksmith<'a> {
     pub seal: &'a dyn SecretSeal,
     pub sessions: &'a SessionKeys,
 }
 
-/// The secret that a request with this key is signed with. A session's key has one whether there is such a session or
-/// not: only `resolve`, with the token, says who it is.
+/// Returns the secret key for the signatures of this access key. A session's access key always has a secret, whether
+/// the session exists or not: only `resolve` checks its token.
 pub fn secret_key(
     directory: &Directory<'_>,
     locksmith: Locksmith<'_>,
@@ -165,14 +167,14 @@ pub fn secret_key(
     Ok(key.secret_key)
 }
 
-/// The secret of an access key that is a document's, and when the key ends.
+/// The secret of a stored access key, and the time at which the key expires.
 pub struct KeySecret {
     pub secret_key: String,
     expires: Option<UnixMs>,
 }
 
 impl KeySecret {
-    /// Refuses a key that has ended.
+    /// Refuses a key that has expired.
     pub fn check(&self, now: UnixMs) -> Result<(), ResolveError> {
         let has_expired = self.expires.is_some_and(|expires| expires <= now);
         if has_expired { Err(ResolveError::UnknownKey) } else { Ok(()) }
@@ -195,7 +197,7 @@ fn usable_key(directory: &Directory<'_>, access_key: &str, now: UnixMs) -> Resul
     key.filter(|key| key.active && !key.has_expired(now)).ok_or(ResolveError::UnknownKey)
 }
 
-/// Returns the caller of this key and this token. The signature must have been verified with `secret_key`.
+/// Resolves an access key and its token to the caller. The signature must have been verified with `secret_key`.
 pub fn resolve(
     directory: &Directory<'_>,
     locksmith: Locksmith<'_>,
@@ -210,12 +212,12 @@ pub fn resolve(
     Ok(known.resolved(access_key))
 }
 
-/// Returns the caller that this key would be: for an administrator who is not the caller.
+/// Resolves an access key without a token, for an administrator who asks about another caller.
 pub fn resolve_key(directory: &Directory<'_>, access_key: &str, now: UnixMs) -> Result<Resolved, ResolveError> {
     Ok(without_token(directory, access_key, now)?.resolved(access_key))
 }
 
-/// As `resolve_key`, by name: an account's user, or its root.
+/// Resolves a user of an account by name, or its root.
 pub fn resolve_named(directory: &Directory<'_>, account: &str, user: Option<&str>) -> Result<Resolved, IdentityError> {
     if directory.account(account)?.is_none() {
         return Err(IdentityError::no_such("account", account));
@@ -234,7 +236,7 @@ pub fn resolve_named(directory: &Directory<'_>, account: &str, user: Option<&str
     Ok(known.resolved(""))
 }
 
-/// The principal and its policies, before keys and secrets are considered.
+/// A principal with its policies, without an access key.
 struct KnownPrincipal {
     principal: Principal,
     own_policies: Vec<NamedPolicy>,
@@ -311,7 +313,7 @@ fn root_of(directory: &Directory<'_>, account: &str) -> Result<KnownPrincipal, R
     })
 }
 
-/// Finds a user; with an id, only if it is still the same user.
+/// Finds a user. With an id, a user of the same name but another id does not count.
 fn user_of(
     directory: &Directory<'_>,
     account: &str,
@@ -325,7 +327,7 @@ fn user_of(
     let own_policies = policies(directory, &user.account, &user.name, &user.granted)?;
     let mut group_policies = Vec::new();
     for group in &user.groups {
-        // A group and its members change in one entry; one that is not there anyhow gives nothing.
+        // The membership counts of groups prevent a missing group; if one is missing all the same, it grants nothing.
         if let Some(Stored { record: group, .. }) =
             directory.record::<GroupRecord>(&names::path_of(&user.account, group))?
         {
@@ -365,7 +367,7 @@ fn role_of(
 ) -> Result<KnownPrincipal, ResolveError> {
     let account = account_of(directory, account)?;
     let found: Option<Stored<RoleRecord>> = directory.record(&names::path_of(&account.id, name))?;
-    // Another role of the same name is not the one that was assumed.
+    // A new role of the same name is not the one that was assumed.
     let role = found.map(|stored| stored.record).filter(|role| role.id == id);
     let role = role.ok_or(ResolveError::Token(TokenFault::Invalid))?;
     let own_policies = policies(directory, &role.account, &role.name, &role.granted)?;
@@ -392,7 +394,7 @@ fn role_of(
     })
 }
 
-/// Returns the ARN without the role's path, as AWS has it.
+/// Returns the ARN of a session of the role. As on AWS, it leaves out the role's path.
 pub fn assumed_role_arn(role: &RoleRecord, session: &str) -> String {
     format!("arn:aws:sts::{}:assumed-role/{}/{session}", role.account, role.name)
 }
@@ -454,7 +456,7 @@ fn session_policies(
     let own = limits.document.iter().map(|text| NamedPolicy { name: "session policy".to_owned(), text: text.clone() });
     let mut policies: Vec<NamedPolicy> = own.collect();
     for arn in &limits.arns {
-        // One that is gone allows nothing any more.
+        // A managed policy that was deleted allows nothing.
         if let Some(policy) = managed(directory, account, arn)? {
             policies.push(policy);
         }
@@ -472,9 +474,12 @@ fn policies(
     let inline = inline.map(|(name, text)| NamedPolicy { name: format!("{holder}/{name}"), text: text.clone() });
     let mut policies: Vec<NamedPolicy> = inline.collect();
     for arn in &granted.attached {
-        // What is attached cannot be deleted. If it is gone all the same, what it denied is not known.
+        // An attached policy cannot be deleted. If one is missing all the same, its denials are unknown, so the request
+        // fails.
         let policy = managed(directory, account, arn)?;
-        policies.push(policy.ok_or_else(|| IdentityError::Unreadable(format!("the attached policy {arn} is gone")))?);
+        policies.push(
+            policy.ok_or_else(|| IdentityError::Unreadable(format!("the attached policy {arn} does not exist")))?,
+        );
     }
     Ok(policies)
 }
@@ -482,7 +487,7 @@ fn policies(
 fn boundary(directory: &Directory<'_>, account: &str, arn: Option<&str>) -> Result<Option<NamedPolicy>, IdentityError> {
     let Some(arn) = arn else { return Ok(None) };
     let policy = managed(directory, account, arn)?;
-    policy.map(Some).ok_or_else(|| IdentityError::Unreadable(format!("the permissions boundary {arn} is gone")))
+    policy.map(Some).ok_or_else(|| IdentityError::Unreadable(format!("the permissions boundary {arn} does not exist")))
 }
 
 fn managed(directory: &Directory<'_>, account: &str, arn: &str) -> Result<Option<NamedPolicy>, IdentityError> {
@@ -493,7 +498,7 @@ fn managed(directory: &Directory<'_>, account: &str, arn: &str) -> Result<Option
     }
 }
 
-/// Returns whether the principal of this ARN or account exists, for policies that name it (`MalformedPolicy` if not).
+/// Returns whether a principal, given by ARN or account id, exists. A policy that names a missing one is malformed.
 pub fn is_known_principal(directory: &Directory<'_>, name: &str) -> Result<bool, IdentityError> {
     if names::is_account_id(name) {
         return Ok(directory.account(name)?.is_some());
@@ -511,7 +516,7 @@ pub fn is_known_principal(directory: &Directory<'_>, name: &str) -> Result<bool,
     })
 }
 
-/// `assumed-role/role/session` of a role that exists; any `federated-user/name` of an account that does.
+/// Returns whether the ARN is of a session of an existing role, or of any federated user of an existing account.
 fn known_session(directory: &Directory<'_>, arn: &str) -> Result<bool, IdentityError> {
     let Some((account, resource)) = arn.strip_prefix("arn:aws:sts::").and_then(|rest| rest.split_once(':')) else {
         return Ok(false);

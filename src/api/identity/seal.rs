@@ -1,6 +1,7 @@
-//! The storage of access keys' secrets: sealed with a key derived from the root key.
+//! Encryption of the secrets of access keys with a key derived from the root key.
 //!
-//! `root key id [8], nonce [12], ciphertext, tag [16]`: AES-256-GCM under a key derived of that root key.
+//! The format is `root key id [8], nonce [12], ciphertext, tag [16]`: AES-256-GCM under a key derived from that root
+//! key.
 
 use super::secrets::SecretSeal;
 use crate::actors::sealing::RootKeys;
@@ -23,12 +24,12 @@ impl RootSeal {
     }
 }
 
-/// Returns the material from which sessions' keys are derived.
+/// Returns the key material for `SessionKeys`.
 pub fn session_material(roots: &RootKeys) -> [u8; 32] {
     roots.current().derived(SESSIONS_LABEL)
 }
 
-/// The id of the root key that sealed it.
+/// Returns the id of the root key that sealed a secret.
 pub fn root_of(sealed: &[u8]) -> Option<[u8; ID_BYTES]> {
     sealed.first_chunk().copied()
 }
@@ -74,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_opens_with_the_root_key_that_sealed_it_also_when_that_is_a_former_one() {
+    fn a_secret_opens_with_the_current_or_former_root_key_that_sealed_it() {
         let (first, second) = ("11".repeat(32), "22".repeat(32));
         let old = RootSeal::new(roots(&first), Ambient::system());
         let sealed = old.seal(b"secret");

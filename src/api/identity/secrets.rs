@@ -1,25 +1,25 @@
-//! Ids and secrets that are drawn, and how secrets are kept: sealed together with the id of their key, so that one that
-//! was moved to another key's document opens as nothing.
+//! Generation of ids and secrets, and the sealing of secrets for storage. A secret is sealed together with the id of
+//! its access key, so it does not open in the document of another key.
 
 use super::error::IdentityError;
 use super::seal::root_of;
 use crate::ambient::Ambient;
 
-/// Digits of ids: base 32, as AWS draws them.
+/// The digits of ids: base 32, as on AWS.
 const ID_DIGITS: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 const SECRET_DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 const SECRET_LENGTH: usize = 40;
-/// The separator of the key's id and its secret in sealed form; no id has it.
+/// The separator between the access key's id and the secret in sealed form. An id never contains it.
 const BETWEEN: char = '\n';
 
-/// The seal that protects secrets from readers of the drives.
+/// Encryption of secrets, which protects them from readers of the drives.
 pub trait SecretSeal: Send + Sync {
     fn seal(&self, secret: &[u8]) -> Vec<u8>;
-    /// `None` where it was not sealed here, or was changed.
+    /// Decrypts a secret; `None` if it was sealed with an unknown key, or was changed.
     fn open(&self, sealed: &[u8]) -> Option<Vec<u8>>;
 }
 
-/// The kind of an id; AWS's prefixes (IAM User Guide, "IAM identifiers").
+/// The kind of an id, which determines its prefix (IAM User Guide, "IAM identifiers").
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IdOf {
     User,
@@ -30,7 +30,7 @@ pub enum IdOf {
     SessionKey,
 }
 
-/// A fresh id: `AIDA` and 17 more for a user, `AKIA` and 16 more for an access key.
+/// Generates an id: the prefix, such as `AIDA` for a user, and 17 random digits; 16 for access keys.
 pub fn fresh_id(ambient: &Ambient, of: IdOf) -> String {
     let (prefix, digits) = match of {
         IdOf::User => ("AIDA", 17),
@@ -46,7 +46,7 @@ pub fn fresh_id(ambient: &Ambient, of: IdOf) -> String {
     prefix.chars().chain(drawn).collect()
 }
 
-/// The prefix of sessions' access keys, and of no others.
+/// The prefix of the access keys of sessions, which no other access key has.
 pub const SESSION_KEY_PREFIX: &str = "ASIA";
 
 pub fn fresh_secret(ambient: &Ambient) -> String {
@@ -55,12 +55,12 @@ pub fn fresh_secret(ambient: &Ambient) -> String {
     random.iter().map(|byte| char::from(SECRET_DIGITS[usize::from(byte % 64)])).collect()
 }
 
-/// Returns the sealed secret as it is stored, in base64.
+/// Seals a secret for storage, in base64.
 pub fn seal(seal: &dyn SecretSeal, access_key: &str, secret: &str) -> String {
     base64_simd::STANDARD.encode_to_string(seal.seal(format!("{access_key}{BETWEEN}{secret}").as_bytes()))
 }
 
-/// The id of the root key that sealed it; `None` where it was not sealed by one.
+/// Returns the id of the root key that sealed a secret; `None` if the text is malformed.
 pub fn sealed_under(sealed: &str) -> Option<[u8; 8]> {
     root_of(&base64_simd::STANDARD.decode_to_vec(sealed).ok()?)
 }

@@ -1,9 +1,8 @@
-//! Sessions: keys for a time, handed out by STS. Nothing is stored of them: the token that goes with a session's key
-//! holds who it is, encrypted and authenticated, and its secret is made of its access key's id, so that every host
-//! knows both.
+//! Sessions: temporary credentials issued by STS. A session is not stored. Its token holds all its data, encrypted and
+//! authenticated, and its secret key is derived from its access key, so every host can verify both.
 //!
-//! A token is base64url of `version u8, nonce [12], ciphertext, tag [16]`: AES-256-GCM, with the access key's id and
-//! the version as associated data, over JSON.
+//! A token is base64url of `version u8, nonce [12], ciphertext, tag [16]`: JSON encrypted by AES-256-GCM, with the
+//! version and the access key as associated data.
 
 use super::records::Tags;
 use super::secrets::SESSION_KEY_PREFIX;
@@ -14,16 +13,16 @@ use aws_lc_rs::hmac;
 use serde::{Deserialize, Serialize};
 
 const TOKEN_VERSION: u8 = 1;
-/// Tokens of ours are far smaller.
+/// The longest token that is decoded; issued tokens are far smaller.
 const TOKEN_BYTES_MAX: usize = 16 << 10;
-/// The length of a session's secret: 30 bytes in base64.
+/// The bytes of a session's secret before it is encoded in base64.
 const SECRET_BYTES: usize = 30;
 
-/// The owner of a session.
+/// The identity that a session belongs to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SessionOf {
     Root,
-    /// The user itself, by name in lower case and id.
+    /// A user, by name in lower case and id.
     User {
         name: String,
         id: String,
@@ -33,18 +32,18 @@ pub enum SessionOf {
         id: String,
         session: String,
     },
-    /// A federated user of a user, or of the root.
+    /// A federated user, and the user (name, id) who issued the session; `None` for the root.
     Federated {
         name: String,
         by: Option<(String, String)>,
     },
 }
 
-/// The limits of a session, besides those of its owner.
+/// The session policies: limits besides those of the owner.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SessionLimits {
     pub document: Option<String>,
-    /// The ARNs of managed policies, which are looked up when they are needed.
+    /// The ARNs of managed policies, whose texts are looked up at each request.
     pub arns: Vec<String>,
 }
 
@@ -58,31 +57,31 @@ pub struct Session {
     pub expires: UnixMs,
     pub limits: Option<SessionLimits>,
     pub tags: Tags,
-    /// Keys of the tags that go with the session into the next role.
+    /// The keys of the tags that are passed on when the session assumes another role.
     pub transitive: Vec<String>,
     pub source_identity: Option<String>,
-    /// Condition keys and their values: what the identity provider said.
+    /// Condition keys and values from the token of the identity provider.
     pub claims: Tags,
 }
 
-/// The reason for which a token is refused.
+/// The reason why a token is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TokenFault {
-    #[error("the token is malformed, not of this store, or of another key")]
+    #[error("the session token is malformed, was not issued by this store, or belongs to another access key")]
     Invalid,
     #[error("the token has expired")]
     Expired,
 }
 
-/// The keys that make and recognise sessions; the same on every host.
+/// The keys that encrypt the tokens and derive the secrets of sessions; the same on every host.
 pub struct SessionKeys {
     tokens: LessSafeKey,
     secrets: hmac::Key,
 }
 
 impl SessionKeys {
-    /// Derives the keys from key material that all hosts have and no client: with other material, all sessions are
-    /// void. Material that can be guessed can be guessed from a token.
+    /// Derives the keys from key material that all hosts share and no client knows. Other material voids all sessions.
+    /// The material must have high entropy, as the holder of a token can test guesses of it.
     pub fn derive(root: &[u8]) -> Self {
         let root = hmac::Key::new(hmac::HMAC_SHA256, root);
         let tokens = hmac::sign(&root, b"sherd session tokens 1");
@@ -92,7 +91,7 @@ impl SessionKeys {
         Self { tokens: LessSafeKey::new(tokens), secrets: hmac::Key::new(hmac::HMAC_SHA256, secrets.as_ref()) }
     }
 
-    /// The secret of a session's access key, whether such a session was ever made or not: the token says that.
+    /// Returns the secret of a session's access key. It does not show that the session exists; the token does.
     pub fn secret_of(&self, access_key: &str) -> String {
         let tag = hmac::sign(&self.secrets, access_key.as_bytes());
         base64_simd::STANDARD.encode_to_string(&tag.as_ref()[..SECRET_BYTES])
@@ -112,7 +111,7 @@ impl SessionKeys {
         base64_simd::URL_SAFE_NO_PAD.encode_to_string(token)
     }
 
-    /// The session that a token speaks for, if it was sealed here for this access key and has not expired.
+    /// Decrypts a token. Refuses a token that was not sealed here, is of another access key, or has expired.
     pub fn open(&self, access_key: &str, token: &str, now: UnixMs) -> Result<Session, TokenFault> {
         if token.len() > TOKEN_BYTES_MAX || !is_session_key(access_key) {
             return Err(TokenFault::Invalid);
@@ -139,7 +138,7 @@ fn associated(access_key: &str) -> Vec<u8> {
     [&[TOKEN_VERSION][..], access_key.as_bytes()].concat()
 }
 
-/// Returns whether the access key is a session's.
+/// Returns whether the access key is that of a session.
 pub fn is_session_key(access_key: &str) -> bool {
     access_key.starts_with(SESSION_KEY_PREFIX)
 }

@@ -1,5 +1,5 @@
-//! Access control lists: what a grant grants, canned ones, and whether one is public (S3 User Guide, "Access control
-//! list (ACL) overview").
+//! Access control lists: canned ACLs, and what a grant covers (S3 User Guide, "Access control list (ACL) overview").
+//! Also the settings that override ACLs: object ownership, and the public access block.
 
 use super::principal::Principal;
 use crate::actors::meta::{Acl, Grant, Grantee, Permission};
@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 /// The service that writes access logs into buckets that grant it.
 pub const LOG_DELIVERY_SERVICE: &str = "logging.s3.amazonaws.com";
 
-/// The ownership of objects that others write, and whether ACLs count (S3 User Guide, "Controlling ownership of
-/// objects").
+/// The setting for Object Ownership: who owns objects that other accounts write, and whether ACLs apply (S3 User Guide,
+/// "Controlling ownership of objects").
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Ownership {
     /// The bucket's owner owns all objects, and ACLs are disabled.
@@ -24,16 +24,16 @@ pub enum Ownership {
 pub struct PublicAccessBlock {
     /// Refuses new public ACLs.
     pub block_public_acls: bool,
-    /// Grants to the public do not count.
+    /// Ignores grants of ACLs to the public.
     pub ignore_public_acls: bool,
     /// Refuses new public policies.
     pub block_public_policy: bool,
-    /// A bucket with a public policy is for its own account only.
+    /// Limits access to a bucket with a public policy to its own account.
     pub restrict_public_buckets: bool,
 }
 
 impl PublicAccessBlock {
-    /// The settings of a bucket and of its account together: whatever one of them blocks is blocked.
+    /// Combines the settings of a bucket and of its account: what either blocks is blocked.
     pub fn with(self, other: Self) -> Self {
         Self {
             block_public_acls: self.block_public_acls || other.block_public_acls,
@@ -44,7 +44,7 @@ impl PublicAccessBlock {
     }
 }
 
-/// Returns whether it grants anything to everybody, or to everybody with credentials.
+/// Returns whether the ACL grants anything to all users, or to all authenticated users.
 pub fn is_public(acl: &Acl) -> bool {
     acl.grants.iter().any(|grant| is_public_group(&grant.grantee))
 }
@@ -63,7 +63,7 @@ pub fn is_full_control_of(acl: &Acl, canonical_id: &str) -> bool {
     !acl.grants.is_empty() && acl.grants.iter().all(full)
 }
 
-/// A canned ACL by its name; `None` where there is none of that name. `bucket_owner` is the owner itself for buckets.
+/// Returns the canned ACL of this name; `None` if there is none. For the ACL of a bucket `bucket_owner` equals `owner`.
 pub fn canned(name: &str, owner: &str, bucket_owner: &str) -> Option<Acl> {
     let everybody = |permission| Grant { grantee: Grantee::AllUsers, permission };
     let more = match name {
@@ -84,13 +84,13 @@ pub fn canned(name: &str, owner: &str, bucket_owner: &str) -> Option<Acl> {
     Some(Acl { grants: std::iter::once(own).chain(more).collect() })
 }
 
-/// Returns the grants of the bucket's owner; none if it has full control already.
+/// Returns a grant to the bucket's owner; none if it is also the object's owner, who has full control already.
 fn of_bucket_owner(owner: &str, bucket_owner: &str, permission: Permission) -> Vec<Grant> {
     let grant = Grant { grantee: Grantee::Account(bucket_owner.to_owned()), permission };
     if owner == bucket_owner { vec![] } else { vec![grant] }
 }
 
-/// Returns whether a grant is for the caller; an account's grant is also for its users, to whom it hands it on.
+/// Returns whether a grantee includes the caller. A grant to an account includes its users and role sessions.
 pub fn includes(grantee: &Grantee, principal: &Principal) -> bool {
     match grantee {
         Grantee::AllUsers => true,
@@ -100,7 +100,7 @@ pub fn includes(grantee: &Grantee, principal: &Principal) -> bool {
     }
 }
 
-/// Returns whether one permission includes the other.
+/// Returns whether the granted permission includes the wanted one.
 pub fn covers(granted: Permission, wanted: Permission) -> bool {
     granted == wanted || granted == Permission::FullControl
 }

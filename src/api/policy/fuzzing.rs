@@ -1,4 +1,5 @@
-//! Policies as texts, and decisions that the reference of the tests makes too.
+//! Fuzz targets of policies: parsing and matching of arbitrary texts, and decisions compared with the reference
+//! evaluator of the tests.
 
 use super::context::Facts;
 use super::document::Statement;
@@ -12,8 +13,9 @@ const KINDS: [PolicyKind<'_>; 4] =
 const ACTIONS: [&str; 3] = ["s3:getobject", "s3:listbucket", "sts:assumerole"];
 const RESOURCES: [&str; 3] = ["arn:aws:s3:::photos/a", "arn:aws:s3:::photos", "arn:aws:iam::111122223333:role/a"];
 
-/// A policy, and after an empty line condition keys with their values: `key=value`. Whether it is a policy does not depend
-/// on how often that is asked, and it never covers both what it names and what it excepts.
+/// Fuzzes a policy. The input is its text and, after an empty line, condition keys with values (`key=value`). Parsing
+/// the text again gives the same policy, and no request is covered both by a statement and by the statement with
+/// `Action` and `NotAction` exchanged.
 pub fn policies(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     let (text, keys) = text.split_once("\n\n").unwrap_or((&text, ""));
@@ -40,7 +42,7 @@ fn covers(statement: &Statement, action: &str, resource: &str, context: &Context
     Facts::alone(context, covers)
 }
 
-/// Checks that a policy that is the only one, root's own rights apart, allows nobody what it does not mention.
+/// Checks that an identity policy, if it is the only policy, allows nothing that none of its statements covers.
 fn ask(policy: &Policy, action: &str, resource: &str, context: &Context) {
     let identity = Identity { own: vec![Named { name: "own", policy }], ..Identity::default() };
     for name in ["alice", "session", "anonymous"] {
@@ -54,7 +56,8 @@ fn ask(policy: &Policy, action: &str, resource: &str, context: &Context) {
     }
 }
 
-/// Policies, a bucket and somebody who asks, picked by the bytes out of a small alphabet: both evaluators decide the same.
+/// Fuzzes decisions. Each byte picks a part of policies, bucket and caller from a small alphabet; both evaluators must
+/// decide the same.
 pub fn decisions(data: &[u8]) {
     let (name, plain) = picked::question(data);
     let decision = spelled::asked(&name, &plain).decide();

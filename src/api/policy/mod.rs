@@ -1,14 +1,14 @@
-//! Access decisions as AWS makes them, all in one place and without effects: policy documents, ACLs and settings go in,
-//! a decision with its reason comes out.
+//! Access decisions by the rules of AWS, without side effects: policy documents, ACLs and settings go in, a decision
+//! with its reason comes out. No other module decides on access.
 //!
 //! | part | what it owns |
 //! |---|---|
-//! | `document` | policies: their grammar, what each kind may say, AWS's words for what is wrong |
+//! | `document` | policy documents: grammar, the rules of each kind of policy, AWS's error messages |
 //! | `pattern`, `condition`, `principal`, `acl` | what a statement or a grant matches |
 //! | `context` | the condition keys of a request |
 //! | `actions` | S3's actions, the operations that need them, the ACL permissions that grant them |
-//! | `evaluate` | the decision |
-//! | `parsed` | policies that are kept parsed |
+//! | `evaluate` | the evaluation of a decision |
+//! | `parsed` | the cache of parsed policies |
 //! | `public` | whether a policy opens a bucket to anybody |
 
 mod acl;

@@ -1,42 +1,42 @@
-//! The principals of requests, and their names in policies (IAM User Guide, "AWS JSON policy elements: Principal").
+//! The principals of requests, and how policies name them (IAM User Guide, "AWS JSON policy elements: Principal").
 
 use std::fmt;
 
-/// An account, by both of its ids.
+/// An account with both of its ids.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Account {
-    /// 12 digits.
+    /// The account id: 12 digits.
     pub id: String,
-    /// S3's id of it in owners and grants.
+    /// The id that S3 uses for owners and grantees.
     pub canonical_id: String,
 }
 
-/// The sender of a request, after its signature was verified.
+/// The authenticated sender of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Principal {
     /// The sender of a request without a signature.
     Anonymous,
-    /// The account itself; no policy of an identity limits it.
+    /// The root of an account; no identity policy limits it.
     Root(Account),
     User {
         account: Account,
         /// The ARN of the user, or of the session of a federated user: `arn:aws:sts::…:federated-user/name`.
         arn: String,
         name: String,
-        /// `AIDA…`
+        /// The unique id of the user, such as `AIDA…`.
         id: String,
     },
     /// Temporary credentials of a role.
     RoleSession {
         account: Account,
         role_arn: String,
-        /// `AROA…`
+        /// The unique id of the role, such as `AROA…`.
         role_id: String,
         session_name: String,
     },
-    /// A user of an identity provider who asks for a role; the provider's ARN or name.
+    /// A user of an identity provider who assumes a role; the ARN or name of the provider.
     Federated(String),
-    /// Part of the store itself that acts for an account, as `logging.s3.amazonaws.com` does.
+    /// A service of the store itself that acts for an account, such as `logging.s3.amazonaws.com`.
     Service(String),
 }
 
@@ -49,7 +49,7 @@ impl Principal {
         }
     }
 
-    /// Returns the ARN. For a role's session it is the role's, as the key `aws:PrincipalArn` has it.
+    /// Returns the ARN, the value of `aws:PrincipalArn`. For a role session it is the role's ARN.
     pub fn arn(&self) -> Option<String> {
         match self {
             Self::Root(account) => Some(format!("arn:aws:iam::{}:root", account.id)),
@@ -59,14 +59,15 @@ impl Principal {
         }
     }
 
-    /// `arn:aws:sts::111122223333:assumed-role/role/session`; the role's path is not in it.
+    /// Returns the ARN of a role session, such as `arn:aws:sts::111122223333:assumed-role/role/session`. It leaves out
+    /// the role's path.
     fn session_arn(&self) -> Option<String> {
         let Self::RoleSession { account, role_arn, session_name, .. } = self else { return None };
         let role = role_arn.rsplit('/').next().unwrap_or_default();
         Some(format!("arn:aws:sts::{}:assumed-role/{role}/{session_name}", account.id))
     }
 
-    /// The condition keys that follow from who asks (IAM User Guide, "Where you can use policy variables").
+    /// Returns the condition keys that describe the principal (IAM User Guide, "Where you can use policy variables").
     pub fn keys(&self) -> Vec<(&'static str, String)> {
         let (kind, id) = match self {
             Self::Anonymous => ("Anonymous", Some("anonymous".to_owned())),
@@ -93,7 +94,7 @@ impl Principal {
     }
 }
 
-/// Shows it as in the messages of AWS: by the ARN, if there is one.
+/// Writes the principal as AWS's messages do: by its ARN, if it has one.
 impl fmt::Display for Principal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -107,9 +108,9 @@ impl fmt::Display for Principal {
 /// A value of `Principal` or `NotPrincipal`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PrincipalPattern {
-    /// `"*"` and `{"AWS": "*"}`, which are the same for resources' policies.
+    /// `"*"` and `{"AWS": "*"}`, which mean the same in policies of resources.
     Everybody,
-    /// An account, by its id, or by its root's ARN.
+    /// The id of an account, which may be written as the ARN of its root.
     Account(String),
     /// A user, a role, or a session.
     Arn(String),
@@ -118,23 +119,24 @@ pub enum PrincipalPattern {
     Federated(String),
 }
 
-/// The directness with which a statement names the caller, from the least to the most. An account hands on its grants
-/// to its identities; a more direct grant is limited by fewer of the principal's own policies (IAM User Guide,
-/// "Permissions boundaries for IAM entities" and "Session policies").
+/// How directly a statement names the caller, from the least to the most. A grant to an account is for the account to
+/// pass on to its users and roles. The more direct a grant, the fewer of the principal's own policies limit it (IAM
+/// User Guide, "Permissions boundaries for IAM entities" and "Session policies").
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Reach {
     /// The account only.
     Account,
-    /// The role of a session: boundary and session policies limit it.
+    /// The role of a session: permissions boundary and session policies limit the grant.
     Role,
-    /// The user: session policies limit it, the boundary does not.
+    /// The user: session policies limit the grant, the permissions boundary does not.
     User,
-    /// The session itself, the account's root, a service, or everybody: nothing limits it but what denies.
+    /// The session itself, the root of the account, a service, or everybody: only a `Deny` limits the grant.
     Direct,
 }
 
 impl PrincipalPattern {
-    /// `None` where S3 and IAM would find it invalid. Wildcards stand for everybody or are refused.
+    /// Parses one name under a key such as `AWS` or `Service`. Returns `None` where S3 and IAM answer that the
+    /// principal is invalid, as for any wildcard but `"AWS": "*"`.
     pub fn parse(provider: &str, name: &str) -> Option<Self> {
         let plain = !name.is_empty() && !name.contains(['*', '?', '$']) && !name.contains(char::is_whitespace);
         match provider {
@@ -147,7 +149,7 @@ impl PrincipalPattern {
         }
     }
 
-    /// `None` if it names somebody else.
+    /// Returns how directly the pattern names the principal; `None` if it does not.
     pub fn reaches(&self, principal: &Principal) -> Option<Reach> {
         if *self == Self::Everybody {
             return Some(Reach::Direct);
@@ -173,7 +175,7 @@ fn account_reach(principal: &Principal, is_meant: impl FnOnce(&Account) -> bool)
     principal.account().filter(|account| is_meant(account)).map(|_| reach)
 }
 
-/// An account's id, or the ARN of a root, a user, a role or a session.
+/// Parses an account's id, or the ARN of a root, a user, a role or a session.
 fn aws(name: &str) -> Option<PrincipalPattern> {
     if name.len() == 12 && name.bytes().all(|byte| byte.is_ascii_digit()) {
         return Some(PrincipalPattern::Account(name.to_owned()));

@@ -1,12 +1,12 @@
-//! Decides whether a bucket's policy is public (S3 User Guide, "Blocking public access to your Amazon S3 storage", "The
-//! meaning of public"): unless each statement that allows something allows it to fixed principals, or under conditions
-//! that only fixed values meet.
+//! Whether a bucket's policy is public (S3 User Guide, "Blocking public access to your Amazon S3 storage", "The meaning
+//! of public"). A policy is not public if every `Allow` is for fixed principals, or has a condition that only fixed
+//! values meet.
 
 use super::condition::{Condition, Operand, Qualifier, Test};
 use super::document::{Effect, Statement};
 use super::principal::PrincipalPattern;
 
-/// Keys whose fixed values are of somebody or some place in particular.
+/// Condition keys whose fixed values identify a particular account, principal or network.
 const FIXING_KEYS: [&str; 12] = [
     "aws:principalaccount",
     "aws:principalarn",
@@ -21,10 +21,10 @@ const FIXING_KEYS: [&str; 12] = [
     "s3:dataaccesspointarn",
     "s3:x-amz-server-side-encryption-aws-kms-key-id",
 ];
-/// The segment of an access point's ARN that names its account, and how the last one begins.
+/// The segment of an access point's ARN with the account's id, and the start of the last segment.
 const ACCOUNT_SEGMENT: usize = 4;
 const ACCESS_POINT: &str = "accesspoint/";
-/// Ids of roles begin so; behind the colon is the name of a session.
+/// The prefix of role ids. In `aws:userid` the name of the session follows after a colon.
 const ROLE_ID: &str = "AROA";
 
 pub fn allows_anybody(statements: &[Statement]) -> bool {
@@ -37,7 +37,8 @@ fn is_for_anybody(statement: &Statement) -> bool {
     !fixed && !statement.conditions.iter().any(is_fixing)
 }
 
-/// Returns whether only requests with certain values meet it; requests without any value count as not meeting it.
+/// Returns whether only requests with certain values of the key meet the condition. A condition that a request without
+/// the key meets does not count.
 fn is_fixing(condition: &Condition) -> bool {
     let operator = condition.operator();
     let met_without_value = operator.negated

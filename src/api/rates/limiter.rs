@@ -1,4 +1,4 @@
-//! The limits of this host: what passed of each account and bucket that has any.
+//! The rate limiter of this host: the usage of each account and bucket that has limits.
 
 use super::limits::RateLimits;
 use super::paced::Direction;
@@ -11,13 +11,13 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// Requests after which those that have nothing under way and nothing to work off are forgotten.
+/// The number of calls of `admit` after which the usage of idle accounts and buckets is forgotten.
 const FORGET_EVERY: u64 = 256;
 
 /// An account or a bucket with limits.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Limited {
-    /// The number of an account.
+    /// The id of an account.
     Account(Arc<str>),
     Bucket(BucketId),
 }
@@ -32,16 +32,16 @@ impl Limited {
     }
 }
 
-/// A request that was refused.
+/// The refusal of a request that is over a limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OverLimit;
 
-/// The usage of those that have limits. What is kept of one that asks no more is forgotten within seconds.
+/// The usage of accounts and buckets with limits. Usage is forgotten soon after the last request.
 #[derive(Debug)]
 pub struct RateLimiter {
     clock: Arc<dyn Clock>,
     usage: Mutex<AllUsage>,
-    /// The number of hosts that have a share, and when that was counted.
+    /// The number of hosts that share the limits, and when it was counted.
     shares: Mutex<Option<(Duration, u32)>>,
 }
 
@@ -73,7 +73,7 @@ impl Usage {
 }
 
 fn locked<T>(state: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Numbers: whatever a panic left is as good.
+    // A panic can only leave a number slightly wrong.
     state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -82,7 +82,7 @@ impl RateLimiter {
         Self { clock, usage: Mutex::default(), shares: Mutex::default() }
     }
 
-    /// Returns the number of hosts that share the limits; counts it if that was not done lately.
+    /// Returns the number of hosts that share the limits. It is counted again if the last count is too old.
     pub fn shares<E>(&self, count: impl FnOnce() -> Result<u32, E>) -> Result<u32, E> {
         let now = self.clock.monotonic();
         if let Some((at, shares)) = *locked(&self.shares)
@@ -95,7 +95,7 @@ impl RateLimiter {
         Ok(shares)
     }
 
-    /// Lets a request begin, which counts as under way until what is returned is dropped.
+    /// Admits a request, which counts as active until the returned value is dropped, or refuses it.
     pub fn admit(&self, limited: Limited, limits: RateLimits, shares: u32) -> Result<Admitted, OverLimit> {
         let (now, kind) = (self.clock.monotonic(), limited.kind());
         let usage = locked(&self.usage).of(limited, now);
@@ -122,8 +122,8 @@ impl RateLimiter {
     }
 }
 
-/// The number of requests whose bodies are passed on without a long wait for any of them; of one that waits, what it holds is
-/// held all the while.
+/// Returns the most active requests under a limit of bytes: each of them gets a piece of its body within
+/// `RATE_WAIT_MAX`. A waiting request holds its resources, so there must not be more.
 fn paced_max(limits: RateLimits) -> Option<u64> {
     let per_second = [limits.received_bytes_per_second, limits.sent_bytes_per_second].into_iter().flatten().min()?;
     Some(per_second.saturating_mul(RATE_WAIT_MAX.as_secs()) / RATE_PIECE_BYTES as u64)
@@ -133,14 +133,14 @@ impl AllUsage {
     fn of(&mut self, limited: Limited, now: Duration) -> Arc<Mutex<Usage>> {
         self.admitted += 1;
         if self.admitted.is_multiple_of(FORGET_EVERY) {
-            // One that somebody is about to use is not only here.
+            // Usage that a request is about to use has further references, and is kept.
             self.by_limited.retain(|_, usage| Arc::strong_count(usage) > 1 || !locked(usage).is_idle(now));
         }
         Arc::clone(self.by_limited.entry(limited).or_default())
     }
 }
 
-/// A request under way, by the limits of one account or bucket.
+/// An active request, under the limits of one account or bucket.
 #[derive(Debug)]
 pub struct Admitted {
     usage: Arc<Mutex<Usage>>,
@@ -162,20 +162,20 @@ impl Admitted {
         }
     }
 
-    /// Counts bytes; returns the time that they are to wait.
+    /// Counts bytes against the limit; returns how long they must wait.
     pub fn queue(&self, direction: Direction, bytes: usize) -> Duration {
         let Some(per_second) = self.per_second(direction) else { return Duration::ZERO };
         let (now, rate) = (self.clock.monotonic(), Rate { per_second, shares: self.shares });
         locked(&self.usage).schedule(direction).queue(now, bytes as u64, rate)
     }
 
-    /// Gives back the place of bytes that were counted and will not come.
+    /// Gives back the tokens of bytes that were counted and will not be transferred.
     pub fn give_back(&self, direction: Direction, bytes: usize) {
         let Some(per_second) = self.per_second(direction) else { return };
         locked(&self.usage).schedule(direction).give_back(bytes as u64, Rate { per_second, shares: self.shares });
     }
 
-    /// Counts bytes that wait.
+    /// Counts delayed bytes in the metrics.
     pub fn delayed(&self, direction: Direction, bytes: usize) {
         RATE_DELAYED_BYTES.with_label_values(&[self.kind, direction.name()]).inc_by(bytes as u64);
     }
@@ -200,9 +200,9 @@ mod tests {
     use std::time::Duration;
 
     #[derive(Debug, Default)]
-    struct Hand(AtomicU64);
+    struct ManualClock(AtomicU64);
 
-    impl Clock for Hand {
+    impl Clock for ManualClock {
         fn unix_ms(&self) -> UnixMs {
             UnixMs(0)
         }
@@ -217,8 +217,8 @@ mod tests {
     }
 
     #[test]
-    fn requests_beyond_the_rate_are_refused_and_others_are_not_concerned() {
-        let clock = Arc::new(Hand::default());
+    fn requests_over_a_rate_are_refused_for_that_account_only() {
+        let clock = Arc::new(ManualClock::default());
         let limiter = RateLimiter::new(clock.clone());
         let limits = RateLimits { requests_per_second: Some(2), ..RateLimits::default() };
         let admits = |limited| limiter.admit(limited, limits, 1).is_ok();
@@ -229,8 +229,8 @@ mod tests {
     }
 
     #[test]
-    fn requests_under_way_are_counted_until_they_are_over() {
-        let limiter = RateLimiter::new(Arc::new(Hand::default()));
+    fn active_requests_are_limited_until_they_end() {
+        let limiter = RateLimiter::new(Arc::new(ManualClock::default()));
         let limits = RateLimits { requests_active_max: Some(2), ..RateLimits::default() };
         let first = limiter.admit(account("1"), limits, 1).expect("the first");
         let _second = limiter.admit(account("1"), limits, 1).expect("the second");
@@ -242,8 +242,8 @@ mod tests {
     }
 
     #[test]
-    fn with_a_limit_of_bytes_no_more_requests_are_under_way_than_get_some_within_seconds() {
-        let limiter = RateLimiter::new(Arc::new(Hand::default()));
+    fn a_limit_of_bytes_also_limits_active_requests() {
+        let limiter = RateLimiter::new(Arc::new(ManualClock::default()));
         let limits = RateLimits { received_bytes_per_second: Some(RATE_PIECE_BYTES as u64), ..RateLimits::default() };
         let admitted: Vec<_> = (0..100).map_while(|_| limiter.admit(account("1"), limits, 1).ok()).collect();
         assert_eq!(admitted.len() as u64, RATE_WAIT_MAX.as_secs());
@@ -253,8 +253,8 @@ mod tests {
     }
 
     #[test]
-    fn streams_of_one_account_share_its_bytes() {
-        let limiter = RateLimiter::new(Arc::new(Hand::default()));
+    fn transfers_of_one_account_share_its_limit_of_bytes() {
+        let limiter = RateLimiter::new(Arc::new(ManualClock::default()));
         let limits = RateLimits { sent_bytes_per_second: Some(100_000), ..RateLimits::default() };
         let streams = [(); 2].map(|()| limiter.admit(account("1"), limits, 1).expect("no limit of requests"));
         let waits = streams.each_ref().map(|stream| stream.queue(Direction::Sent, 100_000));
@@ -264,8 +264,8 @@ mod tests {
     }
 
     #[test]
-    fn memory_is_for_those_that_ask_alone() {
-        let clock = Arc::new(Hand::default());
+    fn usage_of_idle_accounts_is_forgotten() {
+        let clock = Arc::new(ManualClock::default());
         let limiter = RateLimiter::new(clock.clone());
         let limits = RateLimits { requests_per_second: Some(1), ..RateLimits::default() };
         let held = limiter.admit(account("held"), limits, 1).expect("the first");
@@ -279,8 +279,8 @@ mod tests {
     }
 
     #[test]
-    fn the_hosts_that_share_are_counted_once_a_second() {
-        let clock = Arc::new(Hand::default());
+    fn the_hosts_sharing_a_limit_are_counted_at_most_once_a_second() {
+        let clock = Arc::new(ManualClock::default());
         let limiter = RateLimiter::new(clock.clone());
         let shares = |count| limiter.shares(|| Ok::<_, Infallible>(count)).expect("it does not fail");
         assert_eq!([shares(3), shares(2)], [3, 3]);

@@ -1,4 +1,4 @@
-//! The limits of an account or a bucket, as the metadata keeps them.
+//! The rate limits of an account or a bucket, stored as a document of the metadata.
 
 use crate::actors::documents::{DocumentError, decode, encode};
 use crate::actors::meta::{BucketDocument, DocumentKey, IdentityKind};
@@ -7,18 +7,18 @@ use crate::types::BucketId;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-/// The limits of all hosts together; `None` is no limit.
+/// The limits for all hosts together; `None` is no limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RateLimits {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requests_per_second: Option<u64>,
-    /// The bytes of bodies that clients send.
+    /// The bytes per second of request bodies.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub received_bytes_per_second: Option<u64>,
-    /// The bytes of bodies of answers.
+    /// The bytes per second of response bodies.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sent_bytes_per_second: Option<u64>,
-    /// Requests under way at a time.
+    /// The number of active requests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requests_active_max: Option<u64>,
 }
@@ -40,12 +40,12 @@ impl RateLimits {
         decode(bytes)
     }
 
-    /// Returns the document; `None` where there is nothing to keep.
+    /// Returns the document to store; `None` if there are no limits.
     pub fn encode(&self) -> Option<Bytes> {
         (!self.is_unlimited()).then(|| encode(self).expect("numbers are JSON"))
     }
 
-    /// Checks that clients can work within the limits; the reason where they cannot.
+    /// Checks that no limit is too low to work with; the error says which one is.
     pub fn check(&self) -> Result<(), String> {
         let Self { requests_per_second, received_bytes_per_second, sent_bytes_per_second, requests_active_max } = *self;
         for (name, limit, least) in [
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_under_which_nothing_moves_is_refused() {
+    fn a_rate_limit_below_the_minimum_is_refused() {
         let bytes = |bytes| RateLimits { sent_bytes_per_second: Some(bytes), ..RateLimits::default() };
         assert_eq!(bytes(RATE_BYTES_MIN).check(), Ok(()));
         let why = bytes(RATE_BYTES_MIN - 1).check().expect_err("too little");

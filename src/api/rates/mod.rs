@@ -1,8 +1,9 @@
-//! Limits on the rates of requests and of bytes, by account and by bucket. A request beyond a limit of requests is refused before
-//! a byte of its body is read; bytes beyond a limit of bytes wait.
+//! Limits on the rates of requests and bytes for each account and bucket. A request over a limit of requests is refused
+//! before its body is read; bytes over a limit of bytes are delayed.
 //!
-//! The limits are documents of the metadata, read with what a request is judged by, so that they hold on every host from the
-//! moment when they are set. Each host applies an equal share of them: the limit over the number of hosts that serve S3 and are up.
+//! The limits are documents of the metadata, read from the same view as the access decision, so they apply on every
+//! host as soon as they are set. Each host enforces an equal share: the limit divided by the number of live hosts that
+//! serve S3.
 
 mod limiter;
 mod limits;

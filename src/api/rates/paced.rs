@@ -1,4 +1,5 @@
-//! A body whose bytes wait for their turn: nobody takes more of it meanwhile, so that its sender has to wait, too.
+//! Pacing of a body: its bytes are delayed to a rate limit. Meanwhile no more of the body is read, so that its sender
+//! is slowed down.
 
 use super::limiter::Admitted;
 use crate::limits::RATE_PIECE_BYTES;
@@ -8,7 +9,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::time::{Sleep, sleep};
 
-/// The direction of the bytes of a body, as clients and hosts send them.
+/// The direction of a body: received from the client, or sent to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
     Received,
@@ -16,7 +17,7 @@ pub enum Direction {
 }
 
 impl Direction {
-    /// Returns its name in metrics.
+    /// Returns the name of the direction in metrics.
     pub fn name(self) -> &'static str {
         match self {
             Self::Received => "received",
@@ -25,17 +26,17 @@ impl Direction {
     }
 }
 
-/// The limits that one request is under: those of its account, of its bucket, or of both.
+/// The rate limits that apply to one request: those of its account, its bucket, or both.
 #[derive(Debug)]
 pub struct Rates {
     admitted: Vec<Admitted>,
-    /// True if the request's body is stored as it comes. Others are gathered whole within a time, so they are counted and do
-    /// not wait: what comes after them does.
+    /// True if the request's body is stored as it arrives. Other bodies are collected whole within a time limit, so
+    /// their bytes are counted but not delayed; later bytes are delayed instead.
     is_streamed: bool,
 }
 
 impl Rates {
-    /// Gives back the place of bytes that were counted and will not come.
+    /// Gives back the tokens of bytes that were counted and will not be transferred.
     fn give_back(&self, direction: Direction, bytes: usize) {
         self.admitted.iter().for_each(|admitted| admitted.give_back(direction, bytes));
     }
@@ -48,7 +49,7 @@ impl Rates {
         self.admitted.iter().any(|admitted| admitted.limits(direction))
     }
 
-    /// Counts bytes; returns the time that they are to wait.
+    /// Counts bytes against all limits; returns how long they must wait.
     fn queue(&self, direction: Direction, bytes: usize) -> Duration {
         let waits = self.admitted.iter().map(|admitted| (admitted, admitted.queue(direction, bytes)));
         let (admitted, wait) = waits.max_by_key(|(_, wait)| *wait).unzip();
@@ -60,12 +61,12 @@ impl Rates {
     }
 }
 
-/// The chunk of a body that has come and is not passed on yet.
+/// A chunk of a body that has arrived and is passed on at the limited rate.
 #[derive(Debug)]
 pub struct Paced {
     direction: Direction,
     held: Bytes,
-    /// A piece that is counted, and waits.
+    /// A piece that is counted and waits for its time.
     waiting: Option<(Bytes, Pin<Box<Sleep>>)>,
 }
 
@@ -74,20 +75,20 @@ impl Paced {
         Self { direction, held: Bytes::new(), waiting: None }
     }
 
-    /// Takes a chunk. All of the one before must have been passed on.
+    /// Takes the next chunk. The previous one must have been passed on completely.
     pub fn hold(&mut self, chunk: Bytes) {
         debug_assert!(self.held.is_empty() && self.waiting.is_none(), "a chunk waits already");
         self.held = chunk;
     }
 
-    /// Ends the body where it is. What waits has a place that is given back.
+    /// Abandons the body. The tokens of a waiting piece are given back.
     pub fn give_up(&mut self, rates: Option<&Rates>) {
         if let (Some((piece, _)), Some(rates)) = (self.waiting.take(), rates) {
             rates.give_back(self.direction, piece.len());
         }
     }
 
-    /// Returns what is to be passed on next, when it may be; `None` where nothing is held.
+    /// Returns the next piece when it may be passed on; `None` if no chunk is held.
     pub fn poll_next(&mut self, rates: Option<&Rates>, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         loop {
             if let Some((piece, wait)) = &mut self.waiting {
@@ -102,7 +103,7 @@ impl Paced {
             let Some(rates) = rates.filter(|rates| rates.limits(self.direction)) else {
                 return Poll::Ready(Some(std::mem::take(&mut self.held)));
             };
-            // In pieces, so that no client waits for long without a byte.
+            // The chunk is passed on in pieces, so that no client waits long without a byte.
             let piece = self.held.split_to(self.held.len().min(RATE_PIECE_BYTES));
             let wait = rates.queue(self.direction, piece.len());
             if wait.is_zero() {
@@ -127,7 +128,7 @@ mod tests {
     use std::time::Duration;
     use tokio::time::Instant;
 
-    /// The clock of the runtime, which the test moves.
+    /// The clock of the tokio runtime, which is paused in tests.
     #[derive(Debug)]
     struct Runtime(Instant);
 
@@ -160,7 +161,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_body_comes_whole_and_no_faster_than_its_limit() {
+    async fn a_body_is_passed_on_completely_and_at_the_limited_rate() {
         let (rates, began) = (rates(true), Instant::now());
         let mut paced = Paced::new(Direction::Received);
         paced.hold(chunk());
@@ -174,7 +175,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_body_that_is_given_up_holds_up_no_other() {
+    async fn an_abandoned_body_gives_back_its_tokens() {
         let rates = rates(true);
         for _ in 0..100 {
             let mut paced = Paced::new(Direction::Received);
@@ -186,7 +187,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_body_without_a_limit_is_passed_on_as_it_comes() {
+    async fn a_body_without_a_limit_is_not_delayed() {
         let mut paced = Paced::new(Direction::Sent);
         assert_eq!(next(&mut paced, None).now_or_never(), Some(None));
         paced.hold(chunk());
@@ -197,7 +198,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_body_that_is_gathered_is_counted_and_does_not_wait() {
+    async fn a_collected_body_is_counted_and_not_delayed() {
         let rates = rates(false);
         let mut body = Paced::new(Direction::Received);
         body.hold(chunk());

@@ -1,8 +1,9 @@
-//! A token bucket, kept as the time at which it will be full (the generic cell rate algorithm, ITU-T I.371, appendix A). Pure.
+//! A token bucket, represented by the time at which it will be full (the generic cell rate algorithm, ITU-T I.371,
+//! appendix A). Pure: the caller passes the time.
 
 use std::time::Duration;
 
-/// The time for which a limit may be exceeded by what was not used before: a bucket holds as much as comes in it.
+/// The burst that unused capacity allows: a bucket holds the tokens of one second.
 const BURST: Duration = Duration::from_secs(1);
 const NANOS: u128 = 1_000_000_000;
 
@@ -10,27 +11,27 @@ const NANOS: u128 = 1_000_000_000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
     pub per_second: u64,
-    /// The number of hosts that have an equal share.
+    /// The number of hosts that share the limit equally.
     pub shares: u32,
 }
 
 impl Rate {
-    /// Returns the time in which so much may pass.
+    /// Returns the time in which this amount passes at the rate.
     fn lasts(self, amount: u64) -> Duration {
         let nanos = u128::from(amount) * u128::from(self.shares) * NANOS / u128::from(self.per_second.max(1));
         Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
     }
 }
 
-/// The use of one limit. It has no rate of its own: a limit that is changed counts from then on.
+/// The usage of one limit. The rate is passed with each call, so a changed limit applies at once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Schedule {
-    /// When all that has passed is worked off.
+    /// The time at which the bucket will be full again.
     full_at: Duration,
 }
 
 impl Schedule {
-    /// Lets so much pass now, or nothing. A bucket that is full lets anything pass.
+    /// Takes the whole amount now, or nothing. A full bucket allows any amount.
     pub fn try_pass(&mut self, now: Duration, amount: u64, rate: Rate) -> bool {
         let full_at = self.full_at.max(now).saturating_add(rate.lasts(amount));
         let passes = self.full_at <= now || full_at.saturating_sub(now) <= BURST;
@@ -40,23 +41,23 @@ impl Schedule {
         passes
     }
 
-    /// Takes a place for so much behind all that came before; returns the time until it may pass.
+    /// Queues an amount behind all earlier ones; returns the time until it may pass.
     pub fn queue(&mut self, now: Duration, amount: u64, rate: Rate) -> Duration {
         self.full_at = self.full_at.max(now).saturating_add(rate.lasts(amount));
         self.backlog(now)
     }
 
-    /// Returns the time for which bytes that come now would wait.
+    /// Returns how long bytes that arrive now would wait.
     pub fn backlog(&self, now: Duration) -> Duration {
         self.full_at.saturating_sub(now).saturating_sub(BURST)
     }
 
-    /// Gives a place back that was taken and will not be used.
+    /// Gives back an amount that was queued and will not be used.
     pub fn give_back(&mut self, amount: u64, rate: Rate) {
         self.full_at = self.full_at.saturating_sub(rate.lasts(amount));
     }
 
-    /// Returns whether it is as one that is new.
+    /// Returns whether the bucket is full, like a new one.
     pub fn is_full(&self, now: Duration) -> bool {
         self.full_at <= now
     }
@@ -75,13 +76,13 @@ mod tests {
         Rate { per_second, shares }
     }
 
-    /// Counts the requests that pass at one time.
+    /// Counts the requests that pass at this time.
     fn passing(schedule: &mut Schedule, now: Duration, rate: Rate) -> usize {
         (0..100).filter(|_| schedule.try_pass(now, 1, rate)).count()
     }
 
     #[test]
-    fn a_second_of_requests_passes_at_once_and_then_as_many_as_come_in_the_time() {
+    fn a_burst_of_one_second_passes_then_the_steady_rate() {
         let mut schedule = Schedule::default();
         assert_eq!(passing(&mut schedule, ms(5000), rate(10, 1)), 10);
         assert_eq!([5099, 5100, 5500, 60_000].map(|now| passing(&mut schedule, ms(now), rate(10, 1))), [0, 1, 4, 10]);
@@ -89,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn requests_that_are_refused_take_nothing() {
+    fn refused_requests_take_no_tokens() {
         let mut schedule = Schedule::default();
         let mut passed = 0;
         for at in 0..10_000 {
@@ -99,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn hosts_with_a_share_let_their_part_pass_even_if_that_is_less_than_one_a_second() {
+    fn a_host_enforces_its_share_even_below_one_per_second() {
         let mut schedule = Schedule::default();
         assert_eq!(passing(&mut schedule, ms(0), rate(9, 3)), 3);
         let mut schedule = Schedule::default();
@@ -108,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_wait_behind_those_before_them_and_none_is_lost() {
+    fn bytes_wait_behind_earlier_bytes() {
         let mut schedule = Schedule::default();
         let waits = [500, 500, 500, 1000].map(|bytes| schedule.queue(ms(0), bytes, rate(1000, 1)));
         assert_eq!(waits, [ms(0), ms(0), ms(500), ms(1500)]);
@@ -122,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn a_place_that_is_given_back_is_the_next_ones() {
+    fn tokens_given_back_shorten_the_wait_of_later_bytes() {
         let mut schedule = Schedule::default();
         assert_eq!([(); 3].map(|()| schedule.queue(ms(0), 1000, rate(1000, 1))), [ms(0), ms(1000), ms(2000)]);
         schedule.give_back(1000, rate(1000, 1));
@@ -132,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn the_arithmetic_does_not_overflow() {
+    fn the_arithmetic_of_rates_does_not_overflow() {
         let mut schedule = Schedule::default();
         assert!(schedule.try_pass(ms(1), u64::MAX, rate(1, u32::MAX)), "a full bucket lets anything pass");
         assert!(schedule.queue(ms(1), u64::MAX, rate(0, u32::MAX)) > Duration::from_secs(1 << 30));

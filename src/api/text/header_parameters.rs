@@ -1,6 +1,6 @@
-//! Parameters of a header's value, as of `Content-Type` and `Content-Disposition`.
+//! Parsing of the parameters in header values such as `Content-Type` and `Content-Disposition`.
 
-/// The names and values after the first semicolon of a header.
+/// Parses the parameters of a header value: the part after its first semicolon. Returns their names and values.
 pub fn parameters_of(text: &str) -> Vec<(String, String)> {
     let mut found = Vec::new();
     let mut rest = text;

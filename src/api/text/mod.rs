@@ -1,4 +1,4 @@
-//! Text of requests and answers: percent-encoding and parameters of queries.
+//! Texts of requests and responses: percent-encoding, query parameters, and header parameters.
 
 mod header_parameters;
 pub mod percent;

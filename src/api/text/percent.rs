@@ -1,8 +1,8 @@
-//! Percent-encoding: of keys in listings that ask for it, and of text that is encoded as queries are.
+//! Percent-encoding: of keys in listings with `encoding-type=url`, and of queries and paths.
 
 use std::fmt::Write;
 
-/// Encodes as S3 does for `encoding-type=url`: everything but letters, digits and `-._~/`.
+/// Encodes all characters but letters, digits and `-._~/`, as S3 does for `encoding-type=url`.
 pub fn encode(text: &str) -> String {
     let mut encoded = String::with_capacity(text.len());
     for byte in text.bytes() {
@@ -16,8 +16,7 @@ pub fn encode(text: &str) -> String {
     encoded
 }
 
-/// Encodes as little as possible: the result decodes to the same text, and can be read without decoding if the text has
-/// no `%`, no `+` and nothing that XML changes.
+/// Encodes only what must be: `%`, `+`, and characters that XML cannot hold. A text without them is returned unchanged.
 pub fn encode_sparsely(text: &str) -> String {
     let stays =
         |c: char| !matches!(c, '%' | '+' | '\u{fffe}' | '\u{ffff}') && (!c.is_control() || matches!(c, '\t' | '\n'));
@@ -32,12 +31,12 @@ pub fn encode_sparsely(text: &str) -> String {
     encoded
 }
 
-/// A name or value of a query: `+` is a space. What is not UTF-8 afterwards is `None`.
+/// Decodes a name or value of a query, in which `+` is a space; `None` if it is malformed or not UTF-8.
 pub fn decode_query(text: &str) -> Option<String> {
     decode(text, b' ')
 }
 
-/// A path, in which `+` is itself.
+/// Decodes a path, in which `+` is itself; `None` if it is malformed or not UTF-8.
 pub fn decode_path(text: &str) -> Option<String> {
     decode(text, b'+')
 }
@@ -69,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn sparse_encoding_leaves_all_that_reads_the_same_either_way() {
+    fn sparse_encoding_escapes_only_what_must_be() {
         assert_eq!(encode_sparsely("a b/é\n\t=&<"), "a b/é\n\t=&<");
         assert_eq!(encode_sparsely("1+1 100%\r\u{1}\u{ffff}"), "1%2B1 100%25%0D%01%EF%BF%BF");
         for text in ["a b", "100%41", "a+b", "\u{0}\r\né🔑\u{85}"] {
@@ -78,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn a_parameter_is_decoded() {
+    fn a_query_parameter_is_decoded() {
         assert_eq!(decode_query("host%3Bx-amz-date").as_deref(), Some("host;x-amz-date"));
         assert_eq!(decode_query("a+b").as_deref(), Some("a b"));
         assert_eq!(decode_query("").as_deref(), Some(""));

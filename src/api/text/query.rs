@@ -1,6 +1,6 @@
-//! A request's parameters, decoded once for whatever looks at them before s3s does.
+//! The parameters of a request's query, decoded once for all layers before s3s.
 
-/// The parameters of a signature in a URL.
+/// The parameters of a presigned URL that belong to its signature.
 pub const OF_SIGNATURES: [&str; 9] = [
     "AWSAccessKeyId",
     "Expires",
@@ -13,20 +13,20 @@ pub const OF_SIGNATURES: [&str; 9] = [
     "X-Amz-SignedHeaders",
 ];
 
-/// A query that is not UTF-8 once it is decoded, or that escapes the name of a signature's parameter.
+/// The error for a query that does not decode to UTF-8, or escapes the name of a signature parameter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the query cannot be read")]
+#[error("the query string is malformed")]
 pub struct MalformedQuery;
 
-/// Names and values in the order in which they came.
+/// The names and values of a query, in its order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Query {
     pairs: Vec<(String, String)>,
 }
 
 impl Query {
-    /// Refuses what is not UTF-8 once it is decoded, and a signature's parameters under escaped names: they would be
-    /// such to some that look and not to others.
+    /// Parses a query. Refuses values that do not decode to UTF-8, and escaped names of signature parameters, on which
+    /// layers would disagree.
     pub fn read(query: Option<&str>) -> Result<Self, MalformedQuery> {
         let pairs = query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty()).map(|pair| {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
@@ -43,12 +43,12 @@ impl Query {
         self.get(name).is_some()
     }
 
-    /// The first value; empty where the parameter has none.
+    /// Returns the first value of a parameter; empty if it has none.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.pairs.iter().find(|(found, _)| found == name).map(|(_, value)| value.as_str())
     }
 
-    /// The only value: `None` also where there are several.
+    /// Returns the value of a parameter that occurs once; `None` if it is repeated.
     pub fn only(&self, name: &str) -> Option<&str> {
         let mut found = self.pairs.iter().filter(|(found, _)| found == name);
         match (found.next(), found.next()) {
@@ -66,7 +66,7 @@ impl Query {
     }
 }
 
-/// Decodes a text. A plus sign is a space; a percent sign that begins no escape stands for itself.
+/// Decodes a text. A plus sign is a space; a percent sign without two hexadecimal digits stands for itself.
 fn decode(text: &str) -> Result<String, MalformedQuery> {
     if !text.contains(['%', '+']) {
         return Ok(text.to_owned());
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn parameters_of_signatures_are_not_escaped() {
+    fn escaped_names_of_signature_parameters_are_refused() {
         for name in ["X%2DAmz-Signature", "%53ignature", "X-Amz%2dCredential"] {
             assert_eq!(Query::read(Some(&format!("{name}=1"))), Err(MalformedQuery), "{name}");
         }

@@ -1,5 +1,5 @@
-//! The certificate that a listener shows: loaded from its files, and loaded again when they have changed. Connections that are
-//! open keep the one that they were made with.
+//! The certificate of a listener: loaded from its files, and reloaded when they change. Open connections keep the
+//! certificate that they began with.
 
 use super::files::{Pair, TlsError, TlsFiles};
 use crate::metrics;
@@ -10,7 +10,7 @@ use rustls::server::{ClientHello, ResolvesServerCert, ServerSessionMemoryCache, 
 use rustls::sign::CertifiedKey;
 use std::sync::Arc;
 
-/// Sessions that may be resumed: as many as rustls keeps by default.
+/// The number of resumable TLS sessions, rustls's default.
 const SESSIONS_MAX: usize = 256;
 
 #[derive(Debug)]
@@ -21,11 +21,12 @@ pub struct Certificate {
     current: ArcSwap<Served>,
 }
 
-/// The certificate of new connections.
+/// The certificate for new connections.
 #[derive(Debug)]
 struct Served {
     pair: Pair,
-    /// A resumed session shows no certificate, so sessions end with the certificate that they began with.
+    /// The sessions begun with this certificate. A resumed session shows no certificate, so sessions are dropped with
+    /// theirs.
     sessions: Arc<ServerSessionMemoryCache>,
 }
 
@@ -42,8 +43,8 @@ impl Certificate {
         Ok(Arc::new(Self { listener, files, current: ArcSwap::new(Served::new(listener, pair)) }))
     }
 
-    /// Takes what the files hold now, and returns whether that is another certificate. Files that cannot be used are refused,
-    /// and the current certificate stays. Reads files, so it may block.
+    /// Reloads the files, and returns whether the certificate changed. Unusable files are refused, and the current
+    /// certificate stays. It reads files, so it may block.
     pub fn reload(&self) -> Result<bool, TlsError> {
         let contents = self.files.read()?;
         if contents.fingerprint() == self.current.load().pair.fingerprint {
@@ -53,12 +54,12 @@ impl Certificate {
         Ok(true)
     }
 
-    /// The setting that names the certificate's file.
+    /// Returns the setting that names the certificate file.
     pub fn setting(&self) -> &'static str {
         self.files.cert.setting
     }
 
-    /// The last second of the certificate's validity, in Unix time.
+    /// Returns the last second of the certificate's validity, in Unix time.
     pub fn ends_at(&self) -> i64 {
         self.current.load().pair.ends_at
     }

@@ -1,4 +1,4 @@
-//! A certificate chain and its private key, in two PEM files that settings name.
+//! Loading of a certificate chain and its private key from two PEM files that settings name.
 
 use super::validity::ends_at;
 use rustls::crypto::aws_lc_rs::default_provider;
@@ -12,7 +12,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// A file, and the setting that names it.
+/// A file, with the setting that names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NamedFile {
     pub setting: &'static str,
@@ -32,7 +32,7 @@ pub struct TlsFiles {
     pub key: NamedFile,
 }
 
-/// The reason for which a certificate is not used. Each names the setting and the file.
+/// The reason why a certificate cannot be used, with the setting and the file.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     #[error("{file} cannot be read: {cause}")]
@@ -61,7 +61,7 @@ pub struct Contents<'a> {
     key: Vec<u8>,
 }
 
-/// A certificate with its key, which fit together.
+/// A certificate with its matching private key.
 #[derive(Debug)]
 pub struct Pair {
     pub key: Arc<CertifiedKey>,
@@ -98,7 +98,7 @@ impl Contents<'_> {
         let private = default_provider().key_provider.load_private_key(self.private_key()?).map_err(unusable(key))?;
         let certified = CertifiedKey::new(chain, private);
         match certified.keys_match() {
-            // A key that cannot tell its public half is accepted.
+            // A key whose public half is not available cannot be compared, and is accepted.
             Ok(()) | Err(Error::InconsistentKeys(InconsistentKeys::Unknown)) => {
                 Ok(Pair { key: Arc::new(certified), ends_at, fingerprint: self.fingerprint() })
             }

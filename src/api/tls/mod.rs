@@ -1,4 +1,4 @@
-//! TLS of the listeners: their certificates, which of them end soon, and what a connection tells its requests.
+//! TLS of the listeners: their certificates, warnings before these expire, and the TLS version of connections.
 
 mod certificate;
 mod files;
@@ -18,10 +18,11 @@ use std::sync::Arc;
 use time::OffsetDateTime;
 
 const DAY_SECONDS: i64 = 24 * 60 * 60;
-/// Health names a certificate that ends within this; the alert `SherdCertificateEnds` has the same bound.
+/// The days before its end from which health reports a certificate. The alert `SherdCertificateEnds` has the same
+/// threshold.
 const ENDS_SOON_DAYS: i64 = 14;
 
-/// Tells the requests of a connection which version of TLS it has.
+/// Stores the TLS version of a connection for its requests.
 pub fn note_version(connection: &dyn Any, data: &mut Extensions) {
     let version = connection.downcast_ref::<TlsStream<TcpStream>>().and_then(|tls| tls.get_ref().1.protocol_version());
     match version {
@@ -47,7 +48,7 @@ impl Certificates {
         self.all.iter()
     }
 
-    /// A line for each certificate that ends soon or has ended.
+    /// Returns a line for each certificate that ends soon or has ended.
     pub fn warnings(&self) -> Vec<String> {
         let now = i64::try_from(self.clock.unix_ms().0 / 1000).unwrap_or(i64::MAX);
         self.iter().filter_map(|one| warning(one.listener, one.setting(), one.ends_at(), now)).collect()
@@ -74,7 +75,7 @@ mod tests {
     use super::{DAY_SECONDS, warning};
 
     #[test]
-    fn a_certificate_that_ends_within_fourteen_days_is_named_with_its_setting() {
+    fn a_certificate_that_ends_within_14_days_is_reported() {
         let at = |left: i64| warning("s3", "SHERD_TLS_CERT", 1_900_000_000, 1_900_000_000 - left);
         assert_eq!(at(14 * DAY_SECONDS + 1), None);
         let words = |left: i64| at(left).expect("a warning");

@@ -1,5 +1,5 @@
-//! The end of a certificate's validity, read from its DER (RFC 5280, section 4.1). Everything before it is skipped; nothing
-//! is verified here.
+//! The end of a certificate's validity, parsed from its DER (RFC 5280, section 4.1). All fields before it are skipped;
+//! nothing is verified.
 
 use time::{Date, Month, Time};
 
@@ -7,9 +7,9 @@ const INTEGER: u8 = 0x02;
 const UTC_TIME: u8 = 0x17;
 const GENERALIZED_TIME: u8 = 0x18;
 const SEQUENCE: u8 = 0x30;
-/// The version of a certificate, which those of version 1 do not have.
+/// The tag of the version field, which version 1 certificates do not have.
 const EXPLICIT_VERSION: u8 = 0xa0;
-/// The last second at which the certificate is valid, in Unix time. `None` if this is not a certificate.
+/// Returns the last second at which the certificate is valid, in Unix time; `None` if this is not a certificate.
 pub fn ends_at(der: &[u8]) -> Option<i64> {
     let (certificate, _) = element(der, SEQUENCE)?;
     let (fields, _) = element(certificate, SEQUENCE)?;
@@ -42,14 +42,14 @@ fn unix_seconds(time: &[u8]) -> Option<i64> {
     (left == b"Z").then(|| date.with_time(time).assume_utc().unix_timestamp())
 }
 
-/// A number of so many decimal digits, and what follows it.
+/// Parses a number of this many decimal digits, and returns it with the rest of the text.
 fn number(text: &[u8], digits: usize) -> Option<(u16, &[u8])> {
     let (number, rest) = text.split_at_checked(digits)?;
     let is_number = number.iter().all(u8::is_ascii_digit);
     is_number.then(|| (number.iter().fold(0, |sum, digit| sum * 10 + u16::from(digit - b'0')), rest))
 }
 
-/// The content of the first element, which must have this tag, and what follows it.
+/// Returns the content of the first element, which must have this tag, and the rest after it.
 fn element(der: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
     let (&found, rest) = der.split_first()?;
     let (&first, rest) = rest.split_first()?;
@@ -58,7 +58,7 @@ fn element(der: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
     }
     let (length, rest) = match first {
         0..=0x7f => (usize::from(first), rest),
-        // Up to four bytes of length: no file is larger.
+        // The length has up to four bytes, enough for any file.
         0x81..=0x84 => {
             let (length, rest) = rest.split_at_checked(usize::from(first - 0x80))?;
             (length.iter().fold(0, |sum, byte| sum << 8 | usize::from(*byte)), rest)
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_is_read_in_both_forms_of_time() {
+    fn the_end_of_validity_is_parsed_from_both_time_formats() {
         for year in [2031, 2049, 2050, 2123] {
             assert_eq!(ends_at(&certificate(year)), Some(date_time_ymd(year, 3, 4).unix_timestamp()), "{year}");
         }

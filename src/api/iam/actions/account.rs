@@ -1,5 +1,5 @@
-//! The summary of an account, and empty lists of features that do not exist here, which tools ask for before they
-//! delete a user or a role.
+//! The actions on the account itself. Also features that this store does not have: their lists are empty, as tools ask
+//! for them before they delete a user or a role.
 
 use super::Action;
 use crate::actors::meta::IdentityKind;
@@ -12,7 +12,7 @@ use crate::api::identity::changes::policies::VERSIONS_MAX;
 use crate::api::identity::records::{GroupRecord, UserRecord};
 use crate::api::identity::{IdentityError, TextOf};
 
-/// The value of a quota that does not limit.
+/// The value for a quota that this store does not have.
 const UNLIMITED: u64 = i32::MAX as u64;
 
 pub const ACTIONS: &[(&str, Action)] = &[

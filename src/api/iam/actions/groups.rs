@@ -1,4 +1,4 @@
-//! Groups, and who is in them.
+//! The actions on groups and their members.
 
 use super::{Action, users};
 use crate::api::iam::call::{Answered, Call, Outcome};

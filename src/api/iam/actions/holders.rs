@@ -1,4 +1,4 @@
-//! The policies of users, groups and roles: the same seven actions of each.
+//! The actions on the policies of users, groups and roles: the same seven for each.
 
 use super::Action;
 use crate::api::iam::call::{Answered, Call, Outcome};
@@ -31,7 +31,7 @@ pub const ACTIONS: &[(&str, Action)] = &[
     ("ListAttachedRolePolicies", list_attached::<RoleRecord>),
 ];
 
-/// The names of a holder's actions, parameters and ARN.
+/// A kind of holder, with its name in actions and parameters.
 pub trait Called: Holder {
     /// `User`, as in `PutUserPolicy` and `UserName`.
     const CALLED: &'static str;
@@ -88,7 +88,8 @@ impl Called for RoleRecord {
     }
 }
 
-/// The holder's name, if the caller may do this to it. The condition keys are its boundary's, and the policy's.
+/// Returns the name of the holder, after a check that the caller may perform the action on it. The condition keys are
+/// its permissions boundary and the policy's ARN.
 fn allowed<'a, H: Called>(
     call: &Call<'a>,
     verb: &str,
@@ -97,8 +98,8 @@ fn allowed<'a, H: Called>(
 ) -> Result<&'a str, IdentityError> {
     let name = call.required(&format!("{}Name", H::CALLED))?;
     let action = format!("iam:{verb}{}{noun}", H::CALLED);
-    let standing = call.directory().record::<H>(&names::path_of(call.account(), name))?;
-    let boundary = standing.as_ref().and_then(|stored| stored.record.own_boundary());
+    let existing = call.directory().record::<H>(&names::path_of(call.account(), name))?;
+    let boundary = existing.as_ref().and_then(|stored| stored.record.own_boundary());
     let keys = boundary.map(|arn| ("iam:PermissionsBoundary", arn));
     let keys: Vec<_> = keys.into_iter().chain(policy.map(|arn| ("iam:PolicyARN", arn))).collect();
     call.allow_named(&action, name, H::own_arn, &keys)?;

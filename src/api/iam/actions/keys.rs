@@ -1,4 +1,4 @@
-//! Access keys. Without a user's name they are those of whoever calls.
+//! The actions on access keys. Without a user's name they are about the keys of the caller.
 
 use super::Action;
 use crate::api::iam::call::{Answered, Call, Outcome};
@@ -9,11 +9,11 @@ use crate::api::identity::names;
 use crate::api::identity::records::{AccessKeyRecord, ServiceKey, UserRecord};
 use crate::types::UnixMs;
 
-/// The text that AWS shows for an absent value.
+/// The text that AWS returns for an absent value.
 const NOT_AVAILABLE: &str = "N/A";
-/// The longest name and description of a service key.
+/// The longest name or description of a service key.
 const WORDS_CHARS_MAX: usize = 256;
-/// Ten years.
+/// The longest lifetime of a service key: 3650 days.
 const SERVICE_KEY_SECONDS_MAX: u64 = 3650 * 86_400;
 
 pub const ACTIONS: &[(&str, Action)] = &[
@@ -34,7 +34,7 @@ fn allow<'a>(call: &Call<'a>, action: &str) -> Result<Whose<'a>, IdentityError> 
     Ok(whose)
 }
 
-/// Returns the user's name of a key; for a root's keys, which have none, AWS's name.
+/// Returns the user's name for an answer; for keys of a root, which have none, `root`.
 fn shown(user: Option<&str>) -> &str {
     user.unwrap_or("root")
 }
@@ -55,11 +55,11 @@ fn create(call: &Call<'_>) -> Answered {
     Outcome::made(made, |xml, key| xml.within("AccessKey", |xml| made_key(xml, key)))
 }
 
-/// Returns the owner of the key to be made, if the caller may make it.
+/// Returns the owner of a new key, after a check that the caller may create it.
 fn may_create<'a>(call: &Call<'a>) -> Result<Whose<'a>, IdentityError> {
     let whose = allow(call, "iam:CreateAccessKey")?;
     if call.resolved().is_service_key {
-        return Err(IdentityError::AccessDenied("A service key cannot make other keys.".to_owned()));
+        return Err(IdentityError::AccessDenied("A service key cannot create access keys.".to_owned()));
     }
     Ok(whose)
 }
@@ -72,15 +72,15 @@ fn made_key(xml: &mut Xml, key: &MadeKey) {
     xml.date("CreateDate", key.record.created);
 }
 
-/// An action of ours: a key that may do what its owner may and its policy allows, for a time or until it is deleted. Who
-/// may make a key that is not limited may make this one.
+/// CreateServiceKey, an action that AWS does not have: creates a key that is limited by a policy, for a time or until
+/// it is deleted. It needs the same permission as CreateAccessKey.
 fn create_service(call: &Call<'_>) -> Answered {
     let whose = may_create(call)?;
     let policy = call.parameters.text("PolicyDocument").map(str::to_owned);
     let service = ServiceKey { name: words(call, "Name")?, description: words(call, "Description")?, policy };
     let seconds = call.parameters.number("DurationSeconds")?;
     if seconds.is_some_and(|seconds| !(1..=SERVICE_KEY_SECONDS_MAX).contains(&seconds)) {
-        return Err(IdentityError::Validation("A key is for 1 second to 3650 days.".to_owned()));
+        return Err(IdentityError::Validation("DurationSeconds must be between 1 second and 3650 days.".to_owned()));
     }
     let expires = seconds.map(|seconds| UnixMs(call.editor.now().0 + seconds * 1000));
     let new = NewKey { service: Some(service), expires, ..NewKey::default() };
@@ -97,13 +97,13 @@ fn words(call: &Call<'_>, name: &str) -> Result<String, IdentityError> {
     let text = call.parameters.text(name).unwrap_or_default();
     if text.chars().count() > WORDS_CHARS_MAX {
         return Err(IdentityError::Validation(format!(
-            "The {name} of a key has at most {WORDS_CHARS_MAX} characters."
+            "The {name} of a service key can have at most {WORDS_CHARS_MAX} characters."
         )));
     }
     Ok(text.to_owned())
 }
 
-/// Writes the limits of a service key; nothing for another.
+/// Writes the properties of a service key; nothing for another key.
 fn limits(xml: &mut Xml, key: &AccessKeyRecord) {
     let Some(service) = &key.service else { return };
     xml.within("Service", |xml| {
@@ -160,7 +160,7 @@ fn last_used(call: &Call<'_>) -> Answered {
     let id = call.required("AccessKeyId")?;
     let key = call.directory().access_key(id)?.map(|stored| stored.record);
     let key = key.filter(|key| key.owner.account() == call.account());
-    // As AWS has it: who must not know learns nothing of whether there is such a key.
+    // As on AWS, a caller without this permission does not learn whether the key exists.
     call.allow("iam:GetAccessKeyLastUsed", "*", &[])?;
     let key =
         key.ok_or_else(|| IdentityError::NoSuchEntity(format!("The Access Key with id {id} cannot be found.")))?;

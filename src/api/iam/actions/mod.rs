@@ -1,4 +1,4 @@
-//! IAM's actions (IAM API Reference, version 2010-05-08): each checks whether the caller may, decides, and writes the
+//! The actions of IAM (IAM API Reference, version 2010-05-08). Each checks the caller's rights, decides, and writes the
 //! answer.
 
 mod account;
@@ -16,7 +16,7 @@ use crate::api::identity::records::Tags;
 
 pub type Action = fn(&Call<'_>) -> Answered;
 
-/// The table of actions, sorted by name.
+/// The tables of actions, one of each module.
 const ACTIONS: &[&[(&str, Action)]] = &[
     account::ACTIONS,
     groups::ACTIONS,
@@ -54,7 +54,7 @@ fn boundary(xml: &mut Xml, arn: Option<&str>) {
     }
 }
 
-/// The condition keys of tags that a call brings.
+/// Returns the condition keys of the tags in a call.
 fn tag_keys(tags: &Tags) -> Vec<(String, String)> {
     let named = tags.iter().map(|(key, value)| (format!("aws:RequestTag/{key}"), value.clone()));
     named.chain(tags.iter().map(|(key, _)| ("aws:TagKeys".to_owned(), key.clone()))).collect()

@@ -1,4 +1,4 @@
-//! Managed policies and their versions.
+//! The actions on managed policies and their versions.
 
 use super::{Action, as_pairs, tag_keys, tags};
 use crate::api::iam::call::{Answered, Call, Outcome, Page, Scan};
@@ -11,7 +11,7 @@ use crate::api::identity::{BUILT_IN, BuiltInPolicy, IdentityError, Managed};
 use crate::limits::IDENTITIES_LISTED_BYTES;
 use crate::types::UnixMs;
 
-/// Built-in policies are as old as the language that they are written in: 17 October 2012.
+/// The creation date of built-in policies: 17 October 2012, that of the policy language.
 const BUILT_IN_SINCE: UnixMs = UnixMs(1_350_432_000_000);
 
 pub const ACTIONS: &[(&str, Action)] = &[
@@ -71,12 +71,12 @@ fn version_entry(xml: &mut Xml, version: &PolicyVersion, is_default: bool) {
     xml.date("CreateDate", version.created);
 }
 
-/// The only version of a built-in policy, as if it were stored.
+/// Returns the only version of a built-in policy.
 fn built_in_version() -> PolicyVersion {
     PolicyVersion { number: 1, created: BUILT_IN_SINCE }
 }
 
-/// The ARN that the call names, if the caller may do this to it.
+/// Returns the policy ARN in the call, after a check that the caller may perform the action on it.
 fn allowed<'a>(call: &Call<'a>, action: &str) -> Result<&'a str, IdentityError> {
     let arn = call.required("PolicyArn")?;
     call.allow(action, arn, &[])?;
@@ -108,7 +108,7 @@ fn get(call: &Call<'_>) -> Answered {
     })
 }
 
-/// Everybody's first, then the account's own.
+/// An entry of ListPolicies, which lists the built-in policies first, then those of the account.
 enum Listed {
     BuiltIn(&'static BuiltInPolicy),
     Local(Box<PolicyRecord>),
@@ -145,7 +145,9 @@ fn list(call: &Call<'_>) -> Answered {
     call.allow("iam:ListPolicies", &names::arn(call.account(), "policy", prefix, ""), &[])?;
     let (scope, usage) = (call.parameters.text("Scope").unwrap_or("All"), call.parameters.text("PolicyUsageFilter"));
     if !matches!(scope, "All" | "AWS" | "Local") {
-        return Err(IdentityError::Validation(format!("The scope {scope} is none of All, AWS and Local.")));
+        return Err(IdentityError::Validation(format!(
+            "The scope {scope} is not valid: it must be All, AWS or Local."
+        )));
     }
     let only_attached = call.parameters.flag("OnlyAttached");
     let is_shown = |policy: &Listed| {
@@ -153,7 +155,7 @@ fn list(call: &Call<'_>) -> Answered {
         policy.path().starts_with(prefix) && is_used
     };
     let Paging { after, limit } = call.parameters.paging()?;
-    // A marker is a built-in policy's ARN, or the name of one of the account's own, which has no colon.
+    // A marker is the ARN of a built-in policy, or the name of a policy of the account, which has no colon.
     let of_built_in = after.filter(|after| after.contains(':'));
     let mut items: Vec<Listed> = Vec::new();
     if scope != "Local" && (after.is_none() || of_built_in.is_some()) {
@@ -170,7 +172,7 @@ fn list(call: &Call<'_>) -> Answered {
         let kept = |policy: &PolicyRecord| is_shown(&Listed::Local(Box::new(policy.clone())));
         let own = call.scan(&mut scan, after.filter(|_| of_built_in.is_none()), kept)?;
         items.extend(own.items.into_iter().map(|policy| Listed::Local(Box::new(policy))));
-        // Where there is no room for one of them, the next page begins after the last built-in one.
+        // If the page has no room for any policy of the account, the next page begins after the last built-in one.
         marker = own.marker.and_then(|name| if name.is_empty() { last_built_in } else { Some(name) });
     }
     let page = Page { items, marker };
@@ -246,7 +248,7 @@ fn delete_version(call: &Call<'_>) -> Answered {
     Outcome::done(policies::delete_version(call.editor, call.account(), arn, version)?)
 }
 
-/// Groups, then users, then roles. A marker is the kind and the name of the last one.
+/// A page of ListEntitiesForPolicy: groups, then users, then roles. A marker is the kind and name of the last entry.
 struct Entities<'a> {
     begin: Option<(&'a str, &'a str)>,
     scan: Scan,
@@ -254,7 +256,7 @@ struct Entities<'a> {
 }
 
 impl Entities<'_> {
-    /// Returns the kept records of one kind, up to the end of the page.
+    /// Returns the records of one kind that `keep` accepts, up to the end of the page.
     fn of<R: Record>(
         &mut self,
         call: &Call<'_>,
@@ -328,11 +330,11 @@ fn untag(call: &Call<'_>) -> Answered {
 
 fn list_tags(call: &Call<'_>) -> Answered {
     let arn = allowed(call, "iam:ListPolicyTags")?;
-    let standing = match call.directory().managed(call.account(), arn)? {
+    let existing = match call.directory().managed(call.account(), arn)? {
         Managed::Local(stored) => stored.record.tags,
         Managed::BuiltIn(_) => Vec::new(),
     };
-    let page = call.page_of(standing, |(key, _)| key.clone())?;
+    let page = call.page_of(existing, |(key, _)| key.clone())?;
     Outcome::told(|xml| {
         page.end(xml);
         tags(xml, &page.items);

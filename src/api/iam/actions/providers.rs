@@ -1,4 +1,4 @@
-//! OpenID Connect providers.
+//! The actions on OpenID Connect providers.
 
 use super::{Action, as_pairs, tag_keys, tags};
 use crate::api::iam::call::{Answered, Call, Outcome};
@@ -49,7 +49,7 @@ fn get(call: &Call<'_>) -> Answered {
     let arn = allowed(call, "iam:GetOpenIDConnectProvider", &[])?;
     let provider = call.directory().provider(call.account(), arn)?.record;
     Outcome::told(|xml| {
-        // AWS leaves out the scheme, as it knows but one.
+        // AWS leaves out `https://`, the only scheme that it allows.
         xml.text("Url", provider.url.strip_prefix("https://").unwrap_or(&provider.url));
         xml.texts("ClientIDList", provider.client_ids.iter().map(String::as_str));
         xml.texts("ThumbprintList", provider.thumbprints.iter().map(String::as_str));

@@ -1,4 +1,4 @@
-//! Roles.
+//! The actions on roles.
 
 use super::{Action, as_pairs, boundary, tag_keys, tags};
 use crate::api::iam::call::{Answered, Call, Outcome};

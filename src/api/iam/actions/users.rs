@@ -1,4 +1,4 @@
-//! Users.
+//! The actions on users.
 
 use super::{Action, as_pairs, boundary, tag_keys, tags};
 use crate::api::iam::call::{Answered, Call, Outcome};
@@ -58,7 +58,7 @@ fn create(call: &Call<'_>) -> Answered {
     Outcome::made(made, |xml, user| xml.within("User", |xml| full(xml, user)))
 }
 
-/// GetUser; without a name, of the caller.
+/// GetUser. Without a name it returns the caller.
 fn get(call: &Call<'_>) -> Answered {
     let principal = &call.resolved().principal;
     if call.parameters.text("UserName").is_none() && principal.kind == PrincipalKind::Root {

@@ -1,5 +1,5 @@
-//! IAM as it is called through the admin API: the same actions, in the name of an account's root for whoever has shown to hold
-//! the root key, and in his own for anybody else. What they write and answer is what signed calls write and answer.
+//! IAM calls through the admin API. Who has the root key acts as the root of any account, anybody else with its own
+//! rights. Actions, writes and results are those of signed IAM calls.
 
 use super::change;
 use crate::api::call::RequestTrace;
@@ -15,16 +15,16 @@ use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// The rights by which a call is made.
+/// The identity with whose rights a call is made.
 #[derive(Clone, Copy, Debug)]
 pub enum InNameOf<'a> {
     /// The root of this account.
     RootOf(&'a str),
-    /// The owner of the key, with the token of a session; the signature was verified.
+    /// The owner of the access key, with the token if it is a session. The signature was verified.
     Key { access_key: &'a str, token: Option<&'a str> },
 }
 
-/// Returns the action's result, as JSON; an object without fields if it has none.
+/// Carries out an action and returns its result as JSON, which is an empty object if there is none.
 pub async fn administer(
     service: &IamService,
     name: InNameOf<'_>,
@@ -47,6 +47,6 @@ pub async fn administer(
     };
     let body = change(service, run, &parameters, &facts, who).await;
     let refused = body.as_ref().err().map(ToString::to_string);
-    tracing::info!(target: "iam", action = operation, account, refused, "an administrator called");
+    tracing::info!(target: "iam", action = operation, account, refused, "IAM call through the admin API");
     Ok(body?.map_or_else(|| Value::Object(Map::new()), Xml::into_json))
 }

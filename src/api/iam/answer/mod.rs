@@ -1,4 +1,5 @@
-//! A call, from its signature to its answer; or from an administrator's order (`administer`).
+//! Answers calls: verifies the signature, carries out the action, and writes the XML. Calls of the admin API come
+//! through `administer`.
 
 mod administer;
 
@@ -26,10 +27,10 @@ const IAM_VERSION: &str = "2010-05-08";
 const STS_VERSION: &str = "2011-06-15";
 const TOKEN_HEADER: &str = "x-amz-security-token";
 const REQUEST_ID_HEADER: HeaderName = HeaderName::from_static("x-amzn-requestid");
-/// The name in the log of a call whose action is not known.
+/// The operation in the log if the action is unknown.
 const UNKNOWN_ACTION: &str = "Other";
 
-/// An answer, and what is to be logged of the call.
+/// An answer, with operation and access key for the log.
 pub struct Answer {
     pub response: s3s::HttpResponse,
     pub operation: &'static str,
@@ -56,7 +57,7 @@ impl RequestedAction {
         found.ok_or_else(|| IamFault::InvalidAction { action: action.to_owned(), version: version.to_owned() })
     }
 
-    /// Returns the version of the API that has it.
+    /// Returns the version of the API that the action belongs to.
     fn version(self) -> &'static str {
         if matches!(self, Self::Iam(..)) { IAM_VERSION } else { STS_VERSION }
     }
@@ -77,35 +78,35 @@ impl RequestedAction {
     }
 }
 
-/// Answers a request that `takes` said is a call. The body must be whole.
+/// Answers a request for which `takes` returned true. The body must be complete.
 pub async fn answer(service: &IamService, request: &Received<'_>, facts: &RequestFacts, request_id: &str) -> Answer {
     let parameters = Parameters::parse(request.query, request.body).ok_or(IamFault::MalformedForm);
-    let asked = parameters.as_ref().map_err(Clone::clone).and_then(RequestedAction::find);
+    let requested = parameters.as_ref().map_err(Clone::clone).and_then(RequestedAction::find);
     let access_key = claimed(request).ok().map(|claimed| claimed.access_key.to_owned());
-    let answered = match (&asked, &parameters) {
-        (Ok(asked), Ok(parameters)) => {
-            facts.begun(asked.name(), access_key.as_deref(), subject(parameters));
-            answered(service, *asked, request, parameters, facts).await
+    let answered = match (&requested, &parameters) {
+        (Ok(requested), Ok(parameters)) => {
+            facts.begun(requested.name(), access_key.as_deref(), subject(parameters));
+            answered(service, *requested, request, parameters, facts).await
         }
         (Err(fault), _) | (_, Err(fault)) => Err(fault.clone()),
     };
-    let named = asked.as_ref().ok();
-    let namespace = named.map_or(IAM_NAMESPACE, |asked| asked.namespace());
-    let operation = named.map_or(UNKNOWN_ACTION, |asked| asked.name());
+    let named = requested.as_ref().ok();
+    let namespace = named.map_or(IAM_NAMESPACE, |requested| requested.namespace());
+    let operation = named.map_or(UNKNOWN_ACTION, |requested| requested.name());
     let (status, text) = match answered {
         Ok(body) => (StatusCode::OK, document(operation, namespace, body.as_deref(), request_id)),
         Err(fault) => {
             let (status, code) = fault.status_and_code();
             facts.refused(code);
             let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-            tracing::info!(target: "iam", request_id, operation, access_key, code, %fault, "a call was refused");
+            tracing::info!(target: "iam", request_id, operation, access_key, code, %fault, "an IAM call was refused");
             (status, fault.document(namespace, request_id))
         }
     };
     Answer { response: response(status, text, request_id), operation, access_key }
 }
 
-/// The whole answer to a call that was done.
+/// Returns the XML document of a successful answer.
 fn document(operation: &str, namespace: &str, body: Option<&str>, request_id: &str) -> String {
     let result = body.map(|body| format!("<{operation}Result>{body}</{operation}Result>")).unwrap_or_default();
     format!(
@@ -128,38 +129,39 @@ fn response(status: StatusCode, text: String, request_id: &str) -> s3s::HttpResp
 
 async fn answered(
     service: &IamService,
-    asked: RequestedAction,
+    requested: RequestedAction,
     request: &Received<'_>,
     parameters: &Parameters,
     facts: &RequestFacts,
 ) -> Result<Option<String>, IamFault> {
-    match asked {
+    match requested {
         RequestedAction::WebIdentity => {
-            let told = sts::assume_with_web_identity(service, parameters, facts).await?;
-            facts.ended(&told);
-            Ok(Some(told.into_text()))
+            let result = sts::assume_with_web_identity(service, parameters, facts).await?;
+            facts.ended(&result);
+            Ok(Some(result.into_text()))
         }
         RequestedAction::Sts(_, action) => {
             let view = service.store.view().await?;
             let now = service.ambient.clock.unix_ms();
-            let resolved = authenticate(service, &*view, request, asked, now)?;
+            let resolved = authenticate(service, &*view, request, requested, now)?;
             facts.signed_by(&resolved).await;
             let asking = Asking::of(&resolved, &service.parsed)?;
             let caller = Caller { resolved: &resolved, asking: &asking, facts, now };
             let (directory, sessions) = (service.directory(&*view), &service.sessions);
             let call = StsCall { directory, ambient: &service.ambient, sessions, caller, parameters };
-            let told = action(&call)?;
-            facts.ended(&told);
-            Ok(Some(told.into_text()))
+            let result = action(&call)?;
+            facts.ended(&result);
+            Ok(Some(result.into_text()))
         }
         RequestedAction::Iam(_, action) => {
-            let who = |view: &dyn Documents, now: UnixMs| authenticate(service, view, request, asked, now);
+            let who = |view: &dyn Documents, now: UnixMs| authenticate(service, view, request, requested, now);
             Ok(change(service, action, parameters, facts, who).await?.map(Xml::into_text))
         }
     }
 }
 
-/// Decided on what stands, who calls included, until nothing changes between the decision and its writes.
+/// Carries out an IAM action: resolves the caller, decides and writes. After a conflict all of it is repeated on a new
+/// view.
 async fn change(
     service: &IamService,
     action: Action,
@@ -189,23 +191,23 @@ async fn change(
     Err(busy().into())
 }
 
-/// Returns the caller, if the signature is right.
+/// Verifies the signature and returns the caller.
 fn authenticate(
     service: &IamService,
     documents: &dyn Documents,
     request: &Received<'_>,
-    asked: RequestedAction,
+    requested: RequestedAction,
     now: UnixMs,
 ) -> Result<Resolved, IamFault> {
     let Claimed { access_key, region, .. } = claimed(request)?;
     let directory = service.directory(documents);
     let secret_key = secret_key(&directory, service.locksmith(), access_key, now)?;
-    // Any region is this store's, as it is for S3: who there is is the same in all.
+    // A signature for any region is accepted, as for S3: identities are the same in all regions.
     let verifier = Verifier {
         access_key: access_key.to_owned(),
         secret_key,
         region: region.to_owned(),
-        services: asked.services(),
+        services: requested.services(),
     };
     verifier.verify(request, now.0 / 1000)?;
     let mut tokens = request.headers.iter().filter(|(name, _)| *name == TOKEN_HEADER).map(|(_, value)| value.trim());
@@ -214,6 +216,6 @@ fn authenticate(
         (token, None) => token.filter(|token| !token.is_empty()),
     };
     let resolved = resolve(&directory, service.locksmith(), access_key, token, now)?;
-    service.last_used.note(access_key, asked.services()[0], now);
+    service.last_used.note(access_key, requested.services()[0], now);
     Ok(resolved)
 }

@@ -1,4 +1,4 @@
-//! Calls of IAM and STS as forms.
+//! Fuzz targets of IAM and STS: forms of calls, and tokens of identity providers.
 
 use super::parameters::Parameters;
 use super::takes::{Head, takes};
@@ -12,7 +12,7 @@ const LISTS: [&str; 3] = ["Tags", "TagKeys", "PolicyArns"];
 const POLICIES: [(&str, TextOf); 3] =
     [("PolicyDocument", TextOf::Managed), ("Policy", TextOf::Session), ("AssumeRolePolicyDocument", TextOf::Trust)];
 
-/// Fuzzes calls: a form must read the same after it is written anew.
+/// Fuzzes the parsing of calls. A form that is parsed and encoded again must parse to the same parameters.
 pub fn calls(data: &[u8]) {
     let text = std::str::from_utf8(data).unwrap_or_default();
     let (query, body) = text.split_once('\n').unwrap_or(("", text));

@@ -1,4 +1,4 @@
-//! The parameters of a call: the pairs of its form, and of its query. AWS's query protocol writes lists as
+//! The parameters of a call: the pairs of its form and of its query. AWS's query protocol writes lists as
 //! `Tags.member.1.Key`.
 
 mod shapes;
@@ -8,7 +8,7 @@ use crate::api::identity::records::Tags;
 use crate::api::text::percent::decode_query;
 use std::collections::BTreeMap;
 
-/// The maximum number of parameters of a call: lists have at most a hundred entries of two parts.
+/// The most parameters of a call, far more than any call needs: lists have at most a hundred entries of two parts.
 const PARAMETERS_MAX: usize = 1024;
 /// The maximum and the default of `MaxItems`.
 const PAGE_ITEMS_MAX: usize = 1000;
@@ -27,12 +27,13 @@ pub struct Paging<'a> {
 }
 
 impl Parameters {
-    /// Makes the parameters of decoded pairs.
+    /// Returns the parameters from decoded pairs.
     pub fn of(pairs: BTreeMap<String, String>) -> Self {
         Self { pairs }
     }
 
-    /// Parses `application/x-www-form-urlencoded` text; `None` if it is malformed, or has a name twice.
+    /// Parses a query and a body as `application/x-www-form-urlencoded`; `None` if one is malformed or a name is
+    /// repeated.
     pub fn parse(query: &str, body: &[u8]) -> Option<Self> {
         let body = std::str::from_utf8(body).ok()?;
         let mut pairs = BTreeMap::new();
@@ -50,12 +51,12 @@ impl Parameters {
         self.pairs.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
-    /// Returns a text; an empty value counts as none: clients write empty lists so.
+    /// Returns a value. An empty value counts as absent, as clients write empty lists that way.
     pub fn text(&self, name: &str) -> Option<&str> {
         self.pairs.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
 
-    /// A value that may be empty, as a description.
+    /// Returns a value that may be empty, such as a description.
     pub fn given(&self, name: &str) -> Option<&str> {
         self.pairs.get(name).map(String::as_str)
     }
@@ -71,7 +72,7 @@ impl Parameters {
                     "1 validation error detected: Value '{text}' at '{name}' failed to satisfy constraint: Member must \
                      have value greater than or equal to 1"
                 )),
-                (name, Err(_)) => IdentityError::MalformedInput(format!("The value of {name} is no number.")),
+                (name, Err(_)) => IdentityError::MalformedInput(format!("The value of {name} is not a number.")),
             })
         };
         self.text(name).map(parse).transpose()
@@ -81,7 +82,7 @@ impl Parameters {
         self.text(name).is_some_and(|text| text.eq_ignore_ascii_case("true"))
     }
 
-    /// `name.member.1`, `name.member.2`…
+    /// Returns the list `name.member.1`, `name.member.2` and so on.
     pub fn list(&self, name: &str) -> Vec<String> {
         self.members(name).map(|prefix| self.pairs.get(&prefix).cloned().unwrap_or_default()).collect()
     }
@@ -91,13 +92,13 @@ impl Parameters {
         self.members(name).map(|prefix| (part(&prefix, "Key"), part(&prefix, "Value"))).collect()
     }
 
-    /// Returns one part of each entry of a list of structures.
+    /// Returns one member of each entry of a list of structures.
     pub fn parts(&self, name: &str, part: &str) -> Vec<String> {
         let value = |prefix: String| self.pairs.get(&format!("{prefix}.{part}")).cloned().unwrap_or_default();
         self.members(name).map(value).collect()
     }
 
-    /// The names under which the entries of a list are, in their order.
+    /// Returns the prefixes of the entries of a list, in order.
     fn members(&self, name: &str) -> impl Iterator<Item = String> {
         let is_there = |prefix: &String| {
             let parts = format!("{prefix}.");
@@ -110,7 +111,7 @@ impl Parameters {
         (1..=PARAMETERS_MAX).map(move |at| format!("{name}.member.{at}")).take_while(is_there)
     }
 
-    /// Refuses what no call takes.
+    /// Checks the syntax of the values that is the same for all calls.
     pub fn check_shapes(&self) -> Result<(), IdentityError> {
         shapes::check(self)
     }
@@ -131,7 +132,7 @@ impl Parameters {
     }
 }
 
-/// Returns a parameter's name as in AWS's messages: with a small initial letter.
+/// Returns the name of a parameter as AWS's messages spell it, with a lower-case first letter.
 fn member_name(name: &str) -> String {
     let mut chars = name.chars();
     chars.next().map(|first| first.to_ascii_lowercase()).into_iter().chain(chars).collect()
@@ -147,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn a_form_is_read_with_its_escapes() {
+    fn a_form_is_parsed_with_its_escapes() {
         let form = parse("Action=CreateUser&UserName=a%2Bb+c&Empty=&Flag=true");
         assert_eq!(form.text("UserName"), Some("a+b c"));
         assert_eq!((form.text("Empty"), form.given("Empty")), (None, Some("")));
@@ -163,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_are_read_in_their_order() {
+    fn parameter_lists_are_parsed_in_order() {
         let many: Vec<String> = (1..=11).map(|at| format!("L.member.{at}=v{at}")).collect();
         assert_eq!(parse(&many.join("&")).list("L").last().map(String::as_str), Some("v11"));
         assert_eq!(parse("L=").list("L"), Vec::<String>::new());
@@ -174,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_has_a_hundred_entries_unless_told() {
+    fn a_page_has_100_items_unless_max_items_is_given() {
         assert_eq!(parse("").paging(), Ok(Paging { after: None, limit: 100 }));
         assert_eq!(parse("Marker=m&MaxItems=7").paging(), Ok(Paging { after: Some("m"), limit: 7 }));
         for wrong in ["0", "1001", "-1"] {

@@ -1,12 +1,12 @@
-//! The syntax of parameters' values, whatever the call (the patterns of the IAM API Reference): checked before the
-//! named records are looked up.
+//! The syntax of parameter values that is the same for all calls (patterns of the IAM API Reference). It is checked
+//! before the named records are looked up.
 
 use super::Parameters;
 use crate::api::identity::{IdentityError, names};
 
-/// The longest name of an existing record; a new one may have a tighter bound.
+/// The longest name that a lookup accepts; a new user may have a lower limit.
 const NAME_CHARS_MAX: usize = 128;
-/// The names of parameters, as clients and as AWS's messages have them.
+/// Names of parameters, as clients and as AWS's messages write them, with the longest value.
 const NAMES: [(&str, &str, usize); 4] = [
     ("GroupName", "groupName", names::GROUP_NAME_MAX),
     ("PolicyName", "policyName", names::POLICY_NAME_MAX),
@@ -17,16 +17,16 @@ const DOCUMENTS: [(&str, &str); 2] =
     [("AssumeRolePolicyDocument", "assumeRolePolicyDocument"), ("PolicyDocument", "policyDocument")];
 
 pub fn check(parameters: &Parameters) -> Result<(), IdentityError> {
-    for (name, said, length_max) in NAMES {
+    for (name, message_name, length_max) in NAMES {
         if let Some(text) = parameters.text(name) {
-            names::check_name(said, text, length_max)?;
+            names::check_name(message_name, text, length_max)?;
         }
     }
     let is_strange = |c: char| !matches!(c, '\t' | '\n' | '\r' | ' '..='\u{ff}');
-    for (name, said) in DOCUMENTS {
+    for (name, message_name) in DOCUMENTS {
         if parameters.text(name).is_some_and(|text| text.contains(is_strange)) {
             return Err(IdentityError::Validation(format!(
-                "The specified value for {said} is invalid. It must contain only printable ASCII characters."
+                "The specified value for {message_name} is invalid. It must contain only printable ASCII characters."
             )));
         }
     }
@@ -44,7 +44,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_cannot_be_is_refused_before_it_is_looked_for() {
+    fn a_malformed_parameter_value_is_refused() {
         let long = "a".repeat(129);
         for body in [
             "UserName=no%2Fsuch",

@@ -1,4 +1,4 @@
-//! AssumeRole: somebody who is known becomes a role's session.
+//! AssumeRole: an authenticated caller gets a session of a role.
 
 use super::issue::{self, check_session_name};
 use super::{IamFault, StsCall, StsResult};
@@ -10,7 +10,7 @@ use crate::api::policy::Context;
 
 const ACTION: &str = "sts:AssumeRole";
 
-/// The limits and tags of the session, besides its name.
+/// The tags and the source identity of the new session.
 struct SessionInput {
     tags: Tags,
     transitive: Vec<String>,
@@ -20,27 +20,27 @@ struct SessionInput {
 pub fn assume_role(call: &StsCall<'_>) -> StsResult {
     let (arn, name) = (call.parameters.required("RoleArn")?, call.parameters.required("RoleSessionName")?);
     check_session_name("roleSessionName", name, 64)?;
-    let brought = brought(call)?;
+    let session_input = session_input(call)?;
     let who = call.caller.resolved;
     if who.principal.kind == PrincipalKind::Root {
         return Err(IdentityError::AccessDenied("Roles may not be assumed by root accounts.".to_owned()).into());
     }
-    // Who may not assume a role learns nothing of whether there is one.
+    // A caller who may not assume the role does not learn whether it exists.
     let role = find_role(call, arn)?.ok_or_else(|| refused(call, ACTION, arn))?;
-    let mut context = context(call, name, &brought);
+    let mut context = context(call, name, &session_input);
     add_role_tags(&mut context, &role);
-    allow(call, &role, &context, &brought)?;
+    allow(call, &role, &context, &session_input)?;
     let chained = who.principal.kind == PrincipalKind::AssumedRole;
     let seconds = issue::role_seconds(call.parameters, &role, chained)?;
     let limits = issue::limits(call.directory, &role.account, call.parameters)?;
-    let packed = issue::packed_percent(&limits, &brought.tags);
-    let source_identity = brought.source_identity.clone();
+    let packed = issue::packed_percent(&limits, &session_input.tags);
+    let source_identity = session_input.source_identity.clone();
     let session = Session {
         account: role.account.clone(),
         of: SessionOf::Role { name: role.name.to_ascii_lowercase(), id: role.id.clone(), session: name.to_owned() },
         limits,
-        tags: brought.tags,
-        transitive: brought.transitive,
+        tags: session_input.tags,
+        transitive: session_input.transitive,
         source_identity: source_identity.clone(),
         ..issue::session(call, seconds)
     };
@@ -52,7 +52,7 @@ pub fn assume_role(call: &StsCall<'_>) -> StsResult {
     Ok(xml)
 }
 
-/// The role that an ARN names, in whatever account it is.
+/// Finds a role by its ARN, in any account.
 pub fn find_role_by(
     directory: crate::api::identity::Directory<'_>,
     arn: &str,
@@ -72,8 +72,9 @@ fn refused(call: &StsCall<'_>, action: &str, arn: &str) -> IamFault {
     IdentityError::AccessDenied(format!("User: {who} is not authorized to perform: {action} on resource: {arn}")).into()
 }
 
-/// The call's own tags, and those of the calling session that go on into the next.
-fn brought(call: &StsCall<'_>) -> Result<SessionInput, IdentityError> {
+/// Returns the tags and the source identity of the new session: those of the call, and those that the calling session
+/// passes on.
+fn session_input(call: &StsCall<'_>) -> Result<SessionInput, IdentityError> {
     let mut tags = call.parameters.tags("Tags");
     let mut transitive = call.parameters.list("TransitiveTagKeys");
     names::check_tags(&tags)?;
@@ -89,7 +90,7 @@ fn brought(call: &StsCall<'_>) -> Result<SessionInput, IdentityError> {
     if let Some(session) = &call.caller.resolved.session {
         if let Some((key, _)) = session.transitive.iter().find(|(key, _)| is_among(&tags, key)) {
             return Err(IdentityError::InvalidInput(format!(
-                "The tag {key} is the calling session's and cannot be changed."
+                "The tag {key} is a transitive tag of the calling session and cannot be changed."
             )));
         }
         transitive.extend(session.transitive.iter().map(|(key, _)| key.clone()));
@@ -103,19 +104,19 @@ fn brought(call: &StsCall<'_>) -> Result<SessionInput, IdentityError> {
     Ok(SessionInput { tags, transitive, source_identity })
 }
 
-fn context(call: &StsCall<'_>, name: &str, brought: &SessionInput) -> Context {
+fn context(call: &StsCall<'_>, name: &str, session_input: &SessionInput) -> Context {
     let mut context = call.caller.context(&[("sts:RoleSessionName", name)]);
     if let Some(id) = call.parameters.text("ExternalId") {
         context.add("sts:ExternalId", id);
     }
-    if let Some(identity) = &brought.source_identity {
+    if let Some(identity) = &session_input.source_identity {
         context.add("sts:SourceIdentity", identity.as_str());
     }
-    add_tags(&mut context, &brought.tags, &brought.transitive);
+    add_tags(&mut context, &session_input.tags, &session_input.transitive);
     context
 }
 
-/// The condition keys of tags that a session is to have.
+/// Adds the condition keys of the tags of the new session.
 pub fn add_tags(context: &mut Context, tags: &Tags, transitive: &[String]) {
     for (key, value) in tags {
         context.add(&format!("aws:RequestTag/{key}"), value.as_str());
@@ -126,8 +127,8 @@ pub fn add_tags(context: &mut Context, tags: &Tags, transitive: &[String]) {
     }
 }
 
-/// The condition keys of the tags that the role itself has (Service Authorization Reference, "AWS Security Token
-/// Service", resource types; IAM's own name for them is known too).
+/// Adds the condition keys of the role's own tags (Service Authorization Reference, "AWS Security Token Service",
+/// resource types), as `aws:ResourceTag/…` and as IAM's `iam:ResourceTag/…`.
 pub fn add_role_tags(context: &mut Context, role: &RoleRecord) {
     for (key, value) in &role.tags {
         context.add(&format!("aws:ResourceTag/{key}"), value.as_str());
@@ -135,10 +136,15 @@ pub fn add_role_tags(context: &mut Context, role: &RoleRecord) {
     }
 }
 
-/// The role itself, and each thing that the call brings for its session.
-fn allow(call: &StsCall<'_>, role: &RoleRecord, context: &Context, brought: &SessionInput) -> Result<(), IamFault> {
+/// Checks that the caller may assume the role, and may set tags and a source identity if the call has them.
+fn allow(
+    call: &StsCall<'_>,
+    role: &RoleRecord,
+    context: &Context,
+    session_input: &SessionInput,
+) -> Result<(), IamFault> {
     let has_tags = !call.parameters.tags("Tags").is_empty();
-    let names_source = call.parameters.text("SourceIdentity").is_some() && brought.source_identity.is_some();
+    let names_source = call.parameters.text("SourceIdentity").is_some() && session_input.source_identity.is_some();
     let needed = [(ACTION, true), ("sts:TagSession", has_tags), ("sts:SetSourceIdentity", names_source)];
     for (action, _) in needed.into_iter().filter(|(_, needed)| *needed) {
         if !call.caller.decide_on_role(action, role, context)?.allowed {

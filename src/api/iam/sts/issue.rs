@@ -1,4 +1,5 @@
-//! The common part of all sessions: duration, limits, and the credentials in answers.
+//! What issuing a session has in common for all STS actions: duration, session policies, and the credentials in the
+//! answer.
 
 use super::{IamFault, StsCall};
 use crate::ambient::Ambient;
@@ -12,18 +13,19 @@ use crate::api::identity::{
 use crate::types::UnixMs;
 
 const SECONDS_MIN: u64 = 900;
-/// The default and longest duration of GetSessionToken and GetFederationToken; of a root only an hour.
+/// The default and the longest duration of GetSessionToken and GetFederationToken. For a root the longest is an hour.
+/// The default, 12 hours, is also the longest duration of a role session.
 const LASTING_SECONDS_DEFAULT: u64 = 43_200;
 const LASTING_SECONDS_MAX: u64 = 129_600;
 const ROOT_SECONDS_MAX: u64 = 3600;
-/// The default duration of AssumeRole.
+/// The default duration of a role session, and the longest with role chaining.
 const ROLE_SECONDS_DEFAULT: u64 = 3600;
-/// AWS: policies that one session names by their ARNs.
+/// AWS's quota of managed policies that limit one session.
 const POLICY_ARNS_MAX: usize = 10;
-/// The longest inline session policy; sizes in answers are percents of it.
+/// The longest inline session policy. `PackedPolicySize` in answers is a percentage of it.
 const POLICY_CHARS_MAX: usize = 2048;
 
-/// A session of the caller's account that begins now, still of nobody.
+/// Returns a session of the caller's account that begins now. Its owner is still to be set.
 pub fn session(call: &StsCall<'_>, seconds: u64) -> Session {
     let source_identity = call.caller.resolved.session.as_ref().and_then(|session| session.source_identity.clone());
     Session { source_identity, ..bare(call.ambient, &call.caller.resolved.principal.account, call.caller.now, seconds) }
@@ -44,28 +46,30 @@ pub fn bare(ambient: &Ambient, account: &str, now: UnixMs, seconds: u64) -> Sess
     }
 }
 
-/// The name in lower case and the id of the user that calls.
+/// Returns the calling user: its name in lower case, and its id.
 pub fn user_of(call: &StsCall<'_>) -> Result<(String, String), IdentityError> {
     let who = &call.caller.resolved.principal;
     let name = who.user_name.as_deref();
-    let name = name.ok_or_else(|| IdentityError::AccessDenied("Only users can be vouched for.".to_owned()))?;
+    let name = name.ok_or_else(|| {
+        IdentityError::AccessDenied("This call needs the credentials of a user or of an account's root.".to_owned())
+    })?;
     Ok((name.to_ascii_lowercase(), who.user_id.clone()))
 }
 
-/// Returns the duration of a session of the caller's own rights.
+/// Returns the duration for GetSessionToken and GetFederationToken.
 pub fn lasting_seconds(call: &StsCall<'_>) -> Result<u64, IdentityError> {
-    let told = call.parameters.number("DurationSeconds")?;
-    check_seconds(told, SECONDS_MIN, LASTING_SECONDS_MAX)?;
-    let seconds = told.unwrap_or(LASTING_SECONDS_DEFAULT);
+    let requested = call.parameters.number("DurationSeconds")?;
+    check_seconds(requested, SECONDS_MIN, LASTING_SECONDS_MAX)?;
+    let seconds = requested.unwrap_or(LASTING_SECONDS_DEFAULT);
     let is_root = call.caller.resolved.principal.kind == PrincipalKind::Root;
     Ok(if is_root { seconds.min(ROOT_SECONDS_MAX) } else { seconds })
 }
 
-/// Returns the duration of a session of a role; `chained`: requested by a role's session.
+/// Returns the duration of a role session. `chained`: the caller is a role session itself.
 pub fn role_seconds(parameters: &Parameters, role: &RoleRecord, chained: bool) -> Result<u64, IdentityError> {
-    let told = parameters.number("DurationSeconds")?;
-    check_seconds(told, SECONDS_MIN, LASTING_SECONDS_DEFAULT)?;
-    let seconds = told.unwrap_or(ROLE_SECONDS_DEFAULT);
+    let requested = parameters.number("DurationSeconds")?;
+    check_seconds(requested, SECONDS_MIN, LASTING_SECONDS_DEFAULT)?;
+    let seconds = requested.unwrap_or(ROLE_SECONDS_DEFAULT);
     if seconds > role.session_seconds_max {
         return Err(IdentityError::Validation(
             "The requested DurationSeconds exceeds the MaxSessionDuration set for this role.".to_owned(),
@@ -80,8 +84,8 @@ pub fn role_seconds(parameters: &Parameters, role: &RoleRecord, chained: bool) -
     Ok(seconds)
 }
 
-fn check_seconds(told: Option<u64>, min: u64, max: u64) -> Result<(), IdentityError> {
-    match told {
+fn check_seconds(requested: Option<u64>, min: u64, max: u64) -> Result<(), IdentityError> {
+    match requested {
         Some(seconds) if !(min..=max).contains(&seconds) => Err(IdentityError::Validation(format!(
             "1 validation error detected: Value '{seconds}' at 'durationSeconds' failed to satisfy constraint: \
              Member must have value between {min} and {max}"
@@ -102,7 +106,7 @@ pub fn check_session_name(parameter: &str, name: &str, length_max: usize) -> Res
     )))
 }
 
-/// Checks the parameters that do not depend on the role: the duration of the session, and the policy that limits it.
+/// Checks the parameters that do not depend on the role: duration and session policy.
 pub fn check_wishes(parameters: &Parameters) -> Result<(), IamFault> {
     check_seconds(parameters.number("DurationSeconds")?, SECONDS_MIN, LASTING_SECONDS_DEFAULT)?;
     parameters.text("Policy").map_or(Ok(()), check_document)
@@ -118,7 +122,7 @@ fn check_document(text: &str) -> Result<(), IamFault> {
     })
 }
 
-/// The policies that a call brings to limit its session.
+/// Parses and checks the session policies of a call; `None` if it has none.
 pub fn limits(
     directory: Directory<'_>,
     account: &str,
@@ -133,7 +137,9 @@ pub fn limits(
         check_document(text)?;
     }
     if arns.len() > POLICY_ARNS_MAX {
-        return Err(IdentityError::Validation(format!("A session has at most {POLICY_ARNS_MAX} policy ARNs.")).into());
+        return Err(
+            IdentityError::Validation(format!("A session can have at most {POLICY_ARNS_MAX} policy ARNs.")).into()
+        );
     }
     for arn in &arns {
         directory.managed(account, arn).map_err(|error| match error {
@@ -146,7 +152,7 @@ pub fn limits(
     Ok(Some(SessionLimits { document, arns }))
 }
 
-/// Returns the share that the session uses of AWS's bound of policies and tags.
+/// Returns `PackedPolicySize`: the size of session policies and tags, in percent of the limit.
 pub fn packed_percent(limits: &Option<SessionLimits>, tags: &Tags) -> u64 {
     let of_limits = limits.as_ref().map_or(0, |limits| {
         limits.document.as_ref().map_or(0, String::len) + limits.arns.iter().map(String::len).sum::<usize>()

@@ -1,5 +1,5 @@
-//! JSON Web Tokens (RFC 7519) in compact form, signed with RS256 or ES256 (RFC 7518), and the key sets that they are
-//! verified with.
+//! JSON Web Tokens (RFC 7519) in compact form, signed with RS256 or ES256 (RFC 7518), and the JSON Web Key Sets that
+//! verify them.
 
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED, RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents, UnparsedPublicKey,
@@ -7,7 +7,7 @@ use aws_lc_rs::signature::{
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-/// A coordinate of a point on P-256.
+/// The bytes of a coordinate of a point on P-256.
 const P256_BYTES: usize = 32;
 /// The first byte of an uncompressed point (SEC 1, 2.3.3).
 const UNCOMPRESSED: u8 = 4;
@@ -20,7 +20,7 @@ pub enum TokenError {
     Algorithm(String),
     #[error("the provider's key set cannot be read: {0}")]
     KeySet(String),
-    #[error("the provider has no key that the token can be signed with")]
+    #[error("the provider's key set has no key with the token's key id and algorithm")]
     NoKey,
     #[error("the token's signature does not match")]
     Signature,
@@ -38,7 +38,7 @@ struct Header {
     kid: Option<String>,
 }
 
-/// A token, taken apart and not verified: what it claims is only good for finding the keys to verify it with.
+/// A parsed token that is not verified. Its claims may be used only to find the keys for verifying it.
 #[derive(Clone, Debug)]
 pub struct Unverified<'a> {
     algorithm: Algorithm,
@@ -67,7 +67,8 @@ impl<'a> Unverified<'a> {
         self.claims.get("iss")?.as_str()
     }
 
-    /// The claims, if one of the keys has signed them: the one that the token names, or any if it names none.
+    /// Verifies the signature and returns the claims. Tried are the keys with the key id of the token, or all keys if
+    /// the token has none.
     pub fn verify(self, key_set: &str) -> Result<Map<String, Value>, TokenError> {
         let set: KeySet = serde_json::from_str(key_set).map_err(|error| TokenError::KeySet(error.to_string()))?;
         let named = |key: &&Key| self.key_id.is_none() || key.kid.is_none() || key.kid == self.key_id;
@@ -92,7 +93,7 @@ struct KeySet {
     keys: Vec<Key>,
 }
 
-/// RFC 7518, 6.2 and 6.3. Keys of other kinds are passed over.
+/// A key of a key set (RFC 7518, 6.2 and 6.3). Keys of other types are ignored.
 #[derive(Deserialize)]
 struct Key {
     kty: String,
@@ -141,7 +142,7 @@ impl Key {
     }
 }
 
-/// Decodes a number without leading zeros, which some encoders write.
+/// Decodes an unsigned number and drops leading zeros, which some encoders write.
 fn number(text: &str) -> Option<Vec<u8>> {
     let bytes = decoded(text.trim_end_matches('=')).ok()?;
     let start = bytes.iter().position(|byte| *byte != 0)?;
@@ -179,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn the_examples_of_the_rfc_are_verified() {
+    fn the_example_tokens_of_rfc_7515_are_verified() {
         let rsa = json!({"kty": "RSA", "n": N, "e": "AQAB"});
         let token = format!("{RS256}.{PAYLOAD}.{RS256_SIGNATURE}");
         assert_eq!(verified(&token, rsa.clone()).as_deref(), Ok("joe"));
@@ -191,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_used_for_what_it_is_and_for_tokens_that_name_it() {
+    fn a_key_for_another_use_or_algorithm_is_not_tried() {
         let token = format!("{RS256}.{PAYLOAD}.{RS256_SIGNATURE}");
         let with = |name: &str, value: &str| {
             let mut key = json!({"kty": "RSA", "kid": "one", "n": N, "e": "AQAB"});
@@ -206,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_that_is_no_token_is_malformed() {
+    fn a_malformed_web_token_is_refused() {
         for text in ["", ".", "..", "a.b.c", &format!("{RS256}.{PAYLOAD}"), &format!("{PAYLOAD}.{PAYLOAD}.AA")] {
             assert_eq!(verified(text, json!({})), Err(TokenError::Malformed), "{text}");
         }

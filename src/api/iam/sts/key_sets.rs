@@ -1,20 +1,21 @@
-//! The sources of identity providers' keys.
+//! The sources of the JSON Web Key Sets of identity providers (RFC 7517).
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::path::PathBuf;
 
-/// A provider's JSON Web Key Set (RFC 7517), as text.
+/// A source of key sets, as JSON texts.
 #[async_trait::async_trait]
 pub trait KeySets: Send + Sync + Debug {
-    /// `provider` is its URL as it was registered, without the scheme. The error says why there is none, for a person.
+    /// Returns the key set of a provider, which is named by its URL without the scheme. The error says in words why
+    /// there is none.
     async fn key_set(&self, provider: &str) -> Result<String, String>;
 }
 
-/// Key sets in files that an administrator keeps up to date; each is read anew when it is needed.
+/// Key sets in files that an administrator maintains. A file is read again at every use.
 #[derive(Clone, Debug, Default)]
 pub struct KeySetFiles {
-    /// The files, by the provider's URL without its scheme.
+    /// The paths of the files, by the provider's URL without its scheme.
     pub files: BTreeMap<String, PathBuf>,
 }
 
@@ -22,7 +23,8 @@ pub struct KeySetFiles {
 impl KeySets for KeySetFiles {
     async fn key_set(&self, provider: &str) -> Result<String, String> {
         let path = self.files.get(provider).cloned();
-        let path = path.ok_or_else(|| format!("neither a file nor a URL is configured with the keys of {provider}"))?;
+        let path =
+            path.ok_or_else(|| format!("SHERD_OIDC_KEYS has neither a file nor a URL for the keys of {provider}"))?;
         let read = tokio::task::spawn_blocking(move || {
             std::fs::read_to_string(&path).map_err(|error| format!("{} cannot be read: {error}", path.display()))
         });

@@ -1,4 +1,5 @@
-//! STS (Security Token Service API Reference, version 2011-06-15): sessions are handed out. Nothing of them is stored.
+//! STS (Security Token Service API Reference, version 2011-06-15), which issues sessions. A session is not stored: its
+//! token holds all of it.
 
 mod assume;
 #[cfg(any(test, fuzzing))]
@@ -22,7 +23,7 @@ use crate::api::identity::{
 
 pub type StsResult = Result<Xml, IamFault>;
 
-/// A call that is signed, and what it may see and use.
+/// A signed call, with the directory and keys that its action uses.
 #[derive(Clone, Copy)]
 pub struct StsCall<'a> {
     pub directory: Directory<'a>,
@@ -42,7 +43,7 @@ const ACTIONS: &[(&str, StsAction)] = &[
     ("GetSessionToken", session_token),
 ];
 
-/// The one that needs no signature: the token in it says who calls.
+/// The action that needs no signature: the token in the call authenticates the caller.
 pub const UNSIGNED_ACTION: &str = "AssumeRoleWithWebIdentity";
 
 #[cfg(test)]
@@ -54,7 +55,7 @@ pub fn find(name: &str) -> Option<(&'static str, StsAction)> {
     ACTIONS.iter().find(|(known, _)| *known == name).copied()
 }
 
-/// Everybody may ask who he is.
+/// GetCallerIdentity, which needs no permission.
 fn caller_identity(call: &StsCall<'_>) -> StsResult {
     let who = &call.caller.resolved.principal;
     let mut xml = Xml::default();
@@ -64,7 +65,7 @@ fn caller_identity(call: &StsCall<'_>) -> StsResult {
     Ok(xml)
 }
 
-/// Answers GetAccessKeyInfo, for keys of the caller's own account only: AWS tells any key's account.
+/// GetAccessKeyInfo, for keys of the caller's own account only. AWS answers for keys of any account.
 fn access_key_info(call: &StsCall<'_>) -> StsResult {
     let id = call.parameters.required("AccessKeyId")?;
     call.caller.check("sts:GetAccessKeyInfo", "*", &[])?;
@@ -72,14 +73,14 @@ fn access_key_info(call: &StsCall<'_>) -> StsResult {
     let key = call.directory.access_key(id)?.filter(|key| key.record.owner.account() == account);
     let is_own = id == call.directory.root().access_key && account == crate::api::identity::ROOT_ACCOUNT;
     if key.is_none() && !is_own {
-        return Err(IdentityError::Validation(format!("The access key {id} is not one of this account's.")).into());
+        return Err(IdentityError::Validation(format!("The access key {id} does not belong to this account.")).into());
     }
     let mut xml = Xml::default();
     xml.text("Account", account);
     Ok(xml)
 }
 
-/// Checks that the caller has lasting credentials of a user or a root.
+/// Checks that the caller has long-term credentials of a user or a root, other than a service key.
 fn check_lasting(call: &StsCall<'_>, action: &str) -> Result<(), IdentityError> {
     let who = call.caller.resolved;
     if who.session.is_some() {
@@ -91,7 +92,7 @@ fn check_lasting(call: &StsCall<'_>, action: &str) -> Result<(), IdentityError> 
     Ok(())
 }
 
-/// The same rights as the caller's, for a time. No permission is needed for it.
+/// GetSessionToken: temporary credentials with all rights of the caller. It needs no permission.
 fn session_token(call: &StsCall<'_>) -> StsResult {
     check_lasting(call, "GetSessionToken")?;
     let who = &call.caller.resolved.principal;
@@ -109,8 +110,8 @@ fn session_token(call: &StsCall<'_>) -> StsResult {
     Ok(xml)
 }
 
-/// Rights of the caller's for somebody that the caller vouches for: only those that the policies which come with the
-/// call allow as well.
+/// GetFederationToken: temporary credentials for a federated user, with those rights of the caller that the session
+/// policies of the call allow.
 fn federation_token(call: &StsCall<'_>) -> StsResult {
     let name = call.parameters.required("Name")?;
     issue::check_session_name("name", name, 32)?;
@@ -137,7 +138,7 @@ fn federation_token(call: &StsCall<'_>) -> StsResult {
     let packed = issue::packed_percent(&limits, &tags);
     let session = Session {
         of: SessionOf::Federated { name: name.to_owned(), by },
-        // Without a policy nothing is left of the caller's rights.
+        // Without session policies a federated user may do nothing.
         limits: Some(limits.unwrap_or_else(SessionLimits::default)),
         tags,
         ..issue::session(call, seconds)

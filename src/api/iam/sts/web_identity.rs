@@ -1,5 +1,5 @@
-//! AssumeRoleWithWebIdentity: somebody whom an OpenID Connect provider vouches for becomes a role's session. The token
-//! is the credential, and the call has no signature.
+//! AssumeRoleWithWebIdentity: a user of an OpenID Connect provider gets a session of a role. The provider's token is
+//! the credential; the call has no signature.
 
 use super::assume::{add_role_tags, add_tags, find_role_by};
 use super::issue::{self, check_session_name};
@@ -19,9 +19,9 @@ use serde_json::{Map, Value};
 
 const ACTION: &str = "sts:AssumeRoleWithWebIdentity";
 const TOKEN_BYTES_MAX: usize = 20_000;
-/// The greatest lead of the provider's clock over this host's.
+/// The most seconds by which the provider's clock may be ahead of this host's.
 const SKEW_SECONDS_MAX: i64 = 300;
-/// The claim with the session's tags (IAM User Guide, "Pass session tags in AWS STS").
+/// The claim that holds the tags of the session (IAM User Guide, "Pass session tags in AWS STS").
 const TAGS_CLAIM: &str = "https://aws.amazon.com/tags";
 
 /// The claims of a verified token.
@@ -31,7 +31,7 @@ struct Claims {
     audience: String,
     tags: Tags,
     transitive: Vec<String>,
-    /// Condition keys and their values.
+    /// Condition keys with their values.
     keys: Tags,
 }
 
@@ -50,7 +50,7 @@ pub async fn assume_with_web_identity(
     let token = Unverified::parse(token).map_err(invalid)?;
     let view = service.store.view().await?;
     let directory = service.directory(&*view);
-    // The role is looked for when the token is known to be good: which roles there are is nobody's business before.
+    // The role is looked up only after the token is verified, so that nobody else learns which roles exist.
     let provider = provider_of(directory, account_of(arn)?, &token)?;
     let key_set =
         service.key_sets.key_set(without_scheme(&provider.url)).await.map_err(|why| unavailable(&provider, &why))?;
@@ -88,24 +88,24 @@ fn invalid(error: TokenError) -> IamFault {
     IamFault::InvalidIdentityToken(error.to_string())
 }
 
-/// Logs the reason and returns an error without it, since the caller is not known.
+/// Logs the reason, and returns an error without it, since the caller is not authenticated.
 fn unavailable(provider: &ProviderRecord, why: &str) -> IamFault {
-    tracing::warn!(provider = provider.url, why, "the keys of an identity provider cannot be had");
-    IamFault::IdentityProviderUnavailable("The keys of the identity provider cannot be had.".to_owned())
+    tracing::warn!(provider = provider.url, why, "cannot get the keys of an identity provider");
+    IamFault::IdentityProviderUnavailable("The keys of the identity provider are not available.".to_owned())
 }
 
 fn refused() -> IamFault {
     IdentityError::AccessDenied(format!("Not authorized to perform {ACTION}")).into()
 }
 
-/// Returns the account of a role's ARN.
+/// Returns the account in the ARN of a role.
 fn account_of(arn: &str) -> Result<&str, IamFault> {
     let parsed = IamArn::parse(arn).filter(|arn| arn.kind == "role");
     let parsed = parsed.ok_or_else(|| IdentityError::Validation(format!("{arn} is invalid")))?;
     Ok(parsed.account)
 }
 
-/// The provider of the role's account that the token says it is of.
+/// Finds the provider that the token claims as issuer, in the account of the role.
 fn provider_of(directory: Directory<'_>, account: &str, token: &Unverified<'_>) -> Result<ProviderRecord, IamFault> {
     let issuer = token.issuer().unwrap_or_default();
     let absent =
@@ -113,7 +113,7 @@ fn provider_of(directory: Directory<'_>, account: &str, token: &Unverified<'_>) 
     let url = Some(without_scheme(issuer)).filter(|url| !url.is_empty()).ok_or_else(absent)?;
     let found = directory.record::<ProviderRecord>(&format!("{account}/{url}"))?;
     let provider = found.map(|stored| stored.record).ok_or_else(absent)?;
-    // The same name in another scheme is another issuer.
+    // The same host under another scheme is another issuer.
     let same = provider.url.trim_end_matches('/') == issuer.trim_end_matches('/');
     if same { Ok(provider) } else { Err(absent()) }
 }
@@ -136,7 +136,7 @@ fn check_times(claims: &Map<String, Value>, now: UnixMs) -> Result<(), IamFault>
     }
 }
 
-/// A text, or a list of texts.
+/// Returns a text, or all texts of a list.
 fn texts(value: Option<&Value>) -> Vec<String> {
     match value {
         Some(Value::String(text)) => vec![text.clone()],
@@ -153,7 +153,7 @@ impl Claims {
         let audiences = texts(claims.get("aud"));
         let authorized = text("azp");
         let mut candidates = audiences.iter().chain(&authorized);
-        // A provider without client ids takes its tokens for any client.
+        // A provider without client ids accepts tokens for any client.
         let known = |id: &&String| provider.client_ids.is_empty() || provider.client_ids.contains(id);
         let audience = candidates.find(known).cloned();
         let audience = audience.ok_or_else(|| IamFault::InvalidIdentityToken("Incorrect token audience".to_owned()))?;
@@ -171,7 +171,8 @@ impl Claims {
     }
 }
 
-/// Reads the session's tags from their claim: each has one text, which may be in a list.
+/// Returns the tags of the session and the keys of the transitive ones, from their claim. A tag has exactly one value,
+/// which may be in a list.
 fn session_tags(claims: &Map<String, Value>) -> Result<(Tags, Vec<String>), IamFault> {
     let Some(Value::Object(claim)) = claims.get(TAGS_CLAIM) else { return Ok((Vec::new(), Vec::new())) };
     let mut tags = Vec::new();
@@ -191,7 +192,7 @@ fn session_tags(claims: &Map<String, Value>) -> Result<(Tags, Vec<String>), IamF
     Ok((tags, texts(claim.get("transitive_tag_keys"))))
 }
 
-/// Decides by the role's trust policy on the holder of this provider's token.
+/// Checks that the role's trust policy allows the holder of the token to assume it.
 fn allow(
     role: &RoleRecord,
     provider: &ProviderRecord,

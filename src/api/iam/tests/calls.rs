@@ -1,4 +1,4 @@
-//! Signatures, rights, answers and errors of IAM's calls.
+//! Tests of signatures, permissions, answers, errors and lists of IAM calls.
 
 use super::{ALICE, Host, OTHER_ROOT, ROOT, escaped};
 use crate::actors::meta::{DocumentWrite, Expect};
@@ -14,13 +14,13 @@ const READ_USERS: &str =
     r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"iam:ListUsers","Resource":"*"}]}"#;
 
 #[tokio::test]
-async fn an_answer_is_what_clients_read() {
+async fn answers_and_errors_have_the_xml_of_aws() {
     let host = Host::new().await;
-    let told = host.iam(ROOT, "Action=CreateUser&UserName=bob&Path=%2Fx%2F").await;
-    assert_eq!(told.status, 200);
-    let id = told.element("UserId").to_owned();
+    let response = host.iam(ROOT, "Action=CreateUser&UserName=bob&Path=%2Fx%2F").await;
+    assert_eq!(response.status, 200);
+    let id = response.element("UserId").to_owned();
     assert_eq!(
-        told.text,
+        response.text,
         format!(
             "<CreateUserResponse xmlns=\"https://iam.amazonaws.com/doc/2010-05-08/\"><CreateUserResult><User>\
              <Path>/x/</Path>\
@@ -41,7 +41,7 @@ async fn an_answer_is_what_clients_read() {
 }
 
 #[tokio::test]
-async fn a_call_is_for_the_stores_region_whatever_it_is_signed_for() {
+async fn requested_region_is_that_of_the_store_whatever_is_signed() {
     let host = Host::new().await;
     let condition = r#""Condition":{"StringEquals":{"aws:RequestedRegion":"eu-west-1"}},"Effect""#;
     let document = escaped(&READ_USERS.replace(r#""Effect""#, condition));
@@ -56,7 +56,7 @@ async fn a_call_is_for_the_stores_region_whatever_it_is_signed_for() {
 }
 
 #[tokio::test]
-async fn a_call_must_be_signed_with_a_known_key_for_its_service_and_any_region() {
+async fn a_call_must_be_signed_with_a_valid_key_for_its_service() {
     let host = Host::new().await;
     let form = "Action=ListUsers&Version=2010-05-08";
     assert_eq!(host.answer(&[], "", form).await.code(), (403, "MissingAuthenticationToken"));
@@ -72,8 +72,8 @@ async fn a_call_must_be_signed_with_a_known_key_for_its_service_and_any_region()
         (ROOT, "eu-west-1", "s3", "SignatureDoesNotMatch"),
     ];
     for (key, region, service, code) in wrong {
-        let told = host.signed(key, region, service, form).await;
-        assert_eq!(told.code(), (403, code), "{key:?} {region} {service}");
+        let response = host.signed(key, region, service, form).await;
+        assert_eq!(response.code(), (403, code), "{key:?} {region} {service}");
     }
     for region in ["eu-west-1", "us-east-1", "aws-global", "us-west-2", ""] {
         assert_eq!(host.signed(ROOT, region, "iam", form).await.status, 200, "{region}");
@@ -81,7 +81,7 @@ async fn a_call_must_be_signed_with_a_known_key_for_its_service_and_any_region()
 }
 
 #[tokio::test]
-async fn a_sessions_key_without_its_token_is_not_known() {
+async fn a_session_key_without_its_token_is_refused() {
     let host = Host::new().await;
     let key = "ASIAAAAAAAAAAAAAAAAA";
     let secret = host.service.sessions.secret_of(key);
@@ -89,7 +89,7 @@ async fn a_sessions_key_without_its_token_is_not_known() {
 }
 
 #[tokio::test]
-async fn a_malformed_call_is_refused() {
+async fn a_malformed_iam_call_is_refused() {
     let host = Host::new().await;
     for (body, code) in [("Action=Nonsense", "InvalidAction"), ("", "InvalidAction"), ("a=%zz", "MalformedInput")] {
         assert_eq!(host.signed(ROOT, "eu-west-1", "iam", body).await.code(), (400, code), "{body}");
@@ -98,7 +98,7 @@ async fn a_malformed_call_is_refused() {
 }
 
 #[tokio::test]
-async fn a_user_may_what_its_policies_allow_in_its_own_account() {
+async fn a_user_may_do_what_its_policies_allow_in_its_own_account() {
     let host = Host::new().await;
     assert_eq!(host.iam(ALICE, "Action=ListUsers").await.code(), (403, "AccessDenied"));
     let put = format!("Action=PutUserPolicy&UserName=alice&PolicyName=read&PolicyDocument={}", escaped(READ_USERS));
@@ -112,7 +112,7 @@ async fn a_user_may_what_its_policies_allow_in_its_own_account() {
 }
 
 #[tokio::test]
-async fn a_list_is_answered_in_pages_in_order_of_name() {
+async fn a_list_of_users_is_paged_in_order_of_name() {
     let host = Host::new().await;
     for name in ["Zoe", "bob", "Carl", "dora"] {
         host.iam(ROOT, &format!("Action=CreateUser&UserName={name}&Path=%2Fp%2F")).await;
@@ -120,10 +120,10 @@ async fn a_list_is_answered_in_pages_in_order_of_name() {
     let mut names = Vec::new();
     let mut marker = String::new();
     loop {
-        let told = host.iam(ROOT, &format!("Action=ListUsers&PathPrefix=%2Fp&MaxItems=1&Marker={marker}")).await;
-        names.push(told.element("UserName").to_owned());
-        marker = told.element("Marker").to_owned();
-        assert_eq!(told.element("IsTruncated") == "true", !marker.is_empty());
+        let response = host.iam(ROOT, &format!("Action=ListUsers&PathPrefix=%2Fp&MaxItems=1&Marker={marker}")).await;
+        names.push(response.element("UserName").to_owned());
+        marker = response.element("Marker").to_owned();
+        assert_eq!(response.element("IsTruncated") == "true", !marker.is_empty());
         if marker.is_empty() {
             break;
         }
@@ -132,7 +132,7 @@ async fn a_list_is_answered_in_pages_in_order_of_name() {
 }
 
 #[tokio::test]
-async fn a_change_is_decided_anew_until_nothing_comes_between() {
+async fn a_change_is_decided_again_after_a_conflict_up_to_a_limit() {
     let host = Host::new().await;
     host.store.interrupted.store(3, Ordering::Relaxed);
     assert_eq!(host.iam(ROOT, "Action=CreateUser&UserName=bob").await.status, 200);
@@ -141,18 +141,18 @@ async fn a_change_is_decided_anew_until_nothing_comes_between() {
 }
 
 #[tokio::test]
-async fn it_is_remembered_when_a_key_was_used() {
+async fn get_access_key_last_used_returns_the_last_use() {
     let host = Host::new().await;
     let form = "Action=GetAccessKeyLastUsed&AccessKeyId=alicekey";
     assert_eq!(host.iam(ROOT, form).await.element("ServiceName"), "N/A");
     host.sts(ALICE, "Action=GetCallerIdentity").await;
-    let told = host.iam(ROOT, form).await;
-    assert_eq!((told.element("ServiceName"), told.element("LastUsedDate")), ("sts", "2024-05-01T00:00:00Z"));
+    let response = host.iam(ROOT, form).await;
+    assert_eq!((response.element("ServiceName"), response.element("LastUsedDate")), ("sts", "2024-05-01T00:00:00Z"));
     assert_eq!(host.iam(OTHER_ROOT, form).await.code(), (404, "NoSuchEntity"));
 }
 
 #[tokio::test]
-async fn an_administrator_calls_in_the_name_of_any_accounts_root_and_is_answered_in_json() {
+async fn an_administrator_calls_iam_as_the_root_of_any_account_in_json() {
     let host = Host::new().await;
     let call = async |account: &str, action: &str, pairs: &[(&str, &str)]| {
         let pairs = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
@@ -171,7 +171,7 @@ async fn an_administrator_calls_in_the_name_of_any_accounts_root_and_is_answered
 }
 
 #[tokio::test]
-async fn a_service_key_is_made_with_its_limits_and_listed_with_them() {
+async fn a_service_key_is_created_listed_and_enforced_with_its_limits() {
     let host = Host::new().await;
     let form = format!(
         "Action=CreateServiceKey&UserName=alice&Name=backup&DurationSeconds=60&PolicyDocument={}",
@@ -193,11 +193,11 @@ async fn a_service_key_is_made_with_its_limits_and_listed_with_them() {
     }
 }
 
-/// A tag's value of this length takes four bytes a character.
+/// The characters of a large tag value; each takes four bytes.
 const LONG_VALUE: usize = 256;
 
 #[tokio::test]
-async fn a_list_of_large_identities_comes_in_pages_that_read_little() {
+async fn a_page_of_large_identities_reads_a_bounded_number_of_bytes() {
     let host = Host::new().await;
     let tags: Vec<_> = (0..50).map(|n| (format!("key{n}"), "\u{10348}".repeat(LONG_VALUE))).collect();
     let now = host.world.ambient.clock.unix_ms();
@@ -230,26 +230,26 @@ async fn a_list_of_large_identities_comes_in_pages_that_read_little() {
     ] {
         let (mut found, mut marker, mut pages) = (Vec::new(), String::new(), 0);
         loop {
-            let told = host.iam(ROOT, &format!("{form}&MaxItems=1000&Marker={}", escaped(&marker))).await;
-            assert_eq!(told.status, 200, "{}", told.text);
+            let response = host.iam(ROOT, &format!("{form}&MaxItems=1000&Marker={}", escaped(&marker))).await;
+            assert_eq!(response.status, 200, "{}", response.text);
             let begin = format!("<{element}>");
-            let names = told.text.split(&begin).skip(1).filter_map(|rest| rest.split('<').next());
+            let names = response.text.split(&begin).skip(1).filter_map(|rest| rest.split('<').next());
             let count = found.len();
             found.extend(names.map(str::to_owned));
             let read = (found.len() - count) * 50 * LONG_VALUE * 4;
             assert!(read <= IDENTITIES_LISTED_BYTES + (2 << 20), "{read} bytes in one page");
             pages += 1;
-            if told.element("IsTruncated") == "false" {
+            if response.element("IsTruncated") == "false" {
                 break;
             }
-            marker = told.element("Marker").to_owned();
+            marker = response.element("Marker").to_owned();
         }
         assert_eq!((found, pages), (names.clone(), 2), "{form}");
     }
 }
 
 #[tokio::test]
-async fn policies_are_listed_in_pages_of_every_size_the_built_in_ones_first() {
+async fn policies_are_listed_completely_in_pages_of_every_size() {
     let host = Host::new().await;
     let document = escaped(READ_USERS);
     for name in ["One", "two", "Three"] {
@@ -266,20 +266,20 @@ async fn policies_are_listed_in_pages_of_every_size_the_built_in_ones_first() {
         let (mut found, mut marker) = (Vec::new(), String::new());
         for page in 0.. {
             assert!(page <= all.len(), "pages of {limit} without end");
-            let told =
+            let response =
                 host.iam(ROOT, &format!("Action=ListPolicies&MaxItems={limit}&Marker={}", escaped(&marker))).await;
-            found.extend(names(&told.text));
-            if told.element("IsTruncated") == "false" {
+            found.extend(names(&response.text));
+            if response.element("IsTruncated") == "false" {
                 break;
             }
-            marker = told.element("Marker").to_owned();
+            marker = response.element("Marker").to_owned();
         }
         assert_eq!(found, all, "in pages of {limit}");
     }
 }
 
 #[tokio::test]
-async fn holders_of_a_policy_are_listed_in_pages_of_every_size() {
+async fn entities_of_a_policy_are_listed_completely_in_pages_of_every_size() {
     let host = Host::new().await;
     let arn = "arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess";
     for form in [
@@ -302,13 +302,13 @@ async fn holders_of_a_policy_are_listed_in_pages_of_every_size() {
             assert!(page <= 6, "pages of {limit} without end");
             let form =
                 format!("Action=ListEntitiesForPolicy&PolicyArn={arn}&MaxItems={limit}&Marker={}", escaped(&marker));
-            let told = host.iam(ROOT, &form).await;
-            let named = told.text.split("Name>").skip(1).step_by(2).filter_map(|rest| rest.split('<').next());
+            let response = host.iam(ROOT, &form).await;
+            let named = response.text.split("Name>").skip(1).step_by(2).filter_map(|rest| rest.split('<').next());
             found.extend(named.map(str::to_owned));
-            if told.element("IsTruncated") == "false" {
+            if response.element("IsTruncated") == "false" {
                 break;
             }
-            marker = told.element("Marker").to_owned();
+            marker = response.element("Marker").to_owned();
         }
         assert_eq!(found, ["g1", "g2", "u1", "u3"], "in pages of {limit}");
     }

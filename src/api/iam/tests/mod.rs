@@ -1,4 +1,4 @@
-//! Calls over a store in memory: signed as clients sign them, answered as clients read it.
+//! Tests of IAM and STS calls on a store in memory: signed as clients sign them, and answered in XML.
 
 mod calls;
 mod roles;
@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 const HOST: &str = "127.0.0.1:9000";
-/// The account's root, a user without any rights, and the root of another account.
+/// Access keys: of the account's root, of a user without permissions, and of the root of another account.
 const ROOT: (&str, &str) = ("mainkey", "mainsecret");
 const ALICE: (&str, &str) = ("alicekey", "alicesecret");
 const OTHER_ROOT: (&str, &str) = ("altkey", "altsecret");
@@ -28,11 +28,11 @@ const FILE: &str = r#"{"accounts": [
     {"id": "444455556666", "name": "alt", "keys": [{"access_key": "altkey", "secret_key": "altsecret"}]}
 ]}"#;
 
-/// Rows that some writes find changed under them.
+/// A store in memory that can answer writes with a conflict.
 #[derive(Default)]
 struct MemoryStore {
     rows: Mutex<Rows>,
-    /// The number of writes to come that are told of a conflict.
+    /// The number of next writes that are answered with a conflict.
     interrupted: AtomicUsize,
 }
 
@@ -52,7 +52,7 @@ impl IdentityStore for MemoryStore {
     }
 }
 
-/// One key set for every provider.
+/// A source with one key set for every provider.
 #[derive(Debug)]
 struct OneKeySet(Mutex<Result<String, String>>);
 
@@ -70,15 +70,15 @@ struct Host {
     world: World,
 }
 
-/// An answer, as far as tests look at it.
+/// The status and text of an answer.
 #[derive(Debug)]
-struct Told {
+struct Response {
     status: u16,
     text: String,
 }
 
-impl Told {
-    /// The text of the first element of this name.
+impl Response {
+    /// Returns the text of the first element of this name; empty if there is none.
     fn element(&self, name: &str) -> &str {
         let found = self.text.split_once(&format!("<{name}>")).and_then(|(_, rest)| rest.split_once("</"));
         found.map_or("", |(text, _)| text)
@@ -112,15 +112,15 @@ impl Host {
         Self { service, store, key_set, world }
     }
 
-    async fn answer(&self, headers: &[(&str, &str)], query: &str, body: &str) -> Told {
+    async fn answer(&self, headers: &[(&str, &str)], query: &str, body: &str) -> Response {
         let request = Received { method: "POST", path: "/", query, headers, body: body.as_bytes() };
         let facts = RequestFacts { region: self.service.region.clone(), ..RequestFacts::default() };
         let Answer { response, .. } = answer(&self.service, &request, &facts, "0001").await;
         let text = response.body().bytes().map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-        Told { status: response.status().as_u16(), text: text.unwrap_or_default() }
+        Response { status: response.status().as_u16(), text: text.unwrap_or_default() }
     }
 
-    async fn signed(&self, key: (&str, &str), region: &str, service: &str, body: &str) -> Told {
+    async fn signed(&self, key: (&str, &str), region: &str, service: &str, body: &str) -> Response {
         let signer = Signer { access_key: key.0, secret_key: key.1, region, service };
         let now = self.world.ambient.clock.unix_ms().0 / 1000;
         let mut headers = signer.headers(now, "POST", "/", HOST, body.as_bytes());
@@ -129,16 +129,16 @@ impl Host {
         self.answer(&headers, "", body).await
     }
 
-    async fn iam(&self, key: (&str, &str), form: &str) -> Told {
+    async fn iam(&self, key: (&str, &str), form: &str) -> Response {
         self.signed(key, "eu-west-1", "iam", &format!("{form}&Version=2010-05-08")).await
     }
 
-    async fn sts(&self, key: (&str, &str), form: &str) -> Told {
+    async fn sts(&self, key: (&str, &str), form: &str) -> Response {
         self.signed(key, "eu-west-1", "sts", &format!("{form}&Version=2011-06-15")).await
     }
 }
 
-/// Escapes a text as in a form.
+/// Percent-encodes a text for a form.
 fn escaped(text: &str) -> String {
     super::xml::percent_encoded(text)
 }

@@ -1,6 +1,6 @@
-//! Roles that are assumed, and sessions that are handed out.
+//! Tests of AssumeRole, GetSessionToken and GetFederationToken.
 
-use super::{ACCOUNT, ALICE, Host, OTHER_ROOT, ROOT, Told, escaped};
+use super::{ACCOUNT, ALICE, Host, OTHER_ROOT, ROOT, Response, escaped};
 use crate::api::identity::{Documents, Resolved, resolve, secret_key};
 
 const ROLE: &str = "RoleArn=arn:aws:iam::111122223333:role/Reader&RoleSessionName=job";
@@ -15,8 +15,8 @@ fn trust(who: &str, action: &str) -> String {
 async fn with_role(who: &str) -> Host {
     let host = Host::new().await;
     let trust = trust(who, "\"sts:AssumeRole\"");
-    let told = host.iam(ROOT, &format!("Action=CreateRole&RoleName=Reader&AssumeRolePolicyDocument={trust}")).await;
-    assert_eq!(told.status, 200, "{}", told.text);
+    let response = host.iam(ROOT, &format!("Action=CreateRole&RoleName=Reader&AssumeRolePolicyDocument={trust}")).await;
+    assert_eq!(response.status, 200, "{}", response.text);
     host
 }
 
@@ -28,24 +28,24 @@ async fn allow(host: &Host, root: (&str, &str), user: &str, action: &str) {
     assert_eq!(host.iam(root, &form).await.status, 200);
 }
 
-/// Returns the principal of an answer's credentials.
-fn who(host: &Host, told: &Told) -> Resolved {
+/// Resolves the credentials in an answer to the caller.
+fn who(host: &Host, response: &Response) -> Resolved {
     let rows: Box<dyn Documents> = Box::new(host.store.rows.lock().expect("no test panics with it").clone());
-    let (key, token) = (told.element("AccessKeyId"), told.element("SessionToken"));
+    let (key, token) = (response.element("AccessKeyId"), response.element("SessionToken"));
     let now = host.world.ambient.clock.unix_ms();
     let directory = host.service.directory(&*rows);
     let secret = secret_key(&directory, host.service.locksmith(), key, now).expect("a session's key");
-    assert_eq!(secret, told.element("SecretAccessKey"));
+    assert_eq!(secret, response.element("SecretAccessKey"));
     resolve(&directory, host.service.locksmith(), key, Some(token), now).expect("a good token")
 }
 
 #[tokio::test]
-async fn whom_a_role_names_may_assume_it() {
+async fn a_user_named_by_a_trust_policy_may_assume_the_role() {
     let host = with_role("arn:aws:iam::111122223333:user/alice").await;
-    let told = host.sts(ALICE, &format!("Action=AssumeRole&{ROLE}")).await;
-    assert_eq!(told.status, 200, "{}", told.text);
-    assert_eq!(told.element("Expiration"), "2024-05-01T01:00:00Z");
-    let who = who(&host, &told);
+    let response = host.sts(ALICE, &format!("Action=AssumeRole&{ROLE}")).await;
+    assert_eq!(response.status, 200, "{}", response.text);
+    assert_eq!(response.element("Expiration"), "2024-05-01T01:00:00Z");
+    let who = who(&host, &response);
     assert_eq!(who.principal.arn, "arn:aws:sts::111122223333:assumed-role/Reader/job");
     assert_eq!(host.sts(ROOT, &format!("Action=AssumeRole&{ROLE}")).await.code(), (403, "AccessDenied"));
     for wrong in ["x", "a b", ""] {
@@ -55,18 +55,18 @@ async fn whom_a_role_names_may_assume_it() {
 }
 
 #[tokio::test]
-async fn whom_a_role_means_by_the_account_needs_the_accounts_leave() {
+async fn a_trust_policy_that_names_an_account_requires_an_identity_policy() {
     let host = with_role(ACCOUNT).await;
     let form = format!("Action=AssumeRole&{ROLE}");
     assert_eq!(host.sts(ALICE, &form).await.code(), (403, "AccessDenied"));
     allow(&host, ROOT, "alice", "sts:AssumeRole").await;
     assert_eq!(host.sts(ALICE, &form).await.status, 200);
     let absent = host.sts(ALICE, &form.replace("Reader", "Nothing")).await;
-    assert_eq!(absent.code(), (403, "AccessDenied"), "whether a role exists is not told");
+    assert_eq!(absent.code(), (403, "AccessDenied"), "the answer hides whether the role exists");
 }
 
 #[tokio::test]
-async fn a_session_brings_tags_only_where_the_role_lets_it() {
+async fn session_tags_need_tag_session_in_the_trust_policy() {
     let host = with_role("arn:aws:iam::111122223333:user/alice").await;
     let form = format!(
         "Action=AssumeRole&{ROLE}&Tags.member.1.Key=team&Tags.member.1.Value=a&TransitiveTagKeys.member.1=team"
@@ -80,21 +80,21 @@ async fn a_session_brings_tags_only_where_the_role_lets_it() {
 }
 
 #[tokio::test]
-async fn a_session_lasts_as_long_as_its_role_lets_it() {
+async fn the_duration_of_a_session_is_limited_by_its_role() {
     let host = with_role("arn:aws:iam::111122223333:user/alice").await;
     for (seconds, status) in [(900, 200), (3600, 200), (3601, 400), (899, 400), (43_201, 400)] {
-        let told = host.sts(ALICE, &format!("Action=AssumeRole&{ROLE}&DurationSeconds={seconds}")).await;
-        assert_eq!(told.status, status, "{seconds}: {}", told.text);
+        let response = host.sts(ALICE, &format!("Action=AssumeRole&{ROLE}&DurationSeconds={seconds}")).await;
+        assert_eq!(response.status, status, "{seconds}: {}", response.text);
     }
     host.iam(ROOT, "Action=UpdateRole&RoleName=Reader&MaxSessionDuration=7200").await;
     assert_eq!(host.sts(ALICE, &format!("Action=AssumeRole&{ROLE}&DurationSeconds=7200")).await.status, 200);
 }
 
 #[tokio::test]
-async fn a_user_gets_its_own_rights_for_a_time_and_a_service_key_gets_none() {
+async fn get_session_token_gives_the_rights_of_the_calling_user_or_root() {
     let host = Host::new().await;
-    let told = host.sts(ALICE, "Action=GetSessionToken").await;
-    let resolved = who(&host, &told);
+    let response = host.sts(ALICE, "Action=GetSessionToken").await;
+    let resolved = who(&host, &response);
     assert_eq!(resolved.principal.arn, "arn:aws:iam::111122223333:user/alice");
     assert!(resolved.session.is_some() && resolved.session_policies.is_none());
     let root = host.sts(OTHER_ROOT, "Action=GetSessionToken").await;
@@ -103,7 +103,7 @@ async fn a_user_gets_its_own_rights_for_a_time_and_a_service_key_gets_none() {
 }
 
 #[tokio::test]
-async fn tags_of_a_federated_user_need_a_grant_of_their_own() {
+async fn tags_of_a_federated_user_need_tag_session() {
     let host = Host::new().await;
     let plain = "Action=GetFederationToken&Name=bob";
     let tagged = format!("{plain}&Tags.member.1.Key=team&Tags.member.1.Value=a");
@@ -116,24 +116,24 @@ async fn tags_of_a_federated_user_need_a_grant_of_their_own() {
     );
     let form = format!("Action=PutUserPolicy&UserName=alice&PolicyName=p&PolicyDocument={limited}");
     assert_eq!(host.iam(ROOT, &form).await.status, 200);
-    let told = host.sts(ALICE, &tagged).await;
-    assert_eq!(told.status, 200, "{}", told.text);
-    assert_eq!(who(&host, &told).principal.tags, [("team".to_owned(), "a".to_owned())]);
+    let response = host.sts(ALICE, &tagged).await;
+    assert_eq!(response.status, 200, "{}", response.text);
+    assert_eq!(who(&host, &response).principal.tags, [("team".to_owned(), "a".to_owned())]);
     assert_eq!(host.sts(ALICE, &tagged.replace("Value=a", "Value=b")).await.code(), (403, "AccessDenied"));
 }
 
 #[tokio::test]
-async fn somebody_who_is_vouched_for_is_limited_by_what_comes_with_the_call() {
+async fn a_federated_user_is_limited_by_the_session_policies_of_the_call() {
     let host = Host::new().await;
     assert_eq!(host.sts(ALICE, "Action=GetFederationToken&Name=bob").await.code(), (403, "AccessDenied"));
     allow(&host, ROOT, "alice", "sts:GetFederationToken").await;
-    let told = host.sts(ALICE, "Action=GetFederationToken&Name=bob").await;
-    assert_eq!(told.element("Arn"), "arn:aws:sts::111122223333:federated-user/bob");
-    assert_eq!(who(&host, &told).session_policies, Some(Vec::new()));
+    let response = host.sts(ALICE, "Action=GetFederationToken&Name=bob").await;
+    assert_eq!(response.element("Arn"), "arn:aws:sts::111122223333:federated-user/bob");
+    assert_eq!(who(&host, &response).session_policies, Some(Vec::new()));
     let long = escaped(&format!(
         r#"{{"Version":"2012-10-17","Statement":[{{"Effect":"Allow","Action":"s3:{}","Resource":"*"}}]}}"#,
         "x".repeat(2048)
     ));
-    let told = host.sts(ALICE, &format!("Action=GetFederationToken&Name=bob&Policy={long}")).await;
-    assert_eq!(told.code(), (400, "PackedPolicyTooLarge"));
+    let response = host.sts(ALICE, &format!("Action=GetFederationToken&Name=bob&Policy={long}")).await;
+    assert_eq!(response.code(), (400, "PackedPolicyTooLarge"));
 }

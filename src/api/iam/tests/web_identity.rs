@@ -1,13 +1,13 @@
-//! Tokens of identity providers.
+//! Tests of AssumeRoleWithWebIdentity.
 
-use super::{ALICE, Host, ROOT, Told, escaped};
+use super::{ALICE, Host, ROOT, Response, escaped};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
 use base64_simd::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 
 const ISSUER: &str = "https://id.example.org/realm";
-/// 1 May 2024, when the tests are.
+/// 1 May 2024, the time of the tests.
 const NOW: i64 = 1_714_521_600;
 
 fn encoded(bytes: impl AsRef<[u8]>) -> String {
@@ -46,7 +46,7 @@ fn claims() -> Value {
     json!({"iss": ISSUER, "sub": "subject", "aud": ["app", "other"], "exp": NOW + 60, "iat": NOW, "azp": "app"})
 }
 
-/// With a role that takes subjects of the provider for the client `app`.
+/// Returns a host with a role that one subject of the provider may assume through the client `app`.
 async fn host(provider: &Provider) -> Host {
     let host = Host::new().await;
     *host.key_set.0.lock().expect("no test panics with it") = Ok(provider.key_set());
@@ -60,12 +60,12 @@ async fn host(provider: &Provider) -> Host {
         }]})
         .to_string(),
     );
-    let told = host.iam(ROOT, &format!("Action=CreateRole&RoleName=web&AssumeRolePolicyDocument={trust}")).await;
-    assert_eq!(told.status, 200, "{}", told.text);
+    let response = host.iam(ROOT, &format!("Action=CreateRole&RoleName=web&AssumeRolePolicyDocument={trust}")).await;
+    assert_eq!(response.status, 200, "{}", response.text);
     host
 }
 
-async fn assume(host: &Host, token: &str) -> Told {
+async fn assume(host: &Host, token: &str) -> Response {
     let form = format!(
         "Action=AssumeRoleWithWebIdentity&Version=2011-06-15&RoleArn=arn:aws:iam::111122223333:role/web\
          &RoleSessionName=job&WebIdentityToken={token}"
@@ -74,14 +74,14 @@ async fn assume(host: &Host, token: &str) -> Told {
 }
 
 #[tokio::test]
-async fn a_token_of_the_provider_becomes_a_roles_session() {
+async fn a_token_of_the_provider_gets_a_session_of_the_role() {
     let provider = Provider::new();
     let host = host(&provider).await;
-    let told = assume(&host, &provider.token(&claims())).await;
-    assert_eq!(told.status, 200, "{}", told.text);
-    assert_eq!(told.element("SubjectFromWebIdentityToken"), "subject");
-    assert_eq!((told.element("Provider"), told.element("Audience")), (ISSUER, "app"));
-    assert_eq!(told.element("Arn"), "arn:aws:sts::111122223333:assumed-role/web/job");
+    let response = assume(&host, &provider.token(&claims())).await;
+    assert_eq!(response.status, 200, "{}", response.text);
+    assert_eq!(response.element("SubjectFromWebIdentityToken"), "subject");
+    assert_eq!((response.element("Provider"), response.element("Audience")), (ISSUER, "app"));
+    assert_eq!(response.element("Arn"), "arn:aws:sts::111122223333:assumed-role/web/job");
     let by_query = format!(
         "Action=AssumeRoleWithWebIdentity&RoleArn=arn:aws:iam::111122223333:role/web&RoleSessionName=job\
          &WebIdentityToken={}",
@@ -91,7 +91,7 @@ async fn a_token_of_the_provider_becomes_a_roles_session() {
 }
 
 #[tokio::test]
-async fn a_token_that_is_not_the_providers_is_refused() {
+async fn a_forged_expired_or_foreign_web_identity_token_is_refused() {
     let provider = Provider::new();
     let host = host(&provider).await;
     let with = |name: &str, value: Value| {
@@ -127,7 +127,7 @@ async fn a_token_that_is_not_the_providers_is_refused() {
 }
 
 #[tokio::test]
-async fn the_existence_of_roles_is_not_told_without_a_valid_token() {
+async fn the_existence_of_a_role_is_hidden_without_a_valid_token() {
     let provider = Provider::new();
     let host = host(&provider).await;
     let mut strange = claims();
@@ -140,15 +140,15 @@ async fn the_existence_of_roles_is_not_told_without_a_valid_token() {
                 "Action=AssumeRoleWithWebIdentity&Version=2011-06-15&RoleArn=arn:aws:iam::111122223333:role/{role}\
                  &RoleSessionName=job&WebIdentityToken={token}"
             );
-            let told = host.answer(&[], "", &form).await;
-            (told.code().0, told.code().1.to_owned(), told.element("Message").to_owned())
+            let response = host.answer(&[], "", &form).await;
+            (response.code().0, response.code().1.to_owned(), response.element("Message").to_owned())
         };
         assert_eq!(ask("web").await, ask("absent").await);
     }
 }
 
 #[tokio::test]
-async fn a_tag_of_several_values_is_refused_and_none_of_them_taken() {
+async fn a_session_tag_with_several_values_is_refused() {
     let provider = Provider::new();
     let host = host(&provider).await;
     let mut claims = claims();
@@ -157,14 +157,14 @@ async fn a_tag_of_several_values_is_refused_and_none_of_them_taken() {
 }
 
 #[tokio::test]
-async fn a_token_brings_tags_for_its_session() {
+async fn a_web_identity_token_can_set_session_tags() {
     let provider = Provider::new();
     let host = host(&provider).await;
     let mut claims = claims();
     claims["https://aws.amazon.com/tags"] =
         json!({"principal_tags": {"Department": ["Engineering"]}, "transitive_tag_keys": ["Department"]});
-    let told = assume(&host, &provider.token(&claims)).await;
-    let (key, token) = (told.element("AccessKeyId"), told.element("SessionToken"));
+    let response = assume(&host, &provider.token(&claims)).await;
+    let (key, token) = (response.element("AccessKeyId"), response.element("SessionToken"));
     let session = host.service.sessions.open(key, token, host.world.ambient.clock.unix_ms()).expect("a good token");
     assert_eq!(session.tags, [("Department".to_owned(), "Engineering".to_owned())]);
     assert!(session.claims.contains(&("id.example.org/realm:aud".to_owned(), "app".to_owned())));

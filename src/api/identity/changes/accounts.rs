@@ -1,4 +1,4 @@
-//! Accounts: made, and described anew. What finds them by their canonical ids and addresses goes with each change.
+//! Changes of accounts, including the index rows that find an account by its canonical id or e-mail address.
 
 use super::editor::{Decided, Decision, Editor, write};
 use crate::actors::meta::{DocumentKey, DocumentWrite, Expect, IdentityKind};
@@ -12,10 +12,10 @@ const NAME_CHARS_MAX: usize = 128;
 const EMAIL_BYTES_MAX: usize = 254;
 const ALIAS_LENGTHS: std::ops::RangeInclusive<usize> = 3..=63;
 
-/// The description of an account.
+/// The properties of an account to create or update.
 #[derive(Clone, Copy, Debug)]
 pub struct AccountShape<'a> {
-    /// 12 digits.
+    /// The account id: 12 digits.
     pub id: &'a str,
     pub name: &'a str,
     pub email: Option<&'a str>,
@@ -23,22 +23,22 @@ pub struct AccountShape<'a> {
     pub canonical_id: Option<&'a str>,
 }
 
-/// The canonical id of an account that was given none.
+/// Returns the canonical id for an account that was not given one.
 pub fn canonical_id_of(id: &str) -> String {
     let digest = Sha256::new().chain_update(b"sherd account ").chain_update(id).finalize();
     hex_simd::encode_to_string(digest, hex_simd::AsciiCase::Lower)
 }
 
-/// Makes the account, or gives it this name, address and canonical id. Without writes where it has them.
+/// Creates the account, or updates its name, e-mail address and canonical id. There are no writes if it is up to date.
 pub fn put(editor: &Editor<'_>, shape: AccountShape<'_>) -> Decision<AccountRecord> {
     check(editor, shape)?;
-    let standing = editor.directory.account(shape.id)?;
+    let existing = editor.directory.account(shape.id)?;
     let canonical_id = match shape.canonical_id {
         Some(given) => given.to_owned(),
         None if shape.id == ROOT_ACCOUNT => editor.directory.root().canonical_id.clone(),
-        None => standing.as_ref().map_or_else(|| canonical_id_of(shape.id), |old| old.record.canonical_id.clone()),
+        None => existing.as_ref().map_or_else(|| canonical_id_of(shape.id), |old| old.record.canonical_id.clone()),
     };
-    let (old, expect) = match standing {
+    let (old, expect) = match existing {
         Some(Stored { record, expect }) => (Some(record), expect),
         None => (None, Expect::Absent),
     };
@@ -65,25 +65,33 @@ pub fn put(editor: &Editor<'_>, shape: AccountShape<'_>) -> Decision<AccountReco
 fn check(editor: &Editor<'_>, shape: AccountShape<'_>) -> Result<(), IdentityError> {
     let invalid = |why: String| Err(IdentityError::Validation(why));
     if !names::is_account_id(shape.id) {
-        return invalid(format!("{} is no account id: it has 12 digits.", shape.id));
+        return invalid(format!("{} is not an account id: an account id has 12 digits.", shape.id));
     }
     let name_fits = (1..=NAME_CHARS_MAX).contains(&shape.name.chars().count());
     if !name_fits || shape.name.chars().any(char::is_control) {
-        return invalid(format!("An account's name has 1 to {NAME_CHARS_MAX} characters."));
+        return invalid(format!(
+            "An account name must have 1 to {NAME_CHARS_MAX} characters, and no control characters."
+        ));
     }
     if let Some(email) = shape.email {
         let visible = email.bytes().all(|byte| byte.is_ascii_graphic());
         if email.len() > EMAIL_BYTES_MAX || !visible || !email.contains('@') {
-            return invalid(format!("{email} is no e-mail address."));
+            return invalid(format!("{email} is not a valid e-mail address."));
         }
     }
     if let Some(canonical_id) = shape.canonical_id {
         if !names::is_canonical_id(canonical_id) {
-            return invalid(format!("{canonical_id} is no canonical id: it has 64 hexadecimal digits."));
+            return invalid(format!(
+                "{canonical_id} is not a canonical id: a canonical id has 64 lower-case hexadecimal digits."
+            ));
         }
         let is_roots = canonical_id == editor.directory.root().canonical_id;
         if is_roots != (shape.id == ROOT_ACCOUNT) {
-            return invalid("The canonical id of the store's own account is that account's alone.".to_owned());
+            return invalid(format!(
+                "The account {} cannot have the canonical id {canonical_id}: that of the store's own account is \
+                 reserved for it, and fixed.",
+                shape.id
+            ));
         }
     }
     Ok(())
@@ -97,7 +105,8 @@ fn email_index(email: &str) -> String {
     format!("email/{}", email.to_ascii_lowercase())
 }
 
-/// The rows that find the account, in place of the old ones; refused where they find another.
+/// Returns the writes that replace an index row of the account. Refused if the new row exists, as another account has
+/// it.
 fn reindexed(
     editor: &Editor<'_>,
     account: &str,
@@ -124,7 +133,7 @@ fn reindexed(
     Ok(writes)
 }
 
-/// `None` takes the alias away.
+/// Sets the alias of an account; `None` removes it.
 pub fn set_alias(editor: &Editor<'_>, account: &str, alias: Option<&str>) -> Decision<()> {
     let absent = || IdentityError::no_such("account", account);
     let Stored { mut record, expect } = editor.directory.account(account)?.ok_or_else(absent)?;
@@ -132,7 +141,7 @@ pub fn set_alias(editor: &Editor<'_>, account: &str, alias: Option<&str>) -> Dec
         let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
         if !ALIAS_LENGTHS.contains(&alias.len()) || !alias.bytes().all(fits) {
             return Err(IdentityError::Validation(
-                "An account's alias has 3 to 63 lower-case letters, digits and dashes.".to_owned(),
+                "An account alias must have 3 to 63 lower-case letters, digits and dashes.".to_owned(),
             ));
         }
     }

@@ -1,5 +1,5 @@
-//! Accounts that stand in a file (`SHERD_ACCOUNTS_FILE`, docs/reference/identities.md): read, and turned into what must be
-//! written so that they stand here as well. What stands already is not written again.
+//! The accounts file (`SHERD_ACCOUNTS_FILE`, docs/reference/identities.md): parsing, and the changes that bring the
+//! stored identities in line with it. What is up to date is not written again.
 
 use super::accounts::{self, AccountShape};
 use super::editor::{Decided, Decision, Draft, Editor, write};
@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The document that remembers which keys the file had.
+/// The name of the document that lists the access keys the file had when it was last applied.
 const REMEMBERED: &str = "accounts-file";
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -32,7 +32,7 @@ pub struct AccountInFile {
     pub name: String,
     pub email: Option<String>,
     pub canonical_id: Option<String>,
-    /// The keys of the account's root.
+    /// The access keys of the account's root.
     #[serde(default)]
     pub keys: Vec<KeyInFile>,
     #[serde(default)]
@@ -63,7 +63,7 @@ pub struct UserInFile {
     /// ARNs of managed policies.
     #[serde(default)]
     pub policies: Vec<String>,
-    /// Documents by name; each as JSON.
+    /// Inline policies by name, each as a JSON document.
     #[serde(default)]
     pub inline_policies: BTreeMap<String, Value>,
 }
@@ -72,32 +72,32 @@ fn no_path() -> String {
     "/".to_owned()
 }
 
-/// Keys that were in the file when it was last applied.
+/// The access keys that the file had when it was last applied.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Remembered {
     keys: BTreeSet<String>,
 }
 
-/// A change small enough for one entry of the log, whatever the size of the file.
+/// A part of the file that fits into one entry of the log, whatever the size of the file.
 #[derive(Clone, Copy, Debug)]
 pub enum Step<'a> {
     Account(&'a AccountInFile),
     User(&'a str, &'a UserInFile),
-    /// Keys that left the file go.
+    /// Deletes the access keys that are no longer in the file.
     Forget(&'a AccountsFile),
 }
 
 impl AccountsFile {
-    /// The file's text; the error says where it is wrong.
+    /// Parses the text of the file. The error says what is wrong, and where.
     pub fn parse(text: &str) -> Result<Self, String> {
         let file: Self = serde_json::from_str(text).map_err(|error| error.to_string())?;
         let mut accounts = BTreeSet::new();
         if let Some(twice) = file.accounts.iter().find(|account| !accounts.insert(&account.id)) {
-            return Err(format!("the account {} is there twice", twice.id));
+            return Err(format!("the account {} is listed twice", twice.id));
         }
         let mut seen = BTreeSet::new();
         if let Some(twice) = file.keys().find(|key| !seen.insert(&key.access_key)) {
-            return Err(format!("the access key {} is there twice", twice.access_key));
+            return Err(format!("the access key {} is listed twice", twice.access_key));
         }
         Ok(file)
     }
@@ -108,7 +108,7 @@ impl AccountsFile {
             .flat_map(|account| account.keys.iter().chain(account.users.iter().flat_map(|user| user.keys.iter())))
     }
 
-    /// Returns the steps, to be decided and written one after the other; each again after a conflict.
+    /// Returns the steps, to be decided and written one after the other. After a conflict a step is decided again.
     pub fn steps(&self) -> Vec<Step<'_>> {
         let accounts = self.accounts.iter().flat_map(|account| {
             let users = account.users.iter().map(|user| Step::User(&account.id, user));
@@ -118,7 +118,7 @@ impl AccountsFile {
     }
 }
 
-/// Decides a step; writes nothing if all is as the file says.
+/// Decides a step. There are no writes if the stored identities agree with the file.
 pub fn decide(editor: &Editor<'_>, step: Step<'_>) -> Decision<()> {
     let writes = match step {
         Step::Forget(file) => forget(editor, file)?,
@@ -128,7 +128,7 @@ pub fn decide(editor: &Editor<'_>, step: Step<'_>) -> Decision<()> {
     Ok(Decided::new(writes, ()))
 }
 
-/// Decides on what the draft shows, and adds to it.
+/// Makes a decision on the state of the draft, and adds its writes to the draft.
 fn drafted<T>(
     editor: &Editor<'_>,
     draft: &mut Draft<'_>,
@@ -159,13 +159,13 @@ fn put_account(editor: &Editor<'_>, account: &AccountInFile) -> Result<Vec<Docum
 
 fn put_user(editor: &Editor<'_>, account: &str, user: &UserInFile) -> Result<Vec<DocumentWrite>, IdentityError> {
     let mut draft = Draft::new(editor.directory.documents());
-    let standing = editor.directory.record::<UserRecord>(&names::path_of(account, &user.name))?;
-    match standing {
+    let existing = editor.directory.record::<UserRecord>(&names::path_of(account, &user.name))?;
+    match existing {
         None => {
             let new = NewUser { name: &user.name, path: &user.path, tags: Vec::new(), boundary: None };
             drafted(editor, &mut draft, |editor| users::create(editor, account, new))?;
         }
-        Some(standing) if standing.record.path != user.path || standing.record.name != user.name => {
+        Some(existing) if existing.record.path != user.path || existing.record.name != user.name => {
             let (name, path) = (Some(user.name.as_str()), Some(user.path.as_str()));
             drafted(editor, &mut draft, |editor| users::update(editor, account, &user.name, name, path))?;
         }
@@ -179,8 +179,8 @@ fn put_user(editor: &Editor<'_>, account: &str, user: &UserInFile) -> Result<Vec
     }
     for (policy, document) in &user.inline_policies {
         let text = document.to_string();
-        let stands = editor.directory.record::<UserRecord>(&names::path_of(account, &user.name))?;
-        if stands.is_some_and(|stored| stored.record.granted.inline.get(policy) == Some(&text)) {
+        let stored_user = editor.directory.record::<UserRecord>(&names::path_of(account, &user.name))?;
+        if stored_user.is_some_and(|stored| stored.record.granted.inline.get(policy) == Some(&text)) {
             continue;
         }
         drafted(editor, &mut draft, |editor| {
@@ -199,7 +199,7 @@ fn put_key(
 ) -> Result<(), IdentityError> {
     let given = GivenKey { access_key: &key.access_key, secret_key: &key.secret_key };
     let new = NewKey { given: Some(given), from_file: true, ..NewKey::default() };
-    let Some(standing) = editor.directory.access_key(given.access_key)? else {
+    let Some(existing) = editor.directory.access_key(given.access_key)? else {
         drafted(editor, draft, |editor| keys::create(editor, account, whose, new))?;
         return Ok(());
     };
@@ -207,29 +207,30 @@ fn put_key(
         Whose::Root => KeyOwner::Root { account: account.to_owned() },
         Whose::User(name) => KeyOwner::User { account: account.to_owned(), name: name.to_ascii_lowercase() },
     };
-    if standing.record.owner != owner && standing.record.from_file {
-        take_away(editor, draft, &standing.record)?;
+    if existing.record.owner != owner && existing.record.from_file {
+        take_away(editor, draft, &existing.record)?;
         drafted(editor, draft, |editor| keys::create(editor, account, whose, new))?;
         return Ok(());
     }
-    if standing.record.owner != owner || standing.record.service.is_some() {
+    if existing.record.owner != owner || existing.record.service.is_some() {
         return Err(IdentityError::EntityAlreadyExists(format!(
-            "The access key {} is somebody else's already.",
+            "The access key {} already belongs to another owner, or is a service key. Delete that key, or remove it \
+             from the file.",
             given.access_key
         )));
     }
-    // One that cannot be opened, since what it was sealed with is gone, is sealed anew.
-    let secret = secrets::open(editor.seal, given.access_key, &standing.record.sealed);
+    // A secret that cannot be opened, because its root key is gone, is sealed again.
+    let secret = secrets::open(editor.seal, given.access_key, &existing.record.sealed);
     let same = secret.is_ok_and(|secret| secret == given.secret_key);
-    if same && standing.record.active && standing.record.from_file && standing.record.expires.is_none() {
+    if same && existing.record.active && existing.record.from_file && existing.record.expires.is_none() {
         return Ok(());
     }
     let sealed = match same {
-        true => standing.record.sealed.clone(),
+        true => existing.record.sealed.clone(),
         false => secrets::seal(editor.seal, given.access_key, given.secret_key),
     };
-    let record = AccessKeyRecord { sealed, active: true, from_file: true, expires: None, ..standing.record };
-    draft.add(vec![write(&record, standing.expect)]);
+    let record = AccessKeyRecord { sealed, active: true, from_file: true, expires: None, ..existing.record };
+    draft.add(vec![write(&record, existing.expect)]);
     Ok(())
 }
 
@@ -241,7 +242,7 @@ fn take_away(editor: &Editor<'_>, draft: &mut Draft<'_>, key: &AccessKeyRecord) 
     drafted(editor, draft, |editor| keys::delete(editor, key.owner.account(), whose, &key.id))
 }
 
-/// Deletes the keys that were in the file and are no longer, and remembers those that are.
+/// Deletes the access keys that are no longer in the file, and updates the list of its keys.
 fn forget(editor: &Editor<'_>, file: &AccountsFile) -> Result<Vec<DocumentWrite>, IdentityError> {
     let document = DocumentKey::System(REMEMBERED.to_owned());
     let row = editor.directory.documents().document(&document)?;

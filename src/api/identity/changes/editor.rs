@@ -1,5 +1,5 @@
-//! The context of a change and its decision: an answer, and the documents to write, each with its precondition. Nothing
-//! is written here; after a conflict the caller decides again.
+//! The input of a change (`Editor`) and its result (`Decided`): an answer, and the documents to write, each with its
+//! precondition. Nothing is written here; after a conflict the caller decides again.
 
 use crate::actors::meta::{DocumentKey, DocumentRow, DocumentWrite, Expect, IdentityKind, KvError};
 use crate::ambient::Ambient;
@@ -11,7 +11,7 @@ use crate::types::UnixMs;
 use bytes::Bytes;
 use std::collections::BTreeMap;
 
-/// The context of a change: stored documents, time, randomness, and the seal of secrets.
+/// The input of every change: stored documents, time, randomness, and the seal of secrets.
 #[derive(Clone, Copy)]
 pub struct Editor<'a> {
     pub directory: Directory<'a>,
@@ -25,7 +25,7 @@ impl Editor<'_> {
     }
 }
 
-/// A change, decided. Without writes there is nothing to change.
+/// A decided change. An empty list of writes means that there is nothing to change.
 #[derive(Clone, Debug)]
 pub struct Decided<T> {
     pub writes: Vec<DocumentWrite>,
@@ -48,10 +48,10 @@ pub fn remove<R: Record>(record: &R, expect: Expect) -> DocumentWrite {
     DocumentWrite { key: records::key_of::<R>(&record.path()), expect, value: None }
 }
 
-/// The documents as they would be after some writes: so that several decisions make one change.
+/// A view of the documents with the writes of earlier decisions applied, so that several decisions can form one change.
 pub struct Draft<'a> {
     base: &'a dyn Documents,
-    /// The preconditions on the documents below the draft, and their new values.
+    /// The written documents: each with its precondition on the base, and its new value.
     written: BTreeMap<DocumentKey, (Expect, Option<Bytes>)>,
 }
 
@@ -60,7 +60,8 @@ impl<'a> Draft<'a> {
         Self { base, written: BTreeMap::new() }
     }
 
-    /// Adds a decision's writes. One of a document that is written already stands in the earlier one's place.
+    /// Adds the writes of a decision. A second write of a document replaces the value of the first and keeps its
+    /// precondition.
     pub fn add(&mut self, writes: Vec<DocumentWrite>) {
         for DocumentWrite { key, expect, value } in writes {
             self.written.entry(key).and_modify(|(_, written)| *written = value.clone()).or_insert((expect, value));
@@ -75,13 +76,13 @@ impl<'a> Draft<'a> {
 impl Documents for Draft<'_> {
     fn document(&self, key: &DocumentKey) -> Result<Option<DocumentRow>, KvError> {
         match self.written.get(key) {
-            // The revision is of no account: the expectation of the earlier write is what counts.
+            // The revision is not used: `add` keeps the precondition of the first write.
             Some((_, value)) => Ok(value.clone().map(|value| DocumentRow { revision: 0, value })),
             None => self.base.document(key),
         }
     }
 
-    /// Beneath the draft: decisions on single identities list nothing.
+    /// Lists the base without the draft: the decisions that are combined read single documents only.
     fn identity_documents(
         &self,
         kind: IdentityKind,

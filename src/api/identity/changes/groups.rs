@@ -1,4 +1,4 @@
-//! Groups, and who is in them.
+//! Changes of groups and their members.
 
 use super::editor::{Decided, Decision, Editor, remove, write};
 use crate::actors::meta::{DocumentWrite, Expect};
@@ -9,7 +9,7 @@ use crate::api::identity::records::{Granted, GroupRecord, UserRecord, encode};
 use crate::api::identity::secrets::{IdOf, fresh_id};
 use crate::limits::COMMAND_BYTES_MAX;
 
-/// AWS: groups that a user can be in.
+/// AWS's quota of groups for each user.
 pub const GROUPS_OF_USER_MAX: usize = 10;
 
 pub fn create(editor: &Editor<'_>, account: &str, name: &str, path: &str) -> Decision<GroupRecord> {
@@ -30,7 +30,7 @@ pub fn create(editor: &Editor<'_>, account: &str, name: &str, path: &str) -> Dec
     Ok(Decided::new(vec![write(&group, Expect::Absent)], group))
 }
 
-/// Another name or path, or both. The members stay in it.
+/// Changes the name or the path of a group, or both. Its members follow.
 pub fn update(
     editor: &Editor<'_>,
     account: &str,
@@ -60,7 +60,8 @@ pub fn update(
     Ok(Decided::new(writes, group))
 }
 
-/// The members of a group, with its new name in them. A member that comes meanwhile writes the group, too.
+/// Returns the writes that put the new name of a group into its members. A member that is added meanwhile conflicts, as
+/// that also writes the group.
 fn members_to(editor: &Editor<'_>, account: &str, from: &str, to: &str) -> Result<Vec<DocumentWrite>, IdentityError> {
     let members = members(editor, account, from)?;
     let renamed = members.into_iter().map(|member| {
@@ -71,7 +72,7 @@ fn members_to(editor: &Editor<'_>, account: &str, from: &str, to: &str) -> Resul
     renamed.collect()
 }
 
-/// Returns all users of a group, sorted by name; `LimitExceeded` if they are more than one change can hold.
+/// Returns all members of a group, sorted by name; `LimitExceeded` if they are more than fit into one change.
 pub fn members(editor: &Editor<'_>, account: &str, group: &str) -> Result<Vec<UserRecord>, IdentityError> {
     let group = group.to_ascii_lowercase();
     let (mut members, mut bytes) = (Vec::new(), 0);
@@ -84,13 +85,13 @@ pub fn members(editor: &Editor<'_>, account: &str, group: &str) -> Result<Vec<Us
             return Ok(());
         }
         Err(IdentityError::LimitExceeded(format!(
-            "The group {group} has more members than one change can rename it for."
+            "The group {group} has too many members to be renamed in one change."
         )))
     })?;
     Ok(members)
 }
 
-/// Deletes a group without members and policies.
+/// Deletes a group. Refused while it has members or policies.
 pub fn delete(editor: &Editor<'_>, account: &str, name: &str) -> Decision<()> {
     let Stored { record: group, expect } = editor.directory.group(account, name)?;
     let conflict = |what: &str| Err(IdentityError::DeleteConflict(format!("Cannot delete entity, must {what} first.")));
@@ -106,7 +107,7 @@ pub fn delete(editor: &Editor<'_>, account: &str, name: &str) -> Decision<()> {
     Ok(Decided::new(vec![remove(&group, expect)], ()))
 }
 
-/// Adds a user to a group; without effect if it is in it already.
+/// Adds a user to a group; no effect if it is a member.
 pub fn add_user(editor: &Editor<'_>, account: &str, name: &str, user: &str) -> Decision<()> {
     let Stored { record: mut group, expect: of_group } = editor.directory.group(account, name)?;
     let Stored { record: mut user, expect: of_user } = editor.directory.user(account, user)?;
@@ -134,7 +135,7 @@ pub fn remove_user(editor: &Editor<'_>, account: &str, name: &str, user: &str) -
             user.name, group.name
         )));
     }
-    user.groups.retain(|standing| *standing != group_name);
+    user.groups.retain(|existing| *existing != group_name);
     group.members = group.members.saturating_sub(1);
     Ok(Decided::new(vec![write(&user, of_user), write(&group, of_group)], ()))
 }

@@ -1,4 +1,4 @@
-//! Policies of users, groups and roles, which all work the same way: inline ones by name, attached ones by ARN.
+//! Inline and attached policies of users, groups and roles, which work the same for all three.
 
 use super::editor::{Decided, Decision, Editor, write};
 use super::policies::{self, Use};
@@ -8,12 +8,13 @@ use crate::api::identity::names::{self, POLICY_NAME_MAX};
 use crate::api::identity::policy_text::{self, TextOf};
 use crate::api::identity::records::{Granted, GroupRecord, Record, RoleRecord, UserRecord};
 
-/// AWS's quota is 10, and 20 on request.
+/// AWS's quota for each holder is 10, and 20 on request.
 pub const ATTACHED_MAX: usize = 20;
 
-/// A record that can have policies.
+/// A record that holds policies: a user, a group or a role.
 pub trait Holder: Record {
-    /// Characters of all its inline policies together, white space apart (IAM User Guide, "IAM and AWS STS quotas").
+    /// The most characters of all inline policies together, without whitespace (IAM User Guide, "IAM and AWS STS
+    /// quotas").
     const INLINE_CHARS_MAX: usize;
 
     fn granted(&self) -> &Granted;
@@ -55,7 +56,7 @@ pub fn put_inline<H: Holder>(
     let inline = &mut holder.granted_mut().inline;
     let others = inline.iter().filter(|(name, _)| *name != policy).map(|(_, document)| policy_text::chars_of(document));
     let chars = policy_text::chars_of(document) + others.sum::<usize>();
-    // Each is short for what is counted of it, so that all of them are.
+    // The quota counts no whitespace, so the whitespace of each policy is bounded, too.
     let kept = policy_text::within(policy_text::chars_of(document), document);
     let fits = chars <= H::INLINE_CHARS_MAX;
     let Some(document) = kept.filter(|_| fits) else {
@@ -92,12 +93,12 @@ pub fn delete_inline<H: Holder>(editor: &Editor<'_>, account: &str, name: &str, 
     Ok(Decided::new(vec![write(&holder, expect)], ()))
 }
 
-/// Attaches a policy; without effect if it is attached already.
+/// Attaches a policy; no effect if it is attached.
 pub fn attach<H: Holder>(editor: &Editor<'_>, account: &str, name: &str, arn: &str) -> Decision<()> {
     let Stored { record: mut holder, expect } = editor.directory.named::<H>(account, name)?;
     let counted = policies::count(editor, account, arn, Use::Attachment, true)?;
     let attached = &mut holder.granted_mut().attached;
-    if attached.iter().any(|standing| standing == arn) {
+    if attached.iter().any(|existing| existing == arn) {
         return Ok(Decided::new(Vec::new(), ()));
     }
     if attached.len() >= ATTACHED_MAX {
@@ -116,7 +117,7 @@ pub fn detach<H: Holder>(editor: &Editor<'_>, account: &str, name: &str, arn: &s
     let Stored { record: mut holder, expect } = editor.directory.named::<H>(account, name)?;
     let attached = &mut holder.granted_mut().attached;
     let before = attached.len();
-    attached.retain(|standing| standing != arn);
+    attached.retain(|existing| existing != arn);
     if attached.len() == before {
         return Err(IdentityError::NoSuchEntity(format!("Policy {arn} was not found.")));
     }

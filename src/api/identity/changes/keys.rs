@@ -1,4 +1,5 @@
-//! Access keys of users and of accounts' roots, and service keys, which may do less than whose they are.
+//! Changes of access keys: of users, of roots of accounts, and service keys, whose rights are limited to a part of
+//! their owner's.
 
 use super::editor::{Decided, Decision, Editor, remove, write};
 use crate::actors::meta::{DocumentWrite, Expect};
@@ -10,21 +11,22 @@ use crate::api::identity::records::{AccessKeyRecord, AccountRecord, KeyOwner, Se
 use crate::api::identity::secrets::{self, IdOf, SESSION_KEY_PREFIX, fresh_id, fresh_secret};
 use crate::types::UnixMs;
 
-/// AWS's quota.
+/// AWS's quota of access keys for each user.
 pub const KEYS_MAX: usize = 2;
 const SERVICE_KEYS_MAX: usize = 100;
-/// The allowed lengths of a given key, as for the root key (docs/reference/configuration.md).
+/// The allowed lengths of an access key that is given rather than generated, as for the root key
+/// (docs/reference/configuration.md).
 const GIVEN_KEY_LENGTHS: std::ops::RangeInclusive<usize> = 3..=128;
 const GIVEN_SECRET_LENGTHS: std::ops::RangeInclusive<usize> = 8..=128;
 
-/// The owner of keys: the account's root, or a user by name.
+/// The owner of access keys: the root of the account, or a user by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Whose<'a> {
     Root,
     User(&'a str),
 }
 
-/// A key and its secret, where they are not drawn.
+/// An access key and its secret that are given rather than generated.
 #[derive(Clone, Copy)]
 pub struct GivenKey<'a> {
     pub access_key: &'a str,
@@ -39,16 +41,16 @@ pub struct NewKey<'a> {
     pub from_file: bool,
 }
 
-/// A key that was made: the only time that its secret is told.
+/// A new access key with its secret, which is never shown again.
 #[derive(Clone)]
 pub struct MadeKey {
     pub record: AccessKeyRecord,
     pub secret_key: String,
-    /// The user's name as it is written; `None` for a root.
+    /// The name of the user in its original case; `None` for a root.
     pub user: Option<String>,
 }
 
-/// The record that lists the ids of somebody's keys.
+/// The record of the owner, which lists the ids of its access keys.
 enum Holder {
     Account(Stored<AccountRecord>),
     User(Stored<UserRecord>),
@@ -111,7 +113,7 @@ pub fn create(editor: &Editor<'_>, account: &str, whose: Whose<'_>, mut new: New
     if let Some(policy) = new.service.as_mut().and_then(|service| service.policy.as_mut()) {
         *policy = policy_text::kept(TextOf::Session, "service key", policy)?;
     }
-    // The accounts file knows what it wants.
+    // Keys from the accounts file are exempt from the quota.
     if !new.from_file {
         check_room(editor, &holder, new.service.is_some())?;
     }
@@ -138,13 +140,13 @@ fn check_given(editor: &Editor<'_>, given: GivenKey<'_>) -> Result<(), IdentityE
         |why: &str| Err(IdentityError::Validation(format!("The access key or its secret is invalid: {why}.")));
     let visible = |byte: u8| byte.is_ascii_graphic() && !b"/,=".contains(&byte);
     if !GIVEN_KEY_LENGTHS.contains(&given.access_key.len()) || !given.access_key.bytes().all(visible) {
-        return invalid("a key has 3 to 128 visible ASCII characters without /, comma and =");
+        return invalid("a key must have 3 to 128 visible ASCII characters other than /, comma and =");
     }
     if given.access_key.starts_with(SESSION_KEY_PREFIX) {
-        return invalid("keys that begin with ASIA are those of sessions");
+        return invalid("keys that begin with ASIA are reserved for sessions");
     }
     if !GIVEN_SECRET_LENGTHS.contains(&given.secret_key.len()) || !given.secret_key.is_ascii() {
-        return invalid("a secret has 8 to 128 ASCII characters");
+        return invalid("a secret must have 8 to 128 ASCII characters");
     }
     let is_taken = given.access_key == editor.directory.root().access_key
         || editor.directory.access_key(given.access_key)?.is_some();
@@ -155,8 +157,8 @@ fn check_given(editor: &Editor<'_>, given: GivenKey<'_>) -> Result<(), IdentityE
 }
 
 fn check_room(editor: &Editor<'_>, holder: &Holder, service: bool) -> Result<(), IdentityError> {
-    let standing = records(editor, holder)?;
-    let alike = standing.iter().filter(|key| key.service.is_some() == service).count();
+    let existing = records(editor, holder)?;
+    let alike = existing.iter().filter(|key| key.service.is_some() == service).count();
     let (limit, what) =
         if service { (SERVICE_KEYS_MAX, "ServiceKeysPerUser") } else { (KEYS_MAX, "AccessKeysPerUser") };
     if alike < limit {
@@ -170,7 +172,7 @@ fn records(editor: &Editor<'_>, holder: &Holder) -> Result<Vec<AccessKeyRecord>,
     Ok(found.into_iter().flatten().map(|stored| stored.record).collect())
 }
 
-/// Lists the keys in order of creation, with the user's name as it is written.
+/// Returns the access keys in order of creation, and the name of the user in its original case.
 pub fn list(
     editor: &Editor<'_>,
     account: &str,
@@ -182,13 +184,13 @@ pub fn list(
 
 pub fn set_active(editor: &Editor<'_>, account: &str, whose: Whose<'_>, id: &str, active: bool) -> Decision<()> {
     let holder = Holder::find(editor, account, whose)?;
-    let Stored { record: mut key, expect } = standing(editor, &holder, id)?;
+    let Stored { record: mut key, expect } = owned_key(editor, &holder, id)?;
     key.active = active;
     Ok(Decided::new(vec![write(&key, expect)], ()))
 }
 
-/// Seals the secrets of a page of all keys, after this one, anew, where another root key than this sealed them. How
-/// many that were, and the last key of the page where more follow.
+/// Seals the secrets of one page of access keys again, if they were sealed by another root key than `current`. Returns
+/// the number of secrets sealed, and the last key of the page if more follow.
 pub fn reseal(
     editor: &Editor<'_>,
     current: [u8; 8],
@@ -199,13 +201,13 @@ pub fn reseal(
     let next = keys.last().filter(|_| more).map(|key| key.id.clone());
     let mut writes = Vec::new();
     for key in keys.iter().filter(|key| secrets::sealed_under(&key.sealed) != Some(current)) {
-        // The page does not say what a change must find standing.
+        // A page has no revisions, so the record is read again for the precondition.
         let Some(Stored { record: key, expect }) = editor.directory.access_key(&key.id)? else { continue };
         let secret = match secrets::open(editor.seal, &key.id, &key.sealed) {
             Ok(secret) => secret,
-            // One key that cannot be opened is no reason to leave all others as they are.
+            // One secret that cannot be opened must not keep the others from being sealed.
             Err(error) => {
-                tracing::warn!(key = %key.id, %error, "an access key's secret cannot be opened: it is not sealed anew");
+                tracing::warn!(key = %key.id, %error, "cannot open the secret of an access key: it is not resealed");
                 continue;
             }
         };
@@ -218,17 +220,17 @@ pub fn reseal(
 
 pub fn delete(editor: &Editor<'_>, account: &str, whose: Whose<'_>, id: &str) -> Decision<()> {
     let mut holder = Holder::find(editor, account, whose)?;
-    let Stored { record: key, expect } = standing(editor, &holder, id)?;
-    holder.keys_mut().retain(|standing| standing != id);
+    let Stored { record: key, expect } = owned_key(editor, &holder, id)?;
+    holder.keys_mut().retain(|existing| existing != id);
     Ok(Decided::new(vec![remove(&key, expect), holder.into_write()], ()))
 }
 
-fn standing(editor: &Editor<'_>, holder: &Holder, id: &str) -> Result<Stored<AccessKeyRecord>, IdentityError> {
+fn owned_key(editor: &Editor<'_>, holder: &Holder, id: &str) -> Result<Stored<AccessKeyRecord>, IdentityError> {
     let found = editor.directory.access_key(id)?.filter(|stored| stored.record.owner == holder.owner());
     found.ok_or_else(|| IdentityError::NoSuchEntity(format!("The Access Key with id {id} cannot be found.")))
 }
 
-/// The user whose key this is, by its name as it is written; `None` for a root.
+/// Returns the name of the user who owns the key, in its original case; `None` for a root.
 pub fn user_of(editor: &Editor<'_>, key: &AccessKeyRecord) -> Result<Option<String>, IdentityError> {
     match &key.owner {
         KeyOwner::Root { .. } => Ok(None),

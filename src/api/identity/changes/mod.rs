@@ -1,5 +1,5 @@
-//! The changes of identities, each as a decision: from the stored records and a request to writes and an answer. IAM's
-//! actions, the admin API and the accounts file all come here.
+//! Changes of identities. Each is decided from the stored records and a request, and results in writes and an answer.
+//! IAM's actions, the admin API and the accounts file all use them.
 
 pub mod accounts;
 pub mod accounts_file;

@@ -1,4 +1,4 @@
-//! Managed policies: made, given further versions, removed; and how many things each is attached to.
+//! Changes of managed policies and their versions, and the counts of how often each policy is attached.
 
 use super::editor::{Decided, Decision, Editor, remove, write};
 use super::tagging;
@@ -64,7 +64,7 @@ pub fn check_description(description: Option<&str>) -> Result<(), IdentityError>
     }
 }
 
-/// Deletes a policy that is attached to nothing and has no version but its default.
+/// Deletes a policy. Refused if it is attached, is a boundary, or has versions besides the default.
 pub fn delete(editor: &Editor<'_>, account: &str, arn: &str) -> Decision<()> {
     let Stored { record: policy, expect } = changeable(editor, account, arn)?;
     if policy.attachments > 0 || policy.boundaries > 0 {
@@ -110,19 +110,19 @@ pub fn create_version(
     Ok(Decided::new(vec![write(&policy, expect), write(&aside, Expect::Absent)], (version, as_default)))
 }
 
-/// The text of a version that is not in force, as it is kept.
+/// Returns the document for the text of a version that is not the default.
 fn aside(policy: &PolicyRecord, number: u32, document: String) -> PolicyText {
     PolicyText { account: policy.account.clone(), name: policy.name.clone(), number, document }
 }
 
-/// Puts a version in force; the text of the one that was.
+/// Makes a version the default, and returns the document for the text of the previous default.
 fn set_in_force(policy: &mut PolicyRecord, number: u32, document: String) -> PolicyText {
     let before = std::mem::replace(&mut policy.default_version, number);
     let text = std::mem::replace(&mut policy.document, document);
     aside(policy, before, text)
 }
 
-/// The text of one of a policy's versions.
+/// Returns the text of one version of a policy.
 pub fn text_of(directory: &Directory<'_>, policy: &PolicyRecord, number: u32) -> Result<String, IdentityError> {
     if number == policy.default_version {
         return Ok(policy.document.clone());
@@ -171,7 +171,7 @@ pub fn delete_version(editor: &Editor<'_>, account: &str, arn: &str, version: &s
     Ok(Decided::new(writes, ()))
 }
 
-/// `v3` of a policy.
+/// Finds a version of a policy by its id, such as `v3`.
 pub fn version_of<'a>(policy: &'a PolicyRecord, version: &str) -> Result<&'a PolicyVersion, IdentityError> {
     let digits = version.strip_prefix('v').filter(|digits| !digits.starts_with(['0', '+']));
     let number: Option<u32> = digits.and_then(|digits| digits.parse().ok());
@@ -202,19 +202,20 @@ pub fn untag(editor: &Editor<'_>, account: &str, arn: &str, keys: &[String]) -> 
 
 fn changeable(editor: &Editor<'_>, account: &str, arn: &str) -> Result<Stored<PolicyRecord>, IdentityError> {
     if builtin::built_in(arn).is_some() {
-        return Err(IdentityError::AccessDenied(format!("The policy {arn} is everybody's and cannot be changed.")));
+        return Err(IdentityError::AccessDenied(format!("The policy {arn} is built in and cannot be changed.")));
     }
     editor.directory.local_policy(account, arn)
 }
 
-/// The use of a policy.
+/// The ways in which an identity can use a managed policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Use {
     Attachment,
     Boundary,
 }
 
-/// Adds or removes one use of a policy; `NoSuchEntity` if a policy to be used does not exist.
+/// Changes the count of uses of a policy by one. Returns `None` for a built-in policy, which has no counts. Adding a
+/// use of a policy that does not exist is `NoSuchEntity`.
 pub fn count(
     editor: &Editor<'_>,
     account: &str,
@@ -225,7 +226,7 @@ pub fn count(
     let Stored { record: mut policy, expect } = match editor.directory.managed(account, arn) {
         Ok(Managed::Local(stored)) => *stored,
         Ok(Managed::BuiltIn(_)) => return Ok(None),
-        // A use that ends needs nothing to count at.
+        // When a use ends, a policy that cannot be found needs no count.
         Err(_) if !more => return Ok(None),
         Err(error) => return Err(error),
     };
@@ -237,7 +238,7 @@ pub fn count(
     Ok(Some(write(&policy, expect)))
 }
 
-/// The writes for one boundary in place of another.
+/// Returns the writes that adjust the counts when one permissions boundary replaces another.
 pub fn exchange_boundary(
     editor: &Editor<'_>,
     account: &str,

@@ -1,4 +1,4 @@
-//! OpenID Connect providers: whose tokens are taken, for which clients.
+//! Changes of OpenID Connect providers: which issuers the store trusts, and for which client ids.
 
 use super::editor::{Decided, Decision, Editor, remove, write};
 use super::tagging;
@@ -46,11 +46,11 @@ pub fn delete(editor: &Editor<'_>, account: &str, arn: &str) -> Decision<()> {
     Ok(Decided::new(vec![remove(&provider, expect)], ()))
 }
 
-/// Adds a client id; without effect if it is there already.
+/// Adds a client id; no effect if it exists.
 pub fn add_client_id(editor: &Editor<'_>, account: &str, arn: &str, client_id: &str) -> Decision<()> {
     check_client_id(client_id)?;
     let Stored { record: mut provider, expect } = editor.directory.provider(account, arn)?;
-    if provider.client_ids.iter().any(|standing| standing == client_id) {
+    if provider.client_ids.iter().any(|existing| existing == client_id) {
         return Ok(Decided::new(Vec::new(), ()));
     }
     provider.client_ids.push(client_id.to_owned());
@@ -58,10 +58,10 @@ pub fn add_client_id(editor: &Editor<'_>, account: &str, arn: &str, client_id: &
     Ok(Decided::new(vec![write(&provider, expect)], ()))
 }
 
-/// Removes a client id; without effect if it is not there.
+/// Removes a client id; no effect if it does not exist.
 pub fn remove_client_id(editor: &Editor<'_>, account: &str, arn: &str, client_id: &str) -> Decision<()> {
     let Stored { record: mut provider, expect } = editor.directory.provider(account, arn)?;
-    provider.client_ids.retain(|standing| standing != client_id);
+    provider.client_ids.retain(|existing| existing != client_id);
     Ok(Decided::new(vec![write(&provider, expect)], ()))
 }
 
@@ -84,7 +84,7 @@ pub fn untag(editor: &Editor<'_>, account: &str, arn: &str, keys: &[String]) -> 
     Ok(Decided::new(vec![write(&provider, expect)], ()))
 }
 
-/// Plain `http` is taken, too: providers within a private network often have no certificate.
+/// Checks the URL of a provider. Plain `http` is allowed, as providers in a private network often have no certificate.
 fn check_url(url: &str) -> Result<(), IdentityError> {
     let invalid = |why: &str| Err(IdentityError::Validation(format!("Invalid Open ID Connect Provider URL: {why}")));
     if url.len() > URL_BYTES_MAX {
@@ -99,7 +99,7 @@ fn check_url(url: &str) -> Result<(), IdentityError> {
         return invalid("it must have a host");
     }
     if !visible {
-        let why = "Invalid Open ID Connect Provider URL: it can have neither a user nor a query nor a fragment.";
+        let why = "Invalid Open ID Connect Provider URL: it must not have a user, a query or a fragment.";
         return Err(IdentityError::InvalidInput(why.to_owned()));
     }
     Ok(())
@@ -109,7 +109,7 @@ fn check_client_id(client_id: &str) -> Result<(), IdentityError> {
     if (1..=CLIENT_ID_BYTES_MAX).contains(&client_id.len()) {
         return Ok(());
     }
-    Err(IdentityError::Validation(format!("A client ID has 1 to {CLIENT_ID_BYTES_MAX} characters.")))
+    Err(IdentityError::Validation(format!("A client ID must have 1 to {CLIENT_ID_BYTES_MAX} characters.")))
 }
 
 fn check_client_count(count: usize) -> Result<(), IdentityError> {

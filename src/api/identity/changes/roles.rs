@@ -1,4 +1,4 @@
-//! Roles: what may be assumed, and by whom.
+//! Changes of roles, including their trust policies, which say who may assume them.
 
 use super::editor::{Decided, Decision, Editor, remove, write};
 use super::policies::{self, Use, check_description};
@@ -66,7 +66,7 @@ fn check_session_seconds(seconds: u64) -> Result<(), IdentityError> {
     )))
 }
 
-/// Updates the role; a value that is `None` stays.
+/// Updates a role. A value that is `None` stays as it is.
 pub fn update(
     editor: &Editor<'_>,
     account: &str,
@@ -92,7 +92,7 @@ pub fn set_trust(editor: &Editor<'_>, account: &str, name: &str, trust: &str) ->
     Ok(Decided::new(vec![write(&role, expect)], ()))
 }
 
-/// Deletes a role without policies. Its sessions are void from then on.
+/// Deletes a role, which ends its sessions. Refused while it has policies.
 pub fn delete(editor: &Editor<'_>, account: &str, name: &str) -> Decision<()> {
     let Stored { record: role, expect } = editor.directory.role(account, name)?;
     let conflict = |what: &str| Err(IdentityError::DeleteConflict(format!("Cannot delete entity, must {what} first.")));
@@ -121,7 +121,7 @@ pub fn untag(editor: &Editor<'_>, account: &str, name: &str, keys: &[String]) ->
     Ok(Decided::new(vec![write(&role, expect)], ()))
 }
 
-/// `None` takes the boundary away.
+/// Sets the permissions boundary; `None` removes it.
 pub fn set_boundary(editor: &Editor<'_>, account: &str, name: &str, boundary: Option<&str>) -> Decision<()> {
     let Stored { record: mut role, expect } = editor.directory.role(account, name)?;
     let mut writes = policies::exchange_boundary(editor, account, role.boundary.as_deref(), boundary)?;

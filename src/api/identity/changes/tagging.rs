@@ -1,21 +1,21 @@
-//! Tags of users, roles, policies and providers: keys are compared without regard to case.
+//! Changes of the tags of users, roles, policies and providers. Keys are compared without regard to case.
 
 use crate::api::identity::error::IdentityError;
 use crate::api::identity::names;
 use crate::api::identity::records::Tags;
 
-/// Returns the existing tags with those that are added, which win.
-pub fn with(standing: &Tags, added: Tags) -> Result<Tags, IdentityError> {
+/// Returns the existing tags with the added ones, which replace those of the same key.
+pub fn with(existing: &Tags, added: Tags) -> Result<Tags, IdentityError> {
     names::check_tags(&added)?;
-    let kept = standing.iter().filter(|(key, _)| !added.iter().any(|(new, _)| new.eq_ignore_ascii_case(key)));
+    let kept = existing.iter().filter(|(key, _)| !added.iter().any(|(new, _)| new.eq_ignore_ascii_case(key)));
     let mut tags: Tags = kept.cloned().collect();
     tags.extend(added);
     names::check_tags(&tags)?;
     Ok(tags)
 }
 
-/// Keys that are not there are passed over.
-pub fn without(standing: &Tags, keys: &[String]) -> Tags {
-    let kept = standing.iter().filter(|(key, _)| !keys.iter().any(|gone| gone.eq_ignore_ascii_case(key)));
+/// Returns the existing tags without those of these keys. Unknown keys are ignored.
+pub fn without(existing: &Tags, keys: &[String]) -> Tags {
+    let kept = existing.iter().filter(|(key, _)| !keys.iter().any(|gone| gone.eq_ignore_ascii_case(key)));
     kept.cloned().collect()
 }

@@ -1,4 +1,4 @@
-//! Users: made, renamed, tagged, bounded, removed.
+//! Changes of users.
 
 use super::editor::{Decided, Decision, Editor, remove, write};
 use super::policies::{self, Use};
@@ -14,7 +14,7 @@ pub struct NewUser<'a> {
     pub name: &'a str,
     pub path: &'a str,
     pub tags: Tags,
-    /// A policy's ARN.
+    /// The ARN of a policy.
     pub boundary: Option<&'a str>,
 }
 
@@ -45,7 +45,7 @@ pub fn create(editor: &Editor<'_>, account: &str, new: NewUser<'_>) -> Decision<
     Ok(Decided::new(writes, user))
 }
 
-/// Another name or path, or both. The keys go with the user.
+/// Changes the name or the path of a user, or both. The access keys follow.
 pub fn update(
     editor: &Editor<'_>,
     account: &str,
@@ -74,7 +74,7 @@ pub fn update(
     Ok(Decided::new(writes, user))
 }
 
-/// The user's keys, with its new name in them.
+/// Returns the writes that put the user's new name into its access keys.
 fn keys_to(editor: &Editor<'_>, user: &UserRecord) -> Result<Vec<DocumentWrite>, IdentityError> {
     let owner = KeyOwner::User { account: user.account.clone(), name: user.name.to_ascii_lowercase() };
     let keys = user.keys.iter().map(|id| editor.directory.access_key(id));
@@ -84,7 +84,7 @@ fn keys_to(editor: &Editor<'_>, user: &UserRecord) -> Result<Vec<DocumentWrite>,
     Ok(keys.into_iter().flatten().map(moved).collect())
 }
 
-/// Deletes a user without keys, policies and groups.
+/// Deletes a user. Refused while it has access keys, policies or groups.
 pub fn delete(editor: &Editor<'_>, account: &str, name: &str) -> Decision<()> {
     let Stored { record: user, expect } = editor.directory.user(account, name)?;
     let conflict = |what: &str| Err(IdentityError::DeleteConflict(format!("Cannot delete entity, must {what} first.")));
@@ -119,7 +119,7 @@ pub fn untag(editor: &Editor<'_>, account: &str, name: &str, keys: &[String]) ->
     Ok(Decided::new(vec![write(&user, expect)], ()))
 }
 
-/// `None` takes the boundary away.
+/// Sets the permissions boundary; `None` removes it.
 pub fn set_boundary(editor: &Editor<'_>, account: &str, name: &str, boundary: Option<&str>) -> Decision<()> {
     let Stored { record: mut user, expect } = editor.directory.user(account, name)?;
     let mut writes = policies::exchange_boundary(editor, account, user.boundary.as_deref(), boundary)?;

@@ -1,4 +1,4 @@
-//! Accounts, and the file that they may stand in.
+//! Tests of accounts and the accounts file.
 
 use super::memory::{ACCOUNT, World};
 use crate::api::identity::changes::accounts::{self, AccountShape};
@@ -27,7 +27,7 @@ fn apply(world: &mut World, text: &str) -> Result<usize, IdentityError> {
 }
 
 #[test]
-fn the_accounts_file_is_applied_and_not_written_again() {
+fn applying_the_accounts_file_twice_writes_nothing_more() {
     let mut world = World::new();
     assert!(apply(&mut world, FILE).expect("it can be applied") > 0);
     let bob = world.resolve("bobkey", None).expect("it is good");
@@ -40,7 +40,7 @@ fn the_accounts_file_is_applied_and_not_written_again() {
 }
 
 #[test]
-fn a_key_changes_its_secret_with_the_file_and_goes_with_it() {
+fn a_key_of_the_accounts_file_is_updated_and_deleted_with_it() {
     let mut world = World::new();
     apply(&mut world, FILE).expect("it can be applied");
     apply(&mut world, &FILE.replace("bobsecret", "othersecret")).expect("it can be applied");
@@ -53,7 +53,7 @@ fn a_key_changes_its_secret_with_the_file_and_goes_with_it() {
 }
 
 #[test]
-fn a_key_can_move_from_one_user_to_another() {
+fn a_key_of_the_accounts_file_can_move_to_another_user() {
     let mut world = World::new();
     let of = |user: &str| {
         format!(
@@ -70,7 +70,7 @@ fn a_key_can_move_from_one_user_to_another() {
 }
 
 #[test]
-fn a_key_that_was_made_otherwise_is_not_taken_by_the_file() {
+fn the_accounts_file_cannot_take_over_an_existing_key() {
     let mut world = World::new();
     let new = NewKey { given: Some(GivenKey { access_key: "bobkey", secret_key: "somesecret" }), ..NewKey::default() };
     world.change(|editor| keys::create(editor, ACCOUNT, Whose::Root, new)).expect("a free key");
@@ -78,7 +78,7 @@ fn a_key_that_was_made_otherwise_is_not_taken_by_the_file() {
 }
 
 #[test]
-fn a_file_with_a_mistake_is_refused_as_a_whole() {
+fn an_accounts_file_with_a_mistake_is_refused_as_a_whole() {
     let wrong = [
         "",
         r#"{"accounts": [{"id": "1"}]}"#,
@@ -93,7 +93,7 @@ fn a_file_with_a_mistake_is_refused_as_a_whole() {
 }
 
 #[test]
-fn accounts_are_not_taken_for_one_another() {
+fn accounts_cannot_share_a_canonical_id_or_email_address() {
     let mut world = World::new();
     let shape = AccountShape { id: "444455556666", name: "alt", email: None, canonical_id: None };
     let canonical_id = world.directory().account(ACCOUNT).expect("read").expect("there").record.canonical_id;

@@ -1,4 +1,4 @@
-//! The reads of identities by a request, and by a listing call: the worst case.
+//! Tests of how many bytes of identities a request reads in the worst case, and of how policies are stored.
 
 use super::memory::{ACCOUNT, Rows, World};
 use super::users::new_user;
@@ -35,7 +35,7 @@ impl Documents for Counting<'_> {
     }
 }
 
-/// Returns a policy of maximum length that contains `mark`, padded with white space to `bytes`.
+/// Returns a policy of the maximum length that contains `mark`, padded with whitespace to `bytes`.
 fn longest(mark: &str, bytes: usize) -> String {
     let text = |id: &str| {
         format!(
@@ -56,7 +56,7 @@ fn arn(name: &str) -> String {
 }
 
 #[test]
-fn a_request_reads_the_versions_of_policies_that_are_in_force_and_little_white_space() {
+fn a_request_reads_only_default_policy_versions_and_little_whitespace() {
     let mut world = World::new();
     world.change(|editor| users::create(editor, ACCOUNT, new_user("u"))).expect("a new user");
     for number in 0..ATTACHED_MAX {
@@ -78,7 +78,7 @@ fn a_request_reads_the_versions_of_policies_that_are_in_force_and_little_white_s
 }
 
 #[test]
-fn each_version_of_a_policy_keeps_its_own_text_whichever_is_in_force_and_nothing_stays_of_a_policy_that_is_deleted() {
+fn policy_versions_keep_their_texts_until_the_policy_is_deleted() {
     let mut world = World::new();
     let texts: Vec<String> = (1..=VERSIONS_MAX).map(|number| longest(&number.to_string(), 0)).collect();
     world.change(|editor| policies::create(editor, ACCOUNT, new_policy("P", &texts[0]))).expect("a good policy");
@@ -106,7 +106,7 @@ fn each_version_of_a_policy_keeps_its_own_text_whichever_is_in_force_and_nothing
 }
 
 #[test]
-fn inline_policies_are_stored_with_little_white_space() {
+fn padded_inline_policies_are_stored_compacted() {
     let mut world = World::new();
     world.change(|editor| users::create(editor, ACCOUNT, new_user("u"))).expect("a new user");
     world.change(|editor| groups::create(editor, ACCOUNT, "g", "/")).expect("a new group");

@@ -1,4 +1,5 @@
-//! Whatever is done in whatever order: what groups and policies count is what users, groups and roles say.
+//! Property test: after any sequence of changes, the counts in groups and policies agree with the users, groups and
+//! roles.
 
 use super::memory::{ACCOUNT, ALLOW_S3, World};
 use super::users::new_user;
@@ -56,7 +57,7 @@ fn arn(name: usize) -> String {
     format!("arn:aws:iam::{ACCOUNT}:policy/{}", NAMES[name])
 }
 
-/// Some are refused; that is as good.
+/// Makes a change, which may be refused.
 fn take(world: &mut World, step: Step) {
     let user = |at: usize| NAMES[at];
     let done = match step {
@@ -125,7 +126,7 @@ fn check(world: &World) {
 
 proptest! {
     #[test]
-    fn the_counts_of_identities_are_exact(taken in proptest::collection::vec(steps(), 1..60)) {
+    fn counts_of_members_and_attachments_stay_exact(taken in proptest::collection::vec(steps(), 1..60)) {
         let mut world = World::new();
         for step in taken {
             take(&mut world, step);

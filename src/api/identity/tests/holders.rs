@@ -1,4 +1,4 @@
-//! Policies, inline and managed.
+//! Tests of inline, managed and trust policies.
 
 use super::memory::{ACCOUNT, ALLOW_S3, World};
 use super::users::new_user;
@@ -23,7 +23,7 @@ fn policy(world: &World) -> PolicyRecord {
 }
 
 #[test]
-fn an_attached_policy_is_counted_and_not_deleted() {
+fn a_policy_in_use_cannot_be_deleted() {
     let mut world = world();
     for _ in 0..2 {
         world.change(|editor| holders::attach::<UserRecord>(editor, ACCOUNT, "alice", ARN)).expect("both are there");
@@ -40,7 +40,7 @@ fn an_attached_policy_is_counted_and_not_deleted() {
 }
 
 #[test]
-fn only_what_exists_is_attached() {
+fn only_existing_policies_can_be_attached() {
     let mut world = world();
     let mut attach = |arn: &str| world.change(|editor| holders::attach::<UserRecord>(editor, ACCOUNT, "alice", arn));
     for arn in
@@ -56,7 +56,7 @@ fn only_what_exists_is_attached() {
 }
 
 #[test]
-fn a_policy_has_five_versions_and_its_numbers_are_never_given_twice() {
+fn a_policy_has_at_most_five_versions_and_never_reuses_a_number() {
     let mut world = world();
     for number in 2..=5 {
         let made =
@@ -78,7 +78,7 @@ fn a_policy_has_five_versions_and_its_numbers_are_never_given_twice() {
 }
 
 #[test]
-fn a_text_that_is_no_policy_or_too_long_is_refused() {
+fn a_malformed_or_too_long_inline_policy_is_refused() {
     let mut world = world();
     let mut put = |document: &str| {
         world.change(|editor| holders::put_inline::<UserRecord>(editor, ACCOUNT, "alice", "inline", document))
@@ -92,7 +92,7 @@ fn a_text_that_is_no_policy_or_too_long_is_refused() {
 }
 
 #[test]
-fn a_trust_policy_names_only_those_who_exist() {
+fn a_trust_policy_can_name_only_existing_principals() {
     let mut world = world();
     let trust = |who: &str| {
         format!(

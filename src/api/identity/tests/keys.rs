@@ -1,4 +1,4 @@
-//! Access keys.
+//! Tests of access keys.
 
 use super::memory::{ACCOUNT, ALLOW_S3, Turned, World};
 use super::users::new_user;
@@ -28,7 +28,7 @@ fn a_secret_key_is_shown_once_and_stored_sealed() {
 }
 
 #[test]
-fn a_user_has_two_keys_and_service_keys_besides() {
+fn a_user_has_at_most_two_keys_besides_service_keys() {
     let mut world = world();
     let mut create = |service: Option<ServiceKey>| {
         let new = NewKey { service, ..NewKey::default() };
@@ -46,7 +46,7 @@ fn a_user_has_two_keys_and_service_keys_besides() {
 }
 
 #[test]
-fn a_key_that_is_inactive_expired_or_gone_is_not_known() {
+fn an_inactive_expired_or_deleted_key_does_not_resolve() {
     let mut world = world();
     let expires = Some(UnixMs(world.ambient.clock.unix_ms().0 + 10_000));
     let new = NewKey { expires, ..NewKey::default() };
@@ -64,7 +64,7 @@ fn a_key_that_is_inactive_expired_or_gone_is_not_known() {
 }
 
 #[test]
-fn a_key_that_is_given_must_be_good_and_free() {
+fn a_given_key_must_be_well_formed_and_unused() {
     let mut world = world();
     let mut give = |access_key: &str, secret_key: &str| {
         let new = NewKey { given: Some(GivenKey { access_key, secret_key }), ..NewKey::default() };
@@ -82,7 +82,7 @@ fn a_key_that_is_given_must_be_good_and_free() {
 }
 
 #[test]
-fn secrets_are_sealed_anew_page_by_page_and_open_as_before() {
+fn resealing_proceeds_by_pages_and_keeps_the_secrets() {
     let mut world = world();
     let made: Vec<_> = [Whose::Root, Whose::Root, Whose::User("alice")]
         .into_iter()
@@ -95,10 +95,10 @@ fn secrets_are_sealed_anew_page_by_page_and_open_as_before() {
     for key in &made {
         assert_eq!(world.secret_key(&key.record.id).as_ref(), Ok(&key.secret_key));
     }
-    // What that root key has sealed already is left as it is.
-    let standing = sealed_under(&made[0].record.sealed).expect("it is sealed");
+    // Secrets that the current root key has sealed are not written again.
+    let root_key_id = sealed_under(&made[0].record.sealed).expect("it is sealed");
     let before = world.editor().directory.access_key(&made[0].record.id).expect("it can be read").expect("it is there");
-    world.change(|editor| keys::reseal(editor, standing, None, 9)).expect("they open");
+    world.change(|editor| keys::reseal(editor, root_key_id, None, 9)).expect("they open");
     let after = world.editor().directory.access_key(&made[0].record.id).expect("it can be read").expect("it is there");
     assert_eq!(before, after);
 }

@@ -1,4 +1,4 @@
-//! Documents in memory, a clock that is set, and a seal that anybody could open.
+//! Test doubles: documents in memory, a clock that tests set, and a seal without encryption.
 
 use crate::actors::meta::{DocumentKey, DocumentRow, DocumentWrite, Expect, IdentityKind, KvError};
 use crate::ambient::{Ambient, Clock};
@@ -21,7 +21,7 @@ pub const ACCOUNT: &str = "111122223333";
 pub const ALLOW_S3: &str =
     r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:*","Resource":"*"}]}"#;
 
-/// The stored rows; a clone is a view of the moment.
+/// The stored rows. A clone is a snapshot.
 #[derive(Clone, Default)]
 pub struct Rows {
     rows: BTreeMap<DocumentKey, DocumentRow>,
@@ -29,7 +29,7 @@ pub struct Rows {
 }
 
 impl Rows {
-    /// Makes the writes if their expectations hold; returns whether they do.
+    /// Applies the writes if all preconditions hold; returns whether they do.
     pub fn apply(&mut self, writes: Vec<DocumentWrite>) -> bool {
         let holds = |write: &DocumentWrite| {
             let found = self.rows.get(&write.key);
@@ -82,7 +82,7 @@ impl Documents for Rows {
     }
 }
 
-/// Seals by turning bits over.
+/// A seal that inverts the bits.
 pub struct Turned;
 
 impl SecretSeal for Turned {
@@ -108,7 +108,7 @@ impl Clock for SetClock {
     }
 }
 
-/// A small world with one account.
+/// A store of identities with one account.
 pub struct World {
     pub rows: Rows,
     pub root: RootIdentity,
@@ -118,7 +118,7 @@ pub struct World {
 }
 
 impl World {
-    /// Begins on 1 May 2024.
+    /// Creates the world at 00:00 UTC on 1 May 2024.
     pub fn new() -> Self {
         let clock = Arc::new(SetClock(AtomicU64::new(1_714_521_600_000)));
         let ambient = Ambient { clock: Arc::clone(&clock) as Arc<dyn Clock>, ..Ambient::system() };
@@ -142,14 +142,14 @@ impl World {
         Editor { directory: self.directory(), ambient: &self.ambient, seal: &Turned }
     }
 
-    /// Decides and writes.
+    /// Decides on a change and applies its writes.
     pub fn change<T>(&mut self, decide: impl FnOnce(&Editor<'_>) -> Decision<T>) -> Result<T, IdentityError> {
         let decided = decide(&self.editor())?;
         assert!(self.rows.apply(decided.writes), "nothing changed since the decision");
         Ok(decided.answer)
     }
 
-    /// Gives a user, a group or a role a policy of its own.
+    /// Puts an inline policy of a user, a group or a role.
     pub fn put_inline<H: Holder>(&mut self, name: &str, document: &str) {
         let put = self.change(|editor| holders::put_inline::<H>(editor, ACCOUNT, name, "all", document));
         put.expect("a good policy of somebody who is there");

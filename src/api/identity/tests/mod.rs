@@ -1,4 +1,4 @@
-//! Identities over documents in memory: what is decided, what is refused, and that what is counted stays counted right.
+//! Tests of identities over documents in memory: decisions, refusals, and counts that stay exact.
 
 pub(crate) mod memory;
 

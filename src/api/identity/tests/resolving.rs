@@ -1,4 +1,4 @@
-//! The principal of a key, and its policies.
+//! Tests of resolving an access key to the principal and its policies.
 
 use super::memory::{ACCOUNT, ALLOW_S3, World};
 use super::users::new_user;
@@ -24,7 +24,7 @@ fn user_key(world: &mut World, service: Option<ServiceKey>) -> String {
 }
 
 #[test]
-fn the_stores_own_root_is_known_without_any_document() {
+fn the_root_key_of_the_store_resolves_without_a_document() {
     let world = World::new();
     let root = world.resolve("rootkey", None).expect("it is always there");
     assert_eq!((root.principal.kind.clone(), root.principal.account.as_str()), (PrincipalKind::Root, ROOT_ACCOUNT));
@@ -37,7 +37,7 @@ fn the_stores_own_root_is_known_without_any_document() {
 }
 
 #[test]
-fn a_users_policies_are_its_own_and_those_of_its_groups() {
+fn a_user_has_its_own_policies_and_those_of_its_groups() {
     let mut world = World::new();
     world.change(|editor| users::create(editor, ACCOUNT, new_user("alice"))).expect("a fresh name");
     world.change(|editor| groups::create(editor, ACCOUNT, "Staff", "/")).expect("a fresh name");
@@ -55,7 +55,7 @@ fn a_users_policies_are_its_own_and_those_of_its_groups() {
 }
 
 #[test]
-fn a_boundary_holds_what_policies_allow() {
+fn a_permissions_boundary_limits_identity_policies() {
     let mut world = World::new();
     world.change(|editor| users::create(editor, ACCOUNT, new_user("alice"))).expect("a fresh name");
     let document = ALLOW_S3.replace("s3:*", "s3:Get*");
@@ -69,7 +69,7 @@ fn a_boundary_holds_what_policies_allow() {
 }
 
 #[test]
-fn a_service_key_may_do_what_its_owner_may_and_its_policy_allows() {
+fn a_service_key_needs_the_rights_of_its_owner_and_of_its_policy() {
     let mut world = World::new();
     let policy = Some(ALLOW_S3.replace("s3:*", "s3:Get*"));
     let service = ServiceKey { name: "reader".to_owned(), description: String::new(), policy };
@@ -84,7 +84,7 @@ fn a_service_key_may_do_what_its_owner_may_and_its_policy_allows() {
 }
 
 #[test]
-fn accounts_are_found_by_all_their_names() {
+fn accounts_are_found_by_email_and_canonical_id() {
     let world = World::new();
     let directory = world.directory();
     let account = directory.account_by_email("MAIN@example.ORG").expect("read").expect("it is there");
@@ -97,7 +97,7 @@ fn accounts_are_found_by_all_their_names() {
 }
 
 #[test]
-fn a_policy_can_name_those_who_exist() {
+fn only_existing_principals_are_known_to_policies() {
     let mut world = World::new();
     world.change(|editor| users::create(editor, ACCOUNT, new_user("alice"))).expect("a fresh name");
     let directory = world.directory();

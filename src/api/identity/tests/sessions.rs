@@ -1,4 +1,4 @@
-//! Sessions and their tokens.
+//! Tests of sessions and their tokens.
 
 use super::memory::{ACCOUNT, ALLOW_S3, World};
 use super::users::new_user;
@@ -50,7 +50,7 @@ fn of_role(world: &World, role: &RoleRecord) -> Session {
 }
 
 #[test]
-fn a_token_is_good_for_its_key_until_it_expires() {
+fn a_session_token_is_valid_for_its_key_until_it_expires() {
     let mut world = World::new();
     let role = role(&mut world);
     let session = of_role(&world, &role);
@@ -69,7 +69,7 @@ fn a_token_is_good_for_its_key_until_it_expires() {
 }
 
 #[test]
-fn a_token_of_other_key_material_is_nothing() {
+fn a_token_sealed_with_other_key_material_is_invalid() {
     let mut world = World::new();
     let role = role(&mut world);
     let session = of_role(&world, &role);
@@ -78,7 +78,7 @@ fn a_token_of_other_key_material_is_nothing() {
 }
 
 #[test]
-fn a_session_ends_with_the_role_that_it_is_of() {
+fn a_session_ends_when_its_role_is_deleted() {
     let mut world = World::new();
     let first = role(&mut world);
     let session = of_role(&world, &first);
@@ -107,7 +107,7 @@ fn the_policies_of_a_role_are_looked_up_at_each_request() {
 }
 
 #[test]
-fn limits_hold_a_session_and_its_tags_win() {
+fn session_policies_limit_a_session_and_its_tags_override_those_of_the_role() {
     let mut world = World::new();
     let role = role(&mut world);
     world.put_inline::<RoleRecord>("Reader", ALLOW_S3);
@@ -129,7 +129,7 @@ fn limits_hold_a_session_and_its_tags_win() {
 }
 
 #[test]
-fn a_federated_user_without_a_policy_may_do_nothing() {
+fn a_federated_user_without_a_session_policy_may_do_nothing() {
     let mut world = World::new();
     let user = world.change(|editor| users::create(editor, ACCOUNT, new_user("alice"))).expect("a fresh name");
     world.put_inline::<UserRecord>("alice", ALLOW_S3);
@@ -148,7 +148,7 @@ fn a_federated_user_without_a_policy_may_do_nothing() {
 }
 
 #[test]
-fn a_token_is_written_in_one_way_only() {
+fn a_session_token_has_only_one_valid_encoding() {
     let mut world = World::new();
     let role = role(&mut world);
     for length in 0..3 {
@@ -168,7 +168,7 @@ fn a_token_is_written_in_one_way_only() {
 
 proptest! {
     #[test]
-    fn no_changed_token_is_taken(at in any::<proptest::sample::Index>(), with in "[A-Za-z0-9_-]") {
+    fn a_changed_session_token_is_refused(at in any::<proptest::sample::Index>(), with in "[A-Za-z0-9_-]") {
         let mut world = World::new();
         let role = role(&mut world);
         let session = of_role(&world, &role);
@@ -180,7 +180,7 @@ proptest! {
     }
 
     #[test]
-    fn no_text_makes_it_panic(token in ".{0,200}", key in "(ASIA)?.{0,20}") {
+    fn no_access_key_or_token_makes_resolution_panic(token in ".{0,200}", key in "(ASIA)?.{0,20}") {
         let _ = World::new().resolve(&key, Some(&token));
     }
 }

@@ -1,4 +1,4 @@
-//! Users and groups.
+//! Tests of users and groups.
 
 use super::memory::{ACCOUNT, World};
 use crate::api::identity::changes::groups;
@@ -19,7 +19,7 @@ fn world_with(names: &[&str]) -> World {
 }
 
 #[test]
-fn a_name_is_taken_in_whatever_case_it_is_written() {
+fn names_of_users_are_unique_regardless_of_case() {
     let mut world = world_with(&["Alice"]);
     let again = world.change(|editor| users::create(editor, ACCOUNT, new_user("aLICE")));
     assert!(matches!(again, Err(IdentityError::EntityAlreadyExists(_))));
@@ -29,7 +29,7 @@ fn a_name_is_taken_in_whatever_case_it_is_written() {
 }
 
 #[test]
-fn a_user_keeps_its_id_and_its_keys_under_another_name() {
+fn a_renamed_user_keeps_its_id_and_keys() {
     let mut world = world_with(&["alice", "bob"]);
     let key =
         world.change(|editor| keys::create(editor, ACCOUNT, Whose::User("alice"), NewKey::default())).expect("a key");
@@ -44,7 +44,7 @@ fn a_user_keeps_its_id_and_its_keys_under_another_name() {
 }
 
 #[test]
-fn a_user_that_something_hangs_on_is_not_deleted() {
+fn a_user_with_access_keys_cannot_be_deleted() {
     let mut world = world_with(&["alice"]);
     let key =
         world.change(|editor| keys::create(editor, ACCOUNT, Whose::User("alice"), NewKey::default())).expect("a key");
@@ -56,7 +56,7 @@ fn a_user_that_something_hangs_on_is_not_deleted() {
 }
 
 #[test]
-fn a_member_and_the_deletion_of_its_group_never_pass_each_other() {
+fn adding_a_member_conflicts_with_deleting_its_group() {
     let mut world = world_with(&["alice"]);
     world.change(|editor| groups::create(editor, ACCOUNT, "Staff", "/")).expect("a fresh name");
     let joining = groups::add_user(&world.editor(), ACCOUNT, "staff", "alice").expect("both are there").writes;
@@ -68,7 +68,7 @@ fn a_member_and_the_deletion_of_its_group_never_pass_each_other() {
 }
 
 #[test]
-fn members_follow_a_group_to_its_new_name() {
+fn members_follow_a_renamed_group() {
     let mut world = world_with(&["alice", "bob"]);
     world.change(|editor| groups::create(editor, ACCOUNT, "Staff", "/")).expect("a fresh name");
     for _ in 0..2 {
@@ -85,7 +85,7 @@ fn members_follow_a_group_to_its_new_name() {
 }
 
 #[test]
-fn tags_replace_those_of_the_same_key_in_whatever_case() {
+fn tags_replace_those_of_the_same_key_regardless_of_case() {
     let mut world = world_with(&["alice"]);
     let tag = |key: &str, value: &str| (key.to_owned(), value.to_owned());
     world

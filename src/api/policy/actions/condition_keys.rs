@@ -1,6 +1,6 @@
-//! The condition keys that a bucket's policy may use, and with which actions (Service Authorization Reference,
-//! "Condition keys for Amazon S3"; IAM User Guide, "AWS global condition context keys"). A name that ends in `/` goes
-//! on with a tag's key.
+//! The condition keys that a bucket policy may use, and with which actions (Service Authorization Reference, "Condition
+//! keys for Amazon S3"; IAM User Guide, "AWS global condition context keys"). A name that ends in `/` is a prefix: the
+//! key of a tag follows.
 
 /// The keys allowed with every action.
 const EVERYWHERE: &[&str] = &[
@@ -113,15 +113,15 @@ const GLOBAL: &[&str] = &[
     "aws:userid",
     "aws:username",
 ];
-/// The prefixes of keys of other services and identity providers.
+/// The prefixes of condition keys of other services and identity providers.
 const FOREIGN_PREFIXES: &[&str] = &["saml:", "sts:"];
 
-/// The keys of buckets' tags, which take no part in decisions here. A new policy that uses them is refused; existing
-/// ones are read as they are.
+/// Condition keys on the tags of buckets, which take no part in decisions. A new bucket policy that uses them is
+/// refused; in a user's policy such a condition never finds a value.
 const UNHEEDED: &[&str] = &["aws:resourcetag/", "s3:buckettag/"];
 
-/// The global keys of features that do not exist here, so that no request has them: organizations and networks of AWS,
-/// devices for signing in, and services that act for somebody.
+/// Global condition keys of features that this store does not have: AWS organizations and networks, multi-factor
+/// authentication, and services that act on behalf of a caller. No request has a value for them.
 const GLOBAL_ABSENT: &[&str] = &[
     "aws:assumedroot",
     "aws:calledvia",
@@ -153,7 +153,8 @@ const GLOBAL_ABSENT: &[&str] = &[
     "aws:vpcsourceip",
 ];
 
-/// The keys of S3's features that do not exist here: access points and grants of access, and replication.
+/// S3 condition keys of features that this store does not have: access points, access grants and replication. No
+/// request has a value for them.
 #[cfg(test)]
 const SOMEWHERE_ABSENT: &[&str] = &[
     "s3:accessgrantsinstancearn",
@@ -165,25 +166,25 @@ const SOMEWHERE_ABSENT: &[&str] = &[
     "s3:isreplicationpauserequest",
 ];
 
-/// Returns all keys that a policy may use, including the absent and the ignored ones.
+/// Returns all condition keys that a policy may use, including absent and ignored ones.
 #[cfg(test)]
 pub fn all() -> impl Iterator<Item = &'static str> {
     let of_s3 = EVERYWHERE.iter().chain(SOMEWHERE.iter().map(|(known, _)| known));
     of_s3.chain(GLOBAL).chain(GLOBAL_ABSENT).copied()
 }
 
-/// Returns whether no request can have it.
+/// Returns whether no request can have a value for the key.
 #[cfg(test)]
 pub fn is_absent(known: &str) -> bool {
     GLOBAL_ABSENT.contains(&known) || SOMEWHERE_ABSENT.contains(&known)
 }
 
-/// Returns whether conditions on the key, in lower case, have any effect here.
+/// Returns whether a bucket policy may use the key, given in lower case, in conditions that have an effect.
 pub fn is_heeded(key: &str) -> bool {
     !UNHEEDED.iter().any(|unheeded| is_named(unheeded, key))
 }
 
-/// A key in any case.
+/// Returns whether a bucket policy may use the key, which may be in any case.
 pub fn is_known(key: &str) -> bool {
     let key = key.to_lowercase();
     let names = |known: &&str| is_named(known, &key);
@@ -196,7 +197,7 @@ pub fn is_known(key: &str) -> bool {
     }
 }
 
-/// Returns whether requests for the action can have the key. Keys that are not S3's are of all requests.
+/// Returns whether requests for the action can have the key. Keys other than those of S3 apply to every action.
 pub fn applies(key: &str, action: &str) -> bool {
     let key = key.to_lowercase();
     let actions = SOMEWHERE.iter().find(|(known, _)| is_named(known, &key)).map(|(_, actions)| *actions);
@@ -213,7 +214,7 @@ mod tests {
     use crate::api::policy::actions;
 
     #[test]
-    fn every_action_that_a_key_is_for_exists() {
+    fn condition_keys_list_only_existing_actions() {
         for (key, names) in SOMEWHERE {
             for name in *names {
                 assert!(actions::find(&format!("s3:{name}")).is_some(), "{key} is for {name}");
@@ -230,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_known_in_any_case_and_with_the_keys_of_tags() {
+    fn condition_keys_are_recognised_in_any_case_and_with_tag_keys() {
         assert!(is_known("S3:Prefix") && is_known("aws:SourceIp") && is_known("s3:ExistingObjectTag/a b"));
         assert!(is_known("accounts.google.com:aud") && is_known("saml:iss"));
         assert!(!is_known("s3:VersionStatus") && !is_known("aws:None") && !is_known("prefix"));
@@ -238,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_for_some_actions_or_for_all() {
+    fn a_condition_key_applies_to_its_actions_or_to_all() {
         assert!(applies("s3:prefix", "ListBucket") && !applies("s3:prefix", "ListBucketMultipartUploads"));
         assert!(applies("aws:SourceIp", "GetObject") && applies("s3:TlsVersion", "GetObject"));
     }

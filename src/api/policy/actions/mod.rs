@@ -1,7 +1,7 @@
-//! The actions, as policies call them: S3's actions, the resources they are about, and the ACL permissions that grant
-//! them too (Service Authorization Reference, "Actions, resources, and condition keys for Amazon S3"; S3 User Guide,
-//! "ACL overview", "Mapping of ACL permissions and access policy permissions"). `operations` has the actions that each
-//! operation needs.
+//! The actions that policies name: S3's actions with the resources they are on and the ACL permissions that also grant
+//! them (Service Authorization Reference, "Actions, resources, and condition keys for Amazon S3"; S3 User Guide, "ACL
+//! overview", "Mapping of ACL permissions and access policy permissions"), and the actions of the admin API. The
+//! actions that each operation needs are in `operations`.
 
 pub mod condition_keys;
 mod operations;
@@ -14,7 +14,7 @@ use crate::actors::meta::Permission;
 const SERVICE: &str = "s3:";
 const ADMIN: &str = "admin:";
 
-/// The actions of the admin API, on the resource `*`: the names of its routes.
+/// The actions of the admin API, one for each route. Their resource is `*`.
 pub const ADMIN_ACTIONS: [&str; 29] = [
     "AcceptClock",
     "CallIam",
@@ -50,28 +50,28 @@ pub const ADMIN_ACTIONS: [&str; 29] = [
 /// The kind of resource that an action's ARN names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ResourceKind {
-    /// No resource, or one that is not kept here: access points, jobs and the like.
+    /// No resource, or one that this store does not have, such as access points and jobs.
     Account,
     Bucket,
     Object,
 }
 
-/// The list that a permission is in.
+/// The ACL that a permission is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AclOf {
     Bucket,
     Object,
 }
 
-/// The account that decides if an object does not belong to the owner of its bucket (S3 User Guide, "How Amazon S3
-/// authorizes a request for an object operation").
+/// The account that decides on an action if the object and its bucket have different owners (S3 User Guide, "How Amazon
+/// S3 authorizes a request for an object operation").
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DecidedBy {
     BucketOwner,
     ObjectOwner,
-    /// The bucket's owner decides, and who began an upload may end it.
+    /// The bucket's owner decides; the initiator of a multipart upload may also list its parts and abort it.
     BucketOwnerOrInitiator,
-    /// The bucket's owner decides, and the object's owner may too (API Reference, "GetObjectTagging").
+    /// The bucket's owner decides; the object's owner may also perform the action (API Reference, "GetObjectTagging").
     EitherOwner,
 }
 
@@ -80,16 +80,17 @@ pub struct Action {
     /// The name without the service.
     pub name: &'static str,
     pub kind: ResourceKind,
-    /// The permission that grants it too.
+    /// The ACL permission that also grants the action.
     pub acl: Option<(AclOf, Permission)>,
     pub decided_by: DecidedBy,
-    /// The owner of the bucket has it whatever the ACL says, and of its ACL's grantees only owners have it.
+    /// True if the owner of the bucket may perform the action without any grant, and an ACL grants it only to the owner
+    /// of the bucket or of the object.
     pub owners_only: bool,
-    /// No grant to everybody gives it to callers without an account.
+    /// True if callers without an account may never perform the action, even by a grant to everybody.
     pub accounts_only: bool,
 }
 
-/// Returns an action on an account's own resources, or on those that do not exist here.
+/// Returns an action on an account, or on a resource that this store does not have.
 const fn of_account(name: &'static str) -> Action {
     let decided_by = DecidedBy::BucketOwner;
     let kind = ResourceKind::Account;
@@ -100,12 +101,12 @@ const fn of_bucket(name: &'static str) -> Action {
     Action { kind: ResourceKind::Bucket, ..of_account(name) }
 }
 
-/// Returns an action on an object that the bucket's owner decides.
+/// Returns an action on an object, on which the bucket's owner decides.
 const fn in_bucket(name: &'static str) -> Action {
     Action { kind: ResourceKind::Object, ..of_account(name) }
 }
 
-/// Returns an action on an object that its owner decides.
+/// Returns an action on an object, on which the object's owner decides.
 const fn of_object(name: &'static str) -> Action {
     Action { decided_by: DecidedBy::ObjectOwner, ..in_bucket(name) }
 }
@@ -138,19 +139,20 @@ pub fn all() -> impl Iterator<Item = &'static Action> {
     table::OBJECT_ACTIONS.iter().chain(table::BUCKET_ACTIONS).chain(table::OTHER_ACTIONS)
 }
 
-/// Returns S3's spelling of an action that is named in any case, and its kind of resource.
+/// Returns the full name of an action in S3's spelling, and its kind of resource. The given name may be in any case.
 pub fn named(name: &str) -> Option<(String, ResourceKind)> {
     find(name).map(|action| (format!("{SERVICE}{}", action.name), action.kind))
 }
 
-/// An action of the admin API by its full name in any case; within, `None` for a name of that service that none has.
+/// Returns the full name of an action of the admin API in its proper case. Returns `None` for an action of another
+/// service, and `Some(None)` for an unknown action of the admin API.
 pub fn admin_named(name: &str) -> Option<Option<String>> {
     let (service, name) = name.split_at_checked(ADMIN.len())?;
     let found = || ADMIN_ACTIONS.iter().find(|action| action.eq_ignore_ascii_case(name));
     service.eq_ignore_ascii_case(ADMIN).then(|| found().map(|action| format!("{ADMIN}{action}")))
 }
 
-/// An action by its full name in any case; `None` for those of other services.
+/// Finds an action of S3 by its full name in any case; `None` for actions of other services.
 pub fn find(name: &str) -> Option<&'static Action> {
     let (service, name) = name.split_at_checked(SERVICE.len())?;
     all().find(|action| service.eq_ignore_ascii_case(SERVICE) && action.name.eq_ignore_ascii_case(name))

@@ -1,4 +1,4 @@
-//! The actions that each operation of S3 needs, by the names that s3s has for operations (S3 User Guide, "Required
+//! The actions that each operation of S3 needs. Operations have the names that s3s gives them (S3 User Guide, "Required
 //! permissions for Amazon S3 API operations").
 
 /// The resource of an action.
@@ -9,7 +9,7 @@ pub enum On {
     Bucket,
     /// The object, or each of them in `DeleteObjects`.
     Object,
-    /// The object that is copied, in the bucket that it is copied from.
+    /// The source object of a copy or rename, in its own bucket.
     Source,
 }
 
@@ -21,7 +21,7 @@ pub struct Need {
     pub on: On,
 }
 
-/// The facts of a request that decide which actions it needs.
+/// The properties of a request that decide which actions it needs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Asks {
     /// True if it names a version of the object.
@@ -44,7 +44,7 @@ pub struct Asks {
     pub object_lock: bool,
     /// True if it creates a bucket with an object ownership setting.
     pub ownership: bool,
-    /// True if it writes or deletes on the condition of a tag.
+    /// True if it is a conditional write or delete that compares an ETag (`If-Match`).
     pub compares: bool,
 }
 
@@ -58,7 +58,8 @@ enum When {
     NoSourceVersion,
     Acl,
     Tags,
-    /// The source's tags, of its current version or of the one that is named.
+    /// The request copies the source's tags: `SourceTags` of the current version, `SourceVersionTags` of the version it
+    /// names.
     SourceTags,
     SourceVersionTags,
     Retention,
@@ -91,7 +92,8 @@ impl When {
     }
 }
 
-/// Returns everything that a request of an operation needs; `None` for an operation that S3 does not have.
+/// Returns the actions that a request needs, all of which must be allowed; `None` for an operation that S3 does not
+/// have.
 pub fn needs(operation: &str, asks: Asks) -> Option<Vec<Need>> {
     if let Some((_, action)) = OF_BUCKETS.iter().find(|(name, _)| *name == operation) {
         return Some(vec![Need { action, on: On::Bucket }]);
@@ -119,11 +121,11 @@ const DELETE: &[Row] = &[
     ("s3:BypassGovernanceRetention", On::Object, When::Bypass),
     COMPARE,
 ];
-/// The need of a conditional write, whose outcome reveals what exists (User Guide, "Enforce conditional writes on
-/// Amazon S3 buckets").
+/// The right to read, which a conditional write needs because its outcome reveals what exists (User Guide, "Enforce
+/// conditional writes on Amazon S3 buckets").
 const COMPARE: Row = ("s3:GetObject", On::Object, When::Compares);
 
-/// Operations that need more than one action, or one that is not a bucket's.
+/// Operations that need several actions, or an action on something other than the bucket.
 const OF_OBJECTS: &[(&str, &[Row])] = &[
     ("AbortMultipartUpload", &[("s3:AbortMultipartUpload", On::Object, When::Always)]),
     ("CompleteMultipartUpload", &[("s3:PutObject", On::Object, When::Always), COMPARE]),
@@ -240,7 +242,7 @@ const OF_OBJECTS: &[(&str, &[Row])] = &[
     ("WriteGetObjectResponse", &[("s3-object-lambda:WriteGetObjectResponse", On::Account, When::Always)]),
 ];
 
-/// Operations that need one action on the bucket. Most deletions need what the setting itself needs.
+/// Operations that need one action, on the bucket. Deleting a setting mostly needs the action that puts it.
 const OF_BUCKETS: &[(&str, &str)] = &[
     ("CreateBucketMetadataTableConfiguration", "s3:CreateBucketMetadataTableConfiguration"),
     ("CreateSession", "s3express:CreateSession"),
@@ -323,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn every_action_that_is_needed_exists_and_is_of_that_resource() {
+    fn operations_need_only_existing_actions_of_matching_resource_kinds() {
         let of_buckets = OF_BUCKETS.iter().map(|(_, action)| (*action, On::Bucket));
         let of_objects = OF_OBJECTS.iter().flat_map(|(_, rows)| rows.iter().map(|(action, on, _)| (*action, *on)));
         for (action, on) in of_buckets.chain(of_objects).filter(|(action, _)| action.starts_with("s3:")) {
@@ -338,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn a_version_has_actions_of_its_own() {
+    fn naming_a_version_needs_the_actions_for_versions() {
         let version = Asks { version: true, ..Asks::default() };
         assert_eq!(names("GetObject", Asks::default()), ["s3:GetObject"]);
         assert_eq!(names("HeadObject", version), ["s3:GetObjectVersion"]);
@@ -347,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn a_copy_needs_to_read_what_it_copies() {
+    fn a_copy_needs_the_right_to_read_its_source() {
         let plain = [Need { action: "s3:GetObject", on: On::Source }, Need { action: "s3:PutObject", on: On::Object }];
         assert_eq!(needs("CopyObject", Asks::default()).as_deref(), Some(plain.as_slice()));
         assert_eq!(needs("UploadPartCopy", Asks::default()).as_deref(), Some(plain.as_slice()));
@@ -359,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rename_reads_and_deletes_what_it_writes_elsewhere() {
+    fn a_rename_needs_rights_on_its_source_and_its_target() {
         let need = |action, on| Need { action, on };
         let expected =
             [need("s3:GetObject", On::Source), need("s3:DeleteObject", On::Source), need("s3:PutObject", On::Object)];
@@ -367,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_that_set_more_need_more() {
+    fn headers_that_set_an_acl_tags_or_locks_need_further_actions() {
         let all = Asks { acl: true, tags: true, retention: true, legal_hold: true, ..Asks::default() };
         let expected = [
             "s3:PutObject",
@@ -392,7 +394,7 @@ mod tests {
     }
 
     #[test]
-    fn an_operation_that_does_not_exist_needs_nothing_that_can_be_said() {
+    fn the_actions_of_an_unknown_operation_are_none() {
         assert_eq!(needs("FlyToTheMoon", Asks::default()), None);
     }
 }

@@ -1,4 +1,4 @@
-//! The table of S3's actions.
+//! The table of S3's actions: on objects, on buckets, and on anything else.
 
 use super::{AclOf, Action, in_bucket, of_account, of_bucket, of_object, of_tags, of_upload};
 use crate::actors::meta::Permission;

@@ -4,11 +4,12 @@ use std::net::IpAddr;
 
 const IPV4_BITS: u8 = 32;
 const IPV6_BITS: u8 = 128;
-/// The broadest blocks that limit access to a known network ("Blocking public access", "The meaning of public").
+/// The shortest prefixes for which a block counts as a known network ("Blocking public access", "The meaning of
+/// public").
 const IPV4_PREFIX_FIXED: u8 = 8;
 const IPV6_PREFIX_FIXED: u8 = 32;
 
-/// An address with how many of its bits count.
+/// An address and the number of its leading bits that count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Block {
     address: IpAddr,
@@ -16,7 +17,7 @@ pub struct Block {
 }
 
 impl Block {
-    /// Parses a block; an address alone is a block of one.
+    /// Parses a block in CIDR notation, or a single address.
     pub fn parse(text: &str) -> Option<Self> {
         let (address, prefix) = text.split_once('/').map_or((text, None), |(address, prefix)| (address, Some(prefix)));
         let address: IpAddr = address.parse().ok()?;
@@ -29,7 +30,7 @@ impl Block {
         Some(Self { address, prefix_bits })
     }
 
-    /// An IPv4 address that is written as an IPv6 one is an IPv4 address.
+    /// Returns whether the block contains the address. An IPv4-mapped IPv6 address counts as the IPv4 address.
     pub fn holds(&self, address: &str) -> bool {
         let Ok(address) = address.parse::<IpAddr>() else { return false };
         match (self.address, address.to_canonical()) {
@@ -43,7 +44,7 @@ impl Block {
         }
     }
 
-    /// Narrow enough that it is not half the internet.
+    /// Returns whether the block is narrow enough to count as a fixed value in a public access check.
     pub fn is_fixed(&self) -> bool {
         match self.address {
             IpAddr::V4(_) => self.prefix_bits >= IPV4_PREFIX_FIXED,
@@ -65,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn a_block_holds_the_addresses_that_begin_alike() {
+    fn an_address_block_contains_the_addresses_with_its_prefix() {
         assert!(holds("203.0.113.0/24", "203.0.113.255") && !holds("203.0.113.0/24", "203.0.114.0"));
         assert!(holds("203.0.113.77/24", "203.0.113.1") && holds("0.0.0.0/0", "1.2.3.4"));
         assert!(holds("192.0.2.1", "192.0.2.1") && !holds("192.0.2.1", "192.0.2.2"));
@@ -75,14 +76,14 @@ mod tests {
     }
 
     #[test]
-    fn a_malformed_address_block_is_none() {
+    fn a_malformed_address_block_is_refused() {
         for text in ["", "10.0.0.0/33", "10.0.0.0/-1", "10.0.0/8", "::/129", "10.0.0.0/", "10.0.0.0/+8", "a/8"] {
             assert_eq!(Block::parse(text), None, "{text}");
         }
     }
 
     #[test]
-    fn broad_blocks_are_not_fixed() {
+    fn a_broad_address_block_is_no_fixed_value() {
         let fixed = |text| Block::parse(text).expect("a block").is_fixed();
         assert!(fixed("10.0.0.0/8") && !fixed("10.0.0.0/7") && fixed("2001:db8::/32") && !fixed("2001::/31"));
     }

@@ -1,5 +1,5 @@
-//! Conditions of statements: an operator, a key, and the values that the operator compares the request's with (IAM User
-//! Guide, "IAM JSON policy elements: Condition operators", and "Multivalued context keys").
+//! Conditions of statements: an operator, a key, and the operands with which the operator compares the request's values
+//! of the key (IAM User Guide, "IAM JSON policy elements: Condition operators", and "Multivalued context keys").
 
 mod addresses;
 mod operators;
@@ -17,7 +17,7 @@ pub struct Condition {
     operator: Operator,
     /// The key in lower case.
     key: String,
-    /// The operands: one of them suffices, or none may match if the operator is negated.
+    /// The operands. One of them must match; under a negated operator none may match.
     operands: Vec<Operand>,
 }
 
@@ -44,9 +44,9 @@ impl Condition {
         &self.operands
     }
 
-    /// Returns whether the condition holds. Without a value in the request it fails, unless its operator is negated or
-    /// has `IfExists`. Of the set operators `ForAllValues` holds then, and `ForAnyValue` does not, whatever follows
-    /// them.
+    /// Returns whether the condition holds. If the request has no value for the key, the condition fails, unless its
+    /// operator is negated or ends in `IfExists`. With a set operator, an absent value always satisfies `ForAllValues`
+    /// and never `ForAnyValue`.
     pub fn holds(&self, facts: &Facts<'_>) -> bool {
         let values = facts.values(&self.key);
         if self.operator.test == Test::Null {
@@ -66,14 +66,14 @@ impl Condition {
         }
     }
 
-    /// Returns whether a condition is ambiguous: a request may have tags whose keys differ in case only, which are one
-    /// key here. AWS lets a condition match either, and not both.
+    /// Returns whether the condition is on a tag of which the request has several values: tags whose keys differ only
+    /// in case are one condition key. AWS leaves open which of the values such a condition matches.
     pub fn is_ambiguous(&self, facts: &Facts<'_>) -> bool {
         let compares = self.operator.test != Test::Null;
         compares && self.key.contains("tag/") && facts.values(&self.key).is_some_and(|values| values.len() > 1)
     }
 
-    /// Returns whether it may hold for one object and not for another of the same request.
+    /// Returns whether the condition can differ between the objects of one request.
     pub fn is_of_object(&self) -> bool {
         is_of_object(&self.key)
             || self.operands.iter().any(|operand| operand.variables().iter().any(|key| is_of_object(key)))

@@ -1,4 +1,5 @@
-//! The operators of conditions by their names, and what each makes of two values.
+//! The operators of conditions: their names, and how each compares a value of the request with an operand of the
+//! policy.
 
 use super::addresses::Block;
 use super::values;
@@ -6,19 +7,19 @@ use crate::api::policy::context::Facts;
 use crate::api::policy::pattern::{ArnPattern, InvalidVariable, Pattern, Variables};
 use std::cmp::Ordering;
 
-/// Text that is as long as this in small letters is at most so many times as long in others, and the other way round.
+/// The largest ratio of lengths in bytes between two texts that are equal in lower case.
 const CASE_GROWTH_MAX: usize = 6;
-/// `true` and `false`.
+/// The length of the longer of `true` and `false`.
 const BOOL_BYTES_MAX: usize = 5;
 
-/// The number of the request's values that must match.
+/// The prefix of a set operator: how many of the request's values must match.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Qualifier {
     ForAllValues,
     ForAnyValue,
 }
 
-/// The relation of a number or a date of the request to that of the policy.
+/// The relation in which a number or date of the request must be to that of the policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Comparison {
     Equals,
@@ -55,7 +56,7 @@ pub enum Test {
     Null,
 }
 
-/// A condition's operator, with what is written before and after its name.
+/// A parsed operator, such as `ForAnyValue:StringNotLikeIfExists`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Operator {
     pub qualifier: Option<Qualifier>,
@@ -95,7 +96,7 @@ const NAMES: &[(&str, Test, bool)] = &[
 ];
 
 impl Operator {
-    /// Returns the operator of this name, in exactly this case. `NullIfExists` is none.
+    /// Parses the name of an operator, which is case-sensitive. `NullIfExists` does not exist.
     pub fn named(name: &str) -> Option<Self> {
         let (qualifier, name) = match name.split_once(':') {
             Some(("ForAllValues", name)) => (Some(Qualifier::ForAllValues), name),
@@ -110,7 +111,7 @@ impl Operator {
     }
 }
 
-/// A value of a policy, read as its operator needs it. One that cannot be read equals nothing.
+/// A value of a policy, parsed for its operator. A value that cannot be parsed equals nothing.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Operand {
     Exactly(Pattern),
@@ -140,7 +141,7 @@ impl Operand {
         })
     }
 
-    /// Returns whether this value equals one of the request, before negation.
+    /// Returns whether the operand matches a value of the request, before negation.
     pub fn equals(&self, value: &str, facts: &Facts<'_>) -> bool {
         if !facts.meter.charge(self.steps(value)) {
             return false;
@@ -174,7 +175,7 @@ impl Operand {
 }
 
 impl Operand {
-    /// Steps that it takes to read the value, besides those of patterns.
+    /// Returns the steps charged for parsing the value; matching of patterns is charged separately.
     fn steps(&self, value: &str) -> usize {
         match self {
             Self::Exactly(_) | Self::Like(_) | Self::Bool(_) => 1,
@@ -187,7 +188,7 @@ impl Operand {
         }
     }
 
-    /// The keys of its variables, in lower case.
+    /// Returns the keys of the variables, in lower case.
     pub fn variables(&self) -> Vec<&str> {
         match self {
             Self::Exactly(pattern) | Self::IgnoringCase(pattern) | Self::Like(pattern) | Self::Bool(pattern) => {

@@ -1,13 +1,13 @@
-//! Values that conditions compare: numbers, dates, booleans and bytes, as texts of policies and of requests spell them
-//! (IAM User Guide, "IAM JSON policy elements: Condition operators").
+//! Parsing of the values that conditions compare: numbers, dates, booleans and bytes (IAM User Guide, "IAM JSON policy
+//! elements: Condition operators").
 
 use time::{Date, Month, PrimitiveDateTime, Time, UtcOffset};
 
 const NANOS_PER_SECOND: i128 = 1_000_000_000;
-/// Digits of a year. A date of as many digits alone is a year, a longer one is a time in seconds.
+/// The digits of a year. A text of exactly four digits is a year; a longer number is a time in seconds.
 const YEAR_DIGITS: usize = 4;
 
-/// An integer or a decimal number.
+/// Parses an integer or a decimal number.
 pub fn number(text: &str) -> Option<f64> {
     let plain = text.bytes().all(|byte| byte.is_ascii_digit() || b"+-.eE".contains(&byte));
     text.parse().ok().filter(|value: &f64| plain && value.is_finite())
@@ -21,7 +21,7 @@ pub fn boolean(text: &str) -> Option<bool> {
     }
 }
 
-/// Nanoseconds since 1970: of one of the W3C's profiles of ISO 8601, or of a time in seconds.
+/// Parses a date into nanoseconds since 1970: a W3C profile of ISO 8601, or a number of seconds since 1970.
 pub fn date(text: &str) -> Option<i128> {
     let digits = text.len() == YEAR_DIGITS && text.bytes().all(|byte| byte.is_ascii_digit());
     if digits || text.get(YEAR_DIGITS..).is_some_and(|rest| rest.starts_with('-')) {
@@ -30,7 +30,7 @@ pub fn date(text: &str) -> Option<i128> {
     seconds(text)
 }
 
-/// A number of seconds, which may be negative and have decimals.
+/// Parses a number of seconds, which may be negative and have decimals, into nanoseconds.
 fn seconds(text: &str) -> Option<i128> {
     let (negative, digits) = text.strip_prefix('-').map_or((false, text), |digits| (true, digits));
     let (whole, decimals) = digits.split_once('.').unwrap_or((digits, "0"));
@@ -38,13 +38,13 @@ fn seconds(text: &str) -> Option<i128> {
     Some(if negative { -value } else { value })
 }
 
-/// Digits only, and few enough.
+/// Parses an unsigned number that consists of digits only.
 fn unsigned(text: &str) -> Option<u32> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     text.parse().ok().filter(|_| digits)
 }
 
-/// Converts the digits after a decimal point; more than nine are cut off.
+/// Converts the digits after a decimal point to nanoseconds; digits after the ninth are ignored.
 fn decimal_nanos(digits: &str) -> Option<i128> {
     if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
@@ -53,7 +53,8 @@ fn decimal_nanos(digits: &str) -> Option<i128> {
     nine.get(..9)?.parse().ok()
 }
 
-/// `2026-09-30T12:30:00.5+02:00`, from the right as short as a year alone. Without an offset it is in UTC.
+/// Parses a date such as `2026-09-30T12:30:00.5+02:00`, of which all parts after the year may be missing. Without an
+/// offset it is in UTC.
 fn calendar_date(text: &str) -> Option<i128> {
     let (day, clock) = text.split_once(['T', 't']).map_or((text, None), |(day, clock)| (day, Some(clock)));
     let mut parts = day.split('-');
@@ -73,7 +74,8 @@ fn two_digits(text: &str) -> Option<u8> {
     unsigned(text).filter(|_| text.len() == 2).and_then(|value| value.try_into().ok())
 }
 
-/// `12:30`, `12:30:00` or `12:30:00.5`, with `Z`, `+02:00` or nothing after it; the decimals are apart, in nanoseconds.
+/// Parses `12:30`, `12:30:00` or `12:30:00.5`, followed by `Z`, `+02:00` or nothing. Returns the time in whole seconds,
+/// the decimals in nanoseconds, and the offset.
 fn clock_time(text: &str) -> Option<(Time, i128, UtcOffset)> {
     let end = text.find(['Z', 'z', '+', '-']).unwrap_or(text.len());
     let (clock, zone) = text.split_at(end);
@@ -128,7 +130,7 @@ mod tests {
     use super::{NANOS_PER_SECOND, boolean, bytes, date, number};
 
     #[test]
-    fn dates_of_every_length_are_read() {
+    fn dates_are_parsed_at_every_precision() {
         let day = date("2026-09-30").expect("a day");
         assert_eq!(day, 1_790_726_400 * NANOS_PER_SECOND);
         assert_eq!(date("2026"), date("2026-01-01T00:00Z"));
@@ -141,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn a_malformed_date_is_none() {
+    fn a_malformed_condition_date_is_refused() {
         for text in ["", "today", "2026-13-01", "2026-02-30", "2026-1-1", "2026-09-30T", "2026-09-30T25:00Z", "1e9"] {
             assert_eq!(date(text), None, "{text}");
         }
@@ -159,12 +161,12 @@ mod tests {
     }
 
     #[test]
-    fn booleans_are_read_in_either_case() {
+    fn booleans_are_parsed_in_any_case() {
         assert_eq!((boolean("TRUE"), boolean("false"), boolean("1")), (Some(true), Some(false), None));
     }
 
     #[test]
-    fn base64_is_read_with_and_without_padding() {
+    fn base64_is_decoded_with_and_without_padding() {
         assert_eq!(bytes("QmluYXJ5").as_deref(), Some(b"Binary".as_slice()));
         assert_eq!(
             (bytes("Zg=="), bytes("Zg"), bytes("Zm8=")),

@@ -1,5 +1,6 @@
-//! The cost of decisions. A step is about as much work as comparing one byte; the author of a policy or a request
-//! decides how many there are, so they are counted. A decision that would take more is a denial.
+//! The budget of steps for decisions. A step is about the work of comparing one byte. The authors of policies and
+//! requests determine how many steps a decision takes, so the steps are counted, and a decision that exceeds its budget
+//! is a denial.
 
 use crate::limits::{DECISION_STEPS_MAX, REQUEST_STEPS_MAX};
 use std::cell::Cell;
@@ -28,14 +29,14 @@ impl Budget {
         self.left.load(Ordering::Relaxed)
     }
 
-    /// Steps that were taken from a whole one.
+    /// Returns the steps spent of a full budget.
     #[cfg(test)]
     pub fn spent(&self) -> u64 {
         REQUEST_STEPS_MAX - self.left()
     }
 }
 
-/// The steps that are left to one decision. What it took is taken from the budget when it is dropped.
+/// The steps that are left to one decision. On drop, the steps spent are deducted from the budget of the request.
 #[derive(Debug)]
 pub struct Meter<'a> {
     budget: &'a Budget,
@@ -50,8 +51,8 @@ impl<'a> Meter<'a> {
         Self { budget, given, left: Cell::new(given), is_exhausted: Cell::new(false) }
     }
 
-    /// Takes steps from the budget; returns false if they are not left. Then nothing matches any more, and the caller
-    /// must look at `is_exhausted` before it relies on that.
+    /// Charges steps; returns false if not enough are left. After that nothing matches any more, and the caller must
+    /// check `is_exhausted` before it relies on the result.
     pub fn charge(&self, steps: usize) -> bool {
         let steps = u64::try_from(steps).unwrap_or(u64::MAX);
         match self.left.get().checked_sub(steps) {
@@ -70,7 +71,7 @@ impl Drop for Meter<'_> {
     fn drop(&mut self) {
         let spent = if self.is_exhausted.get() { self.given } else { self.given - self.left.get() };
         let less = |left: u64| Some(left.saturating_sub(spent));
-        // The closure always has a value.
+        // The closure always returns a value, so the update cannot fail.
         let _ = self.budget.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
     }
 }
@@ -81,7 +82,7 @@ mod tests {
     use crate::limits::{DECISION_STEPS_MAX, REQUEST_STEPS_MAX};
 
     #[test]
-    fn a_decision_has_a_bound_and_all_of_a_request_have_one() {
+    fn steps_are_bounded_for_each_decision_and_for_each_request() {
         let budget = Budget::default();
         let decision = usize::try_from(DECISION_STEPS_MAX).expect("it is small");
         for _ in 0..REQUEST_STEPS_MAX / DECISION_STEPS_MAX {
@@ -94,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn a_decision_takes_from_the_budget_what_it_took_itself() {
+    fn a_dropped_meter_deducts_its_steps_from_the_budget() {
         let budget = Budget::default();
         assert!(Meter::of(&budget).charge(7));
         assert_eq!(budget.spent(), 7);

@@ -1,5 +1,5 @@
-//! The context of a request besides its caller and action: condition keys and their values. Names of keys are compared
-//! without regard to case (IAM User Guide, "AWS global condition context keys").
+//! The context of a request: condition keys and their values. Names of keys are compared without regard to case (IAM
+//! User Guide, "AWS global condition context keys").
 
 mod meter;
 
@@ -12,11 +12,11 @@ use std::collections::btree_map::Entry;
 use std::sync::Arc;
 use std::{mem, slice};
 
-/// Keys that follow from the object, or from what a request says of one object among many. One that ends in `/` goes on
-/// with a tag's key.
+/// Condition keys that depend on one object of a request for several. A name that ends in `/` is a prefix: the key of a
+/// tag follows.
 const OF_OBJECT: [&str; 3] = ["s3:existingobjecttag/", "s3:if-match", "s3:versionid"];
 
-/// The values of one key: of most keys there is one.
+/// The values of one key; most keys have exactly one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Values {
     One(String),
@@ -41,17 +41,17 @@ impl Values {
     }
 }
 
-/// Condition keys with their values. A key with several values is what AWS calls a multivalued one.
+/// Condition keys with their values. A key with several values is what AWS calls a multivalued context key.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Context {
     values: BTreeMap<Cow<'static, str>, Values>,
-    /// Keys and values that hold where `values` has none of the key.
+    /// The context below, which applies to keys that `values` does not contain.
     base: Option<Arc<Context>>,
 }
 
 impl Context {
-    /// A context with the keys and values of another one, which is shared: a request is decided on several times, each
-    /// time with some keys of its own.
+    /// Returns a context layered over a shared one. The decisions of one request share a base, and each adds or
+    /// replaces some keys.
     pub fn over(base: &Arc<Self>) -> Self {
         Self { values: BTreeMap::new(), base: Some(Arc::clone(base)) }
     }
@@ -61,7 +61,7 @@ impl Context {
         self.add_to(key.to_lowercase().into(), value.into());
     }
 
-    /// As `add`, for a key in lower case.
+    /// Adds one value to those of the key, which must be in lower case.
     pub fn add_lower(&mut self, key: &'static str, value: impl Into<String>) {
         debug_assert!(!key.bytes().any(|byte| byte.is_ascii_uppercase()), "{key} is in lower case");
         self.add_to(Cow::Borrowed(key), value.into());
@@ -80,25 +80,25 @@ impl Context {
         }
     }
 
-    /// Gives the key this value and no other, or none.
+    /// Replaces the values of the key by this value. `None` removes the key.
     pub fn set(&mut self, key: &str, value: Option<String>) {
         let value = value.map_or_else(|| Values::Several(Vec::new()), Values::One);
         self.values.insert(key.to_lowercase().into(), value);
     }
 
-    /// Gives each key of the other one its values there, and no others.
+    /// Replaces the values of each key that the other context has.
     pub fn replace(&mut self, other: &Self) {
         debug_assert!(other.base.is_none(), "all its values are its own");
         self.values.extend(other.values.iter().map(|(key, values)| (key.clone(), values.clone())));
     }
 
-    /// Returns the keys in lower case.
+    /// Returns all keys in force, in lower case.
     #[cfg(test)]
     pub fn keys(&self) -> impl Iterator<Item = &str> {
         self.entries().map(|(key, _)| key)
     }
 
-    /// The values of a key that is given in lower case; `None` where it has none.
+    /// Returns the values of a key, given in lower case; `None` if it has none.
     pub fn values(&self, key: &str) -> Option<&[String]> {
         match self.values.get(key) {
             Some(values) => Some(values.as_slice()).filter(|values| !values.is_empty()),
@@ -106,7 +106,7 @@ impl Context {
         }
     }
 
-    /// Returns this context, then the ones below it, down to the last.
+    /// Returns this context, then those below it, from top to bottom.
     fn levels(&self) -> impl Iterator<Item = &Self> {
         std::iter::successors(Some(self), |context| context.base.as_deref())
     }
@@ -120,14 +120,15 @@ impl Context {
         })
     }
 
-    /// Returns whether the number and length of values are within the bounds of conditions.
+    /// Returns whether the number and the lengths of the values are within the limits of conditions.
     pub fn is_within_bounds(&self) -> bool {
-        // Mostly all values are, also those that are not in force; to look for them takes longer.
+        // The fast check also counts hidden values of lower levels. Only if it fails are the values in force
+        // determined.
         let all = self.levels().flat_map(|level| level.values.values().map(Values::as_slice));
         are_within_bounds(all) || are_within_bounds(self.entries().map(|(_, values)| values))
     }
 
-    /// The value of a key that has exactly one, as policy variables require.
+    /// Returns the value of a key that has exactly one, as policy variables require.
     pub fn single(&self, key: &str) -> Option<&str> {
         match self.values(key)? {
             [value] => Some(value),
@@ -144,16 +145,16 @@ fn are_within_bounds<'a>(mut values: impl Iterator<Item = &'a [String]>) -> bool
     })
 }
 
-/// Returns whether the key, in lower case, is of one object among those that a request is about.
+/// Returns whether the key, in lower case, depends on one object of a request for several.
 pub fn is_of_object(key: &str) -> bool {
     OF_OBJECT.iter().any(|known| if known.ends_with('/') { key.starts_with(known) } else { key == *known })
 }
 
-/// The facts that statements are compared with, and the budget of comparisons.
+/// The condition keys that statements are compared with, and the meter for the comparisons.
 #[derive(Clone, Copy, Debug)]
 pub struct Facts<'a> {
     request: &'a Context,
-    /// The keys of the object, which replace those of the request.
+    /// The keys of one object, which replace those of the request.
     object: &'a Context,
     pub meter: &'a Meter<'a>,
 }
@@ -163,20 +164,20 @@ impl<'a> Facts<'a> {
         Self { request, object, meter }
     }
 
-    /// Asks something that is about no request and no object, with a budget of its own.
+    /// Runs a comparison outside of a request, with a full budget of its own.
     pub fn alone<T>(context: &Context, ask: impl FnOnce(&Facts<'_>) -> T) -> T {
         let (budget, nothing) = (Budget::default(), Context::default());
         let meter = Meter::of(&budget);
         ask(&Facts::of(context, &nothing, &meter))
     }
 
-    /// The values of a key that is given in lower case; `None` where it has none.
+    /// Returns the values of a key, given in lower case; `None` if it has none.
     pub fn values(&self, key: &str) -> Option<&'a [String]> {
         let of = if self.object.values.contains_key(key) { self.object } else { self.request };
         of.values(key)
     }
 
-    /// The value of a key that has exactly one, as policy variables require.
+    /// Returns the value of a key that has exactly one, as policy variables require.
     pub fn single(&self, key: &str) -> Option<&'a str> {
         match self.values(key)? {
             [value] => Some(value),
@@ -207,7 +208,7 @@ mod tests {
     use std::sync::Arc;
 
     #[test]
-    fn a_context_over_another_has_its_keys_and_its_own_before_them() {
+    fn a_layered_context_adds_to_replaces_and_removes_keys_of_its_base() {
         let base = Arc::new(Context::from_iter([("a", "1"), ("B", "2"), ("c", "3")]));
         let mut over = Context::over(&base);
         over.add("b", "4");
@@ -225,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn bounds_are_those_of_all_keys_in_force() {
+    fn hidden_values_do_not_count_towards_the_bounds_of_a_context() {
         let long = "x".repeat(crate::limits::CONDITION_VALUE_BYTES_MAX + 1);
         let base = Arc::new(Context::from_iter([("a", long)]));
         let mut over = Context::over(&base);

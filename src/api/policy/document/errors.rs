@@ -1,5 +1,5 @@
-//! The faults of a policy text, in the words of AWS. S3 answers them as `MalformedPolicy`, IAM and STS as
-//! `MalformedPolicyDocument`; IAM alone answers a text that is too large differently.
+//! The errors of a policy text, in the words of AWS. S3 answers them as `MalformedPolicy`, IAM and STS as
+//! `MalformedPolicyDocument`; only for a text that is too large does IAM have a different error code.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ pub enum PolicyError {
         bytes_max: usize,
     },
     NotAnObject,
-    /// The syntax error and its place.
+    /// The syntax error and its position.
     InvalidJson(String),
     InvalidSyntax,
     InvalidVersion,
@@ -46,7 +46,7 @@ pub enum PolicyError {
     InvalidSid,
     RepeatedSid,
     SyntaxErrors,
-    /// The same of a text that is not JSON.
+    /// `SyntaxErrors` of a text that is not JSON, with the error and its position.
     SyntaxErrorsAt(String),
 }
 
@@ -80,7 +80,7 @@ impl fmt::Display for PolicyError {
 }
 
 impl PolicyError {
-    /// Returns the text of a fault that quotes nothing.
+    /// Returns the text of an error that quotes no value.
     fn fixed_text(&self) -> &'static str {
         match self {
             Self::NotAnObject => "Policies must be valid JSON and the first byte must be '{'",

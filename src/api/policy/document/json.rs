@@ -1,5 +1,5 @@
-//! JSON as policies are written in it: an object with the same name twice is refused, as what it means would depend on
-//! who reads it.
+//! A JSON value, as policies are parsed from. An object with a repeated name is refused, because parsers differ in
+//! which of the values they use.
 
 use serde::Deserialize;
 use serde::Deserializer;
@@ -18,7 +18,7 @@ pub enum Json {
 }
 
 impl Json {
-    /// Bytes of the shortest text that says the same.
+    /// Returns the length in bytes of the value as JSON without whitespace.
     pub fn compact_bytes(&self) -> usize {
         let listed = |lengths: usize, count: usize| 2 + lengths + count.saturating_sub(1);
         match self {
@@ -113,7 +113,7 @@ mod tests {
     use super::Json;
 
     #[test]
-    fn the_compact_size_is_that_of_the_shortest_text() {
+    fn the_compact_size_counts_no_whitespace() {
         for text in ["{}", "[]", "null", r#"{"a":[1,true,"b\n\"\\\u0001é"],"b":{}}"#, r#"[-1,"😀",1.5]"#] {
             let spaced = text.replace(',', " ,\n ");
             let json: Json = serde_json::from_str(&spaced).expect("valid JSON");
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn an_object_with_a_name_twice_is_refused() {
+    fn a_json_object_with_a_repeated_name_is_refused() {
         assert!(serde_json::from_str::<Json>(r#"{"a":1,"a":1}"#).is_err());
         assert!(serde_json::from_str::<Json>(r#"{"a":{"b":1},"c":{"b":1}}"#).is_ok());
     }

@@ -1,4 +1,5 @@
-//! Policy documents: what they say, apart from who asks (IAM User Guide, "Grammar of the IAM JSON policy language").
+//! Policy documents: parsing, validation, and whether a statement covers a request (IAM User Guide, "Grammar of the IAM
+//! JSON policy language").
 
 mod errors;
 mod json;
@@ -14,12 +15,12 @@ use super::pattern::{ArnPattern, Pattern};
 use super::principal::PrincipalPattern;
 use super::public;
 
-/// The kind of a policy by what it is attached to, which decides what it must and must not contain.
+/// The kind of a policy: what it is attached to. The kind decides which elements a policy must and must not have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PolicyKind<'a> {
-    /// A policy of a user, a group or a role; a permissions boundary is one too.
+    /// A policy of a user, a group or a role, including permissions boundaries.
     Identity,
-    /// A policy given with a request for temporary credentials, which it limits.
+    /// A session policy: given with a request for temporary credentials, it limits them.
     Session,
     /// The policy of the bucket of this name.
     Bucket(&'a str),
@@ -33,7 +34,7 @@ pub enum Effect {
     Deny,
 }
 
-/// `Action` or `NotAction`, and so on.
+/// The items of an element such as `Action`, or of its negation such as `NotAction`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Listed<T> {
     pub negated: bool,
@@ -60,7 +61,8 @@ pub struct Statement {
 }
 
 impl Statement {
-    /// Returns whether the statement is about such a request, whoever sends it. The action is in lower case.
+    /// Returns whether the statement covers the action, resource and conditions, for any principal. The action is in
+    /// lower case.
     #[cfg(any(test, fuzzing))]
     pub fn covers(&self, action: &str, resource: &str, facts: &Facts<'_>) -> bool {
         self.covers_action(action, facts)
@@ -73,7 +75,8 @@ impl Statement {
         self.actions.names(|pattern| pattern.matches(action, facts))
     }
 
-    /// Returns whether a condition is met; in doubt nothing is allowed.
+    /// Returns whether a condition is met. An ambiguous condition counts as met in a `Deny` and as not met in an
+    /// `Allow`.
     pub fn is_met(&self, condition: &Condition, facts: &Facts<'_>) -> bool {
         if condition.is_ambiguous(facts) { self.effect == Effect::Deny } else { condition.holds(facts) }
     }
@@ -84,7 +87,8 @@ impl Statement {
     }
 }
 
-/// IAM has one answer to all that is not even the shape of an identity's policy.
+/// Translates an error to the one that AWS has for this kind of policy: for identity and session policies, IAM answers
+/// all errors of structure with one.
 fn in_words_of(kind: PolicyKind<'_>, error: PolicyError) -> PolicyError {
     let of_shape = matches!(
         error,
@@ -105,7 +109,7 @@ fn in_words_of(kind: PolicyKind<'_>, error: PolicyError) -> PolicyError {
     }
 }
 
-/// A policy that was found valid.
+/// A valid, parsed policy.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Policy {
     text: String,
@@ -143,18 +147,18 @@ impl Policy {
         &self.statements
     }
 
-    /// Returns whether a bucket with it is public ("Blocking public access", "The meaning of public").
+    /// Returns whether a bucket with this policy is public ("Blocking public access", "The meaning of public").
     pub fn is_public(&self) -> bool {
         self.is_public
     }
 
-    /// Returns whether every condition can have an effect here.
+    /// Returns whether the store evaluates every condition key that the policy uses.
     pub fn is_heeded(&self) -> bool {
         let mut asked = self.statements.iter().flat_map(|statement| &statement.conditions);
         asked.all(|condition| condition_keys::is_heeded(condition.key()))
     }
 
-    /// Returns the named principals, so that the caller can check that they exist.
+    /// Returns the principals that the policy names, for the check that they exist.
     pub fn principals(&self) -> impl Iterator<Item = &PrincipalPattern> {
         let named = self.statements.iter().filter_map(|statement| statement.principals.as_ref());
         named.flat_map(|principals| principals.items.iter())

@@ -1,5 +1,5 @@
-//! Parsing of a document's text to statements, still in texts: which elements there are, and of which types. `validate`
-//! checks their content.
+//! Parsing of the text of a policy document into statements: which elements there are, and their JSON types. The
+//! content of the elements is checked in `validate`.
 
 use super::errors::PolicyError;
 use super::json::Json;
@@ -9,23 +9,23 @@ use crate::api::policy::condition::{Condition, Operator};
 use crate::api::policy::pattern::{ArnPattern, InvalidVariable, Pattern, Variables};
 use crate::api::policy::principal::PrincipalPattern;
 
-/// A text beyond this is not read at all, however much of it is space. As IAM has it.
+/// A longer text is refused before it is parsed, even if most of it is whitespace; the limit is that of IAM.
 const TEXT_BYTES_MAX: usize = 131_072;
 /// "Bucket policies are limited to 20 KB in size."
 const BUCKET_POLICY_BYTES_MAX: usize = 20_480;
-/// The most that IAM lets one role have inline; managed policies and users have less, which is for their owners to
-/// check.
+/// The largest of IAM's limits for identity policies: that for all inline policies of one role. The lower limits for
+/// managed policies and for users are checked where these policies are stored.
 const IDENTITY_POLICY_BYTES_MAX: usize = 10_240;
 const SESSION_POLICY_BYTES_MAX: usize = 2_048;
 const TRUST_POLICY_BYTES_MAX: usize = 2_048;
 
-/// The statements of a document, and whether its `${…}` are variables.
+/// A document that is parsed but not validated: its statements, and whether `${…}` in them is a variable.
 pub struct Draft {
     pub variables: Variables,
     pub statements: Vec<DraftStatement>,
 }
 
-/// A statement in texts.
+/// A statement whose actions, resources and conditions are still texts.
 pub struct DraftStatement {
     pub sid: Option<String>,
     pub effect: Effect,
@@ -91,7 +91,7 @@ fn bytes_max(kind: PolicyKind<'_>) -> usize {
     }
 }
 
-/// Reads the version: a document without one is of the older version, which has no variables.
+/// Parses the version. Version 2008-10-17, which also applies to a document without a version, has no variables.
 fn version(value: &Json) -> Result<Variables, PolicyError> {
     match value {
         Json::Text(text) if text == "2012-10-17" => Ok(Variables::Replaced),
@@ -129,7 +129,7 @@ impl Elements {
     }
 }
 
-/// Sets an element of a statement, which has it or its negation, never both.
+/// Sets an element of a statement. A statement with both the element and its negation is refused.
 fn either(place: &mut Option<Listed<Json>>, name: &str, value: Json) -> Result<(), PolicyError> {
     if place.is_some() {
         return Err(PolicyError::InvalidSyntax);

@@ -1,5 +1,5 @@
-//! The rules for a document of each kind. Bucket policies are checked as S3 checks them when they are put, the others
-//! as IAM does.
+//! Validation of policy documents by the rules for their kind: bucket policies as S3 checks them in PutBucketPolicy,
+//! the others as IAM checks them.
 
 use super::errors::PolicyError;
 use super::parse::{Draft, DraftCondition, DraftStatement};
@@ -10,11 +10,11 @@ use crate::api::policy::context::{Context, Facts};
 use crate::api::policy::pattern::{Pattern, Variables};
 use std::collections::HashSet;
 
-/// Words with a bit for each of S3's actions.
+/// The number of 64-bit words that hold a bit for each of S3's actions.
 const ACTION_WORDS: usize = 4;
-/// The prefix of ARNs of buckets and objects; they name no region and no account.
+/// The prefix of the ARNs of buckets and objects, which have no region and no account.
 const S3_ARN: &str = "arn:aws:s3:::";
-/// A bucket's policy says nothing of a bucket that is yet to be created.
+/// The action on buckets that a bucket policy cannot grant, as the bucket does not exist yet.
 const NOT_OF_A_BUCKET: &str = "CreateBucket";
 /// The actions that a trust policy may name.
 const ASSUME_ROLE_ACTIONS: [&str; 6] = [
@@ -25,7 +25,7 @@ const ASSUME_ROLE_ACTIONS: [&str; 6] = [
     "sts:setsourceidentity",
     "sts:tagsession",
 ];
-/// Resources of S3 that are in a region, by how their last segment begins.
+/// The starts of the last ARN segment of S3 resources whose ARNs have a region.
 const REGIONAL_RESOURCES: [&str; 6] = ["accesspoint", "access-grants", "job/", "storage-lens", "async-request/", "*"];
 
 pub fn check(kind: PolicyKind<'_>, draft: &Draft) -> Result<(), PolicyError> {
@@ -78,7 +78,7 @@ fn of_an_identity(statement: &DraftStatement) -> Result<(), PolicyError> {
     Ok(())
 }
 
-/// `*`, or a vendor, a colon and what the vendor does.
+/// Checks the form of an action: `*`, or vendor and name with a colon between them.
 fn check_vendor(action: &str) -> Result<(), PolicyError> {
     if action == "*" {
         return Ok(());
@@ -91,7 +91,7 @@ fn check_vendor(action: &str) -> Result<(), PolicyError> {
     if vendor.is_empty() || !plain {
         return Err(PolicyError::InvalidVendor(vendor.to_owned()));
     }
-    // What is meant to let somebody administer the store, and means nothing, is noticed when it is written.
+    // A misspelled action of the admin API would grant nothing, so it is refused when the policy is written.
     let is_meant = |known: &&str| wildcard(&name.to_lowercase(), &known.to_lowercase());
     if vendor.eq_ignore_ascii_case("admin") && !actions::ADMIN_ACTIONS.iter().any(is_meant) {
         return Err(PolicyError::InvalidAction);
@@ -99,7 +99,7 @@ fn check_vendor(action: &str) -> Result<(), PolicyError> {
     Ok(())
 }
 
-/// `*`, or an ARN.
+/// Checks the form of a resource: `*`, or an ARN.
 fn check_arn(resource: &str) -> Result<(), PolicyError> {
     if resource == "*" {
         return Ok(());
@@ -133,14 +133,14 @@ fn of_a_bucket(name: &str, statement: &DraftStatement) -> Result<(), PolicyError
     let kinds = kinds_of(name, statement.resources.as_ref())?;
     let meant = known_actions(&statement.actions)?;
     check_conditions(&statement.conditions)?;
-    // What `NotAction` and `NotResource` leave is more than can be said wrong.
+    // With `NotAction`, actions and resources are not checked against each other.
     if statement.actions.negated {
         return Ok(());
     }
     let excluding = statement.resources.as_ref().is_some_and(|resources| resources.negated);
     let applies = |action: &Action| excluding || kinds.contains(&action.kind) && action.name != NOT_OF_A_BUCKET;
     let applicable = ActionSet::of(applies);
-    // A document has room for thousands of each, so that both are looked up in the table once.
+    // A document has room for thousands of actions and conditions, so each is looked up in the table once.
     let limited: HashSet<ActionSet> = statement
         .conditions
         .iter()
@@ -158,7 +158,7 @@ fn of_a_bucket(name: &str, statement: &DraftStatement) -> Result<(), PolicyError
     Ok(())
 }
 
-/// A set of S3's actions: a bit for each, in the order of the table.
+/// A set of S3's actions, with a bit for each action in the order of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct ActionSet([u64; ACTION_WORDS]);
 
@@ -180,7 +180,7 @@ impl ActionSet {
     }
 }
 
-/// Returns whether the resources are the bucket, objects in it, or both; all must be of this bucket.
+/// Returns the kinds of the resources: bucket, object, or both. All resources must match this bucket.
 fn kinds_of(name: &str, resources: Option<&Listed<String>>) -> Result<Vec<ResourceKind>, PolicyError> {
     let resources = resources.filter(|resources| !resources.items.is_empty()).ok_or(PolicyError::InvalidResource)?;
     let mut kinds = Vec::new();
@@ -190,7 +190,7 @@ fn kinds_of(name: &str, resources: Option<&Listed<String>>) -> Result<Vec<Resour
         if bucket.is_empty() || bucket.contains(['$', ':']) || !wildcard(bucket, name) {
             return Err(PolicyError::InvalidResource);
         }
-        // A wildcard may reach over the slash.
+        // A wildcard in the bucket's part also matches `/` and keys.
         if key.is_some() || bucket.contains(['*', '?']) {
             kinds.push(ResourceKind::Object);
         }
@@ -201,7 +201,8 @@ fn kinds_of(name: &str, resources: Option<&Listed<String>>) -> Result<Vec<Resour
     Ok(kinds)
 }
 
-/// Returns the known actions that each of the statement's actions matches: at least one. Each set is listed once.
+/// Returns the sets of S3's actions that the patterns of the statement match, each distinct set once. A pattern that
+/// matches no action is an error.
 fn known_actions(listed: &Listed<String>) -> Result<HashSet<ActionSet>, PolicyError> {
     if listed.items.is_empty() {
         return Err(PolicyError::InvalidAction);

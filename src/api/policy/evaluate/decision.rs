@@ -1,4 +1,4 @@
-//! The result of a decision, with its reason in words for the log.
+//! The result of an access decision, and its reason as text for the log.
 
 use crate::actors::meta::{Grantee, Permission};
 use crate::api::policy::actions::AclOf;
@@ -29,25 +29,26 @@ impl fmt::Display for Decision {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// A statement denies it, whatever allows it.
+    /// An explicit deny, which overrides every allow.
     DeniedBy(StatementName),
     AllowedBy(Grounds),
-    /// Both of two accounts allow it, or both of two required policies.
+    /// A cross-account request, or the assumption of a role: the caller's identity policies and the resource's grants
+    /// both allow it.
     AllowedByBoth {
         identity: Grounds,
         resource: Grounds,
     },
-    /// The bucket's policy is public, and its owner's settings keep other accounts out then.
+    /// The bucket's policy is public, and `RestrictPublicBuckets` limits it to the owner's account.
     RestrictedPublicBucket,
     /// The action is never allowed to callers without an account.
     NeedsAccount,
-    /// The decision would take more steps than are allowed, or the request has more values than are compared.
+    /// The decision exceeds its budget of steps, or the request has more condition values than are compared.
     TooCostly,
-    /// Nothing denies it, and the policies that would have to allow it do not.
+    /// An implicit deny: no statement denies the action, and these policies do not allow it.
     NotAllowedBy(Missing),
 }
 
-/// The grounds on which something is allowed.
+/// The policy, grant or rule that allows an action.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Grounds {
     Statement(StatementName),
@@ -56,13 +57,13 @@ pub enum Grounds {
         grantee: Grantee,
         permission: Permission,
     },
-    /// The principal is of the account that owns it.
+    /// The principal belongs to the account that owns the resource.
     Ownership,
     /// The root of an account may do all that its account may.
     Root,
 }
 
-/// The policies that do not allow something.
+/// The policies whose permission is missing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Missing {
     /// No policy of the user or role, or of its groups.
@@ -71,7 +72,7 @@ pub enum Missing {
     Boundary(String),
     /// No policy of the session.
     Session,
-    /// No policy and no ACL of what it is done to.
+    /// Neither a policy nor an ACL of the resource.
     Resource,
 }
 
@@ -106,10 +107,12 @@ impl fmt::Display for Reason {
             Self::RestrictedPublicBucket => {
                 f.write_str("the bucket's policy is public, and public access is restricted to the owner's account")
             }
-            Self::NeedsAccount => f.write_str("only callers with an account can do this, whatever is granted to everybody"),
-            Self::TooCostly => f.write_str(
-                "the policies and what the request says for their conditions take more steps to compare than are allowed",
-            ),
+            Self::NeedsAccount => {
+                f.write_str("only callers with an account can do this, whatever is granted to everybody")
+            }
+            Self::TooCostly => {
+                f.write_str("evaluating the policies for this request takes more steps than are allowed")
+            }
             Self::NotAllowedBy(missing) => write!(f, "{missing}"),
         }
     }

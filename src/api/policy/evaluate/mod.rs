@@ -1,6 +1,7 @@
-//! The decision (IAM User Guide, "Policy evaluation logic"; S3 User Guide, "How Amazon S3 authorizes a request"): first
-//! what denies, then what allows. Within one account the identity's side or the resource's suffices; between two, both
-//! are needed. What a resource grants to an account is for that account's policies to hand on.
+//! The evaluation of one access decision (IAM User Guide, "Policy evaluation logic"; S3 User Guide, "How Amazon S3
+//! authorizes a request"). A `Deny` overrides every `Allow`. Within one account, either an identity policy or a grant
+//! of the resource suffices; across accounts, both are needed. A grant to an account reaches its users and roles
+//! through the account's own identity policies.
 
 mod decision;
 mod prepared;
@@ -18,11 +19,12 @@ use super::principal::{Principal, Reach};
 use crate::actors::meta::{Acl, Grantee, Permission};
 use prepared::Candidate;
 
-/// The actions that the root of a bucket's account can do even if the bucket's policy denies them, lest the bucket be
-/// locked for good.
+/// The actions that the root of the bucket's account keeps even if the bucket's policy denies them, so that a policy
+/// cannot lock the bucket for good.
 const ALWAYS_OF_ROOT: [&str; 3] = ["s3:deletebucketpolicy", "s3:getbucketpolicy", "s3:putbucketpolicy"];
 
-/// The one place where access is decided. What it takes is taken from the budget; without enough of that it is denied.
+/// Decides on one request. The steps of the decision are charged to the budget; a decision that needs more than is left
+/// is a denial.
 pub fn evaluate(question: Question<'_>, budget: &Budget) -> Decision {
     Prepared::of(question, budget).decide()
 }
@@ -63,14 +65,15 @@ impl Evaluation<'_> {
         self.prepared.question.principal
     }
 
-    /// The first statement that has this effect on the request, of the policies there or of all.
+    /// Finds the first statement of this effect that covers the request, in the policies at `place`, or in all policies
+    /// if `place` is `None`.
     fn find(&self, place: Option<Place>, effect: Effect) -> Option<StatementName> {
         let is_meant = |of: &&Candidate<'_>| of.effect() == effect && place.is_none_or(|place| of.place == place);
         let mut candidates = self.prepared.candidates.iter().filter(is_meant);
         candidates.find(|of| of.covers(self.resource, &self.facts)).map(Candidate::name)
     }
 
-    /// Returns the grants of a resource's policy, the most direct first.
+    /// Returns the grants of the resource's policy, the most direct one first.
     fn granted_by_policy(&self, place: Place) -> Vec<Granted> {
         let is_meant = |of: &&Candidate<'_>| of.effect() == Effect::Allow && of.place == place;
         let grant = |of: &Candidate<'_>| {
@@ -82,7 +85,7 @@ impl Evaluation<'_> {
         granted
     }
 
-    /// Decides by the policies of the identity, together with its limits.
+    /// Decides by the caller's identity policies, permissions boundary and session policies.
     fn identity_side(&self) -> Result<Grounds, Missing> {
         match self.principal() {
             Principal::Root(_) => return Ok(Grounds::Root),
@@ -112,7 +115,7 @@ impl Evaluation<'_> {
         if limited { Err(Missing::Session) } else { Ok(()) }
     }
 
-    /// Returns whether the principal's own limits allow a grant, by how directly the grant names the principal.
+    /// Returns whether the permissions boundary and session policies that limit such a grant allow the action.
     fn is_within_limits(&self, reach: Reach) -> bool {
         match reach {
             Reach::Account => false,
@@ -122,8 +125,8 @@ impl Evaluation<'_> {
         }
     }
 
-    /// Joins what both sides say. `same`: they are of one account. `identity_suffices`: within one account the
-    /// identity's side alone is enough.
+    /// Combines the caller's identity policies with the resource's grants. `same`: both belong to one account.
+    /// `identity_suffices`: within one account, identity policies alone can allow the action.
     fn join(&self, same: bool, identity_suffices: bool, granted: &[Granted]) -> Decision {
         let first = granted.first().map(|granted| granted.grounds.clone());
         let by = |grounds| Decision::allow(Reason::AllowedBy(grounds));
@@ -159,7 +162,7 @@ impl Evaluation<'_> {
         }
         let owner = decider(action, bucket);
         let mut granted = match bucket.policy {
-            // A bucket's policy cannot grant what belongs to somebody else.
+            // A bucket's policy cannot grant access to objects of other owners.
             Some(_) if owner == bucket.owner.canonical_id => self.granted_by_policy(Place::Bucket),
             _ => Vec::new(),
         };
@@ -171,7 +174,7 @@ impl Evaluation<'_> {
         self.join(same, true, &granted)
     }
 
-    /// Returns whether the principal's account may do it as the owner, without a grant.
+    /// Returns whether the principal's account may perform the action as an owner, without a grant.
     fn is_owned(&self, action: Option<&Action>, bucket: &Bucket<'_>, owner: &str) -> bool {
         let Some(account) = self.principal().account() else { return false };
         let id = account.canonical_id.as_str();
@@ -211,7 +214,7 @@ impl Evaluation<'_> {
                 grounds: Grounds::Acl { of, grantee, permission },
             })
             .collect();
-        // An owner cannot lose the ACL itself.
+        // An owner can always read and write its own ACL.
         if asking == Some(owner) && matches!(wanted, Permission::ReadAcp | Permission::WriteAcp) {
             granted.push(Granted { reach: Reach::Account, grounds: Grounds::Ownership });
         }
@@ -219,13 +222,13 @@ impl Evaluation<'_> {
     }
 }
 
-/// The canonical id of who decides on the action.
+/// Returns the canonical id of the account that decides on the action: the owner of the bucket or of the object.
 fn decider<'a>(action: Option<&Action>, bucket: &Bucket<'a>) -> &'a str {
     let of_object = action.is_some_and(|action| action.decided_by == DecidedBy::ObjectOwner);
     if of_object { object_owner(bucket) } else { &bucket.owner.canonical_id }
 }
 
-/// Returns the owner of an object; where ACLs are disabled, the bucket's owner.
+/// Returns the canonical id of the object's owner. With ACLs disabled that is the bucket's owner.
 fn object_owner<'a>(bucket: &Bucket<'a>) -> &'a str {
     let other = bucket.object.map(|object| object.owner).filter(|owner| !owner.is_empty());
     match bucket.ownership {
@@ -234,7 +237,7 @@ fn object_owner<'a>(bucket: &Bucket<'a>) -> &'a str {
     }
 }
 
-/// The grants of a list. Without one its owner has full control.
+/// Returns the grants of an ACL. A missing ACL grants full control to the owner.
 fn listed(acl: Option<&Acl>, owner: &str) -> Vec<(Grantee, Permission)> {
     match acl {
         Some(acl) => acl.grants.iter().map(|grant| (grant.grantee.clone(), grant.permission)).collect(),

@@ -1,5 +1,5 @@
-//! The part of a question that is the same for all the objects of a request: which statements are about the caller and
-//! the action, and which of their conditions hold. It is evaluated once.
+//! The part of a decision that is the same for all objects of one request (such as `DeleteObjects`): the statements
+//! that apply to the caller and the action, and the results of their conditions. It is evaluated once.
 
 use super::decision::{Decision, Place, Reason, StatementName};
 use super::question::{Identity, Object, Question, Target};
@@ -9,19 +9,19 @@ use crate::api::policy::document::{Effect, Policy, Statement};
 use crate::api::policy::principal::{Principal, PrincipalPattern, Reach};
 use std::cell::OnceCell;
 
-/// Steps of looking at a statement, and at one of its principals.
+/// Steps charged for each statement that is examined, and for each of its principals.
 const STATEMENT_STEPS: usize = 4;
 const PRINCIPAL_STEPS: usize = 16;
 
-/// A statement that speaks of who asks, and of the action.
+/// A statement that applies to the caller and the action.
 pub struct Candidate<'a> {
     pub place: Place,
     policy: &'a str,
     index: usize,
     statement: &'a Statement,
-    /// The directness with which it names the caller, for an allowing statement of a resource's policy.
+    /// How directly the statement names the caller; only for an `Allow` of a resource's policy.
     pub reach: Option<Reach>,
-    /// True if its conditions hold that are not of one object; empty until it is needed.
+    /// Whether all conditions hold that do not depend on the object; evaluated on first use.
     holds: OnceCell<bool>,
 }
 
@@ -47,7 +47,7 @@ impl Candidate<'_> {
             return *holds;
         }
         let holds = self.are_met(false, facts);
-        // Without the steps to find out nothing was found out.
+        // A result that was computed without enough steps is not cached.
         if facts.meter.is_exhausted() { false } else { *self.holds.get_or_init(|| holds) }
     }
 
@@ -57,14 +57,14 @@ impl Candidate<'_> {
     }
 }
 
-/// A question that may be asked about many objects.
+/// A question whose common part is evaluated, to be decided for many objects.
 pub struct Prepared<'a> {
     pub(super) question: Question<'a>,
     /// The action in lower case.
     pub(super) action: String,
     pub(super) candidates: Vec<Candidate<'a>>,
     budget: &'a Budget,
-    /// The request says more than is compared, or to look for candidates took all steps.
+    /// True if the request has more condition values than are compared, or the search for candidates used up all steps.
     is_too_costly: bool,
 }
 
@@ -91,18 +91,18 @@ impl<'a> Prepared<'a> {
         self.decide_on(self.question.resource, object, &Context::default())
     }
 
-    /// Decides on an object in the same bucket, with keys of its own that add to or replace the request's.
-    pub fn decide_on(&self, resource: &str, object: Option<Object<'_>>, said: &Context) -> Decision {
+    /// Decides on an object in the same bucket. The condition keys in `object_keys` replace those of the request.
+    pub fn decide_on(&self, resource: &str, object: Option<Object<'_>>, object_keys: &Context) -> Decision {
         let meter = Meter::of(self.budget);
-        if self.is_too_costly || !said.is_within_bounds() {
+        if self.is_too_costly || !object_keys.is_within_bounds() {
             return Decision::deny(Reason::TooCostly);
         }
-        let facts = Facts::of(self.question.context, said, &meter);
+        let facts = Facts::of(self.question.context, object_keys, &meter);
         let decision = Evaluation { prepared: self, resource, object, facts }.decide();
         if meter.is_exhausted() { Decision::deny(Reason::TooCostly) } else { decision }
     }
 
-    /// The identity's policies, where the principal has such.
+    /// Returns the policies of the caller's identity; `None` for callers without identity policies.
     pub(super) fn identity(&self) -> Option<&Identity<'a>> {
         let has_policies = matches!(self.question.principal, Principal::User { .. } | Principal::RoleSession { .. });
         has_policies.then_some(&self.question.identity)
@@ -139,7 +139,8 @@ impl<'a> Prepared<'a> {
         self.add(place, "", policy, reach, &facts);
     }
 
-    /// Adds those statements of a policy that are about the caller: `reach` has a value for them.
+    /// Adds the statements of a policy that apply to the action and the caller. `reach` returns `None` for a statement
+    /// that does not apply to the caller.
     fn add(
         &mut self,
         place: Place,
@@ -178,15 +179,17 @@ fn reaches(patterns: &[PrincipalPattern], principal: &Principal, meter: &Meter<'
     patterns.iter().filter_map(reach).max()
 }
 
-/// `NotPrincipal` spares who is named as what it is: naming its account or its role does not. Who has a permissions
-/// boundary it never spares ("Permissions boundaries for IAM entities").
+/// Returns whether a `Deny` applies to the caller. `NotPrincipal` exempts only a caller that is named directly: naming
+/// its account or its role is not enough. A caller with a permissions boundary is never exempt ("Permissions boundaries
+/// for IAM entities").
 fn is_denied(statement: &Statement, principal: &Principal, bounded: bool, meter: &Meter<'_>) -> bool {
     let Some(principals) = &statement.principals else { return false };
     let reach = reaches(&principals.items, principal, meter);
     if principals.negated { bounded || reach < Some(Reach::User) } else { reach.is_some() }
 }
 
-/// Returns the reach of a grant. A federated user must be named: everybody does not include strangers there.
+/// Returns how directly an `Allow` names the caller. A federated user must be named: `*` does not include users of
+/// identity providers.
 fn granted_reach(statement: &Statement, principal: &Principal, meter: &Meter<'_>) -> Option<Reach> {
     let principals = statement.principals.as_ref().filter(|principals| !principals.negated)?;
     if !matches!(principal, Principal::Federated(_)) {

@@ -1,4 +1,4 @@
-//! The question of a decision: caller and action, the policies of both sides, and the context of the request.
+//! The input of an access decision: caller and action, the policies of both sides, and the context of the request.
 
 use crate::actors::meta::Acl;
 use crate::api::policy::acl::{Ownership, PublicAccessBlock};
@@ -6,21 +6,22 @@ use crate::api::policy::context::Context;
 use crate::api::policy::document::Policy;
 use crate::api::policy::principal::{Account, Principal};
 
-/// A question: one request, or one of the actions that it needs.
+/// One access question: may this principal perform this action on this resource? A request that needs several actions
+/// asks one question for each.
 #[derive(Clone, Debug)]
 pub struct Question<'a> {
     pub principal: &'a Principal,
-    /// The policies of the principal's own side; for users and sessions of roles only.
+    /// The principal's identity policies; used for users and role sessions only.
     pub identity: Identity<'a>,
     /// The action with its service: `s3:GetObject`.
     pub action: &'a str,
-    /// An ARN.
+    /// The ARN of the resource.
     pub resource: &'a str,
     pub target: Target<'a>,
     pub context: &'a Context,
 }
 
-/// A policy as reasons call it.
+/// A policy with its name, which reasons quote.
 #[derive(Clone, Copy, Debug)]
 pub struct Named<'a> {
     pub name: &'a str,
@@ -30,22 +31,22 @@ pub struct Named<'a> {
 /// The policies that decide what an identity may do.
 #[derive(Clone, Debug, Default)]
 pub struct Identity<'a> {
-    /// Inline and attached ones of the user or the role.
+    /// The inline and attached policies of the user or the role.
     pub own: Vec<Named<'a>>,
     /// The policies of the user's groups.
     pub groups: Vec<Named<'a>>,
     pub boundary: Option<Named<'a>>,
-    /// The session policies, which together limit the credentials; without any there is no limit.
+    /// The session policies, which together limit temporary credentials. An empty list is no limit.
     pub session: Vec<Named<'a>>,
 }
 
 /// The target of the action.
 #[derive(Clone, Copy, Debug)]
 pub enum Target<'a> {
-    /// Something of the principal's own account that has no policy: only the identity's side decides.
+    /// A resource of the principal's own account without a policy of its own: identity policies alone decide.
     Account,
     Bucket(Bucket<'a>),
-    /// A role that is to be assumed, in the account of this id.
+    /// A role to be assumed, in the account with this id.
     Role {
         account: &'a str,
         trust: &'a Policy,
@@ -64,13 +65,13 @@ pub struct Bucket<'a> {
     pub ownership: Ownership,
     /// The public access block of the bucket and of its account together.
     pub block: PublicAccessBlock,
-    /// The object, if the action is on one: also an upload, which its initiator owns.
+    /// The object, if the action is on one. An upload counts as an object owned by its initiator.
     pub object: Option<Object<'a>>,
 }
 
 #[derive(Clone, Copy, Debug)]
 pub struct Object<'a> {
-    /// A canonical id; empty for the bucket's owner.
+    /// The canonical id of the owner; empty if it is the bucket's owner.
     pub owner: &'a str,
     /// The ACL; without one the owner has full control.
     pub acl: Option<&'a Acl>,

@@ -1,18 +1,19 @@
-//! Comparing a text with a pattern. What stands between two `*` is a run; the first is where the text begins, the last where it
-//! ends, and each of the others where it is first found after the one before. A run of text alone is found by the standard
-//! library's search, whose time is linear; one with a `?` in it by bits, 64 characters at once (R. Baeza-Yates and G. Gonnet,
-//! "A New Approach to Text Searching", 1992).
+//! Matching of a text against a pattern with `*` and `?`. A run is the part of a pattern between two `*`. The first run
+//! matches at the start of the text, the last run at its end, and each other run at its first occurrence after the one
+//! before. A run without `?` is found by substring search of the standard library, in linear time. A run with `?` is
+//! found by a bit-parallel automaton, 64 characters at once (R. Baeza-Yates and G. Gonnet, "A New Approach to Text
+//! Searching", 1992).
 
 use super::{Piece, spelled};
 use crate::api::policy::context::Facts;
 
-/// Steps that any comparison takes, and any run.
+/// The least number of steps charged for a comparison, and for each run.
 const STEPS_MIN: usize = 8;
-/// Steps that it takes to make a table of bits for each of its words, and to read a byte with one.
+/// Steps charged for each 64-bit word of a table of bits: to build it, and to read one byte with it.
 const BITS_TABLE_STEPS: usize = 128;
 const BITS_READ_STEPS: usize = 2;
 
-/// A piece of a pattern whose variables have values.
+/// A piece of a pattern in which variables are replaced by their values.
 #[derive(Clone, Copy)]
 enum Part<'a> {
     Text(&'a str),
@@ -21,7 +22,7 @@ enum Part<'a> {
 }
 
 pub(super) fn matches(pieces: &[Piece], text: &str, facts: &Facts<'_>) -> bool {
-    // Most are none of the text from their beginning on.
+    // Most comparisons fail at the fixed start of the pattern.
     if let [Piece::Text(first), ..] = pieces
         && !(facts.meter.charge(1 + first.len() / 16) && text.starts_with(first))
     {
@@ -35,7 +36,7 @@ pub(super) fn matches(pieces: &[Piece], text: &str, facts: &Facts<'_>) -> bool {
     }
     let parts: Option<Vec<Part<'_>>> = pieces.iter().map(|piece| part(piece, facts)).collect();
     let Some(parts) = parts else { return false };
-    // What is put together below is no longer than the text.
+    // This bounds the strings built below by the length of the text.
     parts.iter().map(Part::bytes_min).sum::<usize>() <= text.len() && glob(&parts, text, facts)
 }
 
@@ -126,7 +127,7 @@ fn after<'a>(run: &[Part<'_>], text: &'a str, facts: &Facts<'_>) -> Option<&'a s
     facts.meter.charge(text.len() - left.map_or(0, str::len)).then_some(left)?
 }
 
-/// A run of texts alone.
+/// Returns the text of a run without wildcards; `None` if it has one.
 fn joined(run: &[Part<'_>]) -> Option<String> {
     let text = |part: &Part<'_>| match part {
         Part::Text(text) => Some((*text).to_owned()),
@@ -135,17 +136,18 @@ fn joined(run: &[Part<'_>]) -> Option<String> {
     run.iter().map(text).collect()
 }
 
-fn goes_on(byte: u8) -> bool {
+fn is_continuation(byte: u8) -> bool {
     byte & 0xc0 == 0x80
 }
 
-/// A run, as states of which several are reached at once: one for each byte of its texts, and one for each `?`, which takes the
-/// first byte of a character and stays for the others. The bit of a state is set when all up to it has been read.
+/// The bit-parallel automaton of one run: a state for each byte of its texts, and one for each `?`. The state of a `?`
+/// is entered by the first byte of a character, and kept by the continuation bytes. The bit of a state is set if the
+/// text read so far ends in a match of the run up to that state.
 struct Bits {
     words: usize,
-    /// The states that each byte can lead to: a row of words for each of the 256.
+    /// The states that each byte can lead to: `words` words for each of the 256 byte values.
     reached_by: Vec<u64>,
-    /// The positions of `?`.
+    /// The states of `?`, as bits.
     ones: Vec<u64>,
     last: usize,
 }
@@ -171,7 +173,7 @@ impl Bits {
                 }
             }
         }
-        for first in (0..=u8::MAX).filter(|byte| !goes_on(*byte)) {
+        for first in (0..=u8::MAX).filter(|byte| !is_continuation(*byte)) {
             let row = &mut bits.reached_by[usize::from(first) * words..][..words];
             row.iter_mut().zip(&bits.ones).for_each(|(reached, ones)| *reached |= ones);
         }
@@ -189,7 +191,7 @@ impl Bits {
             self.read(&mut states, byte);
             is_last(&states)
         });
-        // A `?` at the end takes the rest of its character.
+        // A `?` at the end of the run matches a whole character.
         let end = found.map(|at| (at + 1..=text.len()).find(|end| text.is_char_boundary(*end)).unwrap_or(text.len()));
         let steps = BITS_READ_STEPS * self.words * end.unwrap_or(text.len());
         facts.meter.charge(steps).then_some(end)?.map(|end| &text[end..])
@@ -200,7 +202,7 @@ impl Bits {
         // A match may begin anywhere.
         let mut carried = 1;
         for ((states, reached_by), ones) in states.iter_mut().zip(reached_by).zip(&self.ones) {
-            let stays = if goes_on(byte) { *states & ones } else { 0 };
+            let stays = if is_continuation(byte) { *states & ones } else { 0 };
             let next = (*states << 1 | carried) & reached_by | stays;
             carried = *states >> 63;
             *states = next;

@@ -1,19 +1,20 @@
-//! Texts of policies that stand for many: wildcards, policy variables, and ARNs that are compared segment by segment
-//! (IAM User Guide, "IAM policy elements: Variables and tags" and "IAM JSON policy elements: Resource"). How a text is
-//! compared with one is in `glob`.
+//! Patterns in policies: wildcards, policy variables, and ARNs, which are compared segment by segment (IAM User Guide,
+//! "IAM policy elements: Variables and tags" and "IAM JSON policy elements: Resource"). The matching itself is in
+//! `glob`.
 
 mod glob;
 
 use super::context::Facts;
 
-/// `arn:partition:service:region:account:resource`; the last may hold colons.
+/// The segments of `arn:partition:service:region:account:resource`. The last one may contain colons.
 const ARN_SEGMENTS: usize = 6;
 
-/// `${` without a variable after it.
+/// The error for a `${` that does not begin a valid variable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InvalidVariable;
 
-/// The interpretation of `${…}`: special only under version 2012-10-17, and only in some elements.
+/// The interpretation of `${…}`: a variable under version 2012-10-17 in elements that allow variables, else literal
+/// text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Variables {
     Replaced,
@@ -34,7 +35,7 @@ enum Piece {
     },
 }
 
-/// A text with wildcards and variables.
+/// A pattern with wildcards and variables.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pattern {
     pieces: Vec<Piece>,
@@ -45,33 +46,33 @@ impl Pattern {
         Ok(Self { pieces: pieces(text, variables)? })
     }
 
-    /// Returns whether it has neither wildcards nor variables.
+    /// Returns whether the pattern has neither wildcards nor variables.
     pub fn is_fixed(&self) -> bool {
         self.pieces.iter().all(|piece| matches!(piece, Piece::Text(_)))
     }
 
-    /// Returns the text as it was written; `None` if it has a variable.
+    /// Returns the pattern as it was written; `None` if it has a variable.
     pub fn written(&self) -> Option<String> {
         written(&self.pieces)
     }
 
-    /// Wildcards match; a variable without a value matches nothing.
+    /// Returns whether the pattern matches the text. A variable without a value matches nothing.
     pub fn matches(&self, text: &str, facts: &Facts<'_>) -> bool {
         glob::matches(&self.pieces, text, facts)
     }
 
-    /// The text with its variables replaced, in which wildcards stand for themselves; `None` where a variable has no value,
-    /// and where the text is longer than `bytes_max`: then it is nothing that is looked for.
+    /// Returns the pattern with variables replaced and wildcards taken literally. Returns `None` if a variable has no
+    /// value, or if the result would be longer than `bytes_max` and so cannot equal the value that it is compared with.
     pub fn literal(&self, facts: &Facts<'_>, bytes_max: usize) -> Option<String> {
         glob::literal(&self.pieces, facts, bytes_max)
     }
 
-    /// The keys of its variables, in lower case.
+    /// Returns the keys of the variables, in lower case.
     pub fn variables(&self) -> impl Iterator<Item = &str> {
         variables(&self.pieces)
     }
 
-    /// The same in lower case, for what is compared without regard to case.
+    /// Returns the pattern in lower case, for comparisons that ignore case.
     pub fn lowercase(self) -> Self {
         let lower = |piece| match piece {
             Piece::Text(text) => Piece::Text(text.to_lowercase()),
@@ -81,7 +82,8 @@ impl Pattern {
     }
 }
 
-/// A pattern of ARNs: wildcards stay within a segment, except that one at the end reaches to the end of the ARN.
+/// A pattern of ARNs. A wildcard matches within one segment; a `*` at the end of the pattern matches all remaining
+/// segments.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ArnPattern {
     /// The segments, one to six.
@@ -112,12 +114,12 @@ impl ArnPattern {
         })
     }
 
-    /// The keys of its variables, in lower case.
+    /// Returns the keys of the variables, in lower case.
     pub fn variables(&self) -> impl Iterator<Item = &str> {
         self.segments.iter().flat_map(|pieces| variables(pieces))
     }
 
-    /// Returns whether these of its segments have neither wildcards nor variables; absent ones are not fixed.
+    /// Returns whether all of these segments exist and have neither wildcards nor variables.
     pub fn is_fixed(&self, segments: &[usize]) -> bool {
         let fixed = |pieces: &Vec<Piece>| pieces.iter().all(|piece| matches!(piece, Piece::Text(_)));
         segments.iter().all(|at| self.segments.get(*at).is_some_and(fixed))
@@ -127,7 +129,7 @@ impl ArnPattern {
         self.is_fixed(&[0, 1, 2, 3, 4, 5])
     }
 
-    /// Returns a segment as it was written; `None` if there is no such segment, or it has a variable.
+    /// Returns a segment as it was written; `None` if the segment does not exist or has a variable.
     pub fn segment(&self, at: usize) -> Option<String> {
         written(self.segments.get(at)?)
     }
@@ -152,7 +154,7 @@ fn last(segments: &mut Vec<Vec<Piece>>) -> &mut Vec<Piece> {
     segments.last_mut().expect("one was pushed where there was none")
 }
 
-/// Adds a text that holds no wildcard, at whose colons segments end.
+/// Appends a text without wildcards to the last segment; each colon begins the next segment, up to six.
 fn push_split(segments: &mut Vec<Vec<Piece>>, text: &str) {
     let left = ARN_SEGMENTS + 1 - segments.len().min(ARN_SEGMENTS);
     for (at, part) in text.splitn(left, ':').enumerate() {
@@ -196,14 +198,14 @@ fn push(found: &mut Vec<Piece>, plain: &mut String, piece: Piece) {
     if !plain.is_empty() {
         found.push(Piece::Text(std::mem::take(plain)));
     }
-    // Two in a row match what one does.
+    // Two `*` in a row match the same as one.
     if piece != Piece::Many || found.last() != Some(&Piece::Many) {
         found.push(piece);
     }
 }
 
-/// Parses the text after `${`, and returns the rest after its end: `*}`, `?}` and `$}` are those characters, `key}` and
-/// `key, 'default'}` are variables.
+/// Parses a variable from the text after `${`, and returns it with the rest of the text. `*}`, `?}` and `$}` stand for
+/// those characters; `key}` and `key, 'default'}` are variables.
 fn variable(inside: &str) -> Result<(Piece, &str), InvalidVariable> {
     for special in ["*", "?", "$"] {
         if let Some(rest) = inside.strip_prefix(special).and_then(|rest| rest.strip_prefix('}')) {
@@ -239,7 +241,7 @@ mod tests {
     use super::{ArnPattern, InvalidVariable, Pattern, Variables};
     use crate::api::policy::context::{Budget, Context, Facts, Meter};
 
-    /// Evaluates a question with these keys; returns the result and the steps that it took.
+    /// Runs a comparison with these condition keys; returns the result and the steps charged.
     fn asked(context: &Context, ask: impl FnOnce(&Facts<'_>) -> bool) -> (bool, u64) {
         let budget = Budget::default();
         let meter = Meter::of(&budget);
@@ -272,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wildcard_stays_within_its_segment_of_an_arn() {
+    fn a_wildcard_matches_within_one_segment_of_an_arn() {
         assert!(arn("arn:aws:s3:::bucket/*", "arn:aws:s3:::bucket/a/b:c"));
         assert!(!arn("arn:*:s3:::bucket", "arn:aws:x:s3:::bucket") && !arn("arn:aws:s3:::b", "arn:aws:s3:::b:c"));
         assert!(arn("*", "arn:aws:s3:::b") && arn("arn:aws:*", "arn:aws:s3:::b") && !arn("arn:aws:s3", "arn:aws:s3"));
@@ -280,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn the_value_of_a_variable_is_no_pattern() {
+    fn wildcards_in_the_value_of_a_variable_are_literal() {
         assert!(with("home/${aws:username}/*", "home/al*ce/x") && !with("home/${aws:username}/*", "home/alice/x"));
         assert!(
             with("${ AWS:UserName }", "al*ce") && with("${none, 'de*f'}", "de*f") && !with("${none, 'de*f'}", "def")
@@ -288,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn a_variable_without_one_value_matches_nothing() {
+    fn a_variable_with_no_value_or_several_matches_nothing() {
         assert!(!with("${none}", "") && !with("*${none}*", "anything") && !with("${many}", "a"));
         assert!(with("${many,'x'}", "x"));
     }
@@ -299,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn a_malformed_variable_is_refused_under_the_version_that_has_them() {
+    fn a_malformed_variable_is_refused_where_variables_are_replaced() {
         for text in ["${", "${aws:username", "${}", "${a, b}", "${a, 'b}", "${a, 'b' c}", "${${a}}"] {
             assert_eq!(Pattern::parse(text, Variables::Replaced), Err(InvalidVariable), "{text}");
             assert!(like(text, text));
@@ -307,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn question_marks_between_stars_stand_for_whole_characters() {
+    fn a_question_mark_matches_a_whole_character_and_not_a_byte() {
         assert!(like("*?é?*", "aébc") && like("*a?c*", "ab-aéc-") && like("*??", "éà") && like("?*?", "éà"));
         assert!(!like("*a?c*", "abbc") && !like("*???*", "éà") && !like("?*?", "é") && !like("*a??b*", "a€b"));
         assert!(like("*a?b*x*", "a€bx") && !like("*a?b*€b*", "a€b") && like("*?*?*", "éà"));
@@ -316,9 +318,9 @@ mod tests {
         assert!(like(&format!("*{long}*"), &text) && !like(&format!("*{long}c*"), &format!("{text}d")));
     }
 
-    /// The steps that the worst texts take; a few for each byte, however long the pattern is.
+    /// The worst cases take a few steps for each byte, however long the pattern is.
     #[test]
-    fn no_pattern_takes_more_steps_than_a_few_for_each_byte_of_both() {
+    fn the_steps_of_matching_are_linear_in_pattern_and_text() {
         let text = "a".repeat(8000);
         let patterns = [
             "a*".repeat(4000) + "b",
@@ -335,9 +337,9 @@ mod tests {
         }
     }
 
-    /// A `?` costs two steps for 64 characters of what stands between two stars, at each byte of the text.
+    /// A run with a `?` costs two steps for each byte of the text and each 64 states of the run.
     #[test]
-    fn question_marks_take_two_steps_for_sixty_four_of_their_neighbours() {
+    fn a_run_with_question_marks_costs_two_steps_per_64_states() {
         let text = "a".repeat(8000);
         for pattern in [format!("*?{}b*", "a".repeat(4000)), format!("*{}b*", "a?".repeat(2000))] {
             let parsed = Pattern::parse(&pattern, Variables::Literal).expect("nothing is special but wildcards");
@@ -347,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pattern_that_outgrows_the_text_by_its_variables_is_not_put_together() {
+    fn a_pattern_longer_than_the_text_after_substitution_is_not_built() {
         let context = Context::from_iter([("aws:useragent", "a".repeat(8000))]);
         for text in ["${aws:useragent}".repeat(1000), "*${aws:useragent}?".repeat(1000)] {
             let pattern = Pattern::parse(&text, Variables::Replaced).expect("a valid pattern");

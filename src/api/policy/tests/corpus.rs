@@ -1,5 +1,5 @@
-//! The cases in `tests/fixtures/policy`, each of which was written from a page of AWS's documentation or from what the
-//! public conformance suites do. A file has groups; a group has what its cases have in common, and the cases.
+//! The test cases in `tests/fixtures/policy`, each written from a page of AWS's documentation or from a public
+//! conformance suite. A file has groups; a group has cases, and the properties that all its cases share.
 
 use super::world::{Asked, MAIN, acl_of, document, parse};
 use crate::api::policy::{
@@ -8,7 +8,7 @@ use crate::api::policy::{
 use serde_json::{Map, Value, json};
 
 const BUCKET: &str = "photos";
-/// Fewer cases than this means that some were lost.
+/// The least number of cases. Fewer mean that some were lost.
 const CASES_MIN: usize = 700;
 
 const FILES: [(&str, &str); 12] = [
@@ -27,7 +27,7 @@ const FILES: [(&str, &str); 12] = [
 ];
 
 #[test]
-fn every_case_is_decided_as_it_says() {
+fn every_case_of_the_corpus_is_decided_as_expected() {
     let mut count = 0;
     let mut wrong = Vec::new();
     for (file, text) in FILES {
@@ -47,7 +47,8 @@ fn every_case_is_decided_as_it_says() {
     assert!(count >= CASES_MIN, "there are only {count} cases");
 }
 
-/// Merges a case over its group: of a bucket, a statement and the keys of a request only the parts that it has.
+/// Merges a case over the properties of its group. Within `bucket`, `statement` and `with`, members are merged one by
+/// one; other properties are replaced.
 fn laid_over(mut given: Map<String, Value>, case: &Map<String, Value>) -> Map<String, Value> {
     for (name, value) in case {
         match (given.get_mut(name), value) {
@@ -80,7 +81,7 @@ fn check(case: &Map<String, Value>) -> Result<(), String> {
     if expected && decision.to_string().contains(because) { Ok(()) } else { Err(decision.to_string()) }
 }
 
-/// Checks that a statement that allows everything under the condition allows a request with these keys.
+/// Checks whether a statement that allows everything under the condition allows a request with these condition keys.
 fn check_condition(case: &Map<String, Value>) -> Result<(), String> {
     let statement = json!({"Effect": "Allow", "Action": "*", "Resource": "*", "Condition": case["condition"]});
     let document = match case.get("version") {
@@ -143,7 +144,7 @@ fn document_text(case: &Map<String, Value>) -> String {
     whole.to_string()
 }
 
-/// Puts long texts in where `{"repeat": …, "times": …}` stands.
+/// Replaces each `{"repeat": …, "times": …}` by the repeated text.
 fn repeat(value: &mut Value) {
     let long = |object: &Map<String, Value>| {
         let times = usize::try_from(object.get("times")?.as_u64()?).ok()?;

@@ -1,4 +1,4 @@
-//! The cost of decisions, in steps: the worst that documents of the largest legal sizes and requests can cause.
+//! Tests of the cost of decisions in steps: the worst that policies of the largest legal sizes and requests can cause.
 
 use super::world::{parse, principal};
 use crate::api::policy::{
@@ -8,13 +8,13 @@ use crate::api::policy::{
 use crate::limits::{CONDITION_VALUE_BYTES_MAX, CONDITION_VALUES_MAX, DECISION_STEPS_MAX, REQUEST_STEPS_MAX};
 use serde_json::{Value, json};
 
-/// Bytes of text for one bucket policy, less what a statement is framed by.
+/// The bytes for patterns in one bucket policy; the rest is for the statement around them.
 const ROOM: usize = 20_000;
 const KEY_BYTES_MAX: usize = 1_024;
 /// The most steps of an ordinary decision.
 const PLAIN_STEPS_MAX: u64 = 200_000;
 
-/// A bucket with this policy, and nothing else that allows anything.
+/// A bucket with a policy, which alone can allow anything.
 struct World {
     owner: Account,
     policy: Policy,
@@ -43,7 +43,7 @@ impl World {
         Question { principal, identity, action: "s3:DeleteObject", resource, target, context }
     }
 
-    /// Returns the decision for an anonymous caller on such a key, and its steps.
+    /// Returns the decision for an anonymous caller on this key, and the steps it took.
     fn ask(&self, key: &str, context: &Context) -> (Decision, u64) {
         let (budget, resource) = (Budget::default(), format!("arn:aws:s3:::photos/{key}"));
         let decision = evaluate(self.question(&Principal::Anonymous, &resource, context), &budget);
@@ -55,7 +55,7 @@ fn allow(resource: &Value, condition: &Value) -> Value {
     json!({"Effect": "Allow", "Principal": "*", "Action": "s3:DeleteObject", "Resource": resource, "Condition": condition})
 }
 
-/// Conditions on an object's tags are of what reads it.
+/// Returns a statement for GetObject, the action to which conditions on the tags of an object apply.
 fn reads(condition: &Value) -> Value {
     json!({"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::photos/*",
         "Condition": condition})
@@ -65,13 +65,13 @@ fn with_agent(agent: String) -> Context {
     Context::from_iter([("aws:UserAgent", agent)])
 }
 
-/// Returns as many patterns as fit.
+/// Returns as many copies of the pattern as fit into a bucket policy.
 fn as_many(pattern: &str) -> Vec<String> {
     (0..ROOM / (pattern.len() + 3)).map(|_| pattern.to_owned()).collect()
 }
 
 #[test]
-fn the_worst_resource_of_a_bucket_policy_takes_few_steps() {
+fn the_worst_resource_patterns_of_a_bucket_policy_take_few_steps() {
     let key = "a".repeat(KEY_BYTES_MAX);
     let arn = "arn:aws:s3:::photos/";
     let worst = [
@@ -89,7 +89,7 @@ fn the_worst_resource_of_a_bucket_policy_takes_few_steps() {
 }
 
 #[test]
-fn the_longest_values_of_a_request_are_compared_within_the_bound_or_the_answer_is_no() {
+fn the_longest_condition_values_are_compared_within_the_budget_or_denied() {
     let context = with_agent("a".repeat(CONDITION_VALUE_BYTES_MAX));
     let worst = ["*ab*", "*a?b*", "*a*a*a*b", "*?*?*?*?b", "${aws:UserAgent}b", "*${aws:UserAgent}*"];
     for (operator, pattern) in ["StringLike", "StringNotLike", "StringEqualsIgnoreCase", "ArnLike"]
@@ -102,14 +102,14 @@ fn the_longest_values_of_a_request_are_compared_within_the_bound_or_the_answer_i
         let world = World::of(json!([allow(&json!("arn:aws:s3:::photos/*"), &json!({})), denies]));
         let (decision, steps) = world.ask("k", &context);
         assert!(steps <= DECISION_STEPS_MAX + PLAIN_STEPS_MAX, "{operator} {pattern}: {steps} steps");
-        // What was not compared to its end lets nobody through.
+        // A comparison that was not finished allows nobody.
         let is_compared = steps < DECISION_STEPS_MAX;
         assert!(is_compared || decision.reason == Reason::TooCostly, "{operator} {pattern}: {decision}");
     }
 }
 
 #[test]
-fn a_denial_that_was_too_costly_to_look_at_denies() {
+fn a_deny_statement_that_is_too_costly_to_evaluate_denies() {
     let condition = json!({"StringLike": {"aws:UserAgent": as_many("*ab*")}});
     let denies = json!({"Effect": "Deny", "Principal": "*", "Action": "s3:*", "Resource": "arn:aws:s3:::photos/*",
         "Condition": condition});
@@ -121,7 +121,7 @@ fn a_denial_that_was_too_costly_to_look_at_denies() {
 }
 
 #[test]
-fn a_request_with_more_values_than_are_compared_is_denied() {
+fn a_request_with_too_many_or_too_long_condition_values_is_denied() {
     let world = World::of(json!([allow(&json!("arn:aws:s3:::photos/*"), &json!({}))]));
     assert!(world.ask("k", &with_agent("a".repeat(CONDITION_VALUE_BYTES_MAX))).0.allowed);
     let long = with_agent("a".repeat(CONDITION_VALUE_BYTES_MAX + 1));
@@ -131,7 +131,7 @@ fn a_request_with_more_values_than_are_compared_is_denied() {
 }
 
 #[test]
-fn conditions_that_are_common_to_a_thousand_objects_are_compared_once() {
+fn conditions_common_to_a_thousand_objects_are_evaluated_once() {
     let common = json!({"StringLike": {"aws:UserAgent": as_many("*ab*")[..500]}});
     let world = World::of(json!([allow(&json!("arn:aws:s3:::photos/*"), &common)]));
     let (budget, context) = (Budget::default(), with_agent(format!("{}b", "a".repeat(8_000))));
@@ -144,7 +144,7 @@ fn conditions_that_are_common_to_a_thousand_objects_are_compared_once() {
 }
 
 #[test]
-fn conditions_on_an_object_are_compared_for_each() {
+fn conditions_on_an_object_are_evaluated_for_each_object() {
     let tagged = json!({"StringEquals": {"s3:ExistingObjectTag/team": "${s3:VersionId}"}});
     let world = World::of(json!([reads(&tagged)]));
     let (budget, context) = (Budget::default(), Context::from_iter([("s3:VersionId", "red")]));
@@ -152,32 +152,32 @@ fn conditions_on_an_object_are_compared_for_each() {
     let prepared = Prepared::of(question, &budget);
     let object = Object { owner: "", acl: None };
     let may = |tag: &str, version: Option<&str>| {
-        let mut said = Context::from_iter([("s3:ExistingObjectTag/team", tag)]);
-        said.set("s3:VersionId", version.map(str::to_owned));
-        prepared.decide_on("arn:aws:s3:::photos/k", Some(object), &said).allowed
+        let mut object_keys = Context::from_iter([("s3:ExistingObjectTag/team", tag)]);
+        object_keys.set("s3:VersionId", version.map(str::to_owned));
+        prepared.decide_on("arn:aws:s3:::photos/k", Some(object), &object_keys).allowed
     };
     assert!(may("blue", Some("blue")) && !may("red", Some("blue")) && may("red", Some("red")));
-    // What the request says of one object is not said of each.
+    // A key that one object lacks is not taken from the request.
     assert!(!may("red", None));
 }
 
 #[test]
-fn all_objects_of_one_request_share_a_bound() {
+fn all_objects_of_one_request_share_a_budget() {
     let costly = json!({"StringLike": {"s3:ExistingObjectTag/a": as_many("*a?b*")}});
     let world = World::of(json!([reads(&costly)]));
     let (budget, context) = (Budget::of(2 * DECISION_STEPS_MAX), Context::default());
     let question = Question { action: "s3:GetObject", ..world.question(&Principal::Anonymous, "", &context) };
     let prepared = Prepared::of(question, &budget);
-    let said = Context::from_iter([("s3:ExistingObjectTag/a", "a".repeat(256))]);
-    let decide = || prepared.decide_on("arn:aws:s3:::photos/k", None, &said).reason;
+    let object_keys = Context::from_iter([("s3:ExistingObjectTag/a", "a".repeat(256))]);
+    let decide = || prepared.decide_on("arn:aws:s3:::photos/k", None, &object_keys).reason;
     assert_ne!(decide(), Reason::TooCostly);
     let refused_after = (0..100).take_while(|_| decide() != Reason::TooCostly).count();
     assert!(refused_after < 100 && budget.left() == 0, "{refused_after} decisions, {} steps left", budget.left());
 }
 
-/// The policies of a user with ten managed ones, in ten groups with ten each.
+/// A user with ten managed policies, in ten groups with ten managed policies each.
 #[test]
-fn the_largest_policies_that_a_user_can_have_are_decided_within_the_bound() {
+fn the_largest_policies_of_a_user_are_evaluated_within_the_budget() {
     let statements: Vec<_> = (0..35)
         .map(|number| {
             json!({"Effect": "Allow", "Action": ["s3:Get*", "s3:PutObject", "s3:DeleteObject"],
@@ -198,19 +198,19 @@ fn the_largest_policies_that_a_user_can_have_are_decided_within_the_bound() {
     let question = Question { principal: &asking, identity, action, resource: &resource, target, context: &context };
     let prepared = Prepared::of(question, &budget);
     assert!(prepared.decide().allowed && budget.spent() <= 10 * PLAIN_STEPS_MAX, "{} steps", budget.spent());
-    // A thousand of them are within the bound of a request.
+    // A thousand such decisions are within the budget of a request.
     let before = budget.spent();
     assert!(prepared.decide_on(&resource, None, &Context::default()).allowed);
     assert!((budget.spent() - before) * 1_000 <= REQUEST_STEPS_MAX, "{} steps", budget.spent() - before);
 }
 
-/// Time on a processor that this thread has had.
+/// Returns the CPU time of this thread.
 fn cpu_ns() -> u64 {
-    let told = std::fs::read_to_string("/proc/thread-self/schedstat").expect("Linux tells it");
-    told.split(' ').next().and_then(|ns| ns.parse().ok()).expect("a number")
+    let schedstat = std::fs::read_to_string("/proc/thread-self/schedstat").expect("Linux has this file");
+    schedstat.split(' ').next().and_then(|ns| ns.parse().ok()).expect("a number")
 }
 
-/// A figure: `cargo test --release --lib what_a_decision_takes -- --ignored --nocapture`.
+/// Prints figures: `cargo test --release --lib the_processor_time_of_decisions -- --ignored --nocapture`.
 #[test]
 #[ignore = "it measures and checks nothing"]
 fn the_processor_time_of_decisions() {

@@ -1,5 +1,5 @@
-//! Tests of decisions: cases from AWS's documentation, random policies against a second evaluator, and texts that
-//! nobody meant to be policies.
+//! Tests of access decisions: cases from AWS's documentation, random policies compared with a reference evaluator,
+//! arbitrary texts as policies, and the cost in steps.
 
 #[cfg(test)]
 mod corpus;

@@ -1,4 +1,4 @@
-//! Texts that nobody meant to be policies, policies that are almost right, and patterns that are made to be slow.
+//! Tests of the parser and of patterns with random and malformed input.
 
 use crate::api::policy::context::Facts;
 use crate::api::policy::pattern::{ArnPattern, Pattern, Variables};
@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 const KINDS: [PolicyKind<'static>; 4] =
     [PolicyKind::Identity, PolicyKind::Session, PolicyKind::Bucket("photos"), PolicyKind::Trust];
-/// Words that policies are made of, so that random objects come close to one.
+/// Words of the policy language, so that random objects resemble policies.
 const WORDS: [&str; 38] = [
     "Version",
     "Id",
@@ -102,7 +102,7 @@ proptest! {
     }
 
     #[test]
-    fn a_pattern_without_anything_special_matches_itself_only(text in "[a-zé/:]{0,12}", other in "[a-zé/:]{0,12}") {
+    fn a_pattern_without_wildcards_matches_only_itself(text in "[a-zé/:]{0,12}", other in "[a-zé/:]{0,12}") {
         let pattern = Pattern::parse(&text, Variables::Replaced).expect("nothing is special in it");
         let matches = |text: &str| Facts::alone(&Context::default(), |facts| pattern.matches(text, facts));
         prop_assert!(matches(&text));
@@ -110,7 +110,7 @@ proptest! {
     }
 
     #[test]
-    fn patterns_match_as_a_slow_recursion_says(pattern in "[abé*?]{0,8}", text in "[abéà]{0,8}") {
+    fn pattern_matching_agrees_with_a_naive_recursion(pattern in "[abé*?]{0,8}", text in "[abéà]{0,8}") {
         fn slow(pattern: &[char], text: &[char]) -> bool {
             match pattern.split_first() {
                 None => text.is_empty(),
@@ -134,7 +134,7 @@ proptest! {
 }
 
 #[test]
-fn deep_nesting_is_refused_and_not_followed() {
+fn a_deeply_nested_policy_is_refused() {
     for text in [format!("{{\"Statement\":{}", "[".repeat(100_000)), "{\"a\":".repeat(20_000)] {
         let refused = Policy::parse(PolicyKind::Bucket("photos"), &text);
         assert!(matches!(refused, Err(PolicyError::InvalidJson(_))), "{refused:?}");
@@ -142,14 +142,14 @@ fn deep_nesting_is_refused_and_not_followed() {
 }
 
 #[test]
-fn a_text_of_more_than_can_be_a_policy_is_not_read() {
+fn an_oversized_policy_text_is_refused() {
     let text = format!("{{{}}}", " ".repeat(200_000));
     let expected = PolicyError::TooLarge { bytes_max: 20_480 };
     assert_eq!(Policy::parse(PolicyKind::Bucket("photos"), &text), Err(expected));
 }
 
 #[test]
-fn a_text_that_is_no_json_is_refused_with_the_position() {
+fn malformed_json_is_refused_with_the_position_of_the_error() {
     let text = "{\n  \"Version\": \"2012-10-17\"\n  \"Statement\": []\n}";
     let words = |kind| Policy::parse(kind, text).expect_err("a comma is missing").to_string();
     let at = "expected `,` or `}` at line 3 column 3";

@@ -1,4 +1,4 @@
-//! Questions of the alphabet in `spelled`, picked by bytes: for fuzzing, where each byte is a choice.
+//! Questions composed from the alphabet in `spelled` by the bytes of a fuzzer's input: each byte is a choice.
 
 use super::reference::{Keys, Plain};
 use super::spelled::{
@@ -7,7 +7,7 @@ use super::spelled::{
 use super::world::{MAIN, OTHER};
 use serde_json::{Value, json};
 
-/// Bytes as choices; where there are no more, the first choice is taken.
+/// A sequence of choices, one for each byte. After the last byte the first alternative is chosen.
 struct Picks<'a> {
     rest: &'a [u8],
 }
@@ -46,7 +46,7 @@ impl Picks<'_> {
         }
     }
 
-    /// Without principals.
+    /// Returns a statement without principals.
     fn statement(&mut self) -> Value {
         let action = if self.number(4) == 3 { "NotAction" } else { "Action" };
         let resource = if self.number(3) == 2 { "NotResource" } else { "Resource" };
@@ -71,7 +71,7 @@ impl Picks<'_> {
 
     fn bucket_statement(&mut self) -> Value {
         let mut statement = self.statement();
-        // Both kinds of resources, so that every action applies to some.
+        // The policy names the bucket and its objects, so that every action applies to a resource.
         if let Some(resources) = statement.get_mut("Resource").and_then(Value::as_array_mut) {
             resources.push(json!("arn:aws:s3:::b*"));
         }
@@ -101,7 +101,7 @@ impl Picks<'_> {
     }
 }
 
-/// Returns the caller, and the whole question.
+/// Returns the name of the caller, and the question.
 pub fn question(bytes: &[u8]) -> (String, Plain) {
     let mut picks = Picks { rest: bytes };
     let (name, action, key) = (picks.text(&ASKERS), picks.text(&ACTIONS), picks.text(&["a", "b", "ab"]));

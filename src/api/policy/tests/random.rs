@@ -1,4 +1,4 @@
-//! Random policies of a small alphabet, decided by the evaluator and by the reference, which must agree.
+//! Random policies composed from a small alphabet, on which the evaluator and the reference evaluator must agree.
 
 use super::reference::{Keys, Plain, allowed};
 use super::spelled::{
@@ -27,7 +27,7 @@ fn condition() -> impl Strategy<Value = Value> {
     prop_oneof![4 => Just(json!({})), 4 => text, 1 => number, 1 => null, 1 => truth]
 }
 
-/// A statement without principals.
+/// Generates a statement without principals.
 fn statement() -> impl Strategy<Value = Value> {
     let actions = collection::vec(one_of(&ACTION_PATTERNS), 1..3);
     let resources = collection::vec(one_of(&RESOURCE_PATTERNS), 1..3);
@@ -51,7 +51,7 @@ fn identity_policy() -> impl Strategy<Value = Value> {
 fn bucket_policy() -> impl Strategy<Value = Value> {
     let principals = collection::vec(one_of(&PRINCIPALS), 1..4);
     let named = (statement(), principals, any::<bool>()).prop_map(|(mut statement, principals, negated)| {
-        // Both kinds of resources, so that every action applies to some.
+        // The policy names the bucket and its objects, so that every action applies to a resource.
         if statement.get("Resource").is_some() {
             statement["Resource"].as_array_mut().expect("a list").push(json!("arn:aws:s3:::b*"));
         }
@@ -117,7 +117,7 @@ fn question() -> impl Strategy<Value = (String, Plain)> {
 proptest! {
     #![proptest_config(proptest::test_runner::Config::with_cases(3000))]
     #[test]
-    fn two_evaluators_agree_on_random_policies((name, plain) in question()) {
+    fn the_evaluator_agrees_with_the_reference_on_random_policies((name, plain) in question()) {
         let decision = asked(&name, &plain).decide();
         prop_assert_eq!(decision.allowed, allowed(&plain), "{}", decision);
     }

@@ -1,16 +1,16 @@
-//! A second evaluator, as plain as it can be: it reads documents as JSON each time anew, compares texts by recursion,
-//! and lists everything that allows or denies before it looks at any of it. It knows the part of the language that
-//! `random` makes.
+//! A reference evaluator, as simple as possible: it reads documents as JSON every time, matches texts by recursion, and
+//! collects all allowing and denying statements before it decides. It covers the part of the policy language that
+//! `random` generates.
 
 use serde_json::Value;
 use std::collections::BTreeMap;
 
 pub type Keys = BTreeMap<String, Vec<String>>;
 
-/// The caller, in texts.
+/// The caller, as texts.
 #[derive(Clone, Debug)]
 pub struct Asker {
-    /// Empty for nobody.
+    /// Empty for an anonymous caller.
     pub account: String,
     pub canonical: String,
     /// `nobody`, `root`, `user` or `session`.
@@ -20,7 +20,7 @@ pub struct Asker {
     pub session_arn: String,
 }
 
-/// One question, in texts and JSON.
+/// A question, as texts and JSON.
 #[derive(Clone, Debug)]
 pub struct Plain {
     pub asker: Asker,
@@ -114,7 +114,7 @@ fn effects(documents: &[Value], effect: &str, plain: &Plain) -> bool {
     documents.iter().flat_map(statements).any(|statement| statement["Effect"] == effect && covers(&statement, plain))
 }
 
-/// Every name of the asker that is listed: of `everybody`, `account`, `user`, `role`, `session`.
+/// Returns how the listed principals name the caller: `everybody`, `root`, `account`, `user`, `role` or `session`.
 fn named(value: &Value, asker: &Asker) -> Vec<&'static str> {
     let mut found = Vec::new();
     let names = if value.is_object() { list(&value["AWS"]) } else { list(value) };
@@ -148,7 +148,7 @@ fn is_denied_by_bucket(statement: &Value, plain: &Plain) -> bool {
     statement["Effect"] == "Deny" && applies && covers(statement, plain)
 }
 
-/// Returns how the ACLs name the caller for this action, if they grant it: `everybody` or `account`.
+/// Returns how the grants of ACLs that allow the action name the caller: `everybody` or `account`.
 fn granted_by_acl(plain: &Plain) -> Vec<&'static str> {
     let (acl, permission) = match plain.action.as_str() {
         "s3:GetObject" => (&plain.object_acl, "READ"),

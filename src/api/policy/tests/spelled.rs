@@ -1,4 +1,4 @@
-//! A small alphabet to put questions together from, and such a question as the evaluator takes it.
+//! A small alphabet from which the tests compose questions, and the conversion of such a question for the evaluator.
 
 use super::reference::{Asker, Plain};
 use super::world::{Asked, AskedBucket, AskedOf, MAIN, account, acl_of, parse, principal};
@@ -56,7 +56,7 @@ pub fn resource_of(action: &str, key: &str) -> String {
     }
 }
 
-/// The same question as the evaluator takes it.
+/// Converts a question of the reference evaluator to one for the evaluator.
 pub fn asked(name: &str, plain: &Plain) -> Asked {
     let identity = |documents: &[Value]| documents.iter().map(|value| parse(PolicyKind::Identity, value)).collect();
     let acl = |grants: &[(String, String)]| acl_of(&json!(grants), MAIN.1);

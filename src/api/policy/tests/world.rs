@@ -1,5 +1,5 @@
-//! A small world to ask questions in, and questions as the files of cases spell them: two accounts with users, roles
-//! and roots, and one more account.
+//! A fixed set of principals for the tests of decisions (two accounts with root, users and roles, and a third account),
+//! and questions parsed from the case files.
 
 use crate::actors::meta::{Acl, Grant, Grantee, Permission};
 use crate::api::policy::acl;
@@ -59,7 +59,7 @@ pub fn principal(name: &str) -> Principal {
     }
 }
 
-/// A document, or only its statements, or one of them.
+/// Completes a policy document of which the case may give only the statements, or only one of them.
 pub fn document(value: &Value) -> Value {
     let whole = value.get("Statement").is_some() || value.get("Version").is_some() || value.get("Id").is_some();
     if whole { value.clone() } else { json!({"Version": "2012-10-17", "Statement": value}) }
@@ -75,7 +75,7 @@ fn texts(value: &Value) -> Vec<String> {
     value.as_array().map_or_else(|| vec![text(value)], |items| items.iter().map(text).collect())
 }
 
-/// A canned ACL's name, or pairs of a grantee and a permission.
+/// Parses the name of a canned ACL, or a list of pairs of grantee and permission.
 pub fn acl_of(value: &Value, owner: &str) -> Option<Acl> {
     if let Some(name) = value.as_str() {
         return Some(acl::canned(name, owner, MAIN.1).unwrap_or_else(|| panic!("no canned ACL is called {name}")));
@@ -100,7 +100,7 @@ pub fn acl_of(value: &Value, owner: &str) -> Option<Acl> {
     Some(Acl { grants: value.as_array()?.iter().map(grant).collect() })
 }
 
-/// A question with all that it borrows.
+/// A question that owns everything that `Question` borrows.
 pub struct Asked {
     pub principal: Principal,
     pub action: String,
