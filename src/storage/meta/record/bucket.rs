@@ -1,9 +1,9 @@
-//! The settings of a bucket that decide changes, and its usage.
+//! Buckets: the settings by which the state machine decides changes, and the usage.
 
 use super::BucketRecord;
 use serde::{Deserialize, Serialize};
 
-/// A bucket, with the settings that the state machine itself goes by; all others are documents.
+/// A bucket, with the settings that the state machine itself uses. All other settings are documents.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BucketRow {
     pub bucket: BucketRecord,
@@ -23,7 +23,7 @@ pub enum Versioning {
     #[default]
     Never,
     Enabled,
-    /// Versions that are there stay; new ones replace the null version.
+    /// Existing versions stay. A new version replaces the null version.
     Suspended,
 }
 
