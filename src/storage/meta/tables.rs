@@ -1,5 +1,5 @@
-//! The metadata tables: their names, keys and rows. Numbers in keys are big-endian, so that the order of the bytes is the
-//! order of the numbers. Each kind of key has a table of its own, so that no two kinds can collide.
+//! The metadata tables: their names, keys and rows. Numbers in keys are big-endian, so that the order of the bytes is
+//! the order of the numbers. Each kind of key has a table of its own, so that no two kinds can collide.
 //!
 //! | table | key | row |
 //! |---|---|---|
@@ -27,9 +27,9 @@
 //! | `answers` | since u64, id u128 | `AnswerRow` of a change that another host forwarded |
 //! | `system` | fixed names | format, last applied position, counters, the remembered answers, the layout's epoch, the number of shards on each node, the roles of hosts, removed drives and hosts, the fence of fresh blobs, the confirmed time, the epoch at which each drive was registered, the last recovery |
 //!
-//! In `objects` and `null_versions` the rest of the row's key is the object's key, unescaped. In `uploads` and `versions`
-//! more follows: there each 0x00 of the object's key is written as 0x00 0xff, and 0x00 0x00 ends it. So rows are in the
-//! order of the objects' keys, and no escaped key is a prefix of another.
+//! In `objects` and `null_versions` the rest of the row's key is the object's key, unescaped. In `uploads` and
+//! `versions` more follows: there each 0x00 of the object's key is written as 0x00 0xff, and 0x00 0x00 ends it. So rows
+//! are in the order of the objects' keys, and no escaped key is a prefix of another.
 
 use super::command::Origin;
 use super::record::{BucketDocument, DocumentKey, IdentityKind, Version};

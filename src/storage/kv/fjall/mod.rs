@@ -30,8 +30,8 @@ use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// The bytes of rows committed after which all tables are written out, so that old journals can be removed. fjall begins
-/// another journal once one is about as long.
+/// The bytes of rows committed after which all tables are written out, so that old journals can be removed. fjall
+/// begins another journal once one is about as long.
 const UNSEALED_BYTES_MAX: u64 = 64 << 20;
 /// One thread that writes tables out, and two that compact. The thread that writes out spins while requests to compact
 /// wait and all other threads are busy, because fjall's `worker_tick` puts each request back at once; both others are

@@ -1,4 +1,4 @@
-//! Documents, written by comparing and swapping; and events, which go when who they are for has been told.
+//! Documents, written by compare-and-swap; and events, which are removed once they were delivered.
 
 use super::{Applying, Decided};
 use crate::storage::kv::KvResult;
@@ -7,11 +7,11 @@ use crate::storage::meta::record::{DocumentKey, DocumentRow, DocumentWrite, Expe
 use crate::storage::meta::tables::{DOCUMENTS, EVENTS, document_key, event_key, events_of};
 use bytes::Bytes;
 
-/// Events that one change ends at most.
+/// The greatest number of events that one change removes.
 const EVENTS_AT_ONCE: usize = 1024;
 
 impl Applying<'_> {
-    /// Writes all of the documents, or none.
+    /// Writes all of the documents; or none, if one does not meet its expectation.
     pub(super) fn write_documents(&mut self, writes: Vec<DocumentWrite>) -> Decided<Reply> {
         for write in &writes {
             if let DocumentKey::Bucket(bucket, ..) = write.key {

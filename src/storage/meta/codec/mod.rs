@@ -1,6 +1,6 @@
 //! The encoding of records and commands: a byte with the format's version, then postcard. Whatever is not exactly one
-//! value of a known version is refused. This is the format of the log and of the tables: a change of any shape requires a
-//! new version, enums get variants at their ends only, and the bytes in `tests/fixtures/meta` must stay readable.
+//! value of a known version is refused. This is the format of the log and of the tables: a change of any shape requires
+//! a new version, enums get variants at their ends only, and the bytes in `tests/fixtures/meta` must stay readable.
 //!
 //! A command's inline bytes are not inside its postcard but after it, so that they are hashed, copied and sliced as one
 //! run. An entry of the log is the concatenation of commands as their proposers encoded them:

@@ -259,7 +259,8 @@ pub struct LayoutRecord {
 impl LayoutRecord {
     /// Returns the layout by which shards are placed.
     pub fn ring_layout(&self, hosts: &[HostRecord], nodes: &[NodeRecord]) -> Layout {
-        // Until every founder's drives are known, blobs would be placed on fewer hosts than the cluster is founded with.
+        // Until every founder's drives are known, blobs would be placed on fewer hosts than the cluster is founded
+        // with.
         let nodes = if self.awaited.is_empty() { nodes } else { &[] };
         let node = |record: &NodeRecord| LayoutNode { id: record.id, host: record.host, weight: record.weight };
         let draining = nodes.iter().filter(|record| record.state == NodeState::Draining).map(|record| record.id);
@@ -292,8 +293,8 @@ impl Default for FenceRecord {
     }
 }
 
-/// The last time that an operator formed the metadata group anew (`sherd recover`): drives may hold shards of blobs that the
-/// metadata has lost.
+/// The last time that an operator formed the metadata group anew (`sherd recover`): drives may hold shards of blobs
+/// that the metadata has lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecoveryRecord {
     pub epoch: RecoveryEpoch,

@@ -17,11 +17,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
 impl MetaView {
-    /// Reads all rows and compares them with each other.
+    /// Reads all rows and checks that they are consistent.
     ///
     /// # Panics
     ///
-    /// Panics where rows contradict each other, or cannot be read.
+    /// Panics if rows contradict each other or cannot be read.
     pub fn check_invariants(&self) {
         let kv = &*self.kv;
         let objects = check_versions(kv);
@@ -30,7 +30,8 @@ impl MetaView {
         self.check_counts(kv, &known);
     }
 
-    /// Checks that the blobs are those that something refers to, each counted as often. Returns all of them.
+    /// Checks that exactly the blobs are known that something refers to, and that references are counted correctly.
+    /// Returns all blobs.
     fn check_owners(&self, kv: &dyn KvRead, objects: &[Manifest]) -> Vec<BlobRef> {
         let parts: Vec<PartRow> = [rows(kv, PARTS), rows(kv, UPLOAD_PARTS)].concat();
         let of_objects = objects.iter().filter_map(|object| match &object.body {
@@ -82,7 +83,7 @@ impl MetaView {
             let bytes = parts.iter().map(|part| part.size_bytes).sum::<u64>();
             assert_eq!((parts.len(), bytes), (count.into(), object.size_bytes), "parts do not make up the object");
         }
-        // The parts of an upload that ended with a long list are taken apart later.
+        // If an upload with many parts has ended, its parts are taken apart later.
         if count(kv, DROPPED) > 0 {
             return;
         }
@@ -127,7 +128,7 @@ fn count(kv: &dyn KvRead, table: Table) -> u64 {
     kv.range(table, Bound::Unbounded, Bound::Unbounded).count() as u64
 }
 
-/// Checks that versions are where they belong and are counted. Returns all object versions' manifests.
+/// Checks that versions are where they belong and are counted. Returns the manifests of all object versions.
 fn check_versions(kv: &dyn KvRead) -> Vec<Manifest> {
     let mut manifests = Vec::new();
     let mut usages: BTreeMap<[u8; 8], Usage> = BTreeMap::new();
@@ -182,13 +183,13 @@ fn check_versions(kv: &dyn KvRead) -> Vec<Manifest> {
     manifests
 }
 
-/// Checks the counts of items that are referred to several times, and that nothing else has one.
+/// Checks the reference counts of shared items, and that no other item has a count.
 fn check_shared(kv: &dyn KvRead, references: &[[u8; 17]]) {
     let mut counted: BTreeMap<[u8; 17], u32> = BTreeMap::new();
     for key in references {
         *counted.entry(*key).or_default() += 1;
     }
-    // A list's references are its objects'; its blobs are referred to once, by their rows.
+    // Objects refer to a list of parts; a blob in the list is referred to once, by its row.
     counted.retain(|_, references| *references > 1);
     let rows = kv.range(SHARED, Bound::Unbounded, Bound::Unbounded).map(|pair| {
         let (key, row) = pair.expect("reads");
