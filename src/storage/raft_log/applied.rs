@@ -55,7 +55,7 @@ pub struct AppliedAt {
 
 /// The refusal of an entry that does not follow the last applied one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("entry {entry:?} does not follow {applied:?}, the last one that was applied")]
+#[error("entry {entry:?} does not follow {applied:?}, the last applied entry")]
 pub struct OutOfOrder {
     pub entry: Position,
     pub applied: Option<Position>,

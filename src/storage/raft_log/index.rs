@@ -175,7 +175,7 @@ impl LogIndex {
             if self.slots.is_empty() && entry.at.index >= self.first {
                 self.first = entry.at.index;
             }
-            assert!(entry.at.index == self.next_index(), "the log has no holes");
+            assert!(entry.at.index == self.next_index(), "entries are consecutive");
             let cost_bytes = payload_bytes(&entry.payload) + RECORD_OVERHEAD_BYTES;
             self.retained_bytes += cost_bytes;
             self.cached_bytes += cost_bytes;

@@ -36,11 +36,11 @@ pub struct MirrorSet {
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MirrorSetFault {
-    #[error("not a mirror file of a version known to this program")]
+    #[error("not a mirror file, or of a version unknown to this program")]
     Foreign,
-    #[error("checksum does not match")]
+    #[error("the checksum does not match")]
     Checksum,
-    #[error("malformed content")]
+    #[error("the content is malformed")]
     Malformed,
 }
 

@@ -191,7 +191,7 @@ impl MirrorProgress {
     }
 
     fn check_invariants(&self) {
-        assert!(self.answered <= self.asked, "only what was asked is answered");
+        assert!(self.answered <= self.asked, "only operations that were handed out are acknowledged");
         for copy in self.copies.values() {
             assert!(
                 copy.missing.last().is_none_or(|last| *last <= copy.asked),

@@ -99,7 +99,7 @@ impl Recovery {
         match self.restating.as_deref().unwrap_or(&self.copy).sequence {
             Some(last) if sequence < last => return Err(format!("operation {sequence} follows operation {last}")),
             Some(last) if sequence > last + 1 && !resumes => {
-                return Err(format!("operations between {last} and {sequence} are missing"));
+                return Err(format!("the operations between {last} and {sequence} are missing"));
             }
             _ => {}
         }

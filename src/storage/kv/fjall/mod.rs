@@ -34,8 +34,8 @@ use std::sync::Arc;
 /// begins another journal once one is about as long.
 const UNSEALED_BYTES_MAX: u64 = 64 << 20;
 /// One thread that writes tables out, and two that compact. The thread that writes out spins while requests to compact
-/// wait and all other threads are busy, because fjall's `worker_tick` puts each request back at once; both others are
-/// seldom busy. Without them, a long compaction would stall commits.
+/// wait and all other threads are busy, because fjall's `worker_tick` puts each request back at once; the two others
+/// are seldom busy together. Without them, a long compaction would stall commits.
 const WORKER_THREADS: usize = 3;
 /// The greatest number of table files that are kept open.
 const FILES_OPEN_MAX: usize = 256;

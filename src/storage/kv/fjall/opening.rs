@@ -66,7 +66,7 @@ pub(super) fn wait_until_closed(dir: &Path) -> KvResult<()> {
             Ok(false) => return Ok(()),
             Ok(true) => thread::sleep(CLOSING_POLL),
             Err(error) => {
-                tracing::debug!(%error, "the files that this process has open cannot be listed");
+                tracing::debug!(%error, "cannot list the open files of this process; waiting for old tables to close");
                 thread::sleep(CLOSING_BLIND_WAIT);
                 return Ok(());
             }

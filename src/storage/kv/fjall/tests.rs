@@ -51,7 +51,7 @@ fn copy_dir(from: &Path, to: &Path) {
 fn wait_until(what: &str, is_so: impl Fn() -> bool) {
     let began = Instant::now();
     while !is_so() {
-        assert!(began.elapsed() < WAIT_MAX, "{what} does not come about");
+        assert!(began.elapsed() < WAIT_MAX, "{what} does not appear");
         std::thread::sleep(Duration::from_millis(2));
     }
 }

@@ -53,7 +53,7 @@ impl Applying<'_> {
         }
         let key = blob.id.to_be_bytes();
         let unknown =
-            || KvError { doing: "discard a blob", cause: format!("{} is referred to and not known", blob.id) };
+            || KvError { doing: "discard a blob", cause: format!("blob {} is referred to but unknown", blob.id) };
         let blob: BlobRef = self.rows.row(BLOBS, &key)?.ok_or_else(unknown)?;
         self.rows.remove(BLOBS, &key);
         self.counts.blobs -= 1;

@@ -39,13 +39,13 @@ const SLICE_BYTES_MIN: usize = 1024;
 /// A decoding error. Never caused by a client's input: these are bytes that the store wrote.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CodecError {
-    #[error("{what}: format version {found} is not known; this program knows {FORMAT_VERSION}")]
+    #[error("{what} has the unknown format version {found}; this program knows {FORMAT_VERSION}")]
     UnknownVersion { what: &'static str, found: u8 },
-    #[error("{what}: malformed ({why})")]
+    #[error("{what} is malformed: {why}")]
     Malformed { what: &'static str, why: String },
-    #[error("{what}: {count} bytes too many")]
+    #[error("{what} is followed by {count} surplus bytes")]
     Trailing { what: &'static str, count: usize },
-    #[error("{what}: ends early")]
+    #[error("{what} ends early")]
     Truncated { what: &'static str },
 }
 
@@ -156,7 +156,7 @@ fn decode_own(what: &'static str, bytes: &Bytes) -> Result<Command, CodecError> 
         (0, rest) => Err(CodecError::Trailing { what, count: rest.len() }),
         (1, inline) => {
             let Change::PutObject(put) = &mut command.change else {
-                return Err(malformed(what, "inline bytes with a change that has none"));
+                return Err(malformed(what, "inline bytes with a change other than a put"));
             };
             let kept =
                 if inline.len() < SLICE_BYTES_MIN { Bytes::copy_from_slice(inline) } else { bytes.slice_ref(inline) };

@@ -310,7 +310,7 @@ impl From<Adopting> for Change {
 pub struct FinishedRepair {
     pub shard: ShardId,
     pub node: NodeId,
-    /// The incarnation of `node` before the repair looked at its content; `None` if none was registered.
+    /// The incarnation of `node` before the repair read the drive's content; `None` if none was registered.
     pub incarnation: Option<Incarnation>,
 }
 

@@ -32,14 +32,14 @@ pub enum Versioning {
 pub struct Quota {
     /// The bytes of all versions, as clients count them.
     pub bytes_max: Option<u64>,
-    /// Current objects.
+    /// The number of current objects.
     pub objects_max: Option<u64>,
 }
 
 /// The usage of a bucket, updated with every change.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
-    /// Current objects.
+    /// The number of current objects.
     pub objects: u64,
     /// The number of other versions, delete markers included.
     pub versions: u64,

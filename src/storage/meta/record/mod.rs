@@ -347,7 +347,7 @@ pub struct Counts {
     pub buckets: u64,
     pub objects: u64,
     pub uploads: u64,
-    /// Blobs referred to, those in dropped lists included.
+    /// Blobs that something refers to, those in dropped lists included.
     pub blobs: u64,
     pub garbage: u64,
     pub repairs: u64,

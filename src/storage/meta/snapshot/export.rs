@@ -34,7 +34,7 @@ pub struct ExportHead {
 /// The reason why a file is not a whole copy of the metadata.
 #[derive(Debug, thiserror::Error)]
 pub enum ExportFault {
-    #[error("it is not a copy of the metadata of a version known to this program")]
+    #[error("it is not a copy of the metadata, or is of a version unknown to this program")]
     Foreign,
     #[error("its head is damaged")]
     Head,

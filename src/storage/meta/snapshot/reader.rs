@@ -115,7 +115,7 @@ impl SnapshotInstaller {
             (Stage::Rows, KIND_ROWS) => self.rows(body)?,
             (Stage::Rows, KIND_LAST) => {
                 if body.len() != 16 || body.get_u64_le() != self.frames || body.get_u64_le() != self.pairs {
-                    return Err(self.corrupt("not as many frames and rows as were written"));
+                    return Err(self.corrupt("the number of frames or rows differs from the one written"));
                 }
                 self.stage = Stage::Complete;
             }

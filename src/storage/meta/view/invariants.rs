@@ -30,8 +30,8 @@ impl MetaView {
         self.check_counts(kv, &known);
     }
 
-    /// Checks that exactly the blobs are known that something refers to, and that references are counted correctly.
-    /// Returns all blobs.
+    /// Checks that the known blobs are exactly those that something refers to, and that references are counted
+    /// correctly. Returns all blobs.
     fn check_owners(&self, kv: &dyn KvRead, objects: &[Manifest]) -> Vec<BlobRef> {
         let parts: Vec<PartRow> = [rows(kv, PARTS), rows(kv, UPLOAD_PARTS)].concat();
         let of_objects = objects.iter().filter_map(|object| match &object.body {
@@ -46,22 +46,22 @@ impl MetaView {
         check_shared(kv, &references);
         let (known, next) = self.blobs(None, usize::MAX).expect("reads");
         let ids: BTreeSet<BlobId> = known.iter().map(|blob| blob.id).collect();
-        assert_eq!((&ids, next), (&owned, None), "blobs are not those referred to");
+        assert_eq!((&ids, next), (&owned, None), "the known blobs are not those referred to");
         let garbage: Vec<GarbageRow> = rows(kv, GARBAGE);
         assert!(garbage.iter().all(|row| !owned.contains(&row.blob.id)), "garbage is referred to");
         let repairs = self.repairs(None, usize::MAX).expect("reads");
-        assert!(repairs.iter().all(|row| owned.contains(&row.blob.id)), "a repair of what nothing refers to");
+        assert!(repairs.iter().all(|row| owned.contains(&row.blob.id)), "a repair of a blob that nothing refers to");
         for row in &repairs {
             assert_eq!(
                 Some(&row.blob),
                 known.iter().find(|blob| blob.id == row.blob.id),
-                "a repair names other places"
+                "a repair has another placement than its blob"
             );
         }
         for blob in &known {
             for (node, shard) in blob.placement.iter().zip((0..).map(ShardIndex)) {
                 let shard = ShardId { blob: blob.id, shard };
-                assert!(!self.is_leftover(*node, shard).expect("reads"), "what counts would be dropped");
+                assert!(!self.is_leftover(*node, shard).expect("reads"), "a leftover is the current copy of a shard");
             }
         }
         known
@@ -91,7 +91,7 @@ impl MetaView {
         for pair in kv.range(UPLOAD_PARTS, Bound::Unbounded, Bound::Unbounded) {
             let key = pair.expect("reads").0;
             let (id, _) = key.split_first_chunk().expect("has an id");
-            assert!(uploads.contains(&UploadId::from_be_bytes(*id)), "a part of no upload");
+            assert!(uploads.contains(&UploadId::from_be_bytes(*id)), "a part belongs to no upload");
         }
     }
 
@@ -115,7 +115,7 @@ impl MetaView {
             events_ever: counts.events_ever,
         };
         assert_eq!(counts, expected, "counters differ from the rows");
-        assert_eq!(self.held().expect("reads"), held_by_rows(known, &rows(kv, GARBAGE), kv), "what nodes hold differs");
+        assert_eq!(self.held().expect("reads"), held_by_rows(known, &rows(kv, GARBAGE), kv), "shard counts differ");
     }
 }
 
@@ -155,7 +155,7 @@ fn check_versions(kv: &dyn KvRead) -> Vec<Manifest> {
         let first = last.as_ref().is_none_or(|(in_bucket, last, _)| *in_bucket != bucket || *last != key);
         match (&current, first) {
             (Some(current), true) => assert!(current.version.seq > row.version().seq, "the current one is not newest"),
-            (None, true) => assert!(matches!(row, VersionRow::DeleteMarker(_)), "an object that none hides is hidden"),
+            (None, true) => assert!(matches!(row, VersionRow::DeleteMarker(_)), "a newest object is not current"),
             (_, false) => assert!(last.is_some_and(|(_, _, seq)| seq > row.version().seq), "versions are out of order"),
         }
         last = Some((bucket, key.clone(), row.version().seq));
@@ -172,12 +172,12 @@ fn check_versions(kv: &dyn KvRead) -> Vec<Manifest> {
         let (key, row) = pair.expect("reads");
         (key.to_vec(), codec::decode::<NullVersionRow>(&row).expect("decodes").version)
     });
-    assert_eq!(named.collect::<BTreeMap<_, _>>(), nulls, "null versions are not where they are said to be");
+    assert_eq!(named.collect::<BTreeMap<_, _>>(), nulls, "the table of null versions differs from the versions");
     for pair in kv.range(USAGE, Bound::Unbounded, Bound::Unbounded) {
         let (bucket, row) = pair.expect("reads");
         let bucket: [u8; 8] = bucket[..].try_into().expect("a bucket");
         let counted = usages.remove(&bucket).unwrap_or_default();
-        assert_eq!(codec::decode::<Usage>(&row), Ok(counted), "a bucket's usage is not what is in it");
+        assert_eq!(codec::decode::<Usage>(&row), Ok(counted), "a bucket's usage differs from its versions");
     }
     assert!(usages.is_empty(), "buckets without usage: {usages:?}");
     manifests
@@ -196,7 +196,7 @@ fn check_shared(kv: &dyn KvRead, references: &[[u8; 17]]) {
         let key: [u8; 17] = key[..].try_into().expect("a kind and an id");
         (key, codec::decode::<SharedRow>(&row).expect("decodes").references)
     });
-    assert_eq!(rows.collect::<BTreeMap<_, _>>(), counted, "references are not as many as are counted");
+    assert_eq!(rows.collect::<BTreeMap<_, _>>(), counted, "reference counts differ from the references");
 }
 
 fn held_by_rows(known: &[BlobRef], garbage: &[GarbageRow], kv: &dyn KvRead) -> HeldRecord {

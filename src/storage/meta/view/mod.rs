@@ -326,7 +326,7 @@ impl MetaView {
         match part {
             Some(part) if part.offset_bytes > offset_bytes => Err(KvError {
                 doing: "read a part",
-                cause: format!("the row at {offset_bytes} says {}", part.offset_bytes),
+                cause: format!("the part found for offset {offset_bytes} begins at {}", part.offset_bytes),
             }),
             part => Ok(part),
         }

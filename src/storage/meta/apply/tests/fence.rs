@@ -79,7 +79,7 @@ fn no_change_adopts_a_blob_below_the_fence() {
     }
 }
 
-/// The other tests try every blob that `fresh_blobs` returns.
+/// The other tests rely on `fresh_blobs` to name every blob that a change brings.
 #[test]
 fn the_fresh_blobs_of_an_append_include_its_head() {
     let sample = append_object();
