@@ -192,13 +192,13 @@ impl<'a> VersionsMerge<'a> {
             Some(version) => Bound::Excluded(version_key(bucket, after, version)),
             None => past(&upload_key_prefix(bucket, after)),
         });
-        let going_on_from_current = after.zip(after_version).is_some_and(|(after, version)| {
+        let continues_after_current = after.zip(after_version).is_some_and(|(after, version)| {
             // If the marker names the current object, all other versions of its key follow.
             matches!(kv.get(OBJECTS, &object_key(bucket, after)), Ok(Some(row))
                 if codec::decode::<ObjectVersion>(&row).is_ok_and(|object| object.version == version))
         });
         let version_start = match after {
-            Some(after) if going_on_from_current => Some(Bound::Included(upload_key_prefix(bucket, after))),
+            Some(after) if continues_after_current => Some(Bound::Included(upload_key_prefix(bucket, after))),
             _ => version_start,
         };
         let objects = Cursor::new(kv, OBJECTS, Objects::prefix(bucket, &query.prefix), object_start, Objects::key_of);

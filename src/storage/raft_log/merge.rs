@@ -6,7 +6,7 @@
 
 use super::record::{Position, Standing, StateChange};
 use super::recovery::RecoveredCopy;
-use super::tape::{Gap, Run, Tape, TapeRecord, What};
+use super::tape::{Gap, RecordContent, Run, Tape, TapeRecord};
 use crate::storage::wal::RecordKind;
 use std::collections::BTreeMap;
 
@@ -146,10 +146,10 @@ impl Reading {
     /// Returns whether this record was read already.
     fn has(&self, record: &TapeRecord) -> bool {
         let Some(sequence) = self.copy.sequence else { return false };
-        match &record.what {
+        match &record.content {
             _ if record.sequence != sequence => record.sequence < sequence,
-            What::State(_) => true,
-            What::Entry { entry, .. } => self.last_index().is_some_and(|last| entry.at.index <= last),
+            RecordContent::State(_) => true,
+            RecordContent::Entry { entry, .. } => self.last_index().is_some_and(|last| entry.at.index <= last),
         }
     }
 
@@ -159,9 +159,9 @@ impl Reading {
         let last = self.last_index();
         let is_near = next.sequence == sequence || next.sequence == sequence + 1;
         is_near
-            && match &next.what {
-                What::Entry { entry, .. } if last.is_some_and(|last| entry.at.index == last + 1) => true,
-                What::State(StateChange::Resumed { keep_through: Some(kept), .. }) => {
+            && match &next.content {
+                RecordContent::Entry { entry, .. } if last.is_some_and(|last| entry.at.index == last + 1) => true,
+                RecordContent::State(StateChange::Resumed { keep_through: Some(kept), .. }) => {
                     last.is_some_and(|last| *kept <= last)
                 }
                 _ => self.after_state && next.sequence == sequence + 1,
@@ -184,14 +184,15 @@ impl Reading {
 
     fn take(&mut self, record: &TapeRecord) -> Result<(), NotNext> {
         let sequence = record.sequence;
-        let may_leap = matches!(&record.what, What::State(StateChange::Resumed { .. } | StateChange::Restating(_)));
+        let may_leap =
+            matches!(&record.content, RecordContent::State(StateChange::Resumed { .. } | StateChange::Restating(_)));
         match self.copy.sequence {
             Some(last) if sequence < last || (sequence > last + 1 && !may_leap) => return Err(NotNext),
             _ => {}
         }
         self.resuming = self.resuming.filter(|resumed| *resumed == sequence);
-        match &record.what {
-            What::Entry { entry, committed, checksum } => {
+        match &record.content {
+            RecordContent::Entry { entry, committed, checksum } => {
                 let index = entry.at.index;
                 let known_from = *self.known_from.get_or_insert(index);
                 if self.copy.entries.is_empty() && index != known_from.max(self.first_needed()) {
@@ -200,7 +201,7 @@ impl Reading {
                 self.copy.push_entry(*entry, *committed).map_err(|_| NotNext)?;
                 self.checksums.insert(index, *checksum);
             }
-            What::State(change) => self.change(sequence, change),
+            RecordContent::State(change) => self.change(sequence, change),
         }
         self.after_state = !record.is_entry();
         self.copy.sequence = Some(sequence);
@@ -234,7 +235,7 @@ impl Reading {
 
     /// Refuses a record that contradicts the merged log.
     fn compare(&self, record: &TapeRecord) -> Result<(), MergeError> {
-        let What::Entry { entry, checksum, .. } = &record.what else { return Ok(()) };
+        let RecordContent::Entry { entry, checksum, .. } = &record.content else { return Ok(()) };
         let Position { index, .. } = entry.at;
         let first = self.copy.entries.front().map_or(0, |first| first.at.index);
         let slot = index.checked_sub(first).and_then(|slot| usize::try_from(slot).ok());

@@ -82,26 +82,26 @@ impl MirrorSet {
     /// Returns whether the other set is this one or precedes it. A set that is older than the history counts as
     /// preceding.
     fn is_after(&self, other: &Self) -> bool {
-        self.has_had(other.generation, other.id())
+        self.includes(other.generation, other.id())
     }
 
     /// Returns whether the members of this set hold everything that was acknowledged under the other set. They do if
     /// the other set is this one or precedes it, and if it never came into force and the last set before it that did is
     /// this one or precedes it.
     fn covers(&self, other: &Self) -> bool {
-        self.is_after(other) || other.ground().is_none_or(|(generation, id)| self.has_had(generation, id))
+        self.is_after(other) || other.last_in_force().is_none_or(|(generation, id)| self.includes(generation, id))
     }
 
     /// Returns generation and id of the last set (this one or a preceding one) that is known to have come into force;
     /// `None` if none is. A set that is older than the history is replaced by this one.
-    fn ground(&self) -> Option<(u64, u64)> {
+    fn last_in_force(&self) -> Option<(u64, u64)> {
         let since = usize::try_from(self.generation.checked_sub(self.in_force)?).ok()?;
         let known = self.history.len().checked_sub(since).and_then(|at| self.history.get(at));
         let id = known.map_or((self.generation, self.id()), |id| (self.in_force, *id));
         (self.in_force > 0).then_some(id)
     }
 
-    fn has_had(&self, generation: u64, id: u64) -> bool {
+    fn includes(&self, generation: u64, id: u64) -> bool {
         if generation >= self.generation {
             return generation == self.generation && id == self.id();
         }
@@ -112,8 +112,8 @@ impl MirrorSet {
     /// Returns the newest of the sets found. Only the last set that is known to have come into force, and those that
     /// follow it, count.
     pub fn newest<'a>(found: impl Iterator<Item = &'a Self> + Clone) -> Option<&'a Self> {
-        let ground = found.clone().max_by_key(|set| (set.in_force, set.generation))?.ground();
-        let counts = |set: &&Self| ground.is_none_or(|(generation, id)| set.has_had(generation, id));
+        let ground = found.clone().max_by_key(|set| (set.in_force, set.generation))?.last_in_force();
+        let counts = |set: &&Self| ground.is_none_or(|(generation, id)| set.includes(generation, id));
         found.filter(counts).max_by_key(|set| set.generation)
     }
 

@@ -35,7 +35,7 @@ pub enum Effect {
 }
 
 #[derive(Debug)]
-struct Copy {
+struct LiveCopy {
     /// Operations handed to the copy that it does not hold yet.
     missing: BTreeSet<u64>,
     /// The last operation handed to the copy.
@@ -44,7 +44,7 @@ struct Copy {
     joined_with: u64,
 }
 
-impl Copy {
+impl LiveCopy {
     fn is_filled(&self) -> bool {
         !self.missing.contains(&self.joined_with)
     }
@@ -64,7 +64,7 @@ pub struct MirrorProgress {
     durable: MirrorSet,
     writing: Option<MirrorSet>,
     /// Live copies: members, and copies that are about to become members.
-    copies: BTreeMap<NodeId, Copy>,
+    copies: BTreeMap<NodeId, LiveCopy>,
     asked: u64,
     answered: u64,
     lost: bool,
@@ -74,7 +74,7 @@ impl MirrorProgress {
     /// Creates the state in which all members hold every operation up to `through`.
     pub fn new(durable: MirrorSet, through: u64) -> Self {
         assert!(!durable.members.is_empty(), "a mirror set has a member");
-        let copy = |&node| (node, Copy { missing: BTreeSet::new(), asked: through, joined_with: 0 });
+        let copy = |&node| (node, LiveCopy { missing: BTreeSet::new(), asked: through, joined_with: 0 });
         let copies = durable.members.iter().map(copy).collect();
         Self { durable, writing: None, copies, asked: through, answered: through, lost: false }
     }
@@ -118,7 +118,7 @@ impl MirrorProgress {
             Event::Joined { node, through } => {
                 assert!(through > 0, "operations are numbered from 1");
                 let missing = BTreeSet::from([through]);
-                self.copies.insert(node, Copy { missing, asked: through, joined_with: through });
+                self.copies.insert(node, LiveCopy { missing, asked: through, joined_with: through });
             }
             Event::SetDurable { generation, is_in_force } => {
                 let written = self.writing.take_if(|set| set.generation == generation);
@@ -167,7 +167,7 @@ impl MirrorProgress {
     /// Returns the set to write, if it differs from the durable one: the live members, and the refilled copies that
     /// hold everything acknowledged. It is never empty.
     fn next_set(&self) -> Option<MirrorSet> {
-        let counts = |node: &NodeId, copy: &Copy| {
+        let counts = |node: &NodeId, copy: &LiveCopy| {
             copy.is_filled() && (self.durable.members.contains(node) || copy.holds_through() >= self.answered)
         };
         let members: BTreeSet<NodeId> =
@@ -185,7 +185,7 @@ impl MirrorProgress {
         let waited_for =
             self.durable.members.iter().chain(self.writing.iter().flat_map(|set| &set.members)).chain(filled);
         waited_for
-            .map(|node| self.copies.get(node).map_or(self.answered, Copy::holds_through))
+            .map(|node| self.copies.get(node).map_or(self.answered, LiveCopy::holds_through))
             .min()
             .unwrap_or(self.answered)
     }

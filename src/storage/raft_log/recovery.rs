@@ -150,21 +150,21 @@ impl RecoveredCopy {
 
     pub(super) fn change(&mut self, change: &StateChange) {
         match change {
-            StateChange::Standing(standing) => self.stand(standing),
+            StateChange::Standing(standing) => self.set_standing(standing),
             StateChange::Truncated { after } => self.truncate(*after),
             StateChange::Resumed { keep_through, standing } => {
                 self.truncate(*keep_through);
-                self.stand(standing);
+                self.set_standing(standing);
             }
             StateChange::Restating(standing) => {
                 self.entries.clear();
-                self.stand(standing);
+                self.set_standing(standing);
             }
             StateChange::Restated => {}
         }
     }
 
-    fn stand(&mut self, standing: &Standing) {
+    fn set_standing(&mut self, standing: &Standing) {
         self.standing = Standing { committed: self.standing.committed.max(standing.committed), ..*standing };
         self.drop_purged();
     }

@@ -10,11 +10,11 @@ use std::collections::BTreeMap;
 #[derive(Clone, Debug)]
 pub(super) struct TapeRecord {
     pub(super) sequence: u64,
-    pub(super) what: What,
+    pub(super) content: RecordContent,
 }
 
 #[derive(Clone, Debug)]
-pub(super) enum What {
+pub(super) enum RecordContent {
     Entry {
         entry: RecoveredEntry,
         committed: Option<Position>,
@@ -26,7 +26,7 @@ pub(super) enum What {
 
 impl TapeRecord {
     pub(super) fn is_entry(&self) -> bool {
-        matches!(self.what, What::Entry { .. })
+        matches!(self.content, RecordContent::Entry { .. })
     }
 }
 
@@ -72,8 +72,8 @@ impl TapeReader {
         let decoded = LogRecord::decode(scanned.kind, &scanned.body).ok();
         let record = decoded.filter(|record| record.key() == scanned.key).map(|record| {
             let sequence = record.sequence();
-            let what = match record {
-                LogRecord::Entry { committed, entry, .. } => What::Entry {
+            let content = match record {
+                LogRecord::Entry { committed, entry, .. } => RecordContent::Entry {
                     entry: RecoveredEntry {
                         at: entry.at,
                         sequence,
@@ -83,9 +83,9 @@ impl TapeReader {
                     committed,
                     checksum: entry.payload.checksum(),
                 },
-                LogRecord::State { change, .. } => What::State(change),
+                LogRecord::State { change, .. } => RecordContent::State(change),
             };
-            TapeRecord { sequence, what }
+            TapeRecord { sequence, content }
         });
         self.records.push((scanned.at, record));
     }
@@ -102,7 +102,7 @@ impl TapeReader {
         let mut segments: BTreeMap<SegmentId, Option<u64>> = BTreeMap::new();
         for (location, record) in self.records {
             let held = segments.entry(location.lsn.segment()).or_default();
-            if let Some(TapeRecord { what: What::Entry { entry, .. }, .. }) = &record {
+            if let Some(TapeRecord { content: RecordContent::Entry { entry, .. }, .. }) = &record {
                 *held = (*held).max(Some(entry.at.index));
             }
             items.push((location.lsn, record.ok_or(Gap::Unknown)));
@@ -117,7 +117,7 @@ impl TapeReader {
 /// Drops the items that a complete restatement replaces, and incomplete restatements.
 fn restated(items: Vec<Result<TapeRecord, Gap>>) -> Vec<Result<TapeRecord, Gap>> {
     let state = |item: &Result<TapeRecord, Gap>| match item {
-        Ok(TapeRecord { sequence, what: What::State(change) }) => Some((*sequence, change.clone())),
+        Ok(TapeRecord { sequence, content: RecordContent::State(change) }) => Some((*sequence, change.clone())),
         _ => None,
     };
     let mut kept: Vec<Result<TapeRecord, Gap>> = Vec::new();
@@ -175,9 +175,9 @@ impl Tape {
 
     /// Returns the readable entries of this copy, for `LogIndex::adopt_copy`.
     pub fn readable(&self) -> RecoveredCopy {
-        let entries = self.records().filter_map(|record| match &record.what {
-            What::Entry { entry, .. } => Some(*entry),
-            What::State(_) => None,
+        let entries = self.records().filter_map(|record| match &record.content {
+            RecordContent::Entry { entry, .. } => Some(*entry),
+            RecordContent::State(_) => None,
         });
         RecoveredCopy { entries: entries.collect(), segments: self.segments.clone(), ..RecoveredCopy::default() }
     }

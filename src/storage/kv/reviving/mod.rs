@@ -236,7 +236,7 @@ impl KvRead for RevivingKv {
 
     fn range(&self, table: Table, from: Bound<&[u8]>, to: Bound<&[u8]>) -> PairIter<'_> {
         match self.tables() {
-            Ok(tables) => Box::new(Reading { pairs: tables.owned_range(table, from, to), _tables: tables }),
+            Ok(tables) => Box::new(HeldRange { pairs: tables.owned_range(table, from, to), _tables: tables }),
             Err(error) => Box::new(std::iter::once(Err(error))),
         }
     }
@@ -245,8 +245,8 @@ impl KvRead for RevivingKv {
 impl Kv for RevivingKv {
     fn snapshot(&self) -> Arc<dyn KvRead> {
         match self.tables() {
-            Ok(tables) => Arc::new(Moment { view: tables.snapshot(), _tables: tables }),
-            Err(error) => Arc::new(Closed { error }),
+            Ok(tables) => Arc::new(HeldSnapshot { view: tables.snapshot(), _tables: tables }),
+            Err(error) => Arc::new(ClosedSnapshot { error }),
         }
     }
 
@@ -288,12 +288,12 @@ impl Kv for RevivingKv {
 }
 
 /// A range being read: the tables stay open until it is dropped.
-struct Reading {
+struct HeldRange {
     pairs: PairIter<'static>,
     _tables: Arc<dyn OwnedRanges>,
 }
 
-impl Iterator for Reading {
+impl Iterator for HeldRange {
     type Item = KvResult<Pair>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -301,7 +301,7 @@ impl Iterator for Reading {
     }
 }
 
-impl DoubleEndedIterator for Reading {
+impl DoubleEndedIterator for HeldRange {
     fn next_back(&mut self) -> Option<Self::Item> {
         self.pairs.next_back()
     }
@@ -309,12 +309,12 @@ impl DoubleEndedIterator for Reading {
 
 /// A snapshot of all tables, which stay open until it is dropped.
 #[derive(Debug)]
-struct Moment {
+struct HeldSnapshot {
     view: Arc<dyn KvRead>,
     _tables: Arc<dyn OwnedRanges>,
 }
 
-impl KvRead for Moment {
+impl KvRead for HeldSnapshot {
     fn get(&self, table: Table, key: &[u8]) -> KvResult<Option<Bytes>> {
         self.view.get(table, key)
     }
@@ -326,11 +326,11 @@ impl KvRead for Moment {
 
 /// A snapshot that was taken while the tables were closed: every read fails.
 #[derive(Debug)]
-struct Closed {
+struct ClosedSnapshot {
     error: KvError,
 }
 
-impl KvRead for Closed {
+impl KvRead for ClosedSnapshot {
     fn get(&self, _table: Table, _key: &[u8]) -> KvResult<Option<Bytes>> {
         Err(self.error.clone())
     }

@@ -208,7 +208,7 @@ fn failed_tables_stay_readable_and_are_writable_again_when_there_is_room() {
     assert_eq!((world.openings(), world.looks()), (1, 2), "they stay open while there is no room");
     assert_eq!(keys(&world.kv).expect("reads"), [1]);
     world.make_room();
-    world.put_later(2).expect_err("it failed before; this brings the attempt about");
+    world.put_later(2).expect_err("it failed before; this begins the attempt");
     assert_eq!(world.openings(), 2);
     world.put(2).expect("commits");
     assert_eq!(keys(&world.kv).expect("reads"), [1, 2]);
@@ -285,12 +285,12 @@ fn tables_in_use_stay_open_until_the_next_attempt() {
     assert_eq!(reading.next_back().expect("a row").expect("reads").0[..], [1]);
     drop(reading);
     world.put_later(2).expect_err("it failed before");
-    assert_eq!(world.openings(), 1, "a moment holds them too");
+    assert_eq!(world.openings(), 1, "a snapshot keeps them open, too");
     assert!(moment.get(ROWS, &[1]).expect("reads").is_some());
     drop(moment);
     let hold = world.kv.hold().expect("they are open");
     world.put_later(2).expect_err("it failed before");
-    assert_eq!(world.openings(), 1, "so does who is to commit what he read");
+    assert_eq!(world.openings(), 1, "a hold keeps them open, too");
     drop(hold);
     world.put_later(2).expect_err("it failed before");
     assert_eq!(world.openings(), 2);
@@ -333,7 +333,7 @@ fn tables_that_lack_a_successful_commit_are_not_used() {
     *world.kept.lock().expect("held by no one") = whole;
     world.make_room();
     world.clock.forward(60 * SECOND);
-    world.kv.get(ROWS, &[1]).expect_err("a read brings an attempt about, too");
+    world.kv.get(ROWS, &[1]).expect_err("a read begins an attempt, too");
     settle(&world.kv);
     assert_eq!(keys(&world.kv).expect("reads"), [1, 2]);
 }
@@ -387,7 +387,7 @@ fn a_database_that_could_not_write_out_reopens_with_every_commit() {
         std::fs::rename(dir.with_extension("away"), &dir).expect("renames");
     }
     clock.forward(60 * SECOND);
-    kv.get(ROWS, &[0; 4]).expect_err("this brings the attempt about");
+    kv.get(ROWS, &[0; 4]).expect_err("this begins the attempt");
     settle(&kv);
     let found: Vec<_> = kv.range(ROWS, Bound::Unbounded, Bound::Unbounded).collect::<Result<_, _>>().expect("reads");
     assert_eq!(found.len(), committed);

@@ -17,7 +17,7 @@ use md5::{Digest, Md5};
 use std::collections::BTreeMap;
 
 /// The checksum that S3 computes for an object if the client requested none.
-const UNASKED: (ChecksumAlgorithm, ChecksumKind) = (ChecksumAlgorithm::Crc64Nvme, ChecksumKind::FullObject);
+const DEFAULT_CHECKSUM: (ChecksumAlgorithm, ChecksumKind) = (ChecksumAlgorithm::Crc64Nvme, ChecksumKind::FullObject);
 
 impl Applying<'_> {
     pub(super) fn complete_upload(&mut self, complete: CompleteUpload) -> Decided<Reply> {
@@ -54,8 +54,8 @@ impl Applying<'_> {
     fn repeated_completion(&self, complete: &CompleteUpload) -> Decided<Reply> {
         let standing = self.object(complete.bucket, &complete.key)?.ok_or(Refusal::NoSuchUpload)?;
         let made_of: Option<CompletedRecord> = self.rows.row(COMPLETED, &standing.manifest.id.to_be_bytes())?;
-        let asked = CompletedRecord { upload: complete.upload, list_md5: list_md5(&complete.parts) };
-        if made_of != Some(asked) {
+        let repeated = CompletedRecord { upload: complete.upload, list_md5: list_md5(&complete.parts) };
+        if made_of != Some(repeated) {
             return Err(Refusal::NoSuchUpload.into());
         }
         Ok(Reply::ObjectPut { object: Box::new(standing) })
@@ -134,7 +134,7 @@ fn whole_checksum(
         (Some(begun), _) => begun,
         (None, Some(expected)) => (expected.algorithm, expected.kind),
         // If a part has a checksum of another algorithm, the object has none.
-        (None, None) => return Ok(checksum::of_parts(UNASKED.0, UNASKED.1, parts)),
+        (None, None) => return Ok(checksum::of_parts(DEFAULT_CHECKSUM.0, DEFAULT_CHECKSUM.1, parts)),
     };
     let whole = checksum::of_parts(wanted.0, wanted.1, parts).ok_or(Refusal::InvalidPart)?;
     if expected.is_some_and(|expected| expected.value != whole.value) {

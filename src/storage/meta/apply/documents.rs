@@ -17,12 +17,12 @@ impl Applying<'_> {
             if let DocumentKey::Bucket(bucket, ..) = write.key {
                 self.require_bucket(bucket)?;
             }
-            let stands = self.rows.row::<DocumentRow>(DOCUMENTS, &document_key(&write.key))?;
+            let present = self.rows.row::<DocumentRow>(DOCUMENTS, &document_key(&write.key))?;
             let holds = match write.expect {
                 Expect::Any => true,
-                Expect::Absent => stands.is_none(),
-                Expect::Present => stands.is_some(),
-                Expect::Revision(revision) => stands.is_some_and(|stands| stands.revision == revision),
+                Expect::Absent => present.is_none(),
+                Expect::Present => present.is_some(),
+                Expect::Revision(revision) => present.is_some_and(|present| present.revision == revision),
             };
             if !holds {
                 return Err(Refusal::DocumentChanged.into());

@@ -155,8 +155,8 @@ impl Applying<'_> {
     pub(super) fn found_hosts(&mut self, founders: Vec<HostRecord>) -> Decided<Reply> {
         let names: BTreeSet<&str> = founders.iter().map(|founder| founder.name.as_str()).collect();
         let ids: BTreeSet<HostId> = founders.iter().map(|founder| founder.id).collect();
-        let is_told_apart = names.len() == founders.len() && ids.len() == founders.len() && !names.contains("");
-        if !is_told_apart || founders.iter().any(|founder| founder.first_node.is_none()) {
+        let are_distinct = names.len() == founders.len() && ids.len() == founders.len() && !names.contains("");
+        if !are_distinct || founders.iter().any(|founder| founder.first_node.is_none()) {
             return Err(Refusal::InvalidRequest.into());
         }
         if founders.is_empty() || !self.rows.first(HOSTS, &[], 1)?.is_empty() {

@@ -40,10 +40,10 @@ pub struct MetaView {
 
 /// The result of the last lookup of a version: the gate and the operation of a request look up the same version.
 #[derive(Debug, Default)]
-pub(super) struct LastVersion(Mutex<Option<Looked>>);
+pub(super) struct LastVersion(Mutex<Option<VersionLookup>>);
 
 #[derive(Debug)]
-struct Looked {
+struct VersionLookup {
     bucket: BucketId,
     key: String,
     pick: Pick,
@@ -54,12 +54,13 @@ impl LastVersion {
     /// Takes the result, if the last lookup was this one.
     fn take(&self, bucket: BucketId, key: &str, pick: Pick) -> Option<Option<VersionRow>> {
         let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_it = |looked: &mut Looked| (looked.bucket, looked.key.as_str(), looked.pick) == (bucket, key, pick);
-        last.take_if(is_it).map(|looked| looked.found)
+        let is_it =
+            |lookup: &mut VersionLookup| (lookup.bucket, lookup.key.as_str(), lookup.pick) == (bucket, key, pick);
+        last.take_if(is_it).map(|lookup| lookup.found)
     }
 
-    fn put(&self, looked: Looked) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(looked);
+    fn put(&self, lookup: VersionLookup) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(lookup);
     }
 }
 
@@ -167,7 +168,7 @@ impl MetaView {
             return Ok(found);
         }
         let found = self.read_version(bucket, key, pick)?;
-        last.put(Looked { bucket, key: key.to_owned(), pick, found: found.clone() });
+        last.put(VersionLookup { bucket, key: key.to_owned(), pick, found: found.clone() });
         Ok(found)
     }
 

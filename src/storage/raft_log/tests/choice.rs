@@ -67,13 +67,13 @@ fn a_member_is_an_old_copy_if_it_lacks_a_set_known_to_nonmembers() {
     let before = MirrorSet::first(HostId(1), members(&[1, 2])).next(members(&[1, 2]), true);
     let after = MirrorSet { start: 9, ..before.next(members(&[1, 2]), true) };
     let old = || drive(1, Some(before.clone()), sound(99));
-    let told = || drive(3, Some(after.clone()), CopyFound::Empty);
+    let informed = || drive(3, Some(after.clone()), CopyFound::Empty);
     let current = |copy| drive(2, Some(after.clone()), copy);
-    assert!(matches!(choose(&[old(), told()]), Err(ChoiceError::AllMissing { generation: 3, .. })));
-    assert!(matches!(choose(&[old(), current(damaged()), told()]), Err(ChoiceError::AllDamaged(_))));
+    assert!(matches!(choose(&[old(), informed()]), Err(ChoiceError::AllMissing { generation: 3, .. })));
+    assert!(matches!(choose(&[old(), current(damaged()), informed()]), Err(ChoiceError::AllDamaged(_))));
     let existing =
         |set: &MirrorSet, best, others| Ok(MirrorChoice::Existing { set: set.clone(), best: NodeId(best), others });
-    assert_eq!(choose(&[old(), current(sound(10)), told()]), existing(&after, 2, vec![NodeId(1)]));
+    assert_eq!(choose(&[old(), current(sound(10)), informed()]), existing(&after, 2, vec![NodeId(1)]));
     // The power was cut while the set was written.
     assert_eq!(choose(&[old(), current(sound(10))]), existing(&after, 1, vec![NodeId(2)]));
     assert_eq!(choose(&[old(), current(damaged())]), existing(&after, 1, vec![]));

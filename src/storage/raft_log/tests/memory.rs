@@ -24,14 +24,14 @@ fn fill(index: &mut LogIndex, term: u64, count: u64) {
 }
 
 fn held(index: &LogIndex, from: u64, to: u64) -> Vec<(u64, bool)> {
-    let tell = |place| match place {
+    let place_of = |place| match place {
         EntryPlace::Here(entry) => (LogEntry::clone(&entry).at.index, true),
         EntryPlace::Stored { at, copies } => {
             assert_eq!(copies, [(NODE, location(at.index))]);
             (at.index, false)
         }
     };
-    index.entries(from, to).into_iter().map(tell).collect()
+    index.entries(from, to).into_iter().map(place_of).collect()
 }
 
 #[test]

@@ -29,7 +29,7 @@ fn location(number: u64) -> Location {
 
 /// Returns the records as a scan of a copy finds them, one after the other.
 fn scanned(records: &[LogRecord]) -> Vec<ScannedRecord> {
-    let meet = |(number, record): (usize, &LogRecord)| {
+    let scan = |(number, record): (usize, &LogRecord)| {
         let wal = record.to_wal();
         let at = location(number as u64);
         ScannedRecord {
@@ -42,5 +42,5 @@ fn scanned(records: &[LogRecord]) -> Vec<ScannedRecord> {
             body: wal.body,
         }
     };
-    records.iter().enumerate().map(meet).collect()
+    records.iter().enumerate().map(scan).collect()
 }

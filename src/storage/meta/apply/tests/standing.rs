@@ -153,9 +153,9 @@ fn a_rename_is_made_once_for_each_token_and_queues_events() {
     assert_eq!(machine.refusal(rename(other)), Refusal::RepeatedOtherwise);
     let renamed = |asked| machine.view().renamed(BUCKET, RenameToken { id: 7, asked }).expect("reads");
     assert_eq!((renamed(1), renamed(2)), (Some(true), Some(false)));
-    let told = machine.view().events("hook", 0, 10).expect("reads");
-    let told: Vec<_> = told.iter().map(|event| (event.key.as_str(), event.etag.is_some())).collect();
-    assert_eq!(told, [("b", true), ("a", false)]);
+    let events = machine.view().events("hook", 0, 10).expect("reads");
+    let events: Vec<_> = events.iter().map(|event| (event.key.as_str(), event.etag.is_some())).collect();
+    assert_eq!(events, [("b", true), ("a", false)]);
 }
 
 #[test]
