@@ -102,7 +102,7 @@ fn an_unknown_table_is_an_error_and_commits_nothing() {
 }
 
 #[test]
-fn ranges_and_binary_keys_agree_with_a_model_c9() {
+fn ranges_over_binary_keys_agree_with_a_model_c9() {
     type Changes = Vec<(Vec<u8>, Option<Vec<u8>>)>;
     type Bounds = Vec<(Bound<Vec<u8>>, Bound<Vec<u8>>, bool)>;
     fn keys() -> impl proptest::strategy::Strategy<Value = Vec<u8>> {
@@ -162,7 +162,7 @@ fn ranges_and_binary_keys_agree_with_a_model_c9() {
 }
 
 #[test]
-fn a_database_reopens_at_once_with_what_was_persisted_w14() {
+fn a_database_reopens_at_once_with_all_persisted_commits_w14() {
     let directory = tempfile::tempdir().expect("a directory");
     for round in 0u32..5 {
         let kv = FjallKv::open(directory.path(), TABLES, MEMORY).expect("opens right after it was closed");
@@ -193,7 +193,7 @@ fn a_file_in_the_place_of_the_database_is_an_error() {
     assert!(FjallKv::open(&path, TABLES, MEMORY).is_err());
 }
 
-/// Tests damage with which fjall ends the process; that must not happen at every start.
+/// fjall ends the process if certain files are damaged, which must not happen at every start.
 #[test]
 fn a_database_whose_opening_ended_the_process_twice_is_refused_until_it_is_removed() {
     let directory = tempfile::tempdir().expect("a directory");
@@ -210,9 +210,9 @@ fn a_database_whose_opening_ended_the_process_twice_is_refused_until_it_is_remov
     FjallKv::open(&path, TABLES, MEMORY).expect("made anew");
 }
 
-/// Opens tables where the opening cannot be noted, as on a drive without a byte left.
+/// On a full drive, for example, the note cannot be written.
 #[test]
-fn tables_are_opened_where_that_cannot_be_noted() {
+fn tables_open_even_if_the_note_of_the_opening_cannot_be_written() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("state");
     std::fs::create_dir_all(path.join("opening")).expect("a directory in the place of the note");
@@ -241,7 +241,7 @@ fn a_power_cut_leaves_a_prefix_of_the_commits_that_holds_every_persisted_one_c4(
     assert!((5..=10).contains(&all(&drawn, FIRST).len()));
 }
 
-/// The one journal of a small database, and where what was written to it ends.
+/// Returns the path of a small database's only journal, and its content up to the last byte that is not zero.
 fn journal(directory: &Path) -> (PathBuf, Vec<u8>) {
     let files = std::fs::read_dir(directory).expect("lists").map(|entry| entry.expect("lists").path());
     let mut journals: Vec<_> = files.filter(|path| path.extension().is_some_and(|kind| kind == "jnl")).collect();
@@ -266,7 +266,7 @@ fn copy_files(from: &Path, to: &Path, skipped: &Path) {
 }
 
 #[test]
-fn a_journal_that_ends_anywhere_after_the_last_persist_opens_as_a_prefix_of_the_commits_c4() {
+fn a_journal_cut_after_the_last_persist_opens_as_a_prefix_of_commits_c4() {
     let directory = tempfile::tempdir().expect("a directory");
     let kv = FjallKv::open(directory.path(), TABLES, MEMORY).expect("opens");
     let mut persisted_bytes = 0;

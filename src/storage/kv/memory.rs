@@ -1,5 +1,5 @@
-//! Tables in memory, for simulation and tests: they know the sequence of their commits, so that a power cut can be
-//! played. Snapshots share the tables until the next commit changes them.
+//! Tables in memory, for simulation and tests. They remember the commits since the last `persist`, so that a power cut
+//! can be simulated. Snapshots share the rows until the next commit changes them.
 
 use super::reviving::OwnedRanges;
 use super::{Batch, Kv, KvError, KvRead, KvResult, Pair, PairIter, Table, bounds};
@@ -18,14 +18,14 @@ pub struct MemoryKv {
     state: RwLock<State>,
 }
 
-/// The outcome of commits and of `persist`.
+/// The outcome of later commits and `persist` calls.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Writes {
     #[default]
     Kept,
-    /// Commits fail.
+    /// Commits and `persist` fail.
     Refused,
-    /// Commits fail, and their changes are there.
+    /// Commits fail although their changes are made; `persist` fails.
     KeptAndFailed,
 }
 
@@ -64,7 +64,7 @@ impl MemoryKv {
         self.power_cut_after((u64::from_be_bytes(drawn) % choices) as usize)
     }
 
-    /// As `power_cut`, keeping exactly this many of the commits after the last persist.
+    /// Like `power_cut`, but keeps exactly this many of the commits after the last persist.
     pub fn power_cut_after(&self, kept: usize) -> Self {
         let state = self.read();
         let mut tables = state.durable.clone();
@@ -127,7 +127,7 @@ fn range_of(tables: &Tables, table: Table, from: Bound<&[u8]>, to: Bound<&[u8]>)
     }
 }
 
-/// Iterates by seeking, so that it owns what it reads.
+/// An iterator that seeks to each row. It owns what it reads, and borrows nothing.
 struct RowIter {
     rows: Arc<Rows>,
     from: Bound<Bytes>,

@@ -1,9 +1,9 @@
-//! Ordered tables of bytes: what derived state (the shard index, the metadata tables) is kept in. Two kinds behind one
-//! trait: `fjall` on a drive, and `memory` for simulation and tests, whose "power cut" keeps a prefix of the commits.
-//! `reviving` opens tables again that failed while the process lives; `watched` remembers that they could not be read.
+//! Ordered tables of byte keys and values, which hold derived state: the shard index and the metadata tables. One trait
+//! has two implementations: `fjall` on a drive, and `memory` for simulation and tests, whose power cut keeps a prefix
+//! of the commits. `reviving` reopens tables that failed while the process runs; `watched` records that a read failed.
 //!
-//! A commit is atomic and ordered: after a crash, what is found is the state after some prefix of the commits that
-//! includes every commit before the last `persist`.
+//! A commit is atomic, and commits are ordered: after a crash the tables are in the state after some prefix of the
+//! commits, which includes every commit before the last `persist`.
 
 pub mod fjall;
 pub mod memory;
@@ -22,11 +22,12 @@ use std::sync::Arc;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Table(pub &'static str);
 
-/// A failure of the store beneath the tables. After one of a commit or a `persist` no other succeeds, unless whoever holds
-/// the tables opens them again.
+/// A failure of the store beneath the tables. After a failed commit or `persist` every later one fails, until the
+/// tables are reopened.
 #[derive(Clone, Debug, thiserror::Error)]
-#[error("table store failed while {doing}: {cause}")]
+#[error("table store: cannot {doing}: {cause}")]
 pub struct KvError {
+    /// The operation that failed, as an infinitive: "open a table".
     pub doing: &'static str,
     pub cause: String,
 }
@@ -65,7 +66,7 @@ impl Batch {
     }
 }
 
-/// Reading, of the present or of one moment.
+/// Read access to tables: to their present state, or to a snapshot.
 pub trait KvRead: Send + Sync + Debug + 'static {
     fn get(&self, table: Table, key: &[u8]) -> KvResult<Option<Bytes>>;
     fn range(&self, table: Table, from: Bound<&[u8]>, to: Bound<&[u8]>) -> PairIter<'_>;
@@ -75,33 +76,32 @@ pub trait KvRead: Send + Sync + Debug + 'static {
 pub trait Kv: KvRead {
     /// Returns a snapshot of all tables, in which later commits do not show.
     fn snapshot(&self) -> Arc<dyn KvRead>;
-    /// Visible at once, durable after `persist`. One that fails is not visible, and may yet be found where the tables are
-    /// opened again.
+    /// Commits a batch, which is visible at once and durable after `persist`. A batch whose commit failed is not
+    /// visible, but may be there after the tables are reopened.
     fn commit(&self, batch: Batch) -> KvResult<()>;
     /// Makes every commit so far durable. Slow: never on the path of a request.
     fn persist(&self) -> KvResult<()>;
-    /// Holds the present opening of the tables: everything read and committed while the answer lives is of it, or
-    /// fails. For a commit that depends on an earlier read.
+    /// Keeps the tables from being reopened while the returned `Hold` lives: every read and commit meanwhile uses the
+    /// present opening, or fails. For a commit that depends on an earlier read.
     fn hold(&self) -> KvResult<Hold> {
         Ok(Hold::default())
     }
-    /// Approximate bytes on disk.
+    /// Returns the approximate bytes on disk.
     fn disk_bytes(&self) -> u64;
-    /// Closes the tables for good: nothing of them touches their place on disk afterwards, and every later use fails.
-    /// Blocking; an error while somebody still uses them. Does nothing where the tables have no place that another store
-    /// may be given.
+    /// Closes the tables for good: afterwards nothing touches their place on disk, and every use fails. Blocks. Returns
+    /// an error while somebody uses the tables. The default does nothing; tables that can be reopened implement it.
     fn close(&self) -> KvResult<()> {
         Ok(())
     }
 }
 
-/// See `Kv::hold`.
+/// A lock on the present opening of tables (`Kv::hold`).
 #[derive(Debug, Default)]
 pub struct Hold {
     _tables: Option<Arc<dyn Kv>>,
 }
 
-/// The least byte string that is greater than every string with this prefix; `None` where there is none.
+/// Returns the least byte string that is greater than every string with this prefix; `None` if there is none.
 pub fn prefix_end(prefix: &[u8]) -> Option<Vec<u8>> {
     let keep = prefix.iter().rposition(|&byte| byte != 0xff)?;
     let mut end = prefix[..=keep].to_vec();
@@ -111,8 +111,8 @@ pub fn prefix_end(prefix: &[u8]) -> Option<Vec<u8>> {
 
 type KeyBounds<'a> = (Bound<&'a [u8]>, Bound<&'a [u8]>);
 
-/// Bounds in a form that every store beneath takes: `None` where no key can lie between them, and no bound that is the
-/// empty key, which no row has.
+/// Returns the bounds in a form that every store accepts: no bound is the empty key, which no row has. Returns `None`
+/// if no key can lie between them.
 fn bounds<'a>(from: Bound<&'a [u8]>, to: Bound<&'a [u8]>) -> Option<KeyBounds<'a>> {
     let from = match from {
         Bound::Included([]) | Bound::Excluded([]) => Bound::Unbounded,

@@ -1,5 +1,5 @@
-//! Tables that remember that they could not be read: a damaged block shows itself only to who looks into it, and is to be
-//! known to those who can make the tables anew.
+//! Tables that record the first failure of a read. Only the reader of a damaged block notices it; the record makes the
+//! damage known to the code that can rebuild the tables.
 
 use super::{Batch, Hold, Kv, KvError, KvRead, KvResult, PairIter, Table};
 use bytes::Bytes;
@@ -7,7 +7,7 @@ use std::ops::Bound;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
-/// The first failure of a read, of the tables or of any view of them.
+/// The first failure of a read of the tables, or of any snapshot of them.
 #[derive(Clone, Debug, Default)]
 pub struct ReadFailure {
     noted: Arc<Noted>,
@@ -26,13 +26,13 @@ impl ReadFailure {
         self.noted.first.get()
     }
 
-    /// Returns whether the store beneath failed, in a read or a commit. Otherwise whatever went wrong is in the rows, or in
-    /// what was made of them.
+    /// Returns whether the store beneath failed, in a read or a commit. If it did not, an error comes from the content
+    /// of the rows, or from code that used them.
     pub fn is_of_store(&self) -> bool {
         self.get().is_some() || self.noted.commit.load(Ordering::Relaxed)
     }
 
-    /// True once: for the one who sees to it.
+    /// Returns true once after a failure: to the caller that will handle it.
     pub fn claim(&self) -> bool {
         self.get().is_some() && !self.noted.claimed.swap(true, Ordering::Relaxed)
     }
@@ -131,7 +131,7 @@ mod tests {
     use std::ops::Bound;
     use std::sync::Arc;
 
-    /// Cannot read one key, and takes no commit.
+    /// A store that cannot read one key, and takes no commit.
     #[derive(Debug)]
     struct Damaged;
 
@@ -170,7 +170,7 @@ mod tests {
     const TABLE: Table = Table("table");
 
     #[test]
-    fn a_lookup_in_a_view_that_meets_damage_is_noted_and_claimed_once() {
+    fn a_failed_lookup_in_a_snapshot_is_noted_and_claimed_once() {
         let (kv, failure) = WatchedKv::new(Arc::new(Damaged));
         assert!(kv.snapshot().get(TABLE, b"whole").is_ok());
         assert!(failure.get().is_none() && !failure.claim());
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn a_range_that_meets_damage_is_noted_when_it_comes_to_it() {
+    fn damage_in_a_range_is_noted_when_the_reader_reaches_it() {
         let (kv, failure) = WatchedKv::new(Arc::new(Damaged));
         let mut pairs = kv.range(TABLE, Bound::Unbounded, Bound::Unbounded);
         assert!(pairs.next().is_some_and(|pair| pair.is_ok()));

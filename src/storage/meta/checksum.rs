@@ -1,5 +1,5 @@
-//! The checksum of a multipart object from its parts' checksums: the hash of them in a row (composite), or, for the CRCs,
-//! that of the whole content, which follows from the parts' values and sizes alone.
+//! The checksum of a multipart object, computed from its parts' checksums: the hash of their concatenation (composite),
+//! or, for CRCs, the checksum of the whole content, which follows from the parts' values and sizes alone.
 
 use super::record::{Checksum, ChecksumAlgorithm, ChecksumKind, PartRow};
 use crate::storage::checksum::checksum_of;
@@ -10,7 +10,8 @@ pub(super) fn is_multipart_kind(algorithm: ChecksumAlgorithm, kind: ChecksumKind
     algorithm.kinds_of_parts().contains(&kind)
 }
 
-/// The whole's checksum; `None` where a part has none of this algorithm, or the two do not go together.
+/// Returns the checksum of the whole object. `None` if a part has none of this algorithm, or if S3 does not allow the
+/// algorithm with this kind.
 pub(super) fn of_parts(algorithm: ChecksumAlgorithm, kind: ChecksumKind, parts: &[PartRow]) -> Option<Checksum> {
     if !is_multipart_kind(algorithm, kind) {
         return None;
@@ -62,9 +63,10 @@ fn full_object<'a>(crc: Crc, values: impl Iterator<Item = Option<(&'a Bytes, u64
     Some(Bytes::copy_from_slice(&whole.to_be_bytes()[8 - crc.bytes()..]))
 }
 
-/// A reflected CRC whose start and final mask are all ones: then the CRC of two strings in a row is that of the first,
-/// times x to the second's length in bits modulo the polynomial, plus that of the second. Parts mostly have one size, so
-/// the power is computed once and each part costs one multiplication.
+/// A reflected CRC whose initial value and final mask are all ones. The CRC of two concatenated strings is then the CRC
+/// of the first, times x to the power of the second's length in bits, plus the CRC of the second, modulo the
+/// polynomial. Most parts have the same size, so that the power is computed once and each part costs one
+/// multiplication.
 #[derive(Clone, Copy)]
 struct Crc {
     polynomial: u64,
@@ -92,7 +94,7 @@ impl Crc {
         Some(value.iter().fold(0, |number, &byte| number << 8 | u64::from(byte)))
     }
 
-    /// The polynomial 1: bits are reflected, so the highest stands for x to the 0.
+    /// The polynomial 1. Bits are reflected, so that the highest bit is the coefficient of x to the power of 0.
     fn one(self) -> u64 {
         1 << (self.width - 1)
     }
@@ -145,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn a_composite_is_the_hash_of_the_parts_hashes() {
+    fn a_composite_checksum_is_the_hash_of_the_parts_hashes() {
         let composite = |algorithm: &ChecksumAlgorithm| is_multipart_kind(*algorithm, ChecksumKind::Composite);
         assert_eq!(ChecksumAlgorithm::ALL.iter().filter(|algorithm| composite(algorithm)).count(), 9);
         for algorithm in ChecksumAlgorithm::ALL.into_iter().filter(composite) {
@@ -157,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn the_checksums_that_can_be_of_the_whole_of_parts_are_the_crcs() {
+    fn only_crcs_can_be_full_object_checksums_of_parts() {
         for algorithm in ChecksumAlgorithm::ALL {
             let combines = is_multipart_kind(algorithm, ChecksumKind::FullObject);
             assert_eq!(combines, Crc::of(algorithm).is_some(), "{algorithm:?}");
@@ -165,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_without_the_checksum_leaves_the_whole_without_one() {
+    fn an_object_has_no_checksum_if_one_of_its_parts_has_none() {
         let crc = ChecksumAlgorithm::Crc32c;
         let parts = [part(crc, b"one"), part(ChecksumAlgorithm::Sha1, b"two")];
         assert_eq!(of_parts(crc, ChecksumKind::FullObject, &parts), None);
@@ -175,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn after_an_append_only_crcs_of_one_kind_are_known() {
+    fn an_append_keeps_only_crcs_of_the_same_algorithm() {
         use ChecksumAlgorithm::{Crc32, Crc32c, Crc64Nvme, Sha256};
         let of = |algorithm, content: &[u8]| part(algorithm, content).checksum;
         let both = |standing: Option<Checksum>, added: Option<Checksum>| {
@@ -197,7 +199,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_crc_of_the_whole_follows_from_the_parts(
+        fn the_crc_of_the_whole_is_computed_from_the_parts(
             contents in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..300), 1..6),
         ) {
             for algorithm in [ChecksumAlgorithm::Crc32, ChecksumAlgorithm::Crc32c, ChecksumAlgorithm::Crc64Nvme] {

@@ -1,32 +1,33 @@
-//! The log entry that the configuration (rows of buckets, documents of buckets and identities) is as of. A cached value
-//! made of these stays valid while that entry stays the same.
+//! The version of the configuration (rows of buckets, documents of buckets and identities), which is the log entry that
+//! changed it last. A value cached from the configuration stays valid while that entry stays the same.
 
 use super::tables::{BUCKETS, DOCUMENTS, is_configuration};
 use crate::storage::kv::{Batch, KvResult};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// The value while a change of the configuration is being committed.
+/// The mark's value while a change of the configuration is being committed.
 const MOVING: u64 = u64::MAX;
 
-/// The last entry that may have changed the configuration (plus one). Where two views have the same, all that they have of
-/// the configuration is the same; a later one has the greater.
+/// The index of the last entry that may have changed the configuration, plus one. Two views with the same value have
+/// the same configuration; the value of a later configuration is greater.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ConfigurationAt(u64);
 
-/// The configuration's entry in tables that one caller changes.
+/// The present version of the configuration, in tables that a single caller changes.
 ///
-/// It is `MOVING` from before a change can be seen until nobody can miss it any more. A view that was taken while it stood
-/// at one entry is of that entry; of any other view it is not known. Who was answered that a change was made finds it moved.
+/// The mark is `MOVING` from before a change is visible until it is visible to everybody. If the mark had the same
+/// value before and after a view was taken, the view has the configuration of that version; the version of any other
+/// view is unknown. Whoever was told that a change was made finds another version.
 #[derive(Debug)]
 pub struct ConfigurationMark(AtomicU64);
 
 impl ConfigurationMark {
-    /// Returns the position of tables that have applied this entry.
+    /// Creates the mark of tables that have applied the entries up to this one.
     pub fn new(applied: Option<u64>) -> Self {
         Self(AtomicU64::new(after(applied)))
     }
 
-    /// Commits a batch that ends with this entry.
+    /// Commits a batch whose last entry is `index`, and changes the mark if the batch changes the configuration.
     pub fn commit(&self, batch: Batch, index: u64, commit: impl FnOnce(Batch) -> KvResult<()>) -> KvResult<()> {
         if !changes_configuration(&batch) {
             return commit(batch);
@@ -37,12 +38,12 @@ impl ConfigurationMark {
         Ok(())
     }
 
-    /// The entry that the present configuration is as of; `None` while it is being changed.
+    /// Returns the version of the present configuration; `None` while it is being changed.
     pub fn present(&self) -> Option<ConfigurationAt> {
         self.observe(|| ()).1
     }
 
-    /// Takes a view; the entry that its configuration is as of, where that is known.
+    /// Takes a view. Returns it with the version of its configuration, if that is known.
     pub fn observe<T>(&self, take: impl FnOnce() -> T) -> (T, Option<ConfigurationAt>) {
         let before = self.0.load(Ordering::SeqCst);
         let view = take();
@@ -79,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn changes_of_buckets_and_of_the_documents_of_buckets_and_identities_move_it() {
+    fn changes_of_buckets_and_their_and_identities_documents_move_the_version() {
         let moves = |changes: &[(crate::storage::kv::Table, Vec<u8>)]| {
             let mark = ConfigurationMark::new(Some(3));
             mark.commit(batch(changes), 4, |_| Ok(())).expect("it is committed");
@@ -98,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn a_view_that_was_taken_during_a_change_is_of_no_entry() {
+    fn a_view_taken_during_a_change_has_no_known_version() {
         let mark = ConfigurationMark::new(None);
         let change = || batch(&[(BUCKETS, b"name".to_vec())]);
         assert_eq!(mark.present(), Some(ConfigurationAt(0)));
@@ -113,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_that_failed_may_yet_be_there() {
+    fn the_version_is_unknown_after_a_failed_change() {
         let mark = ConfigurationMark::new(None);
         let failed = |_| Err(KvError { doing: "commit", cause: "a full drive".to_owned() });
         mark.commit(batch(&[(BUCKETS, b"name".to_vec())]), 0, failed).expect_err("it failed");

@@ -1,5 +1,5 @@
-//! The metadata's bytes: entries of the log as a leader sends them, snapshots, and rows as they lie on a drive. Checksums and
-//! lengths are made good first, so that what is behind them is reached.
+//! Fuzz targets for the metadata's encodings: log entries as a leader sends them, snapshots, and rows as they are on a
+//! drive. The targets make checksums and lengths right first, so that the code behind those checks is reached.
 
 use super::codec::{self, Record, decode_command, decode_entry, encode_command, encode_entry};
 use super::command::{Change, Command, CreateBucket};
@@ -24,8 +24,9 @@ use std::sync::Arc;
 const COMMANDS_MAX: usize = 16;
 const LIST_MAX: usize = 10;
 
-/// Heads of commands, each after its length in two bytes, and inline bytes where the highest bit of these is set. They are
-/// read, written to the same again, and applied one entry each to tables with a bucket.
+/// Decodes commands, checks that each encodes to the same value again, and applies each as an entry of its own to
+/// tables with a bucket. `data` has, for each command, the length of its head in two bytes, then the head. The highest
+/// bit of the length adds inline bytes.
 pub fn entries(data: &[u8]) {
     let _ = decode_entry(&Bytes::copy_from_slice(data));
     let _ = decode_command(&Bytes::copy_from_slice(data));
@@ -56,7 +57,8 @@ fn apply(tables: &MetaTables, index: u64, commands: Vec<Command>) {
     assert_eq!(replies.len(), 1);
 }
 
-/// Bodies of frames, each after two bytes that say how long it is; what is installed is looked at.
+/// Installs a snapshot and reads the resulting tables. `data` has the bodies of frames, each after its length in two
+/// bytes.
 pub fn snapshots(data: &[u8]) {
     let kv = Arc::new(MemoryKv::new(TABLES));
     let mut installer = SnapshotInstaller::new(Arc::<MemoryKv>::clone(&kv) as _).expect("empty tables");

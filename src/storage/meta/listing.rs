@@ -1,5 +1,5 @@
-//! Listings with prefix and delimiter, in the byte order of keys. A common prefix costs one seek past all that it hides,
-//! so that a page costs by what it shows.
+//! Listings with prefix and delimiter, in the byte order of keys. A common prefix costs one seek past all keys that it
+//! stands for, so that the cost of a page depends on what it shows.
 
 use super::codec::{self, Record};
 use super::record::{ObjectVersion, UploadRow, Version, VersionRow};
@@ -20,7 +20,7 @@ pub(super) trait Layout {
     const TABLE: Table;
     /// Returns the prefix that the rows of all keys with this prefix share.
     fn prefix(bucket: BucketId, key_prefix: &str) -> Vec<u8>;
-    /// The listed key of a row.
+    /// Returns the object's key that a row's key contains.
     fn key_of(row_key: &[u8]) -> Option<String>;
 }
 
@@ -54,12 +54,13 @@ impl Layout for Uploads {
     }
 }
 
-/// Rows after which the listing begins: past `after`, of every kind.
+/// Returns the lower bound of a listing of objects after this key.
 pub(super) fn after_object(bucket: BucketId, after: &str) -> Bound<Vec<u8>> {
     Bound::Excluded(object_key(bucket, after))
 }
 
-/// S3's markers: with an upload, the later uploads of the same key too; without, only greater keys.
+/// Returns the lower bound of a listing of uploads after S3's markers. With an upload id, later uploads of the same key
+/// follow; without one, only greater keys.
 pub(super) fn after_upload(bucket: BucketId, after: &str, upload: Option<UploadId>) -> Bound<Vec<u8>> {
     match upload {
         Some(upload) => Bound::Excluded(upload_key(bucket, after, upload)),
@@ -67,7 +68,8 @@ pub(super) fn after_upload(bucket: BucketId, after: &str, upload: Option<UploadI
     }
 }
 
-/// Past every row that begins with this. A bucket's number begins it, and is never all ones.
+/// Returns the lower bound past every row whose key has this prefix. The prefix begins with a bucket's number, which is
+/// never all ones.
 fn past(prefix: &[u8]) -> Bound<Vec<u8>> {
     prefix_end(prefix).map_or(Bound::Excluded(prefix.to_vec()), Bound::Included)
 }
@@ -134,7 +136,8 @@ pub(super) fn versions_page(
         return Ok(page);
     }
     let mut merge = VersionsMerge::new(kv, bucket, query, after_version);
-    // Whose versions were seen: its later ones are not the latest. Within a key to go on in, that is settled.
+    // The key whose latest version was already listed: its other versions are not the latest. If the page continues
+    // within a key, the latest was on an earlier page.
     let mut seen = query.after.clone().filter(|_| after_version.is_some());
     while let Some((key, row)) = merge.next()? {
         let common = common_prefix(&key, query).map(str::to_owned);
@@ -163,7 +166,7 @@ pub(super) fn versions_page(
     Ok(page)
 }
 
-/// The two tables of versions, merged: by key, the current object before the others.
+/// The tables `objects` and `versions`, merged by key. The current object of a key comes before its other versions.
 struct VersionsMerge<'a> {
     kv: &'a dyn KvRead,
     bucket: BucketId,
@@ -171,7 +174,7 @@ struct VersionsMerge<'a> {
     versions: Cursor<'a>,
 }
 
-/// A table from some row on, and the row that comes next.
+/// A position in a table, and the next row, read ahead.
 struct Cursor<'a> {
     table: Table,
     end: Option<Vec<u8>>,
@@ -189,13 +192,13 @@ impl<'a> VersionsMerge<'a> {
             Some(version) => Bound::Excluded(version_key(bucket, after, version)),
             None => past(&upload_key_prefix(bucket, after)),
         });
-        let going_on_from_current = after.zip(after_version).is_some_and(|(after, version)| {
-            // Named as the marker it is the current object no more, or still is: its key's others follow either way.
+        let continues_after_current = after.zip(after_version).is_some_and(|(after, version)| {
+            // If the marker names the current object, all other versions of its key follow.
             matches!(kv.get(OBJECTS, &object_key(bucket, after)), Ok(Some(row))
                 if codec::decode::<ObjectVersion>(&row).is_ok_and(|object| object.version == version))
         });
         let version_start = match after {
-            Some(after) if going_on_from_current => Some(Bound::Included(upload_key_prefix(bucket, after))),
+            Some(after) if continues_after_current => Some(Bound::Included(upload_key_prefix(bucket, after))),
             _ => version_start,
         };
         let objects = Cursor::new(kv, OBJECTS, Objects::prefix(bucket, &query.prefix), object_start, Objects::key_of);
@@ -255,14 +258,14 @@ impl<'a> Cursor<'a> {
     }
 }
 
-/// The key up to and with the first delimiter after the prefix.
+/// Returns the key up to and including the first delimiter after the prefix.
 fn common_prefix<'a>(key: &'a str, query: &ListQuery) -> Option<&'a str> {
     let delimiter = query.delimiter.as_deref().filter(|delimiter| !delimiter.is_empty())?;
     let rest = key.get(query.prefix.len()..)?;
     key.get(..query.prefix.len() + rest.find(delimiter)? + delimiter.len())
 }
 
-/// The greater of two lower bounds.
+/// Returns the greater of two lower bounds.
 fn later(a: Bound<Vec<u8>>, b: Option<Bound<Vec<u8>>>) -> Bound<Vec<u8>> {
     fn rank(bound: &Bound<Vec<u8>>) -> Option<(&[u8], bool)> {
         match bound {

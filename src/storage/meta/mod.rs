@@ -1,4 +1,4 @@
-//! The metadata state machine: what the tables hold, how a change is decided, how it is looked up.
+//! The metadata state machine: its tables and records, the changes and how they are decided, and lookups.
 
 mod apply;
 mod checksum;

@@ -1,4 +1,4 @@
-//! Values for the tests of the metadata.
+//! Sample values for the tests of the metadata.
 
 use super::command::{
     AppendObject, Change, CompleteUpload, CompletedPart, CopyVersion, CreateBucket, CreateUpload, DeleteConditions,
@@ -94,7 +94,7 @@ pub(crate) fn delete_if(bucket: BucketId, key: &str, write: WriteConditions) -> 
     Change::DeleteVersions { bucket, deletes: vec![delete] }
 }
 
-/// The reply to such a delete in a bucket without versions.
+/// The reply to an unconditional delete in a bucket without versions.
 pub(crate) fn deleted(existed: bool) -> Reply {
     Reply::VersionsDeleted(vec![Ok(Deletion { existed, ..Deletion::default() })])
 }

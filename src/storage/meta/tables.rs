@@ -1,34 +1,35 @@
-//! The metadata tables: their names, their keys, and what a row of each is. All numbers in keys are big-endian, so that the
-//! order of the bytes is the order of the numbers; each kind of key has a table of its own, so that no two can meet.
+//! The metadata tables: their names, keys and rows. Numbers in keys are big-endian, so that the order of the bytes is
+//! the order of the numbers. Each kind of key has a table of its own, so that no two kinds can collide.
 //!
 //! | table | key | row |
 //! |---|---|---|
 //! | `buckets` | name | `BucketRow` |
 //! | `bucket_ids` | bucket u64 | the bucket's name, raw |
-//! | `objects` | bucket u64, key | `ObjectVersion`: the current one, where it is no delete marker; the listing order |
+//! | `objects` | bucket u64, key | `ObjectVersion`: the current object of the key; the order of listings |
 //! | `inline` | manifest u128 | the object's bytes, raw |
 //! | `parts` | manifest u128, offset u64 | `PartRow` of an object version |
-//! | `completed` | manifest u128 | `CompletedRecord`: which upload a standing object version was made of |
+//! | `completed` | manifest u128 | `CompletedRecord`: the upload that an object version was made of |
 //! | `uploads` | bucket u64, escaped key, 0x00 0x00, upload u128 | `UploadRow` |
 //! | `upload_parts` | upload u128, number u16 | `PartRow` of an ongoing upload |
 //! | `blobs` | blob u128 | `BlobRef` of every blob that is referred to, or is in a dropped list of parts |
 //! | `garbage` | blob u128 | `GarbageRow` |
-//! | `dropped` | kind u8, manifest, upload or bucket | empty: a list whose rows are still to become garbage |
+//! | `dropped` | kind u8, manifest, upload or bucket | empty: a dropped list whose rows are still to become garbage |
 //! | `repairs` | blob u128, shard u8 | `RepairRow` |
 //! | `leftovers` | node u32, blob u128, shard u8 | `LeftoverRow`: a copy that a move left behind on this node |
 //! | `nodes` | node u32 | `NodeRecord` |
 //! | `hosts` | host u64 | `HostRecord` |
 //! | `versions` | bucket u64, escaped key, 0x00 0x00, inverted seq u64, salt u64 | `VersionRow`; newest first |
-//! | `null_versions` | bucket u64, key | `NullVersionRow`: where the null version is among `versions` |
+//! | `null_versions` | bucket u64, key | `NullVersionRow`: the place of the null version in `versions` |
 //! | `shared` | kind u8, blob or manifest u128 | `SharedRow` |
 //! | `usage` | bucket u64 | `Usage` |
 //! | `documents` | 1 u8, bucket u64, kind u8, name; or 2 u8, kind u8, path; or 3 u8, name | `DocumentRow` |
 //! | `events` | target, 0x00, seq u64 | `EventRow` |
 //! | `answers` | since u64, id u128 | `AnswerRow` of a change that another host forwarded |
-//! | `system` | fixed names | format, last applied position, counters, the layout's epoch, what each node holds, what hosts do, who was removed, the fence of fresh blobs, since when each drive has its number, the last recovery |
+//! | `system` | fixed names | format, last applied position, counters, the remembered answers, the layout's epoch, the number of shards on each node, the roles of hosts, removed drives and hosts, the fence of fresh blobs, the confirmed time, the epoch at which each drive was registered, the last recovery |
 //!
-//! An object's key is the rest of its row's key, as it is. In `uploads` and `versions` something follows it, so there each 0x00 of it is
-//! written 0x00 0xff and 0x00 0x00 ends it: the order of keys is kept, and no key is a prefix of another's.
+//! In `objects` and `null_versions` the rest of the row's key is the object's key, unescaped. In `uploads` and
+//! `versions` more follows: there each 0x00 of the object's key is written as 0x00 0xff, and 0x00 0x00 ends it. So rows
+//! are in the order of the objects' keys, and no escaped key is a prefix of another.
 
 use super::command::Origin;
 use super::record::{BucketDocument, DocumentKey, IdentityKind, Version};
@@ -59,8 +60,8 @@ pub const DOCUMENTS: Table = Table("documents");
 pub const EVENTS: Table = Table("events");
 pub const SYSTEM: Table = Table("system");
 
-/// The tables. A table's place here is its number in snapshots, so adding one makes a new snapshot version. `system` is
-/// last: its rows are installed after all others and say that those are whole.
+/// All tables. A table's index here is its number in snapshots, so that adding one requires a new snapshot version.
+/// `system` is last: its rows are installed after all others, and show that those are complete.
 pub const TABLES: &[Table] = &[
     BUCKETS,
     BUCKET_IDS,
@@ -137,7 +138,7 @@ pub fn leftover_key(node: NodeId, shard: ShardId) -> [u8; 21] {
     row
 }
 
-/// The shard in a row's key of `leftovers`; `None` where it is not one.
+/// Returns the shard in a row's key of `leftovers`; `None` if the key is malformed.
 pub fn shard_of_leftover_key(row: &[u8]) -> Option<ShardId> {
     let (_, rest) = row.split_first_chunk::<4>()?;
     let (blob, shard) = rest.split_first_chunk::<16>()?;
@@ -192,7 +193,7 @@ pub fn upload_key(bucket: BucketId, key: &str, id: UploadId) -> Vec<u8> {
     row
 }
 
-/// The object's key and the upload in a row's key of `uploads`; `None` where it is not one.
+/// Returns the object's key and the upload in a row's key of `uploads`; `None` if the row's key is malformed.
 pub fn split_upload_key(row: &[u8]) -> Option<(String, UploadId)> {
     let (rest, id) = row.split_last_chunk::<16>()?;
     let escaped = rest.get(8..)?.strip_suffix(&[ESCAPED, ESCAPE_END])?;
@@ -219,7 +220,7 @@ pub fn version_key(bucket: BucketId, key: &str, version: Version) -> Vec<u8> {
     row
 }
 
-/// The object's key in a row's key of `versions`; `None` where it is not one.
+/// Returns the object's key in a row's key of `versions`; `None` if the row's key is malformed.
 pub fn key_of_version(row: &[u8]) -> Option<String> {
     Some(split_upload_key(row)?.0)
 }
@@ -272,8 +273,8 @@ pub fn document_key(key: &DocumentKey) -> Vec<u8> {
     }
 }
 
-/// Returns whether the row of a document is part of the configuration: settings of buckets and identities, and not the
-/// store's notes on its own work.
+/// Returns whether a document is part of the configuration: settings of buckets and identities, but not the store's
+/// records of its own work.
 pub fn is_configuration(row_key: &[u8]) -> bool {
     let kind_of_bucket = |rest: &[u8]| rest.get(bucket_prefix(BucketId(0)).len()).copied();
     match row_key.split_first() {
@@ -333,14 +334,14 @@ mod tests {
     const BUCKET: BucketId = BucketId(7);
 
     #[test]
-    fn no_two_kinds_of_key_share_a_table_c9() {
+    fn tables_have_distinct_names_and_system_is_the_last_c9() {
         let names: BTreeSet<_> = TABLES.iter().map(|table| table.0).collect();
         assert_eq!(names.len(), TABLES.len());
         assert_eq!(TABLES.last().map(|table| table.0), Some("system"));
     }
 
     #[test]
-    fn a_key_with_zero_bytes_sorts_among_uploads_as_it_does_among_objects_c9() {
+    fn keys_with_zero_bytes_sort_alike_among_uploads_and_objects_c9() {
         let keys = ["", "\0", "\0\0", "\0\u{1}", "a", "a\0", "a\0\0", "a\0b", "a\u{1}", "a\u{7f}", "a\u{ff}", "b"];
         let rows: Vec<_> = keys.iter().map(|key| upload_key(BUCKET, key, UploadId(u128::MAX))).collect();
         assert!(rows.is_sorted());
@@ -350,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn dropped_lists_of_all_kinds_are_distinct() {
+    fn keys_of_dropped_lists_of_all_kinds_round_trip() {
         for list in [
             DroppedList::ObjectParts(ManifestId(5)),
             DroppedList::UploadParts(UploadId(5)),

@@ -1,5 +1,5 @@
-//! The position of a state machine in the log: stored with its tables (in `TablesAt`), and at the head of every
-//! snapshot. Version u8 = 1, then postcard.
+//! The position up to which a state machine has applied the log. It is stored with the tables (in `TablesAt`) and at
+//! the head of every snapshot. Encoding: version u8 = 1, then postcard.
 
 use super::history::Point;
 use super::record::{LogEntry, Members, Payload, Position, RecordFault};
@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 const VERSION: u8 = 1;
 
 /// A hash over every entry applied so far, in order: two replicas with the same chain at an index have applied the same
-/// entries up to it. The first 16 bytes of SHA-256 over the chain before, the entry's position and its payload.
+/// entries up to it. It is the first 16 bytes of SHA-256 over the previous chain, the entry's position and its payload.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Chain(pub u128);
 
@@ -40,27 +40,29 @@ impl Chain {
     }
 }
 
+/// The position up to which a state machine has applied the log, with the membership and the chain at that position.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AppliedAt {
     /// The position of the last entry applied.
     pub at: Option<Position>,
-    /// The last membership applied, and where it stood in the log.
+    /// The last membership applied.
     pub members: Members,
+    /// The position of the entry with this membership.
     pub members_at: Option<Position>,
     /// The hash chain over all entries up to `at`.
     pub chain: Chain,
 }
 
-/// An entry that cannot come after what was applied.
+/// The refusal of an entry that does not follow the last applied one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("entry {entry:?} does not follow {applied:?}, the last one that was applied")]
+#[error("entry {entry:?} does not follow {applied:?}, the last applied entry")]
 pub struct OutOfOrder {
     pub entry: Position,
     pub applied: Option<Position>,
 }
 
 impl AppliedAt {
-    /// Takes the next entry into account: the one with the next index, of the same leader or a later one.
+    /// Moves the position to the next entry, which must have the next index, and the same leader or a later one.
     pub fn follow(&mut self, entry: &LogEntry) -> Result<(), OutOfOrder> {
         let follows = self.at.is_none_or(|last| {
             let is_next = last.index.checked_add(1) == Some(entry.at.index);

@@ -1,27 +1,27 @@
-//! The last entries that a replica has applied, each with the chain up to it: what replicas compare. A chain covers all that
-//! came before, so that one index which two replicas both remember is enough.
+//! The last applied entries of a replica, each with its chain, which replicas compare with each other. A chain covers
+//! all entries before it, so that one index that both replicas remember is enough.
 
 use super::applied::{AppliedAt, Chain};
 use super::record::Position;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
-/// Entries remembered.
+/// The number of points that a history keeps.
 const POINTS_MAX: usize = 4096;
 
-/// One entry that was applied.
+/// An applied entry, and the chain up to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Point {
     pub at: Position,
     pub chain: Chain,
 }
 
-/// The last points of one replica, consecutive.
+/// The last points of one replica, with consecutive indexes.
 #[derive(Clone, Debug, Default)]
 pub struct History(VecDeque<Point>);
 
 impl History {
-    /// Makes the history of a replica that is at this position and remembers nothing before it.
+    /// Creates a history that begins at the replica's present position.
     pub fn new(applied: &AppliedAt) -> Self {
         Self(applied.point().into_iter().collect())
     }
@@ -55,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_points_are_found_by_their_index_and_no_others() {
+    fn a_history_finds_only_its_last_points_by_index() {
         let mut applied = AppliedAt::default();
         let mut history = History::new(&applied);
         assert_eq!((history.last(), history.point(0)), (None, None));
@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn a_chain_tells_any_two_histories_apart_ever_after() {
+    fn different_histories_have_different_chains_from_then_on() {
         let chain_of = |entries: &[LogEntry]| {
             let mut applied = AppliedAt::default();
             entries.iter().for_each(|entry| applied.follow(entry).expect("in order"));

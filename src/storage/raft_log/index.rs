@@ -1,4 +1,5 @@
-//! The log in memory: where each entry is on each copy, and the last entries themselves, up to a bound in bytes.
+//! The index of the Raft log in memory: the location of each entry on each copy, and a cache of the last entries,
+//! bounded in bytes.
 
 use super::record::{LogEntry, LogRecord, Payload, Position, Standing, StateChange};
 use super::recovery::RecoveredCopy;
@@ -6,10 +7,10 @@ use crate::storage::wal::Location;
 use crate::types::{NodeId, SegmentId};
 use std::collections::{BTreeMap, VecDeque};
 
-/// The approximate size of an entry's record on a drive besides its payload.
+/// The approximate size of an entry's record on a drive, without the payload.
 const RECORD_OVERHEAD_BYTES: u64 = 128;
 
-/// An entry, or where to read it.
+/// An entry from memory, or the locations from which it can be read.
 #[derive(Clone, Debug)]
 pub enum EntryPlace {
     Here(LogEntry),
@@ -19,7 +20,7 @@ pub enum EntryPlace {
 #[derive(Debug)]
 struct Slot {
     at: Position,
-    /// The operation that appended it: tells it from a truncated entry with the same index.
+    /// The operation that appended the entry. It distinguishes the entry from a truncated one with the same index.
     sequence: u64,
     cost_bytes: u64,
     payload: Option<Payload>,
@@ -29,15 +30,17 @@ struct Slot {
 #[derive(Debug, Default)]
 struct CopyMap {
     places: BTreeMap<u64, Location>,
-    /// The greatest index that each segment has ever held, if any.
+    /// For each segment, the greatest index of an entry that it ever held; `None` if it held none.
     segments: BTreeMap<SegmentId, Option<u64>>,
 }
 
+/// The state of the log, its entries, and the locations of their records on each copy.
 #[derive(Debug)]
 pub struct LogIndex {
     standing: Standing,
     sequence: u64,
-    /// The index of the first entry, if there is one: right after what was purged, wherever a log was begun by openraft.
+    /// The index of the first entry, or of the next one if the log is empty. After a purge it follows the last purged
+    /// entry; openraft may begin an empty log at a greater index.
     first: u64,
     /// Consecutive.
     slots: VecDeque<Slot>,
@@ -45,23 +48,23 @@ pub struct LogIndex {
     retained_bytes: u64,
     cached_bytes: u64,
     cached_bytes_max: u64,
-    /// Slots before this one (counted from the front) are not cached.
+    /// The number of slots at the front whose payloads are not cached.
     uncached: usize,
-    /// Operations up to here are on all copies: their entries may leave the memory.
+    /// Every live copy holds the operations up to this one, so that their payloads may be evicted.
     durable_sequence: u64,
-    /// Counts truncations, for those who read in several steps.
+    /// The number of truncations so far. A reader that works in several steps compares it, to notice a truncation.
     truncations: u64,
 }
 
 impl LogIndex {
-    /// Makes the index of the copy that holds most.
+    /// Creates the index of a log from one copy, the one that holds most.
     pub fn new(node: NodeId, copy: &RecoveredCopy, cached_bytes_max: u64) -> Self {
         let mut index = Self::unplaced(copy, cached_bytes_max);
         index.adopt_copy(node, copy);
         index
     }
 
-    /// Makes the index of copies that are one whole log together.
+    /// Creates the index of a log that was merged from damaged copies. `copies` are the readable entries of each.
     pub fn merged(log: &RecoveredCopy, copies: &BTreeMap<NodeId, RecoveredCopy>, cached_bytes_max: u64) -> Self {
         let mut index = Self::unplaced(log, cached_bytes_max);
         copies.iter().for_each(|(node, copy)| index.adopt_copy(*node, copy));
@@ -90,7 +93,7 @@ impl LogIndex {
         index
     }
 
-    /// Returns the first record of a copy that is written anew, after which come the entries and `restated`.
+    /// Returns the record that begins a restatement of the log on a copy. The entries follow, and then `restated`.
     pub fn restating(&self) -> LogRecord {
         LogRecord::State { sequence: self.sequence, change: StateChange::Restating(self.standing) }
     }
@@ -99,7 +102,8 @@ impl LogIndex {
         LogRecord::State { sequence: self.sequence, change: StateChange::Restated }
     }
 
-    /// Takes the segments before this one from the books of a copy that was restated behind them; they are to be released.
+    /// Removes the segments before this one from a copy's index, because the log was restated behind them. Returns
+    /// them; the caller releases them.
     pub fn take_segments_before(&mut self, node: NodeId, segment: SegmentId) -> Vec<SegmentId> {
         let Some(copy) = self.copies.get_mut(&node) else { return Vec::new() };
         let kept = copy.segments.split_off(&segment);
@@ -107,7 +111,7 @@ impl LogIndex {
         std::mem::replace(&mut copy.segments, kept).into_keys().collect()
     }
 
-    /// Another copy that was found, as far as it agrees.
+    /// Adds another copy that was found. Those of its entries count that agree with this log.
     pub fn adopt_copy(&mut self, node: NodeId, copy: &RecoveredCopy) {
         let agreeing = copy.entries.iter().filter(|entry| self.position_of(entry.at.index) == Some(entry.at));
         let places = agreeing.map(|entry| (entry.at.index, entry.location)).collect();
@@ -130,7 +134,7 @@ impl LogIndex {
         self.truncations
     }
 
-    /// Bytes that the entries take on each copy, about.
+    /// Returns the approximate bytes that the entries take on each copy.
     pub fn retained_bytes(&self) -> u64 {
         self.retained_bytes
     }
@@ -143,7 +147,7 @@ impl LogIndex {
         self.first_index() + self.slots.len() as u64
     }
 
-    /// The last entry, or what was purged last.
+    /// Returns the position of the last entry, or of the last purged one if the log is empty.
     pub fn last(&self) -> Option<Position> {
         self.slots.back().map(|slot| slot.at).or(self.standing.purged)
     }
@@ -161,7 +165,8 @@ impl LogIndex {
         index.checked_sub(self.first_index()).and_then(|slot| self.slots.get(usize::try_from(slot).ok()?))
     }
 
-    /// Adds entries as one operation; its records. Entries must follow the last one: openraft's contract.
+    /// Appends entries as one operation, and returns its records. The entries must follow the last one, which openraft
+    /// guarantees.
     pub fn append(&mut self, entries: Vec<LogEntry>) -> Vec<LogRecord> {
         let sequence = self.begin();
         let committed = self.standing.committed;
@@ -170,7 +175,7 @@ impl LogIndex {
             if self.slots.is_empty() && entry.at.index >= self.first {
                 self.first = entry.at.index;
             }
-            assert!(entry.at.index == self.next_index(), "the log has no holes");
+            assert!(entry.at.index == self.next_index(), "entries are consecutive");
             let cost_bytes = payload_bytes(&entry.payload) + RECORD_OVERHEAD_BYTES;
             self.retained_bytes += cost_bytes;
             self.cached_bytes += cost_bytes;
@@ -192,6 +197,7 @@ impl LogIndex {
         self.standing.committed = committed;
     }
 
+    /// Removes the entries after this index (all of them, if `None`), and returns the record of the truncation.
     pub fn truncate(&mut self, after: Option<u64>) -> LogRecord {
         while self.slots.back().is_some_and(|slot| after.is_none_or(|after| slot.at.index > after)) {
             if let Some(slot) = self.slots.pop_back() {
@@ -208,7 +214,7 @@ impl LogIndex {
         LogRecord::State { sequence, change: StateChange::Truncated { after } }
     }
 
-    /// Forgets entries up to and including this one; the record that says so.
+    /// Removes the entries up to and including this one, and returns the record of the purge.
     pub fn purge(&mut self, upto: Position) -> LogRecord {
         while self.slots.front().is_some_and(|slot| slot.at.index <= upto.index) {
             if let Some(slot) = self.slots.pop_front() {
@@ -224,7 +230,8 @@ impl LogIndex {
         self.stand()
     }
 
-    /// An operation that says again what is known: before segments with older records are released.
+    /// Starts an operation that writes the state of the log again, and returns its record. It precedes the release of
+    /// segments that hold older records of the state.
     pub fn stand(&mut self) -> LogRecord {
         let sequence = self.begin();
         LogRecord::State { sequence, change: StateChange::Standing(self.standing) }
@@ -236,7 +243,7 @@ impl LogIndex {
         LogRecord::State { sequence: self.sequence, change }
     }
 
-    /// Starts an operation that no record of `append` and the like is part of.
+    /// Starts an operation whose records the caller makes (`resume`, `restating`), and returns its sequence number.
     pub fn begin(&mut self) -> u64 {
         self.sequence += 1;
         self.sequence
@@ -259,19 +266,19 @@ impl LogIndex {
         self.evict();
     }
 
-    /// The last entry that every live copy holds, or what was purged last.
+    /// Returns the last entry that every live copy holds, or the last purged one if there is none.
     pub fn durable(&self) -> Option<Position> {
         let held = self.slots.iter().rev().find(|slot| slot.sequence <= self.durable_sequence);
         held.map(|slot| slot.at).or(self.standing.purged)
     }
 
-    /// The last entry up to `index` that every live copy holds.
+    /// Returns the last entry up to `index` that every live copy holds; `None` if the log has no such entry any more.
     pub fn durable_up_to(&self, index: u64) -> Option<Position> {
         let mut slots = (self.first_index()..=index).rev().map_while(|index| self.slot(index));
         slots.find(|slot| slot.sequence <= self.durable_sequence).map(|slot| slot.at)
     }
 
-    /// Entries of `from..to` that the log has.
+    /// Returns the entries of `from..to` that the log has.
     pub fn entries(&self, from: u64, to: u64) -> Vec<EntryPlace> {
         let from = from.max(self.first_index());
         let to = to.min(self.next_index());
@@ -289,7 +296,8 @@ impl LogIndex {
         })
     }
 
-    /// The index after the last of the entries from `from` on that together cost at most `bytes_max`, and at least one.
+    /// Returns the end (exclusive) of the longest run of entries from `from` on, and before `to`, that costs at most
+    /// `bytes_max`. The run has at least one entry, if there is one.
     pub fn run_end(&self, from: u64, to: u64, bytes_max: u64) -> u64 {
         let mut bytes = 0;
         let mut end = from;
@@ -303,8 +311,9 @@ impl LogIndex {
         end
     }
 
-    /// Segments of a copy that hold nothing any more, oldest first; they are taken from the books. Only whole prefixes,
-    /// so that a copy's records stay one run, and never the newest segment.
+    /// Removes the oldest segments of a copy that hold no entry of the log any more, and returns them, oldest first. It
+    /// stops at the first segment that is needed, so that a copy's records stay contiguous, and never takes the newest
+    /// segment.
     pub fn take_releasable(&mut self, node: NodeId) -> Vec<SegmentId> {
         let first_index = self.first_index();
         let Some(copy) = self.copies.get_mut(&node) else { return Vec::new() };

@@ -1,31 +1,32 @@
-//! Several damaged copies read as one log. Each copy is runs of records with gaps between them. What one run shows is
-//! carried on, where the run ends, by a run of another copy that has the same operation and the next one: so every operation of
-//! the result is whole on some copy, and none is left out. A gap that nothing bridges does no harm where what follows it says
-//! all that still counts: the standing, and every entry since the last that was purged.
+//! The merge of damaged copies into one whole log. A copy consists of runs of records with gaps between them. Where a
+//! run ends, the merge continues with a run of another copy that has the same operation and the next one. So every
+//! operation of the result is whole on some copy, and none is left out. A gap that no run bridges does no harm if the
+//! records after it contain all that still counts: the log's state (`Standing`), and every entry since the last purged
+//! one.
 
 use super::record::{Position, Standing, StateChange};
 use super::recovery::RecoveredCopy;
-use super::tape::{Gap, Run, Tape, TapeRecord, What};
+use super::tape::{Gap, RecordContent, Run, Tape, TapeRecord};
 use crate::storage::wal::RecordKind;
 use std::collections::BTreeMap;
 
-/// Copies in more pieces than this are given up: trying all of them would take too long.
+/// The greatest number of runs of all copies. More would take too long, since each may be the start.
 const RUNS_MAX: usize = 256;
 
-/// The reason for which copies cannot be merged to one whole log.
+/// The reason why copies cannot be merged into one whole log.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MergeError {
-    #[error("what comes after operation {sequence} of the log is damaged on every copy")]
+    #[error("every copy is damaged after operation {sequence} of the log")]
     Gap { sequence: u64 },
     #[error("every copy is damaged at its end")]
     NoEnd,
-    #[error("two copies have different entries {index} of operation {sequence}")]
+    #[error("two copies have different entries at index {index} (operation {sequence})")]
     Different { sequence: u64, index: u64 },
     #[error("the copies are damaged in more than {RUNS_MAX} places")]
     TooManyGaps,
 }
 
-/// The whole log that damaged copies are together.
+/// Returns the whole log that the damaged copies contain together.
 pub fn merge(tapes: &[Tape]) -> Result<RecoveredCopy, MergeError> {
     let runs: Vec<Place<'_>> = tapes.iter().flat_map(places).collect();
     if runs.len() > RUNS_MAX {
@@ -52,13 +53,13 @@ pub fn merge(tapes: &[Tape]) -> Result<RecoveredCopy, MergeError> {
     Err(MergeError::Gap { sequence: reached })
 }
 
-/// A run, and where it is in its copy.
+/// A run, with its position in its copy.
 struct Place<'a> {
     run: &'a Run,
-    /// The run before the gap that comes before this one.
+    /// The run before the gap that precedes this run.
     previous: Option<&'a Run>,
-    /// True if no record under the last record's number follows the run: the copy ends there, or another operation
-    /// comes next.
+    /// True if the run has the last operation in it to its end: the copy ends there, or the lost record after the run
+    /// belongs to a later operation.
     is_end: bool,
 }
 
@@ -75,7 +76,7 @@ fn places(tape: &Tape) -> impl Iterator<Item = Place<'_>> {
     })
 }
 
-/// Returns the reading continued with a run, if the run holds more of the log than was read up to `from`.
+/// Continues a reading with a run. Returns `None` if the run does not follow what was read, or has nothing further.
 fn carry_on(from: &Reading, place: &Place<'_>) -> Option<Reading> {
     let records = &place.run.records;
     let behind = records.iter().take_while(|record| from.has(record)).count();
@@ -86,7 +87,8 @@ fn carry_on(from: &Reading, place: &Place<'_>) -> Option<Reading> {
     read(from.clone(), &records[behind..], place.is_end)
 }
 
-/// Reads records for as long as each follows the one before, up to the last point at which the log is known as it then was.
+/// Reads records as long as each follows the previous one, and returns the reading up to the last record after which
+/// the log's entries are completely known. That is not so within the entries of a `Resumed`.
 fn read(start: Reading, records: &[TapeRecord], is_end: bool) -> Option<Reading> {
     let mut reading = start.clone();
     let mut settled = 0;
@@ -105,13 +107,13 @@ fn read(start: Reading, records: &[TapeRecord], is_end: bool) -> Option<Reading>
     (settled > 0).then_some(reading)
 }
 
-/// The log after one of its operations, or after some of the entries that one appends.
+/// The log as read so far: up to the end of an operation, or up to one of the entries that an operation appends.
 #[derive(Clone, Debug, Default)]
 struct Reading {
     copy: RecoveredCopy,
     /// Checksums of payloads, by index.
     checksums: BTreeMap<u64, u32>,
-    /// The index from which on all entries are known; `None` if none is.
+    /// All entries from this index on are known; `None` if no entry is.
     known_from: Option<u64>,
     knows_standing: bool,
     /// True if the last record read was a change of the log's state.
@@ -136,38 +138,38 @@ impl Reading {
         self.copy.standing.purged.map_or(0, |purged| purged.index + 1)
     }
 
-    /// Returns whether every record that matters is known.
+    /// Returns whether the log's state and all entries since the last purged one are known.
     fn is_whole(&self) -> bool {
         self.knows_standing && self.known_from.is_some_and(|from| from <= self.first_needed())
     }
 
-    /// Returns whether this record was read, as the last or before it.
+    /// Returns whether this record was read already.
     fn has(&self, record: &TapeRecord) -> bool {
         let Some(sequence) = self.copy.sequence else { return false };
-        match &record.what {
+        match &record.content {
             _ if record.sequence != sequence => record.sequence < sequence,
-            What::State(_) => true,
-            What::Entry { entry, .. } => self.last_index().is_some_and(|last| entry.at.index <= last),
+            RecordContent::State(_) => true,
+            RecordContent::Entry { entry, .. } => self.last_index().is_some_and(|last| entry.at.index <= last),
         }
     }
 
-    /// Returns whether no record can be missing between the last one read and this one.
+    /// Returns whether this record directly follows the last one read, so that none is missing between them.
     fn is_followed_by(&self, next: &TapeRecord) -> bool {
         let Some(sequence) = self.copy.sequence else { return false };
         let last = self.last_index();
         let is_near = next.sequence == sequence || next.sequence == sequence + 1;
         is_near
-            && match &next.what {
-                What::Entry { entry, .. } if last.is_some_and(|last| entry.at.index == last + 1) => true,
-                What::State(StateChange::Resumed { keep_through: Some(kept), .. }) => {
+            && match &next.content {
+                RecordContent::Entry { entry, .. } if last.is_some_and(|last| entry.at.index == last + 1) => true,
+                RecordContent::State(StateChange::Resumed { keep_through: Some(kept), .. }) => {
                     last.is_some_and(|last| *kept <= last)
                 }
                 _ => self.after_state && next.sequence == sequence + 1,
             }
     }
 
-    /// Returns whether all of this place's copy up to its run was read: the gap before it is one record, and that was
-    /// read.
+    /// Returns whether the reading includes the gap before a run: the gap is exactly one record, and that record and
+    /// those before it were read, from this copy or others.
     fn has_gap(&self, place: &Place<'_>) -> bool {
         let is_known = place.previous.and_then(|run| run.records.last()).is_some_and(|before| self.has(before));
         is_known
@@ -182,14 +184,15 @@ impl Reading {
 
     fn take(&mut self, record: &TapeRecord) -> Result<(), NotNext> {
         let sequence = record.sequence;
-        let may_leap = matches!(&record.what, What::State(StateChange::Resumed { .. } | StateChange::Restating(_)));
+        let may_leap =
+            matches!(&record.content, RecordContent::State(StateChange::Resumed { .. } | StateChange::Restating(_)));
         match self.copy.sequence {
             Some(last) if sequence < last || (sequence > last + 1 && !may_leap) => return Err(NotNext),
             _ => {}
         }
         self.resuming = self.resuming.filter(|resumed| *resumed == sequence);
-        match &record.what {
-            What::Entry { entry, committed, checksum } => {
+        match &record.content {
+            RecordContent::Entry { entry, committed, checksum } => {
                 let index = entry.at.index;
                 let known_from = *self.known_from.get_or_insert(index);
                 if self.copy.entries.is_empty() && index != known_from.max(self.first_needed()) {
@@ -198,7 +201,7 @@ impl Reading {
                 self.copy.push_entry(*entry, *committed).map_err(|_| NotNext)?;
                 self.checksums.insert(index, *checksum);
             }
-            What::State(change) => self.change(sequence, change),
+            RecordContent::State(change) => self.change(sequence, change),
         }
         self.after_state = !record.is_entry();
         self.copy.sequence = Some(sequence);
@@ -230,9 +233,9 @@ impl Reading {
         self.known_from = self.known_from.into_iter().chain(known_from).min();
     }
 
-    /// Refuses a record that contradicts this log.
+    /// Refuses a record that contradicts the merged log.
     fn compare(&self, record: &TapeRecord) -> Result<(), MergeError> {
-        let What::Entry { entry, checksum, .. } = &record.what else { return Ok(()) };
+        let RecordContent::Entry { entry, checksum, .. } = &record.content else { return Ok(()) };
         let Position { index, .. } = entry.at;
         let first = self.copy.entries.front().map_or(0, |first| first.at.index);
         let slot = index.checked_sub(first).and_then(|slot| usize::try_from(slot).ok());

@@ -8,53 +8,55 @@ use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
 
 const MAGIC: &[u8; 8] = b"SHRDMIR1";
-/// Earlier sets that a set names.
+/// The number of earlier sets that a set remembers.
 const HISTORY_MAX: usize = 64;
 
-/// The copies that hold every acknowledged operation. Written to every drive of the host, so that a copy that is no
-/// member is recognised wherever one drive of the host remembers.
+/// The copies that hold every acknowledged operation. It is written to every drive of the host, so that a copy that is
+/// not a member is recognised as long as one drive remembers the set.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MirrorSet {
-    /// The member of the group whose log this is. A host that rejoined has another id, and none of its former copies counts.
+    /// The id of the Raft member whose log this is. A host that rejoined has another id, and copies under its former id
+    /// do not count.
     pub host: HostId,
     /// Grows with every change of the members.
     pub generation: u64,
     pub members: BTreeSet<NodeId>,
-    /// True once the group has begun: an empty copy is then a lost one.
+    /// True once the Raft group is formed: from then on, an empty copy counts as a lost one.
     pub formed: bool,
-    /// Drawn at the start of the process that made it: sets of two starts differ, whatever else they have in common.
+    /// A number drawn at each start of the process. So sets of two starts differ, even with the same members and
+    /// history.
     pub start: u64,
-    /// The sets that came before, as `id` has them, the last one last: a set that is not among them is of drives that were
-    /// in use apart.
+    /// The ids of the preceding sets, oldest first. A set that is neither this one nor among them was made by drives
+    /// that were in use separately.
     pub history: Vec<u64>,
-    /// The generation of the last set, this one or one before it, of which the writer knew that all members had it. Whatever
-    /// was acknowledged since then, the members of that set hold too.
+    /// The generation of the last set (this one or a preceding one) that its writer knew to be on all its members. The
+    /// members of that set hold everything that was acknowledged since, too.
     pub in_force: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MirrorSetFault {
-    #[error("not a mirror file of a version known to this program")]
+    #[error("not a mirror file, or of a version unknown to this program")]
     Foreign,
-    #[error("checksum does not match")]
+    #[error("the checksum does not match")]
     Checksum,
-    #[error("malformed content")]
+    #[error("the content is malformed")]
     Malformed,
 }
 
 impl MirrorSet {
-    /// The first set of a host that forms its group.
+    /// Returns the first set of a host that forms its group.
     pub fn first(host: HostId, members: BTreeSet<NodeId>) -> Self {
         Self { host, generation: 1, members, formed: false, start: 0, history: Vec::new(), in_force: 0 }
     }
 
-    /// Returns the set as it is written once all its members have it.
+    /// Returns the set as it is written once all its members have it: marked as in force.
     #[must_use]
     pub fn put_in_force(self) -> Self {
         Self { in_force: self.generation, ..self }
     }
 
-    /// The set that follows this one, made by the same process.
+    /// Returns the set that follows this one, made by the same process.
     #[must_use]
     pub fn next(&self, members: BTreeSet<NodeId>, formed: bool) -> Self {
         let mut history = self.history.clone();
@@ -64,7 +66,7 @@ impl MirrorSet {
         Self { host: self.host, generation, members, formed, start: self.start, history, in_force }
     }
 
-    /// A hash of the set and of all that came before it.
+    /// Returns a hash of the set, without `in_force`, and of all preceding sets.
     fn id(&self) -> u64 {
         let mut digest = Sha256::new();
         digest.update(self.history.last().copied().unwrap_or(0).to_le_bytes());
@@ -77,26 +79,29 @@ impl MirrorSet {
         u64::from_le_bytes(std::array::from_fn(|at| hash[at]))
     }
 
-    /// Returns whether the other set is this one or one of its predecessors, as far as this one remembers.
+    /// Returns whether the other set is this one or precedes it. A set that is older than the history counts as
+    /// preceding.
     fn is_after(&self, other: &Self) -> bool {
-        self.has_had(other.generation, other.id())
+        self.includes(other.generation, other.id())
     }
 
-    /// Returns whether nothing was acknowledged under the other set that the members of this one may lack: it is this one
-    /// or a predecessor, or it never came into force and the last set before it that did is one.
+    /// Returns whether the members of this set hold everything that was acknowledged under the other set. They do if
+    /// the other set is this one or precedes it, and if it never came into force and the last set before it that did is
+    /// this one or precedes it.
     fn covers(&self, other: &Self) -> bool {
-        self.is_after(other) || other.ground().is_none_or(|(generation, id)| self.has_had(generation, id))
+        self.is_after(other) || other.last_in_force().is_none_or(|(generation, id)| self.includes(generation, id))
     }
 
-    /// The last set, this one or one before it, that is known to have come into force. One that is forgotten counts as this.
-    fn ground(&self) -> Option<(u64, u64)> {
+    /// Returns generation and id of the last set (this one or a preceding one) that is known to have come into force;
+    /// `None` if none is. A set that is older than the history is replaced by this one.
+    fn last_in_force(&self) -> Option<(u64, u64)> {
         let since = usize::try_from(self.generation.checked_sub(self.in_force)?).ok()?;
         let known = self.history.len().checked_sub(since).and_then(|at| self.history.get(at));
         let id = known.map_or((self.generation, self.id()), |id| (self.in_force, *id));
         (self.in_force > 0).then_some(id)
     }
 
-    fn has_had(&self, generation: u64, id: u64) -> bool {
+    fn includes(&self, generation: u64, id: u64) -> bool {
         if generation >= self.generation {
             return generation == self.generation && id == self.id();
         }
@@ -104,10 +109,11 @@ impl MirrorSet {
         self.history.len().checked_sub(back).is_none_or(|at| self.history.get(at) == Some(&id))
     }
 
-    /// Returns the set that counts among those found: the last one that is known to have come into force, or one after it.
+    /// Returns the newest of the sets found. Only the last set that is known to have come into force, and those that
+    /// follow it, count.
     pub fn newest<'a>(found: impl Iterator<Item = &'a Self> + Clone) -> Option<&'a Self> {
-        let ground = found.clone().max_by_key(|set| (set.in_force, set.generation))?.ground();
-        let counts = |set: &&Self| ground.is_none_or(|(generation, id)| set.has_had(generation, id));
+        let ground = found.clone().max_by_key(|set| (set.in_force, set.generation))?.last_in_force();
+        let counts = |set: &&Self| ground.is_none_or(|(generation, id)| set.includes(generation, id));
         found.filter(counts).max_by_key(|set| set.generation)
     }
 
@@ -138,18 +144,18 @@ impl MirrorSet {
     }
 }
 
-/// A drive that is present, and what its copy is.
+/// A drive that is present, with its mirror set and the state of its copy.
 #[derive(Clone, Debug)]
 pub struct DriveFound {
     pub node: NodeId,
-    /// `None` where there is none, or none that can be read.
+    /// `None` if the drive has no `meta/mirror` that can be read.
     pub set: Option<MirrorSet>,
     pub copy: CopyFound,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CopyFound {
-    /// No record at all.
+    /// The copy has no record.
     Empty,
     Sound {
         sequence: u64,
@@ -158,7 +164,7 @@ pub enum CopyFound {
     Damaged {
         why: String,
     },
-    /// The drive does not let it be opened: nothing is known of it.
+    /// The copy cannot be opened, and its content is unknown.
     Failed {
         why: String,
     },
@@ -178,47 +184,51 @@ impl From<&Result<RecoveredCopy, String>> for CopyFound {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MirrorChoice {
-    /// A drive to which nothing was ever written.
+    /// No drive has a copy or a mirror set: nothing was ever written.
     Fresh,
-    /// The group was being formed when it was stopped: nothing was ever acknowledged.
+    /// The process ended while the group was being formed: nothing was ever acknowledged.
     Unformed { set: MirrorSet },
     Existing {
         set: MirrorSet,
-        /// Holds everything acknowledged, and at least as much as any other selected one.
+        /// The copy that holds most. It holds everything acknowledged.
         best: NodeId,
-        /// Sound members besides: each holds everything acknowledged, and may miss the end of what `best` has.
+        /// The other sound copies of members. Each may lack the end of what `best` has, or be an old copy with any
+        /// content; it is brought up to `best`.
         others: Vec<NodeId>,
     },
 }
 
-/// The reason for which no copy can be selected.
+/// The reason why no copy can be selected.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ChoiceError {
-    #[error("no drive remembers which copies of the metadata log count (meta/mirror), though there are copies")]
+    #[error(
+        "no drive has a readable list of the current copies of the metadata log (meta/mirror), though there are copies"
+    )]
     GenerationLost,
     #[error(
-        "every current copy of the metadata log is missing: {} have them, as of generation {generation}, and what is in \
-         their places is older or nothing; bring one of these drives back, with its directory meta",
+        "every current copy of the metadata log is missing: they are on {} (generation {generation}), and the copies found \
+         are older or empty; bring one of these drives back, with its directory meta",
         numbers(members)
     )]
     AllMissing { generation: u64, members: Vec<NodeId> },
     #[error(
-        "every current copy of the metadata log is damaged: {}; put back a drive with a whole copy of it, or let \
-         sherd salvage say what would be lost and go on", shown(.0)
+        "every current copy of the metadata log is damaged: {}; put back a drive with a whole copy of it, or run \
+         sherd salvage, which says what would be lost and goes on without it", shown(.0)
     )]
     AllDamaged(Vec<(NodeId, String)>),
-    #[error("no drive lets its copy of the metadata log be opened: {}", shown(.0))]
+    #[error("no current copy of the metadata log can be opened: {}", shown(.0))]
     AllFailed(Vec<(NodeId, String)>),
     #[error(
-        "drives {nodes:?} disagree on which copies of the metadata log count (meta/mirror, generation {generation}): they \
-         were in use apart; start without those that are out of date, and empty their directories"
+        "{} disagree on which copies of the metadata log are current (meta/mirror, generation {generation}): they were in \
+         use separately; start without those that are out of date, and empty their directories",
+        numbers(nodes)
     )]
     Forked { generation: u64, nodes: Vec<NodeId> },
 }
 
 impl ChoiceError {
-    /// Returns whether no current copy is left that could be read. False if drives merely do not let their copies be
-    /// opened, and if two sets of drives were in use apart, of which only an operator can choose one.
+    /// Returns whether no readable current copy is left. False if copies merely cannot be opened, and if drives were in
+    /// use separately, because then an operator has to choose.
     pub fn has_lost_the_log(&self) -> bool {
         match self {
             Self::GenerationLost | Self::AllMissing { .. } | Self::AllDamaged(_) => true,
@@ -236,13 +246,16 @@ fn shown(damaged: &[(NodeId, String)]) -> String {
     damaged.iter().map(|(node, why)| format!("node {node}: {why}")).collect::<Vec<_>>().join("; ")
 }
 
-/// Selects the copies to use: members of the newest set seen anywhere, and of those the one that holds most.
+/// Selects the copies to use: members of the newest set found on any drive, and of those the one that holds most.
 ///
-/// A set is written to its members first, and once all have it, it is written again as in force; only then is anything
-/// acknowledged under it alone. So one that a power cut left on some of its members, and that the others never had because the
-/// host went on without these, is no sign that drives were in use apart. So where a drive that is no member knows it, all members had it, and one that has
-/// an earlier set is an old copy: it is brought up from another, and never the one that others are brought up from. Where only
-/// members know it, one that does not may have been cut off just before, and holds all that was acknowledged until then.
+/// A set is written first to its members, and again, as in force, once all have it. Only then is anything acknowledged
+/// under it alone. It follows:
+/// - A set that a power cut left on some of its members, and without which the host went on, is no sign that drives
+///   were in use separately.
+/// - If a drive that is not a member has the set, all members had it. A member with an earlier set is then an old copy:
+///   it is brought up from another one and is never the source.
+/// - If only members have the set, a member without it may have been cut off just before. It holds everything
+///   acknowledged until then, and may be the source.
 pub fn choose(found: &[DriveFound]) -> Result<MirrorChoice, ChoiceError> {
     let Some(set) = MirrorSet::newest(found.iter().filter_map(|drive| drive.set.as_ref())).cloned() else {
         let blank = found.iter().all(|drive| drive.copy == CopyFound::Empty);
@@ -290,8 +303,8 @@ pub fn choose(found: &[DriveFound]) -> Result<MirrorChoice, ChoiceError> {
     }
 }
 
-/// Returns whether a drive's copy is current: the drive is a member, and knows of the present generation or of one with
-/// the same history. A drive without a mirror file was emptied or replaced since.
+/// Returns whether a drive's copy counts: the drive is a member of the newest set and has a set itself. A member
+/// without one was emptied or replaced.
 fn counts(drive: &DriveFound, newest: &MirrorSet) -> bool {
     newest.members.contains(&drive.node) && drive.set.is_some()
 }

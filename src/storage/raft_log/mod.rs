@@ -1,8 +1,8 @@
-//! The Raft log's records, its state in memory, and the arithmetic of its mirrored copies. Pure: nothing here does
-//! input or output; `actors::consensus` performs what is decided here.
+//! The Raft log of a host: the encoding of its records, its index in memory, and the decisions about its mirrored
+//! copies. Pure: this module performs no I/O; `actors::consensus` carries its decisions out.
 //!
-//! A copy of the log is a WAL of its own on one drive. Every record names the operation that it belongs to by a
-//! sequence number that is the same on all copies, so that copies can be compared, and a lost operation is noticed.
+//! Each copy of the log is a WAL of its own on one drive. Every record has the sequence number of the operation that
+//! wrote it, which is the same on all copies. So copies can be compared, and a lost operation shows as a gap.
 
 mod applied;
 mod history;

@@ -1,8 +1,9 @@
-//! The acknowledgement of operations on the mirrored log, and changes of the set of copies. Events in, effects out.
+//! The acknowledgement of operations on the mirrored log, and changes of the set of copies. Pure: events in, effects
+//! out.
 //!
-//! The one rule: an operation is answered when every member of the set that is durable on the drives, and of the set
-//! being written there, holds it and everything before it. A copy that fails therefore blocks answers until a set
-//! without it is durable, and one that is refilled is waited for before it counts.
+//! The rule: an operation is acknowledged when it and every operation before it is held by every member of the durable
+//! set, by every member of the set that is being written, and by every refilled copy. So a copy that fails blocks
+//! acknowledgements until a set without it is durable.
 
 use super::mirror_set::MirrorSet;
 use crate::types::NodeId;
@@ -12,43 +13,43 @@ use std::collections::{BTreeMap, BTreeSet};
 pub enum Event {
     /// An operation was handed to every live copy.
     Asked { sequence: u64 },
-    /// A copy has it on stable storage.
+    /// A copy has the operation on stable storage.
     Held { node: NodeId, sequence: u64 },
-    /// A copy can take no more.
+    /// A copy takes no more operations.
     Failed { node: NodeId },
-    /// A copy was refilled; operations after `through` are handed to it, and this one is under way.
+    /// A copy is being refilled: operation `through`, which ends its refill, is under way, and later operations are
+    /// handed to it.
     Joined { node: NodeId, through: u64 },
-    /// The set last asked for is on every live drive, and in force unless one of its members failed.
+    /// The set of the last `WriteSet` is on every live drive. It is in force unless one of its members failed.
     SetDurable { generation: u64, is_in_force: bool },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
+    /// Writes this set to every live drive; `SetDurable` follows.
     WriteSet(MirrorSet),
     /// Acknowledges every operation up to this one.
-    Answer {
-        through: u64,
-    },
+    Answer { through: u64 },
     /// No copy is left: nothing can be answered any more.
     AllLost,
 }
 
 #[derive(Debug)]
-struct Copy {
-    /// Operations handed to it that it does not hold yet.
+struct LiveCopy {
+    /// Operations handed to the copy that it does not hold yet.
     missing: BTreeSet<u64>,
-    /// Operations up to here were handed to it.
+    /// The last operation handed to the copy.
     asked: u64,
-    /// The operation that completed its refill; 0 for one that needed none.
+    /// The operation that ends the copy's refill; 0 for a copy that needed none.
     joined_with: u64,
 }
 
-impl Copy {
+impl LiveCopy {
     fn is_filled(&self) -> bool {
         !self.missing.contains(&self.joined_with)
     }
 
-    /// Returns the last operation held, which is 0 until every operation before it is held.
+    /// Returns the operation up to which the copy holds every one; 0 until it is refilled.
     fn holds_through(&self) -> u64 {
         match self.missing.first() {
             _ if !self.is_filled() => 0,
@@ -62,18 +63,18 @@ impl Copy {
 pub struct MirrorProgress {
     durable: MirrorSet,
     writing: Option<MirrorSet>,
-    /// Live copies: members, and those about to be.
-    copies: BTreeMap<NodeId, Copy>,
+    /// Live copies: members, and copies that are about to become members.
+    copies: BTreeMap<NodeId, LiveCopy>,
     asked: u64,
     answered: u64,
     lost: bool,
 }
 
 impl MirrorProgress {
-    /// Makes the state in which all members hold every operation up to `through`.
+    /// Creates the state in which all members hold every operation up to `through`.
     pub fn new(durable: MirrorSet, through: u64) -> Self {
         assert!(!durable.members.is_empty(), "a mirror set has a member");
-        let copy = |&node| (node, Copy { missing: BTreeSet::new(), asked: through, joined_with: 0 });
+        let copy = |&node| (node, LiveCopy { missing: BTreeSet::new(), asked: through, joined_with: 0 });
         let copies = durable.members.iter().map(copy).collect();
         Self { durable, writing: None, copies, asked: through, answered: through, lost: false }
     }
@@ -82,7 +83,7 @@ impl MirrorProgress {
         &self.durable
     }
 
-    /// Copies that are handed operations.
+    /// Returns the copies to which operations are handed.
     pub fn live(&self) -> impl Iterator<Item = NodeId> + '_ {
         self.copies.keys().copied()
     }
@@ -91,14 +92,14 @@ impl MirrorProgress {
         self.copies.contains_key(&node)
     }
 
-    /// Returns whether another copy holds every acknowledged operation: only then is a copy given up that may merely be
-    /// slow.
+    /// Returns whether another copy holds every acknowledged operation. Only then may a copy be given up that is
+    /// perhaps just slow.
     pub fn can_spare(&self, node: NodeId) -> bool {
         let others = self.copies.iter().filter(|(other, _)| **other != node);
         others.map(|(_, copy)| copy).any(|copy| copy.is_filled() && copy.holds_through() >= self.answered)
     }
 
-    /// Returns whether this copy got this operation already, as part of its refill.
+    /// Returns whether this copy was handed this operation already, as part of its refill.
     pub fn was_handed(&self, node: NodeId, sequence: u64) -> bool {
         self.copies.get(&node).is_some_and(|copy| copy.asked >= sequence)
     }
@@ -117,7 +118,7 @@ impl MirrorProgress {
             Event::Joined { node, through } => {
                 assert!(through > 0, "operations are numbered from 1");
                 let missing = BTreeSet::from([through]);
-                self.copies.insert(node, Copy { missing, asked: through, joined_with: through });
+                self.copies.insert(node, LiveCopy { missing, asked: through, joined_with: through });
             }
             Event::SetDurable { generation, is_in_force } => {
                 let written = self.writing.take_if(|set| set.generation == generation);
@@ -163,9 +164,10 @@ impl MirrorProgress {
         effects
     }
 
-    /// The set to write: the live members, and the refilled copies that hold everything answered. Never an empty one.
+    /// Returns the set to write, if it differs from the durable one: the live members, and the refilled copies that
+    /// hold everything acknowledged. It is never empty.
     fn next_set(&self) -> Option<MirrorSet> {
-        let counts = |node: &NodeId, copy: &Copy| {
+        let counts = |node: &NodeId, copy: &LiveCopy| {
             copy.is_filled() && (self.durable.members.contains(node) || copy.holds_through() >= self.answered)
         };
         let members: BTreeSet<NodeId> =
@@ -176,19 +178,20 @@ impl MirrorProgress {
         Some(self.durable.next(members, true))
     }
 
-    /// Refilled copies are waited for as soon as they are filled, so that they catch up with what is answered.
+    /// Returns the last operation that may be acknowledged. Refilled copies are waited for before they are members, so
+    /// that they catch up with what is acknowledged.
     fn answerable(&self) -> u64 {
         let filled = self.copies.iter().filter(|(_, copy)| copy.is_filled()).map(|(node, _)| node);
         let waited_for =
             self.durable.members.iter().chain(self.writing.iter().flat_map(|set| &set.members)).chain(filled);
         waited_for
-            .map(|node| self.copies.get(node).map_or(self.answered, Copy::holds_through))
+            .map(|node| self.copies.get(node).map_or(self.answered, LiveCopy::holds_through))
             .min()
             .unwrap_or(self.answered)
     }
 
     fn check_invariants(&self) {
-        assert!(self.answered <= self.asked, "only what was asked is answered");
+        assert!(self.answered <= self.asked, "only operations that were handed out are acknowledged");
         for copy in self.copies.values() {
             assert!(
                 copy.missing.last().is_none_or(|last| *last <= copy.asked),

@@ -1,10 +1,12 @@
-//! The log's records as bytes: entries, and what is known about the log as a whole. Bodies of WAL records of the kinds
-//! `RaftEntry` and `RaftState`; both checksums are the WAL's.
+//! The encoding of the Raft log's records: its entries, and changes of its state. They are bodies of WAL records of the
+//! kinds `RaftEntry` and `RaftState`; the WAL adds the checksums of head and body.
 //!
-//! Entry body, little-endian: version u8 = 1 · payload u8 (0 blank, 1 commands, 2 members) · committed known u8 ·
-//! 0 u8 · sequence u64 · term u64 · node u64 · index u64 · committed term, node, index u64 each (0 where unknown) ·
-//! payload (commands as they were proposed; members in postcard).
-//! State body: version u8 = 1 · sequence and `StateChange` in postcard. Another version is refused by name.
+//! Entry body, little-endian: version u8 = 1 · payload u8 (0 blank, 1 commands, 2 members) · committed known u8 · 0 u8
+//! · sequence u64 · term u64 · node u64 · index u64 · committed term, node, index u64 each (0 where unknown) · payload
+//! (commands as they were proposed; members in postcard).
+//!
+//! State body: version u8 = 1 · sequence and `StateChange` in postcard. Any other version is refused, and the error
+//! names it.
 
 use crate::storage::wal::{NewRecord, RecordKey, RecordKind};
 use bytes::{BufMut, Bytes, BytesMut};
@@ -14,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 const VERSION: u8 = 1;
 const ENTRY_HEAD_BYTES: usize = 4 + 8 * 7;
 
-/// An entry's place in the log: who led when it was proposed, and its index.
+/// An entry's place in the log: term and id of the leader that proposed it, and its index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Position {
     pub term: u64,
@@ -22,7 +24,7 @@ pub struct Position {
     pub index: u64,
 }
 
-/// The last vote given, and whether it made a leader.
+/// The last vote granted. `committed`: its candidate became the leader.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ballot {
     pub term: u64,
@@ -30,7 +32,8 @@ pub struct Ballot {
     pub committed: bool,
 }
 
-/// The voters and learners, with their addresses.
+/// The membership of the group: the voters of each configuration (two during a joint one), and the addresses of all
+/// voters and learners.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Members {
     pub configs: Vec<BTreeSet<u64>>,
@@ -40,13 +43,13 @@ pub struct Members {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Payload {
     Blank,
-    /// Encoded once, by the proposer.
+    /// Commands in the encoding that the proposer made.
     Commands(Bytes),
     Members(Members),
 }
 
 impl Payload {
-    /// Tells the payloads of two records of one entry apart.
+    /// Returns a checksum by which the payloads of two records of one entry are compared.
     pub fn checksum(&self) -> u32 {
         match self {
             Self::Blank => 0,
@@ -67,27 +70,27 @@ pub struct LogEntry {
 pub struct Standing {
     pub ballot: Option<Ballot>,
     pub committed: Option<Position>,
-    /// Everything up to here is gone from the log, and in a snapshot.
+    /// The last entry removed from the log. It and all entries before it are in a snapshot.
     pub purged: Option<Position>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum StateChange {
     Standing(Standing),
-    /// Entries with a greater index are void (all of them, where `None`).
+    /// Entries with an index greater than `after` are void; all entries, if `None`.
     Truncated {
         after: Option<u64>,
     },
-    /// A copy goes on at this sequence number with the entries that it has up to `keep_through` (none, where `None`);
-    /// what it missed follows. Before this record and `Restating` only may sequence numbers leave a gap.
+    /// The copy resumes at this sequence number. It keeps its entries up to `keep_through` (none, if `None`), and the
+    /// entries that it missed follow. Only before this record and `Restating` may sequence numbers be missing.
     Resumed {
         keep_through: Option<u64>,
         standing: Standing,
     },
-    /// The entries that follow under the same sequence number, up to `Restated`, are the whole log: what comes before
-    /// counts no more. Without that end nothing of it counts.
+    /// Begins a restatement: the entries that follow under the same sequence number, up to `Restated`, are the whole
+    /// log and replace all records before them. A restatement without `Restated` is ignored.
     Restating(Standing),
-    /// Ends what `Restating` began.
+    /// Ends a restatement.
     Restated,
 }
 
@@ -98,7 +101,7 @@ pub enum LogRecord {
     State { sequence: u64, change: StateChange },
 }
 
-/// The reason for which bytes are not a record of this log.
+/// The reason why bytes are not a record of this log.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RecordFault {
     #[error("record of kind {0:?} in a Raft log")]
@@ -118,7 +121,7 @@ impl LogRecord {
         }
     }
 
-    /// The index of the entry in it.
+    /// Returns the index of the entry; `None` for a change of the log's state.
     pub fn index(&self) -> Option<u64> {
         match self {
             Self::Entry { entry, .. } => Some(entry.at.index),
@@ -126,8 +129,8 @@ impl LogRecord {
         }
     }
 
-    /// Returns whether it is synced before it is acknowledged, whatever the durability of changes: the group's safety
-    /// rests on votes, members and the log's own state.
+    /// Returns whether the record is synced before it is acknowledged even if changes are not (`relaxed`): the group's
+    /// safety rests on votes, members and the log's own state.
     pub fn is_always_synced(&self) -> bool {
         match self {
             Self::Entry { entry, .. } => matches!(entry.payload, Payload::Members(_)),
@@ -135,7 +138,7 @@ impl LogRecord {
         }
     }
 
-    /// The WAL's key of this record: the index of an entry, the sequence number of anything else.
+    /// Returns the WAL's key of this record: the index of an entry, or the sequence number of a change of state.
     pub fn key(&self) -> RecordKey {
         match self {
             Self::Entry { entry, .. } => Self::entry_key(entry.at.index),
@@ -241,7 +244,7 @@ fn to_postcard<T: Serialize>(value: &T) -> Bytes {
     encoded.unwrap_or_default().into()
 }
 
-/// Refuses bytes left over: no two byte strings are the same record.
+/// Decodes a value. Returns `None` if it is malformed or bytes are left over.
 fn from_postcard<T: for<'a> Deserialize<'a>>(bytes: &[u8]) -> Option<T> {
     match postcard::take_from_bytes(bytes) {
         Ok((value, [])) => Some(value),

@@ -18,22 +18,22 @@ pub struct RecoveredEntry {
 /// The content of an undamaged copy.
 #[derive(Clone, Debug, Default)]
 pub struct RecoveredCopy {
-    /// The sequence number of its last operation; `None` if it is empty.
+    /// The sequence number of the last operation; `None` if the copy is empty.
     pub sequence: Option<u64>,
     pub standing: Standing,
     /// Consecutive, the first right after `standing.purged`.
     pub entries: VecDeque<RecoveredEntry>,
-    /// The greatest index that each segment has ever held, if any.
+    /// For each segment, the greatest index of an entry that it ever held; `None` if it held none.
     pub segments: BTreeMap<SegmentId, Option<u64>>,
 }
 
 impl RecoveredCopy {
-    /// The last entry, or what was purged last.
+    /// Returns the position of the last entry, or of the last purged one.
     pub fn last(&self) -> Option<Position> {
         self.entries.back().map(|entry| entry.at).or(self.standing.purged)
     }
 
-    /// The position of the entry with this index, where the copy still knows it.
+    /// Returns the position of the entry with this index, if the copy still has it or purged it last.
     pub fn position_of(&self, index: u64) -> Option<Position> {
         let first = self.entries.front().map(|entry| entry.at.index);
         match first {
@@ -45,11 +45,12 @@ impl RecoveredCopy {
     }
 }
 
-/// Replays the records of one copy. The first fault ends it: what follows is looked at no more, and the copy is damaged.
+/// Replays the records of one copy. The first fault ends the replay: later records are ignored, and the copy is
+/// damaged.
 #[derive(Debug, Default)]
 pub struct Recovery {
     copy: RecoveredCopy,
-    /// The state restated so far, until the restatement ends.
+    /// The content restated so far, until the restatement ends.
     restating: Option<Box<RecoveredCopy>>,
     fault: Option<String>,
 }
@@ -64,12 +65,12 @@ impl Recovery {
         }
     }
 
-    /// Damage that the scan itself found.
+    /// Marks the copy as damaged because of a fault that the scan found.
     pub fn note_damage(&mut self, why: String) {
         self.fault.get_or_insert(why);
     }
 
-    /// Returns the copy, or the reason for which it cannot be used.
+    /// Returns the copy, or the reason why it cannot be used.
     pub fn finish(mut self) -> Result<RecoveredCopy, String> {
         if let Some(why) = self.fault {
             return Err(why);
@@ -81,7 +82,7 @@ impl Recovery {
         let expected = self.copy.standing.purged.map_or(0, |purged| purged.index + 1);
         match self.copy.entries.front() {
             Some(first) if first.at.index != expected => {
-                Err(format!("first entry is {}, expected {expected}", first.at.index))
+                Err(format!("the first entry is {}, expected {expected}", first.at.index))
             }
             _ => Ok(self.copy),
         }
@@ -90,15 +91,15 @@ impl Recovery {
     fn replay(&mut self, scanned: &ScannedRecord) -> Result<(), String> {
         let record = LogRecord::decode(scanned.kind, &scanned.body).map_err(|fault| fault.to_string())?;
         if record.key() != scanned.key {
-            return Err(format!("record of {:?} under the key of {:?}", record.key(), scanned.key));
+            return Err(format!("record with key {:?} is stored under key {:?}", record.key(), scanned.key));
         }
         let sequence = record.sequence();
         let resumes =
             matches!(&record, LogRecord::State { change: StateChange::Resumed { .. } | StateChange::Restating(_), .. });
         match self.restating.as_deref().unwrap_or(&self.copy).sequence {
-            Some(last) if sequence < last => return Err(format!("operation {sequence} after {last}")),
+            Some(last) if sequence < last => return Err(format!("operation {sequence} follows operation {last}")),
             Some(last) if sequence > last + 1 && !resumes => {
-                return Err(format!("operations between {last} and {sequence} are missing"));
+                return Err(format!("the operations between {last} and {sequence} are missing"));
             }
             _ => {}
         }
@@ -121,7 +122,7 @@ impl Recovery {
                 self.restating = Some(Box::new(begun));
             }
             LogRecord::State { change: StateChange::Restated, .. } => {
-                let restated = self.restating.take().ok_or("the end of a log that was never restated")?;
+                let restated = self.restating.take().ok_or("a restatement ends that never began")?;
                 let segments = std::mem::take(&mut self.copy.segments);
                 self.copy = RecoveredCopy { segments, ..*restated };
             }
@@ -140,7 +141,7 @@ impl RecoveredCopy {
         if let Some(last) = self.entries.back()
             && entry.at.index != last.at.index + 1
         {
-            return Err(format!("entry {} after entry {}", entry.at.index, last.at.index));
+            return Err(format!("entry {} follows entry {}", entry.at.index, last.at.index));
         }
         self.standing.committed = self.standing.committed.max(committed);
         self.entries.push_back(entry);
@@ -149,21 +150,21 @@ impl RecoveredCopy {
 
     pub(super) fn change(&mut self, change: &StateChange) {
         match change {
-            StateChange::Standing(standing) => self.stand(standing),
+            StateChange::Standing(standing) => self.set_standing(standing),
             StateChange::Truncated { after } => self.truncate(*after),
             StateChange::Resumed { keep_through, standing } => {
                 self.truncate(*keep_through);
-                self.stand(standing);
+                self.set_standing(standing);
             }
             StateChange::Restating(standing) => {
                 self.entries.clear();
-                self.stand(standing);
+                self.set_standing(standing);
             }
             StateChange::Restated => {}
         }
     }
 
-    fn stand(&mut self, standing: &Standing) {
+    fn set_standing(&mut self, standing: &Standing) {
         self.standing = Standing { committed: self.standing.committed.max(standing.committed), ..*standing };
         self.drop_purged();
     }

@@ -1,6 +1,8 @@
-//! The position of one host's tables, and what its own log was known to hold at that time: stored with the tables, in
-//! the same batch as the effects. Version u8 = 1 · durable known u8 · host, term, node, index u64 each, little-endian
-//! (0 where unknown) · `AppliedAt`.
+//! The position of a host's tables, and the last entry that the host's own log was then known to hold durably. It is
+//! stored with the tables, in the same batch as the effects of the entries.
+//!
+//! Encoding: version u8 = 1 · durable known u8 · host, term, node, index u64 each, little-endian (0 where unknown) ·
+//! `AppliedAt`.
 
 use super::applied::AppliedAt;
 use super::record::{Position, RecordFault};
@@ -15,9 +17,9 @@ pub struct TablesAt {
     pub durable: Option<DurableAt>,
 }
 
-/// The last of the applied entries that was on stable storage on every copy of a host's log: a log of that host that lacks
-/// it has lost what was acknowledged. An entry that others committed may be applied before it is synced here, so this may
-/// be less than what is applied.
+/// The last applied entry that was on stable storage on every copy of a host's log. If a log of that host lacks the
+/// entry, it has lost what was acknowledged. It may come before the last applied entry, since an entry that others
+/// committed may be applied before it is synced here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DurableAt {
     /// The host of the log: tables may come from another host, in a snapshot.
@@ -26,7 +28,8 @@ pub struct DurableAt {
 }
 
 impl DurableAt {
-    /// Returns whether this host's log, of which this is a copy, lacks the entry or has another one in its place.
+    /// Returns whether a copy of this host's log lacks the entry, or has another entry in its place. False if the
+    /// tables are another host's.
     pub fn is_lost(&self, host: u64, copy: &RecoveredCopy) -> bool {
         if self.host != host {
             return false;

@@ -1,4 +1,4 @@
-//! The records of one damaged copy, in runs between the places where something is lost.
+//! The readable records of one damaged copy of the log, in runs separated by gaps.
 
 use super::record::{LogRecord, Position, StateChange};
 use super::recovery::{RecoveredCopy, RecoveredEntry};
@@ -10,11 +10,11 @@ use std::collections::BTreeMap;
 #[derive(Clone, Debug)]
 pub(super) struct TapeRecord {
     pub(super) sequence: u64,
-    pub(super) what: What,
+    pub(super) content: RecordContent,
 }
 
 #[derive(Clone, Debug)]
-pub(super) enum What {
+pub(super) enum RecordContent {
     Entry {
         entry: RecoveredEntry,
         committed: Option<Position>,
@@ -26,16 +26,16 @@ pub(super) enum What {
 
 impl TapeRecord {
     pub(super) fn is_entry(&self) -> bool {
-        matches!(self.what, What::Entry { .. })
+        matches!(self.content, RecordContent::Entry { .. })
     }
 }
 
 /// The gap before a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Gap {
-    /// No gap: the log begins there.
+    /// No gap: the log begins with this run.
     Start,
-    /// Exactly this record, whose header is whole.
+    /// Exactly one record is lost. Its header is whole and names the record.
     Record {
         kind: RecordKind,
         id: u128,
@@ -56,24 +56,24 @@ pub struct Tape {
     pub(super) runs: Vec<Run>,
     /// True if the last run ends where the log ends.
     pub(super) is_end_whole: bool,
-    /// The greatest index that each segment has ever held, if any.
+    /// For each segment, the greatest index of an entry that it ever held; `None` if it held none.
     segments: BTreeMap<SegmentId, Option<u64>>,
 }
 
-/// Takes the records of a copy in order.
+/// Collects the records of a copy, in order.
 #[derive(Debug, Default)]
 pub struct TapeReader {
     records: Vec<(Location, Option<TapeRecord>)>,
 }
 
 impl TapeReader {
-    /// A record that cannot be understood counts as lost.
+    /// Adds a record. One that cannot be decoded counts as lost.
     pub fn push(&mut self, scanned: &ScannedRecord) {
         let decoded = LogRecord::decode(scanned.kind, &scanned.body).ok();
         let record = decoded.filter(|record| record.key() == scanned.key).map(|record| {
             let sequence = record.sequence();
-            let what = match record {
-                LogRecord::Entry { committed, entry, .. } => What::Entry {
+            let content = match record {
+                LogRecord::Entry { committed, entry, .. } => RecordContent::Entry {
                     entry: RecoveredEntry {
                         at: entry.at,
                         sequence,
@@ -83,14 +83,14 @@ impl TapeReader {
                     committed,
                     checksum: entry.payload.checksum(),
                 },
-                LogRecord::State { change, .. } => What::State(change),
+                LogRecord::State { change, .. } => RecordContent::State(change),
             };
-            TapeRecord { sequence, what }
+            TapeRecord { sequence, content }
         });
         self.records.push((scanned.at, record));
     }
 
-    /// `lost`: the places where no whole record stands and one did.
+    /// Returns the tape. `lost`: the places of damaged records, each with the record's header if that is whole.
     pub fn finish(self, lost: impl IntoIterator<Item = (Lsn, Option<LostRecord>)>) -> Tape {
         let mut items: Vec<(Lsn, Result<TapeRecord, Gap>)> = lost
             .into_iter()
@@ -102,7 +102,7 @@ impl TapeReader {
         let mut segments: BTreeMap<SegmentId, Option<u64>> = BTreeMap::new();
         for (location, record) in self.records {
             let held = segments.entry(location.lsn.segment()).or_default();
-            if let Some(TapeRecord { what: What::Entry { entry, .. }, .. }) = &record {
+            if let Some(TapeRecord { content: RecordContent::Entry { entry, .. }, .. }) = &record {
                 *held = (*held).max(Some(entry.at.index));
             }
             items.push((location.lsn, record.ok_or(Gap::Unknown)));
@@ -114,14 +114,14 @@ impl TapeReader {
     }
 }
 
-/// Drops the items that a whole restatement has made void, and incomplete restatements.
+/// Drops the items that a complete restatement replaces, and incomplete restatements.
 fn restated(items: Vec<Result<TapeRecord, Gap>>) -> Vec<Result<TapeRecord, Gap>> {
     let state = |item: &Result<TapeRecord, Gap>| match item {
-        Ok(TapeRecord { sequence, what: What::State(change) }) => Some((*sequence, change.clone())),
+        Ok(TapeRecord { sequence, content: RecordContent::State(change) }) => Some((*sequence, change.clone())),
         _ => None,
     };
     let mut kept: Vec<Result<TapeRecord, Gap>> = Vec::new();
-    // Where the restatement begins that is under way, and its sequence number.
+    // The start in `kept` of the restatement under way, and its sequence number.
     let mut begun: Option<(usize, u64)> = None;
     for item in items {
         let goes_on =
@@ -154,7 +154,7 @@ fn runs(items: Vec<Result<TapeRecord, Gap>>) -> Vec<Run> {
     for item in items {
         match item {
             Ok(record) => run.records.push(record),
-            // Of two gaps in a row no more is known than that something is lost.
+            // Between two gaps in a row any number of records may be lost.
             Err(_) if run.records.is_empty() => run.before = Gap::Unknown,
             Err(gap) => runs.push(std::mem::replace(&mut run, Run { before: gap, records: Vec::new() })),
         }
@@ -168,16 +168,16 @@ impl Tape {
         self.runs.iter().flat_map(|run| &run.records)
     }
 
-    /// Places where something is lost, about.
+    /// Returns the approximate number of gaps.
     pub fn gaps(&self) -> usize {
         self.runs.len().saturating_sub(1) + usize::from(!self.is_end_whole)
     }
 
-    /// The entries that this copy can give, for `LogIndex::adopt_copy`.
+    /// Returns the readable entries of this copy, for `LogIndex::adopt_copy`.
     pub fn readable(&self) -> RecoveredCopy {
-        let entries = self.records().filter_map(|record| match &record.what {
-            What::Entry { entry, .. } => Some(*entry),
-            What::State(_) => None,
+        let entries = self.records().filter_map(|record| match &record.content {
+            RecordContent::Entry { entry, .. } => Some(*entry),
+            RecordContent::State(_) => None,
         });
         RecoveredCopy { entries: entries.collect(), segments: self.segments.clone(), ..RecoveredCopy::default() }
     }

@@ -1,5 +1,6 @@
-//! The journals of a database before it is opened: one at least is there, and what the last one holds is durable. fjall
-//! takes for durable what it finds there, and a process that ended, or whose sync failed, may have left what is not.
+//! The journals of a database, before it is opened: there must be one, and the content of the last one is made durable.
+//! fjall takes what it finds there for durable, but a process that ended, or whose sync failed, may have left content
+//! that is not.
 
 use crate::storage::buffer::BufferPool;
 use crate::storage::disk::{Caching, Disk, DiskFile, OpenMode, write_anew};
@@ -8,11 +9,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 const SUFFIX: &str = ".jnl";
-/// Read at once while the end of a journal is looked for: fjall makes them long, and full of zeros.
+/// The bytes read at once in the search for the end of a journal, which fjall allocates long and full of zeros.
 const PIECE: usize = 1 << 20;
 const ZEROS: &[u8] = &[0; PIECE];
 
-/// Writes the last journal again; those before it were synced when the next was begun.
+/// Writes the last journal again and syncs it. Those before it were synced when the next one was begun.
 pub(super) fn make_durable(disk: &dyn Disk, database: &Path, pool: &BufferPool) -> KvResult<()> {
     let failed = |cause: String| KvError { doing: "open", cause };
     let Some(last) = last(disk, database).map_err(|error| failed(error.to_string()))? else {
@@ -31,7 +32,7 @@ fn last(disk: &dyn Disk, database: &Path) -> io::Result<Option<PathBuf>> {
     Ok(numbers.map(|number| database.join(format!("{number}{SUFFIX}"))))
 }
 
-/// Where nothing but zeros follows.
+/// Returns the offset from which on there are only zeros.
 fn content_end(file: &dyn DiskFile, pool: &BufferPool) -> io::Result<u64> {
     let mut end = file.len()?;
     let mut buffer = pool.take(PIECE);

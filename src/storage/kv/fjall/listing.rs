@@ -1,6 +1,6 @@
-//! The list of a database's tables, in a file beside them. fjall makes a table anew, empty, where its directory is gone;
-//! the list tells such a loss from a table that never was. It is written when all tables are durable, and before the first
-//! commit: a database without a list was never finished and holds nothing.
+//! The list of a database's tables, in a file beside them. If a table's directory is gone, fjall creates the table
+//! anew, empty; the list distinguishes such a loss from a table that never existed. It is written when all tables are
+//! durable and before the first commit, so that a database without a list was never finished and holds nothing.
 //!
 //! The file `tables`: magic with version (8) · crc32c of the rest, little-endian (4) · the names, a line each.
 
@@ -16,7 +16,7 @@ const HEAD_BYTES: usize = 12;
 
 pub(super) type Names = BTreeSet<String>;
 
-/// `None` where there is no list.
+/// Reads the list; `None` if there is none.
 pub(super) fn read(disk: &dyn Disk, database: &Path) -> KvResult<Option<Names>> {
     let file = database.join(FILE);
     let failed =
@@ -54,7 +54,7 @@ mod tests {
     use super::{Names, decode, encode};
 
     #[test]
-    fn a_list_of_tables_reads_as_it_was_written_and_not_with_a_byte_changed() {
+    fn a_list_of_tables_round_trips_and_is_refused_with_a_byte_changed() {
         let names: Names = ["chunks", "places"].map(str::to_owned).into();
         let bytes = encode(&names);
         assert_eq!(decode(&bytes), Some(names));

@@ -1,11 +1,11 @@
-//! Tables on a drive, by fjall: one database, a keyspace for each table. Commits go to its journal unsynced; `persist`
-//! syncs it, as does whatever has a table's rows written elsewhere (`sealing`), so that what a power cut leaves is the state
-//! after a prefix of the commits, in all tables alike. All directories are synced before the first commit, and the tables
-//! are listed (`listing`): a database that lacks one is refused.
+//! Tables on a drive, stored by fjall: one database, with a keyspace for each table. Commits go to its journal without
+//! a sync. `persist` syncs the journal, and so does whatever has a table's rows written elsewhere (`sealing`), so that
+//! after a power cut all tables are in the state after the same prefix of the commits. All directories are synced
+//! before the first commit, and the tables are listed (`listing`): a database that lacks a listed table is refused.
 //!
-//! After the first write that fails, of a commit or of its threads, fjall takes no more (`Poisoned`), and goes on to read.
-//! Such a database can only be dropped and opened again, which finds every commit that succeeded: each is with the system
-//! before it is answered. `RevivingKv` does that.
+//! After its first failed write, in a commit or in one of its threads, fjall takes no other (`Poisoned`), but can still
+//! be read. Such a database can only be dropped and opened again. It then has every commit that succeeded, since each
+//! is handed to the operating system before it returns. `RevivingKv` reopens it.
 
 mod journals;
 mod listing;
@@ -30,21 +30,24 @@ use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Rows committed after which all tables are written out, so that old journals can go. A journal is at most as long again.
+/// The bytes of rows committed after which all tables are written out, so that old journals can be removed. fjall
+/// begins another journal once one is about as long.
 const UNSEALED_BYTES_MAX: u64 = 64 << 20;
-/// One to write tables out and two to compact. The one that writes out spins while requests to compact wait and all
-/// others are busy (`worker_tick` of fjall puts each request back at once), which two of them seldom are; with none
-/// besides them, a long compaction would stall commits.
+/// One thread that writes tables out, and two that compact. The thread that writes out spins while requests to compact
+/// wait and all other threads are busy, because fjall's `worker_tick` puts each request back at once; the two others
+/// are seldom busy together. Without them, a long compaction would stall commits.
 const WORKER_THREADS: usize = 3;
-/// Files of tables kept open.
+/// The greatest number of table files that are kept open.
 const FILES_OPEN_MAX: usize = 256;
-/// About one useless block read in a hundred lookups of a key that is not there (each first PUT of a key is one).
+/// With this size, about one lookup of an absent key in a hundred reads a block in vain. The first PUT of a key is such
+/// a lookup.
 const BLOOM_BITS_PER_KEY: f32 = 10.0;
-/// About what a change takes in the journal besides its key and value.
+/// The approximate size of a change in the journal, without its key and value.
 const CHANGE_BYTES: usize = 24;
-/// What a drive must take before a database on it is closed to be opened again: less, and it would fail at once.
+/// The bytes that a drive must take before a failed database on it is closed and reopened. With less room it would fail
+/// again at once.
 const ROOM_BYTES: usize = 1 << 20;
-/// The file that is written to find that out.
+/// The file that is written to find out whether there is room.
 const ROOM: &str = "room";
 
 /// The memory of one database.
@@ -52,7 +55,7 @@ const ROOM: &str = "room";
 pub struct TableMemory {
     /// Bound of the cache of blocks read.
     pub cache_bytes: u64,
-    /// Rows of one table that are kept before they are written out.
+    /// The bytes of one table's rows that are kept in memory before they are written out.
     pub memtable_bytes: u64,
 }
 
@@ -72,7 +75,8 @@ struct FjallSnapshot {
 type Keyspaces = BTreeMap<Table, Keyspace>;
 
 impl FjallKv {
-    /// Removes the database of this directory, if there is one. It is renamed first: a half-removed one is never taken for one.
+    /// Removes the database of this directory, if there is one. Renames it first, so that a partly removed one is never
+    /// opened.
     pub fn remove(path: &Path) -> KvResult<()> {
         let removed = path.with_extension("removed");
         let gone = |result: io::Result<()>| match result {
@@ -85,7 +89,7 @@ impl FjallKv {
         gone(std::fs::remove_dir_all(&removed))
     }
 
-    /// The numbers that are names of databases in this directory, ascending.
+    /// Returns the numbers by which databases in this directory are named, ascending.
     pub fn numbered(dir: &Path) -> Vec<u32> {
         let Ok(found) = std::fs::read_dir(dir) else { return Vec::new() };
         let mut numbers: Vec<u32> =
@@ -94,8 +98,8 @@ impl FjallKv {
         numbers
     }
 
-    /// Opens the database in this directory, made where there is none, with at least these tables. Fails where one of the
-    /// tables that it had is gone.
+    /// Opens the database in this directory, with at least these tables; creates it if there is none. Fails if a table
+    /// that the database had is gone.
     pub fn open(path: &Path, tables: &[Table], memory: TableMemory) -> KvResult<Self> {
         let pool = BufferPool::new(0);
         let disk = SystemDisk::new(pool.clone());
@@ -138,13 +142,13 @@ impl FjallKv {
     }
 }
 
-/// Takes away what a process left that ended before the database was finished.
+/// Removes a database that was never finished, because the process that created it ended.
 fn discard_unfinished(disk: &SystemDisk, path: &Path) -> KvResult<()> {
     let names = disk.list(path).map_err(|error| io_failed("list the directory", &error))?;
     if names.iter().all(|name| name == opening::NOTE || name == ROOM) {
         return Ok(());
     }
-    tracing::warn!(path = %path.display(), "the tables here were never finished; they are made anew");
+    tracing::warn!(path = %path.display(), "the creation of this database was never finished; it is removed and created again");
     FjallKv::remove(path)?;
     create_dir_durably(disk, path).map_err(|error| io_failed("make the directory", &error))
 }
@@ -159,7 +163,7 @@ fn sync_dirs(disk: &SystemDisk, path: &Path) -> io::Result<()> {
     disk.sync_dir(path)
 }
 
-/// A database in a directory, to be opened as often as that is needed.
+/// An opener of the database in a directory.
 #[derive(Clone)]
 pub struct FjallOpener {
     pub path: PathBuf,
@@ -175,7 +179,7 @@ impl Opens for FjallOpener {
             file.sync_all()
         });
         let removed = std::fs::remove_file(&probe);
-        written.and(removed).map_err(|error| io_failed("look for room", &error))
+        written.and(removed).map_err(|error| io_failed("check for room on the drive", &error))
     }
 
     fn open(&self) -> KvResult<Arc<dyn OwnedRanges>> {
@@ -269,7 +273,8 @@ impl Kv for FjallKv {
     }
 
     fn commit(&self, batch: Batch) -> KvResult<()> {
-        // Without a sync, and yet not in this process only: a database that is closed after a failure loses what is.
+        // `Buffer` hands the changes to the operating system without a sync. Changes that are buffered in this process
+        // only would be lost when a failed database is closed.
         let write = fjall::OwnedWriteBatch::with_capacity(self.database.clone(), batch.changes.len());
         let mut write = write.durability(Some(PersistMode::Buffer));
         let (mut changed, mut bytes) = (BTreeSet::new(), 0);

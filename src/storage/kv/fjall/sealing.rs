@@ -1,7 +1,8 @@
-//! When the rows of a table are written out. fjall writes out what is *sealed* of a table, and syncs its journal before it
-//! looks what that is. Rows sealed in between would reach the table's file without the journal's being durable, and after a
-//! power cut that table alone would have them: half a commit. So fjall is left to seal nothing by itself. A table is sealed
-//! here, by the thread that commits, while no other commits, and after the journal was synced.
+//! The sealing of tables, which decides when their rows are written out. fjall syncs its journal and then writes out
+//! the memtables of a table that are *sealed*. Rows sealed in between would reach the table's file before the journal
+//! is durable. After a power cut that table alone would have them: half a commit. Therefore fjall must not seal any
+//! table by itself. The thread that commits seals a table here, after it has synced the journal, and while no other
+//! thread commits.
 
 use super::{Keyspaces, failed};
 use crate::storage::kv::{KvResult, Table};
@@ -10,16 +11,17 @@ use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// A table with so many memtables that wait to be written out takes no commit until there are fewer.
+/// A table takes no commit while so many of its memtables wait to be written out.
 const WAITING_MEMTABLES_MAX: usize = 2;
 const WAITING_MEMTABLES_POLL: Duration = Duration::from_millis(5);
 
-/// When tables are sealed.
+/// The bounds beyond which tables are sealed.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bounds {
-    /// Rows of one table kept in memory.
+    /// The bytes of one table's rows in memory.
     pub table_bytes: u64,
-    /// Rows committed since all tables were sealed: journals are kept as long as one table's rows are only there.
+    /// The bytes of rows committed since all tables were sealed. A journal is kept while it alone has rows of some
+    /// table.
     pub unsealed_bytes: u64,
 }
 
@@ -29,11 +31,11 @@ pub(super) struct Sealing {
     state: Mutex<State>,
 }
 
-/// Commits are counted since the database was opened; all that came before is durable.
+/// Commits are counted since the database was opened. All earlier ones are durable.
 #[derive(Debug)]
 struct State {
     commits: u64,
-    /// How many of them the journal holds durably.
+    /// The number of these commits that are durable in the journal.
     synced: u64,
     unsealed_bytes: u64,
 }
@@ -44,7 +46,7 @@ impl Sealing {
         Self { bounds, state: Mutex::new(State { commits: 0, synced: 0, unsealed_bytes }) }
     }
 
-    /// Commits a batch of changes to these tables; seals those that are large by then.
+    /// Commits a batch of changes to the tables `changed`, then seals tables that have become too large.
     pub(super) fn commit(
         &self,
         database: &Database,
@@ -65,17 +67,17 @@ impl Sealing {
         } else {
             changed.into_iter().filter(|table| memtable_bytes(table) > self.bounds.table_bytes).collect()
         };
-        // The commit stands. Where the sync failed, no other succeeds.
+        // The commit has succeeded. If the sync failed, no later commit succeeds.
         if !due.is_empty()
             && let Err(error) = state.seal(database, &due)
         {
-            tracing::warn!(%error, "tables are not written out");
+            tracing::warn!(%error, "cannot seal tables: they are not written out");
         }
         Ok(())
     }
 
-    /// fjall holds a commit back for ever where four memtables wait to be written out and its threads have given up on that.
-    /// Held back here before it comes to so many, it fails instead.
+    /// Waits until the changed tables take a commit. fjall blocks a commit for ever if four memtables wait to be
+    /// written out and its threads have failed. A commit that waits here, before there are so many, fails instead.
     fn turn(&self, database: &Database, changed: &[&Keyspace]) -> KvResult<MutexGuard<'_, State>> {
         loop {
             let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -93,7 +95,7 @@ impl Sealing {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).sync(database)
     }
 
-    /// The commits that are durable, of those since the database was opened.
+    /// Returns the number of commits since the database was opened that are durable.
     #[cfg(test)]
     pub(super) fn synced(&self) -> u64 {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).synced
@@ -102,7 +104,7 @@ impl Sealing {
 
 impl State {
     fn sync(&mut self, database: &Database) -> KvResult<()> {
-        // Where there is nothing to sync, it still says whether the database has failed.
+        // Even if there is nothing to sync, this fails if the database has failed.
         let mode = if self.synced < self.commits { PersistMode::SyncData } else { PersistMode::Buffer };
         database.persist(mode).map_err(|error| failed("persist", error))?;
         self.synced = self.commits;

@@ -1,4 +1,5 @@
-//! What a database is after something of it was lost: refused, made anew, or the state after a prefix of its commits.
+//! Tests of databases that have lost something: they are refused, made anew, or in the state after a prefix of their
+//! commits.
 
 use super::{FjallKv, TableMemory};
 use crate::storage::kv::{Batch, Kv, KvRead, KvResult, Table};
@@ -11,7 +12,7 @@ const ROWS: Table = Table("rows");
 const LAST: Table = Table("last");
 const TABLES: &[Table] = &[ROWS, LAST];
 const MEMORY: TableMemory = TableMemory { cache_bytes: 1 << 20, memtable_bytes: 4 << 20 };
-/// For threads of fjall's on a machine that does other things too.
+/// The longest wait for fjall's threads, on a busy machine.
 const WAIT_MAX: Duration = Duration::from_secs(60);
 
 fn open(path: &Path) -> FjallKv {
@@ -50,12 +51,12 @@ fn copy_dir(from: &Path, to: &Path) {
 fn wait_until(what: &str, is_so: impl Fn() -> bool) {
     let began = Instant::now();
     while !is_so() {
-        assert!(began.elapsed() < WAIT_MAX, "{what} does not come about");
+        assert!(began.elapsed() < WAIT_MAX, "{what} does not appear");
         std::thread::sleep(Duration::from_millis(2));
     }
 }
 
-/// A database of ten rows that is closed.
+/// Makes a database of ten rows, closes it and returns its directory.
 fn database(dir: &Path) -> PathBuf {
     let path = dir.join("state").join("1");
     let kv = open(&path);
@@ -107,8 +108,8 @@ fn a_database_that_was_never_finished_is_made_anew() {
     assert!(refusal(&path).contains("damaged"));
 }
 
-/// A cut where the journal ends that a commit may count on, with everything else as it is: a table's file must hold no row that
-/// the journal lacks.
+/// Cuts the journal to what is durable and leaves everything else as it is: a table's file must hold no row that the
+/// journal lacks.
 #[test]
 fn a_table_is_written_out_only_as_far_as_the_journal_is_durable_c4() {
     let dir = tempfile::tempdir().expect("a directory");
@@ -120,7 +121,7 @@ fn a_table_is_written_out_only_as_far_as_the_journal_is_durable_c4() {
     for number in 1..=100 {
         commit(&kv, number, &[number as u8; 2000]);
         if kv.sealing.synced() > durable.0 {
-            assert_eq!(kv.sealing.synced(), u64::from(number), "what is sealed is all that was committed");
+            assert_eq!(kv.sealing.synced(), u64::from(number), "sealing syncs all commits");
             durable = (kv.sealing.synced(), fs::read(&journal).expect("reads"));
         }
     }
@@ -136,9 +137,9 @@ fn a_table_is_written_out_only_as_far_as_the_journal_is_durable_c4() {
     assert_eq!((last.as_ref(), count(&found, ROWS)), (&(durable.0 as u32).to_be_bytes()[..], durable.0 as usize));
 }
 
-/// Else its threads seal rows between the sync of the journal and the look at what is sealed.
+/// Otherwise fjall's threads could seal rows after the journal was synced, and write them out.
 #[test]
-fn no_table_is_sealed_by_the_threads_of_the_database() {
+fn the_threads_of_fjall_seal_no_table() {
     let dir = tempfile::tempdir().expect("a directory");
     let kv = open(dir.path());
     let mut batch = fjall::OwnedWriteBatch::with_capacity(kv.database.clone(), 12);
@@ -150,14 +151,14 @@ fn no_table_is_sealed_by_the_threads_of_the_database() {
     small.put(LAST, b"last".to_vec(), b"small".to_vec());
     kv.commit(small).expect("commits");
     let (rows, last) = (&kv.tables[&ROWS], &kv.tables[&LAST]);
-    // Its threads take one thing after the other: what they were asked for before is done by then.
+    // fjall's threads take requests in order: earlier ones are done by then.
     assert!(last.rotate_memtable().expect("seals"));
     wait_until("a table's file", || last.table_count() > 0);
     assert_eq!((rows.sealed_memtable_count(), rows.table_count()), (0, 0));
 }
 
 #[test]
-fn a_persist_makes_what_was_committed_durable_once() {
+fn persist_makes_all_commits_durable_and_does_nothing_when_repeated() {
     let dir = tempfile::tempdir().expect("a directory");
     let kv = open(dir.path());
     assert_eq!(kv.sealing.synced(), 0);

@@ -1,10 +1,12 @@
-//! Tables that come back while the process lives. A store beneath that fails to write (on a drive without a byte left, for
-//! one) takes no commit any more, whatever becomes of the drive: it is closed then and opened again, in a thread of its own.
+//! Tables that are reopened while the process runs. A store that has failed to write (on a full drive, for example)
+//! takes no commit any more, even if the drive has room again. Such tables are closed and opened again, in a thread of
+//! their own.
 //!
-//! Commits are numbered in a row, so that tables which lack one that succeeded are told from those that may be used: they
-//! are as they were, and perhaps with the last commit that failed. As long as there is no room to open them, tables that
-//! failed stay as they are and are read; while they are opened, and where that fails, reads fail too. Whoever uses them
-//! brings the next attempt about. Begins with `arm`: while tables are being opened, who opens them sees to their failures.
+//! Commits are numbered in a row of the tables. So reopened tables that lack a successful commit are recognised, and
+//! not used; the last failed commit may be in them. As long as the drive has no room, failed tables stay open and can
+//! be read. While they are reopened, and if that fails, reads fail too. A failed commit or `persist`, and any use of
+//! closed tables, begins an attempt to reopen them. No attempt is made before `arm`: until then the code that opens the
+//! tables handles their failures.
 
 use super::{Batch, Hold, Kv, KvError, KvRead, KvResult, Pair, PairIter, Table};
 use crate::ambient::Clock;
@@ -19,19 +21,20 @@ use std::time::Duration;
 #[cfg(test)]
 mod tests;
 
-/// The pause between attempts: doubled from one to the next, until a commit succeeds.
+/// The pause between attempts. It doubles with each attempt, until a write succeeds.
 const PAUSE_MIN: Duration = Duration::from_secs(1);
 const PAUSE_MAX: Duration = Duration::from_secs(8);
-/// Reads under way are waited for so often, and so long apart; then the tables stay open until the next attempt.
+/// How often, and at which interval, it is checked whether reads under way have ended. Then the tables stay open until
+/// the next attempt.
 const READS_LOOKS_MAX: u32 = 100;
 const READS_POLL: Duration = Duration::from_millis(5);
 
-/// Tables whose ranges own what they read: they outlive the place where the tables are held.
+/// Tables whose ranges own what they read, so that a range does not borrow the tables.
 pub trait OwnedRanges: Kv {
     fn owned_range(&self, table: Table, from: Bound<&[u8]>, to: Bound<&[u8]>) -> PairIter<'static>;
 }
 
-/// Opens the same tables as often as that is needed. Its methods block.
+/// An opener of tables, which can open them repeatedly. Its methods block.
 pub trait Opens: Send + Sync + Debug + 'static {
     /// Returns an error if the tables could not be written again. Called before tables that can still be read are
     /// closed.
@@ -40,14 +43,14 @@ pub trait Opens: Send + Sync + Debug + 'static {
     fn open(&self) -> KvResult<Arc<dyn OwnedRanges>>;
 }
 
-/// The row in which commits are numbered, of a table that nobody lists.
+/// The row that holds the number of the last commit. No caller lists its table.
 #[derive(Clone, Copy, Debug)]
 pub struct CommitRow {
     pub table: Table,
     pub key: &'static [u8],
 }
 
-/// Tables that are opened again when they fail.
+/// Tables that are reopened when they fail.
 #[derive(Debug)]
 pub struct RevivingKv {
     shared: Arc<Shared>,
@@ -58,9 +61,9 @@ struct Shared {
     opens: Box<dyn Opens>,
     row: CommitRow,
     clock: Arc<dyn Clock>,
-    /// `None` while they are closed.
+    /// `None` while the tables are closed.
     tables: RwLock<Option<Arc<dyn OwnedRanges>>>,
-    /// The number of the last commit that succeeded; held during the next.
+    /// The number of the last successful commit. The lock is held during a commit.
     committed: Mutex<u64>,
     failing: AtomicBool,
     attempts: Mutex<Attempts>,
@@ -93,7 +96,7 @@ impl RevivingKv {
         Ok(Self { shared: Arc::new(shared) })
     }
 
-    /// Makes failing tables reopen from now on.
+    /// Enables the reopening of failed tables.
     pub fn arm(&self) {
         locked(&self.shared.attempts).armed = true;
     }
@@ -102,7 +105,7 @@ impl RevivingKv {
         let open = self.shared.tables.read().unwrap_or_else(PoisonError::into_inner).clone();
         open.ok_or_else(|| {
             self.revive();
-            KvError { doing: "use tables", cause: "they failed, and are not open again yet".to_owned() }
+            KvError { doing: "use tables", cause: "they failed and have not been reopened yet".to_owned() }
         })
     }
 
@@ -125,7 +128,7 @@ impl RevivingKv {
         let attempt = Attempt { shared: Arc::clone(&self.shared) };
         let spawned = thread::Builder::new().name("tables-open".to_owned()).spawn(move || attempt.run());
         if let Err(error) = spawned {
-            tracing::warn!(%error, "tables that failed cannot be opened again: there is no thread for it");
+            tracing::warn!(%error, "cannot reopen tables that failed: no thread can be started");
         }
     }
 
@@ -135,7 +138,7 @@ impl RevivingKv {
     }
 }
 
-/// One attempt under way, until it is dropped.
+/// An attempt to reopen the tables, which is under way until it is dropped.
 struct Attempt {
     shared: Arc<Shared>,
 }
@@ -143,9 +146,9 @@ struct Attempt {
 impl Attempt {
     fn run(self) {
         match self.shared.open_again() {
-            Ok(()) => tracing::info!(tables = ?self.shared.opens, "tables that failed are open again"),
+            Ok(()) => tracing::info!(tables = ?self.shared.opens, "tables that failed have been reopened"),
             Err(error) => {
-                tracing::warn!(tables = ?self.shared.opens, %error, "tables that failed are not open again yet")
+                tracing::warn!(tables = ?self.shared.opens, %error, "cannot reopen tables that failed; their next use tries again")
             }
         }
     }
@@ -177,7 +180,8 @@ impl Shared {
         }
     }
 
-    /// Blocking, and long: closing waits for the threads of the tables, and opening reads their journal.
+    /// Closes the tables and opens them again. Blocks for long: closing waits for the threads of the tables, and
+    /// opening reads their journal.
     fn open_again(&self) -> KvResult<()> {
         self.opens.check_room()?;
         self.close()?;
@@ -186,9 +190,8 @@ impl Shared {
         let found = number_in(&*tables, self.row)?;
         if found < *committed {
             let first = found + 1;
-            let cause =
-                format!("commits {first} to {committed} are lost here; restart the process, which replays them");
-            return Err(KvError { doing: "open again", cause });
+            let cause = format!("commits {first} to {committed} are lost; restart the process, which replays them");
+            return Err(KvError { doing: "reopen tables", cause });
         }
         *committed = found;
         self.put(Some(tables));
@@ -199,11 +202,11 @@ impl Shared {
         std::mem::replace(&mut *self.tables.write().unwrap_or_else(PoisonError::into_inner), tables)
     }
 
-    /// Returns when nobody has the tables.
+    /// Closes the tables and waits until nobody uses them. If that takes too long, they stay open and this fails.
     fn close(&self) -> KvResult<()> {
         let Some(tables) = self.put(None) else { return Ok(()) };
         for _ in 0..READS_LOOKS_MAX {
-            // Nobody can come by them any more but from one who has them.
+            // New references are made only by those who hold one.
             if Arc::strong_count(&tables) == 1 {
                 return Ok(());
             }
@@ -214,7 +217,8 @@ impl Shared {
     }
 }
 
-/// Locks a mutex. A panic elsewhere does not make what the lock protects wrong: it is changed in one step everywhere.
+/// Locks a mutex, even if another thread panicked while it held the lock: each protected value is changed in one step,
+/// so that it is never inconsistent.
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -232,7 +236,7 @@ impl KvRead for RevivingKv {
 
     fn range(&self, table: Table, from: Bound<&[u8]>, to: Bound<&[u8]>) -> PairIter<'_> {
         match self.tables() {
-            Ok(tables) => Box::new(Reading { pairs: tables.owned_range(table, from, to), _tables: tables }),
+            Ok(tables) => Box::new(HeldRange { pairs: tables.owned_range(table, from, to), _tables: tables }),
             Err(error) => Box::new(std::iter::once(Err(error))),
         }
     }
@@ -241,8 +245,8 @@ impl KvRead for RevivingKv {
 impl Kv for RevivingKv {
     fn snapshot(&self) -> Arc<dyn KvRead> {
         match self.tables() {
-            Ok(tables) => Arc::new(Moment { view: tables.snapshot(), _tables: tables }),
-            Err(error) => Arc::new(Closed { error }),
+            Ok(tables) => Arc::new(HeldSnapshot { view: tables.snapshot(), _tables: tables }),
+            Err(error) => Arc::new(ClosedSnapshot { error }),
         }
     }
 
@@ -276,7 +280,7 @@ impl Kv for RevivingKv {
             let mut attempts = locked(&self.shared.attempts);
             attempts.armed = false;
             if attempts.under_way {
-                return Err(KvError { doing: "close tables", cause: "they are being opened again".to_owned() });
+                return Err(KvError { doing: "close tables", cause: "they are being reopened".to_owned() });
             }
         }
         self.shared.close()
@@ -284,12 +288,12 @@ impl Kv for RevivingKv {
 }
 
 /// A range being read: the tables stay open until it is dropped.
-struct Reading {
+struct HeldRange {
     pairs: PairIter<'static>,
     _tables: Arc<dyn OwnedRanges>,
 }
 
-impl Iterator for Reading {
+impl Iterator for HeldRange {
     type Item = KvResult<Pair>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -297,7 +301,7 @@ impl Iterator for Reading {
     }
 }
 
-impl DoubleEndedIterator for Reading {
+impl DoubleEndedIterator for HeldRange {
     fn next_back(&mut self) -> Option<Self::Item> {
         self.pairs.next_back()
     }
@@ -305,12 +309,12 @@ impl DoubleEndedIterator for Reading {
 
 /// A snapshot of all tables, which stay open until it is dropped.
 #[derive(Debug)]
-struct Moment {
+struct HeldSnapshot {
     view: Arc<dyn KvRead>,
     _tables: Arc<dyn OwnedRanges>,
 }
 
-impl KvRead for Moment {
+impl KvRead for HeldSnapshot {
     fn get(&self, table: Table, key: &[u8]) -> KvResult<Option<Bytes>> {
         self.view.get(table, key)
     }
@@ -320,13 +324,13 @@ impl KvRead for Moment {
     }
 }
 
-/// A moment at which the tables were closed.
+/// A snapshot that was taken while the tables were closed: every read fails.
 #[derive(Debug)]
-struct Closed {
+struct ClosedSnapshot {
     error: KvError,
 }
 
-impl KvRead for Closed {
+impl KvRead for ClosedSnapshot {
     fn get(&self, _table: Table, _key: &[u8]) -> KvResult<Option<Bytes>> {
         Err(self.error.clone())
     }

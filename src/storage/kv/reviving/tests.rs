@@ -1,4 +1,4 @@
-//! Tables that fail and come back: by tables in memory, and by fjall where it cannot write a table out.
+//! Tests of tables that fail and are reopened: in memory, and with fjall while it cannot write a table out.
 
 use super::{CommitRow, Opens, OwnedRanges, RevivingKv};
 use crate::ambient::Clock;
@@ -19,7 +19,7 @@ const TABLES: &[Table] = &[ROWS, STATE];
 const ROW: CommitRow = CommitRow { table: STATE, key: b"commits" };
 const SECOND: Duration = Duration::from_secs(1);
 
-/// A clock that stands until it is set forward.
+/// A clock that stands still until it is set forward.
 #[derive(Debug, Default)]
 struct SetClock(AtomicU64);
 
@@ -39,7 +39,7 @@ impl Clock for SetClock {
     }
 }
 
-/// One opening of what a drive keeps: it takes no commit after one that failed.
+/// One opening of the tables on a drive, which takes no commit after a failed one.
 #[derive(Debug)]
 struct Opening {
     kept: Arc<MemoryKv>,
@@ -163,7 +163,7 @@ impl World {
         done
     }
 
-    /// The same, long after.
+    /// Commits one row a minute later, when an attempt is due.
     fn put_later(&self, key: u8) -> KvResult<()> {
         self.clock.forward(60 * SECOND);
         self.put(key)
@@ -199,7 +199,7 @@ fn keys(kv: &dyn Kv) -> KvResult<Vec<u8>> {
 }
 
 #[test]
-fn tables_that_failed_are_read_meanwhile_and_written_again_when_there_is_room() {
+fn failed_tables_stay_readable_and_are_writable_again_when_there_is_room() {
     let world = World::new();
     world.put(1).expect("commits");
     world.fill(Writes::Refused);
@@ -208,7 +208,7 @@ fn tables_that_failed_are_read_meanwhile_and_written_again_when_there_is_room() 
     assert_eq!((world.openings(), world.looks()), (1, 2), "they stay open while there is no room");
     assert_eq!(keys(&world.kv).expect("reads"), [1]);
     world.make_room();
-    world.put_later(2).expect_err("it failed before; this brings the attempt about");
+    world.put_later(2).expect_err("it failed before; this begins the attempt");
     assert_eq!(world.openings(), 2);
     world.put(2).expect("commits");
     assert_eq!(keys(&world.kv).expect("reads"), [1, 2]);
@@ -216,7 +216,7 @@ fn tables_that_failed_are_read_meanwhile_and_written_again_when_there_is_room() 
 }
 
 #[test]
-fn tables_that_were_closed_for_good_are_not_opened_again() {
+fn tables_that_were_closed_for_good_are_not_reopened() {
     let world = World::new();
     world.put(1).expect("commits");
     let view = world.kv.snapshot();
@@ -231,7 +231,7 @@ fn tables_that_were_closed_for_good_are_not_opened_again() {
 }
 
 #[test]
-fn a_sync_that_fails_brings_an_attempt_about_too() {
+fn a_failed_sync_begins_an_attempt_to_reopen() {
     let world = World::new();
     world.fill(Writes::Refused);
     world.kv.persist().expect_err("there is no room");
@@ -244,7 +244,7 @@ fn a_sync_that_fails_brings_an_attempt_about_too() {
 }
 
 #[test]
-fn attempts_are_a_second_apart_and_farther_until_a_commit_succeeds() {
+fn the_pause_between_attempts_doubles_until_a_commit_succeeds() {
     let world = World::new();
     world.fill(Writes::Refused);
     let mut at = Vec::new();
@@ -272,7 +272,7 @@ fn attempts_are_a_second_apart_and_farther_until_a_commit_succeeds() {
 }
 
 #[test]
-fn tables_that_are_being_read_stay_open_until_the_next_attempt() {
+fn tables_in_use_stay_open_until_the_next_attempt() {
     let world = World::new();
     world.put(1).expect("commits");
     world.fill(Writes::Refused);
@@ -285,12 +285,12 @@ fn tables_that_are_being_read_stay_open_until_the_next_attempt() {
     assert_eq!(reading.next_back().expect("a row").expect("reads").0[..], [1]);
     drop(reading);
     world.put_later(2).expect_err("it failed before");
-    assert_eq!(world.openings(), 1, "a moment holds them too");
+    assert_eq!(world.openings(), 1, "a snapshot keeps them open, too");
     assert!(moment.get(ROWS, &[1]).expect("reads").is_some());
     drop(moment);
     let hold = world.kv.hold().expect("they are open");
     world.put_later(2).expect_err("it failed before");
-    assert_eq!(world.openings(), 1, "so does who is to commit what he read");
+    assert_eq!(world.openings(), 1, "a hold keeps them open, too");
     drop(hold);
     world.put_later(2).expect_err("it failed before");
     assert_eq!(world.openings(), 2);
@@ -298,7 +298,7 @@ fn tables_that_are_being_read_stay_open_until_the_next_attempt() {
 }
 
 #[test]
-fn a_commit_that_failed_and_is_there_is_no_hindrance() {
+fn tables_are_reopened_even_if_they_hold_a_failed_commit() {
     let world = World::new();
     world.put(1).expect("commits");
     world.fill(Writes::KeptAndFailed);
@@ -315,7 +315,7 @@ fn a_commit_that_failed_and_is_there_is_no_hindrance() {
 }
 
 #[test]
-fn tables_that_lack_a_commit_which_succeeded_are_not_used() {
+fn tables_that_lack_a_successful_commit_are_not_used() {
     let world = World::new();
     world.put(1).expect("commits");
     world.kv.persist().expect("persists");
@@ -333,13 +333,13 @@ fn tables_that_lack_a_commit_which_succeeded_are_not_used() {
     *world.kept.lock().expect("held by no one") = whole;
     world.make_room();
     world.clock.forward(60 * SECOND);
-    world.kv.get(ROWS, &[1]).expect_err("a read brings an attempt about, too");
+    world.kv.get(ROWS, &[1]).expect_err("a read begins an attempt, too");
     settle(&world.kv);
     assert_eq!(keys(&world.kv).expect("reads"), [1, 2]);
 }
 
 #[test]
-fn the_opener_of_tables_handles_their_failures_until_they_are_armed() {
+fn failed_tables_are_not_reopened_before_they_are_armed() {
     let kept = Arc::new(Mutex::new(Arc::new(MemoryKv::new(TABLES))));
     let counts = Arc::new(Counts::default());
     let drive = Drive { kept: Arc::clone(&kept), counts: Arc::clone(&counts) };
@@ -357,7 +357,7 @@ fn table_dirs(database: &Path) -> Vec<PathBuf> {
 }
 
 #[test]
-fn a_database_that_cannot_write_its_tables_out_is_opened_again_with_every_commit_when_it_can() {
+fn a_database_that_could_not_write_out_reopens_with_every_commit() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = directory.path().join("index");
     let clock = Arc::new(SetClock::default());
@@ -387,7 +387,7 @@ fn a_database_that_cannot_write_its_tables_out_is_opened_again_with_every_commit
         std::fs::rename(dir.with_extension("away"), &dir).expect("renames");
     }
     clock.forward(60 * SECOND);
-    kv.get(ROWS, &[0; 4]).expect_err("this brings the attempt about");
+    kv.get(ROWS, &[0; 4]).expect_err("this begins the attempt");
     settle(&kv);
     let found: Vec<_> = kv.range(ROWS, Bound::Unbounded, Bound::Unbounded).collect::<Result<_, _>>().expect("reads");
     assert_eq!(found.len(), committed);

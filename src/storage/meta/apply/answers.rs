@@ -1,8 +1,9 @@
-//! Changes that other hosts forwarded: made once each, however often they arrive.
+//! Changes that other hosts forwarded: each is made once, however often it arrives.
 //!
-//! The answer to each is remembered under its origin. When there are too many, those with the least `since` are forgotten,
-//! and from then on any change with as little that is not among the answers is refused: it may be a copy of a forgotten one.
-//! What is forgotten depends on the order of the commands only, so it is the same on every replica.
+//! The answer to each is remembered under its origin. If there are too many answers, those with the least `since` are
+//! forgotten. From then on, a change with such a `since` that is not among the answers is refused, because it may be a
+//! copy of a forgotten one. Which answers are forgotten depends on the order of the commands only, so that it is the
+//! same on every replica.
 
 use super::Applying;
 use crate::limits::{ANSWERS_FORGOTTEN_AT_ONCE, ANSWERS_MAX};

@@ -1,4 +1,4 @@
-//! Buckets: made under a number that is never used again, changed in their settings, deleted when empty.
+//! Changes of buckets: creation under a number that is never used again, settings, and deletion when empty.
 
 use super::{Applying, Decided, Overlay};
 use crate::storage::kv::{KvError, KvResult};
@@ -32,8 +32,8 @@ impl Applying<'_> {
         Ok(Reply::BucketCreated { id })
     }
 
-    /// Deletes a bucket. Its uploads can no longer be reached once the bucket's number is gone; they become garbage a
-    /// page at a time.
+    /// Deletes a bucket. Its uploads cannot be reached without the bucket's number; they become garbage a page at a
+    /// time.
     pub(super) fn delete_bucket(&mut self, id: BucketId) -> Decided<Reply> {
         let name = self.bucket(id)?.bucket.name;
         for table in [OBJECTS, VERSIONS] {
@@ -79,7 +79,7 @@ impl Applying<'_> {
 
     pub(super) fn bucket(&self, id: BucketId) -> Decided<BucketRow> {
         let name = self.rows.get(BUCKET_IDS, &bucket_prefix(id))?.ok_or(Refusal::NoSuchBucket)?;
-        let nameless = || KvError { doing: "read a bucket", cause: format!("{} has a number and no row", id.0) };
+        let nameless = || KvError { doing: "read a bucket", cause: format!("bucket {} has a number but no row", id.0) };
         Ok(self.rows.row(BUCKETS, &name)?.ok_or_else(nameless)?)
     }
 }
@@ -87,7 +87,7 @@ impl Applying<'_> {
 /// The usage of the buckets that a batch touches, each read once and written once.
 #[derive(Default)]
 pub(super) struct Usages {
-    /// `None`: the bucket is gone.
+    /// `None` if the bucket was deleted.
     changed: BTreeMap<BucketId, Option<Usage>>,
 }
 

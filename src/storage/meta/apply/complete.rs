@@ -1,5 +1,5 @@
-//! Completion of a multipart upload: metadata only, one pass over the parts whatever their sizes. The parts' rows move
-//! from the upload to the object version, each to its offset.
+//! Completion of a multipart upload, in the metadata only: one pass over the parts, whatever their sizes. The rows of
+//! the parts move from the upload to the object version, each to its offset.
 
 use super::objects::require_conditions;
 use super::{Applying, Decided};
@@ -16,8 +16,8 @@ use crate::types::UnixMs;
 use md5::{Digest, Md5};
 use std::collections::BTreeMap;
 
-/// The checksum that S3 keeps of an object for which the client requested none.
-const UNASKED: (ChecksumAlgorithm, ChecksumKind) = (ChecksumAlgorithm::Crc64Nvme, ChecksumKind::FullObject);
+/// The checksum that S3 computes for an object if the client requested none.
+const DEFAULT_CHECKSUM: (ChecksumAlgorithm, ChecksumKind) = (ChecksumAlgorithm::Crc64Nvme, ChecksumKind::FullObject);
 
 impl Applying<'_> {
     pub(super) fn complete_upload(&mut self, complete: CompleteUpload) -> Decided<Reply> {
@@ -49,18 +49,19 @@ impl Applying<'_> {
         Ok(Reply::ObjectPut { object: Box::new(object) })
     }
 
-    /// A client that did not hear the first answer asks again: the same, for as long as the object stands.
+    /// Answers a client that missed the first answer and asks again: with the same reply, as long as the object is
+    /// current.
     fn repeated_completion(&self, complete: &CompleteUpload) -> Decided<Reply> {
         let standing = self.object(complete.bucket, &complete.key)?.ok_or(Refusal::NoSuchUpload)?;
         let made_of: Option<CompletedRecord> = self.rows.row(COMPLETED, &standing.manifest.id.to_be_bytes())?;
-        let asked = CompletedRecord { upload: complete.upload, list_md5: list_md5(&complete.parts) };
-        if made_of != Some(asked) {
+        let repeated = CompletedRecord { upload: complete.upload, list_md5: list_md5(&complete.parts) };
+        if made_of != Some(repeated) {
             return Err(Refusal::NoSuchUpload.into());
         }
         Ok(Reply::ObjectPut { object: Box::new(standing) })
     }
 
-    /// The parts' rows in the order of the list, each with its offset.
+    /// Returns the rows of the listed parts in their order, each with its offset.
     fn listed_parts(&self, complete: &CompleteUpload) -> Decided<Vec<PartRow>> {
         let mut uploaded = BTreeMap::new();
         for (_, row) in self.rows.first(UPLOAD_PARTS, &complete.upload.to_be_bytes(), usize::from(PARTS_MAX))? {
@@ -95,7 +96,7 @@ fn is_same(listed: &CompletedPart, part: &PartRow) -> bool {
     listed.md5 == part.md5 && listed.checksum.as_ref().is_none_or(same)
 }
 
-/// The object version that these parts make, but for its time.
+/// Returns the manifest that these parts make, without its time.
 fn assemble(complete: &CompleteUpload, upload: UploadRecord, parts: &[PartRow]) -> Result<Manifest, Refusal> {
     let (last, others) = parts.split_last().ok_or(Refusal::InvalidRequest)?;
     if others.iter().any(|part| part.size_bytes < PART_BYTES_MIN) {
@@ -132,8 +133,8 @@ fn whole_checksum(
         }
         (Some(begun), _) => begun,
         (None, Some(expected)) => (expected.algorithm, expected.kind),
-        // Where a part has another, the whole has none.
-        (None, None) => return Ok(checksum::of_parts(UNASKED.0, UNASKED.1, parts)),
+        // If a part has a checksum of another algorithm, the object has none.
+        (None, None) => return Ok(checksum::of_parts(DEFAULT_CHECKSUM.0, DEFAULT_CHECKSUM.1, parts)),
     };
     let whole = checksum::of_parts(wanted.0, wanted.1, parts).ok_or(Refusal::InvalidPart)?;
     if expected.is_some_and(|expected| expected.value != whole.value) {

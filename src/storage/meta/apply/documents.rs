@@ -1,4 +1,4 @@
-//! Documents, written by comparing and swapping; and events, which go when who they are for has been told.
+//! Documents, written by compare-and-swap; and events, which are removed once they were delivered.
 
 use super::{Applying, Decided};
 use crate::storage::kv::KvResult;
@@ -7,22 +7,22 @@ use crate::storage::meta::record::{DocumentKey, DocumentRow, DocumentWrite, Expe
 use crate::storage::meta::tables::{DOCUMENTS, EVENTS, document_key, event_key, events_of};
 use bytes::Bytes;
 
-/// Events that one change ends at most.
+/// The greatest number of events that one change removes.
 const EVENTS_AT_ONCE: usize = 1024;
 
 impl Applying<'_> {
-    /// Writes all of the documents, or none.
+    /// Writes all of the documents; or none, if one does not meet its expectation.
     pub(super) fn write_documents(&mut self, writes: Vec<DocumentWrite>) -> Decided<Reply> {
         for write in &writes {
             if let DocumentKey::Bucket(bucket, ..) = write.key {
                 self.require_bucket(bucket)?;
             }
-            let stands = self.rows.row::<DocumentRow>(DOCUMENTS, &document_key(&write.key))?;
+            let present = self.rows.row::<DocumentRow>(DOCUMENTS, &document_key(&write.key))?;
             let holds = match write.expect {
                 Expect::Any => true,
-                Expect::Absent => stands.is_none(),
-                Expect::Present => stands.is_some(),
-                Expect::Revision(revision) => stands.is_some_and(|stands| stands.revision == revision),
+                Expect::Absent => present.is_none(),
+                Expect::Present => present.is_some(),
+                Expect::Revision(revision) => present.is_some_and(|present| present.revision == revision),
             };
             if !holds {
                 return Err(Refusal::DocumentChanged.into());

@@ -1,6 +1,7 @@
-//! Garbage: blobs that nothing refers to any more, kept until every node has dropped its shards. A long list of parts is
-//! not taken apart by the change that drops it but by later ones, so that no change costs by the number of parts; while a
-//! list with blobs is left, the garbage holds some of them, so that whoever reclaims garbage is led to the rest.
+//! Garbage: blobs that nothing refers to any more, kept until every node has dropped its shards. A long list of parts
+//! is not taken apart by the change that drops it, so that the cost of a change does not depend on the number of parts.
+//! Later `ReclaimGarbage` changes take it apart; they are proposed as long as dropped lists are left
+//! (`Counts::dropped_lists`).
 
 use super::Applying;
 use crate::defects::{Defect, has};
@@ -15,7 +16,7 @@ use crate::storage::meta::tables::{
 };
 use crate::types::{BucketId, ManifestId, ShardId, ShardIndex};
 
-/// Entries taken off a list.
+/// The result of taking entries off a dropped list.
 struct Taken {
     rows: usize,
     /// True if entries are left in the list.
@@ -45,14 +46,14 @@ impl Applying<'_> {
         self.drop_list(DroppedList::ObjectParts(list))
     }
 
-    /// Removes one reference to a blob. With the last one it becomes garbage, and its repairs are pointless.
+    /// Removes one reference to a blob. With the last reference the blob becomes garbage, and its repairs are removed.
     pub(super) fn discard_blob(&mut self, blob: &BlobRef) -> KvResult<()> {
         if !self.release(Shared::Blob(blob.id))? {
             return Ok(());
         }
         let key = blob.id.to_be_bytes();
         let unknown =
-            || KvError { doing: "discard a blob", cause: format!("{} is referred to and not known", blob.id) };
+            || KvError { doing: "discard a blob", cause: format!("blob {} is referred to but unknown", blob.id) };
         let blob: BlobRef = self.rows.row(BLOBS, &key)?.ok_or_else(unknown)?;
         self.rows.remove(BLOBS, &key);
         self.counts.blobs -= 1;
@@ -66,7 +67,8 @@ impl Applying<'_> {
         self.add_garbage(&blob)
     }
 
-    /// The blob of a refused change: nothing will ever refer to it. One that something refers to already is left alone.
+    /// Makes the blob of a refused change garbage, since nothing will ever refer to it. A blob that something refers to
+    /// already is left alone.
     pub(super) fn discard_fresh(&mut self, blob: &BlobRef) -> KvResult<()> {
         if self.is_known(blob)? { Ok(()) } else { self.add_garbage(blob) }
     }
@@ -82,7 +84,7 @@ impl Applying<'_> {
         self.count_held(blob.placement.iter().copied(), |held| held.garbage += 1)
     }
 
-    /// Drops a list that is no longer referred to: its first rows become garbage now, the rest later.
+    /// Drops a list that nothing refers to any more. Its first rows become garbage now, the rest later.
     pub(super) fn drop_list(&mut self, list: DroppedList) -> KvResult<()> {
         if self.take_apart(list, DROPPED_ROWS_AT_ONCE)?.more {
             self.rows.put(DROPPED, &list.key(), Vec::new());
@@ -175,7 +177,7 @@ impl Applying<'_> {
         Ok(())
     }
 
-    /// The blob, if any, of a part that is no longer listed.
+    /// Removes the reference of a part that is no longer listed to its blob, if it has one.
     pub(super) fn discard_part(&mut self, part: &PartRow) -> KvResult<()> {
         part.blob.as_ref().map_or(Ok(()), |blob| self.discard_blob(blob))
     }

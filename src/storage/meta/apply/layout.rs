@@ -1,7 +1,7 @@
-//! The layout: hosts, their nodes, and how many shards each node is named for.
+//! Changes of the layout: hosts, their nodes, and the number of shards on each node.
 //!
-//! Each change of the tables of hosts and nodes raises the layout's epoch by one; a change that leaves them as they are does not.
-//! What hosts do is not of the layout: it moves no shard.
+//! Each change of the tables of hosts and nodes raises the layout's epoch by one; a change that leaves the tables as
+//! they are does not. The roles of hosts are not part of the layout: they move no shard.
 
 use super::{Applying, Decided};
 use crate::limits::NODES_OF_HOST_MAX;
@@ -22,15 +22,15 @@ use std::collections::BTreeSet;
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum NodeChange {
     None,
-    /// A drive's record.
+    /// The record of a known drive changed.
     Record,
-    /// The drive is another than before, or the first.
+    /// The node id was given to another drive, or for the first time.
     Drive,
 }
 
 impl Applying<'_> {
-    /// Registers nodes. The layout changes once: one with a part of a host's drives would move shards that the others
-    /// are to take.
+    /// Registers the nodes of a host. The layout changes once for all of them: with only some of a host's drives,
+    /// shards would move that belong on the others.
     pub(super) fn register_nodes(&mut self, host: HostId, nodes: Vec<NodeRecord>) -> Decided<Reply> {
         if nodes.iter().any(|node| node.host != host) {
             return Err(Refusal::InvalidRequest.into());
@@ -120,8 +120,8 @@ impl Applying<'_> {
         Ok(Reply::Done)
     }
 
-    /// Registers a host in the place of its former member. The layout changes once, so that no ring ever shows the
-    /// drives of one host as those of two.
+    /// Registers a host in place of its former member. The layout changes once, so that no ring ever shows the drives
+    /// of one host as those of two.
     pub(super) fn rejoin_host(&mut self, was: HostId, host: HostRecord) -> Decided<Reply> {
         if self.rows.has(HOSTS, &host_key(host.id))? {
             return Ok(Reply::Done);
@@ -151,12 +151,12 @@ impl Applying<'_> {
         Ok(Reply::Done)
     }
 
-    /// Registers the founders. Draws no ids: the agreement of the founders says where each one's node ids begin.
+    /// Registers the founders. The founders have agreed on the first node id of each, so that none is drawn here.
     pub(super) fn found_hosts(&mut self, founders: Vec<HostRecord>) -> Decided<Reply> {
         let names: BTreeSet<&str> = founders.iter().map(|founder| founder.name.as_str()).collect();
         let ids: BTreeSet<HostId> = founders.iter().map(|founder| founder.id).collect();
-        let is_told_apart = names.len() == founders.len() && ids.len() == founders.len() && !names.contains("");
-        if !is_told_apart || founders.iter().any(|founder| founder.first_node.is_none()) {
+        let are_distinct = names.len() == founders.len() && ids.len() == founders.len() && !names.contains("");
+        if !are_distinct || founders.iter().any(|founder| founder.first_node.is_none()) {
             return Err(Refusal::InvalidRequest.into());
         }
         if founders.is_empty() || !self.rows.first(HOSTS, &[], 1)?.is_empty() {
@@ -170,7 +170,7 @@ impl Applying<'_> {
         Ok(Reply::Done)
     }
 
-    /// The first of as many node ids as a host may have, none of which was ever used, nor is any host's.
+    /// Returns the first of `NODES_OF_HOST_MAX` node ids that were never used and belong to no host.
     fn free_place(&mut self, taken: u32) -> KvResult<NodeId> {
         Ok(NodeId(self.layout()?.nodes_ever.max(taken).next_multiple_of(NODES_OF_HOST_MAX)))
     }
@@ -188,7 +188,7 @@ impl Applying<'_> {
             self.note_removed(|removed| removed.hosts.insert(host))?;
             let layout = self.change_layout()?;
             layout.awaited.remove(&host);
-            // Its drives go on claiming its node ids, though none was ever registered.
+            // The drives of a host without storage keep their node ids, although none was ever registered.
             if let (Some(Roles { storage: false, .. }), Some(first)) = (roles, known.first_node) {
                 layout.nodes_ever = layout.nodes_ever.max(first.0.saturating_add(NODES_OF_HOST_MAX));
             }
@@ -211,7 +211,7 @@ impl Applying<'_> {
         Ok(Reply::Done)
     }
 
-    /// Removes the recorded roles of a host; returns them if they were not the default.
+    /// Removes the recorded roles of a host, and returns them. A host with all roles has no record.
     fn forget_roles(&mut self, host: HostId) -> KvResult<Option<Roles>> {
         let mut record: RolesRecord = self.rows.row(SYSTEM, SYSTEM_ROLES)?.unwrap_or_default();
         let roles = record.hosts.remove(&host);
@@ -272,8 +272,8 @@ impl Applying<'_> {
         Ok(())
     }
 
-    /// Returns whether this number belonged to a drive and belongs to none now. A number that was never given out is
-    /// not removed.
+    /// Returns whether this node id belonged to a drive that was removed, and belongs to none now. An id that was never
+    /// given out does not count as removed.
     pub(super) fn was_removed(&mut self, node: NodeId) -> KvResult<bool> {
         let of_number = (node, Incarnation(0))..=(node, Incarnation(u128::MAX));
         let is_noted = self.removed()?.nodes.range(of_number).next().is_some();
@@ -301,7 +301,7 @@ impl Applying<'_> {
         Ok(self.held.insert(held))
     }
 
-    /// Counts shards of each of these nodes anew; a node may be there several times.
+    /// Applies a change to the shard counts of each of these nodes; once for each time that a node is listed.
     pub(super) fn count_held(
         &mut self,
         nodes: impl IntoIterator<Item = NodeId>,

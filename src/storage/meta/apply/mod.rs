@@ -1,10 +1,11 @@
-//! The rules: what each change does to the tables, and what it answers. A pure function of the tables and the commands:
-//! time, ids and random numbers come with the command, so that every replica that applies the same entries has the same
-//! rows. A refused change leaves no trace but the garbage that its own blob becomes.
+//! The rules of the state machine: the effect of each change on the tables, and its reply. The result is a pure
+//! function of the tables and the commands: time, ids and random numbers come with the command, so that every replica
+//! that applies the same entries has the same rows. The only effect of a refused change is that the blobs it brought
+//! become garbage.
 //!
-//! A blob has one owner, or several that are counted, from the entry that names it first to the one that makes it garbage:
-//! it is in `blobs` or in `garbage`, never in both, until every node has dropped its shards. One that no entry has named yet is
-//! fresh (`objects::fresh`).
+//! A blob has one owner, or several that are counted, from the entry that names it first to the entry that makes it
+//! garbage. It is in `blobs` or in `garbage`, never in both, until every node has dropped its shards. A blob that no
+//! entry has named yet is fresh (`objects::fresh`).
 
 mod answers;
 mod buckets;
@@ -38,10 +39,10 @@ use bytes::Bytes;
 use overlay::Overlay;
 use std::sync::Arc;
 
-/// The layout of the tables (`tables`); rows have versions of their own (`codec`).
+/// The version of the tables' layout (`tables`). Rows have versions of their own (`codec`).
 const LAYOUT_VERSION: u8 = 1;
 
-/// The state machine over its tables. One caller applies; any number look.
+/// The state machine over its tables. One caller applies entries; any number take views.
 #[derive(Clone, Debug)]
 pub struct MetaTables {
     kv: Arc<dyn Kv>,
@@ -49,7 +50,8 @@ pub struct MetaTables {
     configuration: Arc<ConfigurationMark>,
 }
 
-/// One entry of the log: its index, and its commands in order (none, for entries that are the log's own business).
+/// One entry of the log: its index, and its commands in order. Entries of the log's own (blank ones, memberships) have
+/// none.
 #[derive(Clone, Debug)]
 pub struct ApplyEntry {
     pub index: u64,
@@ -66,7 +68,7 @@ pub struct Applied {
 }
 
 impl MetaTables {
-    /// Opens tables that are empty, or have this version of the layout.
+    /// Opens tables, which must be empty or have this version of the layout.
     pub fn open(kv: Arc<dyn Kv>) -> KvResult<Self> {
         match kv.get(SYSTEM, SYSTEM_FORMAT)?.as_deref() {
             None | Some([LAYOUT_VERSION]) => {}
@@ -82,7 +84,7 @@ impl MetaTables {
         Ok(Self { kv: Arc::new(kv), failure, configuration: Arc::new(ConfigurationMark::new(applied)) })
     }
 
-    /// Returns the state of failed reads, of the tables or any view of them: after a failure the tables must be made
+    /// Returns the record of failed reads of the tables or any view of them. After a failure the tables must be made
     /// anew.
     pub fn failure(&self) -> &ReadFailure {
         &self.failure
@@ -92,13 +94,13 @@ impl MetaTables {
         applied_in(&*self.kv)
     }
 
-    /// The tables at this moment.
+    /// Returns a view of the tables at this moment.
     pub fn view(&self) -> MetaView {
         let (kv, configuration) = self.configuration.observe(|| self.kv.snapshot());
         MetaView { kv, configuration, last: Some(Arc::default()) }
     }
 
-    /// Returns the entry that the configuration is as of, as a view of this moment would.
+    /// Returns the version of the configuration that a view taken now would have.
     pub fn configuration(&self) -> Option<ConfigurationAt> {
         self.configuration.present()
     }
@@ -108,11 +110,12 @@ impl MetaTables {
     }
 
     /// Applies entries in order and commits their effects, with `position`, as one batch in which every key is written
-    /// once. Answers each entry's replies. An error means that the tables are lost, not that a change was refused.
+    /// once. Returns the replies of each entry. An error means that the tables are lost, not that a change was refused.
     ///
     /// # Panics
     ///
-    /// Panics if an entry does not come after those applied before: the caller compares positions, which say more.
+    /// Panics if an entry's index is not greater than the last one applied: the caller has compared the positions
+    /// before.
     pub fn apply(&self, entries: impl IntoIterator<Item = ApplyEntry>, position: Bytes) -> KvResult<Vec<Vec<Reply>>> {
         let before = self.applied()?.map(|applied| applied.index);
         let mut last = before;
@@ -135,7 +138,7 @@ impl MetaTables {
     }
 }
 
-/// Returns the position of the tables that this reads.
+/// Returns the applied position of the tables.
 pub(super) fn applied_in(kv: &dyn KvRead) -> KvResult<Option<Applied>> {
     let Some(row) = kv.get(SYSTEM, SYSTEM_APPLIED)? else { return Ok(None) };
     let malformed = || KvError { doing: "read the applied position", cause: format!("malformed: {row:02x?}") };
@@ -148,7 +151,7 @@ fn applied_row(applied: &Applied) -> Vec<u8> {
     [&[FORMAT_VERSION][..], &applied.index.to_be_bytes(), &applied.position].concat()
 }
 
-/// The reason for which a change is not made: a refusal, or a failure of the tables.
+/// The reason why a change is not made: a refusal, or a failure of the tables.
 enum Stop {
     Refused(Refusal),
     Lost(KvError),
@@ -166,7 +169,7 @@ impl From<KvError> for Stop {
     }
 }
 
-/// A refusal comes before the first effect.
+/// The decision on a change. A refusal must come before the first effect.
 type Decided<T> = Result<T, Stop>;
 
 fn answered(decided: Decided<Reply>) -> KvResult<Reply> {
@@ -182,28 +185,28 @@ struct Applying<'a> {
     rows: Overlay<'a>,
     counts: Counts,
     counts_before: Counts,
-    /// The remembered answers: read with the first forwarded change, and written if present.
+    /// The record of remembered answers, read with the first forwarded change, and written if read.
     answers: Option<AnswersRecord>,
-    /// The layout: read with the first change that changes it, and written if present.
+    /// The layout, read with the first change that changes it, and written if read.
     layout: Option<LayoutRecord>,
-    /// The same.
+    /// The shard counts of the nodes, likewise.
     held: Option<HeldRecord>,
-    /// The removed hosts and drives: read with the first change that needs them, written with each that changes them.
+    /// The removed hosts and drives, read with the first change that needs them, and written with each change of them.
     removed: Option<RemovedRecord>,
-    /// The same.
+    /// The fence, likewise.
     fence: Option<FenceRecord>,
-    /// The same.
+    /// The registrations of drives, likewise.
     registered: Option<RegisteredRecord>,
-    /// The layout by which the blobs of the change at hand were written, where it says so.
+    /// The epoch of the layout by which the blobs of the present change were written, if the change has it.
     written_by: Option<Epoch>,
     usages: Usages,
     /// The index of the entry being applied.
     index: u64,
-    /// The date of the command being applied: what it makes is dated by it.
+    /// The date of the command being applied, by which new things are dated.
     now: UnixMs,
-    /// The confirmed time at the command being applied: what has ended by it may be destroyed.
+    /// The confirmed time at the command being applied. What ended before it may be destroyed.
     confirmed: UnixMs,
-    /// Absent until hosts have agreed on the time once. Written if it has changed.
+    /// `None` until hosts have agreed on the time once. Written if it has changed.
     clock: Option<ClockRecord>,
     clock_changed: bool,
 }
@@ -265,7 +268,7 @@ impl<'a> Applying<'a> {
         }
     }
 
-    /// The times by which this command is decided.
+    /// Sets the times by which this command is decided.
     fn take_time(&mut self, command: &Command) {
         (self.now, self.confirmed) = (command.now, command.confirmed);
         if let Some(clock) = &mut self.clock {

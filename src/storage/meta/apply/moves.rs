@@ -1,5 +1,4 @@
-//! Shards that are moved: the placement in `blobs` changes, and the copy that is left behind is remembered until its node has
-//! dropped it.
+//! Moves of shards. A move changes the placement in `blobs`; the old copy is remembered until its node has dropped it.
 
 use super::Applying;
 use crate::limits::SHARDS_MAX;
@@ -40,8 +39,8 @@ impl Applying<'_> {
         Ok(true)
     }
 
-    /// Returns whether a drive's loss would lose the blob once it is placed so, and would not now: other shards are missing, and
-    /// the drive that takes this one has one already.
+    /// Returns whether, after the move, the loss of one drive would lose the blob, and would not now. That is so if
+    /// other shards are missing and the drive already has a shard of the blob.
     fn endangers(&self, blob: &BlobRef, step: &MovedShard) -> KvResult<bool> {
         if self.counts.repairs == 0 {
             return Ok(false);
@@ -56,13 +55,14 @@ impl Applying<'_> {
         Ok(before.can_lose_a_node(is_missing) && !blob.can_lose_a_node(is_missing))
     }
 
-    /// Returns whether the copy is on a drive that may take it.
+    /// Returns whether the drive that has the copy may take the shard: it is active and was not replaced.
     fn may_take(&self, step: &MovedShard) -> KvResult<bool> {
         let node = self.rows.row::<NodeRecord>(NODES, &node_key(step.to))?;
         Ok(node.is_some_and(|node| node.state == NodeState::Active && node.incarnation == step.incarnation))
     }
 
-    /// Repairs name the places of the sources and of what is repaired.
+    /// Updates the placement in the queued repairs of the blob. A whole copy ends the repair of the moved shard; a copy
+    /// with gaps queues one.
     fn move_repairs(&mut self, blob: &BlobRef, step: &MovedShard) -> KvResult<()> {
         let key = repair_key(blob.id, step.shard.shard);
         if self.counts.repairs > 0 {
@@ -84,7 +84,7 @@ impl Applying<'_> {
         Ok(())
     }
 
-    /// Queues a shard's old copy for dropping, unless its node was removed.
+    /// Remembers a shard's old copy, to be dropped, unless its node was removed.
     fn leave_behind(&mut self, node: NodeId, shard: ShardId) -> KvResult<()> {
         let removed = node.0 < self.layout()?.nodes_ever && !self.rows.has(NODES, &node_key(node))?;
         if !removed {

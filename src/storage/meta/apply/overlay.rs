@@ -1,4 +1,4 @@
-//! The tables as they will be after the batch under way: what it has changed so far over what is committed. Each key is
+//! The tables as they will be after the batch being applied: its changes so far, over the committed rows. Each key is
 //! kept once, however often it is changed.
 
 use crate::storage::kv::{Batch, KvRead, KvResult, Pair, Table, prefix_end};
@@ -48,7 +48,7 @@ impl<'a> Overlay<'a> {
         self.changed.entry(table).or_default().insert(key, value);
     }
 
-    /// The first rows whose keys begin with this, at most `limit`.
+    /// Returns the first rows whose keys have this prefix, at most `limit`.
     pub(super) fn first(&self, table: Table, prefix: &[u8], limit: usize) -> KvResult<Vec<Pair>> {
         let end = prefix_end(prefix);
         let from = if prefix.is_empty() { Bound::Unbounded } else { Bound::Included(prefix) };
@@ -63,7 +63,7 @@ impl<'a> Overlay<'a> {
                 Some(Err(error)) => return Err(error.clone()),
                 None => None,
             };
-            // A changed row comes before the committed one that it stands in for.
+            // A changed row replaces the committed row with the same key.
             let take_changed = match (changed.peek(), committed_key) {
                 (None, None) => break,
                 (Some(_), None) => true,
@@ -107,7 +107,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn an_overlay_reads_as_the_tables_will_after_it(
+        fn an_overlay_reads_like_the_tables_after_its_commit(
             committed in proptest::collection::vec((0u8..24, any::<u8>()), 0..24),
             changes in proptest::collection::vec((0u8..24, any::<Option<u8>>()), 0..24),
             limit in 0usize..30,

@@ -8,8 +8,8 @@ use crate::storage::meta::tables::{BLOBS, NODES, REPAIRS, node_key, repair_key};
 use crate::types::{ShardId, ShardIndex};
 
 impl Applying<'_> {
-    /// Queues repairs of shards whose blobs are still referred to. The blob is as the tables have it, not as the
-    /// proposer saw it.
+    /// Queues repairs of shards whose blobs something still refers to. A queued repair has the blob as the tables have
+    /// it, not as the proposer saw it.
     pub(super) fn queue_repairs(&mut self, missing: &[(BlobRef, ShardIndex)]) -> KvResult<Reply> {
         for (blob, shard) in missing {
             let Some(blob) = self.rows.row::<BlobRef>(BLOBS, &blob.id.to_be_bytes())? else { continue };
@@ -22,8 +22,8 @@ impl Applying<'_> {
         Ok(Reply::Done)
     }
 
-    /// Ends repairs of shards that are on the same drive still: a shard that was made whole where it was may have gaps where it is
-    /// now. The repairs of a blob that is gone went with it.
+    /// Ends repairs of shards that are still on the drive on which they were repaired: a moved shard may have gaps at
+    /// its new place. A blob that is gone has no repairs any more.
     pub(super) fn finish_repairs(&mut self, done: &[FinishedRepair]) -> KvResult<Reply> {
         for FinishedRepair { shard, node, incarnation } in done {
             let known: Option<NodeRecord> = self.rows.row(NODES, &node_key(*node))?;

@@ -1,4 +1,4 @@
-//! Multipart uploads up to their completion: begun, parts put and replaced, aborted.
+//! Multipart uploads up to their completion: creation, parts put and replaced, abort.
 
 use super::{Applying, Decided};
 use crate::limits::{PARTS_MAX, PUT_BYTES_MAX};
@@ -40,7 +40,7 @@ impl Applying<'_> {
             (Some((wanted, _)), Some(given)) => *wanted != given.algorithm,
             _ => false,
         };
-        // Encrypted bytes are more than the client's.
+        // Encrypted parts are larger than the client's bytes.
         let fits = if traits.sealing.is_some() { blob_bytes >= part.size_bytes } else { blob_bytes == part.size_bytes };
         if part.number == 0 || part.number > PARTS_MAX || !fits || other_checksum {
             return Err(Refusal::InvalidRequest.into());
@@ -77,7 +77,7 @@ impl Applying<'_> {
         self.rows.row(UPLOADS, &upload_key(bucket, key, id))
     }
 
-    /// Ends an upload; parts that it still has become garbage.
+    /// Ends an upload. Parts that it still has become garbage.
     pub(super) fn end_upload(&mut self, bucket: BucketId, key: &str, id: UploadId) -> KvResult<()> {
         self.rows.remove(UPLOADS, &upload_key(bucket, key, id));
         self.counts.uploads -= 1;

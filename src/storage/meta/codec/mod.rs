@@ -1,15 +1,15 @@
-//! Bytes of records and commands: a byte that says the format's version, then postcard. Whatever is not exactly one value
-//! of a known version is refused. Enums only ever get variants at their ends. A format of the log and of the tables: a change of any shape here is a new version, and
-//! what is in `tests/fixtures/meta` stays readable.
+//! The encoding of records and commands: a byte with the format's version, then postcard. Whatever is not exactly one
+//! value of a known version is refused. This is the format of the log and of the tables: a change of any shape requires
+//! a new version, enums get variants at their ends only, and the bytes in `tests/fixtures/meta` must stay readable.
 //!
 //! A command's inline bytes are not inside its postcard but after it, so that they are hashed, copied and sliced as one
-//! run; and an entry of the log is the concatenation of commands as their proposers encoded them:
+//! run. An entry of the log is the concatenation of commands as their proposers encoded them:
 //!
 //! ```text
-//! command:   version u8, 0, confirmed time u64, head length u32, head (postcard), then 0x00, or 0x01 and the inline bytes to
-//!            the end
-//! forwarded: version u8, 1, since u64, id u128, the leader's time u64, its confirmed time u64, then a command as its proposer
-//!            encoded it
+//! command:   version u8, 0, confirmed time u64, head length u32, head (postcard), then 0x00, or 0x01 and the inline
+//!            bytes to the end
+//! forwarded: version u8, 1, since u64, id u128, the leader's time u64, its confirmed time u64, then a command as its
+//!            proposer encoded it
 //! entry:     version u8, count u32, then for each command: length u32, command      (all numbers little-endian)
 //! ```
 
@@ -28,7 +28,7 @@ use serde::de::DeserializeOwned;
 
 /// The version that is written.
 pub const FORMAT_VERSION: u8 = 1;
-/// The mark of a command as its proposer encoded it.
+/// The mark of a command in its proposer's encoding.
 const OWN: u8 = 0;
 /// The mark of a command that was forwarded.
 const FORWARDED: u8 = 1;
@@ -39,13 +39,13 @@ const SLICE_BYTES_MIN: usize = 1024;
 /// A decoding error. Never caused by a client's input: these are bytes that the store wrote.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CodecError {
-    #[error("{what}: format version {found} is not known; this program knows {FORMAT_VERSION}")]
+    #[error("{what} has the unknown format version {found}; this program knows {FORMAT_VERSION}")]
     UnknownVersion { what: &'static str, found: u8 },
-    #[error("{what}: malformed ({why})")]
+    #[error("{what} is malformed: {why}")]
     Malformed { what: &'static str, why: String },
-    #[error("{what}: {count} bytes too many")]
+    #[error("{what} is followed by {count} surplus bytes")]
     Trailing { what: &'static str, count: usize },
-    #[error("{what}: ends early")]
+    #[error("{what} ends early")]
     Truncated { what: &'static str },
 }
 
@@ -98,7 +98,7 @@ pub fn decode<R: Record>(bytes: &[u8]) -> Result<R, CodecError> {
     }
 }
 
-/// Bytes of one command, as it will stand in the log.
+/// Encodes a command as it is stored in the log.
 pub fn encode_command(command: &Command) -> Bytes {
     let head = to_postcard(command, Vec::with_capacity(256));
     let inline = command.inline();
@@ -117,8 +117,8 @@ pub fn encode_command(command: &Command) -> Bytes {
     bytes.freeze()
 }
 
-/// Bytes of a command that another host encoded, with its origin and the leader's times, which count instead of those
-/// in it.
+/// Encodes a forwarded command: its origin and the leader's times, then the command in its proposer's encoding. The
+/// leader's times replace those of the proposer.
 pub fn encode_forwarded(origin: Origin, time: LogTime, command: &[u8]) -> Bytes {
     let mut bytes = BytesMut::with_capacity(2 + FORWARDED_HEAD_BYTES + command.len());
     bytes.put_slice(&[FORMAT_VERSION, FORWARDED]);
@@ -141,7 +141,7 @@ pub fn decode_command(bytes: &Bytes) -> Result<Command, CodecError> {
     Ok(Command { now, confirmed, origin: Some(origin), ..command })
 }
 
-/// Reads a command as its proposer encoded it.
+/// Decodes a command in its proposer's encoding.
 fn decode_own(what: &'static str, bytes: &Bytes) -> Result<Command, CodecError> {
     let mut body = match versioned(what, bytes)? {
         [OWN, body @ ..] => body,
@@ -156,7 +156,7 @@ fn decode_own(what: &'static str, bytes: &Bytes) -> Result<Command, CodecError> 
         (0, rest) => Err(CodecError::Trailing { what, count: rest.len() }),
         (1, inline) => {
             let Change::PutObject(put) = &mut command.change else {
-                return Err(malformed(what, "inline bytes with a change that has none"));
+                return Err(malformed(what, "inline bytes with a change other than a put"));
             };
             let kept =
                 if inline.len() < SLICE_BYTES_MIN { Bytes::copy_from_slice(inline) } else { bytes.slice_ref(inline) };
@@ -167,7 +167,7 @@ fn decode_own(what: &'static str, bytes: &Bytes) -> Result<Command, CodecError> 
     }
 }
 
-/// Bytes of one entry of the log, from commands that are encoded already.
+/// Encodes an entry of the log from encoded commands.
 pub fn encode_entry(commands: &[Bytes]) -> Bytes {
     let size = 5 + commands.iter().map(|command| 4 + command.len()).sum::<usize>();
     let mut bytes = BytesMut::with_capacity(size);
@@ -210,7 +210,7 @@ fn versioned<'a>(what: &'static str, bytes: &'a [u8]) -> Result<&'a [u8], CodecE
     }
 }
 
-/// Splits bytes into the part whose length stands before it and the rest.
+/// Splits bytes into a part whose length precedes it, and the rest.
 fn split_sized<'a>(what: &'static str, bytes: &'a [u8]) -> Result<(&'a [u8], &'a [u8]), CodecError> {
     let (length, rest) = bytes.split_first_chunk::<4>().ok_or(CodecError::Truncated { what })?;
     rest.split_at_checked(u32::from_le_bytes(*length) as usize).ok_or(CodecError::Truncated { what })

@@ -1,4 +1,4 @@
-//! Golden bytes, round trips and refusals.
+//! Tests of the encodings: fixtures, round trips and refusals.
 
 use super::{
     CodecError, Record, decode, decode_command, decode_entry, encode, encode_command, encode_entry, encode_forwarded,
@@ -25,7 +25,8 @@ use proptest::prelude::{Strategy, any, prop_assert, prop_assert_eq, prop_oneof, 
 use std::fmt::Debug;
 use std::path::PathBuf;
 
-/// Bytes that version 1 wrote, in hex. Written anew only with `WRITE_FIXTURES` set, and then to be looked at.
+/// Returns the bytes of a fixture, which version 1 wrote. With `WRITE_FIXTURES` set, writes the fixture anew first; the
+/// difference must then be reviewed.
 fn golden(name: &str, bytes: &[u8]) -> Vec<u8> {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/meta").join(format!("{name}.v1.hex"));
     if std::env::var_os("WRITE_FIXTURES").is_some() {
@@ -110,7 +111,7 @@ impl Record for Second {
 }
 
 #[test]
-fn a_record_of_a_later_version_is_read_from_the_bytes_of_an_earlier_one_too() {
+fn a_record_is_also_decoded_from_the_bytes_of_an_earlier_version() {
     let second = Second { first: 300, added: 5 };
     assert_eq!(decode::<Second>(&encode(&second)), Ok(second));
     let earlier = [&[1][..], &postcard::to_stdvec(&300u64).expect("plain data")].concat();
@@ -292,7 +293,7 @@ fn commands_of_version_1_are_read_and_written_as_they_were_c3() {
 }
 
 #[test]
-fn a_forwarded_command_has_its_origin_and_the_leaders_times_and_keeps_its_bytes() {
+fn a_forwarded_command_carries_its_origin_and_the_leaders_times() {
     let origin = Origin { since: 70_000, id: u128::MAX - 5 };
     let time = LogTime { now: UnixMs(1_700_000_000_000), confirmed: UnixMs(1_600_000_000_000) };
     for (name, change) in commands().into_iter().filter(|(name, _)| name.starts_with("put_object")) {
@@ -317,7 +318,7 @@ fn a_forwarded_command_has_its_origin_and_the_leaders_times_and_keeps_its_bytes(
 }
 
 #[test]
-fn an_entry_is_its_commands_as_they_were_encoded_once_c3() {
+fn an_entry_is_the_concatenation_of_its_encoded_commands_c3() {
     let commands: Vec<_> = commands().into_iter().map(|(_, change)| Command::new(UnixMs(3), change)).collect();
     let encoded: Vec<_> = commands.iter().map(encode_command).collect();
     let entry = encode_entry(&encoded);
@@ -344,7 +345,7 @@ fn inline_bytes_are_sliced_out_of_their_entry_without_a_copy() {
 }
 
 #[test]
-fn inline_bytes_with_a_change_that_has_none_are_refused() {
+fn inline_bytes_are_refused_for_any_change_but_a_put() {
     let command = Command::new(UnixMs(3), Change::DeleteBucket { bucket: BucketId(1) });
     let mut bytes = encode_command(&command).to_vec();
     *bytes.last_mut().expect("not empty") = 1;

@@ -1,5 +1,5 @@
-//! The bounds of a change's size. The proposer checks the change and its encoding, so that nothing enters the log that
-//! the log, a call between hosts or a snapshot cannot hold.
+//! The bounds of a change's size. The proposer checks the change and its encoding, so that the log never holds an entry
+//! that is too large for the log, a call between hosts, or a snapshot.
 
 use super::{Change, DeleteVersion};
 use crate::limits::{
@@ -10,9 +10,9 @@ use crate::storage::meta::record::{BucketDocument, DocumentKey, EventDraft, Iden
 /// The approximate size of a delete, apart from its texts.
 const DELETE_BYTES: usize = 256;
 
-/// A change that is not made for its size.
+/// The refusal of a change that is too large.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{what} of {bytes} bytes is larger than the {bytes_max} that are allowed")]
+#[error("{what} of {bytes} bytes is larger than the allowed {bytes_max} bytes")]
 pub struct TooLarge {
     pub what: &'static str,
     pub bytes: usize,
@@ -65,7 +65,7 @@ impl DocumentKey {
 impl BucketDocument {
     fn what(self) -> &'static str {
         match self {
-            Self::Access => "the access of a bucket",
+            Self::Access => "the access settings of a bucket",
             Self::Cors => "a CORS configuration",
             Self::Lifecycle => "a lifecycle configuration",
             Self::Website => "a website configuration",
@@ -74,8 +74,8 @@ impl BucketDocument {
         }
     }
 
-    /// Returns the bound of its value in JSON, which may be several times the size that its owner counts: white space
-    /// and quotes are escaped.
+    /// Returns the greatest size of a document of this kind in JSON. It may be several times the size that the owner
+    /// counts, because white space and quotes are escaped.
     fn bytes_max(self) -> usize {
         match self {
             Self::Access | Self::Cors | Self::Lifecycle | Self::Website | Self::Tagging | Self::Notification => {
@@ -111,7 +111,7 @@ impl IdentityKind {
 }
 
 impl DeleteVersion {
-    /// Returns an upper estimate of its size in a command.
+    /// Returns an upper estimate of the delete's size in a command.
     pub fn weight_bytes(&self) -> usize {
         let draft = |draft: &Option<EventDraft>| draft.as_ref().map_or(0, EventDraft::weight_bytes);
         let events = self.event.as_ref().map_or(0, |events| draft(&events.deleted) + draft(&events.marked));
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn a_document_has_the_bound_of_its_kind_and_not_a_byte_more() {
+    fn a_document_is_refused_beyond_the_bound_of_its_kind() {
         let of_bucket = |kind| DocumentKey::Bucket(BucketId(1), kind, String::new());
         for (key, bytes_max) in [
             (of_bucket(BucketDocument::Cors), LARGE_DOCUMENT_BYTES_MAX),
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn deletes_go_in_as_many_commands_as_hold_them_and_in_their_order() {
+    fn deletes_are_split_into_bounded_commands_in_their_order() {
         let draft = |bytes| EventDraft {
             name: "ObjectRemoved:DeleteMarkerCreated".to_owned(),
             targets: vec!["target".to_owned(); 8],

@@ -1,5 +1,5 @@
-//! The changes that metadata can undergo, each decided by one entry of the log, and what each answers. A command carries
-//! all that its effect depends on: time, ids and random numbers come from the proposer.
+//! The changes of the metadata and their replies. Each change is decided when its entry of the log is applied. A
+//! command carries all that its effect depends on: time, ids and random numbers come from the proposer.
 
 mod bounds;
 mod object;
@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 /// The leader's times.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LogTime {
-    /// The date, as far as clocks say: what is made is dated by it, and nothing is destroyed by it. Never before `confirmed`.
+    /// The date by wall clocks. New things are dated by it, and nothing is destroyed by it. Never before `confirmed`.
     pub now: UnixMs,
     /// A moment that has certainly passed; 0 while none is known.
     pub confirmed: UnixMs,
@@ -35,28 +35,28 @@ pub struct LogTime {
 pub struct Command {
     pub now: UnixMs,
     pub change: Change,
-    /// Travels before the change, where it is not `now` (`codec`).
+    /// Encoded before the command, not in it (`codec`).
     #[serde(skip)]
     pub confirmed: UnixMs,
-    /// Origin of a command that another host forwarded: travels before the encoded command, not in it (`codec`).
+    /// The origin of a command that another host forwarded. Encoded before the command, not in it (`codec`).
     #[serde(skip)]
     pub origin: Option<Origin>,
 }
 
-/// The identity of a change that was sent to the leader, so that a change sent twice is made once. The state machine
-/// remembers the answers to the changes with the greatest `since`, up to a bound, and refuses any that is older than
-/// those it has forgotten. So a change is never made twice, whatever clocks say and however late a copy of it arrives;
-/// and no records about the hosts themselves are needed.
+/// The identity of a change that was forwarded to the leader, by which a change that was sent twice is made once. The
+/// state machine remembers the answers to the changes with the greatest `since`, up to a bound, and refuses every
+/// change with a lesser `since` that is not among them. So a change is never made twice, whatever the clocks, and
+/// however late a copy of it arrives; and no records about the hosts themselves are needed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Origin {
-    /// An index of the log that its proposer knew to be applied when it sent the change first.
+    /// The index of an entry that the proposer knew to be applied when it first sent the change.
     pub since: u64,
     /// Random.
     pub id: u128,
 }
 
 impl Command {
-    /// Makes a command at a time that is confirmed itself.
+    /// Creates a command whose date is the confirmed time, too.
     pub fn new(now: UnixMs, change: Change) -> Self {
         Self::at(LogTime { now, confirmed: now }, change)
     }
@@ -65,7 +65,7 @@ impl Command {
         Self { now, change, confirmed, origin: None }
     }
 
-    /// The object's bytes, where the command carries them.
+    /// Returns the object's bytes, if the command carries them.
     pub fn inline(&self) -> Option<&Bytes> {
         match &self.change {
             Change::PutObject(put) => put.inline.as_ref(),
@@ -77,8 +77,8 @@ impl Command {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Change {
     CreateBucket(Box<CreateBucket>),
-    /// Refused while the bucket has objects. Ongoing uploads do not hold it up: they are aborted with it. A bucket that was
-    /// made again under the same name has another number.
+    /// Deletes a bucket. Refused while it has objects or other versions. Ongoing uploads do not prevent it: they are
+    /// aborted. A bucket that is created again under the same name has another number.
     DeleteBucket {
         bucket: BucketId,
     },
@@ -86,7 +86,7 @@ pub enum Change {
     SetBucket {
         bucket: BucketId,
         versioning: Option<Versioning>,
-        /// Locks can be allowed and never forbidden again.
+        /// True to allow locks, which cannot be forbidden again.
         lock: bool,
         quota: Option<Quota>,
     },
@@ -95,7 +95,7 @@ pub enum Change {
     AppendObject(Box<AppendObject>),
     RenameObject(Box<RenameObject>),
     ChangeTraits(Box<ChangeTraits>),
-    /// Several in one entry, each decided by itself; the reply has one outcome for each, in order.
+    /// Deletes several versions in one entry, each decided by itself. The reply has one outcome for each, in order.
     DeleteVersions {
         bucket: BucketId,
         deletes: Vec<DeleteVersion>,
@@ -108,31 +108,31 @@ pub enum Change {
         key: String,
         upload: UploadId,
     },
-    /// Nodes have durably dropped these shards of garbage blobs. Also turns the next rows of dropped lists into garbage; with
-    /// nothing `gone` it does only that.
+    /// Records that nodes have durably dropped these shards of garbage blobs. Also turns the next rows of dropped lists
+    /// into garbage; if `gone` is empty, it does only that.
     ReclaimGarbage {
         gone: Vec<ShardId>,
     },
-    /// Shards found missing, of blobs that are still referred to.
+    /// Queues repairs of shards that were found missing, if something still refers to their blobs.
     QueueRepairs {
         missing: Vec<(BlobRef, ShardIndex)>,
     },
-    /// Marks shards as durable again, each on the drive that it was repaired on: one that was moved meanwhile, or whose
-    /// drive was replaced, is repaired where it is now.
+    /// Ends the repairs of shards, each on the drive where it was repaired. If a shard was moved meanwhile, or its
+    /// drive was replaced, it stays queued.
     FinishRepairs {
         done: Vec<FinishedRepair>,
     },
-    /// Drives of a host join, come back with another incarnation, or with another host. One that is known keeps its state, and
-    /// under the same incarnation its weight and the time at which it joined. None is registered where one of them, or the
-    /// host, was removed. A founder that stores nothing registers none, and is not waited for from then on.
+    /// Registers drives of a host: new ones, or known ones with another incarnation or host. A known drive keeps its
+    /// state, and under the same incarnation its weight and joining time. No drive is registered if one of them, or the
+    /// host, was removed. A founder that stores nothing registers none, and is not awaited any more.
     RegisterNodes {
         host: HostId,
         nodes: Vec<NodeRecord>,
     },
-    /// A host joins, or has another name, address or domain. Another host of the same name is forgotten; its nodes go on naming
-    /// it until they are registered with this one. One that was removed is refused.
+    /// Registers a host, or a change of its name, address or domain. Another host of the same name is removed for good;
+    /// its drives name it until they are registered with this one. A host that was removed is refused.
     RegisterHost(HostRecord),
-    /// Refused while a node is on it.
+    /// Removes a host. Refused while it has a node.
     RemoveHost {
         host: HostId,
     },
@@ -142,59 +142,65 @@ pub enum Change {
         weight: Option<u32>,
         state: Option<NodeState>,
     },
-    /// Refused while a blob that is referred to has a shard on it; and while shards of garbage are left on it, unless the node
-    /// is `lost`.
+    /// Removes a drive. Refused while a shard of a blob that something refers to is placed on it. Unless the drive is
+    /// `lost`, also refused while shards of garbage or leftovers of moves are on it.
     RemoveNode {
         node: NodeId,
         lost: bool,
     },
-    /// Shards have copies elsewhere, which count from now on; answered with `Reply::Moved`. None is made if the layout is no longer
-    /// of this epoch, and none twice.
+    /// Moves shards to nodes that already have copies, which count from now on. Answered with `Reply::Moved`. No shard
+    /// is moved if the layout has another epoch by now, and none twice.
     MoveShards {
         epoch: Epoch,
         moves: Vec<MovedShard>,
     },
-    /// Nodes have durably dropped copies that moves left behind.
+    /// Records that nodes have durably dropped copies that moves left behind.
     ForgetLeftovers {
         gone: Vec<(NodeId, ShardId)>,
     },
-    /// The hosts that founded the cluster, all in one, each with its `first_node`. Without effect where any host is known: they
-    /// are made known once, and any of them may say so first. Thus no host is ever known before all founders are.
+    /// Registers the hosts that founded the cluster, all in one change, each with its `first_node`. Has no effect if
+    /// any host is known: every founder may propose this, and only the first proposal counts. So no host is ever known
+    /// before all founders are.
     FoundHosts(Vec<HostRecord>),
     /// Writes all of the documents, or none if the expectation of one does not hold.
     WriteDocuments(Vec<DocumentWrite>),
-    /// A target has been told of its events up to this one.
+    /// Removes the events of a target up to this one, because they were delivered; a bounded number at once.
     FinishEvents {
         target: String,
         through: u64,
     },
-    /// Sets the roles of a host. May come before the host is registered, so that the host never appears with more
-    /// roles.
+    /// Sets the roles of a host. It may precede the registration of the host, so that the host never appears with more
+    /// roles than it has.
     SetHostRoles {
         host: HostId,
         roles: Roles,
     },
-    /// No fresh blob with a lesser id is adopted from now on. A fence that is lower than the one that stands does nothing.
+    /// Raises the fence: from now on, no fresh blob with a lesser id is adopted. A fence that is lower than the present
+    /// one has no effect.
     RaiseFence {
         below: BlobId,
     },
     AdvanceClock(AdvanceClock),
-    /// A change that brings blobs, with the layout that they were written by.
+    /// Makes a change that brings fresh blobs, with the layout by which they were written.
     Adopt(Adoption),
-    /// A host comes back as another member, with the drives that it has: they are that one's from now on, as they are. The host
-    /// that it was is removed for good. Refused where that one is not registered under this name.
+    /// Registers a host that comes back as another member. The drives of its former member belong to the new one from
+    /// now on, unchanged. The former member is removed for good. Refused if the former member is not registered under
+    /// this name.
     RejoinHost {
         was: HostId,
         host: HostRecord,
     },
-    /// The metadata group was formed anew; or what that left is given up.
+    /// Records that the metadata group was formed anew, or that an operator gave up the shards of unknown blobs that
+    /// were kept since.
     NoteRecovery(RecoveryRecord),
-    /// Changes nothing: every replica computes a digest of its tables as they are after this entry, and replicas compare theirs.
+    /// Changes nothing. Every replica computes a digest of its tables as they are after this entry, and replicas
+    /// compare their digests.
     ComputeDigest,
 }
 
 impl Change {
-    /// The blobs that the change adopts, if it is made. Every variant is listed, so that a new one is thought of here.
+    /// Returns the blobs that the change adopts if it is made. The match lists every variant, so that a new one cannot
+    /// be forgotten here.
     pub fn fresh_blobs(&self) -> [Option<&BlobRef>; 2] {
         match self {
             Self::PutObject(put) => put.fresh_blobs(),
@@ -233,7 +239,7 @@ impl Change {
         }
     }
 
-    /// Adds the layout that the change's blobs were placed by, if it brings any.
+    /// Adds the epoch of the layout by which the change's blobs were placed, if it brings any.
     pub fn written_by(self, layout: Epoch) -> Self {
         let change = match self {
             Self::PutObject(put) if put.manifest.body.blob().is_some() => Adopting::PutObject(put),
@@ -245,11 +251,11 @@ impl Change {
     }
 }
 
-/// A change that brings blobs, and the layout that they were written by: a shard that went to a drive which has its number since a
-/// later epoch went to the one before it, and is missing.
+/// A change that brings fresh blobs, and the layout by which they were written. If a node id was given to its present
+/// drive in a later epoch, the shard was sent to the former drive, and is missing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Adoption {
-    /// The writer's ring was of this epoch before the first shard was sent.
+    /// The epoch of the writer's ring before the first shard was sent.
     pub layout: Epoch,
     pub change: Adopting,
 }
@@ -304,11 +310,11 @@ impl From<Adopting> for Change {
 pub struct FinishedRepair {
     pub shard: ShardId,
     pub node: NodeId,
-    /// The incarnation of `node` before the repair looked at its content; `None` if none was registered.
+    /// The incarnation of `node` before the repair read the drive's content; `None` if none was registered.
     pub incarnation: Option<Incarnation>,
 }
 
-/// One shard's new place.
+/// A move of one shard to another node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MovedShard {
     pub shard: ShardId,
@@ -320,7 +326,7 @@ pub struct MovedShard {
     pub whole: bool,
 }
 
-/// A bucket with settings and documents from its first moment on.
+/// The creation of a bucket, with its first settings and documents.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CreateBucket {
     pub name: String,
@@ -341,7 +347,7 @@ pub struct WriteConditions {
 pub enum ETagCondition {
     Any,
     Is(ETag),
-    /// A tag that no object of ours can have.
+    /// An ETag that no object of this store can have.
     Unknown,
 }
 
@@ -397,7 +403,7 @@ pub enum Reply {
     BucketCreated {
         id: BucketId,
     },
-    /// The object version that now stands.
+    /// The object version as it is after the change.
     ObjectPut {
         object: Box<ObjectVersion>,
     },
@@ -410,7 +416,7 @@ pub enum Reply {
     VersionsDeleted(Vec<Result<Deletion, Refusal>>),
 }
 
-/// The reason for which a change was refused: an expected outcome, decided deterministically.
+/// The reason why a change was refused. This is an expected outcome, decided deterministically.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum Refusal {
     #[error("no such bucket")]
@@ -431,7 +437,7 @@ pub enum Refusal {
     InvalidPart,
     #[error("parts are not in ascending order")]
     InvalidPartOrder,
-    #[error("a part but the last is smaller than the minimum")]
+    #[error("a part other than the last is smaller than the minimum")]
     EntityTooSmall,
     #[error("the object is larger than the maximum")]
     EntityTooLarge,
@@ -470,11 +476,11 @@ pub enum Refusal {
     Versioned,
     #[error("the object cannot have more parts")]
     TooManyParts,
-    #[error("the object's bytes cannot be added to in place")]
+    #[error("bytes cannot be appended to this object in place")]
     NotAppendable,
     #[error("the same token was given with another rename")]
     RepeatedOtherwise,
-    #[error("it was removed from the cluster")]
+    #[error("the host or drive was removed from the cluster")]
     Removed,
     /// The fence has passed the blob's id. Answers only a change that brings a fresh blob; sent again with another one,
     /// it may be made.

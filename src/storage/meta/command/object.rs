@@ -1,4 +1,4 @@
-//! Changes of object versions: put, copied, deleted, retagged, renamed, appended to.
+//! Changes of object versions: puts, copies, deletes, changes of traits, renames and appends.
 
 use super::WriteConditions;
 use crate::storage::meta::record::{
@@ -15,7 +15,7 @@ pub struct PutObject {
     pub key: String,
     /// `modified` is set by the state machine.
     pub manifest: Manifest,
-    /// The object's bytes, where `manifest.body` is `Inline`. They travel beside the encoded command, not in it (`codec`).
+    /// The object's bytes, if `manifest.body` is `Inline`. They are encoded after the command, not in it (`codec`).
     #[serde(skip)]
     pub inline: Option<Bytes>,
     pub conditions: WriteConditions,
@@ -25,13 +25,13 @@ pub struct PutObject {
     pub event: Option<EventDraft>,
 }
 
-/// An object version is referred to once more, as another's bytes; none of them are moved.
+/// A copy by reference: another object version with the bytes of its source. No blob is copied.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CopyVersion {
     pub source_bucket: BucketId,
     pub source_key: String,
     pub source: Pick,
-    /// Refused with `SourceChanged` if another stands there.
+    /// The source's manifest. The copy is refused with `SourceChanged` if the source has another one by now.
     pub source_manifest: ManifestId,
     /// The source's sealing as the proposer found it; the copy's traits have the same data key, wrapped for the copy.
     pub source_sealing: Option<Bytes>,
@@ -47,8 +47,8 @@ pub struct CopyVersion {
     pub event: Option<EventDraft>,
 }
 
-/// A deletion. Without a version: hides the current version, or removes it in a bucket without versions. With one:
-/// removes that version.
+/// A delete. With `Pick::Current` it removes the current object in a bucket without versions, and otherwise hides it
+/// behind a delete marker. With any other `pick` it removes that version.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeleteVersion {
     pub key: String,
@@ -56,9 +56,9 @@ pub struct DeleteVersion {
     pub conditions: DeleteConditions,
     /// The owner of a delete marker: the caller of the delete.
     pub owner: String,
-    /// Random, for a delete marker's name.
+    /// Random bits for a delete marker's version id.
     pub salt: u64,
-    /// Retention in governance mode does not hold.
+    /// True if retention in governance mode does not prevent the delete.
     pub bypass_governance: bool,
     /// The events of a delete, for a delete marker made and for a version deleted.
     pub event: Option<DeleteEvents>,
@@ -77,9 +77,9 @@ pub struct DeleteConditions {
     pub size_bytes: Option<u64>,
     /// The time of the last change in whole seconds, as clients see it.
     pub modified_seconds: Option<u64>,
-    /// Exactly this one.
+    /// The version must have this manifest.
     pub manifest: Option<ManifestId>,
-    /// No other version of the key is there.
+    /// The version must be the only one of its key.
     pub sole: bool,
 }
 
@@ -88,8 +88,8 @@ pub struct ChangeTraits {
     pub bucket: BucketId,
     pub key: String,
     pub pick: Pick,
-    /// Refused with `SourceChanged` if the version is another: who may change one may not therefore change what came
-    /// in its place.
+    /// The manifest of the version. Refused with `SourceChanged` if the version has another one: whoever may change one
+    /// object may not therefore change its successor.
     pub manifest: Option<ManifestId>,
     pub to: TraitsChange,
     pub event: Option<EventDraft>,
@@ -99,30 +99,33 @@ pub struct ChangeTraits {
 pub enum TraitsChange {
     Tags(Vec<(String, String)>),
     Acl(Option<Acl>),
-    /// Sets the retention. A weaker one is refused with `Locked`, unless it is in governance mode and bypassed.
+    /// Sets the retention. A weaker one is refused with `Locked`, unless the present one is in governance mode and is
+    /// bypassed.
     Retention {
         retention: Option<Retention>,
         bypass_governance: bool,
     },
     LegalHold(bool),
-    /// The same data key, wrapped anew; applied only if the version's sealing is still `from`.
+    /// Replaces the sealing by one with the same data key, wrapped anew. Refused unless the version's sealing is still
+    /// `from`.
     Sealing {
         from: Bytes,
         to: Bytes,
     },
 }
 
-/// A key's object is from now on another key's; in a bucket without versions.
+/// A rename of an object to another key, in a bucket without versions.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RenameObject {
     pub bucket: BucketId,
     pub source_key: String,
-    /// The source as the proposer found it: refused with `SourceChanged` if another is there. Without it any source is
-    /// renamed.
+    /// The source as the proposer found it. Refused with `SourceChanged` if another one is there. `None` renames any
+    /// source.
     pub source: Option<RenameSource>,
     pub key: String,
     pub conditions: WriteConditions,
-    /// Refused with `SourceChanged` if another stands under `key`; without one nobody looked.
+    /// The object that the proposer found under `key`. Refused with `SourceChanged` if it is not there any more. `None`
+    /// accepts any object.
     pub standing: Option<ManifestId>,
     pub token: Option<RenameToken>,
     /// The event of the object under its new name.
@@ -134,31 +137,32 @@ pub struct RenameObject {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RenameSource {
     pub manifest: ManifestId,
-    /// The sealing as it is, and for the new name: the same data key, wrapped for it.
+    /// The present sealing, and the one for the new name, which has the same data key, wrapped for that name.
     pub sealing: Option<(Bytes, Bytes)>,
 }
 
-/// The token with which a client repeats a rename without its being done again.
+/// The token by which a repeated rename is recognised, so that it is made once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RenameToken {
-    /// The hash of the client and its name for the request.
+    /// A hash of the account and the token that the client sent.
     pub id: u128,
-    /// The hash of the request's parameters.
+    /// A hash of the request's parameters.
     pub asked: u128,
 }
 
-/// Bytes are added to the end of the object that stands; in a bucket without versions.
+/// An append of bytes to the end of an object, in a bucket without versions.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AppendObject {
     pub bucket: BucketId,
     pub key: String,
-    /// Exactly this one stands.
+    /// The manifest of the object. Refused if the object has another one by now.
     pub manifest: ManifestId,
     /// The id of the version that the append makes.
     pub id: ManifestId,
     pub etag: ETag,
     pub checksum: Option<Checksum>,
-    /// The bytes that stand, where they ride in the metadata: in a blob from now on, as the first part.
+    /// A blob with the object's present bytes, and its missing shards, if these bytes are inline. The blob becomes the
+    /// first part.
     pub head: Option<(BlobRef, Vec<ShardIndex>)>,
     /// The number of the part that is added: greater than those of all existing parts.
     pub number: u16,
@@ -175,7 +179,7 @@ pub struct AppendObject {
 pub struct Deletion {
     /// True if there was anything to delete; its absence is not an error.
     pub existed: bool,
-    /// The delete marker that was made or taken away, or the version that was taken away by name.
+    /// The delete marker that was made, or the version or delete marker that was removed.
     pub version: Option<Version>,
     /// True if `version` is a delete marker.
     pub marker: bool,

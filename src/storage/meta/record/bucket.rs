@@ -1,9 +1,9 @@
-//! The settings of a bucket that decide changes, and its usage.
+//! Buckets: the settings by which the state machine decides changes, and the usage.
 
 use super::BucketRecord;
 use serde::{Deserialize, Serialize};
 
-/// A bucket, with the settings that the state machine itself goes by; all others are documents.
+/// A bucket, with the settings that the state machine itself uses. All other settings are documents.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BucketRow {
     pub bucket: BucketRecord,
@@ -23,7 +23,7 @@ pub enum Versioning {
     #[default]
     Never,
     Enabled,
-    /// Versions that are there stay; new ones replace the null version.
+    /// Existing versions stay. A new version replaces the null version.
     Suspended,
 }
 
@@ -32,14 +32,14 @@ pub enum Versioning {
 pub struct Quota {
     /// The bytes of all versions, as clients count them.
     pub bytes_max: Option<u64>,
-    /// Current objects.
+    /// The number of current objects.
     pub objects_max: Option<u64>,
 }
 
 /// The usage of a bucket, updated with every change.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
-    /// Current objects.
+    /// The number of current objects.
     pub objects: u64,
     /// The number of other versions, delete markers included.
     pub versions: u64,

@@ -1,17 +1,17 @@
-//! The confirmed time: its row, and how far a command takes it.
+//! The confirmed time: its row, and the rules by which a command advances it.
 
 use crate::limits::CLOCK_ADVANCE_MAX;
 use crate::types::UnixMs;
 use serde::{Deserialize, Serialize};
 
-/// The confirmed time: a moment that has certainly passed. What lasts until some moment and is then destroyed (a lock, an
-/// object that expires) is judged by it, and by no host's clock.
+/// The confirmed time: a moment that has certainly passed. It decides when a lock ends or an object expires, instead of
+/// any host's clock.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClockRecord {
     pub confirmed: UnixMs,
-    /// The number of times an operator has set the clock; counts of an earlier era are void.
+    /// The number of times that an operator has set the clock. Times that were counted in an earlier era are void.
     pub era: u64,
-    /// The last time that it was set rather than counted.
+    /// The last time that the clock was set rather than counted.
     pub set: ClockSetting,
 }
 
@@ -32,23 +32,23 @@ pub enum ClockSource {
     Operator,
 }
 
-/// The confirmed time is to be this one.
+/// A change of the confirmed time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AdvanceClock {
     pub to: UnixMs,
-    /// The era in which it was counted. An operator begins the next one, whatever this is.
+    /// The era in which `to` was counted. Ignored if an operator sets the clock, which begins the next era.
     pub era: u64,
     pub by: ClockSource,
 }
 
 impl ClockRecord {
-    /// The first time that is confirmed.
+    /// Creates the record with the first time that is confirmed.
     pub fn first(AdvanceClock { to, by, .. }: AdvanceClock) -> Self {
         Self { confirmed: to, era: 0, set: ClockSetting { from: UnixMs(0), to, by } }
     }
 
-    /// Takes the time that a command brings, if it is at most an hour ahead; whether it did. To go further takes an
-    /// `AdvanceClock`, which says who confirms it.
+    /// Advances the clock to the time that a command carries, if that is at most an hour ahead; returns whether it did.
+    /// A larger step requires an `AdvanceClock`, which names who confirms it.
     pub fn take(&mut self, brought: UnixMs) -> bool {
         let furthest = self.confirmed.0.saturating_add(CLOCK_ADVANCE_MAX.as_millis() as u64);
         let taken = brought > self.confirmed && brought.0 <= furthest;
@@ -58,8 +58,8 @@ impl ClockRecord {
         taken
     }
 
-    /// Advances it, or sets it as an operator says, back too; whether anything changed. A time that was counted before an
-    /// operator set it has no effect.
+    /// Advances the clock, or sets it for an operator, who may also set it back; returns whether anything changed. A
+    /// time that was counted before an operator set the clock has no effect.
     pub fn advance(&mut self, AdvanceClock { to, era, by }: AdvanceClock) -> bool {
         let set = ClockSetting { from: self.confirmed, to, by };
         if by == ClockSource::Operator {

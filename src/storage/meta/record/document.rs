@@ -1,11 +1,11 @@
-//! Documents: small rows of configuration, written by comparing and swapping, several in one change. What is in one is its
-//! owner's affair; the state machine only keeps them.
+//! Documents: small rows, mostly of configuration, written by compare-and-swap, several in one change. A document is
+//! encoded by its owner; the state machine stores it without reading it.
 
 use crate::types::BucketId;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-/// A document's name. A bucket's documents go with it.
+/// The key of a document. A bucket's documents are removed with the bucket.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum DocumentKey {
     /// A document of a bucket, with a name if a bucket can have several of the kind, else an empty one.
@@ -15,7 +15,7 @@ pub enum DocumentKey {
     System(String),
 }
 
-/// Kinds of documents that buckets have. Their order is that of their keys: new ones are appended.
+/// The kinds of documents of a bucket. Keys contain the number of a kind, so that new kinds are appended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[repr(u8)]
 pub enum BucketDocument {
@@ -44,7 +44,8 @@ pub enum BucketDocument {
     RateLimits,
 }
 
-/// Kinds of documents about who there is. New ones are appended.
+/// The kinds of documents about identities and accounts. Keys contain the number of a kind, so that new kinds are
+/// appended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[repr(u8)]
 pub enum IdentityKind {
@@ -56,7 +57,7 @@ pub enum IdentityKind {
     Role,
     Provider,
     Session,
-    /// Keys that objects' keys are sealed with.
+    /// Named keys that wrap the data keys of objects.
     SealingKey,
     /// Limits on the rates of requests and bytes of accounts.
     RateLimits,
@@ -64,7 +65,7 @@ pub enum IdentityKind {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DocumentRow {
-    /// Another after each write.
+    /// Changes with each write.
     pub revision: u64,
     pub value: Bytes,
 }
@@ -82,6 +83,6 @@ pub enum Expect {
 pub struct DocumentWrite {
     pub key: DocumentKey,
     pub expect: Expect,
-    /// `None` removes it.
+    /// `None` removes the document.
     pub value: Option<Bytes>,
 }

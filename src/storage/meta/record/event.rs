@@ -1,4 +1,4 @@
-//! Events: what happened to objects, queued for those who asked to be told, in the order in which it happened.
+//! Events of objects, queued for notification targets in the order in which they happened.
 
 use super::{ETag, Version};
 use crate::types::{BucketId, UnixMs};
@@ -25,7 +25,7 @@ pub struct EventRow {
     pub draft: EventDraft,
     pub bucket: BucketId,
     pub key: String,
-    /// `None` where there are no versions.
+    /// `None` in a bucket without versions.
     pub version: Option<Version>,
     pub size_bytes: u64,
     pub etag: Option<ETag>,

@@ -1,5 +1,5 @@
-//! The rows of the metadata tables: buckets, object versions (manifests), parts, uploads, garbage, repairs. Shapes,
-//! and the layout made of them; `codec` gives each its versioned bytes, `apply` its rules.
+//! The rows of the metadata tables: buckets, object versions (manifests), parts, uploads, garbage, repairs. Only their
+//! shapes are here; `codec` has their encodings, and `apply` their rules.
 
 mod bucket;
 mod clock;
@@ -33,12 +33,12 @@ pub struct BucketRecord {
     pub id: BucketId,
     pub name: String,
     pub region: String,
-    /// The canonical id of the account that made it; `root` for the store's own.
+    /// The canonical id of the account that created the bucket; `root` for the store's own account.
     pub owner: String,
     pub created: UnixMs,
 }
 
-/// One object version: everything about it but its bytes.
+/// The record of an object version: size, ETag, checksum, headers, and where its bytes are.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
     pub id: ManifestId,
@@ -52,7 +52,8 @@ pub struct Manifest {
 }
 
 impl Manifest {
-    /// Returns the id under which the rows of its parts are, and their number; `None` if it is not made of parts.
+    /// Returns the id under which the rows of the parts are stored, and their number; `None` if the version is not made
+    /// of parts.
     pub fn parts(&self) -> Option<(ManifestId, u16)> {
         match self.body {
             Body::Parts { count } => Some((self.id, count)),
@@ -73,12 +74,12 @@ pub enum Body {
     Blob(BlobRef),
     /// Part rows under the manifest's id, by their offset; `count` of them.
     Parts { count: u16 },
-    /// Part rows under another id: those of an object that this is a copy of.
+    /// Part rows under another manifest's id: the version is a copy, or was made by an append.
     PartsOf { list: ManifestId, count: u16 },
 }
 
 impl Body {
-    /// The only blob, where there is one.
+    /// Returns the blob, if the bytes are in a single one.
     pub fn blob(&self) -> Option<&BlobRef> {
         match self {
             Self::Blob(blob) => Some(blob),
@@ -87,9 +88,9 @@ impl Body {
     }
 }
 
-/// A stored blob: enough to read it, whatever the ring says today. `placement[i]` is the node of shard `i`. It changes when
-/// shards are moved, so it is kept in one place, the table `blobs`: a stored manifest or part has none
-/// (`MetaView::placement`).
+/// A stored blob, with all that is needed to read it, whatever the ring is today. `placement[i]` is the node of shard
+/// `i`. The placement changes when shards are moved, and is therefore kept in one place, the table `blobs`; it is empty
+/// in a stored manifest or part (see `MetaView::placement`).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BlobRef {
     pub id: BlobId,
@@ -135,7 +136,7 @@ pub struct ObjectHeaders {
     pub user: Vec<(String, String)>,
 }
 
-/// `value` is the raw digest, a number big-endian (what S3 shows in base64).
+/// A checksum of an object or a part. `value` is the raw digest (a CRC is big-endian), which S3 shows in base64.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Checksum {
     pub algorithm: ChecksumAlgorithm,
@@ -153,7 +154,7 @@ pub struct PartRow {
     pub md5: [u8; 16],
     pub modified: UnixMs,
     pub checksum: Option<Checksum>,
-    /// `None` where the part has no bytes.
+    /// `None` if the part has no bytes.
     pub blob: Option<BlobRef>,
 }
 
@@ -182,13 +183,13 @@ pub struct CompletedRecord {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GarbageRow {
     pub blob: BlobRef,
-    /// Index of the log entry by which it became garbage; readers that began before may still be at it.
+    /// The index of the log entry that made the blob garbage. Readers that began before may still read it.
     pub entry: u64,
-    /// Shards not yet known to be gone.
+    /// The shards that are not yet known to be dropped.
     pub pending: Vec<ShardIndex>,
 }
 
-/// A shard that should be on a node and is not.
+/// A shard that is missing or damaged on its node, and queued for repair.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RepairRow {
     pub blob: BlobRef,
@@ -199,7 +200,7 @@ pub struct RepairRow {
 /// A copy of a shard on a node that the shard was moved off, until the node has dropped it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeftoverRow {
-    /// Index of the log entry that moved it; readers that began before may still want the copy.
+    /// The index of the log entry that moved the shard. Readers that began before may still need the copy.
     pub entry: u64,
 }
 
@@ -207,7 +208,8 @@ pub struct LeftoverRow {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeRecord {
     pub id: NodeId,
-    /// May name a host that is no longer known: one that was replaced by another of its name, until that one registers this drive.
+    /// May be a host that is no longer known: it was replaced under its name, and the replacement has not registered
+    /// this drive yet.
     pub host: HostId,
     pub incarnation: Incarnation,
     /// The drive's share of the ring, relative to the others.
@@ -232,30 +234,33 @@ pub struct HostRecord {
     pub name: String,
     /// The address at which other hosts reach the host.
     pub address: String,
-    /// The failure domain that it shares with others (a rack, say); without one it is its own.
+    /// The failure domain that the host shares with others (a rack, for example); a host without one is a domain of its
+    /// own.
     pub domain: Option<String>,
     pub joined: UnixMs,
-    /// The first of the `NODES_OF_HOST_MAX` node ids that are its name's: those of the host of this name before it, or else
-    /// these, or else free ones. Always there in the table.
+    /// The first of the `NODES_OF_HOST_MAX` node ids that are reserved for the host's name. A registration takes over
+    /// those of an earlier host of the same name, or else uses this value, or else, if it is `None`, free ids. Never
+    /// `None` in the table.
     pub first_node: Option<NodeId>,
 }
 
-/// The record of the layout that changes with the tables of hosts and nodes.
+/// The state of the layout besides the tables of hosts and nodes, with which it changes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LayoutRecord {
     /// Grows by one with each change of the hosts and nodes.
     pub epoch: Epoch,
-    /// No node was ever registered with this number or a greater one.
+    /// No node with this id or a greater one was ever registered.
     pub nodes_ever: u32,
-    /// Founders that have not registered their drives yet. No blob is placed while there is one: the drives of some founders
-    /// do not survive what those of all survive.
+    /// Founders that have not registered their drives yet. No blob is placed while there are any, because a layout with
+    /// the drives of some founders survives fewer failures than one with those of all.
     pub awaited: BTreeSet<HostId>,
 }
 
 impl LayoutRecord {
-    /// Returns the layout that placement goes by.
+    /// Returns the layout by which shards are placed.
     pub fn ring_layout(&self, hosts: &[HostRecord], nodes: &[NodeRecord]) -> Layout {
-        // Until every founder's drives are known, blobs would be placed on fewer hosts than the cluster is founded with.
+        // Until every founder's drives are known, blobs would be placed on fewer hosts than the cluster is founded
+        // with.
         let nodes = if self.awaited.is_empty() { nodes } else { &[] };
         let node = |record: &NodeRecord| LayoutNode { id: record.id, host: record.host, weight: record.weight };
         let draining = nodes.iter().filter(|record| record.state == NodeState::Draining).map(|record| record.id);
@@ -264,20 +269,21 @@ impl LayoutRecord {
     }
 }
 
-/// Drives and hosts that were removed from the layout for good, so that a start with old directories does not bring
-/// them back unasked.
+/// Drives and hosts that were removed from the layout for good, so that a start with old directories does not register
+/// them again.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RemovedRecord {
-    /// The removed nodes, each with its incarnation; another drive may have the number since, and may be removed, too.
+    /// The removed nodes, each with its incarnation. Another drive may have the same id since then, and may have been
+    /// removed, too.
     pub nodes: BTreeSet<(NodeId, Incarnation)>,
-    /// Removed hosts whose name another host has taken.
+    /// Hosts that were removed, replaced by another host of the same name, or that rejoined under another id.
     pub hosts: BTreeSet<HostId>,
 }
 
-/// The fence of fresh blobs: one with a lesser id is not adopted any more. It only rises.
+/// The fence of fresh blobs. It only rises.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FenceRecord {
-    /// No blob with a lesser id becomes anybody's any more: one that is unknown now stays unknown.
+    /// No change adopts a blob with a lesser id any more: such a blob that is unknown now stays unknown.
     pub below: BlobId,
 }
 
@@ -287,29 +293,31 @@ impl Default for FenceRecord {
     }
 }
 
-/// The last time that an operator formed the metadata group anew (`sherd recover`): drives may hold shards of blobs that the
-/// metadata has lost.
+/// The last time that an operator formed the metadata group anew (`sherd recover`): drives may hold shards of blobs
+/// that the metadata has lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecoveryRecord {
     pub epoch: RecoveryEpoch,
-    /// When that was, and on which host, by its id from then on.
+    /// The time of the recovery.
     pub at: UnixMs,
+    /// The host that formed the group, by its id from then on.
     pub host: HostId,
-    /// When the copy was exported that took the place of the host's own metadata, if one did.
+    /// The time at which the copy was exported that replaced the host's own metadata, if one did.
     pub exported: Option<UnixMs>,
-    /// Whether shards of unknown blobs are kept, on every drive, until an operator gives them up.
+    /// True if shards of unknown blobs are kept, on every drive, until an operator gives them up.
     pub keeps_unknown: bool,
 }
 
-/// The layout's epoch at which each number was given to its drive, which tells a replaced drive from its successor.
+/// The layout's epoch at which each node id was given to its drive. It distinguishes a replaced drive from its
+/// successor.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RegisteredRecord {
-    /// The layout's epoch from which on a number is the drive's that has it now, or had it last.
+    /// The epoch since which a node id belongs to the drive that has it now, or had it last.
     pub nodes: BTreeMap<NodeId, Epoch>,
 }
 
-/// The number of shards placed on each node, updated with every change, so that no scan is needed to decide whether a
-/// node may be removed.
+/// The number of shards on each node, updated with every change, so that no scan is needed to decide whether a node may
+/// be removed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HeldRecord {
     /// Nodes with nothing have no entry.
@@ -320,9 +328,9 @@ pub struct HeldRecord {
 pub struct Held {
     /// Shards of blobs that are referred to, or are in dropped lists.
     pub placed: u64,
-    /// Shards of garbage not yet known to be gone.
+    /// Shards of garbage that are not yet known to be dropped.
     pub garbage: u64,
-    /// Copies that shards left behind when they were moved off, not yet known to be gone.
+    /// Old copies of moved shards that are not yet known to be dropped.
     pub leftovers: u64,
 }
 
@@ -332,13 +340,14 @@ impl Held {
     }
 }
 
-/// The number of rows of each kind, updated with every change, and the last number given out of each kind.
+/// The number of rows of each kind, updated with every change. The fields `_ever` are the last number given out of a
+/// kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     pub buckets: u64,
     pub objects: u64,
     pub uploads: u64,
-    /// Blobs referred to, those in dropped lists included.
+    /// Blobs that something refers to, those in dropped lists included.
     pub blobs: u64,
     pub garbage: u64,
     pub repairs: u64,
@@ -352,7 +361,7 @@ pub struct Counts {
     pub shared: u64,
     pub documents: u64,
     pub documents_ever: u64,
-    /// Events that are still to be told, one for each who is.
+    /// Events that are still to be delivered, counted once for each target.
     pub events: u64,
     pub events_ever: u64,
 }
@@ -363,7 +372,7 @@ pub struct AnswerRow {
     pub reply: Reply,
 }
 
-/// The number of remembered answers, and the entry from which on none is missing.
+/// The number of remembered answers, and the log index from which on none was forgotten.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AnswersRecord {
     pub count: u64,

@@ -1,5 +1,5 @@
-//! Object versions: what of them is not their bytes. A version is a manifest, its place among the versions of its key, and
-//! its traits, which can be changed while the bytes cannot.
+//! Object versions, without their bytes. A version consists of a manifest, its place among the versions of its key, and
+//! its traits. The traits can be changed; the bytes cannot.
 
 use super::{Manifest, UploadRecord};
 use crate::types::{ManifestId, UnixMs};
@@ -7,14 +7,14 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// A version's place among those of its key, and its name.
+/// The place of a version among those of its key, which is also its version id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Version {
-    /// Greater in newer versions; 0 where the bucket was never versioned. Given by the state machine.
+    /// Given by the state machine: greater in newer versions; 0 if the bucket was never versioned.
     pub seq: u64,
-    /// Makes the name one that cannot be guessed from another's.
+    /// Random bits, so that a version id cannot be guessed from another one.
     pub salt: u64,
-    /// True if it was made while the bucket was not versioned: there is at most one such version of a key.
+    /// True for a null version, which was made while versioning was off or suspended. A key has at most one.
     pub null: bool,
 }
 
@@ -38,7 +38,7 @@ impl fmt::Display for Version {
 /// The version of a key that a request selects.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Pick {
-    /// The one that stands without being named: the newest, unless that is a delete marker.
+    /// The current object: the newest version, unless that is a delete marker.
     #[default]
     Current,
     Null,
@@ -49,7 +49,7 @@ pub enum Pick {
 }
 
 impl Pick {
-    /// Parses the name of a version; `None` if no version can have it.
+    /// Parses a version id; `None` if no version can have it.
     pub fn parse(name: &str) -> Option<Self> {
         if name == "null" {
             return Some(Self::Null);
@@ -68,22 +68,22 @@ impl Pick {
     }
 }
 
-/// The attributes of a version besides its manifest; all of them but `owner` and `sealing` can be changed.
+/// The attributes of a version besides its manifest. All of them but the owner and the data key can be changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Traits {
-    /// The canonical id of the account that wrote it; empty: the bucket's owner.
+    /// The canonical id of the account that wrote the version; empty for the bucket's owner.
     pub owner: String,
     /// The ACL; without one the owner has full control, and nobody else has any.
     pub acl: Option<Acl>,
     pub tags: Vec<(String, String)>,
     pub retention: Option<Retention>,
-    /// `None`: nobody ever said.
+    /// `None` if it was never set.
     pub legal_hold: Option<bool>,
     /// The encryption of the bytes, as `sealing` encodes it; `None` if they are plain.
     pub sealing: Option<Bytes>,
 }
 
-/// Grants beyond policies.
+/// The grants of an ACL, which apply in addition to policies.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Acl {
     pub grants: Vec<Grant>,
@@ -164,7 +164,7 @@ impl VersionRow {
         }
     }
 
-    /// Returns the time at which it was made.
+    /// Returns the time at which the version was made.
     pub fn modified(&self) -> UnixMs {
         match self {
             Self::Object(object) => object.manifest.modified,
@@ -193,7 +193,7 @@ pub struct UploadRow {
 }
 
 impl Version {
-    /// A name's random half: of the version's own id.
+    /// Returns the random half of a version id, which is part of the manifest's id.
     pub fn salt_of(id: ManifestId) -> u64 {
         id.0 as u64
     }
@@ -204,7 +204,7 @@ mod tests {
     use super::{Pick, Version};
 
     #[test]
-    fn a_version_is_picked_by_its_name() {
+    fn a_version_is_picked_by_its_version_id() {
         let version = Version { seq: 0x1f, salt: u64::MAX, null: false };
         assert_eq!(version.to_string(), "000000000000001fffffffffffffffff");
         let pick = Pick::parse(&version.to_string()).expect("a name");

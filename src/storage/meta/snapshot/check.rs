@@ -6,7 +6,7 @@ use bytes::Bytes;
 use std::ops::Bound;
 use std::sync::Arc;
 
-/// Takes a snapshot's bytes as the installer does, and keeps nothing.
+/// Verifies a snapshot's bytes like the installer, and keeps nothing.
 #[derive(Debug)]
 pub struct SnapshotCheck {
     installer: SnapshotInstaller,

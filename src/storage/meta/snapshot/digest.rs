@@ -1,4 +1,5 @@
-//! A digest of the metadata tables: replicas that applied the same entries have the same rows, and so the same digest.
+//! The digest of the metadata tables. Replicas that applied the same entries have the same rows, and so the same
+//! digest.
 
 use crate::storage::kv::{KvRead, KvResult};
 use crate::storage::meta::tables::{SYSTEM, SYSTEM_APPLIED, TABLES};
@@ -8,9 +9,9 @@ use sha2::{Digest, Sha256};
 use std::ops::Bound;
 use std::sync::Arc;
 
-/// The first 16 bytes of SHA-256 over all rows, in order of table and key: table u8, key length u32, value length u32 (both
-/// little-endian), key, value. The row with the applied position is left out, because it also records what is durable on
-/// its host.
+/// The first 16 bytes of SHA-256 over all rows, in order of table and key: table u8, key length u32, value length u32
+/// (both little-endian), key, value. The row with the applied position is left out, because it also records what is
+/// durable on its host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct TablesDigest(pub u128);
 
@@ -18,19 +19,19 @@ pub struct TablesDigest(pub u128);
 #[derive(Debug)]
 pub struct TablesHasher {
     view: Arc<dyn KvRead>,
-    /// The place in `TABLES` of the table that is read next, after this key.
+    /// The index in `TABLES` of the table to read next, from the row after `after`.
     table: usize,
     after: Option<Bytes>,
     hash: Sha256,
 }
 
 impl TablesHasher {
-    /// `view` is of one moment (`Kv::snapshot`).
+    /// Creates the hasher of a view, which must be of one moment (`Kv::snapshot`).
     pub fn new(view: Arc<dyn KvRead>) -> Self {
         Self { view, table: 0, after: None, hash: Sha256::new() }
     }
 
-    /// Hashes at least `bytes_min` more bytes, or all that are left; returns the digest at the end. Blocking.
+    /// Hashes at least `bytes_min` more bytes, or all that are left. Returns the digest at the end. Blocks.
     pub fn advance(&mut self, bytes_min: usize) -> KvResult<Option<TablesDigest>> {
         let mut bytes = 0;
         while let Some(&table) = TABLES.get(self.table) {
@@ -92,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn the_digest_depends_on_every_row_and_on_nothing_else() {
+    fn the_digest_depends_on_every_row_and_not_on_the_step_size() {
         let rows = [(OBJECTS, "a", "1"), (OBJECTS, "b", "22"), (PARTS, "a", "333")];
         let whole = digest(&*tables(&rows), usize::MAX);
         for step in 1..8 {
@@ -112,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn the_applied_position_does_not_count() {
+    fn the_digest_ignores_the_applied_position() {
         let applied = std::str::from_utf8(SYSTEM_APPLIED).expect("plain text");
         let one = tables(&[(OBJECTS, "a", "1"), (SYSTEM, applied, "host 1"), (SYSTEM, "z", "1")]);
         let two = tables(&[(OBJECTS, "a", "1"), (SYSTEM, applied, "host 2"), (SYSTEM, "z", "1")]);

@@ -1,7 +1,8 @@
-//! A copy of all metadata in one file, which `sherd admin metadata export` writes and `sherd recover --from` reads: a head that
-//! says of which store and moment it is, then the frames of a snapshot, each with its checksum and the last with their count.
+//! A copy of all metadata in one file, which `sherd admin metadata export` writes and `sherd recover --from` reads. A
+//! head names the store and the moment of the copy; the frames of a snapshot follow.
 //!
-//! File: magic with version "SHRDEXP1" · length u32 and crc32c u32 of the head, little-endian · head (postcard) · frames.
+//! File: magic with version "SHRDEXP1" · length u32 and crc32c u32 of the head, little-endian · head (postcard) ·
+//! frames.
 
 use super::SnapshotCheck;
 use crate::storage::raft_log::AppliedAt;
@@ -13,27 +14,27 @@ use std::io::{self, Read};
 const MAGIC: &[u8; 8] = b"SHRDEXP1";
 const FIXED_BYTES: usize = 16;
 const HEAD_BYTES_MAX: usize = 1 << 20;
-/// Read in pieces of this size.
+/// The size of the pieces in which a copy is read.
 const PIECE_BYTES: usize = 1 << 20;
 
-/// Of which store and moment a copy is.
+/// The head of a copy: its store and its moment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExportHead {
-    /// Of the program that wrote it.
+    /// The version of the program that wrote the copy.
     pub program: String,
     pub cluster: ClusterId,
     pub recovery: RecoveryEpoch,
     pub data: u8,
     pub parity: u8,
-    /// By the clock of the host that wrote it.
+    /// The time of the export, by the clock of the host that wrote the copy.
     pub exported: UnixMs,
     pub applied: AppliedAt,
 }
 
-/// Why a file is not a whole copy of the metadata.
+/// The reason why a file is not a whole copy of the metadata.
 #[derive(Debug, thiserror::Error)]
 pub enum ExportFault {
-    #[error("it is not a copy of the metadata of a version known to this program")]
+    #[error("it is not a copy of the metadata, or is of a version unknown to this program")]
     Foreign,
     #[error("its head is damaged")]
     Head,
@@ -53,7 +54,7 @@ impl ExportHead {
     }
 }
 
-/// A copy as it is read.
+/// A reader of a copy.
 #[derive(Debug)]
 pub struct ExportReader<R> {
     head: ExportHead,
@@ -61,7 +62,7 @@ pub struct ExportReader<R> {
 }
 
 impl<R: Read> ExportReader<R> {
-    /// Reads the head.
+    /// Reads the head of a copy.
     pub fn open(mut from: R) -> Result<Self, ExportFault> {
         let mut fixed = [0; FIXED_BYTES];
         from.read_exact(&mut fixed).map_err(cut_off(ExportFault::Foreign))?;
@@ -88,7 +89,7 @@ impl<R: Read> ExportReader<R> {
         &self.head
     }
 
-    /// The frames, in pieces of any size.
+    /// Returns the frames, in pieces of any size.
     pub fn pieces(self) -> impl Iterator<Item = io::Result<Bytes>> {
         let mut from = self.from;
         std::iter::from_fn(move || {
@@ -104,12 +105,12 @@ impl<R: Read> ExportReader<R> {
         })
     }
 
-    /// Reads it to its end: the head, where every checksum holds and nothing is missing.
+    /// Reads the copy to its end. Returns the head if every checksum is right and nothing is missing.
     pub fn verify(self) -> Result<ExportHead, ExportFault> {
         self.copy(|_| Ok(()))
     }
 
-    /// The same, and hands each piece on as it comes.
+    /// Verifies the copy like `verify`, and hands on each piece as it is read.
     pub fn copy(self, mut take: impl FnMut(&[u8]) -> io::Result<()>) -> Result<ExportHead, ExportFault> {
         let damaged = |error: super::SnapshotError| ExportFault::Frames(error.to_string());
         let head = self.head.clone();
@@ -173,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_copy_is_read_as_it_was_written_and_its_head_stays_what_it_is() {
+    fn an_exported_copy_round_trips_and_its_head_keeps_its_bytes() {
         let whole = copy();
         assert_eq!(ExportReader::open(&whole[..]).expect("a copy").verify().expect("whole"), head());
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/meta/export_head.v1.hex");
@@ -196,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn a_copy_that_is_damaged_anywhere_or_cut_off_is_refused() {
+    fn an_exported_copy_that_is_damaged_or_cut_off_is_refused() {
         let whole = copy();
         let verified = |bytes: &[u8]| ExportReader::open(bytes).and_then(ExportReader::verify);
         for bit in 0..whole.len() * 8 {

@@ -1,4 +1,4 @@
-//! Reads a snapshot into empty tables.
+//! Installs a snapshot into empty tables.
 
 use super::{
     FRAME_BODY_BYTES_MAX, FRAME_HEADER_BYTES, KIND_FIRST, KIND_LAST, KIND_ROWS, MAGIC, SnapshotError, VERSION,
@@ -9,8 +9,8 @@ use bytes::{Buf, Bytes, BytesMut};
 use std::ops::Bound;
 use std::sync::Arc;
 
-/// Takes a snapshot's bytes in pieces of any size, installs each frame when it is whole, and refuses whatever is not
-/// exactly what a writer wrote. After an error the tables are to be thrown away.
+/// Takes a snapshot's bytes in pieces of any size, installs each frame when it is whole, and refuses whatever a writer
+/// would not have written. After an error the tables must be discarded.
 #[derive(Debug)]
 pub struct SnapshotInstaller {
     kv: Arc<dyn Kv>,
@@ -35,7 +35,7 @@ enum Stage {
 }
 
 impl SnapshotInstaller {
-    /// Into these tables, which must be empty.
+    /// Creates the installer for these tables, which must be empty.
     pub fn new(kv: Arc<dyn Kv>) -> Result<Self, SnapshotError> {
         for &table in TABLES {
             if kv.range(table, Bound::Unbounded, Bound::Unbounded).next().transpose()?.is_some() {
@@ -115,7 +115,7 @@ impl SnapshotInstaller {
             (Stage::Rows, KIND_ROWS) => self.rows(body)?,
             (Stage::Rows, KIND_LAST) => {
                 if body.len() != 16 || body.get_u64_le() != self.frames || body.get_u64_le() != self.pairs {
-                    return Err(self.corrupt("not as many frames and rows as were written"));
+                    return Err(self.corrupt("the number of frames or rows differs from the one written"));
                 }
                 self.stage = Stage::Complete;
             }
@@ -141,7 +141,7 @@ impl SnapshotInstaller {
         Ok(self.kv.commit(batch)?)
     }
 
-    /// Copies, so that the frame is not kept for as long as a row of it is in memory.
+    /// Copies the row, so that it does not keep its whole frame in memory.
     fn put(&mut self, batch: &mut Batch, table: Table, key: Bytes, value: Bytes) {
         let batch = if table == SYSTEM { &mut self.system } else { batch };
         batch.put(table, key.to_vec(), value.to_vec());

@@ -1,4 +1,4 @@
-//! Round trips of snapshots, and everything that is refused.
+//! Tests of snapshots: round trips, and what is refused.
 
 use super::{FRAME_BODY_BYTES, FRAME_HEADER_BYTES, SnapshotError, SnapshotInstaller, SnapshotWriter};
 use crate::limits::RECORD_BODY_BYTES_MAX;
@@ -60,7 +60,7 @@ fn a_snapshot_carries_every_row_and_the_last_applied_position() {
 }
 
 #[test]
-fn a_snapshot_larger_than_any_frame_restores_with_binary_keys_c9() {
+fn a_snapshot_of_several_frames_restores_binary_keys_c9() {
     let kv = filled();
     let mut batch = Batch::default();
     for number in 0..300u32 {
@@ -97,14 +97,14 @@ fn later_changes_do_not_show_in_a_snapshot_under_way() {
 }
 
 #[test]
-fn an_empty_state_has_a_snapshot_too() {
+fn a_snapshot_of_empty_tables_is_installed() {
     let copy = empty();
     install(&copy, &frames(&*empty()).concat(), 10).expect("installs");
     assert!(rows(&*copy).iter().all(Vec::is_empty));
 }
 
 #[test]
-fn every_flipped_bit_is_refused_and_no_position_is_installed() {
+fn a_snapshot_with_a_flipped_bit_is_refused_without_a_position() {
     let bytes = frames(&*filled()).concat();
     for bit in 0..bytes.len() * 8 {
         let mut damaged = bytes.clone();
@@ -120,7 +120,7 @@ fn every_flipped_bit_is_refused_and_no_position_is_installed() {
 }
 
 #[test]
-fn every_part_of_a_snapshot_is_refused() {
+fn a_truncated_or_extended_snapshot_is_refused() {
     let bytes = frames(&*filled()).concat();
     for end in 0..bytes.len() {
         let copy = empty();
@@ -148,7 +148,7 @@ fn missing_repeated_and_reordered_frames_are_refused() {
     }
 }
 
-/// Tests with rows of stores from before their sizes were bounded.
+/// Rows may be larger than the bounds of changes allow.
 #[test]
 fn a_snapshot_holds_rows_as_large_as_a_record_of_the_log() {
     let kv = filled();
@@ -174,13 +174,13 @@ fn a_row_that_no_frame_can_hold_is_an_error() {
     assert_eq!(written.expect_err("too large").doing, "write a snapshot");
 }
 
-/// A frame with a right checksum around any body.
+/// Returns a frame with a correct checksum around any body.
 fn framed(body: &[u8]) -> Vec<u8> {
     [&(body.len() as u32).to_le_bytes()[..], &crc32c::crc32c(body).to_le_bytes(), body].concat()
 }
 
 #[test]
-fn another_version_and_malformed_rows_are_refused_by_name() {
+fn an_unknown_snapshot_version_and_malformed_rows_are_refused() {
     let first = |version| framed(&[&[1], &b"SHERDMET"[..], &[version]].concat());
     assert!(matches!(install(&empty(), &first(3), 99), Err(SnapshotError::UnknownVersion { found: 3 })));
     let with = |body: &[u8]| install(&empty(), &[first(1), framed(body)].concat(), 99);
@@ -201,7 +201,7 @@ fn another_version_and_malformed_rows_are_refused_by_name() {
 }
 
 #[test]
-fn tables_with_rows_are_not_installed_over() {
+fn a_snapshot_is_not_installed_over_existing_rows() {
     let kv = filled();
     assert!(matches!(SnapshotInstaller::new(kv), Err(SnapshotError::NotEmpty { .. })));
 }

@@ -1,4 +1,4 @@
-//! Writes a snapshot, a frame at a time.
+//! Writes a snapshot of the tables, a frame at a time.
 
 use super::{
     FRAME_BODY_BYTES, FRAME_BODY_BYTES_MAX, FRAME_HEADER_BYTES, KIND_FIRST, KIND_LAST, KIND_ROWS, MAGIC, VERSION,
@@ -10,7 +10,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use std::ops::Bound;
 use std::sync::Arc;
 
-/// An iterator over the frames. It holds one frame and a position, so it may be left and taken up at any time.
+/// An iterator over the frames of a snapshot. It holds a position only, so that it can be resumed at any time.
 #[derive(Debug)]
 pub struct SnapshotWriter {
     kv: Arc<dyn KvRead>,
@@ -22,7 +22,7 @@ pub struct SnapshotWriter {
 #[derive(Debug)]
 enum Next {
     First,
-    /// Rows of this table after this key.
+    /// The rows of this table after this key.
     Rows {
         table: usize,
         after: Option<Bytes>,
@@ -31,7 +31,7 @@ enum Next {
 }
 
 impl SnapshotWriter {
-    /// `kv` is a view of one moment (`Kv::snapshot`).
+    /// Creates the writer of a view, which must be of one moment (`Kv::snapshot`).
     pub fn new(kv: Arc<dyn KvRead>) -> Self {
         Self { kv, next: Next::First, frames: 0, pairs: 0 }
     }
@@ -52,7 +52,7 @@ impl SnapshotWriter {
         sealed(body)
     }
 
-    /// A frame of the table's next rows, and the last of their keys.
+    /// Returns a frame with the table's next rows, and the last of their keys.
     fn rows_of(&mut self, name: Table, table: usize, after: Option<&[u8]>) -> KvResult<Option<(Bytes, Bytes)>> {
         if has(Defect::LoseSnapshotTable) && name == OBJECTS {
             return Ok(None);
@@ -98,7 +98,7 @@ impl Iterator for SnapshotWriter {
     }
 }
 
-/// A frame with room for its header and its body's kind.
+/// Returns a frame with room for its header, and with the kind of its body.
 fn new_frame(kind: u8) -> BytesMut {
     let mut frame = BytesMut::new();
     frame.put_bytes(0, FRAME_HEADER_BYTES);

@@ -17,11 +17,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
 impl MetaView {
-    /// Reads all rows and compares them with each other.
+    /// Reads all rows and checks that they are consistent.
     ///
     /// # Panics
     ///
-    /// Panics where rows contradict each other, or cannot be read.
+    /// Panics if rows contradict each other or cannot be read.
     pub fn check_invariants(&self) {
         let kv = &*self.kv;
         let objects = check_versions(kv);
@@ -30,7 +30,8 @@ impl MetaView {
         self.check_counts(kv, &known);
     }
 
-    /// Checks that the blobs are those that something refers to, each counted as often. Returns all of them.
+    /// Checks that the known blobs are exactly those that something refers to, and that references are counted
+    /// correctly. Returns all blobs.
     fn check_owners(&self, kv: &dyn KvRead, objects: &[Manifest]) -> Vec<BlobRef> {
         let parts: Vec<PartRow> = [rows(kv, PARTS), rows(kv, UPLOAD_PARTS)].concat();
         let of_objects = objects.iter().filter_map(|object| match &object.body {
@@ -45,22 +46,22 @@ impl MetaView {
         check_shared(kv, &references);
         let (known, next) = self.blobs(None, usize::MAX).expect("reads");
         let ids: BTreeSet<BlobId> = known.iter().map(|blob| blob.id).collect();
-        assert_eq!((&ids, next), (&owned, None), "blobs are not those referred to");
+        assert_eq!((&ids, next), (&owned, None), "the known blobs are not those referred to");
         let garbage: Vec<GarbageRow> = rows(kv, GARBAGE);
         assert!(garbage.iter().all(|row| !owned.contains(&row.blob.id)), "garbage is referred to");
         let repairs = self.repairs(None, usize::MAX).expect("reads");
-        assert!(repairs.iter().all(|row| owned.contains(&row.blob.id)), "a repair of what nothing refers to");
+        assert!(repairs.iter().all(|row| owned.contains(&row.blob.id)), "a repair of a blob that nothing refers to");
         for row in &repairs {
             assert_eq!(
                 Some(&row.blob),
                 known.iter().find(|blob| blob.id == row.blob.id),
-                "a repair names other places"
+                "a repair has another placement than its blob"
             );
         }
         for blob in &known {
             for (node, shard) in blob.placement.iter().zip((0..).map(ShardIndex)) {
                 let shard = ShardId { blob: blob.id, shard };
-                assert!(!self.is_leftover(*node, shard).expect("reads"), "what counts would be dropped");
+                assert!(!self.is_leftover(*node, shard).expect("reads"), "a leftover is the current copy of a shard");
             }
         }
         known
@@ -82,7 +83,7 @@ impl MetaView {
             let bytes = parts.iter().map(|part| part.size_bytes).sum::<u64>();
             assert_eq!((parts.len(), bytes), (count.into(), object.size_bytes), "parts do not make up the object");
         }
-        // The parts of an upload that ended with a long list are taken apart later.
+        // If an upload with many parts has ended, its parts are taken apart later.
         if count(kv, DROPPED) > 0 {
             return;
         }
@@ -90,7 +91,7 @@ impl MetaView {
         for pair in kv.range(UPLOAD_PARTS, Bound::Unbounded, Bound::Unbounded) {
             let key = pair.expect("reads").0;
             let (id, _) = key.split_first_chunk().expect("has an id");
-            assert!(uploads.contains(&UploadId::from_be_bytes(*id)), "a part of no upload");
+            assert!(uploads.contains(&UploadId::from_be_bytes(*id)), "a part belongs to no upload");
         }
     }
 
@@ -114,7 +115,7 @@ impl MetaView {
             events_ever: counts.events_ever,
         };
         assert_eq!(counts, expected, "counters differ from the rows");
-        assert_eq!(self.held().expect("reads"), held_by_rows(known, &rows(kv, GARBAGE), kv), "what nodes hold differs");
+        assert_eq!(self.held().expect("reads"), held_by_rows(known, &rows(kv, GARBAGE), kv), "shard counts differ");
     }
 }
 
@@ -127,7 +128,7 @@ fn count(kv: &dyn KvRead, table: Table) -> u64 {
     kv.range(table, Bound::Unbounded, Bound::Unbounded).count() as u64
 }
 
-/// Checks that versions are where they belong and are counted. Returns all object versions' manifests.
+/// Checks that versions are where they belong and are counted. Returns the manifests of all object versions.
 fn check_versions(kv: &dyn KvRead) -> Vec<Manifest> {
     let mut manifests = Vec::new();
     let mut usages: BTreeMap<[u8; 8], Usage> = BTreeMap::new();
@@ -154,7 +155,7 @@ fn check_versions(kv: &dyn KvRead) -> Vec<Manifest> {
         let first = last.as_ref().is_none_or(|(in_bucket, last, _)| *in_bucket != bucket || *last != key);
         match (&current, first) {
             (Some(current), true) => assert!(current.version.seq > row.version().seq, "the current one is not newest"),
-            (None, true) => assert!(matches!(row, VersionRow::DeleteMarker(_)), "an object that none hides is hidden"),
+            (None, true) => assert!(matches!(row, VersionRow::DeleteMarker(_)), "a newest object is not current"),
             (_, false) => assert!(last.is_some_and(|(_, _, seq)| seq > row.version().seq), "versions are out of order"),
         }
         last = Some((bucket, key.clone(), row.version().seq));
@@ -171,31 +172,31 @@ fn check_versions(kv: &dyn KvRead) -> Vec<Manifest> {
         let (key, row) = pair.expect("reads");
         (key.to_vec(), codec::decode::<NullVersionRow>(&row).expect("decodes").version)
     });
-    assert_eq!(named.collect::<BTreeMap<_, _>>(), nulls, "null versions are not where they are said to be");
+    assert_eq!(named.collect::<BTreeMap<_, _>>(), nulls, "the table of null versions differs from the versions");
     for pair in kv.range(USAGE, Bound::Unbounded, Bound::Unbounded) {
         let (bucket, row) = pair.expect("reads");
         let bucket: [u8; 8] = bucket[..].try_into().expect("a bucket");
         let counted = usages.remove(&bucket).unwrap_or_default();
-        assert_eq!(codec::decode::<Usage>(&row), Ok(counted), "a bucket's usage is not what is in it");
+        assert_eq!(codec::decode::<Usage>(&row), Ok(counted), "a bucket's usage differs from its versions");
     }
     assert!(usages.is_empty(), "buckets without usage: {usages:?}");
     manifests
 }
 
-/// Checks the counts of items that are referred to several times, and that nothing else has one.
+/// Checks the reference counts of shared items, and that no other item has a count.
 fn check_shared(kv: &dyn KvRead, references: &[[u8; 17]]) {
     let mut counted: BTreeMap<[u8; 17], u32> = BTreeMap::new();
     for key in references {
         *counted.entry(*key).or_default() += 1;
     }
-    // A list's references are its objects'; its blobs are referred to once, by their rows.
+    // Objects refer to a list of parts; a blob in the list is referred to once, by its row.
     counted.retain(|_, references| *references > 1);
     let rows = kv.range(SHARED, Bound::Unbounded, Bound::Unbounded).map(|pair| {
         let (key, row) = pair.expect("reads");
         let key: [u8; 17] = key[..].try_into().expect("a kind and an id");
         (key, codec::decode::<SharedRow>(&row).expect("decodes").references)
     });
-    assert_eq!(rows.collect::<BTreeMap<_, _>>(), counted, "references are not as many as are counted");
+    assert_eq!(rows.collect::<BTreeMap<_, _>>(), counted, "reference counts differ from the references");
 }
 
 fn held_by_rows(known: &[BlobRef], garbage: &[GarbageRow], kv: &dyn KvRead) -> HeldRecord {

@@ -1,4 +1,5 @@
-//! Lookups in the metadata tables: by key, by seek or by page, none of them at a cost that grows with what it skips.
+//! Lookups in the metadata tables, by key, by seek or by page. The cost of a lookup does not depend on the number of
+//! rows that it skips.
 
 mod invariants;
 
@@ -28,21 +29,21 @@ use bytes::Bytes;
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// The tables as a reader sees them: of the present, or of one moment. Cheap to clone. All methods may read the drive.
+/// A reader's view of the tables: of the present, or of one moment. Cheap to clone. All methods may read the drive.
 #[derive(Clone, Debug)]
 pub struct MetaView {
     pub(crate) kv: Arc<dyn KvRead>,
     pub(super) configuration: Option<ConfigurationAt>,
-    /// Shared by its clones; of a view of one moment only.
+    /// Shared between clones; only in a view of one moment.
     pub(super) last: Option<Arc<LastVersion>>,
 }
 
-/// The version that was looked up last: who judges a request and who answers it look for the same one.
+/// The result of the last lookup of a version: the gate and the operation of a request look up the same version.
 #[derive(Debug, Default)]
-pub(super) struct LastVersion(Mutex<Option<Looked>>);
+pub(super) struct LastVersion(Mutex<Option<VersionLookup>>);
 
 #[derive(Debug)]
-struct Looked {
+struct VersionLookup {
     bucket: BucketId,
     key: String,
     pick: Pick,
@@ -50,15 +51,16 @@ struct Looked {
 }
 
 impl LastVersion {
-    /// Takes the result, once.
+    /// Takes the result, if the last lookup was this one.
     fn take(&self, bucket: BucketId, key: &str, pick: Pick) -> Option<Option<VersionRow>> {
         let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_it = |looked: &mut Looked| (looked.bucket, looked.key.as_str(), looked.pick) == (bucket, key, pick);
-        last.take_if(is_it).map(|looked| looked.found)
+        let is_it =
+            |lookup: &mut VersionLookup| (lookup.bucket, lookup.key.as_str(), lookup.pick) == (bucket, key, pick);
+        last.take_if(is_it).map(|lookup| lookup.found)
     }
 
-    fn put(&self, looked: Looked) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(looked);
+    fn put(&self, lookup: VersionLookup) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(lookup);
     }
 }
 
@@ -69,9 +71,10 @@ pub struct ListQuery {
     /// The delimiter: any non-empty string.
     pub delimiter: Option<String>,
     /// The key or common prefix after which the listing begins, in byte order. A common prefix that is not after it is
-    /// skipped whole, even if keys that it hides are.
+    /// skipped whole, even if it stands for later keys.
     pub after: Option<String>,
-    /// Entries (keys and common prefixes together) at most. With 0 the page is empty and says that nothing follows.
+    /// The greatest number of entries, keys and common prefixes together. With 0 the page is empty and reports that
+    /// nothing follows.
     pub limit: usize,
 }
 
@@ -121,7 +124,7 @@ impl MetaView {
         Self { kv, configuration: None, last: None }
     }
 
-    /// The entry that its buckets and their and the identities' documents are as of; `None` where that is not known.
+    /// Returns the version of the view's configuration; `None` if it is not known.
     pub fn configuration(&self) -> Option<ConfigurationAt> {
         self.configuration
     }
@@ -130,7 +133,7 @@ impl MetaView {
         if name.is_empty() { Ok(None) } else { self.row(BUCKETS, name.as_bytes()) }
     }
 
-    /// Buckets in order of name; whether more follow.
+    /// Returns buckets in order of name, and whether more follow.
     pub fn buckets(&self, prefix: &str, after: Option<&str>, limit: usize) -> KvResult<(Vec<BucketRow>, bool)> {
         let end = prefix_end(prefix.as_bytes());
         let from = match after {
@@ -140,7 +143,7 @@ impl MetaView {
         self.rows_and_more(BUCKETS, from, end.as_deref().map_or(Bound::Unbounded, Bound::Excluded), limit)
     }
 
-    /// The bucket of this number.
+    /// Returns the bucket with this number.
     pub fn bucket_numbered(&self, id: BucketId) -> KvResult<Option<BucketRow>> {
         match self.kv.get(BUCKET_IDS, &bucket_prefix(id))? {
             Some(name) => self.row(BUCKETS, &name),
@@ -153,7 +156,7 @@ impl MetaView {
         Ok(self.row(USAGE, &bucket_prefix(bucket))?.unwrap_or_default())
     }
 
-    /// The object that stands under a key. Its blob, if it has one, is without placement (`placement`).
+    /// Returns the current object of a key. Its blob, if it has one, is without placement (see `placement`).
     pub fn object(&self, bucket: BucketId, key: &str) -> KvResult<Option<ObjectVersion>> {
         self.row(OBJECTS, &object_key(bucket, key))
     }
@@ -165,7 +168,7 @@ impl MetaView {
             return Ok(found);
         }
         let found = self.read_version(bucket, key, pick)?;
-        last.put(Looked { bucket, key: key.to_owned(), pick, found: found.clone() });
+        last.put(VersionLookup { bucket, key: key.to_owned(), pick, found: found.clone() });
         Ok(found)
     }
 
@@ -208,15 +211,16 @@ impl MetaView {
         self.row(DOCUMENTS, &document_key(key))
     }
 
-    /// Returns whether the rename of this token was done already; `Some(false)` if its token came with another request.
+    /// Looks up the token of a rename: `Some(true)` if this rename was made already, `Some(false)` if the token came
+    /// with another request, `None` if the token is not remembered.
     pub fn renamed(&self, bucket: BucketId, token: RenameToken) -> KvResult<Option<bool>> {
         let document = self.document(&renames::place(bucket, token))?;
         let asked = document.and_then(|document| renames::asked(&document.value, token.id));
         Ok(asked.map(|asked| asked == token.asked))
     }
 
-    /// A bucket's documents of one kind whose names begin with `prefix`, in order of name; whether more follow. They are no more
-    /// than `limit`.
+    /// Returns a bucket's documents of one kind whose names begin with `prefix`, in order of name, at most `limit`; and
+    /// whether more follow.
     pub fn bucket_documents(
         &self,
         bucket: BucketId,
@@ -228,8 +232,8 @@ impl MetaView {
         self.documents_of(&bucket_documents_of(bucket, kind), prefix, after, limit, usize::MAX)
     }
 
-    /// Documents of one kind whose paths begin with `prefix`, in order of path; whether more follow. They are no more than
-    /// `limit`, and no more than have room in a page of them.
+    /// Returns documents of one kind whose paths begin with `prefix`, in order of path, at most `limit`; and whether
+    /// more follow. The page also ends with the document that takes it beyond `IDENTITIES_PAGE_BYTES`.
     pub fn identity_documents(
         &self,
         kind: IdentityKind,
@@ -268,7 +272,7 @@ impl MetaView {
         Ok((documents, false))
     }
 
-    /// A target's events after this one, oldest first.
+    /// Returns a target's events after this one, oldest first.
     pub fn events(&self, target: &str, after: u64, limit: usize) -> KvResult<Vec<EventRow>> {
         let (from, to) = (event_key(target, after), event_key(target, u64::MAX));
         self.rows(EVENTS, Bound::Excluded(&from), Bound::Included(&to), limit)
@@ -283,14 +287,14 @@ impl MetaView {
         listing::page::<Objects>(&*self.kv, bucket, query, start)
     }
 
-    /// The part of an object version in which this byte is.
+    /// Returns the part of an object version that contains the byte at this offset.
     pub fn part_at(&self, id: ManifestId, offset_bytes: u64) -> KvResult<Option<PartRow>> {
         let part = self.part_from_before(id, offset_bytes)?;
         Ok(part.filter(|part| offset_bytes - part.offset_bytes < part.size_bytes))
     }
 
-    /// The part with this number, in an object version of `size_bytes`. Numbers ascend with offsets, though not without
-    /// gaps, so the part is found by halving the range of bytes in which it can begin.
+    /// Returns the part with this number, in an object version of `size_bytes`. Numbers ascend with offsets, but may
+    /// have gaps, so that the part is found by a binary search over the offsets.
     pub fn part_numbered(&self, id: ManifestId, size_bytes: u64, number: u16) -> KvResult<Option<PartRow>> {
         let (mut low, mut high) = (0, size_bytes);
         while low <= high {
@@ -307,7 +311,7 @@ impl MetaView {
         Ok(None)
     }
 
-    /// Parts of an object version from the one at this byte offset on.
+    /// Returns the parts of an object version, from the one that contains the byte at this offset.
     pub fn parts_from(&self, id: ManifestId, offset_bytes: u64, limit: usize) -> KvResult<Vec<PartRow>> {
         let Some(first) = self.part_from_before(id, offset_bytes)? else { return Ok(Vec::new()) };
         let within = offset_bytes - first.offset_bytes < first.size_bytes;
@@ -315,7 +319,7 @@ impl MetaView {
         self.rows(PARTS, Bound::Included(&from), Bound::Included(&part_key(id, u64::MAX)), limit)
     }
 
-    /// The last part that begins at this byte or before it.
+    /// Returns the last part that begins at this offset or before it.
     fn part_from_before(&self, id: ManifestId, offset_bytes: u64) -> KvResult<Option<PartRow>> {
         let (from, to) = (part_key(id, 0), part_key(id, offset_bytes));
         let last = self.kv.range(PARTS, Bound::Included(&from), Bound::Included(&to)).next_back().transpose()?;
@@ -323,7 +327,7 @@ impl MetaView {
         match part {
             Some(part) if part.offset_bytes > offset_bytes => Err(KvError {
                 doing: "read a part",
-                cause: format!("the row at {offset_bytes} says {}", part.offset_bytes),
+                cause: format!("the part found for offset {offset_bytes} begins at {}", part.offset_bytes),
             }),
             part => Ok(part),
         }
@@ -333,8 +337,8 @@ impl MetaView {
         self.row(UPLOADS, &upload_key(bucket, key, id))
     }
 
-    /// Uploads in order of (key, id). `after` of the query with `after_upload` is S3's key-marker with upload-id-marker; the
-    /// markers of the next page are `next_after` and, where the last entry is an upload, its id.
+    /// Returns uploads in order of key and id. `after` of the query and `after_upload` are S3's key-marker and
+    /// upload-id-marker. The markers of the next page are `next_after` and, if the last entry is an upload, its id.
     pub fn list_uploads(
         &self,
         bucket: BucketId,
@@ -345,13 +349,13 @@ impl MetaView {
         listing::page::<Uploads>(&*self.kv, bucket, query, start)
     }
 
-    /// Parts of an upload with numbers greater than `after`.
+    /// Returns the parts of an upload with numbers greater than `after`, and whether more follow.
     pub fn upload_parts(&self, id: UploadId, after: u16, limit: usize) -> KvResult<(Vec<PartRow>, bool)> {
         let (from, to) = (upload_part_key(id, after), upload_part_key(id, u16::MAX));
         self.rows_and_more(UPLOAD_PARTS, Bound::Excluded(&from), Bound::Included(&to), limit)
     }
 
-    /// Garbage in order of blob id, oldest first.
+    /// Returns garbage in order of blob id, oldest first.
     pub fn garbage(&self, after: Option<BlobId>, limit: usize) -> KvResult<Vec<GarbageRow>> {
         let after = after.map(BlobId::to_be_bytes);
         self.rows(GARBAGE, start_after(after.as_ref()), Bound::Unbounded, limit)
@@ -362,7 +366,7 @@ impl MetaView {
         self.rows(REPAIRS, start_after(after.as_ref()), Bound::Unbounded, limit)
     }
 
-    /// The repairs after this one, through those of a blob.
+    /// Returns the repairs after this one, up to and including those of the blob `last`.
     pub fn repairs_through(
         &self,
         after: Option<(BlobId, ShardIndex)>,
@@ -407,7 +411,7 @@ impl MetaView {
         Ok(self.row(SYSTEM, SYSTEM_REMOVED)?.unwrap_or_default())
     }
 
-    /// The confirmed time; absent until hosts have agreed on the time once.
+    /// Returns the confirmed time; `None` until hosts have agreed on the time once.
     pub fn clock(&self) -> KvResult<Option<ClockRecord>> {
         self.row(SYSTEM, SYSTEM_CLOCK)
     }
@@ -417,9 +421,8 @@ impl MetaView {
         Ok(self.row(SYSTEM, SYSTEM_HELD)?.unwrap_or_default())
     }
 
-    /// Returns the blobs that anything refers to (objects, parts of objects, parts of uploads), in order of id, a page
-    /// at a time; for the healer's comparison with inventories. The cursor is opaque; `None` starts, a `None` answer
-    /// ends.
+    /// Returns the blobs that objects, their parts, or parts of uploads refer to, in order of id, a page at a time; for
+    /// the healer's comparison with inventories. The cursor is opaque: `None` begins, and a `None` answer ends.
     pub fn blobs(&self, cursor: Option<Vec<u8>>, limit: usize) -> KvResult<(Vec<BlobRef>, Option<Vec<u8>>)> {
         let from = cursor.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
         let (blobs, more) = self.rows_and_more::<BlobRef>(BLOBS, from, Bound::Unbounded, limit)?;
@@ -427,7 +430,7 @@ impl MetaView {
         Ok((blobs, next))
     }
 
-    /// The blob, where anything refers to it.
+    /// Returns a blob, if anything refers to it.
     pub fn blob(&self, id: BlobId) -> KvResult<Option<BlobRef>> {
         self.row(BLOBS, &id.to_be_bytes())
     }
@@ -436,19 +439,19 @@ impl MetaView {
     /// copy stays for a while at the old place: a reader that takes longer looks the placement up again, in a newer
     /// view.
     pub fn placement(&self, id: BlobId) -> KvResult<Option<Vec<NodeId>>> {
-        // A blob goes from the one to the other, and never back.
+        // A blob moves from `blobs` to `garbage`, and never back.
         if let Some(blob) = self.blob(id)? {
             return Ok(Some(blob.placement));
         }
         Ok(self.garbage_of(id)?.map(|row| row.blob.placement))
     }
 
-    /// The blob as garbage that is not reclaimed yet.
+    /// Returns a blob that is garbage and not reclaimed yet.
     pub fn garbage_of(&self, id: BlobId) -> KvResult<Option<GarbageRow>> {
         self.row(GARBAGE, &id.to_be_bytes())
     }
 
-    /// Copies that moves left behind on a node, and the index of the entry that moved each.
+    /// Returns the copies that moves left behind on a node, each with the index of the entry that moved it.
     pub fn leftovers(&self, node: NodeId, after: Option<ShardId>, limit: usize) -> KvResult<Vec<(ShardId, u64)>> {
         let prefix = node_key(node);
         let (after, end) = (after.map(|shard| leftover_key(node, shard)), prefix_end(&prefix));
@@ -471,7 +474,7 @@ impl MetaView {
         Ok(self.kv.get(LEFTOVERS, &leftover_key(node, shard))?.is_some())
     }
 
-    /// Nodes that were removed, among those that something is still counted on.
+    /// Returns the removed nodes for which shards, garbage or leftovers are still counted.
     pub fn removed_nodes(&self) -> KvResult<Vec<NodeId>> {
         let ever = self.layout()?.nodes_ever;
         let mut removed = Vec::new();
@@ -483,7 +486,8 @@ impl MetaView {
         Ok(removed)
     }
 
-    /// No blob with a lesser id is adopted any more. What is not known in this view and lies below it is an orphan for good.
+    /// Returns the fence: no blob with a lesser id is adopted any more. A blob below it that is unknown in this view is
+    /// an orphan for good.
     pub fn fence(&self) -> KvResult<BlobId> {
         Ok(self.row::<FenceRecord>(SYSTEM, SYSTEM_FENCE)?.unwrap_or_default().below)
     }

@@ -1,4 +1,4 @@
-//! Listings against a model, and lookups.
+//! Tests of listings, against a model, and of lookups.
 
 use super::{ListPage, ListQuery, Listed, MetaView};
 use crate::storage::kv::memory::MemoryKv;
@@ -27,7 +27,7 @@ fn view(fill: impl FnOnce(&mut Batch)) -> MetaView {
     MetaView::new(Arc::new(kv))
 }
 
-/// Objects with these keys, and others in the buckets before and after.
+/// Returns a view of objects with these keys, and of others in the buckets before and after.
 fn objects<'a>(keys: impl IntoIterator<Item = &'a str>) -> MetaView {
     let row = codec::encode(&ObjectVersion::from(samples::full_manifest()));
     view(|batch| {
@@ -94,7 +94,7 @@ fn shown<T>(entries: &[Listed<T>]) -> Vec<(String, bool)> {
     entries.iter().map(|entry| (entry.key().to_owned(), matches!(entry, Listed::CommonPrefix(_)))).collect()
 }
 
-/// Keys that are hard to sort, cut and seek past.
+/// Generates keys that are hard to sort, cut and seek past.
 fn keys() -> impl Strategy<Value = BTreeSet<String>> {
     proptest::collection::btree_set("[a/\\x00\\x01\u{7f}\u{e9}\u{ffff}\u{10ffff}.]{1,6}", 0..40)
 }
@@ -109,7 +109,7 @@ fn prefixes() -> impl Strategy<Value = String> {
 
 proptest! {
     #[test]
-    fn pages_put_together_are_the_listing(
+    fn concatenated_pages_of_objects_are_the_whole_listing(
         keys in keys(), prefix in prefixes(), delimiter in delimiters(), after in proptest::option::of(prefixes()), limit in 1usize..9,
     ) {
         let view = objects(keys.iter().map(String::as_str));
@@ -131,7 +131,7 @@ proptest! {
     }
 
     #[test]
-    fn pages_of_uploads_put_together_are_the_listing(
+    fn concatenated_pages_of_uploads_are_the_whole_listing(
         keys in keys(), twice in any::<u64>(), prefix in prefixes(), delimiter in delimiters(), limit in 1usize..5,
     ) {
         let mut all: Vec<(String, u128)> = Vec::new();
@@ -205,7 +205,7 @@ proptest! {
 }
 
 #[test]
-fn keys_are_in_the_order_of_their_utf8_bytes_c9() {
+fn keys_are_listed_in_the_order_of_their_utf8_bytes_c9() {
     let keys = ["a", "a\0", "a/b", "ab", "b", "\u{e9}", "\u{ffff}", "\u{10000}"];
     let view = objects(keys);
     let page = view.list_objects(BUCKET, &query("", None, None, 100)).expect("lists");
@@ -214,7 +214,7 @@ fn keys_are_in_the_order_of_their_utf8_bytes_c9() {
 }
 
 #[test]
-fn a_key_and_the_prefix_of_the_same_name_are_both_shown() {
+fn a_key_and_a_common_prefix_of_the_same_name_are_both_listed() {
     let view = objects(["a", "a/", "a/b", "a/c/d", "a0"]);
     let page = view.list_objects(BUCKET, &query("", Some("/"), None, 100)).expect("lists");
     assert_eq!(shown(&page.entries), [("a".into(), false), ("a/".into(), true), ("a0".into(), false)]);
@@ -223,7 +223,7 @@ fn a_key_and_the_prefix_of_the_same_name_are_both_shown() {
 }
 
 #[test]
-fn a_common_prefix_at_the_end_of_a_page_is_not_shown_again() {
+fn a_common_prefix_at_the_end_of_a_page_is_not_listed_again() {
     let view = objects(["a/1", "a/2", "b/1", "c"]);
     let first = view.list_objects(BUCKET, &query("", Some("/"), None, 1)).expect("lists");
     assert_eq!((names(&first), first.more, first.next_after.as_deref()), (vec!["a/"], true, Some("a/")));
@@ -234,14 +234,14 @@ fn a_common_prefix_at_the_end_of_a_page_is_not_shown_again() {
 }
 
 #[test]
-fn a_page_of_none_is_empty_and_says_that_nothing_follows() {
+fn a_page_with_limit_0_is_empty_and_reports_no_more() {
     let view = objects(["a"]);
     let page = view.list_objects(BUCKET, &query("", None, None, 0)).expect("lists");
     assert_eq!((page.entries.len(), page.more, page.next_after), (0, false, None));
 }
 
 #[test]
-fn a_key_marker_alone_skips_all_uploads_of_its_key_and_with_an_id_only_the_earlier_ones() {
+fn a_key_marker_skips_all_uploads_of_its_key_unless_an_id_marker_is_given() {
     let view = uploads([("a", 1), ("a", 2), ("a", 3), ("a\0", 1), ("b", 1)]);
     let list = |after, marker| {
         let page = view.list_uploads(BUCKET, &query("", None, after, 100), marker).expect("lists");
@@ -306,7 +306,7 @@ fn garbage_and_blobs_are_paged_in_order_of_their_ids() {
     assert!(!view.blob_is_known(BlobId(4)).expect("reads"));
 }
 
-/// Counts the rows that a listing reads.
+/// A store that counts the rows that a listing reads.
 #[derive(Debug)]
 struct CountingRead {
     inner: Arc<dyn KvRead>,
@@ -326,7 +326,7 @@ impl KvRead for CountingRead {
 }
 
 #[test]
-fn a_listing_costs_by_what_it_shows_and_not_by_what_prefixes_hide() {
+fn the_cost_of_a_listing_does_not_grow_with_keys_behind_common_prefixes() {
     let keys: Vec<String> =
         (0..20).flat_map(|folder| (0..500).map(move |file| format!("{folder:02}/{file:03}"))).collect();
     let inner = objects(keys.iter().map(String::as_str)).kv;
@@ -336,13 +336,14 @@ fn a_listing_costs_by_what_it_shows_and_not_by_what_prefixes_hide() {
     assert_eq!((page.entries.len(), page.more), (10, true));
     assert_eq!(counting.rows.swap(0, Ordering::Relaxed), 11);
     view.list_objects(BUCKET, &query("", Some("/"), Some("05/"), 1000)).expect("lists");
-    // One row more, to meet the prefix that the page begins after.
+    // One more row is read, to find the common prefix after which the page begins.
     assert_eq!(counting.rows.swap(0, Ordering::Relaxed), 15);
     view.list_objects(BUCKET, &query("07/", None, Some("07/100"), 10)).expect("lists");
     assert_eq!(counting.rows.swap(0, Ordering::Relaxed), 11);
 }
 
-/// Versions of some keys: the current object where the newest is one, and all others among the versions.
+/// Returns a view of these versions. The newest version of a key is its current object, unless it is a delete marker;
+/// all others are in `versions`.
 fn versions(keys: &BTreeMap<String, Vec<(u64, bool)>>) -> MetaView {
     view(|batch| {
         for (key, versions) in keys {
@@ -398,7 +399,7 @@ fn expected_versions(
 
 proptest! {
     #[test]
-    fn pages_of_versions_are_the_whole_listing_cut_anywhere(
+    fn concatenated_pages_of_versions_are_the_whole_listing(
         keys in proptest::collection::btree_map(
             "[\\x00a/]{1,4}",
             proptest::collection::vec(any::<bool>(), 1..4)
@@ -431,7 +432,7 @@ proptest! {
 }
 
 #[test]
-fn a_listing_of_versions_skips_what_a_prefix_hides() {
+fn a_listing_of_versions_skips_the_keys_behind_a_common_prefix() {
     let keys = (0..300).map(|file| (format!("folder/{file:03}"), vec![(1, false), (2, true)]));
     let keys: BTreeMap<_, _> = keys.chain([("z".to_owned(), vec![(3, false)])]).collect();
     let counting = Arc::new(CountingRead { inner: versions(&keys).kv, rows: AtomicUsize::new(0) });
@@ -442,7 +443,7 @@ fn a_listing_of_versions_skips_what_a_prefix_hides() {
 }
 
 #[test]
-fn a_version_is_looked_up_by_its_name_and_the_newest_without() {
+fn a_lookup_finds_a_version_by_its_id_or_the_newest_without_one() {
     let keys = [("k".to_owned(), vec![(1, false), (2, true)]), ("l".to_owned(), vec![(1, true), (2, false)])].into();
     let view = versions(&keys);
     let seq = |key: &str, pick| view.version(BUCKET, key, pick).expect("reads").map(|row| row.version().seq);
@@ -450,5 +451,5 @@ fn a_version_is_looked_up_by_its_name_and_the_newest_without() {
     assert_eq!((seq("k", Pick::Current), seq("k", exact(1)), seq("k", exact(2))), (Some(2), Some(1), Some(2)));
     assert_eq!((seq("l", Pick::Current), seq("l", exact(1)), seq("l", exact(2))), (Some(2), Some(1), Some(2)));
     assert_eq!((seq("k", exact(3)), seq("k", Pick::Null), seq("m", Pick::Current)), (None, None, None));
-    assert_eq!(seq("k", Pick::Exact { seq: 1, salt: 8 }), None, "another's name");
+    assert_eq!(seq("k", Pick::Exact { seq: 1, salt: 8 }), None, "the salt differs");
 }

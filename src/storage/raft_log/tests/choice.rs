@@ -1,4 +1,4 @@
-//! The selection of copies at start.
+//! Tests of the selection of copies at start.
 
 use super::at;
 use crate::storage::raft_log::{ChoiceError, CopyFound, DriveFound, MirrorChoice, MirrorSet, choose};
@@ -35,7 +35,7 @@ fn blank_drives_are_a_fresh_start() {
 }
 
 #[test]
-fn copies_without_a_generation_anywhere_are_not_selected() {
+fn copies_are_not_selected_if_no_drive_has_a_mirror_set() {
     let found = [drive(1, None, sound(5)), drive(2, None, CopyFound::Empty)];
     assert_eq!(choose(&found), Err(ChoiceError::GenerationLost));
 }
@@ -49,7 +49,7 @@ fn the_copy_that_holds_most_is_the_best_of_the_members() {
 }
 
 #[test]
-fn a_stale_copy_is_never_the_source_of_truth_however_long_it_is() {
+fn a_stale_copy_is_never_the_best_however_long_it_is() {
     let found = [drive(1, Some(set(3, &[1, 2])), sound(99)), drive(2, Some(set(4, &[2])), sound(10))];
     assert_eq!(choose(&found), Ok(MirrorChoice::Existing { set: set(4, &[2]), best: NodeId(2), others: vec![] }));
 }
@@ -60,27 +60,27 @@ fn a_stale_copy_is_refused_when_any_drive_remembers_the_newer_generation() {
     assert_eq!(choose(&found), Err(ChoiceError::AllMissing { generation: 4, members: vec![NodeId(2)] }));
 }
 
-/// Tests that a set known to a drive that is no member was known to all members before it.
+/// If a drive that is not a member has the set, all members had it before.
 #[test]
-fn a_member_with_an_earlier_set_is_an_old_copy_where_a_drive_that_is_no_member_knows_a_later_one() {
+fn a_member_is_an_old_copy_if_it_lacks_a_set_known_to_nonmembers() {
     let members = |nodes: &[u32]| nodes.iter().copied().map(NodeId).collect();
     let before = MirrorSet::first(HostId(1), members(&[1, 2])).next(members(&[1, 2]), true);
     let after = MirrorSet { start: 9, ..before.next(members(&[1, 2]), true) };
     let old = || drive(1, Some(before.clone()), sound(99));
-    let told = || drive(3, Some(after.clone()), CopyFound::Empty);
+    let informed = || drive(3, Some(after.clone()), CopyFound::Empty);
     let current = |copy| drive(2, Some(after.clone()), copy);
-    assert!(matches!(choose(&[old(), told()]), Err(ChoiceError::AllMissing { generation: 3, .. })));
-    assert!(matches!(choose(&[old(), current(damaged()), told()]), Err(ChoiceError::AllDamaged(_))));
+    assert!(matches!(choose(&[old(), informed()]), Err(ChoiceError::AllMissing { generation: 3, .. })));
+    assert!(matches!(choose(&[old(), current(damaged()), informed()]), Err(ChoiceError::AllDamaged(_))));
     let existing =
         |set: &MirrorSet, best, others| Ok(MirrorChoice::Existing { set: set.clone(), best: NodeId(best), others });
-    assert_eq!(choose(&[old(), current(sound(10)), told()]), existing(&after, 2, vec![NodeId(1)]));
+    assert_eq!(choose(&[old(), current(sound(10)), informed()]), existing(&after, 2, vec![NodeId(1)]));
     // The power was cut while the set was written.
     assert_eq!(choose(&[old(), current(sound(10))]), existing(&after, 1, vec![NodeId(2)]));
     assert_eq!(choose(&[old(), current(damaged())]), existing(&after, 1, vec![]));
 }
 
 #[test]
-fn sets_of_two_starts_from_one_differ_though_their_members_are_the_same() {
+fn sets_of_two_starts_differ_even_with_the_same_members() {
     let members = |nodes: &[u32]| nodes.iter().copied().map(NodeId).collect();
     let common = MirrorSet::first(HostId(1), members(&[1, 2, 3])).next(members(&[1, 2, 3]), true);
     let started = |start| MirrorSet { start, ..common.next(members(&[1, 2, 3]), true) }.put_in_force();
@@ -91,9 +91,9 @@ fn sets_of_two_starts_from_one_differ_though_their_members_are_the_same() {
     assert!(choose(&same).is_ok());
 }
 
-/// Tests that a start whose power is cut while it writes its set leaves nothing that is taken for drives in use apart.
+/// A power cut while a start writes its set leaves nothing that looks like drives in separate use.
 #[test]
-fn a_set_that_never_came_into_force_is_no_fork() {
+fn a_set_that_never_came_into_force_is_not_a_fork() {
     let members = |nodes: &[u32]| nodes.iter().copied().map(NodeId).collect();
     let common = MirrorSet::first(HostId(1), members(&[1, 2, 3])).next(members(&[1, 2, 3]), true).put_in_force();
     let cut = MirrorSet { start: 7, ..common.next(members(&[1, 2, 3]), true) };
@@ -105,15 +105,15 @@ fn a_set_that_never_came_into_force_is_no_fork() {
     let of_later = |node, sequence| drive(node, Some(later.clone()), sound(sequence));
     let left_behind = |set: &MirrorSet| drive(1, Some(set.clone()), sound(30));
     assert_eq!(choose(&[left_behind(&cut), of_later(2, 12), of_later(3, 10)]), existing(&later, 2, &[3]));
-    // Nor one of many starts in a row, each cut.
+    // The same holds for several starts in a row, each cut.
     let again = (0..3).fold(cut.clone(), |set, start| MirrorSet { start, ..set.next(members(&[1, 2, 3]), true) });
     assert!(again.generation > later.generation);
     assert_eq!(choose(&[left_behind(&again), of_later(2, 12), of_later(3, 10)]), existing(&later, 2, &[3]));
-    // Where neither came into force, either may go on.
+    // If neither set came into force, either may be chosen.
     let unfinished = MirrorSet { in_force: common.generation, ..later.clone() };
     let found = [left_behind(&cut), drive(2, Some(unfinished), sound(12)), drive(3, Some(common.clone()), sound(10))];
     assert!(choose(&found).is_ok());
-    // What came into force may have acknowledged something.
+    // Something may have been acknowledged under a set that came into force.
     let apart = [cut.clone().put_in_force(), again.clone().put_in_force()];
     for apart in apart.iter().chain([&apart[0].next(members(&[1]), true)]) {
         let found = [left_behind(apart), of_later(2, 12), of_later(3, 10)];
@@ -122,7 +122,7 @@ fn a_set_that_never_came_into_force_is_no_fork() {
 }
 
 #[test]
-fn a_member_that_was_emptied_does_not_count() {
+fn the_empty_copy_of_a_member_without_a_mirror_set_does_not_count() {
     let found = [drive(1, None, CopyFound::Empty), drive(2, Some(set(4, &[1, 2])), sound(10))];
     assert_eq!(choose(&found), Ok(MirrorChoice::Existing { set: set(4, &[1, 2]), best: NodeId(2), others: vec![] }));
     let found = [drive(1, None, CopyFound::Empty), drive(3, Some(set(4, &[1])), CopyFound::Empty)];
@@ -130,7 +130,7 @@ fn a_member_that_was_emptied_does_not_count() {
 }
 
 #[test]
-fn a_damaged_copy_gives_way_to_a_sound_one_and_alone_is_refused() {
+fn a_damaged_copy_is_passed_over_or_refused_if_there_is_no_other() {
     let bad = drive(1, Some(set(4, &[1, 2])), damaged());
     let good = drive(2, Some(set(4, &[1, 2])), sound(10));
     let chosen = choose(&[bad.clone(), good]);
@@ -147,9 +147,9 @@ fn drives_that_name_different_copies_at_one_generation_are_refused() {
     assert!(matches!(choose(&[found[0].clone(), older]), Ok(MirrorChoice::Existing { .. })));
 }
 
-/// However often each was started: the greater generation alone says nothing.
+/// Each start raises the generation, so that the greater generation alone proves nothing.
 #[test]
-fn drives_that_were_in_use_apart_are_refused_whichever_was_started_more_often() {
+fn drives_in_separate_use_are_refused_however_often_each_was_started() {
     let members = |nodes: &[u32]| nodes.iter().copied().map(NodeId).collect();
     let common = MirrorSet::first(HostId(1), members(&[1, 2])).next(members(&[1, 2]), true);
     let alone = |node: u32, starts: u64| {
@@ -170,7 +170,7 @@ fn drives_that_were_in_use_apart_are_refused_whichever_was_started_more_often() 
 }
 
 #[test]
-fn a_copy_that_the_drive_does_not_let_be_opened_is_not_called_damaged() {
+fn a_copy_that_cannot_be_opened_is_not_reported_as_damaged() {
     let failed = CopyFound::Failed { why: "open: Read-only file system".to_owned() };
     let found = [drive(1, Some(set(4, &[1])), failed)];
     let refused = choose(&found).expect_err("no copy is left");
@@ -180,20 +180,20 @@ fn a_copy_that_the_drive_does_not_let_be_opened_is_not_called_damaged() {
 }
 
 #[test]
-fn an_empty_log_of_a_group_that_had_begun_is_a_lost_one() {
+fn an_empty_copy_of_a_formed_group_is_a_lost_one() {
     let found = [drive(1, Some(set(2, &[1])), CopyFound::Empty)];
     assert!(matches!(choose(&found), Err(ChoiceError::AllDamaged(_))));
 }
 
 #[test]
-fn a_group_that_was_being_formed_is_formed_again() {
+fn the_interrupted_formation_of_a_group_is_repeated() {
     let forming = MirrorSet { formed: false, ..set(1, &[1, 2]) };
     let found = [drive(1, Some(forming.clone()), CopyFound::Empty), drive(2, None, CopyFound::Empty)];
     assert_eq!(choose(&found), Ok(MirrorChoice::Unformed { set: forming }));
 }
 
 #[test]
-fn a_log_is_lost_where_no_current_copy_could_be_read_whatever_is_tried() {
+fn a_log_is_lost_only_if_no_current_copy_is_readable() {
     let found = [
         vec![drive(1, None, sound(5))],
         vec![drive(1, Some(set(4, &[2])), CopyFound::Empty)],

@@ -1,4 +1,4 @@
-//! The log in memory: its bound, its segments, its numbering.
+//! Tests of the log's index in memory: the bound of its cache, the release of segments, the sequence numbers.
 
 use super::{at, commands, location};
 use crate::storage::raft_log::{EntryPlace, LogEntry, LogIndex, LogRecord, Payload, RecoveredCopy};
@@ -24,18 +24,18 @@ fn fill(index: &mut LogIndex, term: u64, count: u64) {
 }
 
 fn held(index: &LogIndex, from: u64, to: u64) -> Vec<(u64, bool)> {
-    let tell = |place| match place {
+    let place_of = |place| match place {
         EntryPlace::Here(entry) => (LogEntry::clone(&entry).at.index, true),
         EntryPlace::Stored { at, copies } => {
             assert_eq!(copies, [(NODE, location(at.index))]);
             (at.index, false)
         }
     };
-    index.entries(from, to).into_iter().map(tell).collect()
+    index.entries(from, to).into_iter().map(place_of).collect()
 }
 
 #[test]
-fn the_durable_position_is_what_every_copy_holds_however_long_the_log() {
+fn the_durable_position_is_the_last_entry_that_every_copy_holds() {
     let mut index = empty(1000);
     assert_eq!(index.durable_up_to(5), None);
     fill(&mut index, 1, 3);
@@ -47,15 +47,18 @@ fn the_durable_position_is_what_every_copy_holds_however_long_the_log() {
     index.note_durable(through);
     assert_eq!(index.durable_up_to(5), Some(at(1, 4)));
     index.purge(at(1, 4));
-    assert_eq!(index.durable_up_to(5), None, "nor is it known that the purge is");
+    assert_eq!(index.durable_up_to(5), None, "the purge is not known to be durable either");
 }
 
 #[test]
-fn entries_are_readable_at_once_and_leave_the_memory_when_it_is_full_and_they_are_durable() {
+fn entries_leave_the_full_cache_only_once_they_are_durable() {
     let mut index = empty(1000);
     let big = LogEntry { at: at(1, 0), payload: Payload::Commands(Bytes::from(vec![0; 2000])) };
     let records = index.append(vec![big]);
-    assert!(matches!(index.entries(0, 9).as_slice(), [EntryPlace::Here(_)]), "not durable: it stays");
+    assert!(
+        matches!(index.entries(0, 9).as_slice(), [EntryPlace::Here(_)]),
+        "an entry that is not durable stays in memory"
+    );
     index.place(NODE, records[0].sequence(), Some(0), location(0));
     index.note_durable(records[0].sequence());
     assert_eq!(held(&index, 0, 9), [(0, false)]);
@@ -64,7 +67,7 @@ fn entries_are_readable_at_once_and_leave_the_memory_when_it_is_full_and_they_ar
 }
 
 #[test]
-fn purging_gives_back_whole_segments_from_the_oldest_on_but_never_the_newest() {
+fn purging_releases_the_oldest_whole_segments_but_never_the_newest() {
     let mut index = empty(u64::MAX);
     fill(&mut index, 1, 12);
     index.purge(at(1, 6));
@@ -77,7 +80,7 @@ fn purging_gives_back_whole_segments_from_the_oldest_on_but_never_the_newest() {
 }
 
 #[test]
-fn a_truncated_entry_that_arrives_late_on_a_copy_is_not_taken_for_its_successor() {
+fn a_late_write_of_a_truncated_entry_does_not_replace_its_successor() {
     let mut index = empty(u64::MAX);
     fill(&mut index, 1, 1);
     let late = index.append(vec![commands(1, 1)]);
@@ -93,7 +96,7 @@ fn a_truncated_entry_that_arrives_late_on_a_copy_is_not_taken_for_its_successor(
 }
 
 #[test]
-fn every_operation_has_the_next_number() {
+fn each_operation_takes_the_next_sequence_number() {
     let mut index = empty(u64::MAX);
     let first = index.append(vec![commands(1, 0), commands(1, 1)]);
     assert_eq!(first.iter().map(LogRecord::sequence).collect::<Vec<_>>(), [1, 1]);
@@ -104,7 +107,7 @@ fn every_operation_has_the_next_number() {
 }
 
 #[test]
-fn a_run_of_entries_is_bounded_in_bytes_and_has_at_least_one() {
+fn a_run_of_entries_is_bounded_in_bytes_and_has_at_least_one_entry() {
     let mut index = empty(u64::MAX);
     fill(&mut index, 1, 10);
     assert_eq!(index.run_end(2, 10, 1), 3);

@@ -1,4 +1,4 @@
-//! Damaged copies that are the whole log together, and those that are not.
+//! Merging of damaged copies: those that contain the whole log together, and those that do not.
 
 use super::{at, commands, scanned};
 use crate::storage::raft_log::{
@@ -25,7 +25,7 @@ fn resumed(sequence: u64, keep_through: Option<u64>, purged: Option<u64>) -> Log
     state(sequence, StateChange::Resumed { keep_through, standing: standing(1, purged) })
 }
 
-/// A log with all that there is in one: votes, an operation of several entries, a truncation, a start.
+/// Returns a log with records of all kinds: votes, an operation of several entries, a truncation, a restart.
 fn history() -> Vec<LogRecord> {
     vec![
         resumed(1, None, None),
@@ -53,7 +53,7 @@ fn recovered(records: &[LogRecord]) -> RecoveredCopy {
     recovery.finish().expect("the copy is sound")
 }
 
-/// A copy without these records; `named`: whether their headers are whole.
+/// Returns a copy that lost these records. `named`: their headers are whole.
 fn without(records: &[LogRecord], lost: &[usize], named: bool) -> Tape {
     let mut reader = TapeReader::default();
     let mut spots = Vec::new();
@@ -73,7 +73,7 @@ fn same(merged: &RecoveredCopy, whole: &RecoveredCopy) -> bool {
 }
 
 #[test]
-fn copies_that_lack_different_records_are_whole_together_and_those_that_lack_the_same_are_not() {
+fn copies_that_lack_different_records_merge_and_those_that_lack_the_same_do_not() {
     let records = history();
     let whole = recovered(&records);
     for first in 0..records.len() {
@@ -84,7 +84,7 @@ fn copies_that_lack_different_records_are_whole_together_and_those_that_lack_the
                 let case = format!("{first} {first_named}, {second} {second_named}: {merged:?}");
                 match &merged {
                     Ok(merged) => assert!(same(merged, &whole), "{case}"),
-                    // Between two unknown gaps that meet there may have been more.
+                    // Between two adjacent unknown gaps there may have been more records.
                     Err(_) => assert!(first == second || first.abs_diff(second) == 1, "{case}"),
                 }
                 let has_last = first.max(second) < records.len() - 1 || first != second;
@@ -96,7 +96,7 @@ fn copies_that_lack_different_records_are_whole_together_and_those_that_lack_the
 }
 
 #[test]
-fn copies_with_several_gaps_are_followed_from_one_to_the_other_and_back() {
+fn a_merge_switches_between_copies_with_several_gaps() {
     let records = history();
     let whole = recovered(&records);
     let merged = merge(&[without(&records, &[3, 9, 13], false), without(&records, &[1, 6, 11, 15], false)]);
@@ -106,7 +106,7 @@ fn copies_with_several_gaps_are_followed_from_one_to_the_other_and_back() {
 }
 
 #[test]
-fn a_vote_a_truncation_or_the_end_that_every_copy_lost_is_never_passed_over() {
+fn a_merge_never_skips_a_vote_truncation_or_end_that_every_copy_lost() {
     let records = history();
     for lost in [7, 8, records.len() - 1] {
         for named in [true, false] {
@@ -117,10 +117,10 @@ fn a_vote_a_truncation_or_the_end_that_every_copy_lost_is_never_passed_over() {
 }
 
 #[test]
-fn a_copy_that_was_brought_up_later_goes_on_for_one_that_was_there() {
+fn a_refilled_copy_supplies_what_an_older_copy_lost() {
     let records = history();
     let whole = recovered(&records);
-    // It was filled when operation 12 was the last.
+    // This copy was refilled when operation 12 was the last.
     let filled = vec![
         resumed(12, None, None),
         entry(12, 1, 0),
@@ -163,7 +163,7 @@ fn purged_entries_may_be_damaged_on_every_copy() {
 }
 
 #[test]
-fn a_log_that_was_restated_stands_whatever_comes_before_and_one_that_was_not_restated_to_the_end_does_not_count() {
+fn a_restatement_replaces_the_records_before_it_only_if_it_is_complete() {
     let whole = recovered(&history());
     let mut records = history();
     records.push(state(14, StateChange::Restating(whole.standing)));

@@ -1,4 +1,4 @@
-//! Tests of the log's records, of recovery, of the choice among copies, and of when operations are answered.
+//! Tests of the Raft log's records, of recovery, of merging, of the choice among copies, and of acknowledgements.
 
 mod choice;
 mod memory;
@@ -27,9 +27,9 @@ fn location(number: u64) -> Location {
     Location { lsn: Lsn::new(segment, 4096 * u32::try_from(number % ENTRIES_PER_SEGMENT).unwrap_or(0)), body_bytes: 64 }
 }
 
-/// Records as a scan of a copy meets them, one after the other.
+/// Returns the records as a scan of a copy finds them, one after the other.
 fn scanned(records: &[LogRecord]) -> Vec<ScannedRecord> {
-    let meet = |(number, record): (usize, &LogRecord)| {
+    let scan = |(number, record): (usize, &LogRecord)| {
         let wal = record.to_wal();
         let at = location(number as u64);
         ScannedRecord {
@@ -42,5 +42,5 @@ fn scanned(records: &[LogRecord]) -> Vec<ScannedRecord> {
             body: wal.body,
         }
     };
-    records.iter().enumerate().map(meet).collect()
+    records.iter().enumerate().map(scan).collect()
 }

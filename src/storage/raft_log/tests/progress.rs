@@ -85,7 +85,7 @@ fn a_refilled_copy_counts_once_it_holds_all_that_was_answered() {
     assert_eq!(progress.on(Event::SetDurable { generation: 2, is_in_force: true }), []);
 }
 
-/// Chooses the next event of a random run by a number.
+/// Chooses the next event of a random history by a number.
 fn choose(progress: &MirrorProgress, world: &World, number: u32) -> Option<Event> {
     let pending: Vec<Event> = world
         .under_way
@@ -108,12 +108,12 @@ fn choose(progress: &MirrorProgress, world: &World, number: u32) -> Option<Event
 struct World {
     asked: u64,
     under_way: BTreeSet<(NodeId, u64)>,
-    /// The operation up to which each copy holds everything, and what it holds beyond.
+    /// The operations that each copy holds.
     holds: BTreeMap<NodeId, BTreeSet<u64>>,
     writing: Option<MirrorSet>,
     /// For each drive that is refilled, the operation after which its copy is complete.
     joined_with: BTreeMap<NodeId, u64>,
-    /// With `writing`, the sets that may be on some drive: either may be what a start finds.
+    /// The set on the drives. While `writing` is being written, a start may find either.
     durable: Option<MirrorSet>,
 }
 
@@ -154,7 +154,8 @@ impl World {
 }
 
 proptest! {
-    /// Whatever fails, joins and answers in whatever order: what was answered is on every copy that could be believed.
+    /// Whatever fails and joins, and in whatever order copies answer: what was acknowledged is on every copy that a
+    /// start may select.
     #[test]
     fn no_entry_is_acknowledged_that_a_selectable_copy_lacks(numbers in proptest::collection::vec(any::<u32>(), 1..120)) {
         let start = set(1, &[1, 2]);

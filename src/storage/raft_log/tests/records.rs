@@ -1,4 +1,4 @@
-//! Bytes: round trips, damage, and what version 1 looks like.
+//! Tests of the encodings: round trips, damage, and the bytes of version 1.
 
 use super::{at, commands};
 use crate::storage::raft_log::{
@@ -56,10 +56,11 @@ proptest! {
     }
 
     #[test]
-    fn a_state_record_cut_anywhere_is_refused(record in records(), cut in any::<proptest::sample::Index>()) {
+    fn a_record_cut_short_is_refused_unless_only_its_commands_are_shorter(record in records(), cut in any::<proptest::sample::Index>()) {
         let wal = record.to_wal();
         let cut = wal.body.slice(..cut.index(wal.body.len()));
-        // Commands end where their record ends, whose length the WAL checks; everything else is refused when cut.
+        // Commands reach to the end of their record, whose length the WAL checks. Every other record is refused when
+        // cut.
         let shorter = matches!(LogRecord::decode(wal.kind, &cut), Ok(LogRecord::Entry { entry, .. })
             if matches!(entry.payload, Payload::Commands(_)));
         prop_assert!(shorter || LogRecord::decode(wal.kind, &cut).is_err());
@@ -105,7 +106,7 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_are_a_position_of_tables_that_they_are_not(mut bytes in proptest::collection::vec(any::<u8>(), 0..200), flag in 0_u8..3) {
+    fn a_position_of_tables_decoded_from_any_bytes_round_trips(mut bytes in proptest::collection::vec(any::<u8>(), 0..200), flag in 0_u8..3) {
         for (at, byte) in [1, flag].into_iter().enumerate().take(bytes.len()) {
             bytes[at] = byte;
         }
@@ -116,7 +117,7 @@ proptest! {
 }
 
 #[test]
-fn another_version_is_refused_by_name() {
+fn records_of_an_unknown_version_or_foreign_kind_are_refused_by_name() {
     for kind in [RecordKind::RaftEntry, RecordKind::RaftState] {
         assert_eq!(LogRecord::decode(kind, &Bytes::from_static(&[9; 80])), Err(RecordFault::UnknownVersion(9)));
     }
@@ -129,9 +130,9 @@ fn another_version_is_refused_by_name() {
     assert_eq!(TablesAt::decode(&[3, 0]), Err(RecordFault::UnknownVersion(3)));
 }
 
-/// Compares with bytes on existing drives, which never change within a version.
+/// Compares the encodings with bytes that are on existing drives, which never change within a version.
 #[test]
-fn the_bytes_of_version_1_are_these() {
+fn encodings_of_the_raft_log_keep_the_bytes_of_version_1() {
     let entry = LogRecord::Entry { sequence: 5, committed: Some(at(2, 3)), entry: commands(2, 4) };
     let blank =
         LogRecord::Entry { sequence: 1, committed: None, entry: LogEntry { at: at(1, 0), payload: Payload::Blank } };

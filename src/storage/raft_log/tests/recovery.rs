@@ -1,4 +1,4 @@
-//! Recovery from the records of a copy.
+//! Tests of the recovery of a copy from its records.
 
 use super::{at, commands, scanned};
 use crate::storage::raft_log::{
@@ -28,13 +28,13 @@ fn indexes(copy: &RecoveredCopy) -> Vec<u64> {
 }
 
 #[test]
-fn an_empty_copy_is_an_empty_log() {
-    let copy = recover(&[]).expect("nothing is wrong with nothing");
+fn an_empty_copy_is_recovered_as_an_empty_log() {
+    let copy = recover(&[]).expect("an empty copy is sound");
     assert_eq!((copy.sequence, copy.last()), (None, None));
 }
 
 #[test]
-fn a_log_that_lacks_what_it_held_for_good_has_lost_it_and_one_that_purged_it_has_not() {
+fn a_log_that_lacks_its_durable_entry_has_lost_it_unless_it_was_purged() {
     let is_lost = |copy: &RecoveredCopy, term, index| DurableAt { host: 7, at: at(term, index) }.is_lost(7, copy);
     let copy = recover(&[entry(1, 1, 0), entry(2, 1, 1), entry(3, 2, 2)]).expect("the copy is sound");
     assert!(!is_lost(&copy, 2, 2) && !is_lost(&copy, 1, 0));
@@ -49,7 +49,7 @@ fn a_log_that_lacks_what_it_held_for_good_has_lost_it_and_one_that_purged_it_has
 }
 
 #[test]
-fn the_last_vote_wins_and_the_committed_position_travels_with_entries() {
+fn recovery_takes_the_last_vote_and_the_committed_position_of_entries() {
     let vote = |term| Standing { ballot: Some(Ballot { term, node: 7, committed: false }), ..Standing::default() };
     let copy = recover(&[
         state(1, StateChange::Standing(vote(1))),
@@ -64,7 +64,7 @@ fn the_last_vote_wins_and_the_committed_position_travels_with_entries() {
 }
 
 #[test]
-fn truncated_entries_are_void_and_their_indexes_are_taken_again() {
+fn truncated_entries_are_void_and_their_indexes_are_reused() {
     let truncated = StateChange::Truncated { after: Some(0) };
     let copy = recover(&[entry(1, 1, 0), entry(2, 1, 1), entry(2, 1, 2), state(3, truncated), entry(4, 2, 1)]);
     let copy = copy.expect("the copy is sound");
@@ -72,7 +72,7 @@ fn truncated_entries_are_void_and_their_indexes_are_taken_again() {
 }
 
 #[test]
-fn purged_entries_are_gone_though_their_segments_are_still_there() {
+fn purged_entries_are_dropped_even_if_their_segments_remain() {
     let purged = Standing { purged: Some(at(1, 1)), ..Standing::default() };
     let copy = recover(&[entry(1, 1, 0), entry(2, 1, 1), entry(3, 1, 2), state(4, StateChange::Standing(purged))]);
     let copy = copy.expect("the copy is sound");
@@ -82,7 +82,7 @@ fn purged_entries_are_gone_though_their_segments_are_still_there() {
 }
 
 #[test]
-fn a_copy_whose_first_segments_were_released_begins_in_the_middle() {
+fn a_copy_is_recovered_without_its_released_first_segments() {
     let purged = Standing { purged: Some(at(1, 6)), ..Standing::default() };
     let copy = recover(&[entry(50, 1, 5), entry(51, 1, 6), state(52, StateChange::Standing(purged)), entry(53, 1, 7)]);
     assert_eq!(indexes(&copy.expect("the copy is sound")), [7]);
@@ -97,7 +97,7 @@ fn a_lost_operation_makes_a_copy_damaged() {
 }
 
 #[test]
-fn a_copy_that_was_brought_up_goes_on_after_a_gap() {
+fn a_resumed_copy_may_skip_sequence_numbers() {
     let standing = Standing::default();
     let resumed = StateChange::Resumed { keep_through: Some(0), standing };
     let copy = recover(&[entry(1, 1, 0), entry(2, 1, 1), state(9, resumed), entry(9, 2, 1), entry(10, 2, 2)]);
@@ -107,7 +107,7 @@ fn a_copy_that_was_brought_up_goes_on_after_a_gap() {
 }
 
 #[test]
-fn a_refilled_copy_begins_with_what_was_purged() {
+fn a_refilled_copy_begins_after_the_last_purged_entry() {
     let standing = Standing { purged: Some(at(3, 99)), ..Standing::default() };
     let resumed = StateChange::Resumed { keep_through: None, standing };
     let copy = recover(&[state(70, resumed), entry(70, 3, 100)]).expect("the copy is sound");
@@ -115,14 +115,14 @@ fn a_refilled_copy_begins_with_what_was_purged() {
 }
 
 #[test]
-fn segments_are_known_by_the_greatest_index_they_ever_held() {
+fn recovery_finds_the_greatest_index_that_each_segment_held() {
     let records: Vec<LogRecord> = (0..9).map(|index| entry(index + 1, 1, index)).collect();
     let copy = recover(&records).expect("the copy is sound");
     assert_eq!(copy.segments.values().copied().collect::<Vec<_>>(), [Some(3), Some(7), Some(8)]);
 }
 
 #[test]
-fn a_record_under_another_key_makes_a_copy_damaged() {
+fn a_record_under_a_wrong_key_makes_a_copy_damaged() {
     let mut met = scanned(&[LogRecord::Entry {
         sequence: 1,
         committed: None,

@@ -1,4 +1,4 @@
-//! Changes that make an object of bytes that are there already: copies by reference, renames, appends.
+//! Changes that make an object of existing bytes: copies by reference, renames, appends.
 
 use super::super::{Applying, Decided};
 use super::{require_conditions, require_key, require_lock};
@@ -27,7 +27,7 @@ impl Applying<'_> {
         if source.manifest.id != copy.source_manifest || source.traits.sealing != copy.source_sealing {
             return Err(Refusal::SourceChanged.into());
         }
-        // The bytes stay as they are: sealed where they were.
+        // The bytes stay as they are: the copy is encrypted if its source is.
         if copy.source_sealing.is_some() != copy.traits.sealing.is_some() {
             return Err(Refusal::InvalidRequest.into());
         }
@@ -54,7 +54,8 @@ impl Applying<'_> {
         Ok(Reply::ObjectPut { object: Box::new(object) })
     }
 
-    /// A body with the same bytes for another manifest. Comes before the old version goes: a copy may be onto its source.
+    /// Returns a body with the same bytes for another manifest, and counts the reference. It must precede the removal
+    /// of the old version, because an object may be copied onto itself.
     fn refer_again(&mut self, source: &Manifest, id: ManifestId) -> KvResult<Body> {
         if let Some((list, count)) = source.parts() {
             self.share(Shared::Parts(list))?;
@@ -123,7 +124,7 @@ impl Applying<'_> {
         if standing.is_some_and(|standing| old.as_ref().is_none_or(|old| old.manifest.id != standing)) {
             return Err(Refusal::SourceChanged.into());
         }
-        // A key that is not there is the source's, and no other's.
+        // For a rename, an absent source is the only 404: a condition on an absent destination fails with 412.
         require_conditions(&conditions, old.as_ref()).map_err(|_| Refusal::PreconditionFailed)?;
         if source_key == key {
             return Err(Refusal::InvalidRequest.into());
@@ -144,7 +145,7 @@ impl Applying<'_> {
         Ok(Reply::Done)
     }
 
-    /// Returns whether the rename was done already. Refuses a token that came with another request before.
+    /// Returns whether the rename was made already. Refuses a token that came with another request before.
     fn was_renamed(&self, bucket: BucketId, token: RenameToken) -> Decided<bool> {
         let key = document_key(&renames::place(bucket, token));
         let document: Option<DocumentRow> = self.rows.row(DOCUMENTS, &key)?;
@@ -195,7 +196,7 @@ impl Applying<'_> {
             checksum: None,
             blob: Some(append.blob.without_placement()),
         };
-        // An empty last part began where this one begins: it is not there any more.
+        // An empty last part has the same offset as this part, which replaces it.
         let count = count - u16::from(self.rows.has(PARTS, &part_key(list, part.offset_bytes))?);
         self.rows.put_row(PARTS, &part_key(list, part.offset_bytes), &part);
         let manifest = Manifest {
@@ -214,7 +215,8 @@ impl Applying<'_> {
         Ok(Reply::ObjectPut { object: Box::new(object) })
     }
 
-    /// The list of an object's parts, which is made where it has none; nobody else refers to it.
+    /// Returns a list of the object's parts to which no other object refers. Creates it if the object has no list, and
+    /// copies it if others refer to it.
     fn list_of_parts(&mut self, standing: &Manifest, append: &AppendObject) -> KvResult<ManifestId> {
         let first = match (&standing.body, standing.parts(), &append.head) {
             (_, Some((list, _)), _) if self.rows.has(SHARED, &Shared::Parts(list).key())? => {
@@ -234,7 +236,7 @@ impl Applying<'_> {
         Ok(standing.id)
     }
 
-    /// A list that others refer to is copied, so that theirs stays as it is: its blobs are then in several lists.
+    /// Copies a list to which others refer, so that theirs stays as it is. Its blobs are then in several lists.
     fn list_of_its_own(&mut self, list: ManifestId, id: ManifestId) -> KvResult<ManifestId> {
         for (_, row) in self.rows.first(PARTS, &list.to_be_bytes(), usize::from(PARTS_MAX))? {
             let part: PartRow = codec::decode(&row)?;
@@ -267,7 +269,7 @@ fn appended(old: &ObjectVersion, append: &AppendObject) -> Result<(u16, u64), Re
         return Err(Refusal::EntityTooLarge);
     }
     let sealed = old.traits.sealing.is_some();
-    // Encrypted bytes are more than the client's.
+    // Encrypted bytes are larger than the client's.
     let holds = |blob: &BlobRef, bytes: u64| if sealed { blob.size_bytes >= bytes } else { blob.size_bytes == bytes };
     let head_fits = match (&old.manifest.body, &append.head) {
         (Body::Inline, Some((head, _))) => head.id != append.blob.id && holds(head, old.manifest.size_bytes),

@@ -1,5 +1,5 @@
-//! Deletes: of what stands, which a delete marker hides where versions are kept; and of a version by name, unless it is
-//! locked.
+//! Deletes of current objects, which a delete marker hides in a bucket with versions; and of single versions, unless
+//! they are locked.
 
 use super::super::{Applying, Decided, Stop};
 use super::require_conditions;

@@ -1,8 +1,8 @@
-//! Fresh blobs: written to the drives under an id that no entry has named yet, and adopted by the change that names it. The
-//! only place where rows of `blobs` are made.
+//! Fresh blobs: they were written to the drives under an id that no entry has named yet, and are adopted by the change
+//! that names them. Rows of `blobs` are made only here.
 //!
-//! The fence is an id below which nothing is adopted any more. So a blob that is unknown and lies below it is an orphan for
-//! good, in this entry and all that follow: its shards may be dropped, whoever still writes to them, and whatever clocks say.
+//! No change adopts a blob whose id is below the fence. So an unknown blob below the fence is an orphan for good, in
+//! this entry and all later ones: its shards may be dropped, whoever still writes to them, and whatever the clocks.
 
 use super::super::{Applying, Decided};
 use crate::defects::{Defect, has};
@@ -14,7 +14,7 @@ use crate::storage::ring::{most_on_a_node, write_quorum};
 use crate::types::{BlobId, NodeId, ShardIndex};
 use std::collections::BTreeSet;
 
-/// A blob that the change at hand may adopt. Only `require_fresh` makes one, so that none is adopted unchecked.
+/// A blob that the present change may adopt. Only `require_fresh` makes one, so that no blob is adopted unchecked.
 pub(in super::super) struct FreshBlob {
     blob: BlobRef,
     /// Sorted, without repetitions.
@@ -22,8 +22,9 @@ pub(in super::super) struct FreshBlob {
 }
 
 impl Applying<'_> {
-    /// Checks that a blob is well formed, nobody's yet, not fenced off, and not lost before it is somebody's. One that is somebody's
-    /// already is not this change's to refer to. Shards on drives that were removed or replaced since they were written are missing.
+    /// Checks that a blob is well formed, unknown, not below the fence, and still readable. A known blob belongs to
+    /// another change. Shards on drives that were removed or replaced since they were written count as missing; too
+    /// many of them are refused.
     pub(in super::super) fn require_fresh(&mut self, blob: &BlobRef, missing: &[ShardIndex]) -> Decided<FreshBlob> {
         let shards = blob.geometry.shards();
         let well_formed = blob.placement.len() == shards && missing.iter().all(|shard| usize::from(shard.0) < shards);
@@ -47,7 +48,7 @@ impl Applying<'_> {
         Ok(FreshBlob { blob: blob.clone(), missing })
     }
 
-    /// Returns whether another drive may have had this number when the blobs of the change at hand were written.
+    /// Returns whether another drive may have had this node id when the blobs of the present change were written.
     fn was_replaced(&mut self, node: NodeId) -> KvResult<bool> {
         let Some(written_by) = self.written_by else { return Ok(false) };
         Ok(self.registered()?.nodes.get(&node).is_some_and(|since| *since > written_by))
@@ -58,8 +59,8 @@ impl Applying<'_> {
         Ok(self.rows.has(BLOBS, &key)? || self.rows.has(GARBAGE, &key)?)
     }
 
-    /// Adopts a fresh blob; queues its missing shards for repair. Those on drives that were removed meanwhile are moved
-    /// to others, to be repaired there; those on drives that were replaced are repaired on the new ones.
+    /// Adopts a fresh blob, and queues its missing shards for repair. Those on removed drives are later moved to other
+    /// drives and repaired there; those on replaced drives are repaired on the new drives.
     pub(in super::super) fn adopt_blob(&mut self, FreshBlob { blob, missing }: FreshBlob) -> KvResult<()> {
         self.rows.put_row(BLOBS, &blob.id.to_be_bytes(), &blob);
         self.counts.blobs += 1;

@@ -1,4 +1,5 @@
-//! Objects: put under conditions, the replaced version's bytes becoming garbage in the same entry where it is not kept.
+//! Changes of objects. This file has the conditional put: the bytes of a replaced version that is not kept become
+//! garbage in the same entry.
 
 mod copies;
 mod deletes;
@@ -39,7 +40,8 @@ impl Applying<'_> {
         Ok(Reply::ObjectPut { object: Box::new(object) })
     }
 
-    /// The bucket, the version that would be replaced as the current one, and the blob that is to be adopted.
+    /// Decides whether a put may be made. Returns the bucket, the current object that it replaces, and the blob that it
+    /// adopts.
     fn may_put(&mut self, put: &PutObject) -> Decided<(BucketRow, Option<ObjectVersion>, Option<FreshBlob>)> {
         let bucket = self.bucket(put.bucket)?;
         require_key(&put.key)?;
@@ -58,13 +60,13 @@ impl Applying<'_> {
         Ok((bucket, old, fresh))
     }
 
-    /// The object that stands under a key.
+    /// Returns the current object of a key.
     pub(super) fn object(&self, bucket: BucketId, key: &str) -> KvResult<Option<ObjectVersion>> {
         self.rows.row(OBJECTS, &object_key(bucket, key))
     }
 }
 
-/// Checks that a manifest's size is that of its bytes. Encrypted bytes are more than the client's.
+/// Checks that a manifest has the size of its bytes. Encrypted bytes are larger than the client's.
 fn require_sizes(manifest: &Manifest, inline: Option<&Bytes>, sealed: bool) -> Result<(), Refusal> {
     let stored_bytes = match (&manifest.body, inline) {
         (Body::Empty, None) => 0,
@@ -76,7 +78,7 @@ fn require_sizes(manifest: &Manifest, inline: Option<&Bytes>, sealed: bool) -> R
     if fits { Ok(()) } else { Err(Refusal::InvalidRequest) }
 }
 
-/// Checks that versions with a lock may be locked in this bucket.
+/// Checks that the bucket allows locks, if the version is to have one.
 pub(super) fn require_lock(bucket: &BucketRow, traits: &Traits) -> Result<(), Refusal> {
     let locks = traits.retention.is_some() || traits.legal_hold.is_some();
     if locks && !bucket.settings.lock { Err(Refusal::LockNotEnabled) } else { Ok(()) }
@@ -86,7 +88,7 @@ pub(super) fn require_key(key: &str) -> Result<(), Refusal> {
     if key.is_empty() || key.len() > KEY_BYTES_MAX { Err(Refusal::InvalidRequest) } else { Ok(()) }
 }
 
-/// S3's conditional writes: `If-Match` on a key that is not there is 404, any other failure 412.
+/// Checks the conditions of S3's conditional writes: `If-Match` on an absent key is 404, any other failure 412.
 pub(super) fn require_conditions(conditions: &WriteConditions, current: Option<&ObjectVersion>) -> Result<(), Refusal> {
     let current = current.map(|current| &current.manifest.etag);
     if has(Defect::IgnoreConditions) {

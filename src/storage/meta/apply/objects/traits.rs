@@ -1,4 +1,4 @@
-//! Changes of what a version has besides its bytes: tags, grants, locks, and the wrapping of its data key.
+//! Changes of the traits of a version: tags, grants, locks, and the wrapping of its data key.
 
 use super::super::{Applying, Decided};
 use crate::storage::meta::command::{ChangeTraits, Refusal, Reply, TraitsChange};
@@ -45,13 +45,14 @@ fn apply(traits: &mut Traits, change: TraitsChange, confirmed: UnixMs) -> Result
     Ok(())
 }
 
-/// Retention that holds can be prolonged; in governance mode, by who may bypass it, anything else too.
-fn may_retain(stands: Option<Retention>, wanted: Option<Retention>, bypass: bool, confirmed: UnixMs) -> bool {
-    let Some(stands) = stands.filter(|stands| stands.until > confirmed) else { return true };
-    let governed = stands.mode == RetentionMode::Governance;
+/// Returns whether a retention may be replaced. One that has not ended can only be prolonged, in the same mode. A
+/// caller who may bypass governance mode can replace one in that mode by any other.
+fn may_retain(present: Option<Retention>, wanted: Option<Retention>, bypass: bool, confirmed: UnixMs) -> bool {
+    let Some(present) = present.filter(|present| present.until > confirmed) else { return true };
+    let governed = present.mode == RetentionMode::Governance;
     let prolonged = wanted.is_some_and(|wanted| {
         let stricter = governed || wanted.mode == RetentionMode::Compliance;
-        stricter && wanted.until >= stands.until && (wanted.mode == stands.mode || bypass || !governed)
+        stricter && wanted.until >= present.until && (wanted.mode == present.mode || bypass || !governed)
     });
     prolonged || (governed && bypass)
 }
@@ -67,10 +68,10 @@ mod tests {
     }
 
     #[test]
-    fn retention_is_prolonged_by_anybody_and_shortened_only_by_who_may_bypass_governance() {
+    fn retention_is_only_shortened_in_governance_mode_with_bypass() {
         use RetentionMode::{Compliance, Governance};
         let now = UnixMs(100);
-        let may = |stands, wanted, bypass| may_retain(stands, wanted, bypass, now);
+        let may = |present, wanted, bypass| may_retain(present, wanted, bypass, now);
         assert!(may(None, until(Compliance, 200), false));
         assert!(may(until(Compliance, 99), None, false), "one that has ended holds nothing");
         assert!(may(until(Governance, 200), until(Governance, 300), false));

@@ -1,4 +1,4 @@
-//! The versions of a key: which one stands, which are kept, which go; and the events that tell of it.
+//! The versions of a key: which one is current, which are kept, which are removed; and the events of their changes.
 
 use super::super::{Applying, Decided};
 use crate::defects::{Defect, has};
@@ -15,7 +15,8 @@ use crate::storage::meta::tables::{
 use crate::types::BucketId;
 
 impl Applying<'_> {
-    /// Makes an object the current one of its key; `old` was it before, and is kept as the bucket's versioning demands.
+    /// Makes an object the current one of its key. `old`, the current one so far, is kept or removed according to the
+    /// bucket's versioning.
     pub(in super::super) fn place(
         &mut self,
         bucket: &BucketRow,
@@ -32,7 +33,7 @@ impl Applying<'_> {
         Ok(object)
     }
 
-    /// The place of a version that is made now.
+    /// Returns the place of a version that is made now.
     pub(super) fn next_version(&mut self, bucket: &BucketRow, salt: u64) -> Version {
         if bucket.settings.versioning == Versioning::Never {
             return Version::ONLY;
@@ -41,7 +42,8 @@ impl Applying<'_> {
         Version { seq: self.counts.versions_ever, salt, null: bucket.settings.versioning == Versioning::Suspended }
     }
 
-    /// Removes the version that the new one replaces, and keeps the current object as another version or removes it.
+    /// Makes room for a new current version or delete marker: removes the null version if the new one is null, too, and
+    /// keeps the current object as another version or removes it.
     pub(super) fn make_room(
         &mut self,
         bucket: &BucketRow,
@@ -61,14 +63,14 @@ impl Applying<'_> {
         self.keep_version(id, key, &VersionRow::Object(old))
     }
 
-    /// The null version, where it is not the current object, is gone.
+    /// Removes the null version, unless it is the current object.
     fn remove_null_version(&mut self, bucket: BucketId, key: &str) -> KvResult<()> {
         let Some(row) = self.rows.row::<NullVersionRow>(NULL_VERSIONS, &object_key(bucket, key))? else {
             return Ok(());
         };
         let stored = self.version_row(bucket, key, row.version)?.ok_or_else(|| KvError {
             doing: "replace a null version",
-            cause: format!("version {:?} of {key:?} is named and not there", row.version),
+            cause: format!("version {:?} of {key:?} is missing", row.version),
         })?;
         self.forget_version(bucket, key, &stored)?;
         match stored {
@@ -77,7 +79,7 @@ impl Applying<'_> {
         }
     }
 
-    /// The current object, which is not counted as one of the other versions.
+    /// Writes the current object of a key. It is not counted among the other versions.
     pub(super) fn set_current(&mut self, bucket: BucketId, key: &str, object: &ObjectVersion) -> KvResult<()> {
         self.counts.objects += 1;
         self.rows.put_row(OBJECTS, &object_key(bucket, key), &stored(object.clone()));
@@ -110,7 +112,8 @@ impl Applying<'_> {
         self.count_usage(bucket, |usage| usage.versions -= 1)
     }
 
-    /// The newest of the other versions becomes the current object, if it is one; for a key that has none.
+    /// Makes the newest of the other versions the current object, unless it is a delete marker. For a key without a
+    /// current object.
     pub(super) fn promote(&mut self, bucket: BucketId, key: &str) -> KvResult<()> {
         let newest = self.rows.first(VERSIONS, &versions_of_key(bucket, key), 1)?;
         let Some((_, row)) = newest.first() else { return Ok(()) };
@@ -130,7 +133,7 @@ impl Applying<'_> {
         self.rows.row(VERSIONS, &version_key(bucket, key, version))
     }
 
-    /// A version by name, wherever it is; whether it is the current object.
+    /// Returns the picked version, and whether it is the current object.
     pub(super) fn picked(&self, bucket: BucketId, key: &str, pick: Pick) -> KvResult<Option<(VersionRow, bool)>> {
         let current = self.object(bucket, key)?;
         if let Some(current) = current.filter(|current| pick == Pick::Current || pick.is(current.version)) {
@@ -147,7 +150,7 @@ impl Applying<'_> {
         Ok(row.filter(|row| pick.is(row.version())).map(|row| (row, false)))
     }
 
-    /// An object by version, for a change of it; what is not there or is a delete marker is refused.
+    /// Returns the picked version for a change of it. Refuses an absent version and a delete marker.
     pub(super) fn picked_object(&self, bucket: BucketId, key: &str, pick: Pick) -> Decided<(ObjectVersion, bool)> {
         let absent = if pick == Pick::Current { Refusal::NoSuchKey } else { Refusal::NoSuchVersion };
         match self.picked(bucket, key, pick)?.ok_or(absent)? {
@@ -156,7 +159,7 @@ impl Applying<'_> {
         }
     }
 
-    /// A version as it is from now on.
+    /// Writes a version again, with its changes.
     pub(super) fn rewrite(&mut self, bucket: BucketId, key: &str, object: &ObjectVersion, current: bool) {
         let object = stored(object.clone());
         if current {
@@ -167,7 +170,7 @@ impl Applying<'_> {
         }
     }
 
-    /// Checks that a bucket's quota allows this many bytes more.
+    /// Checks that a bucket's quota allows an object of this size, which may replace `old`.
     pub(in super::super) fn require_room(
         &mut self,
         bucket: &BucketRow,

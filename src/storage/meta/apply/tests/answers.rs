@@ -1,4 +1,5 @@
-//! Changes that are forwarded: made once each, within a memory that is bounded, and the same on every replica.
+//! Tests of forwarded changes: each is made once, the number of remembered answers is bounded, and they are the same on
+//! every replica.
 
 use super::super::{ApplyEntry, MetaTables};
 use super::{create_bucket, position, put};
@@ -55,7 +56,7 @@ fn delete(key: &str) -> Change {
 }
 
 #[test]
-fn a_change_that_arrives_again_is_answered_as_before_and_changes_nothing() {
+fn a_repeated_forwarded_change_gets_the_first_answer_and_changes_nothing() {
     let mut machine = Forwarding::begin();
     let winner = forwarded(1, 10, put_if_absent("key", 1));
     let loser = forwarded(1, 11, put_if_absent("key", 2));
@@ -74,7 +75,7 @@ fn a_change_that_arrives_again_is_answered_as_before_and_changes_nothing() {
 }
 
 #[test]
-fn a_change_whose_answer_may_be_forgotten_is_refused_and_never_made() {
+fn a_forwarded_change_whose_answer_may_be_forgotten_is_refused() {
     let mut machine = Forwarding::begin();
     let many = ANSWERS_MAX + 2 * ANSWERS_FORGOTTEN_AT_ONCE as u64;
     machine.apply(forwarded(5, 1, delete("a key")));
@@ -84,7 +85,7 @@ fn a_change_whose_answer_may_be_forgotten_is_refused_and_never_made() {
             assert!(machine.answers() <= ANSWERS_MAX);
         }
     }
-    // A copy of what was forgotten, and one that comes for the first time: they cannot be told apart.
+    // A copy of a forgotten change and a change that arrives for the first time cannot be distinguished.
     for id in [1, 99] {
         let reply = machine.apply(forwarded(5, id, put_if_absent("key", id)));
         assert_eq!(reply, Reply::Refused(Refusal::Forgotten));
@@ -104,7 +105,7 @@ fn rows(kv: &MemoryKv) -> Vec<Vec<Pair>> {
 fn forgotten_answers_do_not_depend_on_how_entries_are_batched_c6() {
     let many = ANSWERS_MAX + 700;
     let entry = |index: u64| {
-        // Not in order of `since`, some twice.
+        // Not in order of `since`, and some origins come twice.
         let since = index ^ 0x55;
         let id = u128::from(index / 3);
         ApplyEntry { index, commands: vec![forwarded(since, id, put_if_absent(&format!("key-{}", index % 7), id))] }

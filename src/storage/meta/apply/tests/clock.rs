@@ -1,4 +1,4 @@
-//! The confirmed time: what moves it, and that locks end by it alone.
+//! Tests of the confirmed time: how it advances, and that locks end by it alone.
 
 use super::super::{ApplyEntry, MetaTables};
 use super::{create_bucket, position};
@@ -90,10 +90,10 @@ impl Locked {
 }
 
 #[test]
-fn a_lock_outlives_any_date_and_any_unconfirmed_time() {
+fn a_lock_does_not_end_by_the_date_or_by_unconfirmed_time() {
     let mut store = Locked::new();
     assert!(store.is_locked(START + 60 * DAY, START), "by the date alone");
-    assert!(store.is_locked(START + 60 * DAY, START + 60 * DAY), "a command brings an hour at most");
+    assert!(store.is_locked(START + 60 * DAY, START + 60 * DAY), "a command advances the time by an hour at most");
     assert!(store.is_locked(START + 60 * DAY, START + 61 * MINUTE));
     assert_eq!(store.clock().confirmed, UnixMs(START));
     assert!(store.is_locked(START, START + 59 * MINUTE));
@@ -103,7 +103,7 @@ fn a_lock_outlives_any_date_and_any_unconfirmed_time() {
 }
 
 #[test]
-fn a_lock_ends_when_the_confirmed_time_has_come_to_its_end() {
+fn a_lock_ends_when_the_confirmed_time_reaches_its_end() {
     for by in [ClockSource::Counted, ClockSource::Hosts, ClockSource::Operator] {
         let mut store = Locked::new();
         store.advance(START + 30 * DAY - 1, 0, by);

@@ -1,4 +1,5 @@
-//! Fresh blobs: the fence, below which none is adopted, and drives that were replaced since they were written.
+//! Tests of fresh blobs: the fence, below which none is adopted, and drives that were replaced since the blobs were
+//! written.
 
 use super::{Machine, put, shards_of};
 use crate::storage::meta::command::{AppendObject, Change, FinishedRepair, Refusal, Reply};
@@ -10,7 +11,7 @@ use crate::types::{BlobId, Epoch, Incarnation, ManifestId, NodeId, ShardIndex};
 
 const FENCE: u128 = 100;
 
-/// With an object to append to, one whose bytes ride in the metadata, and an upload; and with the fence.
+/// Creates a machine with an object to append to, an inline object, an upload, and a fence.
 fn fenced() -> Machine {
     let mut machine = Machine::with_bucket();
     machine.put(put_blob("standing", 10));
@@ -43,7 +44,7 @@ fn append(key: &str, standing: u128, fresh: u128, head: Option<u128>) -> Change 
     }))
 }
 
-/// Every change that adopts a blob, with this id for one that it brings.
+/// Returns every change that adopts a blob, each with one blob of this id.
 fn adopting(id: u128) -> Vec<Change> {
     vec![
         put(put_blob("key", id)),
@@ -66,10 +67,10 @@ fn no_change_adopts_a_blob_below_the_fence() {
         assert!(brought.contains(&(FENCE - 1)), "change {at} brings no blob");
         assert_eq!(machine.refusal(change.clone()), Refusal::Fenced, "change {at}");
         assert_eq!(machine.blobs(), before);
-        assert_eq!(machine.garbage(), brought, "what was brought is reclaimed");
+        assert_eq!(machine.garbage(), brought, "the refused blobs are garbage");
         let gone = brought.iter().flat_map(|&id| shards_of(id)).collect();
         machine.apply(Change::ReclaimGarbage { gone });
-        assert_eq!(machine.refusal(change), Refusal::Fenced, "nor later, when it is unknown again");
+        assert_eq!(machine.refusal(change), Refusal::Fenced, "refused also when the blob is unknown again");
     }
     for (at, change) in adopting(FENCE + 1).into_iter().enumerate() {
         let mut machine = fenced();
@@ -78,9 +79,9 @@ fn no_change_adopts_a_blob_below_the_fence() {
     }
 }
 
-/// The samples stand for every change: what brings a blob is tried above.
+/// The other tests rely on `fresh_blobs` to name every blob that a change brings.
 #[test]
-fn an_append_brings_its_head_too() {
+fn the_fresh_blobs_of_an_append_include_its_head() {
     let sample = append_object();
     let brought = Change::AppendObject(Box::new(sample.clone()));
     let head = sample.head.as_ref().map(|(head, _)| head);
@@ -88,7 +89,7 @@ fn an_append_brings_its_head_too() {
 }
 
 #[test]
-fn the_fence_only_rises_and_leaves_what_is_known_alone() {
+fn the_fence_only_rises_and_does_not_affect_known_blobs() {
     let mut machine = fenced();
     assert_eq!(machine.view().fence().expect("reads"), BlobId(FENCE));
     machine.apply(raise(FENCE - 50));
@@ -98,7 +99,11 @@ fn the_fence_only_rises_and_leaves_what_is_known_alone() {
     assert_eq!(machine.blobs(), [10]);
     let stands = machine.apply(put(put_blob("standing", 10)));
     assert!(matches!(stands, Reply::ObjectPut { .. }), "a put that is sent again is answered again: {stands:?}");
-    assert_eq!(machine.refusal(put(put_blob("other", 10))), Refusal::InvalidRequest, "it is somebody's");
+    assert_eq!(
+        machine.refusal(put(put_blob("other", 10))),
+        Refusal::InvalidRequest,
+        "the blob belongs to another object"
+    );
 }
 
 fn register(machine: &mut Machine, id: u32, incarnation: u128) -> Epoch {
@@ -107,7 +112,7 @@ fn register(machine: &mut Machine, id: u32, incarnation: u128) -> Epoch {
     machine.view().layout().expect("reads").epoch
 }
 
-/// With the drives of the samples' blobs, and the layout's epoch.
+/// Returns a machine with the drives of the samples' blobs, and the layout's epoch.
 fn with_drives() -> (Machine, Epoch) {
     let mut machine = fenced();
     let epochs: Vec<Epoch> = (0..4).map(|id| register(&mut machine, id, 1)).collect();
@@ -116,7 +121,7 @@ fn with_drives() -> (Machine, Epoch) {
 
 /// Shards 0 to 3 of the samples are on nodes 3, 1, 0, 2.
 #[test]
-fn shards_that_went_to_drives_that_were_replaced_meanwhile_are_missing() {
+fn shards_written_to_drives_replaced_meanwhile_are_missing() {
     let adoptions: Vec<Change> = adopting(FENCE + 1).into_iter().map(|change| change.written_by(Epoch(0))).collect();
     let adoptions = adoptions.into_iter().filter(|change| matches!(change, Change::Adopt(_)));
     let mut tried = 0;
@@ -154,7 +159,7 @@ fn shards_that_went_to_drives_that_were_replaced_meanwhile_are_missing() {
 }
 
 #[test]
-fn a_number_that_was_removed_and_given_again_is_another_drives() {
+fn a_node_id_that_was_removed_and_reused_belongs_to_another_drive() {
     let (mut machine, before) = with_drives();
     machine.apply(samples::delete(BUCKET, "standing"));
     machine.apply(Change::ReclaimGarbage { gone: shards_of(10) });
@@ -165,7 +170,7 @@ fn a_number_that_was_removed_and_given_again_is_another_drives() {
 }
 
 #[test]
-fn a_repair_on_a_drive_that_was_replaced_meanwhile_is_not_over() {
+fn a_repair_on_a_drive_replaced_meanwhile_stays_queued() {
     let (mut machine, _) = with_drives();
     machine.apply(Change::QueueRepairs { missing: vec![(blob(10, 1), ShardIndex(1))] });
     register(&mut machine, 1, 2);

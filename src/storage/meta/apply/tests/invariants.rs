@@ -1,5 +1,5 @@
-//! Random histories: whatever is applied, no blob is lost or owned twice, the counters are true, and the result does not
-//! depend on how the log was cut into batches.
+//! Tests with random histories: no blob is lost or owned twice, the counters are exact, and the result does not depend
+//! on how the log was cut into batches.
 
 use super::{create_bucket, position};
 use crate::storage::kv::memory::MemoryKv;
@@ -23,7 +23,7 @@ use proptest::sample::Index;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// A step of a history; ids are drawn when it is laid out, so that every blob is fresh.
+/// A step of a history. `lay_out` draws the ids, so that every blob is fresh.
 #[derive(Clone, Debug)]
 enum Step {
     CreateBucket,
@@ -84,7 +84,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     proptest::collection::vec(step, 0..80)
 }
 
-/// Lays a history out as commands. Part `number` of an upload has an MD5 that follows from the blob last put for it.
+/// Turns a history into commands. A completion lists its parts with the MD5s of their last puts.
 fn lay_out(steps: Vec<Step>) -> Vec<Command> {
     let mut parts: BTreeMap<(u8, u16), PartRow> = BTreeMap::new();
     let mut commands = Vec::new();
@@ -140,7 +140,7 @@ fn lay_out(steps: Vec<Step>) -> Vec<Command> {
             Step::RepairedAt { which, shard: index, node } => finish_repairs(shard(which, index), [node]),
             Step::Versioning { to } => versioning(to),
             Step::DeleteVersion { key, seq, hold } => {
-                // A version's salt is of its manifest, or the delete's own.
+                // The salt of a version comes from its manifest, or from the delete.
                 let salts = (1000..id).chain([SALT.into()]);
                 let deletes =
                     salts.map(|salt| delete(name(key), Pick::Exact { seq, salt: salt as u64 }, hold)).collect();
@@ -236,10 +236,10 @@ fn traits(key: String, to: TraitsChange) -> Change {
     }))
 }
 
-/// Blobs of heads have ids of their own.
+/// The ids of the blobs of appends' heads begin here.
 const HEADS: u128 = 1_000_000;
 
-/// With a head for the bytes that `put_inline` has here.
+/// Returns an append. Its head, if any, has the size of the bytes that `put_inline` stores here.
 fn append(key: String, standing: u128, id: u128, head: bool) -> Change {
     Change::AppendObject(Box::new(AppendObject {
         bucket: BUCKET,
@@ -258,7 +258,7 @@ fn append(key: String, standing: u128, id: u128, head: bool) -> Change {
     }))
 }
 
-/// Applies the commands, this many to an entry and this many entries at once, over a bucket that is there first.
+/// Applies the commands, `per_entry` to an entry and `entries_at_once` in a batch, to tables with a bucket and nodes.
 fn apply(commands: &[Command], per_entry: usize, entries_at_once: usize) -> MetaTables {
     let kv = Arc::new(MemoryKv::new(TABLES));
     let tables = MetaTables::open(kv).expect("opens");
@@ -281,7 +281,7 @@ fn check(tables: &MetaTables) {
     tables.view().check_invariants();
 }
 
-/// Every blob that a command brought is owned, garbage, or was reclaimed.
+/// Checks that every blob that a command brought is owned, garbage, or reclaimed.
 fn check_nothing_leaks(tables: &MetaTables, commands: &[Command]) {
     let view = tables.view();
     let mut reclaimed: BTreeMap<BlobId, BTreeSet<ShardIndex>> = BTreeMap::new();
@@ -306,7 +306,7 @@ fn image(tables: &MetaTables) -> Vec<Bytes> {
 
 proptest! {
     #[test]
-    fn no_history_loses_a_blob_or_makes_a_counter_untrue(steps in steps()) {
+    fn no_history_leaks_a_blob_or_breaks_a_counter(steps in steps()) {
         let commands = lay_out(steps);
         let tables = apply(&commands, 1, 1);
         check(&tables);
@@ -314,7 +314,7 @@ proptest! {
     }
 
     #[test]
-    fn the_tables_do_not_depend_on_how_entries_were_batched_c6(steps in steps(), per_entry in 1usize..9, at_once in 1usize..5) {
+    fn the_tables_do_not_depend_on_how_entries_are_batched_c6(steps in steps(), per_entry in 1usize..9, at_once in 1usize..5) {
         let commands = lay_out(steps);
         let one_by_one = apply(&commands, per_entry, 1);
         let batched = apply(&commands, per_entry, at_once);

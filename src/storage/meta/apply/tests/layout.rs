@@ -1,4 +1,5 @@
-//! Hosts and nodes: registered, replaced, drained, removed; the layout's epoch; what each node holds.
+//! Tests of hosts and nodes: registration, replacement, draining and removal; of the layout's epoch; of the shard
+//! counts of nodes.
 
 use super::{Machine, put, shards_of};
 use crate::storage::meta::command::{Change, PutObject, Refusal, Reply};
@@ -40,7 +41,7 @@ impl Machine {
 }
 
 #[test]
-fn every_change_of_hosts_and_nodes_raises_the_epoch_and_a_repeated_one_does_not() {
+fn each_change_of_hosts_and_nodes_raises_the_epoch_once() {
     let mut machine = Machine::empty();
     assert_eq!(machine.epoch(), 0);
     let changes = [
@@ -68,7 +69,7 @@ fn every_change_of_hosts_and_nodes_raises_the_epoch_and_a_repeated_one_does_not(
 }
 
 #[test]
-fn a_host_that_comes_back_under_its_name_replaces_the_one_that_was_lost() {
+fn a_host_replaces_the_lost_host_of_the_same_name() {
     let mut machine = Machine::empty();
     machine.apply(Change::RegisterHost(host(1, "a")));
     machine.apply(Change::RegisterHost(host(2, "b")));
@@ -77,13 +78,13 @@ fn a_host_that_comes_back_under_its_name_replaces_the_one_that_was_lost() {
     assert_eq!(machine.host_names(), [(2, "b".to_owned()), (9, "a".to_owned())]);
     machine.register([NodeRecord { incarnation: Incarnation(3), ..node(0, 9) }]);
     let hosts: Vec<_> = machine.view().nodes().expect("reads").iter().map(|node| node.host.0).collect();
-    assert_eq!(hosts, [9, 1], "the other drive is where it was until it is registered");
+    assert_eq!(hosts, [9, 1], "the other drive belongs to the former host until it is registered");
     assert_eq!(machine.refusal(Change::RemoveHost { host: HostId(1) }), Refusal::HostHasNodes);
     assert_eq!(machine.refusal(Change::RegisterHost(host(7, ""))), Refusal::InvalidRequest);
 }
 
 #[test]
-fn a_host_that_rejoins_keeps_its_place_and_its_drives_and_the_one_that_it_was_is_gone_for_good() {
+fn a_rejoining_host_keeps_its_drives_and_its_former_id_is_removed() {
     let mut machine = Machine::empty();
     machine.apply(Change::RegisterHost(HostRecord { first_node: Some(NodeId(0)), ..host(1, "a") }));
     machine.apply(Change::RegisterHost(host(2, "b")));
@@ -115,11 +116,11 @@ fn a_host_that_rejoins_keeps_its_place_and_its_drives_and_the_one_that_it_was_is
         assert_eq!(machine.refusal(again), Refusal::Removed);
     }
     assert_eq!(machine.refusal(samples::register(node(0, 1))), Refusal::Removed);
-    assert_eq!(machine.apply(rejoin(9, 11, "a")), Reply::Done, "as often as it has to");
+    assert_eq!(machine.apply(rejoin(9, 11, "a")), Reply::Done, "a host may rejoin repeatedly");
 }
 
 #[test]
-fn a_removed_drive_is_not_registered_again_and_an_empty_one_in_its_place_is() {
+fn a_removed_drive_is_refused_and_an_empty_one_in_its_place_is_registered() {
     let mut machine = Machine::empty();
     machine.apply(Change::RegisterHost(host(1, "a")));
     machine.apply(Change::RegisterHost(host(2, "b")));
@@ -139,7 +140,11 @@ fn a_removed_drive_is_not_registered_again_and_an_empty_one_in_its_place_is() {
     let emptied = NodeRecord { incarnation: Incarnation(7), ..node(0, 1) };
     machine.register([emptied.clone()]);
     assert_eq!(machine.apply(Change::RegisterHost(host(3, "b"))), Reply::Done);
-    assert_eq!(machine.refusal(samples::register(node(0, 1))), Refusal::Removed, "though its number is another's");
+    assert_eq!(
+        machine.refusal(samples::register(node(0, 1))),
+        Refusal::Removed,
+        "although another drive has the node id"
+    );
     assert_eq!(machine.apply(Change::RemoveNode { node: NodeId(0), lost: false }), Reply::Done);
     for removed in [node(0, 1), emptied] {
         assert_eq!(machine.refusal(samples::register(removed)), Refusal::Removed);
@@ -149,7 +154,7 @@ fn a_removed_drive_is_not_registered_again_and_an_empty_one_in_its_place_is() {
 }
 
 #[test]
-fn a_host_that_was_removed_or_replaced_registers_neither_itself_nor_a_drive() {
+fn a_removed_or_replaced_host_can_register_neither_itself_nor_drives() {
     let mut machine = Machine::empty();
     machine.apply(Change::RegisterHost(host(1, "a")));
     machine.apply(Change::RegisterHost(host(2, "b")));
@@ -165,30 +170,30 @@ fn a_host_that_was_removed_or_replaced_registers_neither_itself_nor_a_drive() {
 }
 
 #[test]
-fn a_shard_that_went_to_a_drive_that_was_removed_meanwhile_is_missing() {
+fn a_shard_written_to_a_drive_removed_meanwhile_is_missing() {
     let mut machine = Machine::with_bucket();
     machine.register([node(0, 1), node(1, 1), node(2, 1)]);
     let remove = |node| Change::RemoveNode { node: NodeId(node), lost: false };
-    // Shards 0 to 3 of the samples are on nodes 3, 1, 0, 2; node 3 was never heard of.
+    // Shards 0 to 3 of the samples are on nodes 3, 1, 0, 2; node 3 was never registered.
     assert_eq!(machine.apply(remove(1)), Reply::Done);
     machine.put(put_blob("key", 10));
     assert_eq!(machine.repairs(), [(10, 1)]);
     machine.put(PutObject { missing: vec![ShardIndex(1)], ..put_blob("other", 11) });
-    assert_eq!(machine.repairs(), [(10, 1), (11, 1)], "it was known to be missing");
+    assert_eq!(machine.repairs(), [(10, 1), (11, 1)], "the writer named it as missing");
     let short = PutObject { missing: vec![ShardIndex(3)], ..put_blob("short", 12) };
     assert_eq!(machine.refusal(put(short)), Refusal::NoSuchNode, "fewer are left than a write needs");
     assert_eq!((machine.garbage(), machine.repairs()), (vec![12], vec![(10, 1), (11, 1)]));
     let many = PutObject { missing: vec![ShardIndex(1), ShardIndex(3)], ..put_blob("many", 13) };
     machine.put(many);
-    assert_eq!(machine.repairs().len(), 4, "the removed drive takes nothing more from it");
-    // Another drive has the number.
+    assert_eq!(machine.repairs().len(), 4, "the removed drive adds no missing shard");
+    // Another drive gets the node id.
     machine.register([NodeRecord { incarnation: Incarnation(7), ..node(1, 1) }]);
     machine.put(put_blob("last", 14));
     assert_eq!(machine.repairs().len(), 4);
 }
 
 #[test]
-fn founders_are_made_known_all_at_once_and_only_while_no_host_is() {
+fn founders_are_registered_all_at_once_and_only_while_no_host_is_known() {
     let founder = |id: u64, name: &str, first| HostRecord { first_node: Some(NodeId(first)), ..host(id, name) };
     let founders = vec![founder(1, "a", 0), founder(2, "b", 64), founder(3, "c", 128)];
     let mut machine = Machine::empty();
@@ -203,7 +208,7 @@ fn founders_are_made_known_all_at_once_and_only_while_no_host_is() {
     let places: Vec<_> = known.iter().map(|host| (host.id.0, host.first_node, host.joined > UnixMs(5))).collect();
     let placed = |id, first| (id, Some(NodeId(first)), true);
     assert_eq!((machine.epoch(), places), (1, vec![placed(1, 0), placed(2, 64), placed(3, 128)]));
-    // What a founder itself says changes nothing but what it adds; one that came back empty takes the place of its name.
+    // A founder that registers itself changes nothing; a host that came back empty replaces the founder of its name.
     machine.apply(Change::RegisterHost(known[0].clone()));
     assert_eq!(machine.epoch(), 1);
     machine.apply(Change::RegisterHost(host(9, "c")));
@@ -245,7 +250,7 @@ fn no_blob_is_placed_before_the_drives_of_all_founders_are_registered() {
 }
 
 #[test]
-fn each_name_has_node_ids_of_its_own_for_ever() {
+fn each_host_name_keeps_its_own_node_ids_for_ever() {
     let mut machine = Machine::empty();
     machine.apply(Change::RegisterHost(HostRecord { first_node: Some(NodeId(64)), ..host(1, "b") }));
     machine.apply(Change::RegisterHost(host(2, "d")));
@@ -265,7 +270,7 @@ fn do_roles(host: u64, roles: Roles) -> Change {
 }
 
 #[test]
-fn a_host_does_everything_until_it_says_otherwise_and_what_it_does_goes_with_it() {
+fn a_host_has_all_roles_until_they_are_set_and_takes_them_along_when_removed() {
     let gateway = Roles { gateway: true, ..Roles::NONE };
     let mut machine = Machine::empty();
     assert_eq!(machine.refusal(do_roles(1, Roles::NONE)), Refusal::InvalidRequest);
@@ -273,7 +278,7 @@ fn a_host_does_everything_until_it_says_otherwise_and_what_it_does_goes_with_it(
     machine.apply(Change::RegisterHost(host(1, "a")));
     machine.apply(Change::RegisterHost(host(2, "b")));
     let roles = |machine: &Machine| [1, 2].map(|host| machine.view().roles().expect("reads").of(HostId(host)));
-    assert_eq!(roles(&machine), [gateway, Roles::ALL], "said before it was registered");
+    assert_eq!(roles(&machine), [gateway, Roles::ALL], "roles may be set before the host is registered");
     assert_eq!(machine.epoch(), 2, "no shard is moved by it");
     machine.apply(do_roles(2, Roles { gateway: false, ..Roles::ALL }));
     machine.apply(do_roles(1, Roles::ALL));
@@ -286,7 +291,7 @@ fn a_host_does_everything_until_it_says_otherwise_and_what_it_does_goes_with_it(
 }
 
 #[test]
-fn the_node_ids_of_a_host_without_nodes_are_not_reused_after_it_went() {
+fn the_node_ids_of_a_removed_host_without_storage_are_not_reused() {
     let mut machine = Machine::empty();
     machine.apply(Change::RegisterHost(host(1, "a")));
     machine.apply(do_roles(2, Roles { gateway: true, ..Roles::NONE }));
@@ -299,7 +304,7 @@ fn the_node_ids_of_a_host_without_nodes_are_not_reused_after_it_went() {
 }
 
 #[test]
-fn a_node_that_is_registered_again_keeps_its_state_and_a_replaced_one_takes_another_weight() {
+fn a_node_registered_again_keeps_its_weight_and_a_replaced_one_does_not() {
     let mut machine = Machine::empty();
     machine.register([node(0, 1)]);
     let joined = machine.view().node(NodeId(0)).expect("reads").expect("registered").joined;
@@ -316,7 +321,7 @@ fn a_node_that_is_registered_again_keeps_its_state_and_a_replaced_one_takes_anot
 }
 
 #[test]
-fn a_node_goes_only_when_no_blob_names_it_and_its_garbage_is_gone_or_lost() {
+fn a_node_is_removed_only_without_shards_and_without_garbage_unless_lost() {
     let mut machine = Machine::with_bucket();
     machine.register((0..4).map(|id| node(id, 1)));
     let remove = |node, lost| Change::RemoveNode { node: NodeId(node), lost };
@@ -343,7 +348,7 @@ fn a_node_goes_only_when_no_blob_names_it_and_its_garbage_is_gone_or_lost() {
 }
 
 #[test]
-fn the_blob_of_a_refused_put_is_garbage_of_its_nodes() {
+fn the_blob_of_a_refused_put_counts_as_garbage_of_its_nodes() {
     let mut machine = Machine::with_bucket();
     machine.register([node(0, 1)]);
     let missing_bucket = samples::put_blob("key", 10);

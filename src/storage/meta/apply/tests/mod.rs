@@ -1,4 +1,4 @@
-//! Tests of the rules, over tables in memory.
+//! Tests of the state machine's rules, with tables in memory.
 
 mod answers;
 mod clock;
@@ -21,7 +21,7 @@ use crate::types::{BlobId, ShardId, ShardIndex, UnixMs};
 use bytes::Bytes;
 use std::sync::Arc;
 
-/// The state machine, with a log of one command an entry.
+/// The state machine, with entries of one command each.
 struct Machine {
     tables: MetaTables,
     index: u64,
@@ -33,7 +33,7 @@ impl Machine {
         Self { tables: MetaTables::open(kv).expect("opens"), index: 0 }
     }
 
-    /// With the bucket that the samples are of.
+    /// Creates a machine with the samples' bucket.
     fn with_bucket() -> Self {
         let mut machine = Self::empty();
         machine.apply(create_bucket("photos", "someone"));
@@ -80,7 +80,7 @@ impl Machine {
     }
 }
 
-/// Returns the manifest as the tables have it: its blob's placement is with the blob.
+/// Returns the manifest as the tables store it: without the placement of its blob.
 fn stored(mut manifest: Manifest) -> Manifest {
     if let Body::Blob(blob) = manifest.body {
         manifest.body = Body::Blob(blob.without_placement());

@@ -1,4 +1,4 @@
-//! Shards moved from node to node, and what they leave behind.
+//! Tests of moves of shards, and of the copies that they leave behind.
 
 use super::Machine;
 use super::layout::node;
@@ -41,7 +41,7 @@ impl Machine {
 }
 
 #[test]
-fn a_move_changes_the_place_once_and_leaves_a_copy_to_be_dropped() {
+fn a_move_changes_the_placement_once_and_leaves_the_old_copy_to_be_dropped() {
     let mut machine = Machine::with_nodes(6);
     machine.put(put_blob("key", 10));
     assert_eq!(machine.shift(&[step(10, 1, 1, 5), step(10, 1, 1, 5), step(10, 3, 2, 4)]), [true, true, true]);
@@ -62,12 +62,12 @@ fn a_move_changes_the_place_once_and_leaves_a_copy_to_be_dropped() {
     machine.apply(samples::delete(BUCKET, "key"));
     let row = machine.view().garbage_of(BlobId(10)).expect("reads").expect("garbage");
     assert_eq!(row.blob.placement, [3, 5, 0, 4].map(NodeId), "garbage is where it was moved to");
-    assert_eq!(machine.placement(10), [3, 5, 0, 4], "for those who still read");
+    assert_eq!(machine.placement(10), [3, 5, 0, 4], "for reads under way");
     assert_eq!(machine.shift(&[step(10, 1, 5, 1)]), [false]);
 }
 
 #[test]
-fn a_move_that_no_longer_fits_is_not_made() {
+fn an_outdated_move_is_not_made() {
     let mut machine = Machine::with_nodes(6);
     machine.put(put_blob("key", 10));
     let older = Change::MoveShards { epoch: Epoch(machine.epoch() - 1), moves: vec![step(10, 1, 1, 5)] };
@@ -80,24 +80,25 @@ fn a_move_that_no_longer_fits_is_not_made() {
     assert_eq!((machine.placement(10), machine.leftovers(1)), (vec![3, 1, 0, 2], vec![]));
 }
 
-/// Two and two shards; without shard 3, two of the others on one drive would be lost with it.
+/// The blob has two data shards and two parity shards. While shard 3 is missing, the loss of a drive with two of the
+/// others would lose the blob.
 #[test]
-fn no_shard_is_moved_next_to_another_while_the_loss_of_their_drive_would_lose_the_blob() {
+fn no_move_lets_the_loss_of_one_drive_lose_the_blob() {
     let mut machine = Machine::with_nodes(6);
     machine.put(PutObject { missing: vec![ShardIndex(3)], ..put_blob("key", 10) });
     assert_eq!(machine.shift(&[step(10, 0, 3, 1)]), [false]);
     assert_eq!((machine.placement(10), machine.leftovers(3)), (vec![3, 1, 0, 2], vec![]));
     assert_eq!(machine.shift(&[step(10, 0, 3, 5)]), [true], "to a drive of its own");
-    assert_eq!(machine.shift(&[step(10, 3, 2, 5)]), [true], "the missing one may be anywhere");
+    assert_eq!(machine.shift(&[step(10, 3, 2, 5)]), [true], "the missing shard may be placed anywhere");
     let shard = step(10, 3, 5, 5).shard;
     let incarnation = Some(samples::node().incarnation);
     let done = vec![FinishedRepair { shard, node: NodeId(5), incarnation }];
     machine.apply(Change::FinishRepairs { done });
-    assert_eq!(machine.shift(&[step(10, 1, 1, 0)]), [true], "all are there again");
+    assert_eq!(machine.shift(&[step(10, 1, 1, 0)]), [true], "no shard is missing any more");
 }
 
 #[test]
-fn a_shard_that_moves_back_is_no_leftover() {
+fn a_shard_that_moves_back_is_not_a_leftover() {
     let mut machine = Machine::with_nodes(6);
     machine.put(put_blob("key", 10));
     machine.shift(&[step(10, 1, 1, 5)]);
@@ -107,7 +108,7 @@ fn a_shard_that_moves_back_is_no_leftover() {
 }
 
 #[test]
-fn repairs_follow_what_moves_and_a_copy_with_gaps_is_repaired_where_it_is() {
+fn queued_repairs_follow_moves_and_a_copy_with_gaps_is_queued() {
     let mut machine = Machine::with_nodes(6);
     machine.put(PutObject { missing: vec![ShardIndex(1), ShardIndex(2)], ..put_blob("key", 10) });
     machine.put(put_blob("other", 11));
@@ -124,7 +125,7 @@ fn repairs_follow_what_moves_and_a_copy_with_gaps_is_repaired_where_it_is() {
 }
 
 #[test]
-fn a_repair_that_ended_where_a_shard_was_does_not_end_the_one_where_it_is() {
+fn a_repair_at_the_old_place_of_a_shard_does_not_end_its_repair() {
     let mut machine = Machine::with_nodes(6);
     machine.put(PutObject { missing: vec![ShardIndex(1)], ..put_blob("key", 10) });
     machine.shift(&[MovedShard { whole: false, ..step(10, 1, 1, 5) }]);
@@ -135,7 +136,7 @@ fn a_repair_that_ended_where_a_shard_was_does_not_end_the_one_where_it_is() {
         Change::FinishRepairs { done: done.to_vec() }
     };
     assert_eq!(machine.apply(done_at(1)), Reply::Done);
-    assert_eq!(machine.repairs(), [(10, 1)], "what is on node 5 has gaps");
+    assert_eq!(machine.repairs(), [(10, 1)], "the copy on node 5 has gaps");
     for _ in 0..2 {
         machine.apply(done_at(5));
         assert_eq!((machine.repairs(), machine.view().counts().expect("reads").repairs), (vec![], 0));
@@ -143,7 +144,7 @@ fn a_repair_that_ended_where_a_shard_was_does_not_end_the_one_where_it_is() {
 }
 
 #[test]
-fn a_drained_node_may_go_when_its_leftovers_are_gone() {
+fn a_drained_node_is_removed_once_its_leftovers_are_gone() {
     let mut machine = Machine::with_nodes(6);
     machine.put(put_blob("key", 10));
     machine.shift(&[step(10, 1, 1, 5)]);
@@ -155,7 +156,7 @@ fn a_drained_node_may_go_when_its_leftovers_are_gone() {
     assert!(since > UnixMs(0).0);
     machine.apply(Change::ForgetLeftovers { gone: vec![(NodeId(1), step(10, 1, 1, 5).shard)] });
     assert_eq!(machine.view().removed_nodes().expect("reads"), []);
-    // A write that began before named it after all: nothing is left behind on a node that is gone.
+    // A write that began earlier still names the removed node. A move off that node leaves nothing behind.
     machine.put(put_blob("late", 12));
     assert_eq!(machine.shift(&[MovedShard { whole: false, ..step(12, 1, 1, 5) }]), [true]);
     assert_eq!((machine.leftovers(1), machine.held(1)), (vec![], Held::default()));

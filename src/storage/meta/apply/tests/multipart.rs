@@ -1,4 +1,4 @@
-//! Multipart uploads: begun, filled, completed, aborted.
+//! Tests of multipart uploads: creation, parts, completion, abort.
 
 use super::{Machine, put, shards_of};
 use crate::limits::DROPPED_ROWS_AT_ONCE;
@@ -88,7 +88,7 @@ fn replaced_unlisted_and_aborted_parts_become_garbage_m2() {
 }
 
 #[test]
-fn a_part_for_an_upload_that_is_gone_is_refused_and_its_blob_garbage() {
+fn a_part_that_is_malformed_or_has_no_upload_is_refused_and_its_blob_garbage() {
     let mut machine = Machine::with_bucket();
     assert_eq!(add(&mut machine, "key", 9, &part(1, 20, 1)), Reply::Refused(Refusal::NoSuchUpload));
     begin(&mut machine, "key", 9);
@@ -123,7 +123,7 @@ fn missing_shards_of_a_part_are_queued_for_repair() {
 }
 
 #[test]
-fn a_completion_that_is_refused_leaves_the_upload_as_it_was() {
+fn a_refused_completion_leaves_the_upload_unchanged() {
     let mut machine = Machine::with_bucket();
     let [a, b, c] = three_parts(&mut machine, "key", 9);
     add(&mut machine, "key", 9, &part(3, 25, MIB));
@@ -161,7 +161,7 @@ fn a_completion_that_is_refused_leaves_the_upload_as_it_was() {
 }
 
 #[test]
-fn an_object_over_the_largest_size_is_refused() {
+fn a_completion_beyond_the_largest_object_size_is_refused() {
     let mut machine = Machine::with_bucket();
     begin(&mut machine, "key", 9);
     let parts: Vec<_> = (1..=1025).map(|number| part(number, 1000 + u128::from(number), 5 << 30)).collect();
@@ -173,7 +173,7 @@ fn an_object_over_the_largest_size_is_refused() {
 }
 
 #[test]
-fn completing_again_answers_the_same_for_as_long_as_the_object_stands() {
+fn a_repeated_completion_gets_the_same_answer_while_the_object_is_current() {
     let mut machine = Machine::with_bucket();
     let parts = three_parts(&mut machine, "key", 9);
     let first = finish(&mut machine, complete("key", 9, 100, &parts));
@@ -187,7 +187,7 @@ fn completing_again_answers_the_same_for_as_long_as_the_object_stands() {
 }
 
 #[test]
-fn an_empty_upload_of_one_empty_part_is_an_empty_object() {
+fn an_upload_of_one_empty_part_becomes_an_empty_object() {
     let mut machine = Machine::with_bucket();
     begin(&mut machine, "key", 9);
     add(&mut machine, "key", 9, &part(1, 20, 0));
@@ -198,7 +198,7 @@ fn an_empty_upload_of_one_empty_part_is_an_empty_object() {
 }
 
 #[test]
-fn checksums_of_parts_make_the_checksum_of_the_whole() {
+fn a_completion_combines_the_checksums_of_the_parts() {
     let content: Vec<u8> = (0..=255).cycle().take(11 * MIB as usize).collect();
     let halves = content.split_at(5 * MIB as usize);
     let crc = |bytes: &[u8]| {
@@ -231,7 +231,7 @@ fn checksums_of_parts_make_the_checksum_of_the_whole() {
 }
 
 #[test]
-fn an_upload_that_asked_for_no_checksum_has_s3s_default_where_all_its_parts_do() {
+fn an_upload_without_a_checksum_gets_s3s_default_if_all_its_parts_have_it() {
     let of = |algorithm: ChecksumAlgorithm, bytes: &[u8]| {
         let crc = crc_fast::checksum(crc_fast::CrcAlgorithm::Crc64Nvme, bytes).to_be_bytes();
         Checksum { algorithm, kind: ChecksumKind::FullObject, value: Bytes::copy_from_slice(&crc) }
@@ -255,7 +255,7 @@ fn an_upload_that_asked_for_no_checksum_has_s3s_default_where_all_its_parts_do()
 }
 
 #[test]
-fn a_deleted_bucket_takes_its_uploads_and_their_parts_with_it() {
+fn the_uploads_of_a_deleted_bucket_become_garbage_with_their_parts() {
     let mut machine = Machine::with_bucket();
     let parts = DROPPED_ROWS_AT_ONCE as u16 + 10;
     for upload in 0..3 {
@@ -276,7 +276,7 @@ fn a_deleted_bucket_takes_its_uploads_and_their_parts_with_it() {
 }
 
 #[test]
-fn reclaiming_garbage_leads_to_all_parts_of_a_long_dropped_list_m4() {
+fn reclaiming_garbage_takes_a_long_dropped_list_apart_to_its_end_m4() {
     let mut machine = Machine::with_bucket();
     begin(&mut machine, "key", 9);
     let parts: Vec<_> = (1..=3000).map(|number| part(number, 10_000 + u128::from(number), 5 * MIB)).collect();

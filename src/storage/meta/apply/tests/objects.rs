@@ -1,4 +1,4 @@
-//! Buckets, objects, garbage, repairs, and what is common to all entries.
+//! Tests of buckets, objects, garbage and repairs, and of the application of entries in general.
 
 use super::{Machine, create_bucket, position, put, shards_of, stored};
 use crate::storage::kv::memory::MemoryKv;
@@ -31,7 +31,7 @@ fn tag(id: u128) -> ETagCondition {
 }
 
 #[test]
-fn one_entry_changes_the_object_its_blob_the_repairs_and_the_old_versions_garbage_c1() {
+fn one_entry_changes_object_blob_repairs_and_garbage_together_c1() {
     let mut machine = Machine::with_bucket();
     machine.put(PutObject { missing: vec![ShardIndex(1)], ..put_blob("key", 10) });
     assert_eq!((machine.blobs(), machine.repairs(), machine.garbage()), (vec![10], vec![(10, 1)], vec![]));
@@ -49,7 +49,7 @@ fn one_entry_changes_the_object_its_blob_the_repairs_and_the_old_versions_garbag
 }
 
 #[test]
-fn inline_bytes_come_and_go_with_their_object() {
+fn inline_bytes_are_stored_and_removed_with_their_object() {
     let mut machine = Machine::with_bucket();
     let first = machine.put(put_inline("key", 10, b"one"));
     assert_eq!(machine.view().inline_bytes(first.id).expect("reads").as_deref(), Some(&b"one"[..]));
@@ -62,7 +62,7 @@ fn inline_bytes_come_and_go_with_their_object() {
 }
 
 #[test]
-fn an_object_without_the_bytes_that_it_says_it_has_is_refused_f2() {
+fn a_put_whose_size_is_not_that_of_its_bytes_is_refused_f2() {
     let mut machine = Machine::with_bucket();
     let mut without = put_inline("key", 10, b"bytes");
     without.inline = None;
@@ -103,7 +103,7 @@ fn a_refused_put_leaves_nothing_but_its_own_blob_as_garbage() {
 }
 
 #[test]
-fn conditions_are_decided_on_the_object_that_stands_when_the_entry_is_applied() {
+fn conditions_are_checked_against_the_current_object_at_application() {
     let mut machine = Machine::with_bucket();
     let attempt =
         |machine: &mut Machine, id, conditions| machine.apply(put(PutObject { conditions, ..put_blob("key", id) }));
@@ -127,7 +127,7 @@ fn conditions_are_decided_on_the_object_that_stands_when_the_entry_is_applied() 
 }
 
 #[test]
-fn of_racing_puts_that_ask_for_absence_exactly_one_wins() {
+fn exactly_one_of_many_racing_if_none_match_puts_wins() {
     let machine = Machine::with_bucket();
     let commands =
         (0..100).map(|id| PutObject { conditions: if_none_match(ETagCondition::Any), ..put_blob("key", 10 + id) });
@@ -138,7 +138,7 @@ fn of_racing_puts_that_ask_for_absence_exactly_one_wins() {
 }
 
 #[test]
-fn a_blob_that_something_refers_to_is_neither_shared_nor_made_garbage_by_a_refused_put() {
+fn a_put_of_a_blob_in_use_is_refused_and_leaves_the_blob_alone() {
     let mut machine = Machine::with_bucket();
     machine.put(put_blob("key", 10));
     let mut again = put_blob("other", 11);
@@ -157,7 +157,7 @@ fn the_same_put_applied_twice_is_one_put() {
 }
 
 #[test]
-fn deleting_many_answers_for_each_key_in_order() {
+fn a_delete_of_many_keys_answers_for_each_in_order() {
     let mut machine = Machine::with_bucket();
     machine.put(put_blob("a", 10));
     machine.put(put_blob("b", 11));
@@ -202,7 +202,7 @@ fn a_bucket_with_an_object_is_not_deleted() {
 }
 
 #[test]
-fn garbage_is_forgotten_when_its_last_shard_is_gone() {
+fn a_garbage_row_is_removed_with_its_last_shard() {
     let mut machine = Machine::with_bucket();
     machine.put(put_blob("key", 10));
     machine.apply(delete("key"));
@@ -218,7 +218,7 @@ fn garbage_is_forgotten_when_its_last_shard_is_gone() {
 }
 
 #[test]
-fn repairs_are_queued_for_referred_blobs_only_and_once() {
+fn repairs_are_queued_once_and_only_for_blobs_in_use() {
     let mut machine = Machine::with_bucket();
     machine.put(put_blob("key", 10));
     machine.put(put_blob("gone", 11));
@@ -236,7 +236,7 @@ fn repairs_are_queued_for_referred_blobs_only_and_once() {
 }
 
 #[test]
-fn the_position_is_committed_with_the_effects_c5() {
+fn the_applied_position_is_committed_with_the_effects_c5() {
     let kv = Arc::new(MemoryKv::new(TABLES));
     let tables = MetaTables::open(kv.clone()).expect("opens");
     assert_eq!(tables.applied().expect("reads"), None);
@@ -278,7 +278,7 @@ fn tables_of_an_unknown_layout_are_not_opened() {
 }
 
 #[test]
-fn a_row_that_cannot_be_read_is_a_lost_database_and_not_a_refusal() {
+fn an_unreadable_row_is_an_error_and_not_a_refusal() {
     let mut machine = Machine::with_bucket();
     machine.put(put_blob("key", 10));
     let mut batch = Batch::default();

@@ -1,4 +1,4 @@
-//! Changes of what stands: renames, done once for each token, and appends.
+//! Tests of changes of existing objects: renames, which are made once for each token, and appends.
 
 use super::{Machine, put};
 use crate::storage::meta::command::{
@@ -71,7 +71,7 @@ fn sizes(machine: &Machine, object: &ObjectVersion) -> Vec<(u16, u64, u64)> {
 }
 
 #[test]
-fn a_renamed_object_keeps_all_but_its_name_and_what_it_replaces_is_garbage() {
+fn a_rename_changes_only_the_key_and_makes_the_replaced_object_garbage() {
     let mut machine = Machine::with_bucket();
     let traits = Traits { retention: None, legal_hold: None, ..traits() };
     machine.put(PutObject { traits, ..put_blob("a", 10) });
@@ -89,7 +89,7 @@ fn a_renamed_object_keeps_all_but_its_name_and_what_it_replaces_is_garbage() {
 }
 
 #[test]
-fn a_rename_is_refused_where_it_is_not_of_what_its_proposer_found() {
+fn a_rename_is_refused_if_source_or_destination_changed() {
     let mut machine = Machine::with_bucket();
     machine.put(put_empty("a", 10));
     machine.put(put_empty("b", 11));
@@ -127,7 +127,7 @@ fn a_rename_is_refused_where_it_is_not_of_what_its_proposer_found() {
 }
 
 #[test]
-fn a_sealed_object_has_its_key_wrapped_for_its_new_name() {
+fn a_renamed_encrypted_object_has_its_data_key_wrapped_for_its_new_key() {
     let mut machine = Machine::with_bucket();
     let (from, to) = (Bytes::from_static(b"for a"), Bytes::from_static(b"for b"));
     let traits = Traits { sealing: Some(from.clone()), ..Traits::default() };
@@ -138,7 +138,7 @@ fn a_sealed_object_has_its_key_wrapped_for_its_new_name() {
 }
 
 #[test]
-fn a_rename_happens_once_for_each_token_and_has_events() {
+fn a_rename_is_made_once_for_each_token_and_queues_events() {
     let mut machine = Machine::with_bucket();
     machine.put(put_empty("a", 10));
     let token = |asked| Some(RenameToken { id: 7, asked });
@@ -153,9 +153,9 @@ fn a_rename_happens_once_for_each_token_and_has_events() {
     assert_eq!(machine.refusal(rename(other)), Refusal::RepeatedOtherwise);
     let renamed = |asked| machine.view().renamed(BUCKET, RenameToken { id: 7, asked }).expect("reads");
     assert_eq!((renamed(1), renamed(2)), (Some(true), Some(false)));
-    let told = machine.view().events("hook", 0, 10).expect("reads");
-    let told: Vec<_> = told.iter().map(|event| (event.key.as_str(), event.etag.is_some())).collect();
-    assert_eq!(told, [("b", true), ("a", false)]);
+    let events = machine.view().events("hook", 0, 10).expect("reads");
+    let events: Vec<_> = events.iter().map(|event| (event.key.as_str(), event.etag.is_some())).collect();
+    assert_eq!(events, [("b", true), ("a", false)]);
 }
 
 #[test]
@@ -173,7 +173,7 @@ fn an_append_adds_a_part_to_the_existing_object() {
     assert_eq!((machine.blobs(), machine.repairs()), (vec![21, 22], vec![(21, 1)]));
     assert_eq!(machine.view().inline_bytes(ManifestId(10)).expect("reads"), None);
     assert_eq!(machine.refusal(append(appending(10, 25))), Refusal::PreconditionFailed);
-    assert_eq!(machine.refusal(append(appending(22, 26))), Refusal::InvalidRequest, "a number that is there");
+    assert_eq!(machine.refusal(append(appending(22, 26))), Refusal::InvalidRequest, "a part with this number exists");
     let longer = appended(machine.apply(append(AppendObject { number: 9, ..appending(22, 27) })));
     assert_eq!((longer.manifest.size_bytes, sizes(&machine, &longer).len()), (19, 3));
     assert_eq!(machine.view().usage(BUCKET).expect("reads").bytes, 19);
@@ -181,7 +181,7 @@ fn an_append_adds_a_part_to_the_existing_object() {
 }
 
 #[test]
-fn a_copy_that_shares_its_parts_is_not_changed_by_an_append() {
+fn an_append_does_not_change_a_copy_that_shares_its_parts() {
     let mut machine = Machine::with_bucket();
     machine.put(put_empty("key", 10));
     let first = appended(machine.apply(append(AppendObject { number: 1, ..appending(10, 20) })));
@@ -208,7 +208,7 @@ fn a_copy_that_shares_its_parts_is_not_changed_by_an_append() {
 }
 
 #[test]
-fn objects_with_versions_are_neither_renamed_nor_appended_to() {
+fn objects_in_a_versioned_bucket_are_neither_renamed_nor_appended_to() {
     let mut machine = Machine::with_bucket();
     machine.apply(put(put_empty("key", 10)));
     machine.apply(Change::SetBucket {

@@ -1,4 +1,4 @@
-//! The reads and writes of each change, counted.
+//! Tests of the cost of changes and lookups, in reads and writes.
 
 use super::create_bucket;
 use crate::limits::DROPPED_ROWS_AT_ONCE;
@@ -17,7 +17,7 @@ use std::ops::Bound;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-/// Counts lookups, seeks and rows read, and keeps what was committed.
+/// A store that counts lookups, seeks and rows read, and keeps the committed batches.
 #[derive(Debug)]
 struct CountingKv {
     inner: MemoryKv,
@@ -114,12 +114,12 @@ impl Counted {
 }
 
 #[test]
-fn completing_reads_and_writes_each_part_once_whether_75_or_10_000_m1() {
+fn a_completion_costs_the_same_for_each_of_75_or_10_000_parts_m1() {
     for parts in [75, 10_000] {
         let mut counted = Counted::with_bucket();
         let rows = counted.upload_of(parts);
         let reads = counted.complete(&rows);
-        // Each row is passed twice: to be read, and to see that none is left unlisted.
+        // Each row is read twice: as a listed part, and in the search for parts that were not listed.
         assert!(reads <= 2 * usize::from(parts) + 30, "{reads} reads for {parts} parts");
         let changes = counted.kv.last_batch().changes.len();
         assert!(changes <= 2 * usize::from(parts) + 10, "{changes} changes for {parts} parts");
@@ -127,7 +127,7 @@ fn completing_reads_and_writes_each_part_once_whether_75_or_10_000_m1() {
 }
 
 #[test]
-fn an_object_of_10_000_parts_is_deleted_listed_and_ranged_like_a_small_one_m4() {
+fn an_object_of_10_000_parts_costs_no_more_than_a_small_one_m4() {
     let mut counted = Counted::with_bucket();
     let rows = counted.upload_of(10_000);
     counted.complete(&rows);
@@ -162,7 +162,7 @@ fn an_object_of_10_000_parts_is_deleted_listed_and_ranged_like_a_small_one_m4() 
 }
 
 #[test]
-fn a_batch_writes_every_key_once_however_often_it_changes_c11() {
+fn a_batch_writes_every_changed_key_once_c11() {
     let mut counted = Counted::with_bucket();
     let puts =
         (0..200u128).map(|id| Change::PutObject(Box::new(put_blob(if id % 2 == 0 { "a" } else { "b" }, 10 + id))));
@@ -180,11 +180,11 @@ fn a_put_costs_a_few_lookups_and_one_commit_c1_c12() {
     let mut counted = Counted::with_bucket();
     let commits = counted.kv.inner.unsynced_commits();
     let (reads, _) = counted.apply(vec![Change::PutObject(Box::new(put_inline("small", 10, b"bytes")))]);
-    // One of them is of the confirmed time, once a batch.
+    // One of these reads is of the confirmed time, once a batch.
     assert!(reads <= 7, "{reads} reads for an inline put");
     assert_eq!(counted.kv.last_batch().changes.len(), 5);
     let (reads, _) = counted.apply(vec![Change::PutObject(Box::new(put_blob("large", 11)))]);
-    // One of them is of the confirmed time, one of the removed drives and one of the fence, once a batch.
+    // One of these reads is of the confirmed time, one of the removed drives and one of the fence, once a batch.
     assert!(reads <= 12, "{reads} reads for a put of a blob");
     assert_eq!(counted.kv.last_batch().changes.len(), 6);
     assert_eq!(counted.kv.inner.unsynced_commits(), commits + 2);
