@@ -1,4 +1,4 @@
-//! Codes: every loss that parity covers is rebuilt, byte for byte.
+//! Erasure codes: every loss that parity covers is rebuilt, byte for byte.
 
 use super::{Codec, Codecs, ErasureError};
 use crate::types::Geometry;
@@ -16,7 +16,7 @@ fn stripe(codec: &Codec, data: &[u8], shards: usize, chunk_bytes: usize) -> Vec<
     stripe
 }
 
-/// `(k, m, data, which k..=k+m shards are present)`
+/// `(k, m, data, indices of the present shards)`; at least `k` shards are present.
 fn cases() -> impl Strategy<Value = (u8, u8, Vec<u8>, Vec<usize>)> {
     (1u8..=8, 0u8..=4, 1usize..200).prop_flat_map(|(data, parity, chunk_bytes)| {
         let shards = usize::from(data + parity);
@@ -95,7 +95,7 @@ fn a_code_is_made_once() {
     assert!(Arc::ptr_eq(&first, &second));
 }
 
-/// P6: several rebuilds at once, each with other chunks lost, share nothing that one could spoil for another.
+/// P6: concurrent rebuilds, each with other chunks lost, do not disturb each other.
 #[test]
 fn p6_rebuilds_run_side_by_side_with_different_losses() {
     let codec = Codec::new(4, 2).expect("a code");

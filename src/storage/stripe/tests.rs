@@ -85,7 +85,7 @@ proptest! {
     }
 }
 
-/// P5: a range needs the chunks that hold it, and nothing like the object.
+/// P5: reading a range touches only the chunks that hold it, not the whole object.
 #[test]
 fn p5_eight_mebibytes_of_600_megabytes_touch_less_than_ten_mebibytes() {
     let layout = BlobLayout::new(geometry(2, 2, CHUNK_BYTES_MAX as u32), 600_000_000).expect("a layout");

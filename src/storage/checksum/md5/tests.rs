@@ -40,14 +40,14 @@ fn every_length_around_a_block_is_padded_right() {
     }
 }
 
-/// Bodies, each cut into updates of lengths of its own.
+/// Up to `LANES` bodies, each as `UPDATES` pieces of random length.
 fn bodies() -> impl Strategy<Value = Vec<Vec<Vec<u8>>>> {
     vec(vec(vec(any::<u8>(), 0..600), UPDATES), 0..=LANES)
 }
 
 const UPDATES: usize = 4;
 
-/// The digests of bodies that are computed side by side.
+/// Returns the digests of `bodies`, computed side by side.
 fn side_by_side(level: Level, bodies: &[Vec<Vec<u8>>]) -> Vec<[u8; 16]> {
     let mut digests = vec![Md5::default(); bodies.len()];
     for at in 0..UPDATES {
@@ -58,7 +58,7 @@ fn side_by_side(level: Level, bodies: &[Vec<Vec<u8>>]) -> Vec<[u8; 16]> {
 }
 
 proptest! {
-    /// With the widest registers of this processor, and with those that each processor has.
+    /// Runs with the widest registers of this processor, and with the baseline of its architecture.
     #[test]
     fn bodies_digested_side_by_side_have_digests_of_their_own(bodies in bodies()) {
         let expected: Vec<_> = bodies.iter().map(|updates| expected(&updates.concat())).collect();

@@ -1,4 +1,4 @@
-//! The simulated disk keeps what it promises, and loses what it may.
+//! The simulated disk keeps synced data, and loses unsynced data at random.
 
 use super::{DriveFault, Held, SimDisk};
 use crate::storage::buffer::BufferPool;

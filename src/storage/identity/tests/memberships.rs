@@ -1,4 +1,4 @@
-//! Drives that come to a host after its formation, and those that leave it.
+//! Drives that are added to a host after its formation, drives that are removed, and hosts that rejoin under another id.
 
 use super::MemoryDisk;
 use super::{dirs, formed, four, identity, open, replace_and_bring_back, states};
@@ -83,7 +83,7 @@ fn a_drive_that_was_retired_is_left_alone_and_no_longer_asked_for() {
     let without = open(&disk, &dirs(&["/d1", "/d3", "/d4"])).unwrap();
     assert_eq!(without.drives, beside.drives);
     assert_eq!(without.drives[1], before.drives[2]);
-    // Emptied, it is another drive.
+    // Once emptied, the directory becomes a new drive.
     disk.remove_dir("/d2");
     disk.make_dir("/d2");
     let anew = open(&disk, &four()).unwrap();
@@ -160,7 +160,7 @@ fn a_drive_that_is_back_from_before_it_was_replaced_is_not_made_a_member_by_a_re
 const REJOINED: HostId = HostId(77);
 const EPOCH: RecoveryEpoch = RecoveryEpoch { number: 1, id: 0xabc, former: [0; 8] };
 
-/// A host of four drives that has another id since.
+/// Renames the host, as a rejoining does.
 fn rejoined(disk: &MemoryDisk, host: HostDrives) -> HostDrives {
     host.renamed(disk, REJOINED, EPOCH).unwrap()
 }
@@ -187,7 +187,7 @@ fn a_drive_that_was_away_while_its_host_rejoined_is_told_of_it_whatever_its_gene
         let (disk, before) = formed();
         let away = disk.copy_of("/d2");
         if away_from_later {
-            // The other drives know of fewer changes than the one that is away.
+            // Raises the generation, so that the drive that is away has one greater than at formation.
             for _ in 0..3 {
                 replace_and_bring_back(&disk);
             }

@@ -1,4 +1,4 @@
-//! Tests of identities: what directories can look like at start, and what is made of it.
+//! Tests of identities: the states of data directories at start, and what the host makes of them.
 
 mod memberships;
 mod memory_disk;
@@ -60,7 +60,7 @@ fn corrupt(disk: &MemoryDisk, dir: &str) {
     disk.put(&path, &bytes);
 }
 
-/// W15: every path derives from the configured directories, and is created on demand.
+/// W15: every path is below the configured directories, and is created on demand.
 #[test]
 fn directories_that_do_not_exist_are_made_when_a_host_is_formed() {
     let (disk, host) = formed();
@@ -209,7 +209,7 @@ fn an_empty_directory_takes_the_place_of_the_lost_drive_with_a_new_incarnation()
     assert_eq!(states(&open(&disk, &four()).unwrap()), ["present"; 4]);
 }
 
-/// The second of four drives is replaced by an empty one, and stands in its place again.
+/// Replaces the second of four drives by an empty one, starts, and then puts the old drive back in its place.
 fn replace_and_bring_back(disk: &MemoryDisk) {
     let old = disk.copy_of("/d2");
     disk.remove_dir("/d2");

@@ -1,4 +1,4 @@
-//! A drive of a running host that is replaced.
+//! The replacement of a drive of a running host.
 
 use super::{AUTO, MemoryDisk, formed, four, identity, open, states};
 use crate::ambient::Ambient;
@@ -31,9 +31,9 @@ fn an_empty_directory_takes_the_place_of_a_drive_and_the_next_start_knows_it() {
     assert_eq!(drive.node, NodeId(1));
     assert_ne!(drive.incarnation, host.drives[1].incarnation);
     for dir in ["/d1", "/d2", "/d3", "/d4"] {
-        let told = identity(&disk, dir);
-        assert_eq!(told.members[1].incarnation, drive.incarnation, "{dir}");
-        assert_eq!(told.generation, 2, "{dir}");
+        let recorded = identity(&disk, dir);
+        assert_eq!(recorded.members[1].incarnation, drive.incarnation, "{dir}");
+        assert_eq!(recorded.generation, 2, "{dir}");
     }
     let next = open(&disk, &four()).unwrap();
     assert_eq!(states(&next), ["present"; 4]);
@@ -59,7 +59,7 @@ fn another_lost_drive_is_left_as_it_is() {
     assert_eq!(states(&next), ["present", "present", "replaced", "present"]);
 }
 
-/// As at a start, and nothing is written.
+/// The refusals are those of a start, and write nothing.
 #[test]
 fn what_is_no_empty_directory_in_the_place_of_the_drive_is_refused() {
     let (disk, host) = formed();

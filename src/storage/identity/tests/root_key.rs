@@ -1,4 +1,4 @@
-//! The root key on the drives: made once, never lost to another.
+//! The generated root key on the drives: it is made once, and no key that was found is dropped.
 
 use super::super::{IdentityError, keep_root_keys, read_root_keys};
 use super::{formed, four};

@@ -1,4 +1,4 @@
-//! Golden bytes of version 1: they stay readable, and are what is written.
+//! Golden files of format version 1: they stay readable, and the same bytes are still written.
 
 use super::{Counted, Documents, pattern, secret};
 use crate::storage::sealing::{
@@ -12,7 +12,8 @@ use std::path::PathBuf;
 
 const PLACE: Place<'static> = Place { bucket: BucketId(0x0102_0304), key: "photos/2026/an object" };
 
-/// Bytes that version 1 wrote, in hex. Written anew only with `WRITE_FIXTURES` set, and then to be looked at.
+/// Returns the golden bytes with this name, which are stored in hex. With `WRITE_FIXTURES` set, stores `bytes` first; the
+/// difference must then be reviewed.
 fn golden(name: &str, bytes: &[u8]) -> Bytes {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/sealing").join(format!("{name}.v1.hex"));
     if std::env::var_os("WRITE_FIXTURES").is_some() {

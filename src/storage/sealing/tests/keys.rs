@@ -1,4 +1,4 @@
-//! Named keys and root keys.
+//! Tests of named keys and root keys.
 
 use super::{Counted, roots, secret};
 use crate::storage::sealing::{

@@ -1,4 +1,4 @@
-//! Data keys, wrapped for objects.
+//! Tests of data keys that are wrapped for objects.
 
 use super::{Counted, Documents, documents, roots, secret};
 use crate::storage::sealing::{
@@ -118,7 +118,7 @@ fn only_the_clients_own_key_opens_what_it_sealed() {
     assert!(matches!(opened, Err(SealingError::CustomerKeyNotApplicable)));
 }
 
-/// A key whose MD5 is the same would pass the check, and fail to unwrap.
+/// A key with the same MD5 as the client's key would pass the check, but it does not unwrap the data key.
 #[test]
 fn the_check_alone_opens_nothing() {
     let roots = roots(1);
@@ -196,7 +196,7 @@ fn after_a_rotation_every_data_key_is_wrapped_anew_once_but_those_of_clients() {
     }
 }
 
-/// The bytes stay as they are, and belong to another object as well.
+/// A copy may share the bytes of its source.
 #[test]
 fn a_data_key_can_be_wrapped_for_another_object() {
     let roots = roots(1);

@@ -1,4 +1,4 @@
-//! Runs of bytes, sealed and opened.
+//! Tests of runs that are sealed and opened.
 
 use super::{Counted, pattern};
 use crate::storage::sealing::{CHUNK_BYTES, DataKey, Layout, OpenError, Opener, RunId, Sealer, TAG_BYTES};
@@ -36,7 +36,7 @@ fn seal(key: &DataKey, run: RunId, plain: &Bytes) -> Bytes {
     seal_in_pieces(key, run, plain, plain.len().max(1), Some(plain.len() as u64))
 }
 
-/// `sealed` is what the opener is given, whatever range it asked for.
+/// Opens a range; `sealed` is pushed to the opener, whatever range it asks for.
 fn open_given(
     key: &DataKey,
     run: RunId,
@@ -156,7 +156,7 @@ fn a_run_that_was_cut_does_not_open() {
             let opened = open(&key, RUN, 21, &sealed.slice(..length));
             assert_eq!(opened, Err(OpenError::Truncated { missing_bytes }));
         }
-        // At a chunk's end, and with a length that fits: the chunk that is last now was not sealed as the last.
+        // A cut at the end of a chunk, with a matching length: the chunk that is now the last was not sealed as the last.
         let chunk = CHUNK_BYTES as u64;
         let sealed = seal(&key, RUN, &pattern(2 * CHUNK_BYTES + 5));
         for whole in 1..=2 {
@@ -257,7 +257,7 @@ fn an_empty_range_needs_no_bytes() {
     assert_eq!(opener.finish(), Ok(()));
 }
 
-/// Memory is bounded by the chunk, and what is known to be small takes little.
+/// A run that is known to be short allocates less than a chunk.
 #[test]
 fn a_small_run_takes_little_memory() {
     let sealed = {

@@ -1,4 +1,4 @@
-//! Reading a log without changing it.
+//! Surveys of logs, which change nothing.
 
 use super::{CAPACITY, DIR, Writer, assert_genuine, blocks, numbers, options, path, record};
 use crate::storage::disk::sim::SimDisk;
@@ -7,7 +7,7 @@ use crate::storage::wal::{BadSpots, RecordKind, ReplayRule, survey_log};
 use std::io::IoSlice;
 use std::path::Path;
 
-/// W13: a log that is not there is not made.
+/// W13: a survey does not create a missing log.
 #[test]
 fn a_survey_of_nothing_makes_nothing() {
     let disk = SimDisk::new(CAPACITY);
