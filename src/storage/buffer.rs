@@ -1,5 +1,5 @@
-//! Pooled buffers that begin on a block boundary in memory, as direct I/O needs. The first touch of fresh memory costs more
-//! than most of the work done on it, so a buffer goes back to its pool when its last reference is dropped.
+//! Pooled buffers that begin on a block boundary in memory, as direct I/O needs. The first touch of fresh memory costs
+//! more than most of the work done on it, so a buffer goes back to its pool when its last reference is dropped.
 
 use crate::limits::BLOCK_BYTES;
 use bytes::Bytes;
@@ -32,7 +32,8 @@ impl BufferPool {
         Self { shared: Arc::new(Shared { idle_bytes_max, idle: Mutex::default() }) }
     }
 
-    /// Returns a buffer of `len` bytes. Its content may be left over from an earlier use: overwrite all of it before reading.
+    /// Returns a buffer of `len` bytes. Its content may be left over from an earlier use: overwrite all of it before
+    /// reading.
     pub fn take(&self, len: usize) -> AlignedBuffer {
         let size = size_class(len);
         let recycled = self.shared.lock().take(size);
@@ -83,8 +84,8 @@ fn size_class(len: usize) -> usize {
     blocks.next_multiple_of(step) * BLOCK_BYTES
 }
 
-/// A buffer from a pool that begins on a block boundary. It returns to the pool when it, or the last `Bytes` made from it,
-/// is dropped.
+/// A buffer from a pool that begins on a block boundary. It returns to the pool when it, or the last `Bytes` made from
+/// it, is dropped.
 pub struct AlignedBuffer {
     storage: Vec<u8>,
     start: usize,
@@ -178,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn a_size_class_holds_what_was_asked_and_little_more() {
+    fn a_size_class_is_at_least_the_requested_length_and_little_more() {
         for len in (0..3_000_000).step_by(977) {
             let size = size_class(len);
             assert!(size >= len && size.is_multiple_of(BLOCK_BYTES));

@@ -57,8 +57,9 @@ pub enum Choice {
 
 /// Chooses among the sealed segments and the open one. Segments in `held` cannot be emptied for now.
 ///
-/// The segment with the most dead bytes goes first; in a tie, the oldest. The open segment is sealed only if no sealed one is
-/// worth emptying and at least `seal_dead_bytes_min` of it are dead. Tombstones count as live, as they would be copied.
+/// The segment with the most dead bytes goes first; in a tie, the oldest. The open segment is sealed only if no sealed
+/// one is worth emptying and at least `seal_dead_bytes_min` of it are dead. Tombstones count as live, as they would be
+/// copied.
 pub fn choose(
     sealed: &[SegmentLiveness],
     open: Option<&SegmentLiveness>,

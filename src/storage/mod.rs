@@ -1,6 +1,6 @@
-//! Everything about stored data: the disk, the logs, the shard index, erasure coding, placement arithmetic, and the metadata
-//! state machine. This layer has no actors, no sockets, and nothing of the S3 protocol. All of it also runs on a simulated
-//! disk and under a simulated clock.
+//! Everything about stored data: the disk, the logs, the shard index, erasure coding, placement arithmetic, and the
+//! metadata state machine. This layer has no actors, no sockets, and nothing of the S3 protocol. All of it also runs on
+//! a simulated disk and under a simulated clock.
 
 pub mod buffer;
 pub mod checksum;

@@ -1,5 +1,5 @@
-//! The checksum algorithms of S3 and their properties in its API: name, header, XML element, length of the digest, and the
-//! kinds of checksum of a multipart upload.
+//! The checksum algorithms of S3 and their properties in its API: name, header, XML element, length of the digest, and
+//! the kinds of checksum of a multipart upload.
 
 use serde::{Deserialize, Serialize};
 

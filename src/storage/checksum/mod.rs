@@ -1,5 +1,5 @@
-//! The digests computed over the body of an upload, in one pass as its bytes arrive: always the MD5, and one or two checksums
-//! where the request needs them.
+//! The digests computed over the body of an upload, in one pass as its bytes arrive: always the MD5, and one or two
+//! checksums where the request needs them.
 
 use bytes::Bytes;
 use crc_fast::CrcAlgorithm;
@@ -17,7 +17,8 @@ mod tests;
 pub use algorithm::{ChecksumAlgorithm, ChecksumKind};
 pub use md5::{LANES, Md5};
 
-/// The digests of a body are updated in turns, a piece of this size each, so that the second finds the bytes in the cache.
+/// The digests of a body are updated in turns, a piece of this size each, so that the second finds the bytes in the
+/// cache.
 const PIECE_BYTES: usize = 16 << 10;
 
 /// The state of a checksum of one algorithm.

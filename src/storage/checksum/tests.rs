@@ -91,7 +91,7 @@ fn xxhash_has_the_values_of_its_own_sanity_checks() {
 
 /// MD5 is also a checksum that a client can request; both are one computation, fed apart from the other checksums.
 #[test]
-fn the_md5_that_is_asked_for_is_the_one_of_the_entity_tag() {
+fn a_requested_md5_checksum_equals_the_md5_of_the_etag() {
     use ChecksumAlgorithm::{Crc64Nvme, Md5};
     for (first, second) in [(Some(Md5), None), (Some(Md5), Some(Crc64Nvme)), (Some(Crc64Nvme), Some(Md5))] {
         let mut hasher = BodyHasher::new(first).and(second);

@@ -1,9 +1,9 @@
-//! The file system behind a trait: that of the machine (`system`), or a simulated one that drops, tears and reorders unsynced
-//! writes (`sim`). Every durable byte of the program goes through it.
+//! The file system behind a trait: that of the machine (`system`), or a simulated one that drops, tears and reorders
+//! unsynced writes (`sim`). Every durable byte of the program goes through it.
 //!
-//! The contract of all implementations: written bytes are durable after `sync_data` of the file *and*, if the file is newly
-//! created or renamed, after `sync_dir` of its directory. A new directory is an entry of its parent like any file. After a
-//! failed sync, a later sync of the same bytes does not make them durable. Nothing else is promised.
+//! The contract of all implementations: written bytes are durable after `sync_data` of the file *and*, if the file is
+//! newly created or renamed, after `sync_dir` of its directory. A new directory is an entry of its parent like any
+//! file. After a failed sync, a later sync of the same bytes does not make them durable. Nothing else is promised.
 
 mod durable;
 pub mod sim;
@@ -28,8 +28,8 @@ pub enum OpenMode {
     CreateNew,
 }
 
-/// Use of the page cache. `Direct` bypasses it, and is fast only with block-aligned buffers, offsets and lengths. If the file
-/// system has no direct access, the file is opened cached and behaves the same.
+/// Use of the page cache. `Direct` bypasses it, and is fast only with block-aligned buffers, offsets and lengths. If
+/// the file system has no direct access, the file is opened cached and behaves the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Caching {
     Cached,
@@ -65,9 +65,9 @@ pub trait Disk: Send + Sync + Debug + 'static {
     /// Makes creations, renames and removals in `dir` durable.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
     fn space(&self, dir: &Path) -> io::Result<Space>;
-    /// Returns whether a call of this kind below this path would never return. Only a simulated disk returns true: a hanging
-    /// call would block the single thread of the simulation. A caller that must survive a hanging drive asks before the
-    /// call, and then waits for ever without blocking the thread.
+    /// Returns whether a call of this kind below this path would never return. Only a simulated disk returns true: a
+    /// hanging call would block the single thread of the simulation. A caller that must survive a hanging drive asks
+    /// before the call, and then waits for ever without blocking the thread.
     fn hangs(&self, _path: &Path, _call: CallKind) -> bool {
         false
     }

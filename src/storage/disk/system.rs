@@ -1,5 +1,6 @@
-//! The file system of the machine. Files opened with direct access accept unaligned ranges too, through an aligned buffer.
-//! Such a call costs a copy and, for a write, a read of the blocks that it touches; no call on the path of a request is one.
+//! The file system of the machine. Files opened with direct access accept unaligned ranges too, through an aligned
+//! buffer. Such a call costs a copy and, for a write, a read of the blocks that it touches; no call on the path of a
+//! request is one.
 
 use super::{Caching, Disk, DiskFile, OpenMode, Space};
 use crate::limits::BLOCK_BYTES;
@@ -17,7 +18,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 const SLICES_MAX: usize = 1024;
 const BLOCK: u64 = BLOCK_BYTES as u64;
 
-/// Replaces `NotFound` by another error if `dir` is a dangling symbolic link: a directory cannot be created at that path.
+/// Replaces `NotFound` by another error if `dir` is a dangling symbolic link: a directory cannot be created at that
+/// path.
 fn named_where_dangling(dir: &Path, error: io::Error) -> io::Error {
     match std::fs::read_link(dir) {
         Ok(target) if error.kind() == io::ErrorKind::NotFound => {
@@ -125,8 +127,8 @@ impl SystemFile {
         self.direct.load(Ordering::Relaxed)
     }
 
-    /// Runs an aligned call. Some file systems open files with direct access and refuse the first such call; the file is then
-    /// switched to cached access, and the call repeated.
+    /// Runs an aligned call. Some file systems open files with direct access and refuse the first such call; the file
+    /// is then switched to cached access, and the call repeated.
     fn attempt<T>(&self, mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
         match call() {
             Err(error) if error.raw_os_error() == Some(Errno::INVAL.raw_os_error()) && self.is_direct() => {
@@ -265,7 +267,7 @@ mod tests {
     use std::io::{ErrorKind, IoSlice};
 
     #[test]
-    fn a_link_to_nothing_is_no_directory_that_could_be_made() {
+    fn a_dangling_symbolic_link_does_not_count_as_a_missing_directory() {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let disk = SystemDisk::new(BufferPool::new(1 << 20));
         let (target, link) = (dir.path().join("gone"), dir.path().join("link"));
@@ -316,7 +318,7 @@ mod tests {
 
     /// W13: opening an absent file for reading, and listing, create nothing.
     #[test]
-    fn reading_what_is_absent_creates_nothing() {
+    fn opening_an_absent_file_creates_nothing() {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let disk = SystemDisk::new(BufferPool::new(0));
         let absent = dir.path().join("absent");

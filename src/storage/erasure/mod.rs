@@ -1,8 +1,8 @@
-//! Reed–Solomon coding over GF(2^8): computes the parity of a stripe in place, and rebuilds lost chunks from any `k` present
-//! ones.
+//! Reed–Solomon coding over GF(2^8): computes the parity of a stripe in place, and rebuilds lost chunks from any `k`
+//! present ones.
 //!
-//! A stripe is one buffer `[k+m][chunk_bytes]`, data chunks first. A rebuild reads the present chunks in place and writes
-//! only its own output, so any number of rebuilds may run at once on one `Codec`.
+//! A stripe is one buffer `[k+m][chunk_bytes]`, data chunks first. A rebuild reads the present chunks in place and
+//! writes only its own output, so any number of rebuilds may run at once on one `Codec`.
 
 use crate::limits::SHARDS_MAX;
 use crate::types::Geometry;
@@ -66,8 +66,8 @@ impl Codec {
         code.encode_sep(&data, &mut parity).map_err(|_| ErasureError::BadShape { why: "refused by the code" })
     }
 
-    /// Rebuilds the chunks `wanted` (indices of data or parity) from `present: [k+m]`, of which at least `k` must be `Some`.
-    /// Returns the chunks in the order of `wanted`; one that is also present is computed to the same bytes.
+    /// Rebuilds the chunks `wanted` (indices of data or parity) from `present: [k+m]`, of which at least `k` must be
+    /// `Some`. Returns the chunks in the order of `wanted`; one that is also present is computed to the same bytes.
     pub fn rebuild(&self, present: &[Option<&[u8]>], wanted: &[usize]) -> Result<Vec<Vec<u8>>, ErasureError> {
         let chunk_bytes = self.check_present(present)?;
         if wanted.iter().any(|&shard| shard >= present.len()) {
@@ -108,8 +108,8 @@ impl Codec {
         Ok(first)
     }
 
-    /// Returns, for each wanted shard, its coefficients as a linear combination of the `k` known shards. They are found by a
-    /// rebuild of `k`-byte shards in which the `i`-th known shard is the `i`-th unit vector.
+    /// Returns, for each wanted shard, its coefficients as a linear combination of the `k` known shards. They are found
+    /// by a rebuild of `k`-byte shards in which the `i`-th known shard is the `i`-th unit vector.
     fn coefficients(&self, known: &[usize], wanted: &[usize]) -> Result<Vec<Vec<u8>>, ErasureError> {
         let unit = |at: usize| (0..self.data).map(|byte| u8::from(byte == at)).collect::<Vec<u8>>();
         let mut shards: Vec<Option<Vec<u8>>> = vec![None; self.data + self.parity];

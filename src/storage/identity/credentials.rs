@@ -46,8 +46,8 @@ struct Document {
     secret_key: String,
 }
 
-/// Returns the credentials of the store whose usable drives are `dirs`, and generates them if no copy can be read. Writes the
-/// youngest copy to every drive that has another or none. Fails only if no drive has a copy afterwards.
+/// Returns the credentials of the store whose usable drives are `dirs`, and generates them if no copy can be read.
+/// Writes the youngest copy to every drive that has another or none. Fails only if no drive has a copy afterwards.
 pub fn keep_credentials(
     disk: &dyn Disk,
     dirs: &[PathBuf],
@@ -126,8 +126,8 @@ fn make(cluster: ClusterId, ambient: &Ambient) -> Document {
     }
 }
 
-/// Returns a random text in which each character of the alphabet is equally likely. A random byte that would favour the first
-/// characters is drawn again.
+/// Returns a random text in which each character of the alphabet is equally likely. A random byte that would favour the
+/// first characters is drawn again.
 fn random_text(ambient: &Ambient, alphabet: &[u8], chars: usize) -> String {
     let fair = 256 - 256 % alphabet.len();
     let mut text = String::with_capacity(chars);

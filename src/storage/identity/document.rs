@@ -1,6 +1,7 @@
-//! The format of `identity.json` and of the other JSON documents on a drive: an envelope with the document and a checksum of
-//! its compact JSON, so that a flipped bit is noticed. Numbers too wide for JSON are hexadecimal text. Upgrade rule: a reader
-//! knows every format up to `FORMAT` and refuses later ones; the format number changes when an old reader could misread it.
+//! The format of `identity.json` and of the other JSON documents on a drive: an envelope with the document and a
+//! checksum of its compact JSON, so that a flipped bit is noticed. Numbers too wide for JSON are hexadecimal text.
+//! Upgrade rule: a reader knows every format up to `FORMAT` and refuses later ones; the format number changes when an
+//! old reader could misread it.
 
 use crate::types::{ClusterId, HostId, Incarnation, NodeId, RecoveryEpoch};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
@@ -30,8 +31,8 @@ pub struct Identity {
     pub generation: u64,
     /// Every drive of the host: in the order of the directories at formation, followed by the drives added later.
     pub members: Vec<Member>,
-    /// The ids that the host had before it rejoined its cluster, the oldest first. A drive that still names one of them belongs
-    /// to this host.
+    /// The ids that the host had before it rejoined its cluster, the oldest first. A drive that still names one of them
+    /// belongs to this host.
     #[serde(default, skip_serializing_if = "Vec::is_empty", with = "hex64s")]
     pub earlier: Vec<HostId>,
     /// The recovery epoch of the host's metadata group.
@@ -39,7 +40,8 @@ pub struct Identity {
     pub recovery: RecoveryEpoch,
 }
 
-/// Returns the earlier ids of a host that gives up the id `host`: `earlier` with `host` appended, the latest `EARLIER_MAX`.
+/// Returns the earlier ids of a host that gives up the id `host`: `earlier` with `host` appended, the latest
+/// `EARLIER_MAX`.
 pub fn with_earlier(mut earlier: Vec<HostId>, host: HostId) -> Vec<HostId> {
     earlier.push(host);
     earlier.drain(..earlier.len().saturating_sub(EARLIER_MAX));
@@ -54,9 +56,9 @@ pub struct Member {
     pub incarnation: Incarnation,
 }
 
-/// The progress of a host's formation. `Forming` is written to every drive before `Formed` is written to any, so one drive
-/// that is `Formed` proves that all identities were written. While no drive is `Started`, the store is empty. Once a drive is
-/// `Started`, the host has had metadata, and its absence means a loss of data.
+/// The progress of a host's formation. `Forming` is written to every drive before `Formed` is written to any, so one
+/// drive that is `Formed` proves that all identities were written. While no drive is `Started`, the store is empty.
+/// Once a drive is `Started`, the host has had metadata, and its absence means a loss of data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Stage {

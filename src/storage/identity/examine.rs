@@ -1,5 +1,5 @@
-//! The decision about a host's data directories at start: from the content of all of them, a pure function decides whether to
-//! form a host, to finish an interrupted formation, or to take the drives into service.
+//! The decision about a host's data directories at start: from the content of all of them, a pure function decides
+//! whether to form a host, to finish an interrupted formation, or to take the drives into service.
 
 use super::document::{Identity, Member, Stage};
 use super::scan::{Content, Found};
@@ -15,8 +15,8 @@ use std::path::PathBuf;
 pub enum Plan {
     /// Every directory is empty or absent: form a host.
     Form,
-    /// A formation was interrupted: write the missing identities. No claim is `Lost` or `Added`; a directory whose claim is
-    /// `Absent` has to be created.
+    /// A formation was interrupted: write the missing identities. No claim is `Lost` or `Added`; a directory whose
+    /// claim is `Absent` has to be created.
     Finish(Host, Vec<Seat>),
     /// Take the drives into service, except the retired ones.
     Open(Host, Vec<Seat>, Vec<Retired>),
@@ -142,8 +142,8 @@ fn is_earlier(identity: &Identity, other: &Identity) -> bool {
     identity.cluster == other.cluster && other.earlier.contains(&identity.host)
 }
 
-/// Separates the directories of removed drives: older identities of the same host whose node the youngest membership no longer
-/// contains.
+/// Separates the directories of removed drives: older identities of the same host whose node the youngest membership no
+/// longer contains.
 fn without_retired(found: &[Found]) -> (Vec<Found>, Vec<Retired>) {
     let Some(youngest) = youngest(found) else { return (found.to_vec(), Vec::new()) };
     let is_retired = |identity: &Identity| {
@@ -165,14 +165,15 @@ fn without_retired(found: &[Found]) -> (Vec<Found>, Vec<Retired>) {
     (left, retired)
 }
 
-/// Returns the node numbers in any identity, including those of removed drives. A new drive must not get the number of a
-/// removed drive whose directory is still listed, or it would be refused as its copy.
+/// Returns the node numbers in any identity, including those of removed drives. A new drive must not get the number of
+/// a removed drive whose directory is still listed, or it would be refused as its copy.
 fn numbers_known(found: &[Found]) -> BTreeSet<u32> {
     let members = found.iter().filter_map(identity_of).flat_map(|identity| &identity.members);
     members.map(|member| member.node.0).collect()
 }
 
-/// Returns seats for the directories without a member. Each becomes a new drive with the next free node number of the host.
+/// Returns seats for the directories without a member. Each becomes a new drive with the next free node number of the
+/// host.
 fn additions(found: &[Found], seats: &[Seat], mut taken: BTreeSet<u32>) -> Result<Vec<Seat>, IdentityError> {
     let first = taken.first().map_or(0, |node| node / NODES_OF_HOST_MAX * NODES_OF_HOST_MAX);
     let mut added = Vec::new();
@@ -216,7 +217,8 @@ fn examine_formation(found: &[Found], wanted: WantedGeometry) -> Result<Plan, Id
     pointless.map_or(Ok(Plan::Form), |why| Err(IdentityError::PointlessParity { why }))
 }
 
-/// Refuses directories of another cluster or host. This host's cluster is the one of most directories; in a tie, the first's.
+/// Refuses directories of another cluster or host. This host's cluster is the one of most directories; in a tie, the
+/// first's.
 fn check_cluster(ours: &[(&Found, &Identity)]) -> Result<(), IdentityError> {
     let votes = |cluster: ClusterId| ours.iter().filter(|(_, identity)| identity.cluster == cluster).count();
     let Some(expected) = ours.iter().rev().map(|(_, identity)| identity.cluster).max_by_key(|cluster| votes(*cluster))
@@ -271,8 +273,8 @@ fn check_geometry(host: &Host, wanted: WantedGeometry) -> Result<(), IdentityErr
     Err(IdentityError::GeometryDiffers { formed, asked: format!("{}+{}", wanted.data, wanted.parity) })
 }
 
-/// Assigns a directory to each member: the one with its identity, else the directory at the member's place in the list, else
-/// any other. The last two have no identity: they are empty, absent or unusable.
+/// Assigns a directory to each member: the one with its identity, else the directory at the member's place in the list,
+/// else any other. The last two have no identity: they are empty, absent or unusable.
 fn seats(host: &Host, found: &[Found]) -> Vec<Seat> {
     let holds = |found: &Found, node: NodeId| identity_of(found).is_some_and(|identity| identity.node == node);
     let mut free: Vec<usize> = (0..found.len()).filter(|&place| identity_of(&found[place]).is_none()).collect();
@@ -309,8 +311,8 @@ fn claim(host: HostId, member: Member, content: &Content) -> Claim {
     }
 }
 
-/// Plans the rest of a formation. No drive is `Formed`, so none has ever been in service: every directory must be usable, and an
-/// absent one is created.
+/// Plans the rest of a formation. No drive is `Formed`, so none has ever been in service: every directory must be
+/// usable, and an absent one is created.
 fn finish(host: Host, seats: Vec<Seat>) -> Result<Plan, IdentityError> {
     for seat in &seats {
         if let Claim::Lost { why } = &seat.claim {

@@ -1,6 +1,6 @@
-//! The state of a host that is founding or joining a cluster: `founding.json`, on each of its drives. The host's id must
-//! survive a crash once other hosts know it, so the file is written before the id is sent. The file is removed when the
-//! drives have their identities and the host's metadata group has started.
+//! The state of a host that is founding or joining a cluster: `founding.json`, on each of its drives. The host's id
+//! must survive a crash once other hosts know it, so the file is written before the id is sent. The file is removed
+//! when the drives have their identities and the host's metadata group has started.
 
 use super::document::{DOCUMENT_BYTES_MAX, DocumentFault, decode, encode, hex64};
 use super::scan::read_bounded;
@@ -45,7 +45,8 @@ impl Founding {
     }
 }
 
-/// Reads the state from the drives. A copy with an agreement is preferred, as a crash may have left it on some drives only.
+/// Reads the state from the drives. A copy with an agreement is preferred, as a crash may have left it on some drives
+/// only.
 pub fn read_founding(disk: &dyn Disk, dirs: &[PathBuf]) -> Result<Option<Founding>, IdentityError> {
     let mut found: Option<Founding> = None;
     for dir in dirs {

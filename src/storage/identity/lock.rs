@@ -1,5 +1,5 @@
-//! Locks on data directories, so that only one process uses each: an exclusive `flock` on the file `lock`, held while the
-//! process lives. The kernel releases it with the process, so no stale lock can remain.
+//! Locks on data directories, so that only one process uses each: an exclusive `flock` on the file `lock`, held while
+//! the process lives. The kernel releases it with the process, so no stale lock can remain.
 
 use super::LOCK_FILE;
 use rustix::fs::{FlockOperation, flock};
@@ -49,8 +49,8 @@ impl DirLocks for NoLocks {
     }
 }
 
-/// Locks the directory for reading, so that no store takes it into service meanwhile. Creates nothing in it. Returns `None` if
-/// there is no lock file, as then no store ever used the directory.
+/// Locks the directory for reading, so that no store takes it into service meanwhile. Creates nothing in it. Returns
+/// `None` if there is no lock file, as then no store ever used the directory.
 pub fn lock_for_reading(dir: &Path) -> Result<Option<HeldLock>, LockFault> {
     let file = match File::open(dir.join(LOCK_FILE)) {
         Ok(file) => file,
@@ -74,7 +74,7 @@ mod tests {
 
     /// W14: dropping the lock releases it before the drop returns.
     #[test]
-    fn a_directory_is_locked_once_and_free_again_at_once() {
+    fn a_directory_is_locked_only_once_and_free_when_the_lock_is_dropped() {
         let dir = tempfile::tempdir().unwrap();
         for _ in 0..3 {
             let held = SystemLocks.lock(dir.path()).unwrap();

@@ -1,11 +1,11 @@
 //! The identities of a host's drives. Each drive's directory holds `identity.json`: its cluster, host and node, its
-//! incarnation, the geometry, and the host's other drives. At start, `scan` reads the directories, the pure function `examine`
-//! decides what to do with them, and `open_host` does it: it forms a host, finishes an interrupted formation, or takes the
-//! drives into service, an empty drive in the place of a lost one.
+//! incarnation, the geometry, and the host's other drives. At start, `scan` reads the directories, the pure function
+//! `examine` decides what to do with them, and `open_host` does it: it forms a host, finishes an interrupted formation,
+//! or takes the drives into service, an empty drive in the place of a lost one.
 //!
-//! Invariants: nothing is written before every directory was found acceptable, and nothing is written in a directory that
-//! this process has not locked. A host is never formed over a directory that holds anything. The store starts only when every
-//! reachable drive's identity says that the formation is complete.
+//! Invariants: nothing is written before every directory was found acceptable, and nothing is written in a directory
+//! that this process has not locked. A host is never formed over a directory that holds anything. The store starts only
+//! when every reachable drive's identity says that the formation is complete.
 
 mod credentials;
 mod document;
@@ -67,7 +67,8 @@ pub struct WantedGeometry {
     pub alone: bool,
 }
 
-/// The reason for which the drives are not taken into service. All but `Io` are refusals, before which nothing was written.
+/// The reason for which the drives are not taken into service. All but `Io` are refusals, before which nothing was
+/// written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum IdentityError {
     #[error(

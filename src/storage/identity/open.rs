@@ -1,6 +1,6 @@
 //! The execution of the plan that `examine` made at start: forming a host, finishing a formation, or taking drives into
-//! service; and later changes of the membership. Each identity file is replaced atomically, so that `examine` understands the
-//! state after a crash between any two writes.
+//! service; and later changes of the membership. Each identity file is replaced atomically, so that `examine`
+//! understands the state after a crash between any two writes.
 
 use super::document::{FORMAT, Identity, Member, Stage, encode, with_earlier};
 use super::examine::{Claim, Host, Plan, Retired, Seat, examine, host_of};
@@ -177,8 +177,8 @@ fn create_missing(disk: &dyn Disk, found: &[Found]) -> Result<(), IdentityError>
     Ok(())
 }
 
-/// Locks the directories and scans them again, as the first scan may have seen another process's work half done. Returns the
-/// locks and the second scan. A directory that cannot be locked counts as unreadable.
+/// Locks the directories and scans them again, as the first scan may have seen another process's work half done.
+/// Returns the locks and the second scan. A directory that cannot be locked counts as unreadable.
 fn lock_all(
     disk: &dyn Disk,
     first_look: &[Found],
@@ -270,8 +270,9 @@ fn finish(disk: &dyn Disk, mut host: Host, seats: Vec<Seat>) -> Result<HostDrive
     Ok(HostDrives::new(&host, drives, true))
 }
 
-/// Takes the drives into service, and writes the identities that are missing or outdated. The identity of a replaced, returned
-/// or added drive is written first: as it has the youngest membership, the next start continues from it after a crash.
+/// Takes the drives into service, and writes the identities that are missing or outdated. The identity of a replaced,
+/// returned or added drive is written first: as it has the youngest membership, the next start continues from it after
+/// a crash.
 fn take_into_service(disk: &dyn Disk, mut host: Host, seats: Vec<Seat>, ambient: &Ambient) -> HostDrives {
     let (added, seats): (Vec<Seat>, Vec<Seat>) = seats.into_iter().partition(|seat| seat.claim == Claim::Added);
     let mut drives = Vec::with_capacity(seats.len() + added.len());
@@ -335,8 +336,8 @@ fn add(disk: &dyn Disk, host: &mut Host, seat: &Seat, ambient: &Ambient) -> Opti
     Some(drive(member, seat.dir.clone(), DriveState::Present))
 }
 
-/// Records on the drives that the host has metadata now. Nothing may be acknowledged before this. Fails only if no drive has the
-/// record afterwards.
+/// Records on the drives that the host has metadata now. Nothing may be acknowledged before this. Fails only if no
+/// drive has the record afterwards.
 pub fn note_started(disk: &dyn Disk, dirs: &[PathBuf]) -> Result<(), IdentityError> {
     let found = scan(disk, dirs)?;
     let (mut is_known, mut failed) = (false, None);
@@ -355,9 +356,9 @@ pub fn note_started(disk: &dyn Disk, dirs: &[PathBuf]) -> Result<(), IdentityErr
 }
 
 /// Removes drives from the host's membership; later starts ignore their directories. Writes the new membership to the
-/// remaining drives, and nothing to the removed ones, whose membership is then older. Returns whether anything had to be
-/// written, which after a failed attempt is the rest of it. A failure on one drive does not stop the writes to others; the
-/// first error is returned.
+/// remaining drives, and nothing to the removed ones, whose membership is then older. Returns whether anything had to
+/// be written, which after a failed attempt is the rest of it. A failure on one drive does not stop the writes to
+/// others; the first error is returned.
 pub fn retire_drives(disk: &dyn Disk, dirs: &[PathBuf], nodes: &[NodeId]) -> Result<bool, IdentityError> {
     let found = scan(disk, dirs)?;
     let Some(mut host) = host_of(&found) else { return Ok(false) };
@@ -375,8 +376,8 @@ pub fn retire_drives(disk: &dyn Disk, dirs: &[PathBuf], nodes: &[NodeId]) -> Res
     }
 }
 
-/// Rewrites the identity of each member that names its host by another id or has an older generation. Returns the outcome of
-/// each write with its directory.
+/// Rewrites the identity of each member that names its host by another id or has an older generation. Returns the
+/// outcome of each write with its directory.
 pub(super) fn bring_up<'a>(disk: &dyn Disk, found: &'a [Found], host: &Host) -> Vec<(&'a Path, io::Result<()>)> {
     let mut written = Vec::new();
     for Found { dir, content } in found {
@@ -435,9 +436,9 @@ fn drive(member: Member, dir: PathBuf, state: DriveState) -> Drive {
 }
 
 impl HostDrives {
-    /// Gives the host another id within its cluster, which is in this recovery epoch, and rewrites the identities of its drives.
-    /// A drive whose identity cannot be written is lost for now; the other drives keep the host's former id, by which it is
-    /// recognised later. Fails if no drive can be written.
+    /// Gives the host another id within its cluster, which is in this recovery epoch, and rewrites the identities of
+    /// its drives. A drive whose identity cannot be written is lost for now; the other drives keep the host's former
+    /// id, by which it is recognised later. Fails if no drive can be written.
     pub fn renamed(mut self, disk: &dyn Disk, to: HostId, recovery: RecoveryEpoch) -> Result<Self, IdentityError> {
         let found = scan(disk, &self.usable_dirs())?;
         let Some(mut host) = host_of(&found) else { return Ok(self) };

@@ -1,5 +1,6 @@
-//! The state of a host that rejoins its cluster under another id: `rejoin.json`, on each of its drives. The new id must survive
-//! a crash, as the cluster may already have registered the host under it; so the file is written before the id is sent.
+//! The state of a host that rejoins its cluster under another id: `rejoin.json`, on each of its drives. The new id must
+//! survive a crash, as the cluster may already have registered the host under it; so the file is written before the id
+//! is sent.
 
 use super::document::{DOCUMENT_BYTES_MAX, DocumentFault, decode, encode, hex64};
 use super::scan::read_bounded;
@@ -40,8 +41,8 @@ impl Rejoining {
     }
 }
 
-/// Reads the state of a host with the present id `host`; `None` if it is not rejoining. Of several copies, a decided one is
-/// preferred, then one that is given up.
+/// Reads the state of a host with the present id `host`; `None` if it is not rejoining. Of several copies, a decided
+/// one is preferred, then one that is given up.
 pub fn read_rejoining(disk: &dyn Disk, dirs: &[PathBuf], host: HostId) -> Result<Option<Rejoining>, IdentityError> {
     let mut found: Option<Rejoining> = None;
     for dir in dirs {

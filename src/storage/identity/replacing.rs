@@ -1,5 +1,5 @@
-//! The replacement of a drive while its host runs: an empty directory at the drive's path becomes the drive, under a new
-//! incarnation. The directories are examined as at a start.
+//! The replacement of a drive while its host runs: an empty directory at the drive's path becomes the drive, under a
+//! new incarnation. The directories are examined as at a start.
 
 use super::examine::{Claim, Host, Plan, Seat, examine};
 use super::lock::{DirLocks, LockFault};
@@ -23,7 +23,8 @@ pub struct Replacement {
     pub wanted: WantedGeometry,
 }
 
-/// The reason for which a drive is not replaced. Nothing was written, except possibly with `Identity(IdentityError::Io)`.
+/// The reason for which a drive is not replaced. Nothing was written, except possibly with
+/// `Identity(IdentityError::Io)`.
 #[derive(Debug, thiserror::Error)]
 pub enum ReplaceError {
     #[error(transparent)]
@@ -81,8 +82,8 @@ fn examined(disk: &dyn Disk, request: &Replacement) -> Result<(Host, Seat, Attem
     Ok((host, seat, attempt))
 }
 
-/// Makes the directory the drive, under a new incarnation, and writes the new membership to the other drives of the host. No
-/// file of the former drive may be open. Blocks on the disk.
+/// Makes the directory the drive, under a new incarnation, and writes the new membership to the other drives of the
+/// host. No file of the former drive may be open. Blocks on the disk.
 pub fn replace_drive(
     disk: &dyn Disk,
     request: &Replacement,
@@ -107,7 +108,8 @@ pub fn replace_drive(
         host.generation += 1;
         let own = host.members.iter_mut().find(|member| member.node == request.node);
         *own.expect("the seat is a member's") = seat.member;
-        // The new drive is written first: it has the youngest membership, so after a crash the next start continues from it.
+        // The new drive is written first: it has the youngest membership, so after a crash the next start continues
+        // from it.
         write_identity(disk, &host, seat.member, &request.dir).map_err(|error| IdentityError::Io {
             operation: "write",
             path: request.dir.join(IDENTITY_FILE),

@@ -1,6 +1,7 @@
-//! The generated root key, for a store that was configured without one: made once at random, and kept in `root_key.json` on
-//! every drive. It cannot be replaced like credentials: without it no encrypted object can be read. Therefore a key that was
-//! found on any drive is never dropped, and no key is made while a damaged file may contain one.
+//! The generated root key, for a store that was configured without one: made once at random, and kept in
+//! `root_key.json` on every drive. It cannot be replaced like credentials: without it no encrypted object can be read.
+//! Therefore a key that was found on any drive is never dropped, and no key is made while a damaged file may contain
+//! one.
 
 use super::document::{DOCUMENT_BYTES_MAX, DocumentFault, decode, encode};
 use super::scan::read_bounded;
@@ -33,8 +34,8 @@ enum KeptCopy {
     Damaged(String),
 }
 
-/// Returns the root keys of the store whose usable drives are `dirs`, and generates one if there is none. Writes them to every
-/// drive that lacks any of them. Fails if no drive has a copy afterwards, or if the only copies are damaged.
+/// Returns the root keys of the store whose usable drives are `dirs`, and generates one if there is none. Writes them
+/// to every drive that lacks any of them. Fails if no drive has a copy afterwards, or if the only copies are damaged.
 pub fn keep_root_keys(
     disk: &dyn Disk,
     dirs: &[PathBuf],

@@ -1,5 +1,5 @@
-//! The mark on a drive that replaced another and was not yet compared with the metadata. Such a drive may lack every shard that
-//! is recorded on it. The mark is an empty file in its directory, so that it survives a restart.
+//! The mark on a drive that replaced another and was not yet compared with the metadata. Such a drive may lack every
+//! shard that is recorded on it. The mark is an empty file in its directory, so that it survives a restart.
 
 use super::UNFILLED_FILE;
 use crate::storage::disk::{Disk, replace_file};

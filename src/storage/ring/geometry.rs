@@ -15,14 +15,16 @@ pub fn auto_geometry(drives: usize) -> (u8, u8) {
     }
 }
 
-/// The most shards of a blob in an automatic geometry. More shards would cost more syncs per write than they save in space.
+/// The most shards of a blob in an automatic geometry. More shards would cost more syncs per write than they save in
+/// space.
 const SHARDS_CHOSEN_MAX: usize = 8;
 
 /// Returns the automatic data and parity shards for several hosts; `drives[h]` is the number of drives of host `h`.
 ///
-/// No drive holds two shards of a blob. No host holds more than `m`; with three hosts or more, no host holds more than `m - 1`,
-/// so that new blobs are still written while one host is down. Among such geometries, the one that takes the least space is
-/// chosen; in a tie, one with two parity shards rather than one, and then the one with the fewest shards.
+/// No drive holds two shards of a blob. No host holds more than `m`; with three hosts or more, no host holds more than
+/// `m - 1`, so that new blobs are still written while one host is down. Among such geometries, the one that takes the
+/// least space is chosen; in a tie, one with two parity shards rather than one, and then the one with the fewest
+/// shards.
 pub fn auto_geometry_of_hosts(drives: &[usize]) -> (u8, u8) {
     let drives: Vec<usize> = drives.iter().copied().filter(|drives| *drives > 0).collect();
     let [_, _, ..] = drives[..] else { return auto_geometry(drives.iter().sum()) };
@@ -44,21 +46,22 @@ pub fn auto_geometry_of_hosts(drives: &[usize]) -> (u8, u8) {
     (data as u8, parity as u8)
 }
 
-/// Returns the shards on the host with the most, if shards are spread as evenly as possible with at most one on each drive.
+/// Returns the shards on the host with the most, if shards are spread as evenly as possible with at most one on each
+/// drive.
 fn most_on_a_host(drives: &[usize], shards: usize) -> usize {
     let fits = |most: &usize| drives.iter().map(|drives| drives.min(most)).sum::<usize>() >= shards;
     (1..=shards).find(fits).unwrap_or(shards)
 }
 
-/// Returns whether objects of this geometry stay readable after the loss of any one of `drives` drives, if shards are spread
-/// evenly over them.
+/// Returns whether objects of this geometry stay readable after the loss of any one of `drives` drives, if shards are
+/// spread evenly over them.
 pub fn survives_a_drive((data, parity): (u8, u8), drives: usize) -> bool {
     let shards = usize::from(data) + usize::from(parity);
     shards.div_ceil(drives.max(1)) <= usize::from(parity)
 }
 
-/// Returns the reason if the parity of a requested geometry is pointless on `drives` drives: it has parity, but does not survive
-/// the loss of one drive. A geometry without parity, or on a single drive, is not reported.
+/// Returns the reason if the parity of a requested geometry is pointless on `drives` drives: it has parity, but does
+/// not survive the loss of one drive. A geometry without parity, or on a single drive, is not reported.
 pub fn pointless_parity((data, parity): (u8, u8), drives: usize) -> Option<String> {
     if parity == 0 || drives < 2 || survives_a_drive((data, parity), drives) {
         return None;
@@ -71,8 +74,9 @@ pub fn pointless_parity((data, parity): (u8, u8), drives: usize) -> Option<Strin
     ))
 }
 
-/// Returns the number of durable shards that a write needs to be acknowledged, if a node has at most `on_a_node` of them: enough
-/// to read without any one node. If the parity does not allow that, one more than a read needs; without parity, all.
+/// Returns the number of durable shards that a write needs to be acknowledged, if a node has at most `on_a_node` of
+/// them: enough to read without any one node. If the parity does not allow that, one more than a read needs; without
+/// parity, all.
 pub fn write_quorum(geometry: Geometry, on_a_node: usize) -> usize {
     let spare = usize::from(geometry.parity);
     usize::from(geometry.data) + if on_a_node <= spare { on_a_node } else { spare.min(1) }

@@ -1,12 +1,13 @@
-//! The guarantee of a layout: how many domains, hosts or drives may be lost while every complete blob stays readable. Pure.
+//! The guarantee of a layout: how many domains, hosts or drives may be lost while every complete blob stays readable.
+//! Pure.
 
 use super::place::{Caps, Standing};
 use super::{Ring, write_quorum};
 use crate::types::{Geometry, NodeId};
 use std::fmt;
 
-/// The numbers of failure domains, hosts or drives that may be lost: any that many of one kind, but not of several kinds at
-/// once.
+/// The numbers of failure domains, hosts or drives that may be lost: any that many of one kind, but not of several
+/// kinds at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Losses {
     pub domains: usize,
@@ -29,8 +30,8 @@ impl Losses {
     }
 }
 
-/// The losses that a blob survives if all its shards are intact and placed by the layout. If no domain has several hosts,
-/// `domains` equals `hosts`.
+/// The losses that a blob survives if all its shards are intact and placed by the layout. If no domain has several
+/// hosts, `domains` equals `hosts`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Guarantee {
     /// The number of failure domains; any may be lost.
@@ -50,7 +51,8 @@ impl Guarantee {
         Losses { domains: self.domains, hosts: self.hosts, drives: self.drives }
     }
 
-    /// Limits the guarantee by `losses`, kind by kind: the losses that something else than shards survives, such as metadata.
+    /// Limits the guarantee by `losses`, kind by kind: the losses that something else than shards survives, such as
+    /// metadata.
     pub fn at_most(self, losses: Losses) -> Self {
         let Losses { domains, hosts, drives } = self.losses().min(losses);
         let hosts_down_for_writes = self.hosts_down_for_writes.min(losses.hosts);
@@ -72,8 +74,8 @@ impl fmt::Display for Guarantee {
 }
 
 impl Ring {
-    /// Returns the guarantee for blobs of this geometry that are placed while all nodes are up. A layout without active nodes
-    /// guarantees nothing.
+    /// Returns the guarantee for blobs of this geometry that are placed while all nodes are up. A layout without active
+    /// nodes guarantees nothing.
     pub fn guarantee(&self, geometry: Geometry) -> Guarantee {
         let has_domains = self.domains < self.hosts.len();
         let Losses { domains, hosts, drives } = self.losses_with(geometry, usize::from(geometry.parity));
@@ -147,7 +149,8 @@ impl Ring {
         Losses { domains: count(Lost::Domains), hosts: count(Lost::Hosts), drives: count(Lost::Drives) }
     }
 
-    /// Returns, for each number of losses up to `LOSSES_MAX`, the shards that the remaining nodes can take in the worst case.
+    /// Returns, for each number of losses up to `LOSSES_MAX`, the shards that the remaining nodes can take in the worst
+    /// case.
     fn least_slots(&self, caps: Caps, live: &[usize], lost: Lost) -> Vec<usize> {
         let mut drives = vec![0usize; self.hosts.len()];
         live.iter().for_each(|&at| drives[self.host_of[at]] += 1);
@@ -182,16 +185,16 @@ enum Lost {
     Drives,
 }
 
-/// Combines two parts of the layout. Each input has, for each number of losses within that part, the shards that remain there;
-/// the result has the fewest that remain in both, over all ways to divide the losses.
+/// Combines two parts of the layout. Each input has, for each number of losses within that part, the shards that remain
+/// there; the result has the fewest that remain in both, over all ways to divide the losses.
 fn fewest(one: &[usize], other: &[usize]) -> Vec<usize> {
     let least = |lost: usize| (0..=lost).map(|of_one| one[of_one] + other[lost - of_one]).min().unwrap_or(0);
     (0..one.len()).map(least).collect()
 }
 
 impl Ring {
-    /// Returns a lower bound of the hosts that may be down while writes go on. It disregards that other hosts of a domain may take
-    /// the shards of one that is down.
+    /// Returns a lower bound of the hosts that may be down while writes go on. It disregards that other hosts of a
+    /// domain may take the shards of one that is down.
     fn hosts_down_for_writes(&self, geometry: Geometry, nodes_of: &[usize]) -> usize {
         let caps = self.least_caps(geometry).raised(geometry);
         let mut takes: Vec<usize> = nodes_of.iter().map(|slots| (*slots).min(caps.host)).collect();
@@ -206,8 +209,8 @@ impl Ring {
     }
 }
 
-/// Returns the number of losses that take at most `shards` shards in the worst case, but never all: losing everything is no
-/// guarantee.
+/// Returns the number of losses that take at most `shards` shards in the worst case, but never all: losing everything
+/// is no guarantee.
 fn losses_within(mut held: Vec<usize>, shards: usize) -> usize {
     held.retain(|held| *held > 0);
     let all = held.len();

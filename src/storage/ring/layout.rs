@@ -8,7 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 pub struct LayoutNode {
     pub id: NodeId,
     pub host: HostId,
-    /// The drive's share of shards, relative to the weights of others. A drive of weight 0 takes shards only if no other can.
+    /// The drive's share of shards, relative to the weights of others. A drive of weight 0 takes shards only if no
+    /// other can.
     pub weight: u32,
 }
 

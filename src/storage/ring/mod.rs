@@ -1,10 +1,10 @@
-//! Placement of blobs: a layout of domains, hosts and drives is turned into virtual partitions, each with its own order of the
-//! nodes.
+//! Placement of blobs: a layout of domains, hosts and drives is turned into virtual partitions, each with its own order
+//! of the nodes.
 //!
-//! A blob's id selects its partition. Its shards go to the first nodes of the partition's order that the bounds of domains,
-//! hosts and drives allow. The order is made by weighted rendezvous hashing, so a node that joins takes its share from all
-//! others and nothing else moves. The placement is recorded with each blob. When the layout changes, the recorded placement is
-//! compared with the wanted one, and shards are moved accordingly.
+//! A blob's id selects its partition. Its shards go to the first nodes of the partition's order that the bounds of
+//! domains, hosts and drives allow. The order is made by weighted rendezvous hashing, so a node that joins takes its
+//! share from all others and nothing else moves. The placement is recorded with each blob. When the layout changes, the
+//! recorded placement is compared with the wanted one, and shards are moved accordingly.
 
 mod capacity;
 mod geometry;
@@ -25,8 +25,8 @@ use std::collections::BTreeMap;
 #[cfg(test)]
 mod tests;
 
-/// The number of virtual partitions: enough that drives of equal weight get nearly equal shares, and few enough to keep all
-/// orders in memory.
+/// The number of virtual partitions: enough that drives of equal weight get nearly equal shares, and few enough to keep
+/// all orders in memory.
 const PARTITIONS: usize = 1024;
 
 /// One of the virtual partitions.
@@ -88,8 +88,8 @@ impl Ring {
         (0..self.nodes.len()).map(|at| (self.nodes[at].id, place(at))).collect()
     }
 
-    /// Returns the partition of a blob. While all nodes are up, blobs of one partition and geometry are placed on the same
-    /// nodes.
+    /// Returns the partition of a blob. While all nodes are up, blobs of one partition and geometry are placed on the
+    /// same nodes.
     pub fn partition_of(&self, blob: BlobId) -> Partition {
         let folded = (blob.0 >> 64) as u64 ^ blob.0 as u64;
         Partition((mix(folded) % PARTITIONS as u64) as u16)
@@ -122,9 +122,9 @@ fn number_domains(layout: &Layout, hosts: &[HostId]) -> (Vec<usize>, usize) {
     (numbers, count)
 }
 
-/// Returns a partition's order of the active nodes by weighted rendezvous hashing: each node scores `-weight / ln(u)`, where `u`
-/// in (0, 1) is the hash of partition and node; the greatest score comes first. (Schindelhauer and Schomaker, Weighted
-/// Distributed Hash Tables, 2005.)
+/// Returns a partition's order of the active nodes by weighted rendezvous hashing: each node scores `-weight / ln(u)`,
+/// where `u` in (0, 1) is the hash of partition and node; the greatest score comes first. (Schindelhauer and Schomaker,
+/// Weighted Distributed Hash Tables, 2005.)
 fn order(partition: u64, nodes: &[LayoutNode], active: &[bool]) -> Box<[u16]> {
     let draw = |node: &LayoutNode| {
         let hash = mix(mix(partition.wrapping_add(0x9e37_79b9_7f4a_7c15)) ^ u64::from(node.id.0));

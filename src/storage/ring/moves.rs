@@ -10,8 +10,9 @@ pub struct ShardMove {
     pub to: NodeId,
 }
 
-/// Returns the fewest moves after which the shards are on the `wanted` nodes, in any arrangement; a node may be wanted several
-/// times. `recorded[i]` is the current node of shard `i`. Deterministic, so that every host computes the same moves.
+/// Returns the fewest moves after which the shards are on the `wanted` nodes, in any arrangement; a node may be wanted
+/// several times. `recorded[i]` is the current node of shard `i`. Deterministic, so that every host computes the same
+/// moves.
 pub fn moves(recorded: &[NodeId], wanted: &[NodeId]) -> Vec<ShardMove> {
     let mut free: Vec<Option<NodeId>> = wanted.iter().copied().map(Some).collect();
     let mut leaving = Vec::new();

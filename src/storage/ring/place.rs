@@ -1,10 +1,10 @@
 //! The placement of one blob: which node gets which shard, given which nodes are up.
 //!
-//! The bounds, in this order: a node holds two shards only if there are fewer nodes than shards; a host holds no more than the
-//! most even spread over hosts needs (`ceil(n/h)` if all have enough drives); a failure domain holds no more than the most even
-//! spread over domains then needs. If nodes are down, hosts and domains that are up may take up to `m` shards each. Nodes that
-//! are up get the first shards. The remaining shards are placed on nodes that are down, and written by repair. As they are the
-//! last shards, mostly parity is missing, and reads seldom need decoding.
+//! The bounds, in this order: a node holds two shards only if there are fewer nodes than shards; a host holds no more
+//! than the most even spread over hosts needs (`ceil(n/h)` if all have enough drives); a failure domain holds no more
+//! than the most even spread over domains then needs. If nodes are down, hosts and domains that are up may take up to
+//! `m` shards each. Nodes that are up get the first shards. The remaining shards are placed on nodes that are down, and
+//! written by repair. As they are the last shards, mostly parity is missing, and reads seldom need decoding.
 
 use super::{Partition, Ring, write_quorum};
 use crate::types::{BlobId, Epoch, Geometry, NodeId, ShardIndex};
@@ -42,13 +42,12 @@ impl Placement {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PlaceRefusal {
-    /// Too few drives are up. `full` of the `live` drives have no room. With the absent drives back there would be enough.
+    /// Too few drives are up. `full` of the `live` drives have no room. With the absent drives back there would be
+    /// enough.
     #[error("{live} of {configured} drives are in service{}; writes at {geometry} need {needed}", words_of_full(*full))]
     TooFewLive { live: usize, full: usize, configured: usize, needed: usize, geometry: Geometry },
     /// The layout has no drive that takes shards: not all founding hosts are registered yet.
-    #[error(
-        "no drive takes shards yet: not all founding hosts are registered in the cluster; wait until they are"
-    )]
+    #[error("no drive takes shards yet: not all founding hosts are registered in the cluster; wait until they are")]
     NoDrives,
     /// Enough drives are up, but on too few hosts, or in too few failure domains, to survive the loss of one.
     #[error("{live} of {configured} drives are in service, on too few hosts for writes at {geometry}")]
@@ -74,9 +73,9 @@ pub(super) struct Caps {
 }
 
 impl Ring {
-    /// Places a blob. If the geometry has one parity shard and the live nodes are too few for its quorum, but at least two, the
-    /// blob is placed with fewer data shards (`live-1` + 1): a drive that is down does not stop writes, and the blob still
-    /// survives any one loss.
+    /// Places a blob. If the geometry has one parity shard and the live nodes are too few for its quorum, but at least
+    /// two, the blob is placed with fewer data shards (`live-1` + 1): a drive that is down does not stop writes, and
+    /// the blob still survives any one loss.
     pub fn place(
         &self,
         blob: BlobId,
@@ -100,8 +99,8 @@ impl Ring {
         Ok(Placement { geometry, nodes, writable, quorum, layout: self.epoch() })
     }
 
-    /// Returns the nodes on which the shards of a partition's blobs belong while all nodes are up; `None` if no node takes
-    /// shards.
+    /// Returns the nodes on which the shards of a partition's blobs belong while all nodes are up; `None` if no node
+    /// takes shards.
     pub fn wanted(&self, partition: Partition, geometry: Geometry) -> Option<Vec<NodeId>> {
         if self.active_count() == 0 {
             return None;
@@ -123,7 +122,8 @@ impl Ring {
         fitting.ok_or_else(|| self.refusal(wanted, standings))
     }
 
-    /// Returns the geometry in which the usable nodes take enough shards: the wanted one, else one with fewer data shards.
+    /// Returns the geometry in which the usable nodes take enough shards: the wanted one, else one with fewer data
+    /// shards.
     fn geometry_on(&self, wanted: Geometry, usable: &dyn Fn(usize) -> bool) -> Option<Geometry> {
         let slots = |geometry: Geometry| {
             let caps = self.least_caps(geometry).raised(geometry);
@@ -141,8 +141,8 @@ impl Ring {
         None
     }
 
-    /// Returns the reason for which the live nodes do not take enough shards. It is a lack of space only if there would be too
-    /// few nodes with room even after all absent nodes came back.
+    /// Returns the reason for which the live nodes do not take enough shards. It is a lack of space only if there would
+    /// be too few nodes with room even after all absent nodes came back.
     fn refusal(&self, wanted: Geometry, standings: &[Standing]) -> PlaceRefusal {
         let configured = self.active_count();
         if configured == 0 {
@@ -175,8 +175,8 @@ impl Ring {
         by_domain.into_iter().map(|slots| slots.min(caps.domain)).sum()
     }
 
-    /// Returns the least caps under which the whole layout takes all shards: the node's is minimised first, then the host's, then
-    /// the domain's.
+    /// Returns the least caps under which the whole layout takes all shards: the node's is minimised first, then the
+    /// host's, then the domain's.
     pub(super) fn least_caps(&self, geometry: Geometry) -> Caps {
         let shards = geometry.shards();
         let least = |fits: &dyn Fn(usize) -> bool| (1..=shards).find(|&cap| fits(cap)).unwrap_or(shards);
@@ -193,8 +193,8 @@ pub fn most_on_a_node(nodes: &[NodeId]) -> usize {
 }
 
 impl Caps {
-    /// Raises the caps of hosts and domains to `m`, for placement while others are down: the blob can spare `m` shards, so it
-    /// survives the loss of a host or domain that has as many.
+    /// Raises the caps of hosts and domains to `m`, for placement while others are down: the blob can spare `m` shards,
+    /// so it survives the loss of a host or domain that has as many.
     pub(super) fn raised(self, geometry: Geometry) -> Self {
         let parity = usize::from(geometry.parity);
         Self { host: self.host.max(parity), domain: self.domain.max(parity), ..self }
@@ -224,8 +224,9 @@ impl<'a> Choice<'a> {
         }
     }
 
-    /// Chooses nodes up to the caps. Goes through the order in rounds with rising bounds, first of hosts, then of domains, then
-    /// of nodes, so that shards spread as widely as possible before a host, domain or node gets another one.
+    /// Chooses nodes up to the caps. Goes through the order in rounds with rising bounds, first of hosts, then of
+    /// domains, then of nodes, so that shards spread as widely as possible before a host, domain or node gets another
+    /// one.
     fn take(&mut self, order: &[u16], usable: &dyn Fn(usize) -> bool, caps: Caps) {
         for node in 1..=caps.node {
             for domain in 1..=caps.domain {

@@ -91,7 +91,7 @@ fn shards_spread_over_drives_by_weight() {
 
 /// P4: shards spread over hosts before drives.
 #[test]
-fn no_host_holds_more_than_the_parity_covers_where_hosts_suffice() {
+fn no_host_holds_more_shards_than_parity_if_hosts_suffice() {
     for (hosts, drives, data, parity) in [(3, 2, 2, 1), (3, 4, 4, 2), (4, 3, 6, 2), (2, 2, 2, 2), (6, 1, 4, 2)] {
         let ring = ring(hosts, drives);
         for blob in blobs(300) {
@@ -104,7 +104,7 @@ fn no_host_holds_more_than_the_parity_covers_where_hosts_suffice() {
 }
 
 #[test]
-fn too_few_hosts_share_evenly() {
+fn shards_spread_evenly_over_too_few_hosts() {
     let ring = ring(2, 6);
     for blob in blobs(100) {
         let placement = ring.place(blob, geometry(6, 2), all_live).expect("placed");
@@ -171,7 +171,7 @@ fn below_the_quorum_the_refusal_says_what_is_missing() {
 
 /// If an absent node would bring enough room, the refusal is not a lack of space, and the client may try again.
 #[test]
-fn a_store_is_out_of_space_only_where_no_node_that_comes_back_would_help() {
+fn a_store_is_out_of_space_only_if_no_returning_node_would_help() {
     let one_each = |node: NodeId| match node.0 {
         0 => Standing::Full,
         1 => Standing::Down,
@@ -305,7 +305,7 @@ proptest! {
 
     /// P4: the moves lead to the wanted placement, and no other shard moves.
     #[test]
-    fn p4_moves_lead_to_what_is_wanted_and_keep_what_is((drives, domains) in layouts(), data in 1u8..7, parity in 0u8..5, id: u128) {
+    fn p4_moves_lead_to_the_wanted_placement_and_move_nothing_else((drives, domains) in layouts(), data in 1u8..7, parity in 0u8..5, id: u128) {
         let geometry = geometry(data, parity);
         let (mut more, mut labels) = (drives.clone(), domains.clone());
         more.push(2);
@@ -344,7 +344,7 @@ proptest! {
 }
 
 #[test]
-fn the_automatic_geometry_for_hosts_takes_the_least_space_that_keeps_the_promise() {
+fn the_automatic_geometry_for_hosts_takes_the_least_space_that_suffices() {
     let table: [(&[usize], (u8, u8)); 16] = [
         (&[], (1, 0)),
         (&[4], (2, 2)),
@@ -384,7 +384,7 @@ fn a_guarantee_is_shown_in_words() {
 }
 
 #[test]
-fn a_draining_node_takes_nothing_new_and_is_still_found() {
+fn a_draining_node_takes_no_new_shards_and_is_still_known() {
     let layout = uneven(3, &[2, 2, 2], &[None; 3]).with_draining([NodeId(100), NodeId(101)]);
     let ring = Ring::new(&layout);
     for blob in blobs(200) {
@@ -424,7 +424,7 @@ fn p4_a_host_that_joins_takes_its_share_and_gives_it_back_when_it_drains() {
 }
 
 #[test]
-fn records_of_the_metadata_become_the_layout() {
+fn the_layout_is_made_from_the_records_of_the_metadata() {
     let node = |id, host, state| NodeRecord { id: NodeId(id), host: HostId(host), state, weight: 7, ..samples::node() };
     let hosts = [samples::host(), HostRecord { id: HostId(2), domain: None, ..samples::host() }];
     let nodes = [node(0, 1, NodeState::Active), node(1, 2, NodeState::Draining), node(2, 9, NodeState::Active)];
@@ -439,7 +439,7 @@ fn records_of_the_metadata_become_the_layout() {
 
 /// Compares `losses_for_writes` with trying every set of lost drives, or hosts.
 #[test]
-fn the_losses_that_writes_survive_are_those_of_the_worst_choice() {
+fn the_losses_that_writes_survive_hold_in_the_worst_case() {
     for (hosts, drives, data, parity) in
         [(1, 5, 2, 2), (3, 2, 4, 2), (3, 2, 3, 3), (4, 2, 2, 2), (3, 1, 2, 1), (2, 3, 2, 4)]
     {
@@ -485,7 +485,7 @@ fn subsets<T: Copy>(of: &[T], count: usize) -> Vec<Vec<T>> {
 }
 
 #[test]
-fn parity_is_pointless_where_one_of_several_drives_holds_more_shards_than_may_be_lost() {
+fn parity_is_pointless_if_the_loss_of_one_drive_exceeds_it() {
     let is_pointless = |geometry, drives| pointless_parity(geometry, drives).is_some();
     for (geometry, drives) in [((4, 2), 2), ((2, 1), 2), ((6, 2), 3), ((4, 1), 4)] {
         assert!(is_pointless(geometry, drives), "{geometry:?} on {drives}");

@@ -22,7 +22,8 @@ pub enum SealingError {
     /// The request brings a key (SSE-C), but the object is not encrypted under a client's key.
     #[error("the object is not encrypted under a client's key; send the request without one")]
     CustomerKeyNotApplicable,
-    /// The stored bytes have one layer of encryption and two are wanted, or the reverse: they have to be encrypted anew.
+    /// The stored bytes have one layer of encryption and two are wanted, or the reverse: they have to be encrypted
+    /// anew.
     #[error("the stored bytes have another number of encryption layers than is wanted; they must be encrypted anew")]
     LayersDiffer,
     #[error("the key {key:?} is wrapped by the root key {root}, which is missing; add it to the root key file")]

@@ -1,6 +1,6 @@
-//! The store's named keys and their versions. Each version is a random secret, wrapped by the root key. The newest version wraps
-//! data keys, and all versions unwrap them, so a rotation changes no object. A key is one document: a byte with the format's
-//! version, then JSON.
+//! The store's named keys and their versions. Each version is a random secret, wrapped by the root key. The newest
+//! version wraps data keys, and all versions unwrap them, so a rotation changes no object. A key is one document: a
+//! byte with the format's version, then JSON.
 
 use super::error::SealingError;
 use super::root::{RootKeyId, RootKeys};

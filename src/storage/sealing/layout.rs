@@ -1,5 +1,6 @@
-//! The arithmetic of plain and sealed (encrypted) offsets. A run of plain bytes is sealed in chunks of `CHUNK_BYTES`, of which
-//! the last may be shorter. Each layer of encryption adds a tag to each chunk. An empty run has no sealed bytes.
+//! The arithmetic of plain and sealed (encrypted) offsets. A run of plain bytes is sealed in chunks of `CHUNK_BYTES`,
+//! of which the last may be shorter. Each layer of encryption adds a tag to each chunk. An empty run has no sealed
+//! bytes.
 
 use std::ops::Range;
 
@@ -64,8 +65,8 @@ impl Layout {
         }
     }
 
-    /// Returns the sealed span of a plain range in a run of `run_bytes` plain bytes. A range that extends past the run's end is
-    /// cut there.
+    /// Returns the sealed span of a plain range in a run of `run_bytes` plain bytes. A range that extends past the
+    /// run's end is cut there.
     pub fn span(self, run_bytes: u64, range: Range<u64>) -> Span {
         let chunk_bytes = CHUNK_BYTES as u64;
         let end = range.end.min(run_bytes);

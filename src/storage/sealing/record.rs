@@ -1,5 +1,6 @@
-//! The record of an object's encryption in its metadata: a byte with the format's version, then postcard. The version is that
-//! of everything in `FORMAT.md`: the record and the sealed bytes that it describes. New enum variants go to the end.
+//! The record of an object's encryption in its metadata: a byte with the format's version, then postcard. The version
+//! is that of everything in `FORMAT.md`: the record and the sealed bytes that it describes. New enum variants go to the
+//! end.
 
 use super::error::SealingError;
 use super::layout::Layout;

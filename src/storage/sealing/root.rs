@@ -1,5 +1,5 @@
-//! The root key, which wraps the store's named keys and is never stored in the metadata: its text form in files, its derivation
-//! from a cluster's secret, and its former versions.
+//! The root key, which wraps the store's named keys and is never stored in the metadata: its text form in files, its
+//! derivation from a cluster's secret, and its former versions.
 
 use super::secret::{KEY_BYTES, Secret};
 use crate::ambient::Entropy;
@@ -50,8 +50,8 @@ impl RootKey {
         Self::new(Secret::random(entropy))
     }
 
-    /// Derives the root key from the secret that the hosts of a cluster share. An operator who changes that secret must supply
-    /// the key of the old secret as a former one.
+    /// Derives the root key from the secret that the hosts of a cluster share. An operator who changes that secret must
+    /// supply the key of the old secret as a former one.
     pub fn of_cluster(secret: &str, cluster: ClusterId) -> Self {
         Self::new(Secret::derived(secret.as_bytes(), &cluster.to_be_bytes(), &[DERIVED_LABEL]))
     }
@@ -87,8 +87,9 @@ impl RootKeys {
         Self { current, former: Vec::new() }
     }
 
-    /// Parses a key file. A file of exactly 32 bytes is one raw key. In any other file each line is a key, in hexadecimal or
-    /// base64: the first is the current key, the others are former keys. Empty lines and lines that begin with `#` are skipped.
+    /// Parses a key file. A file of exactly 32 bytes is one raw key. In any other file each line is a key, in
+    /// hexadecimal or base64: the first is the current key, the others are former keys. Empty lines and lines that
+    /// begin with `#` are skipped.
     pub fn parse(file: &[u8]) -> Result<Self, RootKeyError> {
         if file.len() > FILE_BYTES_MAX {
             return Err(RootKeyError::TooLong);

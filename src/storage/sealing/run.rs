@@ -1,6 +1,6 @@
-//! The keys of object bytes: an object's data key, and the keys of its runs, which are derived from it. A run is a sequence of
-//! bytes sealed in one write: a body or a part. Each run has another key, so the chunk indices in nonces begin at 0 in each
-//! run, and a part that is uploaded again reuses no nonce under the same key.
+//! The keys of object bytes: an object's data key, and the keys of its runs, which are derived from it. A run is a
+//! sequence of bytes sealed in one write: a body or a part. Each run has another key, so the chunk indices in nonces
+//! begin at 0 in each run, and a part that is uploaded again reuses no nonce under the same key.
 
 use super::layout::Layout;
 use super::secret::Secret;
@@ -33,8 +33,8 @@ impl RunId {
     /// The id of the only run of an object that is small enough to be stored in the metadata.
     pub const INLINE: Self = Self { part: 0, salt: [0; 16] };
 
-    /// Makes the id from the part number and from the blob of the run, which is different for each write. A body of one PUT is
-    /// part 1.
+    /// Makes the id from the part number and from the blob of the run, which is different for each write. A body of one
+    /// PUT is part 1.
     pub fn of_blob(part: u16, blob: BlobId) -> Self {
         Self { part, salt: blob.to_be_bytes() }
     }
@@ -56,8 +56,8 @@ impl DataKey {
         RunKey { inner: derived(&self.first), outer: self.second.as_ref().map(derived) }
     }
 
-    /// Returns an ETag that reveals nothing about the content without the key. With SSE-KMS and SSE-C, the ETag of S3 is not the
-    /// MD5 either.
+    /// Returns an ETag that reveals nothing about the content without the key. With SSE-KMS and SSE-C, the ETag of S3
+    /// is not the MD5 either.
     pub fn entity_tag(&self, md5: [u8; 16]) -> [u8; 16] {
         let key = Secret::derived(self.first.bytes(), &[], &[ENTITY_TAG_LABEL]);
         let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key.bytes()), &md5);
@@ -101,8 +101,8 @@ impl RunKey {
     }
 }
 
-/// Returns the nonce of a chunk, made of its index in the run and whether it is the last. Therefore a chunk does not open at
-/// another place, nor after the run was cut or extended so that another chunk is the last.
+/// Returns the nonce of a chunk, made of its index in the run and whether it is the last. Therefore a chunk does not
+/// open at another place, nor after the run was cut or extended so that another chunk is the last.
 fn nonce(index: u64, is_final: bool) -> Nonce {
     let mut bytes = [0; 12];
     bytes[3..11].copy_from_slice(&index.to_be_bytes());

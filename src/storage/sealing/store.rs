@@ -1,5 +1,5 @@
-//! Operations on data keys: a data key is made and wrapped before a write, unwrapped before a read, and wrapped again when an
-//! object is copied without its bytes, when a key is rotated, or when another key is chosen.
+//! Operations on data keys: a data key is made and wrapped before a write, unwrapped before a read, and wrapped again
+//! when an object is copied without its bytes, when a key is rotated, or when another key is chosen.
 
 use super::error::SealingError;
 use super::keys::{KeyPath, NamedKey, alias_target};
@@ -51,8 +51,8 @@ pub struct KmsWanted {
     pub dual_layer: bool,
 }
 
-/// The bucket and key of the encrypted object. They are authenticated with the wrapped key, so that it does not open if it is
-/// copied to another object.
+/// The bucket and key of the encrypted object. They are authenticated with the wrapped key, so that it does not open if
+/// it is copied to another object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place<'a> {
     pub bucket: BucketId,
@@ -182,8 +182,8 @@ impl KeyStore<'_> {
         Ok(DataKey { first, second })
     }
 
-    /// Wraps the data key by the newest versions of its wrapping keys; `None` if it already is, or if a client's key wraps it. The
-    /// stored bytes stay as they are.
+    /// Wraps the data key by the newest versions of its wrapping keys; `None` if it already is, or if a client's key
+    /// wraps it. The stored bytes stay as they are.
     pub fn rewrapped(
         &self,
         sealing: &Sealing,

@@ -1,5 +1,5 @@
-//! Streaming encryption and decryption of a run. One chunk is held at a time, each byte is copied once, and the plain bytes of
-//! a chunk are returned only after the whole chunk was authenticated.
+//! Streaming encryption and decryption of a run. One chunk is held at a time, each byte is copied once, and the plain
+//! bytes of a chunk are returned only after the whole chunk was authenticated.
 
 use super::layout::{CHUNK_BYTES, Span};
 use super::run::RunKey;
@@ -23,8 +23,8 @@ impl Sealer {
         Self { key, index: 0, chunk: BytesMut::new(), expected_bytes: expected_bytes.unwrap_or(u64::MAX) }
     }
 
-    /// Takes bytes from the front of `plain`. Returns a sealed chunk once it is full and further bytes follow, so that it is not
-    /// the last. Must be called until it returns `None`; all bytes are taken then.
+    /// Takes bytes from the front of `plain`. Returns a sealed chunk once it is full and further bytes follow, so that
+    /// it is not the last. Must be called until it returns `None`; all bytes are taken then.
     pub fn push(&mut self, plain: &mut Bytes) -> Option<Bytes> {
         while !plain.is_empty() {
             if self.chunk.len() == CHUNK_BYTES {
@@ -43,7 +43,8 @@ impl Sealer {
         (!self.chunk.is_empty()).then(|| self.seal(true))
     }
 
-    /// Reserves room for the rest of the chunk and its tags: once for each chunk, unless more bytes come than were expected.
+    /// Reserves room for the rest of the chunk and its tags: once for each chunk, unless more bytes come than were
+    /// expected.
     fn reserve(&mut self, taken: usize) {
         let tags = self.key.layout().overhead_bytes();
         if self.chunk.capacity() - self.chunk.len() < taken + tags {
@@ -104,8 +105,8 @@ impl Opener {
         self.span.sealed.clone()
     }
 
-    /// Takes bytes from the front of `sealed`, and returns plain bytes as soon as a chunk is complete. Must be called until it
-    /// returns `None`; all bytes are taken then. Must not be called after an error.
+    /// Takes bytes from the front of `sealed`, and returns plain bytes as soon as a chunk is complete. Must be called
+    /// until it returns `None`; all bytes are taken then. Must not be called after an error.
     pub fn push(&mut self, sealed: &mut Bytes) -> Result<Option<Bytes>, OpenError> {
         while !sealed.is_empty() {
             if self.sealed_left == 0 {

@@ -1,6 +1,6 @@
-//! Wrapping of keys by keys: AES-256-GCM under a key that is derived from the wrapping key and a fresh salt for each wrapping, so
-//! that no nonce is reused, however many keys one key wraps. The purpose of the wrapped key is authenticated with it, so that it
-//! cannot be unwrapped for another purpose.
+//! Wrapping of keys by keys: AES-256-GCM under a key that is derived from the wrapping key and a fresh salt for each
+//! wrapping, so that no nonce is reused, however many keys one key wraps. The purpose of the wrapped key is
+//! authenticated with it, so that it cannot be unwrapped for another purpose.
 
 use super::layout::TAG_BYTES;
 use super::secret::{KEY_BYTES, Secret};

@@ -1,5 +1,5 @@
-//! An atomic change of the shard index. Records are applied one after the other, each on top of the effects of those before;
-//! then all changes are committed at once, with the counters of segments and the watermark.
+//! An atomic change of the shard index. Records are applied one after the other, each on top of the effects of those
+//! before; then all changes are committed at once, with the counters of segments and the watermark.
 
 use super::rows::{self, ChunkId, ChunkKey, Entry, Place, SegmentUse, ShardKey, Tombstone};
 use super::{IndexResult, Placed};
@@ -105,7 +105,8 @@ impl<'a> Edit<'a> {
     pub(super) fn apply_move(&mut self, from: &Placed, to: Location, moved: &mut Moved) -> IndexResult<()> {
         let won = match from {
             Placed::Chunk { id, entry } => {
-                // Applied even if a tombstone killed the original: `apply_chunk` then makes the tombstone cover this copy.
+                // Applied even if a tombstone killed the original: `apply_chunk` then makes the tombstone cover this
+                // copy.
                 let same = self.chunk(*id)?.is_some_and(|now| now == *entry);
                 let killed = self.tombstone(id.shard)?.is_some_and(|tombstone| tombstone.origin > entry.origin);
                 (same || killed) && self.apply_chunk(*id, Entry { at: to, origin: entry.origin })?
@@ -133,7 +134,7 @@ impl<'a> Edit<'a> {
         for pair in places {
             let (lsn, place) = rows::decode_place(&pair)?;
             let Place::Tombstone(shard) = place else {
-                return Err(rows::corrupt(rows::PLACES, &pair.0, "a live chunk in a segment that the log no longer has"));
+                return Err(rows::corrupt(rows::PLACES, &pair.0, "a live chunk in a segment that the log has released"));
             };
             if let Some(tombstone) = self.tombstone(shard)?
                 && tombstone.at.lsn == lsn

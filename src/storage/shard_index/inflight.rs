@@ -1,11 +1,11 @@
-//! The computation of the index's watermark. Appends are published in any order, so the watermark may rise only to a position
-//! before which no append can still be unpublished. Pure.
+//! The computation of the index's watermark. Appends are published in any order, so the watermark may rise only to a
+//! position before which no append can still be unpublished. Pure.
 
 use crate::types::{Lsn, SegmentId};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// A ticket for an append that will be published. It is taken before the append is sent to the log, so the append's records lie
-/// after everything that was published by then.
+/// A ticket for an append that will be published. It is taken before the append is sent to the log, so the append's
+/// records lie after everything that was published by then.
 #[derive(Debug)]
 #[must_use = "a lost ticket holds the watermark and the segments after it until the next start"]
 pub struct Ticket {
@@ -21,7 +21,8 @@ pub(super) struct InFlight {
     abandoned: BTreeSet<u64>,
     /// The last published position.
     head: Lsn,
-    /// The last position that is published or being published. It is in the log, so an append that begins now comes after it.
+    /// The last position that is published or being published. It is in the log, so an append that begins now comes
+    /// after it.
     appended: Lsn,
 }
 
@@ -101,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn an_append_that_begins_while_another_is_published_does_not_take_the_watermark_back() {
+    fn an_append_begun_during_a_publication_does_not_lower_the_watermark() {
         let mut in_flight = InFlight::new(Lsn(10));
         let (published, other) = (in_flight.begin(), in_flight.begin());
         in_flight.finish(&other, None);
@@ -117,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn an_abandoned_append_holds_the_watermark_and_no_segment() {
+    fn an_abandoned_append_holds_back_the_watermark_but_no_segment() {
         let at = |segment| Lsn::new(SegmentId(segment), 4096);
         let mut in_flight = InFlight::new(at(2));
         let (lost, other) = (in_flight.begin(), in_flight.begin());

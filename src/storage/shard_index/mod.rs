@@ -1,14 +1,15 @@
-//! The shard index of one drive: the location of each chunk in the drive's log, the dropped shards, and the live bytes of each
-//! segment. It is derived from the log: if it is lost, a scan of the log restores it.
+//! The shard index of one drive: the location of each chunk in the drive's log, the dropped shards, and the live bytes
+//! of each segment. It is derived from the log: if it is lost, a scan of the log restores it.
 //!
-//! Two rules decide which records are live, independently of the order in which they are applied. Of two records of one chunk,
-//! the one with the later origin is live; with equal origins, the one at the later position. A tombstone kills every chunk of its
-//! shard whose origin is before the tombstone's. The origin is the position of a record's first copy, which a relocated copy
-//! keeps. So a relocated copy neither revives a dropped shard nor hides a chunk that was written again after a drop.
+//! Two rules decide which records are live, independently of the order in which they are applied. Of two records of one
+//! chunk, the one with the later origin is live; with equal origins, the one at the later position. A tombstone kills
+//! every chunk of its shard whose origin is before the tombstone's. The origin is the position of a record's first
+//! copy, which a relocated copy keeps. So a relocated copy neither revives a dropped shard nor hides a chunk that was
+//! written again after a drop.
 //!
-//! Records are published only after the log has synced them. Each commit contains the watermark: the index reflects everything
-//! that the log holds below it, so a start replays the log from there. After a failed commit, the same records can be published
-//! again with the same ticket.
+//! Records are published only after the log has synced them. Each commit contains the watermark: the index reflects
+//! everything that the log holds below it, so a start replays the log from there. After a failed commit, the same
+//! records can be published again with the same ticket.
 
 mod edit;
 mod inflight;
@@ -71,8 +72,8 @@ pub type ShardPage = (Vec<(ShardId, u32)>, bool);
 /// The number of consecutive failed commits after which the drive counts as refusing writes.
 const FAILED_COMMITS_MAX: u32 = 3;
 
-/// The index of one drive. Cheap to clone. Methods may read or write the drive, so they must not be called on a thread that
-/// serves others.
+/// The index of one drive. Cheap to clone. Methods may read or write the drive, so they must not be called on a thread
+/// that serves others.
 #[derive(Clone, Debug)]
 pub struct ShardIndex {
     kv: Arc<dyn Kv>,
@@ -126,8 +127,8 @@ impl ShardIndex {
         (writer.failed >= FAILED_COMMITS_MAX).then(|| format!("its index takes no writes: {}", writer.why))
     }
 
-    /// Takes a ticket for an append to the log whose records will be published. Until the ticket is published or ended, the
-    /// watermark stays below these records. A lost ticket holds the watermark back until the next start.
+    /// Takes a ticket for an append to the log whose records will be published. Until the ticket is published or ended,
+    /// the watermark stays below these records. A lost ticket holds the watermark back until the next start.
     pub fn begin(&self) -> Ticket {
         self.lock().in_flight.begin()
     }
@@ -137,9 +138,9 @@ impl ShardIndex {
         self.lock().in_flight.finish(&ticket, None);
     }
 
-    /// Ends a ticket whose append failed. After a refusal nothing was written. After any other error a record may have been
-    /// written, so the ticket is abandoned: the next start must replay that record, so that a tombstone which kills it is kept
-    /// as long as the record exists.
+    /// Ends a ticket whose append failed. After a refusal nothing was written. After any other error a record may have
+    /// been written, so the ticket is abandoned: the next start must replay that record, so that a tombstone which
+    /// kills it is kept as long as the record exists.
     pub fn append_failed(&self, ticket: Ticket, error: &WalError) {
         match error {
             WalError::OutOfSpace | WalError::Busy => self.end(ticket),
@@ -147,7 +148,8 @@ impl ShardIndex {
         }
     }
 
-    /// Gives up publishing the records of a ticket. The watermark stays below them, so that the next start publishes them.
+    /// Gives up publishing the records of a ticket. The watermark stays below them, so that the next start publishes
+    /// them.
     pub fn abandon(&self, ticket: Ticket) {
         self.lock().in_flight.abandon(ticket);
     }
@@ -157,8 +159,8 @@ impl ShardIndex {
         self.lock().in_flight.awaits(segment)
     }
 
-    /// Publishes synced chunks, except those that a later record has dropped or overwritten. After an error the ticket is still
-    /// valid, and the same chunks can be published again.
+    /// Publishes synced chunks, except those that a later record has dropped or overwritten. After an error the ticket
+    /// is still valid, and the same chunks can be published again.
     pub fn publish_chunks(&self, ticket: &Ticket, chunks: &[(ChunkId, Location)]) -> IndexResult<()> {
         let last = chunks.iter().map(|(_, at)| at.lsn).max();
         self.publish(ticket, last, |edit| {
@@ -246,7 +248,8 @@ impl ShardIndex {
         Ok(count)
     }
 
-    /// Returns whether a drop of this shard needs a tombstone: a chunk of it exists, or may belong to an append under way.
+    /// Returns whether a drop of this shard needs a tombstone: a chunk of it exists, or may belong to an append under
+    /// way.
     pub fn drop_matters(&self, shard: ShardId) -> IndexResult<bool> {
         if !self.lock().in_flight.is_empty() {
             return Ok(true);

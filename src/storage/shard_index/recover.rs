@@ -1,5 +1,5 @@
-//! Recovery of the shard index at start: a replay of the log from the watermark. The index is rebuilt from the log's start if it
-//! is new, corrupt, or does not match the log, or if an earlier rebuild was interrupted.
+//! Recovery of the shard index at start: a replay of the log from the watermark. The index is rebuilt from the log's
+//! start if it is new, corrupt, or does not match the log, or if an earlier rebuild was interrupted.
 
 use super::edit::Edit;
 use super::inflight::InFlight;
@@ -25,8 +25,9 @@ pub struct LogExtent {
     pub end: Lsn,
 }
 
-/// Opens the index of a log. `scan` opens the log: it passes every record at or after the given position to the visitor, in
-/// order, and returns the log with its extent. It is called a second time, from the log's start, if the index must be rebuilt.
+/// Opens the index of a log. `scan` opens the log: it passes every record at or after the given position to the
+/// visitor, in order, and returns the log with its extent. It is called a second time, from the log's start, if the
+/// index must be rebuilt.
 pub fn recover<L>(
     kv: Arc<dyn Kv>,
     mut scan: impl FnMut(Lsn, &mut dyn FnMut(ScannedRecord)) -> Result<(L, LogExtent), WalError>,
@@ -88,8 +89,8 @@ fn all_visited(kv: &Arc<dyn Kv>, watermark: Lsn, visited: &BTreeSet<Lsn>) -> Ind
     Ok(true)
 }
 
-/// Removes the rows of segments that the log no longer has. Returns false if one of them should have live chunks: then the
-/// index does not match the log.
+/// Removes the rows of segments that the log no longer has. Returns false if one of them should have live chunks: then
+/// the index does not match the log.
 fn settle(index: &ShardIndex, extent: &LogExtent) -> IndexResult<bool> {
     for (segment, used) in index.uses() {
         if extent.segments.contains(&segment) {
@@ -103,7 +104,8 @@ fn settle(index: &ShardIndex, extent: &LogExtent) -> IndexResult<bool> {
     Ok(true)
 }
 
-/// Empties the tables and sets the watermark to the log's start. After a crash in between, the next start empties them again.
+/// Empties the tables and sets the watermark to the log's start. After a crash in between, the next start empties them
+/// again.
 fn wipe(kv: &dyn Kv) -> IndexResult<()> {
     let mut mark = Batch::default();
     mark.put(rows::STATE, rows::REBUILDING.to_vec(), vec![1]);
@@ -142,8 +144,9 @@ struct Replay {
     kv: Arc<dyn Kv>,
     uses: BTreeMap<SegmentId, SegmentUse>,
     head: Lsn,
-    /// The last committed watermark. While the log is being opened, the watermark does not exceed the position through which the
-    /// log is known to be durable: later records may still be lost, so an interrupted replay must read them again.
+    /// The last committed watermark. While the log is being opened, the watermark does not exceed the position through
+    /// which the log is known to be durable: later records may still be lost, so an interrupted replay must read them
+    /// again.
     watermark: Lsn,
     durable_through: Lsn,
     /// True if the index is empty before the replay, so that it cannot have a record that the log lacks.

@@ -110,8 +110,8 @@ impl SegmentUse {
     }
 }
 
-/// Returns the bytes that a record with a body of this length takes in a segment: with its own padding, but without that at the
-/// end of a batch.
+/// Returns the bytes that a record with a body of this length takes in a segment: with its own padding, but without
+/// that at the end of a batch.
 pub fn footprint_bytes(body_bytes: u32) -> u32 {
     let (packed_max, block) = (RECORD_PACKED_BYTES_MAX as u32, BLOCK_BYTES as u32);
     if body_bytes < packed_max {
@@ -121,8 +121,8 @@ pub fn footprint_bytes(body_bytes: u32) -> u32 {
     }
 }
 
-/// The state of the scrub, which verifies all chunks of the drive in passes. It is lost with the index; the scrub then begins a
-/// new pass.
+/// The state of the scrub, which verifies all chunks of the drive in passes. It is lost with the index; the scrub then
+/// begins a new pass.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ScrubRow {
     /// The time at which the current pass began; 0 between passes.

@@ -1,5 +1,5 @@
-//! The shard index against a model log: the index must agree with the log after power cuts, after the loss of the index, and
-//! after compaction.
+//! The shard index against a model log: the index must agree with the log after power cuts, after the loss of the
+//! index, and after compaction.
 
 use super::rows::{CHUNKS, SCRUB, STATE, WATERMARK, get_watermark};
 use super::{ChunkId, Entry, LogExtent, Placed, ScrubRow, ShardIndex, TABLES, recover};
@@ -194,8 +194,8 @@ impl World {
         self.index.publish_drops(&ticket, &[(of, at)]).expect("published");
     }
 
-    /// Copies the live records of a segment, except tombstones that are no longer needed. `race` runs after the copies were
-    /// appended and before they are published.
+    /// Copies the live records of a segment, except tombstones that are no longer needed. `race` runs after the copies
+    /// were appended and before they are published.
     fn copy_segment(&mut self, segment: SegmentId, race: impl FnOnce(&mut Self)) {
         let others = self.log.others(segment);
         let mut placed = self.index.placed_in(segment, None, usize::MAX).expect("placed");
@@ -401,7 +401,7 @@ fn an_index_ahead_of_its_log_is_rebuilt() {
 }
 
 #[test]
-fn failed_publications_are_made_later_whether_or_not_the_tables_kept_them() {
+fn a_failed_publication_can_be_repeated_whether_or_not_it_was_committed() {
     for writes in [Writes::Refused, Writes::KeptAndFailed] {
         let mut world = World::new();
         let rewritten = chunk(shard(1, 0), 0);
@@ -441,7 +441,7 @@ fn w12_a_lost_relocation_race_leaves_the_copy_dead() {
 }
 
 #[test]
-fn a_tombstone_goes_only_when_nothing_it_kills_can_come_back() {
+fn a_tombstone_is_kept_until_no_record_it_kills_can_come_back() {
     let mut world = World::new();
     let dropped = chunk(shard(2, 0), 0);
     world.write(&[dropped]);
@@ -502,7 +502,7 @@ fn the_inventory_is_paged_in_order() {
 }
 
 #[test]
-fn dropping_what_was_never_there_needs_no_record() {
+fn dropping_an_absent_shard_needs_no_tombstone() {
     let mut world = World::new();
     world.write(&[chunk(shard(1, 0), 0)]);
     assert!(world.index.drop_matters(shard(1, 0)).expect("asked"));
@@ -513,7 +513,7 @@ fn dropping_what_was_never_there_needs_no_record() {
 }
 
 #[test]
-fn segments_that_the_log_gave_up_are_forgotten_at_the_next_start() {
+fn the_index_forgets_released_segments_at_the_next_start() {
     let mut world = World::new();
     world.write(&[chunk(shard(1, 0), 0)]);
     world.drop_shard(shard(1, 0));
@@ -532,7 +532,7 @@ fn segments_that_the_log_gave_up_are_forgotten_at_the_next_start() {
 
 /// Checks the row of version 1 byte by byte.
 #[test]
-fn the_row_of_scrub_is_what_version_1_says_and_no_other_is_believed() {
+fn the_scrub_row_has_the_format_of_version_1_and_any_other_is_ignored() {
     let [began, finished, due] = [1, 5, 6].map(UnixMs);
     let row = ScrubRow { began, position: Lsn(2), until: Lsn(3), corrupt: 4, finished, due };
     let field = |value: u8| [0, 0, 0, 0, 0, 0, 0, value];
@@ -559,7 +559,7 @@ fn the_row_of_scrub_is_what_version_1_says_and_no_other_is_believed() {
 
 /// The records that a failed opening replayed may be lost, so the next opening must replay them again.
 #[test]
-fn an_opening_that_fails_leaves_the_watermark_where_the_log_is_durable() {
+fn a_failed_opening_leaves_the_watermark_where_the_log_is_durable() {
     let mut log = ModelLog::new();
     let ids: Vec<ChunkId> = (0..3000).map(|number| chunk(shard(1, 0), number)).collect();
     let places: Vec<Location> = ids.iter().map(|id| log.append(RecordKind::Chunk, key(*id), None)).collect();
@@ -579,7 +579,7 @@ fn an_opening_that_fails_leaves_the_watermark_where_the_log_is_durable() {
 }
 
 #[test]
-fn appends_begin_and_segments_are_looked_at_while_a_commit_is_slow() {
+fn a_slow_commit_of_the_index_blocks_neither_appends_nor_queries() {
     const PATIENCE: Duration = Duration::from_secs(60);
     let kv = Arc::new(Stalling { inner: MemoryKv::new(TABLES), stall: Mutex::default() });
     let mut log = ModelLog::new();

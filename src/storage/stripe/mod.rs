@@ -1,8 +1,8 @@
 //! The layout arithmetic of a blob: how its bytes are cut into stripes and chunks, and which chunks hold a byte range.
 //!
 //! A full stripe holds `k * chunk_size` bytes. The last stripe holds the rest, in chunks as short as possible:
-//! `ceil(rest / k)` bytes, rounded up for alignment and padded with zeros. The data of a stripe is contiguous, so a byte
-//! has the same offset in the stripe as in its buffer `[k+m][chunk_bytes]`.
+//! `ceil(rest / k)` bytes, rounded up for alignment and padded with zeros. The data of a stripe is contiguous, so a
+//! byte has the same offset in the stripe as in its buffer `[k+m][chunk_bytes]`.
 
 use crate::limits::{BLOCK_BYTES, OBJECT_BYTES_MAX, RECORD_BODY_BYTES_MAX, RECORD_PACKED_BYTES_MAX, SHARDS_MAX};
 use crate::types::{ChunkIndex, Geometry, ShardIndex};

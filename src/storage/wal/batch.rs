@@ -1,5 +1,5 @@
-//! The layout of records in one write (a batch). A batch begins on a block. Small records are packed one after the other. A
-//! large body gets blocks of its own, and is written directly from the caller's buffer if that is aligned.
+//! The layout of records in one write (a batch). A batch begins on a block. Small records are packed one after the
+//! other. A large body gets blocks of its own, and is written directly from the caller's buffer if that is aligned.
 
 use super::format::{BLOCK, EntryKind, RECORD_ALIGN, RECORD_HEADER_BYTES, RecordHeader, body_offset};
 use super::{Location, NewRecord, RecordKey};
@@ -68,7 +68,8 @@ struct Entry {
 }
 
 impl BatchPlan {
-    /// Begins a batch at `start`, which must be the beginning of a block, with room up to the offset `limit` of the segment.
+    /// Begins a batch at `start`, which must be the beginning of a block, with room up to the offset `limit` of the
+    /// segment.
     pub fn new(start: Lsn, limit: u32, caching: Caching) -> Self {
         assert!(start.offset().is_multiple_of(BLOCK), "a batch begins on a block");
         Self { start, limit, caching, end: start.offset(), direct_bodies: 0, entries: Vec::new() }
@@ -137,8 +138,8 @@ impl BatchPlan {
         self.entries.len()
     }
 
-    /// Encodes the batch. `durable_through` is the position through which the log is known to be synced; each record contains
-    /// it.
+    /// Encodes the batch. `durable_through` is the position through which the log is known to be synced; each record
+    /// contains it.
     pub fn encode(self, tag: u64, durable_through: Lsn, pool: &BufferPool) -> Batch {
         let base = self.start.offset();
         let total = (self.end.next_multiple_of(BLOCK) - base) as usize;

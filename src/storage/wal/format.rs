@@ -1,5 +1,5 @@
-//! The encoding of segment headers and record headers; `FORMAT.md` describes it field by field. Nothing here reads or writes
-//! files, and no bytes cause a panic.
+//! The encoding of segment headers and record headers; `FORMAT.md` describes it field by field. Nothing here reads or
+//! writes files, and no bytes cause a panic.
 
 use super::{LogIdentity, LogKind, RecordKey, RecordKind};
 use crate::defects::{Defect, has};

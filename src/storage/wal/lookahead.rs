@@ -1,6 +1,7 @@
-//! The judgement of a bad spot in a log by the records after it. Each record contains the position through which the log was
-//! known to be synced when the record was written. A bad spot below such a position was valid once and has rotted. A bad spot
-//! that no later record proves synced was never acknowledged. Blocks that the drive cannot read may be either; they count as rot.
+//! The judgement of a bad spot in a log by the records after it. Each record contains the position through which the
+//! log was known to be synced when the record was written. A bad spot below such a position was valid once and has
+//! rotted. A bad spot that no later record proves synced was never acknowledged. Blocks that the drive cannot read may
+//! be either; they count as rot.
 
 use super::format::{EntryKind, RecordHeader};
 use super::segment::Segment;

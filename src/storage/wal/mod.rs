@@ -1,6 +1,6 @@
-//! The write-ahead log of a drive: segment files of fixed size with checksummed records, and their recovery. `FORMAT.md` beside
-//! this file describes the bytes. All code here is synchronous and has no threads of its own; the actors that run a log are in
-//! `actors::log::{wal_writer, syncer, segment_allocator}`.
+//! The write-ahead log of a drive: segment files of fixed size with checksummed records, and their recovery.
+//! `FORMAT.md` beside this file describes the bytes. All code here is synchronous and has no threads of its own; the
+//! actors that run a log are in `actors::log::{wal_writer, syncer, segment_allocator}`.
 
 mod batch;
 mod format;

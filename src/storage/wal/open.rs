@@ -39,13 +39,13 @@ impl CorruptSpot {
 /// The position at which appends continue after a replay.
 #[derive(Clone, Debug)]
 pub struct Resumption {
-    /// The segment to append to, and the offset of its first free block; `None` if there is no segment or the last one is
-    /// sealed or full.
+    /// The segment to append to, and the offset of its first free block; `None` if there is no segment or the last one
+    /// is sealed or full.
     pub open: Option<(Arc<Segment>, u32)>,
     /// The empty segments after it, ready for use.
     pub ready: Vec<Arc<Segment>>,
-    /// The position at which the log was cut; the next append must begin with a mark that says so. `None` if a scan reaches the
-    /// next append without it.
+    /// The position at which the log was cut; the next append must begin with a mark that says so. `None` if a scan
+    /// reaches the next append without it.
     pub cut: Option<Lsn>,
     /// The end of the log's content; all of it is synced.
     pub content_end: Lsn,
@@ -74,9 +74,9 @@ impl OpenedLog {
     }
 }
 
-/// Opens a log, creating its directory on demand, and visits its records from `replay_from` on. The caller must know that
-/// everything below `replay_from` is durable. Every visited record is durable on return, even if it had not been synced before,
-/// or if a sync of it had failed.
+/// Opens a log, creating its directory on demand, and visits its records from `replay_from` on. The caller must know
+/// that everything below `replay_from` is durable. Every visited record is durable on return, even if it had not been
+/// synced before, or if a sync of it had failed.
 pub fn open_log(
     disk: Arc<dyn Disk>,
     options: LogOptions,
@@ -185,8 +185,9 @@ pub(super) fn check_headers(
     Ok(damaged)
 }
 
-/// Removes the segments after the one in which the log was cut, if the log is replayed as a prefix. Their records were never
-/// acknowledged and are not part of the log. They would be replayed once the segment that records the cut is released.
+/// Removes the segments after the one in which the log was cut, if the log is replayed as a prefix. Their records were
+/// never acknowledged and are not part of the log. They would be replayed once the segment that records the cut is
+/// released.
 fn remove_cut_segments(
     disk: &dyn Disk,
     options: &LogOptions,
@@ -206,8 +207,9 @@ fn remove_cut_segments(
     Ok(!cut.is_empty())
 }
 
-/// Rewrites the records that no sync is known to have covered. They are part of the log from now on, so the next power cut must
-/// not lose them. A sync alone would not do: if an earlier sync of these records failed, a further one skips them.
+/// Rewrites the records that no sync is known to have covered. They are part of the log from now on, so the next power
+/// cut must not lose them. A sync alone would not do: if an earlier sync of these records failed, a further one skips
+/// them.
 fn rewrite_unproven(
     segments: &[Arc<Segment>],
     replayed: &Replayed,
@@ -228,13 +230,14 @@ fn rewrite_unproven(
     Ok(())
 }
 
-/// Returns whether a scan would not reach the next append without a mark: because other bytes lie in between, or because the
-/// last record belongs to a torn batch, so that a scan expects another record right after it.
+/// Returns whether a scan would not reach the next append without a mark: because other bytes lie in between, or
+/// because the last record belongs to a torn batch, so that a scan expects another record right after it.
 fn was_cut(replayed: &Replayed) -> bool {
     replayed.content_end < replayed.clear_from || !replayed.content_end.offset().is_multiple_of(BLOCK)
 }
 
-/// Removes the empty segments after `last`, in which the log ends, from `segments`, and returns them opened for writing.
+/// Removes the empty segments after `last`, in which the log ends, from `segments`, and returns them opened for
+/// writing.
 fn take_empty(segments: &mut Vec<Arc<Segment>>, last: SegmentId) -> Result<Vec<Arc<Segment>>, WalError> {
     let empty = segments.split_off(segments.partition_point(|segment| segment.id() <= last));
     empty.iter().map(|segment| reopen_writable(segment)).collect()

@@ -25,8 +25,8 @@ impl LogKind {
     }
 }
 
-/// The identity of a log. Each segment header contains it, and each record a hash of it, so that a file of another drive is
-/// never accepted.
+/// The identity of a log. Each segment header contains it, and each record a hash of it, so that a file of another
+/// drive is never accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct LogIdentity {
     pub cluster: ClusterId,
@@ -46,7 +46,8 @@ pub enum Durability {
 /// The treatment of records after a bad spot during a replay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReplayRule {
-    /// Delivers records up to the first bad spot, and none after it: for a log whose entries are meaningful only in order.
+    /// Delivers records up to the first bad spot, and none after it: for a log whose entries are meaningful only in
+    /// order.
     Prefix,
     /// As `Prefix`, but treats rot like a torn write: the log is cut there for good. An operator decides this.
     Salvage,
@@ -63,8 +64,8 @@ pub struct LogOptions {
     pub identity: LogIdentity,
     /// The size of a segment file: a multiple of the block size, large enough for the largest record.
     pub segment_bytes: u32,
-    /// True if a new segment file is filled with zeros. This costs one write of its size, and makes each later sync cheaper, as no
-    /// sync has to record newly allocated blocks.
+    /// True if a new segment file is filled with zeros. This costs one write of its size, and makes each later sync
+    /// cheaper, as no sync has to record newly allocated blocks.
     pub zeroed: bool,
     pub durability: Durability,
     pub replay: ReplayRule,
@@ -76,7 +77,8 @@ pub struct LogOptions {
 }
 
 impl LogOptions {
-    /// Returns whether the log marks its end (`Mark::Synced`), as nothing else would reveal that a record is missing there.
+    /// Returns whether the log marks its end (`Mark::Synced`), as nothing else would reveal that a record is missing
+    /// there.
     pub fn marks_its_end(&self) -> bool {
         self.replay != ReplayRule::EveryValid
     }

@@ -1,11 +1,12 @@
-//! The progress of a log, and the waiters for it: decides when to sync, when to mark the log's end, and whom to answer. Pure:
-//! events in, effects out; `actors::log` performs the effects.
+//! The progress of a log, and the waiters for it: decides when to sync, when to mark the log's end, and whom to answer.
+//! Pure: events in, effects out; `actors::log` performs the effects.
 //!
-//! A log may mark its end: once everything written is synced and nothing followed for a delay, a mark that proves this is
-//! written and synced. A busy log needs no mark, as each record contains the position through which the log was synced.
+//! A log may mark its end: once everything written is synced and nothing followed for a delay, a mark that proves this
+//! is written and synced. A busy log needs no mark, as each record contains the position through which the log was
+//! synced.
 //!
-//! Invariants: `synced <= submitted <= written <= accepted`; at most one sync is in flight; a waiter is answered once, and never
-//! before its condition holds; after a failure no waiter is answered with success.
+//! Invariants: `synced <= submitted <= written <= accepted`; at most one sync is in flight; a waiter is answered once,
+//! and never before its condition holds; after a failure no waiter is answered with success.
 
 use crate::defects::{Defect, has};
 use crate::types::Lsn;

@@ -1,4 +1,5 @@
-//! Reading records by their location, and scanning whole segments. Every byte that is returned was verified in the same read.
+//! Reading records by their location, and scanning whole segments. Every byte that is returned was verified in the same
+//! read.
 
 use super::format::{BLOCK, EntryKind, Fault, RecordHeader, SEGMENT_HEADER_BYTES, body_offset, log_tag};
 use super::recovery::scanned;
@@ -14,8 +15,8 @@ use std::sync::Arc;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SegmentScan {
     pub records: u64,
-    /// Positions at which a record was expected and none was valid. At the end of an unsealed segment, one bad spot is counted
-    /// although no record is missing.
+    /// Positions at which a record was expected and none was valid. At the end of an unsealed segment, one bad spot is
+    /// counted although no record is missing.
     pub bad_spots: u64,
 }
 
@@ -39,8 +40,8 @@ pub fn read_record(segment: &Segment, options: &LogOptions, key: RecordKey, at: 
     pick(segment, options, key, at, &bytes, range.start)
 }
 
-/// Reads the bodies of many records; result `i` is for request `i`. Records that lie close together are read in one call.
-/// Blocks on the disk.
+/// Reads the bodies of many records; result `i` is for request `i`. Records that lie close together are read in one
+/// call. Blocks on the disk.
 pub fn read_many(
     table: &SegmentTable,
     options: &LogOptions,
@@ -192,8 +193,8 @@ pub fn scan_segment(
     Ok(scan)
 }
 
-/// Verifies the records of a segment that begin at the offset `from` or later and before `until`. Stops after about `bytes_max`
-/// bytes. Blocks on the disk.
+/// Verifies the records of a segment that begin at the offset `from` or later and before `until`. Stops after about
+/// `bytes_max` bytes. Blocks on the disk.
 pub fn check_segment(
     segment: &Arc<Segment>,
     options: &LogOptions,

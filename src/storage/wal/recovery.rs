@@ -1,5 +1,5 @@
-//! The replay of a log from a position: decides which records are delivered, which bad spots are reported, and where the log
-//! ends. A replay writes nothing, so a second one has the same result.
+//! The replay of a log from a position: decides which records are delivered, which bad spots are reported, and where
+//! the log ends. A replay writes nothing, so a second one has the same result.
 
 use super::format::{EntryKind, Fault, RecordHeader, SEGMENT_HEADER_BYTES};
 use super::lookahead::{BadSpot, Lookahead, Verdict};
@@ -101,8 +101,8 @@ impl<'a> Replay<'a> {
         })
     }
 
-    /// Returns the segment index and offset at which to begin: those of `from` if a record begins or the log ends there, else
-    /// the first record of its segment.
+    /// Returns the segment index and offset at which to begin: those of `from` if a record begins or the log ends
+    /// there, else the first record of its segment.
     fn start(&self) -> Result<(usize, u32), WalError> {
         let last = self.segments.len().saturating_sub(1);
         let index = self.segments.partition_point(|segment| segment.id() < self.from.segment()).min(last);

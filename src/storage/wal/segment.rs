@@ -1,8 +1,9 @@
 //! Segment files: their names, their durable creation, and their retirement.
 //!
-//! A segment is created under a draft name, or from a retired file. Its header is written and synced, the file is renamed to its
-//! number, and the directory is synced; only then may records be appended. A retired file is renamed, and its directory synced,
-//! before its header is overwritten. So a file whose name is a number always has the header of that number.
+//! A segment is created under a draft name, or from a retired file. Its header is written and synced, the file is
+//! renamed to its number, and the directory is synced; only then may records be appended. A retired file is renamed,
+//! and its directory synced, before its header is overwritten. So a file whose name is a number always has the header
+//! of that number.
 
 use super::format::{BLOCK, SEGMENT_HEADER_BYTES, encode_segment_header};
 use super::{LogOptions, WalError};
@@ -51,8 +52,8 @@ fn named(dir: &Path, id: SegmentId, suffix: &str) -> PathBuf {
     dir.join(format!("{:08}{suffix}", id.0))
 }
 
-/// A segment and its file, which is opened when it is first needed. While a reference to the value exists, the file is neither
-/// reused nor removed.
+/// A segment and its file, which is opened when it is first needed. While a reference to the value exists, the file is
+/// neither reused nor removed.
 #[derive(Debug)]
 pub struct Segment {
     id: SegmentId,
@@ -227,8 +228,8 @@ fn fill_draft(
     Ok(file)
 }
 
-/// Removes a segment from the log for good. Its file is kept for reuse, and its path returned, or removed. No other reference to
-/// the segment may exist.
+/// Removes a segment from the log for good. Its file is kept for reuse, and its path returned, or removed. No other
+/// reference to the segment may exist.
 pub fn retire_segment(
     disk: &dyn Disk,
     options: &LogOptions,

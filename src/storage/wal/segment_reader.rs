@@ -1,5 +1,5 @@
-//! Sequential reading of a segment's records, by large reads. Blocks that the drive cannot read are remembered: the records
-//! around them are still found, and such a block is never taken for one that was not written.
+//! Sequential reading of a segment's records, by large reads. Blocks that the drive cannot read are remembered: the
+//! records around them are still found, and such a block is never taken for one that was not written.
 
 use super::format::{BLOCK, Fault, RECORD_ALIGN, RECORD_HEADER_BYTES, RECORD_MAGIC, RecordHeader};
 use super::segment::Segment;

@@ -1,5 +1,5 @@
-//! A read-only survey of a log that is not in use: visits the records that a replay from its start would deliver, and reports
-//! its bad spots.
+//! A read-only survey of a log that is not in use: visits the records that a replay from its start would deliver, and
+//! reports its bad spots.
 
 use super::format::log_tag;
 use super::open::{CorruptSpot, check_headers};
@@ -16,13 +16,13 @@ use std::sync::Arc;
 pub struct BadSpots {
     /// Spots that were synced once, or may have been.
     pub rot: Vec<CorruptSpot>,
-    /// Spots that are not known to have been synced: records that were being written when the process or the power failed, or
-    /// damage at the log's very end. At most one of them is the log's end itself.
+    /// Spots that are not known to have been synced: records that were being written when the process or the power
+    /// failed, or damage at the log's very end. At most one of them is the log's end itself.
     pub torn: Vec<CorruptSpot>,
 }
 
-/// Visits the records of a log as `open_log` would, but writes nothing and does not create a missing directory. Blocks on the
-/// disk.
+/// Visits the records of a log as `open_log` would, but writes nothing and does not create a missing directory. Blocks
+/// on the disk.
 pub fn survey_log(
     disk: &Arc<dyn Disk>,
     options: &LogOptions,

@@ -1,6 +1,6 @@
-//! MD5 of several bodies at once. A single MD5 leaves most of a processor core idle, since each step needs the result of the
-//! step before. Therefore the digests of several bodies are computed side by side, each body in one lane of the vector
-//! registers. The widest registers of the processor are detected at run time.
+//! MD5 of several bodies at once. A single MD5 leaves most of a processor core idle, since each step needs the result
+//! of the step before. Therefore the digests of several bodies are computed side by side, each body in one lane of the
+//! vector registers. The widest registers of the processor are detected at run time.
 
 use fearless_simd::prelude::SimdBase;
 use fearless_simd::{Level, Simd, dispatch, u32x8};
@@ -67,8 +67,8 @@ impl Md5 {
         (self.length_bytes % BLOCK_BYTES as u64) as usize
     }
 
-    /// Counts `bytes` and completes the pending block with the first of them. Returns the whole blocks that follow, and the
-    /// bytes after the last whole block.
+    /// Counts `bytes` and completes the pending block with the first of them. Returns the whole blocks that follow, and
+    /// the bytes after the last whole block.
     fn take_up<'a>(&mut self, bytes: &'a [u8]) -> (&'a [Block], &'a [u8]) {
         let used = self.pending_bytes();
         let missing = if used == 0 { 0 } else { BLOCK_BYTES - used };
@@ -111,8 +111,8 @@ fn update_lanes(level: Level, updates: &mut [(&mut Md5, &[u8])]) {
     }
 }
 
-/// Compresses `count` blocks of each lane that has blocks left. An idle lane repeats the computation of lane `first`, and
-/// its result is dropped.
+/// Compresses `count` blocks of each lane that has blocks left. An idle lane repeats the computation of lane `first`,
+/// and its result is dropped.
 fn compress_lanes(
     level: Level,
     updates: &mut [(&mut Md5, &[u8])],

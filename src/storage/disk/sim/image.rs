@@ -176,8 +176,8 @@ impl Image {
         named.iter().filter_map(|id| self.files.get(id)).map(|file| file.live.len() as u64).sum()
     }
 
-    /// Returns a possible image after a power cut now. `keep` is the chance that an unsynced change survives; if `None`, the
-    /// chance is drawn.
+    /// Returns a possible image after a power cut now. `keep` is the chance that an unsynced change survives; if
+    /// `None`, the chance is drawn.
     pub(super) fn after_power_cut(&self, random: &mut StdRng, keep: Option<f64>) -> Self {
         let mut names = self.durable_names.clone();
         let fixed = keep;

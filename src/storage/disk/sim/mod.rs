@@ -1,9 +1,9 @@
 //! A disk in memory whose power can be cut, for simulation and tests; the program itself never makes one.
 //!
-//! After a cut (`power_cut`), synced bytes are intact. Each unsynced sector of 512 bytes holds, independently of others, its
-//! synced content or that of any write since. A write that the cut interrupted may be torn inside a sector. Each
-//! creation, renaming and removal that no `sync_dir` covered is kept or lost. The bytes that a failed sync covered may be lost
-//! even if a later sync succeeds. All randomness comes from the seed of the cut.
+//! After a cut (`power_cut`), synced bytes are intact. Each unsynced sector of 512 bytes holds, independently of
+//! others, its synced content or that of any write since. A write that the cut interrupted may be torn inside a sector.
+//! Each creation, renaming and removal that no `sync_dir` covered is kept or lost. The bytes that a failed sync covered
+//! may be lost even if a later sync succeeds. All randomness comes from the seed of the cut.
 
 mod faults;
 mod image;
@@ -71,7 +71,8 @@ impl SimDisk {
         self.shared.state()
     }
 
-    /// Cuts the power: this disk fails from now on. Returns a disk with a content that could be found when the power is back.
+    /// Cuts the power: this disk fails from now on. Returns a disk with a content that could be found when the power is
+    /// back.
     pub fn power_cut(&self, seed: u64) -> Self {
         let mut state = self.state();
         state.faults.halted = true;
@@ -99,8 +100,8 @@ impl SimDisk {
         self.state().faults.drives.remove(dir);
     }
 
-    /// Makes everything fail from the `number`th change on, counted from 1 over the disk's life. If that change is a write,
-    /// it is torn.
+    /// Makes everything fail from the `number`th change on, counted from 1 over the disk's life. If that change is a
+    /// write, it is torn.
     pub fn halt_at(&self, number: u64) {
         self.state().faults.halt_at = Some(number);
     }
@@ -167,7 +168,8 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until the operation is not held, then counts the change. Fails if the disk is halted or its drive does not answer.
+    /// Waits until the operation is not held, then counts the change. Fails if the disk is halted or its drive does not
+    /// answer.
     fn begin_change(&self, path: &Path, held: Option<Held>) -> io::Result<MutexGuard<'_, State>> {
         let mut state = self.state();
         state.faults.check_alive()?;

@@ -18,9 +18,9 @@ const CAPACITY_BYTES: u64 = 1 << 20;
 const SEGMENT_BYTES: u32 = 4 * BLOCK;
 const RECORDS_MAX: usize = 8;
 
-/// Builds, damages and opens a log. `data` has the number of records, a length for each, and then the damage: triples of an
-/// offset in two bytes and a new value. The first record header gets a valid checksum afterwards, so that the checks of its
-/// fields are reached. Recovery must deliver no body that was not written.
+/// Builds, damages and opens a log. `data` has the number of records, a length for each, and then the damage: triples
+/// of an offset in two bytes and a new value. The first record header gets a valid checksum afterwards, so that the
+/// checks of its fields are reached. Recovery must deliver no body that was not written.
 pub fn logs(data: &[u8]) {
     let _ = decode_segment_header(data);
     let Some((&count, rest)) = data.split_first() else { return };

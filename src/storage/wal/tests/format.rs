@@ -67,7 +67,7 @@ fn the_golden_segment_is_read() {
 
 /// W8: the header's checksum covers every bit of it.
 #[test]
-fn a_record_header_comes_back_and_no_bit_of_it_can_change() {
+fn a_record_header_round_trips_and_every_flipped_bit_is_noticed() {
     let header = RecordHeader {
         kind: EntryKind::User(RecordKind::Chunk),
         last_in_batch: true,
@@ -93,7 +93,7 @@ fn a_record_header_comes_back_and_no_bit_of_it_can_change() {
 }
 
 #[test]
-fn a_segment_header_comes_back() {
+fn a_segment_header_round_trips() {
     let identity = options(blocks(4), ReplayRule::Prefix).identity;
     let mut block = vec![9; SEGMENT_HEADER_BYTES];
     encode_segment_header(&identity, SegmentId(5), &mut block);
@@ -134,7 +134,7 @@ fn a_large_aligned_body_is_written_without_a_copy() {
 }
 
 #[test]
-fn a_batch_of_nothing_but_a_mark_is_one_block() {
+fn a_batch_with_only_a_mark_is_one_block() {
     let options = options(blocks(4), ReplayRule::EveryValid);
     let mut plan = BatchPlan::new(Lsn::new(SegmentId(1), BLOCK), blocks(4), Caching::Direct);
     assert!(plan.is_empty());

@@ -1,4 +1,5 @@
-//! Model checking of the log's progress: explores every interleaving of a few writers, one drive, and one sync at a time.
+//! Model checking of the log's progress: explores every interleaving of a few writers, one drive, and one sync at a
+//! time.
 
 use super::super::progress::{Ack, Effect, Event, Progress, Waiter};
 use crate::types::Lsn;
@@ -228,7 +229,7 @@ fn relaxed_writers_are_answered_after_the_write_and_synced_in_the_end() {
 
 /// W1, W2, W3, W11, W16: every interleaving for a log that marks its end.
 #[test]
-fn a_log_that_marks_its_end_delays_no_answer_and_is_marked_when_it_is_closed() {
+fn end_marks_delay_no_answer_and_a_closed_log_has_one() {
     for acks in [[Ack::Synced; 3], [Ack::Written, Ack::Synced, Ack::Written]] {
         let idle = (0..).zip(acks).collect();
         assert!(explore(World::with_end_marks(idle, 1)) > 300);
@@ -237,7 +238,7 @@ fn a_log_that_marks_its_end_delays_no_answer_and_is_marked_when_it_is_closed() {
 
 /// A busy log writes no marks: a mark is written only if nothing followed for the whole delay.
 #[test]
-fn a_mark_is_written_after_an_idle_delay_only_and_once() {
+fn an_end_mark_is_written_once_and_only_after_an_idle_delay() {
     let mut progress: Progress<u8> = Progress::with_end_marks(Lsn(0));
     let append = |progress: &mut Progress<u8>, through: Lsn| {
         let waiters = vec![Waiter { through, ack: Ack::Synced, token: 1 }];

@@ -45,7 +45,7 @@ fn a_torn_tail_is_cut_at_the_last_whole_record_and_stays_cut() {
 
 /// W9: the log ends within a block. The next append is in the following block, and a replay must find it there.
 #[test]
-fn a_batch_that_is_torn_between_two_records_hides_nothing_that_is_appended_later() {
+fn later_appends_are_found_after_a_batch_torn_between_two_records() {
     for rule in RULES {
         let disk = SimDisk::new(CAPACITY);
         let options = options(blocks(32), rule);
@@ -66,7 +66,7 @@ fn a_batch_that_is_torn_between_two_records_hides_nothing_that_is_appended_later
 }
 
 #[test]
-fn a_second_crash_before_the_cut_is_written_down_changes_nothing() {
+fn a_second_crash_before_the_cut_is_recorded_changes_nothing() {
     for rule in RULES {
         let disk = SimDisk::new(CAPACITY);
         let options = options(blocks(32), rule);
@@ -117,7 +117,7 @@ fn a_torn_segment_before_a_used_one_is_cut_and_stays_cut() {
 
 /// The segments after a cut are removed, as nothing would show the cut once the segment with its mark is released.
 #[test]
-fn records_behind_a_cut_do_not_come_back_when_the_segments_before_them_are_released() {
+fn records_after_a_cut_stay_lost_when_earlier_segments_are_released() {
     let disk = SimDisk::new(CAPACITY);
     let options = options(blocks(8), ReplayRule::Prefix);
     let (mut log, ..) = Writer::open(&disk, &options);
@@ -144,7 +144,7 @@ fn records_behind_a_cut_do_not_come_back_when_the_segments_before_them_are_relea
 }
 
 #[test]
-fn rot_is_reported_and_ends_a_prefix_but_not_a_salvage() {
+fn rot_is_reported_and_ends_a_prefix_replay_but_not_an_every_valid_one() {
     for rule in RULES {
         let disk = SimDisk::new(CAPACITY);
         let options = options(blocks(64), rule);
@@ -185,7 +185,7 @@ fn a_read_of_a_rotten_record_is_an_error_and_its_neighbours_are_read() {
 }
 
 #[test]
-fn replay_begins_where_it_is_asked_to() {
+fn a_replay_begins_at_the_requested_position() {
     let disk = SimDisk::new(CAPACITY);
     let options = options(blocks(8), ReplayRule::EveryValid);
     let (mut log, ..) = Writer::open(&disk, &options);
@@ -207,7 +207,7 @@ fn replay_begins_where_it_is_asked_to() {
 
 /// W15: the directory is created on demand, and its entry in the parent is durable with it.
 #[test]
-fn the_directory_is_made_on_demand_and_survives_a_power_cut_with_what_is_in_it() {
+fn a_log_directory_is_created_on_demand_and_survives_a_power_cut() {
     for seed in 0..30 {
         let disk = SimDisk::new(CAPACITY);
         let options = options(blocks(8), ReplayRule::EveryValid);
@@ -254,7 +254,7 @@ fn a_log_of_another_drive_is_refused() {
 }
 
 #[test]
-fn records_behind_a_damaged_segment_header_are_found_and_the_damage_is_reported() {
+fn records_after_a_damaged_segment_header_are_found_and_the_damage_is_reported() {
     let disk = SimDisk::new(CAPACITY);
     let options = options(blocks(8), ReplayRule::EveryValid);
     let (mut log, ..) = Writer::open(&disk, &options);
@@ -306,7 +306,7 @@ fn a_segment_is_filled_to_its_last_block_and_not_beyond() {
 
 /// A sync fails and the process ends. The next start reads the records from the page cache and makes them durable.
 #[test]
-fn records_that_a_failed_sync_left_survive_a_cut_once_a_restart_has_delivered_them() {
+fn records_replayed_after_a_failed_sync_survive_the_next_power_cut() {
     for rule in RULES {
         for seed in 0..40 {
             let disk = SimDisk::new(CAPACITY);
@@ -328,7 +328,7 @@ fn records_that_a_failed_sync_left_survive_a_cut_once_a_restart_has_delivered_th
 }
 
 #[test]
-fn a_segment_that_a_killed_process_named_and_did_not_sync_keeps_what_is_appended_to_it() {
+fn a_segment_whose_name_was_not_synced_keeps_later_appends() {
     for seed in 0..40 {
         let disk = SimDisk::new(CAPACITY);
         let options = options(blocks(32), ReplayRule::Prefix);

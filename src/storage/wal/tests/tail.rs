@@ -21,7 +21,7 @@ fn log_with_end_mark() -> (SimDisk, LogOptions, Vec<Location>, u32) {
 }
 
 #[test]
-fn a_mark_ends_a_log_and_appends_go_on_behind_it() {
+fn appends_continue_after_an_end_mark() {
     let (disk, options, ..) = log_with_end_mark();
     for number in 6..9 {
         let (mut log, opened, found) = Writer::open(&disk, &options);
@@ -33,7 +33,7 @@ fn a_mark_ends_a_log_and_appends_go_on_behind_it() {
 }
 
 #[test]
-fn a_flipped_bit_anywhere_in_a_log_with_an_end_mark_is_rot_and_one_in_the_mark_costs_nothing() {
+fn with_an_end_mark_every_flipped_bit_is_rot_except_in_the_mark() {
     let (disk, options, places, mark) = log_with_end_mark();
     let spots = places.iter().flat_map(|place| {
         let start = place.lsn.offset();
