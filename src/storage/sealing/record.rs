@@ -87,7 +87,7 @@ impl Sealing {
             Some((&FORMAT_VERSION, body)) => body,
             Some((found, _)) => {
                 return Err(corrupt(format!(
-                    "format version {found} is unknown; this program knows version {FORMAT_VERSION}"
+                    "format version {found} is not known; this program knows {FORMAT_VERSION}"
                 )));
             }
         };

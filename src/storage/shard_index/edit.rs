@@ -134,7 +134,11 @@ impl<'a> Edit<'a> {
         for pair in places {
             let (lsn, place) = rows::decode_place(&pair)?;
             let Place::Tombstone(shard) = place else {
-                return Err(rows::corrupt(rows::PLACES, &pair.0, "a live chunk in a segment that the log has released"));
+                return Err(rows::corrupt(
+                    rows::PLACES,
+                    &pair.0,
+                    "a live chunk in a segment that the log has released",
+                ));
             };
             if let Some(tombstone) = self.tombstone(shard)?
                 && tombstone.at.lsn == lsn
