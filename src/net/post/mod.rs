@@ -20,7 +20,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
-/// The longest time from the begin of sending, or of connecting, to the end of the response.
+/// The longest time from the start of sending, or of connecting, to the end of the response.
 const ANSWER_WAIT_MAX: Duration = Duration::from_secs(10);
 /// The longest head of a response, and the longest body that is skipped so that the connection can be kept.
 const HEAD_BYTES_MAX: usize = 16 << 10;

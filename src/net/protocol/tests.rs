@@ -307,7 +307,7 @@ proptest! {
         assert!(decode_request(&bytes).is_err());
     }
 
-    /// N8: nor does any header after a valid head.
+    /// N8: no header after a valid head causes a panic.
     #[test]
     fn n8_an_arbitrary_header_never_causes_a_panic(
         kind in any_kind(),

@@ -120,7 +120,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     #[test]
-    fn the_list_has_every_algorithm_that_can_be_stored() {
+    fn the_list_of_checksum_algorithms_has_every_stored_variant() {
         let stored = |number: u8| postcard::from_bytes::<ChecksumAlgorithm>(&[number]).ok();
         let known: BTreeSet<_> = (0..=u8::MAX).filter_map(stored).collect();
         assert_eq!(known, ChecksumAlgorithm::ALL.into_iter().collect());

@@ -1,6 +1,6 @@
 //! The file system of the machine. Files opened with direct access accept unaligned ranges too, through an aligned
-//! buffer. Such a call costs a copy and, for a write, a read of the blocks that it touches; no call on the path of a
-//! request is one.
+//! buffer. Such a call costs a copy and, for a write, a read of the blocks that it touches; no request to the store
+//! causes one.
 
 use super::{Caching, Disk, DiskFile, OpenMode, Space};
 use crate::limits::BLOCK_BYTES;

@@ -437,8 +437,8 @@ fn drive(member: Member, dir: PathBuf, state: DriveState) -> Drive {
 
 impl HostDrives {
     /// Gives the host another id within its cluster, which is in this recovery epoch, and rewrites the identities of
-    /// its drives. A drive whose identity cannot be written is lost for now; the other drives keep the host's former
-    /// id, by which it is recognised later. Fails if no drive can be written.
+    /// its drives. A drive whose identity cannot be written is lost for now; the others record the host's former id in
+    /// `earlier`, so that it is recognised later. Fails if no drive can be written.
     pub fn renamed(mut self, disk: &dyn Disk, to: HostId, recovery: RecoveryEpoch) -> Result<Self, IdentityError> {
         let found = scan(disk, &self.usable_dirs())?;
         let Some(mut host) = host_of(&found) else { return Ok(self) };

@@ -6,7 +6,7 @@ use super::{Ring, write_quorum};
 use crate::types::{Geometry, NodeId};
 use std::fmt;
 
-/// The numbers of failure domains, hosts or drives that may be lost: any that many of one kind, but not of several
+/// The numbers of failure domains, hosts or drives that may be lost: any such number of one kind, but not of several
 /// kinds at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Losses {
@@ -34,11 +34,11 @@ impl Losses {
 /// hosts, `domains` equals `hosts`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Guarantee {
-    /// The number of failure domains; any may be lost.
+    /// Any this many failure domains may be lost.
     pub domains: usize,
-    /// The number of hosts; any may be lost.
+    /// Any this many hosts may be lost.
     pub hosts: usize,
-    /// The number of drives; any may be lost.
+    /// Any this many drives may be lost.
     pub drives: usize,
     /// The number of hosts that may be down while new blobs are still written.
     pub hosts_down_for_writes: usize,

@@ -21,7 +21,7 @@ pub enum Standing {
 /// The nodes of a new blob's shards.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Placement {
-    /// The wanted geometry, or a narrower one of the same redundancy.
+    /// The wanted geometry, or one with fewer data shards and the same parity.
     pub geometry: Geometry,
     /// `nodes[i]` takes shard `i`.
     pub nodes: Vec<NodeId>,
@@ -40,6 +40,7 @@ impl Placement {
     }
 }
 
+/// The reason for which no blob can be placed now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PlaceRefusal {
     /// Too few drives are up. `full` of the `live` drives have no room. With the absent drives back there would be

@@ -31,8 +31,8 @@ impl Secret {
         Some(secret)
     }
 
-    /// Derives a secret by HKDF-SHA256 (RFC 5869). The parts of `info` are concatenated, so their lengths must be
-    /// fixed.
+    /// Derives a secret by HKDF-SHA256 (RFC 5869). The parts of `info` are concatenated, so callers must use parts that
+    /// are unambiguous when joined.
     pub(super) fn derived(from: &[u8], salt: &[u8], info: &[&[u8]]) -> Self {
         let mut secret = Self(Box::new([0; KEY_BYTES]));
         Salt::new(HKDF_SHA256, salt)

@@ -38,7 +38,7 @@ impl InFlight {
         Ticket { number }
     }
 
-    /// Records that synced records up to `last` are being published. Returns the last published position after that.
+    /// Marks the synced records up to `last` as being published. Returns the last published position after that.
     pub(super) fn publish_through(&mut self, last: Option<Lsn>) -> Lsn {
         let last = last.unwrap_or_default();
         self.appended = self.appended.max(last);

@@ -10,7 +10,7 @@ use crate::types::{Lsn, SegmentId};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// A bad spot in a log: a position at which no valid record is, although one is expected.
+/// A bad spot in a log: a position at which a record is expected and none is valid.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CorruptSpot {
     pub file: String,

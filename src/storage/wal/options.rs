@@ -46,8 +46,8 @@ pub enum Durability {
 /// The treatment of records after a bad spot during a replay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReplayRule {
-    /// Delivers records up to the first bad spot, and none after it: for a log whose entries are meaningful only in
-    /// order.
+    /// Delivers records up to the first rotten or torn spot, and none after it: for a log whose entries are meaningful
+    /// only in order.
     Prefix,
     /// As `Prefix`, but treats rot like a torn write: the log is cut there for good. An operator decides this.
     Salvage,

@@ -10,9 +10,9 @@ use md5::block_api;
 mod tests;
 
 const BLOCK_BYTES: usize = 64;
-/// The number of bodies that are hashed side by side.
+/// The most bodies that are hashed side by side.
 pub const LANES: usize = 8;
-/// In a debug build, unoptimized vector code is many times slower than scalar code.
+/// The lanes in use: one in a debug build, where unoptimized vector code is many times slower than scalar code.
 const LANES_USED: usize = if cfg!(debug_assertions) { 1 } else { LANES };
 type Block = [u8; BLOCK_BYTES];
 const INITIAL_STATE: [u32; 4] = [0x6745_2301, 0xefcd_ab89, 0x98ba_dcfe, 0x1032_5476];

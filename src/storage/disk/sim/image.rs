@@ -246,7 +246,7 @@ pub(super) struct FileImage {
     pub(super) unreadable: Vec<std::ops::Range<u64>>,
 }
 
-/// The writes that a running sync covers, and the file's length at its begin.
+/// The writes that a running sync covers, and the file's length at its start.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct SyncCover {
     writes: u64,

@@ -94,7 +94,7 @@ fn one_drive_suffices_to_know_that_the_host_has_started() {
     assert!(known.has_started);
     let stages = ["/d1", "/d2", "/d3", "/d4"].map(|dir| identity(&disk, dir).stage);
     assert_eq!(stages, [Stage::Started; 4], "those that did not know are told");
-    // A drive that takes the place of another knows it as well.
+    // A replacement drive gets the stage as well.
     disk.remove_dir("/d2");
     disk.make_dir("/d2");
     open(&disk, &four()).unwrap();

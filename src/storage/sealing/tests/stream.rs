@@ -179,7 +179,7 @@ fn an_extended_run_does_not_open() {
 }
 
 #[test]
-fn chunks_do_not_open_in_each_others_places() {
+fn a_chunk_does_not_open_at_the_position_of_another() {
     let key = data_key(Layout::Single);
     let chunk = Layout::Single.sealed_chunk_bytes();
     let plain = pattern(3 * CHUNK_BYTES);

@@ -98,7 +98,7 @@ fn every_flipped_bit_is_noticed_and_costs_one_record_at_most() {
 }
 
 #[test]
-fn every_flipped_bit_of_a_segment_header_is_noticed_and_costs_nothing() {
+fn every_flipped_bit_of_a_segment_header_is_noticed_and_loses_no_record() {
     let (disk, options, _) = small_log(ReplayRule::EveryValid);
     for offset in 0..48 {
         for bit in 0..8 {
