@@ -1,5 +1,6 @@
-//! GETs of small documents from servers outside the cluster. Each has a connection of its own, in HTTP/1.0, where an answer
-//! comes as it is and ends with the connection. Redirections are not followed: whoever names a server names the right one.
+//! A client that fetches small documents from servers outside the cluster. Each GET has a connection of its own and
+//! uses HTTP/1.0, so that the response has no chunked encoding and ends with the connection. Redirections are not
+//! followed.
 
 use super::post::{Endpoint, PostError, PostSetupError, Secured, Stream, connect, parse_head, secured};
 use std::fmt;
@@ -9,11 +10,11 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
-/// The longest time from the connection's making to the response's end.
+/// The longest time from the start of connecting to the end of the response.
 const ANSWER_WAIT_MAX: Duration = Duration::from_secs(5);
 const HEAD_BYTES_MAX: usize = 16 << 10;
 
-/// The way to one document.
+/// A client for one document.
 pub struct Fetcher {
     endpoint: Endpoint,
     tls: Option<Secured>,
@@ -26,15 +27,15 @@ impl fmt::Debug for Fetcher {
 }
 
 impl Fetcher {
-    /// Makes a client. For TLS the server's certificate must come from an authority in the file, or from one that the
-    /// system trusts.
+    /// Makes a client. With `https`, the server's certificate must be signed by an authority in the file `roots`, or
+    /// without such a file by one that the system trusts.
     pub fn new(url: &str, roots: Option<&Path>) -> Result<Self, PostSetupError> {
         let endpoint = Endpoint::parse(url).map_err(|why| PostSetupError::Url { url: url.to_owned(), why })?;
         let tls = if endpoint.tls { Some(secured(&endpoint, url, roots)?) } else { None };
         Ok(Self { endpoint, tls })
     }
 
-    /// The document, of at most so many bytes.
+    /// Fetches the document. Fails if it is longer than `bytes_max` or if the status is not 200.
     pub async fn fetch(&self, bytes_max: usize) -> Result<Vec<u8>, PostError> {
         let fetched = timeout(ANSWER_WAIT_MAX, self.exchange(bytes_max)).await;
         Ok(fetched.map_err(|_| PostError::Late(ANSWER_WAIT_MAX))??)
@@ -54,21 +55,21 @@ async fn read_document(stream: &mut Box<dyn Stream>, bytes_max: usize) -> io::Re
     let mut received = Vec::with_capacity(4096);
     let mut limited = stream.take((HEAD_BYTES_MAX + bytes_max + 1) as u64);
     match limited.read_to_end(&mut received).await {
-        // Many servers close TLS without saying so; a length that was told is checked below.
+        // Many servers end a TLS connection without a close_notify. The announced length is checked below.
         Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => return Err(error),
         _ => {}
     }
     let wrong = |why: String| io::Error::new(io::ErrorKind::InvalidData, why);
-    let head = parse_head(&received)?.ok_or_else(|| wrong("its answer has no end of its head".to_owned()))?;
+    let head = parse_head(&received)?.ok_or_else(|| wrong("the head of its answer has no end".to_owned()))?;
     if head.status != 200 {
         return Err(wrong(format!("it answered with status {}", head.status)));
     }
     let mut document = received.split_off(head.bytes);
-    if let Some(told) = head.body_bytes {
-        if document.len() < told {
+    if let Some(length) = head.body_bytes {
+        if document.len() < length {
             return Err(wrong("its answer ended too early".to_owned()));
         }
-        document.truncate(told);
+        document.truncate(length);
     }
     if document.len() > bytes_max {
         return Err(wrong(format!("its answer has more than {bytes_max} bytes")));
@@ -82,7 +83,7 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
 
-    /// Returns the result of one response.
+    /// Returns the result of a fetch that is answered by `answer`.
     async fn fetched(answer: &'static str) -> Result<String, String> {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let port = listener.local_addr().expect("an address").port();
@@ -102,18 +103,18 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_document_ends_with_its_length_or_with_the_connection() {
+    async fn a_document_ends_at_its_length_or_with_the_connection() {
         assert_eq!(fetched("HTTP/1.1 200 OK\r\n\r\nkeys").await, Ok("keys".to_owned()));
         assert_eq!(fetched("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nkeys").await, Ok("keys".to_owned()));
     }
 
     #[tokio::test]
-    async fn a_response_that_is_cut_too_long_or_redirected_is_no_document() {
+    async fn a_truncated_overlong_or_redirected_response_is_an_error() {
         for (answer, why) in [
             ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nkeys", "too early"),
             ("HTTP/1.1 200 OK\r\n\r\n01234567890", "more than 10"),
             ("HTTP/1.1 302 Found\r\nLocation: /\r\n\r\n", "status 302"),
-            ("HTTP/1.1 200 OK\r\n", "no end"),
+            ("HTTP/1.1 200 OK\r\n", "has no end"),
             ("nonsense\r\n\r\n", "not HTTP"),
         ] {
             let error = fetched(answer).await.expect_err(answer);

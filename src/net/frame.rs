@@ -1,19 +1,19 @@
-//! A frame on the wire: a head of fixed size, a binary header, a body. `FORMAT.md` has it byte by byte. Bytes of a peer
-//! are checked before a byte is allocated for them: both lengths have hard caps that depend on the kind.
+//! The frame on the wire: a head of fixed size, a binary header, and a body; `FORMAT.md` describes it byte by byte. The
+//! lengths in a head are checked before any memory is allocated for them: both have hard caps that depend on the kind.
 
 use crate::limits::{NET_BODY_BYTES_MAX, NET_HEADER_BYTES_MAX};
 use std::ops::RangeInclusive;
 
 pub(super) const HEAD_BYTES: usize = 24;
 const MAGIC: [u8; 4] = *b"SHRD";
-/// Greetings never carry more, whatever the version.
+/// The longest header of a greeting, in every version.
 const GREETING_BYTES_MAX: usize = 1 << 10;
 
-/// A version of everything that follows the greeting.
+/// The version of the protocol that is spoken after the greeting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct WireVersion(pub u16);
 
-/// The oldest and the newest version that a host speaks: its own and the one before, where there is one.
+/// The oldest and the newest version that a host speaks: the current one, and the one before if it exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct VersionRange {
     pub oldest: WireVersion,
@@ -23,7 +23,7 @@ pub struct VersionRange {
 impl VersionRange {
     pub const SPOKEN: Self = Self { oldest: WireVersion(1), newest: WireVersion(1) };
 
-    /// The newest version that both speak.
+    /// Returns the newest version that both hosts speak.
     pub fn common(self, other: Self) -> Option<WireVersion> {
         let newest = self.newest.min(other.newest);
         (newest >= self.oldest.max(other.oldest)).then_some(newest)
@@ -36,7 +36,7 @@ impl std::fmt::Display for VersionRange {
     }
 }
 
-/// The kind of a frame. Answers have the bit 0x80.
+/// The kind of a frame. Answers have the bit 0x80 set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum FrameKind {
@@ -54,7 +54,7 @@ pub(super) enum FrameKind {
     Counted = 0x93,
     InventoryAnswer = 0x94,
     GroupAnswer = 0xA0,
-    /// The request is being worked on.
+    /// A sign of life while the request is being served; the answer follows.
     Working = 0xFE,
     Failed = 0xFF,
 }
@@ -83,7 +83,7 @@ impl FrameKind {
         Self::ALL.into_iter().find(|kind| *kind as u8 == byte)
     }
 
-    /// Bytes of the header and of the body, at most.
+    /// Returns the greatest lengths of the header and of the body.
     pub(super) fn caps(self) -> (usize, usize) {
         match self {
             Self::Hello | Self::HelloAnswer => (GREETING_BYTES_MAX, 0),
@@ -96,16 +96,16 @@ impl FrameKind {
     }
 }
 
-/// The reason for which bytes are not a frame that is allowed in this place.
+/// The reason for which bytes are not a valid frame, or not one that is allowed here.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum FrameError {
-    #[error("a frame begins with {0:02x?}, which is not the magic")]
+    #[error("a frame begins with {0:02x?} instead of the magic number")]
     Magic([u8; 4]),
     #[error("a frame's head fails its checksum")]
     HeadChecksum,
-    #[error("a frame is of wire version {found}, where {spoken} are spoken")]
+    #[error("a frame has the wire version {found}, but only {spoken} are spoken here")]
     Version { found: u16, spoken: String },
-    #[error("a frame is of the unknown kind {0:#04x}")]
+    #[error("a frame has the unknown kind {0:#04x}")]
     Kind(u8),
     #[error("a {kind:?} frame claims {found} bytes of {part}, where at most {max} are allowed")]
     TooLarge { kind: FrameKind, part: &'static str, found: usize, max: usize },
@@ -121,7 +121,7 @@ pub(super) enum FrameError {
     OtherAnswer(&'static str),
 }
 
-/// A frame's head, checked.
+/// The verified head of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Head {
     pub(super) version: WireVersion,
@@ -132,7 +132,7 @@ pub(super) struct Head {
 }
 
 impl Head {
-    /// Takes a head that a peer sent. `spoken` are the versions that may stand here.
+    /// Decodes and verifies a head that a peer sent. `spoken` are the allowed versions.
     pub(super) fn decode(bytes: &[u8; HEAD_BYTES], spoken: RangeInclusive<WireVersion>) -> Result<Self, FrameError> {
         let word = |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
         let magic = [bytes[0], bytes[1], bytes[2], bytes[3]];
@@ -169,10 +169,10 @@ impl Head {
     }
 }
 
-/// Head and header of a frame whose body follows.
+/// Encodes the head and header of a frame; the caller sends the body of `body_bytes` after them.
 ///
 /// # Panics
-/// Where the caps are exceeded: who makes a frame of ours keeps to them.
+/// If header or body exceed the caps of the kind: callers have to keep to them.
 pub(super) fn encode(version: WireVersion, kind: FrameKind, header: &[u8], body_bytes: usize) -> Vec<u8> {
     let (header_max, body_max) = kind.caps();
     assert!(header.len() <= header_max && body_bytes <= body_max, "a {kind:?} frame of ours exceeds its caps");

@@ -1,4 +1,5 @@
-//! Fuzz targets for frames of other hosts, whose checksums are made valid first so that their content is reached.
+//! Fuzz targets for frames from other hosts. Their checksums are made valid, so that the decoding of their content is
+//! reached.
 
 use super::frame::{FrameKind, HEAD_BYTES, Head, WireVersion, encode};
 use super::greeting::Greeting;
@@ -10,11 +11,12 @@ use bytes::Bytes;
 pub use super::post::fuzzing::webhook_answers;
 
 const VERSION: WireVersion = WireVersion(1);
-/// Headers here are shorter than any bound.
+/// The longest header that is tried.
 const HEADER_BYTES_MAX: usize = 4096;
 const BODY_BYTES_MAX: usize = 64;
 
-/// A kind, the length of a body, and a header. What is taken as a request is encoded to the same again.
+/// Decodes a frame as each kind of message. `data` has the kind, the length of the body, and the header. A valid
+/// request must come back unchanged from encoding and decoding it again.
 pub fn frames(data: &[u8]) {
     let spoken = WireVersion(0)..=WireVersion(u16::MAX);
     if let Some(head) = data.first_chunk::<HEAD_BYTES>() {
@@ -64,7 +66,7 @@ fn encoded_again(request: &Request) {
     assert_eq!(format!("{:?}", again.expect("a request of ours")), format!("{request:?}"));
 }
 
-/// Returns one request of each kind, for answers to answer.
+/// Returns one request of each kind, to which a frame is decoded as an answer.
 fn asked() -> [Request; 6] {
     let node = NodeId(1);
     let shard = |blob| ShardId { blob: BlobId(blob), shard: ShardIndex(0) };

@@ -1,28 +1,27 @@
-//! The greeting of two hosts, and whether they go on. Both judge by the same rule, so both refuse the same pairs with
-//! the same words. Pure.
+//! The greeting with which two hosts begin a connection, and the decision whether they may communicate. Both hosts
+//! apply the same rule, so both refuse the same pairs for the same reason. Pure.
 //!
-//! A greeting's frame is of version 1 whatever both speak otherwise; later versions may append fields, which a reader that
-//! does not know them leaves alone.
+//! The frame of a greeting always has version 1. Later versions may append fields, which older readers ignore.
 
 use super::frame::{FrameError, FrameKind, Head, VersionRange, WireVersion, encode};
 use crate::types::{ClusterId, HostId, RecoveryEpoch};
 use serde::{Deserialize, Serialize};
 
-/// The version of the greetings' own frames, for ever.
+/// The version of the frames of greetings, which never changes.
 pub(super) const GREETING_VERSION: WireVersion = WireVersion(1);
 const REFUSAL_BYTES_MAX: usize = 400;
 
-/// The identity of a host.
+/// The content of a greeting: the identity of the host that sends it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Greeting {
     pub versions: VersionRange,
-    /// The cluster; `None` while the host belongs to none: it may only take part in forming or joining one, by group
-    /// calls.
+    /// The cluster of the host. `None` while it belongs to none; it may then only make group calls, to form or join a
+    /// cluster.
     pub cluster: Option<ClusterId>,
     pub host: HostId,
-    /// Whom the host that connects means to find.
+    /// The host that the calling host expects at the address, if it expects a certain one.
     pub sought: Option<HostId>,
-    /// The recovery epoch of its cluster, where it belongs to one.
+    /// The recovery epoch of the host's cluster; the default if it belongs to none.
     pub recovery: RecoveryEpoch,
 }
 
@@ -42,10 +41,10 @@ struct AnswerHeader {
     greeting: GreetingHeader,
 }
 
-/// The reason for which two hosts do not go on.
+/// The reason for which two hosts may not communicate. `us` is the calling host, `them` the called one.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    #[error("the wire versions do not meet: host {:016x} speaks {ours}, host {:016x} speaks {theirs}", us.0, them.0)]
+    #[error("no common wire version: host {:016x} speaks {ours}, host {:016x} speaks {theirs}", us.0, them.0)]
     Versions { us: HostId, ours: VersionRange, them: HostId, theirs: VersionRange },
     #[error("host {:016x} is of cluster {ours}, host {:016x} is of cluster {theirs}", us.0, them.0)]
     Cluster { us: HostId, ours: ClusterId, them: HostId, theirs: ClusterId },
@@ -69,7 +68,8 @@ pub enum Refusal {
 }
 
 impl Greeting {
-    /// Returns the version in which the calling host and the called one go on, or the refusal.
+    /// Decides whether the calling and the called host may communicate. Returns the version that they speak, or the
+    /// refusal.
     pub fn judge(caller: &Self, called: &Self) -> Result<WireVersion, Refusal> {
         if caller.host == called.host {
             return Err(Refusal::SameHost { host: caller.host });
@@ -117,7 +117,7 @@ impl Greeting {
         Ok(Self::of(decode_header(head, header)?))
     }
 
-    /// Decodes the greeting of the called host, and the words in which it refuses.
+    /// Decodes the answer to a greeting: the greeting of the called host, and its refusal if it refuses.
     pub(super) fn decode_answer(head: &Head, header: &[u8]) -> Result<(Self, Option<String>), FrameError> {
         if head.kind != FrameKind::HelloAnswer {
             return Err(FrameError::Unexpected { found: head.kind, expected: "the answer to a greeting" });

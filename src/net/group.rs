@@ -1,32 +1,32 @@
-//! Calls between the replicas of a consensus group on different hosts: bytes there, bytes back. Their meaning is the
-//! group's own; a transport only has to bring a call to the host that it names, at most once, and its answer back.
+//! The transport of calls between the replicas of a consensus group on different hosts. A call and its answer are
+//! opaque bytes. The transport delivers a call to the named host at most once, and returns its answer.
 
 use super::service::GroupCall;
 use crate::types::HostId;
 use bytes::Bytes;
 use std::fmt::Debug;
 
-/// The reason for which a call has no answer.
+/// The reason for which a call was not answered.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum GroupError {
-    /// The call did not arrive.
+    /// The call did not arrive at the host.
     #[error("host {} cannot be reached: {why}", host.0)]
     Unreachable { host: HostId, why: String },
-    /// No answer came; whether the call arrived is not known.
+    /// No answer came. It is unknown whether the call arrived.
     #[error("host {} did not answer: {why}", host.0)]
     NoAnswer { host: HostId, why: String },
-    /// The call arrived and nothing was done: it is malformed or of an unknown version, or the host is stopping.
+    /// The call arrived and had no effect: it is malformed or has an unknown version, or the host is stopping.
     #[error("the call was refused: {why}")]
     Refused { why: String },
 }
 
-/// The way to other hosts. A caller bounds its waits itself.
+/// A transport of group calls to other hosts. It has no time limit: a caller bounds its wait itself.
 #[async_trait::async_trait]
 pub trait GroupTransport: Send + Sync + Debug + 'static {
     async fn call(&self, host: HostId, call: GroupCall) -> Result<Bytes, GroupError>;
 }
 
-/// A host without others.
+/// The transport of a host that has no other hosts: every call fails.
 #[derive(Clone, Copy, Debug)]
 pub struct NoOtherHosts;
 

@@ -1,5 +1,5 @@
-//! This host's identity for others: its id, its cluster once there is one, the wire versions it speaks, and its
-//! certificate and trust in TLS. Shared by its client and its server.
+//! This host's identity towards other hosts: its id, its cluster if it belongs to one, its wire versions, and its TLS
+//! certificate. Shared by the host's client and server.
 
 use super::frame::VersionRange;
 use super::greeting::{Greeting, Refusal};
@@ -21,19 +21,19 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// The protocol inside QUIC; its versions are settled by the greeting.
+/// The protocol id in the TLS handshake (ALPN). The greeting negotiates its version.
 const PROTOCOL: &[u8] = b"sherd";
-/// The time at which certificates are validated, whatever the clock says: they do not expire.
+/// The fixed time at which certificates are validated, so that they never expire, whatever the clock says.
 const JUDGED_AT: Duration = Duration::from_secs(946_684_800);
 
-/// This host, as others see it.
+/// The identity of this host towards others.
 #[derive(Debug)]
 pub struct HostIdentity {
     host: HostId,
     authority: Authority,
     versions: VersionRange,
     shown: Arc<Shown>,
-    /// Why this host takes no part in its cluster any more, once another host has shown that.
+    /// The reason for which this host no longer takes part in its cluster, once another host has proven it.
     given_up: watch::Sender<Option<String>>,
 }
 
@@ -48,12 +48,12 @@ struct Standing {
 }
 
 impl HostIdentity {
-    /// A host of no cluster, or of one as it was founded.
+    /// Makes the identity of a host that belongs to no cluster, or to one that was never recovered.
     pub fn new(host: HostId, cluster: Option<ClusterId>, secret: &[u8]) -> Result<Arc<Self>, TlsError> {
         Self::speaking(host, cluster, secret, VersionRange::SPOKEN)
     }
 
-    /// Makes the identity of a member of a cluster.
+    /// Makes the identity of a member of a cluster in this recovery epoch.
     pub fn of(host: HostId, cluster: ClusterId, recovery: RecoveryEpoch, secret: &[u8]) -> Result<Arc<Self>, TlsError> {
         let identity = Self::new(host, None, secret)?;
         identity.enter(cluster, recovery)?;
@@ -82,14 +82,16 @@ impl HostIdentity {
         self.shown.0.load().cluster.map(|(cluster, _)| cluster)
     }
 
-    /// The host belongs to a cluster from now on. Connections made before stay what they were: they carry group calls only.
+    /// Makes the host a member of a cluster from now on. Connections that were made before still carry only group
+    /// calls.
     pub fn enter(&self, cluster: ClusterId, recovery: RecoveryEpoch) -> Result<(), TlsError> {
         let key = Arc::new(self.authority.mint(self.host, Some(cluster))?);
         self.shown.0.store(Arc::new(Standing { cluster: Some((cluster, recovery)), key }));
         Ok(())
     }
 
-    /// Returns when another host has shown that the cluster's metadata group was formed anew without this host, with the reason.
+    /// Waits until another host proves that the cluster's metadata group was formed anew without this host. Returns the
+    /// reason.
     pub async fn given_up(&self) -> String {
         let mut known = self.given_up.subscribe();
         match known.wait_for(Option::is_some).await.map(|why| why.clone()) {
@@ -98,7 +100,7 @@ impl HostIdentity {
         }
     }
 
-    /// Takes note of why this host and another one do not go on.
+    /// Records a refusal if it proves that the metadata group was formed anew without this host.
     pub(super) fn note(&self, refusal: &Refusal) {
         if matches!(refusal, Refusal::Recovered { before, .. } if *before == self.host) {
             self.given_up.send_replace(Some(refusal.to_string()));
@@ -144,7 +146,7 @@ impl HostIdentity {
     }
 }
 
-/// AES-128 first: the fastest here, and all that QUIC's own packets need.
+/// Returns the TLS provider, with AES-128 preferred: it is the fastest, and QUIC itself uses it for initial packets.
 fn provider() -> Arc<CryptoProvider> {
     let mut provider = rustls::crypto::aws_lc_rs::default_provider();
     provider.cipher_suites.retain(|suite| suite.tls13().is_some());
@@ -168,7 +170,7 @@ impl ResolvesClientCert for Shown {
     }
 }
 
-/// The usual judge of a server's certificate, at the fixed time.
+/// The usual verifier of a server's certificate, but at the fixed time `JUDGED_AT`.
 #[derive(Debug)]
 struct JudgeServer(Arc<WebPkiServerVerifier>);
 
@@ -208,7 +210,7 @@ impl ServerCertVerifier for JudgeServer {
     }
 }
 
-/// The usual judge of a client's certificate, at the fixed time.
+/// The usual verifier of a client's certificate, but at the fixed time `JUDGED_AT`.
 #[derive(Debug)]
 struct JudgeClient(Arc<dyn ClientCertVerifier>);
 

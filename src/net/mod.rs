@@ -1,5 +1,6 @@
-//! Communication between hosts: the requests, the traits that serve them, and the transports. No actors, no storage:
-//! `actors` implements `NodeService`, and `host` joins the two. `FORMAT.md` has the bytes on the wire.
+//! Communication between hosts: the requests, the traits that serve them, and the transports. This layer has no actors
+//! and no storage: `actors` implements `NodeService`, and `host` joins the two. `FORMAT.md` describes the bytes on the
+//! wire.
 
 mod fetch;
 mod frame;

@@ -1,4 +1,4 @@
-//! The transport between parts of one process: a call, no copy, no socket.
+//! The transport within one process: a direct call of the host's own service, without a copy or a socket.
 
 use super::service::{
     AppendChunks, ChunksRead, GroupCall, GroupService, HostService, InventoryPage, NodeService, PeerError, ReadChunks,
@@ -7,15 +7,16 @@ use crate::types::{NodeId, ShardId};
 use bytes::Bytes;
 use std::sync::Arc;
 
-/// A way to reach a host. Over the network it is a connection; here, the service itself.
+/// A host as its callers reach it: a connection to another host, or the service of this one.
 pub type Peer = Arc<dyn HostService>;
 
-/// A peer in this process that has drives and takes part in no group.
+/// Makes a peer of this process that serves drives and no consensus group.
 pub fn pipe(nodes: Arc<dyn NodeService>) -> Peer {
     Arc::new(ServedHost { nodes, groups: Arc::new(NoGroups) })
 }
 
-/// Drives and groups, joined to what a host serves: to itself by the pipe, to others over the network.
+/// The services of a host, joined from its drives and its groups. The host itself calls them directly, others over the
+/// network.
 #[derive(Clone, Debug)]
 pub struct ServedHost {
     pub nodes: Arc<dyn NodeService>,
@@ -54,7 +55,7 @@ impl NodeService for ServedHost {
     }
 }
 
-/// Takes part in no group.
+/// The group service of a host that takes part in no group: every call is refused.
 #[derive(Clone, Copy, Debug)]
 pub struct NoGroups;
 

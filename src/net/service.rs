@@ -1,21 +1,21 @@
-//! The requests of one host to another, and the traits through which `net` calls inward. The same requests go through
-//! the in-process pipe and over the network; a request names its node and its shard index, always.
+//! The requests of one host to another, and the traits through which `net` calls the host's services. The same requests
+//! are used within the process and over the network. Each request about data names its node, and each shard its index.
 
 use crate::types::{ChunkIndex, HostId, NodeId, ShardId};
 use bytes::Bytes;
 use std::fmt::Debug;
 
-/// Consecutive chunks of one shard, to be made durable before the answer.
+/// A request to append consecutive chunks of one shard. They are durable when it is answered.
 #[derive(Clone, Debug)]
 pub struct AppendChunks {
     pub node: NodeId,
     pub shard: ShardId,
     pub first: ChunkIndex,
-    /// The bodies, one a chunk; slices of the caller's buffer where possible.
+    /// The bodies of the chunks, if possible slices of the caller's buffer.
     pub chunks: Vec<Bytes>,
 }
 
-/// Consecutive chunks of one shard, `count` of them.
+/// A request to read `count` consecutive chunks of one shard.
 #[derive(Clone, Copy, Debug)]
 pub struct ReadChunks {
     pub node: NodeId,
@@ -24,7 +24,7 @@ pub struct ReadChunks {
     pub count: u32,
 }
 
-/// The requested chunks, verified, or the fault of each; a bad chunk does not affect its neighbours.
+/// The requested chunks: each verified, or with its fault. A bad chunk does not affect the others.
 #[derive(Debug)]
 pub struct ChunksRead {
     pub chunks: Vec<Result<Bytes, ChunkFault>>,
@@ -43,55 +43,57 @@ pub enum ChunkFault {
 pub enum PeerError {
     #[error("node {0} is not served here")]
     NoSuchNode(NodeId),
-    /// Down, taken out of service, or shutting down: not now.
+    /// The node is down, out of service, or shutting down; it may be tried again later.
     #[error("node {node} is unavailable: {why}")]
     Unavailable { node: NodeId, why: String },
     #[error("node {0} is out of space")]
     OutOfSpace(NodeId),
     #[error("node {0} did not answer in time")]
     TimedOut(NodeId),
-    /// The way to the host failed. `sent`: the request may have been done all the same.
+    /// The connection to the host failed. If `sent`, the request may have been executed all the same.
     #[error("host {:016x} cannot be reached: {why}", host.0)]
     Unreachable { host: HostId, why: String, sent: bool },
-    /// The host's answer is not one to the request; none of it is used.
-    #[error("host {:016x} answered garbage: {why}", host.0)]
+    /// The host's answer is malformed or does not match the request. None of it is used.
+    #[error("host {:016x} sent an invalid answer: {why}", host.0)]
     Garbled { host: HostId, why: String },
-    /// The host does not do such a thing, or not for who asked.
+    /// The host refuses the request: it is out of bounds, not allowed for the caller, or there is no room for it.
     #[error("refused: {why}")]
     Refused { why: String },
 }
 
-/// A message of a consensus group to its member on a host; what is in it is the group's own affair.
+/// A message of a consensus group to its member on a host. Its content is opaque to `net`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GroupCall {
     pub group: u32,
     pub kind: u8,
-    /// The body, at most `NET_BODY_BYTES_MAX`, as the answer's: larger contents go in several calls.
+    /// The body, of at most `NET_BODY_BYTES_MAX` bytes, as is the answer's. Larger contents are split into several
+    /// calls.
     pub body: Bytes,
 }
 
 /// A page of a node's shards, in order of `(blob, shard)`.
 #[derive(Clone, Debug, Default)]
 pub struct InventoryPage {
-    /// A shard and how many chunks of it are there.
+    /// The shards of the page, each with the number of its chunks on the node.
     pub shards: Vec<(ShardId, u32)>,
+    /// True if more shards follow.
     pub more: bool,
 }
 
-/// The drives of a host, as its peers and itself see them.
+/// The drives of a host, which the host itself and its peers call.
 #[async_trait::async_trait]
 pub trait NodeService: Send + Sync + Debug + 'static {
-    /// `Ok` means: on stable storage and readable.
+    /// Appends chunks. `Ok` means that they are durable and readable.
     async fn append_chunks(&self, request: AppendChunks) -> Result<(), PeerError>;
     async fn read_chunks(&self, request: ReadChunks) -> Result<ChunksRead, PeerError>;
-    /// `Ok` means: durably gone (or never there).
+    /// Drops shards. `Ok` means that they are durably gone, or were never there.
     async fn drop_shards(&self, node: NodeId, shards: Vec<ShardId>) -> Result<(), PeerError>;
     /// Returns the number of chunks that the node holds of each shard.
     async fn count_chunks(&self, node: NodeId, shards: Vec<ShardId>) -> Result<Vec<u32>, PeerError>;
     async fn inventory(&self, node: NodeId, after: Option<ShardId>, limit: u32) -> Result<InventoryPage, PeerError>;
 }
 
-/// The consensus groups of a host. A call may be dropped half-way by a caller that gives up.
+/// The consensus groups of a host. The future of a call may be dropped before it is ready, if its caller gives up.
 #[async_trait::async_trait]
 pub trait GroupService: Send + Sync + Debug + 'static {
     async fn group_call(&self, call: GroupCall) -> Result<Bytes, PeerError>;
@@ -99,7 +101,7 @@ pub trait GroupService: Send + Sync + Debug + 'static {
 
 /// The services of a host for others: its drives and its groups.
 pub trait HostService: NodeService + GroupService {
-    /// Returns whether this connection to the host is known to be of no more use.
+    /// Returns whether the connection to the host is known to be lost.
     fn is_lost(&self) -> bool {
         false
     }

@@ -1,11 +1,11 @@
-//! Mutual authentication of hosts by the cluster's secret. From the secret every host derives the same certificate
-//! authority (an Ed25519 key by HKDF-SHA256, a name that carries the key's fingerprint) and signs a certificate for itself, with
-//! a key that is fresh at each start. Both sides of a connection must show one that the authority signed.
+//! Mutual authentication of hosts by the cluster's secret. Every host derives the same certificate authority from the
+//! secret: an Ed25519 key by HKDF-SHA256, and a name with the key's fingerprint. With it the host signs a certificate
+//! for itself, whose key is new at each start. Both sides of a connection must present a certificate that the authority
+//! signed.
 //!
-//! The authority's key and name must be the same everywhere, and both follow from the secret alone; its own
-//! certificate never travels. Nothing depends on the clock: certificates of a secret are valid while the secret is, so they
-//! are judged at a fixed time. A short secret can be guessed offline by anyone who can reach the port: the certificate
-//! shown is made from it.
+//! The authority's key and name depend on the secret alone, and its own certificate is never sent. Nothing depends on
+//! the clock: certificates are valid as long as the secret, so they are verified at a fixed time. Anyone who can reach
+//! the port receives a certificate that is derived from the secret, and can guess a short secret offline.
 
 use crate::types::{ClusterId, HostId};
 use aws_lc_rs::hkdf::{HKDF_SHA256, KeyType, Prk, Salt};
@@ -20,17 +20,17 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, Server
 use std::sync::Arc;
 
 const SALT: &[u8] = b"sherd cluster secret, version 1";
-/// A PKCS#8 document around an Ed25519 seed (RFC 8410, section 7), without the public key.
+/// The beginning of a PKCS#8 document with an Ed25519 seed and no public key (RFC 8410, section 7); the seed follows.
 const ED25519_PKCS8_PREFIX: [u8; 16] =
     [0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
-/// Shorter secrets are refused: they can be guessed.
+/// The length below which a secret is refused, as it can be guessed.
 const SECRET_BYTES_MIN: usize = 16;
-/// The name that every host's certificate carries, and that a caller asks for.
+/// The name in every host's certificate, which a caller requests in the handshake.
 pub(super) const MEMBER_NAME: &str = "member.sherd";
 
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    #[error("the cluster secret has {found} bytes; fewer than {SECRET_BYTES_MIN} can be guessed")]
+    #[error("the cluster secret has {found} bytes, and so can be guessed; use at least {SECRET_BYTES_MIN}")]
     SecretTooShort { found: usize },
     #[error("a certificate cannot be made: {0}")]
     Certificate(#[from] rcgen::Error),
@@ -40,7 +40,7 @@ pub enum TlsError {
     Verifier(#[from] rustls::server::VerifierBuilderError),
 }
 
-/// The certificate authority that the secret determines.
+/// The certificate authority that is derived from the secret.
 pub(super) struct Authority {
     issuer: Issuer<'static, KeyPair>,
     certificate: CertificateDer<'static>,
@@ -63,7 +63,8 @@ impl Authority {
         let fingerprint = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, key.public_key_raw());
         let mut params = CertificateParams::default();
         params.distinguished_name = DistinguishedName::new();
-        // Another secret's authority has another name, so that its certificates are of an unknown issuer, not badly signed.
+        // The authority of another secret has another name, so that its certificates fail with "unknown issuer", not
+        // with a bad signature.
         let name = format!("Sherd cluster {}", hex(&fingerprint.as_ref()[..16]));
         params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
@@ -72,7 +73,7 @@ impl Authority {
         Ok(Self { issuer: Issuer::new(params, key), certificate, resets: expand(&root, b"stateless reset") })
     }
 
-    /// A certificate for a host, with a fresh key.
+    /// Makes a certificate for a host, with a new key.
     pub(super) fn mint(&self, host: HostId, cluster: Option<ClusterId>) -> Result<CertifiedKey, TlsError> {
         let key = KeyPair::generate_for(&PKCS_ED25519)?;
         let mut names = vec![MEMBER_NAME.to_owned(), host_name(host)];
@@ -94,14 +95,15 @@ impl Authority {
         Ok(Arc::new(roots))
     }
 
-    /// The key by which a host makes the tokens that tell others, after it restarted, that it no longer knows a connection.
+    /// Returns the key of a host's stateless reset tokens, by which it tells peers after a restart that it does not
+    /// know a connection.
     pub(super) fn reset_key(&self, host: HostId) -> hmac::Key {
         let of_host = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &self.resets), &host.0.to_be_bytes());
         hmac::Key::new(hmac::HMAC_SHA256, of_host.as_ref())
     }
 }
 
-/// Returns whether a certificate that the authority signed is this host's.
+/// Returns whether a certificate, which must be verified already, belongs to this host.
 pub(super) fn is_of_host(certificate: &[u8], host: HostId) -> bool {
     let certificate = CertificateDer::from(certificate);
     let Ok(certificate) = webpki::EndEntityCert::try_from(&certificate) else { return false };
@@ -138,10 +140,10 @@ mod tests {
     const SECRET: &[u8] = b"a secret of sufficient length";
 
     #[test]
-    fn hosts_that_derive_apart_have_one_authority() {
+    fn hosts_with_the_same_secret_derive_the_same_authority() {
         let one = Authority::derive(SECRET).expect("derived");
         let other = Authority::derive(SECRET).expect("derived");
-        // The subject and the key are what a certificate is checked against.
+        // A certificate is verified against the subject and the key of the authority.
         assert_eq!(one.roots().expect("roots").roots[0].subject, other.roots().expect("roots").roots[0].subject);
         let key = |authority: &Authority| authority.roots().expect("roots").roots[0].subject_public_key_info.clone();
         assert_eq!(key(&one), key(&other));

@@ -1,5 +1,5 @@
-//! Pooled buffers that begin on a block boundary in memory, as direct input and output need. First touch of fresh memory
-//! costs more than most of what is done with it, so buffers go back to their pool when the last reference is dropped.
+//! Pooled buffers that begin on a block boundary in memory, as direct I/O needs. The first touch of fresh memory costs
+//! more than most of the work done on it, so a buffer goes back to its pool when its last reference is dropped.
 
 use crate::limits::BLOCK_BYTES;
 use bytes::Bytes;
@@ -19,7 +19,7 @@ struct Shared {
     idle: Mutex<Idle>,
 }
 
-/// Buffers that nobody uses, by the size that they were made for.
+/// Buffers that are not in use, by size class.
 #[derive(Debug, Default)]
 struct Idle {
     bytes: usize,
@@ -27,12 +27,13 @@ struct Idle {
 }
 
 impl BufferPool {
-    /// `idle_bytes_max` bounds what the pool keeps while nobody uses it, not what is taken from it.
+    /// `idle_bytes_max` bounds the memory of idle buffers that the pool keeps, not of the buffers taken from it.
     pub fn new(idle_bytes_max: usize) -> Self {
         Self { shared: Arc::new(Shared { idle_bytes_max, idle: Mutex::default() }) }
     }
 
-    /// A buffer of `len` bytes whose content is left over from an earlier use: write all of it before it is read.
+    /// Returns a buffer of `len` bytes. Its content may be left over from an earlier use: overwrite all of it before
+    /// reading.
     pub fn take(&self, len: usize) -> AlignedBuffer {
         let size = size_class(len);
         let recycled = self.shared.lock().take(size);
@@ -41,20 +42,20 @@ impl BufferPool {
         AlignedBuffer { storage, start, len, home: Arc::clone(&self.shared) }
     }
 
-    /// A buffer of `len` zero bytes.
+    /// Returns a buffer of `len` zero bytes.
     pub fn take_zeroed(&self, len: usize) -> AlignedBuffer {
         let mut buffer = self.take(len);
         buffer.fill(0);
         buffer
     }
 
-    /// Gives back all that the pool keeps.
+    /// Frees all idle buffers.
     pub fn trim(&self) {
         let idle = std::mem::take(&mut *self.shared.lock());
         drop(idle);
     }
 
-    /// Bytes that the pool keeps while nobody uses them.
+    /// The memory of all idle buffers.
     pub fn idle_bytes(&self) -> usize {
         self.shared.lock().bytes
     }
@@ -62,7 +63,7 @@ impl BufferPool {
 
 impl Shared {
     fn lock(&self) -> std::sync::MutexGuard<'_, Idle> {
-        // The lists stay sound whatever panicked while they were locked.
+        // A panic under the lock cannot leave the lists inconsistent, so a poisoned lock is used as it is.
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -75,15 +76,16 @@ impl Idle {
     }
 }
 
-/// Returns the size class of a buffer: sizes are rounded up to a quarter of their power of two, so that few distinct
-/// sizes serve all and at most a fifth is slack.
+/// Returns the size class of a buffer: `len` in whole blocks, rounded up to a multiple of a quarter of the power of two
+/// below it. There are few classes, and at most a fifth of a buffer is slack.
 fn size_class(len: usize) -> usize {
     let blocks = len.div_ceil(BLOCK_BYTES).max(1);
     let step = (blocks.next_power_of_two() / 8).max(1);
     blocks.next_multiple_of(step) * BLOCK_BYTES
 }
 
-/// A buffer from a pool, beginning on a block boundary. Goes back when it, or the last `Bytes` made of it, is dropped.
+/// A buffer from a pool that begins on a block boundary. It returns to the pool when it, or the last `Bytes` made from
+/// it, is dropped.
 pub struct AlignedBuffer {
     storage: Vec<u8>,
     start: usize,
@@ -92,7 +94,7 @@ pub struct AlignedBuffer {
 }
 
 impl AlignedBuffer {
-    /// Shortens the buffer; longer than it is has no effect.
+    /// Shortens the buffer to `len` bytes; has no effect if the buffer is already shorter.
     pub fn truncate(&mut self, len: usize) {
         self.len = self.len.min(len);
     }
@@ -177,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn a_size_class_holds_what_was_asked_and_little_more() {
+    fn a_size_class_is_at_least_the_requested_length_and_little_more() {
         for len in (0..3_000_000).step_by(977) {
             let size = size_class(len);
             assert!(size >= len && size.is_multiple_of(BLOCK_BYTES));

@@ -1,21 +1,21 @@
-//! The choice of the segment of a drive's log to empty next, decided from how much of each is live. Pure.
+//! The compactor's choice of the log segment to empty next, made from the live bytes of each segment. A pure function.
 
 use crate::storage::shard_index::SegmentUse;
 use crate::types::SegmentId;
 use std::collections::BTreeSet;
 
-/// The pressure to free space.
+/// The urgency of freeing space on a drive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Pressure {
     None,
-    /// Below the warning watermark.
+    /// Free space is below the warning watermark.
     Low,
-    /// Writes are refused: anything that frees space is worth its cost.
+    /// The drive refuses writes: freeing space is worth almost any copying.
     Exhausted,
 }
 
 impl Pressure {
-    /// The dead part of a segment, in percent, from which emptying it is worth the copying.
+    /// The least share of dead bytes, in percent of a segment, that makes emptying it worth the copying.
     const fn dead_percent_min(self) -> u64 {
         match self {
             Self::None => 50,
@@ -25,11 +25,11 @@ impl Pressure {
     }
 }
 
-/// A segment as the choice sees it.
+/// The use of one segment: the input of `choose`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SegmentLiveness {
     pub id: SegmentId,
-    /// Bytes written to it: of a full segment its size.
+    /// Bytes written to the segment: its size if it is full.
     pub written_bytes: u64,
     pub used: SegmentUse,
 }
@@ -49,16 +49,17 @@ impl SegmentLiveness {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Choice {
     Nothing,
-    /// Copy what lives in this sealed segment, then give it back.
+    /// Copy the live records out of this sealed segment, then recycle it.
     Empty(SegmentId),
-    /// The open segment is mostly dead: seal it, so that it can be emptied.
+    /// Seal the open segment, which is mostly dead, so that it can be emptied.
     SealOpen,
 }
 
-/// The choice among the sealed segments and the open one. `held` are segments that cannot be emptied for now.
+/// Chooses among the sealed segments and the open one. Segments in `held` cannot be emptied for now.
 ///
-/// The most dead segment goes first, and among equals the oldest. The open segment is sealed only where nothing sealed is
-/// worth emptying and enough of it is dead (`seal_dead_bytes_min`), tombstones aside: they would be written again.
+/// The segment with the most dead bytes goes first; in a tie, the oldest. The open segment is sealed only if no sealed
+/// one is worth emptying and at least `seal_dead_bytes_min` of it are dead. Tombstones count as live, as they would be
+/// copied.
 pub fn choose(
     sealed: &[SegmentLiveness],
     open: Option<&SegmentLiveness>,

@@ -1,5 +1,6 @@
-//! Files and what is in them: the disk, the logs, the shard index, erasure coding, placement arithmetic, the metadata state
-//! machine. No actors, no sockets, no words of S3's protocol. Everything here runs under a simulated disk and clock.
+//! Everything about stored data: the disk, the logs, the shard index, erasure coding, placement arithmetic, and the
+//! metadata state machine. This layer has no actors, no sockets, and nothing of the S3 protocol. All of it also runs on
+//! a simulated disk and under a simulated clock.
 
 pub mod buffer;
 pub mod checksum;

@@ -1,10 +1,10 @@
-//! Fuzz targets for the responses of a webhook's server.
+//! The fuzz target for the responses of webhook servers.
 
 use super::{Endpoint, Stream, read_answer};
 use futures::executor::block_on;
 use std::io::Cursor;
 
-/// An answer that comes all at once, and then the connection's end.
+/// Parses `data` as a response after which the connection ends, and as a URL.
 pub fn webhook_answers(data: &[u8]) {
     let mut stream: Box<dyn Stream> = Box::new(Cursor::new(data.to_vec()));
     let _ = block_on(read_answer(&mut stream));

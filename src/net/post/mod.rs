@@ -1,9 +1,9 @@
-//! POSTs to servers outside the cluster: HTTP/1.1 over TCP or TLS. Owns the connections to one server that are kept for
-//! the next message.
+//! A client that POSTs messages to a server outside the cluster, over HTTP/1.1 with TCP or TLS. It owns the idle
+//! connections to the server, which are kept for later messages.
 //!
-//! A message has a known length, and of the answer only the status counts: its body is read past, or the connection
-//! closed. What the server sends is bounded in size and in time. A kept connection may have been closed by the server:
-//! a message that fails on one is sent again over a fresh one, so that it may arrive twice.
+//! A message has a known length. Only the status of the response is used: a short body is skipped, and after a long one
+//! the connection is closed. The size and the time of a response are bounded. The server may have closed a kept
+//! connection, so a message that fails on one is sent again on a new one. Therefore a message may arrive twice.
 
 use http::Uri;
 use rustls::crypto::aws_lc_rs::default_provider;
@@ -20,15 +20,15 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
-/// The longest time from the first byte sent, or the connection's making, to the response's end.
+/// The longest time from the start of sending, or of connecting, to the end of the response.
 const ANSWER_WAIT_MAX: Duration = Duration::from_secs(10);
-/// An answer's head, and the body that is read past so that the connection can be kept.
+/// The longest head of a response, and the longest body that is skipped so that the connection can be kept.
 const HEAD_BYTES_MAX: usize = 16 << 10;
 const BODY_BYTES_MAX: usize = 64 << 10;
 const HEADERS_MAX: usize = 64;
-/// Connections kept for one server.
+/// The most idle connections that are kept to one server.
 const KEPT_MAX: usize = 16;
-/// The files in which systems keep the certificates of trusted authorities.
+/// The files in which Linux distributions keep the certificates of trusted authorities.
 const SYSTEM_ROOTS: &[&str] = &[
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",
@@ -36,7 +36,7 @@ const SYSTEM_ROOTS: &[&str] = &[
     "/etc/ssl/cert.pem",
 ];
 
-/// The reason for which a server did not get the message.
+/// The reason for which a message was not delivered, or a document not fetched.
 #[derive(Debug, thiserror::Error)]
 pub enum PostError {
     #[error("it did not answer within {}", Seconds(*.0))]
@@ -48,11 +48,11 @@ pub enum PostError {
 /// The reason for which a server cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum PostSetupError {
-    #[error("{url:?} is not a URL that can be posted to: {why}")]
+    #[error("{url:?} is not a usable URL: {why}")]
     Url { url: String, why: &'static str },
-    #[error("{path}: not PEM that can be read: {cause}")]
+    #[error("{path} is not a readable PEM file of certificates: {cause}")]
     Pem { path: PathBuf, cause: rustls_pki_types::pem::Error },
-    #[error("no certificates of authorities are found: name a file of them")]
+    #[error("no certificates of trusted authorities were found: configure a PEM file with them")]
     NoRoots,
     #[error("TLS cannot be set up: {0}")]
     Tls(#[from] rustls::Error),
@@ -66,13 +66,13 @@ impl fmt::Display for Seconds {
     }
 }
 
-/// A URL, in the parts that a request needs.
+/// The parts of a URL that a request needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Endpoint {
     pub(super) tls: bool,
     host: String,
     port: u16,
-    /// The authority as in the `Host` header.
+    /// The authority of the URL, for the `Host` header.
     pub(super) authority: String,
     /// The path and the query.
     pub(super) target: String,
@@ -104,14 +104,14 @@ impl Endpoint {
     }
 }
 
-/// Bytes both ways.
+/// A connection, with or without TLS.
 pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
-/// TLS with a server, by its name.
+/// The TLS connector for a server, and the server's name.
 pub(super) type Secured = (TlsConnector, ServerName<'static>);
 
-/// The way to one server.
+/// A client for one server.
 pub struct Poster {
     endpoint: Endpoint,
     tls: Option<Secured>,
@@ -126,15 +126,15 @@ impl fmt::Debug for Poster {
 }
 
 impl Poster {
-    /// Makes a client. For TLS the server's certificate must come from an authority in the file, or from one that the
-    /// system trusts.
+    /// Makes a client. With `https`, the server's certificate must be signed by an authority in the file `roots`, or
+    /// without such a file by one that the system trusts.
     pub fn new(url: &str, roots: Option<&Path>) -> Result<Self, PostSetupError> {
         let endpoint = Endpoint::parse(url).map_err(|why| PostSetupError::Url { url: url.to_owned(), why })?;
         let tls = if endpoint.tls { Some(secured(&endpoint, url, roots)?) } else { None };
         Ok(Self { endpoint, tls, kept: Mutex::default(), wait_max: ANSWER_WAIT_MAX })
     }
 
-    /// The status of the answer. Names and values of headers must be what HTTP allows.
+    /// Sends a message and returns the status of the response. Names and values of headers must be valid in HTTP.
     pub async fn post(&self, headers: &[(&str, &str)], body: &[u8]) -> Result<u16, PostError> {
         let request = self.request(headers, body);
         let answered = timeout(self.wait_max, self.send(&request)).await;
@@ -191,7 +191,8 @@ pub(super) fn secured(endpoint: &Endpoint, url: &str, roots: Option<&Path>) -> R
     Ok((TlsConnector::from(Arc::new(client_config(roots)?)), name))
 }
 
-/// Returns the TLS configuration of a client that trusts the authority in the file, or those that the system trusts.
+/// Returns the TLS configuration of a client that trusts the authorities in the file `roots`, or without such a file
+/// those that the system trusts.
 pub fn client_config(roots: Option<&Path>) -> Result<ClientConfig, PostSetupError> {
     let mut config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
         .with_safe_default_protocol_versions()?
@@ -207,22 +208,23 @@ fn read_roots(named: Option<&Path>) -> Result<RootCertStore, PostSetupError> {
     let pem = |cause| PostSetupError::Pem { path: path.to_owned(), cause };
     let certificates = CertificateDer::pem_file_iter(path).map_err(pem)?.collect::<Result<Vec<_>, _>>().map_err(pem)?;
     let mut store = RootCertStore::empty();
-    // A system's file may hold certificates of a kind that is not understood; those that are named must all be.
+    // Certificates of an unsupported kind are skipped, as a system's file may contain some.
     let (added, _) = store.add_parsable_certificates(certificates);
     if added == 0 { Err(PostSetupError::NoRoots) } else { Ok(store) }
 }
 
 struct Answer {
     status: u16,
-    /// The answer ended where it said, and the server keeps the connection too.
+    /// True if the response ended at its announced length, and the server keeps the connection open.
     may_be_kept: bool,
 }
 
-/// The framing that a response's head announces.
+/// The head of a response.
 pub(super) struct Head {
+    /// The length of the head.
     pub(super) bytes: usize,
     pub(super) status: u16,
-    /// `None` where the end is not told beforehand.
+    /// The length of the body; `None` if the head does not announce it.
     pub(super) body_bytes: Option<usize>,
     closes: bool,
 }
@@ -237,7 +239,7 @@ async fn read_answer(stream: &mut Box<dyn Stream>) -> io::Result<Answer> {
             read_some(stream, &mut received).await?;
             continue;
         };
-        // Interim answers, of which the real one follows.
+        // An interim response (1xx); the final one follows.
         if (100..200).contains(&head.status) {
             received.drain(..head.bytes);
             continue;
@@ -262,7 +264,7 @@ async fn read_some(stream: &mut Box<dyn Stream>, received: &mut Vec<u8>) -> io::
     Ok(())
 }
 
-/// `None` where it has not come whole yet.
+/// Parses the head of a response; `None` if it is not complete yet.
 pub(super) fn parse_head(received: &[u8]) -> io::Result<Option<Head>> {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
     let mut response = httparse::Response::new(&mut headers);

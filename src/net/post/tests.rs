@@ -1,4 +1,4 @@
-//! Messages to servers that behave, and to some that do not.
+//! Messages to servers that behave, and to servers that do not.
 
 use super::{Endpoint, HEAD_BYTES_MAX, PostError, PostSetupError, Poster};
 use rcgen::{BasicConstraints, Certificate, CertificateParams, IsCa, Issuer, KeyPair};
@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
-/// Reads requests of a connection and answers each with the next of these; what was received.
+/// Answers each request on a connection with the next of `answers`. Returns the requests.
 async fn serve(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), answers: &[&str]) -> Vec<String> {
     let mut heard = Vec::new();
     for answer in answers {
@@ -35,7 +35,8 @@ fn is_whole(request: &[u8]) -> bool {
     body.len() == length.parse::<usize>().expect("a number")
 }
 
-/// A server that takes one connection after the other and gives each its answers.
+/// Starts a server that accepts one connection after the other and sends each its answers. Returns a client of it, and
+/// the task that returns the requests of each connection.
 async fn server(connections: Vec<Vec<&'static str>>) -> (Poster, JoinHandle<Vec<Vec<String>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let port = listener.local_addr().expect("an address").port();
@@ -53,7 +54,7 @@ async fn server(connections: Vec<Vec<&'static str>>) -> (Poster, JoinHandle<Vec<
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
 
 #[tokio::test]
-async fn messages_go_over_one_connection_while_the_server_keeps_it() {
+async fn messages_share_a_connection_while_the_server_keeps_it_open() {
     let (poster, served) = server(vec![vec![OK, "HTTP/1.1 204 No Content\r\n\r\n", OK]]).await;
     for status in [200, 204, 200] {
         assert_eq!(poster.post(&[("X-Word", "x")], b"{}").await.expect("an answer"), status);
@@ -66,7 +67,7 @@ async fn messages_go_over_one_connection_while_the_server_keeps_it() {
 }
 
 #[tokio::test]
-async fn a_connection_is_not_kept_where_the_server_or_the_answer_says_so() {
+async fn a_connection_is_not_kept_if_the_response_does_not_allow_it() {
     let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n";
     let closing = "HTTP/1.1 503 Away\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
     let old = "HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n";
@@ -78,7 +79,7 @@ async fn a_connection_is_not_kept_where_the_server_or_the_answer_says_so() {
 }
 
 #[tokio::test]
-async fn a_message_is_sent_again_where_a_kept_connection_was_closed() {
+async fn a_message_is_sent_again_if_a_kept_connection_was_closed() {
     let (poster, served) = server(vec![vec![OK], vec![OK]]).await;
     assert_eq!(poster.post(&[], b"1").await.expect("an answer"), 200);
     assert_eq!(poster.post(&[], b"2").await.expect("an answer"), 200);
@@ -87,14 +88,14 @@ async fn a_message_is_sent_again_where_a_kept_connection_was_closed() {
 }
 
 #[tokio::test]
-async fn an_interim_answer_is_not_the_answer() {
+async fn an_interim_response_is_skipped() {
     let (poster, _served) =
         server(vec![vec!["HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 400 No\r\nContent-Length: 0\r\n\r\n"]]).await;
     assert_eq!(poster.post(&[], b"1").await.expect("an answer"), 400);
 }
 
 #[tokio::test]
-async fn garbage_and_silence_are_errors_and_nothing_worse() {
+async fn a_malformed_or_missing_response_is_an_error() {
     let endless: &'static str =
         Box::leak(format!("HTTP/1.1 200 OK\r\nA: {}", "a".repeat(HEAD_BYTES_MAX)).into_boxed_str());
     for answer in ["nonsense\r\n\r\n", "", endless, "HTTP/1.1 200"] {
@@ -114,7 +115,7 @@ fn pem(certificate: &Certificate) -> String {
 }
 
 #[tokio::test]
-async fn a_server_is_trusted_by_its_authority_only() {
+async fn a_tls_server_is_trusted_only_by_the_configured_authority() {
     let authority_key = KeyPair::generate().expect("a key");
     let mut params = CertificateParams::default();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -152,7 +153,7 @@ async fn a_server_is_trusted_by_its_authority_only() {
 }
 
 #[test]
-fn urls_have_a_scheme_a_host_and_no_password() {
+fn a_url_without_scheme_or_host_or_with_a_password_is_refused() {
     let endpoint = Endpoint::parse("https://[::1]:8443/a/b?c=d").expect("an endpoint");
     assert_eq!((endpoint.host.as_str(), endpoint.port, endpoint.tls), ("::1", 8443, true));
     assert_eq!((endpoint.authority.as_str(), endpoint.target.as_str()), ("[::1]:8443", "/a/b?c=d"));

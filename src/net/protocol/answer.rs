@@ -1,4 +1,5 @@
-//! Answers: one a kind of request, and failure. Decoding one takes the request: what does not agree with it is refused.
+//! The answers to requests: one for each kind of request, and failure. An answer is decoded together with its request,
+//! and refused if it does not match.
 
 use super::headers::{
     Answering, ChunkState, CountedHeader, FailureHeader, PageAnswerHeader, PageHeader, Piece, RangeHeader,
@@ -24,8 +25,8 @@ pub(in crate::net) enum Answer {
 }
 
 impl Answer {
-    /// The answer to a request. One that does not answer it, or exceeds the bounds of the wire, becomes a failure: it is our
-    /// own service that made it.
+    /// Encodes the answer to `request`, whose header has the checksum `asked`. An answer of the host's own service that
+    /// does not match the request, or exceeds the bounds of the protocol, is replaced by a failure.
     pub(in crate::net) fn encode(&self, version: WireVersion, request: &Request, asked: u32) -> Outgoing {
         match self.parts(request, asked) {
             Ok((kind, header, body)) => {
@@ -49,7 +50,7 @@ impl Answer {
             (Self::Dropped, Request::Drop { node, .. }) => (FrameKind::Dropped, header(asked, *node), vec![]),
             (Self::Read(read), Request::Read(asked_for)) => {
                 if read.chunks.len() != asked_for.count as usize {
-                    return Err("the host read other chunks than were asked for");
+                    return Err("the host read another number of chunks than was requested");
                 }
                 let chunks = read.chunks.iter().map(state).collect();
                 let answer = ReadAnswerHeader { range: RangeHeader::of(asked_for), chunks };
@@ -72,11 +73,11 @@ impl Answer {
                 }
                 (FrameKind::GroupAnswer, header(asked, Piece::of(message)), vec![message.clone()])
             }
-            _ => return Err("the host answered something else"),
+            _ => return Err("the host's answer does not match the request"),
         })
     }
 
-    /// Takes the header of an answer to `request`, whose own header had the checksum `asked`.
+    /// Decodes the header of an answer to `request`, whose own header has the checksum `asked`.
     pub(in crate::net) fn decode(
         head: &Head,
         header: &[u8],
@@ -113,7 +114,7 @@ impl Answer {
                 let found: PageAnswerHeader = answer(head, header, asked)?;
                 let page = PageHeader { node: *node, after: *after, limit: *limit };
                 agree(found.page == page && found.shards.len() <= NET_SHARDS_MAX.min(*limit as usize), "another page")?;
-                // In order and past `after`, or a reader that pages on would never end.
+                // The shards must ascend from `after` on, or reading page by page might never end.
                 let first_is_later = found.shards.first().zip(*after).is_none_or(|((first, _), after)| *first > after);
                 agree(first_is_later && found.shards.is_sorted_by(|a, b| a.0 < b.0), "shards out of order")?;
                 agree(!found.more || !found.shards.is_empty(), "an empty page that is not the last")?;
@@ -157,7 +158,7 @@ fn answer<T: serde::de::DeserializeOwned>(head: &Head, header: &[u8], asked: u32
     Ok(found.answer)
 }
 
-/// Returns the range that an append's answer repeats.
+/// Returns the range of an append, which its answer repeats.
 fn appended(append: &AppendChunks) -> RangeHeader {
     RangeHeader { node: append.node, shard: append.shard, first: append.first, count: append.chunks.len() as u32 }
 }
@@ -178,7 +179,7 @@ impl ChunkState {
         }
     }
 
-    /// Returns the chunk before its body has come.
+    /// Returns the chunk with an empty body, to be filled when the body has come.
     fn empty(self) -> Result<Bytes, ChunkFault> {
         match self {
             Self::Here(_) => Ok(Bytes::new()),
@@ -195,7 +196,7 @@ fn failure_header(asked: u32, error: &PeerError) -> Vec<u8> {
         PeerError::OutOfSpace(node) => FailureHeader::OutOfSpace(*node),
         PeerError::TimedOut(node) => FailureHeader::TimedOut(*node),
         PeerError::Refused { why } => FailureHeader::Refused { why: cut(why) },
-        // Of a host behind the one asked.
+        // These errors concern a connection of the answering host to yet another host.
         PeerError::Unreachable { .. } | PeerError::Garbled { .. } => {
             FailureHeader::Refused { why: cut(&error.to_string()) }
         }
@@ -213,7 +214,7 @@ fn failure_of(head: &Head, failure: FailureHeader) -> Result<PeerError, FrameErr
     })
 }
 
-/// Words, cut to what may travel.
+/// Cuts a text to the length that a header may have.
 fn cut(words: &str) -> String {
     words[..words.floor_char_boundary(NET_WORDS_BYTES_MAX)].to_owned()
 }
@@ -221,6 +222,6 @@ fn cut(words: &str) -> String {
 fn bounded(head: &Head, words: String) -> Result<String, FrameError> {
     match words.len() <= NET_WORDS_BYTES_MAX {
         true => Ok(words),
-        false => Err(FrameError::Header(head.kind, "too many words")),
+        false => Err(FrameError::Header(head.kind, "a text is too long")),
     }
 }

@@ -1,5 +1,5 @@
-//! The headers of version 1, in postcard: one a kind of frame. Bodies are never in them, only the length and checksum of
-//! each piece of a body.
+//! The headers of version 1 of the protocol, one for each kind of frame, in postcard. A header has the length and
+//! checksum of each piece of the body, and never the body itself.
 
 use crate::net::frame::{FrameError, FrameKind};
 use crate::types::{ChunkIndex, NodeId, ShardId};
@@ -7,7 +7,7 @@ use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-/// A piece of a body: a chunk, or a message.
+/// The length and checksum of a piece of a body: of a chunk, or of the message of a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::net) struct Piece {
     pub(in crate::net) bytes: u32,
@@ -63,7 +63,7 @@ pub(super) struct GroupHeader {
     pub(super) message: Piece,
 }
 
-/// The beginning of every answer: the checksum of the header of the request that it answers.
+/// The header of every answer: the checksum of the request's header (`asked`), then the answer.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Answering<T> {
     pub(super) asked: u32,
@@ -109,7 +109,7 @@ pub(super) fn to_bytes(header: &impl Serialize) -> Vec<u8> {
     postcard::to_stdvec(header).expect("a header is plain data")
 }
 
-/// The whole of the bytes, and nothing after.
+/// Decodes a header; fails if bytes are left over.
 pub(super) fn from_bytes<T: DeserializeOwned>(kind: FrameKind, bytes: &[u8]) -> Result<T, FrameError> {
     match postcard::take_from_bytes(bytes) {
         Ok((header, [])) => Ok(header),

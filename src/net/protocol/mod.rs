@@ -1,6 +1,6 @@
-//! The requests and answers between hosts as messages: what of them is header, what is body, and what must agree. Pure: bytes
-//! in, messages out. An answer repeats what was asked, and each piece of a body has its checksum, so that bytes of another
-//! shard, or bent ones, are an error and never taken.
+//! The encoding of requests and answers between hosts as frames. Pure: bytes in, messages out. An answer repeats what
+//! was requested, and each piece of a body has a checksum, so that the bytes of another shard, or changed bytes, are
+//! never accepted.
 
 mod answer;
 mod headers;
@@ -14,7 +14,7 @@ use super::frame::{FrameError, FrameKind, Head};
 use crate::limits::{CHUNK_BYTES_MAX, CHUNKS_READ_MAX};
 use bytes::Bytes;
 
-/// A message on its way out: head and header, then the body.
+/// An encoded message: head and header, then the body.
 #[derive(Debug)]
 pub(super) struct Outgoing {
     pub(super) frame: Bytes,
@@ -27,7 +27,7 @@ impl Outgoing {
     }
 }
 
-/// A message whose header has come, and the pieces of body that will.
+/// A message of which the header was received, and the pieces of its body that follow.
 #[derive(Debug)]
 pub(super) struct Incoming<M> {
     message: M,
@@ -35,7 +35,8 @@ pub(super) struct Incoming<M> {
 }
 
 impl<M: Filled> Incoming<M> {
-    /// `chunks`: whether the pieces are chunks, or one message.
+    /// Checks the pieces against the head. `chunks` is true if each piece is a chunk, and false if it is a group's
+    /// message.
     fn new(head: &Head, message: M, pieces: Vec<Piece>, chunks: bool) -> Result<Self, FrameError> {
         let malformed = |why| Err(FrameError::Header(head.kind, why));
         if pieces.len() > CHUNKS_READ_MAX as usize {
@@ -45,17 +46,17 @@ impl<M: Filled> Incoming<M> {
             return malformed("a chunk is too large");
         }
         if pieces.iter().map(|piece| u64::from(piece.bytes)).sum::<u64>() != head.body_bytes as u64 {
-            return malformed("its pieces do not add up to the body");
+            return malformed("its pieces do not add up to the length of the body");
         }
         Ok(Self { message, pieces })
     }
 
-    /// The message as far as its header tells.
+    /// The message without its body.
     pub(super) fn message(&self) -> &M {
         &self.message
     }
 
-    /// The message with its body: one buffer a piece, each checked here.
+    /// Returns the message with its body, which has one buffer for each piece. Verifies the checksums.
     pub(super) fn complete(mut self, bodies: Vec<Bytes>) -> Result<M, FrameError> {
         if bodies.len() != self.pieces.len() {
             return Err(FrameError::BodyChecksum);
@@ -68,7 +69,7 @@ impl<M: Filled> Incoming<M> {
     }
 }
 
-/// A message that takes its body's pieces after its header.
+/// A message that is decoded from its header first, and gets its body later.
 pub(super) trait Filled {
     fn fill(&mut self, bodies: Vec<Bytes>);
 }

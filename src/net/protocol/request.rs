@@ -1,4 +1,4 @@
-//! Requests: one of `NodeService` and `GroupService` each.
+//! The requests between hosts: one for each method of `NodeService` and `GroupService`.
 
 use super::headers::{AppendHeader, GroupHeader, PageHeader, Piece, RangeHeader, ShardsHeader, from_bytes, to_bytes};
 use super::{Filled, Incoming, Outgoing, unexpected};
@@ -41,7 +41,7 @@ impl Request {
         }
     }
 
-    /// The node asked; a group's call asks none.
+    /// The node of the request; `None` for a group call.
     pub(in crate::net) fn node(&self) -> Option<NodeId> {
         match self {
             Self::Append(append) => Some(append.node),
@@ -59,7 +59,8 @@ impl Request {
         }
     }
 
-    /// Bytes that serving it may hold besides its own body: the largest body of its answer.
+    /// The memory that serving the request takes in addition to its own body: the largest body of its answer. For a
+    /// group call, the usual one.
     pub(in crate::net) fn answer_bytes_max(&self) -> usize {
         match self {
             Self::Read(read) => read.count as usize * CHUNK_BYTES_MAX,
@@ -68,7 +69,7 @@ impl Request {
         }
     }
 
-    /// Returns the reason for which no host would serve it: it exceeds the bounds of the wire.
+    /// Returns the bound of the protocol that the request exceeds, if it exceeds one.
     pub(in crate::net) fn excess(&self) -> Option<&'static str> {
         let chunks_max = CHUNKS_READ_MAX as usize;
         match self {
@@ -81,13 +82,14 @@ impl Request {
             Self::Drop { shards, .. } | Self::Count { shards, .. } if shards.len() > NET_SHARDS_MAX => {
                 Some("too many shards in one request")
             }
-            Self::Inventory { limit, .. } if *limit as usize > NET_SHARDS_MAX => Some("too large a page"),
-            Self::Group(call) if call.body.len() > NET_BODY_BYTES_MAX => Some("too large a message"),
+            Self::Inventory { limit, .. } if *limit as usize > NET_SHARDS_MAX => Some("the page is too large"),
+            Self::Group(call) if call.body.len() > NET_BODY_BYTES_MAX => Some("the message is too large"),
             _ => None,
         }
     }
 
-    /// The message, and the checksum of its header, which the answer repeats. `Err` says which bound it exceeds.
+    /// Encodes the request. Returns the message, and the checksum of its header, which the answer repeats. Fails with
+    /// the bound that the request exceeds.
     pub(in crate::net) fn encode(&self, version: WireVersion) -> Result<(Outgoing, u32), &'static str> {
         if let Some(excess) = self.excess() {
             return Err(excess);
@@ -115,7 +117,7 @@ impl Request {
         Ok((Outgoing { frame, body }, crc32c::crc32c(&header)))
     }
 
-    /// Takes a header that a peer sent; the caller has checked it against its head.
+    /// Decodes a header that a peer sent. The caller has verified its checksum.
     pub(in crate::net) fn decode(head: &Head, header: &[u8]) -> Result<Incoming<Self>, FrameError> {
         let (request, pieces) = match head.kind {
             FrameKind::Append => {
@@ -152,7 +154,7 @@ impl Request {
     }
 }
 
-/// Answers of groups are small but for rare ones.
+/// The memory that is reserved for the answer to a group call; few answers are larger.
 const RAFT_ANSWER_BYTES_USUAL: usize = 64 << 10;
 
 impl Filled for Request {

@@ -1,4 +1,4 @@
-//! Messages there and back, bytes of any kind, and the bytes of version 1 as they are kept.
+//! Tests of the protocol: messages encoded and decoded, arbitrary bytes decoded, and the golden bytes of version 1.
 
 use super::{Answer, Request};
 use crate::limits::NET_SHARDS_MAX;
@@ -12,7 +12,7 @@ use proptest::prelude::{Just, Strategy, any, prop_oneof, proptest};
 
 const V1: WireVersion = WireVersion(1);
 
-/// A message's bytes, as a peer would get them.
+/// Returns the bytes of a message as a peer receives them.
 fn flat(message: &super::Outgoing) -> Vec<u8> {
     message.body.iter().fold(message.frame.to_vec(), |bytes, part| [bytes.as_slice(), part].concat())
 }
@@ -54,7 +54,7 @@ fn shard(blob: u128, shard: u8) -> ShardId {
     ShardId { blob: BlobId(blob), shard: ShardIndex(shard) }
 }
 
-/// A request with its answers, each by its name.
+/// A request with its answers, each with a name.
 type Conversation = (&'static str, Request, Vec<(&'static str, Answer)>);
 
 /// One request of each kind with its answers.
@@ -107,7 +107,7 @@ fn of_first() -> ShardId {
 }
 
 #[test]
-fn every_message_comes_back_as_it_went() {
+fn every_message_is_decoded_as_it_was_encoded() {
     for (name, request, answers) in conversations() {
         let (message, asked) = request.encode(V1).expect("within bounds");
         let back = decode_request(&flat(&message)).expect("whole");
@@ -123,7 +123,7 @@ fn every_message_comes_back_as_it_went() {
 
 /// N8: every prefix and every flipped bit is an error.
 #[test]
-fn n8_cut_and_bent_messages_are_refused() {
+fn n8_truncated_and_corrupt_messages_are_refused() {
     for (name, request, answers) in conversations() {
         let (message, asked) = request.encode(V1).expect("within bounds");
         let mut all = vec![(name, flat(&message), None)];
@@ -146,20 +146,20 @@ fn n8_cut_and_bent_messages_are_refused() {
 }
 
 #[test]
-fn an_answer_of_one_request_is_no_answer_to_another() {
+fn an_answer_to_one_request_is_refused_for_another() {
     for (name, request, answers) in conversations() {
         let (_, asked) = request.encode(V1).expect("within bounds");
         for (other_name, other, _) in conversations().iter().filter(|(other, _, _)| *other != name) {
             for (_, answer) in answers.iter().filter(|(_, answer)| !matches!(answer, Answer::Failed(_))) {
                 let bytes = flat(&answer.encode(V1, &request, asked));
-                // Even where the checksum that it repeats is the right one.
+                // Refused even though it repeats the right checksum.
                 assert!(decode_answer(&bytes, other, asked).is_err(), "{name} for {other_name}");
             }
         }
     }
 }
 
-/// Our own service's mistakes become failures, not frames that no peer takes.
+/// A wrong answer of the host's own service becomes a failure, not a frame that the peer would refuse.
 #[test]
 fn an_answer_that_does_not_fit_its_request_becomes_a_failure() {
     let node = NodeId(1);
@@ -183,7 +183,7 @@ fn an_answer_that_does_not_fit_its_request_becomes_a_failure() {
 }
 
 #[test]
-fn a_page_that_goes_back_or_never_ends_is_refused() {
+fn an_inventory_page_that_goes_back_or_never_ends_is_refused() {
     let node = NodeId(1);
     let request = Request::Inventory { node, after: Some(shard(5, 0)), limit: 10 };
     for (shards, more) in
@@ -206,7 +206,7 @@ fn the_longest_lists_fit_into_a_header() {
     assert!(matches!(decode_answer(&bytes, &request, u32::MAX), Ok(Answer::Inventory(_))));
 }
 
-/// N8: a frame of another version is refused by number, before anything in it is looked at.
+/// N8: the version is checked before anything else in a frame.
 #[test]
 fn n8_a_frame_of_another_version_is_refused_by_number() {
     let bytes = encode(WireVersion(9), FrameKind::Read, b"whatever", 0);
@@ -215,7 +215,7 @@ fn n8_a_frame_of_another_version_is_refused_by_number() {
 }
 
 #[test]
-fn greetings_leave_alone_what_a_later_version_appends() {
+fn a_greeting_ignores_fields_that_a_later_version_appends() {
     let greeting = Greeting {
         versions: VersionRange::SPOKEN,
         cluster: Some(ClusterId(5)),
@@ -246,10 +246,10 @@ fn greetings() -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
-/// The bytes that hosts of version 1 send, in hex; a change of them needs a new version. Written anew only with
-/// `WRITE_FIXTURES` set, and then to be looked at.
+/// The fixture has the bytes that hosts of version 1 send, in hex. A change of them needs a new version. With
+/// `WRITE_FIXTURES` set, the fixture is rewritten; the difference must then be reviewed.
 #[test]
-fn the_bytes_of_version_1_stay_what_they_are() {
+fn the_bytes_of_wire_version_1_do_not_change() {
     let mut now: Vec<(&str, Vec<u8>)> = greetings();
     for (name, request, answers) in conversations() {
         let (message, asked) = request.encode(V1).expect("within bounds");
@@ -295,21 +295,21 @@ fn any_kind() -> impl Strategy<Value = FrameKind> {
 
 proptest! {
     #[test]
-    fn any_request_comes_back_as_it_went(request in any_request()) {
+    fn any_request_is_decoded_as_it_was_encoded(request in any_request()) {
         let (message, _) = request.encode(V1).expect("within bounds");
         let back = decode_request(&flat(&message)).expect("whole");
         assert_eq!(format!("{back:?}"), format!("{request:?}"));
     }
 
-    /// N8: bytes of a peer are an error or a message, never a panic.
+    /// N8: bytes of a peer never cause a panic.
     #[test]
-    fn n8_any_bytes_are_taken_without_harm(bytes in vec(any::<u8>(), 0..200)) {
+    fn n8_arbitrary_bytes_are_refused_without_a_panic(bytes in vec(any::<u8>(), 0..200)) {
         assert!(decode_request(&bytes).is_err());
     }
 
-    /// N8: as well with a head that is in order.
+    /// N8: no header after a valid head causes a panic.
     #[test]
-    fn n8_any_header_is_taken_without_harm(
+    fn n8_an_arbitrary_header_never_causes_a_panic(
         kind in any_kind(),
         header in vec(any::<u8>(), 0..300),
         request in any_request(),

@@ -1,6 +1,8 @@
-//! The calling end: connections to other hosts, each a `RemoteHost` that serves what the host itself would.
+//! The client end of connections: connects to other hosts. Each connection is a `RemoteHost` with the services of the
+//! host at its other end.
 //!
-//! One bidirectional stream a request. A caller that drops a request half-way gives its stream up; the connection stays.
+//! Each request has one bidirectional stream. If a caller drops the future of a request, its stream is reset, and the
+//! connection stays.
 
 use super::endpoint::{self, EndpointThread, QuicOptions, StartError};
 use super::events::ConnectionFacts;
@@ -32,22 +34,22 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-/// Addresses of one name that are tried.
+/// The most addresses of one name that are tried.
 const ADDRESSES_MAX: usize = 4;
 
-/// The reason for which no connection to a host was made.
+/// The reason for which no connection was made to a host.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum ConnectError {
-    #[error("{address} has no address: {why}")]
+    #[error("{address} cannot be resolved: {why}")]
     Unresolved { address: String, why: String },
     #[error("no connection to {address}: {why}")]
     Unreachable { address: String, why: String },
-    /// Trying again is of no use before one of the two hosts is set up otherwise.
+    /// The hosts may not communicate. Another attempt is useless until one of them is configured differently.
     #[error("{address} and this host refuse each other: {why}")]
     Refused { address: String, why: String },
 }
 
-/// Connects to other hosts.
+/// The client that connects to other hosts.
 #[derive(Debug)]
 pub struct QuicClient {
     client: Client,
@@ -65,7 +67,8 @@ impl QuicClient {
         Ok(Self { client, identity, options, thread, stopping: CancellationToken::new() })
     }
 
-    /// Connects to `address` (a name or an IP address, and a port), where `sought` is expected to be, or anyone.
+    /// Connects to `address`, which is a name or IP address and a port. Fails if `sought` is given and another host
+    /// answers.
     pub async fn connect(&self, address: &str, sought: Option<HostId>) -> Result<RemoteHost, ConnectError> {
         if self.stopping.is_cancelled() {
             return Err(ConnectError::Unreachable {
@@ -80,7 +83,7 @@ impl QuicClient {
         let found = found.map_err(|error| unresolved(error.to_string()))?;
         let mine = |found: &SocketAddr| self.options.listen.is_ipv6() || found.is_ipv4();
         let found: Vec<SocketAddr> = found.filter(mine).take(ADDRESSES_MAX).collect();
-        let mut failure = unresolved("none that can be reached from here".to_owned());
+        let mut failure = unresolved("it has no address that can be reached from here".to_owned());
         for (at, &socket) in found.iter().enumerate() {
             let share = until.saturating_duration_since(Instant::now()) / (found.len() - at) as u32;
             match self.connect_to(address, socket, sought, Instant::now() + share).await {
@@ -91,7 +94,7 @@ impl QuicClient {
         Err(failure)
     }
 
-    /// Closes all connections and makes no more.
+    /// Closes all connections, and makes no more.
     pub fn stop(&self) {
         self.stopping.cancel();
     }
@@ -135,7 +138,8 @@ impl QuicClient {
     }
 }
 
-/// N5: learns at once that a connection ended. The other side opens no streams; one that it opens all the same is dropped.
+/// N5: waits for the end of a connection, so that it is known at once. A stream that the server opens is dropped, as it
+/// has no reason to open one.
 async fn watch(mut acceptor: StreamAcceptor, handle: Handle, lost: Arc<OnceLock<String>>, stopping: CancellationToken) {
     let _open = Open::begin();
     let why = loop {
@@ -151,11 +155,11 @@ async fn watch(mut acceptor: StreamAcceptor, handle: Handle, lost: Arc<OnceLock<
             }
         }
     };
-    // The first reason stays.
+    // If the reason is already set, the first one is kept.
     let _ = lost.set(why);
 }
 
-/// A connection counted as open, until dropped.
+/// A guard that counts a connection as open until it is dropped.
 struct Open;
 
 impl Open {
@@ -182,7 +186,7 @@ impl<E: Into<StreamError>> From<E> for Ungreeted {
     }
 }
 
-/// The greeting: the first stream of a connection.
+/// Exchanges greetings on the first stream of a connection. Returns the other host's greeting and the version to speak.
 async fn greet(
     handle: &Handle,
     identity: &HostIdentity,
@@ -213,7 +217,7 @@ async fn greet(
     }
 }
 
-/// A host at the other end of a connection. Dropped, the connection is closed.
+/// The host at the other end of a connection. The connection is closed when this value is dropped.
 #[derive(Debug)]
 pub struct RemoteHost {
     handle: Handle,
@@ -223,8 +227,8 @@ pub struct RemoteHost {
     of_cluster: bool,
     lost: Arc<OnceLock<String>>,
     traffic: Arc<Traffic>,
-    /// Requests about drives' data that may be under way. Streams are opened in the order in which they are asked for:
-    /// without a bound below the connection's, a heartbeat would wait for all the data before it.
+    /// Permits for requests about data. There are fewer than streams on the connection: as streams are opened in the
+    /// order of requests, a Raft heartbeat would otherwise wait for all requests about data before it.
     bulk: Semaphore,
 }
 
@@ -234,7 +238,7 @@ impl Drop for RemoteHost {
     }
 }
 
-/// The reason for which a request was not answered, and whether the other side may have received it.
+/// The reason for which a request was not answered, and whether the other host may have received it.
 struct Unanswered {
     error: StreamError,
     sent: bool,
@@ -246,12 +250,12 @@ impl RemoteHost {
         &self.greeting
     }
 
-    /// Asks and waits for the answer. `Failed` is an answer, too.
+    /// Sends a request and waits for its answer. The answer `Failed` becomes an error.
     async fn ask(&self, request: Request) -> Result<Answer, PeerError> {
         let refused = |why: &str| PeerError::Refused { why: why.to_owned() };
         if !self.of_cluster && request.node().is_some() {
-            // Both may have entered it since: another connection would tell.
-            let why = "the connection was made outside of the cluster".to_owned();
+            // Both hosts may have entered the cluster since. Marked as lost, so that the pool makes a new connection.
+            let why = "the connection was made before both hosts belonged to the cluster".to_owned();
             let _ = self.lost.set(why.clone());
             return Err(PeerError::Unreachable { host: self.greeting.host, why, sent: false });
         }
@@ -277,7 +281,7 @@ impl RemoteHost {
         answered.map_err(|error| Unanswered { error, sent: true })
     }
 
-    /// Waits until one more request about data may be under way; calls of groups do not wait.
+    /// Waits for a permit for a request about data. Group calls need none.
     async fn turn(
         &self,
         request: &Request,
@@ -299,7 +303,7 @@ impl RemoteHost {
         asked: u32,
     ) -> Result<Answer, StreamError> {
         let begun = Instant::now();
-        // A host may answer, with a failure, before it has taken all of a request.
+        // The host may answer with a failure before it has received all of the request, so other errors are not final.
         let sent = match stream.send(message).await {
             Ok(()) => stream.finish(),
             failed => failed,
@@ -336,12 +340,13 @@ impl RemoteHost {
         match error {
             StreamError::Frame(error) => {
                 let peer = format!("{:016x}", host.0);
-                tracing::warn!(peer, %error, "a host answered garbage");
+                tracing::warn!(peer, %error, "a host sent an invalid answer");
                 PeerError::Garbled { host, why: error.to_string() }
             }
             StreamError::Truncated => PeerError::Garbled { host, why: error.to_string() },
             error => {
-                // One slow request is its own affair; a connection on which nothing comes at all is of no more use.
+                // A single slow request does not end the connection, but a connection on which nothing comes at all is
+                // closed.
                 let is_stalled = matches!(error, StreamError::Stalled { .. });
                 if is_stalled && self.traffic.silent_for() >= NET_HEADER_WAIT_MAX - NET_QUIET_LOG_AFTER {
                     let _ = self.lost.set(error.to_string());
@@ -356,7 +361,7 @@ impl RemoteHost {
     }
 
     fn garbled(&self) -> PeerError {
-        PeerError::Garbled { host: self.greeting.host, why: "the answer is of another kind".to_owned() }
+        PeerError::Garbled { host: self.greeting.host, why: "the answer has another kind than the request".to_owned() }
     }
 }
 

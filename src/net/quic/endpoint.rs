@@ -1,5 +1,5 @@
-//! A QUIC endpoint and the thread it has for itself, with its own runtime: packets are handled there and nothing else is,
-//! which measured half the CPU of one that shares a runtime with its users.
+//! QUIC endpoints, each on a thread and runtime of its own that does nothing but handle packets. This takes half the
+//! CPU time of an endpoint that shares a runtime with its users.
 
 use super::events::Listener;
 use crate::limits::{
@@ -21,20 +21,21 @@ use std::time::Duration;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 
-/// The time for which a stopping endpoint still sends its closes to its peers.
+/// The time that a stopping endpoint has to send the close of its connections to its peers.
 const FAREWELL: Duration = Duration::from_millis(200);
 
-/// The address and timing of an endpoint.
+/// The address and the limits of an endpoint.
 #[derive(Clone, Copy, Debug)]
 pub struct QuicOptions {
-    /// The address on which a server listens. A client binds to any address of the family and a free port.
+    /// The address on which a server listens. A client binds to any address of the same family, and a free port.
     pub listen: SocketAddr,
-    /// Requests under way at once on one connection.
+    /// The most concurrent requests on one connection.
     pub streams_max: u64,
-    /// Bytes of bodies that a server holds for all its peers, and for one connection.
+    /// The most bytes of bodies that a server holds for all connections together.
     pub serve_bytes_max: usize,
+    /// The most bytes of bodies that a server holds for one connection.
     pub serve_peer_bytes_max: usize,
-    /// Handshakes under way at a server, beyond which it first has callers show that they are where they say.
+    /// The number of concurrent handshakes above which a server first validates the addresses of callers (Retry).
     pub handshakes_max: usize,
 }
 
@@ -60,7 +61,7 @@ pub enum StartError {
     Thread(#[from] std::io::Error),
 }
 
-/// The thread of an endpoint. Dropped, it ends soon.
+/// The thread of an endpoint. It ends soon after this value is dropped.
 #[derive(Debug)]
 pub(super) struct EndpointThread {
     pub(super) runtime: Handle,
@@ -69,7 +70,7 @@ pub(super) struct EndpointThread {
 }
 
 impl EndpointThread {
-    /// Starts a thread and makes in it what is to live there.
+    /// Starts a thread, and makes the endpoint on it by `make`.
     pub(super) fn start<T: Send + 'static>(
         name: &str,
         make: impl FnOnce() -> Result<T, StartError> + Send + 'static,
@@ -81,7 +82,7 @@ impl EndpointThread {
         let (ending, ended) = oneshot::channel();
         thread::Builder::new().name(name.to_owned()).spawn(move || {
             runtime.block_on(async move {
-                // Who waits for what is made does not go away.
+                // The receiver waits below, so sending cannot fail.
                 let _ = made.send(make());
                 let _ = stopped.await;
                 tokio::time::sleep(FAREWELL).await;
@@ -89,11 +90,11 @@ impl EndpointThread {
             runtime.shutdown_timeout(FAREWELL);
             let _ = ending.send(());
         })?;
-        let made = result.recv().map_err(|_| std::io::Error::other("it ended at once"))??;
+        let made = result.recv().map_err(|_| std::io::Error::other("the thread ended at once"))??;
         Ok((made, Self { runtime: handle, stop: Some(stop), ended }))
     }
 
-    /// Ends the thread, and with it the endpoint and its socket.
+    /// Stops the thread, and with it the endpoint and its socket; waits until it has ended.
     pub(super) async fn stop(mut self) {
         drop(self.stop.take());
         let _ = (&mut self.ended).await;
@@ -141,7 +142,8 @@ pub(super) fn server(identity: &HostIdentity, options: &QuicOptions) -> Result<S
         .map_err(|why| broken(&why))
 }
 
-/// RFC 9000 section 8.1.2: a Retry costs no memory, and packets with a forged address get no further.
+/// Returns the limit of concurrent handshakes, above which the server sends Retry packets (RFC 9000, section 8.1.2). A
+/// Retry takes no memory, and a caller with a forged address never receives it.
 fn handshakes(options: &QuicOptions) -> Result<endpoint_limits::Default, std::convert::Infallible> {
     endpoint_limits::Default::builder().with_inflight_handshake_limit(options.handshakes_max)?.build()
 }
@@ -155,7 +157,8 @@ fn socket(address: SocketAddr) -> std::io::Result<io::tokio::Provider> {
         .build()
 }
 
-/// `streams_of_peer_max`: how many streams the other side may have open.
+/// Returns the limits of a connection. `streams_of_peer_max` is the number of streams that the other side may have
+/// open.
 fn limits(
     options: &QuicOptions,
     streams_of_peer_max: u64,
@@ -173,8 +176,9 @@ fn limits(
         .with_max_idle_timeout(NET_IDLE_WAIT_MAX)
 }
 
-/// N5: the tokens by which a host tells, after it lost its memory, that it does not know a connection. They follow from the
-/// secret, so that they are the same after a restart and nobody else can make them.
+/// N5: the generator of stateless reset tokens, by which a restarted host tells its peers that it does not know a
+/// connection. The tokens are derived from the cluster's secret, so they are the same after a restart, and nobody else
+/// can forge them.
 struct Resets(hmac::Key);
 
 impl stateless_reset_token::Provider for Resets {

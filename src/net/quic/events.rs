@@ -1,21 +1,22 @@
-//! The events of the endpoints: whose certificate a connection was made with, and the reason if none was made. A server
-//! hears of a refused caller in no other way.
+//! A subscriber to the events of QUIC endpoints: it records the peer's certificate of each connection, and logs the
+//! reason if a handshake failed. A server learns of a refused caller only by these events.
 
 use super::words::words;
 use s2n_quic::provider::event::{ConnectionInfo, ConnectionMeta, Subscriber, events};
 use std::net::{IpAddr, SocketAddr};
 
-/// Listens to one endpoint. `side`: in which part the endpoint has the connections it hears of.
+/// The subscriber of one endpoint.
 #[derive(Debug)]
 pub(super) struct Listener {
+    /// The role of the endpoint in its connections, for the log: `caller` or `called`.
     pub(super) side: &'static str,
 }
 
-/// The facts of a connection.
+/// The recorded facts of a connection.
 #[derive(Debug, Default)]
 pub(super) struct ConnectionFacts {
     remote: Option<SocketAddr>,
-    /// The certificate that the peer proved to have the key of, once the handshake is complete.
+    /// The peer's certificate, once the handshake is complete and the peer has proven that it has the key.
     pub(super) certificate: Option<Vec<u8>>,
 }
 
@@ -53,7 +54,7 @@ impl Subscriber for Listener {
     ) {
         if seen.certificate.is_none() {
             let remote = seen.remote.map(tracing::field::display);
-            tracing::warn!(side = self.side, remote, why = words(&event.error), "no connection was made with a host");
+            tracing::warn!(side = self.side, remote, why = words(&event.error), "a handshake with another host failed");
         }
     }
 }

@@ -1,5 +1,5 @@
-//! The transport between hosts: QUIC, always encrypted, each side proving that it knows the cluster's secret (N1). One
-//! connection a peer and direction, one bidirectional stream a request.
+//! The transport between hosts over QUIC. It is always encrypted, and each side proves that it knows the cluster's
+//! secret (N1). There is one connection for each peer and direction, and one bidirectional stream for each request.
 
 mod client;
 mod endpoint;

@@ -1,7 +1,8 @@
-//! The called end: takes connections, greets, and serves each stream's request from this host's own services.
+//! The server end of connections: accepts connections, exchanges greetings, and serves the request of each stream by
+//! this host's services.
 //!
-//! Packets are handled on the endpoint's thread; requests run on the runtime that was given. While a request is worked on the
-//! caller is told so every now and then: silence means that the host is gone, not that its drive is slow.
+//! Packets are handled on the endpoint's thread; requests run on the given runtime. While a request is being served,
+//! the caller gets a `Working` frame from time to time, so that silence means a dead host and not a slow drive.
 
 use super::endpoint::{self, EndpointThread, QuicOptions, StartError};
 use super::events::ConnectionFacts;
@@ -29,7 +30,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-/// Serves other hosts.
+/// The server for other hosts.
 #[derive(Debug)]
 pub struct QuicServer {
     address: SocketAddr,
@@ -38,7 +39,7 @@ pub struct QuicServer {
 }
 
 impl QuicServer {
-    /// Listens, and serves `service` on the runtime `serve_on`.
+    /// Starts to listen, and serves requests by `service` on the runtime `serve_on`.
     pub fn start(
         identity: Arc<HostIdentity>,
         options: QuicOptions,
@@ -68,12 +69,12 @@ impl QuicServer {
         Ok(Self { address, thread, stopping })
     }
 
-    /// Returns the address on which it listens.
+    /// Returns the address on which the server listens.
     pub fn local_addr(&self) -> SocketAddr {
         self.address
     }
 
-    /// Tells all peers, closes their connections and the socket.
+    /// Closes all connections, which tells the peers, and then the socket.
     pub async fn stop(self) {
         self.stopping.cancel();
         self.thread.stop().await;
@@ -85,8 +86,9 @@ struct Serving {
     options: QuicOptions,
     service: Arc<dyn HostService>,
     serve_on: runtime::Handle,
-    /// Bytes of bodies that may be held, and of calls of groups beside them.
+    /// Permits for the bytes of bodies of requests about data, for all connections.
     held: Semaphore,
+    /// Permits for the bytes of bodies of group calls, for all connections.
     held_of_groups: Semaphore,
     connections: Arc<Semaphore>,
     stopping: CancellationToken,
@@ -116,15 +118,15 @@ async fn accept(mut server: Server, serving: Arc<Serving>) {
     }
 }
 
-/// A greeted connection.
+/// A connection after the greeting.
 struct Caller {
     host: HostId,
     version: WireVersion,
     /// True if both ends belonged to the cluster when they greeted.
     of_cluster: bool,
-    /// Bytes of bodies that may be held for this connection.
+    /// Permits for the bytes of bodies of requests about data, for this connection.
     held: Semaphore,
-    /// The same for calls of groups, which the bytes of data do not hold up.
+    /// Permits for the bytes of bodies of group calls, so that these do not wait for data.
     held_of_groups: Semaphore,
     traffic: Arc<Traffic>,
 }
@@ -139,7 +141,7 @@ async fn serve_connection(connection: Connection, serving: Arc<Serving>) {
     let caller = match greeted {
         Ok(caller) => Arc::new(caller),
         Err(why) => {
-            tracing::warn!(remote, why, "a host is refused");
+            tracing::warn!(remote, why, "the connection of a host is refused");
             return handle.close(REFUSED.into());
         }
     };
@@ -156,13 +158,13 @@ async fn serve_connection(connection: Connection, serving: Arc<Serving>) {
                 let serve_on = serving.serve_on.clone();
                 serve_on.spawn(async move { serve_stream(&serving, &caller, stream).await });
             }
-            Ok(None) => return tracing::info!(peer, remote, "a host has gone"),
-            Err(error) => return tracing::info!(peer, remote, why = words(&error), "a host has gone"),
+            Ok(None) => return tracing::info!(peer, remote, "a host has disconnected"),
+            Err(error) => return tracing::info!(peer, remote, why = words(&error), "a host has disconnected"),
         }
     }
 }
 
-/// Takes the caller's greeting and answers it. `Err`: why the two do not go on.
+/// Receives the caller's greeting and answers it. Fails with the reason for which the hosts may not communicate.
 async fn greet(handle: &Handle, acceptor: &mut StreamAcceptor, serving: &Serving) -> Result<Caller, String> {
     let until = Instant::now() + NET_HANDSHAKE_WAIT_MAX;
     let stream = match timeout_at(until, acceptor.accept_bidirectional_stream()).await {
@@ -173,7 +175,7 @@ async fn greet(handle: &Handle, acceptor: &mut StreamAcceptor, serving: &Serving
     };
     let mut stream = Duplex::new(stream, About::new(HostId(0), "greeting"), &Traffic::of_stranger());
     let greeted = exchange_greetings(handle, &mut stream, serving, until).await;
-    greeted.unwrap_or_else(|error| Err(format!("it was not understood: {error}")))
+    greeted.unwrap_or_else(|error| Err(format!("the greeting failed: {error}")))
 }
 
 async fn exchange_greetings(
@@ -212,11 +214,11 @@ async fn serve_stream(serving: &Serving, caller: &Caller, stream: BidirectionalS
     let peer = format!("{:016x}", caller.host.0);
     let request = stream.about.request;
     match error {
-        // The caller gave up, or the connection is gone, which is logged by itself.
+        // The caller gave up, or the connection was lost, which is logged elsewhere.
         StreamError::GivenUp(_) | StreamError::Connection(_) => {
             tracing::debug!(peer, request, %error, "a stream ended")
         }
-        error => tracing::warn!(peer, request, %error, "a stream was given up"),
+        error => tracing::warn!(peer, request, %error, "the request of a host was not served"),
     }
 }
 
@@ -227,13 +229,13 @@ async fn serve_request(serving: &Serving, caller: &Caller, stream: &mut Duplex) 
     let incoming = stream.check(Request::decode(&head, &header))?;
     stream.about.is(incoming.message());
     if !caller.of_cluster && incoming.message().node().is_some() {
-        let why = "the connection was made outside of the cluster".to_owned();
+        let why = "the connection was made before both hosts belonged to the cluster".to_owned();
         return refuse(caller, stream, incoming.message(), asked, why).await;
     }
     let bytes = head.body_bytes + incoming.message().answer_bytes_max();
     let budgets = budgets(serving, caller, incoming.message());
     let Some(_room) = room(&budgets, &stream.about, bytes).await else {
-        let why = "the host holds as many bytes for its peers as it may".to_owned();
+        let why = "the host has no room for the bytes of this request beside those of others".to_owned();
         return refuse(caller, stream, incoming.message(), asked, why).await;
     };
     let bodies = stream.body(&incoming.pieces).await?;
@@ -256,13 +258,14 @@ async fn refuse(
     stream.settle().await
 }
 
-/// Bytes that may be held, and how many in all.
+/// A bound on held bytes: its permits, and their total number.
 struct Budget<'a> {
     held: &'a Semaphore,
     bytes_max: usize,
 }
 
-/// The budgets that a request's bytes count in: the connection's own and the host's, of data or of calls of groups.
+/// Returns the budgets that a request's bytes count against: those of the connection and of the host, for data or group
+/// calls.
 fn budgets<'a>(serving: &'a Serving, caller: &'a Caller, request: &Request) -> Vec<Budget<'a>> {
     match request {
         Request::Group(_) => vec![
@@ -276,7 +279,8 @@ fn budgets<'a>(serving: &'a Serving, caller: &'a Caller, request: &Request) -> V
     }
 }
 
-/// Permits to hold so many bytes, one of each budget, taken in this order; none in time is none.
+/// Waits for permits for `bytes` from each budget, in order. Returns `None` if it takes too long, or if a budget is too
+/// small.
 async fn room<'a>(budgets: &[Budget<'a>], about: &About, bytes: usize) -> Option<Vec<SemaphorePermit<'a>>> {
     if budgets.iter().any(|budget| bytes > budget.bytes_max) {
         return None;
@@ -293,7 +297,8 @@ async fn room<'a>(budgets: &[Budget<'a>], about: &About, bytes: usize) -> Option
     about.bounded(Stage::AwaitingRoom, until, all).await.ok()?
 }
 
-/// Has the request done, telling the caller all the while.
+/// Serves the request, and sends the caller a `Working` frame from time to time. After `NET_SERVE_WAIT_MAX` the answer
+/// is a failure.
 async fn work(
     serving: &Serving,
     caller: &Caller,

@@ -1,5 +1,5 @@
-//! A stream: frames out, frames in, every wait bounded, both halves closed on every path. Dropped half-way, it tells
-//! the other side that it was given up.
+//! A stream of frames in both directions. Every wait is bounded, and both halves are closed on every path. If the
+//! stream is dropped before its end, it is reset, so that the other side knows.
 
 use super::traffic::{Activity, Traffic};
 use super::words::{GIVEN_UP, MALFORMED, TOO_SLOW, words};
@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
-/// The stage of a stream: logged if it stalls.
+/// The stage of a stream, for the log and for errors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
     Opening,
@@ -57,7 +57,7 @@ impl From<Error> for StreamError {
     }
 }
 
-/// The subject of a stream, for the log.
+/// The peer and the request of a stream, for the log.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct About {
     pub(super) peer: HostId,
@@ -80,7 +80,7 @@ impl About {
         self.began.elapsed()
     }
 
-    /// N9: says that the stream does not get on.
+    /// N9: logs that the stream makes no progress.
     pub(super) fn log_quiet(&self, stage: Stage) {
         tracing::warn!(
             peer = format!("{:016x}", self.peer.0),
@@ -94,7 +94,7 @@ impl About {
         );
     }
 
-    /// Waits no longer than `until`, and says so when it becomes long.
+    /// Waits for `future` until `until` at the latest. Logs a warning if the wait exceeds `NET_QUIET_LOG_AFTER`.
     pub(super) async fn bounded<T>(
         &self,
         stage: Stage,
@@ -118,10 +118,11 @@ impl About {
 pub(super) struct Duplex {
     receive: ReceiveStream,
     send: SendStream,
-    /// Received and not yet taken.
+    /// The bytes that were received and not consumed yet.
     left: Bytes,
     has_received_all: bool,
     has_sent_all: bool,
+    /// The error code of the reset if the stream is dropped before its end.
     given_up_with: u32,
     pub(super) about: About,
     traffic: Arc<Traffic>,
@@ -144,7 +145,7 @@ impl Duplex {
         }
     }
 
-    /// Sends one message. Each stretch of it must find room in time.
+    /// Sends a message. Each `NET_PROGRESS_BYTES` of it must be accepted within `NET_PROGRESS_WAIT_MAX`.
     pub(super) async fn send(&mut self, message: Outgoing) -> Result<(), StreamError> {
         self.traffic.sent(message.bytes());
         for mut part in std::iter::once(message.frame).chain(message.body) {
@@ -158,24 +159,26 @@ impl Duplex {
         Ok(())
     }
 
-    /// Ends the sending side: data sent before is on its way.
+    /// Ends the sending half. Does not wait for the acknowledgement of the data.
     pub(super) fn finish(&mut self) -> Result<(), StreamError> {
         self.send.finish()?;
         self.has_sent_all = true;
         Ok(())
     }
 
-    /// Waits until the other side has all that was sent.
+    /// Ends the sending half, and waits until the other side has acknowledged everything.
     pub(super) async fn settle(&mut self) -> Result<(), StreamError> {
         let until = Instant::now() + NET_SERVE_WAIT_MAX;
-        // What is not acknowledged by then is withdrawn, or it would be held as long as the connection.
+        // If this fails, the drop resets the half: unacknowledged data would otherwise be held as long as the
+        // connection.
         self.has_sent_all = false;
         self.about.bounded(Stage::Ending, until, self.send.close()).await??;
         self.has_sent_all = true;
         Ok(())
     }
 
-    /// The next frame's head and header, both by `until`.
+    /// Receives the head and header of the next frame: the head by `until`, and the header by then or within half of
+    /// `NET_HEADER_WAIT_MAX` after the head.
     pub(super) async fn frame(
         &mut self,
         stage: Stage,
@@ -191,7 +194,7 @@ impl Duplex {
         Ok((head, header))
     }
 
-    /// A body, one buffer a piece.
+    /// Receives a body, in one buffer for each piece. Verifies the checksums.
     pub(super) async fn body(&mut self, pieces: &[Piece]) -> Result<Vec<Bytes>, StreamError> {
         let from = Instant::now();
         let mut pace = Pace::from(Duration::ZERO);
@@ -208,17 +211,17 @@ impl Duplex {
         Ok(bodies)
     }
 
-    /// The other side sends nothing more.
+    /// Waits for the end of the receiving half. Fails if more bytes come.
     pub(super) async fn end(&mut self) -> Result<(), StreamError> {
         let until = Instant::now() + NET_HEADER_WAIT_MAX;
         if !self.left.is_empty() || self.more(Stage::Ending, until).await? {
             self.given_up_with = MALFORMED;
-            return Err(FrameError::OtherAnswer("more follows it").into());
+            return Err(FrameError::OtherAnswer("more bytes follow the message").into());
         }
         Ok(())
     }
 
-    /// Marks the frame as one that nothing can be made of, for the other side to hear.
+    /// Passes a result through. After an error the stream will be reset as malformed.
     pub(super) fn check<T>(&mut self, checked: Result<T, FrameError>) -> Result<T, StreamError> {
         if checked.is_err() {
             self.given_up_with = MALFORMED;
@@ -233,7 +236,8 @@ impl Duplex {
         waited
     }
 
-    /// Takes this number of bytes. `until(now, came)`: the deadline of the next.
+    /// Receives exactly `bytes` bytes. `until(now, count)` is called when `count` bytes came, and returns the deadline
+    /// of the next.
     async fn take(
         &mut self,
         bytes: usize,
@@ -254,7 +258,7 @@ impl Duplex {
         Ok(taken)
     }
 
-    /// Receives what comes next; false where nothing more does.
+    /// Receives further bytes into `left`; returns false at the end of the stream.
     async fn more(&mut self, stage: Stage, until: Instant) -> Result<bool, StreamError> {
         let received = self.about.bounded(stage, until, self.receive.receive()).await;
         match self.judge(received)? {
@@ -275,10 +279,11 @@ impl Duplex {
     }
 }
 
-/// N3, N4: whoever drops a stream half-way gives up both halves; otherwise a half-sent message would look whole.
+/// N3, N4: a stream that is dropped before its end is reset in both directions. Otherwise a message that was sent in
+/// part would look complete.
 impl Drop for Duplex {
     fn drop(&mut self) {
-        // An error says that the half was closed already.
+        // An error means that the half was closed already.
         if !self.has_sent_all {
             let _ = self.send.reset(self.given_up_with.into());
         }

@@ -1,4 +1,5 @@
-//! The traffic of one connection: bytes, the time of the last arrival, and the number of open streams.
+//! The traffic of one connection: the bytes sent and received, the time of the last arrival, and the number of open
+//! streams.
 
 use crate::metrics::{NET_RECEIVED_BYTES, NET_SENT_BYTES};
 use crate::types::HostId;
@@ -12,6 +13,7 @@ use tokio::time::Instant;
 pub(super) struct Traffic {
     peer: String,
     began: Instant,
+    /// The time of the last arrival, in milliseconds since `began`.
     heard_ms: AtomicU64,
     streams: AtomicU64,
     streams_warned_at: u64,
@@ -24,7 +26,7 @@ impl Traffic {
         Self::named(format!("{:016x}", peer.0), (streams_max / 5 * 4).max(1))
     }
 
-    /// Makes the record of a connection whose other end has not identified itself.
+    /// Makes the record of a connection whose peer has not greeted yet.
     pub(super) fn of_stranger() -> Arc<Self> {
         Self::named("unknown".to_owned(), u64::MAX)
     }
@@ -56,12 +58,12 @@ impl Traffic {
     }
 }
 
-/// A guard of an open stream.
+/// A guard that counts an open stream until it is dropped.
 #[derive(Debug)]
 pub(super) struct Activity(Arc<Traffic>);
 
 impl Activity {
-    /// N9: many at once are logged, once each time that they become many.
+    /// N9: counts a stream. Logs a warning each time that the number of open streams rises to the warning level.
     pub(super) fn begin(traffic: &Arc<Traffic>) -> Self {
         let before = traffic.streams.fetch_add(1, Ordering::Relaxed);
         if before + 1 == traffic.streams_warned_at {

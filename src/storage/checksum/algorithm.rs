@@ -1,9 +1,9 @@
-//! The checksum algorithms of S3, and what its API says of each: name, header, XML element, length of the digest, and what
-//! the checksums of an upload's parts can combine to.
+//! The checksum algorithms of S3 and their properties in its API: name, header, XML element, length of the digest, and
+//! the kinds of checksum of a multipart upload.
 
 use serde::{Deserialize, Serialize};
 
-/// Stored rows have the number of a variant: a new one goes to the end.
+/// A checksum algorithm of S3. Stored rows contain the number of the variant, so a new variant goes to the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum ChecksumAlgorithm {
     Crc32,
@@ -22,7 +22,7 @@ pub enum ChecksumAlgorithm {
 pub enum ChecksumKind {
     /// A checksum of the whole content.
     FullObject,
-    /// A checksum of the parts' checksums; shown with `-N`.
+    /// A checksum of the parts' checksums. The S3 API shows it with the suffix `-N`, the number of parts.
     Composite,
 }
 
@@ -45,7 +45,7 @@ const fn facts(
 const ELEMENT: &str = "Checksum";
 
 impl ChecksumAlgorithm {
-    /// All of them, in the order of their names.
+    /// All algorithms, in the order of their names.
     pub const ALL: [Self; 10] = [
         Self::Crc32,
         Self::Crc32c,
@@ -75,17 +75,17 @@ impl ChecksumAlgorithm {
         }
     }
 
-    /// S3's name for it.
+    /// The algorithm's name in the S3 API.
     pub const fn name(self) -> &'static str {
         self.facts().name
     }
 
-    /// The header, or the field of a trailer, that carries its value.
+    /// The header, or trailer field, that carries the checksum.
     pub const fn header(self) -> &'static str {
         self.facts().header
     }
 
-    /// The XML element that carries its value.
+    /// The XML element that carries the checksum.
     pub fn element(self) -> String {
         format!("{ELEMENT}{}", self.name())
     }
@@ -94,12 +94,12 @@ impl ChecksumAlgorithm {
         self.facts().digest_bytes
     }
 
-    /// The kinds that the checksums of an upload's parts can combine to; the first is the default.
+    /// The kinds of checksum that a multipart upload can have; the first is the default.
     pub const fn kinds_of_parts(self) -> &'static [ChecksumKind] {
         self.facts().of_parts
     }
 
-    /// Names are read in any case.
+    /// Finds an algorithm by its name, in any letter case.
     pub fn of_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|algorithm| algorithm.name().eq_ignore_ascii_case(name))
     }
@@ -120,7 +120,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     #[test]
-    fn the_list_has_every_algorithm_that_can_be_stored() {
+    fn the_list_of_checksum_algorithms_has_every_stored_variant() {
         let stored = |number: u8| postcard::from_bytes::<ChecksumAlgorithm>(&[number]).ok();
         let known: BTreeSet<_> = (0..=u8::MAX).filter_map(stored).collect();
         assert_eq!(known, ChecksumAlgorithm::ALL.into_iter().collect());

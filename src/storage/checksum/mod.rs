@@ -1,5 +1,5 @@
-//! The digests that S3 has computed over a body: its MD5, always, and one or two checksums where they are asked for. Fed as the bytes
-//! come, all in one pass.
+//! The digests computed over the body of an upload, in one pass as its bytes arrive: always the MD5, and one or two
+//! checksums where the request needs them.
 
 use bytes::Bytes;
 use crc_fast::CrcAlgorithm;
@@ -17,10 +17,11 @@ mod tests;
 pub use algorithm::{ChecksumAlgorithm, ChecksumKind};
 pub use md5::{LANES, Md5};
 
-/// The digests take turns in pieces of this size, so that the second finds the bytes in the cache.
+/// The digests of a body are updated in turns, a piece of this size each, so that the second finds the bytes in the
+/// cache.
 const PIECE_BYTES: usize = 16 << 10;
 
-/// A checksum under way.
+/// The state of a checksum of one algorithm.
 pub struct ChecksumHasher {
     state: State,
 }
@@ -69,10 +70,10 @@ impl ChecksumHasher {
         }
     }
 
-    /// The raw digest; a number is big-endian.
+    /// Returns the raw digest; numbers (CRC, xxHash) are big-endian.
     pub fn finish(self) -> Bytes {
         match self.state {
-            // The value of a 32-bit CRC is in the low half.
+            // `finalize` returns 64 bits; a 32-bit CRC is in the low half.
             State::Crc32(digest) => Bytes::copy_from_slice(&digest.finalize().to_be_bytes()[4..]),
             State::Crc32c(crc) => Bytes::copy_from_slice(&crc.to_be_bytes()),
             State::Crc64Nvme(digest) => Bytes::copy_from_slice(&digest.finalize().to_be_bytes()),
@@ -87,30 +88,30 @@ impl ChecksumHasher {
     }
 }
 
-/// Returns the checksum of bytes that are at hand.
+/// Returns the checksum of `bytes`.
 pub fn checksum_of(algorithm: ChecksumAlgorithm, bytes: &[u8]) -> Bytes {
     let mut hasher = ChecksumHasher::new(algorithm);
     hasher.update(bytes);
     hasher.finish()
 }
 
-/// A checksum that is asked for, and its hasher: none for the MD5, which is computed in any case.
-type Asked = (ChecksumAlgorithm, Option<ChecksumHasher>);
+/// A requested checksum and its hasher. MD5 has no hasher here, as the body's MD5 is computed in any case.
+type Requested = (ChecksumAlgorithm, Option<ChecksumHasher>);
 
-fn asked(algorithm: ChecksumAlgorithm) -> Asked {
+fn requested(algorithm: ChecksumAlgorithm) -> Requested {
     let is_other = algorithm != ChecksumAlgorithm::Md5;
     (algorithm, is_other.then(|| ChecksumHasher::new(algorithm)))
 }
 
-/// All that is computed over one body.
+/// The hashers of one body: MD5, and up to two checksums.
 pub struct BodyHasher {
     md5: Md5,
-    checksum: Option<Asked>,
-    second: Option<Asked>,
+    checksum: Option<Requested>,
+    second: Option<Requested>,
     size_bytes: u64,
 }
 
-/// What came out of a `BodyHasher`.
+/// The results of a `BodyHasher`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BodyDigests {
     pub size_bytes: u64,
@@ -128,12 +129,12 @@ impl fmt::Debug for BodyHasher {
 
 impl BodyHasher {
     pub fn new(checksum: Option<ChecksumAlgorithm>) -> Self {
-        Self { md5: Md5::default(), checksum: checksum.map(asked), second: None, size_bytes: 0 }
+        Self { md5: Md5::default(), checksum: checksum.map(requested), second: None, size_bytes: 0 }
     }
 
-    /// Computes a second checksum besides.
+    /// Adds a second checksum.
     pub fn and(self, second: Option<ChecksumAlgorithm>) -> Self {
-        Self { second: second.map(asked), ..self }
+        Self { second: second.map(requested), ..self }
     }
 
     pub fn update(&mut self, bytes: &[u8]) {
@@ -143,23 +144,23 @@ impl BodyHasher {
         }
     }
 
-    /// The MD5, for bytes of which all but it is updated by `update_checksums`.
+    /// The MD5, for a caller that updates it apart from the checksums, which it updates by `update_checksums`.
     pub fn md5(&mut self) -> &mut Md5 {
         &mut self.md5
     }
 
-    /// Updates all but the MD5.
+    /// Updates the checksums and the size, but not the MD5.
     pub fn update_checksums(&mut self, bytes: &[u8]) {
         self.size_bytes += bytes.len() as u64;
         for piece in bytes.chunks(PIECE_BYTES) {
-            let asked = self.checksum.iter_mut().chain(&mut self.second);
-            asked.filter_map(|(_, hasher)| hasher.as_mut()).for_each(|hasher| hasher.update(piece));
+            let requested = self.checksum.iter_mut().chain(&mut self.second);
+            requested.filter_map(|(_, hasher)| hasher.as_mut()).for_each(|hasher| hasher.update(piece));
         }
     }
 
     pub fn finish(self) -> BodyDigests {
         let md5 = self.md5.finish();
-        let finished = |(algorithm, hasher): Asked| {
+        let finished = |(algorithm, hasher): Requested| {
             (algorithm, hasher.map_or_else(|| Bytes::copy_from_slice(&md5), ChecksumHasher::finish))
         };
         BodyDigests {

@@ -1,4 +1,4 @@
-//! Digests against known values, and combinations of them.
+//! Digests against published values, and in combination with each other.
 
 use super::{BodyHasher, ChecksumAlgorithm, ChecksumHasher, checksum_of};
 use bytes::Bytes;
@@ -50,7 +50,7 @@ fn sanity_content(length: usize) -> Vec<u8> {
     numbers.take(length).map(|number| number.to_be_bytes()[0]).collect()
 }
 
-/// The values of the sanity checks of xxHash 0.8 without a seed; each length takes another way through the algorithm.
+/// The values of the sanity checks of xxHash 0.8 without a seed. Each length takes another branch of the algorithm.
 #[test]
 fn xxhash_has_the_values_of_its_own_sanity_checks() {
     use ChecksumAlgorithm::{XxHash3, XxHash64, XxHash128};
@@ -89,9 +89,9 @@ fn xxhash_has_the_values_of_its_own_sanity_checks() {
     }
 }
 
-/// Lanes feed the MD5 apart from the checksums.
+/// MD5 is also a checksum that a client can request; both are one computation, fed apart from the other checksums.
 #[test]
-fn the_md5_that_is_asked_for_is_the_one_of_the_entity_tag() {
+fn a_requested_md5_checksum_equals_the_md5_of_the_etag() {
     use ChecksumAlgorithm::{Crc64Nvme, Md5};
     for (first, second) in [(Some(Md5), None), (Some(Md5), Some(Crc64Nvme)), (Some(Crc64Nvme), Some(Md5))] {
         let mut hasher = BodyHasher::new(first).and(second);
@@ -117,7 +117,7 @@ fn an_empty_body_has_digests_too() {
 }
 
 proptest! {
-    /// F1: one pass over the pieces as they come gives the digests of the whole.
+    /// F1: hashing the pieces of a body in one pass gives the digests of the whole body.
     #[test]
     fn f1_digests_do_not_depend_on_how_the_body_is_cut(body in vec(any::<u8>(), 0..100_000), cut in any::<usize>()) {
         for algorithm in ChecksumAlgorithm::ALL {

@@ -1,5 +1,5 @@
-//! Steps after which something is durable: a directory with its name, a small file replaced whole, and bytes that no sync is
-//! known to have covered.
+//! File operations that are durable on return: creating a directory, replacing a small file, and rewriting bytes that
+//! no sync is known to have covered.
 
 use super::{Caching, Disk, DiskFile, OpenMode};
 use crate::limits::{BLOCK_BYTES, LOG_SCAN_BYTES};
@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 
 const BLOCK: u64 = BLOCK_BYTES as u64;
 
-/// Makes a directory and those above it that are missing, and syncs the parent of each. The names of the directory itself and
-/// of its parent are synced in any case: a process that made them may have been killed before it came to that.
+/// Creates a directory and its missing ancestors, and syncs the parent of each. The names of the directory and of its
+/// parent are synced even if both exist: a process that created them may have been killed before it synced them.
 pub fn create_dir_durably(disk: &dyn Disk, dir: &Path) -> io::Result<()> {
     let named: Vec<&Path> = dir.ancestors().filter(|path| path.file_name().is_some()).collect();
     let mut missing = 0;
@@ -30,22 +30,22 @@ pub fn create_dir_durably(disk: &dyn Disk, dir: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Returns whether the error says that this process may not open or change a directory, so that no process like it made
-/// anything there.
+/// Returns whether the error says that this process may not open or change a directory. An earlier process with the
+/// same rights cannot have created anything there, so there is nothing to sync.
 fn cannot_change(error: &io::Error) -> bool {
     use io::ErrorKind::{InvalidInput, PermissionDenied, ReadOnlyFilesystem, Unsupported};
     matches!(error.kind(), InvalidInput | PermissionDenied | ReadOnlyFilesystem | Unsupported)
 }
 
-/// Replaces a small file so that a reader sees the old content or the new, and the new is durable on return. A draft that
-/// cannot be synced never gets the file's name.
+/// Replaces a small file atomically: a reader sees the old content or the new, and the new is durable on return. The
+/// content is written to a draft file first, which is renamed only after it was synced.
 pub fn replace_file(disk: &dyn Disk, path: &Path, content: &[u8]) -> io::Result<()> {
     let draft = draft_path(path);
     if disk.exists(&draft)? {
         disk.remove(&draft)?;
     }
     if let Err(error) = write_draft(disk, &draft, content) {
-        // One that stays is replaced by the next.
+        // If the removal fails too, the next call removes the draft.
         let _ = disk.remove(&draft);
         return Err(error);
     }
@@ -65,7 +65,7 @@ fn draft_path(path: &Path) -> PathBuf {
     path.with_file_name(name)
 }
 
-/// The whole content of a small file.
+/// Returns the whole content of a small file.
 pub fn read_file(disk: &dyn Disk, path: &Path) -> io::Result<Vec<u8>> {
     let file = disk.open(path, OpenMode::Read, Caching::Cached)?;
     let len = usize::try_from(file.len()?).map_err(io::Error::other)?;
@@ -74,9 +74,9 @@ pub fn read_file(disk: &dyn Disk, path: &Path) -> io::Result<Vec<u8>> {
     Ok(content)
 }
 
-/// Writes a range of a file over itself and syncs it. After a sync that failed, the system may hold pages that it takes for
-/// written and the drive never got: a further sync passes them over, and only what is written again is covered by it. A
-/// power cut in between leaves each sector as it was or with the same bytes. Blocks that cannot be read are left as they are.
+/// Rewrites a range of a file with its own content and syncs it. After a failed sync, the kernel may mark pages as
+/// clean that the drive never received; a further sync skips them, so only a new write makes them durable. A power cut
+/// is harmless, as each sector is overwritten with the same bytes. Blocks that cannot be read are skipped.
 pub fn write_anew(file: &dyn DiskFile, range: Range<u64>, pool: &BufferPool) -> io::Result<()> {
     let end = range.end.next_multiple_of(BLOCK).min(file.len()?);
     let mut at = range.start - range.start % BLOCK;

@@ -1,5 +1,6 @@
-//! The machine's own file system. Direct files take unaligned ranges too, through an aligned buffer: such calls cost a
-//! copy and, for writes, a read of the blocks at both ends; nothing on a request's path makes them.
+//! The file system of the machine. Files opened with direct access accept unaligned ranges too, through an aligned
+//! buffer. Such a call costs a copy and, for a write, a read of the blocks that it touches; no request to the store
+//! causes one.
 
 use super::{Caching, Disk, DiskFile, OpenMode, Space};
 use crate::limits::BLOCK_BYTES;
@@ -13,11 +14,12 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Slices that one system call takes.
+/// The number of slices that one system call takes (`IOV_MAX`).
 const SLICES_MAX: usize = 1024;
 const BLOCK: u64 = BLOCK_BYTES as u64;
 
-/// A directory that is not there may be a symbolic link to one that is not: the place is taken all the same.
+/// Replaces `NotFound` by another error if `dir` is a dangling symbolic link: a directory cannot be created at that
+/// path.
 fn named_where_dangling(dir: &Path, error: io::Error) -> io::Error {
     match std::fs::read_link(dir) {
         Ok(target) if error.kind() == io::ErrorKind::NotFound => {
@@ -27,7 +29,7 @@ fn named_where_dangling(dir: &Path, error: io::Error) -> io::Error {
     }
 }
 
-/// The machine's own file system. `pool` serves unaligned calls on direct files.
+/// The file system of the machine. `pool` provides buffers for unaligned calls on files with direct access.
 #[derive(Clone, Debug)]
 pub struct SystemDisk {
     pool: BufferPool,
@@ -60,7 +62,7 @@ impl Disk for SystemDisk {
         if caching == Caching::Direct {
             match rustix::fs::open(path, access | OFlags::DIRECT, permissions) {
                 Ok(fd) => return Ok(file(fd, true)),
-                // The file system has no direct access. Some have created the file before they find that out.
+                // The file system has no direct access. Some file systems create the file before they report that.
                 Err(Errno::INVAL) if mode == OpenMode::CreateNew && path.try_exists()? => std::fs::remove_file(path)?,
                 Err(Errno::INVAL) => {}
                 Err(error) => return Err(error.into()),
@@ -113,10 +115,10 @@ impl Disk for SystemDisk {
 struct SystemFile {
     fd: OwnedFd,
     path: PathBuf,
-    /// Cleared for good when the file system turns out to refuse direct access.
+    /// Cleared for good when the file system refuses a direct read or write.
     direct: AtomicBool,
     pool: BufferPool,
-    /// Held while blocks are read, changed and written back.
+    /// Held while an unaligned write reads blocks, changes them and writes them back.
     unaligned_writes: Mutex<()>,
 }
 
@@ -125,7 +127,8 @@ impl SystemFile {
         self.direct.load(Ordering::Relaxed)
     }
 
-    /// Runs an aligned call; where the file system opens files directly but refuses the first such call, goes on cached.
+    /// Runs an aligned call. Some file systems open files with direct access and refuse the first such call; the file
+    /// is then switched to cached access, and the call repeated.
     fn attempt<T>(&self, mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
         match call() {
             Err(error) if error.raw_os_error() == Some(Errno::INVAL.raw_os_error()) && self.is_direct() => {
@@ -157,7 +160,7 @@ impl SystemFile {
         Ok(())
     }
 
-    /// Fills what it can of `into`; how much that was.
+    /// Reads into `into` until it is full or the file ends. Returns the number of bytes read.
     fn read_up_to(&self, into: &mut [u8], offset: u64) -> io::Result<usize> {
         let mut filled = 0;
         while filled < into.len() {
@@ -165,7 +168,7 @@ impl SystemFile {
                 Ok(0) => break,
                 Ok(read) => {
                     filled += read;
-                    // Direct reads end off a block's boundary at the end of the file only, and cannot go on from there.
+                    // A direct read ends between block boundaries only at the end of the file, and cannot go on there.
                     if self.is_direct() && !filled.is_multiple_of(BLOCK_BYTES) {
                         break;
                     }
@@ -236,14 +239,14 @@ impl DiskFile for SystemFile {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        // Not repeated after an error: the kernel may have dropped what it could not write and would then report success.
+        // Never retried: after an error the kernel may have dropped the dirty pages, and would then report success.
         Ok(rustix::fs::fdatasync(&self.fd)?)
     }
 
     fn allocate(&self, len: u64) -> io::Result<()> {
         match rustix::fs::fallocate(&self.fd, FallocateFlags::empty(), 0, len) {
             Ok(()) => Ok(()),
-            // The file system cannot reserve space; the length is what is left to promise.
+            // The file system cannot reserve space, so only the length is set.
             Err(Errno::OPNOTSUPP) if self.len()? < len => Ok(rustix::fs::ftruncate(&self.fd, len)?),
             Err(Errno::OPNOTSUPP) => Ok(()),
             Err(error) => Err(error.into()),
@@ -264,7 +267,7 @@ mod tests {
     use std::io::{ErrorKind, IoSlice};
 
     #[test]
-    fn a_link_to_nothing_is_no_directory_that_could_be_made() {
+    fn a_dangling_symbolic_link_does_not_count_as_a_missing_directory() {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let disk = SystemDisk::new(BufferPool::new(1 << 20));
         let (target, link) = (dir.path().join("gone"), dir.path().join("link"));
@@ -313,9 +316,9 @@ mod tests {
         assert_eq!(disk.list(dir.path()).expect("listed"), ["small"]);
     }
 
-    /// W13: opening for reading and listing create nothing.
+    /// W13: opening an absent file for reading, and listing, create nothing.
     #[test]
-    fn reading_what_is_absent_creates_nothing() {
+    fn opening_an_absent_file_creates_nothing() {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let disk = SystemDisk::new(BufferPool::new(0));
         let absent = dir.path().join("absent");

@@ -1,7 +1,8 @@
-//! Reed–Solomon over GF(2^8): parity of a stripe computed in place, and lost chunks rebuilt from any `k` present ones.
+//! Reed–Solomon coding over GF(2^8): computes the parity of a stripe in place, and rebuilds lost chunks from any `k`
+//! present ones.
 //!
-//! A stripe is one buffer `[k+m][chunk_bytes]`, data first. Rebuilding reads the present chunks where they are and writes
-//! only its own output, so any number of rebuilds run at once.
+//! A stripe is one buffer `[k+m][chunk_bytes]`, data chunks first. A rebuild reads the present chunks in place and
+//! writes only its own output, so any number of rebuilds may run at once on one `Codec`.
 
 use crate::limits::SHARDS_MAX;
 use crate::types::Geometry;
@@ -12,7 +13,7 @@ use std::sync::{Arc, OnceLock};
 #[cfg(test)]
 mod tests;
 
-/// Rebuilding goes through the chunks in pieces of this size, so that the output stays in the cache.
+/// A rebuild goes through the chunks in pieces of this size, so that the output stays in the cache.
 const REBUILD_PIECE_BYTES: usize = 32 << 10;
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -26,11 +27,11 @@ pub enum ErasureError {
     TooFew { present: usize, needed: usize },
 }
 
-/// The code of one `(k, m)`.
+/// The Reed–Solomon code of one geometry `k+m`.
 pub struct Codec {
     data: usize,
     parity: usize,
-    /// `None` where there is no parity.
+    /// `None` if `m` is 0.
     code: Option<ReedSolomon>,
 }
 
@@ -65,8 +66,8 @@ impl Codec {
         code.encode_sep(&data, &mut parity).map_err(|_| ErasureError::BadShape { why: "refused by the code" })
     }
 
-    /// Rebuilds the chunks `wanted` (data or parity) from `present: [k+m]`, of which at least `k` are given; the answers
-    /// are in the order of `wanted`. A wanted chunk that is present is copied.
+    /// Rebuilds the chunks `wanted` (indices of data or parity) from `present: [k+m]`, of which at least `k` must be
+    /// `Some`. Returns the chunks in the order of `wanted`; one that is also present is computed to the same bytes.
     pub fn rebuild(&self, present: &[Option<&[u8]>], wanted: &[usize]) -> Result<Vec<Vec<u8>>, ErasureError> {
         let chunk_bytes = self.check_present(present)?;
         if wanted.iter().any(|&shard| shard >= present.len()) {
@@ -90,7 +91,7 @@ impl Codec {
         Ok(rebuilt)
     }
 
-    /// The length of the present chunks, after checking that they are enough and alike.
+    /// Returns the length of the present chunks. Fails if they are fewer than `k` or differ in length.
     fn check_present(&self, present: &[Option<&[u8]>]) -> Result<usize, ErasureError> {
         if present.len() != self.data + self.parity {
             return Err(ErasureError::BadShape { why: "a stripe is k+m chunks" });
@@ -107,8 +108,8 @@ impl Codec {
         Ok(first)
     }
 
-    /// Returns, for each wanted shard, the factors of the `k` known ones. The code is linear, so its answer for the
-    /// unit vectors is the answer for all: rebuilding `k`-byte shards, the `i`-th known one being 1 at byte `i`.
+    /// Returns, for each wanted shard, its coefficients as a linear combination of the `k` known shards. They are found
+    /// by a rebuild of `k`-byte shards in which the `i`-th known shard is the `i`-th unit vector.
     fn coefficients(&self, known: &[usize], wanted: &[usize]) -> Result<Vec<Vec<u8>>, ErasureError> {
         let unit = |at: usize| (0..self.data).map(|byte| u8::from(byte == at)).collect::<Vec<u8>>();
         let mut shards: Vec<Option<Vec<u8>>> = vec![None; self.data + self.parity];
@@ -141,7 +142,7 @@ fn combine(row: &[u8], sources: &[(usize, &[u8])], output: &mut [u8], range: std
     }
 }
 
-/// The codes in use, each made once.
+/// A cache of codes: each `Codec` is made on its first use, once.
 pub struct Codecs {
     made: Box<[OnceLock<Arc<Codec>>]>,
 }

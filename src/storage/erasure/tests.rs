@@ -1,4 +1,4 @@
-//! Codes: every loss that parity covers is rebuilt, byte for byte.
+//! Erasure codes: every loss that parity covers is rebuilt, byte for byte.
 
 use super::{Codec, Codecs, ErasureError};
 use crate::types::Geometry;
@@ -16,7 +16,7 @@ fn stripe(codec: &Codec, data: &[u8], shards: usize, chunk_bytes: usize) -> Vec<
     stripe
 }
 
-/// `(k, m, data, which k..=k+m shards are present)`
+/// `(k, m, data, indices of the present shards)`; at least `k` shards are present.
 fn cases() -> impl Strategy<Value = (u8, u8, Vec<u8>, Vec<usize>)> {
     (1u8..=8, 0u8..=4, 1usize..200).prop_flat_map(|(data, parity, chunk_bytes)| {
         let shards = usize::from(data + parity);
@@ -52,14 +52,14 @@ proptest! {
     }
 
     #[test]
-    fn data_is_stored_as_it_is(bytes in vec(any::<u8>(), 4 * 64), parity in 0u8..4) {
+    fn encoding_leaves_the_data_chunks_unchanged(bytes in vec(any::<u8>(), 4 * 64), parity in 0u8..4) {
         let codec = Codec::new(4, parity).expect("a code");
         let whole = stripe(&codec, &bytes, 4 + usize::from(parity), 64);
         prop_assert_eq!(&whole[..bytes.len()], bytes.as_slice());
     }
 
     #[test]
-    fn one_byte_more_or_less_is_refused(extra in prop::bool::ANY) {
+    fn a_stripe_of_the_wrong_length_is_refused(extra in prop::bool::ANY) {
         let codec = Codec::new(2, 1).expect("a code");
         let mut short = vec![0; if extra { 193 } else { 191 }];
         proptest::prop_assert!(codec.encode(&mut short, 64).is_err());
@@ -67,7 +67,7 @@ proptest! {
 }
 
 #[test]
-fn mirrors_and_bare_drives_are_codes_too() {
+fn a_code_of_1_1_is_a_mirror_and_one_without_parity_stores_only_data() {
     let mirror = Codec::new(1, 1).expect("1+1");
     let whole = stripe(&mirror, b"same", 2, 4);
     assert_eq!(&whole[4..], b"same");
@@ -87,7 +87,7 @@ fn codes_outside_the_limits_are_refused() {
 }
 
 #[test]
-fn a_code_is_made_once() {
+fn a_code_is_made_once_for_each_geometry() {
     let codecs = Codecs::default();
     let geometry = Geometry { data: 4, parity: 2, chunk_size_bytes: 64 };
     let first = codecs.codec(geometry).expect("a code");
@@ -95,7 +95,7 @@ fn a_code_is_made_once() {
     assert!(Arc::ptr_eq(&first, &second));
 }
 
-/// P6: several rebuilds at once, each with other chunks lost, share nothing that one could spoil for another.
+/// P6: concurrent rebuilds, each with other chunks lost, do not disturb each other.
 #[test]
 fn p6_rebuilds_run_side_by_side_with_different_losses() {
     let codec = Codec::new(4, 2).expect("a code");

@@ -1,7 +1,7 @@
-//! Root credentials that nobody gave: made once from the random source, kept in `credentials.json` on every drive, so that
-//! they survive the loss of any.
+//! Generated root credentials, for a store that was configured without any: made once at random, and kept in
+//! `credentials.json` on every drive, so that they survive the loss of drives.
 
-use super::document::{DocumentFault, decode, encode};
+use super::document::{DOCUMENT_BYTES_MAX, DocumentFault, decode, encode};
 use super::scan::{Content, Found, read_bounded, scan};
 use super::{CREDENTIALS_FILE, IdentityError};
 use crate::ambient::Ambient;
@@ -18,12 +18,12 @@ const SECRET_KEY_CHARS: usize = 40;
 const ACCESS_KEY_ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
 const SECRET_KEY_ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
 
-/// What is kept. The secret is not shown by `Debug`.
+/// The generated root credentials. `Debug` does not show the secret.
 #[derive(Clone, PartialEq, Eq)]
 pub struct KeptCredentials {
     pub access_key: String,
     pub secret_key: String,
-    /// Made by this call: to be shown to whoever started the process.
+    /// True if this call generated the credentials: they must be shown to the operator once.
     pub fresh: bool,
 }
 
@@ -46,8 +46,8 @@ struct Document {
     secret_key: String,
 }
 
-/// The credentials of the store whose usable drives these directories are; made where no copy can be read. Every drive has
-/// a copy when this returns, but those that could not be written; one is enough.
+/// Returns the credentials of the store whose usable drives are `dirs`, and generates them if no copy can be read.
+/// Writes the youngest copy to every drive that has another or none. Fails only if no drive has a copy afterwards.
 pub fn keep_credentials(
     disk: &dyn Disk,
     dirs: &[PathBuf],
@@ -81,7 +81,7 @@ pub fn keep_credentials(
     }
 }
 
-/// The credentials that are kept in these directories, without changing anything: the youngest copy of those of one store.
+/// Returns the youngest copy of the credentials in these directories; changes nothing.
 pub fn read_credentials(disk: &dyn Disk, dirs: &[PathBuf]) -> Result<Option<KeptCredentials>, IdentityError> {
     let mut youngest: Option<Document> = None;
     for Found { dir, content } in scan(disk, dirs)? {
@@ -96,23 +96,23 @@ pub fn read_credentials(disk: &dyn Disk, dirs: &[PathBuf]) -> Result<Option<Kept
     }))
 }
 
-/// A directory's copy; `None` where there is none that can be used.
+/// Returns a directory's copy; `None` if there is none, or none that can be used.
 fn read(disk: &dyn Disk, dir: &Path, cluster: ClusterId) -> Result<Option<Document>, IdentityError> {
     let path = dir.join(CREDENTIALS_FILE);
     let why = match read_bounded(disk, &path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => error.to_string(),
-        Ok(None) => "it is far too large".to_owned(),
+        Ok(None) => format!("it is larger than {DOCUMENT_BYTES_MAX} bytes"),
         Ok(Some(bytes)) => match decode::<Document>(&bytes, FORMAT) {
             Ok(document) if document.cluster == cluster.to_string() => return Ok(Some(document)),
-            Ok(_) => "it is another cluster's".to_owned(),
+            Ok(_) => "it belongs to another cluster".to_owned(),
             Err(DocumentFault::Corrupt(why)) => why,
             Err(DocumentFault::LaterFormat(found)) => {
                 return Err(IdentityError::LaterFormat { dir: dir.to_owned(), found, known: FORMAT });
             }
         },
     };
-    tracing::warn!(path = %path.display(), why, "a copy of the credentials cannot be used");
+    tracing::warn!(path = %path.display(), why, "a copy of the credentials is unusable and is ignored");
     Ok(None)
 }
 
@@ -126,7 +126,8 @@ fn make(cluster: ClusterId, ambient: &Ambient) -> Document {
     }
 }
 
-/// Each character equally likely: bytes that would favour the first ones are drawn again.
+/// Returns a random text in which each character of the alphabet is equally likely. A random byte that would favour the
+/// first characters is drawn again.
 fn random_text(ambient: &Ambient, alphabet: &[u8], chars: usize) -> String {
     let fair = 256 - 256 % alphabet.len();
     let mut text = String::with_capacity(chars);

@@ -1,17 +1,18 @@
-//! `identity.json`, byte for byte: an envelope of the identity and a checksum over its compact JSON, so that a flipped bit
-//! in an id is noticed. Numbers wider than JSON's are hexadecimal text. Upgrade rule: a reader knows every format up to
-//! `FORMAT` and refuses later ones; a format's number changes when a reader of the old one could be misled.
+//! The format of `identity.json` and of the other JSON documents on a drive: an envelope with the document and a
+//! checksum of its compact JSON, so that a flipped bit is noticed. Numbers too wide for JSON are hexadecimal text.
+//! Upgrade rule: a reader knows every format up to `FORMAT` and refuses later ones; the format number changes when an
+//! old reader could misread it.
 
 use crate::types::{ClusterId, HostId, Incarnation, NodeId, RecoveryEpoch};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 pub const FORMAT: u32 = 1;
-/// Earlier ids of a host that are kept, the latest ones.
+/// The number of earlier ids of a host that are kept: the latest ones.
 const EARLIER_MAX: usize = 64;
-/// An identity of the most drives is far smaller.
+/// The largest document that is read. The identity of a host with the most drives is far smaller.
 pub const DOCUMENT_BYTES_MAX: u64 = 64 << 10;
 
-/// Who a drive is, and who the others of its host are.
+/// The identity of a drive and the membership of its host: the content of `identity.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Identity {
@@ -26,11 +27,12 @@ pub struct Identity {
     pub data: u8,
     pub parity: u8,
     pub stage: Stage,
-    /// Grows with each change of `members`; the greatest that is found holds.
+    /// Grows with each change of `members`. The drive with the greatest generation has the current membership.
     pub generation: u64,
-    /// Every drive of the host, in the order of the directories at formation, then those that were added later.
+    /// Every drive of the host: in the order of the directories at formation, followed by the drives added later.
     pub members: Vec<Member>,
-    /// Ids that the host had before it rejoined its cluster, in order: a drive that still names one of them is this host's.
+    /// The ids that the host had before it rejoined its cluster, the oldest first. A drive that still names one of them
+    /// belongs to this host.
     #[serde(default, skip_serializing_if = "Vec::is_empty", with = "hex64s")]
     pub earlier: Vec<HostId>,
     /// The recovery epoch of the host's metadata group.
@@ -38,7 +40,8 @@ pub struct Identity {
     pub recovery: RecoveryEpoch,
 }
 
-/// The earlier ids of a host that had this id and these earlier ones, and has another id now.
+/// Returns the earlier ids of a host that gives up the id `host`: `earlier` with `host` appended, the latest
+/// `EARLIER_MAX`.
 pub fn with_earlier(mut earlier: Vec<HostId>, host: HostId) -> Vec<HostId> {
     earlier.push(host);
     earlier.drain(..earlier.len().saturating_sub(EARLIER_MAX));
@@ -53,9 +56,9 @@ pub struct Member {
     pub incarnation: Incarnation,
 }
 
-/// Written to every drive as `Forming` first, then to every drive as `Formed`: one that is `Formed` proves that all were
-/// written. The store holds nothing while none is `Started`; where one is, the host has had metadata, and finding none of it is
-/// a loss.
+/// The progress of a host's formation. `Forming` is written to every drive before `Formed` is written to any, so one
+/// drive that is `Formed` proves that all identities were written. While no drive is `Started`, the store is empty.
+/// Once a drive is `Started`, the host has had metadata, and its absence means a loss of data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Stage {
@@ -71,14 +74,14 @@ struct Envelope<T> {
     crc32c: String,
 }
 
-/// Why a document is not what was once written.
+/// The reason for which a document cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DocumentFault {
     Corrupt(String),
     LaterFormat(u32),
 }
 
-/// A checksummed document of one of this module's files.
+/// Encodes a document with its checksum, as the content of a file.
 pub fn encode<T: Serialize>(body: &T) -> Vec<u8> {
     let crc32c = checksum(body);
     let mut bytes = serde_json::to_vec_pretty(&Envelope { body, crc32c }).expect("plain data has a JSON form");
@@ -98,7 +101,7 @@ pub fn decode<T: Serialize + de::DeserializeOwned>(bytes: &[u8], known_format: u
     let envelope: Envelope<T> = serde_json::from_value(value).map_err(|error| corrupt(&error))?;
     let expected = checksum(&envelope.body);
     if envelope.crc32c != expected {
-        return Err(corrupt(&format!("its checksum is {}, its content has {expected}", envelope.crc32c)));
+        return Err(corrupt(&format!("its checksum is {}, but that of its content is {expected}", envelope.crc32c)));
     }
     Ok(envelope.body)
 }
@@ -108,7 +111,7 @@ fn checksum<T: Serialize>(body: &T) -> String {
     format!("{:08x}", crc32c::crc32c(&compact))
 }
 
-/// An identity, checked for sense beyond its checksum.
+/// Decodes an identity, and checks the consistency of its fields in addition to its checksum.
 pub fn decode_identity(bytes: &[u8]) -> Result<Identity, DocumentFault> {
     let identity: Identity = decode(bytes, FORMAT)?;
     let distinct = identity.members.iter().enumerate().all(|(i, member)| {
@@ -126,7 +129,7 @@ pub(super) mod hex128 {
     use super::{Deserializer, Serializer, hex};
     use crate::types::{ClusterId, Incarnation};
 
-    /// An id that is 128 bits.
+    /// An id of 128 bits.
     pub trait Id128: Copy {
         fn bits(self) -> u128;
         fn of(bits: u128) -> Self;

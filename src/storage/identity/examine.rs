@@ -1,4 +1,5 @@
-//! What the directories mean together: a pure decision over what was found in them.
+//! The decision about a host's data directories at start: from the content of all of them, a pure function decides
+//! whether to form a host, to finish an interrupted formation, or to take the drives into service.
 
 use super::document::{Identity, Member, Stage};
 use super::scan::{Content, Found};
@@ -9,36 +10,37 @@ use crate::types::{ClusterId, HostId, Incarnation, NodeId, RecoveryEpoch};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-/// What is to be done.
+/// The decision of `examine`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Plan {
-    /// Every directory is empty or not there: form a host.
+    /// Every directory is empty or absent: form a host.
     Form,
-    /// A formation was interrupted: write what is missing of it. The seats are as in `Open`, every claim `Kept` or `Vacant`.
+    /// A formation was interrupted: write the missing identities. No claim is `Lost` or `Added`; a directory whose
+    /// claim is `Absent` has to be created.
     Finish(Host, Vec<Seat>),
-    /// Take the drives into service, but those that were removed.
+    /// Take the drives into service, except the retired ones.
     Open(Host, Vec<Seat>, Vec<Retired>),
 }
 
-/// A directory of a drive that was removed from the host: nothing of the store is in it any more.
+/// A directory of a drive that was removed from the host. The store no longer uses its content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Retired {
     pub dir: PathBuf,
     pub node: NodeId,
 }
 
-/// What the drives agree on: the youngest membership found.
+/// The host according to its drives: the identity with the youngest membership.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Host {
     pub cluster: ClusterId,
     pub host: HostId,
     pub data: u8,
     pub parity: u8,
-    /// How far the host came, by the drive that saw most of it.
+    /// The greatest stage of any drive.
     pub stage: Stage,
     pub generation: u64,
     pub members: Vec<Member>,
-    /// Ids that the host had before.
+    /// The ids that the host had before it rejoined its cluster, the oldest first.
     pub earlier: Vec<HostId>,
     pub recovery: RecoveryEpoch,
 }
@@ -59,39 +61,41 @@ impl From<&Identity> for Host {
     }
 }
 
-/// A member and the directory that stands for it.
+/// A member of the host and the directory assigned to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seat {
     pub member: Member,
     pub dir: PathBuf,
     pub claim: Claim,
-    /// The directory is at another place of the list than at formation.
+    /// True if the directory is at another place of the list than at formation.
     pub moved: bool,
 }
 
+/// The content of a seat's directory, compared with the member.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Claim {
-    /// The drive that the membership knows.
+    /// The member itself: node and incarnation match.
     Kept { stage: Stage, generation: u64 },
-    /// The drive that was this member before it was replaced; what it holds may be old.
+    /// An earlier incarnation of the member, which has been replaced since. Its content may be outdated.
     Returned { identity: Box<Identity> },
-    /// An empty directory in the place of a member that is nowhere else: a replaced drive.
+    /// An empty directory, for a member that is in no other directory: a replaced drive.
     Vacant,
-    /// An empty directory beside those of all members: another drive.
+    /// An empty directory in addition to those of all members: a new drive.
     Added,
-    /// There is no such directory.
+    /// The directory does not exist.
     Absent,
-    /// Not usable.
+    /// The directory is unusable.
     Lost { why: String },
 }
 
 impl Claim {
-    /// Whether the directory holds what this member once stored.
+    /// Returns whether the directory holds data that this member stored.
     fn holds_data(&self) -> bool {
         matches!(self, Self::Kept { .. } | Self::Returned { .. })
     }
 }
 
+/// Decides what to do with the directories, from the content of each. Refuses a combination that is not one host's.
 pub fn examine(found: &[Found], wanted: WantedGeometry) -> Result<Plan, IdentityError> {
     let numbers = numbers_known(found);
     let (found, retired) = without_retired(found);
@@ -119,26 +123,27 @@ pub fn examine(found: &[Found], wanted: WantedGeometry) -> Result<Plan, Identity
     Ok(Plan::Open(host, seats, retired))
 }
 
-/// The identity with the greatest generation, of those that name their host by its present id.
+/// Returns the identity with the greatest generation among those that name the host by its current id.
 fn youngest(found: &[Found]) -> Option<&Identity> {
     let identities = || found.iter().filter_map(identity_of);
     let is_present = |identity: &Identity| !identities().any(|other| is_earlier(identity, other));
     identities().max_by_key(|identity| (is_present(identity), identity.generation))
 }
 
-/// What the identities that were found agree on.
+/// Returns the host according to the identities found: the youngest membership, with the greatest stage of all.
 pub(super) fn host_of(found: &[Found]) -> Option<Host> {
     let host = Host::from(youngest(found)?);
     let stage = found.iter().filter_map(identity_of).map(|identity| identity.stage).max();
     Some(Host { stage: stage.unwrap_or(host.stage), ..host })
 }
 
-/// Whether an identity names its host by an id that the host of the other one had before.
+/// Returns whether `identity` names its host by an id that is an earlier id of the host of `other`.
 fn is_earlier(identity: &Identity, other: &Identity) -> bool {
     identity.cluster == other.cluster && other.earlier.contains(&identity.host)
 }
 
-/// Sets aside what the youngest membership of the same host has no seat for any more.
+/// Separates the directories of removed drives: older identities of the same host whose node the youngest membership no
+/// longer contains.
 fn without_retired(found: &[Found]) -> (Vec<Found>, Vec<Retired>) {
     let Some(youngest) = youngest(found) else { return (found.to_vec(), Vec::new()) };
     let is_retired = |identity: &Identity| {
@@ -160,14 +165,15 @@ fn without_retired(found: &[Found]) -> (Vec<Found>, Vec<Retired>) {
     (left, retired)
 }
 
-/// The numbers of all drives that any identity knows, those of removed ones among them: under the number of a removed drive
-/// that is still listed, a further one would be taken for its copy.
+/// Returns the node numbers in any identity, including those of removed drives. A new drive must not get the number of
+/// a removed drive whose directory is still listed, or it would be refused as its copy.
 fn numbers_known(found: &[Found]) -> BTreeSet<u32> {
     let members = found.iter().filter_map(identity_of).flat_map(|identity| &identity.members);
     members.map(|member| member.node.0).collect()
 }
 
-/// Seats for the directories that no member has: further drives, each with the next number of the host's that is not taken.
+/// Returns seats for the directories without a member. Each becomes a new drive with the next free node number of the
+/// host.
 fn additions(found: &[Found], seats: &[Seat], mut taken: BTreeSet<u32>) -> Result<Vec<Seat>, IdentityError> {
     let first = taken.first().map_or(0, |node| node / NODES_OF_HOST_MAX * NODES_OF_HOST_MAX);
     let mut added = Vec::new();
@@ -211,7 +217,8 @@ fn examine_formation(found: &[Found], wanted: WantedGeometry) -> Result<Plan, Id
     pointless.map_or(Ok(Plan::Form), |why| Err(IdentityError::PointlessParity { why }))
 }
 
-/// The cluster that most directories belong to is ours; in a tie, that of the first.
+/// Refuses directories of another cluster or host. This host's cluster is the one of most directories; in a tie, the
+/// first's.
 fn check_cluster(ours: &[(&Found, &Identity)]) -> Result<(), IdentityError> {
     let votes = |cluster: ClusterId| ours.iter().filter(|(_, identity)| identity.cluster == cluster).count();
     let Some(expected) = ours.iter().rev().map(|(_, identity)| identity.cluster).max_by_key(|cluster| votes(*cluster))
@@ -245,7 +252,7 @@ fn check_members(host: &Host, found: &[Found], ours: &[(&Found, &Identity)]) -> 
     let is_whole = host.members.iter().all(|member| ours.iter().any(|(_, identity)| identity.node == member.node));
     let is_formed = host.stage > Stage::Forming;
     let others_are_blank = found.iter().all(|found| identity_of(found).is_some() || found.content == Content::Blank);
-    // Where a drive is missing it could not be told which empty directory is new and which stands for that one.
+    // While a drive is missing, an empty directory could be either a new drive or a replacement of the missing one.
     let has_more = is_whole && is_formed && others_are_blank && found.len() > host.members.len();
     if found.len() == host.members.len() || has_more {
         return Ok(());
@@ -266,7 +273,8 @@ fn check_geometry(host: &Host, wanted: WantedGeometry) -> Result<(), IdentityErr
     Err(IdentityError::GeometryDiffers { formed, asked: format!("{}+{}", wanted.data, wanted.parity) })
 }
 
-/// Each member's directory: the one with its identity; else an empty or lost one, its own of the formation before others.
+/// Assigns a directory to each member: the one with its identity, else the directory at the member's place in the list,
+/// else any other. The last two have no identity: they are empty, absent or unusable.
 fn seats(host: &Host, found: &[Found]) -> Vec<Seat> {
     let holds = |found: &Found, node: NodeId| identity_of(found).is_some_and(|identity| identity.node == node);
     let mut free: Vec<usize> = (0..found.len()).filter(|&place| identity_of(&found[place]).is_none()).collect();
@@ -291,7 +299,7 @@ fn seats(host: &Host, found: &[Found]) -> Vec<Seat> {
 fn claim(host: HostId, member: Member, content: &Content) -> Claim {
     match content {
         Content::Ours(identity) if identity.incarnation == member.incarnation => {
-            // Generations are compared under one id of the host only.
+            // Generations are comparable only between identities with the same host id.
             let generation = if identity.host == host { identity.generation } else { 0 };
             Claim::Kept { stage: identity.stage, generation }
         }
@@ -303,7 +311,8 @@ fn claim(host: HostId, member: Member, content: &Content) -> Claim {
     }
 }
 
-/// No drive says `Formed`, so none has ever been in service: every directory must take part; one that is not there is made.
+/// Plans the rest of a formation. No drive is `Formed`, so none has ever been in service: every directory must be
+/// usable, and an absent one is created.
 fn finish(host: Host, seats: Vec<Seat>) -> Result<Plan, IdentityError> {
     for seat in &seats {
         if let Claim::Lost { why } = &seat.claim {
@@ -313,7 +322,7 @@ fn finish(host: Host, seats: Vec<Seat>) -> Result<Plan, IdentityError> {
     Ok(Plan::Finish(host, seats))
 }
 
-/// Drives without which no object at all can be read.
+/// Returns the least number of drives of a single host with which objects can be read.
 pub fn drives_needed(data: u8, parity: u8, drives: usize) -> usize {
     let shards = usize::from(data) + usize::from(parity);
     let shards_a_drive = shards.div_ceil(drives.max(1)).max(1);

@@ -1,8 +1,8 @@
-//! What a host that belongs to no cluster yet keeps of its taking part in founding or joining one: `founding.json`, on each
-//! of its drives. Who it is must outlive a crash, since others count on it once they have heard it; so it is written before
-//! it is said. It goes when the host's drives have their identities and its group has begun.
+//! The state of a host that is founding or joining a cluster: `founding.json`, on each of its drives. The host's id
+//! must survive a crash once other hosts know it, so the file is written before the id is sent. The file is removed
+//! when the drives have their identities and the host's metadata group has started.
 
-use super::document::{DocumentFault, decode, encode, hex64};
+use super::document::{DOCUMENT_BYTES_MAX, DocumentFault, decode, encode, hex64};
 use super::scan::read_bounded;
 use super::{FOUNDING_FILE, IdentityError};
 use crate::storage::disk::{Disk, replace_file};
@@ -13,7 +13,7 @@ use std::path::PathBuf;
 
 const FORMAT: u32 = 1;
 
-/// A host that takes part.
+/// A host that takes part in founding or joining a cluster.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Founder {
@@ -22,9 +22,10 @@ pub struct Founder {
     pub host: HostId,
     pub address: String,
     pub drives: u16,
-    /// Data and parity shards, where they are asked for.
+    /// Data and parity shards, if the configuration asks for a geometry.
     pub geometry: Option<(u8, u8)>,
-    /// The id of the root key that a file gives it, in hexadecimal. `None`: it derives the key from the cluster's secret.
+    /// The id, in hexadecimal, of the root key in the host's key file. `None` if the host derives the root key from the
+    /// cluster's secret.
     pub root_key: Option<String>,
 }
 
@@ -34,7 +35,7 @@ pub struct Founding {
     pub format: u32,
     /// This host.
     pub own: Founder,
-    /// All of them in order of their names, once every one has said that it sees the same ones.
+    /// All founders, in order of their names, once every one has confirmed that it sees the same founders.
     pub agreed: Option<Vec<Founder>>,
 }
 
@@ -44,7 +45,8 @@ impl Founding {
     }
 }
 
-/// What was kept: of several copies, one with an agreement, which a crash may have left on some drives only.
+/// Reads the state from the drives. A copy with an agreement is preferred, as a crash may have left it on some drives
+/// only.
 pub fn read_founding(disk: &dyn Disk, dirs: &[PathBuf]) -> Result<Option<Founding>, IdentityError> {
     let mut found: Option<Founding> = None;
     for dir in dirs {
@@ -52,7 +54,7 @@ pub fn read_founding(disk: &dyn Disk, dirs: &[PathBuf]) -> Result<Option<Foundin
         let why = match read_bounded(disk, &path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             Err(error) => error.to_string(),
-            Ok(None) => "it is far too large".to_owned(),
+            Ok(None) => format!("it is larger than {DOCUMENT_BYTES_MAX} bytes"),
             Ok(Some(bytes)) => match decode::<Founding>(&bytes, FORMAT) {
                 Ok(kept) => {
                     if found.as_ref().is_none_or(|found| found.agreed.is_none() && kept.agreed.is_some()) {
@@ -66,12 +68,12 @@ pub fn read_founding(disk: &dyn Disk, dirs: &[PathBuf]) -> Result<Option<Foundin
                 }
             },
         };
-        tracing::warn!(path = %path.display(), why, "a copy of what was kept of the founding cannot be used");
+        tracing::warn!(path = %path.display(), why, "a copy of the state of the founding is unusable and is ignored");
     }
     Ok(found)
 }
 
-/// Durable on every drive when this returns.
+/// Writes the state to every drive, durably.
 pub fn keep_founding(disk: &dyn Disk, dirs: &[PathBuf], founding: &Founding) -> Result<(), IdentityError> {
     let bytes = encode(founding);
     for dir in dirs {
@@ -81,7 +83,7 @@ pub fn keep_founding(disk: &dyn Disk, dirs: &[PathBuf], founding: &Founding) -> 
     Ok(())
 }
 
-/// It is over.
+/// Removes the state from every drive: the founding or joining has ended.
 pub fn forget_founding(disk: &dyn Disk, dirs: &[PathBuf]) -> Result<(), IdentityError> {
     for dir in dirs {
         let path = dir.join(FOUNDING_FILE);

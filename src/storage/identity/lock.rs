@@ -1,5 +1,5 @@
-//! One process a directory: an exclusive `flock` on its `lock` file, held while the process lives. The kernel drops it with
-//! the process, so nothing stale can be left.
+//! Locks on data directories, so that only one process uses each: an exclusive `flock` on the file `lock`, held while
+//! the process lives. The kernel releases it with the process, so no stale lock can remain.
 
 use super::LOCK_FILE;
 use rustix::fs::{FlockOperation, flock};
@@ -9,22 +9,22 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::path::Path;
 
-/// Released when dropped.
+/// A held lock; released when dropped.
 pub type HeldLock = Box<dyn Debug + Send + Sync>;
 
 #[derive(Debug)]
 pub enum LockFault {
-    /// Another process, or this one, has it.
+    /// The lock is already held, by another process or by this one.
     InUse,
     Failed(io::Error),
 }
 
-/// How directories are locked.
+/// A way to lock directories: that of the machine, or none in a simulation.
 pub trait DirLocks: Debug {
     fn lock(&self, dir: &Path) -> Result<HeldLock, LockFault>;
 }
 
-/// The machine's locks.
+/// Locks of the operating system.
 #[derive(Debug)]
 pub struct SystemLocks;
 
@@ -49,8 +49,8 @@ impl DirLocks for NoLocks {
     }
 }
 
-/// Keeps a store from taking the directory into service while it is read, without making anything in it; `None` where it has
-/// no lock file, since then no store ever used it.
+/// Locks the directory for reading, so that no store takes it into service meanwhile. Creates nothing in it. Returns
+/// `None` if there is no lock file, as then no store ever used the directory.
 pub fn lock_for_reading(dir: &Path) -> Result<Option<HeldLock>, LockFault> {
     let file = match File::open(dir.join(LOCK_FILE)) {
         Ok(file) => file,
@@ -72,9 +72,9 @@ fn open(path: &Path) -> io::Result<File> {
 mod tests {
     use super::{DirLocks, LockFault, SystemLocks, lock_for_reading};
 
-    /// W14: closing releases the lock before it returns; no sleeps.
+    /// W14: dropping the lock releases it before the drop returns.
     #[test]
-    fn a_directory_is_locked_once_and_free_again_at_once() {
+    fn a_directory_is_locked_only_once_and_free_when_the_lock_is_dropped() {
         let dir = tempfile::tempdir().unwrap();
         for _ in 0..3 {
             let held = SystemLocks.lock(dir.path()).unwrap();
@@ -89,7 +89,7 @@ mod tests {
         assert!(matches!(SystemLocks.lock(&dir.path().join("none")), Err(LockFault::Failed(_))));
     }
 
-    /// W13: reading makes no lock file; where there is one, readers and a store keep each other out.
+    /// W13: locking for reading creates no lock file. If there is one, readers and a store exclude each other.
     #[test]
     fn readers_share_a_directory_that_no_store_uses() {
         let dir = tempfile::tempdir().unwrap();

@@ -1,11 +1,11 @@
-//! Who the drives of a host are. Each drive's directory holds `identity.json`: which cluster, host and node it belongs to,
-//! its incarnation, the geometry, and who the host's other drives are. At start the directories are read (`scan`), what they
-//! mean together is decided by a pure function (`examine`), and what follows is done (`open_host`): a host is formed, a
-//! formation that was interrupted is finished, or the drives are taken into service, a blank one in the place of a lost one.
+//! The identities of a host's drives. Each drive's directory holds `identity.json`: its cluster, host and node, its
+//! incarnation, the geometry, and the host's other drives. At start, `scan` reads the directories, the pure function
+//! `examine` decides what to do with them, and `open_host` does it: it forms a host, finishes an interrupted formation,
+//! or takes the drives into service, an empty drive in the place of a lost one.
 //!
-//! Invariants: nothing is written before every directory was found acceptable, and nothing in a directory that is not
-//! locked by this process. A host is never formed over a directory that holds anything. The store starts only when every
-//! reachable drive's identity says that the formation is complete.
+//! Invariants: nothing is written before every directory was found acceptable, and nothing is written in a directory
+//! that this process has not locked. A host is never formed over a directory that holds anything. The store starts only
+//! when every reachable drive's identity says that the formation is complete.
 
 mod credentials;
 mod document;
@@ -40,34 +40,35 @@ use crate::limits::DRIVE_BYTES_MIN;
 use crate::types::{ClusterId, NodeId};
 use std::path::PathBuf;
 
-/// The names within a drive's directory that are this module's.
+/// The names of this module's files in a drive's directory.
 pub const IDENTITY_FILE: &str = "identity.json";
 pub const CREDENTIALS_FILE: &str = "credentials.json";
 pub const ROOT_KEY_FILE: &str = "root_key.json";
 pub const FOUNDING_FILE: &str = "founding.json";
 pub const REJOIN_FILE: &str = "rejoin.json";
-/// Of a drive that was not compared with the metadata since it took the place of another.
+/// An empty file that marks a drive which replaced another and was not compared with the metadata since.
 pub const UNFILLED_FILE: &str = "unfilled";
-/// Metadata that a host had before it rejoined its cluster.
+/// The directory of the metadata that a host had before it rejoined its cluster.
 pub const SET_ASIDE_DIR: &str = "set-aside";
-/// Metadata that `sherd recover` makes; it takes the place of the host's own.
+/// The directory of the metadata that `sherd recover` makes, which replaces the host's own.
 pub const RECOVERING_DIR: &str = "recovering";
 pub const LOCK_FILE: &str = "lock";
-/// Written now and then, to learn whether the drive takes writes.
+/// A file that is written from time to time, to test whether the drive accepts writes.
 pub const PROBE_FILE: &str = "probe";
 
-/// Data and parity shards of an object, as the configuration has them.
+/// The number of data and parity shards of an object, from the configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WantedGeometry {
     pub data: u8,
     pub parity: u8,
-    /// Whether someone asked for exactly this; otherwise what the store was formed with holds.
+    /// True if the operator chose this geometry; an existing store with another is then refused.
     pub explicit: bool,
-    /// Whether the host's drives are all that there are, so that with too few of them nothing can be read.
+    /// True if the host is the only one of its store, so that nothing can be read if too few of its drives are usable.
     pub alone: bool,
 }
 
-/// Why the drives are not taken into service. Nothing has been written where it is a refusal.
+/// The reason for which the drives are not taken into service. All but `Io` are refusals, before which nothing was
+/// written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum IdentityError {
     #[error(
@@ -89,7 +90,7 @@ pub enum IdentityError {
     )]
     WrongCount { formed: usize, given: usize, seats: String },
     #[error(
-        "this store was formed with {formed}, but {asked} is asked for (SHERD_EC); the geometry of a store cannot be changed"
+        "this store was formed with {formed}, but SHERD_EC asks for {asked}; the geometry of a store cannot be changed"
     )]
     GeometryDiffers { formed: String, asked: String },
     #[error("SHERD_EC: {why}")]
@@ -99,7 +100,7 @@ pub enum IdentityError {
     )]
     TooFew { usable: usize, total: usize, needed: usize, details: String },
     #[error(
-        "{dir} (SHERD_DATA) holds a drive of a store, but {why}, and no other directory says which store: none is formed over it; put identity.json back (each drive has its own), or empty all directories, which gives up what they hold"
+        "{dir} (SHERD_DATA) holds a drive of a store, but {why}, and no other directory has an identity; no store is formed over it: put identity.json back (each drive has its own), or empty all directories, which gives up their content"
     )]
     Unidentified { dir: PathBuf, why: String },
     #[error("{dir} (SHERD_DATA) cannot be used to form a store: {why}")]

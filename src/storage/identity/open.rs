@@ -1,5 +1,6 @@
-//! Doing what was decided: forming a host, finishing a formation, taking drives into service. Each identity is replaced
-//! whole or not at all, so that a crash between any two writes leaves something that `examine` understands.
+//! The execution of the plan that `examine` made at start: forming a host, finishing a formation, or taking drives into
+//! service; and later changes of the membership. Each identity file is replaced atomically, so that `examine`
+//! understands the state after a crash between any two writes.
 
 use super::document::{FORMAT, Identity, Member, Stage, encode, with_earlier};
 use super::examine::{Claim, Host, Plan, Retired, Seat, examine, host_of};
@@ -14,24 +15,24 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// A host's drives, locked for as long as this lives.
+/// A host and its drives, which stay locked while this value lives.
 #[derive(Debug)]
 pub struct HostDrives {
     pub cluster: ClusterId,
     /// The recovery epoch of the host's metadata group.
     pub recovery: RecoveryEpoch,
     pub host: HostId,
-    /// The ids that the host had before, the first first.
+    /// The ids that the host had before it rejoined its cluster, the oldest first.
     pub earlier: Vec<HostId>,
     pub data: u8,
     pub parity: u8,
-    /// Every drive of the host, in the order in which they came to it; lost ones too.
+    /// Every drive of the host, lost ones included, in the order in which they became members.
     pub drives: Vec<Drive>,
-    /// The store did not exist before this start.
+    /// True if this start formed the host.
     pub formed_now: bool,
-    /// The host has had metadata.
+    /// True if the host has had metadata.
     pub has_started: bool,
-    /// The locks on the directories; while they are held no other process opens the directories.
+    /// The locks on the directories. No other process opens a directory while its lock is held.
     pub locks: HeldLocks,
 }
 
@@ -48,54 +49,54 @@ pub struct Drive {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DriveState {
-    /// Holds what it held when the store last used it, or is new with the whole store.
+    /// The drive has the content that the store left on it, or is new and no shards are expected on it.
     Present,
-    /// Empty, in the place of a drive that is gone: everything of this node is to be rebuilt.
+    /// The drive is empty and replaces a lost one: all shards of the node must be rebuilt.
     Replaced,
-    /// Was away while another drive had its place: what it holds may be old.
+    /// The drive is back after another drive had replaced it: its content may be outdated.
     Returned,
-    /// Not usable.
+    /// The drive is unusable.
     Lost { why: String },
 }
 
 impl HostDrives {
-    /// The directories that can be read and written.
+    /// Returns the directories of the drives that are not lost.
     pub fn usable_dirs(&self) -> Vec<PathBuf> {
         let usable = |drive: &&Drive| !matches!(drive.state, DriveState::Lost { .. });
         self.drives.iter().filter(usable).map(|drive| drive.dir.clone()).collect()
     }
 }
 
-/// What the directories are.
+/// The outcome of `prepare_host`.
 #[derive(Debug)]
 pub enum Prepared {
-    /// A host's drives, in service.
+    /// The drives of an existing host, in service.
     Known(HostDrives),
-    /// Nothing yet: which store they are of is still to be said.
+    /// Empty directories, which do not belong to a host yet.
     Blank(BlankDrives),
 }
 
-/// Empty directories, locked for as long as this lives.
+/// Empty directories, which stay locked while this value lives.
 #[derive(Debug)]
 pub struct BlankDrives {
     found: Vec<Found>,
     locks: HeldLocks,
 }
 
-/// Who a new host is.
+/// The identity of a new host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NewHost {
     pub cluster: ClusterId,
     pub recovery: RecoveryEpoch,
     pub host: HostId,
-    /// The id of its first drive; the others follow.
+    /// The node number of the host's first drive; the other drives get the next numbers.
     pub first_node: NodeId,
     pub data: u8,
     pub parity: u8,
 }
 
 impl NewHost {
-    /// A store of its own.
+    /// Makes the identity of a host that forms a new cluster by itself.
     pub fn alone(wanted: WantedGeometry, ambient: &Ambient) -> Self {
         let cluster = ClusterId(ambient.random_u128());
         let (host, recovery) = (new_host_id(ambient), RecoveryEpoch::default());
@@ -109,7 +110,7 @@ pub fn new_host_id(ambient: &Ambient) -> HostId {
     HostId(u64::from_be_bytes(bytes).max(1))
 }
 
-/// Takes the directories into service as one host's drives, forming a store where there is none.
+/// Takes the directories into service as the drives of one host. Forms a new store if they are all empty.
 pub fn open_host(
     disk: &dyn Disk,
     dirs: &[PathBuf],
@@ -123,7 +124,7 @@ pub fn open_host(
     }
 }
 
-/// Takes the directories into service as one host's drives, or locks them where they are all empty.
+/// Takes the directories into service as the drives of one host, or only locks them if they are all empty.
 pub fn prepare_host(
     disk: &dyn Disk,
     dirs: &[PathBuf],
@@ -154,7 +155,7 @@ pub fn prepare_host(
     Ok(Prepared::Known(opened))
 }
 
-/// Refuses a drive that is too small for a new place. One whose size is not told is taken for one of any size.
+/// Refuses a new drive that is too small. A drive whose size is unknown is accepted.
 pub(super) fn check_size(disk: &dyn Disk, dir: &Path) -> Result<(), IdentityError> {
     match dir.ancestors().find_map(|ancestor| disk.space(ancestor).ok()) {
         Some(Space { total_bytes: total @ 1..DRIVE_BYTES_MIN, .. }) => {
@@ -176,7 +177,8 @@ fn create_missing(disk: &dyn Disk, found: &[Found]) -> Result<(), IdentityError>
     Ok(())
 }
 
-/// Locks what can be locked, then looks again: what was seen before may have been another process's half-done work.
+/// Locks the directories and scans them again, as the first scan may have seen another process's work half done.
+/// Returns the locks and the second scan. A directory that cannot be locked counts as unreadable.
 fn lock_all(
     disk: &dyn Disk,
     first_look: &[Found],
@@ -202,7 +204,7 @@ fn lock_all(
         if let Some((_, why)) = unlockable.iter().find(|(dir, _)| **dir == now.dir) {
             now.content = Content::Unreadable { why: why.clone() };
         } else if !forming && before.content == Content::Absent && now.content != Content::Absent {
-            // It appeared after the locks were taken.
+            // The directory appeared after the first scan, and is not locked.
             now.content = Content::Absent;
         }
     }
@@ -214,7 +216,7 @@ impl BlankDrives {
         self.found.iter().map(|found| found.dir.clone()).collect()
     }
 
-    /// Makes them the drives of this host.
+    /// Forms a host: makes the directories its drives.
     pub fn form(self, disk: &dyn Disk, new: NewHost, ambient: &Ambient) -> Result<HostDrives, IdentityError> {
         let member = |number: usize| {
             let node = NodeId(new.first_node.0 + u32::try_from(number).expect("directories are few"));
@@ -248,7 +250,7 @@ impl BlankDrives {
     }
 }
 
-/// Every drive gets its identity as `Forming` before any gets it as `Formed`.
+/// Writes the identities of a formation: to every drive as `Forming`, before to any as `Formed`.
 fn finish(disk: &dyn Disk, mut host: Host, seats: Vec<Seat>) -> Result<HostDrives, IdentityError> {
     for stage in [Stage::Forming, Stage::Formed] {
         host.stage = stage;
@@ -268,8 +270,9 @@ fn finish(disk: &dyn Disk, mut host: Host, seats: Vec<Seat>) -> Result<HostDrive
     Ok(HostDrives::new(&host, drives, true))
 }
 
-/// A new or returned drive is written first: its membership is the youngest, so that a crash before the others know of it
-/// changes nothing.
+/// Takes the drives into service, and writes the identities that are missing or outdated. The identity of a replaced,
+/// returned or added drive is written first: as it has the youngest membership, the next start continues from it after
+/// a crash.
 fn take_into_service(disk: &dyn Disk, mut host: Host, seats: Vec<Seat>, ambient: &Ambient) -> HostDrives {
     let (added, seats): (Vec<Seat>, Vec<Seat>) = seats.into_iter().partition(|seat| seat.claim == Claim::Added);
     let mut drives = Vec::with_capacity(seats.len() + added.len());
@@ -283,7 +286,7 @@ fn take_into_service(disk: &dyn Disk, mut host: Host, seats: Vec<Seat>, ambient:
                 };
                 (Incarnation(ambient.random_u128()), state)
             }
-            Claim::Added => unreachable!("those that are added have no seat among the members"),
+            Claim::Added => unreachable!("added drives were split off above"),
             Claim::Returned { identity } => (identity.incarnation, DriveState::Returned),
             Claim::Absent => {
                 (seat.member.incarnation, DriveState::Lost { why: "the directory does not exist".to_owned() })
@@ -301,7 +304,7 @@ fn take_into_service(disk: &dyn Disk, mut host: Host, seats: Vec<Seat>, ambient:
         }
         if seat.moved && !matches!(state, DriveState::Lost { .. }) {
             let (node, dir) = (seat.member.node.0, seat.dir.display());
-            tracing::info!(node, %dir, "the directories are in another order than at formation; each goes by its identity");
+            tracing::info!(node, %dir, "the directories are in another order than at formation; each drive keeps its node number");
         }
         drives.push(drive(host.members[place], seat.dir.clone(), state));
     }
@@ -314,7 +317,7 @@ fn take_into_service(disk: &dyn Disk, mut host: Host, seats: Vec<Seat>, ambient:
     HostDrives::new(&host, drives, false)
 }
 
-/// Makes an empty directory a further drive of the host. The host goes on without one that cannot be written.
+/// Makes an empty directory a new drive of the host. If its identity cannot be written, the host goes on without it.
 fn add(disk: &dyn Disk, host: &mut Host, seat: &Seat, ambient: &Ambient) -> Option<Drive> {
     let member = Member { incarnation: Incarnation(ambient.random_u128()), ..seat.member };
     let mut next = host.clone();
@@ -333,8 +336,8 @@ fn add(disk: &dyn Disk, host: &mut Host, seat: &Seat, ambient: &Ambient) -> Opti
     Some(drive(member, seat.dir.clone(), DriveState::Present))
 }
 
-/// Notes on the drives that the host has metadata now: nothing may be acknowledged before. A drive that cannot be written does
-/// not keep the host from going on, as long as one knows.
+/// Records on the drives that the host has metadata now. Nothing may be acknowledged before this. Fails only if no
+/// drive has the record afterwards.
 pub fn note_started(disk: &dyn Disk, dirs: &[PathBuf]) -> Result<(), IdentityError> {
     let found = scan(disk, dirs)?;
     let (mut is_known, mut failed) = (false, None);
@@ -352,10 +355,10 @@ pub fn note_started(disk: &dyn Disk, dirs: &[PathBuf]) -> Result<(), IdentityErr
     failed.filter(|_| !is_known).map_or(Ok(()), Err)
 }
 
-/// Takes drives out of the host's membership: their directories are set aside at later starts. Says whether anything had to
-/// be written: where an earlier try failed, it is what that one did not come to. Nothing is changed in the directories of
-/// these drives, which know an older membership than the others from now on. A drive that fails does not keep the others from
-/// being written; the first error is the answer.
+/// Removes drives from the host's membership; later starts ignore their directories. Writes the new membership to the
+/// remaining drives, and nothing to the removed ones, whose membership is then older. Returns whether anything had to
+/// be written, which after a failed attempt is the rest of it. A failure on one drive does not stop the writes to
+/// others; the first error is returned.
 pub fn retire_drives(disk: &dyn Disk, dirs: &[PathBuf], nodes: &[NodeId]) -> Result<bool, IdentityError> {
     let found = scan(disk, dirs)?;
     let Some(mut host) = host_of(&found) else { return Ok(false) };
@@ -373,15 +376,15 @@ pub fn retire_drives(disk: &dyn Disk, dirs: &[PathBuf], nodes: &[NodeId]) -> Res
     }
 }
 
-/// Writes the identity of each member whose own names its host by another id, or is of an older generation; what came of it, by
-/// directory.
+/// Rewrites the identity of each member that names its host by another id or has an older generation. Returns the
+/// outcome of each write with its directory.
 pub(super) fn bring_up<'a>(disk: &dyn Disk, found: &'a [Found], host: &Host) -> Vec<(&'a Path, io::Result<()>)> {
     let mut written = Vec::new();
     for Found { dir, content } in found {
         let Content::Ours(identity) = content else { continue };
         let member = Member { node: identity.node, incarnation: identity.incarnation };
         let is_older = identity.host != host.host || identity.generation < host.generation;
-        // One that is back from before it was replaced is none of them.
+        // An earlier incarnation of a replaced drive is not a member.
         if is_older && host.members.contains(&member) {
             written.push((dir.as_path(), write_identity(disk, host, member, dir)));
         }
@@ -389,7 +392,7 @@ pub(super) fn bring_up<'a>(disk: &dyn Disk, found: &'a [Found], host: &Host) -> 
     written
 }
 
-/// Brings a drive's identity up to what is now true.
+/// Rewrites a drive's identity if its stage or generation is outdated.
 fn settle(disk: &dyn Disk, host: &Host, drive: &mut Drive, claim: &Claim) {
     if matches!(drive.state, DriveState::Lost { .. }) {
         return;
@@ -405,7 +408,7 @@ fn settle(disk: &dyn Disk, host: &Host, drive: &mut Drive, claim: &Claim) {
         if matches!(claim, Claim::Kept { stage: Stage::Forming, .. }) {
             drive.state = DriveState::Lost { why: format!("its identity cannot be written: {error}") };
         } else {
-            tracing::warn!(%dir, %error, "a drive's identity could not be brought up to date");
+            tracing::warn!(%dir, %error, "the identity of a drive could not be updated");
         }
     }
 }
@@ -433,8 +436,9 @@ fn drive(member: Member, dir: PathBuf, state: DriveState) -> Drive {
 }
 
 impl HostDrives {
-    /// Returns the same drives as another host of their cluster, which is in this recovery epoch. One whose identity cannot
-    /// be written is lost, and is still known to be of this host by what the others have; fails where none can be.
+    /// Gives the host another id within its cluster, which is in this recovery epoch, and rewrites the identities of
+    /// its drives. A drive whose identity cannot be written is lost for now; the others record the host's former id in
+    /// `earlier`, so that it is recognised later. Fails if no drive can be written.
     pub fn renamed(mut self, disk: &dyn Disk, to: HostId, recovery: RecoveryEpoch) -> Result<Self, IdentityError> {
         let found = scan(disk, &self.usable_dirs())?;
         let Some(mut host) = host_of(&found) else { return Ok(self) };
@@ -490,7 +494,7 @@ fn report(opened: &HostDrives) {
                 tracing::warn!(node, %dir, "an empty drive takes the place of a lost one; it will be rebuilt")
             }
             DriveState::Returned => {
-                tracing::warn!(node, %dir, "a drive is back that had been replaced; what it misses will be rebuilt")
+                tracing::warn!(node, %dir, "a drive that had been replaced is back; its missing shards will be rebuilt")
             }
             DriveState::Lost { why } => tracing::error!(node, %dir, why, "a drive is lost; going on without it"),
         }

@@ -1,7 +1,8 @@
-//! What a host keeps while it comes back to its cluster as another member: `rejoin.json`, on each of its drives. The id that it
-//! will have must outlive a crash, since the cluster may have taken it in under that one; so it is kept before it is sent.
+//! The state of a host that rejoins its cluster under another id: `rejoin.json`, on each of its drives. The new id must
+//! survive a crash, as the cluster may already have registered the host under it; so the file is written before the id
+//! is sent.
 
-use super::document::{DocumentFault, decode, encode, hex64};
+use super::document::{DOCUMENT_BYTES_MAX, DocumentFault, decode, encode, hex64};
 use super::scan::read_bounded;
 use super::{IdentityError, REJOIN_FILE};
 use crate::storage::disk::{Disk, replace_file};
@@ -16,15 +17,15 @@ const FORMAT: u32 = 1;
 #[serde(deny_unknown_fields)]
 pub struct Rejoining {
     pub format: u32,
-    /// The id that the host has until it is taken in.
+    /// The id that the host has until the cluster registers it again.
     #[serde(with = "hex64")]
     pub from: HostId,
-    /// The id that it has from then on.
+    /// The id that the host has from then on.
     #[serde(with = "hex64")]
     pub to: HostId,
-    /// Whether the host must not take part under its present id any more, even if its metadata is readable.
+    /// True if the host must not take part under its present id any more, even if its metadata is readable.
     pub decided: bool,
-    /// Whether the cluster goes on without the host, which then waits for an operator.
+    /// True if the cluster goes on without the host, which then waits for an operator.
     #[serde(default, skip_serializing_if = "is_false")]
     pub given_up: bool,
     pub why: String,
@@ -40,8 +41,8 @@ impl Rejoining {
     }
 }
 
-/// The rejoining that a host of this id is in. Of several copies, one that is decided, or
-/// one that says that the host is given up.
+/// Reads the state of a host with the present id `host`; `None` if it is not rejoining. Of several copies, a decided
+/// one is preferred, then one that is given up.
 pub fn read_rejoining(disk: &dyn Disk, dirs: &[PathBuf], host: HostId) -> Result<Option<Rejoining>, IdentityError> {
     let mut found: Option<Rejoining> = None;
     for dir in dirs {
@@ -49,7 +50,7 @@ pub fn read_rejoining(disk: &dyn Disk, dirs: &[PathBuf], host: HostId) -> Result
         let why = match read_bounded(disk, &path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             Err(error) => error.to_string(),
-            Ok(None) => "it is far too large".to_owned(),
+            Ok(None) => format!("it is larger than {DOCUMENT_BYTES_MAX} bytes"),
             Ok(Some(bytes)) => match decode::<Rejoining>(&bytes, FORMAT) {
                 Ok(kept) => {
                     let weight = |kept: &Rejoining| (kept.decided, kept.given_up);
@@ -63,12 +64,12 @@ pub fn read_rejoining(disk: &dyn Disk, dirs: &[PathBuf], host: HostId) -> Result
                 }
             },
         };
-        tracing::warn!(path = %path.display(), why, "a copy of what was kept of the rejoining cannot be used");
+        tracing::warn!(path = %path.display(), why, "a copy of the state of the rejoining is unusable and is ignored");
     }
     Ok(found)
 }
 
-/// Durable on at least one drive when this returns; one that does not take it does not keep the host from coming back.
+/// Writes the state to the drives, durably. Fails only if no drive could be written.
 pub fn keep_rejoining(disk: &dyn Disk, dirs: &[PathBuf], rejoining: &Rejoining) -> Result<(), IdentityError> {
     let bytes = encode(rejoining);
     let (mut kept, mut failed) = (false, None);

@@ -1,5 +1,5 @@
-//! A drive of a running host is replaced: an empty directory under the path of a drive becomes that drive, as another
-//! incarnation. What the directories mean is decided as at a start.
+//! The replacement of a drive while its host runs: an empty directory at the drive's path becomes the drive, under a
+//! new incarnation. The directories are examined as at a start.
 
 use super::examine::{Claim, Host, Plan, Seat, examine};
 use super::lock::{DirLocks, LockFault};
@@ -11,25 +11,26 @@ use crate::storage::disk::Disk;
 use crate::types::{Incarnation, NodeId};
 use std::path::PathBuf;
 
-/// The drive to replace, as its host knows it.
+/// The request to replace a drive.
 #[derive(Clone, Debug)]
 pub struct Replacement {
     /// The directories of all drives of the host, in the order of its members.
     pub dirs: Vec<PathBuf>,
     pub node: NodeId,
     pub dir: PathBuf,
-    /// The drive that is to be given up.
+    /// The incarnation of the drive that is given up.
     pub former: Incarnation,
     pub wanted: WantedGeometry,
 }
 
-/// The reason for which a drive is not replaced. Nothing was written, but by `Identity` and `Write`.
+/// The reason for which a drive is not replaced. Nothing was written, except possibly with
+/// `Identity(IdentityError::Io)`.
 #[derive(Debug, thiserror::Error)]
 pub enum ReplaceError {
     #[error(transparent)]
     Identity(#[from] IdentityError),
     #[error(
-        "no other drive of this host can be read, so that nothing says which store this one is of; restart the host"
+        "no other drive of this host can be read, so the store of the new drive cannot be determined; restart the host"
     )]
     NoOther,
     #[error(
@@ -44,80 +45,82 @@ pub enum ReplaceError {
     Absent { dir: PathBuf },
     #[error("{dir} cannot be used: {why}")]
     Unusable { dir: PathBuf, why: String },
-    #[error("{dir} stands for another drive of this host")]
+    #[error("{dir} is the directory of another drive of this host; give the directory of the drive to replace")]
     OtherSeat { dir: PathBuf },
 }
 
-/// What an acceptable directory holds.
-enum Standing {
-    Empty,
-    /// The identity that an earlier attempt wrote, which came no further.
-    Begun,
+/// The state of an acceptable directory.
+enum Attempt {
+    /// The directory is empty.
+    First,
+    /// An earlier attempt, which did not complete, wrote the identity of the new drive.
+    Resumed,
 }
 
-/// Checks whether the directory may become the drive; changes nothing. Blocking.
-pub fn check_replacement(disk: &dyn Disk, asked: &Replacement) -> Result<(), ReplaceError> {
-    examined(disk, asked).map(drop)
+/// Checks whether the directory may become the drive, and changes nothing. Blocks on the disk.
+pub fn check_replacement(disk: &dyn Disk, request: &Replacement) -> Result<(), ReplaceError> {
+    examined(disk, request).map(drop)
 }
 
-fn examined(disk: &dyn Disk, asked: &Replacement) -> Result<(Host, Seat, Standing), ReplaceError> {
-    let Plan::Open(host, seats, _) = examine(&scan(disk, &asked.dirs)?, asked.wanted)? else {
+fn examined(disk: &dyn Disk, request: &Replacement) -> Result<(Host, Seat, Attempt), ReplaceError> {
+    let Plan::Open(host, seats, _) = examine(&scan(disk, &request.dirs)?, request.wanted)? else {
         return Err(ReplaceError::NoOther);
     };
-    let dir = || asked.dir.clone();
-    let seat = seats.into_iter().find(|seat| seat.dir == asked.dir && seat.member.node == asked.node);
+    let dir = || request.dir.clone();
+    let seat = seats.into_iter().find(|seat| seat.dir == request.dir && seat.member.node == request.node);
     let seat = seat.ok_or_else(|| ReplaceError::OtherSeat { dir: dir() })?;
-    let standing = match &seat.claim {
-        Claim::Vacant => Standing::Empty,
-        Claim::Kept { .. } if seat.member.incarnation != asked.former => Standing::Begun,
+    let attempt = match &seat.claim {
+        Claim::Vacant => Attempt::First,
+        Claim::Kept { .. } if seat.member.incarnation != request.former => Attempt::Resumed,
         Claim::Kept { .. } => return Err(ReplaceError::StillThere { dir: dir() }),
         Claim::Returned { .. } => return Err(ReplaceError::Former { dir: dir() }),
         Claim::Absent => return Err(ReplaceError::Absent { dir: dir() }),
         Claim::Lost { why } => return Err(ReplaceError::Unusable { dir: dir(), why: why.clone() }),
         Claim::Added => return Err(ReplaceError::OtherSeat { dir: dir() }),
     };
-    check_size(disk, &asked.dir)?;
-    Ok((host, seat, standing))
+    check_size(disk, &request.dir)?;
+    Ok((host, seat, attempt))
 }
 
-/// Makes the directory the drive, under a new incarnation, and lets the other drives of the host know. Nothing of the former
-/// drive may be open. Blocking.
+/// Makes the directory the drive, under a new incarnation, and writes the new membership to the other drives of the
+/// host. No file of the former drive may be open. Blocks on the disk.
 pub fn replace_drive(
     disk: &dyn Disk,
-    asked: &Replacement,
+    request: &Replacement,
     ambient: &Ambient,
     locks: &dyn DirLocks,
     held: &mut HeldLocks,
 ) -> Result<Drive, ReplaceError> {
-    examined(disk, asked)?;
-    // Where the lock file itself was left in place, the lock of the former drive would be in the way.
-    held.remove(&asked.dir);
-    let lock = locks.lock(&asked.dir).map_err(|fault| match fault {
-        LockFault::InUse => IdentityError::Locked { dir: asked.dir.clone() }.into(),
+    examined(disk, request)?;
+    // If the lock file was left in place, the host's own lock on the former drive would refuse the new one.
+    held.remove(&request.dir);
+    let lock = locks.lock(&request.dir).map_err(|fault| match fault {
+        LockFault::InUse => IdentityError::Locked { dir: request.dir.clone() }.into(),
         LockFault::Failed(error) => {
-            ReplaceError::Unusable { dir: asked.dir.clone(), why: format!("it cannot be locked: {error}") }
+            ReplaceError::Unusable { dir: request.dir.clone(), why: format!("it cannot be locked: {error}") }
         }
     })?;
-    held.insert(asked.dir.clone(), lock);
-    // What was seen before the lock may have been another process's.
-    let (mut host, mut seat, standing) = examined(disk, asked)?;
-    if matches!(standing, Standing::Empty) {
+    held.insert(request.dir.clone(), lock);
+    // Examined again, as another process may have used the directory before it was locked.
+    let (mut host, mut seat, attempt) = examined(disk, request)?;
+    if matches!(attempt, Attempt::First) {
         seat.member.incarnation = Incarnation(ambient.random_u128());
         host.generation += 1;
-        let own = host.members.iter_mut().find(|member| member.node == asked.node);
+        let own = host.members.iter_mut().find(|member| member.node == request.node);
         *own.expect("the seat is a member's") = seat.member;
-        // First: a crash before the others know of it changes nothing.
-        write_identity(disk, &host, seat.member, &asked.dir).map_err(|error| IdentityError::Io {
+        // The new drive is written first: it has the youngest membership, so after a crash the next start continues
+        // from it.
+        write_identity(disk, &host, seat.member, &request.dir).map_err(|error| IdentityError::Io {
             operation: "write",
-            path: asked.dir.join(IDENTITY_FILE),
+            path: request.dir.join(IDENTITY_FILE),
             cause: error.to_string(),
         })?;
     }
-    for (dir, written) in bring_up(disk, &scan(disk, &asked.dirs)?, &host) {
+    for (dir, written) in bring_up(disk, &scan(disk, &request.dirs)?, &host) {
         if let Err(error) = written {
-            tracing::warn!(dir = %dir.display(), %error, "a drive's identity could not be brought up to date");
+            tracing::warn!(dir = %dir.display(), %error, "the identity of a drive could not be updated");
         }
     }
-    let (node, incarnation) = (asked.node, seat.member.incarnation);
-    Ok(Drive { node, incarnation, dir: asked.dir.clone(), state: DriveState::Replaced })
+    let (node, incarnation) = (request.node, seat.member.incarnation);
+    Ok(Drive { node, incarnation, dir: request.dir.clone(), state: DriveState::Replaced })
 }

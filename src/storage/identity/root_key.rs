@@ -1,8 +1,9 @@
-//! The root key of a store that was given none: made once from the random source, kept in `root_key.json` on every drive.
-//! Unlike credentials it cannot be made anew: without it nothing that was sealed can be read. So a key that was ever found
-//! is never dropped, and none is made where there may be one that cannot be read now.
+//! The generated root key, for a store that was configured without one: made once at random, and kept in
+//! `root_key.json` on every drive. It cannot be replaced like credentials: without it no encrypted object can be read.
+//! Therefore a key that was found on any drive is never dropped, and no key is made while a damaged file may contain
+//! one.
 
-use super::document::{DocumentFault, decode, encode};
+use super::document::{DOCUMENT_BYTES_MAX, DocumentFault, decode, encode};
 use super::scan::read_bounded;
 use super::{IdentityError, ROOT_KEY_FILE};
 use crate::ambient::Ambient;
@@ -21,20 +22,20 @@ struct Document {
     format: u32,
     cluster: String,
     made: UnixMs,
-    /// In base64; the first is current, the others are former ones.
+    /// The keys in base64: the current one, then former ones.
     keys: Vec<String>,
 }
 
-/// What is in a directory.
+/// The copy of the root keys in one directory.
 enum KeptCopy {
     None,
     Kept(Document),
-    /// Something that cannot be read or used, and may have been a key once.
+    /// A file that cannot be read or used, and may once have contained a key.
     Damaged(String),
 }
 
-/// The root keys of the store whose usable drives these directories are; one is made where there is none. Every drive has a
-/// copy when this returns, but those that could not be written; one is enough.
+/// Returns the root keys of the store whose usable drives are `dirs`, and generates one if there is none. Writes them
+/// to every drive that lacks any of them. Fails if no drive has a copy afterwards, or if the only copies are damaged.
 pub fn keep_root_keys(
     disk: &dyn Disk,
     dirs: &[PathBuf],
@@ -71,7 +72,7 @@ pub fn keep_root_keys(
     }
 }
 
-/// The root keys that are kept in these directories, without changing anything.
+/// Returns the root keys kept in these directories; changes nothing.
 pub fn read_root_keys(
     disk: &dyn Disk,
     dirs: &[PathBuf],
@@ -84,7 +85,7 @@ fn read_all(disk: &dyn Disk, dirs: &[PathBuf], cluster: ClusterId) -> Result<Vec
     dirs.iter().map(|dir| read(disk, dir, cluster)).collect()
 }
 
-/// All keys of all copies; those of the youngest come first.
+/// Merges the keys of all copies; those of the youngest copy come first, so its current key is the current one.
 fn merged(copies: &[KeptCopy]) -> Option<Document> {
     let mut kept: Vec<&Document> = copies
         .iter()
@@ -93,7 +94,7 @@ fn merged(copies: &[KeptCopy]) -> Option<Document> {
             KeptCopy::None | KeptCopy::Damaged(_) => None,
         })
         .collect();
-    // In a tie, the same whatever the order of the directories.
+    // A tie is decided by the keys, so that the order of the directories does not matter.
     kept.sort_by(|a, b| (b.made, &b.keys).cmp(&(a.made, &a.keys)));
     let mut merged = (*kept.first()?).clone();
     for key in kept.iter().flat_map(|document| &document.keys) {
@@ -118,17 +119,17 @@ fn read(disk: &dyn Disk, dir: &Path, cluster: ClusterId) -> Result<KeptCopy, Ide
     let why = match read_bounded(disk, &path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(KeptCopy::None),
         Err(error) => error.to_string(),
-        Ok(None) => "it is far too large".to_owned(),
+        Ok(None) => format!("it is larger than {DOCUMENT_BYTES_MAX} bytes"),
         Ok(Some(bytes)) => match decode::<Document>(&bytes, FORMAT) {
             Ok(document) if document.cluster == cluster.to_string() => return Ok(KeptCopy::Kept(document)),
-            Ok(_) => "it is another cluster's".to_owned(),
+            Ok(_) => "it belongs to another cluster".to_owned(),
             Err(DocumentFault::Corrupt(why)) => why,
             Err(DocumentFault::LaterFormat(found)) => {
                 return Err(IdentityError::LaterFormat { dir: dir.to_owned(), found, known: FORMAT });
             }
         },
     };
-    tracing::warn!(path = %path.display(), why, "a copy of the root key cannot be used");
+    tracing::warn!(path = %path.display(), why, "a copy of the root key is unusable");
     Ok(KeptCopy::Damaged(why))
 }
 

@@ -1,4 +1,4 @@
-//! What is in each data directory, read without changing anything.
+//! The content of each data directory: whether it is a drive of a store, empty, or something else. Changes nothing.
 
 use super::document::{DOCUMENT_BYTES_MAX, DocumentFault, FORMAT, Identity, decode_identity};
 use super::{
@@ -10,10 +10,10 @@ use crate::types::Incarnation;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Names that an empty drive may have: what a file system or an interrupted formation leaves.
+/// Names that an empty drive may contain: those that a file system or an interrupted formation leaves.
 const NAMES_OF_BLANK: &[&str] = &["lost+found", LOCK_FILE, FOUNDING_FILE, PROBE_FILE];
 const DRAFT_SUFFIX: &str = ".draft";
-/// Names that a drive of ours has besides those.
+/// Names by which a drive of a store is recognised if its identity is gone.
 const NAMES_OF_OURS: &[&str] = &[
     "shards",
     "index",
@@ -27,7 +27,7 @@ const NAMES_OF_OURS: &[&str] = &[
     UNFILLED_FILE,
 ];
 
-/// One directory and what it is.
+/// One directory and its content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
     pub dir: PathBuf,
@@ -36,17 +36,17 @@ pub struct Found {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Content {
-    /// There is no such directory.
+    /// The directory does not exist.
     Absent,
-    /// It cannot be read, or not be locked.
+    /// The directory cannot be read or cannot be locked.
     Unreadable { why: String },
-    /// Empty: a drive before its formation, or a replaced one.
+    /// The directory is empty: a drive before its formation, or a replacement.
     Blank,
-    /// A drive of ours.
+    /// A drive of a store.
     Ours(Box<Identity>),
-    /// A drive of ours whose identity is damaged or gone.
+    /// A drive of a store whose identity is damaged or gone.
     Damaged { why: String },
-    /// Something else is in it, for example this.
+    /// The directory has other content; `example` is a name in it.
     NotOurs { example: String },
 }
 
@@ -79,7 +79,7 @@ fn identity(disk: &dyn Disk, dir: &Path) -> Result<Content, IdentityError> {
     let path = dir.join(IDENTITY_FILE);
     match read_bounded(disk, &path) {
         Err(error) => Ok(Content::Unreadable { why: format!("{IDENTITY_FILE}: {error}") }),
-        Ok(None) => Ok(Content::Damaged { why: format!("{IDENTITY_FILE} is far too large") }),
+        Ok(None) => Ok(Content::Damaged { why: format!("{IDENTITY_FILE} is larger than {DOCUMENT_BYTES_MAX} bytes") }),
         Ok(Some(bytes)) => match decode_identity(&bytes) {
             Ok(identity) => Ok(Content::Ours(Box::new(identity))),
             Err(DocumentFault::Corrupt(why)) => {
@@ -92,7 +92,7 @@ fn identity(disk: &dyn Disk, dir: &Path) -> Result<Content, IdentityError> {
     }
 }
 
-/// Which drive is in a directory now.
+/// Returns the incarnation of the drive that is in a directory now.
 pub fn read_incarnation(disk: &dyn Disk, dir: &Path) -> io::Result<Incarnation> {
     let bytes = read_bounded(disk, &dir.join(IDENTITY_FILE))?.unwrap_or_default();
     match decode_identity(&bytes) {
@@ -101,7 +101,7 @@ pub fn read_incarnation(disk: &dyn Disk, dir: &Path) -> io::Result<Incarnation> 
     }
 }
 
-/// A small file's bytes; `None` where it is larger than any document of ours.
+/// Reads a small file; `None` if it is larger than `DOCUMENT_BYTES_MAX`.
 pub fn read_bounded(disk: &dyn Disk, path: &Path) -> io::Result<Option<Vec<u8>>> {
     let file = disk.open(path, OpenMode::Read, Caching::Cached)?;
     if file.len()? > DOCUMENT_BYTES_MAX {

@@ -1,18 +1,17 @@
-//! Free capacity of the drives for new objects, after redundancy. Pure.
+//! The capacity for new objects, from the free space of the drives and the redundancy. Pure.
 
 use super::Ring;
 use super::place::Caps;
 use crate::types::{Geometry, NodeId};
 
 impl Ring {
-    /// The bytes of objects that fit still, with so many free bytes on each node: as many stripes as find room for all their
-    /// shards within the bounds of nodes, hosts and domains. What the headers of chunks and the metadata take is not
-    /// subtracted.
+    /// Returns the bytes of objects that still fit if each node has `free` bytes: the stripes of which all shards find
+    /// room within the bounds of nodes, hosts and domains. The space for chunk headers and metadata is not subtracted.
     pub fn usable_bytes(&self, geometry: Geometry, free: impl Fn(NodeId) -> u64) -> u64 {
         let active = (0..self.nodes.len()).filter(|&at| self.active[at]);
         let free: Vec<(usize, u64)> = active.map(|at| (self.host_of[at], free(self.nodes[at].id))).collect();
         let (caps, shards) = (self.least_caps(geometry), geometry.shards() as u128);
-        // The longest shard of which every stripe's worth finds room.
+        // A binary search for the longest shard length such that all shards of one stripe find room.
         let (mut fits, mut too_much) = (0u128, free.iter().map(|(_, free)| u128::from(*free)).sum::<u128>() + 1);
         while too_much - fits > 1 {
             let length = fits + (too_much - fits) / 2;
@@ -25,7 +24,8 @@ impl Ring {
         u64::try_from(fits * u128::from(geometry.data)).unwrap_or(u64::MAX)
     }
 
-    /// Bytes that the nodes take of stripes with shards of this length, each by its host and its free bytes.
+    /// Returns the bytes that the nodes can take of a stripe with shards of this length. `free` has the host and the
+    /// free bytes of each node.
     fn room_for(&self, caps: Caps, free: &[(usize, u64)], length: u128) -> u128 {
         let at_most = |bytes: u128, cap: usize| bytes.min(cap as u128 * length);
         let mut by_host = vec![0u128; self.hosts.len()];
@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn free_space_on_a_single_drive_is_no_capacity() {
+    fn free_space_on_one_drive_alone_adds_no_capacity() {
         let first = |node: NodeId| if node == NodeId(0) { 1000 } else { 100 };
         assert_eq!(usable(&[4], 2, 2, first), 200, "each stripe has one shard there");
         assert_eq!(usable(&[5], 2, 2, first), 266, "the other four take turns for the other three shards");
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn the_largest_drives_that_there_are_can_be_counted() {
+    fn the_capacity_of_the_largest_drives_does_not_overflow() {
         assert_eq!(usable(&[4], 2, 2, |_| u64::MAX / 4), u64::MAX / 4 * 2);
         assert_eq!(usable(&[8], 4, 2, |_| u64::MAX), u64::MAX);
     }

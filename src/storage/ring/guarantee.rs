@@ -1,11 +1,13 @@
-//! The guarantee of a layout: how much of it may be lost while every whole blob stays readable. Pure.
+//! The guarantee of a layout: how many domains, hosts or drives may be lost while every complete blob stays readable.
+//! Pure.
 
 use super::place::{Caps, Standing};
 use super::{Ring, write_quorum};
 use crate::types::{Geometry, NodeId};
 use std::fmt;
 
-/// Numbers of failure domains, hosts or drives that may be lost: any so many of one kind, not of several.
+/// The numbers of failure domains, hosts or drives that may be lost: any such number of one kind, but not of several
+/// kinds at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Losses {
     pub domains: usize,
@@ -14,7 +16,7 @@ pub struct Losses {
 }
 
 impl Losses {
-    /// Unlimited losses: nothing is stored that could be lost.
+    /// Unlimited losses, for a store without data.
     pub const ANY: Self = Self { domains: usize::MAX, hosts: usize::MAX, drives: usize::MAX };
 
     pub const NONE: Self = Self { domains: 0, hosts: 0, drives: 0 };
@@ -28,15 +30,15 @@ impl Losses {
     }
 }
 
-/// The losses of each kind that blobs survive which are whole and placed by this layout. A kind that does not differ
-/// from the next (no domains of several hosts) has the same number.
+/// The losses that a blob survives if all its shards are intact and placed by the layout. If no domain has several
+/// hosts, `domains` equals `hosts`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Guarantee {
-    /// The number of failure domains; any may be lost.
+    /// Any this many failure domains may be lost.
     pub domains: usize,
-    /// The number of hosts; any may be lost.
+    /// Any this many hosts may be lost.
     pub hosts: usize,
-    /// The number of drives; any may be lost.
+    /// Any this many drives may be lost.
     pub drives: usize,
     /// The number of hosts that may be down while new blobs are still written.
     pub hosts_down_for_writes: usize,
@@ -49,7 +51,8 @@ impl Guarantee {
         Losses { domains: self.domains, hosts: self.hosts, drives: self.drives }
     }
 
-    /// Returns the smaller of both in each kind: other things than shards may be lost, too.
+    /// Limits the guarantee by `losses`, kind by kind: the losses that something else than shards survives, such as
+    /// metadata.
     pub fn at_most(self, losses: Losses) -> Self {
         let Losses { domains, hosts, drives } = self.losses().min(losses);
         let hosts_down_for_writes = self.hosts_down_for_writes.min(losses.hosts);
@@ -71,8 +74,8 @@ impl fmt::Display for Guarantee {
 }
 
 impl Ring {
-    /// Returns the guarantee for blobs of this geometry, with all nodes up when they are placed. No layout without
-    /// active nodes guarantees anything.
+    /// Returns the guarantee for blobs of this geometry that are placed while all nodes are up. A layout without active
+    /// nodes guarantees nothing.
     pub fn guarantee(&self, geometry: Geometry) -> Guarantee {
         let has_domains = self.domains < self.hosts.len();
         let Losses { domains, hosts, drives } = self.losses_with(geometry, usize::from(geometry.parity));
@@ -83,7 +86,7 @@ impl Ring {
         Guarantee { domains, hosts, drives, hosts_down_for_writes, has_domains }
     }
 
-    /// The losses that blobs of this geometry, placed by this layout, survive while each has so many shards to spare.
+    /// Returns the losses that a blob of this geometry, placed by this layout, survives if it can lose `spare` shards.
     pub fn losses_with(&self, geometry: Geometry, spare: usize) -> Losses {
         if self.active_count() == 0 {
             return Losses::NONE;
@@ -103,7 +106,7 @@ impl Ring {
         }
     }
 
-    /// Shards of one blob that the drives of each host could take, were there no bound for hosts.
+    /// Returns the shards of one blob that the drives of each host could take, without regard to the bound of a host.
     fn slots_by_host(&self, caps: Caps) -> Vec<usize> {
         let mut slots = vec![0usize; self.hosts.len()];
         for at in (0..self.nodes.len()).filter(|&at| self.active[at]) {
@@ -112,17 +115,17 @@ impl Ring {
         slots
     }
 
-    /// The shards of one blob that a node can have, by this layout.
+    /// Returns the most shards of one blob that this layout places on a node.
     pub fn shards_of_node_max(&self, geometry: Geometry) -> usize {
         self.least_caps(geometry).node
     }
 }
 
-/// Losses that are looked at; more are not counted.
+/// The greatest number of losses that is examined.
 const LOSSES_MAX: usize = 32;
 
 impl Ring {
-    /// Returns the further losses with which new blobs are still written, as the nodes are now.
+    /// Returns the further losses, from the current state of the nodes, after which new blobs can still be written.
     pub fn losses_for_writes(&self, geometry: Geometry, standing: impl Fn(NodeId) -> Standing) -> Losses {
         let live: Vec<usize> = (0..self.nodes.len())
             .filter(|&at| self.active[at] && standing(self.nodes[at].id) == Standing::Live)
@@ -146,7 +149,8 @@ impl Ring {
         Losses { domains: count(Lost::Domains), hosts: count(Lost::Hosts), drives: count(Lost::Drives) }
     }
 
-    /// Returns, for each number of losses, the fewest shards that the remaining nodes could take, whichever are lost.
+    /// Returns, for each number of losses up to `LOSSES_MAX`, the shards that the remaining nodes can take in the worst
+    /// case.
     fn least_slots(&self, caps: Caps, live: &[usize], lost: Lost) -> Vec<usize> {
         let mut drives = vec![0usize; self.hosts.len()];
         live.iter().for_each(|&at| drives[self.host_of[at]] += 1);
@@ -173,6 +177,7 @@ impl Ring {
     }
 }
 
+/// The kind of a loss.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Lost {
     Domains,
@@ -180,15 +185,16 @@ enum Lost {
     Drives,
 }
 
-/// Combines two parts, each with its remainder for each number of losses, to the smallest remainder of both.
+/// Combines two parts of the layout. Each input has, for each number of losses within that part, the shards that remain
+/// there; the result has the fewest that remain in both, over all ways to divide the losses.
 fn fewest(one: &[usize], other: &[usize]) -> Vec<usize> {
     let least = |lost: usize| (0..=lost).map(|of_one| one[of_one] + other[lost - of_one]).min().unwrap_or(0);
     (0..one.len()).map(least).collect()
 }
 
 impl Ring {
-    /// Returns a lower bound of the hosts that may be down: it does not count on room for their shards elsewhere in
-    /// their domain.
+    /// Returns a lower bound of the hosts that may be down while writes go on. It disregards that other hosts of a
+    /// domain may take the shards of one that is down.
     fn hosts_down_for_writes(&self, geometry: Geometry, nodes_of: &[usize]) -> usize {
         let caps = self.least_caps(geometry).raised(geometry);
         let mut takes: Vec<usize> = nodes_of.iter().map(|slots| (*slots).min(caps.host)).collect();
@@ -203,14 +209,15 @@ impl Ring {
     }
 }
 
-/// Losing all of them is no guarantee.
+/// Returns the number of losses that take at most `shards` shards in the worst case, but never all: losing everything
+/// is no guarantee.
 fn losses_within(mut held: Vec<usize>, shards: usize) -> usize {
     held.retain(|held| *held > 0);
     let all = held.len();
     most_within(held, shards).min(all.saturating_sub(1))
 }
 
-/// Returns the number of items, the largest first, that may be lost without losing more than `spare`.
+/// Returns how many of the items, the largest first, may be lost until their sum exceeds `spare`.
 pub fn most_within(mut held: Vec<usize>, spare: usize) -> usize {
     held.sort_unstable_by(|a, b| b.cmp(a));
     let mut lost = 0;

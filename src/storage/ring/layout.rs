@@ -1,4 +1,4 @@
-//! The cluster's domains, hosts and drives, as placement sees them.
+//! The layout of a cluster, the input of placement: failure domains, hosts and drives.
 
 use crate::types::{Epoch, HostId, NodeId};
 use std::collections::{BTreeMap, BTreeSet};
@@ -7,13 +7,13 @@ use std::collections::{BTreeMap, BTreeSet};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LayoutNode {
     pub id: NodeId,
-    /// The failure domain above the drive.
     pub host: HostId,
-    /// Its share relative to the others; a drive of weight 0 takes no new shards while others can.
+    /// The drive's share of shards, relative to the weights of others. A drive of weight 0 takes shards only if no
+    /// other can.
     pub weight: u32,
 }
 
-/// The drives in service by intention, whether or not each is up. Sorted by id, each id once.
+/// The registered drives of a cluster, whether or not each is up. Sorted by id, each id once.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Layout {
     epoch: Epoch,
@@ -30,12 +30,12 @@ impl Layout {
         Self { epoch, nodes: by_id.into_values().take(1 << 16).collect(), ..Self::default() }
     }
 
-    /// Makes these nodes draining: they are read, and take no new shards.
+    /// Marks these nodes as draining: they are read from and take no new shards.
     pub fn with_draining(self, draining: impl IntoIterator<Item = NodeId>) -> Self {
         Self { draining: draining.into_iter().collect(), ..self }
     }
 
-    /// Hosts of one label are one failure domain.
+    /// Sets the failure domains of hosts: hosts with the same label form one.
     pub fn with_domains(self, domains: impl IntoIterator<Item = (HostId, String)>) -> Self {
         Self { domains: domains.into_iter().collect(), ..self }
     }
@@ -52,13 +52,13 @@ impl Layout {
         self.draining.contains(&node)
     }
 
-    /// The label of a host's failure domain, where it shares one.
+    /// The label of a host's failure domain; `None` if the host is a domain of its own.
     pub fn domain_of(&self, host: HostId) -> Option<&str> {
         self.domains.get(&host).map(String::as_str)
     }
 }
 
-/// The weight of a drive that holds so many bytes: a unit a gibibyte, so that drives' shares follow their sizes.
+/// Returns the weight of a drive of this capacity: one unit for each gibibyte, at least one.
 pub fn weight_of_capacity(capacity_bytes: u64) -> u32 {
     u32::try_from(capacity_bytes >> 30).unwrap_or(u32::MAX).max(1)
 }

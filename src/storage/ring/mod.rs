@@ -1,10 +1,10 @@
-//! Placement of new blobs: a layout of domains, hosts and drives, cut into virtual partitions, each with its own order
+//! Placement of blobs: a layout of domains, hosts and drives is turned into virtual partitions, each with its own order
 //! of the nodes.
 //!
-//! A blob's id names its partition; its shards go to the first nodes of the partition's order that its failure domains
-//! allow, domains first, then hosts, then drives. The order is by weighted rendezvous hashing, so a node that joins takes its
-//! share from all others and nothing else moves. What the ring says is recorded with each blob; when the layout changes, what
-//! is recorded is compared with what the ring wants then, and the difference is moved.
+//! A blob's id selects its partition. Its shards go to the first nodes of the partition's order that the bounds of
+//! domains, hosts and drives allow. The order is made by weighted rendezvous hashing, so a node that joins takes its
+//! share from all others and nothing else moves. The placement is recorded with each blob. When the layout changes, the
+//! recorded placement is compared with the wanted one, and shards are moved accordingly.
 
 mod capacity;
 mod geometry;
@@ -25,19 +25,20 @@ use std::collections::BTreeMap;
 #[cfg(test)]
 mod tests;
 
-/// Virtual partitions: enough that drives' shares differ little, few enough that all orders are held in memory.
+/// The number of virtual partitions: enough that drives of equal weight get nearly equal shares, and few enough to keep
+/// all orders in memory.
 const PARTITIONS: usize = 1024;
 
 /// One of the virtual partitions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Partition(u16);
 
-/// A layout made ready for placing. Immutable; a change of the layout makes another.
+/// A layout prepared for placement. Immutable; each change of the layout makes a new ring.
 #[derive(Debug)]
 pub struct Ring {
     epoch: Epoch,
     nodes: Vec<LayoutNode>,
-    /// `active[n]`: node `n` of `nodes` takes new shards.
+    /// `active[n]`: whether node `n` of `nodes` takes new shards.
     active: Vec<bool>,
     hosts: Vec<HostId>,
     /// `host_of[n]`: index into `hosts` of node `n` of `nodes`.
@@ -45,7 +46,7 @@ pub struct Ring {
     /// `domain_of[h]`: the number of the failure domain of host `h` of `hosts`.
     domain_of: Vec<usize>,
     domains: usize,
-    /// `orders[p]`: indices into `nodes` of the active ones, the most wanted first.
+    /// `orders[p]`: the active nodes as indices into `nodes`, in the order in which partition `p` prefers them.
     orders: Vec<Box<[u16]>>,
 }
 
@@ -66,7 +67,7 @@ impl Ring {
         self.epoch
     }
 
-    /// Returns all nodes, including those that are drained.
+    /// Returns all nodes, including those that are draining.
     pub fn nodes(&self) -> &[LayoutNode] {
         &self.nodes
     }
@@ -76,7 +77,7 @@ impl Ring {
         self.nodes.iter().zip(&self.active).any(|(known, active)| known.id == node && *active)
     }
 
-    /// The host whose drive this node is.
+    /// The host of a node; `None` if the layout does not have the node.
     pub fn host_of(&self, node: NodeId) -> Option<HostId> {
         self.nodes.iter().find(|known| known.id == node).map(|known| known.host)
     }
@@ -87,13 +88,14 @@ impl Ring {
         (0..self.nodes.len()).map(|at| (self.nodes[at].id, place(at))).collect()
     }
 
-    /// Blobs of one partition and geometry are placed alike while all nodes are up.
+    /// Returns the partition of a blob. While all nodes are up, blobs of one partition and geometry are placed on the
+    /// same nodes.
     pub fn partition_of(&self, blob: BlobId) -> Partition {
         let folded = (blob.0 >> 64) as u64 ^ blob.0 as u64;
         Partition((mix(folded) % PARTITIONS as u64) as u16)
     }
 
-    /// The partition's order, as indices of `nodes`.
+    /// The partition's order of nodes, as indices into `nodes`.
     fn order_of(&self, partition: Partition) -> &[u16] {
         &self.orders[usize::from(partition.0)]
     }
@@ -103,7 +105,7 @@ impl Ring {
     }
 }
 
-/// Numbers the failure domains: of each host its own, and how many there are.
+/// Numbers the failure domains. Returns the number of each host's domain, and the count of domains.
 fn number_domains(layout: &Layout, hosts: &[HostId]) -> (Vec<usize>, usize) {
     let mut labels: Vec<&str> = hosts.iter().filter_map(|&host| layout.domain_of(host)).collect();
     labels.sort_unstable();
@@ -120,8 +122,9 @@ fn number_domains(layout: &Layout, hosts: &[HostId]) -> (Vec<usize>, usize) {
     (numbers, count)
 }
 
-/// Weighted rendezvous: each node draws `-weight / ln(u)` with `u` from the hash of partition and node; the greatest wins.
-/// (Schindelhauer and Schomaker, Weighted Distributed Hash Tables, 2005.)
+/// Returns a partition's order of the active nodes by weighted rendezvous hashing: each node scores `-weight / ln(u)`,
+/// where `u` in (0, 1) is the hash of partition and node; the greatest score comes first. (Schindelhauer and Schomaker,
+/// Weighted Distributed Hash Tables, 2005.)
 fn order(partition: u64, nodes: &[LayoutNode], active: &[bool]) -> Box<[u16]> {
     let draw = |node: &LayoutNode| {
         let hash = mix(mix(partition.wrapping_add(0x9e37_79b9_7f4a_7c15)) ^ u64::from(node.id.0));
@@ -134,7 +137,7 @@ fn order(partition: u64, nodes: &[LayoutNode], active: &[bool]) -> Box<[u16]> {
     drawn.into_iter().map(|(_, at)| at).collect()
 }
 
-/// The finaliser of SplitMix64: every bit of the input changes half of the output.
+/// The finaliser of SplitMix64: each bit of the input affects about half of the output bits.
 fn mix(value: u64) -> u64 {
     let value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

@@ -2,7 +2,7 @@
 
 use crate::types::{NodeId, ShardIndex};
 
-/// One shard's way.
+/// The move of one shard from a node to another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ShardMove {
     pub shard: ShardIndex,
@@ -10,8 +10,9 @@ pub struct ShardMove {
     pub to: NodeId,
 }
 
-/// The fewest moves from `recorded[i]`, the node of shard `i`, to any arrangement of the shards on the `wanted` nodes (a node
-/// may be wanted several times). The same for every host that asks.
+/// Returns the fewest moves after which the shards are on the `wanted` nodes, in any arrangement; a node may be wanted
+/// several times. `recorded[i]` is the current node of shard `i`. Deterministic, so that every host computes the same
+/// moves.
 pub fn moves(recorded: &[NodeId], wanted: &[NodeId]) -> Vec<ShardMove> {
     let mut free: Vec<Option<NodeId>> = wanted.iter().copied().map(Some).collect();
     let mut leaving = Vec::new();

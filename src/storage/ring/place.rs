@@ -1,10 +1,10 @@
-//! Placing one blob: which node gets which shard, given which nodes are up.
+//! The placement of one blob: which node gets which shard, given which nodes are up.
 //!
-//! Bounds, in this order: no node holds two shards unless there are fewer nodes than shards; no host holds more than an even
-//! spread over hosts with drives enough needs (`ceil(n/h)`); no failure domain holds more than an even spread over domains
-//! needs then. Where nodes are down, hosts and domains that are up may take up to `m`. Nodes that are up come first, and
-//! shards for which there is no such node are placed on one that is down, to be written by repair: these are the last shards,
-//! so that reads of what is missing less often need decoding.
+//! The bounds, in this order: a node holds two shards only if there are fewer nodes than shards; a host holds no more
+//! than the most even spread over hosts needs (`ceil(n/h)` if all have enough drives); a failure domain holds no more
+//! than the most even spread over domains then needs. If nodes are down, hosts and domains that are up may take up to
+//! `m` shards each. Nodes that are up get the first shards. The remaining shards are placed on nodes that are down, and
+//! written by repair. As they are the last shards, mostly parity is missing, and reads seldom need decoding.
 
 use super::{Partition, Ring, write_quorum};
 use crate::types::{BlobId, Epoch, Geometry, NodeId, ShardIndex};
@@ -13,7 +13,7 @@ use crate::types::{BlobId, Epoch, Geometry, NodeId, ShardIndex};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
     Live,
-    /// Reads and deletes only.
+    /// The node has no room: it serves only reads and deletes.
     Full,
     Down,
 }
@@ -21,39 +21,39 @@ pub enum Standing {
 /// The nodes of a new blob's shards.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Placement {
-    /// The wanted geometry, or a narrower one of the same redundancy.
+    /// The wanted geometry, or one with fewer data shards and the same parity.
     pub geometry: Geometry,
     /// `nodes[i]` takes shard `i`.
     pub nodes: Vec<NodeId>,
-    /// Shards from this one on are on nodes that cannot be written now.
+    /// The number of shards on writable nodes. Shards from this index on are on nodes that cannot be written now.
     pub writable: usize,
-    /// Durable shards that make the write.
+    /// The number of durable shards that the write needs.
     pub quorum: usize,
-    /// The epoch of the layout that it was placed by.
+    /// The epoch of the layout by which the blob was placed.
     pub layout: Epoch,
 }
 
 impl Placement {
-    /// Shards that are left to repair from the start.
+    /// The shards on nodes that cannot be written now, which repair has to write.
     pub fn missing(&self) -> impl Iterator<Item = ShardIndex> {
         (self.writable..self.nodes.len()).map(|shard| ShardIndex(shard as u8))
     }
 }
 
+/// The reason for which no blob can be placed now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PlaceRefusal {
-    /// `full` of the `live` ones have no room; with those that are absent back there would be enough.
+    /// Too few drives are up. `full` of the `live` drives have no room. With the absent drives back there would be
+    /// enough.
     #[error("{live} of {configured} drives are in service{}; writes at {geometry} need {needed}", words_of_full(*full))]
     TooFewLive { live: usize, full: usize, configured: usize, needed: usize, geometry: Geometry },
     /// The layout has no drive that takes shards: not all founding hosts are registered yet.
-    #[error(
-        "no drive takes shards yet; those of the founding hosts do as soon as all of them are known to the cluster"
-    )]
+    #[error("no drive takes shards yet: not all founding hosts are registered in the cluster; wait until they are")]
     NoDrives,
-    /// Enough drives are up, on too few hosts (or in too few failure domains) to survive the loss of one.
+    /// Enough drives are up, but on too few hosts, or in too few failure domains, to survive the loss of one.
     #[error("{live} of {configured} drives are in service, on too few hosts for writes at {geometry}")]
     TooFewHosts { live: usize, configured: usize, geometry: Geometry },
-    /// Some drives are full, and the others would be too few even with every absent one back.
+    /// Some drives are full, and the others would be too few even with every absent drive back.
     #[error("{full} of {configured} drives are full; writes at {geometry} need {needed} with room")]
     TooFewWithRoom { full: usize, configured: usize, needed: usize, geometry: Geometry },
 }
@@ -65,7 +65,7 @@ fn words_of_full(full: usize) -> String {
     }
 }
 
-/// The number of shards that each node, each host and each failure domain may hold, for one geometry.
+/// The most shards of one blob that a node, a host and a failure domain may hold, for one geometry.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Caps {
     pub(super) node: usize,
@@ -74,8 +74,9 @@ pub(super) struct Caps {
 }
 
 impl Ring {
-    /// Places a blob. With one parity shard and too few live nodes for the quorum, but at least two, the blob is placed
-    /// narrower (`live-1` + 1), so that one drive down stops nothing and any one loss is still survived.
+    /// Places a blob. If the geometry has one parity shard and the live nodes are too few for its quorum, but at least
+    /// two, the blob is placed with fewer data shards (`live-1` + 1): a drive that is down does not stop writes, and
+    /// the blob still survives any one loss.
     pub fn place(
         &self,
         blob: BlobId,
@@ -99,7 +100,8 @@ impl Ring {
         Ok(Placement { geometry, nodes, writable, quorum, layout: self.epoch() })
     }
 
-    /// The nodes that the shards of a partition's blobs belong on, while all nodes are up; `None` where no node takes shards.
+    /// Returns the nodes on which the shards of a partition's blobs belong while all nodes are up; `None` if no node
+    /// takes shards.
     pub fn wanted(&self, partition: Partition, geometry: Geometry) -> Option<Vec<NodeId>> {
         if self.active_count() == 0 {
             return None;
@@ -109,19 +111,20 @@ impl Ring {
         Some(choice.nodes())
     }
 
-    /// Returns the reason if no blob could be placed now.
+    /// Fails with the reason if no blob could be placed now.
     pub fn check_writable(&self, wanted: Geometry, standing: impl Fn(NodeId) -> Standing) -> Result<(), PlaceRefusal> {
         let standings: Vec<Standing> = self.nodes.iter().map(|node| standing(node.id)).collect();
         self.writable_geometry(wanted, &standings).map(|_| ())
     }
 
-    /// The geometry in which enough shards can be written now.
+    /// Returns the geometry in which enough shards can be written now.
     fn writable_geometry(&self, wanted: Geometry, standings: &[Standing]) -> Result<Geometry, PlaceRefusal> {
         let fitting = self.geometry_on(wanted, &|at| standings[at] == Standing::Live);
         fitting.ok_or_else(|| self.refusal(wanted, standings))
     }
 
-    /// The geometry in which these nodes take enough shards: the wanted one, else a narrow one.
+    /// Returns the geometry in which the usable nodes take enough shards: the wanted one, else one with fewer data
+    /// shards.
     fn geometry_on(&self, wanted: Geometry, usable: &dyn Fn(usize) -> bool) -> Option<Geometry> {
         let slots = |geometry: Geometry| {
             let caps = self.least_caps(geometry).raised(geometry);
@@ -139,8 +142,8 @@ impl Ring {
         None
     }
 
-    /// Returns the reason for which the live nodes do not take enough shards: lack of space only if no node that may
-    /// come back would help.
+    /// Returns the reason for which the live nodes do not take enough shards. It is a lack of space only if there would
+    /// be too few nodes with room even after all absent nodes came back.
     fn refusal(&self, wanted: Geometry, standings: &[Standing]) -> PlaceRefusal {
         let configured = self.active_count();
         if configured == 0 {
@@ -160,7 +163,7 @@ impl Ring {
         }
     }
 
-    /// Shards that some of the active nodes can take within the caps.
+    /// Returns the shards of one blob that the usable active nodes can take within the caps.
     pub(super) fn slots(&self, caps: Caps, usable: &dyn Fn(usize) -> bool) -> usize {
         let mut by_host = vec![0usize; self.hosts.len()];
         for at in (0..self.nodes.len()).filter(|&at| self.active[at] && usable(at)) {
@@ -173,7 +176,8 @@ impl Ring {
         by_domain.into_iter().map(|slots| slots.min(caps.domain)).sum()
     }
 
-    /// The least caps under which the whole layout takes all shards: a node's first, then a host's, then a domain's.
+    /// Returns the least caps under which the whole layout takes all shards: the node's is minimised first, then the
+    /// host's, then the domain's.
     pub(super) fn least_caps(&self, geometry: Geometry) -> Caps {
         let shards = geometry.shards();
         let least = |fits: &dyn Fn(usize) -> bool| (1..=shards).find(|&cap| fits(cap)).unwrap_or(shards);
@@ -184,21 +188,21 @@ impl Ring {
     }
 }
 
-/// The most shards that one of the nodes of a blob has.
+/// Returns the most shards that any one node has; `nodes[i]` is the node of shard `i`.
 pub fn most_on_a_node(nodes: &[NodeId]) -> usize {
     nodes.iter().map(|node| nodes.iter().filter(|other| *other == node).count()).max().unwrap_or(0)
 }
 
 impl Caps {
-    /// A host or domain with `m` shards loses no more with all of them than the blob can spare: where others are down, it may
-    /// take as many.
+    /// Raises the caps of hosts and domains to `m`, for placement while others are down: the blob can spare `m` shards,
+    /// so it survives the loss of a host or domain that has as many.
     pub(super) fn raised(self, geometry: Geometry) -> Self {
         let parity = usize::from(geometry.parity);
         Self { host: self.host.max(parity), domain: self.domain.max(parity), ..self }
     }
 }
 
-/// Shards placed so far.
+/// The nodes chosen so far for the shards of a blob.
 struct Choice<'a> {
     ring: &'a Ring,
     shards: usize,
@@ -221,8 +225,9 @@ impl<'a> Choice<'a> {
         }
     }
 
-    /// Goes through the order in rounds, each with one more shard allowed a host, then a domain, then a node, so that shards
-    /// spread as widely as they can before anything gets its second.
+    /// Chooses nodes up to the caps. Goes through the order in rounds with rising bounds, first of hosts, then of
+    /// domains, then of nodes, so that shards spread as widely as possible before a host, domain or node gets another
+    /// one.
     fn take(&mut self, order: &[u16], usable: &dyn Fn(usize) -> bool, caps: Caps) {
         for node in 1..=caps.node {
             for domain in 1..=caps.domain {

@@ -1,4 +1,4 @@
-//! Placement: bounds of nodes and hosts, evenness, little movement.
+//! Placement: the bounds of nodes, hosts and domains, an even spread, and few moves after a change of the layout.
 
 use super::{
     Layout, LayoutNode, PlaceRefusal, Placement, Ring, Standing, auto_geometry, auto_geometry_of_hosts, moves,
@@ -14,7 +14,7 @@ fn geometry(data: u8, parity: u8) -> Geometry {
     Geometry { data, parity, chunk_size_bytes: 256 << 10 }
 }
 
-/// `hosts` hosts of `drives` drives each; node `h * 100 + d`.
+/// A ring of `hosts` hosts with `drives` drives each; drive `d` of host `h` is node `h * 100 + d`.
 fn ring(hosts: u64, drives: u32) -> Ring {
     let node =
         |host: u64, drive: u32| LayoutNode { id: NodeId(host as u32 * 100 + drive), host: HostId(host), weight: 1 };
@@ -49,7 +49,7 @@ fn p1_three_nodes_at_2_1_hold_one_shard_each() {
     }
 }
 
-/// P1: shards are told apart by index, so one node may hold them all.
+/// P1: shards are identified by index, so one node may hold all shards of a blob.
 #[test]
 fn p1_one_node_takes_all_shards_of_4_2() {
     let placement = ring(1, 1).place(BlobId(7), geometry(4, 2), all_live).expect("one node is all there is");
@@ -57,7 +57,7 @@ fn p1_one_node_takes_all_shards_of_4_2() {
     assert_eq!((placement.writable, placement.quorum), (6, 5));
 }
 
-/// P4: about 1/N moves, and nothing moves between the nodes that were there before.
+/// P4: about 1/N of the shards move, all of them to the new node.
 #[test]
 fn p4_a_node_that_joins_takes_its_share_and_nothing_else_moves() {
     let (before, after) = (ring(10, 1), ring(11, 1));
@@ -89,9 +89,9 @@ fn shards_spread_over_drives_by_weight() {
     assert_eq!(share(4), 0.0);
 }
 
-/// P4: host, then drive.
+/// P4: shards spread over hosts before drives.
 #[test]
-fn no_host_holds_more_than_the_parity_covers_where_hosts_suffice() {
+fn no_host_holds_more_shards_than_parity_if_hosts_suffice() {
     for (hosts, drives, data, parity) in [(3, 2, 2, 1), (3, 4, 4, 2), (4, 3, 6, 2), (2, 2, 2, 2), (6, 1, 4, 2)] {
         let ring = ring(hosts, drives);
         for blob in blobs(300) {
@@ -104,7 +104,7 @@ fn no_host_holds_more_than_the_parity_covers_where_hosts_suffice() {
 }
 
 #[test]
-fn too_few_hosts_share_evenly() {
+fn shards_spread_evenly_over_too_few_hosts() {
     let ring = ring(2, 6);
     for blob in blobs(100) {
         let placement = ring.place(blob, geometry(6, 2), all_live).expect("placed");
@@ -112,7 +112,7 @@ fn too_few_hosts_share_evenly() {
     }
 }
 
-/// P7: what cannot be written now is placed all the same, and named.
+/// P7: a shard that cannot be written now is placed all the same, and reported as missing.
 #[test]
 fn p7_shards_of_a_node_that_is_down_stay_its_own_and_are_reported_missing() {
     let ring = ring(1, 4);
@@ -169,9 +169,9 @@ fn below_the_quorum_the_refusal_says_what_is_missing() {
     assert!(Ring::new(&Layout::default()).check_writable(geometry(1, 0), all_live).is_err(), "no nodes at all");
 }
 
-/// Room that is there once a node is back is not missing: the client may try again.
+/// If an absent node would bring enough room, the refusal is not a lack of space, and the client may try again.
 #[test]
-fn a_store_is_out_of_space_only_where_no_node_that_comes_back_would_help() {
+fn a_store_is_out_of_space_only_if_no_returning_node_would_help() {
     let one_each = |node: NodeId| match node.0 {
         0 => Standing::Full,
         1 => Standing::Down,
@@ -216,7 +216,7 @@ fn the_automatic_geometry_never_needs_more_drives_than_there_are() {
     assert_eq!(write_quorum(geometry(3, 0), 1), 3);
 }
 
-/// Hosts with these numbers of drives, of the domains with these labels; node `h * 100 + d`.
+/// A layout in which host `h` has `drives[h]` drives and the domain `domains[h]`; its drive `d` is node `h * 100 + d`.
 fn uneven(epoch: u64, drives: &[u32], domains: &[Option<u8>]) -> Layout {
     let node = |host: usize, drive| LayoutNode {
         id: NodeId(host as u32 * 100 + drive),
@@ -245,7 +245,7 @@ fn layouts() -> impl Strategy<Value = (Vec<u32>, Vec<Option<u8>>)> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
-    /// P1, P4: shards spread over drives, hosts and domains as evenly as these allow.
+    /// P1, P4: shards spread over drives, hosts and domains as evenly as the layout allows.
     #[test]
     fn p4_no_host_holds_more_than_its_even_share((drives, domains) in layouts(), data in 1u8..7, parity in 0u8..5, id: u128) {
         let (geometry, layout) = (geometry(data, parity), uneven(1, &drives, &domains));
@@ -303,9 +303,9 @@ proptest! {
         }
     }
 
-    /// P4: what moves when the layout changes is what the change is about.
+    /// P4: the moves lead to the wanted placement, and no other shard moves.
     #[test]
-    fn p4_moves_lead_to_what_is_wanted_and_keep_what_is((drives, domains) in layouts(), data in 1u8..7, parity in 0u8..5, id: u128) {
+    fn p4_moves_lead_to_the_wanted_placement_and_move_nothing_else((drives, domains) in layouts(), data in 1u8..7, parity in 0u8..5, id: u128) {
         let geometry = geometry(data, parity);
         let (mut more, mut labels) = (drives.clone(), domains.clone());
         more.push(2);
@@ -324,7 +324,7 @@ proptest! {
         prop_assert!(needed.len() <= geometry.shards());
     }
 
-    /// The rule of the automatic geometry: see `auto_geometry_of_hosts`.
+    /// The promise of `auto_geometry_of_hosts`.
     #[test]
     fn one_host_down_leaves_enough_to_write_at_the_automatic_geometry(drives in proptest::collection::vec(0usize..6, 1..9)) {
         let (data, parity) = auto_geometry_of_hosts(&drives);
@@ -344,7 +344,7 @@ proptest! {
 }
 
 #[test]
-fn the_automatic_geometry_for_hosts_takes_the_least_space_that_keeps_the_promise() {
+fn the_automatic_geometry_for_hosts_takes_the_least_space_that_suffices() {
     let table: [(&[usize], (u8, u8)); 16] = [
         (&[], (1, 0)),
         (&[4], (2, 2)),
@@ -384,7 +384,7 @@ fn a_guarantee_is_shown_in_words() {
 }
 
 #[test]
-fn a_draining_node_takes_nothing_new_and_is_still_found() {
+fn a_draining_node_takes_no_new_shards_and_is_still_known() {
     let layout = uneven(3, &[2, 2, 2], &[None; 3]).with_draining([NodeId(100), NodeId(101)]);
     let ring = Ring::new(&layout);
     for blob in blobs(200) {
@@ -400,7 +400,7 @@ fn a_draining_node_takes_nothing_new_and_is_still_found() {
     assert!(none.check_writable(geometry(1, 0), all_live).is_err());
 }
 
-/// P4: about 1/N of the shards moves when a host joins or goes, and only to the one or off the other.
+/// P4: when a host joins or leaves, about 1/N of the shards move, only to or from that host.
 #[test]
 fn p4_a_host_that_joins_takes_its_share_and_gives_it_back_when_it_drains() {
     for (hosts, drives, data, parity) in [(3, 1, 1, 2), (3, 2, 3, 3), (4, 2, 4, 2), (5, 3, 5, 3)] {
@@ -424,7 +424,7 @@ fn p4_a_host_that_joins_takes_its_share_and_gives_it_back_when_it_drains() {
 }
 
 #[test]
-fn records_of_the_metadata_become_the_layout() {
+fn the_layout_is_made_from_the_records_of_the_metadata() {
     let node = |id, host, state| NodeRecord { id: NodeId(id), host: HostId(host), state, weight: 7, ..samples::node() };
     let hosts = [samples::host(), HostRecord { id: HostId(2), domain: None, ..samples::host() }];
     let nodes = [node(0, 1, NodeState::Active), node(1, 2, NodeState::Draining), node(2, 9, NodeState::Active)];
@@ -437,9 +437,9 @@ fn records_of_the_metadata_become_the_layout() {
     assert_eq!((weight_of_capacity(0), weight_of_capacity(5 << 30), weight_of_capacity(u64::MAX)), (1, 5, u32::MAX));
 }
 
-/// Compared with losing every choice of drives, or hosts.
+/// Compares `losses_for_writes` with trying every set of lost drives, or hosts.
 #[test]
-fn the_losses_that_writes_survive_are_those_of_the_worst_choice() {
+fn the_losses_that_writes_survive_hold_in_the_worst_case() {
     for (hosts, drives, data, parity) in
         [(1, 5, 2, 2), (3, 2, 4, 2), (3, 2, 3, 3), (4, 2, 2, 2), (3, 1, 2, 1), (2, 3, 2, 4)]
     {
@@ -485,7 +485,7 @@ fn subsets<T: Copy>(of: &[T], count: usize) -> Vec<Vec<T>> {
 }
 
 #[test]
-fn parity_is_pointless_where_one_of_several_drives_holds_more_shards_than_may_be_lost() {
+fn parity_is_pointless_if_the_loss_of_one_drive_exceeds_it() {
     let is_pointless = |geometry, drives| pointless_parity(geometry, drives).is_some();
     for (geometry, drives) in [((4, 2), 2), ((2, 1), 2), ((6, 2), 3), ((4, 1), 4)] {
         assert!(is_pointless(geometry, drives), "{geometry:?} on {drives}");

@@ -1,4 +1,4 @@
-//! The keys' documents among the store's metadata.
+//! The source of the documents of named keys and aliases: a view of the metadata.
 
 use super::store::KeyDocuments;
 use crate::storage::kv::KvResult;

@@ -1,31 +1,32 @@
-//! Errors of finding, making and using sealing keys.
+//! The errors of encryption at rest: of finding, making and using keys.
 
 use super::root::RootKeyId;
 use crate::storage::kv::KvError;
 
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum SealingError {
-    /// No key of the store, or alias of one, has this id.
+    /// No named key of the store, and no alias, has this id.
     #[error("there is no key {id:?}")]
     NoSuchKey { id: String },
     #[error("the key {id:?} is disabled")]
     KeyDisabled { id: String },
     #[error("the key {id:?} has no version {version}")]
     NoSuchVersion { id: String, version: u32 },
-    #[error("{name:?} cannot be a key's name")]
+    #[error("{name:?} is not a name for a key: use 1 to 128 letters, digits, '-', '_' or '.'")]
     InvalidName { name: String },
-    /// The object is sealed under a key that its client has.
-    #[error("the client's key is needed")]
+    /// The object is encrypted under a key that the client has to send (SSE-C).
+    #[error("the object is encrypted under a client's key, which the request must bring")]
     CustomerKeyMissing,
-    #[error("the client's key is not the one that the object was sealed under")]
+    #[error("the key of the request is not the one under which the object was encrypted")]
     CustomerKeyDiffers,
-    /// The object is not sealed under a key that its client has.
-    #[error("the object was not sealed under a client's key")]
+    /// The request brings a key (SSE-C), but the object is not encrypted under a client's key.
+    #[error("the object is not encrypted under a client's key; send the request without one")]
     CustomerKeyNotApplicable,
-    /// The bytes are encrypted once and not twice, or the other way round: they have to be written anew.
-    #[error("bytes that are sealed in another number of layers cannot be taken over")]
+    /// The stored bytes have one layer of encryption and two are wanted, or the reverse: they have to be encrypted
+    /// anew.
+    #[error("the stored bytes have another number of encryption layers than is wanted; they must be encrypted anew")]
     LayersDiffer,
-    #[error("the key {key:?} is sealed by the root key {root}, which was not given")]
+    #[error("the key {key:?} is wrapped by the root key {root}, which is missing; add it to the root key file")]
     RootKeyMissing { key: String, root: RootKeyId },
     #[error("{what} is damaged: {why}")]
     Corrupt { what: &'static str, why: String },

@@ -1,6 +1,6 @@
-//! The store's named keys, in versions: each a random secret, wrapped by the root key. The newest version wraps; all of
-//! them unwrap, so that nothing has to be done to objects when a key is rotated. A key is one document: a byte that
-//! says the format's version, then JSON.
+//! The store's named keys and their versions. Each version is a random secret, wrapped by the root key. The newest
+//! version wraps data keys, and all versions unwrap them, so a rotation changes no object. A key is one document: a
+//! byte with the format's version, then JSON.
 
 use super::error::SealingError;
 use super::root::{RootKeyId, RootKeys};
@@ -17,11 +17,11 @@ const FORMAT_VERSION: u8 = 1;
 const NAME_BYTES_MAX: usize = 128;
 const FIRST_VERSION: u32 = 1;
 
-/// The path of a document among those of sealing keys.
+/// The path of the document of a key or of an alias.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyPath<'a> {
     Key(&'a str),
-    /// An alias, without its `alias/`.
+    /// The name of an alias, without the prefix `alias/`.
     Alias(&'a str),
 }
 
@@ -34,7 +34,7 @@ impl fmt::Display for KeyPath<'_> {
     }
 }
 
-/// Letters, digits, `-`, `_`, `.`; in an alias also `/`.
+/// Returns whether a name is allowed: 1 to 128 letters, digits, `-`, `_` and `.`; in an alias also `/`.
 pub fn is_key_name(path: KeyPath<'_>) -> bool {
     let (name, slash) = match path {
         KeyPath::Key(name) => (name, false),
@@ -44,7 +44,7 @@ pub fn is_key_name(path: KeyPath<'_>) -> bool {
     (1..=NAME_BYTES_MAX).contains(&name.len()) && name.bytes().all(allowed)
 }
 
-/// A key of the store's.
+/// A named key of the store.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NamedKey {
@@ -52,7 +52,7 @@ pub struct NamedKey {
     description: String,
     created: UnixMs,
     enabled: bool,
-    /// The versions by number; the last is the current one. Never empty.
+    /// The versions in order of their numbers; the last is the current one. Never empty.
     versions: Vec<KeyVersion>,
 }
 
@@ -61,7 +61,7 @@ pub struct NamedKey {
 struct KeyVersion {
     number: u32,
     made: UnixMs,
-    /// The root key that wraps it.
+    /// The id of the root key that wraps this version.
     root: RootKeyId,
     #[serde(with = "base64_text")]
     wrapped: Bytes,
@@ -75,7 +75,7 @@ pub struct KeyDescription {
     pub created: UnixMs,
     pub enabled: bool,
     pub current_version: u32,
-    /// The creation time of each version, by number.
+    /// The number and creation time of each version.
     pub versions: Vec<(u32, UnixMs)>,
     /// True if every version is wrapped by the current root key.
     pub under_current_root: bool,
@@ -97,14 +97,14 @@ impl NamedKey {
         Ok(Self { id, description, created: now, enabled: true, versions: vec![first] })
     }
 
-    /// Returns the key with another version, which wraps data keys from now on.
+    /// Returns the key with a new version, which wraps data keys from now on.
     pub fn rotated(mut self, now: UnixMs, roots: &RootKeys, entropy: &dyn Entropy) -> Self {
         let number = self.current_version() + 1;
         self.versions.push(KeyVersion::seal(&self.id, number, now, &Secret::random(entropy), roots, entropy));
         self
     }
 
-    /// A key that is disabled neither wraps nor unwraps.
+    /// Enables or disables the key. A disabled key neither wraps nor unwraps.
     pub fn with_enabled(self, enabled: bool) -> Self {
         Self { enabled, ..self }
     }
@@ -113,7 +113,7 @@ impl NamedKey {
         Self { description: description.to_owned(), ..self }
     }
 
-    /// Returns the key with all versions wrapped by the current root key; `None` if they are already.
+    /// Returns the key with all versions wrapped by the current root key; `None` if they already are.
     pub fn rewrapped(&self, roots: &RootKeys, entropy: &dyn Entropy) -> Result<Option<Self>, SealingError> {
         if self.is_under(roots) {
             return Ok(None);
@@ -150,12 +150,12 @@ impl NamedKey {
         self.roots().all(|root| root == roots.current().id())
     }
 
-    /// The root key that wraps each version, by number.
+    /// The ids of the root keys that wrap the versions, in order of the versions.
     pub fn roots(&self) -> impl Iterator<Item = RootKeyId> {
         self.versions.iter().map(|version| version.root)
     }
 
-    /// The secret of one version.
+    /// Unwraps the secret of one version. Fails if the key is disabled.
     pub(super) fn secret(&self, version: u32, roots: &RootKeys) -> Result<Secret, SealingError> {
         if !self.enabled {
             return Err(SealingError::KeyDisabled { id: self.id.clone() });
@@ -172,7 +172,8 @@ impl NamedKey {
         let key: Self = decode_document("a sealing key", bytes)?;
         let ascending = key.versions.windows(2).all(|pair| matches!(pair, [a, b] if a.number < b.number));
         if key.versions.is_empty() || !ascending {
-            return Err(SealingError::Corrupt { what: "a sealing key", why: "its versions have no order".to_owned() });
+            let why = "it has no versions, or they are not in ascending order".to_owned();
+            return Err(SealingError::Corrupt { what: "a sealing key", why });
         }
         Ok(key)
     }
@@ -191,7 +192,7 @@ impl KeyVersion {
             .ok_or_else(|| SealingError::RootKeyMissing { key: id.to_owned(), root: self.root })?;
         unwrap(root.secret(), &self.wrapped, &context_of(id, self.number)).ok_or_else(|| SealingError::Corrupt {
             what: "a sealing key",
-            why: format!("version {} of {id:?} does not open", self.number),
+            why: format!("version {} of {id:?} cannot be unwrapped with the root key {}", self.number, root.id()),
         })
     }
 }
@@ -200,7 +201,7 @@ fn context_of(id: &str, number: u32) -> Context {
     Context::new(Purpose::NamedKey).with(id.as_bytes()).with(&number.to_be_bytes())
 }
 
-/// An alias: another name, under which a key is found.
+/// The document of an alias, which is another name of a key.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Alias {
@@ -211,7 +212,7 @@ pub fn alias_document(key: &str) -> Bytes {
     encode_document(&Alias { key: key.to_owned() })
 }
 
-/// The name of the key that an alias's document stands for.
+/// Returns the name of the key that the document of an alias refers to.
 pub fn alias_target(bytes: &[u8]) -> Result<String, SealingError> {
     decode_document::<Alias>("a sealing key's alias", bytes).map(|alias| alias.key)
 }

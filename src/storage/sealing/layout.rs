@@ -1,31 +1,32 @@
-//! The arithmetic of plain and sealed offsets. A run of `n` plain bytes is sealed in chunks of `CHUNK_BYTES`, the last
-//! of them shorter; each layer of encryption adds a tag to each chunk. No bytes are sealed to no bytes.
+//! The arithmetic of plain and sealed (encrypted) offsets. A run of plain bytes is sealed in chunks of `CHUNK_BYTES`,
+//! of which the last may be shorter. Each layer of encryption adds a tag to each chunk. An empty run has no sealed
+//! bytes.
 
 use std::ops::Range;
 
-/// Plain bytes of a chunk. A range is read in whole chunks.
+/// The plain bytes of a full chunk. A range is read in whole chunks.
 pub const CHUNK_BYTES: usize = 64 << 10;
 pub const TAG_BYTES: usize = 16;
 
-/// The number of layers of a run.
+/// The number of encryption layers of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Layout {
     /// Encrypted once.
     Single,
-    /// Encrypted under one key, and then under another.
+    /// Encrypted under one key, and the result under another.
     Dual,
 }
 
-/// The sealed bytes that a range of plain ones is in, and where in them it is.
+/// The sealed bytes that contain a range of plain bytes, and the position of the range in them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Span {
-    /// Whole chunks; empty where the range is.
+    /// The sealed bytes: whole chunks; empty if the range is empty.
     pub sealed: Range<u64>,
     /// The number of the first of these chunks.
     pub first_chunk: u64,
-    /// The number of the run's last chunk, in the span or not.
+    /// The number of the run's last chunk, which may lie after the span.
     pub final_chunk: u64,
-    /// Plain bytes of the first chunk that come before the range.
+    /// The plain bytes of the first chunk before the range.
     pub skip: usize,
     /// The length of the range.
     pub plain_bytes: u64,
@@ -39,7 +40,7 @@ impl Layout {
         }
     }
 
-    /// Returns the number of bytes by which a chunk grows.
+    /// Returns the number of bytes by which sealing lengthens a chunk.
     pub const fn overhead_bytes(self) -> usize {
         self.layers() * TAG_BYTES
     }
@@ -48,13 +49,13 @@ impl Layout {
         CHUNK_BYTES + self.overhead_bytes()
     }
 
-    /// The length of so many plain bytes once they are sealed.
+    /// Returns the sealed length of a run of `plain_bytes`.
     pub const fn sealed_bytes(self, plain_bytes: u64) -> u64 {
         let chunks = plain_bytes.div_ceil(CHUNK_BYTES as u64);
         plain_bytes.saturating_add(chunks * self.overhead_bytes() as u64)
     }
 
-    /// Returns the number of plain bytes; `None` if no run has this sealed length.
+    /// Returns the plain length of a run of `sealed_bytes`; `None` if no run has this sealed length.
     pub const fn plain_bytes(self, sealed_bytes: u64) -> Option<u64> {
         let (chunk, overhead) = (self.sealed_chunk_bytes() as u64, self.overhead_bytes() as u64);
         match sealed_bytes % chunk {
@@ -64,7 +65,8 @@ impl Layout {
         }
     }
 
-    /// Returns the sealed span of a plain range; the part of the range beyond the run's end is left out.
+    /// Returns the sealed span of a plain range in a run of `run_bytes` plain bytes. A range that extends past the
+    /// run's end is cut there.
     pub fn span(self, run_bytes: u64, range: Range<u64>) -> Span {
         let chunk_bytes = CHUNK_BYTES as u64;
         let end = range.end.min(run_bytes);

@@ -1,13 +1,15 @@
-//! Bytes of objects at rest, sealed: what stands on drives is of use only to who has the keys. `FORMAT.md` has it byte
-//! by byte.
+//! Encryption of objects at rest (SSE-S3, SSE-KMS, SSE-C). To *seal* is to encrypt with authentication (AES-256-GCM);
+//! to *open* is to verify and decrypt. `FORMAT.md` describes the formats byte by byte.
 //!
-//! Each object (or upload) has a random data key, and each run of bytes that is written for it (a body, a part) a key
-//! derived of that one, under which it is sealed in chunks: `Layout` says where they are, `Sealer` and `Opener` make
-//! and open them, incrementally. The data key stands in the object's metadata (`Sealing`), wrapped by a named key of
-//! the store's (`NamedKey`, in versions, wrapped by the root key) or by the key that a client brings with each request.
-//! `KeyStore` does what these are for: `prepare` before a write, `open` before a read, `seal_key` to wrap anew.
+//! Each object or upload has a random data key. Each run of bytes written for it (a body or a part) is sealed in
+//! chunks, under a key derived from the data key: `Layout` computes the positions of chunks, `Sealer` and `Opener` seal
+//! and open them incrementally. The data key is stored in the object's metadata (`Sealing`), wrapped by a named key of
+//! the store (`NamedKey`, whose versions are wrapped by the root key) or by the key that the client sends with each
+//! request. `KeyStore` makes a data key before a write (`prepare`), unwraps it before a read (`open`), and wraps it
+//! again (`seal_key`).
 //!
-//! Everything here is a pure function of bytes. Secrets are overwritten when they are dropped and shown by no `Debug`.
+//! Everything here is a pure function of bytes. Secrets are overwritten when they are dropped, and `Debug` never shows
+//! them.
 
 mod documents;
 mod error;

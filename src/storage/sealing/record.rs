@@ -1,6 +1,6 @@
 //! The record of an object's encryption in its metadata: a byte with the format's version, then postcard. The version
-//! is that of all of `FORMAT.md`: of the record and of the bytes that it describes. Enums only ever get variants at
-//! their ends.
+//! is that of everything in `FORMAT.md`: the record and the sealed bytes that it describes. New enum variants go to the
+//! end.
 
 use super::error::SealingError;
 use super::layout::Layout;
@@ -17,43 +17,43 @@ const WHAT: &str = "the record of an object's sealing";
 /// The encryption of an object version or an upload.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sealing {
-    /// Random; what is wrapped is bound to it.
+    /// A random id, authenticated with each wrapped key of this record.
     pub id: u128,
     pub mode: SealingMode,
-    /// The data key.
+    /// The wrapped data key.
     pub wrapped: WrappedKey,
-    /// The data key of the outer layer, where there are two; always under the store's own key.
+    /// The wrapped data key of the outer layer, if there are two layers; always wrapped by the key `SSE_S3_KEY`.
     pub outer: Option<WrappedKey>,
 }
 
-/// The key that wraps the data key: the store's, a named one, or the client's.
+/// The key that wraps the data key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SealingMode {
-    /// The store's.
+    /// The store's key `SSE_S3_KEY`.
     SseS3,
-    /// A key that was named, or the store's default one.
+    /// A named key that the client chose, or the default key `KMS_DEFAULT_KEY`.
     SseKms {
-        /// The key's name among the store's.
+        /// The name of the key in the store.
         key_id: String,
-        /// The name or ARN for answers, as the client gave it.
+        /// The name or ARN of the key for responses, as the client gave it.
         shown: String,
         /// The encryption context, sorted by name. Authenticated with the data key.
         context: Vec<(String, String)>,
-        /// Shown as it was asked for; nothing else depends on it.
+        /// Whether the client asked for a bucket key. Only shown in responses.
         bucket_key: bool,
     },
-    /// The client's, which it must bring with each request.
+    /// The client's key, which each request must bring.
     SseC { check: KeyCheck },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WrappedKey {
-    /// The version of the key that wraps it; 0 for a client's key.
+    /// The version of the wrapping key; 0 for a client's key.
     pub key_version: u32,
     pub bytes: Bytes,
 }
 
-/// The check that recognises a client's key: the MD5 that clients send of it, salted. Reveals nothing of the key.
+/// A salted hash by which a client's key is recognised: HMAC-SHA256 of the key's MD5. It reveals nothing about the key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyCheck {
     salt: [u8; 16],
@@ -65,13 +65,12 @@ impl Sealing {
         if self.outer.is_some() { Layout::Dual } else { Layout::Single }
     }
 
-    /// Returns whether a client has to send its key.
+    /// Returns whether requests must bring the client's key (SSE-C).
     pub fn needs_customer_key(&self) -> bool {
         matches!(self.mode, SealingMode::SseC { .. })
     }
 
-    /// Returns whether the entity tag is independent of the content. Under the store's own key it is an MD5, as for
-    /// plain objects.
+    /// Returns whether the ETag must not be the MD5 of the content. With SSE-S3 it is the MD5, as without encryption.
     pub fn hides_tag(&self) -> bool {
         !matches!(self.mode, SealingMode::SseS3)
     }
@@ -94,7 +93,7 @@ impl Sealing {
         };
         match postcard::take_from_bytes(body) {
             Ok((sealing, [])) => Ok(sealing),
-            Ok((_, rest)) => Err(corrupt(format!("{} bytes too many", rest.len()))),
+            Ok((_, rest)) => Err(corrupt(format!("{} excess bytes at its end", rest.len()))),
             Err(error) => Err(corrupt(error.to_string())),
         }
     }
@@ -111,7 +110,7 @@ impl KeyCheck {
         verify_slices_are_equal(&self.digest, &salted(&self.salt, key)).is_ok()
     }
 
-    /// Returns the digest that the wrapped key is bound to.
+    /// Returns the digest, which is authenticated with the wrapped key.
     pub(super) fn digest(&self) -> &[u8; 32] {
         &self.digest
     }

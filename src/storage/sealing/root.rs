@@ -1,5 +1,5 @@
-//! The root key: it wraps the store's named keys, and is nowhere in the metadata. Where it comes from is its holder's
-//! affair; here are its forms.
+//! The root key, which wraps the store's named keys and is never stored in the metadata: its text form in files, its
+//! derivation from a cluster's secret, and its former versions.
 
 use super::secret::{KEY_BYTES, Secret};
 use crate::ambient::Entropy;
@@ -9,7 +9,7 @@ use std::fmt;
 
 const DERIVED_LABEL: &[u8] = b"sherd root key, version 1";
 const ID_LABEL: &[u8] = b"sherd root key id, version 1";
-/// A file of root keys: far more than anyone's keys.
+/// The largest file of root keys that is accepted.
 const FILE_BYTES_MAX: usize = 64 << 10;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,7 +18,7 @@ pub struct RootKey {
     id: RootKeyId,
 }
 
-/// Tells root keys apart; says nothing of them.
+/// The id of a root key, derived from it. It reveals nothing about the key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RootKeyId([u8; 8]);
 
@@ -30,11 +30,11 @@ impl RootKeyId {
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RootKeyError {
-    #[error("there is no key in it")]
+    #[error("the file contains no key")]
     Empty,
     #[error("line {line} is not a key: a key is 64 hexadecimal digits, or 32 bytes in base64")]
     Malformed { line: usize },
-    #[error("it is far too long for a file of keys")]
+    #[error("the file is longer than {FILE_BYTES_MAX} bytes, the most for a file of keys")]
     TooLong,
 }
 
@@ -50,8 +50,8 @@ impl RootKey {
         Self::new(Secret::random(entropy))
     }
 
-    /// Derives the key from the secret that a cluster's hosts share. An operator who changes that secret has to give
-    /// this key as a former one.
+    /// Derives the root key from the secret that the hosts of a cluster share. An operator who changes that secret must
+    /// supply the key of the old secret as a former one.
     pub fn of_cluster(secret: &str, cluster: ClusterId) -> Self {
         Self::new(Secret::derived(secret.as_bytes(), &cluster.to_be_bytes(), &[DERIVED_LABEL]))
     }
@@ -60,12 +60,12 @@ impl RootKey {
         self.id
     }
 
-    /// A key for something else than objects: each label has its own.
+    /// Derives a key for a purpose other than objects; each label gives another key.
     pub fn derived(&self, label: &[u8]) -> [u8; KEY_BYTES] {
         *Secret::derived(self.secret.bytes(), &[], &[label]).bytes()
     }
 
-    /// Returns the key as a line of a key file. To be written to such a file, and nowhere else.
+    /// Returns the key as a line of a key file. It must be written to such a file only.
     pub fn to_file_line(&self) -> String {
         base64_simd::STANDARD.encode_to_string(self.secret.bytes())
     }
@@ -75,7 +75,7 @@ impl RootKey {
     }
 }
 
-/// The root key, and those before it, by which it can be told what they wrapped.
+/// The current root key, and former ones, which still unwrap what they wrapped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RootKeys {
     current: RootKey,
@@ -87,8 +87,9 @@ impl RootKeys {
         Self { current, former: Vec::new() }
     }
 
-    /// Parses a key file: exactly 32 bytes are a key as they are; otherwise each line is one, in hexadecimal or base64,
-    /// the first the current one and the others former ones. Empty lines and those that begin with `#` are skipped.
+    /// Parses a key file. A file of exactly 32 bytes is one raw key. In any other file each line is a key, in
+    /// hexadecimal or base64: the first is the current key, the others are former keys. Empty lines and lines that
+    /// begin with `#` are skipped.
     pub fn parse(file: &[u8]) -> Result<Self, RootKeyError> {
         if file.len() > FILE_BYTES_MAX {
             return Err(RootKeyError::TooLong);
@@ -120,7 +121,7 @@ impl RootKeys {
         &self.current
     }
 
-    /// The one of this id, in the form in which it is kept beside what was sealed.
+    /// Returns the key with this id, given as the bytes that are stored beside sealed data.
     pub fn of_bytes(&self, id: [u8; 8]) -> Option<&RootKey> {
         self.of_id(RootKeyId(id))
     }
@@ -129,7 +130,7 @@ impl RootKeys {
         self.all().find(|key| key.id == id)
     }
 
-    /// The current one first.
+    /// Returns all keys, the current one first.
     pub fn all(&self) -> impl Iterator<Item = &RootKey> {
         std::iter::once(&self.current).chain(&self.former)
     }

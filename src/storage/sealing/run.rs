@@ -1,6 +1,6 @@
-//! The keys that bytes are sealed under: an object's data key, and those of its runs, derived of it. A run is what is
-//! sealed from its first byte to its last at once: a body, or a part. No two runs have the same key, so their chunks
-//! are counted from 0 in each, and a part that is uploaded again shares no nonce with what it replaces.
+//! The keys of object bytes: an object's data key, and the keys of its runs, which are derived from it. A run is a
+//! sequence of bytes sealed in one write: a body or a part. Each run has another key, so the chunk indices in nonces
+//! begin at 0 in each run, and a part that is uploaded again reuses no nonce under the same key.
 
 use super::layout::Layout;
 use super::secret::Secret;
@@ -22,7 +22,7 @@ pub struct DataKey {
     pub(super) second: Option<Secret>,
 }
 
-/// The number of a run under a data key. No two runs with different bytes may have the same.
+/// The id of a run under a data key. Two runs with different bytes must have different ids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct RunId {
     part: u16,
@@ -30,11 +30,11 @@ pub struct RunId {
 }
 
 impl RunId {
-    /// The only run of a data key: an object that is small enough to be kept with the metadata.
+    /// The id of the only run of an object that is small enough to be stored in the metadata.
     pub const INLINE: Self = Self { part: 0, salt: [0; 16] };
 
-    /// Makes the id from the blob that the run is written to: each write has one of its own. An object of one PUT is
-    /// its own part 1.
+    /// Makes the id from the part number and from the blob of the run, which is different for each write. A body of one
+    /// PUT is part 1.
     pub fn of_blob(part: u16, blob: BlobId) -> Self {
         Self { part, salt: blob.to_be_bytes() }
     }
@@ -56,8 +56,8 @@ impl DataKey {
         RunKey { inner: derived(&self.first), outer: self.second.as_ref().map(derived) }
     }
 
-    /// An entity tag that says nothing of the content to who has not the key: S3's is not the MD5 either where KMS or
-    /// the client has the key.
+    /// Returns an ETag that reveals nothing about the content without the key. With SSE-KMS and SSE-C, the ETag of S3
+    /// is not the MD5 either.
     pub fn entity_tag(&self, md5: [u8; 16]) -> [u8; 16] {
         let key = Secret::derived(self.first.bytes(), &[], &[ENTITY_TAG_LABEL]);
         let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key.bytes()), &md5);
@@ -67,7 +67,7 @@ impl DataKey {
     }
 }
 
-/// Seals and opens the chunks of one run.
+/// The key of one run, which seals and opens its chunks.
 #[derive(Debug)]
 pub struct RunKey {
     inner: LessSafeKey,
@@ -87,7 +87,7 @@ impl RunKey {
         }
     }
 
-    /// Opens the chunk in place; the plain bytes are those at its front.
+    /// Opens the chunk in place. Returns the plain bytes, which are at its front.
     pub(super) fn open<'a>(
         &self,
         index: u64,
@@ -101,8 +101,8 @@ impl RunKey {
     }
 }
 
-/// Returns the nonce of a chunk: its index in the run, and whether it is the last. A chunk moved to another place does
-/// not open, nor does one that is made the last, or no longer the last.
+/// Returns the nonce of a chunk, made of its index in the run and whether it is the last. Therefore a chunk does not
+/// open at another place, nor after the run was cut or extended so that another chunk is the last.
 fn nonce(index: u64, is_final: bool) -> Nonce {
     let mut bytes = [0; 12];
     bytes[3..11].copy_from_slice(&index.to_be_bytes());

@@ -1,4 +1,4 @@
-//! Keys as they are held in memory.
+//! Secret keys in memory, which are overwritten when they are dropped.
 
 use crate::ambient::Entropy;
 use aws_lc_rs::aead::{AES_256_GCM, LessSafeKey, UnboundKey};
@@ -10,7 +10,7 @@ use std::hint::black_box;
 
 pub const KEY_BYTES: usize = 32;
 
-/// 256 bits that nobody may see. In a box, so that moving it leaves no copies behind; overwritten when it is dropped.
+/// A secret key of 256 bits. It is boxed, so that a move leaves no copy behind, and is overwritten when it is dropped.
 #[derive(Clone)]
 pub struct Secret(Box<[u8; KEY_BYTES]>);
 
@@ -21,7 +21,7 @@ impl Secret {
         secret
     }
 
-    /// `None` unless these are exactly 32 bytes.
+    /// Makes a secret from its bytes; `None` unless there are exactly 32.
     pub fn of(bytes: &[u8]) -> Option<Self> {
         let mut secret = Self(Box::new([0; KEY_BYTES]));
         if bytes.len() != KEY_BYTES {
@@ -31,7 +31,8 @@ impl Secret {
         Some(secret)
     }
 
-    /// HKDF-SHA256 (RFC 5869); the parts of `info` must be told apart by their lengths.
+    /// Derives a secret by HKDF-SHA256 (RFC 5869). The parts of `info` are concatenated, so callers must use parts that
+    /// are unambiguous when joined.
     pub(super) fn derived(from: &[u8], salt: &[u8], info: &[&[u8]]) -> Self {
         let mut secret = Self(Box::new([0; KEY_BYTES]));
         Salt::new(HKDF_SHA256, salt)
@@ -68,7 +69,7 @@ impl fmt::Debug for Secret {
 impl Drop for Secret {
     fn drop(&mut self) {
         self.0.fill(0);
-        // Or the compiler might leave the writes out, since nobody reads what they wrote.
+        // Without this the compiler might remove the writes, as nothing reads the bytes again.
         black_box(self.0.as_slice());
     }
 }
@@ -81,11 +82,11 @@ impl KeyType for KeyBytes {
     }
 }
 
-/// A key that a client brings with its request. It is used and never kept.
+/// A key that a client sends with its request (SSE-C). It is never stored.
 #[derive(Clone, PartialEq, Eq)]
 pub struct CustomerKey {
     secret: Secret,
-    /// The MD5 with which clients check the transfer of the key.
+    /// The MD5 of the key, which clients send beside it as a check of the transfer.
     md5: [u8; 16],
 }
 

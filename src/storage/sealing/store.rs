@@ -1,5 +1,5 @@
-//! Uses of the keys: a data key is made and wrapped before a write, unwrapped before a read, and wrapped anew if only
-//! its wrapping changes: a copy that shares its bytes, a rotation, another key.
+//! Operations on data keys: a data key is made and wrapped before a write, unwrapped before a read, and wrapped again
+//! when an object is copied without its bytes, when a key is rotated, or when another key is chosen.
 
 use super::error::SealingError;
 use super::keys::{KeyPath, NamedKey, alias_target};
@@ -14,24 +14,24 @@ use crate::storage::kv::KvResult;
 use crate::types::BucketId;
 use bytes::Bytes;
 
-/// The key that wraps what is sealed without a key being named.
+/// The name of the key that wraps data keys of SSE-S3, and the outer layer of two.
 pub const SSE_S3_KEY: &str = "sse-s3";
-/// The key of who asks for a named one and names none.
+/// The name of the key that wraps data keys of SSE-KMS if the client names no key.
 pub const KMS_DEFAULT_KEY: &str = "aws-s3";
 
-/// The source of the documents of keys and aliases.
+/// A source of the documents of keys and aliases.
 pub trait KeyDocuments: Sync {
     fn key_document(&self, path: &str) -> KvResult<Option<Bytes>>;
 }
 
-/// The store's keys.
+/// The store's root keys and named keys.
 #[derive(Clone, Copy)]
 pub struct KeyStore<'a> {
     pub roots: &'a RootKeys,
     pub documents: &'a dyn KeyDocuments,
 }
 
-/// The key that bytes are to be sealed under.
+/// The encryption that is wanted for an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Wanted {
     SseS3,
@@ -41,17 +41,18 @@ pub enum Wanted {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KmsWanted {
-    /// The id of one of the store's keys; an alias is resolved before.
+    /// The name of a key of the store; the caller resolves aliases.
     pub key_id: String,
-    /// The name or ARN for answers.
+    /// The name or ARN of the key for responses.
     pub shown: String,
     pub context: Vec<(String, String)>,
     pub bucket_key: bool,
-    /// True if bytes are encrypted twice, the second time under the store's own key.
+    /// True for DSSE-KMS: the bytes are encrypted twice, and the outer layer's data key is wrapped by `SSE_S3_KEY`.
     pub dual_layer: bool,
 }
 
-/// The bucket and key of the sealed object. A wrapped key that is taken to another object does not open there.
+/// The bucket and key of the encrypted object. They are authenticated with the wrapped key, so that it does not open if
+/// it is copied to another object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place<'a> {
     pub bucket: BucketId,
@@ -74,13 +75,13 @@ impl KeyStore<'_> {
         NamedKey::decode(&document)
     }
 
-    /// The name of the key that has this alias (without its `alias/`).
+    /// Returns the name of the key with this alias, which is given without the prefix `alias/`.
     pub fn key_of_alias(&self, alias: &str) -> Result<Option<String>, SealingError> {
         let document = self.documents.key_document(&KeyPath::Alias(alias).to_string())?;
         document.map(|document| alias_target(&document)).transpose()
     }
 
-    /// Makes a data key before bytes are written, and the record for the metadata of their owner.
+    /// Makes a data key before bytes are written, and the record of the encryption for the object's metadata.
     pub fn prepare(
         &self,
         wanted: &Wanted,
@@ -91,8 +92,7 @@ impl KeyStore<'_> {
         Ok((self.seal_key(&key, wanted, place, entropy)?, key))
     }
 
-    /// Wraps the data key of sealed bytes that stay as they are. Refused if they would have to be encrypted in another
-    /// number of layers.
+    /// Wraps the data key of stored bytes, which stay as they are. Fails if another number of layers is wanted.
     pub fn seal_key(
         &self,
         key: &DataKey,
@@ -130,7 +130,7 @@ impl KeyStore<'_> {
         Ok(Sealing { id, mode, wrapped, outer })
     }
 
-    /// Wraps the same data key for an object's new name, under the same key as before.
+    /// Wraps the data key for another bucket and key of the object, by the same wrapping key.
     pub fn rewrap(
         &self,
         sealing: &Sealing,
@@ -154,7 +154,7 @@ impl KeyStore<'_> {
         self.seal_key(&key, &wanted, to, entropy)
     }
 
-    /// Unwraps the data key before bytes are read, or more of an upload's written.
+    /// Unwraps the data key before bytes are read, or before further parts of an upload are written.
     pub fn open(
         &self,
         sealing: &Sealing,
@@ -182,8 +182,8 @@ impl KeyStore<'_> {
         Ok(DataKey { first, second })
     }
 
-    /// The same data key, wrapped by the newest versions of the keys that wrap it; `None` where it is already, and where
-    /// a client's key wraps it. The bytes that are sealed under it stay as they are.
+    /// Wraps the data key by the newest versions of its wrapping keys; `None` if it already is, or if a client's key
+    /// wraps it. The stored bytes stay as they are.
     pub fn rewrapped(
         &self,
         sealing: &Sealing,
@@ -208,7 +208,7 @@ impl KeyStore<'_> {
         self.seal_key(&key, &wanted, place, entropy).map(Some)
     }
 
-    /// Returns whether a key that wraps it has a newer version, which `open` and `seal_key` then wrap it by.
+    /// Returns whether a wrapping key of the record has a newer version than the one that was used.
     pub fn is_outdated(&self, sealing: &Sealing) -> Result<bool, SealingError> {
         let inner = match &sealing.mode {
             SealingMode::SseC { .. } => None,
@@ -249,13 +249,13 @@ impl KeyStore<'_> {
         unwrap(&under, &wrapped.bytes, &binding.context(purpose, id, wrapped.key_version)).ok_or_else(|| {
             SealingError::Corrupt {
                 what: "a wrapped data key",
-                why: format!("it does not open with version {} of {id:?} for this object", wrapped.key_version),
+                why: format!("version {} of the key {id:?} does not unwrap it for this object", wrapped.key_version),
             }
         })
     }
 }
 
-/// The data that a wrapped data key is authenticated with.
+/// The data that is authenticated with a wrapped data key.
 struct Binding<'a> {
     id: u128,
     mode: &'a SealingMode,

@@ -1,5 +1,5 @@
-//! Sealing and opening as bytes come: one chunk is held at a time, each byte is copied once, and a chunk's plain bytes
-//! are given out only after all of it was found to be what was sealed.
+//! Streaming encryption and decryption of a run. One chunk is held at a time, each byte is copied once, and the plain
+//! bytes of a chunk are returned only after the whole chunk was authenticated.
 
 use super::layout::{CHUNK_BYTES, Span};
 use super::run::RunKey;
@@ -13,19 +13,18 @@ pub struct Sealer {
     /// The index of the chunk that is being filled.
     index: u64,
     chunk: BytesMut,
-    /// Bytes that are still expected; only for how much memory is taken at once.
+    /// The bytes that are still expected: a hint for the allocation of memory.
     expected_bytes: u64,
 }
 
 impl Sealer {
-    /// `expected_bytes`: of the whole run, where it is known; nothing depends on it but how much memory is taken at
-    /// once.
+    /// `expected_bytes` is the length of the run, if known. It is only a hint for the allocation of memory.
     pub fn new(key: RunKey, expected_bytes: Option<u64>) -> Self {
         Self { key, index: 0, chunk: BytesMut::new(), expected_bytes: expected_bytes.unwrap_or(u64::MAX) }
     }
 
-    /// Takes bytes off the front, and gives a sealed chunk as soon as it is known not to be the last. To be called
-    /// until it gives none; all bytes are taken then.
+    /// Takes bytes from the front of `plain`. Returns a sealed chunk once it is full and further bytes follow, so that
+    /// it is not the last. Must be called until it returns `None`; all bytes are taken then.
     pub fn push(&mut self, plain: &mut Bytes) -> Option<Bytes> {
         while !plain.is_empty() {
             if self.chunk.len() == CHUNK_BYTES {
@@ -39,12 +38,13 @@ impl Sealer {
         None
     }
 
-    /// The last chunk; `None` where there were no bytes at all.
+    /// Returns the last chunk; `None` if the run is empty.
     pub fn finish(mut self) -> Option<Bytes> {
         (!self.chunk.is_empty()).then(|| self.seal(true))
     }
 
-    /// Room for the rest of the chunk and its tags, once for each chunk unless more comes than was expected.
+    /// Reserves room for the rest of the chunk and its tags: once for each chunk, unless more bytes come than were
+    /// expected.
     fn reserve(&mut self, taken: usize) {
         let tags = self.key.layout().overhead_bytes();
         if self.chunk.capacity() - self.chunk.len() < taken + tags {
@@ -61,14 +61,14 @@ impl Sealer {
     }
 }
 
-/// The reason for which sealed bytes do not open. Bytes given out before are authentic.
+/// The reason for which sealed bytes do not open. Bytes that were returned before the error are authentic.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OpenError {
-    #[error("chunk {chunk} is not what was sealed, or was sealed under another key")]
+    #[error("chunk {chunk} of the encrypted bytes was changed, or was encrypted under another key")]
     Corrupt { chunk: u64 },
-    #[error("{missing_bytes} sealed bytes are missing at the end")]
+    #[error("{missing_bytes} encrypted bytes are missing at the end")]
     Truncated { missing_bytes: u64 },
-    #[error("{excess_bytes} bytes come after the last that was asked for")]
+    #[error("{excess_bytes} excess bytes follow the encrypted bytes of the range")]
     Excess { excess_bytes: usize },
 }
 
@@ -80,14 +80,14 @@ pub struct Opener {
     /// The index of the chunk that is being filled.
     index: u64,
     chunk: BytesMut,
-    /// Sealed bytes that are still to come.
+    /// The sealed bytes that have not been pushed yet.
     sealed_left: u64,
-    /// Plain bytes that are still to be given out.
+    /// The plain bytes of the range that have not been returned yet.
     plain_left: u64,
 }
 
 impl Opener {
-    /// `run_bytes`: how many plain bytes the whole run has. `range`: which of them are wanted.
+    /// `run_bytes` is the plain length of the whole run, `range` the plain bytes that are wanted.
     pub fn new(key: RunKey, run_bytes: u64, range: Range<u64>) -> Self {
         let span = key.layout().span(run_bytes, range);
         Self {
@@ -100,13 +100,13 @@ impl Opener {
         }
     }
 
-    /// Returns the range of the run's sealed bytes that it must be given.
+    /// Returns the range of the run's sealed bytes that must be pushed.
     pub fn sealed_range(&self) -> Range<u64> {
         self.span.sealed.clone()
     }
 
-    /// Takes sealed bytes off the front, and gives plain ones as soon as a chunk is whole. To be called until it gives
-    /// none; all bytes are taken then. After an error nothing more can be had.
+    /// Takes bytes from the front of `sealed`, and returns plain bytes as soon as a chunk is complete. Must be called
+    /// until it returns `None`; all bytes are taken then. Must not be called after an error.
     pub fn push(&mut self, sealed: &mut Bytes) -> Result<Option<Bytes>, OpenError> {
         while !sealed.is_empty() {
             if self.sealed_left == 0 {
@@ -126,7 +126,7 @@ impl Opener {
         Ok(None)
     }
 
-    /// Checks that all bytes came.
+    /// Checks that all sealed bytes of the range were pushed.
     pub fn finish(self) -> Result<(), OpenError> {
         match self.sealed_left {
             0 => Ok(()),
@@ -134,7 +134,7 @@ impl Opener {
         }
     }
 
-    /// Sealed bytes that the current chunk still lacks: of the span's last one, all that are left.
+    /// Returns the sealed bytes that the current chunk still lacks. The span's last chunk may be shorter than others.
     fn chunk_left(&self) -> usize {
         let whole = self.key.layout().sealed_chunk_bytes() - self.chunk.len();
         usize::try_from(self.sealed_left).map_or(whole, |left| left.min(whole))

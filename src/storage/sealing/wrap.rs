@@ -1,6 +1,6 @@
-//! Keys wrapped by keys: AES-256-GCM under a key that is derived for each wrapping of a fresh salt, so that however
-//! many keys one key wraps, no nonce is used twice. What the wrapped key is for is authenticated with it: taken
-//! elsewhere, it does not open.
+//! Wrapping of keys by keys: AES-256-GCM under a key that is derived from the wrapping key and a fresh salt for each
+//! wrapping, so that no nonce is reused, however many keys one key wraps. The purpose of the wrapped key is
+//! authenticated with it, so that it cannot be unwrapped for another purpose.
 
 use super::layout::TAG_BYTES;
 use super::secret::{KEY_BYTES, Secret};
@@ -25,7 +25,7 @@ pub(super) enum Purpose {
     NamedKey = 4,
 }
 
-/// Purpose, and then fields, each after its length.
+/// The authenticated data of a wrapped key: the purpose, then fields, each preceded by its length.
 #[derive(Clone, Debug)]
 pub(super) struct Context(BytesMut);
 
@@ -43,7 +43,7 @@ impl Context {
     }
 }
 
-/// `salt`, then the encrypted key, then its tag.
+/// Wraps `key` by `under`. Returns the salt, the encrypted key and the tag.
 pub(super) fn wrap(under: &Secret, key: &Secret, context: &Context, entropy: &dyn Entropy) -> Bytes {
     let mut wrapped = BytesMut::zeroed(SALT_BYTES);
     wrapped.reserve(KEY_BYTES + TAG_BYTES);
@@ -57,7 +57,7 @@ pub(super) fn wrap(under: &Secret, key: &Secret, context: &Context, entropy: &dy
     wrapped.freeze()
 }
 
-/// `None` where it was wrapped under another key or for something else, or is damaged.
+/// Unwraps a key; `None` if it was wrapped by another key, or with another context, or is damaged.
 pub(super) fn unwrap(under: &Secret, wrapped: &[u8], context: &Context) -> Option<Secret> {
     let (salt, sealed) = wrapped.split_at_checked(SALT_BYTES)?;
     let mut sealed: [u8; KEY_BYTES + TAG_BYTES] = sealed.try_into().ok()?;
@@ -69,7 +69,7 @@ pub(super) fn unwrap(under: &Secret, wrapped: &[u8], context: &Context) -> Optio
     key
 }
 
-/// Returns the nonce. The derived key is used once.
+/// Returns the nonce, which is always zero: each derived key is used once.
 fn only_nonce() -> Nonce {
     Nonce::assume_unique_for_key([0; 12])
 }

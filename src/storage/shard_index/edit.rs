@@ -1,5 +1,5 @@
-//! An atomic change of the index: records applied one after the other, each seeing the effects of those before, then a
-//! single commit with the segment counters and the watermark.
+//! An atomic change of the shard index. Records are applied one after the other, each on top of the effects of those
+//! before; then all changes are committed at once, with the counters of segments and the watermark.
 
 use super::rows::{self, ChunkId, ChunkKey, Entry, Place, SegmentUse, ShardKey, Tombstone};
 use super::{IndexResult, Placed};
@@ -9,9 +9,10 @@ use crate::storage::wal::{Location, RecordKind, ScannedRecord};
 use crate::types::{BlobId, ChunkIndex, Lsn, SegmentId, ShardId, ShardIndex as ShardNumber};
 use std::collections::{BTreeMap, HashMap};
 
-/// The outcome of moving copies.
+/// The outcome of publishing relocated copies.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Moved {
+    /// Copies that the index now refers to.
     pub records: u64,
     pub bytes: u64,
     /// Copies that are dead because their record was dropped, overwritten or moved meanwhile.
@@ -21,7 +22,7 @@ pub struct Moved {
 pub(super) struct Edit<'a> {
     kv: &'a dyn KvRead,
     uses: &'a BTreeMap<SegmentId, SegmentUse>,
-    /// The last position published, this edit's records included.
+    /// The last published position, including the records of this edit.
     head: Lsn,
     batch: Batch,
     chunks: BTreeMap<ChunkKey, Option<Entry>>,
@@ -42,7 +43,7 @@ impl<'a> Edit<'a> {
         }
     }
 
-    /// Applies a record met by recovery. Records of kinds that are not the index's are passed over.
+    /// Applies a record that recovery read from the log. Ignores records that are neither chunks nor tombstones.
     pub(super) fn apply_scanned(&mut self, record: &ScannedRecord) -> IndexResult<()> {
         self.head = self.head.max(record.at.lsn);
         let shard = ShardId { blob: BlobId(record.key.id), shard: ShardNumber(record.key.shard) };
@@ -57,7 +58,7 @@ impl<'a> Edit<'a> {
         }
     }
 
-    /// Applies a chunk's record; returns whether the chunk is now at this place.
+    /// Applies the record of a chunk. Returns whether the index now has the chunk at the record's location.
     pub(super) fn apply_chunk(&mut self, id: ChunkId, entry: Entry) -> IndexResult<bool> {
         if let Some(mut tombstone) = self.tombstone(id.shard)?
             && tombstone.origin > entry.origin
@@ -79,7 +80,7 @@ impl<'a> Edit<'a> {
     }
 
     pub(super) fn apply_tombstone(&mut self, shard: ShardId, at: Location, origin: Lsn) -> IndexResult<()> {
-        // Whatever was published before may be a victim, dead copies that no row remembers included.
+        // The tombstone may kill any record published before it, including dead copies that have no row any more.
         let mut covers = self.head.max(at.lsn);
         if let Some(old) = self.tombstone(shard)? {
             if (old.origin, old.at.lsn) >= (origin, at.lsn) {
@@ -100,11 +101,12 @@ impl<'a> Edit<'a> {
         Ok(())
     }
 
-    /// Points the index at a copy, if it still points at what was copied.
+    /// Makes the index refer to a copy, if it still refers to the record that was copied.
     pub(super) fn apply_move(&mut self, from: &Placed, to: Location, moved: &mut Moved) -> IndexResult<()> {
         let won = match from {
             Placed::Chunk { id, entry } => {
-                // Applied even where the original is gone: the tombstone that killed it must know of this copy.
+                // Applied even if a tombstone killed the original: `apply_chunk` then makes the tombstone cover this
+                // copy.
                 let same = self.chunk(*id)?.is_some_and(|now| now == *entry);
                 let killed = self.tombstone(id.shard)?.is_some_and(|tombstone| tombstone.origin > entry.origin);
                 (same || killed) && self.apply_chunk(*id, Entry { at: to, origin: entry.origin })?
@@ -126,13 +128,17 @@ impl<'a> Edit<'a> {
         Ok(())
     }
 
-    /// Removes the rows of a segment that is gone from the log.
+    /// Removes the rows of a segment that the log no longer has. Fails if a live chunk is recorded in it.
     pub(super) fn forget_segment(&mut self, segment: SegmentId) -> IndexResult<()> {
         let places: Vec<_> = rows::places_range(self.kv, segment, None).collect::<Result<_, _>>()?;
         for pair in places {
             let (lsn, place) = rows::decode_place(&pair)?;
             let Place::Tombstone(shard) = place else {
-                return Err(rows::corrupt(rows::PLACES, &pair.0, "a live chunk in a segment that is gone"));
+                return Err(rows::corrupt(
+                    rows::PLACES,
+                    &pair.0,
+                    "a live chunk in a segment that the log has released",
+                ));
             };
             if let Some(tombstone) = self.tombstone(shard)?
                 && tombstone.at.lsn == lsn
@@ -145,7 +151,7 @@ impl<'a> Edit<'a> {
         Ok(())
     }
 
-    /// Commits; the counters of the segments that changed.
+    /// Commits the edit. Returns the new counters of the segments that changed.
     pub(super) fn commit(
         mut self,
         kv: &dyn Kv,
@@ -168,7 +174,7 @@ impl<'a> Edit<'a> {
         Ok(self.touched)
     }
 
-    /// The last position among what was applied and published.
+    /// The last position that was applied or published.
     pub(super) fn head(&self) -> Lsn {
         self.head
     }

@@ -1,27 +1,28 @@
-//! The completeness of the index. Appends are published in any order, so the watermark may only rise to where no
-//! earlier append can still be unpublished. Pure.
+//! The computation of the index's watermark. Appends are published in any order, so the watermark may rise only to a
+//! position before which no append can still be unpublished. Pure.
 
 use crate::types::{Lsn, SegmentId};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// An append that is to be published: begun before the log was asked, so that its records lie after all that was
-/// published by then.
+/// A ticket for an append that will be published. It is taken before the append is sent to the log, so the append's
+/// records lie after everything that was published by then.
 #[derive(Debug)]
 #[must_use = "a lost ticket holds the watermark and the segments after it until the next start"]
 pub struct Ticket {
     number: u64,
 }
 
-/// Appends under way, each with a position that is before all its records.
+/// The appends under way, each with a position before all of its records (its floor).
 #[derive(Debug, Default)]
 pub(super) struct InFlight {
     next: u64,
     floors: BTreeMap<u64, Lsn>,
-    /// Appends among these that nobody will publish before the next start.
+    /// Those of the appends that will not be published before the next start.
     abandoned: BTreeSet<u64>,
-    /// The last position published.
+    /// The last published position.
     head: Lsn,
-    /// The last position that is published or being published: it is in the log, so appends that begin now come after it.
+    /// The last position that is published or being published. It is in the log, so an append that begins now comes
+    /// after it.
     appended: Lsn,
 }
 
@@ -37,28 +38,29 @@ impl InFlight {
         Ticket { number }
     }
 
-    /// Notes that synced records up to `last` are being published, and answers the last position published once they are.
+    /// Marks the synced records up to `last` as being published. Returns the last published position after that.
     pub(super) fn publish_through(&mut self, last: Option<Lsn>) -> Lsn {
         let last = last.unwrap_or_default();
         self.appended = self.appended.max(last);
         self.head.max(last)
     }
 
-    /// The watermark once this ticket is published with `last` as its last position. Replay begins *at* it.
+    /// Returns the watermark after this ticket was published with `last` as its last position. A replay begins *at* the
+    /// watermark.
     pub(super) fn watermark_after(&self, ticket: &Ticket, last: Option<Lsn>) -> Lsn {
         let head = self.head.max(last.unwrap_or_default());
         let others = self.floors.iter().filter(|(number, _)| **number != ticket.number);
         others.map(|(_, &floor)| floor).min().map_or(head, |floor| floor.min(head))
     }
 
-    /// Ends a ticket; it is of no more use.
+    /// Ends a ticket: its records are published up to `last`, or it has none.
     pub(super) fn finish(&mut self, ticket: &Ticket, last: Option<Lsn>) {
         let known = self.floors.remove(&ticket.number);
         assert!(known.is_some(), "a ticket is of the index that began it, and is finished once");
         self.head = self.publish_through(last);
     }
 
-    /// Abandons a ticket: the watermark stays below its records.
+    /// Abandons a ticket: the watermark stays below its records until the next start.
     pub(super) fn abandon(&mut self, ticket: Ticket) {
         self.abandoned.insert(ticket.number);
     }
@@ -100,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn an_append_that_begins_while_another_is_published_does_not_take_the_watermark_back() {
+    fn an_append_begun_during_a_publication_does_not_lower_the_watermark() {
         let mut in_flight = InFlight::new(Lsn(10));
         let (published, other) = (in_flight.begin(), in_flight.begin());
         in_flight.finish(&other, None);
@@ -116,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn an_abandoned_append_holds_the_watermark_and_no_segment() {
+    fn an_abandoned_append_holds_back_the_watermark_but_no_segment() {
         let at = |segment| Lsn::new(SegmentId(segment), 4096);
         let mut in_flight = InFlight::new(at(2));
         let (lost, other) = (in_flight.begin(), in_flight.begin());

@@ -1,13 +1,15 @@
-//! The shard index of one drive: where each chunk lies in the drive's log, which shards were dropped, and how much of each
-//! segment is alive. Derived from the log; deleting it costs a scan, never an answer.
+//! The shard index of one drive: the location of each chunk in the drive's log, the dropped shards, and the live bytes
+//! of each segment. It is derived from the log: if it is lost, a scan of the log restores it.
 //!
-//! What counts, whatever the order in which records are met: of two records of one chunk the one with the later origin
-//! (then the later position); and a tombstone kills every chunk of its shard whose origin is before its own. A relocated
-//! copy keeps its origin, so it neither revives a dropped shard nor hides a chunk written again after a drop.
+//! Two rules decide which records are live, independently of the order in which they are applied. Of two records of one
+//! chunk, the one with the later origin is live; with equal origins, the one at the later position. A tombstone kills
+//! every chunk of its shard whose origin is before the tombstone's. The origin is the position of a record's first
+//! copy, which a relocated copy keeps. So a relocated copy neither revives a dropped shard nor hides a chunk that was
+//! written again after a drop.
 //!
-//! Entries are published only after the log says that they are synced. Each commit carries the watermark: everything that
-//! the log holds below it is reflected, so that start-up replays the log from there. Where a commit fails, the same can be
-//! published again, with the same ticket.
+//! Records are published only after the log has synced them. Each commit contains the watermark: the index reflects
+//! everything that the log holds below it, so a start replays the log from there. After a failed commit, the same
+//! records can be published again with the same ticket.
 
 mod edit;
 mod inflight;
@@ -31,9 +33,9 @@ pub use inflight::Ticket;
 pub use recover::{LogExtent, recover};
 pub use rows::{ChunkId, Entry, ScrubRow, SegmentUse, Tombstone, footprint_bytes};
 
-/// The tables of the index, for whoever opens the store beneath.
+/// The tables of the index.
 pub const TABLES: &[Table] = &[rows::CHUNKS, rows::PLACES, rows::TOMBSTONES, rows::SEGMENTS, rows::STATE];
-/// The row that numbers commits, for tables that are opened again while the process lives.
+/// The row that counts commits, for tables that are reopened while the process runs.
 pub const COMMITS: CommitRow = CommitRow { table: rows::STATE, key: rows::COMMITS };
 
 #[derive(Clone, Debug, thiserror::Error)]
@@ -48,7 +50,7 @@ pub enum IndexError {
 
 pub type IndexResult<T> = Result<T, IndexError>;
 
-/// A live record of a segment.
+/// A live record, with its location.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Placed {
     Chunk { id: ChunkId, entry: Entry },
@@ -64,43 +66,43 @@ impl Placed {
     }
 }
 
-/// A page of shards in order, each with the number of its chunks; and whether more follow.
+/// A page of shards in order, each with the number of its chunks, and whether more shards follow.
 pub type ShardPage = (Vec<(ShardId, u32)>, bool);
 
-/// Commits in a row that may fail before the drive counts as one that takes no writes.
+/// The number of consecutive failed commits after which the drive counts as refusing writes.
 const FAILED_COMMITS_MAX: u32 = 3;
 
-/// The index of one drive. Cheap to clone; all methods may read or write the drive, and none is to be called where waiting
-/// for it would hold others up.
+/// The index of one drive. Cheap to clone. Methods may read or write the drive, so they must not be called on a thread
+/// that serves others.
 #[derive(Clone, Debug)]
 pub struct ShardIndex {
     kv: Arc<dyn Kv>,
-    /// Held for a moment, never while the drive is read or written.
+    /// Locked briefly, never while the drive is read or written.
     state: Arc<Mutex<State>>,
-    /// Held by the one writer, over its reads and its commit. Locked before `state`.
+    /// Locked by the one writer for all of its reads and its commit. Locked before `state`.
     writer: Arc<Mutex<Writer>>,
 }
 
-/// Positions in flight, and the content of the segments table.
+/// The appends in flight, and the content of the table `segments`.
 #[derive(Debug, Default)]
 struct State {
     in_flight: InFlight,
-    /// Shared with the commit under way, which changes only its own copy.
+    /// Shared with a commit under way, which changes only its own copy.
     uses: Arc<BTreeMap<SegmentId, SegmentUse>>,
 }
 
-/// The right to commit.
+/// The state of the one writer. Whoever locks it may commit.
 #[derive(Debug, Default)]
 struct Writer {
-    /// A commit failed: whether the tables have it, and so what they say of the segments, is not known.
+    /// True after a failed commit: it is unknown whether the tables contain it, so `State::uses` must be read again.
     doubtful: bool,
-    /// Commits that failed in a row, and why the last did.
+    /// The number of consecutive failed commits; `why` is the error of the last one.
     failed: u32,
     why: String,
 }
 
 impl Writer {
-    /// Answers what the commit changed of the segments.
+    /// Commits an edit. Returns the new counters of the segments that changed.
     fn commit(
         &mut self,
         kv: &dyn Kv,
@@ -118,15 +120,15 @@ impl Writer {
 }
 
 impl ShardIndex {
-    /// Returns the reason for which nothing can be recorded any more, after too many failed commits in a row.
+    /// Returns the error of the last commit if too many consecutive commits have failed.
     pub fn failure(&self) -> Option<String> {
-        // Who holds it may be waiting for the drive.
+        // A writer that has the lock may be waiting for the drive.
         let writer = self.writer.try_lock().ok()?;
         (writer.failed >= FAILED_COMMITS_MAX).then(|| format!("its index takes no writes: {}", writer.why))
     }
 
-    /// Takes a ticket for a log append whose records will be published; until the ticket is published or ended, the
-    /// watermark stays below those records. A ticket that is lost holds the watermark until the next start.
+    /// Takes a ticket for an append to the log whose records will be published. Until the ticket is published or ended,
+    /// the watermark stays below these records. A lost ticket holds the watermark back until the next start.
     pub fn begin(&self) -> Ticket {
         self.lock().in_flight.begin()
     }
@@ -136,8 +138,9 @@ impl ShardIndex {
         self.lock().in_flight.finish(&ticket, None);
     }
 
-    /// Ends a ticket whose append failed. Only a refusal says that nothing was written; otherwise the next start replays from
-    /// before it: a copy that may have been written must be met then, so that a tombstone which kills it outlives it.
+    /// Ends a ticket whose append failed. After a refusal nothing was written. After any other error a record may have
+    /// been written, so the ticket is abandoned: the next start must replay that record, so that a tombstone which
+    /// kills it is kept as long as the record exists.
     pub fn append_failed(&self, ticket: Ticket, error: &WalError) {
         match error {
             WalError::OutOfSpace | WalError::Busy => self.end(ticket),
@@ -145,18 +148,19 @@ impl ShardIndex {
         }
     }
 
-    /// Gives up publishing what was appended: the watermark stays below it, so that the next start publishes it.
+    /// Gives up publishing the records of a ticket. The watermark stays below them, so that the next start publishes
+    /// them.
     pub fn abandon(&self, ticket: Ticket) {
         self.lock().in_flight.abandon(ticket);
     }
 
-    /// Returns whether records of this segment may still be published; it must not be released before.
+    /// Returns whether records in this segment may still be published; if so, the segment must not be released yet.
     pub fn awaits(&self, segment: SegmentId) -> bool {
         self.lock().in_flight.awaits(segment)
     }
 
-    /// Publishes synced chunks. One that was dropped or overwritten by a later record is dead on arrival. Where this fails, the
-    /// ticket stands, and the same may be published later.
+    /// Publishes synced chunks, except those that a later record has dropped or overwritten. After an error the ticket
+    /// is still valid, and the same chunks can be published again.
     pub fn publish_chunks(&self, ticket: &Ticket, chunks: &[(ChunkId, Location)]) -> IndexResult<()> {
         let last = chunks.iter().map(|(_, at)| at.lsn).max();
         self.publish(ticket, last, |edit| {
@@ -164,7 +168,7 @@ impl ShardIndex {
         })
     }
 
-    /// Publishes synced tombstones: chunks of these shards that are older are no longer found.
+    /// Publishes synced tombstones: older chunks of these shards are no longer found.
     pub fn publish_drops(&self, ticket: &Ticket, drops: &[(ShardId, Location)]) -> IndexResult<()> {
         let last = drops.iter().map(|(_, at)| at.lsn).max();
         self.publish(ticket, last, |edit| {
@@ -172,7 +176,7 @@ impl ShardIndex {
         })
     }
 
-    /// Publishes synced copies of live records, each only if the index still points at the place that it was copied from.
+    /// Publishes synced copies of live records, each only if the index still refers to the record that was copied.
     pub fn publish_moves(&self, ticket: &Ticket, moves: &[(Placed, Location)]) -> IndexResult<Moved> {
         let last = moves.iter().map(|(_, to)| to.lsn).max();
         let mut moved = Moved::default();
@@ -207,7 +211,7 @@ impl ShardIndex {
         Ok(())
     }
 
-    /// Reads the segments table again where a commit failed.
+    /// Reads the counters of segments from the tables again if a commit has failed.
     fn settle(&self, writer: &mut Writer) -> IndexResult<()> {
         if writer.doubtful {
             let uses = recover::uses_in(&*self.kv)?;
@@ -217,7 +221,7 @@ impl ShardIndex {
         Ok(())
     }
 
-    /// Consecutive chunks of a shard, `None` where there is no such chunk; one scan.
+    /// Returns the entries of `count` consecutive chunks of a shard, `None` for each missing chunk, by one scan.
     pub fn lookup(&self, shard: ShardId, first: ChunkIndex, count: u32) -> IndexResult<Vec<Option<Entry>>> {
         let mut found = vec![None; count as usize];
         let from = ChunkId { shard, chunk: first }.key();
@@ -244,7 +248,8 @@ impl ShardIndex {
         Ok(count)
     }
 
-    /// Returns whether dropping this shard must be recorded: a chunk of it exists, or may be on its way.
+    /// Returns whether a drop of this shard needs a tombstone: a chunk of it exists, or may belong to an append under
+    /// way.
     pub fn drop_matters(&self, shard: ShardId) -> IndexResult<bool> {
         if !self.lock().in_flight.is_empty() {
             return Ok(true);
@@ -255,7 +260,7 @@ impl ShardIndex {
         }
     }
 
-    /// Shards after this one, in order, at most `limit`.
+    /// Returns at most `limit` shards after `after`, in order.
     pub fn inventory(&self, after: Option<ShardId>, limit: u32) -> IndexResult<ShardPage> {
         let from = after.map_or_else(Vec::new, |shard| rows::chunk_key_after_shard(shard).to_vec());
         let mut page: Vec<(ShardId, u32)> = Vec::new();
@@ -272,7 +277,7 @@ impl ShardIndex {
         Ok((page, false))
     }
 
-    /// Live records of a segment from `after` on, in order of position, at most `limit`.
+    /// Returns at most `limit` live records of a segment at positions after `after`, in order of position.
     pub fn placed_in(&self, segment: SegmentId, after: Option<Lsn>, limit: usize) -> IndexResult<Vec<Placed>> {
         let mut placed = Vec::new();
         for pair in rows::places_range(&*self.kv, segment, after).take(limit) {
@@ -289,10 +294,10 @@ impl ShardIndex {
                 rows::get_tombstone(&*self.kv, shard)?.map(|tombstone| Placed::Tombstone { shard, tombstone })
             }
         };
-        found.ok_or_else(|| rows::corrupt(rows::PLACES, &lsn.0.to_be_bytes(), "a place of nothing"))
+        found.ok_or_else(|| rows::corrupt(rows::PLACES, &lsn.0.to_be_bytes(), "a place without its chunk or tombstone"))
     }
 
-    /// Removes what is known of a segment that the log gave up. Only tombstones may still be placed there.
+    /// Removes the rows of a segment that the log has released. Only tombstones may still be recorded there.
     pub fn forget_segment(&self, segment: SegmentId) -> IndexResult<()> {
         let mut writer = self.writer();
         let _hold = self.kv.hold()?;
@@ -317,12 +322,12 @@ impl ShardIndex {
         BTreeMap::clone(&self.lock().uses)
     }
 
-    /// Returns the sum over all segments.
+    /// Returns the live bytes and records of all segments together.
     pub fn total(&self) -> SegmentUse {
         self.lock().uses.values().fold(SegmentUse::default(), |sum, used| sum.plus(*used))
     }
 
-    /// The last position published.
+    /// The last published position.
     pub fn head(&self) -> Lsn {
         self.lock().in_flight.head()
     }
@@ -332,7 +337,7 @@ impl ShardIndex {
         Ok(rows::get_watermark(&*self.kv)?.unwrap_or_default())
     }
 
-    /// Returns scrub's position on this drive; `None` before the first pass. A row that cannot be read counts as none.
+    /// Returns the state of the scrub on this drive; `None` before the first pass, or if the row is corrupt.
     pub fn scrub(&self) -> IndexResult<Option<ScrubRow>> {
         match rows::get_scrub(&*self.kv) {
             Err(IndexError::Corrupt { .. }) => Ok(None),
@@ -346,12 +351,12 @@ impl ShardIndex {
         Ok(self.kv.commit(batch)?)
     }
 
-    /// Makes everything published durable. Slow.
+    /// Makes everything published durable. Syncs the drive, so it is slow.
     pub fn persist(&self) -> IndexResult<()> {
         Ok(self.kv.persist()?)
     }
 
-    /// Blocking. Closes the index for good (see `Kv::close`).
+    /// Closes the index for good (see `Kv::close`). Blocks.
     pub fn close(&self) -> IndexResult<()> {
         Ok(self.kv.close()?)
     }
@@ -364,7 +369,7 @@ impl ShardIndex {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Panics where the tables contradict each other; for tests.
+    /// Panics if the tables contradict each other; for tests.
     #[cfg(test)]
     pub(crate) fn check_invariants(&self) {
         let mut sums: BTreeMap<SegmentId, SegmentUse> = BTreeMap::new();

@@ -1,5 +1,5 @@
-//! Opening the index: replay of the log from the watermark, or a rebuild from its start where the index is new, was being
-//! rebuilt, cannot be read, or does not belong to this log.
+//! Recovery of the shard index at start: a replay of the log from the watermark. The index is rebuilt from the log's
+//! start if it is new, corrupt, or does not match the log, or if an earlier rebuild was interrupted.
 
 use super::edit::Edit;
 use super::inflight::InFlight;
@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::{Arc, Mutex};
 
-/// Records or rows in one commit of a replay or a rebuild.
+/// The most records or rows in one commit of a replay or a rebuild.
 const REPLAY_RECORDS_MAX: usize = 1024;
 
 /// The extent of the log that a scan found.
@@ -21,12 +21,13 @@ const REPLAY_RECORDS_MAX: usize = 1024;
 pub struct LogExtent {
     /// The existing segments.
     pub segments: Vec<SegmentId>,
-    /// The end of the log's content; records after it were passed to the visitor too.
+    /// The end of the log's content. Valid records after it were also passed to the visitor.
     pub end: Lsn,
 }
 
-/// Opens the index over a log. `scan` opens the log: it passes every record at or after the position to the visitor, in
-/// order, and answers the log with its extent; it is called a second time, from the start, where a rebuild is needed.
+/// Opens the index of a log. `scan` opens the log: it passes every record at or after the given position to the
+/// visitor, in order, and returns the log with its extent. It is called a second time, from the log's start, if the
+/// index must be rebuilt.
 pub fn recover<L>(
     kv: Arc<dyn Kv>,
     mut scan: impl FnMut(Lsn, &mut dyn FnMut(ScannedRecord)) -> Result<(L, LogExtent), WalError>,
@@ -46,7 +47,7 @@ pub fn recover<L>(
     }
 }
 
-/// `None` where the index is not one of this log.
+/// Tries to open the index without a rebuild; `None` if it does not match this log, or a rebuild was interrupted.
 fn attempt<L>(
     kv: &Arc<dyn Kv>,
     scan: &mut impl FnMut(Lsn, &mut dyn FnMut(ScannedRecord)) -> Result<(L, LogExtent), WalError>,
@@ -55,7 +56,7 @@ fn attempt<L>(
         return Ok(None);
     }
     let Some(watermark) = rows::get_watermark(&**kv)? else {
-        // A new index, or one that lost all: nothing of it may stay.
+        // The index is new or has lost its watermark: remove all rows.
         wipe(&**kv)?;
         return attempt(kv, scan);
     };
@@ -76,8 +77,8 @@ fn attempt<L>(
     Ok((matches && settle(&index, &extent)?).then_some((index, log)))
 }
 
-/// Returns whether the log has every record that the index has from the watermark on. A missing one was acknowledged in
-/// relaxed mode and lost with the power.
+/// Returns whether the log has every record that the index has from the watermark on. A record may be missing if it was
+/// acknowledged with relaxed durability and lost in a power cut.
 fn all_visited(kv: &Arc<dyn Kv>, watermark: Lsn, visited: &BTreeSet<Lsn>) -> IndexResult<bool> {
     let from = watermark.0.to_be_bytes();
     for pair in kv.range(rows::PLACES, Bound::Included(&from), Bound::Unbounded) {
@@ -88,7 +89,8 @@ fn all_visited(kv: &Arc<dyn Kv>, watermark: Lsn, visited: &BTreeSet<Lsn>) -> Ind
     Ok(true)
 }
 
-/// Forgets segments that are gone; whether the index matches the log.
+/// Removes the rows of segments that the log no longer has. Returns false if one of them should have live chunks: then
+/// the index does not match the log.
 fn settle(index: &ShardIndex, extent: &LogExtent) -> IndexResult<bool> {
     for (segment, used) in index.uses() {
         if extent.segments.contains(&segment) {
@@ -102,7 +104,8 @@ fn settle(index: &ShardIndex, extent: &LogExtent) -> IndexResult<bool> {
     Ok(true)
 }
 
-/// Empties the tables so that a crash in between starts over, then allows a replay from the log's start.
+/// Empties the tables and sets the watermark to the log's start. After a crash in between, the next start empties them
+/// again.
 fn wipe(kv: &dyn Kv) -> IndexResult<()> {
     let mut mark = Batch::default();
     mark.put(rows::STATE, rows::REBUILDING.to_vec(), vec![1]);
@@ -117,7 +120,7 @@ fn wipe(kv: &dyn Kv) -> IndexResult<()> {
     Ok(kv.commit(done)?)
 }
 
-/// Removes some rows of a table; whether there were any.
+/// Removes some rows of a table. Returns whether there were any.
 fn wipe_some(kv: &dyn Kv, table: Table) -> IndexResult<bool> {
     let mut batch = Batch::default();
     for pair in kv.range(table, Bound::Unbounded, Bound::Unbounded).take(REPLAY_RECORDS_MAX) {
@@ -130,7 +133,7 @@ fn wipe_some(kv: &dyn Kv, table: Table) -> IndexResult<bool> {
     Ok(any)
 }
 
-/// Returns the live bytes and records of each segment, as the tables have them.
+/// Reads the live bytes and records of each segment from the tables.
 pub(super) fn uses_in(kv: &dyn Kv) -> IndexResult<BTreeMap<SegmentId, SegmentUse>> {
     let rows = kv.range(rows::SEGMENTS, Bound::Unbounded, Bound::Unbounded);
     rows.map(|pair| rows::decode_use(&pair?)).collect()
@@ -141,13 +144,14 @@ struct Replay {
     kv: Arc<dyn Kv>,
     uses: BTreeMap<SegmentId, SegmentUse>,
     head: Lsn,
-    /// The watermark committed last. While the log is being opened it stays where the log is known to be durable: what lies
-    /// behind may be lost yet, and a replay that is interrupted has to meet it again.
+    /// The last committed watermark. While the log is being opened, the watermark does not exceed the position through
+    /// which the log is known to be durable: later records may still be lost, so an interrupted replay must read them
+    /// again.
     watermark: Lsn,
     durable_through: Lsn,
-    /// True if the index begins empty: then it cannot have what the log has not.
+    /// True if the index is empty before the replay, so that it cannot have a record that the log lacks.
     rebuilds: bool,
-    /// Positions from the watermark on; not kept where the index begins with nothing.
+    /// The positions of the replayed records; not collected if `rebuilds`.
     visited: BTreeSet<Lsn>,
     waiting: Vec<ScannedRecord>,
     failed: Option<IndexError>,
@@ -175,7 +179,7 @@ impl Replay {
             self.visited.insert(record.at.lsn);
         }
         self.durable_through = self.durable_through.max(record.durable_through);
-        // The body is of no interest, and a thousand of them would be a quarter of a gigabyte.
+        // The index needs no bodies, and a thousand of them would take a quarter of a gigabyte.
         self.waiting.push(ScannedRecord { body: bytes::Bytes::new(), ..record });
         if self.waiting.len() >= REPLAY_RECORDS_MAX {
             self.flush();
@@ -192,7 +196,7 @@ impl Replay {
         }
     }
 
-    /// Notes that the log is open: all of it is durable.
+    /// Ends the replay after the log was opened, which made all of it durable.
     fn finish(&mut self) {
         self.durable_through = Lsn(u64::MAX);
         if !self.waiting.is_empty() || self.watermark < self.head {

@@ -9,7 +9,7 @@
 //! | `state` | `watermark` | version 1, position 8 |
 //! | `state` | `scrub` | version 1, began 8, position 8, until 8, corrupt 8, finished 8, due 8 |
 //! | `state` | `commits` | the number of the last commit 8, without a version (`storage::kv::reviving`) |
-//! | `state` | `rebuilding` | version 1: the tables are being emptied, start over |
+//! | `state` | `rebuilding` | version 1; present while the tables are being emptied |
 
 use super::{IndexError, IndexResult};
 use crate::limits::{BLOCK_BYTES, RECORD_PACKED_BYTES_MAX};
@@ -36,7 +36,7 @@ const KIND_TOMBSTONE: u8 = 2;
 pub(super) type ShardKey = [u8; 17];
 pub(super) type ChunkKey = [u8; 21];
 
-/// A chunk's address.
+/// The id of a chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ChunkId {
     pub shard: ShardId,
@@ -52,30 +52,30 @@ impl ChunkId {
     }
 }
 
-/// The location of a chunk, and of its first copy.
+/// The location of a chunk (`at`), and the position of its first copy (`origin`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry {
     pub at: Location,
     pub origin: Lsn,
 }
 
-/// A dropped shard: chunks with an origin before this one are dead.
+/// The tombstone of a dropped shard: chunks with an origin before the tombstone's are dead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tombstone {
     pub at: Location,
     pub origin: Lsn,
-    /// No record that this tombstone kills lies after this position.
+    /// The last position at which a record killed by this tombstone may lie.
     pub covers: Lsn,
 }
 
 impl Tombstone {
-    /// Returns whether one of these segments may have records that the tombstone kills.
+    /// Returns whether one of these segments may contain records that the tombstone kills.
     pub fn is_needed_beside(&self, segments: &[SegmentId]) -> bool {
         segments.iter().any(|&id| id <= self.covers.segment())
     }
 }
 
-/// The live records and bytes of a segment.
+/// The live records and bytes of a segment. The bytes include those of tombstones.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SegmentUse {
     pub chunks: u64,
@@ -100,7 +100,7 @@ impl SegmentUse {
         }
     }
 
-    /// Saturating: the counters come from the drive, and a wrong one is no reason to stop.
+    /// Subtracts, saturating: the counters come from the drive, and a wrong one must not cause a panic.
     pub(super) fn minus(self, other: Self) -> Self {
         Self {
             chunks: self.chunks.saturating_sub(other.chunks),
@@ -110,7 +110,8 @@ impl SegmentUse {
     }
 }
 
-/// Returns the bytes that a record with such a body takes in a segment, including padding and without batch borders.
+/// Returns the bytes that a record with a body of this length takes in a segment: with its own padding, but without
+/// that at the end of a batch.
 pub fn footprint_bytes(body_bytes: u32) -> u32 {
     let (packed_max, block) = (RECORD_PACKED_BYTES_MAX as u32, BLOCK_BYTES as u32);
     if body_bytes < packed_max {
@@ -120,23 +121,25 @@ pub fn footprint_bytes(body_bytes: u32) -> u32 {
     }
 }
 
-/// The position of the pass over all chunks of the drive. Lost with the index, which costs the pass under way.
+/// The state of the scrub, which verifies all chunks of the drive in passes. It is lost with the index; the scrub then
+/// begins a new pass.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ScrubRow {
-    /// 0 where no pass is under way.
+    /// The time at which the current pass began; 0 between passes.
     pub began: UnixMs,
-    /// The position up to which records are verified; records appended after `until` are left to the next pass.
+    /// The position up to which the current pass has verified records.
     pub position: Lsn,
+    /// The end of the current pass. Records appended after it are left to the next pass.
     pub until: Lsn,
-    /// Corrupt chunks that the pass has met; between passes, that the last one met.
+    /// The number of corrupt chunks found by the current pass; between passes, by the last one.
     pub corrupt: u64,
-    /// The end of the last pass; 0 before the first.
+    /// The time at which the last pass ended; 0 before the first.
     pub finished: UnixMs,
-    /// The start of the next pass.
+    /// The time at which the next pass is due.
     pub due: UnixMs,
 }
 
-/// The item at a position.
+/// The item whose live record is at a position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
     Chunk(ChunkId),
@@ -150,7 +153,7 @@ pub(super) fn shard_key(shard: ShardId) -> ShardKey {
     key
 }
 
-/// The least chunk key that is greater than all of this shard.
+/// Returns the least key that is greater than the keys of all chunks of this shard.
 pub(super) fn chunk_key_after_shard(shard: ShardId) -> Vec<u8> {
     let mut key = ChunkId { shard, chunk: ChunkIndex(u32::MAX) }.key().to_vec();
     key.push(0);
@@ -181,7 +184,7 @@ pub(super) fn corrupt(table: Table, key: &[u8], found: impl Into<String>) -> Ind
     }
 }
 
-/// Takes fields off the front of a row.
+/// A reader of the fields of a row, from its front.
 struct Fields<'a> {
     rest: &'a [u8],
 }
@@ -223,7 +226,7 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// Decodes one row, or says which row is bad.
+/// Decodes one row. The error names a corrupt row.
 fn decode<T>(table: Table, pair: &Pair, read: impl FnOnce(Fields<'_>, Fields<'_>) -> Option<T>) -> IndexResult<T> {
     let (key, value) = pair;
     read(Fields { rest: key }, Fields { rest: value })

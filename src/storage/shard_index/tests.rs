@@ -1,5 +1,5 @@
-//! The index against a model log: what is found must be what the log says, whatever is lost of the index, and a log that
-//! compaction went over must say the same as one that it did not.
+//! The shard index against a model log: the index must agree with the log after power cuts, after the loss of the
+//! index, and after compaction.
 
 use super::rows::{CHUNKS, SCRUB, STATE, WATERMARK, get_watermark};
 use super::{ChunkId, Entry, LogExtent, Placed, ScrubRow, ShardIndex, TABLES, recover};
@@ -107,11 +107,11 @@ fn chunk(of: ShardId, number: u32) -> ChunkId {
     ChunkId { shard: of, chunk: ChunkIndex(number) }
 }
 
-/// A table store whose commits wait, once it is told to, until they are let go.
+/// A table store of which a test can stall one commit.
 #[derive(Debug)]
 struct Stalling {
     inner: MemoryKv,
-    /// Taken by the commit that is to stall: where it says that it has begun, and what it waits for.
+    /// Set by the test, taken by the next commit: that commit sends a message when it begins, and then waits for one.
     stall: Mutex<Option<(Sender<()>, Receiver<()>)>>,
 }
 
@@ -152,7 +152,7 @@ fn empty_kv() -> Arc<MemoryKv> {
     Arc::new(MemoryKv::new(TABLES))
 }
 
-/// A log, its index, and what must be found: each chunk with the origin of its last write.
+/// A log, its index, and the expected content of the index: each live chunk with the position of its last write.
 struct World {
     log: ModelLog,
     kv: Arc<MemoryKv>,
@@ -194,7 +194,8 @@ impl World {
         self.index.publish_drops(&ticket, &[(of, at)]).expect("published");
     }
 
-    /// Copies what lives in a segment and is needed; `race` runs between the copies' sync and their publication.
+    /// Copies the live records of a segment, except tombstones that are no longer needed. `race` runs after the copies
+    /// were appended and before they are published.
     fn copy_segment(&mut self, segment: SegmentId, race: impl FnOnce(&mut Self)) {
         let others = self.log.others(segment);
         let mut placed = self.index.placed_in(segment, None, usize::MAX).expect("placed");
@@ -218,7 +219,7 @@ impl World {
         self.index.publish_moves(&ticket, &moves).expect("published");
     }
 
-    /// Releases a segment in which nothing is left that counts; whether it was.
+    /// Releases a segment if it has no live record that is still needed. Returns whether it did.
     fn release_if_empty(&mut self, segment: SegmentId) -> bool {
         let others = self.log.others(segment);
         let left = self.index.placed_in(segment, None, usize::MAX).expect("placed");
@@ -249,7 +250,7 @@ impl World {
     }
 }
 
-/// Every chunk found by the ways of lookup, with its origin.
+/// Returns every chunk of the index with its origin, by inventory and lookup.
 fn found(index: &ShardIndex) -> BTreeMap<ChunkId, Lsn> {
     let (shards, more) = index.inventory(None, u32::MAX).expect("inventory");
     assert!(!more);
@@ -292,7 +293,7 @@ fn random_step(world: &mut World, entropy: &Seeded) {
         }
         9 => publish_late(world, entropy),
         _ => {
-            // Appends that were synced and never published, then the power is cut.
+            // The power is cut, sometimes after appends that were synced but not published.
             if entropy.below(2) == 0 {
                 drop(world.index.begin());
                 world.append_chunks(&[random_chunk(entropy)]);
@@ -316,7 +317,7 @@ fn publish_out_of_order(world: &mut World, entropy: &Seeded) {
     }
 }
 
-/// The tables fail, and may or may not have what they were to take.
+/// Publishes two appends while the tables fail, with or without the commit, and again later.
 fn publish_late(world: &mut World, entropy: &Seeded) {
     let (early, late) = (world.index.begin(), world.index.begin());
     let first = world.append_chunks(&[random_chunk(entropy)]);
@@ -391,7 +392,7 @@ fn an_index_ahead_of_its_log_is_rebuilt() {
     let mut world = World::new();
     world.write(&[chunk(shard(1, 0), 0)]);
     world.write(&[chunk(shard(1, 0), 1)]);
-    // Relaxed durability: acknowledged, published, and lost with the power.
+    // With relaxed durability, a record may be acknowledged and published, and then lost in a power cut.
     let lost = world.truth.remove(&chunk(shard(1, 0), 1)).expect("written");
     world.log.records.remove(&lost);
     world.log.next = lost;
@@ -400,7 +401,7 @@ fn an_index_ahead_of_its_log_is_rebuilt() {
 }
 
 #[test]
-fn failed_publications_are_made_later_whether_or_not_the_tables_kept_them() {
+fn a_failed_publication_can_be_repeated_whether_or_not_it_was_committed() {
     for writes in [Writes::Refused, Writes::KeptAndFailed] {
         let mut world = World::new();
         let rewritten = chunk(shard(1, 0), 0);
@@ -440,7 +441,7 @@ fn w12_a_lost_relocation_race_leaves_the_copy_dead() {
 }
 
 #[test]
-fn a_tombstone_goes_only_when_nothing_it_kills_can_come_back() {
+fn a_tombstone_is_kept_until_no_record_it_kills_can_come_back() {
     let mut world = World::new();
     let dropped = chunk(shard(2, 0), 0);
     world.write(&[dropped]);
@@ -448,7 +449,7 @@ fn a_tombstone_goes_only_when_nothing_it_kills_can_come_back() {
     while world.log.next.segment() == SegmentId(1) {
         world.write(&[filler]);
     }
-    // The tombstone is published while a copy of what it kills lands after it, in a later segment.
+    // The tombstone is published while its victim is being copied, so the dead copy lies in a later segment.
     world.copy_segment(SegmentId(1), |world| world.drop_shard(dropped.shard));
     assert!(world.release_if_empty(SegmentId(1)));
     while world.log.next.segment() == SegmentId(2) {
@@ -501,7 +502,7 @@ fn the_inventory_is_paged_in_order() {
 }
 
 #[test]
-fn dropping_what_was_never_there_needs_no_record() {
+fn dropping_an_absent_shard_needs_no_tombstone() {
     let mut world = World::new();
     world.write(&[chunk(shard(1, 0), 0)]);
     assert!(world.index.drop_matters(shard(1, 0)).expect("asked"));
@@ -512,7 +513,7 @@ fn dropping_what_was_never_there_needs_no_record() {
 }
 
 #[test]
-fn segments_that_the_log_gave_up_are_forgotten_at_the_next_start() {
+fn the_index_forgets_released_segments_at_the_next_start() {
     let mut world = World::new();
     world.write(&[chunk(shard(1, 0), 0)]);
     world.drop_shard(shard(1, 0));
@@ -521,7 +522,7 @@ fn segments_that_the_log_gave_up_are_forgotten_at_the_next_start() {
     }
     world.write(&[chunk(shard(7, 0), 0)]);
     world.index.persist().expect("persisted");
-    // Released, and the power was cut before the index forgot it.
+    // The segment was released, but the power was cut before the index removed its rows.
     world.log.release(SegmentId(1));
     world.index = world.log.open(world.kv.clone());
     assert!(!world.index.uses().contains_key(&SegmentId(1)));
@@ -529,9 +530,9 @@ fn segments_that_the_log_gave_up_are_forgotten_at_the_next_start() {
     assert!(world.kv.get(STATE, WATERMARK).expect("read").is_some());
 }
 
-/// Version 1, byte by byte.
+/// Checks the row of version 1 byte by byte.
 #[test]
-fn the_row_of_scrub_is_what_version_1_says_and_no_other_is_believed() {
+fn the_scrub_row_has_the_format_of_version_1_and_any_other_is_ignored() {
     let [began, finished, due] = [1, 5, 6].map(UnixMs);
     let row = ScrubRow { began, position: Lsn(2), until: Lsn(3), corrupt: 4, finished, due };
     let field = |value: u8| [0, 0, 0, 0, 0, 0, 0, value];
@@ -556,9 +557,9 @@ fn the_row_of_scrub_is_what_version_1_says_and_no_other_is_believed() {
     assert_eq!(put(bytes), None);
 }
 
-/// Tests that a failed opening, whose records may be lost, makes the next opening begin before it.
+/// The records that a failed opening replayed may be lost, so the next opening must replay them again.
 #[test]
-fn an_opening_that_fails_leaves_the_watermark_where_the_log_is_durable() {
+fn a_failed_opening_leaves_the_watermark_where_the_log_is_durable() {
     let mut log = ModelLog::new();
     let ids: Vec<ChunkId> = (0..3000).map(|number| chunk(shard(1, 0), number)).collect();
     let places: Vec<Location> = ids.iter().map(|id| log.append(RecordKind::Chunk, key(*id), None)).collect();
@@ -578,7 +579,7 @@ fn an_opening_that_fails_leaves_the_watermark_where_the_log_is_durable() {
 }
 
 #[test]
-fn appends_begin_and_segments_are_looked_at_while_a_commit_is_slow() {
+fn a_slow_commit_of_the_index_blocks_neither_appends_nor_queries() {
     const PATIENCE: Duration = Duration::from_secs(60);
     let kv = Arc::new(Stalling { inner: MemoryKv::new(TABLES), stall: Mutex::default() });
     let mut log = ModelLog::new();

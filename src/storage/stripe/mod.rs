@@ -1,8 +1,8 @@
-//! The arithmetic of a blob: how its bytes are cut into stripes and chunks, and which chunks hold a range of them.
+//! The layout arithmetic of a blob: how its bytes are cut into stripes and chunks, and which chunks hold a byte range.
 //!
-//! A full stripe holds `k * chunk_size` bytes. The last one holds the rest in chunks that are no longer than they must
-//! be: `ceil(rest / k)`, rounded up for alignment, its tail zeros. In a stripe the data lies end to end, so the position of
-//! a byte in the stripe's buffer `[k+m][chunk_bytes]` is its position in the stripe.
+//! A full stripe holds `k * chunk_size` bytes. The last stripe holds the rest, in chunks as short as possible:
+//! `ceil(rest / k)` bytes, rounded up for alignment and padded with zeros. The data of a stripe is contiguous, so a
+//! byte has the same offset in the stripe as in its buffer `[k+m][chunk_bytes]`.
 
 use crate::limits::{BLOCK_BYTES, OBJECT_BYTES_MAX, RECORD_BODY_BYTES_MAX, RECORD_PACKED_BYTES_MAX, SHARDS_MAX};
 use crate::types::{ChunkIndex, Geometry, ShardIndex};
@@ -11,7 +11,7 @@ use std::ops::Range;
 #[cfg(test)]
 mod tests;
 
-/// Short chunks are a multiple of this, for the vector instructions that go over them.
+/// The length of a short chunk is a multiple of this, for the vector instructions of the erasure code.
 const CHUNK_ALIGN_BYTES: usize = 64;
 
 /// The layout of a blob of one size: its stripes and chunks. Stripe `s` is chunk `s` of every shard.
@@ -38,7 +38,7 @@ pub enum LayoutError {
 }
 
 impl BlobLayout {
-    /// Fails on what no writer of ours can have recorded.
+    /// Fails on a geometry or size that no writer can have recorded.
     pub fn new(geometry: Geometry, size_bytes: u64) -> Result<Self, LayoutError> {
         let chunk = geometry.chunk_size_bytes;
         if geometry.data == 0
@@ -77,7 +77,7 @@ impl BlobLayout {
         u64::from(stripe.0) * self.stripe_data_bytes()
     }
 
-    /// Data bytes of one stripe, padding not counted; 0 past the end.
+    /// Data bytes of one stripe, without padding; 0 past the end of the blob.
     pub fn stripe_bytes(&self, stripe: ChunkIndex) -> usize {
         let rest = self.size_bytes.saturating_sub(self.stripe_start(stripe));
         rest.min(self.stripe_data_bytes()) as usize
@@ -88,13 +88,13 @@ impl BlobLayout {
         chunk_bytes(self.geometry, self.stripe_bytes(stripe))
     }
 
-    /// Returns the data shards whose chunk of a stripe is padding alone, and so zeros.
+    /// Returns the data shards whose chunk of this stripe contains only padding, which is zeros.
     pub fn padding_shards(&self, stripe: ChunkIndex) -> Range<usize> {
         let chunk = self.chunk_bytes(stripe).max(1);
         self.stripe_bytes(stripe).div_ceil(chunk)..usize::from(self.geometry.data)
     }
 
-    /// Bytes of each shard in all.
+    /// The size of each shard: the length of all its chunks.
     pub fn shard_bytes(&self) -> u64 {
         match self.stripes() {
             0 => 0,
@@ -105,7 +105,7 @@ impl BlobLayout {
         }
     }
 
-    /// The stripes that hold these bytes of the blob; a range past the end is cut at it.
+    /// Returns the stripes that hold a range of the blob. A range that extends past the blob's end is cut there.
     pub fn stripes_of(&self, bytes: Range<u64>) -> Range<u32> {
         let end = bytes.end.min(self.size_bytes);
         if bytes.start >= end {
@@ -115,7 +115,7 @@ impl BlobLayout {
         (bytes.start / stripe) as u32..end.div_ceil(stripe) as u32
     }
 
-    /// Returns the chunks of one stripe that hold some of these bytes of the blob, in order.
+    /// Returns the parts of a byte range of the blob that lie in one stripe, a span for each chunk, in order.
     pub fn spans(&self, stripe: ChunkIndex, bytes: Range<u64>) -> Vec<ChunkSpan> {
         let start = self.stripe_start(stripe);
         let held = self.stripe_bytes(stripe);

@@ -37,7 +37,7 @@ fn by_spans(layout: &BlobLayout, start: u64, end: u64) -> Vec<(u32, u8, usize)> 
 }
 
 #[test]
-fn every_range_of_every_small_blob_is_where_the_byte_by_byte_model_says() {
+fn the_spans_of_every_range_match_a_byte_by_byte_model() {
     for (data, chunk) in [(1, 100), (2, 64), (3, 70), (4, 64)] {
         let geometry = geometry(data, 1, chunk);
         for size in (0..=3 * u64::from(data) * u64::from(chunk) + 3).step_by(7) {
@@ -61,7 +61,7 @@ fn every_range_of_every_small_blob_is_where_the_byte_by_byte_model_says() {
 
 proptest! {
     #[test]
-    fn chunks_hold_the_stripe_and_no_more_than_alignment_asks(data in 1u8..=16, held in 1usize..16 * CHUNK_BYTES_MAX) {
+    fn chunks_are_no_longer_than_the_stripe_and_alignment_need(data in 1u8..=16, held in 1usize..16 * CHUNK_BYTES_MAX) {
         let geometry = geometry(data, 2, CHUNK_BYTES_MAX as u32);
         let held = held.min(usize::from(data) * CHUNK_BYTES_MAX);
         let chunk = chunk_bytes(geometry, held);
@@ -85,7 +85,7 @@ proptest! {
     }
 }
 
-/// P5: a range needs the chunks that hold it, and nothing like the object.
+/// P5: reading a range touches only the chunks that hold it, not the whole object.
 #[test]
 fn p5_eight_mebibytes_of_600_megabytes_touch_less_than_ten_mebibytes() {
     let layout = BlobLayout::new(geometry(2, 2, CHUNK_BYTES_MAX as u32), 600_000_000).expect("a layout");

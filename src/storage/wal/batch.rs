@@ -1,5 +1,5 @@
-//! Laying out records as one write. A batch begins on a block; small records are packed behind each other, a large body
-//! has blocks of its own and is written from the caller's buffer, where that is aligned.
+//! The layout of records in one write (a batch). A batch begins on a block. Small records are packed one after the
+//! other. A large body gets blocks of its own, and is written directly from the caller's buffer if that is aligned.
 
 use super::format::{BLOCK, EntryKind, RECORD_ALIGN, RECORD_HEADER_BYTES, RecordHeader, body_offset};
 use super::{Location, NewRecord, RecordKey};
@@ -13,7 +13,7 @@ use bytes::Bytes;
 use std::io::IoSlice;
 use std::ops::Range;
 
-/// A record with its body's checksum.
+/// A record with the checksum of its body.
 #[derive(Clone, Debug)]
 pub struct CheckedRecord {
     record: NewRecord,
@@ -32,22 +32,22 @@ impl CheckedRecord {
     }
 }
 
-/// A record of the log's own.
+/// A record that the log writes for itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mark {
-    /// The log was cut at `cut` and goes on at this record.
+    /// Recovery cut the log at `cut`, and the log continues at this record.
     Resume { cut: Lsn },
-    /// The segment's last record; `cut` where no `Resume` was written since the log was cut.
+    /// The last record of a segment. `cut` is set if recovery cut the log and no `Resume` was written since.
     Seal { cut: Option<Lsn> },
-    /// Everything before it is on stable storage: it proves the end of the log while nothing follows.
+    /// Everything before this record is synced. While nothing follows, it proves where the log ends.
     Synced,
 }
 
-/// Records being laid out as one write.
+/// A batch under construction.
 #[derive(Debug)]
 pub struct BatchPlan {
     start: Lsn,
-    /// The first byte that the batch may not touch.
+    /// The offset at which the batch must end at the latest.
     limit: u32,
     caching: Caching,
     end: u32,
@@ -63,18 +63,19 @@ struct Entry {
     origin: Lsn,
     body: Bytes,
     body_crc: u32,
-    /// The number of bytes of the body that are written from its own buffer; the rest is copied.
+    /// The number of bytes of the body that are written directly from its own buffer; the rest is copied.
     direct_bytes: u32,
 }
 
 impl BatchPlan {
-    /// A batch at `start`, which is the beginning of a block, up to `limit` in the same segment.
+    /// Begins a batch at `start`, which must be the beginning of a block, with room up to the offset `limit` of the
+    /// segment.
     pub fn new(start: Lsn, limit: u32, caching: Caching) -> Self {
         assert!(start.offset().is_multiple_of(BLOCK), "a batch begins on a block");
         Self { start, limit, caching, end: start.offset(), direct_bodies: 0, entries: Vec::new() }
     }
 
-    /// Gives the record its place; `None` where the batch or the segment has no room for it.
+    /// Adds a record and returns its location; `None` if the batch or the segment has no room for it.
     pub fn push(&mut self, checked: &CheckedRecord) -> Option<Location> {
         let record = &checked.record;
         let body_bytes = record.body.len() as u32;
@@ -95,7 +96,7 @@ impl BatchPlan {
         Some(Location { lsn, body_bytes })
     }
 
-    /// As `push`, for a record that the log writes itself.
+    /// Adds a mark, as `push` does a record.
     pub fn push_mark(&mut self, mark: Mark) -> Option<Location> {
         let lsn = self.place(0)?;
         let (kind, origin) = match mark {
@@ -137,7 +138,8 @@ impl BatchPlan {
         self.entries.len()
     }
 
-    /// The bytes to write. `durable_through` is what is known to be synced.
+    /// Encodes the batch. `durable_through` is the position through which the log is known to be synced; each record
+    /// contains it.
     pub fn encode(self, tag: u64, durable_through: Lsn, pool: &BufferPool) -> Batch {
         let base = self.start.offset();
         let total = (self.end.next_multiple_of(BLOCK) - base) as usize;
@@ -183,16 +185,16 @@ impl BatchPlan {
     }
 }
 
-/// The copied part of a batch: everything but the bodies that are written from their own buffers.
+/// The copied part of a batch: everything except the bodies that are written directly.
 struct Staging {
     buffer: AlignedBuffer,
     filled: usize,
-    /// Bytes of the batch before the current place that are not in the buffer.
+    /// The bytes of the batch so far that are written directly, and so are not in the buffer.
     skipped: usize,
 }
 
 impl Staging {
-    /// Puts bytes at a place of the batch, zeros before it. Places only grow.
+    /// Puts bytes at the offset `at` of the batch, and zeros before them. Offsets must ascend.
     fn put(&mut self, at: usize, bytes: &[u8]) {
         self.pad_to(at);
         self.buffer[self.filled..self.filled + bytes.len()].copy_from_slice(bytes);
@@ -212,7 +214,7 @@ enum Piece {
     Direct(Bytes),
 }
 
-/// One write: whole blocks, from `start` to `end` of one segment.
+/// An encoded batch: one write of whole blocks of a segment, from `start` to `end`.
 #[derive(Debug)]
 pub struct Batch {
     start: Lsn,
@@ -230,12 +232,12 @@ impl Batch {
         self.end
     }
 
-    /// Bytes that the write covers, headers and padding included.
+    /// The length of the write, including headers and padding.
     pub fn bytes(&self) -> u64 {
         u64::from(self.end.offset() - self.start.offset())
     }
 
-    /// The bytes, each slice whole blocks.
+    /// The bytes to write, as slices of whole blocks.
     pub fn slices(&self) -> Vec<IoSlice<'_>> {
         self.pieces
             .iter()

@@ -1,5 +1,5 @@
-//! The bytes of segment headers and record headers; `FORMAT.md` has the same, field by field. Nothing here reads or writes
-//! files, and nothing panics on any bytes.
+//! The encoding of segment headers and record headers; `FORMAT.md` describes it field by field. Nothing here reads or
+//! writes files, and no bytes cause a panic.
 
 use super::{LogIdentity, LogKind, RecordKey, RecordKind};
 use crate::defects::{Defect, has};
@@ -8,7 +8,7 @@ use crate::types::{ClusterId, Lsn, NodeId, SegmentId};
 
 /// The version of both headers. A reader refuses versions above its own.
 pub const WAL_FORMAT_VERSION: u8 = 1;
-/// The segment header: a block of its own.
+/// The length of a segment header, which has a block of its own.
 pub const SEGMENT_HEADER_BYTES: usize = BLOCK_BYTES;
 pub const RECORD_HEADER_BYTES: usize = 72;
 /// Records begin at multiples of this.
@@ -18,18 +18,18 @@ const RECORD_HEADER: u32 = RECORD_HEADER_BYTES as u32;
 
 const SEGMENT_MAGIC: [u8; 8] = *b"SHERDSEG";
 pub(super) const RECORD_MAGIC: [u8; 4] = *b"SREC";
-/// Set on the last record of a batch: the next record begins at the next block.
+/// A flag of the last record of a batch: the next record begins at the next block.
 const FLAG_LAST_IN_BATCH: u8 = 1;
 
 /// The kind field of a record: a user's record, or one of the log's own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum EntryKind {
     User(RecordKind),
-    /// Recovery cut the log at `origin`: what stands from there up to this record is not part of it.
+    /// Recovery cut the log at `origin`: the bytes from there up to this record are not part of the log.
     Resume,
-    /// The last record of its segment; `origin` as in `Resume`, or its own position where nothing was cut.
+    /// The last record of its segment. `origin` is as in `Resume`, or the record's own position if nothing was cut.
     Seal,
-    /// Everything before it is on stable storage. `origin` is its own position.
+    /// Everything before this record is synced. `origin` is the record's own position.
     Synced,
 }
 
@@ -57,12 +57,12 @@ impl EntryKind {
     }
 }
 
-/// The reason for which bytes are not the record or header that was looked for.
+/// The reason for which bytes are not a valid record or header.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Fault {
     pub(super) expected: String,
     pub(super) found: String,
-    /// The drive cannot read the bytes: what they held is not known.
+    /// True if the drive cannot read the bytes, so that their content is unknown.
     pub(super) unreadable: bool,
 }
 
@@ -115,7 +115,7 @@ impl RecordHeader {
         bytes
     }
 
-    /// Reads the header at the start of `bytes`, which were found at position `at`.
+    /// Decodes and verifies the header at the start of `bytes`, which were read at position `at`.
     pub(super) fn decode(bytes: &[u8], tag: u64, at: Lsn) -> Result<Self, Fault> {
         let Some(bytes) = bytes.first_chunk::<RECORD_HEADER_BYTES>() else {
             return Err(Fault::new("a record header", "the end of the file"));
@@ -184,7 +184,7 @@ pub(super) const fn body_offset(header: u32, body_bytes: u32) -> u32 {
     if body_bytes as usize >= RECORD_PACKED_BYTES_MAX { end.div_ceil(BLOCK).saturating_mul(BLOCK) } else { end }
 }
 
-/// A number that stands for a log's identity in each of its records.
+/// Returns the log tag: a hash of a log's identity, which each record contains.
 pub(super) fn log_tag(identity: &LogIdentity) -> u64 {
     let mut bytes = [0; 21];
     bytes[..16].copy_from_slice(&identity.cluster.to_be_bytes());
@@ -193,7 +193,7 @@ pub(super) fn log_tag(identity: &LogIdentity) -> u64 {
     (u64::from(crc32c::crc32c(&bytes)) << 32) | u64::from(crc32c::crc32c_append(0x9e37_79b9, &bytes))
 }
 
-/// The header block of a segment.
+/// Encodes the header block of a segment.
 pub(super) fn encode_segment_header(identity: &LogIdentity, id: SegmentId, into: &mut [u8]) {
     into[..SEGMENT_HEADER_BYTES].fill(0);
     let mut put = |at: usize, field: &[u8]| into[at..at + field.len()].copy_from_slice(field);
@@ -217,9 +217,9 @@ pub(super) struct SegmentHeader {
 /// The reason for which a header block is not usable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum HeaderFault {
-    /// Damaged; what the records say holds all the same.
+    /// The header is damaged. The segment's records are still used, as each has its own checks.
     Damaged(Fault),
-    /// The format was written by a release that this one does not understand.
+    /// The header was written by a newer release, in a format that this one does not know.
     Newer(Fault),
 }
 
@@ -252,7 +252,7 @@ pub(super) fn decode_segment_header(bytes: &[u8]) -> Result<SegmentHeader, Heade
     })
 }
 
-// Fields lie inside arrays of constant size, at constant places: these cannot reach past the end.
+// These index arrays of constant size at constant offsets, so they cannot panic.
 fn u32_at<const N: usize>(bytes: &[u8; N], at: usize) -> u32 {
     u32::from_le_bytes(std::array::from_fn(|i| bytes[at + i]))
 }

@@ -1,6 +1,7 @@
-//! Judging a bad spot by what stands after it. Each record says through where the log was known to be synced when it was
-//! written: a spot below that was whole once and has rotted; a spot that nothing proves synced was never acknowledged. What
-//! the drive cannot read may have been either, and is never taken for the latter.
+//! The judgement of a bad spot in a log by the records after it. Each record contains the position through which the
+//! log was known to be synced when the record was written. A bad spot below such a position was valid once and has
+//! rotted. A bad spot that no later record proves synced was never acknowledged. Blocks that the drive cannot read may
+//! be either; they count as rot.
 
 use super::format::{EntryKind, RecordHeader};
 use super::segment::Segment;
@@ -9,39 +10,40 @@ use super::{LogOptions, ReplayRule, WalError};
 use crate::types::Lsn;
 use std::sync::Arc;
 
+/// The judgement of a bad spot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// The spot was synced once, or that cannot be ruled out.
+    /// The spot was synced once, or this cannot be ruled out.
     Rot,
-    /// An earlier recovery cut the log here; it goes on at this position.
+    /// An earlier recovery cut the log here; the log continues at `resume`.
     Cut { resume: Lsn },
-    /// A record not known to have been synced, as nothing after it was.
+    /// The spot is not known to have been synced, nor is anything after it.
     Torn,
 }
 
-/// A place where no whole record stands.
+/// A position at which a record is expected and none is valid.
 pub(super) struct BadSpot {
     pub(super) at: Lsn,
-    /// Records may follow from here on.
+    /// The position from which on further records may follow.
     pub(super) after: Lsn,
-    /// The drive cannot read it.
+    /// True if the drive cannot read the spot.
     pub(super) unreadable: bool,
-    /// The rest of its block is zeros: nothing was ever written there.
+    /// True if the rest of the block is zeros, so that nothing was written there.
     pub(super) blank: bool,
 }
 
-/// The state of the log's tail, as far as it was read.
+/// The knowledge about the log's tail, as far as it was read.
 pub(super) struct Lookahead<'a> {
     segments: &'a [Arc<Segment>],
     tag: u64,
     options: &'a LogOptions,
-    /// Everything below was synced once.
+    /// The position below which everything was synced once.
     proven_synced: Lsn,
-    /// A cut known from a `Resume` or `Seal`: from where, and where the log goes on.
+    /// The last cut recorded by a `Resume` or `Seal`: where the log was cut, and where it continues.
     cut: Option<(Lsn, Lsn)>,
-    /// The first spot that nothing proves synced.
+    /// The first torn spot.
     torn: Option<Lsn>,
-    /// End of the last whole record header met, in order of positions.
+    /// The greatest end of a record whose header is valid.
     end: Lsn,
 }
 
@@ -50,7 +52,7 @@ impl<'a> Lookahead<'a> {
         Self { segments, tag, options, proven_synced: Lsn(0), cut: None, torn: None, end: start }
     }
 
-    /// Takes notice of a whole header.
+    /// Evaluates a valid header.
     pub(super) fn note(&mut self, header: &RecordHeader) {
         self.proven_synced = self.proven_synced.max(header.durable_through);
         self.end = self.end.max(Lsn::new(header.lsn.segment(), header.next_offset()));
@@ -68,12 +70,12 @@ impl<'a> Lookahead<'a> {
         self.proven_synced
     }
 
-    /// Returns the position after which there is nothing of the log, nor anything that could be taken for it.
+    /// Returns the position after which nothing looks like a record of the log.
     pub(super) fn end(&self) -> Lsn {
         self.end
     }
 
-    /// Judges a spot by the records behind it.
+    /// Judges a bad spot by the records after it.
     pub(super) fn judge(&mut self, bad: &BadSpot) -> Result<Verdict, WalError> {
         let (spot, after) = (bad.at, bad.after);
         if self.torn.is_some() {
@@ -95,7 +97,7 @@ impl<'a> Lookahead<'a> {
             while let Some(header) = reader.next_header(offset)? {
                 offset = header.next_offset();
                 if is_proven {
-                    // A salvage may have cut what was whole once.
+                    // A salvage may have cut the log at a spot that was synced.
                     if cuts(&header) && header.origin <= spot {
                         return Ok(Verdict::Cut { resume: header.lsn });
                     }
@@ -112,7 +114,7 @@ impl<'a> Lookahead<'a> {
                     is_proven = true;
                 }
             }
-            // The record that proves the spot synced may be where the drive cannot read.
+            // A record that proves the spot synced may be in a block that the drive cannot read.
             undecided |= !bad.blank && reader.has_unreadable();
         }
         if is_proven || (undecided && !cuts_rot) {
@@ -128,7 +130,7 @@ impl<'a> Lookahead<'a> {
     }
 }
 
-/// Returns whether the record says that the log was cut at its origin.
+/// Returns whether the record says that recovery cut the log at the record's origin.
 fn cuts(header: &RecordHeader) -> bool {
     matches!(header.kind, EntryKind::Resume | EntryKind::Seal) && header.origin < header.lsn
 }

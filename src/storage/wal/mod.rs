@@ -1,6 +1,6 @@
-//! The log of a drive: fixed-size segment files of checksummed records, and their recovery. The bytes are described in
-//! `FORMAT.md` beside this file. Everything here is synchronous and has no threads of its own; the actors that run a
-//! log are in `actors::log::{wal_writer, syncer, segment_allocator}`.
+//! The write-ahead log of a drive: segment files of fixed size with checksummed records, and their recovery.
+//! `FORMAT.md` beside this file describes the bytes. All code here is synchronous and has no threads of its own; the
+//! actors that run a log are in `actors::log::{wal_writer, syncer, segment_allocator}`.
 
 mod batch;
 mod format;
@@ -34,15 +34,15 @@ use bytes::Bytes;
 pub enum RecordKind {
     /// A chunk of a shard. Key: blob id, shard, chunk.
     Chunk = 1,
-    /// A shard was dropped. Key: blob id, shard, 0.
+    /// The drop of a shard. Key: blob id, shard, 0.
     Tombstone = 2,
-    /// Raft log records; their key is the log index.
+    /// An entry of the Raft log. Key: the log index.
     RaftEntry = 3,
-    /// Vote, committed position, truncation, purge position: replayed in order.
+    /// A change of the Raft state: vote, committed position, truncation or purge. Replayed in order.
     RaftState = 4,
 }
 
-/// The subject of a record; repeated in the record and compared on each read.
+/// The key of a record. It is stored in the record and compared on each read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RecordKey {
     pub id: u128,
@@ -60,21 +60,21 @@ pub struct NewRecord {
     pub body: Bytes,
 }
 
-/// The location of a record: the position of its header, and its body's length.
+/// The location of a record: the position of its header, and the length of its body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Location {
     pub lsn: Lsn,
     pub body_bytes: u32,
 }
 
-/// A record met by recovery or a scan, verified.
+/// A record that recovery or a scan has read and verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScannedRecord {
     pub kind: RecordKind,
     pub key: RecordKey,
     pub origin: Lsn,
     pub at: Location,
-    /// Bytes that the record occupies, padding included.
+    /// The bytes that the record occupies, including padding.
     pub footprint_bytes: u32,
     /// The position through which the log was known to be synced when the record was written.
     pub durable_through: Lsn,
@@ -83,26 +83,26 @@ pub struct ScannedRecord {
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WalError {
-    /// Refusal: the drive is below its free-space watermark. Try another drive.
+    /// Refusal: the free space of the drive is below its watermark, or the drive is full. Try another drive.
     #[error("drive is out of space")]
     OutOfSpace,
-    /// Refusal: too much is waiting to be written. Try later or another drive; nothing was appended.
-    #[error("log has too much waiting to be written")]
+    /// Refusal: too many bytes wait to be written. Nothing was appended; try later, or another drive.
+    #[error("too many bytes wait to be written to the log; try again later")]
     Busy,
-    /// Refusal: no record can have such a body; nothing was appended.
+    /// Refusal: the body is larger than a record may have. Nothing was appended.
     #[error("a record's body of {bytes} bytes is larger than the {RECORD_BODY_BYTES_MAX} that are allowed")]
     TooLarge { bytes: usize },
-    /// The append was not answered in time. Whether the records are in the log is not known.
+    /// The append was not answered in time. It is unknown whether the records are in the log.
     #[error("log did not answer in time")]
     TimedOut,
-    /// Refusal: the log is closed or its drive was taken out of service after a failure.
+    /// Refusal: the log is closed, or its drive was taken out of service after a failure.
     #[error("log is out of service: {why}")]
     OutOfService { why: String },
-    /// Refusal: the log has no such segment (any more): a location from before a relocation. Look it up again.
+    /// Refusal: the log does not have this segment, or no longer has it after a relocation. Look the location up again.
     #[error("no segment holds position {at}")]
     NotFound { at: Lsn },
-    /// Refusal: the open segment is not released; rotate first.
-    #[error("segment {} is open for appends", .segment.0)]
+    /// Refusal: the open segment cannot be released. Rotate first.
+    #[error("segment {} cannot be released: it is open for appends", .segment.0)]
     SegmentOpen { segment: SegmentId },
     #[error("corrupt record in {file} at {offset}: expected {expected}, found {found}")]
     Corrupt { file: String, offset: u64, expected: String, found: String },

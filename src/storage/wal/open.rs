@@ -1,4 +1,4 @@
-//! Opening a log: its directory, what its files are, replay, and where appends go on.
+//! Opening a log: sorts the files of its directory, replays its records, and determines where appends continue.
 
 use super::format::{BLOCK, Fault, HeaderFault, SEGMENT_HEADER_BYTES, SegmentHeader, decode_segment_header, log_tag};
 use super::recovery::{Replay, Replayed};
@@ -10,14 +10,14 @@ use crate::types::{Lsn, SegmentId};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// A place in a log that was synced once and is not whole any more.
+/// A bad spot in a log: a position at which a record is expected and none is valid.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CorruptSpot {
     pub file: String,
     pub at: Lsn,
     pub expected: String,
     pub found: String,
-    /// The record that was lost there, if its header is whole and only its body is not.
+    /// The lost record, if its header is valid and only its body is not.
     pub record: Option<LostRecord>,
 }
 
@@ -39,11 +39,13 @@ impl CorruptSpot {
 /// The position at which appends continue after a replay.
 #[derive(Clone, Debug)]
 pub struct Resumption {
-    /// The segment to append to and the first free block in it; `None` where there is none, or it takes no more.
+    /// The segment to append to, and the offset of its first free block; `None` if there is no segment or the last one
+    /// is sealed or full.
     pub open: Option<(Arc<Segment>, u32)>,
-    /// Empty segments that follow it, ready for use.
+    /// The empty segments after it, ready for use.
     pub ready: Vec<Arc<Segment>>,
-    /// The position at which the log was cut, if a scan from there would not reach the first append by itself.
+    /// The position at which the log was cut; the next append must begin with a mark that says so. `None` if a scan
+    /// reaches the next append without it.
     pub cut: Option<Lsn>,
     /// The end of the log's content; all of it is synced.
     pub content_end: Lsn,
@@ -52,14 +54,14 @@ pub struct Resumption {
     pub free: Vec<PathBuf>,
 }
 
-/// A log that was replayed and is not running yet.
+/// A log that was replayed and does not take appends yet.
 #[derive(Debug)]
 pub struct OpenedLog {
     pub disk: Arc<dyn Disk>,
     pub options: LogOptions,
-    /// The rot, in order; not looked for below the position that replay began at.
+    /// The rot found from the position on at which the replay began, in order.
     pub rot: Vec<CorruptSpot>,
-    /// The segments that hold, or may hold, records, in order.
+    /// The segments up to the last one with records, in order.
     pub segments: Vec<Arc<Segment>>,
     pub resumption: Resumption,
     pub tag: u64,
@@ -72,9 +74,9 @@ impl OpenedLog {
     }
 }
 
-/// Opens a log, creating its directory on demand, and visits its records from `replay_from` on; everything below that is
-/// known to be durable. What was visited is durable on return, even where it had not been synced before, or where a sync of
-/// it had failed.
+/// Opens a log, creating its directory on demand, and visits its records from `replay_from` on. The caller must know
+/// that everything below `replay_from` is durable. Every visited record is durable on return, even if it had not been
+/// synced before, or if a sync of it had failed.
 pub fn open_log(
     disk: Arc<dyn Disk>,
     options: LogOptions,
@@ -85,7 +87,7 @@ pub fn open_log(
     let created = create_dir_durably(disk.as_ref(), &options.dir);
     created.map_err(|cause| WalError::io("create directory", &options.dir, &cause))?;
     let mut found = find_files(&disk, &options)?;
-    // A segment may have got its name from a process that was killed before it had synced that.
+    // A process that renamed a segment may have been killed before it synced the directory.
     disk.sync_dir(&options.dir).map_err(|cause| WalError::io("sync directory", &options.dir, &cause))?;
     let tag = log_tag(&options.identity);
     let mut rot = check_headers(&disk, &options, &found.segments, replay_from)?;
@@ -115,7 +117,7 @@ struct FoundFiles {
     free: Vec<PathBuf>,
 }
 
-/// Sorts the files by role. Drafts, and free files that are of no use, are removed.
+/// Sorts the files by role. Removes drafts, and free files that are superfluous or have the wrong size.
 fn find_files(disk: &Arc<dyn Disk>, options: &LogOptions) -> Result<FoundFiles, WalError> {
     let names = disk.list(&options.dir).map_err(|cause| WalError::io("list", &options.dir, &cause))?;
     let mut found = FoundFiles { segments: Vec::new(), free: Vec::new() };
@@ -132,7 +134,7 @@ fn find_files(disk: &Arc<dyn Disk>, options: &LogOptions) -> Result<FoundFiles, 
                 disk.remove(&path).map_err(|cause| WalError::io("remove", &path, &cause))?
             }
             FileRole::Foreign => {
-                tracing::warn!(path = %path.display(), "file in a log's directory is not part of the log")
+                tracing::warn!(path = %path.display(), "a file in the log's directory is not part of the log and is ignored")
             }
         }
     }
@@ -145,7 +147,7 @@ fn is_reusable(disk: &dyn Disk, options: &LogOptions, path: &Path) -> bool {
     len.is_ok_and(|len| len == u64::from(options.segment_bytes))
 }
 
-/// Refuses a log of another drive or of a newer format. A damaged header is reported, and the records behind it hold.
+/// Refuses a log of another drive or of a newer format. Returns the damaged headers, whose segments are still read.
 pub(super) fn check_headers(
     disk: &Arc<dyn Disk>,
     options: &LogOptions,
@@ -183,8 +185,9 @@ pub(super) fn check_headers(
     Ok(damaged)
 }
 
-/// Removes the segments behind the one where the log was cut, if it is read as a prefix: records that are no part of it, and
-/// were never acknowledged, would seem to be its first ones once the segment that shows the cut is released.
+/// Removes the segments after the one in which the log was cut, if the log is replayed as a prefix. Their records were
+/// never acknowledged and are not part of the log. They would be replayed once the segment that records the cut is
+/// released.
 fn remove_cut_segments(
     disk: &dyn Disk,
     options: &LogOptions,
@@ -204,8 +207,9 @@ fn remove_cut_segments(
     Ok(!cut.is_empty())
 }
 
-/// Records that no sync is known to have covered are part of the log from now on: so they must not vanish with the next power
-/// cut. Where a sync of them was tried and failed, another one would not help: they are written again.
+/// Rewrites the records that no sync is known to have covered. They are part of the log from now on, so the next power
+/// cut must not lose them. A sync alone would not do: if an earlier sync of these records failed, a further one skips
+/// them.
 fn rewrite_unproven(
     segments: &[Arc<Segment>],
     replayed: &Replayed,
@@ -226,19 +230,20 @@ fn rewrite_unproven(
     Ok(())
 }
 
-/// Returns whether a scan would not reach the first append by itself: other bytes are in between, or the last record
-/// expects another right after it, of a batch that was torn there.
+/// Returns whether a scan would not reach the next append without a mark: because other bytes lie in between, or
+/// because the last record belongs to a torn batch, so that a scan expects another record right after it.
 fn was_cut(replayed: &Replayed) -> bool {
     replayed.content_end < replayed.clear_from || !replayed.content_end.offset().is_multiple_of(BLOCK)
 }
 
-/// The empty segments behind the one where the log ends are taken off `segments`, ready for use.
+/// Removes the empty segments after `last`, in which the log ends, from `segments`, and returns them opened for
+/// writing.
 fn take_empty(segments: &mut Vec<Arc<Segment>>, last: SegmentId) -> Result<Vec<Arc<Segment>>, WalError> {
     let empty = segments.split_off(segments.partition_point(|segment| segment.id() <= last));
     empty.iter().map(|segment| reopen_writable(segment)).collect()
 }
 
-/// A value of its own, opened for writing: the one that was replayed through is open for reading.
+/// Returns the segment opened for writing. The replay opened its own value for reading, so this is another value.
 fn reopen_writable(segment: &Segment) -> Result<Arc<Segment>, WalError> {
     let segment = Segment::reopened(segment);
     segment.writable()?;

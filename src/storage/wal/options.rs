@@ -16,7 +16,7 @@ pub enum LogKind {
 }
 
 impl LogKind {
-    /// The `log` label of its metrics.
+    /// The value of the label `log` of the log's metrics.
     pub const fn label(self) -> &'static str {
         match self {
             Self::Shards => "shards",
@@ -25,8 +25,8 @@ impl LogKind {
     }
 }
 
-/// The identity of a log: in each segment's header, and folded into each record's checks, so that a file of another
-/// drive is never taken for this one's.
+/// The identity of a log. Each segment header contains it, and each record a hash of it, so that a file of another
+/// drive is never accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct LogIdentity {
     pub cluster: ClusterId,
@@ -34,54 +34,56 @@ pub struct LogIdentity {
     pub kind: LogKind,
 }
 
-/// The time at which an append is acknowledged.
+/// The moment at which an append is acknowledged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {
     /// Acknowledges after the sync that covers the append.
     Strict,
-    /// Acknowledges after the write. A power cut loses what was acknowledged in the last `flush_delay_max`, at most.
+    /// Acknowledges after the write. A power cut loses at most the appends acknowledged in the last `flush_delay_max`.
     Relaxed { flush_delay_max: Duration },
 }
 
-/// The treatment of records after a bad spot in a replay.
+/// The treatment of records after a bad spot during a replay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReplayRule {
-    /// Delivers a gapless prefix and nothing after a bad spot: for a log whose entries mean something in order only.
+    /// Delivers records up to the first rotten or torn spot, and none after it: for a log whose entries are meaningful
+    /// only in order.
     Prefix,
-    /// As `Prefix`, and the log is cut at its first bad spot for good, whatever it was: the decision of an operator.
+    /// As `Prefix`, but treats rot like a torn write: the log is cut there for good. An operator decides this.
     Salvage,
-    /// As `Prefix`, and continues after rot: for copies that are merged with others.
+    /// As `Prefix`, but continues after rot: for copies that are merged with others.
     PastRot,
-    /// Delivers every valid record: for records that each stand for themselves.
+    /// Delivers every valid record: for records that are independent of each other.
     EveryValid,
 }
 
 #[derive(Clone, Debug)]
 pub struct LogOptions {
-    /// Created on demand.
+    /// The directory of the log, created on demand.
     pub dir: PathBuf,
     pub identity: LogIdentity,
-    /// Size of a segment's file: a multiple of the block size that holds the largest record.
+    /// The size of a segment file: a multiple of the block size, large enough for the largest record.
     pub segment_bytes: u32,
-    /// True if a new segment's file is filled with zeros: costs its size once, and makes each later sync cheaper, since
-    /// no sync need record newly allocated blocks.
+    /// True if a new segment file is filled with zeros. This costs one write of its size, and makes each later sync
+    /// cheaper, as no sync has to record newly allocated blocks.
     pub zeroed: bool,
     pub durability: Durability,
     pub replay: ReplayRule,
-    /// Free space (in percent of the file system) at which new chunks are refused; 0 never refuses. Tombstones, relocations
-    /// and Raft records go on until the drive is full.
+    /// The free space, in percent of the file system, below which new chunks are refused; 0 never refuses. Tombstones,
+    /// relocations and Raft records are accepted until the drive is full.
     pub space_refuse_percent: u64,
     pub ambient: Ambient,
     pub pool: BufferPool,
 }
 
 impl LogOptions {
-    /// Returns whether the log marks its end: nobody else notices a record that is missing there.
+    /// Returns whether the log marks its end (`Mark::Synced`), as nothing else would reveal that a record is missing
+    /// there.
     pub fn marks_its_end(&self) -> bool {
         self.replay != ReplayRule::EveryValid
     }
 
-    /// The log of shard chunks.
+    /// Returns the options of a log of shards.
     pub fn shards(dir: PathBuf, cluster: ClusterId, node: NodeId, ambient: Ambient, pool: BufferPool) -> Self {
         Self {
             dir,

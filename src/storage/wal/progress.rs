@@ -1,24 +1,25 @@
-//! The progress of a log and its waiters: the decisions of accept, write, submit, sync and answer. Pure: events in,
-//! effects out; `actors::log` performs them.
+//! The progress of a log, and the waiters for it: decides when to sync, when to mark the log's end, and whom to answer.
+//! Pure: events in, effects out; `actors::log` performs the effects.
 //!
-//! A log whose end nothing else proves marks it: once all that was written is synced and nothing follows, a mark is
-//! written that says so, and synced. It costs a busy log nothing: the next record says the same.
+//! A log may mark its end: once everything written is synced and nothing followed for a delay, a mark that proves this
+//! is written and synced. A busy log needs no mark, as each record contains the position through which the log was
+//! synced.
 //!
-//! Invariants: `synced <= submitted <= written <= accepted`; one sync in flight at most; a waiter is answered once, never
-//! before what it waits for; after a failure nobody is answered with success again.
+//! Invariants: `synced <= submitted <= written <= accepted`; at most one sync is in flight; a waiter is answered once,
+//! and never before its condition holds; after a failure no waiter is answered with success.
 
 use crate::defects::{Defect, has};
 use crate::types::Lsn;
 use std::collections::VecDeque;
 
-/// The condition that a waiter waits for.
+/// The condition of a waiter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Ack {
     Written,
     Synced,
 }
 
-/// A waiter for the write or the sync of everything up to `through`.
+/// A waiter for the write or the sync of everything through the position `through`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Waiter<W> {
     pub through: Lsn,
@@ -28,39 +29,39 @@ pub struct Waiter<W> {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Event<W> {
-    /// Records up to `through` have their places; these waiters' last records are among them, in order of position.
+    /// Positions through `through` were assigned to records. `waiters` wait for some of them, in order of position.
     Accepted { through: Lsn, waiters: Vec<Waiter<W>> },
-    /// Everything accepted up to `through` was written.
+    /// Everything accepted through `through` was written.
     Written { through: Lsn },
-    /// The sync in flight is done: what was written when it was started is on stable storage.
+    /// The sync in flight ended: everything written before it started is durable.
     SyncDone,
-    /// A write or a sync failed. Final.
+    /// A write or a sync failed. The log stays failed.
     Failed,
     /// The flush delay has passed.
     FlushDue,
-    /// The mark delay, armed when everything up to `at` was synced, has passed.
+    /// The mark delay has passed; it was armed when everything through `at` was synced.
     MarkDue { at: Lsn },
-    /// The mark was written, and ends here; or the log has no room for it.
+    /// The mark was written, through `through`, or could not be written for lack of room.
     Marked { through: Lsn },
-    /// The log accepts nothing more.
+    /// The log accepts no more records.
     Closing,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Effect<W> {
-    /// Sync everything written so far; it reaches up to `through`.
+    /// Sync everything written so far, which is everything through `through`.
     StartSync { through: Lsn },
-    /// Answers these waiters: their condition holds.
+    /// Answer these waiters: their condition holds.
     Answer { tokens: Vec<W>, synced: bool },
-    /// Refuses these waiters: their condition will not hold.
+    /// Refuse these waiters: their condition will never hold.
     Refuse { tokens: Vec<W> },
     /// Raise `FlushDue` after the flush delay.
     ArmFlushDelay,
     /// Raise `MarkDue` after the mark delay.
     ArmMarkDelay { at: Lsn },
-    /// Write a mark that proves everything synced, and raise `Marked`.
+    /// Write a mark that proves that everything is synced, and raise `Marked`.
     WriteMark,
-    /// Closing, and everything accepted is on stable storage, or the log has failed.
+    /// Close the log: everything accepted is durable, or the log has failed.
     Drained,
 }
 
@@ -70,7 +71,7 @@ pub struct Progress<W> {
     written: Lsn,
     submitted: Lsn,
     synced: Lsn,
-    /// The waiters for writes, in order of position.
+    /// The waiters for records that are not written yet, in order of position.
     waiting_written: VecDeque<Waiter<W>>,
     waiting_synced: VecDeque<(Lsn, W)>,
     flush_delay_armed: bool,
@@ -78,14 +79,14 @@ pub struct Progress<W> {
     failed: bool,
     closing: bool,
     drained: bool,
-    /// The position up to which everything is proven synced and no mark is due; `None` where the log writes none.
+    /// The position through which no mark is needed; `None` if the log writes no marks.
     marked: Option<Lsn>,
     mark_delay_armed: bool,
     mark_due: bool,
 }
 
 impl<W> Progress<W> {
-    /// A log that is synced up to `synced`, and has nothing after it.
+    /// Makes the progress of a log whose content ends at `synced` and is synced.
     pub fn new(synced: Lsn) -> Self {
         Self {
             marked: None,
@@ -130,7 +131,7 @@ impl<W> Progress<W> {
         self.waiting_written.len() + self.waiting_synced.len()
     }
 
-    /// Takes an event; what is to be done about it, in order.
+    /// Handles an event. Returns the effects to perform, in order.
     pub fn on(&mut self, event: Event<W>) -> Vec<Effect<W>> {
         let mut effects = Vec::new();
         match event {
@@ -213,12 +214,12 @@ impl<W> Progress<W> {
         self.flush_due = self.synced < self.written;
     }
 
-    /// Everything accepted is on stable storage.
+    /// Returns whether everything accepted is durable.
     fn is_settled(&self) -> bool {
         !self.failed && self.accepted == self.written && self.written == self.synced
     }
 
-    /// Continues after any event: the next sync, the flush delay, the mark, the end.
+    /// Decides what follows after any event: a sync, a delay, a mark, or the end.
     fn go_on(&mut self, effects: &mut Vec<Effect<W>>) {
         let unsynced = self.written > self.synced;
         if !self.failed && !self.sync_in_flight() && unsynced {
@@ -234,7 +235,7 @@ impl<W> Progress<W> {
         let mark_due = std::mem::take(&mut self.mark_due) || self.closing;
         if self.is_settled() && self.marked.is_some_and(|marked| marked < self.written) {
             if mark_due {
-                // What follows is decided when it is written.
+                // The event `Marked` follows, and continues from there.
                 effects.push(Effect::WriteMark);
                 return;
             }

@@ -1,4 +1,5 @@
-//! Reading records by their location, and whole segments. Every byte that is given out was verified on this read.
+//! Reading records by their location, and scanning whole segments. Every byte that is returned was verified in the same
+//! read.
 
 use super::format::{BLOCK, EntryKind, Fault, RecordHeader, SEGMENT_HEADER_BYTES, body_offset, log_tag};
 use super::recovery::scanned;
@@ -14,7 +15,8 @@ use std::sync::Arc;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SegmentScan {
     pub records: u64,
-    /// Places where no whole record stands and one was due; one at most stands for the end of a segment that was never sealed.
+    /// Positions at which a record was expected and none was valid. At the end of an unsealed segment, one bad spot is
+    /// counted although no record is missing.
     pub bad_spots: u64,
 }
 
@@ -28,7 +30,7 @@ pub struct SegmentCheck {
     pub bad_spots: u64,
 }
 
-/// Reads one record's body. Blocking.
+/// Reads the body of one record. Blocks on the disk.
 pub fn read_record(segment: &Segment, options: &LogOptions, key: RecordKey, at: Location) -> Result<Bytes, WalError> {
     if segment.id() != at.lsn.segment() {
         return Err(WalError::NotFound { at: at.lsn });
@@ -38,7 +40,8 @@ pub fn read_record(segment: &Segment, options: &LogOptions, key: RecordKey, at: 
     pick(segment, options, key, at, &bytes, range.start)
 }
 
-/// The bodies of many records, result `i` for request `i`; records that lie close together are read in one call. Blocking.
+/// Reads the bodies of many records; result `i` is for request `i`. Records that lie close together are read in one
+/// call. Blocks on the disk.
 pub fn read_many(
     table: &SegmentTable,
     options: &LogOptions,
@@ -62,7 +65,7 @@ pub fn read_many(
                     results[index] = pick(&segment, options, key, at, &bytes, range.start);
                 }
             }
-            // One unreadable block fails its own record only.
+            // The records are read one by one, so that an unreadable block fails only its own record.
             Err(_) if run.len() > 1 => {
                 for &index in run {
                     let (key, at) = wanted[index];
@@ -75,7 +78,7 @@ pub fn read_many(
     results
 }
 
-/// The first requests of `order` that are read in one call, and the blocks that cover them.
+/// Returns the first requests of `order` that can be read in one call, and the blocks that cover them.
 fn adjacent_run<'a>(order: &'a [usize], wanted: &[(RecordKey, Location)]) -> (&'a [usize], Range<u32>) {
     let mut blocks = 0..0;
     let mut count = 0;
@@ -98,7 +101,7 @@ fn adjacent_run<'a>(order: &'a [usize], wanted: &[(RecordKey, Location)]) -> (&'
     (&order[..count], blocks)
 }
 
-/// The blocks that hold a record, header and body.
+/// Returns the blocks that contain a record, with header and body.
 fn covering(at: Location) -> Range<u32> {
     let start = at.lsn.offset() - at.lsn.offset() % BLOCK;
     let end = body_offset(at.lsn.offset(), at.body_bytes).saturating_add(at.body_bytes);
@@ -118,7 +121,7 @@ fn read_range(segment: &Segment, options: &LogOptions, range: Range<u32>) -> Res
     Ok(buffer.freeze())
 }
 
-/// The body of one record out of `bytes`, which were read from `start` on.
+/// Verifies one record in `bytes`, which were read from the offset `start` on, and returns its body.
 fn pick(
     segment: &Segment,
     options: &LogOptions,
@@ -155,7 +158,7 @@ fn corrupt(segment: &Segment, offset: u32, fault: Fault) -> WalError {
     }
 }
 
-/// Visits every valid record of a segment in order, past bad spots. Blocking.
+/// Visits every valid record of a segment in order, and continues after bad spots. Blocks on the disk.
 pub fn scan_segment(
     segment: &Arc<Segment>,
     options: &LogOptions,
@@ -190,7 +193,8 @@ pub fn scan_segment(
     Ok(scan)
 }
 
-/// Verifies the records of a segment that begin from `from` on and before `until`, about so many bytes of them. Blocking.
+/// Verifies the records of a segment that begin at the offset `from` or later and before `until`. Stops after about
+/// `bytes_max` bytes. Blocks on the disk.
 pub fn check_segment(
     segment: &Arc<Segment>,
     options: &LogOptions,

@@ -1,5 +1,5 @@
-//! Replaying a log from a position: which records are delivered, which spots are reported, where the log ends. Reads
-//! only, so replaying twice finds the same.
+//! The replay of a log from a position: decides which records are delivered, which bad spots are reported, and where
+//! the log ends. A replay writes nothing, so a second one has the same result.
 
 use super::format::{EntryKind, Fault, RecordHeader, SEGMENT_HEADER_BYTES};
 use super::lookahead::{BadSpot, Lookahead, Verdict};
@@ -16,23 +16,24 @@ const FIRST_RECORD: u32 = SEGMENT_HEADER_BYTES as u32;
 /// The result of a replay.
 pub(super) struct Replayed {
     pub(super) rot: Vec<CorruptSpot>,
-    /// Bad spots that nothing proves synced, whether valid records follow them or not.
+    /// The torn spots: those that are not known to have been synced. Collected only with `ReplayRule::EveryValid`.
     pub(super) torn: Vec<CorruptSpot>,
-    /// The end of the log's content, and whether what follows was never acknowledged.
+    /// The end of the log's content.
     pub(super) content_end: Lsn,
+    /// True if the content ends at a torn spot.
     pub(super) is_torn: bool,
-    /// The position after which nothing can be taken for a record: appends continue at the next block.
+    /// The position after which nothing looks like a record: appends continue at the next block.
     pub(super) clear_from: Lsn,
-    /// The segment of `clear_from` takes no more records.
+    /// True if the segment of `clear_from` is sealed.
     pub(super) sealed: bool,
-    /// Everything below was synced before.
+    /// The position below which everything was synced before.
     pub(super) proven_synced: Lsn,
 }
 
-/// The next position of the scan.
+/// The position at which the replay continues.
 enum Next {
     Offset(u32),
-    /// The next segment, from its first record on.
+    /// The first record of the next segment.
     Segment,
     Position(Lsn),
     End,
@@ -47,13 +48,14 @@ pub(super) struct Replay<'a> {
     rot: Vec<CorruptSpot>,
     torn: Vec<CorruptSpot>,
     delivering: bool,
-    /// End of the last record that was scanned, and whether it was a seal.
+    /// The end of the last record that was scanned.
     scanned_end: Lsn,
+    /// The last segment whose seal was scanned.
     sealed: Option<SegmentId>,
 }
 
 impl<'a> Replay<'a> {
-    /// `segments`: all of the log's, in order, at least one.
+    /// `segments` are all segments of the log, in order; a new log has none.
     pub(super) fn new(segments: &'a [Arc<Segment>], tag: u64, options: &'a LogOptions, from: Lsn) -> Self {
         Self {
             segments,
@@ -99,8 +101,8 @@ impl<'a> Replay<'a> {
         })
     }
 
-    /// Returns the position to begin at: `from` if a record begins or the log ends there, else the start of its
-    /// segment.
+    /// Returns the segment index and offset at which to begin: those of `from` if a record begins or the log ends
+    /// there, else the first record of its segment.
     fn start(&self) -> Result<(usize, u32), WalError> {
         let last = self.segments.len().saturating_sub(1);
         let index = self.segments.partition_point(|segment| segment.id() < self.from.segment()).min(last);
@@ -162,7 +164,7 @@ impl<'a> Replay<'a> {
         Next::Offset(next)
     }
 
-    /// No whole record at `offset`; records may follow from `after` on.
+    /// Handles a bad spot at `offset`, after which records may follow from `after` on.
     fn bad_spot(
         &mut self,
         reader: &mut SegmentReader,

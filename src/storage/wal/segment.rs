@@ -1,8 +1,9 @@
-//! Segment files: their names, how one is prepared so that it is durable before it is used, and how one is retired.
+//! Segment files: their names, their durable creation, and their retirement.
 //!
-//! A segment is made under a draft name (or from a retired file), gets its header, is synced, is renamed to its number
-//! and its directory is synced; only then may records go into it. A retired file is renamed, and its directory synced,
-//! before its header is written over. So a file whose name is a number always has the header of that number.
+//! A segment is created under a draft name, or from a retired file. Its header is written and synced, the file is
+//! renamed to its number, and the directory is synced; only then may records be appended. A retired file is renamed,
+//! and its directory synced, before its header is overwritten. So a file whose name is a number always has the header
+//! of that number.
 
 use super::format::{BLOCK, SEGMENT_HEADER_BYTES, encode_segment_header};
 use super::{LogOptions, WalError};
@@ -23,9 +24,9 @@ const FREE_SUFFIX: &str = ".free";
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum FileRole {
     Segment(SegmentId),
-    /// Its content means nothing; it can become a segment.
+    /// A retired file, which can become a segment; its content is irrelevant.
     Free,
-    /// A file left by a crash while it was made.
+    /// An unfinished segment, left by a crash.
     Draft,
     Foreign,
 }
@@ -51,7 +52,8 @@ fn named(dir: &Path, id: SegmentId, suffix: &str) -> PathBuf {
     dir.join(format!("{:08}{suffix}", id.0))
 }
 
-/// One segment's file, opened when it is first needed. While anyone holds it, the file is neither reused nor removed.
+/// A segment and its file, which is opened when it is first needed. While a reference to the value exists, the file is
+/// neither reused nor removed.
 #[derive(Debug)]
 pub struct Segment {
     id: SegmentId,
@@ -62,7 +64,7 @@ pub struct Segment {
 }
 
 impl Segment {
-    /// A segment found in the log's directory.
+    /// Makes the value of a segment that is in the log's directory.
     pub(super) fn found(disk: Arc<dyn Disk>, dir: &Path, id: SegmentId) -> Result<Self, WalError> {
         let path = named(dir, id, SEGMENT_SUFFIX);
         let file =
@@ -72,7 +74,7 @@ impl Segment {
         Ok(Self { id, path, file_bytes: file_bytes - file_bytes % BLOCK, disk, file: OnceLock::new() })
     }
 
-    /// The same segment, its file not opened yet.
+    /// Makes another value of the same segment, with its file not opened yet.
     pub(super) fn reopened(of: &Self) -> Self {
         Self {
             id: of.id,
@@ -91,17 +93,17 @@ impl Segment {
         &self.path
     }
 
-    /// Whole blocks of the file.
+    /// The length of the file, rounded down to whole blocks.
     pub fn file_bytes(&self) -> u32 {
         self.file_bytes
     }
 
-    /// The file, opened for reading unless it was opened for writing before.
+    /// Returns the file, opened for reading unless it is already open for writing.
     pub(super) fn file(&self) -> Result<&Arc<dyn DiskFile>, WalError> {
         self.open(OpenMode::Read)
     }
 
-    /// The file for writing. Called before anyone reads through this value.
+    /// Returns the file, opened for writing. Must be called before the first read through this value.
     pub fn writable(&self) -> Result<&Arc<dyn DiskFile>, WalError> {
         self.open(OpenMode::Write)
     }
@@ -118,7 +120,7 @@ impl Segment {
     }
 }
 
-/// The segments in use, by number. A value is never changed: a change makes a new one, so that readers need no lock.
+/// The segments in use, by number. Immutable: a change makes a new table, so that readers need no lock.
 #[derive(Clone, Debug, Default)]
 pub struct SegmentTable {
     segments: BTreeMap<SegmentId, Arc<Segment>>,
@@ -162,7 +164,7 @@ impl SegmentTable {
     }
 }
 
-/// Makes segment `id`, out of the retired file `recycled` if there is one. On return it is durable, directory included.
+/// Creates segment `id`, from the retired file `recycled` if there is one. On return the file and its name are durable.
 pub fn prepare_segment(
     disk: &Arc<dyn Disk>,
     options: &LogOptions,
@@ -186,11 +188,11 @@ pub fn prepare_segment(
             Ok(Segment { id, path, file_bytes: options.segment_bytes, disk: Arc::clone(disk), file: opened })
         }
         Err(error) => {
-            // Best effort: what stays is recognised as a draft, or as an empty segment, when the log is next opened.
+            // Best effort: a file that stays is recognised as a draft or an empty segment when the log is next opened.
             if recycled.is_none() {
                 let _ = disk.remove(&draft);
             }
-            // Its name may never become durable.
+            // The rename may have succeeded, but the name is not durable.
             let _ = disk.remove(&path);
             Err(error)
         }
@@ -226,8 +228,8 @@ fn fill_draft(
     Ok(file)
 }
 
-/// Takes a segment out of the log for good: its file is kept for reuse (the path returned), or removed.
-/// Nobody may hold the segment any more.
+/// Removes a segment from the log for good. Its file is kept for reuse, and its path returned, or removed. No other
+/// reference to the segment may exist.
 pub fn retire_segment(
     disk: &dyn Disk,
     options: &LogOptions,

@@ -1,5 +1,5 @@
-//! Reading a segment's records in order, by large reads. Blocks that the drive cannot read are no record, and remembered as
-//! what they are, so that what is around them is still found and they are never taken for bytes that were not written.
+//! Sequential reading of a segment's records, by large reads. Blocks that the drive cannot read are remembered: the
+//! records around them are still found, and such a block is never taken for one that was not written.
 
 use super::format::{BLOCK, Fault, RECORD_ALIGN, RECORD_HEADER_BYTES, RECORD_MAGIC, RecordHeader};
 use super::segment::Segment;
@@ -11,17 +11,18 @@ use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Blocks of one segment that may be unreadable before the drive is given up.
+/// The number of unreadable blocks of one segment above which reading fails.
 const UNREADABLE_BLOCKS_MAX: usize = 64;
 
-/// A block of zeros: most of the space after a log's end was never written.
+/// A block of zeros, for skipping the unwritten space after the end of a log.
 const ZERO_BLOCK: &[u8] = &[0; BLOCK as usize];
 
-/// The item found where a record may begin.
+/// The result of reading a record at an offset.
 pub(super) enum Found {
     Record(RecordHeader, Bytes),
-    /// The header is whole, the body is not.
+    /// The header is valid, but the body is not.
     BadBody(RecordHeader, Fault),
+    /// There is no valid header.
     Nothing(Fault),
 }
 
@@ -55,7 +56,7 @@ impl SegmentReader {
         Lsn::new(self.segment.id(), offset)
     }
 
-    /// Returns whether a record may begin at `offset`: whether its header still fits.
+    /// Returns whether a record may begin at `offset`, so that its header fits into the file.
     pub(super) fn has_room_at(&self, offset: u32) -> bool {
         offset as usize + RECORD_HEADER_BYTES <= self.segment.file_bytes() as usize
     }
@@ -82,30 +83,30 @@ impl SegmentReader {
         })
     }
 
-    /// Returns the fault of a range of which a block cannot be read.
+    /// Returns the fault of the first unreadable block in a range, if there is one.
     fn unreadable_in(&self, offset: u32, len: u32) -> Option<Fault> {
         let end = offset.saturating_add(len);
         let first = self.unreadable.range(offset - offset % BLOCK..end.max(offset)).next();
         first.map(|(_, cause)| Fault::unreadable(cause))
     }
 
-    /// Returns whether any block met so far cannot be read.
+    /// Returns whether any block read so far is unreadable.
     pub(super) fn has_unreadable(&self) -> bool {
         !self.unreadable.is_empty()
     }
 
-    /// Returns whether the rest of the block of `offset` is readable and zero.
+    /// Returns whether the bytes from `offset` to the end of its block are readable and zero.
     pub(super) fn is_blank(&mut self, offset: u32) -> Result<bool, WalError> {
         let len = BLOCK - offset % BLOCK;
         let rest = self.bytes(offset, len)?;
         Ok(rest.iter().all(|byte| *byte == 0) && self.unreadable_in(offset, len).is_none())
     }
 
-    /// The first whole record header at `offset` or after it. Its body may be bad.
+    /// Returns the first valid record header at `offset` or after it. The record's body may be invalid.
     pub(super) fn next_header(&mut self, offset: u32) -> Result<Option<RecordHeader>, WalError> {
         let mut at = offset.next_multiple_of(RECORD_ALIGN);
         while self.has_room_at(at) {
-            // At least a header, at most what the window holds.
+            // The rest of the window; at least a header.
             let held = self.bytes_held(at)?;
             if at.is_multiple_of(BLOCK) && held.starts_with(ZERO_BLOCK) {
                 at += BLOCK;
@@ -132,7 +133,7 @@ impl SegmentReader {
         Ok(None)
     }
 
-    /// `len` bytes from `offset` on, fewer at the end of the file.
+    /// Returns `len` bytes from `offset` on, or fewer at the end of the file.
     pub(super) fn bytes(&mut self, offset: u32, len: u32) -> Result<Bytes, WalError> {
         let end = offset.saturating_add(len).min(self.segment.file_bytes());
         if offset >= end {
@@ -145,7 +146,7 @@ impl SegmentReader {
         Ok(self.window.slice(from..from + (end - offset) as usize))
     }
 
-    /// Returns the bytes held from `offset` on, at least a header if the file has one.
+    /// Returns the bytes of the window from `offset` on: at least a header, unless the file ends before.
     fn bytes_held(&mut self, offset: u32) -> Result<Bytes, WalError> {
         self.bytes(offset, RECORD_HEADER_BYTES as u32)?;
         let from = offset.checked_sub(self.window_at).map_or(0, |from| from as usize);
@@ -156,7 +157,7 @@ impl SegmentReader {
         let from = offset - offset % BLOCK;
         let wanted = (end - from).next_multiple_of(BLOCK);
         let len = wanted.max(LOG_SCAN_BYTES as u32).min(self.segment.file_bytes() - from);
-        // The old window goes back to the pool first.
+        // Dropped first, so that the pool can reuse its buffer.
         self.window = Bytes::new();
         let mut buffer = self.pool.take(len as usize);
         let file = Arc::clone(self.segment.file()?);

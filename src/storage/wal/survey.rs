@@ -1,4 +1,5 @@
-//! Reading a log that is not in use without changing anything: what a replay from its start would deliver and report.
+//! A read-only survey of a log that is not in use: visits the records that a replay from its start would deliver, and
+//! reports its bad spots.
 
 use super::format::log_tag;
 use super::open::{CorruptSpot, check_headers};
@@ -10,18 +11,18 @@ use crate::types::Lsn;
 use std::io;
 use std::sync::Arc;
 
-/// The places of a log where no whole record stands and one was begun.
+/// The positions of a log at which a record is expected and none is valid.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BadSpots {
-    /// Whole once.
+    /// Spots that were synced once, or may have been.
     pub rot: Vec<CorruptSpot>,
-    /// Spots not known to have been synced: records that were being written when the process or the power failed, or
-    /// damage at the log's very end. At most one of them is the log's end itself.
+    /// Spots that are not known to have been synced: records that were being written when the process or the power
+    /// failed, or damage at the log's very end. At most one of them is the log's end itself.
     pub torn: Vec<CorruptSpot>,
 }
 
-/// Visits every record of a log as opening it would, and writes nothing: not even the directory, where there is none.
-/// Blocking.
+/// Visits the records of a log as `open_log` would, but writes nothing and does not create a missing directory. Blocks
+/// on the disk.
 pub fn survey_log(
     disk: &Arc<dyn Disk>,
     options: &LogOptions,

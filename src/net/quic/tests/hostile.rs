@@ -1,5 +1,5 @@
-//! Peers that hold the secret and misbehave: they stall, drip, truncate, bend, send garbage, answer for another shard. Each is
-//! an error in bounded time, never wrong bytes, and never anyone else's trouble.
+//! Peers that have the secret and misbehave: they stall, drip, truncate, change bytes, send garbage, or answer for
+//! another shard. Each misdeed is an error in bounded time, never yields wrong bytes, and does not affect others.
 
 use super::hosts::{
     CALLED, CALLER, CLUSTER, Memory, NODE, append, caller, chunk, connect, identity, options, pair, read, serve, shard,
@@ -49,7 +49,8 @@ fn greeting(host: HostId) -> Greeting {
     }
 }
 
-/// A host that greets as it should and then misbehaves on each stream. Lives on the current runtime.
+/// Starts a host that greets correctly and then misbehaves on each stream. It runs on the current runtime. Returns its
+/// address.
 pub(super) fn misbehave(misdeed: Misdeed) -> SocketAddr {
     let identity = identity(CALLED, Some(CLUSTER));
     let server = endpoint::server(&identity, &options()).expect("a loopback port is free");
@@ -77,7 +78,7 @@ async fn greet_and_misbehave(mut connection: Connection, misdeed: Misdeed) {
     }
 }
 
-/// The bytes of an answer to `read`, that claims to answer `asked`.
+/// Returns the bytes of an answer to `read` that repeats the request checksum `asked`.
 fn answer(read: ReadChunks, asked: u32, chunks: Vec<Bytes>) -> Vec<u8> {
     let answer = Answer::Read(ChunksRead { chunks: chunks.into_iter().map(Ok).collect() });
     let message = answer.encode(V1, &Request::Read(read), asked);
@@ -135,7 +136,7 @@ async fn misbehave_on(mut stream: BidirectionalStream, misdeed: Misdeed) {
     let _ = stream.close().await;
 }
 
-/// Returns the error of a caller that reads from such a host, and the time that it took.
+/// Reads from a host that misbehaves. Returns the error, the time that it took, and whether the connection was lost.
 async fn read_from(misdeed: Misdeed) -> (PeerError, Duration, bool) {
     let address = misbehave(misdeed);
     let client = caller(identity(CALLER, Some(CLUSTER)), options());
@@ -146,7 +147,7 @@ async fn read_from(misdeed: Misdeed) -> (PeerError, Duration, bool) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn garbage_and_answers_to_other_requests_are_never_taken() {
+async fn garbage_and_answers_to_other_requests_are_never_accepted() {
     use Misdeed::{Bent, Garbage, OtherRange, OtherShard, TooMuch, Trailing, Truncate};
     for misdeed in [Garbage, OtherShard, OtherRange, Bent, TooMuch, Trailing, Truncate] {
         let (error, took, is_lost) = read_from(misdeed).await;
@@ -156,7 +157,7 @@ async fn garbage_and_answers_to_other_requests_are_never_taken() {
     }
 }
 
-/// N7
+/// N7: a host from which nothing comes is given up in bounded time.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn n7_a_silent_host_is_given_up_and_its_connection_with_it() {
     let (error, took, is_lost) = read_from(Misdeed::Stall).await;
@@ -165,7 +166,7 @@ async fn n7_a_silent_host_is_given_up_and_its_connection_with_it() {
     assert!(is_lost, "nothing at all came");
 }
 
-/// N7
+/// N7: a body must make progress, not only send a byte now and then.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn n7_a_body_that_drips_is_cut_off() {
     let (error, took, is_lost) = read_from(Misdeed::Drip).await;
@@ -184,7 +185,7 @@ async fn a_stream_or_a_connection_that_the_host_ends_is_an_error_at_once() {
     assert!(took < Duration::from_secs(5) && is_lost, "{took:?}");
 }
 
-/// A caller that greets as it should, by hand.
+/// Connects and greets correctly, without a `QuicClient`, so that a test can send any bytes.
 async fn raw_caller(address: SocketAddr) -> (s2n_quic::Client, Handle) {
     let client = endpoint::client(&identity(CALLER, Some(CLUSTER)), &options()).expect("a loopback port is free");
     let connection = client.connect(Connect::new(address).with_server_name(MEMBER_NAME)).await.expect("connected");
@@ -205,7 +206,8 @@ fn append_bytes() -> Vec<u8> {
     message.body.iter().fold(message.frame.to_vec(), |bytes, part| [bytes.as_slice(), part].concat())
 }
 
-/// N7: callers that stall in the head, in the header and in the body; the streams are given back, others are served throughout.
+/// N7: callers stall in the head, in the header and in the body. Their streams are ended, and other callers are served
+/// throughout.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn n7_callers_that_stall_or_send_garbage_are_given_up_and_others_served() {
     let honest = pair(QuicOptions { streams_max: 8, ..options() }).await;
@@ -236,7 +238,7 @@ async fn n7_callers_that_stall_or_send_garbage_are_given_up_and_others_served() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_caller_that_does_not_greet_is_closed() {
+async fn the_connection_of_a_caller_that_does_not_greet_is_closed() {
     let server = serve(identity(CALLED, Some(CLUSTER)), options(), &Arc::new(Memory::default()));
     let client = endpoint::client(&identity(CALLER, Some(CLUSTER)), &options()).expect("a loopback port is free");
     let connect = Connect::new(server.local_addr()).with_server_name(MEMBER_NAME);
@@ -245,7 +247,7 @@ async fn a_caller_that_does_not_greet_is_closed() {
     assert!(closed.is_err(), "{closed:?}");
 }
 
-/// The certificate says who a host is, whatever it says in its greeting.
+/// A host is identified by its certificate, not by its greeting.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_host_that_greets_as_another_is_refused() {
     let server = serve(identity(CALLED, Some(CLUSTER)), options(), &Arc::new(Memory::default()));

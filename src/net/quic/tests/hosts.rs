@@ -1,4 +1,4 @@
-//! Hosts for the tests: services in memory, behind real endpoints on free ports.
+//! Hosts for the tests: services in memory behind real endpoints on free ports.
 
 use crate::net::quic::{ConnectError, QuicClient, QuicOptions, QuicServer, RemoteHost};
 use crate::net::{
@@ -49,7 +49,8 @@ pub(super) struct Memory {
 impl Memory {
     async fn enter(&self, node: NodeId) -> Result<(), PeerError> {
         let delay = *self.delay.lock().expect("unpoisoned");
-        // Counted when its delay is settled, so that a test may change the delay for those after it.
+        // Counted after its delay was read, so that a test that waits for the count may change the delay of later
+        // requests.
         self.calls.fetch_add(1, Ordering::Relaxed);
         if !delay.is_zero() {
             tokio::time::sleep(delay).await;

@@ -1,4 +1,4 @@
-//! Hosts on loopback: what they do for each other, whom they refuse, and what they survive.
+//! Tests of hosts that communicate over loopback: requests, refusals, restarts, and misbehaving peers.
 
 mod hostile;
 mod hosts;

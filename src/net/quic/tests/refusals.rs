@@ -1,4 +1,4 @@
-//! Hosts that must not go on with each other: each is told why.
+//! Hosts that may not communicate: each gets the reason.
 
 use super::hosts::{
     CALLED, CALLER, CLUSTER, Memory, NODE, SECRET, caller, connect, identity, options, serve, shard, speaking,
@@ -26,20 +26,20 @@ async fn refused(called: Arc<HostIdentity>, calling: Arc<HostIdentity>, sought: 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn another_secret_is_refused_in_words() {
+async fn a_host_with_another_secret_is_refused_with_that_reason() {
     let other = HostIdentity::new(CALLER, Some(CLUSTER), b"some other secret, long enough").expect("made");
     let why = refused(identity(CALLED, Some(CLUSTER)), other, Some(CALLED)).await;
     assert!(why.contains("the cluster secret differs"), "{why}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn another_cluster_is_refused_with_both_named() {
+async fn a_host_of_another_cluster_is_refused_with_both_clusters_named() {
     let why = refused(identity(CALLED, Some(CLUSTER)), identity(CALLER, Some(ClusterId(0xC2))), Some(CALLED)).await;
     assert!(why.contains("cluster 000000000000000000000000000000c1"), "{why}");
     assert!(why.contains("cluster 000000000000000000000000000000c2"), "{why}");
 }
 
-/// A host of a group that was formed anew so often, with these ids.
+/// The identity of a host whose metadata group was recovered once for each of these epoch ids.
 fn recovered(host: HostId, ids: &[u64]) -> Arc<HostIdentity> {
     let epoch = ids.iter().fold(RecoveryEpoch::default(), |epoch, id| epoch.next(*id));
     HostIdentity::of(host, CLUSTER, epoch, SECRET).expect("made")
@@ -50,7 +50,7 @@ async fn is_given_up(host: &HostIdentity) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_host_of_the_group_before_a_recovery_is_refused_and_knows_it_whoever_calls() {
+async fn a_host_of_the_group_before_a_recovery_is_refused_and_learns_why() {
     let cases: [(&[u64], &[u64], HostId); 3] = [(&[7], &[], CALLER), (&[], &[7], CALLED), (&[7, 9], &[7], CALLER)];
     for (called, caller, before) in cases {
         let [called, caller] = [(CALLED, called), (CALLER, caller)].map(|(host, ids)| recovered(host, ids));
@@ -59,7 +59,7 @@ async fn a_host_of_the_group_before_a_recovery_is_refused_and_knows_it_whoever_c
         assert!(why.contains("sherd rejoin") && why.ends_with("to join anew"), "{why}");
         assert_eq!((is_given_up(&called).await, is_given_up(&caller).await), (before == CALLED, before == CALLER));
     }
-    // Recovered apart, once each or one of them twice.
+    // Two groups that were recovered independently: once each, or one of them twice.
     let cases: [(&[u64], &[u64]); 2] = [(&[7], &[8]), (&[7, 9], &[8])];
     for (called, caller) in cases {
         let [called, caller] = [(CALLED, called), (CALLER, caller)].map(|(host, ids)| recovered(host, ids));
@@ -70,23 +70,23 @@ async fn a_host_of_the_group_before_a_recovery_is_refused_and_knows_it_whoever_c
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn another_host_than_the_one_sought_is_refused() {
+async fn a_host_other_than_the_sought_one_is_refused() {
     let why = refused(identity(CALLED, Some(CLUSTER)), identity(CALLER, Some(CLUSTER)), Some(HostId(9))).await;
     assert!(why.contains("0000000000000009 was sought at this address, host 0000000000000002 is there"), "{why}");
     let why = refused(identity(CALLER, Some(CLUSTER)), identity(CALLER, Some(CLUSTER)), None).await;
     assert!(why.contains("both hosts call themselves 0000000000000001"), "{why}");
 }
 
-/// N8
+/// N8: the refusal names the version ranges of both hosts.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn version_ranges_that_do_not_meet_are_both_told() {
+async fn hosts_without_a_common_version_are_refused_with_both_ranges() {
     let why = refused(speaking(CALLED, 4, 5), speaking(CALLER, 2, 3), Some(CALLED)).await;
     assert!(why.contains("host 0000000000000001 speaks 2 to 3, host 0000000000000002 speaks 4 to 5"), "{why}");
 }
 
-/// N8: a host of the next version and one of this meet at this.
+/// N8: a host of the next version and one of this version speak this version.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_newest_version_that_both_speak_is_taken() {
+async fn two_hosts_speak_the_newest_version_that_both_know() {
     let server = serve(speaking(CALLED, 1, 2), options(), &Arc::new(Memory::default()));
     let client = caller(speaking(CALLER, 1, 1), options());
     let remote = connect(&client, server.local_addr()).await.expect("they meet at 1");
@@ -97,7 +97,7 @@ async fn the_newest_version_that_both_speak_is_taken() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_host_of_no_cluster_may_speak_to_groups_only_until_it_has_entered() {
+async fn a_host_outside_the_cluster_may_make_only_group_calls() {
     let server = serve(identity(CALLED, Some(CLUSTER)), options(), &Arc::new(Memory::default()));
     let joining = HostIdentity::new(CALLER, None, SECRET).expect("made");
     let client = caller(Arc::clone(&joining), options());
@@ -106,7 +106,7 @@ async fn a_host_of_no_cluster_may_speak_to_groups_only_until_it_has_entered() {
     let call = GroupCall { group: 0, kind: 1, body: Bytes::from_static(b"may I?") };
     assert_eq!(remote.group_call(call).await.expect("answered"), Bytes::from_static(b"may I?"));
     let refused = remote.count_chunks(NODE, vec![shard(1)]).await;
-    // Not asked at all, and of no more use: whoever pools connections makes another.
+    // The request is not sent, and the connection counts as lost, so that a pool makes a new one.
     assert!(matches!(refused, Err(PeerError::Unreachable { sent: false, .. })), "{refused:?}");
     assert!(remote.is_lost());
     joining.enter(CLUSTER, RecoveryEpoch::default()).expect("entered");
@@ -126,7 +126,7 @@ async fn an_address_without_a_host_is_reported_within_the_handshakes_time() {
     assert!(matches!(answer, Err(ConnectError::Unresolved { .. })), "{answer:?}");
 }
 
-/// A caller that trusts anyone, so that it is the server who must refuse it.
+/// The verifier of a caller that trusts any server, so that the server has to refuse the caller.
 #[derive(Debug)]
 struct TrustsAnyone;
 
@@ -165,9 +165,9 @@ impl ServerCertVerifier for TrustsAnyone {
     }
 }
 
-/// N1: the called host asks for proof as well, and refuses who has none or another secret's.
+/// N1: the server also demands a certificate, and refuses a caller without one or with that of another secret.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn n1_a_caller_without_the_secret_is_refused_by_the_one_it_calls() {
+async fn n1_a_server_refuses_a_caller_without_the_secret() {
     let server = serve(identity(CALLED, Some(CLUSTER)), options(), &Arc::new(Memory::default()));
     let other = HostIdentity::new(CALLER, Some(CLUSTER), b"some other secret, long enough").expect("made");
     let mut with_other = other.client_config().expect("made");
@@ -187,7 +187,7 @@ async fn n1_a_caller_without_the_secret_is_refused_by_the_one_it_calls() {
             .expect("started");
         let connect = Connect::new(server.local_addr()).with_server_name(MEMBER_NAME);
         let error = match client.connect(connect).await {
-            // The caller's end is complete before the called one has judged.
+            // The caller's handshake completes before the server has verified its certificate.
             Ok(mut connection) => connection.accept().await.expect_err("refused"),
             Err(error) => error,
         };
@@ -195,7 +195,7 @@ async fn n1_a_caller_without_the_secret_is_refused_by_the_one_it_calls() {
     }
 }
 
-/// Passes packets on between one caller and a server, and counts Retry packets (RFC 9000 section 17.2.5).
+/// Starts a proxy between one caller and a server that counts Retry packets (RFC 9000, section 17.2.5).
 async fn watched(server: SocketAddr) -> (SocketAddr, Arc<AtomicUsize>) {
     let bind = || UdpSocket::bind("127.0.0.1:0");
     let (front, back) = (bind().await.expect("a free port"), bind().await.expect("a free port"));
@@ -225,7 +225,7 @@ async fn watched(server: SocketAddr) -> (SocketAddr, Arc<AtomicUsize>) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_caller_shows_where_it_is_before_a_handshake_when_there_are_many() {
+async fn a_server_with_many_handshakes_validates_callers_by_retry() {
     for (handshakes_max, retried) in [(0, true), (1000, false)] {
         let called = QuicOptions { handshakes_max, ..options() };
         let server = serve(identity(CALLED, Some(CLUSTER)), called, &Arc::new(Memory::default()));

@@ -1,4 +1,4 @@
-//! Hosts that stop, vanish and come back at the same address.
+//! Hosts that stop, are killed, and come back at the same address.
 
 use super::hostile::{Misdeed, misbehave};
 use super::hosts::{CALLED, CALLER, CLUSTER, Memory, NODE, caller, connect, identity, options, pair, serve, shard};
@@ -17,7 +17,7 @@ async fn lost(remote: &impl HostService) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_host_that_stops_is_known_to_be_gone_at_once_and_found_again() {
+async fn a_stopped_host_is_noticed_at_once_and_reconnected_after_a_restart() {
     let pair = pair(options()).await;
     let address = pair.server.local_addr();
     pair.server.stop().await;
@@ -30,7 +30,7 @@ async fn a_host_that_stops_is_known_to_be_gone_at_once_and_found_again() {
     assert!(remote.count_chunks(NODE, vec![shard(1)]).await.is_ok());
 }
 
-/// N5: a host that was killed cannot say so; the one that takes its place says that it knows nothing of the connection.
+/// N5: a killed host cannot close its connections. After its restart it answers them with a stateless reset.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn n5_a_connection_to_a_killed_host_ends_with_the_first_request_after_its_restart() {
     let killed = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("started");
@@ -50,7 +50,7 @@ async fn n5_a_connection_to_a_killed_host_ends_with_the_first_request_after_its_
     assert!(remote.count_chunks(NODE, vec![shard(1)]).await.is_ok());
 }
 
-/// The killed host's socket may take a moment to be closed.
+/// Starts a server at an address whose former socket may take a moment to be closed.
 async fn bind_again(options: QuicOptions, memory: &Arc<Memory>) -> crate::net::QuicServer {
     for _ in 0..200 {
         let identity = identity(CALLED, Some(CLUSTER));

@@ -1,4 +1,4 @@
-//! Every request and its answer over the wire, and what becomes of those that nobody waits for.
+//! Every request and its answer over the network, requests that are given up, and the limits of requests.
 
 use super::hosts::{CALLED, CHUNK, NODE, Pair, append, chunk, options, pair, read, shard};
 use crate::limits::NET_STREAMS_OF_GROUPS;
@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_request_is_answered_as_by_the_host_itself() {
+async fn every_request_over_the_network_is_answered_as_by_a_local_call() {
     let Pair { remote, server, client: _client, .. } = pair(options()).await;
     assert_eq!(remote.greeting().host, CALLED);
     remote.append_chunks(append(1, 0, vec![chunk(1), chunk(2)])).await.expect("appended");
@@ -37,7 +37,7 @@ async fn every_request_is_answered_as_by_the_host_itself() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn lists_longer_than_a_request_may_be_go_in_several() {
+async fn a_list_too_long_for_one_request_is_split_into_several() {
     let Pair { remote, server: _server, client: _client, .. } = pair(options()).await;
     remote.append_chunks(append(5000, 0, vec![chunk(1)])).await.expect("appended");
     let shards: Vec<_> = (0..9000).map(shard).collect();
@@ -49,14 +49,14 @@ async fn lists_longer_than_a_request_may_be_go_in_several() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_message_of_a_group_of_nine_mebibytes_goes_there_and_back() {
+async fn a_group_message_of_nine_mebibytes_is_delivered_and_answered() {
     let Pair { remote, server: _server, client: _client, .. } = pair(options()).await;
     let body: Bytes = (0..9 << 20).map(|at: u32| (at >> 7) as u8).collect();
     let answer = remote.group_call(GroupCall { group: 1, kind: 2, body: body.clone() }).await.expect("answered");
     assert!(answer == body);
     let empty = remote.group_call(GroupCall { group: 1, kind: 2, body: Bytes::new() }).await.expect("answered");
     assert!(empty.is_empty());
-    // What a service says is cut to what may travel.
+    // The reason of a refusal is cut to the length that a header may have.
     match remote.group_call(GroupCall { group: 1, kind: 0, body }).await {
         Err(PeerError::Refused { why }) => assert!(why.starts_with("not a member") && why.len() <= 1024),
         other => panic!("{other:?}"),
@@ -75,16 +75,16 @@ async fn a_request_beyond_the_bounds_of_the_wire_is_refused_before_it_is_sent() 
     assert!(!remote.is_lost());
 }
 
-/// N7: a drive that is slow, on a host that is there, is waited for.
+/// N7: a slow drive on a live host is waited for.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_host_that_works_on_a_request_for_long_is_not_taken_for_silent() {
+async fn a_host_that_serves_a_slow_request_does_not_count_as_silent() {
     let Pair { remote, memory, server: _server, client: _client } = pair(options()).await;
     *memory.delay.lock().expect("unpoisoned") = Duration::from_secs(11);
     assert_eq!(remote.count_chunks(NODE, vec![shard(1)]).await.expect("counted"), vec![0]);
 }
 
-/// N3, N4: reads that are given up at every stage, over a connection that allows 100 streams: `SHERD_ABANDONED_READS`, 2,000
-/// where it is not set.
+/// N3, N4: reads are given up at every stage, on a connection that allows 100 streams. The number of reads is
+/// `SHERD_ABANDONED_READS`, by default 2,000.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn n3_abandoned_reads_leave_no_stream_behind() {
     let Pair { remote, server: _server, client: _client, .. } =
@@ -109,9 +109,9 @@ async fn n3_abandoned_reads_leave_no_stream_behind() {
     assert!(!remote.is_lost());
 }
 
-/// An election's messages are given up soon: data that waits for a stream does not stand before them.
+/// The messages of an election have a short time limit, so they must not queue behind requests about data.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_call_of_a_group_does_not_wait_for_requests_about_data() {
+async fn a_group_call_does_not_wait_for_requests_about_data() {
     let Pair { remote, memory, server: _server, client: _client } =
         pair(QuicOptions { streams_max: NET_STREAMS_OF_GROUPS + 2, ..options() }).await;
     *memory.delay.lock().expect("unpoisoned") = Duration::from_secs(600);
@@ -138,9 +138,9 @@ async fn a_call_of_a_group_does_not_wait_for_requests_about_data() {
     assert_eq!(memory.calls.load(Ordering::Relaxed), 3, "the other requests wait their turn");
 }
 
-/// A server that may hold less than its callers ask for has them wait, and serves all.
+/// If requests need more memory than the server may hold, they wait, and all are served.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn bodies_that_are_held_at_once_are_bounded() {
+async fn the_bytes_of_bodies_that_a_server_holds_are_bounded() {
     let room = 3 << 20;
     let Pair { remote, server: _server, client: _client, .. } =
         pair(QuicOptions { serve_bytes_max: room, serve_peer_bytes_max: room, ..options() }).await;
@@ -148,12 +148,12 @@ async fn bodies_that_are_held_at_once_are_bounded() {
     for appended in join_all(appends).await {
         appended.expect("it waits for room");
     }
-    // Calls of groups are held beside these.
+    // Group calls have a budget of their own.
     let call = GroupCall { group: 0, kind: 1, body: Bytes::from(vec![7; room + 1]) };
     assert_eq!(remote.group_call(call.clone()).await.expect("answered"), call.body);
-    // More than it ever holds is refused, in time and in words.
+    // A request that exceeds the whole budget is refused.
     match remote.append_chunks(append(99, 0, (0..20).map(chunk).collect())).await {
-        Err(PeerError::Refused { why }) => assert!(why.contains("as it may"), "{why}"),
+        Err(PeerError::Refused { why }) => assert!(why.contains("no room"), "{why}"),
         other => panic!("{other:?}"),
     }
     assert!(remote.count_chunks(NODE, vec![shard(1)]).await.is_ok());

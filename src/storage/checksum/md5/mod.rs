@@ -1,6 +1,6 @@
-//! MD5 of bodies. One MD5 leaves most of a processor idle, since each of its steps needs the result of the step before; so
-//! the digests of several bodies are computed side by side, a body in each lane of the vector registers. The processor's
-//! widest registers are found at run time.
+//! MD5 of several bodies at once. A single MD5 leaves most of a processor core idle, since each step needs the result
+//! of the step before. Therefore the digests of several bodies are computed side by side, each body in one lane of the
+//! vector registers. The widest registers of the processor are detected at run time.
 
 use fearless_simd::prelude::SimdBase;
 use fearless_simd::{Level, Simd, dispatch, u32x8};
@@ -10,14 +10,14 @@ use md5::block_api;
 mod tests;
 
 const BLOCK_BYTES: usize = 64;
-/// Bodies that are digested side by side at most.
+/// The most bodies that are hashed side by side.
 pub const LANES: usize = 8;
-/// Vector code that is not optimized takes many times as long as none.
+/// The lanes in use: one in a debug build, where unoptimized vector code is many times slower than scalar code.
 const LANES_USED: usize = if cfg!(debug_assertions) { 1 } else { LANES };
 type Block = [u8; BLOCK_BYTES];
 const INITIAL_STATE: [u32; 4] = [0x6745_2301, 0xefcd_ab89, 0x98ba_dcfe, 0x1032_5476];
 
-/// An MD5 under way.
+/// The state of one MD5.
 #[derive(Clone)]
 pub struct Md5 {
     state: [u32; 4],
@@ -39,7 +39,7 @@ impl Md5 {
         block_api::compress(&mut self.state, blocks);
     }
 
-    /// Updates each digest with its bytes, `LANES` of them side by side.
+    /// Updates each digest with its own bytes, `LANES` digests at a time.
     pub fn update_each(updates: &mut [(&mut Self, &[u8])]) {
         let level = Level::new();
         for updates in updates.chunks_mut(LANES_USED) {
@@ -50,7 +50,7 @@ impl Md5 {
     pub fn finish(mut self) -> [u8; 16] {
         let length_bits = self.length_bytes.wrapping_mul(8).to_le_bytes();
         let used = self.pending_bytes();
-        // A one, zeros, and the length, up to the end of a block.
+        // RFC 1321, 3.1 and 3.2: a one bit, zeros, and the length in bits, up to the end of a block.
         let padding = if used < BLOCK_BYTES - 8 { BLOCK_BYTES - 8 - used } else { 2 * BLOCK_BYTES - 8 - used };
         let mut tail = [0; 2 * BLOCK_BYTES];
         tail[0] = 0x80;
@@ -67,7 +67,8 @@ impl Md5 {
         (self.length_bytes % BLOCK_BYTES as u64) as usize
     }
 
-    /// Counts the bytes and completes the pending block with them; returns the whole blocks after it, and the rest.
+    /// Counts `bytes` and completes the pending block with the first of them. Returns the whole blocks that follow, and
+    /// the bytes after the last whole block.
     fn take_up<'a>(&mut self, bytes: &'a [u8]) -> (&'a [Block], &'a [u8]) {
         let used = self.pending_bytes();
         let missing = if used == 0 { 0 } else { BLOCK_BYTES - used };
@@ -85,13 +86,13 @@ impl Md5 {
         bytes.as_chunks()
     }
 
-    /// Keeps the bytes after the last whole block.
+    /// Keeps the bytes after the last whole block as the pending block.
     fn keep(&mut self, rest: &[u8]) {
         self.pending[..rest.len()].copy_from_slice(rest);
     }
 }
 
-/// Updates up to `LANES` digests. Those with fewer bytes end earlier, and leave their lanes idle.
+/// Updates up to `LANES` digests. A digest with fewer bytes than others ends earlier, and its lane is then idle.
 fn update_lanes(level: Level, updates: &mut [(&mut Md5, &[u8])]) {
     let mut blocks = [&[][..]; LANES];
     for ((md5, bytes), blocks) in updates.iter_mut().zip(&mut blocks) {
@@ -110,7 +111,8 @@ fn update_lanes(level: Level, updates: &mut [(&mut Md5, &[u8])]) {
     }
 }
 
-/// Compresses so many blocks of each lane that has some. The others compute what lane `first` does, for nothing.
+/// Compresses `count` blocks of each lane that has blocks left. An idle lane repeats the computation of lane `first`,
+/// and its result is dropped.
 fn compress_lanes(
     level: Level,
     updates: &mut [(&mut Md5, &[u8])],
@@ -131,13 +133,13 @@ fn compress_lanes(
     }
 }
 
-/// By word, and then by lane.
+/// MD5 states of all lanes: `[word][lane]`.
 type LaneStates = [[u32; LANES]; 4];
 
-/// Compresses so many blocks of each lane.
+/// Compresses `blocks` blocks of each lane.
 #[inline(always)]
 fn compress_vectors<S: Simd>(simd: S, states: &mut LaneStates, data: &[&[Block]; LANES], blocks: usize) {
-    // All that is inlined into this closure is compiled for the processor that was found.
+    // Code that is inlined into this closure is compiled for the processor features of `simd`.
     simd.vectorize(
         #[inline(always)]
         || {
@@ -175,7 +177,7 @@ fn word_at(block: &Block, word: usize) -> u32 {
     u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])
 }
 
-/// The compression function of RFC 1321, on a block of each lane.
+/// Applies the compression function of RFC 1321 to one block of each lane.
 #[inline(always)]
 fn compress_block<S: Simd>(state: &mut [u32x8<S>; 4], message: &[u32x8<S>; 16]) {
     let before = *state;
@@ -188,7 +190,7 @@ fn compress_block<S: Simd>(state: &mut [u32x8<S>; 4], message: &[u32x8<S>; 16]) 
     }
 }
 
-/// Sixteen steps, written out so that the compiler knows every index.
+/// One of the four rounds: sixteen steps, unrolled so that every index is a constant.
 #[inline(always)]
 fn round<S: Simd, const ROUND: usize>(state: &mut [u32x8<S>; 4], message: &[u32x8<S>; 16]) {
     step::<S, ROUND, 0>(state, message);

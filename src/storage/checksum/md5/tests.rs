@@ -13,7 +13,7 @@ fn expected(bytes: &[u8]) -> [u8; 16] {
 
 /// The test suite of RFC 1321.
 #[test]
-fn digests_are_those_of_the_rfc() {
+fn md5_digests_match_the_test_suite_of_the_rfc() {
     let cases = [
         ("", "d41d8cd98f00b204e9800998ecf8427e"),
         ("a", "0cc175b9c0f1b6a831c399e269772661"),
@@ -31,7 +31,7 @@ fn digests_are_those_of_the_rfc() {
 }
 
 #[test]
-fn every_length_around_a_block_is_padded_right() {
+fn md5_pads_every_length_around_a_block_correctly() {
     for length in 0..300 {
         let bytes: Vec<u8> = (0..length).map(|byte| byte as u8).collect();
         let mut md5 = Md5::default();
@@ -40,14 +40,14 @@ fn every_length_around_a_block_is_padded_right() {
     }
 }
 
-/// Bodies, each cut into updates of lengths of its own.
+/// Up to `LANES` bodies, each as `UPDATES` pieces of random length.
 fn bodies() -> impl Strategy<Value = Vec<Vec<Vec<u8>>>> {
     vec(vec(vec(any::<u8>(), 0..600), UPDATES), 0..=LANES)
 }
 
 const UPDATES: usize = 4;
 
-/// The digests of bodies that are computed side by side.
+/// Returns the digests of `bodies`, computed side by side.
 fn side_by_side(level: Level, bodies: &[Vec<Vec<u8>>]) -> Vec<[u8; 16]> {
     let mut digests = vec![Md5::default(); bodies.len()];
     for at in 0..UPDATES {
@@ -58,16 +58,16 @@ fn side_by_side(level: Level, bodies: &[Vec<Vec<u8>>]) -> Vec<[u8; 16]> {
 }
 
 proptest! {
-    /// With the widest registers of this processor, and with those that each processor has.
+    /// Runs with the widest registers of this processor, and with the baseline of its architecture.
     #[test]
-    fn bodies_digested_side_by_side_have_digests_of_their_own(bodies in bodies()) {
+    fn bodies_hashed_side_by_side_each_get_their_own_md5(bodies in bodies()) {
         let expected: Vec<_> = bodies.iter().map(|updates| expected(&updates.concat())).collect();
         prop_assert_eq!(side_by_side(Level::new(), &bodies), &expected[..]);
         prop_assert_eq!(side_by_side(Level::baseline(), &bodies), &expected[..]);
     }
 
     #[test]
-    fn any_number_of_digests_is_updated(bodies in vec(vec(any::<u8>(), 0..200), 0..3 * LANES)) {
+    fn any_number_of_md5_digests_is_updated_at_once(bodies in vec(vec(any::<u8>(), 0..200), 0..3 * LANES)) {
         let mut digests = vec![Md5::default(); bodies.len()];
         let pieces = bodies.iter().map(Vec::as_slice);
         Md5::update_each(&mut digests.iter_mut().zip(pieces).collect::<Vec<_>>());

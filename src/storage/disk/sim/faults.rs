@@ -1,4 +1,4 @@
-//! Faults that a test can order of a simulated disk, and its counters.
+//! The faults that a test can inject into a simulated disk, and the disk's counters.
 
 use crate::storage::disk::CallKind;
 use rand::rngs::StdRng;
@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// An operation that can be held until the test lets it go on.
+/// An operation that a test can suspend until it releases it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Held {
     Sync,
@@ -16,7 +16,7 @@ pub enum Held {
     Write,
 }
 
-/// A fault of one of the drives that a simulated disk stands for; affects everything in its directory.
+/// A fault of one drive, which is a directory of the simulated disk; affects everything in that directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DriveFault {
     /// Every call fails.
@@ -25,32 +25,32 @@ pub enum DriveFault {
     Full,
     /// Reads fail.
     Unreadable,
-    /// No call is answered any more. Calls of those who do not ask `Disk::hangs` before fail instead.
+    /// Calls hang. A call by a caller that does not check `Disk::hangs` first fails with `TimedOut` instead.
     Silent,
-    /// The same, of everything that changes the drive.
+    /// As `Silent`, but only for calls that change the drive.
     SilentChanges,
     /// Calls fail now and then.
     Flaky(Chances),
 }
 
-/// The chances of faults of a call: one in so many; none where it is 0.
+/// The probabilities of faults of a call: a field `n` means one call in `n`; 0 means never.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Chances {
-    /// Seed of what fails.
+    /// Seed of the choice of calls that fail.
     pub seed: u64,
     pub reads_failed: u64,
     pub writes_failed: u64,
     pub syncs_failed: u64,
-    /// Writes and allocations that find the drive full.
+    /// Writes and allocations that fail with `StorageFull`.
     pub found_full: u64,
-    /// Writes to segments of logs that are answered as done and change nothing.
+    /// Writes to log segments that report success and change nothing.
     pub writes_lost: u64,
 }
 
-/// Calls since the disk was made.
+/// Counts of calls since the disk was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Operations {
-    /// The number of changes of the disk: writes, syncs, allocations, creations, renames, removals.
+    /// All changes of the disk: writes, syncs, allocations, creations, renames and removals.
     pub changes: u64,
     pub writes: u64,
     pub written_bytes: u64,
@@ -63,7 +63,7 @@ pub struct Operations {
 
 #[derive(Debug, Default)]
 pub(super) struct Faults {
-    /// The change from which on everything fails.
+    /// The number of the change from which on everything fails.
     pub(super) halt_at: Option<u64>,
     pub(super) halted: bool,
     pub(super) sync_failures: u64,
@@ -85,7 +85,7 @@ impl Faults {
         if self.halted { Err(io::Error::other("simulated drive is gone")) } else { Ok(()) }
     }
 
-    /// Returns the fault of the drive of this path.
+    /// Returns the fault of the drive that contains this path.
     pub(super) fn of(&self, path: &Path) -> Option<DriveFault> {
         self.drives.iter().find(|(dir, _)| path.starts_with(dir)).map(|(_, fault)| *fault)
     }
@@ -98,7 +98,7 @@ impl Faults {
         }
     }
 
-    /// Fails where the drive of this path answers no changes.
+    /// Fails if the drive that contains this path is dead or does not answer changes.
     pub(super) fn check_change(&self, path: &Path) -> io::Result<()> {
         if self.hangs(path, CallKind::Change) { Err(io::ErrorKind::TimedOut.into()) } else { self.check_drive(path) }
     }
@@ -118,7 +118,7 @@ impl Faults {
         self.drives.insert(dir.to_owned(), fault);
     }
 
-    /// Draws whether a call of this path fails by one of the chances of its drive.
+    /// Draws whether a call on this path fails, by the given chance of its flaky drive.
     pub(super) fn strikes(&mut self, path: &Path, chance: impl Fn(&Chances) -> u64) -> bool {
         let Some(DriveFault::Flaky(chances)) = self.of(path) else { return false };
         let one_in = chance(&chances);
@@ -129,7 +129,7 @@ impl Faults {
         self.holds.get(&operation).is_some_and(|hold| hold.holders > 0)
     }
 
-    /// Takes one of the ordered failures, if any is left.
+    /// Uses up one of the injected failures. Returns whether one was left.
     pub(super) fn take(counter: &mut u64) -> bool {
         let due = *counter > 0;
         *counter = counter.saturating_sub(1);

@@ -1,5 +1,5 @@
-//! The content of a simulated disk, twice: as programs see it, and as it would be found after a power cut. What was
-//! written and not synced is kept apart, sector by sector, as is each change of a directory.
+//! The content of a simulated disk, in two images: the live one that programs see, and the durable one that was synced.
+//! Unsynced writes and directory changes are kept beside them, so that a power cut can keep or lose each of them.
 
 use rand::Rng;
 use rand::rngs::StdRng;
@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// The unit that a drive writes atomically, except at the very moment of a power cut.
+/// The unit that a drive writes atomically, except for the write that a power cut interrupts.
 const SECTOR: usize = 512;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -19,7 +19,7 @@ pub(super) enum Entry {
     File(FileId),
 }
 
-/// A change of a directory that no sync of it has covered.
+/// A change of a directory that no sync of the directory has covered.
 #[derive(Clone, Debug)]
 enum NameChange {
     Insert { path: PathBuf, entry: Entry },
@@ -95,7 +95,7 @@ impl Image {
         Ok(id)
     }
 
-    /// Takes away all that is in a directory, for good.
+    /// Removes everything in a directory, durably.
     pub(super) fn empty(&mut self, dir: &Path) {
         let inside = |path: &PathBuf| path != dir && path.starts_with(dir);
         self.names.retain(|path, _| !inside(path));
@@ -176,8 +176,8 @@ impl Image {
         named.iter().filter_map(|id| self.files.get(id)).map(|file| file.live.len() as u64).sum()
     }
 
-    /// Returns an image as a power cut would leave it now. `keep` is the chance that an unsynced change survives; drawn
-    /// if not given.
+    /// Returns a possible image after a power cut now. `keep` is the chance that an unsynced change survives; if
+    /// `None`, the chance is drawn.
     pub(super) fn after_power_cut(&self, random: &mut StdRng, keep: Option<f64>) -> Self {
         let mut names = self.durable_names.clone();
         let fixed = keep;
@@ -187,7 +187,7 @@ impl Image {
                 change.apply(&mut names);
             }
         }
-        // In the order of paths a directory comes before what is in it.
+        // In path order, a directory comes before its entries.
         let mut reachable = Names::new();
         for (path, entry) in names {
             let root = |parent: &Path| {
@@ -215,7 +215,7 @@ impl Image {
     }
 }
 
-/// Draws the chance that an unsynced change survives: at times 1, at times 0, mostly between.
+/// Draws the chance that an unsynced change survives: sometimes 1, sometimes 0, mostly between.
 fn keep_chance(random: &mut StdRng) -> f64 {
     [0.0, 0.1, 0.5, 0.9, 1.0][random.random_range(0..5)]
 }
@@ -225,9 +225,9 @@ struct UnsyncedWrite {
     number: u64,
     offset: usize,
     bytes: Vec<u8>,
-    /// The power went while it was being written.
+    /// The write was interrupted by a fault or a halt of the disk, and may be torn inside a sector.
     torn: bool,
-    /// A sync failed over it: no later sync makes it durable.
+    /// A sync that covered the write failed: no later sync makes it durable.
     doomed: bool,
 }
 
@@ -246,7 +246,7 @@ pub(super) struct FileImage {
     pub(super) unreadable: Vec<std::ops::Range<u64>>,
 }
 
-/// The changes that a running sync covers.
+/// The writes that a running sync covers, and the file's length at its start.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct SyncCover {
     writes: u64,
@@ -303,7 +303,7 @@ impl FileImage {
         }
     }
 
-    /// Changes a stored byte, in both images.
+    /// Flips the bits of `mask` in one stored byte, in both images.
     pub(super) fn corrupt(&mut self, offset: u64, mask: u8) {
         for image in [&mut self.live, &mut self.durable] {
             if let Some(byte) = image.get_mut(offset as usize) {
@@ -312,7 +312,7 @@ impl FileImage {
         }
     }
 
-    /// Cuts the file's end off, in both images.
+    /// Truncates the file, in both images.
     pub(super) fn truncate(&mut self, len: u64) {
         self.live.truncate(len as usize);
         self.durable.truncate(len as usize);
@@ -341,7 +341,7 @@ impl FileImage {
         }
     }
 
-    /// Returns, for each sector that was written and not synced, its possible contents besides the one before.
+    /// Returns, for each sector with unsynced writes, its content after each of these writes.
     fn unsynced_sectors(&self, random: &mut StdRng) -> BTreeMap<usize, Vec<Vec<u8>>> {
         let mut sectors: BTreeMap<usize, Vec<Vec<u8>>> = BTreeMap::new();
         for write in &self.unsynced {

@@ -1,9 +1,9 @@
-//! A disk in memory whose power can be cut. For simulation and tests: nothing in the program itself makes one.
+//! A disk in memory whose power can be cut, for simulation and tests; the program itself never makes one.
 //!
-//! After a cut (`power_cut`), what was synced is intact. Of what was not, each sector of 512 bytes holds, independently,
-//! what was there before or what any write since put there; a write that the cut interrupted may be torn inside a
-//! sector; each creation, renaming and removal that no `sync_dir` covered happened or did not. A sync that fails leaves
-//! what it covered in doubt for good. Everything random comes from the seed of the cut.
+//! After a cut (`power_cut`), synced bytes are intact. Each unsynced sector of 512 bytes holds, independently of
+//! others, its synced content or that of any write since. A write that the cut interrupted may be torn inside a sector.
+//! Each creation, renaming and removal that no `sync_dir` covered is kept or lost. The bytes that a failed sync covered
+//! may be lost even if a later sync succeeds. All randomness comes from the seed of the cut.
 
 mod faults;
 mod image;
@@ -24,7 +24,7 @@ use std::time::Duration;
 /// The longest time that a test waits for an operation to reach the point where it is held.
 const ARRIVAL_WAIT_MAX: Duration = Duration::from_secs(20);
 
-/// A disk in memory. Clones are the same disk.
+/// A disk in memory. Clones share the same disk.
 #[derive(Clone, Debug)]
 pub struct SimDisk {
     shared: Arc<Shared>,
@@ -62,7 +62,7 @@ impl SimDisk {
         Self { shared: Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new() }) }
     }
 
-    /// Returns this disk as the code under test takes it.
+    /// Returns this disk as a trait object, for the code under test.
     pub fn handle(&self) -> Arc<dyn Disk> {
         Arc::new(self.clone())
     }
@@ -71,7 +71,8 @@ impl SimDisk {
         self.shared.state()
     }
 
-    /// Cuts the power: this disk fails from now on, and what could be found when the power comes back is returned.
+    /// Cuts the power: this disk fails from now on. Returns a disk with a content that could be found when the power is
+    /// back.
     pub fn power_cut(&self, seed: u64) -> Self {
         let mut state = self.state();
         state.faults.halted = true;
@@ -89,23 +90,23 @@ impl SimDisk {
         Self::with_image(state.image.after_power_cut(&mut random, Some(0.0)), state.capacity_bytes)
     }
 
-    /// Gives everything in this directory this fault from now on.
+    /// Sets the fault of the drive in this directory.
     pub fn fail_drive(&self, dir: &Path, fault: DriveFault) {
         self.state().faults.fail_drive(dir, fault);
     }
 
-    /// Ends the fault of this directory.
+    /// Ends the fault of the drive in this directory.
     pub fn mend_drive(&self, dir: &Path) {
         self.state().faults.drives.remove(dir);
     }
 
-    /// Makes everything fail from the `number`th change on (counted from 1, over the disk's life); a write that is this
-    /// change is interrupted in its midst.
+    /// Makes everything fail from the `number`th change on, counted from 1 over the disk's life. If that change is a
+    /// write, it is torn.
     pub fn halt_at(&self, number: u64) {
         self.state().faults.halt_at = Some(number);
     }
 
-    /// Returns whether every operation fails.
+    /// Returns whether the disk was halted, so that every operation fails.
     pub fn is_halted(&self) -> bool {
         self.state().faults.halted
     }
@@ -118,17 +119,17 @@ impl SimDisk {
         self.state().faults.write_failures = count;
     }
 
-    /// Makes the disk larger or smaller; what is stored stays.
+    /// Makes the disk larger or smaller, and keeps its content.
     pub fn set_capacity(&self, bytes: u64) {
         self.state().capacity_bytes = bytes;
     }
 
-    /// Files opened from now on bypass no cache, whatever is asked for.
+    /// Opens all files cached from now on, even if direct access is requested.
     pub fn refuse_direct(&self) {
         self.state().caching = Some(Caching::Cached);
     }
 
-    /// Takes away all that is in a directory, as one does who puts an empty drive in the place of another.
+    /// Removes everything in a directory, as if an empty drive replaced the drive that was mounted there.
     pub fn empty(&self, dir: &Path) {
         self.state().image.empty(dir);
     }
@@ -139,19 +140,19 @@ impl SimDisk {
         Ok(())
     }
 
-    /// Cuts off the end of a stored file.
+    /// Truncates a stored file.
     pub fn truncate(&self, path: &Path, len: u64) -> io::Result<()> {
         self.state().image.file_at(path)?.truncate(len);
         Ok(())
     }
 
-    /// Reads that touch these bytes fail from now on.
+    /// Makes reads that touch these bytes fail from now on.
     pub fn make_unreadable(&self, path: &Path, bytes: Range<u64>) -> io::Result<()> {
         self.state().image.file_at(path)?.unreadable.push(bytes);
         Ok(())
     }
 
-    /// Holds every such operation until the guard is dropped.
+    /// Suspends every operation of this kind until the guard is dropped.
     pub fn hold(&self, operation: Held) -> HoldGuard {
         self.state().faults.holds.entry(operation).or_default().holders += 1;
         HoldGuard { disk: self.clone(), operation }
@@ -167,7 +168,8 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts a change, and fails it where the disk is gone. A hold is waited for first.
+    /// Waits until the operation is not held, then counts the change. Fails if the disk is halted or its drive does not
+    /// answer.
     fn begin_change(&self, path: &Path, held: Option<Held>) -> io::Result<MutexGuard<'_, State>> {
         let mut state = self.state();
         state.faults.check_alive()?;
@@ -213,7 +215,7 @@ impl State {
     }
 }
 
-/// A guard that holds operations of one sort while it lives.
+/// A guard that suspends operations of one kind while it lives.
 #[derive(Debug)]
 pub struct HoldGuard {
     disk: SimDisk,
@@ -352,7 +354,7 @@ impl DiskFile for SimFile {
             Ok(state) => state,
             Err(error) => {
                 let mut state = self.shared.state();
-                // The change at which the disk halts is in progress at that moment.
+                // A write that is the change at which the disk halts was in progress at that moment, and is torn.
                 if was_alive && state.faults.halt_at == Some(state.operations.changes) {
                     state.image.file(self.id)?.write(offset, bytes, true);
                 }

@@ -1,4 +1,4 @@
-//! The simulated disk keeps what it promises, and loses what it may.
+//! The simulated disk keeps synced data, and loses unsynced data at random.
 
 use super::{DriveFault, Held, SimDisk};
 use crate::storage::buffer::BufferPool;
@@ -19,7 +19,7 @@ fn write(file: &Arc<dyn DiskFile>, offset: u64, byte: u8, len: usize) {
 }
 
 #[test]
-fn synced_bytes_survive_every_cut_and_unsynced_ones_may_not() {
+fn synced_bytes_survive_every_power_cut_and_unsynced_ones_may_not() {
     let mut found = BTreeSet::new();
     for seed in 0..200 {
         let disk = SimDisk::new(1 << 20);
@@ -38,7 +38,7 @@ fn synced_bytes_survive_every_cut_and_unsynced_ones_may_not() {
 }
 
 #[test]
-fn names_that_no_sync_covered_may_be_lost_or_kept() {
+fn unsynced_file_names_may_be_lost_or_kept_by_a_power_cut() {
     let (mut kept, mut lost) = (0, 0);
     for seed in 0..100 {
         let disk = SimDisk::new(1 << 20);
@@ -55,7 +55,7 @@ fn names_that_no_sync_covered_may_be_lost_or_kept() {
 }
 
 #[test]
-fn a_failed_sync_is_not_made_good_by_a_later_one() {
+fn a_later_sync_does_not_make_the_bytes_of_a_failed_one_durable() {
     let mut lost = 0;
     for seed in 0..100 {
         let disk = SimDisk::new(1 << 20);
@@ -84,7 +84,7 @@ fn everything_fails_from_the_chosen_change_on() {
 }
 
 #[test]
-fn a_held_operation_waits_and_then_covers_what_it_was_asked_for() {
+fn a_held_sync_waits_until_it_is_released() {
     let disk = SimDisk::new(1 << 20);
     let file = created(&disk, "/file");
     let hold = disk.hold(Held::Sync);
@@ -101,7 +101,7 @@ fn a_held_operation_waits_and_then_covers_what_it_was_asked_for() {
 }
 
 #[test]
-fn a_fault_of_a_drive_is_of_all_that_is_in_its_directory_and_nothing_else() {
+fn a_drive_fault_affects_everything_in_its_directory_and_nothing_else() {
     let disk = SimDisk::new(1 << 20);
     for dir in ["/d0", "/d1"] {
         disk.create_dir_all(Path::new(dir)).expect("made");
@@ -125,7 +125,7 @@ fn a_fault_of_a_drive_is_of_all_that_is_in_its_directory_and_nothing_else() {
 }
 
 #[test]
-fn unsynced_bytes_do_not_survive_a_harsh_cut() {
+fn a_power_cut_to_the_synced_state_loses_all_unsynced_bytes() {
     let disk = SimDisk::new(1 << 20);
     let file = created(&disk, "/file");
     write(&file, 0, 1, 512);
@@ -150,7 +150,7 @@ fn a_full_disk_refuses_to_grow_a_file() {
 }
 
 #[test]
-fn a_directory_made_durably_is_there_after_every_cut_with_what_was_synced_in_it() {
+fn a_durable_directory_and_synced_files_in_it_survive_every_power_cut() {
     // Made by this process, or by one before it that was killed before it synced anything.
     for made_before in [false, true] {
         for seed in 0..50 {

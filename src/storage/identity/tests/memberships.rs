@@ -1,4 +1,5 @@
-//! Drives that come to a host after its formation, and those that leave it.
+//! Drives that are added to a host after its formation, drives that are removed, and hosts that rejoin under another
+//! id.
 
 use super::MemoryDisk;
 use super::{dirs, formed, four, identity, open, replace_and_bring_back, states};
@@ -23,7 +24,7 @@ fn nodes(host: &HostDrives) -> Vec<u32> {
 }
 
 #[test]
-fn empty_directories_beside_those_of_all_drives_are_further_drives() {
+fn further_empty_directories_become_new_drives_of_a_complete_host() {
     let (disk, before) = formed();
     disk.make_dir("/d5");
     disk.make_dir("/d6");
@@ -43,7 +44,7 @@ fn empty_directories_beside_those_of_all_drives_are_further_drives() {
 }
 
 #[test]
-fn nothing_is_added_while_a_drive_is_missing_or_where_a_directory_is() {
+fn no_drive_is_added_while_a_drive_or_its_directory_is_missing() {
     let (disk, _) = formed();
     assert!(matches!(open(&disk, &five()), Err(IdentityError::WrongCount { .. })), "there is no such directory");
     disk.make_dir("/d5");
@@ -56,7 +57,7 @@ fn nothing_is_added_while_a_drive_is_missing_or_where_a_directory_is() {
 }
 
 #[test]
-fn an_addition_that_was_cut_off_anywhere_is_finished_by_the_next_start() {
+fn an_interrupted_addition_of_drives_is_finished_by_the_next_start() {
     for changes in 0..60 {
         let (disk, before) = formed();
         disk.make_dir("/d5");
@@ -72,7 +73,7 @@ fn an_addition_that_was_cut_off_anywhere_is_finished_by_the_next_start() {
 }
 
 #[test]
-fn a_drive_that_was_retired_is_left_alone_and_no_longer_asked_for() {
+fn a_removed_drive_is_left_alone_and_need_not_be_listed() {
     let (disk, before) = formed();
     assert!(retire_drives(&disk, &four(), &[NodeId(1)]).unwrap());
     assert!(!retire_drives(&disk, &four(), &[NodeId(1)]).unwrap(), "once");
@@ -83,7 +84,7 @@ fn a_drive_that_was_retired_is_left_alone_and_no_longer_asked_for() {
     let without = open(&disk, &dirs(&["/d1", "/d3", "/d4"])).unwrap();
     assert_eq!(without.drives, beside.drives);
     assert_eq!(without.drives[1], before.drives[2]);
-    // Emptied, it is another drive.
+    // Once emptied, the directory becomes a new drive.
     disk.remove_dir("/d2");
     disk.make_dir("/d2");
     let anew = open(&disk, &four()).unwrap();
@@ -91,7 +92,7 @@ fn a_drive_that_was_retired_is_left_alone_and_no_longer_asked_for() {
 }
 
 #[test]
-fn a_further_drive_does_not_get_the_number_of_a_removed_one_that_is_still_listed() {
+fn a_new_drive_does_not_get_the_number_of_a_listed_removed_drive() {
     let (disk, _) = formed();
     assert!(retire_drives(&disk, &four(), &[NodeId(3)]).unwrap());
     disk.make_dir("/d5");
@@ -102,7 +103,7 @@ fn a_further_drive_does_not_get_the_number_of_a_removed_one_that_is_still_listed
 }
 
 #[test]
-fn a_further_drive_does_not_get_a_number_that_only_an_old_identity_knows() {
+fn a_new_drive_does_not_get_a_number_that_only_an_old_identity_has() {
     let (disk, _) = formed();
     assert!(retire_drives(&disk, &dirs(&["/d1", "/d2", "/d4"]), &[NodeId(3)]).unwrap(), "the third drive is away");
     disk.remove_dir("/d4");
@@ -112,14 +113,14 @@ fn a_further_drive_does_not_get_a_number_that_only_an_old_identity_knows() {
 }
 
 #[test]
-fn the_last_drive_is_not_retired() {
+fn the_last_drive_of_a_host_is_never_removed() {
     let (disk, _) = formed();
     assert!(!retire_drives(&disk, &four(), &[0, 1, 2, 3].map(NodeId)).unwrap());
     assert_eq!(states(&open(&disk, &four()).unwrap()), ["present"; 4]);
 }
 
 #[test]
-fn a_retirement_that_was_cut_off_anywhere_leaves_a_host_that_starts() {
+fn an_interrupted_removal_of_a_drive_leaves_a_host_that_starts() {
     for changes in 0..30 {
         let (disk, _) = formed();
         disk.cut_power_after(Some(changes));
@@ -134,7 +135,7 @@ fn a_retirement_that_was_cut_off_anywhere_leaves_a_host_that_starts() {
 }
 
 #[test]
-fn a_retirement_that_failed_is_gone_through_again_whichever_drive_knew_of_it() {
+fn a_failed_removal_can_be_repeated_whichever_drives_were_written() {
     for changes in 0..30 {
         let (disk, _) = formed();
         disk.cut_power_after(Some(changes));
@@ -149,7 +150,7 @@ fn a_retirement_that_failed_is_gone_through_again_whichever_drive_knew_of_it() {
 }
 
 #[test]
-fn a_drive_that_is_back_from_before_it_was_replaced_is_not_made_a_member_by_a_retirement() {
+fn a_removal_does_not_make_a_returned_former_drive_a_member() {
     let (disk, _) = formed();
     replace_and_bring_back(&disk);
     let before = disk.get("/d2/identity.json");
@@ -160,13 +161,13 @@ fn a_drive_that_is_back_from_before_it_was_replaced_is_not_made_a_member_by_a_re
 const REJOINED: HostId = HostId(77);
 const EPOCH: RecoveryEpoch = RecoveryEpoch { number: 1, id: 0xabc, former: [0; 8] };
 
-/// A host of four drives that has another id since.
+/// Renames the host, as a rejoining does.
 fn rejoined(disk: &MemoryDisk, host: HostDrives) -> HostDrives {
     host.renamed(disk, REJOINED, EPOCH).unwrap()
 }
 
 #[test]
-fn a_host_that_rejoined_keeps_its_drives_under_another_id() {
+fn a_rejoined_host_keeps_its_drives_under_another_id() {
     let (disk, before) = formed();
     let was = before.host;
     let drives = before.drives.clone();
@@ -182,12 +183,12 @@ fn a_host_that_rejoined_keeps_its_drives_under_another_id() {
 }
 
 #[test]
-fn a_drive_that_was_away_while_its_host_rejoined_is_told_of_it_whatever_its_generation() {
+fn a_drive_that_missed_a_rejoin_gets_the_new_host_id() {
     for away_from_later in [false, true] {
         let (disk, before) = formed();
         let away = disk.copy_of("/d2");
         if away_from_later {
-            // The other drives know of fewer changes than the one that is away.
+            // Raises the generation, so that the drive that is away has one greater than at formation.
             for _ in 0..3 {
                 replace_and_bring_back(&disk);
             }
@@ -207,7 +208,7 @@ fn a_drive_that_was_away_while_its_host_rejoined_is_told_of_it_whatever_its_gene
 }
 
 #[test]
-fn a_rejoining_that_was_cut_off_anywhere_leaves_a_host_of_one_id() {
+fn an_interrupted_rejoin_leaves_all_drives_with_one_host_id() {
     for changes in 0..40 {
         let (disk, before) = formed();
         let (was, drives) = (before.host, before.drives.clone());
@@ -224,7 +225,7 @@ fn a_rejoining_that_was_cut_off_anywhere_leaves_a_host_of_one_id() {
 }
 
 #[test]
-fn a_drive_of_another_host_is_refused_though_the_host_has_rejoined() {
+fn a_rejoined_host_refuses_a_drive_of_another_host() {
     let (disk, host) = formed();
     rejoined(&disk, host);
     let mut stranger = identity(&disk, "/d2");
@@ -234,7 +235,7 @@ fn a_drive_of_another_host_is_refused_though_the_host_has_rejoined() {
 }
 
 #[test]
-fn what_is_kept_of_a_rejoining_is_of_the_host_that_the_drives_name() {
+fn the_state_of_a_rejoin_applies_only_to_the_host_that_it_names() {
     let disk = MemoryDisk::default();
     disk.make_dir("/d1");
     disk.make_dir("/d2");

@@ -23,12 +23,12 @@ impl MemoryDisk {
         self.0.lock().unwrap()
     }
 
-    /// After this many changes, every change fails; `None` is unlimited.
+    /// Makes every change fail after this many more changes; `None` means never.
     pub fn cut_power_after(&self, changes: Option<u32>) {
         self.state().changes_left = changes;
     }
 
-    /// Every access at or below this path fails.
+    /// Makes every access at or below this path fail.
     pub fn break_path(&self, path: &str) {
         self.state().broken.insert(path.into());
     }
@@ -60,7 +60,7 @@ impl MemoryDisk {
         state.dirs.retain(|dir| !dir.starts_with(path));
     }
 
-    /// The files below a directory, by what follows its path.
+    /// Returns the files below a directory, by relative path.
     pub fn copy_of(&self, path: &str) -> BTreeMap<PathBuf, Vec<u8>> {
         let within =
             |(file, bytes): (&PathBuf, &Vec<u8>)| Some((file.strip_prefix(path).ok()?.to_owned(), bytes.clone()));

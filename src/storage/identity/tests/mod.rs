@@ -1,4 +1,4 @@
-//! Tests of identities: what directories can look like at start, and what is made of it.
+//! Tests of identities: the states of data directories at start, and what the host makes of them.
 
 mod memberships;
 mod memory_disk;
@@ -60,7 +60,7 @@ fn corrupt(disk: &MemoryDisk, dir: &str) {
     disk.put(&path, &bytes);
 }
 
-/// W15: every path derives from the configured directories, and is created on demand.
+/// W15: every path is below the configured directories, and is created on demand.
 #[test]
 fn directories_that_do_not_exist_are_made_when_a_host_is_formed() {
     let (disk, host) = formed();
@@ -86,7 +86,7 @@ fn a_second_start_finds_the_same_host() {
 }
 
 #[test]
-fn that_a_host_has_started_is_known_as_long_as_one_drive_knows() {
+fn one_drive_suffices_to_know_that_the_host_has_started() {
     let (disk, host) = formed();
     assert!(!host.has_started && !open(&disk, &four()).unwrap().has_started, "it may begin anew until it has metadata");
     note_started(&disk, &dirs(&["/d2"])).unwrap();
@@ -94,7 +94,7 @@ fn that_a_host_has_started_is_known_as_long_as_one_drive_knows() {
     assert!(known.has_started);
     let stages = ["/d1", "/d2", "/d3", "/d4"].map(|dir| identity(&disk, dir).stage);
     assert_eq!(stages, [Stage::Started; 4], "those that did not know are told");
-    // A drive that takes the place of another knows it as well.
+    // A replacement drive gets the stage as well.
     disk.remove_dir("/d2");
     disk.make_dir("/d2");
     open(&disk, &four()).unwrap();
@@ -102,7 +102,7 @@ fn that_a_host_has_started_is_known_as_long_as_one_drive_knows() {
 }
 
 #[test]
-fn a_drive_that_is_too_small_is_refused_when_a_host_is_formed_and_not_later() {
+fn a_too_small_drive_is_refused_only_when_a_host_is_formed() {
     let disk = MemoryDisk::default();
     disk.set_size("/d3", DRIVE_BYTES_MIN - 1);
     let refused = IdentityError::TooSmall { dir: "/d3".into(), mib: 191 };
@@ -115,7 +115,7 @@ fn a_drive_that_is_too_small_is_refused_when_a_host_is_formed_and_not_later() {
 }
 
 #[test]
-fn a_drive_that_is_too_small_takes_no_other_s_place_and_is_not_added() {
+fn a_too_small_drive_neither_replaces_another_nor_is_added() {
     let (disk, _) = formed();
     disk.remove_dir("/d3");
     disk.make_dir("/d3");
@@ -136,7 +136,7 @@ fn a_drive_that_is_too_small_takes_no_other_s_place_and_is_not_added() {
 }
 
 #[test]
-fn an_empty_file_system_counts_as_blank() {
+fn a_directory_with_only_lost_and_found_counts_as_empty() {
     let disk = MemoryDisk::default();
     disk.make_dir("/d1/lost+found");
     assert!(open(&disk, &dirs(&["/d1"])).unwrap().formed_now);
@@ -160,7 +160,7 @@ fn other_content_in_place_of_a_known_drive_is_refused_too() {
 }
 
 #[test]
-fn a_missing_directory_is_a_lost_drive_and_is_not_made() {
+fn a_missing_directory_is_a_lost_drive_and_is_not_created() {
     let (disk, before) = formed();
     disk.remove_dir("/d3");
     let host = open(&disk, &four()).unwrap();
@@ -178,7 +178,7 @@ fn a_drive_that_fails_to_read_is_lost() {
 }
 
 #[test]
-fn two_of_four_drives_suffice_and_one_does_not() {
+fn a_host_at_2_2_starts_with_two_of_four_drives_but_not_with_one() {
     let (disk, _) = formed();
     disk.remove_dir("/d1");
     disk.break_path("/d4");
@@ -209,7 +209,7 @@ fn an_empty_directory_takes_the_place_of_the_lost_drive_with_a_new_incarnation()
     assert_eq!(states(&open(&disk, &four()).unwrap()), ["present"; 4]);
 }
 
-/// The second of four drives is replaced by an empty one, and stands in its place again.
+/// Replaces the second of four drives by an empty one, starts, and then puts the old drive back in its place.
 fn replace_and_bring_back(disk: &MemoryDisk) {
     let old = disk.copy_of("/d2");
     disk.remove_dir("/d2");
@@ -220,7 +220,7 @@ fn replace_and_bring_back(disk: &MemoryDisk) {
 }
 
 #[test]
-fn a_drive_that_was_replaced_meanwhile_is_recognised_when_it_returns() {
+fn a_replaced_drive_is_recognised_when_it_returns() {
     let (disk, before) = formed();
     replace_and_bring_back(&disk);
     let host = open(&disk, &four()).unwrap();
@@ -231,7 +231,7 @@ fn a_drive_that_was_replaced_meanwhile_is_recognised_when_it_returns() {
 }
 
 #[test]
-fn a_drive_that_was_away_while_another_was_replaced_is_told_of_it() {
+fn a_drive_that_missed_a_replacement_gets_the_new_membership() {
     let (disk, _) = formed();
     let away = disk.copy_of("/d4");
     disk.remove_dir("/d4");
@@ -246,14 +246,14 @@ fn a_drive_that_was_away_while_another_was_replaced_is_told_of_it() {
 }
 
 #[test]
-fn directories_in_another_order_go_by_their_identities() {
+fn reordered_directories_are_assigned_by_their_identities() {
     let (disk, before) = formed();
     let host = open(&disk, &dirs(&["/d3", "/d1", "/d4", "/d2"])).unwrap();
     assert_eq!(host.drives, before.drives);
 }
 
 #[test]
-fn an_empty_directory_elsewhere_in_the_list_takes_the_only_free_place() {
+fn an_empty_directory_anywhere_in_the_list_replaces_the_lost_drive() {
     let (disk, before) = formed();
     disk.remove_dir("/d1");
     disk.make_dir("/new");
@@ -284,7 +284,7 @@ fn a_copied_drive_is_refused_by_name() {
 }
 
 #[test]
-fn another_number_of_directories_is_refused_with_what_is_expected() {
+fn a_wrong_number_of_directories_is_refused_with_the_expected_drives() {
     let (disk, _) = formed();
     let fewer = open(&disk, &dirs(&["/d1", "/d3"])).unwrap_err().to_string();
     assert!(fewer.contains("has 4 drives, but 2 data directories are given"), "{fewer}");
@@ -294,7 +294,7 @@ fn another_number_of_directories_is_refused_with_what_is_expected() {
 }
 
 #[test]
-fn another_geometry_is_refused_only_where_it_was_asked_for() {
+fn another_geometry_is_refused_only_if_it_was_configured_explicitly() {
     let (disk, _) = formed();
     let with = |wanted| open_host(&disk, &four(), wanted, &Ambient::system(), &NoLocks);
     let host = with(WantedGeometry { data: 3, parity: 1, explicit: false, alone: true }).unwrap();
@@ -314,7 +314,7 @@ fn a_corrupt_identity_is_a_lost_drive() {
 }
 
 #[test]
-fn a_drive_of_ours_without_its_identity_is_a_lost_drive() {
+fn a_drive_of_a_store_without_its_identity_file_is_lost() {
     let (disk, _) = formed();
     disk.remove_dir("/d2");
     disk.put("/d2/shards/00000001.seg", b"...");
@@ -349,7 +349,7 @@ fn every_flipped_bit_and_every_cut_of_an_identity_is_noticed() {
 }
 
 #[test]
-fn a_later_format_is_refused_by_its_number() {
+fn an_identity_of_a_later_format_is_refused_with_its_number() {
     let (disk, _) = formed();
     let text = String::from_utf8(disk.get("/d1/identity.json")).unwrap().replace("\"format\": 1", "\"format\": 2");
     assert_eq!(decode_identity(text.as_bytes()), Err(DocumentFault::LaterFormat(2)));
@@ -358,7 +358,7 @@ fn a_later_format_is_refused_by_its_number() {
 }
 
 #[test]
-fn a_formation_that_was_cut_off_anywhere_is_finished_by_the_next_start() {
+fn an_interrupted_formation_is_finished_by_the_next_start() {
     let whole = {
         let disk = MemoryDisk::default();
         (0..)
@@ -386,7 +386,7 @@ fn a_formation_that_was_cut_off_anywhere_is_finished_by_the_next_start() {
 }
 
 #[test]
-fn a_replacement_that_was_cut_off_anywhere_is_finished_by_the_next_start() {
+fn an_interrupted_replacement_is_finished_by_the_next_start() {
     for changes in 0..40 {
         let (disk, _) = formed();
         disk.remove_dir("/d2");
@@ -432,7 +432,7 @@ fn a_directory_that_cannot_be_locked_is_a_lost_drive() {
 }
 
 #[test]
-fn what_is_needed_to_read_follows_the_geometry() {
+fn the_number_of_drives_needed_to_read_follows_from_the_geometry() {
     let cases = [((1, 0), 1, 1), ((2, 2), 4, 2), ((6, 2), 8, 6), ((6, 2), 12, 6), ((4, 2), 1, 1), ((4, 2), 3, 2)];
     for ((data, parity), drives, needed) in cases {
         assert_eq!(drives_needed(data, parity, drives), needed, "{data}+{parity} on {drives}");
@@ -458,7 +458,7 @@ fn credentials_are_made_once_and_survive_the_loss_of_drives() {
 }
 
 #[test]
-fn credentials_of_another_cluster_are_not_believed() {
+fn credentials_of_another_cluster_are_ignored() {
     let (disk, host) = formed();
     let (_, other) = formed();
     let first = keep_credentials(&disk, &four(), other.cluster, &Ambient::system()).unwrap();
@@ -467,7 +467,7 @@ fn credentials_of_another_cluster_are_not_believed() {
 }
 
 #[test]
-fn credentials_that_can_be_kept_nowhere_are_not_given_out() {
+fn credentials_that_no_drive_can_store_are_not_returned() {
     let (disk, host) = formed();
     disk.cut_power_after(Some(0));
     assert!(keep_credentials(&disk, &four(), host.cluster, &Ambient::system()).is_err());

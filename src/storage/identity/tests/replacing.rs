@@ -1,4 +1,4 @@
-//! A drive of a running host that is replaced.
+//! The replacement of a drive of a running host.
 
 use super::{AUTO, MemoryDisk, formed, four, identity, open, states};
 use crate::ambient::Ambient;
@@ -24,16 +24,16 @@ fn empty(disk: &MemoryDisk, dir: &str) {
 }
 
 #[test]
-fn an_empty_directory_takes_the_place_of_a_drive_and_the_next_start_knows_it() {
+fn an_empty_directory_replaces_a_drive_and_the_next_start_keeps_it() {
     let (disk, host) = formed();
     empty(&disk, "/d2");
     let drive = replace(&disk, &replacement(&host, 1)).unwrap();
     assert_eq!(drive.node, NodeId(1));
     assert_ne!(drive.incarnation, host.drives[1].incarnation);
     for dir in ["/d1", "/d2", "/d3", "/d4"] {
-        let told = identity(&disk, dir);
-        assert_eq!(told.members[1].incarnation, drive.incarnation, "{dir}");
-        assert_eq!(told.generation, 2, "{dir}");
+        let recorded = identity(&disk, dir);
+        assert_eq!(recorded.members[1].incarnation, drive.incarnation, "{dir}");
+        assert_eq!(recorded.generation, 2, "{dir}");
     }
     let next = open(&disk, &four()).unwrap();
     assert_eq!(states(&next), ["present"; 4]);
@@ -41,7 +41,7 @@ fn an_empty_directory_takes_the_place_of_a_drive_and_the_next_start_knows_it() {
 }
 
 #[test]
-fn an_attempt_that_came_no_further_than_the_identity_goes_on() {
+fn a_repeated_replacement_resumes_under_the_same_incarnation() {
     let (disk, host) = formed();
     empty(&disk, "/d2");
     let asked = replacement(&host, 1);
@@ -50,7 +50,7 @@ fn an_attempt_that_came_no_further_than_the_identity_goes_on() {
 }
 
 #[test]
-fn another_lost_drive_is_left_as_it_is() {
+fn a_replacement_does_not_touch_another_lost_drive() {
     let (disk, host) = formed();
     empty(&disk, "/d2");
     empty(&disk, "/d3");
@@ -59,9 +59,9 @@ fn another_lost_drive_is_left_as_it_is() {
     assert_eq!(states(&next), ["present", "present", "replaced", "present"]);
 }
 
-/// As at a start, and nothing is written.
+/// The refusals are those of a start, and write nothing.
 #[test]
-fn what_is_no_empty_directory_in_the_place_of_the_drive_is_refused() {
+fn a_replacement_is_refused_unless_the_directory_is_empty_and_large_enough() {
     let (disk, host) = formed();
     let asked = replacement(&host, 1);
     assert!(matches!(replace(&disk, &asked), Err(ReplaceError::StillThere { .. })));
@@ -79,7 +79,7 @@ fn what_is_no_empty_directory_in_the_place_of_the_drive_is_refused() {
 }
 
 #[test]
-fn a_drive_of_another_store_and_a_former_one_of_this_host_are_refused() {
+fn a_replacement_by_a_foreign_or_former_drive_is_refused() {
     let (disk, host) = formed();
     let former = disk.get("/d2/identity.json");
     empty(&disk, "/d2");
@@ -94,7 +94,7 @@ fn a_drive_of_another_store_and_a_former_one_of_this_host_are_refused() {
 }
 
 #[test]
-fn with_no_other_drive_there_is_nothing_to_be_part_of() {
+fn a_replacement_is_refused_if_no_other_drive_is_readable() {
     let (disk, host) = formed();
     ["/d1", "/d2", "/d3", "/d4"].into_iter().for_each(|dir| empty(&disk, dir));
     assert!(matches!(replace(&disk, &replacement(&host, 1)), Err(ReplaceError::NoOther)));

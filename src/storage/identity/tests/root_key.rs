@@ -1,4 +1,4 @@
-//! The root key on the drives: made once, never lost to another.
+//! The generated root key on the drives: it is made once, and no key that was found is dropped.
 
 use super::super::{IdentityError, keep_root_keys, read_root_keys};
 use super::{formed, four};
@@ -39,7 +39,7 @@ fn no_root_key_is_made_while_an_existing_one_cannot_be_read() {
 }
 
 #[test]
-fn a_drive_that_comes_back_with_another_key_gives_it_to_all() {
+fn the_root_key_of_a_returning_drive_is_copied_to_all_drives() {
     let (disk, host) = formed();
     let (apart, together) = (four().split_off(3), four());
     let keep = |dirs: &[std::path::PathBuf]| keep_root_keys(&disk, dirs, host.cluster, &Ambient::system()).unwrap();

@@ -1,4 +1,4 @@
-//! Golden bytes of version 1: they stay readable, and are what is written.
+//! Golden files of format version 1: they stay readable, and the same bytes are still written.
 
 use super::{Counted, Documents, pattern, secret};
 use crate::storage::sealing::{
@@ -12,7 +12,8 @@ use std::path::PathBuf;
 
 const PLACE: Place<'static> = Place { bucket: BucketId(0x0102_0304), key: "photos/2026/an object" };
 
-/// Bytes that version 1 wrote, in hex. Written anew only with `WRITE_FIXTURES` set, and then to be looked at.
+/// Returns the golden bytes with this name, which are stored in hex. With `WRITE_FIXTURES` set, stores `bytes` first;
+/// the difference must then be reviewed.
 fn golden(name: &str, bytes: &[u8]) -> Bytes {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/sealing").join(format!("{name}.v1.hex"));
     if std::env::var_os("WRITE_FIXTURES").is_some() {
@@ -64,7 +65,7 @@ fn named_keys() -> Vec<(&'static str, NamedKey)> {
 }
 
 #[test]
-fn runs_of_version_1_open_and_are_sealed_as_they_were() {
+fn runs_of_format_version_1_open_and_are_still_written() {
     let part = RunId::of_blob(3, BlobId(0x0123_4567_89ab_cdef_0123_4567_89ab_cdef));
     let plain = pattern(21);
     for (name, key, run) in
@@ -77,7 +78,7 @@ fn runs_of_version_1_open_and_are_sealed_as_they_were() {
 }
 
 #[test]
-fn a_run_of_several_chunks_is_sealed_as_it_was() {
+fn a_run_of_several_chunks_is_sealed_to_the_golden_bytes() {
     let part = RunId::of_blob(1, BlobId(5));
     for (name, key) in [("long_run_sha256", single()), ("long_run_dual_sha256", dual())] {
         let digest = Sha256::digest(seal(&key, part, pattern(3 * CHUNK_BYTES + 9)));
@@ -86,7 +87,7 @@ fn a_run_of_several_chunks_is_sealed_as_it_was() {
 }
 
 #[test]
-fn keys_of_version_1_are_read_and_written_as_they_were() {
+fn keys_of_format_version_1_are_read_and_still_written() {
     for (name, key) in named_keys() {
         let kept = golden(name, &key.encode());
         assert_eq!(NamedKey::decode(&kept).expect("version 1 is read"), key, "{name}");
@@ -98,7 +99,7 @@ fn keys_of_version_1_are_read_and_written_as_they_were() {
 }
 
 #[test]
-fn records_of_version_1_are_read_and_open() {
+fn encryption_records_of_format_version_1_are_read_and_open() {
     let roots = roots();
     let mut documents = Documents::default();
     named_keys().iter().for_each(|(_, key)| documents.keep(key));

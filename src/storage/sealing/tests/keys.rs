@@ -1,4 +1,4 @@
-//! Named keys and root keys.
+//! Tests of named keys and root keys.
 
 use super::{Counted, roots, secret};
 use crate::storage::sealing::{
@@ -12,7 +12,7 @@ fn key(roots: &RootKeys) -> NamedKey {
 }
 
 #[test]
-fn a_key_reads_back_as_it_was_written() {
+fn a_named_key_reads_back_as_it_was_written() {
     let roots = roots(1);
     let key = key(&roots).rotated(UnixMs(9), &roots, &Counted::new(2));
     let document = key.encode();
@@ -25,7 +25,7 @@ fn a_key_reads_back_as_it_was_written() {
 }
 
 #[test]
-fn every_version_has_a_secret_of_its_own_and_keeps_it() {
+fn every_version_of_a_key_has_its_own_secret_and_keeps_it() {
     let roots = roots(1);
     let first = key(&roots);
     let second = first.clone().rotated(UnixMs(9), &roots, &Counted::new(2));
@@ -36,7 +36,7 @@ fn every_version_has_a_secret_of_its_own_and_keeps_it() {
 }
 
 #[test]
-fn a_key_that_is_disabled_gives_nothing() {
+fn a_disabled_key_yields_no_secret() {
     let roots = roots(1);
     let disabled = key(&roots).with_enabled(false);
     assert!(matches!(disabled.secret(1, &roots), Err(SealingError::KeyDisabled { .. })));
@@ -45,7 +45,7 @@ fn a_key_that_is_disabled_gives_nothing() {
 }
 
 #[test]
-fn a_new_root_key_takes_the_keys_over_and_the_old_one_can_go() {
+fn keys_rewrapped_by_a_new_root_key_open_without_the_old_one() {
     let old = roots(1);
     let key = key(&old).rotated(UnixMs(9), &old, &Counted::new(2));
     let new = roots(2);
@@ -65,7 +65,7 @@ fn a_new_root_key_takes_the_keys_over_and_the_old_one_can_go() {
 }
 
 #[test]
-fn a_damaged_key_is_known_as_such() {
+fn a_damaged_key_is_reported_as_corrupt() {
     let roots = roots(1);
     let document = key(&roots).encode();
     let text = String::from_utf8(document.to_vec()).expect("JSON");
@@ -82,7 +82,7 @@ fn a_damaged_key_is_known_as_such() {
 }
 
 #[test]
-fn names_are_plain() {
+fn key_names_have_only_plain_characters_and_a_maximum_length() {
     for name in ["a", "sse-s3", "01234567-89ab-cdef-0123-456789abcdef", "A_b.c"] {
         assert!(is_key_name(KeyPath::Key(name)) && is_key_name(KeyPath::Alias(name)), "{name}");
     }
@@ -98,13 +98,13 @@ fn names_are_plain() {
 }
 
 #[test]
-fn an_alias_names_its_key() {
+fn the_document_of_an_alias_yields_its_key() {
     assert_eq!(alias_target(&alias_document("payroll")).expect("it was written"), "payroll");
     assert!(alias_target(b"\x01{\"other\":1}").is_err());
 }
 
 #[test]
-fn a_root_key_has_four_forms() {
+fn a_root_key_file_may_be_raw_hexadecimal_or_base64() {
     let bytes: Vec<u8> = (0..32).collect();
     let expected = RootKeys::parse(&bytes).expect("32 bytes");
     let hex = hex_simd::encode_to_string(&bytes, hex_simd::AsciiCase::Upper);
@@ -116,7 +116,7 @@ fn a_root_key_has_four_forms() {
 }
 
 #[test]
-fn the_first_root_key_is_the_current_one() {
+fn the_first_root_key_of_a_file_is_the_current_one() {
     let line = |byte: u8| hex_simd::encode_to_string([byte; 32], hex_simd::AsciiCase::Lower);
     let keys = RootKeys::parse(format!("{}\n{}\n", line(1), line(2)).as_bytes()).expect("two keys");
     let [first, second] = [1, 2].map(|byte| RootKey::new(secret(byte)));
@@ -139,7 +139,7 @@ fn a_malformed_root_key_is_refused_with_its_line() {
 }
 
 #[test]
-fn a_clusters_root_key_is_of_its_secret_and_its_id() {
+fn the_root_key_of_a_cluster_depends_on_its_secret_and_id() {
     let of = |secret: &str, cluster: u128| RootKey::of_cluster(secret, ClusterId(cluster)).id();
     assert_eq!(of("a secret of the cluster's", 1), of("a secret of the cluster's", 1));
     assert_ne!(of("a secret of the cluster's", 1), of("a secret of the cluster's", 2));
@@ -147,7 +147,7 @@ fn a_clusters_root_key_is_of_its_secret_and_its_id() {
 }
 
 #[test]
-fn no_secret_is_shown() {
+fn debug_output_of_keys_shows_no_secret() {
     let roots = roots(1);
     let hex = hex_simd::encode_to_string([0xab; 32], hex_simd::AsciiCase::Lower);
     let shown = format!("{:?} {:?} {:?}", secret(0xab), CustomerKey::new(secret(0xab)), RootKey::new(secret(0xab)));

@@ -1,4 +1,4 @@
-//! The fixtures of the sealing tests: random bytes that are the same each time, and documents in a map.
+//! Fixtures of the tests of encryption: a deterministic source of random bytes, and key documents in a map.
 
 mod golden;
 mod keys;
@@ -13,7 +13,7 @@ use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// SplitMix64: good enough to tell things apart.
+/// A deterministic source of random bytes (SplitMix64).
 #[derive(Debug)]
 struct Counted(AtomicU64);
 
@@ -53,7 +53,7 @@ fn roots(seed: u64) -> RootKeys {
     RootKeys::new(RootKey::random(&Counted::new(seed)))
 }
 
-/// The store's own keys, and one named `payroll`.
+/// The documents of the store's own keys, and of a key named `payroll`.
 fn documents(roots: &RootKeys) -> Documents {
     let mut documents = Documents::default();
     for (seed, id) in [SSE_S3_KEY, KMS_DEFAULT_KEY, "payroll"].into_iter().enumerate() {
@@ -67,7 +67,7 @@ fn secret(byte: u8) -> Secret {
     Secret::of(&[byte; 32]).expect("32 bytes")
 }
 
-/// Bytes in which no two chunks are alike.
+/// Test data in which no two chunks are equal.
 fn pattern(bytes: usize) -> Bytes {
     (0..bytes).map(|at| (at as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes()[0]).collect()
 }

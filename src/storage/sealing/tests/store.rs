@@ -1,4 +1,4 @@
-//! Data keys, wrapped for objects.
+//! Tests of data keys that are wrapped for objects.
 
 use super::{Counted, Documents, documents, roots, secret};
 use crate::storage::sealing::{
@@ -38,7 +38,7 @@ fn store<'a>(roots: &'a RootKeys, documents: &'a Documents) -> KeyStore<'a> {
 }
 
 #[test]
-fn a_data_key_opens_as_it_was_made_in_every_mode() {
+fn a_data_key_is_unwrapped_as_it_was_wrapped_in_every_mode() {
     let roots = roots(1);
     let documents = documents(&roots);
     let store = store(&roots, &documents);
@@ -55,7 +55,7 @@ fn a_data_key_opens_as_it_was_made_in_every_mode() {
 }
 
 #[test]
-fn a_wrapped_key_is_of_no_use_elsewhere() {
+fn a_wrapped_key_does_not_open_for_another_object_or_when_changed() {
     let roots = roots(1);
     let documents = documents(&roots);
     let store = store(&roots, &documents);
@@ -84,7 +84,7 @@ fn a_wrapped_key_is_of_no_use_elsewhere() {
 }
 
 #[test]
-fn the_context_is_part_of_what_is_sealed() {
+fn a_changed_encryption_context_does_not_open_the_data_key() {
     let roots = roots(1);
     let documents = documents(&roots);
     let store = store(&roots, &documents);
@@ -103,7 +103,7 @@ fn the_context_is_part_of_what_is_sealed() {
 }
 
 #[test]
-fn only_the_clients_own_key_opens_what_it_sealed() {
+fn only_the_clients_own_key_opens_what_it_encrypted() {
     let roots = roots(1);
     let documents = documents(&roots);
     let store = store(&roots, &documents);
@@ -118,9 +118,9 @@ fn only_the_clients_own_key_opens_what_it_sealed() {
     assert!(matches!(opened, Err(SealingError::CustomerKeyNotApplicable)));
 }
 
-/// A key whose MD5 is the same would pass the check, and fail to unwrap.
+/// A key with the same MD5 as the client's key would pass the check, but it does not unwrap the data key.
 #[test]
-fn the_check_alone_opens_nothing() {
+fn passing_the_check_of_a_clients_key_alone_opens_nothing() {
     let roots = roots(1);
     let documents = documents(&roots);
     let store = store(&roots, &documents);
@@ -162,7 +162,7 @@ fn a_rotated_key_still_opens_what_it_wrapped() {
 }
 
 #[test]
-fn a_rotation_of_the_outer_layers_key_is_seen_too() {
+fn a_rotation_of_the_outer_layers_key_outdates_the_record() {
     let roots = roots(1);
     let mut documents = documents(&roots);
     let wanted = Wanted::SseKms(KmsWanted { dual_layer: true, ..kms("payroll") });
@@ -174,7 +174,7 @@ fn a_rotation_of_the_outer_layers_key_is_seen_too() {
 }
 
 #[test]
-fn after_a_rotation_every_data_key_is_wrapped_anew_once_but_those_of_clients() {
+fn after_a_rotation_every_data_key_is_rewrapped_once_except_those_of_clients() {
     let roots = roots(1);
     let mut documents = documents(&roots);
     let prepare = |documents: &Documents, wanted: &Wanted| {
@@ -196,7 +196,7 @@ fn after_a_rotation_every_data_key_is_wrapped_anew_once_but_those_of_clients() {
     }
 }
 
-/// The bytes stay as they are, and belong to another object as well.
+/// A copy may share the bytes of its source.
 #[test]
 fn a_data_key_can_be_wrapped_for_another_object() {
     let roots = roots(1);
@@ -218,7 +218,7 @@ fn a_data_key_can_be_wrapped_for_another_object() {
 }
 
 #[test]
-fn keys_that_are_not_there_or_disabled_are_named() {
+fn an_absent_or_disabled_key_is_named_in_the_error() {
     let roots = roots(1);
     let mut documents = documents(&roots);
     let (sealing, _) =
@@ -234,7 +234,7 @@ fn keys_that_are_not_there_or_disabled_are_named() {
 }
 
 #[test]
-fn an_alias_is_found() {
+fn a_key_is_found_by_its_alias() {
     let roots = roots(1);
     let mut documents = documents(&roots);
     documents.0.insert(KeyPath::Alias("team/pay").to_string(), alias_document("payroll"));
@@ -244,7 +244,7 @@ fn an_alias_is_found() {
 }
 
 #[test]
-fn a_record_that_is_not_one_is_refused() {
+fn a_truncated_extended_or_newer_encryption_record_is_refused() {
     let roots = roots(1);
     let documents = documents(&roots);
     let (sealing, _) = store(&roots, &documents).prepare(&Wanted::SseS3, PLACE, &Counted::new(3)).expect("keys");
@@ -273,7 +273,7 @@ fn another_stores_root_key_opens_nothing() {
 }
 
 #[test]
-fn an_object_keeps_its_data_key_under_another_name() {
+fn a_renamed_object_keeps_its_data_key() {
     let roots = roots(1);
     let documents = documents(&roots);
     let store = store(&roots, &documents);

@@ -1,4 +1,4 @@
-//! Runs of bytes, sealed and opened.
+//! Tests of runs that are sealed and opened.
 
 use super::{Counted, pattern};
 use crate::storage::sealing::{CHUNK_BYTES, DataKey, Layout, OpenError, Opener, RunId, Sealer, TAG_BYTES};
@@ -36,7 +36,7 @@ fn seal(key: &DataKey, run: RunId, plain: &Bytes) -> Bytes {
     seal_in_pieces(key, run, plain, plain.len().max(1), Some(plain.len() as u64))
 }
 
-/// `sealed` is what the opener is given, whatever range it asked for.
+/// Opens a range; `sealed` is pushed to the opener, whatever range it asks for.
 fn open_given(
     key: &DataKey,
     run: RunId,
@@ -75,7 +75,7 @@ fn flipped(sealed: &Bytes, bit: usize) -> Bytes {
 }
 
 #[test]
-fn a_sealed_run_opens_whatever_its_length_and_however_it_comes() {
+fn a_sealed_run_opens_for_every_length_and_size_of_pieces() {
     let chunk = CHUNK_BYTES;
     let lengths =
         [0, 1, 15, 16, 17, chunk - 1, chunk, chunk + 1, 2 * chunk - 1, 2 * chunk, 2 * chunk + 1, 3 * chunk + 9];
@@ -109,7 +109,7 @@ fn an_empty_run_is_sealed_to_no_bytes() {
 }
 
 #[test]
-fn lengths_that_no_run_has_are_known() {
+fn sealed_lengths_that_no_run_has_are_rejected() {
     let chunk = CHUNK_BYTES as u64;
     for (layout, tags) in [(Layout::Single, TAG_BYTES as u64), (Layout::Dual, 2 * TAG_BYTES as u64)] {
         for whole in [0, 1, 7] {
@@ -122,7 +122,7 @@ fn lengths_that_no_run_has_are_known() {
 }
 
 #[test]
-fn no_bit_can_be_changed() {
+fn every_flipped_bit_of_a_sealed_run_is_noticed() {
     for layout in LAYOUTS {
         let key = data_key(layout);
         let plain = pattern(21);
@@ -135,7 +135,7 @@ fn no_bit_can_be_changed() {
 }
 
 #[test]
-fn a_changed_chunk_is_found_where_it_is_and_what_comes_before_it_is_sound() {
+fn a_changed_chunk_is_reported_by_its_index() {
     let key = data_key(Layout::Single);
     let plain = pattern(3 * CHUNK_BYTES + 100);
     let sealed = seal(&key, RUN, &plain);
@@ -147,7 +147,7 @@ fn a_changed_chunk_is_found_where_it_is_and_what_comes_before_it_is_sound() {
 }
 
 #[test]
-fn a_run_that_was_cut_does_not_open() {
+fn a_truncated_run_does_not_open() {
     for layout in LAYOUTS {
         let key = data_key(layout);
         let sealed = seal(&key, RUN, &pattern(21));
@@ -156,7 +156,8 @@ fn a_run_that_was_cut_does_not_open() {
             let opened = open(&key, RUN, 21, &sealed.slice(..length));
             assert_eq!(opened, Err(OpenError::Truncated { missing_bytes }));
         }
-        // At a chunk's end, and with a length that fits: the chunk that is last now was not sealed as the last.
+        // A cut at the end of a chunk, with a matching length: the chunk that is now the last was not sealed as the
+        // last.
         let chunk = CHUNK_BYTES as u64;
         let sealed = seal(&key, RUN, &pattern(2 * CHUNK_BYTES + 5));
         for whole in 1..=2 {
@@ -168,7 +169,7 @@ fn a_run_that_was_cut_does_not_open() {
 }
 
 #[test]
-fn a_run_that_grew_does_not_open() {
+fn an_extended_run_does_not_open() {
     let key = data_key(Layout::Single);
     let plain = pattern(CHUNK_BYTES);
     let sealed = seal(&key, RUN, &plain);
@@ -178,7 +179,7 @@ fn a_run_that_grew_does_not_open() {
 }
 
 #[test]
-fn chunks_do_not_open_in_each_others_places() {
+fn a_chunk_does_not_open_at_the_position_of_another() {
     let key = data_key(Layout::Single);
     let chunk = Layout::Single.sealed_chunk_bytes();
     let plain = pattern(3 * CHUNK_BYTES);
@@ -191,7 +192,7 @@ fn chunks_do_not_open_in_each_others_places() {
 }
 
 #[test]
-fn runs_have_nothing_in_common_with_each_other() {
+fn a_run_does_not_open_under_the_key_of_another_run() {
     let key = data_key(Layout::Single);
     let plain = pattern(1000);
     let ids = [
@@ -220,7 +221,7 @@ fn another_data_key_opens_nothing() {
 }
 
 #[test]
-fn both_layers_hold() {
+fn both_layers_of_a_dual_run_are_needed_to_open_it() {
     let dual = data_key(Layout::Dual);
     let sealed = seal(&dual, RUN, &pattern(100));
     let mut inner_only = dual.clone();
@@ -235,7 +236,7 @@ fn both_layers_hold() {
 }
 
 #[test]
-fn only_the_chunks_of_a_range_are_asked_for() {
+fn a_range_needs_only_the_chunks_that_hold_it() {
     let (chunk, sealed) = (CHUNK_BYTES as u64, Layout::Single.sealed_chunk_bytes() as u64);
     let run = 3 * chunk + 10;
     let asked = |range: Range<u64>| Layout::Single.span(run, range).sealed;
@@ -257,7 +258,7 @@ fn an_empty_range_needs_no_bytes() {
     assert_eq!(opener.finish(), Ok(()));
 }
 
-/// Memory is bounded by the chunk, and what is known to be small takes little.
+/// A run that is known to be short allocates less than a chunk.
 #[test]
 fn a_small_run_takes_little_memory() {
     let sealed = {
@@ -270,7 +271,7 @@ fn a_small_run_takes_little_memory() {
 }
 
 #[test]
-fn an_entity_tag_is_of_the_content_and_the_key() {
+fn an_etag_depends_on_the_content_and_the_data_key() {
     let key = data_key(Layout::Single);
     assert_eq!(key.entity_tag([1; 16]), key.entity_tag([1; 16]));
     assert_ne!(key.entity_tag([1; 16]), key.entity_tag([2; 16]));
@@ -282,7 +283,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
     #[test]
-    fn a_range_is_the_slice_that_it_names(
+    fn an_opened_range_equals_the_slice_of_the_content(
         length in 1usize..3 * CHUNK_BYTES + 100,
         a in any::<prop::sample::Index>(),
         b in any::<prop::sample::Index>(),
@@ -300,7 +301,7 @@ proptest! {
     }
 
     #[test]
-    fn a_length_is_known_from_either_side(plain in 0u64..1 << 50) {
+    fn plain_and_sealed_lengths_determine_each_other(plain in 0u64..1 << 50) {
         for layout in LAYOUTS {
             let sealed = layout.sealed_bytes(plain);
             prop_assert_eq!(layout.plain_bytes(sealed), Some(plain));

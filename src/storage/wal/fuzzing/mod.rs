@@ -1,4 +1,4 @@
-//! A log's file as it may be found on a drive: one of a few records, damaged here and there, opened again.
+//! The fuzz target of log recovery: a log of a few records is written, damaged, and opened again.
 
 use super::format::{BLOCK, RecordHeader, decode_segment_header, log_tag};
 use super::{
@@ -18,9 +18,9 @@ const CAPACITY_BYTES: u64 = 1 << 20;
 const SEGMENT_BYTES: u32 = 4 * BLOCK;
 const RECORDS_MAX: usize = 8;
 
-/// Builds and damages a log: the number of records and the length of each; then damage: offset, in two bytes, and new
-/// value. What is found must be what was written; a damaged header gets a valid checksum, so that its fields are
-/// reached.
+/// Builds, damages and opens a log. `data` has the number of records, a length for each, and then the damage: triples
+/// of an offset in two bytes and a new value. The first record header gets a valid checksum afterwards, so that the
+/// checks of its fields are reached. Recovery must deliver no body that was not written.
 pub fn logs(data: &[u8]) {
     let _ = decode_segment_header(data);
     let Some((&count, rest)) = data.split_first() else { return };
@@ -49,7 +49,7 @@ fn options(replay: ReplayRule) -> LogOptions {
 }
 
 fn write(disk: &SimDisk, options: &LogOptions, bodies: &[Vec<u8>]) {
-    // Nothing is found, and the directory is made.
+    // The log is empty; this creates its directory.
     open_log(disk.handle(), options.clone(), Lsn(0), &mut |_| {}).expect("an empty drive");
     let segment = prepare_segment(&disk.handle(), options, SegmentId(1), None).expect("there is room");
     let file = segment.writable().expect("a new segment");
@@ -78,7 +78,7 @@ fn spoil(disk: &dyn Disk, options: &LogOptions, damage: &[u8]) {
     make_good(file.as_ref(), options);
 }
 
-/// The checksum of the first record's header, whatever is in it.
+/// Writes a valid checksum into the first record header, whatever its fields are.
 fn make_good(file: &dyn crate::storage::disk::DiskFile, options: &LogOptions) {
     let at = SEGMENT_HEADER_BYTES as u64;
     let mut header = [0; RECORD_HEADER_BYTES];

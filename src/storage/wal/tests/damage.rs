@@ -1,4 +1,4 @@
-//! No bytes on the drive make recovery panic or give wrong data.
+//! Damage to segment files: no bytes on the drive make recovery panic or deliver wrong data.
 
 use super::super::format::RECORD_HEADER_BYTES;
 use super::super::{Location, ReplayRule};
@@ -11,7 +11,7 @@ use std::io::IoSlice;
 
 const SEGMENT: u32 = 4;
 
-/// A small segment: two batches of small records.
+/// Writes a log of one segment with two batches of small records.
 fn small_log(rule: ReplayRule) -> (SimDisk, super::LogOptions, Vec<Location>) {
     let disk = SimDisk::new(CAPACITY);
     let options = options(blocks(SEGMENT), rule);
@@ -27,7 +27,7 @@ fn overwrite(disk: &SimDisk, content: &[u8]) {
     file.sync_data().expect("synced");
 }
 
-/// W9: whatever prefix of a segment reached the drive, what is found is the records that are whole in it.
+/// W9: of any prefix of a segment that reached the drive, a replay delivers the records that are whole in it.
 #[test]
 fn every_prefix_of_a_segment_gives_the_records_that_are_whole_in_it() {
     let (disk, options, places) = small_log(ReplayRule::Prefix);
@@ -38,7 +38,7 @@ fn every_prefix_of_a_segment_gives_the_records_that_are_whole_in_it() {
         overwrite(&disk, &prefix);
         let (_, opened, found) = Writer::open(&disk, &options);
         let end = |place: &Location| place.lsn.offset() as usize + RECORD_HEADER_BYTES + place.body_bytes as usize;
-        // What is cut off may be zero anyway: then nothing is missing.
+        // The bytes cut off may be zeros anyway; then nothing is missing.
         let expected = places.iter().take_while(|place| whole[..end(place)] == prefix[..end(place)]).count();
         assert_eq!(found.len(), expected, "prefix of {len}");
         assert!(opened.rot.is_empty(), "prefix of {len}: {:?}", opened.rot);
@@ -63,7 +63,7 @@ fn a_file_that_was_cut_short_gives_the_records_that_are_whole_in_it() {
     }
 }
 
-/// W8: whatever bit flips, no record is delivered with other bytes than were appended, and at most one is missing.
+/// W8: after any flipped bit, every delivered record has the bytes that were appended, and at most one is missing.
 #[test]
 fn every_flipped_bit_is_noticed_and_costs_one_record_at_most() {
     let (disk, options, places) = small_log(ReplayRule::EveryValid);
@@ -98,7 +98,7 @@ fn every_flipped_bit_is_noticed_and_costs_one_record_at_most() {
 }
 
 #[test]
-fn every_flipped_bit_of_a_segment_header_is_noticed_and_costs_nothing() {
+fn every_flipped_bit_of_a_segment_header_is_noticed_and_loses_no_record() {
     let (disk, options, _) = small_log(ReplayRule::EveryValid);
     for offset in 0..48 {
         for bit in 0..8 {
@@ -113,7 +113,7 @@ fn every_flipped_bit_of_a_segment_header_is_noticed_and_costs_nothing() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
-    /// W9: no content of a segment makes recovery panic, and recovery leaves a log that takes appends.
+    /// W9: no damage of a segment makes recovery panic, and the recovered log takes appends.
     #[test]
     fn random_damage_never_gives_wrong_data(damage in proptest::collection::vec((0..blocks(SEGMENT), any::<u8>()), 1..40), strict in any::<bool>()) {
         let rule = if strict { ReplayRule::Prefix } else { ReplayRule::EveryValid };

@@ -1,4 +1,4 @@
-//! The bytes are what `FORMAT.md` says, and stay so.
+//! The format of segments and records is that of `FORMAT.md` and of the golden segment.
 
 use super::super::format::{
     BLOCK, EntryKind, RECORD_HEADER_BYTES, RecordHeader, decode_segment_header, encode_segment_header, log_tag,
@@ -67,7 +67,7 @@ fn the_golden_segment_is_read() {
 
 /// W8: the header's checksum covers every bit of it.
 #[test]
-fn a_record_header_comes_back_and_no_bit_of_it_can_change() {
+fn a_record_header_round_trips_and_every_flipped_bit_is_noticed() {
     let header = RecordHeader {
         kind: EntryKind::User(RecordKind::Chunk),
         last_in_batch: true,
@@ -93,7 +93,7 @@ fn a_record_header_comes_back_and_no_bit_of_it_can_change() {
 }
 
 #[test]
-fn a_segment_header_comes_back() {
+fn a_segment_header_round_trips() {
     let identity = options(blocks(4), ReplayRule::Prefix).identity;
     let mut block = vec![9; SEGMENT_HEADER_BYTES];
     encode_segment_header(&identity, SegmentId(5), &mut block);
@@ -102,7 +102,7 @@ fn a_segment_header_comes_back() {
     assert!(decode_segment_header(&block[..SEGMENT_HEADER_BYTES - 1]).is_err());
 }
 
-/// W5: large bodies are written from the caller's buffer where it is aligned, all else is copied once.
+/// W5: a large body is written directly from the caller's buffer if that is aligned; everything else is copied once.
 #[test]
 fn a_large_aligned_body_is_written_without_a_copy() {
     let options = options(blocks(1024), ReplayRule::EveryValid);
@@ -134,7 +134,7 @@ fn a_large_aligned_body_is_written_without_a_copy() {
 }
 
 #[test]
-fn a_batch_of_nothing_but_a_mark_is_one_block() {
+fn a_batch_with_only_a_mark_is_one_block() {
     let options = options(blocks(4), ReplayRule::EveryValid);
     let mut plan = BatchPlan::new(Lsn::new(SegmentId(1), BLOCK), blocks(4), Caching::Direct);
     assert!(plan.is_empty());
@@ -145,7 +145,7 @@ fn a_batch_of_nothing_but_a_mark_is_one_block() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(120))]
 
-    /// W4: records keep to their own places, and each comes back as it was appended.
+    /// W4: records do not overlap, and each reads back as it was appended.
     #[test]
     fn appended_records_read_back(batches in proptest::collection::vec(proptest::collection::vec((0..70_000usize, any::<bool>()), 1..6), 1..8)) {
         let disk = SimDisk::new(CAPACITY);

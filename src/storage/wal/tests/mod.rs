@@ -1,4 +1,4 @@
-//! Tests of the log's format and recovery, over the simulated disk, with a writer that has no threads.
+//! Tests of the log's format and recovery on the simulated disk, with a writer that has no threads.
 
 mod damage;
 mod format;
@@ -58,7 +58,7 @@ struct Writer {
 }
 
 impl Writer {
-    /// Opens the log; the numbers of the records found, and the log ready for appends.
+    /// Opens the log. Returns a writer, the opened log, and the replayed records.
     fn open(disk: &SimDisk, options: &LogOptions) -> (Self, OpenedLog, Vec<ScannedRecord>) {
         Self::open_from(disk, options, Lsn(0))
     }
@@ -100,7 +100,7 @@ impl Writer {
         places
     }
 
-    /// Vouches for everything written, which is synced.
+    /// Writes and syncs an end mark. Everything before it must be synced.
     fn mark(&mut self) {
         let mut plan = self.plan();
         plan.push_mark(Mark::Synced).expect("room for a mark");
@@ -157,7 +157,7 @@ fn numbers(found: &[ScannedRecord]) -> Vec<u32> {
     found.iter().map(|record| record.key.part).collect()
 }
 
-/// Every record found is one that `record` makes.
+/// Asserts that every record is exactly the one that `record` makes.
 fn assert_genuine(found: &[ScannedRecord]) {
     for scanned in found {
         let genuine = record(scanned.key.part, scanned.body.len());

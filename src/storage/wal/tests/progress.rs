@@ -1,14 +1,15 @@
-//! Every interleaving of a few writers, one drive and one sync at a time, explored to the end.
+//! Model checking of the log's progress: explores every interleaving of a few writers, one drive, and one sync at a
+//! time.
 
 use super::super::progress::{Ack, Effect, Event, Progress, Waiter};
 use crate::types::Lsn;
 use std::collections::{BTreeMap, HashSet};
 
-/// The world around the pure state: what the drive has, who has been answered.
+/// The environment of the pure state: the content of the drive, and the answers to writers.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct World {
     progress: Progress<u8>,
-    /// Writers that have not appended yet, and how each wants its answer.
+    /// The writers that have not appended yet, each with the condition of its answer.
     idle: Vec<(u8, Ack)>,
     /// Position of each append, by writer.
     appended: BTreeMap<u8, Lsn>,
@@ -188,7 +189,7 @@ impl World {
     }
 }
 
-/// Explores everything that can happen from `world` on; how many different states there are.
+/// Explores all states that are reachable from `world`. Returns their number.
 fn explore(world: World) -> usize {
     let writers = world.idle.len();
     let mut seen = HashSet::new();
@@ -219,25 +220,25 @@ fn every_writer_is_answered_once_and_never_too_early() {
     assert!(explore(World::new(strict, 1)) > 500);
 }
 
-/// W16: the same where some wait for the write only; what they wrote is synced in the end all the same.
+/// W16: some writers wait only for the write. Their records are still synced in the end.
 #[test]
 fn relaxed_writers_are_answered_after_the_write_and_synced_in_the_end() {
     let mixed = vec![(0, Ack::Written), (1, Ack::Synced), (2, Ack::Written), (3, Ack::Written)];
     assert!(explore(World::new(mixed, 1)) > 500);
 }
 
-/// W1, W2, W3, W11, W16: the same for a log that marks its end; closed in order it has an end mark.
+/// W1, W2, W3, W11, W16: every interleaving for a log that marks its end.
 #[test]
-fn a_log_that_marks_its_end_delays_no_answer_and_is_marked_when_it_is_closed() {
+fn end_marks_delay_no_answer_and_a_closed_log_has_one() {
     for acks in [[Ack::Synced; 3], [Ack::Written, Ack::Synced, Ack::Written]] {
         let idle = (0..).zip(acks).collect();
         assert!(explore(World::with_end_marks(idle, 1)) > 300);
     }
 }
 
-/// A busy log pays nothing for it: the mark is written only where nothing followed for the whole delay.
+/// A busy log writes no marks: a mark is written only if nothing followed for the whole delay.
 #[test]
-fn a_mark_is_written_after_an_idle_delay_only_and_once() {
+fn an_end_mark_is_written_once_and_only_after_an_idle_delay() {
     let mut progress: Progress<u8> = Progress::with_end_marks(Lsn(0));
     let append = |progress: &mut Progress<u8>, through: Lsn| {
         let waiters = vec![Waiter { through, ack: Ack::Synced, token: 1 }];
@@ -254,7 +255,7 @@ fn a_mark_is_written_after_an_idle_delay_only_and_once() {
     assert_eq!(progress.on(Event::SyncDone), [], "a mark needs no mark");
 }
 
-/// W2: the next sync starts at once when someone waits, and covers everyone who came meanwhile.
+/// W2: if writers wait when a sync ends, the next one starts at once and covers all of them.
 #[test]
 fn appends_that_come_during_a_sync_share_the_next_one() {
     let mut progress: Progress<u8> = Progress::new(Lsn(0));

@@ -1,4 +1,4 @@
-//! The results of replays after cuts, rot and restarts.
+//! Replays of logs after torn writes, rot, power cuts and restarts.
 
 use super::super::{LogIdentity, LogKind, ReplayRule, WalError, open_log, read_record, retire_segment, scan_segment};
 use super::{BLOCK, CAPACITY, Writer, assert_genuine, blocks, key, numbers, options, path, record};
@@ -33,7 +33,7 @@ fn a_torn_tail_is_cut_at_the_last_whole_record_and_stays_cut() {
             assert_eq!(opened.resumption.cut, Some(torn[1].lsn));
             assert_genuine(&found);
         }
-        // What is appended next does not turn the torn spot into rot, nor bring back what was cut.
+        // Later appends neither turn the torn spot into rot nor bring back records that were cut.
         let (mut log, ..) = Writer::open(&disk, &options);
         log.append(&[record(6, 10)]);
         log.append(&[record(7, 10)]);
@@ -43,9 +43,9 @@ fn a_torn_tail_is_cut_at_the_last_whole_record_and_stays_cut() {
     }
 }
 
-/// W9: the log ends within a block, with nothing behind; the next append is at the block after it, and must be found there.
+/// W9: the log ends within a block. The next append is in the following block, and a replay must find it there.
 #[test]
-fn a_batch_that_is_torn_between_two_records_hides_nothing_that_is_appended_later() {
+fn later_appends_are_found_after_a_batch_torn_between_two_records() {
     for rule in RULES {
         let disk = SimDisk::new(CAPACITY);
         let options = options(blocks(32), rule);
@@ -66,7 +66,7 @@ fn a_batch_that_is_torn_between_two_records_hides_nothing_that_is_appended_later
 }
 
 #[test]
-fn a_second_crash_before_the_cut_is_written_down_changes_nothing() {
+fn a_second_crash_before_the_cut_is_recorded_changes_nothing() {
     for rule in RULES {
         let disk = SimDisk::new(CAPACITY);
         let options = options(blocks(32), rule);
@@ -79,7 +79,7 @@ fn a_second_crash_before_the_cut_is_written_down_changes_nothing() {
         let (mut log, opened, _) = Writer::open(&disk, &options);
         assert_eq!(opened.resumption.cut, Some(torn[0].lsn));
         let again = log.write(&[record(4, 100), record(5, 100)]);
-        // The mark that the batch begins with is lost; a record behind it survives.
+        // The mark at the beginning of the batch is lost; the records after it survive.
         disk.corrupt(&path(1), u64::from(again[0].lsn.offset() - 72), 0xff).expect("a stored file");
         let (mut log, opened, found) = Writer::open(&disk, &options);
         assert_eq!((opened.rot.len(), opened.resumption.cut), (0, Some(torn[0].lsn)));
@@ -92,7 +92,7 @@ fn a_second_crash_before_the_cut_is_written_down_changes_nothing() {
     }
 }
 
-/// W9: a cut that spans segments.
+/// W9: the cut spans two segments.
 #[test]
 fn a_torn_segment_before_a_used_one_is_cut_and_stays_cut() {
     for rule in RULES {
@@ -115,9 +115,9 @@ fn a_torn_segment_before_a_used_one_is_cut_and_stays_cut() {
     }
 }
 
-/// Tests that what a cut left out does not come back when the segment that shows the cut is released.
+/// The segments after a cut are removed, as nothing would show the cut once the segment with its mark is released.
 #[test]
-fn records_behind_a_cut_do_not_come_back_when_the_segments_before_them_are_released() {
+fn records_after_a_cut_stay_lost_when_earlier_segments_are_released() {
     let disk = SimDisk::new(CAPACITY);
     let options = options(blocks(8), ReplayRule::Prefix);
     let (mut log, ..) = Writer::open(&disk, &options);
@@ -144,7 +144,7 @@ fn records_behind_a_cut_do_not_come_back_when_the_segments_before_them_are_relea
 }
 
 #[test]
-fn rot_is_reported_and_ends_a_prefix_but_not_a_salvage() {
+fn rot_is_reported_and_ends_a_prefix_replay_but_not_an_every_valid_one() {
     for rule in RULES {
         let disk = SimDisk::new(CAPACITY);
         let options = options(blocks(64), rule);
@@ -162,7 +162,7 @@ fn rot_is_reported_and_ends_a_prefix_but_not_a_salvage() {
     }
 }
 
-/// W8, W12: a bad spot costs its own record; a scan goes on behind it.
+/// W8, W12: a bad spot costs only its own record; a scan continues after it.
 #[test]
 fn a_read_of_a_rotten_record_is_an_error_and_its_neighbours_are_read() {
     let disk = SimDisk::new(CAPACITY);
@@ -185,7 +185,7 @@ fn a_read_of_a_rotten_record_is_an_error_and_its_neighbours_are_read() {
 }
 
 #[test]
-fn replay_begins_where_it_is_asked_to() {
+fn a_replay_begins_at_the_requested_position() {
     let disk = SimDisk::new(CAPACITY);
     let options = options(blocks(8), ReplayRule::EveryValid);
     let (mut log, ..) = Writer::open(&disk, &options);
@@ -207,7 +207,7 @@ fn replay_begins_where_it_is_asked_to() {
 
 /// W15: the directory is created on demand, and its entry in the parent is durable with it.
 #[test]
-fn the_directory_is_made_on_demand_and_survives_a_power_cut_with_what_is_in_it() {
+fn a_log_directory_is_created_on_demand_and_survives_a_power_cut() {
     for seed in 0..30 {
         let disk = SimDisk::new(CAPACITY);
         let options = options(blocks(8), ReplayRule::EveryValid);
@@ -218,7 +218,7 @@ fn the_directory_is_made_on_demand_and_survives_a_power_cut_with_what_is_in_it()
     }
 }
 
-/// W9: what was written and not synced when the process was killed, and then found, is not lost by a later power cut.
+/// W9: records that were written but not synced when the process was killed are made durable by the replay.
 #[test]
 fn recovered_records_survive_the_next_power_cut() {
     for seed in 0..50 {
@@ -254,7 +254,7 @@ fn a_log_of_another_drive_is_refused() {
 }
 
 #[test]
-fn records_behind_a_damaged_segment_header_are_found_and_the_damage_is_reported() {
+fn records_after_a_damaged_segment_header_are_found_and_the_damage_is_reported() {
     let disk = SimDisk::new(CAPACITY);
     let options = options(blocks(8), ReplayRule::EveryValid);
     let (mut log, ..) = Writer::open(&disk, &options);
@@ -264,7 +264,7 @@ fn records_behind_a_damaged_segment_header_are_found_and_the_damage_is_reported(
     assert_eq!((numbers(&found), opened.rot.len(), opened.rot[0].at), (vec![1], 1, Lsn::new(SegmentId(1), 0)));
 }
 
-/// W12, W13: a recycled file shows nothing of its earlier life.
+/// W12, W13: a recycled file reveals no record of the segment that it was before.
 #[test]
 fn records_of_a_recycled_file_are_not_found_again() {
     let disk = SimDisk::new(CAPACITY);
@@ -287,7 +287,7 @@ fn records_of_a_recycled_file_are_not_found_again() {
     assert_eq!(disk.list(Path::new(super::DIR)).expect("listed"), ["00000002.seg"]);
 }
 
-/// W6: a segment takes exactly what its size has room for, headers counted.
+/// W6: a segment takes exactly as many bytes as it has room for, including headers.
 #[test]
 fn a_segment_is_filled_to_its_last_block_and_not_beyond() {
     let disk = SimDisk::new(CAPACITY);
@@ -304,9 +304,9 @@ fn a_segment_is_filled_to_its_last_block_and_not_beyond() {
     assert_eq!(found[0].body, exact.body);
 }
 
-/// The sync fails, the process ends, the next one finds the records where the system still has them.
+/// A sync fails and the process ends. The next start reads the records from the page cache and makes them durable.
 #[test]
-fn records_that_a_failed_sync_left_survive_a_cut_once_a_restart_has_delivered_them() {
+fn records_replayed_after_a_failed_sync_survive_the_next_power_cut() {
     for rule in RULES {
         for seed in 0..40 {
             let disk = SimDisk::new(CAPACITY);
@@ -328,7 +328,7 @@ fn records_that_a_failed_sync_left_survive_a_cut_once_a_restart_has_delivered_th
 }
 
 #[test]
-fn a_segment_that_a_killed_process_named_and_did_not_sync_keeps_what_is_appended_to_it() {
+fn a_segment_whose_name_was_not_synced_keeps_later_appends() {
     for seed in 0..40 {
         let disk = SimDisk::new(CAPACITY);
         let options = options(blocks(32), ReplayRule::Prefix);

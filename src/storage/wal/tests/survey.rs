@@ -1,4 +1,4 @@
-//! Reading a log without changing it.
+//! Surveys of logs, which change nothing.
 
 use super::{CAPACITY, DIR, Writer, assert_genuine, blocks, numbers, options, path, record};
 use crate::storage::disk::sim::SimDisk;
@@ -7,9 +7,9 @@ use crate::storage::wal::{BadSpots, RecordKind, ReplayRule, survey_log};
 use std::io::IoSlice;
 use std::path::Path;
 
-/// W13: a log that is not there is not made.
+/// W13: a survey does not create a missing log.
 #[test]
-fn a_survey_of_nothing_makes_nothing() {
+fn a_survey_of_a_missing_log_creates_nothing() {
     let disk = SimDisk::new(CAPACITY);
     let rot = survey_log(&disk.handle(), &options(blocks(64), ReplayRule::EveryValid), &mut |_| panic!("a record"));
     assert_eq!(rot, Ok(BadSpots::default()));
@@ -17,7 +17,7 @@ fn a_survey_of_nothing_makes_nothing() {
 }
 
 #[test]
-fn a_survey_finds_what_opening_finds_and_names_what_is_lost() {
+fn a_survey_finds_the_same_records_as_opening_and_names_lost_ones() {
     let disk = SimDisk::new(CAPACITY);
     let options = options(blocks(64), ReplayRule::EveryValid);
     let (mut writer, ..) = Writer::open(&disk, &options);
@@ -40,7 +40,7 @@ fn a_survey_finds_what_opening_finds_and_names_what_is_lost() {
 }
 
 #[test]
-fn a_body_not_known_to_be_synced_is_not_rot() {
+fn a_bad_body_not_known_to_be_synced_is_torn_and_not_rot() {
     let disk = SimDisk::new(CAPACITY);
     let options = options(blocks(64), ReplayRule::EveryValid);
     let (mut writer, ..) = Writer::open(&disk, &options);

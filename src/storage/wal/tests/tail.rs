@@ -1,4 +1,4 @@
-//! The end of a log that marks it: synced bytes are never taken for a torn write.
+//! The end mark of a log: with it, damage to synced bytes is never taken for a torn write.
 
 use super::super::format::RECORD_HEADER_BYTES;
 use super::super::{Location, LogOptions, ReplayRule};
@@ -21,7 +21,7 @@ fn log_with_end_mark() -> (SimDisk, LogOptions, Vec<Location>, u32) {
 }
 
 #[test]
-fn a_mark_ends_a_log_and_appends_go_on_behind_it() {
+fn appends_continue_after_an_end_mark() {
     let (disk, options, ..) = log_with_end_mark();
     for number in 6..9 {
         let (mut log, opened, found) = Writer::open(&disk, &options);
@@ -33,7 +33,7 @@ fn a_mark_ends_a_log_and_appends_go_on_behind_it() {
 }
 
 #[test]
-fn a_flipped_bit_anywhere_in_a_log_with_an_end_mark_is_rot_and_one_in_the_mark_costs_nothing() {
+fn with_an_end_mark_every_flipped_bit_is_rot_except_in_the_mark() {
     let (disk, options, places, mark) = log_with_end_mark();
     let spots = places.iter().flat_map(|place| {
         let start = place.lsn.offset();
@@ -60,15 +60,15 @@ fn a_block_that_cannot_be_read_is_never_taken_for_a_torn_write() {
         for block in 1..SEGMENT {
             let (disk, options, _, mark) = log_with_end_mark();
             if !marking {
-                // The power went while the mark was written.
+                // The mark is torn, as if the power was cut while it was written.
                 disk.corrupt(&path(1), u64::from(mark), 0xff).expect("a stored file");
             }
             let start = u64::from(blocks(block));
             disk.make_unreadable(&path(1), start..start + 1).expect("a stored file");
             let (_, opened, found) = Writer::open(&disk, &options);
-            // The block behind the mark is where the next record would stand.
+            // The next record would be in the block after the mark.
             let behind = blocks(block) > mark + blocks(1);
-            // Behind a record that is not whole it may have held the record that proves that.
+            // A later block, after a torn mark, may have held the record that proves the mark synced.
             let doubtful = !behind || !marking;
             assert_eq!(opened.rot.len(), usize::from(doubtful), "block {block}: {:?}", numbers(&found));
             assert!(blocks(block) < mark || found.len() == 5);
@@ -76,7 +76,7 @@ fn a_block_that_cannot_be_read_is_never_taken_for_a_torn_write() {
     }
 }
 
-/// The record that proves the batch was synced may be in the unreadable block.
+/// A record that proves the batch synced may be in the unreadable block.
 #[test]
 fn a_bad_record_before_a_block_that_cannot_be_read_is_rot() {
     let (disk, options, places, mark) = log_with_end_mark();
