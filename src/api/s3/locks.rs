@@ -200,12 +200,13 @@ pub async fn put_configuration(
     }
     store.check_changeable()?;
     let id = bucket.bucket.id;
-    store.propose(Change::SetBucket { bucket: id, versioning: None, lock: true, quota: None }).await?;
+    // The rule first: it has no effect until the bucket has object lock, which cannot be taken back.
     let key = bucket_document(&bucket, BucketDocument::ObjectLock);
     match rule {
         Some(rule) => documents::save(store, key, &rule).await?,
         None => documents::remove(store, key).await?,
     }
+    store.propose(Change::SetBucket { bucket: id, versioning: None, lock: true, quota: None }).await?;
     Ok(S3Response::new(PutObjectLockConfigurationOutput::default()))
 }
 

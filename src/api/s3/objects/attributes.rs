@@ -106,8 +106,7 @@ fn requested(headers: &HeaderMap) -> Result<Vec<String>, Fault> {
     Ok(names)
 }
 
-/// Returns a page of parts in the order of their numbers, after the part number `after`. The rows of parts are keyed by
-/// offset, so the offset of that part is looked up first.
+/// Returns a page of parts in the order of their numbers, after the part number `after`.
 fn parts(
     found: &Found,
     (list, count): (ManifestId, u16),
@@ -115,15 +114,11 @@ fn parts(
     limit: usize,
 ) -> S3Result<GetObjectAttributesParts> {
     let size_bytes = found.version.manifest.size_bytes;
-    let start = match after {
-        0 => 0,
-        after => match found.view.part_numbered(list, size_bytes, after)? {
-            Some(row) => row.offset_bytes.saturating_add(row.size_bytes),
-            None => 0,
-        },
+    let mut rows = match limit {
+        // A page without a part would never lead to another.
+        0 => Vec::new(),
+        limit => found.view.parts_after(list, size_bytes, after, limit + 1)?,
     };
-    let mut rows = found.view.parts_from(list, start, limit + 1)?;
-    rows.retain(|row| row.number > after);
     let more = rows.len() > limit;
     rows.truncate(limit);
     let next = rows.last().map_or(0, |row| i32::from(row.number));

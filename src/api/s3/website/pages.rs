@@ -83,7 +83,7 @@ impl Pages<'_> {
                 Ok(*object)
             }
             Opened::DeleteMarker(_) | Opened::Absent => {
-                self.judge.of_bucket("s3:ListBucket", &self.guarded)?;
+                self.judge.of_absent(&self.guarded, key)?;
                 Err(Problem::about(Fault::NoSuchKey, "Key", key))
             }
         }

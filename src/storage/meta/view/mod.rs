@@ -311,6 +311,25 @@ impl MetaView {
         Ok(None)
     }
 
+    /// Returns the parts with greater numbers than this one, which need not be there, of an object version of
+    /// `size_bytes`.
+    pub fn parts_after(&self, id: ManifestId, size_bytes: u64, number: u16, limit: usize) -> KvResult<Vec<PartRow>> {
+        let (mut low, mut high, mut from) = (0, size_bytes, 0);
+        while low <= high {
+            let middle = u64::midpoint(low, high);
+            let Some(part) = self.part_from_before(id, middle)? else { break };
+            if part.number <= number {
+                from = part.offset_bytes.saturating_add(part.size_bytes);
+                low = from.max(middle + 1);
+            } else if part.offset_bytes == 0 {
+                break;
+            } else {
+                high = part.offset_bytes - 1;
+            }
+        }
+        self.parts_from(id, from, limit)
+    }
+
     /// Returns the parts of an object version, from the one that contains the byte at this offset.
     pub fn parts_from(&self, id: ManifestId, offset_bytes: u64, limit: usize) -> KvResult<Vec<PartRow>> {
         let Some(first) = self.part_from_before(id, offset_bytes)? else { return Ok(Vec::new()) };
