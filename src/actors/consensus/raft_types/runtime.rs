@@ -198,7 +198,7 @@ mod tests {
     use tokio::task::yield_now;
 
     #[test]
-    fn the_runtime_keeps_to_what_openraft_asks_of_one() {
+    fn the_ordered_runtime_passes_openrafts_runtime_suite() {
         Suite::<OrderedRuntime>::test_all();
     }
 
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_waits_is_woken_when_the_channel_closes() {
+    async fn a_waiting_receiver_is_woken_when_the_channel_closes() {
         let (sender, mut receiver) = OrderedWatch::channel(0);
         let waiting = tokio::spawn(async move { receiver.changed().await.is_err() });
         yield_now().await;
