@@ -287,7 +287,7 @@ fn one_of_three_whose_clock_is_wrong_changes_nothing_by_leading_and_is_named() {
     world.pass(2 * HOUR);
     world.assert_right(0);
     assert!(world.date_ahead().abs() <= LATE, "the median of three");
-    assert!(world.troubles(1).contains("this host's clock is 60 days ahead of those of the hosts"));
+    assert!(world.troubles(1).contains("this host's clock is 60 days ahead of the median of the hosts' clocks"));
     assert!(world.troubles(2).contains("the clock of host 0000000000000001 is 60 days ahead"), "{}", world.troubles(2));
 }
 

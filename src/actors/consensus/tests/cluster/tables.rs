@@ -118,7 +118,7 @@ fn an_entry_that_one_host_cannot_apply_stops_it_after_the_second_failure_and_the
             let stopped = |cluster: &Cluster| cluster.at(ill).status().out_of_service;
             cluster.until("it is out of service", |cluster| stopped(cluster).is_some()).await;
             let why = stopped(&cluster).expect("it was just there");
-            assert!(why.contains("on cannot be applied, on tables that were made anew either"), "{why}");
+            assert!(why.contains("on cannot be applied, not even to rebuilt tables"), "{why}");
             assert_eq!(cluster.at(ill).superseded().now_or_never(), None, "an operator decides");
             for other in &others {
                 put_until_done(&cluster.at(*other), bucket, "later", 10).await;
