@@ -1,10 +1,10 @@
-//! The actor that proposes changes to the group's log. Owns the proposals in flight, their batches and their waiters; on the
-//! leader it also puts the confirmed time into the log.
+//! The actor that proposes changes to the group's log. Owns the proposals in flight, their batches and their waiters;
+//! on the leader it also puts the confirmed time into the log.
 //!
 //! Receives `Propose`, for changes of this host and for those that other hosts forward; `FormBatches`, from itself;
-//! `MoveTables`, `RenewTables`, `Stop`. Sends no messages: outcomes go to the waiters. Invariants: the number of batches in
-//! flight is bounded, and every waiter is answered by its deadline. Refuses proposals when it is stopped or the replica is
-//! out of service, and gives them back if another host leads. Does no input or output itself.
+//! `MoveTables`, `RenewTables`, `Stop`. Sends no messages: outcomes go to the waiters. Invariants: the number of
+//! batches in flight is bounded, and every waiter is answered by its deadline. Refuses proposals when it is stopped or
+//! the replica is out of service, and gives them back if another host leads. Does no input or output itself.
 
 use super::batcher::{Batch, Batcher};
 use super::clock::ClusterClock;
@@ -101,8 +101,8 @@ pub struct RenewTables;
 #[rtype(result = "()")]
 pub struct Stop;
 
-/// The condition for writing a snapshot: the log has at least `log_bytes_min` bytes, and half as many as the last snapshot.
-/// So at most about two bytes of snapshots are written for each byte of the log.
+/// The condition for writing a snapshot: the log has at least `log_bytes_min` bytes, and half as many as the last
+/// snapshot. So at most about two bytes of snapshots are written for each byte of the log.
 #[derive(Clone, Copy, Debug)]
 pub struct SnapshotPolicy {
     pub log_bytes_min: u64,
@@ -340,8 +340,8 @@ impl ConsensusApply {
 
 type Decided = Result<ClientWriteResponse<MetaGroup>, RaftError<MetaGroup, ClientWriteError<MetaGroup>>>;
 
-/// Writes a snapshot of the present tables, and has openraft drop the log below it. First makes the tables durable, so that a
-/// restart has little to replay. Returns whether the snapshot was written.
+/// Writes a snapshot of the present tables, and has openraft drop the log below it. First makes the tables durable, so
+/// that a restart has little to replay. Returns whether the snapshot was written.
 pub async fn make_snapshot(raft: MetaRaft, shared: Arc<Shared>, snapshots: SnapshotStore) -> bool {
     let Ok((node, (head, kv, view))) = raft
         .with_state_machine(|machine| {

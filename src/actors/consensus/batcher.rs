@@ -1,5 +1,5 @@
-//! Groups proposed commands into batches, one for each log entry, and keeps who waits for each command. Pure: commands and
-//! waiters in, batches and finished or expired waiters out.
+//! Groups proposed commands into batches, one for each log entry, and keeps who waits for each command. Pure: commands
+//! and waiters in, batches and finished or expired waiters out.
 //!
 //! A batch is formed whenever a proposal waits and fewer than `BATCHES_IN_FLIGHT_MAX` batches are in flight. So a lone
 //! proposal leaves at once, and under load the next batch gathers while others are being decided.
@@ -76,22 +76,23 @@ impl<W> Batcher<W> {
         Some(Batch { id, commands })
     }
 
-    /// Removes a batch that is decided. Returns its waiters in the order of its commands; `None` stands for an expired one.
+    /// Removes a batch that is decided. Returns its waiters in the order of its commands; `None` stands for an expired
+    /// one.
     pub fn finish(&mut self, id: u64) -> Vec<Option<W>> {
         let batch = self.in_flight.remove(&id).unwrap_or_default();
         batch.into_iter().map(|proposal| proposal.map(|proposal| proposal.waiter)).collect()
     }
 
-    /// Puts back a batch that was refused before it was proposed: its proposals wait again, first in line. A proposal whose
-    /// waiter has expired is dropped.
+    /// Puts back a batch that was refused before it was proposed: its proposals wait again, first in line. A proposal
+    /// whose waiter has expired is dropped.
     pub fn put_back(&mut self, id: u64) {
         for proposal in self.in_flight.remove(&id).unwrap_or_default().into_iter().flatten().rev() {
             self.waiting.push_front(proposal);
         }
     }
 
-    /// Removes a batch that was refused before it was proposed and is to be proposed on another host. Returns its commands,
-    /// each with its waiter.
+    /// Removes a batch that was refused before it was proposed and is to be proposed on another host. Returns its
+    /// commands, each with its waiter.
     pub fn give_back(&mut self, id: u64) -> Vec<(Bytes, W)> {
         let batch = self.in_flight.remove(&id).unwrap_or_default();
         batch.into_iter().flatten().map(|proposal| (proposal.command, proposal.waiter)).collect()

@@ -1,10 +1,10 @@
-//! Detects a leader whose log contradicts the entries that this host has applied. This cannot happen while every host keeps
-//! what it has synced: one of the two hosts was put back to an older state or has lost synced writes. If this replica went
-//! on, its tables would differ from the others' for good, so it stops and reports the contradiction.
+//! Detects a leader whose log contradicts the entries that this host has applied. This cannot happen while every host
+//! keeps what it has synced: one of the two hosts was put back to an older state or has lost synced writes. If this
+//! replica went on, its tables would differ from the others' for good, so it stops and reports the contradiction.
 //!
-//! openraft assumes that a follower's applied entries are the leader's, and compares only the entries after them. So these
-//! checks run before entries are taken from a leader (`network::server`), before a truncation (`mirror::store`) and before
-//! a snapshot is installed (`state::machine`).
+//! openraft assumes that a follower's applied entries are the leader's, and compares only the entries after them. So
+//! these checks run before entries are taken from a leader (`network::server`), before a truncation (`mirror::store`)
+//! and before a snapshot is installed (`state::machine`).
 
 use super::raft_types::{MetaGroup, position_of, vote_of};
 use super::shared::Shared;
@@ -20,8 +20,8 @@ fn words(at: Position) -> String {
     format!("entry {} of term {} (leader {:016x})", at.index, at.term, at.node)
 }
 
-/// Refuses a truncation that would drop entries which are applied, or known to be committed. `after`: the last entry that
-/// the truncation keeps.
+/// Refuses a truncation that would drop entries which are applied, or known to be committed. `after`: the last entry
+/// that the truncation keeps.
 pub fn check_truncation(shared: &Shared, after: Option<u64>) -> io::Result<()> {
     let Some(settled) = shared.settled().filter(|settled| after.is_none_or(|after| after < settled.index)) else {
         return Ok(());

@@ -1,11 +1,12 @@
-//! Brings changes to the leader: proposes a change here if this host leads, else sends it to the leader. If the lead moves,
-//! the change is sent again to the next leader, until it is decided or its time is over.
+//! Brings changes to the leader: proposes a change here if this host leads, else sends it to the leader. If the lead
+//! moves, the change is sent again to the next leader, until it is decided or its time is over.
 //!
-//! A change that may have reached a leader before is sent again only with its origin (`storage::meta::command::Origin`). By
-//! the origin the state machine recognises a change that was made already, and repeats its first answer. So a lost answer
-//! never leads to a second effect: nothing is deleted twice, and a conditional put that succeeded is not refused when it is
-//! sent again. A change that this host proposes as the leader has no origin, and is not sent again once its entry is in the
-//! log. If this host does not learn its outcome in time, the outcome is unknown.
+//! A change that may have reached a leader before is sent again only with its origin
+//! (`storage::meta::command::Origin`). By the origin the state machine recognises a change that was made already, and
+//! repeats its first answer. So a lost answer never leads to a second effect: nothing is deleted twice, and a
+//! conditional put that succeeded is not refused when it is sent again. A change that this host proposes as the leader
+//! has no origin, and is not sent again once its entry is in the log. If this host does not learn its outcome in time,
+//! the outcome is unknown.
 
 use super::apply::{Proposal, Propose, Undecided, Waiter};
 use super::handle::{Inner, Leader, MetaError, unavailable};
@@ -93,8 +94,8 @@ impl ForwardedChange<'_> {
     }
 
     async fn try_here(&mut self) -> Attempted {
-        // An encoded command is kept, as it must be the same when it is sent again. A change that is not encoded yet is moved:
-        // it comes back encoded if it was not proposed.
+        // An encoded command is kept, as it must be the same when it is sent again. A change that is not encoded yet is
+        // moved: it comes back encoded if it was not proposed.
         let proposal = match &self.proposal {
             Proposal::Encoded { .. } => self.proposal.clone(),
             Proposal::Own(_) => {
@@ -174,7 +175,8 @@ impl ForwardedChange<'_> {
         HostId(*self.inner.raft.node_id())
     }
 
-    /// Returns the reply as the result, unless the state machine has forgotten too much to tell whether it made the change.
+    /// Returns the reply as the result, unless the state machine has forgotten too much to tell whether it made the
+    /// change.
     fn judge(&mut self, reply: Reply) -> Attempted {
         if reply != Reply::Refused(Refusal::Forgotten) {
             return Attempted::Over(Ok(reply));

@@ -1,5 +1,5 @@
-//! The handle by which the rest of the host uses the metadata: it proposes changes, reads, answers other hosts' calls, and
-//! reports drives that are lost or come back.
+//! The handle by which the rest of the host uses the metadata: it proposes changes, reads, answers other hosts' calls,
+//! and reports drives that are lost or come back.
 
 use super::apply::{ConsensusApply, MetaRaft, MoveTables, Stop};
 use super::clock::ClusterClock;
@@ -119,9 +119,9 @@ pub struct Membership {
     pub leader: Option<HostId>,
     /// True if no change of the membership is under way.
     pub settled: bool,
-    /// The future voters, if the joint membership of a change of voters is committed and its final membership is not in the
-    /// log yet. Until that is committed, decisions need a majority of both the former and the future voters. The leader that
-    /// began the change ends it at once, unless it stops.
+    /// The future voters, if the joint membership of a change of voters is committed and its final membership is not in
+    /// the log yet. Until that is committed, decisions need a majority of both the former and the future voters. The
+    /// leader that began the change ends it at once, unless it stops.
     pub unfinished: Option<BTreeSet<HostId>>,
 }
 
@@ -170,8 +170,8 @@ impl MetaHandle {
         self.inner.group
     }
 
-    /// Has the leader decide a change, wherever it is, and waits until the leader has applied it. Every read that begins
-    /// afterwards, on any host, shows the change. The leader sets its time.
+    /// Has the leader decide a change, wherever it is, and waits until the leader has applied it. Every read that
+    /// begins afterwards, on any host, shows the change. The leader sets its time.
     pub async fn propose(&self, change: Change) -> Result<Reply, MetaError> {
         forward::propose(&self.inner, change).await
     }
@@ -186,14 +186,14 @@ impl MetaHandle {
         reads::read(&self.inner).await
     }
 
-    /// Returns a view of this host's tables as they are; they may lack changes that are already acknowledged. `None` while
-    /// the tables are being rebuilt.
+    /// Returns a view of this host's tables as they are; they may lack changes that are already acknowledged. `None`
+    /// while the tables are being rebuilt.
     pub fn local_view(&self) -> Option<MetaView> {
         self.inner.shared.tables.load().as_ref().map(|tables| tables.view())
     }
 
-    /// Returns the last entry that may have changed the configuration in this host's tables; `None` while they are being
-    /// rebuilt.
+    /// Returns the last entry that may have changed the configuration in this host's tables; `None` while they are
+    /// being rebuilt.
     pub fn local_configuration(&self) -> Option<ConfigurationAt> {
         self.inner.shared.tables.load().as_ref()?.configuration()
     }
@@ -205,8 +205,8 @@ impl MetaHandle {
         }
     }
 
-    /// Answers a call of another host's replica of this group. The transport must have verified that the caller is a host of
-    /// the cluster.
+    /// Answers a call of another host's replica of this group. The transport must have verified that the caller is a
+    /// host of the cluster.
     pub async fn serve(&self, call: GroupCall) -> Result<Bytes, GroupError> {
         let inner = &self.inner;
         let refused = |why: String| Err(GroupError::Refused { why });
@@ -239,13 +239,14 @@ impl MetaHandle {
         }
     }
 
-    /// Adds a host as a learner: it keeps the metadata and does not vote. It catches up in the background. A host that is a
-    /// member already keeps its role and gets this address.
+    /// Adds a host as a learner: it keeps the metadata and does not vote. It catches up in the background. A host that
+    /// is a member already keeps its role and gets this address.
     pub async fn add_learner(&self, host: HostId, address: &str) -> Result<(), MetaError> {
         members::add_learner(&self.inner, host, address).await
     }
 
-    /// Makes exactly these members the voters; former voters stay as learners. Refused while one of them lags far behind.
+    /// Makes exactly these members the voters; former voters stay as learners. Refused while one of them lags far
+    /// behind.
     pub async fn change_voters(&self, voters: BTreeSet<HostId>) -> Result<(), MetaError> {
         members::change_voters(&self.inner, voters).await
     }
@@ -264,8 +265,8 @@ impl MetaHandle {
         members::transfer_leadership(&self.inner, to).await
     }
 
-    /// Reports that a drive of this host is out of service: its copy of the log counts no more, and the tables are moved to
-    /// another drive if they are on it.
+    /// Reports that a drive of this host is out of service: its copy of the log counts no more, and the tables are
+    /// moved to another drive if they are on it.
     pub fn drive_lost(&self, node: NodeId) {
         if let Some(drive) = self.inner.shared.drives().by_node.get_mut(&node) {
             drive.is_out = true;
@@ -274,15 +275,15 @@ impl MetaHandle {
         self.inner.actor.do_send(MoveTables(node));
     }
 
-    /// Prepares for the removal of a drive from this host: its copy of the log is made on another drive and then given up.
-    /// That is done when `MetaStatus::mirror_members` no longer names the drive.
+    /// Prepares for the removal of a drive from this host: its copy of the log is made on another drive and then given
+    /// up. That is done when `MetaStatus::mirror_members` no longer names the drive.
     pub fn drive_leaves(&self, node: NodeId) {
         let _ = self.inner.mirror.send(ToMirror::DriveLeaves(node));
     }
 
-    /// Reports that a drive, whose copy of the log was given up, is removed from the host. Tables on it stay there: the drive
-    /// works, and rebuilding them elsewhere would keep readers waiting. The next start without it rebuilds them on another
-    /// drive.
+    /// Reports that a drive, whose copy of the log was given up, is removed from the host. Tables on it stay there: the
+    /// drive works, and rebuilding them elsewhere would keep readers waiting. The next start without it rebuilds them
+    /// on another drive.
     pub fn drive_retired(&self, node: NodeId) {
         let _ = self.inner.mirror.send(ToMirror::DriveLost(node));
     }
@@ -298,8 +299,8 @@ impl MetaHandle {
         super::apply::make_snapshot(inner.raft.clone(), Arc::clone(&inner.shared), inner.snapshots.clone()).await
     }
 
-    /// Waits until other hosts have shown that this one lost entries or a vote, or that its tables are wrong; returns the
-    /// reason. The replica has stopped then, and the host has to rejoin as another member.
+    /// Waits until other hosts have shown that this one lost entries or a vote, or that its tables are wrong; returns
+    /// the reason. The replica has stopped then, and the host has to rejoin as another member.
     pub async fn superseded(&self) -> String {
         let mut known = self.inner.shared.superseded.subscribe();
         match known.wait_for(Option::is_some).await.map(|why| why.clone()) {
@@ -337,8 +338,8 @@ impl MetaHandle {
         }
     }
 
-    /// Returns the state of this host's replica for health. A copy of the log on a drive that takes no writes is not counted,
-    /// since it misses new entries.
+    /// Returns the state of this host's replica for health. A copy of the log on a drive that takes no writes is not
+    /// counted, since it misses new entries.
     pub fn replica(&self, drives: &NodeHealth) -> ReplicaState {
         let status = self.status();
         ReplicaState {
@@ -350,8 +351,8 @@ impl MetaHandle {
         }
     }
 
-    /// Stops the replica in order: hands the lead to another voter if there is one, refuses further proposals, makes the
-    /// tables durable, and closes the copies of the log. Later calls are refused.
+    /// Stops the replica in order: hands the lead to another voter if there is one, refuses further proposals, makes
+    /// the tables durable, and closes the copies of the log. Later calls are refused.
     pub async fn shutdown(&self) {
         self.leave_the_lead().await;
         self.inner.permits.close();

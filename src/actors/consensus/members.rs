@@ -1,5 +1,5 @@
-//! Changes of the group's members, voters and leader. A follower passes them on to the leader. Each change is idempotent, so
-//! it is repeated until it is done or its time is over.
+//! Changes of the group's members, voters and leader. A follower passes them on to the leader. Each change is
+//! idempotent, so it is repeated until it is done or its time is over.
 
 use super::handle::{Inner, Leader, Membership, MetaError, unavailable};
 use super::network::{Kind, Steer, Steered, decode_plain, encode_plain};
@@ -150,8 +150,8 @@ async fn steer_here(inner: &Inner, wish: &Steer) -> Steered {
     }
 }
 
-/// Returns the reason for which these hosts cannot become the voters, if there is one. A new voter must have caught up: one
-/// that lacks the log makes the group weaker, not stronger.
+/// Returns the reason for which these hosts cannot become the voters, if there is one. A new voter must have caught up:
+/// one that lacks the log makes the group weaker, not stronger.
 fn why_not_voters(inner: &Inner, known: &Membership, voters: &BTreeSet<u64>) -> Option<String> {
     let metrics = inner.metrics();
     let last = metrics.last_log_index.unwrap_or(0);
@@ -202,8 +202,9 @@ fn not_led(to: u64, leader: Option<u64>, patience: Duration) -> String {
     }
 }
 
-/// Hands the lead to the voter with the longest log, so that no client waits for an election. Called before this host stops,
-/// and while it has no tables. Does nothing if this host does not lead or no other voter is known to have entries.
+/// Hands the lead to the voter with the longest log, so that no client waits for an election. Called before this host
+/// stops, and while it has no tables. Does nothing if this host does not lead or no other voter is known to have
+/// entries.
 pub(super) async fn leave_the_lead(inner: &Inner) -> Result<(), String> {
     if inner.leader() != Leader::Here {
         return Ok(());

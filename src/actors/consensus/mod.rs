@@ -7,8 +7,8 @@
 //! MetaHandle::read ────────────┴── the barrier ────────────────────> a view of the tables
 //! ```
 //!
-//! All of it runs on one actix arbiter; blocking work goes to other threads (`Offload`). The tables are derived state: no
-//! request waits until they are synced, since a start can rebuild them from the snapshot and the log.
+//! All of it runs on one actix arbiter; blocking work goes to other threads (`Offload`). The tables are derived state:
+//! no request waits until they are synced, since a start can rebuild them from the snapshot and the log.
 
 mod apply;
 mod batcher;

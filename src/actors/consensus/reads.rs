@@ -1,6 +1,6 @@
-//! Linearizable reads on any host (C8): a read shows every change that was acknowledged before it began. The leader serves
-//! it under its lease. Any other host asks the leader for the index that its own tables must have reached first. Leases are
-//! measured by the monotonic clock.
+//! Linearizable reads on any host (C8): a read shows every change that was acknowledged before it began. The leader
+//! serves it under its lease. Any other host asks the leader for the index that its own tables must have reached first.
+//! Leases are measured by the monotonic clock.
 
 use super::apply::{MetaRaft, RenewTables};
 use super::handle::{Inner, Leader, MetaError, unavailable};
@@ -21,9 +21,9 @@ use tokio::time::timeout;
 /// The longest wait of a read for tables that are being rebuilt. Then it fails, as another host may have whole tables.
 const TABLES_PATIENCE: Duration = Duration::from_secs(4);
 const READ_RETRY_PAUSE: Duration = Duration::from_millis(5);
-/// The greatest age of a leader's last contact with a majority at which the leader answers reads without asking a majority
-/// again. Followers elect no other leader for `start::LEASE` after that contact; the difference between the two allows for
-/// clocks that run at different speeds.
+/// The greatest age of a leader's last contact with a majority at which the leader answers reads without asking a
+/// majority again. Followers elect no other leader for `start::LEASE` after that contact; the difference between the
+/// two allows for clocks that run at different speeds.
 const LEASE_TRUSTED: Duration = Duration::from_millis(900);
 /// The longest wait for a majority to confirm a leader whose lease is over.
 const CONFIRM_PATIENCE: Duration = Duration::from_secs(1);
@@ -86,7 +86,8 @@ async fn pass_barrier(inner: &Inner) -> Result<(), MetaError> {
     }
 }
 
-/// Returns the index that tables must have applied to show every acknowledged change; `None` if this host does not lead.
+/// Returns the index that tables must have applied to show every acknowledged change; `None` if this host does not
+/// lead.
 async fn index_here(raft: &MetaRaft) -> Result<Option<u64>, MetaError> {
     if has(Defect::ReadFromDeposedLeader) {
         return Ok(raft.metrics().borrow_watched().last_applied.map(|id| id.index));
@@ -126,8 +127,8 @@ pub(super) async fn serve(inner: &Inner, body: &Bytes) -> Result<Bytes, GroupErr
     Ok(encode_plain(&answer))
 }
 
-/// Confirms that this host is the only voter, if it is. The order matters: first the epoch of the membership is read, then
-/// the read barrier is passed, and last the membership is checked.
+/// Confirms that this host is the only voter, if it is. The order matters: first the epoch of the membership is read,
+/// then the read barrier is passed, and last the membership is checked.
 pub(super) async fn confirm_sole_voter(raft: &MetaRaft, shared: &Shared) {
     let epoch = shared.sole_voter.epoch();
     if !raft.voter_ids().eq(std::iter::once(*raft.node_id())) {

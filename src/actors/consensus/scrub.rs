@@ -1,10 +1,10 @@
 //! `CopyScrub`: one pass over this host's copies of the metadata log and of the snapshot, in bounded steps. It verifies
-//! every record of each log, up to where that log was synced when the pass began, and every frame of each snapshot. On the
-//! leader's host it also has all replicas compare their tables.
+//! every record of each log, up to where that log was synced when the pass began, and every frame of each snapshot. On
+//! the leader's host it also has all replicas compare their tables.
 //!
 //! Damage in a log counts only if it would keep a start from using that copy by itself. Damage is repaired in one way,
-//! whether there is one copy or several: a new snapshot of the tables is written, and the log below it is dropped together
-//! with the damage.
+//! whether there is one copy or several: a new snapshot of the tables is written, and the log below it is dropped
+//! together with the damage.
 
 use super::handle::MetaHandle;
 use super::shared::{CopyPart, Drive, DriveRole, Shared, locked};
@@ -78,8 +78,8 @@ impl CopyScrub {
         Ok(Self { meta: meta.clone(), parts, step_bytes_max, damaged_logs: Vec::new(), is_whole: true })
     }
 
-    /// Verifies the next `step_bytes_max` bytes, on another thread. Where nothing is left, ends the pass: it starts a repair
-    /// if damage was found.
+    /// Verifies the next `step_bytes_max` bytes, on another thread. Where nothing is left, ends the pass: it starts a
+    /// repair if damage was found.
     pub async fn advance(&mut self) -> io::Result<CopyScrubbed> {
         let Some(part) = self.parts.pop_front() else {
             if !self.is_whole {
@@ -170,8 +170,8 @@ impl CopyScrub {
         self.is_whole = false;
     }
 
-    /// Repairs the damage that this pass found: closes the damaged segments and writes a snapshot, below which the log is
-    /// dropped. The next pass shows whether the damage is gone.
+    /// Repairs the damage that this pass found: closes the damaged segments and writes a snapshot, below which the log
+    /// is dropped. The next pass shows whether the damage is gone.
     async fn repair(&self) {
         for node in &self.damaged_logs {
             let log = self.meta.inner.shared.drives().by_node.get(node).and_then(|drive| drive.log.clone());

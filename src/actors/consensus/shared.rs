@@ -1,5 +1,5 @@
-//! The state that the parts of one replica share: the index of the log, the drives, the tables. Each lock is held for a few
-//! memory operations and never across an await.
+//! The state that the parts of one replica share: the index of the log, the drives, the tables. Each lock is held for a
+//! few memory operations and never across an await.
 
 use super::mirror::CopyOpener;
 use super::raft_types::LogId;
@@ -26,8 +26,8 @@ const LOST_DRIVE_PATIENCE: Duration = Duration::from_secs(10);
 /// The interval between checks whether a drive that holds up work is out of service.
 const LOSS_LOOKUP_PERIOD: Duration = Duration::from_secs(1);
 
-/// Where blocking work is done: on other threads, so that the replica's thread stays responsive, or on the replica's own
-/// thread, in a simulation that must run in one thread.
+/// Where blocking work is done: on other threads, so that the replica's thread stays responsive, or on the replica's
+/// own thread, in a simulation that must run in one thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Offload {
     Threads,
@@ -89,8 +89,8 @@ pub fn mirror_file(dir: &Path) -> PathBuf {
     dir.join("meta").join("mirror")
 }
 
-/// The drives of this host, and which of them hold the current snapshot. The mirror task changes the roles, the snapshot
-/// store changes the snapshot.
+/// The drives of this host, and which of them hold the current snapshot. The mirror task changes the roles, the
+/// snapshot store changes the snapshot.
 #[derive(Debug)]
 pub struct Drives {
     pub by_node: BTreeMap<NodeId, Drive>,
@@ -160,10 +160,10 @@ impl Drives {
 /// Knows whether this host is the only voter. If so, its own tables show every acknowledged change, and reads need no
 /// barrier.
 ///
-/// Proof: a leader acknowledges a change after its own state machine has applied it. While this host is the only voter, it
-/// is the only possible leader, and its state machine fills these tables. Changes acknowledged before this process began
-/// are applied once a read barrier has been passed. Another voter needs a membership entry, which this host appends to its
-/// own log first; `note_members` is called before that entry is sent to any drive or host.
+/// Proof: a leader acknowledges a change after its own state machine has applied it. While this host is the only voter,
+/// it is the only possible leader, and its state machine fills these tables. Changes acknowledged before this process
+/// began are applied once a read barrier has been passed. Another voter needs a membership entry, which this host
+/// appends to its own log first; `note_members` is called before that entry is sent to any drive or host.
 #[derive(Debug, Default)]
 pub struct SoleVoter {
     /// The number of membership entries so far.
@@ -181,8 +181,8 @@ impl SoleVoter {
         self.epoch.load(Ordering::SeqCst)
     }
 
-    /// Notes that this host is the only voter in `epoch`: the caller has read the epoch, then passed the barrier, and then
-    /// seen a membership with this host as the only voter.
+    /// Notes that this host is the only voter in `epoch`: the caller has read the epoch, then passed the barrier, and
+    /// then seen a membership with this host as the only voter.
     pub fn confirm(&self, epoch: u64) {
         self.confirmed.store(epoch + 1, Ordering::SeqCst);
     }
@@ -229,8 +229,8 @@ pub struct Shared {
     pub sole_voter: SoleVoter,
     /// The reason for which the replica cannot continue.
     pub fault: Mutex<Option<String>>,
-    /// The reason for which this host has to rejoin as another member: others have shown that it lost entries or a vote,
-    /// or that its tables are wrong.
+    /// The reason for which this host has to rejoin as another member: others have shown that it lost entries or a
+    /// vote, or that its tables are wrong.
     pub superseded: watch::Sender<Option<String>>,
     /// The reason for which there are no tables at present.
     pub trouble: Mutex<Option<String>>,
@@ -268,8 +268,9 @@ impl Shared {
         applied.into_iter().chain(committed).max_by_key(|at| at.index)
     }
 
-    /// Runs `work`, and gives it up if one of these drives is out of service and may never answer. The work may go on in its
-    /// thread all the same, so it must do no harm later: tables and drafts of snapshots have names that are never reused.
+    /// Runs `work`, and gives it up if one of these drives is out of service and may never answer. The work may go on
+    /// in its thread all the same, so it must do no harm later: tables and drafts of snapshots have names that are
+    /// never reused.
     pub async fn unless_lost<T>(&self, nodes: &[NodeId], work: impl Future<Output = T>) -> Result<T, LostDrive> {
         let is_out = |node: &NodeId| self.drives().by_node.get(node).is_none_or(|drive| drive.is_out);
         let is_lost = async {
@@ -328,8 +329,8 @@ impl Shared {
     }
 }
 
-/// Locks a mutex, even if a thread has panicked while it held the lock: every change under these locks is one step, so no
-/// panic leaves it half done.
+/// Locks a mutex, even if a thread has panicked while it held the lock: every change under these locks is one step, so
+/// no panic leaves it half done.
 pub fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,5 +1,5 @@
-//! Detects a stuck leader: one whose followers answer its heartbeats but never acknowledge its entries, so that it keeps
-//! its lease and serves reads while no write is ever committed.
+//! Detects a stuck leader: one whose followers answer its heartbeats but never acknowledge its entries, so that it
+//! keeps its lease and serves reads while no write is ever committed.
 
 use std::time::Duration;
 
@@ -15,8 +15,8 @@ pub struct StuckLeader {
 }
 
 impl StuckLeader {
-    /// Takes the indexes of the last entry in the log and of the last applied entry. Returns whether entries have waited
-    /// for `STUCK_AFTER` while none of them was applied.
+    /// Takes the indexes of the last entry in the log and of the last applied entry. Returns whether entries have
+    /// waited for `STUCK_AFTER` while none of them was applied.
     pub fn is_stuck(&mut self, now: Duration, last: u64, applied: u64) -> bool {
         if last <= applied || self.applied != Some(applied) {
             (self.applied, self.moved_at) = (Some(applied), now);

@@ -217,7 +217,7 @@ mod tests {
 
     /// A host that came back empty under its name finds its nodes named for the host before it, which does not answer.
     #[actix::test]
-    async fn a_host_judges_its_own_drives_by_no_other_hosts_silence() {
+    async fn a_silent_namesake_does_not_take_a_hosts_own_drives_out_of_service() {
         let dialer = PipeDialer { host: HostId(2), service: Arc::new(LateNodeService::default()) };
         let peers = ConnectionPool::start_with(Arc::new(dialer), &Ambient::system());
         let health = HealthBoard::new([NodeId(64), NodeId(65)]);
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[actix::test]
-    async fn a_host_without_drives_is_asked_whether_it_is_there() {
+    async fn a_host_without_drives_is_probed_like_any_other() {
         let (asked, absent) = (HostId(3), HostId(4));
         let groups = HostGroups::new(FoundingBoard::formed(ClusterId(1)));
         let stopping = Arc::default();
@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[actix::test]
-    async fn a_silent_host_delays_no_question_to_another() {
+    async fn a_silent_host_does_not_delay_the_probes_of_others() {
         tokio::time::pause();
         let (asked, silent) = (HostId(3), HostId(4));
         let groups = HostGroups::new(FoundingBoard::formed(ClusterId(1)));

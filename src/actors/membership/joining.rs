@@ -42,7 +42,8 @@ pub enum JoinError {
     Refused(String),
 }
 
-/// Asks at these addresses, in turn, until one takes this host in or refuses it. Why none does yet is told after each round.
+/// Asks at these addresses, in turn, until one takes this host in or refuses it. Why none does yet is told after each
+/// round.
 pub async fn join(
     client: &QuicClient,
     ask: &JoinAskOf<'_>,
@@ -175,7 +176,8 @@ impl WelcomeDesk {
             return Err(Closed::Refused(format!("the cluster's geometry is {}+{}", self.data, self.parity)));
         }
         let hosts = self.hosts().await?;
-        // A host that came before the founders would be all that is known of the cluster, and they would never be registered.
+        // A host that came before the founders would be all that is known of the cluster, and they would never be
+        // registered.
         if hosts.is_empty() {
             return Err(Closed::NotNow("the hosts that found the cluster are not registered yet".to_owned()));
         }
@@ -212,8 +214,8 @@ impl WelcomeDesk {
 
     /// Registers a host, its roles first: a host that must not vote then never appears as one that may.
     ///
-    /// A host that rejoins is replaced by a change that it does not vote on, since it runs under its former id no more: that the
-    /// change is decided proves that a majority of the voters holds everything acknowledged without it.
+    /// A host that rejoins is replaced by a change that it does not vote on, since it runs under its former id no more:
+    /// that the change is decided proves that a majority of the voters holds everything acknowledged without it.
     async fn register(&self, record: HostRecord, roles: Roles, was: Option<HostId>) -> Result<(), Closed> {
         let known = self.metadata.read().await?.roles().map_err(|error| Closed::NotNow(error.to_string()))?;
         if known.of(record.id) != roles {
@@ -248,7 +250,8 @@ impl WelcomeDesk {
     }
 }
 
-/// Returns the id under which a host that had these ones is known, or the reason for which it may not take that one's place.
+/// Returns the id under which a host that had these ones is known, or the reason for which it may not take that one's
+/// place.
 fn former_id(hosts: &[HostRecord], own: &Founder, was: &[HostId]) -> Result<HostId, String> {
     let last = was.first().copied().ok_or("it does not say which host it was")?;
     match hosts.iter().find(|host| host.name == own.name) {
@@ -268,8 +271,8 @@ fn former_id(hosts: &[HostRecord], own: &Founder, was: &[HostId]) -> Result<Host
     }
 }
 
-/// Asks the hosts at these addresses whether this host was removed, and who has its name: the answer of the first that knows
-/// it to be removed.
+/// Asks the hosts at these addresses whether this host was removed, and who has its name: the answer of the first that
+/// knows it to be removed.
 pub async fn lookup_removal(client: &QuicClient, host: HostId, name: &str, at: &[String]) -> Option<RemovalAnswer> {
     let body = encode(&RemovalAsk { host, name: name.to_owned() });
     let mut asked: FuturesUnordered<_> = at
@@ -306,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_host_that_has_the_name_comes_back_under_it_as_another_member() {
+    fn a_host_rejoins_only_under_the_name_of_its_former_id() {
         let (name, address) = ("a".to_owned(), "a:9100".to_owned());
         let own = Founder { name, host: HostId(9), address, drives: 2, geometry: None, root_key: None };
         let again = |hosts: &[HostRecord]| former_id(hosts, &own, &[HostId(1), HostId(0)]);

@@ -63,7 +63,8 @@ pub struct JoinAskWithRoles {
     pub roles: Roles,
 }
 
-/// A host of this cluster wants to come back as another member, with its drives as they are. Answered with `JoinAnswer`.
+/// A host of this cluster wants to come back as another member, with its drives as they are. Answered with
+/// `JoinAnswer`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RejoinAsk {
     /// The host with its new id.

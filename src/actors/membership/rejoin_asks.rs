@@ -1,6 +1,6 @@
-//! Hosts that lost their copies of the metadata log and ask to come back as other members, as long as the voters that are left
-//! without them are no majority and so cannot decide it. Of a cluster of two, one such host is enough: this names it, and what an
-//! operator can do. Lasts as long as the process.
+//! Hosts that lost their copies of the metadata log and ask to come back as other members, as long as the voters that
+//! are left without them are no majority and so cannot decide it. Of a cluster of two, one such host is enough: this
+//! names it, and what an operator can do. Lasts as long as the process.
 
 use crate::actors::consensus::Membership;
 use crate::ambient::Clock;
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn one_of_two_voters_that_asks_leaves_no_majority_and_one_of_three_does() {
+    fn a_rejoining_voter_of_two_leaves_no_majority_and_one_of_three_does() {
         let clock = Arc::new(Seconds::default());
         let asks = RejoinAsks::new(Arc::clone(&clock) as _);
         assert_eq!(asks.without_majority(&of(&[1, 2])), None);
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_that_was_taken_in_or_asks_no_more_is_forgotten() {
+    fn a_rejoin_request_is_forgotten_once_it_is_granted_or_a_minute_old() {
         let clock = Arc::new(Seconds::default());
         let asks = RejoinAsks::new(Arc::clone(&clock) as _);
         let both = of(&[1, 2]);

@@ -98,7 +98,7 @@ fn messages_of_version_1_are_read_and_written_as_they_were() {
 }
 
 #[test]
-fn kinds_have_numbers_for_ever() {
+fn membership_message_kinds_keep_their_numbers() {
     let kinds = [Kind::Founding, Kind::Join, Kind::JoinWithRoles, Kind::Status, Kind::Rejoin, Kind::Removal];
     assert_eq!(kinds.map(|kind| kind as u8), [1, 2, 4, 8, 6, 7]);
     assert_eq!((0..=255).filter_map(Kind::from_byte).count(), 6);
@@ -106,7 +106,7 @@ fn kinds_have_numbers_for_ever() {
 
 proptest! {
     #[test]
-    fn any_bytes_are_a_message_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+    fn decoding_any_bytes_as_a_membership_message_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
         let _ = decode::<FoundingAsk>(&bytes);
         let _ = decode::<FoundingAnswer>(&bytes);
         let _ = decode::<JoinAsk>(&bytes);

@@ -33,8 +33,8 @@ fn voters_wanted(hosts: usize) -> usize {
     }
 }
 
-/// The voters to be. Those that vote keep their part where they can; others come in by domains that have none yet. A host that
-/// neither votes nor answers is never chosen: none that answers would get a part beside it before it is back.
+/// The voters to be. Those that vote keep their part where they can; others come in by domains that have none yet. A
+/// host that neither votes nor answers is never chosen: none that answers would get a part beside it before it is back.
 pub fn choose_voters(candidates: &[Candidate], voting: &BTreeSet<HostId>) -> BTreeSet<HostId> {
     let wanted = voters_wanted(candidates.len());
     let may_vote = |candidate: &&Candidate| candidate.answers || voting.contains(&candidate.host);
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn three_of_four_and_five_of_more_vote_and_voters_stay() {
+    fn three_of_four_hosts_vote_and_five_of_more() {
         let hosts: Vec<_> = (1..=7).map(|host| candidate(host, None, true)).collect();
         assert_eq!(choose_voters(&hosts[..1], &ids(&[1])), ids(&[1]));
         assert_eq!(choose_voters(&hosts[..3], &ids(&[1])), ids(&[1, 2, 3]));
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn voters_are_on_as_many_domains_as_can_be() {
+    fn voters_are_spread_over_as_many_domains_as_possible() {
         let hosts = [
             candidate(1, Some("left"), true),
             candidate(2, Some("left"), true),
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn a_voter_that_is_long_absent_gives_its_part_to_a_host_that_answers() {
+    fn a_voter_that_is_long_absent_is_replaced_by_a_host_that_answers() {
         let hosts =
             [candidate(1, None, true), candidate(2, None, false), candidate(3, None, true), candidate(4, None, true)];
         assert_eq!(choose_voters(&hosts, &ids(&[1, 2, 3])), ids(&[1, 3, 4]));
@@ -220,7 +220,7 @@ mod tests {
 
     /// As after a recovery, when the records of the hosts that are lost are still there.
     #[test]
-    fn hosts_that_neither_vote_nor_answer_keep_no_part_from_those_that_do() {
+    fn absent_hosts_without_a_vote_are_not_chosen_as_voters() {
         let hosts =
             [candidate(1, None, true), candidate(2, None, false), candidate(3, None, false), candidate(4, None, true)];
         assert_eq!(choose_voters(&hosts[..3], &ids(&[1])), ids(&[1]));
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn founders_that_are_away_keep_their_part_from_before_they_are_registered() {
+    fn absent_founders_remain_voters_before_and_after_their_registration() {
         let known = three_voters();
         let joining = Membership { learners: ids(&[4]), ..known.clone() };
         assert_eq!(next_step(&[], &[], &joining), None, "nobody is known yet, so nobody is a stranger");
@@ -259,7 +259,7 @@ mod tests {
 
     /// Hosts without the role `meta` are no candidates.
     #[test]
-    fn hosts_that_are_not_to_vote_only_learn_and_one_that_leads_hands_over_first() {
+    fn hosts_without_the_role_meta_only_learn_and_hand_over_the_lead() {
         let hosts = [record(1), record(2), record(3), record(4), record(5)];
         let candidates = [1, 2, 3].map(|host| candidate(host, None, true));
         let mut known = three_voters();
@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_that_was_cut_in_its_middle_is_finished_before_anything_else() {
+    fn an_interrupted_change_of_voters_is_finished_before_any_other_step() {
         let hosts = [record(1), record(2), record(4)];
         let candidates = [1, 2, 4].map(|host| candidate(host, None, true));
         let mut known = Membership { voters: ids(&[1, 2, 3, 4]), settled: false, ..three_voters() };
@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn a_replaced_host_is_added_made_a_voter_and_the_old_one_removed_in_this_order() {
+    fn a_replacing_host_becomes_a_voter_before_the_replaced_one_is_removed() {
         let hosts = [record(1), record(2), record(4)];
         let candidates: Vec<_> = [1, 2, 4].map(|host| candidate(host, None, true)).to_vec();
         let mut known = three_voters();

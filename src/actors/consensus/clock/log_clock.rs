@@ -1,17 +1,17 @@
-//! Keeps the two times of the metadata, the confirmed time and the date, on one host. Pure: readings of the host's clocks and
-//! reports of other hosts in, two times out.
+//! Keeps the two times of the metadata, the confirmed time and the date, on one host. Pure: readings of the host's
+//! clocks and reports of other hosts in, two times out.
 //!
-//! The *confirmed time* is a moment that has certainly passed; locks end and objects expire by it. It begins when most hosts'
-//! clocks agree, or when an operator sets it. From then on each running host counts it by its monotonic clock, and the log
-//! records it, so that it survives when no host runs. It approaches the hosts' wall clocks by at most an hour a day,
-//! whatever they say. It is set to them at once in two cases only: by an operator, or if no host has counted it without a gap
-//! and most of all hosts have run for ten minutes and agree.
+//! The *confirmed time* is a moment that has certainly passed; locks end and objects expire by it. It begins when most
+//! hosts' clocks agree, or when an operator sets it. From then on each running host counts it by its monotonic clock,
+//! and the log records it, so that it survives when no host runs. It approaches the hosts' wall clocks by at most an
+//! hour a day, whatever they say. It is set to them at once in two cases only: by an operator, or if no host has
+//! counted it without a gap and most of all hosts have run for ten minutes and agree.
 //!
-//! The *date* is the median of the hosts' wall clocks, and never before the confirmed time; new things are dated by it. A
-//! wall clock that is set while this process runs is followed ten minutes later, if it stays so.
+//! The *date* is the median of the hosts' wall clocks, and never before the confirmed time; new things are dated by it.
+//! A wall clock that is set while this process runs is followed ten minutes later, if it stays so.
 //!
-//! Invariants: within an era the confirmed time never goes back. It gains on the monotonic clock by at most one part in 24,
-//! except where hosts or an operator set it as above.
+//! Invariants: within an era the confirmed time never goes back. It gains on the monotonic clock by at most one part in
+//! 24, except where hosts or an operator set it as above.
 
 use crate::limits::{
     CLOCK_GAP_REPORTED, CLOCK_RECORD_EVERY, CLOCK_REPORT_COUNTS_FOR, CLOCK_SLEW_DIVISOR, CLOCK_STEADY_AFTER,
@@ -43,7 +43,8 @@ pub struct ClockReport {
     pub era: u64,
     /// True if the confirmed time has no gap: some host has counted it ever since it was right.
     pub kept: bool,
-    /// True if the wall clock may help to confirm a time: it was not set since the process began, ten minutes ago or more.
+    /// True if the wall clock may help to confirm a time: it was not set since the process began, ten minutes ago or
+    /// more.
     pub steady: bool,
 }
 
@@ -61,7 +62,8 @@ struct Heard {
     report: ClockReport,
 }
 
-/// A change of the wall clock that is not followed yet: since when it lasts (monotonic), and by how much the clock was set.
+/// A change of the wall clock that is not followed yet: since when it lasts (monotonic), and by how much the clock was
+/// set.
 #[derive(Clone, Copy, Debug)]
 struct Step {
     since: Duration,
@@ -139,7 +141,8 @@ impl LogClock {
         match &mut self.confirmed {
             Some(counted) if counted.era == era => counted.time = counted.time.max(time),
             known => {
-                // In a new era an operator has just set the time. The first record that this process sees proves no such thing.
+                // In a new era an operator has just set the time. The first record that this process sees proves no
+                // such thing.
                 self.kept |= known.replace(Counted { time, era }).is_some();
             }
         }
@@ -242,8 +245,8 @@ impl LogClock {
         }
     }
 
-    /// Looks whether the confirmed time has no gap, as it agrees with the dates of most hosts; or else, whether most hosts
-    /// have run long enough to set it to their date.
+    /// Looks whether the confirmed time has no gap, as it agrees with the dates of most hosts; or else, whether most
+    /// hosts have run long enough to set it to their date.
     fn judge(&mut self) {
         let Some(counted) = self.confirmed.filter(|_| !self.kept) else { return };
         if self.agreed(self.dates(|_| true)).is_some_and(|date| agree(date, counted.time)) {

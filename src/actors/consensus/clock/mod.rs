@@ -1,5 +1,5 @@
-//! The cluster's clock on this host: a `LogClock` together with the host's own clocks, shared by all parts that ask for the
-//! time or exchange clock reports with other hosts.
+//! The cluster's clock on this host: a `LogClock` together with the host's own clocks, shared by all parts that ask for
+//! the time or exchange clock reports with other hosts.
 
 mod log_clock;
 

@@ -151,7 +151,7 @@ impl World {
 }
 
 #[test]
-fn hosts_that_agree_have_one_time_and_nothing_to_tell() {
+fn hosts_whose_clocks_agree_confirm_the_time_and_report_no_trouble() {
     for count in [1, 2, 3, 5] {
         let mut world = World::new(count);
         world.set_wall(1, 300);
@@ -165,7 +165,7 @@ fn hosts_that_agree_have_one_time_and_nothing_to_tell() {
 }
 
 #[test]
-fn a_wall_clock_that_jumps_ahead_moves_the_confirmed_time_by_an_hour_a_day_and_is_reported_at_once() {
+fn a_wall_clock_that_jumps_ahead_moves_the_confirmed_time_by_an_hour_a_day() {
     let mut world = World::new(1);
     world.set_wall(1, 60 * DAY);
     world.pass(STEP);
@@ -181,7 +181,7 @@ fn a_wall_clock_that_jumps_ahead_moves_the_confirmed_time_by_an_hour_a_day_and_i
 }
 
 #[test]
-fn dates_follow_a_clock_that_was_set_when_it_has_stayed_so_and_come_back_with_it() {
+fn dates_follow_a_wall_clock_that_was_set_after_ten_minutes() {
     let mut world = World::new(1);
     world.set_wall(1, 60 * DAY);
     world.pass(9 * MINUTE);
@@ -203,7 +203,7 @@ fn dates_follow_a_clock_that_was_set_when_it_has_stayed_so_and_come_back_with_it
 }
 
 #[test]
-fn a_single_host_that_restarts_with_a_wrong_clock_goes_on_from_the_log() {
+fn a_single_host_restarted_with_a_wrong_clock_continues_from_the_logged_time() {
     for ahead in [60 * DAY, -60 * DAY, 2 * HOUR] {
         let mut world = World::new(1);
         world.stop(1);
@@ -217,7 +217,7 @@ fn a_single_host_that_restarts_with_a_wrong_clock_goes_on_from_the_log() {
 }
 
 #[test]
-fn a_host_that_crashes_again_and_again_with_a_wrong_clock_gains_nothing_by_it() {
+fn repeated_crashes_with_a_wrong_clock_do_not_speed_up_the_confirmed_time() {
     let mut world = World::new(1);
     for _ in 0..1000 {
         world.stop(1);
@@ -228,7 +228,7 @@ fn a_host_that_crashes_again_and_again_with_a_wrong_clock_gains_nothing_by_it() 
 }
 
 #[test]
-fn a_single_host_that_was_off_is_reported_as_behind_until_an_operator_confirms_its_clock() {
+fn a_single_host_that_was_off_lags_until_an_operator_confirms_its_clock() {
     let mut world = World::new(1);
     world.stop(1);
     world.now += 3 * DAY;
@@ -245,7 +245,7 @@ fn a_single_host_that_was_off_is_reported_as_behind_until_an_operator_confirms_i
 }
 
 #[test]
-fn hosts_that_were_all_off_confirm_the_time_when_most_of_them_agree_on_it() {
+fn hosts_that_were_all_off_set_the_confirmed_time_if_most_agree() {
     for clocks in [vec![0, 0], vec![0, 0, 0], vec![0, 60 * DAY, 0], vec![60 * DAY, 0, 0], vec![-400 * DAY, 100, 0]] {
         let count = clocks.len() as u64;
         let mut world = World::new(count);
@@ -263,7 +263,7 @@ fn hosts_that_were_all_off_confirm_the_time_when_most_of_them_agree_on_it() {
 }
 
 #[test]
-fn hosts_that_were_all_off_and_do_not_agree_confirm_nothing() {
+fn hosts_that_were_all_off_and_disagree_do_not_set_the_confirmed_time() {
     for clocks in [vec![0, 60 * DAY], vec![0, DAY, 60 * DAY], vec![0, 0, 60 * DAY, 60 * DAY]] {
         let count = clocks.len() as u64;
         let mut world = World::new(count);
@@ -278,7 +278,7 @@ fn hosts_that_were_all_off_and_do_not_agree_confirm_nothing() {
 }
 
 #[test]
-fn one_of_three_whose_clock_is_wrong_changes_nothing_by_leading_and_is_named() {
+fn a_leader_with_a_wrong_clock_among_three_moves_no_time_and_is_reported() {
     let mut world = World::new(3);
     // It leads in this world.
     world.stop(1);
@@ -292,7 +292,7 @@ fn one_of_three_whose_clock_is_wrong_changes_nothing_by_leading_and_is_named() {
 }
 
 #[test]
-fn hosts_that_restart_one_by_one_with_wrong_clocks_keep_the_time_of_those_that_ran() {
+fn hosts_restarted_one_by_one_with_wrong_clocks_keep_the_confirmed_time() {
     let mut world = World::new(3);
     for host in 1..=3 {
         world.stop(host);
@@ -304,7 +304,7 @@ fn hosts_that_restart_one_by_one_with_wrong_clocks_keep_the_time_of_those_that_r
 }
 
 #[test]
-fn two_of_three_that_restart_with_wrong_clocks_do_not_outvote_the_one_that_ran() {
+fn two_restarted_hosts_with_wrong_clocks_do_not_outvote_one_that_ran() {
     let mut world = World::new(3);
     for host in 2..=3 {
         world.stop(host);
@@ -318,7 +318,7 @@ fn two_of_three_that_restart_with_wrong_clocks_do_not_outvote_the_one_that_ran()
 }
 
 #[test]
-fn clocks_that_are_all_set_while_the_hosts_run_confirm_nothing() {
+fn wall_clocks_that_are_set_while_hosts_run_do_not_set_the_confirmed_time() {
     let mut world = World::new(3);
     (1..=3).for_each(|host| world.set_wall(host, 60 * DAY));
     world.pass(2 * HOUR);
@@ -335,7 +335,7 @@ fn clocks_that_are_all_set_while_the_hosts_run_confirm_nothing() {
 }
 
 #[test]
-fn a_store_begins_with_the_time_that_most_hosts_agree_on_and_else_with_none() {
+fn a_new_store_confirms_a_time_only_if_most_hosts_agree_on_it() {
     for (clocks, agreed) in [
         (vec![0], true),
         (vec![60 * DAY, 0, 0], true),
@@ -359,7 +359,7 @@ fn a_store_begins_with_the_time_that_most_hosts_agree_on_and_else_with_none() {
 }
 
 #[test]
-fn an_operator_can_set_back_a_time_that_was_confirmed_wrongly_and_no_host_brings_it_again() {
+fn a_confirmed_time_that_an_operator_sets_back_stays_back() {
     let mut world = World::blank(3);
     (1..=3).for_each(|host| world.start(host, 60 * DAY));
     world.pass(HOUR);
@@ -373,7 +373,7 @@ fn an_operator_can_set_back_a_time_that_was_confirmed_wrongly_and_no_host_brings
 }
 
 #[test]
-fn a_host_that_is_not_heard_does_not_count() {
+fn the_clock_of_a_host_that_is_not_heard_does_not_count() {
     let mut world = World::new(3);
     (1..=3).for_each(|host| world.stop(host));
     world.now += 3 * DAY;
@@ -419,7 +419,7 @@ proptest! {
 
     /// Another host cannot make this one stumble, whatever it says.
     #[test]
-    fn any_report_is_taken_without_a_panic(wall: u64, date: u64, confirmed: Option<u64>, era in 0..2u64, kept: bool) {
+    fn any_clock_report_is_handled_without_a_panic(wall: u64, date: u64, confirmed: Option<u64>, era in 0..2u64, kept: bool) {
         let mut world = World::new(2);
         let reading = world.hosts[&1].reading(world.now);
         let report = ClockReport {

@@ -1,5 +1,5 @@
-//! Drives that have left the mirror since the start: whether they return by themselves, and which set was written to their
-//! mirror file. Pure.
+//! Drives that have left the mirror since the start: whether they return by themselves, and which set was written to
+//! their mirror file. Pure.
 
 use super::files::Ground;
 use crate::storage::raft_log::MirrorSet;
@@ -87,7 +87,8 @@ impl AwayDrives {
         due.then_some((away.number, away.ground))
     }
 
-    /// Notes that a write to the drive's file has ended. `generation`: of the set that was written; `None` if it failed.
+    /// Notes that a write to the drive's file has ended. `generation`: of the set that was written; `None` if it
+    /// failed.
     pub fn note_told(&mut self, node: NodeId, number: AbsenceNumber, generation: Option<u64>) {
         if let Some(away) = self.present(node, number) {
             away.is_being_written = false;
@@ -95,8 +96,8 @@ impl AwayDrives {
         }
     }
 
-    /// Returns whether the drive may be filled as a new member, and forgets its absence if so. The drive must have rested, and
-    /// its file must have a set without it: else a later start could select a half-filled copy.
+    /// Returns whether the drive may be filled as a new member, and forgets its absence if so. The drive must have
+    /// rested, and its file must have a set without it: else a later start could select a half-filled copy.
     pub fn take_returning(&mut self, node: NodeId, set: &MirrorSet) -> bool {
         let returns = self.by_node.get(&node).is_some_and(|away| {
             let is_told = away.written >= set.generation && !set.members.contains(&node);

@@ -69,7 +69,8 @@ impl CopyOpener {
         Ok((opened, recovery.finish()))
     }
 
-    /// Reads all whole records of a copy before `until`, whether they are still in use or not. Blocking; writes nothing.
+    /// Reads all whole records of a copy before `until`, whether they are still in use or not. Blocking; writes
+    /// nothing.
     pub fn read_tape(&self, node: NodeId, disk: &Arc<dyn Disk>, dir: PathBuf, until: Lsn) -> Result<Tape, WalError> {
         let mut reader = TapeReader::default();
         let options = self.options(node, dir, ReplayRule::PastRot);

@@ -1,5 +1,5 @@
-//! Writes the mirror files of the drives while the process runs. Writes to one drive are done one after the other, and none
-//! replaces a newer set: a write that hangs may end long after it was given up, and must not undo a later one.
+//! Writes the mirror files of the drives while the process runs. Writes to one drive are done one after the other, and
+//! none replaces a newer set: a write that hangs may end long after it was given up, and must not undo a later one.
 
 use super::away::Absence;
 use crate::actors::consensus::shared::{Drive, Offload};
@@ -25,8 +25,8 @@ pub enum Ground {
 
 pub struct MirrorFiles {
     offload: Offload,
-    /// For each drive, the generation of the set last written to it and the generation that was in force then. The lock is
-    /// held while a set is being written.
+    /// For each drive, the generation of the set last written to it and the generation that was in force then. The lock
+    /// is held while a set is being written.
     written: BTreeMap<NodeId, Arc<Mutex<(u64, u64)>>>,
 }
 

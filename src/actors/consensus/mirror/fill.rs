@@ -1,5 +1,5 @@
-//! Fills a drive with a copy of the log, while the other copies go on: first the current snapshot, then the retained entries,
-//! in rounds until few are missing. The mirror appends those when the copy joins it.
+//! Fills a drive with a copy of the log, while the other copies go on: first the current snapshot, then the retained
+//! entries, in rounds until few are missing. The mirror appends those when the copy joins it.
 
 use super::store::read_entries;
 use crate::actors::consensus::shared::Shared;
@@ -57,8 +57,8 @@ impl Filled {
     }
 }
 
-/// Fills one round: the entries that were in the log when the round began. Starts over if the log was purged or truncated, or
-/// another snapshot was written, since the last round.
+/// Fills one round: the entries that were in the log when the round began. Starts over if the log was purged or
+/// truncated, or another snapshot was written, since the last round.
 pub async fn fill(mut state: Fill) -> Result<Filled, String> {
     let mut copy = match state.copy.take() {
         Some(copy) if stands(&copy) => copy,
@@ -86,7 +86,8 @@ fn stands(copy: &Filled) -> bool {
     copy.base_stands(&shared.index()) && shared.drives().holds_snapshot(copy.fill.node)
 }
 
-/// Appends the missing entries. Ends early if entries were purged or truncated meanwhile; the next round then starts over.
+/// Appends the missing entries. Ends early if entries were purged or truncated meanwhile; the next round then starts
+/// over.
 async fn round(copy: &mut Filled) -> Result<(), String> {
     let shared = Arc::clone(&copy.fill.shared);
     let end = shared.index().next_index();

@@ -27,8 +27,8 @@ impl LeavingDrives {
         self.staying(drives, |role| role == DriveRole::Live) >= wanted
     }
 
-    /// Returns a leaving drive whose copy is no longer needed: the drives that stay hold the wanted number of copies, or as
-    /// many as they can.
+    /// Returns a leaving drive whose copy is no longer needed: the drives that stay hold the wanted number of copies,
+    /// or as many as they can.
     pub fn may_go(&self, drives: &Drives, wanted: usize) -> Option<NodeId> {
         let usable = self.staying(drives, |role| role != DriveRole::Lost);
         if usable == 0 || !self.has_enough(drives, wanted.min(usable)) {

@@ -27,8 +27,8 @@ pub enum ToMirror {
         done: Done,
     },
     DriveLost(NodeId),
-    /// A drive failed to store the metadata snapshot, with this error. Its copy of the log is given up, since the log below
-    /// the snapshot will be dropped.
+    /// A drive failed to store the metadata snapshot, with this error. Its copy of the log is given up, since the log
+    /// below the snapshot will be dropped.
     DriveRefuses {
         node: NodeId,
         error: io::ErrorKind,

@@ -1,6 +1,6 @@
-//! The return of drives that left the mirror. A drive that was late or full returns by itself after a pause. A drive that
-//! failed returns when the host brings it back and its former copy is closed. In both cases the present set is written to the
-//! drive before it is filled.
+//! The return of drives that left the mirror. A drive that was late or full returns by itself after a pause. A drive
+//! that failed returns when the host brings it back and its former copy is closed. In both cases the present set is
+//! written to the drive before it is filled.
 
 use super::away::{Absence, AbsenceNumber};
 use super::files::Ground;
@@ -16,8 +16,8 @@ use std::time::Duration;
 const RETURN_PAUSE: Duration = Duration::from_secs(60);
 
 impl Mirror {
-    /// Closes the copy of a drive that left. If the drive may return, it rests after that, so that no unfinished write of the
-    /// former copy gets mixed with the next one.
+    /// Closes the copy of a drive that left. If the drive may return, it rests after that, so that no unfinished write
+    /// of the former copy gets mixed with the next one.
     pub(super) fn retire(&mut self, node: NodeId, log: Option<LogHandle>) {
         let brief = self.away.brief(node);
         self.retiring.insert(node);
@@ -44,8 +44,8 @@ impl Mirror {
         }
     }
 
-    /// Makes a drive that was late or full available to be filled, once its mirror file says that its former copy does not
-    /// count.
+    /// Makes a drive that was late or full available to be filled, once its mirror file says that its former copy does
+    /// not count.
     pub(super) fn bring_back(&mut self, node: NodeId) {
         let set = self.shared.drives().set.clone();
         if !self.deciding && self.away.take_returning(node, &set) {
@@ -56,7 +56,8 @@ impl Mirror {
         }
     }
 
-    /// Takes back a drive that the host reports as present again, emptied or not; later, if its former copy is still open.
+    /// Takes back a drive that the host reports as present again, emptied or not; later, if its former copy is still
+    /// open.
     pub(super) fn take_back(&mut self, drive: ReplicaDrive) {
         let node = drive.node;
         if self.retiring.contains(&node) || self.fills.contains(&node) {

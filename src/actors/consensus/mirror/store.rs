@@ -1,6 +1,6 @@
-//! openraft's log store over the mirrored copies. Appended entries can be read from memory at once; an append is answered
-//! when every live copy has it on stable storage. The store numbers the operations and hands them to the mirror in order. It
-//! waits for them only where openraft requires it (votes and truncations).
+//! openraft's log store over the mirrored copies. Appended entries can be read from memory at once; an append is
+//! answered when every live copy has it on stable storage. The store numbers the operations and hands them to the
+//! mirror in order. It waits for them only where openraft requires it (votes and truncations).
 
 use super::message::{Done, ToMirror};
 use crate::actors::consensus::contradiction;
@@ -171,7 +171,8 @@ impl RaftLogStorage<MetaGroup> for LogStore {
         Ok(())
     }
 
-    /// Keeps the committed position in memory; the next entry carries it to the drives. If it is lost, Raft finds it again.
+    /// Keeps the committed position in memory; the next entry carries it to the drives. If it is lost, Raft finds it
+    /// again.
     async fn save_committed(&mut self, committed: Option<LogId>) -> Result<(), io::Error> {
         self.shared.index().set_committed(committed.map(position_of));
         Ok(())

@@ -1,12 +1,12 @@
-//! The mirror task: hands each operation on the log to every live copy, and answers it when all copies of the set in force
-//! hold it. A failed copy is taken out of the set, and another drive is filled in its place. `MirrorProgress` decides, this
-//! task performs. To a drive that left, every later set is written, however long that takes, so that its outdated copy is
-//! not selected at a later start. A drive that was only late or full is filled anew after a pause.
+//! The mirror task: hands each operation on the log to every live copy, and answers it when all copies of the set in
+//! force hold it. A failed copy is taken out of the set, and another drive is filled in its place. `MirrorProgress`
+//! decides, this task performs. To a drive that left, every later set is written, however long that takes, so that its
+//! outdated copy is not selected at a later start. A drive that was only late or full is filled anew after a pause.
 //!
-//! Receives `ToMirror`, in the order of the operations' sequence numbers. Invariant: an operation is answered only if the
-//! set that is written on every live drive names only copies that hold the operation. A copy that does not answer is given
-//! up only if another copy holds all that was answered; the last such copy is waited for. Refuses everything once no copy
-//! is left.
+//! Receives `ToMirror`, in the order of the operations' sequence numbers. Invariant: an operation is answered only if
+//! the set that is written on every live drive names only copies that hold the operation. A copy that does not answer
+//! is given up only if another copy holds all that was answered; the last such copy is waited for. Refuses everything
+//! once no copy is left.
 
 use super::away::{Absence, AbsenceNumber, AwayDrives};
 use super::files::{FileFault, Ground, MirrorFiles, bounded};
@@ -30,7 +30,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
-/// The time that a copy may take for an operation, or a drive for its mirror file, before it is given up if it can be spared.
+/// The time that a copy may take for an operation, or a drive for its mirror file, before it is given up if it can be
+/// spared.
 const COPY_PATIENCE: Duration = Duration::from_secs(4);
 /// The pause before a drive whose filling failed is tried again.
 const FILL_PAUSE: Duration = Duration::from_secs(10);
@@ -64,7 +65,8 @@ pub(super) enum Step {
     SetWritten {
         set: MirrorSet,
         failed: Vec<FileFault>,
-        /// The drives to which the set is still to be written as the set in force. Empty if no member failed to take it.
+        /// The drives to which the set is still to be written as the set in force. Empty if no member failed to take
+        /// it.
         left: Vec<(NodeId, Drive)>,
     },
     Filled {
@@ -338,8 +340,8 @@ impl Mirror {
         }
     }
 
-    /// Writes the present set to a drive that left, unless the drive has it; nothing waits for that. Does nothing once no copy
-    /// is left: a set of which all members failed must not keep a start from using the copies on other drives.
+    /// Writes the present set to a drive that left, unless the drive has it; nothing waits for that. Does nothing once
+    /// no copy is left: a set of which all members failed must not keep a start from using the copies on other drives.
     pub(super) fn tell(&mut self, node: NodeId) {
         if self.lost {
             return;
@@ -422,8 +424,8 @@ impl Mirror {
         self.write_set_to(set, present, None);
     }
 
-    /// Writes a set to its members, and then to all drives as the set in force. So every set that any drive has is on all
-    /// members of that set.
+    /// Writes a set to its members, and then to all drives as the set in force. So every set that any drive has is on
+    /// all members of that set.
     fn write_set_to(&mut self, set: MirrorSet, drives: Vec<(NodeId, Drive)>, pause: Option<Duration>) {
         let in_force = set.clone().put_in_force();
         let mut write = |(node, drive): &(NodeId, Drive), set: &MirrorSet| {
@@ -446,8 +448,8 @@ impl Mirror {
         self.running.push(step.boxed());
     }
 
-    /// Handles the end of writing a set. A drive that did not take it leaves the mirror; if the drive was only slow or full
-    /// and cannot be spared, the write is tried again.
+    /// Handles the end of writing a set. A drive that did not take it leaves the mirror; if the drive was only slow or
+    /// full and cannot be spared, the write is tried again.
     fn note_set_written(&mut self, set: MirrorSet, failed: Vec<FileFault>, left: Vec<(NodeId, Drive)>) {
         let mut again = Vec::new();
         for FileFault { node, why, absence } in failed {
@@ -518,8 +520,8 @@ impl Mirror {
         }
     }
 
-    /// Lets a filled copy join the mirror: hands it the entries that it lacks, and every operation from here on. If it lacks
-    /// too much, another round of filling begins.
+    /// Lets a filled copy join the mirror: hands it the entries that it lacks, and every operation from here on. If it
+    /// lacks too much, another round of filling begins.
     fn join(&mut self, node: NodeId, filled: Filled) {
         let Some((sequence, records)) = self.rest_for(node, &filled) else {
             return self.go_on_filling(node, filled.into_fill());
@@ -544,8 +546,8 @@ impl Mirror {
         self.decide(Event::Joined { node, through: sequence });
     }
 
-    /// Returns the records that a filled copy lacks. `None` if they are too many or not in memory, or if the log was purged or
-    /// truncated, or another snapshot was written, since the copy was begun.
+    /// Returns the records that a filled copy lacks. `None` if they are too many or not in memory, or if the log was
+    /// purged or truncated, or another snapshot was written, since the copy was begun.
     fn rest_for(&self, node: NodeId, filled: &Filled) -> Option<(u64, Vec<LogRecord>)> {
         let index = self.shared.index();
         let next = index.next_index();

@@ -1,5 +1,5 @@
-//! The client side of the Raft network: sends openraft's requests to the other replicas, each as one call; a snapshot takes
-//! many calls.
+//! The client side of the Raft network: sends openraft's requests to the other replicas, each as one call; a snapshot
+//! takes many calls.
 
 use super::hearing::Hearing;
 use super::link::{Link, LinkError};
@@ -34,8 +34,8 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The longest wait for the answer to entries, which a follower gives when it has synced them. Heartbeats have a shorter
-/// one, and go on meanwhile.
+/// The longest wait for the answer to entries, which a follower gives when it has synced them. Heartbeats have a
+/// shorter one, and go on meanwhile.
 const APPEND_PATIENCE: Duration = Duration::from_secs(3);
 const PIECE_PATIENCE: Duration = Duration::from_secs(10);
 /// The pause before a follower that installs a snapshot is asked again whether it is done.
@@ -105,8 +105,8 @@ impl Peer {
         }
     }
 
-    /// Notes what the other replica has acknowledged. Under one leader a follower only gains entries, so a conflict at or
-    /// below an acknowledged entry shows that the follower has lost entries; `others` remembers that.
+    /// Notes what the other replica has acknowledged. Under one leader a follower only gains entries, so a conflict at
+    /// or below an acknowledged entry shows that the follower has lost entries; `others` remembers that.
     fn note_appended(&mut self, vote: Vote, previous: Option<LogId>, last: Option<LogId>, answer: Appended) {
         let acknowledged = self.acknowledged.filter(|(by, _)| *by == vote).map(|(_, at)| at);
         let through = match answer {

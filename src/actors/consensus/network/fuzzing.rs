@@ -14,8 +14,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt::Debug;
 
-/// Decodes `data` as an append, and then as every kind of message: its first byte is the length of the head, the rest is
-/// head and tail. A decoded message that is encoded must decode to the same message.
+/// Decodes `data` as an append, and then as every kind of message: its first byte is the length of the head, the rest
+/// is head and tail. A decoded message that is encoded must decode to the same message.
 pub fn messages(data: &[u8]) {
     let bytes = Bytes::copy_from_slice(data);
     let _ = decode_append(&bytes);

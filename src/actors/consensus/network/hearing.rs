@@ -1,5 +1,5 @@
-//! Decides whether a leader may send heartbeats. A leader that hears no majority must be silent, since its heartbeats would
-//! keep those that hear it from electing another.
+//! Decides whether a leader may send heartbeats. A leader that hears no majority must be silent, since its heartbeats
+//! would keep those that hear it from electing another.
 
 use crate::actors::consensus::raft_types::MetaGroup;
 use crate::actors::consensus::shared::locked;
@@ -15,9 +15,9 @@ use std::time::Duration;
 /// The number of leases without a majority's answers after which a leader is no longer reported as leading.
 const LEASES_UNTIL_ALONE: u32 = 3;
 
-/// The durations by which a leader that hears no majority is silent and speaks again. A follower stays with its leader for a
-/// lease after it last heard it, and then waits for at most another lease before it stands for election. `probe_every` is
-/// long enough for both, and for one election without a winner.
+/// The durations by which a leader that hears no majority is silent and speaks again. A follower stays with its leader
+/// for a lease after it last heard it, and then waits for at most another lease before it stands for election.
+/// `probe_every` is long enough for both, and for one election without a winner.
 #[derive(Clone, Copy, Debug)]
 pub struct Patience {
     /// The time after a majority was heard in which no other host can lead.
@@ -27,8 +27,8 @@ pub struct Patience {
     pub probe: Duration,
 }
 
-/// The time of the last answer of each other replica, to whatever request. Answers to requests for votes count, too, so a
-/// replica that has just been elected has heard a majority.
+/// The time of the last answer of each other replica, to whatever request. Answers to requests for votes count, too, so
+/// a replica that has just been elected has heard a majority.
 pub struct Hearing {
     own: u64,
     patience: Patience,
@@ -80,7 +80,8 @@ impl Hearing {
     }
 }
 
-/// Returns the latest moment such that a majority of the voters has answered since. This replica has always just answered.
+/// Returns the latest moment such that a majority of the voters has answered since. This replica has always just
+/// answered.
 fn majority_heard_at(own: u64, now: Duration, voters: &BTreeSet<u64>, heard: &BTreeMap<u64, Duration>) -> Duration {
     let heard_at = |voter: &u64| if *voter == own { now } else { heard.get(voter).copied().unwrap_or_default() };
     let mut moments: Vec<Duration> = voters.iter().map(heard_at).collect();

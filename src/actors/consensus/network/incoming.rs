@@ -1,6 +1,7 @@
-//! Receives a snapshot that a leader sends in pieces. They are written to a file on one drive (`meta/incoming/snapshot`).
-//! Once the file is whole and its checksums match, openraft installs it, and the state machine copies it to all drives. One
-//! snapshot is received at a time; a file that an earlier process left is replaced.
+//! Receives a snapshot that a leader sends in pieces. They are written to a file on one drive
+//! (`meta/incoming/snapshot`). Once the file is whole and its checksums match, openraft installs it, and the state
+//! machine copies it to all drives. One snapshot is received at a time; a file that an earlier process left is
+//! replaced.
 
 use super::messages::{InstallSnapshot, Installing, PieceTaken, SnapshotPiece};
 use crate::actors::consensus::apply::MetaRaft;
@@ -165,8 +166,8 @@ impl Place {
     }
 }
 
-/// Installs a received snapshot. First refuses a damaged one, one whose last entry is of a later leader than its sender, and
-/// one that contradicts committed entries: openraft would stop the replica for them.
+/// Installs a received snapshot. First refuses a damaged one, one whose last entry is of a later leader than its
+/// sender, and one that contradicts committed entries: openraft would stop the replica for them.
 async fn install(raft: &MetaRaft, offload: Offload, place: &Place, vote: Vote) -> Result<Vote, String> {
     let checked = place.clone();
     let verified = offload.run(move || verify_snapshot(&*checked.disk, &checked.path)).await;

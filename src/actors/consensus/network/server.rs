@@ -1,4 +1,5 @@
-//! The server side of the Raft network: decodes and checks the requests of other replicas, and has openraft answer them.
+//! The server side of the Raft network: decodes and checks the requests of other replicas, and has openraft answer
+//! them.
 
 use super::incoming::Incoming;
 use super::messages::{
@@ -25,8 +26,8 @@ pub struct Server {
     shared: Arc<Shared>,
     ambient: Ambient,
     incoming: Incoming,
-    /// The moment of the monotonic clock before which this host grants no vote. A leader that it followed before a restart
-    /// may rely on its lease until then, and leases are not kept on drives.
+    /// The moment of the monotonic clock before which this host grants no vote. A leader that it followed before a
+    /// restart may rely on its lease until then, and leases are not kept on drives.
     silent_until: Duration,
     others: Arc<Others>,
     /// True while this host lacks entries that others may count on, and must not vote.
@@ -72,8 +73,8 @@ impl Server {
         tokio::spawn(async move { raft.shutdown().await });
     }
 
-    /// Stops this replica, and lets the host rejoin as another member: others have shown that it lost entries or a vote, or
-    /// that its tables are wrong.
+    /// Stops this replica, and lets the host rejoin as another member: others have shown that it lost entries or a
+    /// vote, or that its tables are wrong.
     pub fn be_superseded(&self, why: String) {
         self.leave_the_group(why.clone());
         self.shared.superseded.send_replace(Some(why));

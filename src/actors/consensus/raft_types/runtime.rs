@@ -1,8 +1,8 @@
-//! The runtime for openraft: tokio, with randomness from a seed, and with watch channels that wake their receivers in the
-//! order in which they began to wait.
+//! The runtime for openraft: tokio, with randomness from a seed, and with watch channels that wake their receivers in
+//! the order in which they began to wait.
 //!
-//! tokio's own watch channel wakes receivers in a random order that no program can seed. Tasks that wait for one change then
-//! run in another order each time, and a simulation cannot be replayed.
+//! tokio's own watch channel wakes receivers in a random order that no program can seed. Tasks that wait for one change
+//! then run in another order each time, and a simulation cannot be replayed.
 
 use openraft::OptionalSend;
 use openraft::OptionalSync;

@@ -21,8 +21,8 @@ use std::time::Duration;
 
 const COMPARE_EVERY: Duration = Duration::from_secs(2);
 const ASK_PATIENCE: Duration = Duration::from_secs(1);
-/// The interval of the first `FIRST_ROUNDS` comparisons after a start, until each other host has answered once: a host that
-/// was put back to an older state must learn of it before it votes again.
+/// The interval of the first `FIRST_ROUNDS` comparisons after a start, until each other host has answered once: a host
+/// that was put back to an older state must learn of it before it votes again.
 const FIRST_EVERY: Duration = Duration::from_millis(200);
 const FIRST_ROUNDS: u32 = 8;
 
@@ -121,9 +121,10 @@ fn note_answer(inner: &Inner, host: u64, own: Option<Point>, answer: &Compared) 
     }
 }
 
-/// Acts on the results of a comparison. `missing`: a host that remembers an entry or a vote which this replica lacks, and
-/// which one. With `relaxed` durability, which may lose the end of the log, the replica takes no part in elections until it
-/// has caught up. Otherwise the host was put back to an older state or its drives lost synced writes, and the replica stops.
+/// Acts on the results of a comparison. `missing`: a host that remembers an entry or a vote which this replica lacks,
+/// and which one. With `relaxed` durability, which may lose the end of the log, the replica takes no part in elections
+/// until it has caught up. Otherwise the host was put back to an older state or its drives lost synced writes, and the
+/// replica stops.
 fn act_on_comparison(inner: &Inner, missing: Option<(u64, String)>) {
     let is_relaxed = inner.shared.opener.durability != Durability::Strict;
     match missing.filter(|_| !has(Defect::VoteForLostEntries)) {

@@ -23,8 +23,8 @@ pub struct Agreement {
     pub same_through: Option<u64>,
     /// An index at which the chains of the two replicas differ.
     pub differs_at: Option<u64>,
-    /// The index after which the tables of the two replicas differed when they were last compared, though both had applied
-    /// the same entries.
+    /// The index after which the tables of the two replicas differed when they were last compared, though both had
+    /// applied the same entries.
     pub tables_differ_at: Option<u64>,
 }
 
@@ -108,8 +108,8 @@ impl Others {
         (differing.len() > voters.len() / 2).then_some(differing)
     }
 
-    /// Returns the voters that share one digest of their tables which differs from this replica's at the same point, if they
-    /// are a majority. Without such a majority nothing shows which tables are right.
+    /// Returns the voters that share one digest of their tables which differs from this replica's at the same point, if
+    /// they are a majority. Without such a majority nothing shows which tables are right.
     pub fn majority_with_other_tables(&self, voters: &BTreeSet<u64>, own: DigestAt) -> Option<Vec<u64>> {
         let mut by_digest = BTreeMap::<TablesDigest, Vec<u64>>::new();
         for (host, other) in locked(&self.digests).iter().filter(|(host, _)| voters.contains(host)) {
@@ -121,8 +121,8 @@ impl Others {
     }
 }
 
-/// Describes the entry or the vote of `known` that a replica has lost, if any. `ballot`: the vote that the replica has now;
-/// `holds`: whether its log or its tables hold an entry.
+/// Describes the entry or the vote of `known` that a replica has lost, if any. `ballot`: the vote that the replica has
+/// now; `holds`: whether its log or its tables hold an entry.
 pub fn lost(known: DurableState, ballot: Option<Ballot>, holds: impl FnOnce(Position) -> bool) -> Option<String> {
     if let Some(entry) = known.entry
         && !holds(entry)

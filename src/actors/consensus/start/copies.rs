@@ -28,7 +28,8 @@ const CACHED_BYTES_MAX: u64 = 16 << 20;
 /// The maximum bytes of entries appended at once while a copy catches up.
 const CATCH_UP_BYTES_MAX: u64 = 1 << 20;
 
-/// The number of the last entries that are searched for the date of the last change: only entries with commands have one.
+/// The number of the last entries that are searched for the date of the last change: only entries with commands have
+/// one.
 const DATED_ENTRIES_MAX: usize = 1000;
 
 /// The log copies selected at start, best first, or the merge of damaged ones.
@@ -331,7 +332,8 @@ async fn restate_all(shared: &Arc<Shared>, copies: Vec<(NodeId, FoundCopy)>) -> 
     if shared.drives().live().is_empty() { Err(StartError::NoDriveTakesTheLog(failed)) } else { Ok(()) }
 }
 
-/// Writes the whole log to a copy in new segments, behind the records that it has, and then releases its former segments.
+/// Writes the whole log to a copy in new segments, behind the records that it has, and then releases its former
+/// segments.
 async fn restate(shared: &Arc<Shared>, node: NodeId) -> Result<(), String> {
     let log = shared.drives().by_node.get(&node).and_then(|drive| drive.log.clone()).ok_or("the drive is gone")?;
     log.rotate().await.map_err(|error| error.to_string())?;
@@ -386,8 +388,8 @@ async fn catch_up(shared: &Arc<Shared>, node: NodeId, recovered: &RecoveredCopy)
     append_entries(shared, node, sequence, next, end).await
 }
 
-/// Writes the set of live copies to its members, and then to every drive as the set in force. A drive that does not take it
-/// is lost, and a set without it is written.
+/// Writes the set of live copies to its members, and then to every drive as the set in force. A drive that does not
+/// take it is lost, and a set without it is written.
 fn record_set(shared: &Shared, found: &MirrorSet) -> Result<(), StartError> {
     let start = shared.opener.ambient.random_u128() as u64;
     let mut last = found.clone();

@@ -13,8 +13,8 @@ pub(super) struct MergedCopies {
 }
 
 impl MergedCopies {
-    /// Reads the copies of these drives again, past their damage, and merges them. Fails with the reason if they are not
-    /// whole together. Blocking.
+    /// Reads the copies of these drives again, past their damage, and merges them. Fails with the reason if they are
+    /// not whole together. Blocking.
     pub(super) fn read(options: &ReplicaOptions, opener: &CopyOpener, nodes: BTreeSet<NodeId>) -> Result<Self, String> {
         let mut tapes = Vec::new();
         let mut readable = BTreeMap::new();

@@ -1,5 +1,5 @@
-//! Starts a replica: selects the copies of the log and brings them to the same end, finds the snapshot and the tables, and
-//! starts openraft and the replica's tasks.
+//! Starts a replica: selects the copies of the log and brings them to the same end, finds the snapshot and the tables,
+//! and starts openraft and the replica's tasks.
 
 mod copies;
 mod merging;
@@ -53,8 +53,8 @@ const ELECTION_MS_MAX: u64 = 1200;
 /// The time for which a follower elects no other leader after it last heard one: openraft takes the greatest election
 /// timeout for it.
 const LEASE: Duration = Duration::from_millis(ELECTION_MS_MAX);
-/// When a leader that hears no majority is silent, and when it speaks again: every four of the greatest election timeouts,
-/// for two and a half heartbeats.
+/// When a leader that hears no majority is silent, and when it speaks again: every four of the greatest election
+/// timeouts, for two and a half heartbeats.
 const PATIENCE: Patience = Patience {
     lease: LEASE,
     probe_every: Duration::from_millis(4 * ELECTION_MS_MAX),
@@ -90,9 +90,9 @@ impl ReplicaDrive {
 pub enum Forming {
     /// The host forms a group of its own.
     Alone,
-    /// These hosts, with their addresses, form the group together. Each of them must be started with the same hosts; the
-    /// order of the starts does not matter, and a start may be repeated. The first leader needs the votes of a majority of
-    /// them, so that only one group forms.
+    /// These hosts, with their addresses, form the group together. Each of them must be started with the same hosts;
+    /// the order of the starts does not matter, and a start may be repeated. The first leader needs the votes of a
+    /// majority of them, so that only one group forms.
     Founders(BTreeMap<HostId, String>),
     /// The replica waits until a member adds it to the group.
     Joining,
@@ -175,8 +175,9 @@ pub enum StartError {
 }
 
 impl StartError {
-    /// Returns whether this host's copies of the metadata are lost or damaged for good, as far as its drives show. A host of
-    /// several then rejoins as another member. False if another start, or a repair of the system, may bring them back.
+    /// Returns whether this host's copies of the metadata are lost or damaged for good, as far as its drives show. A
+    /// host of several then rejoins as another member. False if another start, or a repair of the system, may bring
+    /// them back.
     pub fn has_lost_the_log(&self) -> bool {
         match self {
             Self::NothingFound | Self::SnapshotLost { .. } | Self::SnapshotDamaged(_) | Self::TailLost { .. } => true,
@@ -317,8 +318,8 @@ async fn start_raft(
         enable_pre_vote: Some(true),
         // Elections are turned on later, by `keep_silent` or `lead_if_alone`.
         enable_elect: false,
-        // Entries are sent to followers before they are synced here. After a restart, followers may have entries that this
-        // host lost, so it must not go on leading in the same term: it would put other entries at their indexes.
+        // Entries are sent to followers before they are synced here. After a restart, followers may have entries that
+        // this host lost, so it must not go on leading in the same term: it would put other entries at their indexes.
         enable_leader_restore: Some(false),
         // With `relaxed` durability a follower may lose the end of its log; the leader sends it again.
         allow_log_reversion: Some(options.durability != Durability::Strict),
@@ -357,8 +358,9 @@ fn is_alone(raft: &MetaRaft) -> bool {
     raft.voter_ids().eq(std::iter::once(*raft.node_id()))
 }
 
-/// Keeps a host that has voted before out of elections, until any lease that it may have granted before this start is over:
-/// leases are not kept on drives. Returns the end of that time by the monotonic clock; zero for a host that never voted.
+/// Keeps a host that has voted before out of elections, until any lease that it may have granted before this start is
+/// over: leases are not kept on drives. Returns the end of that time by the monotonic clock; zero for a host that never
+/// voted.
 fn keep_silent(options: &ReplicaOptions, raft: &MetaRaft, has_voted: bool) -> Duration {
     if !has_voted {
         raft.runtime_config().elect(true);

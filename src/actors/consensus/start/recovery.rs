@@ -1,9 +1,9 @@
-//! Forms the group anew with one host as its only voter (`sherd recover`): surveys the host's own copies of the metadata,
-//! and makes the new group's log from them, or from an export, for a host id that has never voted.
+//! Forms the group anew with one host as its only voter (`sherd recover`): surveys the host's own copies of the
+//! metadata, and makes the new group's log from them, or from an export, for a host id that has never voted.
 //!
-//! The new log begins with a snapshot of the tables, to which every entry of the former log is applied, decided or not, and
-//! one more entry that makes the host the only member. An acknowledged change is lost only if its entry never reached the
-//! former log of this host. An entry of that log which was not decided before becomes so.
+//! The new log begins with a snapshot of the tables, to which every entry of the former log is applied, decided or not,
+//! and one more entry that makes the host the only member. An acknowledged change is lost only if its entry never
+//! reached the former log of this host. An entry of that log which was not decided before becomes so.
 
 use super::copies::{SelectedCopies, select_copies, write_mirror_file};
 use super::tables::FoundTables;
@@ -52,7 +52,8 @@ pub struct Remains {
     pub dated: Option<UnixMs>,
     /// The voters, as far as this host knows.
     pub voters: BTreeSet<HostId>,
-    /// True if nothing was acknowledged without this host's log: it is one of two voters, or the only one, and its log is whole.
+    /// True if nothing was acknowledged without this host's log: it is one of two voters, or the only one, and its log
+    /// is whole.
     pub has_all_acknowledged: bool,
     pub hosts: Vec<HostRecord>,
 }
@@ -88,8 +89,8 @@ pub async fn survey_recovery(options: &ReplicaOptions) -> Result<Remains, StartE
     Ok(remains)
 }
 
-/// Selects the copies as a start would. If a start would refuse them, selects what a salvage would keep, and returns the
-/// reason of the refusal.
+/// Selects the copies as a start would. If a start would refuse them, selects what a salvage would keep, and returns
+/// the reason of the refusal.
 async fn select_what_is_left(
     options: &ReplicaOptions,
     tables: &FoundTables,
@@ -108,8 +109,8 @@ async fn select_what_is_left(
     Ok((select_copies(&cut).await?, Some(error.to_string())))
 }
 
-/// Starts a group whose only member is the host of `new`, with the metadata of the replica `old`. For that, `old` is started
-/// without a connection to other hosts, read, and stopped; its copies are kept.
+/// Starts a group whose only member is the host of `new`, with the metadata of the replica `old`. For that, `old` is
+/// started without a connection to other hosts, read, and stopped; its copies are kept.
 pub async fn recover_own(old: ReplicaOptions, new: ReplicaOptions) -> Result<MetaHandle, StartError> {
     let old = ReplicaOptions { forming: Forming::Joining, transport: Arc::new(NoOtherHosts), ..old };
     let handle = start(old).await?;
@@ -118,8 +119,8 @@ pub async fn recover_own(old: ReplicaOptions, new: ReplicaOptions) -> Result<Met
     begin(made?, new).await
 }
 
-/// Starts a group whose only member is the host of `new`, with the tables of an exported snapshot. `frames` are its tables
-/// after the entries up to `applied`.
+/// Starts a group whose only member is the host of `new`, with the tables of an exported snapshot. `frames` are its
+/// tables after the entries up to `applied`.
 pub async fn recover_frames(
     applied: AppliedAt,
     frames: impl Iterator<Item = io::Result<Bytes>>,
@@ -235,9 +236,9 @@ async fn begin(mut made: Made, new: ReplicaOptions) -> Result<MetaHandle, StartE
     start(new).await
 }
 
-/// Saves a vote in the term of the snapshot's last entry, if the log has no vote: the log of a group that was formed anew
-/// begins with a snapshot, and a leader of an earlier term would give its entries earlier positions. Does nothing on other
-/// hosts: one that has received a snapshot has a vote, for the leader that sent it.
+/// Saves a vote in the term of the snapshot's last entry, if the log has no vote: the log of a group that was formed
+/// anew begins with a snapshot, and a leader of an earlier term would give its entries earlier positions. Does nothing
+/// on other hosts: one that has received a snapshot has a vote, for the leader that sent it.
 pub(super) async fn vote_where_none_was(
     shared: &Shared,
     snapshots: &SnapshotStore,

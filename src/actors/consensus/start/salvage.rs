@@ -1,6 +1,6 @@
-//! Salvage of a damaged metadata log that nothing else repairs, on a host that alone holds the metadata: surveys what would
-//! be lost, and keeps the rest. The log is cut at its damage; if the tables have applied later entries, a snapshot is made
-//! of them.
+//! Salvage of a damaged metadata log that nothing else repairs, on a host that alone holds the metadata: surveys what
+//! would be lost, and keeps the rest. The log is cut at its damage; if the tables have applied later entries, a
+//! snapshot is made of them.
 
 use super::copies::select_copies;
 use super::tables::FoundTables;

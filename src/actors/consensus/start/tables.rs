@@ -1,5 +1,5 @@
-//! Finds the snapshot and the tables at start: the newest that match the log. Before that, tables and snapshots serve to
-//! prove whether the log has lost acknowledged entries.
+//! Finds the snapshot and the tables at start: the newest that match the log. Before that, tables and snapshots serve
+//! to prove whether the log has lost acknowledged entries.
 
 use super::{ReplicaOptions, StartError};
 use crate::actors::consensus::raft_types::{log_id_of, position_of, raft_id};
@@ -14,8 +14,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// Finds the newest snapshot on the drives with live copies of the log, and copies it to those of them that lack it. A
-/// snapshot beyond the end of the log is used, too, since a snapshot covers only committed entries: it came from the leader,
-/// or is of entries that the others committed before they were synced here. openraft moves the log up to it.
+/// snapshot beyond the end of the log is used, too, since a snapshot covers only committed entries: it came from the
+/// leader, or is of entries that the others committed before they were synced here. openraft moves the log up to it.
 pub(super) async fn find_snapshot(shared: &Arc<Shared>, snapshots: &SnapshotStore) -> Result<(), StartError> {
     let live: Vec<(NodeId, Drive)> = {
         let drives = shared.drives();
@@ -80,8 +80,8 @@ impl FoundTables {
         found.max_by_key(|(_, at)| at.applied.at).map(|(tables, at)| (tables, at))
     }
 
-    /// Refuses a log that lacks an entry which it once held on stable storage, as tables or a snapshot of this host prove.
-    /// `found_end`: the file and offset at which the log ends.
+    /// Refuses a log that lacks an entry which it once held on stable storage, as tables or a snapshot of this host
+    /// prove. `found_end`: the file and offset at which the log ends.
     pub(super) fn check_tail(
         &self,
         options: &ReplicaOptions,
@@ -113,8 +113,8 @@ impl FoundTables {
     }
 }
 
-/// Returns the tables that have applied the most entries, of those that match the log, and removes all others. Makes empty
-/// tables if none match.
+/// Returns the tables that have applied the most entries, of those that match the log, and removes all others. Makes
+/// empty tables if none match.
 pub(super) async fn find_tables(
     options: &ReplicaOptions,
     shared: &Arc<Shared>,

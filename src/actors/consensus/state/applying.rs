@@ -12,11 +12,11 @@ const INAPPLICABLE: &str = "docs/how-to/runbook.md, \"An entry of the metadata l
 
 /// The reason for which entries were not applied.
 pub enum ApplyError {
-    /// The tables failed and have to be rebuilt. `of_store`: true if the store beneath them or its drive failed; false if an
-    /// entry cannot be applied to the rows that are there.
+    /// The tables failed and have to be rebuilt. `of_store`: true if the store beneath them or its drive failed; false
+    /// if an entry cannot be applied to the rows that are there.
     Tables { error: KvError, of_store: bool },
-    /// This program cannot decode an entry, or the entry does not follow the applied ones. Going on would make this replica
-    /// differ from the others.
+    /// This program cannot decode an entry, or the entry does not follow the applied ones. Going on would make this
+    /// replica differ from the others.
     Entry(String),
 }
 
@@ -30,8 +30,8 @@ pub struct Done {
     pub digest_of: Option<(Point, Arc<dyn KvRead>)>,
 }
 
-/// Applies the entries in one commit. An entry that asks for a digest ends a commit, since the digest is of the tables after
-/// that entry. Blocking.
+/// Applies the entries in one commit. An entry that asks for a digest ends a commit, since the digest is of the tables
+/// after that entry. Blocking.
 pub fn apply(tables: &MetaTables, mut at: TablesAt, entries: &[LogEntry]) -> Result<Done, ApplyError> {
     let (mut batch, mut points) = (Vec::with_capacity(entries.len()), Vec::with_capacity(entries.len()));
     let (mut replies, mut digest_of) = (Vec::with_capacity(entries.len()), None);

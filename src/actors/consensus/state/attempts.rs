@@ -1,7 +1,7 @@
 //! The bound on rebuilding the tables for entries that cannot be applied. Pure.
 //!
-//! Tables that fail are rebuilt, and the entries are applied again. An entry that fails on rebuilt tables, too, although the
-//! store beneath them works, would fail for ever: it shows a defect of the program.
+//! Tables that fail are rebuilt, and the entries are applied again. An entry that fails on rebuilt tables, too,
+//! although the store beneath them works, would fail for ever: it shows a defect of the program.
 
 /// The attempts to apply one batch of entries.
 #[derive(Debug, Default)]
@@ -12,14 +12,14 @@ pub struct Attempts {
 }
 
 impl Attempts {
-    /// Returns how many of the remaining entries to apply together. After a failure they are applied one by one, so that those
-    /// before the failing entry are applied and the failing one is identified.
+    /// Returns how many of the remaining entries to apply together. After a failure they are applied one by one, so
+    /// that those before the failing entry are applied and the failing one is identified.
     pub fn together(&self, left: usize) -> usize {
         if self.failures == 0 { left } else { left.min(1) }
     }
 
-    /// Notes that `count` entries from `first` on could not be applied. Returns whether to give up, since the same single entry
-    /// failed before.
+    /// Notes that `count` entries from `first` on could not be applied. Returns whether to give up, since the same
+    /// single entry failed before.
     pub fn is_enough(&mut self, first: u64, count: usize) -> bool {
         let failed_at = (count == 1).then_some(first);
         let is_same = failed_at.is_some() && self.failed_at == failed_at;
@@ -27,8 +27,8 @@ impl Attempts {
         is_same
     }
 
-    /// Notes a failure of any kind. Returns whether there was one before, so that the tables were already rebuilt for this
-    /// batch.
+    /// Notes a failure of any kind. Returns whether there was one before, so that the tables were already rebuilt for
+    /// this batch.
     pub fn is_repeated(&mut self) -> bool {
         self.failures = self.failures.saturating_add(1);
         self.failures > 1

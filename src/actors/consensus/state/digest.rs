@@ -12,8 +12,8 @@ const STEP_BYTES: usize = 1 << 20;
 /// The pause between steps, which bounds reading to some 30 MiB/s.
 const STEP_PAUSE: Duration = Duration::from_millis(30);
 
-/// Begins to compute the digest of the tables in this view, as they are after the entry at `point`. A digest that is still
-/// being computed is given up.
+/// Begins to compute the digest of the tables in this view, as they are after the entry at `point`. A digest that is
+/// still being computed is given up.
 pub(super) fn start_digest(shared: &Arc<Shared>, point: Point, view: Arc<dyn KvRead>) {
     locked(&shared.digests).wanted = Some(point);
     let shared = Arc::clone(shared);
@@ -26,7 +26,8 @@ pub(super) fn start_digest(shared: &Arc<Shared>, point: Point, view: Arc<dyn KvR
                     *locked(&shared.digests) = Digests { wanted: None, last: Some(DigestAt { point, digest }) };
                     return;
                 }
-                // The next read of damaged tables has them rebuilt, and the next `ComputeDigest` asks for a digest again.
+                // The next read of damaged tables has them rebuilt, and the next `ComputeDigest` asks for a digest
+                // again.
                 Ok(Err(error)) => return tracing::warn!(%error, "no digest of the metadata tables was computed"),
                 Err(error) => return tracing::warn!(%error, "no digest of the metadata tables was computed"),
             }

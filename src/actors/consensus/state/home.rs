@@ -1,5 +1,5 @@
-//! The directories of the metadata tables on a drive: `state/<number>/`. A rebuild takes a greater number than all before,
-//! so that tables which a reader still uses are never overwritten.
+//! The directories of the metadata tables on a drive: `state/<number>/`. A rebuild takes a greater number than all
+//! before, so that tables which a reader still uses are never overwritten.
 
 use crate::storage::kv::fjall::{FjallKv, TableMemory};
 use crate::storage::kv::{Kv, KvResult};

@@ -1,6 +1,7 @@
-//! openraft's state machine over the metadata tables. Entries are applied in batches. A batch is one commit of the tables,
-//! which also stores the position of its last entry. The tables are derived state: if they fail or their drive is lost, they
-//! are rebuilt from the snapshot and the log, on another drive if possible, and the batch is applied again.
+//! openraft's state machine over the metadata tables. Entries are applied in batches. A batch is one commit of the
+//! tables, which also stores the position of its last entry. The tables are derived state: if they fail or their drive
+//! is lost, they are rebuilt from the snapshot and the log, on another drive if possible, and the batch is applied
+//! again.
 
 use super::applying::{ApplyError, Done, apply, inapplicable};
 use super::attempts::Attempts;
@@ -178,9 +179,9 @@ impl StateMachine {
         io::Error::new(io::ErrorKind::InvalidData, why)
     }
 
-    /// Rebuilds the tables up to the last applied entry, on any drive that can take them. Tries until it succeeds, as drives
-    /// may be full; meanwhile readers wait, and the lead moves to another host. Fails only if no drive is left, or if the
-    /// snapshot or the log cannot be used.
+    /// Rebuilds the tables up to the last applied entry, on any drive that can take them. Tries until it succeeds, as
+    /// drives may be full; meanwhile readers wait, and the lead moves to another host. Fails only if no drive is left,
+    /// or if the snapshot or the log cannot be used.
     async fn rebuild(&mut self, why: &str) -> io::Result<()> {
         tracing::warn!(node = %self.place.node, %why, "rebuilding the metadata tables");
         self.shared.publish(None);
@@ -205,8 +206,8 @@ impl StateMachine {
         }
     }
 
-    /// Stops the replica, since neither its tables nor their sources, the snapshot and the log, can be used. If the snapshot is
-    /// damaged, the host rejoins as another member: other hosts have what the snapshot had.
+    /// Stops the replica, since neither its tables nor their sources, the snapshot and the log, can be used. If the
+    /// snapshot is damaged, the host rejoins as another member: other hosts have what the snapshot had.
     fn give_up(&self, error: &io::Error) -> io::Error {
         let stopped = self.stop(format!("the metadata tables are lost, and cannot be rebuilt: {error}"));
         if is_damaged_snapshot(error) {
@@ -219,8 +220,8 @@ impl StateMachine {
         self.applied.members.nodes.len() > 1
     }
 
-    /// Installs the current snapshot at the start, if it covers more entries than the tables have applied. A damaged snapshot
-    /// is an error only if the log lacks entries that the tables need.
+    /// Installs the current snapshot at the start, if it covers more entries than the tables have applied. A damaged
+    /// snapshot is an error only if the log lacks entries that the tables need.
     pub async fn restore(&mut self) -> io::Result<()> {
         let own = self.applied.at.map(|at| at.index);
         if self.snapshots.standing().is_none_or(|standing| Some(standing.at.index) <= own) {
@@ -274,8 +275,8 @@ impl StateMachine {
         StatePlace { node, number: self.number_max }
     }
 
-    /// Returns the drives that the tables may be built on, best first. The drive that they were on is the last resort; of the
-    /// others, those with a live copy of the log come first.
+    /// Returns the drives that the tables may be built on, best first. The drive that they were on is the last resort;
+    /// of the others, those with a live copy of the log come first.
     fn candidates(&self) -> Vec<NodeId> {
         let drives = self.shared.drives();
         let present = drives.by_node.iter().filter(|(_, drive)| drive.role != DriveRole::Lost);
@@ -343,8 +344,8 @@ impl StateMachine {
         self.shared.drives().is_lost(node)
     }
 
-    /// Installs a snapshot into new tables. Tries until it succeeds, as drives may be full. Fails only if the snapshot cannot
-    /// be used, or no drive is left that has it or that can take the tables.
+    /// Installs a snapshot into new tables. Tries until it succeeds, as drives may be full. Fails only if the snapshot
+    /// cannot be used, or no drive is left that has it or that can take the tables.
     async fn install(&mut self, snapshot: &SnapshotFile) -> io::Result<()> {
         self.shared.publish(None);
         while let Err(error) = self.install_once(snapshot).await {

@@ -1,4 +1,5 @@
-//! The state of a replica: openraft's state machine over the metadata tables, the directories of the tables, and snapshots.
+//! The state of a replica: openraft's state machine over the metadata tables, the directories of the tables, and
+//! snapshots.
 
 mod applying;
 mod attempts;

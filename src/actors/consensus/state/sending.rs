@@ -18,8 +18,8 @@ pub struct SnapshotReader {
 }
 
 impl SnapshotReader {
-    /// Opens the snapshot on the first drive where its head can be read. The search begins with another drive for each `skip`,
-    /// so that a sender which tries again after a failure uses another drive.
+    /// Opens the snapshot on the first drive where its head can be read. The search begins with another drive for each
+    /// `skip`, so that a sender which tries again after a failure uses another drive.
     pub async fn open(snapshot: SnapshotFile, skip: usize, offload: Offload) -> io::Result<Self> {
         let open = move || {
             let count = snapshot.sources.len();

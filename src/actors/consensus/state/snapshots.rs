@@ -1,9 +1,9 @@
-//! Snapshots as files on the mirror drives: `meta/snapshot/<index>-<term>.snap`. A snapshot becomes the current one when the
-//! drive of every live copy of the log holds it, synced and under its final name. Then older snapshots are removed, and the
-//! log below it may be dropped.
+//! Snapshots as files on the mirror drives: `meta/snapshot/<index>-<term>.snap`. A snapshot becomes the current one
+//! when the drive of every live copy of the log holds it, synced and under its final name. Then older snapshots are
+//! removed, and the log below it may be dropped.
 //!
-//! File: magic "SHRDSNP1" · length u32 and crc32c u32 of the head, little-endian · head (`AppliedAt`) · the tables, in the
-//! frames of `storage::meta::snapshot`, each with its own checksum.
+//! File: magic "SHRDSNP1" · length u32 and crc32c u32 of the head, little-endian · head (`AppliedAt`) · the tables, in
+//! the frames of `storage::meta::snapshot`, each with its own checksum.
 
 use crate::actors::consensus::mirror::ToMirror;
 use crate::actors::consensus::raft_types::{LogId, MetaGroup, StoredMembership, log_id_of, membership_of};
@@ -120,8 +120,8 @@ impl SnapshotStore {
         found.map(Some).ok_or_else(|| SnapshotDamaged("its head can be read on none of them".to_owned()).into())
     }
 
-    /// Writes a view of the tables to the drive of every live copy of the log, and makes it the current snapshot. A drive that
-    /// fails leaves the mirror. If a drive hangs, the snapshot is given up once the drive is out of service.
+    /// Writes a view of the tables to the drive of every live copy of the log, and makes it the current snapshot. A
+    /// drive that fails leaves the mirror. If a drive hangs, the snapshot is given up once the drive is out of service.
     pub async fn save(&self, head: AppliedAt, tables: Arc<dyn KvRead>) -> Result<(), SaveError> {
         let Some(at) = head.at else { return Err(io::Error::other("nothing is applied yet").into()) };
         let targets: Vec<(NodeId, Drive)> = {
@@ -143,8 +143,8 @@ impl SnapshotStore {
         let failed: BTreeSet<NodeId> = written.failed.iter().map(|(node, _)| *node).collect();
         let mut standing = StandingSnapshot { at: id, bytes: written.bytes, holders: written.holders };
         while let Some(joined) = self.settle(&mut standing, &failed) {
-            // A copy joined the mirror while the snapshot was written: its drive must hold the snapshot before the log is
-            // purged.
+            // A copy joined the mirror while the snapshot was written: its drive must hold the snapshot before the log
+            // is purged.
             match self.copy(&standing, joined).await {
                 Ok(()) => {
                     standing.holders.insert(joined);
@@ -233,8 +233,8 @@ impl SnapshotStore {
         self.shared.unless_lost(&nodes, self.shared.offload.run(remove)).await?
     }
 
-    /// Installs a snapshot into empty tables, which `fresh` makes: from the first drive whose file is whole, or from the whole
-    /// parts of several files. Fails with `SnapshotDamaged` if the files are at fault, and not the tables.
+    /// Installs a snapshot into empty tables, which `fresh` makes: from the first drive whose file is whole, or from
+    /// the whole parts of several files. Fails with `SnapshotDamaged` if the files are at fault, and not the tables.
     pub async fn install(
         &self,
         file: SnapshotFile,
@@ -359,8 +359,8 @@ impl Draft {
     }
 }
 
-/// Writes a snapshot to all these drives at once. Fails only if the tables cannot be read, the attempt was given up, or no
-/// drive takes the file. Blocking.
+/// Writes a snapshot to all these drives at once. Fails only if the tables cannot be read, the attempt was given up, or
+/// no drive takes the file. Blocking.
 fn write_all(
     targets: &[(NodeId, Drive)],
     at: LogId,

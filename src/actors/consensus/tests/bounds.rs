@@ -55,7 +55,7 @@ async fn is_made(meta: &MetaHandle, change: Change) -> bool {
 }
 
 #[actix::test]
-async fn a_change_of_any_size_is_made_or_refused_and_survives_a_snapshot_and_a_restart() {
+async fn a_change_of_any_size_is_refused_or_survives_a_snapshot_and_a_restart() {
     let mut host = Host::with_drives(2);
     let meta = start_with_large_segments(&host).await;
     host.started = true;

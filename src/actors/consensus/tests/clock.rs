@@ -93,7 +93,7 @@ async fn confirmed(meta: &MetaHandle) {
 }
 
 #[actix::test]
-async fn a_lock_with_30_days_left_survives_a_clock_that_is_60_days_ahead_through_requests_and_restarts() {
+async fn a_lock_of_30_days_survives_a_wall_clock_that_is_60_days_ahead() {
     let (mut world, meta) = World::new().await;
     world.clock.set(60 * DAY_MS);
     assert!(world.is_locked(&meta).await, "one request");
@@ -117,7 +117,7 @@ async fn a_lock_with_30_days_left_survives_a_clock_that_is_60_days_ahead_through
 }
 
 #[actix::test]
-async fn a_replica_that_restarts_goes_on_from_the_time_in_its_log() {
+async fn a_restarted_replica_continues_from_the_confirmed_time_in_its_log() {
     let (mut world, meta) = World::new().await;
     let before = meta.clock().time().confirmed;
     meta.shutdown().await;

@@ -51,7 +51,7 @@ async fn committed_entries_are_never_truncated() {
 }
 
 #[actix::test]
-async fn an_entry_that_does_not_follow_what_was_applied_stops_the_replica() {
+async fn an_entry_that_does_not_follow_the_applied_ones_stops_the_replica() {
     for wrong in [(1, 5), (2, 5), (1, 4), (1, 7), (0, 6)] {
         let (_host, mut stores) = stores().await;
         let before = stores.shared.history().last();
@@ -65,7 +65,7 @@ async fn an_entry_that_does_not_follow_what_was_applied_stops_the_replica() {
 }
 
 #[actix::test]
-async fn a_leaders_entries_that_are_not_what_was_applied_are_refused() {
+async fn a_leaders_entries_that_contradict_applied_entries_are_refused() {
     let (_host, mut stores) = stores().await;
     stores.log.save_vote(&vote_of(Ballot { term: 3, node: 2, committed: true })).await.expect("saved");
     let check = |term, previous: Option<(u64, u64)>, entries: &[(u64, u64)]| {

@@ -1,4 +1,5 @@
-//! Damaged copies of the log and of snapshots, at start and while the store runs; and the generations of sets of copies.
+//! Damaged copies of the log and of snapshots, at start and while the store runs; and the generations of sets of
+//! copies.
 
 use super::home::MemoryHome;
 use super::power::World;
@@ -98,7 +99,7 @@ fn spoil(disk: &SimDisk, (path, at): &(PathBuf, usize), kind: usize) {
 }
 
 #[test]
-fn two_copies_that_are_damaged_at_any_two_places_start_wherever_they_are_whole_together() {
+fn two_damaged_log_copies_start_if_they_complement_each_other() {
     simulate(async {
         let image = image(2, false).await;
         let (first, second) = (blocks(&image.disks[0]), blocks(&image.disks[1]));
@@ -126,7 +127,7 @@ fn two_copies_that_are_damaged_at_any_two_places_start_wherever_they_are_whole_t
 
 /// The damage is gone afterwards, from each copy.
 #[test]
-fn merged_copies_are_whole_again_each_by_itself() {
+fn each_log_copy_is_whole_by_itself_after_a_merge() {
     simulate(async {
         let image = image(2, false).await;
         let disks: Vec<SimDisk> = image.disks.iter().map(|disk| disk.power_cut(1)).collect();
@@ -146,7 +147,7 @@ fn merged_copies_are_whole_again_each_by_itself() {
 
 /// At any change of the disks while the copies are written anew.
 #[test]
-fn a_power_cut_while_copies_are_merged_loses_nothing() {
+fn a_power_cut_while_log_copies_are_merged_loses_nothing() {
     simulate(async {
         let image = image(2, false).await;
         let mut cuts = 0;
@@ -172,7 +173,7 @@ fn a_power_cut_while_copies_are_merged_loses_nothing() {
 }
 
 #[test]
-fn damage_in_what_a_snapshot_covers_does_not_keep_a_store_from_starting() {
+fn damage_to_log_records_below_the_snapshot_does_not_prevent_a_start() {
     simulate(async {
         let image = image(1, true).await;
         let blocks = blocks(&image.disks[0]);
@@ -192,7 +193,7 @@ fn damage_in_what_a_snapshot_covers_does_not_keep_a_store_from_starting() {
 
 /// A generation of its own for each start, on every drive, whatever cuts the start short.
 #[test]
-fn a_power_cut_at_any_change_of_a_start_loses_nothing_and_the_next_start_has_a_later_generation() {
+fn the_start_after_a_power_cut_during_a_start_raises_the_generation() {
     simulate(async {
         let image = image(2, false).await;
         let generation = |disk: &SimDisk| {
@@ -256,7 +257,7 @@ async fn running(image: &Image) -> (World, MetaHandle) {
 }
 
 #[test]
-fn damage_of_a_running_stores_log_is_found_by_scrub_named_and_repaired_with_one_copy_or_two() {
+fn scrub_finds_reports_and_repairs_damage_of_the_metadata_log() {
     simulate(async {
         for drives in 1..=2 {
             let image = image(drives, false).await;
@@ -285,7 +286,7 @@ fn damage_of_a_running_stores_log_is_found_by_scrub_named_and_repaired_with_one_
 }
 
 #[test]
-fn a_damaged_snapshot_is_found_by_scrub_and_written_anew() {
+fn scrub_finds_a_damaged_snapshot_and_replaces_it() {
     simulate(async {
         let image = image(2, true).await;
         for both in [false, true] {
@@ -314,7 +315,7 @@ fn a_damaged_snapshot_is_found_by_scrub_and_written_anew() {
 }
 
 #[test]
-fn scrub_finds_nothing_in_a_store_that_is_written_to_meanwhile() {
+fn scrub_reports_no_damage_while_the_metadata_is_being_written() {
     simulate(async {
         let image = image(2, false).await;
         let (_world, meta) = running(&image).await;
@@ -339,7 +340,7 @@ fn scrub_finds_nothing_in_a_store_that_is_written_to_meanwhile() {
 
 /// Tests the merge also for a store whose tables are lost.
 #[test]
-fn two_copies_of_a_snapshot_that_are_damaged_at_different_frames_are_whole_together() {
+fn snapshot_copies_damaged_at_different_frames_complement_each_other() {
     simulate(async {
         let image = image(2, true).await;
         let dir = PathBuf::from("/drive/meta/snapshot");
@@ -374,7 +375,7 @@ fn two_copies_of_a_snapshot_that_are_damaged_at_different_frames_are_whole_toget
 }
 
 #[test]
-fn tables_that_are_lost_and_whose_snapshot_is_damaged_on_every_drive_end_the_start_with_the_reason() {
+fn a_start_without_tables_is_refused_if_every_snapshot_copy_is_damaged() {
     simulate(async {
         for drives in [1, 2] {
             let image = image(drives, true).await;

@@ -29,7 +29,7 @@ fn members(meta: &MetaHandle) -> Vec<u32> {
 }
 
 #[actix::test]
-async fn any_two_of_four_drives_may_be_lost_while_stopped() {
+async fn metadata_survives_the_loss_of_any_two_of_four_drives_while_stopped() {
     for lost in [[1, 2], [1, 3], [1, 4], [2, 3], [2, 4], [3, 4]] {
         let mut host = Host::with_drives(4);
         let meta = host.start().await;
@@ -49,7 +49,7 @@ async fn any_two_of_four_drives_may_be_lost_while_stopped() {
 }
 
 #[actix::test]
-async fn any_two_of_four_drives_may_be_lost_while_running() {
+async fn metadata_survives_the_loss_of_two_of_four_drives_while_running() {
     for lost in [[1, 2], [1, 3], [2, 4], [3, 4]] {
         let mut host = Host::with_drives(4);
         let meta = host.start().await;
@@ -74,7 +74,7 @@ async fn any_two_of_four_drives_may_be_lost_while_running() {
 }
 
 #[actix::test]
-async fn a_stale_copy_put_back_is_recognised_and_filled_again() {
+async fn a_stale_log_copy_that_is_put_back_is_recognised_and_refilled() {
     let mut host = Host::with_drives(2);
     let meta = host.start().await;
     let bucket = create_bucket(&meta, "b").await;
@@ -100,7 +100,7 @@ async fn a_stale_copy_put_back_is_recognised_and_filled_again() {
 }
 
 #[actix::test]
-async fn a_stale_copy_without_the_current_ones_is_refused() {
+async fn a_start_with_only_a_stale_log_copy_is_refused() {
     let mut host = Host::with_drives(4);
     let meta = host.start().await;
     let bucket = create_bucket(&meta, "b").await;
@@ -123,7 +123,7 @@ async fn a_stale_copy_without_the_current_ones_is_refused() {
 }
 
 #[actix::test]
-async fn an_old_copy_is_not_selected_while_the_others_are_away_and_refused_if_it_was_used_apart() {
+async fn an_old_log_copy_is_refused_without_the_current_ones_or_after_separate_use() {
     let mut host = Host::with_drives(4);
     let meta = host.start().await;
     let bucket = create_bucket(&meta, "b").await;
@@ -168,7 +168,7 @@ fn copy_dir(from: &Path, to: &Path) {
 
 /// Each without the other, in turn: what either acknowledged is never dropped in silence.
 #[actix::test]
-async fn drives_that_were_started_apart_in_turn_are_refused_together_and_start_apart() {
+async fn drives_that_were_used_separately_are_refused_together() {
     let mut host = Host::with_drives(2);
     let meta = host.start().await;
     let bucket = create_bucket(&meta, "b").await;
@@ -243,7 +243,7 @@ async fn with_one_copy() -> (Host, MetaHandle, BucketId, u32) {
 }
 
 #[actix::test]
-async fn a_drive_that_is_to_leave_hands_its_copy_to_another_first() {
+async fn a_leaving_drive_keeps_its_log_copy_until_another_drive_has_one() {
     let (mut host, meta, bucket, only) = with_one_copy().await;
     meta.drive_leaves(NodeId(only));
     let writes = put_many(&meta, bucket, 80..300);
@@ -260,7 +260,7 @@ async fn a_drive_that_is_to_leave_hands_its_copy_to_another_first() {
 
 /// The drive goes on to answer reads, and so do its tables.
 #[actix::test]
-async fn tables_whose_drive_lets_a_commit_hang_are_made_on_another_once_it_is_lost() {
+async fn tables_on_a_hanging_drive_are_rebuilt_on_another_once_it_is_lost() {
     let mut host = Host::with_drives(3);
     let meta = start(ReplicaOptions { offload: Offload::Threads, ..host.options() }).await.expect("it starts");
     let bucket = create_bucket(&meta, "b").await;
@@ -282,7 +282,7 @@ async fn tables_whose_drive_lets_a_commit_hang_are_made_on_another_once_it_is_lo
 }
 
 #[actix::test]
-async fn the_tables_stay_on_a_retired_drive_until_a_start_without_it_makes_them_on_another() {
+async fn the_tables_stay_on_a_retired_drive_until_the_next_start_without_it() {
     let (mut host, meta, bucket, only) = with_one_copy().await;
     meta.drive_leaves(NodeId(only));
     until("another drive has the copy", || members(&meta).len() == 1 && !members(&meta).contains(&only)).await;
@@ -298,7 +298,7 @@ async fn the_tables_stay_on_a_retired_drive_until_a_start_without_it_makes_them_
 }
 
 #[actix::test]
-async fn the_last_drives_copy_stays_though_the_drive_is_to_leave() {
+async fn the_last_log_copy_stays_even_on_a_leaving_drive() {
     let mut host = Host::with_drives(2);
     let meta = host.start().await;
     let bucket = create_bucket(&meta, "b").await;
@@ -316,7 +316,7 @@ async fn the_last_drives_copy_stays_though_the_drive_is_to_leave() {
 }
 
 #[actix::test]
-async fn tables_lost_while_stopped_are_made_anew_from_the_log() {
+async fn tables_lost_while_stopped_are_rebuilt_from_the_log() {
     let mut host = Host::with_drives(2);
     let meta = host.start().await;
     let bucket = create_bucket(&meta, "b").await;
@@ -333,7 +333,7 @@ async fn tables_lost_while_stopped_are_made_anew_from_the_log() {
 }
 
 #[actix::test]
-async fn tables_that_fail_while_running_are_made_anew_and_nothing_is_lost() {
+async fn tables_that_fail_while_running_are_rebuilt_without_loss() {
     let mut host = Host::with_drives(3);
     let meta = host.start().await;
     let bucket = create_bucket(&meta, "b").await;
@@ -347,7 +347,7 @@ async fn tables_that_fail_while_running_are_made_anew_and_nothing_is_lost() {
 }
 
 #[actix::test]
-async fn tables_that_find_no_room_leave_nothing_behind_and_are_made_anew_when_there_is_some() {
+async fn tables_are_rebuilt_on_a_full_drive_once_it_has_space() {
     let mut host = Host::with_drives(1);
     let meta = host.start().await;
     let bucket = create_bucket(&meta, "b").await;
@@ -367,7 +367,7 @@ async fn tables_that_find_no_room_leave_nothing_behind_and_are_made_anew_when_th
 }
 
 #[actix::test]
-async fn without_any_copy_changes_are_refused_and_nothing_hangs_c7() {
+async fn without_any_log_copy_changes_are_refused_and_do_not_hang_c7() {
     let mut host = Host::with_drives(2);
     let meta = host.start().await;
     let bucket = create_bucket(&meta, "b").await;
@@ -380,7 +380,7 @@ async fn without_any_copy_changes_are_refused_and_nothing_hangs_c7() {
 }
 
 #[actix::test]
-async fn a_host_that_was_started_before_does_not_begin_anew_on_blank_drives() {
+async fn a_host_that_had_metadata_refuses_to_start_on_blank_drives() {
     let mut host = Host::with_drives(2);
     host.start().await.shutdown().await;
     host.lose(1);
@@ -434,7 +434,7 @@ async fn pass(seconds: u64) {
 }
 
 #[actix::test]
-async fn a_copy_that_left_for_lateness_is_not_selected_when_the_others_are_gone() {
+async fn a_log_copy_given_up_for_lateness_is_not_selected_at_a_start() {
     let mut host = Host::with_drives(2);
     let disks = simulated(&host);
     let meta = start(on_disks(&host, &disks)).await.expect("the replica starts");
@@ -459,7 +459,7 @@ async fn a_copy_that_left_for_lateness_is_not_selected_when_the_others_are_gone(
 }
 
 #[actix::test]
-async fn a_copy_that_left_for_lateness_is_filled_again_after_a_pause() {
+async fn a_log_copy_given_up_for_lateness_is_refilled_after_a_pause() {
     let host = Host::with_drives(2);
     let disks = simulated(&host);
     let meta = start(on_disks(&host, &disks)).await.expect("the replica starts");
@@ -475,7 +475,7 @@ async fn a_copy_that_left_for_lateness_is_filled_again_after_a_pause() {
 }
 
 #[actix::test]
-async fn a_drive_without_room_for_the_snapshot_is_filled_again_when_there_is_some() {
+async fn a_drive_too_full_for_the_snapshot_is_refilled_once_it_has_space() {
     let host = Host::with_drives(2);
     let disks = simulated(&host);
     let meta = start(on_disks(&host, &disks)).await.expect("the replica starts");
@@ -494,7 +494,7 @@ async fn a_drive_without_room_for_the_snapshot_is_filled_again_when_there_is_som
 }
 
 #[actix::test]
-async fn a_drive_whose_copy_fails_is_named_though_another_takes_its_place() {
+async fn a_drive_whose_log_copy_failed_is_reported_even_after_its_replacement() {
     // Numbers of no other test: the metric is of the process.
     let mut host = Host { present: vec![71, 72, 73], ..Host::with_drives(3) };
     let disks = simulated(&host);
@@ -517,7 +517,7 @@ async fn a_drive_whose_copy_fails_is_named_though_another_takes_its_place() {
 }
 
 #[actix::test]
-async fn a_snapshot_that_a_drive_holds_up_is_given_up_once_the_drive_is_lost_and_the_next_is_made() {
+async fn a_snapshot_on_a_hanging_drive_is_given_up_once_the_drive_is_lost() {
     let host = Host::with_drives(2);
     let disks = simulated(&host);
     let meta = start(on_disks(&host, &disks)).await.expect("the replica starts");
@@ -570,7 +570,7 @@ async fn wait_for_both(meta: &MetaHandle) {
 }
 
 #[actix::test]
-async fn the_last_copy_is_waited_for_however_long_it_stalls() {
+async fn the_last_log_copy_is_waited_for_however_long_it_stalls() {
     let host = Host::with_drives(1);
     let disks = simulated(&host);
     let options = ReplicaOptions { ambient: Simulated::ambient(1), ..on_disks(&host, &disks) };
@@ -589,7 +589,7 @@ async fn the_last_copy_is_waited_for_however_long_it_stalls() {
 
 /// What is still under way on the former copy would get mixed with one that is begun anew in its place.
 #[actix::test]
-async fn a_drive_that_is_back_is_taken_only_when_nothing_of_its_former_copy_is_open() {
+async fn a_returning_drive_is_refilled_only_after_its_former_copy_is_closed() {
     let host = Host::with_drives(2);
     let disks = simulated(&host);
     let meta = start(on_disks(&host, &disks)).await.expect("the replica starts");

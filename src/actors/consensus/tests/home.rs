@@ -56,7 +56,8 @@ impl MemoryHome {
         self.hanging.changed.notify_all();
     }
 
-    /// Rows of objects whose keys have this in them do not decode, in whatever tables, as if the program were wrong about them.
+    /// Rows of objects whose keys have this in them do not decode, in whatever tables, as if the program were wrong
+    /// about them.
     pub fn garble(&self, part_of_key: Option<&'static str>) {
         *self.garbled.lock().expect("no panic under the lock") = part_of_key;
     }

@@ -19,7 +19,7 @@ async fn recovered(old: &Host, new: &Host) -> Result<MetaHandle, StartError> {
 }
 
 #[actix::test]
-async fn a_group_formed_anew_has_everything_and_one_voter_that_never_voted_before() {
+async fn a_group_formed_anew_keeps_all_changes_under_one_new_voter() {
     let (mut old, new) = (Host::with_drives(2), Host::with_drives(2));
     let meta = old.start().await;
     let bucket = create_bucket(&meta, "bucket").await;
@@ -56,7 +56,7 @@ async fn a_group_formed_anew_has_everything_and_one_voter_that_never_voted_befor
 
 /// A member that has entries which nobody ever decided: they count.
 #[actix::test]
-async fn what_the_log_has_and_nobody_decided_counts_in_a_group_formed_anew() {
+async fn a_group_formed_anew_keeps_undecided_entries_of_the_former_log() {
     let (mut old, new) = (Host::with_drives(1), Host::with_drives(1));
     let meta = old.start().await;
     let bucket = create_bucket(&meta, "bucket").await;

@@ -76,6 +76,6 @@ impl StoreBuilder<MetaGroup, LogStore, Filled, Host> for Builder {
 }
 
 #[actix::test]
-async fn the_stores_keep_openrafts_contract() {
+async fn the_log_store_and_the_state_machine_pass_openrafts_suite() {
     Suite::test_all(Builder).await.expect("every test of the suite passes");
 }

@@ -107,7 +107,7 @@ fn tail_bytes(image: &Image) -> (PathBuf, Vec<usize>) {
 }
 
 #[test]
-fn no_flipped_bit_at_the_end_of_a_stopped_or_idle_log_loses_anything_without_a_word() {
+fn a_flipped_bit_at_the_end_of_a_log_never_loses_entries_silently() {
     for ending in [Ending::Stopped, Ending::Idle] {
         simulate(async {
             let image = image(ending).await;
@@ -125,7 +125,7 @@ fn no_flipped_bit_at_the_end_of_a_stopped_or_idle_log_loses_anything_without_a_w
 }
 
 #[test]
-fn no_unreadable_block_at_the_end_of_the_log_loses_anything_without_a_word() {
+fn an_unreadable_block_at_the_end_of_a_log_never_loses_entries_silently() {
     for ending in [Ending::Stopped, Ending::Idle, Ending::Busy] {
         simulate(async {
             let image = image(ending).await;
@@ -134,7 +134,8 @@ fn no_unreadable_block_at_the_end_of_the_log_loses_anything_without_a_word() {
                 let start = (block * BLOCK) as u64;
                 let spoil = |disk: &SimDisk| disk.make_unreadable(&path, start..start + 1).expect("a stored file");
                 let started = starts_whole(&image, false, spoil).await;
-                // Behind the last block is where the next record would stand. What begins a log is said again by what follows.
+                // Behind the last block is where the next record would stand. What begins a log is said again by what
+                // follows.
                 assert_eq!(started, block == 1 || block > last + 1, "{ending:?}: block {block} of {last}");
             }
         });
@@ -143,7 +144,7 @@ fn no_unreadable_block_at_the_end_of_the_log_loses_anything_without_a_word() {
 
 /// Tests that the tables prove the end of a log whose process was killed before it wrote its end mark.
 #[test]
-fn tables_that_hold_what_the_log_lacks_are_evidence_and_not_made_anew() {
+fn a_log_that_lacks_an_entry_proven_by_the_tables_is_refused() {
     simulate(async {
         let image = image(Ending::Busy).await;
         let (path, bytes, last) = last_block(&image.disk);
@@ -163,9 +164,10 @@ fn tables_that_hold_what_the_log_lacks_are_evidence_and_not_made_anew() {
     });
 }
 
-/// A member that rejoined has another id, and what it had before would take it back behind what the others decided since.
+/// A member that rejoined has another id, and what it had before would take it back behind what the others decided
+/// since.
 #[test]
-fn the_log_of_another_member_is_never_started_from() {
+fn a_start_refuses_the_log_of_another_member() {
     simulate(async {
         let image = image(Ending::Stopped).await;
         for first_start in [false, true] {
@@ -184,7 +186,7 @@ fn the_log_of_another_member_is_never_started_from() {
 
 /// Tests that the files of a new store are synced whatever the durability of changes.
 #[test]
-fn a_relaxed_store_whose_power_is_cut_at_any_moment_of_its_first_start_starts_again() {
+fn a_relaxed_store_starts_again_after_a_power_cut_during_its_first_start() {
     for seed in 0..60 {
         simulate(async {
             let relaxed = Durability::Relaxed { flush_delay_max: Duration::from_secs(1) };
@@ -203,7 +205,7 @@ fn a_relaxed_store_whose_power_is_cut_at_any_moment_of_its_first_start_starts_ag
 }
 
 #[test]
-fn a_relaxed_store_remembers_its_vote_over_a_power_cut() {
+fn a_relaxed_store_keeps_its_vote_over_a_power_cut() {
     for seed in 0..10 {
         simulate(async {
             let relaxed = Durability::Relaxed { flush_delay_max: Duration::from_secs(10) };
@@ -222,7 +224,7 @@ fn a_relaxed_store_remembers_its_vote_over_a_power_cut() {
 
 /// Tests that a salvage keeps entries of the tables that the log lost.
 #[test]
-fn a_salvage_keeps_what_the_tables_hold_and_the_store_starts_afterwards() {
+fn a_salvage_keeps_the_entries_that_the_tables_have_applied() {
     simulate(async {
         let image = image(Ending::Busy).await;
         let (path, bytes, last) = last_block(&image.disk);
@@ -245,7 +247,7 @@ fn a_salvage_keeps_what_the_tables_hold_and_the_store_starts_afterwards() {
 }
 
 #[test]
-fn a_salvage_without_tables_says_what_is_lost_and_keeps_what_comes_before_the_damage() {
+fn a_salvage_without_tables_keeps_the_entries_before_the_damage() {
     simulate(async {
         let image = image(Ending::Stopped).await;
         let (path, _, last) = last_block(&image.disk);

@@ -30,7 +30,7 @@ async fn acknowledged_writes_are_there_after_a_restart_c4() {
 }
 
 #[actix::test]
-async fn a_replica_on_threads_of_its_own_with_tables_on_a_drive_keeps_what_it_acknowledged_c4() {
+async fn a_threaded_replica_with_tables_on_a_drive_keeps_acknowledged_writes_c4() {
     let mut host = Host::with_drives(2);
     let start_threaded = |host: &Host| {
         let home = Arc::new(FjallHome { memory: TableMemory { cache_bytes: 1 << 20, memtable_bytes: 4 << 20 } });
@@ -108,7 +108,7 @@ async fn a_deleted_key_is_never_read_again_c8() {
 }
 
 #[actix::test]
-async fn a_snapshot_lets_the_log_go_and_a_restart_begins_from_it_c9() {
+async fn a_snapshot_purges_the_log_and_a_restart_begins_from_it_c9() {
     let mut host = Host::with_drives(3);
     let meta = host.start().await;
     let bucket = create_bucket(&meta, "b").await;

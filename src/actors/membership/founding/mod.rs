@@ -1,12 +1,13 @@
 //! The founding of a cluster by its hosts, exactly once, in whatever order and with whatever delays they start.
 //!
 //! Each draws an id, keeps it on its drives, and asks all others until every one has answered that it hears the same
-//! hosts under the same ids. Only then has it agreed: it keeps the list, and answers with it from then on. Who hears of an
-//! agreement that has this host in it takes it over; who hears of one without it, or of a cluster that stands, has to join.
-//! What follows (the cluster's id, node ids, geometry, the first voters) is derived from the list, the same everywhere.
+//! hosts under the same ids. Only then has it agreed: it keeps the list, and answers with it from then on. Who hears of
+//! an agreement that has this host in it takes it over; who hears of one without it, or of a cluster that stands, has
+//! to join. What follows (the cluster's id, node ids, geometry, the first voters) is derived from the list, the same
+//! everywhere.
 //!
-//! Hosts whose settings differ in what must be the same (the list of hosts, the geometry, the root key) do not agree: each
-//! says whose setting differs and how, and waits until somebody has changed it.
+//! Hosts whose settings differ in what must be the same (the list of hosts, the geometry, the root key) do not agree:
+//! each says whose setting differs and how, and waits until somebody has changed it.
 
 use super::messages::{FoundingAnswer, FoundingAsk, Kind, MEMBERSHIP_GROUP, decode, encode};
 use crate::limits::{MEMBERSHIP_PATIENCE, NODES_OF_HOST_MAX};
@@ -233,8 +234,9 @@ pub fn words(founder: &Founder) -> String {
     format!("{name:?} at {address} with {drives} drives, geometry {geometry} and {key} in SHERD_ROOT_KEY_FILE")
 }
 
-/// Takes part in the founding until it has ended. `hosts`: where each founding host is, this one among them. `keep`: makes the
-/// agreement durable, before anyone hears of it. `tell`: takes what is waited for, in words, after every round.
+/// Takes part in the founding until it has ended. `hosts`: where each founding host is, this one among them. `keep`:
+/// makes the agreement durable, before anyone hears of it. `tell`: takes what is waited for, in words, after every
+/// round.
 pub async fn found(
     client: &QuicClient,
     (own, hosts): (&Founder, &Hosts),

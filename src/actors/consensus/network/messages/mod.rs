@@ -1,6 +1,6 @@
-//! The encoding of the messages between replicas: version u8 = 1 · head length u32 little-endian · head (postcard) · tail.
-//! The tail holds bytes that are sent as they are: the commands of an append one after the other, a piece of a snapshot, or
-//! a forwarded command. A change of any type here needs a new version.
+//! The encoding of the messages between replicas: version u8 = 1 · head length u32 little-endian · head (postcard) ·
+//! tail. The tail holds bytes that are sent as they are: the commands of an append one after the other, a piece of a
+//! snapshot, or a forwarded command. A change of any type here needs a new version.
 
 use crate::actors::consensus::raft_types::{Entry, MetaGroup, ballot_of, entry_of, position_of, vote_of};
 use crate::actors::consensus::raft_types::{log_entry_of, log_id_of};
@@ -231,8 +231,8 @@ pub struct Compare {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Compared {
     pub replica: ReplicaState,
-    /// The answering replica's point at the last index that the asking one has applied; `None` if the answering one does not
-    /// remember that index.
+    /// The answering replica's point at the last index that the asking one has applied; `None` if the answering one
+    /// does not remember that index.
     pub point: Option<Point>,
     /// What the answering host remembered of the asking one before this call.
     pub remembered: Option<DurableState>,

@@ -166,7 +166,7 @@ fn an_append_whose_entries_the_log_cannot_store_is_refused() {
 }
 
 #[test]
-fn kinds_have_distinct_bytes() {
+fn message_kinds_have_distinct_bytes() {
     for byte in 0..=u8::MAX {
         assert_eq!(Kind::from_byte(byte).map(|kind| kind as u8), (1..=10).contains(&byte).then_some(byte));
     }

@@ -1,7 +1,7 @@
 //! Everything that may happen to several replicas, drawn together from one seed: members join, become voters and are
-//! removed, snapshots are installed, hosts are killed, cut off, put back to an older state, lose rows or the end of their
-//! log, restart with relaxed durability, and have wrong clocks. What clients saw must have been possible one operation after the other,
-//! and at the end all replicas are the same.
+//! removed, snapshots are installed, hosts are killed, cut off, put back to an older state, lose rows or the end of
+//! their log, restart with relaxed durability, and have wrong clocks. What clients saw must have been possible one
+//! operation after the other, and at the end all replicas are the same.
 //!
 //! `SHERD_REPLICA_SEEDS` says how many seeds are tried, `SHERD_REPLICA_SEED` tries that one alone.
 
@@ -143,8 +143,8 @@ impl Drawn {
         self.cluster.start(victim).await;
     }
 
-    /// A host misses what the log keeps: a snapshot brings it up. With relaxed durability another one loses the end of its log
-    /// meanwhile, and may not elect the one that lags.
+    /// A host misses what the log keeps: a snapshot brings it up. With relaxed durability another one loses the end of
+    /// its log meanwhile, and may not elect the one that lags.
     async fn lag(&mut self, victim: HostId) {
         let leader = self.cluster.leader().await;
         if leader == victim {
@@ -202,7 +202,8 @@ impl Drawn {
             self.admit().await;
         }
         let all: BTreeSet<HostId> = self.cluster.ids().into_iter().filter(|id| *id != victim).collect();
-        // Learners become voters first, or too few would vote. The one that is to go may be a learner that catches up no more.
+        // Learners become voters first, or too few would vote. The one that is to go may be a learner that catches up
+        // no more.
         self.until_done(async |through, known| {
             let learners = known.learners.iter().filter(|id| **id != victim);
             through.change_voters(known.voters.iter().chain(learners).copied().collect()).await
@@ -214,8 +215,8 @@ impl Drawn {
         assert_eq!(self.cluster.ids().into_iter().collect::<BTreeSet<_>>(), all);
     }
 
-    /// Has some running host do this, however often that takes. What the members are is what the leader knows: another host
-    /// may be behind.
+    /// Has some running host do this, however often that takes. What the members are is what the leader knows: another
+    /// host may be behind.
     async fn until_done(&self, order: impl AsyncFn(&MetaHandle, &Membership) -> Result<(), MetaError>) {
         let began = Instant::now();
         loop {
@@ -274,9 +275,9 @@ impl Drawn {
         }
     }
 
-    /// The tables of a host lack a row of which no client asks: the comparison of all tables shows it. The network is well
-    /// meanwhile. A host that falls behind would be given a snapshot, and with it the tables of the leader: the victim would
-    /// have its row back, or, where it leads, the other one would lose it.
+    /// The tables of a host lack a row of which no client asks: the comparison of all tables shows it. The network is
+    /// well meanwhile. A host that falls behind would be given a snapshot, and with it the tables of the leader: the
+    /// victim would have its row back, or, where it leads, the other one would lose it.
     async fn lose_rows(&mut self, victim: HostId) {
         self.cluster.network.set_weather(Weather::FAIR);
         self.cluster.until_even().await;
@@ -323,7 +324,8 @@ impl Drawn {
     }
 }
 
-/// A scrub of the leader has all hosts compute the digest of their tables. One that loses the lead does not come to that.
+/// A scrub of the leader has all hosts compute the digest of their tables. One that loses the lead does not come to
+/// that.
 async fn compute_digest(meta: &MetaHandle) {
     let Ok(mut pass) = CopyScrub::begin(meta, 1 << 20).await else { return };
     while let Ok(scrubbed) = pass.advance().await
@@ -359,7 +361,7 @@ fn run(seed: u64) -> Vec<Sent> {
 }
 
 #[test]
-fn a_seed_repeats_itself_exactly() {
+fn two_runs_of_one_seed_send_the_same_messages() {
     let seed = number("SHERD_REPLICA_SEED").unwrap_or(1);
     let (once, again) = (run(seed), run(seed));
     let differs_at = once.iter().zip(&again).position(|(once, again)| once != again);
@@ -372,7 +374,7 @@ fn a_seed_repeats_itself_exactly() {
 
 #[test]
 #[ignore = "fewer than 200 seeds in a row have been run"]
-fn replicas_under_all_that_may_happen_are_linearizable_and_end_the_same() {
+fn replicas_under_random_faults_are_linearizable_and_end_equal() {
     let seeds = match number("SHERD_REPLICA_SEED") {
         Some(seed) => seed..seed + 1,
         None => 0..number("SHERD_REPLICA_SEEDS").unwrap_or(SEEDS_DEFAULT),

@@ -1,5 +1,6 @@
-//! Histories of what clients did to one key, and whether they could have happened one after the other: each operation at
-//! some moment between its begin and its end. One whose outcome is unknown happened at any moment after its begin, or never.
+//! Histories of what clients did to one key, and whether they could have happened one after the other: each operation
+//! at some moment between its begin and its end. One whose outcome is unknown happened at any moment after its begin,
+//! or never.
 
 use std::collections::BTreeSet;
 
@@ -116,8 +117,8 @@ impl Search<'_> {
         Some(next)
     }
 
-    /// The operations of unknown outcome that make one possible that is not possible with this value: they need not happen
-    /// before. Of several that would do as well as each other there is one.
+    /// The operations of unknown outcome that make one possible that is not possible with this value: they need not
+    /// happen before. Of several that would do as well as each other there is one.
     fn enabling(&self, unknown: &[usize], value: Option<u128>, nth: usize) -> Vec<Vec<usize>> {
         let action = |nth: &usize| self.order[*nth].action;
         let deletes = unknown.iter().copied().find(|nth| matches!(action(nth), Action::Delete { .. }));
@@ -160,7 +161,7 @@ fn get(begin: u64, end: u64, found: Option<u128>) -> Operation {
 }
 
 #[test]
-fn histories_that_could_have_happened_pass() {
+fn the_history_checker_accepts_linearizable_histories() {
     let put = |begin, end, id| op(begin, end, Action::Put { id });
     assert!(is_linearizable(&[]));
     assert!(is_linearizable(&[put(0, 1, 1), get(2, 3, Some(1))]));
@@ -173,7 +174,7 @@ fn histories_that_could_have_happened_pass() {
 }
 
 #[test]
-fn planted_violations_are_found() {
+fn the_history_checker_rejects_histories_that_are_not_linearizable() {
     let put = |begin, end, id| op(begin, end, Action::Put { id });
     let delete = |begin, end, existed| op(begin, end, Action::Delete { existed: Some(existed) });
     let stale_read = [put(0, 1, 1), put(2, 3, 2), get(4, 5, Some(1))];

@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
 #[test]
-fn founders_form_one_group_in_any_order_with_restarts_in_between() {
+fn founders_that_start_in_any_order_form_one_group() {
     for seed in 0..8 {
         simulate(async {
             let mut cluster = Cluster::of(3, seed);
@@ -45,7 +45,7 @@ fn founders_form_one_group_in_any_order_with_restarts_in_between() {
 }
 
 #[test]
-fn one_founder_alone_decides_nothing() {
+fn one_of_three_founders_cannot_decide_alone() {
     simulate(async {
         let mut cluster = Cluster::of(3, 1);
         let first = cluster.ids()[0];
@@ -60,7 +60,7 @@ fn one_founder_alone_decides_nothing() {
 }
 
 #[test]
-fn a_leader_that_dies_is_succeeded_within_seconds() {
+fn a_killed_leader_is_succeeded_within_five_seconds() {
     simulate(async {
         let mut cluster = Cluster::started(3, 2).await;
         let bucket = bucket_of(&cluster).await;
@@ -91,7 +91,7 @@ fn write_on(meta: MetaHandle, bucket: BucketId, first: u128, acknowledged: Rc<Ce
 }
 
 #[test]
-fn a_leader_that_is_cut_off_neither_acknowledges_nor_answers_with_what_was_replaced_c8() {
+fn an_isolated_leader_acknowledges_nothing_and_serves_no_stale_read_c8() {
     for seed in 0..8 {
         simulate(async {
             let cluster = Cluster::started(3, seed).await;
@@ -138,7 +138,7 @@ fn a_leader_that_is_cut_off_neither_acknowledges_nor_answers_with_what_was_repla
 }
 
 #[test]
-fn a_follower_that_was_cut_off_does_not_disturb_the_leader_when_it_returns() {
+fn a_follower_that_returns_from_a_partition_calls_no_election() {
     simulate(async {
         let cluster = Cluster::started(3, 3).await;
         bucket_of(&cluster).await;
@@ -157,7 +157,7 @@ fn a_follower_that_was_cut_off_does_not_disturb_the_leader_when_it_returns() {
 }
 
 #[test]
-fn a_host_that_was_restarted_keeps_the_promise_that_it_made_to_its_leader() {
+fn a_restarted_host_grants_no_vote_before_its_leaders_lease_ends() {
     for seed in 0..8 {
         simulate(async {
             let mut cluster = Cluster::started(3, seed).await;
@@ -192,7 +192,7 @@ fn a_host_that_was_restarted_keeps_the_promise_that_it_made_to_its_leader() {
 }
 
 #[test]
-fn the_lead_is_handed_over_on_request_from_any_host_and_nothing_fails_c10() {
+fn a_transfer_of_leadership_from_any_host_fails_no_change_c10() {
     simulate(async {
         let cluster = Cluster::started(3, 4).await;
         let bucket = bucket_of(&cluster).await;
@@ -257,7 +257,7 @@ fn a_leader_that_stops_in_order_hands_over_the_lead_first_c10() {
 }
 
 #[test]
-fn a_single_host_asks_nobody_and_leads_at_once() {
+fn a_single_host_leads_at_once_without_calls_to_others() {
     simulate(async {
         let mut cluster = Cluster::of(1, 6);
         let only = cluster.ids()[0];

@@ -204,7 +204,7 @@ fn histories_are_linearizable_under_kills_partitions_and_losses_c8() {
 }
 
 #[test]
-fn stale_reads_that_are_planted_are_found() {
+fn the_history_checker_finds_planted_stale_reads() {
     simulate(async {
         let found = observe(1, Some(7)).await;
         assert!(found.iter().any(|(_, passes, _)| !passes), "{found:?}");

@@ -72,7 +72,7 @@ async fn check_everywhere(cluster: &Cluster, bucket: BucketId, ledger: &Rc<RefCe
 }
 
 #[test]
-fn any_host_may_be_killed_under_load_and_nothing_acknowledged_is_lost() {
+fn killing_any_host_under_load_loses_no_acknowledged_change() {
     for seed in 0..8 {
         simulate(async {
             let mut cluster = Cluster::started(3, seed).await;
@@ -98,7 +98,7 @@ fn any_host_may_be_killed_under_load_and_nothing_acknowledged_is_lost() {
 }
 
 #[test]
-fn all_hosts_may_lose_their_power_at_once_and_nothing_acknowledged_is_lost() {
+fn a_power_cut_of_all_hosts_loses_no_acknowledged_change() {
     for seed in 0..8 {
         simulate(async {
             let mut cluster = Cluster::of(3, seed);
@@ -128,7 +128,7 @@ fn all_hosts_may_lose_their_power_at_once_and_nothing_acknowledged_is_lost() {
 }
 
 #[test]
-fn a_follower_that_lags_beyond_what_is_kept_is_brought_up_by_a_snapshot_larger_than_any_call_c9() {
+fn a_follower_behind_the_purged_log_catches_up_by_a_large_snapshot_c9() {
     for seed in 0..3 {
         simulate(async {
             let mut cluster = Cluster::started(3, seed).await;
@@ -189,7 +189,7 @@ fn a_follower_that_lags_beyond_what_is_kept_is_brought_up_by_a_snapshot_larger_t
 }
 
 #[test]
-fn a_follower_without_room_for_a_snapshot_takes_it_when_there_is_some() {
+fn a_full_follower_installs_a_snapshot_once_it_has_space() {
     simulate(async {
         let cluster = Cluster::started(3, 4).await;
         let bucket = bucket_of(&cluster).await;
@@ -229,7 +229,7 @@ async fn once(meta: &MetaHandle, change: impl Fn() -> Change, expected: impl Fn(
 }
 
 #[test]
-fn a_forwarded_change_whose_answers_are_lost_is_made_once_and_answered_as_if_they_were_not() {
+fn a_forwarded_change_is_made_once_even_if_its_answers_are_lost() {
     for seed in 0..6 {
         simulate(async {
             let cluster = Cluster::started(3, seed).await;
@@ -260,7 +260,7 @@ fn a_forwarded_change_whose_answers_are_lost_is_made_once_and_answered_as_if_the
 }
 
 #[test]
-fn forwarded_changes_outlive_the_leader_that_had_them() {
+fn forwarded_changes_are_decided_after_their_leader_was_killed() {
     for seed in 0..10 {
         simulate(async {
             let mut cluster = Cluster::started(3, seed).await;
@@ -291,7 +291,7 @@ fn forwarded_changes_outlive_the_leader_that_had_them() {
 
 /// Under its old id it would elect, with a host that was away, a leader that lacks what was acknowledged.
 #[test]
-fn a_voter_whose_log_lost_its_end_takes_no_further_part() {
+fn a_voter_whose_log_lost_its_end_refuses_to_start() {
     simulate(async {
         let mut cluster = Cluster::started(3, 9).await;
         let bucket = bucket_of(&cluster).await;
@@ -317,7 +317,7 @@ fn a_voter_whose_log_lost_its_end_takes_no_further_part() {
 }
 
 #[test]
-fn without_a_majority_changes_and_reads_end_in_time_with_an_error_c7() {
+fn without_a_majority_changes_and_reads_fail_in_time_c7() {
     simulate(async {
         let mut cluster = Cluster::started(3, 8).await;
         let bucket = bucket_of(&cluster).await;

@@ -46,7 +46,7 @@ impl Cluster {
 }
 
 #[test]
-fn three_hosts_become_four_and_three_again_while_changes_go_on() {
+fn a_host_is_added_and_one_removed_while_changes_go_on() {
     for seed in 0..5 {
         simulate(async {
             let mut cluster = Cluster::started(3, seed).await;
@@ -81,7 +81,7 @@ fn three_hosts_become_four_and_three_again_while_changes_go_on() {
 }
 
 #[test]
-fn a_host_that_lost_everything_comes_back_as_another_and_the_old_one_is_removed() {
+fn a_host_that_lost_its_drives_returns_as_another_member() {
     for seed in 0..5 {
         simulate(async {
             let mut cluster = Cluster::started(3, seed).await;
@@ -110,7 +110,7 @@ fn a_host_that_lost_everything_comes_back_as_another_and_the_old_one_is_removed(
 }
 
 #[test]
-fn a_change_of_voters_that_was_cut_in_its_middle_is_finished_by_asking_for_its_target() {
+fn an_interrupted_change_of_voters_is_finished_by_requesting_it_again() {
     simulate(async {
         let cluster = Cluster::started(3, 1).await;
         bucket_of(&cluster).await;
@@ -140,7 +140,7 @@ fn a_change_of_voters_that_was_cut_in_its_middle_is_finished_by_asking_for_its_t
 }
 
 #[test]
-fn learners_and_hosts_that_wait_to_be_added_serve_reads_and_changes_or_say_that_they_cannot() {
+fn a_host_serves_reads_and_changes_once_it_is_a_learner() {
     simulate(async {
         let mut cluster = Cluster::started(3, 1).await;
         let bucket = bucket_of(&cluster).await;

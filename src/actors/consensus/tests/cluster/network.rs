@@ -1,5 +1,5 @@
-//! A network between the hosts of one simulation, in its time and from its seed: late, lossy, out of order, repeating itself,
-//! and cut.
+//! A network between the hosts of one simulation, in its time and from its seed: late, lossy, out of order, repeating
+//! itself, and cut.
 
 use crate::actors::consensus::MetaHandle;
 use crate::actors::consensus::network::Kind;

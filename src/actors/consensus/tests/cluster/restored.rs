@@ -15,7 +15,7 @@ async fn put_all(cluster: &Cluster, at: HostId, bucket: BucketId, ids: std::ops:
 }
 
 #[test]
-fn a_host_that_applied_what_the_leader_never_had_stops_and_keeps_it() {
+fn a_host_with_applied_entries_that_its_leader_lacks_stops_and_keeps_them() {
     for seed in 0..4 {
         simulate(async {
             let mut cluster = Cluster::started(3, seed).await;
@@ -65,7 +65,7 @@ fn a_host_that_applied_what_the_leader_never_had_stops_and_keeps_it() {
 }
 
 #[test]
-fn a_host_put_back_to_an_older_state_takes_no_part_and_nothing_is_lost() {
+fn a_host_put_back_to_an_older_state_stops_and_nothing_is_lost() {
     for seed in 0..6 {
         simulate(async {
             let mut cluster = Cluster::started(3, seed).await;
@@ -119,7 +119,7 @@ fn make_differ(cluster: &Cluster, host: HostId) {
 }
 
 #[test]
-fn a_replica_that_differs_from_the_majority_takes_no_part() {
+fn a_replica_whose_chain_differs_from_the_majority_stops() {
     simulate(async {
         let cluster = Cluster::started(3, 1).await;
         let bucket = bucket_of(&cluster).await;
@@ -143,7 +143,7 @@ fn a_replica_that_differs_from_the_majority_takes_no_part() {
 }
 
 #[test]
-fn of_two_replicas_that_differ_both_say_so_and_go_on() {
+fn two_replicas_whose_chains_differ_report_it_and_go_on() {
     simulate(async {
         let cluster = Cluster::started(2, 1).await;
         let bucket = bucket_of(&cluster).await;
@@ -171,7 +171,7 @@ fn of_two_replicas_that_differ_both_say_so_and_go_on() {
 }
 
 #[test]
-fn a_relaxed_host_that_lost_the_end_of_its_log_is_filled_again() {
+fn a_relaxed_host_that_lost_the_end_of_its_log_catches_up_again() {
     for seed in 0..4 {
         simulate(async {
             let mut cluster = Cluster::of(3, seed);

@@ -61,7 +61,7 @@ fn a_scrub_of_the_leader_computes_the_same_digest_on_every_host() {
 }
 
 #[test]
-fn a_host_whose_tables_differ_from_a_majority_takes_no_part_and_rejoins() {
+fn a_host_whose_tables_differ_from_a_majority_stops_and_rejoins() {
     for seed in 0..4 {
         simulate(async {
             let (cluster, bucket, leader) = cluster_with_objects(seed).await;
@@ -85,7 +85,7 @@ fn a_host_whose_tables_differ_from_a_majority_takes_no_part_and_rejoins() {
 }
 
 #[test]
-fn of_three_hosts_with_three_kinds_of_tables_all_say_so_and_go_on() {
+fn three_hosts_whose_tables_all_differ_report_it_and_go_on() {
     simulate(async {
         let (cluster, bucket, leader) = cluster_with_objects(1).await;
         let ids = cluster.ids();
@@ -106,7 +106,7 @@ fn of_three_hosts_with_three_kinds_of_tables_all_say_so_and_go_on() {
 }
 
 #[test]
-fn an_entry_that_one_host_cannot_apply_stops_it_after_the_second_failure_and_the_others_go_on() {
+fn an_entry_that_fails_twice_on_one_host_stops_only_that_host() {
     for seed in 0..2 {
         simulate(async {
             let (mut cluster, bucket, leader) = cluster_with_objects(seed).await;
