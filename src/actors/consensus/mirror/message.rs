@@ -22,7 +22,7 @@ pub enum ToMirror {
         sequence: u64,
         indexes: Vec<Option<u64>>,
         records: Vec<NewRecord>,
-        /// Whether each copy must have synced the records, or only written them, as `durability` has it.
+        /// `Synced` for records that must be synced even with `relaxed` durability.
         ack: Ack,
         done: Done,
     },

@@ -1,4 +1,4 @@
-//! The results of rounds of asking, and the consequences of an agreement.
+//! Tests of the decision on a round of answers, and of what is derived from an agreement.
 
 use super::{Agreement, FoundingAnswer, FoundingError, Hosts, Round, judge, reasons};
 use crate::storage::identity::Founder;
@@ -63,7 +63,7 @@ fn founders_agree_only_once_all_of_them_hear_the_same_hosts() {
 fn founders_with_different_lists_of_hosts_do_not_agree() {
     let (a, b) = (founder("a", 1), founder("b", 2));
     let few = hosts(&["a", "b"]);
-    // The one with the shorter list hears everybody on it, and they hear the same ones.
+    // b has the shorter list: every host on it answers, and a hears the same hosts.
     let answers = BTreeMap::from([("a".to_owned(), gathering(&a, &[&a, &b]))]);
     let words = differing(judge(&b, &few, &answers).expect("judged"));
     assert_eq!(words, ["a was given another SHERD_HOSTS (c=c:9100 is only there)"]);
@@ -114,7 +114,7 @@ fn founders_refuse_parity_that_does_not_survive_the_loss_of_a_drive() {
     let (a, b) = (none(a), none(b));
     let answers = BTreeMap::from([("b".to_owned(), gathering_of(&b, hosts(&["a", "b"]), &[&a, &b]))]);
     let judged = judge(&a, &hosts(&["a", "b"]), &answers).expect("judged");
-    assert_eq!(judged, Round::Agreed(vec![a, b]), "it was asked for by name");
+    assert_eq!(judged, Round::Agreed(vec![a, b]), "zero parity shards were configured explicitly");
 }
 
 #[test]
