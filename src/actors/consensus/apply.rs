@@ -204,7 +204,7 @@ impl ConsensusApply {
         self.form_later(ctx);
     }
 
-    /// Returns whether this host leads (though it may not propose at this moment), or will lead because it is alone.
+    /// Returns whether this host leads, even if it cannot propose at this moment, or will lead as the only voter.
     fn may_yet_lead(&self) -> bool {
         let own = *self.raft.node_id();
         self.raft.metrics().borrow_watched().state.is_leader() || self.raft.voter_ids().eq(std::iter::once(own))

@@ -57,19 +57,19 @@ pub(super) async fn propose(inner: &Inner, change: Change) -> Result<Reply, Meta
     change.check_documents()?;
     let since = inner.ambient.clock.monotonic();
     let permit = Arc::new(permit(inner, proposal_bytes(&change), PROPOSAL_WAIT_MAX).await?);
-    let mut errand =
+    let mut forwarded =
         ForwardedChange { inner, permit, since, proposal: Proposal::Own(change), adrift: false, hint: None };
     loop {
-        let tried = match errand.hint.take().map_or_else(|| inner.leader(), Leader::There) {
-            Leader::Here => errand.try_here().await,
-            Leader::There(leader) => errand.try_there(leader).await,
+        let tried = match forwarded.hint.take().map_or_else(|| inner.leader(), Leader::There) {
+            Leader::Here => forwarded.try_here().await,
+            Leader::There(leader) => forwarded.try_there(leader).await,
             Leader::Unknown => Attempted::Again,
         };
         match tried {
             Attempted::Over(result) => return result,
-            Attempted::AgainAtOnce if errand.left().is_some() => {}
-            Attempted::Again if errand.left().is_some() => tokio::time::sleep(RETRY_PAUSE).await,
-            Attempted::Again | Attempted::AgainAtOnce => return Err(errand.out_of_time()),
+            Attempted::AgainAtOnce if forwarded.left().is_some() => {}
+            Attempted::Again if forwarded.left().is_some() => tokio::time::sleep(RETRY_PAUSE).await,
+            Attempted::Again | Attempted::AgainAtOnce => return Err(forwarded.out_of_time()),
         }
     }
 }

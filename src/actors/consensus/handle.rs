@@ -299,8 +299,8 @@ impl MetaHandle {
         super::apply::make_snapshot(inner.raft.clone(), Arc::clone(&inner.shared), inner.snapshots.clone()).await
     }
 
-    /// Waits until other hosts have shown that this one lost entries or a vote, or that its tables are wrong; returns
-    /// the reason. The replica has stopped then, and the host has to rejoin as another member.
+    /// Waits until this host has to rejoin as another member, and returns the reason: it lost entries, a vote or its
+    /// tables, or its tables are wrong, while the other hosts have all that it had. The replica has stopped then.
     pub async fn superseded(&self) -> String {
         let mut known = self.inner.shared.superseded.subscribe();
         match known.wait_for(Option::is_some).await.map(|why| why.clone()) {

@@ -116,7 +116,7 @@ impl From<LostDrive> for io::Error {
     }
 }
 
-/// The current snapshot: every live copy's drive had it when it became the current one.
+/// The current snapshot: its last entry, its size, and the drives that hold it.
 #[derive(Clone, Debug)]
 pub struct StandingSnapshot {
     pub at: LogId,
@@ -166,7 +166,8 @@ impl Drives {
 /// appends to its own log first; `note_members` is called before that entry is sent to any drive or host.
 #[derive(Debug, Default)]
 pub struct SoleVoter {
-    /// The number of membership entries so far.
+    /// Counts the events after which another host may be a voter or lead: membership entries, votes for other hosts,
+    /// truncations and installed snapshots.
     epoch: AtomicU64,
     /// The epoch (plus one) in which this host was confirmed as the only voter; 0 if it never was.
     confirmed: AtomicU64,
@@ -229,8 +230,8 @@ pub struct Shared {
     pub sole_voter: SoleVoter,
     /// The reason for which the replica cannot continue.
     pub fault: Mutex<Option<String>>,
-    /// The reason for which this host has to rejoin as another member: others have shown that it lost entries or a
-    /// vote, or that its tables are wrong.
+    /// The reason for which this host has to rejoin as another member: it lost entries, a vote or its tables, or its
+    /// tables are wrong, while the other hosts have all that it had.
     pub superseded: watch::Sender<Option<String>>,
     /// The reason for which there are no tables at present.
     pub trouble: Mutex<Option<String>>,

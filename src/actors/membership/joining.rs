@@ -42,32 +42,32 @@ pub enum JoinError {
     Refused(String),
 }
 
-/// Asks the members at the addresses `doors` in turn, again and again, until one takes this host in or refuses it.
+/// Asks the members at these addresses in turn, again and again, until one takes this host in or refuses it.
 /// `tell` is given, after each round, the reasons for which none has.
 pub async fn join(
     client: &QuicClient,
     ask: &JoinAskOf<'_>,
-    doors: &[String],
+    addresses: &[String],
     tell: impl Fn(Vec<String>),
 ) -> Result<Welcomed, JoinError> {
     let call = ask.call();
     let mut tries: u32 = 0;
     loop {
-        let mut closed = Vec::new();
-        for door in doors {
-            match knock(client, call.clone(), door).await {
+        let mut reasons = Vec::new();
+        for address in addresses {
+            match ask_member(client, call.clone(), address).await {
                 Ok(JoinAnswer::Welcome { cluster, first_node, data, parity, hosts, recovery }) => {
                     return Ok(Welcomed { cluster, recovery, first_node, data, parity, hosts });
                 }
                 Ok(JoinAnswer::Refused(why)) => return Err(JoinError::Refused(why)),
-                Ok(JoinAnswer::NotNow(why)) | Err(why) => closed.push(format!("{door}: {why}")),
+                Ok(JoinAnswer::NotNow(why)) | Err(why) => reasons.push(format!("{address}: {why}")),
             }
         }
         if tries.is_multiple_of(TRIES_TO_A_WORD) {
-            tracing::info!(why = closed.join("; "), "this host has not been taken into the cluster yet");
+            tracing::info!(why = reasons.join("; "), "this host has not been taken into the cluster yet");
         }
         let not_yet = "not taken into the cluster yet, which a majority of its hosts has to decide";
-        tell(std::iter::once(not_yet.to_owned()).chain(closed).collect());
+        tell(std::iter::once(not_yet.to_owned()).chain(reasons).collect());
         tries += 1;
         tokio::time::sleep(AGAIN_AFTER).await;
     }
@@ -96,8 +96,8 @@ impl JoinAskOf<'_> {
     }
 }
 
-async fn knock(client: &QuicClient, call: GroupCall, door: &str) -> Result<JoinAnswer, String> {
-    let remote = timeout(MEMBERSHIP_PATIENCE, client.connect(door, None)).await;
+async fn ask_member(client: &QuicClient, call: GroupCall, address: &str) -> Result<JoinAnswer, String> {
+    let remote = timeout(MEMBERSHIP_PATIENCE, client.connect(address, None)).await;
     let remote = remote.map_err(|_| "it does not answer".to_owned())?.map_err(|error| error.to_string())?;
     let answer =
         timeout(WELCOME_PATIENCE, remote.group_call(call)).await.map_err(|_| "it does not answer".to_owned())?;
@@ -117,12 +117,12 @@ pub struct WelcomeDesk {
     pub asks: RejoinAsks,
 }
 
-enum Closed {
+enum Rejection {
     Refused(String),
     NotNow(String),
 }
 
-impl From<MetaError> for Closed {
+impl From<MetaError> for Rejection {
     fn from(error: MetaError) -> Self {
         Self::NotNow(error.to_string())
     }
@@ -139,12 +139,12 @@ impl WelcomeDesk {
                 tracing::info!(name, %roles, "a host is taken into the cluster");
                 welcome
             }
-            Err(Closed::Refused(why)) => {
+            Err(Rejection::Refused(why)) => {
                 self.asks.forget(&ids);
                 tracing::warn!(name, why, "a host is not taken into the cluster");
                 JoinAnswer::Refused(why)
             }
-            Err(Closed::NotNow(why)) => {
+            Err(Rejection::NotNow(why)) => {
                 JoinAnswer::NotNow(self.asks.without_majority(&self.metadata.membership()).unwrap_or(why))
             }
         }
@@ -164,23 +164,23 @@ impl WelcomeDesk {
         JoinAsk { own, domain }: JoinAsk,
         roles: Roles,
         was: Option<Vec<HostId>>,
-    ) -> Result<JoinAnswer, Closed> {
+    ) -> Result<JoinAnswer, Rejection> {
         if roles == Roles::NONE {
-            return Err(Closed::Refused("it has no role; give it at least one (SHERD_ROLES)".to_owned()));
+            return Err(Rejection::Refused("it has no role; give it at least one (SHERD_ROLES)".to_owned()));
         }
         if u32::from(own.drives) > NODES_OF_HOST_MAX {
             let why = format!("it has {} drives, more than the {NODES_OF_HOST_MAX} that a host may have", own.drives);
-            return Err(Closed::Refused(why));
+            return Err(Rejection::Refused(why));
         }
         if let Some((data, parity)) = own.geometry.filter(|geometry| *geometry != (self.data, self.parity)) {
             let cluster = format!("{}+{}", self.data, self.parity);
             let why = format!("its geometry is {data}+{parity} (SHERD_EC), but the cluster's geometry is {cluster}");
-            return Err(Closed::Refused(why));
+            return Err(Rejection::Refused(why));
         }
         let hosts = self.hosts().await?;
         // The founders are registered only while no host is: a host that came before them would keep them out for good.
         if hosts.is_empty() {
-            return Err(Closed::NotNow("the hosts that found the cluster are not registered yet".to_owned()));
+            return Err(Rejection::NotNow("the hosts that found the cluster are not registered yet".to_owned()));
         }
         let namesake = hosts.iter().find(|host| host.name == own.name && host.id != own.host);
         if let Some(namesake) = namesake
@@ -190,9 +190,9 @@ impl WelcomeDesk {
                 "a host of the name {:?} is part of it and runs at {}; give this host another name (SHERD_HOST)",
                 own.name, namesake.address
             );
-            return Err(Closed::Refused(why));
+            return Err(Rejection::Refused(why));
         }
-        let was = was.map(|was| former_id(&hosts, &own, &was).map_err(Closed::Refused)).transpose()?;
+        let was = was.map(|was| former_id(&hosts, &own, &was).map_err(Rejection::Refused)).transpose()?;
         let record = HostRecord {
             id: own.host,
             name: own.name,
@@ -205,7 +205,7 @@ impl WelcomeDesk {
         self.metadata.add_learner(own.host, &own.address).await?;
         let hosts = self.hosts().await?;
         let registered = hosts.iter().find(|host| host.id == own.host).and_then(|host| host.first_node);
-        let taken = || Closed::NotNow("another host has just been registered under its name".to_owned());
+        let taken = || Rejection::NotNow("another host has just been registered under its name".to_owned());
         let first_node = registered.ok_or_else(taken)?;
         Ok(JoinAnswer::Welcome {
             cluster: self.cluster,
@@ -221,8 +221,8 @@ impl WelcomeDesk {
     ///
     /// A host that rejoins no longer runs under its former id, so it does not vote on the change that replaces that id.
     /// If the change is decided all the same, a majority of the voters holds everything acknowledged without this host.
-    async fn register(&self, record: HostRecord, roles: Roles, was: Option<HostId>) -> Result<(), Closed> {
-        let known = self.metadata.read().await?.roles().map_err(|error| Closed::NotNow(error.to_string()))?;
+    async fn register(&self, record: HostRecord, roles: Roles, was: Option<HostId>) -> Result<(), Rejection> {
+        let known = self.metadata.read().await?.roles().map_err(|error| Rejection::NotNow(error.to_string()))?;
         if known.of(record.id) != roles {
             let host = record.id;
             self.metadata.propose(Change::SetHostRoles { host, roles }).await?;
@@ -234,14 +234,14 @@ impl WelcomeDesk {
         match self.metadata.propose(change).await? {
             Reply::Done => Ok(()),
             Reply::Refused(Refusal::InvalidRequest) if was.is_none() => {
-                Err(Closed::Refused("its name is empty; set one (SHERD_HOST)".to_owned()))
+                Err(Rejection::Refused("its name is empty; set one (SHERD_HOST)".to_owned()))
             }
-            other => Err(Closed::NotNow(format!("it could not be registered: {other:?}"))),
+            other => Err(Rejection::NotNow(format!("it could not be registered: {other:?}"))),
         }
     }
 
-    async fn hosts(&self) -> Result<Vec<HostRecord>, Closed> {
-        self.metadata.read().await?.hosts().map_err(|error| Closed::NotNow(error.to_string()))
+    async fn hosts(&self) -> Result<Vec<HostRecord>, Rejection> {
+        self.metadata.read().await?.hosts().map_err(|error| Rejection::NotNow(error.to_string()))
     }
 
     /// Returns whether the host answers under this id.

@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// The age after which a request no longer counts. A host that waits asks every second, or, where an answer is late, as
-/// often as a read of the metadata times out.
+/// The age after which a request no longer counts. A waiting host asks again a second after each answer, and an answer
+/// may take as long as a read of the metadata.
 const ASKED_WITHIN: Duration = Duration::from_secs(60);
 
 /// The voters that asked to rejoin lately. All clones share one list.

@@ -156,8 +156,8 @@ impl VoterKeeper {
         }
     }
 
-    /// Describes a host as a candidate. A host with drives of which none is in service counts as one that does not
-    /// answer: it is of no use as a voter even if all its drives are lost and it does answer.
+    /// Describes a host as a candidate. A host that has drives, none of them in service, counts as one that does not
+    /// answer: if it answers all the same, all its drives are lost, and it is of no use as a voter.
     fn candidate(&mut self, host: &HostRecord, of_host: &BTreeMap<HostId, Vec<NodeId>>) -> Candidate {
         let health = self.health.current();
         let nodes = of_host.get(&host.id).map(Vec::as_slice).unwrap_or_default();

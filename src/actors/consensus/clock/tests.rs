@@ -1,4 +1,4 @@
-//! Hosts whose clocks go wrong, played second by second.
+//! Simulates hosts with wrong clocks, in small steps of time.
 
 use super::log_clock::{ClockReport, LogClock, Reading};
 use crate::limits::CLOCK_SLEW_DIVISOR;
@@ -11,9 +11,10 @@ const SECOND: i64 = 1000;
 const MINUTE: i64 = 60 * SECOND;
 const HOUR: i64 = 60 * MINUTE;
 const DAY: i64 = 24 * HOUR;
-/// The time at which the simulation begins.
+/// The true time at which the simulation begins.
 const START: i64 = 1_700_000_000_000;
-/// Reports come every second; so that days pass quickly, less often here, as often as they must to count.
+/// The interval of reports. Real hosts report every second; here less often, so that days are simulated quickly, and
+/// often enough for a report to count.
 const STEP: i64 = 4 * SECOND;
 /// The greatest delay of a report between hosts: one step.
 const LATE: i64 = STEP;
@@ -33,7 +34,7 @@ impl Host {
     }
 }
 
-/// Hosts that hear each other, and their log. The first that runs leads.
+/// Hosts that hear each other, and the record of their log. The first host that runs leads.
 struct World {
     count: u64,
     now: i64,
@@ -43,7 +44,7 @@ struct World {
 }
 
 impl World {
-    /// Some minutes old.
+    /// Creates hosts with right clocks that have run for 15 minutes.
     fn new(count: u64) -> Self {
         let mut world = Self::blank(count);
         (1..=count).for_each(|host| world.start(host, 0));
@@ -121,7 +122,7 @@ impl World {
         self.pass(STEP);
     }
 
-    /// Returns the lead of the confirmed time over the true one, on the leader.
+    /// Returns the lead of the leader's confirmed time over the true time.
     fn confirmed_ahead(&mut self) -> i64 {
         let now = self.now;
         let host = self.hosts.values_mut().next().expect("one runs");
@@ -143,7 +144,7 @@ impl World {
         host.clock.status(reading).troubles().join("; ")
     }
 
-    /// Checks the confirmed time, up to the gain possible at the bounded rate in this time.
+    /// Checks that the confirmed time differs from the true time by no more than it may gain in the time `within`.
     fn assert_right(&mut self, within: i64) {
         let ahead = self.confirmed_ahead();
         assert!(ahead.abs() <= LATE + within / i64::from(CLOCK_SLEW_DIVISOR), "{} s ahead", ahead / 1000);
@@ -159,8 +160,8 @@ fn hosts_whose_clocks_agree_confirm_the_time_and_report_no_trouble() {
         world.assert_right(0);
         assert!(world.date_ahead().abs() <= LATE);
         assert_eq!((world.troubles(1), &world.settings[..]), (String::new(), &[ClockSource::Hosts][..]));
-        let recorded = world.record.as_ref().expect("it was confirmed").confirmed.0 as i64;
-        assert!(world.now - recorded <= 10 * MINUTE + STEP, "a host that restarts finds it");
+        let recorded = world.record.as_ref().expect("a time is confirmed").confirmed.0 as i64;
+        assert!(world.now - recorded <= 10 * MINUTE + STEP, "the log has a recent time for a host that restarts");
     }
 }
 
@@ -173,7 +174,7 @@ fn a_wall_clock_that_jumps_ahead_moves_the_confirmed_time_by_an_hour_a_day() {
     world.assert_right(STEP);
     world.pass(DAY);
     world.assert_right(DAY + STEP);
-    assert!(world.confirmed_ahead() > 50 * MINUTE, "it comes nearer");
+    assert!(world.confirmed_ahead() > 50 * MINUTE, "the confirmed time approaches the wall clock");
     world.set_wall(1, 0);
     world.pass(26 * HOUR);
     world.assert_right(0);
@@ -185,17 +186,17 @@ fn dates_follow_a_wall_clock_that_was_set_after_ten_minutes() {
     let mut world = World::new(1);
     world.set_wall(1, 60 * DAY);
     world.pass(9 * MINUTE);
-    assert!(world.date_ahead() < MINUTE, "not yet");
+    assert!(world.date_ahead() < MINUTE, "the date does not follow within ten minutes");
     world.set_wall(1, 0);
     world.pass(STEP);
-    assert!(world.date_ahead().abs() < MINUTE, "it was wrong for a moment");
+    assert!(world.date_ahead().abs() < MINUTE, "the clock is right again");
     world.set_wall(1, 60 * DAY);
     world.pass(11 * MINUTE);
     assert!(world.date_ahead() > 59 * DAY);
     world.set_wall(1, 0);
     world.pass(11 * MINUTE);
-    assert!(world.date_ahead() < MINUTE, "one wrong date makes no others wrong");
-    // To the past it goes only as far as the confirmed time.
+    assert!(world.date_ahead() < MINUTE, "the date goes back with the clock");
+    // The date never goes back behind the confirmed time.
     world.set_wall(1, -300 * DAY);
     world.pass(HOUR);
     assert!(world.date_ahead() >= world.confirmed_ahead());
@@ -255,7 +256,7 @@ fn hosts_that_were_all_off_set_the_confirmed_time_if_most_agree() {
             world.start(host, *ahead);
         }
         world.pass(5 * MINUTE);
-        assert!(world.confirmed_ahead() < -2 * DAY, "{clocks:?}: one that has counted might yet be heard");
+        assert!(world.confirmed_ahead() < -2 * DAY, "{clocks:?}: a host that has counted may yet be heard");
         world.pass(6 * MINUTE);
         world.assert_right(STEP);
         assert_eq!(world.settings, [ClockSource::Hosts; 2], "{clocks:?}");
@@ -280,7 +281,7 @@ fn hosts_that_were_all_off_and_disagree_do_not_set_the_confirmed_time() {
 #[test]
 fn a_leader_with_a_wrong_clock_among_three_moves_no_time_and_is_reported() {
     let mut world = World::new(3);
-    // It leads in this world.
+    // Host 1 leads, as the first that runs.
     world.stop(1);
     world.pass(MINUTE);
     world.start(1, 60 * DAY);
@@ -324,7 +325,7 @@ fn wall_clocks_that_are_set_while_hosts_run_do_not_set_the_confirmed_time() {
     world.pass(2 * HOUR);
     world.assert_right(2 * HOUR);
     assert!(world.troubles(2).contains("days ahead of the confirmed time"));
-    // Nor if none of them had counted before.
+    // Nor do they if no host had counted the time before.
     (1..=3).for_each(|host| world.stop(host));
     world.now += DAY;
     (1..=3).for_each(|host| world.start(host, 0));
@@ -365,7 +366,7 @@ fn a_confirmed_time_that_an_operator_sets_back_stays_back() {
     world.pass(HOUR);
     (1..=3).for_each(|host| world.set_wall(host, 0));
     world.pass(HOUR);
-    assert!(world.confirmed_ahead() > 59 * DAY, "it does not go back by itself");
+    assert!(world.confirmed_ahead() > 59 * DAY, "the confirmed time does not go back by itself");
     world.accept(2);
     world.pass(HOUR);
     world.assert_right(0);
@@ -379,7 +380,7 @@ fn the_clock_of_a_host_that_is_not_heard_does_not_count() {
     world.now += 3 * DAY;
     world.start(1, 0);
     world.pass(HOUR);
-    assert!(world.confirmed_ahead() < -2 * DAY, "one of three is not most");
+    assert!(world.confirmed_ahead() < -2 * DAY, "one of three hosts is no majority");
     world.start(2, 0);
     world.pass(11 * MINUTE);
     world.assert_right(STEP);
@@ -388,7 +389,7 @@ fn the_clock_of_a_host_that_is_not_heard_does_not_count() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
 
-    /// Whatever the wall clock of a single host says, through restarts and all.
+    /// Tests a single host whose wall clock is set at random and which restarts at random.
     #[test]
     fn the_confirmed_time_gains_an_hour_a_day_at_most_and_never_goes_back(
         steps in proptest::collection::vec((0..2 * HOUR, -100 * DAY..100 * DAY, any::<bool>()), 1..40),
@@ -417,7 +418,7 @@ proptest! {
         }
     }
 
-    /// Another host cannot make this one stumble, whatever it says.
+    /// Tests reports with random content from another host.
     #[test]
     fn any_clock_report_is_handled_without_a_panic(wall: u64, date: u64, confirmed: Option<u64>, era in 0..2u64, kept: bool) {
         let mut world = World::new(2);

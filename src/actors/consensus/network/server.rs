@@ -73,7 +73,7 @@ impl Server {
         tokio::spawn(async move { raft.shutdown().await });
     }
 
-    /// Stops this replica, and lets the host rejoin as another member: others have shown that it lost entries or a
+    /// Stops this replica, and has the host rejoin as another member: other hosts have shown that it lost entries or a
     /// vote, or that its tables are wrong.
     pub fn be_superseded(&self, why: String) {
         self.leave_the_group(why.clone());

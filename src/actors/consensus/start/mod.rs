@@ -145,8 +145,8 @@ pub enum StartError {
     #[error("no drive takes the metadata log: {}", reasons(.0))]
     NoDriveTakesTheLog(Vec<(NodeId, String)>),
     #[error(
-        "the metadata log begins after entry {}, and no drive has the snapshot of the entries before; put back a drive with \
-         the snapshot (meta/snapshot)", .purged.index
+        "the metadata log begins after entry {}, and no drive has a snapshot of the entries up to it; put back a drive \
+         with that snapshot (meta/snapshot)", .purged.index
     )]
     SnapshotLost { purged: Position },
     #[error(

@@ -1,4 +1,4 @@
-//! Changes: batched, answered once, kept over restarts and snapshots.
+//! Tests of changes on a single host: batched, answered once, and kept over restarts and snapshots.
 
 use super::{Host, create_bucket, id_of, put, put_if_absent, put_ok};
 use crate::actors::consensus::{FjallHome, MetaError, Offload, ReplicaOptions, start};
@@ -116,7 +116,7 @@ async fn a_snapshot_purges_the_log_and_a_restart_begins_from_it_c9() {
     for (id, key) in (0..).zip(odd_keys) {
         put_ok(&meta, bucket, key, id).await;
     }
-    // More than any frame, batch or piece holds at once.
+    // More than one frame, batch or piece of a snapshot holds.
     let large = vec![7; 300 << 10];
     for id in 100..120 {
         assert!(matches!(

@@ -1,4 +1,4 @@
-//! Leadership: elections, partitions, handing over.
+//! Tests of leadership: elections, partitions, and transfers of the lead.
 
 use super::{Cluster, SOON, bucket_of, id_at, put_until_done, simulate, try_id_of};
 use crate::actors::consensus::MetaHandle;
@@ -105,7 +105,7 @@ fn an_isolated_leader_acknowledges_nothing_and_serves_no_stale_read_c8() {
             if seed % 2 == 0 {
                 cluster.network.cut_off(&[old], &cluster.ids());
             } else {
-                // It can still speak, and is not heard of again.
+                // The old leader can still send, but receives no answers.
                 cluster.ids().into_iter().filter(|id| *id != old).for_each(|id| cluster.network.cut_one_way(id, old));
             }
             let meta = cluster.at(old);
@@ -121,10 +121,10 @@ fn an_isolated_leader_acknowledges_nothing_and_serves_no_stale_read_c8() {
                 sleep(Duration::from_millis(7)).await;
             }
             let went_on = acknowledged.get().saturating_sub(acknowledged_before);
-            assert!(went_on > 0, "seed {seed}: the others go on");
-            assert_eq!(read_after_succession, 0, "seed {seed}: it cannot know what is true");
+            assert!(went_on > 0, "seed {seed}: the other hosts acknowledge changes");
+            assert_eq!(read_after_succession, 0, "seed {seed}: the old leader serves no reads");
             let status = meta.status();
-            assert!(!status.is_leader && status.leader != Some(old), "seed {seed}: it says so: {status:?}");
+            assert!(!status.is_leader && status.leader != Some(old), "seed {seed}: it reports no lead: {status:?}");
             let late = meta.propose(put(bucket, "key", 5, b"from the old leader")).await;
             assert!(late.is_err(), "seed {seed}: {late:?}");
             cluster.network.heal();
@@ -165,7 +165,8 @@ fn a_restarted_host_grants_no_vote_before_its_leaders_lease_ends() {
             let leader = cluster.leader().await;
             let others: Vec<_> = cluster.ids().into_iter().filter(|id| *id != leader).collect();
             put_until_done(&cluster.at(leader), bucket, "key", 1).await;
-            // One of them has heard nothing for long and wants an election; the other forgets that it heard the leader.
+            // The first follower has heard nothing for long and stands for election; the second one restarts, and does
+            // not remember that it heard the leader just now.
             cluster.network.cut_off(&[others[0]], &cluster.ids());
             sleep(Duration::from_secs(10)).await;
             cluster.network.heal();

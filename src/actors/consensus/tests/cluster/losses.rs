@@ -1,4 +1,4 @@
-//! Hosts that die, lag, or lose their power together; answers that are lost.
+//! Tests of hosts that are killed, lag, or lose their power together, and of answers that are lost.
 
 use super::network::Weather;
 use super::{Cluster, bucket_of, id_at, put_until_done, simulate};
@@ -18,14 +18,14 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
-/// The allowed values of each key: every id from the last acknowledged on.
+/// The last acknowledged and the last attempted id of each key; the key must have one from the former to the latter.
 #[derive(Debug, Default)]
 struct Ledger {
     acknowledged: BTreeMap<String, u128>,
     attempted: BTreeMap<String, u128>,
 }
 
-/// Three writers on every host that runs, each with a key of its own.
+/// Starts three writers on every running host, each with a key of its own.
 fn write_everywhere(
     cluster: &Cluster,
     bucket: BucketId,
@@ -160,7 +160,7 @@ fn a_follower_behind_the_purged_log_catches_up_by_a_large_snapshot_c9() {
             }
             cluster.network.heal();
             if seed == 2 {
-                // In the midst of it.
+                // The follower is killed while it receives the snapshot.
                 cluster.until("pieces come", |cluster| cluster.network.calls(Kind::SnapshotPiece) > 4).await;
                 cluster.kill(lagging);
                 sleep(Duration::from_millis(100)).await;
@@ -172,7 +172,7 @@ fn a_follower_behind_the_purged_log_catches_up_by_a_large_snapshot_c9() {
             assert!(pieces >= 12, "seed {seed}: 40 objects of 300 KiB took {pieces} pieces of 1 MiB");
             let status = cluster.at(lagging).status();
             assert!(status.snapshot_index > 40 && status.purged_index == status.snapshot_index, "{status:?}");
-            // Also when it has nothing but its own drives.
+            // The follower has everything after a restart, too.
             cluster.kill(lagging);
             cluster.start(lagging).await;
             let meta = cluster.at(lagging);
@@ -220,7 +220,7 @@ fn a_full_follower_installs_a_snapshot_once_it_has_space() {
     });
 }
 
-/// A write that is made once, and answered as the one who made it.
+/// Proposes a change, and checks that the reply is that of a change made once.
 async fn once(meta: &MetaHandle, change: impl Fn() -> Change, expected: impl Fn(&Reply) -> bool) {
     match meta.propose(change()).await {
         Ok(reply) => assert!(expected(&reply), "{reply:?}"),
@@ -242,7 +242,7 @@ fn a_forwarded_change_is_made_once_even_if_its_answers_are_lost() {
                 async move {
                     for round in 0..5_u128 {
                         let (key, id) = (format!("key-{nth}"), nth * 1000 + round);
-                        // Whoever is refused here was refused by itself.
+                        // Each client has a key of its own, so only its own earlier put can make the condition fail.
                         let put = || put_if_absent(bucket, &key, id);
                         once(&meta, put, |reply| matches!(reply, Reply::ObjectPut { .. })).await;
                         let put = || put_if_absent(bucket, &key, id + 500);
@@ -289,7 +289,7 @@ fn forwarded_changes_are_decided_after_their_leader_was_killed() {
     }
 }
 
-/// Under its old id it would elect, with a host that was away, a leader that lacks what was acknowledged.
+/// Under its old id the host could, together with a host that was away, elect a leader that lacks acknowledged changes.
 #[test]
 fn a_voter_whose_log_lost_its_end_refuses_to_start() {
     simulate(async {
@@ -305,7 +305,7 @@ fn a_voter_whose_log_lost_its_end_refuses_to_start() {
         cluster.stop(voter).await;
         for disk in &cluster.hosts[&voter].disks {
             let (path, _, last) = last_block(disk);
-            // Before the mark that the log ends with.
+            // Damages the record before the mark with which the log ends.
             disk.corrupt(&path, ((last - 1) * BLOCK + 80) as u64, 1).expect("a stored file");
         }
         let refused = cluster.try_start(voter).await.expect_err("its log is damaged");

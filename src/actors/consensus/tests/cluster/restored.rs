@@ -1,4 +1,4 @@
-//! Hosts whose drives are put back to an older state.
+//! Tests of hosts whose drives are put back to an older state, and of replicas whose chains differ.
 
 use super::{Cluster, bucket_of, id_at, put_until_done, simulate};
 use crate::storage::raft_log::{AppliedAt, Chain, History};
@@ -25,7 +25,7 @@ fn a_host_with_applied_entries_that_its_leader_lacks_stops_and_keeps_them() {
             let copy = cluster.copy_of(restored);
             cluster.start(restored).await;
             cluster.until_even().await;
-            // It is to have heard nothing of what the others hold.
+            // The lagging host must not know what the others have on stable storage.
             cluster.kill(lagging);
             cluster.network.cut_off(&[lagging], &cluster.ids());
             cluster.start(lagging).await;
@@ -37,7 +37,7 @@ fn a_host_with_applied_entries_that_its_leader_lacks_stops_and_keeps_them() {
                     applied(restored) == applied(complete)
                 })
                 .await;
-            // In order, so that it knows afterwards that all of them were decided.
+            // This host stops in order, so that its log shows afterwards that all entries were decided.
             cluster.stop(complete).await;
             cluster.kill(restored);
             cluster.restore(restored, copy);
@@ -48,11 +48,11 @@ fn a_host_with_applied_entries_that_its_leader_lacks_stops_and_keeps_them() {
             cluster.start(complete).await;
             let stopped = |cluster: &Cluster| cluster.at(complete).status().out_of_service;
             cluster.until("it is out of service", |cluster| stopped(cluster).is_some()).await;
-            // Whichever came first: what the leader sends, or how the replicas compare.
+            // Either the leader's entries or the comparison of the replicas has shown the contradiction first.
             let why = stopped(&cluster).expect("it was just there");
             assert!(why.contains("Replicas that contradict each other"), "{why}");
             let rejoins = cluster.at(complete).superseded().now_or_never();
-            assert_eq!(rejoins, None, "it alone holds what was acknowledged, and does not give that up by itself");
+            assert_eq!(rejoins, None, "the host alone holds acknowledged changes, and does not give them up by itself");
             let view = cluster.at(complete).local_view().expect("its tables stay");
             for id in 0..8 {
                 assert!(view.object(bucket, &format!("key-{id}")).expect("readable").is_some(), "{id}");
@@ -78,7 +78,7 @@ fn a_host_put_back_to_an_older_state_stops_and_nothing_is_lost() {
             cluster.leader().await;
             put_all(&cluster, restored, bucket, 0..20).await;
             cluster.until_even().await;
-            // Until each has told the others.
+            // Each host reports its state to the others within this time.
             sleep(Duration::from_secs(5)).await;
             let away = others.get(seed as usize / 2).copied();
             if let Some(away) = away {
@@ -92,7 +92,7 @@ fn a_host_put_back_to_an_older_state_stops_and_nothing_is_lost() {
             let why = stopped(&cluster).expect("it was just there");
             assert!(why.contains("put back to an older state"), "{why}");
             let rejoins = cluster.at(restored).superseded().now_or_never();
-            assert_eq!(rejoins, Some(why), "it holds nothing that the others lack");
+            assert_eq!(rejoins, Some(why), "the host has to rejoin, as it holds nothing that the others lack");
             cluster.stop(restored).await;
             if let Some(away) = away {
                 cluster.start(away).await;
@@ -110,7 +110,7 @@ fn a_host_put_back_to_an_older_state_stops_and_nothing_is_lost() {
     }
 }
 
-/// From now on the host remembers to have applied something else.
+/// Changes the chain of a host's applied entries, as if it had applied other ones.
 fn make_differ(cluster: &Cluster, host: HostId) {
     let meta = cluster.at(host);
     let mut history = meta.inner.shared.history();
@@ -181,7 +181,7 @@ fn a_relaxed_host_that_lost_the_end_of_its_log_catches_up_again() {
             }
             let bucket = bucket_of(&cluster).await;
             let victim = cluster.follower().await;
-            // What a store begins with is on stable storage.
+            // After this time the entries that begin the log are on stable storage.
             sleep(Duration::from_secs(15)).await;
             put_all(&cluster, victim, bucket, 0..40).await;
             cluster.until_even().await;

@@ -1,4 +1,4 @@
-//! Replicas with the same entries and other rows.
+//! Tests of replicas that have applied the same entries and have different rows, or cannot apply an entry.
 
 use super::{Cluster, bucket_of, put_until_done, simulate};
 use crate::actors::consensus::shared::locked;
@@ -26,7 +26,7 @@ async fn scrub(meta: &MetaHandle) {
     while !matches!(pass.advance().await.expect("readable"), CopyScrubbed::Finished { .. }) {}
 }
 
-/// The tables of a host lose the row of its nth object.
+/// Removes the row of the nth object from a host's tables.
 fn lose_row(cluster: &Cluster, host: HostId, nth: usize) {
     let meta = cluster.at(host);
     let tables = meta.inner.shared.tables.load_full().expect("the host has tables");
@@ -73,7 +73,7 @@ fn a_host_whose_tables_differ_from_a_majority_stops_and_rejoins() {
             cluster.until("it is out of service", |cluster| stopped(cluster).is_some()).await;
             let why = stopped(&cluster).expect("it was just there");
             assert!(why.contains("the metadata tables of this host were not those of hosts"), "{why}");
-            assert_eq!(cluster.at(damaged).superseded().now_or_never(), Some(why), "it comes back with others' tables");
+            assert_eq!(cluster.at(damaged).superseded().now_or_never(), Some(why), "the host has to rejoin");
             put_until_done(&cluster.at(others[0]), bucket, "later", 9).await;
             for other in &others {
                 assert!(tables_differ(&cluster, *other, damaged), "{other:?} was told");
@@ -124,7 +124,7 @@ fn an_entry_that_fails_twice_on_one_host_stops_only_that_host() {
                 put_until_done(&cluster.at(*other), bucket, "later", 10).await;
                 assert_eq!(cluster.at(*other).status().out_of_service, None);
             }
-            // With a program that has it mended, it goes on where it stopped.
+            // With a version in which the defect is fixed, the host goes on where it stopped.
             cluster.stop(ill).await;
             home.garble(None);
             cluster.start(ill).await;
