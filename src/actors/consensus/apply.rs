@@ -196,7 +196,7 @@ impl ConsensusApply {
                 }
             }
             Err(error) => {
-                tracing::warn!(%error, "whether a batch of metadata changes took effect is not known");
+                tracing::warn!(%error, "a batch of metadata changes failed; whether it takes effect is not known");
                 let waiters = self.batcher.finish(id).into_iter().flatten().collect();
                 self.fail(waiters, &MetaError::TimedOut, "unknown");
             }

@@ -211,7 +211,7 @@ impl MetaHandle {
         let inner = &self.inner;
         let refused = |why: String| Err(GroupError::Refused { why });
         if call.group != inner.group.0 {
-            return refused(format!("there is no group {} here", call.group));
+            return refused(format!("this host has no Raft group {}", call.group));
         }
         if call.body.len() > GROUP_CALL_BYTES_MAX {
             return refused(format!(

@@ -183,7 +183,7 @@ impl CopyScrub {
             }
         }
         if self.meta.snapshot_now().await {
-            tracing::info!("a metadata snapshot was written in place of the damaged one");
+            tracing::info!("a metadata snapshot was written, and the log below it is dropped with its damage");
         }
     }
 }

@@ -61,7 +61,7 @@ impl CopyOpener {
             let CorruptSpot { file, at, expected, found, .. } = spot;
             if at.offset() == 0 {
                 // The records of a segment hold all that its header holds.
-                tracing::warn!(%node, file, expected, found, "a segment's header of the metadata log is damaged");
+                tracing::warn!(%node, file, expected, found, "the header of a segment of the metadata log is damaged");
                 continue;
             }
             recovery.note_damage(format!("{file} at offset {}: expected {expected}, found {found}", at.offset()));

@@ -51,7 +51,7 @@ impl Mirror {
         if !self.deciding && self.away.take_returning(node, &set) {
             self.shared.drives().set_role(node, DriveRole::Idle);
             self.shared.forget_failed_copy(node);
-            tracing::info!(%node, "a drive is back for the mirror of the metadata log");
+            tracing::info!(%node, "a drive may hold a copy of the metadata log again");
             self.refill();
         }
     }

@@ -82,11 +82,11 @@ fn load(logs: &[(NodeId, LogHandle)], place: EntryPlace) -> io::Result<LogEntry>
         match load_from(log, at, location) {
             Ok(entry) => return Ok(entry),
             Err(why) => {
-                tracing::warn!(%node, index = at.index, %why, "a copy of the metadata log cannot give an entry")
+                tracing::warn!(%node, index = at.index, %why, "an entry cannot be read from a copy of the metadata log")
             }
         }
     }
-    Err(io::Error::other(format!("no copy of the metadata log can give entry {}", at.index)))
+    Err(io::Error::other(format!("entry {} can be read from no copy of the metadata log", at.index)))
 }
 
 fn load_from(log: &LogHandle, at: Position, location: Location) -> Result<LogEntry, String> {

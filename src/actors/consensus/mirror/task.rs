@@ -357,7 +357,7 @@ impl Mirror {
             let generation = match write.await {
                 Ok(()) => Some(set.generation),
                 Err(error) => {
-                    tracing::debug!(%node, %error, "a drive that left the mirror does not take the mirror file");
+                    tracing::debug!(%node, %error, "the mirror file cannot be written to a drive that left the mirror");
                     tokio::time::sleep(TELL_PAUSE).await;
                     None
                 }
@@ -487,7 +487,7 @@ impl Mirror {
             chosen
         };
         if let Some(node) = chosen {
-            tracing::info!(%node, "filling a copy of the metadata log");
+            tracing::info!(%node, "filling a drive with a copy of the metadata log");
             self.go_on_filling(node, Fill::new(Arc::clone(&self.shared), self.snapshots.clone(), node));
         }
     }

@@ -101,7 +101,7 @@ impl Peer {
     fn require_voice(&self) -> Result<(), Unreachable<MetaGroup>> {
         match self.peers.hearing.may_speak() {
             true => Ok(()),
-            false => Err(Unreachable::new(&io::Error::other("this leader hears no majority"))),
+            false => Err(Unreachable::new(&io::Error::other("this leader hears no majority, and is silent"))),
         }
     }
 

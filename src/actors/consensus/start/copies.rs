@@ -164,7 +164,7 @@ fn read_mirror_file(drive: &ReplicaDrive) -> Option<MirrorSet> {
         Ok(content) => content,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
         Err(error) => {
-            tracing::warn!(node = %drive.node, %error, "the mirror file cannot be read");
+            tracing::warn!(node = %drive.node, %error, "the mirror file cannot be read and is ignored");
             return None;
         }
     };
@@ -383,7 +383,7 @@ async fn catch_up(shared: &Arc<Shared>, node: NodeId, recovered: &RecoveredCopy)
         (keep_through, next, index.next_index(), index.resume(keep_through))
     };
     let sequence = resume.sequence();
-    tracing::debug!(%node, ?keep_through, end, "bringing up a copy of the metadata log");
+    tracing::debug!(%node, ?keep_through, end, "a copy of the metadata log catches up with the best one");
     append(shared, node, vec![resume]).await?;
     append_entries(shared, node, sequence, next, end).await
 }

@@ -168,7 +168,7 @@ pub enum StartError {
     NotAFounder(HostId),
     #[error("no drive takes the metadata tables: {0}")]
     Tables(String),
-    #[error("consensus does not start: {0}")]
+    #[error("the metadata replica cannot be started: {0}")]
     Consensus(String),
     #[error("the metadata log cannot be read: {0}")]
     Log(#[from] io::Error),
@@ -394,6 +394,6 @@ async fn lead_if_alone(raft: &MetaRaft, shared: &Arc<Shared>) {
         }
     };
     if tokio::time::timeout(LEAD_PATIENCE, lead).await.is_err() {
-        tracing::warn!("this host does not lead its metadata group yet");
+        tracing::warn!("this host does not lead its metadata group after {LEAD_PATIENCE:?}; it goes on trying");
     }
 }

@@ -238,7 +238,7 @@ impl StateMachine {
         let is_spare = lies_on_log(&self.shared.index(), self.applied.at);
         match restored {
             Err(error) if is_damaged_snapshot(&error) && is_spare => {
-                tracing::warn!(%error, "the metadata snapshot is not used: the log has all that the tables lack");
+                tracing::warn!(%error, "the metadata snapshot is not used: the log has all entries that the tables lack");
                 self.shared.drives().snapshot = None;
                 self.shared.publish(Some(self.tables.clone()));
                 Ok(())
@@ -384,7 +384,7 @@ impl StateMachine {
             match self.snapshots.save(applied, view).await {
                 Ok(()) => return Ok(()),
                 Err(SaveError::Drives(error)) if !self.candidates().is_empty() => {
-                    tracing::warn!(%error, "a metadata snapshot that was installed cannot be saved");
+                    tracing::warn!(%error, "an installed metadata snapshot cannot be written to the drives; it is tried again");
                 }
                 Err(error) => return Err(error.into()),
             }

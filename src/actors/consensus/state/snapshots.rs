@@ -184,7 +184,7 @@ impl SnapshotStore {
     }
 
     fn report(&self, node: NodeId, error: &io::Error) {
-        tracing::warn!(%node, %error, "a drive cannot take the metadata snapshot");
+        tracing::warn!(%node, %error, "the metadata snapshot cannot be written to a drive");
         let _ = self.mirror.send(ToMirror::DriveRefuses { node, error: error.kind() });
     }
 
@@ -256,7 +256,7 @@ impl SnapshotStore {
                 let kv = fresh()?;
                 match install_merged(&file.sources, &kv) {
                     Ok(()) => {
-                        tracing::warn!("the copies of a metadata snapshot are damaged and complement each other");
+                        tracing::warn!("a damaged metadata snapshot was installed from the whole parts of its copies");
                         return Ok(kv);
                     }
                     Err(error) => {

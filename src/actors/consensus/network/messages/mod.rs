@@ -57,7 +57,7 @@ impl Kind {
 pub enum MessageFault {
     #[error("message version {0} is not known; this program knows {VERSION}")]
     UnknownVersion(u8),
-    #[error("message ends early")]
+    #[error("message is truncated")]
     Truncated,
     #[error("message is malformed: {0}")]
     Malformed(String),
