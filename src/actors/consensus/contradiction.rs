@@ -16,7 +16,7 @@ use std::io;
 /// The section of the runbook that tells an operator what to do; error messages end with it.
 pub const RUNBOOK: &str = "docs/how-to/runbook.md, \"Replicas that contradict each other\"";
 
-fn words(at: Position) -> String {
+fn described(at: Position) -> String {
     format!("entry {} of term {} (leader {:016x})", at.index, at.term, at.node)
 }
 
@@ -29,7 +29,7 @@ pub fn check_truncation(shared: &Shared, after: Option<u64>) -> io::Result<()> {
     let keep = after.map_or("no entry".to_owned(), |after| format!("entries up to {after} only"));
     let why = format!(
         "the leader of the metadata group has {keep} in common with this host, which has applied {}; one of them was put back to an older state or lost synced writes; this host stops and keeps its data as it is: {RUNBOOK}",
-        words(settled)
+        described(settled)
     );
     shared.set_fault(why.clone());
     Err(io::Error::new(io::ErrorKind::InvalidData, why))
@@ -55,8 +55,8 @@ pub fn check_append(shared: &Shared, request: &AppendEntriesRequest<MetaGroup>) 
             return Err(format!(
                 "host {:016x}, which leads the metadata group, has {}, where this host has applied {}; one of them was put back to an older state or lost synced writes; this host stops and keeps its data as it is: {RUNBOOK}",
                 request.vote.leader_id.node_id,
-                words(sent),
-                words(own)
+                described(sent),
+                described(own)
             ));
         }
     }
@@ -72,8 +72,8 @@ pub fn check_snapshot(shared: &Shared, applied: &AppliedAt, head: &AppliedAt) ->
     }
     let why = format!(
         "a metadata snapshot of {} contradicts this host, which has applied {}; one of them is of an older state or lacks synced writes; this host stops and keeps its data as it is: {RUNBOOK}",
-        words(taken),
-        words(own)
+        described(taken),
+        described(own)
     );
     shared.set_fault(why.clone());
     Err(io::Error::new(io::ErrorKind::InvalidData, why))

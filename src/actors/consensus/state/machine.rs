@@ -1,7 +1,6 @@
-//! openraft's state machine over the metadata tables. Entries are applied in batches. A batch is one commit of the
-//! tables, which also stores the position of its last entry. The tables are derived state: if they fail or their drive
-//! is lost, they are rebuilt from the snapshot and the log, on another drive if possible, and the batch is applied
-//! again.
+//! openraft's state machine over the metadata tables. Entries are applied in batches; each commit of the tables also
+//! stores the position of its last entry. The tables are derived state: if they fail or their drive is lost, they are
+//! rebuilt from the snapshot and the log, on another drive if possible, and the entries in hand are applied again.
 
 use super::applying::{ApplyError, Done, apply, inapplicable};
 use super::attempts::Attempts;

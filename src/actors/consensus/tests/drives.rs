@@ -86,7 +86,6 @@ async fn a_stale_log_copy_that_is_put_back_is_recognised_and_refilled() {
     put_many(&meta, bucket, 10..30).await;
     assert_eq!(members(&meta), [2]);
     meta.shutdown().await;
-    host.present = vec![1];
     host.home.forget_all();
     // A drive with a later generation shows that the copy on drive 1 is stale.
     host.present = vec![1, 2];
@@ -448,11 +447,11 @@ async fn a_log_copy_given_up_for_lateness_is_not_selected_at_a_start() {
     put_many(&meta, bucket, 0..10).await;
     let generation = meta.status().mirror_generation;
     let file = host.dir(2).join("meta").join("mirror");
-    let told = || {
+    let is_written = || {
         let content = read_file(&*disks[1].handle(), &file).unwrap_or_default();
         MirrorSet::decode(&content).is_ok_and(|set| set.generation == generation)
     };
-    until("the drive that left is told", told).await;
+    until("the present set is written to the drive that left", is_written).await;
     meta.shutdown().await;
     host.present = vec![2];
     host.started = true;

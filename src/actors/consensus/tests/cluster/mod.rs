@@ -242,7 +242,7 @@ impl Cluster {
         };
         if timeout(SOON * 4, wait).await.is_err() {
             let all: Vec<_> = self.running().into_iter().map(|(id, handle)| (id, handle.status())).collect();
-            panic!("seed {}: in vain: {what}: {all:#?}", self.seed);
+            panic!("seed {}: waited in vain until: {what}: {all:#?}", self.seed);
         }
     }
 
