@@ -420,7 +420,7 @@ proptest! {
 
     /// Tests reports with random content from another host.
     #[test]
-    fn any_clock_report_is_handled_without_a_panic(wall: u64, date: u64, confirmed: Option<u64>, era in 0..2u64, kept: bool) {
+    fn no_clock_report_causes_a_panic(wall: u64, date: u64, confirmed: Option<u64>, era in 0..2u64, kept: bool) {
         let mut world = World::new(2);
         let reading = world.hosts[&1].reading(world.now);
         let report = ClockReport {

@@ -137,7 +137,7 @@ pub enum StartError {
     #[error(transparent)]
     Copies(#[from] ChoiceError),
     #[error(
-        "this host has had metadata, but none of its present drives holds any (the directory meta): put back a drive that \
+        "no present drive holds any metadata (the directory meta), though this host has had some: put back a drive that \
          holds it, or that directory, or restore an exported copy (sherd recover --from); a store that is to begin empty \
          needs empty directories"
     )]
