@@ -166,7 +166,7 @@ fn hosts_whose_clocks_agree_confirm_the_time_and_report_no_trouble() {
 }
 
 #[test]
-fn a_wall_clock_that_jumps_ahead_moves_the_confirmed_time_by_an_hour_a_day() {
+fn a_wall_clock_that_jumps_moves_the_confirmed_time_an_hour_a_day() {
     let mut world = World::new(1);
     world.set_wall(1, 60 * DAY);
     world.pass(STEP);
