@@ -277,7 +277,7 @@ impl ConsensusApply {
     /// Takes over the confirmed time from the tables and, on the leader, proposes to advance it when that is due.
     fn keep_time(&mut self, ctx: &mut Context<Self>) {
         let Some(tables) = self.shared.tables.load_full() else { return };
-        // A failed read starts no rebuild of the tables here: the next read through the handle does.
+        // A failed read here starts no rebuild of the tables: the next read through the handle does.
         let Ok(record) = tables.view().clock() else { return };
         if let Some(record) = &record {
             self.clock.learn(record);

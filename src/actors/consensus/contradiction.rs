@@ -48,7 +48,8 @@ pub fn check_append(shared: &Shared, request: &AppendEntriesRequest<MetaGroup>) 
     for sent in sent.filter(|sent| sent.index <= settled.index) {
         let (agrees, own) = match index.position_of(sent.index) {
             Some(own) => (own == sent, own),
-            // The entry here is purged. Terms never fall along a log, so it was not of a later term than the last one.
+            // The entry is purged here. Terms never fall along a log, so its term was at most that of the settled
+            // entry.
             None => ((sent.term, sent.node) <= (settled.term, settled.node), settled),
         };
         if !agrees {

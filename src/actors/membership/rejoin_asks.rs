@@ -1,6 +1,7 @@
-//! Remembers the voters that lost their copies of the metadata log and ask to rejoin as other members. Where the voters
-//! left without them are no majority, nobody can decide that; of two voters, one that asks is enough. Then this module
-//! says which hosts ask and what an operator can do. It remembers while the process runs.
+//! Remembers the voters that lost their copies of the metadata log and ask to rejoin as other members. A rejoin is
+//! decided by a majority of the voters, without the hosts that ask. If too few voters are left for that (of two voters,
+//! one that asks is enough), this module reports which hosts ask and what an operator can do. The requests are kept in
+//! memory while the process runs.
 
 use crate::actors::consensus::Membership;
 use crate::ambient::Clock;

@@ -141,8 +141,8 @@ impl LogClock {
         match &mut self.confirmed {
             Some(counted) if counted.era == era => counted.time = counted.time.max(time),
             known => {
-                // In a new era an operator has just set the time. The first record that this process sees proves no
-                // such thing.
+                // A new era means that an operator has just set the time, so it has no gap. The first record that this
+                // process sees may be old.
                 self.kept |= known.replace(Counted { time, era }).is_some();
             }
         }

@@ -93,7 +93,8 @@ impl Server {
         if !asked.transfer && self.ambient.clock.monotonic() < self.silent_until {
             return self.withhold();
         }
-        // A voter that has lost entries could elect a leader without them; a candidate that has lost some would be one.
+        // A voter that has lost entries could elect a leader without them, and a candidate that has lost entries would
+        // lead without them.
         if self.abstaining.load(Ordering::SeqCst) || self.others.has_lost_entries(asked.ballot.node, asked.last) {
             return self.withhold();
         }

@@ -179,7 +179,7 @@ async fn observe(seed: u64, stale_reads_every: Option<u64>) -> Vec<(String, bool
     verdicts(&record)
 }
 
-/// The verdict on each key: whether its history could have happened, and how many operations came to an end.
+/// Returns for each key whether its history is linearizable, and how many operations have a known outcome.
 pub(super) fn verdicts(record: &Record) -> Vec<(String, bool, usize)> {
     let histories = KEYS.iter().zip(&record.histories);
     histories

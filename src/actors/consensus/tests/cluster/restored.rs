@@ -193,7 +193,7 @@ fn a_relaxed_host_that_lost_the_end_of_its_log_catches_up_again() {
             for id in 0..40 {
                 assert_eq!(id_at(&cluster.at(victim), bucket, &format!("key-{id}")).await, Some(id));
             }
-            // It counts again.
+            // The host takes part again: with another host killed, a majority needs it.
             let other = cluster.ids().into_iter().find(|id| *id != victim).expect("there are three");
             sleep(Duration::from_secs(5)).await;
             cluster.kill(other);
