@@ -121,7 +121,7 @@ impl Incoming {
     pub fn install(&self, raft: &MetaRaft, asked: InstallSnapshot) -> Installing {
         let mut current = locked(&self.current);
         let Some(receiving) = current.as_mut().filter(|current| current.transfer == asked.transfer) else {
-            return Installing::Failed("the follower has received no piece of this snapshot".to_owned());
+            return Installing::Failed("the follower has restarted, or receives another snapshot".to_owned());
         };
         match &receiving.stage {
             Stage::Installing => return Installing::Busy,
