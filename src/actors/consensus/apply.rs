@@ -1,10 +1,10 @@
-//! The actor between those who propose changes and the group's log. Owns the proposals in flight, their batches and their
-//! waiters; as leader it puts the confirmed time into the log.
+//! The actor that proposes changes to the group's log. Owns the proposals in flight, their batches and their waiters;
+//! on the leader it also puts the confirmed time into the log.
 //!
-//! Receives `Propose`, of this host and of those that forward theirs; to itself `FormBatches`; `MoveTables`, `RenewTables`,
-//! `Stop`. Sends nothing: answers go to the waiters. Invariants: batches under way are bounded, every
-//! waiter is answered or removed by its deadline. Refuses proposals when it is stopped or the replica is out of service,
-//! and gives them back where another host leads. Does no input or output itself.
+//! Receives `Propose`, for changes of this host and for those that other hosts forward; `FormBatches`, from itself;
+//! `MoveTables`, `RenewTables`, `Stop`. Sends no messages: outcomes go to the waiters. Invariants: the number of
+//! batches in flight is bounded, and every waiter is answered by its deadline. Refuses proposals when it is stopped or
+//! the replica is out of service, and gives them back if another host leads. Does no input or output itself.
 
 use super::batcher::{Batch, Batcher};
 use super::clock::ClusterClock;
@@ -35,9 +35,9 @@ use std::time::Duration;
 use tokio::sync::oneshot::error::TryRecvError;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
-/// Deadlines, metrics and the size of the log are looked at this often.
+/// The interval in which deadlines, metrics and the size of the log are looked at.
 const TICK: Duration = Duration::from_millis(100);
-/// The confirmed time of the log is looked at this often.
+/// The interval in which the confirmed time in the log is looked at.
 const CLOCK_LOOK_EVERY: Duration = Duration::from_secs(1);
 /// The pause before a failed snapshot is tried again.
 const SNAPSHOT_PAUSE: Duration = Duration::from_secs(5);
@@ -46,7 +46,7 @@ const RETRY_PAUSE: Duration = Duration::from_millis(10);
 
 pub type MetaRaft = Raft<MetaGroup, StateMachine>;
 
-/// Decides one change; the waiter is told.
+/// Proposes one change; the outcome goes to the waiter.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct Propose {
@@ -54,11 +54,11 @@ pub struct Propose {
     pub waiter: Waiter,
 }
 
-/// A change to be.
+/// A change that is to be proposed.
 #[derive(Clone, Debug)]
 pub enum Proposal {
     Own(Change),
-    /// A command as its proposer encoded it, without an origin in it. One that may have been sent before has an origin.
+    /// A command as its proposer encoded it. `origin` identifies it if it may have been sent to a leader before.
     Encoded {
         origin: Option<Origin>,
         command: Bytes,
@@ -76,33 +76,33 @@ pub struct Waiter {
 /// The reason for which a change has no reply.
 #[derive(Clone, Debug)]
 pub enum Undecided {
-    /// The command was not proposed here, and must be proposed on another host: as it was encoded.
+    /// Another host leads: the command was not proposed, and is given back in its encoded form.
     NotHere(Bytes),
     Failed(MetaError),
 }
 
-/// Everything that was in the mailbox is gathered: batches may be formed.
+/// Forms batches, after the proposals that are in the mailbox at present have been handled.
 #[derive(Message)]
 #[rtype(result = "()")]
 struct FormBatches;
 
-/// A drive is lost: if the tables are on it, they move.
+/// Moves the tables to another drive, if they are on this drive, which is lost.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct MoveTables(pub NodeId);
 
-/// Something in the tables could not be read: they are made anew.
+/// Rebuilds the tables, in which damage was found.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct RenewTables;
 
-/// No proposal is taken any more; those that wait are answered.
+/// Stops the actor: further proposals are refused, and waiters get an error.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub struct Stop;
 
-/// The condition for a snapshot: so much log that writing the snapshot is at most as much again as half of what it
-/// replaces.
+/// The condition for writing a snapshot: the log has at least `log_bytes_min` bytes, and half as many as the last
+/// snapshot. So at most about two bytes of snapshots are written for each byte of the log.
 #[derive(Clone, Copy, Debug)]
 pub struct SnapshotPolicy {
     pub log_bytes_min: u64,
@@ -132,7 +132,7 @@ pub struct ConsensusApply {
     ambient: Ambient,
     batcher: Batcher<Waiter>,
     clock: ClusterClock,
-    /// The change of the confirmed time under way, if any: nobody else waits for it.
+    /// The outcome of the proposal that advances the confirmed time, if one is in flight. Its waiter is this actor.
     advancing: Option<oneshot::Receiver<Result<Reply, Undecided>>>,
     clock_is_trouble: bool,
     next_clock_look: Duration,
@@ -196,7 +196,7 @@ impl ConsensusApply {
                 }
             }
             Err(error) => {
-                tracing::warn!(%error, "whether a batch of metadata changes took effect is not known");
+                tracing::warn!(%error, "a batch of metadata changes failed; whether it takes effect is not known");
                 let waiters = self.batcher.finish(id).into_iter().flatten().collect();
                 self.fail(waiters, &MetaError::TimedOut, "unknown");
             }
@@ -204,7 +204,7 @@ impl ConsensusApply {
         self.form_later(ctx);
     }
 
-    /// Returns whether this host leads (though it may not propose at this moment), or will lead because it is alone.
+    /// Returns whether this host leads, even if it cannot propose at this moment, or will lead as the only voter.
     fn may_yet_lead(&self) -> bool {
         let own = *self.raft.node_id();
         self.raft.metrics().borrow_watched().state.is_leader() || self.raft.voter_ids().eq(std::iter::once(own))
@@ -274,10 +274,10 @@ impl ConsensusApply {
         }
     }
 
-    /// Learns the confirmed time of the log, and advances it there when that is due.
+    /// Takes over the confirmed time from the tables and, on the leader, proposes to advance it when that is due.
     fn keep_time(&mut self, ctx: &mut Context<Self>) {
         let Some(tables) = self.shared.tables.load_full() else { return };
-        // Tables that cannot be read are made anew by whoever reads what is asked for.
+        // A failed read here starts no rebuild of the tables: the next read through the handle does.
         let Ok(record) = tables.view().clock() else { return };
         if let Some(record) = &record {
             self.clock.learn(record);
@@ -310,7 +310,7 @@ impl ConsensusApply {
         self.clock_is_trouble = !troubles.is_empty();
     }
 
-    /// Passes the barrier once after a change of membership, and at start, so that reads need not.
+    /// Confirms a sole voter once at start and after each change of membership, so that its reads need no barrier.
     fn confirm_sole_voter(&mut self, ctx: &mut Context<Self>) {
         if self.confirming || self.stopped || self.shared.sole_voter.is_confirmed() {
             return;
@@ -340,8 +340,8 @@ impl ConsensusApply {
 
 type Decided = Result<ClientWriteResponse<MetaGroup>, RaftError<MetaGroup, ClientWriteError<MetaGroup>>>;
 
-/// Writes a snapshot of the present tables, made durable first so that a restart has little to replay; then openraft
-/// learns of it, and lets the log below it go. Whether it was made.
+/// Writes a snapshot of the present tables, and has openraft drop the log below it. First makes the tables durable, so
+/// that a restart has little to replay. Returns whether the snapshot was written.
 pub async fn make_snapshot(raft: MetaRaft, shared: Arc<Shared>, snapshots: SnapshotStore) -> bool {
     let Ok((node, (head, kv, view))) = raft
         .with_state_machine(|machine| {
@@ -364,7 +364,7 @@ pub async fn make_snapshot(raft: MetaRaft, shared: Arc<Shared>, snapshots: Snaps
         return true;
     };
     tracing::warn!(%error, "no metadata snapshot could be made; the log is kept");
-    // A drive that takes no snapshot says nothing of the tables.
+    // The tables are rebuilt only if they are at fault, not if a drive takes no snapshot.
     if let SaveError::Tables(error) = error {
         let why = error.to_string();
         let _ = raft

@@ -1,15 +1,15 @@
-//! The grouping of proposals into entries, and the outcome for their waiters. Pure: commands and waiters in, batches
-//! and verdicts out.
+//! Groups proposed commands into batches, one for each log entry, and keeps who waits for each command. Pure: commands
+//! and waiters in, batches and finished or expired waiters out.
 //!
-//! A batch is formed whenever fewer than the maximum are under way and anything waits: so a lone proposal leaves at once,
-//! and under load the next batch gathers while others are being decided.
+//! A batch is formed whenever a proposal waits and fewer than `BATCHES_IN_FLIGHT_MAX` batches are in flight. So a lone
+//! proposal leaves at once, and under load the next batch gathers while others are being decided.
 
 use crate::limits::{RAFT_BATCH_BYTES_MAX, RAFT_BATCH_COMMANDS_MAX};
 use bytes::Bytes;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-/// Entries under way at once.
+/// The maximum number of batches that are proposed and not yet decided.
 pub const BATCHES_IN_FLIGHT_MAX: usize = 3;
 
 #[derive(Debug)]
@@ -31,14 +31,14 @@ pub struct Batch {
 pub struct Expired<W> {
     /// Their commands will never be proposed.
     pub unproposed: Vec<W>,
-    /// Their commands were proposed; whether they happen is not known.
+    /// Their commands were proposed; whether they take effect is not known.
     pub undecided: Vec<W>,
 }
 
 #[derive(Debug)]
 pub struct Batcher<W> {
     waiting: VecDeque<Proposal<W>>,
-    /// The proposals under way. `None` in place of a proposal whose waiter is gone.
+    /// The proposals of each batch in flight, by the batch's id. `None` stands for a proposal whose waiter has expired.
     in_flight: BTreeMap<u64, Vec<Option<Proposal<W>>>>,
     next_id: u64,
 }
@@ -54,7 +54,7 @@ impl<W> Batcher<W> {
         self.waiting.push_back(Proposal { command, deadline, waiter });
     }
 
-    /// The next batch to propose, if one may be.
+    /// Returns the next batch to propose; `None` if no proposal waits or the maximum number of batches is in flight.
     pub fn next_batch(&mut self) -> Option<Batch> {
         if self.waiting.is_empty() || self.in_flight.len() >= BATCHES_IN_FLIGHT_MAX {
             return None;
@@ -76,28 +76,29 @@ impl<W> Batcher<W> {
         Some(Batch { id, commands })
     }
 
-    /// The waiters of a batch that is decided, in the order of its commands; `None` where one is gone.
+    /// Removes a batch that is decided. Returns its waiters in the order of its commands; `None` stands for an expired
+    /// one.
     pub fn finish(&mut self, id: u64) -> Vec<Option<W>> {
         let batch = self.in_flight.remove(&id).unwrap_or_default();
         batch.into_iter().map(|proposal| proposal.map(|proposal| proposal.waiter)).collect()
     }
 
-    /// Puts a batch back that was refused before it was proposed: its proposals wait again, first in line. One whose
-    /// waiter was already told that the outcome is unknown is dropped.
+    /// Puts back a batch that was refused before it was proposed: its proposals wait again, first in line. A proposal
+    /// whose waiter has expired is dropped.
     pub fn put_back(&mut self, id: u64) {
         for proposal in self.in_flight.remove(&id).unwrap_or_default().into_iter().flatten().rev() {
             self.waiting.push_front(proposal);
         }
     }
 
-    /// Gives a batch back that was refused before it was proposed and is to be proposed elsewhere: returns its
+    /// Removes a batch that was refused before it was proposed and is to be proposed on another host. Returns its
     /// commands, each with its waiter.
     pub fn give_back(&mut self, id: u64) -> Vec<(Bytes, W)> {
         let batch = self.in_flight.remove(&id).unwrap_or_default();
         batch.into_iter().flatten().map(|proposal| (proposal.command, proposal.waiter)).collect()
     }
 
-    /// Takes out the waiters whose deadline has come.
+    /// Removes and returns the waiters whose deadline has come.
     pub fn expire(&mut self, now: Duration) -> Expired<W> {
         let mut expired = Expired { unproposed: Vec::new(), undecided: Vec::new() };
         for proposal in std::mem::take(&mut self.waiting) {
@@ -114,7 +115,7 @@ impl<W> Batcher<W> {
         expired
     }
 
-    /// Takes out everything, at the end.
+    /// Removes and returns all waiters, when the actor stops.
     pub fn drain(&mut self) -> Expired<W> {
         self.expire(Duration::MAX)
     }
@@ -176,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn a_waiter_whose_time_is_over_is_taken_out_of_a_batch_under_way_c7() {
+    fn an_expired_waiter_is_removed_from_a_batch_in_flight_c7() {
         let mut batcher = Batcher::default();
         batcher.propose(Bytes::new(), Duration::from_secs(1), 'a');
         batcher.propose(Bytes::new(), Duration::from_secs(3), 'b');
@@ -189,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_batch_is_first_in_line_again_without_those_who_gave_up() {
+    fn a_refused_batch_is_proposed_next_without_its_expired_proposals() {
         let mut batcher = Batcher::default();
         batcher.propose(Bytes::from_static(b"a"), Duration::from_secs(1), 'a');
         batcher.propose(Bytes::from_static(b"b"), LATER, 'b');
@@ -202,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_for_another_host_is_given_back_whole() {
+    fn a_batch_for_another_host_is_given_back_with_all_its_waiters() {
         let mut batcher = Batcher::default();
         batcher.propose(Bytes::from_static(b"a"), LATER, 'a');
         batcher.propose(Bytes::from_static(b"b"), LATER, 'b');

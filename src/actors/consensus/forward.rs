@@ -1,11 +1,12 @@
-//! Changes on their way to whoever leads: proposed here where this host does, else sent to the leader, and sent again
-//! wherever the lead goes, until the change is decided or its time is over.
+//! Brings changes to the leader: proposes a change here if this host leads, else sends it to the leader. If the lead
+//! moves, the change is sent again to the next leader, until it is decided or its time is over.
 //!
-//! A change that may have reached a leader before is only ever sent again with its origin, by which the state machine
-//! tells that it was made already and answers as it did then (`storage::meta::command::Origin`). So a lost answer costs a
-//! repetition and no second effect: not for deletes, nor for conditional puts, which would else be refused to the one
-//! who won. A change that this host proposes as leader has no origin and is not sent again once its entry is in the log:
-//! its outcome is then the leader's to learn, and unknown where it is not learnt in time.
+//! A change that may have reached a leader before is sent again only with its origin
+//! (`storage::meta::command::Origin`). By the origin the state machine recognises a change that was made already, and
+//! repeats its first answer. So a lost answer never leads to a second effect: nothing is deleted twice, and a
+//! conditional put that succeeded is not refused when it is sent again. A change that this host proposes as the leader
+//! has no origin, and is not sent again once its entry is in the log. If this host does not learn its outcome in time,
+//! the outcome is unknown.
 
 use super::apply::{Proposal, Propose, Undecided, Waiter};
 use super::handle::{Inner, Leader, MetaError, unavailable};
@@ -26,14 +27,14 @@ use tokio::time::timeout;
 const PROPOSALS_BYTES_MAX: u32 = 64 << 20;
 /// The approximate memory of a proposal besides its inline bytes.
 const PROPOSAL_BYTES: u32 = 1024;
-/// The caller's own bound lies after the actor's, which knows more.
+/// The margin by which the caller waits longer than the actor, whose error says more than a timeout.
 const ANSWER_GRACE: Duration = Duration::from_secs(1);
-/// The longest wait for a leader's answer to one sending; then it is asked again, or its successor.
+/// The longest wait for a leader's answer; then the change is sent again, to that leader or its successor.
 const SEND_PATIENCE: Duration = Duration::from_secs(3);
-/// The pause before a change that nobody took is tried again.
+/// The pause before a change that no leader has taken is tried again.
 const RETRY_PAUSE: Duration = Duration::from_millis(10);
 
-/// A change and its outcome so far.
+/// A change that is being brought to the leader.
 struct ForwardedChange<'a> {
     inner: &'a Inner,
     permit: Arc<OwnedSemaphorePermit>,
@@ -45,7 +46,7 @@ struct ForwardedChange<'a> {
     hint: Option<HostId>,
 }
 
-/// The outcome of one try.
+/// The outcome of one attempt: the final result, or whether to pause before the next attempt.
 enum Attempted {
     Over(Result<Reply, MetaError>),
     Again,
@@ -56,19 +57,19 @@ pub(super) async fn propose(inner: &Inner, change: Change) -> Result<Reply, Meta
     change.check_documents()?;
     let since = inner.ambient.clock.monotonic();
     let permit = Arc::new(permit(inner, proposal_bytes(&change), PROPOSAL_WAIT_MAX).await?);
-    let mut errand =
+    let mut forwarded =
         ForwardedChange { inner, permit, since, proposal: Proposal::Own(change), adrift: false, hint: None };
     loop {
-        let tried = match errand.hint.take().map_or_else(|| inner.leader(), Leader::There) {
-            Leader::Here => errand.try_here().await,
-            Leader::There(leader) => errand.try_there(leader).await,
+        let tried = match forwarded.hint.take().map_or_else(|| inner.leader(), Leader::There) {
+            Leader::Here => forwarded.try_here().await,
+            Leader::There(leader) => forwarded.try_there(leader).await,
             Leader::Unknown => Attempted::Again,
         };
         match tried {
             Attempted::Over(result) => return result,
-            Attempted::AgainAtOnce if errand.left().is_some() => {}
-            Attempted::Again if errand.left().is_some() => tokio::time::sleep(RETRY_PAUSE).await,
-            Attempted::Again | Attempted::AgainAtOnce => return Err(errand.out_of_time()),
+            Attempted::AgainAtOnce if forwarded.left().is_some() => {}
+            Attempted::Again if forwarded.left().is_some() => tokio::time::sleep(RETRY_PAUSE).await,
+            Attempted::Again | Attempted::AgainAtOnce => return Err(forwarded.out_of_time()),
         }
     }
 }
@@ -82,7 +83,7 @@ async fn permit(inner: &Inner, bytes: u32, patience: Duration) -> Result<OwnedSe
 }
 
 impl ForwardedChange<'_> {
-    /// The time that is left, if any.
+    /// Returns the time that is left until the change's deadline, if any.
     fn left(&self) -> Option<Duration> {
         let end = self.since + PROPOSAL_WAIT_MAX;
         end.checked_sub(self.inner.ambient.clock.monotonic()).filter(|left| !left.is_zero())
@@ -93,7 +94,8 @@ impl ForwardedChange<'_> {
     }
 
     async fn try_here(&mut self) -> Attempted {
-        // Kept only where it must be the same when it is sent again.
+        // An encoded command is kept, as it must be the same when it is sent again. A change that is not encoded yet is
+        // moved: it comes back encoded if it was not proposed.
         let proposal = match &self.proposal {
             Proposal::Encoded { .. } => self.proposal.clone(),
             Proposal::Own(_) => {
@@ -173,7 +175,8 @@ impl ForwardedChange<'_> {
         HostId(*self.inner.raft.node_id())
     }
 
-    /// The reply, unless the change is too old to be told from others.
+    /// Returns the reply as the result, unless the state machine has forgotten too much to tell whether it made the
+    /// change.
     fn judge(&mut self, reply: Reply) -> Attempted {
         if reply != Reply::Refused(Refusal::Forgotten) {
             return Attempted::Over(Ok(reply));
@@ -181,14 +184,15 @@ impl ForwardedChange<'_> {
         if self.adrift {
             return Attempted::Over(Err(MetaError::TimedOut));
         }
-        // It was never made: this host was far behind when it gave it its origin.
+        // The change was never made: its origin was too old from the start, as this host was far behind.
         if let Proposal::Encoded { origin, .. } = &mut self.proposal {
             *origin = None;
         }
         Attempted::AgainAtOnce
     }
 
-    /// Gives the change an origin, which tells it from all others from here on.
+    /// Returns the change's origin and its encoded command. Gives it an origin if it has none, and keeps both for later
+    /// attempts.
     fn with_origin(&mut self) -> (Origin, Bytes) {
         let inner = self.inner;
         let command = match &self.proposal {
@@ -224,7 +228,7 @@ async fn decide_here(
     }
 }
 
-/// A change of another host. It is looked at before it is proposed: an entry that no replica can decode would end all.
+/// Proposes a change for another host. Decodes it first: an entry that no replica can decode would stop all of them.
 pub(super) async fn serve(inner: &Inner, body: &Bytes) -> Result<Bytes, GroupError> {
     let (Forward { origin }, command): (Forward, Bytes) = decode(body)?;
     let outcome = match decode_command(&command) {
@@ -286,9 +290,9 @@ mod tests {
     use crate::storage::meta::samples;
     use bytes::Bytes;
 
-    /// C2: what is held of changes under way is bounded by what they carry.
+    /// C2: the memory bound of changes in flight counts the bytes that they carry.
     #[test]
-    fn c2_a_change_weighs_what_it_carries() {
+    fn c2_a_change_counts_at_least_its_body_towards_the_memory_bound() {
         static BODY: [u8; 16 << 10] = [7; 16 << 10];
         let put = samples::put_inline("key", 5, &BODY);
         let value = Some(Bytes::from_static(&BODY));

@@ -1,5 +1,5 @@
-//! The handle to the metadata for the rest of the host: proposals, lookups, calls of other hosts, and drives that come
-//! and go.
+//! The handle by which the rest of the host uses the metadata: it proposes changes, reads, answers other hosts' calls,
+//! and reports drives that are lost or come back.
 
 use super::apply::{ConsensusApply, MetaRaft, MoveTables, Stop};
 use super::clock::ClusterClock;
@@ -49,9 +49,9 @@ pub(super) struct Inner {
     pub shared: Arc<Shared>,
     pub snapshots: SnapshotStore,
     pub mirror: mpsc::UnboundedSender<ToMirror>,
-    /// Bytes that proposals may still hold.
+    /// The bytes of memory that further proposals may take.
     pub permits: Arc<Semaphore>,
-    /// Changes that may still go to another host.
+    /// The number of further changes that may be sent to another host at once.
     pub forwards: Semaphore,
     pub link: Link,
     pub hearing: Arc<Hearing>,
@@ -74,7 +74,7 @@ pub enum MetaError {
     /// The metadata cannot be reached now. Nothing was changed; try again later.
     #[error("metadata is unavailable: {why}")]
     Unavailable { why: String },
-    /// The request cannot be done as it was put, or not now: the reason says which. Nothing was changed.
+    /// The request cannot be carried out as it is, or not now; `why` says which. Nothing was changed.
     #[error("{why}")]
     Refused { why: String },
     /// The outcome of the change is not known.
@@ -85,7 +85,7 @@ pub enum MetaError {
     TooLarge(#[from] TooLarge),
 }
 
-/// Positions and counters, for metrics and health.
+/// The state of this host's replica, for metrics, health and the admin API.
 #[derive(Clone, Debug, Default)]
 pub struct MetaStatus {
     pub is_leader: bool,
@@ -102,7 +102,7 @@ pub struct MetaStatus {
     pub out_of_service: Option<String>,
     /// Copies of the log and of snapshots in which scrub found damage that is not repaired yet.
     pub damage: Vec<String>,
-    /// Drives of this host whose copy of the log failed. Others may have taken their place.
+    /// The drives of this host whose copy of the log failed. Other drives may have taken their place.
     pub failed_copies: Vec<String>,
     /// The comparison of the other members' replicas with this one.
     pub replicas: BTreeMap<HostId, Agreement>,
@@ -119,12 +119,13 @@ pub struct Membership {
     pub leader: Option<HostId>,
     /// True if no change of the membership is under way.
     pub settled: bool,
-    /// The voters to be, where a change of the voters is decided, but not yet its end: both sides count until that is decided,
-    /// too. Who asked for the change decides its end at once, unless its host has stopped.
+    /// The future voters, if the joint membership of a change of voters is committed and its final membership is not in
+    /// the log yet. Until that is committed, decisions need a majority of both the former and the future voters. The
+    /// leader that began the change ends it at once, unless it stops.
     pub unfinished: Option<BTreeSet<HostId>>,
 }
 
-/// The destination of a change or of a linearizable read.
+/// The host that leads the group, as far as this host knows: where changes and linearizable reads go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Leader {
     Here,
@@ -149,7 +150,7 @@ impl Inner {
         }
     }
 
-    /// Returns when this host no longer thinks that this one leads.
+    /// Returns once this host no longer takes `host` for the leader.
     pub async fn leader_is_other_than(&self, host: HostId) {
         let mut watched = self.raft.server_metrics();
         while self.leader() == Leader::There(host) {
@@ -169,45 +170,48 @@ impl MetaHandle {
         self.inner.group
     }
 
-    /// Decides one change, wherever the leader is, and waits until it is applied there: what is read afterwards on any host
-    /// shows it. The time in it is the leader's.
+    /// Has the leader decide a change, wherever it is, and waits until the leader has applied it. Every read that
+    /// begins afterwards, on any host, shows the change. The leader sets its time.
     pub async fn propose(&self, change: Change) -> Result<Reply, MetaError> {
         forward::propose(&self.inner, change).await
     }
 
-    /// The time, as this host knows it.
+    /// The cluster's clock, as this host knows it.
     pub fn clock(&self) -> &ClusterClock {
         &self.inner.clock
     }
 
-    /// A view that shows every change acknowledged before this call, on any host.
+    /// Returns a view that shows every change acknowledged on any host before this call.
     pub async fn read(&self) -> Result<MetaView, MetaError> {
         reads::read(&self.inner).await
     }
 
-    /// The tables here as they are: what others have decided may not be in them yet. `None` while they are being rebuilt.
+    /// Returns a view of this host's tables as they are; they may lack changes that are already acknowledged. `None`
+    /// while the tables are being rebuilt.
     pub fn local_view(&self) -> Option<MetaView> {
         self.inner.shared.tables.load().as_ref().map(|tables| tables.view())
     }
 
-    /// The entry that the configuration in the tables here is as of.
+    /// Returns the last entry that may have changed the configuration in this host's tables; `None` while they are
+    /// being rebuilt.
     pub fn local_configuration(&self) -> Option<ConfigurationAt> {
         self.inner.shared.tables.load().as_ref()?.configuration()
     }
 
-    /// Gives the lead to another voter, where this host has it and there is one.
+    /// Hands the lead to another voter, if this host leads and there is another voter.
     pub async fn leave_the_lead(&self) {
         if let Err(why) = members::leave_the_lead(&self.inner).await {
             tracing::warn!(why, "this host could not hand over the lead; an election follows");
         }
     }
 
-    /// Answers a call of another host's replica of this group. Whoever calls must be known to be a host of the cluster.
+    /// Answers a call of another host's replica of this group. The transport must have verified that the caller is a
+    /// host of the cluster.
     pub async fn serve(&self, call: GroupCall) -> Result<Bytes, GroupError> {
         let inner = &self.inner;
         let refused = |why: String| Err(GroupError::Refused { why });
         if call.group != inner.group.0 {
-            return refused(format!("there is no group {} here", call.group));
+            return refused(format!("this host has no Raft group {}", call.group));
         }
         if call.body.len() > GROUP_CALL_BYTES_MAX {
             return refused(format!(
@@ -235,13 +239,14 @@ impl MetaHandle {
         }
     }
 
-    /// Adds a host that keeps the metadata and does not vote; it is brought up in the background. Without effect where it
-    /// is a member already.
+    /// Adds a host as a learner: it keeps the metadata and does not vote. It catches up in the background. A host that
+    /// is a member already keeps its role and gets this address.
     pub async fn add_learner(&self, host: HostId, address: &str) -> Result<(), MetaError> {
         members::add_learner(&self.inner, host, address).await
     }
 
-    /// Makes exactly these members the voters; former voters stay as learners. Refused while one of them lags far behind.
+    /// Makes exactly these members the voters; former voters stay as learners. Refused while one of them lags far
+    /// behind.
     pub async fn change_voters(&self, voters: BTreeSet<HostId>) -> Result<(), MetaError> {
         members::change_voters(&self.inner, voters).await
     }
@@ -255,12 +260,13 @@ impl MetaHandle {
         members::membership(&self.inner)
     }
 
-    /// Makes another voter the leader; returns when it is, as this host sees it.
+    /// Makes another voter the leader; returns once this host sees it lead.
     pub async fn transfer_leadership(&self, to: HostId) -> Result<(), MetaError> {
         members::transfer_leadership(&self.inner, to).await
     }
 
-    /// A drive of this host is out of service: its copy of the log counts no more, and the tables leave it.
+    /// Reports that a drive of this host is out of service: its copy of the log counts no more, and the tables are
+    /// moved to another drive if they are on it.
     pub fn drive_lost(&self, node: NodeId) {
         if let Some(drive) = self.inner.shared.drives().by_node.get_mut(&node) {
             drive.is_out = true;
@@ -269,31 +275,32 @@ impl MetaHandle {
         self.inner.actor.do_send(MoveTables(node));
     }
 
-    /// A drive of this host is to be taken out of it: its copy of the log is made on another one, and then given up
-    /// (`MetaStatus::mirror_members`).
+    /// Prepares for the removal of a drive from this host: its copy of the log is made on another drive and then given
+    /// up. That is done when `MetaStatus::mirror_members` no longer names the drive.
     pub fn drive_leaves(&self, node: NodeId) {
         let _ = self.inner.mirror.send(ToMirror::DriveLeaves(node));
     }
 
-    /// A drive whose copy of the log was given up is taken out of the host. The tables stay where they are, on it too: it works,
-    /// and to make them anew would keep readers waiting. A start without it makes them on another one.
+    /// Reports that a drive, whose copy of the log was given up, is removed from the host. Tables on it stay there: the
+    /// drive works, and rebuilding them elsewhere would keep readers waiting. The next start without it rebuilds them
+    /// on another drive.
     pub fn drive_retired(&self, node: NodeId) {
         let _ = self.inner.mirror.send(ToMirror::DriveLost(node));
     }
 
-    /// Tells the replica that a drive is present again, emptied or not: its copy is filled anew if copies are missing.
+    /// Reports that a drive is present again, emptied or not. It is given a copy of the log if copies are missing.
     pub fn drive_back(&self, drive: ReplicaDrive) {
         let _ = self.inner.mirror.send(ToMirror::DriveBack(Box::new(drive)));
     }
 
-    /// Writes a snapshot now, whether it is due or not, and lets the log below it go.
+    /// Writes a snapshot now, whether it is due or not, and drops the log below it. Returns whether it was written.
     pub async fn snapshot_now(&self) -> bool {
         let inner = &self.inner;
         super::apply::make_snapshot(inner.raft.clone(), Arc::clone(&inner.shared), inner.snapshots.clone()).await
     }
 
-    /// Returns when another host has shown that this one lost what it had, with the reason: it takes no further part as who it
-    /// is, and can come back as another member.
+    /// Waits until this host has to rejoin as another member, and returns the reason: it lost entries, a vote or its
+    /// tables, or its tables are wrong, while the other hosts have all that it had. The replica has stopped then.
     pub async fn superseded(&self) -> String {
         let mut known = self.inner.shared.superseded.subscribe();
         match known.wait_for(Option::is_some).await.map(|why| why.clone()) {
@@ -331,7 +338,8 @@ impl MetaHandle {
         }
     }
 
-    /// Returns how much this host's replica can take part. A copy on a drive that takes no writes misses new entries.
+    /// Returns the state of this host's replica for health. A copy of the log on a drive that takes no writes is not
+    /// counted, since it misses new entries.
     pub fn replica(&self, drives: &NodeHealth) -> ReplicaState {
         let status = self.status();
         ReplicaState {
@@ -343,8 +351,8 @@ impl MetaHandle {
         }
     }
 
-    /// Gives the lead to another voter where there is one, takes no more proposals, makes what was decided durable, and
-    /// releases everything. Calls after it are refused.
+    /// Stops the replica in order: hands the lead to another voter if there is one, refuses further proposals, makes
+    /// the tables durable, and closes the copies of the log. Later calls are refused.
     pub async fn shutdown(&self) {
         self.leave_the_lead().await;
         self.inner.permits.close();

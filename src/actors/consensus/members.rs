@@ -1,5 +1,5 @@
-//! Changes of the group's membership and leadership. A follower passes them on to the leader. Each is idempotent, so it
-//! is repeated until it is done or its time is over.
+//! Changes of the group's members, voters and leader. A follower passes them on to the leader. Each change is
+//! idempotent, so it is repeated until it is done or its time is over.
 
 use super::handle::{Inner, Leader, Membership, MetaError, unavailable};
 use super::network::{Kind, Steer, Steered, decode_plain, encode_plain};
@@ -14,7 +14,7 @@ use std::sync::Weak;
 use std::time::Duration;
 use tokio::time::timeout;
 
-/// The longest time of a change of the membership, wherever the leader is.
+/// The longest time that a change of the membership may take.
 const STEER_PATIENCE: Duration = Duration::from_secs(20);
 const SEND_PATIENCE: Duration = Duration::from_secs(10);
 const RETRY_PAUSE: Duration = Duration::from_millis(50);
@@ -23,7 +23,7 @@ const VOTER_LAG_MAX: u64 = 1000;
 /// The longest wait for the next leader to take over.
 const TRANSFER_PATIENCE: Duration = Duration::from_secs(5);
 const LEAVE_PATIENCE: Duration = Duration::from_secs(3);
-/// A leader may be without tables for so many looks, so far apart.
+/// The interval in which a leader looks whether it has tables, and for how many looks it may have none.
 const TABLES_LOOK_EVERY: Duration = Duration::from_millis(250);
 const TABLES_LOOKS_MAX: u32 = 4;
 
@@ -43,7 +43,7 @@ pub(super) async fn transfer_leadership(inner: &Inner, to: HostId) -> Result<(),
     steer(inner, Steer::TransferLeadership { to: raft_id(to) }).await?;
     let wait = inner.raft.wait(Some(TRANSFER_PATIENCE));
     let led = wait.current_leader(raft_id(to), "the lead is taken over").await;
-    led.map(|_| ()).map_err(|_| unavailable("this host has not heard of the next leader"))
+    led.map(|_| ()).map_err(|_| unavailable("the lead was handed over, but the new leader was not heard from yet"))
 }
 
 pub(super) fn membership(inner: &Inner) -> Membership {
@@ -53,7 +53,7 @@ pub(super) fn membership(inner: &Inner) -> Membership {
     membership_between(&metrics.committed_membership_config, &metrics.membership_config, leader)
 }
 
-/// `effective`: the last one in the log, decided or not.
+/// Describes the membership. `effective` is the last one in the log, committed or not.
 fn membership_between(
     committed: &StoredMembership,
     effective: &StoredMembership,
@@ -120,7 +120,7 @@ async fn steer_here(inner: &Inner, wish: &Steer) -> Steered {
             }
             let node = BasicNode { addr: address.clone() };
             let nodes = BTreeMap::from([(*host, node)]);
-            // A host that is known under another address keeps its part and moves.
+            // A member with another address keeps its role and gets this address.
             raft.change_membership(ChangeMembers::SetNodes(nodes), true).await.map(|_| ())
         }
         Steer::ChangeVoters { voters } => {
@@ -150,7 +150,8 @@ async fn steer_here(inner: &Inner, wish: &Steer) -> Steered {
     }
 }
 
-/// A voter that knows nothing yet makes the group weaker, not stronger.
+/// Returns the reason for which these hosts cannot become the voters, if there is one. A new voter must have caught up:
+/// one that lacks the log makes the group weaker, not stronger.
 fn why_not_voters(inner: &Inner, known: &Membership, voters: &BTreeSet<u64>) -> Option<String> {
     let metrics = inner.metrics();
     let last = metrics.last_log_index.unwrap_or(0);
@@ -201,8 +202,9 @@ fn not_led(to: u64, leader: Option<u64>, patience: Duration) -> String {
     }
 }
 
-/// Hands the lead to the voter with the longest log, so that nobody waits for an election: before this host stops, or where
-/// it has no tables.
+/// Hands the lead to the voter with the longest log, so that no client waits for an election. Called before this host
+/// stops, and while it has no tables. Does nothing if this host does not lead or no other voter is known to have
+/// entries.
 pub(super) async fn leave_the_lead(inner: &Inner) -> Result<(), String> {
     if inner.leader() != Leader::Here {
         return Ok(());
@@ -223,18 +225,18 @@ pub(super) async fn leave_the_lead(inner: &Inner) -> Result<(), String> {
     }
 }
 
-/// Hands the lead to another host while this one has no tables, since it cannot serve without them. Runs as long as the
-/// replica.
+/// Hands the lead to another host if this one leads without tables, since it cannot serve without them. Runs until the
+/// replica is dropped.
 pub(super) async fn lead_with_tables(inner: Weak<Inner>) {
-    let (mut looks_without, mut said): (u32, bool) = (0, false);
+    let (mut looks_without, mut has_warned): (u32, bool) = (0, false);
     loop {
         tokio::time::sleep(TABLES_LOOK_EVERY).await;
         let Some(inner) = inner.upgrade() else { return };
-        (looks_without, said) =
-            if inner.shared.tables.load().is_some() { (0, false) } else { (looks_without + 1, said) };
+        (looks_without, has_warned) =
+            if inner.shared.tables.load().is_some() { (0, false) } else { (looks_without + 1, has_warned) };
         if looks_without > TABLES_LOOKS_MAX && inner.leader() == Leader::Here {
             looks_without = 0;
-            if !std::mem::replace(&mut said, true) {
+            if !std::mem::replace(&mut has_warned, true) {
                 tracing::warn!("this host has no metadata tables; it hands the lead to another host");
             }
             if let Err(why) = leave_the_lead(&inner).await {
@@ -254,7 +256,7 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn refusals_name_hosts_as_the_commands_show_them() {
+    fn refusals_of_membership_changes_name_hosts_by_16_hex_digits() {
         let late = not_caught_up(0x1f, Some(5), 9);
         let through = "it has the metadata log through entry 5 of 9; try again later";
         assert_eq!(late, format!("host 000000000000001f has not caught up: {through}"));
@@ -273,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_of_voters_is_unfinished_from_when_both_sides_are_decided_until_one_is() {
+    fn a_change_of_voters_is_unfinished_while_its_joint_membership_is_committed() {
         let before = stored(1, &[&[1, 2, 3]]);
         let both = stored(5, &[&[1, 2, 3], &[1, 2, 4]]);
         let after = stored(6, &[&[1, 2, 4]]);
@@ -283,9 +285,9 @@ mod tests {
         };
         let target: BTreeSet<HostId> = [1, 2, 4].map(HostId).into();
         assert_eq!(seen(&before, &before), (3, true, None));
-        assert_eq!(seen(&before, &both), (4, false, None), "it may still not come to be");
+        assert_eq!(seen(&before, &both), (4, false, None), "the joint membership is not committed yet");
         assert_eq!(seen(&both, &both), (4, false, Some(target)));
-        assert_eq!(seen(&both, &after), (3, false, None), "its end is under way");
+        assert_eq!(seen(&both, &after), (3, false, None), "the final membership is in the log");
         assert_eq!(seen(&after, &after), (3, true, None));
     }
 }

@@ -7,8 +7,8 @@
 //! MetaHandle::read ────────────┴── the barrier ────────────────────> a view of the tables
 //! ```
 //!
-//! All of it runs on one arbiter; work that blocks goes elsewhere (`Offload`). Derived state (the tables) is never synced on
-//! the way of a request: it is rebuilt from snapshot and log.
+//! All of it runs on one actix arbiter; blocking work goes to other threads (`Offload`). The tables are derived state:
+//! no request waits until they are synced, since a start can rebuild them from the snapshot and the log.
 
 mod apply;
 mod batcher;

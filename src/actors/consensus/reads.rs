@@ -1,5 +1,6 @@
-//! Reads that show every change acknowledged before them, on any host (C8): at the leader under its lease, elsewhere by asking
-//! the leader for the index that the tables here must have reached. Leases are of the monotonic clock.
+//! Linearizable reads on any host (C8): a read shows every change that was acknowledged before it began. The leader
+//! serves it under its lease. Any other host asks the leader for the index that its own tables must have reached first.
+//! Leases are measured by the monotonic clock.
 
 use super::apply::{MetaRaft, RenewTables};
 use super::handle::{Inner, Leader, MetaError, unavailable};
@@ -17,13 +18,14 @@ use openraft::raft::linearizable_read::LinearizerOption;
 use std::time::Duration;
 use tokio::time::timeout;
 
-/// A read waits this long for tables that are being rebuilt: another host may have its own.
+/// The longest wait of a read for tables that are being rebuilt. Then it fails, as another host may have whole tables.
 const TABLES_PATIENCE: Duration = Duration::from_secs(4);
 const READ_RETRY_PAUSE: Duration = Duration::from_millis(5);
-/// The age of a leader's last contact with a majority up to which it answers reads without asking again. Followers keep
-/// to the leader for `start::LEASE` from that contact: the difference allows for clocks that run at different speeds.
+/// The greatest age of a leader's last contact with a majority at which the leader answers reads without asking a
+/// majority again. Followers elect no other leader for `start::LEASE` after that contact; the difference between the
+/// two allows for clocks that run at different speeds.
 const LEASE_TRUSTED: Duration = Duration::from_millis(900);
-/// The time that a majority has to answer once the lease is over.
+/// The longest wait for a majority to confirm a leader whose lease is over.
 const CONFIRM_PATIENCE: Duration = Duration::from_secs(1);
 /// The longest wait for the leader's answer to one question.
 const ASK_PATIENCE: Duration = Duration::from_secs(2);
@@ -84,8 +86,8 @@ async fn pass_barrier(inner: &Inner) -> Result<(), MetaError> {
     }
 }
 
-/// Returns the index that must be applied to show every acknowledged change; `None` if this host does not lead, or no
-/// longer.
+/// Returns the index that tables must have applied to show every acknowledged change; `None` if this host does not
+/// lead.
 async fn index_here(raft: &MetaRaft) -> Result<Option<u64>, MetaError> {
     if has(Defect::ReadFromDeposedLeader) {
         return Ok(raft.metrics().borrow_watched().last_applied.map(|id| id.index));
@@ -106,7 +108,7 @@ async fn index_there(inner: &Inner, leader: HostId) -> Option<u64> {
             Ok(ReadAt::Index(index)) => Some(index),
             Ok(ReadAt::NotLeader(_)) => None,
             Err(error) => {
-                tracing::debug!(%error, "the leader does not say what there is to read");
+                tracing::debug!(%error, "the leader has not answered with a read index");
                 None
             }
         },
@@ -114,7 +116,7 @@ async fn index_there(inner: &Inner, leader: HostId) -> Option<u64> {
     }
 }
 
-/// Another host wants to read.
+/// Answers another host's request for a read index.
 pub(super) async fn serve(inner: &Inner, body: &Bytes) -> Result<Bytes, GroupError> {
     let ReadIndex {} = decode_plain(body)?;
     let index = index_here(&inner.raft).await.map_err(|error| GroupError::Refused { why: error.to_string() })?;
@@ -125,8 +127,8 @@ pub(super) async fn serve(inner: &Inner, body: &Bytes) -> Result<Bytes, GroupErr
     Ok(encode_plain(&answer))
 }
 
-/// Notes that this host alone decides, if so: the epoch of membership is taken first, the barrier passed, and the
-/// membership looked at last.
+/// Confirms that this host is the only voter, if it is. The order matters: first the epoch of the membership is read,
+/// then the read barrier is passed, and last the membership is checked.
 pub(super) async fn confirm_sole_voter(raft: &MetaRaft, shared: &Shared) {
     let epoch = shared.sole_voter.epoch();
     if !raft.voter_ids().eq(std::iter::once(*raft.node_id())) {

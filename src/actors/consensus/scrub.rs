@@ -1,9 +1,10 @@
-//! `CopyScrub`: one pass over this host's copies of the metadata log and snapshots, in bounded steps. It verifies every record
-//! of each log up to where it was synced when the pass began, and every frame of each snapshot. On the host that leads, it
-//! has all replicas compare their tables.
+//! `CopyScrub`: one pass over this host's copies of the metadata log and of the snapshot, in bounded steps. It verifies
+//! every record of each log, up to where that log was synced when the pass began, and every frame of each snapshot. On
+//! the leader's host it also has all replicas compare their tables.
 //!
-//! Damage of a log counts where the copy could not be selected by itself at a start. All damage is repaired alike, with one
-//! copy or several: a snapshot of the tables is written anew, and the log below it goes, its damage with it.
+//! Damage in a log counts only if it would keep a start from using that copy by itself. Damage is repaired in one way,
+//! whether there is one copy or several: a new snapshot of the tables is written, and the log below it is dropped
+//! together with the damage.
 
 use super::handle::MetaHandle;
 use super::shared::{CopyPart, Drive, DriveRole, Shared, locked};
@@ -22,10 +23,10 @@ pub enum CopyScrubbed {
     Checked {
         node: NodeId,
         bytes: u64,
-        /// Damaged places that were found.
+        /// The number of damaged places that were found.
         corrupt: u64,
     },
-    /// The pass is over; `whole`: without damage.
+    /// The pass is over; `whole`: it has found no damage.
     Finished { whole: bool },
 }
 
@@ -43,7 +44,7 @@ impl Part {
     }
 }
 
-/// A pass under way.
+/// A scrub pass that has begun.
 pub struct CopyScrub {
     meta: MetaHandle,
     parts: VecDeque<Part>,
@@ -71,13 +72,14 @@ impl CopyScrub {
         for (node, disk, path) in meta.inner.snapshots.places() {
             parts.push_back(Part::Snapshot { node, reading: SnapshotVerification::new(disk, path) });
         }
-        // What is no longer there is not damaged any more.
+        // Damage of a copy that no longer exists is not reported any more.
         let there: Vec<CopyPart> = parts.iter().map(Part::name).collect();
         locked(&shared.damage).retain(|part, _| there.contains(part));
         Ok(Self { meta: meta.clone(), parts, step_bytes_max, damaged_logs: Vec::new(), is_whole: true })
     }
 
-    /// Does the next bounded piece of work, off this thread.
+    /// Verifies the next `step_bytes_max` bytes, on another thread. Where nothing is left, ends the pass: it starts a
+    /// repair if damage was found.
     pub async fn advance(&mut self) -> io::Result<CopyScrubbed> {
         let Some(part) = self.parts.pop_front() else {
             if !self.is_whole {
@@ -121,7 +123,7 @@ impl CopyScrub {
         }
         let mut found = if is_suspect { judge(&shared, node, until).await? } else { None };
         if found.is_some() {
-            // A segment may have been given back while it was read.
+            // The damage may be a segment that was released while it was read: only what is found twice counts.
             found = judge(&shared, node, until).await?;
         }
         let corrupt = found.as_ref().map_or(0, |(places, _)| *places);
@@ -149,7 +151,7 @@ impl CopyScrub {
                 locked(&self.meta.inner.shared.damage).remove(&CopyPart::Snapshot(node));
                 0
             }
-            // Another has come in its place.
+            // A newer snapshot has replaced this one.
             Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
             Err(error) => {
                 self.note_damage(
@@ -163,16 +165,17 @@ impl CopyScrub {
     }
 
     fn note_damage(&mut self, part: CopyPart, why: String) {
-        tracing::error!(%why, "scrub has found damage");
+        tracing::error!(%why, "scrub has found damage in a copy of the metadata; it is repaired by a new snapshot");
         locked(&self.meta.inner.shared.damage).insert(part, why);
         self.is_whole = false;
     }
 
-    /// Starts a repair; the next pass shows whether it succeeded.
+    /// Repairs the damage that this pass found: closes the damaged segments and writes a snapshot, below which the log
+    /// is dropped. The next pass shows whether the damage is gone.
     async fn repair(&self) {
         for node in &self.damaged_logs {
             let log = self.meta.inner.shared.drives().by_node.get(node).and_then(|drive| drive.log.clone());
-            // Only whole segments are given back, and never the open one.
+            // Only closed segments are released.
             if let Some(log) = log
                 && let Err(error) = log.rotate().await
             {
@@ -180,7 +183,7 @@ impl CopyScrub {
             }
         }
         if self.meta.snapshot_now().await {
-            tracing::info!("a metadata snapshot was written in place of the damaged one");
+            tracing::info!("a metadata snapshot was written, and the log below it is dropped with its damage");
         }
     }
 }
@@ -191,11 +194,11 @@ async fn compare_tables(meta: &MetaHandle) {
         && meta.membership().addresses.len() > 1
         && let Err(error) = meta.propose(Change::ComputeDigest).await
     {
-        tracing::warn!(%error, "the metadata tables of the hosts are not compared now");
+        tracing::warn!(%error, "this scrub pass does not compare the metadata tables of the hosts");
     }
 }
 
-/// Damaged places of a copy that matter, and what they are.
+/// Returns the number of damaged places of a log copy, and why the copy cannot be used by itself; `None` if it can.
 async fn judge(shared: &Arc<Shared>, node: NodeId, until: Lsn) -> io::Result<Option<(u64, String)>> {
     let Some(drive): Option<Drive> = shared.drives().by_node.get(&node).cloned() else { return Ok(None) };
     let opener = shared.opener.clone();

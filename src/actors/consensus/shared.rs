@@ -1,5 +1,5 @@
-//! The state that the parts of one replica share: the log's index, the drives, the place of the tables. Each lock is
-//! held for a few memory operations and never across an await; each field says who changes it.
+//! The state that the parts of one replica share: the index of the log, the drives, the tables. Each lock is held for a
+//! few memory operations and never across an await.
 
 use super::mirror::CopyOpener;
 use super::raft_types::LogId;
@@ -23,11 +23,11 @@ use tokio::sync::{Notify, watch};
 
 /// The longest time for which a drive that is out of service may hold up work.
 const LOST_DRIVE_PATIENCE: Duration = Duration::from_secs(10);
-/// The interval between checks whether it is.
+/// The interval between checks whether a drive that holds up work is out of service.
 const LOSS_LOOKUP_PERIOD: Duration = Duration::from_secs(1);
 
-/// The place where blocking work is done: on other threads, so that the replica's thread stays responsive, or inline,
-/// where all must run in one thread (the simulation).
+/// Where blocking work is done: on other threads, so that the replica's thread stays responsive, or on the replica's
+/// own thread, in a simulation that must run in one thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Offload {
     Threads,
@@ -46,11 +46,11 @@ impl Offload {
 /// The role of a drive for the mirrored log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DriveRole {
-    /// Present, holds no copy that counts.
+    /// The drive is present and holds no copy of the log that is in use.
     Idle,
-    /// Being filled.
+    /// A copy of the log is being written to the drive.
     Filling,
-    /// Its copy is handed every operation.
+    /// The drive's copy is complete and receives every operation on the log.
     Live,
     /// Failed or gone.
     Lost,
@@ -63,7 +63,7 @@ pub struct Drive {
     pub dir: PathBuf,
     pub log: Option<LogHandle>,
     pub role: DriveRole,
-    /// True if it is out of service for longer than a copy of the log is late: it may never answer.
+    /// True if the host has reported the drive out of service: it may never answer again.
     pub is_out: bool,
 }
 
@@ -89,18 +89,19 @@ pub fn mirror_file(dir: &Path) -> PathBuf {
     dir.join("meta").join("mirror")
 }
 
-/// The drives, and which of them hold the snapshot. The mirror changes roles, the snapshot store what it holds.
+/// The drives of this host, and which of them hold the current snapshot. The mirror task changes the roles, the
+/// snapshot store changes the snapshot.
 #[derive(Debug)]
 pub struct Drives {
     pub by_node: BTreeMap<NodeId, Drive>,
     pub set: MirrorSet,
-    /// The snapshot that stands, and where it is.
+    /// The current snapshot, and the drives that hold it.
     pub snapshot: Option<StandingSnapshot>,
 }
 
-/// Work that waited for a drive was given up.
+/// Work was given up because a drive that it used went out of service.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("the drive that is waited for is out of service")]
+#[error("the work was given up, as its drive is out of service")]
 pub struct LostDrive;
 
 impl From<LostDrive> for KvError {
@@ -115,6 +116,7 @@ impl From<LostDrive> for io::Error {
     }
 }
 
+/// The current snapshot: its last entry, its size, and the drives that hold it.
 #[derive(Clone, Debug)]
 pub struct StandingSnapshot {
     pub at: LogId,
@@ -155,17 +157,19 @@ impl Drives {
     }
 }
 
-/// The state in which this host is the only voter, so that its own tables show everything that was ever acknowledged.
+/// Knows whether this host is the only voter. If so, its own tables show every acknowledged change, and reads need no
+/// barrier.
 ///
-/// Proof: every acknowledgement comes from the state machine of a leader after it applied the entry; while the only voter is
-/// this host, the only leader is, too, and its state machine is these tables. What was acknowledged before this process
-/// began is applied when a read barrier has been passed once. Another voter can only come by an entry of membership that
-/// is appended to this log first: `note_members` is called before that entry leaves for any drive or host.
+/// Proof: a leader acknowledges a change after its own state machine has applied it. While this host is the only voter,
+/// it is the only possible leader, and its state machine fills these tables. Changes acknowledged before this process
+/// began are applied once a read barrier has been passed. Another voter needs a membership entry, which this host
+/// appends to its own log first; `note_members` is called before that entry is sent to any drive or host.
 #[derive(Debug, Default)]
 pub struct SoleVoter {
-    /// Counts entries of membership.
+    /// Counts the events after which another host may be a voter or lead: membership entries, votes for other hosts,
+    /// truncations and installed snapshots.
     epoch: AtomicU64,
-    /// The epoch (plus one) in which the barrier was passed with this host as the only voter.
+    /// The epoch (plus one) in which this host was confirmed as the only voter; 0 if it never was.
     confirmed: AtomicU64,
 }
 
@@ -178,8 +182,8 @@ impl SoleVoter {
         self.epoch.load(Ordering::SeqCst)
     }
 
-    /// Notes that the barrier was passed, and that this host alone is the membership that took effect in this epoch,
-    /// read before.
+    /// Notes that this host is the only voter in `epoch`: the caller has read the epoch, then passed the barrier, and
+    /// then seen a membership with this host as the only voter.
     pub fn confirm(&self, epoch: u64) {
         self.confirmed.store(epoch + 1, Ordering::SeqCst);
     }
@@ -189,21 +193,21 @@ impl SoleVoter {
     }
 }
 
-/// A part of the metadata on a drive besides the tables.
+/// A copy of the metadata log or of the snapshot, by the drive that holds it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum CopyPart {
     Log(NodeId),
     Snapshot(NodeId),
 }
 
-/// The digest of the tables of a replica that has applied the entries up to a point.
+/// The digest of a replica's tables as they are after the entries up to `point`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DigestAt {
     pub point: Point,
     pub digest: TablesDigest,
 }
 
-/// The digest that is computed at present, and the last one that was.
+/// The point whose digest is being computed, and the last digest that was computed.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Digests {
     pub wanted: Option<Point>,
@@ -226,19 +230,19 @@ pub struct Shared {
     pub sole_voter: SoleVoter,
     /// The reason for which the replica cannot continue.
     pub fault: Mutex<Option<String>>,
-    /// The reason for which this host has to rejoin as another member: another host showed that it lost entries or a
-    /// vote.
+    /// The reason for which this host has to rejoin as another member: it lost entries, a vote or its tables, or its
+    /// tables are wrong, while the other hosts have all that it had.
     pub superseded: watch::Sender<Option<String>>,
     /// The reason for which there are no tables at present.
     pub trouble: Mutex<Option<String>>,
     /// True while this host leads and commits none of the waiting entries.
     pub is_stuck: AtomicBool,
-    /// The number of snapshots whose writing began.
+    /// The number of attempts to write or copy a snapshot so far.
     pub snapshot_attempts: AtomicU64,
-    /// The damage that scrub found last, and that is not repaired yet.
+    /// The damage that scrub has found and that is not repaired yet.
     pub damage: Mutex<BTreeMap<CopyPart, String>>,
     pub digests: Mutex<Digests>,
-    /// Drives whose copy of the log failed, and why, until they may have one again.
+    /// The drives whose copy of the log failed, and why. A drive is removed when it may hold a copy again.
     pub failed_copies: Mutex<BTreeMap<NodeId, String>>,
     pub opener: CopyOpener,
     pub offload: Offload,
@@ -258,15 +262,16 @@ impl Shared {
         locked(&self.history)
     }
 
-    /// The last entry that is applied here or known to be decided: up to it nothing may ever change.
+    /// Returns the last entry that is applied here or known to be committed. Entries up to it must never change.
     pub fn settled(&self) -> Option<Position> {
         let applied = self.history().last().map(|point| point.at);
         let committed = self.index().standing().committed;
         applied.into_iter().chain(committed).max_by_key(|at| at.index)
     }
 
-    /// Gives work up that is held up by a drive, one of these, which went out of service: it may never answer. What the work
-    /// still does there must do no harm: tables and drafts of snapshots have a name each that no other takes.
+    /// Runs `work`, and gives it up if one of these drives is out of service and may never answer. The work may go on
+    /// in its thread all the same, so it must do no harm later: tables and drafts of snapshots have names that are
+    /// never reused.
     pub async fn unless_lost<T>(&self, nodes: &[NodeId], work: impl Future<Output = T>) -> Result<T, LostDrive> {
         let is_out = |node: &NodeId| self.drives().by_node.get(node).is_none_or(|drive| drive.is_out);
         let is_lost = async {
@@ -282,7 +287,8 @@ impl Shared {
         }
     }
 
-    /// Names a drive whose copy of the log failed: another may take its place, and only this tells of the drive.
+    /// Reports a drive whose copy of the log failed, in the log, the metrics and the status. Another drive may take its
+    /// place, and then nothing else shows that this one failed.
     pub fn note_failed_copy(&self, node: NodeId, why: &str) {
         let dir = self.drives().by_node.get(&node).map(|drive| drive.dir.display().to_string()).unwrap_or_default();
         tracing::warn!(%node, dir, why, "the copy of the metadata log on a drive failed");
@@ -291,7 +297,7 @@ impl Shared {
         locked(&self.failed_copies).insert(node, words);
     }
 
-    /// The drive has a copy again, or may have one.
+    /// Withdraws the report of `note_failed_copy`: the drive has a copy again, or may be given one.
     pub fn forget_failed_copy(&self, node: NodeId) {
         if locked(&self.failed_copies).remove(&node).is_some() {
             MIRROR_FAILED.with_label_values(&[&node.to_string()]).set(0);
@@ -324,7 +330,8 @@ impl Shared {
     }
 }
 
-/// Locks a mutex. A panic elsewhere does not make what the lock protects wrong: it is changed in one step everywhere.
+/// Locks a mutex, even if a thread has panicked while it held the lock: every change under these locks is one step, so
+/// no panic leaves it half done.
 pub fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

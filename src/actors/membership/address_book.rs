@@ -6,14 +6,14 @@ use arc_swap::ArcSwap;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Cheap to clone; all clones are one book.
+/// The published addresses of hosts, by id. Cheap to clone; all clones share one book.
 #[derive(Clone, Debug, Default)]
 pub struct AddressBook {
     entries: Arc<ArcSwap<BTreeMap<HostId, String>>>,
 }
 
 impl AddressBook {
-    /// Adds these; what is known of others stays.
+    /// Adds or replaces the addresses of these hosts, and keeps those of others.
     pub fn learn(&self, entries: impl IntoIterator<Item = (HostId, String)>) {
         let mut next = BTreeMap::clone(&self.entries.load());
         next.extend(entries);
@@ -22,7 +22,7 @@ impl AddressBook {
         }
     }
 
-    /// The addresses of all hosts but this one.
+    /// Returns the addresses of all hosts except this one.
     pub fn others(&self, own: HostId) -> Vec<String> {
         self.entries.load().iter().filter(|(host, _)| **host != own).map(|(_, address)| address.clone()).collect()
     }

@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt::Debug;
 
-/// Decodes messages; a decoded message must encode to the same bytes.
+/// Decodes the same bytes as each kind of message. A decoded message that is encoded must decode to the same message.
 pub fn messages(data: &[u8]) {
     same_again::<FoundingAsk>(data);
     same_again::<FoundingAnswer>(data);

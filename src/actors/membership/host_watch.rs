@@ -1,6 +1,6 @@
-//! The state of the other hosts' drives, replicas and clocks: each host asks all others every second and publishes
-//! their answers on the board. The drives of a host that does not answer are out of service until it does; so requests
-//! avoid them without trying.
+//! Watches the state of the other hosts' drives, replicas and clocks: asks every other host once a second, and
+//! publishes the answers on the `HealthBoard`. The drives of a host that does not answer count as out of service until
+//! it does, so that requests avoid them without trying.
 
 use super::messages::{Kind, MEMBERSHIP_GROUP, NodeStatus, StatusAnswer, StatusAsk, decode, encode};
 use crate::actors::consensus::ClusterClock;
@@ -18,11 +18,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::time::{sleep, timeout};
 
-/// Tells others how this host's drives, its replica and its clock are.
+/// Answers other hosts that ask for the state of this host's drives, replica and clock.
 #[derive(Clone, Debug)]
 pub struct StatusSource {
     pub health: HealthBoard,
-    /// Its drives and their directories.
+    /// This host's drives and their directories.
     pub own: BTreeMap<NodeId, PathBuf>,
     pub clock: ClusterClock,
     /// The start of the process.
@@ -62,14 +62,15 @@ impl StatusSource {
     }
 }
 
-/// Asks other hosts. Cheap to clone.
+/// Asks the other hosts for their state. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct HostWatch {
     peers: Peers,
     health: HealthBoard,
     clock: ClusterClock,
     own: HostId,
-    /// The nodes of this host. While its tables lag they may name another host for them, the one before it of its name.
+    /// The nodes of this host. Tables that lag may assign them to its predecessor, a host of the same name and another
+    /// id.
     own_nodes: Vec<NodeId>,
     /// The nodes of each other host that is asked; it may have none.
     hosts: Arc<Mutex<BTreeMap<HostId, Vec<NodeId>>>>,
@@ -80,13 +81,13 @@ impl HostWatch {
         Self { peers, health, clock, own, own_nodes, hosts: Arc::default() }
     }
 
-    /// Sets the hosts and their nodes. A new node is in service until its host does not answer for it.
+    /// Sets the hosts and their nodes. A new node counts as in service until its host fails to answer.
     pub fn watch(&self, mut hosts: BTreeMap<HostId, Vec<NodeId>>) {
         hosts.remove(&self.own);
         hosts.values_mut().for_each(|nodes| nodes.retain(|node| !self.own_nodes.contains(node)));
         let health = self.health.current();
         for node in hosts.values().flatten().filter(|node| health.state(**node).is_none()) {
-            // Until its host says more.
+            // Holds until the host of the node has answered.
             self.health.update(*node, |state| state.contents = Contents::Uncompared);
         }
         self.clock.watch(hosts.keys().copied());
@@ -99,7 +100,8 @@ impl HostWatch {
         self.health.current().host(host).is_some_and(|state| state.answers)
     }
 
-    /// Asks for as long as it is polled: each host by itself, so that one that is silent delays no question to another.
+    /// Asks all other hosts, again and again, until it is dropped. Each host is asked independently, so that a silent
+    /// host does not delay the questions to others.
     pub async fn run(self) {
         let watch = &self;
         let (mut questions, mut asked) = (FuturesUnordered::new(), BTreeSet::new());
@@ -116,13 +118,13 @@ impl HostWatch {
                 Some(host) = questions.next() => {
                     asked.remove(&host);
                 }
-                // There may be hosts that are new.
+                // Looks again for hosts that are new.
                 () = sleep(PROBE_EVERY) => {}
             }
         }
     }
 
-    /// Asks all of them once, now.
+    /// Asks all other hosts once, now.
     pub async fn ask_all(&self) {
         join_all(self.others().into_iter().map(|host| self.probe(host))).await;
     }
@@ -143,7 +145,7 @@ impl HostWatch {
             decode::<StatusAnswer>(&answer).map_err(|error| error.to_string())
         };
         let answer = timeout(PROBE_PATIENCE, asked).await.unwrap_or_else(|_| Err("no answer in time".to_owned()));
-        // The nodes may be another host's by now, which speaks for them.
+        // The host may have been removed meanwhile, and its nodes may belong to another host.
         let Some(nodes) = self.nodes_of(host) else { return };
         let before = self.health.current().host(host).cloned().unwrap_or_default();
         let state = match &answer {
@@ -161,17 +163,17 @@ impl HostWatch {
         };
         self.health.note_host(host, state);
         for node in nodes {
-            let told = match &answer {
+            let report = match &answer {
                 Ok(answer) => answer.nodes.iter().find(|status| status.node == node).ok_or("its host does not know it"),
                 Err(why) => Err(why.as_str()),
             };
-            self.note(host, node, told);
+            self.note(host, node, report);
         }
     }
 
-    fn note(&self, host: HostId, node: NodeId, told: Result<&NodeStatus, &str>) {
+    fn note(&self, host: HostId, node: NodeId, report: Result<&NodeStatus, &str>) {
         let was = self.health.current().in_service(node);
-        self.health.update(node, |state| match told {
+        self.health.update(node, |state| match report {
             Ok(status) => {
                 state.out_of_service = status.out_of_service.clone();
                 state.unwritable.clone_from(&status.unwritable);
@@ -188,10 +190,13 @@ impl HostWatch {
             Err(_) => state.out_of_service = Some("its host does not answer".to_owned()),
         });
         let host = format!("{:016x}", host.0);
-        match (was, self.health.current().in_service(node), told) {
-            (true, false, Err(why)) => tracing::warn!(%node, host, why, "a node is avoided"),
-            (true, false, Ok(status)) => tracing::warn!(%node, host, why = ?status.out_of_service, "a node is avoided"),
-            (false, true, _) => tracing::info!(%node, host, "a node is in service again"),
+        match (was, self.health.current().in_service(node), report) {
+            (true, false, Err(why)) => tracing::warn!(%node, host, why, "a drive of another host is out of service"),
+            (true, false, Ok(status)) => {
+                let why = &status.out_of_service;
+                tracing::warn!(%node, host, ?why, "a drive of another host is out of service");
+            }
+            (false, true, _) => tracing::info!(%node, host, "a drive of another host is in service again"),
             _ => {}
         }
     }
@@ -215,9 +220,10 @@ mod tests {
     use std::time::Duration;
     use tokio::time::{Instant, sleep};
 
-    /// A host that came back empty under its name finds its nodes named for the host before it, which does not answer.
+    /// Tests a host that came back empty under its name, while the metadata still assigns its nodes to its predecessor,
+    /// which does not answer.
     #[actix::test]
-    async fn a_host_judges_its_own_drives_by_no_other_hosts_silence() {
+    async fn a_silent_namesake_does_not_take_a_hosts_own_drives_out_of_service() {
         let dialer = PipeDialer { host: HostId(2), service: Arc::new(LateNodeService::default()) };
         let peers = ConnectionPool::start_with(Arc::new(dialer), &Ambient::system());
         let health = HealthBoard::new([NodeId(64), NodeId(65)]);
@@ -230,7 +236,7 @@ mod tests {
         };
         tokio::select! {
             () = watch.run() => {}
-            told = tokio::time::timeout(Duration::from_secs(30), until_told) => told.expect("its host is not there"),
+            report = tokio::time::timeout(Duration::from_secs(30), until_told) => report.expect("its host is not there"),
         }
         assert!(health.current().in_service(NodeId(64)) && health.current().in_service(NodeId(65)));
     }
@@ -258,7 +264,7 @@ mod tests {
     }
 
     #[actix::test]
-    async fn a_host_without_drives_is_asked_whether_it_is_there() {
+    async fn a_host_without_drives_is_probed_like_any_other() {
         let (asked, absent) = (HostId(3), HostId(4));
         let groups = HostGroups::new(FoundingBoard::formed(ClusterId(1)));
         let stopping = Arc::default();
@@ -274,16 +280,16 @@ mod tests {
         assert!(is_up());
         stopping.store(true, Ordering::Release);
         watch.ask_all().await;
-        assert!(watch.answers(asked) && !is_up(), "it says that it is about to end");
+        assert!(watch.answers(asked) && !is_up(), "the host reports that its process is about to end");
         hosts.set(asked, HostState::Dead);
         until_it_answers(&watch, asked, false).await;
         let stops = watch.health.current().host(asked).is_some_and(|state| state.stopping);
-        assert!(!stops, "it is not about to end any more");
+        assert!(!stops, "a host that does not answer is not reported as stopping");
         assert!(!watch.answers(absent));
     }
 
     #[actix::test]
-    async fn a_silent_host_delays_no_question_to_another() {
+    async fn a_silent_host_does_not_delay_the_probes_of_others() {
         tokio::time::pause();
         let (asked, silent) = (HostId(3), HostId(4));
         let groups = HostGroups::new(FoundingBoard::formed(ClusterId(1)));

@@ -1,5 +1,5 @@
-//! Joining an existing cluster. A host without a cluster asks any member, which registers it in the metadata and adds
-//! it to the consensus. Both are idempotent; so it may ask again.
+//! Joining an existing cluster: both the host that asks and the member that takes it in. The member registers the host
+//! in the metadata and adds it to the metadata group. Both steps are idempotent, so the host may ask again.
 
 use super::messages::{
     JoinAnswer, JoinAsk, JoinAskWithRoles, Kind, MEMBERSHIP_GROUP, RejoinAsk, RemovalAnswer, RemovalAsk, StatusAsk,
@@ -19,12 +19,12 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
-/// Tries between two lines of the log.
+/// The number of tries between two lines of the log.
 const TRIES_TO_A_WORD: u32 = 10;
-/// The welcome changes the metadata and the consensus' membership.
+/// The longest wait for a member's answer: the member first changes the metadata and the membership of its group.
 const WELCOME_PATIENCE: Duration = Duration::from_secs(40);
 
-/// The facts that a host needs to be part of the cluster.
+/// What a host that was taken in needs to know of the cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Welcomed {
     pub cluster: ClusterId,
@@ -38,52 +38,53 @@ pub struct Welcomed {
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum JoinError {
-    #[error("the cluster does not take this host in: {0}")]
+    #[error("the cluster refuses this host: {0}")]
     Refused(String),
 }
 
-/// Asks at these addresses, in turn, until one takes this host in or refuses it. Why none does yet is told after each round.
+/// Asks the members at these addresses in turn, again and again, until one takes this host in or refuses it.
+/// `tell` is given, after each round, the reasons for which none has.
 pub async fn join(
     client: &QuicClient,
     ask: &JoinAskOf<'_>,
-    doors: &[String],
+    addresses: &[String],
     tell: impl Fn(Vec<String>),
 ) -> Result<Welcomed, JoinError> {
     let call = ask.call();
     let mut tries: u32 = 0;
     loop {
-        let mut closed = Vec::new();
-        for door in doors {
-            match knock(client, call.clone(), door).await {
+        let mut reasons = Vec::new();
+        for address in addresses {
+            match ask_member(client, call.clone(), address).await {
                 Ok(JoinAnswer::Welcome { cluster, first_node, data, parity, hosts, recovery }) => {
                     return Ok(Welcomed { cluster, recovery, first_node, data, parity, hosts });
                 }
                 Ok(JoinAnswer::Refused(why)) => return Err(JoinError::Refused(why)),
-                Ok(JoinAnswer::NotNow(why)) | Err(why) => closed.push(format!("{door}: {why}")),
+                Ok(JoinAnswer::NotNow(why)) | Err(why) => reasons.push(format!("{address}: {why}")),
             }
         }
         if tries.is_multiple_of(TRIES_TO_A_WORD) {
-            tracing::info!(why = closed.join("; "), "this host has not been taken into the cluster yet");
+            tracing::info!(why = reasons.join("; "), "this host has not been taken into the cluster yet");
         }
         let not_yet = "not taken into the cluster yet, which a majority of its hosts has to decide";
-        tell(std::iter::once(not_yet.to_owned()).chain(closed).collect());
+        tell(std::iter::once(not_yet.to_owned()).chain(reasons).collect());
         tries += 1;
         tokio::time::sleep(AGAIN_AFTER).await;
     }
 }
 
-/// The host that wants to join.
+/// The request of a host that wants to join.
 #[derive(Clone, Copy, Debug)]
 pub struct JoinAskOf<'a> {
     pub own: &'a Founder,
     pub domain: Option<&'a str>,
     pub roles: Roles,
-    /// The ids that it had, the last first, where it comes back as another member with its drives as they are.
+    /// The host's former ids, the latest first, if it comes back as another member with its drives as they are.
     pub was: Option<&'a [HostId]>,
 }
 
 impl JoinAskOf<'_> {
-    /// A host that does everything says nothing of it: every cluster takes that for granted.
+    /// Returns the call. A host with all roles does not send them: the kind `Join` implies all.
     fn call(&self) -> GroupCall {
         let ask = JoinAsk { own: self.own.clone(), domain: self.domain.map(str::to_owned) };
         let (kind, body) = match (self.was, self.roles) {
@@ -95,15 +96,15 @@ impl JoinAskOf<'_> {
     }
 }
 
-async fn knock(client: &QuicClient, call: GroupCall, door: &str) -> Result<JoinAnswer, String> {
-    let remote = timeout(MEMBERSHIP_PATIENCE, client.connect(door, None)).await;
+async fn ask_member(client: &QuicClient, call: GroupCall, address: &str) -> Result<JoinAnswer, String> {
+    let remote = timeout(MEMBERSHIP_PATIENCE, client.connect(address, None)).await;
     let remote = remote.map_err(|_| "it does not answer".to_owned())?.map_err(|error| error.to_string())?;
     let answer =
         timeout(WELCOME_PATIENCE, remote.group_call(call)).await.map_err(|_| "it does not answer".to_owned())?;
     answer.and_then(|answer| decode(&answer)).map_err(|error| error.to_string())
 }
 
-/// Takes hosts in.
+/// Takes hosts into the cluster, on the member that they ask.
 #[derive(Clone, Debug)]
 pub struct WelcomeDesk {
     pub cluster: ClusterId,
@@ -116,12 +117,12 @@ pub struct WelcomeDesk {
     pub asks: RejoinAsks,
 }
 
-enum Closed {
+enum Rejection {
     Refused(String),
     NotNow(String),
 }
 
-impl From<MetaError> for Closed {
+impl From<MetaError> for Rejection {
     fn from(error: MetaError) -> Self {
         Self::NotNow(error.to_string())
     }
@@ -138,18 +139,18 @@ impl WelcomeDesk {
                 tracing::info!(name, %roles, "a host is taken into the cluster");
                 welcome
             }
-            Err(Closed::Refused(why)) => {
+            Err(Rejection::Refused(why)) => {
                 self.asks.forget(&ids);
                 tracing::warn!(name, why, "a host is not taken into the cluster");
                 JoinAnswer::Refused(why)
             }
-            Err(Closed::NotNow(why)) => {
+            Err(Rejection::NotNow(why)) => {
                 JoinAnswer::NotNow(self.asks.without_majority(&self.metadata.membership()).unwrap_or(why))
             }
         }
     }
 
-    /// Returns what the tables here record of a host's removal.
+    /// Returns whether a host was removed, and which host has this name now, by the tables of this host.
     pub(super) fn removal(&self, host: HostId, name: &str) -> Result<RemovalAnswer, String> {
         let view = self.metadata.local_view().ok_or("this host has no metadata now")?;
         let (removed, hosts) = (view.removed(), view.hosts());
@@ -163,30 +164,35 @@ impl WelcomeDesk {
         JoinAsk { own, domain }: JoinAsk,
         roles: Roles,
         was: Option<Vec<HostId>>,
-    ) -> Result<JoinAnswer, Closed> {
+    ) -> Result<JoinAnswer, Rejection> {
         if roles == Roles::NONE {
-            return Err(Closed::Refused("a host has at least one role".to_owned()));
+            return Err(Rejection::Refused("it has no role; give it at least one (SHERD_ROLES)".to_owned()));
         }
         if u32::from(own.drives) > NODES_OF_HOST_MAX {
-            return Err(Closed::Refused(format!("a host has at most {NODES_OF_HOST_MAX} drives")));
+            let why = format!("it has {} drives, more than the {NODES_OF_HOST_MAX} that a host may have", own.drives);
+            return Err(Rejection::Refused(why));
         }
-        let asked = own.geometry.is_some_and(|asked| asked != (self.data, self.parity));
-        if asked {
-            return Err(Closed::Refused(format!("the cluster's geometry is {}+{}", self.data, self.parity)));
+        if let Some((data, parity)) = own.geometry.filter(|geometry| *geometry != (self.data, self.parity)) {
+            let cluster = format!("{}+{}", self.data, self.parity);
+            let why = format!("its geometry is {data}+{parity} (SHERD_EC), but the cluster's geometry is {cluster}");
+            return Err(Rejection::Refused(why));
         }
         let hosts = self.hosts().await?;
-        // A host that came before the founders would be all that is known of the cluster, and they would never be registered.
+        // The founders are registered only while no host is: a host that came before them would keep them out for good.
         if hosts.is_empty() {
-            return Err(Closed::NotNow("the hosts that found the cluster are not registered yet".to_owned()));
+            return Err(Rejection::NotNow("the hosts that found the cluster are not registered yet".to_owned()));
         }
         let namesake = hosts.iter().find(|host| host.name == own.name && host.id != own.host);
         if let Some(namesake) = namesake
             && self.answers(namesake.id).await
         {
-            let why = format!("a host of the name {:?} is part of it and running, at {}", own.name, namesake.address);
-            return Err(Closed::Refused(why));
+            let why = format!(
+                "a host of the name {:?} is part of it and runs at {}; give this host another name (SHERD_HOST)",
+                own.name, namesake.address
+            );
+            return Err(Rejection::Refused(why));
         }
-        let was = was.map(|was| former_id(&hosts, &own, &was).map_err(Closed::Refused)).transpose()?;
+        let was = was.map(|was| former_id(&hosts, &own, &was).map_err(Rejection::Refused)).transpose()?;
         let record = HostRecord {
             id: own.host,
             name: own.name,
@@ -199,7 +205,8 @@ impl WelcomeDesk {
         self.metadata.add_learner(own.host, &own.address).await?;
         let hosts = self.hosts().await?;
         let registered = hosts.iter().find(|host| host.id == own.host).and_then(|host| host.first_node);
-        let first_node = registered.ok_or_else(|| Closed::NotNow("another host has just taken its name".to_owned()))?;
+        let taken = || Rejection::NotNow("another host has just been registered under its name".to_owned());
+        let first_node = registered.ok_or_else(taken)?;
         Ok(JoinAnswer::Welcome {
             cluster: self.cluster,
             first_node,
@@ -210,12 +217,12 @@ impl WelcomeDesk {
         })
     }
 
-    /// Registers a host, its roles first: a host that must not vote then never appears as one that may.
+    /// Registers a host, and its roles before it: so a host that must not vote is never taken for one that may.
     ///
-    /// A host that rejoins is replaced by a change that it does not vote on, since it runs under its former id no more: that the
-    /// change is decided proves that a majority of the voters holds everything acknowledged without it.
-    async fn register(&self, record: HostRecord, roles: Roles, was: Option<HostId>) -> Result<(), Closed> {
-        let known = self.metadata.read().await?.roles().map_err(|error| Closed::NotNow(error.to_string()))?;
+    /// A host that rejoins no longer runs under its former id, so it does not vote on the change that replaces that id.
+    /// If the change is decided all the same, a majority of the voters holds everything acknowledged without this host.
+    async fn register(&self, record: HostRecord, roles: Roles, was: Option<HostId>) -> Result<(), Rejection> {
+        let known = self.metadata.read().await?.roles().map_err(|error| Rejection::NotNow(error.to_string()))?;
         if known.of(record.id) != roles {
             let host = record.id;
             self.metadata.propose(Change::SetHostRoles { host, roles }).await?;
@@ -227,14 +234,14 @@ impl WelcomeDesk {
         match self.metadata.propose(change).await? {
             Reply::Done => Ok(()),
             Reply::Refused(Refusal::InvalidRequest) if was.is_none() => {
-                Err(Closed::Refused("its name is empty".to_owned()))
+                Err(Rejection::Refused("its name is empty; set one (SHERD_HOST)".to_owned()))
             }
-            other => Err(Closed::NotNow(format!("it could not be registered: {other:?}"))),
+            other => Err(Rejection::NotNow(format!("it could not be registered: {other:?}"))),
         }
     }
 
-    async fn hosts(&self) -> Result<Vec<HostRecord>, Closed> {
-        self.metadata.read().await?.hosts().map_err(|error| Closed::NotNow(error.to_string()))
+    async fn hosts(&self) -> Result<Vec<HostRecord>, Rejection> {
+        self.metadata.read().await?.hosts().map_err(|error| Rejection::NotNow(error.to_string()))
     }
 
     /// Returns whether the host answers under this id.
@@ -248,11 +255,12 @@ impl WelcomeDesk {
     }
 }
 
-/// Returns the id under which a host that had these ones is known, or the reason for which it may not take that one's place.
+/// Returns the former id under which the metadata knows a host that rejoins. `was`: its former ids, the latest first.
+/// Fails with the reason if the host may not take the place of the one that has its name.
 fn former_id(hosts: &[HostRecord], own: &Founder, was: &[HostId]) -> Result<HostId, String> {
     let last = was.first().copied().ok_or("it does not say which host it was")?;
     match hosts.iter().find(|host| host.name == own.name) {
-        // As often as it asks.
+        // The host is registered under its new id, and asks again.
         Some(known) if known.id == own.host => Ok(last),
         Some(known) if was.contains(&known.id) => Ok(known.id),
         Some(other) => Err(format!(
@@ -268,8 +276,8 @@ fn former_id(hosts: &[HostRecord], own: &Founder, was: &[HostId]) -> Result<Host
     }
 }
 
-/// Asks the hosts at these addresses whether this host was removed, and who has its name: the answer of the first that knows
-/// it to be removed.
+/// Asks the hosts at these addresses whether this host was removed, and which host has its name. Returns the first
+/// answer which says that it was; `None` if none does.
 pub async fn lookup_removal(client: &QuicClient, host: HostId, name: &str, at: &[String]) -> Option<RemovalAnswer> {
     let body = encode(&RemovalAsk { host, name: name.to_owned() });
     let mut asked: FuturesUnordered<_> = at
@@ -306,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_host_that_has_the_name_comes_back_under_it_as_another_member() {
+    fn a_host_rejoins_only_under_the_name_of_its_former_id() {
         let (name, address) = ("a".to_owned(), "a:9100".to_owned());
         let own = Founder { name, host: HostId(9), address, drives: 2, geometry: None, root_key: None };
         let again = |hosts: &[HostRecord]| former_id(hosts, &own, &[HostId(1), HostId(0)]);
@@ -314,10 +322,10 @@ mod tests {
         assert_eq!(
             again(&[registered(2, "b"), registered(0, "a")]),
             Ok(HostId(0)),
-            "the metadata is older than its id"
+            "restored metadata knows the host by an earlier id"
         );
         assert_eq!(again(&[registered(2, "b"), registered(9, "a")]), Ok(HostId(1)), "it asks again");
-        let taken = again(&[registered(2, "b"), registered(7, "a")]).expect_err("it was replaced");
+        let taken = again(&[registered(2, "b"), registered(7, "a")]).expect_err("another host has its name");
         assert!(taken.contains("is host 0000000000000007 by now"), "{taken}");
         assert!(again(&[registered(1, "b")]).is_err(), "it has another name");
     }

@@ -1,5 +1,6 @@
-//! The messages between hosts about membership: bodies of group calls to `MEMBERSHIP_GROUP`, in postcard. From the
-//! first release on a kind's number holds for ever, like the form of its messages; another form is another kind.
+//! The messages between hosts about membership: bodies of group calls to `MEMBERSHIP_GROUP`, encoded by postcard. From
+//! the first release on, the number of a kind and the form of its messages never change: another form gets another
+//! kind.
 
 use crate::actors::consensus::ClockReport;
 use crate::actors::drives::health::{Contents, ReplicaState, SpaceLevel};
@@ -11,7 +12,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// The number of the membership's group, apart from the groups of the consensus.
+/// The group number of calls about membership; the groups of the consensus have other numbers.
 pub const MEMBERSHIP_GROUP: u32 = u32::MAX;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +33,7 @@ impl Kind {
     }
 }
 
-/// A host that is of no cluster asks another how far the founding is there.
+/// Asks a founding host how far the founding is. Sent by a host that belongs to no cluster.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FoundingAsk {
     pub own: Founder,
@@ -40,47 +41,50 @@ pub struct FoundingAsk {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FoundingAnswer {
-    /// The host is of no cluster either. `hosts`: the addresses of the hosts that it founds a cluster with, its own
-    /// among them. `sees`: those of them that it has heard and that have its settings, sorted by name.
+    /// The host belongs to no cluster yet. `hosts`: the names and addresses of the founding hosts that it was given,
+    /// its own among them. `sees`: the founders that it has heard and that have the same settings, itself among them,
+    /// sorted by name.
     Gathering { own: Founder, hosts: BTreeMap<String, String>, sees: Vec<Founder> },
-    /// The hosts that found the cluster together; this host has begun.
+    /// The host has agreed to found the cluster with exactly these founders.
     Agreed(Vec<Founder>),
-    /// The cluster stands.
+    /// The cluster exists.
     Formed(ClusterId),
 }
 
-/// A host without a cluster wants to be part of this one, and do everything there.
+/// Asks to take a host that belongs to no cluster into this one, with all roles. Answered with `JoinAnswer`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JoinAsk {
     pub own: Founder,
     pub domain: Option<String>,
 }
 
-/// The same of a host that does not do everything. Answered with `JoinAnswer`.
+/// As `JoinAsk`, for a host that does not have all roles.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JoinAskWithRoles {
     pub ask: JoinAsk,
     pub roles: Roles,
 }
 
-/// A host of this cluster wants to come back as another member, with its drives as they are. Answered with `JoinAnswer`.
+/// Asks to let a host of this cluster come back as another member, with its drives as they are. Answered with
+/// `JoinAnswer`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RejoinAsk {
     /// The host with its new id.
     pub ask: JoinAsk,
     pub roles: Roles,
-    /// The ids that it had, the last first: metadata that was restored may know it by an earlier one.
+    /// The host's former ids, the latest first. Restored metadata may know the host by an earlier one.
     pub was: Vec<HostId>,
 }
 
-/// Asks whether this host is still part of the cluster, as far as the other knows.
+/// Asks whether a host was removed from the cluster, and which host has its name now.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RemovalAsk {
     pub host: HostId,
     pub name: String,
 }
 
-/// A host that was removed once is removed for good; one that was not may be so by now.
+/// The answer to `RemovalAsk`, from the answering host's own tables. A removal is final; the tables may lack one that
+/// was just decided.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RemovalAnswer {
     pub removed: bool,
@@ -98,9 +102,9 @@ pub enum JoinAnswer {
         hosts: Vec<(HostId, String)>,
         recovery: RecoveryEpoch,
     },
-    /// Refused as things stand; asking again is of no use until someone changes something.
+    /// The host is refused, for this reason. Asking again is of no use until an operator changes something.
     Refused(String),
-    /// Ask again later.
+    /// The host cannot be taken in now, for this reason; it should ask again.
     NotNow(String),
 }
 
@@ -124,7 +128,7 @@ pub struct StatusAnswer {
 pub struct NodeStatus {
     pub node: NodeId,
     pub out_of_service: Option<String>,
-    /// The reason for which it takes no writes, though it serves reads.
+    /// The reason for which the drive takes no writes, though it serves reads.
     pub unwritable: Option<String>,
     pub free_bytes: u64,
     pub total_bytes: u64,
@@ -133,7 +137,7 @@ pub struct NodeStatus {
     pub level: Level,
     pub contents: Compared,
     pub compared_at: u64,
-    /// Its directory.
+    /// The drive's directory.
     pub dir: String,
 }
 
@@ -197,7 +201,7 @@ pub fn encode<T: Serialize>(message: &T) -> Bytes {
     postcard::to_stdvec(message).expect("a message is plain data").into()
 }
 
-/// The whole of the bytes must be the message.
+/// Decodes a message; fails if bytes follow it.
 pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, PeerError> {
     let refused = |why: String| PeerError::Refused { why };
     match postcard::take_from_bytes(bytes) {

@@ -1,9 +1,9 @@
-//! The membership of hosts: founding a cluster, joining one, the voters, the address and state of each. None of it is
-//! on the way of a request; its results are published (`AddressBook`, `HealthBoard`).
+//! The membership of hosts: founding a cluster, joining one, choosing the voters, and the address and state of each
+//! host. No request calls this module; requests use the results that it publishes (`AddressBook`, `HealthBoard`).
 //!
-//! A host has a name, which is configured, and an id, which is drawn and lost with its metadata. A host that comes back empty
-//! under its name has another id: it takes over the places (node ids) of the one before, and is filled again. One that has its
-//! drives and has lost its metadata has another id too, and keeps its drives with their shards.
+//! A host has a configured name and an id, which is drawn at random and lost with the host's metadata. A host that
+//! comes back empty under its name has a new id: it takes over the node ids of its predecessor, and its drives are
+//! filled again. A host that lost only its metadata has a new id, too, and keeps its drives with their shards.
 
 mod address_book;
 mod founding;

@@ -1,6 +1,7 @@
-//! Hosts that lost their copies of the metadata log and ask to come back as other members, as long as the voters that are left
-//! without them are no majority and so cannot decide it. Of a cluster of two, one such host is enough: this names it, and what an
-//! operator can do. Lasts as long as the process.
+//! Remembers the voters that lost their copies of the metadata log and ask to rejoin as other members. A rejoin is
+//! decided by a majority of the voters, without the hosts that ask. If too few voters are left for that (of two voters,
+//! one that asks is enough), this module reports which hosts ask and what an operator can do. The requests are kept in
+//! memory while the process runs.
 
 use crate::actors::consensus::Membership;
 use crate::ambient::Clock;
@@ -9,10 +10,11 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// A host that waits asks every second; the answer may take as long as a read of the metadata.
+/// The age after which a request no longer counts. A waiting host asks again a second after each answer, and an answer
+/// may take as long as a read of the metadata.
 const ASKED_WITHIN: Duration = Duration::from_secs(60);
 
-/// The hosts that asked lately. Clones are the same.
+/// The voters that asked to rejoin lately. All clones share one list.
 #[derive(Clone, Debug)]
 pub struct RejoinAsks {
     clock: Arc<dyn Clock>,
@@ -22,7 +24,7 @@ pub struct RejoinAsks {
 #[derive(Debug)]
 struct Ask {
     name: String,
-    /// By the monotonic clock.
+    /// The time of the last request, by the monotonic clock.
     at: Duration,
 }
 
@@ -31,7 +33,8 @@ impl RejoinAsks {
         Self { clock, asks: Arc::default() }
     }
 
-    /// Notes that the host of this name asks, which had these ids. Only voters matter.
+    /// Notes that the host of this name asks to rejoin. `was`: its former ids; the request counts only if one is a
+    /// voter's.
     pub(super) fn note(&self, name: &str, was: &[HostId], membership: &Membership) {
         let Some(voter) = was.iter().find(|id| membership.voters.contains(id)) else { return };
         let ask = Ask { name: name.to_owned(), at: self.clock.monotonic() };
@@ -49,7 +52,7 @@ impl RejoinAsks {
         self.asks().retain(|host, _| !was.contains(host));
     }
 
-    /// Returns why nothing can be decided, and what to do, where too few voters are left without those that ask.
+    /// Returns why no rejoin can be decided and what to do, if the voters that do not ask are too few for a majority.
     pub fn without_majority(&self, membership: &Membership) -> Option<String> {
         let oldest = self.clock.monotonic().saturating_sub(ASKED_WITHIN);
         let asks = self.asks();
@@ -107,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn one_of_two_voters_that_asks_leaves_no_majority_and_one_of_three_does() {
+    fn a_rejoining_voter_of_two_leaves_no_majority_and_one_of_three_does() {
         let clock = Arc::new(Seconds::default());
         let asks = RejoinAsks::new(Arc::clone(&clock) as _);
         assert_eq!(asks.without_majority(&of(&[1, 2])), None);
@@ -119,11 +122,11 @@ mod tests {
         asks.note("c", &[HostId(3)], &of(&[1, 2, 3]));
         let why = asks.without_majority(&of(&[1, 2, 3])).expect("one is no majority of three");
         assert!(why.contains("hosts \"b\" and \"c\" lost their copies"), "{why}");
-        assert_eq!(asks.without_majority(&of(&[1, 4])), None, "it votes no more");
+        assert_eq!(asks.without_majority(&of(&[1, 4])), None, "neither b nor c is a voter any more");
     }
 
     #[test]
-    fn a_host_that_was_taken_in_or_asks_no_more_is_forgotten() {
+    fn a_rejoin_request_is_forgotten_once_it_is_granted_or_a_minute_old() {
         let clock = Arc::new(Seconds::default());
         let asks = RejoinAsks::new(Arc::clone(&clock) as _);
         let both = of(&[1, 2]);
@@ -131,7 +134,7 @@ mod tests {
         asks.forget(&[HostId(2)]);
         assert_eq!(asks.without_majority(&both), None);
         asks.note("stranger", &[HostId(7)], &both);
-        assert_eq!(asks.without_majority(&both), None, "it was no voter");
+        assert_eq!(asks.without_majority(&both), None, "the stranger is not a voter");
         asks.note("b", &[HostId(2)], &both);
         clock.0.store(ASKED_WITHIN.as_secs() + 1, Ordering::SeqCst);
         assert_eq!(asks.without_majority(&both), None);

@@ -1,5 +1,5 @@
-//! The services of a host for others before and after it belongs to a cluster: its consensus group and the messages of
-//! this module, each from when it exists.
+//! Serves the calls of other hosts to this host's groups, before and after it belongs to a cluster: calls to the
+//! metadata replica, and the messages about membership. Calls to a part that does not exist yet are refused.
 
 use super::founding::FoundingBoard;
 use super::host_watch::StatusSource;
@@ -15,7 +15,7 @@ use crate::types::{HostId, NodeId, Roles, ShardId};
 use bytes::Bytes;
 use std::sync::{Arc, OnceLock};
 
-/// The groups of a host.
+/// The parts of this host that answer group calls. Each is set once, when it exists.
 #[derive(Debug)]
 pub struct HostGroups {
     founding: FoundingBoard,
@@ -29,17 +29,17 @@ impl HostGroups {
         Self { founding, consensus: OnceLock::new(), desk: OnceLock::new(), status: OnceLock::new() }
     }
 
-    /// Takes part in the consensus from now on. Once.
+    /// Sets the replica that answers the calls of the consensus from now on. Only the first one counts.
     pub fn decide_by(&self, consensus: MetaHandle) {
         let _ = self.consensus.set(consensus);
     }
 
-    /// Takes hosts in from now on. Once.
+    /// Sets the desk that takes hosts into the cluster from now on. Only the first one counts.
     pub fn welcome_by(&self, desk: WelcomeDesk) {
         let _ = self.desk.set(desk);
     }
 
-    /// Tells how its drives are from now on. Once.
+    /// Sets the source of this host's state for other hosts from now on. Only the first one counts.
     pub fn status_by(&self, status: StatusSource) {
         let _ = self.status.set(status);
     }
@@ -83,7 +83,7 @@ impl HostGroups {
         }
     }
 
-    /// `was`: the ids that a host which rejoins had.
+    /// Answers a host that asks to join. `was`: the former ids of a host that rejoins.
     async fn take_in(&self, ask: JoinAsk, roles: Roles, was: Option<Vec<HostId>>) -> Result<Bytes, PeerError> {
         let desk = self.desk.get().ok_or_else(starting)?;
         Ok(encode(&desk.receive(ask, roles, was).await))
@@ -113,14 +113,14 @@ impl GroupService for HostGroups {
     }
 }
 
-/// The drives of a host, from when they are open.
+/// Serves the calls of other hosts to this host's drives. Refuses them until the drives are open.
 #[derive(Clone, Debug, Default)]
 pub struct LateNodeService {
     nodes: Arc<OnceLock<Arc<dyn NodeService>>>,
 }
 
 impl LateNodeService {
-    /// Serves these from now on. Once.
+    /// Sets the open drives, which are served from now on. Only the first call counts.
     pub fn serve(&self, nodes: Arc<dyn NodeService>) {
         let _ = self.nodes.set(nodes);
     }

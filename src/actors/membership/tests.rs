@@ -1,4 +1,4 @@
-//! Messages: what is written is read, anything else is refused, and version 1 stays what it was.
+//! Tests of the messages about membership: their stored bytes stay valid, and other bytes are refused.
 
 use super::messages::{
     Compared, FoundingAnswer, FoundingAsk, JoinAnswer, JoinAsk, JoinAskWithRoles, Kind, Level, NodeStatus, RejoinAsk,
@@ -30,7 +30,8 @@ fn hosts() -> BTreeMap<String, String> {
     [("a", "10.0.0.1:9100"), ("b", "10.0.0.2:9100")].map(|(name, at)| (name.to_owned(), at.to_owned())).into()
 }
 
-/// Bytes that version 1 wrote, in hex. Written anew only with `WRITE_FIXTURES` set, and then to be looked at.
+/// Checks a message against its stored bytes of version 1. With `WRITE_FIXTURES` set, its bytes are stored first: look
+/// at the difference.
 fn golden<T: Serialize + DeserializeOwned + PartialEq + Debug>(name: &str, message: &T) {
     let path =
         PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/membership").join(format!("{name}.v1.hex"));
@@ -42,12 +43,12 @@ fn golden<T: Serialize + DeserializeOwned + PartialEq + Debug>(name: &str, messa
     }
     let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let stored = hex_simd::decode_to_vec(text.trim()).expect("a fixture is hex");
-    assert_eq!(bytes, stored, "{name}: what is written is no longer version 1");
-    assert_eq!(&decode::<T>(&stored).expect(name), message, "{name}: version 1 is no longer read");
+    assert_eq!(bytes, stored, "{name}: the encoding is no longer that of version 1");
+    assert_eq!(&decode::<T>(&stored).expect(name), message, "{name}: version 1 is no longer decoded");
     for end in 0..stored.len() {
-        assert!(decode::<T>(&stored[..end]).is_err(), "{name}: read from a part of it");
+        assert!(decode::<T>(&stored[..end]).is_err(), "{name}: a truncated message was decoded");
     }
-    assert!(decode::<T>(&[&stored[..], &[0]].concat()).is_err(), "{name}: read with more after it");
+    assert!(decode::<T>(&[&stored[..], &[0]].concat()).is_err(), "{name}: a message with a byte after it was decoded");
 }
 
 #[test]
@@ -98,7 +99,7 @@ fn messages_of_version_1_are_read_and_written_as_they_were() {
 }
 
 #[test]
-fn kinds_have_numbers_for_ever() {
+fn membership_message_kinds_keep_their_numbers() {
     let kinds = [Kind::Founding, Kind::Join, Kind::JoinWithRoles, Kind::Status, Kind::Rejoin, Kind::Removal];
     assert_eq!(kinds.map(|kind| kind as u8), [1, 2, 4, 8, 6, 7]);
     assert_eq!((0..=255).filter_map(Kind::from_byte).count(), 6);
@@ -106,7 +107,7 @@ fn kinds_have_numbers_for_ever() {
 
 proptest! {
     #[test]
-    fn any_bytes_are_a_message_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+    fn decoding_any_bytes_as_a_membership_message_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
         let _ = decode::<FoundingAsk>(&bytes);
         let _ = decode::<FoundingAnswer>(&bytes);
         let _ = decode::<JoinAsk>(&bytes);

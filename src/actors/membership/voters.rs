@@ -1,6 +1,6 @@
-//! The choice of voters. The leader sees to it that the consensus has as many voters as the hosts with the role `meta`
-//! give reason for, in different failure domains if there are several; that other hosts only learn; and that removed
-//! hosts have no part in it.
+//! Chooses the voters of the metadata group. The leader's host keeps the group in order: the number of voters depends
+//! on the number of hosts with the role `meta`, voters are spread over failure domains, all other hosts are learners,
+//! and removed hosts leave the group.
 
 use super::host_watch::HostWatch;
 use crate::actors::consensus::{Membership, MetaHandle};
@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 const LOOK_EVERY: Duration = Duration::from_secs(2);
-/// A voter that does not answer for so long gives its part to a host that does, where there is one.
+/// The time without an answer after which a voter is replaced by a host that answers, if there is one.
 const ABSENT_FOR: Duration = Duration::from_secs(60);
 
 /// A host that may vote.
@@ -20,11 +20,12 @@ const ABSENT_FOR: Duration = Duration::from_secs(60);
 pub struct Candidate {
     pub host: HostId,
     pub domain: Option<String>,
-    /// True if it has answered lately; one that is about to be given up has not.
+    /// False if the host has not answered for `ABSENT_FOR`.
     pub answers: bool,
 }
 
-/// Returns the number of voters. With one or two none can fail, but with two their data survives one of them.
+/// Returns the number of voters for this number of hosts. With one or two voters, decisions need all of them; two are
+/// better, since the metadata survives the loss of either.
 fn voters_wanted(hosts: usize) -> usize {
     match hosts {
         0..=2 => hosts,
@@ -33,13 +34,14 @@ fn voters_wanted(hosts: usize) -> usize {
     }
 }
 
-/// The voters to be. Those that vote keep their part where they can; others come in by domains that have none yet. A host that
-/// neither votes nor answers is never chosen: none that answers would get a part beside it before it is back.
+/// Chooses the future voters. Present voters stay if they answer and spread over failure domains; further voters come
+/// from domains that have none yet. A host that neither votes nor answers is never chosen: it cannot catch up, and the
+/// change of voters would be put off until it is back.
 pub fn choose_voters(candidates: &[Candidate], voting: &BTreeSet<HostId>) -> BTreeSet<HostId> {
     let wanted = voters_wanted(candidates.len());
     let may_vote = |candidate: &&Candidate| candidate.answers || voting.contains(&candidate.host);
     let mut ranked: Vec<&Candidate> = candidates.iter().filter(may_vote).collect();
-    // A voter that does not answer is better than a host that does not.
+    // Hosts that answer come first; of hosts alike in that, present voters.
     ranked.sort_by_key(|candidate| (!candidate.answers, !voting.contains(&candidate.host), candidate.host));
     let mut chosen = BTreeSet::new();
     let mut domains = BTreeSet::new();
@@ -55,13 +57,13 @@ pub fn choose_voters(candidates: &[Candidate], voting: &BTreeSet<HostId>) -> BTr
     chosen
 }
 
-/// The next change of the membership; one at a time.
+/// A change of the membership. One is made at a time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Step {
-    /// The other half of a change of the voters that was cut between the two.
+    /// Finishes a change of voters that was interrupted when both the former and the future voters counted.
     Finish(BTreeSet<HostId>),
     Add(HostId, String),
-    /// The lead, to one of the voters to be, by a leader that is to vote no longer.
+    /// Hands the lead to a future voter, since the present leader is not among the future voters.
     HandOver(HostId),
     Vote(BTreeSet<HostId>),
     Remove(HostId),
@@ -71,7 +73,7 @@ fn next_step(hosts: &[HostRecord], candidates: &[Candidate], known: &Membership)
     if !known.settled {
         return known.unfinished.clone().map(Step::Finish);
     }
-    // All founders are registered at once: before that nothing is known of who is part of the cluster.
+    // All founders are registered in one change. Before that, the metadata does not tell which hosts are removed.
     if hosts.is_empty() {
         return None;
     }
@@ -95,7 +97,7 @@ fn successor(candidates: &[Candidate], voters: &BTreeSet<HostId>, known: &Member
     candidates.iter().find(|candidate| candidate.answers && can_lead(&candidate.host)).map(|candidate| candidate.host)
 }
 
-/// Keeps the membership in order while this host leads.
+/// Makes the changes of the membership that are due, while this host leads.
 #[derive(Debug)]
 pub struct VoterKeeper {
     metadata: MetaHandle,
@@ -113,7 +115,7 @@ impl VoterKeeper {
         Self { metadata, health, watch, ambient, own, absent: BTreeMap::new(), complained: false }
     }
 
-    /// Runs for as long as it is polled.
+    /// Looks for a change that is due, again and again, until it is dropped.
     pub async fn run(mut self) {
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
@@ -126,7 +128,8 @@ impl VoterKeeper {
     }
 
     async fn look(&mut self) {
-        // Before the tables are read: who joins is a host in them first, and so never looks like one that is no longer.
+        // The membership is read before the tables: a joining host is in the tables before it is a member, and so never
+        // looks like a removed one.
         let known = self.metadata.membership();
         let Ok(view) = self.metadata.read().await else { return };
         let (Ok(hosts), Ok(nodes), Ok(roles)) = (view.hosts(), view.nodes(), view.roles()) else { return };
@@ -145,15 +148,16 @@ impl VoterKeeper {
             Step::Remove(host) => self.metadata.remove(*host).await,
         };
         match done {
-            Ok(()) => tracing::info!(?step, "the consensus' membership was changed"),
+            Ok(()) => tracing::info!(?step, "the membership of the metadata group was changed"),
             Err(error) if !std::mem::replace(&mut self.complained, true) => {
-                tracing::info!(?step, %error, "the consensus' membership is not changed yet");
+                tracing::info!(?step, %error, "the membership of the metadata group could not be changed; it is tried again");
             }
             Err(_) => {}
         }
     }
 
-    /// A host that has nodes and none in service has not answered; one whose drives are all lost is no loss as a voter.
+    /// Describes a host as a candidate. A host that has drives, none of them in service, counts as one that does not
+    /// answer: if it answers all the same, all its drives are lost, and it is of no use as a voter.
     fn candidate(&mut self, host: &HostRecord, of_host: &BTreeMap<HostId, Vec<NodeId>>) -> Candidate {
         let health = self.health.current();
         let nodes = of_host.get(&host.id).map(Vec::as_slice).unwrap_or_default();
@@ -190,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn three_of_four_and_five_of_more_vote_and_voters_stay() {
+    fn three_of_four_hosts_vote_and_five_of_more() {
         let hosts: Vec<_> = (1..=7).map(|host| candidate(host, None, true)).collect();
         assert_eq!(choose_voters(&hosts[..1], &ids(&[1])), ids(&[1]));
         assert_eq!(choose_voters(&hosts[..3], &ids(&[1])), ids(&[1, 2, 3]));
@@ -199,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn voters_are_on_as_many_domains_as_can_be() {
+    fn voters_are_spread_over_as_many_domains_as_possible() {
         let hosts = [
             candidate(1, Some("left"), true),
             candidate(2, Some("left"), true),
@@ -211,16 +215,16 @@ mod tests {
     }
 
     #[test]
-    fn a_voter_that_is_long_absent_gives_its_part_to_a_host_that_answers() {
+    fn a_voter_that_is_long_absent_is_replaced_by_a_host_that_answers() {
         let hosts =
             [candidate(1, None, true), candidate(2, None, false), candidate(3, None, true), candidate(4, None, true)];
         assert_eq!(choose_voters(&hosts, &ids(&[1, 2, 3])), ids(&[1, 3, 4]));
-        assert_eq!(choose_voters(&hosts[..3], &ids(&[1, 2, 3])), ids(&[1, 2, 3]), "nobody else is there");
+        assert_eq!(choose_voters(&hosts[..3], &ids(&[1, 2, 3])), ids(&[1, 2, 3]), "there is no other host");
     }
 
-    /// As after a recovery, when the records of the hosts that are lost are still there.
+    /// The situation after a recovery, when the records of lost hosts are still there.
     #[test]
-    fn hosts_that_neither_vote_nor_answer_keep_no_part_from_those_that_do() {
+    fn absent_hosts_without_a_vote_are_not_chosen_as_voters() {
         let hosts =
             [candidate(1, None, true), candidate(2, None, false), candidate(3, None, false), candidate(4, None, true)];
         assert_eq!(choose_voters(&hosts[..3], &ids(&[1])), ids(&[1]));
@@ -248,10 +252,10 @@ mod tests {
     }
 
     #[test]
-    fn founders_that_are_away_keep_their_part_from_before_they_are_registered() {
+    fn absent_founders_remain_voters_before_and_after_their_registration() {
         let known = three_voters();
         let joining = Membership { learners: ids(&[4]), ..known.clone() };
-        assert_eq!(next_step(&[], &[], &joining), None, "nobody is known yet, so nobody is a stranger");
+        assert_eq!(next_step(&[], &[], &joining), None, "no host is registered, so none is taken for removed");
         let hosts = [record(1), record(2), record(3)];
         let candidates = [candidate(1, None, true), candidate(2, None, true), candidate(3, None, false)];
         assert_eq!(next_step(&hosts, &candidates, &known), None);
@@ -259,7 +263,7 @@ mod tests {
 
     /// Hosts without the role `meta` are no candidates.
     #[test]
-    fn hosts_that_are_not_to_vote_only_learn_and_one_that_leads_hands_over_first() {
+    fn hosts_without_the_role_meta_only_learn_and_hand_over_the_lead() {
         let hosts = [record(1), record(2), record(3), record(4), record(5)];
         let candidates = [1, 2, 3].map(|host| candidate(host, None, true));
         let mut known = three_voters();
@@ -268,7 +272,7 @@ mod tests {
         assert_eq!(next_step(&hosts, &candidates, &known), None, "five hosts, of which three may vote");
         known.leader = Some(HostId(1));
         let others = [candidate(2, None, false), candidate(3, None, true)];
-        assert_eq!(next_step(&hosts, &others, &known), Some(Step::HandOver(HostId(3))), "it may not vote any more");
+        assert_eq!(next_step(&hosts, &others, &known), Some(Step::HandOver(HostId(3))), "the leader must not vote");
         known.leader = Some(HostId(3));
         assert_eq!(next_step(&hosts, &others, &known), Some(Step::Vote(ids(&[2, 3]))));
         known.leader = Some(HostId(1));
@@ -277,18 +281,18 @@ mod tests {
     }
 
     #[test]
-    fn a_change_that_was_cut_in_its_middle_is_finished_before_anything_else() {
+    fn an_interrupted_change_of_voters_is_finished_before_any_other_step() {
         let hosts = [record(1), record(2), record(4)];
         let candidates = [1, 2, 4].map(|host| candidate(host, None, true));
         let mut known = Membership { voters: ids(&[1, 2, 3, 4]), settled: false, ..three_voters() };
-        assert_eq!(next_step(&hosts, &candidates, &known), None, "it is not decided yet");
+        assert_eq!(next_step(&hosts, &candidates, &known), None, "the joint membership is not committed yet");
         known.unfinished = Some(ids(&[1, 2, 4]));
         assert_eq!(next_step(&hosts, &candidates, &known), Some(Step::Finish(ids(&[1, 2, 4]))));
         assert_eq!(next_step(&[], &[], &known), Some(Step::Finish(ids(&[1, 2, 4]))));
     }
 
     #[test]
-    fn a_replaced_host_is_added_made_a_voter_and_the_old_one_removed_in_this_order() {
+    fn a_replacing_host_becomes_a_voter_before_the_replaced_one_is_removed() {
         let hosts = [record(1), record(2), record(4)];
         let candidates: Vec<_> = [1, 2, 4].map(|host| candidate(host, None, true)).to_vec();
         let mut known = three_voters();

@@ -1,15 +1,17 @@
-//! The clock of a host. Pure: readings of its clocks and reports of other hosts in, two times out.
+//! Keeps the two times of the metadata, the confirmed time and the date, on one host. Pure: readings of the host's
+//! clocks and reports of other hosts in, two times out.
 //!
-//! The *confirmed time* has certainly passed; what destroys is judged by it. It begins when most hosts agree, or an operator
-//! says it, and from then on is counted: by the monotonic clock of any host that runs, and by the log, in which it
-//! survives when none does. It comes nearer to the hosts' wall clocks by an hour a day at most, whatever they say. It is set
-//! to them at once only where no host has counted and most hosts that were started since agree; or by an operator.
+//! The *confirmed time* is a moment that has certainly passed; locks end and objects expire by it. It begins when most
+//! hosts' clocks agree, or when an operator sets it. From then on each running host counts it by its monotonic clock,
+//! and the log records it, so that it survives when no host runs. It approaches the hosts' wall clocks by at most an
+//! hour a day, whatever they say. It is set to them at once in two cases only: by an operator, or if no host has
+//! counted it without a gap and most of all hosts have run for ten minutes and agree.
 //!
-//! The *date* is the median of the hosts' wall clocks; what is made is dated by it, never before the confirmed time. A wall
-//! clock that is set while this process runs is followed ten minutes later, if it stays so.
+//! The *date* is the median of the hosts' wall clocks, and never before the confirmed time; new things are dated by it.
+//! A wall clock that is set while this process runs is followed ten minutes later, if it stays so.
 //!
-//! Invariants: the confirmed time never goes back within an era, and gains on the monotonic clock by one part in 24 at most
-//! but for what hosts or an operator confirm. No reading of a wall clock changes either faster.
+//! Invariants: within an era the confirmed time never goes back. It gains on the monotonic clock by at most one part in
+//! 24, except where hosts or an operator set it as above.
 
 use crate::limits::{
     CLOCK_GAP_REPORTED, CLOCK_RECORD_EVERY, CLOCK_REPORT_COUNTS_FOR, CLOCK_SLEW_DIVISOR, CLOCK_STEADY_AFTER,
@@ -32,22 +34,24 @@ pub struct Reading {
 /// The report of a host's clock, sent to the others once a second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClockReport {
-    /// Its wall clock.
     pub wall: UnixMs,
-    /// The date, as far as it trusts that clock.
+    /// The wall clock, unless it was set less than ten minutes ago: then as if it had not been set.
     pub date: UnixMs,
-    /// The confirmed time, as it counts it.
+    /// The confirmed time, as the host counts it.
     pub confirmed: Option<UnixMs>,
+    /// The era of the confirmed time: each time that an operator sets it begins a new one.
     pub era: u64,
-    /// True if the confirmed time has no gap: a host has counted it ever since it was right.
+    /// True if the confirmed time has no gap: some host has counted it ever since it was right.
     pub kept: bool,
-    /// True if the wall clock may confirm a time: it has run as the monotonic clock does since the process began.
+    /// True if the wall clock may help to confirm a time: it was not set since the process began, ten minutes ago or
+    /// more.
     pub steady: bool,
 }
 
+/// The confirmed time.
 #[derive(Clone, Copy, Debug)]
 struct Counted {
-    /// The time since 1970, as all times here that are durations.
+    /// The time since 1970. All points in time of this file that are durations count from then, except monotonic ones.
     time: Duration,
     era: u64,
 }
@@ -58,7 +62,8 @@ struct Heard {
     report: ClockReport,
 }
 
-/// The wall clock was set: since when it runs so, and by how much.
+/// A change of the wall clock that is not followed yet: since when it lasts (monotonic), and by how much the clock was
+/// set.
 #[derive(Clone, Copy, Debug)]
 struct Step {
     since: Duration,
@@ -77,22 +82,22 @@ pub struct LogClock {
     was_set: bool,
     confirmed: Option<Counted>,
     kept: bool,
-    /// The time to which hosts set it.
+    /// The confirmed time to which most hosts' clocks have set it, if they have.
     set_by_hosts: Option<Duration>,
     /// The number of hosts, including this one, once it is known.
     hosts: Option<usize>,
     others: BTreeMap<HostId, Heard>,
 }
 
-/// A host's clock, for people.
+/// The state of this host's clock, for health and the admin API.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClockStatus {
     pub wall: UnixMs,
     pub time: LogTime,
-    /// True if there is a confirmed time at all.
+    /// True if there is a confirmed time.
     pub is_confirmed: bool,
     pub set_step_ms: Option<i64>,
-    /// The lead of each host's wall clock over their median; this host's is under no id.
+    /// The lead of each host's wall clock over the median of all; `None` stands for this host.
     pub ahead_of_median_ms: Vec<(Option<HostId>, i64)>,
     pub running_for: Duration,
 }
@@ -122,28 +127,29 @@ impl LogClock {
         self.others.retain(|host, _| others.contains(host));
     }
 
-    /// The time now.
+    /// Returns the date and the confirmed time now.
     pub fn time(&mut self, reading: Reading) -> LogTime {
         self.pass(reading);
         let confirmed = self.confirmed.map_or(Duration::ZERO, |counted| counted.time);
         LogTime { now: unix(self.trusted().max(confirmed)), confirmed: unix(confirmed) }
     }
 
-    /// Takes over the record of the log, also if another host counted it or an operator set it.
+    /// Takes over the confirmed time that the log has recorded, whether a host counted it or an operator set it.
     pub fn learn(&mut self, reading: Reading, record: &ClockRecord) {
         self.pass(reading);
         let (time, era) = (since_1970(record.confirmed), record.era);
         match &mut self.confirmed {
             Some(counted) if counted.era == era => counted.time = counted.time.max(time),
             known => {
-                // An operator has set it, unless it is the first that this process knows.
+                // A new era means that an operator has just set the time, so it has no gap. The first record that this
+                // process sees may be old.
                 self.kept |= known.replace(Counted { time, era }).is_some();
             }
         }
         self.judge();
     }
 
-    /// Another host tells of its clock.
+    /// Takes in another host's report of its clock.
     pub fn hear(&mut self, reading: Reading, host: HostId, report: ClockReport) {
         self.pass(reading);
         self.others.insert(host, Heard { at: self.monotonic, report });
@@ -200,7 +206,7 @@ impl LogClock {
         }
     }
 
-    /// Time has passed.
+    /// Takes in a reading of this host's clocks: counts the confirmed time on, and lets it approach the date.
     fn pass(&mut self, reading: Reading) {
         let elapsed = reading.monotonic.saturating_sub(self.monotonic);
         self.monotonic = self.monotonic.max(reading.monotonic);
@@ -218,7 +224,8 @@ impl LogClock {
         self.judge();
     }
 
-    /// Trusts a clock that was set once it has stayed so.
+    /// Follows the wall clock with this host's date. A clock that was set is followed once it has stayed so for
+    /// `CLOCK_STEADY_AFTER`.
     fn follow_wall(&mut self, elapsed: Duration) {
         let expected = self.date + elapsed;
         let by_ms = difference_ms(self.wall, expected);
@@ -238,7 +245,8 @@ impl LogClock {
         }
     }
 
-    /// Finds that the confirmed time lacks nothing, or that hosts confirm what it lacks.
+    /// Looks whether the confirmed time has no gap, as it agrees with the dates of most hosts; or else, whether most
+    /// hosts have run long enough to set it to their date.
     fn judge(&mut self) {
         let Some(counted) = self.confirmed.filter(|_| !self.kept) else { return };
         if self.agreed(self.dates(|_| true)).is_some_and(|date| agree(date, counted.time)) {
@@ -248,7 +256,7 @@ impl LogClock {
         if self.hosts == Some(1) || self.monotonic.saturating_sub(self.began) < CLOCK_STEADY_AFTER {
             return;
         }
-        // A host that has counted would have said so: nobody has.
+        // A host that has counted the time without a gap would have reported so by now (`kept`).
         let witnesses = self.dates(|report| report.steady && !report.kept);
         if let Some(date) = self.agreed(witnesses).filter(|date| *date > counted.time) {
             self.confirmed = Some(Counted { time: date, ..counted });
@@ -282,7 +290,7 @@ impl LogClock {
         self.others.iter().filter(move |(_, heard)| is_fresh(heard)).map(|(host, heard)| (*host, *heard))
     }
 
-    /// A time that was said then, now.
+    /// Returns what a time that was reported earlier is by now.
     fn since_then(&self, heard: Heard, time: UnixMs) -> Duration {
         since_1970(time) + self.monotonic.saturating_sub(heard.at)
     }
@@ -291,7 +299,7 @@ impl LogClock {
         median(self.dates(|_| true))
     }
 
-    /// The earliest of those dates on which more than half of all hosts agree.
+    /// Returns the earliest of these dates with which more than half of all hosts agree.
     fn agreed(&self, mut dates: Vec<Duration>) -> Option<Duration> {
         let hosts = self.hosts?;
         dates.sort_unstable();
@@ -308,7 +316,7 @@ impl ClockStatus {
         if self.is_confirmed { difference_ms(since_1970(self.wall), since_1970(self.time.confirmed)) } else { 0 }
     }
 
-    /// Returns its lead over the median of the hosts' clocks.
+    /// Returns the lead of this host's wall clock over the median of the hosts' wall clocks.
     pub fn ahead_of_hosts_ms(&self) -> i64 {
         self.ahead_of_median_ms.iter().find(|(host, _)| host.is_none()).map_or(0, |(_, ahead_ms)| *ahead_ms)
     }
@@ -335,15 +343,15 @@ impl ClockStatus {
             if ahead_ms.unsigned_abs() > CLOCKS_AGREE_WITHIN.as_millis() as u64 {
                 let whose =
                     host.map_or("this host's clock".to_owned(), |host| format!("the clock of host {:016x}", host.0));
-                troubles
-                    .push(format!("{whose} is {} those of the hosts; set it", apart(*ahead_ms, "ahead of", "behind")));
+                let apart = apart(*ahead_ms, "ahead of", "behind");
+                troubles.push(format!("{whose} is {apart} the median of the hosts' clocks; set it"));
             }
         }
         troubles
     }
 }
 
-/// `3 days ahead of`.
+/// Describes a difference, as in `3 days ahead of`.
 fn apart(ms: i64, ahead: &str, behind: &str) -> String {
     let seconds = ms.unsigned_abs() / 1000;
     let (count, unit) = match seconds {
@@ -355,7 +363,7 @@ fn apart(ms: i64, ahead: &str, behind: &str) -> String {
     format!("{count} {unit} {}", if ms < 0 { behind } else { ahead })
 }
 
-/// The lower one of two in the middle.
+/// Returns the median; the lower one of two in the middle.
 fn median(mut times: Vec<Duration>) -> Duration {
     times.sort_unstable();
     times[(times.len() - 1) / 2]

@@ -1,5 +1,5 @@
-//! The time of the log, on this host: `LogClock` with the host's clocks at hand, shared by all who ask for the time, hear
-//! other hosts' clocks or tell them of this one.
+//! The cluster's clock on this host: a `LogClock` together with the host's own clocks, shared by all parts that ask for
+//! the time or exchange clock reports with other hosts.
 
 mod log_clock;
 
@@ -12,7 +12,7 @@ use crate::storage::meta::record::{AdvanceClock, ClockRecord};
 use crate::types::HostId;
 use std::sync::{Arc, Mutex};
 
-/// Cheap to clone, usable from any thread.
+/// A handle to the cluster's clock. Cheap to clone, usable from any thread.
 #[derive(Clone, Debug)]
 pub struct ClusterClock {
     clock: Arc<dyn Clock>,
@@ -26,7 +26,7 @@ impl ClusterClock {
         Self { clock, log: Arc::new(Mutex::new(log)) }
     }
 
-    /// The other hosts of the cluster are these.
+    /// Sets the other hosts of the cluster.
     pub fn watch(&self, others: impl IntoIterator<Item = HostId>) {
         locked(&self.log).watch(others);
     }
@@ -47,7 +47,7 @@ impl ClusterClock {
         self.with(LogClock::status)
     }
 
-    /// Takes over the record of the log.
+    /// Takes over the confirmed time that the log has recorded.
     pub fn learn(&self, record: &ClockRecord) {
         self.with(|log, now| log.learn(now, record));
     }
@@ -58,7 +58,7 @@ impl ClusterClock {
     }
 
     fn with<T>(&self, ask: impl FnOnce(&mut LogClock, Reading) -> T) -> T {
-        // Read under the lock, so that readings come in order.
+        // The clocks are read under the lock, so that readings reach the `LogClock` in order.
         let mut log = locked(&self.log);
         ask(&mut log, read(&*self.clock))
     }

@@ -1,4 +1,4 @@
-//! Hosts whose clocks go wrong, played second by second.
+//! Simulates hosts with wrong clocks, in small steps of time.
 
 use super::log_clock::{ClockReport, LogClock, Reading};
 use crate::limits::CLOCK_SLEW_DIVISOR;
@@ -11,9 +11,10 @@ const SECOND: i64 = 1000;
 const MINUTE: i64 = 60 * SECOND;
 const HOUR: i64 = 60 * MINUTE;
 const DAY: i64 = 24 * HOUR;
-/// The time at which the simulation begins.
+/// The true time at which the simulation begins.
 const START: i64 = 1_700_000_000_000;
-/// Reports come every second; so that days pass quickly, less often here, as often as they must to count.
+/// The interval of reports. Real hosts report every second; here less often, so that days are simulated quickly, and
+/// often enough for a report to count.
 const STEP: i64 = 4 * SECOND;
 /// The greatest delay of a report between hosts: one step.
 const LATE: i64 = STEP;
@@ -33,7 +34,7 @@ impl Host {
     }
 }
 
-/// Hosts that hear each other, and their log. The first that runs leads.
+/// Hosts that hear each other, and the record of their log. The first host that runs leads.
 struct World {
     count: u64,
     now: i64,
@@ -43,7 +44,7 @@ struct World {
 }
 
 impl World {
-    /// Some minutes old.
+    /// Creates hosts with right clocks that have run for 15 minutes.
     fn new(count: u64) -> Self {
         let mut world = Self::blank(count);
         (1..=count).for_each(|host| world.start(host, 0));
@@ -121,7 +122,7 @@ impl World {
         self.pass(STEP);
     }
 
-    /// Returns the lead of the confirmed time over the true one, on the leader.
+    /// Returns the lead of the leader's confirmed time over the true time.
     fn confirmed_ahead(&mut self) -> i64 {
         let now = self.now;
         let host = self.hosts.values_mut().next().expect("one runs");
@@ -143,7 +144,7 @@ impl World {
         host.clock.status(reading).troubles().join("; ")
     }
 
-    /// Checks the confirmed time, up to the gain possible at the bounded rate in this time.
+    /// Checks that the confirmed time differs from the true time by no more than it may gain in the time `within`.
     fn assert_right(&mut self, within: i64) {
         let ahead = self.confirmed_ahead();
         assert!(ahead.abs() <= LATE + within / i64::from(CLOCK_SLEW_DIVISOR), "{} s ahead", ahead / 1000);
@@ -151,7 +152,7 @@ impl World {
 }
 
 #[test]
-fn hosts_that_agree_have_one_time_and_nothing_to_tell() {
+fn hosts_whose_clocks_agree_confirm_the_time_and_report_no_trouble() {
     for count in [1, 2, 3, 5] {
         let mut world = World::new(count);
         world.set_wall(1, 300);
@@ -159,13 +160,13 @@ fn hosts_that_agree_have_one_time_and_nothing_to_tell() {
         world.assert_right(0);
         assert!(world.date_ahead().abs() <= LATE);
         assert_eq!((world.troubles(1), &world.settings[..]), (String::new(), &[ClockSource::Hosts][..]));
-        let recorded = world.record.as_ref().expect("it was confirmed").confirmed.0 as i64;
-        assert!(world.now - recorded <= 10 * MINUTE + STEP, "a host that restarts finds it");
+        let recorded = world.record.as_ref().expect("a time is confirmed").confirmed.0 as i64;
+        assert!(world.now - recorded <= 10 * MINUTE + STEP, "the log has a recent time for a host that restarts");
     }
 }
 
 #[test]
-fn a_wall_clock_that_jumps_ahead_moves_the_confirmed_time_by_an_hour_a_day_and_is_reported_at_once() {
+fn a_wall_clock_that_jumps_moves_the_confirmed_time_an_hour_a_day() {
     let mut world = World::new(1);
     world.set_wall(1, 60 * DAY);
     world.pass(STEP);
@@ -173,7 +174,7 @@ fn a_wall_clock_that_jumps_ahead_moves_the_confirmed_time_by_an_hour_a_day_and_i
     world.assert_right(STEP);
     world.pass(DAY);
     world.assert_right(DAY + STEP);
-    assert!(world.confirmed_ahead() > 50 * MINUTE, "it comes nearer");
+    assert!(world.confirmed_ahead() > 50 * MINUTE, "the confirmed time approaches the wall clock");
     world.set_wall(1, 0);
     world.pass(26 * HOUR);
     world.assert_right(0);
@@ -181,21 +182,21 @@ fn a_wall_clock_that_jumps_ahead_moves_the_confirmed_time_by_an_hour_a_day_and_i
 }
 
 #[test]
-fn dates_follow_a_clock_that_was_set_when_it_has_stayed_so_and_come_back_with_it() {
+fn dates_follow_a_wall_clock_that_was_set_after_ten_minutes() {
     let mut world = World::new(1);
     world.set_wall(1, 60 * DAY);
     world.pass(9 * MINUTE);
-    assert!(world.date_ahead() < MINUTE, "not yet");
+    assert!(world.date_ahead() < MINUTE, "the date does not follow within ten minutes");
     world.set_wall(1, 0);
     world.pass(STEP);
-    assert!(world.date_ahead().abs() < MINUTE, "it was wrong for a moment");
+    assert!(world.date_ahead().abs() < MINUTE, "the clock is right again");
     world.set_wall(1, 60 * DAY);
     world.pass(11 * MINUTE);
     assert!(world.date_ahead() > 59 * DAY);
     world.set_wall(1, 0);
     world.pass(11 * MINUTE);
-    assert!(world.date_ahead() < MINUTE, "one wrong date makes no others wrong");
-    // To the past it goes only as far as the confirmed time.
+    assert!(world.date_ahead() < MINUTE, "the date goes back with the clock");
+    // The date never goes back behind the confirmed time.
     world.set_wall(1, -300 * DAY);
     world.pass(HOUR);
     assert!(world.date_ahead() >= world.confirmed_ahead());
@@ -203,7 +204,7 @@ fn dates_follow_a_clock_that_was_set_when_it_has_stayed_so_and_come_back_with_it
 }
 
 #[test]
-fn a_single_host_that_restarts_with_a_wrong_clock_goes_on_from_the_log() {
+fn a_single_host_restarted_with_a_wrong_clock_continues_from_the_logged_time() {
     for ahead in [60 * DAY, -60 * DAY, 2 * HOUR] {
         let mut world = World::new(1);
         world.stop(1);
@@ -217,7 +218,7 @@ fn a_single_host_that_restarts_with_a_wrong_clock_goes_on_from_the_log() {
 }
 
 #[test]
-fn a_host_that_crashes_again_and_again_with_a_wrong_clock_gains_nothing_by_it() {
+fn repeated_crashes_with_a_wrong_clock_do_not_speed_up_the_confirmed_time() {
     let mut world = World::new(1);
     for _ in 0..1000 {
         world.stop(1);
@@ -228,7 +229,7 @@ fn a_host_that_crashes_again_and_again_with_a_wrong_clock_gains_nothing_by_it() 
 }
 
 #[test]
-fn a_single_host_that_was_off_is_reported_as_behind_until_an_operator_confirms_its_clock() {
+fn a_single_host_that_was_off_lags_until_an_operator_confirms_its_clock() {
     let mut world = World::new(1);
     world.stop(1);
     world.now += 3 * DAY;
@@ -245,7 +246,7 @@ fn a_single_host_that_was_off_is_reported_as_behind_until_an_operator_confirms_i
 }
 
 #[test]
-fn hosts_that_were_all_off_confirm_the_time_when_most_of_them_agree_on_it() {
+fn hosts_that_were_all_off_set_the_confirmed_time_if_most_agree() {
     for clocks in [vec![0, 0], vec![0, 0, 0], vec![0, 60 * DAY, 0], vec![60 * DAY, 0, 0], vec![-400 * DAY, 100, 0]] {
         let count = clocks.len() as u64;
         let mut world = World::new(count);
@@ -255,7 +256,7 @@ fn hosts_that_were_all_off_confirm_the_time_when_most_of_them_agree_on_it() {
             world.start(host, *ahead);
         }
         world.pass(5 * MINUTE);
-        assert!(world.confirmed_ahead() < -2 * DAY, "{clocks:?}: one that has counted might yet be heard");
+        assert!(world.confirmed_ahead() < -2 * DAY, "{clocks:?}: a host that has counted may yet be heard");
         world.pass(6 * MINUTE);
         world.assert_right(STEP);
         assert_eq!(world.settings, [ClockSource::Hosts; 2], "{clocks:?}");
@@ -263,7 +264,7 @@ fn hosts_that_were_all_off_confirm_the_time_when_most_of_them_agree_on_it() {
 }
 
 #[test]
-fn hosts_that_were_all_off_and_do_not_agree_confirm_nothing() {
+fn hosts_that_were_all_off_and_disagree_do_not_set_the_confirmed_time() {
     for clocks in [vec![0, 60 * DAY], vec![0, DAY, 60 * DAY], vec![0, 0, 60 * DAY, 60 * DAY]] {
         let count = clocks.len() as u64;
         let mut world = World::new(count);
@@ -278,21 +279,21 @@ fn hosts_that_were_all_off_and_do_not_agree_confirm_nothing() {
 }
 
 #[test]
-fn one_of_three_whose_clock_is_wrong_changes_nothing_by_leading_and_is_named() {
+fn a_leader_with_a_wrong_clock_among_three_moves_no_time_and_is_reported() {
     let mut world = World::new(3);
-    // It leads in this world.
+    // Host 1 leads, as the first that runs.
     world.stop(1);
     world.pass(MINUTE);
     world.start(1, 60 * DAY);
     world.pass(2 * HOUR);
     world.assert_right(0);
     assert!(world.date_ahead().abs() <= LATE, "the median of three");
-    assert!(world.troubles(1).contains("this host's clock is 60 days ahead of those of the hosts"));
+    assert!(world.troubles(1).contains("this host's clock is 60 days ahead of the median of the hosts' clocks"));
     assert!(world.troubles(2).contains("the clock of host 0000000000000001 is 60 days ahead"), "{}", world.troubles(2));
 }
 
 #[test]
-fn hosts_that_restart_one_by_one_with_wrong_clocks_keep_the_time_of_those_that_ran() {
+fn hosts_restarted_one_by_one_with_wrong_clocks_keep_the_confirmed_time() {
     let mut world = World::new(3);
     for host in 1..=3 {
         world.stop(host);
@@ -304,7 +305,7 @@ fn hosts_that_restart_one_by_one_with_wrong_clocks_keep_the_time_of_those_that_r
 }
 
 #[test]
-fn two_of_three_that_restart_with_wrong_clocks_do_not_outvote_the_one_that_ran() {
+fn two_restarted_hosts_with_wrong_clocks_do_not_outvote_one_that_ran() {
     let mut world = World::new(3);
     for host in 2..=3 {
         world.stop(host);
@@ -318,13 +319,13 @@ fn two_of_three_that_restart_with_wrong_clocks_do_not_outvote_the_one_that_ran()
 }
 
 #[test]
-fn clocks_that_are_all_set_while_the_hosts_run_confirm_nothing() {
+fn wall_clocks_that_are_set_while_hosts_run_do_not_set_the_confirmed_time() {
     let mut world = World::new(3);
     (1..=3).for_each(|host| world.set_wall(host, 60 * DAY));
     world.pass(2 * HOUR);
     world.assert_right(2 * HOUR);
     assert!(world.troubles(2).contains("days ahead of the confirmed time"));
-    // Nor if none of them had counted before.
+    // Nor do they if no host had counted the time before.
     (1..=3).for_each(|host| world.stop(host));
     world.now += DAY;
     (1..=3).for_each(|host| world.start(host, 0));
@@ -335,7 +336,7 @@ fn clocks_that_are_all_set_while_the_hosts_run_confirm_nothing() {
 }
 
 #[test]
-fn a_store_begins_with_the_time_that_most_hosts_agree_on_and_else_with_none() {
+fn a_new_store_confirms_a_time_only_if_most_hosts_agree_on_it() {
     for (clocks, agreed) in [
         (vec![0], true),
         (vec![60 * DAY, 0, 0], true),
@@ -359,13 +360,13 @@ fn a_store_begins_with_the_time_that_most_hosts_agree_on_and_else_with_none() {
 }
 
 #[test]
-fn an_operator_can_set_back_a_time_that_was_confirmed_wrongly_and_no_host_brings_it_again() {
+fn a_confirmed_time_that_an_operator_sets_back_stays_back() {
     let mut world = World::blank(3);
     (1..=3).for_each(|host| world.start(host, 60 * DAY));
     world.pass(HOUR);
     (1..=3).for_each(|host| world.set_wall(host, 0));
     world.pass(HOUR);
-    assert!(world.confirmed_ahead() > 59 * DAY, "it does not go back by itself");
+    assert!(world.confirmed_ahead() > 59 * DAY, "the confirmed time does not go back by itself");
     world.accept(2);
     world.pass(HOUR);
     world.assert_right(0);
@@ -373,13 +374,13 @@ fn an_operator_can_set_back_a_time_that_was_confirmed_wrongly_and_no_host_brings
 }
 
 #[test]
-fn a_host_that_is_not_heard_does_not_count() {
+fn the_clock_of_a_host_that_is_not_heard_does_not_count() {
     let mut world = World::new(3);
     (1..=3).for_each(|host| world.stop(host));
     world.now += 3 * DAY;
     world.start(1, 0);
     world.pass(HOUR);
-    assert!(world.confirmed_ahead() < -2 * DAY, "one of three is not most");
+    assert!(world.confirmed_ahead() < -2 * DAY, "one of three hosts is no majority");
     world.start(2, 0);
     world.pass(11 * MINUTE);
     world.assert_right(STEP);
@@ -388,7 +389,7 @@ fn a_host_that_is_not_heard_does_not_count() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
 
-    /// Whatever the wall clock of a single host says, through restarts and all.
+    /// Tests a single host whose wall clock is set at random and which restarts at random.
     #[test]
     fn the_confirmed_time_gains_an_hour_a_day_at_most_and_never_goes_back(
         steps in proptest::collection::vec((0..2 * HOUR, -100 * DAY..100 * DAY, any::<bool>()), 1..40),
@@ -417,9 +418,9 @@ proptest! {
         }
     }
 
-    /// Another host cannot make this one stumble, whatever it says.
+    /// Tests reports with random content from another host.
     #[test]
-    fn any_report_is_taken_without_a_panic(wall: u64, date: u64, confirmed: Option<u64>, era in 0..2u64, kept: bool) {
+    fn no_clock_report_causes_a_panic(wall: u64, date: u64, confirmed: Option<u64>, era in 0..2u64, kept: bool) {
         let mut world = World::new(2);
         let reading = world.hosts[&1].reading(world.now);
         let report = ClockReport {

@@ -1,4 +1,5 @@
-//! Drives that left the mirror while the process lives: whether they come back, and what their file says. Pure.
+//! Drives that have left the mirror since the start: whether they return by themselves, and which set was written to
+//! their mirror file. Pure.
 
 use super::files::Ground;
 use crate::storage::raft_log::MirrorSet;
@@ -16,7 +17,7 @@ pub enum Absence {
 }
 
 impl Absence {
-    /// Returns the absence of a drive that did not take a file.
+    /// Returns the absence of a drive to which a file could not be written.
     pub fn after(error: io::ErrorKind) -> Self {
         match error {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Brief,
@@ -25,7 +26,7 @@ impl Absence {
     }
 }
 
-/// The number of one absence of one drive, which tells late events of an earlier absence.
+/// The number of one absence of one drive. Late events of an earlier absence are recognised by it.
 pub type AbsenceNumber = u64;
 
 #[derive(Debug)]
@@ -33,11 +34,11 @@ struct Away {
     number: AbsenceNumber,
     absence: Absence,
     ground: Ground,
-    /// True if nothing of its former copy is under way any more, and the pause is over.
+    /// True if the drive's former copy is closed and the pause after that is over.
     rested: bool,
-    /// The generation that its file has, as far as this process wrote it.
-    told: u64,
-    telling: bool,
+    /// The generation of the set that this process last wrote to the drive's file; 0 for none.
+    written: u64,
+    is_being_written: bool,
 }
 
 #[derive(Debug, Default)]
@@ -50,7 +51,8 @@ impl AwayDrives {
     pub fn leave(&mut self, node: NodeId, absence: Absence, ground: Ground) -> AbsenceNumber {
         self.absences += 1;
         let number = self.absences;
-        self.by_node.insert(node, Away { number, absence, ground, rested: false, told: 0, telling: false });
+        let away = Away { number, absence, ground, rested: false, written: 0, is_being_written: false };
+        self.by_node.insert(node, away);
         number
     }
 
@@ -65,7 +67,7 @@ impl AwayDrives {
         self.by_node.keys().copied().collect()
     }
 
-    /// The present absence, where it is a brief one.
+    /// Returns the number of the drive's absence, if it is a brief one.
     pub fn brief(&self, node: NodeId) -> Option<AbsenceNumber> {
         self.by_node.get(&node).filter(|away| away.absence == Absence::Brief).map(|away| away.number)
     }
@@ -77,27 +79,29 @@ impl AwayDrives {
     }
 
     /// Returns the number to write under if this set must still be written to the drive's file; the caller then begins
-    /// the write. A set that names the drive as a member is not written: the drive left since.
+    /// the write. A set that names the drive as a member is not written, since it is older than the absence.
     pub fn begin_telling(&mut self, node: NodeId, set: &MirrorSet) -> Option<(AbsenceNumber, Ground)> {
         let away = self.by_node.get_mut(&node)?;
-        let due = !away.telling && away.told < set.generation && !set.members.contains(&node);
-        away.telling |= due;
+        let due = !away.is_being_written && away.written < set.generation && !set.members.contains(&node);
+        away.is_being_written |= due;
         due.then_some((away.number, away.ground))
     }
 
-    /// `generation`: what was written, if it was.
+    /// Notes that a write to the drive's file has ended. `generation`: of the set that was written; `None` if it
+    /// failed.
     pub fn note_told(&mut self, node: NodeId, number: AbsenceNumber, generation: Option<u64>) {
         if let Some(away) = self.present(node, number) {
-            away.telling = false;
-            away.told = generation.unwrap_or(away.told);
+            away.is_being_written = false;
+            away.written = generation.unwrap_or(away.written);
         }
     }
 
-    /// Returns whether the drive may be filled as a new member: it has rested, and its file says that its copy is not
-    /// current. A half-filled copy on a drive whose file says otherwise would be selected at a start.
+    /// Returns whether the drive may be filled as a new member, and forgets its absence if so. The drive must have
+    /// rested, and its file must have a set without it: else a later start could select a half-filled copy.
     pub fn take_returning(&mut self, node: NodeId, set: &MirrorSet) -> bool {
         let returns = self.by_node.get(&node).is_some_and(|away| {
-            away.absence == Absence::Brief && away.rested && away.told >= set.generation && !set.members.contains(&node)
+            let is_told = away.written >= set.generation && !set.members.contains(&node);
+            away.absence == Absence::Brief && away.rested && is_told
         });
         if returns {
             self.by_node.remove(&node);
@@ -137,20 +141,20 @@ mod tests {
     }
 
     #[test]
-    fn a_late_drive_returns_when_it_has_rested_and_its_file_names_a_set_without_it() {
+    fn a_late_drive_returns_once_it_rested_and_its_file_excludes_it() {
         let mut away = AwayDrives::default();
         let number = away.leave(NODE, Absence::Brief, Ground::Laid);
         away.note_rested(NODE, number);
-        assert_eq!(away.begin_telling(NODE, &set(1, &[1, 2])), None, "the set that it knows");
-        assert!(!away.take_returning(NODE, &set(1, &[1, 2])), "its file still vouches for it");
-        assert!(!away.take_returning(NODE, &set(2, &[1])), "it does not know of the newer set");
+        assert_eq!(away.begin_telling(NODE, &set(1, &[1, 2])), None, "the set is from before the absence");
+        assert!(!away.take_returning(NODE, &set(1, &[1, 2])), "the set in the drive's file names the drive");
+        assert!(!away.take_returning(NODE, &set(2, &[1])), "the newer set is not in the drive's file");
         tell(&mut away, &set(2, &[1]));
         assert!(away.take_returning(NODE, &set(2, &[1])));
         assert!(!away.take_returning(NODE, &set(2, &[1])), "it is back already");
     }
 
     #[test]
-    fn a_drive_that_was_taken_out_of_service_gets_new_sets_and_does_not_return() {
+    fn a_drive_taken_out_of_service_gets_new_sets_and_does_not_return() {
         let mut away = AwayDrives::default();
         let number = away.leave(NODE, Absence::Brief, Ground::Laid);
         away.stay_away(NODE);
@@ -160,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn a_set_is_written_once_at_a_time_and_again_where_that_failed() {
+    fn a_mirror_set_is_written_to_a_drive_again_after_a_failure() {
         let mut away = AwayDrives::default();
         away.leave(NODE, Absence::Lasting, Ground::Laid);
         let (number, _) = away.begin_telling(NODE, &set(2, &[1])).expect("the set is news");

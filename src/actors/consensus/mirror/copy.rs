@@ -1,4 +1,4 @@
-//! The copy of the log on one drive: opening it with its records replayed, and beginning it anew.
+//! Opens the copy of the log on one drive, replaying its records, or begins an empty one.
 
 use crate::actors::consensus::shared::{Drive, Offload};
 use crate::actors::log::{LogHandle, Threads};
@@ -36,7 +36,7 @@ fn end_of(opened: &OpenedLog) -> String {
 pub struct FoundCopy {
     pub log: LogHandle,
     pub recovered: Result<RecoveredCopy, String>,
-    /// The file that the copy ends in, and where in it.
+    /// The file in which the copy ends, and the offset.
     pub end: String,
 }
 
@@ -60,8 +60,8 @@ impl CopyOpener {
         for spot in &opened.rot {
             let CorruptSpot { file, at, expected, found, .. } = spot;
             if at.offset() == 0 {
-                // The records carry all that a segment's header says.
-                tracing::warn!(%node, file, expected, found, "a segment's header of the metadata log is damaged");
+                // The records of a segment hold all that its header holds.
+                tracing::warn!(%node, file, expected, found, "the header of a segment of the metadata log is damaged");
                 continue;
             }
             recovery.note_damage(format!("{file} at offset {}: expected {expected}, found {found}", at.offset()));
@@ -69,7 +69,8 @@ impl CopyOpener {
         Ok((opened, recovery.finish()))
     }
 
-    /// Everything that is whole in a copy, in use or not, before this position. Blocking; writes nothing.
+    /// Reads all whole records of a copy before `until`, whether they are still in use or not. Blocking; writes
+    /// nothing.
     pub fn read_tape(&self, node: NodeId, disk: &Arc<dyn Disk>, dir: PathBuf, until: Lsn) -> Result<Tape, WalError> {
         let mut reader = TapeReader::default();
         let options = self.options(node, dir, ReplayRule::PastRot);
@@ -78,7 +79,7 @@ impl CopyOpener {
                 reader.push(&record);
             }
         })?;
-        // The records carry all that a segment's header says.
+        // The records of a segment hold all that its header holds.
         let lost = spots.rot.into_iter().filter(|spot| spot.at.offset() != 0 && spot.at < until);
         Ok(reader.finish(lost.map(|spot| (spot.at, spot.record))))
     }
@@ -89,7 +90,7 @@ impl CopyOpener {
         LogOptions { durability, segment_bytes, replay, ..options }
     }
 
-    /// Removes what there is and begins an empty copy.
+    /// Removes the drive's copy, if it has one, and begins an empty one.
     pub async fn open_fresh(&self, offload: Offload, node: NodeId, drive: Drive) -> io::Result<LogHandle> {
         let dir = drive.log_dir();
         let opener = self.clone();

@@ -1,5 +1,5 @@
-//! The mirror files of the drives while the process runs. Writes to one drive follow each other, and none replaces a
-//! newer set: one that hangs may end long after it was given up, and must not undo what came since.
+//! Writes the mirror files of the drives while the process runs. Writes to one drive are done one after the other, and
+//! none replaces a newer set: a write that hangs may end long after it was given up, and must not undo a later one.
 
 use super::away::Absence;
 use crate::actors::consensus::shared::{Drive, Offload};
@@ -14,18 +14,19 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Mutex;
 
-/// The place that a drive's file is written to.
+/// Whether the directories of a drive's mirror file may be created.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ground {
-    /// The directories are there: where they are not, the drive is.
+    /// The directories must exist: if they do not, the drive is gone.
     Laid,
-    /// The drive may have been emptied, and its directories are made.
+    /// The drive may have been emptied: missing directories are created.
     Bare,
 }
 
 pub struct MirrorFiles {
     offload: Offload,
-    /// The generation last written to each drive, and the one in force then, held while a set is being written.
+    /// For each drive, the generation of the set last written to it and the generation that was in force then. The lock
+    /// is held while a set is being written.
     written: BTreeMap<NodeId, Arc<Mutex<(u64, u64)>>>,
 }
 
@@ -34,7 +35,7 @@ impl MirrorFiles {
         Self { offload, written: BTreeMap::new() }
     }
 
-    /// Forgets the generation written to the drive: the next write goes to another drive, or to an emptied one.
+    /// Forgets what was written to the drive, since another drive or an emptied one takes its place.
     pub fn forget(&mut self, node: NodeId) {
         self.written.remove(&node);
     }
@@ -70,14 +71,14 @@ impl MirrorFiles {
     }
 }
 
-/// A drive that did not take the mirror file.
+/// A drive to which the mirror file could not be written.
 pub struct FileFault {
     pub node: NodeId,
     pub why: String,
     pub absence: Absence,
 }
 
-/// Awaits one drive's write of the mirror file, for `patience` at most. Returns the fault if it failed.
+/// Waits at most `patience` for the write of a drive's mirror file. Returns the fault if the write failed or is late.
 pub async fn bounded(node: NodeId, patience: Duration, write: BoxFuture<'static, io::Result<()>>) -> Option<FileFault> {
     let (why, absence) = match tokio::time::timeout(patience, write).await {
         Ok(Ok(())) => return None,
@@ -110,7 +111,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_set_never_replaces_a_newer_one() {
+    async fn a_late_write_of_a_mirror_set_does_not_replace_a_newer_set() {
         let disk = SimDisk::new(1 << 20).handle();
         let drive = Drive { disk, dir: PathBuf::from("/drive"), log: None, role: DriveRole::Lost, is_out: false };
         let mut files = MirrorFiles::new(Offload::InPlace);

@@ -1,5 +1,5 @@
-//! Filling a drive with a copy of the log, while the other copies go on: the snapshot that stands, then the entries that
-//! are retained, in rounds until little is missing. The mirror hands over the rest when the copy joins.
+//! Fills a drive with a copy of the log, while the other copies go on: first the current snapshot, then the retained
+//! entries, in rounds until few are missing. The mirror appends those when the copy joins it.
 
 use super::store::read_entries;
 use crate::actors::consensus::shared::Shared;
@@ -10,12 +10,12 @@ use crate::storage::wal::Location;
 use crate::types::NodeId;
 use std::sync::Arc;
 
-/// The most bytes of entries in one append.
+/// The maximum bytes of entries in one append.
 const CHUNK_BYTES_MAX: u64 = 1 << 20;
-/// A fill that finds no end (because the log moves on under it) starts over from nothing this often, at most.
+/// How often a fill may start over because the log was purged or truncated meanwhile.
 const RESTARTS_MAX: u32 = 5;
 
-/// The state of a fill.
+/// A fill between two rounds.
 pub struct Fill {
     shared: Arc<Shared>,
     snapshots: SnapshotStore,
@@ -24,12 +24,12 @@ pub struct Fill {
     restarts: u32,
 }
 
-/// A copy that has the entries up to `next`.
+/// A copy that has the entries before `next`.
 pub struct Filled {
     pub log: LogHandle,
     /// The index of the first entry that it lacks.
     pub next: u64,
-    /// The location of everything in the copy.
+    /// The location of each record in the copy, with its entry's index if it is an entry.
     pub places: Vec<(Option<u64>, Location)>,
     purged: Option<Position>,
     truncations: u64,
@@ -48,7 +48,7 @@ impl Filled {
         index.standing().purged == self.purged && index.truncations() == self.truncations
     }
 
-    /// Returns the state for filling further.
+    /// Returns the fill, to go on with another round.
     pub fn into_fill(mut self) -> Fill {
         let emptied = Fill::new(Arc::clone(&self.fill.shared), self.fill.snapshots.clone(), self.fill.node);
         let mut fill = *std::mem::replace(&mut self.fill, Box::new(emptied));
@@ -57,7 +57,8 @@ impl Filled {
     }
 }
 
-/// Fills one round: everything that was in the log when it began.
+/// Fills one round: the entries that were in the log when the round began. Starts over if the log was purged or
+/// truncated, or another snapshot was written, since the last round.
 pub async fn fill(mut state: Fill) -> Result<Filled, String> {
     let mut copy = match state.copy.take() {
         Some(copy) if stands(&copy) => copy,
@@ -85,7 +86,8 @@ fn stands(copy: &Filled) -> bool {
     copy.base_stands(&shared.index()) && shared.drives().holds_snapshot(copy.fill.node)
 }
 
-/// Ends early where entries were purged or truncated meanwhile: the next round starts over then.
+/// Appends the missing entries. Ends early if entries were purged or truncated meanwhile; the next round then starts
+/// over.
 async fn round(copy: &mut Filled) -> Result<(), String> {
     let shared = Arc::clone(&copy.fill.shared);
     let end = shared.index().next_index();
@@ -111,7 +113,7 @@ async fn round(copy: &mut Filled) -> Result<(), String> {
     Ok(())
 }
 
-/// An empty log on the drive, and the snapshot beside it.
+/// Begins a copy: an empty log on the drive, and the current snapshot beside it.
 async fn begin(state: Fill) -> Result<Filled, String> {
     let (shared, node) = (Arc::clone(&state.shared), state.node);
     let drive = shared.drives().by_node.get(&node).cloned().ok_or("the drive is gone")?;

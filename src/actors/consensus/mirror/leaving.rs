@@ -1,4 +1,5 @@
-//! Drives that are to be taken out of the host and still work: their copies of the log count until others hold it.
+//! Drives that still work but are to be removed from the host: each keeps its copy of the log until enough other drives
+//! have one.
 
 use crate::actors::consensus::shared::{DriveRole, Drives};
 use crate::types::NodeId;
@@ -12,7 +13,7 @@ impl LeavingDrives {
         self.0.insert(node);
     }
 
-    /// Forgets the drive: it is filled anew, for example because another drive has its number.
+    /// Lets the drive stay: the host has brought it back, or another drive under its number.
     pub fn forget(&mut self, node: NodeId) {
         self.0.remove(&node);
     }
@@ -26,7 +27,8 @@ impl LeavingDrives {
         self.staying(drives, |role| role == DriveRole::Live) >= wanted
     }
 
-    /// Returns a drive whose copy is not needed any more: those that stay hold the wanted number, or all that they can.
+    /// Returns a leaving drive whose copy is no longer needed: the drives that stay hold the wanted number of copies,
+    /// or as many as they can.
     pub fn may_go(&self, drives: &Drives, wanted: usize) -> Option<NodeId> {
         let usable = self.staying(drives, |role| role != DriveRole::Lost);
         if usable == 0 || !self.has_enough(drives, wanted.min(usable)) {

@@ -1,4 +1,4 @@
-//! The messages of the mirror, and its answers.
+//! The messages that the mirror task receives, and the answers to them.
 
 use crate::actors::consensus::raft_types::MetaGroup;
 use crate::actors::consensus::start::ReplicaDrive;
@@ -9,11 +9,11 @@ use openraft::storage::IOFlushed;
 use std::io;
 use tokio::sync::oneshot;
 
-/// The recipient of the acknowledgement of an operation.
+/// Who is told that an operation on the log is durable.
 pub enum Done {
     Flushed(IOFlushed<MetaGroup>),
     Reply(oneshot::Sender<io::Result<()>>),
-    /// No recipient; segments that hold nothing any more are released then.
+    /// Nobody. The mirror then releases the segments that are no longer needed.
     Release,
 }
 
@@ -22,20 +22,21 @@ pub enum ToMirror {
         sequence: u64,
         indexes: Vec<Option<u64>>,
         records: Vec<NewRecord>,
-        /// The least acknowledgement that it waits for.
+        /// `Synced` for records that must be synced even with `relaxed` durability.
         ack: Ack,
         done: Done,
     },
     DriveLost(NodeId),
-    /// A drive does not take the metadata snapshot, with this error; its copy of the log may not go on without it.
+    /// A drive failed to store the metadata snapshot, with this error. Its copy of the log is given up, since the log
+    /// below the snapshot will be dropped.
     DriveRefuses {
         node: NodeId,
         error: io::ErrorKind,
     },
-    /// A drive is to be taken out of the host: its copy is made elsewhere, and then given up.
+    /// A drive is to be removed from the host: its copy is made on another drive, and then given up.
     DriveLeaves(NodeId),
     DriveBack(Box<ReplicaDrive>),
-    /// Answered when everything handed in before is answered.
+    /// Stops the mirror, once all earlier operations are answered.
     Close(oneshot::Sender<()>),
 }
 

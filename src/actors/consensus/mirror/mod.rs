@@ -1,5 +1,5 @@
-//! The log of a replica, mirrored on several drives: openraft's log store, the task that writes the copies, and the copies
-//! themselves.
+//! The log of a replica, mirrored on several drives: openraft's log store, the task that writes the copies, and the
+//! copies themselves.
 
 mod away;
 mod copy;

@@ -1,5 +1,6 @@
-//! Drives that left the mirror and come back to it: one that was late or full after a pause, and one that its host brings back,
-//! once nothing of its former copy is open. Both are told of the present set before they are filled.
+//! The return of drives that left the mirror. A drive that was late or full returns by itself after a pause. A drive
+//! that failed returns when the host brings it back and its former copy is closed. In both cases the present set is
+//! written to the drive before it is filled.
 
 use super::away::{Absence, AbsenceNumber};
 use super::files::Ground;
@@ -15,8 +16,8 @@ use std::time::Duration;
 const RETURN_PAUSE: Duration = Duration::from_secs(60);
 
 impl Mirror {
-    /// Closes what is left of a drive's copy. One that may return rests after that: what is still under way on it would
-    /// get mixed with a copy that is begun anew.
+    /// Closes the copy of a drive that left. If the drive may return, it rests after that, so that no unfinished write
+    /// of the former copy gets mixed with the next one.
     pub(super) fn retire(&mut self, node: NodeId, log: Option<LogHandle>) {
         let brief = self.away.brief(node);
         self.retiring.insert(node);
@@ -43,18 +44,20 @@ impl Mirror {
         }
     }
 
-    /// A drive that was late or full is there to be filled, once its file says that its former copy does not count.
+    /// Makes a drive that was late or full available to be filled, once its mirror file says that its former copy does
+    /// not count.
     pub(super) fn bring_back(&mut self, node: NodeId) {
         let set = self.shared.drives().set.clone();
         if !self.deciding && self.away.take_returning(node, &set) {
             self.shared.drives().set_role(node, DriveRole::Idle);
             self.shared.forget_failed_copy(node);
-            tracing::info!(%node, "a drive is back for the mirror of the metadata log");
+            tracing::info!(%node, "a drive may hold a copy of the metadata log again");
             self.refill();
         }
     }
 
-    /// Takes back a drive that its host brings back, emptied or not.
+    /// Takes back a drive that the host reports as present again, emptied or not; later, if its former copy is still
+    /// open.
     pub(super) fn take_back(&mut self, drive: ReplicaDrive) {
         let node = drive.node;
         if self.retiring.contains(&node) || self.fills.contains(&node) {
@@ -70,7 +73,7 @@ impl Mirror {
             drives.by_node.insert(node, Drive { role: DriveRole::Lost, ..drive.into_idle() });
         }
         self.shared.forget_failed_copy(node);
-        // The drive learns the present generation before it is filled, as every drive of the host must.
+        // The present set is written to the drive before it is filled: every drive of the host must have it.
         self.files.forget(node);
         self.leaving.forget(node);
         let number = self.away.leave(node, Absence::Brief, Ground::Bare);

@@ -1,6 +1,6 @@
-//! openraft's log, over the mirrored copies: what is appended is readable at once from memory, and answered when every
-//! live copy has it on stable storage. The store numbers operations and hands them to the mirror in order; it waits only
-//! where openraft says that it must (votes, truncations).
+//! openraft's log store over the mirrored copies. Appended entries can be read from memory at once; an append is
+//! answered when every live copy has it on stable storage. The store numbers the operations and hands them to the
+//! mirror in order. It waits for them only where openraft requires it (votes and truncations).
 
 use super::message::{Done, ToMirror};
 use crate::actors::consensus::contradiction;
@@ -22,7 +22,7 @@ use std::ops::{Bound, RangeBounds, RangeInclusive};
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
-/// The log of one replica; clones read it.
+/// The log of one replica. Clones are handles to the same log.
 #[derive(Clone, Debug)]
 pub struct LogStore {
     shared: Arc<Shared>,
@@ -52,13 +52,13 @@ impl LogStore {
         answer.await.map_err(|_| io::Error::other("the metadata log is closed"))?
     }
 
-    /// Entries of `from..to` that the log has, from memory or from the copies.
+    /// Returns the entries of `from..to` that the log has, from memory or from the copies.
     pub async fn read(&self, from: u64, to: u64) -> io::Result<Vec<LogEntry>> {
         read_entries(&self.shared, from, to).await
     }
 }
 
-/// Entries of `from..to` that the log has, from memory or from the copies.
+/// Returns the entries of `from..to` that the log has, from memory or from the copies.
 pub async fn read_entries(shared: &Arc<Shared>, from: u64, to: u64) -> io::Result<Vec<LogEntry>> {
     let places = shared.index().entries(from, to);
     if places.iter().all(|place| matches!(place, EntryPlace::Here(_))) {
@@ -71,7 +71,7 @@ pub async fn read_entries(shared: &Arc<Shared>, from: u64, to: u64) -> io::Resul
     shared.offload.run(move || places.into_iter().map(|place| load(&logs, place)).collect()).await?
 }
 
-/// Blocking, where the entry is not in memory: the copies are asked in turn until one gives it.
+/// Returns the entry at a place. If it is not in memory, reads the copies in turn until one gives it; blocks then.
 fn load(logs: &[(NodeId, LogHandle)], place: EntryPlace) -> io::Result<LogEntry> {
     let (at, copies) = match place {
         EntryPlace::Here(entry) => return Ok(entry),
@@ -82,11 +82,11 @@ fn load(logs: &[(NodeId, LogHandle)], place: EntryPlace) -> io::Result<LogEntry>
         match load_from(log, at, location) {
             Ok(entry) => return Ok(entry),
             Err(why) => {
-                tracing::warn!(%node, index = at.index, %why, "a copy of the metadata log cannot give an entry")
+                tracing::warn!(%node, index = at.index, %why, "an entry cannot be read from a copy of the metadata log")
             }
         }
     }
-    Err(io::Error::other(format!("no copy of the metadata log can give entry {}", at.index)))
+    Err(io::Error::other(format!("entry {} can be read from no copy of the metadata log", at.index)))
 }
 
 fn load_from(log: &LogHandle, at: Position, location: Location) -> Result<LogEntry, String> {
@@ -129,7 +129,7 @@ impl RaftLogReader<MetaGroup> for LogStore {
         self.read(start, end).await?.into_iter().map(entry_of).collect()
     }
 
-    /// The last of each leader's entries in the range: from memory, without the entries.
+    /// Returns the id of each leader's last entry in the range, from the index in memory.
     async fn get_key_log_ids(&mut self, range: RangeInclusive<LogId>) -> Result<Vec<LogId>, io::Error> {
         let index = self.shared.index();
         let mut keys: Vec<LogId> = Vec::new();
@@ -171,7 +171,8 @@ impl RaftLogStorage<MetaGroup> for LogStore {
         Ok(())
     }
 
-    /// Travels with the next entry: a position that is lost is found again by the protocol.
+    /// Keeps the committed position in memory; the next entry carries it to the drives. If it is lost, Raft finds it
+    /// again.
     async fn save_committed(&mut self, committed: Option<LogId>) -> Result<(), io::Error> {
         self.shared.index().set_committed(committed.map(position_of));
         Ok(())
@@ -206,7 +207,7 @@ impl RaftLogStorage<MetaGroup> for LogStore {
         self.send_and_wait(record).await
     }
 
-    /// Purges entries. Does not wait for durability: until then the segments are kept.
+    /// Purges entries. Does not wait until that is durable: the segments are kept until it is.
     async fn purge(&mut self, log_id: LogId) -> Result<(), io::Error> {
         let record = self.shared.index().purge(position_of(log_id));
         self.send(&[record], Done::Release)

@@ -1,11 +1,12 @@
-//! The mirrored log: a task that hands each operation to every live copy, answers it when the set of copies that counts
-//! holds it, takes a failed copy out of the set, and fills another drive in its place. `MirrorProgress` decides; this
-//! performs. A drive that leaves is told of every set that is decided after it, for as long as that takes, so that its
-//! copy is not selected at a later start; one that was only late or full is filled anew after a pause.
+//! The mirror task: hands each operation on the log to every live copy, and answers it when all copies of the set in
+//! force hold it. A failed copy is taken out of the set, and another drive is filled in its place. `MirrorProgress`
+//! decides, this task performs. To a drive that left, every later set is written, however long that takes, so that its
+//! outdated copy is not selected at a later start. A drive that was only late or full is filled anew after a pause.
 //!
-//! Receives `ToMirror`, in the order of the operations' sequence numbers. Invariant: nothing is answered unless the set
-//! that is written on every live drive names only copies that hold it. A copy that does not answer is given up only where
-//! another holds what was answered; the last is waited for. Refuses everything once no copy is left.
+//! Receives `ToMirror`, in the order of the operations' sequence numbers. Invariant: an operation is answered only if
+//! the set that is written on every live drive names only copies that hold the operation. A copy that does not answer
+//! is given up only if another copy holds all that was answered; the last such copy is waited for. Refuses everything
+//! once no copy is left.
 
 use super::away::{Absence, AbsenceNumber, AwayDrives};
 use super::files::{FileFault, Ground, MirrorFiles, bounded};
@@ -29,8 +30,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
-/// The longest time that one copy may take for an operation, or a drive for a small file, while others can do without
-/// it.
+/// The time that a copy may take for an operation, or a drive for its mirror file, before it is given up if it can be
+/// spared.
 const COPY_PATIENCE: Duration = Duration::from_secs(4);
 /// The pause before a drive whose filling failed is tried again.
 const FILL_PAUSE: Duration = Duration::from_secs(10);
@@ -38,13 +39,13 @@ const FILL_PAUSE: Duration = Duration::from_secs(10);
 const TELL_PAUSE: Duration = Duration::from_secs(10);
 /// The pause before a set is written again to the last copy's drive.
 const SET_PAUSE: Duration = Duration::from_secs(1);
-/// Entries that may be handed to a filled copy in one go when it joins.
+/// The maximum of entries that are handed to a filled copy at once when it joins the mirror.
 const JOIN_ENTRIES_MAX: u64 = 256;
 const JOIN_BYTES_MAX: u64 = 4 << 20;
 
 const _: () = assert!(COPY_PATIENCE.as_millis() + 1000 < PROPOSAL_WAIT_MAX.as_millis());
 
-/// An operation on its way to one copy.
+/// The append of an operation to one copy.
 pub(super) struct Writing {
     node: NodeId,
     sequence: u64,
@@ -64,7 +65,8 @@ pub(super) enum Step {
     SetWritten {
         set: MirrorSet,
         failed: Vec<FileFault>,
-        /// Drives that it was not written to as one in force, since a member did not take it.
+        /// The drives to which the set is still to be written as the set in force. Empty if no member failed to take
+        /// it.
         left: Vec<(NodeId, Drive)>,
     },
     Filled {
@@ -73,17 +75,17 @@ pub(super) enum Step {
     },
     FillPauseOver,
     Released,
-    /// Nothing of a drive's former copy is open any more.
+    /// A drive's former copy is closed.
     Closed {
         node: NodeId,
         brief: Option<AbsenceNumber>,
     },
-    /// A late drive has nothing of its former copy under way, and its pause is over.
+    /// The pause after a late drive's former copy was closed is over.
     Rested {
         node: NodeId,
         number: AbsenceNumber,
     },
-    /// A drive that left was told of a set, or that failed and the pause after it is over.
+    /// A set was written to a drive that left; or the write failed, and the pause after that is over.
     Told {
         node: NodeId,
         number: AbsenceNumber,
@@ -103,13 +105,13 @@ pub struct Mirror {
     pub(super) files: MirrorFiles,
     pub(super) away: AwayDrives,
     pub(super) leaving: LeavingDrives,
-    /// Drives with a fill that has not come to its end, whatever their role is by now.
+    /// Drives with an unfinished fill, whatever their role is by now.
     pub(super) fills: BTreeSet<NodeId>,
     /// Drives whose former copy is not closed yet.
     pub(super) retiring: BTreeSet<NodeId>,
-    /// Drives that are back, and are taken back once nothing of their former copy is open.
+    /// Drives that the host has brought back, and that are taken back once their former copy is closed.
     pub(super) back: BTreeMap<NodeId, ReplicaDrive>,
-    /// A set is being written: no drive comes back meanwhile, for it would not have it.
+    /// True while a set is being written. No drive returns meanwhile, as it would not have that set.
     pub(super) deciding: bool,
 }
 
@@ -205,7 +207,7 @@ impl Mirror {
         self.let_go();
     }
 
-    /// A drive that is to leave does so once its copy can be spared.
+    /// Takes a leaving drive out of the mirror once its copy can be spared.
     fn let_go(&mut self) {
         let may_go = self.leaving.may_go(&self.shared.drives(), self.shared.copies_wanted);
         if let Some(node) = may_go
@@ -283,7 +285,7 @@ impl Mirror {
         }
     }
 
-    /// A copy that cannot be spared is waited for without end; its proposals time out meanwhile.
+    /// Gives up a late copy if it can be spared. Otherwise waits for it without end; proposals time out meanwhile.
     fn note_late(&mut self, writing: Writing) {
         if !self.progress.is_live(writing.node) {
             return;
@@ -295,7 +297,7 @@ impl Mirror {
         }
     }
 
-    /// Takes a drive out of the mirror that failed, and names it.
+    /// Takes a failed drive out of the mirror, and reports it.
     fn fail(&mut self, node: NodeId, why: &str, absence: Absence) {
         if !self.shared.drives().is_lost(node) {
             self.shared.note_failed_copy(node, why);
@@ -303,7 +305,7 @@ impl Mirror {
         self.lose(node, why, absence);
     }
 
-    /// Takes a drive out of the mirror, for good or for a while.
+    /// Takes a drive out of the mirror, until it returns by itself or the host brings it back.
     fn lose(&mut self, node: NodeId, why: &str, absence: Absence) {
         let (was, log) = match self.shared.drives().by_node.get(&node) {
             Some(drive) => (drive.role, drive.log.clone()),
@@ -322,7 +324,7 @@ impl Mirror {
         if self.progress.is_live(node) {
             self.decide(Event::Failed { node });
         }
-        // What a fill left behind is closed when the fill ends.
+        // If a fill is under way, its copy is closed when the fill ends.
         if !self.fills.contains(&node) {
             self.retire(node, log);
         }
@@ -338,8 +340,8 @@ impl Mirror {
         }
     }
 
-    /// Writes the decided set to a drive that left, unless it has it: nobody waits for that. Not where no copy is left: a
-    /// set whose only members failed is no reason to distrust what the others hold.
+    /// Writes the present set to a drive that left, unless the drive has it; nothing waits for that. Does nothing once
+    /// no copy is left: a set of which all members failed must not keep a start from using the copies on other drives.
     pub(super) fn tell(&mut self, node: NodeId) {
         if self.lost {
             return;
@@ -355,7 +357,7 @@ impl Mirror {
             let generation = match write.await {
                 Ok(()) => Some(set.generation),
                 Err(error) => {
-                    tracing::debug!(%node, %error, "a drive that left the mirror does not take the mirror file");
+                    tracing::debug!(%node, %error, "the mirror file cannot be written to a drive that left the mirror");
                     tokio::time::sleep(TELL_PAUSE).await;
                     None
                 }
@@ -411,7 +413,7 @@ impl Mirror {
         }
     }
 
-    /// Writes the set to every drive that is not lost, each bounded in time.
+    /// Begins to write the set to every drive that is not lost.
     fn write_set(&mut self, set: MirrorSet) {
         self.deciding = true;
         let present = {
@@ -422,7 +424,8 @@ impl Mirror {
         self.write_set_to(set, present, None);
     }
 
-    /// Writes a set to its members, then to all drives as one in force: members know every set that another drive knows.
+    /// Writes a set to its members, and then to all drives as the set in force. So every set that any drive has is on
+    /// all members of that set.
     fn write_set_to(&mut self, set: MirrorSet, drives: Vec<(NodeId, Drive)>, pause: Option<Duration>) {
         let in_force = set.clone().put_in_force();
         let mut write = |(node, drive): &(NodeId, Drive), set: &MirrorSet| {
@@ -445,7 +448,8 @@ impl Mirror {
         self.running.push(step.boxed());
     }
 
-    /// A drive that does not take the set leaves; one that is merely slow or full and cannot be spared is asked again.
+    /// Handles the end of writing a set. A drive that did not take it leaves the mirror; if the drive was only slow or
+    /// full and cannot be spared, the write is tried again.
     fn note_set_written(&mut self, set: MirrorSet, failed: Vec<FileFault>, left: Vec<(NodeId, Drive)>) {
         let mut again = Vec::new();
         for FileFault { node, why, absence } in failed {
@@ -468,7 +472,7 @@ impl Mirror {
         self.refill();
     }
 
-    /// Fills an idle drive, where copies are missing and none is being filled.
+    /// Begins to fill an idle drive, if copies are missing and none is being filled.
     pub(super) fn refill(&mut self) {
         let chosen = {
             let mut drives = self.shared.drives();
@@ -483,7 +487,7 @@ impl Mirror {
             chosen
         };
         if let Some(node) = chosen {
-            tracing::info!(%node, "filling a copy of the metadata log");
+            tracing::info!(%node, "filling a drive with a copy of the metadata log");
             self.go_on_filling(node, Fill::new(Arc::clone(&self.shared), self.snapshots.clone(), node));
         }
     }
@@ -516,7 +520,8 @@ impl Mirror {
         }
     }
 
-    /// Hands a filled copy what came since, and every operation from here on; or lets it be filled further.
+    /// Lets a filled copy join the mirror: hands it the entries that it lacks, and every operation from here on. If it
+    /// lacks too much, another round of filling begins.
     fn join(&mut self, node: NodeId, filled: Filled) {
         let Some((sequence, records)) = self.rest_for(node, &filled) else {
             return self.go_on_filling(node, filled.into_fill());
@@ -541,7 +546,8 @@ impl Mirror {
         self.decide(Event::Joined { node, through: sequence });
     }
 
-    /// The records that a filled copy lacks, where they are few and at hand and what it was filled with still stands.
+    /// Returns the records that a filled copy lacks. `None` if they are too many or not in memory, or if the log was
+    /// purged or truncated, or another snapshot was written, since the copy was begun.
     fn rest_for(&self, node: NodeId, filled: &Filled) -> Option<(u64, Vec<LogRecord>)> {
         let index = self.shared.index();
         let next = index.next_index();

@@ -1,4 +1,5 @@
-//! openraft's way to other replicas: each of its requests as one call, a snapshot as many.
+//! The client side of the Raft network: sends openraft's requests to the other replicas, each as one call; a snapshot
+//! takes many calls.
 
 use super::hearing::Hearing;
 use super::link::{Link, LinkError};
@@ -33,16 +34,18 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Entries are answered when the follower has synced them, so this bounds a slow sync; heartbeats go besides.
+/// The longest wait for the answer to entries, which a follower gives when it has synced them. Heartbeats have a
+/// shorter one, and go on meanwhile.
 const APPEND_PATIENCE: Duration = Duration::from_secs(3);
 const PIECE_PATIENCE: Duration = Duration::from_secs(10);
-/// A follower installs a snapshot of any size while it is asked in these intervals, and no longer than this.
+/// The pause before a follower that installs a snapshot is asked again whether it is done.
 const INSTALL_POLL: Duration = Duration::from_millis(50);
+/// The longest time in which a snapshot is sent and installed.
 const INSTALL_PATIENCE: Duration = Duration::from_secs(1800);
-/// Pieces that a follower wants again, in one sending.
+/// How often a follower may ask for an earlier piece again while one snapshot is sent.
 const PIECES_AGAIN_MAX: u32 = 100;
 
-/// Makes a way to each of the group's other replicas.
+/// Creates openraft's connection (`Peer`) to each of the group's other replicas.
 #[derive(Clone, Debug)]
 pub struct Peers {
     pub link: Link,
@@ -52,14 +55,14 @@ pub struct Peers {
     pub ambient: Ambient,
 }
 
-/// The way to one.
+/// The connection to one other replica.
 #[derive(Debug)]
 pub struct Peer {
     peers: Peers,
     host: HostId,
-    /// Sendings begun: each reads the next of the drives that hold the snapshot.
+    /// The number of snapshot transfers begun. Each prefers the next one of the drives that hold the snapshot.
     sendings: usize,
-    /// The last entry that the other replica was known to hold, and by whose vote.
+    /// The last entry that the other replica acknowledged, and the vote of the leader to which it did.
     acknowledged: Option<(Vote, LogId)>,
 }
 
@@ -71,7 +74,7 @@ impl RaftNetworkFactory<MetaGroup> for Peers {
     }
 }
 
-/// Unreachable means to openraft that it should not try again at once.
+/// Translates the failure of a call. `Unreachable` makes openraft pause before it tries again.
 fn rpc_error(error: LinkError) -> RPCError<MetaGroup> {
     match error {
         LinkError::Call(GroupError::NoAnswer { .. }) | LinkError::Late { .. } => {
@@ -94,16 +97,16 @@ impl Peer {
         answer
     }
 
-    /// Checks that this leader may speak, before anything that renews its followers' lease.
+    /// Fails while this leader must be silent (`Hearing`). Called before each request that renews the followers' lease.
     fn require_voice(&self) -> Result<(), Unreachable<MetaGroup>> {
         match self.peers.hearing.may_speak() {
             true => Ok(()),
-            false => Err(Unreachable::new(&io::Error::other("this leader hears no majority"))),
+            false => Err(Unreachable::new(&io::Error::other("this leader hears no majority, and is silent"))),
         }
     }
 
-    /// Notes an answer. Within the time of one leader a follower only ever gains entries: one that has fewer than it
-    /// acknowledged has lost them.
+    /// Notes what the other replica has acknowledged. Under one leader a follower only gains entries, so a conflict at
+    /// or below an acknowledged entry shows that the follower has lost entries; `others` remembers that.
     fn note_appended(&mut self, vote: Vote, previous: Option<LogId>, last: Option<LogId>, answer: Appended) {
         let acknowledged = self.acknowledged.filter(|(by, _)| *by == vote).map(|(_, at)| at);
         let through = match answer {
@@ -121,10 +124,10 @@ impl Peer {
         self.acknowledged = acknowledged.max(through).map(|at| (vote, at));
     }
 
-    /// The vote of a host that has lost entries does not count: it might be for a log without them.
+    /// Drops a granted vote of a host that has lost entries: the host might elect a leader that lacks them, too.
     fn count(&self, voted: Voted) -> Result<VoteResponse<MetaGroup>, RPCError<MetaGroup>> {
         if voted.granted && self.peers.others.has_lost_entries(raft_id(self.host), voted.last) {
-            let error = io::Error::other("the host has lost entries that it had");
+            let error = io::Error::other("the vote does not count, as the host has lost entries that it had");
             return Err(RPCError::Unreachable(Unreachable::new(&error)));
         }
         Ok(voted.into())
@@ -153,7 +156,9 @@ impl Peer {
                     again += 1;
                     offset = next;
                 }
-                PieceTaken::Next(_) => return Err(unreachable_for("the follower wants other pieces".to_owned())),
+                PieceTaken::Next(next) => {
+                    return Err(unreachable_for(format!("the follower wants the piece at {next}, not at {end}")));
+                }
             }
         }
         let body = encode_plain(&InstallSnapshot { ballot, transfer });
@@ -218,7 +223,7 @@ impl RaftNetworkV2<MetaGroup> for Peer {
             closed = cancel => Err(StreamingError::Closed(closed)),
             sent = tokio::time::timeout(INSTALL_PATIENCE, sending) => match sent {
                 Ok(sent) => sent,
-                Err(_) => Err(unreachable_for("the follower does not get done with the snapshot".to_owned())),
+                Err(_) => Err(unreachable_for(format!("the snapshot is not installed after {INSTALL_PATIENCE:?}"))),
             },
         }
     }

@@ -1,4 +1,4 @@
-//! Messages of other replicas: of every kind, whatever they were sent as.
+//! Fuzzing of the messages between replicas: the same bytes are decoded as each kind of message.
 
 use super::messages::{
     Appended, AskVote, Compare, Compared, Forward, Forwarded, InstallSnapshot, Installing, PieceTaken, ReadAt,
@@ -14,8 +14,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt::Debug;
 
-/// Decodes messages: the offset of the tail, then a head and a tail, framed as messages are. A decoded message must
-/// encode to the same bytes.
+/// Decodes `data` as an append, and then as every kind of message: its first byte is the length of the head, the rest
+/// is head and tail. A decoded message that is encoded must decode to the same message.
 pub fn messages(data: &[u8]) {
     let bytes = Bytes::copy_from_slice(data);
     let _ = decode_append(&bytes);

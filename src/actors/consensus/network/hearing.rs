@@ -1,5 +1,5 @@
-//! Decides whether a leader may send heartbeats: one that hears no majority must fall silent, or it holds off the
-//! election of another.
+//! Decides whether a leader may send heartbeats. A leader that hears no majority must be silent, since its heartbeats
+//! would keep those that hear it from electing another.
 
 use crate::actors::consensus::raft_types::MetaGroup;
 use crate::actors::consensus::shared::locked;
@@ -12,28 +12,29 @@ use std::fmt;
 use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
-/// A leader that hears nobody for so many leases is none any more, whatever it may become again.
+/// The number of leases without a majority's answers after which a leader is no longer reported as leading.
 const LEASES_UNTIL_ALONE: u32 = 3;
 
-/// The times that silence goes by. A follower keeps to a leader that it heard for a lease and then waits for at most another
-/// one before it stands for election: `probe_every` leaves room for that, and for an election without a winner.
+/// The durations by which a leader that hears no majority is silent and speaks again. A follower stays with its leader
+/// for a lease after it last heard it, and then waits for at most another lease before it stands for election.
+/// `probe_every` is long enough for both, and for one election without a winner.
 #[derive(Clone, Copy, Debug)]
 pub struct Patience {
-    /// The majority was heard so lately that nobody else can lead.
+    /// The time after a majority was heard in which no other host can lead.
     pub lease: Duration,
-    /// A silent leader speaks again this often, for `probe`, to learn whether it is heard.
+    /// The interval in which a silent leader speaks again, for `probe`, to learn whether a majority hears it.
     pub probe_every: Duration,
     pub probe: Duration,
 }
 
-/// The time of the last answer of each other replica of the group, whatever it was asked: a replica that has just been
-/// elected was heard by its voters.
+/// The time of the last answer of each other replica, to whatever request. Answers to requests for votes count, too, so
+/// a replica that has just been elected has heard a majority.
 pub struct Hearing {
     own: u64,
     patience: Patience,
     ambient: Ambient,
     heard: Mutex<BTreeMap<u64, Duration>>,
-    /// The voters; not known while the replica is being started.
+    /// The source of the present voters; unset while the replica is being started.
     metrics: OnceLock<WatchReceiverOf<MetaGroup, RaftMetrics<MetaGroup>>>,
 }
 
@@ -57,12 +58,12 @@ impl Hearing {
         locked(&self.heard).insert(from, now);
     }
 
-    /// Returns whether this replica, leading, may send messages that renew the followers' lease.
+    /// Returns whether this replica may, as the leader, send messages that renew the followers' lease.
     pub fn may_speak(&self) -> bool {
         self.silence().is_none_or(|age| speaks(self.patience, age))
     }
 
-    /// Returns whether this replica, leading, is followed, as far as it can tell: without followers it commits nothing.
+    /// Returns whether this replica has, as the leader, heard a majority lately: without one it commits nothing.
     pub fn is_followed(&self) -> bool {
         self.silence().is_none_or(|age| age < LEASES_UNTIL_ALONE * self.patience.lease)
     }
@@ -79,7 +80,8 @@ impl Hearing {
     }
 }
 
-/// The latest moment since which a majority of the voters was heard, this replica always being.
+/// Returns the latest moment such that a majority of the voters has answered since. This replica has always just
+/// answered.
 fn majority_heard_at(own: u64, now: Duration, voters: &BTreeSet<u64>, heard: &BTreeMap<u64, Duration>) -> Duration {
     let heard_at = |voter: &u64| if *voter == own { now } else { heard.get(voter).copied().unwrap_or_default() };
     let mut moments: Vec<Duration> = voters.iter().map(heard_at).collect();
@@ -87,7 +89,7 @@ fn majority_heard_at(own: u64, now: Duration, voters: &BTreeSet<u64>, heard: &BT
     moments.get(voters.len() / 2).copied().unwrap_or(now)
 }
 
-/// Returns whether a leader may speak that heard its majority so long ago.
+/// Returns whether a leader may speak that last heard a majority `age` ago.
 fn speaks(patience: Patience, age: Duration) -> bool {
     let Some(silent) = age.checked_sub(patience.lease) else {
         return true;
@@ -113,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn a_leader_speaks_while_it_is_heard_and_then_only_to_learn_whether_it_is() {
+    fn a_leader_that_hears_no_majority_is_silent_except_for_short_probes() {
         for (age, expected) in
             [(0.0, true), (0.99, true), (1.01, false), (5.4, false), (5.6, true), (6.1, false), (10.6, true)]
         {
@@ -122,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn the_majority_is_as_old_as_the_oldest_answer_that_it_needs() {
+    fn a_majority_was_heard_when_its_oldest_needed_answer_came() {
         let heard = BTreeMap::from([(2, seconds(7.0)), (3, seconds(4.0)), (4, seconds(1.0))]);
         let at = |voters: &[u64]| majority_heard_at(1, seconds(9.0), &voters.iter().copied().collect(), &heard);
         assert_eq!(at(&[1]), seconds(9.0));
@@ -131,7 +133,7 @@ mod tests {
         assert_eq!(at(&[1, 2, 3, 4]), seconds(4.0));
         assert_eq!(at(&[1, 3, 4, 5]), seconds(1.0));
         assert_eq!(at(&[1, 5, 6]), Duration::ZERO, "never heard");
-        assert_eq!(at(&[2, 3, 4]), seconds(4.0), "it is no voter itself");
+        assert_eq!(at(&[2, 3, 4]), seconds(4.0), "this replica is not a voter");
         assert_eq!(at(&[]), seconds(9.0));
     }
 }

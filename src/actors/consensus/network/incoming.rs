@@ -1,6 +1,7 @@
-//! A snapshot that a leader sends, piece by piece, into a file on one drive (`meta/incoming/snapshot`); when it is whole and
-//! every checksum in it holds, openraft installs it and the state machine puts it on all drives. One at a time; what an
-//! earlier process left is written over.
+//! Receives a snapshot that a leader sends in pieces. They are written to a file on one drive
+//! (`meta/incoming/snapshot`). Once the file is whole and its checksums match, openraft installs it, and the state
+//! machine copies it to all drives. One snapshot is received at a time; a file that an earlier process left is
+//! replaced.
 
 use super::messages::{InstallSnapshot, Installing, PieceTaken, SnapshotPiece};
 use crate::actors::consensus::apply::MetaRaft;
@@ -22,7 +23,7 @@ use std::sync::{Arc, Mutex};
 pub struct Incoming {
     shared: Arc<Shared>,
     current: Arc<Mutex<Option<Receiving>>>,
-    /// The lock by which one piece is written at a time.
+    /// Held while a piece is written, so that one is written at a time.
     turn: tokio::sync::Mutex<()>,
 }
 
@@ -56,12 +57,14 @@ impl Incoming {
         Self { shared, current: Arc::default(), turn: tokio::sync::Mutex::new(()) }
     }
 
-    /// Pieces come in order; one that is not the next is answered with what is.
+    /// Writes a piece if it is the next one in order. Returns the offset of the piece that is expected next.
     pub async fn take(&self, piece: SnapshotPiece, bytes: Bytes) -> io::Result<PieceTaken> {
         let _turn = self.turn.lock().await;
         let end = piece.offset.checked_add(bytes.len() as u64).filter(|end| *end <= piece.total_bytes);
         let (Some(end), true) = (end, bytes.len() <= SNAPSHOT_PIECE_BYTES) else {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "a piece beyond the end of the snapshot"));
+            let (length, offset, total_bytes) = (bytes.len(), piece.offset, piece.total_bytes);
+            let why = format!("a piece of {length} bytes at {offset} does not fit a snapshot of {total_bytes} bytes");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
         };
         let known = locked(&self.current).clone();
         let receiving = match known {
@@ -114,17 +117,20 @@ impl Incoming {
         Ok(receiving)
     }
 
-    /// Begins to install what is whole, or says how far that is.
+    /// Begins to install a snapshot that was received whole; asked again, returns how far the installation is.
     pub fn install(&self, raft: &MetaRaft, asked: InstallSnapshot) -> Installing {
         let mut current = locked(&self.current);
         let Some(receiving) = current.as_mut().filter(|current| current.transfer == asked.transfer) else {
-            return Installing::Failed("the follower does not know of this snapshot".to_owned());
+            return Installing::Failed("the follower has restarted, or receives another snapshot".to_owned());
         };
         match &receiving.stage {
             Stage::Installing => return Installing::Busy,
             Stage::Ended(how) => return how.clone(),
             Stage::Receiving if receiving.written_bytes != receiving.total_bytes => {
-                return Installing::Failed("the snapshot is not whole".to_owned());
+                let (written, total) = (receiving.written_bytes, receiving.total_bytes);
+                return Installing::Failed(format!(
+                    "the follower has received {written} of {total} bytes of the snapshot"
+                ));
             }
             Stage::Receiving => {}
         }
@@ -137,7 +143,7 @@ impl Incoming {
                 Err(why) => Installing::Failed(why),
             };
             if let Installing::Failed(why) = &ended {
-                tracing::warn!(%why, "a snapshot from the leader is not installed");
+                tracing::warn!(%why, "a metadata snapshot from the leader could not be installed; it is sent again");
             }
             if let Some(current) = &mut *locked(&current)
                 && current.transfer == asked.transfer
@@ -160,20 +166,20 @@ impl Place {
     }
 }
 
-/// Installs a snapshot, after checks for which openraft would stop the replica: a snapshot that is damaged, or that no
-/// leader with this vote has.
+/// Installs a received snapshot. First refuses a damaged one, one whose last entry is of a later leader than its
+/// sender, and one that contradicts committed entries: openraft would stop the replica for them.
 async fn install(raft: &MetaRaft, offload: Offload, place: &Place, vote: Vote) -> Result<Vote, String> {
     let checked = place.clone();
     let verified = offload.run(move || verify_snapshot(&*checked.disk, &checked.path)).await;
     let head = verified.and_then(|head| head).map_err(|error| error.to_string())?;
-    let at = head.at.map(log_id_of).ok_or("the snapshot holds nothing")?;
+    let at = head.at.map(log_id_of).ok_or("the snapshot covers no entry")?;
     if at.leader_id > vote.leader_id {
-        return Err("the snapshot is from after its sender's time".to_owned());
+        return Err("the last entry of the snapshot is of a later leader than its sender".to_owned());
     }
     let committed = raft.with_raft_state(|state| state.local_committed().copied()).await;
     let committed = committed.map_err(|error| error.to_string())?;
     if committed.is_some_and(|committed| at > committed && at.index <= committed.index) {
-        return Err("the snapshot contradicts what is committed here".to_owned());
+        return Err("the snapshot contradicts the entries that this host has committed".to_owned());
     }
     let sources = vec![(place.node, Arc::clone(&place.disk), place.path.clone())];
     let snapshot = SnapshotFile { head, sources };

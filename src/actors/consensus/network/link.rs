@@ -1,4 +1,4 @@
-//! The way from this replica to those of the same group on other hosts: a message there, a message back, in bounded time.
+//! Calls to the group's replicas on other hosts: one message, one answer, in bounded time.
 
 use super::messages::{Kind, MessageFault, decode_plain};
 use crate::net::{GroupCall, GroupError, GroupTransport};
@@ -15,19 +15,19 @@ pub struct Link {
     group: u32,
 }
 
-/// The reason for which there is no answer.
+/// The reason for which a call has no answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LinkError {
     #[error(transparent)]
     Call(#[from] GroupError),
-    #[error("no answer from host {} within {within:?}", host.0)]
+    #[error("host {:016x} has not answered within {within:?}", host.0)]
     Late { host: HostId, within: Duration },
-    #[error("answer of host {}: {fault}", host.0)]
+    #[error("the answer of host {:016x} cannot be decoded: {fault}", host.0)]
     Garbled { host: HostId, fault: MessageFault },
 }
 
 impl LinkError {
-    /// Returns whether the other host certainly did nothing.
+    /// Returns whether the call certainly had no effect on the other host.
     pub fn is_nothing_done(&self) -> bool {
         matches!(self, Self::Call(GroupError::Unreachable { .. } | GroupError::Refused { .. }))
     }

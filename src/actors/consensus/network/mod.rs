@@ -1,5 +1,5 @@
-//! Communication between the replicas of a group: their messages as bytes, sending and serving them. The cluster's
-//! transport (`net::GroupTransport`) carries the bytes.
+//! Communication between the replicas of a group: the encoding of their messages, sending and serving them. The
+//! cluster's transport (`net::GroupTransport`) carries the bytes.
 
 mod client;
 #[cfg(any(test, fuzzing))]

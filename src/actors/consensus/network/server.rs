@@ -1,4 +1,5 @@
-//! Serving what other replicas ask of openraft here.
+//! The server side of the Raft network: decodes and checks the requests of other replicas, and has openraft answer
+//! them.
 
 use super::incoming::Incoming;
 use super::messages::{
@@ -25,8 +26,8 @@ pub struct Server {
     shared: Arc<Shared>,
     ambient: Ambient,
     incoming: Incoming,
-    /// No vote is given before this moment of the monotonic clock: a leader that this host followed before it was
-    /// restarted may count on its lease until then, and the lease is not on any drive.
+    /// The moment of the monotonic clock before which this host grants no vote. A leader that it followed before a
+    /// restart may rely on its lease until then, and leases are not kept on drives.
     silent_until: Duration,
     others: Arc<Others>,
     /// True while this host lacks entries that others may count on, and must not vote.
@@ -65,20 +66,21 @@ impl Server {
         Ok(encode_plain(&Appended::from(answer)))
     }
 
-    /// Takes no further part: neither votes nor stands for election.
+    /// Stops this replica: it neither votes nor stands for election any more. Health reports the reason.
     pub fn leave_the_group(&self, why: String) {
         self.shared.set_fault(why);
         let raft = self.raft.clone();
         tokio::spawn(async move { raft.shutdown().await });
     }
 
-    /// The same, where another host has shown that this one lost what it had: it can come back as another member.
+    /// Stops this replica, and has the host rejoin as another member: other hosts have shown that it lost entries or a
+    /// vote, or that its tables are wrong.
     pub fn be_superseded(&self, why: String) {
         self.leave_the_group(why.clone());
         self.shared.superseded.send_replace(Some(why));
     }
 
-    /// Gives no votes, or gives them again. Whether it gave none before.
+    /// Makes this host withhold its votes, or grant them again. Returns whether it withheld them before.
     pub fn set_abstaining(&self, abstains: bool) -> bool {
         self.abstaining.swap(abstains, Ordering::SeqCst)
     }
@@ -86,12 +88,13 @@ impl Server {
     pub async fn vote(&self, body: &Bytes, pre: bool) -> Result<Bytes, GroupError> {
         let asked: AskVote = decode_plain(body)?;
         if asked.ballot.committed {
-            return Err(refused("a vote is asked for by one who leads already"));
+            return Err(refused("a request for a vote has the ballot of an elected leader"));
         }
         if !asked.transfer && self.ambient.clock.monotonic() < self.silent_until {
             return self.withhold();
         }
-        // One that has lost entries would lead without them.
+        // A voter that has lost entries could elect a leader without them, and a candidate that has lost entries would
+        // lead without them.
         if self.abstaining.load(Ordering::SeqCst) || self.others.has_lost_entries(asked.ballot.node, asked.last) {
             return self.withhold();
         }
@@ -99,13 +102,13 @@ impl Server {
         Ok(encode_plain(&Voted::from(answer.map_err(refused)?)))
     }
 
-    /// Returns openraft's answer while a leader's lease holds.
+    /// Refuses a vote, with the answer that openraft gives while a leader's lease holds.
     fn withhold(&self) -> Result<Bytes, GroupError> {
         let (ballot, last) = {
             let index = self.shared.index();
             (index.standing().ballot, index.last())
         };
-        let ballot = ballot.ok_or_else(|| refused("this host has just started"))?;
+        let ballot = ballot.ok_or_else(|| refused("this host has just started, and does not vote yet"))?;
         Ok(encode_plain(&Voted { ballot, granted: false, last }))
     }
 

@@ -1,4 +1,4 @@
-//! openraft's types as this program fills them in, and their translation to and from the log's own.
+//! openraft's type parameters for the metadata group, and conversions between openraft's types and those of the log.
 
 mod runtime;
 
@@ -49,7 +49,7 @@ impl fmt::Display for Commands {
     }
 }
 
-/// The replies of an entry: one a command, in order.
+/// The replies to an entry: one for each command, in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Replies(pub Vec<Reply>);
 
@@ -78,7 +78,7 @@ pub fn members_of(membership: &Membership<u64, BasicNode>) -> Members {
     Members { configs: membership.get_joint_config().clone(), nodes }
 }
 
-/// Fails where a config names a voter that has no node: not what openraft ever wrote.
+/// Fails if a config names a voter without a node; openraft never writes such a membership.
 pub fn membership_of(members: &Members) -> io::Result<Membership<u64, BasicNode>> {
     let nodes: BTreeMap<u64, BasicNode> =
         members.nodes.iter().map(|(id, addr)| (*id, BasicNode { addr: addr.clone() })).collect();

@@ -1,8 +1,8 @@
-//! openraft's runtime: tokio, whose randomness comes from a seed and whose watches wake their receivers in the order in
-//! which these began to wait.
+//! The runtime for openraft: tokio, with randomness from a seed, and with watch channels that wake their receivers in
+//! the order in which they began to wait.
 //!
-//! tokio's own watch channel wakes receivers in random order, from a source that no program can seed. Tasks that wait for
-//! one change then run in another order each time, and a simulation does not repeat itself.
+//! tokio's own watch channel wakes receivers in a random order that no program can seed. Tasks that wait for one change
+//! then run in another order each time, and a simulation cannot be replayed.
 
 use openraft::OptionalSend;
 use openraft::OptionalSync;
@@ -15,10 +15,10 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
 
-/// Tokio with randomness from a seed; whatever of openraft starts tasks runs within its scope.
+/// Tokio with randomness from a seed. Whatever makes openraft start tasks must run within `SeededRuntime::scope`.
 pub type SeededRuntime = DeterministicRng<OrderedRuntime>;
 
-/// Tokio with `OrderedWatch`.
+/// Tokio with `OrderedWatch` in place of its own watch channel.
 #[derive(Debug)]
 pub struct OrderedRuntime(TokioRuntime);
 
@@ -166,7 +166,7 @@ impl<T: OptionalSend + OptionalSync> WatchReceiver<OrderedWatch, T> for OrderedR
         loop {
             let notified = self.changed.notified();
             tokio::pin!(notified);
-            // Whatever is sent after the look below wakes this receiver.
+            // A value that is sent after the check below wakes this receiver.
             notified.as_mut().enable();
             match self.values.has_changed() {
                 Ok(true) => {
@@ -174,7 +174,7 @@ impl<T: OptionalSend + OptionalSync> WatchReceiver<OrderedWatch, T> for OrderedR
                     return Ok(());
                 }
                 Ok(false) => notified.await,
-                // The channel is closed; a last value may still be unseen. Neither is waited for.
+                // The channel is closed. Returns at once, with success if its last value was not seen yet.
                 Err(_) => return self.values.changed().await.map_err(|_| RecvError(())),
             }
         }
@@ -198,7 +198,7 @@ mod tests {
     use tokio::task::yield_now;
 
     #[test]
-    fn the_runtime_keeps_to_what_openraft_asks_of_one() {
+    fn the_ordered_runtime_passes_openrafts_runtime_suite() {
         Suite::<OrderedRuntime>::test_all();
     }
 
@@ -214,7 +214,7 @@ mod tests {
             })
         };
         let waiting: Vec<_> = (0..64).map(wait).collect();
-        // Each task has its turn, and waits.
+        // Lets each task run until it waits.
         for _ in 0..8 {
             yield_now().await;
         }
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_waits_is_woken_when_the_channel_closes() {
+    async fn a_waiting_receiver_is_woken_when_the_channel_closes() {
         let (sender, mut receiver) = OrderedWatch::channel(0);
         let waiting = tokio::spawn(async move { receiver.changed().await.is_err() });
         yield_now().await;

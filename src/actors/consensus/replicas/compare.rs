@@ -1,4 +1,4 @@
-//! Asking the other hosts, answering them, and what follows.
+//! The exchange of replica states with the other hosts, and what this host does when they differ.
 
 use super::others::{DurableState, lost};
 use crate::actors::consensus::contradiction::RUNBOOK;
@@ -21,8 +21,8 @@ use std::time::Duration;
 
 const COMPARE_EVERY: Duration = Duration::from_secs(2);
 const ASK_PATIENCE: Duration = Duration::from_secs(1);
-/// The interval after a start, until each other host has answered once: a host that was put back to an older state must
-/// learn of it before it votes again.
+/// The interval of the first `FIRST_ROUNDS` comparisons after a start, until each other host has answered once: a host
+/// that was put back to an older state must learn of it before it votes again.
 const FIRST_EVERY: Duration = Duration::from_millis(200);
 const FIRST_ROUNDS: u32 = 8;
 
@@ -30,7 +30,7 @@ const FIRST_ROUNDS: u32 = 8;
 fn replica_state(shared: &Shared) -> ReplicaState {
     let applied = shared.history().last();
     let durable = shared.index().durable();
-    // Others may have decided an entry, and it be applied here, before it is synced here.
+    // The others may commit an entry, and this host may apply it, before this host has synced it.
     let entry = applied.map(|point| point.at).into_iter().chain(durable).min_by_key(|at| at.index);
     let entry = entry.filter(|_| durable.is_some() && applied.is_some());
     let digest = locked(&shared.digests).last;
@@ -41,12 +41,12 @@ fn replica_state(shared: &Shared) -> ReplicaState {
 fn holds(shared: &Shared, entry: Position) -> bool {
     let known = shared.index().position_of(entry.index);
     let known = known.or_else(|| shared.history().point(entry.index).map(|point| point.at));
-    // What is neither in the log nor remembered is in the snapshot, where that reaches so far.
+    // An entry up to the applied index that neither the log nor the history has is in the snapshot.
     let passed = || shared.history().last().is_some_and(|point| point.at.index >= entry.index);
     known.map_or_else(passed, |at| at == entry)
 }
 
-/// Answers another host, and remembers what it says.
+/// Answers another host's comparison, and remembers the state that it reports.
 pub fn serve(inner: &Inner, body: &Bytes) -> Result<Bytes, GroupError> {
     let asked: Compare = decode_plain(body)?;
     let others = &inner.others;
@@ -62,7 +62,7 @@ pub fn serve(inner: &Inner, body: &Bytes) -> Result<Bytes, GroupError> {
     Ok(encode_plain(&Compared { replica: own, point, remembered }))
 }
 
-/// Compares for as long as the replica is there.
+/// Compares this replica with the others again and again, until the replica is dropped.
 pub async fn keep_comparing(inner: Weak<Inner>) {
     let mut answered = BTreeSet::new();
     for round in 0_u32.. {
@@ -83,7 +83,7 @@ fn other_members(inner: &Inner) -> BTreeSet<u64> {
     members::membership(inner).addresses.into_keys().map(raft_id).filter(|host| *host != own).collect()
 }
 
-/// Asks each of these once; those that answered.
+/// Compares with each of these hosts once, and acts on the result. Returns the hosts that answered.
 async fn compare_all(inner: &Inner, others: &BTreeSet<u64>) -> Vec<u64> {
     let own = replica_state(&inner.shared);
     let body = encode_plain(&Compare { host: *inner.raft.node_id(), replica: own });
@@ -121,8 +121,10 @@ fn note_answer(inner: &Inner, host: u64, own: Option<Point>, answer: &Compared) 
     }
 }
 
-/// Acts on what other hosts remember of this replica and it does not hold. With `relaxed` durability, which may lose it, the
-/// replica takes no part in elections until it holds it again; otherwise it was put back to an older state, and stops.
+/// Acts on the results of a comparison. `missing`: a host that remembers an entry or a vote which this replica lacks,
+/// and which one. With `relaxed` durability, which may lose the end of the log, the replica takes no part in elections
+/// until it has caught up. Otherwise the host was put back to an older state or its drives lost synced writes, and the
+/// replica stops.
 fn act_on_comparison(inner: &Inner, missing: Option<(u64, String)>) {
     let is_relaxed = inner.shared.opener.durability != Durability::Strict;
     match missing.filter(|_| !has(Defect::VoteForLostEntries)) {
@@ -134,9 +136,9 @@ fn act_on_comparison(inner: &Inner, missing: Option<(u64, String)>) {
         }
         Some((host, what)) => {
             let why = format!(
-                "host {host:016x} remembers that this host {what}, which it no longer has: its directories were put back to an older state, or its drives lost synced writes; under its id it takes no further part: {RUNBOOK}"
+                "host {host:016x} remembers that this host {what}, which this host no longer has: its directories were put back to an older state, or its drives lost synced writes; it takes no further part under its present id: {RUNBOOK}"
             );
-            // It holds nothing that it had not before, so nothing is lost with it.
+            // This host has only a part of what it once had, so nothing is lost when it rejoins without its metadata.
             inner.server.be_superseded(why);
             return;
         }
@@ -148,7 +150,7 @@ fn act_on_comparison(inner: &Inner, missing: Option<(u64, String)>) {
     }
     let voters: BTreeSet<u64> = members::membership(inner).voters.into_iter().map(raft_id).collect();
     if let Some(differing) = inner.others.majority_that_differs(&voters) {
-        // It may be the last that holds what was acknowledged: an operator decides.
+        // This replica may be the last that holds acknowledged changes, so an operator decides what becomes of it.
         let why = format!(
             "the replica of this host has diverged from a majority of the voters (hosts {}); it is stopped: {RUNBOOK}",
             hosts_shown(&differing)
@@ -159,16 +161,16 @@ fn act_on_comparison(inner: &Inner, missing: Option<(u64, String)>) {
     act_on_digests(inner, &voters);
 }
 
-/// Has this host come back as another member where its tables are not those of a majority.
+/// Has this host rejoin as another member if a majority of the voters share tables that differ from its own.
 fn act_on_digests(inner: &Inner, voters: &BTreeSet<u64>) {
     let Some(own) = locked(&inner.shared.digests).last else { return };
     if let Some(others) = inner.others.majority_with_other_tables(voters, own) {
         let why = format!(
-            "the metadata tables of this host were not those of hosts {} after entry {}, which all had applied alike: a drive, memory or the program failed; this host takes their tables: {RUNBOOK}",
+            "the metadata tables of this host were not those of hosts {} after entry {}, though all had applied the same entries: a drive, memory or the program failed; this host takes their tables: {RUNBOOK}",
             hosts_shown(&others),
             own.point.at.index
         );
-        // The others have applied everything that it has.
+        // The majority has applied every entry that this host has, so nothing is lost when it rejoins.
         inner.server.be_superseded(why);
     }
 }

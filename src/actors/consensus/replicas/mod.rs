@@ -1,10 +1,12 @@
-//! Comparison of the group's replicas, and of this one with its former state: every two seconds each host sends its
-//! position to every other, and gets back what the other remembers of it.
+//! Comparison of the group's replicas with each other, and of each with its own former state. Every two seconds each
+//! host sends its position to every other host, which answers with its own position and with what it remembers of the
+//! asking host.
 //!
-//! What a host has once had on stable storage it must always have, or it would vote and answer as if it had never been. One
-//! that was put back to an older state is recognised by those who remember more of it than it has: they do not let it
-//! lead, and it takes no further part. Two chains that differ at one index are of replicas that have applied different
-//! entries; the replica that differs from a majority of the voters takes no further part.
+//! A host must keep for ever what it once had on stable storage: without an entry or a vote that it gave, it could help
+//! to elect a leader that lacks acknowledged changes. Other hosts recognise a host that was put back to an older state,
+//! since they remember more of it than it has; they give it no votes, and its replica stops. If the chains of two
+//! replicas differ at one index, the replicas have applied different entries; a replica that differs from a majority of
+//! the voters stops.
 
 mod compare;
 mod others;

@@ -1,4 +1,4 @@
-//! Memory of the other hosts' replicas, for as long as the process runs.
+//! What the other hosts have reported of their replicas, kept in memory while the process runs.
 
 use crate::actors::consensus::shared::{DigestAt, locked};
 use crate::defects::{Defect, has};
@@ -12,18 +12,19 @@ use std::sync::Mutex;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DurableState {
     pub ballot: Option<Ballot>,
-    /// The last entry that it had applied, too.
+    /// The last entry that was both on stable storage and applied.
     pub entry: Option<Position>,
 }
 
 /// The comparison of another host's replica with this one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Agreement {
-    /// The last index up to which both are known to be the same.
+    /// The highest index up to which both replicas are known to have applied the same entries.
     pub same_through: Option<u64>,
-    /// An index at which they are not.
+    /// An index at which the chains of the two replicas differ.
     pub differs_at: Option<u64>,
-    /// The last index after which the tables of both were compared and differed, though both had applied the same.
+    /// The index after which the tables of the two replicas differed when they were last compared, though both had
+    /// applied the same entries.
     pub tables_differ_at: Option<u64>,
 }
 
@@ -32,7 +33,7 @@ impl Agreement {
         if own != other {
             self.differs_at = Some(own.at.index);
         } else {
-            // A chain is of all that came before.
+            // A chain covers all entries up to its index, so equal chains disprove an earlier difference.
             self.same_through = self.same_through.max(Some(own.at.index));
             self.differs_at = None;
         }
@@ -69,7 +70,7 @@ impl Others {
         locked(&self.had).get(&host).copied()
     }
 
-    /// Returns whether a host whose log ends there has lost entries that it had.
+    /// Returns whether a host whose log ends at `last` has lost entries that it is known to have had.
     pub fn has_lost_entries(&self, host: u64, last: Option<Position>) -> bool {
         self.had(host).is_some_and(|had| last < had.entry) && !has(Defect::VoteForLostEntries)
     }
@@ -89,7 +90,7 @@ impl Others {
         }
     }
 
-    /// Forgets how those compare that are no longer members.
+    /// Forgets the comparisons with hosts that are no longer members.
     pub fn retain(&self, members: &BTreeSet<u64>) {
         locked(&self.agreements).retain(|host, _| members.contains(host));
         locked(&self.digests).retain(|host, _| members.contains(host));
@@ -99,7 +100,7 @@ impl Others {
         locked(&self.agreements).clone()
     }
 
-    /// Returns those of these voters whose replica differs from this one, if they are a majority.
+    /// Returns the voters whose replicas have applied other entries than this one, if they are a majority.
     pub fn majority_that_differs(&self, voters: &BTreeSet<u64>) -> Option<Vec<u64>> {
         let agreements = self.agreements();
         let differs = |host: &&u64| agreements.get(host).is_some_and(|agreement| agreement.differs_at.is_some());
@@ -107,8 +108,8 @@ impl Others {
         (differing.len() > voters.len() / 2).then_some(differing)
     }
 
-    /// Returns the voters whose tables have one and the same digest, other than this replica's at the same point, if they are
-    /// a majority. Where all differ, nothing shows which tables are right.
+    /// Returns the voters that share one digest of their tables which differs from this replica's at the same point, if
+    /// they are a majority. Without such a majority nothing shows which tables are right.
     pub fn majority_with_other_tables(&self, voters: &BTreeSet<u64>, own: DigestAt) -> Option<Vec<u64>> {
         let mut by_digest = BTreeMap::<TablesDigest, Vec<u64>>::new();
         for (host, other) in locked(&self.digests).iter().filter(|(host, _)| voters.contains(host)) {
@@ -120,7 +121,8 @@ impl Others {
     }
 }
 
-/// Returns what of `known` was lost; `holds` says whether the log or the tables hold an entry.
+/// Describes the entry or the vote of `known` that a replica has lost, if any. `ballot`: the vote that the replica has
+/// now; `holds`: whether its log or its tables hold an entry.
 pub fn lost(known: DurableState, ballot: Option<Ballot>, holds: impl FnOnce(Position) -> bool) -> Option<String> {
     if let Some(entry) = known.entry
         && !holds(entry)
@@ -152,9 +154,9 @@ mod tests {
     }
 
     #[test]
-    fn the_most_that_a_host_ever_had_is_remembered() {
+    fn the_latest_entry_and_vote_that_a_host_had_are_remembered() {
         let others = Others::default();
-        assert!(!others.has_lost_entries(2, None), "nothing is known of it");
+        assert!(!others.has_lost_entries(2, None), "the host has not reported yet");
         others.note_had(2, DurableState { ballot: Some(ballot(3)), entry: Some(at(2, 10)) });
         others.note_had(2, DurableState { ballot: Some(ballot(2)), entry: Some(at(2, 7)) });
         assert_eq!(others.had(2), Some(DurableState { ballot: Some(ballot(3)), entry: Some(at(2, 10)) }));
@@ -167,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_that_lacks_an_entry_or_a_vote_that_it_had_has_lost_it() {
+    fn a_host_that_lacks_an_entry_or_vote_it_had_is_reported() {
         let known = DurableState { ballot: Some(ballot(3)), entry: Some(at(2, 10)) };
         let holds_through = |last: u64| move |entry: Position| entry.index <= last;
         assert_eq!(lost(known, Some(ballot(3)), holds_through(10)), None);
@@ -179,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn replicas_are_the_same_up_to_where_their_chains_are() {
+    fn replicas_agree_up_to_the_index_at_which_their_chains_are_equal() {
         let others = Others::default();
         others.note_points(2, point(5, 7), point(5, 7));
         others.note_points(3, point(5, 7), point(5, 8));
@@ -187,7 +189,7 @@ mod tests {
         let known = others.agreements();
         assert_eq!(known[&2], Agreement { same_through: Some(5), ..Agreement::default() });
         assert_eq!(known[&3], Agreement { differs_at: Some(5), ..Agreement::default() });
-        assert_eq!(known[&4].differs_at, Some(5), "another leader's entry is another one");
+        assert_eq!(known[&4].differs_at, Some(5), "the entry is another leader's");
         assert_eq!(others.majority_that_differs(&BTreeSet::from([1, 2, 3])), None);
         assert_eq!(others.majority_that_differs(&BTreeSet::from([1, 3, 4])), Some(vec![3, 4]));
         others.retain(&BTreeSet::from([2]));
@@ -195,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn tables_are_wrong_where_a_majority_agrees_on_others() {
+    fn tables_are_wrong_if_a_majority_shares_another_digest() {
         let digest = |index, digest| DigestAt { point: point(index, 7), digest: TablesDigest(digest) };
         let others = Others::default();
         let own = digest(5, 1);
@@ -206,8 +208,8 @@ mod tests {
         assert_eq!(others.majority_with_other_tables(&voters, own), None, "all three differ");
         assert_eq!(others.agreements()[&2].tables_differ_at, Some(5));
         note(3, digest(6, 2));
-        assert_eq!(others.majority_with_other_tables(&voters, own), None, "of another moment");
-        assert_eq!(others.agreements()[&3].tables_differ_at, Some(5), "nothing newer is known");
+        assert_eq!(others.majority_with_other_tables(&voters, own), None, "host 3's digest is of another entry");
+        assert_eq!(others.agreements()[&3].tables_differ_at, Some(5), "the last comparison at the same entry counts");
         note(3, digest(5, 2));
         assert_eq!(others.majority_with_other_tables(&voters, own), Some(vec![2, 3]));
         let voters_of_four = BTreeSet::from([1, 2, 3, 4]);

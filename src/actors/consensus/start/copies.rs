@@ -1,4 +1,4 @@
-//! The copies of the log at start: which are selected, and bringing those to the same end.
+//! Selects the copies of the log at start, and brings them to the same end.
 
 use super::merging::MergedCopies;
 use super::tables::FoundTables;
@@ -28,7 +28,8 @@ const CACHED_BYTES_MAX: u64 = 16 << 20;
 /// The maximum bytes of entries appended at once while a copy catches up.
 const CATCH_UP_BYTES_MAX: u64 = 1 << 20;
 
-/// The number of entries that are read for the date of the last change: others have none.
+/// The number of the last entries that are searched for the date of the last change: only entries with commands have
+/// one.
 const DATED_ENTRIES_MAX: usize = 1000;
 
 /// The log copies selected at start, best first, or the merge of damaged ones.
@@ -46,17 +47,17 @@ impl SelectedCopies {
         Some((log, &first.end))
     }
 
-    /// The last entry of the log.
+    /// Returns the last entry of the log.
     pub(super) fn last(&self) -> Option<Position> {
         self.log().and_then(|(log, _)| log.last())
     }
 
-    /// The last entry that the log knows to be decided.
+    /// Returns the last entry that the log knows to be decided.
     pub(super) fn committed(&self) -> Option<Position> {
         self.log()?.0.standing.committed
     }
 
-    /// The date of the last change in the log. Blocking.
+    /// Returns the date of the last change in the log. Blocking.
     pub(super) fn last_date(&self) -> Option<UnixMs> {
         let (_, first) = self.copies.first()?;
         let copy = first.recovered.as_ref().ok()?;
@@ -74,7 +75,7 @@ impl SelectedCopies {
         close_all(self.copies.into_iter().map(|(_, copy)| copy)).await;
     }
 
-    /// Refuses copies that lack what they once held for good. Nothing was written to them yet.
+    /// Refuses copies that lack an entry which they once held on stable storage. Nothing was written to them yet.
     pub(super) async fn check_tail(self, options: &ReplicaOptions, tables: &FoundTables) -> Result<Self, StartError> {
         let checked = self.log().map_or(Ok(()), |(log, end)| tables.check_tail(options, log, end));
         if let Err(lost) = checked {
@@ -163,7 +164,7 @@ fn read_mirror_file(drive: &ReplicaDrive) -> Option<MirrorSet> {
         Ok(content) => content,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
         Err(error) => {
-            tracing::warn!(node = %drive.node, %error, "the mirror file cannot be read");
+            tracing::warn!(node = %drive.node, %error, "the mirror file cannot be read and is ignored");
             return None;
         }
     };
@@ -173,7 +174,7 @@ fn read_mirror_file(drive: &ReplicaDrive) -> Option<MirrorSet> {
         .ok()
 }
 
-/// `None` where there is no copy at all.
+/// Opens the copy on a drive; `None` if the drive has none.
 fn open_found(opener: &CopyOpener, drive: &ReplicaDrive) -> Option<Result<FoundCopy, WalError>> {
     let dir = drive.clone().into_idle().log_dir();
     match drive.disk.list(&dir) {
@@ -184,7 +185,7 @@ fn open_found(opener: &CopyOpener, drive: &ReplicaDrive) -> Option<Result<FoundC
     }
 }
 
-/// The first copies of a host.
+/// Creates the first copies of a host's log.
 async fn begin(options: &ReplicaOptions, set: MirrorSet) -> Result<SelectedCopies, StartError> {
     let mut failed = Vec::new();
     let mut copies = Vec::new();
@@ -210,7 +211,7 @@ async fn begin(options: &ReplicaOptions, set: MirrorSet) -> Result<SelectedCopie
     Ok(SelectedCopies { set, copies, merged: None })
 }
 
-/// Damaged copies, where they are one whole log together; otherwise why they are refused.
+/// Merges damaged copies, if they are one whole log together; otherwise fails with `refused`.
 async fn merge_copies(
     options: &ReplicaOptions,
     set: MirrorSet,
@@ -259,7 +260,7 @@ pub(super) async fn settle(options: &ReplicaOptions, selected: SelectedCopies) -
         let Ok(recovered) = copy.recovered else { continue };
         go_live(&shared, node, copy.log);
         if let Err(why) = catch_up(&shared, node, &recovered).await {
-            shared.note_failed_copy(node, &format!("it cannot be brought up: {why}"));
+            shared.note_failed_copy(node, &format!("it cannot catch up with the best copy: {why}"));
             shared.drives().set_role(node, DriveRole::Lost);
             shared.index().forget_copy(node);
         }
@@ -311,10 +312,10 @@ async fn append(shared: &Shared, node: NodeId, records: Vec<LogRecord>) -> Resul
     Ok(())
 }
 
-/// Writes each copy anew, behind what it has.
+/// Writes the merged log to each copy, behind the records that the copy has.
 async fn restate_all(shared: &Arc<Shared>, copies: Vec<(NodeId, FoundCopy)>) -> Result<(), StartError> {
     let nodes: Vec<NodeId> = copies.iter().map(|(node, _)| *node).collect();
-    // Each may be read while another is written.
+    // All are made live first: while one is written, entries are read from the others.
     copies.into_iter().for_each(|(node, copy)| go_live(shared, node, copy.log));
     shared.index().begin();
     let mut failed = Vec::new();
@@ -331,7 +332,8 @@ async fn restate_all(shared: &Arc<Shared>, copies: Vec<(NodeId, FoundCopy)>) -> 
     if shared.drives().live().is_empty() { Err(StartError::NoDriveTakesTheLog(failed)) } else { Ok(()) }
 }
 
-/// Writes the whole log behind what a copy has, in segments of its own, and gives the others back.
+/// Writes the whole log to a copy in new segments, behind the records that it has, and then releases its former
+/// segments.
 async fn restate(shared: &Arc<Shared>, node: NodeId) -> Result<(), String> {
     let log = shared.drives().by_node.get(&node).and_then(|drive| drive.log.clone()).ok_or("the drive is gone")?;
     log.rotate().await.map_err(|error| error.to_string())?;
@@ -368,7 +370,7 @@ async fn append_entries(shared: &Arc<Shared>, node: NodeId, sequence: u64, from:
     Ok(())
 }
 
-/// Appends what a copy lacks: from where it agrees with the best one.
+/// Appends the entries that a copy lacks: those after the last one that it has in common with the best copy.
 async fn catch_up(shared: &Arc<Shared>, node: NodeId, recovered: &RecoveredCopy) -> Result<(), String> {
     let (keep_through, next, end, resume) = {
         let mut index = shared.index();
@@ -381,13 +383,13 @@ async fn catch_up(shared: &Arc<Shared>, node: NodeId, recovered: &RecoveredCopy)
         (keep_through, next, index.next_index(), index.resume(keep_through))
     };
     let sequence = resume.sequence();
-    tracing::debug!(%node, ?keep_through, end, "bringing up a copy of the metadata log");
+    tracing::debug!(%node, ?keep_through, end, "a copy of the metadata log catches up with the best one");
     append(shared, node, vec![resume]).await?;
     append_entries(shared, node, sequence, next, end).await
 }
 
-/// Writes the set of live copies to its members, then to every drive as one that is in force; a drive that does not take it
-/// is lost, and the set is written again.
+/// Writes the set of live copies to its members, and then to every drive as the set in force. A drive that does not
+/// take it is lost, and a set without it is written.
 fn record_set(shared: &Shared, found: &MirrorSet) -> Result<(), StartError> {
     let start = shared.opener.ambient.random_u128() as u64;
     let mut last = found.clone();
@@ -397,7 +399,7 @@ fn record_set(shared: &Shared, found: &MirrorSet) -> Result<(), StartError> {
         if members.is_empty() {
             return Err(StartError::NoDriveTakesTheLog(failed));
         }
-        // One of its own for each start: so two drives that went on apart are told apart.
+        // `start` is random for each start, so that drives which were used apart from each other are recognised.
         let set = MirrorSet { start, ..last.next(members, true) };
         last = set.clone();
         let drives: Vec<(NodeId, Drive)> = {

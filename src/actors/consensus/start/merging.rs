@@ -1,4 +1,4 @@
-//! Damaged copies of the log that are whole together.
+//! Merges damaged copies of the log that are whole together.
 
 use super::ReplicaOptions;
 use crate::actors::consensus::mirror::CopyOpener;
@@ -13,7 +13,8 @@ pub(super) struct MergedCopies {
 }
 
 impl MergedCopies {
-    /// Reads these drives' copies again, past their damage. Blocking.
+    /// Reads the copies of these drives again, past their damage, and merges them. Fails with the reason if they are
+    /// not whole together. Blocking.
     pub(super) fn read(options: &ReplicaOptions, opener: &CopyOpener, nodes: BTreeSet<NodeId>) -> Result<Self, String> {
         let mut tapes = Vec::new();
         let mut readable = BTreeMap::new();

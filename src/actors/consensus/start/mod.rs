@@ -1,4 +1,5 @@
-//! Starting a replica: which copies of the log to use, bringing them to the same end, the snapshot, the tables, openraft.
+//! Starts a replica: selects the copies of the log and brings them to the same end, finds the snapshot and the tables,
+//! and starts openraft and the replica's tasks.
 
 mod copies;
 mod merging;
@@ -49,9 +50,11 @@ pub use salvage::{Salvage, SalvageError, survey_salvage};
 const HEARTBEAT_MS: u64 = 200;
 const ELECTION_MS_MIN: u64 = 600;
 const ELECTION_MS_MAX: u64 = 1200;
-/// The lease of a leader, from when a follower heard it: openraft makes it the longest time to an election.
+/// The time for which a follower elects no other leader after it last heard one: openraft takes the greatest election
+/// timeout for it.
 const LEASE: Duration = Duration::from_millis(ELECTION_MS_MAX);
-/// The patience of a leader that hears no majority: two elections long, and for two heartbeats.
+/// When a leader that hears no majority is silent, and when it speaks again: every four of the greatest election
+/// timeouts, for two and a half heartbeats.
 const PATIENCE: Patience = Patience {
     lease: LEASE,
     probe_every: Duration::from_millis(4 * ELECTION_MS_MAX),
@@ -78,23 +81,24 @@ impl ReplicaDrive {
     }
 }
 
-/// The way in which a replica without a log becomes part of a group. One that has a log continues by it.
+/// How a replica without a log becomes part of a group. A replica that has a log is part of one already.
 ///
-/// A host's id is lost with its drives: a host that lost its log comes back under another id and has to be added. All
-/// safety rests on it: under its old id it would vote again where it has voted, and for logs that lack what it had
+/// A host's id is lost with its log: a host that lost its log comes back under another id and has to be added. Safety
+/// depends on this. Under its old id the host could vote twice in one term, and vote for a log that lacks what it had
 /// acknowledged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Forming {
-    /// A group of its own.
+    /// The host forms a group of its own.
     Alone,
-    /// Exactly these hosts, with their addresses, make the group together: each is started with the same ones, in any
-    /// order and however often. The group begins with a vote of their majority, so there is one, whoever is first.
+    /// These hosts, with their addresses, form the group together. Each of them must be started with the same hosts;
+    /// the order of the starts does not matter, and a start may be repeated. The first leader needs the votes of a
+    /// majority of them, so that only one group forms.
     Founders(BTreeMap<HostId, String>),
-    /// The replica waits to be added by the members.
+    /// The replica waits until a member adds it to the group.
     Joining,
 }
 
-/// The parts and settings that a replica is made of.
+/// The parts and settings with which a replica is started.
 #[derive(Clone, Debug)]
 pub struct ReplicaOptions {
     pub group: GroupId,
@@ -103,23 +107,23 @@ pub struct ReplicaOptions {
     /// The address of this host for the other hosts of the group.
     pub address: String,
     pub forming: Forming,
-    /// The way to the other hosts.
+    /// The transport to the other hosts.
     pub transport: Arc<dyn GroupTransport>,
     pub ambient: Ambient,
     /// The drives that are present.
     pub drives: Vec<ReplicaDrive>,
-    /// Copies of the log to keep: as many as the drives that may be lost, and one.
+    /// The number of copies of the log to keep: one more than the number of drives that may be lost.
     pub copies_wanted: usize,
-    /// True if it continues from irreparable damage, as an operator decided.
+    /// True if the replica starts in spite of damage that nothing repairs, because an operator decided so.
     pub salvages: bool,
-    /// True if this host has never been started: otherwise, finding nothing is an error.
+    /// True if this host has never been started. Otherwise it is an error if no drive holds metadata.
     pub first_start: bool,
     pub home: Arc<dyn StateHome>,
     pub offload: Offload,
     /// The threads for the actors of each copy's log.
     pub threads: Threads,
     pub durability: Durability,
-    /// Size of a file of the log; `limits::Scale::meta_segment_bytes` but in simulations.
+    /// The size of a segment of the log: `limits::Scale::meta_segment_bytes`, except in simulations.
     pub segment_bytes: u32,
     pub pool: BufferPool,
     pub snapshots: SnapshotPolicy,
@@ -133,14 +137,17 @@ pub enum StartError {
     #[error(transparent)]
     Copies(#[from] ChoiceError),
     #[error(
-        "no drive that is there holds any metadata (the directory meta), though this host has had some: put back a drive that \
-         has it, or its directory, or restore an exported copy (sherd recover --from); a store that is to begin empty needs \
-         empty directories"
+        "no present drive holds any metadata (the directory meta), though this host has had some: put back a drive that \
+         holds it, or that directory, or restore an exported copy (sherd recover --from); a store that is to begin empty \
+         needs empty directories"
     )]
     NothingFound,
-    #[error("no drive takes the metadata log: {0:?}")]
+    #[error("no drive takes the metadata log: {}", reasons(.0))]
     NoDriveTakesTheLog(Vec<(NodeId, String)>),
-    #[error("entries of the metadata log up to {purged:?} are gone, and no snapshot that covers them is left")]
+    #[error(
+        "the metadata log begins after entry {}, and no drive has a snapshot of the entries up to it; put back a drive \
+         with that snapshot (meta/snapshot)", .purged.index
+    )]
     SnapshotLost { purged: Position },
     #[error(
         "the metadata tables are lost, and {0}; put back a drive with a whole copy of the tables (state) or of the snapshot \
@@ -148,29 +155,29 @@ pub enum StartError {
     )]
     SnapshotDamaged(String),
     #[error(
-        "the metadata log has lost changes that were acknowledged: it ends in {end}, with {}, and {witness} hold entry {} \
-         that this log held for good; put back a drive with a whole copy of it, or let sherd salvage say what \
-         would be lost and go on", shown(.last), .held.index
+        "the metadata log has lost acknowledged changes: it ends in {end}, with {}, and by {witness} it once held entry {} on \
+         stable storage; put back a drive with a whole copy of the log, or let sherd salvage say what would be lost and go \
+         on", shown(.last), .held.index
     )]
     TailLost { end: String, last: Option<Position>, held: Position, witness: String },
     #[error(
         "drive {node} holds the metadata log of host {:016x}, which is not this one; move its directory meta away", .member.0
     )]
     OfAnotherMember { node: NodeId, member: HostId },
-    #[error("host {0:?} is not one of the founders that it is to form a group with")]
+    #[error("host {} is not one of the founders with which it should form a group", host_id(.0))]
     NotAFounder(HostId),
     #[error("no drive takes the metadata tables: {0}")]
     Tables(String),
-    #[error("consensus does not start: {0}")]
+    #[error("the metadata replica cannot be started: {0}")]
     Consensus(String),
     #[error("the metadata log cannot be read: {0}")]
     Log(#[from] io::Error),
 }
 
 impl StartError {
-    /// Returns whether this host's copies of the metadata are lost or damaged for good, as far as its drives show: a
-    /// member of a group of several then comes back as another member. False if trying again, or a repair of the
-    /// system, may bring them back.
+    /// Returns whether this host's copies of the metadata are lost or damaged for good, as far as its drives show. A
+    /// host of several then rejoins as another member. False if another start, or a repair of the system, may bring
+    /// them back.
     pub fn has_lost_the_log(&self) -> bool {
         match self {
             Self::NothingFound | Self::SnapshotLost { .. } | Self::SnapshotDamaged(_) | Self::TailLost { .. } => true,
@@ -190,7 +197,15 @@ fn shown(last: &Option<Position>) -> String {
     last.map_or_else(|| "no entry".to_owned(), |last| format!("entry {}", last.index))
 }
 
-/// The stores for openraft, and the handles to them for the other parts.
+fn host_id(host: &HostId) -> String {
+    format!("{:016x}", host.0)
+}
+
+fn reasons(failed: &[(NodeId, String)]) -> String {
+    failed.iter().map(|(node, why)| format!("drive {node}: {why}")).collect::<Vec<_>>().join("; ")
+}
+
+/// The log store and the state machine for openraft, and what the other parts of the replica use of them.
 pub(super) struct Stores {
     pub shared: Arc<Shared>,
     pub snapshots: SnapshotStore,
@@ -301,22 +316,22 @@ async fn start_raft(
         max_payload_entries: 64,
         // A host that was cut off asks whether it could win before it calls an election.
         enable_pre_vote: Some(true),
-        // Until it is said otherwise (`keep_silent`).
+        // Elections are turned on later, by `keep_silent` or `lead_if_alone`.
         enable_elect: false,
-        // Entries leave for followers before they are synced here. After a restart they may be there and not here, so this
-        // host may not go on in the same term: it would give their places to other entries.
+        // Entries are sent to followers before they are synced here. After a restart, followers may have entries that
+        // this host lost, so it must not go on leading in the same term: it would put other entries at their indexes.
         enable_leader_restore: Some(false),
-        // A follower may lose the end of its log only where that is not synced (`relaxed`); it is then filled again.
+        // With `relaxed` durability a follower may lose the end of its log; the leader sends it again.
         allow_log_reversion: Some(options.durability != Durability::Strict),
         ..Config::default()
     };
     let config = Arc::new(config.validate().map_err(|error| failed(error.to_string()))?);
     let own = raft_id(options.host);
     let hearing = Arc::clone(&peers.hearing);
-    // What openraft draws, times to elections above all, comes from the ambient's randomness, too.
+    // openraft's random choices, such as election timeouts, come from the ambient's randomness, too.
     let seed = options.ambient.random_u128() as u64;
     let started = SeededRuntime::scope(seed, Raft::new(own, config, peers, store, machine)).await;
-    // An entry that cannot be applied is named by the replica's fault.
+    // If an entry could not be applied, the replica's fault says which.
     let raft: MetaRaft = started.map_err(|error| failed(shared.fault().unwrap_or_else(|| error.to_string())))?;
     hearing.follow(raft.metrics());
     let members = match &options.forming {
@@ -331,7 +346,7 @@ async fn start_raft(
         let members: BTreeMap<u64, BasicNode> =
             members.into_iter().map(|(host, addr)| (raft_id(host), BasicNode { addr })).collect();
         match raft.initialize(members).await {
-            // Another founder was first, and has had this one's vote or sent it entries.
+            // Another founder was first: it has this host's vote, or has sent it entries.
             Ok(()) | Err(RaftError::APIError(InitializeError::NotAllowed(_))) => {}
             Err(error) => return Err(failed(error.to_string())),
         }
@@ -343,9 +358,9 @@ fn is_alone(raft: &MetaRaft) -> bool {
     raft.voter_ids().eq(std::iter::once(*raft.node_id()))
 }
 
-/// A host that was part of a group before may have promised a leader not to elect another one for the time of its lease,
-/// and has forgotten it with its memory: it takes no part in elections until that time is over. When that is, by the
-/// monotonic clock.
+/// Keeps a host that has voted before out of elections, until any lease that it may have granted before this start is
+/// over: leases are not kept on drives. Returns the end of that time by the monotonic clock; zero for a host that never
+/// voted.
 fn keep_silent(options: &ReplicaOptions, raft: &MetaRaft, has_voted: bool) -> Duration {
     if !has_voted {
         raft.runtime_config().elect(true);
@@ -360,7 +375,7 @@ fn keep_silent(options: &ReplicaOptions, raft: &MetaRaft, has_voted: bool) -> Du
     options.ambient.clock.monotonic() + pause
 }
 
-/// A host that is its group's only voter leads at once; with others, an election decides in its own time.
+/// Makes a host that is its group's only voter the leader at once. With other voters, an election decides later.
 async fn lead_if_alone(raft: &MetaRaft, shared: &Arc<Shared>) {
     if !is_alone(raft) {
         return;
@@ -379,6 +394,6 @@ async fn lead_if_alone(raft: &MetaRaft, shared: &Arc<Shared>) {
         }
     };
     if tokio::time::timeout(LEAD_PATIENCE, lead).await.is_err() {
-        tracing::warn!("this host does not lead its metadata group yet");
+        tracing::warn!("this host does not lead its metadata group after {LEAD_PATIENCE:?}; it goes on trying");
     }
 }

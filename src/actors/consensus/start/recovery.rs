@@ -1,9 +1,9 @@
-//! Forming the group anew with one host as its only voter (`sherd recover`): what the host's own copies hold, and copies of
-//! another log made of them or of an export, for a host id that has never voted.
+//! Forms the group anew with one host as its only voter (`sherd recover`): surveys the host's own copies of the
+//! metadata, and makes the new group's log from them, or from an export, for a host id that has never voted.
 //!
-//! The other log begins with a snapshot: the tables with every entry of the log applied, decided or not, and after them one
-//! more entry, which makes the host the only member. What was acknowledged is decided, and what is decided and was never in
-//! this log is lost; what is in the log and was not decided becomes so.
+//! The new log begins with a snapshot of the tables, to which every entry of the former log is applied, decided or not,
+//! and one more entry that makes the host the only member. An acknowledged change is lost only if its entry never
+//! reached the former log of this host. An entry of that log which was not decided before becomes so.
 
 use super::copies::{SelectedCopies, select_copies, write_mirror_file};
 use super::tables::FoundTables;
@@ -33,69 +33,71 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Entries read and applied together.
+/// The number of entries that are read and applied together.
 const ENTRIES: u64 = 64;
-/// For tables that a start makes anew.
+/// The longest wait for tables that the start of the former replica rebuilds.
 const TABLES_PATIENCE: Duration = Duration::from_secs(600);
 const TABLES_POLL: Duration = Duration::from_millis(20);
 
 /// The contents of a host's own copies of the metadata.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Remains {
-    /// Why the copies are not whole, where they are not.
+    /// The reason for which a start would refuse the copies; `None` if it would not.
     pub damage: Option<String>,
     /// The last entry of the log, of a snapshot or of the tables.
     pub last: Option<u64>,
-    /// The last entry that is known to be decided.
+    /// The last entry that this host knows to be decided.
     pub decided: Option<u64>,
     /// The date of the last change in the log.
     pub dated: Option<UnixMs>,
     /// The voters, as far as this host knows.
     pub voters: BTreeSet<HostId>,
-    /// True if nothing was acknowledged without this host's log: it is one of two voters, or the only one, and its log is whole.
+    /// True if nothing was acknowledged without this host's log: it is one of two voters, or the only one, and its log
+    /// is whole.
     pub has_all_acknowledged: bool,
     pub hosts: Vec<HostRecord>,
 }
 
-/// Looks what there is. Changes nothing of it.
+/// Surveys this host's copies of the metadata. Changes nothing on the drives.
 pub async fn survey_recovery(options: &ReplicaOptions) -> Result<Remains, StartError> {
     let tables = FoundTables::open(options);
-    let (believed, damage) = believe_what_is_left(options, &tables).await?;
+    let (selected, damage) = select_what_is_left(options, &tables).await?;
     let heads = options.drives.iter().filter_map(|drive| newest_on(&drive.clone().into_idle()));
     let snapshot = heads.map(|(_, head, _)| head).max_by_key(|head| head.at.map(|at| at.index));
     let furthest = tables.furthest();
     let applied = furthest.map(|(_, at)| at.applied.clone());
     let index = |at: Option<Position>| at.map(|at| at.index);
     let known: Vec<&AppliedAt> = applied.iter().chain(&snapshot).collect();
-    let decided = known.iter().map(|at| index(at.at)).chain([index(believed.committed())]).max().flatten();
+    let decided = known.iter().map(|at| index(at.at)).chain([index(selected.committed())]).max().flatten();
     let newest = known.into_iter().max_by_key(|at| index(at.at));
     let hosts = furthest.and_then(|(tables, _)| tables.view().hosts().ok()).unwrap_or_default();
     let configs = newest.map(|at| at.members.configs.as_slice()).unwrap_or_default();
     let own = raft_id(options.host);
-    // While the voters change, those to be may have decided alone.
+    // While the voters change, the future voters may already have decided without this host.
     let always_decides = matches!(configs, [voters] if voters.len() <= 2 && voters.contains(&own));
     let is_whole = damage.is_none() && options.durability == Durability::Strict;
     let remains = Remains {
         has_all_acknowledged: always_decides && is_whole,
         damage,
-        last: decided.max(index(believed.last())),
+        last: decided.max(index(selected.last())),
         decided,
-        dated: believed.last_date(),
+        dated: selected.last_date(),
         voters: configs.iter().flatten().copied().map(HostId).collect(),
         hosts,
     };
-    believed.close().await;
+    selected.close().await;
     Ok(remains)
 }
 
-/// The copies as a start would believe them; where it would not go on, what a salvage would keep of them, and why.
-async fn believe_what_is_left(
+/// Selects the copies as a start would. If a start would refuse them, selects what a salvage would keep, and returns
+/// the reason of the refusal.
+async fn select_what_is_left(
     options: &ReplicaOptions,
     tables: &FoundTables,
 ) -> Result<(SelectedCopies, Option<String>), StartError> {
     let error = match select_copies(options).await {
-        Ok(believed) => match believed.check_tail(options, tables).await {
-            Ok(believed) => return Ok((believed, None)),
+        Ok(selected) => match selected.check_tail(options, tables).await {
+            Ok(selected) => return Ok((selected, None)),
             Err(error) => error,
         },
         Err(error) => error,
@@ -107,8 +109,8 @@ async fn believe_what_is_left(
     Ok((select_copies(&cut).await?, Some(error.to_string())))
 }
 
-/// Starts a group of the host of `new` alone, on the drives of `new`, with what the copies of `old` hold. `old` is started for
-/// that, hears nobody, and is left as after any start and stop.
+/// Starts a group whose only member is the host of `new`, with the metadata of the replica `old`. For that, `old` is
+/// started without a connection to other hosts, read, and stopped; its copies are kept.
 pub async fn recover_own(old: ReplicaOptions, new: ReplicaOptions) -> Result<MetaHandle, StartError> {
     let old = ReplicaOptions { forming: Forming::Joining, transport: Arc::new(NoOtherHosts), ..old };
     let handle = start(old).await?;
@@ -117,7 +119,8 @@ pub async fn recover_own(old: ReplicaOptions, new: ReplicaOptions) -> Result<Met
     begin(made?, new).await
 }
 
-/// The same of a snapshot's frames, which are of this moment.
+/// Starts a group whose only member is the host of `new`, with the tables of an exported snapshot. `frames` are its
+/// tables after the entries up to `applied`.
 pub async fn recover_frames(
     applied: AppliedAt,
     frames: impl Iterator<Item = io::Result<Bytes>>,
@@ -127,7 +130,7 @@ pub async fn recover_frames(
     begin(made, new).await
 }
 
-/// Tables in the making.
+/// The tables of the new group while they are being made.
 struct Made {
     place: StatePlace,
     tables: MetaTables,
@@ -167,7 +170,7 @@ impl Made {
         Ok(())
     }
 
-    /// The entry after all others, of a term after all others.
+    /// Applies one more entry, of a later term than all others, that makes this host the only member.
     fn make_only_member(&mut self, host: HostId, address: &str) -> io::Result<()> {
         let last = self.at.applied.at.unwrap_or(Position { term: 0, node: 0, index: 0 });
         let at = Position { term: last.term + 1, node: raft_id(host), index: last.index + 1 };
@@ -177,7 +180,7 @@ impl Made {
     }
 }
 
-/// The contents of a replica that was started: its tables, and the entries of its log after them.
+/// Copies the tables of a started replica, and applies the later entries of its log to the copy.
 async fn copy(handle: &MetaHandle, new: &ReplicaOptions) -> Result<Made, StartError> {
     let shared = &handle.inner.shared;
     let tables = async {
@@ -189,7 +192,8 @@ async fn copy(handle: &MetaHandle, new: &ReplicaOptions) -> Result<Made, StartEr
         }
     };
     let tables = tokio::time::timeout(TABLES_PATIENCE, tables).await;
-    let tables = tables.map_err(|_| StartError::Tables("they are not made in time".to_owned()))?;
+    let late = || format!("they were not rebuilt within {TABLES_PATIENCE:?}; try again");
+    let tables = tables.map_err(|_| StartError::Tables(late()))?;
     let view = tables.view();
     let frames = SnapshotWriter::new(Arc::clone(&view.kv)).map(|frame| frame.map_err(io::Error::other));
     let mut made = Made::filled(new, position_in(&view)?, frames)?;
@@ -210,7 +214,7 @@ fn position_in(view: &MetaView) -> io::Result<AppliedAt> {
     Ok(at.applied)
 }
 
-/// Makes the snapshot that the log begins with, and starts the replica from it.
+/// Makes the snapshot that the new log begins with, and starts the replica from it.
 async fn begin(mut made: Made, new: ReplicaOptions) -> Result<MetaHandle, StartError> {
     made.make_only_member(new.host, &new.address)?;
     let Made { place, tables, at } = made;
@@ -227,13 +231,14 @@ async fn begin(mut made: Made, new: ReplicaOptions) -> Result<MetaHandle, StartE
         }
         write_mirror_file(&**disk, &mirror_file(dir), &set)?;
     }
-    // Its log lacks what the snapshot holds, as no other log may.
+    // The new log is empty and the snapshot is ahead of it. A start refuses that unless it salvages.
     let new = ReplicaOptions { salvages: true, ..new };
     start(new).await
 }
 
-/// A log that begins with a snapshot and has no vote votes in the term of its end: a leader of an earlier term would give its
-/// entries earlier positions. Without effect on any other: whoever sends a snapshot was voted for before.
+/// Saves a vote in the term of the snapshot's last entry, if the log has no vote: the log of a group that was formed
+/// anew begins with a snapshot, and a leader of an earlier term would give its entries earlier positions. Does nothing
+/// on other hosts: one that has received a snapshot has a vote, for the leader that sent it.
 pub(super) async fn vote_where_none_was(
     shared: &Shared,
     snapshots: &SnapshotStore,

@@ -1,5 +1,6 @@
-//! Going on from damage of the metadata log that nothing else mends, where this host alone holds the metadata: what would be
-//! lost, and what is kept. The log is cut at its damage; what the tables hold beyond that becomes a snapshot.
+//! Salvage of a damaged metadata log that nothing else repairs, on a host that alone holds the metadata: surveys what
+//! would be lost, and keeps the rest. The log is cut at its damage; if the tables have applied later entries, a
+//! snapshot is made of them.
 
 use super::copies::select_copies;
 use super::tables::FoundTables;
@@ -11,14 +12,14 @@ use crate::storage::wal::{LogOptions, ReplayRule, ScannedRecord, WalError, surve
 use std::fmt;
 use std::io;
 
-/// The result of a salvage survey: what can be salvaged, and what cannot.
+/// The result of the survey: which entries can be salvaged, and which cannot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Salvage {
     /// The reason for which the host cannot start.
     pub damage: String,
     /// The last entry whose effects are kept; `None` where nothing is left.
     pub kept: Option<u64>,
-    /// The last entry that there ever was, as far as anything shows.
+    /// The last entry that any drive shows to have existed.
     pub known: Option<u64>,
 }
 
@@ -93,7 +94,7 @@ fn last_known(options: &ReplicaOptions) -> Result<Option<u64>, WalError> {
     Ok(last)
 }
 
-/// Makes a snapshot of tables that have come further than the log.
+/// Makes a snapshot of the tables, if they have applied entries beyond the end of the log.
 pub(super) async fn keep_tables(
     shared: &Shared,
     snapshots: &SnapshotStore,

@@ -1,5 +1,5 @@
-//! The snapshot and the tables at start: the newest that lie on the log, once both have testified that the log has lost
-//! nothing that was acknowledged.
+//! Finds the snapshot and the tables at start: the newest that match the log. Before that, tables and snapshots serve
+//! to prove whether the log has lost acknowledged entries.
 
 use super::{ReplicaOptions, StartError};
 use crate::actors::consensus::raft_types::{log_id_of, position_of, raft_id};
@@ -13,9 +13,9 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
-/// The newest snapshot that any live copy has, given to those that lack it. Every snapshot is of what was committed, so
-/// one beyond the log's end stands: a follower's that came from the leader, or of entries that others had committed
-/// before they were synced here. openraft takes the log to it.
+/// Finds the newest snapshot on the drives with live copies of the log, and copies it to those of them that lack it. A
+/// snapshot beyond the end of the log is used, too, since a snapshot covers only committed entries: it came from the
+/// leader, or is of entries that the others committed before they were synced here. openraft moves the log up to it.
 pub(super) async fn find_snapshot(shared: &Arc<Shared>, snapshots: &SnapshotStore) -> Result<(), StartError> {
     let live: Vec<(NodeId, Drive)> = {
         let drives = shared.drives();
@@ -41,7 +41,7 @@ pub(super) async fn find_snapshot(shared: &Arc<Shared>, snapshots: &SnapshotStor
         }
     }
     if let Some(newest) = &mut newest {
-        // One whose head is damaged may give what another lacks.
+        // A file with a damaged head may have frames that are damaged in another file.
         let damaged = live.iter().filter(|(_, drive)| has_file(drive, position_of(newest.at), newest.bytes));
         newest.holders.extend(damaged.map(|(node, _)| *node));
     }
@@ -54,13 +54,13 @@ pub(super) async fn find_snapshot(shared: &Arc<Shared>, snapshots: &SnapshotStor
     Ok(())
 }
 
-/// Tables that were found.
+/// The tables on all drives, with the position of each; `None` for those that cannot be used.
 pub(super) struct FoundTables {
     places: Vec<(StatePlace, Option<(MetaTables, TablesAt)>)>,
 }
 
 impl FoundTables {
-    /// Opens all that there are, and removes none.
+    /// Opens all tables on all drives, and removes none.
     pub(super) fn open(options: &ReplicaOptions) -> Self {
         let mut places = Vec::new();
         for drive in &options.drives {
@@ -74,14 +74,14 @@ impl FoundTables {
         Self { places }
     }
 
-    /// The tables that have come furthest.
+    /// Returns the tables that have applied the most entries.
     pub(super) fn furthest(&self) -> Option<(&MetaTables, &TablesAt)> {
         let found = self.places.iter().filter_map(|(_, tables)| tables.as_ref());
         found.max_by_key(|(_, at)| at.applied.at).map(|(tables, at)| (tables, at))
     }
 
-    /// Refuses a log that lacks what it once held for good, as tables or a snapshot of this host prove. `found_end`: where
-    /// the copy ends.
+    /// Refuses a log that lacks an entry which it once held on stable storage, as tables or a snapshot of this host
+    /// prove. `found_end`: the file and offset at which the log ends.
     pub(super) fn check_tail(
         &self,
         options: &ReplicaOptions,
@@ -113,7 +113,8 @@ impl FoundTables {
     }
 }
 
-/// The tables that have come furthest, of those that lie on the log; empty ones where there are none.
+/// Returns the tables that have applied the most entries, of those that match the log, and removes all others. Makes
+/// empty tables if none match.
 pub(super) async fn find_tables(
     options: &ReplicaOptions,
     shared: &Arc<Shared>,

@@ -1,4 +1,4 @@
-//! Applying entries to the tables.
+//! Applies entries of the log to the tables, and translates failures.
 
 use crate::storage::kv::{KvError, KvRead};
 use crate::storage::meta::codec::decode_entry;
@@ -7,30 +7,31 @@ use crate::storage::meta::{ApplyEntry, MetaTables};
 use crate::storage::raft_log::{AppliedAt, LogEntry, Payload, Point, TablesAt};
 use std::sync::Arc;
 
-/// The section of the documents on entries that cannot be applied.
+/// The section of the runbook on entries that cannot be applied.
 const INAPPLICABLE: &str = "docs/how-to/runbook.md, \"An entry of the metadata log cannot be applied\"";
 
-/// The reason for which a batch was not applied.
+/// The reason for which entries were not applied.
 pub enum ApplyError {
-    /// The tables failed: they are rebuilt. `of_store`: the store beneath them did, or its drive; otherwise it is an entry
-    /// that cannot be applied to the rows that are there.
+    /// The tables failed and have to be rebuilt. `of_store`: true if the store beneath them or its drive failed; false
+    /// if an entry cannot be applied to the rows that are there.
     Tables { error: KvError, of_store: bool },
-    /// The entry is not what this program can apply: going on would make this replica differ from the others.
+    /// This program cannot decode an entry, or the entry does not follow the applied ones. Going on would make this
+    /// replica differ from the others.
     Entry(String),
 }
 
-/// Entries that were applied in one commit.
+/// The result of applying entries.
 pub struct Done {
     pub applied: AppliedAt,
-    /// The points, one for each entry.
+    /// The position and chain after each entry.
     pub points: Vec<Point>,
     pub replies: Vec<Vec<Reply>>,
-    /// The last entry that asked for a digest of the tables, and the tables after it.
+    /// The last entry that asked for a digest of the tables, and a view of the tables after it.
     pub digest_of: Option<(Point, Arc<dyn KvRead>)>,
 }
 
-/// Applies the entries in one commit, or in several where a digest is asked for: it is of the tables after that entry.
-/// Blocking.
+/// Applies the entries in one commit. An entry that asks for a digest ends a commit, since the digest is of the tables
+/// after that entry. Blocking.
 pub fn apply(tables: &MetaTables, mut at: TablesAt, entries: &[LogEntry]) -> Result<Done, ApplyError> {
     let (mut batch, mut points) = (Vec::with_capacity(entries.len()), Vec::with_capacity(entries.len()));
     let (mut replies, mut digest_of) = (Vec::with_capacity(entries.len()), None);
@@ -58,10 +59,10 @@ pub fn apply(tables: &MetaTables, mut at: TablesAt, entries: &[LogEntry]) -> Res
     Ok(Done { applied: at.applied, points, replies, digest_of })
 }
 
-/// The words for an entry that fails on tables that were made anew for it.
+/// Returns the message for an entry that cannot be applied, not even to tables that were rebuilt for it.
 pub fn inapplicable(index: u64, error: &KvError) -> String {
     format!(
-        "the entries of the metadata log from {index} on cannot be applied, on tables that were made anew either ({error}): a defect of this program, on this host or on all; nothing is lost; report it, and start the host with a version that has it mended: {INAPPLICABLE}"
+        "the entries of the metadata log from {index} on cannot be applied, not even to rebuilt tables ({error}): the program has a defect, on this host or on all; nothing is lost; report it, and start the host with a version in which it is fixed: {INAPPLICABLE}"
     )
 }
 
@@ -98,7 +99,7 @@ mod tests {
             let tables = MetaTables::open(Arc::new(MemoryKv::new(TABLES))).expect("empty tables");
             let done = apply(&tables, TablesAt::default(), entries).unwrap_or_else(|_| panic!("applied"));
             assert_eq!((done.replies.len(), done.points.len()), (replies, replies));
-            let (point, view) = done.digest_of.expect("one was asked for");
+            let (point, view) = done.digest_of.expect("a digest was asked for");
             assert_eq!(point, done.points[1]);
             TablesHasher::new(view).advance(usize::MAX).expect("readable").expect("at once")
         };

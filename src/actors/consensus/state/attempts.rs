@@ -1,25 +1,25 @@
-//! The bound on making tables anew for entries that cannot be applied to them. Pure.
+//! The bound on rebuilding the tables for entries that cannot be applied. Pure.
 //!
-//! Tables may fail, and are made anew. An entry that fails on those, too, though the store beneath them works, would fail for
-//! ever: it is a defect of the program.
+//! Tables that fail are rebuilt, and the entries are applied again. An entry that fails on rebuilt tables, too,
+//! although the store beneath them works, would fail for ever: it shows a defect of the program.
 
-/// The tries to apply some entries.
+/// The attempts to apply one batch of entries.
 #[derive(Debug, Default)]
 pub struct Attempts {
     failures: u32,
-    /// The entry that failed last, once it is known.
+    /// The entry that failed last; `None` while it is only known that one of several failed.
     failed_at: Option<u64>,
 }
 
 impl Attempts {
-    /// Returns how many of the entries that are left to apply together: one by one after a failure, so that those before the
-    /// entry that fails are applied, and it is known.
+    /// Returns how many of the remaining entries to apply together. After a failure they are applied one by one, so
+    /// that those before the failing entry are applied and the failing one is identified.
     pub fn together(&self, left: usize) -> usize {
         if self.failures == 0 { left } else { left.min(1) }
     }
 
-    /// Notes that `count` entries from this one on could not be applied, and returns whether to give up: the same entry failed
-    /// before.
+    /// Notes that `count` entries from `first` on could not be applied. Returns whether to give up, since the same
+    /// single entry failed before.
     pub fn is_enough(&mut self, first: u64, count: usize) -> bool {
         let failed_at = (count == 1).then_some(first);
         let is_same = failed_at.is_some() && self.failed_at == failed_at;
@@ -27,8 +27,8 @@ impl Attempts {
         is_same
     }
 
-    /// Notes a failure of whatever kind, and returns whether it is not the first: tables were made anew for these entries
-    /// already.
+    /// Notes a failure of any kind. Returns whether there was one before, so that the tables were already rebuilt for
+    /// this batch.
     pub fn is_repeated(&mut self) -> bool {
         self.failures = self.failures.saturating_add(1);
         self.failures > 1
@@ -40,7 +40,7 @@ mod tests {
     use super::Attempts;
 
     #[test]
-    fn one_entry_is_given_up_when_it_fails_the_second_time() {
+    fn an_entry_is_given_up_when_it_fails_a_second_time() {
         let mut attempts = Attempts::default();
         assert_eq!(attempts.together(1), 1);
         assert!(!attempts.is_enough(7, 1) && !attempts.is_repeated());
@@ -48,18 +48,18 @@ mod tests {
     }
 
     #[test]
-    fn of_several_entries_those_before_the_one_that_fails_are_applied_one_by_one() {
+    fn entries_are_applied_one_by_one_after_a_failure() {
         let mut attempts = Attempts::default();
         assert_eq!(attempts.together(9), 9);
         assert!(!attempts.is_enough(7, 9) && !attempts.is_repeated());
         assert_eq!(attempts.together(9), 1);
-        // 7 was applied, 8 is the one.
+        // Entry 7 was applied, and entry 8 fails.
         assert!(!attempts.is_enough(8, 1) && attempts.is_repeated());
         assert!(attempts.is_enough(8, 1));
     }
 
     #[test]
-    fn another_entry_that_fails_is_tried_again() {
+    fn a_failed_entry_is_retried_after_the_failure_of_another() {
         let mut attempts = Attempts::default();
         assert!(!attempts.is_enough(7, 1));
         assert!(!attempts.is_enough(9, 1));

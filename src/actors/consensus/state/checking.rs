@@ -1,4 +1,4 @@
-//! Incremental verification of a snapshot's file.
+//! Verification of a snapshot's file in bounded steps, for scrub.
 
 use super::snapshots::read_head;
 use crate::storage::disk::{Caching, Disk, DiskFile, OpenMode};
@@ -7,7 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// The state of an incremental snapshot verification.
+/// A verification of a snapshot's file that is under way.
 #[derive(Debug)]
 pub struct SnapshotVerification {
     disk: Arc<dyn Disk>,
@@ -17,7 +17,7 @@ pub struct SnapshotVerification {
 
 #[derive(Debug)]
 struct OpenSnapshot {
-    /// The open file; readable after a newer snapshot replaces it.
+    /// The open file. It stays readable when a newer snapshot replaces it.
     file: Arc<dyn DiskFile>,
     check: SnapshotCheck,
     offset: u64,

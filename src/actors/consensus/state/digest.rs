@@ -1,4 +1,4 @@
-//! Digests of this replica's tables, computed aside from requests where the log asks for one (`Change::ComputeDigest`).
+//! Digests of this replica's tables, computed in the background when an entry asks for one (`Change::ComputeDigest`).
 
 use crate::actors::consensus::shared::{DigestAt, Digests, Shared, locked};
 use crate::storage::kv::{KvRead, KvResult};
@@ -7,12 +7,13 @@ use crate::storage::raft_log::Point;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Bytes of rows that are hashed in one piece.
+/// The bytes of rows that are hashed in one step.
 const STEP_BYTES: usize = 1 << 20;
-/// The pause between pieces, so that some 30 MiB/s are read at most.
+/// The pause between steps, which bounds reading to some 30 MiB/s.
 const STEP_PAUSE: Duration = Duration::from_millis(30);
 
-/// Begins to compute the digest of the tables as they are in this view. One that is still being computed is given up.
+/// Begins to compute the digest of the tables in this view, as they are after the entry at `point`. A digest that is
+/// still being computed is given up.
 pub(super) fn start_digest(shared: &Arc<Shared>, point: Point, view: Arc<dyn KvRead>) {
     locked(&shared.digests).wanted = Some(point);
     let shared = Arc::clone(shared);
@@ -25,7 +26,8 @@ pub(super) fn start_digest(shared: &Arc<Shared>, point: Point, view: Arc<dyn KvR
                     *locked(&shared.digests) = Digests { wanted: None, last: Some(DigestAt { point, digest }) };
                     return;
                 }
-                // Tables that cannot be read are rebuilt by whoever needs them; the next entry asks again.
+                // The next read of damaged tables has them rebuilt, and the next `ComputeDigest` asks for a digest
+                // again.
                 Ok(Err(error)) => return tracing::warn!(%error, "no digest of the metadata tables was computed"),
                 Err(error) => return tracing::warn!(%error, "no digest of the metadata tables was computed"),
             }

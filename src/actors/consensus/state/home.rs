@@ -1,5 +1,5 @@
-//! The place of the metadata tables on a drive: `state/<number>/`, the greatest number in use. A rebuild takes the next
-//! one, so that tables which a reader still holds are never written over.
+//! The directories of the metadata tables on a drive: `state/<number>/`. A rebuild takes a greater number than all
+//! before, so that tables which a reader still uses are never overwritten.
 
 use crate::storage::kv::fjall::{FjallKv, TableMemory};
 use crate::storage::kv::{Kv, KvResult};
@@ -9,16 +9,16 @@ use std::fmt::Debug;
 use std::path::Path;
 use std::sync::Arc;
 
-/// Makes, finds and removes tables. Its methods block.
+/// Creates, lists and removes the tables on a drive. `dir` is the drive's directory `state`. All methods block.
 pub trait StateHome: Send + Sync + Debug + 'static {
-    /// The numbers under which there is something.
+    /// Returns the numbers of the tables on the drive.
     fn list(&self, node: NodeId, dir: &Path) -> Vec<u32>;
-    /// The tables under this number, made where there are none.
+    /// Opens the tables with this number; creates them if there are none.
     fn open(&self, node: NodeId, dir: &Path, number: u32) -> KvResult<Arc<dyn Kv>>;
     fn discard(&self, node: NodeId, dir: &Path, number: u32) -> KvResult<()>;
 }
 
-/// The home of the tables on drives, by fjall.
+/// Tables as fjall databases.
 #[derive(Debug)]
 pub struct FjallHome {
     pub memory: TableMemory,

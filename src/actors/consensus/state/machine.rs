@@ -1,6 +1,6 @@
-//! openraft's state machine, over the metadata tables. Entries are applied in batches, each one commit of the tables with
-//! the position in it. The tables are derived: where they fail or their drive goes, they are rebuilt on another drive from
-//! the snapshot and the log, and the entry in hand is applied there.
+//! openraft's state machine over the metadata tables. Entries are applied in batches; each commit of the tables also
+//! stores the position of its last entry. The tables are derived state: if they fail or their drive is lost, they are
+//! rebuilt from the snapshot and the log, on another drive if possible, and the entries in hand are applied again.
 
 use super::applying::{ApplyError, Done, apply, inapplicable};
 use super::attempts::Attempts;
@@ -27,12 +27,12 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Commands applied in one commit, in bytes of the log, about.
+/// The approximate maximum of the commands that are applied in one commit, in bytes of the log.
 const APPLY_BYTES_MAX: usize = 4 << 20;
-/// The pause before the tables are rebuilt again.
+/// The pause before a failed rebuild of the tables is tried again.
 const REBUILD_PAUSE: Duration = Duration::from_secs(1);
 
-/// The place of the tables.
+/// The place of the tables: a drive, and the number of their directory on it.
 #[derive(Clone, Debug)]
 pub struct StatePlace {
     pub node: NodeId,
@@ -46,11 +46,11 @@ pub struct StateMachine {
     snapshots: SnapshotStore,
     home: Arc<dyn StateHome>,
     place: StatePlace,
-    /// The greatest number that was given to tables.
+    /// The greatest number that was used for tables.
     number_max: u32,
     tables: MetaTables,
     applied: AppliedAt,
-    /// The last entry that this host's log was known to hold for good when it was applied.
+    /// The last applied entry that every copy of this host's log was known to hold on stable storage.
     durable: Option<DurableAt>,
 }
 
@@ -70,7 +70,7 @@ impl StateMachine {
         Self { shared, snapshots, home, place, number_max, tables, applied, durable }
     }
 
-    /// Looks how much of these entries, which are about to be applied, the log holds for good.
+    /// Notes up to which of these entries, which are about to be applied, the log is known to be on stable storage.
     fn note_durable(&mut self, entries: &[LogEntry]) {
         if self.shared.opener.durability == Durability::Strict
             && let Some(last) = entries.last()
@@ -85,12 +85,12 @@ impl StateMachine {
         TablesAt { applied: applied.clone(), durable: self.durable }
     }
 
-    /// The drive that the tables are on.
+    /// Returns the drive that the tables are on.
     pub fn node(&self) -> NodeId {
         self.place.node
     }
 
-    /// Returns the inputs of a snapshot of this moment.
+    /// Returns what a snapshot of the present tables needs: its head, the tables, and a view of them.
     pub fn snapshot_source(&self) -> (AppliedAt, Arc<dyn Kv>, Arc<dyn KvRead>) {
         let kv = Arc::clone(self.tables.kv());
         let view = kv.snapshot();
@@ -111,7 +111,7 @@ impl StateMachine {
         }
     }
 
-    /// Rebuilds tables that cannot be trusted, unless others have come in their place since.
+    /// Rebuilds these tables, which cannot be trusted, unless they were replaced meanwhile.
     pub async fn renew(&mut self, tables: &Arc<dyn Kv>, why: &str) {
         if !Arc::ptr_eq(self.tables.kv(), tables) {
             return;
@@ -121,7 +121,7 @@ impl StateMachine {
         }
     }
 
-    /// As `renew`, if something in the present tables could not be read.
+    /// Rebuilds the present tables, if damage was found in them.
     pub async fn renew_damaged(&mut self) {
         if let Some(error) = self.tables.failure().get().cloned() {
             let tables = Arc::clone(self.tables.kv());
@@ -172,14 +172,15 @@ impl StateMachine {
         }))
     }
 
-    /// Takes no further part. Returns the error that ends the replica.
+    /// Stops the replica for this reason. Returns the error that stops openraft.
     fn stop(&self, why: String) -> io::Error {
         self.shared.set_fault(why.clone());
         io::Error::new(io::ErrorKind::InvalidData, why)
     }
 
-    /// Makes the tables anew, as they were, wherever that can be done, as soon as it can: drives may be full. Readers wait
-    /// meanwhile, and the lead goes elsewhere. Fails only where no drive is left, or where what they are made of is of no use.
+    /// Rebuilds the tables up to the last applied entry, on any drive that can take them. Tries until it succeeds, as
+    /// drives may be full; meanwhile readers wait, and the lead moves to another host. Fails only if no drive is left,
+    /// or if the snapshot or the log cannot be used.
     async fn rebuild(&mut self, why: &str) -> io::Result<()> {
         tracing::warn!(node = %self.place.node, %why, "rebuilding the metadata tables");
         self.shared.publish(None);
@@ -204,10 +205,10 @@ impl StateMachine {
         }
     }
 
-    /// Takes no further part, since neither tables nor what they are made of can be used. Other hosts have what a snapshot had,
-    /// and this one comes back as another member.
+    /// Stops the replica, since neither its tables nor their sources, the snapshot and the log, can be used. If the
+    /// snapshot is damaged, the host rejoins as another member: other hosts have what the snapshot had.
     fn give_up(&self, error: &io::Error) -> io::Error {
-        let stopped = self.stop(format!("the metadata tables are lost, and cannot be made anew: {error}"));
+        let stopped = self.stop(format!("the metadata tables are lost, and cannot be rebuilt: {error}"));
         if is_damaged_snapshot(error) {
             self.shared.superseded.send_replace(Some(stopped.to_string()));
         }
@@ -218,8 +219,8 @@ impl StateMachine {
         self.applied.members.nodes.len() > 1
     }
 
-    /// Takes the tables to the snapshot that stands, where that has come further: at the start. One that is damaged is only
-    /// needed where the log does not have what the tables lack.
+    /// Installs the current snapshot at the start, if it covers more entries than the tables have applied. A damaged
+    /// snapshot is an error only if the log lacks entries that the tables need.
     pub async fn restore(&mut self) -> io::Result<()> {
         let own = self.applied.at.map(|at| at.index);
         if self.snapshots.standing().is_none_or(|standing| Some(standing.at.index) <= own) {
@@ -236,7 +237,7 @@ impl StateMachine {
         let is_spare = lies_on_log(&self.shared.index(), self.applied.at);
         match restored {
             Err(error) if is_damaged_snapshot(&error) && is_spare => {
-                tracing::warn!(%error, "the metadata snapshot is not used: the log has all that the tables lack");
+                tracing::warn!(%error, "the metadata snapshot is not used: the log has all entries that the tables lack");
                 self.shared.drives().snapshot = None;
                 self.shared.publish(Some(self.tables.clone()));
                 Ok(())
@@ -262,7 +263,7 @@ impl StateMachine {
                     last = error;
                 }
             }
-            // What was built of them takes room that a full drive lacks.
+            // The unfinished tables take space, and the drive may be full.
             self.discard(place).await;
         }
         Err(last)
@@ -273,7 +274,8 @@ impl StateMachine {
         StatePlace { node, number: self.number_max }
     }
 
-    /// Drives for the tables, best first: not the one that they were on, if it can be helped.
+    /// Returns the drives that the tables may be built on, best first. The drive that they were on is the last resort;
+    /// of the others, those with a live copy of the log come first.
     fn candidates(&self) -> Vec<NodeId> {
         let drives = self.shared.drives();
         let present = drives.by_node.iter().filter(|(_, drive)| drive.role != DriveRole::Lost);
@@ -323,7 +325,7 @@ impl StateMachine {
         self.discard(old).await;
     }
 
-    /// Removes tables that are of no more use, as far as that can be done.
+    /// Removes tables that are no longer used. A failure is only logged.
     async fn discard(&self, place: StatePlace) {
         if self.is_lost(place.node) {
             return;
@@ -341,7 +343,8 @@ impl StateMachine {
         self.shared.drives().is_lost(node)
     }
 
-    /// Installs a snapshot into new tables, as `rebuild`: waits for space on a full drive.
+    /// Installs a snapshot into new tables. Tries until it succeeds, as drives may be full. Fails only if the snapshot
+    /// cannot be used, or no drive is left that has it or that can take the tables.
     async fn install(&mut self, snapshot: &SnapshotFile) -> io::Result<()> {
         self.shared.publish(None);
         while let Err(error) = self.install_once(snapshot).await {
@@ -373,14 +376,14 @@ impl StateMachine {
         }
     }
 
-    /// Puts a snapshot of the present on this host's drives. A drive that is full is waited for.
+    /// Writes a snapshot of the present tables to this host's drives. Tries until it succeeds, as drives may be full.
     async fn save(&self) -> io::Result<()> {
         loop {
             let (applied, _, view) = self.snapshot_source();
             match self.snapshots.save(applied, view).await {
                 Ok(()) => return Ok(()),
                 Err(SaveError::Drives(error)) if !self.candidates().is_empty() => {
-                    tracing::warn!(%error, "a metadata snapshot that was installed cannot be saved");
+                    tracing::warn!(%error, "an installed metadata snapshot cannot be written to the drives; it is tried again");
                 }
                 Err(error) => return Err(error.into()),
             }
@@ -397,7 +400,7 @@ impl StateMachine {
         let drive = drive.ok_or_else(|| io::Error::other("the drive is gone"))?;
         let (home, place) = (Arc::clone(&self.home), place.clone());
         let fresh = move || {
-            // Where its directory is gone, nothing is to be made in its place.
+            // If the drive is not mounted, nothing must be created in its place.
             if !drive.disk.exists(&drive.mirror_file())? {
                 return Err(io::Error::new(io::ErrorKind::NotFound, "the drive is gone"));
             }
@@ -414,7 +417,7 @@ impl StateMachine {
     }
 }
 
-/// Tables with nothing in them: whatever stood there under this number is removed.
+/// Creates empty tables at this place, and removes former ones there.
 fn fresh_kv(home: &dyn StateHome, dir: &std::path::Path, place: &StatePlace) -> KvResult<Arc<dyn Kv>> {
     if home.list(place.node, dir).contains(&place.number) {
         home.discard(place.node, dir, place.number)?;
@@ -473,8 +476,8 @@ impl RaftStateMachine<MetaGroup> for StateMachine {
         Ok(())
     }
 
-    /// Returns a builder if forced, or if there is a snapshot. Snapshots are made apart, when the log has grown enough, so that a failure of
-    /// one stops nothing; openraft then only learns of the current one.
+    /// Returns a builder if forced, or if there is a snapshot. Otherwise snapshots are not made by openraft but by
+    /// `make_snapshot`, so that a failure stops nothing; then openraft is only given the current one.
     async fn try_create_snapshot_builder(&mut self, force: bool) -> Option<SnapshotBuilder> {
         if !force && self.snapshots.standing().is_none() {
             return None;
@@ -495,11 +498,11 @@ impl RaftStateMachine<MetaGroup> for StateMachine {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "the snapshot is not the one that was announced"));
         }
         check_snapshot(&self.shared, &self.applied, &snapshot.head)?;
-        // It may name other voters.
+        // The snapshot may name other voters.
         self.shared.sole_voter.note_members();
         self.install(&snapshot).await?;
         if self.snapshots.standing().map(|standing| standing.at) != meta.last_log_id {
-            // It came from elsewhere: it must be on this host's drives before the log begins after it.
+            // The snapshot came from the leader: this host's drives must hold it before the log below it is dropped.
             self.save().await?;
         }
         Ok(())
@@ -511,7 +514,7 @@ impl RaftStateMachine<MetaGroup> for StateMachine {
     }
 }
 
-/// Gives openraft the snapshot that stands, or, where it asked for one of the present, makes that.
+/// Gives openraft the current snapshot; with `anew`, makes one of the present tables first.
 #[derive(Debug)]
 pub struct SnapshotBuilder {
     snapshots: SnapshotStore,
@@ -536,7 +539,7 @@ impl RaftSnapshotBuilder<MetaGroup> for SnapshotBuilder {
     }
 }
 
-/// Returns whether tables at this position are on this log, so that the entries they lack can be replayed.
+/// Returns whether this log contains the position of tables, so that the entries that they lack can be applied from it.
 pub fn lies_on_log(index: &crate::storage::raft_log::LogIndex, at: Option<Position>) -> bool {
     match at {
         None => index.first_index() == 0,

@@ -1,4 +1,5 @@
-//! The state of a replica: openraft's state machine over the metadata tables, where the tables live, and snapshots of them.
+//! The state of a replica: openraft's state machine over the metadata tables, the directories of the tables, and
+//! snapshots.
 
 mod applying;
 mod attempts;

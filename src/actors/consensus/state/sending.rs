@@ -1,4 +1,4 @@
-//! A snapshot's file as it is sent to another host, and as it is looked at when it came from one.
+//! Reading a snapshot's file to send it to another host, and verifying one that was received.
 
 use super::snapshots::{SnapshotFile, read_head, read_pieces};
 use crate::actors::consensus::shared::Offload;
@@ -9,7 +9,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-/// The open file of a snapshot: it stays readable when a newer snapshot takes its place.
+/// The open file of a snapshot. It stays readable when a newer snapshot replaces it.
 #[derive(Debug)]
 pub struct SnapshotReader {
     file: Arc<dyn DiskFile>,
@@ -18,8 +18,8 @@ pub struct SnapshotReader {
 }
 
 impl SnapshotReader {
-    /// Opens a snapshot on the first drive after `skip` others that can give it: a sender that repeats after a failure
-    /// tries another one.
+    /// Opens the snapshot on the first drive where its head can be read. The search begins with another drive for each
+    /// `skip`, so that a sender which tries again after a failure uses another drive.
     pub async fn open(snapshot: SnapshotFile, skip: usize, offload: Offload) -> io::Result<Self> {
         let open = move || {
             let count = snapshot.sources.len();
@@ -54,7 +54,7 @@ impl SnapshotReader {
     }
 }
 
-/// Reads a snapshot through; its head, where every checksum in it holds. Blocking.
+/// Reads a whole snapshot and verifies every checksum in it. Returns its head. Blocking.
 pub fn verify_snapshot(disk: &dyn Disk, path: &Path) -> io::Result<AppliedAt> {
     let (head, start) = read_head(disk, path)?;
     let mut check = SnapshotCheck::new().map_err(io::Error::other)?;

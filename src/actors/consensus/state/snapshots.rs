@@ -1,8 +1,9 @@
-//! Snapshots as files on the mirror drives: `meta/snapshot/<index>-<term>.snap`. A snapshot stands when every live copy
-//! holds it, synced and under its name; then older ones are removed, and the log below it may go.
+//! Snapshots as files on the mirror drives: `meta/snapshot/<index>-<term>.snap`. A snapshot becomes the current one
+//! when the drive of every live copy of the log holds it, synced and under its final name. Then older snapshots are
+//! removed, and the log below it may be dropped.
 //!
-//! File: magic "SHRDSNP1" · length u32 and crc32c u32 of the head, little-endian · head (`AppliedAt`) · the tables, in the
-//! frames of `storage::meta::snapshot`, each with its own checksum.
+//! File: magic "SHRDSNP1" · length u32 and crc32c u32 of the head, little-endian · head (`AppliedAt`) · the tables, in
+//! the frames of `storage::meta::snapshot`, each with its own checksum.
 
 use crate::actors::consensus::mirror::ToMirror;
 use crate::actors::consensus::raft_types::{LogId, MetaGroup, StoredMembership, log_id_of, membership_of};
@@ -47,7 +48,7 @@ impl From<SaveError> for io::Error {
     }
 }
 
-/// No drive has a whole copy of the snapshot, nor have all of them together.
+/// The snapshot is whole on no drive, and its copies on several drives do not complement each other.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("the metadata snapshot is damaged on every drive that has it: {0}")]
 pub struct SnapshotDamaged(String);
@@ -58,7 +59,7 @@ impl From<SnapshotDamaged> for io::Error {
     }
 }
 
-/// A snapshot that can be read: from any of several drives.
+/// A snapshot that can be read from any of several drives.
 #[derive(Clone, Debug)]
 pub struct SnapshotFile {
     pub head: AppliedAt,
@@ -97,7 +98,7 @@ impl SnapshotStore {
         self.shared.drives().snapshot.clone()
     }
 
-    /// Returns the places of the current snapshot, if there is one.
+    /// Returns the drives and paths of the current snapshot's copies.
     pub fn places(&self) -> Vec<(NodeId, Arc<dyn Disk>, PathBuf)> {
         let drives = self.shared.drives();
         let Some(standing) = &drives.snapshot else { return Vec::new() };
@@ -105,7 +106,7 @@ impl SnapshotStore {
         held.map(|(node, drive)| (node, Arc::clone(&drive.disk), snapshot_path(drive, standing.at))).collect()
     }
 
-    /// The snapshot that stands, if any.
+    /// Returns the current snapshot, if there is one. Fails with `SnapshotDamaged` if no copy of its head can be read.
     pub async fn current(&self) -> io::Result<Option<SnapshotFile>> {
         let sources = self.places();
         if self.standing().is_none() {
@@ -116,11 +117,11 @@ impl SnapshotStore {
             head.map(|(head, _)| SnapshotFile { head, sources })
         };
         let found = self.shared.offload.run(read).await?;
-        found.map(Some).ok_or_else(|| SnapshotDamaged("no head of it can be read".to_owned()).into())
+        found.map(Some).ok_or_else(|| SnapshotDamaged("its head can be read on none of them".to_owned()).into())
     }
 
-    /// Writes the tables of one moment to every live copy's drive. A drive that fails leaves the mirror; for one that hangs, the
-    /// snapshot is given up when it is out of service.
+    /// Writes a view of the tables to the drive of every live copy of the log, and makes it the current snapshot. A
+    /// drive that fails leaves the mirror. If a drive hangs, the snapshot is given up once the drive is out of service.
     pub async fn save(&self, head: AppliedAt, tables: Arc<dyn KvRead>) -> Result<(), SaveError> {
         let Some(at) = head.at else { return Err(io::Error::other("nothing is applied yet").into()) };
         let targets: Vec<(NodeId, Drive)> = {
@@ -142,7 +143,8 @@ impl SnapshotStore {
         let failed: BTreeSet<NodeId> = written.failed.iter().map(|(node, _)| *node).collect();
         let mut standing = StandingSnapshot { at: id, bytes: written.bytes, holders: written.holders };
         while let Some(joined) = self.settle(&mut standing, &failed) {
-            // A copy joined the mirror while this was written: it must hold this snapshot before the log is purged.
+            // A copy joined the mirror while the snapshot was written: its drive must hold the snapshot before the log
+            // is purged.
             match self.copy(&standing, joined).await {
                 Ok(()) => {
                     standing.holders.insert(joined);
@@ -171,7 +173,7 @@ impl SnapshotStore {
         Attempt { number, is_given_up: Arc::default() }
     }
 
-    /// Makes a snapshot the one that stands, unless a live copy lacks it: then that.
+    /// Makes this snapshot the current one, unless the drive of a live copy lacks it: then returns that drive.
     fn settle(&self, snapshot: &mut StandingSnapshot, failed: &BTreeSet<NodeId>) -> Option<NodeId> {
         let mut drives = self.shared.drives();
         let lacking = drives.live().into_iter().find(|node| !snapshot.holders.contains(node) && !failed.contains(node));
@@ -182,11 +184,11 @@ impl SnapshotStore {
     }
 
     fn report(&self, node: NodeId, error: &io::Error) {
-        tracing::warn!(%node, %error, "a drive cannot take the metadata snapshot");
+        tracing::warn!(%node, %error, "the metadata snapshot cannot be written to a drive");
         let _ = self.mirror.send(ToMirror::DriveRefuses { node, error: error.kind() });
     }
 
-    /// Puts the snapshot that stands, if any, on another drive.
+    /// Copies the current snapshot, if there is one, to another drive.
     pub async fn copy_to(&self, node: NodeId) -> io::Result<()> {
         let Some(standing) = self.standing() else { return Ok(()) };
         self.copy(&standing, node).await?;
@@ -231,8 +233,8 @@ impl SnapshotStore {
         self.shared.unless_lost(&nodes, self.shared.offload.run(remove)).await?
     }
 
-    /// Installs into empty tables that `fresh` gives, from the first drive whose file is whole. `SnapshotDamaged` where only the
-    /// files are at fault.
+    /// Installs a snapshot into empty tables, which `fresh` makes: from the first drive whose file is whole, or from
+    /// the whole parts of several files. Fails with `SnapshotDamaged` if the files are at fault, and not the tables.
     pub async fn install(
         &self,
         file: SnapshotFile,
@@ -254,7 +256,7 @@ impl SnapshotStore {
                 let kv = fresh()?;
                 match install_merged(&file.sources, &kv) {
                     Ok(()) => {
-                        tracing::warn!("the copies of a metadata snapshot are damaged and complement each other");
+                        tracing::warn!("a damaged metadata snapshot was installed from the whole parts of its copies");
                         return Ok(kv);
                     }
                     Err(error) => {
@@ -294,10 +296,10 @@ fn snapshot_path(drive: &Drive, at: LogId) -> PathBuf {
     drive.snapshot_dir().join(snapshot_name(at))
 }
 
-/// A writing of a snapshot. Clones are the same one.
+/// One attempt to write or copy a snapshot. Clones belong to the same attempt.
 #[derive(Clone)]
 struct Attempt {
-    /// The number in the names of its drafts: drafts of an abandoned attempt are not taken for another's.
+    /// The number in the names of the attempt's drafts, by which they differ from drafts of an abandoned attempt.
     number: u64,
     is_given_up: Arc<AtomicBool>,
 }
@@ -313,7 +315,7 @@ impl Attempt {
     }
 }
 
-/// A file being written under another name.
+/// A snapshot file that is being written under a temporary name.
 struct Draft {
     node: NodeId,
     disk: Arc<dyn Disk>,
@@ -349,15 +351,16 @@ impl Draft {
         self.disk.sync_dir(self.path.parent().unwrap_or(Path::new("/")))
     }
 
-    /// Gives its room back: the drive may be full.
+    /// Removes the draft to free its space, as the drive may be full.
     fn discard(&self) {
         if let Err(error) = self.disk.remove(&self.draft) {
-            tracing::debug!(%error, "a part of a metadata snapshot stays until the next is written");
+            tracing::debug!(%error, "an unfinished metadata snapshot stays on the drive until the next one is written");
         }
     }
 }
 
-/// Blocking. Fails only where the tables cannot be read, or no drive takes the file.
+/// Writes a snapshot to all these drives at once. Fails only if the tables cannot be read, the attempt was given up, or
+/// no drive takes the file. Blocking.
 fn write_all(
     targets: &[(NodeId, Drive)],
     at: LogId,
@@ -415,7 +418,7 @@ fn corrupt(path: &Path, why: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("snapshot {}: {why}", path.display()))
 }
 
-/// The head of a snapshot file, and where the tables begin. Blocking.
+/// Returns the head of a snapshot file, and the offset at which the tables begin. Blocking.
 pub fn read_head(disk: &dyn Disk, path: &Path) -> io::Result<(AppliedAt, u64)> {
     let file = disk.open(path, OpenMode::Read, Caching::Cached)?;
     let mut fixed = [0; FIXED_BYTES];
@@ -426,18 +429,18 @@ pub fn read_head(disk: &dyn Disk, path: &Path) -> io::Result<(AppliedAt, u64)> {
     }
     let length = u32::from_le_bytes([l0, l1, l2, l3]);
     if length > HEAD_BYTES_MAX {
-        return Err(corrupt(path, "impossible length of its head"));
+        return Err(corrupt(path, &format!("a head of {length} bytes, more than the {HEAD_BYTES_MAX} allowed")));
     }
     let mut content = vec![0; length as usize];
     file.read_exact_at(&mut content, FIXED_BYTES as u64)?;
     if crc32c::crc32c(&content) != u32::from_le_bytes([c0, c1, c2, c3]) {
-        return Err(corrupt(path, "checksum of its head does not match"));
+        return Err(corrupt(path, "the checksum of its head does not match"));
     }
     let head = AppliedAt::decode(&content).map_err(|fault| corrupt(path, &fault.to_string()))?;
     Ok((head, FIXED_BYTES as u64 + u64::from(length)))
 }
 
-/// Returns whether the tables did not take a snapshot, whatever it was.
+/// Returns whether an installation failed because of the tables, not because of the snapshot.
 fn is_of_tables(error: &io::Error) -> bool {
     let cause = error.get_ref().and_then(|cause| cause.downcast_ref());
     matches!(cause, Some(SnapshotError::Kv(_) | SnapshotError::NotEmpty { .. }))
@@ -470,7 +473,7 @@ fn install_merged(sources: &[(NodeId, Arc<dyn Disk>, PathBuf)], kv: &Arc<dyn Kv>
     installer.finish().map_err(io::Error::other)
 }
 
-/// The frame that begins there, where it is whole.
+/// Returns the frame that begins at `offset`, if it is whole.
 fn read_frame(file: &dyn DiskFile, offset: u64) -> Option<Vec<u8>> {
     let mut header = [0; FRAME_HEADER_BYTES];
     file.read_exact_at(&mut header, offset).ok()?;
@@ -504,7 +507,7 @@ pub fn read_pieces(
     Ok(())
 }
 
-/// Copies the file of the first source that can be read to its end.
+/// Copies a snapshot's file to `target`, from the first source that can be read to its end.
 fn copy_file(sources: &[Drive], target: &Drive, at: LogId, attempt: &Attempt) -> io::Result<()> {
     let mut last = io::Error::other("the metadata snapshot is on no drive");
     for source in sources {
@@ -523,11 +526,12 @@ fn copy_file(sources: &[Drive], target: &Drive, at: LogId, attempt: &Attempt) ->
     Err(last)
 }
 
-/// Removes the files of earlier snapshots, whole or not. What is later stays: who removes may have been held up meanwhile.
+/// Removes the files of earlier snapshots, finished or not. Later ones stay: this removal may have hung while they were
+/// written.
 fn remove_earlier(drive: &Drive, at: LogId) -> io::Result<()> {
     let dir = drive.snapshot_dir();
     let keep = snapshot_name(at);
-    // Names sort as the positions that they begin with, and a draft before the snapshot that it becomes.
+    // Names begin with the index and the term, so they sort by them; a draft sorts before the snapshot that it becomes.
     for name in drive.disk.list(&dir)?.into_iter().filter(|name| *name < keep) {
         match drive.disk.remove(&dir.join(name)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -537,7 +541,7 @@ fn remove_earlier(drive: &Drive, at: LogId) -> io::Result<()> {
     drive.disk.sync_dir(&dir)
 }
 
-/// The newest snapshot on a drive whose head is whole. Blocking.
+/// Returns the position, head and size of the newest snapshot on a drive that has a whole head. Blocking.
 pub fn newest_on(drive: &Drive) -> Option<(Position, AppliedAt, u64)> {
     let dir = drive.snapshot_dir();
     let names = drive.disk.list(&dir).unwrap_or_default();

@@ -1,4 +1,5 @@
-//! Changes of every size: made, or refused for their size; and what was made is there after a snapshot and a restart.
+//! Changes of sizes around every bound: each is made or refused for its size, and a change that was made is there after
+//! a snapshot and a restart.
 
 use super::{Host, create_bucket, put_ok};
 use crate::actors::consensus::{MetaError, MetaHandle, ReplicaOptions, start};
@@ -11,7 +12,7 @@ use crate::storage::meta::record::{BucketDocument, DocumentKey, DocumentWrite, E
 use crate::types::BucketId;
 use bytes::Bytes;
 
-/// Bytes either side of a bound at which something might count otherwise.
+/// Distances from a bound, in bytes, that are tested.
 const AROUND: [isize; 7] = [-4096, -64, -1, 0, 1, 64, 4096];
 
 fn around(bound: usize) -> impl Iterator<Item = usize> {
@@ -23,7 +24,7 @@ fn document(bucket: BucketId, name: String, bytes: usize) -> DocumentWrite {
     DocumentWrite { key, expect: Expect::Any, value: Some(vec![b'"'; bytes].into()) }
 }
 
-/// Many small deletes of keys that are not there, in one command of about so many bytes.
+/// Returns many small deletes of missing keys, in one command of about `bytes` bytes.
 fn deletes(bucket: BucketId, bytes: usize) -> Change {
     const KEY_BYTES: usize = 1000;
     let delete = |key_bytes: usize| DeleteVersion {
@@ -39,7 +40,7 @@ fn deletes(bucket: BucketId, bytes: usize) -> Change {
     Change::DeleteVersions { bucket, deletes: some.collect() }
 }
 
-/// Segments of the size that hosts have.
+/// Starts the replica with segments of the size that hosts have.
 async fn start_with_large_segments(host: &Host) -> MetaHandle {
     let options = ReplicaOptions { segment_bytes: META_SEGMENT_BYTES, ..host.options() };
     start(options).await.expect("the replica starts")
@@ -55,7 +56,7 @@ async fn is_made(meta: &MetaHandle, change: Change) -> bool {
 }
 
 #[actix::test]
-async fn a_change_of_any_size_is_made_or_refused_and_survives_a_snapshot_and_a_restart() {
+async fn a_change_of_any_size_is_refused_or_survives_a_snapshot_and_a_restart() {
     let mut host = Host::with_drives(2);
     let meta = start_with_large_segments(&host).await;
     host.started = true;
@@ -76,7 +77,7 @@ async fn a_change_of_any_size_is_made_or_refused_and_survives_a_snapshot_and_a_r
     }
     let several = |count: usize| (0..count).map(|at| document(bucket, format!("of-{at}"), 1 << 20)).collect();
     assert!(is_made(&meta, Change::WriteDocuments(several(3))).await);
-    assert!(!is_made(&meta, Change::WriteDocuments(several(4))).await, "each is small enough, and all are not");
+    assert!(!is_made(&meta, Change::WriteDocuments(several(4))).await, "together the documents are too large");
     meta.snapshot_now().await;
     assert!(meta.status().snapshot_index > 0);
     put_ok(&meta, bucket, "key", 1).await;

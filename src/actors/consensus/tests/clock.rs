@@ -15,7 +15,7 @@ use std::time::Duration;
 
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 
-/// The machine's clocks, but for what the wall clock is ahead.
+/// The machine's clocks, with a wall clock that is ahead by a settable amount.
 #[derive(Debug)]
 struct Wrong {
     right: Arc<dyn Clock>,
@@ -93,37 +93,37 @@ async fn confirmed(meta: &MetaHandle) {
 }
 
 #[actix::test]
-async fn a_lock_with_30_days_left_survives_a_clock_that_is_60_days_ahead_through_requests_and_restarts() {
+async fn a_lock_of_30_days_survives_a_wall_clock_that_is_60_days_ahead() {
     let (mut world, meta) = World::new().await;
     world.clock.set(60 * DAY_MS);
-    assert!(world.is_locked(&meta).await, "one request");
-    until("it is told", || meta.clock().status().troubles().len() == 1).await;
+    assert!(world.is_locked(&meta).await, "a request with the wrong clock");
+    until("the wrong clock is reported", || meta.clock().status().troubles().len() == 1).await;
     world.clock.set(0);
-    assert!(world.is_locked(&meta).await, "nothing is left of it");
+    assert!(world.is_locked(&meta).await, "a request with the right clock");
     meta.shutdown().await;
     world.clock.set(60 * DAY_MS);
     for _ in 0..2 {
         let meta = world.host.start().await;
-        assert!(world.is_locked(&meta).await, "a restart");
+        assert!(world.is_locked(&meta).await, "a request after a restart with the wrong clock");
         assert!(meta.clock().time().now > meta.clock().time().confirmed, "dates follow the clock");
         meta.shutdown().await;
     }
     let meta = world.host.start().await;
     let advance = AdvanceClock { to: world.clock.unix_ms(), era: 0, by: ClockSource::Operator };
     meta.propose(Change::AdvanceClock(advance)).await.expect("decided");
-    assert!(!world.is_locked(&meta).await, "an operator says that it is right");
+    assert!(!world.is_locked(&meta).await, "an operator has confirmed the clock");
     until("the clock is right", || meta.clock().status().troubles().is_empty()).await;
     meta.shutdown().await;
 }
 
 #[actix::test]
-async fn a_replica_that_restarts_goes_on_from_the_time_in_its_log() {
+async fn a_restarted_replica_continues_from_the_confirmed_time_in_its_log() {
     let (mut world, meta) = World::new().await;
     let before = meta.clock().time().confirmed;
     meta.shutdown().await;
     world.clock.set(-300 * DAY_MS);
     let meta = world.host.start().await;
     until("the log is read", || meta.clock().time().confirmed.0 + 1000 >= before.0).await;
-    assert!(meta.clock().time().now >= meta.clock().time().confirmed, "no date is before it");
+    assert!(meta.clock().time().now >= meta.clock().time().confirmed, "no date is before the confirmed time");
     meta.shutdown().await;
 }

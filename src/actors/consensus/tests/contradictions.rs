@@ -1,4 +1,4 @@
-//! Contradictions of the tables are refused, and stop the replica.
+//! Tests that operations on the log which contradict applied or committed entries are refused and stop the replica.
 
 use super::Host;
 use crate::actors::consensus::contradiction::check_append;
@@ -16,7 +16,7 @@ fn entry(term: u64, index: u64) -> Entry {
     entry_of(LogEntry { at: at(term, index), payload: Payload::Blank }).expect("an entry")
 }
 
-/// A replica that has entries 0 to 9 of term 1 in its log, and those up to 5 in its tables.
+/// Opens the stores of a replica with entries 0 to 9 of term 1 in its log, of which those up to 5 are applied.
 async fn stores() -> (Host, Stores) {
     let host = Host::with_drives(2);
     let mut stores = open_stores(&host.options()).await.expect("the stores open");
@@ -46,12 +46,12 @@ async fn applied_entries_are_never_truncated() {
 async fn committed_entries_are_never_truncated() {
     let (_host, mut stores) = stores().await;
     stores.log.save_committed(Some(log_id_of(at(1, 7)))).await.expect("noted");
-    stores.log.truncate_after(Some(log_id_of(at(1, 7)))).await.expect("what follows may go");
-    stores.log.truncate_after(Some(log_id_of(at(1, 6)))).await.expect_err("it is decided");
+    stores.log.truncate_after(Some(log_id_of(at(1, 7)))).await.expect("later entries may be truncated");
+    stores.log.truncate_after(Some(log_id_of(at(1, 6)))).await.expect_err("entry 7 is committed");
 }
 
 #[actix::test]
-async fn an_entry_that_does_not_follow_what_was_applied_stops_the_replica() {
+async fn an_entry_that_does_not_follow_the_applied_ones_stops_the_replica() {
     for wrong in [(1, 5), (2, 5), (1, 4), (1, 7), (0, 6)] {
         let (_host, mut stores) = stores().await;
         let before = stores.shared.history().last();
@@ -65,7 +65,7 @@ async fn an_entry_that_does_not_follow_what_was_applied_stops_the_replica() {
 }
 
 #[actix::test]
-async fn a_leaders_entries_that_are_not_what_was_applied_are_refused() {
+async fn a_leaders_entries_that_contradict_applied_entries_are_refused() {
     let (_host, mut stores) = stores().await;
     stores.log.save_vote(&vote_of(Ballot { term: 3, node: 2, committed: true })).await.expect("saved");
     let check = |term, previous: Option<(u64, u64)>, entries: &[(u64, u64)]| {
@@ -77,8 +77,8 @@ async fn a_leaders_entries_that_are_not_what_was_applied_are_refused() {
         };
         check_append(&stores.shared, &request)
     };
-    assert_eq!(check(3, Some((1, 4)), &[(1, 5), (3, 6)]), Ok(()), "it may replace what is not applied");
-    assert_eq!(check(3, Some((1, 20)), &[]), Ok(()), "it may have more");
+    assert_eq!(check(3, Some((1, 4)), &[(1, 5), (3, 6)]), Ok(()), "entries that are not applied may be replaced");
+    assert_eq!(check(3, Some((1, 20)), &[]), Ok(()), "the leader may have more entries");
     assert_eq!(check(2, Some((1, 3)), &[(2, 4)]), Ok(()), "a former leader is refused by its vote");
     assert!(check(3, Some((1, 3)), &[(2, 4)]).is_err());
     assert!(check(3, Some((2, 5)), &[]).is_err());

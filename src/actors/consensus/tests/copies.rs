@@ -1,4 +1,5 @@
-//! Damaged copies of the log and of snapshots, at start and while the store runs; and the generations of sets of copies.
+//! Tests of damaged copies of the log and of snapshots, at start and while the store runs, and of the generations of
+//! mirror sets.
 
 use super::home::MemoryHome;
 use super::power::World;
@@ -16,7 +17,7 @@ use std::time::Duration;
 
 const LOG: &str = "/drive/meta/log";
 
-/// A stopped store of one or two drives, each of which has a copy, and its objects.
+/// A stopped store of one or two drives, each of which has a copy of the log.
 struct Image {
     disks: Vec<SimDisk>,
     bucket: BucketId,
@@ -42,7 +43,7 @@ async fn image(drives: u32, purged: bool) -> Image {
     Image { disks, bucket, objects: 5 }
 }
 
-/// The blocks with records of a copy, as file and offset.
+/// Returns the blocks of a copy that have records, as file and offset.
 fn blocks(disk: &SimDisk) -> Vec<(PathBuf, usize)> {
     let mut names = disk.list(LOG.as_ref()).expect("listed");
     names.retain(|name| name.ends_with(".seg"));
@@ -57,7 +58,7 @@ fn blocks(disk: &SimDisk) -> Vec<(PathBuf, usize)> {
     names.iter().flat_map(held).collect()
 }
 
-/// The damage on the first drive's copy.
+/// Returns the damaged places of the first drive's copy.
 fn rot(world: &World) -> Vec<CorruptSpot> {
     let options = LogOptions::meta(LOG.into(), ClusterId(1), NodeId(1), world.ambient.clone(), world.pool.clone());
     let options = LogOptions { segment_bytes: 128 << 10, ..options };
@@ -69,7 +70,7 @@ enum Outcome {
     Refused,
 }
 
-/// Starts on these disks without tables: everything is there, or it is refused.
+/// Starts on these disks: checks that every object is there, or that the start is refused for the damage.
 async fn outcome(image: &Image, disks: Vec<SimDisk>, home: Arc<MemoryHome>) -> Outcome {
     let world = World { disks, home, ..World::new(2, 1) };
     match start(world.options(false)).await {
@@ -86,11 +87,10 @@ async fn outcome(image: &Image, disks: Vec<SimDisk>, home: Arc<MemoryHome>) -> O
     }
 }
 
-/// Spoils a block of a copy: of the kinds of damage, the one with this number.
+/// Damages a block of a copy. `kind`: the header of its first record, the record's body, or the whole block.
 fn spoil(disk: &SimDisk, (path, at): &(PathBuf, usize), kind: usize) {
     let at = *at as u64;
     match kind {
-        // The header of its first record, the body, the whole block.
         0 => disk.corrupt(path, at + 16, 1).expect("a stored file"),
         1 => disk.corrupt(path, at + 80, 1).expect("a stored file"),
         _ => disk.make_unreadable(path, at..at + 1).expect("a stored file"),
@@ -98,7 +98,7 @@ fn spoil(disk: &SimDisk, (path, at): &(PathBuf, usize), kind: usize) {
 }
 
 #[test]
-fn two_copies_that_are_damaged_at_any_two_places_start_wherever_they_are_whole_together() {
+fn two_damaged_log_copies_start_if_they_complement_each_other() {
     simulate(async {
         let image = image(2, false).await;
         let (first, second) = (blocks(&image.disks[0]), blocks(&image.disks[1]));
@@ -120,13 +120,12 @@ fn two_copies_that_are_damaged_at_any_two_places_start_wherever_they_are_whole_t
                 }
             }
         }
-        assert!(refused > 3, "records that both lost: {refused}");
+        assert!(refused > 3, "starts that were refused since both copies lost a record: {refused}");
     });
 }
 
-/// The damage is gone afterwards, from each copy.
 #[test]
-fn merged_copies_are_whole_again_each_by_itself() {
+fn each_log_copy_is_whole_by_itself_after_a_merge() {
     simulate(async {
         let image = image(2, false).await;
         let disks: Vec<SimDisk> = image.disks.iter().map(|disk| disk.power_cut(1)).collect();
@@ -144,9 +143,9 @@ fn merged_copies_are_whole_again_each_by_itself() {
     });
 }
 
-/// At any change of the disks while the copies are written anew.
+/// Tests a power cut at every change of the disks while the merged log is written.
 #[test]
-fn a_power_cut_while_copies_are_merged_loses_nothing() {
+fn a_power_cut_while_log_copies_are_merged_loses_nothing() {
     simulate(async {
         let image = image(2, false).await;
         let mut cuts = 0;
@@ -172,7 +171,7 @@ fn a_power_cut_while_copies_are_merged_loses_nothing() {
 }
 
 #[test]
-fn damage_in_what_a_snapshot_covers_does_not_keep_a_store_from_starting() {
+fn damage_to_log_records_below_the_snapshot_does_not_prevent_a_start() {
     simulate(async {
         let image = image(1, true).await;
         let blocks = blocks(&image.disks[0]);
@@ -183,16 +182,17 @@ fn damage_in_what_a_snapshot_covers_does_not_keep_a_store_from_starting() {
                 spoil(&disks[0], block, kind);
                 let Outcome::Whole(world) = outcome(&image, disks, Arc::default()).await else { continue };
                 started += 1;
-                assert_eq!(rot(&world), [], "it was cleaned");
+                assert_eq!(rot(&world), [], "the damaged records are dropped");
             }
         }
         assert!(started > 9, "{started} of {}", 3 * blocks.len());
     });
 }
 
-/// A generation of its own for each start, on every drive, whatever cuts the start short.
+/// Tests a power cut at every change of the disks during a start: nothing is lost, and the next start writes a later
+/// generation to every drive.
 #[test]
-fn a_power_cut_at_any_change_of_a_start_loses_nothing_and_the_next_start_has_a_later_generation() {
+fn the_start_after_a_power_cut_during_a_start_raises_the_generation() {
     simulate(async {
         let image = image(2, false).await;
         let generation = |disk: &SimDisk| {
@@ -223,7 +223,7 @@ fn a_power_cut_at_any_change_of_a_start_loses_nothing_and_the_next_start_has_a_l
     });
 }
 
-/// One pass: damaged places that were found, and whether all was whole.
+/// Runs one scrub pass. Returns the number of damaged places, and whether there was no damage.
 async fn scrub(meta: &MetaHandle) -> (u64, bool) {
     let mut pass = CopyScrub::begin(meta, 8192).await.expect("a pass begins");
     let mut found = 0;
@@ -235,7 +235,7 @@ async fn scrub(meta: &MetaHandle) -> (u64, bool) {
     }
 }
 
-/// Passes until all is whole again.
+/// Runs scrub passes until one finds no damage.
 async fn scrub_until_whole(meta: &MetaHandle) {
     for _ in 0..5 {
         tokio::time::sleep(Duration::from_secs(1)).await;
@@ -256,7 +256,7 @@ async fn running(image: &Image) -> (World, MetaHandle) {
 }
 
 #[test]
-fn damage_of_a_running_stores_log_is_found_by_scrub_named_and_repaired_with_one_copy_or_two() {
+fn scrub_finds_reports_and_repairs_damage_of_the_metadata_log() {
     simulate(async {
         for drives in 1..=2 {
             let image = image(drives, false).await;
@@ -264,13 +264,13 @@ fn damage_of_a_running_stores_log_is_found_by_scrub_named_and_repaired_with_one_
             let mut repaired = 0;
             for (nth, kind) in (0..count).flat_map(|nth| (0..3).map(move |kind| (nth, kind))) {
                 let (world, meta) = running(&image).await;
-                // All copies alike: nothing but the tables has it then.
+                // All copies are damaged at the same place, so that only the tables have the lost entries.
                 let spot = blocks(&world.disks[0])[nth].clone();
                 world.disks.iter().for_each(|disk| spoil(disk, &spot, kind));
                 let (found, whole) = scrub(&meta).await;
                 assert_eq!(whole, found == 0);
                 if found > 0 {
-                    assert!(meta.status().damage.iter().any(|why| why.contains("log on node")), "it is named");
+                    assert!(meta.status().damage.iter().any(|why| why.contains("log on node")), "it is reported");
                     scrub_until_whole(&meta).await;
                     repaired += 1;
                 }
@@ -285,7 +285,7 @@ fn damage_of_a_running_stores_log_is_found_by_scrub_named_and_repaired_with_one_
 }
 
 #[test]
-fn a_damaged_snapshot_is_found_by_scrub_and_written_anew() {
+fn scrub_finds_a_damaged_snapshot_and_replaces_it() {
     simulate(async {
         let image = image(2, true).await;
         for both in [false, true] {
@@ -314,7 +314,7 @@ fn a_damaged_snapshot_is_found_by_scrub_and_written_anew() {
 }
 
 #[test]
-fn scrub_finds_nothing_in_a_store_that_is_written_to_meanwhile() {
+fn scrub_reports_no_damage_while_the_metadata_is_being_written() {
     simulate(async {
         let image = image(2, false).await;
         let (_world, meta) = running(&image).await;
@@ -337,9 +337,9 @@ fn scrub_finds_nothing_in_a_store_that_is_written_to_meanwhile() {
     });
 }
 
-/// Tests the merge also for a store whose tables are lost.
+/// The tables are lost, so that the start needs the snapshot.
 #[test]
-fn two_copies_of_a_snapshot_that_are_damaged_at_different_frames_are_whole_together() {
+fn snapshot_copies_damaged_at_different_frames_complement_each_other() {
     simulate(async {
         let image = image(2, true).await;
         let dir = PathBuf::from("/drive/meta/snapshot");
@@ -374,7 +374,7 @@ fn two_copies_of_a_snapshot_that_are_damaged_at_different_frames_are_whole_toget
 }
 
 #[test]
-fn tables_that_are_lost_and_whose_snapshot_is_damaged_on_every_drive_end_the_start_with_the_reason() {
+fn a_start_without_tables_is_refused_if_every_snapshot_copy_is_damaged() {
     simulate(async {
         for drives in [1, 2] {
             let image = image(drives, true).await;
@@ -386,13 +386,13 @@ fn tables_that_are_lost_and_whose_snapshot_is_damaged_on_every_drive_end_the_sta
             disks.iter().for_each(|disk| disk.corrupt(&path, len - 3, 1).expect("a stored file"));
             let world = World { disks, home: Arc::default(), ..World::new(2, drives) };
             let started = tokio::time::timeout(Duration::from_secs(60), start(world.options(false))).await;
-            let error = started.expect("it does not wait for ever").expect_err("there is nothing to go on from");
+            let error = started.expect("the start ends").expect_err("neither tables nor a whole snapshot are left");
             assert!(matches!(error, StartError::SnapshotDamaged(_)), "{error}");
-            assert!(error.has_lost_the_log(), "one of several comes back as another member");
+            assert!(error.has_lost_the_log(), "a host of several would rejoin as another member");
             let words = error.to_string();
             assert!(words.contains("damaged on every drive") && words.contains("sherd recover --from"), "{words}");
-            // With a whole one on any drive it starts: nothing else was given up.
-            world.disks[0].corrupt(&path, len - 3, 1).expect("the bit is as it was");
+            // With one whole snapshot it starts again: the refused start has changed nothing.
+            world.disks[0].corrupt(&path, len - 3, 1).expect("the bit is flipped back");
             let meta = start(world.options(false)).await.expect("it starts");
             for id in 0..image.objects {
                 assert_eq!(id_of(&meta, image.bucket, &format!("key-{id}")).await, Some(id));

@@ -1,4 +1,5 @@
-//! Drives that are lost, come back stale or empty, and tables that are lost or fail.
+//! Tests of one host whose drives are lost, hang, fill up, or come back stale or empty, and whose tables are lost or
+//! fail.
 
 use super::power::Simulated;
 use super::{Host, create_bucket, id_of, put, put_ok, start, until};
@@ -29,7 +30,7 @@ fn members(meta: &MetaHandle) -> Vec<u32> {
 }
 
 #[actix::test]
-async fn any_two_of_four_drives_may_be_lost_while_stopped() {
+async fn metadata_survives_the_loss_of_any_two_of_four_drives_while_stopped() {
     for lost in [[1, 2], [1, 3], [1, 4], [2, 3], [2, 4], [3, 4]] {
         let mut host = Host::with_drives(4);
         let meta = host.start().await;
@@ -49,7 +50,7 @@ async fn any_two_of_four_drives_may_be_lost_while_stopped() {
 }
 
 #[actix::test]
-async fn any_two_of_four_drives_may_be_lost_while_running() {
+async fn metadata_survives_the_loss_of_two_of_four_drives_while_running() {
     for lost in [[1, 2], [1, 3], [2, 4], [3, 4]] {
         let mut host = Host::with_drives(4);
         let meta = host.start().await;
@@ -74,7 +75,7 @@ async fn any_two_of_four_drives_may_be_lost_while_running() {
 }
 
 #[actix::test]
-async fn a_stale_copy_put_back_is_recognised_and_filled_again() {
+async fn a_stale_log_copy_that_is_put_back_is_recognised_and_refilled() {
     let mut host = Host::with_drives(2);
     let meta = host.start().await;
     let bucket = create_bucket(&meta, "b").await;
@@ -85,9 +86,8 @@ async fn a_stale_copy_put_back_is_recognised_and_filled_again() {
     put_many(&meta, bucket, 10..30).await;
     assert_eq!(members(&meta), [2]);
     meta.shutdown().await;
-    host.present = vec![1];
     host.home.forget_all();
-    // Alone, the stale copy knows only its own generation; with any drive that knows more, it is refused.
+    // A drive with a later generation shows that the copy on drive 1 is stale.
     host.present = vec![1, 2];
     let meta = host.start().await;
     assert_all(&meta, bucket, 0..30).await;
@@ -100,13 +100,14 @@ async fn a_stale_copy_put_back_is_recognised_and_filled_again() {
 }
 
 #[actix::test]
-async fn a_stale_copy_without_the_current_ones_is_refused() {
+async fn a_start_with_only_a_stale_log_copy_is_refused() {
     let mut host = Host::with_drives(4);
     let meta = host.start().await;
     let bucket = create_bucket(&meta, "b").await;
     put_many(&meta, bucket, 0..5).await;
     meta.shutdown().await;
-    // Drive 1 is away; 4 takes its place; then every current copy but none of the memory of them is lost.
+    // Drive 1 is away, and drive 4 takes its place. Then the logs of all current copies are lost, but not their mirror
+    // files.
     host.present = vec![2, 3, 4];
     let meta = host.start().await;
     until("the fourth drive takes its place", || members(&meta) == [2, 3, 4]).await;
@@ -123,7 +124,7 @@ async fn a_stale_copy_without_the_current_ones_is_refused() {
 }
 
 #[actix::test]
-async fn an_old_copy_is_not_selected_while_the_others_are_away_and_refused_if_it_was_used_apart() {
+async fn an_old_log_copy_is_refused_without_the_current_ones_or_after_separate_use() {
     let mut host = Host::with_drives(4);
     let meta = host.start().await;
     let bucket = create_bucket(&meta, "b").await;
@@ -136,19 +137,19 @@ async fn an_old_copy_is_not_selected_while_the_others_are_away_and_refused_if_it
     meta.shutdown().await;
     std::fs::rename(host.dir(1), &current).expect("it is there");
     std::fs::rename(&old, host.dir(1)).expect("it is there");
-    // Drive 4 has no copy, and remembers who has the current ones.
+    // Drive 4 has no copy, but its mirror file names the drives with the current ones.
     host.home.forget_all();
     host.present = vec![1, 4];
     let refused = host.try_start().await.expect_err("the current copies are away");
     assert!(matches!(refused, StartError::Copies(ChoiceError::AllMissing { .. })), "{refused}");
-    // Nothing remembers that there are later ones.
+    // No present drive shows that there are later copies.
     host.present = vec![1];
     let meta = host.start().await;
     put_many(&meta, bucket, 20..25).await;
     meta.shutdown().await;
     host.home.forget_all();
     host.present = vec![1, 2, 3, 4];
-    let refused = host.try_start().await.expect_err("they were used apart");
+    let refused = host.try_start().await.expect_err("the copies were used apart from each other");
     assert!(matches!(refused, StartError::Copies(ChoiceError::Forked { .. })), "{refused}");
     std::fs::remove_dir_all(host.dir(1)).expect("it is there");
     std::fs::rename(&current, host.dir(1)).expect("it is there");
@@ -166,9 +167,10 @@ fn copy_dir(from: &Path, to: &Path) {
     }
 }
 
-/// Each without the other, in turn: what either acknowledged is never dropped in silence.
+/// Tests two drives that are each started without the other, in turn: acknowledged changes of either are never dropped
+/// silently.
 #[actix::test]
-async fn drives_that_were_started_apart_in_turn_are_refused_together_and_start_apart() {
+async fn drives_that_were_used_separately_are_refused_together() {
     let mut host = Host::with_drives(2);
     let meta = host.start().await;
     let bucket = create_bucket(&meta, "b").await;
@@ -185,7 +187,7 @@ async fn drives_that_were_started_apart_in_turn_are_refused_together_and_start_a
     }
     host.home.forget_all();
     host.present = vec![1, 2];
-    let refused = host.try_start().await.expect_err("either has what the other lacks");
+    let refused = host.try_start().await.expect_err("each drive has changes that the other lacks");
     assert!(matches!(refused, StartError::Copies(ChoiceError::Forked { .. })), "{refused}");
     for (node, rounds) in [(2, [20_u128].as_slice()), (1, &[10, 30])] {
         host.home.forget_all();
@@ -211,7 +213,7 @@ async fn an_emptied_drive_is_filled_while_writes_go_on() {
     host.lose(lost);
     put_many(&meta, bucket, 100..120).await;
     until("another drive takes its place", || members(&meta).len() == 2 && !members(&meta).contains(&lost)).await;
-    // Another one goes, and the first comes back empty: it is the only one that can be filled.
+    // Another drive is lost, and the first comes back empty: it is the only one that can be filled.
     let second = members(&meta)[0];
     meta.drive_lost(NodeId(second));
     host.lose(second);
@@ -229,7 +231,7 @@ async fn an_emptied_drive_is_filled_while_writes_go_on() {
     meta.shutdown().await;
 }
 
-/// Three drives, one of which has the only copy of 80 puts, most of them in a snapshot.
+/// Starts a host with three drives, one of which has the only copy of 80 puts, most of them in a snapshot.
 async fn with_one_copy() -> (Host, MetaHandle, BucketId, u32) {
     let mut host = Host::with_drives(3);
     host.copies_wanted = 1;
@@ -243,7 +245,7 @@ async fn with_one_copy() -> (Host, MetaHandle, BucketId, u32) {
 }
 
 #[actix::test]
-async fn a_drive_that_is_to_leave_hands_its_copy_to_another_first() {
+async fn a_leaving_drive_keeps_its_log_copy_until_another_drive_has_one() {
     let (mut host, meta, bucket, only) = with_one_copy().await;
     meta.drive_leaves(NodeId(only));
     let writes = put_many(&meta, bucket, 80..300);
@@ -258,9 +260,9 @@ async fn a_drive_that_is_to_leave_hands_its_copy_to_another_first() {
     meta.shutdown().await;
 }
 
-/// The drive goes on to answer reads, and so do its tables.
+/// The hanging drive still answers reads, and so do the tables on it.
 #[actix::test]
-async fn tables_whose_drive_lets_a_commit_hang_are_made_on_another_once_it_is_lost() {
+async fn tables_on_a_hanging_drive_are_rebuilt_on_another_once_it_is_lost() {
     let mut host = Host::with_drives(3);
     let meta = start(ReplicaOptions { offload: Offload::Threads, ..host.options() }).await.expect("it starts");
     let bucket = create_bucket(&meta, "b").await;
@@ -282,13 +284,13 @@ async fn tables_whose_drive_lets_a_commit_hang_are_made_on_another_once_it_is_lo
 }
 
 #[actix::test]
-async fn the_tables_stay_on_a_retired_drive_until_a_start_without_it_makes_them_on_another() {
+async fn the_tables_stay_on_a_retired_drive_until_the_next_start_without_it() {
     let (mut host, meta, bucket, only) = with_one_copy().await;
     meta.drive_leaves(NodeId(only));
     until("another drive has the copy", || members(&meta).len() == 1 && !members(&meta).contains(&only)).await;
     meta.drive_retired(NodeId(only));
     put_many(&meta, bucket, 80..90).await;
-    assert_eq!(host.home.nodes(), [NodeId(only)].into(), "nothing is made anew while it runs");
+    assert_eq!(host.home.nodes(), [NodeId(only)].into(), "no tables are rebuilt while the host runs");
     assert_all(&meta, bucket, 0..90).await;
     meta.shutdown().await;
     host.lose(only);
@@ -298,7 +300,7 @@ async fn the_tables_stay_on_a_retired_drive_until_a_start_without_it_makes_them_
 }
 
 #[actix::test]
-async fn the_last_drives_copy_stays_though_the_drive_is_to_leave() {
+async fn the_last_log_copy_stays_even_on_a_leaving_drive() {
     let mut host = Host::with_drives(2);
     let meta = host.start().await;
     let bucket = create_bucket(&meta, "b").await;
@@ -316,7 +318,7 @@ async fn the_last_drives_copy_stays_though_the_drive_is_to_leave() {
 }
 
 #[actix::test]
-async fn tables_lost_while_stopped_are_made_anew_from_the_log() {
+async fn tables_lost_while_stopped_are_rebuilt_from_the_log() {
     let mut host = Host::with_drives(2);
     let meta = host.start().await;
     let bucket = create_bucket(&meta, "b").await;
@@ -333,7 +335,7 @@ async fn tables_lost_while_stopped_are_made_anew_from_the_log() {
 }
 
 #[actix::test]
-async fn tables_that_fail_while_running_are_made_anew_and_nothing_is_lost() {
+async fn tables_that_fail_while_running_are_rebuilt_without_loss() {
     let mut host = Host::with_drives(3);
     let meta = host.start().await;
     let bucket = create_bucket(&meta, "b").await;
@@ -347,7 +349,7 @@ async fn tables_that_fail_while_running_are_made_anew_and_nothing_is_lost() {
 }
 
 #[actix::test]
-async fn tables_that_find_no_room_leave_nothing_behind_and_are_made_anew_when_there_is_some() {
+async fn tables_are_rebuilt_on_a_full_drive_once_it_has_space() {
     let mut host = Host::with_drives(1);
     let meta = host.start().await;
     let bucket = create_bucket(&meta, "b").await;
@@ -367,7 +369,7 @@ async fn tables_that_find_no_room_leave_nothing_behind_and_are_made_anew_when_th
 }
 
 #[actix::test]
-async fn without_any_copy_changes_are_refused_and_nothing_hangs_c7() {
+async fn without_any_log_copy_changes_are_refused_and_do_not_hang_c7() {
     let mut host = Host::with_drives(2);
     let meta = host.start().await;
     let bucket = create_bucket(&meta, "b").await;
@@ -380,7 +382,7 @@ async fn without_any_copy_changes_are_refused_and_nothing_hangs_c7() {
 }
 
 #[actix::test]
-async fn a_host_that_was_started_before_does_not_begin_anew_on_blank_drives() {
+async fn a_host_that_had_metadata_refuses_to_start_on_blank_drives() {
     let mut host = Host::with_drives(2);
     host.start().await.shutdown().await;
     host.lose(1);
@@ -389,7 +391,7 @@ async fn a_host_that_was_started_before_does_not_begin_anew_on_blank_drives() {
     assert!(matches!(host.try_start().await, Err(StartError::NothingFound)));
 }
 
-/// Simulated disks, one for each drive of the host, which may stall without stalling the test.
+/// Creates a simulated disk for each drive of the host. A simulated disk can stall without stalling the test.
 fn simulated(host: &Host) -> Vec<SimDisk> {
     let disk = |node: &u32| {
         let disk = SimDisk::new(256 << 20);
@@ -408,10 +410,10 @@ fn on_disks(host: &Host, disks: &[SimDisk]) -> ReplicaOptions {
     ReplicaOptions { threads: Threads::Own, offload: Offload::Threads, ..options }
 }
 
-/// Begins a write that stalls at the disk whose syncs are held, and lets time pass.
+/// Begins a write that stalls at the disk whose syncs are held, and advances the time.
 async fn stall(meta: &MetaHandle, bucket: BucketId, hold: HoldGuard, seconds: u64) -> HoldGuard {
     let meta = meta.clone();
-    // Its proposal may time out: what it writes is not looked at.
+    // The proposal may time out; its object is not checked.
     actix::spawn(async move { drop(meta.propose(put(bucket, "stalled", 999, b"x")).await) });
     let arrival = tokio::task::spawn_blocking(move || {
         hold.wait_for_arrivals(1);
@@ -422,19 +424,19 @@ async fn stall(meta: &MetaHandle, bucket: BucketId, hold: HoldGuard, seconds: u6
     hold
 }
 
-/// Lets time pass for all that waits in this thread.
+/// Advances the time for everything that waits in this thread.
 async fn pass(seconds: u64) {
     tokio::time::pause();
     for _ in 0..seconds {
         tokio::time::advance(Duration::from_secs(1)).await;
-        // The disks' own threads keep pace.
+        // Gives the disks' threads time to do their work.
         tokio::task::spawn_blocking(|| std::thread::sleep(Duration::from_millis(20))).await.expect("slept");
     }
     tokio::time::resume();
 }
 
 #[actix::test]
-async fn a_copy_that_left_for_lateness_is_not_selected_when_the_others_are_gone() {
+async fn a_log_copy_given_up_for_lateness_is_not_selected_at_a_start() {
     let mut host = Host::with_drives(2);
     let disks = simulated(&host);
     let meta = start(on_disks(&host, &disks)).await.expect("the replica starts");
@@ -445,11 +447,11 @@ async fn a_copy_that_left_for_lateness_is_not_selected_when_the_others_are_gone(
     put_many(&meta, bucket, 0..10).await;
     let generation = meta.status().mirror_generation;
     let file = host.dir(2).join("meta").join("mirror");
-    let told = || {
+    let is_written = || {
         let content = read_file(&*disks[1].handle(), &file).unwrap_or_default();
         MirrorSet::decode(&content).is_ok_and(|set| set.generation == generation)
     };
-    until("the drive that left is told", told).await;
+    until("the present set is written to the drive that left", is_written).await;
     meta.shutdown().await;
     host.present = vec![2];
     host.started = true;
@@ -459,7 +461,7 @@ async fn a_copy_that_left_for_lateness_is_not_selected_when_the_others_are_gone(
 }
 
 #[actix::test]
-async fn a_copy_that_left_for_lateness_is_filled_again_after_a_pause() {
+async fn a_log_copy_given_up_for_lateness_is_refilled_after_a_pause() {
     let host = Host::with_drives(2);
     let disks = simulated(&host);
     let meta = start(on_disks(&host, &disks)).await.expect("the replica starts");
@@ -475,7 +477,7 @@ async fn a_copy_that_left_for_lateness_is_filled_again_after_a_pause() {
 }
 
 #[actix::test]
-async fn a_drive_without_room_for_the_snapshot_is_filled_again_when_there_is_some() {
+async fn a_drive_too_full_for_the_snapshot_is_refilled_once_it_has_space() {
     let host = Host::with_drives(2);
     let disks = simulated(&host);
     let meta = start(on_disks(&host, &disks)).await.expect("the replica starts");
@@ -494,8 +496,8 @@ async fn a_drive_without_room_for_the_snapshot_is_filled_again_when_there_is_som
 }
 
 #[actix::test]
-async fn a_drive_whose_copy_fails_is_named_though_another_takes_its_place() {
-    // Numbers of no other test: the metric is of the process.
+async fn a_drive_whose_log_copy_failed_is_reported_even_after_its_replacement() {
+    // No other test uses these node ids: the metric is global to the process.
     let mut host = Host { present: vec![71, 72, 73], ..Host::with_drives(3) };
     let disks = simulated(&host);
     let meta = start(on_disks(&host, &disks)).await.expect("the replica starts");
@@ -512,12 +514,12 @@ async fn a_drive_whose_copy_fails_is_named_though_another_takes_its_place() {
     meta.shutdown().await;
     host.started = true;
     let meta = start(on_disks(&host, &disks)).await.expect("the replica starts");
-    assert_eq!(meta.status().failed_copies, [""; 0], "the next start asks it again");
+    assert_eq!(meta.status().failed_copies, [""; 0], "the next start forgets the failure");
     meta.shutdown().await;
 }
 
 #[actix::test]
-async fn a_snapshot_that_a_drive_holds_up_is_given_up_once_the_drive_is_lost_and_the_next_is_made() {
+async fn a_snapshot_on_a_hanging_drive_is_given_up_once_the_drive_is_lost() {
     let host = Host::with_drives(2);
     let disks = simulated(&host);
     let meta = start(on_disks(&host, &disks)).await.expect("the replica starts");
@@ -556,8 +558,8 @@ async fn a_snapshot_that_a_drive_holds_up_is_given_up_once_the_drive_is_lost_and
     meta.shutdown().await;
 }
 
-/// Waits until the second drive has a copy again. The pause before that begins when the former copy is closed, which
-/// nothing shows.
+/// Waits until the second drive has a copy again. The pause before that begins when the former copy is closed, which a
+/// test cannot see: so the time is advanced several times.
 async fn wait_for_both(meta: &MetaHandle) {
     for _ in 0..30 {
         if members(meta) == [1, 2] {
@@ -570,7 +572,7 @@ async fn wait_for_both(meta: &MetaHandle) {
 }
 
 #[actix::test]
-async fn the_last_copy_is_waited_for_however_long_it_stalls() {
+async fn the_last_log_copy_is_waited_for_however_long_it_stalls() {
     let host = Host::with_drives(1);
     let disks = simulated(&host);
     let options = ReplicaOptions { ambient: Simulated::ambient(1), ..on_disks(&host, &disks) };
@@ -579,7 +581,7 @@ async fn the_last_copy_is_waited_for_however_long_it_stalls() {
     assert!(!meta.replica(&NodeHealth::default()).is_stuck);
     let hold = stall(&meta, bucket, disks[0].hold(Held::Sync), 90).await;
     assert_eq!(meta.status().out_of_service, None);
-    assert!(meta.replica(&NodeHealth::default()).is_stuck, "what waits is not decided");
+    assert!(meta.replica(&NodeHealth::default()).is_stuck, "the waiting change is not decided");
     drop(hold);
     until("it leads", || meta.status().is_leader && !meta.replica(&NodeHealth::default()).is_stuck).await;
     put_many(&meta, bucket, 0..10).await;
@@ -587,9 +589,9 @@ async fn the_last_copy_is_waited_for_however_long_it_stalls() {
     meta.shutdown().await;
 }
 
-/// What is still under way on the former copy would get mixed with one that is begun anew in its place.
+/// Unfinished writes of the former copy would get mixed with the copy that is begun in its place.
 #[actix::test]
-async fn a_drive_that_is_back_is_taken_only_when_nothing_of_its_former_copy_is_open() {
+async fn a_returning_drive_is_refilled_only_after_its_former_copy_is_closed() {
     let host = Host::with_drives(2);
     let disks = simulated(&host);
     let meta = start(on_disks(&host, &disks)).await.expect("the replica starts");

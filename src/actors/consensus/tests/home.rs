@@ -1,4 +1,5 @@
-//! Tables in memory that stay when the replica stops, and can be lost, spoilt, or made to fail.
+//! Tables in memory that are kept when the replica stops, and that a test can lose, or make fail, hang, or return
+//! garbage.
 
 use crate::actors::consensus::StateHome;
 use crate::ambient::Entropy;
@@ -22,10 +23,10 @@ pub struct MemoryHome {
     garbled: Garbled,
 }
 
-/// A part of keys: rows of objects whose keys have it are read as something that no row is.
+/// A part of keys. Reads of objects' rows whose keys contain it return bytes that do not decode.
 type Garbled = Arc<Mutex<Option<&'static str>>>;
 
-/// Shut while a drive lets commits hang.
+/// The drive whose commits hang, if any.
 #[derive(Debug, Default)]
 struct Gate {
     shut_for: Mutex<Option<NodeId>>,
@@ -33,7 +34,7 @@ struct Gate {
 }
 
 impl MemoryHome {
-    /// The drive is gone: its tables fail, and are not found again.
+    /// Loses a drive: its tables fail from now on, and are not listed any more.
     pub fn lose(&self, node: NodeId) {
         self.kept.lock().expect("no panic under the lock").retain(|(held, _), tables| {
             if *held == node {
@@ -50,18 +51,19 @@ impl MemoryHome {
         }
     }
 
-    /// Commits on this drive do not come back any more, or for a minute.
+    /// Makes commits on this drive hang, each for a minute at most; `None` ends that.
     pub fn hang(&self, node: Option<NodeId>) {
         *self.hanging.shut_for.lock().expect("no panic under the lock") = node;
         self.hanging.changed.notify_all();
     }
 
-    /// Rows of objects whose keys have this in them do not decode, in whatever tables, as if the program were wrong about them.
+    /// Makes reads of objects' rows whose keys contain this return bytes that do not decode, in all tables, as a defect
+    /// of the program would.
     pub fn garble(&self, part_of_key: Option<&'static str>) {
         *self.garbled.lock().expect("no panic under the lock") = part_of_key;
     }
 
-    /// Sets whether there is space to make tables: without, begun tables stay.
+    /// Sets whether new tables cannot be created for want of space. A failed creation leaves tables behind.
     pub fn set_full(&self, full: bool) {
         self.full.store(full, Ordering::SeqCst);
     }
@@ -75,7 +77,7 @@ impl MemoryHome {
         self.kept.lock().expect("no panic under the lock").keys().map(|(node, _)| *node).collect()
     }
 
-    /// The same tables, apart from these.
+    /// Returns independent copies of the tables.
     pub fn copied(&self) -> Self {
         let kept = self.kept.lock().expect("no panic under the lock");
         let copied = kept.iter().map(|(place, tables)| (*place, tables.with(tables.inner.power_cut_after(usize::MAX))));
@@ -117,7 +119,7 @@ impl StateHome for MemoryHome {
     }
 }
 
-/// Tables that fail, or hang, when told to.
+/// Tables that a test can make fail, hang or return garbage.
 #[derive(Debug)]
 struct Failing {
     inner: MemoryKv,
@@ -128,7 +130,7 @@ struct Failing {
 }
 
 impl Failing {
-    /// Others on the same drive, which work.
+    /// Returns working tables with other content on the same drive.
     fn with(&self, inner: MemoryKv) -> Arc<Self> {
         let (fails, node) = (AtomicBool::new(false), self.node);
         Arc::new(Self { inner, fails, node, hanging: Arc::default(), garbled: Arc::default() })

@@ -1,4 +1,4 @@
-//! Tests of the replica: on real files in a directory of their own with tables in memory, all in one arbiter.
+//! Tests of a replica on one actix arbiter, with real files in a temporary directory and tables in memory.
 
 mod bounds;
 mod clock;
@@ -31,7 +31,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
 
-/// Small, so that the log often goes on to the next one.
+/// The size of a log's segments: small, so that a test uses several.
 const SEGMENT_BYTES: u32 = 2 << 20;
 
 /// A host with some drives, which can be started and stopped.
@@ -106,7 +106,7 @@ impl Host {
         self.try_start().await.expect("the replica starts")
     }
 
-    /// The drive's directory is gone, and what was derived on it.
+    /// Removes a drive's directory, and the tables on it.
     fn lose(&mut self, node: u32) {
         std::fs::remove_dir_all(self.dir(node)).expect("the drive's directory was there");
         self.home.lose(NodeId(node));
@@ -157,7 +157,7 @@ async fn put_ok(meta: &MetaHandle, bucket: BucketId, key: &str, id: u128) {
     }
 }
 
-/// The id of the object version under a key, whose bytes are the id.
+/// Returns the id of the object version under a key. Checks that its bytes are the id.
 async fn id_of(meta: &MetaHandle, bucket: BucketId, key: &str) -> Option<u128> {
     let view = meta.read().await.expect("metadata is readable");
     let manifest = view.object(bucket, key).expect("the tables are readable")?.manifest;
@@ -166,12 +166,12 @@ async fn id_of(meta: &MetaHandle, bucket: BucketId, key: &str) -> Option<u128> {
     Some(manifest.id.0)
 }
 
-/// Waits for a condition, not for time to pass.
+/// Waits until the condition holds; fails after 20 seconds.
 async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let wait = async {
         while !holds() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    assert!(tokio::time::timeout(Duration::from_secs(20), wait).await.is_ok(), "in vain: {what}");
+    assert!(tokio::time::timeout(Duration::from_secs(20), wait).await.is_ok(), "waited in vain until: {what}");
 }

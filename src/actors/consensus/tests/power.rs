@@ -1,4 +1,4 @@
-//! Power cuts at any change of the disks: whatever was acknowledged is there afterwards.
+//! Power cuts of a single host at random changes of its disks: every acknowledged change is there afterwards.
 
 use super::home::MemoryHome;
 use super::{create_bucket, id_of, put};
@@ -27,7 +27,7 @@ const COPIES: usize = 2;
 const DRIVE: &str = "/drive";
 const DISK_BYTES: u64 = 512 << 20;
 
-/// Time as the paused runtime has it, randomness from a seed.
+/// The time of the paused runtime, and randomness from a seed.
 #[derive(Debug)]
 pub(super) struct Simulated {
     start: tokio::time::Instant,
@@ -40,7 +40,7 @@ impl Simulated {
         Ambient { clock: Arc::clone(&made) as _, entropy: made }
     }
 
-    /// splitmix64.
+    /// Returns the next number of splitmix64.
     fn next(&self) -> u64 {
         let state = self.state.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::SeqCst).wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -118,7 +118,7 @@ impl World {
         (self.ambient.random_u128() as u64) % below
     }
 
-    /// The power goes everywhere at once.
+    /// Returns the world after a power cut of all disks at once.
     pub(super) fn power_cut(self) -> Self {
         let seed = self.draw(u64::MAX);
         let disks = (0..).zip(&self.disks).map(|(nth, disk)| disk.power_cut(seed.wrapping_add(nth))).collect();
@@ -127,7 +127,8 @@ impl World {
     }
 }
 
-/// The allowed values of each key: every id from the last acknowledged on.
+/// The last acknowledged and the last attempted id of each key; after a power cut the key must have one from the former
+/// to the latter.
 #[derive(Clone, Debug, Default)]
 struct Ledger {
     acknowledged: BTreeMap<String, u128>,
@@ -155,7 +156,7 @@ async fn write_until_the_power_goes(
         }
     };
     let writers = join_all((0..4).map(writer));
-    // Those that still wait when the disks are gone wait for nothing.
+    // Writers that still wait when the disks have halted are given up.
     let _ = tokio::time::timeout(Duration::from_secs(30), writers).await;
 }
 
@@ -190,7 +191,7 @@ async fn survive(seed: u64) {
     running.shutdown().await;
 }
 
-/// Replay one by its seed.
+/// A failure names its seed.
 #[test]
 fn no_acknowledged_change_is_lost_in_a_power_cut() {
     for seed in 0..200 {

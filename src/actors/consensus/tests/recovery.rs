@@ -1,4 +1,4 @@
-//! A group that is formed anew from what one host has.
+//! Tests of a group that is formed anew from one host's copies.
 
 use super::{Host, create_bucket, id_of, put_ok};
 use crate::actors::consensus::{Forming, MetaHandle, ReplicaOptions, StartError, recover_own, start, survey_recovery};
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 const NEW: HostId = HostId(2);
 
-/// Elsewhere, under another id.
+/// Returns the options of the new replica: on other drives, under an id that has never voted.
 fn elsewhere(new: &Host) -> ReplicaOptions {
     ReplicaOptions { host: NEW, forming: Forming::Joining, first_start: true, ..new.options() }
 }
@@ -19,7 +19,7 @@ async fn recovered(old: &Host, new: &Host) -> Result<MetaHandle, StartError> {
 }
 
 #[actix::test]
-async fn a_group_formed_anew_has_everything_and_one_voter_that_never_voted_before() {
+async fn a_group_formed_anew_keeps_all_changes_under_one_new_voter() {
     let (mut old, new) = (Host::with_drives(2), Host::with_drives(2));
     let meta = old.start().await;
     let bucket = create_bucket(&meta, "bucket").await;
@@ -39,7 +39,7 @@ async fn a_group_formed_anew_has_everything_and_one_voter_that_never_voted_befor
     assert!(after.term > before.term && after.last_log_index > before.last_log_index, "{before:?}, {after:?}");
     assert_eq!(meta.membership().voters, BTreeSet::from([NEW]));
     meta.shutdown().await;
-    // As any other from then on, and the former one is as it was.
+    // From now on the new group starts like any other, and the former one is unchanged.
     for started in 0..2 {
         let options = ReplicaOptions { first_start: false, ..elsewhere(&new) };
         let meta = start(options).await.unwrap_or_else(|error| panic!("start {started}: {error}"));
@@ -54,9 +54,8 @@ async fn a_group_formed_anew_has_everything_and_one_voter_that_never_voted_befor
     meta.shutdown().await;
 }
 
-/// A member that has entries which nobody ever decided: they count.
 #[actix::test]
-async fn what_the_log_has_and_nobody_decided_counts_in_a_group_formed_anew() {
+async fn a_group_formed_anew_keeps_undecided_entries_of_the_former_log() {
     let (mut old, new) = (Host::with_drives(1), Host::with_drives(1));
     let meta = old.start().await;
     let bucket = create_bucket(&meta, "bucket").await;
@@ -65,7 +64,7 @@ async fn what_the_log_has_and_nobody_decided_counts_in_a_group_formed_anew() {
     for (host, address) in others {
         meta.add_learner(HostId(host), address).await.expect("added");
     }
-    // Two voters that never answer: what comes now is in the log and is not decided.
+    // Two voters never answer, so the entries from now on are in the log and not decided.
     let voters = ChangeMembers::ReplaceAllVoters(BTreeSet::from([1, 8, 9]));
     let undecided = tokio::time::timeout(Duration::from_secs(1), meta.inner.raft.change_membership(voters, true)).await;
     assert!(undecided.is_err());

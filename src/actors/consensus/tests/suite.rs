@@ -1,4 +1,4 @@
-//! openraft's own tests of a log store and a state machine.
+//! Runs openraft's own test suite of log stores and state machines.
 
 use super::Host;
 use crate::actors::consensus::mirror::LogStore;
@@ -13,7 +13,8 @@ use openraft::type_config::alias::{SnapshotMetaOf, SnapshotOf};
 use openraft::{OptionalSend, StorageError};
 use std::io;
 
-/// A state machine that is given the entries that the suite leaves out: the suite's logs have holes, ours have none.
+/// The state machine, with blank entries in place of those that the suite leaves out: the suite's logs have holes, but
+/// this state machine refuses an entry that does not follow the last one.
 struct Filled(StateMachine);
 
 impl RaftStateMachine<MetaGroup> for Filled {
@@ -76,6 +77,6 @@ impl StoreBuilder<MetaGroup, LogStore, Filled, Host> for Builder {
 }
 
 #[actix::test]
-async fn the_stores_keep_openrafts_contract() {
+async fn the_log_store_and_the_state_machine_pass_openrafts_suite() {
     Suite::test_all(Builder).await.expect("every test of the suite passes");
 }

@@ -1,4 +1,5 @@
-//! The end of the log at start: damage there is told from a torn write, and nothing acknowledged goes without a word.
+//! Tests of damage at the end of the log: a start distinguishes it from a torn write, and never loses acknowledged
+//! changes silently.
 
 use super::home::MemoryHome;
 use super::power::World;
@@ -24,7 +25,7 @@ pub(super) fn simulate(test: impl Future<Output = ()>) {
     actix::System::with_tokio_rt(runtime).block_on(test);
 }
 
-/// A store of one drive as it was found, with its tables.
+/// A store of one drive, and its tables.
 struct Image {
     disk: SimDisk,
     home: Arc<MemoryHome>,
@@ -34,9 +35,9 @@ struct Image {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ending {
     Stopped,
-    /// Killed when it had been idle for a second.
+    /// The process was killed after it had been idle for a second.
     Idle,
-    /// Killed right after the last answer.
+    /// The process was killed right after the last answer.
     Busy,
 }
 
@@ -52,7 +53,7 @@ async fn image(ending: Ending) -> Image {
         Ending::Idle => tokio::time::sleep(Duration::from_secs(1)).await,
         Ending::Busy => {}
     }
-    // All was synced: a cut of the power changes nothing.
+    // All writes were synced, so the power cut changes nothing and serves as a copy.
     let disk = world.disks[0].power_cut(1);
     if ending != Ending::Stopped {
         tokio::spawn(async move { meta.shutdown().await });
@@ -60,7 +61,7 @@ async fn image(ending: Ending) -> Image {
     Image { disk, home: Arc::clone(&world.home), bucket }
 }
 
-/// The file that the log ends in, and its last block that is not zeros.
+/// Returns the file in which the log ends, its content, and the number of its last block that is not all zeros.
 pub(super) fn last_block(disk: &SimDisk) -> (PathBuf, Vec<u8>, usize) {
     let mut names = disk.list(LOG.as_ref()).expect("listed");
     names.retain(|name| name.ends_with(".seg"));
@@ -74,7 +75,7 @@ pub(super) fn last_block(disk: &SimDisk) -> (PathBuf, Vec<u8>, usize) {
     written.next().expect("a segment with records")
 }
 
-/// Starts on a copy of the image, spoilt; whether it started. Where it did, everything is there.
+/// Starts on a damaged copy of the image, and returns whether it started. If so, checks that every object is there.
 async fn starts_whole(image: &Image, with_tables: bool, spoil: impl FnOnce(&SimDisk)) -> bool {
     let disk = image.disk.power_cut(1);
     spoil(&disk);
@@ -98,7 +99,7 @@ async fn check(meta: &MetaHandle, bucket: BucketId) {
     }
 }
 
-/// Bytes of the last blocks that are not zero, a few of each record among them.
+/// Returns offsets of some bytes of the last blocks that are not zero, several in each record.
 fn tail_bytes(image: &Image) -> (PathBuf, Vec<usize>) {
     let (path, bytes, last) = last_block(&image.disk);
     let from = (last.saturating_sub(5)).max(1) * BLOCK;
@@ -107,7 +108,7 @@ fn tail_bytes(image: &Image) -> (PathBuf, Vec<usize>) {
 }
 
 #[test]
-fn no_flipped_bit_at_the_end_of_a_stopped_or_idle_log_loses_anything_without_a_word() {
+fn a_flipped_bit_at_the_end_of_a_log_never_loses_entries_silently() {
     for ending in [Ending::Stopped, Ending::Idle] {
         simulate(async {
             let image = image(ending).await;
@@ -125,7 +126,7 @@ fn no_flipped_bit_at_the_end_of_a_stopped_or_idle_log_loses_anything_without_a_w
 }
 
 #[test]
-fn no_unreadable_block_at_the_end_of_the_log_loses_anything_without_a_word() {
+fn an_unreadable_block_at_the_end_of_a_log_never_loses_entries_silently() {
     for ending in [Ending::Stopped, Ending::Idle, Ending::Busy] {
         simulate(async {
             let image = image(ending).await;
@@ -134,7 +135,8 @@ fn no_unreadable_block_at_the_end_of_the_log_loses_anything_without_a_word() {
                 let start = (block * BLOCK) as u64;
                 let spoil = |disk: &SimDisk| disk.make_unreadable(&path, start..start + 1).expect("a stored file");
                 let started = starts_whole(&image, false, spoil).await;
-                // Behind the last block is where the next record would stand. What begins a log is said again by what follows.
+                // Block `last + 1` is where the next record would be, so damage there may hide a record. The records
+                // in block 1, with which a log begins, are repeated by later ones.
                 assert_eq!(started, block == 1 || block > last + 1, "{ending:?}: block {block} of {last}");
             }
         });
@@ -143,7 +145,7 @@ fn no_unreadable_block_at_the_end_of_the_log_loses_anything_without_a_word() {
 
 /// Tests that the tables prove the end of a log whose process was killed before it wrote its end mark.
 #[test]
-fn tables_that_hold_what_the_log_lacks_are_evidence_and_not_made_anew() {
+fn a_log_that_lacks_an_entry_proven_by_the_tables_is_refused() {
     simulate(async {
         let image = image(Ending::Busy).await;
         let (path, bytes, last) = last_block(&image.disk);
@@ -158,14 +160,14 @@ fn tables_that_hold_what_the_log_lacks_are_evidence_and_not_made_anew() {
             let message = refused.to_string();
             let file = path.display().to_string();
             assert!(message.contains(&file) && message.contains("at offset"), "{message}");
-            assert!(refused.has_lost_the_log(), "one of several comes back as another member");
+            assert!(refused.has_lost_the_log(), "a host of several would rejoin as another member");
         }
     });
 }
 
-/// A member that rejoined has another id, and what it had before would take it back behind what the others decided since.
+/// A host that rejoined has another id. Its former log would take it back behind entries that the others decided since.
 #[test]
-fn the_log_of_another_member_is_never_started_from() {
+fn a_start_refuses_the_log_of_another_member() {
     simulate(async {
         let image = image(Ending::Stopped).await;
         for first_start in [false, true] {
@@ -173,7 +175,7 @@ fn the_log_of_another_member_is_never_started_from() {
             let world = World { disks, home: Arc::new(image.home.copied()), ..World::new(2, 1) };
             let before = world.options(false).host;
             let options = ReplicaOptions { host: HostId(before.0 + 1), ..world.options(first_start) };
-            let refused = start(options).await.map(|_| ()).expect_err("it is another member's");
+            let refused = start(options).await.map(|_| ()).expect_err("the log is another member's");
             assert!(matches!(refused, StartError::OfAnotherMember { member, .. } if member == before), "{refused}");
             let meta = start(world.options(false)).await.expect("nothing was changed");
             check(&meta, image.bucket).await;
@@ -184,7 +186,7 @@ fn the_log_of_another_member_is_never_started_from() {
 
 /// Tests that the files of a new store are synced whatever the durability of changes.
 #[test]
-fn a_relaxed_store_whose_power_is_cut_at_any_moment_of_its_first_start_starts_again() {
+fn a_relaxed_store_starts_again_after_a_power_cut_during_its_first_start() {
     for seed in 0..60 {
         simulate(async {
             let relaxed = Durability::Relaxed { flush_delay_max: Duration::from_secs(1) };
@@ -203,7 +205,7 @@ fn a_relaxed_store_whose_power_is_cut_at_any_moment_of_its_first_start_starts_ag
 }
 
 #[test]
-fn a_relaxed_store_remembers_its_vote_over_a_power_cut() {
+fn a_relaxed_store_keeps_its_vote_over_a_power_cut() {
     for seed in 0..10 {
         simulate(async {
             let relaxed = Durability::Relaxed { flush_delay_max: Duration::from_secs(10) };
@@ -222,7 +224,7 @@ fn a_relaxed_store_remembers_its_vote_over_a_power_cut() {
 
 /// Tests that a salvage keeps entries of the tables that the log lost.
 #[test]
-fn a_salvage_keeps_what_the_tables_hold_and_the_store_starts_afterwards() {
+fn a_salvage_keeps_the_entries_that_the_tables_have_applied() {
     simulate(async {
         let image = image(Ending::Busy).await;
         let (path, bytes, last) = last_block(&image.disk);
@@ -239,18 +241,18 @@ fn a_salvage_keeps_what_the_tables_hold_and_the_store_starts_afterwards() {
             check(&meta, image.bucket).await;
             meta.shutdown().await;
         }
-        let whole = survey_salvage(&world.options(false)).await.expect_err("all is well");
+        let whole = survey_salvage(&world.options(false)).await.expect_err("there is no damage any more");
         assert!(matches!(whole, SalvageError::Whole), "{whole}");
     });
 }
 
 #[test]
-fn a_salvage_without_tables_says_what_is_lost_and_keeps_what_comes_before_the_damage() {
+fn a_salvage_without_tables_keeps_the_entries_before_the_damage() {
     simulate(async {
         let image = image(Ending::Stopped).await;
         let (path, _, last) = last_block(&image.disk);
         let disk = image.disk.power_cut(1);
-        // The mark, the last change, and the one before it.
+        // Damages the block of the last change but one: the last change and the end mark come behind it.
         disk.corrupt(&path, ((last - 2) * BLOCK + 80) as u64, 1).expect("a stored file");
         let world = World { disks: vec![disk], home: Arc::default(), ..World::new(2, 1) };
         let found = survey_salvage(&world.options(false)).await.expect("there is something to salvage");

@@ -1,4 +1,4 @@
-//! Changes: batched, answered once, kept over restarts and snapshots.
+//! Tests of changes on a single host: batched, answered once, and kept over restarts and snapshots.
 
 use super::{Host, create_bucket, id_of, put, put_if_absent, put_ok};
 use crate::actors::consensus::{FjallHome, MetaError, Offload, ReplicaOptions, start};
@@ -30,7 +30,7 @@ async fn acknowledged_writes_are_there_after_a_restart_c4() {
 }
 
 #[actix::test]
-async fn a_replica_on_threads_of_its_own_with_tables_on_a_drive_keeps_what_it_acknowledged_c4() {
+async fn a_threaded_replica_with_tables_on_a_drive_keeps_acknowledged_writes_c4() {
     let mut host = Host::with_drives(2);
     let start_threaded = |host: &Host| {
         let home = Arc::new(FjallHome { memory: TableMemory { cache_bytes: 1 << 20, memtable_bytes: 4 << 20 } });
@@ -108,7 +108,7 @@ async fn a_deleted_key_is_never_read_again_c8() {
 }
 
 #[actix::test]
-async fn a_snapshot_lets_the_log_go_and_a_restart_begins_from_it_c9() {
+async fn a_snapshot_purges_the_log_and_a_restart_begins_from_it_c9() {
     let mut host = Host::with_drives(3);
     let meta = host.start().await;
     let bucket = create_bucket(&meta, "b").await;
@@ -116,7 +116,7 @@ async fn a_snapshot_lets_the_log_go_and_a_restart_begins_from_it_c9() {
     for (id, key) in (0..).zip(odd_keys) {
         put_ok(&meta, bucket, key, id).await;
     }
-    // More than any frame, batch or piece holds at once.
+    // More than one frame, batch or piece of a snapshot holds.
     let large = vec![7; 300 << 10];
     for id in 100..120 {
         assert!(matches!(

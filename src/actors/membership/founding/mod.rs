@@ -1,12 +1,13 @@
-//! The founding of a cluster by its hosts, exactly once, in whatever order and with whatever delays they start.
+//! Founds a cluster from its first hosts, exactly once, in whatever order and with whatever delays they start.
 //!
-//! Each draws an id, keeps it on its drives, and asks all others until every one has answered that it hears the same
-//! hosts under the same ids. Only then has it agreed: it keeps the list, and answers with it from then on. Who hears of an
-//! agreement that has this host in it takes it over; who hears of one without it, or of a cluster that stands, has to join.
-//! What follows (the cluster's id, node ids, geometry, the first voters) is derived from the list, the same everywhere.
+//! Each host draws an id, keeps it on its drives, and asks all others, until every one has answered that it hears the
+//! same hosts under the same ids. Only then has the host agreed: it keeps the list of founders, and answers with it
+//! from then on. A host that hears of an agreement which includes it adopts that agreement. A host that hears of an
+//! agreement without it, or of a cluster that exists, has to join. Every host derives the same from the list: the
+//! cluster's id, the node ids, the geometry, the first voters.
 //!
-//! Hosts whose settings differ in what must be the same (the list of hosts, the geometry, the root key) do not agree: each
-//! says whose setting differs and how, and waits until somebody has changed it.
+//! Hosts whose settings differ where they must be equal (the list of hosts, the geometry, the root key) do not agree.
+//! Each reports which host's setting differs and how, and waits until an operator has changed it.
 
 use super::messages::{FoundingAnswer, FoundingAsk, Kind, MEMBERSHIP_GROUP, decode, encode};
 use crate::limits::{MEMBERSHIP_PATIENCE, NODES_OF_HOST_MAX};
@@ -23,7 +24,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 const ROUND_PAUSE: Duration = Duration::from_millis(250);
-/// Rounds between two lines of the log about who is missing.
+/// The number of rounds between two lines of the log about missing hosts.
 const ROUNDS_TO_A_WORD: u32 = 20;
 
 /// The address of each founding host, by its name.
@@ -33,11 +34,11 @@ pub type Hosts = BTreeMap<String, String>;
 pub enum FoundingError {
     #[error("SHERD_EC: {0}")]
     Geometry(String),
-    #[error("the other founding hosts have agreed with this host as {was}, and it is {now} now; undo what was changed")]
+    #[error("the other founding hosts have agreed with this host as {was}, but now it is {now}; undo the change")]
     NotTheSame { was: String, now: String },
-    #[error("the host is not among those that it has agreed with")]
+    #[error("this host is not among the founders in the agreement that it has kept")]
     Absent,
-    #[error("what was agreed on cannot be kept: {0}")]
+    #[error("the founding hosts' agreement cannot be written to the drives: {0}")]
     NotKept(String),
 }
 
@@ -56,13 +57,14 @@ impl Agreement {
         ClusterId::from_be_bytes(id)
     }
 
-    /// The first of a founder's node ids.
+    /// Returns the first of a founder's node ids.
     pub fn first_node(&self, host: HostId) -> Option<NodeId> {
         let place = self.0.iter().position(|founder| founder.host == host)?;
         u32::try_from(place).ok().map(|place| NodeId(place * NODES_OF_HOST_MAX))
     }
 
-    /// Data and parity shards: what all ask for, or what fits these hosts and drives.
+    /// Returns the numbers of data and parity shards: as configured, the same on all founders, or chosen by their
+    /// drives.
     pub fn geometry(&self) -> Result<(u8, u8), FoundingError> {
         let drives: Vec<usize> = self.0.iter().map(|founder| usize::from(founder.drives)).collect();
         let Some(asked) = self.0.first().and_then(|founder| founder.geometry) else {
@@ -74,7 +76,7 @@ impl Agreement {
         }
     }
 
-    /// The founders as the metadata knows them first; what is missing each one adds when it registers.
+    /// Returns the founders' records for the metadata. Each founder adds its failure domain when it registers itself.
     pub fn records(&self) -> Vec<HostRecord> {
         let record = |founder: &Founder| HostRecord {
             id: founder.host,
@@ -92,14 +94,14 @@ impl Agreement {
     }
 }
 
-/// The progress of the founding, for others to read. Cheap to clone; all clones are one board.
+/// This host's answer to hosts that ask about the founding. Cheap to clone; all clones share one answer.
 #[derive(Clone, Debug)]
 pub struct FoundingBoard {
     standing: Arc<Mutex<FoundingAnswer>>,
 }
 
 impl FoundingBoard {
-    /// Makes the state of a host that has no cluster yet and has heard no other.
+    /// Creates the board of a host that belongs to no cluster and has heard no other host.
     pub fn gathering(own: Founder, hosts: Hosts) -> Self {
         Self::standing(FoundingAnswer::Gathering { sees: vec![own.clone()], own, hosts })
     }
@@ -151,7 +153,8 @@ enum Round {
     },
 }
 
-/// `hosts`: those that this host founds a cluster with, itself among them. `answers`: of each other one, by its name.
+/// Decides what a round of answers means. `hosts`: the founding hosts, this one among them. `answers`: the answer of
+/// each other one, by its name.
 fn judge(
     own: &Founder,
     hosts: &Hosts,
@@ -226,15 +229,16 @@ fn root_key_words(founder: &Founder) -> String {
     founder.root_key.as_ref().map_or_else(|| "no key".to_owned(), |id| format!("the key of id {id}"))
 }
 
-/// A host as messages describe it.
+/// Describes a founder, for messages.
 pub fn words(founder: &Founder) -> String {
     let Founder { name, address, drives, .. } = founder;
     let (geometry, key) = (geometry_words(founder), root_key_words(founder));
     format!("{name:?} at {address} with {drives} drives, geometry {geometry} and {key} in SHERD_ROOT_KEY_FILE")
 }
 
-/// Takes part in the founding until it has ended. `hosts`: where each founding host is, this one among them. `keep`: makes the
-/// agreement durable, before anyone hears of it. `tell`: takes what is waited for, in words, after every round.
+/// Takes part in the founding until the hosts have agreed or a cluster exists. `hosts`: the address of each founding
+/// host, this one among them. `keep`: makes the agreement durable, before another host hears of it. `tell`: is given,
+/// after every round, the reasons for which there is no agreement yet.
 pub async fn found(
     client: &QuicClient,
     (own, hosts): (&Founder, &Hosts),
@@ -243,7 +247,7 @@ pub async fn found(
     tell: impl Fn(Vec<String>),
 ) -> Result<FoundingOutcome, FoundingError> {
     let mut rounds: u32 = 0;
-    let mut told: Option<Vec<String>> = None;
+    let mut last_differing: Option<Vec<String>> = None;
     loop {
         let others = hosts.iter().filter(|(name, _)| **name != own.name);
         let asked = others.map(|(name, address)| async move { (name.clone(), ask(client, own, address).await) });
@@ -256,11 +260,11 @@ pub async fn found(
             }
             Round::Exists => return Ok(FoundingOutcome::Exists),
             Round::Wait { sees, missing, differing } => {
-                if rounds.is_multiple_of(ROUNDS_TO_A_WORD) || told.as_ref() != Some(&differing) {
+                if rounds.is_multiple_of(ROUNDS_TO_A_WORD) || last_differing.as_ref() != Some(&differing) {
                     log(&missing, &differing);
                 }
                 tell(reasons(&missing, &differing));
-                told = Some(differing);
+                last_differing = Some(differing);
                 board.set(FoundingAnswer::Gathering { own: own.clone(), hosts: hosts.clone(), sees });
             }
         }

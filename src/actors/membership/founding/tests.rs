@@ -1,4 +1,4 @@
-//! The results of rounds of asking, and the consequences of an agreement.
+//! Tests of the decision on a round of answers, and of what is derived from an agreement.
 
 use super::{Agreement, FoundingAnswer, FoundingError, Hosts, Round, judge, reasons};
 use crate::storage::identity::Founder;
@@ -44,7 +44,7 @@ fn differing(round: Round) -> Vec<String> {
 }
 
 #[test]
-fn nothing_is_agreed_before_every_host_hears_the_same_hosts() {
+fn founders_agree_only_once_all_of_them_hear_the_same_hosts() {
     let (a, b, c) = (founder("a", 1), founder("b", 2), founder("c", 3));
     let all = [&a, &b, &c];
     let alone = judged(&a, &[("b", Err("nobody there".into())), ("c", gathering(&c, &[&c]))]);
@@ -60,10 +60,10 @@ fn nothing_is_agreed_before_every_host_hears_the_same_hosts() {
 }
 
 #[test]
-fn hosts_with_different_lists_of_hosts_do_not_agree() {
+fn founders_with_different_lists_of_hosts_do_not_agree() {
     let (a, b) = (founder("a", 1), founder("b", 2));
     let few = hosts(&["a", "b"]);
-    // The one with the shorter list hears everybody on it, and they hear the same ones.
+    // b has the shorter list: every host on it answers, and a hears the same hosts.
     let answers = BTreeMap::from([("a".to_owned(), gathering(&a, &[&a, &b]))]);
     let words = differing(judge(&b, &few, &answers).expect("judged"));
     assert_eq!(words, ["a was given another SHERD_HOSTS (c=c:9100 is only there)"]);
@@ -76,7 +76,7 @@ fn hosts_with_different_lists_of_hosts_do_not_agree() {
 }
 
 #[test]
-fn hosts_with_different_geometries_or_root_keys_do_not_agree() {
+fn founders_with_different_geometries_or_root_keys_do_not_agree() {
     let (a, c) = (founder("a", 1), founder("c", 3));
     let b = Founder { geometry: Some((2, 1)), ..founder("b", 2) };
     let all = [&a, &b, &c];
@@ -104,7 +104,7 @@ fn hosts_with_different_geometries_or_root_keys_do_not_agree() {
 }
 
 #[test]
-fn parity_that_does_not_survive_a_drive_is_not_agreed_on() {
+fn founders_refuse_parity_that_does_not_survive_the_loss_of_a_drive() {
     let of = |name, host| Founder { drives: 1, geometry: Some((4, 2)), ..founder(name, host) };
     let (a, b) = (of("a", 1), of("b", 2));
     let answers = BTreeMap::from([("b".to_owned(), gathering_of(&b, hosts(&["a", "b"]), &[&a, &b]))]);
@@ -114,11 +114,11 @@ fn parity_that_does_not_survive_a_drive_is_not_agreed_on() {
     let (a, b) = (none(a), none(b));
     let answers = BTreeMap::from([("b".to_owned(), gathering_of(&b, hosts(&["a", "b"]), &[&a, &b]))]);
     let judged = judge(&a, &hosts(&["a", "b"]), &answers).expect("judged");
-    assert_eq!(judged, Round::Agreed(vec![a, b]), "it was asked for by name");
+    assert_eq!(judged, Round::Agreed(vec![a, b]), "zero parity shards were configured explicitly");
 }
 
 #[test]
-fn an_agreement_is_taken_over_by_those_in_it_and_joined_by_others() {
+fn an_agreement_is_adopted_by_its_founders_and_joined_by_other_hosts() {
     let (a, b, c) = (founder("a", 1), founder("b", 2), founder("c", 3));
     let list = vec![a.clone(), b.clone(), c.clone()];
     let answers = [("b", Ok(FoundingAnswer::Agreed(list.clone()))), ("c", Err("not yet".into()))];
@@ -134,14 +134,14 @@ fn an_agreement_is_taken_over_by_those_in_it_and_joined_by_others() {
 }
 
 #[test]
-fn a_host_under_another_name_is_not_the_one_that_is_waited_for() {
+fn a_host_that_answers_under_another_name_prevents_an_agreement() {
     let (a, b) = (founder("a", 1), founder("b", 2));
     let words = differing(judged(&a, &[("c", gathering(&b, &[&a, &b]))]));
     assert!(words[0].contains("calls itself \"b\""), "{words:?}");
 }
 
 #[test]
-fn an_agreement_has_the_same_consequences_on_every_host() {
+fn an_agreement_determines_the_cluster_id_and_all_node_ids() {
     let agreement = Agreement(vec![founder("a", 1), founder("b", 2), founder("c", 3)]);
     assert_eq!(agreement.cluster(), agreement.clone().cluster());
     assert_ne!(agreement.cluster(), Agreement(vec![founder("a", 1), founder("b", 2)]).cluster());

@@ -1,6 +1,6 @@
-//! The messages between replicas, as bytes: version u8 = 1 · head length u32 little-endian · head (postcard) · tail. The tail is
-//! what is not encoded again: an append's commands one after the other, a piece of a snapshot, a forwarded command. A change
-//! of any shape here is a new version.
+//! The encoding of the messages between replicas: version u8 = 1 · head length u32 little-endian · head (postcard) ·
+//! tail. The tail holds bytes that are sent as they are: the commands of an append one after the other, a piece of a
+//! snapshot, or a forwarded command. A change of any type here needs a new version.
 
 use crate::actors::consensus::raft_types::{Entry, MetaGroup, ballot_of, entry_of, position_of, vote_of};
 use crate::actors::consensus::raft_types::{log_entry_of, log_id_of};
@@ -18,7 +18,7 @@ use std::collections::BTreeSet;
 const VERSION: u8 = 1;
 const FIXED_BYTES: usize = 5;
 
-/// The kind of a call; the byte stands for it on the wire.
+/// The kind of a call, with its byte on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Kind {
@@ -57,7 +57,7 @@ impl Kind {
 pub enum MessageFault {
     #[error("message version {0} is not known; this program knows {VERSION}")]
     UnknownVersion(u8),
-    #[error("message ends early")]
+    #[error("message is truncated")]
     Truncated,
     #[error("message is malformed: {0}")]
     Malformed(String),
@@ -67,7 +67,7 @@ fn malformed(why: &str) -> MessageFault {
     MessageFault::Malformed(why.to_owned())
 }
 
-/// Entries, or a heartbeat.
+/// The head of an append: entries for a follower, or none for a heartbeat.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Append {
     pub ballot: Ballot,
@@ -76,6 +76,7 @@ pub struct Append {
     pub entries: Vec<EntryHead>,
 }
 
+/// An entry without its commands, which are in the tail.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EntryHead {
     pub at: Position,
@@ -85,7 +86,7 @@ pub struct EntryHead {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum EntryContent {
     Blank,
-    /// Commands, in this number of bytes of the tail.
+    /// Commands, which take this number of bytes in the tail.
     Commands {
         bytes: u32,
     },
@@ -104,7 +105,7 @@ pub enum Appended {
 pub struct AskVote {
     pub ballot: Ballot,
     pub last: Option<Position>,
-    /// The leader itself wants this election.
+    /// True if the present leader asked for this election, to hand over the lead.
     pub transfer: bool,
 }
 
@@ -129,11 +130,11 @@ pub enum Transferred {
     NotFlushed { expected: Option<Position>, actual: Option<Position> },
 }
 
-/// The tail is the bytes at `offset` of a snapshot's file.
+/// A piece of a snapshot; the tail is the bytes of its file from `offset` on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SnapshotPiece {
     pub ballot: Ballot,
-    /// Random: tells one sending from another.
+    /// A random id of this sending of the snapshot.
     pub transfer: u128,
     pub total_bytes: u64,
     pub offset: u64,
@@ -154,10 +155,10 @@ pub struct InstallSnapshot {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Installing {
-    /// The host is busy; ask again.
+    /// The snapshot is being installed; ask again.
     Busy,
     Done(Ballot),
-    /// The whole is not there, or not what it should be.
+    /// The snapshot is incomplete, damaged, or contradicts the follower's entries; the text says which.
     Failed(String),
 }
 
@@ -169,7 +170,7 @@ pub struct Forward {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Forwarded {
-    /// The last entry that the answering host has applied: a good `since` for the next change.
+    /// The last entry that the answering host has applied; the asking host puts it into the origins of later changes.
     pub applied: u64,
     pub outcome: ForwardOutcome,
 }
@@ -177,11 +178,11 @@ pub struct Forwarded {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ForwardOutcome {
     Decided(Reply),
-    /// Not proposed; names the leader, if known.
+    /// The change was not proposed; names the leader, if known.
     NotLeader(Option<u64>),
-    /// Not proposed, for this reason.
+    /// The change was not proposed, for this reason.
     Refused(String),
-    /// Proposed, and not known to be decided.
+    /// The change was proposed; whether it is decided is not known.
     Unknown,
 }
 
@@ -220,7 +221,7 @@ pub struct ReplicaState {
     pub digest: Option<DigestAt>,
 }
 
-/// Tells another host of this one's replica, and asks how the two compare.
+/// Reports the sender's replica to another host, and asks for that host's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Compare {
     pub host: u64,
@@ -230,9 +231,10 @@ pub struct Compare {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Compared {
     pub replica: ReplicaState,
-    /// The answering replica's point at the index that the asking one has applied; `None` if it remembers none.
+    /// The answering replica's point at the last index that the asking one has applied; `None` if the answering one
+    /// does not remember that index.
     pub point: Option<Point>,
-    /// The answering host's record of the asking one before this call.
+    /// What the answering host remembered of the asking one before this call.
     pub remembered: Option<DurableState>,
 }
 
@@ -267,7 +269,7 @@ pub fn decode<T: DeserializeOwned>(bytes: &Bytes) -> Result<(T, Bytes), MessageF
     Ok((value, bytes.slice_ref(tail)))
 }
 
-/// A message that has no tail.
+/// Decodes a message that has no tail.
 pub fn decode_plain<T: DeserializeOwned>(bytes: &Bytes) -> Result<T, MessageFault> {
     let (value, tail) = decode(bytes)?;
     if tail.is_empty() { Ok(value) } else { Err(malformed("bytes after its end")) }
@@ -275,7 +277,7 @@ pub fn decode_plain<T: DeserializeOwned>(bytes: &Bytes) -> Result<T, MessageFaul
 
 /// Checks that a message of a leader carries a leader's ballot.
 pub fn require_leader(ballot: Ballot) -> Result<(), MessageFault> {
-    if ballot.committed { Ok(()) } else { Err(malformed("the sender does not lead")) }
+    if ballot.committed { Ok(()) } else { Err(malformed("its ballot is not of an elected leader")) }
 }
 
 pub fn encode_append(request: AppendEntriesRequest<MetaGroup>) -> Bytes {
@@ -303,7 +305,7 @@ pub fn encode_append(request: AppendEntriesRequest<MetaGroup>) -> Bytes {
     encode(&head, &tail)
 }
 
-/// Decodes an append. Entries must follow each other, and `previous`: the log relies on it.
+/// Decodes an append. Refuses entries whose indexes do not follow each other, and `previous`: the log relies on it.
 pub fn decode_append(bytes: &Bytes) -> Result<AppendEntriesRequest<MetaGroup>, MessageFault> {
     let (head, mut tail): (Append, Bytes) = decode(bytes)?;
     require_leader(head.ballot)?;

@@ -22,7 +22,8 @@ use std::path::PathBuf;
 const BALLOT: Ballot = Ballot { term: 300, node: 2, committed: true };
 const AT: Position = Position { term: 299, node: 3, index: 70_000 };
 
-/// Bytes that version 1 wrote, in hex. Written anew only with `WRITE_FIXTURES` set, and then to be looked at.
+/// Returns the stored bytes of a message of version 1. With `WRITE_FIXTURES` set, `bytes` is stored first: look at the
+/// difference.
 fn golden(name: &str, bytes: &[u8]) -> Bytes {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/group").join(format!("{name}.v1.hex"));
     if std::env::var_os("WRITE_FIXTURES").is_some() {
@@ -36,13 +37,13 @@ fn golden(name: &str, bytes: &[u8]) -> Bytes {
 
 fn check<T: Serialize + DeserializeOwned + PartialEq + Debug>(name: &str, message: &T) {
     let stored = golden(name, &encode_plain(message));
-    assert_eq!(decode_plain::<T>(&stored).as_ref(), Ok(message), "{name}: version 1 is no longer read");
-    assert_eq!(encode_plain(message), stored, "{name}: what is written is no longer version 1");
+    assert_eq!(decode_plain::<T>(&stored).as_ref(), Ok(message), "{name}: version 1 is no longer decoded");
+    assert_eq!(encode_plain(message), stored, "{name}: the encoding is no longer that of version 1");
     for end in 0..stored.len() {
-        assert!(decode_plain::<T>(&stored.slice(..end)).is_err(), "{name}: read from a part of it");
+        assert!(decode_plain::<T>(&stored.slice(..end)).is_err(), "{name}: a truncated message was decoded");
     }
     let longer = Bytes::from([&stored[..], &[0]].concat());
-    assert!(decode_plain::<T>(&longer).is_err(), "{name}: read with more after it");
+    assert!(decode_plain::<T>(&longer).is_err(), "{name}: a message with a byte after it was decoded");
     let other = Bytes::from([&[9], &stored[1..]].concat());
     assert_eq!(decode_plain::<T>(&other), Err(MessageFault::UnknownVersion(9)), "{name}");
 }
@@ -91,7 +92,7 @@ fn messages_of_version_1_are_read_and_written_as_they_were() {
 }
 
 #[test]
-fn messages_with_a_tail_are_read_and_written_as_they_were() {
+fn messages_with_a_tail_keep_their_bytes_in_version_1() {
     let forward = Forward { origin: Origin { since: 70_000, id: u128::MAX - 1 } };
     let stored = golden("forward", &encode(&forward, &[b"a command"]));
     assert_eq!(decode::<Forward>(&stored), Ok((forward, Bytes::from_static(b"a command"))));
@@ -125,23 +126,23 @@ fn every_kind_of_entry() -> Append {
 }
 
 #[test]
-fn entries_travel_as_they_were_encoded_once_c3() {
+fn an_append_carries_encoded_commands_without_copying_them_c3() {
     let head = every_kind_of_entry();
     let stored = golden("append", &encode(&head, &[b"first", b"two"]));
     let decoded = decode_append(&stored).expect("version 1 is read");
     assert_eq!(decoded.entries.len(), 5);
     assert_eq!(encode_append(decoded), stored);
     for end in 0..stored.len() {
-        assert!(decode_append(&stored.slice(..end)).is_err(), "read from a part of it");
+        assert!(decode_append(&stored.slice(..end)).is_err(), "a truncated append was decoded");
     }
     let commands = stored.slice(stored.len() - 8..);
     let again = decode_append(&stored).expect("version 1 is read");
     let openraft::EntryPayload::Normal(first) = &again.entries[1].payload else { panic!("commands") };
-    assert_eq!(first.0.as_ptr(), commands.as_ptr(), "without a copy");
+    assert_eq!(first.0.as_ptr(), commands.as_ptr(), "the commands were copied");
 }
 
 #[test]
-fn entries_that_the_log_could_not_take_are_refused() {
+fn an_append_whose_entries_the_log_cannot_store_is_refused() {
     let blank = |index| EntryHead { at: position(index), content: EntryContent::Blank };
     let refuse = |head: &Append, tail: &[u8]| assert!(decode_append(&encode(head, &[tail])).is_err(), "{head:?}");
     refuse(&append(vec![blank(70_002)]), b"");
@@ -165,7 +166,7 @@ fn entries_that_the_log_could_not_take_are_refused() {
 }
 
 #[test]
-fn kinds_have_distinct_bytes() {
+fn message_kinds_have_distinct_bytes() {
     for byte in 0..=u8::MAX {
         assert_eq!(Kind::from_byte(byte).map(|kind| kind as u8), (1..=10).contains(&byte).then_some(byte));
     }
@@ -192,7 +193,7 @@ fn decode_all(bytes: &Bytes) {
 
 proptest! {
     #[test]
-    fn any_bytes_are_a_message_or_refused_without_a_panic(mut bytes: Vec<u8>, framed: bool) {
+    fn decoding_arbitrary_bytes_never_panics(mut bytes: Vec<u8>, framed: bool) {
         if framed && bytes.len() >= 5 {
             bytes[0] = 1;
             let head = (bytes.len() - 5) as u32;
@@ -210,7 +211,7 @@ proptest! {
     }
 
     #[test]
-    fn forwards_round_trip(since: u64, id: u128, command: Vec<u8>) {
+    fn a_forwarded_command_round_trips(since: u64, id: u128, command: Vec<u8>) {
         let forward = Forward { origin: Origin { since, id } };
         let bytes = encode(&forward, &[&command]);
         let (head, tail): (Forward, Bytes) = decode(&bytes).expect("it was just encoded");

@@ -1,4 +1,4 @@
-//! Hosts whose wall clocks are wrong, one that leads among them.
+//! Tests of a cluster in which the leader's and other hosts' wall clocks are wrong.
 
 use super::{Cluster, bucket_of, put_until_done, simulate};
 use crate::ambient::{Ambient, Clock};
@@ -26,7 +26,7 @@ impl Clock for Skewed {
     }
 }
 
-/// Right, but for a wall clock that is ahead by so much.
+/// Returns an ambient whose wall clock is ahead by `ahead_ms`, which may change.
 pub(super) fn skewed(right: &Ambient, ahead_ms: &Arc<AtomicI64>) -> Ambient {
     let clock = Skewed { right: Arc::clone(&right.clock), ahead_ms: Arc::clone(ahead_ms) };
     Ambient { clock: Arc::new(clock), ..right.clone() }
@@ -37,7 +37,7 @@ impl Cluster {
         self.hosts[&id].wall_ahead_ms.store(ahead_ms, Ordering::Relaxed);
     }
 
-    /// Hosts tell each other of their clocks for so long, as they do where drives are watched.
+    /// Has the hosts exchange reports of their clocks every second for so many seconds, as `HostWatch` does.
     async fn tell_clocks(&self, seconds: u64) {
         for _ in 0..seconds {
             for (id, handle) in self.running() {
@@ -50,7 +50,8 @@ impl Cluster {
         }
     }
 
-    /// Returns the lead of the confirmed time over the true one: as each host counts it, and in the log as each has it.
+    /// Returns the leads of the confirmed time over the true time: as each host counts it, and as each host's tables
+    /// have it recorded.
     fn confirmed_ahead_ms(&self) -> Vec<i64> {
         let now_ms = self.ambient.clock.unix_ms().0 as i64;
         let recorded = |handle: &super::MetaHandle| handle.local_view()?.clock().expect("readable");
@@ -64,14 +65,14 @@ impl Cluster {
 }
 
 #[test]
-fn no_leader_moves_the_confirmed_time_by_its_clock_through_requests_elections_and_restarts() {
+fn a_leaders_wrong_wall_clock_does_not_move_the_confirmed_time() {
     for seed in 0..2 {
         simulate(async {
             let mut cluster = Cluster::started(3, seed).await;
             let bucket = bucket_of(&cluster).await;
             let began = cluster.ambient.clock.monotonic();
             cluster.tell_clocks(20).await;
-            assert_eq!(cluster.confirmed_ahead_ms().len(), 6, "it is confirmed, and every host has it");
+            assert_eq!(cluster.confirmed_ahead_ms().len(), 6, "the time is confirmed, and every host has the record");
             for round in 0..4 {
                 let leader = cluster.leader().await;
                 let ahead_ms = if cluster.draw(3) == 0 { -60 * DAY_MS } else { 60 * DAY_MS };

@@ -1,9 +1,9 @@
-//! Everything that may happen to several replicas, drawn together from one seed: members join, become voters and are
-//! removed, snapshots are installed, hosts are killed, cut off, put back to an older state, lose rows or the end of their
-//! log, restart with relaxed durability, and have wrong clocks. What clients saw must have been possible one operation after the other,
-//! and at the end all replicas are the same.
+//! Random tests of several replicas, all faults drawn from one seed: members join, become voters and are removed,
+//! snapshots are installed, hosts are killed, cut off, put back to an older state, lose rows or the end of their log,
+//! restart with relaxed durability, and have wrong clocks. The operations of clients must be linearizable, and at the
+//! end all replicas must be equal.
 //!
-//! `SHERD_REPLICA_SEEDS` says how many seeds are tried, `SHERD_REPLICA_SEED` tries that one alone.
+//! `SHERD_REPLICA_SEEDS` sets the number of seeds; `SHERD_REPLICA_SEED` runs one seed alone.
 
 use super::linearizable::{CHOICES, CLIENTS_A_HOST, READS, Record, client, verdicts};
 use super::network::{Sent, Weather};
@@ -30,16 +30,16 @@ const SEEDS_DEFAULT: u64 = 12;
 const ROUNDS: u64 = 4;
 const FLUSH_DELAY: Duration = Duration::from_secs(10);
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
-/// By then every host has told the others what it has on stable storage.
+/// The time within which every host reports to the others what it has on stable storage.
 const COMPARED: Duration = Duration::from_secs(5);
-/// Besides the keys of the clients: rows of these may be lost.
+/// The number of objects besides those of the clients: their rows may be removed from a host's tables.
 const ROWS: u128 = 6;
 
 fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{variable} is a number")))
 }
 
-/// One seed under way.
+/// The run of one seed.
 struct Drawn {
     cluster: Cluster,
     bucket: BucketId,
@@ -65,13 +65,13 @@ impl Drawn {
             put_until_done(&cluster.at(HostId(1)), bucket, &format!("row-{id}"), 1 << 100 | id).await;
         }
         if cluster.durability != Durability::Strict {
-            // What a store begins with is on stable storage.
+            // After this time the entries that begin the log are on stable storage.
             sleep(FLUSH_DELAY + COMPARED).await;
         }
         Self { cluster, bucket, record: Rc::default(), clients: Vec::new(), next_host: 4, done: Vec::new() }
     }
 
-    /// Clients of all hosts: some that read only, for a host that can change nothing answers reads for a while.
+    /// Starts clients on all hosts. Some only read: a host that can no longer make changes may still answer reads.
     fn start_clients(&mut self) {
         for (_, meta) in self.cluster.running() {
             let kinds = (0..CLIENTS_A_HOST).map(|_| CHOICES).chain([READS]);
@@ -100,7 +100,7 @@ impl Drawn {
         sleep(Duration::from_millis(self.cluster.draw(ms_max))).await;
     }
 
-    /// One of the things that may happen.
+    /// Causes one random fault or change of the group.
     async fn disturb(&mut self) {
         let is_strict = self.cluster.durability == Durability::Strict;
         let victim = self.any();
@@ -130,7 +130,7 @@ impl Drawn {
         self.pause(3000).await;
     }
 
-    /// The leader, or another one, is cut off for long enough that there is another leader.
+    /// Cuts off the leader, or another host, for long enough that another leader is elected.
     async fn depose(&mut self, victim: HostId) {
         let cut = if self.cluster.draw(4) == 0 { victim } else { self.cluster.leader_now().unwrap_or(victim) };
         self.cluster.network.cut_off(&[cut], &self.cluster.ids());
@@ -143,8 +143,8 @@ impl Drawn {
         self.cluster.start(victim).await;
     }
 
-    /// A host misses what the log keeps: a snapshot brings it up. With relaxed durability another one loses the end of its log
-    /// meanwhile, and may not elect the one that lags.
+    /// Lets a host fall behind the log that is kept, so that it needs a snapshot. With relaxed durability, instead,
+    /// another host loses the end of its log meanwhile, and must not help to elect the host that lags.
     async fn lag(&mut self, victim: HostId) {
         let leader = self.cluster.leader().await;
         if leader == victim {
@@ -165,7 +165,7 @@ impl Drawn {
         self.cluster.network.cut_one_way(leader, victim);
         self.pause(3000).await;
         self.stop_clients().await;
-        // Nobody learns of anything that was acknowledged so late that it may be lost.
+        // No client may see changes that were acknowledged so late that they may be lost.
         sleep(COMPARED).await;
         self.cluster.kill(other);
         self.cluster.network.heal();
@@ -175,7 +175,7 @@ impl Drawn {
         self.pause(12_000).await;
     }
 
-    /// Another host becomes a learner, and a voter.
+    /// Adds a host as a learner, and usually makes it a voter.
     async fn admit(&mut self) {
         if self.cluster.ids().len() > 4 {
             return;
@@ -196,13 +196,13 @@ impl Drawn {
         }
     }
 
-    /// A host is removed for good, and another one takes its place where too few would be left.
+    /// Removes a host for good, after adding another one if too few would be left.
     async fn replace(&mut self, victim: HostId) {
         if self.cluster.ids().len() < 4 {
             self.admit().await;
         }
         let all: BTreeSet<HostId> = self.cluster.ids().into_iter().filter(|id| *id != victim).collect();
-        // Learners become voters first, or too few would vote. The one that is to go may be a learner that catches up no more.
+        // Learners become voters first, or too few would vote; but not the victim, which may never catch up.
         self.until_done(async |through, known| {
             let learners = known.learners.iter().filter(|id| **id != victim);
             through.change_voters(known.voters.iter().chain(learners).copied().collect()).await
@@ -214,8 +214,8 @@ impl Drawn {
         assert_eq!(self.cluster.ids().into_iter().collect::<BTreeSet<_>>(), all);
     }
 
-    /// Has some running host do this, however often that takes. What the members are is what the leader knows: another host
-    /// may be behind.
+    /// Gives an order to some running host, again and again until it succeeds. The order is given the membership as the
+    /// leader knows it, since another host may be behind.
     async fn until_done(&self, order: impl AsyncFn(&MetaHandle, &Membership) -> Result<(), MetaError>) {
         let began = Instant::now();
         loop {
@@ -244,7 +244,7 @@ impl Drawn {
             .await;
     }
 
-    /// A host's drives are put back to what they were: it takes no further part, and another one comes.
+    /// Puts a host's drives back to an older state. The host must go out of service, and is replaced.
     async fn put_back(&mut self, victim: HostId) {
         self.cluster.stop(victim).await;
         let copy = self.cluster.copy_of(victim);
@@ -259,7 +259,8 @@ impl Drawn {
         self.replace(victim).await;
     }
 
-    /// The end of all copies of a host's log rots: it does not start any more.
+    /// Damages the end of one or both copies of a host's log. With both damaged the host must not start, and is
+    /// replaced.
     async fn lose_tail(&mut self, victim: HostId) {
         self.cluster.stop(victim).await;
         let copies = 1 + self.cluster.draw(2) as usize;
@@ -274,9 +275,9 @@ impl Drawn {
         }
     }
 
-    /// The tables of a host lack a row of which no client asks: the comparison of all tables shows it. The network is well
-    /// meanwhile. A host that falls behind would be given a snapshot, and with it the tables of the leader: the victim would
-    /// have its row back, or, where it leads, the other one would lose it.
+    /// Removes a row that no client reads from a host's tables: the comparison of all tables must show it. The network
+    /// has no faults meanwhile, since a host that falls behind would get a snapshot with the tables of the leader: the
+    /// victim would get its row back, or, if it leads, the other host would lose the row.
     async fn lose_rows(&mut self, victim: HostId) {
         self.cluster.network.set_weather(Weather::FAIR);
         self.cluster.until_even().await;
@@ -291,7 +292,7 @@ impl Drawn {
         let began = Instant::now();
         while meta.status().out_of_service.is_none() {
             if began.elapsed() > SOON {
-                self.fail("it goes on");
+                self.fail("the host with the removed row is still in service");
             }
             let leader = self.cluster.leader().await;
             compute_digest(&self.cluster.at(leader)).await;
@@ -301,7 +302,7 @@ impl Drawn {
         self.replace(victim).await;
     }
 
-    /// The network is well: all replicas that take part come to be the same.
+    /// Ends the faults, and checks that all replicas become equal. Returns the verdict on each client key.
     async fn end(mut self) -> Vec<(String, bool, usize)> {
         self.stop_clients().await;
         self.cluster.network.heal();
@@ -323,7 +324,7 @@ impl Drawn {
     }
 }
 
-/// A scrub of the leader has all hosts compute the digest of their tables. One that loses the lead does not come to that.
+/// Has all hosts compute the digest of their tables, by a scrub of the leader. Does nothing if the host lost the lead.
 async fn compute_digest(meta: &MetaHandle) {
     let Ok(mut pass) = CopyScrub::begin(meta, 1 << 20).await else { return };
     while let Ok(scrubbed) = pass.advance().await
@@ -331,7 +332,7 @@ async fn compute_digest(meta: &MetaHandle) {
     {}
 }
 
-/// Returns every message between the hosts, in order.
+/// Runs a seed in the present runtime, and checks it. Returns every message between the hosts, in order.
 async fn observe(seed: u64) -> Vec<Sent> {
     let mut drawn = Drawn::begin(seed).await;
     let network = Arc::clone(&drawn.cluster.network);
@@ -344,13 +345,13 @@ async fn observe(seed: u64) -> Vec<Sent> {
     let done = drawn.done.clone();
     for (key, passes, known) in drawn.end().await {
         assert!(known > 20, "seed {seed}: {done:?}: only {known} operations on {key} came to an end");
-        assert!(passes, "seed {seed}: {done:?}: what was seen of {key} could not have happened");
+        assert!(passes, "seed {seed}: {done:?}: the history of {key} is not linearizable");
     }
     assert!(network.panicked().is_empty(), "seed {seed}: {done:?}: {:?} panicked", network.panicked());
     network.sent()
 }
 
-/// One seed, in a runtime of its own.
+/// Runs one seed in a runtime of its own.
 fn run(seed: u64) -> Vec<Sent> {
     let sent = Rc::new(RefCell::new(Vec::new()));
     let kept = Rc::clone(&sent);
@@ -359,7 +360,7 @@ fn run(seed: u64) -> Vec<Sent> {
 }
 
 #[test]
-fn a_seed_repeats_itself_exactly() {
+fn two_runs_of_one_seed_send_the_same_messages() {
     let seed = number("SHERD_REPLICA_SEED").unwrap_or(1);
     let (once, again) = (run(seed), run(seed));
     let differs_at = once.iter().zip(&again).position(|(once, again)| once != again);
@@ -372,7 +373,7 @@ fn a_seed_repeats_itself_exactly() {
 
 #[test]
 #[ignore = "fewer than 200 seeds in a row have been run"]
-fn replicas_under_all_that_may_happen_are_linearizable_and_end_the_same() {
+fn replicas_under_random_faults_are_linearizable_and_end_equal() {
     let seeds = match number("SHERD_REPLICA_SEED") {
         Some(seed) => seed..seed + 1,
         None => 0..number("SHERD_REPLICA_SEEDS").unwrap_or(SEEDS_DEFAULT),
@@ -384,7 +385,7 @@ fn replicas_under_all_that_may_happen_are_linearizable_and_end_the_same() {
     }
 }
 
-/// Each with the first of the seeds that are tried; one of `SEEDS` finds it.
+/// The seeded defects, each with the first of the `SEEDS` seeds that are tried. One of them must find the defect.
 const DEFECTS: &[(Defect, u64)] =
     &[(Defect::ReadFromDeposedLeader, 0), (Defect::VoteForLostEntries, 0), (Defect::LoseSnapshotTable, 0)];
 const SEEDS: u64 = 40;

@@ -1,9 +1,10 @@
-//! Histories of what clients did to one key, and whether they could have happened one after the other: each operation at
-//! some moment between its begin and its end. One whose outcome is unknown happened at any moment after its begin, or never.
+//! A checker of linearizability for the operations of clients on one key: is there an order in which each operation
+//! takes effect at one moment between its begin and its end? An operation of unknown outcome took effect at any moment
+//! after its begin, or never.
 
 use std::collections::BTreeSet;
 
-/// The action of a client; the value under a key is an id, or none.
+/// The action of a client. The value under a key is an id, or none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
     Get {
@@ -15,7 +16,7 @@ pub enum Action {
     Delete {
         existed: Option<bool>,
     },
-    /// A put if there is nothing; whether it was made is known or not.
+    /// A put that takes effect only if the key has no value; `made` is `None` if the outcome is not known.
     PutIfAbsent {
         id: u128,
         made: Option<bool>,
@@ -26,12 +27,12 @@ pub enum Action {
 pub struct Operation {
     pub action: Action,
     pub begin: u64,
-    /// `None` where the outcome is not known.
+    /// `None` if the outcome is not known.
     pub end: Option<u64>,
 }
 
 impl Action {
-    /// Returns the value after the action, if it is possible with `value`.
+    /// Returns the value after the action; `None` if the action is impossible with `value` before it.
     fn step(self, value: Option<u128>) -> Option<Option<u128>> {
         match self {
             Self::Get { found } => (found == value).then_some(value),
@@ -45,23 +46,24 @@ impl Action {
     }
 }
 
-/// The operations of a history that say something, by their begin.
+/// The operations of a history that constrain it, by their begin.
 struct Search<'a> {
     order: Vec<&'a Operation>,
-    /// The values that reads found.
+    /// The ids that reads found.
     read: BTreeSet<u128>,
 }
 
-/// Which operations are done, a bit each, and the value after them.
+/// A state of the search: the operations that are done, one bit each, and the value after them.
 type Situation = (Vec<u64>, Option<u128>);
 
 fn is_done(done: &[u64], nth: usize) -> bool {
     done[nth / 64] & (1 << (nth % 64)) != 0
 }
 
-/// Searches an order, one operation after the other, never the same situation twice (Wing and Gong; Lowe).
+/// Returns whether a history is linearizable. Tries orders one operation after the other, and no situation twice (the
+/// algorithm of Wing and Gong, with Lowe's memoisation).
 pub fn is_linearizable(history: &[Operation]) -> bool {
-    // A read of unknown outcome is possible with any value.
+    // A read of unknown outcome constrains nothing.
     let says = |operation: &&Operation| operation.end.is_some() || !matches!(operation.action, Action::Get { .. });
     let mut order: Vec<&Operation> = history.iter().filter(says).collect();
     order.sort_by_key(|operation| operation.begin);
@@ -80,10 +82,11 @@ pub fn is_linearizable(history: &[Operation]) -> bool {
 }
 
 impl Search<'_> {
-    /// The situations that may follow, the best last; `None` if every operation of known outcome is done.
+    /// Returns the situations that may follow, the most promising last; `None` if every operation of known outcome is
+    /// done.
     fn next(&self, (done, value): &Situation) -> Option<Vec<Situation>> {
         let left = || (0..self.order.len()).filter(|nth| !is_done(done, *nth));
-        // Whoever begins after the first of the others has ended cannot be next.
+        // An operation that begins after another one has ended cannot come before that one.
         let first_end = left().filter_map(|nth| self.order[nth].end).min()?;
         let may_be_next = || left().take_while(|nth| self.order[*nth].begin <= first_end);
         let (mut known, unknown): (Vec<usize>, Vec<usize>) =
@@ -97,11 +100,11 @@ impl Search<'_> {
             }
             (next, value)
         };
-        // What changes nothing may as well happen at once.
+        // An operation that changes nothing may as well be done at once.
         if let Some(&idle) = known.iter().find(|nth| step(**nth) == Some(*value)) {
             return Some(vec![after(&[idle])]);
         }
-        // The first to end is tried first: most histories are in order.
+        // The operation that ends first is tried first: most histories took effect in that order.
         known.sort_by_key(|nth| std::cmp::Reverse(self.order[*nth].end));
         let mut next = Vec::new();
         for nth in known {
@@ -116,8 +119,9 @@ impl Search<'_> {
         Some(next)
     }
 
-    /// The operations of unknown outcome that make one possible that is not possible with this value: they need not happen
-    /// before. Of several that would do as well as each other there is one.
+    /// Returns chains of operations of unknown outcome after which the operation `nth`, impossible with this value, is
+    /// possible. Operations of unknown outcome are only ever done for that. Of several equivalent chains one is
+    /// returned.
     fn enabling(&self, unknown: &[usize], value: Option<u128>, nth: usize) -> Vec<Vec<usize>> {
         let action = |nth: &usize| self.order[*nth].action;
         let deletes = unknown.iter().copied().find(|nth| matches!(action(nth), Action::Delete { .. }));
@@ -160,7 +164,7 @@ fn get(begin: u64, end: u64, found: Option<u128>) -> Operation {
 }
 
 #[test]
-fn histories_that_could_have_happened_pass() {
+fn the_history_checker_accepts_linearizable_histories() {
     let put = |begin, end, id| op(begin, end, Action::Put { id });
     assert!(is_linearizable(&[]));
     assert!(is_linearizable(&[put(0, 1, 1), get(2, 3, Some(1))]));
@@ -173,7 +177,7 @@ fn histories_that_could_have_happened_pass() {
 }
 
 #[test]
-fn planted_violations_are_found() {
+fn the_history_checker_rejects_histories_that_are_not_linearizable() {
     let put = |begin, end, id| op(begin, end, Action::Put { id });
     let delete = |begin, end, existed| op(begin, end, Action::Delete { existed: Some(existed) });
     let stale_read = [put(0, 1, 1), put(2, 3, 2), get(4, 5, Some(1))];

@@ -1,4 +1,4 @@
-//! Leadership: elections, partitions, handing over.
+//! Tests of leadership: elections, partitions, and transfers of the lead.
 
 use super::{Cluster, SOON, bucket_of, id_at, put_until_done, simulate, try_id_of};
 use crate::actors::consensus::MetaHandle;
@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
 #[test]
-fn founders_form_one_group_in_any_order_with_restarts_in_between() {
+fn founders_that_start_in_any_order_form_one_group() {
     for seed in 0..8 {
         simulate(async {
             let mut cluster = Cluster::of(3, seed);
@@ -45,7 +45,7 @@ fn founders_form_one_group_in_any_order_with_restarts_in_between() {
 }
 
 #[test]
-fn one_founder_alone_decides_nothing() {
+fn one_of_three_founders_cannot_decide_alone() {
     simulate(async {
         let mut cluster = Cluster::of(3, 1);
         let first = cluster.ids()[0];
@@ -60,7 +60,7 @@ fn one_founder_alone_decides_nothing() {
 }
 
 #[test]
-fn a_leader_that_dies_is_succeeded_within_seconds() {
+fn a_killed_leader_is_succeeded_within_five_seconds() {
     simulate(async {
         let mut cluster = Cluster::started(3, 2).await;
         let bucket = bucket_of(&cluster).await;
@@ -91,7 +91,7 @@ fn write_on(meta: MetaHandle, bucket: BucketId, first: u128, acknowledged: Rc<Ce
 }
 
 #[test]
-fn a_leader_that_is_cut_off_neither_acknowledges_nor_answers_with_what_was_replaced_c8() {
+fn an_isolated_leader_acknowledges_nothing_and_serves_no_stale_read_c8() {
     for seed in 0..8 {
         simulate(async {
             let cluster = Cluster::started(3, seed).await;
@@ -105,7 +105,7 @@ fn a_leader_that_is_cut_off_neither_acknowledges_nor_answers_with_what_was_repla
             if seed % 2 == 0 {
                 cluster.network.cut_off(&[old], &cluster.ids());
             } else {
-                // It can still speak, and is not heard of again.
+                // The old leader can still send, but receives no answers.
                 cluster.ids().into_iter().filter(|id| *id != old).for_each(|id| cluster.network.cut_one_way(id, old));
             }
             let meta = cluster.at(old);
@@ -121,10 +121,10 @@ fn a_leader_that_is_cut_off_neither_acknowledges_nor_answers_with_what_was_repla
                 sleep(Duration::from_millis(7)).await;
             }
             let went_on = acknowledged.get().saturating_sub(acknowledged_before);
-            assert!(went_on > 0, "seed {seed}: the others go on");
-            assert_eq!(read_after_succession, 0, "seed {seed}: it cannot know what is true");
+            assert!(went_on > 0, "seed {seed}: the other hosts acknowledge changes");
+            assert_eq!(read_after_succession, 0, "seed {seed}: the old leader serves no reads");
             let status = meta.status();
-            assert!(!status.is_leader && status.leader != Some(old), "seed {seed}: it says so: {status:?}");
+            assert!(!status.is_leader && status.leader != Some(old), "seed {seed}: it reports no lead: {status:?}");
             let late = meta.propose(put(bucket, "key", 5, b"from the old leader")).await;
             assert!(late.is_err(), "seed {seed}: {late:?}");
             cluster.network.heal();
@@ -138,7 +138,7 @@ fn a_leader_that_is_cut_off_neither_acknowledges_nor_answers_with_what_was_repla
 }
 
 #[test]
-fn a_follower_that_was_cut_off_does_not_disturb_the_leader_when_it_returns() {
+fn a_follower_that_returns_from_a_partition_calls_no_election() {
     simulate(async {
         let cluster = Cluster::started(3, 3).await;
         bucket_of(&cluster).await;
@@ -157,7 +157,7 @@ fn a_follower_that_was_cut_off_does_not_disturb_the_leader_when_it_returns() {
 }
 
 #[test]
-fn a_host_that_was_restarted_keeps_the_promise_that_it_made_to_its_leader() {
+fn a_restarted_host_grants_no_vote_before_its_leaders_lease_ends() {
     for seed in 0..8 {
         simulate(async {
             let mut cluster = Cluster::started(3, seed).await;
@@ -165,7 +165,8 @@ fn a_host_that_was_restarted_keeps_the_promise_that_it_made_to_its_leader() {
             let leader = cluster.leader().await;
             let others: Vec<_> = cluster.ids().into_iter().filter(|id| *id != leader).collect();
             put_until_done(&cluster.at(leader), bucket, "key", 1).await;
-            // One of them has heard nothing for long and wants an election; the other forgets that it heard the leader.
+            // The first follower has heard nothing for long and stands for election; the second one restarts, and does
+            // not remember that it heard the leader just now.
             cluster.network.cut_off(&[others[0]], &cluster.ids());
             sleep(Duration::from_secs(10)).await;
             cluster.network.heal();
@@ -192,7 +193,7 @@ fn a_host_that_was_restarted_keeps_the_promise_that_it_made_to_its_leader() {
 }
 
 #[test]
-fn the_lead_is_handed_over_on_request_from_any_host_and_nothing_fails_c10() {
+fn a_transfer_of_leadership_from_any_host_fails_no_change_c10() {
     simulate(async {
         let cluster = Cluster::started(3, 4).await;
         let bucket = bucket_of(&cluster).await;
@@ -257,7 +258,7 @@ fn a_leader_that_stops_in_order_hands_over_the_lead_first_c10() {
 }
 
 #[test]
-fn a_single_host_asks_nobody_and_leads_at_once() {
+fn a_single_host_leads_at_once_without_calls_to_others() {
     simulate(async {
         let mut cluster = Cluster::of(1, 6);
         let only = cluster.ids()[0];

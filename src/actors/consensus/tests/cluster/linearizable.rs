@@ -1,4 +1,4 @@
-//! Histories of clients of all hosts on a few keys, under all faults at once, are those of one host that never fails.
+//! Tests that what clients of all hosts see of a few keys is linearizable, with faults of hosts and of the network.
 
 use super::history::{Action, Operation, is_linearizable};
 use super::network::Weather;
@@ -15,10 +15,10 @@ use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 pub(super) const KEYS: [&str; 2] = ["a", "b"];
-/// Operations on one key that are looked at together are bounded by the rounds.
+/// Few clients, so that the checker can handle the operations of one key.
 pub(super) const CLIENTS_A_HOST: u64 = 2;
 
-/// The client's choices: a number below 4 is a read.
+/// The number of choices of a client. Those below `READS` are reads.
 pub(super) const CHOICES: u64 = 10;
 pub(super) const READS: u64 = 4;
 
@@ -44,7 +44,7 @@ impl Record {
     }
 }
 
-/// Performs a client's action; `None` if it certainly did not happen.
+/// Performs a client's action. Returns it, or `None` if it certainly had no effect; and whether its outcome is known.
 async fn act(record: &Record, meta: &MetaHandle, bucket: BucketId, key: usize, choice: u64) -> (Option<Action>, bool) {
     let name = KEYS[key];
     let id = record.id();
@@ -95,7 +95,7 @@ pub(super) fn client(
         loop {
             let key = network.draw(KEYS.len() as u64) as usize;
             let begin = record.now();
-            // If the client is cut short here, what it did is unknown.
+            // If the client is aborted here, the outcome stays unknown.
             let place = record.histories[key].borrow().len();
             let choice = network.draw(choices);
             record.histories[key].borrow_mut().push(Operation { action: pending(choice, &record), begin, end: None });
@@ -110,7 +110,7 @@ pub(super) fn client(
     })
 }
 
-/// Returns the placeholder of an operation under way: the id is the next one drawn.
+/// Returns the placeholder of an operation under way. Its id is the one that `act` will draw.
 fn pending(choice: u64, record: &Record) -> Action {
     let id = u128::from(record.next_id.get() + 1);
     match choice {
@@ -121,7 +121,7 @@ fn pending(choice: u64, record: &Record) -> Action {
     }
 }
 
-/// A read that found what nobody wrote and that need not have happened.
+/// Returns an action that the checker ignores: a read, whose outcome must be unknown.
 fn nothing() -> Action {
     Action::Get { found: Some(u128::MAX) }
 }
@@ -171,7 +171,7 @@ async fn observe(seed: u64, stale_reads_every: Option<u64>) -> Vec<(String, bool
             .map(|meta| client(&cluster, meta, bucket, &record, CHOICES))
             .collect();
         disturb(&mut cluster).await;
-        // Those of a host that was killed are without it.
+        // The clients of a killed host have lost it, so all clients are started anew.
         clients.iter().for_each(JoinHandle::abort);
     }
     cluster.network.set_weather(Weather::FAIR);
@@ -179,7 +179,7 @@ async fn observe(seed: u64, stale_reads_every: Option<u64>) -> Vec<(String, bool
     verdicts(&record)
 }
 
-/// The verdict on each key: whether its history could have happened, and how many operations came to an end.
+/// Returns for each key whether its history is linearizable, and how many operations have a known outcome.
 pub(super) fn verdicts(record: &Record) -> Vec<(String, bool, usize)> {
     let histories = KEYS.iter().zip(&record.histories);
     histories
@@ -197,14 +197,14 @@ fn histories_are_linearizable_under_kills_partitions_and_losses_c8() {
         simulate(async move {
             for (key, passes, known) in observe(seed, None).await {
                 assert!(known > 50, "seed {seed}: only {known} operations on {key} came to an end");
-                assert!(passes, "seed {seed}: what was seen of {key} could not have happened");
+                assert!(passes, "seed {seed}: the history of {key} is not linearizable");
             }
         });
     }
 }
 
 #[test]
-fn stale_reads_that_are_planted_are_found() {
+fn the_history_checker_finds_planted_stale_reads() {
     simulate(async {
         let found = observe(1, Some(7)).await;
         assert!(found.iter().any(|(_, passes, _)| !passes), "{found:?}");

@@ -1,4 +1,4 @@
-//! Hosts that die, lag, or lose their power together; answers that are lost.
+//! Tests of hosts that are killed, lag, or lose their power together, and of answers that are lost.
 
 use super::network::Weather;
 use super::{Cluster, bucket_of, id_at, put_until_done, simulate};
@@ -18,14 +18,14 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
-/// The allowed values of each key: every id from the last acknowledged on.
+/// The last acknowledged and the last attempted id of each key; the key must have one from the former to the latter.
 #[derive(Debug, Default)]
 struct Ledger {
     acknowledged: BTreeMap<String, u128>,
     attempted: BTreeMap<String, u128>,
 }
 
-/// Three writers on every host that runs, each with a key of its own.
+/// Starts three writers on every running host, each with a key of its own.
 fn write_everywhere(
     cluster: &Cluster,
     bucket: BucketId,
@@ -72,7 +72,7 @@ async fn check_everywhere(cluster: &Cluster, bucket: BucketId, ledger: &Rc<RefCe
 }
 
 #[test]
-fn any_host_may_be_killed_under_load_and_nothing_acknowledged_is_lost() {
+fn killing_any_host_under_load_loses_no_acknowledged_change() {
     for seed in 0..8 {
         simulate(async {
             let mut cluster = Cluster::started(3, seed).await;
@@ -98,7 +98,7 @@ fn any_host_may_be_killed_under_load_and_nothing_acknowledged_is_lost() {
 }
 
 #[test]
-fn all_hosts_may_lose_their_power_at_once_and_nothing_acknowledged_is_lost() {
+fn a_power_cut_of_all_hosts_loses_no_acknowledged_change() {
     for seed in 0..8 {
         simulate(async {
             let mut cluster = Cluster::of(3, seed);
@@ -128,7 +128,7 @@ fn all_hosts_may_lose_their_power_at_once_and_nothing_acknowledged_is_lost() {
 }
 
 #[test]
-fn a_follower_that_lags_beyond_what_is_kept_is_brought_up_by_a_snapshot_larger_than_any_call_c9() {
+fn a_follower_behind_the_purged_log_catches_up_by_a_large_snapshot_c9() {
     for seed in 0..3 {
         simulate(async {
             let mut cluster = Cluster::started(3, seed).await;
@@ -160,7 +160,7 @@ fn a_follower_that_lags_beyond_what_is_kept_is_brought_up_by_a_snapshot_larger_t
             }
             cluster.network.heal();
             if seed == 2 {
-                // In the midst of it.
+                // The follower is killed while it receives the snapshot.
                 cluster.until("pieces come", |cluster| cluster.network.calls(Kind::SnapshotPiece) > 4).await;
                 cluster.kill(lagging);
                 sleep(Duration::from_millis(100)).await;
@@ -172,7 +172,7 @@ fn a_follower_that_lags_beyond_what_is_kept_is_brought_up_by_a_snapshot_larger_t
             assert!(pieces >= 12, "seed {seed}: 40 objects of 300 KiB took {pieces} pieces of 1 MiB");
             let status = cluster.at(lagging).status();
             assert!(status.snapshot_index > 40 && status.purged_index == status.snapshot_index, "{status:?}");
-            // Also when it has nothing but its own drives.
+            // The follower has everything after a restart, too.
             cluster.kill(lagging);
             cluster.start(lagging).await;
             let meta = cluster.at(lagging);
@@ -189,7 +189,7 @@ fn a_follower_that_lags_beyond_what_is_kept_is_brought_up_by_a_snapshot_larger_t
 }
 
 #[test]
-fn a_follower_without_room_for_a_snapshot_takes_it_when_there_is_some() {
+fn a_full_follower_installs_a_snapshot_once_it_has_space() {
     simulate(async {
         let cluster = Cluster::started(3, 4).await;
         let bucket = bucket_of(&cluster).await;
@@ -220,7 +220,7 @@ fn a_follower_without_room_for_a_snapshot_takes_it_when_there_is_some() {
     });
 }
 
-/// A write that is made once, and answered as the one who made it.
+/// Proposes a change, and checks that the reply is that of a change made once.
 async fn once(meta: &MetaHandle, change: impl Fn() -> Change, expected: impl Fn(&Reply) -> bool) {
     match meta.propose(change()).await {
         Ok(reply) => assert!(expected(&reply), "{reply:?}"),
@@ -229,7 +229,7 @@ async fn once(meta: &MetaHandle, change: impl Fn() -> Change, expected: impl Fn(
 }
 
 #[test]
-fn a_forwarded_change_whose_answers_are_lost_is_made_once_and_answered_as_if_they_were_not() {
+fn a_forwarded_change_is_made_once_even_if_its_answers_are_lost() {
     for seed in 0..6 {
         simulate(async {
             let cluster = Cluster::started(3, seed).await;
@@ -242,7 +242,7 @@ fn a_forwarded_change_whose_answers_are_lost_is_made_once_and_answered_as_if_the
                 async move {
                     for round in 0..5_u128 {
                         let (key, id) = (format!("key-{nth}"), nth * 1000 + round);
-                        // Whoever is refused here was refused by itself.
+                        // Each client has a key of its own, so only its own earlier put can make the condition fail.
                         let put = || put_if_absent(bucket, &key, id);
                         once(&meta, put, |reply| matches!(reply, Reply::ObjectPut { .. })).await;
                         let put = || put_if_absent(bucket, &key, id + 500);
@@ -260,7 +260,7 @@ fn a_forwarded_change_whose_answers_are_lost_is_made_once_and_answered_as_if_the
 }
 
 #[test]
-fn forwarded_changes_outlive_the_leader_that_had_them() {
+fn forwarded_changes_are_decided_after_their_leader_was_killed() {
     for seed in 0..10 {
         simulate(async {
             let mut cluster = Cluster::started(3, seed).await;
@@ -289,9 +289,9 @@ fn forwarded_changes_outlive_the_leader_that_had_them() {
     }
 }
 
-/// Under its old id it would elect, with a host that was away, a leader that lacks what was acknowledged.
+/// Under its old id the host could, together with a host that was away, elect a leader that lacks acknowledged changes.
 #[test]
-fn a_voter_whose_log_lost_its_end_takes_no_further_part() {
+fn a_voter_whose_log_lost_its_end_refuses_to_start() {
     simulate(async {
         let mut cluster = Cluster::started(3, 9).await;
         let bucket = bucket_of(&cluster).await;
@@ -305,7 +305,7 @@ fn a_voter_whose_log_lost_its_end_takes_no_further_part() {
         cluster.stop(voter).await;
         for disk in &cluster.hosts[&voter].disks {
             let (path, _, last) = last_block(disk);
-            // Before the mark that the log ends with.
+            // Damages the record before the mark with which the log ends.
             disk.corrupt(&path, ((last - 1) * BLOCK + 80) as u64, 1).expect("a stored file");
         }
         let refused = cluster.try_start(voter).await.expect_err("its log is damaged");
@@ -317,7 +317,7 @@ fn a_voter_whose_log_lost_its_end_takes_no_further_part() {
 }
 
 #[test]
-fn without_a_majority_changes_and_reads_end_in_time_with_an_error_c7() {
+fn without_a_majority_changes_and_reads_fail_in_time_c7() {
     simulate(async {
         let mut cluster = Cluster::started(3, 8).await;
         let bucket = bucket_of(&cluster).await;

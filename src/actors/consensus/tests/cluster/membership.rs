@@ -1,4 +1,4 @@
-//! Hosts that join, leave, and come back as others.
+//! Tests of hosts that join a group, leave it, and come back as another member.
 
 use super::{Cluster, bucket_of, id_at, put_until_done, simulate};
 use crate::actors::consensus::{Forming, MetaError};
@@ -18,7 +18,7 @@ async fn voters_become(cluster: &Cluster, at: HostId, voters: &[HostId]) {
         .await;
 }
 
-/// Adds a host as a learner, and as a voter when it has caught up; all through one that does not lead.
+/// Adds a host as a learner, and makes it a voter when it has caught up; all through a host that does not lead.
 async fn admit(cluster: &mut Cluster, id: HostId) {
     cluster.add_host(id, Forming::Joining);
     cluster.start(id).await;
@@ -27,9 +27,9 @@ async fn admit(cluster: &mut Cluster, id: HostId) {
     let mut voters = meta.membership().voters;
     assert!(!voters.contains(&id));
     let early = meta.change_voters(voters.iter().copied().chain([id]).collect()).await;
-    assert!(matches!(early, Err(MetaError::Refused { .. })), "it is no member yet: {early:?}");
+    assert!(matches!(early, Err(MetaError::Refused { .. })), "the host is not a member yet: {early:?}");
     meta.add_learner(id, &super::address(id)).await.expect("a learner is added");
-    meta.add_learner(id, &super::address(id)).await.expect("and may be added again");
+    meta.add_learner(id, &super::address(id)).await.expect("a learner may be added again");
     cluster.until_even().await;
     voters.insert(id);
     meta.change_voters(voters.clone()).await.expect("a learner that has caught up becomes a voter");
@@ -37,7 +37,7 @@ async fn admit(cluster: &mut Cluster, id: HostId) {
 }
 
 impl Cluster {
-    /// A running member that does not lead and is not this one.
+    /// Returns a running host that does not lead and is not `other`.
     async fn follower_of(&self, other: HostId) -> HostId {
         let leader = self.leader().await;
         let found = self.running().into_iter().map(|(id, _)| id).find(|id| *id != leader && *id != other);
@@ -46,7 +46,7 @@ impl Cluster {
 }
 
 #[test]
-fn three_hosts_become_four_and_three_again_while_changes_go_on() {
+fn a_host_is_added_and_one_removed_while_changes_go_on() {
     for seed in 0..5 {
         simulate(async {
             let mut cluster = Cluster::started(3, seed).await;
@@ -81,7 +81,7 @@ fn three_hosts_become_four_and_three_again_while_changes_go_on() {
 }
 
 #[test]
-fn a_host_that_lost_everything_comes_back_as_another_and_the_old_one_is_removed() {
+fn a_host_that_lost_its_drives_returns_as_another_member() {
     for seed in 0..5 {
         simulate(async {
             let mut cluster = Cluster::started(3, seed).await;
@@ -97,7 +97,7 @@ fn a_host_that_lost_everything_comes_back_as_another_and_the_old_one_is_removed(
             let through = cluster.running()[0].0;
             cluster.at(through).remove(wiped).await.expect("the lost one is removed");
             voters_become(&cluster, through, &cluster.ids()).await;
-            // It counts: with one of the others gone, it is half of what is left of the majority.
+            // The new voter counts: with one of the others gone, a majority needs it.
             let gone = cluster.running().into_iter().map(|(id, _)| id).find(|id| *id != HostId(9));
             cluster.kill(gone.expect("there are others"));
             let meta = cluster.at(HostId(9));
@@ -110,7 +110,7 @@ fn a_host_that_lost_everything_comes_back_as_another_and_the_old_one_is_removed(
 }
 
 #[test]
-fn a_change_of_voters_that_was_cut_in_its_middle_is_finished_by_asking_for_its_target() {
+fn an_interrupted_change_of_voters_is_finished_by_requesting_it_again() {
     simulate(async {
         let cluster = Cluster::started(3, 1).await;
         bucket_of(&cluster).await;
@@ -123,7 +123,7 @@ fn a_change_of_voters_that_was_cut_in_its_middle_is_finished_by_asking_for_its_t
         let nodes: BTreeMap<u64, BasicNode> =
             addresses.into_iter().map(|(host, addr)| (host.0, BasicNode { addr })).collect();
         let both = openraft::Membership::new(sides, nodes).expect("each voter has an address");
-        // The first of the two entries of such a change, as a leader leaves it that stops before the second.
+        // Appends the first of the two entries of a change of voters, as a leader does that stops before the second.
         let half = meta.inner.raft.append_membership(both, EntryPayload::Blank, []).await;
         half.expect("both sides are decided");
         cluster
@@ -140,7 +140,7 @@ fn a_change_of_voters_that_was_cut_in_its_middle_is_finished_by_asking_for_its_t
 }
 
 #[test]
-fn learners_and_hosts_that_wait_to_be_added_serve_reads_and_changes_or_say_that_they_cannot() {
+fn a_host_serves_reads_and_changes_once_it_is_a_learner() {
     simulate(async {
         let mut cluster = Cluster::started(3, 1).await;
         let bucket = bucket_of(&cluster).await;
@@ -152,7 +152,7 @@ fn learners_and_hosts_that_wait_to_be_added_serve_reads_and_changes_or_say_that_
         cluster.at(HostId(1)).add_learner(HostId(4), "host-4:9100").await.expect("a learner is added");
         put_until_done(&meta, bucket, "key", 1).await;
         assert_eq!(id_at(&meta, bucket, "key").await, Some(1));
-        // It is no voter, whoever dies.
+        // A learner does not become a voter when a voter is killed.
         let leader = cluster.leader().await;
         cluster.kill(leader);
         put_until_done(&meta, bucket, "key", 2).await;

@@ -1,4 +1,5 @@
-//! Several hosts in one thread and in simulated time, over a network that fails by a seed, on disks whose power is cut.
+//! A simulated cluster: several hosts in one thread and in simulated time, over a network that fails by a seed, on
+//! disks whose power is cut.
 
 mod clock;
 mod drawn;
@@ -37,10 +38,10 @@ use tokio::time::{Instant, sleep, timeout};
 const DRIVES: u32 = 2;
 const DRIVE: &str = "/drive";
 const DISK_BYTES: u64 = 512 << 20;
-/// For anything that must come to be while a majority is there.
+/// The time within which a cluster with a majority must make progress.
 const SOON: Duration = Duration::from_secs(30);
 
-/// Runs in one thread, in simulated time.
+/// Runs a test in one thread, in simulated time.
 fn simulate(world: impl Future<Output = ()>) {
     let runtime = || {
         let mut runtime = tokio::runtime::Builder::new_current_thread();
@@ -59,7 +60,7 @@ struct Host {
     wall_ahead_ms: Arc<AtomicI64>,
 }
 
-/// A host's drives at some moment.
+/// A copy of a host's drives as they were at some moment.
 struct OlderCopy {
     disks: Vec<SimDisk>,
     home: Arc<MemoryHome>,
@@ -76,7 +77,7 @@ struct Cluster {
 }
 
 impl Cluster {
-    /// Founders 1 to `count`, none of them started.
+    /// Creates a cluster of founders 1 to `count`, none of them started.
     fn of(count: u64, seed: u64) -> Self {
         let ambient = Simulated::ambient(seed);
         let network = Network::new(ambient.clone());
@@ -172,7 +173,7 @@ impl Cluster {
         Ok(())
     }
 
-    /// The host is gone at once, and the power of its drives with it.
+    /// Kills a host, and cuts the power of its drives.
     fn kill(&mut self, id: HostId) {
         let seed = self.draw(u64::MAX);
         self.network.leave(id);
@@ -180,41 +181,41 @@ impl Cluster {
         host.disks = (0..).zip(&host.disks).map(|(nth, disk)| disk.power_cut(seed.wrapping_add(nth))).collect();
         host.home = Arc::new(host.home.power_cut(&*self.ambient.entropy));
         if let Some(handle) = host.running.take() {
-            // What is left of it does nothing any more; it is only to end.
+            // The network and the disks are gone for the old process; its tasks only have to end.
             tokio::spawn(async move { handle.shutdown().await });
         }
     }
 
-    /// The host stops in order.
+    /// Stops a host in order.
     async fn stop(&mut self, id: HostId) {
         let handle = self.hosts.get_mut(&id).expect("a host of this cluster").running.take().expect("the host runs");
         handle.shutdown().await;
         self.network.leave(id);
     }
 
-    /// The drives of a host that is stopped, as they are.
+    /// Copies the drives of a stopped host.
     fn copy_of(&mut self, id: HostId) -> OlderCopy {
         let ambient = self.ambient.clone();
         let host = self.hosts.get_mut(&id).expect("a host of this cluster");
-        assert!(host.running.is_none(), "only what is not written to is copied");
+        assert!(host.running.is_none(), "a host is copied while it is stopped");
         let disks = || host.disks.iter().map(|disk| disk.power_cut(0)).collect();
         let copy = OlderCopy { disks: disks(), home: Arc::new(host.home.power_cut(&*ambient.entropy)) };
         host.disks = disks();
         copy
     }
 
-    /// A host that is stopped has these drives from now on.
+    /// Puts the drives of a stopped host back to this copy.
     fn restore(&mut self, id: HostId, copy: OlderCopy) {
         let host = self.hosts.get_mut(&id).expect("a host of this cluster");
         assert!(host.running.is_none(), "a host is restored while it is stopped");
         (host.disks, host.home) = (copy.disks, copy.home);
     }
 
-    /// The host that the others follow, once most of those that run do.
+    /// Waits until a majority follows one leader, and returns that leader.
     async fn leader(&self) -> HostId {
         let found = self.until("there is a leader", |cluster| cluster.leader_now().is_some());
         found.await;
-        self.leader_now().expect("it was just there")
+        self.leader_now().expect("there was a leader just now")
     }
 
     fn leader_now(&self) -> Option<HostId> {
@@ -227,7 +228,7 @@ impl Cluster {
         (followers * 2 > handle.membership().voters.len()).then_some(*leader)
     }
 
-    /// Some host that does not lead.
+    /// Returns a host that does not lead.
     async fn follower(&self) -> HostId {
         let leader = self.leader().await;
         self.running().into_iter().map(|(id, _)| id).find(|id| *id != leader).expect("there are several hosts")
@@ -241,11 +242,11 @@ impl Cluster {
         };
         if timeout(SOON * 4, wait).await.is_err() {
             let all: Vec<_> = self.running().into_iter().map(|(id, handle)| (id, handle.status())).collect();
-            panic!("seed {}: in vain: {what}: {all:#?}", self.seed);
+            panic!("seed {}: waited in vain until: {what}: {all:#?}", self.seed);
         }
     }
 
-    /// Every running host has applied what any has.
+    /// Waits until all running hosts have applied the same entries.
     async fn until_even(&self) {
         self.until("all have applied the same", |cluster| {
             let applied: Vec<u64> = cluster.running().iter().map(|(_, handle)| handle.status().applied_index).collect();
@@ -254,7 +255,7 @@ impl Cluster {
         .await;
     }
 
-    /// The replicas that take part have applied the same entries, as far as they have come.
+    /// Checks that the replicas in service have applied the same entries up to the least applied index of them.
     fn check_replicas(&self) {
         let last = |handle: &MetaHandle| handle.inner.shared.history().last().map_or(0, |point| point.at.index);
         let taking_part: Vec<_> =
@@ -268,7 +269,7 @@ impl Cluster {
         self.check_tables(&taking_part);
     }
 
-    /// The tables of replicas that have come as far as another one are the same as its own.
+    /// Checks that replicas with the same applied index have the same tables.
     fn check_tables(&self, taking_part: &[(HostId, MetaHandle)]) {
         let mut by_index = BTreeMap::<u64, (HostId, TablesDigest)>::new();
         for (id, handle) in taking_part {
@@ -296,7 +297,7 @@ fn address(id: HostId) -> String {
     format!("host-{}:9100", id.0)
 }
 
-/// Tries on until the change is decided: for changes that may be made twice.
+/// Proposes a put until it is decided. Only for puts that may be made twice.
 async fn put_until_done(meta: &MetaHandle, bucket: BucketId, key: &str, id: u128) {
     let began = Instant::now();
     loop {
@@ -308,13 +309,13 @@ async fn put_until_done(meta: &MetaHandle, bucket: BucketId, key: &str, id: u128
     }
 }
 
-/// The id of the object under a key, as a host reads it.
+/// Returns the id of the object under a key, as a host reads it.
 async fn try_id_of(meta: &MetaHandle, bucket: BucketId, key: &str) -> Result<Option<u128>, MetaError> {
     let view = meta.read().await?;
     Ok(view.object(bucket, key).expect("the tables are readable").map(|object| object.manifest.id.0))
 }
 
-/// The same, once the host can read.
+/// Returns the id of the object under a key, once the host can read.
 async fn id_at(meta: &MetaHandle, bucket: BucketId, key: &str) -> Option<u128> {
     let began = Instant::now();
     loop {

@@ -1,5 +1,5 @@
-//! A network between the hosts of one simulation, in its time and from its seed: late, lossy, out of order, repeating itself,
-//! and cut.
+//! A simulated network between the hosts of a test, driven by its seed: messages are delayed, lost, reordered,
+//! repeated, or cut off.
 
 use crate::actors::consensus::MetaHandle;
 use crate::actors::consensus::network::Kind;
@@ -13,15 +13,15 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::time::sleep;
 
-/// The rates of faults, of a thousand calls each.
+/// The greatest delay, and the rates of faults as calls in a thousand.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Weather {
     pub delay_ms_max: u64,
     pub lost: u64,
     pub answers_lost: u64,
-    /// Arrive twice, the second time later.
+    /// Calls that arrive twice, the second time later.
     pub repeated: u64,
-    /// Answers to forwarded changes that are lost besides.
+    /// Answers to forwarded changes that are lost, in addition to `answers_lost`.
     pub forwards_unanswered: u64,
 }
 
@@ -31,7 +31,7 @@ impl Weather {
         Self { delay_ms_max: 30, lost: 30, answers_lost: 30, repeated: 100, forwards_unanswered: 100 };
 }
 
-/// One message, as it leaves.
+/// A record of one call that was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sent {
     pub at: Duration,
@@ -44,7 +44,7 @@ pub struct Sent {
 #[derive(Debug)]
 struct State {
     weather: Weather,
-    /// Each start of a host has a number of its own: what an earlier one sends goes nowhere.
+    /// The running hosts, each with the number of its start. Calls of an earlier start are dropped.
     present: BTreeMap<HostId, (u64, MetaHandle)>,
     next_start: u64,
     cut: BTreeSet<(HostId, HostId)>,
@@ -84,14 +84,14 @@ impl Network {
         self.state().weather = weather;
     }
 
-    /// The way out of a host that starts now.
+    /// Returns the transport of a host that starts now.
     pub fn join(self: &Arc<Self>, from: HostId) -> Arc<Way> {
         let mut state = self.state();
         state.next_start += 1;
         Arc::new(Way { network: Arc::clone(self), from, start: state.next_start })
     }
 
-    /// The host answers from now on.
+    /// Makes a host answer calls from now on.
     pub fn present(&self, way: &Way, handle: MetaHandle) {
         self.state().present.insert(way.from, (way.start, handle));
     }
@@ -110,7 +110,7 @@ impl Network {
         }
     }
 
-    /// Drops messages from the first host to the second.
+    /// Drops all messages from the first host to the second from now on.
     pub fn cut_one_way(&self, from: HostId, to: HostId) {
         self.state().cut.insert((from, to));
     }
@@ -119,17 +119,17 @@ impl Network {
         self.state().cut.clear();
     }
 
-    /// Calls of a kind that were made.
+    /// Returns the number of calls of a kind so far.
     pub fn calls(&self, kind: Kind) -> u64 {
         self.state().sent.iter().filter(|sent| sent.kind == kind as u8).count() as u64
     }
 
-    /// Every call so far, in order.
+    /// Returns every call so far, in order.
     pub fn sent(&self) -> Vec<Sent> {
         self.state().sent.clone()
     }
 
-    /// Hosts that panicked while they served a call.
+    /// Returns the hosts that panicked while they served a call.
     pub fn panicked(&self) -> BTreeSet<HostId> {
         self.state().panicked.clone()
     }
@@ -156,7 +156,7 @@ impl Network {
     }
 }
 
-/// A host's way to the others.
+/// The transport from one host to the others, for one start of the host.
 #[derive(Debug)]
 pub struct Way {
     network: Arc<Network>,
@@ -195,7 +195,7 @@ impl GroupTransport for Way {
             });
         }
         let kind = call.kind;
-        // Goes on when the caller waits no more.
+        // The call is served to its end even if the caller gives up.
         let served = tokio::spawn(async move { target.serve(call).await });
         let answer = served.await.map_err(|_| {
             network.state().panicked.insert(host);

@@ -1,4 +1,4 @@
-//! Hosts whose drives are put back to an older state.
+//! Tests of hosts whose drives are put back to an older state, and of replicas whose chains differ.
 
 use super::{Cluster, bucket_of, id_at, put_until_done, simulate};
 use crate::storage::raft_log::{AppliedAt, Chain, History};
@@ -15,7 +15,7 @@ async fn put_all(cluster: &Cluster, at: HostId, bucket: BucketId, ids: std::ops:
 }
 
 #[test]
-fn a_host_that_applied_what_the_leader_never_had_stops_and_keeps_it() {
+fn a_host_with_applied_entries_that_its_leader_lacks_stops_and_keeps_them() {
     for seed in 0..4 {
         simulate(async {
             let mut cluster = Cluster::started(3, seed).await;
@@ -25,7 +25,7 @@ fn a_host_that_applied_what_the_leader_never_had_stops_and_keeps_it() {
             let copy = cluster.copy_of(restored);
             cluster.start(restored).await;
             cluster.until_even().await;
-            // It is to have heard nothing of what the others hold.
+            // The lagging host must not know what the others have on stable storage.
             cluster.kill(lagging);
             cluster.network.cut_off(&[lagging], &cluster.ids());
             cluster.start(lagging).await;
@@ -37,7 +37,7 @@ fn a_host_that_applied_what_the_leader_never_had_stops_and_keeps_it() {
                     applied(restored) == applied(complete)
                 })
                 .await;
-            // In order, so that it knows afterwards that all of them were decided.
+            // This host stops in order, so that its log shows afterwards that all entries were decided.
             cluster.stop(complete).await;
             cluster.kill(restored);
             cluster.restore(restored, copy);
@@ -48,11 +48,11 @@ fn a_host_that_applied_what_the_leader_never_had_stops_and_keeps_it() {
             cluster.start(complete).await;
             let stopped = |cluster: &Cluster| cluster.at(complete).status().out_of_service;
             cluster.until("it is out of service", |cluster| stopped(cluster).is_some()).await;
-            // Whichever came first: what the leader sends, or how the replicas compare.
+            // Either the leader's entries or the comparison of the replicas has shown the contradiction first.
             let why = stopped(&cluster).expect("it was just there");
             assert!(why.contains("Replicas that contradict each other"), "{why}");
             let rejoins = cluster.at(complete).superseded().now_or_never();
-            assert_eq!(rejoins, None, "it alone holds what was acknowledged, and does not give that up by itself");
+            assert_eq!(rejoins, None, "the host alone holds acknowledged changes, and does not give them up by itself");
             let view = cluster.at(complete).local_view().expect("its tables stay");
             for id in 0..8 {
                 assert!(view.object(bucket, &format!("key-{id}")).expect("readable").is_some(), "{id}");
@@ -65,7 +65,7 @@ fn a_host_that_applied_what_the_leader_never_had_stops_and_keeps_it() {
 }
 
 #[test]
-fn a_host_put_back_to_an_older_state_takes_no_part_and_nothing_is_lost() {
+fn a_host_put_back_to_an_older_state_stops_and_nothing_is_lost() {
     for seed in 0..6 {
         simulate(async {
             let mut cluster = Cluster::started(3, seed).await;
@@ -78,7 +78,7 @@ fn a_host_put_back_to_an_older_state_takes_no_part_and_nothing_is_lost() {
             cluster.leader().await;
             put_all(&cluster, restored, bucket, 0..20).await;
             cluster.until_even().await;
-            // Until each has told the others.
+            // Each host reports its state to the others within this time.
             sleep(Duration::from_secs(5)).await;
             let away = others.get(seed as usize / 2).copied();
             if let Some(away) = away {
@@ -92,7 +92,7 @@ fn a_host_put_back_to_an_older_state_takes_no_part_and_nothing_is_lost() {
             let why = stopped(&cluster).expect("it was just there");
             assert!(why.contains("put back to an older state"), "{why}");
             let rejoins = cluster.at(restored).superseded().now_or_never();
-            assert_eq!(rejoins, Some(why), "it holds nothing that the others lack");
+            assert_eq!(rejoins, Some(why), "the host has to rejoin, as it holds nothing that the others lack");
             cluster.stop(restored).await;
             if let Some(away) = away {
                 cluster.start(away).await;
@@ -110,7 +110,7 @@ fn a_host_put_back_to_an_older_state_takes_no_part_and_nothing_is_lost() {
     }
 }
 
-/// From now on the host remembers to have applied something else.
+/// Changes the chain of a host's applied entries, as if it had applied other ones.
 fn make_differ(cluster: &Cluster, host: HostId) {
     let meta = cluster.at(host);
     let mut history = meta.inner.shared.history();
@@ -119,7 +119,7 @@ fn make_differ(cluster: &Cluster, host: HostId) {
 }
 
 #[test]
-fn a_replica_that_differs_from_the_majority_takes_no_part() {
+fn a_replica_whose_chain_differs_from_the_majority_stops() {
     simulate(async {
         let cluster = Cluster::started(3, 1).await;
         let bucket = bucket_of(&cluster).await;
@@ -143,7 +143,7 @@ fn a_replica_that_differs_from_the_majority_takes_no_part() {
 }
 
 #[test]
-fn of_two_replicas_that_differ_both_say_so_and_go_on() {
+fn two_replicas_whose_chains_differ_report_it_and_go_on() {
     simulate(async {
         let cluster = Cluster::started(2, 1).await;
         let bucket = bucket_of(&cluster).await;
@@ -171,7 +171,7 @@ fn of_two_replicas_that_differ_both_say_so_and_go_on() {
 }
 
 #[test]
-fn a_relaxed_host_that_lost_the_end_of_its_log_is_filled_again() {
+fn a_relaxed_host_that_lost_the_end_of_its_log_catches_up_again() {
     for seed in 0..4 {
         simulate(async {
             let mut cluster = Cluster::of(3, seed);
@@ -181,7 +181,7 @@ fn a_relaxed_host_that_lost_the_end_of_its_log_is_filled_again() {
             }
             let bucket = bucket_of(&cluster).await;
             let victim = cluster.follower().await;
-            // What a store begins with is on stable storage.
+            // After this time the entries that begin the log are on stable storage.
             sleep(Duration::from_secs(15)).await;
             put_all(&cluster, victim, bucket, 0..40).await;
             cluster.until_even().await;
@@ -193,7 +193,7 @@ fn a_relaxed_host_that_lost_the_end_of_its_log_is_filled_again() {
             for id in 0..40 {
                 assert_eq!(id_at(&cluster.at(victim), bucket, &format!("key-{id}")).await, Some(id));
             }
-            // It counts again.
+            // The host takes part again: with another host killed, a majority needs it.
             let other = cluster.ids().into_iter().find(|id| *id != victim).expect("there are three");
             sleep(Duration::from_secs(5)).await;
             cluster.kill(other);

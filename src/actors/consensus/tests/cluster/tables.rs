@@ -1,4 +1,4 @@
-//! Replicas with the same entries and other rows.
+//! Tests of replicas that have applied the same entries and have different rows, or cannot apply an entry.
 
 use super::{Cluster, bucket_of, put_until_done, simulate};
 use crate::actors::consensus::shared::locked;
@@ -26,7 +26,7 @@ async fn scrub(meta: &MetaHandle) {
     while !matches!(pass.advance().await.expect("readable"), CopyScrubbed::Finished { .. }) {}
 }
 
-/// The tables of a host lose the row of its nth object.
+/// Removes the row of the nth object from a host's tables.
 fn lose_row(cluster: &Cluster, host: HostId, nth: usize) {
     let meta = cluster.at(host);
     let tables = meta.inner.shared.tables.load_full().expect("the host has tables");
@@ -61,7 +61,7 @@ fn a_scrub_of_the_leader_computes_the_same_digest_on_every_host() {
 }
 
 #[test]
-fn a_host_whose_tables_differ_from_a_majority_takes_no_part_and_rejoins() {
+fn a_host_whose_tables_differ_from_a_majority_stops_and_rejoins() {
     for seed in 0..4 {
         simulate(async {
             let (cluster, bucket, leader) = cluster_with_objects(seed).await;
@@ -73,7 +73,7 @@ fn a_host_whose_tables_differ_from_a_majority_takes_no_part_and_rejoins() {
             cluster.until("it is out of service", |cluster| stopped(cluster).is_some()).await;
             let why = stopped(&cluster).expect("it was just there");
             assert!(why.contains("the metadata tables of this host were not those of hosts"), "{why}");
-            assert_eq!(cluster.at(damaged).superseded().now_or_never(), Some(why), "it comes back with others' tables");
+            assert_eq!(cluster.at(damaged).superseded().now_or_never(), Some(why), "the host has to rejoin");
             put_until_done(&cluster.at(others[0]), bucket, "later", 9).await;
             for other in &others {
                 assert!(tables_differ(&cluster, *other, damaged), "{other:?} was told");
@@ -85,7 +85,7 @@ fn a_host_whose_tables_differ_from_a_majority_takes_no_part_and_rejoins() {
 }
 
 #[test]
-fn of_three_hosts_with_three_kinds_of_tables_all_say_so_and_go_on() {
+fn three_hosts_whose_tables_all_differ_report_it_and_go_on() {
     simulate(async {
         let (cluster, bucket, leader) = cluster_with_objects(1).await;
         let ids = cluster.ids();
@@ -106,7 +106,7 @@ fn of_three_hosts_with_three_kinds_of_tables_all_say_so_and_go_on() {
 }
 
 #[test]
-fn an_entry_that_one_host_cannot_apply_stops_it_after_the_second_failure_and_the_others_go_on() {
+fn an_entry_that_fails_twice_on_one_host_stops_only_that_host() {
     for seed in 0..2 {
         simulate(async {
             let (mut cluster, bucket, leader) = cluster_with_objects(seed).await;
@@ -118,13 +118,13 @@ fn an_entry_that_one_host_cannot_apply_stops_it_after_the_second_failure_and_the
             let stopped = |cluster: &Cluster| cluster.at(ill).status().out_of_service;
             cluster.until("it is out of service", |cluster| stopped(cluster).is_some()).await;
             let why = stopped(&cluster).expect("it was just there");
-            assert!(why.contains("on cannot be applied, on tables that were made anew either"), "{why}");
+            assert!(why.contains("on cannot be applied, not even to rebuilt tables"), "{why}");
             assert_eq!(cluster.at(ill).superseded().now_or_never(), None, "an operator decides");
             for other in &others {
                 put_until_done(&cluster.at(*other), bucket, "later", 10).await;
                 assert_eq!(cluster.at(*other).status().out_of_service, None);
             }
-            // With a program that has it mended, it goes on where it stopped.
+            // With a version in which the defect is fixed, the host goes on where it stopped.
             cluster.stop(ill).await;
             home.garble(None);
             cluster.start(ill).await;
