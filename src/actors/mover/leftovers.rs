@@ -44,7 +44,10 @@ impl Leftovers {
         let ripe: Vec<ShardId> =
             rows.into_iter().filter(|(_, entry)| is_ripe(*entry)).map(|(shard, _)| shard).collect();
         let ripe = context.look_up(move |view| without_repairs(view, ripe)).await?;
-        if !ripe.is_empty() && context.health.current().in_service(node) {
+        if !context.health.current().in_service(node) {
+            return Ok(Some(0));
+        }
+        if !ripe.is_empty() {
             context.peer(node).await?.drop_shards(node, ripe.clone()).await?;
             let gone = ripe.iter().map(|shard| (node, *shard)).collect();
             context.metadata.propose(Change::ForgetLeftovers { gone }).await?;

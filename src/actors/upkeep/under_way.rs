@@ -97,6 +97,8 @@ impl OtherHosts {
         ask: impl Fn(Peer) -> F,
     ) -> Vec<(HostId, Result<T, Duration>)> {
         let asked_at = context.ambient.clock.monotonic();
+        // A removed host is asked no more.
+        self.silent.retain(|host, _| hosts.contains(host));
         let ask = &ask;
         let asks = hosts.into_iter().map(|host| async move {
             let asking = async {

@@ -85,14 +85,21 @@ pub fn keep_founding(disk: &dyn Disk, dirs: &[PathBuf], founding: &Founding) -> 
 
 /// Removes the state from every drive: the founding or joining has ended.
 pub fn forget_founding(disk: &dyn Disk, dirs: &[PathBuf]) -> Result<(), IdentityError> {
+    remove_everywhere(disk, dirs, FOUNDING_FILE)
+}
+
+/// Removes a file from every drive, durably. Goes on after a failure, and returns the first one.
+pub(super) fn remove_everywhere(disk: &dyn Disk, dirs: &[PathBuf], name: &str) -> Result<(), IdentityError> {
+    let mut outcome = Ok(());
     for dir in dirs {
-        let path = dir.join(FOUNDING_FILE);
-        match disk.remove(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed("remove", path, &error)),
-            _ => {}
-        }
+        let removed = match disk.remove(&dir.join(name)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
+            Ok(()) => disk.sync_dir(dir),
+        };
+        outcome = outcome.and(removed.map_err(|error| failed("remove", dir.join(name), &error)));
     }
-    Ok(())
+    outcome
 }
 
 fn failed(operation: &'static str, path: PathBuf, error: &io::Error) -> IdentityError {

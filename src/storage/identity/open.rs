@@ -203,9 +203,9 @@ fn lock_all(
     for (now, before) in found.iter_mut().zip(first_look) {
         if let Some((_, why)) = unlockable.iter().find(|(dir, _)| **dir == now.dir) {
             now.content = Content::Unreadable { why: why.clone() };
-        } else if !forming && before.content == Content::Absent && now.content != Content::Absent {
-            // The directory appeared after the first scan, and is not locked.
-            now.content = Content::Absent;
+        } else if !held.contains_key(&now.dir) && matches!(now.content, Content::Ours(_) | Content::Blank) {
+            // The directory appeared, or could be read, after the first scan only: it is not locked.
+            now.content = before.content.clone();
         }
     }
     Ok((held, found))

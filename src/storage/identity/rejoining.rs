@@ -3,6 +3,7 @@
 //! is sent.
 
 use super::document::{DOCUMENT_BYTES_MAX, DocumentFault, decode, encode, hex64};
+use super::founding::remove_everywhere;
 use super::scan::read_bounded;
 use super::{IdentityError, REJOIN_FILE};
 use crate::storage::disk::{Disk, replace_file};
@@ -83,13 +84,7 @@ pub fn keep_rejoining(disk: &dyn Disk, dirs: &[PathBuf], rejoining: &Rejoining) 
 }
 
 pub fn forget_rejoining(disk: &dyn Disk, dirs: &[PathBuf]) -> Result<(), IdentityError> {
-    for path in dirs.iter().map(|dir| dir.join(REJOIN_FILE)) {
-        match disk.remove(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failure("remove", &path, &error)),
-            _ => {}
-        }
-    }
-    Ok(())
+    remove_everywhere(disk, dirs, REJOIN_FILE)
 }
 
 fn failure(operation: &'static str, path: &Path, error: &io::Error) -> IdentityError {

@@ -145,12 +145,13 @@ impl Incoming {
             if let Installing::Failed(why) = &ended {
                 tracing::warn!(%why, "a metadata snapshot from the leader could not be installed; it is sent again");
             }
+            // Before the transfer ends: the next one makes its file under the same path.
+            let _ = offload.run(move || place.disk.remove(&place.path)).await;
             if let Some(current) = &mut *locked(&current)
                 && current.transfer == asked.transfer
             {
                 current.stage = Stage::Ended(ended);
             }
-            let _ = offload.run(move || place.disk.remove(&place.path)).await;
         });
         Installing::Busy
     }

@@ -20,7 +20,9 @@ use super::{Report, ReportStore};
 use crate::ambient::Ambient;
 use crate::metrics;
 use crate::types::UnixMs;
-use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, Message, ResponseFuture, WrapFuture};
+use actix::{
+    Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, ResponseFuture, WrapFuture,
+};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -80,6 +82,14 @@ impl AccessLogger {
             waiting: Vec::new(),
             stopping: false,
         }
+    }
+
+    /// Starts the actor with its mailbox as large as it is to be: messages may come before `started` runs.
+    pub fn start(self) -> Addr<Self> {
+        Self::create(|ctx| {
+            ctx.set_mailbox_capacity(MAILBOX_LINES);
+            self
+        })
     }
 
     /// Turns the batches that are due (all, if `all` is set) into objects, and starts to write them.
@@ -163,7 +173,6 @@ impl Actor for AccessLogger {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        ctx.set_mailbox_capacity(MAILBOX_LINES);
         // Each series begins at 0: Prometheus shows an increase only of a series that existed before.
         for (counter, good) in [(&metrics::ACCESS_LOG_LINES, "kept"), (&metrics::ACCESS_LOGS, "written")] {
             counter.with_label_values(&[good]).inc_by(0);

@@ -4,7 +4,7 @@ use super::{AccessLogger, Flush, LogDestination, LogLimits, LogRequest, LoggingR
 use crate::actors::events::tests::ambient;
 use crate::actors::events::{Report, ReportError, ReportStore};
 use crate::types::UnixMs;
-use actix::{Actor, Addr};
+use actix::Addr;
 use async_trait::async_trait;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};

@@ -14,12 +14,12 @@ use crate::types::UnixMs;
 
 const SECONDS_MIN: u64 = 900;
 /// The default and the longest duration of GetSessionToken and GetFederationToken. For a root the longest is an hour.
-/// The default, 12 hours, is also the longest duration of a role session.
 const LASTING_SECONDS_DEFAULT: u64 = 43_200;
 const LASTING_SECONDS_MAX: u64 = 129_600;
 const ROOT_SECONDS_MAX: u64 = 3600;
 /// The default duration of a role session, and the longest with role chaining.
 const ROLE_SECONDS_DEFAULT: u64 = 3600;
+const ROLE_SECONDS_MAX: u64 = 43_200;
 /// AWS's quota of managed policies that limit one session.
 const POLICY_ARNS_MAX: usize = 10;
 /// The longest inline session policy. `PackedPolicySize` in answers is a percentage of it.
@@ -68,7 +68,7 @@ pub fn lasting_seconds(call: &StsCall<'_>) -> Result<u64, IdentityError> {
 /// Returns the duration of a role session. `chained`: the caller is a role session itself.
 pub fn role_seconds(parameters: &Parameters, role: &RoleRecord, chained: bool) -> Result<u64, IdentityError> {
     let requested = parameters.number("DurationSeconds")?;
-    check_seconds(requested, SECONDS_MIN, LASTING_SECONDS_DEFAULT)?;
+    check_seconds(requested, SECONDS_MIN, ROLE_SECONDS_MAX)?;
     let seconds = requested.unwrap_or(ROLE_SECONDS_DEFAULT);
     if seconds > role.session_seconds_max {
         return Err(IdentityError::Validation(
@@ -108,7 +108,7 @@ pub fn check_session_name(parameter: &str, name: &str, length_max: usize) -> Res
 
 /// Checks the parameters that do not depend on the role: duration and session policy.
 pub fn check_wishes(parameters: &Parameters) -> Result<(), IamFault> {
-    check_seconds(parameters.number("DurationSeconds")?, SECONDS_MIN, LASTING_SECONDS_DEFAULT)?;
+    check_seconds(parameters.number("DurationSeconds")?, SECONDS_MIN, ROLE_SECONDS_MAX)?;
     parameters.text("Policy").map_or(Ok(()), check_document)
 }
 

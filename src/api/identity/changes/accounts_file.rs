@@ -95,6 +95,13 @@ impl AccountsFile {
         if let Some(twice) = file.accounts.iter().find(|account| !accounts.insert(&account.id)) {
             return Err(format!("the account {} is listed twice", twice.id));
         }
+        for account in &file.accounts {
+            // Names of users differ by more than their case.
+            let mut users = BTreeSet::new();
+            if let Some(twice) = account.users.iter().find(|user| !users.insert(user.name.to_lowercase())) {
+                return Err(format!("the user {} of the account {} is listed twice", twice.name, account.id));
+            }
+        }
         let mut seen = BTreeSet::new();
         if let Some(twice) = file.keys().find(|key| !seen.insert(&key.access_key)) {
             return Err(format!("the access key {} is listed twice", twice.access_key));

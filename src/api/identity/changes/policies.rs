@@ -226,8 +226,8 @@ pub fn count(
     let Stored { record: mut policy, expect } = match editor.directory.managed(account, arn) {
         Ok(Managed::Local(stored)) => *stored,
         Ok(Managed::BuiltIn(_)) => return Ok(None),
-        // When a use ends, a policy that cannot be found needs no count.
-        Err(_) if !more => return Ok(None),
+        // When a use ends, a policy that is not there needs no count.
+        Err(IdentityError::NoSuchEntity(_)) if !more => return Ok(None),
         Err(error) => return Err(error),
     };
     let uses = match used_as {

@@ -40,6 +40,17 @@ fn applying_the_accounts_file_twice_writes_nothing_more() {
 }
 
 #[test]
+fn two_users_of_an_account_whose_names_differ_by_case_only_are_refused() {
+    let parse = |second: &str| {
+        let users = format!(r#"[{{"name": "Bob"}}, {{"name": "{second}"}}]"#);
+        AccountsFile::parse(&format!(r#"{{"accounts": [{{"id": "{ACCOUNT}", "name": "main", "users": {users}}}]}}"#))
+    };
+    let why = parse("bob").expect_err("both would be one user");
+    assert_eq!(why, format!("the user bob of the account {ACCOUNT} is listed twice"));
+    assert!(parse("bobby").is_ok());
+}
+
+#[test]
 fn a_key_of_the_accounts_file_is_updated_and_deleted_with_it() {
     let mut world = World::new();
     apply(&mut world, FILE).expect("it can be applied");

@@ -487,6 +487,3 @@ pub enum Refusal {
     #[error("the write was under way for so long that its shards may have been dropped")]
     Fenced,
 }
-
-/// A garbage blob, for those who ask for some.
-pub type GarbageKey = BlobId;

@@ -327,7 +327,10 @@ impl MetaView {
                 high = part.offset_bytes - 1;
             }
         }
-        self.parts_from(id, from, limit)
+        let mut parts = self.parts_from(id, from, limit)?;
+        // An empty part ends where it begins.
+        parts.retain(|part| part.number > number);
+        Ok(parts)
     }
 
     /// Returns the parts of an object version, from the one that contains the byte at this offset.

@@ -169,7 +169,7 @@ proptest! {
     }
 
     #[test]
-    fn a_part_is_found_by_any_of_its_bytes_and_by_its_number(sizes in proptest::collection::vec(1u64..50, 1..30), empty_last: bool, gap in 1u16..4) {
+    fn a_part_is_found_by_any_of_its_bytes_by_its_number_and_by_any_number_before_it(sizes in proptest::collection::vec(1u64..50, 1..30), empty_last: bool, gap in 1u16..4) {
         let id = ManifestId(5);
         let mut rows = Vec::new();
         let mut offset_bytes = 0;
@@ -200,6 +200,8 @@ proptest! {
         for number in 0..=rows.len() as u16 * gap + 2 {
             let of = rows.iter().find(|row| row.number == number);
             prop_assert_eq!(view.part_numbered(id, offset_bytes, number)?, of.cloned());
+            let later: Vec<_> = rows.iter().filter(|row| row.number > number).take(3).cloned().collect();
+            prop_assert_eq!(view.parts_after(id, offset_bytes, number, 3)?, later);
         }
     }
 }

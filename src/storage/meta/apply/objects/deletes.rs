@@ -63,8 +63,11 @@ impl Applying<'_> {
             require(&conditions, None)?;
             return Ok(Deletion { existed: false, version: None, marker: false });
         };
-        if conditions.sole && (current || self.rows.first(VERSIONS, &versions_of_key(id, &key), 2)?.len() > 1) {
-            return Err(Refusal::PreconditionFailed.into());
+        if conditions.sole {
+            let others = self.rows.first(VERSIONS, &versions_of_key(id, &key), 2)?;
+            if others.len() > 1 || self.object(id, &key)?.is_some() {
+                return Err(Refusal::PreconditionFailed.into());
+            }
         }
         let marker = match &row {
             VersionRow::Object(object) => {

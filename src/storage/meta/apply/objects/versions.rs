@@ -182,7 +182,11 @@ impl Applying<'_> {
             return Ok(());
         }
         let usage = self.usage(bucket.bucket.id)?;
-        let goes = old.filter(|_| bucket.settings.versioning == Versioning::Never);
+        let goes = old.filter(|old| match bucket.settings.versioning {
+            Versioning::Never => true,
+            Versioning::Suspended => old.version.null,
+            Versioning::Enabled => false,
+        });
         let bytes =
             usage.bytes.saturating_sub(goes.map_or(0, |old| old.manifest.size_bytes)).saturating_add(size_bytes);
         let objects = usage.objects + u64::from(old.is_none());

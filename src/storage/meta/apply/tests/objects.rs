@@ -8,7 +8,7 @@ use crate::storage::meta::command::{
     Change, Command, DeleteConditions, DeleteVersion, Deletion, ETagCondition, FinishedRepair, PutObject, Refusal,
     Reply, WriteConditions,
 };
-use crate::storage::meta::record::{Body, ETag};
+use crate::storage::meta::record::{Body, ETag, Pick, Quota, Versioning};
 use crate::storage::meta::samples::{self, BUCKET, delete_if, deleted, md5_of, put_blob, put_empty, put_inline};
 use crate::storage::meta::tables::{SYSTEM, SYSTEM_FORMAT, TABLES};
 use crate::types::{BlobId, BucketId, ManifestId, NodeId, ShardId, ShardIndex, UnixMs};
@@ -292,4 +292,54 @@ fn an_unreadable_row_is_an_error_and_not_a_refusal() {
     assert!(machine.tables.apply([ApplyEntry { index: 9, commands }], position(9)).is_err());
     assert!(machine.view().object(BUCKET, "key").is_err());
     assert_eq!(machine.view().inline_bytes(ManifestId(10)).expect("reads"), None);
+}
+
+fn set_versioning(machine: &mut Machine, versioning: Versioning, quota: Option<Quota>) {
+    let change = Change::SetBucket { bucket: BUCKET, versioning: Some(versioning), lock: false, quota };
+    assert_eq!(machine.apply(change), Reply::Done);
+}
+
+#[test]
+fn a_delete_marker_under_a_newer_object_is_not_the_sole_version_of_its_key() {
+    let mut machine = Machine::with_bucket();
+    set_versioning(&mut machine, Versioning::Enabled, None);
+    let Reply::VersionsDeleted(made) = machine.apply(delete("key")) else { panic!("a delete is answered so") };
+    let marker = made[0].as_ref().expect("a marker is made").version.expect("it has a version");
+    machine.put(put_empty("key", 10));
+    let expire = DeleteVersion {
+        key: "key".to_owned(),
+        pick: Pick::Exact { seq: marker.seq, salt: marker.salt },
+        conditions: DeleteConditions { sole: true, ..DeleteConditions::default() },
+        ..DeleteVersion::default()
+    };
+    let change = Change::DeleteVersions { bucket: BUCKET, deletes: vec![expire] };
+    assert_eq!(machine.apply(change.clone()), Reply::VersionsDeleted(vec![Err(Refusal::PreconditionFailed)]));
+    let version = machine.view().object(BUCKET, "key").expect("reads").expect("the object is current").version;
+    let put = DeleteVersion {
+        key: "key".to_owned(),
+        pick: Pick::Exact { seq: version.seq, salt: version.salt },
+        ..DeleteVersion::default()
+    };
+    machine.apply(Change::DeleteVersions { bucket: BUCKET, deletes: vec![put] });
+    let Reply::VersionsDeleted(expired) = machine.apply(change) else { panic!("a delete is answered so") };
+    assert!(expired[0].as_ref().is_ok_and(|deletion| deletion.existed && deletion.marker), "{expired:?}");
+}
+
+#[test]
+fn a_quota_has_room_for_an_object_in_place_of_the_null_version_only() {
+    let sized = |id: u128, size_bytes: u64| PutObject {
+        manifest: samples::manifest(id, size_bytes, Body::Empty),
+        ..put_empty("key", id)
+    };
+    let quota = Quota { bytes_max: Some(100), objects_max: None };
+    let mut machine = Machine::with_bucket();
+    set_versioning(&mut machine, Versioning::Suspended, Some(quota));
+    machine.put(sized(10, 60));
+    machine.put(sized(11, 80));
+    set_versioning(&mut machine, Versioning::Enabled, Some(quota));
+    assert_eq!(machine.refusal(put(sized(12, 30))), Refusal::QuotaExceeded);
+    machine.put(sized(13, 20));
+    // The current version has an id now, and stays beside what is written.
+    set_versioning(&mut machine, Versioning::Suspended, Some(quota));
+    assert_eq!(machine.refusal(put(sized(14, 30))), Refusal::QuotaExceeded);
 }
