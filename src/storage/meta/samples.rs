@@ -29,7 +29,7 @@ pub(crate) fn md5_of(seed: u128) -> [u8; 16] {
     seed.wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835).to_be_bytes()
 }
 
-pub(crate) fn manifest(id: u128, size_bytes: u64, body: Body) -> Manifest {
+fn manifest(id: u128, size_bytes: u64, body: Body) -> Manifest {
     Manifest {
         id: ManifestId(id),
         size_bytes,
