@@ -1,4 +1,4 @@
-//! A request of actix-web (http 0.2) as one of s3s (http 1).
+//! The conversion of a request from actix-web's types (`http` 0.2) to those of s3s (`http` 1).
 
 use super::request_body::{BodySource, RequestBody};
 use crate::api::call::RequestTrace;
@@ -10,7 +10,7 @@ use http::uri::InvalidUri;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version, header};
 use std::sync::Arc;
 
-/// Converts a request; its body is what comes from the connection, whose side of it there is if there is a body.
+/// Converts a request. Also returns the connection's side of its body; `None` if the request has no body.
 pub fn convert(
     request: &actix_web::HttpRequest,
     payload: Payload,
@@ -71,8 +71,8 @@ fn headers(request: &actix_web::HttpRequest) -> Result<HeaderMap, Fault> {
     Ok(headers)
 }
 
-/// Returns all values of a head one after the other, so that they are copied into one allocation and shared from there.
-/// `bytes_max`: at least as many as they have.
+/// Concatenates all values of a head into one allocation, of which each header value is a slice. `bytes_max` is the
+/// capacity: at least the size of all values.
 pub(super) fn values<'a>(bytes_max: usize, values: impl Iterator<Item = &'a [u8]>) -> Bytes {
     let mut all = BytesMut::with_capacity(bytes_max);
     values.for_each(|value| all.extend_from_slice(value));
