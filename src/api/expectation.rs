@@ -55,7 +55,7 @@ impl<S> Continuing<S> {
 }
 
 /// Returns a factory that, for each worker, builds the application and wraps it in the service that `wrap` returns.
-pub fn made_of<A, S, R, E>(
+pub fn wrapped<A, S, R, E>(
     app: A,
     wrap: impl Fn(A::Service) -> S + Copy + 'static,
 ) -> impl ServiceFactory<

@@ -1,18 +1,18 @@
-//! Percent-encoding of what goes into URLs.
+//! Percent-encoding of keys and values in URLs.
 
 use std::fmt::Write;
 
-/// Escapes all but RFC 3986's unreserved characters.
+/// Escapes every byte that is not one of RFC 3986's unreserved characters.
 pub fn escape(text: &str) -> String {
     escape_but(text, b"-._~")
 }
 
-/// As `escape`, with slashes left as they are.
+/// Escapes like `escape`, but leaves slashes.
 pub fn escape_path(path: &str) -> String {
     escape_but(path, b"-._~/")
 }
 
-/// Escapes as HTML forms do: a space is a plus sign.
+/// Escapes like `escape`, but writes a space as a plus sign, as HTML forms do.
 pub fn escape_form(text: &str) -> String {
     escape(text).replace("%20", "+")
 }
