@@ -265,7 +265,7 @@ fn check_form(head: Head<'_>, scheme: Scheme) -> Result<bool, Fault> {
     }
     match (wire::is_form(head.method, head.headers), POSTS.iter().any(|name| head.query.has(name))) {
         (true, false) if scheme != Scheme::Unsigned => {
-            Err(Fault::InvalidArgument("A form is signed by its policy, and in no other way.".to_owned()))
+            Err(Fault::InvalidArgument("A form must be signed by its policy, not in a header or the URL.".to_owned()))
         }
         (true, true) => Err(Fault::NotImplemented(
             "Bodies of the type multipart/form-data are not implemented for this operation.".to_owned(),

@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[actix::test]
-    async fn a_value_of_one_configuration_is_not_used_for_another() {
+    async fn a_cached_value_is_not_used_for_another_configuration() {
         let world = World::new(1, 0);
         let memo = Memo::default();
         let before = world.meta.view();
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[actix::test]
-    async fn absent_values_and_failures_are_not_cached() {
+    async fn the_memo_does_not_cache_absent_values_or_failures() {
         let world = World::new(1, 0);
         let (memo, view) = (Memo::<String, u32>::default(), world.meta.view());
         assert!(memo.get(&view, "a", || Ok::<_, ()>(None)).expect("it does not fail").is_none());

@@ -53,7 +53,7 @@ pub enum SignatureFault {
     Skewed { seconds: u64 },
     #[error("the header {0} must be signed")]
     Unsigned(String),
-    #[error("the body is not the one whose hash was signed")]
+    #[error("the body does not have the signed SHA-256")]
     OtherBody,
     #[error("the signature does not match the request and the secret key")]
     Mismatch,
@@ -89,8 +89,9 @@ impl Verifier {
     /// time, and with this body.
     pub fn verify(&self, request: &Received<'_>, unix_seconds: u64) -> Result<(), SignatureFault> {
         let claim = claim(one(request, "authorization")?.ok_or(SignatureFault::Missing)?)?;
-        let stamp = one(request, DATE_HEADER)?.ok_or(SignatureFault::Malformed("there is no x-amz-date"))?;
-        let signed_at = read_stamp(stamp).ok_or(SignatureFault::Malformed("x-amz-date is no date"))?;
+        let stamp = one(request, DATE_HEADER)?.ok_or(SignatureFault::Malformed("the header x-amz-date is missing"))?;
+        let signed_at =
+            read_stamp(stamp).ok_or(SignatureFault::Malformed("x-amz-date must have the form 20150830T123600Z"))?;
         // Only clients of S3 send this header. The signature covers the body's hash with and without it.
         let stated = one(request, HASH_HEADER)?.map(str::to_owned);
         let body_sha256 = stated.unwrap_or_else(|| sha256_hex(request.body));
@@ -162,7 +163,7 @@ fn claim(authorization: &str) -> Result<Claim<'_>, SignatureFault> {
 fn one<'a>(request: &Received<'a>, name: &str) -> Result<Option<&'a str>, SignatureFault> {
     let mut values = request.headers.iter().filter(|(found, _)| *found == name).map(|(_, value)| *value);
     match (values.next(), values.next()) {
-        (_, Some(_)) => Err(SignatureFault::Malformed("a header that may come once came twice")),
+        (_, Some(_)) => Err(SignatureFault::Malformed("a header that may occur only once is repeated")),
         (value, None) => Ok(value.map(str::trim)),
     }
 }
@@ -170,7 +171,7 @@ fn one<'a>(request: &Received<'a>, name: &str) -> Result<Option<&'a str>, Signat
 /// Checks that the names of the signed headers are sorted and unique, and include `host` and every `x-amz-` header.
 fn check_names(request: &Received<'_>, names: &[&str]) -> Result<(), SignatureFault> {
     if !names.is_sorted_by(|a, b| a < b) {
-        return Err(SignatureFault::Malformed("the signed headers are not in order"));
+        return Err(SignatureFault::Malformed("SignedHeaders is not sorted"));
     }
     let steering = request.headers.iter().map(|(name, _)| *name).filter(|name| name.starts_with("x-amz-"));
     let unsigned = std::iter::once("host").chain(steering).find(|name| !names.contains(name));
@@ -182,7 +183,7 @@ fn signed_values<'a>(request: &Received<'_>, names: &[&'a str]) -> Result<Vec<(&
         let found = request.headers.iter().filter(|(found, _)| found == name).map(|(_, value)| value.trim());
         let values: Vec<&str> = found.collect();
         if values.is_empty() {
-            return Err(SignatureFault::Malformed("a header that is said to be signed is not there"));
+            return Err(SignatureFault::Malformed("a header that SignedHeaders names is missing"));
         }
         Ok((*name, values.join(",")))
     };

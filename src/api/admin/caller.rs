@@ -65,7 +65,7 @@ impl Caller {
 fn token<'a>(received: &Received<'a>) -> Result<Option<&'a str>, SignatureFault> {
     let mut tokens = received.headers.iter().filter(|(name, _)| *name == TOKEN_HEADER).map(|(_, value)| value.trim());
     match (tokens.next(), tokens.next()) {
-        (_, Some(_)) => Err(SignatureFault::Malformed("a header that may come once came twice")),
+        (_, Some(_)) => Err(SignatureFault::Malformed("the header x-amz-security-token is repeated")),
         (token, None) => Ok(token.filter(|token| !token.is_empty())),
     }
 }

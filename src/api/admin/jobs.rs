@@ -241,7 +241,7 @@ pub struct MovesOfHost {
 pub(super) fn host_of(query: &str) -> Result<Option<String>, AdminError> {
     let query = Query::read(Some(query)).map_err(|error| AdminError::Refused(error.to_string()))?;
     if let Some(other) = query.names().find(|name| *name != "host") {
-        return Err(AdminError::Refused(format!("{other} is not a parameter of this route")));
+        return Err(AdminError::Refused(format!("unknown parameter {other}; this route takes only host")));
     }
     Ok(query.get("host").map(str::to_owned))
 }

@@ -107,9 +107,9 @@ enum Refusal {
     Incomplete,
     #[error("the body is not valid for this route: {0}")]
     Body(serde_json::Error),
-    #[error("there is no {0} here")]
+    #[error("the admin API has no route {0}")]
     NoRoute(String),
-    #[error("{0} is not a method of this route")]
+    #[error("this route does not support the method {0}")]
     NoMethod(String),
     #[error(transparent)]
     Source(#[from] AdminError),

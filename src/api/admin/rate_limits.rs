@@ -102,7 +102,7 @@ pub(super) async fn set(admin: &Admin, asked: SetRateLimits) -> Result<RateLimit
             return Ok(shown(asked.account, asked.bucket, changed));
         }
     }
-    Err(Refusal::unavailable("the limits are being changed by others; try again"))
+    Err(Refusal::unavailable("the limits were changed by others at the same time; try again"))
 }
 
 /// Returns the key of the document with the limits. The account or bucket must exist.
@@ -116,7 +116,7 @@ fn key(admin: &Admin, view: &MetaView, asked: &SetRateLimits) -> Result<Document
             Some(row) => Ok(RateLimits::key_of_bucket(row.bucket.id)),
             None => Err(refused(format!("there is no bucket {bucket:?}"))),
         },
-        _ => Err(Refusal::NoSense("limits are of an account or of a bucket: name one of them".to_owned())),
+        _ => Err(Refusal::NoSense("name either an account or a bucket, not both".to_owned())),
     }
 }
 

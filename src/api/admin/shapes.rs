@@ -338,7 +338,7 @@ pub struct ClockShown {
 pub struct ClockSettingShown {
     pub from_ms: u64,
     pub to_ms: u64,
-    /// `hosts` or `operator`.
+    /// The source of the new time: `counted`, `hosts` or `operator`.
     pub by: String,
 }
 
@@ -353,7 +353,7 @@ pub struct HostClockShown {
 /// Declares that this host's clock is right.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AcceptClock {
-    /// The time that the clock showed to the operator; refused if the clock has been changed since.
+    /// The time that the clock showed to the operator. The call is refused if the clock now differs by much.
     pub time_ms: u64,
 }
 

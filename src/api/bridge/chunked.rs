@@ -191,7 +191,8 @@ fn hexadecimal(hasher: Sha256) -> String {
     hex_simd::encode_to_string(hasher.finalize(), hex_simd::AsciiCase::Lower)
 }
 
-/// Parses lines of `name:value`. A malformed line is skipped, so a signature over it does not match.
+/// Parses lines of `name:value`. A malformed line is skipped: a signature over it does not match then, and an announced
+/// field counts as missing.
 fn fields(lines: &[u8]) -> HeaderMap {
     let field = |line: &[u8]| {
         let colon = line.iter().position(|byte| *byte == b':')?;

@@ -58,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_below_the_least_speed_has_stalled_and_a_slow_one_above_it_has_not() {
+    fn only_a_client_below_the_least_speed_has_stalled() {
         let mut drip = Pace::default();
         for _ in 0..60 {
             drip.received(SECOND, 1);

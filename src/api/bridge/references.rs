@@ -35,13 +35,13 @@ mod tests {
     use bytes::Bytes;
 
     #[test]
-    fn control_characters_become_references() {
+    fn control_characters_in_xml_become_character_references() {
         let xml = Bytes::from_static("<Key>a\rb\u{0}\u{1f}ü</Key>".as_bytes());
         assert_eq!(with_references(xml), "<Key>a&#xD;b&#x0;&#x1F;ü</Key>".as_bytes());
     }
 
     #[test]
-    fn other_text_stays_as_it_is() {
+    fn xml_without_control_characters_is_returned_unchanged() {
         let xml = Bytes::from_static("<?xml version=\"1.0\"?>\n<Key>a\n\tb &amp; \u{7f}ü</Key>".as_bytes());
         assert_eq!(with_references(xml.clone()).as_ptr(), xml.as_ptr());
     }

@@ -17,7 +17,7 @@ pub fn convert(
     seat: &Arc<Seat>,
     trace: &Arc<RequestTrace>,
 ) -> Result<(s3s::HttpRequest, Option<BodySource>), Fault> {
-    let malformed = |_| Fault::InvalidRequest("The request's head cannot be read.".to_owned());
+    let malformed = |_| Fault::InvalidRequest("The method or the URI of the request is malformed.".to_owned());
     let method =
         Method::from_bytes(request.method().as_str().as_bytes()).map_err(|error| malformed(error.to_string()))?;
     let uri = uri(request.uri()).map_err(|error| malformed(error.to_string()))?;
@@ -65,7 +65,7 @@ fn headers(request: &actix_web::HttpRequest) -> Result<HeaderMap, Fault> {
         let value = HeaderValue::from_maybe_shared(values.split_to(value.len()));
         let converted = HeaderName::from_bytes(name.as_str().as_bytes()).ok().zip(value.ok());
         let (name, value) =
-            converted.ok_or_else(|| Fault::InvalidRequest("A header of the request cannot be read.".to_owned()))?;
+            converted.ok_or_else(|| Fault::InvalidRequest("A header of the request is malformed.".to_owned()))?;
         headers.append(name, value);
     }
     Ok(headers)

@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn a_form_whose_conditions_all_hold_is_allowed() {
+    fn a_form_that_meets_all_conditions_of_its_policy_is_allowed() {
         let list = and(r#"{"acl": "private"}, ["eq", "$x-amz-meta-a", "1"], ["starts-with", "$x-amz-meta-b", ""],
                           ["content-length-range", 0, 1024]"#);
         let fields = [("key", "user/a"), ("acl", "private"), ("x-amz-meta-a", "1"), ("x-amz-meta-b", "anything")];

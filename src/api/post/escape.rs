@@ -35,7 +35,7 @@ mod tests {
     use super::{escape, escape_form, escape_path};
 
     #[test]
-    fn reserved_characters_are_escaped() {
+    fn reserved_characters_in_urls_are_escaped() {
         assert_eq!(escape("a/b c+d~é"), "a%2Fb%20c%2Bd~%C3%A9");
         assert_eq!(escape_path("/a/../b?c%"), "/a/../b%3Fc%25");
         assert_eq!(escape_form("a b+c"), "a+b%2Bc");

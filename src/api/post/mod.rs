@@ -141,7 +141,7 @@ fn check_length(headers: &HeaderMap) -> Result<(), Fault> {
     let length = headers.get(header::CONTENT_LENGTH).ok_or(Fault::MissingContentLength)?;
     let length: Option<u64> = length.to_str().ok().and_then(|text| text.trim().parse().ok());
     match length {
-        None => Err(Fault::InvalidArgument("The header content-length is not a length.".to_owned())),
+        None => Err(Fault::InvalidArgument("The header content-length is not a number.".to_owned())),
         Some(length) if length > PUT_BYTES_MAX + 2 * FORM_FIELDS_BYTES_MAX as u64 => Err(Fault::EntityTooLarge),
         Some(_) => Ok(()),
     }

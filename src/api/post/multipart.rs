@@ -339,7 +339,7 @@ mod tests {
         }
 
         #[test]
-        fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+        fn the_multipart_parser_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
             let _ = events(&[b"--xyz\r\n", &bytes]);
             let _ = events(&[&bytes]);
         }

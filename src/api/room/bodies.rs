@@ -138,9 +138,9 @@ impl Drop for Seat {
 pub enum Ungathered {
     #[error("the body is larger than {bytes_max} bytes")]
     TooLarge { bytes_max: usize },
-    #[error("the bodies of requests under way leave no room for this one; try again later")]
+    #[error("the memory for request bodies is used up; try again later")]
     NoRoom,
-    #[error("the body did not come in time")]
+    #[error("the body did not arrive in time")]
     TooSlow,
     #[error("the body ended early")]
     Broken,

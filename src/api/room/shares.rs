@@ -11,7 +11,7 @@ const FREE_FOR_ALL: usize = 2;
 const OF_ONE: usize = 8;
 /// The error of a holder whose share is used up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("too much is taken already")]
+#[error("the share of this address or account is used up")]
 pub struct NoMore;
 
 #[derive(Debug)]

@@ -38,7 +38,7 @@ impl HealthSource for StartupProgress {
     fn health(&self) -> Health {
         Health {
             reasons: self.reasons(),
-            guarantee: "not known before the start is over".to_owned(),
+            guarantee: "unknown until the start is complete".to_owned(),
             ..Health::default()
         }
     }

@@ -16,12 +16,12 @@ pub fn is_rename(head: Head<'_>) -> bool {
 /// Returns the decoded key of the object to rename. Some clients put the bucket before the key, as in copies; it is
 /// removed.
 pub fn rename_source(headers: &HeaderMap, bucket: &str) -> Result<String, Fault> {
-    let invalid = || Fault::InvalidArgument(format!("The header '{SOURCE}' must name the object that is renamed."));
+    let invalid = || Fault::InvalidArgument(format!("The header '{SOURCE}' must name the object to rename."));
     let mut values = headers.get_all(SOURCE).iter();
     let (Some(value), None) = (values.next(), values.next()) else { return Err(invalid()) };
     let text = value.to_str().ok().and_then(decode_path).filter(|text| !text.is_empty()).ok_or_else(invalid)?;
     if headers.contains_key(X_AMZ_COPY_SOURCE) {
-        let why = "The header 'x-amz-copy-source' is for copies, and not for renames.";
+        let why = "A rename cannot have the header 'x-amz-copy-source'.";
         return Err(Fault::InvalidArgument(why.to_owned()));
     }
     let within = text.strip_prefix('/').and_then(|text| text.strip_prefix(bucket)?.strip_prefix('/'));

@@ -195,7 +195,7 @@ async fn update(
             return Ok(new);
         }
     }
-    Err(Refusal::unavailable("the key is being changed by others; try again"))
+    Err(Refusal::unavailable("the key was changed by others at the same time; try again"))
 }
 
 fn document_key(path: KeyPath<'_>) -> DocumentKey {

@@ -154,7 +154,7 @@ fn plan(
             Ok(None) => {}
             Err(SealingError::Tables(error)) => return Err(Refusal::unavailable(error)),
             Err(error) => {
-                tracing::warn!(bucket = row.bucket.name, key, %error, "a data key cannot be wrapped anew");
+                tracing::warn!(bucket = row.bucket.name, key, %error, "cannot rewrap the data key of an object version");
                 result.failed += 1;
                 result.why = Some(error.to_string());
             }
@@ -201,7 +201,7 @@ async fn put(admin: &Admin, bucket: BucketId, planned: Planned) -> Result<bool, 
             | Refused::IsDeleteMarker,
         ) => Ok(false),
         Reply::Refused(refusal) => Err(Refusal::unavailable(refusal)),
-        reply => Err(Refusal::unavailable(format!("a change was answered with {reply:?}"))),
+        reply => Err(Refusal::unavailable(format!("unexpected reply to a change of the metadata: {reply:?}"))),
     }
 }
 

@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn supported_requests_are_let_through() {
+    fn requests_with_supported_subresources_are_accepted() {
         for (method, uri) in [
             (Method::DELETE, "/b"),
             (Method::DELETE, "/b?policy"),

@@ -56,7 +56,7 @@ pub fn check_key(head: Head<'_>) -> Result<(), Fault> {
     }
     let asked = || head.query.pairs().filter(|(name, _)| name.starts_with(OVERRIDE));
     if let Some((name, _)) = asked().find(|(_, value)| HeaderValue::from_bytes(value.as_bytes()).is_err()) {
-        return Err(Fault::InvalidArgument(format!("The value of {name} cannot be that of a header.")));
+        return Err(Fault::InvalidArgument(format!("The value of {name} is not a valid header value.")));
     }
     match asked().find(|(name, _)| !OVERRIDES.contains(name)) {
         None => Ok(()),
