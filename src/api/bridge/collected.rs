@@ -96,8 +96,8 @@ pub struct Collected<B> {
 
 impl<B> Collected<B> {
     pub fn new(inner: B, bound: BodyBound, digests: Digests, seat: Arc<Seat>, trace: Arc<RequestTrace>) -> Self {
-        let gathered = BytesMut::new();
-        Self { inner: Some(inner), digests, gathered, bound, seat, deadline: None, copy_to: None, replacement: None, trace }
+        let (gathered, inner) = (BytesMut::new(), Some(inner));
+        Self { inner, digests, gathered, bound, seat, deadline: None, copy_to: None, replacement: None, trace }
     }
 
     /// Puts a copy of the whole body into `to`.

@@ -1,6 +1,6 @@
 //! The body of a request between its connection and the request's task: counted, held to a least speed of the client,
 //! and held back by limits on rates. A request that runs on the connection's worker polls the connection itself. To a
-//! request on another thread the worker hands over one piece at a time, when the request has reader for it.
+//! request on another thread the worker hands over one piece at a time, when the request has asked for it.
 
 use super::pace::Pace;
 use crate::api::call::RequestTrace;
@@ -219,7 +219,7 @@ mod tests {
     type Pieces = Pin<Box<dyn Stream<Item = Result<Bytes, &'static str>>>>;
 
     fn of(pieces: Vec<Result<Bytes, &'static str>>) -> (BodySource<Pieces>, s3s::Body) {
-        // Each piece is ready one poll after it was reader for.
+        // Each piece is ready one poll after it was asked for.
         let late = stream::iter(pieces).then(|piece| async {
             yield_now().await;
             piece

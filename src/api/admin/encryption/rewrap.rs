@@ -154,7 +154,7 @@ fn plan(
             Ok(None) => {}
             Err(SealingError::Tables(error)) => return Err(Refusal::unavailable(error)),
             Err(error) => {
-                tracing::warn!(bucket = row.bucket.name, key, %error, "cannot rewrap the data key of an object version");
+                tracing::warn!(bucket = row.bucket.name, key, %error, "cannot rewrap the data key of a version");
                 result.failed += 1;
                 result.why = Some(error.to_string());
             }
