@@ -44,7 +44,7 @@ pub struct Front {
     pub authenticator: Authenticator,
     pub forms: Forms,
     pub bodies: Arc<BodyRoom>,
-    /// The turns of the workers' processor time.
+    /// The scheduler of the workers' processor time.
     pub turns: Arc<Turns>,
     pub iam: Arc<IamService>,
     /// True if clients connect over TLS.

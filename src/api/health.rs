@@ -41,7 +41,7 @@ pub struct DriveHealth {
     pub in_service: bool,
     pub free_bytes: u64,
     pub total_bytes: u64,
-    /// Equal for drives of a host that are directories of one file system; 0 where that is not known.
+    /// The id of the drive's file system: equal for drives of a host on the same file system; 0 if unknown.
     #[serde(default)]
     pub file_system: u64,
     /// The reason why the drive is out of service, or another problem of it.

@@ -95,7 +95,7 @@ pub struct RepairsShown {
     pub eta_seconds: Option<u64>,
 }
 
-/// The safety of the whole cluster's data, as the host that answers sees it.
+/// The safety of the whole cluster's data, as the answering host sees it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Safety {
     /// True if some object has no spare shard, or if the loss of one more drive loses data although the layout with all

@@ -15,7 +15,7 @@ pub struct HealStatus {
     pub missing_shards: u64,
     /// The objects and parts of the whole cluster with at least one such shard; also an upper bound.
     pub under_replicated_objects: u64,
-    /// Blobs whose shards are still to be dropped.
+    /// Deleted blobs whose shards are still to be dropped.
     pub garbage_blobs: u64,
     /// The sum over all hosts that answer.
     #[serde(flatten)]

@@ -132,7 +132,7 @@ pub struct ForecastShown {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BucketUsageShown {
     pub bucket: String,
-    /// The account that owns it.
+    /// The account that owns the bucket.
     pub account: String,
     /// The number of current objects.
     pub objects: u64,

@@ -14,7 +14,7 @@ pub enum AdminError {
     /// The request is invalid; retrying does not help.
     #[error("{0}")]
     Refused(String),
-    /// Try again later.
+    /// The request cannot be answered now; retrying later may help.
     #[error("{0}")]
     Unavailable(String),
 }

@@ -26,7 +26,7 @@ pub enum ChunkSigning {
     Unsigned,
     Signed {
         verifier: ChunkVerifier,
-        /// True if there must be a trailer, which is signed too.
+        /// True if a signed trailer is required.
         has_trailer: bool,
     },
 }

@@ -35,7 +35,7 @@ pub fn convert(
     Ok((converted, source))
 }
 
-/// Converts an address: mostly a path and a query.
+/// Converts a URI, which usually is only a path and a query.
 fn uri(uri: &actix_web::http::Uri) -> Result<Uri, InvalidUri> {
     match (uri.scheme(), uri.authority(), uri.path_and_query()) {
         (None, None, Some(target)) => Uri::try_from(target.as_str()),

@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 
 const BUCKET: &str = "bucket";
 const CONTENT_TYPE: &str = "content-type";
-/// The fields that need no condition: the signature itself, and its parts.
+/// The fields that need no condition: the file, the policy, and fields of the signature.
 const EXEMPT: [&str; 5] = [FILE, "policy", "signature", "x-amz-signature", "awsaccesskeyid"];
 /// Prefixes of fields that need no condition. Checksums are exempt because they can only make an upload fail.
 const EXEMPT_PREFIXES: [&str; 2] = ["x-ignore-", "x-amz-checksum-"];

@@ -55,7 +55,7 @@ use tokio::time::timeout;
 /// Headers of the POST that the PUT keeps: the host that was addressed, and what identifies the sender.
 const KEPT: [HeaderName; 4] = [header::HOST, header::ORIGIN, header::REFERER, header::USER_AGENT];
 
-/// The context for judging forms.
+/// The verification of form uploads, and the conversion to PUT requests.
 pub struct Forms {
     /// The secrets of access keys.
     pub secrets: Arc<dyn Secrets>,

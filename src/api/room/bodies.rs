@@ -52,7 +52,7 @@ struct Held {
 #[derive(Debug, Default)]
 struct Work {
     processor: Duration,
-    /// Bytes of the bodies of the request and of its answer.
+    /// The bytes of the bodies of the request and of its response.
     passed_bytes: u64,
     /// The part of `processor` beyond what the bytes explain that was already reported as slow.
     beyond: Duration,

@@ -55,7 +55,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// The time for which the bytes of an unread body are discarded after the response, so that the client gets to read it.
 const LINGER: Duration = Duration::from_secs(5);
 const TLS_HANDSHAKE_MAX: Duration = Duration::from_secs(10);
-/// The write buffer with which large reads were fastest, with chunks of 256 KiB.
+/// The size of the write buffer. Large reads, in chunks of 256 KiB, were fastest with this size.
 const WRITE_BUFFER_BYTES: usize = 128 << 10;
 /// The time for which requests under way may continue when the host stops.
 const DRAIN_SECONDS_MAX: u64 = 7;

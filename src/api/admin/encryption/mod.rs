@@ -55,9 +55,9 @@ pub struct RootKeyShown {
     pub current: bool,
     /// True if the answering host has this root key.
     pub known: bool,
-    /// Versions of encryption keys that it wraps.
+    /// The number of versions of encryption keys that this root key wraps.
     pub encryption_keys: u64,
-    /// Access keys whose secrets it seals.
+    /// The number of access keys whose secrets this root key seals.
     pub access_keys: u64,
 }
 

@@ -265,14 +265,14 @@ impl Turns {
     }
 }
 
-/// The place of a request in the queue.
+/// A request's registration with the scheduler, from its first poll to its last.
 #[derive(Debug)]
 struct Ticket<'a> {
     turns: &'a Turns,
     number: u64,
-    /// The thread that polls it.
+    /// The thread that polls the request.
     worker: ThreadId,
-    /// False in a slow lane.
+    /// True on a worker, false in a slow lane.
     is_on_worker: bool,
     /// True once the last poll has ended and the ticket was given back.
     is_over: bool,

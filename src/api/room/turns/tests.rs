@@ -187,7 +187,7 @@ fn unverified_requests_are_charged_to_their_address_not_the_named_account() {
     on_a_worker(async {
         let world = World::new();
         Rc::clone(&world).ask("victim", Some("victim"), 1, SHORT).await;
-        // Nothing of these is verified.
+        // The signatures of these requests are never verified.
         for key in ["victim", "nobodys"].repeat(10) {
             let (seat, clock) = (world.seat(), &world.clock);
             let work = async { clock.pass(LONG) };
