@@ -1,5 +1,5 @@
-//! Access logs of buckets: what is known of a request once its answer has ended, as a line for the bucket that asks for
-//! lines. It costs a look at this host's own tables, and nothing else where nobody asks.
+//! Access logs of buckets: when the response to a request has ended, writes a log line for the bucket if access logging
+//! is configured on it. For a bucket without access logging this costs one lookup in the host's own tables.
 
 use super::s3::{Domains, LoggedBucket, Service};
 use crate::actors::events::access_log::{AccessLine, AccessLogger, LogRequest, operation_word};
@@ -23,7 +23,7 @@ pub struct AccessLog {
     pub host_id: String,
 }
 
-/// A request that may become a line.
+/// The state of a request from which its log line is written.
 pub struct AccessEntry {
     request: HttpRequest,
     log: Arc<AccessLog>,
@@ -34,7 +34,7 @@ pub struct AccessEntry {
     object_bytes: Option<u64>,
 }
 
-/// The end of a request, as its own log has it.
+/// The outcome of a request, from its `RequestRecord`.
 #[derive(Clone, Copy, Debug)]
 pub struct Ended<'a> {
     pub id: &'a str,
@@ -42,12 +42,12 @@ pub struct Ended<'a> {
     pub bucket: Option<&'a str>,
     pub key: Option<&'a str>,
     pub requester: Option<&'a str>,
-    /// `None` where nothing was answered.
+    /// `None` if the client went away before the response.
     pub status: Option<u16>,
     pub code: Option<&'a str>,
     pub sent_bytes: u64,
     pub total: Duration,
-    /// The time to the response's head.
+    /// The time from the request's arrival to the response's head.
     pub head: Option<Duration>,
 }
 
@@ -62,7 +62,7 @@ impl AccessEntry {
         Self { request: request.clone(), log: Arc::clone(log), at, version_id: None, object_bytes: None }
     }
 
-    /// Notes the response's head.
+    /// Records the version id and the object's size from the response's head.
     pub fn answered(&mut self, headers: &HeaderMap) {
         let text = |name: &HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
         self.version_id = text(&X_AMZ_VERSION_ID).map(str::to_owned);
@@ -70,7 +70,8 @@ impl AccessEntry {
         self.object_bytes = whole.or_else(|| text(&header::CONTENT_LENGTH)?.parse().ok());
     }
 
-    /// Hands the line to who gathers them. One that has no room for it drops it.
+    /// Sends the line to the host's `AccessLogger` if the bucket has access logging; drops the line, and counts it, if
+    /// the logger's mailbox is full.
     pub fn tell(self, ended: &Ended<'_>) {
         let bucket = ended.bucket.map(Cow::Borrowed).or_else(|| self.aimed_at().map(Cow::Owned));
         let Some(bucket) = bucket.filter(|bucket| !bucket.is_empty()) else { return };
@@ -137,7 +138,7 @@ impl AccessEntry {
         let method = self.request.method().as_str();
         match operation {
             "Website" => format!("WEBSITE.{method}.OBJECT"),
-            // A form is made into the PUT that it stands for.
+            // A POST form is executed as a PutObject.
             "PutObject" if method == "POST" => operation_word("PostObject"),
             operation => operation_word(operation),
         }
@@ -154,7 +155,7 @@ impl AccessEntry {
         }
     }
 
-    /// The version of the signature, and where it is.
+    /// Returns the signature's version, and whether it is in a header or the query.
     fn signature(&self) -> Option<(&'static str, &'static str)> {
         let names = self.request.query_string().split('&').map(|pair| pair.split('=').next().unwrap_or_default());
         let in_url = |wanted: &str| names.clone().any(|name| name == wanted);

@@ -1,4 +1,4 @@
-//! Applies the accounts file to the metadata: at start, and again when the file was read again.
+//! Applies the accounts file to the metadata: at start, and whenever the host reloads the file.
 
 use super::audit::AuditLog;
 use super::iam::IamService;
@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// The pause between attempts, while the metadata cannot be changed.
+/// The pause between attempts to apply the file while the metadata cannot be changed.
 const APPLY_AGAIN: Duration = Duration::from_millis(500);
 
-/// The way to replace the accounts file that a task applies. Without any clone of it the task ends.
+/// The handle of the task that applies the accounts file. The task ends when all clones of the handle are dropped.
 #[derive(Clone, Debug)]
 pub struct Accounts(watch::Sender<Option<Arc<AccountsFile>>>);
 
@@ -30,13 +30,13 @@ impl Accounts {
         Self(sender)
     }
 
-    /// Has this file applied from now on.
+    /// Replaces the file that the task applies.
     pub fn replace(&self, file: AccountsFile) {
         self.0.send_replace(Some(Arc::new(file)));
     }
 }
 
-/// Ends when the file is applied, or is not the current one any more.
+/// Applies the file, and retries until this succeeds or the file was replaced.
 async fn apply(
     (iam, audit): (&IamService, Option<&AuditLog>),
     file: &AccountsFile,

@@ -1,11 +1,14 @@
-//! `Expect: 100-continue` (RFC 9110 section 10.1.1): a client holds its body back until it is told to go on. It is told so
-//! when its body is first asked for: what is refused for its head alone is refused before the body was sent.
+//! `Expect: 100-continue` (RFC 9110 section 10.1.1): a client that sends this header holds its body back until it
+//! receives "100 Continue". The server sends that when the handler first reads the body, so a request that is refused
+//! by its head alone is refused before the client sends the body.
 //!
-//! actix-http asks a service of its own about such a request, and says "100 Continue" once that has given it back:
+//! actix-http calls an expect service, [`Expecting`], with the head of such a request. If the service returns a
+//! request, actix-http sends "100 Continue" and calls the main service, [`Continuing`], with it; if it returns an
+//! error, that is the response:
 //!
 //! ```text
-//!  head ──► Expecting: the answer begins ──► it is there: sent, and the connection closed if a body was announced
-//!                                       └──► it asks for the body: "100 Continue" ──► Continuing: the answer goes on
+//!  head ──► Expecting runs the handler ──► response ready: sent; the connection closes if a body was announced
+//!                                     └──► body read: "100 Continue" ──► Continuing runs the handler to its end
 //! ```
 
 use actix_http::body::{BodySize, BoxBody, MessageBody};
@@ -26,15 +29,15 @@ use std::task::{Context, Poll};
 
 type Answer = LocalBoxFuture<'static, Result<ServiceResponse, actix_web::Error>>;
 
-/// Takes the place of a request that was told to go on.
+/// A handler that waits for the body; it is an extension of the empty request that [`Expecting`] returns.
 struct Begun(Answer);
 
-/// Begins answers to requests that expect to be told to go on.
+/// The expect service: runs the handler of a request until it responds or reads the body.
 pub struct Expecting<S> {
     app: S,
 }
 
-/// Goes on with those that have begun, and answers all other requests.
+/// The main service: resumes the handlers that [`Expecting`] began, and runs those of all other requests.
 pub struct Continuing<S> {
     app: S,
 }
@@ -51,8 +54,8 @@ impl<S> Continuing<S> {
     }
 }
 
-/// Makes an application, and of that the service that `wrap` makes of it, for each worker.
-pub fn made_of<A, S, R, E>(
+/// Returns a factory that, for each worker, builds the application and wraps it in the service that `wrap` returns.
+pub fn wrapped<A, S, R, E>(
     app: A,
     wrap: impl Fn(A::Service) -> S + Copy + 'static,
 ) -> impl ServiceFactory<
@@ -128,7 +131,7 @@ where
     }
 }
 
-/// A body, and whether it was asked for.
+/// The body of a request, with a flag that is set when the handler first reads it.
 #[derive(Clone)]
 struct Noted {
     payload: Rc<RefCell<Payload>>,
@@ -142,8 +145,8 @@ impl Noted {
         Self { payload: Rc::new(RefCell::new(payload)), announced, asked: Rc::default() }
     }
 
-    /// A client that was not asked for the body it announced may send it all the same or leave it out, so nobody could tell
-    /// whether what comes next is that body or another request. A client that did not wait to be asked may have sent it.
+    /// Makes the response close the connection if a body was announced and the handler did not read it. The client may
+    /// send that body or leave it out, so the next bytes on the connection could be the body or another request.
     fn closing_if_unasked(&self, mut response: Response<BoxBody>) -> Response<BoxBody> {
         if !self.announced || self.asked.get() {
             return response;
@@ -163,8 +166,8 @@ impl Stream for Noted {
     }
 }
 
-/// The body of an answer that keeps that of its request. Were it dropped, actix-http would wait for the end of a chunked
-/// one, and not close the connection.
+/// The body of a response that keeps the unread body of its request alive. If a chunked request body were dropped,
+/// actix-http would wait for its end instead of closing the connection.
 struct Kept {
     body: BoxBody,
     _unread: Rc<RefCell<Payload>>,
@@ -194,7 +197,7 @@ mod tests {
     use actix_web::{App, HttpMessage, HttpResponse};
     use futures::channel::mpsc;
 
-    /// POST reads the body, PUT does not.
+    /// An application whose POST handler reads the body; its PUT handler responds without reading it.
     async fn app() -> impl Service<
         Request,
         Response = actix_web::dev::ServiceResponse,
@@ -209,7 +212,7 @@ mod tests {
     }
 
     #[actix::test]
-    async fn a_request_without_a_body_keeps_the_connection() {
+    async fn an_expecting_request_without_a_body_keeps_the_connection_open() {
         let expecting = Expecting { app: app().await };
         let mut request = TestRequest::put().to_request();
         *request.payload() = Payload::None;
@@ -218,7 +221,7 @@ mod tests {
     }
 
     #[actix::test]
-    async fn a_request_that_needs_no_body_is_answered_before_its_body() {
+    async fn a_response_before_the_body_was_read_closes_the_connection() {
         let expecting = Expecting { app: app().await };
         let request = TestRequest::put().set_payload("body").to_request();
         let early = expecting.call(request).await.expect_err("no body was asked for");
@@ -227,7 +230,7 @@ mod tests {
     }
 
     #[actix::test]
-    async fn a_client_that_sent_the_body_unasked_keeps_the_connection() {
+    async fn a_body_sent_without_waiting_for_100_continue_keeps_the_connection_open() {
         let expecting = Expecting { app: app().await };
         let request = TestRequest::post().set_payload("body").to_request();
         let at_once = expecting.call(request).await.expect_err("nothing to wait for");
@@ -235,7 +238,7 @@ mod tests {
     }
 
     #[actix::test]
-    async fn an_answer_that_asked_for_the_body_goes_on_once_it_may() {
+    async fn a_handler_that_reads_the_body_resumes_after_100_continue() {
         let (expecting, continuing) = (Expecting { app: app().await }, Continuing { app: app().await });
         let mut request = TestRequest::post().to_request();
         let (sender, body) = mpsc::unbounded();

@@ -1,4 +1,4 @@
-//! The front of S3: a client's request, from actix-web through s3s to its response.
+//! The front of the S3 API: takes a request from actix-web through authentication and s3s to its response.
 
 use super::access_log::{AccessEntry, AccessLog};
 use super::audit::AuditLog;
@@ -29,7 +29,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use time::OffsetDateTime;
 
-/// Operations by POST that are no forms, and yet may have a body of a form's type: s3s would take it for one.
+/// Query parameters of POST operations that are not form uploads. s3s would parse a `multipart/form-data` body of such
+/// a request as a form.
 const POSTS: [&str; 5] = ["delete", "restore", "select", "uploadId", "uploads"];
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request-id");
@@ -43,26 +44,26 @@ pub struct Front {
     pub authenticator: Authenticator,
     pub forms: Forms,
     pub bodies: Arc<BodyRoom>,
-    /// The turns of the workers' processor time.
+    /// The scheduler of the workers' processor time.
     pub turns: Arc<Turns>,
     pub iam: Arc<IamService>,
-    /// True if it is reached over TLS.
+    /// True if clients connect over TLS.
     pub secure: bool,
     pub legacy: LegacySignatures,
     pub ambient: Ambient,
-    /// `None` where this host keeps no access logs.
+    /// `None` if this host writes no access logs.
     pub access_log: Option<Arc<AccessLog>>,
-    /// `None` where this host keeps no audit log.
+    /// `None` if this host writes no audit log.
     pub audit: Option<Arc<AuditLog>>,
-    /// The id of the answering host: `HostId`.
+    /// The id of this host: the element `HostId` of an error.
     pub host_id: Arc<str>,
-    /// That id as `x-amz-id-2`.
+    /// `host_id` as the value of the header `x-amz-id-2`.
     pub host_id_value: Option<HeaderValue>,
 }
 
 pub async fn answer(request: HttpRequest, payload: Payload, front: Data<Front>) -> HttpResponse<ResponseBody> {
     let record = begin(&request, &front);
-    // What it holds is given back when it is answered.
+    // The seat accounts for the memory that the request holds, until its last clone is dropped.
     let seat = front.bodies.seat(request.peer_addr().map(|peer| peer.ip()));
     let answered = call(&request, payload, &front, &seat, &record).await;
     let shared = Shared { turns: Arc::clone(&front.turns), seat };
@@ -103,13 +104,13 @@ async fn call(
     let named = named_key(request);
     let (converted, source) = convert(request, payload, seat, &trace)?;
     let state = front.clone();
-    // The future is large, and is handed on several times before it is polled.
+    // Boxed: the future is large, and is moved several times before it is polled.
     let handled = Box::pin(async move { handle(converted, call, &state, &trace).await.map(referenced) });
     let answered = front.turns.share(seat, named.as_deref(), source, handled).await;
     answered.unwrap_or_else(|| Err(Fault::Internal("The request was not carried out.".to_owned()).into()))
 }
 
-/// The access key that a signature names, in the header or the query, before anything of it is verified.
+/// Returns the access key that the signature in the header or the query names. Nothing of it is verified yet.
 fn named_key(request: &HttpRequest) -> Option<Cow<'_, str>> {
     if let Some(header) = request.headers().get("authorization") {
         let header = header.to_str().ok()?;
@@ -125,8 +126,8 @@ fn named_key(request: &HttpRequest) -> Option<Cow<'_, str>> {
     Some(Credential::read(query.only("X-Amz-Credential")?)?.access_key.to_owned().into())
 }
 
-/// A request that is not of a connection any more. What is refused in the form of S3 is an error; what websites and IAM
-/// refuse is an answer of theirs.
+/// Routes a request to the website of a bucket, to IAM, or to S3. A refusal by S3 is an `Err`; websites and IAM return
+/// their refusals as responses in their own form.
 pub async fn handle(
     converted: S3Request,
     call: Call,
@@ -167,7 +168,7 @@ fn with_headers(mut answered: S3Result<S3Response>, more: HeaderMap) -> S3Result
     answered
 }
 
-/// The facts of a cross-origin request that its response depends on.
+/// The method and headers of a cross-origin request, from which its CORS response headers follow.
 struct CorsRequest {
     method: Method,
     headers: HeaderMap,
@@ -180,7 +181,7 @@ impl CorsRequest {
     }
 }
 
-/// Answers a request for a page of a website, which anybody may make, whatever else the request says.
+/// Responds to a request for a page of a bucket's website. Such a request is anonymous; a signature is ignored.
 async fn visit(
     bucket: &str,
     request: &S3Request,
@@ -202,13 +203,13 @@ async fn visit(
     Ok(response)
 }
 
-/// Returns the host that the request names; HTTP/2 has it beside the headers.
+/// Returns the host that the request names, in the header `Host` or, with HTTP/2, in the URI's authority.
 fn host(request: &S3Request) -> Option<&str> {
     let header = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
     header.or_else(|| request.uri().authority().map(|authority| authority.as_str()))
 }
 
-/// Answers a preflight request of a browser.
+/// Responds to a browser's CORS preflight request.
 async fn preflight(
     bucket: &str,
     headers: &HeaderMap,
@@ -225,7 +226,7 @@ fn target(request: &S3Request, front: &Front) -> Result<Target, Fault> {
     Target::of(request.uri().path(), host(request).and_then(|host| front.domains.bucket(host)))
 }
 
-/// Authenticates a request, makes it one that s3s reads, and answers it.
+/// Authenticates a request, normalises it for s3s, and runs its operation.
 async fn serve(mut request: S3Request, target: &Target, mut call: Call, front: &Front) -> S3Result<S3Response> {
     let query = Query::read(request.uri().query())?;
     let head = Head { method: request.method(), headers: request.headers(), query: &query, target };
@@ -256,14 +257,15 @@ async fn serve(mut request: S3Request, target: &Target, mut call: Call, front: &
     front.service.call(request, call).await
 }
 
-/// Returns whether a POST is a form; refuses one that is half a form.
+/// Returns whether a request is a form upload. Refuses a form that is signed like another request, a form for a POST
+/// operation that takes none, and a plain POST to a bucket that is not a form.
 fn check_form(head: Head<'_>, scheme: Scheme) -> Result<bool, Fault> {
     if *head.method != Method::POST || head.target.level == Level::Service {
         return Ok(false);
     }
     match (wire::is_form(head.method, head.headers), POSTS.iter().any(|name| head.query.has(name))) {
         (true, false) if scheme != Scheme::Unsigned => {
-            Err(Fault::InvalidArgument("A form is signed by its policy, and in no other way.".to_owned()))
+            Err(Fault::InvalidArgument("A form must be signed by its policy, not in a header or the URL.".to_owned()))
         }
         (true, true) => Err(Fault::NotImplemented(
             "Bodies of the type multipart/form-data are not implemented for this operation.".to_owned(),
@@ -282,7 +284,7 @@ impl Front {
     }
 }
 
-/// Adds what every response has besides its operation's, and notes the code of an error.
+/// Adds the headers that every response has (request id, host id, server), and records an error's code.
 fn finish(
     request: &HttpRequest,
     answered: S3Result<S3Response>,
@@ -308,16 +310,16 @@ fn finish(
     Answer { response, is_head, record, shared }
 }
 
-/// The answer to a refused request, which repeats what S3 repeats of it.
+/// Builds the error response to a refused request, with the request's values that S3 repeats in its errors.
 fn refused(request: &HttpRequest, error: &S3Error, record: &RequestRecord, host_id: &str) -> S3Response {
-    let said = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let text = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let named = Named {
-        authorization: said("authorization"),
-        date: said("x-amz-date"),
-        md5: said("content-md5"),
-        sha256: said("x-amz-content-sha256"),
-        range: said("range"),
-        storage_class: said("x-amz-storage-class"),
+        authorization: text("authorization"),
+        date: text("x-amz-date"),
+        md5: text("content-md5"),
+        sha256: text("x-amz-content-sha256"),
+        range: text("range"),
+        storage_class: text("x-amz-storage-class"),
         ..record.named()
     };
     written(error, &Names { named, resource: record.path(), request_id: &record.id, host_id })

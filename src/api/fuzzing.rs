@@ -1,5 +1,5 @@
-//! The API's doors for fuzzing, and whole requests of a client that holds the root key: over a store in memory, one after the
-//! other, each answered to its end.
+//! Fuzz targets of the API. The target `requests` sends whole requests, with the root key, to a store in memory: one
+//! after the other, each until its response has ended.
 
 use super::admin::{
     CallIam, ChangeKey, ChangeLayout, ChooseScrub, ExplainAccess, MoveLeader, Rewrap, SetQuota, StartHeal,
@@ -47,10 +47,10 @@ const REGION: &str = "us-east-1";
 const BETWEEN: &str = "\n%%\n";
 const REQUESTS_MAX: usize = 8;
 const HEADERS_MAX: usize = 64;
-/// The longest wait for a response; nothing here waits for anything but memory.
+/// The longest time for all requests of one input. The store is in memory, so nothing waits for a disk or a peer.
 const ANSWER_WAIT_MAX: Duration = Duration::from_secs(8);
 
-/// A request in text, as HTTP/1.1 has it, but that lines may end in a line feed alone.
+/// A request in HTTP/1.1 text form, whose lines may also end in a bare line feed.
 pub struct Request<'a> {
     pub method: Method,
     pub uri: Uri,
@@ -86,17 +86,17 @@ impl<'a> Request<'a> {
     }
 }
 
-/// Whole requests, up to eight of them in one store.
+/// Sends the requests of one input, at most eight, to one store.
 pub fn requests(data: &[u8]) {
     thread_local! {
-        // Never dropped: what it holds asks for others of its thread, which may be gone before.
+        // Never dropped: dropping it uses other thread-locals, which may already be destroyed.
         static SYSTEM: OnceCell<&'static SystemRunner> = const { OnceCell::new() };
     }
     SYSTEM.with(|system| {
         let system = system.get_or_init(|| Box::leak(Box::new(actix::System::new())));
         system.block_on(async {
             let answered = tokio::time::timeout(ANSWER_WAIT_MAX, serve(data)).await;
-            assert!(answered.is_ok(), "a request is not answered");
+            assert!(answered.is_ok(), "a request has no response after {ANSWER_WAIT_MAX:?}");
         });
     });
 }
@@ -121,7 +121,7 @@ fn split<'a>(data: &'a [u8], between: &'a [u8]) -> impl Iterator<Item = &'a [u8]
     })
 }
 
-/// Makes the front as the server does from its options.
+/// Builds the front, as the server does from its options.
 fn front(world: &World) -> Front {
     let limits = AdmissionLimits { bytes: 64 << 20, requests: 100, waiting: 100 };
     let gateway = Gateway::new(S3Frontend::new(limits, Duration::from_secs(60)).start(), Arc::clone(&world.context));
@@ -173,7 +173,8 @@ fn front(world: &World) -> Front {
     }
 }
 
-/// Answers a request. One without a signature comes from the root key: calls are signed, and others count as verified.
+/// Responds to a request. One without a signature gets the root key's: an IAM or STS call is signed, any other request
+/// counts as verified.
 async fn answer(front: &Front, request: Request<'_>) {
     let (method, uri) = (request.method.as_str().parse(), request.uri.to_string().parse());
     let (Ok(method), Ok(uri)) = (method, uri) else { return };
@@ -194,7 +195,7 @@ async fn answer(front: &Front, request: Request<'_>) {
     *asked.method_mut() = request.method;
     *asked.uri_mut() = request.uri;
     if let Ok(response) = handle(asked, call, front, &record.trace).await {
-        // A body that breaks off is no fault of the server's.
+        // A response body that ends with an error is not a defect of the server.
         let _ = response.into_body().store_all_limited(1 << 20).await;
     }
 }
@@ -211,7 +212,7 @@ fn sign(front: &Front, request: &Request<'_>, headers: &mut HeaderMap) {
     headers.entry(header::HOST).or_insert(HeaderValue::from_static(""));
 }
 
-/// Bodies of the admin API: what is read is written, and read again, as the same.
+/// Checks that each body of the admin API which parses is equal after it was serialised and parsed again.
 pub fn admin_bodies(data: &[u8]) {
     fn same_again<T: DeserializeOwned + Serialize + PartialEq + Debug>(data: &[u8]) {
         if let Ok(read) = serde_json::from_slice::<T>(data) {

@@ -1,4 +1,4 @@
-//! The liveness and readiness of this host: for supervisors, load balancers and people.
+//! The health endpoints of this host: liveness, readiness, the health of the cluster, and metrics.
 
 use super::safety::{Safety, Verdict};
 use super::tls::Certificates;
@@ -11,21 +11,21 @@ use aws_lc_rs::constant_time::verify_slices_are_equal;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
-/// The health of the host and the cluster: what can be done now, and why not all of it.
+/// The health of the host and the cluster: whether reads and writes are served now, and the problems.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Health {
     pub reads: bool,
     pub writes: bool,
     /// The problems, in words; empty if there are none.
     pub reasons: Vec<String>,
-    /// The losses that a whole cluster survives without losing an object.
+    /// The losses that the cluster survives without losing an object while all its shards are present.
     pub guarantee: String,
     /// The safety of the cluster's data now.
     #[serde(default)]
     pub safety: Safety,
     /// The drives of this host.
     pub drives: Vec<DriveHealth>,
-    /// Directories with metadata that this host had as another member of its cluster, and does not use any more.
+    /// Unused directories with metadata of this host's earlier memberships in its cluster.
     #[serde(default)]
     pub set_aside: Vec<String>,
 }
@@ -33,18 +33,18 @@ pub struct Health {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DriveHealth {
     pub node: u32,
-    /// Its host's name.
+    /// The name of the host that the drive is in.
     #[serde(default)]
     pub host: String,
-    /// Its directory; empty while its host has not told.
+    /// The drive's directory; empty until its host has reported it.
     pub path: String,
     pub in_service: bool,
     pub free_bytes: u64,
     pub total_bytes: u64,
-    /// Equal for drives of a host that are directories of one file system; 0 where that is not known.
+    /// The id of the drive's file system: equal for drives of a host on the same file system; 0 if unknown.
     #[serde(default)]
     pub file_system: u64,
-    /// The reason for which it is out of service, or its problem.
+    /// The reason why the drive is out of service, or another problem of it.
     pub why: Option<String>,
 }
 
@@ -68,8 +68,8 @@ pub trait HealthSource: Send + Sync + 'static {
 
 pub type SharedHealth = Arc<dyn HealthSource>;
 
-/// The aliases that MinIO's users have in their probes; also on the S3 port, unsigned, as theirs are. Strangers ask there, so
-/// the status is all that they say.
+/// Registers the probe paths of MinIO, for clients that are configured for it. The S3 port serves them too, without a
+/// signature as MinIO does; the response is only a status, because anybody can reach that port.
 pub fn aliases(config: &mut ServiceConfig) {
     config
         .service(probe("/minio/health/live", live, status_only))
@@ -78,25 +78,25 @@ pub fn aliases(config: &mut ServiceConfig) {
         .service(probe("/minio/health/cluster/read", ready, status_only));
 }
 
-/// The admin port's part.
+/// Registers the probes and the metrics of the admin port.
 pub fn admin(config: &mut ServiceConfig) {
     config
-        .service(probe("/health/live", live, told))
-        .service(probe("/health/ready", ready, told))
+        .service(probe("/health/live", live, with_body))
+        .service(probe("/health/ready", ready, with_body))
         .service(Resource::new("/metrics").route(get().to(scrape)));
     aliases(config);
 }
 
-/// The status code of a health probe.
-type Judged = fn(&Health) -> StatusCode;
-type Answered = fn(HealthAnswer, StatusCode) -> HttpResponse;
+/// Maps the health to a probe's status code.
+type Judge = fn(&Health) -> StatusCode;
+type Respond = fn(HealthAnswer, StatusCode) -> HttpResponse;
 
-fn probe(path: &str, judge: Judged, answer: Answered) -> Resource {
+fn probe(path: &str, judge: Judge, answer: Respond) -> Resource {
     let route = |route: Route| {
         route.to(move |source: Data<SharedHealth>, certificates: Data<Certificates>| async move {
-            let told = HealthAnswer::new(source.health(), certificates.warnings());
-            let status = judge(&told.health);
-            answer(told, status)
+            let body = HealthAnswer::new(source.health(), certificates.warnings());
+            let status = judge(&body.health);
+            answer(body, status)
         })
     };
     Resource::new(path).route(route(get())).route(route(head()))
@@ -114,7 +114,7 @@ fn cluster(health: &Health) -> StatusCode {
     if health.reads && health.writes { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
 }
 
-/// The health of the host, with the word for it.
+/// The body of a health response: the health, its verdict and the warnings.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HealthAnswer {
     pub status: Verdict,
@@ -131,15 +131,15 @@ impl HealthAnswer {
     }
 }
 
-fn told(told: HealthAnswer, status: StatusCode) -> HttpResponse {
-    HttpResponse::build(status).insert_header((CACHE_CONTROL, "no-store")).json(told)
+fn with_body(body: HealthAnswer, status: StatusCode) -> HttpResponse {
+    HttpResponse::build(status).insert_header((CACHE_CONTROL, "no-store")).json(body)
 }
 
 fn status_only(_: HealthAnswer, status: StatusCode) -> HttpResponse {
     HttpResponse::build(status).insert_header((CACHE_CONTROL, "no-store")).finish()
 }
 
-/// The bearer token that `/metrics` requires (RFC 6750); `None`: it is open.
+/// The bearer token that `/metrics` requires (RFC 6750); with `None`, anybody may read the metrics.
 pub struct MetricsToken(pub Option<String>);
 
 impl MetricsToken {
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_that_only_reads_is_ready_and_says_that_it_is_unavailable() {
+    fn a_host_that_serves_only_reads_is_ready_but_its_verdict_is_unavailable() {
         let reading = health(true, false, &["two of four drives are out of service"]);
         assert_eq!((reading.verdict(), ready(&reading)), (Verdict::Unavailable, StatusCode::OK));
         assert_eq!(cluster(&reading), StatusCode::SERVICE_UNAVAILABLE);
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn the_verdict_is_the_worst_of_all_that_is_wrong() {
+    fn the_verdict_is_that_of_the_worst_problem() {
         let one = Bounds { at_least: 1, at_most: 1 };
         let of = |safety: Safety| Health { safety, ..health(true, true, &["something"]) }.verdict();
         assert_eq!(of(Safety { missing_shards: one, ..Safety::default() }), Verdict::Degraded);
@@ -201,6 +201,6 @@ mod tests {
         let lost = Safety { at_risk: true, unreadable, ..Safety::default() };
         assert_eq!(of(lost.clone()), Verdict::Unavailable);
         let probed = Health { safety: lost, ..health(true, true, &[]) };
-        assert_eq!(ready(&probed), StatusCode::OK, "the probes say what is served, not what is lost");
+        assert_eq!(ready(&probed), StatusCode::OK, "a probe tells what is served, not what is lost");
     }
 }

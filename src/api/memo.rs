@@ -1,5 +1,5 @@
-//! A cache of values computed from the configuration (the rows of buckets, the documents of buckets and identities),
-//! valid while the configuration is the same. A request is never answered from another configuration than its view has.
+//! A cache of values computed from the configuration (the rows of buckets, the documents of buckets and identities). A
+//! cached value is used only for views with exactly the configuration that it was computed from.
 
 use crate::actors::meta::{ConfigurationAt, MetaView};
 use crate::limits::{MEMO_BYTES_MAX, MEMO_ENTRY_BYTES};
@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Values by name, all of one state of the configuration.
+/// Cached values by name, all computed from the same configuration.
 #[derive(Debug)]
 pub struct Memo<K, T> {
     kept: Mutex<Kept<K, T>>,
@@ -21,7 +21,7 @@ struct Kept<K, T> {
     bytes: usize,
 }
 
-/// A value, and the bytes of the documents that it is made of.
+/// A computed value, and the size of the documents that it was computed from.
 pub struct Made<T> {
     pub value: T,
     pub bytes: usize,
@@ -34,8 +34,8 @@ impl<K, T> Default for Memo<K, T> {
 }
 
 impl<K: Eq + Hash, T> Memo<K, T> {
-    /// The value of this name in a view, made of the view where it is not kept. `None`, which is not kept, where there is
-    /// nothing of the name.
+    /// Returns the value of this name for a view: the cached one, or else the result of `make`, which is then cached.
+    /// Returns `None` if `make` does; this is not cached.
     pub fn get<Q, E>(
         &self,
         view: &MetaView,
@@ -53,13 +53,13 @@ impl<K: Eq + Hash, T> Memo<K, T> {
         let value = Arc::new(value);
         if let Some(at) = view.configuration() {
             let former = self.kept().keep(at, name.to_owned(), &value, bytes);
-            // Much may go, and nobody waits for that.
+            // Dropped after the lock was released: it may be large.
             drop(former);
         }
         Ok(Some(value))
     }
 
-    /// The value of this name in a view, where it is kept.
+    /// Returns the cached value of this name for a view.
     pub fn kept_of<Q>(&self, view: &MetaView, name: &Q) -> Option<Arc<T>>
     where
         K: Borrow<Q>,
@@ -68,7 +68,7 @@ impl<K: Eq + Hash, T> Memo<K, T> {
         self.kept_at(view.configuration()?, name)
     }
 
-    /// The value of this name in a state of the configuration, where it is kept.
+    /// Returns the cached value of this name for a state of the configuration.
     pub fn kept_at<Q>(&self, at: ConfigurationAt, name: &Q) -> Option<Arc<T>>
     where
         K: Borrow<Q>,
@@ -79,14 +79,14 @@ impl<K: Eq + Hash, T> Memo<K, T> {
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept<K, T>> {
-        // Nothing is ever left half done in it that does harm.
+        // A panic while the lock was held leaves no harmful partial change.
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl<K: Eq + Hash, T> Kept<K, T> {
-    /// Caches a value. If there is no room all others are dropped, and returned. A value of an earlier view than the
-    /// others is not cached.
+    /// Caches a value. If there is no room, or the other values are of an earlier configuration, those are removed and
+    /// returned, for the caller to drop. A value of an earlier configuration than the others is not cached.
     fn keep(&mut self, at: ConfigurationAt, name: K, value: &Arc<T>, bytes: usize) -> Option<Self> {
         let bytes = bytes + MEMO_ENTRY_BYTES;
         if self.at > Some(at) || bytes > MEMO_BYTES_MAX {
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[actix::test]
-    async fn a_value_of_one_configuration_is_not_used_for_another() {
+    async fn a_cached_value_is_not_used_for_another_configuration() {
         let world = World::new(1, 0);
         let memo = Memo::default();
         let before = world.meta.view();
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[actix::test]
-    async fn absent_values_and_failures_are_not_cached() {
+    async fn the_memo_does_not_cache_absent_values_or_failures() {
         let world = World::new(1, 0);
         let (memo, view) = (Memo::<String, u32>::default(), world.meta.view());
         assert!(memo.get(&view, "a", || Ok::<_, ()>(None)).expect("it does not fail").is_none());
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[actix::test]
-    async fn the_cache_is_bounded() {
+    async fn the_memo_is_bounded_in_entries_and_bytes() {
         let world = World::new(1, 0);
         let (memo, view) = (Memo::default(), world.meta.view());
         let entries_max = MEMO_BYTES_MAX / MEMO_ENTRY_BYTES;

@@ -1,7 +1,7 @@
-//! The protocols of people and programs, over actix-web: S3 (`s3`, behind `front` and `bridge`), health and metrics, the
-//! admin API. It holds the store as a `Gateway` and knows nothing beneath it. Its modules do not import each other in
-//! circles: `text`, `errors` and `memo` are below `call`, `call` below `auth`, that below `wire`, `bridge`, `post` and `s3`, and
-//! `front` and `server` above all.
+//! The HTTP interfaces of a host, over actix-web: S3 (`s3`, behind `front` and `bridge`), IAM and STS, health and
+//! metrics, the admin API. They reach the store through a `Gateway` and know nothing beneath it. Their modules have no
+//! import cycles: `text`, `errors` and `memo` are below `call`, `call` is below `auth`, `auth` below `wire`, `bridge`,
+//! `post` and `s3`; `front` and `server` are above all.
 
 mod access_log;
 mod accounts;

@@ -1,5 +1,5 @@
-//! The record of a request while it is answered, and its reports afterwards: one line in the log (target `request`),
-//! the metrics by operation, a line of the bucket's access log if the bucket has one, and one of the audit log if the
+//! The record of a request while it runs, and what is written when it ends: one line in the log (target `request`), the
+//! metrics by operation, a line of the bucket's access log if the bucket has one, and a line of the audit log if the
 //! operation is audited.
 
 use super::access_log::{AccessEntry, Ended};
@@ -16,12 +16,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// The client went away before it was answered. No status of HTTP; the log's readers know it from other servers.
+/// The status in logs and metrics when the client went away before the response. It is not a status of HTTP; nginx uses
+/// the same number.
 const STATUS_CLIENT_GONE: u16 = 499;
 /// The name under which requests without an account are counted.
 const ANONYMOUS: &str = "anonymous";
 
-/// The digits of a status.
+/// A status as three ASCII digits.
 struct StatusText([u8; 3]);
 
 impl StatusText {
@@ -34,7 +35,7 @@ impl StatusText {
     }
 }
 
-/// An address, if it is known.
+/// Displays an address; nothing if it is unknown.
 struct Shown(Option<SocketAddr>);
 
 impl fmt::Display for Shown {
@@ -43,25 +44,26 @@ impl fmt::Display for Shown {
     }
 }
 
-/// The record of a request from its head to the end of its response. Dropping it logs it, however it ended.
+/// The record of a request from its head to the end of its response. Its `Drop` writes the logs and metrics, however
+/// the request ended.
 #[derive(Debug)]
 pub struct RequestRecord {
     pub id: Arc<str>,
     pub trace: Arc<RequestTrace>,
-    /// The entry of the access log, if this host keeps any.
+    /// The entry of the access log; `None` if this host writes no access logs.
     pub access: Option<AccessEntry>,
-    /// The meter of the worker that answers.
+    /// The traffic meter of the worker that serves the request.
     pub meter: Option<Data<Meter>>,
     pub audit: Option<Arc<AuditLog>>,
     method: Method,
     uri: Uri,
-    /// The address and port of the client, if they are known.
+    /// The address and port of the client, if known.
     remote: Option<SocketAddr>,
     started: Instant,
-    /// The time to the response's head.
+    /// The time from the request's arrival to the response's head.
     head: Option<Duration>,
     status: u16,
-    /// S3's code of an error.
+    /// The S3 error code of the response.
     code: Option<String>,
     sent_bytes: u64,
     broken: Option<String>,
@@ -92,17 +94,17 @@ impl RequestRecord {
         self.uri.path()
     }
 
-    /// The query of the URL, as it came.
+    /// Returns the query of the URL as received.
     fn query(&self) -> &str {
         self.uri.query().unwrap_or_default()
     }
 
-    /// Returns the bucket and key of the request, and its elements for an error.
+    /// Returns the values of the request that an error response repeats: bucket, key, method, query.
     pub fn named(&self) -> Named<'_> {
         Named { method: self.method.as_str(), query: self.query(), ..self.trace.named() }
     }
 
-    /// The head of the answer is made.
+    /// Records the status and the time of the response's head.
     pub fn answered(&mut self, status: u16) {
         self.status = status;
         let head = self.started.elapsed();
@@ -118,12 +120,12 @@ impl RequestRecord {
         self.sent_bytes += bytes as u64;
     }
 
-    /// The answer's body ended with an error.
+    /// Records that the response's body ended with an error.
     pub fn broken(&mut self, why: String) {
         self.broken = Some(why);
     }
 
-    fn tell_bucket(&mut self) {
+    fn write_access_log(&mut self) {
         let Some(entry) = self.access.take() else { return };
         entry.tell(&Ended {
             id: &self.id,
@@ -139,7 +141,7 @@ impl RequestRecord {
         });
     }
 
-    fn tell_auditor(&self) {
+    fn write_audit_log(&self) {
         let Some(audit) = &self.audit else { return };
         let call = audit::Ended {
             id: &self.id,
@@ -153,7 +155,8 @@ impl RequestRecord {
         audit.tell(call, || self.subject());
     }
 
-    /// The bucket, and which of its configurations.
+    /// Returns the subject of the audit line: the bucket, and the `id` of the query, which names one of its
+    /// configurations.
     fn subject(&self) -> Vec<(&'static str, String)> {
         let bucket = self.trace.bucket().map(|bucket| ("Bucket", bucket.to_owned()));
         let query = Query::read(Some(self.query()).filter(|query| query.contains("id="))).ok();
@@ -171,12 +174,12 @@ impl Drop for RequestRecord {
         RECEIVED_BYTES_IN_ALL.inc_by(received);
         SENT_BYTES_IN_ALL.inc_by(self.sent_bytes);
         if let Some(meter) = &self.meter {
-            // Whoever makes names up is not to fill the list with them.
+            // Names of buckets that do not exist are not counted: made-up names would fill the list.
             let bucket = self.trace.bucket().filter(|_| self.code.as_deref() != Some("NoSuchBucket"));
             meter.count(self.trace.account().unwrap_or(ANONYMOUS), bucket, received + self.sent_bytes);
         }
-        self.tell_bucket();
-        self.tell_auditor();
+        self.write_access_log();
+        self.write_audit_log();
         if !tracing::enabled!(target: "request", tracing::Level::INFO) {
             return;
         }
@@ -225,14 +228,14 @@ mod tests {
     }
 
     #[test]
-    fn a_status_is_three_digits() {
+    fn a_status_is_written_as_three_digits() {
         for (status, text) in [(200, "200"), (499, "499"), (507, "507")] {
             assert_eq!(StatusText::of(status).as_str(), text);
         }
     }
 
     #[test]
-    fn a_client_that_goes_away_is_counted_as_gone() {
+    fn a_request_without_a_response_is_counted_as_499() {
         let counter = REQUESTS.with_label_values(&["a test of going away", "499"]);
         let one = record();
         one.trace.resolved("a test of going away", None, None, None);

@@ -1,9 +1,10 @@
-//! The assessment of safety, as health, the admin API and the metrics show it.
+//! The safety of the stored data (redundancy, missing shards, repairs), in the form that health and the admin API
+//! return.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// The one word for the state of the store. Each is worse than the one before.
+/// The state of the store in one word. Each is worse than the one before.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Verdict {
     /// Everything is whole, and nothing is wrong.
@@ -13,7 +14,7 @@ pub enum Verdict {
     /// Everything can be read and written; redundancy is reduced, or something else is wrong.
     #[serde(rename = "degraded")]
     Degraded,
-    /// Some object has no shard to spare, or the loss of one more drive loses data.
+    /// Some object has no spare shard, or the loss of one more drive loses data.
     #[serde(rename = "at risk")]
     AtRisk,
     /// Reads or writes are refused, or objects cannot be read.
@@ -22,7 +23,7 @@ pub enum Verdict {
 }
 
 impl Verdict {
-    /// The number that the metric shows.
+    /// Returns the verdict as the value of a metric: 0 is `Ok`, 3 is `Unavailable`.
     pub fn level(self) -> u8 {
         self as u8
     }
@@ -39,7 +40,7 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// A count that is exact where both are equal.
+/// A lower and an upper bound of a count, which is exact if both are equal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bounds {
     pub at_least: u64,
@@ -56,17 +57,17 @@ impl fmt::Display for Bounds {
     }
 }
 
-/// Objects and parts of objects (blobs). The bytes are those of the blobs that were counted.
+/// A number of blobs (objects or parts of objects), and the bytes of those that were counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BlobsShown {
     pub blobs: Bounds,
     pub bytes_counted: u64,
 }
 
-/// Numbers of losses of each kind: any so many of one kind.
+/// The largest losses that are survived: any `domains` failure domains, or any `hosts` hosts, or any `drives` drives.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LossesShown {
-    /// `None` where each host is a failure domain of its own.
+    /// `None` if each host is a failure domain of its own.
     pub domains: Option<usize>,
     pub hosts: usize,
     pub drives: usize,
@@ -90,48 +91,49 @@ pub struct RepairsShown {
     pub queued: u64,
     /// The shards repaired over the last minute.
     pub repaired_per_minute: u64,
-    /// The time until the queue is empty, at that speed; `None` while nothing moves.
+    /// The time until the queue is empty at that rate; `None` while nothing is repaired.
     pub eta_seconds: Option<u64>,
 }
 
-/// The safety of the whole cluster's data, as the host that answers sees it.
+/// The safety of the whole cluster's data, as the answering host sees it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Safety {
-    /// True if some object has no shard to spare, or the loss of one more drive loses data although the layout survives
-    /// it when whole.
+    /// True if some object has no spare shard, or if the loss of one more drive loses data although the layout with all
+    /// its drives would survive that loss.
     pub at_risk: bool,
     /// The losses that the data survives now.
     pub survives_now: LossesShown,
-    /// The losses without which every request is still served now.
+    /// The losses after which every request would still be served, as of now.
     pub serves_without: LossesShown,
-    /// Shards that are not there: on drives that do not serve or are being filled, and in the repair queue.
+    /// Shards that are missing now: those of drives that are out of service or being filled, and those in the repair
+    /// queue.
     pub missing_shards: Bounds,
-    /// Lacking at least one shard.
+    /// The blobs that lack at least one shard.
     pub reduced: BlobsShown,
-    /// The blobs, of these, that are readable with no shard to spare.
+    /// The blobs among `reduced` that are readable, but have no spare shard.
     pub without_spare: BlobsShown,
-    /// The blobs, of these, that are not readable.
+    /// The blobs among `reduced` that are not readable.
     pub unreadable: BlobsShown,
     /// True if every blob was counted with the drives as they are now.
     pub is_counted: bool,
-    /// True if drives or the metadata changed since the missing shards were counted: for a moment nothing is said to
-    /// survive.
+    /// True if drives or the metadata changed since the missing shards were counted. Until the next count the cluster
+    /// is reported to survive no loss.
     pub is_stale: bool,
-    /// Drives that do not serve, or are new and were not compared with the metadata yet.
+    /// Drives that are out of service, or are new and were not compared with the metadata yet.
     pub absent_drives: Vec<u32>,
-    /// Drives that were not compared with the metadata since their host started, and hold something.
+    /// Drives that hold shards and were not compared with the metadata since their host started.
     pub uncompared_drives: Vec<u32>,
-    /// Shards that these are named for.
+    /// Shards that the metadata places on `uncompared_drives`.
     pub uncompared_shards: u64,
     pub repairs: RepairsShown,
-    /// The work that goes on by itself.
+    /// The repairs that run without an operator.
     pub doing: Vec<String>,
-    /// The actions that a person has to take.
+    /// The actions that the operator has to take.
     pub to_do: Vec<String>,
 }
 
 impl Safety {
-    /// The verdict, as far as it follows from redundancy.
+    /// Returns the verdict that follows from redundancy alone.
     pub fn verdict(&self) -> Verdict {
         let is_reduced = self.is_stale
             || self.missing_shards.at_most > 0
@@ -146,7 +148,7 @@ impl Safety {
     }
 }
 
-/// The answer whether a host may be stopped now without refused requests or unreadable objects.
+/// Whether a host can be stopped now without refused requests or unreadable objects.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StopSafety {
     pub host: String,

@@ -1,9 +1,9 @@
-//! Doors for fuzzing: one function for each place where bytes come in that others wrote, over the network or from a drive.
-//! No bytes may make one panic, hang or hold memory out of proportion; where there is more that must hold (the same in
-//! pieces as whole, read as it was written, decided as the reference decides), a door asserts that too.
+//! The fuzz targets: one function for each place where untrusted bytes enter, from the network or from a drive. No
+//! input may make a target panic, hang, or use memory out of proportion. A target also asserts other properties where
+//! there are some: the same result in pieces as whole, a round trip, the same decision as a reference.
 //!
-//! `tests/fuzz` runs them guided by coverage, for as long as one likes; the test below runs each for a moment, always the
-//! same way, over what lies in `tests/fuzz/seeds`.
+//! `tests/fuzz` runs the targets guided by coverage, for as long as one likes. The test below runs each for a moment,
+//! always with the same inputs, which are derived from `tests/fuzz/seeds`.
 
 use crate::actors::consensus::fuzzing as groups;
 use crate::actors::membership::fuzzing as membership;
@@ -13,7 +13,7 @@ use crate::sigv4::fuzzing as sigv4;
 use crate::storage::meta::fuzzing as meta;
 use crate::storage::wal::fuzzing as wal;
 
-/// A door, and the name of the folder with its seeds.
+/// A fuzz target. Its name is that of the folder with its seeds.
 #[derive(Clone, Copy, Debug)]
 pub struct Target {
     pub name: &'static str,

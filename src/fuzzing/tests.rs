@@ -1,5 +1,6 @@
-//! Each door over its seeds and some mutations of them: always the same ones, a fixed number, or as many as
-//! `SHERD_FUZZ_SECONDS` allow. What fails is printed, so that it can be put among the seeds.
+//! Runs each fuzz target over its seeds and over mutations of them: a fixed number, or as many as fit into
+//! `SHERD_FUZZ_SECONDS` for each target. The mutations are the same in each run. A failing input is printed, so that it
+//! can be added to the seeds.
 
 use super::{TARGETS, Target};
 use std::fs;
@@ -9,11 +10,11 @@ use std::time::{Duration, Instant};
 
 const SECONDS: &str = "SHERD_FUZZ_SECONDS";
 const MUTATIONS: usize = 400;
-/// Longer ones are not made of shorter ones.
+/// The longest mutated input. Longer seeds are cut to it when they are mutated.
 const INPUT_BYTES_MAX: usize = 4096;
-/// A door that takes longer over one input hangs.
+/// The longest time for one input; a target that takes longer counts as hanging.
 const ONE_INPUT_MAX: Duration = Duration::from_secs(10);
-/// Bytes that parsers are particular about.
+/// Bytes that are special to many parsers, which mutations prefer.
 const TELLING: &[u8] = b"\0\x01\x7f\x80\xff \t\r\n\"'%&=,;:/\\.*?+-<>{}[]$0129";
 
 struct Random(u64);
@@ -39,7 +40,7 @@ fn seeds(target: &Target) -> Vec<Vec<u8>> {
     paths.iter().map(|path| fs::read(path).expect("a seed")).collect()
 }
 
-/// One of the seeds with a few changes: bytes set, put in, taken out, repeated, or brought over from another seed.
+/// Returns a seed with a few changes: bytes set, inserted, removed, repeated, or copied from another seed.
 fn mutated(seeds: &[Vec<u8>], random: &mut Random) -> Vec<u8> {
     let mut input = seeds[random.below(seeds.len())].clone();
     for _ in 0..=random.below(4) {
@@ -87,29 +88,29 @@ fn fuzz(target: &Target) {
     }
 }
 
-macro_rules! doors {
+macro_rules! tests_of {
     ($($name:ident),* $(,)?) => {
         const TESTED: &[&str] = &[$(stringify!($name)),*];
 
         $(#[test]
         fn $name() {
             let target = TARGETS.iter().find(|target| target.name == stringify!($name));
-            fuzz(target.expect("one of the doors"));
+            fuzz(target.expect("a target of this name"));
         })*
     };
 }
 
-/// Each door's test says: no bytes make it fail.
+/// One test for each target, with the target's name: no input makes it fail.
 mod no_bytes_break {
     use super::{TARGETS, fuzz};
 
-    doors! {
+    tests_of! {
         policies, decisions, forms, form_policies, heads, chunks, calls, tokens, settings, headers, requests, admin,
         signatures, frames, webhook_answers, group_messages, membership, entries, snapshots, rows, logs,
     }
 
     #[test]
-    fn every_door_is_tried() {
+    fn every_fuzz_target_has_a_test() {
         assert_eq!(TARGETS.iter().map(|target| target.name).collect::<Vec<_>>(), TESTED);
     }
 }

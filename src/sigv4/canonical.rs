@@ -1,4 +1,4 @@
-//! The canonical form of a request: the one text that both sides hash.
+//! The canonical request of a signature: the text that client and server derive from a request and hash.
 
 use super::ToSign;
 use std::borrow::Cow;
@@ -20,7 +20,8 @@ pub fn canonical_request(request: &ToSign<'_>) -> String {
     text
 }
 
-/// Each name and value decoded and encoded again, so that it does not matter how much of it the client escaped.
+/// Returns the canonical query: sorted, with each name and value decoded and encoded again, so that the client's choice
+/// of escapes does not matter.
 fn canonical_query(query: &str) -> String {
     let pairs = query.split('&').filter(|pair| !pair.is_empty());
     let mut pairs: Vec<(Cow<'_, str>, Cow<'_, str>)> = pairs
@@ -39,7 +40,7 @@ fn canonical_query(query: &str) -> String {
     text
 }
 
-/// Returns the path as S3 signs it, however much of it the client escaped.
+/// Returns the path as S3 signs it: normalised, so that the client's choice of escapes does not matter.
 pub fn path_to_sign(path: &str) -> Cow<'_, str> {
     if path.split('/').all(is_encoded) {
         return path.into();
@@ -47,12 +48,12 @@ pub fn path_to_sign(path: &str) -> Cow<'_, str> {
     path.split('/').map(encoded_again).collect::<Vec<_>>().join("/").into()
 }
 
-/// A text decoded and encoded; mostly it is that already.
+/// Decodes and encodes a text; returns it as it is if that would not change it.
 fn encoded_again(text: &str) -> Cow<'_, str> {
     if is_encoded(text) { text.into() } else { encode(&decode(text)).into() }
 }
 
-/// Returns whether a text is as `encode` writes it.
+/// Returns whether a text is exactly what `encode` would write.
 fn is_encoded(text: &str) -> bool {
     let mut rest = text.as_bytes();
     while let Some((&byte, after)) = rest.split_first() {
@@ -72,7 +73,7 @@ fn is_encoded(text: &str) -> bool {
     true
 }
 
-/// Trimmed, and runs of spaces and tabs made one space: other white space is part of a value.
+/// Appends a header's value trimmed, with runs of spaces and tabs collapsed to one space. Other white space is kept.
 fn one_spaced(text: &mut String, value: &str) {
     for (number, word) in value.split([' ', '\t']).filter(|word| !word.is_empty()).enumerate() {
         if number > 0 {
@@ -82,7 +83,7 @@ fn one_spaced(text: &mut String, value: &str) {
     }
 }
 
-/// Bytes that an escape stands for; one that is none stands for itself.
+/// Decodes percent escapes; a malformed escape is kept as it is.
 fn decode(text: &str) -> Vec<u8> {
     let bytes = text.as_bytes();
     let mut decoded = Vec::with_capacity(bytes.len());
@@ -107,7 +108,7 @@ fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
 }
 
-/// Escapes all but RFC 3986's unreserved characters.
+/// Escapes every byte that is not one of RFC 3986's unreserved characters.
 fn encode(bytes: &[u8]) -> String {
     let mut encoded = String::with_capacity(bytes.len());
     for &byte in bytes {
@@ -125,7 +126,7 @@ mod tests {
     use super::{decode, encode, encoded_again, is_encoded, path_to_sign};
 
     #[test]
-    fn what_is_encoded_already_stays_and_anything_else_is_encoded_again() {
+    fn encoded_text_stays_and_other_text_is_encoded_again() {
         for (text, encoded) in [
             ("", true),
             ("a-b._~Z9", true),

@@ -1,5 +1,5 @@
-//! The chain of signatures over the chunks of a body (S3 API Reference, "Signature calculations for the Authorization
-//! header: Transferring payload in multiple chunks").
+//! Verification of the chained signatures of a body's chunks (S3 API Reference, "Signature calculations for the
+//! Authorization header: Transferring payload in multiple chunks").
 
 use super::ALGORITHM;
 use super::key::{Scope, SigningKey};
@@ -8,29 +8,29 @@ use std::sync::Arc;
 /// The SHA-256 of no bytes, in hexadecimal.
 pub const EMPTY_SHA256: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
-/// Verifies the signatures of the chunks of a body, each of which covers the one before it; the first covers the
-/// signature of the request.
+/// The verifier of the chunks of one body, in order. Each chunk's signature covers that of the chunk before; the first
+/// covers the signature of the request.
 #[derive(Clone, Debug)]
 pub struct ChunkVerifier {
     key: Arc<SigningKey>,
-    /// Time and scope, as every text to sign has them.
+    /// The time and scope lines that every string to sign contains.
     head: String,
     previous: String,
 }
 
 impl ChunkVerifier {
-    /// `stamp`: the request's time, as `x-amz-date` has it. `signature`: the request's, in hexadecimal.
+    /// `stamp` is the request's time in the form of `x-amz-date`; `signature` is the request's, in hexadecimal.
     pub fn new(key: Arc<SigningKey>, stamp: &str, scope: Scope<'_>, signature: &str) -> Self {
         Self { key, head: format!("{stamp}\n{scope}"), previous: signature.to_owned() }
     }
 
-    /// Takes the next chunk: the hash of its data, and the signature that came with it, both in hexadecimal.
+    /// Verifies the next chunk, by the hash of its data and its stated signature, both in hexadecimal.
     pub fn chunk(&mut self, sha256: &str, signature: &str) -> bool {
         let text = format!("{ALGORITHM}-PAYLOAD\n{}\n{}\n{EMPTY_SHA256}\n{sha256}", self.head, self.previous);
         self.next(&text, signature)
     }
 
-    /// Takes the trailer, after the last chunk: the hash of its canonical lines (`name:value\n` each).
+    /// Verifies the trailer after the last chunk, by the hash of its canonical lines (`name:value\n` each).
     pub fn trailer(&mut self, sha256: &str, signature: &str) -> bool {
         let text = format!("{ALGORITHM}-TRAILER\n{}\n{}\n{sha256}", self.head, self.previous);
         self.next(&text, signature)
@@ -54,7 +54,7 @@ mod tests {
     const SECRET: &str = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";
     const SCOPE: Scope<'static> = Scope { date: "20130524", region: "us-east-1", service: "s3" };
 
-    /// The example of the S3 API Reference: 66,560 bytes in three chunks.
+    /// Uses the example of the S3 API Reference: 66,560 bytes in three chunks.
     #[test]
     fn the_chunk_signatures_of_awss_example_are_verified() {
         let key = Arc::new(SigningKey::derive(SECRET, SCOPE));

@@ -1,12 +1,12 @@
-//! The components of an `Authorization` header, parsed and not verified.
+//! Parsing of the components of an `Authorization` header, without verification.
 
-/// The value of a component of an `Authorization` header: `Credential`, `SignedHeaders` or `Signature`.
+/// Returns the value of a component of an `Authorization` header: `Credential`, `SignedHeaders` or `Signature`.
 pub fn component<'a>(authorization: &'a str, name: &str) -> Option<&'a str> {
     let (_, components) = authorization.split_once(' ')?;
     components.split(',').find_map(|component| component.trim().strip_prefix(name)?.strip_prefix('='))
 }
 
-/// `key/20150830/us-east-1/s3/aws4_request`
+/// The fields of a `Credential`: `key/20150830/us-east-1/s3/aws4_request`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Credential<'a> {
     pub access_key: &'a str,
@@ -17,7 +17,7 @@ pub struct Credential<'a> {
 }
 
 impl<'a> Credential<'a> {
-    /// An access key may hold slashes; the rest may not.
+    /// Splits a credential. The access key may contain slashes; the other fields may not.
     pub fn read(text: &'a str) -> Option<Self> {
         let mut fields = text.rsplitn(5, '/');
         let (terminator, service, region) = (fields.next()?, fields.next()?, fields.next()?);
@@ -31,7 +31,7 @@ mod tests {
     use super::{Credential, component};
 
     #[test]
-    fn components_are_found_by_their_whole_name() {
+    fn authorization_components_are_found_by_their_whole_name() {
         let authorization = "AWS4-HMAC-SHA256 Credential=k/d, SignedHeaders=a;b,Signature=00";
         assert_eq!(component(authorization, "Credential"), Some("k/d"));
         assert_eq!(component(authorization, "SignedHeaders"), Some("a;b"));
@@ -41,7 +41,7 @@ mod tests {
     }
 
     #[test]
-    fn an_access_key_may_hold_slashes() {
+    fn an_access_key_may_contain_slashes() {
         let read = Credential::read("a/b/20150830/us-east-1/s3/aws4_request").expect("a credential");
         assert_eq!((read.access_key, read.date, read.region), ("a/b", "20150830", "us-east-1"));
         assert_eq!((read.service, read.terminator), ("s3", "aws4_request"));

@@ -1,11 +1,12 @@
-//! Signatures by header: of whatever is sent, and of what is signed here, which must be found right.
+//! The fuzz target of signatures in a header: verifies an arbitrary request, and one that is signed here, which must be
+//! accepted.
 
 use super::{Received, Signer, Verifier, claimed, read_stamp};
 
 const NOW: u64 = 1_440_938_160;
 const HOST: &str = "localhost:9001";
 
-/// Lines: a target, then headers of the form `name:value`; after an empty line the body.
+/// The input's lines are a target, then headers `name:value`; after an empty line the body follows.
 pub fn signatures(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     let (head, body) = text.split_once("\n\n").unwrap_or((&text, ""));

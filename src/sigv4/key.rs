@@ -1,4 +1,4 @@
-//! Signing keys, each of which is valid for a day, a region and a service.
+//! Signing keys, each of which is valid for one day, region and service, and their cache.
 
 use super::{TERMINATOR, hex, keyed};
 use aws_lc_rs::hmac;
@@ -6,12 +6,12 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Cached signing keys: one for each access key, day, region and service in use.
+/// The most cached signing keys: there is one for each access key, day, region and service in use.
 const CACHED_KEYS_MAX: usize = 1024;
-/// The longest name of a region whose keys are kept.
+/// The longest region name for which a key is cached.
 const REGION_BYTES_MAX: usize = 64;
 
-/// The part of a credential that names what a signing key is good for.
+/// The scope of a signing key: the part of a credential after the access key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Scope<'a> {
     /// `20150830`
@@ -45,7 +45,7 @@ impl SigningKey {
         Self { key: hmac::Key::new(hmac::HMAC_SHA256, last.as_ref()) }
     }
 
-    /// The signature of a text, in hexadecimal.
+    /// Returns the signature of a text, in hexadecimal.
     pub fn sign(&self, text: &str) -> String {
         hex(hmac::sign(&self.key, text.as_bytes()).as_ref())
     }
@@ -56,13 +56,13 @@ impl SigningKey {
     }
 }
 
-/// Derived keys, so that a request need not derive its own: five HMACs become one.
+/// A cache of derived keys. A hit saves a request four of its five HMACs.
 #[derive(Default)]
 pub struct SigningKeys {
     keys: Mutex<Kept>,
 }
 
-/// Signing keys by access key. One has few: of a day or two, and mostly of one region.
+/// Cached keys by access key. Each access key has few: for a day or two, and mostly for one region.
 #[derive(Default)]
 struct Kept {
     by_access_key: HashMap<String, Vec<Cached>>,
@@ -73,13 +73,14 @@ struct Cached {
     date: String,
     region: String,
     service: String,
-    /// The secret that the key was derived from: an access key may get another one.
+    /// The secret that the key was derived from. It is compared, as the secret of an access key may change.
     secret_key: String,
     key: Arc<SigningKey>,
 }
 
 impl SigningKeys {
-    /// The key of an access key whose secret is this one. Anybody can name any scope, so a key is kept only by `keep`.
+    /// Returns the signing key for this access key, secret and scope, cached or derived. A derived key is not cached
+    /// here, as anybody can name any scope: `keep` caches it once a signature was verified with it.
     pub fn get(&self, access_key: &str, secret_key: &str, scope: Scope<'_>) -> Arc<SigningKey> {
         let keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
         let cached = keys.by_access_key.get(access_key).and_then(|kept| kept.iter().find(|cached| cached.is_of(scope)));
@@ -89,9 +90,9 @@ impl SigningKeys {
         cached.unwrap_or_else(|| Arc::new(SigningKey::derive(secret_key, scope)))
     }
 
-    /// Keeps a key with which a signature was found right.
+    /// Caches a key with which a signature was verified.
     pub fn keep(&self, access_key: &str, secret_key: &str, scope: Scope<'_>, key: &Arc<SigningKey>) {
-        // Mostly it is one that is kept: nobody else has it.
+        // A key with other references came from the cache.
         if Arc::strong_count(key) > 1 {
             return;
         }
@@ -137,7 +138,7 @@ mod tests {
     const SCOPE: Scope<'static> = Scope { date: "20130524", region: "us-east-1", service: "s3" };
 
     #[test]
-    fn a_cached_key_is_that_of_the_secret_it_is_asked_for() {
+    fn a_cached_signing_key_is_used_only_for_its_secret_and_scope() {
         let keys = SigningKeys::default();
         let text = "text";
         let expected = SigningKey::derive(SECRET, SCOPE).sign(text);

@@ -1,7 +1,7 @@
-//! AWS Signature Version 4 (AWS General Reference, "Signing AWS API requests"): canonical requests, signing keys, signatures
-//! of requests, of the chunks of a body and of the policies of forms. Pure: HTTP, clocks and the secrets of keys are its
-//! callers'. `Verifier` is for the admin API, IAM and STS, which sign by header and with the hash of the body; S3's
-//! requests, which may be signed in more ways, are verified in `api/auth`.
+//! AWS Signature Version 4 (AWS General Reference, "Signing AWS API requests"): canonical requests, signing keys,
+//! signatures of requests, of the chunks of a body and of the policies of forms. The module is pure: its callers supply
+//! the requests, the time and the secret keys. `Verifier` is for the admin API, IAM and STS, whose requests are signed
+//! in a header with the hash of the body. Requests of S3, which may be signed in more ways, are verified in `api/auth`.
 
 mod canonical;
 mod chunks;
@@ -26,10 +26,10 @@ const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 const TERMINATOR: &str = "aws4_request";
 pub const DATE_HEADER: &str = "x-amz-date";
 pub const HASH_HEADER: &str = "x-amz-content-sha256";
-/// `20150830T123600Z`
+/// The length of a time such as `20150830T123600Z`.
 const STAMP_BYTES: usize = 16;
 
-/// The key and the scope that requests are signed with.
+/// The access key and the scope with which requests are signed.
 #[derive(Clone, Copy)]
 pub struct Signer<'a> {
     pub access_key: &'a str,
@@ -53,7 +53,7 @@ pub struct ToSign<'a> {
 }
 
 impl Signer<'_> {
-    /// The headers to send besides `host`, which is signed too.
+    /// Returns the headers to send besides `host`, which is signed too.
     pub fn headers(
         &self,
         unix_seconds: u64,
@@ -70,7 +70,7 @@ impl Signer<'_> {
         vec![(HASH_HEADER, body_sha256.clone()), (DATE_HEADER, stamp.clone()), ("authorization", authorization)]
     }
 
-    /// The value of the `Authorization` header.
+    /// Returns the value of the `Authorization` header.
     fn authorization(&self, stamp: &str, request: &ToSign<'_>) -> String {
         let names: Vec<&str> = request.headers.iter().map(|(name, _)| *name).collect();
         let scope = Scope { date: &stamp[..8], region: self.region, service: self.service };
@@ -82,7 +82,7 @@ impl Signer<'_> {
         )
     }
 
-    /// The signature of a request, in hexadecimal. `stamp` is a moment as `read_stamp` reads it.
+    /// Returns the signature of a request, in hexadecimal. `stamp` has the form that `read_stamp` parses.
     pub fn signature(&self, stamp: &str, request: &ToSign<'_>) -> String {
         let scope = Scope { date: &stamp[..8], region: self.region, service: self.service };
         let text = string_to_sign(stamp, scope, &canonical_request(request));
@@ -90,7 +90,7 @@ impl Signer<'_> {
     }
 }
 
-/// The text that is signed of a canonical request.
+/// Returns the string to sign of a canonical request.
 pub fn string_to_sign(stamp: &str, scope: Scope<'_>, canonical_request: &str) -> String {
     let Scope { date, region, service } = scope;
     let hash = sha256_hex(canonical_request.as_bytes());
@@ -101,7 +101,7 @@ fn keyed(key: &[u8], text: &str) -> hmac::Tag {
     hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), text.as_bytes())
 }
 
-/// The SHA-256 of some bytes, in hexadecimal.
+/// Returns the SHA-256 of some bytes, in hexadecimal.
 pub fn sha256_hex(bytes: &[u8]) -> String {
     hex(digest::digest(&digest::SHA256, bytes).as_ref())
 }
@@ -110,7 +110,7 @@ fn hex(bytes: &[u8]) -> String {
     hex_simd::encode_to_string(bytes, hex_simd::AsciiCase::Lower)
 }
 
-/// A moment as `x-amz-date` has it; the epoch where it is out of any calendar.
+/// Formats a time as in `x-amz-date`. A time that is out of the calendar's range becomes the epoch.
 pub fn stamp(unix_seconds: u64) -> String {
     let at = i64::try_from(unix_seconds).ok().and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok());
     let at = at.unwrap_or(OffsetDateTime::UNIX_EPOCH);
@@ -119,7 +119,7 @@ pub fn stamp(unix_seconds: u64) -> String {
     format!("{year:04}{:02}{day:02}T{hour:02}{minute:02}{second:02}Z", u8::from(month))
 }
 
-/// The moment that an `x-amz-date` names, in seconds since the epoch.
+/// Parses a time as in `x-amz-date`, to seconds since the Unix epoch.
 pub fn read_stamp(text: &str) -> Option<i64> {
     let bytes = text.as_bytes();
     let well_formed = bytes.len() == STAMP_BYTES && bytes[8] == b'T' && bytes[15] == b'Z';

@@ -1,5 +1,5 @@
-//! Against the signatures that AWS publishes: its test suite for Signature Version 4, and the examples of the S3 API
-//! Reference ("Authenticating Requests: Using the Authorization Header").
+//! Tests against the signatures that AWS publishes: its test suite for Signature Version 4, and the examples of the S3
+//! API Reference ("Authenticating Requests: Using the Authorization Header").
 
 use super::{Claimed, Received, SignatureFault, Signer, ToSign, Verifier, claimed, read_stamp, sha256_hex, stamp};
 use proptest::prelude::{any, proptest};
@@ -19,7 +19,7 @@ fn suite(method: &str, path: &str, query: &str, headers: &[(&str, &str)]) -> Str
 }
 
 #[test]
-fn the_signatures_of_the_published_suite_are_reproduced() {
+fn the_signatures_of_awss_test_suite_are_reproduced() {
     let base = [("host", "example.amazonaws.com"), ("x-amz-date", SUITE_STAMP)];
     let vanilla = "5fa00fa31553b73ebf1942676e86291e8372ff2a2260956d9b8aae1d763fbf31";
     assert_eq!(suite("GET", "/", "", &base), vanilla, "get-vanilla");
@@ -85,7 +85,7 @@ fn verifier() -> Verifier {
     Verifier { access_key, secret_key, region: "us-east-1".to_owned(), services: &["sherd-admin", "s3"] }
 }
 
-/// A signed request's headers, all of them.
+/// Returns all headers of a signed request.
 fn signed(signer: &Signer<'_>, method: &str, target: &str, body: &[u8]) -> Vec<(&'static str, String)> {
     let mut headers = signer.headers(S3_SECONDS, method, target, S3_HOST, body);
     headers.push(("host", S3_HOST.to_owned()));
@@ -122,7 +122,7 @@ fn a_request_that_differs_from_what_was_signed_is_refused() {
 }
 
 #[test]
-fn a_signature_is_good_for_a_quarter_of_an_hour_in_its_region_and_for_its_service() {
+fn a_signature_is_valid_for_15_minutes_in_its_region_and_service() {
     let headers = signed(&S3, "GET", "/", b"");
     for (now, good) in [(0, true), (900, true), (901, false)] {
         assert_eq!(judge(&headers, "GET", "/", b"", S3_SECONDS + now).is_ok(), good, "{now}");
@@ -140,10 +140,10 @@ fn a_signature_is_good_for_a_quarter_of_an_hour_in_its_region_and_for_its_servic
 }
 
 #[test]
-fn headers_that_change_a_request_must_be_signed() {
+fn the_host_and_x_amz_headers_must_be_signed() {
     let mut headers = signed(&S3, "GET", "/", b"");
     headers.push(("accept", "application/json".to_owned()));
-    assert_eq!(judge(&headers, "GET", "/", b"", S3_SECONDS), Ok(()), "what does not steer need not be signed");
+    assert_eq!(judge(&headers, "GET", "/", b"", S3_SECONDS), Ok(()), "other headers need not be signed");
     headers.push(("x-amz-target", "other".to_owned()));
     let unsigned = SignatureFault::Unsigned("x-amz-target".to_owned());
     assert_eq!(judge(&headers, "GET", "/", b"", S3_SECONDS), Err(unsigned));
@@ -155,7 +155,7 @@ fn headers_that_change_a_request_must_be_signed() {
 }
 
 #[test]
-fn the_bodys_hash_is_signed_whether_a_header_tells_it_or_not() {
+fn the_body_is_covered_by_the_signature_without_a_hash_header() {
     let body = b"Action=ListUsers";
     let hash = sha256_hex(body);
     let signed = [("host", S3_HOST), ("x-amz-date", S3_STAMP)];
@@ -181,7 +181,7 @@ fn the_claimed_access_key_is_read_before_the_signature_is_verified() {
 }
 
 #[test]
-fn an_unsigned_body_and_no_signature_at_all_are_refused() {
+fn a_missing_signature_and_an_unsigned_body_are_refused() {
     let without = [("host", S3_HOST.to_owned())];
     assert_eq!(judge(&without, "GET", "/", b"", S3_SECONDS), Err(SignatureFault::Missing));
     let mut headers = vec![("host", S3_HOST), ("x-amz-content-sha256", "UNSIGNED-PAYLOAD"), ("x-amz-date", S3_STAMP)];
@@ -193,7 +193,7 @@ fn an_unsigned_body_and_no_signature_at_all_are_refused() {
 }
 
 #[test]
-fn moments_are_read_as_they_are_written() {
+fn time_stamps_are_parsed_as_they_are_written() {
     assert_eq!((stamp(S3_SECONDS).as_str(), read_stamp(S3_STAMP)), (S3_STAMP, Some(S3_SECONDS as i64)));
     for text in ["", "20130524T000000", "20131324T000000Z", "20130230T000000Z", "20130524T240000Z", "+0130524T000000Z"]
     {
@@ -203,9 +203,9 @@ fn moments_are_read_as_they_are_written() {
 }
 
 proptest! {
-    /// Whatever comes is refused with a reason.
+    /// Arbitrary headers are refused with an error.
     #[test]
-    fn no_header_makes_it_panic(authorization in ".{0,200}", date in ".{0,20}", query in ".{0,40}", prefixed in any::<bool>()) {
+    fn arbitrary_headers_are_refused(authorization in ".{0,200}", date in ".{0,20}", query in ".{0,40}", prefixed in any::<bool>()) {
         let authorization = if prefixed { format!("AWS4-HMAC-SHA256 {authorization}") } else { authorization };
         let headers = [
             ("authorization", authorization.as_str()),

@@ -1,4 +1,5 @@
-//! Checking a signature: what must be signed, for whom, when, and that it is right.
+//! Verification of a signature in a header of a request whose body was read whole: its key, scope, time, signed headers
+//! and body.
 
 use super::credential::{Credential, component};
 use super::{ALGORITHM, DATE_HEADER, HASH_HEADER, Signer, TERMINATOR, ToSign, read_stamp, sha256_hex};
@@ -8,7 +9,7 @@ use std::fmt;
 /// The greatest difference between the clocks of client and server, as with AWS.
 pub const SKEW_SECONDS_MAX: u64 = 15 * 60;
 
-/// The one key that is known, and what it may sign for.
+/// The access key that requests must be signed with, and the region and services that they may be signed for.
 #[derive(Clone)]
 pub struct Verifier {
     pub access_key: String,
@@ -23,19 +24,19 @@ impl fmt::Debug for Verifier {
     }
 }
 
-/// A request as it came.
+/// A received request.
 #[derive(Clone, Copy, Debug)]
 pub struct Received<'a> {
     pub method: &'a str,
     pub path: &'a str,
     pub query: &'a str,
-    /// Names in lower case; one that came several times is here as often, in that order.
+    /// The headers with names in lower case. A repeated header is repeated here, in the order received.
     pub headers: &'a [(&'a str, &'a str)],
-    /// Whole.
+    /// The whole body.
     pub body: &'a [u8],
 }
 
-/// The reason for which a signature is refused.
+/// The reason why a signature is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SignatureFault {
     #[error("the request is not signed: it needs an Authorization header of {ALGORITHM}")]
@@ -52,13 +53,13 @@ pub enum SignatureFault {
     Skewed { seconds: u64 },
     #[error("the header {0} must be signed")]
     Unsigned(String),
-    #[error("the body is not the one whose hash was signed")]
+    #[error("the body does not have the signed SHA-256")]
     OtherBody,
     #[error("the signature does not match the request and the secret key")]
     Mismatch,
 }
 
-/// The claimed access key and scope of a request. Nothing of it is verified.
+/// The access key and scope that a request states. Nothing of this is verified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Claimed<'a> {
     pub access_key: &'a str,
@@ -66,14 +67,14 @@ pub struct Claimed<'a> {
     pub service: &'a str,
 }
 
-/// For who has more than one key and needs to know which one a `Verifier` is to have.
+/// Reads the access key and scope of a request, so that the caller can look up the key for a `Verifier`.
 pub fn claimed<'a>(request: &Received<'a>) -> Result<Claimed<'a>, SignatureFault> {
     let Claim { access_key, region, service, .. } =
         claim(one(request, "authorization")?.ok_or(SignatureFault::Missing)?)?;
     Ok(Claimed { access_key, region, service })
 }
 
-/// The `Authorization` header, taken apart.
+/// The parsed `Authorization` header.
 struct Claim<'a> {
     access_key: &'a str,
     date: &'a str,
@@ -84,14 +85,16 @@ struct Claim<'a> {
 }
 
 impl Verifier {
-    /// Succeeds where the request was signed with the key, for this service, region and time, body included.
+    /// Verifies that a request was signed with the key, for the region and a service of this verifier, at about this
+    /// time, and with this body.
     pub fn verify(&self, request: &Received<'_>, unix_seconds: u64) -> Result<(), SignatureFault> {
         let claim = claim(one(request, "authorization")?.ok_or(SignatureFault::Missing)?)?;
-        let stamp = one(request, DATE_HEADER)?.ok_or(SignatureFault::Malformed("there is no x-amz-date"))?;
-        let signed_at = read_stamp(stamp).ok_or(SignatureFault::Malformed("x-amz-date is no date"))?;
-        // Only S3's clients send it. What is signed is the body's hash either way.
-        let told = one(request, HASH_HEADER)?.map(str::to_owned);
-        let body_sha256 = told.unwrap_or_else(|| sha256_hex(request.body));
+        let stamp = one(request, DATE_HEADER)?.ok_or(SignatureFault::Malformed("the header x-amz-date is missing"))?;
+        let signed_at =
+            read_stamp(stamp).ok_or(SignatureFault::Malformed("x-amz-date must have the form 20150830T123600Z"))?;
+        // Only clients of S3 send this header. The signature covers the body's hash with and without it.
+        let stated = one(request, HASH_HEADER)?.map(str::to_owned);
+        let body_sha256 = stated.unwrap_or_else(|| sha256_hex(request.body));
         self.check_scope(&claim, stamp)?;
         let seconds = i64::try_from(unix_seconds).unwrap_or(i64::MAX).abs_diff(signed_at);
         if seconds > SKEW_SECONDS_MAX {
@@ -110,7 +113,7 @@ impl Verifier {
         };
         let expected = signer.signature(stamp, &to_sign);
         same(expected.as_bytes(), claim.signature.as_bytes()).then_some(()).ok_or(SignatureFault::Mismatch)?;
-        // After the signature: who does not have the key learns nothing about anything else.
+        // Compared after the signature, so that only the holder of the key learns whether the body differs.
         same(sha256_hex(request.body).as_bytes(), body_sha256.as_bytes()).then_some(()).ok_or(SignatureFault::OtherBody)
     }
 
@@ -156,19 +159,19 @@ fn claim(authorization: &str) -> Result<Claim<'_>, SignatureFault> {
     Ok(Claim { access_key, date, region, service, signed_names: names.split(';').collect(), signature })
 }
 
-/// The value of a header that may come once.
+/// Returns the value of a header that may occur at most once.
 fn one<'a>(request: &Received<'a>, name: &str) -> Result<Option<&'a str>, SignatureFault> {
     let mut values = request.headers.iter().filter(|(found, _)| *found == name).map(|(_, value)| *value);
     match (values.next(), values.next()) {
-        (_, Some(_)) => Err(SignatureFault::Malformed("a header that may come once came twice")),
+        (_, Some(_)) => Err(SignatureFault::Malformed("a header that may occur only once is repeated")),
         (value, None) => Ok(value.map(str::trim)),
     }
 }
 
-/// Names in order, each once; the host, and everything that steers a request, among them.
+/// Checks that the names of the signed headers are sorted and unique, and include `host` and every `x-amz-` header.
 fn check_names(request: &Received<'_>, names: &[&str]) -> Result<(), SignatureFault> {
     if !names.is_sorted_by(|a, b| a < b) {
-        return Err(SignatureFault::Malformed("the signed headers are not in order"));
+        return Err(SignatureFault::Malformed("SignedHeaders is not sorted"));
     }
     let steering = request.headers.iter().map(|(name, _)| *name).filter(|name| name.starts_with("x-amz-"));
     let unsigned = std::iter::once("host").chain(steering).find(|name| !names.contains(name));
@@ -180,7 +183,7 @@ fn signed_values<'a>(request: &Received<'_>, names: &[&'a str]) -> Result<Vec<(&
         let found = request.headers.iter().filter(|(found, _)| found == name).map(|(_, value)| value.trim());
         let values: Vec<&str> = found.collect();
         if values.is_empty() {
-            return Err(SignatureFault::Malformed("a header that is said to be signed is not there"));
+            return Err(SignatureFault::Malformed("a header that SignedHeaders names is missing"));
         }
         Ok((*name, values.join(",")))
     };

@@ -1,6 +1,6 @@
-//! Access to the admin API: the root key may do everything; users and roles of the store's own account, what their
-//! policies allow of `admin:…`, on the resource `*`. Another account's identities, its root too, administer nothing:
-//! the cluster is not theirs.
+//! Authentication and authorization of callers of the admin API. The root key may do everything. Users and roles of the
+//! store's own account may do what their policies allow of the actions `admin:…` on the resource `*`. Identities of
+//! other accounts, including their roots, may do nothing.
 
 use super::record::AdminRecord;
 use super::routes::Route;
@@ -12,14 +12,15 @@ use std::sync::Arc;
 
 const TOKEN_HEADER: &str = "x-amz-security-token";
 
-/// The signer of a call.
+/// The authenticated caller of the admin API.
 pub enum Caller {
     Root,
     Other { resolved: Box<Resolved>, token: Option<String> },
 }
 
 impl Caller {
-    /// Verifies the signature. Root is known without the metadata, so that it can look at a store that has lost its majority.
+    /// Verifies the signature. The root key is verified without the metadata, so that root can examine a store that has
+    /// lost its majority.
     pub async fn of(received: &Received<'_>, admin: &Admin, record: &mut AdminRecord) -> Result<Self, Refusal> {
         let now = admin.ambient.clock.unix_ms();
         let access_key = claimed(received)?.access_key;
@@ -42,8 +43,8 @@ impl Caller {
         Ok(Self::Other { resolved: Box::new(resolved), token: token.map(str::to_owned) })
     }
 
-    /// Refuses what the caller's policies do not allow. Without a route nothing is allowed, so that nobody learns which there
-    /// are.
+    /// Refuses a call that the caller's policies do not allow. A call without a route is refused to all but root, so
+    /// that nobody learns which routes exist.
     pub fn check(&self, route: Option<Route>, facts: &RequestFacts, admin: &Admin) -> Result<(), Refusal> {
         let Self::Other { resolved, .. } = self else { return Ok(()) };
         if resolved.principal.account != ROOT_ACCOUNT {
@@ -60,11 +61,11 @@ impl Caller {
     }
 }
 
-/// The token of a session.
+/// Returns the session token of a request.
 fn token<'a>(received: &Received<'a>) -> Result<Option<&'a str>, SignatureFault> {
     let mut tokens = received.headers.iter().filter(|(name, _)| *name == TOKEN_HEADER).map(|(_, value)| value.trim());
     match (tokens.next(), tokens.next()) {
-        (_, Some(_)) => Err(SignatureFault::Malformed("a header that may come once came twice")),
+        (_, Some(_)) => Err(SignatureFault::Malformed("the header x-amz-security-token is repeated")),
         (token, None) => Ok(token.filter(|token| !token.is_empty())),
     }
 }

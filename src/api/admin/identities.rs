@@ -1,5 +1,5 @@
-//! Identities and access for the administrator: IAM's actions in the name of any account's root, and what the judge of
-//! requests says of one that nobody has sent.
+//! The routes of the admin API for identities and access: actions of IAM in the name of any account's root, and the
+//! explanation of the access decision for a hypothetical request.
 
 use super::caller::Caller;
 use super::record::AdminRecord;
@@ -13,11 +13,11 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// An action of IAM with its parameters, as the query protocol has them.
+/// A call of an IAM action, with the parameters of the query protocol.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CallIam {
-    /// 12 digits; the store's own account where none is named.
+    /// The account's 12-digit id; `None` is the store's own account.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub account: Option<String>,
     pub action: String,
@@ -25,16 +25,16 @@ pub struct CallIam {
     pub parameters: BTreeMap<String, String>,
 }
 
-/// Asks whether a principal may do something.
+/// A question whether a principal may perform an action on a resource.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ExplainAccess {
     pub who: ExplainedCaller,
     /// The action with its service: `s3:GetObject`.
     pub action: String,
-    /// An ARN.
+    /// The resource's ARN.
     pub resource: String,
-    /// Condition keys and values; a key may come several times.
+    /// Condition keys and values; a key may occur several times.
     #[serde(default)]
     pub conditions: Vec<(String, String)>,
 }
@@ -42,20 +42,21 @@ pub struct ExplainAccess {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum ExplainedCaller {
-    /// A user, of the store's own account if none is named.
+    /// A user; of the store's own account if `account` is `None`.
     User {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         account: Option<String>,
         name: String,
     },
-    /// The owner of this access key; not of a session's, which has no owner without its token.
+    /// The owner of this access key. A session's key is not allowed: it has no owner without its token.
     Key {
         access_key: String,
     },
     Anonymous {},
 }
 
-/// Root calls in the name of an account's root; anybody else in his own, with no more rights than IAM itself gives him.
+/// Executes a call of IAM. Root acts as the root of the named account; any other caller acts as itself, with exactly
+/// the rights that it has in IAM.
 pub(super) async fn call(
     admin: &Admin,
     asked: CallIam,
@@ -112,7 +113,7 @@ mod tests {
     use super::{CallIam, ExplainAccess, ExplainedCaller};
 
     #[test]
-    fn questions_read_back_as_they_were_sent() {
+    fn iam_calls_and_access_questions_survive_a_round_trip() {
         let call: CallIam = serde_json::from_str(r#"{"action":"ListUsers"}"#).expect("a call");
         assert_eq!((call.account.as_deref(), call.parameters.len()), (None, 0));
         let text = r#"{"who":{"user":{"name":"alice"}},"action":"s3:GetObject","resource":"arn:aws:s3:::b/k"}"#;

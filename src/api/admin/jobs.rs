@@ -1,5 +1,6 @@
-//! The jobs of all hosts, as JSON and by their routes: repairs, scrub, moves. Each answer has the sum and a row for each host;
-//! a host that does not answer has a row that says so, and is not in the sum.
+//! The JSON of the admin API for the background jobs of all hosts: repairs, scrub, and moves of shards. Each response
+//! has a sum and a row for each host. The row of a host that does not answer has the reason, and the host is not in the
+//! sum.
 
 use super::source::{AdminError, AdminSource};
 use crate::api::Safety;
@@ -9,12 +10,12 @@ use serde::{Deserialize, Serialize};
 /// The missing and corrupt shards, and the progress of their repair.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HealStatus {
-    /// Shards of the whole cluster that are missing or have chunks missing or corrupt: queued for repair, or on drives that do
-    /// not serve. At most, until all blobs are counted; `safety` has both bounds.
+    /// The shards of the whole cluster that are missing or have missing or corrupt chunks: those queued for repair, and
+    /// those on drives that are out of service. An upper bound until all blobs are counted; `safety` has both bounds.
     pub missing_shards: u64,
-    /// Objects, and parts of objects, of the whole cluster with at least one such shard; at most, too.
+    /// The objects and parts of the whole cluster with at least one such shard; also an upper bound.
     pub under_replicated_objects: u64,
-    /// Blobs whose shards are still to be dropped.
+    /// Deleted blobs whose shards are still to be dropped.
     pub garbage_blobs: u64,
     /// The sum over all hosts that answer.
     #[serde(flatten)]
@@ -29,23 +30,24 @@ pub struct HealStatus {
 /// Counts of one host, or the sum of several.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HealCounts {
-    /// Chunks on its drives that failed their checksum and are not yet rewritten.
+    /// Chunks on the host's drives that failed their checksum and were not rewritten yet.
     pub corrupt_chunks: u64,
-    /// Shards on its drives that nothing refers to and that are not yet dropped.
+    /// Shards on the host's drives that no object refers to and that were not dropped yet.
     pub orphaned_shards: u64,
-    /// The shards to repair on its own drives; bytes at most.
+    /// The shards to repair on the host's own drives; the bytes are an upper bound.
     pub to_repair_shards: u64,
     pub to_repair_bytes: u64,
-    /// Repairs under way, and those that cannot be done now.
+    /// Repairs under way (`repairing`), and repairs that cannot be done now (`put_off`).
     pub repairing: u64,
     pub put_off: u64,
-    /// The shards repaired since its process began.
+    /// The shards repaired since the host's process began.
     pub repaired_shards: u64,
     pub repaired_bytes: u64,
     pub bytes_per_second: u64,
-    /// The time until its drives are whole, at that speed; `None` while nothing moves. For several hosts the longest.
+    /// The time until all repairs are done at this rate; `None` while nothing is repaired. For several hosts, the
+    /// longest.
     pub eta_seconds: Option<u64>,
-    /// Nodes of which it is not yet known whether they hold what they should.
+    /// Nodes that are still to be compared with the metadata.
     pub comparisons_due: Vec<u32>,
 }
 
@@ -72,17 +74,17 @@ impl HealCounts {
 pub struct HealOfHost {
     #[serde(flatten)]
     pub host: HostAnswer,
-    /// Absent where the host does not answer.
+    /// `None` if the host did not answer.
     #[serde(flatten)]
     pub counts: Option<HealCounts>,
 }
 
-/// A host, and why it did not answer.
+/// A host, and the reason why it did not answer, if it did not.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostAnswer {
     pub host: String,
     pub name: String,
-    /// `None` where it answered.
+    /// `None` if the host answered.
     pub why: Option<String>,
 }
 
@@ -99,14 +101,14 @@ pub struct ScrubStatus {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ScrubCounts {
     pub drives_count: u64,
-    /// Passes under way, and those that were asked for and have not begun yet.
+    /// Passes under way, and passes that were ordered and have not begun yet (`wanted`).
     pub under_way: u64,
     pub wanted: u64,
     /// The average progress of the passes under way; 1000 if there is none.
     pub done_permille: u64,
     /// The time until the last of them ends, at the speed so far; `None` if unknown.
     pub eta_seconds: Option<u64>,
-    /// Corrupt chunks that the passes under way, or else the last ones, have met.
+    /// Corrupt chunks that the pass under way on each drive, or else its last pass, has found.
     pub corrupt: u64,
 }
 
@@ -143,12 +145,12 @@ pub struct ScrubShown {
     pub node: u32,
     /// The start of the pass under way.
     pub began: Option<u64>,
-    /// A pass was asked for and has not begun yet.
+    /// True if a pass was ordered and has not begun yet.
     pub wanted: bool,
     pub done_permille: u64,
     /// The time until the end of the pass, at the speed so far.
     pub eta_seconds: Option<u64>,
-    /// Corrupt chunks that the pass under way, or else the last one, has met.
+    /// Corrupt chunks that the pass under way, or else the last pass, has found.
     pub corrupt: u64,
     pub finished: Option<u64>,
     /// The start of the next automatic pass.
@@ -163,7 +165,7 @@ pub struct StartHeal {
     pub host: Option<String>,
 }
 
-/// The selection of drives whose passes begin, or end.
+/// The drives whose scrub passes are to begin or to end.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ChooseScrub {
@@ -193,22 +195,23 @@ pub struct OrderedOfHost {
 /// The shards to be moved to the drives of a host, or of all hosts that answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MovesShown {
-    /// The epoch of the layout that it follows; for several hosts the oldest.
+    /// The epoch of the layout towards which the host moves shards; for several hosts, the oldest.
     pub epoch: u64,
-    /// True if everything was compared with that layout, and nothing is left to be moved; for several hosts, if all
-    /// answer and report so.
+    /// True if all shards were compared with that layout and none is left to be moved; for several hosts, if all of
+    /// them answer and report this.
     pub settled: bool,
-    /// The shards left, as far as known.
+    /// The shards that are still to be moved, as far as known.
     pub shards_left: u64,
     pub bytes_left: u64,
-    /// The shards, of these, that are put off: a drive is down or full, or has an older copy to drop first.
+    /// The shards among `shards_left` that cannot be moved now: a drive is down or full, or has an older copy to drop
+    /// first.
     pub shards_waiting: u64,
-    /// The shards moved since its process began.
+    /// The shards moved since the host's process began.
     pub shards_moved: u64,
 }
 
 impl MovesShown {
-    /// Returns the sum over these hosts. `None` is one that does not answer; `epoch` is that of the layout.
+    /// Returns the sum over these hosts. `None` is a host that did not answer; `epoch` is that of the current layout.
     pub fn sum<'a>(hosts: impl IntoIterator<Item = Option<&'a Self>>, epoch: u64) -> Self {
         let nothing = Self { epoch, settled: true, ..Self::default() };
         hosts.into_iter().fold(nothing, |sum, host| match host {
@@ -229,16 +232,16 @@ impl MovesShown {
 pub struct MovesOfHost {
     #[serde(flatten)]
     pub host: HostAnswer,
-    /// Absent where the host does not answer.
+    /// `None` if the host did not answer.
     #[serde(flatten)]
     pub moving: Option<MovesShown>,
 }
 
-/// The one host that a query asks about, `host=NAME`.
+/// Returns the host that a query `host=NAME` selects; `None` selects all. Other parameters are refused.
 pub(super) fn host_of(query: &str) -> Result<Option<String>, AdminError> {
     let query = Query::read(Some(query)).map_err(|error| AdminError::Refused(error.to_string()))?;
     if let Some(other) = query.names().find(|name| *name != "host") {
-        return Err(AdminError::Refused(format!("{other} is not a parameter of this route")));
+        return Err(AdminError::Refused(format!("unknown parameter {other}; this route takes only host")));
     }
     Ok(query.get("host").map(str::to_owned))
 }
@@ -256,7 +259,7 @@ mod tests {
     use super::{HealCounts, HealOfHost, HostAnswer, MovesShown, ScrubCounts, ScrubShown, host_of};
 
     #[test]
-    fn a_host_that_does_not_answer_has_a_row_without_counts() {
+    fn the_row_of_a_host_that_does_not_answer_has_no_counts() {
         let answer =
             |why: Option<&str>| HostAnswer { host: "1".to_owned(), name: "a".to_owned(), why: why.map(str::to_owned) };
         let silent = HealOfHost { host: answer(Some("gone")), counts: None };
@@ -269,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn repairs_of_hosts_add_up_and_last_as_long_as_the_slowest() {
+    fn the_sum_of_repairs_takes_as_long_as_the_slowest_host() {
         let host = |shards: u64, eta: Option<u64>, due: &[u32]| HealCounts {
             to_repair_shards: shards,
             eta_seconds: eta,
@@ -283,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn passes_are_counted_with_how_far_they_are() {
+    fn scrub_passes_are_counted_with_their_average_progress() {
         let drive = |node, began, wanted, done_permille, eta_seconds| ScrubShown {
             node,
             began,
@@ -314,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn moves_are_settled_when_all_hosts_answer_and_say_so() {
+    fn moves_are_settled_when_all_hosts_answer_and_are_settled() {
         let host = |epoch, settled, shards_left| MovesShown { epoch, settled, shards_left, ..MovesShown::default() };
         let (done, behind) = (host(9, true, 0), host(8, true, 2));
         assert_eq!(MovesShown::sum([Some(&done), Some(&behind)], 9), host(8, true, 2));
@@ -324,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn one_host_is_named_by_the_query() {
+    fn the_query_selects_one_host_or_all() {
         assert_eq!(host_of("").expect("no host"), None);
         assert_eq!(host_of("host=a%20b").expect("a host").as_deref(), Some("a b"));
         assert!(host_of("hots=a").is_err());

@@ -1,6 +1,6 @@
-//! The admin API, `/admin/v1/` on the admin listener: JSON, signed (Signature Version 4, the body's hash included) with
-//! the root key, or with a key of somebody whose policies allow it (`caller`). Who is not known learns nothing, not even which
-//! routes there are.
+//! The admin API, `/admin/v1/` on the admin listener: JSON requests signed with Signature Version 4, body included, by
+//! the root key or by a key whose policies allow the call (`caller`). A caller that is not authenticated learns
+//! nothing, not even which routes exist.
 
 mod caller;
 mod encryption;
@@ -64,10 +64,11 @@ use tokio::time::timeout;
 
 const ROOT: &str = "/admin/v1";
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request-id");
-/// A request's body, at most, and how long it may take to come.
+/// The largest body of a request, and the longest time for it to arrive.
 const BODY_BYTES_MAX: usize = 64 << 10;
 const BODY_WAIT_MAX: Duration = Duration::from_secs(10);
-/// The service that a signature must be for. What root signs for S3 can be overheard on the other port, and is nothing here.
+/// The service that a signature must be for. A signature for S3, which could be overheard on the S3 port, is not valid
+/// here.
 pub const SERVICES: &[&str] = &["sherd-admin"];
 
 /// The state that the routes share.
@@ -86,7 +87,7 @@ pub struct Admin {
     /// The certificates of the listeners; health names those that expire soon.
     pub certificates: Certificates,
     pub ambient: Ambient,
-    /// `None` where this host keeps no audit log.
+    /// `None` if this host writes no audit log.
     pub audit: Option<Arc<AuditLog>>,
 }
 
@@ -95,20 +96,20 @@ pub fn routes(config: &mut ServiceConfig) {
     config.service(Scope::new(ROOT).default_service(to(answer)));
 }
 
-/// The reason for which a request is not answered.
+/// The reason why a request is refused.
 #[derive(Debug, thiserror::Error)]
 enum Refusal {
     #[error(transparent)]
     Signature(#[from] SignatureFault),
     #[error("the body is larger than {BODY_BYTES_MAX} bytes")]
     TooLarge,
-    #[error("the body did not come whole")]
+    #[error("the body did not arrive whole, or not in time")]
     Incomplete,
-    #[error("the body is not what this route takes: {0}")]
+    #[error("the body is not valid for this route: {0}")]
     Body(serde_json::Error),
-    #[error("there is no {0} here")]
+    #[error("the admin API has no route {0}")]
     NoRoute(String),
-    #[error("{0} is not a method of this route")]
+    #[error("this route does not support the method {0}")]
     NoMethod(String),
     #[error(transparent)]
     Source(#[from] AdminError),
@@ -140,7 +141,7 @@ impl Refusal {
         Self::Source(AdminError::Unavailable(cause.to_string()))
     }
 
-    /// Returns whether it is about the caller, not about the question.
+    /// Returns whether the refusal is due to the caller's identity or rights, and not to the request's content.
     fn is_denial(&self) -> bool {
         matches!(self, Self::Signature(_)) || self.status_and_code().0 == StatusCode::FORBIDDEN
     }
@@ -199,7 +200,7 @@ async fn answer(request: HttpRequest, payload: Payload, admin: Data<Admin>) -> H
     response
 }
 
-/// The body of a request of somebody who may make it, and who that is.
+/// Reads and authorizes a request; returns its body and its caller.
 async fn allowed(
     request: &HttpRequest,
     payload: Payload,
@@ -291,7 +292,8 @@ async fn dispatched(
     })
 }
 
-/// A value that is no text is not passed over, or it could be added to a signed call: no client signs what stands for it.
+/// Returns the request's headers. A value that is not ASCII is replaced by U+FFFD, not skipped: otherwise such a header
+/// could be added to a signed call unnoticed. No client signs the replacement.
 fn texts(request: &HttpRequest) -> Vec<(String, String)> {
     let text = |(name, value): (&HeaderName, &HeaderValue)| {
         (name.as_str().to_owned(), value.to_str().unwrap_or("\u{fffd}").to_owned())
@@ -307,10 +309,10 @@ fn required<T: DeserializeOwned>(body: &Bytes) -> Result<T, Refusal> {
     serde_json::from_slice(body).map_err(Refusal::Body)
 }
 
-fn ok(told: &impl Serialize) -> HttpResponse {
-    json(StatusCode::OK, told)
+fn ok(body: &impl Serialize) -> HttpResponse {
+    json(StatusCode::OK, body)
 }
 
-fn json(status: StatusCode, told: &impl Serialize) -> HttpResponse {
-    HttpResponse::build(status).insert_header((CACHE_CONTROL, "no-store")).json(told)
+fn json(status: StatusCode, body: &impl Serialize) -> HttpResponse {
+    HttpResponse::build(status).insert_header((CACHE_CONTROL, "no-store")).json(body)
 }

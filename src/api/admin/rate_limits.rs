@@ -1,4 +1,4 @@
-//! Limits on the rates of requests and bytes for the administrator: which accounts and buckets have some; set and removed.
+//! The routes of the admin API that list, set and remove limits on the rates of accounts and buckets.
 
 use super::source::AdminError;
 use super::{Admin, Refusal};
@@ -8,15 +8,15 @@ use crate::actors::meta::{
 use crate::api::rates::RateLimits;
 use serde::{Deserialize, Serialize};
 
-/// The number of attempts of a change that conflicts with others of the same limits.
+/// The number of attempts of a change, each of which can conflict with another change of the same limits.
 const TRIES_MAX: usize = 8;
-/// Rows that are read at a time.
+/// The rows that are read from the metadata at a time.
 const PAGE_ROWS: usize = 1000;
 
-/// An account or a bucket, and the limits of all hosts together; `null` is none.
+/// An account or a bucket, and its limits over all hosts together; `null` is no limit.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RateLimitsShown {
-    /// The number of the account; `null` for a bucket.
+    /// The account's 12-digit id; `null` for a bucket.
     pub account: Option<String>,
     pub bucket: Option<String>,
     pub requests_per_second: Option<u64>,
@@ -25,7 +25,8 @@ pub struct RateLimitsShown {
     pub requests_active_max: Option<u64>,
 }
 
-/// Limits of an account or a bucket, one of which is named. A limit that is not there stays as it is; `null` is none.
+/// A change of the limits of an account or of a bucket, one of which must be named. An absent limit stays as it is;
+/// `null` removes it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SetRateLimits {
@@ -54,7 +55,7 @@ impl SetRateLimits {
     }
 }
 
-/// Returns all accounts and buckets that have limits, each kind in its order.
+/// Returns all accounts that have limits, then all buckets that have some, each sorted.
 pub(super) async fn list(admin: &Admin) -> Result<Vec<RateLimitsShown>, Refusal> {
     let view = admin.gateway.meta().read().await.map_err(Refusal::unavailable)?;
     let mut all = Vec::new();
@@ -77,7 +78,7 @@ pub(super) async fn list(admin: &Admin) -> Result<Vec<RateLimitsShown>, Refusal>
         let (page, more) = page.map_err(Refusal::unavailable)?;
         after = page.last().map(|row| row.bucket.name.clone());
         for row in page {
-            let (limits, _) = standing(&view, &RateLimits::key_of_bucket(row.bucket.id))?;
+            let (limits, _) = current(&view, &RateLimits::key_of_bucket(row.bucket.id))?;
             if !limits.is_unlimited() {
                 all.push(shown(None, Some(row.bucket.name), limits));
             }
@@ -88,12 +89,12 @@ pub(super) async fn list(admin: &Admin) -> Result<Vec<RateLimitsShown>, Refusal>
     }
 }
 
-/// Changes the limits; returns them as they then are.
+/// Changes limits; returns all limits of the account or bucket as they are afterwards.
 pub(super) async fn set(admin: &Admin, asked: SetRateLimits) -> Result<RateLimitsShown, Refusal> {
     for _ in 0..TRIES_MAX {
         let view = admin.gateway.meta().read().await.map_err(Refusal::unavailable)?;
         let key = key(admin, &view, &asked)?;
-        let (limits, expect) = standing(&view, &key)?;
+        let (limits, expect) = current(&view, &key)?;
         let changed = asked.changed(limits);
         changed.check().map_err(refused)?;
         if changed == limits || write(admin, DocumentWrite { key, expect, value: changed.encode() }).await? {
@@ -101,10 +102,10 @@ pub(super) async fn set(admin: &Admin, asked: SetRateLimits) -> Result<RateLimit
             return Ok(shown(asked.account, asked.bucket, changed));
         }
     }
-    Err(Refusal::unavailable("the limits are being changed by others; try again"))
+    Err(Refusal::unavailable("the limits were changed by others at the same time; try again"))
 }
 
-/// The document of an account or a bucket that is there.
+/// Returns the key of the document with the limits. The account or bucket must exist.
 fn key(admin: &Admin, view: &MetaView, asked: &SetRateLimits) -> Result<DocumentKey, Refusal> {
     match (&asked.account, &asked.bucket) {
         (Some(account), None) => match admin.iam.directory(view).account(account)? {
@@ -115,11 +116,11 @@ fn key(admin: &Admin, view: &MetaView, asked: &SetRateLimits) -> Result<Document
             Some(row) => Ok(RateLimits::key_of_bucket(row.bucket.id)),
             None => Err(refused(format!("there is no bucket {bucket:?}"))),
         },
-        _ => Err(Refusal::NoSense("limits are of an account or of a bucket: name one of them".to_owned())),
+        _ => Err(Refusal::NoSense("name either an account or a bucket, not both".to_owned())),
     }
 }
 
-fn standing(view: &MetaView, key: &DocumentKey) -> Result<(RateLimits, Expect), Refusal> {
+fn current(view: &MetaView, key: &DocumentKey) -> Result<(RateLimits, Expect), Refusal> {
     let Some(row) = view.document(key).map_err(Refusal::unavailable)? else {
         return Ok((RateLimits::default(), Expect::Absent));
     };
@@ -127,7 +128,7 @@ fn standing(view: &MetaView, key: &DocumentKey) -> Result<(RateLimits, Expect), 
     Ok((limits, Expect::Revision(row.revision)))
 }
 
-/// Makes the write; returns false if something else stands than was decided on, and nothing was written.
+/// Writes a document; returns false, without a write, if the document was changed since it was read.
 async fn write(admin: &Admin, write: DocumentWrite) -> Result<bool, Refusal> {
     admin.gateway.check_changeable().map_err(Refusal::unavailable)?;
     match admin.gateway.meta().propose(Change::WriteDocuments(vec![write])).await.map_err(Refusal::unavailable)? {
@@ -160,7 +161,7 @@ mod tests {
     use crate::api::rates::RateLimits;
 
     #[test]
-    fn a_limit_that_is_not_named_stays_and_null_takes_one_away() {
+    fn an_absent_limit_stays_and_null_removes_one() {
         let asked = |text: &str| serde_json::from_str::<SetRateLimits>(text).expect("a change");
         let limits = RateLimits { requests_per_second: Some(7), requests_active_max: Some(3), ..RateLimits::default() };
         assert_eq!(asked(r#"{"bucket":"b"}"#).changed(limits), limits);

@@ -1,4 +1,4 @@
-//! The record of an admin API call while it is answered, and its line in the audit log afterwards.
+//! The record of a call of the admin API while it runs, from which its line in the audit log is written.
 
 use super::routes::Routed;
 use crate::api::audit::{AuditLog, Ended, Listener};
@@ -6,7 +6,7 @@ use crate::api::call::RequestTrace;
 use serde_json::Value;
 use std::sync::Arc;
 
-/// Fields of bodies that name what a call is on, or how much. None is a secret.
+/// The fields of a call's body that are written to the audit log. None of them is a secret.
 const NAMES: [&str; 18] = [
     "account",
     "action",
@@ -27,10 +27,10 @@ const NAMES: [&str; 18] = [
     "to",
     "weight",
 ];
-/// The name of a request that matches no route.
+/// The name in the audit log of a request that matches no route.
 const UNKNOWN: &str = "Unknown";
 
-/// The record of a call from its head to its response. Dropping it writes its line, however it ended.
+/// The record of a call from its head to its response. Its `Drop` writes the audit line, however the call ended.
 #[derive(Debug)]
 pub struct AdminRecord {
     pub id: String,
@@ -38,7 +38,7 @@ pub struct AdminRecord {
     audit: Option<Arc<AuditLog>>,
     from: String,
     route: &'static str,
-    /// The key that the call says has signed it.
+    /// The access key that the call states; it may not be verified.
     pub access_key: Option<String>,
     subject: Vec<(&'static str, String)>,
     status: Option<u16>,
@@ -63,12 +63,12 @@ impl AdminRecord {
         }
     }
 
-    /// Notes the body.
+    /// Records the loggable fields of the call's body.
     pub fn is_about(&mut self, body: &[u8]) {
         let Ok(Value::Object(fields)) = serde_json::from_slice(body) else { return };
         let text = |value: &Value| match value {
             Value::String(text) => Some(text.clone()),
-            // A limit that is taken away is `null`.
+            // `null` removes a limit, so it is logged.
             Value::Number(_) | Value::Bool(_) | Value::Null => Some(value.to_string()),
             Value::Array(_) | Value::Object(_) => None,
         };
@@ -88,7 +88,7 @@ impl AdminRecord {
 impl Drop for AdminRecord {
     fn drop(&mut self) {
         let Some(audit) = self.audit.take() else { return };
-        // A call of IAM has said what it is by then, and on what.
+        // Does not replace the operation and the subject that a call of IAM has recorded before.
         self.trace.resolved(self.route, None, None, self.access_key.take());
         self.trace.is_on(std::mem::take(&mut self.subject));
         let call = Ended {

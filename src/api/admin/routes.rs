@@ -1,6 +1,6 @@
-//! The routes of the admin API: the one table of methods, paths and the names of what they do.
+//! The table of the admin API's routes: names of operations, methods and paths.
 
-/// Makes a route of each line: its name, its method, its path. A part of a path in braces stands for a name.
+/// Defines the routes. Each line has a route's name, method and path; `{bucket}` in a path stands for a bucket's name.
 macro_rules! routes {
     ($($name:ident = $method:literal $path:literal;)*) => {
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,7 +11,7 @@ macro_rules! routes {
         impl Route {
             pub const ALL: &[Self] = &[$(Self::$name),*];
 
-            /// Returns the name in the audit log.
+            /// Returns the route's name in the audit log and in policies.
             pub fn name(self) -> &'static str {
                 match self {
                     $(Self::$name => stringify!($name)),*
@@ -24,7 +24,7 @@ macro_rules! routes {
                 }
             }
 
-            /// Below the root of the API.
+            /// Returns the path below the root of the API.
             pub fn path(self) -> &'static str {
                 match self {
                     $(Self::$name => $path),*
@@ -73,7 +73,7 @@ pub struct Routed<'a> {
     pub bucket: Option<&'a str>,
 }
 
-/// The reason for which a request has no route.
+/// The reason why a request has no route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unrouted {
     NoPath,
@@ -93,7 +93,8 @@ pub fn find<'a>(method: &str, path: &'a str) -> Result<Routed<'a>, Unrouted> {
     Err(unrouted)
 }
 
-/// Returns whether a path matches the pattern, and the name in it.
+/// Matches a path against a route's pattern. Returns `None` if it does not match, else the bucket's name, if the
+/// pattern has one.
 fn matched<'a>(pattern: &str, path: &'a str) -> Option<Option<&'a str>> {
     let Some((before, after)) = pattern.split_once("{bucket}") else { return (pattern == path).then_some(None) };
     let name = path.strip_prefix(before)?.strip_suffix(after)?;
@@ -105,7 +106,7 @@ mod tests {
     use super::{Route, Unrouted, find};
 
     #[test]
-    fn every_route_is_found_by_its_method_and_path_alone() {
+    fn every_route_is_found_only_by_its_method_and_path() {
         for route in Route::ALL {
             let path = route.path().replace("{bucket}", "a.b");
             let found = find(route.method(), &path).expect("a route");

@@ -1,14 +1,14 @@
-//! The answers of the admin API, as JSON. `sherd admin` reads the same types. Ids that are wider than JSON's numbers
-//! are text in hexadecimal; a field is only ever added, and a reader ignores those that it does not know.
+//! The JSON types of the admin API, which `sherd admin` uses too. Ids that are wider than JSON's numbers are
+//! hexadecimal text. Fields are only ever added, and readers ignore unknown fields.
 
 use super::jobs::{MovesOfHost, MovesShown};
 use crate::api::{DriveHealth, Safety, Verdict};
 use serde::{Deserialize, Deserializer, Serialize};
 
-/// The error that answers a refused request.
+/// The response to a refused request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AdminFault {
-    /// A word for programs.
+    /// The error code, for programs.
     pub code: String,
     pub message: String,
 }
@@ -38,18 +38,18 @@ pub struct Info {
     pub counts: CountsShown,
     /// The last entry of the metadata log that the host has applied.
     pub applied: u64,
-    /// The comparison of other hosts' replicas of the metadata with this one's.
+    /// Comparisons of other hosts' replicas of the metadata with this host's.
     pub replicas: Vec<ReplicaShown>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReplicaShown {
     pub host: String,
-    /// The last entry up to which both are known to be the same.
+    /// The last entry of the log up to which both replicas are known to be equal.
     pub same_through: Option<u64>,
-    /// An entry at which they are known not to be.
+    /// An entry at which the replicas are known to differ.
     pub differs_at: Option<u64>,
-    /// The entry after which the rows of both were last compared, if they differed.
+    /// The entry after which the rows of both replicas were last compared, if they differed.
     pub tables_differ_at: Option<u64>,
 }
 
@@ -59,10 +59,10 @@ pub struct GeometryShown {
     pub parity: u8,
 }
 
-/// The losses at once that a cluster in which nothing is missing survives without losing an object.
+/// The largest simultaneous losses that the cluster survives without losing an object while no shard is missing.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Guarantee {
-    /// `None` where each host is a failure domain of its own.
+    /// `None` if each host is a failure domain of its own.
     pub domains: Option<usize>,
     pub hosts: usize,
     pub drives: usize,
@@ -74,21 +74,21 @@ pub struct Guarantee {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostShown {
     pub id: String,
-    /// The id where the host is not registered.
+    /// The host's name; its id if the host is not registered.
     pub name: String,
-    /// The address at which other hosts reach it.
+    /// The address at which other hosts reach this host.
     pub address: Option<String>,
     pub domain: Option<String>,
-    /// The roles that it reports: any of `gateway`, `meta` and `storage`.
+    /// The roles that the host reports: any of `gateway`, `meta` and `storage`.
     pub roles: Vec<String>,
     pub metadata: MetadataRole,
     pub nodes: Vec<u32>,
     #[serde(default)]
     pub state: HostStateShown,
-    /// The version of its program, as it last reported.
+    /// The program version that the host last reported.
     #[serde(default)]
     pub version: Option<String>,
-    /// The time since its start; `None` if it does not answer.
+    /// The time since the host's start; `None` if the host does not answer.
     #[serde(default)]
     pub uptime_seconds: Option<u64>,
 }
@@ -111,30 +111,30 @@ pub enum HostStateShown {
 pub struct CapacityShown {
     pub total_bytes: u64,
     pub free_bytes: u64,
-    /// The bytes of new objects that fit, after redundancy and what is kept free.
+    /// The bytes of new objects that fit, after redundancy and reserved space.
     pub usable_bytes: u64,
 }
 
-/// The forecast when new objects find no space any more, if the store goes on growing as in the last week.
+/// The forecast of when the store is full, if it goes on growing as in the measured period.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ForecastShown {
-    /// The period that was measured, a week at most.
+    /// The measured period: at most the last week.
     pub measured_seconds: u64,
-    /// Bytes of all versions of all objects, as last measured; `None` before the first time.
+    /// The bytes of all versions of all objects, as last measured; `None` before the first measurement.
     pub stored_bytes: Option<u64>,
-    /// `None` while too little was measured to say; below 0 where more goes than comes.
+    /// The growth; negative if the store shrinks, `None` if the measured period is too short.
     pub bytes_per_day: Option<i64>,
-    /// `None` where that is not known, or where the store does not grow.
+    /// `None` if the growth is unknown or the store does not grow.
     pub full_in_seconds: Option<u64>,
 }
 
-/// A bucket with what it holds.
+/// A bucket with its usage and its quota.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BucketUsageShown {
     pub bucket: String,
-    /// The account that owns it.
+    /// The account that owns the bucket.
     pub account: String,
-    /// Current objects.
+    /// The number of current objects.
     pub objects: u64,
     /// The number of other versions, delete markers included.
     pub versions: u64,
@@ -142,7 +142,7 @@ pub struct BucketUsageShown {
     pub bytes: u64,
     pub bytes_max: Option<u64>,
     pub objects_max: Option<u64>,
-    /// The growth of the last week; `null` where that is not known.
+    /// The growth over the last week; `null` if it is unknown.
     #[serde(default)]
     pub bytes_per_day: Option<i64>,
     #[serde(default)]
@@ -175,7 +175,7 @@ pub struct LayoutShown {
     /// The registered hosts, including those without nodes.
     #[serde(default)]
     pub hosts: Vec<HostRolesShown>,
-    /// The moves of all hosts that answer.
+    /// The sum of the moves of all hosts that answer.
     pub moving: MovesShown,
     #[serde(default)]
     pub moves: Vec<MovesOfHost>,
@@ -197,17 +197,17 @@ pub struct NodeShown {
     pub host_name: String,
     pub domain: Option<String>,
     pub weight: u32,
-    /// Its shards are moved off, and it takes no new ones.
+    /// True if the node's shards are being moved off, and it takes no new ones.
     pub draining: bool,
-    /// The reason, as the host that answers knows it; `None` while it serves.
+    /// The reason why the node is out of service, as the answering host knows it; `None` while the node serves.
     pub out_of_service: Option<String>,
-    /// Changes when the drive in this place is replaced.
+    /// The random id of the drive, which changes when the drive is replaced.
     pub incarnation: String,
-    /// The shards placed on it.
+    /// The shards that are placed on the node.
     pub shards: u64,
-    /// The shards, of these, that are not yet known to be gone.
+    /// The shards of deleted blobs that are not yet known to have been dropped from the node.
     pub garbage: u64,
-    /// Old copies of what was moved off it, still to be dropped.
+    /// Old copies of shards that were moved off the node, still to be dropped.
     #[serde(default)]
     pub leftovers: u64,
 }
@@ -216,16 +216,17 @@ pub struct NodeShown {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "change", rename_all = "lowercase", deny_unknown_fields)]
 pub enum ChangeLayout {
-    /// Shards are moved off, and no new ones are taken.
+    /// Moves all shards off, and places no new ones.
     Drain { of: String },
-    /// Takes shards again.
+    /// Ends a drain: the nodes take shards again.
     Restore { of: String },
-    /// The share of a node relative to the others.
+    /// Sets a node's share of the shards, relative to other nodes.
     Weight { node: u32, weight: u32 },
-    /// Forgets what is drained and holds nothing; with a host, the host too.
+    /// Removes drained nodes that hold no shards from the layout; by host, removes the host too.
     Remove {
         of: String,
-        /// Its drive is gone for good: what was still to be dropped there is not waited for.
+        /// True if the drive is lost for good: removal then does not wait for shards that were still to be dropped from
+        /// it.
         #[serde(default)]
         lost: bool,
     },
@@ -238,18 +239,18 @@ pub struct LayoutChanged {
     pub nodes: Vec<u32>,
 }
 
-/// Replaces a drive of the host that is asked.
+/// Replaces a drive of the host that receives this.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ReplaceDrive {
     pub node: u32,
 }
 
-/// A drive that took the place of another, and is still to be filled.
+/// A new drive that replaced another and is still to be filled with its shards.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DriveReplaced {
     pub node: u32,
-    /// Its directory.
+    /// The drive's directory.
     pub path: String,
     pub incarnation: String,
 }
@@ -258,7 +259,7 @@ pub struct DriveReplaced {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GetStopSafety {
-    /// Its name or id.
+    /// The host's name or id.
     pub host: String,
 }
 
@@ -266,7 +267,7 @@ pub struct GetStopSafety {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MoveLeader {
-    /// A host's name or id; with none, another voter is chosen.
+    /// A host's name or id; with `None`, another voter is chosen.
     pub to: Option<String>,
 }
 
@@ -280,17 +281,17 @@ pub struct LeaderMoved {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QuotaShown {
     pub bucket: String,
-    /// The bytes of all versions, as clients count them.
+    /// The largest total size of all versions, before redundancy.
     pub bytes_max: Option<u64>,
-    /// Current objects.
+    /// The largest number of current objects.
     pub objects_max: Option<u64>,
     pub bytes: u64,
     pub objects: u64,
-    /// Versions that are not current, delete markers among them.
+    /// The number of other versions, delete markers included.
     pub versions: u64,
 }
 
-/// A limit that is not there stays as it is; `null` is none.
+/// A change of a bucket's quota. An absent limit stays as it is; `null` removes it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SetQuota {
@@ -300,12 +301,12 @@ pub struct SetQuota {
     pub objects_max: Option<Option<u64>>,
 }
 
-/// Called for what is there, be it `null`.
+/// Deserialises a field that is present, `null` included: `Some(None)`. An absent field is `None` by its default.
 pub(super) fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<u64>>, D::Error> {
     Option::deserialize(deserializer).map(Some)
 }
 
-/// A shard that the metadata says must exist: one line of the answer.
+/// A shard that must exist according to the metadata: one line of the list of shards.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ShardShown {
     pub blob: String,
@@ -317,15 +318,15 @@ pub struct ShardShown {
 /// The time, as the host that answers knows it. All times are milliseconds since 1970.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClockShown {
-    /// The time of its own clock.
+    /// The time of the answering host's clock.
     pub clock_ms: u64,
     /// The date that new objects get.
     pub date_ms: u64,
-    /// The confirmed time, by which locks end and objects expire; `None` where none is known yet.
+    /// The confirmed time, by which locks end and objects expire; `None` if it is not known yet.
     pub confirmed_ms: Option<u64>,
-    /// The lead of its clock over the confirmed time.
+    /// The lead of the answering host's clock over the confirmed time.
     pub ahead_ms: i64,
-    /// The last setting of the confirmed time.
+    /// The last time that the confirmed time was set.
     pub set: Option<ClockSettingShown>,
     /// The clocks of the hosts that answer.
     pub hosts: Vec<HostClockShown>,
@@ -337,7 +338,7 @@ pub struct ClockShown {
 pub struct ClockSettingShown {
     pub from_ms: u64,
     pub to_ms: u64,
-    /// `hosts` or `operator`.
+    /// The source of the new time: `counted`, `hosts` or `operator`.
     pub by: String,
 }
 
@@ -345,20 +346,20 @@ pub struct ClockSettingShown {
 pub struct HostClockShown {
     pub host: String,
     pub name: String,
-    /// The lead of its clock over the median of the hosts' clocks.
+    /// The lead of the host's clock over the median of all hosts' clocks.
     pub ahead_ms: i64,
 }
 
 /// Declares that this host's clock is right.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AcceptClock {
-    /// The time that it reported when an operator looked.
+    /// The time that the clock showed to the operator. The call is refused if the clock now differs by much.
     pub time_ms: u64,
 }
 
-/// Shards that a recovery left without metadata are given up from now on.
+/// The confirmation that shards which a recovery left without metadata may be dropped from now on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnknownDropped {
-    /// When the metadata group was formed anew.
+    /// The time at which the recovery formed the metadata group anew.
     pub recovered_ms: u64,
 }

@@ -1,4 +1,4 @@
-//! The source of the admin API's answers, which also carries out its orders.
+//! The interface between the admin API and the host: queries that it answers, and commands that it executes.
 
 use super::jobs::{ChooseScrub, HealStatus, Ordered, ScrubStatus};
 use super::shapes::{
@@ -14,26 +14,26 @@ pub enum AdminError {
     /// The request is invalid; retrying does not help.
     #[error("{0}")]
     Refused(String),
-    /// Try again later.
+    /// The request cannot be answered now; retrying later may help.
     #[error("{0}")]
     Unavailable(String),
 }
 
-/// A page of shards, and the start of the next; the cursor has a meaning for the source only.
+/// A page of shards, and the cursor of the next page, which only the source interprets.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ShardsPage {
     pub shards: Vec<ShardShown>,
     pub next: Option<Vec<u8>>,
 }
 
-/// The metadata of one moment, as a file.
+/// A consistent copy of all metadata, as a file.
 #[async_trait::async_trait]
 pub trait MetadataCopy: Send {
-    /// The next piece of it; none after the last.
+    /// Returns the next piece of the file; `None` after the last.
     async fn next(&mut self) -> Option<Result<Bytes, AdminError>>;
 }
 
-/// A host, for its administrator. Every answer comes in bounded time.
+/// The functions of a host that the admin API offers. Each returns within a bounded time.
 #[async_trait::async_trait]
 pub trait AdminSource: HealthSource {
     async fn info(&self) -> Result<Info, AdminError>;
@@ -42,35 +42,35 @@ pub trait AdminSource: HealthSource {
 
     async fn change_layout(&self, change: ChangeLayout) -> Result<LayoutChanged, AdminError>;
 
-    /// Returns the state of healing of one host, by name or id, or of all that have drives.
+    /// Returns the state of repairs of one host, by name or id, or of all hosts that have drives.
     async fn heal_status(&self, host: Option<&str>) -> Result<HealStatus, AdminError>;
 
     /// Returns whether a host, by name or id, may be stopped now.
     async fn safe_to_stop(&self, host: &str) -> Result<StopSafety, AdminError>;
 
-    /// Begins to compare all drives of a host, or of all, with the metadata.
+    /// Starts the comparison of all drives of a host, or of all hosts, with the metadata.
     async fn start_heal(&self, host: Option<&str>) -> Result<Ordered, AdminError>;
 
-    /// Returns the state of scrub of each drive of a host, or of all.
+    /// Returns the state of scrub of each drive of a host, or of all hosts.
     async fn scrub_status(&self, host: Option<&str>) -> Result<ScrubStatus, AdminError>;
 
-    /// Begins to verify these drives.
+    /// Starts a scrub pass over these drives.
     async fn start_scrub(&self, chosen: ChooseScrub) -> Result<Ordered, AdminError>;
 
-    /// Ends the passes over these drives that are under way.
+    /// Ends the scrub passes that are under way over these drives.
     async fn stop_scrub(&self, chosen: ChooseScrub) -> Result<Ordered, AdminError>;
 
-    /// Returns the accounts and buckets with the most traffic, of a host or of all.
+    /// Returns the accounts and buckets with the most traffic, on a host or on all hosts.
     async fn top(&self, host: Option<&str>) -> Result<TopShown, AdminError>;
 
     async fn move_leader(&self, to: Option<String>) -> Result<LeaderMoved, AdminError>;
 
     async fn clock(&self) -> Result<ClockShown, AdminError>;
 
-    /// Makes this host's clock the confirmed time. It must still say this, about.
+    /// Sets the confirmed time to this host's clock, if that is still about `time_ms`.
     async fn accept_clock(&self, time_ms: u64) -> Result<ClockShown, AdminError>;
 
-    /// Puts the empty directory in the place of a drive of this host into service as that drive.
+    /// Replaces a drive of this host by the empty directory at the drive's path.
     async fn replace_drive(&self, node: u32) -> Result<DriveReplaced, AdminError>;
 
     /// Returns the drives of all hosts.
@@ -81,15 +81,15 @@ pub trait AdminSource: HealthSource {
 
     async fn quota(&self, bucket: &str) -> Result<QuotaShown, AdminError>;
 
-    /// The quota as it is then.
+    /// Sets a bucket's quota; returns the quota as it is afterwards.
     async fn set_quota(&self, bucket: &str, asked: SetQuota) -> Result<QuotaShown, AdminError>;
 
-    /// All metadata as it is now.
+    /// Returns a copy of all metadata as of now.
     async fn export_metadata(&self) -> Result<Box<dyn MetadataCopy>, AdminError>;
 
-    /// Gives up the shards that a recovery left without metadata.
+    /// Allows the shards that a recovery left without metadata to be dropped.
     async fn drop_unknown_shards(&self) -> Result<UnknownDropped, AdminError>;
 
-    /// A page of the shards that must exist, in order of blob and shard.
+    /// Returns a page of the shards that must exist, in order of blob and shard.
     async fn shards(&self, cursor: Option<Vec<u8>>) -> Result<ShardsPage, AdminError>;
 }

@@ -1,5 +1,5 @@
-//! Answers that are made as the client takes them. An error in the middle cuts the answer off, which a client sees as an
-//! unfinished body.
+//! Streamed responses of the admin API: the metadata export and the list of shards. An error after the begin breaks the
+//! response off, which a client sees as an incomplete body.
 
 use super::source::{AdminError, AdminSource, MetadataCopy, ShardsPage};
 use actix_web::HttpResponse;
@@ -8,9 +8,9 @@ use actix_web::web::Bytes;
 use futures::stream::{StreamExt, unfold};
 use std::sync::Arc;
 
-/// All metadata as one file, a piece at a time. The file itself has an end, too.
+/// Streams all metadata as one file. The file's format has an end marker, so a truncated one is detected too.
 pub(super) async fn metadata(mut copy: Box<dyn MetadataCopy>) -> Result<HttpResponse, AdminError> {
-    // The first piece before the status, so that what cannot be answered now is not answered 200.
+    // The first piece is read before the status is sent, so that a copy that cannot be begun gets an error status.
     let first = copy.next().await.transpose()?;
     let pieces = unfold((first, Some(copy)), |(first, copy)| async move {
         let mut copy = copy?;
@@ -34,9 +34,9 @@ enum Next {
     From(Vec<u8>),
 }
 
-/// The shards that must exist, as JSON lines, a page of the metadata at a time: nothing is held but the page.
+/// Streams the shards that must exist, as JSON lines. Only one page of the metadata is in memory at a time.
 pub(super) async fn shards(source: Arc<dyn AdminSource>) -> Result<HttpResponse, AdminError> {
-    // The first page before the status, so that what cannot be answered now is not answered 200.
+    // The first page is read before the status is sent, so that a list that cannot be begun gets an error status.
     let first = source.shards(None).await?;
     let pages = unfold(Some(Next::Page(first)), move |next| {
         let source = Arc::clone(&source);

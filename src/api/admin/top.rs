@@ -1,4 +1,4 @@
-//! The accounts and buckets with the most traffic, as JSON.
+//! The JSON of the admin API for the accounts and buckets with the most traffic.
 
 use super::jobs::HostAnswer;
 use serde::{Deserialize, Serialize};
@@ -17,7 +17,7 @@ pub struct TopOfKindShown {
     pub five_minutes: RankedShown,
 }
 
-/// The first in two orders.
+/// The heaviest accounts or buckets, in two orders.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RankedShown {
     pub by_requests: Vec<HeavyShown>,
@@ -28,6 +28,6 @@ pub struct RankedShown {
 pub struct HeavyShown {
     pub name: String,
     pub requests: u64,
-    /// Received and sent.
+    /// The bytes received and sent.
     pub bytes: u64,
 }

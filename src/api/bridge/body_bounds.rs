@@ -1,4 +1,4 @@
-//! The largest bodies that are read whole, by the operation that their head asks for.
+//! The bounds, by operation, of request bodies that are read whole (XML and JSON).
 
 use crate::limits::{
     ACL_BODY_BYTES_MAX, BODY_BYTES_MAX, CORS_BODY_BYTES_MAX, DELETE_KEYS_MAX, LIFECYCLE_BODY_BYTES_MAX,
@@ -6,7 +6,8 @@ use crate::limits::{
     WEBSITE_BODY_BYTES_MAX,
 };
 
-/// Parameters under which PUT takes XML or JSON, and not an object's bytes; and how many of these.
+/// Query parameters with which a PUT's body is XML or JSON instead of an object, and the largest body of each, in
+/// bytes.
 const DOCUMENTS: [(&str, usize); 22] = [
     ("accelerate", BODY_BYTES_MAX),
     ("acl", ACL_BODY_BYTES_MAX),
@@ -32,40 +33,41 @@ const DOCUMENTS: [(&str, usize); 22] = [
     ("website", WEBSITE_BODY_BYTES_MAX),
 ];
 
-/// Tags of one listed element, with those of all that can be in it, at most: a part has ten checksums beside its number and
-/// its entity tag.
+/// The most XML tags (opening and closing) that one listed element has, with those of its children: a part has a
+/// number, an entity tag and ten checksums.
 const TAGS_OF_ONE: usize = 26;
 
-/// The bound of a body.
+/// The bound of a body that is read whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BodyBound {
     pub bytes_max: usize,
-    /// The element that it lists, and how many of them. What it is parsed into is many times as large as the shortest
-    /// of them.
+    /// The element that the body lists, and the most of them. This is bounded too, as a parsed element takes many times
+    /// the memory of its shortest form in XML.
     pub lists: Option<(&'static str, usize)>,
 }
 
 impl BodyBound {
     pub const DEFAULT: Self = Self { bytes_max: BODY_BYTES_MAX, lists: None };
-    /// A bucket is made with tags.
+    /// The body of CreateBucket, which may have tags.
     pub const CREATES: Self = Self { bytes_max: TAGGING_BODY_BYTES_MAX, lists: None };
     pub const DELETES: Self = Self { bytes_max: LIST_BODY_BYTES_MAX, lists: Some(("Object", DELETE_KEYS_MAX)) };
     pub const COMPLETES: Self = Self { bytes_max: LIST_BODY_BYTES_MAX, lists: Some(("Part", PARTS_MAX as usize)) };
 
-    /// Returns the bound of the document that a PUT with this query sets; `None` if it sets none.
+    /// Returns the bound of the document that a PUT with these query parameters sets, the smallest if there are
+    /// several; `None` if the PUT sets no document.
     pub fn of_document(has: impl Fn(&str) -> bool) -> Option<Self> {
         let found = DOCUMENTS.iter().filter(|(name, _)| has(name)).map(|(_, bytes_max)| *bytes_max).min();
         found.map(|bytes_max| Self { bytes_max, lists: None })
     }
 
-    /// Returns the bound without a signature.
+    /// Returns the bound for a request without a signature.
     pub fn unsigned(self) -> Self {
         Self { bytes_max: self.bytes_max.min(BODY_BYTES_MAX), ..self }
     }
 }
 
-/// Returns whether some XML has more than `count_max` of these elements, whatever their prefix, or more tags than these
-/// and all that can be in them. It never counts fewer than a parser finds.
+/// Returns whether some XML has more than `count_max` elements of this name, with any namespace prefix, or more tags
+/// than that many elements can have with their children. It never counts fewer elements than a parser would find.
 pub fn exceeds(xml: &[u8], name: &str, count_max: usize) -> bool {
     let begins = |rest: &[u8]| {
         let end = rest.iter().position(|byte| b" \t\r\n/>".contains(byte)).unwrap_or(rest.len());
@@ -87,7 +89,7 @@ mod tests {
     use crate::limits::{BODY_BYTES_MAX, CORS_BODY_BYTES_MAX};
 
     #[test]
-    fn elements_are_counted_whatever_their_prefix_and_attributes() {
+    fn elements_are_counted_with_any_prefix_and_attributes() {
         let xml = b"<C><Part><PartNumber>1</PartNumber></Part><Part/><x:Part a='b'/><Part\n></Part><Parts/><C></C>";
         for (name, count) in [("Part", 4), ("PartNumber", 1), ("C", 2)] {
             assert!(!exceeds(xml, name, count) && exceeds(xml, name, count - 1), "{count} of {name}");
@@ -96,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn xml_of_more_tags_than_its_list_can_have_is_refused_whatever_they_are() {
+    fn xml_with_more_tags_than_its_list_can_have_is_refused() {
         for tag in ["<a/>", "<a>", "<!---->", "<?a?>", "<![CDATA[]]>", "</a>"] {
             assert!(!exceeds(tag.repeat(11 * TAGS_OF_ONE).as_bytes(), "Part", 10), "{tag}");
             assert!(exceeds(tag.repeat(11 * TAGS_OF_ONE + 1).as_bytes(), "Part", 10), "{tag}");
@@ -107,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_has_the_bound_of_what_it_sets_and_the_least_where_it_names_several() {
+    fn a_query_with_several_documents_has_the_smallest_of_their_bounds() {
         let of = |names: &[&str]| BodyBound::of_document(|name| names.contains(&name)).map(|bound| bound.bytes_max);
         assert_eq!(of(&["cors"]), Some(CORS_BODY_BYTES_MAX));
         assert_eq!(of(&["lifecycle", "versioning"]), Some(BODY_BYTES_MAX));

@@ -1,6 +1,6 @@
-//! The framing `aws-chunked` of a request's body, taken off: each chunk's signature is verified, the content is passed on,
-//! and the lines of the trailer are kept. The last bytes of a signed chunk are passed on only when the whole of it was
-//! verified.
+//! The decoder of the `aws-chunked` framing of request bodies. It verifies the signature of each chunk, passes on the
+//! content, and keeps the fields of the trailer. The last bytes of a signed chunk are passed on only after the chunk's
+//! signature was verified.
 
 use crate::api::errors::ChunkFault;
 use crate::sigv4::ChunkVerifier;
@@ -9,58 +9,58 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use sha2::{Digest, Sha256};
 use std::collections::VecDeque;
 
-/// S3: what all signed chunks but the last have at least.
+/// The least size that S3 requires of every signed chunk but the last.
 pub const SIGNED_CHUNK_BYTES_MIN: u64 = 8192;
 const SIGNATURE: &str = "chunk-signature";
 const SIGNATURE_BYTES: usize = 64;
 const TRAILER_SIGNATURE: &str = "x-amz-trailer-signature";
-/// A chunk's head: its size in hexadecimal digits, and a signature.
+/// The bound of a chunk's head line, which has the size in hexadecimal digits and a signature.
 const HEAD_BYTES_MAX: usize = 1024;
-/// The trailer, after the last chunk.
+/// The bound of the trailer after the last chunk.
 const TRAILER_BYTES_MAX: usize = 4096;
 const LINE_END: &[u8] = b"\r\n";
 
-/// The signatures of a framing.
+/// The signing of a framed body.
 #[derive(Debug)]
 pub enum ChunkSigning {
     Unsigned,
     Signed {
         verifier: ChunkVerifier,
-        /// True if there must be a trailer, which is signed too.
+        /// True if a signed trailer is required.
         has_trailer: bool,
     },
 }
 
-/// Bytes of a framing in, bytes of its content out.
+/// The incremental decoder: takes framed bytes in any pieces, and returns the content.
 #[derive(Debug)]
 pub struct ChunkDecoder {
     signing: ChunkSigning,
     state: State,
-    /// Chunks so far, and the size of the last of them.
+    /// The number of chunks whose heads were read, and the declared size of the last one.
     chunks: u64,
     last_bytes: u64,
 }
 
 #[derive(Debug)]
 enum State {
-    /// The bytes so far of the line that a chunk begins with.
+    /// Within the head line of a chunk: its bytes so far.
     Head(Vec<u8>),
     Data {
         left: u64,
         signed: Option<SignedChunk>,
     },
-    /// The line end after a chunk, and how much of it came.
+    /// Within the line end after a chunk's data: how many of its bytes were read.
     End {
         seen: usize,
     },
-    /// The trailer after the empty last chunk: whole lines, up to an empty one. Later bytes are ignored.
+    /// Within the trailer after the empty last chunk: complete lines up to an empty one. Bytes after it are ignored.
     Trailer {
         lines: Vec<u8>,
         ended: bool,
     },
 }
 
-/// The signature that a chunk came with, and the hash of its data so far.
+/// The stated signature of a chunk, and the hash of its data so far.
 #[derive(Debug)]
 struct SignedChunk {
     signature: String,
@@ -72,6 +72,7 @@ impl ChunkDecoder {
         Self { signing, state: State::Head(Vec::new()), chunks: 0, last_bytes: 0 }
     }
 
+    /// Decodes a piece of the body, and appends the content in it to `content`.
     pub fn push(&mut self, mut input: Bytes, content: &mut VecDeque<Bytes>) -> Result<(), ChunkFault> {
         while !input.is_empty() {
             match &mut self.state {
@@ -128,7 +129,7 @@ impl ChunkDecoder {
         Ok(())
     }
 
-    /// Takes the end of the bytes; returns the fields of the trailer.
+    /// Ends the body; verifies the trailer's signature, if the body is signed, and returns the fields of the trailer.
     pub fn end(&mut self) -> Result<HeaderMap, ChunkFault> {
         let State::Trailer { lines, ended } = &mut self.state else { return Err(ChunkFault::Unfinished) };
         if !*ended && !lines.is_empty() && !lines.ends_with(LINE_END) {
@@ -137,7 +138,7 @@ impl ChunkDecoder {
         let mut fields = fields(lines);
         let ChunkSigning::Signed { verifier, has_trailer } = &mut self.signing else { return Ok(fields) };
         let signature = fields.remove(TRAILER_SIGNATURE);
-        // A signature of no lines is told from one whose lines are missing by the empty line after it.
+        // A signature over no fields counts only if an empty line follows it; otherwise fields may be missing.
         let Some(signature) = signature.filter(|_| !fields.is_empty() || *ended) else {
             let is_absent = !*has_trailer && fields.is_empty();
             return if is_absent { Ok(fields) } else { Err(ChunkFault::Unfinished) };
@@ -173,7 +174,7 @@ impl ChunkDecoder {
         Ok(())
     }
 
-    /// Verifies a chunk whose data has come.
+    /// Verifies the signature of a chunk whose data is complete.
     fn verify(&mut self, signed: Option<SignedChunk>) -> Result<(), ChunkFault> {
         match (&mut self.signing, signed) {
             (ChunkSigning::Signed { verifier, .. }, Some(SignedChunk { signature, hasher })) => {
@@ -190,7 +191,8 @@ fn hexadecimal(hasher: Sha256) -> String {
     hex_simd::encode_to_string(hasher.finalize(), hex_simd::AsciiCase::Lower)
 }
 
-/// Lines of `name:value`. One that is none is passed over, and then missed.
+/// Parses lines of `name:value`. A malformed line is skipped: a signature over it does not match then, and an announced
+/// field counts as missing.
 fn fields(lines: &[u8]) -> HeaderMap {
     let field = |line: &[u8]| {
         let colon = line.iter().position(|byte| *byte == b':')?;
@@ -204,14 +206,14 @@ fn fields(lines: &[u8]) -> HeaderMap {
     fields
 }
 
-/// The text that the signature of a trailer covers: its fields in order of their names, a line each.
+/// Returns the text that the trailer's signature covers: a line for each field, sorted by name.
 fn canonical(fields: &HeaderMap) -> Vec<u8> {
     let mut fields: Vec<(&str, &[u8])> = fields.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
     fields.sort_by_key(|(name, _)| *name);
     fields.iter().flat_map(|(name, value)| [name.as_bytes(), b":", value, b"\n"].concat()).collect()
 }
 
-/// Returns the end of the trailer's lines, before the empty one.
+/// Returns the length of the trailer's lines before the empty line; `None` if there is no empty line yet.
 fn trailer_end(lines: &[u8]) -> Option<usize> {
     if lines.starts_with(LINE_END) {
         return Some(0);
@@ -219,7 +221,8 @@ fn trailer_end(lines: &[u8]) -> Option<usize> {
     lines.windows(4).position(|window| window == b"\r\n\r\n").map(|at| at + LINE_END.len())
 }
 
-/// The one extension that a signed chunk's head has: spaces do not count, anything after it does.
+/// Returns the signature in a signed chunk's head. It must be the only extension; spaces around its name and value are
+/// ignored.
 fn chunk_signature(line: &[u8]) -> Result<&str, ChunkFault> {
     let line = std::str::from_utf8(line).map_err(|_| ChunkFault::Malformed)?;
     let (_, extensions) = line.split_once(';').ok_or(ChunkFault::Malformed)?;
@@ -233,7 +236,7 @@ fn chunk_signature(line: &[u8]) -> Result<&str, ChunkFault> {
     if is_signature && well_formed { Ok(value) } else { Err(ChunkFault::SignatureDiffers) }
 }
 
-/// `size[;extension]CRLF`, the size in at most 16 hexadecimal digits.
+/// Returns the size in a head line `size[;extension]CRLF`, of at most 16 hexadecimal digits.
 fn chunk_size(line: &[u8]) -> Option<u64> {
     let line = line.strip_suffix(LINE_END)?;
     let digits = line.split(|byte| *byte == b';').next()?.trim_ascii();
@@ -256,7 +259,7 @@ mod tests {
         ChunkSigning::Signed { verifier: verifier(), has_trailer }
     }
 
-    /// The content of a framing that comes in these pieces, and the lines of its trailer.
+    /// Decodes these pieces; returns the content and the lines of the trailer.
     fn decode<'a>(
         signing: ChunkSigning,
         pieces: impl IntoIterator<Item = &'a [u8]>,
@@ -278,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_content_is_passed_on_as_it_comes() {
+    fn the_content_of_an_unsigned_framing_is_passed_on_as_it_arrives() {
         let mut decoder = ChunkDecoder::new(ChunkSigning::Unsigned);
         let mut content = VecDeque::new();
         for piece in [&b"a\r\n01"[..], b"234", b"56789\r", b"\n"] {
@@ -290,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn a_signed_chunk_is_verified_before_the_last_of_it_is_passed_on() {
+    fn a_signed_chunk_is_verified_before_its_last_bytes_are_passed_on() {
         let framed = signed_body(b"hello", SIGNED_CHUNK_BYTES_MIN, false);
         assert_eq!(decode(signed(false), [&framed[..]]), Ok((b"hello".to_vec(), vec![])));
         let at = framed.windows(5).position(|window| window == b"hello").expect("the content");
@@ -306,12 +309,12 @@ mod tests {
     }
 
     #[test]
-    fn chunks_are_signed_in_their_order_and_up_to_the_last() {
+    fn swapped_missing_and_forged_chunks_are_refused() {
         let chunk = usize::try_from(SIGNED_CHUNK_BYTES_MIN).expect("a size");
         let content: Vec<u8> = (0..3 * chunk).map(|at| (at / chunk) as u8).collect();
         let framed = signed_body(&content, SIGNED_CHUNK_BYTES_MIN, false);
         assert_eq!(decode(signed(false), [&framed[..]]).map(|decoded| decoded.0), Ok(content));
-        // Each has a line before it and one after it.
+        // The size of a whole chunk: its head line, its data and the line end.
         let whole = (framed.len() - 86) / 3;
         let swapped = [&framed[whole..2 * whole], &framed[..whole], &framed[2 * whole..]].concat();
         assert_eq!(decode(signed(false), [&swapped[..]]), Err(ChunkFault::SignatureDiffers));
@@ -325,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn a_chunk_signature_is_one_of_the_right_form() {
+    fn a_malformed_chunk_signature_is_refused() {
         let framed = |extension: &str| format!("5{extension}\r\nhello\r\n0{extension}\r\n\r\n");
         let plain = format!(";chunk-signature={}", "0a".repeat(32));
         for (extension, fault) in [
@@ -346,14 +349,14 @@ mod tests {
     }
 
     #[test]
-    fn only_the_last_signed_chunk_may_be_small() {
+    fn only_the_last_signed_chunk_may_be_below_the_minimum_size() {
         let framed = signed_body(b"twice", 3, false);
         assert_eq!(decode(signed(false), [&framed[..]]), Err(ChunkFault::TooSmall { next: 2, size: 3 }));
         assert!(unsigned(b"1\r\na\r\n1\r\nb\r\n0\r\n").is_ok());
     }
 
     #[test]
-    fn a_trailer_is_whole_lines_up_to_an_empty_one() {
+    fn a_trailer_has_complete_lines_and_ends_at_an_empty_one() {
         for (trailer, kept) in [
             ("", &[][..]),
             ("\r\n", &[]),
@@ -399,7 +402,7 @@ mod tests {
     }
 
     #[test]
-    fn f4_a_signed_chunk_holds_no_memory_whatever_its_size() {
+    fn f4_a_signed_chunk_of_any_size_is_not_buffered() {
         let head = format!("ffffffffff;chunk-signature={}\r\n", "0".repeat(64));
         let mut decoder = ChunkDecoder::new(signed(false));
         let mut content = VecDeque::new();
@@ -421,7 +424,7 @@ mod tests {
         #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
         #[test]
-        fn however_the_bytes_come_the_content_is_the_same(
+        fn the_content_does_not_depend_on_how_the_bytes_are_split(
             chunks in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 1..200), 0..8),
             cut in 1usize..64,
         ) {
@@ -437,7 +440,7 @@ mod tests {
         }
 
         #[test]
-        fn however_the_bytes_come_what_is_signed_is_verified(
+        fn signed_chunks_are_verified_however_the_bytes_are_split(
             data in proptest::collection::vec(any::<u8>(), 0..20_000),
             more in 0u64..64,
             cut in 1usize..200,

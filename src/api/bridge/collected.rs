@@ -1,6 +1,6 @@
-//! The body of a request that carries XML or JSON: read whole when s3s asks for it, which is after the signature was
-//! verified and the request was found to be allowed; bounded by what it is for, and in how many things it lists; compared
-//! with every digest that the request gives of it; and passed on as one piece.
+//! A request body of XML or JSON, read whole. s3s reads it after the signature was verified and the request was
+//! allowed. The body is bounded in its bytes and in the elements that it lists, compared with every digest that the
+//! request states for it, and passed on as one piece.
 
 use super::body_bounds::{BodyBound, exceeds};
 use super::payload::named_hash;
@@ -22,25 +22,26 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use tokio::time::{Sleep, sleep};
 
-/// The digests that the request gives for its body.
+/// The digests that a request states for its body.
 #[derive(Debug)]
 pub struct Digests {
     md5: Option<String>,
-    /// Hexadecimal, of the payload; absent where it is unsigned or framed.
+    /// The payload's SHA-256 in hexadecimal; `None` if the payload is unsigned or framed.
     sha256: Option<String>,
     /// The expected checksum, or the reason why it is malformed.
     checksum: Result<Option<(ChecksumAlgorithm, Bytes)>, Fault>,
 }
 
 impl Digests {
-    /// `framed`: the body has a framing. `of_object`: the request's checksum is of the object that it makes, and not of its body.
+    /// Reads the digests of a head. `framed`: the body has an `aws-chunked` framing. `of_object`: the checksum header
+    /// is that of the object that the request creates, so that it is not compared with the body.
     pub fn of(framed: bool, headers: &HeaderMap, of_object: bool) -> Self {
         let md5 = headers.get("content-md5").map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
         let sha256 = named_hash(framed, headers).map(str::to_owned);
         Self { md5, sha256, checksum: if of_object { Ok(None) } else { checksum(headers) } }
     }
 
-    /// Returns whether an empty body matches all of them.
+    /// Returns whether an empty body matches all digests.
     pub fn are_of_nothing(&self) -> bool {
         self.verify(&[]).is_ok()
     }
@@ -84,38 +85,40 @@ pub struct Collected<B> {
     gathered: BytesMut,
     bound: BodyBound,
     seat: Arc<Seat>,
-    /// The deadline, from when it was first asked for.
+    /// The deadline of the whole body; it runs from the first time that the reader has to wait.
     deadline: Option<Pin<Box<Sleep>>>,
-    /// The body for the operation, which reads it by itself.
-    shown: Option<WholeBody>,
-    /// The body for s3s, if it is to read another.
-    instead: Option<Bytes>,
+    /// Gets a copy of the body, for an operation that parses it by itself.
+    copy_to: Option<WholeBody>,
+    /// The body that s3s reads in place of the client's, if any.
+    replacement: Option<Bytes>,
     trace: Arc<RequestTrace>,
 }
 
 impl<B> Collected<B> {
     pub fn new(inner: B, bound: BodyBound, digests: Digests, seat: Arc<Seat>, trace: Arc<RequestTrace>) -> Self {
-        let gathered = BytesMut::new();
-        Self { inner: Some(inner), digests, gathered, bound, seat, deadline: None, shown: None, instead: None, trace }
+        let (gathered, inner) = (BytesMut::new(), Some(inner));
+        Self { inner, digests, gathered, bound, seat, deadline: None, copy_to: None, replacement: None, trace }
     }
 
-    pub fn shown(self, to: WholeBody) -> Self {
-        Self { shown: Some(to), ..self }
+    /// Puts a copy of the whole body into `to`.
+    pub fn copy_to(self, to: WholeBody) -> Self {
+        Self { copy_to: Some(to), ..self }
     }
 
-    /// Gives s3s another body than what was gathered, unless that is empty.
-    pub fn instead(self, body: &'static [u8]) -> Self {
-        Self { instead: Some(Bytes::from_static(body)), ..self }
+    /// Makes s3s read another body in place of the client's, unless that is empty.
+    pub fn replacement(self, body: &'static [u8]) -> Self {
+        Self { replacement: Some(Bytes::from_static(body)), ..self }
     }
 
-    /// Ends the body. s3s has no way to hand on a body's error: the request is refused with it.
+    /// Ends the body with an error. s3s does not pass on errors of bodies, so the fault is also noted in the trace,
+    /// from which the request is refused.
     fn fail(&mut self, fault: Fault) -> Poll<Option<Result<Frame<Bytes>, StdError>>> {
         self.inner = None;
         self.trace.refuse(fault.clone().into());
         Poll::Ready(Some(Err(Box::new(fault))))
     }
 
-    /// Takes a piece of the body.
+    /// Appends a piece of the body, within its bound and the memory for bodies.
     fn gather(&mut self, data: &Bytes) -> Result<(), Fault> {
         if self.gathered.len() + data.len() > self.bound.bytes_max {
             return Err(Fault::MessageTooLong);
@@ -159,11 +162,11 @@ impl<B: Body<Data = Bytes, Error = StdError> + Unpin> Body for Collected<B> {
                     }
                     this.inner = None;
                     let whole = std::mem::take(&mut this.gathered).freeze();
-                    if let Some(shown) = &this.shown {
-                        shown.put(whole.clone());
+                    if let Some(copy_to) = &this.copy_to {
+                        copy_to.put(whole.clone());
                     }
                     if !whole.is_empty() {
-                        let read = this.instead.take().unwrap_or(whole);
+                        let read = this.replacement.take().unwrap_or(whole);
                         return Poll::Ready(Some(Ok(Frame::data(read))));
                     }
                 }
@@ -196,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_is_compared_with_every_digest_given_of_it() {
+    fn a_body_is_compared_with_every_digest_that_the_request_states() {
         assert_eq!(verify("content-md5", "XUFAKrxLKna5cZ2REBfFkg==", false), Ok(()));
         assert!(matches!(verify("content-md5", "AAAAAAAAAAAAAAAAAAAAAA==", false), Err(Fault::Md5Differs { .. })));
         assert_eq!(verify("content-md5", "nonsense", false), Err(Fault::InvalidDigest));
@@ -212,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn a_checksum_of_each_kind_is_compared() {
+    fn checksums_of_every_algorithm_are_compared() {
         for (name, right, wrong) in [
             ("x-amz-checksum-crc32c", "mnG7TA==", "AAAAAA=="),
             ("x-amz-checksum-crc64nvme", "M3eFcAZSQlc=", "AAAAAAAAAAA="),
@@ -240,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn a_checksum_is_one_and_could_be_one() {
+    fn two_checksums_or_a_malformed_or_unknown_one_are_refused() {
         let crc = ("x-amz-checksum-crc32", "NhCmhg==");
         for pairs in [
             &[crc, ("x-amz-checksum-sha1", "qvTGHdzF6KLavt4PO0gs2a6pQ00=")][..],
@@ -274,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn the_checksum_of_a_completion_is_not_of_its_body() {
+    fn the_checksum_of_a_completion_is_not_compared_with_its_body() {
         assert_eq!(verify("x-amz-checksum-crc32", "AAAAAA==", true), Ok(()));
     }
 }

@@ -1,5 +1,5 @@
-//! The content of an authenticated request's body: its framing taken off, compared with the hash that the request names,
-//! and read whole where it is XML or JSON.
+//! The body of an authenticated request, prepared for s3s: the `aws-chunked` framing is removed, the content is
+//! compared with the SHA-256 that the request states, and bodies of XML or JSON are read whole.
 
 use super::body_bounds::BodyBound;
 use super::chunked::{ChunkDecoder, ChunkSigning};
@@ -24,13 +24,13 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-/// The signature of a request, and the verifier of its chunks.
+/// The kind of a request's signature, and the verifier of its signed chunks, if it has any.
 pub struct Signed {
     pub scheme: Scheme,
     pub chunks: Option<ChunkVerifier>,
 }
 
-/// The request with its content for a body. The headers are those of the content.
+/// Returns the request with its unframed, verifying content as the body, and with headers that describe this content.
 pub fn content(
     request: s3s::HttpRequest,
     target: &Target,
@@ -79,12 +79,12 @@ pub fn content(
             let (seat, trace) = (Arc::clone(&call.seat), Arc::clone(&call.trace));
             let mut collected = Collected::new(content, whole.bound, digests, seat, trace);
             if whole.reader != Reader::S3s {
-                let shown = WholeBody::default();
-                call.whole_body = Some(shown.clone());
-                collected = collected.shown(shown);
+                let copy = WholeBody::default();
+                call.whole_body = Some(copy.clone());
+                collected = collected.copy_to(copy);
             }
             if whole.reader == Reader::Operation {
-                collected = collected.instead(NO_PARTS);
+                collected = collected.replacement(NO_PARTS);
                 if let Some(length) = head.headers.get_mut(header::CONTENT_LENGTH) {
                     *length = HeaderValue::from(NO_PARTS.len());
                 }
@@ -105,7 +105,7 @@ fn names_payload(scheme: Scheme, headers: &HeaderMap) -> bool {
     }
 }
 
-/// The declared length; `None` for a body in HTTP's own chunks.
+/// Returns the declared length; `None` for a body with a transfer encoding.
 fn length(headers: &HeaderMap) -> Option<u64> {
     let length = headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()?;
     (!headers.contains_key(header::TRANSFER_ENCODING)).then_some(length)
@@ -115,8 +115,9 @@ fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> &'a str {
     headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
 }
 
-/// The framing of a body, where it has one: version 4 signs it in a header, and in a request that nobody signed it is
-/// announced by the coding too. Of anything else it would be content.
+/// Returns the signing of an `aws-chunked` body; `None` if the body is not framed. A version 4 signature in a header
+/// covers the header that announces the framing; in an unsigned PUT the content encoding may announce it, too. Under
+/// other signatures the bytes are content, whatever the headers say.
 fn signing(head: &Parts, Signed { scheme, chunks }: Signed) -> Result<Option<ChunkSigning>, Fault> {
     let payload = text(&head.headers, &X_AMZ_CONTENT_SHA256);
     match (scheme, chunks) {
@@ -140,7 +141,7 @@ fn signing(head: &Parts, Signed { scheme, chunks }: Signed) -> Result<Option<Chu
     }
 }
 
-/// Makes the headers those of the content.
+/// Replaces the headers of the framed body with those of its content.
 fn unframe(head: &mut Parts, scheme: Scheme) {
     if let Some(length) = head.headers.get(&X_AMZ_DECODED_CONTENT_LENGTH).cloned() {
         head.headers.insert(header::CONTENT_LENGTH, length);
@@ -151,32 +152,32 @@ fn unframe(head: &mut Parts, scheme: Scheme) {
     }
 }
 
-/// A body that is read whole before anything is done with it.
+/// The treatment of a body that is read whole before it is processed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Whole {
-    /// The request's checksum is of the object that it makes.
+    /// True if the request's checksum header is that of the object that the request creates, not of this body.
     of_object: bool,
-    /// The operation reads it.
+    /// True if the operation reads the body.
     is_read: bool,
     reader: Reader,
     bound: BodyBound,
 }
 
-/// The reader of a body.
+/// The component that parses a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Reader {
     S3s,
-    /// The operation, too: of a new bucket, whose tags s3s does not tell.
+    /// s3s, and the operation again: CreateBucket, whose tags s3s does not return.
     Both,
-    /// The operation alone: of a list of parts, whose checksums s3s refuses where it has no fields for them.
+    /// The operation alone: CompleteMultipartUpload, as s3s refuses checksums for which it has no fields.
     Operation,
 }
 
-/// The list of parts that s3s reads in place of the client's.
+/// The empty list of parts that s3s parses in place of the client's.
 const NO_PARTS: &[u8] = b"<CompleteMultipartUpload/>";
 
 impl Whole {
-    /// `None` for what is read as it comes: objects.
+    /// Returns the treatment of a request's body; `None` for an object's, which is streamed.
     fn of(head: &Parts, target: &Target, query: &Query, is_unsigned: bool) -> Option<Self> {
         let found = Self::as_signed(head, target, query)?;
         if !is_unsigned {
@@ -213,15 +214,15 @@ impl Whole {
     }
 }
 
-/// A body without its framing, compared with its hash.
+/// A body whose framing is removed and whose hash is compared, as it is read.
 struct Content {
     inner: s3s::Body,
     decoder: Option<(ChunkDecoder, Trailers)>,
-    /// Content that was decoded and not yet passed on.
+    /// Decoded content that was not yet passed on.
     queue: VecDeque<Bytes>,
-    /// The expected hash, until it was compared.
+    /// The hash of the body; `None` once it was compared.
     hash: Option<PayloadHash>,
-    /// The declared length of the bytes as they come.
+    /// The declared length of the body as it is sent, framing included.
     length: Option<u64>,
     received: u64,
     ended: bool,
@@ -237,7 +238,7 @@ impl Content {
         Self { inner, decoder, queue: VecDeque::new(), hash, length, received: 0, ended: false }
     }
 
-    /// Compares the digests, once, when all declared bytes have come.
+    /// Compares the hash, once. Called when all bytes of the body have arrived.
     fn compare(&mut self) -> Result<(), StdError> {
         let Some(Err(computed)) = self.hash.take().map(PayloadHash::compare) else { return Ok(()) };
         Err(Sha256Mismatch { computed }.into())
@@ -249,7 +250,7 @@ impl Content {
             if let Some(hash) = &mut self.hash {
                 hash.update(&bytes);
             }
-            // Whoever counts the bytes need not ask for the end.
+            // A reader that counts the bytes may never poll for the end.
             if self.length == Some(self.received) {
                 self.compare()?;
             }
@@ -259,10 +260,10 @@ impl Content {
         Ok(decoder.push(bytes, &mut self.queue)?)
     }
 
-    /// Takes the end of what the connection has.
+    /// Handles the end of the connection's body.
     fn end(&mut self) -> Result<(), StdError> {
         self.ended = true;
-        // One that was cut off is refused as such by whoever counts.
+        // A body that is shorter than declared is refused by its reader, which counts the bytes.
         if self.length.is_none_or(|length| length == self.received) {
             self.compare()?;
         }
@@ -335,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unsigned_framing_is_taken_off_the_head() {
+    fn the_framing_of_an_unsigned_put_is_removed_from_its_headers() {
         for framing in [("content-encoding", "gzip, aws-chunked"), (HASH, "STREAMING-UNSIGNED-PAYLOAD-TRAILER")] {
             let pairs = [framing, ("x-amz-decoded-content-length", "5"), ("transfer-encoding", "chunked")];
             let mut framed = head(Method::PUT, "/b/k", &pairs);
@@ -354,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn xml_and_json_are_read_whole_and_objects_as_they_come() {
+    fn xml_and_json_are_read_whole_and_objects_are_streamed() {
         let whole = |method: Method, uri: &str| {
             let head = head(method, uri, &[]);
             let target = Target::of(head.uri.path(), None).expect("a target");
@@ -376,7 +377,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_of_parts_is_for_the_operation_and_s3s_reads_an_empty_one() {
+    fn the_operation_gets_the_list_of_parts_and_s3s_an_empty_one() {
         let parts = b"<CompleteMultipartUpload><Part/></CompleteMultipartUpload>";
         let uri = "/b/k?uploadId=u";
         let (target, query) = (Target::of("/b/k", None).expect("a target"), Query::read(Some("uploadId=u")));
@@ -393,7 +394,7 @@ mod tests {
         assert_eq!(call.whole_body.expect("the list").bytes(), parts);
     }
 
-    /// Returns the reader of a PUT's body, or the fault for which it is refused before.
+    /// Returns the content of a PUT's body, or the error of reading it; an outer `Err` if the head is refused.
     fn read(
         scheme: Scheme,
         pairs: &[(&'static str, &'static str)],
@@ -416,7 +417,7 @@ mod tests {
     }
 
     #[test]
-    fn a_payload_is_compared_with_the_hash_that_the_request_names_however_it_is_signed() {
+    fn a_payload_is_compared_with_its_stated_hash_under_every_signature_scheme() {
         let length = ("content-length", "5");
         for scheme in [Scheme::Header, Scheme::Url, Scheme::LegacyHeader, Scheme::LegacyUrl, Scheme::Unsigned] {
             let with = |body| read(scheme, &[(HASH, HELLO), length], body).expect("a body");
@@ -432,7 +433,7 @@ mod tests {
     }
 
     #[test]
-    fn a_signed_payload_says_how_long_it_is() {
+    fn a_signed_payload_without_a_content_length_is_refused() {
         let chunked = ("transfer-encoding", "chunked");
         for payload in [HELLO, "UNSIGNED-PAYLOAD"] {
             let refused = read(Scheme::Header, &[(HASH, payload), chunked], b"hello");
@@ -442,7 +443,7 @@ mod tests {
     }
 
     #[test]
-    fn the_fault_of_a_framing_is_that_of_the_body() {
+    fn reading_a_body_with_a_malformed_framing_fails_with_the_chunk_fault() {
         let pairs = [(HASH, "STREAMING-UNSIGNED-PAYLOAD-TRAILER"), ("x-amz-decoded-content-length", "5")];
         for (framed, fault) in
             [(&b"5\r\nhello\r\n"[..], ChunkFault::Unfinished), (b"5\r\nhelloXX", ChunkFault::Malformed)]

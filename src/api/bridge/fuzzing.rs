@@ -1,4 +1,4 @@
-//! Framed bodies, whole and in pieces: the content is the same.
+//! The fuzz target of the `aws-chunked` decoder: a body decoded whole and in pieces must give the same content.
 
 use super::chunked::{ChunkDecoder, ChunkSigning, SIGNED_CHUNK_BYTES_MIN};
 use crate::sigv4::{ChunkVerifier, EMPTY_SHA256, Scope, SigningKey, sha256_hex};
@@ -9,10 +9,11 @@ use std::sync::Arc;
 
 const STAMP: &str = "20260101T000000Z";
 const SCOPE: Scope<'static> = Scope { date: "20260101", region: "us-east-1", service: "s3" };
-/// The signature of the request, which that of the first chunk follows.
+/// The signature of the request, to which the signature of the first chunk is chained.
 const SEED: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
-/// Feeds a chunked body in pieces; the first byte is their size.
+/// Decodes the input as a framed body, whole and in pieces, and again after framing it as content. The first byte is
+/// the size of the pieces.
 pub fn chunks(data: &[u8]) {
     let Some((&size, body)) = data.split_first() else { return };
     let piece_bytes = usize::from(size).max(1);
@@ -20,7 +21,7 @@ pub fn chunks(data: &[u8]) {
     for signing in signings {
         assert_eq!(decoded(signing(), body, body.len().max(1)), decoded(signing(), body, piece_bytes));
     }
-    // The body as content.
+    // The input as content, framed and signed.
     for has_trailer in [false, true] {
         let framed = signed_body(body, SIGNED_CHUNK_BYTES_MIN + u64::from(size), has_trailer);
         let content = decoded(signed(has_trailer), &framed, piece_bytes).map(|(content, _)| content);
@@ -32,7 +33,7 @@ fn key() -> Arc<SigningKey> {
     Arc::new(SigningKey::derive("secret", SCOPE))
 }
 
-/// Verifies what `signed_body` makes.
+/// Returns a verifier of the chunks of `signed_body`.
 pub fn verifier() -> ChunkVerifier {
     ChunkVerifier::new(key(), STAMP, SCOPE, SEED)
 }
@@ -41,7 +42,7 @@ fn signed(has_trailer: bool) -> ChunkSigning {
     ChunkSigning::Signed { verifier: verifier(), has_trailer }
 }
 
-/// Content as clients frame it, in signed chunks of this size.
+/// Frames content in signed chunks of this size, as clients do.
 pub fn signed_body(content: &[u8], chunk_bytes: u64, has_trailer: bool) -> Vec<u8> {
     let key = key();
     let mut previous = SEED.to_owned();
@@ -68,7 +69,7 @@ pub fn signed_body(content: &[u8], chunk_bytes: u64, has_trailer: bool) -> Vec<u
     framed
 }
 
-/// The content and the trailer; nothing where the framing is refused.
+/// Returns the content and the trailer; `None` if the decoder refuses the framing.
 fn decoded(signing: ChunkSigning, body: &[u8], piece_bytes: usize) -> Option<(Vec<u8>, HeaderMap)> {
     let mut decoder = ChunkDecoder::new(signing);
     let mut content = VecDeque::new();

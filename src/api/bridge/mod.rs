@@ -1,6 +1,6 @@
-//! The bridge between actix-web, which holds the connections, and s3s, which speaks S3: requests, their bodies, and the
-//! bodies of responses. A body is read on the worker that its connection belongs to, chunk by chunk as the store asks
-//! for it, wherever the request is carried out.
+//! The conversions between actix-web, which holds the connections, and s3s, which parses and writes S3: requests, their
+//! bodies, and responses. The bytes of a body are read from the connection by the connection's worker, piece by piece
+//! as the request asks for them, also if the request runs on another thread.
 
 mod body_bounds;
 mod chunked;

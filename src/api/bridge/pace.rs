@@ -1,14 +1,14 @@
-//! The least speed of a client. Only time that is spent waiting for the client counts, not time in which the store is
-//! busy.
+//! The least speed at which a client must send a body: 16 KiB in each 60 s of waiting for it. Time in which the store
+//! itself is busy does not count.
 
 use crate::api::errors::Stalled;
 use std::time::Duration;
 
-/// The period of waiting in which a least number of bytes must come.
+/// The time of waiting for the client in which it must send at least `WINDOW_BYTES_MIN`.
 const WINDOW: Duration = Duration::from_secs(60);
 const WINDOW_BYTES_MIN: u64 = 16 << 10;
 
-/// Waits and bytes in, a verdict out.
+/// The waits and the bytes of the current window.
 #[derive(Debug, Default)]
 pub struct Pace {
     waited: Duration,
@@ -16,18 +16,19 @@ pub struct Pace {
 }
 
 impl Pace {
-    /// Returns the time to wait before asking again.
+    /// Returns the time to wait for the client before calling `judge`.
     pub fn patience(&self) -> Duration {
         WINDOW.saturating_sub(self.waited)
     }
 
-    /// Bytes came after a wait.
+    /// Counts bytes that arrived, and the wait for them.
     pub fn received(&mut self, waited: Duration, bytes: u64) {
         self.waited += waited;
         self.bytes += bytes;
     }
 
-    /// Called when the patience is over, and whenever else is convenient.
+    /// Judges the window if it is over, counting the current wait of `waiting`, and begins the next window. May be
+    /// called at any time.
     pub fn judge(&mut self, waiting: Duration) -> Result<(), Stalled> {
         if self.waited + waiting < WINDOW {
             return Ok(());
@@ -57,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn a_drip_is_a_stall_and_a_slow_stream_is_not() {
+    fn only_a_client_below_the_least_speed_has_stalled() {
         let mut drip = Pace::default();
         for _ in 0..60 {
             drip.received(SECOND, 1);
@@ -71,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn time_without_waiting_does_not_count() {
+    fn time_in_which_the_store_is_busy_does_not_count() {
         let mut pace = Pace::default();
         pace.received(Duration::ZERO, 1);
         assert_eq!(pace.patience(), 60 * SECOND);

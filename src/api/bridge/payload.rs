@@ -1,24 +1,25 @@
-//! The hash of its payload that a request names, compared with that of what has come.
+//! The SHA-256 that a request states for its payload (`x-amz-content-sha256`), and its comparison with the received
+//! bytes.
 
 use http::{HeaderMap, Method};
 use sha2::{Digest, Sha256};
 
 const OF_NOTHING: &str = crate::sigv4::EMPTY_SHA256;
 
-/// A hash that a request names, and that of what has come of its body.
+/// The hash that a request states, and the hash of the bytes received so far.
 pub struct PayloadHash {
     named: String,
     hasher: Sha256,
 }
 
 impl PayloadHash {
-    /// `None` where the request names no hash. `framed`: what it names is a framing.
+    /// Returns `None` unless the request is a PUT that states a hash. `framed`: the header announces a framing instead.
     pub fn of(method: &Method, framed: bool, headers: &HeaderMap) -> Option<Self> {
         let named = named_hash(framed, headers).filter(|_| *method == Method::PUT)?;
         Some(Self { named: named.to_owned(), hasher: Sha256::new() })
     }
 
-    /// Returns whether it is the hash of an empty body.
+    /// Returns whether the stated hash is that of an empty body.
     pub fn is_of_nothing(&self) -> bool {
         self.named.eq_ignore_ascii_case(OF_NOTHING)
     }
@@ -27,14 +28,14 @@ impl PayloadHash {
         self.hasher.update(bytes);
     }
 
-    /// Compares the hash of the whole body; returns it where it is another.
+    /// Compares the stated hash with that of the received bytes; returns the latter as the error if they differ.
     pub fn compare(self) -> Result<(), String> {
         let computed = hex_simd::encode_to_string(self.hasher.finalize(), hex_simd::AsciiCase::Lower);
         if computed.eq_ignore_ascii_case(&self.named) { Ok(()) } else { Err(computed) }
     }
 }
 
-/// The hash of its payload that a request names, whatever that is: a framing names none.
+/// Returns the value of `x-amz-content-sha256`, well-formed or not; `None` for an unsigned payload or a framing.
 pub fn named_hash(framed: bool, headers: &HeaderMap) -> Option<&str> {
     let named = headers.get(s3s::header::X_AMZ_CONTENT_SHA256)?.to_str().ok()?;
     (named != "UNSIGNED-PAYLOAD" && !framed).then_some(named)
@@ -54,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hash_is_compared_in_any_case_and_shown_if_it_differs() {
+    fn a_hash_is_compared_case_insensitively_and_returned_if_it_differs() {
         let compare = |named: &str| {
             let mut hash = hash(Method::PUT, false, named).expect("to compare");
             hash.update(b"hel");
@@ -70,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_put_that_is_not_framed_names_a_hash() {
+    fn only_an_unframed_put_with_a_signed_payload_has_a_hash() {
         assert!(hash(Method::GET, false, HELLO).is_none());
         assert!(hash(Method::PUT, false, "UNSIGNED-PAYLOAD").is_none());
         let framing = "STREAMING-UNSIGNED-PAYLOAD-TRAILER";

@@ -1,14 +1,15 @@
-//! Characters that XML has no room for, in the XML of answers. A key may hold them: a carriage return comes to a reader
-//! as the end of a line, and other control characters end the document, unless they are written as references.
+//! Control characters in the XML of responses, written as character references. A key may contain them: a bare carriage
+//! return would be parsed as a line feed, and other bare control characters would make the document malformed.
 
 use bytes::Bytes;
 
 const CHUNK_BYTES: usize = 256;
 
-/// The document with references in the place of control characters; as it is, if it holds none. Between elements there are
-/// none, so that all are in texts. Those that XML 1.0 forbids even so are read by S3's clients, and sent by AWS.
+/// Returns the document with each control character replaced by a reference; the same bytes, if it has none. Between
+/// elements there are no control characters, so all of them are in texts. XML 1.0 forbids references to most of them,
+/// but S3's clients read them, and AWS sends them.
 pub fn with_references(xml: Bytes) -> Bytes {
-    // A chunk is looked at as a whole, many bytes an instruction, which a search that may end at each byte is not.
+    // No early exit within a chunk, so that the compiler can use vector instructions.
     let holds_some = |chunk: &[u8]| chunk.iter().fold(false, |found, byte| found | must_be_referred_to(*byte));
     if !xml.chunks(CHUNK_BYTES).any(holds_some) {
         return xml;
@@ -34,13 +35,13 @@ mod tests {
     use bytes::Bytes;
 
     #[test]
-    fn control_characters_become_references() {
+    fn control_characters_in_xml_become_character_references() {
         let xml = Bytes::from_static("<Key>a\rb\u{0}\u{1f}ü</Key>".as_bytes());
         assert_eq!(with_references(xml), "<Key>a&#xD;b&#x0;&#x1F;ü</Key>".as_bytes());
     }
 
     #[test]
-    fn other_text_stays_as_it_is() {
+    fn xml_without_control_characters_is_returned_unchanged() {
         let xml = Bytes::from_static("<?xml version=\"1.0\"?>\n<Key>a\n\tb &amp; \u{7f}ü</Key>".as_bytes());
         assert_eq!(with_references(xml.clone()).as_ptr(), xml.as_ptr());
     }

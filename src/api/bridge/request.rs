@@ -1,4 +1,4 @@
-//! A request of actix-web (http 0.2) as one of s3s (http 1).
+//! The conversion of a request from actix-web's types (`http` 0.2) to those of s3s (`http` 1).
 
 use super::request_body::{BodySource, RequestBody};
 use crate::api::call::RequestTrace;
@@ -10,14 +10,14 @@ use http::uri::InvalidUri;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version, header};
 use std::sync::Arc;
 
-/// Converts a request; its body is what comes from the connection, whose side of it there is if there is a body.
+/// Converts a request. Also returns the connection's side of its body; `None` if the request has no body.
 pub fn convert(
     request: &actix_web::HttpRequest,
     payload: Payload,
     seat: &Arc<Seat>,
     trace: &Arc<RequestTrace>,
 ) -> Result<(s3s::HttpRequest, Option<BodySource>), Fault> {
-    let malformed = |_| Fault::InvalidRequest("The request's head cannot be read.".to_owned());
+    let malformed = |_| Fault::InvalidRequest("The method or the URI of the request is malformed.".to_owned());
     let method =
         Method::from_bytes(request.method().as_str().as_bytes()).map_err(|error| malformed(error.to_string()))?;
     let uri = uri(request.uri()).map_err(|error| malformed(error.to_string()))?;
@@ -35,7 +35,7 @@ pub fn convert(
     Ok((converted, source))
 }
 
-/// Converts an address: mostly a path and a query.
+/// Converts a URI, which usually is only a path and a query.
 fn uri(uri: &actix_web::http::Uri) -> Result<Uri, InvalidUri> {
     match (uri.scheme(), uri.authority(), uri.path_and_query()) {
         (None, None, Some(target)) => Uri::try_from(target.as_str()),
@@ -65,14 +65,14 @@ fn headers(request: &actix_web::HttpRequest) -> Result<HeaderMap, Fault> {
         let value = HeaderValue::from_maybe_shared(values.split_to(value.len()));
         let converted = HeaderName::from_bytes(name.as_str().as_bytes()).ok().zip(value.ok());
         let (name, value) =
-            converted.ok_or_else(|| Fault::InvalidRequest("A header of the request cannot be read.".to_owned()))?;
+            converted.ok_or_else(|| Fault::InvalidRequest("A header of the request is malformed.".to_owned()))?;
         headers.append(name, value);
     }
     Ok(headers)
 }
 
-/// Returns all values of a head one after the other, so that they are copied into one allocation and shared from there.
-/// `bytes_max`: at least as many as they have.
+/// Concatenates all values of a head into one allocation, of which each header value is a slice. `bytes_max` is the
+/// capacity: at least the size of all values.
 pub(super) fn values<'a>(bytes_max: usize, values: impl Iterator<Item = &'a [u8]>) -> Bytes {
     let mut all = BytesMut::with_capacity(bytes_max);
     values.for_each(|value| all.extend_from_slice(value));

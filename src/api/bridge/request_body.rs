@@ -1,5 +1,6 @@
-//! The body of a request as it comes from its connection: counted, and paced. A request that its worker polls takes the pieces
-//! itself. To one that is carried out on another thread the worker hands over a piece when the request has asked for one.
+//! The body of a request between its connection and the request's task: counted, held to a least speed of the client,
+//! and held back by limits on rates. A request that runs on the connection's worker polls the connection itself. To a
+//! request on another thread the worker hands over one piece at a time, when the request has asked for it.
 
 use super::pace::Pace;
 use crate::api::call::RequestTrace;
@@ -16,19 +17,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 use tokio::time::{Instant, Sleep, sleep};
 
-/// The outcome of a read: a piece, the connection's failure, or the end.
-type Came = Option<Result<Bytes, String>>;
+/// The outcome of a read: bytes, the connection's failure, or the end (`None`).
+type Piece = Option<Result<Bytes, String>>;
 
-/// The state that the two sides of a body share.
+/// The state that the connection's side and the request's side of a body share.
 struct Place<S> {
-    /// Its worker alone touches it, on whose thread the other side takes pieces as they come. `None` once the connection's
-    /// side is dropped.
+    /// The connection's stream; only the thread of its worker uses it. `None` once the connection's side was dropped.
     payload: Option<SendWrapper<S>>,
-    /// The piece that is handed over to another thread.
-    came: Option<Came>,
+    /// The piece that was handed over to the request on another thread, until that takes it.
+    piece: Option<Piece>,
     /// The request on another thread that waits for a piece.
-    asked: Option<Waker>,
-    /// The worker, where it waits for that request to ask.
+    reader: Option<Waker>,
+    /// The worker that waits for that request to ask.
     worker: Option<Waker>,
 }
 
@@ -37,7 +37,7 @@ where
     S: Stream<Item = Result<Bytes, E>> + Unpin,
     E: ToString,
 {
-    fn poll_payload(&mut self, cx: &mut Context<'_>) -> Poll<Came> {
+    fn poll_payload(&mut self, cx: &mut Context<'_>) -> Poll<Piece> {
         let Some(payload) = &mut self.payload else { return Poll::Pending };
         let piece = ready!(Pin::new(&mut **payload).poll_next(cx));
         Poll::Ready(piece.map(|piece| piece.map_err(|error| error.to_string())))
@@ -58,13 +58,13 @@ where
 {
     fn hand_over(&mut self, cx: &mut Context<'_>) -> bool {
         let mut place = locked(&self.0);
-        if place.asked.is_none() {
+        if place.reader.is_none() {
             place.worker = Some(cx.waker().clone());
             return false;
         }
-        let Poll::Ready(came) = place.poll_payload(cx) else { return false };
-        place.came = Some(came);
-        place.asked.take().into_iter().for_each(Waker::wake);
+        let Poll::Ready(piece) = place.poll_payload(cx) else { return false };
+        place.piece = Some(piece);
+        place.reader.take().into_iter().for_each(Waker::wake);
         true
     }
 }
@@ -76,7 +76,7 @@ impl<S> Drop for BodySource<S> {
     }
 }
 
-/// The bytes of a body, as the request asks for them.
+/// The request's side of a body.
 pub struct RequestBody<S = Payload> {
     place: Arc<Mutex<Place<S>>>,
     /// The declared length.
@@ -101,7 +101,7 @@ where
     S: Stream<Item = Result<Bytes, E>> + Unpin,
     E: ToString,
 {
-    /// The two sides of a body, made on the connection's worker.
+    /// Creates the two sides of a body. Must be called on the connection's worker.
     pub fn of(
         payload: S,
         length: Option<u64>,
@@ -109,7 +109,7 @@ where
         trace: &Arc<RequestTrace>,
     ) -> (BodySource<S>, RequestBody<S>) {
         let payload = Some(SendWrapper::new(payload));
-        let place = Arc::new(Mutex::new(Place { payload, came: None, asked: None, worker: None }));
+        let place = Arc::new(Mutex::new(Place { payload, piece: None, reader: None, worker: None }));
         let body = Self {
             place: Arc::clone(&place),
             length,
@@ -124,23 +124,23 @@ where
         (BodySource(place), body)
     }
 
-    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Came> {
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Piece> {
         if self.ended {
             return Poll::Ready(None);
         }
         let mut place = locked(&self.place);
         let is_here = place.payload.as_ref().is_some_and(SendWrapper::valid);
-        let came = match place.came.take() {
-            Some(came) => came,
+        let piece = match place.piece.take() {
+            Some(piece) => piece,
             None if is_here => ready!(place.poll_payload(cx)),
             None => {
-                place.asked = Some(cx.waker().clone());
+                place.reader = Some(cx.waker().clone());
                 place.worker.take().into_iter().for_each(Waker::wake);
                 return Poll::Pending;
             }
         };
-        self.ended = came.is_none();
-        Poll::Ready(came)
+        self.ended = piece.is_none();
+        Poll::Ready(piece)
     }
 }
 
@@ -158,7 +158,7 @@ where
     type Data = Bytes;
     type Error = StdError;
 
-    /// Ends with the connection's failure, or with that of a client which sends too little.
+    /// Fails if the connection fails, or if the client sends less than the least speed.
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, StdError>>> {
         let this = &mut *self;
         loop {
@@ -219,7 +219,7 @@ mod tests {
     type Pieces = Pin<Box<dyn Stream<Item = Result<Bytes, &'static str>>>>;
 
     fn of(pieces: Vec<Result<Bytes, &'static str>>) -> (BodySource<Pieces>, s3s::Body) {
-        // Each comes a while after it was asked for.
+        // Each piece is ready one poll after it was asked for.
         let late = stream::iter(pieces).then(|piece| async {
             yield_now().await;
             piece
@@ -238,7 +238,7 @@ mod tests {
         Ok(read)
     }
 
-    /// Reads so many pieces on the worker, and the others on another thread.
+    /// Reads the first `on_worker` pieces on the worker, and the others on another thread.
     fn read_by(pieces: Vec<Result<Bytes, &'static str>>, on_worker: usize) -> Result<Vec<Bytes>, String> {
         let runtime = || Builder::new_current_thread().enable_time().build().expect("a runtime");
         let (mut source, mut body) = of(pieces);
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_is_the_same_wherever_its_request_is_carried_out() {
+    fn a_body_read_on_another_thread_is_the_same() {
         for on_worker in [0, 1, 77, 200, 1000] {
             let pieces: Vec<_> = (0..200u8).map(|number| Bytes::from(vec![number; 3])).collect();
             let read = read_by(pieces.iter().cloned().map(Ok).collect(), on_worker);
@@ -269,14 +269,14 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_that_is_gone_is_dropped_on_its_worker_whoever_has_the_body() {
+    fn a_connection_is_dropped_on_its_worker_even_if_another_thread_has_the_body() {
         let (source, body) = of(vec![Ok(Bytes::from_static(b"a"))]);
         drop(source);
-        thread::spawn(move || drop(body)).join().expect("nothing of the connection is left in it");
+        thread::spawn(move || drop(body)).join().expect("the connection was dropped on its worker");
     }
 
     #[test]
-    fn nothing_is_taken_from_a_connection_before_the_request_asks_for_it() {
+    fn nothing_is_read_from_a_connection_before_the_request_asks_for_it() {
         let (mut source, body) = of(vec![Ok(Bytes::from_static(b"a"))]);
         let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
         assert!(!source.hand_over(&mut cx));

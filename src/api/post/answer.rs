@@ -1,4 +1,4 @@
-//! The response to a form whose PUT succeeded: nothing, a document, or another page.
+//! The response to a form whose PUT succeeded: an empty one, an XML document, or a redirect.
 
 use super::escape::{escape, escape_form};
 use super::form::Form;
@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
 use s3s::HttpResponse;
 
-/// The response that the form asked for.
+/// The response that a form asks for, to be sent when its PUT has succeeded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FormAnswer {
     wanted: Wanted,
@@ -25,9 +25,9 @@ enum Wanted {
 }
 
 impl FormAnswer {
-    /// `base` is the URL of the bucket, which ends with a slash.
+    /// Reads the wanted response from the form's fields. `base` is the URL of the bucket, with a slash at the end.
     pub fn new(form: &Form, bucket: &str, key: &str, base: &str) -> Self {
-        let page = form.get("success_action_redirect").or(form.get("redirect")).filter(|url| leads_somewhere(url));
+        let page = form.get("success_action_redirect").or(form.get("redirect")).filter(|url| is_absolute_url(url));
         let wanted = match (page, form.get("success_action_status").map(str::trim)) {
             (Some(url), _) => Wanted::Redirect(url.to_owned()),
             (None, Some("200")) => Wanted::Empty(StatusCode::OK),
@@ -38,7 +38,7 @@ impl FormAnswer {
         Self { wanted, bucket: bucket.to_owned(), key: key.to_owned(), location }
     }
 
-    /// The answer to a PUT that succeeded, made into the form's.
+    /// Converts the response of the successful PUT to the form's.
     pub fn finish(self, response: HttpResponse) -> HttpResponse {
         let (mut parts, _) = response.into_parts();
         let tag = parts.headers.get(header::ETAG).and_then(|tag| tag.to_str().ok()).unwrap_or_default().to_owned();
@@ -69,7 +69,7 @@ impl FormAnswer {
         )
     }
 
-    /// A query that the URL has stays; what it has after a `#` stays last.
+    /// Adds bucket, key and entity tag to the query of the redirect's URL, before its fragment.
     fn redirect(&self, url: &str, tag: &str) -> String {
         let (page, fragment) = match url.split_once('#') {
             Some((page, fragment)) => (page, format!("#{fragment}")),
@@ -81,8 +81,8 @@ impl FormAnswer {
     }
 }
 
-/// Returns whether a URL is a whole one of the web; any other is ignored.
-fn leads_somewhere(url: &str) -> bool {
+/// Returns whether a redirect's URL is absolute, with the scheme http or https; any other is ignored.
+fn is_absolute_url(url: &str) -> bool {
     let after = ["http://", "https://"].iter().find_map(|scheme| {
         let (found, rest) = url.split_at_checked(scheme.len())?;
         found.eq_ignore_ascii_case(scheme).then_some(rest)
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn the_form_says_with_which_status_it_is_answered() {
+    fn a_form_is_answered_with_the_status_that_it_asks_for() {
         let url = "http://h:9000/pics/a%2Fb%20c".to_owned();
         assert_eq!(succeeded(&[], "a/b c"), (204, url.clone(), String::new()));
         for (wanted, status) in [("200", 200), ("204", 204), ("404", 204), ("", 204)] {
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn a_201_has_a_document() {
+    fn a_response_with_status_201_has_a_document() {
         let (status, location, body) = succeeded(&[("Success_Action_Status", "201")], "pr\u{e9}/<1>");
         assert_eq!((status, location.as_str()), (201, "http://h:9000/pics/pr%C3%A9%2F%3C1%3E"));
         let expected = format!(
@@ -147,12 +147,12 @@ mod tests {
     }
 
     #[test]
-    fn a_redirect_tells_where_the_object_is() {
+    fn a_redirect_has_the_objects_bucket_key_and_tag_in_its_query() {
         let to = |url: &str| succeeded(&[("success_action_redirect", url), ("success_action_status", "201")], "a/b c");
-        let said = "bucket=pics&key=a%2Fb+c&etag=%2243281e21fce675ac3bcb3524b38ca4ed%22";
-        assert_eq!(to("http://e.org/p"), (303, format!("http://e.org/p?{said}"), String::new()));
-        assert_eq!(to("HTTPS://e.org/p?q=1"), (303, format!("HTTPS://e.org/p?q=1&{said}"), String::new()));
-        assert_eq!(to("http://e.org/p#top").1, format!("http://e.org/p?{said}#top"));
+        let query = "bucket=pics&key=a%2Fb+c&etag=%2243281e21fce675ac3bcb3524b38ca4ed%22";
+        assert_eq!(to("http://e.org/p"), (303, format!("http://e.org/p?{query}"), String::new()));
+        assert_eq!(to("HTTPS://e.org/p?q=1"), (303, format!("HTTPS://e.org/p?q=1&{query}"), String::new()));
+        assert_eq!(to("http://e.org/p#top").1, format!("http://e.org/p?{query}#top"));
         assert_eq!(succeeded(&[("redirect", "http://e.org/")], "k").0, 303);
         for url in [
             "/relative",

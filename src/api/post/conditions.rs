@@ -1,4 +1,4 @@
-//! Checks a form against its policy: every condition holds, and every field is named by one.
+//! The check of a form against its policy: every condition must hold, and every field must be named by a condition.
 
 use super::form::{FILE, Form};
 use super::policy::{Condition, Match, Policy};
@@ -7,12 +7,12 @@ use time::OffsetDateTime;
 
 const BUCKET: &str = "bucket";
 const CONTENT_TYPE: &str = "content-type";
-/// The fields that need no condition: the signature itself, and its parts.
+/// The fields that need no condition: the file, the policy, and fields of the signature.
 const EXEMPT: [&str; 5] = [FILE, "policy", "signature", "x-amz-signature", "awsaccesskeyid"];
-/// The second are digests of the file: they can only have an upload refused.
+/// Prefixes of fields that need no condition. Checksums are exempt because they can only make an upload fail.
 const EXEMPT_PREFIXES: [&str; 2] = ["x-ignore-", "x-amz-checksum-"];
 
-/// The sizes that a file may have; both ends are allowed.
+/// The allowed sizes of a file, inclusive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sizes {
     pub min: u64,
@@ -23,8 +23,8 @@ impl Sizes {
     pub const ANY: Self = Self { min: 0, max: u64::MAX };
 }
 
-/// Returns the file sizes that the policy allows, if it allows all else. `bucket` is the one that the form was posted
-/// to.
+/// Checks a form's fields against its policy; returns the file sizes that the policy allows. `bucket` is the bucket
+/// that the form was posted to.
 pub fn check(policy: &Policy, form: &Form, bucket: &str, now: OffsetDateTime) -> Result<Sizes, FormFault> {
     if now >= policy.expires {
         return Err(FormFault::expired());
@@ -33,7 +33,7 @@ pub fn check(policy: &Policy, form: &Form, bucket: &str, now: OffsetDateTime) ->
     for condition in &policy.conditions {
         let holds = match condition {
             Condition::Equals(on) => value(form, bucket, &on.field) == Some(on.value.as_str()),
-            // S3's own suites send no field where any value is allowed.
+            // A missing field matches an empty prefix: S3's test suites omit fields for which any value is allowed.
             Condition::StartsWith(on) => starts(on, value(form, bucket, &on.field).unwrap_or_default()),
             Condition::Size { min, max } => {
                 sizes = Sizes { min: sizes.min.max(*min), max: sizes.max.min(*max) };
@@ -49,12 +49,12 @@ pub fn check(policy: &Policy, form: &Form, bucket: &str, now: OffsetDateTime) ->
     Ok(sizes)
 }
 
-/// Returns the value of a field. The bucket is the one that is posted to, whatever the form says.
+/// Returns the value of a field. The field `bucket` is always the bucket that the form was posted to.
 fn value<'a>(form: &'a Form, bucket: &'a str, field: &str) -> Option<&'a str> {
     if field.eq_ignore_ascii_case(BUCKET) { Some(bucket) } else { form.get(field) }
 }
 
-/// A content type with commas is a list, each item of which must do.
+/// Returns whether a value has the condition's prefix. Of a content type with commas, each item must have it.
 fn starts(on: &Match, value: &str) -> bool {
     if on.field.eq_ignore_ascii_case(CONTENT_TYPE) && value.contains(',') {
         return value.split(',').all(|item| item.trim().starts_with(&on.value));
@@ -63,7 +63,7 @@ fn starts(on: &Match, value: &str) -> bool {
 }
 
 /// Checks that every field is named by a condition. The bucket counts as a field: a policy that does not name it would
-/// be valid for all of them.
+/// be valid for every bucket.
 fn check_named(policy: &Policy, form: &Form) -> Result<(), FormFault> {
     let named = |field: &str| {
         policy.conditions.iter().any(|condition| match condition {
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn a_form_whose_conditions_all_hold_is_allowed() {
+    fn a_form_that_meets_all_conditions_of_its_policy_is_allowed() {
         let list = and(r#"{"acl": "private"}, ["eq", "$x-amz-meta-a", "1"], ["starts-with", "$x-amz-meta-b", ""],
                           ["content-length-range", 0, 1024]"#);
         let fields = [("key", "user/a"), ("acl", "private"), ("x-amz-meta-a", "1"), ("x-amz-meta-b", "anything")];
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn names_match_whatever_their_case_and_values_do_not() {
+    fn field_names_match_in_any_case_and_values_only_exactly() {
         let list = r#"[{"bUcKeT": "pics"}, ["StArTs-WiTh", "$KeY", "user/"], {"AcL": "private"}]"#;
         assert!(judge(list, &[("kEy", "user/a"), ("aCl", "private")]).is_ok());
         assert_eq!(
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_condition_that_does_not_hold_is_named() {
+    fn the_error_names_the_condition_that_does_not_hold() {
         let failed = |condition: &str| format!("Invalid according to Policy: Policy Condition failed: {condition}");
         let key = ("key", "user/a");
         assert_eq!(
@@ -154,7 +154,7 @@ mod tests {
             refusal(&and(r#"["content-length-range", "few", "10"]"#), &[key]),
             failed(r#"["content-length-range", "few", "10"]"#)
         );
-        // The field is not there.
+        // The field is missing.
         assert_eq!(
             refusal(&and(r#"["starts-with", "$x-amz-meta-a", "b"]"#), &[key]),
             failed(r#"["starts-with", "$x-amz-meta-a", "b"]"#)
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn the_bucket_is_the_one_that_is_posted_to() {
+    fn the_condition_on_the_bucket_is_checked_against_the_bucket_posted_to() {
         let list = r#"[{"bucket": "other"}, ["starts-with", "$key", ""]]"#;
         let expected = r#"Invalid according to Policy: Policy Condition failed: ["eq", "$bucket", "other"]"#;
         assert_eq!(refusal(list, &[("key", "k")]), expected);
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_that_no_condition_names_are_refused_but_for_those_that_need_none() {
+    fn fields_without_a_condition_are_refused_unless_exempt() {
         let needless = [
             ("key", "user/a"),
             ("policy", "p"),
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn a_content_type_is_a_list_and_nothing_else_is() {
+    fn only_a_content_type_is_matched_as_a_list() {
         let list = and(r#"["starts-with", "$Content-Type", "image/"], ["starts-with", "$x-amz-meta-a", "a"]"#);
         let with = |content_type: &str, meta: &str| {
             judge(&list, &[("key", "user/a"), ("Content-Type", content_type), ("x-amz-meta-a", meta)])
@@ -211,13 +211,13 @@ mod tests {
     }
 
     #[test]
-    fn ranges_of_sizes_all_hold() {
+    fn several_size_ranges_must_all_hold() {
         let list = and(r#"["content-length-range", 5, 10], ["content-length-range", 1, 7]"#);
         assert_eq!(judge(&list, &[("key", "user/a")]), Ok(Sizes { min: 5, max: 7 }));
     }
 
     #[test]
-    fn a_policy_is_good_until_it_expires() {
+    fn an_expired_form_policy_is_refused() {
         let at = |seconds: i64| {
             judge_at(&and(""), &[("key", "user/a")], OffsetDateTime::from_unix_timestamp(seconds).expect("a moment"))
         };

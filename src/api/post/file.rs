@@ -1,5 +1,5 @@
-//! The content of a form's file as the body of the PUT: passed on as it comes, and an error at its end where it is not
-//! of a size that the policy allows. Fields after it are ignored, as S3 ignores them.
+//! The content of a form's file, streamed as the body of the PUT. The body fails if the file's size is not one that the
+//! policy allows. Fields after the file are ignored, as S3 ignores them.
 
 use super::conditions::Sizes;
 use super::form::FILE;
@@ -15,7 +15,7 @@ use std::task::{Context, Poll, ready};
 /// The most bytes that may follow a form's end.
 const EPILOGUE_BYTES_MAX: usize = 64 << 10;
 
-/// Bytes of the form in, bytes of the file out.
+/// The parser that takes bytes of the form and returns bytes of the file.
 pub struct FileContent {
     multipart: Multipart,
     sizes: Sizes,
@@ -26,9 +26,9 @@ pub struct FileContent {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     File,
-    /// Another field's content.
+    /// Within the content of a field after the file.
     After,
-    /// The form has ended; so many bytes came since.
+    /// After the form's end; counts the bytes since.
     Ended {
         epilogue_bytes: usize,
     },
@@ -48,7 +48,7 @@ impl FileContent {
         Ok(())
     }
 
-    /// The next piece; `None` where it takes more bytes to say.
+    /// Returns the next piece of the file; `None` if more bytes of the form are needed.
     pub(super) fn next(&mut self) -> Result<Option<Bytes>, FormFault> {
         while let Some(event) = self.multipart.next()? {
             match event {
@@ -68,7 +68,7 @@ impl FileContent {
         Ok(None)
     }
 
-    /// Called at the end of the bytes: whether that is the form's, and the file was large enough.
+    /// Checks, at the end of the request's body, that the form is complete and the file large enough.
     pub(super) fn end(&self) -> Result<(), FormFault> {
         match self.state {
             State::Ended { .. } if self.passed_bytes >= self.sizes.min => Ok(()),
@@ -78,10 +78,10 @@ impl FileContent {
     }
 }
 
-/// The same over the body of the request.
+/// The file's content as a body, read from the body of the POST.
 pub struct FileBody<B> {
     content: FileContent,
-    /// `None` after the end.
+    /// The body of the POST; `None` after its end.
     form: Option<B>,
 }
 
@@ -145,7 +145,7 @@ mod tests {
 
     const HEAD: &str = "--b\r\nContent-Disposition: form-data; name=file\r\n\r\n";
 
-    /// The file that comes out of these bytes after the head, in pieces of `step`.
+    /// Parses these bytes, in pieces of `step`, after the head of the file; returns the file.
     fn file(rest: &str, sizes: Sizes, step: usize) -> Result<Vec<u8>, FormFault> {
         let mut gathering = Gathering::new("b");
         assert_eq!(gathering.push(HEAD.as_bytes()), Ok(true));
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn the_file_ends_at_the_delimiter_and_what_follows_is_ignored() {
+    fn the_file_ends_at_the_delimiter_and_later_fields_are_ignored() {
         let rest = "con\r\ntent\r\n--b\r\nContent-Disposition: form-data; name=submit\r\n\r\nUpload\r\n--b--\r\nbye";
         for step in [1, 7, 1000] {
             assert_eq!(file(rest, Sizes::ANY, step).as_deref(), Ok(&b"con\r\ntent"[..]));
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_of_a_size_that_is_allowed() {
+    fn a_file_outside_the_allowed_sizes_is_refused() {
         let sized = |bytes: usize| {
             file(&("x".repeat(bytes) + "\r\n--b--\r\n"), Sizes { min: 5, max: 10 }, 4).map(|content| content.len())
         };

@@ -1,10 +1,10 @@
-//! A form's fields, gathered up to where its file begins: bounded, whatever is sent.
+//! The fields of a form before its file, parsed as the bytes arrive and bounded in size.
 
 use super::multipart::{Event, Multipart};
 use crate::api::errors::FormFault;
 use crate::limits::FORM_FIELDS_BYTES_MAX;
 
-/// The name of the file's part, whatever names others have.
+/// The name of the form's part that is the file.
 pub const FILE: &str = "file";
 const FILE_NAME_VARIABLE: &str = "${filename}";
 
@@ -29,12 +29,12 @@ impl Form {
         found.next().map(|field| field.value.as_str())
     }
 
-    /// Names as they were sent, and values.
+    /// Returns the names of the fields, as they were sent, and their values.
     pub fn fields(&self) -> impl Iterator<Item = (&str, &str)> {
         self.fields.iter().map(|field| (field.name.as_str(), field.value.as_str()))
     }
 
-    /// Values of one name are one, separated by commas, as S3 has it.
+    /// Adds a field. Values of fields with the same name are joined with a comma, as S3 does.
     pub fn add(&mut self, name: &str, value: &str) {
         match self.fields.iter_mut().find(|field| field.name.eq_ignore_ascii_case(name)) {
             Some(field) => {
@@ -45,8 +45,8 @@ impl Form {
         }
     }
 
-    /// Begins the file of this name. S3 replaces the variable in every field, before it reads any; if the file has no
-    /// name at all, the variable stays.
+    /// Sets the name of the file, and replaces `${filename}` by its last path component in every field, as S3 does
+    /// before it interprets any field. If the part has no file name, the variable stays.
     fn begin_file(&mut self, file_name: Option<String>) -> Result<(), FormFault> {
         self.file_name = file_name.map(|path| path.rsplit(['/', '\\']).next().unwrap_or_default().to_owned());
         let Some(file_name) = &self.file_name else { return Ok(()) };
@@ -63,11 +63,11 @@ impl Form {
     }
 }
 
-/// A form under way.
+/// The parser of a form up to the head of its file.
 pub struct Gathering {
     multipart: Multipart,
     form: Form,
-    /// The field whose content comes.
+    /// The field whose content is being read.
     current: Option<(String, Vec<u8>)>,
 }
 
@@ -76,7 +76,8 @@ impl Gathering {
         Self { multipart: Multipart::new(boundary), form: Form::default(), current: None }
     }
 
-    /// True once the file begins: then `finish`. Bytes beyond that are kept for it.
+    /// Takes bytes of the body. Returns true once the head of the file was read: then call `finish`. Later bytes are
+    /// kept for the file.
     pub fn push(&mut self, bytes: &[u8]) -> Result<bool, FormFault> {
         self.multipart.push(bytes);
         while let Some(event) = self.multipart.next()? {
@@ -103,7 +104,7 @@ impl Gathering {
         Ok(false)
     }
 
-    /// The fields, and what goes on with the file's content.
+    /// Returns the fields, and the multipart parser, which continues with the file's content.
     pub fn finish(self) -> (Form, Multipart) {
         (self.form, self.multipart)
     }
@@ -140,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_come_before_the_file_and_are_found_whatever_the_case_of_their_names() {
+    fn fields_before_the_file_are_found_by_name_in_any_case() {
         let body =
             part("name=KEY", "k") + &part("name=\"Content-Type\"; filename=\"x\"", "a/b") + &part("name=File", "f");
         let form = gather(&body).expect("a form").expect("a file");
@@ -149,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn the_content_of_the_file_follows() {
+    fn the_parser_continues_with_the_content_of_the_file() {
         let mut gathering = Gathering::new("b");
         let body = part("name=key", "k") + "--b\r\ncontent-disposition: form-data; name=file\r\n\r\n";
         assert_eq!(gathering.push(body.as_bytes()), Ok(true));
@@ -160,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn the_files_name_replaces_the_variable_in_every_field() {
+    fn the_file_name_replaces_its_variable_in_every_field() {
         let named = |file: &str| {
             let body = part("name=key", "a/${filename}") + &part("name=x-amz-meta-n", "${filename}${filename}");
             gather(&(body + &part(file, "f"))).expect("a form").expect("a file")
@@ -174,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_stands_in_many_places_makes_a_form_no_larger_than_any_may_be() {
+    fn fields_are_bounded_after_the_file_name_replaced_its_variables() {
         let uses = |count: usize, length: usize| {
             let body = part("name=key", &"${filename}".repeat(count));
             let file = format!("name=file; filename=\"{}\"", "n".repeat(length));
@@ -185,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn values_of_one_name_are_separated_by_commas() {
+    fn values_of_fields_with_one_name_are_joined_with_commas() {
         let body =
             part("name=x-amz-meta-tag", "Ninja") + &part("name=X-Amz-Meta-Tag", "Stallman") + &part("name=file", "");
         let form = gather(&body).expect("a form").expect("a file");
@@ -193,13 +194,13 @@ mod tests {
     }
 
     #[test]
-    fn a_form_without_a_file_or_with_too_much_before_it_is_refused() {
+    fn a_form_without_a_file_or_with_too_large_fields_is_refused() {
         assert_eq!(gather(&(part("name=key", "k") + "--b--\r\n")), Err(FormFault::NotOneFile));
         assert_eq!(gather(&part("name=key", "k")), Ok(None));
         let long = "v".repeat(FORM_FIELDS_BYTES_MAX);
         assert_eq!(gather(&(part("name=key", &long) + &part("name=file", ""))), Err(FormFault::FieldsTooLarge));
         assert_eq!(gather(&part("name=key", &long)), Err(FormFault::FieldsTooLarge));
-        // The file itself does not count.
+        // The content of the file does not count.
         assert!(gather(&(part("name=key", "k") + &part("name=file", &long))).is_ok_and(|form| form.is_some()));
         assert_eq!(gather("--b\r\nContent-Disposition: form-data; name=a"), Ok(None));
     }

@@ -1,12 +1,13 @@
-//! Browser uploads by POST (S3 API Reference, "POST Object"): a form, its policy and its file, made into the PutObject
-//! that it stands for. s3s has this too, and holds the file in memory.
+//! Browser uploads by POST (S3 API Reference, "POST Object"): verifies a form and its policy, and rewrites the form as
+//! a PutObject request with the file as the streamed body. The implementation of s3s is not used, because it holds the
+//! file in memory.
 //!
 //! ```text
 //!  POST bucket, multipart/form-data
-//!       │ multipart → form: the fields, up to where the file begins
+//!       │ multipart → form: the fields before the file
 //!       ▼
-//!  signature (of the policy as it came) → policy → conditions
-//!       │ request: fields as headers; file: what follows, as the body
+//!  signature (over the base64 of the policy) → policy → conditions
+//!       │ request: the fields as headers; file: the file's content as the body
 //!       ▼
 //!  PUT bucket/key through s3s, as a request whose signature was verified
 //!       │
@@ -51,27 +52,28 @@ use std::sync::Arc;
 use time::OffsetDateTime;
 use tokio::time::timeout;
 
-/// Headers of the POST that the PUT keeps: where it came to, and what is known of where it came from.
+/// Headers of the POST that the PUT keeps: the host that was addressed, and what identifies the sender.
 const KEPT: [HeaderName; 4] = [header::HOST, header::ORIGIN, header::REFERER, header::USER_AGENT];
 
-/// The context for judging forms.
+/// The verification of form uploads, and the conversion to PUT requests.
 pub struct Forms {
     /// The secrets of access keys.
     pub secrets: Arc<dyn Secrets>,
-    /// `https` or `http`: of the locations in answers.
+    /// `https` or `http`, for the locations in responses.
     pub scheme: &'static str,
     pub legacy: LegacySignatures,
 }
 
-/// A browser's form, rewritten as the PutObject request that it stands for.
+/// A form rewritten as a PutObject request, and the response that the form asks for.
 pub struct Posted {
     pub request: HttpRequest,
     pub answer: FormAnswer,
 }
 
 impl Forms {
-    /// Reads the form up to its file, and decides whether its policy allows it; whether who signed it may do it is
-    /// decided of the PUT. Nothing of the file has been read yet but what came with the fields.
+    /// Reads the form up to its file, verifies its signature, checks it against its policy, and rewrites it as a PUT.
+    /// Whether the signer may put the object is decided later, when the PUT passes the gate. The file is read with the
+    /// PUT's body.
     pub async fn receive(
         &self,
         posted: HttpRequest,
@@ -110,7 +112,7 @@ impl Forms {
         Ok(Posted { request, answer })
     }
 
-    /// Verifies who signed the policy of a form.
+    /// Verifies the signature of a form's policy. A form without a signature is anonymous.
     async fn authenticate(&self, form: &Form, view: &RequestView) -> Result<Authentication, S3Error> {
         let Some(claim) = signature::claim(form).map_err(Fault::from)? else { return Ok(Authentication::default()) };
         if claim.is_version_2() && self.legacy == LegacySignatures::Off {
@@ -127,7 +129,7 @@ impl Forms {
         Ok(Authentication { access_key: Some(claim.access_key.to_owned()), signature: Some(signature) })
     }
 
-    /// The bucket's URL as the client has it.
+    /// Returns the bucket's URL in the style that the client used, with a slash at the end.
     fn base(&self, headers: &HeaderMap, target: &Target, bucket: &str) -> String {
         let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost");
         let scheme = self.scheme;
@@ -139,7 +141,7 @@ fn check_length(headers: &HeaderMap) -> Result<(), Fault> {
     let length = headers.get(header::CONTENT_LENGTH).ok_or(Fault::MissingContentLength)?;
     let length: Option<u64> = length.to_str().ok().and_then(|text| text.trim().parse().ok());
     match length {
-        None => Err(Fault::InvalidArgument("The header content-length is not a length.".to_owned())),
+        None => Err(Fault::InvalidArgument("The header content-length is not a number.".to_owned())),
         Some(length) if length > PUT_BYTES_MAX + 2 * FORM_FIELDS_BYTES_MAX as u64 => Err(Fault::EntityTooLarge),
         Some(_) => Ok(()),
     }
@@ -157,7 +159,7 @@ async fn fields(body: &mut Body, boundary: &str, seat: &Seat) -> Result<(Form, M
     Err(FormFault::Malformed.into())
 }
 
-/// A policy that nobody signed binds as well: who sent it meant something by it.
+/// Returns the file sizes that the form's policy allows. A policy is enforced even if the form is not signed.
 fn allowed_sizes(form: &Form, bucket: &str, now: OffsetDateTime) -> Result<Sizes, FormFault> {
     match form.get("policy") {
         None => Ok(Sizes::ANY),

@@ -1,24 +1,24 @@
-//! `multipart/form-data` (RFC 7578 over RFC 2046 section 5.1) as its bytes come: the heads of parts, and their content
-//! in pieces. Held at once are a part's head, or as much content as may be the beginning of a delimiter, and what was
-//! just pushed.
+//! An incremental parser of `multipart/form-data` (RFC 7578 over RFC 2046 section 5.1). It returns the heads of parts,
+//! and their content in pieces. It holds at most one part's head, or as much content as may be the beginning of a
+//! delimiter, and the bytes of the last push.
 
 use crate::api::errors::FormFault;
 use crate::api::text::parameters_of;
 use bytes::{Bytes, BytesMut};
 
 const PART_HEAD_BYTES_MAX: usize = 8 << 10;
-/// The most bytes of padding after a delimiter, for the white space that gateways of mail were known to add.
+/// The most bytes of white space after a delimiter, which RFC 2046 allows because mail gateways add it.
 const PADDING_BYTES_MAX: usize = 64;
 const LINE_END: &[u8] = b"\r\n";
 const HEAD_END: &[u8] = b"\r\n\r\n";
 
-/// The events of a body, in this order: a part, its content, the next part, the end.
+/// An event of the parser. Events come in this order: a part, its content, the next part, the end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     Part(PartHead),
-    /// Content; never empty.
+    /// A piece of the part's content; never empty.
     Content(Bytes),
-    /// The end, once; whatever follows is ignored.
+    /// The closing delimiter, once. Later bytes are ignored.
     End,
 }
 
@@ -29,7 +29,7 @@ pub struct PartHead {
     pub file_name: Option<String>,
 }
 
-/// Bytes in, events out.
+/// The parser: takes bytes with `push`, returns events with `next`.
 pub struct Multipart {
     delimiter: Delimiter,
     buffer: BytesMut,
@@ -40,7 +40,7 @@ pub struct Multipart {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Preamble,
-    /// Right after a delimiter: another part's head follows, or the end.
+    /// After a delimiter: either the head of another part or the end of the form follows.
     Delimited,
     Head,
     Content,
@@ -49,7 +49,8 @@ enum State {
 
 impl Multipart {
     pub fn new(boundary: &str) -> Self {
-        // The first delimiter may be the first line: it is given the line's end that precedes all others.
+        // A delimiter begins with a line end. The first one may be at the begin of the body, so a line end is put
+        // before it.
         let buffer = BytesMut::from(LINE_END);
         Self { delimiter: Delimiter::new(boundary), buffer, state: State::Preamble, consumed_bytes: 0 }
     }
@@ -58,7 +59,7 @@ impl Multipart {
         self.buffer.extend_from_slice(bytes);
     }
 
-    /// The next event; `None` where it takes more bytes to say.
+    /// Returns the next event; `None` if more bytes are needed.
     pub fn next(&mut self) -> Result<Option<Event>, FormFault> {
         loop {
             match self.state {
@@ -98,11 +99,12 @@ impl Multipart {
         }
     }
 
-    /// Returns the number of bytes of the body in the events so far, and of those that wait for what follows them.
+    /// Returns the number of bytes consumed so far.
     pub fn consumed_bytes(&self) -> u64 {
         self.consumed_bytes
     }
 
+    /// Returns the number of bytes that were pushed and not consumed yet.
     pub fn held_bytes(&self) -> u64 {
         self.buffer.len() as u64
     }
@@ -150,7 +152,7 @@ impl Multipart {
     }
 }
 
-/// Parses a part's head. Only `Content-Disposition` is used; RFC 7578 section 4.8 has all others ignored.
+/// Parses a part's head. Only `Content-Disposition` is used; all other headers are ignored (RFC 7578 section 4.8).
 fn part_head(text: &str) -> Option<PartHead> {
     let disposition = text.split("\r\n").find_map(|line| {
         let (name, value) = line.split_once(':')?;
@@ -168,13 +170,10 @@ fn part_head(text: &str) -> Option<PartHead> {
     Some(PartHead { name: value("name")?, file_name: value("filename") })
 }
 
-/// `name=value; name="value"`. In quotes a backslash escapes a quote and is itself otherwise: browsers do not escape
-/// those of a path.
-/// A line's end, two hyphens and the boundary, and where in some bytes they are (by Horspool's algorithm, which looks
-/// at one byte in as many as the delimiter has).
+/// The delimiter of parts (a line end, two hyphens and the boundary), and its search by Horspool's algorithm.
 struct Delimiter {
     bytes: Vec<u8>,
-    /// The distance to move the delimiter on, by the byte below its last.
+    /// The distance by which the search moves on, indexed by the last byte of the current window.
     steps: Box<[usize; 256]>,
 }
 
@@ -242,7 +241,7 @@ mod tests {
         line\r\n--xy\r\nmore\r\n--xyz--\r\nignored";
 
     #[test]
-    fn bounds_are_the_same_for_a_body_that_comes_whole_and_byte_by_byte() {
+    fn multipart_bounds_do_not_depend_on_how_the_bytes_are_split() {
         let named = "content-disposition: form-data; name=a\r\n";
         let padded = |spaces: usize| format!("--xyz{}\r\n{named}\r\n", " ".repeat(spaces));
         let long = |bytes: usize| {
@@ -262,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn parts_have_names_and_content_up_to_the_next_delimiter() {
+    fn parts_are_parsed_with_names_and_content_up_to_the_next_delimiter() {
         let expected = vec![
             part("key", None),
             content("foo"),
@@ -276,14 +275,14 @@ mod tests {
     }
 
     #[test]
-    fn a_preamble_and_padding_are_passed_over_and_parts_may_be_empty() {
+    fn a_preamble_padding_and_empty_parts_are_accepted() {
         let form = b"to whom it may concern\r\n--xyz \t\r\ncontent-disposition: form-data; name=a\r\n\r\n\r\n--xyz--";
         assert_eq!(events(&[form]), Ok(vec![part("a", None), Event::End]));
         assert_eq!(events(&[b"\r\n--xyz--\r\n"]), Ok(vec![Event::End]));
     }
 
     #[test]
-    fn a_name_keeps_its_quotes_and_a_path_its_backslashes() {
+    fn escaped_quotes_in_names_and_backslashes_in_paths_are_kept() {
         let form = "--xyz\r\nContent-Disposition: form-data; name=\"a\\\"b;c\"; filename=\"C:\\dir\\f.txt\"\r\n\r\n";
         assert_eq!(events(&[form.as_bytes()]), Ok(vec![part("a\"b;c", Some("C:\\dir\\f.txt"))]));
     }
@@ -306,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn the_boundary_is_a_parameter_of_the_type_in_quotes_or_not() {
+    fn the_boundary_is_read_from_the_content_type_quoted_or_not() {
         assert_eq!(boundary("multipart/form-data; boundary=abc"), Some(Ok("abc".to_owned())));
         assert_eq!(boundary("Multipart/Form-Data;charset=utf-8; Boundary=\"a b\""), Some(Ok("a b".to_owned())));
         assert_eq!(boundary("multipart/form-data"), Some(Err(FormFault::Malformed)));
@@ -322,7 +321,7 @@ mod tests {
         #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
 
         #[test]
-        fn however_the_bytes_come_the_content_is_the_same(
+        fn multipart_content_does_not_depend_on_how_the_bytes_are_split(
             pieces in proptest::collection::vec(proptest::sample::select(vec!["\r\n", "--", "xyz", "\r", "-", "x", "data"]), 0..40),
             cut in 1usize..40,
         ) {
@@ -340,7 +339,7 @@ mod tests {
         }
 
         #[test]
-        fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+        fn the_multipart_parser_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
             let _ = events(&[b"--xyz\r\n", &bytes]);
             let _ = events(&[&bytes]);
         }

@@ -1,5 +1,6 @@
-//! The policy of a form: a JSON document in base64 that says until when it is good, and what the form's fields and its
-//! file must be. Read strictly: what is not understood is refused, since who signed it meant something by it.
+//! The policy of a form: a JSON document in base64 with an expiration and with conditions on the form's fields and its
+//! file. The parser is strict: a policy with anything unknown is refused, as ignoring a condition could allow more than
+//! the signer meant.
 
 use crate::api::errors::FormFault;
 use serde_json::{Map, Value};
@@ -21,19 +22,19 @@ pub enum Condition {
         min: u64,
         max: u64,
     },
-    /// Well-formed, and never true; as it was written.
+    /// A well-formed condition that never holds; the text is as in the policy.
     Never(String),
 }
 
-/// The comparison of a condition on a field.
+/// The field and the value that a condition compares.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Match {
-    /// The field as the policy has it, without the `$`.
+    /// The field's name as the policy writes it, without the `$`.
     pub field: String,
     pub value: String,
 }
 
-/// Shows it as S3 does: in the long form, with the policy's own spelling.
+/// Writes a condition as S3 does: in the long form, with the policy's spelling of names.
 impl fmt::Display for Condition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let quoted = |text: &str| Value::from(text).to_string();
@@ -89,7 +90,7 @@ impl Policy {
     }
 }
 
-/// AWS documents two escapes that JSON does not have: of the dollar sign, and of the vertical tab.
+/// Replaces the two escapes that AWS documents and JSON does not have: `\$` and `\v`.
 fn standard_escapes(text: &str) -> String {
     let mut standard = String::with_capacity(text.len());
     let mut characters = text.chars();
@@ -108,7 +109,7 @@ fn standard_escapes(text: &str) -> String {
     standard
 }
 
-/// ISO 8601 in UTC: `2030-01-01T12:00:00Z`, with a fraction of the second or without.
+/// Parses a time in UTC: `2030-01-01T12:00:00Z`, optionally with a fraction of the second, which is ignored.
 fn expiration(text: &str) -> Option<OffsetDateTime> {
     let (date, time) = text.strip_suffix('Z')?.split_once('T')?;
     let (time, fraction) = time.split_once('.').unwrap_or((time, "0"));
@@ -136,7 +137,7 @@ fn condition(value: &Value) -> Result<Condition, FormFault> {
     }
 }
 
-/// `{"field": "value"}`
+/// Parses a condition `{"field": "value"}`.
 fn simple(members: &Map<String, Value>) -> Result<Condition, FormFault> {
     let mut members = members.iter();
     let (Some((field, value)), None) = (members.next(), members.next()) else {
@@ -151,7 +152,7 @@ fn simple(members: &Map<String, Value>) -> Result<Condition, FormFault> {
     }
 }
 
-/// `["eq", "$field", "value"]` and its like.
+/// Parses a condition `["eq", "$field", "value"]`, `["starts-with", …]` or `["content-length-range", min, max]`.
 fn listed(whole: &Value, items: &[Value]) -> Result<Condition, FormFault> {
     let Some(operation) = items.first() else {
         return Err(FormFault::policy("Invalid Condition: missing operation identifier."));
@@ -178,7 +179,7 @@ fn listed(whole: &Value, items: &[Value]) -> Result<Condition, FormFault> {
     Ok(if known == EQUALS { Condition::Equals(on) } else { Condition::StartsWith(on) })
 }
 
-/// A whole number, in quotes or not; `None` where the text is none.
+/// Parses a whole number, in quotes or not; returns `None` for a text that is not a number.
 fn size(value: &Value) -> Result<Option<u64>, FormFault> {
     match value {
         Value::String(text) => Ok(text.parse().ok()),
@@ -186,7 +187,7 @@ fn size(value: &Value) -> Result<Option<u64>, FormFault> {
     }
 }
 
-/// A list as S3 writes it, with a space after each comma.
+/// Writes a list as S3 does, with a space after each comma.
 fn spaced(list: &Value) -> String {
     let items = list.as_array().into_iter().flatten().map(Value::to_string);
     format!("[{}]", items.collect::<Vec<_>>().join(", "))
@@ -218,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn conditions_have_a_short_form_and_a_long_one_and_operations_any_case() {
+    fn conditions_are_parsed_in_both_forms_with_operations_in_any_case() {
         let list = r#"[{"acl": "public-read"}, ["eq", "$Key", "k"], ["StArTs-WiTh", "$key", ""],
                        ["content-length-range", 1, 10], ["content-length-range", "5", "7"]]"#;
         let expected = vec![
@@ -233,24 +234,24 @@ mod tests {
     }
 
     #[test]
-    fn conditions_are_shown_in_the_long_form_with_the_policys_spelling() {
-        let told = |list: &str| conditions(list).expect("conditions")[0].to_string();
-        assert_eq!(told(r#"[{"Acl": "a\"b"}]"#), r#"["eq", "$Acl", "a\"b"]"#);
+    fn conditions_are_displayed_in_the_long_form_with_the_policys_spelling() {
+        let written = |list: &str| conditions(list).expect("conditions")[0].to_string();
+        assert_eq!(written(r#"[{"Acl": "a\"b"}]"#), r#"["eq", "$Acl", "a\"b"]"#);
         assert_eq!(
-            told(r#"[["starts-with","$Content-Type","image/"]]"#),
+            written(r#"[["starts-with","$Content-Type","image/"]]"#),
             r#"["starts-with", "$Content-Type", "image/"]"#
         );
-        assert_eq!(told(r#"[["eq", "key", "k"]]"#), r#"["eq", "key", "k"]"#);
-        assert_eq!(told(r#"[["content-length-range", "test", "10"]]"#), r#"["content-length-range", "test", "10"]"#);
+        assert_eq!(written(r#"[["eq", "key", "k"]]"#), r#"["eq", "key", "k"]"#);
+        assert_eq!(written(r#"[["content-length-range", "test", "10"]]"#), r#"["content-length-range", "test", "10"]"#);
     }
 
     #[test]
-    fn escapes_that_json_does_not_have_are_read_as_aws_documents_them() {
+    fn the_two_escapes_that_aws_adds_to_json_are_parsed() {
         assert_eq!(conditions(r#"[{"key": "\$a\\$b\v"}]"#), Ok(vec![Condition::Equals(on("key", "$a\\$b\u{b}"))]));
     }
 
     #[test]
-    fn a_malformed_policy_is_refused_in_s3s_words() {
+    fn a_malformed_form_policy_is_refused_with_the_message_of_s3() {
         let with = |list: &str| words(&format!("{{\"expiration\": \"2030-01-01T00:00:00Z\", \"conditions\": {list}}}"));
         for (list, expected) in [
             ("{}", "Invalid 'conditions' value: must be a List."),
@@ -287,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn an_expiration_is_a_moment_of_utc() {
+    fn an_expiration_that_is_not_in_utc_is_refused() {
         let expires =
             |text: &str| read(&format!("{{\"expiration\": \"{text}\", \"conditions\": []}}")).map(|read| read.expires);
         assert_eq!(expires("2013-08-01T12:00:00.000Z").map(|at| at.unix_timestamp()), Ok(1_375_358_400));
@@ -308,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn the_example_of_aws_is_read() {
+    fn the_form_policy_of_awss_documentation_is_parsed() {
         let document = "{ \"expiration\": \"2015-12-30T12:00:00.000Z\",\r\n  \"conditions\": [\r\n    \
             {\"bucket\": \"sigv4examplebucket\"},\r\n    [\"starts-with\", \"$key\", \"user/user1/\"],\r\n    \
             [\"starts-with\", \"$x-amz-meta-tag\", \"\"]\r\n  ]\r\n}";

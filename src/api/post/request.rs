@@ -1,4 +1,4 @@
-//! A form's fields as the headers of the PUT that it stands for.
+//! The conversion of a form's fields to the headers of the PUT that executes it.
 
 use super::form::Form;
 use super::tags;
@@ -7,7 +7,7 @@ use crate::api::errors::FormFault;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use s3s::dto::{Timestamp, TimestampFormat};
 
-/// Stored with the object as they are.
+/// Standard headers that are stored with the object.
 const CONTENT: [HeaderName; 6] = [
     header::CACHE_CONTROL,
     header::CONTENT_TYPE,
@@ -17,7 +17,7 @@ const CONTENT: [HeaderName; 6] = [
     header::EXPIRES,
 ];
 const USER_METADATA: &str = "x-amz-meta-";
-/// Beginnings of names that mean in a form what they mean in a PUT.
+/// Prefixes of fields that have the same name and meaning as headers of a PUT; `SAME_NAMES` lists single such fields.
 const SAME_PREFIXES: [&str; 4] =
     ["x-amz-server-side-encryption", "x-amz-checksum-", "x-amz-object-lock-", "x-amz-grant-"];
 const SAME_NAMES: [&str; 8] = [
@@ -30,20 +30,22 @@ const SAME_NAMES: [&str; 8] = [
     "x-amz-tagging",
     "x-amz-website-redirect-location",
 ];
-/// Fields that a PUT has under another name.
+/// Fields whose header in a PUT has another name.
 const RENAMED: [(&str, &str); 2] = [("acl", "x-amz-acl"), ("x-amz-checksum-algorithm", "x-amz-sdk-checksum-algorithm")];
 const TAGGING: &str = "tagging";
-/// The fields of the signature: it has been verified.
+/// The fields of the signature, which has been verified already.
 const SPENT: [&str; 4] = ["x-amz-algorithm", "x-amz-credential", "x-amz-date", "x-amz-signature"];
 
 /// The headers of the PUT.
 #[derive(Debug, Default)]
 pub struct Headers {
     pub plain: HeaderMap,
-    /// The headers that s3s does not take, for the operation itself.
+    /// The headers whose values s3s does not parse; they are passed to the operation beside the request.
     pub aside: HeaderMap,
 }
 
+/// Converts the fields of a form. Fields that concern only the form become no header; other unknown `x-amz-` fields are
+/// refused.
 pub fn headers(form: &Form) -> Result<Headers, FormFault> {
     let mut headers = Headers::default();
     for (sent, value) in form.fields() {
@@ -60,7 +62,7 @@ pub fn headers(form: &Form) -> Result<Headers, FormFault> {
         } else if is_same(&name) {
             headers.plain.insert(header_name(&name)?, header_value(sent, value)?);
         } else if name.starts_with("x-amz-") && !SPENT.contains(&name.as_str()) {
-            // What steers a request is not passed over.
+            // An `x-amz-` field could change the request's meaning, so it is not ignored.
             return Err(FormFault::Argument(format!("A POST cannot have the field '{sent}'.")));
         }
     }
@@ -71,7 +73,7 @@ fn is_same(name: &str) -> bool {
     SAME_NAMES.contains(&name) || SAME_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }
 
-/// Returns whether s3s reads such a value: text in ASCII, and a date where it expects one.
+/// Returns whether s3s parses this value: it must be ASCII, and for `Expires` an HTTP date.
 fn is_taken(name: &HeaderName, value: &str) -> bool {
     let is_read = *name != header::EXPIRES || Timestamp::parse(TimestampFormat::HttpDate, value).is_ok();
     is_read && value.bytes().all(|byte| (b' '..=b'~').contains(&byte) || byte == b'\t')
@@ -99,7 +101,7 @@ mod tests {
         headers(&form)
     }
 
-    /// The one header that a field becomes.
+    /// Returns the only header that a field becomes.
     fn one(field: &str, value: &str) -> (String, Vec<u8>) {
         let made = of(&[(field, value)]).expect("headers");
         assert_eq!((made.plain.len(), made.aside.len()), (1, 0), "{field}");
@@ -133,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_of_the_form_alone_become_no_header() {
+    fn fields_that_concern_only_the_form_become_no_header() {
         for field in ["key", "policy", "x-amz-signature", "X-Amz-Date", "success_action_status", "submit", "x-ignore-a"]
         {
             let made = of(&[(field, "value")]).expect("headers");
@@ -151,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_that_s3s_does_not_take_go_around_it() {
+    fn values_that_s3s_does_not_parse_are_passed_beside_the_request() {
         for (field, value) in
             [("Content-Disposition", "attachment; filename=\"\u{e9}\""), ("Expires", "never"), ("Expires", "0")]
         {
@@ -163,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_field_that_would_make_it_another_request_is_refused() {
+    fn a_field_that_would_change_the_request_is_refused() {
         for field in
             ["x-amz-copy-source", "x-amz-write-offset-bytes", "x-amz-content-sha256", "x-amz-decoded-content-length"]
         {

@@ -1,5 +1,5 @@
-//! The signer of a form's policy: by signature version 4, by version 2, or nobody. The policy is signed as it was sent,
-//! in base64, so the signature is checked before anything of the policy is read.
+//! The signature of a form's policy, of version 4 or 2. The base64 text of the policy is signed, so the signature is
+//! verified before the policy is parsed.
 
 use super::form::Form;
 use crate::api::auth::{read_scope, signed_texts};
@@ -14,7 +14,7 @@ const VERSION_4: [&str; 4] = ["X-Amz-Algorithm", "X-Amz-Credential", "X-Amz-Date
 const VERSION_2: [&str; 2] = ["AWSAccessKeyId", "Signature"];
 const POLICY: &str = "Policy";
 
-/// A claim to have signed the policy.
+/// The signature that a form states, not verified yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claim<'a> {
     pub access_key: &'a str,
@@ -29,7 +29,7 @@ enum Version<'a> {
     Four { date: &'a str, region: &'a str },
 }
 
-/// Returns the form's claim; `None` for an anonymous form.
+/// Reads the signature of a form; returns `None` for an anonymous form. A signature with a missing field is refused.
 pub fn claim(form: &Form) -> Result<Option<Claim<'_>>, FormFault> {
     let has = |names: &[&str]| names.iter().any(|name| form.get(name).is_some());
     let required = |name: &'static str| form.get(name).ok_or_else(|| FormFault::missing(name));
@@ -55,14 +55,14 @@ impl Claim<'_> {
         self.version == Version::Two
     }
 
-    /// Returns the details of a wrong signature for its error.
+    /// Returns the elements that the error of a wrong signature has.
     pub fn details(&self) -> Vec<(&'static str, String)> {
         let claimed = [("AWSAccessKeyId", self.access_key), ("SignatureProvided", self.signature)];
         let claimed = claimed.into_iter().map(|(name, text)| (name, text.to_owned()));
         claimed.chain(signed_texts(self.policy, None)).collect()
     }
 
-    /// Checks the signature with this secret.
+    /// Verifies the signature with this secret key.
     pub fn verify(&self, secret_key: &str) -> Result<(), FormFault> {
         let expected = match self.version {
             Version::Four { date, region } => {
@@ -84,7 +84,8 @@ fn check_algorithm(algorithm: &str) -> Result<(), FormFault> {
     Err(FormFault::Argument(format!("Only {ALGORITHM} is supported")))
 }
 
-/// `20150830T123600Z`. How long ago that was does not matter: a form is good until its policy expires.
+/// Checks that a date is well-formed, as `20150830T123600Z`. Its age does not matter: a form is valid until its policy
+/// expires.
 fn check_date(text: &str) -> Result<(), FormFault> {
     let well_formed = read_stamp(text).map(|_| ());
     well_formed.ok_or_else(|| FormFault::Argument("X-Amz-Date must be formated via ISO8601 Long format".to_owned()))
@@ -123,13 +124,13 @@ mod tests {
     }
 
     #[test]
-    fn the_signature_of_awss_example_is_verified() {
+    fn the_form_signature_of_awss_example_is_verified() {
         let form = form(&VERSION_4);
         let claim = claim(&form).expect("well-formed").expect("a claim");
         assert_eq!((claim.access_key, claim.is_version_2()), ("AKIAIOSFODNN7EXAMPLE", false));
         assert_eq!(claim.verify(SECRET), Ok(()));
         assert_eq!(claim.verify("another"), Err(FormFault::SignatureDiffers));
-        // Two characters less of the policy, or another scope.
+        // A shortened policy, and another scope.
         assert_eq!(with("policy", Some(&POLICY[..POLICY.len() - 2])), Err(FormFault::SignatureDiffers));
         let elsewhere = CREDENTIAL.replace("us-east-1", "eu-west-1");
         assert_eq!(with("x-amz-credential", Some(&elsewhere)), Err(FormFault::SignatureDiffers));
@@ -137,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_signature_of_version_2_is_verified() {
+    fn a_form_signature_of_version_2_is_verified() {
         // HMAC-SHA1 of the policy under the example's key, in base64.
         let policy = "eyAiZXhwaXJhdGlvbiI6ICIyMDA3LTEyLTAxVDEyOjAwOjAwLjAwMFoiLAogICJjb25kaXRpb25zIjogWwogICAgeyJidWNrZXQiOiAiam9obnNtaXRoIn0KICBdCn0=";
         let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, SECRET.as_bytes());
@@ -149,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn a_signature_has_all_its_fields_or_none() {
+    fn a_form_signature_with_a_missing_field_is_refused() {
         assert_eq!(claim(&form(&[("key", "k")])), Ok(None));
         assert_eq!(claim(&form(&[("key", "k"), ("policy", POLICY)])), Ok(None));
         for name in ["X-Amz-Algorithm", "X-Amz-Credential", "X-Amz-Date", "X-Amz-Signature", "Policy"] {
@@ -161,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn a_scope_or_a_date_of_another_form_is_refused() {
+    fn a_malformed_credential_date_or_algorithm_of_a_form_is_refused() {
         for credential in [
             "HAHAHA",
             "/20151229/us-east-1/s3/aws4_request",

@@ -1,12 +1,11 @@
-//! A form's tags: XML in its field, parameters of a URL in the header that a PUT has them in.
+//! The conversion of a form's tags, which are XML, to the query string of a PUT's `x-amz-tagging` header.
 
 use super::escape::escape;
 use crate::api::errors::FormFault;
 use s3s::dto::Tagging;
 use s3s::xml::{Deserialize, Deserializer};
 
-/// `<Tagging><TagSet><Tag>…` as `key=value&key=value`; how many there may be, and of which characters, is the PUT's to
-/// say.
+/// Converts `<Tagging><TagSet><Tag>…` to `key=value&key=value`. The PUT checks the number of tags and their characters.
 pub fn as_header(xml: &str) -> Result<String, FormFault> {
     let mut deserializer = Deserializer::new(xml.as_bytes());
     let tagging = Tagging::deserialize(&mut deserializer).map_err(|_| FormFault::Tags)?;
@@ -25,7 +24,7 @@ mod tests {
     use crate::api::errors::FormFault;
 
     #[test]
-    fn tags_are_parameters() {
+    fn tags_in_xml_become_a_query_string() {
         let xml = "<Tagging><TagSet><Tag><Key>a b</Key><Value>&amp;c=d</Value></Tag>\
             <Tag><Key>e</Key><Value></Value></Tag></TagSet></Tagging>";
         assert_eq!(as_header(xml).as_deref(), Ok("a%20b=%26c%3Dd&e="));

@@ -1,6 +1,6 @@
-//! The memory of bodies that are gathered whole before anything is done with them: XML and JSON of S3, calls of IAM, what a
-//! browser's form has before its file, calls of the admin API. It is taken for bytes that have come, never for a length that
-//! is declared, and held until the request is over.
+//! Accounting for the memory of request bodies that are read whole before they are processed: XML and JSON of S3, calls
+//! of IAM and of the admin API, the fields before the file of a form upload. Memory is taken for bytes as they arrive,
+//! never for a declared length, and held until the request is over.
 
 use super::shares::{NoMore, Shares, locked};
 use crate::actors::frontend::Holder;
@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::task::yield_now;
 use tokio::time::timeout;
 
-/// The room for all bodies of a host.
+/// The memory for the bodies of all requests of a host.
 #[derive(Debug)]
 pub struct BodyRoom(Shares);
 
@@ -22,14 +22,15 @@ impl BodyRoom {
         Arc::new(Self(Shares::new(bytes_max)))
     }
 
-    /// Makes the seat of a request from this address.
+    /// Creates the accounting of a request from this address.
     pub fn seat(self: &Arc<Self>, address: Option<IpAddr>) -> Arc<Seat> {
         let holders = address.map(Holder::at).into_iter().collect();
         Arc::new(Seat { room: Arc::clone(self), held: Mutex::new(Held { holders, ..Held::default() }) })
     }
 }
 
-/// The share of one request in the memory; it is given back when the last copy is dropped.
+/// The memory and processor time that one request has used, and the holders (address, account) for which they are
+/// counted. The memory is given back when the last clone is dropped.
 #[derive(Debug)]
 pub struct Seat {
     room: Arc<BodyRoom>,
@@ -39,26 +40,26 @@ pub struct Seat {
 #[derive(Debug, Default)]
 struct Held {
     holders: Vec<Holder>,
-    /// The access key by which the request was verified.
+    /// The access key that signed the request, once the signature was verified.
     access_key: Option<Arc<str>>,
-    /// The holder as whose request it is polled.
+    /// The holder in whose turn the request is polled now.
     polled_as: Option<Holder>,
     bytes: usize,
     work: Work,
 }
 
-/// The work that a request has been, on whatever threads.
+/// The processor time and the bytes of a request, on all threads.
 #[derive(Debug, Default)]
 struct Work {
     processor: Duration,
-    /// Bytes of the bodies of the request and of its answer.
+    /// The bytes of the bodies of the request and of its response.
     passed_bytes: u64,
-    /// The processor time beyond what is usual, as far as it was counted.
+    /// The part of `processor` beyond what the bytes explain that was already reported as slow.
     beyond: Duration,
 }
 
 impl Seat {
-    /// Takes memory for so many more bytes.
+    /// Takes memory for this many more bytes of a body.
     pub fn take(&self, bytes: usize) -> Result<(), NoMore> {
         let mut held = locked(&self.held);
         self.room.0.take(&held.holders, bytes)?;
@@ -66,8 +67,9 @@ impl Seat {
         Ok(())
     }
 
-    /// Counts what it holds for the account, too. The request is signed with this key of the account. If it was polled as
-    /// another holder's so far, it takes its turn anew: what follows may be long to compute.
+    /// Counts the request's memory for the account too, whose access key signed the request. If the request was polled
+    /// in the turn of another holder so far, it yields once and waits for a turn of the account, because the work that
+    /// follows may take long.
     pub async fn of_account(&self, access_key: &str, canonical_id: &str) {
         if !self.is_expected(access_key, Holder::Account(canonical_id.into())) {
             yield_now().await;
@@ -85,19 +87,19 @@ impl Seat {
         is_expected
     }
 
-    /// From now on it is polled as a request of this holder.
+    /// Sets the holder in whose turn the request is polled from now on.
     pub fn polled_as(&self, holder: Option<Holder>) {
         locked(&self.held).polled_as = holder;
     }
 }
 
 impl Seat {
-    /// The address that the request comes from.
+    /// Returns the address that the request comes from.
     pub fn address(&self) -> Option<Holder> {
         locked(&self.held).holders.iter().find(|holder| matches!(holder, Holder::Address(_))).cloned()
     }
 
-    /// The account that signed the request, once that is known, and the access key.
+    /// Returns the access key and the account that signed the request, once the signature was verified.
     pub fn account(&self) -> Option<(Arc<str>, Holder)> {
         let held = locked(&self.held);
         let account = held.holders.iter().find(|holder| matches!(holder, Holder::Account(_)))?;
@@ -106,13 +108,13 @@ impl Seat {
 }
 
 impl Seat {
-    /// Counts bytes of a body that passed.
+    /// Counts bytes of the request's or the response's body that were passed on.
     pub fn passed(&self, bytes: usize) {
         locked(&self.held).work.passed_bytes += bytes as u64;
     }
 
-    /// Counts the processor time of one poll; returns the part of it for which the request is slow. That is all of a poll
-    /// that took long, and what the request has taken by now beyond what its bytes explain.
+    /// Counts the processor time of one poll, and returns the part of it that is charged as slow: all of a poll of at
+    /// least `TURN_POLL_LONG`, else the increase of the request's total beyond the time that its bytes explain.
     pub fn worked(&self, poll: Duration) -> Duration {
         let work = &mut locked(&self.held).work;
         work.processor += poll;
@@ -131,20 +133,20 @@ impl Drop for Seat {
     }
 }
 
-/// The reason for which a body was not read.
+/// The reason why a body was not read whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Ungathered {
     #[error("the body is larger than {bytes_max} bytes")]
     TooLarge { bytes_max: usize },
-    #[error("the bodies of requests under way leave no room for this one; try again later")]
+    #[error("the memory for request bodies is used up; try again later")]
     NoRoom,
-    #[error("the body did not come in time")]
+    #[error("the body did not arrive in time")]
     TooSlow,
     #[error("the body ended early")]
     Broken,
 }
 
-/// The whole of a body.
+/// Reads a whole body of at most `bytes_max`, and takes memory from the seat for the bytes as they arrive.
 pub async fn gather<S, E>(body: S, seat: &Seat, bytes_max: usize) -> Result<Bytes, Ungathered>
 where
     S: Stream<Item = Result<Bytes, E>>,
@@ -174,7 +176,7 @@ mod tests {
     use std::sync::Arc;
 
     #[tokio::test]
-    async fn memory_of_a_request_is_given_back_when_it_is_over() {
+    async fn memory_of_a_request_is_given_back_with_the_last_clone_of_its_seat() {
         let room = BodyRoom::new(800);
         let one = room.seat(Some([10, 0, 0, 1].into()));
         one.take(200).expect("there is room");
@@ -192,7 +194,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_body_is_gathered_up_to_its_bound_and_takes_room_as_it_comes() {
+    async fn a_body_is_read_up_to_its_bound_and_takes_memory_as_it_arrives() {
         let room = BodyRoom::new(800);
         let one = room.seat(Some([10, 0, 0, 1].into()));
         assert_eq!(gather(pieces(5), &one, 50).await.map(|body| body.len()), Ok(50));
@@ -202,7 +204,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_body_that_does_not_come_is_given_up() {
+    async fn reading_a_body_that_does_not_arrive_times_out() {
         let one = BodyRoom::new(800).seat(None);
         let never = stream::pending::<Result<Bytes, Infallible>>();
         assert_eq!(gather(never, &one, 50).await, Err(Ungathered::TooSlow));

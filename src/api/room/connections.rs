@@ -1,5 +1,5 @@
-//! The connections of a listener: so many in all, that drives have the descriptors that they need, shared by addresses. One that
-//! is too many is closed as it comes.
+//! The limit on open connections of a listener, shared by client addresses; it leaves enough file descriptors for the
+//! drives. A connection beyond the limit is closed when it is accepted.
 
 use super::shares::Shares;
 use crate::actors::frontend::Holder;
@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::net::TcpStream;
 
-/// The open connections of a listener.
+/// The count of open connections of a listener, in all and for each address.
 #[derive(Debug)]
 pub struct Connections(Shares);
 
@@ -20,7 +20,7 @@ impl Connections {
         Arc::new(Self(Shares::new(max)))
     }
 
-    /// `None` where it is one too many.
+    /// Counts a new connection; returns `None` if it is beyond the limit.
     fn open(self: &Arc<Self>, address: IpAddr) -> Option<Connection> {
         let holder = [Holder::at(address)];
         self.0.take(&holder, 1).ok()?;
@@ -40,7 +40,7 @@ impl Drop for Connection {
     }
 }
 
-/// Returns a service that serves no more connections than may be open.
+/// Returns a service that passes connections on to `factory`'s service, and drops those beyond the limit.
 pub fn limited<F>(
     factory: F,
     connections: Arc<Connections>,

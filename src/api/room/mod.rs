@@ -1,4 +1,5 @@
-//! The resources of requests, shared fairly: memory of bodies, connections, and the processor time of the workers.
+//! Fair sharing of the resources of requests between addresses and accounts: memory of bodies, connections, and the
+//! processor time of the workers.
 
 mod bodies;
 mod connections;

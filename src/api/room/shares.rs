@@ -1,16 +1,17 @@
-//! Something of which there is only so much, shared by who asks for it. While less than half of it is taken, anybody may take
-//! more; beyond, one holder has an eighth at most, so that no one keeps all others out. Nobody waits.
+//! A bounded resource (memory, connections) that holders share. While at most half of it is taken, any holder may take
+//! more; beyond that, one holder has at most an eighth of the whole, so that no holder keeps all others out. A request
+//! for more is granted or refused at once.
 
 use crate::actors::frontend::Holder;
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Parts of the whole: what is free for anybody, and what one holder may have beyond.
+/// Divisors of the whole: the half that any holder may take from, and the eighth that one holder may have beyond it.
 const FREE_FOR_ALL: usize = 2;
 const OF_ONE: usize = 8;
 /// The error of a holder whose share is used up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("too much is taken already")]
+#[error("the share of this address or account is used up")]
 pub struct NoMore;
 
 #[derive(Debug)]
@@ -35,7 +36,7 @@ impl Shares {
         locked(&self.taken).amount
     }
 
-    /// Takes an amount for all of these holders together; it counts as each one's.
+    /// Takes an amount once from the whole, and counts it in full for each of these holders.
     pub fn take(&self, holders: &[Holder], amount: usize) -> Result<(), NoMore> {
         let mut taken = locked(&self.taken);
         let total = taken.amount.saturating_add(amount);
@@ -49,7 +50,7 @@ impl Shares {
         Ok(())
     }
 
-    /// Counts what is already taken for this holder, too.
+    /// Counts an amount that was already taken for another holder, too.
     pub fn count_for(&self, holder: &Holder, amount: usize) {
         locked(&self.taken).add(holder, amount);
     }
@@ -76,7 +77,8 @@ impl Taken {
     }
 }
 
-/// Locks a mutex. A panic while it was held left the state consistent: each change is one of numbers.
+/// Locks a mutex, also if a thread panicked while it held the lock. The state is consistent even then, as only numbers
+/// change.
 pub fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -95,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn beyond_half_one_holder_has_an_eighth_and_others_go_on() {
+    fn beyond_half_one_holder_gets_at_most_an_eighth_of_the_whole() {
         let shares = Shares::new(800);
         assert_eq!(taken(&shares, &at("10.0.0.1")), 400);
         for number in 2..6 {
@@ -108,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn an_account_has_one_share_wherever_it_calls_from() {
+    fn an_account_has_one_share_for_all_its_addresses() {
         let shares = Shares::new(800);
         let of = |account: &str, number: usize| {
             let [address] = at(&format!("10.0.0.{number}"));
@@ -119,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_of_one_ipv6_customer_are_one_and_ipv4_addresses_are_whole() {
+    fn ipv6_addresses_of_one_64_bit_prefix_are_one_holder() {
         assert_eq!(at("2001:db8::1"), at("2001:db8::ffff:1"));
         assert_ne!(at("2001:db8::1"), at("2001:db8:0:1::1"));
         assert_ne!(at("::ffff:10.0.0.1"), at("::ffff:10.0.0.2"));
@@ -127,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn a_holder_of_nothing_is_forgotten() {
+    fn a_holder_that_has_given_everything_back_is_removed() {
         let shares = Shares::new(800);
         shares.take(&at("10.0.0.1"), 10).expect("there is room");
         shares.count_for(&Holder::Account("a".into()), 10);
@@ -136,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_whole_of_few_has_one_for_each_holder() {
+    fn in_a_small_whole_each_holder_may_have_one_beyond_half() {
         let shares = Shares::new(4);
         let took: Vec<bool> =
             [1, 1, 1, 2, 3, 4].into_iter().map(|last| shares.take(&at(&format!("10.0.0.{last}")), 1).is_ok()).collect();

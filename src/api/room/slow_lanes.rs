@@ -1,6 +1,6 @@
-//! The slow lanes: threads for the requests of accounts whose requests are long to compute. They have a lower scheduling
-//! priority than the workers, so that the operating system interrupts them where a worker has something to do, and all of
-//! the processor while no worker has.
+//! The slow lanes: threads for the requests of accounts whose requests took much processor time lately. They have a
+//! lower scheduling priority than the workers: the operating system preempts them when a worker has something to do,
+//! and gives them all of the processor otherwise.
 
 use crate::limits::SLOW_LANE_NICE;
 use rustix::process::{getpriority_process, setpriority_process};
@@ -12,8 +12,8 @@ use tokio::runtime::{Builder, Handle, Runtime};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::AbortOnDropHandle;
 
-/// The lanes of a host. Each is one thread with a runtime of its own: what a request spawns stays in its lane. They end with
-/// this, and what they run ends with them.
+/// The slow lanes of a host. Each is one thread with its own runtime, so tasks that a request spawns stay in its lane.
+/// Dropping this value stops the lanes and cancels their tasks.
 pub struct SlowLanes {
     lanes: Vec<Lane>,
     _stop: DropGuard,
@@ -21,7 +21,7 @@ pub struct SlowLanes {
 
 struct Lane {
     runtime: Handle,
-    /// One copy more for each task under way.
+    /// Counts the tasks under way: each holds a clone.
     under_way: Arc<()>,
 }
 
@@ -52,7 +52,7 @@ impl SlowLanes {
         Ok(Self { lanes, _stop: stop.drop_guard() })
     }
 
-    /// Runs a task in the lane with the fewest. Dropping the handle ends it.
+    /// Runs a task in the lane with the fewest tasks. Dropping the handle cancels the task.
     pub fn run<F>(&self, task: F) -> AbortOnDropHandle<F::Output>
     where
         F: Future<Output: Send> + Send + 'static,
@@ -68,10 +68,10 @@ impl SlowLanes {
 }
 
 fn run(runtime: &Runtime, stop: &CancellationToken) {
-    // On Linux a priority is that of one thread, and of those that it starts.
+    // On Linux the priority belongs to a thread and is inherited by the threads that it starts.
     let lowered = getpriority_process(None).and_then(|nice| setpriority_process(None, nice + SLOW_LANE_NICE));
     if let Err(error) = lowered {
-        tracing::warn!(%error, "long requests are computed at the priority of all others");
+        tracing::warn!(%error, "cannot lower the priority of a slow lane; it competes with the workers");
     }
     runtime.block_on(stop.cancelled());
 }
@@ -85,7 +85,7 @@ mod tests {
     use tokio::sync::oneshot;
 
     #[tokio::test]
-    async fn lanes_yield_to_the_thread_that_started_them_and_to_nobody_who_yields_more() {
+    async fn a_slow_lane_has_a_lower_priority_than_the_thread_that_started_it() {
         let nice = getpriority_process(None).expect("a priority");
         let lanes = SlowLanes::start(2).expect("threads");
         let in_lane = lanes.run(async { getpriority_process(None) }).await.expect("it ran").expect("a priority");
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_task_runs_in_the_lane_with_the_fewest_and_ends_with_its_handle_or_the_lanes() {
+    async fn a_task_runs_in_the_emptiest_lane_until_its_handle_or_the_lanes_are_dropped() {
         let lanes = SlowLanes::start(2).expect("threads");
         let begin = || {
             let (held, is_given_back) = oneshot::channel::<()>();

@@ -1,5 +1,5 @@
-//! The addresses of the listeners and their certificates. They are claimed before the store is opened, so that a process
-//! which cannot have them ends before it has touched a drive.
+//! The sockets and certificates of the listeners. They are claimed before the store is opened, so that a process that
+//! cannot have them ends before it touches a drive.
 
 use crate::ambient::Clock;
 use crate::api::tls::{Certificate, Certificates, TlsError, TlsFiles};
@@ -11,13 +11,13 @@ use std::time::Duration;
 
 /// The longest time for which a client may leave sent bytes unacknowledged, or its window shut.
 const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(120);
-/// Connections that the kernel holds until they are accepted.
+/// The most connections that the kernel queues until they are accepted.
 const BACKLOG: i32 = 1024;
 
 const S3_LISTEN: &str = "SHERD_S3_LISTEN";
 const ADMIN_LISTEN: &str = "SHERD_ADMIN_LISTEN";
 
-/// The files of the certificate of each listener; `None`: it speaks plain HTTP.
+/// The certificate files of each listener; a listener with `None` serves plain HTTP.
 #[derive(Clone, Debug, Default)]
 pub struct ListenerTls {
     pub s3: Option<TlsFiles>,
@@ -32,10 +32,10 @@ pub enum EndpointError {
     Tls(#[from] TlsError),
 }
 
-/// The sockets of the listeners, bound, and their certificates.
+/// The bound sockets of the listeners, and their certificates.
 #[derive(Debug)]
 pub struct Endpoints {
-    /// `None`: S3 is not served.
+    /// `None` if S3 is not served.
     pub(super) s3: Option<Claimed>,
     pub(super) admin: (SocketAddr, TcpListener),
     pub(super) s3_certificate: Option<Arc<Certificate>>,
@@ -43,7 +43,8 @@ pub struct Endpoints {
 }
 
 impl Endpoints {
-    /// Binds the listeners: the admin listener takes connections from now on, S3 does not.
+    /// Binds both listeners. The admin listener accepts connections from now on; the S3 listener does so only after
+    /// `listen`.
     pub fn claim(s3: Option<SocketAddr>, admin: SocketAddr, tls: ListenerTls) -> Result<Self, EndpointError> {
         let load = |listener: &'static str, files: Option<TlsFiles>| {
             files.map(|files| Certificate::load(listener, files)).transpose()
@@ -62,7 +63,7 @@ impl Endpoints {
     }
 }
 
-/// A socket that nobody else can bind, and that takes no connections yet.
+/// A bound socket that does not listen yet. No other process can bind its address.
 #[derive(Debug)]
 pub(super) struct Claimed {
     setting: &'static str,
@@ -74,10 +75,10 @@ impl Claimed {
     fn claim(setting: &'static str, address: SocketAddr) -> Result<Self, EndpointError> {
         let bound = || {
             let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-            // Connections of a process before this one may not be over yet.
+            // Connections of a former process may still be in TIME_WAIT.
             socket.set_reuse_address(true)?;
             socket.bind(&address.into())?;
-            // Or others could bind it as well while nobody listens.
+            // With the option set, another process could bind the address too, as long as the socket does not listen.
             socket.set_reuse_address(false)?;
             Ok(socket)
         };
@@ -85,15 +86,15 @@ impl Claimed {
         Ok(Self { setting, address, socket })
     }
 
-    /// Takes connections, and says where.
+    /// Starts to listen; returns the socket's address and the listener.
     pub(super) fn listen(self) -> Result<(SocketAddr, TcpListener), EndpointError> {
         let Self { setting, address, socket } = self;
         let listening = || {
             socket.set_reuse_address(true)?;
             socket.listen(BACKLOG)?;
             let listener = TcpListener::from(socket);
-            // Accepted sockets inherit both (tcp(7)): a client that has gone without a word, or holds its window shut, is
-            // noticed by the kernel.
+            // Accepted sockets inherit both options (tcp(7)), so the kernel detects a client that vanished or keeps its
+            // window shut.
             let options = SockRef::from(&listener);
             options.set_tcp_user_timeout(Some(UNACKNOWLEDGED_MAX))?;
             options.set_keepalive(true)?;
@@ -116,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn a_port_that_is_taken_is_refused_with_its_setting() {
+    fn an_address_in_use_is_refused_with_the_name_of_its_setting() {
         let taken = TcpListener::bind(ANY).expect("a port");
         let address = taken.local_addr().expect("an address");
         let words = |claimed: Result<Endpoints, EndpointError>| claimed.expect_err("it is taken").to_string();
@@ -130,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn no_connection_to_s3_is_taken_before_it_listens() {
+    fn the_s3_socket_refuses_connections_until_it_listens() {
         let endpoints = Endpoints::claim(Some(any()), any(), ListenerTls::default()).expect("free ports");
         let s3 = endpoints.s3.expect("it is asked for");
         let address = s3.socket.local_addr().expect("bound").as_socket().expect("of the internet");
@@ -143,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn a_certificate_that_cannot_be_used_is_refused_with_its_settings() {
+    fn an_unusable_certificate_is_refused_with_the_names_of_its_settings() {
         let dir = tempfile::tempdir().expect("a directory");
         let named = |setting: &'static str, name: &str| NamedFile { setting, path: dir.path().join(name) };
         let cert = named("SHERD_ADMIN_TLS_CERT", "cert.pem");

@@ -1,5 +1,5 @@
-//! The listeners: S3, and the admin port with health, metrics and the admin API. Every connection is bounded: how long its head may take,
-//! how long it may idle, how long it may hold back what was sent to it.
+//! The listeners: S3, and the admin port with health, metrics and the admin API. Each connection has timeouts: for the
+//! head of a request, for idling, and for a client that does not read its response.
 
 mod endpoints;
 mod startup;
@@ -12,7 +12,7 @@ use super::accounts::Accounts;
 use super::admin::{self, Admin, AdminSource};
 use super::audit::AuditLog;
 use super::auth::Authenticator;
-use super::expectation::{Continuing, Expecting, made_of};
+use super::expectation::{Continuing, Expecting, wrapped};
 use super::front::{Front, answer};
 use super::health::{self, MetricsToken, SharedHealth, aliases};
 use super::iam::{IamService, KeySets, LastUsed};
@@ -47,14 +47,15 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The longest time from a connection's opening, or the last response's end, to the whole head of a request. A head
-/// that came while this host was frozen counts as late, so this is longer than it takes to move a virtual machine.
+/// The longest time from the opening of a connection, or the end of its last response, to the complete head of a
+/// request. A head that arrives while this host is frozen counts as late, so this is longer than a live migration of a
+/// virtual machine.
 const REQUEST_HEAD_MAX: Duration = Duration::from_secs(60);
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// The time for which the bytes of an unread body are discarded after the response, so that the client gets to read it.
 const LINGER: Duration = Duration::from_secs(5);
 const TLS_HANDSHAKE_MAX: Duration = Duration::from_secs(10);
-/// The write buffer with which large reads were fastest, with chunks of 256 KiB.
+/// The size of the write buffer. Large reads, in chunks of 256 KiB, were fastest with this size.
 const WRITE_BUFFER_BYTES: usize = 128 << 10;
 /// The time for which requests under way may continue when the host stops.
 const DRAIN_SECONDS_MAX: u64 = 7;
@@ -62,7 +63,7 @@ const DRAIN_SECONDS_MAX: u64 = 7;
 /// The options of the listeners.
 #[derive(Clone)]
 pub struct ApiOptions {
-    /// The bearer token that `/metrics` requires; `None`: it is open.
+    /// The bearer token that `/metrics` requires; with `None`, anybody may read the metrics.
     pub metrics_token: Option<String>,
     pub region: String,
     /// The domains of virtual-host addressing; may be empty.
@@ -70,29 +71,29 @@ pub struct ApiOptions {
     /// The domains below which buckets are websites; may be empty.
     pub website_domains: Vec<String>,
     pub credentials: Credentials,
-    /// Whom bucket notifications can be sent to.
+    /// The targets to which bucket notifications can be sent.
     pub targets: Targets,
     /// The root keys, which wrap the keys of objects.
     pub roots: Arc<RootKeys>,
-    /// Accounts that are to be there.
+    /// The accounts file to apply at start, if there is one.
     pub accounts: Option<Arc<AccountsFile>>,
     /// The key sets of identity providers.
     pub key_sets: Arc<dyn KeySets>,
     pub sigv2: LegacySignatures,
-    /// The object ownership of buckets that are made without naming one.
+    /// The object ownership of new buckets whose request states none.
     pub new_bucket_ownership: Ownership,
     pub workers: usize,
-    /// The memory for bodies that are read whole.
+    /// The bound on the memory for bodies that are read whole.
     pub bodies_bytes_max: usize,
-    /// The connections of each listener.
+    /// The most open connections of each listener.
     pub connections_max: usize,
-    /// Takes the lines of buckets' access logs; without it none are kept.
+    /// Takes the lines of buckets' access logs; with `None`, there are no access logs.
     pub access_log: Option<Addr<AccessLogger>>,
-    /// Counts who asks most.
+    /// Counts the traffic of accounts and buckets.
     pub traffic: Traffic,
-    /// The destinations of the audit log; without any there is none.
+    /// The destinations of the audit log; if empty, there is no audit log.
     pub audit: Vec<AuditSender>,
-    /// Names this host in answers, so that a client can say who answered it.
+    /// The id of this host in responses.
     pub host_id: String,
 }
 
@@ -104,26 +105,26 @@ pub enum ApiError {
     Tls(#[from] TlsError),
     #[error("cannot accept connections on {address}: {cause}")]
     Accept { address: SocketAddr, cause: io::Error },
-    #[error("cannot start the threads of slow requests: {0}")]
+    #[error("cannot start the threads for slow requests: {0}")]
     SlowLanes(io::Error),
 }
 
 /// The running listeners.
 #[derive(Debug)]
 pub struct ApiHandle {
-    /// `None` where S3 is not served.
+    /// `None` if S3 is not served.
     pub s3_address: Option<SocketAddr>,
     pub admin_address: SocketAddr,
     pub certificates: Certificates,
-    /// `None` where S3 is not served: other hosts apply the accounts file.
+    /// `None` if S3 is not served; then other hosts apply the accounts file.
     pub accounts: Option<Accounts>,
     s3: Option<ServerHandle>,
     admin: ServerHandle,
 }
 
 impl ApiHandle {
-    /// Accepts no more, lets requests under way end (at most `DRAIN_SECONDS_MAX`), then closes. The admin port answers until
-    /// S3 is done.
+    /// Stops the listeners. S3 accepts no more connections, and its requests under way may continue for at most
+    /// `DRAIN_SECONDS_MAX`; then the admin port stops.
     pub async fn stop(self) {
         if let Some(s3) = self.s3 {
             s3.stop(true).await;
@@ -132,7 +133,7 @@ impl ApiHandle {
     }
 }
 
-/// Starts the listeners; must be called within an actix system. Returns when all listen.
+/// Starts the listeners; must be called within an actix system. When it returns, all of them listen.
 pub fn serve(
     options: ApiOptions,
     endpoints: Endpoints,
@@ -207,7 +208,7 @@ fn s3_server(
         async move { stops.notified().await }
     };
     let services =
-        move || (made_of(app().into_factory(), Expecting::new), made_of(app().into_factory(), Continuing::new));
+        move || (wrapped(app().into_factory(), Expecting::new), wrapped(app().into_factory(), Continuing::new));
     let connections = Connections::new(options.connections_max);
     let listening = match tls {
         Some(tls) => server.listen("s3", listener, move || {
@@ -269,7 +270,7 @@ fn front(
     }
 }
 
-/// Builds the HTTP service. As actix-web's own server, except for requests that expect `100 Continue`.
+/// Builds the HTTP service like actix-web's `HttpServer`, but allows a service for `Expect: 100-continue`.
 fn http<T, S, F>(stop: impl Fn() -> F + 'static) -> HttpServiceBuilder<T, S>
 where
     T: 'static,
@@ -308,7 +309,7 @@ fn iam_service(options: &ApiOptions, gateway: Gateway, ambient: Ambient) -> IamS
     }
 }
 
-/// Returns the verifier of the root key, whose calls of the admin API need no policy.
+/// Returns the verifier of the root key for the admin API.
 fn verifier(options: &ApiOptions) -> Verifier {
     Verifier {
         access_key: options.credentials.access_key.clone(),

@@ -1,4 +1,4 @@
-//! The admin listener of a host that does not serve yet: it lives, is not ready, and says what it waits for.
+//! The admin listener while the host starts: reports that the host is live but not ready, and what it waits for.
 
 use super::ApiError;
 use super::endpoints::Endpoints;
@@ -14,7 +14,7 @@ use actix_web::{App, HttpResponse, HttpServer};
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// The conditions that the host waits for at start, in words. Cheap to clone; all clones are one.
+/// The conditions that the host waits for at start, in words. Clones share one state.
 #[derive(Clone, Debug)]
 pub struct StartupProgress {
     waits_for: Arc<Mutex<Vec<String>>>,
@@ -38,13 +38,13 @@ impl HealthSource for StartupProgress {
     fn health(&self) -> Health {
         Health {
             reasons: self.reasons(),
-            guarantee: "not known before the start is over".to_owned(),
+            guarantee: "unknown until the start is complete".to_owned(),
             ..Health::default()
         }
     }
 }
 
-/// The server, until the host's own admin API takes its place on the same socket.
+/// The server on the admin socket until the host's own admin API takes it over.
 #[derive(Debug)]
 pub struct StartupServer {
     server: ServerHandle,
@@ -64,7 +64,7 @@ impl StartupServer {
         let app = move || {
             let app = App::new().app_data(health.clone()).app_data(progress.clone());
             let app = app.app_data(certificates.clone()).app_data(token.clone());
-            app.configure(health::admin).route("/admin/v1/health", get().to(told)).default_service(to(unavailable))
+            app.configure(health::admin).route("/admin/v1/health", get().to(answer)).default_service(to(unavailable))
         };
         let server = HttpServer::new(app).workers(1).max_connections(CONNECTIONS_MIN).shutdown_timeout(1);
         let (address, listener) = &endpoints.admin;
@@ -84,16 +84,16 @@ impl StartupServer {
         Ok(Self { server: handle })
     }
 
-    /// Connections that come from now on wait in the kernel for whoever accepts next.
+    /// Stops the server. Later connections wait in the kernel until the host's own server accepts them.
     pub async fn stop(self) {
         self.server.stop(false).await;
     }
 }
 
-/// The probes say the same to everybody, so this needs no signature.
-async fn told(progress: Data<StartupProgress>, certificates: Data<Certificates>) -> HttpResponse {
-    let told = HealthAnswer::new(progress.health(), certificates.warnings());
-    HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).json(told)
+/// Returns the health. It needs no signature, because the probes return the same without one.
+async fn answer(progress: Data<StartupProgress>, certificates: Data<Certificates>) -> HttpResponse {
+    let answer = HealthAnswer::new(progress.health(), certificates.warnings());
+    HttpResponse::Ok().insert_header((CACHE_CONTROL, "no-store")).json(answer)
 }
 
 async fn unavailable(progress: Data<StartupProgress>) -> HttpResponse {

@@ -1,4 +1,4 @@
-//! Access to the admin API, tried by callers without it.
+//! Tests of which callers may use which routes of the admin API.
 
 use super::audit::sign;
 use super::permissions::{Client, call};
@@ -14,7 +14,7 @@ use std::time::Duration;
 
 const OTHER: (&str, &str) = ("otherkey", "othersecret");
 
-/// With another account, whose root has a key.
+/// Starts the listeners with a second account, whose root has a key.
 async fn start(world: &World) -> ApiHandle {
     let (id, (access_key, secret_key)) = ("444455556666", OTHER);
     let key = json!({"access_key": access_key, "secret_key": secret_key});
@@ -39,7 +39,7 @@ struct Keys {
 }
 
 impl Keys {
-    /// Makes a user with these permissions.
+    /// Creates a user with these permissions.
     async fn user(api: &ApiHandle, name: &str, statements: Value) -> Self {
         let (access_key, secret_key) = Client::user(api, name, statements).await.keys.expect("it has keys");
         Self { access_key, secret_key, token: None }
@@ -50,7 +50,7 @@ impl Keys {
     }
 }
 
-/// A call of IAM or STS at the S3 listener.
+/// Calls IAM or STS at the S3 listener.
 async fn s3(api: &ApiHandle, keys: &Keys, service: &'static str, body: &str) -> Answer {
     let request = sign(keys.parts(), service, s3_of(api), ("POST", "/"), body.as_bytes());
     ask(&mut connect(s3_of(api)).await, &request).await
@@ -63,7 +63,8 @@ async fn administer(api: &ApiHandle, keys: &Keys, (method, path): (&str, &str), 
     (answer.status, String::from_utf8_lossy(&answer.body).into_owned())
 }
 
-/// The routes that these keys are not refused. Bodies are empty: what goes further is refused for that.
+/// Returns the routes that do not refuse these keys with 403. Bodies are empty, so an allowed call may still fail for
+/// that.
 async fn allowed(api: &ApiHandle, keys: &Keys) -> BTreeSet<&'static str> {
     let mut allowed = BTreeSet::new();
     for route in Route::ALL {
@@ -87,12 +88,12 @@ fn named(prefix: &[&str]) -> BTreeSet<&'static str> {
 }
 
 #[test]
-fn every_route_is_an_action_of_policies() {
+fn every_admin_route_is_an_action_of_policies() {
     assert_eq!(named(&[""]), ADMIN_ACTIONS.into_iter().collect());
 }
 
 #[actix::test]
-async fn a_caller_without_a_grant_is_refused_every_route_and_learns_of_none() {
+async fn a_caller_without_a_grant_is_refused_every_admin_route_and_learns_of_none() {
     let world = World::new(2, 2);
     let api = start(&world).await;
     let may = json!([statement("Allow", json!(["s3:*", "iam:*", "sts:*", "kms:*"]))]);
@@ -114,7 +115,7 @@ async fn a_caller_without_a_grant_is_refused_every_route_and_learns_of_none() {
 }
 
 #[actix::test]
-async fn a_grant_is_what_it_says_and_a_denial_wins() {
+async fn admin_grants_allow_exactly_their_actions_and_denials_win() {
     let world = World::new(2, 2);
     let api = start(&world).await;
     let reads = statement("Allow", json!(["admin:Get*", "admin:List*"]));
@@ -140,7 +141,7 @@ fn element<'a>(text: &'a str, name: &str) -> &'a str {
     rest.split_once("</").expect("its end").0
 }
 
-/// The keys in an answer of STS.
+/// Returns the keys in a response of STS.
 fn session(answer: &Answer) -> Keys {
     let text = String::from_utf8_lossy(&answer.body).into_owned();
     assert_eq!(answer.status, 200, "{text}");
@@ -150,7 +151,7 @@ fn session(answer: &Answer) -> Keys {
 }
 
 #[actix::test]
-async fn a_session_may_what_its_user_or_role_may_and_its_policies_leave() {
+async fn a_session_has_the_admin_rights_of_its_user_or_role() {
     let world = World::new(2, 2);
     let api = start(&world).await;
     let may = json!([statement("Allow", json!(["admin:Get*", "sts:*"]))]);
@@ -163,7 +164,7 @@ async fn a_session_may_what_its_user_or_role_may_and_its_policies_leave() {
                   %22%3A%22admin%3A%2A%22%2C%22Resource%22%3A%22%2A%22%7D%5D%7D";
     let body = format!("Action=GetFederationToken&Name=guest&Policy={policy}");
     let guest = session(&s3(&api, &alice, "sts", &body).await);
-    assert_eq!(allowed(&api, &guest).await, named(&["Get"]), "no more than who vouches for it");
+    assert_eq!(allowed(&api, &guest).await, named(&["Get"]), "not more than the user that asked for the token");
     let trust = json!({"Version": "2012-10-17", "Statement": [
         {"Effect": "Allow", "Action": "sts:AssumeRole", "Principal": {"AWS": "arn:aws:iam::000000000000:root"}}]});
     call(&api, "CreateRole", json!({"RoleName": "healer", "AssumeRolePolicyDocument": trust.to_string()})).await;
@@ -176,7 +177,7 @@ async fn a_session_may_what_its_user_or_role_may_and_its_policies_leave() {
     api.stop().await;
 }
 
-/// Whoever may make users could make himself an administrator: the admin API lets nobody do it who may not do so anyway.
+/// A caller that may create users could make itself an administrator, so `CallIam` needs the same rights as IAM itself.
 #[actix::test]
 async fn calling_iam_through_the_admin_api_gains_no_rights() {
     let world = World::new(2, 2);
@@ -199,7 +200,7 @@ async fn calling_iam_through_the_admin_api_gains_no_rights() {
 }
 
 #[actix::test]
-async fn an_action_of_the_admin_api_that_there_is_not_is_refused_in_a_policy_and_in_a_question() {
+async fn an_unknown_admin_action_is_refused_in_policies_and_in_explain_requests() {
     let world = World::new(2, 2);
     let api = start(&world).await;
     let root = Keys { access_key: "key".to_owned(), secret_key: "secret".to_owned(), token: None };

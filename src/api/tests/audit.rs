@@ -1,4 +1,4 @@
-//! The lines of the audit log for calls that come to the listeners, and the table of what there are lines of.
+//! Tests of the audit log's lines for calls at the listeners, and of the table of audited operations.
 
 use super::permissions::{Client, call};
 use super::{LOCALHOST, administer, ask, connect, hex, options, plain, s3_of, start_with};
@@ -32,7 +32,7 @@ impl AuditSink for Kept {
     }
 }
 
-/// Listeners with an audit log.
+/// The listeners, with an audit log in memory.
 struct Audit {
     api: ApiHandle,
     sender: AuditSender,
@@ -66,7 +66,7 @@ fn brief(lines: &[Value]) -> Vec<String> {
     lines.iter().map(brief).collect()
 }
 
-/// A request with these keys, and the token of a session, signed for a service.
+/// Builds a request that is signed for a service with these keys and, if given, a session token.
 pub(super) fn sign(
     (access_key, secret_key, token): (&str, &str, Option<&str>),
     service: &'static str,
@@ -92,14 +92,14 @@ pub(super) fn sign(
     [head.as_bytes(), body].concat()
 }
 
-/// A call of IAM at the S3 listener.
+/// Calls IAM at the S3 listener.
 async fn iam_call(api: &ApiHandle, keys: &(String, String), body: &str) -> u16 {
     let request = sign((&keys.0, &keys.1, None), "iam", s3_of(api), ("POST", "/"), body.as_bytes());
     ask(&mut connect(s3_of(api)).await, &request).await.status
 }
 
 #[actix::test]
-async fn changes_of_buckets_have_a_line_and_objects_and_reads_have_none() {
+async fn only_changes_of_buckets_are_audited_not_objects_or_reads() {
     let world = World::new(2, 2);
     let audit = Audit::start(&world);
     let (root, nobody) = (Client::root(&audit.api), Client::nobody(&audit.api));
@@ -143,7 +143,7 @@ async fn changes_of_buckets_have_a_line_and_objects_and_reads_have_none() {
 }
 
 #[actix::test]
-async fn calls_of_iam_have_lines_without_secrets_and_reads_where_they_are_denied() {
+async fn iam_changes_and_denied_iam_reads_are_audited_without_secrets() {
     let world = World::new(2, 2);
     let audit = Audit::start(&world);
     let may = json!([{"Effect": "Allow", "Action": "iam:CreateUser", "Resource": "*"}]);
@@ -181,7 +181,7 @@ async fn calls_of_iam_have_lines_without_secrets_and_reads_where_they_are_denied
 }
 
 #[actix::test]
-async fn calls_of_the_admin_api_have_lines_where_they_change_something_or_are_denied() {
+async fn admin_calls_are_audited_if_they_change_something_or_are_denied() {
     let world = World::new(2, 2);
     let audit = Audit::start(&world);
     let address = audit.api.admin_address;
@@ -226,9 +226,9 @@ async fn calls_of_the_admin_api_have_lines_where_they_change_something_or_are_de
     assert_eq!(lines[8]["resource"], json!({"change": "create", "id": "payroll"}));
 }
 
-/// A request whose client goes away is dropped, whatever it has done by then.
+/// When its client disconnects, a request is dropped, although its change may have been made.
 #[actix::test]
-async fn a_change_whose_client_goes_away_has_a_line() {
+async fn a_change_whose_client_disconnects_is_audited() {
     let kept = Arc::<Kept>::default();
     let sender = AuditSender::start("file", Arc::clone(&kept) as _);
     let log = AuditLog::new(vec![sender.clone()], Ambient::system(), "this-host".to_owned()).map(Arc::new);
@@ -252,9 +252,9 @@ fn names_of(service: Service) -> BTreeSet<&'static str> {
     rows.flat_map(|(_, _, names)| names.iter().copied()).collect()
 }
 
-/// A new operation is in the table, or the test of this name fails.
+/// Fails if a new operation is missing in the table.
 #[test]
-fn every_operation_is_in_the_table_of_what_is_audited_once() {
+fn every_operation_is_once_in_the_table_of_audited_operations() {
     assert_eq!(names_of(Service::S3), s3::OPERATIONS.into_iter().collect());
     assert_eq!(names_of(Service::Iam), iam::iam_names().collect());
     assert_eq!(names_of(Service::Sts), iam::sts_names().collect());
@@ -262,12 +262,13 @@ fn every_operation_is_in_the_table_of_what_is_audited_once() {
     assert_eq!(names_of(Service::Admin), routes.chain(["Unknown"]).collect());
     let count: usize = OPERATIONS.iter().map(|(_, _, names)| names.len()).sum();
     let unique: BTreeSet<&str> = OPERATIONS.iter().flat_map(|(_, _, names)| names.iter().copied()).collect();
-    assert_eq!(count, unique.len(), "no two services have an operation of one name");
+    assert_eq!(count, unique.len(), "no two services have an operation with the same name");
 }
 
-/// Tests every operation: one is a read by its name, or on objects by its actions; all others are changes.
+/// Derives the expected entry of every operation: its name tells whether it reads, its actions whether it is on
+/// objects.
 #[test]
-fn changes_are_always_audited() {
+fn every_operation_is_audited_as_its_name_and_actions_require() {
     let reads = |name: &str| ["Get", "List", "Head"].iter().any(|verb| name.starts_with(verb));
     for (service, audited, names) in OPERATIONS {
         for name in *names {

@@ -1,4 +1,4 @@
-//! A change that was acknowledged is what the next request is judged by, whatever is kept of what stood before.
+//! Tests that caches are never stale: an acknowledged change of policies or settings applies to the very next request.
 
 use super::permissions::{Client, call};
 use super::start;
@@ -11,7 +11,7 @@ fn statement(effect: &str, action: &str, resource: &str) -> Value {
     json!({"Effect": effect, "Action": action, "Resource": resource})
 }
 
-/// A bucket's policy with one statement, for everybody.
+/// Returns a bucket policy with one statement, for all principals.
 fn policy(effect: &str, resource: &str) -> Vec<u8> {
     let mut statement = statement(effect, READ, resource);
     statement["Principal"] = json!("*");
@@ -24,7 +24,7 @@ async fn make(root: &Client<'_>, bucket: &str) {
 }
 
 #[actix::test]
-async fn no_request_is_judged_by_a_bucket_s_policy_that_was_changed() {
+async fn a_changed_bucket_policy_applies_to_the_next_request() {
     let world = World::new(2, 2);
     let api = start(&world);
     let (root, nobody) = (Client::root(&api), Client::nobody(&api));
@@ -56,12 +56,12 @@ async fn no_request_is_judged_by_a_bucket_s_policy_that_was_changed() {
     root.done("DELETE", "/box", &[], b"").await;
     assert_eq!(statuses().await, [404, 404, 200, 403]);
     make(&root, "box").await;
-    assert_eq!(statuses().await, [200, 403, 200, 403], "another bucket of the name");
+    assert_eq!(statuses().await, [200, 403, 200, 403], "a new bucket with the same name");
     api.stop().await;
 }
 
 #[actix::test]
-async fn no_request_is_judged_by_what_its_user_was_allowed_before() {
+async fn changed_user_permissions_apply_to_the_next_request() {
     let world = World::new(2, 2);
     let api = start(&world);
     let root = Client::root(&api);
@@ -103,7 +103,7 @@ async fn no_request_is_judged_by_what_its_user_was_allowed_before() {
 }
 
 #[actix::test]
-async fn answers_follow_the_rules_that_a_bucket_has_now() {
+async fn changed_lifecycle_and_cors_rules_apply_to_the_next_response() {
     let world = World::new(2, 2);
     let api = start(&world);
     let root = Client::root(&api);

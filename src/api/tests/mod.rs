@@ -1,4 +1,4 @@
-//! The listeners over real sockets, in front of a store in memory.
+//! Tests of the listeners over real sockets, in front of a store in memory.
 
 mod administrators;
 mod audit;
@@ -60,7 +60,7 @@ impl MetadataCopy for Pieces {
     }
 }
 
-/// Knows nothing and can do nothing, but says so.
+/// A stub of a host: some calls return fixed values, the others are refused.
 #[async_trait::async_trait]
 impl AdminSource for Fine {
     async fn info(&self) -> Result<Info, AdminError> {
@@ -151,7 +151,7 @@ impl AdminSource for Fine {
         Ok(QuotaShown { bucket, bytes_max, ..QuotaShown::default() })
     }
 
-    /// Three pages of one shard each.
+    /// Returns three pages of one shard each.
     async fn shards(&self, cursor: Option<Vec<u8>>) -> Result<ShardsPage, AdminError> {
         let page = cursor.map_or(0, |cursor| cursor[0]);
         let shard = ShardShown { blob: "b".to_owned(), shard: page, node: 1, chunks: 2 };
@@ -212,7 +212,7 @@ fn hex(bytes: impl AsRef<[u8]>) -> String {
     hex_simd::encode_to_string(bytes, hex_simd::AsciiCase::Lower)
 }
 
-/// A request signed by header, its payload unsigned, as bytes of HTTP/1.1.
+/// Builds a request of HTTP/1.1 that is signed in a header, with an unsigned payload.
 fn signed(method: &str, host: &str, path: &str, body: &[u8]) -> Vec<u8> {
     let now = OffsetDateTime::now_utc().format(&Iso8601::DEFAULT).expect("a date");
     let seconds: String = now.chars().take(19).filter(|c| !matches!(c, '-' | ':')).collect();
@@ -249,7 +249,7 @@ impl Answer {
     }
 }
 
-/// One answer from a connection that goes on; `bodiless` where none follows whatever the length says.
+/// Reads one response and leaves the connection open. `bodiless`: no body follows, whatever the content length is.
 async fn read(stream: &mut TcpStream, bodiless: bool) -> Answer {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
@@ -284,7 +284,7 @@ fn plain(method: &str, path: &str) -> Vec<u8> {
 }
 
 #[actix::test]
-async fn one_connection_carries_answers_with_and_without_bodies() {
+async fn one_connection_serves_responses_with_and_without_bodies() {
     let world = World::new(2, 2);
     let api = start(&world);
     let mut stream = connect(s3_of(&api)).await;
@@ -312,7 +312,7 @@ async fn one_connection_carries_answers_with_and_without_bodies() {
     api.stop().await;
 }
 
-/// A browser's form as bytes of HTTP/1.1.
+/// Builds a form upload as a request of HTTP/1.1.
 fn form(host: &str, fields: &[(&str, &str)], file: &[u8]) -> Vec<u8> {
     let mut body = Vec::new();
     for (name, value) in fields {
@@ -331,7 +331,7 @@ fn form(host: &str, fields: &[(&str, &str)], file: &[u8]) -> Vec<u8> {
 }
 
 #[actix::test]
-async fn a_browsers_form_is_stored_as_a_put_is() {
+async fn a_browsers_form_upload_is_stored_like_a_put() {
     let world = World::new(2, 2);
     let api = start(&world);
     let mut stream = connect(s3_of(&api)).await;
@@ -370,7 +370,7 @@ async fn a_browsers_form_is_stored_as_a_put_is() {
     api.stop().await;
 }
 
-/// Keeps what is put.
+/// A store of reports in memory.
 #[derive(Debug, Default)]
 struct Kept(Mutex<Vec<Report>>);
 
@@ -383,7 +383,7 @@ impl ReportStore for Kept {
 }
 
 #[actix::test]
-async fn every_request_to_a_bucket_that_is_logged_becomes_a_line() {
+async fn every_request_to_a_bucket_with_access_logging_is_logged() {
     let world = World::new(2, 2);
     let owner = world.meta.view().bucket("bucket").expect("looked up").expect("a bucket").bucket.owner;
     let create = CreateBucket { name: "logs".to_owned(), owner, ..CreateBucket::default() };
@@ -403,7 +403,7 @@ async fn every_request_to_a_bucket_that_is_logged_becomes_a_line() {
     let get = ask(&mut stream, &signed("GET", &host, "/bucket/a%20b", b"")).await;
     ask(&mut stream, &plain("GET", "/bucket/a%20b")).await;
     ask(&mut stream, &signed("GET", &host, "/elsewhere/k", b"")).await;
-    // Another answer on the connection: those before it have ended.
+    // One more response on this connection, after which all earlier ones have ended.
     ask(&mut stream, &plain("GET", "/minio/health/live")).await;
     logger.send(Flush).await.expect("it runs");
     let reports = kept.0.lock().expect("no panic while it is held").clone();
@@ -423,7 +423,7 @@ async fn every_request_to_a_bucket_that_is_logged_becomes_a_line() {
     api.stop().await;
 }
 
-/// From an address of this machine's own.
+/// Connects from the loopback address `127.0.0.{last}`.
 async fn connect_from(last: u8, to: SocketAddr) -> TcpStream {
     let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
     socket.bind(SocketAddr::from(([127, 0, 0, last], 0))).expect("a loopback address");
@@ -431,7 +431,7 @@ async fn connect_from(last: u8, to: SocketAddr) -> TcpStream {
 }
 
 async fn is_answered(stream: &mut TcpStream) -> bool {
-    // One that was closed may not even take the request.
+    // Writing to a closed connection may fail.
     if stream.write_all(&plain("GET", "/bucket/absent")).await.is_err() {
         return false;
     }
@@ -441,7 +441,7 @@ async fn is_answered(stream: &mut TcpStream) -> bool {
 }
 
 #[actix::test]
-async fn an_address_cannot_take_all_connections() {
+async fn one_address_cannot_take_all_connections_of_a_listener() {
     let world = World::new(2, 1);
     let api = start_with(
         &world,
@@ -455,7 +455,7 @@ async fn an_address_cannot_take_all_connections() {
         assert!(is_answered(&mut stream).await);
         open.push(stream);
     }
-    assert!(!is_answered(&mut connect_from(1, address).await).await, "half are its own");
+    assert!(!is_answered(&mut connect_from(1, address).await).await, "one address gets half of them");
     for last in 2..6 {
         let mut stream = connect_from(last, address).await;
         assert!(is_answered(&mut stream).await, "from 127.0.0.{last}");
@@ -466,12 +466,12 @@ async fn an_address_cannot_take_all_connections() {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(30), again).await.expect("what is closed is free again");
+    tokio::time::timeout(Duration::from_secs(30), again).await.expect("closed connections are free again");
     api.stop().await;
 }
 
 #[actix::test]
-async fn a_bucket_is_named_by_the_host_or_by_the_path() {
+async fn a_bucket_is_addressed_by_virtual_host_or_by_path() {
     let world = World::new(2, 2);
     let api = start(&world);
     let mut stream = connect(s3_of(&api)).await;
@@ -485,7 +485,7 @@ async fn a_bucket_is_named_by_the_host_or_by_the_path() {
 }
 
 #[actix::test]
-async fn a_host_under_a_domain_of_websites_is_for_browsers() {
+async fn a_host_name_below_a_website_domain_gets_html_responses() {
     let world = World::new(2, 2);
     let api = start(&world);
     let mut stream = connect(s3_of(&api)).await;
@@ -504,12 +504,12 @@ async fn a_host_under_a_domain_of_websites_is_for_browsers() {
     let put = ask(&mut stream, &signed("PUT", "bucket.site.test", "/k", b"")).await;
     assert_eq!((put.status, put.header("allow")), (405, Some("GET, HEAD, OPTIONS")));
     let by_path = ask(&mut stream, &signed("PUT", "site.test", "/bucket/k", b"")).await;
-    assert_eq!(by_path.status, 200, "the domain itself is no website");
+    assert_eq!(by_path.status, 200, "the website domain itself is not a website");
     api.stop().await;
 }
 
 #[actix::test]
-async fn health_is_served_on_both_ports_and_metrics_on_one() {
+async fn health_is_served_on_both_ports_and_metrics_on_the_admin_port() {
     let world = World::new(2, 2);
     let api = start(&world);
     let mut s3 = connect(s3_of(&api)).await;
@@ -517,14 +517,14 @@ async fn health_is_served_on_both_ports_and_metrics_on_one() {
     for path in ["/minio/health/live", "/minio/health/ready", "/minio/health/cluster"] {
         for port in [&mut s3, &mut admin] {
             let answer = ask(port, &plain("GET", path)).await;
-            assert_eq!((answer.status, answer.body.len()), (200, 0), "{path}: strangers learn the status only");
+            assert_eq!((answer.status, answer.body.len()), (200, 0), "{path}: the body is empty");
         }
         assert_eq!(ask(&mut s3, &plain("HEAD", path)).await.status, 200, "{path}");
     }
     let ready = ask(&mut admin, &plain("GET", "/health/ready")).await;
     assert!(ready.status == 200 && ready.body.starts_with(br#"{"status":"ok""#));
     let anonymous = ask(&mut s3, &plain("GET", "/metrics")).await;
-    assert_eq!(anonymous.status, 404, "it is a bucket that is not there");
+    assert_eq!(anonymous.status, 404, "on the S3 port it is the name of a missing bucket");
     let metrics = ask(&mut admin, &plain("GET", "/metrics")).await;
     let text = String::from_utf8(metrics.body).expect("text");
     assert!(text.contains("sherd_s3_requests_total"), "{text}");
@@ -532,7 +532,7 @@ async fn health_is_served_on_both_ports_and_metrics_on_one() {
 }
 
 #[actix::test]
-async fn a_host_that_does_not_serve_s3_has_the_admin_listener_only() {
+async fn a_host_that_does_not_serve_s3_has_only_the_admin_listener() {
     let world = World::new(2, 2);
     let api = start_at(&world, None);
     assert_eq!(api.s3_address, None);
@@ -542,7 +542,7 @@ async fn a_host_that_does_not_serve_s3_has_the_admin_listener_only() {
 }
 
 #[actix::test]
-async fn a_stop_lets_a_request_under_way_end() {
+async fn stopping_the_listeners_lets_a_request_under_way_finish() {
     let world = World::new(2, 2);
     let api = start(&world);
     let address = s3_of(&api);
@@ -562,7 +562,7 @@ async fn a_stop_lets_a_request_under_way_end() {
     stopping.await.expect("stopped");
 }
 
-/// A request to the admin API, signed with the root key for `service`.
+/// Builds a request to the admin API that is signed with the root key for `service`.
 fn administer(method: &str, address: SocketAddr, path: &str, body: &[u8], service: &'static str) -> Vec<u8> {
     let signer = Signer { access_key: "key", secret_key: "secret", region: "us-east-1", service };
     let host = address.to_string();
@@ -582,7 +582,7 @@ async fn admin_fault(stream: &mut TcpStream, request: &[u8]) -> (u16, String) {
 }
 
 #[actix::test]
-async fn the_admin_api_answers_the_root_key_and_no_other() {
+async fn the_admin_api_refuses_unsigned_altered_and_foreign_service_calls() {
     let world = World::new(2, 2);
     let api = start(&world);
     let address = api.admin_address;
@@ -591,12 +591,12 @@ async fn the_admin_api_answers_the_root_key_and_no_other() {
     assert!(layout.status == 200 && layout.body.starts_with(br#"{"epoch":7,"nodes":[],"#));
     for path in ["/admin/v1/layout", "/admin/v1/nothing", "/admin/v1/shards"] {
         let refused = admin_fault(&mut stream, &plain("GET", path)).await;
-        assert_eq!(refused, (403, "AccessDenied".to_owned()), "{path}: not even which routes there are");
+        assert_eq!(refused, (403, "AccessDenied".to_owned()), "{path}: unsigned");
     }
     let signed = administer("GET", address, "/admin/v1/layout", b"", "sherd-admin");
     let moved = String::from_utf8(signed).expect("text").replace("/layout", "/shards");
     assert_eq!(admin_fault(&mut stream, moved.as_bytes()).await, (403, "SignatureDoesNotMatch".to_owned()));
-    // What root signs for another service is no leave to administer, and the other way round.
+    // A signature of root for another service is not valid for the admin API, and the other way round.
     for service in ["s3", "iam", "sts"] {
         let other = administer("GET", address, "/admin/v1/layout", b"", service);
         assert_eq!(
@@ -616,7 +616,7 @@ async fn the_admin_api_answers_the_root_key_and_no_other() {
 }
 
 #[actix::test]
-async fn a_bucket_is_named_in_the_path_of_its_quota() {
+async fn the_quota_route_names_the_bucket_in_its_path() {
     let world = World::new(2, 2);
     let api = start(&world);
     let address = api.admin_address;
@@ -639,7 +639,7 @@ async fn a_bucket_is_named_in_the_path_of_its_quota() {
 }
 
 #[actix::test]
-async fn the_admin_api_changes_identities_and_says_what_they_may_do() {
+async fn the_admin_api_changes_identities_and_explains_their_access() {
     let world = World::new(2, 2);
     let api = start(&world);
     let address = api.admin_address;
@@ -669,7 +669,7 @@ async fn the_admin_api_changes_identities_and_says_what_they_may_do() {
 }
 
 #[actix::test]
-async fn the_admin_api_rotates_encryption_keys_and_wraps_anew_what_they_wrap() {
+async fn the_admin_api_rotates_encryption_keys_and_rewraps_data_keys() {
     let world = World::new(2, 2);
     let api = start(&world);
     let address = api.admin_address;
@@ -701,7 +701,7 @@ async fn the_admin_api_rotates_encryption_keys_and_wraps_anew_what_they_wrap() {
 }
 
 #[actix::test]
-async fn the_admin_api_says_what_is_wrong_with_a_request() {
+async fn the_admin_api_refuses_invalid_requests_with_a_code_and_message() {
     let world = World::new(2, 2);
     let api = start(&world);
     let address = api.admin_address;
@@ -743,7 +743,7 @@ async fn the_admin_api_says_what_is_wrong_with_a_request() {
 }
 
 #[actix::test]
-async fn shards_are_listed_page_by_page_one_a_line() {
+async fn shards_are_streamed_page_by_page_as_json_lines() {
     let world = World::new(2, 2);
     let api = start(&world);
     let address = api.admin_address;

@@ -1,4 +1,4 @@
-//! Permissions at the listener: locks, operations that need an account, and the tags of copied objects.
+//! Tests of permissions at the listener: locks, operations that need an account, and the tags of copied objects.
 
 use super::{Answer, administer, ask, connect, form, s3_of, start};
 use crate::actors::request::test_world::World;
@@ -29,7 +29,7 @@ impl<'a> Client<'a> {
         Self { api, keys: None }
     }
 
-    /// Makes a user of this name, with an inline policy of these statements.
+    /// Creates a user of this name, with an inline policy of these statements.
     pub(super) async fn user(api: &'a ApiHandle, name: &str, statements: Value) -> Self {
         call(api, "CreateUser", json!({"UserName": name})).await;
         let user = Self { api, keys: None };
@@ -45,7 +45,7 @@ impl<'a> Client<'a> {
         call(self.api, "PutUserPolicy", policy).await;
     }
 
-    /// Returns the head of a request with so long a body.
+    /// Returns the head of a request whose body has this length.
     pub(super) fn head(&self, method: &str, target: &str, headers: &[(&str, &str)], length: usize) -> Vec<u8> {
         let host = s3_of(self.api).to_string();
         let at = stamp(Ambient::system().clock.unix_ms().0 / 1000);
@@ -94,7 +94,7 @@ impl<'a> Client<'a> {
     }
 }
 
-/// An action of IAM's, by root.
+/// Calls an action of IAM as root, through the admin API.
 pub(super) async fn call(api: &ApiHandle, action: &str, parameters: Value) -> Value {
     let body = json!({"action": action, "parameters": parameters}).to_string();
     let address = api.admin_address;
@@ -141,13 +141,13 @@ async fn an_anonymous_caller_sets_no_locks_in_a_public_bucket() {
     let posted = form(&host, &fields, b"x");
     let posted = [b"POST /open".as_slice(), &posted[b"POST /bucket".len()..]].concat();
     assert_eq!(ask(&mut connect(s3_of(&api)).await, &posted).await.status, 403);
-    // The owner locks as ever.
+    // The owner can still set locks.
     root.done("PUT", "/open/own", &COMPLIANCE, b"x").await;
     api.stop().await;
 }
 
 #[actix::test]
-async fn a_writer_sets_locks_only_with_a_grant_of_its_own() {
+async fn setting_a_lock_needs_its_own_grant_besides_put_object() {
     let world = World::new(2, 2);
     let api = start(&world);
     let root = Client::root(&api);
@@ -176,7 +176,7 @@ async fn a_writer_sets_locks_only_with_a_grant_of_its_own() {
 }
 
 #[actix::test]
-async fn the_default_retention_of_a_bucket_needs_no_grant() {
+async fn the_default_retention_of_a_bucket_needs_no_retention_grant() {
     let world = World::new(2, 2);
     let api = start(&world);
     let root = Client::root(&api);
@@ -198,7 +198,7 @@ pub(super) fn md5(body: &[u8]) -> String {
 }
 
 #[actix::test]
-async fn operations_that_need_an_account_are_refused_to_anonymous_callers_whatever_the_policy() {
+async fn operations_that_need_an_account_are_refused_to_anonymous_callers() {
     let world = World::new(2, 2);
     let api = start(&world);
     let (root, nobody) = (Client::root(&api), Client::nobody(&api));
@@ -224,7 +224,7 @@ async fn operations_that_need_an_account_are_refused_to_anonymous_callers_whatev
 }
 
 #[actix::test]
-async fn a_caller_denied_an_object_by_its_tags_does_not_read_it_by_copying() {
+async fn an_object_denied_by_its_tags_cannot_be_read_by_copying() {
     let world = World::new(2, 2);
     let api = start(&world);
     let root = Client::root(&api);

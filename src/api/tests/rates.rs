@@ -1,4 +1,4 @@
-//! Limits on rates at the listener, as an administrator sets them.
+//! Tests of limits on rates at the listener, set through the admin API.
 
 use super::permissions::Client;
 use super::{administer, ask, connect, s3_of, start};
@@ -10,10 +10,10 @@ use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 use tokio::io::AsyncWriteExt;
 
-/// Requests within which one is refused: each would have to take a second otherwise.
+/// The number of requests among which a limit of one a second must refuse one. They take far less than a second each.
 const REQUESTS_MAX: usize = 100;
 
-/// Sets limits; returns the status, and the answer.
+/// Sets limits; returns the status and the body of the response.
 async fn limit(api: &ApiHandle, limits: Value) -> (u16, Value) {
     let mut stream = connect(api.admin_address).await;
     let request =
@@ -22,7 +22,7 @@ async fn limit(api: &ApiHandle, limits: Value) -> (u16, Value) {
     (answer.status, serde_json::from_slice(&answer.body).expect("JSON"))
 }
 
-/// Returns whether any of so many requests is refused.
+/// Returns whether one of `REQUESTS_MAX` requests is refused.
 async fn is_refused(client: &Client<'_>, target: &str) -> bool {
     for _ in 0..REQUESTS_MAX {
         match client.status("HEAD", target, &[], b"").await {
@@ -34,7 +34,7 @@ async fn is_refused(client: &Client<'_>, target: &str) -> bool {
 }
 
 #[actix::test]
-async fn requests_beyond_a_limit_of_a_bucket_are_refused_until_it_is_taken_away() {
+async fn requests_beyond_a_buckets_limit_are_refused_until_it_is_removed() {
     let world = World::new(1, 0);
     let api = start(&world);
     let root = Client::root(&api);
@@ -42,19 +42,19 @@ async fn requests_beyond_a_limit_of_a_bucket_are_refused_until_it_is_taken_away(
     let (status, set) = limit(&api, json!({"bucket": "bucket", "requests_per_second": 1})).await;
     assert_eq!((status, &set["requests_per_second"], &set["account"]), (200, &json!(1), &Value::Null), "{set}");
     assert!(is_refused(&root, "/bucket").await);
-    // Nobody else uses the limits of a bucket up, and no other bucket is concerned.
+    // Denied requests do not use the bucket's limit up, and other buckets are not limited.
     let stranger = Client::nobody(&api);
     for _ in 0..REQUESTS_MAX {
         assert_eq!(stranger.status("HEAD", "/bucket", &[], b"").await, 403);
     }
     assert!(!is_refused(&root, "/absent").await);
     assert_eq!(limit(&api, json!({"bucket": "bucket", "requests_per_second": null})).await.0, 200);
-    assert!(!is_refused(&root, "/bucket").await, "it is gone at once");
+    assert!(!is_refused(&root, "/bucket").await, "the removal applies at once");
     api.stop().await;
 }
 
 #[actix::test]
-async fn an_account_is_limited_whatever_it_asks_and_its_requests_under_way_are_counted() {
+async fn limits_on_the_rate_and_on_active_requests_of_an_account_hold() {
     let world = World::new(1, 0);
     let api = start(&world);
     let (root, account) = (Client::root(&api), crate::api::ROOT_ACCOUNT);
@@ -62,11 +62,11 @@ async fn an_account_is_limited_whatever_it_asks_and_its_requests_under_way_are_c
     assert!(is_refused(&root, "/absent").await && !is_refused(&Client::nobody(&api), "/bucket").await);
     let under_way = json!({"account": account, "requests_per_second": null, "requests_active_max": 1});
     assert_eq!(limit(&api, under_way).await.0, 200);
-    // One whose body does not come is under way.
+    // A request whose body has not arrived is under way.
     let mut open = connect(s3_of(&api)).await;
     open.write_all(&root.head("PUT", "/bucket/k", &[], 10)).await.expect("sent");
     assert!(is_refused(&root, "/bucket").await);
-    // The body of this one does not come either.
+    // Refused before its body arrives.
     let refused = ask(&mut connect(s3_of(&api)).await, &root.head("PUT", "/bucket/other", &[], 1 << 30)).await;
     let text = String::from_utf8(refused.body).expect("text");
     assert!(text.contains("<Code>SlowDown</Code><Message>The account or the bucket is over a limit of its requests or bytes: try again later, with fewer requests at a time.</Message>"), "{text}");
@@ -77,12 +77,12 @@ async fn an_account_is_limited_whatever_it_asks_and_its_requests_under_way_are_c
 }
 
 #[actix::test]
-async fn bytes_beyond_a_limit_wait_and_come_whole() {
+async fn bytes_beyond_a_limit_are_delayed_and_arrive_whole() {
     let world = World::new(1, 0);
     let api = start(&world);
     let root = Client::root(&api);
     let body: Bytes = (0..=255u8).cycle().take(5 * RATE_BYTES_MIN as usize / 2).collect::<Vec<_>>().into();
-    // Of two and a half seconds' bytes a second's worth goes at once.
+    // The bytes take 2.5 s at the limit, and the bytes of the first second pass at once.
     let wait = Duration::from_millis(1500);
     let limits = json!({"bucket": "bucket", "received_bytes_per_second": RATE_BYTES_MIN, "sent_bytes_per_second": RATE_BYTES_MIN});
     assert_eq!(limit(&api, limits).await.0, 200);
@@ -96,7 +96,7 @@ async fn bytes_beyond_a_limit_wait_and_come_whole() {
 }
 
 #[actix::test]
-async fn limits_that_make_no_sense_are_refused() {
+async fn invalid_rate_limits_are_refused() {
     let world = World::new(1, 0);
     let api = start(&world);
     for (wrong, expected) in [

@@ -1,4 +1,4 @@
-//! Certificates of the listeners: replaced under open connections, refused, named by health. Who may scrape.
+//! Tests of the listeners' certificates (their replacement, refusal and expiry warning), and of the token for metrics.
 
 use super::{LOCALHOST, options, start_secured, start_with};
 use crate::actors::request::test_world::World;
@@ -59,7 +59,7 @@ impl Pki {
         (params.signed_by(&key, &self.issuer).expect("a certificate"), key)
     }
 
-    /// Writes a new pair into the files; the certificate, as a handshake shows it.
+    /// Writes a new certificate and key into the files; returns the certificate in DER.
     fn renew(&self, days: i64) -> Vec<u8> {
         let (certificate, key) = self.issue(days);
         write(&self.files().cert.path, &pem("CERTIFICATE", certificate.der()));
@@ -73,7 +73,7 @@ impl Pki {
         self.connector.connect(name, tcp).await.expect("a handshake")
     }
 
-    /// The certificate that a new connection gets.
+    /// Returns the certificate that a new connection gets.
     async fn shown(&self, address: SocketAddr) -> Vec<u8> {
         certificate_of(&self.connect(address).await)
     }
@@ -87,7 +87,7 @@ fn certificate_of(stream: &TlsStream<TcpStream>) -> Vec<u8> {
     stream.get_ref().1.peer_certificates().expect("a certificate")[0].to_vec()
 }
 
-/// Head and body of the answer to a GET; the connection goes on.
+/// Sends a GET; returns the head and body of the response and leaves the connection open.
 async fn get(stream: &mut (impl AsyncReadExt + AsyncWriteExt + Unpin), path: &str, more: &str) -> String {
     let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n{more}\r\n");
     stream.write_all(request.as_bytes()).await.expect("sent");
@@ -113,7 +113,7 @@ fn reload(api: &ApiHandle) -> Result<bool, String> {
 }
 
 #[actix::test]
-async fn open_connections_go_on_and_new_handshakes_get_the_new_certificate() {
+async fn after_a_reload_open_connections_continue_and_new_ones_get_the_new_certificate() {
     let (world, pki) = (World::new(2, 2), Pki::new());
     let first = pki.renew(90);
     let api = start_with_tls(&world, &pki);
@@ -125,13 +125,13 @@ async fn open_connections_go_on_and_new_handshakes_get_the_new_certificate() {
     let second = pki.renew(60);
     assert_eq!(reload(&api), Ok(true));
     assert!(get(&mut open, "/minio/health/live", "").await.starts_with("HTTP/1.1 200"));
-    // The client has a session with the first certificate, and offers to resume it.
+    // The client offers to resume its session, which was made with the first certificate.
     assert_eq!(pki.shown(s3).await, second);
     api.stop().await;
 }
 
 #[actix::test]
-async fn files_that_do_not_fit_are_refused_by_name_and_the_certificate_in_use_stays() {
+async fn invalid_certificate_files_are_refused_and_the_certificate_in_use_stays() {
     let (world, pki) = (World::new(2, 2), Pki::new());
     let files = pki.files();
     let first = pki.renew(90);
@@ -165,7 +165,7 @@ async fn files_that_do_not_fit_are_refused_by_name_and_the_certificate_in_use_st
 }
 
 #[actix::test]
-async fn the_admin_listener_speaks_tls_and_health_names_a_certificate_that_ends_soon() {
+async fn the_admin_listener_serves_tls_and_health_warns_of_an_expiring_certificate() {
     let (world, pki) = (World::new(2, 2), Pki::new());
     pki.renew(9);
     let api = start_secured(&world, None, ListenerTls { s3: None, admin: Some(pki.files()) }, options());
@@ -190,7 +190,7 @@ async fn the_admin_listener_speaks_tls_and_health_names_a_certificate_that_ends_
 }
 
 #[actix::test]
-async fn metrics_require_the_bearer_token_where_one_is_set() {
+async fn metrics_require_the_bearer_token_if_one_is_set() {
     let world = World::new(2, 2);
     let token = Some("a-token-of-monitoring".to_owned());
     let api = start_with(&world, None, ApiOptions { metrics_token: token, ..options() });

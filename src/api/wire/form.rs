@@ -1,4 +1,4 @@
-//! Recognises browsers' forms.
+//! The recognition of form uploads by their method and content type.
 
 use crate::api::errors::FormFault;
 use crate::api::text::parameters_of;
@@ -7,17 +7,17 @@ use http::{HeaderMap, Method, header};
 /// The longest boundary (RFC 2046).
 const BOUNDARY_BYTES_MAX: usize = 70;
 
-/// Returns whether a request is a form, by its method and type: s3s takes any such for one.
+/// Returns whether a request is a form, by its method and content type, as s3s decides it.
 pub fn is_form(method: &Method, headers: &HeaderMap) -> bool {
     *method == Method::POST && boundary(headers).is_some()
 }
 
-/// The boundary between the parts of a form; `None` where the body is of another type.
+/// Returns the boundary between the parts of a form; `None` if the body is of another type.
 pub fn boundary(headers: &HeaderMap) -> Option<Result<String, FormFault>> {
     boundary_of(headers.get(header::CONTENT_TYPE)?.to_str().ok()?)
 }
 
-/// The boundary that a `Content-Type` names; `None` where the type is another.
+/// Returns the boundary that a `Content-Type` states; `None` if it is not `multipart/form-data`.
 pub fn boundary_of(content_type: &str) -> Option<Result<String, FormFault>> {
     let (media_type, parameters) = content_type.split_once(';').unwrap_or((content_type, ""));
     if !media_type.trim().eq_ignore_ascii_case("multipart/form-data") {

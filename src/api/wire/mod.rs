@@ -1,5 +1,6 @@
-//! The head of an S3 request: its target and its parameters, refusals of what s3s would misread (`subresources`), its
-//! normalisation to what s3s takes (`normalise`), and what s3s does not know (`renaming`).
+//! The treatment of an S3 request's head before s3s: recognises forms (`form`), refuses requests that s3s would misread
+//! (`subresources`), normalises headers for it (`normalise`), and reads RenameObject, which it does not know
+//! (`renaming`).
 
 mod form;
 #[cfg(any(test, fuzzing))]

@@ -1,6 +1,6 @@
-//! Request normalisation: headers that S3 takes and s3s does not are dropped, rewritten, or set aside for the operation: a
-//! range that is none, a date that is none, text beyond ASCII, an entity tag without its quotes. What a signature consists
-//! of is taken out, since it was verified before.
+//! Request normalisation: headers that S3 accepts and s3s refuses are dropped, rewritten, or set aside for the
+//! operation. These are malformed ranges and dates, text beyond ASCII, and entity tags without quotes. The signature,
+//! which was verified before, is removed.
 
 use crate::api::auth::unhoist;
 use crate::api::auth::{Scheme, moment};
@@ -27,26 +27,26 @@ const READS_TAGS: [HeaderName; 4] = [
     s3s::header::X_AMZ_COPY_SOURCE_IF_MATCH,
     s3s::header::X_AMZ_COPY_SOURCE_IF_NONE_MATCH,
 ];
-/// A range that begins after any object's end, where s3s knows no such number.
+/// A range after the end of any object; it replaces ranges whose begin is too large for s3s.
 const BEYOND: &str = "bytes=9223372036854775807-";
 
 /// The treatment of a header.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Remedy {
-    /// Drops the header, which means nothing.
+    /// Drops the header, which S3 ignores.
     Drop,
-    /// Replaces the value by one of the same meaning.
+    /// Replaces the value by one with the same meaning.
     Write(HeaderValue),
     /// Passes the header to the operation alone.
     Aside,
 }
 
-/// The headers that s3s does not take; mostly none.
+/// The headers that s3s does not accept as they are, with their treatment. Usually empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Remedies(Vec<(HeaderName, Remedy)>);
 
 impl Remedies {
-    /// `now`: since the Unix epoch.
+    /// Finds the headers to treat. `now` is the time since the Unix epoch.
     fn find(method: &Method, headers: &HeaderMap, now: Duration) -> Self {
         let mut found = match *method {
             Method::GET | Method::HEAD => of_read(headers, now),
@@ -57,7 +57,7 @@ impl Remedies {
         Self(found)
     }
 
-    /// Leaves the headers without those; returns those that go aside.
+    /// Applies the treatments to the headers; returns the headers that were set aside.
     fn apply(self, headers: &mut HeaderMap) -> HeaderMap {
         let mut aside = HeaderMap::new();
         for (name, remedy) in self.0 {
@@ -71,7 +71,8 @@ impl Remedies {
     }
 }
 
-/// RFC 9110: a range of another form, of several ranges or of another unit is ignored, as is a date that is none.
+/// Returns the remedies for the headers of a read. A malformed range, several ranges, another unit than bytes, and a
+/// malformed date are ignored (RFC 9110).
 fn of_read(headers: &HeaderMap, now: Duration) -> Vec<(HeaderName, Remedy)> {
     let mut found = Vec::new();
     let ranges: Vec<&HeaderValue> = headers.get_all(header::RANGE).iter().collect();
@@ -88,8 +89,8 @@ fn of_read(headers: &HeaderMap, now: Duration) -> Vec<(HeaderName, Remedy)> {
     found
 }
 
-/// `None` where s3s reads the date as it is and it counts; no remedy where it is no date. Nothing can have changed since a
-/// time that is to come: S3 does not ask whether it has.
+/// Returns the treatment of a date in a condition: `None` if s3s parses it and it counts, `Some(None)` if it is not a
+/// date. S3 ignores an if-modified-since in the future, so this one is dropped.
 fn date_remedy(name: &HeaderName, value: &HeaderValue, now: Duration) -> Option<Option<Remedy>> {
     let at = value.to_str().ok().and_then(moment);
     if name.as_str().ends_with("if-modified-since") && at.is_some_and(|at| at > now.as_secs()) {
@@ -98,7 +99,7 @@ fn date_remedy(name: &HeaderName, value: &HeaderValue, now: Duration) -> Option<
     (!is_date(value)).then(|| at.and_then(in_another_form))
 }
 
-/// Returns the remedy for a date in a mail's form, with any zone: the same time as an HTTP date.
+/// Returns the remedy for a date in another form, such as RFC 5322 with a zone: the same time as an HTTP date.
 fn in_another_form(at: u64) -> Option<Remedy> {
     let at = OffsetDateTime::from_unix_timestamp(i64::try_from(at).ok()?).ok()?;
     let mut text = Vec::new();
@@ -106,7 +107,8 @@ fn in_another_form(at: u64) -> Option<Remedy> {
     HeaderValue::try_from(text).ok().map(Remedy::Write)
 }
 
-/// Returns the remedies for the headers of a write: values that the operation stores as they came, and dates.
+/// Returns the remedies for the headers of a write: stored values that s3s does not parse, and dates of copy
+/// conditions.
 fn of_write(headers: &HeaderMap, now: Duration) -> Vec<(HeaderName, Remedy)> {
     let unread = |name: &HeaderName| headers.get(name).is_some_and(|value| !value.is_empty() && !is_read(name, value));
     let names = READS_TEXT.into_iter().chain([header::EXPIRES]);
@@ -118,8 +120,7 @@ fn of_write(headers: &HeaderMap, now: Duration) -> Vec<(HeaderName, Remedy)> {
     aside.chain(dates).collect()
 }
 
-/// Returns the remedies for tags of conditions: a tag is valid without its quotes too, whatever its content, since no
-/// object need have it.
+/// Returns the remedies for entity tags in conditions: a tag without quotes gets them, because S3 accepts both.
 fn of_tags(headers: &HeaderMap) -> Vec<(HeaderName, Remedy)> {
     let quoted = |name: &HeaderName| {
         let mut values = headers.get_all(name).iter();
@@ -141,9 +142,9 @@ fn is_date(value: &HeaderValue) -> bool {
     value.to_str().is_ok_and(|text| Timestamp::parse(TimestampFormat::HttpDate, text).is_ok())
 }
 
-/// `None` where s3s reads the range as it is.
+/// Returns the remedy for a range; `None` if s3s parses it as S3 does.
 fn range_remedy(text: &str) -> Option<Remedy> {
-    // s3s takes the last of no length for one of length 0.
+    // s3s parses `bytes=-` as the last 0 bytes; S3 ignores it.
     if Range::parse(text).is_ok() && text != "bytes=-" {
         return None;
     }
@@ -154,7 +155,7 @@ fn range_remedy(text: &str) -> Option<Remedy> {
     if !unit.trim().eq_ignore_ascii_case("bytes") || !is_number(first) || !is_number(last) {
         return Some(Remedy::Drop);
     }
-    // Numbers that do not fit are beyond any object's end.
+    // A number above `i64::MAX` is beyond the end of any object.
     let known = |text: &str| text.parse::<u64>().ok().filter(|number| i64::try_from(*number).is_ok());
     Some(match (first, last) {
         ("", "") => Remedy::Drop,
@@ -171,8 +172,8 @@ fn range_remedy(text: &str) -> Option<Remedy> {
     })
 }
 
-/// Makes an authenticated request one that s3s reads. Returns the headers that are for the operation alone. `now`: since the
-/// Unix epoch.
+/// Normalises an authenticated request for s3s: removes its signature and applies the remedies. Returns the headers
+/// that were set aside for the operation. `now` is the time since the Unix epoch.
 pub fn normalise<B>(request: &mut Request<B>, scheme: Scheme, query: &Query, now: Duration) -> HeaderMap {
     if matches!(scheme, Scheme::Url | Scheme::LegacyUrl) {
         unhoist(request.headers_mut(), query, scheme == Scheme::LegacyUrl);
@@ -186,7 +187,7 @@ pub fn normalise<B>(request: &mut Request<B>, scheme: Scheme, query: &Query, now
     remedies.apply(request.headers_mut())
 }
 
-/// The URI without the parameters of a signature.
+/// Returns the URI without the query parameters of a signature.
 fn unsigned(uri: &Uri) -> Uri {
     let Some(query) = uri.query() else { return uri.clone() };
     let kept = query.split('&').filter(|pair| !OF_SIGNATURES.contains(&pair.split_once('=').unwrap_or((pair, "")).0));
@@ -213,7 +214,7 @@ mod tests {
         headers
     }
 
-    /// The headers that are left, and those that go aside.
+    /// Returns the headers that are left, and those that were set aside.
     fn applied(method: &Method, mut headers: HeaderMap) -> (HeaderMap, HeaderMap) {
         let aside = Remedies::find(method, &headers, NOW).apply(&mut headers);
         (headers, aside)
@@ -228,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn a_range_that_is_none_is_ignored() {
+    fn a_malformed_or_unsupported_range_is_ignored() {
         for text in [
             "bytes=0-1,3-4",
             "bytes=5-2",
@@ -251,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn a_range_that_is_one_stays_and_is_written_as_s3s_reads_it() {
+    fn a_valid_range_is_kept_in_a_form_that_s3s_parses() {
         for text in ["bytes=0-", "bytes=0-0", "bytes=-5", "bytes=40-50"] {
             assert_eq!(range(text).as_deref(), Some(text));
         }
@@ -262,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn a_date_that_is_none_is_no_condition() {
+    fn a_malformed_date_in_a_condition_is_ignored() {
         let given =
             headers(&[("if-modified-since", "yesterday"), ("if-unmodified-since", "Sun, 06 Nov 1994 08:49:37 GMT")]);
         let (kept, _) = applied(&Method::GET, given);
@@ -270,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn a_date_as_in_mail_is_written_as_in_http() {
+    fn a_date_with_a_zone_is_rewritten_as_an_http_date() {
         let at = "Sun, 06 Nov 1994 08:49:37 GMT";
         for (method, name) in [
             (Method::GET, "if-modified-since"),
@@ -302,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_that_are_stored_as_they_came_go_aside() {
+    fn stored_headers_that_s3s_does_not_parse_are_set_aside() {
         let given = headers(&[
             ("content-disposition", "attachment; filename=\u{e9}"),
             ("expires", "0"),
@@ -314,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tag_without_quotes_is_given_them() {
+    fn an_entity_tag_without_quotes_gets_them() {
         let written = |method: Method, name: &'static str, text: &str| {
             let given = headers(&[(name, text)]);
             let (kept, aside) = applied(&method, given);
@@ -335,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn most_requests_need_nothing() {
+    fn ordinary_headers_need_no_normalisation() {
         let plain = headers(&[
             ("range", "bytes=0-4"),
             ("if-none-match", "\"0123456789abcdef\""),
@@ -349,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn a_signature_is_taken_out_of_the_url() {
+    fn the_signature_is_removed_from_the_url() {
         let without = |uri: &'static str| unsigned(&Uri::from_static(uri)).to_string();
         assert_eq!(without("/b/k?X-Amz-Algorithm=a&versionId=v&X-Amz-Signature=s"), "/b/k?versionId=v");
         assert_eq!(without("/b/k?Signature=s"), "/b/k");

@@ -1,4 +1,4 @@
-//! RenameObject, which s3s does not know: how such a request is told, and what it names.
+//! RenameObject, which s3s does not know: recognises the request and reads its source.
 
 use crate::api::call::{Head, Level};
 use crate::api::errors::Fault;
@@ -13,14 +13,15 @@ pub fn is_rename(head: Head<'_>) -> bool {
     *head.method == Method::PUT && head.target.level == Level::Object && head.query.has(SUBRESOURCE)
 }
 
-/// The key that is renamed, encoded as in a URL. Some clients put the bucket before it, as they do in copies.
+/// Returns the decoded key of the object to rename. Some clients put the bucket before the key, as in copies; it is
+/// removed.
 pub fn rename_source(headers: &HeaderMap, bucket: &str) -> Result<String, Fault> {
-    let invalid = || Fault::InvalidArgument(format!("The header '{SOURCE}' must name the object that is renamed."));
+    let invalid = || Fault::InvalidArgument(format!("The header '{SOURCE}' must name the object to rename."));
     let mut values = headers.get_all(SOURCE).iter();
     let (Some(value), None) = (values.next(), values.next()) else { return Err(invalid()) };
     let text = value.to_str().ok().and_then(decode_path).filter(|text| !text.is_empty()).ok_or_else(invalid)?;
     if headers.contains_key(X_AMZ_COPY_SOURCE) {
-        let why = "The header 'x-amz-copy-source' is for copies, and not for renames.";
+        let why = "A rename cannot have the header 'x-amz-copy-source'.";
         return Err(Fault::InvalidArgument(why.to_owned()));
     }
     let within = text.strip_prefix('/').and_then(|text| text.strip_prefix(bucket)?.strip_prefix('/'));
@@ -49,7 +50,7 @@ mod tests {
     }
 
     #[test]
-    fn the_source_is_a_key_with_or_without_its_bucket() {
+    fn the_source_of_a_rename_is_a_key_with_or_without_its_bucket() {
         assert_eq!(source("a%20%3Fb/%C3%BC").as_deref(), Some("a ?b/\u{fc}"));
         assert_eq!(source("a%2Fb+c").as_deref(), Some("a/b+c"));
         assert_eq!(source("/b/key").as_deref(), Some("key"));
@@ -59,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rename_of_nothing_is_refused() {
+    fn a_rename_without_one_valid_source_is_refused() {
         for sources in [&[][..], &[""], &["%zz"], &["%ff"], &["a", "b"]] {
             let refused = rename_source(&headers(sources), "b");
             assert!(matches!(refused, Err(Fault::InvalidArgument(_))), "{sources:?}");

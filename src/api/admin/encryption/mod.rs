@@ -1,5 +1,5 @@
-//! The store's named encryption keys for the administrator: which there are, and which root keys wrap them; made,
-//! rotated, enabled, disabled; and what wraps data keys and secrets wrapped anew (`rewrap`).
+//! The routes of the admin API for the store's named encryption keys: lists them with the root keys that wrap them,
+//! creates, rotates, enables and disables them, and rewraps keys and secrets after a rotation (`rewrap`).
 
 mod rewrap;
 
@@ -20,10 +20,10 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// The number of attempts of a change that conflicts with other changes of the key.
+/// The number of attempts of a change, each of which can conflict with another change of the key.
 const TRIES_MAX: usize = 8;
 const PAGE_ROWS: usize = 256;
-/// The path of keys among the documents of their kind; aliases are beside them.
+/// The prefix of keys among the documents of their kind, which also has the aliases.
 const KEYS: &str = "key/";
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,32 +32,32 @@ pub struct EncryptionKeysShown {
     pub root_keys: Vec<RootKeyShown>,
 }
 
-/// Times are milliseconds since 1970.
+/// A named encryption key. Times are milliseconds since 1970.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EncryptionKeyShown {
     pub id: String,
     pub description: String,
     pub created: u64,
     pub enabled: bool,
-    /// The one that wraps.
+    /// The newest version, which wraps new data keys.
     pub version: u32,
-    /// The creation time of that version.
+    /// The creation time of the newest version.
     pub rotated: u64,
     /// True if the current root key wraps all of its versions.
     pub under_current_root: bool,
 }
 
-/// A root key, by what tells it from others.
+/// A root key, identified by a fingerprint.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RootKeyShown {
     pub id: String,
-    /// New things are wrapped by it.
+    /// True if new keys and secrets are wrapped with it.
     pub current: bool,
-    /// The host that answers has it.
+    /// True if the answering host has this root key.
     pub known: bool,
-    /// Versions of encryption keys that it wraps.
+    /// The number of versions of encryption keys that this root key wraps.
     pub encryption_keys: u64,
-    /// Access keys whose secrets it seals.
+    /// The number of access keys whose secrets this root key seals.
     pub access_keys: u64,
 }
 
@@ -72,7 +72,7 @@ pub enum ChangeKey {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         alias: Option<String>,
     },
-    /// Gives it another version, which wraps from now on.
+    /// Creates a new version, which wraps new data keys from now on.
     Rotate {
         id: String,
     },
@@ -128,15 +128,15 @@ fn key_documents(view: &MetaView) -> Result<Vec<(String, DocumentRow)>, Refusal>
 }
 
 fn shown(key: &NamedKey, admin: &Admin) -> EncryptionKeyShown {
-    let told = key.describe(&admin.roots);
+    let description = key.describe(&admin.roots);
     EncryptionKeyShown {
-        rotated: told.versions.last().map_or(told.created.0, |(_, made)| made.0),
-        id: told.id,
-        description: told.description,
-        created: told.created.0,
-        enabled: told.enabled,
-        version: told.current_version,
-        under_current_root: told.under_current_root,
+        rotated: description.versions.last().map_or(description.created.0, |(_, made)| made.0),
+        id: description.id,
+        description: description.description,
+        created: description.created.0,
+        enabled: description.enabled,
+        version: description.current_version,
+        under_current_root: description.under_current_root,
     }
 }
 
@@ -147,7 +147,7 @@ pub(super) async fn change(admin: &Admin, asked: ChangeKey) -> Result<Encryption
         ChangeKey::Create { id, description, alias } => create(admin, id, description, alias.as_deref()).await?,
         ChangeKey::Rotate { id } => update(admin, id, |key| Ok(Some(key.rotated(now, &admin.roots, entropy)))).await?,
         ChangeKey::Enable { id } => update(admin, id, |key| Ok(Some(key.with_enabled(true)))).await?,
-        // What nobody named a key for would not be readable, and nobody would know why.
+        // Objects of clients that never named a key would become unreadable, without an apparent reason.
         ChangeKey::Disable { id } if is_own(id) => {
             return Err(refused(format!("{id:?} is the store's own key: it cannot be disabled")));
         }
@@ -161,7 +161,7 @@ fn is_own(id: &str) -> bool {
     id == SSE_S3_KEY || id == KMS_DEFAULT_KEY
 }
 
-/// Creates a key; with an alias both are made, or neither.
+/// Creates a key, together with its alias, if any: both are created or neither.
 async fn create(admin: &Admin, id: &str, description: &str, alias: Option<&str>) -> Result<NamedKey, Refusal> {
     if alias.is_some_and(|alias| !is_key_name(KeyPath::Alias(alias))) {
         return Err(refused("an alias has 1 to 128 letters, digits, and any of -_./".to_owned()));
@@ -177,7 +177,7 @@ async fn create(admin: &Admin, id: &str, description: &str, alias: Option<&str>)
     Err(refused(format!("there is a key {id:?} already{besides}")))
 }
 
-/// The key as it then is; it stays as it is where there is nothing to change.
+/// Changes a key by `to`, which returns `None` if there is nothing to change. Returns the key as it is afterwards.
 async fn update(
     admin: &Admin,
     id: &str,
@@ -195,7 +195,7 @@ async fn update(
             return Ok(new);
         }
     }
-    Err(Refusal::unavailable("the key is being changed by others; try again"))
+    Err(Refusal::unavailable("the key was changed by others at the same time; try again"))
 }
 
 fn document_key(path: KeyPath<'_>) -> DocumentKey {
@@ -206,7 +206,7 @@ fn written(path: KeyPath<'_>, expect: Expect, value: Bytes) -> DocumentWrite {
     DocumentWrite { key: document_key(path), expect, value: Some(value) }
 }
 
-/// Makes the writes; returns false if an expectation does not hold, and nothing was written.
+/// Writes documents; returns false, without a write, if an expectation does not hold.
 async fn write(admin: &Admin, writes: Vec<DocumentWrite>) -> Result<bool, Refusal> {
     admin.gateway.check_changeable().map_err(Refusal::unavailable)?;
     match admin.gateway.meta().propose(Change::WriteDocuments(writes)).await.map_err(Refusal::unavailable)? {
@@ -232,7 +232,7 @@ mod tests {
     use super::ChangeKey;
 
     #[test]
-    fn a_change_of_a_key_is_read_as_it_is_documented() {
+    fn changes_of_encryption_keys_are_parsed_as_documented() {
         let read = |text: &str| serde_json::from_str::<ChangeKey>(text);
         let (id, description) = ("payroll".to_owned(), String::new());
         let bare = ChangeKey::Create { id: id.clone(), description, alias: None };

@@ -1,7 +1,7 @@
-//! Rewrapping of data keys and resealing of secrets after a rotation, a page a request: first the named keys under the
-//! current root key, then the secrets of access keys under it, then the data keys of objects under the newest versions
-//! of their keys. Only metadata changes. Records that are up to date are passed over, so an interrupted run may begin
-//! anew.
+//! Rewrapping after a rotation of keys, one page for each request, in three stages: the named keys are wrapped with the
+//! current root key, then the secrets of access keys are sealed with it, then the data keys of objects are wrapped with
+//! the newest versions of their named keys. Only metadata changes. Records that are up to date are skipped, so an
+//! interrupted run can simply be started again.
 
 use super::{Admin, Refusal, failed, key_documents, update};
 use crate::actors::meta::{
@@ -16,17 +16,17 @@ use futures::stream::{self, StreamExt};
 use serde::{Deserialize, Serialize};
 
 const ACCESS_KEYS_PAGE: usize = 50;
-/// Versions of objects that one request looks at.
+/// The versions of objects that one request examines.
 const VERSIONS_PAGE: usize = 500;
-/// Changes under way at once.
+/// The most changes under way at once.
 const CHANGES_IN_FLIGHT: usize = 16;
-/// Behind a version in a cursor whose name is `null`.
+/// The suffix, in a cursor, of a version with the version id `null`.
 const NULL: &str = "-null";
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rewrap {
-    /// The position to continue from: `next` of the answer before. `None` for the beginning.
+    /// The position to continue from: `next` of the last response. `None` starts a run.
     pub from: Option<RewrapCursor>,
 }
 
@@ -43,14 +43,14 @@ pub enum RewrapCursor {
 pub struct Rewrapped {
     pub encryption_keys: u64,
     pub access_keys: u64,
-    /// Versions of objects, encrypted or not.
+    /// The versions of objects that were examined, encrypted or not.
     pub looked_at: u64,
-    /// Versions of objects whose data key was wrapped anew.
+    /// The versions of objects whose data key was rewrapped.
     pub objects: u64,
-    /// Versions whose data key could not be opened, and why the last of them could not.
+    /// The versions whose data key could not be unwrapped (`failed`), and the reason of the last failure (`why`).
     pub failed: u64,
     pub why: Option<String>,
-    /// `None`: all is done.
+    /// The position of the next request; `None` when the run is done.
     pub next: Option<RewrapCursor>,
 }
 
@@ -91,7 +91,7 @@ async fn access_keys(admin: &Admin, after: Option<&str>) -> Result<Rewrapped, Re
     Ok(Rewrapped { access_keys: count as u64, next: Some(next), ..Rewrapped::default() })
 }
 
-/// A version's new wrapping, to be put in the place of the one that it was made of.
+/// A version's new wrapping (`to`), to replace the one that it was made from (`from`).
 struct Planned {
     key: String,
     pick: Pick,
@@ -105,25 +105,25 @@ async fn objects(
     key: Option<String>,
     version: Option<Version>,
 ) -> Result<Rewrapped, Refusal> {
-    let mut told = Rewrapped::default();
+    let mut result = Rewrapped::default();
     let (bucket, planned) = {
         let view = admin.gateway.meta().read().await.map_err(Refusal::unavailable)?;
         let standing = bucket.map(|name| view.bucket(name)).transpose().map_err(Refusal::unavailable)?.flatten();
-        // One that is gone meanwhile has nothing left to go on in.
+        // A bucket that was deleted meanwhile is skipped: the run continues with the next bucket.
         let (row, key, version) = match (standing, next_bucket(&view, bucket)?) {
             (Some(row), _) => (row, key, version),
             (None, Some(row)) => (row, None, None),
-            (None, None) => return Ok(told),
+            (None, None) => return Ok(result),
         };
-        let planned = plan(admin, &view, &row, key, version, &mut told)?;
+        let planned = plan(admin, &view, &row, key, version, &mut result)?;
         (row.bucket.id, planned)
     };
     let changes = planned.into_iter().map(|planned| put(admin, bucket, planned));
     let put: Vec<Result<bool, Refusal>> = stream::iter(changes).buffer_unordered(CHANGES_IN_FLIGHT).collect().await;
     for outcome in put {
-        told.objects += u64::from(outcome?);
+        result.objects += u64::from(outcome?);
     }
-    Ok(told)
+    Ok(result)
 }
 
 fn next_bucket(view: &MetaView, after: Option<&str>) -> Result<Option<BucketRow>, Refusal> {
@@ -131,21 +131,21 @@ fn next_bucket(view: &MetaView, after: Option<&str>) -> Result<Option<BucketRow>
     Ok(rows.pop())
 }
 
-/// Plans the changes of a page of versions; notes the versions seen and the position to continue from.
+/// Plans the changes for a page of versions; adds the examined versions and the next position to `result`.
 fn plan(
     admin: &Admin,
     view: &MetaView,
     row: &BucketRow,
     key: Option<String>,
     version: Option<Version>,
-    told: &mut Rewrapped,
+    result: &mut Rewrapped,
 ) -> Result<Vec<Planned>, Refusal> {
     let query = ListQuery { after: key, limit: VERSIONS_PAGE, ..ListQuery::default() };
     let page = view.list_versions(row.bucket.id, &query, version).map_err(Refusal::unavailable)?;
     let mut planned = Vec::new();
     for entry in page.entries {
         let Listed::Item { key, record } = entry else { continue };
-        told.looked_at += 1;
+        result.looked_at += 1;
         let pick = record.row.version().pick();
         let VersionRow::Object(object) = record.row else { continue };
         let Some(from) = object.traits.sealing else { continue };
@@ -154,14 +154,14 @@ fn plan(
             Ok(None) => {}
             Err(SealingError::Tables(error)) => return Err(Refusal::unavailable(error)),
             Err(error) => {
-                tracing::warn!(bucket = row.bucket.name, key, %error, "a data key cannot be wrapped anew");
-                told.failed += 1;
-                told.why = Some(error.to_string());
+                tracing::warn!(bucket = row.bucket.name, key, %error, "cannot rewrap the data key of a version");
+                result.failed += 1;
+                result.why = Some(error.to_string());
             }
         }
     }
     let name = Some(row.bucket.name.clone());
-    told.next = if page.more {
+    result.next = if page.more {
         let version = page.next_version.map(text_of);
         Some(RewrapCursor::Objects { bucket: name, key: page.next_after, version })
     } else {
@@ -183,7 +183,8 @@ fn rewrapped(
     Ok(anew.map(|sealing| sealing.encode()))
 }
 
-/// Writes a planned change; returns false if the version was deleted or replaced meanwhile, and needs nothing.
+/// Writes a planned change; returns false if the version was deleted or replaced meanwhile, so that nothing is to be
+/// done.
 async fn put(admin: &Admin, bucket: BucketId, planned: Planned) -> Result<bool, Refusal> {
     let Planned { key, pick, from, to } = planned;
     let change =
@@ -200,11 +201,11 @@ async fn put(admin: &Admin, bucket: BucketId, planned: Planned) -> Result<bool, 
             | Refused::IsDeleteMarker,
         ) => Ok(false),
         Reply::Refused(refusal) => Err(Refusal::unavailable(refusal)),
-        reply => Err(Refusal::unavailable(format!("a change was answered with {reply:?}"))),
+        reply => Err(Refusal::unavailable(format!("unexpected reply to a change of the metadata: {reply:?}"))),
     }
 }
 
-/// A version in a cursor: by where it is among those of its key, also where its name is `null`.
+/// Formats a version for a cursor by its position among the versions of its key, also if its version id is `null`.
 fn text_of(version: Version) -> String {
     let name = Version { null: false, ..version };
     format!("{name}{}", if version.null { NULL } else { "" })
@@ -214,7 +215,7 @@ fn version_of(text: &str) -> Result<Version, Refusal> {
     let (name, null) = text.strip_suffix(NULL).map_or((text, false), |name| (name, true));
     match Pick::parse(name) {
         Some(Pick::Exact { seq, salt }) => Ok(Version { seq, salt, null }),
-        _ => Err(Refusal::NoSense("the place to go on from is none that an answer named".to_owned())),
+        _ => Err(Refusal::NoSense("the version in `from` is not one that a response returned as `next`".to_owned())),
     }
 }
 
@@ -223,7 +224,7 @@ mod tests {
     use super::{Rewrap, RewrapCursor, Version, text_of, version_of};
 
     #[test]
-    fn a_place_to_go_on_from_reads_back() {
+    fn rewrap_cursors_survive_a_round_trip() {
         for version in [Version { seq: 7, salt: u64::MAX, null: false }, Version { seq: 0, salt: 1, null: true }] {
             assert_eq!(version_of(&text_of(version)).ok(), Some(version));
         }

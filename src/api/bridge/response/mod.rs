@@ -1,5 +1,6 @@
-//! An answer of s3s as one of actix-web, and the watch over its reader: one that takes nothing for too long loses the
-//! stream, so that what the stream holds (permits, chunks read ahead) is bounded in time too.
+//! The conversion of a response from s3s's types to actix-web's, and the timeout of clients that do not read it. If a
+//! client takes nothing for too long the body's stream is dropped, so a stream holds its permits and read-ahead chunks
+//! for a bounded time.
 
 mod stream;
 
@@ -22,17 +23,17 @@ use std::time::Duration;
 use stream::ResponseStream;
 use tokio::time::{Instant, sleep};
 
-/// The longest time for which a reader may leave a chunk untaken.
+/// The longest time for which a client may leave a chunk unread.
 const READER_IDLE_MAX: Duration = Duration::from_secs(120);
-/// Answers up to this size are in the connection's buffer at once; nothing is watched.
+/// The size up to which a response fits in the connection's buffer at once, so that its client is not watched.
 const WATCHED_BYTES_MIN: u64 = 256 << 10;
 
-/// A response, and the record of its request.
+/// The response of s3s, with the state of its request, to be converted.
 pub struct Answer {
     pub response: s3s::HttpResponse,
     pub is_head: bool,
     pub record: RequestRecord,
-    /// The processor time that a body which is a stream takes.
+    /// The scheduler and the seat to which the polls of a streamed body are charged.
     pub shared: Shared,
 }
 
@@ -59,7 +60,7 @@ impl Answer {
         let bodiless = status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED;
         let (size, content) = match body.bytes() {
             _ if bodiless => (BodySize::None, Content::Done),
-            // The length of what a GET would answer, and none of it.
+            // HEAD: the length that a GET would have, without a body.
             _ if self.is_head => (BodySize::Sized(declared.unwrap_or(0)), Content::Done),
             Some(bytes) => {
                 let bytes = if is_xml && !parts.status.is_success() { with_references(bytes) } else { bytes };
@@ -81,8 +82,8 @@ fn is_xml(headers: &http::HeaderMap) -> bool {
     headers.get(http::header::CONTENT_TYPE).is_some_and(|kind| kind == "application/xml")
 }
 
-/// Writes control characters of an answer's XML as references; an error's is not complete yet. Objects are streams, so that what is
-/// whole was written here.
+/// Replaces control characters in the XML of a successful response by references. Objects are streams, so XML that is
+/// whole in memory was written by this server. The XML of an error is written later, and is treated then.
 pub fn referenced(mut response: s3s::HttpResponse) -> s3s::HttpResponse {
     let is_complete = response.status().is_success() && is_xml(response.headers());
     if let Some(bytes) = response.body().bytes().filter(|_| is_complete) {
@@ -98,9 +99,9 @@ enum Content {
 }
 
 struct Watched {
-    /// `None` once the reader was given up.
+    /// `None` once the client was given up.
     body: Option<ResponseStream>,
-    /// The time since which the reader is waited for, if it is.
+    /// The time since which the client has left the last chunk unread; `None` while the client waits for a chunk.
     reader_since: Option<Instant>,
 }
 
@@ -124,12 +125,13 @@ async fn watch(stream: Weak<RefCell<Watched>>) {
     }
 }
 
-/// The answer's body ends here; actix closes the connection, so that the client sees that it is not whole.
+/// The error with which a response's body ends early. actix then closes the connection, so that the client sees that
+/// the body is incomplete.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct Broken(String);
 
-/// An answer's body; the request is logged and counted when it is dropped.
+/// The body of a response. The request is logged and counted when the body is dropped.
 pub struct ResponseBody {
     size: BodySize,
     content: Content,
@@ -151,12 +153,12 @@ impl ResponseBody {
                 Some(body) => {
                     body.poll_next(cx).map(|next| next.map(|chunk| chunk.map_err(|error| Broken(error.to_string()))))
                 }
-                None => Poll::Ready(Some(Err(Broken("the reader took nothing for too long".to_owned())))),
+                None => Poll::Ready(Some(Err(Broken("the client did not read for too long".to_owned())))),
             },
         }
     }
 
-    /// The content that is due; it has come no later than its turn.
+    /// Polls for the next chunk that the limits on rates allow to be sent now.
     fn poll_due(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Broken>>> {
         loop {
             if let Some(chunk) = ready!(self.paced.poll_next(self.record.trace.rates(), cx)) {
@@ -187,7 +189,7 @@ impl MessageBody for ResponseBody {
         let this = &mut *self;
         let next = this.poll_due(cx);
         if let Content::Stream(stream) = &this.content {
-            // A reader for whom a chunk waits is not idle.
+            // While the client waits for a chunk it is not idle.
             stream.borrow_mut().reader_since = next.is_ready().then(Instant::now);
         }
         match &next {

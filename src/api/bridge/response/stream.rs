@@ -1,5 +1,6 @@
-//! An answer's body that is a stream. It is polled by the worker of its connection, and goes on in a slow lane once the requests of
-//! its account are slow: what the object's pieces cost is not known before they were read.
+//! A response's body that is a stream. The connection's worker polls it; once the requests of its account are slow, it
+//! continues in a slow lane. The processor time of the pieces is not known before they are read, so this can happen in
+//! mid-stream.
 
 use crate::api::room::{Seat, Turns};
 use bytes::Bytes;
@@ -11,12 +12,12 @@ use std::task::{Context, Poll};
 use tokio::sync::mpsc::{Receiver, channel};
 use tokio_util::task::AbortOnDropHandle;
 
-/// Polls that are not charged: most bodies are one piece and an end.
+/// The number of polls that are not charged: most bodies are one piece and an end.
 const UNCHARGED: usize = 2;
 
 type Piece = Result<Bytes, StdError>;
 
-/// The request whose answer it is, and the turns that it shares.
+/// The scheduler, and the seat of the request whose response the stream is.
 #[derive(Clone)]
 pub struct Shared {
     pub turns: Arc<Turns>,
@@ -31,7 +32,7 @@ pub struct ResponseStream {
 
 enum Place {
     Here(s3s::Body),
-    /// A piece at a time is passed on.
+    /// In a slow lane, which passes on one piece at a time.
     Elsewhere {
         pieces: Receiver<Piece>,
         _lane: AbortOnDropHandle<()>,
@@ -98,7 +99,7 @@ mod tests {
     use std::thread;
     use std::time::Duration;
 
-    /// Time that passes only by what is computed.
+    /// A clock that the tests advance.
     #[derive(Debug, Default)]
     struct Counted(AtomicU64);
 
@@ -112,7 +113,8 @@ mod tests {
         }
     }
 
-    /// The bytes of an answer of a hundred pieces, each of which takes so long, and how many were made in a slow lane.
+    /// Reads a response of a hundred pieces that take this long each. Returns its bytes, and how many pieces a slow
+    /// lane produced.
     async fn answered(piece_us: u64) -> (Vec<u8>, usize) {
         let clock = Arc::<Counted>::default();
         let turns = Turns::new(Arc::clone(&clock) as Arc<dyn Clock>, SlowLanes::start(1).expect("a thread"));
@@ -135,15 +137,15 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_answer_of_very_many_pieces_goes_on_in_a_slow_lane() {
+    async fn a_response_that_takes_much_processor_time_moves_to_a_slow_lane() {
         let (read, in_lane) = answered(500).await;
         assert_eq!(read, (0..100).collect::<Vec<u8>>());
-        // Two are not charged; the next take 12 milliseconds, and what exceeds them.
+        // Two polls are not charged, and the next 25 take the 12 ms that are free.
         assert_eq!(in_lane, 100 - 2 - 25);
     }
 
     #[tokio::test]
-    async fn an_answer_of_pieces_that_cost_little_stays_on_the_worker() {
+    async fn a_response_that_takes_little_processor_time_stays_on_the_worker() {
         assert_eq!(answered(20).await, ((0..100).collect(), 0));
     }
 }

@@ -1,4 +1,4 @@
-//! Forms of browsers and their policies.
+//! Fuzz targets of form uploads and their policies.
 
 use super::conditions;
 use super::conditions::Sizes;
@@ -10,10 +10,11 @@ use crate::api::errors::FormFault;
 use crate::api::wire::boundary_of as boundary;
 use time::OffsetDateTime;
 
-/// The form that a body is, with its file.
+/// The outcome of parsing a body: the form and its file; `None` if the body ends before the file.
 type Read = Result<Option<(Form, Result<Vec<u8>, FormFault>)>, FormFault>;
 
-/// Fuzzes forms; the first byte is the size of the body's pieces. The form must be the same as of the whole body.
+/// Parses the input as a form, whole and in pieces, which must give the same result. The first byte is the size of the
+/// pieces.
 pub fn forms(data: &[u8]) {
     let Some((&size, body)) = data.split_first() else { return };
     let whole = read(body, body.len().max(1));
@@ -31,7 +32,7 @@ pub fn forms(data: &[u8]) {
     }
 }
 
-/// A policy by itself, not in base64.
+/// Parses the input as a policy that is not in base64, and checks a form against it.
 pub fn form_policies(data: &[u8]) {
     let mut form = Form::default();
     form.add("key", "user/eric/photo.jpg");

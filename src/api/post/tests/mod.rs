@@ -1,4 +1,4 @@
-//! Forms as they come, and the PUTs that they become.
+//! Tests of whole forms and the PUT requests that they become.
 
 use super::{Forms, Posted};
 use crate::api::auth::Secrets;
@@ -19,7 +19,7 @@ const ACCESS_KEY: &str = "AKIAIOSFODNN7EXAMPLE";
 const SECRET_KEY: &str = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";
 /// 2015-12-29T00:00:00Z
 const NOW_S: i64 = 1_451_347_200;
-/// The policy that botocore makes for the key `user/user1/photo.jpg` of the bucket `sigv4examplebucket` at that moment,
+/// The policy that botocore makes at `NOW_S` for the key `user/user1/photo.jpg` of the bucket `sigv4examplebucket`,
 /// valid for an hour.
 const POLICY: &str = "eyJleHBpcmF0aW9uIjogIjIwMTUtMTItMjlUMDE6MDA6MDBaIiwgImNvbmRpdGlvbnMiOiBbeyJidWNrZXQiOiAic2lndjRleGFtcGxlYnVja2V0In0sIHsia2V5IjogInVzZXIvdXNlcjEvcGhvdG8uanBnIn0sIHsieC1hbXotYWxnb3JpdGhtIjogIkFXUzQtSE1BQy1TSEEyNTYifSwgeyJ4LWFtei1jcmVkZW50aWFsIjogIkFLSUFJT1NGT0ROTjdFWEFNUExFLzIwMTUxMjI5L3VzLWVhc3QtMS9zMy9hd3M0X3JlcXVlc3QifSwgeyJ4LWFtei1kYXRlIjogIjIwMTUxMjI5VDAwMDAwMFoifV19";
 const SIGNATURE: &str = "3364624b39010d9b06f5d9b8c9a18a6e478d261c048159c92f2fd6fa885f14e6";
@@ -101,7 +101,7 @@ fn with<'a>(name: &'a str, value: &'a str) -> Vec<(&'a str, &'a str)> {
 }
 
 #[test]
-fn a_form_that_botocore_signs_is_a_put_of_who_signed_it() {
+fn a_form_signed_by_botocore_becomes_a_put_of_its_signer() {
     let (posted, call) = receive(&FIELDS, "the content").expect("allowed");
     let request = &posted.request;
     assert_eq!((request.method(), request.uri().path()), (&Method::PUT, "/sigv4examplebucket/user/user1/photo.jpg"));
@@ -115,7 +115,7 @@ fn a_form_that_botocore_signs_is_a_put_of_who_signed_it() {
 }
 
 #[test]
-fn an_unsigned_form_is_an_anonymous_put() {
+fn an_unsigned_form_becomes_an_anonymous_put() {
     let fields = [("key", "a b/${filename}"), ("acl", "public-read"), ("Content-Disposition", "\u{e9}")];
     let (posted, call) = receive(&fields, "f").expect("allowed so far");
     let request = &posted.request;
@@ -126,7 +126,7 @@ fn an_unsigned_form_is_an_anonymous_put() {
 }
 
 #[test]
-fn a_host_that_names_the_bucket_leaves_the_path_to_the_key() {
+fn a_virtual_hosted_form_puts_the_key_at_the_root_of_the_path() {
     let target = Target::of("/", Some("sigv4examplebucket".to_owned())).expect("a target");
     let path = |key: &str| {
         let (posted, _) =
@@ -153,7 +153,7 @@ fn a_malformed_form_is_refused_with_its_fault() {
 }
 
 #[test]
-fn a_policy_is_good_for_its_bucket_until_it_expires() {
+fn a_form_policy_is_valid_only_for_its_bucket_and_until_it_expires() {
     let judge = |bucket: &str, seconds: i64| {
         let target = Target::of(bucket, None).expect("a target");
         receive_at(&target, form(&FIELDS, "f"), seconds, LegacySignatures::Urls)
@@ -166,7 +166,7 @@ fn a_policy_is_good_for_its_bucket_until_it_expires() {
 }
 
 #[test]
-fn forms_are_posted_to_buckets() {
+fn a_form_posted_to_the_service_or_an_object_is_refused() {
     for path in ["/", "/b/k"] {
         let target = Target::of(path, None).expect("a target");
         let refused = receive_at(&target, form(&FIELDS, "f"), NOW_S, LegacySignatures::Urls).err().expect("refused");
@@ -175,7 +175,7 @@ fn forms_are_posted_to_buckets() {
 }
 
 #[test]
-fn signatures_of_version_2_can_be_turned_off() {
+fn form_signatures_of_version_2_can_be_turned_off() {
     let target = Target::of("/b", None).expect("a target");
     let fields = [("key", "k"), ("AWSAccessKeyId", ACCESS_KEY), ("signature", "wrong"), ("policy", POLICY)];
     let code = |legacy| {

@@ -1,4 +1,4 @@
-//! Which requests go on in the slow lanes, by time that is counted; the lanes are threads.
+//! Tests of which requests run in the slow lanes. The lanes are real threads; the tests advance the clock.
 
 use super::{Connection, Turns};
 use crate::ambient::Clock;
@@ -21,12 +21,12 @@ const LONG: Duration = Duration::from_millis(15);
 const WORKER: &str = "worker";
 const LANE: &str = "slow-lane-0";
 
-/// Time that passes only by what is computed, and while it is waited.
+/// A clock of the processor time and the waiting time that the tests add.
 #[derive(Debug, Default)]
 struct Counted {
     computed_us: AtomicU64,
     waited_us: AtomicU64,
-    /// How often the processor time was asked for.
+    /// The number of readings of the processor time.
     reads: AtomicU64,
 }
 
@@ -75,7 +75,8 @@ impl World {
         self.room.seat(Some([10, 0, 0, 1].into()))
     }
 
-    /// The thread that polls a request of this account, which computes and waits for so long in one poll.
+    /// Runs a request of one poll that computes and waits for these times. Returns the name of the thread that polled
+    /// it.
     async fn waits(&self, key: &'static str, computes: Duration, waits: Duration) -> String {
         let (clock, seat) = (Arc::clone(&self.clock), self.seat());
         let signer = Arc::clone(&seat);
@@ -88,7 +89,7 @@ impl World {
         self.turns.share(&seat, Some(key), Silent, Box::pin(work)).await.expect("it is carried out")
     }
 
-    /// The threads that poll a request of this account, one for each of its polls, each of which takes so long.
+    /// Runs a request with polls of these lengths. Returns the name of the thread of each poll.
     async fn polls(&self, key: &'static str, account: &'static str, polls: &[Duration]) -> Vec<String> {
         let (clock, seat, polls) = (Arc::clone(&self.clock), self.seat(), polls.to_vec());
         let signer = Arc::clone(&seat);
@@ -114,7 +115,7 @@ fn add(counter: &AtomicU64, time: Duration) {
     counter.fetch_add(u64::try_from(time.as_micros()).expect("a short time"), Ordering::Relaxed);
 }
 
-/// Runs on one thread, as a worker does.
+/// Runs a test on one thread, as on a worker.
 fn on_a_worker(test: impl Future<Output = ()> + Send + 'static) {
     let run = move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
@@ -124,7 +125,7 @@ fn on_a_worker(test: impl Future<Output = ()> + Send + 'static) {
 }
 
 #[test]
-fn a_request_whose_poll_was_long_goes_on_in_a_slow_lane_and_so_do_the_next_of_its_account() {
+fn after_a_long_poll_the_requests_of_the_account_run_in_a_slow_lane() {
     on_a_worker(async {
         let world = World::new();
         assert_eq!(world.polls("key", "slow", &[LONG; 3]).await, [WORKER, LANE, LANE]);
@@ -135,7 +136,7 @@ fn a_request_whose_poll_was_long_goes_on_in_a_slow_lane_and_so_do_the_next_of_it
 }
 
 #[test]
-fn a_request_of_very_many_short_polls_goes_on_in_a_slow_lane() {
+fn a_request_of_many_short_polls_moves_to_a_slow_lane() {
     on_a_worker(async {
         let world = World::new();
         let short = TURN_POLL_LONG / 4;
@@ -147,10 +148,10 @@ fn a_request_of_very_many_short_polls_goes_on_in_a_slow_lane() {
 }
 
 #[test]
-fn time_for_which_a_poll_waited_for_a_processor_is_not_charged() {
+fn time_in_which_a_poll_waited_for_a_processor_is_not_charged() {
     on_a_worker(async {
         let world = World::new();
-        // As much as can be charged to it beyond its own is left to it.
+        // The largest time of its own for which the error of the readings does not make the request slow.
         let own = TURN_REQUEST_FREE - TURN_READING_AGE - Duration::from_micros(1);
         for _ in 0..100 {
             assert_eq!(world.waits("key", TURN_READING_AGE / 2, Duration::ZERO).await, WORKER);
@@ -163,7 +164,7 @@ fn time_for_which_a_poll_waited_for_a_processor_is_not_charged() {
 }
 
 #[test]
-fn the_processor_time_of_a_thread_is_read_for_many_short_polls_at_once() {
+fn one_reading_of_the_processor_time_serves_many_short_polls() {
     on_a_worker(async {
         let world = World::new();
         let short = TURN_READING_AGE / 20;
@@ -175,7 +176,7 @@ fn the_processor_time_of_a_thread_is_read_for_many_short_polls_at_once() {
 }
 
 #[test]
-fn a_key_that_was_never_seen_does_not_bring_a_slow_account_back_to_the_worker() {
+fn a_slow_account_with_an_unknown_key_still_runs_in_a_slow_lane() {
     on_a_worker(async {
         let world = World::new();
         world.polls("key", "slow", &[LONG; 2]).await;
@@ -192,7 +193,7 @@ fn a_key_that_was_never_seen_does_not_bring_a_slow_account_back_to_the_worker() 
 }
 
 #[test]
-fn an_account_that_is_not_slow_any_more_is_polled_on_the_worker() {
+fn an_account_returns_to_the_worker_once_its_slow_time_has_decayed() {
     on_a_worker(async {
         let world = World::new();
         world.polls("key", "slow", &[LONG; 2]).await;
@@ -204,13 +205,13 @@ fn an_account_that_is_not_slow_any_more_is_polled_on_the_worker() {
 }
 
 #[test]
-fn a_long_poll_in_a_slow_lane_holds_up_nobody_on_the_worker() {
+fn a_long_poll_in_a_slow_lane_does_not_delay_requests_on_the_worker() {
     on_a_worker(async {
         let world = World::new();
         world.polls("key", "slow", &[LONG; 2]).await;
         let (end, ends) = sync_channel::<()>(1);
         let seat = world.seat();
-        // One poll, which ends when the other request was answered.
+        // One poll, which ends when the other request has ended.
         let waits = Box::pin(async move { ends.recv_timeout(PATIENCE) });
         let long = world.turns.share(&seat, Some("key"), Silent, waits);
         let light = async {
@@ -224,7 +225,7 @@ fn a_long_poll_in_a_slow_lane_holds_up_nobody_on_the_worker() {
 }
 
 #[test]
-fn a_request_in_a_slow_lane_ends_when_its_client_goes_away() {
+fn a_request_in_a_slow_lane_is_cancelled_when_its_client_disconnects() {
     on_a_worker(async {
         let world = World::new();
         world.polls("key", "slow", &[LONG; 2]).await;
@@ -245,7 +246,7 @@ fn a_request_in_a_slow_lane_ends_when_its_client_goes_away() {
     });
 }
 
-/// Brings one piece, once it was asked for it.
+/// A connection that hands over one piece, and records that it was asked for it.
 struct OnePiece {
     was_asked: Arc<AtomicBool>,
 }
@@ -257,7 +258,7 @@ impl Connection for OnePiece {
 }
 
 #[test]
-fn a_connection_hands_over_to_a_request_that_is_carried_out_elsewhere_and_to_no_other() {
+fn a_connection_hands_its_body_over_only_to_a_request_in_a_slow_lane() {
     on_a_worker(async {
         let world = World::new();
         for (key, is_slow) in [("light", false), ("slow", true)] {

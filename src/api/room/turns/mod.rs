@@ -1,15 +1,18 @@
-//! The processor time of the worker threads, shared by accounts. A worker polls its requests one after the other, and does not
-//! interrupt a poll, so an account with requests that are long to compute would make all others wait for them.
+//! Fair sharing of the worker threads' processor time between holders (an account, or the address of a request without
+//! one). A worker polls its requests one after the other and does not interrupt a poll, so requests that compute for
+//! long would make all others wait.
 //!
-//! - A holder (an account, or an address) whose requests held a worker long lately has them carried out in the slow lanes, threads
-//!   that the operating system interrupts for the workers. A request that becomes long goes on there.
-//! - Of holders that have used much, in however short polls, requests take turns: on each thread one of them is polled at a
-//!   time, that of the holder that has used the least, and everything else that is ready is polled before the next.
+//! - If the requests of a holder lately held a worker for long, they run in the slow lanes: threads that the operating
+//!   system preempts for the workers. A request that becomes slow on a worker continues in a lane.
+//! - Requests of holders that lately used much time, in polls of any length, take turns. On each thread one of them is
+//!   polled at a time, that of the holder that has used the least; all other ready tasks are polled before the next
+//!   one.
 //! - A request of a holder that has used little lately is polled at once.
 //!
-//! Until its signature is verified, a request counts as that of the account whose key it names, if that key was verified
-//! before: its first poll may be the longest. Processor time is charged to the account whose signature was verified, and to the
-//! address of a request that was not; so nobody uses up another account's time by naming its key.
+//! A request's first poll may be the longest, so before its signature is verified it is scheduled as a request of the
+//! account whose key it names, if some request with that key was verified before. Processor time is charged to the
+//! account of a verified signature, else to the request's address; so nobody uses up another account's time by naming
+//! its key.
 
 use super::bodies::Seat;
 use super::shares::locked;
@@ -30,13 +33,13 @@ use std::time::Duration;
 use tokio::task::yield_now;
 use tokio_util::task::AbortOnDropHandle;
 
-/// Requests after which holders that used little and have none under way are forgotten.
+/// Number of requests between clean-ups, which remove holders that used little time and have no request under way.
 const FORGET_EVERY: u64 = 256;
 
-/// The connection's side of a request, which stays on the worker wherever the request is carried out.
+/// The connection's side of a request. It stays on the worker, also while the request runs in a slow lane.
 pub trait Connection {
-    /// Hands over the bytes that the request, which is carried out elsewhere, has asked for, if they have come; returns
-    /// whether it did.
+    /// Hands bytes of the body over to a request in a slow lane, if it has asked for some and they have arrived.
+    /// Returns whether bytes were handed over.
     fn hand_over(&mut self, cx: &mut Context<'_>) -> bool;
 }
 
@@ -46,7 +49,7 @@ impl<C: Connection> Connection for Option<C> {
     }
 }
 
-/// The turns of all workers of a host, and its slow lanes.
+/// The scheduler of requests on all workers of a host, and its slow lanes.
 #[derive(Debug)]
 pub struct Turns {
     clock: Arc<dyn Clock>,
@@ -59,15 +62,15 @@ pub struct Turns {
 struct State {
     /// Holders with requests under way, and those that used much lately.
     usage: HashMap<Holder, Usage>,
-    /// Workers and slow lanes.
+    /// The worker threads and the slow lanes.
     workers: HashMap<ThreadId, Worker>,
-    /// Accounts by access keys that were verified.
+    /// The accounts of access keys with which a request was verified.
     accounts: HashMap<Arc<str>, Holder>,
-    /// Holders with requests under way.
+    /// The number of holders with requests under way.
     active: usize,
 }
 
-/// An amount of processor time that is forgotten by half with each half-life.
+/// A sum of processor time that decays exponentially.
 #[derive(Debug, Default)]
 struct Faded {
     spent: Duration,
@@ -90,7 +93,7 @@ impl Faded {
 struct Usage {
     under_way: usize,
     all: Faded,
-    /// The part of it for which a worker was, or would have been, held long.
+    /// The part of `all` that was charged as slow, by [`Seat::worked`].
     slow: Faded,
 }
 
@@ -116,18 +119,19 @@ impl Usage {
 struct Worker {
     read: Reading,
     waiting: HashMap<Holder, VecDeque<(u64, Waker)>>,
-    /// The request whose turn it is: it is being polled, or is to be woken for it. While any waits there is one.
+    /// The number of the request whose turn it is: it is being polled, or was woken to be polled. `Some` while any
+    /// request waits.
     turn: Option<u64>,
 }
 
-/// The processor time of a thread, as it was read then.
+/// The processor time of a thread as read at a moment.
 #[derive(Clone, Copy, Debug, Default)]
 struct Reading {
     at: Duration,
     processor: Duration,
 }
 
-/// The begin of a poll, and what was read of its thread not long before.
+/// The begin of a poll, and the last reading of its thread's processor time before.
 #[derive(Clone, Copy, Debug, Default)]
 struct Begun {
     at: Duration,
@@ -135,8 +139,9 @@ struct Begun {
 }
 
 impl Begun {
-    /// Returns the processor time of a poll that ends now: too much by `TURN_READING_AGE` at most, as to read it at the
-    /// begin and the end of every poll takes longer than all else of the turns.
+    /// Returns the processor time of a poll that ends now. The result is too large by at most `TURN_READING_AGE`:
+    /// reading the thread's processor time at the begin and end of every poll would cost more than the rest of the
+    /// scheduling.
     fn spent(&self, now: Duration, clock: &dyn Clock) -> Duration {
         let passed = now.saturating_sub(self.at);
         if passed < TURN_READING_AGE {
@@ -152,7 +157,7 @@ enum Entry {
     Now,
     /// The request is woken when its turn comes.
     Later,
-    /// The request is to go on in a slow lane.
+    /// The request continues in a slow lane.
     Elsewhere,
 }
 
@@ -161,8 +166,8 @@ impl Turns {
         Arc::new(Self { clock, lanes, requests: AtomicU64::new(0), state: Mutex::default() })
     }
 
-    /// Runs a request to its end, on this worker or in a slow lane. `named` is the access key that it names. `None` where the
-    /// lanes have stopped, or the request panicked in one.
+    /// Runs a request to its end, on this worker or in a slow lane. `named` is the access key that the request names.
+    /// Returns `None` if the lanes have stopped, or the request panicked in one.
     pub async fn share<F>(
         self: &Arc<Self>,
         seat: &Arc<Seat>,
@@ -200,7 +205,7 @@ impl Turns {
         .await
     }
 
-    /// Goes on with a request, or with the body of its answer, in a slow lane. It ends when the handle is dropped.
+    /// Continues a request, or the body of its response, in a slow lane. Dropping the handle cancels it.
     pub fn in_lane<F>(
         self: &Arc<Self>,
         seat: &Arc<Seat>,
@@ -214,7 +219,7 @@ impl Turns {
         self.lanes.run(async move { turns.in_turn(&seat, named.as_deref(), work.as_mut()).await })
     }
 
-    /// Runs something to its end on this thread, polled when its holder may be.
+    /// Runs a future to its end on this thread; polls it only when its holder may be polled.
     async fn in_turn<F>(&self, seat: &Seat, named: Option<&str>, mut work: Pin<&mut F>) -> F::Output
     where
         F: Future + ?Sized,
@@ -231,7 +236,7 @@ impl Turns {
         .await
     }
 
-    /// Polls something of a request that takes no turn, and charges its holder.
+    /// Polls a part of a request at once, without a turn, and charges the processor time to its holder.
     pub fn charged<T>(&self, seat: &Seat, poll: impl FnOnce() -> T) -> T {
         let worker = std::thread::current().id();
         let begun = locked(&self.state).begin(worker, self.clock.monotonic(), &*self.clock);
@@ -245,7 +250,8 @@ impl Turns {
         polled
     }
 
-    /// Returns whether the requests of this holder belong in the slow lanes.
+    /// Returns whether the request's holder (its account, else its address) is slow, so that its requests run in the
+    /// slow lanes.
     pub fn is_slow(&self, seat: &Seat) -> bool {
         let holder = seat.account().map(|(_, account)| account).or_else(|| seat.address());
         let now = self.clock.monotonic();
@@ -259,20 +265,20 @@ impl Turns {
     }
 }
 
-/// The place of a request in the queue.
+/// A request's registration with the scheduler, from its first poll to its last.
 #[derive(Debug)]
 struct Ticket<'a> {
     turns: &'a Turns,
     number: u64,
-    /// The thread that polls it.
+    /// The thread that polls the request.
     worker: ThreadId,
-    /// False in a slow lane.
+    /// True on a worker, false in a slow lane.
     is_on_worker: bool,
-    /// True once its last poll has ended, and it counts for nobody any more.
+    /// True once the last poll has ended and the ticket was given back.
     is_over: bool,
     /// The holder that the request counts for.
     holder: Option<Holder>,
-    /// The holder as whose request it waits.
+    /// The holder in whose queue the request waits, if it does.
     waits_as: Option<Holder>,
     begun: Begun,
 }
@@ -309,7 +315,8 @@ impl Ticket<'_> {
         entry
     }
 
-    /// Ends a poll, by which the account may have become known, and with the last poll the request.
+    /// Ends a poll and charges its processor time: to the account, if its signature was verified by now, else to the
+    /// address. The last poll gives the ticket back.
     fn leave(&mut self, seat: &Seat, is_over: bool) {
         let now = self.turns.clock.monotonic();
         let spent = self.begun.spent(now, &*self.turns.clock);
@@ -355,7 +362,7 @@ impl Drop for Ticket<'_> {
 }
 
 impl State {
-    /// Begins a poll on this thread.
+    /// Begins a poll on this thread, and reads the thread's processor time if the last reading is too old.
     fn begin(&mut self, worker: ThreadId, now: Duration, clock: &dyn Clock) -> Begun {
         let read = &mut self.workers.entry(worker).or_default().read;
         if now.saturating_sub(read.at) >= TURN_READING_AGE {
@@ -372,7 +379,8 @@ impl State {
         }
     }
 
-    /// Forgets holders that used little and have no request under way; where there are very many, all without one.
+    /// Removes holders that used little time and have no request under way; if more than `TURN_HOLDERS_MAX` remain, all
+    /// holders without a request under way.
     fn forget_holders(&mut self, now: Duration) {
         self.usage.retain(|_, usage| !usage.is_forgettable(now));
         if self.usage.len() > TURN_HOLDERS_MAX {
@@ -388,7 +396,7 @@ impl State {
         self.usage.get(holder).is_some_and(|usage| usage.is_slow(now))
     }
 
-    /// A key that was verified to be this account's. All are forgotten when there are very many.
+    /// Remembers the account of a verified access key. At `TURN_KEYS_MAX` keys all are forgotten first.
     fn learn(&mut self, key: Arc<str>, account: &Holder) {
         if self.accounts.get(&key) == Some(account) {
             return;
@@ -399,7 +407,7 @@ impl State {
         self.accounts.insert(key, account.clone());
     }
 
-    /// Counts a request as this holder's, and no more as the one's that it was.
+    /// Counts a request under way for `holder` instead of for `held`, and sets `held`.
     fn hold(&mut self, held: &mut Option<Holder>, holder: Option<Holder>) {
         if *held == holder {
             return;
@@ -417,7 +425,7 @@ impl State {
     }
 
     fn take_turn(&mut self, worker: ThreadId, number: u64, holder: &Holder, waker: &Waker) -> Entry {
-        // The holder is one of them.
+        // The request's own holder is the only active one.
         if self.active <= 1 {
             return Entry::Now;
         }
@@ -433,14 +441,15 @@ impl State {
         Entry::Later
     }
 
-    /// Removes a request that waits no more.
+    /// Removes a request from the queue in which it waits.
     fn forget(&mut self, worker: ThreadId, number: u64, waits_as: Option<Holder>) {
         if let (Some(worker), Some(holder)) = (self.workers.get_mut(&worker), waits_as) {
             worker.forget(number, &holder);
         }
     }
 
-    /// Ends the turn of a request, whether it was polled or is gone, and gives it to the next.
+    /// Ends the turn of a request that was polled or dropped, and gives the turn to a request of the waiting holder
+    /// that used the least time lately.
     fn end_turn(&mut self, worker: ThreadId, number: u64, now: Duration) {
         let Some(worker) = self.workers.get_mut(&worker) else { return };
         if worker.turn != Some(number) {
@@ -455,11 +464,11 @@ impl State {
     }
 }
 
-/// Wakes a request when all that is ready was polled, and the runtime has looked for what came meanwhile: that is how it
-/// treats who yields.
+/// Wakes a request after all ready tasks were polled and the runtime has looked for new events: tokio treats a task
+/// that yields in this way.
 fn wake_after_others(waker: &Waker) {
     let yielded = pin!(yield_now()).as_mut().poll(&mut Context::from_waker(waker));
-    debug_assert!(yielded.is_pending(), "a yield is never over at once");
+    debug_assert!(yielded.is_pending(), "yield_now is pending at its first poll");
 }
 
 impl Worker {

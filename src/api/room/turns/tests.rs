@@ -1,4 +1,4 @@
-//! The order in which requests are polled on one worker, by time that is counted.
+//! Tests of the order in which requests are polled on one worker, with a clock that the tests advance.
 
 use super::Turns;
 use crate::actors::frontend::Holder;
@@ -14,7 +14,7 @@ use std::time::Duration;
 use tokio::task::{LocalSet, spawn_local, yield_now};
 use tokio::time::{Instant, advance};
 
-/// Time that passes by what is computed, and while nothing is.
+/// A clock of the runtime's paused time and of the processor time that the tests add.
 #[derive(Debug)]
 struct Counted {
     computed_us: AtomicU64,
@@ -37,7 +37,7 @@ impl Counted {
     }
 }
 
-/// Turns, and the names of the requests in the order in which they were polled.
+/// The scheduler under test, and the names of the requests in the order in which they were polled.
 struct World {
     clock: Arc<Counted>,
     turns: Arc<Turns>,
@@ -57,7 +57,8 @@ impl World {
         self.room.seat(Some([10, 0, 0, 1].into()))
     }
 
-    /// A request that is polled so many times, each for so long; it is verified to be this account's in the first poll.
+    /// Runs a request with this many polls of this length. With an account, its signature is verified in the first
+    /// poll.
     async fn ask(self: Rc<Self>, name: &'static str, account: Option<&'static str>, polls: usize, poll: Duration) {
         let seat = self.seat();
         let work = async {
@@ -74,7 +75,7 @@ impl World {
         self.turns.in_turn(&seat, account, pin!(work)).await;
     }
 
-    /// A request that names an account's key, and is not signed with it.
+    /// Runs a request that names an account's key but whose signature is never verified.
     async fn forge(self: Rc<Self>, key: &'static str, polls: usize) {
         let seat = self.seat();
         let work = async {
@@ -95,14 +96,14 @@ impl World {
 const LONG: Duration = Duration::from_millis(15);
 const SHORT: Duration = Duration::from_micros(100);
 
-/// Runs on one thread, as a worker does, with sleeps that end at once.
+/// Runs a test on one thread, as on a worker, in paused time.
 fn on_a_worker(test: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     LocalSet::new().block_on(&runtime.expect("a runtime"), test);
 }
 
 #[test]
-fn a_request_of_an_account_that_used_little_waits_for_one_poll_of_a_busy_account_at_a_time() {
+fn a_light_request_waits_for_one_poll_of_a_busy_account_at_a_time() {
     on_a_worker(async {
         let world = World::new();
         let load: Vec<_> =
@@ -122,7 +123,7 @@ fn a_request_of_an_account_that_used_little_waits_for_one_poll_of_a_busy_account
 }
 
 #[test]
-fn of_two_busy_accounts_the_one_with_many_requests_gets_no_more_than_the_one_with_a_single_request() {
+fn many_requests_of_a_busy_account_get_no_more_time_than_a_single_one() {
     on_a_worker(async {
         let world = World::new();
         let many: Vec<_> =
@@ -139,7 +140,7 @@ fn of_two_busy_accounts_the_one_with_many_requests_gets_no_more_than_the_one_wit
 }
 
 #[test]
-fn an_account_that_is_alone_is_never_held_up() {
+fn requests_of_the_only_active_account_are_polled_at_once() {
     on_a_worker(async {
         let world = World::new();
         let seat = world.seat();
@@ -159,7 +160,7 @@ fn an_account_that_is_alone_is_never_held_up() {
 }
 
 #[test]
-fn a_request_that_is_given_up_hands_its_turn_on() {
+fn a_cancelled_request_passes_its_turn_on() {
     on_a_worker(async {
         let world = World::new();
         let rest: Vec<_> = (0..4).map(|_| spawn_local(Rc::clone(&world).ask("rest", Some("busy"), 50, LONG))).collect();
@@ -182,11 +183,11 @@ fn a_request_that_is_given_up_hands_its_turn_on() {
 }
 
 #[test]
-fn a_request_that_names_the_key_of_another_account_uses_none_of_its_time_and_gains_none() {
+fn unverified_requests_are_charged_to_their_address_not_the_named_account() {
     on_a_worker(async {
         let world = World::new();
         Rc::clone(&world).ask("victim", Some("victim"), 1, SHORT).await;
-        // Nothing of these is verified.
+        // The signatures of these requests are never verified.
         for key in ["victim", "nobodys"].repeat(10) {
             let (seat, clock) = (world.seat(), &world.clock);
             let work = async { clock.pass(LONG) };
@@ -201,7 +202,7 @@ fn a_request_that_names_the_key_of_another_account_uses_none_of_its_time_and_gai
 }
 
 #[test]
-fn an_address_that_used_much_takes_turns_whatever_key_its_requests_name() {
+fn unverified_requests_of_a_busy_address_take_turns_whatever_key_they_name() {
     on_a_worker(async {
         let world = World::new();
         for account in ["victim", "light"] {

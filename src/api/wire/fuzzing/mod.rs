@@ -1,4 +1,4 @@
-//! Heads of requests, through all that looks at them before s3s does.
+//! The fuzz target of request heads: everything that processes a head before s3s.
 
 use super::normalise::normalise;
 use super::renaming::{is_rename, rename_source};
@@ -20,7 +20,7 @@ fn request(method: &Method, uri: &Uri, headers: &HeaderMap) -> http::Request<()>
     request
 }
 
-/// A head that was normalised stays as it is, and claims no signature.
+/// Normalises a head. The result must state no signature, and must not change when it is normalised again.
 pub fn heads(data: &[u8]) {
     let Some(Request { method, uri, headers, .. }) = Request::read(data) else { return };
     let Ok(query) = Query::read(uri.query()) else { return };

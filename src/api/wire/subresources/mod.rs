@@ -1,6 +1,7 @@
-//! Parameters that name a part of a bucket or an object. s3s takes a request for the plain operation where it does not
-//! know the named one, so that what is meant to delete a configuration would delete the bucket: such requests are
-//! refused here, as is what cannot be done to the store as a whole.
+//! Subresources: query parameters that name a part of a bucket or an object, such as `?policy`. s3s ignores a
+//! subresource that it does not know for a method and runs the plain operation: DELETE of a bucket's unknown
+//! configuration would delete the bucket. Such requests are refused here, as are methods that do not apply to the
+//! service as a whole.
 
 mod reads;
 
@@ -11,7 +12,7 @@ use crate::api::errors::{ArgumentFault, Fault};
 use crate::api::wire::is_form;
 use http::Method;
 
-/// A subresource's name and the methods that change it.
+/// A subresource, and the methods other than GET and HEAD that it supports on a bucket and on an object.
 struct Subresource {
     name: &'static str,
     of_bucket: &'static [&'static str],
@@ -74,6 +75,7 @@ const UNKNOWN: [&str; 7] = [
     "metadataJournalTable",
 ];
 
+/// Refuses a request whose subresource, method or parameters s3s would misread.
 pub fn check(head: Head<'_>) -> Result<(), Fault> {
     if head.target.level == Level::Service {
         return check_service(head.method);
@@ -112,7 +114,8 @@ pub fn check(head: Head<'_>) -> Result<(), Fault> {
     }
 }
 
-/// The store as a whole is only listed. What is posted to it for IAM or STS does not come here.
+/// Refuses all methods on the service as a whole but GET, which lists the buckets. Calls of IAM and STS were routed
+/// before.
 fn check_service(method: &Method) -> Result<(), Fault> {
     match *method {
         Method::HEAD | Method::PUT | Method::POST | Method::DELETE => Err(Fault::MethodNotAllowed),
@@ -140,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn a_method_that_a_subresource_lacks_is_not_applied_to_the_whole() {
+    fn a_method_that_a_subresource_does_not_support_is_refused() {
         for (method, uri) in [
             (Method::DELETE, "/b?acl"),
             (Method::DELETE, "/b?versioning"),
@@ -162,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn the_store_as_a_whole_is_only_listed() {
+    fn only_get_is_allowed_on_the_service() {
         for method in [Method::HEAD, Method::PUT, Method::POST, Method::DELETE] {
             assert_eq!(judge(method.clone(), "/"), Err(Fault::MethodNotAllowed), "{method}");
         }
@@ -170,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn supported_requests_are_let_through() {
+    fn requests_with_supported_subresources_are_accepted() {
         for (method, uri) in [
             (Method::DELETE, "/b"),
             (Method::DELETE, "/b?policy"),
@@ -190,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_is_named_by_its_upload_and_its_number() {
+    fn a_part_without_its_upload_id_or_number_is_refused() {
         assert!(matches!(judge(Method::PUT, "/b/k?partNumber=1"), Err(Fault::Argument(_))));
         assert_eq!(judge(Method::PUT, "/b/k?uploadId=u"), Err(Fault::MethodNotAllowed));
     }
@@ -204,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn a_parameter_of_another_read_is_refused() {
+    fn a_parameter_of_another_read_operation_is_refused() {
         for uri in [
             "/b?start-after=a",
             "/b?continuation-token=t",
@@ -231,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_no_header_has_is_not_answered() {
+    fn a_response_override_that_cannot_be_a_header_value_is_refused() {
         for uri in ["/b/k?response-expires=a%0ab", "/b/k?response-content-type=%00"] {
             assert!(matches!(judge(Method::GET, uri), Err(Fault::InvalidArgument(_))), "{uri}");
         }
@@ -239,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn headers_of_the_answer_are_taken_out_of_the_query_however_they_are_written() {
+    fn response_overrides_are_removed_from_the_query_escaped_or_not() {
         let take = |method: Method, path: &str| {
             let mut request = Request::builder().method(method).uri(path).body(()).expect("a request");
             let query = Query::read(request.uri().query()).expect("a query");
@@ -262,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn a_source_is_for_what_is_put_and_named_whole() {
+    fn a_copy_source_is_refused_outside_copies_and_with_an_empty_version() {
         let judge = |method: Method, uri: &'static str, source: &'static str| {
             let uri = Uri::from_static(uri);
             let query = Query::read(uri.query()).expect("a query");

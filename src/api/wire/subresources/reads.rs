@@ -1,4 +1,5 @@
-//! Refuses parameters and headers of a read that belong to another operation. S3 refuses them; s3s would ignore them.
+//! Refusals of query parameters and headers that belong to another operation than the request's, and the overrides of
+//! response headers. S3 refuses such parameters; s3s would ignore them.
 
 use crate::api::call::{Head, Level, Target};
 use crate::api::errors::{ArgumentFault, Fault, Text};
@@ -7,7 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
 use s3s::header::X_AMZ_COPY_SOURCE;
 use std::borrow::Cow;
 
-/// The headers of a response that a request can override.
+/// The query parameters that override headers of the response.
 const OVERRIDES: [&str; 6] = [
     "response-cache-control",
     "response-content-disposition",
@@ -17,19 +18,20 @@ const OVERRIDES: [&str; 6] = [
     "response-expires",
 ];
 const OVERRIDE: &str = "response-";
-/// The parameters that apply to a bucket, and not to a key.
+/// Parameters that apply only to a bucket, with S3's message if they are used on a key.
 const OF_BUCKETS: [(&str, &str); 2] = [
     ("uploads", "Key is not expected for the GET method ?uploads subresource"),
     ("versions", "There is no such thing as the ?versions sub-resource for a key"),
 ];
-/// The parameters of the second version of ListObjects, and the first.
+/// Parameters that only version 2 of ListObjects has (`OF_VERSION_2`), and only version 1 (`OF_VERSION_1`), with S3's
+/// messages.
 const OF_VERSION_2: [(&str, &str); 2] = [
     ("continuation-token", "continuation-token only supported in REST.GET.BUCKET with list-type=2"),
     ("start-after", "startAfter only supported in REST.GET.BUCKET with list-type=2"),
 ];
 const OF_VERSION_1: [(&str, &str); 1] = [("marker", "Marker unsupported with REST.GET.BUCKET in list-type=2")];
 
-/// Checks that only copies have a source header, and that its version id is not empty.
+/// Refuses `x-amz-copy-source` on requests that are not copies, and one with an empty version id.
 pub fn check_source(head: Head<'_>) -> Result<(), Fault> {
     let Some(source) = head.headers.get(X_AMZ_COPY_SOURCE) else { return Ok(()) };
     let is_copy = match *head.method {
@@ -47,14 +49,14 @@ pub fn check_source(head: Head<'_>) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Checks a request that only reads a key.
+/// Checks the parameters of a request that reads an object.
 pub fn check_key(head: Head<'_>) -> Result<(), Fault> {
     if let Some((_, why)) = OF_BUCKETS.iter().find(|(name, _)| *head.method == Method::GET && head.query.has(name)) {
         return Err(Fault::InvalidRequest((*why).to_owned()));
     }
     let asked = || head.query.pairs().filter(|(name, _)| name.starts_with(OVERRIDE));
     if let Some((name, _)) = asked().find(|(_, value)| HeaderValue::from_bytes(value.as_bytes()).is_err()) {
-        return Err(Fault::InvalidArgument(format!("The value of {name} cannot be that of a header.")));
+        return Err(Fault::InvalidArgument(format!("The value of {name} is not a valid header value.")));
     }
     match asked().find(|(name, _)| !OVERRIDES.contains(name)) {
         None => Ok(()),
@@ -69,8 +71,8 @@ pub fn check_key(head: Head<'_>) -> Result<(), Fault> {
     }
 }
 
-/// The headers that the answer to a read is to have instead of its own, taken out of the query: they are answered as they
-/// came, also where s3s would read something else in them.
+/// Removes the overrides of response headers from a read's query, and returns them as headers. s3s does not see them,
+/// so they are sent exactly as the client wrote them.
 pub fn take_overrides<B>(request: &mut Request<B>, target: &Target, query: &Query) -> HeaderMap {
     if target.level != Level::Object || !matches!(*request.method(), Method::GET | Method::HEAD) {
         return HeaderMap::new();
@@ -94,7 +96,7 @@ fn without_overrides(uri: &Uri) -> Uri {
     Uri::try_from(target).unwrap_or_else(|_| uri.clone())
 }
 
-/// Checks a request that lists a bucket's objects, in either version.
+/// Checks the parameters of a list of a bucket's objects, in either version.
 pub fn check_list(head: Head<'_>) -> Result<(), Fault> {
     let others: &[(&'static str, &'static str)] = match head.query.get("list-type") {
         None => &OF_VERSION_2,
@@ -109,7 +111,7 @@ pub fn check_list(head: Head<'_>) -> Result<(), Fault> {
     }
 }
 
-/// Returns whether it is such a request, of all that read a bucket.
+/// Returns whether a request without a known subresource lists a bucket's objects.
 pub fn is_list(head: Head<'_>) -> bool {
     *head.method == Method::GET && head.target.level == Level::Bucket
 }
