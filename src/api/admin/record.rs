@@ -7,7 +7,7 @@ use serde_json::Value;
 use std::sync::Arc;
 
 /// The fields of a call's body that are written to the audit log. None of them is a secret.
-const NAMES: [&str; 18] = [
+const NAMES: [&str; 19] = [
     "account",
     "action",
     "alias",
@@ -16,6 +16,7 @@ const NAMES: [&str; 18] = [
     "change",
     "host",
     "id",
+    "lost",
     "node",
     "objects_max",
     "of",

@@ -91,6 +91,7 @@ fn is_absolute_url(url: &str) -> bool {
     has_host && HeaderValue::try_from(url).is_ok()
 }
 
+/// Escapes a text for XML. Control characters are left to the response, which writes them as references.
 fn xml_text(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {
@@ -98,7 +99,6 @@ fn xml_text(text: &str) -> String {
             '&' => escaped.push_str("&amp;"),
             '<' => escaped.push_str("&lt;"),
             '>' => escaped.push_str("&gt;"),
-            character if character.is_control() => escaped.push('\u{fffd}'),
             character => escaped.push(character),
         }
     }
