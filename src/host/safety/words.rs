@@ -1,4 +1,4 @@
-//! The assessment in words: one plain sentence each.
+//! The messages of the assessment: problems, work under way, and what the operator has to do; one sentence each.
 
 use super::{Facts, metadata};
 use crate::actors::drives::health::Contents;
@@ -85,7 +85,7 @@ fn of_host(facts: &Facts<'_>, host: HostId) -> Option<String> {
     }
     let replica = facts.voters.get(&host)?;
     if let Some(why) = &replica.out_of_service {
-        // This host says so itself, beside other reasons.
+        // Health of this host reports its own metadata as another reason.
         return (host != facts.own).then(|| format!("the metadata of host {name} is out of service: {why}"));
     }
     if metadata::is_behind(facts, replica) {
