@@ -1,4 +1,4 @@
-//! `sherd admin policy explain`: whether somebody may do something, and what decided it.
+//! The command `sherd admin policy explain`: whether a principal may perform an action, and which rule decided it.
 
 use super::client::Client;
 use super::{AdminFailure, tell};
@@ -7,7 +7,7 @@ use crate::config::{AccessQuestion, WhoAsked};
 use std::fmt::Write as _;
 use std::io::Write;
 
-/// The exit code: 1 where it is denied.
+/// Asks and prints the decision; returns the exit code: 0 if the action is allowed, 1 if it is denied.
 pub fn run(
     client: &Client,
     account: Option<&str>,
@@ -56,7 +56,7 @@ fn of_bucket(bucket: &BucketShown) -> String {
     .filter_map(|(set, name)| set.then_some(name))
     .collect();
     let blocked = if blocks.is_empty() { "nothing".to_owned() } else { blocks.join(", ") };
-    let acl = if bucket.has_acl { "yes" } else { "of its owner only" };
+    let acl = if bucket.has_acl { "yes" } else { "none but the owner's" };
     let (owner, ownership) = (&bucket.owner, bucket.ownership);
     format!(
         "bucket    of {owner}, {ownership:?}\n  policy  {policy}\n  acl     {acl}\n  public access block: {blocked}\n"
@@ -65,7 +65,7 @@ fn of_bucket(bucket: &BucketShown) -> String {
 
 fn of_object(object: &ObjectShown) -> String {
     let owner = if object.owner.is_empty() { "the bucket's owner" } else { &object.owner };
-    let acl = if object.has_acl { "yes" } else { "of its owner only" };
+    let acl = if object.has_acl { "yes" } else { "none but the owner's" };
     let tags: Vec<String> = object.tags.iter().map(|(key, value)| format!("{key}={value}")).collect();
     let tags = if tags.is_empty() { "none".to_owned() } else { tags.join(", ") };
     format!("object    of {owner}\n  acl     {acl}\n  tags    {tags}\n")

@@ -1,4 +1,5 @@
-//! `sherd admin encryption-key`: the named keys, and what they wrap wrapped anew, page by page.
+//! The command `sherd admin encryption-key`: lists and changes named keys, and rewraps the keys that they wrap, page by
+//! page.
 
 use super::client::Client;
 use super::progress::Progress;
@@ -8,7 +9,7 @@ use crate::api::admin::{ChangeKey, EncryptionKeyShown, EncryptionKeysShown, Rewr
 use crate::config::KeyQuestion;
 use std::io::Write;
 
-/// The exit code: 1 where something could not be wrapped anew.
+/// Performs the command; returns the exit code: 1 if something could not be rewrapped.
 pub fn run(client: &Client, asked: &KeyQuestion, json: bool, out: &mut impl Write) -> Result<u8, AdminFailure> {
     let change = match asked.clone() {
         KeyQuestion::List => {
@@ -99,7 +100,7 @@ mod tests {
     use super::{RootKeyShown, standing};
 
     #[test]
-    fn a_root_key_is_needed_as_long_as_it_wraps_anything() {
+    fn a_former_root_key_is_needed_while_it_wraps_anything() {
         let of = |current, known, encryption_keys, access_keys| {
             standing(&RootKeyShown { id: String::new(), current, known, encryption_keys, access_keys })
         };

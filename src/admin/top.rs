@@ -1,4 +1,5 @@
-//! `sherd admin top`: who asks most, of all hosts or of one. The exit code is 1 where a host that is meant does not answer.
+//! The command `sherd admin top`: the accounts and buckets with the most traffic, on all hosts or on one. The exit code
+//! is 1 if a selected host does not answer.
 
 use super::client::{Client, with_host};
 use super::show::{size, table};
