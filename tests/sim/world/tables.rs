@@ -24,7 +24,7 @@ impl Tables {
         Arc::clone(indices.entry(node).or_insert_with(|| Arc::new(MemoryKv::new(shard_index::TABLES))))
     }
 
-    /// Each is as it was some commits ago, or gone.
+    /// Returns the tables after a power cut: each in the state of some commits ago, or lost.
     pub(super) fn power_cut(&self, drawn: &Simulated) -> Self {
         let cut = |kv: &Arc<MemoryKv>| (drawn.below(6) > 0).then(|| Arc::new(kv.power_cut(drawn)));
         let state = self.state.lock().expect("one thread");
