@@ -19,7 +19,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     // The allocator reserves much memory and touches little of it. Huge pages would multiply the resident part.
     if let Err(error) = rustix::thread::disable_transparent_huge_pages(true) {
-        eprintln!("sherd: memory is used in huge pages: {error}");
+        eprintln!("sherd: huge pages cannot be disabled, so more memory is used: {error}");
     }
     // Only the store's own user may read the files that it writes, its tables included.
     rustix::process::umask(Mode::RWXG | Mode::RWXO);
@@ -32,7 +32,7 @@ fn main() -> ExitCode {
             let logging = logging::start(&config.log_filter, config.log_format);
             if rustix::process::geteuid().is_root() {
                 tracing::warn!(
-                    "sherd runs as root, which it has no need of: give its directories to a user and run it as that one, as the \
+                    "sherd runs as root, which it does not need: give its directories to a user and run it as that user, as the \
                      entry point of the container image does"
                 );
             }

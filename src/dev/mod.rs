@@ -28,7 +28,7 @@ pub enum DevError {
     #[error("{} is of another version of this program (format {found})", dir.display())]
     OtherFormat { dir: PathBuf, found: u32 },
     #[error(
-        "{} holds a cluster of {hosts} hosts with {drives} drives each; ask for as many, or name another directory",
+        "{} holds a cluster of {hosts} hosts with {drives} drives each; start it with --hosts {hosts} --drives {drives}, or name another directory",
         dir.display()
     )]
     OtherSize { dir: PathBuf, hosts: usize, drives: u16 },
@@ -38,7 +38,7 @@ pub enum DevError {
     Watch { host: String, cause: io::Error },
     #[error("{doing}: {cause}")]
     System { doing: &'static str, cause: io::Error },
-    #[error("every host has failed; what they logged says why")]
+    #[error("every host has failed; their logs say why")]
     AllFailed,
 }
 

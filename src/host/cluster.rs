@@ -53,7 +53,7 @@ pub enum ClusterError {
     #[error(transparent)]
     Join(#[from] JoinError),
     #[error(
-        "this host took part in a founding as {was}, and is {now} now; give it back what was changed, or empty its directories"
+        "this host has agreed to found a cluster as {was}, but its settings make it {now} now; restore its former settings, or empty its directories"
     )]
     OtherFounder { was: String, now: String },
     #[error(
@@ -316,7 +316,7 @@ pub(super) async fn come_back_as_another(
         why,
         was,
         is,
-        "this host comes back to its cluster as another member, with the shards of its drives, as soon as a majority of the voters without it has decided it; of two hosts the other one alone is none, and has to be recovered first (sherd recover, docs/how-to/recovery.md)"
+        "this host comes back to its cluster as another member, with the shards of its drives, as soon as a majority of the voters without it has decided it; in a cluster of two hosts there is no such majority, and the other host has to be recovered first (sherd recover, docs/how-to/recovery.md)"
     );
     // The identity names no cluster yet: the metadata group may have been formed anew since this host was part of it.
     let identity = HostIdentity::new(*to, None, cluster.secret.as_bytes()).map_err(ClusterError::from)?;

@@ -40,19 +40,17 @@ pub enum MetadataError {
     #[error(transparent)]
     Stopped(#[from] ThreadsStopped),
     #[error(
-        "a host of the name {name:?} at {address} has taken the place of this one, which may hold what is no longer true; empty its directories to let it join anew"
+        "another host with the name {name:?}, at {address}, has taken the place of this one, whose data may be outdated; empty its directories to let it join anew"
     )]
     Replaced { name: String, by: HostId, address: String },
-    #[error(
-        "the host {name:?} was removed from its cluster, and is no part of it any more; empty its directories to let it join anew"
-    )]
+    #[error("the host {name:?} was removed from its cluster; empty its directories to let it join anew")]
     Removed { name: String },
     #[error(
-        "nodes {nodes} are drives of the host {name:?}, and it is started without the role storage; start it with that, or drain and remove them first (sherd admin layout)"
+        "the host {name:?} is started without the role storage (SHERD_ROLES), but its drives are nodes {nodes} of the store; start it with that role, or drain and remove them first (sherd admin layout)"
     )]
     StillStores { name: String, nodes: String },
     #[error(
-        "the drive in {dir} was removed from its cluster as node {node}, and another has that number since; put that one's directory in its place, or empty this one"
+        "the drive in {dir} was removed from its cluster as node {node}, and that number belongs to another drive now; put that drive's directory in its place, or empty this one"
     )]
     NumberTaken { node: NodeId, dir: PathBuf },
 }

@@ -75,7 +75,7 @@ impl Reloads {
                 Ok(changed) => {
                     self.refused.remove(listener);
                     if changed {
-                        tracing::info!(listener, "new connections get the certificate that its files hold now");
+                        tracing::info!(listener, "the certificate was reloaded for new connections");
                     }
                 }
                 Err(why) => {

@@ -48,11 +48,11 @@ pub(super) struct HostStatus {
 const REMOVED: &str = "this host was removed from its cluster (sherd admin layout remove): stop it; to let it join anew, empty its directories";
 
 /// The end of the message about a drive whose copy of the metadata log failed.
-const FAILED_COPY: &str = "; other drives hold the metadata. Look at this one (its room, the kernel log, SMART) and replace it if it is \
-failing; it is tried again a minute after it was late or full, otherwise at the next start of this host";
+const FAILED_COPY: &str = "; other drives hold the metadata. Look at this one (its space, the kernel log, SMART) and replace it if it is \
+failing; a drive that was late or full is tried again after a minute, any other at the next start of this host";
 
-const KEPT_UNKNOWN: &str = "the metadata was recovered (sherd recover), and shards that it does not know are kept on all drives; once nothing \
-of what was lost is wanted any more, give them up with sherd admin metadata drop-unknown";
+const KEPT_UNKNOWN: &str = "the metadata was recovered (sherd recover), and shards that it does not know are kept on all drives; once you do \
+not want to restore any lost object, give them up with sherd admin metadata drop-unknown";
 
 impl HealthSource for HostStatus {
     fn health(&self) -> Health {
@@ -206,7 +206,7 @@ impl HostStatus {
     pub(super) async fn ask_and_judge_stop(&self, host: HostId) -> StopJudgement {
         self.watch.ask_all().await;
         match self.why_no_metadata() {
-            Some(why) => StopJudgement { safe: false, why: format!("this host cannot tell: {why}") },
+            Some(why) => StopJudgement { safe: false, why: format!("this host cannot judge that: {why}") },
             None => self.with_facts(|facts| judge_stop(facts, host)),
         }
     }

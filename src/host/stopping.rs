@@ -97,7 +97,7 @@ impl Running {
             });
             let closing = drives.iter().map(|drive| async move {
                 if let Err(error) = drive.close(threads).await {
-                    tracing::warn!(node = %drive.node, %error, "drive did not close in order");
+                    tracing::warn!(node = %drive.node, %error, "this drive could not be closed cleanly");
                 }
             });
             join_all(closing).await;

@@ -56,7 +56,7 @@ impl HostAdmin {
             tokio::time::sleep(LEAVING_LOOK_EVERY).await;
         }
         Err(AdminError::Unavailable(format!(
-            "host {} is removed from the layout, but still has a part in the metadata: do not stop it before `sherd admin info` shows it no more",
+            "host {} is removed from the layout, but is still a member of the metadata group: do not stop it before it is gone from `sherd admin info`",
             shown(host)
         )))
     }

@@ -79,7 +79,7 @@ impl HostAdmin {
                 tracing::warn!("an operator has given up the shards that a recovery left without metadata");
                 Ok(UnknownDropped { recovered_ms: recovery.at.0 })
             }
-            other => Err(AdminError::Unavailable(format!("they were not given up: {other:?}"))),
+            other => Err(AdminError::Unavailable(format!("the unknown shards were not given up: {other:?}"))),
         }
     }
 }

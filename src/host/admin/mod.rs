@@ -332,8 +332,9 @@ fn metadata_role(membership: &Membership, host: HostId) -> MetadataRole {
 }
 
 fn shards_of(blob: &BlobRef) -> Result<Vec<ShardShown>, AdminError> {
-    let layout = BlobLayout::new(blob.geometry, blob.size_bytes)
-        .map_err(|error| AdminError::Unavailable(format!("blob {} has a row that makes no sense: {error}", blob.id)))?;
+    let layout = BlobLayout::new(blob.geometry, blob.size_bytes).map_err(|error| {
+        AdminError::Unavailable(format!("the metadata row of blob {} is invalid: {error}", blob.id))
+    })?;
     let (id, chunks) = (blob.id.to_string(), layout.stripes());
     let placed = blob.placement.iter().zip(0u8..);
     Ok(placed.map(|(node, shard)| ShardShown { blob: id.clone(), shard, node: node.0, chunks }).collect())

@@ -1,4 +1,4 @@
-//! The derived tables of a host, in memory.
+//! The derived tables of a host (shard indexes and metadata tables), in memory.
 
 use crate::ambient::Simulated;
 use sherd::actors::consensus::StateHome;
@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-/// Derived tables: they outlive the process, and may be lost with any power cut.
+/// The derived tables. They outlive a process, and may be lost in any power cut.
 #[derive(Debug, Default)]
 pub(super) struct Tables {
     pub(super) state: Mutex<BTreeMap<(NodeId, u32), Arc<MemoryKv>>>,
