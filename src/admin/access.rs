@@ -21,19 +21,20 @@ pub fn run(
         WhoAsked::Anonymous => ExplainedCaller::Anonymous {},
     };
     let AccessQuestion { action, resource, conditions, .. } = asked.clone();
-    let told: Explained = client.post("/access/explain", &ExplainAccess { who, action, resource, conditions })?;
-    tell(&told, json, explained, out)?;
-    Ok(u8::from(!told.allowed))
+    let answer: Explained = client.post("/access/explain", &ExplainAccess { who, action, resource, conditions })?;
+    tell(&answer, json, explained, out)?;
+    Ok(u8::from(!answer.allowed))
 }
 
-fn explained(told: &Explained) -> String {
-    let verdict = if told.allowed { "allowed" } else { "denied" };
-    let (who, action, resource) = (&told.who, &told.action, &told.resource);
-    let mut text = format!("{verdict}: {}\n\nwho       {who}\naction    {action}\nresource  {resource}\n", told.reason);
-    if let Some(bucket) = &told.bucket {
+fn explained(answer: &Explained) -> String {
+    let verdict = if answer.allowed { "allowed" } else { "denied" };
+    let (who, action, resource) = (&answer.who, &answer.action, &answer.resource);
+    let mut text =
+        format!("{verdict}: {}\n\nwho       {who}\naction    {action}\nresource  {resource}\n", answer.reason);
+    if let Some(bucket) = &answer.bucket {
         let _ = write!(text, "{}", of_bucket(bucket));
     }
-    if let Some(object) = &told.object {
+    if let Some(object) = &answer.object {
         let _ = write!(text, "{}", of_object(object));
     }
     text
@@ -78,7 +79,7 @@ mod tests {
 
     #[test]
     fn a_decision_is_shown_with_its_subject() {
-        let told: Explained = serde_json::from_str(
+        let answer: Explained = serde_json::from_str(
             r#"{"allowed":false,"who":"anonymous","action":"s3:GetObject","resource":"arn:aws:s3:::b/k",
                 "reason":"nothing allows it","statements":[],"object":null,
                 "bucket":{"owner":"000000000000","ownership":"ObjectWriter","has_policy":true,"policy_is_public":true,
@@ -86,7 +87,7 @@ mod tests {
                     "block_public_policy":false,"restrict_public_buckets":true}}}"#,
         )
         .expect("an answer");
-        let text = explained(&told);
+        let text = explained(&answer);
         assert!(text.starts_with("denied: nothing allows it\n\nwho       anonymous\n"), "{text}");
         for line in [
             "bucket    of 000000000000, ObjectWriter",

@@ -76,8 +76,8 @@ impl Client {
         self.read_whole(self.send("GET", path, b"")?)
     }
 
-    pub fn post<T: DeserializeOwned>(&self, path: &str, told: &impl Serialize) -> Result<T, AdminFailure> {
-        let body = serde_json::to_vec(told).map_err(|error| self.broken(&error.into()))?;
+    pub fn post<T: DeserializeOwned>(&self, path: &str, change: &impl Serialize) -> Result<T, AdminFailure> {
+        let body = serde_json::to_vec(change).map_err(|error| self.broken(&error.into()))?;
         self.read_whole(self.send("POST", path, &body)?)
     }
 

@@ -55,22 +55,22 @@ fn rewrap(client: &Client) -> Result<Rewrapped, AdminFailure> {
     }
 }
 
-fn listed(told: &EncryptionKeysShown) -> String {
-    let keys = told.keys.iter().map(|key| {
+fn listed(answer: &EncryptionKeysShown) -> String {
+    let keys = answer.keys.iter().map(|key| {
         let state = if key.enabled { "enabled" } else { "disabled" };
         let root = if key.under_current_root { "current" } else { "former" };
         let (id, version) = (key.id.clone(), key.version.to_string());
         [id, version, state.to_owned(), root.to_owned(), key.description.clone()]
     });
     let keys = table(["KEY", "VERSION", "STATE", "ROOT KEY", "DESCRIPTION"], keys);
-    let roots = told.root_keys.iter().map(|root| {
+    let roots = answer.root_keys.iter().map(|root| {
         let (wraps, seals) = (root.encryption_keys.to_string(), root.access_keys.to_string());
-        [root.id.clone(), standing(root).to_owned(), wraps, seals]
+        [root.id.clone(), root_key_state(root).to_owned(), wraps, seals]
     });
     format!("{keys}\n{}", table(["ROOT KEY", "STATE", "KEY VERSIONS", "ACCESS KEYS"], roots))
 }
 
-fn standing(root: &RootKeyShown) -> &'static str {
+fn root_key_state(root: &RootKeyShown) -> &'static str {
     match (root.current, root.known, root.encryption_keys + root.access_keys) {
         (true, ..) => "current",
         (false, false, _) => "missing",
@@ -97,12 +97,12 @@ fn rewrapped(done: &Rewrapped) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{RootKeyShown, standing};
+    use super::{RootKeyShown, root_key_state};
 
     #[test]
     fn a_former_root_key_is_needed_while_it_wraps_anything() {
         let of = |current, known, encryption_keys, access_keys| {
-            standing(&RootKeyShown { id: String::new(), current, known, encryption_keys, access_keys })
+            root_key_state(&RootKeyShown { id: String::new(), current, known, encryption_keys, access_keys })
         };
         assert_eq!([of(true, true, 0, 0), of(false, true, 1, 0)], ["current", "former"]);
         assert_eq!([of(false, true, 0, 1), of(false, true, 0, 0)], ["former", "former, not needed"]);

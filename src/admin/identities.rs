@@ -310,7 +310,7 @@ impl Iam<'_> {
         };
         match put() {
             Err(AdminFailure::Refused { code, .. }) if code == "LimitExceeded" => {}
-            told => return told,
+            outcome => return outcome,
         }
         let versions = self.all("ListPolicyVersions", &[named], "Versions")?;
         let oldest = versions.iter().rev().find(|version| version["IsDefaultVersion"] == Value::Bool(false));
@@ -324,8 +324,8 @@ impl Iam<'_> {
     fn delete_policy(&self, policy: &str) -> ShownResult {
         let arn = self.arn_of(policy)?;
         let named = ("PolicyArn", arn.as_str());
-        let standing = self.call("GetPolicy", &[named])?["Policy"].take();
-        let is_held = ["AttachmentCount", "PermissionsBoundaryUsageCount"].iter().any(|count| standing[count] != 0);
+        let record = self.call("GetPolicy", &[named])?["Policy"].take();
+        let is_held = ["AttachmentCount", "PermissionsBoundaryUsageCount"].iter().any(|count| record[count] != 0);
         // The store refuses to delete an attached policy, so its versions must not be deleted before.
         let versions = if is_held { Vec::new() } else { self.all("ListPolicyVersions", &[named], "Versions")? };
         for version in versions.iter().filter(|version| version["IsDefaultVersion"] == Value::Bool(false)) {

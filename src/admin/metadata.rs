@@ -24,9 +24,9 @@ pub fn run(client: &Client, asked: &MetadataQuestion, json: bool, out: &mut impl
     match asked {
         MetadataQuestion::Export { file: Some(file) } => {
             let head = export_to(client, file)?;
-            let told = json!({"file": file, "cluster": head.cluster.to_string(), "exported_ms": head.exported.0,
+            let summary = json!({"file": file, "cluster": head.cluster.to_string(), "exported_ms": head.exported.0,
                 "entry": head.applied.at.map(|at| at.index)});
-            tell(&told, json, |_| words(&head, file), out)?;
+            tell(&summary, json, |_| words(&head, file), out)?;
         }
         MetadataQuestion::Export { file: None } => {
             copy(client, out)?;

@@ -161,9 +161,9 @@ fn ask(
         Question::EncryptionKeys(asked) => return encryption_keys::run(client, asked, json, out),
         Question::Metadata(asked) => return metadata::run(client, asked, json, out),
         Question::Health => {
-            let told: HealthAnswer = client.get("/health")?;
-            tell(&told, json, show::health, out)?;
-            return Ok(u8::from(told.status != Verdict::Ok));
+            let health: HealthAnswer = client.get("/health")?;
+            tell(&health, json, show::health, out)?;
+            return Ok(u8::from(health.status != Verdict::Ok));
         }
         Question::StopSafety { host } => return safe_to_stop(client, host, waiting, json, out),
     }

@@ -145,7 +145,7 @@ impl Watch<'_> {
         mut say: impl FnMut(&str, bool),
     ) -> Result<u8, AdminFailure> {
         let (name, began) = (self.job.name, self.clock.monotonic());
-        let (mut answered, mut said, mut tally) = (began, None, Tally::default());
+        let (mut answered, mut line_shown, mut tally) = (began, None, Tally::default());
         loop {
             let looked = look();
             let now = self.clock.monotonic();
@@ -177,9 +177,9 @@ impl Watch<'_> {
                 say(&format!("{line}\n{name}: not done in time; it goes on"), true);
                 return Ok(TIMED_OUT);
             }
-            if said.is_none_or(|said| now.saturating_sub(said) >= self.line_every) {
+            if line_shown.is_none_or(|line_shown| now.saturating_sub(line_shown) >= self.line_every) {
                 say(&line, false);
-                said = Some(now);
+                line_shown = Some(now);
             }
             (self.pause)(ASK_EVERY);
         }
@@ -278,15 +278,15 @@ mod tests {
         timeout: Option<u64>,
         look: impl Fn(u64) -> Result<Look, AdminFailure>,
     ) -> (Result<u8, String>, Vec<String>, u64) {
-        let (clock, said, looks) = (Hand::default(), RefCell::new(Vec::new()), AtomicU64::new(0));
+        let (clock, lines, looks) = (Hand::default(), RefCell::new(Vec::new()), AtomicU64::new(0));
         let pause = |pause: Duration| {
             clock.0.fetch_add(pause.as_millis() as u64, Ordering::Relaxed);
         };
         let waiting = Waiting { timeout: timeout.map(Duration::from_secs) };
         let watch = Watch { job: &JOB, waiting, clock: &clock, line_every: Duration::ZERO, pause: &pause };
         let look = || look(looks.fetch_add(1, Ordering::Relaxed));
-        let code = watch.until_over(look, |line, _| said.borrow_mut().push(line.to_owned()));
-        (code.map_err(|error| error.to_string()), said.into_inner(), looks.into_inner())
+        let code = watch.until_over(look, |line, _| lines.borrow_mut().push(line.to_owned()));
+        (code.map_err(|error| error.to_string()), lines.into_inner(), looks.into_inner())
     }
 
     fn left(left: u64) -> Result<Look, AdminFailure> {
@@ -299,18 +299,18 @@ mod tests {
 
     #[test]
     fn a_job_is_waited_for_until_it_is_done_or_fails() {
-        let (code, said, _) = waited(None, |look| if look < 2 { left(10 - 5 * look) } else { Ok(Look::Done) });
+        let (code, lines, _) = waited(None, |look| if look < 2 { left(10 - 5 * look) } else { Ok(Look::Done) });
         assert_eq!(code, Ok(0));
-        assert_eq!(said, ["repair: 0 of 10 shards", "repair: 5 of 10 shards, 5 a second, 1 s left", "repair: done"]);
-        let (code, said, _) = waited(None, |_| Ok(Look::Failed("it was undone".to_owned())));
-        assert_eq!((code, said), (Ok(1), vec!["repair: it was undone".to_owned()]));
+        assert_eq!(lines, ["repair: 0 of 10 shards", "repair: 5 of 10 shards, 5 a second, 1 s left", "repair: done"]);
+        let (code, lines, _) = waited(None, |_| Ok(Look::Failed("it was undone".to_owned())));
+        assert_eq!((code, lines), (Ok(1), vec!["repair: it was undone".to_owned()]));
     }
 
     #[test]
     fn a_job_that_is_not_done_in_time_ends_with_exit_code_3() {
-        let (code, said, looks) = waited(Some(5), |_| left(7));
+        let (code, lines, looks) = waited(Some(5), |_| left(7));
         assert_eq!((code, looks), (Ok(3), 6), "the last look is when the time is over");
-        assert!(said.last().is_some_and(|line| line.ends_with("not done in time; it goes on")), "{said:?}");
+        assert!(lines.last().is_some_and(|line| line.ends_with("not done in time; it goes on")), "{lines:?}");
         let (code, ..) = waited(Some(5), |_| Err(gone()));
         assert_eq!(code, Ok(3));
     }
@@ -319,8 +319,8 @@ mod tests {
     fn waiting_ends_when_a_host_does_not_answer_for_two_minutes() {
         let absence = ABSENCE_MAX.as_secs() / ASK_EVERY.as_secs();
         let back = |look: u64| if (1..absence).contains(&look) { Err(gone()) } else { left(1) };
-        let (code, said, _) = waited(None, |look| if look > absence + 9 { Ok(Look::Done) } else { back(look) });
-        assert!(code == Ok(0) && said[1].contains("asking again"), "{code:?} {said:?}");
+        let (code, lines, _) = waited(None, |look| if look > absence + 9 { Ok(Look::Done) } else { back(look) });
+        assert!(code == Ok(0) && lines[1].contains("asking again"), "{code:?} {lines:?}");
         let (code, _, looks) = waited(None, |look| if look == 0 { left(1) } else { Err(gone()) });
         assert!(code.is_err_and(|error| error.contains("does not answer")));
         assert!((absence..absence + 3).contains(&looks), "{looks}");

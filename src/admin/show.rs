@@ -134,20 +134,20 @@ fn role(role: MetadataRole) -> &'static str {
     }
 }
 
-pub fn health(told: &HealthAnswer) -> String {
-    let mut text = format!("{}\n", told.status);
-    for reason in &told.health.reasons {
+pub fn health(answer: &HealthAnswer) -> String {
+    let mut text = format!("{}\n", answer.status);
+    for reason in &answer.health.reasons {
         let _ = writeln!(text, "- {reason}");
     }
-    for warning in &told.warnings {
+    for warning in &answer.warnings {
         let _ = writeln!(text, "- {warning}");
     }
-    for drive in &told.health.drives {
+    for drive in &answer.health.drives {
         if let Some(why) = &drive.why {
             let _ = writeln!(text, "- drive {} of host {} ({}): {why}", drive.node, drive.host, drive.path);
         }
     }
-    text.push_str(&safety(&told.health.safety));
+    text.push_str(&safety(&answer.health.safety));
     text
 }
 

@@ -32,12 +32,12 @@ pub(super) struct ProvidersKeys {
 struct Server {
     fetcher: Fetcher,
     /// Locked during a fetch, so that concurrent callers wait for its answer instead of fetching themselves.
-    known: Mutex<FetchState>,
+    state: Mutex<FetchState>,
 }
 
 #[derive(Debug, Default)]
 struct FetchState {
-    said: Option<FetchedKeys>,
+    fetched: Option<FetchedKeys>,
     /// The last failure, and its time.
     failed: Option<(String, Duration)>,
 }
@@ -61,7 +61,7 @@ pub(super) fn key_sets(
             KeySetSource::Url(url) => {
                 let fetcher =
                     Fetcher::new(url, None).map_err(|cause| NodeError::KeySet { provider: provider.clone(), cause })?;
-                keys.servers.insert(provider.clone(), Server { fetcher, known: Mutex::default() });
+                keys.servers.insert(provider.clone(), Server { fetcher, state: Mutex::default() });
             }
         }
     }
@@ -70,23 +70,23 @@ pub(super) fn key_sets(
 
 impl Server {
     async fn keys(&self, clock: &dyn Clock) -> Result<Arc<str>, String> {
-        let mut known = self.known.lock().await;
+        let mut state = self.state.lock().await;
         let age = |at: Duration| clock.monotonic().saturating_sub(at);
-        let is_fresh = known.said.as_ref().is_some_and(|said| age(said.at) < FRESH);
-        let is_quiet = known.failed.as_ref().is_some_and(|(_, at)| age(*at) < RETRY_PAUSE);
+        let is_fresh = state.fetched.as_ref().is_some_and(|fetched| age(fetched.at) < FRESH);
+        let is_quiet = state.failed.as_ref().is_some_and(|(_, at)| age(*at) < RETRY_PAUSE);
         if !is_fresh && !is_quiet {
             match self.fetch().await {
                 Ok(keys) => {
-                    *known = FetchState { said: Some(FetchedKeys { keys, at: clock.monotonic() }), failed: None }
+                    *state = FetchState { fetched: Some(FetchedKeys { keys, at: clock.monotonic() }), failed: None }
                 }
                 Err(why) => {
                     tracing::warn!(server = ?self.fetcher, %why, "an identity provider's keys cannot be fetched");
-                    known.failed = Some((why, clock.monotonic()));
+                    state.failed = Some((why, clock.monotonic()));
                 }
             }
         }
-        match (&known.said, &known.failed) {
-            (Some(said), _) if age(said.at) < STALE_MAX => Ok(Arc::clone(&said.keys)),
+        match (&state.fetched, &state.failed) {
+            (Some(fetched), _) if age(fetched.at) < STALE_MAX => Ok(Arc::clone(&fetched.keys)),
             (_, Some((why, _))) => Err(why.clone()),
             _ => Err("its cached keys are too old".to_owned()),
         }
