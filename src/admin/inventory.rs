@@ -37,7 +37,7 @@ struct DriveFound {
     bytes: u64,
     /// Chunks that fail their checksum.
     corrupt_chunks: u64,
-    /// Chunks whose write was interrupted by a crash or a power cut, so that they were never acknowledged.
+    /// Chunks whose write was interrupted by a crash or a power cut, so that they were never known to be whole.
     torn_chunks: u64,
     /// Places in the log that were intact once and are damaged now, corrupt chunks included.
     corrupt_spots: u64,

@@ -1,6 +1,6 @@
 //! The queue of log lines, and the thread that writes them to standard error, so that a blocked reader does not block
-//! the threads that log. Lines about requests are gathered for some milliseconds, so that a busy host needs fewer
-//! system calls. A thread that logs another line waits until it is written, or for a second.
+//! the threads that log. Lines are gathered for some milliseconds, so that a busy host needs fewer system calls. A
+//! thread that logs a warning or an error waits until it is written, but no longer than a second.
 
 use super::escape::escaped;
 use crate::config::LogFormat;

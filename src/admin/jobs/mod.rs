@@ -1,5 +1,5 @@
 //! The commands `sherd admin heal`, `scrub` and `layout`: jobs of all hosts, or of one, and waiting for them. The exit
-//! code is 1 if a selected host does not answer; then the command does not wait.
+//! code is 1 if a selected host does not answer. An order that a host did not take is not waited for.
 
 mod layout;
 mod waits;

@@ -1,6 +1,6 @@
 //! The source of the root key: `SHERD_ROOT_KEY_FILE`; else, in a cluster, the secret that its hosts share; else a
-//! random key that is kept on the drives. Keys of the other sources stay usable as former keys, so that the source can
-//! be changed.
+//! random key that is kept on the drives. Keys of the later sources in this list stay former keys, so that a store can
+//! change to an earlier source.
 
 use crate::config::{ClusterConfig, Config};
 use crate::host::{NodeError, Surroundings};
