@@ -291,7 +291,7 @@ fn waiting(server: &Server, arguments: &[&str]) -> (Child, mpsc::Receiver<String
 }
 
 #[test]
-fn waiting_for_a_job_ends_when_it_is_done_at_the_timeout_or_at_ctrl_c() {
+fn waiting_for_a_job_ends_with_the_job_the_timeout_or_ctrl_c() {
     let (_root, server) = Server::fresh_four();
     fill(&server);
     let ended = |arguments: &[&str], code: i32, said: &str| {

@@ -15,7 +15,7 @@ fn cors(origin: &str) -> Vec<u8> {
 }
 
 #[test]
-fn a_bucket_document_of_any_size_is_kept_or_refused_and_survives_a_restart() {
+fn bucket_documents_are_refused_above_their_bound_and_kept_over_a_restart() {
     let root = tempfile::tempdir().unwrap();
     let setup = Setup::drives(root.path(), 2);
     let server = setup.start();

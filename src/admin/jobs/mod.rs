@@ -221,7 +221,7 @@ mod tests {
     use crate::types::UnixMs;
 
     #[test]
-    fn heal_status_has_a_row_for_each_host_also_for_one_that_does_not_answer() {
+    fn heal_status_has_a_row_for_each_host_even_a_silent_one() {
         let status: HealStatus = serde_json::from_str(
             r#"{"missing_shards":3,"under_replicated_objects":2,"garbage_blobs":1,
                 "corrupt_chunks":0,"orphaned_shards":0,"to_repair_shards":3,"to_repair_bytes":4096,"repairing":1,

@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_selects_a_drive_and_a_name_or_id_all_drives_of_a_host() {
+    fn a_number_selects_a_drive_and_a_name_or_id_a_whole_host() {
         let set = |node, state| Change::SetNode { node: NodeId(node), weight: None, state: Some(state) };
         assert_eq!(drain("1"), Ok(vec![set(1, NodeState::Draining)]));
         let restored = asked(&ChangeLayout::Restore { of: "0000000000000002".to_owned() }, &[], true);

@@ -6,7 +6,7 @@
 //! sends all of it.
 //!
 //! A host rejoins by itself if its copies of the metadata log are lost or damaged for good, or if another host has
-//! shown that this one lost acknowledged entries. If it differs from the others in another way, it may be the last
+//! shown that this one lost entries that it once had. If it differs from the others in another way, it may be the last
 //! holder of acknowledged entries, and an operator decides (`sherd rejoin`). Nothing is changed before a majority
 //! without this host has decided it.
 

@@ -107,7 +107,7 @@ impl Facts<'_> {
         self.snapshot.counts.is_some() && self.snapshot.hosts.keys().all(is_asked)
     }
 
-    /// Returns the Raft leader, if it is up but commits nothing because too few voters keep its entries.
+    /// Returns the leader of the metadata group, if it is up but no change that it sends is decided.
     pub fn stuck_leader(&self) -> Option<HostId> {
         let is_stuck = |(host, replica): &(&HostId, &ReplicaState)| replica.is_stuck && self.is_up(**host);
         self.voters.iter().find(is_stuck).map(|(host, _)| *host)

@@ -128,7 +128,7 @@ fn drive_in(cluster: &Cluster, host: usize, dir: &Path) -> Option<(u64, bool)> {
 }
 
 #[test]
-fn a_lost_drive_is_replaced_on_its_own_host_and_all_hosts_use_the_new_one() {
+fn a_drive_replaced_on_its_own_host_is_used_by_all_hosts() {
     let _alone = alone();
     let cluster = Cluster::formed(&Shape::three(2, seed()));
     put_some(&cluster);

@@ -46,7 +46,7 @@ fn sighup_reopens_the_audit_file_and_a_stop_writes_all_lines() {
 
 /// `/dev/full` is a file system without room.
 #[test]
-fn requests_succeed_while_the_audit_log_cannot_be_written_and_lost_lines_are_logged() {
+fn a_failing_audit_log_blocks_no_request_and_its_lost_lines_are_logged() {
     let root = tempfile::tempdir().unwrap();
     let server = with_log(root.path(), "/dev/full");
     server.client().create_bucket("box").unwrap().expect(200);

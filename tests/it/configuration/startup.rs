@@ -188,7 +188,7 @@ fn tls_bytes_on_a_plain_port_log_no_error() {
 
 /// The drive hangs because its identity file is a named pipe that nobody else opens.
 #[test]
-fn the_host_starts_without_a_hanging_drive_and_takes_it_back_at_a_later_start() {
+fn a_host_starts_without_a_hanging_drive_and_takes_it_back_later() {
     let cluster = Cluster::formed(&Shape { founders: 1, ..Shape::three(3, 1) }.with("SHERD_EC", "2+1"));
     let bytes = vec![7; 200_000];
     let has_it = || {
