@@ -78,7 +78,7 @@ mod tests {
     use crate::api::admin::Explained;
 
     #[test]
-    fn a_decision_is_shown_with_its_subject() {
+    fn policy_explain_shows_the_decision_and_its_subject() {
         let answer: Explained = serde_json::from_str(
             r#"{"allowed":false,"who":"anonymous","action":"s3:GetObject","resource":"arn:aws:s3:::b/k",
                 "reason":"nothing allows it","statements":[],"object":null,

@@ -50,7 +50,7 @@ mod tests {
     use crate::config::{TopBy, TopOver, TopQuestion};
 
     #[test]
-    fn each_kind_is_shown_in_both_orders_and_a_silent_host_is_named() {
+    fn top_shows_accounts_and_buckets_in_both_orders_and_names_a_silent_host() {
         let top: TopShown = serde_json::from_str(
             r#"{"accounts":{"minute":{"by_requests":[{"name":"1","requests":3,"bytes":2048}],"by_bytes":[]},
                 "five_minutes":{"by_requests":[],"by_bytes":[]}},

@@ -229,7 +229,7 @@ fn the_s3_and_admin_listeners_need_different_addresses() {
 }
 
 #[test]
-fn geometries_have_bounds() {
+fn geometries_out_of_bounds_are_refused() {
     let ec = |text| config(&[("SHERD_EC", text)]).map(|config| config.ec);
     assert_eq!(ec("auto").unwrap(), EcSetting::Auto);
     assert_eq!(ec("1+0").unwrap(), EcSetting::Fixed { data: 1, parity: 0 });
@@ -240,7 +240,7 @@ fn geometries_have_bounds() {
 }
 
 #[test]
-fn more_shards_than_drives_is_warned_of() {
+fn more_shards_than_drives_give_a_warning() {
     let with = |ec| config(&[("SHERD_DATA", "/d{1...4}"), ("SHERD_EC", ec)]).unwrap().warnings;
     assert!(with("2+2").is_empty());
     assert!(with("4+2")[0].starts_with("SHERD_EC=4+2 on 4 directories"));
@@ -546,7 +546,7 @@ fn an_unknown_flag_is_refused_with_code_2() {
 }
 
 #[test]
-fn bytes_that_are_not_text_are_refused_by_name() {
+fn a_variable_that_is_not_utf8_is_refused_by_name() {
     use std::os::unix::ffi::OsStringExt;
     let environment = [(OsString::from("SHERD_DATA"), OsString::from_vec(vec![b'/', 0xff]))];
     let error = from_process([OsString::from("sherd")], environment, &Files::default()).unwrap_err();

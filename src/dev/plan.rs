@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn a_single_host_is_no_cluster() {
+    fn a_plan_of_one_host_has_no_cluster_settings() {
         let root = tempfile::tempdir().expect("a temporary directory");
         let plan = Plan::open(&options(root.path(), 1, 1), &Ambient::system()).expect("drawn");
         let environment = plan.environment(&plan.hosts[0], root.path());

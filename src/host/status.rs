@@ -383,7 +383,7 @@ mod tests {
     use crate::types::Geometry;
 
     #[test]
-    fn something_can_be_read_while_enough_drives_for_an_object_serve() {
+    fn some_object_is_readable_while_enough_drives_for_its_shards_serve() {
         let two_and_two = Geometry { data: 2, parity: 2, chunk_size_bytes: 4096 };
         assert_eq!([0, 2, 3].map(|down| reads_something(two_and_two, 4, down)), [true, true, false]);
         assert!(reads_something(two_and_two, 8, 6), "two of eight may hold two shards of an object");

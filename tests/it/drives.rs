@@ -320,7 +320,7 @@ fn directories_in_another_order_are_the_same_store() {
 
 /// W10: the shard index and the metadata tables are derived.
 #[test]
-fn derived_state_that_is_deleted_is_rebuilt() {
+fn deleted_indexes_and_metadata_tables_are_rebuilt() {
     let (_root, server) = Server::fresh_four();
     let corpus = Corpus::store(&server.client(), "box");
     let setup = server.kill();
