@@ -1,6 +1,8 @@
-//! The store's figures: the real binary over HTTP, bounded by time, its CPU seconds apart from the load's (T1, T4).
-//! `cargo bench --bench store -- [--seconds N] [--drives N | --hosts N | --keys N | --requests N | --history FILE] [--dir PATH]`
-//! prints tables for docs/internals/performance.md.
+//! The benchmark of the store: workloads on the real binary over HTTP, for a bounded time, with the CPU time of the
+//! store apart from the load generator's (T1, T4).
+//!
+//! `cargo bench --bench store -- [--seconds N] [--drives N | --hosts N | --keys N | --requests N | --history FILE]
+//! [--dir PATH]` prints tables for docs/internals/performance.md.
 
 #[path = "../tests/harness/mod.rs"]
 mod harness;
@@ -97,13 +99,13 @@ fn hosts_of_a_drive(hosts: usize, parent: &Path, budget: &Budget) -> Vec<Figure>
     load::run(&Target::from(&Cluster::formed(&shape)), budget)
 }
 
-/// Measures so many hosts of one drive each, as processes that share this machine, over QUIC on loopback.
+/// Measures this many hosts of one drive each, as processes that share this machine, over QUIC on loopback.
 fn cluster(hosts: usize, parent: &Path, budget: &Budget) {
     let figures = hosts_of_a_drive(hosts, parent, budget);
     println!("{hosts} hosts:\n\n{}\n{}", load::table(&figures), load::stages(&figures));
 }
 
-/// One drive, one bucket of so many keys.
+/// Measures listings of a bucket with this many keys, on one drive.
 fn listing(keys: usize, parent: &Path) {
     let root = tempfile::tempdir_in(parent).expect("the directory can be written");
     let server = Setup::drives(root.path(), 1).start();
@@ -111,7 +113,7 @@ fn listing(keys: usize, parent: &Path) {
     println!("{}", load::listing::table(keys, stored, &pages));
 }
 
-/// One drive, and small requests on so many connections.
+/// Measures small requests on this many connections, on one drive.
 fn small(at_once: usize, parent: &Path, budget: &Budget) {
     let root = tempfile::tempdir_in(parent).expect("the directory can be written");
     let server = Setup::drives(root.path(), 1).start();

@@ -1,6 +1,6 @@
-//! Time and randomness. Nothing else in the crate asks the process's surroundings for either, so that a
-//! simulation can supply both from one seed. File access has its own trait (`storage::disk`), as has
-//! transport (`net`).
+//! The sources of time and randomness. Nothing else in the crate reads a clock or random bytes of the system, so that a
+//! simulation can supply both from one seed. The disk and the transport have traits of their own (`storage::disk`,
+//! `net`).
 
 use crate::types::UnixMs;
 use rustix::time::{ClockId, clock_gettime};
@@ -16,7 +16,7 @@ pub trait Clock: Send + Sync + Debug + 'static {
     /// Time since an arbitrary start; it never goes back.
     fn monotonic(&self) -> Duration;
 
-    /// Processor time of the thread that calls.
+    /// Processor time of the calling thread.
     fn processor(&self) -> Duration {
         self.monotonic()
     }
@@ -27,7 +27,7 @@ pub trait Entropy: Send + Sync + Debug + 'static {
     fn fill(&self, bytes: &mut [u8]);
 }
 
-/// The two together, cheap to clone.
+/// A clock and a source of random bytes, cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Ambient {
     pub clock: Arc<dyn Clock>,
@@ -45,7 +45,7 @@ impl Ambient {
         self.id_at(self.clock.unix_ms())
     }
 
-    /// As `fresh_id`, with this time.
+    /// Returns a fresh id as `fresh_id` does, but with this time.
     pub fn id_at(&self, time: UnixMs) -> u128 {
         let mut bytes = [0u8; 16];
         self.entropy.fill(&mut bytes[6..]);
@@ -53,7 +53,7 @@ impl Ambient {
         u128::from_be_bytes(bytes)
     }
 
-    /// A random number without structure.
+    /// Returns 128 random bits.
     pub fn random_u128(&self) -> u128 {
         let mut bytes = [0u8; 16];
         self.entropy.fill(&mut bytes);

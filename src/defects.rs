@@ -1,27 +1,27 @@
-//! Seeded defects: bugs that tests plant, one at a time, to prove that they are found. `has` is `false` at compile time where
-//! there are no debug assertions, so that a release binary contains none of them.
+//! Seeded defects: bugs that a test plants in the code, one at a time, to prove that the checks find them. Without
+//! debug assertions `has` is `false` at compile time, so that a release binary contains none of them.
 
 use std::cell::Cell;
 
-/// One bug. Its place in the code asks `has` for it, in one line.
+/// A bug that can be planted. The code that gets it calls `has` in one line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Defect {
     // Of the logs.
-    /// Appends are answered when they are written.
+    /// Appends are acknowledged once they are written, before they are synced.
     AnswerBeforeSync,
-    /// A sync is answered and not done.
+    /// A sync is acknowledged without being done.
     SkipSync,
-    /// The directory is not synced after a segment was made in it.
+    /// The directory is not synced after a segment's file was created in it.
     ForgetSegmentDirectory,
     /// Recovery of a Raft log loses its last entry.
     LoseLastEntry,
-    /// The checksum of a record's body is not looked at.
+    /// The checksum of a record's body is not verified.
     SkipBodyChecksum,
 
     // Of the shard index.
-    /// Recovery passes over tombstones.
+    /// Recovery ignores tombstones.
     ForgetTombstones,
-    /// Recovery does not replay what came after the watermark.
+    /// Recovery does not replay the records after the index's watermark.
     TrustStaleIndex,
 
     // Of requests.
@@ -29,31 +29,31 @@ pub enum Defect {
     AcknowledgeBelowQuorum,
     /// Two blobs get the same id.
     ReuseBlobId,
-    /// Shards that were not written are not named missing.
+    /// The proposal of a write does not name the shards that were not written, so they are never repaired.
     HideMissingShards,
 
     // Of chores.
     /// A segment is released with live chunks in it.
     ReleaseLiveSegment,
-    /// A repair counts as done and is not.
+    /// A repair counts as done without being done.
     DropRepair,
     /// A repair rebuilds another shard than the one that is missing.
     RebuildOtherShard,
-    /// Garbage is reclaimed under the reads that want it.
+    /// Garbage is reclaimed while reads still need it.
     IgnoreReaders,
-    /// Scrub does not report what is corrupt.
+    /// Scrub does not report corrupt chunks.
     OverlookRot,
 
     // Of changes of the metadata.
-    /// Conditions of writes are not looked at.
+    /// Conditions of writes are not checked.
     IgnoreConditions,
     /// An entry's commands are applied twice.
     ApplyTwice,
-    /// A blob that nothing refers to any more does not become garbage.
+    /// A blob does not become garbage with its last reference.
     ForgetGarbage,
     /// The last part of a completed upload is left out.
     CompleteWithoutPart,
-    /// The version that another replaces is not kept.
+    /// The version that a newer one replaces is not kept.
     ForgetOldVersion,
     /// A renamed object keeps its old name, too.
     RenameKeepsSource,
@@ -61,25 +61,26 @@ pub enum Defect {
     ListingSkipsKey,
     /// A copy does not count its references to its source's bytes.
     ForgetReference,
-    /// An append goes behind the bytes that were there when it began, though others came meanwhile.
+    /// An append is written at the length that the object had when the request began, over bytes that others appended
+    /// since.
     TrustStaleLength,
 
     // Of moves, and of drives that do not answer.
-    /// A move counts though its copy was not written: the old one is dropped before there is another.
+    /// A move counts as done though its copy was not written, so that the only copy is dropped.
     MoveBeforeCopy,
-    /// A shard whose drive did not answer in time counts as synced.
+    /// A shard counts as synced though its drive did not answer in time.
     CountSilentShard,
 
     // Of several replicas.
-    /// A leader answers reads from its tables without a majority that confirms that it leads.
+    /// A leader answers reads without confirming with a majority that it still leads.
     ReadFromDeposedLeader,
-    /// A replica that lost the end of its log takes part in elections as if it had it.
+    /// A replica that lost the end of its log votes as if it still had it.
     VoteForLostEntries,
-    /// A blob below the fence is adopted.
+    /// A change adopts a blob below the fence.
     AdoptFencedBlob,
 
     // Of snapshots of the metadata.
-    /// A snapshot stands before it is synced.
+    /// A snapshot gets its name before it is synced.
     SkipSnapshotSync,
     /// A snapshot lacks a row.
     LoseSnapshotRow,
@@ -91,17 +92,17 @@ thread_local! {
     static PLANTED: Cell<Option<Defect>> = const { Cell::new(None) };
 }
 
-/// Returns whether the code of this thread is to have this bug.
+/// Returns true if this bug is planted in the calling thread.
 #[inline]
 pub fn has(defect: Defect) -> bool {
     cfg!(debug_assertions) && PLANTED.get() == Some(defect)
 }
 
-/// Removes the defect when it is dropped.
+/// The guard of a planted defect, which removes it when dropped.
 #[derive(Debug)]
 pub struct Planted(());
 
-/// Plants a defect in the code of this thread, in place of any other.
+/// Plants a defect in the calling thread, instead of any other.
 pub fn plant(defect: Defect) -> Planted {
     PLANTED.set(Some(defect));
     Planted(())
@@ -118,7 +119,7 @@ mod tests {
     use super::{Defect, has, plant};
 
     #[test]
-    fn a_defect_is_there_until_its_guard_is_dropped_and_in_its_thread_only() {
+    fn a_defect_is_planted_in_one_thread_until_its_guard_is_dropped() {
         let planted = plant(Defect::SkipSync);
         assert!(has(Defect::SkipSync) && !has(Defect::AnswerBeforeSync));
         assert!(!std::thread::spawn(|| has(Defect::SkipSync)).join().unwrap());

@@ -1,5 +1,5 @@
-//! Arguments to configuration to `host::run`, nothing else. Exit codes: 0 after a graceful stop, 1 where the store could
-//! not start or had to end, 2 where the configuration is wrong.
+//! The entry point: parses arguments and environment, starts the log, and runs the store or a command. Exit codes: 0
+//! after a graceful stop, 1 if the store could not start or had to stop, 2 if the configuration is wrong.
 
 #![forbid(unsafe_code)]
 
@@ -17,11 +17,11 @@ use std::time::Duration;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    // The allocator reserves much and touches little of it; huge pages would make that little several times as much.
+    // The allocator reserves much memory and touches little of it. Huge pages would multiply the resident part.
     if let Err(error) = rustix::thread::disable_transparent_huge_pages(true) {
-        eprintln!("sherd: memory is used in huge pages: {error}");
+        eprintln!("sherd: huge pages cannot be disabled, so more memory is used: {error}");
     }
-    // What the store writes, its tables included, is for its own user only.
+    // Only the store's own user may read the files that it writes, its tables included.
     rustix::process::umask(Mode::RWXG | Mode::RWXO);
     let invocation = match from_process(std::env::args_os(), std::env::vars_os(), &SystemFiles) {
         Ok(invocation) => invocation,
@@ -32,12 +32,12 @@ fn main() -> ExitCode {
             let logging = logging::start(&config.log_filter, config.log_format);
             if rustix::process::geteuid().is_root() {
                 tracing::warn!(
-                    "sherd runs as root, which it has no need of: give its directories to a user and run it as that one, as the \
+                    "sherd runs as root, which it does not need: give its directories to a user and run it as that user, as the \
                      entry point of the container image does"
                 );
             }
             let ended = host::run(*config);
-            // Its lines come before the last word.
+            // Writes the queued log lines before the error message.
             drop(logging);
             ended.map_or_else(|error| fail(1, &error), |()| ExitCode::SUCCESS)
         }
@@ -77,7 +77,7 @@ fn print(text: String) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// How long the last word is waited for. Nobody may read it.
+/// The longest wait for the error message to be written: its reader may be blocked.
 const LAST_WORD_PATIENCE: Duration = Duration::from_secs(1);
 
 fn fail(code: u8, error: &dyn std::fmt::Display) -> ExitCode {

@@ -1,8 +1,8 @@
-//! `sherd health`: asks a running store's admin listener whether it is ready, for a container's health check, where no
-//! other HTTP client may be at hand.
+//! The command `sherd health`: asks a running store's admin listener whether it is ready. It is for health checks in
+//! containers, which may have no other HTTP client.
 //!
-//! Over TLS it takes whatever certificate the listener shows: it asks at an address, which the certificate of a name does not
-//! have; it sends nothing that is secret, and learns no more than whether to restart this host.
+//! Over TLS it accepts any certificate: it connects to an address, which a certificate for a name does not cover. It
+//! sends no secret, and the answer only decides whether this host is restarted.
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::aws_lc_rs::default_provider;
@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 const TIMEOUT: Duration = Duration::from_secs(3);
-/// The bytes of an answer that are read and shown.
+/// The most bytes of an answer that are read and shown.
 const ANSWER_BYTES_MAX: u64 = 16 << 10;
 
 #[derive(Debug, thiserror::Error)]
@@ -35,7 +35,7 @@ pub enum Scheme {
     Https,
 }
 
-/// Succeeds where the store whose admin listener was configured as `listen` is ready.
+/// Returns `Ok` if the store whose admin listener is configured as `listen` is ready.
 pub fn ready(listen: SocketAddr, scheme: Scheme) -> Result<(), ProbeError> {
     let addr = reachable(listen);
     let answer = get(addr, scheme, "/health/ready").map_err(|cause| ProbeError::Unreachable { addr, cause })?;
@@ -73,7 +73,7 @@ fn exchange(mut stream: impl Read + Write, addr: SocketAddr, path: &str) -> io::
     stream.flush()?;
     let mut answer = Vec::new();
     match stream.take(ANSWER_BYTES_MAX).read_to_end(&mut answer) {
-        // Who closes TLS without saying so has answered all the same.
+        // A server that closes the connection without a TLS close_notify has answered all the same.
         Err(error) if error.kind() != io::ErrorKind::UnexpectedEof || answer.is_empty() => Err(error),
         _ => Ok(answer),
     }
@@ -90,7 +90,7 @@ fn secured(tcp: TcpStream, addr: SocketAddr) -> Result<StreamOwned<ClientConnect
     Ok(StreamOwned::new(connection, tcp))
 }
 
-/// Accepts every certificate whose key the server has.
+/// A verifier that accepts any certificate, but checks that the server has its key.
 #[derive(Debug)]
 struct AnyCertificate(Arc<CryptoProvider>);
 
@@ -144,7 +144,7 @@ mod tests {
     use std::net::{SocketAddr, TcpListener};
     use std::thread::JoinHandle;
 
-    /// A listener that answers one request with these bytes and closes.
+    /// Starts a listener that answers one request with these bytes and closes.
     fn answering(answer: &'static [u8]) -> (SocketAddr, JoinHandle<String>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let addr = listener.local_addr().unwrap();
@@ -162,14 +162,14 @@ mod tests {
     }
 
     #[test]
-    fn a_store_that_is_ready_passes() {
+    fn the_probe_succeeds_if_the_store_is_ready() {
         let (addr, asked) = answering(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
         ready(SocketAddr::new("0.0.0.0".parse().unwrap(), addr.port()), Scheme::Http).unwrap();
         assert!(asked.join().unwrap().starts_with("GET /health/ready HTTP/1.1\r\n"));
     }
 
     #[test]
-    fn a_store_that_is_not_ready_says_why() {
+    fn the_probe_fails_with_the_reason_if_the_store_is_not_ready() {
         let (addr, _) = answering(b"HTTP/1.1 503 Service Unavailable\r\n\r\nno leader\n");
         match ready(addr, Scheme::Http) {
             Err(ProbeError::NotReady { status: 503, why }) => assert_eq!(why, "no leader"),
@@ -178,13 +178,13 @@ mod tests {
     }
 
     #[test]
-    fn something_else_on_the_port_fails() {
+    fn the_probe_fails_if_the_answer_is_not_http() {
         let (addr, _) = answering(b"220 mail.example.org ESMTP\r\n");
         assert!(matches!(ready(addr, Scheme::Http), Err(ProbeError::NotHttp { .. })));
     }
 
     #[test]
-    fn a_store_that_is_not_there_fails() {
+    fn the_probe_fails_if_nothing_listens() {
         let addr = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         assert!(matches!(ready(addr, Scheme::Http), Err(ProbeError::Unreachable { .. })));
     }

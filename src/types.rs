@@ -40,7 +40,7 @@ macro_rules! id128 {
 }
 
 id128!(
-    /// An immutable byte string stored once. 48 bits of milliseconds, then 80 random bits: fresh for each write.
+    /// The id of a blob, fresh for each write: 48 bits of milliseconds, then 80 random bits.
     BlobId
 );
 
@@ -55,27 +55,27 @@ impl BlobId {
         Self((time.0 as u128) << Self::RANDOM_BITS)
     }
 
-    /// The time in the id: that of a clock which may have been wrong, or later.
+    /// The time in the id. It may be wrong: a host's wall clock supplied it, or a later time was taken.
     pub const fn time(self) -> UnixMs {
         UnixMs((self.0 >> Self::RANDOM_BITS) as u64)
     }
 
-    /// The least time whose ids are all above this one.
+    /// The smallest time whose ids are all greater than this id.
     pub const fn next_time(self) -> UnixMs {
         UnixMs(self.time().0 + 1)
     }
 }
 
 id128!(
-    /// One version of an object: the key of its inline bytes and of its part rows. Same form as a `BlobId`.
+    /// The id of an object version: the key of its inline bytes and of its rows of parts. Has the form of a `BlobId`.
     ManifestId
 );
 id128!(
-    /// One multipart upload. Same form as a `BlobId`.
+    /// The id of a multipart upload. Has the form of a `BlobId`.
     UploadId
 );
 id128!(
-    /// One cluster, drawn at random when it is formed.
+    /// The id of a cluster, drawn at random when it is formed.
     ClusterId
 );
 id128!(
@@ -83,16 +83,16 @@ id128!(
     Incarnation
 );
 
-/// How often the metadata group of a cluster was formed anew by an operator (`sherd recover`), and which of these times was the
-/// last. Hosts of one cluster speak to each other only where both are alike.
+/// The recovery epoch of a cluster: identifies the last `sherd recover`, which forms the metadata group anew. Hosts of
+/// a cluster talk to each other only if their epochs are equal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecoveryEpoch {
-    /// 0: the group is the one that was founded.
+    /// The number of recoveries; 0 for the group that was founded.
     pub number: u32,
-    /// Drawn at random each time, so that two hosts that were recovered apart are told apart.
+    /// A random id, which distinguishes hosts that were recovered independently of each other.
     pub id: u64,
-    /// The ids of the times before, the last first; 0 for none. An epoch follows only from those that it names: of two that
-    /// were recovered apart, the greater number says nothing.
+    /// The ids of the former epochs, the latest first; 0 for none. An epoch supersedes only epochs that it names here:
+    /// between groups that were recovered independently, the greater number means nothing.
     pub former: [u64; FORMER_EPOCHS],
 }
 
@@ -112,13 +112,14 @@ impl RecoveryEpoch {
         *self == Self::default()
     }
 
-    /// Whether the group of the other one was formed anew in the place of this one.
+    /// Returns true if the other epoch supersedes this one.
     pub fn is_before(self, other: Self) -> bool {
         self.number < other.number && (self.is_founded() || other.former.contains(&self.id))
     }
 }
 
-/// One drive of a host: the unit that the ring places shards on. Small, dense, never reused within a cluster.
+/// The id of a node: a drive of a host, the unit that the ring places shards on. Small, dense, never reused in a
+/// cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct NodeId(pub u32);
 
@@ -128,7 +129,7 @@ impl fmt::Display for NodeId {
     }
 }
 
-/// One process of the binary on one machine. Also its id in the Raft group.
+/// The id of a host (one process of the binary on one machine), also in the Raft group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct HostId(pub u64);
 
@@ -136,7 +137,7 @@ pub struct HostId(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct BucketId(pub u64);
 
-/// The index of one of a blob's `k+m` shards. There is no default: every request names it.
+/// The index of one of a blob's `k+m` shards. It has no default: every request must name it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ShardIndex(pub u8);
 
@@ -144,14 +145,14 @@ pub struct ShardIndex(pub u8);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ChunkIndex(pub u32);
 
-/// A shard's address: the blob and which of its shards.
+/// The address of a shard: its blob, and its index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ShardId {
     pub blob: BlobId,
     pub shard: ShardIndex,
 }
 
-/// One file of a log, numbered upward from 1; a number is never used twice on a drive.
+/// The number of a segment (one file of a log), counted from 1; never used twice on a drive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct SegmentId(pub u32);
 
@@ -207,18 +208,18 @@ impl fmt::Display for Geometry {
     }
 }
 
-/// The version of the layout that a ring was made from.
+/// The version of the layout.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Epoch(pub u64);
 
-/// The acceptance of version 2 signatures. AWS has retired them, and many clients still make URLs with them.
+/// The acceptance of version 2 signatures. AWS has retired them, but many clients still presign URLs with them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LegacySignatures {
     Off,
-    /// In URLs that read or write one object, and in forms.
+    /// Accepted in presigned URLs that read or write one object, and in forms.
     #[default]
     Urls,
-    /// In headers, and in URLs of all operations, too.
+    /// Accepted in headers, and in URLs of all operations, too.
     On,
 }
 
@@ -227,7 +228,7 @@ pub enum LegacySignatures {
 pub struct Roles {
     /// Serves S3.
     pub gateway: bool,
-    /// May vote on the metadata; without it the host's replica only learns.
+    /// May vote on the metadata; without this role the host's replica is a learner.
     pub meta: bool,
     /// The host's drives are nodes.
     pub storage: bool,
@@ -255,7 +256,7 @@ mod tests {
     use super::Roles;
 
     #[test]
-    fn roles_are_shown_as_they_are_configured() {
+    fn roles_are_shown_in_the_form_of_the_setting() {
         assert_eq!(Roles::ALL.to_string(), "gateway,meta,storage");
         assert_eq!(Roles { gateway: false, ..Roles::ALL }.to_string(), "meta,storage");
         assert_eq!(Roles::NONE.names().count(), 0);

@@ -1,5 +1,6 @@
-//! Style as a test: the layers, the sizes, what must not be written, and the documents' width and links. Each rule is a
-//! function over one file's path and text, proven on a planted violation at the end.
+//! The test of the style rules: layers, sizes of files and functions, forbidden constructs, and the width and links of
+//! documents. Each rule is a function of a file's path and text; the tests at the end prove it with a planted
+//! violation.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -30,10 +31,10 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("api", &["actors", "ambient", "limits", "metrics", "sigv4", "types"]),
 ];
 
-/// Layers whose modules do not import each other in circles.
+/// Layers whose modules must not import each other in cycles.
 const ACYCLIC: &[&str] = &["actors", "admin", "api", "config", "net", "sigv4", "storage"];
 
-/// Words that do not belong in a layer: sockets and protocols below, and surroundings that a simulation must supply.
+/// Words that must not occur in a layer: sockets and protocols in the lower layers.
 const FOREIGN_WORDS: &[(&str, &[&str])] = &[
     ("storage", &["actix", "actix_web", "s3s", "TcpStream", "TcpListener", "UdpSocket"]),
     ("net", &["actix", "actix_web", "s3s"]),
@@ -42,10 +43,10 @@ const FOREIGN_WORDS: &[(&str, &[&str])] = &[
 const SURROUNDINGS: &[&str] = &["SystemTime", "std::time::Instant", "rand::", "std::fs", "std::env"];
 const MAY_USE_SURROUNDINGS: &[&str] = &["src/storage/disk/", "src/storage/identity/lock.rs", "src/storage/kv/fjall"];
 
-/// Metrics are the process's; a planted defect is a thread's.
+/// Files that may have statics: metrics belong to the process, a planted defect to a thread.
 const MAY_HAVE_STATICS: &[&str] = &["src/metrics/mod.rs", "src/defects.rs"];
 
-/// Compiled for tests, under other names than `tests`.
+/// Files that are compiled only for tests, but are not called `tests`.
 const ONLY_FOR_TESTS: &[&str] = &[
     "src/actors/drives/test_host.rs",
     "src/actors/request/test_hosts.rs",
@@ -54,7 +55,7 @@ const ONLY_FOR_TESTS: &[&str] = &[
     "src/storage/kv/conformance.rs",
 ];
 
-/// Requirements that a test or a benchmark names.
+/// Requirements that a test or a benchmark must name.
 const REQUIREMENTS: &[&str] = &[
     "W1", "W2", "W3", "W4", "W5", "W6", "W7", "W8", "W9", "W10", "W11", "W12", "W13", "W14", "W15", "W16", "P1", "P2",
     "P3", "P4", "P5", "P6", "P7", "P8", "P9", "C1", "C2", "C3", "C4", "C5", "C6", "C7", "C8", "C9", "C10", "C11",
@@ -62,7 +63,7 @@ const REQUIREMENTS: &[&str] = &[
     "T1", "T2", "T3", "T4",
 ];
 
-/// One file: its path from the repository's root, and what is in it.
+/// A file: its path from the repository's root, and its content.
 struct File {
     path: String,
     text: String,
@@ -83,7 +84,7 @@ impl File {
             || ONLY_FOR_TESTS.contains(&self.path.as_str())
     }
 
-    /// The top-level module that the file belongs to.
+    /// Returns the top-level module that the file belongs to.
     fn layer(&self) -> Option<&str> {
         let inside = self.path.strip_prefix("src/")?;
         Some(inside.split('/').next()?.trim_end_matches(".rs"))
@@ -94,12 +95,12 @@ impl File {
         self.code.find("#[cfg(test)]\nmod tests {").unwrap_or(self.code.len())
     }
 
-    /// The code before the file's own tests.
+    /// Returns the code before the file's own tests.
     fn own_code(&self) -> &str {
         &self.code[..self.tests_at()]
     }
 
-    /// The text of its tests: all of a file that is one.
+    /// Returns the text of the file's tests, which is all of the text if the file is a test.
     fn tests(&self) -> &str {
         if self.is_test() { &self.text } else { &self.text[self.tests_at()..] }
     }
@@ -110,7 +111,7 @@ fn violation(file: &File, at: usize, what: &str) -> String {
     format!("{}:{line}: {what}", file.path)
 }
 
-/// Blanks comments and what is inside string and character literals; lengths and lines stay.
+/// Blanks comments and the content of string and character literals; offsets and lines stay the same.
 fn blank(text: &str) -> String {
     let bytes = text.as_bytes();
     let mut out = bytes.to_vec();
@@ -127,7 +128,7 @@ fn blank(text: &str) -> String {
     String::from_utf8(out).expect("only whole characters are blanked")
 }
 
-/// Returns the end of the comment or literal that begins here; this offset if none begins.
+/// Returns the end of the comment or literal that begins at `at`, or `at` if none begins there.
 fn literal_end(bytes: &[u8], at: usize) -> usize {
     let rest = &bytes[at..];
     let find = |from: usize, what: &[u8]| {
@@ -214,7 +215,7 @@ fn check_functions(file: &File) -> Vec<String> {
     found
 }
 
-/// Lines from `fn` to the brace that closes its body; 0 where it has none.
+/// Returns the number of lines from `fn` to the brace that closes its body; 0 if it has no body.
 fn function_lines(code: &str) -> usize {
     let mut depth = 0;
     let mut nested = 0;
@@ -258,12 +259,12 @@ fn check_layers(file: &File) -> Vec<String> {
     found
 }
 
-/// Top-level modules named by `crate::` paths, those in braces too.
+/// Returns the top-level modules in `crate::` paths, including those in braces.
 fn crate_paths(code: &str) -> Vec<(usize, &str)> {
     paths_below(code, "crate::")
 }
 
-/// The names that follow a prefix of paths, those in braces too.
+/// Returns the names that follow a prefix of paths, including those in braces.
 fn paths_below<'a>(code: &'a str, prefix: &str) -> Vec<(usize, &'a str)> {
     let mut found = Vec::new();
     for at in words(code, prefix) {
@@ -290,7 +291,7 @@ fn ident(text: &str) -> &str {
     &text[..text.bytes().position(|byte| !is_word_byte(byte)).unwrap_or(text.len())]
 }
 
-/// Time, randomness and files come in through traits.
+/// Checks that time, randomness and files come in through traits.
 fn check_surroundings(file: &File) -> Vec<String> {
     let simulated = matches!(file.layer(), Some("storage" | "actors"));
     if !simulated || file.is_test() || MAY_USE_SURROUNDINGS.iter().any(|allowed| file.path.starts_with(allowed)) {
@@ -324,7 +325,7 @@ fn check_forbidden(file: &File) -> Vec<String> {
 fn check_statics(file: &File) -> Vec<String> {
     let allowed = file.is_test() || MAY_HAVE_STATICS.contains(&file.path.as_str());
     let is_lifetime = |at: &usize| at.checked_sub(1).is_some_and(|before| file.code.as_bytes()[before] == b'\'');
-    // The allocator, and what one task has to itself.
+    // The allocator and task-local values are allowed.
     let is_fit = |at: &usize| {
         let before = file.code[..*at].trim_end();
         before.ends_with("#[global_allocator]") || before.ends_with("task_local! {")
@@ -346,7 +347,7 @@ fn check_folders(files: &[File]) -> Vec<String> {
     crowded.map(|(folder, count)| format!("{folder}: {count} files, at most {FOLDER_FILES_MAX} are allowed")).collect()
 }
 
-/// Modules of a layer that import each other, directly or through others.
+/// Finds modules of a layer that import each other, directly or through others.
 fn check_cycles(files: &[File]) -> Vec<String> {
     let circle = |layer: &&str| {
         let mut imports: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
@@ -369,13 +370,14 @@ fn check_cycles(files: &[File]) -> Vec<String> {
     ACYCLIC.iter().filter_map(circle).collect()
 }
 
-/// The modules below its layer that a file stands for.
+/// Returns the path of modules, below its layer, that a file is in.
 fn modules(file: &File) -> Vec<&str> {
     let below = file.path.trim_end_matches(".rs").split('/').skip(2);
     below.filter(|part| *part != "mod").collect()
 }
 
-/// Modules of its own layer that a file, so many modules below the layer, imports.
+/// Returns the modules of its own layer that a file imports. `depth` is the number of modules that the file is below
+/// the layer.
 fn imported<'a>(file: &'a File, layer: &str, depth: usize) -> Vec<&'a str> {
     let code = file.own_code();
     let by_name = paths_below(code, &format!("crate::{layer}::"));
@@ -388,7 +390,7 @@ fn imported<'a>(file: &'a File, layer: &str, depth: usize) -> Vec<&'a str> {
 
 fn unnamed_requirements(files: &[File]) -> Vec<&'static str> {
     let others = || files.iter().filter(|file| file.path != "tests/tidy.rs");
-    // In a comment as it is, in a test's name in small letters.
+    // A comment has the code in capitals, a test's name in small letters.
     let named = |number: &&&str| {
         let part = number.to_lowercase();
         let test = |line: &str| line.trim_start().starts_with("fn ") || line.trim_start().starts_with("async fn ");
@@ -405,14 +407,14 @@ fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Every Rust file of the repository.
+/// Returns every Rust file of the repository.
 fn files() -> Vec<File> {
     let found: Vec<File> = ["src", "tests", "benches"].iter().flat_map(|folder| files_in(folder, "rs")).collect();
     assert!(found.len() > 20, "the repository's files were not found");
     found
 }
 
-/// The files with this extension in a folder and all folders below it.
+/// Returns the files with this extension in a folder and all folders below it.
 fn files_in(folder: &str, wanted: &str) -> Vec<File> {
     let mut found = Vec::new();
     let mut folders = vec![root().join(folder)];
@@ -429,7 +431,7 @@ fn files_in(folder: &str, wanted: &str) -> Vec<File> {
     found
 }
 
-/// Every document: those at the root, below `docs`, and the formats beside the code.
+/// Returns every document: those at the root, those below `docs`, and those beside the code.
 fn documents() -> Vec<File> {
     let at_root = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"].map(|name| read(&root().join(name)));
     let found: Vec<File> = at_root.into_iter().chain(files_in("docs", "md")).chain(files_in("src", "md")).collect();
@@ -437,7 +439,7 @@ fn documents() -> Vec<File> {
     found
 }
 
-/// The lines of a document with their numbers, and whether each is in a block of code.
+/// Returns the lines of a document with their numbers, and whether each is in a block of code.
 fn document_lines(text: &str) -> impl Iterator<Item = (usize, &str, bool)> {
     let mut in_code = false;
     text.lines().enumerate().map(move |(at, line)| {
@@ -447,7 +449,7 @@ fn document_lines(text: &str) -> impl Iterator<Item = (usize, &str, bool)> {
     })
 }
 
-/// Tables may be wider; so may a link or a path that alone is.
+/// Checks the width of lines. Tables may be wider, and so may a line of one word, such as a link or a path.
 fn check_width(document: &File) -> Vec<String> {
     let is_wide = |line: &str| line.chars().count() > DOCUMENT_COLUMNS_MAX;
     let can_wrap = |line: &str| !line.starts_with('|') && line.split_whitespace().nth(1).is_some();
@@ -455,7 +457,7 @@ fn check_width(document: &File) -> Vec<String> {
     wide.map(|(at, ..)| format!("{}:{at}: wider than {DOCUMENT_COLUMNS_MAX} columns", document.path)).collect()
 }
 
-/// The name by which links reach a heading.
+/// Returns the anchor by which links reach a heading.
 fn anchor(heading: &str) -> String {
     let is_kept = |char: &char| char.is_alphanumeric() || matches!(char, ' ' | '-' | '_');
     heading.trim().to_lowercase().chars().filter(is_kept).map(|char| if char == ' ' { '-' } else { char }).collect()
@@ -471,7 +473,7 @@ fn links(line: &str) -> impl Iterator<Item = &str> {
     line.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(target, _)| target)
 }
 
-/// Links to files and to their headings lead somewhere.
+/// Checks that the targets of links, files and their headings, exist.
 fn check_links(document: &File) -> Vec<String> {
     let path = root().join(&document.path);
     let folder = path.parent().expect("a document is in a folder");
@@ -497,7 +499,7 @@ fn read(path: &Path) -> File {
 }
 
 #[test]
-fn every_file_keeps_to_the_style() {
+fn every_file_follows_the_style_rules() {
     let files = files();
     let mut violations: Vec<String> = files.iter().flat_map(|file| RULES.iter().flat_map(|rule| rule(file))).collect();
     violations.extend(check_folders(&files));
@@ -506,7 +508,7 @@ fn every_file_keeps_to_the_style() {
     assert!(violations.is_empty(), "{} violations:\n{}", violations.len(), violations.join("\n"));
 }
 
-/// Files of the repository that are named in a line, each between backticks with what is said to it.
+/// Returns the files of the repository that a line names between backticks, without arguments behind the name.
 fn named_files(line: &str) -> impl Iterator<Item = &str> {
     let quoted = line.split('`').skip(1).step_by(2).filter_map(|text| text.split_whitespace().next());
     let is_ours =
@@ -514,7 +516,7 @@ fn named_files(line: &str) -> impl Iterator<Item = &str> {
     quoted.filter(is_ours)
 }
 
-/// Files of the repository that documents name are there.
+/// Checks that the files which a document names exist.
 fn check_named_files(document: &File) -> Vec<String> {
     let mut found = Vec::new();
     for (at, line, _) in document_lines(&document.text).filter(|(.., in_code)| !in_code) {
@@ -524,7 +526,8 @@ fn check_named_files(document: &File) -> Vec<String> {
     found
 }
 
-/// Tests that a document names and no file has: names of at least three words between backticks.
+/// Finds tests that a document names and no file has. A name of at least three words between backticks counts as a
+/// test.
 fn absent_tests(document: &File, files: &[File]) -> Vec<String> {
     let is_name = |name: &&str| name.bytes().all(is_word_byte) && name.matches('_').count() >= 2;
     let is_lower = |name: &&str| !name.bytes().any(|byte| byte.is_ascii_uppercase());
@@ -541,13 +544,13 @@ fn document_complaints(document: &File) -> Vec<String> {
 }
 
 #[test]
-fn every_document_is_narrow_and_what_it_names_is_there() {
+fn every_document_is_narrow_and_names_only_existing_files() {
     let violations: Vec<String> = documents().iter().flat_map(document_complaints).collect();
     assert!(violations.is_empty(), "{} violations:\n{}", violations.len(), violations.join("\n"));
 }
 
 #[test]
-fn every_test_that_faults_and_security_name_exists() {
+fn every_test_named_in_faults_and_security_exists() {
     let files = files();
     let pages = ["docs/internals/faults.md", "docs/internals/security.md"].map(|page| read(&root().join(page)));
     let absent: Vec<String> = pages.iter().flat_map(|page| absent_tests(page, &files)).collect();
@@ -559,7 +562,7 @@ fn every_test_that_faults_and_security_name_exists() {
 }
 
 #[test]
-fn a_wide_line_a_broken_link_and_a_missing_file_are_caught_in_a_document() {
+fn a_planted_violation_in_a_document_is_caught() {
     let complaints = |text: &str| {
         let document = File { path: "docs/a.md".to_owned(), text: text.to_owned(), code: String::new() };
         document_complaints(&document).len()
@@ -590,7 +593,7 @@ fn complaints(path: &str, text: &str) -> Vec<String> {
     RULES.iter().flat_map(|rule| rule(&file)).collect()
 }
 
-/// The text, below a header, breaks exactly one rule, on the line that is given.
+/// Checks that this text, below a file header, breaks exactly one rule, with a complaint that contains `expected`.
 fn assert_caught(path: &str, text: &str, expected: &str) {
     let complaints = complaints(path, &format!("//! A file.\n{text}\n"));
     assert!(complaints.len() == 1 && complaints[0].contains(expected), "{path}: {text:?} gave {complaints:?}");

@@ -1,4 +1,4 @@
-//! The promised bounds, measured on a fresh server: each with its limit, so that a reader sees whether it holds.
+//! Measurements of bounds (start time, bytes read for a range, memory) on a fresh server, each with its promised limit.
 
 use crate::harness::client::{Body, S3};
 use crate::harness::data;
@@ -70,7 +70,7 @@ fn complete(s3: &S3, sizes: Sizes) -> Bound {
     bound(&what, "s", begun.elapsed().as_secs_f64(), 1.0)
 }
 
-/// Measures the bytes that a range in the midst of that object reads from the drives.
+/// Measures the bytes that are read from the drives for a range in the middle of the uploaded object.
 fn range(server: &Server, s3: &S3, sizes: Sizes) -> Bound {
     let size = (PARTS * sizes.part_bytes) as u64;
     let start = size / 2 + 12_345;

@@ -1,4 +1,4 @@
-//! The speed of the disk and file system without a store: the other side of every ratio (T4).
+//! The speed of the disk and file system without a store, to which the store's figures are compared (T4).
 
 use crate::harness::data;
 use std::fs::{self, File};
@@ -11,16 +11,16 @@ const COPY_BYTES: usize = 64 << 20;
 const WRITERS: usize = 8;
 const BLOCK_BYTES: usize = 4 << 10;
 
-/// Plain files on the disk that the store is measured on.
+/// The speed of plain files on the disk that the store is measured on.
 #[derive(Clone, Debug)]
 pub struct Plain {
     /// Whole files of 64 MiB, each synced.
     pub copy_mebibytes_per_second: f64,
     /// The same files read back (from the page cache, as a copy would).
     pub read_mebibytes_per_second: f64,
-    /// 4 KiB written in place and synced, one at a time.
+    /// Median latency of 4 KiB written in place and synced, one at a time.
     pub sync_p50: Duration,
-    /// 4 KiB writes, each synced, by 8 threads to one file, and to a file each.
+    /// Rates of 4 KiB writes, each synced, by 8 threads: all to one file, and each to its own.
     pub one_file_per_second: f64,
     pub own_files_per_second: f64,
 }
@@ -77,7 +77,7 @@ fn copy(root: &Path, each: Duration) -> (f64, f64) {
     (copied, rate(read, begun))
 }
 
-/// Every writer writes and syncs in its own block; the latencies of all.
+/// Has every writer write and sync a block of its own again and again; returns all latencies.
 fn write_synced(files: &[File], writers: usize, each: Duration) -> Vec<Duration> {
     let block = data::bytes(2, BLOCK_BYTES);
     let end = Instant::now() + each;

@@ -1,4 +1,5 @@
-//! The limits of this machine, each alone: the other side of every ratio.
+//! The limits of this machine (MD5, bare actix-web, TCP, QUIC), each measured alone, to which the store's figures are
+//! compared.
 
 use super::files::{self, Plain};
 use super::requests::{Bare, LARGE, send, spent};
@@ -22,12 +23,12 @@ pub struct Limits {
     pub plain: Plain,
     /// CPU seconds of the MD5 of 1 GiB, one body at a time.
     pub md5_seconds_per_gibibyte: f64,
-    /// CPU of a bare actix-web for a HEAD, and for a GET of 4 KiB.
+    /// CPU time of a bare actix-web for a HEAD, and for a GET of 4 KiB.
     pub bare_head: Duration,
     pub bare_get: Duration,
     /// CPU seconds of a bare actix-web that sends 1 GiB from memory, in large answers.
     pub bare_seconds_per_gibibyte: f64,
-    /// One connection on loopback, both ends in this process: the rate, and CPU seconds of both.
+    /// One connection on loopback with both ends in this process: the rate, and the CPU seconds of both ends.
     pub tcp: Transfer,
     pub quic: Transfer,
 }
@@ -38,7 +39,7 @@ pub struct Transfer {
     pub cpu_seconds_per_gibibyte: f64,
 }
 
-/// Each for so long; `at_once` connections for small requests.
+/// Measures each limit for the time `each`; small requests use `at_once` connections.
 pub fn measure(parent: &Path, each: Duration, at_once: usize, large_bytes: usize) -> Limits {
     let bare = Bare::start(large_bytes);
     let cost = |method| {
@@ -68,7 +69,7 @@ fn md5(each: Duration) -> f64 {
     spent.as_secs_f64() * GIB / hashed as f64
 }
 
-/// Reads the large body again and again; how often.
+/// Reads the large body again and again; returns how often.
 fn get_large(address: SocketAddr, each: Duration) -> u64 {
     let (end, mut answered) = (Instant::now() + each, 0);
     let mut buffer = vec![0; PIECE_BYTES];
@@ -81,7 +82,7 @@ fn get_large(address: SocketAddr, each: Duration) -> u64 {
     answered
 }
 
-/// Measures what moves so many bytes.
+/// Measures the rate and the CPU time of `send`, which returns the bytes that it moved.
 fn transfer(send: impl Fn() -> u64) -> Transfer {
     let (before, begun) = (Process(std::process::id()).cpu(), Instant::now());
     let bytes = send() as f64;

@@ -1,4 +1,5 @@
-//! Listings of a large bucket: what a page costs wherever it is, and whatever it hides.
+//! Listings of a large bucket: the time of a page at different positions, and behind common prefixes that hide many
+//! keys.
 
 use super::target::Target;
 use crate::harness::client::{Body, S3};
@@ -7,10 +8,10 @@ use std::time::{Duration, Instant};
 
 const BUCKET: &str = "many";
 const WORKERS: usize = 64;
-/// Each page is asked for so often; the table gives the median.
+/// The number of requests for each page; the table shows the median.
 const TIMES: usize = 25;
 
-/// A kind of page, and what one takes.
+/// A kind of page, and its measured times.
 #[derive(Clone, Debug)]
 pub struct Page {
     pub name: &'static str,
@@ -20,8 +21,8 @@ pub struct Page {
     pub longest: Duration,
 }
 
-/// Stores so many objects of one byte under one common prefix, with a few keys before and after it, and lists them.
-/// Answers the time that storing took, too.
+/// Stores `keys` objects of one byte under a common prefix, with a few keys before and after it, and lists them. Also
+/// returns the time that storing took.
 pub fn measure(target: &Target, keys: usize) -> (Duration, Vec<Page>) {
     let s3 = target.client(0);
     s3.create_bucket(BUCKET).expect("the store answers").expect(200);

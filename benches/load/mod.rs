@@ -1,6 +1,7 @@
-//! Workloads over HTTP and what they cost. The same code runs for an instant within the tests, so that it cannot rot.
+//! Workloads over HTTP, and the measurement of their speed and cost. A test runs the same code for an instant, so that
+//! it stays usable.
 
-// The benchmark and the test that includes it use a part each.
+// The benchmark and the test that includes this module each use a part of it.
 #![allow(dead_code)]
 
 pub mod bounds;
@@ -65,17 +66,17 @@ pub struct Figure {
     pub name: String,
     pub at_once: usize,
     pub operations: u64,
-    /// Content moved; keys, for listings.
+    /// Bytes of content moved; for listings, keys.
     pub amount: u64,
     pub wall: Duration,
-    /// The server's, user and system; and of that, each kind of thread's.
+    /// The server's CPU time (user and system), and that of each kind of its threads.
     pub cpu: Duration,
     pub cpu_by_thread: BTreeMap<String, Duration>,
     pub p50: Duration,
     pub p99: Duration,
-    /// On the most synced log, per operation.
+    /// Syncs of the most synced log, per operation.
     pub syncs_per_operation: f64,
-    /// Written to block devices, per byte of content.
+    /// Bytes written to block devices, per byte of content.
     pub written_per_byte: f64,
     pub resident_bytes_peak: u64,
 }
@@ -98,7 +99,7 @@ impl Figure {
     }
 }
 
-/// Every workload in turn, writes before reads.
+/// Runs every workload in turn, writes before reads.
 pub fn run(target: &Target, budget: &Budget) -> Vec<Figure> {
     let s3 = target.client(0);
     s3.create_bucket(BUCKET).expect("the store answers").expect(200);
@@ -153,14 +154,15 @@ pub fn run(target: &Target, budget: &Budget) -> Vec<Figure> {
     figures
 }
 
-/// One page; how many keys were on it.
+/// Lists one page; returns the number of its keys.
 fn list(s3: &S3) -> u64 {
     let query = [("list-type", "2"), ("prefix", "small/")];
     let page = s3.call("GET", &format!("/{BUCKET}"), &query, &[], Body::None).expect("the store answers").expect(200);
     page.text().matches("<Key>").count() as u64
 }
 
-/// Runs `operation(client, worker, turn)` on `at_once` workers until the time is over; it answers how much it moved.
+/// Runs `operation(client, worker, turn)` on `at_once` workers until the time is over. The operation returns the amount
+/// that it moved.
 fn measure(
     target: &Target,
     budget: &Budget,
@@ -250,7 +252,7 @@ pub fn table(figures: &[Figure]) -> String {
     text
 }
 
-/// CPU seconds a GiB of the workloads that move large objects, by what spent them.
+/// Formats the CPU seconds per GiB of the workloads that move large objects, by kind of thread.
 pub fn stages(figures: &[Figure]) -> String {
     let bulk: Vec<&Figure> =
         figures.iter().filter(|figure| figure.amount / figure.operations.max(1) > 1 << 20).collect();

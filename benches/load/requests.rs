@@ -1,5 +1,5 @@
-//! The cost of a small request beside one of a bare actix-web, which answers in this very process: both are sent the
-//! same way.
+//! The processor time of a small request to the store, compared with one to a bare actix-web in this process. Both are
+//! sent in the same way.
 
 use crate::harness::process::Process;
 use crate::harness::server::Server;
@@ -27,7 +27,7 @@ pub struct Cost {
     pub store: Duration,
 }
 
-/// In turns, each for `each` a round: the medians.
+/// Measures bare server and store in turns, `each` long in every round; returns the medians.
 pub fn measure(server: &Server, at_once: usize, each: Duration) -> Vec<Cost> {
     let s3 = server.client();
     s3.create_bucket(BUCKET).expect("the store answers").expect(200);
@@ -72,14 +72,15 @@ fn median(mut times: Vec<Duration>) -> Duration {
     times[times.len() / 2]
 }
 
-/// The processor time of each of the requests that are sent.
+/// Returns the mean processor time of the requests that `send` sends; `send` returns their number.
 pub fn spent(cpu: impl Fn() -> Duration, send: impl Fn() -> u64) -> Duration {
     let before = cpu();
     let requests = send();
     cpu().saturating_sub(before).div_f64(requests.max(1) as f64)
 }
 
-/// A server that answers everything with the same body, and one path with a large one, for as long as the process lives.
+/// A bare actix-web server, which answers every path with the same small body, and `LARGE` with a large one. It runs
+/// until the process ends.
 pub struct Bare {
     pub address: SocketAddr,
 }
@@ -111,7 +112,8 @@ impl Bare {
     }
 }
 
-/// Sends the same request on so many connections, one at a time on each; how many were answered.
+/// Sends the same request again and again on `at_once` connections, one at a time on each; returns the number of
+/// answers.
 pub fn send(address: SocketAddr, request: &str, at_once: usize, each: Duration) -> u64 {
     let is_head = request.starts_with("HEAD ");
     let end = Instant::now() + each;

@@ -1,4 +1,4 @@
-//! The measured store: its hosts as one.
+//! The measured store: one server, or all hosts of a cluster together.
 
 use crate::harness::client::{S3, get_plain};
 use crate::harness::cluster::{self, Cluster};
@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// Its hosts' processes and addresses: S3, then administration.
+/// The hosts of the measured store: process, S3 address, admin address.
 #[derive(Debug)]
 pub struct Target {
     hosts: Vec<(Process, SocketAddr, SocketAddr)>,
@@ -30,7 +30,7 @@ impl From<&Cluster> for Target {
 }
 
 impl Target {
-    /// Workers are spread over the hosts.
+    /// Returns a client for a worker. Workers are spread over the hosts.
     pub fn client(&self, worker: usize) -> S3 {
         S3::new(self.hosts[worker % self.hosts.len()].1, self.keys.clone())
     }
@@ -43,7 +43,7 @@ impl Target {
         self.processes().for_each(Process::reset_resident_peak);
     }
 
-    /// Returns the peak of the host that took most.
+    /// Returns the peak memory of the host that used most.
     pub fn resident_bytes_peak(&self) -> u64 {
         self.processes().map(Process::resident_bytes_peak).max().unwrap_or_default()
     }

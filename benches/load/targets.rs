@@ -1,4 +1,5 @@
-//! What each workload is to cost, beside what it costs and what the machine allows; and the history of both.
+//! The targets of each workload, compared with the measured figures and the limits of the machine; and the history of
+//! runs.
 
 use super::limits::Limits;
 use super::{Figure, Workload};
@@ -8,8 +9,8 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::time::Duration;
 
-/// The targets are for a machine that computes the MD5 of 1 GiB in so many seconds of CPU, and whose bare actix-web answers
-/// a HEAD in so much. For another one they are scaled by the two.
+/// The reference machine of the targets: its CPU seconds for the MD5 of 1 GiB, and the CPU time of its bare actix-web
+/// for a HEAD. For another machine the targets are scaled by these two.
 const MD5_SECONDS_PER_GIBIBYTE: f64 = 1.43;
 const BARE_HEAD: Duration = Duration::from_micros(7);
 
@@ -24,28 +25,28 @@ pub enum Store {
     ThreeHosts,
 }
 
-/// What is asked of a workload in one of the stores.
+/// A target of a workload in one of the stores.
 #[derive(Clone, Copy, Debug)]
 enum Target {
-    /// CPU for an operation, at most.
+    /// The most CPU microseconds per operation.
     CpuMicros(f64),
-    /// CPU for a GiB of content, at most: where uploads are hashed, and where they are sent only.
+    /// The most CPU seconds per GiB of content: for uploads, which are hashed, and for downloads, which are only sent.
     HashedSeconds(f64),
     SentSeconds(f64),
-    /// Operations a second, at least. It depends on the load generator, which has a share of the machine.
+    /// The fewest operations per second. This depends on the load generator, too, which runs on the same machine.
     Rate(f64),
-    /// The median, at most so many times that of a write and sync of the disk.
+    /// The largest median latency, as a multiple of the disk's latency of a write and sync.
     Syncs(f64),
 }
 
-/// A workload's target on this machine, and what was found.
+/// A workload's target on this machine, and the measured value.
 #[derive(Clone, Debug)]
 pub struct Judged {
     pub workload: String,
     pub unit: &'static str,
     pub target: f64,
     pub found: f64,
-    /// What the machine needs for it at the least, where that was measured.
+    /// The machine's own limit for it, if that was measured.
     pub limit: Option<f64>,
     pub is_met: bool,
 }
@@ -83,7 +84,7 @@ impl Store {
     }
 }
 
-/// Each figure that has a target, by it.
+/// Judges each figure that has a target.
 pub fn judge(store: Store, figures: &[Figure], limits: &Limits) -> Vec<Judged> {
     let judged = |figure: &Figure| {
         store.targets(figure.workload).into_iter().map(|target| target.judge(figure, limits)).collect::<Vec<_>>()
@@ -141,7 +142,7 @@ pub fn table(judged: &[Judged]) -> String {
     text
 }
 
-/// Three significant digits, or all before the point.
+/// Formats a number with three significant digits, or all digits before the point.
 fn number(value: f64) -> String {
     let decimals = if value >= 100.0 {
         0
@@ -153,7 +154,7 @@ fn number(value: f64) -> String {
     format!("{value:.decimals$}")
 }
 
-/// One run, as a line of the history.
+/// Returns a run as a line of the history.
 pub fn line(hardware: &str, each: Duration, limits: &Limits, stores: &[(Store, Vec<Figure>)]) -> Value {
     let millis = |time: Duration| time.as_secs_f64() * 1e3;
     let figure = |figure: &Figure| {

@@ -1,4 +1,4 @@
-//! `sherd admin policy explain`: whether somebody may do something, and what decided it.
+//! The command `sherd admin policy explain`: whether a principal may perform an action, and which rule decided it.
 
 use super::client::Client;
 use super::{AdminFailure, tell};
@@ -7,7 +7,7 @@ use crate::config::{AccessQuestion, WhoAsked};
 use std::fmt::Write as _;
 use std::io::Write;
 
-/// The exit code: 1 where it is denied.
+/// Asks and prints the decision; returns the exit code: 0 if the action is allowed, 1 if it is denied.
 pub fn run(
     client: &Client,
     account: Option<&str>,
@@ -21,19 +21,20 @@ pub fn run(
         WhoAsked::Anonymous => ExplainedCaller::Anonymous {},
     };
     let AccessQuestion { action, resource, conditions, .. } = asked.clone();
-    let told: Explained = client.post("/access/explain", &ExplainAccess { who, action, resource, conditions })?;
-    tell(&told, json, explained, out)?;
-    Ok(u8::from(!told.allowed))
+    let answer: Explained = client.post("/access/explain", &ExplainAccess { who, action, resource, conditions })?;
+    tell(&answer, json, explained, out)?;
+    Ok(u8::from(!answer.allowed))
 }
 
-fn explained(told: &Explained) -> String {
-    let verdict = if told.allowed { "allowed" } else { "denied" };
-    let (who, action, resource) = (&told.who, &told.action, &told.resource);
-    let mut text = format!("{verdict}: {}\n\nwho       {who}\naction    {action}\nresource  {resource}\n", told.reason);
-    if let Some(bucket) = &told.bucket {
+fn explained(answer: &Explained) -> String {
+    let verdict = if answer.allowed { "allowed" } else { "denied" };
+    let (who, action, resource) = (&answer.who, &answer.action, &answer.resource);
+    let mut text =
+        format!("{verdict}: {}\n\nwho       {who}\naction    {action}\nresource  {resource}\n", answer.reason);
+    if let Some(bucket) = &answer.bucket {
         let _ = write!(text, "{}", of_bucket(bucket));
     }
-    if let Some(object) = &told.object {
+    if let Some(object) = &answer.object {
         let _ = write!(text, "{}", of_object(object));
     }
     text
@@ -56,7 +57,7 @@ fn of_bucket(bucket: &BucketShown) -> String {
     .filter_map(|(set, name)| set.then_some(name))
     .collect();
     let blocked = if blocks.is_empty() { "nothing".to_owned() } else { blocks.join(", ") };
-    let acl = if bucket.has_acl { "yes" } else { "of its owner only" };
+    let acl = if bucket.has_acl { "yes" } else { "none but the owner's" };
     let (owner, ownership) = (&bucket.owner, bucket.ownership);
     format!(
         "bucket    of {owner}, {ownership:?}\n  policy  {policy}\n  acl     {acl}\n  public access block: {blocked}\n"
@@ -65,7 +66,7 @@ fn of_bucket(bucket: &BucketShown) -> String {
 
 fn of_object(object: &ObjectShown) -> String {
     let owner = if object.owner.is_empty() { "the bucket's owner" } else { &object.owner };
-    let acl = if object.has_acl { "yes" } else { "of its owner only" };
+    let acl = if object.has_acl { "yes" } else { "none but the owner's" };
     let tags: Vec<String> = object.tags.iter().map(|(key, value)| format!("{key}={value}")).collect();
     let tags = if tags.is_empty() { "none".to_owned() } else { tags.join(", ") };
     format!("object    of {owner}\n  acl     {acl}\n  tags    {tags}\n")
@@ -77,8 +78,8 @@ mod tests {
     use crate::api::admin::Explained;
 
     #[test]
-    fn a_decision_is_shown_with_its_subject() {
-        let told: Explained = serde_json::from_str(
+    fn policy_explain_shows_the_decision_and_its_subject() {
+        let answer: Explained = serde_json::from_str(
             r#"{"allowed":false,"who":"anonymous","action":"s3:GetObject","resource":"arn:aws:s3:::b/k",
                 "reason":"nothing allows it","statements":[],"object":null,
                 "bucket":{"owner":"000000000000","ownership":"ObjectWriter","has_policy":true,"policy_is_public":true,
@@ -86,7 +87,7 @@ mod tests {
                     "block_public_policy":false,"restrict_public_buckets":true}}}"#,
         )
         .expect("an answer");
-        let text = explained(&told);
+        let text = explained(&answer);
         assert!(text.starts_with("denied: nothing allows it\n\nwho       anonymous\n"), "{text}");
         for line in [
             "bucket    of 000000000000, ObjectWriter",

@@ -1,5 +1,5 @@
-//! A small HTTP/1.1 client, blocking: one signed request a connection, every wait bounded, no answer held whole that need not
-//! be. It speaks to the admin listener, over TCP or TLS.
+//! A small blocking HTTP/1.1 client for the admin listener, over TCP or TLS: one signed request for each connection,
+//! every wait bounded, long answers streamed.
 
 use super::AdminFailure;
 use crate::ambient::Ambient;
@@ -18,25 +18,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 const CONNECT_WAIT_MAX: Duration = Duration::from_secs(5);
-/// The longest wait for the next bytes of an answer: moving the lead may take this long.
+/// The longest wait for the next bytes of an answer: a host may take this long to hand over the Raft leadership.
 const ANSWER_WAIT_MAX: Duration = Duration::from_secs(60);
 const LINE_BYTES_MAX: u64 = 16 << 10;
 const HEADERS_MAX: usize = 100;
-/// An answer that is read whole.
+/// The largest answer that is read whole.
 const ANSWER_BYTES_MAX: u64 = 64 << 20;
 const SERVICE: &str = "sherd-admin";
 
-/// A client of one host's admin listener, with the key to it.
+/// A client of one host's admin listener, with the credentials that sign its requests.
 pub struct Client {
     pub authority: String,
-    /// `None`: plain HTTP.
+    /// TLS; `None` for plain HTTP.
     pub tls: Option<Tls>,
     pub credentials: Credentials,
     pub region: String,
     pub ambient: Ambient,
 }
 
-/// TLS with the listener, by the name that its certificate must have.
+/// The TLS configuration, and the name that the listener's certificate must have.
 pub struct Tls {
     config: Arc<ClientConfig>,
     name: ServerName<'static>,
@@ -47,12 +47,13 @@ impl Tls {
         let host = authority.rsplit_once(':').map_or(authority, |(host, _)| host);
         let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
         let untrusted = |cause: String| AdminFailure::Untrusted { authority: authority.to_owned(), cause };
-        let name = ServerName::try_from(host).map_err(|_| untrusted("its host is no name".to_owned()))?;
+        let name =
+            ServerName::try_from(host).map_err(|_| untrusted("its host is not a DNS name or an address".to_owned()))?;
         let config = client_config(trust.ca_file.as_deref()).map_err(|error| untrusted(error.to_string()))?;
         Ok(Self { config: Arc::new(config), name })
     }
 
-    /// Shakes hands, so that a certificate that is not trusted is known before anything is sent.
+    /// Completes the handshake, so that an untrusted certificate is refused before anything is sent.
     fn secure(&self, mut tcp: TcpStream) -> io::Result<Box<dyn Stream>> {
         let mut connection =
             ClientConnection::new(Arc::clone(&self.config), self.name.clone()).map_err(io::Error::other)?;
@@ -63,11 +64,11 @@ impl Tls {
     }
 }
 
-/// Bytes both ways.
+/// A connection, over TCP or TLS.
 trait Stream: Read + Write {}
 impl<T: Read + Write> Stream for T {}
 
-/// A body as it comes; at its end it is known to be whole, or reading fails.
+/// A body that is read while it arrives. If it is cut off, the last read fails.
 pub type Body = Box<dyn BufRead>;
 
 impl Client {
@@ -75,12 +76,12 @@ impl Client {
         self.read_whole(self.send("GET", path, b"")?)
     }
 
-    pub fn post<T: DeserializeOwned>(&self, path: &str, told: &impl Serialize) -> Result<T, AdminFailure> {
-        let body = serde_json::to_vec(told).map_err(|error| self.broken(&error.into()))?;
+    pub fn post<T: DeserializeOwned>(&self, path: &str, change: &impl Serialize) -> Result<T, AdminFailure> {
+        let body = serde_json::to_vec(change).map_err(|error| self.broken(&error.into()))?;
         self.read_whole(self.send("POST", path, &body)?)
     }
 
-    /// The body of a long answer.
+    /// Returns the body of a long answer, to be read while it arrives.
     pub fn stream(&self, path: &str) -> Result<Body, AdminFailure> {
         self.send("GET", path, b"")
     }
@@ -89,7 +90,7 @@ impl Client {
         let mut bytes = Vec::new();
         body.take(ANSWER_BYTES_MAX).read_to_end(&mut bytes).map_err(|error| self.broken(&error))?;
         serde_json::from_slice(&bytes).map_err(|error| match error.classify() {
-            // It came whole, and is no JSON.
+            // The answer is complete and not JSON.
             Category::Syntax | Category::Eof => self.not_admin(words_of_no_json(&bytes)),
             Category::Io | Category::Data => self.broken(&error.into()),
         })
@@ -103,7 +104,7 @@ impl Client {
         AdminFailure::Broken { authority: self.authority.clone(), cause: cause.to_string() }
     }
 
-    /// The body of a good answer.
+    /// Sends a request; returns the body of a successful answer.
     fn send(&self, method: &str, path: &str, body: &[u8]) -> Result<Body, AdminFailure> {
         let unreachable = |cause: io::Error| AdminFailure::Unreachable {
             authority: self.authority.clone(),
@@ -169,7 +170,7 @@ impl Client {
     }
 }
 
-/// The path of a route that may be asked about one host.
+/// Adds the parameter `host` to a path, if one host is selected.
 pub fn with_host(path: &str, host: Option<&str>) -> String {
     let Some(host) = host else { return path.to_owned() };
     let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~');
@@ -188,7 +189,7 @@ fn words_of_no_json(answer: &[u8]) -> &'static str {
     }
 }
 
-/// The status, and the body that follows.
+/// Reads the head of an answer; returns its status, and its body.
 fn read_head(stream: impl Read + 'static) -> io::Result<(u16, Body)> {
     let mut from = BufReader::new(stream);
     let first = read_line(&mut from)?;
@@ -202,13 +203,13 @@ fn read_head(stream: impl Read + 'static) -> io::Result<(u16, Body)> {
             let body: Box<dyn BufRead> = match length {
                 _ if chunked => Box::new(BufReader::new(Chunked { from, left: 0, begun: false, done: false })),
                 Some(length) => Box::new(BufReader::new(OfLength { from, left: length })),
-                None => return Err(malformed("an answer of unknown length")),
+                None => return Err(malformed("an answer without Content-Length and chunks")),
             };
             return if line.is_empty() { Ok((status, body)) } else { Err(malformed("a header without a colon")) };
         };
         let value = value.trim();
         if name.eq_ignore_ascii_case("content-length") {
-            length = Some(value.parse().map_err(|_| malformed("a length that is no number"))?);
+            length = Some(value.parse().map_err(|_| malformed("a Content-Length that is not a number"))?);
         } else if name.eq_ignore_ascii_case("transfer-encoding") {
             chunked = value.eq_ignore_ascii_case("chunked");
         }
@@ -216,7 +217,7 @@ fn read_head(stream: impl Read + 'static) -> io::Result<(u16, Body)> {
     Err(malformed("far too many headers"))
 }
 
-/// A line without its end.
+/// Reads a line; returns it without its end.
 fn read_line(from: &mut impl BufRead) -> io::Result<String> {
     let mut line = Vec::new();
     from.take(LINE_BYTES_MAX).read_until(b'\n', &mut line)?;
@@ -229,7 +230,7 @@ fn malformed(what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what)
 }
 
-/// A body whose length was told.
+/// A body with a `Content-Length`.
 struct OfLength<R> {
     from: R,
     left: u64,
@@ -262,14 +263,14 @@ struct Chunked<R> {
 impl<R: BufRead> Chunked<R> {
     fn next_chunk(&mut self) -> io::Result<()> {
         if self.begun && !read_line(&mut self.from)?.is_empty() {
-            return Err(malformed("a chunk longer than it was said to be"));
+            return Err(malformed("a chunk that is longer than its size"));
         }
         self.begun = true;
         let line = read_line(&mut self.from)?;
         let size = line.split(';').next().unwrap_or_default().trim();
-        self.left = u64::from_str_radix(size, 16).map_err(|_| malformed("a chunk's size that is no number"))?;
+        self.left = u64::from_str_radix(size, 16).map_err(|_| malformed("a chunk size that is not a number"))?;
         if self.left == 0 {
-            // Trailers, of which there are none, and the empty line.
+            // Skips trailers (there should be none) and the empty line.
             while !read_line(&mut self.from)?.is_empty() {}
             self.done = true;
         }
@@ -304,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_is_read_by_its_length_or_by_its_chunks() {
+    fn a_body_is_read_by_its_content_length_or_its_chunks() {
         let sized = read("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nx: y\r\n\r\nhello, and more").expect("whole");
         assert_eq!(sized, (200, "hello".to_owned()));
         let chunked = "HTTP/1.1 503 no\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n1;x=y\r\n!\r\n0\r\n\r\n";
@@ -312,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_is_cut_off_or_makes_no_sense_is_an_error() {
+    fn a_truncated_or_malformed_answer_is_an_error() {
         for answer in [
             "",
             "220 mail.example.org ESMTP\r\n",

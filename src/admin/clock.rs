@@ -1,4 +1,4 @@
-//! `sherd admin clock`: the time as a host knows it, and confirming its clock.
+//! The command `sherd admin clock`: shows a host's clock and the confirmed time, and confirms the clock.
 
 use super::client::Client;
 use super::show::table;
@@ -15,7 +15,7 @@ pub fn show(client: &Client, json: bool, out: &mut impl Write) -> Result<u8, Adm
     Ok(u8::from(!clock.troubles.is_empty()))
 }
 
-/// Sets the clock; without `sure`, shows the change and makes none.
+/// Confirms the host's clock; without `sure`, only shows what that would change. Returns the exit code.
 pub fn accept(client: &Client, sure: bool, json: bool, out: &mut impl Write) -> Result<u8, AdminFailure> {
     let clock: ClockShown = client.get("/clock")?;
     if !sure {
@@ -28,7 +28,7 @@ pub fn accept(client: &Client, sure: bool, json: bool, out: &mut impl Write) -> 
 }
 
 const UNSURE: &str = "\nNothing was changed. If the host's clock is right, run this again with --yes: it becomes the confirmed time, and\n\
-locks that end before it are over. This cannot be undone for what is deleted then.\n";
+locks that end before it are over. What is deleted because of that cannot be restored.\n";
 
 fn words(clock: &ClockShown) -> String {
     let confirmed = clock.confirmed_ms.map_or_else(|| "none yet".to_owned(), moment);
@@ -60,7 +60,7 @@ mod tests {
     use crate::api::admin::{ClockSettingShown, ClockShown, HostClockShown};
 
     #[test]
-    fn both_times_and_what_is_wrong_are_shown() {
+    fn both_clocks_and_their_problems_are_shown() {
         let clock = ClockShown {
             clock_ms: 1_705_184_000_000,
             date_ms: 1_700_000_000_000,

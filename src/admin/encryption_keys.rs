@@ -1,4 +1,5 @@
-//! `sherd admin encryption-key`: the named keys, and what they wrap wrapped anew, page by page.
+//! The command `sherd admin encryption-key`: lists and changes named keys, and rewraps the keys that they wrap, page by
+//! page.
 
 use super::client::Client;
 use super::progress::Progress;
@@ -8,7 +9,7 @@ use crate::api::admin::{ChangeKey, EncryptionKeyShown, EncryptionKeysShown, Rewr
 use crate::config::KeyQuestion;
 use std::io::Write;
 
-/// The exit code: 1 where something could not be wrapped anew.
+/// Performs the command; returns the exit code: 1 if something could not be rewrapped.
 pub fn run(client: &Client, asked: &KeyQuestion, json: bool, out: &mut impl Write) -> Result<u8, AdminFailure> {
     let change = match asked.clone() {
         KeyQuestion::List => {
@@ -54,22 +55,22 @@ fn rewrap(client: &Client) -> Result<Rewrapped, AdminFailure> {
     }
 }
 
-fn listed(told: &EncryptionKeysShown) -> String {
-    let keys = told.keys.iter().map(|key| {
+fn listed(answer: &EncryptionKeysShown) -> String {
+    let keys = answer.keys.iter().map(|key| {
         let state = if key.enabled { "enabled" } else { "disabled" };
         let root = if key.under_current_root { "current" } else { "former" };
         let (id, version) = (key.id.clone(), key.version.to_string());
         [id, version, state.to_owned(), root.to_owned(), key.description.clone()]
     });
     let keys = table(["KEY", "VERSION", "STATE", "ROOT KEY", "DESCRIPTION"], keys);
-    let roots = told.root_keys.iter().map(|root| {
+    let roots = answer.root_keys.iter().map(|root| {
         let (wraps, seals) = (root.encryption_keys.to_string(), root.access_keys.to_string());
-        [root.id.clone(), standing(root).to_owned(), wraps, seals]
+        [root.id.clone(), root_key_state(root).to_owned(), wraps, seals]
     });
     format!("{keys}\n{}", table(["ROOT KEY", "STATE", "KEY VERSIONS", "ACCESS KEYS"], roots))
 }
 
-fn standing(root: &RootKeyShown) -> &'static str {
+fn root_key_state(root: &RootKeyShown) -> &'static str {
     match (root.current, root.known, root.encryption_keys + root.access_keys) {
         (true, ..) => "current",
         (false, false, _) => "missing",
@@ -96,12 +97,12 @@ fn rewrapped(done: &Rewrapped) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{RootKeyShown, standing};
+    use super::{RootKeyShown, root_key_state};
 
     #[test]
-    fn a_root_key_is_needed_as_long_as_it_wraps_anything() {
+    fn a_former_root_key_is_needed_while_it_wraps_anything() {
         let of = |current, known, encryption_keys, access_keys| {
-            standing(&RootKeyShown { id: String::new(), current, known, encryption_keys, access_keys })
+            root_key_state(&RootKeyShown { id: String::new(), current, known, encryption_keys, access_keys })
         };
         assert_eq!([of(true, true, 0, 0), of(false, true, 1, 0)], ["current", "former"]);
         assert_eq!([of(false, true, 0, 1), of(false, true, 0, 0)], ["former", "former, not needed"]);

@@ -1,5 +1,5 @@
-//! `sherd admin user`, `group`, `key` and `policy`: IAM's actions in the name of an account's root, several one after
-//! the other where a command needs them; one that was cut off can be given again. JSON has IAM's own names.
+//! The commands `sherd admin user`, `group`, `key` and `policy`: calls of IAM as the root of an account. A command may
+//! make several calls; after an interruption it can be repeated. JSON output has IAM's own names.
 
 use super::client::Client;
 use super::show::table;
@@ -9,21 +9,21 @@ use crate::config::{Holder, IdentityQuestion, ServiceKeyAsked};
 use serde_json::{Value, json};
 use std::io::Write;
 
-/// Entries of a page; IAM has no larger ones.
+/// The number of entries in a page, which is IAM's maximum.
 const PAGE: &str = "1000";
-/// IAM's name for the owner of a root's key.
+/// The user name that IAM reports for a key of the account's root.
 const ROOT: &str = "root";
-/// The number of a policy's versions that are kept.
+/// The number of versions of a policy that IAM keeps.
 const VERSIONS_MAX: usize = 5;
 const NO_PATH: &str = "/";
 
-/// An account's identities.
+/// Access to the identities of an account.
 struct Iam<'a> {
     client: &'a Client,
     account: Option<&'a str>,
 }
 
-/// An answer, for programs and for people.
+/// An answer as JSON, and as text for people.
 type ShownResult = Result<(Value, String), AdminFailure>;
 type Pairs<'a> = [(&'a str, &'a str)];
 
@@ -81,7 +81,7 @@ impl Iam<'_> {
         self.client.post("/iam", &CallIam { account, action: action.to_owned(), parameters })
     }
 
-    /// The entries of a list, of all its pages.
+    /// Returns the entries of all pages of a list.
     fn all(&self, action: &str, pairs: &Pairs<'_>, list: &str) -> Result<Vec<Value>, AdminFailure> {
         let (mut all, mut marker) = (Vec::new(), None::<String>);
         loop {
@@ -103,7 +103,7 @@ impl Iam<'_> {
         Ok((self.call(action, pairs)?, "done\n".to_owned()))
     }
 
-    /// Makes a change that answers with the new record.
+    /// Makes a change whose answer is the new record.
     fn made(&self, action: &str, what: &str, pairs: &Pairs<'_>) -> ShownResult {
         let made = self.call(action, pairs)?[what].take();
         let words = format!("{}\n", text(&made, "Arn"));
@@ -154,7 +154,7 @@ impl Iam<'_> {
         self.done("DeleteUser", &[named])
     }
 
-    /// Takes all policies from a user or a group.
+    /// Detaches and deletes all policies of a user or a group.
     fn strip(&self, what: &str, named: (&str, &str)) -> Result<(), AdminFailure> {
         for policy in self.all(&format!("ListAttached{what}Policies"), &[named], "AttachedPolicies")? {
             self.call(&format!("Detach{what}Policy"), &[named, ("PolicyArn", &text(&policy, "PolicyArn"))])?;
@@ -236,13 +236,13 @@ impl Iam<'_> {
         self.done(action, &pairs)
     }
 
-    /// The user whose key it is; `None` for the root.
+    /// Returns the user that owns the key; `None` for the root.
     fn owner_of(&self, key: &str) -> Result<Option<String>, AdminFailure> {
         let owner = text(&self.call("GetAccessKeyLastUsed", &[("AccessKeyId", key)])?, "UserName");
         if owner != ROOT {
             return Ok(Some(owner));
         }
-        // A user may be called so, too.
+        // A user may have the name `root`, too.
         let of_root = self.all("ListAccessKeys", &[], "AccessKeyMetadata")?;
         let is_roots = of_root.iter().any(|one| text(one, "AccessKeyId") == key);
         Ok(Some(owner).filter(|_| !is_roots))
@@ -257,7 +257,8 @@ impl Iam<'_> {
         Ok((Value::Array(policies), words))
     }
 
-    /// The ARN of a policy that is named by it, or by its name: the account's own before one that every account has.
+    /// Returns the ARN of a policy that is given by ARN or name. The account's own policies come before those that
+    /// every account has.
     fn arn_of(&self, policy: &str) -> Result<String, AdminFailure> {
         if policy.starts_with("arn:") {
             return Ok(policy.to_owned());
@@ -297,7 +298,7 @@ impl Iam<'_> {
         Ok((answer, words))
     }
 
-    /// The oldest version makes room where there is none.
+    /// Puts a new version in force. If the policy has as many versions as IAM keeps, the oldest one is deleted first.
     fn update_policy(&self, policy: &str, document: &str) -> ShownResult {
         let arn = self.arn_of(policy)?;
         let named = ("PolicyArn", arn.as_str());
@@ -309,11 +310,11 @@ impl Iam<'_> {
         };
         match put() {
             Err(AdminFailure::Refused { code, .. }) if code == "LimitExceeded" => {}
-            told => return told,
+            outcome => return outcome,
         }
         let versions = self.all("ListPolicyVersions", &[named], "Versions")?;
         let oldest = versions.iter().rev().find(|version| version["IsDefaultVersion"] == Value::Bool(false));
-        // Where there is room, another limit was meant: the one of its length.
+        // With room for a version, IAM refused the document for its length instead.
         if let Some(oldest) = oldest.filter(|_| versions.len() >= VERSIONS_MAX && fits(document)) {
             self.call("DeletePolicyVersion", &[named, ("VersionId", &text(oldest, "VersionId"))])?;
         }
@@ -323,9 +324,9 @@ impl Iam<'_> {
     fn delete_policy(&self, policy: &str) -> ShownResult {
         let arn = self.arn_of(policy)?;
         let named = ("PolicyArn", arn.as_str());
-        let standing = self.call("GetPolicy", &[named])?["Policy"].take();
-        let is_held = ["AttachmentCount", "PermissionsBoundaryUsageCount"].iter().any(|count| standing[count] != 0);
-        // Of one that somebody has nothing is deleted, and the store says why.
+        let record = self.call("GetPolicy", &[named])?["Policy"].take();
+        let is_held = ["AttachmentCount", "PermissionsBoundaryUsageCount"].iter().any(|count| record[count] != 0);
+        // The store refuses to delete an attached policy, so its versions must not be deleted before.
         let versions = if is_held { Vec::new() } else { self.all("ListPolicyVersions", &[named], "Versions")? };
         for version in versions.iter().filter(|version| version["IsDefaultVersion"] == Value::Bool(false)) {
             self.call("DeletePolicyVersion", &[named, ("VersionId", &text(version, "VersionId"))])?;
@@ -334,7 +335,7 @@ impl Iam<'_> {
     }
 }
 
-/// Returns whether the text of a managed policy is within IAM's bound; white space is not counted.
+/// Returns true if the text of a managed policy is within IAM's bound, which does not count white space.
 fn fits(document: &str) -> bool {
     document.chars().filter(|c| !c.is_whitespace()).count() <= 6144
 }
@@ -351,7 +352,7 @@ fn text(value: &Value, field: &str) -> String {
     }
 }
 
-/// Returns one field of each entry, or the entries themselves, in a line.
+/// Joins one field of each entry, or the entries themselves, into a line.
 fn names(entries: &[Value], field: &str) -> String {
     let name = |entry: &Value| entry.as_str().map_or_else(|| text(entry, field), str::to_owned);
     let names: Vec<String> = entries.iter().map(name).collect();

@@ -1,9 +1,10 @@
-//! `sherd admin inventory`: what the drives of a stopped host hold, shard by shard, each chunk read and checked. It needs no
-//! process and no index, and changes nothing: a drive is locked against a store that would start meanwhile, by the lock file
-//! that is there.
+//! The command `sherd admin inventory`: lists the shards on the drives of a stopped host, and verifies each chunk. It
+//! reads the logs themselves, not the index, and changes nothing. It locks each drive, by the lock file that exists, so
+//! that no store can start on it meanwhile.
 //!
-//! It follows the rules by which a store makes its index anew: of two records of a chunk the younger counts, and a chunk is
-//! gone where its shard was dropped after it was written. It holds about 60 bytes a chunk of the drive at hand.
+//! It follows the rules by which the index is rebuilt from a log: the younger of two records of a chunk counts, and a
+//! chunk is gone if its shard was dropped after it was written. It needs about 60 bytes of memory for each chunk of a
+//! drive.
 
 use super::AdminFailure;
 use super::progress::Progress;
@@ -23,7 +24,7 @@ use std::sync::Arc;
 const SHARDS_DIR: &str = "shards";
 const POOL_BYTES: usize = 4 << 20;
 
-/// The identity of a drive.
+/// The identity of a drive, and the counts of what it holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 struct DriveFound {
     dir: String,
@@ -34,15 +35,15 @@ struct DriveFound {
     shards: u64,
     chunks: u64,
     bytes: u64,
-    /// Chunks that are there and fail their checksum.
+    /// Chunks that fail their checksum.
     corrupt_chunks: u64,
-    /// Chunks that are begun and were never known to be whole: where the process or the power went.
+    /// Chunks whose write was interrupted by a crash or a power cut, so that they were never known to be whole.
     torn_chunks: u64,
-    /// Places that were written whole once and are not, chunks among them.
+    /// Places in the log that were intact once and are damaged now, corrupt chunks included.
     corrupt_spots: u64,
 }
 
-/// A shard on a drive: one line.
+/// A shard on a drive: one line of the output.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 struct ShardFound {
     blob: String,
@@ -54,7 +55,7 @@ struct ShardFound {
     torn: u32,
 }
 
-/// The position of a chunk's newest record, and its content.
+/// The newest record of a chunk: its age (original position, then present position), and its content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Chunk {
     age: (Lsn, Lsn),
@@ -80,7 +81,7 @@ struct Shard {
     chunks: BTreeMap<u32, Chunk>,
 }
 
-/// The shards of one drive, as its records tell them, in any order.
+/// The shards of one drive, collected from its records, which may come in any order.
 #[derive(Debug, Default)]
 struct Holdings {
     shards: BTreeMap<ShardId, Shard>,
@@ -94,7 +95,7 @@ impl Holdings {
 
     fn take_lost(&mut self, spot: &CorruptSpot, body: Body) {
         let (Some(lost), at) = (&spot.record, spot.at) else { return };
-        // What is left of a tombstone is its header, and that says all.
+        // The intact header is all that is needed of a tombstone.
         self.apply(lost.kind, lost.key.id, lost.key.shard, lost.key.part, Chunk { age: (lost.origin, at), body });
     }
 
@@ -115,7 +116,7 @@ impl Holdings {
         }
     }
 
-    /// The shards that are there, in order.
+    /// Returns the shards that were not dropped, in order.
     fn present(&self) -> impl Iterator<Item = (ShardId, Vec<Chunk>)> {
         self.shards.iter().filter_map(|(id, shard)| {
             let there = shard.chunks.values().filter(|chunk| chunk.age.0 >= shard.dropped);
@@ -125,7 +126,7 @@ impl Holdings {
     }
 }
 
-/// Reads the directories; the exit code says whether every chunk is whole.
+/// Reads the directories; returns the exit code: 1 if a drive has corrupt places.
 pub fn run(dirs: &[PathBuf], json: bool, out: &mut impl Write) -> Result<u8, AdminFailure> {
     let pool = BufferPool::new(POOL_BYTES);
     let disk: Arc<dyn Disk> = Arc::new(SystemDisk::new(pool.clone()));
@@ -184,7 +185,7 @@ fn read(
     Ok((holdings, spots))
 }
 
-/// Writes a drive's shards and their sum.
+/// Prints a drive's shards and their sum.
 fn tell(
     dir: &Path,
     identity: &Identity,
@@ -289,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn the_youngest_record_of_a_chunk_counts_in_whatever_order_they_come() {
+    fn the_youngest_record_of_a_chunk_counts_in_any_order() {
         for flipped in [false, true] {
             let mut holdings = Holdings::default();
             let mut records = vec![(10, 10, Body::Corrupt), (20, 20, whole(7)), (20, 30, whole(7))];
@@ -306,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn dropped_chunks_are_gone_and_later_ones_are_there() {
+    fn chunks_before_a_tombstone_are_gone_and_later_ones_stay() {
         let mut holdings = Holdings::default();
         record(&mut holdings, RecordKind::Chunk, 0, 10, 10, whole(1));
         record(&mut holdings, RecordKind::Tombstone, 0, 20, 20, whole(0));

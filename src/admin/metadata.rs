@@ -1,4 +1,5 @@
-//! `sherd admin metadata`: a copy of all metadata, checked as it comes, and giving up what a recovery left.
+//! The command `sherd admin metadata`: exports all metadata, verified while it arrives, and drops shards of unknown
+//! blobs after a recovery.
 
 use super::client::Client;
 use super::progress::Progress;
@@ -12,20 +13,20 @@ use std::io::{self, BufReader, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-/// For who runs the command only.
+/// The mode of the exported file: only its owner may read it.
 const MODE: u32 = 0o600;
 
 const UNSURE: &str = "Nothing was changed. With --yes, shards of blobs that the metadata does not know are dropped from all drives, as\n\
-they are where nothing was recovered. They may be of objects that the recovery has lost; without metadata they are\n\
-of no use. Keep them for as long as a host, or a later copy of the metadata, may still be found.\n";
+on any store that was not recovered. They may belong to objects that the recovery has lost; without metadata they are\n\
+useless. Keep them for as long as a lost host, or a later copy of the metadata, may still be found.\n";
 
 pub fn run(client: &Client, asked: &MetadataQuestion, json: bool, out: &mut impl Write) -> Result<u8, AdminFailure> {
     match asked {
         MetadataQuestion::Export { file: Some(file) } => {
             let head = export_to(client, file)?;
-            let told = json!({"file": file, "cluster": head.cluster.to_string(), "exported_ms": head.exported.0,
+            let summary = json!({"file": file, "cluster": head.cluster.to_string(), "exported_ms": head.exported.0,
                 "entry": head.applied.at.map(|at| at.index)});
-            tell(&told, json, |_| words(&head, file), out)?;
+            tell(&summary, json, |_| words(&head, file), out)?;
         }
         MetadataQuestion::Export { file: None } => {
             copy(client, out)?;
@@ -39,7 +40,7 @@ pub fn run(client: &Client, asked: &MetadataQuestion, json: bool, out: &mut impl
             tell(
                 &dropped,
                 json,
-                |_| "they are dropped as drives are compared (sherd admin heal start)\n".to_owned(),
+                |_| "each drive drops them when it is compared with the metadata (sherd admin heal start)\n".to_owned(),
                 out,
             )?;
         }
@@ -52,7 +53,7 @@ fn words(head: &ExportHead, file: &Path) -> String {
     format!("{}: the metadata of cluster {} up to entry {entry}\n", file.display(), head.cluster)
 }
 
-/// The file has its name once it is whole and durable.
+/// Exports into a file, which gets its name only once it is complete and durable.
 fn export_to(client: &Client, file: &Path) -> Result<ExportHead, AdminFailure> {
     if file.exists() {
         let why = format!("{} exists already; name another file", file.display());

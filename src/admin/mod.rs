@@ -1,5 +1,5 @@
-//! `sherd admin`: a client of the admin API, and the inventory of a stopped host's drives. Answers go to standard output, for
-//! people or (`--json`) for programs; progress and errors to standard error.
+//! The command `sherd admin`: a client of the admin API, and the inventory of a stopped host's drives. Answers go to
+//! standard output, as text or (`--json`) as JSON; progress and errors go to standard error.
 
 mod access;
 mod client;
@@ -31,10 +31,10 @@ use std::io::{self, BufRead, BufWriter, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// The interval between questions to a host while the command waits.
+/// The interval at which a waiting command asks the host again.
 const ASK_EVERY: Duration = Duration::from_secs(1);
 
-/// The reason for which there is no answer.
+/// The reason why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub enum AdminFailure {
     #[error("{authority} does not answer: {cause}")]
@@ -62,7 +62,7 @@ pub enum AdminFailure {
 }
 
 impl AdminFailure {
-    /// Returns whether asking again may help: the host may be away for a moment.
+    /// Returns true if a retry may succeed: the host may be unavailable for a moment.
     fn may_pass(&self) -> bool {
         match self {
             Self::Unreachable { .. } | Self::Broken { .. } => true,
@@ -77,7 +77,8 @@ fn shown(dirs: &[PathBuf]) -> String {
     format!("looked in {}", dirs.join(", "))
 }
 
-/// Performs the command; returns the process's exit code: 0 if all is well, 1 if the answer is that it is not.
+/// Performs the command; returns the process's exit code: 0 if all is well, 1 if the answer reports a problem or a
+/// "no".
 pub fn run(invocation: &AdminInvocation) -> Result<u8, AdminFailure> {
     let mut out = BufWriter::new(io::stdout().lock());
     let code = match &invocation.command {
@@ -90,7 +91,8 @@ pub fn run(invocation: &AdminInvocation) -> Result<u8, AdminFailure> {
     Ok(code)
 }
 
-/// Prints the root credentials as the first start does: `sherd credentials`. Their copies can be read by their owner only.
+/// Runs `sherd credentials`: prints the root credentials as the first start does. Only the owner of the data
+/// directories can read those that are kept there.
 pub fn show_credentials(source: &KeySource) -> Result<(), AdminFailure> {
     let keys = resolve_keys(source)?;
     let mut out = io::stdout().lock();
@@ -99,7 +101,7 @@ pub fn show_credentials(source: &KeySource) -> Result<(), AdminFailure> {
     Ok(())
 }
 
-/// The key to the admin API: given, or found in the data directories of the host that made it.
+/// Returns the credentials for the admin API: those that are set, or those kept in the data directories.
 fn resolve_keys(source: &KeySource) -> Result<Credentials, AdminFailure> {
     match source {
         KeySource::Given(credentials) => Ok(credentials.clone()),
@@ -159,17 +161,17 @@ fn ask(
         Question::EncryptionKeys(asked) => return encryption_keys::run(client, asked, json, out),
         Question::Metadata(asked) => return metadata::run(client, asked, json, out),
         Question::Health => {
-            let told: HealthAnswer = client.get("/health")?;
-            tell(&told, json, show::health, out)?;
-            return Ok(u8::from(told.status != Verdict::Ok));
+            let health: HealthAnswer = client.get("/health")?;
+            tell(&health, json, show::health, out)?;
+            return Ok(u8::from(health.status != Verdict::Ok));
         }
         Question::StopSafety { host } => return safe_to_stop(client, host, waiting, json, out),
     }
     Ok(0)
 }
 
-/// Shows whether the host may be stopped. With `--wait` it asks until the host may be stopped or the time is over; a host
-/// that does not answer is asked again for as long as with a job.
+/// Shows whether the host may be stopped. With `--wait` it asks again until the host may be stopped or the time is
+/// over, and tolerates an unreachable host for as long as waiting for a job does.
 fn safe_to_stop(
     client: &Client,
     host: &str,
@@ -223,7 +225,7 @@ fn quota(
     if asked == SetQuota::default() { client.get(&path) } else { client.post(&path, &asked) }
 }
 
-/// An answer as JSON, or in words.
+/// Prints an answer as JSON, or as text.
 fn tell<T: Serialize>(
     answer: &T,
     json: bool,
@@ -239,7 +241,7 @@ fn tell<T: Serialize>(
     Ok(())
 }
 
-/// Prints one line a shard, as it comes.
+/// Prints one line for each shard, while the answer arrives.
 fn shards(client: &Client, json: bool, out: &mut impl Write) -> Result<(), AdminFailure> {
     let mut progress = Progress::new("shards");
     for line in client.stream("/shards")?.lines() {

@@ -1,5 +1,5 @@
-//! Progress on standard error: how far a long command is, where that is a terminal and standard output is none or is not being
-//! scrolled by the answer itself; and waiting for a job of the hosts (`--wait`), line by line.
+//! Progress on standard error: a line with the progress of a long command, drawn only on a terminal that the command's
+//! output does not scroll; and waiting for a job of the hosts (`--wait`).
 
 use super::show::duration;
 use super::{ASK_EVERY, AdminFailure};
@@ -14,7 +14,7 @@ const REDRAW_EVERY: Duration = Duration::from_millis(200);
 const BAR_CHARS: usize = 30;
 /// The interval of a job's progress lines, except on a terminal, where one line is drawn over itself.
 const LINE_EVERY: Duration = Duration::from_secs(10);
-/// A host that does not answer for longer than this ends the waiting.
+/// The longest time for which a host may not answer before the waiting ends.
 pub(super) const ABSENCE_MAX: Duration = Duration::from_secs(120);
 /// The window over which the speed of a job is measured.
 const RATE_OVER: Duration = Duration::from_secs(60);
@@ -23,7 +23,7 @@ const LOOKS_KEPT: usize = 64;
 pub(super) const TIMED_OUT: u8 = 3;
 const INTERRUPTED: i32 = 130;
 
-/// A line that is drawn over itself.
+/// A progress line, which is redrawn in place.
 pub struct Progress {
     what: &'static str,
     shown: bool,
@@ -36,19 +36,19 @@ impl Progress {
         Self { what, shown: io::stderr().is_terminal() && !io::stdout().is_terminal(), done: 0, drawn: None }
     }
 
-    /// Makes a line for a command that writes nothing until it is done.
+    /// Makes a progress line for a command that prints nothing until it is done.
     pub fn of_silence(what: &'static str) -> Self {
         Self { shown: io::stderr().is_terminal(), ..Self::new(what) }
     }
 
-    /// Adds to the number done, of this total if it is known.
+    /// Adds to the number done, and redraws the line. `of` is the total, if it is known.
     pub fn advance(&mut self, more: u64, of: Option<u64>) {
         self.done = self.done.saturating_add(more);
         if !self.shown || self.drawn.is_some_and(|drawn| drawn.elapsed() < REDRAW_EVERY) {
             return;
         }
         self.drawn = Some(Instant::now());
-        // What cannot be drawn is not worth failing for.
+        // A failure to draw the progress must not end the command.
         let _ = write!(io::stderr(), "\r{}\x1b[K", line(self.what, self.done, of));
     }
 
@@ -67,7 +67,7 @@ fn line(what: &str, done: u64, of: Option<u64>) -> String {
     format!("[{}{}] {percent:3} % of {of} {what}", "#".repeat(filled), " ".repeat(BAR_CHARS - filled))
 }
 
-/// The state of a job.
+/// The state of a job, as of one answer.
 pub enum Look {
     Left {
         left: u64,
@@ -75,7 +75,7 @@ pub enum Look {
         note: String,
     },
     Done,
-    /// The job will not come to its end.
+    /// The job was undone or ended early, and will not complete.
     Failed(String),
     /// A host that takes part does not answer now.
     Silent(String),
@@ -84,14 +84,15 @@ pub enum Look {
 /// A job that is waited for.
 pub struct Job {
     pub name: &'static str,
-    /// The counted unit, and the format of a count.
+    /// The unit in which the job is counted, and the formatter of a count.
     pub unit: &'static str,
     pub count: fn(u64) -> String,
     /// The command that shows the job, or waits for it again.
     pub shown_by: &'static str,
 }
 
-/// Waits for a job, and says on standard error how far it is; the exit code. Ctrl-C ends the waiting and not the job.
+/// Waits for a job, and shows its progress on standard error; returns the exit code. Ctrl-C ends the waiting, not the
+/// job.
 pub fn wait(
     job: &Job,
     waiting: Waiting,
@@ -101,7 +102,7 @@ pub fn wait(
     end_on_interrupt(job)?;
     let is_terminal = io::stderr().is_terminal();
     let say = |line: &str, is_last: bool| {
-        // What cannot be shown is not worth failing for.
+        // A failure to draw the progress must not end the command.
         let _ = match (is_terminal, is_last) {
             (true, false) => write!(io::stderr(), "\r{line}\x1b[K"),
             (true, true) => writeln!(io::stderr(), "\r{line}\x1b[K"),
@@ -112,14 +113,14 @@ pub fn wait(
     Watch { job, waiting, clock, line_every, pause: &std::thread::sleep }.until_over(look, say)
 }
 
-/// Ends the process at the signal, wherever it waits, after telling what goes on.
+/// Starts a thread that ends the process at SIGINT, after printing that the job goes on.
 fn end_on_interrupt(job: &Job) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
     let mut interrupt = {
         let _entered = runtime.enter();
         signal(SignalKind::interrupt())?
     };
-    let words = format!("not waited for any more: the {} goes on, and `{}` shows it", job.name, job.shown_by);
+    let words = format!("waiting was interrupted: the {} goes on, and `{}` shows it", job.name, job.shown_by);
     std::thread::spawn(move || {
         runtime.block_on(interrupt.recv());
         let _ = writeln!(io::stderr(), "\n{words}");
@@ -137,14 +138,14 @@ struct Watch<'a> {
 }
 
 impl Watch<'_> {
-    /// `say` is told whether the line is the last.
+    /// Waits until the job is done, fails, or the time is over. The second argument of `say` is true for the last line.
     fn until_over(
         &self,
         mut look: impl FnMut() -> Result<Look, AdminFailure>,
         mut say: impl FnMut(&str, bool),
     ) -> Result<u8, AdminFailure> {
         let (name, began) = (self.job.name, self.clock.monotonic());
-        let (mut answered, mut said, mut tally) = (began, None, Tally::default());
+        let (mut answered, mut line_shown, mut tally) = (began, None, Tally::default());
         loop {
             let looked = look();
             let now = self.clock.monotonic();
@@ -163,7 +164,7 @@ impl Watch<'_> {
                     format!("{name}: {}{note}", tally.words(self.job))
                 }
                 Ok(Look::Silent(why)) if now.saturating_sub(answered) > ABSENCE_MAX => {
-                    say(&format!("{name}: not waited for any longer: {why}"), true);
+                    say(&format!("{name}: gave up waiting: {why}"), true);
                     return Ok(1);
                 }
                 Ok(Look::Silent(why)) => format!("{name}: {why}; asking again"),
@@ -176,19 +177,19 @@ impl Watch<'_> {
                 say(&format!("{line}\n{name}: not done in time; it goes on"), true);
                 return Ok(TIMED_OUT);
             }
-            if said.is_none_or(|said| now.saturating_sub(said) >= self.line_every) {
+            if line_shown.is_none_or(|line_shown| now.saturating_sub(line_shown) >= self.line_every) {
                 say(&line, false);
-                said = Some(now);
+                line_shown = Some(now);
             }
             (self.pause)(ASK_EVERY);
         }
     }
 }
 
-/// The remainders at the last looks. Pure.
+/// The amounts left at the last looks, from which rate and remaining time are computed. Pure.
 #[derive(Default)]
 struct Tally {
-    /// The most that was ever left: what is to be done in all, as far as it is known.
+    /// The largest amount left so far, which stands for the total.
     most: u64,
     looks: VecDeque<(Duration, u64)>,
 }
@@ -203,7 +204,7 @@ impl Tally {
         self.looks.push_back((now, left));
     }
 
-    /// A second; 0 where nothing moves, or more comes than is done.
+    /// Returns the rate per second; 0 if the amount left does not shrink.
     fn rate(&self) -> f64 {
         let (Some((began, first)), Some((now, left))) = (self.looks.front(), self.looks.back()) else { return 0.0 };
         let seconds = now.saturating_sub(*began).as_secs_f64();
@@ -237,7 +238,7 @@ mod tests {
     const JOB: Job = Job { name: "repair", unit: "shards", count: |count| count.to_string(), shown_by: "x" };
 
     #[test]
-    fn a_bar_fills_with_what_is_done() {
+    fn the_progress_bar_fills_as_work_is_done() {
         assert_eq!(line("shards", 12, None), "12 shards");
         assert_eq!(line("MiB", 5, Some(10)), format!("[{}{}]  50 % of 10 MiB", "#".repeat(15), " ".repeat(15)));
         assert_eq!(line("MiB", 20, Some(10)), format!("[{}] 100 % of 10 MiB", "#".repeat(30)));
@@ -245,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn the_rate_and_the_time_left_follow_the_looks() {
+    fn rate_and_time_left_follow_from_the_last_looks() {
         let mut tally = Tally::default();
         tally.see(100, Duration::ZERO);
         assert_eq!(tally.words(&JOB), "0 of 100 shards");
@@ -272,20 +273,20 @@ mod tests {
         }
     }
 
-    /// The exit code, or what failed; the lines; how often it was looked.
+    /// Waits with a simulated clock; returns the exit code or the error, the lines, and the number of looks.
     fn waited(
         timeout: Option<u64>,
         look: impl Fn(u64) -> Result<Look, AdminFailure>,
     ) -> (Result<u8, String>, Vec<String>, u64) {
-        let (clock, said, looks) = (Hand::default(), RefCell::new(Vec::new()), AtomicU64::new(0));
+        let (clock, lines, looks) = (Hand::default(), RefCell::new(Vec::new()), AtomicU64::new(0));
         let pause = |pause: Duration| {
             clock.0.fetch_add(pause.as_millis() as u64, Ordering::Relaxed);
         };
         let waiting = Waiting { timeout: timeout.map(Duration::from_secs) };
         let watch = Watch { job: &JOB, waiting, clock: &clock, line_every: Duration::ZERO, pause: &pause };
         let look = || look(looks.fetch_add(1, Ordering::Relaxed));
-        let code = watch.until_over(look, |line, _| said.borrow_mut().push(line.to_owned()));
-        (code.map_err(|error| error.to_string()), said.into_inner(), looks.into_inner())
+        let code = watch.until_over(look, |line, _| lines.borrow_mut().push(line.to_owned()));
+        (code.map_err(|error| error.to_string()), lines.into_inner(), looks.into_inner())
     }
 
     fn left(left: u64) -> Result<Look, AdminFailure> {
@@ -298,28 +299,28 @@ mod tests {
 
     #[test]
     fn a_job_is_waited_for_until_it_is_done_or_fails() {
-        let (code, said, _) = waited(None, |look| if look < 2 { left(10 - 5 * look) } else { Ok(Look::Done) });
+        let (code, lines, _) = waited(None, |look| if look < 2 { left(10 - 5 * look) } else { Ok(Look::Done) });
         assert_eq!(code, Ok(0));
-        assert_eq!(said, ["repair: 0 of 10 shards", "repair: 5 of 10 shards, 5 a second, 1 s left", "repair: done"]);
-        let (code, said, _) = waited(None, |_| Ok(Look::Failed("it was undone".to_owned())));
-        assert_eq!((code, said), (Ok(1), vec!["repair: it was undone".to_owned()]));
+        assert_eq!(lines, ["repair: 0 of 10 shards", "repair: 5 of 10 shards, 5 a second, 1 s left", "repair: done"]);
+        let (code, lines, _) = waited(None, |_| Ok(Look::Failed("it was undone".to_owned())));
+        assert_eq!((code, lines), (Ok(1), vec!["repair: it was undone".to_owned()]));
     }
 
     #[test]
-    fn a_job_that_is_not_done_in_time_has_an_exit_code_of_its_own() {
-        let (code, said, looks) = waited(Some(5), |_| left(7));
+    fn a_job_that_is_not_done_in_time_ends_with_exit_code_3() {
+        let (code, lines, looks) = waited(Some(5), |_| left(7));
         assert_eq!((code, looks), (Ok(3), 6), "the last look is when the time is over");
-        assert!(said.last().is_some_and(|line| line.ends_with("not done in time; it goes on")), "{said:?}");
+        assert!(lines.last().is_some_and(|line| line.ends_with("not done in time; it goes on")), "{lines:?}");
         let (code, ..) = waited(Some(5), |_| Err(gone()));
         assert_eq!(code, Ok(3));
     }
 
     #[test]
-    fn a_host_may_be_away_for_a_while_and_no_longer() {
+    fn waiting_ends_when_a_host_does_not_answer_for_two_minutes() {
         let absence = ABSENCE_MAX.as_secs() / ASK_EVERY.as_secs();
         let back = |look: u64| if (1..absence).contains(&look) { Err(gone()) } else { left(1) };
-        let (code, said, _) = waited(None, |look| if look > absence + 9 { Ok(Look::Done) } else { back(look) });
-        assert!(code == Ok(0) && said[1].contains("asking again"), "{code:?} {said:?}");
+        let (code, lines, _) = waited(None, |look| if look > absence + 9 { Ok(Look::Done) } else { back(look) });
+        assert!(code == Ok(0) && lines[1].contains("asking again"), "{code:?} {lines:?}");
         let (code, _, looks) = waited(None, |look| if look == 0 { left(1) } else { Err(gone()) });
         assert!(code.is_err_and(|error| error.contains("does not answer")));
         assert!((absence..absence + 3).contains(&looks), "{looks}");

@@ -1,4 +1,5 @@
-//! `sherd admin rate-limit`: limits on the rates of requests and bytes of accounts and buckets.
+//! The command `sherd admin rate-limit`: lists and sets limits on the rates of requests and bytes of accounts and
+//! buckets.
 
 use super::client::Client;
 use super::show::{size, table};
@@ -57,7 +58,7 @@ mod tests {
     use crate::api::admin::RateLimitsShown;
 
     #[test]
-    fn limits_are_listed_by_what_they_are_of() {
+    fn limits_are_listed_by_account_and_bucket() {
         let account = RateLimitsShown {
             account: Some("111122223333".to_owned()),
             requests_per_second: Some(100),

@@ -1,4 +1,4 @@
-//! Answers in words, for people.
+//! The formatting of the admin API's answers as text and tables.
 
 use crate::api::admin::{
     BucketUsageShown, CapacityShown, DriveReplaced, ForecastShown, HostRolesShown, HostShown, HostStateShown, Info,
@@ -70,7 +70,7 @@ fn forecast(forecast: &ForecastShown) -> String {
     }
 }
 
-/// Returns each host with its drives that are directories of one file system.
+/// Returns the groups of drives that are directories of one file system, each with its host.
 fn shared_file_systems(drives: &[DriveHealth]) -> Vec<(&str, String)> {
     let mut shared: BTreeMap<(&str, u64), Vec<String>> = BTreeMap::new();
     for drive in drives.iter().filter(|drive| drive.file_system != 0) {
@@ -98,7 +98,7 @@ fn hosts(hosts: &[HostShown]) -> String {
     table(["HOST", "ADDRESS", "STATE", "VERSION", "ROLES", "METADATA", "DRIVES"], rows)
 }
 
-/// Buckets with what they hold.
+/// Formats a table of buckets with usage, quotas and growth.
 pub fn buckets(buckets: &[BucketUsageShown]) -> String {
     let of = |held: String, most: Option<String>| most.map_or(held.clone(), |most| format!("{held} of {most}"));
     let rows = buckets.iter().map(|bucket| {
@@ -134,24 +134,24 @@ fn role(role: MetadataRole) -> &'static str {
     }
 }
 
-pub fn health(told: &HealthAnswer) -> String {
-    let mut text = format!("{}\n", told.status);
-    for reason in &told.health.reasons {
+pub fn health(answer: &HealthAnswer) -> String {
+    let mut text = format!("{}\n", answer.status);
+    for reason in &answer.health.reasons {
         let _ = writeln!(text, "- {reason}");
     }
-    for warning in &told.warnings {
+    for warning in &answer.warnings {
         let _ = writeln!(text, "- {warning}");
     }
-    for drive in &told.health.drives {
+    for drive in &answer.health.drives {
         if let Some(why) = &drive.why {
             let _ = writeln!(text, "- drive {} of host {} ({}): {why}", drive.node, drive.host, drive.path);
         }
     }
-    text.push_str(&safety(&told.health.safety));
+    text.push_str(&safety(&answer.health.safety));
     text
 }
 
-/// Describes what may be lost, what is missing, what is being done and what is to be done.
+/// Formats the safety assessment: survivable losses, missing shards, work under way, and what the operator has to do.
 pub fn safety(safety: &Safety) -> String {
     let mut text = format!(
         "may be lost now without losing data: {}\nmay be lost now without refusing requests: {}\n",
@@ -210,7 +210,7 @@ pub fn layout(layout: &LayoutShown) -> String {
     format!("epoch {}\n{nodes}\n{hosts}{moves}{moving}", layout.epoch)
 }
 
-/// Describes the roles of hosts; empty if the host that answers does not tell.
+/// Formats a table of the hosts' roles; empty if the answer has none.
 fn host_roles(hosts: &[HostRolesShown]) -> String {
     if hosts.is_empty() {
         return String::new();
@@ -222,7 +222,7 @@ fn host_roles(hosts: &[HostRolesShown]) -> String {
     table(["HOST", "DOMAIN", "ROLES"], rows) + "\n"
 }
 
-/// A row for each host that is not settled; nothing where all are.
+/// Formats a table of the hosts that shards are still to be moved to; empty if there are none.
 fn moves(moves: &[MovesOfHost], epoch: u64) -> String {
     let is_settled = |moving: &MovesShown| moving.settled && moving.epoch == epoch;
     let rows: Vec<[String; 4]> = moves
@@ -283,7 +283,7 @@ pub fn drive_list(nodes: &[u32]) -> String {
     nodes.join(", ")
 }
 
-/// Formats a size in the largest unit of which there is at least one.
+/// Formats a size in the largest unit in which it is at least 1.
 pub fn size(bytes: u64) -> String {
     const UNITS: [&str; 6] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
     let unit = (0..UNITS.len()).rev().find(|unit| bytes >> (10 * unit) > 0).unwrap_or(0);
@@ -294,7 +294,7 @@ pub fn size(bytes: u64) -> String {
     format!("{}.{} {}", tenths / 10, tenths % 10, UNITS[unit])
 }
 
-/// Formats a duration in the two largest units of which there is at least one.
+/// Formats a duration in its two largest units.
 pub fn duration(seconds: u64) -> String {
     let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
     match (days, hours, minutes) {
@@ -305,7 +305,7 @@ pub fn duration(seconds: u64) -> String {
     }
 }
 
-/// Columns as wide as they must be.
+/// Formats a table whose columns are as wide as their longest cell.
 pub fn table<const N: usize>(head: [&str; N], rows: impl Iterator<Item = [String; N]>) -> String {
     let rows: Vec<[String; N]> = std::iter::once(head.map(str::to_owned)).chain(rows).collect();
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
@@ -326,13 +326,13 @@ mod tests {
     };
 
     #[test]
-    fn sizes_are_read_by_people() {
+    fn sizes_are_shown_in_binary_units() {
         let sizes = [0, 1023, 1024, 1536, 3 << 30, u64::MAX].map(size);
         assert_eq!(sizes, ["0 B", "1023 B", "1.0 KiB", "1.5 KiB", "3.0 GiB", "16383.9 PiB"]);
     }
 
     #[test]
-    fn drives_that_are_lost_together_are_named() {
+    fn drives_on_one_file_system_are_named() {
         let drive = |node: u32, host: &str, file_system: u64| DriveHealth {
             node,
             host: host.to_owned(),
@@ -348,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn a_forecast_says_how_long_was_measured() {
+    fn a_forecast_names_the_measured_period() {
         let of = |hours: u64, bytes_per_day, full_in_seconds| {
             let measured_seconds = hours * 3600;
             forecast(&ForecastShown { measured_seconds, stored_bytes: Some(1), bytes_per_day, full_in_seconds })
@@ -361,14 +361,14 @@ mod tests {
     }
 
     #[test]
-    fn times_are_read_by_people() {
+    fn durations_are_shown_in_their_two_largest_units() {
         let times = [0, 59, 60, 3599, 3600, 86_399, 90_000, 30 * 86_400].map(duration);
         let wanted = ["0 s", "59 s", "1 min 0 s", "59 min 59 s", "1 h 0 min", "23 h 59 min", "1 d 1 h", "30 d 0 h"];
         assert_eq!(times, wanted);
     }
 
     #[test]
-    fn hosts_are_shown_with_what_they_do() {
+    fn hosts_are_shown_with_their_roles() {
         let roles = vec!["meta".to_owned(), "storage".to_owned()];
         let (name, domain) = ("a".to_owned(), Some("left".to_owned()));
         let host = HostRolesShown { host: "1".to_owned(), name, domain, roles };
@@ -377,7 +377,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bucket_is_shown_with_what_it_gains_a_day() {
+    fn a_bucket_is_shown_with_its_growth_per_day() {
         let bucket = |name: &str, bytes_per_day, objects_per_day| BucketUsageShown {
             bucket: name.to_owned(),
             account: "1".to_owned(),
@@ -404,7 +404,7 @@ shrinks  1        3        0               2.0 KiB of 4.0 KiB  0              -2
     }
 
     #[test]
-    fn a_quota_is_shown_with_what_is_there() {
+    fn a_quota_is_shown_with_the_present_usage() {
         let quota = QuotaShown {
             bucket: "b".to_owned(),
             bytes_max: Some(10 << 30),
@@ -418,7 +418,7 @@ shrinks  1        3        0               2.0 KiB of 4.0 KiB  0              -2
     }
 
     #[test]
-    fn a_table_lines_up() {
+    fn the_columns_of_a_table_are_aligned() {
         let rows = [["1".to_owned(), "long".to_owned()], ["22".to_owned(), "x".to_owned()]];
         assert_eq!(table(["N", "WORD"], rows.into_iter()), "N   WORD\n1   long\n22  x\n");
     }

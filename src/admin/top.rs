@@ -1,4 +1,5 @@
-//! `sherd admin top`: who asks most, of all hosts or of one. The exit code is 1 where a host that is meant does not answer.
+//! The command `sherd admin top`: the accounts and buckets with the most traffic, on all hosts or on one. The exit code
+//! is 1 if a selected host does not answer.
 
 use super::client::{Client, with_host};
 use super::show::{size, table};
@@ -49,7 +50,7 @@ mod tests {
     use crate::config::{TopBy, TopOver, TopQuestion};
 
     #[test]
-    fn each_kind_is_shown_in_both_orders_and_a_silent_host_is_named() {
+    fn top_shows_accounts_and_buckets_in_both_orders_and_names_a_silent_host() {
         let top: TopShown = serde_json::from_str(
             r#"{"accounts":{"minute":{"by_requests":[{"name":"1","requests":3,"bytes":2048}],"by_bytes":[]},
                 "five_minutes":{"by_requests":[],"by_bytes":[]}},

@@ -1,5 +1,4 @@
-//! The command line: flags of the same names as the variables, and over them. `check` is for the line before a start,
-//! `health` for a container's health check, `credentials` for whoever missed what the first start printed.
+//! The command line: subcommands, and a flag for each setting, which wins over the environment variable.
 
 use super::admin::{self, AdminInvocation, KeySource};
 use super::dev::{self, DevOptions};
@@ -10,28 +9,28 @@ use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-/// The order that the program was started with.
+/// The parsed command line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Invocation {
-    /// Be a store.
+    /// Run the store.
     Run(Box<Config>),
     /// Check this configuration and the files that it names.
     Check(Box<Config>),
-    /// Ask the store that has this configuration whether it is ready.
+    /// Ask the running store of this configuration whether it is ready.
     Health(Box<Config>),
     /// Show the root credentials.
     Credentials(KeySource),
     /// Ask or steer a cluster, or read the drives of a stopped host.
     Admin(Box<AdminInvocation>),
-    /// Go on from damage of the metadata of the store that has this configuration, or say what would be lost.
+    /// Cut the metadata of this stopped host at irreparable damage, or print what would be lost.
     Salvage { config: Box<Config>, goes_on: bool },
-    /// Form the metadata group of a cluster anew with a stopped host as its only voter, or say what would be lost.
+    /// Form the metadata group anew with this stopped host as its only voter, or print what would be lost.
     Recover { config: Box<Config>, from: Option<PathBuf>, goes_on: bool },
-    /// Have a stopped host of a cluster come back as another member, or say what that means.
+    /// Have this stopped host rejoin its cluster as another member, or print what that means.
     Rejoin { config: Box<Config>, wish: RejoinWish },
-    /// Be several stores that form a cluster.
+    /// Run several hosts that form a cluster, for trying it out.
     Dev(Box<DevOptions>),
-    /// Print this and end with this code: help, version, or why the arguments make no sense.
+    /// Print this text and exit with this code: help, version, or an error in the arguments.
     Print { text: String, code: u8 },
 }
 
@@ -48,7 +47,7 @@ const AFTER_HELP: &str = "Every option is also a variable: --s3-listen is SHERD_
 value is as good as none. The keys are also taken from the files that SHERD_ACCESS_KEY_FILE and SHERD_SECRET_KEY_FILE name, \
 and from MINIO_ROOT_USER and MINIO_ROOT_PASSWORD (or their _FILE).";
 
-/// Reads the process's order from its arguments (the program's name first) and its environment.
+/// Parses the process's arguments (the program's name first) and its environment.
 pub fn from_process(
     arguments: impl IntoIterator<Item = OsString>,
     environment: impl IntoIterator<Item = (OsString, OsString)>,
@@ -131,26 +130,26 @@ fn command() -> Command {
         )
         .subcommand(
             Command::new("credentials")
-                .about("Show the root credentials: those that are set, or those that the first start made and keeps in SHERD_DATA")
+                .about("Show the root credentials: those that are set, or those that the first start generated and keeps in SHERD_DATA")
                 .args(options().map(|option| option.hide(true))),
         )
         .subcommand(
             Command::new("salvage")
-                .about("Go on from damage of a stopped store's metadata that nothing mends; says first what is lost")
-                .arg(Arg::new("yes").long("yes").action(ArgAction::SetTrue).help("Do it: without, nothing is changed"))
+                .about("Drop the irreparably damaged part of a stopped store's metadata; without --yes, only print what would be lost")
+                .arg(Arg::new("yes").long("yes").action(ArgAction::SetTrue).help("Do it; without this, nothing is changed"))
                 .args(options().map(|option| option.hide(true))),
         )
         .subcommand(recover())
         .subcommand(
             Command::new("rejoin")
-                .about("Have a stopped host come back to its cluster as another member, with its shards; says first what that means")
+                .about("Have a stopped host rejoin its cluster as another member, with its shards; without --yes, only print what that means")
                 .arg(Arg::new("yes").long("yes").action(ArgAction::SetTrue).help("Have the next start do it"))
                 .arg(
                     Arg::new("cancel")
                         .long("cancel")
                         .action(ArgAction::SetTrue)
                         .conflicts_with("yes")
-                        .help("Take back what was decided and has not happened yet"),
+                        .help("Cancel a rejoin that was decided and has not happened yet"),
                 )
                 .args(options().map(|option| option.hide(true))),
         )
@@ -158,10 +157,11 @@ fn command() -> Command {
 
 fn recover() -> Command {
     let from = Arg::new("from").long("from").value_name("FILE").value_parser(value_parser!(PathBuf));
-    let from = from.help("With the metadata of this file (sherd admin metadata export) instead of the host's own");
+    let from =
+        from.help("Use the metadata in this file (made by sherd admin metadata export) instead of the host's own");
     Command::new("recover")
-        .about("Form the metadata group anew with a stopped host alone, once most voters are lost for good; says first what is lost")
-        .arg(Arg::new("yes").long("yes").action(ArgAction::SetTrue).help("Do it: without, nothing is changed"))
+        .about("Form the metadata group anew with a stopped host alone, once most voters are lost for good; without --yes, only print what would be lost")
+        .arg(Arg::new("yes").long("yes").action(ArgAction::SetTrue).help("Do it; without this, nothing is changed"))
         .arg(from)
         .args(SETTINGS.iter().map(option).map(|option| option.hide(true)))
 }
@@ -181,7 +181,7 @@ fn flags(matches: &ArgMatches) -> Vec<(String, String)> {
     SETTINGS.iter().filter_map(value).collect()
 }
 
-/// Variables as text; those of ours that are not text are refused, others are none of our business.
+/// Returns the variables as text. A variable of Sherd whose value is not UTF-8 is refused; others are ignored.
 fn readable(environment: impl IntoIterator<Item = (OsString, OsString)>) -> Result<Vec<(String, String)>, ConfigError> {
     let mut pairs = Vec::new();
     for (name, value) in environment {
@@ -203,7 +203,7 @@ mod tests {
     use super::command;
 
     #[test]
-    fn the_containers_entry_point_hands_on_every_command() {
+    fn the_containers_entry_point_passes_on_every_command() {
         let script = include_str!("../../docker-entrypoint.sh");
         let list = script.lines().find_map(|line| line.trim().strip_suffix(") set -- sherd \"$@\" ;;"));
         let handed_on: Vec<&str> = list.expect("the list of commands").split(" | ").collect();

@@ -1,4 +1,5 @@
-//! The settings by which hosts become a cluster; together they say whether there is one at all.
+//! The settings of a cluster: this host's name, the founders or the hosts to join, the shared secret. Without founders
+//! and hosts to join, the host is alone.
 
 use super::credentials::given;
 use super::values::{Allowed, host_and_port, list, listen_addr};
@@ -24,7 +25,7 @@ pub struct ClusterConfig {
     pub address: String,
     /// The address of each founding host, by its name; this one may be among them.
     pub founders: BTreeMap<String, String>,
-    /// Hosts to ask where there is a cluster already.
+    /// Addresses of hosts of an existing cluster (`SHERD_JOIN`); empty on a founder.
     pub doors: Vec<String>,
     pub listen: SocketAddr,
     pub secret: String,
@@ -93,8 +94,8 @@ pub fn resolve(pairs: &Pairs, files: &dyn FileReader) -> Result<Option<ClusterCo
     Ok(Some(ClusterConfig { name, address, founders, doors, listen, secret: secret.value, domain }))
 }
 
-/// A store begins on hosts that keep its metadata and its shards; a host that is all of it serves S3 too. Who comes later may
-/// do less.
+/// Checks the roles: a host that is alone needs all of them, a founder `meta` and `storage`; a host that joins may have
+/// any.
 pub fn check_roles(pairs: &Pairs, cluster: Option<&ClusterConfig>, roles: Roles) -> Result<(), ConfigError> {
     let allowed = match cluster {
         None if roles != Roles::ALL => format!(

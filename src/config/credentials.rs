@@ -1,4 +1,5 @@
-//! The root credentials as they are given: under four names each, and never those that everyone knows.
+//! The configured root credentials: each key by variable or file, under Sherd's or MinIO's name. Well-known credentials
+//! are refused, except on a loopback address.
 
 use super::settings::{self, Setting};
 use super::{ConfigError, Credentials, FileReader, Pairs, values};
@@ -66,7 +67,7 @@ pub fn given_pair(pairs: &Pairs, files: &dyn FileReader) -> Result<Option<Creden
     Ok(Some(Credentials { access_key: access_key.value, secret_key: secret_key.value }))
 }
 
-/// A secret, and the variable that it came by.
+/// A secret, and the variable that it was read from.
 pub struct Given {
     pub name: String,
     pub value: String,
@@ -94,7 +95,7 @@ pub fn given(pairs: &Pairs, files: &dyn FileReader, name: &'static str) -> Resul
     Ok(found)
 }
 
-/// Returns the value of a secret's file, which may have a line end.
+/// Returns the secret in a file, without a line end behind it.
 pub fn first_line(files: &dyn FileReader, name: &str, path: &str) -> Result<String, ConfigError> {
     let unreadable = |cause: String| ConfigError::Unreadable { name: name.to_owned(), path: path.to_owned(), cause };
     let content = files.read(Path::new(path)).map_err(|error| unreadable(error.to_string()))?;

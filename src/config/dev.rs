@@ -1,4 +1,4 @@
-//! `sherd dev`: how large a cluster to try out, and where.
+//! The options of `sherd dev`: the size of the cluster to try out, its directory, and the settings of its hosts.
 
 use super::{ConfigError, settings};
 use clap::{Arg, ArgMatches, Command};
@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 const HOSTS_MAX: u16 = 9;
 const DRIVES_MAX: u16 = 16;
-/// Settings that the hosts are given as they are found; all others are chosen for them.
+/// Settings that are passed on to the hosts; `sherd dev` chooses all others.
 const PASSED_ON: &[&str] = &[
     settings::EC,
     settings::DURABILITY,
@@ -22,7 +22,7 @@ pub struct DevOptions {
     pub hosts: u16,
     /// The drives of each host.
     pub drives: u16,
-    /// Data, keys and ports of earlier runs are there.
+    /// The directory with the data, keys and ports of this cluster, which later runs use again.
     pub dir: PathBuf,
     /// Variables for every host.
     pub passed_on: Vec<(String, String)>,
@@ -61,7 +61,7 @@ pub(super) fn options(matches: &ArgMatches, pairs: Vec<(String, String)>) -> Res
         }
     };
     let dir = text("dir");
-    // These have a meaning in lists of directories.
+    // These characters have a meaning in the lists of directories that are made of it.
     if dir.is_empty() || dir.contains([',', '{', '}']) {
         return Err(invalid("dir", dir, "a path without commas and braces".to_owned()));
     }

@@ -1,4 +1,4 @@
-//! The identities besides the root: a file of accounts, and the keys of identity providers.
+//! The settings of identities besides the root: the accounts file, and the key sets of identity providers.
 
 use super::{ConfigError, FileReader, Pairs, settings};
 use std::collections::BTreeMap;

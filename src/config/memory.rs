@@ -1,11 +1,12 @@
-//! The memory that the process may use: the smallest limit of its control group and those above it, or the machine's.
+//! The memory that the process may use: the smallest of the machine's memory and the limits of its cgroup and those
+//! above.
 
 use super::FileReader;
 use std::path::{Path, PathBuf};
 
 const CGROUP_ROOT: &str = "/sys/fs/cgroup";
 
-/// Bytes; `None` where nothing can be found out.
+/// Returns the memory in bytes; `None` if neither the machine's nor a cgroup's limit can be read.
 pub fn available_bytes(files: &dyn FileReader) -> Option<u64> {
     let machine = machine_bytes(files);
     let cgroup = cgroup_bytes(files);

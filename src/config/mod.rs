@@ -1,5 +1,5 @@
-//! The settings, read and validated once at start: environment first, flags over it. The result is valid, and nothing
-//! else of the crate reads the environment or the command line.
+//! The configuration: settings from the environment and from flags, which win, parsed and validated once at start.
+//! Nothing else in the crate reads settings.
 
 mod admin;
 mod arguments;
@@ -35,7 +35,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// The reader of the small files that settings name; also of `/proc` and `/sys`, for the memory's size.
+/// A reader of the small files that settings name, and of files in `/proc` and `/sys`. Tests supply a map.
 pub trait FileReader {
     fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
 }
@@ -56,9 +56,10 @@ pub struct Config {
     pub data: Vec<PathBuf>,
     pub s3_listen: SocketAddr,
     pub admin_listen: SocketAddr,
-    /// `None`: those kept in the data directories, made at the first start.
+    /// The root credentials; `None`: those kept in the data directories, which the first start generates.
     pub credentials: Option<Credentials>,
-    /// The content of the file of root keys; `None`: one of the cluster's secret, or one kept in the data directories.
+    /// The content of the file of root keys; `None`: a key derived from the cluster's secret, or one kept in the data
+    /// directories.
     pub root_keys: Option<RootKeyFile>,
     pub region: String,
     /// The domains of virtual-host addressing; may be empty.
@@ -66,7 +67,7 @@ pub struct Config {
     /// The domains below which buckets are websites; none of them is among `domains`. May be empty.
     pub website_domains: Vec<String>,
     pub sigv2: LegacySignatures,
-    /// The object ownership of buckets that are made without naming one.
+    /// The object ownership of new buckets whose creator names none.
     pub object_ownership: ObjectOwnership,
     pub ec: EcSetting,
     pub durability: Durability,
@@ -74,15 +75,15 @@ pub struct Config {
     pub roles: Roles,
     /// The memory that all requests together may hold.
     pub memory_max_bytes: u64,
-    /// The time from the end of verifying a drive to its next beginning.
+    /// The time from the end of a drive's scrub to the begin of its next one.
     pub scrub_interval: Duration,
-    /// Whom bucket notifications can be sent to, in order of their names.
+    /// The webhooks that bucket notifications can be sent to, sorted by name.
     pub webhooks: Vec<Webhook>,
     /// The destinations of the audit log.
     pub audit: AuditConfig,
-    /// Lines of access logs are written when the first of them is so old.
+    /// The age of the oldest unwritten line of an access log at which the lines are written.
     pub access_log_interval: Duration,
-    /// The length of a day of lifecycle rules.
+    /// The length of a day in lifecycle rules.
     pub lifecycle_day: Duration,
     pub scale: Scale,
     /// The files of the S3 listener; `None`: it speaks plain HTTP.
@@ -125,7 +126,7 @@ impl fmt::Debug for RootKeyFile {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EcSetting {
-    /// Chosen by the number of drives, when the store is formed.
+    /// Chosen from the number of drives, when the store is formed.
     Auto,
     Fixed {
         data: u8,
@@ -135,9 +136,9 @@ pub enum EcSetting {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {
-    /// An acknowledgement means: on stable storage.
+    /// An acknowledged write is on stable storage.
     Strict,
-    /// Synced at this interval and on close; what was acknowledged since is lost with the power.
+    /// Writes are synced at this interval and on close. A power cut may lose what was acknowledged since the last sync.
     Relaxed { sync_interval: Duration },
 }
 
@@ -178,7 +179,7 @@ pub enum LogFormat {
     Json,
 }
 
-/// The reason for which there is no configuration. Each names the variable, its value, and what is allowed.
+/// The reason why the configuration is refused. Each names the variable, its value, and what is allowed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
     #[error("{name}: {value:?} is not allowed; expected {allowed}")]
@@ -198,8 +199,8 @@ pub enum ConfigError {
 }
 
 impl Config {
-    /// The configuration that these variables make; a later pair overrides an earlier one of the same name. Names that are
-    /// neither ours nor MinIO's are none of our business; an empty value is as good as none.
+    /// Returns the configuration of these variables. A later pair overrides an earlier one of the same name, and an
+    /// empty value counts as none. Names that are neither Sherd's nor MinIO's are ignored.
     pub fn from_pairs<I>(pairs: I, files: &dyn FileReader) -> Result<Self, ConfigError>
     where
         I: IntoIterator<Item = (String, String)>,
@@ -259,7 +260,7 @@ impl Config {
     }
 }
 
-/// The variables that concern us, checked for names that do not exist.
+/// The variables of Sherd and MinIO. A name of Sherd's form that is not a setting is refused.
 struct Pairs {
     values: BTreeMap<String, String>,
     unused: Vec<String>,
@@ -290,7 +291,7 @@ impl Pairs {
         self.values.get(name).map(String::as_str)
     }
 
-    /// The setting's value, or its default, by its rule.
+    /// Returns the setting's value, or its default, as parsed by `rule`.
     fn value<T>(&self, name: &'static str, rule: fn(&str) -> Result<T, String>) -> Result<T, ConfigError> {
         let default = settings::setting(name).map(|setting| setting.default).unwrap_or_default();
         let text = self.get(name).unwrap_or(default);
@@ -298,7 +299,7 @@ impl Pairs {
     }
 
     fn unused_of_minio(&self) -> Vec<String> {
-        self.unused.iter().map(|name| format!("{name} is set, but has no meaning here")).collect()
+        self.unused.iter().map(|name| format!("{name} is set, but Sherd does not use it")).collect()
     }
 }
 
@@ -314,7 +315,8 @@ fn check_apart(s3: SocketAddr, admin: SocketAddr) -> Result<(), ConfigError> {
     })
 }
 
-/// Resolves the domains of websites: a host is either where the objects of a bucket are, or its website.
+/// Resolves the domains of websites. None of them may be an S3 domain, too: a request's host decides which of both it
+/// is for.
 fn website_domains(pairs: &Pairs) -> Result<Vec<String>, ConfigError> {
     let websites = pairs.value(settings::WEBSITE_DOMAIN, values::domains)?;
     let domains = pairs.value(settings::DOMAIN, values::domains)?;
@@ -392,7 +394,7 @@ fn tls(
     Ok(Some(TlsFiles { cert: named(cert)?, key: named(key)? }))
 }
 
-/// The file that a setting names.
+/// Returns the path that a setting names, after checking that the file is readable.
 fn readable(pairs: &Pairs, files: &dyn FileReader, setting: &str) -> Result<Option<PathBuf>, ConfigError> {
     let Some(path) = pairs.get(setting) else { return Ok(None) };
     files.read(Path::new(path)).map_err(|error| ConfigError::Unreadable {

@@ -1,5 +1,5 @@
-//! The catalogue of settings: names, flags, defaults and help, in the order of `sherd --help`. What a value means is in
-//! `values`; what the settings mean together is in `mod`.
+//! The catalogue of settings: names, flags, defaults and help, in the order of `sherd --help`. `values` parses single
+//! values; `mod` checks how settings fit together.
 
 /// A setting. Its flag and its variable take the same values.
 #[derive(Clone, Copy, Debug)]
@@ -13,14 +13,14 @@ pub struct Setting {
     /// The default as it would be written; empty if there is none.
     pub default: &'static str,
     pub help: &'static str,
-    /// The setting that may replace `name`; each name here, and `name` itself, also exists with the suffix `_FILE`.
+    /// Present if the value is a secret. Then `name` also exists with the suffix `_FILE`, and so does MinIO's name.
     pub secret: Option<Secret>,
 }
 
-/// A value that is not shown, and may be read from a file.
+/// Properties of a setting whose value is never shown, and may be read from a file.
 #[derive(Clone, Copy, Debug)]
 pub struct Secret {
-    /// The same setting of MinIO, where it has one.
+    /// The variable of MinIO that is accepted instead, if there is one.
     pub minio: Option<&'static str>,
 }
 
@@ -84,7 +84,7 @@ pub const SETTINGS: &[Setting] = &[
         flag: "s3-listen",
         value: "ADDR:PORT",
         default: "127.0.0.1:9000",
-        help: "Where S3 is served; :PORT means all IPv4 addresses, port 0 a free one",
+        help: "Address of the S3 listener; :PORT means all IPv4 addresses, port 0 a free one",
         secret: None,
     },
     Setting {
@@ -92,7 +92,7 @@ pub const SETTINGS: &[Setting] = &[
         flag: "admin-listen",
         value: "ADDR:PORT",
         default: "127.0.0.1:9001",
-        help: "Where health, metrics and the admin API are served",
+        help: "Address of the listener for health, metrics and the admin API",
         secret: None,
     },
     Setting {
@@ -116,7 +116,7 @@ pub const SETTINGS: &[Setting] = &[
         flag: "root-key-file",
         value: "FILE",
         default: "",
-        help: "Key that encrypts the keys of objects, the same on all hosts; with none, one is derived or kept with the data",
+        help: "File with the root keys, which wrap the keys of objects, the same on all hosts; without it, one is derived or generated",
         secret: None,
     },
     Setting {
@@ -124,7 +124,7 @@ pub const SETTINGS: &[Setting] = &[
         flag: "region",
         value: "NAME",
         default: "us-east-1",
-        help: "The region that clients sign for and buckets are in",
+        help: "Region of all buckets, which clients' signatures must name",
         secret: None,
     },
     Setting {
@@ -148,7 +148,7 @@ pub const SETTINGS: &[Setting] = &[
         flag: "sigv2",
         value: "on|urls|off",
         default: "off",
-        help: "Where signatures of version 2 are taken: everywhere, in URLs for one object and in forms, or nowhere",
+        help: "Where signatures of version 2 are accepted: everywhere, only in presigned URLs of an object and in forms, or nowhere",
         secret: None,
     },
     Setting {
@@ -156,7 +156,7 @@ pub const SETTINGS: &[Setting] = &[
         flag: "object-ownership",
         value: "NAME",
         default: "ObjectWriter",
-        help: "What new buckets have that ask for none: ObjectWriter, BucketOwnerPreferred, or BucketOwnerEnforced (no ACLs)",
+        help: "Object ownership of new buckets whose creator names none: ObjectWriter, BucketOwnerPreferred or BucketOwnerEnforced",
         secret: None,
     },
     Setting {
@@ -164,7 +164,7 @@ pub const SETTINGS: &[Setting] = &[
         flag: "ec",
         value: "auto|K+M",
         default: "auto",
-        help: "Data and parity shards of an object; any M drives may be lost. Fixed when the store is formed",
+        help: "Data and parity shards of each object: any M of its K+M shards may be lost. Fixed when the store is formed",
         secret: None,
     },
     Setting {
@@ -172,7 +172,7 @@ pub const SETTINGS: &[Setting] = &[
         flag: "durability",
         value: "MODE",
         default: "strict",
-        help: "strict: what is acknowledged is on stable storage. relaxed:200ms: synced that often, a power cut loses the rest",
+        help: "strict: acknowledged writes are on stable storage. relaxed:200ms: a power cut may lose those of the last 200 ms",
         secret: None,
     },
     Setting {
@@ -180,7 +180,7 @@ pub const SETTINGS: &[Setting] = &[
         flag: "roles",
         value: "LIST",
         default: "gateway,meta,storage",
-        help: "What this host does; one that joins a cluster may do any of it",
+        help: "Roles of this host: serve S3, vote on metadata, store shards; only a host that joins a cluster may omit any of them",
         secret: None,
     },
     Setting {
@@ -188,7 +188,7 @@ pub const SETTINGS: &[Setting] = &[
         flag: "memory-max",
         value: "BYTES",
         default: "a quarter of the memory",
-        help: "Bytes that requests may hold in all (KiB, MiB, GiB); of the cgroup's memory where there is a limit",
+        help: "Memory that all requests together may use (KiB, MiB, GiB); the default is of the cgroup's limit, if there is one",
         secret: None,
     },
     Setting {
@@ -196,7 +196,7 @@ pub const SETTINGS: &[Setting] = &[
         flag: "scrub-interval",
         value: "TIME",
         default: "30d",
-        help: "How long after every chunk of a drive was verified that begins again: a number with s, m, h or d",
+        help: "Time from the end of a drive's scrub to the begin of its next one: a number with s, m, h or d",
         secret: None,
     },
     Setting {
@@ -204,7 +204,7 @@ pub const SETTINGS: &[Setting] = &[
         flag: "access-log-interval",
         value: "TIME",
         default: "5m",
-        help: "How old lines of buckets' access logs may be before they are written: a number with s, m, h or d",
+        help: "Longest time before a line of a bucket's access log is written: a number with s, m, h or d",
         secret: None,
     },
     Setting {
@@ -228,7 +228,7 @@ pub const SETTINGS: &[Setting] = &[
         flag: "lifecycle-day",
         value: "SECONDS",
         default: "86400",
-        help: "Seconds that count as a day of lifecycle rules; fewer than those of a day are for trying rules out",
+        help: "Length of a day in lifecycle rules, in seconds; less than 86400 is for trying rules out",
         secret: None,
     },
     Setting {
@@ -244,7 +244,7 @@ pub const SETTINGS: &[Setting] = &[
         flag: "accounts-file",
         value: "FILE",
         default: "",
-        help: "Accounts, users and keys (JSON) that are made at start where they are not there yet",
+        help: "File (JSON) with accounts, users and keys, which are created at start if they do not exist yet",
         secret: None,
     },
     Setting {
@@ -260,7 +260,7 @@ pub const SETTINGS: &[Setting] = &[
         flag: "tls-cert",
         value: "FILE",
         default: "",
-        help: "Certificate chain (PEM) for S3 over TLS; together with the key",
+        help: "Certificate chain (PEM) of the S3 listener, for TLS; needs --tls-key",
         secret: None,
     },
     Setting {
@@ -268,7 +268,7 @@ pub const SETTINGS: &[Setting] = &[
         flag: "tls-key",
         value: "FILE",
         default: "",
-        help: "Private key (PEM) of the certificate",
+        help: "Private key (PEM) of the S3 listener's certificate",
         secret: None,
     },
     Setting {
@@ -276,7 +276,7 @@ pub const SETTINGS: &[Setting] = &[
         flag: "admin-tls-cert",
         value: "FILE",
         default: "",
-        help: "Certificate chain (PEM) for the admin listener over TLS; together with its key",
+        help: "Certificate chain (PEM) of the admin listener, for TLS; needs --admin-tls-key",
         secret: None,
     },
     Setting {
@@ -292,7 +292,7 @@ pub const SETTINGS: &[Setting] = &[
         flag: "metrics-token",
         value: "TEXT",
         default: "",
-        help: "Bearer token that /metrics requires, at least 16 characters; without one it is open",
+        help: "Bearer token that /metrics requires, at least 16 characters; without one, anybody may read /metrics",
         secret: Some(Secret { minio: None }),
     },
     Setting {
@@ -300,7 +300,7 @@ pub const SETTINGS: &[Setting] = &[
         flag: "hosts",
         value: "NAME=ADDR:PORT,...",
         default: "",
-        help: "The hosts that found a cluster together, the same everywhere; none: this host alone is the store",
+        help: "The hosts that found a cluster together, the same list on each; without it, this host alone is the store",
         secret: None,
     },
     Setting {
@@ -308,7 +308,7 @@ pub const SETTINGS: &[Setting] = &[
         flag: "host",
         value: "NAME",
         default: "the machine's name",
-        help: "This host's name in the cluster; who comes back empty under its name is filled again",
+        help: "This host's name in the cluster; an empty host that starts under the name of a lost one is filled with its data",
         secret: None,
     },
     Setting {
@@ -316,7 +316,7 @@ pub const SETTINGS: &[Setting] = &[
         flag: "cluster-listen",
         value: "ADDR:PORT",
         default: "0.0.0.0:9100",
-        help: "Where the other hosts of a cluster are heard (UDP)",
+        help: "Address of the listener for the other hosts of the cluster (QUIC over UDP)",
         secret: None,
     },
     Setting {
@@ -324,7 +324,7 @@ pub const SETTINGS: &[Setting] = &[
         flag: "cluster-secret",
         value: "TEXT",
         default: "",
-        help: "What the hosts of a cluster know each other by, at least 16 characters, the same everywhere",
+        help: "Secret that the hosts of a cluster share and prove to each other, at least 16 characters",
         secret: Some(Secret { minio: None }),
     },
     Setting {
@@ -332,7 +332,7 @@ pub const SETTINGS: &[Setting] = &[
         flag: "join",
         value: "ADDR:PORT,...",
         default: "",
-        help: "Hosts of a cluster that this one is to become part of",
+        help: "Addresses of hosts of an existing cluster, which this host joins",
         secret: None,
     },
     Setting {
@@ -340,7 +340,7 @@ pub const SETTINGS: &[Setting] = &[
         flag: "domain-label",
         value: "NAME",
         default: "",
-        help: "What this host may fail together with (a rack, a room); without one it fails alone",
+        help: "Failure domain of this host (a rack, a room); without one, the host is a failure domain of its own",
         secret: None,
     },
     Setting {
@@ -348,7 +348,7 @@ pub const SETTINGS: &[Setting] = &[
         flag: "log",
         value: "FILTER",
         default: "info",
-        help: "What is logged: a level, or a list such as info,sherd::actors=debug",
+        help: "Filter of log lines: a level, or a list such as info,sherd::actors=debug",
         secret: None,
     },
     Setting {
@@ -356,7 +356,7 @@ pub const SETTINGS: &[Setting] = &[
         flag: "log-format",
         value: "text|json",
         default: "text",
-        help: "How it is logged",
+        help: "Format of log lines",
         secret: None,
     },
 ];
@@ -380,7 +380,7 @@ pub fn known_names() -> Vec<String> {
     names
 }
 
-/// The known name of ours that is nearest to `name`, unless none is near.
+/// Returns the known `SHERD_` name that is nearest to `name`, unless none is near.
 pub fn nearest_name(name: &str) -> Option<String> {
     let candidates = known_names().into_iter().filter(|known| known.starts_with(PREFIX));
     let (distance, nearest) = candidates.map(|known| (edit_distance(name, &known), known)).min()?;

@@ -37,7 +37,7 @@ fn config(pairs: &[(&str, &str)]) -> Result<Config, ConfigError> {
     config_with(pairs, &Files::default())
 }
 
-/// The message of the refusal of one value.
+/// Returns the message with which this value is refused.
 fn refusal(name: &str, value: &str) -> String {
     config(&[(name, value)]).unwrap_err().to_string()
 }
@@ -104,7 +104,7 @@ fn every_refusal_names_the_variable_the_value_and_what_is_allowed() {
 }
 
 #[test]
-fn a_filter_of_logs_is_levels_and_targets_with_levels() {
+fn a_log_filter_is_a_list_of_levels_and_targets_with_levels() {
     for filter in ["off", "WARN", "warn,sherd=info", "info,sherd::actors=debug", "info,[put{bucket=a}]=trace"] {
         assert_eq!(config(&[("SHERD_LOG", filter)]).unwrap().log_filter, filter);
     }
@@ -135,7 +135,7 @@ fn new_buckets_have_the_configured_ownership() {
 }
 
 #[test]
-fn a_domain_is_either_of_s3_or_of_websites() {
+fn a_domain_cannot_be_for_s3_and_for_websites() {
     let both = |websites: &str| config(&[("SHERD_DOMAIN", "s3.test,b.test"), ("SHERD_WEBSITE_DOMAIN", websites)]);
     assert_eq!(both("Website.test, test").unwrap().website_domains, ["website.test", "test"]);
     assert_eq!(
@@ -145,13 +145,13 @@ fn a_domain_is_either_of_s3_or_of_websites() {
 }
 
 #[test]
-fn an_empty_value_is_as_good_as_none() {
+fn an_empty_value_counts_as_not_set() {
     let all: Vec<_> = SETTINGS.iter().map(|setting| (setting.name, "")).collect();
     assert_eq!(config(&all).unwrap(), config(&[]).unwrap());
 }
 
 #[test]
-fn an_unknown_name_of_ours_is_refused_with_the_nearest() {
+fn an_unknown_sherd_variable_is_refused_with_the_nearest_name() {
     assert_eq!(refusal("SHERD_DATE", "/d"), "SHERD_DATE is not a setting; did you mean SHERD_DATA?");
     assert_eq!(refusal("SHERD_MEM_MAX", "1GiB"), "SHERD_MEM_MAX is not a setting; did you mean SHERD_MEMORY_MAX?");
     assert_eq!(
@@ -163,9 +163,9 @@ fn an_unknown_name_of_ours_is_refused_with_the_nearest() {
 }
 
 #[test]
-fn other_variables_of_minio_are_pointed_out() {
+fn unused_minio_variables_are_warned_about() {
     let config = config(&[("MINIO_VOLUMES", "/d")]).unwrap();
-    assert_eq!(config.warnings, ["MINIO_VOLUMES is set, but has no meaning here"]);
+    assert_eq!(config.warnings, ["MINIO_VOLUMES is set, but Sherd does not use it"]);
 }
 
 #[test]
@@ -191,7 +191,7 @@ fn malformed_ellipses_are_refused() {
 }
 
 #[test]
-fn the_number_of_directories_is_bounded_before_they_are_made() {
+fn ellipses_that_make_too_many_directories_are_refused_before_expansion() {
     for text in ["/d{1...65}", "/d{0...999999}", "/a{1...64}/b{1...64}/c{1...64}", "/d{1...40},/e{1...40}"] {
         assert!(refusal("SHERD_DATA", text).contains("at most 64 directories"), "{text}");
     }
@@ -199,7 +199,7 @@ fn the_number_of_directories_is_bounded_before_they_are_made() {
 }
 
 #[test]
-fn a_directory_is_named_once_and_never_within_another() {
+fn a_directory_that_is_repeated_or_within_another_is_refused() {
     assert!(refusal("SHERD_DATA", "/a,/b,/a/").contains("/a is there twice"));
     assert!(refusal("SHERD_DATA", "./a,a").contains("there twice"));
     assert!(refusal("SHERD_DATA", "/a/b,/a").contains("/a/b is within /a"));
@@ -207,7 +207,7 @@ fn a_directory_is_named_once_and_never_within_another() {
 }
 
 #[test]
-fn addresses_are_numeric_and_may_leave_the_host_out() {
+fn listen_addresses_are_numeric_and_may_omit_the_host() {
     let listen = |text| config(&[("SHERD_S3_LISTEN", text)]).map(|config| config.s3_listen.to_string());
     assert_eq!(listen("0.0.0.0:9000").unwrap(), "0.0.0.0:9000");
     assert_eq!(listen(":9000").unwrap(), "0.0.0.0:9000");
@@ -219,7 +219,7 @@ fn addresses_are_numeric_and_may_leave_the_host_out() {
 }
 
 #[test]
-fn the_two_listeners_are_apart() {
+fn the_s3_and_admin_listeners_need_different_addresses() {
     let both = |s3, admin| config(&[("SHERD_S3_LISTEN", s3), ("SHERD_ADMIN_LISTEN", admin)]);
     let message = both("127.0.0.1:9001", "127.0.0.1:9001").unwrap_err().to_string();
     assert!(message.contains("SHERD_ADMIN_LISTEN") && message.contains("another port than 9001"), "{message}");
@@ -229,7 +229,7 @@ fn the_two_listeners_are_apart() {
 }
 
 #[test]
-fn geometries_have_bounds() {
+fn geometries_out_of_bounds_are_refused() {
     let ec = |text| config(&[("SHERD_EC", text)]).map(|config| config.ec);
     assert_eq!(ec("auto").unwrap(), EcSetting::Auto);
     assert_eq!(ec("1+0").unwrap(), EcSetting::Fixed { data: 1, parity: 0 });
@@ -240,14 +240,14 @@ fn geometries_have_bounds() {
 }
 
 #[test]
-fn more_shards_than_drives_is_warned_of() {
+fn more_shards_than_drives_give_a_warning() {
     let with = |ec| config(&[("SHERD_DATA", "/d{1...4}"), ("SHERD_EC", ec)]).unwrap().warnings;
     assert!(with("2+2").is_empty());
     assert!(with("4+2")[0].starts_with("SHERD_EC=4+2 on 4 directories"));
 }
 
 #[test]
-fn durability_is_strict_or_says_how_relaxed() {
+fn durability_is_strict_or_relaxed_with_an_interval() {
     let durability = |text| config(&[("SHERD_DURABILITY", text)]).map(|config| config.durability);
     let relaxed = |ms| Durability::Relaxed { sync_interval: Duration::from_millis(ms) };
     assert_eq!(durability("strict").unwrap(), Durability::Strict);
@@ -268,7 +268,7 @@ fn durability_is_strict_or_says_how_relaxed() {
 }
 
 #[test]
-fn one_host_has_every_role() {
+fn a_host_that_is_alone_needs_every_role() {
     assert_eq!(config(&[("SHERD_ROLES", "storage meta gateway")]).unwrap().roles, Roles::ALL);
     let message = refusal("SHERD_ROLES", "gateway,meta");
     assert!(message.starts_with("SHERD_ROLES: \"gateway,meta\" is not allowed; expected gateway, meta and storage, "));
@@ -277,7 +277,7 @@ fn one_host_has_every_role() {
 }
 
 #[test]
-fn founders_keep_metadata_and_shards_and_hosts_that_join_may_do_any_of_it() {
+fn founders_need_meta_and_storage_and_joining_hosts_may_have_any_roles() {
     let secret = ("SHERD_CLUSTER_SECRET", SECRET);
     let founding = |roles| cluster(&[("SHERD_HOSTS", "b=h:1"), secret, ("SHERD_ROLES", roles)]);
     assert!(founding("meta,storage").is_ok());
@@ -293,7 +293,7 @@ fn founders_keep_metadata_and_shards_and_hosts_that_join_may_do_any_of_it() {
 }
 
 #[test]
-fn a_host_without_a_gateway_may_use_the_port_of_s3_for_something_else() {
+fn a_host_without_the_gateway_role_may_use_the_s3_port_for_admin() {
     let with = |roles| {
         let keys = [("SHERD_ACCESS_KEY", "rootkey"), ("SHERD_SECRET_KEY", "of sufficient length")];
         let joining = [("SHERD_JOIN", "a:1"), ("SHERD_HOST", "b"), ("SHERD_CLUSTER_SECRET", SECRET)];
@@ -318,7 +318,7 @@ fn sizes_have_binary_units() {
 }
 
 #[test]
-fn memory_defaults_to_a_quarter_of_what_there_is() {
+fn memory_max_defaults_to_a_quarter_of_the_available_memory() {
     let meminfo = ("/proc/meminfo", "MemFree: 1 kB\nMemTotal:       16777216 kB\n");
     let quarter = |files: &[(&str, &str)]| config_with(&[], &Files::of(files)).unwrap().memory_max_bytes;
     assert_eq!(quarter(&[meminfo]), 4 << 30);
@@ -336,7 +336,7 @@ fn memory_defaults_to_a_quarter_of_what_there_is() {
         ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n"),
     ];
     assert_eq!(quarter(&v1), 512 << 20);
-    // In a container the path may name what only the host sees.
+    // In a container the cgroup path may name a directory that only the host sees.
     let namespaced =
         [meminfo, ("/proc/self/cgroup", "0::/../../outside\n"), ("/sys/fs/cgroup/memory.max", "536870912\n")];
     assert_eq!(quarter(&namespaced), 128 << 20);
@@ -344,7 +344,7 @@ fn memory_defaults_to_a_quarter_of_what_there_is() {
 }
 
 #[test]
-fn credentials_come_by_variable_by_file_or_by_minios_names() {
+fn credentials_are_read_from_variables_files_or_minios_variables() {
     let files = Files::of(&[("/s", "file-secret-1\n"), ("/a", "file-access")]);
     let keys = |pairs: &[(&str, &str)]| {
         let Credentials { access_key, secret_key } = config_with(pairs, &files).unwrap().credentials.unwrap();
@@ -388,7 +388,7 @@ fn an_access_key_without_a_secret_key_is_refused() {
 }
 
 #[test]
-fn a_secrets_file_must_be_readable_text() {
+fn a_secret_file_must_be_readable_text() {
     let files = Files::of(&[("/empty", "\n")]);
     for path in ["/missing", "/empty"] {
         let error = config_with(&[("SHERD_ACCESS_KEY", "ann"), ("SHERD_SECRET_KEY_FILE", path)], &files).unwrap_err();
@@ -407,7 +407,7 @@ fn a_secret_is_never_shown() {
 }
 
 #[test]
-fn well_known_credentials_stay_on_loopback() {
+fn well_known_credentials_are_refused_off_loopback() {
     let with = |listen, access, secret| {
         config(&[("SHERD_S3_LISTEN", listen), ("SHERD_ACCESS_KEY", access), ("SHERD_SECRET_KEY", secret)])
     };
@@ -429,7 +429,7 @@ fn well_known_credentials_stay_on_loopback() {
 }
 
 #[test]
-fn tls_takes_both_files_or_neither() {
+fn tls_needs_both_certificate_and_key_or_neither() {
     let files = Files::of(&[("/c.pem", "cert"), ("/k.pem", "key")]);
     let tls = |pairs: &[(&str, &str)]| config_with(pairs, &files).map(|config| config.tls);
     assert!(tls(&[("SHERD_TLS_CERT", "/c.pem"), ("SHERD_TLS_KEY", "/k.pem")]).unwrap().is_some());
@@ -462,7 +462,7 @@ fn flags_win_over_variables() {
 }
 
 #[test]
-fn salvage_takes_the_same_settings_and_goes_on_only_if_ordered() {
+fn salvage_takes_all_settings_and_changes_nothing_without_yes() {
     for (arguments, wanted) in [(&["--yes"][..], true), (&[][..], false)] {
         let arguments = [&["sherd", "salvage", "--data", "/x"][..], arguments].concat();
         let Ok(Invocation::Salvage { config, goes_on }) = invoke(&arguments, &[]) else { panic!("not salvage") };
@@ -471,7 +471,7 @@ fn salvage_takes_the_same_settings_and_goes_on_only_if_ordered() {
 }
 
 #[test]
-fn recover_explains_or_goes_on_with_the_hosts_own_metadata_or_a_files() {
+fn recover_takes_yes_and_the_file_of_an_export() {
     for (arguments, expected) in
         [(&[][..], (None, false)), (&["--yes"][..], (None, true)), (&["--from", "/f", "--yes"][..], (Some("/f"), true))]
     {
@@ -495,7 +495,7 @@ fn rejoin_explains_decides_or_cancels() {
 }
 
 #[test]
-fn health_takes_the_same_settings() {
+fn health_takes_all_settings() {
     let Ok(Invocation::Health(config)) = invoke(&["sherd", "health", "--admin-listen", ":7001"], &[]) else {
         panic!("not health")
     };
@@ -503,7 +503,7 @@ fn health_takes_the_same_settings() {
 }
 
 #[test]
-fn check_takes_the_same_settings() {
+fn check_takes_all_settings() {
     let Ok(Invocation::Check(config)) = invoke(&["sherd", "check", "--data", "/x"], &[]) else { panic!("not check") };
     assert_eq!(config.data, [PathBuf::from("/x")]);
     let wrong = invoke(&["sherd", "check"], &[("SHERD_DATE", "/x")]).unwrap_err().to_string();
@@ -511,7 +511,7 @@ fn check_takes_the_same_settings() {
 }
 
 #[test]
-fn credentials_are_those_set_or_those_kept_in_the_data_directories() {
+fn the_credentials_command_uses_set_keys_before_those_in_the_data_directories() {
     let kept = |dirs: &[&str]| Ok(Invocation::Credentials(KeySource::Kept(dirs.iter().map(PathBuf::from).collect())));
     assert_eq!(invoke(&["sherd", "credentials"], &[]), kept(&["./sherd-data"]));
     assert_eq!(invoke(&["sherd", "credentials"], &[("SHERD_DATA", "/a{1...2}")]), kept(&["/a1", "/a2"]));
@@ -546,7 +546,7 @@ fn an_unknown_flag_is_refused_with_code_2() {
 }
 
 #[test]
-fn bytes_that_are_not_text_are_refused_by_name() {
+fn a_variable_that_is_not_utf8_is_refused_by_name() {
     use std::os::unix::ffi::OsStringExt;
     let environment = [(OsString::from("SHERD_DATA"), OsString::from_vec(vec![b'/', 0xff]))];
     let error = from_process([OsString::from("sherd")], environment, &Files::default()).unwrap_err();
@@ -562,7 +562,7 @@ fn cluster(pairs: &[(&str, &str)]) -> Result<Option<super::ClusterConfig>, Confi
 }
 
 #[test]
-fn a_founding_host_is_known_by_its_name() {
+fn a_founder_finds_its_own_address_by_its_name() {
     let hosts = ("SHERD_HOSTS", "a=10.0.0.1:9100, b=host-b:9100");
     let found = cluster(&[hosts, ("SHERD_CLUSTER_SECRET", SECRET)]).unwrap().unwrap();
     assert_eq!((found.name.as_str(), found.address.as_str()), ("b", "host-b:9100"));
@@ -576,7 +576,7 @@ fn a_founding_host_is_known_by_its_name() {
 }
 
 #[test]
-fn a_host_that_joins_is_reached_where_it_listens() {
+fn a_joining_hosts_address_is_where_it_listens() {
     let joining = [("SHERD_JOIN", "a:9100"), ("SHERD_CLUSTER_SECRET", SECRET), ("SHERD_DOMAIN_LABEL", "rack-1")];
     let found = cluster(&joining).unwrap().unwrap();
     assert_eq!((found.address.as_str(), found.doors.as_slice()), ("b:9100", &["a:9100".to_owned()][..]));
@@ -586,7 +586,7 @@ fn a_host_that_joins_is_reached_where_it_listens() {
 }
 
 #[test]
-fn half_a_cluster_is_refused_by_name() {
+fn incomplete_cluster_settings_are_refused_by_name() {
     let refused = |pairs: &[(&str, &str)]| cluster(pairs).unwrap_err().to_string();
     assert!(refused(&[("SHERD_HOSTS", "b=h:1")]).contains("SHERD_CLUSTER_SECRET"));
     assert!(refused(&[("SHERD_CLUSTER_SECRET", SECRET)]).contains("SHERD_HOSTS or SHERD_JOIN"));
@@ -619,7 +619,7 @@ fn admin(arguments: &[&str], environment: &[(&str, &str)]) -> AdminInvocation {
 }
 
 #[test]
-fn admin_asks_the_default_host_with_the_keys_of_the_default_directory() {
+fn admin_defaults_to_the_local_host_and_the_keys_in_the_data_directory() {
     let found = admin(&["info"], &[]);
     let target = Target {
         authority: "127.0.0.1:9001".to_owned(),
@@ -634,7 +634,7 @@ fn admin_asks_the_default_host_with_the_keys_of_the_default_directory() {
 }
 
 #[test]
-fn admin_takes_flags_over_variables_and_given_keys_over_kept_ones() {
+fn admin_prefers_flags_to_variables_and_set_keys_to_kept_ones() {
     let environment = [
         ("SHERD_ADMIN_URL", "http://b:1"),
         ("SHERD_ACCESS_KEY", "someone"),
@@ -652,7 +652,7 @@ fn admin_takes_flags_over_variables_and_given_keys_over_kept_ones() {
 }
 
 #[test]
-fn admin_steers_scrub_and_the_layout() {
+fn admin_parses_scrub_and_layout_commands() {
     let asked = |arguments: &[&str]| match admin(arguments, &[]).command {
         AdminCommand::Ask(_, question) => question,
         other => panic!("{other:?}"),
@@ -692,7 +692,7 @@ fn admin_steers_scrub_and_the_layout() {
 }
 
 #[test]
-fn admin_asks_who_asks_most() {
+fn admin_parses_the_top_command() {
     let asked = |arguments: &[&str]| match admin(&[&["top"], arguments].concat(), &[]).command {
         AdminCommand::Ask(_, Question::Top(asked)) => asked,
         other => panic!("{other:?}"),
@@ -706,7 +706,7 @@ fn admin_asks_who_asks_most() {
 }
 
 #[test]
-fn admin_waits_for_jobs_where_it_is_asked_to() {
+fn admin_waits_for_a_job_only_with_wait() {
     let waiting = |arguments: &[&str]| admin(arguments, &[]).waiting;
     let timeout = Some(Duration::from_secs(9));
     assert_eq!(waiting(&["heal", "start"]), None);
@@ -721,7 +721,7 @@ fn admin_waits_for_jobs_where_it_is_asked_to() {
 }
 
 #[test]
-fn admin_shows_and_sets_quotas_of_buckets() {
+fn admin_parses_the_bucket_quota_command() {
     let asked = |arguments: &[&str]| match admin(&[&["bucket", "quota"], arguments].concat(), &[]).command {
         AdminCommand::Ask(_, Question::BucketQuota { bucket, bytes, objects }) => (bucket, bytes, objects),
         other => panic!("{other:?}"),
@@ -739,7 +739,7 @@ fn admin_shows_and_sets_quotas_of_buckets() {
 }
 
 #[test]
-fn admin_sets_limits_on_rates_of_an_account_or_a_bucket() {
+fn admin_parses_rate_limits_of_an_account_or_a_bucket() {
     let asked = |arguments: &[&str]| match admin(&[&["rate-limit"], arguments].concat(), &[]).command {
         AdminCommand::Ask(_, Question::RateLimits(asked)) => asked,
         other => panic!("{other:?}"),
@@ -764,7 +764,7 @@ fn admin_sets_limits_on_rates_of_an_account_or_a_bucket() {
 }
 
 #[test]
-fn admin_asks_about_identities_of_an_account() {
+fn admin_parses_the_identity_commands() {
     let asked = |arguments: &[&str]| match admin(arguments, &[]).command {
         AdminCommand::Ask(_, Question::Identities { account, asked }) => (account, asked),
         other => panic!("{other:?}"),
@@ -799,7 +799,7 @@ fn admin_asks_about_identities_of_an_account() {
 }
 
 #[test]
-fn admin_explains_access() {
+fn admin_parses_the_policy_explain_command() {
     let asked = |arguments: &[&str]| match admin(&[&["policy", "explain"], arguments].concat(), &[]).command {
         AdminCommand::Ask(_, Question::Access { account: None, asked }) => *asked,
         other => panic!("{other:?}"),
@@ -818,7 +818,7 @@ fn admin_explains_access() {
 }
 
 #[test]
-fn admin_makes_rotates_and_rewraps_encryption_keys() {
+fn admin_parses_the_encryption_key_commands() {
     let asked = |arguments: &[&str]| match admin(&[&["encryption-key"], arguments].concat(), &[]).command {
         AdminCommand::Ask(_, Question::EncryptionKeys(asked)) => asked,
         other => panic!("{other:?}"),
@@ -843,7 +843,7 @@ fn a_scrub_interval_has_a_unit_and_bounds() {
 }
 
 #[test]
-fn access_logs_and_lifecycle_have_their_own_times() {
+fn the_access_log_interval_and_the_lifecycle_day_are_bounded() {
     let times = |log, day| {
         let config = config(&[("SHERD_ACCESS_LOG_INTERVAL", log), ("SHERD_LIFECYCLE_DAY", day)]).unwrap();
         (config.access_log_interval.as_secs(), config.lifecycle_day.as_secs())
@@ -855,7 +855,7 @@ fn access_logs_and_lifecycle_have_their_own_times() {
 }
 
 #[test]
-fn limits_are_those_of_production_unless_small_ones_are_asked_for() {
+fn the_scale_is_production_unless_small_is_set() {
     assert_eq!(config(&[]).unwrap().scale, Scale::PRODUCTION);
     let small = config(&[("SHERD_SCALE", "small")]).unwrap();
     assert_eq!(small.scale, Scale::SMALL);
@@ -863,7 +863,7 @@ fn limits_are_those_of_production_unless_small_ones_are_asked_for() {
 }
 
 #[test]
-fn webhooks_are_named_by_their_variables() {
+fn webhooks_are_configured_by_variables_with_their_names() {
     let pairs = [
         ("SHERD_WEBHOOK_B_URL", "http://b:1/x"),
         ("SHERD_WEBHOOK_A_URL", "http://a:1/x"),
@@ -891,7 +891,7 @@ fn a_url_of_the_admin_listener_has_a_scheme_and_a_port() {
 }
 
 #[test]
-fn admin_speaks_tls_with_an_https_url_and_trusts_the_file_that_is_named() {
+fn admin_uses_tls_with_an_https_url_and_trusts_the_named_ca_file() {
     let trust = |arguments: &[&str], environment: &[(&str, &str)]| {
         let found = admin(arguments, environment);
         let AdminCommand::Ask(target, _) = found.command else { panic!("{found:?}") };
@@ -906,7 +906,7 @@ fn admin_speaks_tls_with_an_https_url_and_trusts_the_file_that_is_named() {
 }
 
 #[test]
-fn a_metrics_token_is_long_is_one_word_and_is_not_shown() {
+fn a_metrics_token_is_one_long_word_and_never_shown() {
     let token = "0123456789abcdef";
     let found = config(&[("SHERD_METRICS_TOKEN", token)]).unwrap();
     assert_eq!(found.metrics_token.as_ref().map(|token| token.0.as_str()), Some(token));
@@ -918,14 +918,14 @@ fn a_metrics_token_is_long_is_one_word_and_is_not_shown() {
 }
 
 #[test]
-fn commands_that_do_not_exist_are_answered_with_help() {
+fn unknown_commands_are_refused_with_help() {
     for arguments in [&["admin"][..], &["admin", "heal"], &["admin", "nothing"], &["admin", "info", "--loud"]] {
         assert!(matches!(invoked(arguments, &[]), Ok(Invocation::Print { code: 2, .. })), "{arguments:?}");
     }
 }
 
 #[test]
-fn dev_is_given_a_size_a_place_and_some_settings() {
+fn dev_takes_a_size_a_directory_and_some_settings() {
     let dev = |arguments: &[&str]| {
         let arguments: Vec<&str> = std::iter::once("dev").chain(arguments.iter().copied()).collect();
         invoked(&arguments, &[("SHERD_LOG", "debug"), ("SHERD_DATA", "/d"), ("HOME", "/root")])
@@ -947,7 +947,7 @@ fn the_file_of_root_keys_is_read_at_start_and_never_shown() {
 }
 
 #[test]
-fn every_setting_has_a_place_in_the_document() {
+fn every_setting_has_a_heading_in_the_configuration_reference() {
     let document = include_str!("../../docs/reference/configuration.md");
     let headings: Vec<&str> = document.lines().filter(|line| line.starts_with("## ")).collect();
     for setting in SETTINGS {
@@ -960,7 +960,7 @@ fn every_setting_has_a_place_in_the_document() {
 }
 
 #[test]
-fn the_audit_log_goes_to_a_file_standard_error_or_a_webhook_of_its_own() {
+fn the_audit_webhook_is_not_available_to_bucket_notifications() {
     assert_eq!(config(&[]).unwrap().audit, AuditConfig::default());
     let log = |value: &str| config(&[("SHERD_AUDIT_LOG", value)]).unwrap().audit.log;
     assert_eq!(log("-"), Some(AuditLog::Stderr));

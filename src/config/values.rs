@@ -1,5 +1,5 @@
-//! Parsers of single values: addresses, lists, ellipses, sizes, geometries. Pure; each function's error says what is
-//! allowed, and the caller adds which setting it was.
+//! Parsers of single values of settings: addresses, lists, ellipses, sizes, geometries. Pure. An error says what is
+//! allowed; the caller adds the name of the setting.
 
 use super::{Durability, EcSetting, LogFormat, ObjectOwnership};
 use crate::limits::{DATA_DIRS_MAX, SHARDS_MAX, Scale};
@@ -20,18 +20,18 @@ pub const MEMORY_MAX_BYTES_MIN: u64 = 32 << 20;
 const DAY_S: u64 = 24 * 3600;
 pub const SCRUB_INTERVAL_S_MIN: u64 = 60;
 pub const SCRUB_INTERVAL_D_MAX: u64 = 36_500;
-/// The store takes no more.
+/// The longest lifetime of a service key that the store accepts.
 const KEY_LIFETIME_D_MAX: u64 = 3650;
 const ACCESS_LOG_INTERVAL_S_MAX: u64 = DAY_S;
 const METRICS_TOKEN_BYTES_MIN: usize = 16;
 const METRICS_TOKEN_BYTES_MAX: usize = 1024;
 
-/// The items of a list separated by commas or white space; empty items vanish.
+/// Returns the items of a list separated by commas or white space, without empty items.
 pub fn list(text: &str) -> impl Iterator<Item = &str> {
     text.split(|c: char| c == ',' || c.is_whitespace()).filter(|item| !item.is_empty())
 }
 
-/// Data directories, ellipses expanded, in the order given.
+/// Parses the data directories; expands ellipses and keeps the order.
 pub fn data_dirs(text: &str) -> Result<Vec<PathBuf>, Allowed> {
     let mut dirs = Vec::new();
     for item in list(text) {
@@ -49,7 +49,7 @@ pub fn data_dirs(text: &str) -> Result<Vec<PathBuf>, Allowed> {
     Ok(dirs)
 }
 
-/// No directory twice, none within another: each is a drive of its own.
+/// Refuses a directory that is repeated or within another: each must be a drive of its own.
 fn check_disjoint(dirs: &[PathBuf]) -> Result<(), Allowed> {
     let plain: Vec<PathBuf> = dirs.iter().map(|dir| without_dots(dir)).collect();
     for (i, first) in plain.iter().enumerate() {
@@ -74,7 +74,8 @@ fn without_dots(path: &Path) -> PathBuf {
     path.components().filter(|part| *part != Component::CurDir).collect()
 }
 
-/// `/mnt/d{1...4}` is `/mnt/d1` to `/mnt/d4`; several in one path multiply, the first outermost; `{01...16}` keeps its zeros.
+/// `/mnt/d{1...4}` is `/mnt/d1` to `/mnt/d4`; several in one path multiply, the first outermost; `{01...16}` keeps its
+/// zeros.
 pub fn expand_ellipses(text: &str) -> Result<Vec<String>, Allowed> {
     const FORM: &str = "ellipses of the form {1...4}, the first number not above the second";
     let Some((before, rest)) = text.split_once('{') else {
@@ -126,7 +127,7 @@ pub fn listen_addr(text: &str) -> Result<SocketAddr, Allowed> {
     }
 }
 
-/// `ADDR:PORT` or `NAME:PORT`, where another host is; resolved when it is called.
+/// Parses the address of another host, `ADDR:PORT` or `NAME:PORT`. A name is resolved at each connection.
 pub fn host_and_port(text: &str) -> Result<String, Allowed> {
     let allowed = || "ADDR:PORT or NAME:PORT".to_owned();
     if let Ok(address) = text.parse::<SocketAddr>() {
@@ -237,7 +238,7 @@ pub fn durability(text: &str) -> Result<Durability, Allowed> {
     Ok(Durability::Relaxed { sync_interval: Duration::from_millis(interval_ms) })
 }
 
-/// A URL of the admin listener: whether it speaks TLS, and its `HOST:PORT`.
+/// Parses the URL of an admin listener; returns whether it uses TLS, and its `HOST:PORT`.
 pub fn admin_url(text: &str) -> Result<(bool, String), Allowed> {
     let allowed = || "http://HOST:PORT, or https://HOST:PORT of a listener with TLS".to_owned();
     let (tls, authority) = match text.strip_prefix("http://") {
@@ -252,7 +253,7 @@ pub fn admin_url(text: &str) -> Result<(bool, String), Allowed> {
     if good { Ok((tls, authority.to_owned())) } else { Err(allowed()) }
 }
 
-/// Characters that a header can carry as one word.
+/// Checks a bearer token: only characters that are one word in a header.
 pub fn metrics_token(text: &str) -> Result<String, Allowed> {
     let good = text.bytes().all(|byte| byte.is_ascii_graphic());
     if good && (METRICS_TOKEN_BYTES_MIN..=METRICS_TOKEN_BYTES_MAX).contains(&text.len()) {
@@ -319,7 +320,7 @@ pub fn key_lifetime(text: &str) -> Result<Duration, Allowed> {
     interval(text, 1..=KEY_LIFETIME_D_MAX * DAY_S, &format!("such as 90d, from 1s to {KEY_LIFETIME_D_MAX}d"))
 }
 
-/// Seconds.
+/// Parses the length of a lifecycle day, in seconds.
 pub fn lifecycle_day(text: &str) -> Result<Duration, Allowed> {
     let seconds = if is_short_number(text) { text.parse().ok() } else { None };
     let seconds = seconds.filter(|seconds| (1..=DAY_S).contains(seconds));
@@ -334,7 +335,7 @@ pub fn scale(text: &str) -> Result<Scale, Allowed> {
     }
 }
 
-/// A number with its unit behind it, within these seconds; `words` say so.
+/// Parses a number with a unit, within `bounds` (in seconds). `words` describes the bounds for the error.
 fn interval(text: &str, bounds: RangeInclusive<u64>, words: &str) -> Result<Duration, Allowed> {
     let allowed = || format!("a number with s, m, h or d behind it, {words}");
     let (number, unit) = text.split_at_checked(text.len().saturating_sub(1)).ok_or_else(allowed)?;
@@ -354,8 +355,8 @@ fn interval(text: &str, bounds: RangeInclusive<u64>, words: &str) -> Result<Dura
     Ok(Duration::from_secs(seconds))
 }
 
-/// Levels, and targets with their levels. The filter itself takes a word that is no level for a target, which silences all
-/// others; so every item has to end in a level.
+/// Checks a log filter: every item must end in a level. The filter's own parser would take a misspelt level for a
+/// target, and silence all other targets.
 pub fn log_filter(text: &str) -> Result<String, Allowed> {
     const FORM: &str = "a level (off, error, warn, info, debug, trace) or a list of levels and TARGET=LEVEL such as info,sherd::actors=debug";
     for directive in text.split(',').filter(|item| !item.is_empty()) {

@@ -1,5 +1,5 @@
-//! One process of the cluster: started, watched, started again, stopped; what it writes is passed on, line by line, behind its
-//! name.
+//! One host process of a development cluster: starts it, watches it, restarts it and stops it. Its output is passed on
+//! line by line, with the host's name before each line.
 
 use super::DevError;
 use rustix::process::{Pid, Signal, kill_process};
@@ -9,7 +9,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// The pause before a restart, so that one can see the cluster without the host.
+/// The pause before a restart, during which one can see the cluster without the host.
 const RESTART_AFTER: Duration = Duration::from_secs(5);
 const LINE_BYTES_MAX: u64 = 64 << 10;
 
@@ -22,11 +22,11 @@ pub struct Host {
 
 enum State {
     Running(Child),
-    /// To be started again.
+    /// The process ended in order or by a signal, and is started again.
     Ended {
         at: Instant,
     },
-    /// With an error of its own: starting it again would end the same way.
+    /// The process ended with an error, which a restart would only repeat.
     Failed,
 }
 
@@ -49,7 +49,7 @@ impl Host {
         ];
         for output in outputs.into_iter().flatten() {
             let name = self.name.clone();
-            // It ends with the process whose output it reads.
+            // The thread ends with the process whose output it reads.
             thread::Builder::new().spawn(move || pass_on(&name, output)).map_err(failed)?;
         }
         say(&self.name, &format!("started, process {}", child.id()));
@@ -57,7 +57,7 @@ impl Host {
         Ok(())
     }
 
-    /// Notices that the process has ended, and starts it again when it is time.
+    /// Checks whether the process has ended, and restarts it after the pause.
     pub fn tend(&mut self, now: Instant) -> Result<(), DevError> {
         match &mut self.state {
             State::Running(child) => {
@@ -86,12 +86,12 @@ impl Host {
         if let State::Running(child) = &self.state
             && let Some(process) = i32::try_from(child.id()).ok().and_then(Pid::from_raw)
         {
-            // A child that has ended and was not waited for yet keeps its number.
+            // Until it is waited for, an ended child keeps its process id, so no other process can be hit.
             let _ = kill_process(process, Signal::TERM);
         }
     }
 
-    /// Returns whether no process is left.
+    /// Returns true if the process has ended.
     pub fn is_gone(&mut self) -> bool {
         match &mut self.state {
             State::Running(child) => !matches!(child.try_wait(), Ok(None)),
@@ -108,7 +108,7 @@ impl Host {
     }
 }
 
-/// No process outlives whoever started it, whatever goes wrong there.
+/// Kills the process if it still runs, so that it does not outlive `sherd dev` after an error.
 impl Drop for Host {
     fn drop(&mut self) {
         if !self.is_gone() {
@@ -117,7 +117,7 @@ impl Drop for Host {
     }
 }
 
-/// One that ended in order or by a signal was made to by someone who tries things out.
+/// Returns the state after the process ended. In order or by a signal, the user has ended it to try something out.
 fn after(status: ExitStatus, now: Instant) -> State {
     match status.code() {
         Some(0) | None => State::Ended { at: now },
@@ -137,9 +137,9 @@ fn pass_on(name: &str, output: impl Read) {
     }
 }
 
-/// A line of the log, whole.
+/// Writes a line to the log.
 pub fn say(name: &str, line: &str) {
-    // Whoever reads this log may have gone; the cluster goes on.
+    // The reader of the log may be gone; the cluster goes on.
     let _ = writeln!(io::stderr().lock(), "[{name}] {line}");
 }
 
@@ -151,7 +151,7 @@ mod tests {
     use std::time::Instant;
 
     #[test]
-    fn a_killed_or_stopped_host_comes_back_and_a_failed_one_does_not() {
+    fn a_killed_or_stopped_host_is_restarted_and_a_failed_one_is_not() {
         let now = Instant::now();
         assert!(matches!(after(ExitStatus::from_raw(9), now), State::Ended { .. }), "kill -9");
         assert!(matches!(after(ExitStatus::from_raw(0), now), State::Ended { .. }), "SIGTERM, in order");

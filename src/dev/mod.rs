@@ -1,5 +1,5 @@
-//! `sherd dev`: a cluster of real processes of this binary on loopback, for trying it out: starts them, says how to reach them,
-//! passes on what they log, and stops them all when it is stopped.
+//! The command `sherd dev`: a cluster of processes of this binary on loopback, for trying it out. It starts the hosts,
+//! prints their addresses, passes on their logs, and stops all of them when it is stopped.
 
 mod host;
 mod plan;
@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
 
 const TEND_EVERY: Duration = Duration::from_millis(100);
-/// A host ends within ten seconds of its own accord.
+/// The longest wait for hosts to stop before they are killed. A host stops within ten seconds by itself.
 const STOP_WAIT_MAX: Duration = Duration::from_secs(15);
 const READY_CHECK_EVERY: Duration = Duration::from_millis(250);
 
@@ -28,7 +28,7 @@ pub enum DevError {
     #[error("{} is of another version of this program (format {found})", dir.display())]
     OtherFormat { dir: PathBuf, found: u32 },
     #[error(
-        "{} holds a cluster of {hosts} hosts with {drives} drives each; ask for as many, or name another directory",
+        "{} holds a cluster of {hosts} hosts with {drives} drives each; start it with --hosts {hosts} --drives {drives}, or name another directory",
         dir.display()
     )]
     OtherSize { dir: PathBuf, hosts: usize, drives: u16 },
@@ -38,7 +38,7 @@ pub enum DevError {
     Watch { host: String, cause: io::Error },
     #[error("{doing}: {cause}")]
     System { doing: &'static str, cause: io::Error },
-    #[error("every host has failed; what they logged says why")]
+    #[error("every host has failed; their logs say why")]
     AllFailed,
 }
 
@@ -57,7 +57,7 @@ pub fn run(options: &DevOptions) -> Result<(), DevError> {
 async fn supervise(options: &DevOptions, plan: &Plan, program: &Path) -> Result<(), DevError> {
     let listen = |kind| signal(kind).map_err(|cause| DevError::System { doing: "wait for signals", cause });
     let (mut terminate, mut interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
-    // The hosts do not end by the hangup of a terminal, which they get as well.
+    // A closing terminal sends SIGHUP to the hosts, too, but they do not end by it.
     let mut hangup = listen(SignalKind::hangup())?;
     announce(options, plan);
     let mut hosts = Vec::new();
@@ -118,13 +118,13 @@ fn announce(options: &DevOptions, plan: &Plan) {
     );
 }
 
-/// Says once when every host is ready.
+/// Starts a thread that prints a line once every host is ready.
 fn watch_readiness(admin: Vec<SocketAddr>) -> Result<(), DevError> {
     let watch = move || {
         while !admin.iter().all(|address| probe::ready(*address, Scheme::Http).is_ok()) {
             thread::sleep(READY_CHECK_EVERY);
         }
-        // Whoever read the first lines may have gone.
+        // The reader of the first lines may be gone.
         let _ = writeln!(io::stdout(), "ready: every host serves");
     };
     let started = thread::Builder::new().spawn(watch);

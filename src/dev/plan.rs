@@ -1,5 +1,5 @@
-//! The plan of a development cluster: names, ports and secrets, drawn once and kept in `dev.json`, readable by its
-//! owner only; and the environment of each host.
+//! The plan of a development cluster: names, ports and secrets, drawn once and kept in `dev.json`, which only its owner
+//! can read; and the environment variables of each host.
 
 use super::DevError;
 use crate::ambient::Ambient;
@@ -36,7 +36,7 @@ pub struct HostPlan {
 }
 
 impl Plan {
-    /// The plan that is in the directory, or a new one, kept there.
+    /// Reads the plan in the directory, or draws one and keeps it there.
     pub fn open(options: &DevOptions, ambient: &Ambient) -> Result<Self, DevError> {
         let failed =
             |doing: &'static str, cause: io::Error| DevError::Directory { doing, dir: options.dir.clone(), cause };
@@ -73,7 +73,7 @@ impl Plan {
     }
 
     fn draw(options: &DevOptions, ambient: &Ambient) -> io::Result<Self> {
-        // Held until all are drawn, so that no two are the same.
+        // Drawn ports stay bound until all are drawn, so that no port is drawn twice.
         let mut held = Vec::new();
         let mut hosts = Vec::new();
         for name in NAMES.iter().take(usize::from(options.hosts)) {
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn a_single_host_is_no_cluster() {
+    fn a_plan_of_one_host_has_no_cluster_settings() {
         let root = tempfile::tempdir().expect("a temporary directory");
         let plan = Plan::open(&options(root.path(), 1, 1), &Ambient::system()).expect("drawn");
         let environment = plan.environment(&plan.hosts[0], root.path());

@@ -16,10 +16,10 @@ use std::time::Duration;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-/// Lines that are not written by then, when the host stops, are lost.
+/// The longest wait, when the host stops, for lines of the audit log to be written; later lines are lost.
 const STOP_PATIENCE: Duration = Duration::from_millis(1500);
 
-/// Refuses what cannot be opened at the start. Makes no file: who checks a configuration may be another user than the store's.
+/// Refuses a path that cannot be opened. Creates no file: `sherd check` may run as another user than the store.
 pub(super) fn check(config: &AuditConfig) -> Result<(), NodeError> {
     let Some(AuditLog::File(path)) = &config.log else { return Ok(()) };
     let failed = |cause| NodeError::AuditLog { path: path.clone(), cause };
@@ -40,7 +40,7 @@ pub(super) fn check(config: &AuditConfig) -> Result<(), NodeError> {
 #[derive(Clone, Debug, Default)]
 pub(super) struct AuditLogs {
     pub senders: Vec<AuditSender>,
-    /// The one of a file, which is opened again at SIGHUP.
+    /// The sender of the log file, which is reopened at SIGHUP.
     file: Option<AuditSender>,
 }
 
@@ -64,7 +64,7 @@ impl AuditLogs {
         Ok(logs)
     }
 
-    /// `None` where there is no file.
+    /// Opens the log file again, after a rotation. `None` if the configuration names no file.
     pub async fn reopen(&self) -> Option<Result<(), String>> {
         Some(self.file.as_ref()?.reopen().await)
     }
@@ -104,7 +104,7 @@ impl AuditSink for StderrSink {
     }
 }
 
-/// A file that is only appended to. What is answered is on stable storage.
+/// An append-only file. Lines that are reported as written are on stable storage.
 #[derive(Debug)]
 struct FileSink {
     path: PathBuf,
@@ -165,7 +165,7 @@ impl Open {
         let written = lines.iter().take_while(is_whole).count();
         match appended.and_then(|()| sync(&self.file)) {
             Ok(()) => Settled { written, ..Settled::default() },
-            // What may not be on stable storage is written again: rather twice than not at all.
+            // The lines may not be on stable storage, so they are written again: rather twice than not at all.
             Err(error) if written == lines.len() => {
                 Settled { written: 0, refused: 0, fault: Some(format!("it cannot be synced: {error}")) }
             }
@@ -174,7 +174,7 @@ impl Open {
     }
 }
 
-/// Writes the bytes; returns how many were written, and the error that ended it.
+/// Writes the bytes; returns how many were written, and the error that ended the write, if any.
 fn write(file: &mut File, bytes: &[u8]) -> (usize, io::Result<()>) {
     let mut length = 0;
     while length < bytes.len() {
@@ -196,7 +196,7 @@ fn sync(file: &File) -> io::Result<()> {
     }
 }
 
-/// A file system that hangs holds a thread, not the host.
+/// Runs the write in a thread of its own, so that a file system that hangs does not block the host.
 async fn in_thread(write: impl FnOnce() -> Settled + Send + 'static) -> Settled {
     let failed = |error: tokio::task::JoinError| Settled { fault: Some(error.to_string()), ..Settled::default() };
     spawn_blocking(write).await.unwrap_or_else(failed)
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn lines_are_appended_to_what_there_is_and_after_a_move_to_a_new_file() {
+    async fn reopening_after_a_rotation_appends_to_a_new_file() {
         let dir = tempfile::tempdir().expect("a directory");
         let (path, moved) = (dir.path().join("audit.log"), dir.path().join("audit.log.1"));
         fs::write(&path, "before\n").expect("written");
@@ -234,7 +234,7 @@ mod tests {
         assert_eq!(sink.write(&lines(&["e"])).await.written, 1, "what was open stays");
     }
 
-    /// Tests with a file system without space.
+    /// `/dev/full` is a file system without space.
     #[tokio::test]
     async fn lines_that_cannot_be_written_are_left_to_the_next_attempt() {
         let sink = FileSink::open(Path::new("/dev/full")).expect("Linux has it");
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_line_after_a_torn_one_begins_a_line_of_its_own() {
+    async fn the_line_after_a_torn_line_begins_on_a_new_line() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("audit.log");
         let sink = FileSink::open(&path).expect("it is a file");
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_that_cannot_be_a_file_is_refused_and_no_file_is_made() {
+    fn the_check_refuses_a_path_that_is_no_file_and_creates_none() {
         let dir = tempfile::tempdir().expect("a directory");
         let of = |path: &Path| check(&AuditConfig { log: Some(AuditLog::File(path.to_owned())), webhook: None });
         let path = dir.path().join("audit.log");

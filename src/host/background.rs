@@ -22,12 +22,13 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::timeout;
 
-/// Lines that are not written by then are lost.
+/// The longest wait, when the host stops, for lines of access logs to be written; later lines are lost.
 const LOGS_PATIENCE: Duration = Duration::from_millis(1500);
-/// An answer that a webhook takes longer for is not waited for: it is told again by whoever leads next.
+/// The longest wait, when the host stops, for the current step of each chore. An event that no webhook has acknowledged
+/// by then is delivered again by the next leader.
 const STEPS_PATIENCE: Duration = Duration::from_millis(500);
 
-/// The webhooks of a configuration.
+/// Makes the webhooks that the configuration names.
 pub(super) fn targets(webhooks: &[config::Webhook], ambient: &Ambient) -> Result<Targets, NodeError> {
     let target = |hook: &config::Webhook| -> Result<(String, Target), NodeError> {
         Ok((hook.name.clone(), Target { sink: webhook(hook, ambient)?, queue_limit: hook.queue_limit }))
@@ -41,7 +42,7 @@ pub(super) fn webhook(webhook: &config::Webhook, ambient: &Ambient) -> Result<Ar
     Ok(Arc::new(Webhook::new(poster, webhook.secret.as_deref(), ambient.clone())))
 }
 
-/// The work, under way.
+/// The running chores.
 pub(super) struct BucketChores {
     deliverers: Vec<Addr<Deliverer>>,
     lifecycle: Addr<Lifecycle>,
@@ -97,7 +98,7 @@ impl BucketChores {
         let deliverers = join_all(self.deliverers.iter().map(|deliverer| deliverer.send(Stop)));
         let steps = async { tokio::join!(deliverers, self.lifecycle.send(Stop), self.inventories.send(Stop)) };
         let logs = timeout(LOGS_PATIENCE, self.access_log.send(access_log::Stop));
-        // One that has stopped already does not answer; a step that goes on finds nobody to ask.
+        // A chore that has stopped already does not answer. A step that is still running fails at its next request.
         let (logs, _) = tokio::join!(logs, timeout(STEPS_PATIENCE, steps));
         if logs.is_err() {
             tracing::warn!("lines of access logs were not written in time and are lost");

@@ -1,4 +1,5 @@
-//! The host's entry into a cluster, or its founding alone: its identity, the other hosts, and the network between them.
+//! The host's entry into its cluster (founding, joining, returning, rejoining), or its start alone; and the network to
+//! other hosts.
 
 use super::recovery::take_up;
 use super::rejoin::{KEPT_BY_REJOIN, RejoinError, set_aside_all, set_aside_of_others};
@@ -36,7 +37,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 
-/// The name and the address of a host that is alone: nobody asks for either.
+/// The placeholder for the name and the address of a host that is alone, which nobody uses.
 const ALONE: &str = "local";
 
 #[derive(Debug, thiserror::Error)]
@@ -52,7 +53,7 @@ pub enum ClusterError {
     #[error(transparent)]
     Join(#[from] JoinError),
     #[error(
-        "this host took part in a founding as {was}, and is {now} now; give it back what was changed, or empty its directories"
+        "this host has agreed to found a cluster as {was}, but its settings make it {now} now; restore its former settings, or empty its directories"
     )]
     OtherFounder { was: String, now: String },
     #[error(
@@ -63,24 +64,24 @@ pub enum ClusterError {
     Thread,
 }
 
-/// A host with its drives and its place among others.
+/// A host that has entered its cluster, or is alone: its drives, its name, and its connections to other hosts.
 pub(super) struct Member {
     pub host: HostDrives,
     pub name: String,
     pub address: String,
     pub domain: Option<String>,
-    /// The founders of the cluster, if this host is one and the founding is not over yet.
+    /// The founders of the cluster, if this host is one of them and is not registered yet; else empty.
     pub founders: Vec<HostRecord>,
-    /// The first node id of a founder.
+    /// The first node id of this host, if it is alone or a founder.
     pub first_node: Option<NodeId>,
     pub forming: Forming,
-    /// True if it has just come back to its cluster as another member, and has no metadata yet.
+    /// True if the host has just rejoined under a new id, and has no metadata yet.
     pub rejoined: bool,
     pub peers: Peers,
     pub nodes: LateNodeService,
-    /// Reads that are under way here, of which other hosts ask.
+    /// Reads under way on this host, which other hosts ask for before they drop shards.
     pub reads: ActiveReads,
-    /// The same of writes.
+    /// Writes under way on this host, which other hosts ask for before they raise the fence.
     pub writes: ActiveWrites,
     pub net: Option<Net>,
 }
@@ -96,7 +97,7 @@ pub(super) struct Net {
     pub server: QuicServer,
     pub client: Arc<QuicClient>,
     pub serving: Arbiter,
-    /// The addresses of other hosts by the configuration.
+    /// The configured addresses of other hosts (`SHERD_HOSTS`, `SHERD_JOIN`).
     pub doors: Vec<String>,
 }
 
@@ -128,7 +129,7 @@ impl Member {
         }
     }
 
-    /// Its drives, once it is on the network no more.
+    /// Leaves the network, and returns the host's drives.
     pub async fn off_the_network(self) -> HostDrives {
         if let Some(net) = self.net {
             net.stop().await;
@@ -144,7 +145,7 @@ impl Member {
         }
     }
 
-    /// Takes part in the consensus with others from now on.
+    /// Has the metadata replica answer the Raft requests of other hosts from now on.
     pub fn decide_by(&self, metadata: &MetaHandle) {
         if let Some(net) = &self.net {
             net.book.learn(metadata.membership().addresses);
@@ -152,7 +153,7 @@ impl Member {
         }
     }
 
-    /// Tells other hosts of these jobs from now on.
+    /// Answers other hosts' questions about jobs from now on.
     pub fn answer_by(&self, jobs: &OwnJobs) {
         if let Some(net) = &self.net {
             net.jobs.answer_by(jobs.clone());
@@ -160,7 +161,7 @@ impl Member {
     }
 }
 
-/// The inputs of the entry.
+/// The inputs of the entry into a cluster.
 #[derive(Clone, Copy)]
 pub(super) struct Entering<'a> {
     pub config: &'a Config,
@@ -171,7 +172,8 @@ pub(super) struct Entering<'a> {
 }
 
 impl Entering<'_> {
-    /// Returns this host's identity for others. Root keys are compared by a value that reveals nothing of them.
+    /// Returns this host as a founder: what other founders compare and record. Root keys are compared by a value that
+    /// reveals nothing of them.
     fn founder(&self, cluster: &ClusterConfig, host: HostId, drives: usize) -> Founder {
         let geometry = match self.config.ec {
             EcSetting::Fixed { data, parity } => Some((data, parity)),
@@ -189,7 +191,8 @@ impl Entering<'_> {
     }
 }
 
-/// Takes the drives into service; where they are blank, the host they belong to is founded, or becomes part of its cluster.
+/// Takes the drives into service. If they are blank, the host first founds its cluster with the other founders, or
+/// joins one.
 pub(super) async fn enter(
     around: &Surroundings,
     entering: Entering<'_>,
@@ -202,7 +205,7 @@ pub(super) async fn enter(
     }
 }
 
-/// A host of a cluster that is stopped, and reaches nobody.
+/// Makes the member of a stopped host, for commands that work offline: no network is started.
 pub(super) fn offline(around: &Surroundings, config: &Config, host: HostDrives) -> Member {
     let member = on_its_own(around, host);
     match &config.cluster {
@@ -217,7 +220,7 @@ pub(super) fn offline(around: &Surroundings, config: &Config, host: HostDrives) 
     }
 }
 
-/// A host that is the whole store.
+/// Makes the member of a host that is the whole store, and formats its drives if they are blank.
 pub(super) fn alone(around: &Surroundings, wanted: WantedGeometry, prepared: Prepared) -> Result<Member, ClusterError> {
     let host = match prepared {
         Prepared::Known(mut host) => {
@@ -252,13 +255,13 @@ fn on_its_own(around: &Surroundings, host: HostDrives) -> Member {
     }
 }
 
-/// A host that was started before.
+/// Returns to the cluster with drives that were in use before, under the host's own id.
 fn come_back(around: &Surroundings, config: &ClusterConfig, mut host: HostDrives) -> Result<Member, ClusterError> {
     set_aside_of_others(around, &mut host);
     take_up(&*around.disk, &mut host);
     let kept = read_founding(&*around.disk, &host.usable_dirs())?;
     let agreement = kept.and_then(|kept| kept.agreed).map(Agreement);
-    // One that rejoined since is another host than the one that founded.
+    // A host that rejoined since the founding has another id, and is no founder any more.
     let agreement = agreement.filter(|agreement| agreement.first_node(host.host).is_some());
     let board = match &agreement {
         Some(agreement) => FoundingBoard::agreed(agreement),
@@ -297,8 +300,8 @@ fn member(
     }
 }
 
-/// A host of a cluster that must not go on as who it is: it has its drives, and none of its metadata, when this returns. Waits
-/// until its cluster has decided to take it in under another id.
+/// Rejoins the cluster: waits until the cluster has accepted the host under the id in `rejoining`, then gives the
+/// drives that id. The host keeps the shards on its drives; its former metadata is set aside.
 pub(super) async fn come_back_as_another(
     around: &Surroundings,
     config: &Config,
@@ -313,9 +316,9 @@ pub(super) async fn come_back_as_another(
         why,
         was,
         is,
-        "this host comes back to its cluster as another member, with the shards of its drives, as soon as a majority of the voters without it has decided it; of two hosts the other one alone is none, and has to be recovered first (sherd recover, docs/how-to/recovery.md)"
+        "this host comes back to its cluster as another member, with the shards of its drives, as soon as a majority of the voters without it has decided it; in a cluster of two hosts there is no such majority, and the other host has to be recovered first (sherd recover, docs/how-to/recovery.md)"
     );
-    // Of no cluster until it is taken in: the metadata group may have been formed anew since it was part of it.
+    // The identity names no cluster yet: the metadata group may have been formed anew since this host was part of it.
     let identity = HostIdentity::new(*to, None, cluster.secret.as_bytes()).map_err(ClusterError::from)?;
     let connected = connect(around, cluster, &identity, FoundingBoard::formed(host.cluster))?;
     let own = Founder {
@@ -341,7 +344,7 @@ pub(super) async fn come_back_as_another(
     identity.enter(host.cluster, host.recovery).map_err(ClusterError::from)?;
     set_aside_all(around, &mut host, KEPT_BY_REJOIN);
     let (disk, dirs) = (&*around.disk, host.usable_dirs());
-    // What stays names a host that this one is no more, and means nothing.
+    // A record that cannot be removed is harmless: it names an id that this host does not have any more.
     if let Err(error) = forget_founding(disk, &dirs).and_then(|()| forget_rejoining(disk, &dirs)) {
         tracing::warn!(%error, "the record of the rejoining was not removed");
     }
@@ -349,7 +352,7 @@ pub(super) async fn come_back_as_another(
     Ok(Member { rejoined: true, ..member(cluster, host, None, connected) })
 }
 
-/// A host that is of no cluster yet.
+/// Founds a cluster with the other founders, or joins one, and formats the blank drives.
 async fn begin(
     around: &Surroundings,
     entering: Entering<'_>,
@@ -414,7 +417,7 @@ fn founded(own: &Founder, agreement: &Agreement) -> Result<NewHost, ClusterError
     Ok(NewHost { cluster, recovery, host: own.host, first_node, data, parity })
 }
 
-/// Returns this host's identity, kept on its drives from now on: others will rely on it.
+/// Returns this host's record of the founding after writing it to its drives: other hosts will rely on the id in it.
 fn keep_own(
     around: &Surroundings,
     entering: Entering<'_>,
@@ -463,19 +466,19 @@ fn connect(
     Ok(Connected { peers, nodes, reads, writes, net })
 }
 
-/// The addresses of other hosts that are configured.
+/// Returns the configured addresses of other hosts.
 fn doors(config: &ClusterConfig) -> Vec<String> {
     let founders = config.founders.iter().filter(|(name, _)| **name != config.name).map(|(_, address)| address);
     let all: BTreeSet<&String> = founders.chain(&config.doors).filter(|door| **door != config.address).collect();
     all.into_iter().cloned().collect()
 }
 
-/// Starts the thread that serves other hosts: their bytes are verified there, beside this host's own requests.
+/// Starts the thread that serves other hosts, so that verifying their bytes does not delay this host's own requests.
 fn serving_thread() -> Result<(Arbiter, Handle), ClusterError> {
     let serving = Arbiter::new();
     let (sender, receiver) = std::sync::mpsc::channel();
     serving.spawn_fn(move || {
-        // Who waits for it does not go away.
+        // The receiver waits below.
         let _ = sender.send(Handle::current());
     });
     receiver.recv().map(|handle| (serving, handle)).map_err(|_| ClusterError::Thread)

@@ -1,4 +1,5 @@
-//! The metadata replica of a host, on a thread of its own; and the host and its drives as the metadata knows them.
+//! The metadata replica of a host, on a thread of its own, and the registration of the host, its roles and its drives
+//! in the metadata.
 
 use super::Surroundings;
 use super::cluster::Member;
@@ -24,8 +25,8 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 const TABLES_CACHE_BYTES: u64 = 32 << 20;
-/// The number of log copies of a host beside other hosts' copies: one drive may fail without the host having to be
-/// filled again.
+/// The most copies of the metadata log on a host that is not alone. With two, the host can lose a drive and need not
+/// fetch the metadata from other hosts again.
 const COPIES_BESIDE_OTHERS: usize = 2;
 
 #[derive(Debug, thiserror::Error)]
@@ -39,25 +40,23 @@ pub enum MetadataError {
     #[error(transparent)]
     Stopped(#[from] ThreadsStopped),
     #[error(
-        "a host of the name {name:?} at {address} has taken the place of this one, which may hold what is no longer true; empty its directories to let it join anew"
+        "another host with the name {name:?}, at {address}, has taken the place of this one, whose data may be outdated; empty its directories to let it join anew"
     )]
     Replaced { name: String, by: HostId, address: String },
-    #[error(
-        "the host {name:?} was removed from its cluster, and is no part of it any more; empty its directories to let it join anew"
-    )]
+    #[error("the host {name:?} was removed from its cluster; empty its directories to let it join anew")]
     Removed { name: String },
     #[error(
-        "nodes {nodes} are drives of the host {name:?}, and it is started without the role storage; start it with that, or drain and remove them first (sherd admin layout)"
+        "the host {name:?} is started without the role storage (SHERD_ROLES), but its drives are nodes {nodes} of the store; start it with that role, or drain and remove them first (sherd admin layout)"
     )]
     StillStores { name: String, nodes: String },
     #[error(
-        "the drive in {dir} was removed from its cluster as node {node}, and another has that number since; put that one's directory in its place, or empty this one"
+        "the drive in {dir} was removed from its cluster as node {node}, and that number belongs to another drive now; put that drive's directory in its place, or empty this one"
     )]
     NumberTaken { node: NodeId, dir: PathBuf },
 }
 
 impl MetadataError {
-    /// Returns whether trying again changes nothing.
+    /// Returns true if a retry cannot succeed.
     pub fn is_final(&self) -> bool {
         match self {
             Self::Replaced { .. } | Self::Removed { .. } | Self::StillStores { .. } | Self::NumberTaken { .. } => true,
@@ -72,7 +71,7 @@ pub(super) struct Replica {
     pub arbiter: Arbiter,
 }
 
-/// Returns what would be kept of metadata that does not start.
+/// Surveys metadata that does not start: what a salvage would keep, and what it would lose.
 pub(super) async fn survey_salvage(around: &Surroundings, member: &Member) -> Result<Salvage, SalvageError> {
     consensus::survey_salvage(&replica_options(around, member)).await
 }
@@ -81,7 +80,7 @@ pub(super) async fn start(around: &Surroundings, member: &Member) -> Result<Repl
     start_replica(replica_options(around, member)).await
 }
 
-/// As `start`, and continues from irreparable damage.
+/// Starts the replica as `start` does, but cuts the metadata log at irreparable damage instead of refusing to start.
 pub(super) async fn start_salvaging(around: &Surroundings, member: &Member) -> Result<Replica, MetadataError> {
     start_replica(ReplicaOptions { salvages: true, ..replica_options(around, member) }).await
 }
@@ -123,7 +122,7 @@ async fn start_replica(options: ReplicaOptions) -> Result<Replica, MetadataError
     let arbiter = Arbiter::new();
     let (sender, started) = oneshot::channel();
     arbiter.spawn(async move {
-        // Who asked waits for nothing else.
+        // The receiver is dropped only if the start of the host is abandoned.
         let _ = sender.send(consensus::start(options).await);
     });
     let handle = started.await.map_err(|_| ThreadsStopped)??;
@@ -141,18 +140,19 @@ fn copies_alone(member: &Member) -> usize {
     (usize::from(member.host.parity) + 1).min(member.host.drives.len())
 }
 
-/// The number of copies that a host of several keeps, whether it is on the network or not.
+/// Returns the number of copies of the metadata log that a host of a cluster keeps, whether it is on the network or
+/// not.
 pub(super) fn copies_beside_others(member: &Member) -> usize {
     copies_alone(member).min(COPIES_BESIDE_OTHERS)
 }
 
-/// Returns whether the drive has a log of shards, which is first made after the metadata's first start.
+/// Returns whether the drive has a log of shards, which shows that the metadata was started on this host before.
 fn has_shards(around: &Surroundings, drive: &Drive) -> bool {
     around.disk.exists(&super::drives::shards_dir(drive)).unwrap_or(true)
 }
 
-/// The hosts that the metadata knows; a founder that finds none makes all founders known first. One at a time would not do: to
-/// who keeps the voters in order, a founder that is later than the others would be a host that is no longer part.
+/// Returns the registered hosts. If there are none, a founder first registers all founders in one change: if each
+/// founder registered only itself, the `VoterKeeper` would take a late founder for a host that was removed.
 async fn hosts_once_founded(metadata: &MetaHandle, founders: &[HostRecord]) -> Result<Vec<HostRecord>, MetadataError> {
     let hosts = metadata.read().await?.hosts()?;
     if !hosts.is_empty() || founders.is_empty() {
@@ -164,7 +164,8 @@ async fn hosts_once_founded(metadata: &MetaHandle, founders: &[HostRecord]) -> R
     }
 }
 
-/// Makes the metadata know what this host does, before the host itself: one that is not to vote is never known as one that may.
+/// Registers the roles of this host. Called before the host itself is registered, so that a host without the role
+/// `meta` is never made a voter.
 async fn register_roles(metadata: &MetaHandle, member: &Member, roles: Roles) -> Result<(), MetadataError> {
     let (view, host) = (metadata.read().await?, member.host.host);
     if !roles.storage {
@@ -177,7 +178,7 @@ async fn register_roles(metadata: &MetaHandle, member: &Member, roles: Roles) ->
     Ok(())
 }
 
-/// Refuses where a drive of this host, or of one of its name before it, is a node.
+/// Refuses if a drive of this host is a registered node, under the host's present id or a former one.
 fn check_stores_nothing(view: &MetaView, member: &Member) -> Result<(), MetadataError> {
     let own: Vec<NodeId> = member.host.drives.iter().map(|drive| drive.node).collect();
     let is_own = |node: &NodeRecord| node.host == member.host.host || own.contains(&node.id);
@@ -188,7 +189,7 @@ fn check_stores_nothing(view: &MetaView, member: &Member) -> Result<(), Metadata
     Err(MetadataError::StillStores { name: member.name.clone(), nodes: nodes.join(", ") })
 }
 
-/// Refuses where this host was removed, or another host has taken its place.
+/// Refuses if this host was removed from the cluster, with or without a successor of the same name.
 fn check_stays(view: &MetaView, member: &Member) -> Result<(), MetadataError> {
     if !view.removed()?.hosts.contains(&member.host.host) {
         return Ok(());
@@ -200,7 +201,8 @@ fn check_stays(view: &MetaView, member: &Member) -> Result<(), MetadataError> {
     })
 }
 
-/// Makes a change of what is known of this host. Whether it was made: a drive may be removed just now.
+/// Proposes a change of this host's records. Returns false if it was refused because one of its drives was just
+/// removed.
 async fn register(metadata: &MetaHandle, member: &Member, change: Change) -> Result<bool, MetadataError> {
     match metadata.propose(change).await? {
         Reply::Done => Ok(true),
@@ -212,9 +214,9 @@ async fn register(metadata: &MetaHandle, member: &Member, change: Change) -> Res
     }
 }
 
-/// Makes the metadata know this host, under its name and address, and what it does.
+/// Registers this host in the metadata with its name, address and roles.
 pub(super) async fn register_host(metadata: &MetaHandle, member: &Member, roles: Roles) -> Result<(), MetadataError> {
-    // One that was removed hears no leader, but may have heard of its removal.
+    // No leader sends a removed host anything, but its own tables may already show the removal.
     if let Some(view) = metadata.local_view() {
         check_stays(&view, member)?;
     }
@@ -240,8 +242,8 @@ pub(super) async fn register_host(metadata: &MetaHandle, member: &Member, roles:
     Ok(())
 }
 
-/// Tells the metadata of drives that are new or other than it knows them, where this host stores anything; those of them that were
-/// in use before and so lack what was written since.
+/// Registers the drives that the metadata does not know, or knows with another incarnation or host; none without the
+/// role `storage`. Returns the drives that may lack shards and must be compared with the metadata.
 pub(super) async fn register_drives(
     around: &Surroundings,
     metadata: &MetaHandle,
@@ -284,7 +286,7 @@ pub(super) async fn register_drives(
     Ok(returned)
 }
 
-/// Tells the metadata that another drive has the place of one of this host's.
+/// Registers the new incarnation of a node of this host whose drive was replaced while the host runs.
 pub(super) async fn register_replaced(
     around: &Surroundings,
     metadata: &MetaHandle,
@@ -310,7 +312,7 @@ fn weight(around: &Surroundings, drive: &Drive) -> u32 {
     weight_of_capacity(around.disk.space(&drive.dir).map_or(0, |space| space.total_bytes))
 }
 
-/// The drives that blobs are placed on, as far as this host has heard.
+/// Returns the layout in a view of this host's tables.
 pub(super) fn layout(view: &MetaView) -> KvResult<Layout> {
     Ok(view.layout()?.ring_layout(&view.hosts()?, &view.nodes()?))
 }

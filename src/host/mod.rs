@@ -1,7 +1,7 @@
-//! The composition root: makes the parts of a host from its configuration, joins them, and takes them apart in order.
+//! The composition root: builds the parts of a host from its configuration, connects them, and stops them in order.
 //!
-//! Start: what settings name, identities, metadata, drives, request path, chores, listeners. Stop: the other way round, so
-//! that whoever is stopped has nobody left who asks of it.
+//! Start: files and addresses that settings name, identities, metadata, drives, request path, chores, listeners. Stop:
+//! the reverse order, so that a part is stopped after all parts that send it requests.
 
 mod admin;
 mod audit;
@@ -71,15 +71,15 @@ use std::time::Duration;
 use stopping::Running;
 use tokio::runtime::Handle;
 
-/// The memory that the buffer pool keeps while nobody uses it.
+/// The most memory that the buffer pool keeps in free buffers.
 const IDLE_BUFFERS_BYTES_MAX: usize = 16 << 20;
 const TRIM_PERIOD: Duration = Duration::from_secs(10);
-/// Threads that wait for drives.
+/// The most threads that wait for calls of the file system.
 const READER_THREADS_MAX: usize = 64;
-/// Two for each segment in use, one a connection.
+/// The wanted limit of open files: a segment in use takes two descriptors, a connection one.
 const OPEN_FILES_WANTED: u64 = 65_536;
 
-/// The reason for which the store does not run.
+/// The reason why the store does not start, or stops by itself.
 #[derive(Debug, thiserror::Error)]
 pub enum NodeError {
     #[error(transparent)]
@@ -144,7 +144,7 @@ pub fn run(config: Config) -> Result<(), NodeError> {
     };
     let system = actix::System::with_tokio_rt(runtime);
     let ended = system.block_on(run_in_system(config));
-    // To drop it would wait for every thread that is in a call: of a name server or a drive that does not answer, for good.
+    // Dropping the system would wait for every thread that is in a call; a drive or name server may never answer one.
     std::mem::forget(system);
     match ended {
         Err(error @ NodeError::StartsAgain { .. }) => {
@@ -155,8 +155,8 @@ pub fn run(config: Config) -> Result<(), NodeError> {
     }
 }
 
-/// Checks a configuration and the files that it names, as a start does before it touches a drive; returns what is worth a
-/// word. The store of this configuration may be running, so ports are not tried, only addresses.
+/// Checks a configuration and the files that it names, as a start does before it touches a drive; returns the text to
+/// print. The store of this configuration may be running and hold its ports, so the addresses are tried with port 0.
 pub fn check(mut config: Config) -> Result<String, NodeError> {
     config.s3_listen.set_port(0);
     config.admin_listen.set_port(0);
@@ -168,17 +168,18 @@ pub fn check(mut config: Config) -> Result<String, NodeError> {
     Ok(warnings.chain(["the configuration is valid\n".to_owned()]).collect())
 }
 
-/// Decides that a stopped host comes back to its cluster as another member, or only says what that means.
+/// Runs `sherd rejoin`: records that a stopped host rejoins its cluster under a new id, or only prints what that means.
 pub fn rejoin(config: &Config, wish: RejoinWish) -> Result<(), NodeError> {
     actix::System::new().block_on(async { rejoin::rejoin(config, &surroundings(config), wish) })
 }
 
-/// Forms the metadata group anew with a stopped host as its only voter, or only says what would be lost.
+/// Runs `sherd recover`: forms the metadata group anew with a stopped host as its only voter, or only prints what would
+/// be lost.
 pub fn recover(config: &Config, from: Option<&Path>, goes_on: bool) -> Result<(), NodeError> {
     actix::System::new().block_on(async { recovery::recover(config, &surroundings(config), from, goes_on).await })
 }
 
-/// Goes on from damage of the metadata, or only says what would be lost.
+/// Runs `sherd salvage`: drops the damaged part of the metadata of a stopped host, or only prints what would be lost.
 pub fn salvage(config: Config, goes_on: bool) -> Result<(), NodeError> {
     actix::System::new().block_on(async { salvage::salvage(&config, &surroundings(&config), goes_on).await })
 }
@@ -256,7 +257,7 @@ async fn run_in_system(config: Config) -> Result<(), NodeError> {
     }
 }
 
-/// Takes the host's place in its cluster; one that must not have it as who it was takes it as another member.
+/// Enters the cluster: under a new id if a rejoin is recorded for this host, else under its own.
 async fn enter(around: &Surroundings, entering: Entering<'_>, prepared: Prepared) -> Result<Member, NodeError> {
     match (rejoin::decided(around, entering.config, &prepared)?, prepared) {
         (Some(rejoining), Prepared::Known(host)) => {
@@ -397,7 +398,7 @@ fn administration(
     HostAdmin { status, cluster, recovery, host, context: requests.cluster.clone(), jobs, door }
 }
 
-/// The jobs of this host, which other hosts are told of from now on, and the way to those of the others.
+/// Makes the access to the jobs of all hosts, and has this host answer other hosts' questions about its own jobs.
 fn jobs(config: &Config, member: &Member, requests: &Requests, handles: &ChoreHandles, traffic: Traffic) -> AllJobs {
     let own = OwnJobs {
         nodes: member.host.drives.iter().map(|drive| drive.node).collect(),
@@ -412,8 +413,8 @@ fn jobs(config: &Config, member: &Member, requests: &Requests, handles: &ChoreHa
     AllJobs { host: member.host.host, own, others: member.transport() }
 }
 
-/// Makes the traffic counters, two a worker: one application serves requests that expect `100 Continue`, and one the
-/// others.
+/// Makes the traffic counters, two for each worker: one of its two applications serves requests that expect
+/// `100 Continue`, the other one all other requests.
 fn traffic(ambient: &Ambient) -> Traffic {
     Traffic::new(2 * cores(), Arc::clone(&ambient.clock))
 }
@@ -423,13 +424,13 @@ fn shown(host: &HostDrives) -> String {
     format!("{:016x}", host.host.0)
 }
 
-/// Prints the address of each listener for the starter of the process, a program too; `-` for an absent one.
+/// Prints the address of each listener in one line that programs can parse; `-` for an absent listener.
 fn announce(api: &ApiHandle) {
     let s3 = api.s3_address.map_or_else(|| "-".to_owned(), |address| address.to_string());
     println!("listening s3={s3} admin={}", api.admin_address);
 }
 
-/// Gives pooled buffers back while nobody uses them: what recovery or a burst needed, an idle store need not hold.
+/// Frees pooled buffers while no request runs: an idle store need not hold the memory that recovery or a burst took.
 async fn trim_while_idle(buffers: BufferPool, load: UserLoad) {
     loop {
         if !load.is_busy() {
@@ -462,13 +463,14 @@ fn api_options(config: &Config, credentials: Credentials, roots: RootKeys, host:
     }
 }
 
-/// Drives keep a descriptor for each of their segments: they have most of what there are.
+/// Returns the most connections that are accepted: a share of the limit of open files, most of which is left to
+/// segments.
 fn connections_max() -> usize {
     let files = getrlimit(Resource::Nofile).current.and_then(|files| usize::try_from(files).ok());
     (files.unwrap_or(usize::MAX) / FILES_PER_CONNECTION).clamp(CONNECTIONS_MIN, CONNECTIONS_MAX)
 }
 
-/// Returns the share of the requests' memory that is for bodies read whole.
+/// Returns the part of `SHERD_MEMORY_MAX` that is reserved for bodies that are read whole.
 fn bodies_bytes(memory_max_bytes: u64) -> u64 {
     (memory_max_bytes / BODIES_MEMORY_PART).min(BODIES_BYTES_MAX)
 }
@@ -499,7 +501,7 @@ fn wanted_geometry(config: &Config) -> WantedGeometry {
     WantedGeometry { data, parity, explicit, alone: config.cluster.is_none() }
 }
 
-/// Warns of a single drive: fine for a first try, and easily forgotten.
+/// Warns that the store has a single drive, which is fine for a first try and easily forgotten.
 fn warn_of_one_drive(config: &Config, host: &HostDrives) {
     if let (None, [_]) = (&config.cluster, host.drives.as_slice()) {
         let (data, parity) = (host.data, host.parity);
@@ -507,8 +509,7 @@ fn warn_of_one_drive(config: &Config, host: &HostDrives) {
     }
 }
 
-/// Returns the configured root credentials, or those kept on the drives; new ones are shown on the terminal of the
-/// process.
+/// Returns the configured root credentials, or those kept on the drives. Prints them if they were generated just now.
 fn credentials(config: &Config, around: &Surroundings, host: &HostDrives) -> Result<Credentials, NodeError> {
     if let Some(given) = &config.credentials {
         return Ok(Credentials { access_key: given.access_key.clone(), secret_key: given.secret_key.clone() });

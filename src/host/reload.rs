@@ -1,5 +1,6 @@
-//! Files that are read again while the host runs: certificates, every few seconds and at SIGHUP; the accounts file, at SIGHUP.
-//! What is refused is logged once, and what was in use stays. At SIGHUP the file of the audit log is opened again, too.
+//! Reloading of files while the host runs: certificates, every few seconds and at SIGHUP; the accounts file, at SIGHUP.
+//! If a file is refused, the reason is logged once and the former content stays in use. SIGHUP also reopens the audit
+//! log's file.
 
 use super::NodeError;
 use super::audit::AuditLogs;
@@ -15,12 +16,12 @@ use tokio::time::{MissedTickBehavior, interval};
 /// The interval between looks at the files of certificates.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
-/// SIGHUPs from now on; from the first call, the signal does not end the process any more.
+/// Returns the stream of SIGHUPs. From the first call on, the signal does not end the process any more.
 pub(super) fn hangups() -> Result<Signal, NodeError> {
     signal(SignalKind::hangup()).map_err(|cause| NodeError::System { doing: "wait for signals", cause })
 }
 
-/// Starts to read files again; the task goes on until it is aborted.
+/// Starts the task that reloads files, which runs until it is aborted.
 pub(super) fn start(config: &Config, (api, audit): (&ApiHandle, &AuditLogs), hangups: Signal) -> JoinHandle<()> {
     let path = config.identities.accounts.as_ref().map(|accounts| accounts.path.clone());
     let reloads = Reloads {
@@ -34,14 +35,14 @@ pub(super) fn start(config: &Config, (api, audit): (&ApiHandle, &AuditLogs), han
 
 struct Reloads {
     certificates: Certificates,
-    /// The accounts file, and who applies it.
+    /// The path of the accounts file, and the accounts in use, which take its content.
     accounts: Option<(PathBuf, Accounts)>,
     audit: AuditLogs,
     /// The last reason for which the files of a listener were refused, so that it is logged once.
     refused: BTreeMap<&'static str, String>,
 }
 
-/// A listener's name, and what came of a look at its files: whether there is another certificate, or why it is refused.
+/// A listener's name, and the outcome of reloading its files: whether the certificate changed, or why it was refused.
 type Look = (&'static str, Result<bool, String>);
 
 impl Reloads {
@@ -59,7 +60,7 @@ impl Reloads {
         }
     }
 
-    /// A file system that hangs holds a thread, not the host.
+    /// Reloads the certificates in a thread of its own, so that a file system that hangs does not block the host.
     async fn look(&self) -> Vec<Look> {
         let certificates = self.certificates.clone();
         let look = move || {
@@ -74,7 +75,7 @@ impl Reloads {
                 Ok(changed) => {
                     self.refused.remove(listener);
                     if changed {
-                        tracing::info!(listener, "new connections get the certificate that its files hold now");
+                        tracing::info!(listener, "the certificate was reloaded for new connections");
                     }
                 }
                 Err(why) => {
@@ -87,7 +88,7 @@ impl Reloads {
         }
     }
 
-    /// Reads all files at SIGHUP, and logs in one line what was read.
+    /// Reloads all files at SIGHUP, and logs the outcomes in one line.
     async fn read_all(&mut self) {
         let looks = self.look().await;
         let mut read: Vec<String> = looks.iter().map(|(listener, outcome)| described(listener, outcome)).collect();
@@ -114,7 +115,7 @@ impl Reloads {
             }
         }
         match read.is_empty() {
-            true => tracing::info!("SIGHUP: no file that is read again is configured"),
+            true => tracing::info!("SIGHUP: the configuration names no file to read again"),
             false => tracing::info!("SIGHUP: read again: {}", read.join("; ")),
         }
         self.log(looks);

@@ -1,4 +1,4 @@
-//! The way of a request: admission, ring, connection pool, and this host's own drives behind the pipe.
+//! Assembly of the request path: admission, ring, connection pool, and the service of this host's own drives.
 
 use super::{Surroundings, cores};
 use crate::actors::drives::FaultSink;
@@ -36,7 +36,7 @@ pub(super) struct Parts {
     pub load: UserLoad,
 }
 
-/// The parts, joined.
+/// The request path, assembled.
 pub(super) struct Requests {
     pub gateway: Gateway,
     pub context: Arc<RequestContext>,

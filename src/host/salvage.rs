@@ -1,5 +1,5 @@
-//! `sherd salvage`: goes on from damage of the metadata log that nothing else mends, on a host that is alone and stopped. It
-//! says first what would be lost, and does it only when it is told to.
+//! The command `sherd salvage`: cuts the metadata log of a stopped host that is alone at damage which nothing else
+//! repairs. It prints first what would be lost, and changes nothing without `--yes`.
 
 use super::{NodeError, Surroundings, cluster, metadata, wanted_geometry};
 use crate::actors::consensus::SalvageError;
@@ -21,7 +21,7 @@ pub(super) async fn salvage(config: &Config, around: &Surroundings, goes_on: boo
     let found = metadata::survey_salvage(around, &member).await?;
     println!("{found}");
     if !goes_on {
-        println!("nothing was changed; run it again with --yes to go on like this");
+        println!("nothing was changed; run it again with --yes to do this");
         return Ok(());
     }
     let report = format!("salvage-{}.txt", around.ambient.clock.unix_ms().0);
@@ -29,7 +29,7 @@ pub(super) async fn salvage(config: &Config, around: &Surroundings, goes_on: boo
         let path: PathBuf = dir.join("meta").join(&report);
         let written = replace_file(&*around.disk, &path, format!("{found}\n").as_bytes());
         written.map_err(|cause| NodeError::System { doing: "write the report of the salvage", cause })?;
-        println!("this is kept in {}", path.display());
+        println!("this report is kept in {}", path.display());
     }
     let replica = metadata::start_salvaging(around, &member).await?;
     let readable = replica.handle.read().await.map(|_| ()).map_err(metadata::MetadataError::from);

@@ -1,4 +1,5 @@
-//! The host's health.
+//! The status of this host and of what it knows of the others: the source of health, metrics and the admin API's
+//! answers.
 
 use super::safety::{self, Facts, ReadCheck, StopJudgement, assess, judge_stop};
 use crate::actors::consensus::{Agreement, MetaHandle};
@@ -27,7 +28,7 @@ pub(super) struct HostStatus {
     pub context: Arc<RequestContext>,
     pub metadata: MetaHandle,
     pub dirs: BTreeMap<NodeId, PathBuf>,
-    /// Metadata that the host had as another member.
+    /// Directories with metadata that this host had under a former id, before it rejoined or was recovered.
     pub set_aside: Vec<PathBuf>,
     /// True once host and drives are registered.
     pub is_registered: Arc<AtomicBool>,
@@ -40,18 +41,18 @@ pub(super) struct HostStatus {
     pub started: UnixMs,
     pub reads: ReadCheck,
     pub watch: HostWatch,
-    /// Hosts that cannot come back as other members for want of a majority.
+    /// Hosts that want to rejoin and cannot, because no majority of voters decides it.
     pub asks: RejoinAsks,
 }
 
 const REMOVED: &str = "this host was removed from its cluster (sherd admin layout remove): stop it; to let it join anew, empty its directories";
 
-/// The end of the words for a drive whose copy of the metadata log failed.
-const FAILED_COPY: &str = "; other drives hold the metadata. Look at this one (its room, the kernel log, SMART) and replace it if it is \
-failing; it is tried again a minute after it was late or full, otherwise at the next start of this host";
+/// The end of the message about a drive whose copy of the metadata log failed.
+const FAILED_COPY: &str = "; other drives hold the metadata. Look at this one (its space, the kernel log, SMART) and replace it if it is \
+failing; a drive that was late or full is tried again after a minute, any other at the next start of this host";
 
-const KEPT_UNKNOWN: &str = "the metadata was recovered (sherd recover), and shards that it does not know are kept on all drives; once nothing \
-of what was lost is wanted any more, give them up with sherd admin metadata drop-unknown";
+const KEPT_UNKNOWN: &str = "the metadata was recovered (sherd recover), and shards that it does not know are kept on all drives; once you do \
+not want to restore any lost object, give them up with sherd admin metadata drop-unknown";
 
 impl HealthSource for HostStatus {
     fn health(&self) -> Health {
@@ -132,7 +133,7 @@ impl HostStatus {
         metrics::FULL_IN_SECONDS.with_label_values::<&str>(&[]).set(full_in);
     }
 
-    /// Publishes the traffic of the largest accounts and buckets; others lose their series.
+    /// Publishes the traffic of the accounts and buckets with the most traffic, and removes the series of all others.
     fn observe_traffic(&self) {
         let top = self.traffic.top();
         metrics::TOP_REQUESTS.reset();
@@ -149,7 +150,7 @@ impl HostStatus {
         }
     }
 
-    /// Returns the forecast when new objects find no space any more, if the store goes on growing as it does.
+    /// Returns the forecast of when the store will be full if it goes on growing at the present rate.
     pub(super) fn forecast(&self, growth: Growth) -> ForecastShown {
         ForecastShown {
             measured_seconds: growth.measured.as_secs(),
@@ -159,7 +160,7 @@ impl HostStatus {
         }
     }
 
-    /// Collects the present facts of the assessment, and evaluates them.
+    /// Collects the present facts for the safety assessment, and passes them to `judge`.
     fn with_facts<T>(&self, judge: impl FnOnce(&Facts<'_>) -> T) -> T {
         let (ring, health) = (self.context.ring.current(), self.context.health.current());
         let absent = absent(ring.nodes().iter().map(|node| node.id), &health, &self.context.suspects.current());
@@ -179,7 +180,7 @@ impl HostStatus {
         })
     }
 
-    /// Returns the state of each voter's replica. A host of which nothing is known has no copy.
+    /// Returns the state of each voter's replica. A host that has not reported yet counts as having no copy of the log.
     fn voters(&self, health: &NodeHealth) -> BTreeMap<HostId, ReplicaState> {
         let own = self.context.host;
         let state = |host: HostId| match health.host(host) {
@@ -195,7 +196,7 @@ impl HostStatus {
         self.metadata.replica(health).on(drives)
     }
 
-    /// Returns the losses that a cluster survives in which nothing is missing.
+    /// Returns the losses that this cluster survives while nothing is missing.
     pub(super) fn guarantee(&self) -> Guarantee {
         self.with_facts(safety::guarantee)
     }
@@ -205,12 +206,12 @@ impl HostStatus {
     pub(super) async fn ask_and_judge_stop(&self, host: HostId) -> StopJudgement {
         self.watch.ask_all().await;
         match self.why_no_metadata() {
-            Some(why) => StopJudgement { safe: false, why: format!("this host cannot tell: {why}") },
+            Some(why) => StopJudgement { safe: false, why: format!("this host cannot judge that: {why}") },
             None => self.with_facts(|facts| judge_stop(facts, host)),
         }
     }
 
-    /// Returns the drives of this host. Anonymous callers may ask for them.
+    /// Returns the drives of this host, which health shows to anonymous callers.
     fn own_drives(&self, nodes: &NodeHealth) -> Vec<DriveHealth> {
         self.drives(nodes).into_iter().filter(|drive| self.dirs.contains_key(&NodeId(drive.node))).collect()
     }
@@ -320,7 +321,7 @@ impl HostStatus {
         ))
     }
 
-    /// Returns the end of a sentence about metadata that is not there, if too few voters answer.
+    /// Returns the end of a message about unavailable metadata, if too few voters answer.
     fn why_no_majority(&self) -> Option<String> {
         let (voters, health) = (self.metadata.membership().voters, self.context.health.current());
         let is_up = |host: HostId| host == self.context.host || health.host(host).is_some_and(HostState::is_up);
@@ -342,9 +343,10 @@ fn why_not_writable(error: &StoreError) -> String {
     format!("writes are refused: {error}")
 }
 
-/// Returns whether objects that are not in the metadata may be readable with so many drives down.
+/// Returns whether some object whose bytes are on the drives (and not in the metadata) may be readable with `down` of
+/// them down.
 fn reads_something(geometry: Geometry, drives: usize, down: usize) -> bool {
-    // More shards than drives: a drive holds several of them.
+    // With more shards than drives, a drive holds several shards of a blob.
     let a_drive = geometry.shards().div_ceil(drives.max(1));
     (drives - down) * a_drive >= usize::from(geometry.data)
 }
@@ -381,7 +383,7 @@ mod tests {
     use crate::types::Geometry;
 
     #[test]
-    fn something_can_be_read_while_enough_drives_for_an_object_serve() {
+    fn some_object_is_readable_while_enough_drives_for_its_shards_serve() {
         let two_and_two = Geometry { data: 2, parity: 2, chunk_size_bytes: 4096 };
         assert_eq!([0, 2, 3].map(|down| reads_something(two_and_two, 4, down)), [true, true, false]);
         assert!(reads_something(two_and_two, 8, 6), "two of eight may hold two shards of an object");

@@ -1,4 +1,4 @@
-//! The end of a host: what runs, and in which order it stops.
+//! The running parts of a host, and the order in which they are stopped.
 
 use super::NodeError;
 use super::audit::AuditLogs;
@@ -20,12 +20,12 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-/// The longest wait for closing, after the requests under way have had their time; anything not closed by then is
-/// recovered by the next start.
+/// The longest wait for chores, logs and metadata to close, once the listeners have stopped. The next start recovers
+/// whatever is not closed by then.
 const CLOSE_PATIENCE: Duration = Duration::from_millis(2500);
 
-/// Ends when the process is asked to stop: by SIGTERM or SIGINT, or by SIGHUP when the terminal that it was started in has
-/// been closed.
+/// Returns a future that ends when the process is asked to stop: by SIGTERM or SIGINT, or by SIGHUP if the terminal
+/// that the process was started in has been closed.
 pub(super) fn stop_signal() -> io::Result<impl Future<Output = ()>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -56,13 +56,13 @@ pub(super) struct Running {
     pub replacing: JoinHandle<()>,
     pub replica: Replica,
     pub load: UserLoad,
-    /// Keeps the directories locked, among other things.
+    /// The host's place in its cluster.
     pub place: Arc<Place>,
     pub keeping: Keeping,
 }
 
 impl Running {
-    /// Returns where the host must stop by itself.
+    /// Waits until the host must stop by itself, and returns the reason.
     pub async fn cannot_go_on(&mut self) -> NodeError {
         let own: Vec<NodeId> = self.place.member.host.drives.iter().map(|drive| drive.node).collect();
         tokio::select! {
@@ -78,8 +78,8 @@ impl Running {
         }
     }
 
-    /// Gives the lead away first, so that no request of any host has to wait for it; lets requests under way end; then makes
-    /// everything durable and closes it.
+    /// Hands over the Raft leadership first, so that no host's requests wait for an election; lets requests under way
+    /// end; then makes everything durable and closes it.
     pub async fn stop(self, threads: &Arc<dyn Blocking>) {
         let Self { api, chores, buckets, audit, bay, replacing, replica, load: _, place, keeping } = self;
         place.stopping.store(true, Ordering::Release);
@@ -91,13 +91,13 @@ impl Running {
         let (drives, of_drives) = (bay.open.all(), bay.take_chores());
         let close = async {
             tokio::join!(stop_chores(&chores, &of_drives), buckets.stop(), audit.stop());
-            // What other hosts ask of its drives from here on finds them closed, which is no fault of theirs.
+            // Other hosts' requests to these drives fail from here on: that must not count as a fault of the drives.
             drives.iter().for_each(|drive| {
                 place.health.take_out(drive.node, "its host is stopping");
             });
             let closing = drives.iter().map(|drive| async move {
                 if let Err(error) = drive.close(threads).await {
-                    tracing::warn!(node = %drive.node, %error, "drive did not close in order");
+                    tracing::warn!(node = %drive.node, %error, "this drive could not be closed cleanly");
                 }
             });
             join_all(closing).await;
@@ -107,12 +107,12 @@ impl Running {
             tracing::warn!("not everything closed in time; the next start recovers the rest");
         }
         replica.arbiter.stop();
-        // Whoever keeps the place ends with it.
-        // One that has ended said so already, and must not be asked twice.
+        // The tasks hold references to `place`, so they must end first. A task that has finished must not be polled
+        // again.
         if !keeping.is_finished() {
             let _ = keeping.await;
         }
-        // It has the place, too.
+        // The bay and its task hold references to `place`, too.
         drop(bay);
         let _ = replacing.await;
         if let Some(place) = Arc::into_inner(place)
@@ -124,7 +124,7 @@ impl Running {
 }
 
 async fn stop_chores(chores: &Chores, of_drives: &[DriveChores]) {
-    // One that has stopped already does not answer.
+    // A chore that has stopped already does not answer.
     let _ = tokio::join!(
         join_all(of_drives.iter().map(DriveChores::stop)),
         chores.reclaimer.send(Stop),

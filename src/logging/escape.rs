@@ -1,10 +1,10 @@
-//! A line is one line, and nothing in it moves a terminal's cursor, whatever a client put into it.
+//! The escaping of log lines, so that text from clients can neither break a line nor control a terminal.
 
 use std::borrow::Cow;
 use std::fmt::Write;
 
-/// The line with escapes, as JSON has them, in the place of characters that are not shown: control characters, other ends of
-/// lines, and those that change the direction of text. All but its own end.
+/// Returns the line with JSON escapes instead of invisible characters: control characters, line separators, and those
+/// that change the direction of text. The line feed at its end is kept.
 pub fn escaped(line: &[u8]) -> Cow<'_, [u8]> {
     let (text, end) = line.strip_suffix(b"\n").map_or((line, &b""[..]), |text| (text, &b"\n"[..]));
     if text.iter().all(|byte| matches!(byte, b' '..=b'~')) {
@@ -38,7 +38,7 @@ mod tests {
     use super::escaped;
 
     #[test]
-    fn a_line_shows_what_it_is() {
+    fn invisible_characters_in_a_line_are_escaped() {
         let shown = |line: &str| String::from_utf8(escaped(line.as_bytes()).into_owned()).expect("text");
         for plain in ["plain \"text\" \\n\n", "é 日本\n", "no end", "\n", ""] {
             assert_eq!(shown(plain), plain);

@@ -1,6 +1,6 @@
-//! Lines on their way to standard error. One thread writes them, so that nobody who has something to say is held up by a
-//! reader that takes nothing. A line waits a moment for others, so that a busy host does not make a system call for each; who
-//! says that something is wrong goes on when it is written, or when that takes too long.
+//! The queue of log lines, and the thread that writes them to standard error, so that a blocked reader does not block
+//! the threads that log. Lines are gathered for some milliseconds, so that a busy host needs fewer system calls. A
+//! thread that logs a warning or an error waits until it is written, but no longer than a second.
 
 use super::escape::escaped;
 use crate::config::LogFormat;
@@ -14,48 +14,48 @@ use tracing_subscriber::fmt::MakeWriter;
 
 /// The targets of the lines about requests.
 const OF_REQUESTS: [&str; 2] = ["request", "access"];
-/// The longest time for which a line may wait for others.
+/// The longest time for which lines are gathered before they are written.
 const WAIT_MAX: Duration = Duration::from_millis(10);
-/// The size of waiting lines at which they are written at once.
+/// The size of the queued lines at which they are written at once.
 const BATCH_BYTES: usize = 64 << 10;
-/// Lines that find more than this waiting are lost.
+/// The largest size of the queued lines; further lines are lost.
 const WAITING_BYTES_MAX: usize = 4 << 20;
 /// The longest wait for the writing of a warning or error, and of all lines at the end of the process.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// Between two tries of a write that would block.
+/// The pause between attempts of a write that would block.
 const AGAIN_AFTER: Duration = Duration::from_millis(1);
 
-/// The lines that wait, and where they go. Clones share them.
+/// The queue of lines, and the output. Clones share both.
 #[derive(Clone)]
 pub struct Lines(Arc<Shared>);
 
 struct Shared {
     queue: Mutex<Queue>,
-    /// Something is to be written.
+    /// Signalled when lines are queued.
     begun: Condvar,
-    /// Something was written.
+    /// Signalled when lines have been written.
     written: Condvar,
-    /// Held while lines are written, from before they are taken: they stay in order.
+    /// Locked before lines are taken from the queue and until they are written, so that they stay in order.
     out: Mutex<Out>,
 }
 
 #[derive(Default)]
 struct Queue {
     waiting: Vec<u8>,
-    /// Bytes that ever came, and those of them that were written or lost.
+    /// All bytes that were ever queued, and those of them that have been written or lost.
     came: u64,
     settled: u64,
     lost_lines: u64,
     is_urgent: bool,
-    /// There is a thread that writes.
+    /// True if the thread that writes was started.
     has_writer: bool,
-    /// The last line was waited for in vain.
+    /// True if the last wait ended without its line being written.
     is_stuck: bool,
 }
 
 struct Out {
     to: Box<dyn Write + Send>,
-    /// Each line is an object of JSON.
+    /// True if each line is a JSON object.
     is_json: bool,
     /// True if the last write ended within a line.
     is_torn: bool,
@@ -68,7 +68,8 @@ impl Lines {
         Self(Arc::new(Shared { queue: Mutex::default(), begun: Condvar::new(), written: Condvar::new(), out }))
     }
 
-    /// Writes lines, for as long as the process lives. Without such a thread each line is written by whoever says it.
+    /// Starts the thread that writes lines, for as long as the process lives. Without it, each thread writes its own
+    /// lines.
     pub fn keep_writing(&self) -> io::Result<()> {
         let lines = self.clone();
         thread::Builder::new().name("log".to_owned()).spawn(move || lines.write_what_comes())?;
@@ -87,7 +88,7 @@ impl Lines {
         }
     }
 
-    /// Waits until all is written that came before, for a while.
+    /// Waits until all lines queued so far are written, at most for `PATIENCE`.
     pub fn flush(&self) {
         let mut queue = locked(&self.0.queue);
         if queue.has_writer {
@@ -99,10 +100,11 @@ impl Lines {
         }
     }
 
-    /// Writes all that waits, where this very thread may be in the midst of it: what others write stays where it is.
+    /// Writes the queued lines, unless a thread is writing just now, which may be the calling thread itself (in a
+    /// panic).
     pub fn flush_if_free(&self) {
         let Ok(mut out) = self.0.out.try_lock() else { return };
-        // Not held while it is written: who else says something is not to be held up by a reader that takes nothing.
+        // The queue is not locked during the write: a blocked reader must not block threads that log.
         let waiting = self.0.queue.try_lock().map(|mut queue| take(&mut queue.waiting)).unwrap_or_default();
         let _ = out.write(&waiting);
     }
@@ -128,7 +130,7 @@ impl Lines {
         }
     }
 
-    /// After one wait in vain nobody waits until something is written again.
+    /// Waits until the queued lines are written. After one wait in vain, nobody waits until something is written again.
     fn wait(&self, mut queue: MutexGuard<'_, Queue>) {
         queue.is_urgent = true;
         self.0.begun.notify_one();
@@ -145,7 +147,7 @@ impl Lines {
             queue.is_urgent = false;
             (take(&mut queue.waiting), take(&mut queue.lost_lines), queue.came)
         };
-        // What waits came before what was lost, which found no room beside it.
+        // Lines were lost because the queue was full, so the queued lines are older.
         let unwritten = out.write(&bytes);
         let told = if lost > 0 { out.tell_lost(lost) } else { 0 };
         let mut queue = locked(&self.0.queue);
@@ -204,7 +206,7 @@ fn locked<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Writes whole lines, now or soon.
+/// Queues whole lines. Unless `may_wait`, it then waits until they are written.
 pub struct LineWriter<'a> {
     lines: &'a Lines,
     may_wait: bool,
@@ -233,7 +235,7 @@ impl<'a> MakeWriter<'a> for Lines {
     }
 }
 
-/// Returns whether a line is one of those that a request writes, of its outcome or why it was denied.
+/// Returns true if the line is about the outcome of a request, or the reason why access was denied.
 pub fn is_of_request(line: &Metadata<'_>) -> bool {
     *line.level() == Level::INFO && OF_REQUESTS.contains(&line.target())
 }
@@ -246,14 +248,14 @@ mod tests {
     use std::sync::{Arc, Mutex};
     use std::time::{Duration, Instant};
 
-    /// The written bytes, as far as the sink takes them.
+    /// An output that collects the written bytes, and can be made to fail.
     #[derive(Clone, Default)]
     struct Written(Arc<Mutex<Sink>>);
 
     #[derive(Default)]
     struct Sink {
         bytes: Vec<u8>,
-        /// The number of bytes that are taken before this error.
+        /// The number of bytes that are accepted before this error.
         fails: Option<(usize, ErrorKind)>,
     }
 
@@ -302,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_written_in_their_order_and_who_says_an_urgent_one_waits_for_it() {
+    fn lines_are_written_in_order_and_urgent_ones_before_the_caller_goes_on() {
         let (lines, written) = lines();
         lines.keep_writing().expect("a thread");
         lines.push(b"a\n", true);
@@ -318,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_thread_a_line_is_written_at_once() {
+    fn without_a_writer_thread_a_line_is_written_at_once() {
         let (lines, written) = lines();
         lines.push(b"a\n", true);
         lines.push(b"b\n", false);
@@ -326,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_takes_nothing_blocks_no_thread_and_learns_what_it_missed() {
+    fn a_blocked_reader_blocks_no_thread_and_is_told_of_lost_lines() {
         let (lines, written) = lines();
         written.fails(Some((5, ErrorKind::WouldBlock)));
         lines.keep_writing().expect("a thread");
@@ -349,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn after_a_failed_write_a_line_begins_anew() {
+    fn after_a_failed_write_the_next_line_begins_on_a_new_line() {
         let (lines, written) = lines();
         written.fails(Some((3, ErrorKind::StorageFull)));
         lines.push(b"first\n", false);
@@ -361,7 +363,7 @@ mod tests {
     }
 
     #[test]
-    fn a_process_that_ends_while_lines_are_written_is_not_held_up() {
+    fn flush_if_free_does_not_wait_for_a_write_under_way() {
         let (lines, written) = lines();
         let writing = lines.0.out.lock().expect("not poisoned");
         lines.flush_if_free();

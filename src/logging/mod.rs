@@ -1,5 +1,5 @@
-//! The log's output: standard error, as text for people or as a JSON object a line for machines. Standard output is for
-//! what a script may wait for (see `main`).
+//! The log: lines on standard error, as text or as JSON objects. Standard output is left to lines that a script may
+//! wait for.
 
 mod escape;
 mod lines;
@@ -13,15 +13,15 @@ use text::Text;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::SubscriberBuilder;
 
-/// The default filter of dependencies' lines, which are of interest to their developers. A filter that names one of
-/// them overrides this. Bytes that are no HTTP (TLS on a plain port, a scan) are an error to the dispatcher, which does
-/// not name the sender. The errors of openraft's own thread at its end are returned to its caller.
+/// The default filter for the log lines of dependencies, which only their developers need. `SHERD_LOG` can override it.
+/// actix's dispatcher is off because it logs bytes that are not HTTP (TLS on a plain port, port scans) as errors,
+/// without the sender. `raft_inner` is off because errors that end openraft's thread are returned to its caller, too.
 const QUIET: &str = "s3s=off,actix_server=warn,actix_http::h1::dispatcher=off,openraft=error,openraft::raft::raft_inner=off,\
     fjall=warn,lsm_tree=warn";
 
-/// Starts logging for the rest of the process's life. The filter has been validated with the configuration. What waits to be
-/// written is written when the answer is dropped, and before a panic is told. Without colours: what a client sends must not
-/// reach a terminal as one of its commands.
+/// Starts logging for the rest of the process's life. The filter was validated with the configuration. Queued lines are
+/// written when the returned value is dropped, and before the message of a panic. There are no colours: escape
+/// sequences in text from clients must not reach a terminal.
 pub fn start(filter: &str, format: LogFormat) -> Logging {
     let filter = EnvFilter::new(format!("{QUIET},{filter}"));
     let lines = Lines::new(io::stderr(), format);
@@ -43,7 +43,7 @@ pub fn start(filter: &str, format: LogFormat) -> Logging {
     Logging(lines)
 }
 
-/// The log of this process, until it is dropped.
+/// The guard of the log: dropping it writes the queued lines.
 pub struct Logging(Lines);
 
 impl Drop for Logging {

@@ -1,4 +1,5 @@
-//! The text of a line. That about a request is written here, as `tracing_subscriber` writes it and for half of the time.
+//! The text format of log lines. Lines about requests are formatted here, exactly as `tracing_subscriber` formats them,
+//! in half of the time.
 
 use super::lines::is_of_request;
 use std::fmt::{self, Debug};
@@ -9,7 +10,7 @@ use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
-/// One line of text for each event.
+/// The formatter of an event as one line of text.
 #[derive(Default)]
 pub struct Text {
     full: Format<Full>,
@@ -96,7 +97,7 @@ mod tests {
         }
     }
 
-    /// Events of every form, without the time of each.
+    /// Returns the lines that `emit` logs, without their times, in this module's format or the library's.
     fn lines(is_ours: bool, emit: impl Fn()) -> Vec<String> {
         let written = Written::default();
         let lines = Lines::new(written.clone(), LogFormat::Text);
@@ -113,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_about_a_request_is_the_one_that_the_library_writes() {
+    fn a_line_about_a_request_is_formatted_as_the_library_does() {
         let emit = || {
             let key = "a \"key\" \\ \u{1b}[31m\u{7f}\n é";
             tracing::info!(target: "request", id = %"0A", operation = "GetObject", key, status = 200_u16, "request");

@@ -1,5 +1,5 @@
-//! Every metric: its name, labels and help. Units are in the names (`_seconds`, `_bytes`, `_total` for counters).
-//! docs/reference/metrics.md is made of it. Nothing here imports anything else of the crate.
+//! The catalogue of metrics: name, labels and help of each. Units are in the names (`_seconds`, `_bytes`, `_total` for
+//! counters). docs/reference/metrics.md is generated from it. This module imports nothing else of the crate.
 
 use prometheus::process_collector::ProcessCollector;
 use prometheus::{
@@ -7,12 +7,12 @@ use prometheus::{
 };
 use std::sync::LazyLock;
 
-/// Bounds for latencies, from 50 µs to 60 s.
+/// The bucket bounds of latency histograms, from 50 µs to 60 s.
 const LATENCY_SECONDS: &[f64] = &[
     0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
     10.0, 30.0, 60.0,
 ];
-/// Bounds for counts of things handled together.
+/// The bucket bounds of histograms of batch sizes.
 const BATCH_SIZES: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0];
 
 static REGISTRY: LazyLock<Registry> = LazyLock::new(|| {
@@ -25,13 +25,13 @@ macro_rules! metrics {
     ($($kind:ident $name:ident = $text:literal [$($label:literal),*] $help:literal;)*) => {
         $(pub static $name: LazyLock<metrics!(@type $kind)> = LazyLock::new(|| metrics!(@make $kind $text [$($label),*] $help));)*
 
-        /// Makes every metric known. What is counted without a label is scraped from the start; a series with labels, and a
-        /// gauge, when there is something to tell.
+        /// Registers every metric. A counter without labels is scraped from the start; a gauge, or a series with
+        /// labels, once it has a value.
         pub fn register_all() {
             $(metrics!(@begin $kind $name [$($label),*]);)*
         }
 
-        /// Name, labels and help of every metric, for documents and checks.
+        /// The name, labels and help of every metric, for the reference page and checks.
         pub const CATALOGUE: &[(&str, &[&str], &str)] = &[$(($text, &[$($label),*], $help)),*];
 
         /// The kinds of the metrics in the catalogue, in its order.
@@ -62,7 +62,7 @@ macro_rules! metrics {
     };
 }
 
-/// The series without labels that every request changes: they are looked up once.
+/// The series that every request changes. They have no labels, and are looked up once.
 pub static REQUESTS_ACTIVE_NOW: LazyLock<IntGauge> = LazyLock::new(|| REQUESTS_ACTIVE.with_label_values::<&str>(&[]));
 pub static RECEIVED_BYTES_IN_ALL: LazyLock<IntCounter> =
     LazyLock::new(|| RECEIVED_BYTES.with_label_values::<&str>(&[]));
@@ -174,7 +174,7 @@ fn register<T: prometheus::core::Collector + Clone + 'static>(made: prometheus::
     metric
 }
 
-/// The text that Prometheus scrapes.
+/// Returns all metrics in the text format of Prometheus.
 pub fn render() -> Vec<u8> {
     let mut text = Vec::new();
     if let Err(error) = TextEncoder::new().encode(&REGISTRY.gather(), &mut text) {

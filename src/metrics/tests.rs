@@ -1,9 +1,11 @@
-//! Compares docs/reference/metrics.md with the catalogue, and with the values of labels that are described here.
+//! The generation of docs/reference/metrics.md from the catalogue and from the descriptions of labels' values here; a
+//! test fails if the page differs.
 
 use super::{BATCH_SIZES, CATALOGUE, KINDS, LATENCY_SECONDS};
 use std::fs;
 
-/// Metric, label, values. Without a metric: of every one with this label that is not named itself.
+/// Metric, label, and its values. An empty metric stands for all metrics with this label that have no line of their
+/// own.
 const VALUES: &[(&str, &str, &str)] = &[
     ("", "by", "`account`, `bucket`"),
     ("", "direction", "`received`, `sent`"),
@@ -96,7 +98,7 @@ fn document() -> String {
 }
 
 #[test]
-fn every_metric_is_in_the_document_as_it_is() {
+fn the_metrics_reference_matches_the_catalogue() {
     let text = document();
     if std::env::var_os("WRITE_DOCS").is_some() {
         fs::write(DOCUMENT, &text).unwrap();
@@ -109,7 +111,7 @@ fn every_metric_is_in_the_document_as_it_is() {
 }
 
 #[test]
-fn values_are_said_of_labels_that_are_there() {
+fn only_labels_that_exist_have_described_values() {
     for (metric, label, _) in VALUES {
         let is_used =
             CATALOGUE.iter().any(|(name, labels, _)| labels.contains(label) && (metric.is_empty() || metric == name));

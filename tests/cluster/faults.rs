@@ -1,5 +1,6 @@
-//! One fault at a time on each host in turn, under load: nothing acknowledged is lost, nothing wrong is read, nothing deleted
-//! comes back, every request succeeds within three tries, and redundancy comes back by itself.
+//! One fault at a time on each host in turn, under load: no acknowledged write is lost, no wrong bytes are read, no
+//! deleted object comes back, every request succeeds within three tries, and redundancy is restored without an
+//! operator.
 
 use crate::harness::cluster::{Cluster, Shape};
 use crate::harness::network::{Counts, Network, Wire};
@@ -9,7 +10,7 @@ use crate::trial::{Trial, alone, fault_time, hosts_in_turn, pass, rounds, seed};
 use std::path::Path;
 use std::time::Duration;
 
-/// The faults of one kind: each host, as often as asked for. One that is silent is waited for by half of the clients only.
+/// Makes a fault on each host in turn, in each round. If the faulty host is `silent`, half of the clients avoid it.
 pub fn each_host(name: &str, trial: &mut Trial, silent: bool, trouble: impl Fn(&Cluster, usize)) {
     for round in 0..rounds() {
         for host in hosts_in_turn(&trial.cluster) {
@@ -36,20 +37,20 @@ pub fn pause(cluster: &Cluster, host: usize) {
     cluster.wait_until_ready(host);
 }
 
-/// From the other hosts; clients reach it.
+/// Cuts a host off from the other hosts; clients still reach it.
 pub fn cut_off(cluster: &Cluster, host: usize) {
     on_bad_wires(cluster, |network| network.cut(host));
     cluster.wait_until_ready(host);
 }
 
-/// The others hear it, and it does not hear them.
+/// Cuts one direction: the other hosts receive what this host sends, but it receives nothing from them.
 pub fn deafen(cluster: &Cluster, host: usize) {
     let ways: Vec<_> = (0..3).filter(|other| *other != host).map(|other| (other, host, Wire::CUT)).collect();
     on_bad_wires(cluster, |network| network.set(&ways));
     cluster.wait_until_ready(host);
 }
 
-/// For as long as a fault lasts; what passed and was dropped meanwhile.
+/// Makes network faults for the duration of a fault; returns the counts of packets passed and dropped meanwhile.
 pub fn on_bad_wires(cluster: &Cluster, spoil: impl FnOnce(&dyn Network)) -> Counts {
     let before = cluster.network.counts();
     spoil(&*cluster.network);
@@ -62,13 +63,14 @@ pub fn on_bad_wires(cluster: &Cluster, spoil: impl FnOnce(&dyn Network)) -> Coun
     during
 }
 
-/// The same for a fault that takes one packet of twenty on some of the ways: of all ways it is to be one of two hundred.
+/// The same for a loss of one packet in twenty in some directions; checks that more than one in two hundred of all is
+/// lost.
 pub fn on_lossy_wires(cluster: &Cluster, spoil: impl FnOnce(&dyn Network)) {
     let Counts { passed, dropped } = on_bad_wires(cluster, spoil);
     assert!(dropped > passed / 200, "{dropped} packets were dropped, {passed} passed");
 }
 
-/// P7, C7, N5: a third of the hosts may die at any time.
+/// P7, C7, N5: one of three hosts may die at any time.
 #[test]
 fn a_killed_host_fails_no_request_and_loses_nothing() {
     let _alone = alone();
@@ -83,7 +85,7 @@ fn quiet_streams(cluster: &Cluster) -> Vec<String> {
     logs.lines().filter(|line| line.contains("a stream makes no progress")).map(str::to_owned).collect()
 }
 
-/// N7: a peer that is silent is not waited for. N9: a stream that waits for it is logged, with its shard, stage and age.
+/// N7: requests do not wait for a silent peer. N9: a stream that waits for it is logged, with its shard, stage and age.
 #[test]
 fn a_paused_host_fails_no_request_and_loses_nothing() {
     let _alone = alone();
@@ -98,7 +100,7 @@ fn a_paused_host_fails_no_request_and_loses_nothing() {
     trial.end("a_paused_host");
 }
 
-/// F3: what a host that is cut off cannot do is refused in time, and is done elsewhere.
+/// F3: a host that is cut off refuses in time what it cannot do, so that clients succeed at another host.
 #[test]
 fn a_host_that_is_cut_off_fails_no_request_and_loses_nothing() {
     let _alone = alone();
@@ -126,8 +128,8 @@ fn a_lossy_and_slow_network_fails_no_request_and_loses_nothing() {
     trial.end("a_lossy_and_slow_network");
 }
 
-/// A host is lost while nothing is missing elsewhere, which is what any m shards of a blob may be lost from. At least so many
-/// hosts, one after another: what the first has left is what the second is refilled from.
+/// Wipes hosts one after another, at least `at_least` of them, each while nothing is missing elsewhere, since no more
+/// than m shards of a blob may be lost. The second host can only be refilled if the first one was.
 pub fn wipe_each(trial: &mut Trial, at_least: usize) {
     trial.under_load(|_| pass(Duration::from_secs(1))).check(None);
     trial.wait_until_whole();
@@ -155,14 +157,14 @@ pub fn wipe_each(trial: &mut Trial, at_least: usize) {
     }
 }
 
-/// With the directory itself, unless a file system is mounted there.
+/// Removes the content of a drive's directory, and the directory itself unless a file system is mounted there.
 fn wipe(dir: &Path) {
     let _ = std::fs::remove_dir_all(dir);
     let left = std::fs::read_dir(dir).map_or(0, Iterator::count);
     assert_eq!(left, 0, "entries of {}", dir.display());
 }
 
-/// Two at least, or nothing shows that the first was filled again.
+/// Wipes at least two hosts: only the second loss proves that the first host was filled again.
 #[test]
 fn a_wiped_host_comes_back_and_is_filled_again() {
     let _alone = alone();
@@ -181,14 +183,14 @@ fn full_drives(name: &str, left_bytes: u64) {
     trial.end(name);
 }
 
-/// F3: a host whose drive has less free than the store keeps for itself stops its own writes, not the cluster's.
+/// F3: a host whose drive has less free space than the store reserves refuses its own writes, not the cluster's.
 #[test]
 fn a_host_with_a_full_drive_fails_no_request_and_loses_nothing() {
     let _alone = alone();
     full_drives("a_host_with_a_full_drive", 32 << 20);
 }
 
-/// Somebody else's file takes the last byte, the store's own reserve included.
+/// A foreign file takes the last byte of the drive, including the store's reserve.
 #[test]
 fn a_host_without_a_byte_left_fails_no_request_and_loses_nothing() {
     let _alone = alone();

@@ -1,4 +1,4 @@
-//! The formation of clusters: formed once whatever the order, joined by later hosts, closed to strangers.
+//! The formation of clusters: once, in any order of starts; joins of later hosts; refusal of hosts of other clusters.
 
 use crate::harness::admin;
 use crate::harness::client::{Answered, S3};
@@ -13,7 +13,7 @@ use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The cluster's id, as a host's drive has it.
+/// Returns the cluster's id on a host's drive.
 fn cluster_id(cluster: &Cluster, host: usize) -> String {
     let dir = cluster.hosts[host].setup.lock().expect("no one panics with it").dirs[0].clone();
     let file = std::fs::read(dir.join("identity.json")).expect("a formed host has its identity");
@@ -54,7 +54,7 @@ fn three_hosts_started_in_any_order_form_one_cluster_once() {
             cluster.start(host);
             pass(Duration::from_millis(random.below(1500)));
             if at == 1 {
-                // One that is killed while it waits for the last one comes back as who it was.
+                // A host that is killed while it waits for the last founder must come back under its id.
                 cluster.kill(host);
                 cluster.start(host);
             }
@@ -63,7 +63,7 @@ fn three_hosts_started_in_any_order_form_one_cluster_once() {
         let ids: Vec<String> = (0..3).map(|host| cluster_id(&cluster, host)).collect();
         assert!(ids[0] == ids[1] && ids[1] == ids[2] && ids[0].len() > 4, "{ids:?}");
         put_and_get_everywhere(&cluster, &[0, 1, 2]);
-        // All at once down and up again: it is found again, not formed again.
+        // After all hosts were down, they must find their cluster again, not found another one.
         (0..3).for_each(|host| cluster.kill(host));
         (0..3).rev().for_each(|host| cluster.start(host));
         (0..3).for_each(|host| cluster.wait_until_ready(host));
@@ -81,13 +81,13 @@ fn a_fourth_host_joins_and_serves_what_the_others_hold() {
     cluster.wait_until_ready(3);
     put_and_get_everywhere(&cluster, &[3, 0, 1, 2]);
     assert_eq!(cluster_id(&cluster, 3), cluster_id(&cluster, 0));
-    // With it, one of the founders may go.
+    // With the fourth host, one of the founders may be lost.
     cluster.kill(1);
     put_and_get_everywhere(&cluster, &[3, 2, 0]);
 }
 
 #[test]
-fn a_gateway_follows_the_lead_to_whoever_has_it() {
+fn a_gateway_forwards_changes_to_whichever_host_leads() {
     let _alone = alone();
     let cluster = Cluster::formed(&Shape { joiners: 1, ..Shape::three(1, seed()) });
     set(&cluster, 3, "SHERD_ROLES", "gateway");
@@ -102,7 +102,7 @@ fn a_gateway_follows_the_lead_to_whoever_has_it() {
     put_and_get_everywhere(&cluster, &left[1..]);
 }
 
-/// Puts another value in place of one of a host's settings.
+/// Changes a setting of a host.
 fn set(cluster: &Cluster, host: usize, name: &str, value: &str) {
     let mut setup = cluster.hosts[host].setup.lock().expect("no one panics with it");
     setup.environment.retain(|(known, _)| known != name);
@@ -110,7 +110,7 @@ fn set(cluster: &Cluster, host: usize, name: &str, value: &str) {
 }
 
 #[test]
-fn a_host_with_a_wrong_secret_is_refused_on_both_sides() {
+fn hosts_with_different_cluster_secrets_refuse_each_other() {
     let _alone = alone();
     let cluster = Cluster::laid_out(&Shape { joiners: 1, ..Shape::three(1, seed()) });
     set(&cluster, 3, "SHERD_CLUSTER_SECRET", "another-secret-0123456789abcdefgh");
@@ -123,9 +123,9 @@ fn a_host_with_a_wrong_secret_is_refused_on_both_sides() {
     put_and_get_everywhere(&cluster, &[0, 1, 2]);
 }
 
-/// A host whose name is a founder's and whose drives are another cluster's, at the address where the others seek it.
+/// The foreign host has a founder's name and address, but the drives of another cluster.
 #[test]
-fn a_host_of_another_cluster_is_refused_on_both_sides() {
+fn a_host_with_drives_of_another_cluster_and_the_others_refuse_each_other() {
     let _alone = alone();
     let ours = Cluster::formed(&Shape::three(1, seed()));
     let theirs = Cluster::formed(&Shape::three(1, seed() + 1));
@@ -144,7 +144,7 @@ fn a_host_of_another_cluster_is_refused_on_both_sides() {
         ours.hosts[..2].iter().any(|host| host.log().contains(words)).then_some(())
     });
     put_and_get_everywhere(&ours, &[0, 1]);
-    // With its own drives it is welcome.
+    // With its own drives the host is accepted again.
     ours.kill(2);
     std::mem::swap(&mut *ours.hosts[2].setup.lock().expect("no one panics with it"), &mut swapped);
     ours.start(2);
@@ -169,7 +169,7 @@ fn named<'a>(hosts: &'a [Value], name: &str) -> &'a Value {
     hosts.iter().find(|host| host["name"] == name).expect("it is part of the cluster")
 }
 
-/// Two hosts found the cluster. One that only serves S3 joins them, then one that does all but that: of these the later one
+/// Two hosts found the cluster. A host that only serves S3 joins them, then one that does everything else; this one
 /// becomes the third voter.
 #[test]
 fn a_gateway_neither_votes_nor_stores_and_a_host_without_one_does_not_listen_for_s3() {
@@ -198,7 +198,7 @@ fn a_gateway_neither_votes_nor_stores_and_a_host_without_one_does_not_listen_for
     assert_eq!((hosts.len(), &named(hosts, "c")["roles"]), (4, &json!(["gateway"])));
     assert!(TcpStream::connect(cluster.hosts[store].s3).is_err(), "nobody listens there");
 
-    // What a host does may change with a restart, but drives that are nodes stay so until they are removed.
+    // Roles may change with a restart, but a host must keep the role storage until its drives are removed.
     cluster.stop(gateway);
     set(&cluster, gateway, "SHERD_ROLES", "gateway,storage");
     cluster.start(gateway);
@@ -215,7 +215,8 @@ fn a_gateway_neither_votes_nor_stores_and_a_host_without_one_does_not_listen_for
     assert!(!ended.status.success() && ended.stderr.contains("drain and remove them first"), "{}", ended.stderr);
 }
 
-/// Lays out three founders, of which the third agrees with the others and is gone before its drives are registered.
+/// Founds a cluster of three hosts, of which the third is killed after the agreement and before its drives are
+/// registered.
 fn founded_without_the_third() -> Cluster {
     for seed in seed()..seed() + 8 {
         let cluster = Cluster::laid_out(&Shape::three(2, seed));
@@ -236,7 +237,7 @@ fn founded_without_the_third() -> Cluster {
             };
             (of("a") == 2 && of("b") == 2).then(|| of("c"))
         });
-        // Otherwise it was quicker.
+        // Otherwise the third host had registered its drives before it was killed.
         if layout == 0 {
             return cluster;
         }
@@ -245,7 +246,7 @@ fn founded_without_the_third() -> Cluster {
 }
 
 #[test]
-fn a_founding_host_that_never_comes_is_named_and_given_up_and_joins_empty_later() {
+fn a_missing_founder_is_named_and_can_be_removed_and_joins_empty_later() {
     let _alone = alone();
     let cluster = founded_without_the_third();
     for host in 0..2 {
@@ -263,7 +264,7 @@ fn a_founding_host_that_never_comes_is_named_and_given_up_and_joins_empty_later(
     let hosts = hosts_shown(&cluster, 0).expect("it answers");
     assert_eq!((hosts.len(), voters(&hosts)), (2, vec!["a", "b"]));
 
-    // It is told, when it comes after all, and joins once it is empty.
+    // When the removed host comes after all, it ends with the reason; once it is empty, it joins.
     cluster.start(2);
     let ended = eventually(PATIENCE, "the host that was given up to end", || cluster.hosts[2].ended());
     assert!(!ended.status.success() && ended.stderr.contains("was removed from its cluster"), "{}", ended.stderr);

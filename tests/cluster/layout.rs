@@ -1,4 +1,4 @@
-//! Hosts that come and go under load: shards follow the layout, and nobody notices.
+//! Hosts that join and leave under load: shards move to where the layout wants them, and no request fails.
 
 use crate::harness::admin::text;
 use crate::harness::client::{Body, get_plain};
@@ -12,7 +12,7 @@ const PATIENCE: Duration = Duration::from_secs(240);
 const BUCKET: &str = "still";
 const OBJECTS: u64 = 48;
 const OBJECT_BYTES: usize = 1 << 20;
-/// Three data and three parity shards, of which the fourth of four hosts gets its part.
+/// The bytes of all shards per byte of an object, at three data and three parity shards.
 const SHARD_BYTES_PER_BYTE: f64 = 6.0 / 3.0;
 const HOSTS: f64 = 4.0;
 
@@ -41,13 +41,13 @@ fn bytes_moved(cluster: &Cluster) -> f64 {
     cluster.hosts.iter().filter_map(|host| host.metric("sherd_moved_bytes_total")).sum()
 }
 
-/// Shards named for the drives of a host.
+/// Returns the number of shards that the metadata places on a host's drives.
 fn shards_of(layout: &Value, name: &str) -> u64 {
     let nodes = layout["nodes"].as_array().expect("it lists the nodes").iter();
     nodes.filter(|node| node["host_name"] == name).map(|node| node["shards"].as_u64().expect("a number")).sum()
 }
 
-/// Every running host has nothing left to move by the newest layout; the layout then.
+/// Waits until every running host has nothing left to move by the newest layout; returns the layout.
 fn wait_until_moved(cluster: &Cluster) -> Value {
     eventually(PATIENCE, "the shards to be moved", || {
         let running = cluster.hosts.iter().filter(|host| host.is_running());
@@ -60,8 +60,8 @@ fn wait_until_moved(cluster: &Cluster) -> Value {
     })
 }
 
-/// P4: three hosts become four and three again; about a quarter moves each time, no request fails, and the host that goes
-/// ends empty.
+/// P4: three hosts become four and three again. About a quarter of the bytes moves each time, no request fails, and the
+/// host that leaves ends empty.
 #[test]
 fn three_hosts_become_four_and_three_again_and_fail_no_request() {
     let _alone = alone();
@@ -80,7 +80,7 @@ fn three_hosts_become_four_and_three_again_and_fail_no_request() {
         assert!(shards_of(&layout, "d") >= OBJECTS, "{layout}");
     });
     let came = bytes_moved(&trial.cluster);
-    // What the load holds changes while it is moved; it is small.
+    // The objects of the load change during the move, but they are few.
     let most = still + trial.object_bytes() as f64 * SHARD_BYTES_PER_BYTE / HOSTS;
     eprintln!("{name}: to the new host {came} bytes, ideal {still} to {most}: {}", report.words());
     report.check(None);
@@ -90,7 +90,7 @@ fn three_hosts_become_four_and_three_again_and_fail_no_request() {
     (0..4).for_each(|host| check(&trial.cluster, host));
     trial.compare_inventories();
 
-    // Counted from zero again, since all were restarted.
+    // The counters begin at zero again, since all hosts were restarted.
     let report = trial.under_load(|cluster| {
         cluster.admin(0, &["layout", "drain", "d"]);
         let layout = wait_until_moved(cluster);
@@ -103,7 +103,7 @@ fn three_hosts_become_four_and_three_again_and_fail_no_request() {
     assert!((0.8 * still..1.2 * most).contains(&went), "{went} bytes were moved; ideal are {still} to {most}");
 
     let report = trial.under_load(|cluster| {
-        // What was moved off stays for reads that began before.
+        // Old copies of moved shards stay for reads that began before the move.
         eventually(PATIENCE, "the host to be empty", || {
             pass(Duration::from_secs(2));
             cluster.try_admin(1, &["layout", "remove", "d"]).status.success().then_some(())
@@ -114,7 +114,7 @@ fn three_hosts_become_four_and_three_again_and_fail_no_request() {
         let info = cluster.admin(1, &["info"]);
         let hosts = info["hosts"].as_array().expect("a list").len();
         assert_eq!(hosts, 3, "it has given up its part in the metadata before the answer: {info}");
-        // It says so itself, for as long as it runs.
+        // The removed host reports its removal for as long as it runs.
         eventually(PATIENCE, "the host that was removed to know it", || {
             let health = get_plain(cluster.hosts[3].admin, "/health/ready").ok()?;
             (health.status == 503 && health.text().contains("was removed from its cluster")).then_some(())
@@ -126,7 +126,7 @@ fn three_hosts_become_four_and_three_again_and_fail_no_request() {
     report.check(None);
     let left = trial.cluster.shards_held(3);
     assert_eq!(left.len(), 0, "the host that went ends empty: {left:?}");
-    // It does not come back unasked.
+    // The removed host must not join again by itself.
     trial.cluster.start(3);
     let ended = eventually(PATIENCE, "the host that went to end", || trial.cluster.hosts[3].ended());
     assert!(ended.stderr.contains("was removed from its cluster"), "{}", ended.stderr);

@@ -1,10 +1,10 @@
-//! A client's knowledge of its own keys. An answered operation leaves one state; one whose outcome is unknown may take
-//! effect at any later time, once, until the cluster was quiet and everything was read.
+//! A client's ledger of its own keys. An answered operation leaves one state. An operation of unknown outcome may take
+//! effect once, at any later time, until the cluster was quiet and everything was read.
 
 use crate::harness::content::Content;
 use std::collections::BTreeMap;
 
-/// An object as it is expected, with its tag. `None` is nothing.
+/// An expected object with its ETag. In an option, `None` means no object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Made {
     pub content: Content,
@@ -23,14 +23,14 @@ impl Made {
 struct Key {
     /// The state after the last answered operation, or the last read.
     held: Option<Made>,
-    /// The states that may still come.
+    /// The states that operations of unknown outcome may still make.
     late: Vec<Option<Made>>,
 }
 
 #[derive(Clone, Debug, Default)]
 pub struct Ledger {
     keys: BTreeMap<String, Key>,
-    /// Looks that showed an unknown operation's effect.
+    /// The number of reads that showed the effect of an operation of unknown outcome.
     pub late_seen: u64,
 }
 
@@ -56,7 +56,7 @@ impl Ledger {
         self.keys.entry(key.to_owned()).or_default().late.push(made);
     }
 
-    /// Compares what a look showed (a tag, or nothing) with what may be; what it is then known to be.
+    /// Compares a read of a key (an ETag, or nothing) with the possible states; returns the state, or the violation.
     pub fn look(&mut self, key: &str, etag: Option<&str>) -> Result<Option<Made>, String> {
         let nothing = Key::default();
         let known = self.keys.get(key).unwrap_or(&nothing);
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_write_may_happen_late_and_once() {
+    fn a_write_of_unknown_outcome_may_take_effect_late_but_only_once() {
         let mut ledger = Ledger::default();
         ledger.suspect("k", made(1));
         ledger.acknowledge("k", made(2));
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn after_quiet_nothing_is_late() {
+    fn after_settling_no_late_effect_is_accepted() {
         let mut ledger = Ledger::default();
         ledger.acknowledge("k", made(1));
         ledger.suspect("k", None);

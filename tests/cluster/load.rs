@@ -1,5 +1,5 @@
-//! One client's mixed load on keys of its own, which it alone changes, over all hosts; everything that comes back is compared
-//! with its ledger.
+//! The mixed load of one client over all hosts, on keys that it alone changes; every answer is compared with its
+//! ledger.
 
 use crate::harness::client::{Answer, Body, S3};
 use crate::harness::content::Content;
@@ -30,7 +30,8 @@ impl Client {
         Self { hosts, used, number, ledger: Ledger::default(), random, report: Report::default() }
     }
 
-    /// Sends to the others only, until everything was verified: as one whose balancer has noticed that a host is silent.
+    /// Sends to the other hosts only until `verify`, as behind a load balancer that has noticed that this host is
+    /// silent.
     pub fn spare(&mut self, host: usize) {
         self.used.retain(|used| *used != host);
     }
@@ -63,8 +64,7 @@ impl Client {
         tried
     }
 
-    /// Records the outcome of a write's tries; `expected` statuses apart from success show that the last try did not do
-    /// it.
+    /// Records the outcome of a write's tries. A status in `expected` means that the last try changed nothing.
     fn record(&mut self, what: &str, key: &str, made: Option<Made>, tried: &Tried, expected: &[u16]) {
         if tried.may_have_happened() {
             self.ledger.suspect(key, made.clone());
@@ -89,7 +89,7 @@ impl Client {
         self.record("a delete", key, None, &tried, &[]);
     }
 
-    /// Only where nothing is.
+    /// Puts with `If-None-Match: *`.
     fn create(&mut self, key: &str) {
         let made = self.content(0, 50_000);
         let bytes = made.content.bytes();
@@ -97,7 +97,7 @@ impl Client {
         let tried = self.send("create", |s3| s3.put_with(BUCKET, key, &bytes, &[("if-none-match", "*")]));
         match (was, tried.status()) {
             (Some(true), 200) => self.report.violation(format!("{key} was created where an object was known to be")),
-            // A try that failed may have created it.
+            // A failed try may have created the object, so only without one is this a violation.
             (Some(false), 412) if !tried.may_have_happened() => {
                 self.report.violation(format!("{key} was not created where nothing was known to be"));
             }
@@ -106,7 +106,7 @@ impl Client {
         self.record("a create", key, Some(made), &tried, &[412]);
     }
 
-    /// Only where exactly what is known to be there still is.
+    /// Puts with `If-Match` and the ETag of the object that is known to exist.
     fn replace(&mut self, key: &str) {
         let Some(Some(held)) = self.ledger.certain(key).map(|held| held.cloned()) else { return self.get(key) };
         let made = self.content(0, 50_000);
@@ -136,7 +136,8 @@ impl Client {
         self.record("a completion", key, Some(made), &tried, &[]);
     }
 
-    /// The answer to a step of an upload, where it succeeded. None is refused because it, or another one, was tried twice.
+    /// Returns the answer to a step of an upload if it succeeded. No step may be refused because a step was tried
+    /// twice.
     fn step(&mut self, what: &str, key: &str, tried: Tried) -> Option<Answer> {
         if !matches!(tried.status(), 0 | 200) {
             self.report.violation(format!("{what} of {key} was answered {}", words(&tried)));
@@ -198,7 +199,7 @@ impl Client {
         }
     }
 
-    /// Everything once, while nothing else is under way: by lists on each host and by reading each object.
+    /// Verifies everything once while nothing else is under way: lists on each host, and reads each object.
     pub fn verify(&mut self) {
         for host in 0..self.hosts.len() {
             self.used = vec![host];

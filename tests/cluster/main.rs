@@ -1,6 +1,7 @@
-//! The cluster under faults, black box: hosts of the real binary, clients that speak S3 to all of them, and trouble.
+//! Black-box tests of a cluster under faults: hosts of the real binary, clients that talk S3 to all of them, and
+//! faults.
 //!
-//! What may be chosen by environment; the defaults end within minutes on two cores:
+//! Environment variables; a run with the defaults takes minutes on two cores:
 //!
 //! | variable | default | meaning |
 //! |---|---|---|
@@ -8,12 +9,12 @@
 //! | `SHERD_FAULT_HOSTS` | 1 | how many hosts get each fault, one after another, the leader first; a full run takes 3 |
 //! | `SHERD_FAULT_ROUNDS` | 1 | how often all of it |
 //! | `SHERD_FAULT_SEED` | 1 | what the clients do, and which datagrams are lost; it is printed |
-//! | `SHERD_NAMESPACES` | none | `required`: what takes root fails where it would be skipped |
+//! | `SHERD_NAMESPACES` | none | `required`: tests that need root fail instead of being skipped |
 //! | `SHERD_FAULT_LOGS` | none | a directory where the hosts' logs are left |
 //!
-//! Each fault is made on hosts on loopback and, all in one cluster, on hosts in network namespaces with addresses of their
-//! own. One test at a time has its cluster, since they share a small machine. What takes root (small file systems, network
-//! namespaces by `ip` and `nft`) says so and is skipped without.
+//! Each fault is made on hosts on loopback and, all in one cluster, on hosts in network namespaces with addresses of
+//! their own. Tests run their clusters one at a time, since they share a small machine. Tests that need root (for small
+//! file systems, or for network namespaces by `ip` and `nft`) are skipped without it, with a message.
 //!
 //! A full run: `SHERD_FAULT_SECONDS=30 SHERD_FAULT_HOSTS=3 cargo test --test cluster -- --nocapture`.
 

@@ -1,5 +1,5 @@
-//! The faults once more, on hosts with addresses of their own in network namespaces, and what only a cable does: it loses what
-//! clients send too, and it can be pulled.
+//! All faults on hosts with addresses of their own in network namespaces; and faults of a cable: it can be pulled, and
+//! it loses packets of clients, too.
 
 use crate::faults::{cut_off, deafen, each_host, kill, on_lossy_wires, pause, wipe_each};
 use crate::harness::cluster::{Cluster, Shape};
@@ -27,7 +27,7 @@ fn unplug(namespaces: &Namespaces, cluster: &Cluster, host: usize) {
     cluster.wait_until_ready(host);
 }
 
-/// One cluster for all of them: what a fault has left is what the next one meets.
+/// Makes all faults on one cluster, so that each fault meets the state that the former one has left.
 fn every_fault(namespaces: &Arc<Namespaces>) {
     let shape = Shape::three(2, seed());
     let cluster = Cluster::laid_out_in(&shape, namespaces.clone());

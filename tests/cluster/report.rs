@@ -1,4 +1,4 @@
-//! The report of the clients: number of requests, latency, violations.
+//! The report of the clients: numbers of requests, latencies, and violations.
 
 use crate::retries::{REFUSED_WITHIN, TRIES, Tried, is_failure};
 use std::collections::BTreeMap;
@@ -12,7 +12,7 @@ pub struct Report {
     pub failures: Vec<String>,
     /// The violations, which no fault excuses.
     pub violations: Vec<String>,
-    /// Tries that ended without success later than they may: host, and words.
+    /// Tries that failed later than the bound for refusals: the host, and a description.
     pub late: Vec<(usize, String)>,
     latencies: Vec<Duration>,
     refusals: BTreeMap<String, u64>,
@@ -83,7 +83,8 @@ impl Report {
         )
     }
 
-    /// Checks that nothing was wrong, no request failed, and none was late but those to a host that may be silent.
+    /// Checks that there was no violation, no failed request, and no late refusal except by the host that may be
+    /// silent.
     #[track_caller]
     pub fn check(&self, silent: Option<usize>) {
         let late: Vec<&String> =

@@ -1,5 +1,5 @@
-//! A request as SDKs send it: up to three tries, each on another host, with a growing pause at random between them, after
-//! whatever was no answer or a server's error.
+//! Requests with retries as SDKs make them: up to three tries, each on another host, with a growing random pause
+//! between them, after a missing answer or an error of the server.
 
 use crate::harness::client::{Answer, Answered, S3};
 use crate::harness::data::Random;
@@ -8,17 +8,17 @@ use std::time::{Duration, Instant};
 pub const TRIES: usize = 3;
 /// The time within which a request is refused: 8 s, and the rest for a busy machine.
 pub const REFUSED_WITHIN: Duration = Duration::from_secs(10);
-/// After which a client gives up. Only a host that is stopped or cut off from the client may need it.
+/// The time after which a client gives up. Only a host that is stopped, or cut off from the client, may take so long.
 pub const CLIENT_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// One try: on which host, for how long, and the status; 0 is none.
+/// One try of a request: its host, duration, and status; 0 if there was no answer.
 #[derive(Clone, Debug)]
 pub struct Try {
     pub host: usize,
     pub status: u16,
     pub took: Duration,
     pub error: String,
-    /// The host was not even connected to: it surely did nothing.
+    /// False if there was no connection, so that the request surely had no effect.
     pub was_sent: bool,
 }
 
@@ -52,7 +52,7 @@ pub fn is_failure(status: u16) -> bool {
     status == 0 || status >= 500
 }
 
-/// A failure inside an answer of 200 (CompleteMultipartUpload) counts as one.
+/// Returns the status of an answer. An error in the body of a 200 (CompleteMultipartUpload) counts as 500.
 fn status_of(answered: &Answered) -> u16 {
     match answered {
         Err(_) => 0,
@@ -61,7 +61,7 @@ fn status_of(answered: &Answered) -> u16 {
     }
 }
 
-/// No connection was made: the request surely had no effect.
+/// Returns true if no connection was made, so that the request surely had no effect.
 pub fn was_not_sent(error: &ureq::Error) -> bool {
     let is_refused = |error: &std::io::Error| error.kind() == std::io::ErrorKind::ConnectionRefused;
     matches!(error, ureq::Error::ConnectionFailed) || matches!(error, ureq::Error::Io(error) if is_refused(error))
@@ -71,7 +71,7 @@ pub fn with_retries(hosts: &[S3], random: &mut Random, request: impl Fn(&S3) -> 
     with_retries_on(&(0..hosts.len()).collect::<Vec<_>>(), hosts, random, request)
 }
 
-/// On some of the hosts only.
+/// Sends a request with retries on some of the hosts only.
 pub fn with_retries_on(some: &[usize], hosts: &[S3], random: &mut Random, request: impl Fn(&S3) -> Answered) -> Tried {
     let begun = Instant::now();
     let first = usize::try_from(random.below(some.len() as u64)).expect("hosts are few");
@@ -97,7 +97,7 @@ pub fn with_retries_on(some: &[usize], hosts: &[S3], random: &mut Random, reques
             let answer = answered.ok().filter(|_| !is_failure(status));
             return Tried { tries, answer, took: begun.elapsed() };
         }
-        // Full jitter, the base doubling from a second, as the SDKs' standard mode has it.
+        // Full jitter with a base that doubles from one second, as in the SDKs' standard mode.
         let base_ms = 1000 << (tries.len() - 1);
         std::thread::sleep(Duration::from_millis(random.below(base_ms)));
     }

@@ -1,4 +1,4 @@
-//! A cluster under the load of several clients while something is done to it, and what is looked at afterwards.
+//! A trial: a cluster under the load of several clients while a fault is made, and the checks afterwards.
 
 use crate::harness::admin::Shards;
 use crate::harness::client::Body;
@@ -15,10 +15,10 @@ use std::time::{Duration, Instant};
 const CLIENTS: usize = 4;
 /// The time until redundancy is restored.
 const HEAL_TIMEOUT: Duration = Duration::from_secs(120);
-/// The metrics of missing redundancy; one of them must show it first.
+/// The metrics that show missing redundancy.
 const LACKING: [&str; 2] = ["sherd_missing_shards", "sherd_comparisons_due"];
 
-/// Clusters share a small machine: one at a time, or their timeouts mean nothing.
+/// Waits until no other test runs a cluster: several at once on a small machine would miss their timeouts.
 pub fn alone() -> MutexGuard<'static, ()> {
     static ONE: Mutex<()> = Mutex::new(());
     ONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
@@ -78,7 +78,7 @@ impl Trial {
         Self { cluster, clients, total: Report::default() }
     }
 
-    /// Load from all clients while `trouble` is made; what they saw.
+    /// Runs the load of all clients while `trouble` is made; returns their report.
     pub fn under_load(&mut self, trouble: impl FnOnce(&Cluster)) -> Report {
         let is_over = AtomicBool::new(false);
         let cluster = &self.cluster;
@@ -88,7 +88,7 @@ impl Trial {
                 .iter_mut()
                 .map(|client| scope.spawn(|| client.run(&|| is_over.load(Ordering::SeqCst))))
                 .collect();
-            // Set also where the trouble fails, so that the clients end.
+            // Is set even if the trouble panics, so that the clients end.
             let ending = SetWhenDropped(&is_over);
             trouble(cluster);
             drop(ending);
@@ -99,8 +99,8 @@ impl Trial {
         self.take_reports()
     }
 
-    /// Half of the clients send nothing to this host until everything was verified, so that there is load on the others while
-    /// the other half waits for it.
+    /// Half of the clients send nothing to this host until everything was verified, so that the other hosts have load
+    /// while the other half of the clients waits for this host.
     pub fn spare(&mut self, host: usize) {
         self.clients.iter_mut().step_by(2).for_each(|client| client.spare(host));
     }
@@ -114,7 +114,8 @@ impl Trial {
         report
     }
 
-    /// One fault with load before, during and after it; then everything must be whole again, and as it was acknowledged.
+    /// Makes a fault with load before, during and after it. Then redundancy must be restored, and all objects be as
+    /// acknowledged.
     pub fn fault(&mut self, words: &str, silent: Option<usize>, trouble: impl FnOnce(&Cluster)) {
         self.fault_at_rest(words, silent, |cluster| {
             pass(Duration::from_millis(500));
@@ -122,7 +123,7 @@ impl Trial {
         });
     }
 
-    /// The same without load before it: what is lost is then lost from a state where nothing is missing.
+    /// The same without load before the fault, so that no shard is missing when the fault begins.
     pub fn fault_at_rest(&mut self, words: &str, silent: Option<usize>, trouble: impl FnOnce(&Cluster)) {
         let begun = Instant::now();
         let report = self.under_load(|cluster| {
@@ -140,9 +141,9 @@ impl Trial {
         eprintln!("{words}: whole again after {healed:?}, {shards} shards compared, all in {:?}", begun.elapsed());
     }
 
-    /// Compares the inventories of the drives, read without the store, with the metadata, shard by shard, while nothing
-    /// is under way. The hosts are stopped for it; the last of them, which would wait for others in vain, is killed.
-    /// Drives may hold more: deleted a moment ago, or never acknowledged.
+    /// Compares the inventories of the stopped hosts' drives with the metadata, shard by shard. The last host is
+    /// killed, since it would wait for the others in vain. Drives may hold more shards: of objects just deleted, or
+    /// never acknowledged.
     pub fn compare_inventories(&self) -> usize {
         let cluster = &self.cluster;
         let hosts: Vec<usize> = cluster.hosts.iter().filter(|host| host.is_running()).map(Host::number).collect();
@@ -167,13 +168,13 @@ impl Trial {
         expected.len()
     }
 
-    /// Bytes of the objects that exist.
+    /// Returns the bytes of all objects that exist.
     pub fn object_bytes(&self) -> u64 {
         let objects = self.clients.iter().flat_map(|client| client.ledger.existing());
         objects.map(|(_, made)| made.content.lens.iter().sum::<usize>() as u64).sum()
     }
 
-    /// No host that runs lacks anything, and none is busy with a request.
+    /// Waits until no running host lacks shards, and none is busy with a request.
     #[track_caller]
     pub fn wait_until_whole(&self) {
         let end = Instant::now() + HEAL_TIMEOUT;
@@ -194,7 +195,7 @@ impl Trial {
             if !host.is_ready() {
                 found.push(format!("{} is not ready", host.name));
             }
-            // A host that heals nothing does not count what is to be healed.
+            // A host without drives may not publish this metric.
             is_told |= host.metric(LACKING[0]).is_some();
             for name in LACKING {
                 if let Some(count) = host.metric(name).filter(|count| *count != 0.0) {
@@ -209,7 +210,7 @@ impl Trial {
             found.push(format!("no host tells {}", LACKING[0]));
         }
         if found.is_empty() {
-            // Metrics may be a second old; this is as of now.
+            // Metrics may be a second old; the admin API is up to date.
             let first = self.cluster.hosts.iter().find(|host| host.is_running()).expect("a host runs").number();
             match self.cluster.try_admin(first, &["heal", "status"]) {
                 output if !output.status.success() => found.push("heal status is not answered".to_owned()),
@@ -222,7 +223,7 @@ impl Trial {
         found
     }
 
-    /// Every key, on every host, with nothing else under way.
+    /// Verifies every key on every host, with nothing else under way.
     pub fn verify(&mut self) {
         std::thread::scope(|scope| {
             for client in &mut self.clients {
@@ -235,7 +236,8 @@ impl Trial {
         self.replicas_are_the_same();
     }
 
-    /// Each host that runs has found every other's replica to be the same as its own, up to what any had applied before.
+    /// Checks that each running host has compared its replica with all others and found them equal, up to the entries
+    /// that any host had applied before.
     fn replicas_are_the_same(&self) {
         let running = || self.cluster.hosts.iter().filter(|host| host.is_running());
         let info = |number| {
@@ -286,7 +288,7 @@ impl Trial {
     }
 }
 
-/// For what others wait: they are told also where a panic ends it.
+/// Sets a flag when dropped, also in a panic, so that threads that wait for it end.
 pub struct SetWhenDropped<'a>(pub &'a AtomicBool);
 
 impl Drop for SetWhenDropped<'_> {

@@ -1,5 +1,5 @@
-//! A client's knowledge: for each key, every state that it may be in. An answered operation leaves one; an unanswered
-//! one leaves the state before, or the one that it would have made: *unknown*, never *absent*.
+//! The ledger of expected states: for each key, every state that it may be in. An answered operation leaves exactly one
+//! state; an unanswered one leaves two, the state before it and the one that it would have made.
 
 use crate::harness::content::Content;
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,7 +26,8 @@ impl Ledger {
         self.touched.iter().cloned().collect()
     }
 
-    /// Keys `t0/…`, `t1/…` go to the thread of their number, which alone changes them.
+    /// Splits the ledger by thread: the keys `t0/…`, `t1/…` belong to the thread of that number, which alone changes
+    /// them.
     pub fn split(&mut self, threads: u64) -> Vec<Self> {
         let mut parts: Vec<Self> = (0..threads).map(|_| Self::default()).collect();
         for (key, possible) in std::mem::take(&mut self.keys) {
@@ -52,27 +53,27 @@ impl Ledger {
         }
     }
 
-    /// An operation that was answered: the key holds exactly this.
+    /// Notes an answered operation: the key holds exactly this.
     pub fn acknowledge(&mut self, key: &str, content: Option<Content>) {
         self.touched.insert(key.to_owned());
         self.keys.insert(key.to_owned(), Possible::from([(content.as_ref().map(Content::etag), content)]));
     }
 
-    /// An operation whose outcome is unknown: the key may also hold this.
+    /// Notes an operation whose outcome is unknown: the key may also hold this.
     pub fn suspect(&mut self, key: &str, content: Option<Content>) {
         self.touched.insert(key.to_owned());
         let possible = self.keys.entry(key.to_owned()).or_insert_with(|| Possible::from([(None, None)]));
         possible.insert(content.as_ref().map(Content::etag), content);
     }
 
-    /// The answer told that the key holds nothing, or that it holds something.
+    /// Notes that an answer showed whether the key holds an object.
     pub fn learn(&mut self, key: &str, exists: bool) {
         if let Some(possible) = self.keys.get_mut(key) {
             possible.retain(|etag, _| etag.is_some() == exists);
         }
     }
 
-    /// Takes what was found for true, if it is possible.
+    /// Takes the found state as the only one, if it is possible; else returns an error.
     pub fn settle(&mut self, key: &str, etag: Option<&str>) -> Result<Option<Content>, String> {
         let possible = self.keys.get_mut(key).ok_or_else(|| format!("{key}: never written"))?;
         let found = etag.map(str::to_owned);
@@ -85,7 +86,7 @@ impl Ledger {
         }
     }
 
-    /// Keys of the listing that nothing ever wrote.
+    /// Returns a complaint for each listed key that was never written.
     pub fn unexpected(&self, listed: &BTreeMap<String, String>) -> Vec<String> {
         listed
             .keys()
@@ -124,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unanswered_write_may_or_may_not_have_happened_and_then_stays() {
+    fn an_unanswered_write_may_have_happened_and_is_certain_once_read() {
         let mut ledger = Ledger::default();
         ledger.acknowledge("k", Some(content(1)));
         ledger.suspect("k", Some(content(2)));

@@ -1,5 +1,5 @@
-//! One thread's load: puts, overwrites, multipart uploads, deletes, conditional puts, on keys of its own, until the server
-//! does not answer any more.
+//! The load of one thread: puts, overwrites, multipart uploads, deletes and conditional puts on keys of its own, until
+//! the server does not answer any more.
 
 use crate::harness::client::{Answered, Body, S3};
 use crate::harness::content::Content;
@@ -17,7 +17,7 @@ struct Load<'a> {
     tally: Tally,
 }
 
-/// Requests that were answered, and those of them that succeeded.
+/// The number of answered requests, and of those that succeeded.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Tally {
     pub answered: u64,
@@ -31,7 +31,7 @@ impl Tally {
     }
 }
 
-/// The ledger as it is after the last operation, and what was answered.
+/// Runs the load until the server does not answer; returns the ledger after the last operation, and the counts.
 pub fn run(s3: &S3, bucket: &str, thread: u64, ledger: Ledger, seed: u64) -> (Ledger, Tally) {
     let mut load = Load { s3, bucket, ledger, random: Random::new(seed), tally: Tally::default() };
     loop {
@@ -56,8 +56,8 @@ impl Load<'_> {
         Content { seed: self.random.next(), lens: vec![usize::try_from(len).expect("it is small")] }
     }
 
-    /// Counts an answer; `None` where there was none. No other refusal than the expected is deserved; a server's error is
-    /// no refusal.
+    /// Counts an answer and returns its status; `None` if there was no answer. Fails on a refusal that is not expected;
+    /// errors of the server (5xx) are allowed.
     fn status(&mut self, key: &str, answered: &Answered, expected: &[u16]) -> Option<u16> {
         let answer = answered.as_ref().ok()?;
         // A completion may answer 200 and carry an error; only its result counts.
@@ -71,7 +71,7 @@ impl Load<'_> {
         Some(status)
     }
 
-    /// Records what an answer says of a write; `None` where there was none.
+    /// Records the outcome of a write in the ledger; `None` if there was no answer.
     fn record(&mut self, key: &str, content: Option<Content>, answered: &Answered, expected: &[u16]) -> Option<()> {
         let status = self.status(key, answered, expected);
         match status {
@@ -93,7 +93,7 @@ impl Load<'_> {
         self.record(key, None, &answered, &[])
     }
 
-    /// Only where nothing is: the answer tells what was there.
+    /// Puts with `If-None-Match: *`, whose answer also shows whether an object existed.
     fn create(&mut self, key: &str) -> Option<()> {
         let known = self.ledger.known(key);
         let content = self.content(0, 100_000);
@@ -107,7 +107,7 @@ impl Load<'_> {
         self.record(key, Some(content), &answered, &[412])
     }
 
-    /// Only where exactly what is known to be there still is.
+    /// Puts with `If-Match` and the ETag of the object that is known to exist.
     fn replace(&mut self, key: &str) -> Option<()> {
         let Some(Some(known)) = self.ledger.known(key) else { return self.put(key, 0, 1000, &[]) };
         let content = self.content(0, 100_000);
@@ -122,7 +122,7 @@ impl Load<'_> {
         let last = usize::try_from(1 + self.random.below(100_000)).expect("it is small");
         let content = Content { seed: self.random.next(), lens: vec![PART_BYTES, last] };
         let begun = self.s3.call("POST", &format!("/{}/{key}", self.bucket), &[("uploads", "")], &[], Body::None);
-        // Nothing changes by an upload that is not completed.
+        // An upload that is not completed changes nothing.
         if self.status(key, &begun, &[])? != 200 {
             return Some(());
         }

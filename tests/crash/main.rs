@@ -1,5 +1,6 @@
-//! Kill -9 at random moments under mixed load: no acknowledged operation is lost, no deleted object comes back, the listing
-//! equals the ledger. `SHERD_CRASH_ROUNDS` (default 20) and `SHERD_CRASH_SEED` choose how often and which.
+//! `kill -9` at random moments under mixed load: no acknowledged operation is lost, no deleted object comes back, and
+//! the listing equals the ledger. `SHERD_CRASH_ROUNDS` (default 20) is the number of kills, `SHERD_CRASH_SEED` the
+//! seed.
 
 #[path = "../harness/mod.rs"]
 mod harness;
@@ -29,7 +30,7 @@ fn nothing_acknowledged_is_lost_by_kills_on_four_drives() {
     rounds(4);
 }
 
-/// Half of them: there are two tests.
+/// Runs half of the rounds: there are two tests.
 fn rounds(drives: usize) {
     let rounds = number("SHERD_CRASH_ROUNDS").unwrap_or(ROUNDS_DEFAULT).div_ceil(2);
     let seed = number("SHERD_CRASH_SEED").unwrap_or(1);
@@ -59,7 +60,7 @@ fn rounds(drives: usize) {
     eprintln!("{drives} drives: {rounds} rounds, {tally:?}, {} keys", ledger.len());
 }
 
-/// Loads the server until it is killed at `moment`; the keys that were touched, and what was answered.
+/// Loads the server until it is killed at `moment`; returns the keys that were touched, and the counts of answers.
 fn one_round(server: &Server, ledger: &mut Ledger, random: &mut Random, moment: Duration) -> (Vec<String>, Tally) {
     let process = server.process();
     let parts = ledger.split(THREADS);
@@ -70,7 +71,7 @@ fn one_round(server: &Server, ledger: &mut Ledger, random: &mut Random, moment: 
             scope.spawn(move || load::run(&s3, BUCKET, thread as u64, part, seed))
         };
         let threads: Vec<_> = parts.into_iter().zip(seeds).enumerate().map(run).collect();
-        // The moment of the kill is what is drawn, not a wait for something.
+        // The moment of the kill was drawn; this does not wait for a condition.
         std::thread::sleep(moment);
         process.signal(rustix::process::Signal::KILL);
         threads.into_iter().map(|thread| thread.join().expect("a load thread only records")).collect()
@@ -85,7 +86,7 @@ fn one_round(server: &Server, ledger: &mut Ledger, random: &mut Random, moment: 
     (touched, tally)
 }
 
-/// Compares the store with the ledger, and lets the ledger know what is found where it allowed several things.
+/// Compares the store with the ledger, and settles the ledger on the found state of each key.
 fn verify(server: &Server, ledger: &mut Ledger, reads: impl Fn(&str) -> bool) -> Vec<String> {
     let s3 = server.client();
     let listed: std::collections::BTreeMap<String, String> = s3.list_all(BUCKET).unwrap().into_iter().collect();

@@ -1,4 +1,4 @@
-//! `sherd admin`: asking a host, and reading the drives of a stopped one.
+//! Runs of `sherd admin`: questions to a host, and inventories of a stopped one.
 
 use super::sigv4::Keys;
 use serde_json::Value;
@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
-/// `sherd admin` with these arguments, asking the host with this admin listener.
+/// Runs `sherd admin` with these arguments on the host with this admin listener.
 pub fn run(host: SocketAddr, keys: &Keys, arguments: &[&str]) -> Output {
     command(host, keys, arguments).output().expect("the binary can be started")
 }
@@ -20,7 +20,7 @@ pub fn command(host: SocketAddr, keys: &Keys, arguments: &[&str]) -> Command {
     command
 }
 
-/// `sherd admin inventory` of these directories.
+/// Runs `sherd admin inventory` on these directories.
 pub fn inventory(dirs: &[PathBuf], json: bool) -> Output {
     let dirs: Vec<&str> = dirs.iter().map(|dir| dir.to_str().expect("paths of tests are text")).collect();
     let mut command = Command::new(env!("CARGO_BIN_EXE_sherd"));

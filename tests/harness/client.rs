@@ -1,4 +1,4 @@
-//! A small S3 client: one call a request, nothing retried, every status an answer.
+//! A small S3 client: each call sends one request without retries, and returns every status as an answer.
 
 use super::sigv4::{Chunking, Keys, Scope, ToSign, presign, sign_headers, target};
 use super::{data, xml};
@@ -10,7 +10,7 @@ use std::time::Duration;
 use ureq::Agent;
 
 const TIMEOUT: Duration = Duration::from_secs(120);
-/// The most pages of a listing; one with more does not end.
+/// The most pages of a listing. A listing with more pages counts as endless.
 pub const PAGES_MAX: usize = 1000;
 
 /// The whole response of the server.
@@ -30,7 +30,7 @@ impl Answer {
         self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
     }
 
-    /// S3's error code.
+    /// Returns S3's error code; empty if there is none.
     pub fn code(&self) -> String {
         xml::text(&self.text(), "Code")
     }
@@ -50,7 +50,7 @@ pub enum Body<'a> {
     None,
     Signed(&'a [u8]),
     Unsigned(&'a [u8]),
-    /// `aws-chunked`; with a trailer or not.
+    /// In `aws-chunked` framing, with or without a trailer.
     Chunked {
         bytes: &'a [u8],
         signed: bool,
@@ -71,7 +71,7 @@ impl S3 {
         Self { addr, keys, agent: agent(TIMEOUT) }
     }
 
-    /// One that gives a request up after this long, and with it the connection.
+    /// Makes a client whose requests time out after this long, which closes the connection.
     pub fn giving_up_after(addr: SocketAddr, keys: Keys, timeout: Duration) -> Self {
         Self { addr, keys, agent: agent(timeout) }
     }
@@ -116,7 +116,7 @@ impl S3 {
         self.send(method, &target(&to_sign), &signed, &bytes)
     }
 
-    /// A URL that carries its signature.
+    /// Returns the target of a presigned request.
     pub fn presigned(&self, method: &str, path: &str, query: &[(&str, &str)], expires_seconds: u32) -> String {
         self.presigned_at(&Scope::now(&self.keys), method, path, query, expires_seconds)
     }
@@ -135,15 +135,15 @@ impl S3 {
         presign(scope, &request, expires_seconds)
     }
 
-    /// The headers of a request without a body, its signature among them.
+    /// Returns the headers of a request without a body, including the signature.
     pub fn signed(&self, method: &str, path: &str) -> Vec<(String, String)> {
         let (method, path, host) = (method.to_owned(), path.to_owned(), self.addr.to_string());
         let request = ToSign { method, host, path, query: Vec::new(), headers: Vec::new() };
         sign_headers(&Scope::now(&self.keys), &request, &data::sha256_hex(b"")).0
     }
 
-    /// Announces an upload whose body never comes, and waits for the first answer: its status, 100 where the server waits for
-    /// the body. The upload is under way as long as the connection is held.
+    /// Announces an upload whose body never comes, and waits for the first answer. Returns its status (100 if the
+    /// server waits for the body) and the connection; the upload is under way as long as the connection is held.
     pub fn announce(&self, bucket: &str, key: &str) -> io::Result<(u16, TcpStream)> {
         let target = self.presigned("PUT", &format!("/{bucket}/{key}"), &[], 3600);
         let mut stream = TcpStream::connect(self.addr)?;
@@ -156,7 +156,7 @@ impl S3 {
         Ok((status.ok_or_else(|| io::Error::other(format!("no status: {line:?}")))?, stream))
     }
 
-    /// Announces uploads until one is refused with 503, holding all of them; the number of those that were not.
+    /// Announces uploads and holds them until one is refused with 503; returns the number of accepted ones.
     pub fn announce_until_refused(&self, bucket: &str) -> io::Result<usize> {
         let mut held = Vec::new();
         loop {
@@ -169,12 +169,12 @@ impl S3 {
         }
     }
 
-    /// Sends as it is; the target is already encoded.
+    /// Sends a request unchanged; the target must be encoded already.
     pub fn send(&self, method: &str, target: &str, headers: &[(String, String)], body: &[u8]) -> Answered {
         read(self.run(method, target, headers, body)?)
     }
 
-    /// A GET whose body is read and dropped: its status and how long the body was.
+    /// Sends a GET whose body is read and dropped; returns the status and the length of the body.
     pub fn get_discarding(&self, bucket: &str, key: &str) -> Result<(u16, u64), ureq::Error> {
         let target = self.presigned("GET", &format!("/{bucket}/{key}"), &[], 3600);
         let answer = self.run("GET", &target, &[], &[])?;
@@ -229,7 +229,7 @@ impl S3 {
         self.call("DELETE", &format!("/{bucket}/{key}"), &[], &[], Body::None)
     }
 
-    /// Every key with its ETag, page by page.
+    /// Lists all pages; returns every key with its ETag.
     pub fn list_all(&self, bucket: &str) -> Result<Vec<(String, String)>, ureq::Error> {
         let mut found = Vec::new();
         let mut token = String::new();
@@ -259,7 +259,7 @@ impl S3 {
         self.call("PUT", &format!("/{bucket}/{key}"), &query, &[], Body::Unsigned(bytes))
     }
 
-    /// Parts in order, by their ETags.
+    /// Completes an upload of the parts with these ETags, in order.
     pub fn complete_upload(&self, bucket: &str, key: &str, upload: &str, etags: &[String]) -> Answered {
         let part = |(at, etag): (usize, &String)| {
             format!("<Part><PartNumber>{}</PartNumber><ETag>{etag}</ETag></Part>", at + 1)
@@ -269,7 +269,7 @@ impl S3 {
         self.call("POST", &format!("/{bucket}/{key}"), &[("uploadId", upload)], &[], Body::Signed(body.as_bytes()))
     }
 
-    /// A whole multipart upload; the answer of its completion.
+    /// Makes a whole multipart upload; returns the answer to its completion.
     pub fn put_multipart(&self, bucket: &str, key: &str, parts: &[&[u8]]) -> Answered {
         let upload = self.create_upload(bucket, key)?;
         let mut etags = Vec::new();
@@ -284,7 +284,7 @@ impl S3 {
     }
 }
 
-/// A GET without S3 around it.
+/// Sends a plain HTTP GET, unsigned.
 pub fn get_plain(addr: SocketAddr, path: &str) -> Answered {
     read(agent(TIMEOUT).get(format!("http://{addr}{path}")).call()?)
 }

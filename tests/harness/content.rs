@@ -1,9 +1,10 @@
-//! Objects' bytes remembered by how they are made, so that a ledger of gigabytes is small.
+//! Objects' bytes remembered as a seed and lengths, so that a ledger of gigabytes is small.
 
 use super::data;
 use md5::{Digest, Md5};
 
-/// An object's bytes, remembered by how they are made: one length for a plain PUT, one a part for a multipart upload.
+/// An object's bytes, remembered as a seed and lengths: one length for a plain PUT, one for each part of a multipart
+/// upload.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Content {
     pub seed: u64,
@@ -19,7 +20,7 @@ impl Content {
         self.parts().concat()
     }
 
-    /// S3's tag, quotes included.
+    /// Returns the ETag, with its quotes.
     pub fn etag(&self) -> String {
         let digests: Vec<[u8; 16]> = self.parts().iter().map(|part| Md5::digest(part).into()).collect();
         match digests.as_slice() {

@@ -19,7 +19,7 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    /// Below `bound`.
+    /// Returns a number below `bound`.
     pub fn below(&mut self, bound: u64) -> u64 {
         self.next() % bound
     }
@@ -34,7 +34,7 @@ impl Random {
     }
 }
 
-/// `len` bytes that no other seed gives.
+/// Returns `len` bytes, different for each seed.
 pub fn bytes(seed: u64, len: usize) -> Vec<u8> {
     Random::new(seed).bytes(len)
 }

@@ -1,7 +1,7 @@
-//! The driver of the real binary: starts and stops it, speaks S3 to it with a small client of its own, makes data,
-//! waits for conditions with a bound. Shared by the integration tests, the crash test and the benchmark.
+//! The harness of the real binary: starts and stops it, talks S3 to it with a small client, makes data, and waits for
+//! conditions with a bound. Shared by the integration tests, the crash and cluster tests, and the benchmark.
 
-// Each binary that includes this uses a part of it.
+// Each test binary that includes this module uses a part of it.
 #![allow(dead_code)]
 
 pub mod admin;
@@ -21,7 +21,7 @@ use std::io::Write;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// Removes a drive's directory while a server may still write into it: what appears meanwhile goes, too.
+/// Removes a drive's directory while a server may still write into it, again and again until it is gone.
 #[track_caller]
 pub fn lose_drive(dir: &Path) {
     eventually(Duration::from_secs(10), "a drive's directory to be gone", || {
@@ -30,7 +30,7 @@ pub fn lose_drive(dir: &Path) {
     });
 }
 
-/// Asks until there is an answer; fails after `bound`, saying what was waited for.
+/// Calls `ask` until it returns a value; fails after `bound` with the description `what`.
 pub fn eventually<T>(bound: Duration, what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
     let end = Instant::now() + bound;
     loop {
@@ -52,7 +52,7 @@ pub fn or_skipped<T>(had: Result<T, String>) -> Option<T> {
         Err(why) => {
             let thread = std::thread::current();
             let words = format!("skipped: {}: {why}\n", thread.name().unwrap_or("a test"));
-            // Not as tests print, which is shown of those that fail only.
+            // Written past the test runner, which shows the output of failed tests only.
             let _ = std::io::stderr().write_all(words.as_bytes());
         }
     }

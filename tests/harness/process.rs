@@ -20,12 +20,12 @@ impl Process {
         name_and_cpu(&self.read("stat")).1
     }
 
-    /// The same of the threads that live, by their names, numbers in them left out.
+    /// The same for the living threads, by their names without trailing numbers.
     pub fn cpu_by_thread(self) -> BTreeMap<String, Duration> {
         let mut found: BTreeMap<String, Duration> = BTreeMap::new();
         let threads = fs::read_dir(format!("/proc/{}/task", self.0)).expect("the process lives");
         for thread in threads.flatten() {
-            // It may have ended meanwhile.
+            // The thread may have ended meanwhile.
             let Ok(stat) = fs::read_to_string(thread.path().join("stat")) else { continue };
             let (name, cpu) = name_and_cpu(&stat);
             *found.entry(name.trim_end_matches(|last: char| !last.is_alphabetic()).to_owned()).or_default() += cpu;
@@ -41,13 +41,13 @@ impl Process {
         self.kib_of_status("VmHWM:") << 10
     }
 
-    /// Starts the peak anew.
+    /// Resets the peak of resident memory.
     pub fn reset_resident_peak(self) {
-        // Not every kernel allows it; the peak is then that of the whole life, which is no less strict.
+        // Not every kernel allows it; then the peak is that of the process's whole life, which makes tests stricter.
         let _ = fs::write(format!("/proc/{}/clear_refs", self.0), "5");
     }
 
-    /// Bytes that came from, or went to, block devices.
+    /// Returns the bytes that were read from, and written to, block devices.
     pub fn disk_bytes(self) -> DiskBytes {
         let io = self.read("io");
         DiskBytes { read: number_after(&io, "read_bytes:"), written: number_after(&io, "write_bytes:") }

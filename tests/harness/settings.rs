@@ -1,6 +1,6 @@
-//! The choices made by environment variables.
+//! The settings of tests, from environment variables.
 
-/// None where it is not set. Nonsense is an error: whoever chose something else would believe it to be so.
+/// Returns the number in a variable; `None` if it is not set. Fails if it is not a number, rather than use the default.
 pub fn number(variable: &str) -> Option<u64> {
     let text = std::env::var(variable).ok()?;
     Some(text.parse().unwrap_or_else(|_| panic!("{variable} is a number, not {text:?}")))

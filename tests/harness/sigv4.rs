@@ -1,5 +1,5 @@
-//! Signature Version 4 as its documentation has it (AWS, "Authenticating Requests"), written apart from what the server
-//! uses: by header, by query, and for chunked bodies with and without trailers.
+//! Signature Version 4 by AWS's documentation ("Authenticating Requests"), implemented independently of the server: in
+//! headers, in queries, and for chunked bodies with and without trailers.
 
 use super::data::{hex, sha256_hex};
 use hmac::{Hmac, Mac};
@@ -21,14 +21,14 @@ impl Keys {
     }
 }
 
-/// A request before it is signed. The path is raw; the query's names and values too.
+/// A request before it is signed. The path, and the query's names and values, are not encoded.
 #[derive(Clone, Debug)]
 pub struct ToSign {
     pub method: String,
     pub host: String,
     pub path: String,
     pub query: Vec<(String, String)>,
-    /// Lower-case names; all of them are signed.
+    /// Headers with lower-case names; all of them are signed.
     pub headers: Vec<(String, String)>,
 }
 
@@ -84,7 +84,8 @@ impl Scope {
     }
 }
 
-/// The headers to send, `authorization` among them, and the signature that chunks continue from.
+/// Returns the headers to send, including `authorization`, and the signature that the first chunk's signature
+/// continues.
 pub fn sign_headers(scope: &Scope, request: &ToSign, payload: &str) -> (Vec<(String, String)>, String) {
     let mut headers = request.headers.clone();
     headers.push(("host".to_owned(), request.host.clone()));
@@ -99,7 +100,7 @@ pub fn sign_headers(scope: &Scope, request: &ToSign, payload: &str) -> (Vec<(Str
     (headers, signature)
 }
 
-/// The target (path and query) of a presigned request.
+/// Returns the target (path and query) of a presigned request.
 pub fn presign(scope: &Scope, request: &ToSign, expires_seconds: u32) -> String {
     let mut headers = request.headers.clone();
     headers.push(("host".to_owned(), request.host.clone()));
@@ -119,7 +120,7 @@ pub fn presign(scope: &Scope, request: &ToSign, expires_seconds: u32) -> String 
     target(&request)
 }
 
-/// The request's target as it is sent.
+/// Returns the encoded target of a request.
 pub fn target(request: &ToSign) -> String {
     let query = canonical_query(&request.query);
     let path = encode(&request.path, true);
@@ -129,7 +130,7 @@ pub fn target(request: &ToSign) -> String {
 /// A body in `aws-chunked` framing.
 pub struct Chunking<'a> {
     pub scope: &'a Scope,
-    /// The request's own signature; `None` where chunks are not signed.
+    /// The signature of the request itself; `None` if chunks are not signed.
     pub seed: Option<&'a str>,
     pub chunk_bytes: usize,
     /// One trailer, name and value.

@@ -1,4 +1,4 @@
-//! Drives of a fixed size, to be filled: small file systems, which only root can mount.
+//! Small file systems as drives, which tests can fill. Only root can mount them.
 
 use super::cluster::Cluster;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ pub struct SmallDrive(PathBuf);
 impl SmallDrive {
     const MEBIBYTES: u64 = 1536;
 
-    /// Or why the process may not mount. Makes the directory.
+    /// Makes the directory and mounts a file system on it; returns the reason if the process may not mount.
     pub fn mount(at: &Path) -> Result<Self, String> {
         let why = |why: &str| format!("a small file system cannot be mounted (it takes root): {why}");
         std::fs::create_dir_all(at).expect("it is within the test's own directory");
@@ -24,7 +24,7 @@ impl SmallDrive {
         }
     }
 
-    /// Takes its room until so much is left; the file that took it.
+    /// Writes a file until so many bytes are left; returns its path.
     fn take_room(&self, left_bytes: u64) -> PathBuf {
         let filler = self.0.join("filler");
         let file = std::fs::File::create(&filler).expect("there is room for a name");
@@ -48,11 +48,11 @@ impl Drop for SmallDrive {
     }
 }
 
-/// One over each drive of a cluster, by host.
+/// A small file system on each drive of a cluster, by host.
 pub struct SmallDrives(Vec<Vec<SmallDrive>>);
 
 impl SmallDrives {
-    /// Or why the process may not mount.
+    /// Mounts a file system on each drive; returns the reason if the process may not mount.
     pub fn below(cluster: &Cluster) -> Result<Self, String> {
         let mut mounted = Self(Vec::new());
         for host in &cluster.hosts {
@@ -65,17 +65,18 @@ impl SmallDrives {
         Ok(mounted)
     }
 
-    /// Takes the room of a host's drives until so much is left on each, for so long.
+    /// Fills a host's drives, for this time, until so many bytes are left on each.
     pub fn fill(&self, host: usize, left_bytes: u64, time: Duration) {
         let fillers: Vec<PathBuf> = self.0[host].iter().map(|drive| drive.take_room(left_bytes)).collect();
-        // How long it lasts is part of the fault; it is no wait for something.
+        // The duration is part of the fault; this does not wait for a condition.
         std::thread::sleep(time);
         fillers.iter().for_each(|filler| std::fs::remove_file(filler).expect("it is there"));
     }
 }
 
 impl Drop for SmallDrives {
-    /// With the directories of the drives and their hosts, which the cluster could not remove with its own.
+    /// Unmounts the file systems, and removes the directories of the drives and hosts, which the cluster could not
+    /// remove.
     fn drop(&mut self) {
         for drive in self.0.drain(..).flatten() {
             let dir = drive.0.clone();

@@ -1,4 +1,4 @@
-//! The XML that responses of S3 need: the texts of an element, in order.
+//! A minimal reader for the XML of S3's responses: the texts of all elements of a name, in order.
 
 /// The text inside each `<tag>`, entities resolved; elements within it are left as they are.
 pub fn texts(xml: &str, tag: &str) -> Vec<String> {
@@ -23,7 +23,7 @@ pub fn texts(xml: &str, tag: &str) -> Vec<String> {
     }
 }
 
-/// The first, or nothing.
+/// Returns the text of the first `<tag>`, or an empty text.
 pub fn text(xml: &str, tag: &str) -> String {
     texts(xml, tag).into_iter().next().unwrap_or_default()
 }

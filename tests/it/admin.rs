@@ -1,5 +1,5 @@
-//! `sherd admin` and the API behind it, with the real binary: who may ask, what each command says, and that the inventory of a
-//! stopped host agrees with the metadata, shard by shard.
+//! Tests of `sherd admin` and the admin API: permissions, the output of each command, and the inventory of a stopped
+//! host, which must agree with the metadata shard by shard.
 
 use crate::harness::admin::{self, Shards, inventory, json, shards, text};
 use crate::harness::server::{Server, Setup};
@@ -15,7 +15,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, SystemTime};
 
-/// `sherd admin` with these arguments, asking this server with its keys.
+/// Runs `sherd admin` with these arguments on this server, with its keys.
 fn admin(server: &Server, arguments: &[&str]) -> Output {
     admin_as(server, &server.keys, arguments)
 }
@@ -28,7 +28,7 @@ fn expected(server: &Server) -> Shards {
     shards(&text(&admin(server, &["shards", "--json"])))
 }
 
-/// Everything below a directory: path, length and time of the last change.
+/// Returns every file below a directory, with its length and modification time.
 fn tree(root: &Path) -> BTreeMap<PathBuf, (u64, SystemTime)> {
     let mut found = BTreeMap::new();
     let mut folders = vec![root.to_owned()];
@@ -78,7 +78,7 @@ fn strangers_are_refused_and_health_and_metrics_stay_open() {
 
 /// The policy of docs/how-to/users.md.
 #[test]
-fn a_user_who_may_watch_sees_all_and_changes_nothing() {
+fn a_user_with_the_watch_policy_sees_everything_and_changes_nothing() {
     let (root, server) = Server::fresh();
     let policy = root.path().join("watch.json");
     let document = r#"{ "Version": "2012-10-17", "Statement": [
@@ -123,7 +123,7 @@ fn a_user_who_may_watch_sees_all_and_changes_nothing() {
 }
 
 #[test]
-fn info_drives_and_layout_say_what_the_store_is() {
+fn info_drives_and_layout_describe_the_store() {
     let (_root, server) = Server::fresh_four();
     fill(&server);
     let info = json(&admin(&server, &["info", "--json"]));
@@ -160,7 +160,7 @@ fn info_drives_and_layout_say_what_the_store_is() {
 }
 
 #[test]
-fn health_is_an_exit_code_with_reasons() {
+fn admin_health_fails_with_reasons_when_a_drive_is_lost() {
     let (_root, server) = Server::fresh_four();
     eventually(Duration::from_secs(60), "all drives to be compared", || {
         let output = admin(&server, &["health"]);
@@ -178,7 +178,7 @@ fn health_is_an_exit_code_with_reasons() {
 }
 
 #[test]
-fn the_clock_is_shown_and_is_confirmed_by_an_operator_who_is_sure() {
+fn the_clock_is_shown_and_confirmed_only_with_yes() {
     let (_root, server) = Server::fresh();
     let show = || json(&admin(&server, &["clock", "show", "--json"]));
     let shown = eventually(Duration::from_secs(60), "a confirmed time", || {
@@ -196,7 +196,7 @@ fn the_clock_is_shown_and_is_confirmed_by_an_operator_who_is_sure() {
 }
 
 #[test]
-fn heal_compares_every_drive_when_it_is_told_to() {
+fn heal_start_compares_every_drive_with_the_metadata() {
     let (_root, server) = Server::fresh_four();
     fill(&server);
     let settled = || {
@@ -214,7 +214,7 @@ fn heal_compares_every_drive_when_it_is_told_to() {
 }
 
 #[test]
-fn scrub_finds_a_corrupt_chunk_when_it_is_told_to_and_it_is_repaired() {
+fn scrub_start_finds_a_corrupt_chunk_which_is_repaired() {
     let root = tempfile::tempdir().unwrap();
     let server = Setup::drives(root.path(), 4).start();
     server.client().create_bucket("box").unwrap().expect(200);
@@ -246,7 +246,7 @@ fn scrub_finds_a_corrupt_chunk_when_it_is_told_to_and_it_is_repaired() {
 }
 
 #[test]
-fn drives_are_weighed_drained_and_restored_and_removed_only_when_empty() {
+fn a_drive_is_drained_and_restored_and_removed_only_when_empty() {
     let (_root, server) = Server::fresh_four();
     fill(&server);
     let node = |node: usize| json(&admin(&server, &["layout", "show", "--json"]))["nodes"][node].clone();
@@ -280,7 +280,7 @@ fn drives_are_weighed_drained_and_restored_and_removed_only_when_empty() {
     assert_eq!(node(3)["draining"], false);
 }
 
-/// `sherd admin` that is waiting for a job; its standard error is read by a thread.
+/// Starts a `sherd admin` that waits for a job; returns it with the lines of its standard error, which a thread reads.
 fn waiting(server: &Server, arguments: &[&str]) -> (Child, mpsc::Receiver<String>) {
     let mut command = admin::command(server.admin, &server.keys, arguments);
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
@@ -291,7 +291,7 @@ fn waiting(server: &Server, arguments: &[&str]) -> (Child, mpsc::Receiver<String
 }
 
 #[test]
-fn a_job_is_waited_for_until_it_is_done_or_the_time_is_over_or_somebody_interrupts() {
+fn waiting_for_a_job_ends_with_the_job_the_timeout_or_ctrl_c() {
     let (_root, server) = Server::fresh_four();
     fill(&server);
     let ended = |arguments: &[&str], code: i32, said: &str| {
@@ -308,7 +308,7 @@ fn a_job_is_waited_for_until_it_is_done_or_the_time_is_over_or_somebody_interrup
     ended(&["layout", "restore", "3", "--wait"], 0, "move: done\n");
     let layout = json(&admin(&server, &["layout", "show", "--json"]));
     assert_eq!((&layout["moving"]["settled"], &layout["moving"]["epoch"]), (&true.into(), &layout["epoch"]));
-    // What is on a drive that is gone is missing until it is back.
+    // The shards on a lost drive are missing until it is back.
     lose_drive(&server.setup().dirs[1]);
     eventually(Duration::from_secs(60), "a lost drive to be noticed", || {
         (json(&admin(&server, &["heal", "status", "--json"]))["missing_shards"] != 0).then_some(())
@@ -335,7 +335,7 @@ fn the_most_traffic_is_shown_by_account_and_by_bucket() {
         s3.put("often", "k", b"x").unwrap().expect(200);
         assert_eq!(s3.get("made-up", "k").unwrap().status, 404);
     }
-    // A request is counted when its connection has taken the answer.
+    // A request is counted once its answer was written to the connection.
     let of = |top: &Value, list: &str| top["buckets"]["minute"][list].as_array().unwrap().clone();
     let top = eventually(Duration::from_secs(60), "all requests to be counted", || {
         let top = json(&admin(&server, &["top", "--json"]));
@@ -356,7 +356,7 @@ fn the_most_traffic_is_shown_by_account_and_by_bucket() {
 }
 
 #[test]
-fn how_long_there_is_room_is_not_said_before_it_is_known() {
+fn the_forecast_of_a_full_store_is_not_shown_before_a_day_is_measured() {
     let (_root, server) = Server::fresh();
     server.client().create_bucket("box").unwrap().expect(200);
     let measured = eventually(Duration::from_secs(60), "what is stored to be measured", || {
@@ -372,7 +372,7 @@ fn how_long_there_is_room_is_not_said_before_it_is_known() {
 }
 
 #[test]
-fn a_lead_that_nobody_else_can_take_stays() {
+fn moving_the_lead_is_refused_without_another_voter() {
     let (_root, server) = Server::fresh();
     let alone = admin(&server, &["leader", "move"]);
     assert_eq!(alone.status.code(), Some(1));
@@ -384,7 +384,7 @@ fn a_lead_that_nobody_else_can_take_stays() {
     assert_eq!(json(&admin(&server, &["leader", "move", "--to", own, "--json"]))["leader"], own);
 }
 
-/// W13: and nothing on the drives is other than before.
+/// W13. The inventory changes nothing on the drives.
 #[test]
 fn the_inventory_of_a_stopped_host_agrees_with_the_metadata_shard_by_shard() {
     let (root, server) = Server::fresh_four();
@@ -400,7 +400,7 @@ fn the_inventory_of_a_stopped_host_agrees_with_the_metadata_shard_by_shard() {
     let before = tree(root.path());
     let output = inventory(&setup.dirs, true);
     let mut found = shards(&text(&output));
-    // Reclaimed a minute after the delete: still there.
+    // The deleted object is reclaimed a minute after the delete, so its shards are still there.
     found.retain(|key, _| expected.contains_key(key));
     assert_eq!(found, expected);
     let words = text(&inventory(&setup.dirs, false));
@@ -409,7 +409,7 @@ fn the_inventory_of_a_stopped_host_agrees_with_the_metadata_shard_by_shard() {
     setup.start();
 }
 
-/// A byte of each large body that stands in this file's first records is flipped.
+/// Flips a bit in the body of the segment's first record, which must be large.
 fn corrupt(segment: &Path) {
     let file = fs::OpenOptions::new().read(true).write(true).open(segment).unwrap();
     let mut byte = [0];
@@ -419,11 +419,11 @@ fn corrupt(segment: &Path) {
 }
 
 #[test]
-fn the_inventory_names_a_corrupt_chunk_and_a_drive_that_is_none() {
+fn the_inventory_reports_a_corrupt_chunk_and_refuses_a_missing_directory() {
     let root = tempfile::tempdir().unwrap();
     let server = Setup::drives(root.path(), 4).start();
     server.client().create_bucket("box").unwrap().expect(200);
-    // What comes later says that what came before was synced.
+    // Later records prove that the earlier ones were synced, so that damage there is not taken for a torn end.
     for key in ["first", "second", "third"] {
         server.client().put("box", key, &data::bytes(1, 2 << 20)).unwrap().expect(200);
     }
@@ -445,7 +445,7 @@ fn the_inventory_names_a_corrupt_chunk_and_a_drive_that_is_none() {
 }
 
 #[test]
-fn keys_that_a_host_made_are_found_in_its_directories() {
+fn admin_finds_generated_keys_in_the_data_directories() {
     let root = tempfile::tempdir().unwrap();
     let server = Setup::drives(root.path(), 2).without_keys().start();
     let admin = |data: &Path| {
@@ -460,7 +460,7 @@ fn keys_that_a_host_made_are_found_in_its_directories() {
 }
 
 #[test]
-fn a_host_that_is_not_there_is_said_not_to_answer() {
+fn admin_fails_if_the_host_does_not_answer() {
     let (_root, server) = Server::fresh();
     let (addr, keys) = (server.admin, server.keys.clone());
     server.kill();
@@ -472,7 +472,7 @@ fn a_host_that_is_not_there_is_said_not_to_answer() {
 }
 
 #[test]
-fn limits_on_rates_are_set_kept_and_taken_away() {
+fn rate_limits_are_set_listed_and_removed() {
     let (_root, server) = Server::fresh();
     server.client().create_bucket("box").unwrap().expect(200);
     let account = "000000000000";

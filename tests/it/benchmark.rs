@@ -1,4 +1,4 @@
-//! The benchmark, for an instant: so that it cannot rot, and gives every figure (T1, T4).
+//! A short run of the benchmark, so that it stays usable and gives every figure (T1, T4).
 
 #[path = "../../benches/load/mod.rs"]
 mod load;
@@ -31,7 +31,7 @@ fn the_benchmark_gives_every_figure() {
     let rates = [limits.tcp, limits.quic].map(|transfer| transfer.mebibytes_per_second);
     assert!(rates.iter().all(|rate| *rate > 0.0), "{limits:?}");
     assert!(limits::table(&limits).contains("QUIC"));
-    // The machine that the targets are for. What this one spends in so short a time is less than the kernel counts.
+    // The limits of the reference machine: this machine's cannot be measured in so short a time.
     let limits = limits::Limits {
         md5_seconds_per_gibibyte: 1.43,
         bare_head: Duration::from_micros(7),
@@ -58,7 +58,7 @@ fn the_benchmark_gives_every_figure() {
 }
 
 #[test]
-fn listings_are_measured_wherever_the_page_is() {
+fn listing_pages_are_measured_at_every_position() {
     let (_root, server) = Server::fresh();
     let (stored, pages) = listing::measure(&Target::from(&server), 1500);
     let entries: Vec<usize> = pages.iter().map(|page| page.entries).collect();
@@ -68,7 +68,7 @@ fn listings_are_measured_wherever_the_page_is() {
 }
 
 #[test]
-fn small_requests_are_measured_beside_those_of_a_bare_server() {
+fn small_requests_are_measured_against_a_bare_server() {
     let (_root, server) = Server::fresh();
     const NAMES: [&str; 4] = ["HEAD", "HEAD, signed in the URL", "GET 4 KiB", "GET 4 KiB, signed in the URL"];
     let costs = requests::measure(&server, 4, Duration::from_millis(100));
@@ -79,8 +79,8 @@ fn small_requests_are_measured_beside_those_of_a_bare_server() {
     assert_eq!(requests::table(&costs).lines().count(), costs.len() + 2);
 }
 
-/// M1, M4, P8: what is promised as a bound; the times are for quiet machines and release builds, and debug builds, with more
-/// code resident, may hold twice as much memory.
+/// M1, M4, P8: the promised bounds. Times are not checked, as they hold for release builds on quiet machines; debug
+/// builds may use twice as much memory, as they have more code resident.
 #[test]
 fn bounds_of_memory_and_reads_hold() {
     let root = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! Bounds on what clients can make the store hold or keep: documents, bodies, memory of anonymous callers.
+//! Bounds on the memory and storage that clients can make the store use: documents, bodies, anonymous callers.
 
 use crate::harness::client::Body;
 use crate::harness::server::{Server, Setup};
@@ -15,7 +15,7 @@ fn cors(origin: &str) -> Vec<u8> {
 }
 
 #[test]
-fn a_document_of_any_size_is_taken_or_refused_and_the_store_starts_again() {
+fn bucket_documents_are_refused_above_their_bound_and_kept_over_a_restart() {
     let root = tempfile::tempdir().unwrap();
     let setup = Setup::drives(root.path(), 2);
     let server = setup.start();
@@ -37,7 +37,7 @@ fn a_document_of_any_size_is_taken_or_refused_and_the_store_starts_again() {
     assert_eq!(s3.get("box", "key").unwrap().expect(200).body, b"bytes");
 }
 
-/// The head of a request that sets a bucket's tags, by who holds the keys or by nobody.
+/// Returns the head of a request that sets a bucket's tags, signed or anonymous.
 fn tagging_head(server: &Server, signed: bool, length: usize) -> String {
     let request = ToSign {
         method: "PUT".to_owned(),
@@ -63,7 +63,7 @@ fn connected(server: &Server, head: &str) -> TcpStream {
 }
 
 #[test]
-fn requests_whose_bodies_do_not_come_hold_up_nobody() {
+fn requests_whose_bodies_never_come_do_not_block_others() {
     let (_root, server) = Server::fresh();
     let s3 = server.client();
     s3.create_bucket("box").unwrap().expect(200);
@@ -79,9 +79,9 @@ fn requests_whose_bodies_do_not_come_hold_up_nobody() {
     }
 }
 
-/// Each sets aside what a large upload holds at most, for a body of one byte.
+/// Each upload reserves the memory of a large upload, and sends one byte.
 #[test]
-fn uploads_that_stand_still_leave_memory_to_others() {
+fn stalled_uploads_leave_memory_to_others() {
     let root = tempfile::tempdir().unwrap();
     let server = Setup::single(root.path()).with("SHERD_MEMORY_MAX", "64MiB").start();
     let s3 = server.client();
@@ -104,7 +104,7 @@ fn uploads_that_stand_still_leave_memory_to_others() {
 }
 
 #[test]
-fn nobody_in_particular_is_refused_before_a_body_that_could_change_nothing() {
+fn an_anonymous_request_is_refused_before_its_body_is_read() {
     let (_root, server) = Server::fresh();
     server.client().create_bucket("box").unwrap().expect(200);
     let mut stream = connected(&server, &tagging_head(&server, false, 8 << 20));
@@ -114,7 +114,7 @@ fn nobody_in_particular_is_refused_before_a_body_that_could_change_nothing() {
 }
 
 #[test]
-fn a_list_of_more_than_there_can_be_is_refused_before_it_is_parsed() {
+fn a_completion_of_too_many_parts_is_refused_before_it_is_parsed() {
     let (_root, server) = Server::fresh();
     let s3 = server.client();
     s3.create_bucket("box").unwrap().expect(200);
@@ -132,9 +132,9 @@ fn a_list_of_more_than_there_can_be_is_refused_before_it_is_parsed() {
     assert!(grown < 64 << 20, "a list of empty parts took {grown} bytes");
 }
 
-/// A call of IAM is signed over its body, so that it is read before anybody knows who sends it.
+/// The signature of an IAM call covers its body, so the body is read before the caller is known.
 #[test]
-fn calls_of_iam_by_strangers_take_little_memory() {
+fn unauthenticated_iam_calls_take_little_memory() {
     let root = tempfile::tempdir().unwrap();
     let server = Setup::single(root.path()).with("SHERD_MEMORY_MAX", "32MiB").start();
     server.client().create_bucket("box").unwrap().expect(200);
@@ -150,7 +150,7 @@ fn calls_of_iam_by_strangers_take_little_memory() {
         .map(|_| {
             let mut stream = connected(&server, &head);
             stream.set_write_timeout(Some(PATIENCE)).unwrap();
-            // Who is refused may find the connection closed.
+            // A refused client may find the connection closed.
             refused += usize::from(stream.write_all(&body).is_err());
             stream
         })

@@ -1,4 +1,4 @@
-//! `sherd dev`: a cluster on loopback that is started, used, stopped and started again.
+//! Tests of `sherd dev`: a cluster on loopback that is started, used, stopped and started again.
 
 use crate::harness::client::S3;
 use crate::harness::server::assert_no_panic;
@@ -16,7 +16,7 @@ use std::time::Duration;
 /// The longest start of several debug builds on a busy machine.
 const READY_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// A running `sherd dev`; told to end when dropped, and killed where it does not.
+/// A running `sherd dev`. Dropping it asks it to end, and kills it if it does not.
 struct Dev {
     child: Child,
     /// Its output: standard output and standard error.
@@ -49,7 +49,7 @@ impl Dev {
         kill_process(process, signal).unwrap();
     }
 
-    /// Asks it to end; nothing of it is left when this returns.
+    /// Asks it to end, and waits until no process of it is left.
     fn stop(mut self, signal: Signal) {
         let hosts = self.processes();
         self.signal(signal);
@@ -79,7 +79,7 @@ impl Drop for Dev {
         }
         let _ = self.child.wait();
         if !std::thread::panicking() {
-            // The hosts' logs are in it.
+            // Its standard error has the hosts' logs.
             assert_no_panic(&self.text(1));
         }
     }
@@ -112,7 +112,7 @@ impl Plan {
         S3::new(self.0["hosts"][host]["s3"].as_str().unwrap().parse().unwrap(), self.keys())
     }
 
-    /// `sherd admin` with these arguments, asking this host.
+    /// Runs `sherd admin` with these arguments on this host.
     fn admin(&self, host: usize, arguments: &[&str]) -> Value {
         let mut command = Command::new(env!("CARGO_BIN_EXE_sherd"));
         let (url, keys) = (format!("http://{}", self.0["hosts"][host]["admin"].as_str().unwrap()), self.keys());
@@ -124,7 +124,7 @@ impl Plan {
 }
 
 #[test]
-fn one_host_is_started_killed_brought_back_and_stopped() {
+fn a_killed_dev_host_is_started_again_with_its_data() {
     let root = tempfile::tempdir().unwrap();
     let dir = root.path().join("dev");
     let mut dev = Dev::start(&dir, "1", "2");
@@ -149,7 +149,7 @@ fn one_host_is_started_killed_brought_back_and_stopped() {
 }
 
 #[test]
-fn three_hosts_form_a_cluster_that_comes_back_with_its_data() {
+fn a_dev_cluster_of_three_hosts_keeps_its_data_over_a_restart() {
     let root = tempfile::tempdir().unwrap();
     let dir = root.path().join("dev");
     let mut dev = Dev::start(&dir, "3", "2");

@@ -1,4 +1,5 @@
-//! Four drives, 2+2: what is lost, corrupted, replaced, foreign; before the start and while the store runs.
+//! A store of four drives (2+2) whose drives are lost, corrupted, replaced or foreign, before the start or while it
+//! runs.
 
 use crate::harness::client::{Answer, Answered, Body, S3};
 use crate::harness::server::{Server, Setup};
@@ -10,7 +11,7 @@ use std::time::Duration;
 
 const HEAL_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Objects of every kind of storage: empty, inline, one stripe, many, parts.
+/// Objects of every kind of storage: empty, inline, of one stripe, of many stripes, in parts.
 struct Corpus(Vec<(String, Vec<u8>)>);
 
 impl Corpus {
@@ -106,7 +107,7 @@ fn any_two_drives_lost_while_running_lose_no_object() {
         let dirs = server.setup().dirs.clone();
         lose_drive(&dirs[a]);
         corpus.check(&s3, "box");
-        // Three are left: writes go on.
+        // With three drives left, writes go on.
         s3.put("box", "with-three", &data::bytes(5, 300_000)).unwrap().expect(200);
         lose_drive(&dirs[b]);
         corpus.check(&s3, "box");
@@ -124,7 +125,7 @@ fn a_corrupt_drive_and_a_missing_one_lose_no_object() {
     lose_drive(&setup.dirs[2]);
     let server = setup.start_unready();
     corpus.check(&server.client(), "box");
-    // A drive that was not there at the start has a series too, so that an alert sees it.
+    // A drive that was absent at the start has a series, too, so that an alert sees it.
     let drives = server.series("sherd_drive_up");
     assert!(drives.iter().any(|(series, up)| series.contains("node=\"2\"") && *up == 0.0), "{drives:?}");
 }
@@ -156,7 +157,7 @@ fn with_one_drive_left_of_four_the_start_is_refused() {
     );
 }
 
-/// Every node was compared with the metadata, and what it lacked is rebuilt.
+/// Waits until every node is compared with the metadata, and no shard is missing.
 fn wait_until_healed(server: &Server) {
     eventually(HEAL_TIMEOUT, "comparisons and repairs to end", || {
         let left = server.metric("sherd_comparisons_due", &[]) + server.metric("sherd_missing_shards", &[]);
@@ -176,14 +177,14 @@ fn an_empty_drive_in_place_of_a_lost_one_is_filled_again() {
     corpus.check(&server.client(), "box");
     wait_until_healed(&server);
     assert!(server.metric("sherd_repairs_done_total", &[("result", "repaired")]) > 0.0);
-    // The proof of the repair: two of the others may go now.
+    // The repair is proven by losing two of the other drives.
     let (setup, ..) = server.stop();
     lose_drive(&setup.dirs[0]);
     lose_drive(&setup.dirs[2]);
     corpus.check(&setup.start_unready().client(), "box");
 }
 
-/// A drive that took the place of another may lack everything until it was compared, whatever was started and killed meanwhile.
+/// A replaced drive may lack all shards until it is compared, even if the host was killed and started before.
 #[test]
 fn a_restart_does_not_forget_that_a_drive_is_still_to_be_filled() {
     let (_root, server) = Server::fresh_four();
@@ -194,7 +195,7 @@ fn a_restart_does_not_forget_that_a_drive_is_still_to_be_filled() {
     for ms in [30, 100, 200] {
         setup.start_and_kill(Duration::from_millis(ms));
     }
-    // As if the last one had been killed before the comparison, however far it came.
+    // Makes the mark again, as if the last process had been killed before the comparison.
     fs::write(setup.dirs[0].join("unfilled"), b"").unwrap();
     let server = setup.start_unready();
     let health = || -> Value {
@@ -211,7 +212,7 @@ fn all_are_filled(server: &Server) -> bool {
     server.setup().dirs.iter().all(|dir| !dir.join("unfilled").exists())
 }
 
-/// The files are open, and go on to be written: what is lost with them is not there at the next start.
+/// The process could go on writing to its open files, which would be gone at the next start.
 #[test]
 fn a_directory_that_is_deleted_under_a_running_store_is_noticed() {
     let (_root, server) = Server::fresh_four();
@@ -228,7 +229,7 @@ fn a_directory_that_is_deleted_under_a_running_store_is_noticed() {
 }
 
 #[test]
-fn a_drive_put_back_after_the_others_went_on_is_stale_and_repaired() {
+fn a_drive_that_missed_writes_is_repaired_when_it_is_back() {
     let (root, server) = Server::fresh_four();
     let corpus = Corpus::store(&server.client(), "before");
     let (setup, ..) = server.stop();
@@ -254,9 +255,9 @@ fn a_drive_put_back_after_the_others_went_on_is_stale_and_repaired() {
     Corpus(kept).check(&server.client(), "before");
 }
 
-/// Tests the remains of a copy that was cut short, or of a cleanup that went too far.
+/// Such directories are left by an interrupted copy, or by a cleanup that went too far.
 #[test]
-fn a_store_of_which_only_identities_are_left_does_not_begin_empty() {
+fn a_store_with_only_identity_files_left_refuses_to_start() {
     let (_root, server) = Server::fresh_four();
     let corpus = Corpus::store(&server.client(), "box");
     let (setup, ..) = server.stop();
@@ -290,7 +291,7 @@ fn drives_of_two_stores_are_not_mixed() {
 }
 
 #[test]
-fn a_directory_with_other_content_is_not_taken() {
+fn a_data_directory_with_foreign_files_is_refused() {
     let root = tempfile::tempdir().unwrap();
     let setup = Setup::single(root.path());
     fs::create_dir(&setup.dirs[0]).unwrap();
@@ -319,7 +320,7 @@ fn directories_in_another_order_are_the_same_store() {
 
 /// W10: the shard index and the metadata tables are derived.
 #[test]
-fn derived_state_that_is_deleted_is_rebuilt() {
+fn deleted_indexes_and_metadata_tables_are_rebuilt() {
     let (_root, server) = Server::fresh_four();
     let corpus = Corpus::store(&server.client(), "box");
     let setup = server.kill();
@@ -331,7 +332,7 @@ fn derived_state_that_is_deleted_is_rebuilt() {
     corpus.check(&setup.start().client(), "box");
 }
 
-/// Every file below these, that has any content.
+/// Returns every file below the directory that is not empty.
 fn files_below(dir: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
@@ -346,7 +347,8 @@ fn files_below(dir: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Flips a bit, cuts off the end, or blanks some bytes: within the content, not within the zeros that follow it.
+/// Flips a bit, cuts off the end, or zeroes some bytes of a file: within its content, not within the zeros that follow
+/// it.
 fn damage(path: &Path, random: &mut data::Random) {
     let bytes = fs::read(path).unwrap();
     let content = bytes.iter().rposition(|byte| *byte != 0).map_or(1, |last| last + 1);
@@ -360,7 +362,7 @@ fn damage(path: &Path, random: &mut data::Random) {
     }
 }
 
-/// Some damage ends the process while it opens the tables; after a few such ends they are made anew.
+/// Starts the server, at most this often: damaged tables may end the process, and are made anew after a few such ends.
 fn start_within(setup: &Setup, starts: usize) -> Server {
     for _ in 1..starts {
         if let Ok(server) = setup.try_start() {
@@ -370,7 +372,7 @@ fn start_within(setup: &Setup, starts: usize) -> Server {
     setup.start()
 }
 
-/// The answer of the first of three tries that is not "try again".
+/// Returns the first answer of three tries that is not 503.
 #[track_caller]
 fn retried(ask: impl Fn() -> Answered) -> Answer {
     let mut tries = std::iter::repeat_with(|| ask().unwrap()).take(3);
@@ -378,11 +380,11 @@ fn retried(ask: impl Fn() -> Answered) -> Answer {
 }
 
 #[test]
-fn derived_state_that_is_damaged_is_never_believed() {
+fn damaged_tables_never_yield_a_wrong_answer() {
     let (_root, server) = Server::fresh();
     let s3 = server.client();
     let corpus = Corpus::store(&s3, "box");
-    // Enough that tables are written out.
+    // Enough objects that tables are written out.
     let small = data::bytes(3, 16 << 10);
     for number in 0..300 {
         s3.put("box", &format!("small/{number}"), &small).unwrap().expect(200);
@@ -401,7 +403,7 @@ fn derived_state_that_is_damaged_is_never_believed() {
         }
         let server = start_within(&setup, 3);
         let s3 = server.client();
-        // Damage shows itself to the first who looks; who asks again, as clients do, finds what was there.
+        // The first read of damage may fail with 503; a retry, as clients make it, finds the object.
         retried(|| s3.call("GET", "/box", &[("list-type", "2")], &[], Body::None));
         for (key, _) in &corpus.0 {
             retried(|| s3.get("box", key));

@@ -1,4 +1,4 @@
-//! Drives that are added to a store of one host, and those that are removed from it.
+//! Adding drives to a store of one host, and removing drives from it.
 
 use crate::harness::client::S3;
 use crate::harness::server::{ACCESS_KEY, SECRET_KEY, Server, Setup};
@@ -38,7 +38,7 @@ fn try_to_ask(server: &Server, arguments: &[&str]) -> std::process::Output {
     admin::run(server.admin, &Keys::new(ACCESS_KEY, SECRET_KEY), &arguments)
 }
 
-/// Shards of each node of the layout, once they are as wanted.
+/// Waits until the number of shards of each node is as wanted, and returns these numbers.
 fn shards_when(server: &Server, what: &str, wanted: impl Fn(&BTreeMap<u64, u64>) -> bool) -> BTreeMap<u64, u64> {
     eventually(PATIENCE, what, || {
         std::thread::sleep(Duration::from_millis(200));
@@ -50,8 +50,8 @@ fn shards_when(server: &Server, what: &str, wanted: impl Fn(&BTreeMap<u64, u64>)
     })
 }
 
-/// Returns whether only the drives that stay are shown: the first is not wanted any more, and is neither up nor down,
-/// so that nobody is alerted.
+/// Returns true if the metrics show only the drives that stay. The removed first drive must be neither up nor down, so
+/// that no alert fires.
 fn shows_those_that_stay(server: &Server) -> bool {
     let copies = |state| server.metric("sherd_raft_mirror_copies", &[("state", state)]);
     let up = |node: &str| server.series("sherd_drive_up").iter().filter(|(labels, _)| labels.contains(node)).count();
@@ -60,7 +60,7 @@ fn shows_those_that_stay(server: &Server) -> bool {
     own == [0, 1, 1] && !alerts
 }
 
-/// From one drive to three, and away from the first, which had the only copy of the metadata.
+/// The store grows from one drive to three; then the first drive, which had the only copy of the metadata, is removed.
 #[test]
 fn drives_are_added_and_removed_and_no_object_is_lost() {
     let root = tempfile::tempdir().expect("a temporary directory can be made");
@@ -85,7 +85,7 @@ fn drives_are_added_and_removed_and_no_object_is_lost() {
 
     ask(&server, &["layout", "drain", "0"]);
     shards_when(&server, "the first drive's shards to be moved off", |shards| shards[&0] == 0);
-    // What was moved off stays a minute for reads that began before.
+    // Old copies of moved shards stay for reads that began before the move.
     eventually(PATIENCE, "the first drive to be empty", || {
         std::thread::sleep(Duration::from_secs(1));
         try_to_ask(&server, &["layout", "remove", "0"]).status.success().then_some(())
@@ -99,7 +99,7 @@ fn drives_are_added_and_removed_and_no_object_is_lost() {
     check(&server.client(), 0..50);
     server.kill();
 
-    // Whether its directory is still given or not.
+    // The start must succeed whether the removed drive's directory is still configured or not.
     let server = setup.start();
     assert!(server.log().contains("this drive was removed from the store"), "{}", server.log());
     shards_when(&server, "the drives that are left", |shards| shards.keys().eq(&[1, 2]));
@@ -112,7 +112,7 @@ fn drives_are_added_and_removed_and_no_object_is_lost() {
     store(&server.client(), 50..60);
     server.stop();
 
-    // Emptied, it may come back, as another drive.
+    // An emptied directory may come back, as a new drive.
     fs::create_dir(&first).expect("it is gone");
     setup.dirs.insert(0, first);
     let server = setup.start();

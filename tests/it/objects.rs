@@ -1,4 +1,4 @@
-//! Objects over HTTP: put, get, ranges, listing, multipart, conditions, by the harness's own client.
+//! Objects over HTTP, with the harness's own client: put, get, ranges, listings, multipart uploads, conditions.
 
 use crate::harness::client::{Body, PAGES_MAX, S3};
 use crate::harness::server::Server;
@@ -18,7 +18,7 @@ fn bucket(s3: &S3) -> &'static str {
 
 /// F1: the ETag is the content's MD5, the same from PUT, GET, HEAD and the listing.
 #[test]
-fn an_object_reads_back_with_its_headers_and_tag() {
+fn an_object_reads_back_with_its_headers_and_etag() {
     let (_root, server) = Server::fresh();
     let s3 = server.client();
     let bucket = bucket(&s3);
@@ -76,7 +76,7 @@ fn keys_of_every_shape_come_back_as_they_were() {
 
 /// P5: suffix ranges are right.
 #[test]
-fn ranges_give_exactly_what_they_say() {
+fn every_form_of_range_returns_exactly_its_bytes() {
     let (_root, server) = Server::fresh_four();
     let s3 = server.client();
     let bucket = bucket(&s3);
@@ -106,7 +106,7 @@ fn ranges_give_exactly_what_they_say() {
     }
 }
 
-/// P5: a range out of a large object touches only what it needs.
+/// P5: a range of a large object reads only the stripes that it touches.
 #[test]
 fn a_range_of_a_large_object_reads_little_more_than_itself_from_disk() {
     let (_root, server) = Server::fresh();
@@ -162,7 +162,7 @@ fn listings_are_in_byte_order_with_prefixes_and_pages() {
     assert_eq!(keys, ["a", "b/1", "b/2", "b/c/3", "b0", "z", "ä"]);
 }
 
-/// M3: one tag from completion, HEAD, GET and the listing. M1: completion is metadata only.
+/// M3: completion, HEAD, GET and the listing return the same ETag. M1: a completion changes metadata only.
 #[test]
 fn a_multipart_upload_becomes_one_object() {
     let (_root, server) = Server::fresh_four();
@@ -204,9 +204,9 @@ fn an_aborted_or_wrong_completion_leaves_no_object() {
     s3.get(bucket, "k").unwrap().expect(404);
 }
 
-/// Conditional writes are decided where the write is: of any number at once, one wins.
+/// The condition of a write is decided when the write is applied, so that exactly one of many concurrent ones wins.
 #[test]
-fn of_a_hundred_racing_creations_exactly_one_succeeds() {
+fn exactly_one_of_a_hundred_concurrent_creations_succeeds() {
     let (_root, server) = Server::fresh_four();
     let s3 = server.client();
     let bucket = bucket(&s3);

@@ -1,4 +1,4 @@
-//! Running the store: first start, health, metrics, stop, restart.
+//! Operation of the store: first start, health, metrics, stop, restart.
 
 use crate::harness::server::{START_TIMEOUT, STOP_TIMEOUT, Server, Setup};
 use crate::harness::{admin, data, eventually, lose_drive, or_skipped};
@@ -9,7 +9,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::time::Duration;
 
-/// Metrics without a series in a store of one host that is whole and was just written to: what they tell of did not happen.
+/// Metrics that have no series in a healthy store of one host just after its first writes, since their events did not
+/// happen.
 const SILENT: &[&str] = &[
     // No fault, and no drive that is late.
     "sherd_chunk_faults_total",
@@ -50,7 +51,7 @@ const SILENT: &[&str] = &[
 ];
 
 #[test]
-fn the_first_start_prints_credentials_that_work_and_later_ones_do_not() {
+fn only_the_first_start_prints_credentials_and_they_work() {
     let root = tempfile::tempdir().unwrap();
     let setup = Setup::drives(root.path(), 2).without_keys();
     let server = setup.start();
@@ -70,7 +71,7 @@ fn the_first_start_prints_credentials_that_work_and_later_ones_do_not() {
 }
 
 #[test]
-fn health_answers_under_every_name() {
+fn health_answers_under_all_of_its_paths() {
     let (_root, server) = Server::fresh();
     for path in ["/health/live", "/health/ready", "/minio/health/live", "/minio/health/ready", "/minio/health/cluster"]
     {
@@ -79,7 +80,7 @@ fn health_answers_under_every_name() {
 }
 
 #[test]
-fn the_health_command_tells_a_running_store_from_none() {
+fn the_health_command_succeeds_only_while_the_store_runs() {
     let (_root, server) = Server::fresh();
     let health = |addr: &str| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_sherd"));
@@ -93,9 +94,9 @@ fn the_health_command_tells_a_running_store_from_none() {
     assert!(String::from_utf8(output.stderr).unwrap().contains("does not answer"));
 }
 
-/// T3: every metric of the catalogue is there once it has something to tell, the stage timings of PUT and GET with values.
+/// T3: every metric of the catalogue is scraped once it has a value, and the stage timings of PUT and GET have samples.
 #[test]
-fn every_metric_of_the_catalogue_is_scraped_once_it_has_something_to_tell() {
+fn every_metric_of_the_catalogue_is_scraped_once_it_has_a_value() {
     let (_root, server) = Server::fresh();
     let s3 = server.client();
     s3.create_bucket("box").unwrap().expect(200);
@@ -109,7 +110,7 @@ fn every_metric_of_the_catalogue_is_scraped_once_it_has_something_to_tell() {
         names.iter().copied().filter(is_due).collect()
     };
     let mut left = unserved();
-    // Chores tell of themselves when they have begun.
+    // The metrics of a chore appear once the chore has run.
     for _ in 0..300 {
         if left.is_empty() {
             break;
@@ -130,7 +131,7 @@ fn every_metric_of_the_catalogue_is_scraped_once_it_has_something_to_tell() {
 }
 
 #[test]
-fn stored_objects_are_there_after_a_restart() {
+fn objects_survive_a_restart() {
     let (_root, server) = Server::fresh_four();
     let s3 = server.client();
     s3.create_bucket("kept").unwrap().expect(200);
@@ -158,7 +159,7 @@ fn stored_objects_are_there_after_a_restart() {
 }
 
 #[test]
-fn a_stop_under_load_ends_with_0_and_loses_nothing_that_was_answered() {
+fn a_stop_under_load_exits_with_0_and_loses_no_acknowledged_write() {
     let (_root, server) = Server::fresh();
     let s3 = server.client();
     s3.create_bucket("busy").unwrap().expect(200);
@@ -192,7 +193,7 @@ fn a_stop_under_load_ends_with_0_and_loses_nothing_that_was_answered() {
     }
 }
 
-/// A thread that waits for a name server is not waited for.
+/// The process must not wait for a thread that waits for a name server.
 #[test]
 fn a_stop_does_not_wait_for_a_name_server_that_is_silent() {
     let root = tempfile::tempdir().unwrap();
@@ -216,7 +217,7 @@ fn a_stop_does_not_wait_for_a_name_server_that_is_silent() {
 }
 
 #[test]
-fn the_log_in_json_has_one_object_a_line() {
+fn the_json_log_has_one_object_in_each_line() {
     let root = tempfile::tempdir().unwrap();
     let server = Setup::single(root.path()).with("SHERD_LOG_FORMAT", "json").with("SHERD_LOG", "info").start();
     server.client().create_bucket("logged").unwrap().expect(200);
@@ -227,14 +228,14 @@ fn the_log_in_json_has_one_object_a_line() {
     }
 }
 
-/// Returns an address at which nobody asks a host that has not come so far.
+/// Returns a placeholder for the addresses of a host that never gets to listen.
 fn nowhere() -> SocketAddr {
     (Ipv4Addr::LOCALHOST, 0).into()
 }
 
-/// One host of five drives at 2+2; an object that fills some stripes has a shard on four of them.
+/// One host of five drives at 2+2: an object that is not inline has a shard on four of them.
 #[test]
-fn two_of_five_drives_lost_put_the_store_at_risk_and_every_page_says_so() {
+fn a_store_that_lost_two_of_five_drives_reports_that_it_is_at_risk() {
     let root = tempfile::tempdir().unwrap();
     let server = Setup::drives(root.path(), 5).with("SHERD_EC", "2+2").start();
     let s3 = server.client();

@@ -1,4 +1,4 @@
-//! The store under pressure: a drive nearly full, clients that are slow or vanish, lengths that lie, memory.
+//! The store under pressure: a nearly full drive, clients that are slow or vanish, wrong lengths, bounded memory.
 
 use crate::harness::client::Body;
 use crate::harness::server::{Server, Setup};
@@ -14,7 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// F3: out of space is an error of its own, and the store stays readable and deletable.
 #[test]
-fn a_drive_nearly_full_refuses_writes_and_serves_reads_and_deletes() {
+fn a_nearly_full_drive_refuses_writes_and_serves_reads_and_deletes() {
     let root = tempfile::tempdir().unwrap();
     let Some(drive) = or_skipped(SmallDrive::mount(&root.path().join("d1"))) else { return };
     let server = Setup::single(root.path()).start();
@@ -61,9 +61,9 @@ fn signed_put(server: &Server, path: &str, length: usize) -> String {
     format!("PUT {path} HTTP/1.1\r\n{lines}content-length: {length}\r\n\r\n")
 }
 
-/// F4: a declared length is a claim.
+/// F4: a declared length is not trusted.
 #[test]
-fn a_length_that_lies_allocates_nothing_and_stores_nothing() {
+fn a_false_content_length_allocates_and_stores_nothing() {
     let (_root, server) = Server::fresh();
     let s3 = server.client();
     s3.create_bucket("box").unwrap().expect(200);
@@ -85,7 +85,7 @@ fn a_length_that_lies_allocates_nothing_and_stores_nothing() {
 }
 
 #[test]
-fn slow_clients_do_not_hold_up_others() {
+fn slow_clients_do_not_block_others() {
     let (_root, server) = Server::fresh();
     let s3 = server.client();
     s3.create_bucket("box").unwrap().expect(200);
@@ -105,7 +105,7 @@ fn slow_clients_do_not_hold_up_others() {
 }
 
 #[test]
-fn a_slow_upload_that_goes_on_succeeds() {
+fn a_slow_upload_that_makes_progress_succeeds() {
     let (_root, server) = Server::fresh();
     server.client().create_bucket("box").unwrap().expect(200);
     let bytes = data::bytes(1, 300_000);
@@ -114,7 +114,7 @@ fn a_slow_upload_that_goes_on_succeeds() {
     stream.write_all(signed_put(&server, "/box/slow", bytes.len()).as_bytes()).unwrap();
     for piece in bytes.chunks(10_000) {
         stream.write_all(piece).unwrap();
-        // The pace is what is tested, not a wait for something.
+        // The slow pace is the subject of the test; this does not wait for a condition.
         std::thread::sleep(Duration::from_millis(20));
     }
     let mut head = [0; 12];
@@ -124,7 +124,7 @@ fn a_slow_upload_that_goes_on_succeeds() {
 }
 
 #[test]
-fn readers_that_vanish_leave_nothing_behind() {
+fn abandoned_downloads_release_their_resources() {
     let (_root, server) = Server::fresh_four();
     let s3 = server.client();
     s3.create_bucket("box").unwrap().expect(200);
@@ -143,7 +143,7 @@ fn readers_that_vanish_leave_nothing_behind() {
     assert!(s3.get("box", "k").unwrap().expect(200).body == data::bytes(1, 8 << 20));
 }
 
-/// P8: memory is bounded by a few stripes a request, whatever the size of the objects.
+/// P8: each request holds a few stripes in memory, whatever the size of its object.
 #[test]
 fn sixteen_large_uploads_at_once_stay_within_their_memory() {
     let mebibytes = usize::try_from(number("SHERD_TEST_UPLOAD_MB").unwrap_or(64)).unwrap();

@@ -1,4 +1,4 @@
-//! A drive of a running host that is replaced, without a restart.
+//! Replacing a drive of a running host, without a restart.
 
 use crate::harness::client::S3;
 use crate::harness::server::Server;
@@ -13,7 +13,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 const BUCKET: &str = "box";
 const WRITERS: u64 = 3;
 
-/// Sizes of objects that are kept in the metadata, in one stripe and in several.
+/// The sizes of objects that are stored in the metadata, in one stripe, and in several stripes.
 const LENS: [usize; 3] = [1000, 100_000, 1_200_000];
 
 fn object(writer: u64, number: u64) -> (String, Vec<u8>) {
@@ -21,7 +21,7 @@ fn object(writer: u64, number: u64) -> (String, Vec<u8>) {
     (format!("{writer}/{number}"), data::bytes(writer * 1_000_000 + number, len))
 }
 
-/// Writes and reads back until it is over; the number of objects, or the first request that failed.
+/// Writes objects and reads them back until `is_over`; returns their number, or the first request that failed.
 fn load(s3: &S3, writer: u64, is_over: &AtomicBool) -> Result<u64, String> {
     let mut number = 0;
     while !is_over.load(Ordering::Relaxed) {
@@ -50,7 +50,7 @@ fn check(s3: &S3, written: &[u64]) {
     }
 }
 
-/// Returns the reason for which a drive is not replaced.
+/// Returns the reason why the replacement of a drive is refused.
 #[track_caller]
 fn refusal(server: &Server, drive: &str) -> String {
     let output = admin::run(server.admin, &server.keys, &["drive", "replace", drive]);
@@ -98,7 +98,7 @@ fn check_refusals(server: &Server, lost: &Path) {
     fs::remove_file(lost.join("photo.jpg")).unwrap();
 }
 
-/// The drive has the tables and a copy of the metadata log, too: it is the first.
+/// The replaced drive is the first one, which also has the metadata tables and a copy of the metadata log.
 #[test]
 fn a_lost_drive_is_replaced_while_the_host_runs_and_no_request_fails() {
     let (_root, server) = Server::fresh_four();
@@ -134,15 +134,16 @@ fn a_lost_drive_is_replaced_while_the_host_runs_and_no_request_fails() {
     let server = setup.start();
     assert!(!server.log().contains("takes the place of a lost one"), "{}", server.log());
     until_well(&server);
-    // The proof that it was filled: two of the others may go.
+    // That the drive was filled is proven by losing two of the others.
     lose_drive(&dirs[1]);
     lose_drive(&dirs[2]);
     check(&server.client(), &written);
 }
 
-/// As where a mount point stays and its content goes: the lock file of the former drive is in the directory still.
+/// The directory stays and its content is deleted, as at a mount point; the lock file of the former drive is in it
+/// still.
 #[test]
-fn a_drive_is_replaced_again_and_again() {
+fn a_drive_can_be_replaced_several_times() {
     let (_root, server) = Server::fresh_four();
     let s3 = server.client();
     s3.create_bucket(BUCKET).unwrap().expect(200);

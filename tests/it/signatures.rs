@@ -1,4 +1,4 @@
-//! Every way to sign a request, right and wrong (F5: chunk signatures and trailers are verified, not skipped).
+//! Every way to sign a request, with right and wrong signatures (F5: chunk signatures and trailers are verified).
 
 use crate::harness::client::Body;
 use crate::harness::data;
@@ -73,7 +73,7 @@ fn a_presigned_url_works_until_it_expires() {
 }
 
 #[test]
-fn strangers_and_the_nameless_are_refused() {
+fn unknown_keys_and_anonymous_requests_are_refused() {
     let (_root, server) = Server::fresh();
     let s3 = server.client();
     s3.create_bucket("box").unwrap().expect(200);

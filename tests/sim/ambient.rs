@@ -1,4 +1,4 @@
-//! Time as the paused runtime has it, and randomness from one seed.
+//! The clock of the paused runtime, and randomness from one seed.
 
 use sherd::ambient::{Ambient, Clock, Entropy};
 use sherd::types::UnixMs;

@@ -1,4 +1,4 @@
-//! The chores of a host, step by step, in an order that is drawn; and what an operator orders meanwhile.
+//! The chores of a host, run step by step in a random order, with orders of an operator in between.
 
 use super::ambient::Simulated;
 use super::ledger::Ledger;
@@ -16,9 +16,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 const COMPARISON_STEPS_MAX: usize = 60;
-/// A fault comes before so many steps were made.
+/// The number of steps within which the fault of a round comes.
 const STEPS_TO_A_FAULT_MAX: u64 = 12;
-/// Steps of moving without any that did something, until it counts as settled.
+/// The number of idle steps of the mover in a row after which moving counts as settled.
 const IDLE_MOVES: usize = 100;
 const WEIGHT_MAX: u64 = 3;
 
@@ -65,7 +65,7 @@ impl Chores {
     }
 }
 
-/// Steps of the chores, drawn; one that fails for the lack of a disk is as good as none.
+/// Runs random steps of the chores. A step that fails because the disk is gone is ignored.
 pub async fn run(host: &Host, drawn: &Simulated, ledger: &RefCell<Ledger>, round: Round, steps: usize) {
     let mut chores = Chores::take(host);
     let strikes_at = drawn.below(STEPS_TO_A_FAULT_MAX) as usize;
@@ -87,7 +87,7 @@ pub async fn run(host: &Host, drawn: &Simulated, ledger: &RefCell<Ledger>, round
     chores.give_back(host);
 }
 
-/// A drive gets the fault of this round.
+/// Gives a drive the fault of this round, if there is one.
 fn strike(host: &Host, drawn: &Simulated, ledger: &RefCell<Ledger>, round: Round) {
     let Some(fault) = round.fault else { return };
     let drive = drawn.below(DRIVES as u64) as usize;
@@ -104,7 +104,7 @@ fn strike(host: &Host, drawn: &Simulated, ledger: &RefCell<Ledger>, round: Round
 impl Chores {
     async fn step(&mut self, host: &Host, drawn: &Simulated, ledger: &RefCell<Ledger>) {
         let drive = drawn.below(self.compactions.len().max(1) as u64) as usize;
-        // The chores of a drive that does not answer wait for it, each by itself.
+        // A chore of a drive that does not answer would wait for it.
         let answers = host.opened().get(drive).is_some_and(|node| !host.is_silent(*node));
         match drawn.below(9) {
             0 => fence_off(host, &mut self.fencing, &mut self.healing).await,
@@ -138,7 +138,7 @@ impl Chores {
         }
     }
 
-    /// An order of an operator now and then, and a step of the moves that come of it.
+    /// Makes a step of the mover, and now and then an order of an operator before it.
     async fn move_on(&mut self, host: &Host, drawn: &Simulated, ledger: &RefCell<Ledger>) {
         if drawn.below(8) == 0 {
             reorder(host, drawn).await;
@@ -153,7 +153,7 @@ impl Chores {
     }
 }
 
-/// A drive is drained while no other is, comes back, or has another weight.
+/// Drains a drive while no other is draining, restores the one that is, or changes a weight.
 async fn reorder(host: &Host, drawn: &Simulated) {
     let Ok(view) = host.metadata.read().await else { return };
     let nodes = view.nodes().expect("the tables are in memory");
@@ -166,7 +166,7 @@ async fn reorder(host: &Host, drawn: &Simulated) {
     };
 }
 
-/// All drives are active and of one weight, and shards are moved until nothing is left to be moved or dropped.
+/// Makes all drives active with equal weights, and moves shards until nothing is left to be moved or dropped.
 pub async fn settle_moves(host: &Host, ledger: &RefCell<Ledger>, context: &str) {
     for node in host.nodes().await {
         host.set_node(node.id, Some(1), Some(NodeState::Active)).await;
@@ -194,10 +194,10 @@ pub async fn settle_moves(host: &Host, ledger: &RefCell<Ledger>, context: &str) 
     panic!("{context}: moving does not come to an end: {:?}", host.mover.status());
 }
 
-/// Fences off the writes of no known host, and compares the drives with the metadata for a while.
+/// Raises the fence above the writes of the stray host, and compares the drives with the metadata for some steps.
 async fn fence_off(host: &Host, fencing: &mut Option<Fencing>, healing: &mut Option<Healing>) {
     let (Some(fencing), Some(healing)) = (fencing, healing) else { return };
-    // Ids of the same millisecond come below it with the second.
+    // The second raise also covers ids of the same millisecond as the first.
     for _ in 0..2 {
         let _ = fencing.advance().await;
     }
@@ -210,11 +210,11 @@ async fn fence_off(host: &Host, fencing: &mut Option<Fencing>, healing: &mut Opt
     host.comparisons.fetch_add(1, Ordering::Relaxed);
 }
 
-/// Every chunk of every drive is read once, from the beginning.
+/// Scrubs every chunk of every drive once, from the beginning.
 pub async fn scrub(host: &Host) {
     let mut scrubs = std::mem::take(&mut *host.scrubs.lock().expect("one thread"));
     for scrub in &mut scrubs {
-        // A pass may be under way.
+        // A pass may be under way already, so two must end.
         let mut passes = 0;
         for _ in 0..100_000 {
             passes += u64::from(scrub.advance().await.expect("the disk is there") == Scrubbed::Finished);
@@ -227,7 +227,7 @@ pub async fn scrub(host: &Host) {
     *host.scrubs.lock().expect("one thread") = scrubs;
 }
 
-/// Heals until every node was compared with the metadata and no repair is left.
+/// Heals until every node is compared with the metadata and no repair is left.
 pub async fn heal(host: &Host, ledger: &RefCell<Ledger>) {
     let mut healing = host.healing.lock().expect("one thread").take().expect("the healer is not at work");
     let mut whole = false;

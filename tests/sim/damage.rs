@@ -1,4 +1,4 @@
-//! What a seed draws besides power cuts, and how it strikes.
+//! The damage that a seed draws besides power cuts, and how it is done.
 
 use super::ambient::Simulated;
 use super::ledger::Tally;
@@ -7,7 +7,7 @@ use sherd::storage::disk::sim::{Chances, DriveFault};
 use sherd::storage::wal::Durability;
 use std::time::Duration;
 
-/// With relaxed durability a power cut may lose what was acknowledged in the last so long.
+/// The interval of syncs with relaxed durability: a power cut may lose what was acknowledged within it.
 pub const FLUSH_DELAY: Duration = Duration::from_millis(200);
 
 /// The damage besides power cuts, in one run of a seed: not more at once than parity covers.
@@ -23,12 +23,12 @@ pub enum Damage {
     Rot,
     /// A bit of one copy of the log of metadata, or of its snapshot, flips while the power is off, once.
     RottenCopy,
-    /// In one of the rounds a drive fails as a whole, is full, cannot be read, does not answer any more, or has calls that
-    /// fail now and then.
+    /// In one of the rounds a drive fails as a whole, is full, cannot be read, does not answer any more, or has calls
+    /// that fail now and then.
     Drive(DriveFault),
     /// A drive is away at a start and back at a later one, again and again: not the same each time.
     AbsentDrives,
-    /// Nodes refuse, are full, answer late, or do what they are asked for and do not say so: up to so many at once.
+    /// Up to so many nodes at once refuse, are full, answer late, or carry out requests without answering.
     Storm(u64),
 }
 
@@ -48,7 +48,8 @@ impl Variant {
     pub fn draw(drawn: &Simulated) -> Self {
         let (damage, steps_clock) = (Damage::draw(drawn), drawn.below(4) == 0);
         let (moves, is_relaxed) = (drawn.below(3) == 0, drawn.below(8) == 0);
-        // What a cut loses is told apart from damage, and from copies that are dropped early, by there being none.
+        // With relaxed durability there is no other damage and no move, so that every loss is known to be that of a
+        // cut.
         let damage = if is_relaxed { Damage::None } else { damage };
         Self { damage, steps_clock, moves: moves && !is_relaxed, is_relaxed }
     }
@@ -60,7 +61,7 @@ impl Variant {
         }
     }
 
-    /// A drive may be lost at a start.
+    /// Returns true if a drive may be lost at a start.
     pub fn loses_drives(self) -> bool {
         matches!(self.damage, Damage::AbsentDrives)
     }
@@ -69,22 +70,23 @@ impl Variant {
         if let Damage::Storm(most) = self.damage { most } else { 0 }
     }
 
-    /// Answers of nodes may come late in every round.
+    /// Returns true if nodes may be in trouble in every round.
     pub fn is_stormy(self) -> bool {
         self.storm() > 0
     }
 
-    /// The time that garbage stays: longer than a power cut can undo.
+    /// Returns the time before garbage is reclaimed, which is longer than a power cut can undo.
     pub fn garbage_grace(self) -> Duration {
         if self.is_relaxed { 5 * FLUSH_DELAY } else { Duration::ZERO }
     }
 
-    /// The time that the old copy of a moved shard stays: longer than a read that began before.
+    /// Returns the time before the old copy of a moved shard is dropped, which is longer than a read that began before
+    /// takes.
     pub fn leftover_grace(self) -> Duration {
         if self.is_stormy() { sherd::limits::LEFTOVER_GRACE } else { Duration::from_millis(50) }
     }
 
-    /// Shards may be gone or damaged before anybody knows.
+    /// Returns true if shards may be lost or damaged without the store knowing.
     pub fn hides_losses(self) -> bool {
         let loses_writes = matches!(self.damage, Damage::Drive(DriveFault::Flaky(chances)) if chances.writes_lost > 0);
         self.damage == Damage::Rot || self.is_relaxed || loses_writes
@@ -109,7 +111,7 @@ impl Damage {
         }
     }
 
-    /// Each sort of fault with some chance, or none.
+    /// Draws a chance for each sort of fault, which may be 0.
     fn chances(drawn: &Simulated) -> Chances {
         let chance = |one_in: u64| if drawn.below(2) == 0 { 0 } else { one_in / 4 + drawn.below(one_in) };
         Chances {
@@ -122,17 +124,17 @@ impl Damage {
         }
     }
 
-    /// The fault that a drive gets in the round that comes, at a moment of the work in it.
+    /// Returns the fault that a drive gets during the failing round.
     pub fn of_drive(self) -> Option<DriveFault> {
         if let Self::Drive(fault) = self { Some(fault) } else { None }
     }
 
-    /// The drive never answers again.
+    /// Returns true if the drive never answers again.
     pub fn is_silent(self) -> bool {
         matches!(self, Self::Drive(DriveFault::Silent | DriveFault::SilentChanges))
     }
 
-    /// Makes a call of the disk fail in the round that comes; whether it does.
+    /// Makes a call of the disk fail in the coming round; returns whether this damage does so.
     pub fn begin(self, world: &World) -> bool {
         match self {
             Self::FailedSync => world.disk.fail_next_syncs(1),
@@ -142,7 +144,7 @@ impl Damage {
         true
     }
 
-    /// While the power is off; whether a drive has been replaced.
+    /// Does the damage that happens while the power is off; returns whether a drive has been replaced.
     pub fn strike(self, world: &World, drawn: &Simulated, is_its_round: bool, tally: &mut Tally) -> bool {
         let drive = drawn.below(DRIVES as u64) as usize;
         match self {
@@ -160,7 +162,7 @@ impl Damage {
         false
     }
 
-    /// Between two starts: the drive that was away is back, and another may be away.
+    /// Between two starts, brings back the drive that was away, and may take another one away.
     pub fn take_away(self, world: &World, drawn: &Simulated, tally: &mut Tally) {
         if self != Self::AbsentDrives || !world.has_formed() {
             return;

@@ -1,4 +1,4 @@
-//! The simulation, proven: each seeded defect is found within a number of seeds.
+//! The test of the simulation itself: it must find each seeded defect within a number of seeds.
 
 use super::{run, side_by_side};
 use sherd::defects::{Defect, plant};
@@ -6,7 +6,7 @@ use std::env;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 
-/// Each with the first of the seeds that are tried; one of `SEEDS` finds it.
+/// The defects, each with the first of the `SEEDS` seeds that are tried.
 const DEFECTS: &[(Defect, u64)] = &[
     (Defect::AnswerBeforeSync, 0),
     (Defect::SkipSync, 0),
@@ -41,7 +41,7 @@ const DEFECTS: &[(Defect, u64)] = &[
 ];
 const SEEDS: u64 = 40;
 
-/// The first seed that finds it, and what it says.
+/// Returns the first seed that finds the defect, and its failure message.
 fn find(defect: Defect, first: u64) -> Option<(u64, String)> {
     let _planted = plant(defect);
     (first..first + SEEDS).find_map(|seed| {

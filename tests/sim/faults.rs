@@ -1,4 +1,4 @@
-//! Nodes that do not answer as they should: between the store and its drives, where a host that is not well would be.
+//! Faults of nodes, injected between the store and the service of its drives: refusals, late answers, lost answers.
 
 use super::ambient::Simulated;
 use sherd::actors::drives::{Blocking, Job};
@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-/// Between two changes of the weather, on average.
+/// The mean number of calls between two changes of the faulty nodes.
 const CALLS_BETWEEN: u64 = 25;
 const STALL_MS_MAX: u64 = 12_000;
 
@@ -25,7 +25,7 @@ enum Trouble {
     Full,
     /// It answers late.
     Slow,
-    /// It does what it is asked for, and its answers are lost.
+    /// It carries out requests, but its answers are lost.
     Mute,
 }
 
@@ -33,7 +33,7 @@ enum Trouble {
 #[derive(Debug)]
 pub struct Weather {
     drawn: Arc<Simulated>,
-    /// Nodes in trouble at once; none where the weather is fair.
+    /// The most nodes in trouble at once; 0 for none.
     most: Mutex<u64>,
     troubles: Mutex<BTreeMap<NodeId, Trouble>>,
     nodes: u64,
@@ -49,7 +49,7 @@ impl Weather {
         })
     }
 
-    /// From now on up to so many nodes at once are in trouble; 0 ends it.
+    /// Sets the most nodes that are in trouble at once; 0 ends all troubles.
     pub fn set(&self, most: u64) {
         *self.most.lock().expect("one thread") = most;
         self.troubles().clear();
@@ -77,8 +77,8 @@ impl Weather {
     }
 }
 
-/// The reader threads of a drive: the caller's own, unless the drive answers no more. Work then stays where it is, as in a
-/// thread that a call holds for good.
+/// The reader threads of a drive. Work runs in the caller's thread, unless the drive does not answer any more: then it
+/// is held for ever, as in a thread that a call blocks.
 pub struct DriveThreads {
     disk: SimDisk,
     dir: PathBuf,
@@ -119,7 +119,8 @@ impl Nodes {
         self.inner.get(&node).ok_or(PeerError::NoSuchNode(node))
     }
 
-    /// Does something on a node, or what comes of it there.
+    /// Calls a node with its present trouble: refuses, delays the call, or loses its answer. `grows`: the call needs
+    /// space.
     async fn call<T>(
         &self,
         node: NodeId,

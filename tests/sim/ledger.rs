@@ -1,4 +1,4 @@
-//! The states that may be found: under each key the version last acknowledged, and those that were tried since.
+//! The ledger of states that may be found: for each key, the version that was acknowledged last, and those tried since.
 
 use super::damage::FLUSH_DELAY;
 use super::undone::Undoable;
@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 const CONTENTS_MAX: usize = 2000;
 
-/// A version of a key; each has content of its own. `None` is absence.
+/// A version of a key; each version has different content. `None` is an absent object.
 pub type Version = Option<u64>;
 
 /// A version in the bucket with versions, and its content; `None` is a delete marker.
@@ -20,7 +20,7 @@ pub type Row = (VersionId, Version);
 #[derive(Clone, Debug, Default)]
 pub struct Ledger {
     may_be: BTreeMap<String, BTreeSet<Version>>,
-    /// The parts of versions that were made by appends: the versions that they consist of.
+    /// For each version that was made by appends, the versions whose contents it consists of.
     pieces: BTreeMap<u64, Vec<u64>>,
     /// Renames of unknown outcome: source, target, and the version that is under one of them.
     renames: Vec<(String, String, u64)>,
@@ -41,7 +41,7 @@ pub enum Change {
     Remove(VersionId),
 }
 
-/// The counts of what happened, so that a simulation in which nothing does is noticed.
+/// The counts of events, by which a simulation in which too little happens is noticed.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Tally {
     pub acknowledged: u64,
@@ -93,7 +93,7 @@ impl Tally {
     }
 }
 
-/// The content of a version that was put at once: some ride in the metadata, some are cut into stripes.
+/// Returns the content of a version that was put at once. Some contents are inline in the metadata, some are striped.
 pub fn content(version: u64) -> Bytes {
     thread_local! {
         /// The contents of this thread's last seeds: they are compared far more often than written.
@@ -122,7 +122,7 @@ impl Ledger {
         self.may_be.entry(key.to_owned()).or_insert_with(|| BTreeSet::from([None]))
     }
 
-    /// The version under a key, where that is certain.
+    /// Returns the version under a key, if it is certain.
     pub fn certain(&mut self, key: &str) -> Option<Version> {
         let versions = self.versions(key);
         versions.first().copied().filter(|_| versions.len() == 1)
@@ -135,20 +135,20 @@ impl Ledger {
         }
     }
 
-    /// `whole` is `standing` with `added` behind it.
+    /// Notes that the version `whole` is `standing` with `added` appended.
     pub fn compose(&mut self, whole: u64, standing: u64, added: u64) {
         let mut pieces = self.pieces.get(&standing).cloned().unwrap_or_else(|| vec![standing]);
         pieces.push(added);
         self.pieces.insert(whole, pieces);
     }
 
-    /// The change may happen from now on.
+    /// Notes that a change may happen from now on.
     pub fn attempt(&mut self, key: &str, version: Version) {
         self.undoable.begin(key);
         self.versions(key).insert(version);
     }
 
-    /// The change has happened.
+    /// Notes that a change has happened.
     pub fn acknowledge(&mut self, key: &str, version: Version) {
         self.tally.acknowledged += 1;
         let mut before = std::mem::replace(self.versions(key), BTreeSet::from([version]));
@@ -175,7 +175,7 @@ impl Ledger {
         self.renames.pop();
     }
 
-    /// The versions of a key, oldest first.
+    /// Returns the versions of a key, oldest first.
     pub fn rows(&self, key: &str) -> &[Row] {
         self.rows.get(key).map_or(&[], Vec::as_slice)
     }
@@ -189,7 +189,7 @@ impl Ledger {
         self.changes.remove(key);
     }
 
-    /// The change has happened; `added` is the version that it made.
+    /// Notes that a change has happened; `added` is the version that it made.
     pub fn acknowledge_change(&mut self, key: &str, added: Option<VersionId>) {
         self.tally.versions_changed += 1;
         let rows = self.rows.entry(key.to_owned()).or_default();
@@ -201,7 +201,7 @@ impl Ledger {
         }
     }
 
-    /// Fails unless what is found is one of those that may be there.
+    /// Fails unless the found content is that of a possible version; returns that version.
     pub fn check(&self, key: &str, found: Option<&Bytes>, context: &str) -> Version {
         let none = BTreeSet::from([None]);
         let may_be = self.may_be.get(key).unwrap_or(&none);
@@ -212,7 +212,7 @@ impl Ledger {
         })
     }
 
-    /// The power is cut, or the host has stopped in order.
+    /// Notes that the power was cut, after a stop in order if `was_stopped`.
     pub fn note_cut(&mut self, was_stopped: bool) {
         if was_stopped {
             self.undoable.stop();
@@ -221,8 +221,8 @@ impl Ledger {
         self.tally.cuts_relaxed += u64::from(self.undoable.is_relaxed());
     }
 
-    /// Reads every key, compares the listing with what was read, and holds the store to what was found. Where durability is
-    /// relaxed, a cut may have undone what was acknowledged last, or taken bytes of it.
+    /// Reads every key, compares the listing with the reads, and takes the found states as the only possible ones. With
+    /// relaxed durability, a cut may have undone the last acknowledged changes, or taken bytes of them.
     pub async fn settle(&mut self, host: &Host, context: &str) {
         let keys: Vec<String> = self.may_be.keys().cloned().collect();
         let (mut there, mut found_states, mut unreadable) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
@@ -240,7 +240,7 @@ impl Ledger {
                 Err(error) => panic!("{context}: {key}: {error}"),
             };
             let known = self.check(&key, found.as_ref(), context);
-            // Versions may have the same content: the one that no cut has undone is meant, if there is such a one.
+            // Several versions may have the same content; a version that no cut has undone is preferred.
             let same = |version: &&Version| version.map(|version| self.content(version)) == found;
             let of_states: Vec<Option<Version>> = states.iter().map(|state| state.iter().find(same).copied()).collect();
             let version = of_states.iter().rev().flatten().next().copied().unwrap_or(known);
@@ -272,14 +272,14 @@ impl Ledger {
         self.undoable.stop();
         if self.undoable.is_relaxed() {
             host.abort_uploads().await;
-            // What was deleted here stays so, whenever the next cut comes.
+            // Waits until the deletes here are synced, so that the next cut cannot undo them.
             tokio::time::sleep(2 * FLUSH_DELAY).await;
         }
         self.blobs.extend(host.blobs().await.into_keys());
     }
 
-    /// Fails if shards are left of a blob that nothing refers to and that is not garbage. One shard may be: a repair that the
-    /// power cut interrupted leaves it.
+    /// Fails if shards are left of a blob that nothing refers to and that is not garbage. One shard may be: a repair
+    /// that the power cut interrupted leaves it.
     pub async fn check_orphans(&self, host: &Host, context: &str) {
         let (known, garbage) = (host.blobs().await, host.garbage().await);
         let mut orphans: BTreeMap<BlobId, usize> = BTreeMap::new();

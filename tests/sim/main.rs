@@ -1,12 +1,14 @@
-//! The whole store but its listeners, on one simulated disk whose power is cut: at any change of the disk, in the midst of
-//! formation, recovery, writes, deletes, multipart uploads, compaction, reclaiming and repair. What was not synced is
-//! dropped, torn or reordered. Afterwards every acknowledged change stands, and nothing that was deleted is back.
+//! The simulation: the store without its listeners, on one simulated disk whose power is cut at any change of the disk,
+//! during formation, recovery, writes, deletes, multipart uploads, compaction, reclaiming and repair. A cut drops,
+//! tears or reorders what was not synced. Afterwards every acknowledged change must be there, and no deleted object may
+//! be back.
 //!
-//! Besides, in each seed something else goes wrong (`Damage`): a drive is empty when the power is back (it is rebuilt before the
-//! next cut), fails or is full, a sync or a write fails, bits flip, nodes refuse or do not answer, the wall clock is stepped.
+//! In addition, each seed draws another kind of damage (`Damage`): a drive is empty when the power is back (it is
+//! rebuilt before the next cut), fails or is full, a sync or a write fails, bits flip, nodes refuse or do not answer,
+//! the wall clock is stepped.
 //!
-//! Deterministic: one thread, paused time, everything drawn from one seed. `SHERD_SIM_SEEDS` says how many seeds are tried,
-//! `SHERD_SIM_SEED` tries that one alone.
+//! A seed is deterministic: one thread, paused time, all choices drawn from it. `SHERD_SIM_SEEDS` is the number of
+//! seeds; `SHERD_SIM_SEED` runs that one alone.
 
 #[path = "../harness/settings.rs"]
 mod settings;
@@ -45,8 +47,8 @@ const ROUNDS: u64 = 3;
 const PATIENCE: Duration = Duration::from_secs(6 * 3600);
 /// The most simulated time of a stop in order.
 const STOP_PATIENCE: Duration = Duration::from_secs(600);
-/// Changes of the disk from the beginning of a round to the cut, at most; in a long round, in which chores get far; and
-/// where no cut is to come before a drive that does not answer is out of service.
+/// The most changes of the disk from the beginning of a round to the cut: in a short round; in a long one, in which
+/// chores make progress; and in one in which a drive that does not answer must be out of service before the cut.
 const CHANGES_MAX: u64 = 700;
 const CHANGES_LONG_MAX: u64 = 6000;
 const CHANGES_SILENT_MAX: u64 = 3000;
@@ -68,7 +70,8 @@ impl Seed {
         format!("seed {}, {damage:?}{moves}{relaxed}, {what}", self.number)
     }
 
-    /// Work until the power goes, or a while after it could have gone. Whether the host was stopped in order before that.
+    /// Works until the power is cut, or for some time if it is not; returns whether the host was stopped in order
+    /// before.
     async fn work(&self, world: &World, running: Option<Host>, number: u64) -> bool {
         let drawn = &*self.drawn;
         let is_long = drawn.below(5) == 0;
@@ -111,13 +114,13 @@ impl Seed {
         stops && !world.disk.is_halted()
     }
 
-    /// Holds the store to what the ledger knows, and to its invariants.
+    /// Checks the store against the ledger and its invariants.
     async fn check(&self, host: &Host, is_replaced: bool, context: &str) {
         let mut settled = self.ledger.borrow().clone();
         settled.settle(host, context).await;
         *self.ledger.borrow_mut() = settled.clone();
         oracle::check_metadata(host).await;
-        // Copies of moves that were given up are nobody's until the next sweep; a write that was lost may be that of a drop.
+        // An abandoned move leaves a copy until the next sweep, and a lost write may have been a tombstone.
         if !self.variant.moves && !self.variant.hides_losses() {
             settled.check_orphans(host, context).await;
         }
@@ -130,7 +133,7 @@ impl Seed {
         }
     }
 
-    /// All drives are there, and everything comes to be whole.
+    /// Heals and scrubs with all drives back, and checks that everything is whole.
     async fn end(&self, world: &World, host: Host) {
         let context = self.context("healed");
         let mut settled = self.ledger.borrow().clone();
@@ -165,7 +168,7 @@ async fn survive(number: u64) -> Tally {
     let seed = Seed { number, drawn: Arc::clone(&drawn), variant, ledger: Rc::clone(&ledger), failing_round };
     let mut running = None;
     for round in 0..ROUNDS {
-        // A cut before the start is through now and then; else in the midst of work.
+        // Sometimes the host is restarted, so that the cut may come before the start has ended.
         let restarts = running.is_none() || drawn.below(3) == 0;
         if restarts && let Some(host) = running.take() {
             world::close(host).await;
@@ -194,7 +197,7 @@ async fn survive(number: u64) -> Tally {
     ledger.borrow().tally
 }
 
-/// The tables of the metadata are lost: the snapshot and the log make the same again.
+/// Drops the metadata tables, and checks that snapshot and log make the same rows again.
 async fn rebuild_state(world: &World, settled: &mut Ledger, context: &str) {
     let before = world.state_rows();
     world.forget_state();
@@ -208,7 +211,7 @@ async fn rebuild_state(world: &World, settled: &mut Ledger, context: &str) {
     assert!(before.len() == after.len() && differs.is_none(), "{context}: other rows are made again: {differs:?}");
 }
 
-/// One seed, in a runtime of its own.
+/// Runs one seed in a runtime of its own.
 fn run(seed: u64) -> Tally {
     actix::System::with_tokio_rt(|| {
         let mut runtime = tokio::runtime::Builder::new_current_thread();
@@ -220,8 +223,8 @@ fn run(seed: u64) -> Tally {
     })
 }
 
-/// Does the work for each number, several at once, each in a thread. The first panic is this one's, once the others have
-/// ended what they had begun.
+/// Calls `work` for each number, on several threads. After a panic the other threads finish the numbers that they have
+/// begun; then it is resumed.
 fn side_by_side(numbers: std::ops::Range<u64>, work: impl Fn(u64) + Sync) {
     let cores = thread::available_parallelism().map_or(1, std::num::NonZero::get) as u64;
     let threads = number("SHERD_SIM_THREADS").unwrap_or(cores).clamp(1, THREADS_MAX);

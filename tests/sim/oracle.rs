@@ -1,5 +1,4 @@
-//! The invariants of the whole store whenever it has started: of its metadata by itself, and of its drives by the
-//! metadata.
+//! The invariants of the whole store after each start: those of the metadata, and the agreement of the drives with it.
 
 use super::world::Host;
 use bytes::Bytes;
@@ -9,7 +8,7 @@ use sherd::storage::stripe::BlobLayout;
 use sherd::types::{ChunkIndex, ShardId, ShardIndex};
 use std::collections::BTreeSet;
 
-/// Fails where rows of the metadata contradict each other.
+/// Fails if rows of the metadata contradict each other.
 pub async fn check_metadata(host: &Host) {
     host.metadata.read().await.expect("the metadata is there").check_invariants();
 }
@@ -35,7 +34,7 @@ pub async fn check_named_missing(host: &Host, context: &str) {
     }
 }
 
-/// Every blob that anything refers to has all its shards, each as the others make it.
+/// Fails unless every referenced blob has all its shards, each equal to what the others decode to.
 pub async fn check_redundancy(host: &Host, context: &str) {
     for blob in host.blobs().await.into_values() {
         let stripes = BlobLayout::new(blob.geometry, blob.size_bytes).expect("a layout").stripes();

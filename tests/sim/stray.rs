@@ -1,4 +1,4 @@
-//! A host whose changes are long under way: what it wrote is on the drives for a while before any entry names it.
+//! A host whose proposals take long, so that its shards are on the drives for some time before any entry names them.
 
 use super::ambient::Simulated;
 use sherd::actors::consensus::{MetaError, MetaHandle};
@@ -8,7 +8,7 @@ use sherd::storage::meta::view::MetaView;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Others have so many turns before a change is sent, at most.
+/// The most turns that other tasks get before a change is proposed.
 const TURNS_MAX: u64 = 2000;
 
 #[derive(Debug)]

@@ -1,4 +1,5 @@
-//! What a power cut may undo where durability is relaxed: changes that were acknowledged in the last window, the last first.
+//! The changes that a power cut may undo with relaxed durability: those acknowledged in the last window, from the
+//! latest on.
 
 use super::ambient::Simulated;
 use super::damage::FLUSH_DELAY;
@@ -19,7 +20,7 @@ struct Recent {
     before: BTreeSet<Version>,
 }
 
-/// The changes that are recent enough to be undone; none are kept where durability is strict.
+/// The changes that are recent enough to be undone; always empty with strict durability.
 #[derive(Clone, Debug, Default)]
 pub struct Undoable {
     clock: Option<Arc<Simulated>>,
@@ -30,7 +31,7 @@ pub struct Undoable {
     rows: Vec<(String, Duration, Vec<Row>)>,
 }
 
-/// The states of a key that may be found, from before the oldest change that may be undone on.
+/// The states of a key that may be found, from the one before the oldest change that may be undone.
 type States = Vec<BTreeSet<Version>>;
 
 impl Undoable {
@@ -47,13 +48,13 @@ impl Undoable {
         self.turn
     }
 
-    /// A change of a key begins.
+    /// Notes that a change of a key begins.
     pub fn begin(&mut self, key: &str) {
         let turn = self.next_turn();
         self.began.insert(key.to_owned(), turn);
     }
 
-    /// The change of a key is acknowledged; one of `before` was there.
+    /// Notes that the change of a key is acknowledged; `before` are the versions that were possible before it.
     pub fn note(&mut self, key: &str, before: BTreeSet<Version>) {
         let Some(clock) = &self.clock else { return };
         let at = clock.monotonic();
@@ -62,20 +63,20 @@ impl Undoable {
         self.recent.push(Recent { key: key.to_owned(), began, ended, at, before });
     }
 
-    /// The change of a key of the versioned bucket is acknowledged.
+    /// Notes that a change of a key of the versioned bucket is acknowledged.
     pub fn note_rows(&mut self, key: &str, before: &[Row]) {
         let Some(clock) = &self.clock else { return };
         let at = clock.monotonic();
         self.rows.push((key.to_owned(), at, before.to_vec()));
     }
 
-    /// A stop in order: nothing can be undone any more.
+    /// Notes a stop in order, after which nothing can be undone.
     pub fn stop(&mut self) {
         self.recent.clear();
         self.rows.clear();
     }
 
-    /// The power is cut. Nothing was acknowledged later than what was last: from there the window is counted back.
+    /// Notes a power cut. The window is counted back from the last acknowledged change.
     pub fn cut(&mut self) {
         let last = |at: Option<Duration>| at.unwrap_or_default();
         let of_keys = last(self.recent.last().map(|change| change.at));
@@ -84,7 +85,7 @@ impl Undoable {
         self.rows.retain(|change| change.1 + FLUSH_DELAY >= now);
     }
 
-    /// The states that a key may be in again, oldest first.
+    /// Returns the earlier states that a cut may have brought back, oldest first.
     pub fn states(&self, key: &str) -> States {
         self.recent.iter().filter(|change| change.key == key).map(|change| change.before.clone()).collect()
     }
@@ -93,8 +94,9 @@ impl Undoable {
         self.rows.iter().filter(|change| change.0 == key).map(|change| change.2.clone()).collect()
     }
 
-    /// Fails where a change is there that began after another one was acknowledged that is gone: the log is lost from its
-    /// end only. `found`: for each key, which of its states are as it was found, of which the last is the one without a loss.
+    /// Fails if a change survives that began after the acknowledgement of a change that is lost: a log is lost from its
+    /// end only. `found` has, for each key, whether each of its states matches what was found; the last state is the
+    /// one without a loss.
     pub fn check_order(&self, found: &BTreeMap<String, Vec<bool>>, context: &str) {
         let (mut gone, mut stands): (Vec<&Recent>, Vec<&Recent>) = Default::default();
         for (key, states) in found {

@@ -1,4 +1,4 @@
-//! The work while the power lasts: clients, each with keys of its own, and the chores, in small steps.
+//! The work until the power is cut: clients, each with keys of its own, and the chores in small steps.
 
 use super::ambient::Simulated;
 use super::chores;
@@ -25,7 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 const CLIENTS: u64 = 4;
-/// Objects that are longer are not appended to.
+/// The longest object that is appended to.
 const APPENDED_BYTES_MAX: u64 = 300_000;
 const KEYS_OF_A_CLIENT: u64 = 3;
 /// The steps of a client in a short round and in a long one, and of the chores.
@@ -33,17 +33,17 @@ const STEPS: [usize; 2] = [14, 70];
 const CHORES: [usize; 2] = [30, 400];
 /// The steps of a client once a drive that never answers again is out of service.
 const STEPS_AFTERWARDS: usize = 6;
-/// The most simulated time: those that wait for a disk that is gone wait for ever.
+/// The most simulated time of a round. It is needed because waits for a disk that is gone never end.
 const PATIENCE: Duration = Duration::from_secs(120);
 const PATIENCE_IN_TROUBLE: Duration = Duration::from_secs(3600);
 /// A drive that does not answer is out of service after this, by the rule of the host.
 const SILENT_AT_MOST: Duration = Duration::from_secs(42);
-/// The pauses of clients: where only what is old enough is safe, and where a drive does not answer.
+/// The longest pauses of clients: with relaxed durability, and with a drive that does not answer.
 const PAUSE_RELAXED_MS_MAX: u64 = 60;
 const PAUSE_SILENT_MS_MAX: u64 = 3000;
 const SLOW_READ_TURNS_MAX: u64 = 200;
 
-/// What is to happen while the power lasts.
+/// The plan of a round, until the power is cut.
 #[derive(Clone, Copy)]
 pub struct Round {
     pub number: u64,
@@ -54,7 +54,7 @@ pub struct Round {
 }
 
 impl Round {
-    /// Calls may fail that would succeed with more patience.
+    /// Returns true if requests may fail although the power is on and no data is lost.
     fn is_troubled(&self) -> bool {
         self.variant.is_stormy() || self.fault.is_some()
     }
@@ -107,7 +107,7 @@ impl Client<'_> {
     async fn run(self, steps: usize) {
         for _ in 0..steps {
             let key = format!("{}/{}", self.number, self.drawn.below(KEYS_OF_A_CLIENT));
-            // After a failure the power is gone, or as good as gone.
+            // A failed request means that the power is cut, or that the client cannot go on.
             let went_well = match self.drawn.below(22) {
                 18 => self.stray_put(&key).await,
                 19..21 => self.slow_get(&key).await,
@@ -142,7 +142,7 @@ impl Client<'_> {
         self.next.get()
     }
 
-    /// The change's outcome, written down.
+    /// Notes the outcome of a change in the ledger; returns whether the client goes on.
     fn note(&self, key: &str, version: Version, outcome: Result<(), StoreError>) -> bool {
         let mut ledger = self.ledger.borrow_mut();
         match outcome {
@@ -159,12 +159,13 @@ impl Client<'_> {
         true
     }
 
-    /// Returns whether the failed change was not made and never will be, and others may still succeed.
+    /// Returns true if the failed change was not made and never will be, and other requests may still succeed.
     fn is_definite(&self, error: &StoreError) -> bool {
         self.round.is_troubled() && !self.host.disk.is_halted() && !matches!(error, StoreError::OutcomeUnknown)
     }
 
-    /// A put of a host that nobody asks for its writes: it may be fenced off, and is then not made.
+    /// Puts through the stray host, whose writes do not hold back the fence: the put may be fenced off, and is then
+    /// refused.
     async fn stray_put(&self, key: &str) -> bool {
         let mut version = self.fresh();
         while content(version).len() <= INLINE_BYTES_MAX {
@@ -184,7 +185,7 @@ impl Client<'_> {
         self.note(key, Some(version), put)
     }
 
-    /// A read that takes its time between opening the object and reading it, while the object goes.
+    /// Opens an object, waits while it may be deleted or overwritten, and reads it.
     async fn slow_get(&self, key: &str) -> bool {
         let (version, opened) = match self.certain(key).await {
             Ok(Some(found)) => found,
@@ -212,7 +213,7 @@ impl Client<'_> {
         }
     }
 
-    /// Two appends to the same bytes at once: one of them comes first.
+    /// Makes two concurrent appends at the same length, of which at most one may succeed.
     async fn append_twice(&self, key: &str) -> bool {
         let (standing, opened) = match self.certain(key).await {
             Ok(Some(found)) => found,
@@ -274,7 +275,7 @@ impl Client<'_> {
         self.note(key, Some(version), outcome)
     }
 
-    /// Another key of this client.
+    /// Returns another key of this client.
     fn other(&self, key: &str) -> String {
         let number = self.drawn.below(KEYS_OF_A_CLIENT - 1);
         let keys = (0..KEYS_OF_A_CLIENT).map(|at| format!("{}/{at}", self.number));
@@ -282,7 +283,7 @@ impl Client<'_> {
         others.nth(number as usize).expect("a client has several keys")
     }
 
-    /// The version under a key, and the object as it is opened; `None` where there is none, or that is not certain.
+    /// Opens the object under a key; returns its version and the open object, or `None` if it is absent or not certain.
     async fn certain(&self, key: &str) -> Result<Option<(u64, OpenObject)>, StoreError> {
         let certain = self.ledger.borrow_mut().certain(key).flatten();
         let Some(version) = certain else { return Ok(None) };
@@ -338,7 +339,7 @@ impl Client<'_> {
         let target = self.other(key);
         let version = self.ledger.borrow_mut().certain(key).flatten();
         let Some(version) = version else { return true };
-        // A rename of unknown outcome is judged by where the version is: it must not be there already, as a copy.
+        // A rename of unknown outcome is judged by where the version is found, so the target must not have it already.
         if self.ledger.borrow_mut().versions(&target).contains(&Some(version)) {
             return true;
         }
@@ -377,7 +378,7 @@ impl Client<'_> {
         true
     }
 
-    /// A delete marker, or a version by name.
+    /// Adds a delete marker, or deletes a version by its id.
     async fn delete_version(&self, key: &str) -> bool {
         let rows = self.ledger.borrow().rows(key).to_vec();
         let named = rows.get(self.drawn.below(2 * rows.len() as u64 + 1) as usize).map(|row| row.0);
@@ -414,7 +415,7 @@ impl Client<'_> {
         Change::DeleteVersions { bucket: self.host.bucket, deletes: vec![delete] }
     }
 
-    /// A multipart upload of one part, which is uploaded twice now and then, or given up.
+    /// Makes a multipart upload of one part, which is sometimes uploaded twice, or aborted.
     async fn upload(&self, key: &str) -> bool {
         let (version, id) = (self.fresh(), UploadId(u128::from(self.drawn.next())));
         let create = CreateUpload {
@@ -475,7 +476,7 @@ impl Client<'_> {
         }
     }
 
-    /// A read failed: fails if nothing explains it. Whether to go on.
+    /// Fails if nothing explains a failed read; returns whether the client goes on.
     fn excuse(&self, key: &str, error: &StoreError) -> bool {
         let is_over = self.host.disk.is_halted() || self.ledger.borrow().tally.drives_failed > 0;
         assert!(is_over || self.round.is_troubled(), "{key} cannot be read while all drives are there: {error}");

@@ -1,4 +1,4 @@
-//! `sherd admin layout`: what data is placed on, changes of it, and waiting until shards are where they belong.
+//! The command `sherd admin layout`: shows and changes the layout, and waits until shards are where they belong.
 
 use crate::admin::client::Client;
 use crate::admin::progress::{Job, Look, wait};
@@ -62,13 +62,13 @@ fn wait_for(
     judge: impl Fn(&LayoutShown) -> Look,
 ) -> Result<u8, AdminFailure> {
     let Some(waiting) = waiting else { return Ok(0) };
-    // What was answered is shown before anything is waited for.
+    // The answer is shown before the waiting begins.
     out.flush()?;
     let look = || Ok(judge(&client.get::<LayoutShown>("/layout")?));
     wait(&MOVING, waiting, &*client.ambient.clock, look)
 }
 
-/// Returns whether every host has what belongs on it by the newest layout.
+/// Judges whether every host has all shards that belong on it by the newest layout.
 fn settled(layout: &LayoutShown) -> Look {
     if let Some(silent) = silent(layout.moves.iter().map(|row| &row.host)) {
         return silent;
@@ -82,12 +82,12 @@ fn settled(layout: &LayoutShown) -> Look {
     }
 }
 
-/// The first that does not answer.
+/// Returns the first host that does not answer, if any.
 pub(super) fn silent<'a>(mut hosts: impl Iterator<Item = &'a HostAnswer>) -> Option<Look> {
     hosts.find_map(|host| Some(Look::Silent(format!("host {} does not answer: {}", host.name, host.why.as_ref()?))))
 }
 
-/// Returns whether the shards of these drives are elsewhere.
+/// Judges whether all shards were moved off these drained drives.
 fn emptied(layout: &LayoutShown, nodes: &[u32]) -> Look {
     let drained: Vec<&NodeShown> = layout.nodes.iter().filter(|node| nodes.contains(&node.node)).collect();
     if let Some(node) = drained.iter().find(|node| !node.draining) {
@@ -99,7 +99,8 @@ fn emptied(layout: &LayoutShown, nodes: &[u32]) -> Look {
     }
 }
 
-/// Returns whether a removal of the drive or host would be accepted; one that is not drained is refused at once.
+/// Judges whether a removal of the drive or host can be requested: once it holds nothing, or at once if it is not
+/// draining, as the request is then refused with the reason.
 fn may_go(layout: &LayoutShown, of: &str, lost: bool) -> Look {
     let is_meant = |node: &&NodeShown| node.node.to_string() == of || node.host_name == of || node.host == of;
     let meant: Vec<&NodeShown> = layout.nodes.iter().filter(is_meant).collect();
@@ -143,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn shards_are_where_they_belong_when_every_host_says_so_of_the_newest_layout() {
+    fn moves_are_done_when_every_host_is_settled_in_the_newest_layout() {
         let of = |moving: &str, moves: &str| words(&settled(&layout("", moving, moves)));
         assert_eq!(of(SETTLED, r#"{"host":"1","name":"a","why":null}"#), "done");
         assert_eq!(of(SETTLED, r#"{"host":"1","name":"a","why":"gone"}"#), "host a does not answer: gone");
@@ -163,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn a_removal_waits_for_what_is_held_and_what_is_dropped() {
+    fn a_removal_waits_until_the_drive_has_no_shards_and_no_garbage() {
         let of = |node: &str, of: &str, lost| words(&may_go(&layout(node, SETTLED, ""), of, lost));
         assert_eq!(of(&node(1, true, 4, 3), "1", false), "7, of which 3 are to be dropped");
         assert_eq!(of(&node(1, true, 0, 3), "a", true), "done", "what is lost is not waited for");

@@ -1,5 +1,5 @@
-//! `sherd admin heal`, `scrub` and `layout`: the jobs of all hosts, or of one, and waiting for them. The exit code is 1 where a
-//! host that is meant does not answer; what it did not begin is not waited for.
+//! The commands `sherd admin heal`, `scrub` and `layout`: jobs of all hosts, or of one, and waiting for them. The exit
+//! code is 1 if a selected host does not answer. An order that a host did not take is not waited for.
 
 mod layout;
 mod waits;
@@ -68,7 +68,7 @@ pub fn run(
     }
 }
 
-/// Returns whether a host did not take the order.
+/// Returns true if a host did not take the order.
 fn is_refused(ordered: &Ordered) -> bool {
     any_silent(ordered.hosts.iter().map(|host| &host.host))
 }
@@ -148,7 +148,7 @@ fn heal_row(host: &HostAnswer, counts: Option<&HealCounts>) -> [String; 9] {
 
 fn time_left(eta_seconds: Option<u64>) -> String {
     match eta_seconds {
-        None => "no end in sight".to_owned(),
+        None => "time left not known".to_owned(),
         Some(0) => "done".to_owned(),
         Some(seconds) => format!("{} left", duration(seconds)),
     }
@@ -178,7 +178,7 @@ fn scrub_row(row: &ScrubOfHost) -> [String; 7] {
     }
 }
 
-/// Cells, and empty ones behind them.
+/// Fills a row of seven cells; cells that are not given stay empty.
 fn seven(cells: impl Iterator<Item = String>) -> [String; 7] {
     let mut row: [String; 7] = Default::default();
     row.iter_mut().zip(cells).for_each(|(to, cell)| *to = cell);
@@ -221,7 +221,7 @@ mod tests {
     use crate::types::UnixMs;
 
     #[test]
-    fn each_host_has_a_row_and_one_that_is_silent_says_so() {
+    fn heal_status_has_a_row_for_each_host_even_a_silent_one() {
         let status: HealStatus = serde_json::from_str(
             r#"{"missing_shards":3,"under_replicated_objects":2,"garbage_blobs":1,
                 "corrupt_chunks":0,"orphaned_shards":0,"to_repair_shards":3,"to_repair_bytes":4096,"repairing":1,
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn scrub_has_a_row_for_each_host_their_sum_and_a_row_for_each_drive() {
+    fn scrub_status_has_a_row_for_each_host_their_sum_and_each_drive() {
         let status: ScrubStatus = serde_json::from_str(
             r#"{"drives_count":1,"under_way":1,"wanted":0,"done_permille":255,"eta_seconds":60,"corrupt":2,"hosts":[
                 {"host":"1","name":"a","why":null,"drives_count":1,"under_way":1,"wanted":0,"done_permille":255,

@@ -1,4 +1,4 @@
-//! Waiting for repairs and for passes over chunks.
+//! Waiting for repairs, and for scrubs of drives.
 
 use super::layout::silent;
 use crate::admin::AdminFailure;
@@ -11,7 +11,7 @@ use std::io::Write;
 
 const HEALING: Job =
     Job { name: "repair", unit: "shards", count: |shards| shards.to_string(), shown_by: "sherd admin heal status" };
-/// Counted in thousandths of drives.
+/// The job scrub, counted in thousandths of drives.
 const SCRUBBING: Job = Job {
     name: "scrub",
     unit: "drives",
@@ -19,7 +19,8 @@ const SCRUBBING: Job = Job {
     shown_by: "sherd admin scrub status",
 };
 
-/// Waits until nothing of the cluster is missing and the drives of this host, or of all, were compared.
+/// Waits until no shard of the cluster is missing, and the drives of this host, or of all hosts, are compared with the
+/// metadata.
 pub fn heal(client: &Client, host: Option<&str>, waiting: Waiting, out: &mut impl Write) -> Result<u8, AdminFailure> {
     out.flush()?;
     let path = with_host("/heal", host);
@@ -39,9 +40,9 @@ fn healed(status: &HealStatus) -> Look {
     }
 }
 
-/// The passes that are waited for.
+/// The scrubs that are waited for.
 pub struct Passes {
-    /// The end of each drive's last pass before.
+    /// For each drive, the time at which its last scrub had ended before.
     drives: BTreeMap<u32, Option<u64>>,
 }
 
@@ -51,13 +52,13 @@ impl Passes {
         Self { drives: all(status).filter(is_meant).map(|drive| (drive.node, drive.finished)).collect() }
     }
 
-    /// Makes the passes of these drives, which were as in `before` when the order was given.
+    /// Makes the scrubs of these drives; `before` is the status from before they were ordered.
     pub fn ordered(before: &ScrubStatus, nodes: &[u32]) -> Self {
         let finished = |node: &u32| all(before).find(|drive| drive.node == *node).and_then(|drive| drive.finished);
         Self { drives: nodes.iter().map(|node| (*node, finished(node))).collect() }
     }
 
-    /// Waits until each drive was verified to its end.
+    /// Waits until each drive has been scrubbed to its end.
     pub fn wait(&self, client: &Client, waiting: Waiting, out: &mut impl Write) -> Result<u8, AdminFailure> {
         out.flush()?;
         wait(&SCRUBBING, waiting, &*client.ambient.clock, || Ok(self.judge(&client.get("/scrub")?)))
@@ -114,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn repair_is_over_when_all_was_compared_and_nothing_is_missing() {
+    fn repair_is_done_when_all_drives_are_compared_and_no_shard_is_missing() {
         let of = |missing_shards, due: &[u32], why| {
             let sum = HealCounts { comparisons_due: due.to_vec(), ..HealCounts::default() };
             let hosts = vec![HealOfHost { host: answer(why), counts: None }];
@@ -126,7 +127,8 @@ mod tests {
         assert_eq!(of(0, &[], Some("gone")), "host a does not answer: gone");
     }
 
-    /// Its number; when the pass began; whether one is wanted; how far it is; when the last one ended.
+    /// The drive's number; when the scrub began; whether one is ordered; its progress (permille); when the last one
+    /// ended.
     type Drive = (u32, Option<u64>, bool, u64, Option<u64>);
 
     fn scrub(drives: &[Drive], why: Option<&str>) -> ScrubStatus {
@@ -148,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn passes_are_over_when_each_drive_was_verified_again() {
+    fn scrubs_are_done_when_each_drive_has_been_verified_again() {
         let before = scrub(&[(0, None, false, 1000, Some(5)), (1, None, false, 1000, None)], None);
         let passes = Passes::ordered(&before, &[0, 1]);
         let judged = |status: &ScrubStatus| words(&passes.judge(status));

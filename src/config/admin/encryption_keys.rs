@@ -1,4 +1,4 @@
-//! `sherd admin encryption-key`: the named keys that data keys are wrapped by.
+//! The arguments of `sherd admin encryption-key`: the named keys that wrap data keys.
 
 use super::{branch, leaf};
 use clap::{Arg, ArgMatches, Command};
@@ -21,16 +21,21 @@ pub fn command() -> Command {
         .subcommand(
             leaf("create", "Make a key")
                 .arg(id())
-                .arg(option("description", "TEXT").help("What it is for"))
+                .arg(option("description", "TEXT").help("The purpose of the key"))
                 .arg(option("alias", "NAME").help("Another name for it, without alias/")),
         )
-        .subcommand(leaf("rotate", "Give a key another version, which wraps from now on").arg(id()))
-        .subcommand(leaf("enable", "Let a key be used again").arg(id()))
-        .subcommand(leaf("disable", "Let a key, and what it encrypts, not be used until it is enabled").arg(id()))
-        .subcommand(leaf("rewrap", "Wrap all that an older key or version wraps by the newest; goes on where it ended"))
+        .subcommand(leaf("rotate", "Give a key a new version, which wraps data keys from now on").arg(id()))
+        .subcommand(leaf("enable", "Allow the use of a disabled key again").arg(id()))
+        .subcommand(
+            leaf("disable", "Forbid the use of a key: objects encrypted with it cannot be read or written").arg(id()),
+        )
+        .subcommand(leaf(
+            "rewrap",
+            "Wrap keys again that an older key or version wraps; continues after an interruption",
+        ))
 }
 
-/// `None` where the names are not of this branch.
+/// Returns the question, or `None` for another command.
 pub fn asked(names: &[&str], last: &ArgMatches) -> Option<KeyQuestion> {
     let ["encryption-key", verb] = names else { return None };
     let text = |name: &str| last.try_get_one::<String>(name).ok().flatten().cloned();

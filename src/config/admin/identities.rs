@@ -1,4 +1,5 @@
-//! `sherd admin user`, `group`, `key` and `policy`: who there is, and what they may do.
+//! The arguments of `sherd admin user`, `group`, `key` and `policy`: the identities of an account and their
+//! permissions.
 
 use super::{branch, leaf};
 use crate::config::{ConfigError, FileReader, values};
@@ -6,7 +7,7 @@ use clap::{Arg, ArgAction, ArgGroup, ArgMatches, Command};
 use std::path::Path;
 use std::time::Duration;
 
-/// A question about an account's identities.
+/// A query or change of an account's identities.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum IdentityQuestion {
     Users,
@@ -17,7 +18,7 @@ pub enum IdentityQuestion {
         name: String,
         path: Option<String>,
     },
-    /// `force`: with all that hangs on it.
+    /// `force`: deletes the user's keys and policies and leaves its groups first.
     DeleteUser {
         name: String,
         force: bool,
@@ -51,7 +52,7 @@ pub enum IdentityQuestion {
         from: Holder,
         policy: String,
     },
-    /// `None`: the account's root.
+    /// Lists the keys of a user; `None`: of the account's root.
     Keys {
         user: Option<String>,
     },
@@ -68,7 +69,7 @@ pub enum IdentityQuestion {
     DeleteKey {
         key: String,
     },
-    /// `all`: those that every account has, too.
+    /// Lists the policies of the account; `all`: also those that every account has.
     Policies {
         all: bool,
     },
@@ -90,14 +91,14 @@ pub enum IdentityQuestion {
     },
 }
 
-/// A user, group or role with policies, by name.
+/// A user or group that a policy is attached to or detached from, by name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Holder {
     User(String),
     Group(String),
 }
 
-/// A key that may do less than its owner.
+/// The request for a service key: an access key that may be limited to less than its owner may do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServiceKeyAsked {
     pub name: String,
@@ -111,7 +112,7 @@ pub struct AccessQuestion {
     pub who: WhoAsked,
     pub action: String,
     pub resource: String,
-    /// Keys and values.
+    /// Condition keys of the request, with their values.
     pub conditions: Vec<(String, String)>,
 }
 
@@ -122,7 +123,7 @@ pub enum WhoAsked {
     Anonymous,
 }
 
-/// A question of one of these branches.
+/// A parsed command of one of these branches.
 pub enum ParsedQuestion {
     Identities(IdentityQuestion),
     Access(Box<AccessQuestion>),
@@ -131,7 +132,7 @@ pub enum ParsedQuestion {
 pub fn commands() -> [Command; 4] {
     [user(), group(), key(), policy()].map(|command| {
         let account = Arg::new("account").long("account").value_name("ID").global(true).value_parser(account_id);
-        command.arg(account.help("The account, 12 digits; the store's own where none is given"))
+        command.arg(account.help("The account, 12 digits; without it, the store's own account"))
     })
 }
 
@@ -161,7 +162,7 @@ fn user() -> Command {
         .subcommand(leaf("show", "One user, with its policies, groups and keys").arg(name()))
         .subcommand(leaf("create", "Make a user, who may do nothing yet").arg(name()).arg(path()))
         .subcommand(
-            leaf("delete", "Delete a user that nothing hangs on")
+            leaf("delete", "Delete a user without keys, policies and groups")
                 .arg(name())
                 .arg(force("Delete its keys and policies, and take it out of its groups, first")),
         )
@@ -187,11 +188,11 @@ fn group() -> Command {
 }
 
 fn key() -> Command {
-    let user = || Arg::new("user").long("user").value_name("NAME").help("Of this user");
-    let root = || Arg::new("root").long("root").action(ArgAction::SetTrue).help("Of the account's root");
+    let user = || Arg::new("user").long("user").value_name("NAME").help("The owner is this user");
+    let root = || Arg::new("root").long("root").action(ArgAction::SetTrue).help("The owner is the account's root");
     let whose = || ArgGroup::new("whose").args(["user", "root"]).required(true);
     let id = || Arg::new("key").value_name("ACCESS_KEY").required(true);
-    let service = Arg::new("service").long("service").value_name("NAME").help("Make a service key, called so");
+    let service = Arg::new("service").long("service").value_name("NAME").help("Make a service key of this name");
     let policy = Arg::new("policy").long("policy").value_name("FILE").requires("service");
     let expires = Arg::new("expires").long("expires").value_name("TIME").requires("service");
     branch("key", "Access keys of users and roots")
@@ -202,11 +203,15 @@ fn key() -> Command {
                 .arg(root())
                 .group(whose())
                 .arg(service)
-                .arg(policy.help("What it may do at most, of what its owner may"))
-                .arg(expires.value_parser(values::key_lifetime).help("From now, such as 90d; never where not given")),
+                .arg(policy.help("File with a policy that limits the service key to less than its owner may do"))
+                .arg(
+                    expires
+                        .value_parser(values::key_lifetime)
+                        .help("Lifetime, such as 90d; without it, it never expires"),
+                ),
         )
-        .subcommand(leaf("activate", "Let a key be used again").arg(id()))
-        .subcommand(leaf("deactivate", "Let a key not be used until it is activated").arg(id()))
+        .subcommand(leaf("activate", "Allow the use of an inactive key again").arg(id()))
+        .subcommand(leaf("deactivate", "Forbid the use of a key until it is activated").arg(id()))
         .subcommand(leaf("delete", "Delete a key").arg(id()))
 }
 
@@ -214,11 +219,11 @@ fn policy() -> Command {
     let all = Arg::new("all").long("all").action(ArgAction::SetTrue);
     let description = Arg::new("description").long("description").value_name("TEXT");
     branch("policy", "Managed policies")
-        .subcommand(leaf("list", "The account's own policies").arg(all.help("Those that every account has, too")))
-        .subcommand(leaf("show", "A policy's text, and who has it").arg(policy_named()))
+        .subcommand(leaf("list", "The account's own policies").arg(all.help("Also those that every account has")))
+        .subcommand(leaf("show", "A policy's text, and who it is attached to").arg(policy_named()))
         .subcommand(leaf("create", "Make a policy").arg(name()).arg(file()).arg(path()).arg(description))
-        .subcommand(leaf("update", "Put another text in force; five versions are kept").arg(policy_named()).arg(file()))
-        .subcommand(leaf("delete", "Delete a policy that nobody has, with its versions").arg(policy_named()))
+        .subcommand(leaf("update", "Put a new text in force; five versions are kept").arg(policy_named()).arg(file()))
+        .subcommand(leaf("delete", "Delete a policy that is attached to nobody, with its versions").arg(policy_named()))
         .subcommand(explain())
 }
 
@@ -226,10 +231,10 @@ fn explain() -> Command {
     let option = |name: &'static str, value: &'static str| Arg::new(name).long(name).value_name(value);
     let anonymous = Arg::new("anonymous").long("anonymous").action(ArgAction::SetTrue);
     let conditions = option("condition", "KEY=VALUE").action(ArgAction::Append).value_parser(condition);
-    leaf("explain", "Whether somebody may do something, and why: exit code 0 if so, 1 if not")
-        .arg(option("user", "NAME").help("Whether this user may"))
-        .arg(option("key", "ACCESS_KEY").help("Whether who has this key may"))
-        .arg(anonymous.help("Whether anybody may, without credentials"))
+    leaf("explain", "Whether a principal may perform an action, and why: exit code 0 if allowed, 1 if denied")
+        .arg(option("user", "NAME").help("The principal is this user"))
+        .arg(option("key", "ACCESS_KEY").help("The principal is the owner of this access key"))
+        .arg(anonymous.help("The principal is an anonymous caller"))
         .group(ArgGroup::new("who").args(["user", "key", "anonymous"]).required(true))
         .arg(option("action", "ACTION").required(true).help("Such as s3:GetObject"))
         .arg(option("resource", "ARN").required(true).help("Such as arn:aws:s3:::bucket/key"))
@@ -246,7 +251,7 @@ fn condition(text: &str) -> Result<(String, String), String> {
     pair.map(|(key, value)| (key.to_owned(), value.to_owned())).ok_or_else(|| "expected KEY=VALUE".to_owned())
 }
 
-/// `None` where the names are not of these branches.
+/// Returns the parsed command, or `None` for another command.
 pub fn asked(names: &[&str], last: &ArgMatches, files: &dyn FileReader) -> Result<Option<ParsedQuestion>, ConfigError> {
     let question = match names {
         ["user", verb] => of_user(verb, last),
@@ -340,7 +345,7 @@ fn access_question(last: &ArgMatches) -> AccessQuestion {
     AccessQuestion { who, action: required(last, "action"), resource: required(last, "resource"), conditions }
 }
 
-/// A file's text; whether it is a policy is for the store to say.
+/// Reads a file's text. The store checks whether it is a policy.
 fn document(path: &str, files: &dyn FileReader) -> Result<String, ConfigError> {
     let unreadable = |cause: String| ConfigError::Unreadable { name: "FILE".to_owned(), path: path.to_owned(), cause };
     let bytes = files.read(Path::new(path)).map_err(|cause| unreadable(cause.to_string()))?;

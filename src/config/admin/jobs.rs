@@ -1,10 +1,10 @@
-//! `sherd admin heal` and `sherd admin scrub`: jobs of all hosts, or of one.
+//! The arguments of `sherd admin heal` and `sherd admin scrub`: jobs of all hosts, or of one.
 
 use super::waiting::waits;
 use super::{branch, leaf, number};
 use clap::{Arg, ArgMatches, Command};
 
-/// A host is meant by its name or id; where none is named, all are.
+/// A query or order about jobs. `host` is a host's name or id; `None`: all hosts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum JobQuestion {
     HealStatus {
@@ -29,11 +29,11 @@ pub enum JobQuestion {
 
 pub(super) fn commands() -> [Command; 2] {
     let heal = branch("heal", "Repairing what is missing or corrupt, on all hosts")
-        .subcommand(waits(leaf("status", "What is missing or corrupt, and how far repairing it is").arg(one_host())))
+        .subcommand(waits(leaf("status", "What is missing or corrupt, and the progress of its repair").arg(one_host())))
         .subcommand(waits(leaf("start", "Compare all drives with the metadata now").arg(one_host())));
-    let node = || number("node", "DRIVE", "One drive of any host; all where none is given").conflicts_with("host");
+    let node = || number("node", "DRIVE", "Only this drive, on any host").conflicts_with("host");
     let scrub = branch("scrub", "Verifying every chunk, on all hosts")
-        .subcommand(waits(leaf("status", "How far it is, drive by drive").arg(one_host())))
+        .subcommand(waits(leaf("status", "The progress of each drive").arg(one_host())))
         .subcommand(waits(leaf("start", "Begin now").arg(node()).arg(one_host())))
         .subcommand(leaf("stop", "End the passes that are under way").arg(node()).arg(one_host()));
     [heal, scrub]
@@ -43,7 +43,7 @@ fn one_host() -> Arg {
     Arg::new("host").long("host").value_name("HOST").help("Only this host, by name or id")
 }
 
-/// `None` where it is no such command.
+/// Returns the query or order, or `None` for another command.
 pub(super) fn asked(names: &[&str], last: &ArgMatches) -> Option<JobQuestion> {
     let host = || last.get_one::<String>("host").cloned();
     let node = || last.get_one::<u32>("node").copied();

@@ -1,4 +1,4 @@
-//! `sherd admin`: its commands, whom they ask and with which key.
+//! The arguments of `sherd admin`: its commands, the host that they ask, and the key that signs the requests.
 
 mod encryption_keys;
 mod identities;
@@ -26,13 +26,13 @@ use identities::ParsedQuestion;
 use std::path::PathBuf;
 use waiting::waits;
 
-/// A question or order for `sherd admin`, and the form of the answer.
+/// A parsed `sherd admin` command, and the form of its output.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AdminInvocation {
     pub command: AdminCommand,
-    /// True for output for programs, not for people.
+    /// True for output as JSON.
     pub json: bool,
-    /// The wait for the end of the job that it begins, or shows.
+    /// The options of waiting for the job that the command starts or shows; `None` without `--wait`.
     pub waiting: Option<Waiting>,
 }
 
@@ -70,7 +70,7 @@ pub enum Question {
         sure: bool,
     },
     BucketList,
-    /// Shown, or set where a limit is named.
+    /// Shows a bucket's quota; sets it if a limit is given.
     BucketQuota {
         bucket: String,
         bytes: Option<Limit>,
@@ -78,7 +78,7 @@ pub enum Question {
     },
     RateLimits(RateLimitQuestion),
     Shards,
-    /// A question about the identities of the account of this number; of the store's own without one.
+    /// A question about the identities of the account of this number; `None`: the store's own account.
     Identities {
         account: Option<String>,
         asked: IdentityQuestion,
@@ -98,12 +98,12 @@ pub enum Limit {
     At(u64),
 }
 
-/// A host's admin listener, and who asks.
+/// A host's admin listener, and the credentials for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
     /// `HOST:PORT`
     pub authority: String,
-    /// `None`: it speaks plain HTTP.
+    /// The trusted certificates; `None`: the listener speaks plain HTTP.
     pub tls: Option<Trust>,
     pub keys: KeySource,
     pub region: String,
@@ -119,7 +119,7 @@ pub struct Trust {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KeySource {
     Given(Credentials),
-    /// The keys that a host made for itself, kept in its data directories.
+    /// The root keys that a host generated and keeps in its data directories.
     Kept(Vec<PathBuf>),
 }
 
@@ -130,19 +130,21 @@ fn health() -> Command {
     let host = Arg::new("safe-to-stop").long("safe-to-stop").value_name("HOST").help(
         "Whether this host, by name or id, may be stopped now without refused requests or unreadable objects: exit code 0 or 1",
     );
-    waits(leaf("health", "Whether all is well: exit code 0 if so, 1 with the reasons if not").arg(host))
+    waits(leaf("health", "Whether the store is healthy: exit code 0 if so, 1 with the reasons if not").arg(host))
         .mut_arg("waits", |wait| wait.requires("safe-to-stop").help("Ask again until the host may be stopped"))
         .mut_arg("timeout", |timeout| timeout.help("Ask at most so long: exit code 3 if it may not be stopped by then"))
 }
 
 pub(super) fn command() -> Command {
-    let to = Arg::new("to").long("to").value_name("HOST").help("Its name or id; any other voter where none is given");
-    let leader = branch("leader", "Who leads the metadata").subcommand(leaf("move", "Let another host lead").arg(to));
+    let to =
+        Arg::new("to").long("to").value_name("HOST").help("The new leader's name or id; without it, any other voter");
+    let leader =
+        branch("leader", "The leader of the metadata group").subcommand(leaf("move", "Let another host lead").arg(to));
     let admin = branch("admin", "Ask or steer a running cluster; read the drives of a stopped host");
     admin
         .after_help(AFTER_HELP)
         .args(options())
-        .subcommand(leaf("info", "What the cluster is: hosts, roles, leader, drives, guarantee"))
+        .subcommand(leaf("info", "The cluster: hosts, roles, leader, drives, the losses that it survives"))
         .subcommand(health())
         .subcommand(leaf("drives", "The drives of all hosts"))
         .subcommand(drive())
@@ -156,7 +158,7 @@ pub(super) fn command() -> Command {
         .subcommands(identities::commands())
         .subcommand(encryption_keys::command())
         .subcommand(metadata::command())
-        .subcommand(leaf("shards", "Every shard that must exist, by the metadata: one JSON object a line"))
+        .subcommand(leaf("shards", "Every shard that must exist by the metadata, one a line"))
         .subcommand(leaf("inventory", "Every shard that a stopped host's directories hold, each chunk checked"))
 }
 
@@ -177,14 +179,14 @@ fn clock() -> Command {
 fn bucket() -> Command {
     let name = Arg::new("bucket").value_name("NAME").required(true).value_parser(bucket_name);
     let limit = |name: &'static str, help: &'static str| Arg::new(name).long(name).value_name("N|none").help(help);
-    let bytes = limit("bytes", "Of all versions together (KiB, MiB, GiB, TiB)").value_parser(limit_of_bytes);
+    let bytes = limit("bytes", "Limit on the bytes of all versions (KiB, MiB, GiB, TiB)").value_parser(limit_of_bytes);
     let objects = limit("objects", "Current objects").value_parser(limit_of_objects);
-    let quota = Command::new("quota").about("What may be in it: shown, or set where a limit is named");
-    let list = leaf("list", "Every bucket with what it holds");
+    let quota = Command::new("quota").about("Show the quota of a bucket, or set it if a limit is given");
+    let list = leaf("list", "Every bucket with its usage and growth");
     branch("bucket", "Buckets").subcommand(list).subcommand(quota.arg(name.help("The bucket")).arg(bytes).arg(objects))
 }
 
-/// Checks a bucket's name: as S3 allows it, which needs no escape in URLs.
+/// Checks that a bucket's name has only characters that S3 allows, so that it needs no escaping in URLs.
 fn bucket_name(text: &str) -> Result<String, String> {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
     let good = !text.is_empty() && text.bytes().all(allowed);
@@ -215,12 +217,12 @@ fn branch(name: &'static str, about: &'static str) -> Command {
 fn options() -> [Arg; 4] {
     let url =
         format!("The host's admin listener [env: {}] [default: {}]", settings::ADMIN_URL, settings::ADMIN_URL_DEFAULT);
-    let ca_file = format!(
-        "Authorities (PEM) that the listener's certificate may come from, over those of the system [env: {}]",
-        settings::ADMIN_CA_FILE
+    let ca_file =
+        format!("CA certificates (PEM) that are trusted instead of the system's [env: {}]", settings::ADMIN_CA_FILE);
+    let data = format!(
+        "Data directories: those with the keys, or those to be read [env: {}] [default: ./sherd-data]",
+        settings::DATA
     );
-    let data =
-        format!("Data directories: of the keys, or to be read [env: {}] [default: ./sherd-data]", settings::DATA);
     [
         Arg::new("url").long("url").value_name("URL").global(true).help(url),
         Arg::new("ca-file").long("ca-file").value_name("FILE").global(true).help(ca_file),
@@ -269,7 +271,7 @@ fn identity_question(
     }))
 }
 
-/// `None` where no host is asked.
+/// Returns the question to a host; `None` for a command that asks none.
 fn question(names: &[&str], last: &ArgMatches) -> Option<Question> {
     let text = |name: &str| last.get_one::<String>(name).cloned();
     Some(match names {
@@ -303,7 +305,7 @@ fn question(names: &[&str], last: &ArgMatches) -> Option<Question> {
     })
 }
 
-/// The names of the commands, and the arguments of the last.
+/// Returns the names of the nested commands, and the arguments of the innermost.
 fn path(matches: &ArgMatches) -> (Vec<&str>, &ArgMatches) {
     let (mut names, mut last) = (Vec::new(), matches);
     while let Some((name, below)) = last.subcommand() {
@@ -325,7 +327,7 @@ fn target(pairs: &Pairs, files: &dyn FileReader) -> Result<Target, ConfigError> 
     Ok(Target { authority, tls, keys: keys(pairs, files)?, region: pairs.value(settings::REGION, values::region)? })
 }
 
-/// The root keys' source, by the settings alone.
+/// Returns the source of the root keys according to the settings alone.
 pub(super) fn key_source(pairs: Vec<(String, String)>, files: &dyn FileReader) -> Result<KeySource, ConfigError> {
     keys(&Pairs::collect(pairs)?, files)
 }

@@ -1,4 +1,4 @@
-//! `sherd admin rate-limit`: limits on the rates of requests and bytes.
+//! The arguments of `sherd admin rate-limit`: limits on the rates of requests and bytes.
 
 use super::identities::account_id;
 use super::{Limit, branch, bucket_name, leaf, limit_of_bytes, limit_of_objects};
@@ -7,7 +7,7 @@ use clap::{Arg, ArgGroup, ArgMatches, Command};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RateLimitQuestion {
     List,
-    /// Sets the limits that are named, of one account or one bucket.
+    /// Sets the given limits of one account or one bucket; the others stay as they are.
     Set {
         account: Option<String>,
         bucket: Option<String>,
@@ -45,7 +45,7 @@ pub(super) fn command() -> Command {
         .subcommand(set)
 }
 
-/// `None` where the names are not of this branch.
+/// Returns the question, or `None` for another command.
 pub(super) fn asked(names: &[&str], last: &ArgMatches) -> Option<RateLimitQuestion> {
     let ["rate-limit", verb] = names else { return None };
     if *verb == "list" {

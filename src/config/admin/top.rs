@@ -1,12 +1,12 @@
-//! `sherd admin top`: who asks most.
+//! The arguments of `sherd admin top`: the accounts and buckets with the most traffic.
 
 use super::leaf;
 use clap::{Arg, ArgMatches, Command};
 
-/// Words show this much of the answer; JSON has all of it.
+/// The selection of `sherd admin top`. It limits the output for people; JSON has the whole answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TopQuestion {
-    /// `None`: accounts and buckets.
+    /// What to rank; `None`: accounts and buckets.
     pub by: Option<TopBy>,
     pub over: TopOver,
     /// The host, by name or id; `None` for all.
@@ -30,12 +30,12 @@ pub(super) fn command() -> Command {
     let minutes = Arg::new("minutes").long("minutes").value_name("N").value_parser(["1", "5"]).default_value("1");
     let host = Arg::new("host").long("host").value_name("HOST").help("Only this host, by name or id");
     leaf("top", "The accounts and buckets with the most requests and bytes")
-        .arg(by.help("Show these alone"))
-        .arg(minutes.help("Of the last minute, or the last five"))
+        .arg(by.help("Show only accounts, or only buckets"))
+        .arg(minutes.help("Count the last minute, or the last five"))
         .arg(host)
 }
 
-/// `None` where it is no such command.
+/// Returns the question, or `None` for another command.
 pub(super) fn asked(names: &[&str], last: &ArgMatches) -> Option<TopQuestion> {
     if names != ["top"] {
         return None;

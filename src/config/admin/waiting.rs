@@ -1,4 +1,4 @@
-//! `--wait` and `--timeout`: a command that ends when its job does.
+//! The options `--wait` and `--timeout`, with which a command ends when its job does.
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use std::time::Duration;
@@ -14,7 +14,7 @@ pub(super) fn waits(command: Command) -> Command {
     let wait = Arg::new("waits").long("wait").action(ArgAction::SetTrue);
     let timeout = Arg::new("timeout").long("timeout").value_name("SECONDS").value_parser(value_parser!(u64));
     command
-        .arg(wait.help("End when the job is done, with progress on standard error"))
+        .arg(wait.help("Wait until the job is done, with progress on standard error"))
         .arg(timeout.requires("waits").help("Wait at most so long: exit code 3 if it is not done by then"))
 }
 

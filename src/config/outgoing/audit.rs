@@ -6,20 +6,20 @@ use std::path::PathBuf;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AuditConfig {
-    /// `None`: neither a file nor standard error.
+    /// The file or standard error; `None`: neither.
     pub log: Option<AuditLog>,
     pub webhook: Option<Webhook>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AuditLog {
-    /// Standard error, beside the process's own log and whatever its filter.
+    /// Standard error, where the process's own log goes, too. The log filter does not apply to these lines.
     Stderr,
     File(PathBuf),
 }
 
-/// The webhook of the audit log is taken out of those that notifications may go to: who may configure a bucket's notifications
-/// could forge lines.
+/// Resolves the audit log's destinations. Its webhook is removed from those that notifications can be sent to:
+/// otherwise anybody who may configure a bucket's notifications could forge lines of the audit log.
 pub(super) fn resolve(pairs: &Pairs, webhooks: Vec<Webhook>) -> Result<(AuditConfig, Vec<Webhook>), ConfigError> {
     let log = pairs.get(settings::AUDIT_LOG).map(|text| match text {
         "-" => AuditLog::Stderr,

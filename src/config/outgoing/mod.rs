@@ -1,4 +1,4 @@
-//! The destinations of what the store sends by itself: webhooks, and the audit log.
+//! The settings of outgoing messages: webhooks, and the destinations of the audit log.
 
 mod audit;
 mod webhooks;
@@ -8,7 +8,7 @@ pub use webhooks::{Webhook, is_of_webhook};
 
 use super::{ConfigError, FileReader, Pairs};
 
-/// The audit log's destinations, and the webhooks that notifications can be sent to.
+/// Returns the audit log's destinations, and the webhooks that notifications can be sent to.
 pub(super) fn resolve(pairs: &Pairs, files: &dyn FileReader) -> Result<(AuditConfig, Vec<Webhook>), ConfigError> {
     audit::resolve(pairs, webhooks::resolve(&pairs.values, files)?)
 }

@@ -1,5 +1,5 @@
-//! Webhooks: whom bucket notifications can be sent to. Each has a name, which is part of its variables' names, so that
-//! they are not in the catalogue of settings.
+//! The settings of webhooks, which bucket notifications can be sent to. The name of a webhook is part of its variables'
+//! names, so that these are not in the catalogue of settings.
 
 use crate::config::credentials::first_line;
 use crate::config::{ConfigError, FileReader};
@@ -13,7 +13,7 @@ const SECRET: &str = "_SECRET";
 const SECRET_FILE: &str = "_SECRET_FILE";
 const QUEUE_LIMIT: &str = "_QUEUE_LIMIT";
 const CA_FILE: &str = "_CA_FILE";
-/// The suffixes of a webhook's variables. The longer come before those that they end in.
+/// The suffixes of a webhook's variables. A suffix that ends in another one comes before that.
 const ENDS: [&str; 5] = [SECRET_FILE, CA_FILE, QUEUE_LIMIT, SECRET, URL];
 const QUEUE_LIMIT_DEFAULT: u64 = 100_000;
 const QUEUE_LIMIT_MAX: u64 = 10_000_000;
@@ -26,9 +26,9 @@ pub struct Webhook {
     pub url: String,
     /// The secret that signs messages.
     pub secret: Option<String>,
-    /// The greatest lag, in events, before it misses the oldest.
+    /// The most undelivered events that are queued; beyond that the oldest are dropped.
     pub queue_limit: u64,
-    /// PEM of the authorities that its certificate may come from; those of the system without.
+    /// CA certificates (PEM) that its certificate is verified with; `None`: those of the system.
     pub ca_file: Option<PathBuf>,
 }
 
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn other_variables_are_not_of_webhooks() {
+    fn variables_of_another_form_do_not_belong_to_a_webhook() {
         for variable in ["SHERD_WEBHOOK_A_URL", "SHERD_WEBHOOK_A_SECRET_URL", "SHERD_WEBHOOK_A_B_QUEUE_LIMIT"] {
             assert!(is_of_webhook(variable), "{variable}");
         }

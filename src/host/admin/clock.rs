@@ -1,4 +1,4 @@
-//! The time, for an administrator: what this host and the others say it is, and which of it is confirmed.
+//! The clock for the admin API: this host's clock, those of the others, and the confirmed time; and confirming a clock.
 
 use super::{HostAdmin, known, shown, unavailable};
 use crate::api::admin::{AdminError, ClockSettingShown, ClockShown, HostClockShown};
@@ -34,8 +34,9 @@ impl HostAdmin {
     pub(super) async fn accept(&self, time_ms: u64) -> Result<ClockShown, AdminError> {
         let UnixMs(now_ms) = self.context.ambient.clock.unix_ms();
         if now_ms.abs_diff(time_ms) > CLOCKS_AGREE_WITHIN.as_millis() as u64 {
-            let why =
-                format!("this host's clock says {now_ms} and not about {time_ms}; look at it again, then accept it");
+            let why = format!(
+                "this host's clock is at {now_ms} ms, not near {time_ms} ms; show the clock again, then accept it"
+            );
             return Err(AdminError::Refused(why));
         }
         let advance = AdvanceClock { to: UnixMs(now_ms), era: 0, by: ClockSource::Operator };

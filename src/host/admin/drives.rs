@@ -1,11 +1,11 @@
-//! Drives of this host that an administrator replaces.
+//! The replacement of a drive for the admin API.
 
 use super::{HostAdmin, known};
 use crate::api::admin::{AdminError, DriveReplaced};
 use crate::types::NodeId;
 
 impl HostAdmin {
-    /// Replaces a drive of this host; refuses another host's, and names that one.
+    /// Replaces a drive of this host. A drive of another host is refused with that host's name.
     pub(super) async fn replace_own_drive(&self, node: NodeId) -> Result<DriveReplaced, AdminError> {
         let known = self.look_up(known).await?;
         let names = self.names(&known);

@@ -1,4 +1,4 @@
-//! The jobs of all hosts: which hosts are meant, and their answers put together.
+//! The jobs of all hosts for the admin API: selects the hosts that are asked, and merges their answers.
 
 use super::{HostAdmin, Registered, known, shown};
 use crate::actors::healer;
@@ -39,7 +39,7 @@ impl HostAdmin {
             .collect();
         let safety = self.health().safety;
         Ok(HealStatus {
-            // The queue may have grown since the assessment looked at it.
+            // The queue may have grown since the assessment was made.
             missing_shards: safety.missing_shards.at_most.max(counts.repairs),
             under_replicated_objects: safety.reduced.blobs.at_most,
             garbage_blobs: counts.garbage,
@@ -101,7 +101,7 @@ impl HostAdmin {
         Ok(Ordered { nodes: hosts.iter().flat_map(|host| host.nodes.iter().copied()).collect(), hosts })
     }
 
-    /// The host of this name or id, else that of this node, else all that have nodes.
+    /// Returns the host of this name or id; else the host of this node; else all hosts with nodes.
     fn meant(&self, known: &Registered, host: Option<&str>, node: Option<NodeId>) -> Result<SelectedHosts, AdminError> {
         let names = self.names(known);
         let hosts = meant_hosts(known, &names, host, node)?;
@@ -135,11 +135,11 @@ fn meant_hosts(
     }
 }
 
-/// A host's row, and its jobs where it told of them.
+/// Returns the row of a host, and the status of its jobs if it answered.
 fn status_of(meant: &SelectedHosts, Answered { host, told }: Answered) -> (HostAnswer, Option<JobStatus>) {
     match told {
         Ok(JobAnswer::Status(status)) => (meant.row(host, None), Some(*status)),
-        Ok(other) => (meant.row(host, Some(format!("its answer is none to the question: {other:?}"))), None),
+        Ok(other) => (meant.row(host, Some(format!("its answer does not fit the question: {other:?}"))), None),
         Err(why) => (meant.row(host, Some(why)), None),
     }
 }
@@ -148,7 +148,7 @@ fn ordered_of(meant: &SelectedHosts, Answered { host, told }: Answered) -> Order
     let (why, nodes) = match told {
         Ok(JobAnswer::Nodes(nodes)) => (None, nodes),
         Ok(JobAnswer::Refused(why)) | Err(why) => (Some(why), Vec::new()),
-        Ok(other) => (Some(format!("its answer is none to the order: {other:?}")), Vec::new()),
+        Ok(other) => (Some(format!("its answer does not fit the order: {other:?}")), Vec::new()),
     };
     OrderedOfHost { host: meant.row(host, why), nodes: nodes.into_iter().map(|node| node.0).collect() }
 }
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn all_hosts_with_drives_are_meant_or_the_one_that_is_named() {
+    fn a_job_is_for_all_hosts_with_drives_or_for_the_named_one() {
         assert_eq!(meant(None, None), Ok(BTreeSet::from([HostId(1), HostId(2)])));
         assert_eq!(meant(Some("b"), None), Ok(BTreeSet::from([HostId(2)])));
         assert_eq!(meant(Some("0000000000000001"), Some(64)), Ok(BTreeSet::from([HostId(1)])), "which refuses it");

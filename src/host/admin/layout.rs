@@ -1,5 +1,6 @@
-//! Changes of the layout that an administrator asks for: which nodes and host are meant, whether it can be, and what is to be
-//! decided. What can be refused in words is refused before anything is changed; the metadata refuses the rest.
+//! Changes of the layout for the admin API: selects the nodes and the host, checks the change, and proposes it. A
+//! change that can be refused with a helpful reason is refused before anything is proposed; the metadata refuses the
+//! rest.
 
 use super::{HostAdmin, Registered, known, shown, unavailable};
 use crate::api::admin::{AdminError, ChangeLayout, LayoutChanged};
@@ -9,7 +10,7 @@ use crate::types::{HostId, NodeId};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// A host that was removed has given up its part in the metadata by then; usually it takes some seconds.
+/// The longest wait for a removed host to leave the metadata group, which usually takes some seconds.
 const LEAVING_PATIENCE: Duration = Duration::from_secs(20);
 const LEAVING_LOOK_EVERY: Duration = Duration::from_millis(100);
 
@@ -43,8 +44,8 @@ impl HostAdmin {
 }
 
 impl HostAdmin {
-    /// Waits until the host has no part in the group: an operator who removes a host stops it next, and while it still
-    /// votes that may take the majority.
+    /// Waits until the host is neither voter nor learner: an operator stops a removed host next, and to stop it while
+    /// it still votes may lose the majority.
     async fn until_it_has_no_part(&self, host: HostId) -> Result<(), AdminError> {
         let end = self.context.ambient.clock.monotonic() + LEAVING_PATIENCE;
         while self.context.ambient.clock.monotonic() < end {
@@ -55,7 +56,7 @@ impl HostAdmin {
             tokio::time::sleep(LEAVING_LOOK_EVERY).await;
         }
         Err(AdminError::Unavailable(format!(
-            "host {} is removed from the layout, but still has a part in the metadata: do not stop it before `sherd admin info` shows it no more",
+            "host {} is removed from the layout, but is still a member of the metadata group: do not stop it before it is gone from `sherd admin info`",
             shown(host)
         )))
     }
@@ -144,7 +145,7 @@ fn may_go(
     Ok(())
 }
 
-/// As `meant`, if it selects at least one drive.
+/// Selects as `meant` does, and refuses a host without drives.
 fn drives_of(known: &Registered, names: &BTreeMap<HostId, String>, of: &str) -> Result<SelectedNodes, AdminError> {
     let meant = meant(known, names, of)?;
     if meant.nodes.is_empty() { Err(refused(format!("host {of:?} has no drives"))) } else { Ok(meant) }
@@ -175,7 +176,7 @@ mod tests {
     use crate::types::{HostId, Incarnation, NodeId, UnixMs};
     use std::collections::BTreeMap;
 
-    /// Host `a` has nodes 0 and 1, host `7` has nodes 7 and 8, which drain.
+    /// Returns a cluster of host `a` with nodes 0 and 1, and host `7` with nodes 7 and 8, which are draining.
     fn cluster() -> (Registered, BTreeMap<HostId, String>) {
         let host = |id, name: &str| HostRecord {
             id: HostId(id),
@@ -215,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn a_drive_is_meant_by_its_number_and_all_of_a_host_by_its_name_or_id() {
+    fn a_number_selects_a_drive_and_a_name_or_id_a_whole_host() {
         let set = |node, state| Change::SetNode { node: NodeId(node), weight: None, state: Some(state) };
         assert_eq!(drain("1"), Ok(vec![set(1, NodeState::Draining)]));
         let restored = asked(&ChangeLayout::Restore { of: "0000000000000002".to_owned() }, &[], true);
@@ -226,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_that_take_shards_are_not_drained() {
+    fn the_last_drives_that_take_shards_are_not_drained() {
         assert_eq!(drain("a"), Err("no drive would be left to take shards".to_owned()));
     }
 

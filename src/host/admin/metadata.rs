@@ -1,4 +1,4 @@
-//! The metadata as a whole, for an administrator: a copy of it, and what a recovery left.
+//! The metadata as a whole for the admin API: exporting a copy, and dropping shards of unknown blobs after a recovery.
 
 use super::{HostAdmin, unavailable};
 use crate::actors::drives::{Blocking, off_thread};
@@ -11,7 +11,7 @@ use crate::storage::raft_log::TablesAt;
 use bytes::Bytes;
 use std::sync::Arc;
 
-/// A head, then frames of a view of one moment; a frame is held at a time.
+/// An export under way: a head, then the frames of one view. At most one frame is in memory.
 struct Copying {
     head: Option<Bytes>,
     frames: Option<SnapshotWriter>,
@@ -79,7 +79,7 @@ impl HostAdmin {
                 tracing::warn!("an operator has given up the shards that a recovery left without metadata");
                 Ok(UnknownDropped { recovered_ms: recovery.at.0 })
             }
-            other => Err(AdminError::Unavailable(format!("they were not given up: {other:?}"))),
+            other => Err(AdminError::Unavailable(format!("the unknown shards were not given up: {other:?}"))),
         }
     }
 }

@@ -1,4 +1,5 @@
-//! The source of the admin API's answers on this host: the cluster as it is known here, healing, leadership, orders.
+//! The implementation of the admin API on this host: the state of the cluster as this host knows it, and orders for
+//! healing, layout, leadership and more.
 
 mod clock;
 mod drives;
@@ -31,7 +32,7 @@ use crate::storage::stripe::BlobLayout;
 use crate::types::{ClusterId, HostId, NodeId, RecoveryEpoch, Roles};
 use std::collections::BTreeMap;
 
-/// Blobs of one page of shards.
+/// The number of blobs in one page of the list of shards.
 const PAGE: usize = 512;
 
 fn replica_shown((host, how): (HostId, Agreement)) -> ReplicaShown {
@@ -39,7 +40,7 @@ fn replica_shown((host, how): (HostId, Agreement)) -> ReplicaShown {
     ReplicaShown { host: shown(host), same_through, differs_at, tables_differ_at }
 }
 
-/// A host and what it knows of the others.
+/// The source of the admin API's answers: this host, and its access to the others.
 #[derive(Debug)]
 pub(super) struct HostAdmin {
     pub status: HostStatus,
@@ -48,7 +49,7 @@ pub(super) struct HostAdmin {
     pub host: HostId,
     pub context: ClusterContext,
     pub jobs: AllJobs,
-    /// Where drives of this host are replaced.
+    /// Sends orders to the task that replaces drives of this host.
     pub door: BayDoor,
 }
 
@@ -225,7 +226,7 @@ impl HostAdmin {
         let host = |(id, name): (&HostId, &String)| {
             let (record, metadata) = (known.host(*id), metadata_role(&membership, *id));
             let nodes: Vec<u32> = known.nodes.iter().filter(|node| node.host == *id).map(|node| node.id.0).collect();
-            // Of one that is not registered there is what is seen.
+            // The roles of an unregistered host are inferred from its nodes and its part in the group.
             let seen = Roles { gateway: false, meta: metadata != MetadataRole::None, storage: !nodes.is_empty() };
             let roles = record.map_or(seen, |host| known.roles.of(host.id));
             HostShown {
@@ -300,7 +301,7 @@ fn known(view: &MetaView) -> KvResult<Registered> {
     Ok(Registered { hosts: view.hosts()?, nodes: view.nodes()?, roles: view.roles()? })
 }
 
-/// The host that is to lead: the one that is named, or a voter that does not lead now.
+/// Returns the host that is to lead: the one that is named, or a voter that does not lead now.
 fn next_leader(
     membership: &Membership,
     names: &BTreeMap<HostId, String>,
@@ -331,8 +332,9 @@ fn metadata_role(membership: &Membership, host: HostId) -> MetadataRole {
 }
 
 fn shards_of(blob: &BlobRef) -> Result<Vec<ShardShown>, AdminError> {
-    let layout = BlobLayout::new(blob.geometry, blob.size_bytes)
-        .map_err(|error| AdminError::Unavailable(format!("blob {} has a row that makes no sense: {error}", blob.id)))?;
+    let layout = BlobLayout::new(blob.geometry, blob.size_bytes).map_err(|error| {
+        AdminError::Unavailable(format!("the metadata row of blob {} is invalid: {error}", blob.id))
+    })?;
     let (id, chunks) = (blob.id.to_string(), layout.stripes());
     let placed = blob.placement.iter().zip(0u8..);
     Ok(placed.map(|(node, shard)| ShardShown { blob: id.clone(), shard, node: node.0, chunks }).collect())
@@ -377,7 +379,7 @@ mod tests {
     }
 
     #[test]
-    fn the_lead_goes_to_whom_is_named_or_to_another_voter() {
+    fn the_lead_goes_to_the_named_voter_or_to_any_other_voter() {
         let (membership, names) = group();
         assert_eq!(next_leader(&membership, &names, None), Ok(HostId(2)));
         assert_eq!(next_leader(&membership, &names, Some("b")), Ok(HostId(2)));
@@ -389,7 +391,7 @@ mod tests {
     }
 
     #[test]
-    fn each_host_is_what_the_group_says() {
+    fn the_metadata_role_of_a_host_follows_from_the_membership() {
         let (membership, _) = group();
         let roles = [1, 2, 3, 4].map(|host| metadata_role(&membership, HostId(host)));
         assert_eq!(roles, [MetadataRole::Leader, MetadataRole::Voter, MetadataRole::Learner, MetadataRole::None]);

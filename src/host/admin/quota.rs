@@ -1,4 +1,4 @@
-//! Buckets with what they hold and gain, and their quotas.
+//! Buckets for the admin API: their usage, growth and quotas.
 
 use super::{HostAdmin, unavailable};
 use crate::actors::growth::{BucketGrowth, BucketHistory};
@@ -6,7 +6,7 @@ use crate::api::admin::{AdminError, BucketUsageShown, QuotaShown, SetQuota};
 use crate::storage::meta::command::{Change, Reply};
 use crate::storage::meta::record::{BucketRow, Quota, Usage};
 
-/// Buckets that are read at a time.
+/// The number of buckets that are read at a time.
 const BUCKETS_PAGE: usize = 1000;
 
 impl HostAdmin {
@@ -103,7 +103,7 @@ mod tests {
     use crate::storage::meta::record::Quota;
 
     #[test]
-    fn a_limit_that_is_not_named_stays_and_null_takes_one_away() {
+    fn an_absent_limit_stays_and_null_removes_it() {
         let asked = |text: &str| serde_json::from_str::<SetQuota>(text).expect("a change");
         let quota = Quota { bytes_max: Some(7), objects_max: None };
         assert_eq!(changed(quota, asked("{}")), quota);

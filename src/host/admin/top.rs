@@ -22,7 +22,7 @@ impl HostAdmin {
                     tops.push(*top);
                     None
                 }
-                Ok(other) => Some(format!("its answer is none to the question: {other:?}")),
+                Ok(other) => Some(format!("its answer does not fit the question: {other:?}")),
                 Err(why) => Some(why),
             };
             hosts.push(meant.row(host, why));
@@ -32,7 +32,7 @@ impl HostAdmin {
     }
 }
 
-/// Returns the selected hosts that serve S3, which may have no drives.
+/// Returns the host of this name or id, or all registered hosts, also those without drives.
 fn meant_hosts(
     known: &Registered,
     names: &BTreeMap<HostId, String>,
@@ -66,7 +66,7 @@ mod tests {
     use crate::limits::HEAVY_SHOWN;
 
     #[test]
-    fn the_first_are_shown_by_requests_and_by_bytes() {
+    fn accounts_and_buckets_are_ranked_by_requests_and_by_bytes() {
         let heavy = |name: u64| Heavy { name: name.to_string(), load: Load { requests: 100 - name, bytes: name } };
         let ranked = in_both_orders((0..30).map(heavy).collect());
         assert_eq!((ranked.by_requests.len(), ranked.by_bytes.len()), (HEAVY_SHOWN, HEAVY_SHOWN));

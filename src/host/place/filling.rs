@@ -1,4 +1,4 @@
-//! Remembers over restarts which drives of this host are new and were not compared with the metadata yet.
+//! The mark on a replaced drive that it was not compared with the metadata yet, which survives restarts.
 
 use crate::actors::drives::health::{Contents, HealthBoard};
 use crate::actors::drives::off_thread;
@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
 
-/// Remembers that the drive must be filled. Called before the metadata has the drive as the one in its place.
+/// Marks the drive as not filled yet. Called before the drive's new incarnation is registered in the metadata.
 pub(in crate::host) async fn remember(around: &Surroundings, drive: &Drive) {
     let (disk, dir) = (Arc::clone(&around.disk), drive.dir.clone());
     let noted = off_thread(&around.threads, move || note_unfilled(&*disk, &dir)).await;
@@ -18,7 +18,7 @@ pub(in crate::host) async fn remember(around: &Surroundings, drive: &Drive) {
     }
 }
 
-/// Forgets each as it is compared, for as long as it is polled.
+/// Removes the mark of each drive once the drive is compared. Runs for as long as it is polled.
 pub(super) async fn forget_compared(around: &Surroundings, health: &HealthBoard, drives: &[Drive]) {
     let mut changes = health.subscribe();
     let mut compared = BTreeSet::new();

@@ -1,5 +1,5 @@
-//! Following the registered hosts and nodes while the host runs. Reads this host's own tables, so that it waits for
-//! nobody; a later change is followed in the next round.
+//! Following of the layout while the host runs: publishes newly registered hosts and nodes to the ring, the host watch
+//! and the address book. It polls this host's own tables, so that it waits for no other host.
 
 use crate::actors::consensus::MetaHandle;
 use crate::actors::membership::{AddressBook, HostWatch};
@@ -12,7 +12,7 @@ use crate::types::{Epoch, HostId, NodeId};
 use actix::Addr;
 use std::collections::BTreeMap;
 
-/// The parts that are notified of changes.
+/// The parts that are notified of changes of the layout.
 pub(super) struct Followers {
     pub ring: Addr<HashRing>,
     pub watch: HostWatch,
@@ -20,7 +20,7 @@ pub(super) struct Followers {
 }
 
 impl Followers {
-    /// Follows for as long as it is polled, from the layout of this epoch.
+    /// Follows changes after the epoch `known`, for as long as it is polled.
     pub async fn follow(self, metadata: MetaHandle, mut known: Epoch) {
         loop {
             if let Some(view) = metadata.local_view() {
@@ -33,22 +33,22 @@ impl Followers {
         }
     }
 
-    /// Tells of what is newer than this epoch; says which there is now.
+    /// Publishes the layout if it is newer than the epoch `known`; returns the present epoch.
     pub async fn look(&self, view: &MetaView, known: Epoch) -> KvResult<Epoch> {
         let epoch = view.layout()?.epoch;
         if epoch <= known {
             return Ok(known);
         }
         self.tell(view)?;
-        // One that is stopping follows nothing, and an older layout is refused.
+        // The ring refuses an older layout by itself, and does not answer while it stops.
         let _ = self.ring.send(LayoutChanged(layout(view)?)).await;
         Ok(epoch)
     }
 
-    /// Publishes the nodes of a view, before the ring sends anything to new ones.
+    /// Publishes the hosts and nodes of a view. Called before the ring changes, so that requests can reach new nodes.
     fn tell(&self, view: &MetaView) -> KvResult<()> {
         let hosts = view.hosts()?;
-        // Those without nodes too.
+        // Hosts without nodes are included.
         let mut of_host: BTreeMap<HostId, Vec<NodeId>> = hosts.iter().map(|host| (host.id, Vec::new())).collect();
         self.book.learn(hosts.into_iter().map(|host| (host.id, host.address)));
         view.nodes()?.into_iter().for_each(|node| of_host.entry(node.host).or_default().push(node.id));

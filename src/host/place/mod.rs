@@ -1,4 +1,5 @@
-//! A host's place in its cluster once it runs: made known to the others, kept up with what they decide.
+//! The place of a running host in its cluster: registers the host and its drives in the metadata, and follows changes
+//! of the layout.
 
 mod filling;
 mod following;
@@ -31,15 +32,15 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 
 const AGAIN_AFTER: Duration = Duration::from_millis(500);
-/// Failed tries between two lines of the log.
+/// The number of failed attempts to register for each line in the log.
 const TRIES_TO_A_WORD: u32 = 20;
-/// Failed tries between two questions to other hosts whether this one was removed.
+/// The number of failed attempts to register after which other hosts are asked whether this host was removed.
 const TRIES_TO_A_LOOKUP: u32 = 4;
 
 pub(super) struct Place {
     pub around: Surroundings,
     pub member: Member,
-    /// The drives of this host as they are now; `member` has those of the start.
+    /// The present drives of this host; `member` has those that it started with.
     pub drives: DriveList,
     /// The roles of this host.
     pub roles: Roles,
@@ -58,15 +59,16 @@ pub(super) struct Place {
     pub is_registered: Arc<AtomicBool>,
 }
 
-/// The background task that keeps the place. Ends only if the host cannot continue, with the reason.
+/// The background task of `Place::keep`. Ends only if the host cannot continue, with the reason.
 pub(super) type Keeping = JoinHandle<NodeError>;
 
 impl Place {
-    /// A host that is alone has its place when this returns; one with others takes it as soon as they answer.
+    /// Starts the background task. A host that is alone is registered when this returns; a host of a cluster is
+    /// registered by the task, as soon as the cluster decides changes.
     pub async fn take(self: &Arc<Self>) -> Result<Keeping, NodeError> {
         let own = self.member.host.drives.iter().map(|drive| (drive.node, drive.dir.clone())).collect();
         if self.roles.storage {
-            // As soon as they are known to the metadata they are compared with it.
+            // The comparison of a drive begins once the drive is registered in the metadata.
             for drive in &self.member.host.drives {
                 let is_new = drive.state == DriveState::Replaced;
                 if is_new {
@@ -108,7 +110,7 @@ impl Place {
         }
     }
 
-    /// Applies the tables of this host, before any request is served.
+    /// Publishes the layout in this host's own tables, before any request is served.
     async fn look(&self, followers: &Followers) -> Result<Epoch, NodeError> {
         let Some(view) = self.metadata.local_view() else { return Ok(Epoch(0)) };
         Ok(followers.look(&view, Epoch(0)).await.map_err(MetadataError::from)?)
@@ -154,7 +156,8 @@ impl Place {
         }
     }
 
-    /// Registers as soon as the cluster decides anything; goes on for ever once that is done.
+    /// Registers this host, and retries until the cluster decides the changes. Returns only if the host cannot
+    /// continue.
     async fn settle(&self, net: &Net) -> NodeError {
         let mut tries: u32 = 0;
         loop {
@@ -183,8 +186,8 @@ impl Place {
         std::future::pending().await
     }
 
-    /// Asks other hosts whether this host was removed, and returns the error if so: a removed host is sent nothing, and
-    /// its own tables do not show it.
+    /// Asks other hosts whether this host was removed, and returns the error if so. The cluster sends a removed host
+    /// nothing, so its own tables need not show the removal.
     async fn lookup_removal(&self, net: &Net) -> Option<MetadataError> {
         let (host, name) = (self.member.host.host, self.member.name.clone());
         let at: BTreeSet<String> = net.book.others(host).into_iter().chain(net.doors.clone()).collect();
@@ -195,8 +198,8 @@ impl Place {
         })
     }
 
-    /// Returns the error that the host ends with. A host whose place was taken by the member that it asked to become
-    /// continues as that one.
+    /// Returns the error that the host ends with. If the host was replaced by the id under which it asked to rejoin,
+    /// the process starts again and continues under that id.
     fn judge(&self, error: MetadataError) -> NodeError {
         match error {
             MetadataError::Replaced { by, .. } if OwnDrives::of(&self.member.host).asked_to_be(&self.around, by) => {
@@ -207,18 +210,19 @@ impl Place {
         }
     }
 
-    /// Has a node compared with the metadata; until that is done, others know how far its contents are certain.
+    /// Has a node compared with the metadata. Until that is done, health shows other hosts the given state of its
+    /// contents.
     fn compare(&self, node: NodeId, contents: Contents) {
         self.health.update(node, |state| state.contents = contents);
         self.healing.reconcile(node);
     }
 
-    /// Makes this host known, and its drives; those that lack something are compared with the metadata.
+    /// Registers this host and its drives, and has drives that may lack shards compared with the metadata.
     async fn register(&self) -> Result<(), NodeError> {
         metadata::register_host(&self.metadata, &self.member, self.roles).await?;
         let returned = metadata::register_drives(&self.around, &self.metadata, &self.member, self.roles).await?;
         returned.into_iter().for_each(|(node, contents)| self.compare(node, contents));
-        // A drive that has the number of one that was removed is taken for that one until it is registered.
+        // Before it was registered, a drive with the number of a removed drive was taken for that one and not compared.
         let health = self.health.current();
         let is_uncompared =
             |node: &NodeId| health.state(*node).is_some_and(|state| state.contents != Contents::Compared);

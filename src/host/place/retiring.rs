@@ -1,6 +1,6 @@
-//! Drives of this host that were removed from the layout (`sherd admin layout remove`): the host's copy of the metadata log
-//! goes elsewhere, and then they are no drives of it any more. The metadata's tables stay on one of them that has them until
-//! the next start, which makes them on another.
+//! Retirement of drives of this host that were removed from the layout (`sherd admin layout remove`): their copies of
+//! the metadata log move to other drives, then the host gives the drives up. If the metadata's tables are on such a
+//! drive they stay there until the next start, which makes them anew on another drive.
 
 use crate::actors::consensus::MetaHandle;
 use crate::actors::drives::health::HealthBoard;
@@ -19,7 +19,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The pause until a host tries again whose drives did not take the new membership.
+/// The pause after a failure to write the drives' new list of members.
 const AGAIN_AFTER: Duration = Duration::from_secs(10);
 
 pub(super) struct Retirement {
@@ -27,11 +27,11 @@ pub(super) struct Retirement {
     pub metadata: MetaHandle,
     pub health: HealthBoard,
     pub own: DriveList,
-    /// The number of copies of the metadata log, while all drives were there.
+    /// The wanted number of copies of the metadata log with all drives that the host started with.
     pub copies_wanted: usize,
 }
 
-/// The reason for which drives are still the host's.
+/// The reason why drives could not be retired.
 #[derive(Debug, thiserror::Error)]
 enum RetireError {
     #[error(transparent)]
@@ -40,12 +40,12 @@ enum RetireError {
     Stopped(#[from] ThreadsStopped),
 }
 
-/// The progress of the host's removed drives. Pure.
+/// The progress of retiring the host's removed drives. Pure.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Exits {
     /// The drives that were removed while the host runs.
     removed: BTreeSet<NodeId>,
-    /// The metadata log was told to leave them.
+    /// The removed drives that the metadata log was told to leave.
     told: BTreeSet<NodeId>,
     /// The drives that the host has given up.
     gone: BTreeSet<NodeId>,
@@ -58,8 +58,8 @@ impl Exits {
         self.removed = own.iter().filter(is_removed).map(|drive| drive.node).collect();
     }
 
-    /// Returns the drives that are still to be taken out. If all drives of the host are removed, the host itself stops,
-    /// and none of them is taken out.
+    /// Returns the removed drives that are not retired yet. If all drives of the host are removed, none is retired: the
+    /// host itself stops.
     fn left(&self, own: &[Drive]) -> BTreeSet<NodeId> {
         if self.removed.len() == own.len() {
             return BTreeSet::new();
@@ -67,7 +67,7 @@ impl Exits {
         self.removed.difference(&self.gone).copied().collect()
     }
 
-    /// Returns those drives whose exit the metadata log does not know yet, and marks them as known.
+    /// Returns the drives that the metadata log was not told to leave yet, and marks them as told.
     fn take_untold(&mut self, left: &BTreeSet<NodeId>) -> Vec<NodeId> {
         left.iter().copied().filter(|node| self.told.insert(*node)).collect()
     }
@@ -83,7 +83,7 @@ impl Exits {
 }
 
 impl Retirement {
-    /// Goes on for as long as it is polled.
+    /// Retires removed drives, for as long as it is polled.
     pub async fn run(self) {
         let (mut known, mut exits) = (Epoch(0), Exits::default());
         loop {
@@ -116,7 +116,7 @@ impl Retirement {
         }
     }
 
-    /// Looks who was removed, where the layout is newer than the one known.
+    /// Notes the removed drives if the layout is newer than the epoch `known`.
     fn look(&self, view: &MetaView, own: &[Drive], known: &mut Epoch, exits: &mut Exits) -> KvResult<()> {
         let epoch = view.layout()?.epoch;
         if epoch > *known {
@@ -127,7 +127,7 @@ impl Retirement {
     }
 
     async fn retire(&self, own: &[Drive], leaving: &BTreeSet<NodeId>) -> Result<(), RetireError> {
-        // One that has no copy is not to get one either.
+        // A drive without a copy of the metadata log must not get one.
         leaving.iter().for_each(|node| self.metadata.drive_retired(*node));
         let dirs: Vec<PathBuf> = own.iter().map(|drive| drive.dir.clone()).collect();
         let (disk, nodes) = (Arc::clone(&self.around.disk), leaving.iter().copied().collect::<Vec<_>>());
@@ -139,7 +139,7 @@ impl Retirement {
         Ok(())
     }
 
-    /// Publishes the monitored drives and wanted copies, without the drives that leave.
+    /// Removes the retired drives from health, and publishes the wanted number of log copies without them.
     fn show(&self, own: &[Drive], exits: &Exits) {
         exits.gone.iter().for_each(|node| dismiss(&self.health, *node));
         let wanted = self.copies_wanted.min(own.len() - exits.gone.len());
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn the_log_is_notified_once_of_each_drive_and_again_if_a_drive_could_not_go() {
+    fn the_log_is_told_once_to_leave_a_removed_drive_and_again_after_a_failure() {
         let (own, mut exits) = (own(3), Exits::default());
         exits.note(&own, &removed(&[(1, 10)]));
         let left = exits.left(&own);
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_drive_that_was_removed_goes_and_never_the_last() {
+    fn only_removed_drives_are_retired_and_never_all_drives_of_a_host() {
         let (own, mut exits) = (own(2), Exits::default());
         exits.note(&own, &removed(&[(0, 9), (7, 10)]));
         assert_eq!(exits.left(&own), nodes(&[]), "another drive had the number");

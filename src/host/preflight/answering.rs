@@ -1,6 +1,7 @@
-//! Drives that do not answer when the host starts: each is asked for what a start needs of it first, on a thread of its own. One
-//! that is slow is named in the log and in health; after a while the host starts as if it were absent. Nothing of this process
-//! touches it from then on, and the next start takes it back: what it holds is not known, so it is neither empty nor replaced.
+//! Detection of drives that hang when the host starts. Each drive is read first on a thread of its own. A slow drive is
+//! named in the log and in health; after 30 seconds the host starts as if the drive were absent. This process does not
+//! touch the drive again, and the next start takes it back: its content is unknown, so it counts neither as empty nor
+//! as replaced.
 
 use crate::api::StartupProgress;
 use crate::host::Surroundings;
@@ -16,12 +17,14 @@ use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::{Instant, sleep, sleep_until};
 
-/// A drive is named when it has not answered for so long, and again as often.
+/// The interval at which drives that have not answered yet are named in the log and in health.
 const NAMED_EVERY: Duration = Duration::from_secs(5);
-/// A drive is left out when it has not answered for so long: a running host takes it out of service after as long.
+/// The time after which a drive that has not answered is left out. A running host takes a drive out of service after
+/// the same time.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Waits until each data directory has answered, or the patience is over; returns the surroundings for the rest of the process.
+/// Waits until each data directory has answered, at most for `PATIENCE`; returns the surroundings for the rest of the
+/// process, in which the directories that did not answer fail.
 pub(in crate::host) async fn without_silent_drives(
     around: Surroundings,
     dirs: &[PathBuf],
@@ -35,7 +38,7 @@ pub(in crate::host) async fn without_silent_drives(
     Surroundings { disk: Arc::new(WithoutDrives { disk: around.disk, silent }), ..around }
 }
 
-/// The directory of a drive, and the question that it was asked last.
+/// The directory of a drive, and the call that it was asked for last.
 #[derive(Debug)]
 struct Asked {
     dir: PathBuf,
@@ -53,7 +56,7 @@ impl Asked {
     }
 }
 
-/// The drives that have not answered in time, and why each is left out.
+/// Returns the directories that have not answered in time, each with the reason why it is left out.
 async fn silent_drives(
     disk: &Arc<dyn Disk>,
     dirs: &[PathBuf],
@@ -92,10 +95,10 @@ fn ask_all(
             (Arc::clone(disk), Arc::clone(locks), Arc::clone(asked), sender.clone());
         let ask = move || {
             ask(&*disk, &*locks, &of_drive);
-            // Who waited may have given up.
+            // The receiver is gone if the patience is over.
             let _ = answered.send(of_drive.dir.clone());
         };
-        // Without a thread of its own it is not known to answer, and a start would find out by itself.
+        // Without a thread the drive cannot be checked: it counts as answering, and the start finds out.
         if let Err(error) = thread::Builder::new().name("ask-drive".to_owned()).spawn(ask) {
             tracing::warn!(dir = %asked.dir.display(), %error, "a thread that asks a drive cannot be started");
             let _ = sender.send(asked.dir.clone());
@@ -104,13 +107,14 @@ fn ask_all(
     answers
 }
 
-/// Asks a drive for what a start needs of it first. What is wrong with it the start finds and says itself. Blocking.
+/// Makes the calls on a drive that a start makes first. Errors are ignored: the start meets and reports them itself.
+/// Blocking.
 fn ask(disk: &dyn Disk, locks: &dyn DirLocks, drive: &Asked) {
     drive.begin("the names in the directory and its identity.json");
     let found = scan(disk, std::slice::from_ref(&drive.dir));
     let is_ours = found.is_ok_and(|found| found.iter().any(|found| matches!(found.content, Content::Ours(_))));
     if is_ours {
-        // A frozen file system answers reads.
+        // A frozen file system answers reads, but may block the opening of the lock file.
         drive.begin("the lock of its directory");
         drop(locks.lock(&drive.dir));
     }
@@ -135,7 +139,7 @@ fn left_out(asked: &Asked) -> String {
     why
 }
 
-/// The disk without drives that do not answer: whatever is asked of these fails at once.
+/// A disk on which each call for a path on a silent drive fails at once.
 #[derive(Debug)]
 struct WithoutDrives {
     disk: Arc<dyn Disk>,
@@ -280,7 +284,7 @@ mod tests {
         dirs
     }
 
-    /// Waits until health names the drive that hangs, and no other.
+    /// Waits until health names the drive that hangs, and no other drive.
     async fn named(hanging: &Hanging, progress: &StartupProgress) {
         let words = format!("the drive in {} has not answered yet, asked for the names in", hanging.dir.display());
         while !matches!(progress.health().reasons.as_slice(), [only] if only.contains(&words)) {
@@ -296,7 +300,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_drive_that_hangs_at_the_start_is_named_and_left_out_as_it_is_until_a_later_one() {
+    async fn a_drive_that_hangs_at_the_start_is_left_out_until_the_next_start() {
         let root = tempfile::tempdir().expect("a directory");
         let dirs = drives(root.path());
         let (hanging, progress) = (Hanging::new(&dirs[1]), StartupProgress::new("waiting for its drives"));
@@ -312,7 +316,7 @@ mod tests {
         let incarnation = host.drives[1].incarnation;
         hanging.answer();
         assert!(disk.list(&dirs[1]).is_err(), "it does not come back in the midst of this process");
-        // The next start finds it as the drive that it was.
+        // The next start finds the drive with its former incarnation.
         let next = asked(&hanging, &dirs, &StartupProgress::new("again")).await;
         assert!(next.silent.is_empty());
         let host = opened(&next, &dirs);
@@ -320,7 +324,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn drives_that_answer_are_waited_for_no_longer_than_they_take() {
+    async fn the_start_waits_no_longer_than_the_drives_take_to_answer() {
         let root = tempfile::tempdir().expect("a directory");
         let dirs = drives(root.path());
         let hanging = Hanging::new(&dirs[2]);

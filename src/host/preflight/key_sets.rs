@@ -1,5 +1,5 @@
-//! The sources of identity providers' keys: files, read on each use, and servers, queried again when their keys have
-//! become old.
+//! The sources of the key sets (JWKS) of OpenID Connect providers: files, which are read on each use, and servers,
+//! whose keys are cached and fetched again after five minutes.
 
 use crate::ambient::{Ambient, Clock};
 use crate::api::{KeySetFiles, KeySets};
@@ -11,12 +11,13 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Mutex;
 
-/// A document with keys.
+/// The largest key set that is fetched.
 const BYTES_MAX: usize = 256 << 10;
-/// The age at which a server is asked again; the keys of one that does not answer are used for longer.
+/// The age at which keys are fetched again.
 const FRESH: Duration = Duration::from_secs(300);
+/// The age up to which keys are used while their server does not answer.
 const STALE_MAX: Duration = Duration::from_secs(24 * 3600);
-/// The pause after a server did not answer: anybody can ask for a session.
+/// The pause after a failed fetch. Without it, anonymous requests for a session would make this host flood the server.
 const RETRY_PAUSE: Duration = Duration::from_secs(10);
 
 #[derive(Debug)]
@@ -30,13 +31,13 @@ pub(super) struct ProvidersKeys {
 #[derive(Debug)]
 struct Server {
     fetcher: Fetcher,
-    /// Held while it is asked: whoever comes meanwhile waits for that answer, and asks nothing himself.
-    known: Mutex<FetchState>,
+    /// Locked during a fetch, so that concurrent callers wait for its answer instead of fetching themselves.
+    state: Mutex<FetchState>,
 }
 
 #[derive(Debug, Default)]
 struct FetchState {
-    said: Option<FetchedKeys>,
+    fetched: Option<FetchedKeys>,
     /// The last failure, and its time.
     failed: Option<(String, Duration)>,
 }
@@ -60,7 +61,7 @@ pub(super) fn key_sets(
             KeySetSource::Url(url) => {
                 let fetcher =
                     Fetcher::new(url, None).map_err(|cause| NodeError::KeySet { provider: provider.clone(), cause })?;
-                keys.servers.insert(provider.clone(), Server { fetcher, known: Mutex::default() });
+                keys.servers.insert(provider.clone(), Server { fetcher, state: Mutex::default() });
             }
         }
     }
@@ -69,25 +70,25 @@ pub(super) fn key_sets(
 
 impl Server {
     async fn keys(&self, clock: &dyn Clock) -> Result<Arc<str>, String> {
-        let mut known = self.known.lock().await;
+        let mut state = self.state.lock().await;
         let age = |at: Duration| clock.monotonic().saturating_sub(at);
-        let is_fresh = known.said.as_ref().is_some_and(|said| age(said.at) < FRESH);
-        let is_quiet = known.failed.as_ref().is_some_and(|(_, at)| age(*at) < RETRY_PAUSE);
+        let is_fresh = state.fetched.as_ref().is_some_and(|fetched| age(fetched.at) < FRESH);
+        let is_quiet = state.failed.as_ref().is_some_and(|(_, at)| age(*at) < RETRY_PAUSE);
         if !is_fresh && !is_quiet {
             match self.fetch().await {
                 Ok(keys) => {
-                    *known = FetchState { said: Some(FetchedKeys { keys, at: clock.monotonic() }), failed: None }
+                    *state = FetchState { fetched: Some(FetchedKeys { keys, at: clock.monotonic() }), failed: None }
                 }
                 Err(why) => {
                     tracing::warn!(server = ?self.fetcher, %why, "an identity provider's keys cannot be fetched");
-                    known.failed = Some((why, clock.monotonic()));
+                    state.failed = Some((why, clock.monotonic()));
                 }
             }
         }
-        match (&known.said, &known.failed) {
-            (Some(said), _) if age(said.at) < STALE_MAX => Ok(Arc::clone(&said.keys)),
+        match (&state.fetched, &state.failed) {
+            (Some(fetched), _) if age(fetched.at) < STALE_MAX => Ok(Arc::clone(&fetched.keys)),
             (_, Some((why, _))) => Err(why.clone()),
-            _ => Err("what it said is too old".to_owned()),
+            _ => Err("its cached keys are too old".to_owned()),
         }
     }
 
@@ -118,7 +119,8 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
 
-    /// A server that answers each request so; where it is, and how often it was asked.
+    /// Starts a server that gives this answer to each request. Returns the source that names it, and its count of
+    /// requests.
     async fn server(answer: &'static str) -> (BTreeMap<String, KeySetSource>, Arc<AtomicUsize>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let url = format!("http://{}/keys", listener.local_addr().expect("an address"));
@@ -136,7 +138,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_server_is_asked_once_for_all_who_come_at_once_and_later() {
+    async fn concurrent_and_later_lookups_share_one_fetch() {
         let (sources, asked) = server("HTTP/1.0 200 OK\r\n\r\n{}").await;
         let sets = key_sets(&sources, &Ambient::system()).expect("a URL");
         let (one, other) = tokio::join!(sets.key_set("id.example.org"), sets.key_set("id.example.org"));
@@ -147,7 +149,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_server_that_fails_is_left_alone_for_a_while() {
+    async fn a_server_that_failed_is_not_asked_again_at_once() {
         let (sources, asked) = server("HTTP/1.0 500 Sorry\r\n\r\n").await;
         let sets = key_sets(&sources, &Ambient::system()).expect("a URL");
         for _ in 0..3 {

@@ -1,5 +1,5 @@
-//! The checks of the settings before anything on the drives is touched: sockets, certificates, keys and the files that
-//! settings name. A mistake in them ends the start with the setting's name, and leaves no store behind.
+//! The checks that run before a drive is touched: addresses, certificates, keys and files that settings name. A mistake
+//! ends the start with the setting's name, and leaves no half-founded store behind.
 
 mod answering;
 mod key_sets;
@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 pub(super) struct Checked {
     pub endpoints: Endpoints,
-    /// Whom bucket notifications can be sent to.
+    /// The webhooks that bucket notifications can be sent to.
     pub targets: Targets,
     /// The key sets of identity providers.
     pub key_sets: Arc<dyn KeySets>,
@@ -48,8 +48,8 @@ fn tls_files(files: config::TlsFiles) -> TlsFiles {
     TlsFiles { cert: named(files.cert), key: named(files.key) }
 }
 
-/// Checks that the host can listen for other hosts. It does so in earnest as soon as the drives are known to be this
-/// host's.
+/// Checks that `SHERD_CLUSTER_LISTEN` can be bound. The socket itself is opened later, once the drives are known to be
+/// this host's.
 fn check_cluster_listen(config: &Config) -> Result<(), NodeError> {
     let Some(cluster) = &config.cluster else { return Ok(()) };
     let listen = |cause| EndpointError::Listen { setting: "SHERD_CLUSTER_LISTEN", address: cluster.listen, cause };

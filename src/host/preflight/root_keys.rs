@@ -1,12 +1,13 @@
-//! The source of the root key: a named file; else, in a cluster, the secret that its hosts share; else a key of the
-//! store's own, kept on its drives. The key of an earlier source stays a former key, so that the source can be changed.
+//! The source of the root key: `SHERD_ROOT_KEY_FILE`; else, in a cluster, the secret that its hosts share; else a
+//! random key that is kept on the drives. Keys of the later sources in this list stay former keys, so that a store can
+//! change to an earlier source.
 
 use crate::config::{ClusterConfig, Config};
 use crate::host::{NodeError, Surroundings};
 use crate::storage::identity::{HostDrives, keep_root_keys, read_root_keys};
 use crate::storage::sealing::{RootKey, RootKeys};
 
-/// `given`: those of the file.
+/// Returns the root keys. `given` are those of `SHERD_ROOT_KEY_FILE`.
 pub(in crate::host) fn root_keys(
     config: &Config,
     given: Option<RootKeys>,

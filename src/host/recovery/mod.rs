@@ -1,12 +1,13 @@
-//! `sherd recover`: forms the metadata group of a cluster anew with this stopped host as its only voter, once the majority of
-//! its voters is lost for good; with `--from`, with an exported copy of the metadata instead of the host's own, which a host
-//! that is alone may need, too. It says first what would be lost, and does it only when it is told to.
+//! The command `sherd recover`: forms the metadata group anew with this stopped host as its only voter, once the
+//! majority of the voters is lost for good. With `--from` it uses an exported copy of the metadata instead of the
+//! host's own; a host that is alone may need that, too. It prints first what would be lost, and changes nothing without
+//! `--yes`.
 //!
-//! The metadata is made anew in `recovering/` on each drive, under another id of the host, and started there once. Until the
-//! first drive has that id nothing has changed, and what is in `recovering/` is of no use to anybody. From then on the next
-//! start does what is left: it sets the former metadata aside, and takes the other in its place.
+//! The new metadata is made in `recovering/` on each drive, under a new id of the host, and started there once. Nothing
+//! has changed until the first drive has the new id. If the command is interrupted after that, the next start completes
+//! it: it sets the former metadata aside, and moves the new metadata into its place.
 //!
-//! Hosts of the group before are refused wherever they come, since the cluster is in another recovery epoch from then on.
+//! The cluster is then in a new recovery epoch, so that it refuses all hosts of the former group.
 
 mod place;
 mod words;
@@ -59,7 +60,7 @@ pub enum RecoveryError {
     )]
     Unusable(StartError),
     #[error(
-        "the metadata does not know this host and its drives as {name:?} (SHERD_HOST), but {known}; recover a host that it knows"
+        "the metadata has no host {name:?} (SHERD_HOST) with these drives; it has the hosts {known}; recover one of those"
     )]
     Unknown { name: String, known: String },
     #[error("the metadata formed anew does not take a change: {0:?}")]
@@ -100,7 +101,7 @@ pub(super) async fn recover(
     let Prepared::Known(mut host) = prepared else { return Err(RecoveryError::NothingHere.into()) };
     take_up(&*around.disk, &mut host);
     let member = cluster::offline(around, config, host);
-    // The actors begin: one that is dropped before would begin while it is dropped, where nothing runs any more.
+    // Lets the spawned actors start: an actor whose first poll is at its drop would start where no runtime is left.
     tokio::task::yield_now().await;
     let copies_wanted = match config.cluster {
         Some(_) => metadata::copies_beside_others(&member),
@@ -121,7 +122,7 @@ pub(super) async fn recover(
     place::clear(around, &member.host)?;
     let made = make(around, &member, source, old, &next).await;
     if let Err(error) = made {
-        // It is of no use, and takes room.
+        // The unfinished metadata is useless and takes space.
         let _ = place::clear(around, &member.host);
         return Err(error);
     }
@@ -131,7 +132,7 @@ pub(super) async fn recover(
     Ok(())
 }
 
-/// The last recovery that this host or the copy knows.
+/// Returns the later one of the recovery epochs of this host and of the exported copy.
 fn last_epoch(member: &Member, source: &Source) -> RecoveryEpoch {
     let own = member.host.recovery;
     match source {
@@ -140,7 +141,8 @@ fn last_epoch(member: &Member, source: &Source) -> RecoveryEpoch {
     }
 }
 
-/// Looks what there is to recover from.
+/// Surveys the metadata to recover from: the host's own, or the exported copy, which must be whole and of the same
+/// store.
 async fn source(member: &Member, old: ReplicaOptions, from: Option<&Path>) -> Result<Source, RecoveryError> {
     let Some(path) = from else {
         let remains = survey_recovery(&old).await.map_err(RecoveryError::Unusable)?;
@@ -160,7 +162,7 @@ fn open(path: &Path) -> Result<ExportReader<BufReader<File>>, RecoveryError> {
     ExportReader::open(BufReader::new(File::open(path).map_err(|error| failed(error.into()))?)).map_err(failed)
 }
 
-/// Makes the other metadata in `recovering/`, and shows that it can be read and changed.
+/// Makes the new metadata in `recovering/`, and proves that it can be read and changed.
 async fn make(
     around: &Surroundings,
     member: &Member,
@@ -186,7 +188,7 @@ async fn make(
     changed
 }
 
-/// Makes the metadata know the host by its other id, and that shards which it does not know are kept.
+/// Registers the host under its new id in the new metadata, and records that shards of unknown blobs are kept.
 async fn change(
     around: &Surroundings,
     member: &Member,
@@ -208,7 +210,7 @@ async fn change(
     let recovery = RecoveryRecord { epoch: next.epoch, at, host: next.host, exported, keeps_unknown: true };
     let changes = [
         Change::NoteRecovery(recovery),
-        // Nothing that was written before is adopted by a change that comes from then.
+        // Fences off all earlier writes: a change that was proposed before the recovery must not adopt their blobs.
         Change::RaiseFence { below: BlobId::first_of(at.max(fence).min(BlobId::TIME_MAX)) },
         Change::RejoinHost { was, host },
     ];
@@ -221,7 +223,8 @@ async fn change(
     Ok(())
 }
 
-/// The id by which the metadata knows this host, which is not always its present one, with the drives that it has.
+/// Returns the id under which the metadata has the host of this name and with these drives; it may be a former id of
+/// the host.
 fn place_of(member: &Member, hosts: Vec<HostRecord>) -> Result<HostId, RecoveryError> {
     let known = || hosts.iter().map(|host| host.name.clone()).collect::<Vec<_>>().join(", ");
     let unknown = || RecoveryError::Unknown { name: member.name.clone(), known: known() };
@@ -231,8 +234,7 @@ fn place_of(member: &Member, hosts: Vec<HostRecord>) -> Result<HostId, RecoveryE
     if member.host.drives.iter().all(is_of_place) { Ok(own.id) } else { Err(unknown()) }
 }
 
-/// Gives the drives the other id, from which moment on the former group is given up, and takes the other metadata into its
-/// place.
+/// Writes the new id to the drives, which gives the former group up, and moves the new metadata into its place.
 fn enter(around: &Surroundings, host: HostDrives, next: &Next) -> Result<HostDrives, NodeError> {
     let mut host = host.renamed(&*around.disk, next.host, next.epoch)?;
     set_aside_all(around, &mut host, KEPT_BY_RECOVERY);
@@ -248,7 +250,7 @@ fn write_report(around: &Surroundings, host: &HostDrives, plan: &str) -> Result<
         let path: PathBuf = dir.join("meta").join(&report);
         let written = replace_file(&*around.disk, &path, format!("{plan}\n").as_bytes());
         written.map_err(|cause| NodeError::System { doing: "write the report of the recovery", cause })?;
-        println!("this is kept in {}", path.display());
+        println!("this report is kept in {}", path.display());
     }
     Ok(())
 }

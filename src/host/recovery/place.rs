@@ -1,5 +1,5 @@
-//! `recovering/` on each drive: metadata that is made beside what the host has, and that takes its place once the host's
-//! drives have the id that it is of.
+//! The directory `recovering/` on each drive: metadata under a new id, which replaces the host's metadata once the
+//! drives have that id.
 
 use crate::actors::consensus::ReplicaDrive;
 use crate::host::rejoin::{KEPT_BY_RECOVERY, owner, set_aside};
@@ -9,12 +9,12 @@ use crate::storage::identity::{DriveState, HostDrives, RECOVERING_DIR};
 use std::io;
 use std::path::Path;
 
-/// The same drive, where the other metadata is made.
+/// Returns the drive with its directory `recovering/`, where the new metadata is made.
 pub(super) fn beside(drive: ReplicaDrive) -> ReplicaDrive {
     ReplicaDrive { dir: drive.dir.join(RECOVERING_DIR), ..drive }
 }
 
-/// Removes what an earlier try left, and makes the directories.
+/// Makes empty directories `recovering/`; removes what an earlier attempt left in them.
 pub(super) fn clear(around: &Surroundings, host: &HostDrives) -> Result<(), NodeError> {
     let failed = |cause| NodeError::System { doing: "make the directory recovering", cause };
     for dir in host.usable_dirs() {
@@ -31,8 +31,9 @@ fn remove(at: &Path) -> io::Result<()> {
     }
 }
 
-/// Takes metadata that was made for the host's present id into its place, and sets aside what is there of another id. What was
-/// made for another id is left alone: the host was not given that one. A drive on which that fails is lost.
+/// Moves metadata in `recovering/` that was made for the host's present id into its place, after setting aside metadata
+/// of another id. Metadata that was made for another id is left alone: the host never got that id. A drive on which
+/// that fails is marked as lost.
 pub(in crate::host) fn take_up(disk: &dyn Disk, host: &mut HostDrives) {
     let (own, usable) = (host.host, host.usable_dirs());
     for drive in host.drives.iter_mut().filter(|drive| usable.contains(&drive.dir)) {
@@ -53,7 +54,7 @@ fn take_up_on(disk: &dyn Disk, dir: &Path, is_there: bool) -> io::Result<()> {
     let made = dir.join(RECOVERING_DIR);
     if !is_there {
         set_aside(disk, dir, KEPT_BY_RECOVERY)?;
-        // The tables are made of the snapshot.
+        // The tables are not moved: the start makes them anew from the snapshot.
         disk.rename(&made.join("meta"), &dir.join("meta"))?;
         disk.sync_dir(dir)?;
         disk.sync_dir(&made)?;
@@ -83,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn metadata_that_was_made_anew_takes_the_place_of_what_was_there_which_is_set_aside() {
+    fn recovered_metadata_replaces_the_old_metadata_which_is_set_aside() {
         let root = tempfile::tempdir().expect("a directory");
         let dir = root.path();
         for (part, text) in [("meta", "old"), ("state", "old"), ("recovering/meta", "new"), ("recovering/state", "new")]
@@ -114,9 +115,9 @@ mod tests {
         dirs.iter().map(|dir| super::owner(&disk(), dir)).collect()
     }
 
-    /// A kill before, between and after the drives have the other id.
+    /// The process is killed before the drives get the new id, between the drives, and after them.
     #[test]
-    fn a_recovery_that_was_cut_off_anywhere_leaves_a_host_of_one_id_with_the_metadata_of_that_id() {
+    fn an_interrupted_recovery_leaves_all_drives_with_one_id_and_its_metadata() {
         for given in 0..=2 {
             let root = tempfile::tempdir().expect("a directory");
             let dirs = [root.path().join("a"), root.path().join("b")];
@@ -143,7 +144,7 @@ mod tests {
                 assert_eq!(dir.join("recovering").exists(), given == 0, "{given}");
                 assert_eq!(dir.join("set-aside/1/meta/mirror").exists(), given > 0, "{given}");
             }
-            // Whatever was done is done once.
+            // A second call changes nothing.
             take_up(&disk(), &mut host);
             assert_eq!(owners(&dirs), [Some(expected); 2]);
             assert!(!dirs[0].join("set-aside/2").exists());

@@ -1,4 +1,4 @@
-//! The plan of a recovery in words: its effects, and the changes that it may lose.
+//! The printed plan of a recovery: its effects, and the changes that it may lose.
 
 use super::Source;
 use crate::actors::consensus::Remains;
@@ -112,7 +112,7 @@ fn undecided(remains: &Remains) -> Option<String> {
     })
 }
 
-/// As RFC 3339 has it, in UTC.
+/// Formats a time by RFC 3339, in UTC.
 fn date(at: UnixMs) -> String {
     let parsed =
         i64::try_from(at.0 / 1000).ok().and_then(|seconds| time::OffsetDateTime::from_unix_timestamp(seconds).ok());

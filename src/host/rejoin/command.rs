@@ -1,5 +1,5 @@
-//! `sherd rejoin`: an operator decides that a stopped host comes back to its cluster as another member. It says first what that
-//! means, and keeps the decision for the next start only when it is told to.
+//! The command `sherd rejoin`: an operator decides that a stopped host rejoins its cluster as another member. It prints
+//! first what that means, and records the decision for the next start only with `--yes`.
 
 use super::{RejoinError, keep};
 use crate::config::{Config, RejoinWish};

@@ -1,12 +1,14 @@
-//! A host of several comes back to its cluster as another member, with the shards that its drives hold.
+//! Rejoining: a host returns to its cluster as another member, with the shards that its drives hold.
 //!
 //! A member of the metadata group that lost its log, or the end of it, must never vote again under its id. So the host
-//! draws another id, asks the cluster to replace the one by the other (`cluster::come_back_as_another`), and only when that is
-//! decided gives its drives the new id, sets the metadata of the old one aside and begins with none: the leader sends it all.
+//! draws a new id and asks the cluster to replace the old one (`cluster::come_back_as_another`). Once the cluster has
+//! decided that, the host writes the new id to its drives, sets its metadata aside and starts without any: the leader
+//! sends all of it.
 //!
-//! By itself it does so where its copies of the metadata log are lost or damaged for good, and where another host showed that
-//! it lost what it had. Where it differs from the others otherwise it may be the last that holds what was acknowledged, and an
-//! operator decides (`sherd rejoin`). Either way nothing is changed before a majority has decided it without this host.
+//! A host rejoins by itself if its copies of the metadata log are lost or damaged for good, or if another host has
+//! shown that this one lost entries that it once had. If it differs from the others in another way, it may be the last
+//! holder of acknowledged entries, and an operator decides (`sherd rejoin`). Nothing is changed before a majority
+//! without this host has decided it.
 
 mod command;
 mod set_aside;
@@ -29,7 +31,7 @@ use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::Command;
 
-/// This program, though its file was replaced meanwhile.
+/// The running program's image, even if its file was replaced.
 const THIS_PROGRAM: &str = "/proc/self/exe";
 
 #[derive(Debug, thiserror::Error)]
@@ -42,8 +44,9 @@ pub enum RejoinError {
     NothingHere,
 }
 
-/// Returns the rejoining that was decided before this start, of a host that is part of a cluster. A host that was given up
-/// takes no part before an operator has decided: others that were given up would elect with it, and lose what they acknowledge.
+/// Returns the rejoin that was decided before this start, if any. A host that its cluster has given up is refused until
+/// an operator decides a rejoin: with others that were given up it could elect a leader, and lose what that
+/// acknowledges.
 pub(super) fn decided(
     around: &Surroundings,
     config: &Config,
@@ -57,12 +60,12 @@ pub(super) fn decided(
     }
 }
 
-/// Whether a host that does not start for this reason comes back as another member.
+/// Returns true if a host of a cluster rejoins by itself after this error of its start.
 pub(super) fn is_mended_by(config: &Config, error: &MetadataError) -> bool {
     config.cluster.is_some() && matches!(error, MetadataError::Start(error) if error.has_lost_the_log())
 }
 
-/// Comes back as another member after the metadata did not start. Waits until the other hosts have decided it.
+/// Rejoins as another member after the metadata did not start. Waits until the other hosts have decided it.
 pub(super) async fn after_loss(
     around: &Surroundings,
     config: &Config,
@@ -78,8 +81,9 @@ pub(super) async fn after_loss(
     Ok((member, replica))
 }
 
-/// Keeps that a host is to rejoin: under the id that was drawn first, since the cluster may know it by that already. The id in
-/// the record of a host that was given up was never sent, and copies of its directories have it too.
+/// Records that a host is to rejoin. An id that was drawn before is kept, since the cluster may know the host by it
+/// already; but not the id in the record of a host that was given up, which was never sent and is in copies of its
+/// directories, too.
 fn keep(around: &Surroundings, host: &HostDrives, decided: bool, why: String) -> Result<Rejoining, IdentityError> {
     let wanted = OwnDrives::of(host);
     let kept = read_rejoining(&*around.disk, &wanted.dirs, wanted.host)?;
@@ -103,7 +107,8 @@ impl OwnDrives {
         Self { host: host.host, dirs: host.usable_dirs() }
     }
 
-    /// Records that the cluster goes on without the host, for all later starts. Returns the error that the process ends with.
+    /// Records for all later starts that the cluster has given the host up. Returns the error that the process ends
+    /// with.
     pub fn note_given_up(&self, around: &Surroundings, why: String) -> NodeError {
         let to = new_host_id(&around.ambient);
         let given_up = Rejoining { given_up: true, ..Rejoining::new(self.host, to, false, why.clone()) };
@@ -113,7 +118,7 @@ impl OwnDrives {
         }
     }
 
-    /// Keeps that the host must come back as another member. What the process ends with.
+    /// Records that the host must rejoin as another member. Returns the error that the process ends with.
     pub fn decide(&self, around: &Surroundings, why: String) -> NodeError {
         let kept = match read_rejoining(&*around.disk, &self.dirs, self.host) {
             Ok(kept) => kept,
@@ -127,14 +132,14 @@ impl OwnDrives {
         }
     }
 
-    /// Whether this host has asked its cluster to be taken in under this id.
+    /// Returns true if this host has recorded `other` as the id under which it rejoins.
     pub fn asked_to_be(&self, around: &Surroundings, other: HostId) -> bool {
         let kept = read_rejoining(&*around.disk, &self.dirs, self.host);
         kept.is_ok_and(|kept| kept.is_some_and(|kept| kept.to == other))
     }
 }
 
-/// Begins the process anew, with the same arguments; returns only where that fails.
+/// Replaces the process by a new one of the same program with the same arguments; returns only if that fails.
 pub(super) fn start_again() -> NodeError {
     let mut arguments = std::env::args_os();
     let mut command = Command::new(THIS_PROGRAM);

@@ -1,5 +1,5 @@
-//! Metadata that a host had as another member: moved to `set-aside/<number>` on the same drive, where nothing reads it. An
-//! operator may want it; the latest few are kept.
+//! Setting aside of metadata that a host had under a former id: it is moved to `set-aside/<number>` on the same drive,
+//! which the store never reads. The latest few are kept for an operator.
 
 use crate::host::Surroundings;
 use crate::storage::disk::{Disk, create_dir_durably, read_file};
@@ -9,21 +9,23 @@ use crate::types::HostId;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// The number of them that a host which rejoins keeps on each drive. Each may be as large as the metadata.
+/// The number of directories below `set-aside/` that a rejoin keeps on each drive. Each may be as large as the
+/// metadata.
 pub(in crate::host) const KEPT_BY_REJOIN: usize = 2;
-/// A host that is recovered keeps all: who tries several copies must not lose the best, which may be the first.
+/// A recovery keeps all of them: an operator who tries several copies must not lose the best one, which may be the
+/// first.
 pub(in crate::host) const KEPT_BY_RECOVERY: usize = usize::MAX;
-/// In the order in which they are moved: `meta` says whose they are.
+/// The directories of the metadata, in the order in which they are moved. `meta` is last, since it names the owner.
 const PARTS: [&str; 2] = ["state", "meta"];
 
-/// Sets aside all metadata on the drives of a host. A drive on which that fails is lost: nothing of another member may be read
-/// as this one's.
+/// Sets aside all metadata on the drives of a host. A drive on which that fails is marked as lost, since the metadata
+/// of another member must not be read as this one's.
 pub(in crate::host) fn set_aside_all(around: &Surroundings, host: &mut HostDrives, kept_max: usize) {
     set_aside_where(around, host, kept_max, |_| true);
 }
 
-/// Sets aside what names another member than the host is now: of a drive that was away when the host rejoined, or where
-/// setting it aside was cut short.
+/// Sets aside metadata that names another member than this host: of a drive that was absent when the host rejoined, or
+/// on which setting aside was interrupted.
 pub(in crate::host) fn set_aside_of_others(around: &Surroundings, host: &mut HostDrives) {
     let own = host.host;
     set_aside_where(around, host, KEPT_BY_REJOIN, |dir| owner(&*around.disk, dir).is_some_and(|owner| owner != own));
@@ -43,13 +45,13 @@ fn set_aside_where(around: &Surroundings, host: &mut HostDrives, kept_max: usize
     }
 }
 
-/// The member whose metadata is on a drive, where a file says so.
+/// Returns the member whose metadata is on a drive, according to the file `meta/mirror`; `None` if that cannot be read.
 pub(in crate::host) fn owner(disk: &dyn Disk, dir: &Path) -> Option<HostId> {
     let set = MirrorSet::decode(&read_file(disk, &dir.join("meta").join("mirror")).ok()?).ok()?;
     Some(set.host)
 }
 
-/// Sets aside the metadata on a drive, where there is some, and removes all but so many that were set aside.
+/// Sets aside the metadata on a drive, if there is any, and removes all but the latest `kept_max` that were set aside.
 pub(in crate::host) fn set_aside(disk: &dyn Disk, dir: &Path, kept_max: usize) -> io::Result<()> {
     let parts: Vec<PathBuf> = PARTS.iter().map(|part| dir.join(part)).collect();
     let present: Vec<&PathBuf> = parts.iter().filter(|part| disk.exists(part).unwrap_or(true)).collect();
@@ -69,14 +71,16 @@ pub(in crate::host) fn set_aside(disk: &dyn Disk, dir: &Path, kept_max: usize) -
     Ok(())
 }
 
-/// Removes all but the latest.
+/// Removes all but the latest `kept_max` directories that were set aside.
 fn forget_old(disk: &dyn Disk, dir: &Path, kept_max: usize) {
     let numbers = numbers(disk, dir);
     for number in &numbers[..numbers.len().saturating_sub(kept_max)] {
         let path = dir.join(SET_ASIDE_DIR).join(number.to_string());
         match std::fs::remove_dir_all(&path) {
-            Ok(()) => tracing::info!(path = %path.display(), "what was set aside longest ago is removed"),
-            Err(error) => tracing::warn!(path = %path.display(), %error, "what was set aside cannot be removed"),
+            Ok(()) => tracing::info!(path = %path.display(), "the oldest metadata that was set aside is removed"),
+            Err(error) => {
+                tracing::warn!(path = %path.display(), %error, "old metadata that was set aside cannot be removed")
+            }
         }
     }
 }
@@ -88,7 +92,7 @@ fn numbers(disk: &dyn Disk, dir: &Path) -> Vec<u64> {
     numbers
 }
 
-/// The directories on the drives of a host with metadata that is not used any more.
+/// Returns the directories with metadata that was set aside, on all drives of a host.
 pub(in crate::host) fn what_is_set_aside(around: &Surroundings, host: &HostDrives) -> Vec<PathBuf> {
     let disk = &*around.disk;
     let of_drive = |dir: PathBuf| {
@@ -105,7 +109,7 @@ mod tests {
     use crate::storage::disk::SystemDisk;
 
     #[test]
-    fn metadata_is_moved_aside_whole_and_only_the_latest_few_are_kept() {
+    fn all_metadata_is_moved_aside_and_only_the_latest_few_are_kept() {
         let root = tempfile::tempdir().expect("a directory");
         let (dir, disk) = (root.path(), SystemDisk::new(BufferPool::new(0)));
         for round in 1..=KEPT_BY_REJOIN + 2 {

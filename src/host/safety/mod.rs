@@ -1,9 +1,10 @@
-//! The one assessment of safety: what may be lost now, how much lacks redundancy, what is done about it and what a person has
-//! to do. Pure: a function of the layout, of how drives and hosts are, and of what the census counted.
+//! The assessment of safety: which losses the store survives now, how much lacks redundancy, what the store does about
+//! it and what an operator has to do. Pure: a function of the layout, the states of drives and hosts, and the counts of
+//! the census.
 //!
-//! Exact at once are the shards on drives that do not serve: the metadata counts what each drive is named for. The repair queue
-//! may name some of the same shards, so the sum of both is an upper bound. Blobs are exact once the census has gone through
-//! all of them with the drives as they are now.
+//! The number of shards on drives out of service is exact at once: the metadata counts the shards placed on each drive.
+//! The repair queue may name some of the same shards, so the sum of both is an upper bound. Numbers of blobs are exact
+//! once the census has gone through all of them with the drives in their present states.
 
 mod metadata;
 mod read_check;
@@ -26,16 +27,16 @@ pub(super) struct Facts<'a> {
     pub ring: &'a Ring,
     pub geometry: Geometry,
     pub health: &'a NodeHealth,
-    /// Nodes whose shards are not there.
+    /// Nodes whose shards are missing: they are out of service, or new and not filled yet.
     pub absent: BTreeSet<NodeId>,
     /// The availability of each node for new shards.
     pub standing: &'a dyn Fn(NodeId) -> Standing,
     /// The voters of the metadata with the states of their replicas, as they last reported.
     pub voters: BTreeMap<HostId, ReplicaState>,
-    /// An entry that every replica which follows has applied.
+    /// The index of a log entry that every replica which follows the log has applied.
     pub applied_before: u64,
     pub snapshot: Snapshot,
-    /// True if the snapshot shows what this host has read since it was last held up.
+    /// True if the snapshot of the census was taken after this host was last held up (stopped or cut off).
     pub is_current: bool,
     /// Shards that are to be moved to this host.
     pub to_move: u64,
@@ -54,7 +55,7 @@ impl Facts<'_> {
         }
     }
 
-    /// Returns whether the counts are older than the node's comparison, so that they miss what the comparison queued.
+    /// Returns true if the counts are older than the node's comparison, so that they lack the repairs which it queued.
     fn is_before_comparison(&self, node: NodeId) -> bool {
         let state = self.health.state(node);
         state.is_some_and(|s| s.contents == Contents::Compared && s.compared_at > self.snapshot.as_of)
@@ -69,24 +70,25 @@ impl Facts<'_> {
         self.snapshot.counts.map_or(0, |counts| counts.repairs)
     }
 
-    /// Returns the census with the drives as they are now.
+    /// Returns the tally of the census, if it was taken with the present absent drives and layout.
     fn tally(&self) -> Option<&Tally> {
         let tally = self.snapshot.tally.as_deref()?;
         (tally.absent == self.absent && tally.epoch == self.ring.epoch()).then_some(tally)
     }
 
-    /// Returns the census taken while at least as many drives were absent: one that came back makes nothing worse.
+    /// Returns the former tally, if it was taken with at least all drives absent that are absent now: drives that came
+    /// back make nothing worse.
     fn earlier(&self) -> Option<&Tally> {
         let earlier = self.snapshot.earlier.as_deref()?;
         (earlier.epoch == self.ring.epoch() && self.absent.is_subset(&earlier.absent)).then_some(earlier)
     }
 
-    /// The same where it is complete, and the repair queue as it was.
+    /// Returns the tally if it is complete and the repair queue has not changed since.
     fn exact(&self) -> Option<&Tally> {
         self.tally().filter(|tally| tally.is_complete && tally.repairs == self.repairs())
     }
 
-    /// Drives that serve and hold something, and were not compared yet.
+    /// Returns the drives in service that hold shards and were not compared with the metadata yet.
     fn uncompared(&self) -> Vec<NodeId> {
         let nodes = self.ring.nodes().iter().map(|node| node.id);
         let is_uncompared = |node: &NodeId| {
@@ -99,13 +101,13 @@ impl Facts<'_> {
         host == self.own || self.health.host(host).is_some_and(HostState::is_up)
     }
 
-    /// Returns whether the metadata was counted and every host was asked, at least once.
+    /// Returns true if the metadata was counted and every host was asked for its state, at least once.
     fn is_known(&self) -> bool {
         let is_asked = |host: &HostId| *host == self.own || self.health.host(*host).is_some();
         self.snapshot.counts.is_some() && self.snapshot.hosts.keys().all(is_asked)
     }
 
-    /// A host that leads the metadata and decides nothing: what it sends, too few of the others keep.
+    /// Returns the leader of the metadata group, if it is up but no change that it sends is decided.
     pub fn stuck_leader(&self) -> Option<HostId> {
         let is_stuck = |(host, replica): &(&HostId, &ReplicaState)| replica.is_stuck && self.is_up(**host);
         self.voters.iter().find(is_stuck).map(|(host, _)| *host)
@@ -121,7 +123,7 @@ impl Facts<'_> {
         domains.into_values().collect()
     }
 
-    /// Drives that take no new shards for want of room.
+    /// Returns the drives that take no new shards because they are full.
     fn full(&self) -> Vec<NodeId> {
         let nodes = self.ring.nodes().iter().map(|node| node.id);
         let is_full =
@@ -129,7 +131,7 @@ impl Facts<'_> {
         nodes.filter(is_full).collect()
     }
 
-    /// Drives that serve reads and take no writes, and why.
+    /// Returns the drives that serve reads and take no writes, each with the reason.
     fn unwritable(&self) -> impl Iterator<Item = (NodeId, &str)> {
         let nodes = self.ring.nodes().iter().map(|node| node.id).filter(|node| self.health.in_service(*node));
         nodes.filter_map(|node| Some((node, self.health.unwritable(node)?)))
@@ -151,7 +153,7 @@ pub(super) fn assess(facts: &Facts<'_>) -> Safety {
     let promised = guarantee(facts);
     let (now, at_best) = match (facts.is_known(), facts.is_stale()) {
         (false, _) => (Losses::NONE, Losses::NONE),
-        // The drive that was compared may lack all of what it is named for.
+        // The comparison may have found that the drive lacks all shards that are placed on it.
         (true, true) => (Losses::NONE, survives(facts, missing, 1)),
         (true, false) => {
             let parity = usize::from(facts.geometry.parity);
@@ -189,7 +191,7 @@ pub(super) fn assess(facts: &Facts<'_>) -> Safety {
     safety
 }
 
-/// Returns the losses that a cluster survives in which nothing is missing.
+/// Returns the losses that this cluster survives while nothing is missing.
 pub(super) fn guarantee(facts: &Facts<'_>) -> Guarantee {
     facts.ring.guarantee(facts.geometry).at_most(metadata::losses_when_whole(facts))
 }
@@ -210,13 +212,14 @@ fn missing_shards(facts: &Facts<'_>) -> Bounds {
         let counted = tally.missing_shards.min(at_most);
         return Bounds { at_least: counted, at_most: counted };
     }
-    // A drive that is being filled has some of them by now.
+    // A drive that is being filled has some of its shards by now, so it does not count for the lower bound.
     let is_silent = |node: &&NodeId| facts.contents(**node) != Contents::Empty;
     let silent = of(&mut facts.absent.iter().filter(is_silent));
     Bounds { at_least: silent.max(repairs).min(at_most), at_most }
 }
 
-/// Blobs that lack so many shards each, at least.
+/// Returns bounds of the number of blobs that each lack at least `shards_each` shards. `of` selects their count in the
+/// tally.
 fn blobs(facts: &Facts<'_>, missing: Bounds, of: fn(&Tally) -> Amount, shards_each: u64) -> BlobsShown {
     let all = facts.snapshot.counts.map_or(0, |counts| counts.blobs);
     let bound = (missing.at_most / shards_each).min(all);
@@ -227,8 +230,8 @@ fn blobs(facts: &Facts<'_>, missing: Bounds, of: fn(&Tally) -> Amount, shards_ea
     BlobsShown { blobs: Bounds { at_least, at_most }, bytes_counted }
 }
 
-/// Returns the losses that the data survives. Before the census has counted, a blob is taken to have had a shard on
-/// each absent drive, and to lack as many of those in the repair queue as `queued_each`.
+/// Returns the losses that the data survives. Until the census has counted, assumes the worst blob: one that has the
+/// most possible shards on every absent drive, and lacks `queued_each` more that are in the repair queue.
 fn survives(facts: &Facts<'_>, missing: Bounds, queued_each: usize) -> Losses {
     let (ring, geometry) = (facts.ring, facts.geometry);
     let parity = usize::from(geometry.parity);
@@ -251,7 +254,7 @@ fn survives(facts: &Facts<'_>, missing: Bounds, queued_each: usize) -> Losses {
     of_old.min(of_new(facts)).min(metadata::losses_now(facts))
 }
 
-/// The losses that a blob survives which is written now.
+/// Returns the losses that a blob would survive that is written now.
 fn of_new(facts: &Facts<'_>) -> Losses {
     let Ok(placement) = facts.ring.place(BlobId(0), facts.geometry, facts.standing) else { return Losses::ANY };
     let missing: Vec<ShardIndex> = placement.missing().collect();
@@ -261,7 +264,7 @@ fn of_new(facts: &Facts<'_>) -> Losses {
     tally.losses
 }
 
-/// The losses that leave a host which serves S3.
+/// Returns the losses after which at least one host still serves S3.
 fn gateways(facts: &Facts<'_>) -> Losses {
     let up: Vec<HostId> = facts.snapshot.gateways.iter().copied().filter(|host| facts.is_up(*host)).collect();
     let domains = facts.hosts_of_domains(up.iter().copied()).len();

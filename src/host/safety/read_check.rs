@@ -1,6 +1,6 @@
-//! Checks that this host can read the present metadata, and tells what it had applied a few seconds ago. The leader
-//! that a host knows is no proof: a leader that is gone stays known until another is elected. So the host reads, once a
-//! second, as a request would.
+//! A periodic check that this host can read the metadata behind a barrier, as requests do; and the log index that the
+//! host had applied a few seconds ago. That a leader is known proves nothing: a dead leader stays known until another
+//! is elected.
 
 use crate::actors::consensus::MetaHandle;
 use crate::ambient::Clock;
@@ -10,18 +10,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-/// Cheap to clone; all clones are one.
+/// The outcomes of the last reads. Cheap to clone; clones share their state.
 #[derive(Clone, Debug, Default)]
 pub(in crate::host) struct ReadCheck {
     failure: Arc<Mutex<Option<String>>>,
-    /// The last entry that was applied at each of the last looks, the oldest first.
+    /// The applied index at each of the last `LOOKS_TO_FOLLOW` reads, the oldest first.
     applied: Arc<Mutex<VecDeque<u64>>>,
     last: Arc<Mutex<LastRead>>,
-    /// Whether shards of unknown blobs are kept since a recovery.
+    /// True if shards of blobs that the metadata does not know are kept since a recovery.
     keeps_unknown: Arc<AtomicBool>,
 }
 
-/// The last read that did not fail.
+/// The last successful read.
 #[derive(Debug, Default)]
 struct LastRead {
     at: Option<Duration>,
@@ -29,14 +29,16 @@ struct LastRead {
     applied_at_first: u64,
 }
 
-/// A host whose last read is older was held up: stopped, or cut off.
+/// The age of the last successful read from which this host counts as held up: its process was stopped, or it was cut
+/// off.
 const HELD_UP_AFTER: Duration = Duration::from_secs(3);
 
-/// Looks, a second apart or more, within which another host must have applied what this one had.
+/// The number of reads, at least a second apart, within which another replica must have applied what this one had
+/// applied.
 const LOOKS_TO_FOLLOW: usize = 5;
 
 impl ReadCheck {
-    /// Returns the reason for which the last read failed; `None` if it did not, or none has ended yet.
+    /// Returns the reason why the last read failed; `None` if it succeeded, or none has ended yet.
     pub fn failure(&self) -> Option<String> {
         self.lock().clone()
     }
@@ -45,7 +47,7 @@ impl ReadCheck {
         self.keeps_unknown.load(Ordering::Relaxed)
     }
 
-    /// Reads for as long as it is polled.
+    /// Reads again and again, for as long as it is polled.
     pub async fn run(&self, metadata: &MetaHandle, clock: &dyn Clock) {
         loop {
             let read = metadata.read().await;
@@ -63,13 +65,13 @@ impl ReadCheck {
         }
     }
 
-    /// Returns the index that every host that follows has applied by now; 0 if this one has just started.
+    /// Returns an index that every replica which follows the log has applied by now; 0 if this host has just started.
     pub fn applied_before(&self) -> u64 {
         let applied = self.applied.lock().unwrap_or_else(PoisonError::into_inner);
         if applied.len() < LOOKS_TO_FOLLOW { 0 } else { applied.front().copied().unwrap_or(0) }
     }
 
-    /// Returns whether counts as of this entry show what this host has read since it was last held up.
+    /// Returns true if this host is not held up, and counts as of entry `as_of` were made after it was last held up.
     pub fn is_current(&self, as_of: u64, now: Duration) -> bool {
         let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         let is_held_up = last.at.is_some_and(|at| now.saturating_sub(at) > HELD_UP_AFTER);
@@ -102,7 +104,7 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn counts_from_before_a_host_was_held_up_are_not_current_until_they_were_made_again() {
+    fn counts_made_before_the_host_was_held_up_are_not_current() {
         let (reads, second) = (ReadCheck::default(), Duration::from_secs);
         reads.note_read(second(1), 7);
         reads.note_read(second(2), 9);

@@ -1,4 +1,4 @@
-//! The decision whether a host may be stopped now: whether the others go on reading and writing everything without it.
+//! The decision whether a host may be stopped now: whether the other hosts can read and write everything without it.
 
 use super::{Facts, metadata};
 use crate::actors::drives::health::Contents;
@@ -12,7 +12,7 @@ pub(crate) struct StopJudgement {
     pub why: String,
 }
 
-/// The first reason against it decides. What is not certain yet is a reason.
+/// Decides whether a host may be stopped. The first reason against it is returned; whatever is uncertain is a reason.
 pub(crate) fn judge_stop(facts: &Facts<'_>, host: HostId) -> StopJudgement {
     let name = facts.host_name(host);
     let reason = not_known(facts)
@@ -34,14 +34,14 @@ pub(crate) fn judge_stop(facts: &Facts<'_>, host: HostId) -> StopJudgement {
 fn not_known(facts: &Facts<'_>) -> Option<String> {
     let why = match (facts.is_known(), facts.is_stale(), facts.stuck_leader()) {
         (false, ..) => "this host has not asked all others yet how they are",
-        (_, true, _) => "what is missing has changed, and is being counted",
+        (_, true, _) => "the set of missing shards has changed, and is being counted",
         (.., Some(_)) => "no change of the metadata is decided at present",
         _ => return None,
     };
     Some(why.to_owned())
 }
 
-/// Returns the reason if another host is stopping, although it may serve for a moment still.
+/// Returns a reason if another host is stopping, even if that host still serves for a moment.
 fn others_stopping(facts: &Facts<'_>, host: HostId) -> Option<String> {
     let is_stopping = |other: &&HostId| facts.health.host(**other).is_some_and(|state| state.stopping);
     let stopping = facts.snapshot.hosts.keys().filter(|other| **other != host).find(is_stopping)?;
@@ -65,7 +65,8 @@ fn too_few_voters(facts: &Facts<'_>, host: HostId) -> Option<String> {
         .then(|| format!("{left} of {all} voters for the metadata would be left, and {majority} are needed"))
 }
 
-/// Its own drives need not be compared: nobody reads them while it is stopped.
+/// Returns a reason if the redundancy on the other hosts' drives is uncertain. The drives of the host itself need not
+/// be compared with the metadata: nobody reads them while the host is stopped.
 fn not_certain(facts: &Facts<'_>, host: HostId) -> Option<String> {
     let is_others = |node: &NodeId| facts.ring.host_of(*node) != Some(host);
     let nodes = facts.ring.nodes().iter().map(|node| node.id).filter(is_others);

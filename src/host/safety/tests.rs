@@ -1,4 +1,4 @@
-//! A table of cases: which verdict, what may be lost, which words.
+//! Tests of the assessment: a table of cases with verdict and survivable losses, and the messages.
 
 use super::{Facts, StopJudgement, assess, guarantee, judge_stop, reasons};
 use crate::actors::drives::health::{Contents, HealthBoard, HostState, ReplicaState};
@@ -108,7 +108,7 @@ impl Store {
         self
     }
 
-    /// The shards of every blob that are on this node are in the repair queue.
+    /// Queues all shards on this node for repair.
     fn queued(mut self, node: u32) -> Self {
         for blob in &self.blobs {
             let shards = blob.placement.iter().zip(0u8..).filter(|(at, _)| at.0 == node);
@@ -187,7 +187,7 @@ fn exactly(count: u64) -> Bounds {
 }
 
 #[test]
-fn the_verdict_and_what_survives_follow_from_what_is_there() {
+fn the_verdict_and_survivable_losses_follow_from_missing_drives_and_shards() {
     let one = |drives| Store::new(1, drives, 2, 2, 60);
     let three = || Store::new(3, 2, 4, 2, 60);
     let cases = [
@@ -230,7 +230,7 @@ fn the_verdict_and_what_survives_follow_from_what_is_there() {
 }
 
 #[test]
-fn shards_on_drives_that_are_gone_are_missing_at_once_and_blobs_once_they_are_counted() {
+fn shards_on_absent_drives_count_as_missing_at_once_and_blobs_after_the_census() {
     let store = Store::new(1, 4, 2, 2, 60).without(&[0, 1]).uncounted();
     let before = store.safety();
     assert_eq!(before.missing_shards, exactly(120), "every blob has a shard on each drive");
@@ -251,7 +251,7 @@ fn a_shard_that_is_queued_and_missing_is_counted_once() {
 }
 
 #[test]
-fn a_tally_of_other_drives_counts_for_nothing() {
+fn a_tally_taken_with_other_absent_drives_is_ignored() {
     let store = Store::new(1, 4, 2, 2, 60);
     let old = store.snapshot(&BTreeSet::new());
     let store = store.without(&[0, 1]);
@@ -262,7 +262,7 @@ fn a_tally_of_other_drives_counts_for_nothing() {
     assert_eq!((safety.verdict(), safety.survives_now.drives, safety.is_counted), (Verdict::AtRisk, 0, false));
 }
 
-/// The counts of the repair queue are older than what the comparison has queued.
+/// The count of the repair queue is older than the comparison, which may have queued more.
 #[test]
 fn no_loss_is_survivable_between_a_comparison_and_the_next_count() {
     let store = Store::new(1, 4, 2, 2, 60);
@@ -280,9 +280,9 @@ fn no_loss_is_survivable_between_a_comparison_and_the_next_count() {
     assert_eq!((held_up.survives_now.drives, held_up.verdict()), (0, Verdict::Degraded));
 }
 
-/// A host with two drives was away while objects were written, and is back: each of these lacks two shards.
+/// A host with two drives was away while objects were written, and is back: each of these objects lacks two shards.
 #[test]
-fn drives_that_came_back_survive_no_more_than_was_counted_without_them() {
+fn after_drives_return_the_tally_without_them_bounds_what_survives() {
     let away = Store::new(3, 2, 3, 3, 60).without(&[0, 1]);
     let earlier = away.judge(|facts| facts.snapshot.tally.clone());
     let back = Store::new(3, 2, 3, 3, 60).queued(0).queued(1).uncounted();
@@ -295,7 +295,7 @@ fn drives_that_came_back_survive_no_more_than_was_counted_without_them() {
 }
 
 #[test]
-fn the_words_say_what_is_wrong_and_who_has_to_do_something() {
+fn messages_name_the_problem_and_what_the_operator_must_do() {
     let store = Store::new(3, 2, 4, 2, 60).without_host(1).without(&[0]);
     let words = store.words();
     assert!(words.contains("3 of 6 drives are out of service") && words.contains("cannot be read"), "{words}");
@@ -311,9 +311,9 @@ fn the_words_say_what_is_wrong_and_who_has_to_do_something() {
     assert_eq!(Store::new(1, 4, 2, 2, 60).words(), "");
 }
 
-/// Tests that counts older than a comparison lack what it queued.
+/// Counts that are older than a drive's comparison lack the repairs that it queued.
 #[test]
-fn a_drive_counts_as_compared_once_what_it_lacks_is_counted() {
+fn a_drive_counts_as_compared_once_its_queued_repairs_are_counted() {
     let store = Store::new(1, 4, 2, 2, 60);
     store.board.update(NodeId(0), |state| state.compared_at = 101);
     assert_eq!((store.safety().verdict(), store.safety().uncompared_drives), (Verdict::Degraded, vec![0]));
@@ -338,13 +338,13 @@ fn a_drive_that_takes_no_writes_is_named_and_serves_reads() {
 }
 
 #[test]
-fn a_drive_that_unreadable_objects_need_is_not_to_be_replaced() {
+fn the_advice_is_not_to_replace_a_drive_that_unreadable_objects_need() {
     let to_do = Store::new(1, 4, 2, 2, 60).without(&[0, 1, 2]).safety().to_do;
     assert!(to_do[0].contains("and do not replace"), "{to_do:?}");
 }
 
 #[test]
-fn while_no_change_is_decided_nothing_may_go() {
+fn while_the_leader_is_stuck_no_loss_is_survivable_and_no_host_may_stop() {
     let mut store = Store::new(3, 2, 3, 3, 60);
     store.replicas.get_mut(&HostId(1)).expect("a host").is_stuck = true;
     assert_eq!((store.safety().serves_without.drives, store.stop(2).safe), (0, false));
@@ -362,7 +362,7 @@ fn the_data_is_not_called_safe_before_all_hosts_were_asked() {
 }
 
 #[test]
-fn the_layouts_promise_counts_the_metadata() {
+fn the_guarantee_of_the_layout_includes_the_metadata() {
     let words = |store: Store| store.judge(guarantee).to_string();
     assert_eq!(words(Store::new(3, 2, 1, 2, 0)), "survives 1 host or 2 drives");
     assert_eq!(words(Store::new(3, 2, 1, 2, 0).without_host(1)), "survives 1 host or 2 drives", "when it is back");

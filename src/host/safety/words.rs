@@ -1,4 +1,4 @@
-//! The assessment in words: one plain sentence each.
+//! The messages of the assessment: problems, work under way, and what the operator has to do; one sentence each.
 
 use super::{Facts, metadata};
 use crate::actors::drives::health::Contents;
@@ -21,11 +21,11 @@ pub(super) fn reasons(facts: &Facts<'_>, safety: &Safety) -> Vec<String> {
         facts.absent.iter().copied().partition(|node| is_new(facts, *node));
     let mut reasons = Vec::new();
     if !facts.is_known() {
-        reasons.push("how safe the data is, is not known yet: this host has not heard from all others".to_owned());
+        reasons.push("the safety of the data is not known yet: this host has not heard from all others".to_owned());
         return reasons;
     }
     if safety.is_stale {
-        reasons.push("what is missing has changed, and is being counted".to_owned());
+        reasons.push("the set of missing shards has changed, and is being counted".to_owned());
     }
     reasons.extend(facts.stuck_leader().map(|leader| {
         let name = facts.host_name(leader);
@@ -69,8 +69,8 @@ pub(super) fn reasons(facts: &Facts<'_>, safety: &Safety) -> Vec<String> {
     }
     if safety.at_risk && safety.unreadable.blobs.at_least == 0 {
         reasons.push(match safety.survives_now.drives {
-            0 => "one more drive lost loses data".to_owned(),
-            _ => "some objects do not survive what the layout promises to survive".to_owned(),
+            0 => "the loss of one more drive loses data".to_owned(),
+            _ => "some objects do not survive the losses that the layout promises to survive".to_owned(),
         });
     }
     reasons
@@ -85,7 +85,7 @@ fn of_host(facts: &Facts<'_>, host: HostId) -> Option<String> {
     }
     let replica = facts.voters.get(&host)?;
     if let Some(why) = &replica.out_of_service {
-        // This host says so itself, beside other reasons.
+        // Health of this host reports its own metadata as another reason.
         return (host != facts.own).then(|| format!("the metadata of host {name} is out of service: {why}"));
     }
     if metadata::is_behind(facts, replica) {

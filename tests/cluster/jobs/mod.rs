@@ -1,4 +1,4 @@
-//! Jobs of all hosts, whichever host is asked.
+//! Jobs of all hosts, shown and ordered through any host.
 
 mod top;
 
@@ -13,14 +13,14 @@ use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// The answer, and whether every host that was meant gave one.
+/// Runs `sherd admin`; returns the answer, and whether every selected host answered.
 fn ask(cluster: &Cluster, host: usize, arguments: &[&str]) -> (Value, bool) {
     let output = cluster.try_admin(host, arguments);
     let answer = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"));
     (answer, output.status.success())
 }
 
-/// Names of hosts, and whether each answered.
+/// Returns the names of the hosts in an answer, and whether each answered.
 fn hosts(answer: &Value) -> Vec<(String, bool)> {
     let hosts = answer["hosts"].as_array().expect("a list").iter();
     hosts.map(|host| (host["name"].as_str().expect("a name").to_owned(), host["why"].is_null())).collect()
@@ -43,7 +43,7 @@ fn put_some(cluster: &Cluster) {
     }
 }
 
-/// Drives whose chunks were all verified, of the hosts that answer.
+/// Returns the number of drives of the answering hosts whose last scrub has ended.
 fn verified(status: &Value) -> usize {
     let hosts = status["hosts"].as_array().expect("a list").iter();
     let drives = hosts.flat_map(|host| host["drives"].as_array().expect("a list").iter());
@@ -51,7 +51,7 @@ fn verified(status: &Value) -> usize {
 }
 
 #[test]
-fn any_host_starts_and_shows_the_jobs_of_all_and_names_one_that_is_silent() {
+fn any_host_orders_and_shows_the_jobs_of_all_and_names_a_silent_host() {
     let _alone = alone();
     let cluster = Cluster::formed(&Shape::three(2, seed()));
     put_some(&cluster);
@@ -74,7 +74,7 @@ fn any_host_starts_and_shows_the_jobs_of_all_and_names_one_that_is_silent() {
     let names = |status: &Value| status.as_object().expect("an object").keys().cloned().collect::<Vec<_>>();
     assert_eq!(names(&one), names(&healing), "the shape is the same");
 
-    // Of one drive of another host first, then of all.
+    // First the scrub of one drive of another host, then of all drives.
     let drive = of("c");
     let (started, _) = ask(&cluster, 0, &["scrub", "start", &drive]);
     assert_eq!((hosts(&started), started["nodes"][0].to_string()), (rows(&[("c", true)]), drive.clone()), "{started}");
@@ -103,7 +103,7 @@ fn any_host_starts_and_shows_the_jobs_of_all_and_names_one_that_is_silent() {
 }
 
 #[test]
-fn a_job_is_waited_for_while_a_host_is_away_for_a_moment() {
+fn waiting_for_a_job_goes_on_while_a_host_is_briefly_away() {
     let _alone = alone();
     let cluster = Cluster::formed(&Shape::three(1, seed()));
     put_some(&cluster);
@@ -115,7 +115,7 @@ fn a_job_is_waited_for_while_a_host_is_away_for_a_moment() {
     stderr.read_line(&mut line).expect("it says something");
     assert!(line.starts_with("repair: host c does not answer: "), "{line}");
     cluster.start(2);
-    // It is read to its end, so that it does not wait for a reader.
+    // The output is read to its end, so that the process does not block.
     let last = stderr.lines().map_while(Result::ok).last();
     assert_eq!((child.wait().expect("it ends").code(), last.as_deref()), (Some(0), Some("repair: done")));
 }
@@ -128,7 +128,7 @@ fn drive_in(cluster: &Cluster, host: usize, dir: &Path) -> Option<(u64, bool)> {
 }
 
 #[test]
-fn a_lost_drive_is_replaced_by_its_own_host_and_every_host_takes_the_new_one() {
+fn a_drive_replaced_on_its_own_host_is_used_by_all_hosts() {
     let _alone = alone();
     let cluster = Cluster::formed(&Shape::three(2, seed()));
     put_some(&cluster);

@@ -1,4 +1,4 @@
-//! The most traffic of all hosts together.
+//! `sherd admin top` over all hosts of a cluster.
 
 use crate::harness::cluster::{Cluster, Shape};
 use crate::harness::eventually;
@@ -7,7 +7,7 @@ use serde_json::Value;
 use std::time::Duration;
 
 #[test]
-fn counts_of_all_hosts_are_merged_by_any_of_them() {
+fn any_host_merges_the_traffic_of_all_hosts() {
     let _alone = alone();
     let cluster = Cluster::formed(&Shape::three(1, seed()));
     cluster.client(0).create_bucket("box").expect("it answers").expect(200);

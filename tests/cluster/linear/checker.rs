@@ -1,30 +1,35 @@
-//! Is there an order of the operations, within the times of their calls and answers, that a store could have executed?
+//! The checker of linearizability: searches for an order of the operations, consistent with the order of their calls
+//! and answers, in which a sequential store would have given the same answers.
 //!
-//! After Wing and Gong (1993) and Lowe (2017), just in time: at each answer, every configuration (a state, and which open
-//! operations have taken effect) is carried to those in which the answered operation has. A history is linearizable while
-//! one is left. What changes nothing takes effect as soon as it can, and of configurations that differ only in unknown
-//! operations those that have spent fewer are kept: neither loses an order. Linearizability is local (Herlihy and Wing
-//! 1990), so keys are checked apart; a listing is a read of each key, and then, for all keys together, one of all at once.
+//! The algorithm is that of Wing and Gong (1993) in Lowe's just-in-time form (2017). A configuration is a state, and
+//! the set of open operations that have taken effect. At each answer, every configuration is extended to all those in
+//! which the answered operation has taken effect; the history is linearizable while a configuration is left. Two
+//! reductions lose no order: an operation that changes nothing takes effect as soon as it can, and of configurations
+//! that differ only in operations of unknown outcome, those that used fewer of them are kept. Linearizability is local
+//! (Herlihy and Wing 1990), so keys are checked separately, with a listing as a read of each key; then all keys
+//! together, with a listing as one read of all.
 
 use super::history::{Event, History};
 use super::model::{ABSENT, Operation, Outcome, State, Step};
 use std::collections::{HashMap, HashSet};
 
-/// Operations open at once, unknown ones included.
+/// The most operations that are open at once, including those of unknown outcome.
 const OPEN_MAX: usize = 128;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     Linearizable,
-    /// Each key is, and each listing for any two keys: for all at once the search was ended by its bound.
+    /// Each key is linearizable, and so is each pair of keys with the listings. The search over all keys reached its
+    /// bound.
     LinearizableByPairs,
-    /// With what could not be explained.
+    /// No order explains the history; with its last events.
     Violation(String),
-    /// The search was ended by its bound.
+    /// The search reached its bound.
     Undecided,
 }
 
-/// `steps_max` bounds each search: of every key, of all together, and where that is too much, of every two.
+/// Checks a history: each key alone, then all keys together, and if that takes too long, each pair of keys. `steps_max`
+/// bounds each search.
 pub fn check(history: &History, keys: usize, steps_max: usize) -> Verdict {
     let keys: Vec<usize> = (0..keys).collect();
     let of_each = check_parts(history, keys.iter().map(|&key| vec![key]), steps_max);
@@ -43,7 +48,8 @@ pub fn check(history: &History, keys: usize, steps_max: usize) -> Verdict {
     }
 }
 
-/// The history as each of these sets of keys sees it: a violation where there is one, else whether all are decided.
+/// Checks the history restricted to each of these sets of keys; returns the first violation, else whether all were
+/// decided.
 fn check_parts(history: &History, parts: impl Iterator<Item = Vec<usize>>, steps_max: usize) -> Verdict {
     let mut verdict = Verdict::Linearizable;
     for keys in parts {
@@ -56,19 +62,19 @@ fn check_parts(history: &History, parts: impl Iterator<Item = Vec<usize>>, steps
     verdict
 }
 
-/// The key of an unknown operation that took effect last, while nothing has seen it.
+/// The key of the operation of unknown outcome that took effect last, while no operation has observed it.
 type Unseen = Option<usize>;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Configuration {
     state: State,
-    /// The open operations that have taken effect, by slot.
+    /// The bit set of the slots whose open operations have taken effect.
     taken: u128,
 }
 
 struct Search<'a> {
     history: &'a History,
-    /// The open operation in each slot.
+    /// The open operation in each slot; its bit in `taken` is that of the slot.
     slots: Vec<Option<usize>>,
     slot_of: Vec<usize>,
     configurations: HashSet<Configuration>,
@@ -119,7 +125,7 @@ impl<'a> Search<'a> {
         true
     }
 
-    /// The configuration after every open operation that changes nothing and fits.
+    /// Returns the configuration after all open operations that change nothing and whose outcome fits the state.
     fn with_reads(&self, mut configuration: Configuration) -> Configuration {
         for (bit, operation) in self.open_in(configuration.taken) {
             let recorded = &self.history.operations[operation];
@@ -130,7 +136,7 @@ impl<'a> Search<'a> {
         configuration
     }
 
-    /// Open operations that have not taken effect, each with its bit.
+    /// Returns the open operations that have not taken effect, each with its bit.
     fn open_in(&self, taken: u128) -> impl Iterator<Item = (u128, usize)> + '_ {
         let slots = self.slots.iter().enumerate();
         slots.filter_map(move |(slot, held)| held.filter(|_| taken & (1 << slot) == 0).map(|held| (1 << slot, held)))
@@ -171,9 +177,9 @@ impl<'a> Search<'a> {
         true
     }
 
-    /// An unknown operation that nothing sees before the next write of its key might as well not have happened. So after one
-    /// that nothing has seen yet, only what depends on it comes next, or another unknown one for a listing of both, the
-    /// keys in order.
+    /// Returns true if `next` may follow. An operation of unknown outcome that nothing observes before the next write
+    /// of its key might as well not have happened. So after one that is not observed yet, only operations that depend
+    /// on it follow, or another one of unknown outcome on a greater key, for a listing that observes both.
     fn is_worthwhile(&self, next: usize, unseen: Unseen) -> bool {
         let Some(unseen) = unseen else { return true };
         let operation = &self.history.operations[next].operation;
@@ -184,7 +190,7 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// Returns, of configurations that differ only in unknown operations, those that have not spent more than another.
+    /// Drops each configuration that used more operations of unknown outcome than another one that is equal otherwise.
     fn frugal(&self, reached: Vec<Configuration>) -> HashSet<Configuration> {
         let unknown = self.slots.iter().enumerate().filter(|(_, held)| held.is_some_and(|held| self.is_unknown(held)));
         let unknown = unknown.fold(0u128, |mask, (slot, _)| mask | 1 << slot);

@@ -1,4 +1,4 @@
-//! Several clients at once on few keys of any store, and the history of it.
+//! The driver of several concurrent clients on few keys of a store, which records their history.
 
 use super::history::{History, Recorder};
 use super::model::{ABSENT, Operation, Outcome, Value};
@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 /// A store as the checker sees it. Shared by all clients.
 pub trait Store: Sync {
-    /// None: it surely had no effect and never will.
+    /// Performs an operation. Returns `None` if it surely had no effect and never will.
     fn perform(&self, client: usize, operation: &Operation) -> Option<Outcome>;
 }
 
@@ -20,7 +20,7 @@ pub struct Plan {
     pub seed: u64,
 }
 
-/// Runs the clients until all have done their operations, or it `is_over`.
+/// Runs the clients until all have done their operations, or `is_over` returns true; returns the history.
 pub fn drive(store: &dyn Store, plan: &Plan, is_over: &(dyn Fn() -> bool + Sync)) -> History {
     let recorder = Recorder::default();
     let values = AtomicU32::new(ABSENT + 1);

@@ -1,4 +1,4 @@
-//! A history: operations with the order in which they were called and answered.
+//! A recorded history: operations, and the order in which they were called and answered.
 
 use super::model::{Operation, Outcome};
 use std::sync::Mutex;
@@ -16,7 +16,7 @@ pub struct Recorded {
     pub outcome: Outcome,
 }
 
-/// Events name operations by their place. One without a return is unknown.
+/// Events name operations by index. An operation without a return has an unknown outcome.
 #[derive(Clone, Debug, Default)]
 pub struct History {
     pub operations: Vec<Recorded>,
@@ -24,7 +24,7 @@ pub struct History {
 }
 
 impl History {
-    /// The part that concerns these keys, which are then the only ones, numbered in their order.
+    /// Returns the history restricted to these keys, which are renumbered from 0 in their order.
     pub fn of_keys(&self, keys: &[usize]) -> Self {
         let mut part = Self::default();
         let mut places = vec![None; self.operations.len()];
@@ -48,7 +48,8 @@ impl History {
         self.operations.iter().any(|recorded| recorded.operation == Operation::List)
     }
 
-    /// Operations that were called, without those that were forgotten; and how many of them are unknown.
+    /// Returns the number of called operations, without forgotten ones, and the number of those with an unknown
+    /// outcome.
     pub fn counts(&self) -> (usize, usize) {
         let calls = self.events.iter().filter_map(|event| match event {
             Event::Call(at) => Some(&self.operations[*at]),
@@ -59,7 +60,7 @@ impl History {
         })
     }
 
-    /// Its events up to and with one, the last first, for who has to understand a failure.
+    /// Formats the last events up to this one, the latest first, for the analysis of a failure.
     pub fn words_before(&self, event: usize, count: usize) -> String {
         let first = event.saturating_sub(count);
         let words = self.events[first..=event].iter().rev().map(|event| match *event {
@@ -70,12 +71,13 @@ impl History {
     }
 }
 
-/// Records what several threads do. What is called before another is answered overlaps with it.
+/// Records the operations of several threads. An operation that is called before another one is answered overlaps with
+/// it.
 #[derive(Debug, Default)]
 pub struct Recorder(Mutex<History>);
 
 impl Recorder {
-    /// To be called before the request is sent.
+    /// Records a call. Must be called before the request is sent.
     pub fn called(&self, client: usize, operation: Operation) -> usize {
         let mut history = self.0.lock().expect("no one panics with it");
         let at = history.operations.len();
@@ -84,7 +86,8 @@ impl Recorder {
         at
     }
 
-    /// To be called when the whole answer is there; an unknown outcome has no return.
+    /// Records an answer. Must be called once the whole answer has arrived; an unknown outcome is not recorded as a
+    /// return.
     pub fn answered(&self, at: usize, outcome: Outcome) {
         let mut history = self.0.lock().expect("no one panics with it");
         if outcome != Outcome::Unknown {
@@ -93,7 +96,7 @@ impl Recorder {
         }
     }
 
-    /// The operation surely had no effect: it is as if it had never been called.
+    /// Removes an operation that surely had no effect.
     pub fn forget(&self, at: usize) {
         let mut history = self.0.lock().expect("no one panics with it");
         history.events.retain(|event| *event != Event::Call(at));

@@ -1,4 +1,4 @@
-//! Linearizability of recorded histories: what is recorded, and the checker, which knows nothing of the store.
+//! Linearizability of recorded histories: the recorder, the model, and the checker, which is independent of the store.
 
 mod checker;
 mod driver;

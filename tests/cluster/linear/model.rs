@@ -1,7 +1,6 @@
-//! The model of a store of a few keys, one operation after another: the sequential object that histories are checked
-//! against.
+//! The sequential model of a store with a few keys, against which histories are checked.
 
-/// The value of a key. Each write of a history has a value of its own.
+/// The value of a key. Each write of a history has a different value.
 pub type Value = u32;
 pub const ABSENT: Value = 0;
 
@@ -38,11 +37,11 @@ pub enum Outcome {
     Done,
     /// 412: the condition did not hold; for `Replace`, with something there.
     Refused,
-    /// 404: `Replace` found nothing.
+    /// 404: there was no object for `Replace`.
     Missing,
     Found(Value),
     Listed(Vec<Value>),
-    /// It may have taken effect, may do so at any later time, or never.
+    /// The operation may have taken effect, or may do so at any later time, or never.
     Unknown,
 }
 
@@ -51,7 +50,7 @@ pub type State = Box<[Value]>;
 
 pub enum Step {
     Impossible,
-    /// The outcome is that of this state; the operation changes no state at all.
+    /// The outcome fits this state, and the operation changes nothing.
     Read,
     Changed(State),
 }
@@ -72,7 +71,7 @@ impl Operation {
         matches!(self, Self::Get { .. } | Self::List)
     }
 
-    /// Returns the operation on these keys alone, numbered in their order.
+    /// Returns the operation with its key renumbered by its place among `keys`; `None` if its key is not among them.
     pub fn projected(&self, keys: &[usize]) -> Option<Self> {
         let Some(own) = self.key() else { return Some(self.clone()) };
         let key = keys.iter().position(|key| *key == own)?;
@@ -86,8 +85,8 @@ impl Operation {
         })
     }
 
-    /// Applies the operation; returns whether it can have this outcome in this state, and the new state. An unknown
-    /// outcome is one that changed something.
+    /// Applies the operation to a state; returns whether it can have this outcome there, and the new state. An
+    /// operation of unknown outcome counts only if it changes something.
     pub fn step(&self, state: &State, outcome: &Outcome) -> Step {
         let changed = |key: usize, value: Value| {
             let mut after = state.clone();
@@ -108,7 +107,7 @@ impl Operation {
                 read(state[*key] != ABSENT && state[*key] != *expected)
             }
             (Self::Replace { key, .. }, Outcome::Missing) => read(state[*key] == ABSENT),
-            // One that finds nothing is no read: it might as well take effect later and find something.
+            // A delete of an absent key is no read, since it could take effect later and delete something.
             (Self::Delete { key }, Outcome::Done) => changed(*key, ABSENT),
             (Self::Delete { key }, Outcome::Unknown) if state[*key] != ABSENT => changed(*key, ABSENT),
             (Self::Get { key }, Outcome::Found(value)) => read(state[*key] == *value),

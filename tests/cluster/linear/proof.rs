@@ -1,4 +1,5 @@
-//! The checker, proven: histories made by hand, good and bad, and a store in memory that is honest or breaks one promise.
+//! Tests of the checker: good and bad histories made by hand, and a store in memory that is correct or breaks one
+//! promise.
 
 use super::checker::{Verdict, check};
 use super::driver::{Plan, Store, drive};
@@ -16,7 +17,7 @@ const fn put(value: Value) -> Operation {
 const GET: Operation = Operation::Get { key: 0 };
 const DELETE: Operation = Operation::Delete { key: 0 };
 
-/// `+0` calls operation 0, `-0` answers it.
+/// Builds a history from an order of events: `+0` calls operation 0, `-0` answers it.
 fn history(operations: &[(Operation, Outcome)], order: &str) -> History {
     let recorder = Recorder::default();
     let mut places = vec![None; operations.len()];
@@ -45,7 +46,7 @@ fn bad(operations: &[(Operation, Outcome)], order: &str) {
 use Outcome::{Done, Found, Listed, Missing, Refused, Unknown};
 
 #[test]
-fn one_after_another_a_read_gives_the_last_write() {
+fn without_overlap_a_read_must_return_the_last_write() {
     good(&[(put(1), Done), (GET, Found(1)), (DELETE, Done), (GET, Found(ABSENT))], "+0 -0 +1 -1 +2 -2 +3 -3");
     bad(&[(put(1), Done), (GET, Found(ABSENT))], "+0 -0 +1 -1");
     bad(&[(put(1), Done), (put(2), Done), (GET, Found(1))], "+0 -0 +1 -1 +2 -2");
@@ -55,7 +56,7 @@ fn one_after_another_a_read_gives_the_last_write() {
 #[test]
 fn a_deleted_object_does_not_come_back() {
     bad(&[(put(1), Done), (DELETE, Done), (GET, Found(1))], "+0 -0 +1 -1 +2 -2");
-    // While the delete is under way, it may be seen or not, but not first gone and then back.
+    // While the delete is under way, reads may see the object or not, but must not see it again after it was gone.
     let reads =
         |first, second| [(put(1), Done), (DELETE, Done), (GET, Found(first)), (GET, Found(second)), (GET, Found(0))];
     good(&reads(1, ABSENT), "+0 -0 +1 +2 -2 +3 -3 -1 +4 -4");
@@ -63,7 +64,7 @@ fn a_deleted_object_does_not_come_back() {
 }
 
 #[test]
-fn operations_that_overlap_have_any_order_but_one_for_all() {
+fn overlapping_operations_may_have_any_order_that_all_reads_agree_on() {
     let reads = |first, second| [(put(1), Done), (put(2), Done), (GET, Found(first)), (GET, Found(second))];
     good(&reads(1, 2), "+0 +1 +2 -2 +3 -3 -0 -1");
     good(&reads(2, 1), "+0 +1 +2 -2 +3 -3 -0 -1");
@@ -78,7 +79,7 @@ fn a_delete_that_overlaps_a_put_may_be_before_or_after_it() {
 }
 
 #[test]
-fn an_unknown_write_happens_at_any_later_time_or_never_but_once() {
+fn a_write_of_unknown_outcome_takes_effect_at_most_once_at_any_time() {
     let reads = |first, second, third| {
         [(put(1), Unknown), (put(2), Done), (GET, Found(first)), (GET, Found(second)), (GET, Found(third))]
     };
@@ -93,7 +94,7 @@ fn an_unknown_write_happens_at_any_later_time_or_never_but_once() {
 }
 
 #[test]
-fn conditions_are_decided_by_the_state() {
+fn conditional_writes_must_fit_the_state() {
     let create = |value| Operation::Create { key: 0, value };
     let replace = |expected, value| Operation::Replace { key: 0, expected, value };
     good(&[(create(1), Done), (create(2), Refused), (replace(1, 3), Done)], "+0 +1 -1 -0 +2 -2");
@@ -108,17 +109,17 @@ fn conditions_are_decided_by_the_state() {
 }
 
 #[test]
-fn a_listing_is_one_look_at_all_keys() {
+fn a_listing_must_be_one_atomic_read_of_all_keys() {
     let other = |value| Operation::Put { key: 1, value };
     let list = |a, b| (Operation::List, Listed(vec![a, b]));
     good(&[(put(1), Done), (other(2), Done), list(1, 0), list(1, 2)], "+0 +1 +2 -2 +3 -3 -0 -1");
-    // Each key alone could be so; both listings together could not.
+    // Each key alone is linearizable; both listings together are not.
     bad(&[(put(1), Done), (other(2), Done), list(1, 0), list(0, 2)], "+0 +1 +2 +3 -2 -3 -0 -1");
     bad(&[(put(1), Done), list(0, 0)], "+0 -0 +1 -1");
 }
 
 #[test]
-fn a_search_without_end_is_undecided_not_judged() {
+fn a_search_that_reaches_its_bound_is_undecided() {
     let operations: Vec<_> = (1..30).map(|value| (put(value), Done)).collect();
     let calls: String = (0..29).map(|at| format!("+{at} ")).collect();
     let answers: String = (0..29).map(|at| format!("-{at} ")).collect();
@@ -144,7 +145,7 @@ fn a_history_too_large_for_all_keys_is_judged_by_pairs() {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Breach {
     None,
-    /// Answers may be lost; what was asked happens at once, later or never.
+    /// Answers may be lost; the operation takes effect at once, later or never. This is allowed.
     LosesAnswers,
     ReadsAreStale,
     WritesAreLost,
@@ -152,7 +153,7 @@ enum Breach {
     ListsAreTorn,
     CreatesAreBlind,
     ReplacesAreBlind,
-    /// A write that was answered takes effect a second time.
+    /// An answered write takes effect a second time.
     WritesHappenTwice,
 }
 
@@ -198,7 +199,7 @@ impl Held {
         panic!("{operation:?} has no outcome");
     }
 
-    /// Whatever a breach does behind a client's back.
+    /// Executes an operation that was delayed by the breach.
     fn late_effects(&mut self) {
         if !self.late.is_empty() && self.random.below(4) == 0 {
             let late = self.late.remove(0);
@@ -249,7 +250,7 @@ impl Store for Memory {
             return Some(Listed(torn.to_vec()));
         }
         let outcome = self.held.lock().unwrap().perform(self.breach, operation);
-        // Answers take a while, so that operations overlap.
+        // Answers are delayed, so that operations overlap.
         std::thread::sleep(std::time::Duration::from_micros(200));
         Some(outcome)
     }

@@ -1,4 +1,4 @@
-//! The directories of hosts that are stopped: what is on them, and what befalls them.
+//! Inspection and damage of the directories of stopped hosts.
 
 use crate::harness::admin::{self, Shards};
 use crate::harness::cluster::Cluster;
@@ -11,7 +11,7 @@ pub fn dirs(cluster: &Cluster, host: usize) -> Vec<PathBuf> {
     cluster.hosts[host].setup.lock().expect("no one panics with it").dirs.clone()
 }
 
-/// The host's id, as a drive has it.
+/// Returns the host's id on a drive.
 pub fn id_on(dir: &Path) -> String {
     let file = std::fs::read(dir.join("identity.json")).expect("a drive has its identity");
     let document: Value = serde_json::from_slice(&file).expect("it is JSON");
@@ -30,7 +30,7 @@ pub fn has_a_copy(dir: &Path) -> bool {
     !segments(dir).is_empty()
 }
 
-/// Spoils the end of every copy of the metadata log below these directories; what it was, to be put back.
+/// Damages the end of every copy of the metadata log in these directories; returns the former content, to be put back.
 pub fn spoil(dirs: &[PathBuf], how: impl Fn(&mut [u8])) -> Vec<(PathBuf, Vec<u8>)> {
     let mut before = Vec::new();
     for path in dirs.iter().flat_map(|dir| segments(dir)) {
@@ -45,7 +45,7 @@ pub fn spoil(dirs: &[PathBuf], how: impl Fn(&mut [u8])) -> Vec<(PathBuf, Vec<u8>
     before
 }
 
-/// A bit rots in the last frame of every snapshot of the metadata below these directories.
+/// Flips a bit in the last frame of every metadata snapshot in these directories.
 pub fn spoil_snapshots(dirs: &[PathBuf]) {
     let files = |dir: &PathBuf| std::fs::read_dir(dir.join("meta/snapshot")).into_iter().flatten().flatten();
     let paths: Vec<PathBuf> = dirs.iter().flat_map(files).map(|entry| entry.path()).collect();
@@ -57,17 +57,17 @@ pub fn spoil_snapshots(dirs: &[PathBuf]) {
     }
 }
 
-/// Bits rot in it.
+/// Flips a bit in each sector.
 pub fn rot(end: &mut [u8]) {
     end.iter_mut().step_by(512).for_each(|byte| *byte ^= 0x10);
 }
 
-/// It is gone, as if it had never been written.
+/// Zeroes the bytes, as if they had never been written.
 pub fn lose(end: &mut [u8]) {
     end.fill(0);
 }
 
-/// The shards that these directories hold, of a host that is stopped.
+/// Returns the shards in these directories of a stopped host.
 pub fn shards_on(dirs: &[PathBuf]) -> Shards {
     admin::shards(&admin::text(&admin::inventory(dirs, true)))
 }
@@ -83,7 +83,7 @@ fn copy_dir(from: &Path, to: &Path) {
     }
 }
 
-/// Puts copies in the place of a stopped host's directories, which are moved to those of the copies.
+/// Exchanges a stopped host's directories with copies of them.
 pub fn swap(dirs: &[PathBuf], copies: &[PathBuf]) {
     for (dir, copy) in dirs.iter().zip(copies) {
         let between = dir.with_extension("between");

@@ -1,4 +1,4 @@
-//! Hosts whose copy of the metadata cannot be used any more come back as other members, with the shards of their drives.
+//! Rejoining: hosts whose copy of the metadata is unusable return as other members, with the shards on their drives.
 
 mod drives;
 mod recovery;
@@ -22,7 +22,7 @@ const BUCKET: &str = "kept";
 const OBJECTS: u64 = 16;
 const COMES_BACK: &str = "this host comes back to its cluster as another member, with the shards";
 
-/// Every fourth one is small enough to be in the metadata.
+/// Returns the bytes of an object. Every fourth object is small enough to be stored in the metadata.
 fn bytes_of(object: u64) -> Vec<u8> {
     data::bytes(object, if object % 4 == 3 { 900 } else { 300_000 })
 }
@@ -53,7 +53,7 @@ fn check(cluster: &Cluster, hosts: &[usize], objects: Range<u64>) {
     }
 }
 
-/// Waits until no shard is missing and no comparison is due, by every host that runs.
+/// Waits until all running hosts report that no shard is missing and no comparison is due.
 fn wait_until_whole(cluster: &Cluster) {
     eventually(PATIENCE, "nothing to be missing", || {
         let running = || cluster.hosts.iter().filter(|host| host.is_running());
@@ -78,7 +78,7 @@ fn wait_until_one(cluster: &Cluster) {
     wait_until_one_of(cluster, 3);
 }
 
-/// The same of so many hosts.
+/// The same with this many hosts.
 fn wait_until_one_of(cluster: &Cluster, count: usize) {
     eventually(PATIENCE, "all hosts to vote and to have applied the same", || {
         pass(Duration::from_millis(300));
@@ -101,8 +101,8 @@ fn wait_until_one_of(cluster: &Cluster, count: usize) {
     });
 }
 
-/// Starts a host that is to rejoin, and waits until it is one of three voters again; nothing is
-/// written meanwhile to repair or to move.
+/// Starts a host that must rejoin, and waits until it is one of three voters again. Checks that no shard was repaired
+/// or moved meanwhile.
 fn rejoins(cluster: &Cluster, host: usize) {
     let written = || ["sherd_repaired_bytes_total", "sherd_moved_bytes_total"].map(|name| sum(cluster, name));
     let before = written();
@@ -115,7 +115,7 @@ fn rejoins(cluster: &Cluster, host: usize) {
 }
 
 #[test]
-fn a_host_whose_metadata_log_is_lost_comes_back_as_another_member_with_its_shards() {
+fn a_host_that_lost_its_metadata_log_rejoins_with_its_shards() {
     let _alone = alone();
     let cluster = Cluster::formed(&Shape::three(2, seed()));
     put(&cluster, 0, 0..OBJECTS);
@@ -137,7 +137,7 @@ fn a_host_whose_metadata_log_is_lost_comes_back_as_another_member_with_its_shard
         assert!(aside.join("meta/log").is_dir() && shown.contains(&words));
         let health = get_plain(cluster.hosts[host].admin, "/health/ready").expect("it answers").text();
         assert!(health.contains(&words), "{health}");
-        // What it was never counts again, damaged or not.
+        // The former member must never take part again, with a damaged log or a whole one.
         cluster.stop(host);
         assert_eq!(shards_on(&dirs), held, "each shard is the one that it was");
         swap(&dirs, &copies);
@@ -155,7 +155,7 @@ fn a_host_whose_metadata_log_is_lost_comes_back_as_another_member_with_its_shard
 }
 
 #[test]
-fn a_host_of_which_only_identities_are_left_comes_back_as_another_member_and_is_filled() {
+fn a_host_with_only_identity_files_left_rejoins_and_is_filled() {
     let _alone = alone();
     let cluster = Cluster::formed(&Shape::three(2, seed()));
     put(&cluster, 0, 0..OBJECTS);
@@ -177,13 +177,13 @@ fn a_host_of_which_only_identities_are_left_comes_back_as_another_member_and_is_
 }
 
 #[test]
-fn a_host_whose_tables_are_lost_and_whose_snapshots_are_damaged_comes_back_as_another_member_with_its_shards() {
+fn a_host_with_lost_tables_and_damaged_snapshots_rejoins_with_its_shards() {
     let _alone = alone();
     let cluster = Cluster::formed(&Shape::three(2, seed()).with("SHERD_SCALE", "small"));
     put(&cluster, 0, 0..OBJECTS);
     let host = (leader(&cluster) + 1) % 3;
     let mut random = data::Random::new(seed());
-    // Of objects that are in the metadata, as many as make a snapshot due, upon which the log below it goes.
+    // Writes enough inline objects that a snapshot is taken and the log below it is purged.
     for filler in 0..240 {
         let put = |s3: &S3| s3.put(BUCKET, &format!("filler-{filler}"), &data::bytes(filler, 16 << 10));
         assert_eq!(with_retries(&[cluster.client(0)], &mut random, put).status(), 200);
@@ -221,7 +221,7 @@ fn a_former_member_with_a_whole_log_is_refused_by_its_cluster() {
     let dirs = dirs(&cluster, host);
     cluster.stop(host);
     let copies = copies_of(&dirs);
-    // An operator may have it so, though nothing is wrong with it.
+    // An operator may order a rejoin of a host that is whole.
     let setup = cluster.hosts[host].setup.lock().expect("no one panics with it").clone();
     let explained = setup.run(&["rejoin"]);
     let words = admin::text(&explained);
@@ -239,7 +239,7 @@ fn a_former_member_with_a_whole_log_is_refused_by_its_cluster() {
     let ended = eventually(PATIENCE, "the former member to end", || cluster.hosts[host].ended());
     assert!(!ended.status.success() && ended.stderr.contains("has taken the place of this one"), "{}", ended.stderr);
     cluster.forget(host);
-    // One drive of it, put back among the present ones, is the host's, and its metadata is not used.
+    // A single drive of the former member among the present ones is accepted, but its metadata is not used.
     swap(&dirs, &copies);
     swap(&dirs[1..], &copies[1..]);
     cluster.start(host);
@@ -251,7 +251,7 @@ fn a_former_member_with_a_whole_log_is_refused_by_its_cluster() {
 }
 
 #[test]
-fn a_host_that_lost_every_drive_with_a_copy_of_the_log_comes_back_with_the_shards_of_the_others() {
+fn a_host_that_lost_all_log_copies_rejoins_with_the_shards_of_its_other_drives() {
     let _alone = alone();
     let cluster = Cluster::formed(&Shape::three(3, seed()));
     put(&cluster, 0, 0..OBJECTS);
@@ -285,7 +285,7 @@ fn a_host_that_lost_every_drive_with_a_copy_of_the_log_comes_back_with_the_shard
 }
 
 #[test]
-fn of_two_hosts_of_three_that_lost_their_logs_neither_comes_back_by_itself() {
+fn two_of_three_hosts_that_lost_their_logs_cannot_rejoin_by_themselves() {
     let _alone = alone();
     let cluster = Cluster::formed(&Shape::three(2, seed()));
     put(&cluster, 0, 0..OBJECTS);
@@ -313,7 +313,7 @@ fn of_two_hosts_of_three_that_lost_their_logs_neither_comes_back_by_itself() {
         }
         cluster.stop(host);
     }
-    // With a whole copy the one goes on as who it is, and with it the other has a majority to come back to.
+    // With its log put back, one host goes on under its id, so that there is a majority that the other one can rejoin.
     for (path, bytes) in &before[0] {
         std::fs::write(path, bytes).expect("it can be put back");
     }
@@ -326,7 +326,7 @@ fn of_two_hosts_of_three_that_lost_their_logs_neither_comes_back_by_itself() {
 }
 
 #[test]
-fn a_host_put_back_to_an_older_state_comes_back_as_another_member_with_its_shards() {
+fn a_host_restored_to_an_older_state_rejoins_with_its_shards() {
     let _alone = alone();
     let cluster = Cluster::formed(&Shape::three(2, seed()));
     put(&cluster, 0, 0..OBJECTS);
@@ -343,7 +343,7 @@ fn a_host_put_back_to_an_older_state_comes_back_as_another_member_with_its_shard
     cluster.kill(host);
     swap(&dirs, &copies);
     cluster.start(host);
-    // It starts as who it was, is told what it had, and starts again.
+    // The host starts under its id, learns from another host that it lost entries, and starts again.
     cluster.hosts[host].wait_for_log(PATIENCE, "its process starts again");
     cluster.hosts[host].wait_for_log(PATIENCE, COMES_BACK);
     cluster.wait_until_ready(host);

@@ -1,4 +1,5 @@
-//! The majority of the voters is lost for good, and the group is formed anew with a host that is left.
+//! `sherd recover`: the majority of the voters is lost for good, and the metadata group is formed anew with a remaining
+//! host.
 
 use super::drives::{copies_of, dirs, id_on, shards_on, swap};
 use super::{OBJECTS, PATIENCE, check, put, wait_until_one, wait_until_whole};
@@ -29,7 +30,7 @@ fn recovered(cluster: &Cluster, host: usize) {
     assert!(after != before && dirs.iter().all(|dir| id_on(dir) == after && !dir.join("recovering").exists()));
 }
 
-/// Hosts that were given up end as soon as they reach one that was not.
+/// Starts hosts that were given up, and checks that they end as soon as they reach a host of the new group.
 fn are_refused(cluster: &Cluster, hosts: &[usize]) {
     hosts.iter().for_each(|host| cluster.start(*host));
     for &host in hosts {
@@ -41,7 +42,7 @@ fn are_refused(cluster: &Cluster, hosts: &[usize]) {
 }
 
 #[test]
-fn the_last_of_three_hosts_goes_on_alone_and_the_others_are_refused_until_they_rejoin_or_are_empty() {
+fn a_recovered_host_goes_on_alone_and_the_others_must_rejoin_or_be_empty() {
     let _alone = alone();
     // Each host has a whole copy of each object.
     let cluster = Cluster::formed(&Shape::three(2, seed()).with("SHERD_EC", "1+2"));
@@ -59,18 +60,18 @@ fn the_last_of_three_hosts_goes_on_alone_and_the_others_are_refused_until_they_r
     });
     check(&cluster, &[LEFT], 0..OBJECTS);
 
-    // Both others are found again, and are a majority of the group that was.
+    // Both other hosts reappear: they are a majority of the former group.
     lost.iter().flatten().for_each(|dir| std::fs::create_dir_all(dir).expect("made"));
     lost.iter().zip(&copies).for_each(|(dirs, copies)| swap(dirs, copies));
     are_refused(&cluster, &[1]);
     are_refused(&cluster, &[1, 2]);
     check(&cluster, &[LEFT], 0..OBJECTS);
-    // They know it from then on, although nobody is there to say so.
+    // They remember that they were given up, even if no host of the new group runs.
     cluster.stop(LEFT);
     are_refused(&cluster, &[1, 2]);
     cluster.start(LEFT);
 
-    // One comes back with its shards, the other empty.
+    // One host rejoins with its shards, the other one empty.
     assert!(admin::text(&run(&cluster, 1, &["rejoin", "--yes"])).contains("decided; start the host"));
     cluster.start(1);
     cluster.wait_until_ready(1);
@@ -91,9 +92,9 @@ fn recover_from(cluster: &Cluster, host: usize, file: &Path) -> Output {
     run(cluster, host, &["recover", "--yes", "--from", file.to_str().expect("it is text")])
 }
 
-/// The metadata of all hosts is lost, their shards are not.
+/// All hosts lose their metadata, but not their shards.
 #[test]
-fn an_exported_copy_of_the_metadata_is_restored_and_shards_that_it_does_not_know_are_kept() {
+fn an_exported_metadata_copy_is_restored_and_unknown_shards_are_kept() {
     let _alone = alone();
     let cluster = Cluster::formed(&Shape::three(2, seed()).with("SHERD_EC", "1+2"));
     put(&cluster, 0, 0..OBJECTS);
@@ -105,7 +106,7 @@ fn an_exported_copy_of_the_metadata_is_restored_and_shards_that_it_does_not_know
     assert!(!cluster.try_admin(1, &["metadata", "export", name]).status.success(), "it exists");
     let shown = cluster.try_admin(1, &["metadata", "export"]).stdout;
     assert!(shown.starts_with(b"SHRDEXP1"));
-    // Nobody will know of these any more.
+    // The exported copy does not know these objects.
     put(&cluster, 0, OBJECTS..OBJECTS + 4);
     wait_until_whole(&cluster);
     (0..3).for_each(|host| drop(cluster.stop(host)));
@@ -128,7 +129,7 @@ fn an_exported_copy_of_the_metadata_is_restored_and_shards_that_it_does_not_know
     check(&cluster, &[0, 1, 2], 0..OBJECTS);
     let lost = cluster.client(0).get(super::BUCKET, &OBJECTS.to_string()).expect("it answers");
     assert_eq!(lost.status, 404);
-    // It was searched for what nothing knows, and that is still there.
+    // The comparison has found unknown shards, and has kept them.
     eventually(PATIENCE, "unknown shards to be counted", || {
         (0..3).all(|host| cluster.hosts[host].metric("sherd_orphaned_shards") > Some(0.0)).then_some(())
     });
@@ -140,7 +141,7 @@ fn an_exported_copy_of_the_metadata_is_restored_and_shards_that_it_does_not_know
     cluster.start(1);
     cluster.wait_until_ready(1);
 
-    // Again with that copy, which knows the others by the ids that they had before.
+    // Recovers again from the same copy, which knows the other hosts by their former ids.
     (0..3).for_each(|host| drop(cluster.stop(host)));
     recover_from(&cluster, 0, &file);
     for host in [1, 2] {

@@ -1,5 +1,5 @@
-//! A cluster of two: each is needed for a majority, so that one which lost its metadata log cannot come back before the other one
-//! is recovered.
+//! A cluster of two hosts, which are both needed for a majority: a host that lost its metadata log cannot rejoin before
+//! the other one is recovered.
 
 use super::drives::{dirs, id_on, lose, rot, shards_on, spoil};
 use super::recovery::run;
@@ -9,7 +9,7 @@ use crate::harness::cluster::{Cluster, Shape};
 use crate::harness::{admin, eventually};
 use crate::trial::{alone, leader, seed};
 
-/// Waits until health of a host that is not ready says all of this.
+/// Waits until a host is not ready and its health has all of these words.
 fn says(cluster: &Cluster, host: usize, words: &[&str]) {
     eventually(PATIENCE, "health to tell what is to be done", || {
         let health = get_plain(cluster.hosts[host].admin, "/health/ready").ok()?;
@@ -30,7 +30,7 @@ fn the_one_that_lost_its_log_comes_back(damage: fn(&mut [u8])) {
     spoil(&lost_dirs, damage);
     cluster.start(lost);
     cluster.hosts[lost].wait_for_log(PATIENCE, COMES_BACK);
-    // Both tell what there is to do, and nothing is changed.
+    // Both hosts report what the operator has to do, and nothing is changed.
     let named = format!("host \\\"{name}\\\" lost its copies of the metadata log");
     let words = [named.as_str(), "the 1 of 2 voters left cannot decide it", "sherd recover --yes"];
     says(&cluster, left, &words);
@@ -49,7 +49,7 @@ fn the_one_that_lost_its_log_comes_back(damage: fn(&mut [u8])) {
     let done = admin::text(&run(&cluster, left, &["recover", "--yes"]));
     assert!(done.contains("the metadata group is formed anew"), "{done}");
     cluster.start(left);
-    // Nobody does anything about the other one.
+    // The other host needs no further action of the operator.
     cluster.wait_until_ready(left);
     cluster.wait_until_ready(lost);
     wait_until_one_of(&cluster, 2);
@@ -66,13 +66,13 @@ fn the_one_that_lost_its_log_comes_back(damage: fn(&mut [u8])) {
 }
 
 #[test]
-fn of_two_hosts_one_whose_log_is_damaged_comes_back_with_its_shards_once_the_other_one_is_recovered() {
+fn one_of_two_hosts_with_a_damaged_log_rejoins_once_the_other_is_recovered() {
     let _alone = alone();
     the_one_that_lost_its_log_comes_back(rot);
 }
 
 #[test]
-fn of_two_hosts_one_whose_log_lost_its_end_comes_back_with_its_shards_once_the_other_one_is_recovered() {
+fn one_of_two_hosts_that_lost_the_end_of_its_log_rejoins_once_the_other_is_recovered() {
     let _alone = alone();
     the_one_that_lost_its_log_comes_back(lose);
 }

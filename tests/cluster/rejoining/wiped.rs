@@ -1,4 +1,4 @@
-//! A host that comes back with empty drives: what the store says of itself until they are filled.
+//! A host that comes back with empty drives: the health of the store until they are filled.
 
 use super::drives::dirs;
 use super::{PATIENCE, check, put, wait_until_whole};
@@ -16,7 +16,7 @@ fn health(cluster: &Cluster, host: usize) -> Value {
     serde_json::from_slice(&output.stdout).unwrap_or(Value::Null)
 }
 
-/// Four of six shards are needed, and each host has two: one host away leaves none to spare.
+/// Four of six shards are needed, and each host has two, so that the loss of one host leaves no shard to spare.
 #[test]
 fn a_wiped_host_leaves_the_store_at_risk_until_every_shard_is_back() {
     let _alone = alone();
@@ -43,7 +43,7 @@ fn a_wiped_host_leaves_the_store_at_risk_until_every_shard_is_back() {
         lose_drive(&dir);
     }
     cluster.start(WIPED);
-    // Whatever it says until then is not `ok`; once it is, every shard is there.
+    // Health must not be `ok` before every shard is back.
     eventually(PATIENCE, "the store to call itself whole", || (health(&cluster, 0)["status"] == "ok").then_some(()));
     cluster.kill(WIPED);
     let held = cluster.shards_held(WIPED);
@@ -56,7 +56,7 @@ fn a_wiped_host_leaves_the_store_at_risk_until_every_shard_is_back() {
     check(&cluster, &[0, 1], 0..OBJECTS);
 }
 
-/// Returns whether a drive of this number is the host's, by the layout.
+/// Returns true if the layout has this drive on this host.
 fn is_on(node: u64, host: usize, cluster: &Cluster) -> bool {
     let layout = cluster.admin(0, &["layout", "show"]);
     let nodes = layout["nodes"].as_array().expect("a list").clone();

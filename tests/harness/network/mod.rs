@@ -1,5 +1,6 @@
-//! The network between hosts, in the hands of a test: where each host is, and what becomes of what one sends to another. There
-//! are two: hosts on loopback with the test's own fronts before them, and hosts in network namespaces of the kernel.
+//! The network between hosts, which a test controls: the addresses of the hosts, and the faults of the traffic between
+//! them. There are two kinds: hosts on loopback behind UDP proxies of the test, and hosts in network namespaces of the
+//! kernel.
 
 pub mod namespaces;
 pub mod wires;
@@ -10,19 +11,19 @@ use std::time::Duration;
 /// The addresses of a host.
 #[derive(Clone, Debug)]
 pub struct Place {
-    /// The address at which other hosts seek it.
+    /// The address at which other hosts reach it.
     pub sought: SocketAddr,
     /// The address on which it listens.
     pub listens: SocketAddr,
     pub s3: SocketAddr,
     pub admin: SocketAddr,
-    /// A program, with its arguments, that runs another one there; none where it is the test's own place.
+    /// A command that runs another one in the host's namespace; empty on loopback.
     pub wrapper: Vec<String>,
 }
 
 impl Place {
-    /// Returns the address for a listener to bind so that it is found at this one: hosts that have their machine for
-    /// themselves bind all its addresses.
+    /// Returns the address that a listener binds so that it is reached at this one: a host in a namespace of its own
+    /// binds all addresses.
     pub fn bound(&self, address: SocketAddr) -> SocketAddr {
         match self.wrapper.is_empty() {
             true => address,
@@ -31,7 +32,7 @@ impl Place {
     }
 }
 
-/// The faults of one host's traffic to another.
+/// The faults of the traffic from one host to another.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Wire {
     pub is_cut: bool,
@@ -54,15 +55,15 @@ pub trait Network: Send + Sync {
     /// Returns the place of every host, by its number.
     fn places(&self) -> &[Place];
 
-    /// A host's process has begun, or ended.
+    /// Notes that a host's process has started, or ended.
     fn set_process(&self, host: usize, process: Option<u32>);
 
-    /// From a host, to a host: what that way is like from now on, all at once. Other ways stay as they are.
+    /// Sets the faults of some directions (from a host, to a host) at once. Other directions stay as they are.
     fn set(&self, changes: &[(usize, usize, Wire)]);
 
     fn counts(&self) -> Counts;
 
-    /// To and from a host.
+    /// Sets the faults of all traffic to and from a host.
     fn set_around(&self, host: usize, wire: Wire) {
         self.set(&around(host, self.places().len(), wire));
     }
@@ -72,18 +73,18 @@ pub trait Network: Send + Sync {
         self.set(&(0..count).flat_map(|host| around(host, count, wire)).collect::<Vec<_>>());
     }
 
-    /// Cut off from all others.
+    /// Cuts a host off from all others.
     fn cut(&self, host: usize) {
         self.set_around(host, Wire::CUT);
     }
 
-    /// Everything arrives again.
+    /// Removes all faults.
     fn heal(&self) {
         self.set_all(Wire::default());
     }
 }
 
-/// The ways between one of so many and the others.
+/// Returns this fault for both directions between one host and each of the others.
 fn around(one: usize, count: usize, wire: Wire) -> Vec<(usize, usize, Wire)> {
     let others = (0..count).filter(|other| *other != one);
     others.flat_map(|other| [(one, other, wire), (other, one, wire)]).collect()

@@ -1,8 +1,8 @@
-//! Hosts in network namespaces of their own, with their own addresses on a bridge in a fourth, the hub, where the clients are.
-//! Nothing of it is in the machine's own network. It takes root, ip(8) and nft(8).
+//! Hosts in network namespaces, with addresses on a bridge in another namespace, the hub, in which the clients run. The
+//! machine's own network is not touched. Needs root, ip(8) and nft(8).
 //!
-//! What is to be lost is dropped by the bridge, and counted there: rules of nftables tell from which port to which a frame
-//! goes. A cable is pulled by setting its link down. Delays cannot be made: not every kernel has them.
+//! The bridge drops frames and counts them, by nftables rules on the port that a frame comes from and the port that it
+//! goes to. Pulling a cable sets its link down. Delays are not supported, since not every kernel can make them.
 
 use super::{Counts, Network, Place, Wire, around};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
@@ -18,7 +18,7 @@ const PREFIX: &str = "sherd-test-";
 /// The directory of ip(8) for namespaces.
 const FOLDER: &str = "/run/netns";
 
-/// Before any rule: what is counted, and where frames are looked at.
+/// The nftables table with its counters and chains, before any rule.
 const TABLE: &str = "
 add table bridge faults
 add counter bridge faults passed
@@ -28,13 +28,13 @@ add chain bridge faults input { type filter hook input priority 0; }
 add chain bridge faults output { type filter hook output priority 0; }
 ";
 
-/// The namespaces; gone when dropped, and with them all that is in them.
+/// The namespaces, which are deleted with everything in them when dropped.
 pub struct Namespaces {
     prefix: String,
     ip: String,
     nft: String,
     places: Vec<Place>,
-    /// `[from][to]`; behind the hosts come the clients.
+    /// The faults, `[from][to]`. The last index is that of the clients.
     wires: Mutex<Vec<Vec<Wire>>>,
 }
 
@@ -65,8 +65,8 @@ impl Namespaces {
         }
     }
 
-    /// Returns the commands of `ip` that make them. Frames are as large on the bridge as they would be on a cable, or
-    /// losing one would lose many datagrams at once.
+    /// Returns the `ip` commands that make the namespaces. Segmentation offload is off, so that a lost frame is one
+    /// datagram, as on a cable.
     fn commands(&self) -> Vec<String> {
         let hub = self.hub();
         let mut commands = vec![
@@ -106,7 +106,8 @@ impl Namespaces {
         format!("{}-{host}", self.prefix)
     }
 
-    /// Runs where the clients are, in a thread of its own, and so do the threads and processes that it starts.
+    /// Runs a closure in the hub's namespace, in a thread of its own; threads and processes that it starts are in it,
+    /// too.
     pub fn within_hub(&self, run: impl FnOnce() + Send) {
         std::thread::scope(|scope| {
             let inside = scope.spawn(|| {
@@ -120,7 +121,7 @@ impl Namespaces {
         });
     }
 
-    /// Takes a host's cable out: neither the others nor the clients reach it.
+    /// Pulls a host's cable, so that neither other hosts nor clients reach it.
     pub fn unplug(&self, host: usize) {
         self.ip(&format!("-n {} link set port{host} down", self.hub())).expect("the port is there");
     }
@@ -129,7 +130,7 @@ impl Namespaces {
         self.ip(&format!("-n {} link set port{host} up", self.hub())).expect("the port is there");
     }
 
-    /// To and from a host, the clients' ways included.
+    /// Sets the faults of all traffic to and from a host, including the clients'.
     pub fn set_cable(&self, host: usize, wire: Wire) {
         self.set(&around(host, self.places.len() + 1, wire));
     }
@@ -138,7 +139,7 @@ impl Namespaces {
         run(Command::new(&self.ip).args(arguments.split_whitespace()), "").map(drop)
     }
 
-    /// In the hub, whoever asks.
+    /// Runs nft(8) in the hub's namespace.
     fn nft(&self, arguments: &[&str], input: &str) -> Result<String, String> {
         run(Command::new(&self.ip).args(["netns", "exec", &self.hub(), &self.nft]).args(arguments), input)
     }
@@ -177,7 +178,7 @@ impl Network for Namespaces {
         &self.places
     }
 
-    /// A host is told by its port.
+    /// Does nothing: a host is identified by its port on the bridge.
     fn set_process(&self, _: usize, _: Option<u32>) {}
 
     fn set(&self, changes: &[(usize, usize, Wire)]) {
@@ -195,7 +196,7 @@ impl Network for Namespaces {
         Counts { passed: self.count("passed"), dropped: self.count("dropped") }
     }
 
-    /// The clients' ways too.
+    /// Removes all faults, including those of the clients' traffic.
     fn heal(&self) {
         let hosts = 0..self.places.len();
         let ways = hosts.flat_map(|host| around(host, self.places.len() + 1, Wire::default()));
@@ -206,7 +207,7 @@ impl Network for Namespaces {
 impl Drop for Namespaces {
     fn drop(&mut self) {
         for name in (0..self.places.len()).map(|host| self.name(host)).chain([self.hub()]) {
-            // Those that could not be made are not there.
+            // A namespace that could not be made does not exist.
             let _ = self.ip(&format!("netns del {name}"));
         }
     }
@@ -238,7 +239,7 @@ fn program(name: &str) -> Result<String, String> {
 fn run(command: &mut Command, input: &str) -> Result<String, String> {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().map_err(|error| format!("{command:?}: {error}"))?;
-    // One that ends without reading says why by itself.
+    // A program that ends without reading its input reports the reason itself.
     let _ = child.stdin.take().expect("it is piped").write_all(input.as_bytes());
     let output = child.wait_with_output().map_err(|error| format!("{command:?}: {error}"))?;
     match output.status.success() {

@@ -1,8 +1,8 @@
-//! Hosts on loopback: every datagram to a host passes a front of its own, which knows from which host's process it came, and
-//! drops, delays or passes it. Needs no root.
+//! Hosts on loopback: every datagram to a host passes a UDP proxy, its front, which finds out which host sent it, and
+//! drops, delays or forwards it. Needs no root.
 //!
-//! All hosts are given the same addresses, those of the fronts. A sender is told by the process that owns its socket
-//! (proc(5)), since a host sends from any port; a datagram of no known process is dropped.
+//! All hosts know each other by the addresses of the fronts. A front identifies a sender by the process that owns the
+//! sending socket (proc(5)), since a host sends from any port; it drops datagrams of unknown processes.
 
 use super::{Counts, Network, Place, Wire};
 use crate::harness::data::Random;
@@ -14,11 +14,11 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// The interval at which a thread that waits for datagrams checks whether it is still wanted.
+/// The interval at which a thread that waits for datagrams checks whether it should end.
 const POLL: Duration = Duration::from_millis(200);
 const SOCKET_BUFFER_BYTES: usize = 4 << 20;
 const DATAGRAM_BYTES_MAX: usize = 65_536;
-/// Datagrams that wait for their delay; more are dropped, as a router would.
+/// The most datagrams that wait for their delay; more are dropped, as by a router.
 const DELAYED_MAX: usize = 20_000;
 
 /// The fronts of some hosts, by their number.
@@ -33,7 +33,7 @@ struct Shared {
     wires: Mutex<Vec<Vec<Wire>>>,
     /// The process of each host, while it has one.
     processes: Mutex<Vec<Option<u32>>>,
-    /// Grows when a process begins or ends: what was known of senders is then forgotten.
+    /// Grows when a process starts or ends; then the fronts forget the senders that they have identified.
     processes_epoch: AtomicU64,
     random: Mutex<Random>,
     delayed: Delayed,
@@ -43,8 +43,7 @@ struct Shared {
 }
 
 impl Wires {
-    /// Makes places on the loopback, found at their fronts, or at their own addresses: then nothing can be done to
-    /// their traffic.
+    /// Makes places on loopback, reached through their fronts, or (`is_direct`) without fronts and so without faults.
     pub fn on_loopback(count: usize, is_direct: bool, seed: u64) -> Self {
         let shared = Arc::new(Shared {
             wires: Mutex::new(vec![vec![Wire::default(); count]; count]),
@@ -109,7 +108,7 @@ impl Drop for Wires {
 }
 
 impl Shared {
-    /// Sends one datagram on, or does not.
+    /// Forwards, delays or drops a datagram.
     fn carry(&self, from: usize, to: usize, parcel: Parcel) {
         let wire = self.wires.lock().expect("no one panics with it")[from][to];
         let is_lost =
@@ -125,7 +124,7 @@ impl Shared {
         }
     }
 
-    /// The host whose process owns the socket at this address.
+    /// Returns the host whose process owns the socket at this address.
     fn owner(&self, of: SocketAddr) -> Option<usize> {
         let inodes = inodes_of_port(of.port());
         let processes = self.processes.lock().expect("no one panics with it").clone();
@@ -148,7 +147,7 @@ struct Front {
     epoch: u64,
 }
 
-/// Someone who sends to the host: answers to it come back to a socket of its own.
+/// A sender to the host. The host's answers to it come back on a socket of its own.
 struct Sender {
     from: usize,
     towards: Arc<UdpSocket>,
@@ -169,7 +168,7 @@ impl Front {
         self.senders.clear();
     }
 
-    /// A port may belong to another process by now.
+    /// Forgets the identified senders after a process started or ended: a port may belong to another process by now.
     fn forget_after_a_change(&mut self) {
         let epoch = self.shared.processes_epoch.load(Ordering::SeqCst);
         if epoch != self.epoch {
@@ -196,7 +195,7 @@ impl Front {
         std::thread::spawn(move || {
             let mut buffer = vec![0; DATAGRAM_BYTES_MAX];
             while !shared.is_ending() && !is_over.load(Ordering::SeqCst) {
-                // A host that is down refuses; it may be up again later.
+                // The receive fails while the host is down, which may come up later.
                 let Ok(len) = answers.recv(&mut buffer) else { continue };
                 let parcel = Parcel { socket: front.clone(), to: Some(source), bytes: buffer[..len].to_vec() };
                 shared.carry(to, from, parcel);
@@ -230,12 +229,12 @@ impl Parcel {
 #[derive(Default)]
 struct Delayed {
     parcels: Mutex<BinaryHeap<Due>>,
-    /// The number of the next parcel: those that are due together keep their order.
+    /// The number of the next parcel, by which parcels with the same due time keep their order.
     number: AtomicU64,
     more: Condvar,
 }
 
-/// The earliest is the greatest.
+/// A delayed parcel. The one that is due first is the greatest, so that a max-heap yields it first.
 struct Due {
     at: Instant,
     number: u64,
@@ -292,13 +291,13 @@ fn socket() -> UdpSocket {
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
     socket.set_read_timeout(Some(POLL)).expect("it is not zero");
     let options = SockRef::from(&socket);
-    // The kernel may give less; more datagrams are then lost under load, which hosts have to bear anyway.
+    // The kernel may grant less. Then more datagrams are lost under load, which hosts must tolerate anyway.
     let _ = options.set_recv_buffer_size(SOCKET_BUFFER_BYTES);
     let _ = options.set_send_buffer_size(SOCKET_BUFFER_BYTES);
     socket
 }
 
-/// Sockets that are bound to a port, by proc_net(5).
+/// Returns the inodes of the UDP sockets that are bound to a port (proc_net(5)).
 fn inodes_of_port(port: u16) -> Vec<String> {
     let table = std::fs::read_to_string("/proc/self/net/udp").unwrap_or_default();
     let suffix = format!(":{port:04X}");
@@ -313,7 +312,8 @@ fn owns(process: u32, inodes: &[String]) -> bool {
     targets.into_iter().any(|target| inodes.iter().any(|inode| target.as_os_str() == inode.as_str()))
 }
 
-/// Free ports that the kernel gives to nobody else while a host is down: below those that it draws from by itself.
+/// A source of free ports below the kernel's ephemeral range, so that no other socket takes a port while its host is
+/// down.
 struct Ports(Random);
 
 impl Ports {

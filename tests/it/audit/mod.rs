@@ -1,4 +1,4 @@
-//! The audit log of the real binary: its file, what SIGHUP, a stop and a full disk do with it, and standard error.
+//! The audit log: its file under SIGHUP, a stop and a full disk; and its lines on standard error.
 
 use crate::harness::eventually;
 use crate::harness::server::{Server, Setup};
@@ -25,7 +25,7 @@ fn buckets(path: &Path) -> Vec<String> {
 }
 
 #[test]
-fn the_file_is_opened_again_at_sighup_and_has_all_lines_when_the_store_has_stopped() {
+fn sighup_reopens_the_audit_file_and_a_stop_writes_all_lines() {
     let root = tempfile::tempdir().unwrap();
     let (path, moved) = (root.path().join("audit.log"), root.path().join("audit.log.1"));
     let server = with_log(root.path(), path.to_str().unwrap());
@@ -46,7 +46,7 @@ fn the_file_is_opened_again_at_sighup_and_has_all_lines_when_the_store_has_stopp
 
 /// `/dev/full` is a file system without room.
 #[test]
-fn requests_go_on_while_the_audit_log_cannot_be_written_and_lost_lines_are_told() {
+fn a_failing_audit_log_blocks_no_request_and_its_lost_lines_are_logged() {
     let root = tempfile::tempdir().unwrap();
     let server = with_log(root.path(), "/dev/full");
     server.client().create_bucket("box").unwrap().expect(200);
@@ -61,7 +61,7 @@ fn requests_go_on_while_the_audit_log_cannot_be_written_and_lost_lines_are_told(
 }
 
 #[test]
-fn lines_on_standard_error_are_json_whatever_the_log_is() {
+fn audit_lines_on_standard_error_are_json_even_if_the_log_is_text() {
     let root = tempfile::tempdir().unwrap();
     let server = Setup::single(root.path()).with("SHERD_AUDIT_LOG", "-").with("SHERD_LOG", "off").start();
     server.client().create_bucket("box").unwrap().expect(200);
@@ -71,7 +71,7 @@ fn lines_on_standard_error_are_json_whatever_the_log_is() {
 }
 
 #[test]
-fn a_file_that_cannot_be_opened_ends_the_start() {
+fn an_audit_file_that_cannot_be_opened_fails_the_start() {
     let root = tempfile::tempdir().unwrap();
     let path = root.path().join("nowhere/audit.log");
     let output = Setup::single(root.path()).with("SHERD_AUDIT_LOG", path.to_str().unwrap()).run(&["check"]);

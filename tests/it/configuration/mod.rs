@@ -1,4 +1,4 @@
-//! The answers to a wrong configuration, and help: as a user at a shell sees them.
+//! The messages for a wrong configuration, and help, as a user at a shell sees them.
 
 mod startup;
 
@@ -15,7 +15,7 @@ fn refusal(name: &str, value: &str) -> String {
 }
 
 #[test]
-fn a_wrong_value_is_refused_by_name() {
+fn a_wrong_value_is_refused_with_the_name_of_its_setting() {
     assert_eq!(
         refusal("SHERD_DURABILITY", "lax"),
         "sherd: SHERD_DURABILITY: \"lax\" is not allowed; expected strict, or relaxed:200ms (from 1ms to 10000ms)\n"
@@ -23,14 +23,14 @@ fn a_wrong_value_is_refused_by_name() {
 }
 
 #[test]
-fn a_host_that_is_alone_does_everything() {
+fn fewer_roles_are_refused_on_a_host_that_is_alone() {
     let message = refusal("SHERD_ROLES", "meta,storage");
     assert!(message.starts_with("sherd: SHERD_ROLES: \"meta,storage\" is not allowed; expected gateway, meta and "));
     assert!(message.contains("this host alone is the store"), "{message}");
 }
 
 #[test]
-fn an_unknown_variable_is_refused_with_the_nearest() {
+fn an_unknown_variable_is_refused_with_the_nearest_name() {
     assert_eq!(
         refusal("SHERD_DURABLE", "1"),
         "sherd: SHERD_DURABLE is not a setting; did you mean SHERD_DURABILITY?\n"

@@ -1,4 +1,4 @@
-//! Starts before the store serves: refusals that leave nothing behind, and a host that says what it waits for.
+//! The start until the store serves: refusals that leave nothing behind, and a host that reports what it waits for.
 
 use crate::harness::client::get_plain;
 use crate::harness::cluster::{Cluster, Shape};
@@ -11,7 +11,7 @@ use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Returns the error of a start with these settings; nothing is made in the data directory.
+/// Starts with these settings, which must be refused without making anything in the data directory; returns the error.
 fn refused(settings: &[(&str, &str)]) -> String {
     let root = tempfile::tempdir().unwrap();
     let setup = settings.iter().fold(Setup::single(root.path()), |setup, (name, value)| setup.with(name, value));
@@ -42,7 +42,7 @@ fn a_port_that_is_taken_is_refused_before_the_store_is_formed() {
 }
 
 #[test]
-fn files_that_are_not_what_settings_say_are_refused_before_the_store_is_formed() {
+fn files_of_the_wrong_kind_are_refused_before_the_store_is_formed() {
     let files = tempfile::tempdir().unwrap();
     let file = files.path().join("file");
     std::fs::write(&file, "neither a certificate, nor a key, nor JSON").unwrap();
@@ -64,7 +64,7 @@ fn files_that_are_not_what_settings_say_are_refused_before_the_store_is_formed()
 }
 
 #[test]
-fn a_configuration_is_checked_while_its_store_runs_and_nothing_is_made() {
+fn sherd_check_works_while_the_store_runs_and_creates_nothing() {
     let (_root, server) = Server::fresh();
     let (s3, admin) = (server.s3.to_string(), server.admin.to_string());
     let listen = ["check", "--s3-listen", &s3, "--admin-listen", &admin];
@@ -89,12 +89,12 @@ fn parity_that_does_not_survive_the_loss_of_a_drive_is_refused() {
 }
 
 #[test]
-fn a_store_on_one_drive_says_so() {
+fn a_store_on_one_drive_warns_that_it_can_lose_all_objects() {
     let (_root, server) = Server::fresh();
     assert_eq!(server.log().matches("this store is 1+0 on one drive").count(), 1, "{}", server.log());
 }
 
-/// Puts another value in place of one of the second host's settings; the value that was there.
+/// Changes a setting of the second host, or removes it; returns the former value.
 fn set(cluster: &Cluster, name: &str, value: Option<&str>) -> Option<String> {
     let mut setup = cluster.hosts[1].setup.lock().unwrap();
     let was = setup.environment.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone());
@@ -103,7 +103,8 @@ fn set(cluster: &Cluster, name: &str, value: Option<&str>) -> Option<String> {
     was
 }
 
-/// Waits until a host says in its health and its log that it cannot found a cluster for this reason, and checks that it lives.
+/// Waits until a host reports in its health and log that it cannot found a cluster for this reason; checks that it
+/// still runs.
 fn waits_because(cluster: &Cluster, host: usize, words: &str) {
     let at = cluster.hosts[host].admin;
     eventually(PATIENCE, words, || {
@@ -119,7 +120,7 @@ fn waits_because(cluster: &Cluster, host: usize, words: &str) {
 }
 
 #[test]
-fn founding_hosts_with_different_settings_say_whose_and_how_until_it_is_mended() {
+fn founders_with_different_settings_wait_and_name_the_host_and_the_difference() {
     let cluster = Cluster::laid_out(&Shape { founders: 2, is_direct: true, ..Shape::three(1, 7) });
     let key = cluster.root.path().join("key");
     std::fs::write(&key, [7; 32]).unwrap();
@@ -149,7 +150,7 @@ fn founding_hosts_with_different_settings_say_whose_and_how_until_it_is_mended()
 }
 
 #[test]
-fn an_admin_command_that_asks_the_s3_listener_says_what_to_ask() {
+fn an_admin_command_sent_to_the_s3_listener_names_the_right_address() {
     let (_root, server) = Server::fresh();
     let answer = admin::run(server.s3, &server.keys, &["info"]);
     let message = String::from_utf8(answer.stderr).unwrap();
@@ -162,7 +163,7 @@ fn an_admin_command_that_asks_the_s3_listener_says_what_to_ask() {
 }
 
 #[test]
-fn a_directory_as_a_plain_argument_is_refused_with_how_to_give_it() {
+fn a_directory_as_a_plain_argument_is_refused_with_a_hint_to_data() {
     for arguments in [&["/mnt/data"] as &[_], &["server", "/mnt/data"]] {
         let output = Command::new(env!("CARGO_BIN_EXE_sherd")).env_clear().args(arguments).output().unwrap();
         assert_eq!(output.status.code(), Some(2));
@@ -172,22 +173,22 @@ fn a_directory_as_a_plain_argument_is_refused_with_how_to_give_it() {
 }
 
 #[test]
-fn a_client_that_speaks_tls_to_a_plain_port_is_no_error_of_the_log() {
+fn tls_bytes_on_a_plain_port_log_no_error() {
     let (_root, server) = Server::fresh();
     for port in [server.s3, server.admin] {
         let mut client = TcpStream::connect(port).unwrap();
         client.set_read_timeout(Some(PATIENCE)).unwrap();
         client.write_all(b"\x16\x03\x01\x00\xa5\x01\x00\x00\xa1\x03\x03").unwrap();
-        // Answered or not, it is closed.
+        // The server closes the connection, with or without an answer.
         let _ = client.read_to_end(&mut Vec::new());
     }
     let (_setup, ended, _) = server.stop();
     assert!(!ended.stderr.contains("ERROR"), "{}", ended.stderr);
 }
 
-/// A named pipe in the place of the identity, whose other end nobody opens, lets the drive hang.
+/// The drive hangs because its identity file is a named pipe that nobody else opens.
 #[test]
-fn a_drive_that_hangs_at_the_start_is_named_and_the_host_starts_without_it_until_it_answers_again() {
+fn a_host_starts_without_a_hanging_drive_and_takes_it_back_later() {
     let cluster = Cluster::formed(&Shape { founders: 1, ..Shape::three(3, 1) }.with("SHERD_EC", "2+1"));
     let bytes = vec![7; 200_000];
     let has_it = || {

@@ -1,4 +1,4 @@
-//! TLS with the real binary: files that are read again while it runs, the admin listener, and what SIGHUP does.
+//! TLS: reloading of certificates while the store runs, TLS on the admin listener, and the effects of SIGHUP.
 
 use crate::harness::server::{Server, Setup};
 use crate::harness::sigv4::Keys;
@@ -19,7 +19,7 @@ use time::OffsetDateTime;
 
 const SOON: Duration = Duration::from_secs(60);
 
-/// An authority, and a listener's files, in a directory.
+/// A certificate authority, and a directory with a listener's certificate and key.
 struct Pki {
     dir: PathBuf,
     issuer: Issuer<'static, KeyPair>,
@@ -44,7 +44,7 @@ impl Pki {
         self.dir.join(name).to_str().unwrap().to_owned()
     }
 
-    /// Writes a new pair into the files; the certificate, as a handshake shows it.
+    /// Writes a new certificate and key into the files; returns the certificate in DER.
     fn renew(&self, days: i64) -> Vec<u8> {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(vec!["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap();
@@ -73,7 +73,7 @@ impl Pki {
         Connection(StreamOwned::new(connection, tcp))
     }
 
-    /// With TLS on the S3 listener.
+    /// Returns a setup with TLS on the S3 listener.
     fn setup(&self, root: &Path) -> Setup {
         let setup = Setup::single(root).with("SHERD_TLS_CERT", &self.path("cert.pem"));
         setup.with("SHERD_TLS_KEY", &self.path("key.pem"))
@@ -87,7 +87,7 @@ impl Connection {
         self.0.conn.peer_certificates().unwrap()[0].to_vec()
     }
 
-    /// Returns whether the store answers; the connection goes on.
+    /// Sends a request; returns whether the store answers. The connection stays open.
     fn is_answered(&mut self) -> bool {
         write!(self.0, "GET /minio/health/live HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
         let mut head = Vec::new();
@@ -129,7 +129,7 @@ fn a_certificate_is_renewed_without_a_signal_and_a_bad_one_is_refused_once() {
 }
 
 #[test]
-fn sighup_reads_certificates_and_accounts_again_and_ends_nothing() {
+fn sighup_reloads_certificates_and_accounts_without_dropping_connections() {
     let root = tempfile::tempdir().unwrap();
     let pki = Pki::new(root.path());
     pki.renew(90);
@@ -171,7 +171,7 @@ fn sighup_reads_certificates_and_accounts_again_and_ends_nothing() {
     assert!(works("second-key"), "what was applied stays");
 }
 
-/// `sherd admin` at a URL, with what more is needed.
+/// Runs `sherd admin` with this URL and these arguments.
 fn admin_at(server: &Server, url: &str, arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sherd"));
     command.env_clear().env("SHERD_ACCESS_KEY", &server.keys.access).env("SHERD_SECRET_KEY", &server.keys.secret);
@@ -179,7 +179,7 @@ fn admin_at(server: &Server, url: &str, arguments: &[&str]) -> Output {
 }
 
 #[test]
-fn the_admin_listener_with_tls_is_asked_by_admin_and_by_health() {
+fn sherd_admin_and_sherd_health_work_with_tls_on_the_admin_listener() {
     let root = tempfile::tempdir().unwrap();
     let pki = Pki::new(root.path());
     pki.renew(9);
@@ -206,7 +206,7 @@ fn the_admin_listener_with_tls_is_asked_by_admin_and_by_health() {
     assert_eq!(plain.status.code(), Some(1), "plain HTTP is not answered");
 }
 
-/// Runs the binary in a terminal of its own, which closes when this ends.
+/// Starts the binary in a pseudo-terminal, which closes when the returned process is killed.
 fn in_terminal(setup: &Setup) -> Result<Child, String> {
     let mut command = Command::new("script");
     command.args(["-qec", concat!("exec ", env!("CARGO_BIN_EXE_sherd")), "/dev/null"]);
@@ -217,7 +217,7 @@ fn in_terminal(setup: &Setup) -> Result<Child, String> {
 }
 
 #[test]
-fn a_store_in_a_terminal_that_is_closed_stops() {
+fn a_store_stops_when_its_terminal_is_closed() {
     let root = tempfile::tempdir().unwrap();
     let setup = Setup::single(root.path());
     let Some(mut terminal) = or_skipped(in_terminal(&setup)) else { return };

@@ -1,4 +1,4 @@
-//! A host put together over its drives and its metadata.
+//! The assembly of a simulated host from its open drives and its metadata replica.
 
 use super::host::Host;
 use super::{GEOMETRY, SHARD_SEGMENT_BYTES, World, dir, layout_of};
@@ -32,7 +32,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// What was opened of a host.
+/// The open drives and the metadata replica of a host.
 pub(super) struct Opened {
     pub(super) host: HostDrives,
     pub(super) metadata: MetaHandle,
@@ -123,7 +123,7 @@ impl World {
             ReclamationOptions { grace: self.variant.garbage_grace(), page: 8, ..ReclamationOptions::default() };
         let healing = HealingOptions { pace: Pace::UNLIMITED, ..HealingOptions::default() };
         let (healing, healer) = Healing::new(cluster.clone(), source, healing);
-        // All that no write of this host holds is fenced off at once.
+        // The fence rises at once, up to the oldest write under way on this host.
         let fencing = FencingOptions { behind: Duration::ZERO, ..FencingOptions::default() };
         let scrub = |drive: &Drive| {
             let options = ScrubOptions { pace: Pace::UNLIMITED, interval: Duration::ZERO, ..ScrubOptions::default() };

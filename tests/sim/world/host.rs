@@ -1,4 +1,4 @@
-//! A running host: its parts, and what can be found through them.
+//! A running simulated host: its parts, and the operations and lookups that tests make on them.
 
 use super::{dir, layout_of};
 use crate::faults::Weather;
@@ -29,8 +29,7 @@ use tokio::time::Instant;
 /// A running host.
 pub struct Host {
     pub gateway: Gateway,
-    /// The gateway of a host that is not asked about its writes before the fence is raised, and whose changes are long
-    /// under way.
+    /// The gateway of the stray host, whose writes do not hold back the fence, and whose proposals take long.
     pub stray: Gateway,
     pub weather: Arc<Weather>,
     /// Puts of the stray host that are under way.
@@ -64,7 +63,7 @@ pub struct Host {
 pub type FoundVersion = (Version, Result<Option<Bytes>, StoreError>);
 
 impl Host {
-    /// The object's content; `None` where there is none.
+    /// Reads an object; `None` if there is none.
     pub async fn get(&self, key: &str) -> Result<Option<Bytes>, StoreError> {
         match self.open(self.bucket, key, Pick::Current).await? {
             Some(object) => Ok(Some(self.read(object).await?)),
@@ -83,7 +82,7 @@ impl Host {
         Ok(chunks.concat().into())
     }
 
-    /// Every version with its content (`None`: a delete marker) by key, oldest first.
+    /// Reads all versions by key, oldest first, with their contents (`None`: a delete marker).
     pub async fn list_versions(&self, context: &str) -> BTreeMap<String, Vec<FoundVersion>> {
         let mut found: BTreeMap<String, Vec<FoundVersion>> = BTreeMap::new();
         let view = self.metadata.read().await.expect("the metadata is there");
@@ -121,7 +120,7 @@ impl Host {
         assert!(matches!(deleted, Ok(Reply::VersionsDeleted(_))), "{key}: {deleted:?}");
     }
 
-    /// Gives up all uploads of the bucket.
+    /// Aborts all uploads of the bucket.
     pub async fn abort_uploads(&self) {
         let view = self.metadata.read().await.expect("the metadata is there");
         let query = ListQuery { prefix: String::new(), delimiter: None, after: None, limit: 1000 };
@@ -133,7 +132,7 @@ impl Host {
         }
     }
 
-    /// Every blob that something refers to.
+    /// Returns every referenced blob.
     pub async fn blobs(&self) -> BTreeMap<BlobId, BlobRef> {
         let view = self.metadata.read().await.expect("the metadata is there");
         let (mut found, mut cursor) = (BTreeMap::new(), None);
@@ -153,7 +152,7 @@ impl Host {
         rows.into_iter().map(|row| row.blob.id).collect()
     }
 
-    /// Shards that the indexes of all drives have.
+    /// Returns the shards in the indexes of all drives.
     pub fn shards(&self) -> Vec<ShardId> {
         let of_drive = |drive: &Drive| {
             let (page, more) = drive.index.inventory(None, u32::MAX).expect("the tables are in memory");
@@ -172,7 +171,7 @@ impl Host {
         }
     }
 
-    /// From now on this drive has this fault.
+    /// Gives a drive a fault.
     pub fn fail_drive(&self, number: usize, fault: DriveFault) {
         self.disk.fail_drive(&dir(number), fault);
     }
@@ -182,7 +181,7 @@ impl Host {
         self.monitor.look_at_all();
     }
 
-    /// Returns whether no change comes back.
+    /// Returns true if changes of this drive hang.
     pub fn is_silent(&self, node: NodeId) -> bool {
         self.disk.hangs(&dir(node.0 as usize), CallKind::Change)
     }
@@ -191,22 +190,23 @@ impl Host {
         self.cluster.health.current().in_service(node)
     }
 
-    /// The nodes of the drives that were opened, in the order of the compactions and scrubs.
+    /// Returns the nodes of the open drives, in the order of `compactions` and `scrubs`.
     pub fn opened(&self) -> Vec<NodeId> {
         self.drives.iter().map(|drive| drive.node).collect()
     }
 
-    /// What an operator orders of a drive; the layout that comes of it is in force at once. Whether it was accepted.
+    /// Changes a node as an operator does, and puts the new layout in force at once; returns whether the change was
+    /// accepted.
     pub async fn set_node(&self, node: NodeId, weight: Option<u32>, state: Option<NodeState>) -> bool {
         let changed = self.metadata.propose(Change::SetNode { node, weight, state }).await;
         let Ok(view) = self.metadata.read().await else { return false };
         let layout = layout_of(&view);
-        // Nothing changed where it is no newer.
+        // The ring ignores a layout that is not newer.
         let _ = self.hash_ring.send(LayoutChanged(layout)).await.expect("the ring is there");
         changed == Ok(Reply::Done)
     }
 
-    /// The states of all nodes, as recorded.
+    /// Returns the records of all nodes.
     pub async fn nodes(&self) -> Vec<NodeRecord> {
         self.metadata.read().await.expect("the metadata is there").nodes().expect("the tables are in memory")
     }
@@ -235,7 +235,7 @@ impl Host {
         }
     }
 
-    /// Every key, a small page at a time.
+    /// Lists every key, in small pages.
     pub async fn list(&self) -> Vec<String> {
         let view = self.metadata.read().await.expect("the metadata is there");
         let mut keys: Vec<String> = Vec::new();
@@ -253,7 +253,7 @@ impl Host {
 /// Stops a host in order.
 pub async fn close(host: Host) {
     for drive in &host.drives {
-        // The power may be gone already.
+        // The close fails if the power is cut already.
         let _ = drive.close(&host.cluster.threads).await;
     }
     host.metadata.shutdown().await;

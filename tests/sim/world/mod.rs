@@ -1,4 +1,4 @@
-//! The store put together over a simulated disk: as `node` does it, in one thread.
+//! The store on a simulated disk, assembled as `host` does it, but in one thread.
 
 mod assembly;
 mod host;
@@ -49,16 +49,16 @@ const START_PATIENCE: Duration = Duration::from_secs(300);
 const BUCKET: &str = "bucket";
 const VERSIONED: &str = "versioned";
 
-/// The parts that outlive the process.
+/// The parts that outlive a process: the disk, the tables, the clock.
 pub struct World {
     pub disk: SimDisk,
     tables: Arc<Tables>,
     ambient: Ambient,
     drawn: Arc<Simulated>,
-    /// The log of metadata that makes a snapshot due.
+    /// The size of the metadata log at which a snapshot is due.
     snapshot_log_bytes_min: u64,
     variant: Variant,
-    /// A start has come to its end: from now on a drive may be away at one.
+    /// True once a start has succeeded; only then may a drive be absent at a start.
     formed: Cell<bool>,
 }
 
@@ -86,7 +86,7 @@ impl World {
         Self { disk, tables: Arc::new(self.tables.power_cut(drawn)), ..self }
     }
 
-    /// An empty drive is in the place of this one.
+    /// Replaces a drive by an empty one.
     pub fn replace_drive(&self, number: usize) {
         self.disk.empty(&dir(number));
         let node = NodeId(number as u32);
@@ -94,7 +94,7 @@ impl World {
         self.tables.indices.lock().expect("one thread").remove(&node);
     }
 
-    /// The tables of the metadata are lost, on all drives.
+    /// Drops the metadata tables on all drives.
     pub fn forget_state(&self) {
         self.tables.state.lock().expect("one thread").clear();
     }
@@ -117,7 +117,7 @@ impl World {
         rows
     }
 
-    /// From now on this drive has this fault.
+    /// Gives a drive a fault.
     pub fn fail_drive(&self, number: usize, fault: DriveFault) {
         self.disk.fail_drive(&dir(number), fault);
     }
@@ -126,12 +126,12 @@ impl World {
         self.formed.get()
     }
 
-    /// No drive has a fault any more.
+    /// Removes the faults of all drives.
     pub fn mend_all(&self) {
         (0..DRIVES).for_each(|number| self.disk.mend_drive(&dir(number)));
     }
 
-    /// Flips a bit in the copy of the log of metadata, or of a snapshot, of this drive; whether there was one.
+    /// Flips a bit in this drive's copy of the metadata log or of a snapshot; returns whether there was one.
     pub fn rot_metadata(&self, number: usize, drawn: &Simulated) -> bool {
         let disk = self.disk.handle();
         let mut files: Vec<PathBuf> = Vec::new();
@@ -147,7 +147,7 @@ impl World {
         self.disk.corrupt(path, offset, 1 << drawn.below(8)).is_ok()
     }
 
-    /// Flips bits in segments of shards of this drive; whether there were any.
+    /// Flips bits in the shard segments of this drive; returns whether there were any.
     pub fn rot(&self, number: usize, drawn: &Simulated) -> bool {
         let dir = dir(number).join("shards");
         let disk = self.disk.handle();
@@ -166,7 +166,7 @@ impl World {
         true
     }
 
-    /// A host that neither starts nor says why is as bad as one that lies.
+    /// Starts a host; a start that hangs is an error, too.
     pub async fn start(&self) -> Result<Host, String> {
         tokio::time::timeout(START_PATIENCE, self.try_start()).await.unwrap_or_else(|_| Err("it hangs".to_owned()))
     }
@@ -191,7 +191,7 @@ impl World {
         Ok(self.assemble(Opened { host, metadata, drives, health, bucket, versioned, view }, pool))
     }
 
-    /// The drives that can be used; the others are out of service, where the seed has something that explains it.
+    /// Opens the usable drives. An unusable drive is taken out of service, and must be explained by the seed's damage.
     fn open_drives(
         &self,
         host: &HostDrives,

@@ -1,4 +1,4 @@
-//! The derived tables of a host, in memory.
+//! The derived tables of a host (shard indexes and metadata tables), in memory.
 
 use crate::ambient::Simulated;
 use sherd::actors::consensus::StateHome;
@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-/// Derived tables: they outlive the process, and may be lost with any power cut.
+/// The derived tables. They outlive a process, and may be lost in any power cut.
 #[derive(Debug, Default)]
 pub(super) struct Tables {
     pub(super) state: Mutex<BTreeMap<(NodeId, u32), Arc<MemoryKv>>>,
@@ -24,7 +24,7 @@ impl Tables {
         Arc::clone(indices.entry(node).or_insert_with(|| Arc::new(MemoryKv::new(shard_index::TABLES))))
     }
 
-    /// Each is as it was some commits ago, or gone.
+    /// Returns the tables after a power cut: each in the state of some commits ago, or lost.
     pub(super) fn power_cut(&self, drawn: &Simulated) -> Self {
         let cut = |kv: &Arc<MemoryKv>| (drawn.below(6) > 0).then(|| Arc::new(kv.power_cut(drawn)));
         let state = self.state.lock().expect("one thread");
