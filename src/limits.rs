@@ -218,13 +218,13 @@ pub const SHARDS_MAX: usize = 32;
 pub const DATA_DIRS_MAX: usize = 64;
 
 /// The sketches of traffic: the most names that a worker keeps of a kind in a time slot, the length and the number of
-/// slots, and the most bytes of a name. Of each ranking, `HEAVY_TOLD` names go from host to host, and `HEAVY_SHOWN` are
+/// slots, and the most bytes of a name. Of each ranking, `TOP_NAMES_SHOWN` names go from host to host, and `HEAVY_SHOWN` are
 /// shown.
-pub const HEAVY_KEPT: usize = 64;
+pub const TOP_NAMES_KEPT: usize = 64;
 pub const HEAVY_SLOT: Duration = Duration::from_secs(20);
 pub const HEAVY_SLOTS: usize = 16;
 pub const HEAVY_NAME_BYTES_MAX: usize = 64;
-pub const HEAVY_TOLD: usize = 40;
+pub const TOP_NAMES_SHOWN: usize = 40;
 pub const HEAVY_SHOWN: usize = 20;
 
 /// The interval at which the stored bytes are measured, the number of measurements that are kept (a week), and the
@@ -460,7 +460,7 @@ const _: () = assert!(GROWTH_SAMPLE_EVERY.as_secs() * (GROWTH_SAMPLES_MAX as u64
 const _: () = assert!(GROWTH_SAMPLES_MAX * 64 < DOCUMENT_BYTES_MAX);
 const _: () = assert!(GROWTH_BUCKETS_MAX * 66 + 64 < LARGE_DOCUMENT_BYTES_MAX);
 const _: () = assert!(LARGE_DOCUMENT_BYTES_MAX + DOCUMENT_BYTES_MAX < COMMAND_BYTES_MAX);
-const _: () = assert!(HEAVY_SHOWN < HEAVY_TOLD && HEAVY_TOLD < HEAVY_KEPT);
+const _: () = assert!(HEAVY_SHOWN < TOP_NAMES_SHOWN && TOP_NAMES_SHOWN < TOP_NAMES_KEPT);
 const _: () = assert!(HEAVY_SLOT.as_secs() * (HEAVY_SLOTS as u64 - 1) == 300);
 const _: () = assert!(PROBE_PATIENCE.as_millis() < CLOCK_REPORT_COUNTS_FOR.as_millis());
 const _: () = assert!(NET_KEEP_ALIVE.as_millis() < NET_IDLE_WAIT_MAX.as_millis());

@@ -1,6 +1,6 @@
 //! The destinations of the audit log as the configuration names them: a file, standard error, a webhook.
 
-use super::{NodeError, background};
+use super::{HostError, background};
 use crate::actors::audit::{AuditSender, AuditSink, Settled, WebhookSink};
 use crate::ambient::Ambient;
 use crate::config::{AuditConfig, AuditLog};
@@ -20,9 +20,9 @@ use tokio::time::timeout;
 const STOP_PATIENCE: Duration = Duration::from_millis(1500);
 
 /// Refuses a path that cannot be opened. Creates no file: `sherd check` may run as another user than the store.
-pub(super) fn check(config: &AuditConfig) -> Result<(), NodeError> {
+pub(super) fn check(config: &AuditConfig) -> Result<(), HostError> {
     let Some(AuditLog::File(path)) = &config.log else { return Ok(()) };
-    let failed = |cause| NodeError::AuditLog { path: path.clone(), cause };
+    let failed = |cause| HostError::AuditLog { path: path.clone(), cause };
     match path.metadata() {
         Ok(about) if about.is_file() || about.file_type().is_char_device() => {
             OpenOptions::new().append(true).open(path).map(drop).map_err(failed)
@@ -45,13 +45,13 @@ pub(super) struct AuditLogs {
 }
 
 impl AuditLogs {
-    pub fn start(config: &AuditConfig, ambient: &Ambient, host: &str) -> Result<Self, NodeError> {
+    pub fn start(config: &AuditConfig, ambient: &Ambient, host: &str) -> Result<Self, HostError> {
         let mut logs = Self::default();
         match &config.log {
             None => {}
             Some(AuditLog::Stderr) => logs.senders.push(AuditSender::start("stderr", Arc::<StderrSink>::default())),
             Some(AuditLog::File(path)) => {
-                let sink = FileSink::open(path).map_err(|cause| NodeError::AuditLog { path: path.clone(), cause })?;
+                let sink = FileSink::open(path).map_err(|cause| HostError::AuditLog { path: path.clone(), cause })?;
                 let sender = AuditSender::start("file", Arc::new(sink));
                 logs.file = Some(sender.clone());
                 logs.senders.push(sender);

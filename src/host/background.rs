@@ -1,7 +1,7 @@
 //! The background work of a host for buckets: sends events to webhooks, writes access logs and inventories, and removes
 //! what is due by lifecycle rules.
 
-use super::NodeError;
+use super::HostError;
 use super::requests::Requests;
 use crate::actors::events::access_log::{self, AccessLogger, LogLimits};
 use crate::actors::events::inventory::{Inventories, InventoryContext, InventoryOptions, Reporting};
@@ -29,16 +29,16 @@ const LOGS_PATIENCE: Duration = Duration::from_millis(1500);
 const STEPS_PATIENCE: Duration = Duration::from_millis(500);
 
 /// Makes the webhooks that the configuration names.
-pub(super) fn targets(webhooks: &[config::Webhook], ambient: &Ambient) -> Result<Targets, NodeError> {
-    let target = |hook: &config::Webhook| -> Result<(String, Target), NodeError> {
+pub(super) fn targets(webhooks: &[config::Webhook], ambient: &Ambient) -> Result<Targets, HostError> {
+    let target = |hook: &config::Webhook| -> Result<(String, Target), HostError> {
         Ok((hook.name.clone(), Target { sink: webhook(hook, ambient)?, queue_limit: hook.queue_limit }))
     };
     Ok(Targets::new(webhooks.iter().map(target).collect::<Result<Vec<_>, _>>()?))
 }
 
-pub(super) fn webhook(webhook: &config::Webhook, ambient: &Ambient) -> Result<Arc<dyn EventSink>, NodeError> {
+pub(super) fn webhook(webhook: &config::Webhook, ambient: &Ambient) -> Result<Arc<dyn EventSink>, HostError> {
     let poster = Poster::new(&webhook.url, webhook.ca_file.as_deref());
-    let poster = poster.map_err(|cause| NodeError::Webhook { name: webhook.name.clone(), cause })?;
+    let poster = poster.map_err(|cause| HostError::Webhook { name: webhook.name.clone(), cause })?;
     Ok(Arc::new(Webhook::new(poster, webhook.secret.as_deref(), ambient.clone())))
 }
 

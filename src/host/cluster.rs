@@ -3,7 +3,7 @@
 
 use super::recovery::take_up;
 use super::rejoin::{KEPT_BY_REJOIN, RejoinError, set_aside_all, set_aside_of_others};
-use super::{NodeError, Surroundings};
+use super::{HostError, Surroundings};
 use crate::actors::consensus::{Forming, MetaHandle};
 use crate::actors::jobs::{JobService, LateJobs, OwnJobs};
 use crate::actors::membership::{
@@ -308,7 +308,7 @@ pub(super) async fn come_back_as_another(
     host: HostDrives,
     rejoining: &Rejoining,
     progress: &StartupProgress,
-) -> Result<Member, NodeError> {
+) -> Result<Member, HostError> {
     let Some(cluster) = &config.cluster else { return Err(RejoinError::Alone.into()) };
     let Rejoining { from, to, why, .. } = rejoining;
     let (was, is) = (format!("{:016x}", from.0), format!("{:016x}", to.0));

@@ -81,7 +81,7 @@ const OPEN_FILES_WANTED: u64 = 65_536;
 
 /// The reason why the store does not start, or stops by itself.
 #[derive(Debug, thiserror::Error)]
-pub enum NodeError {
+pub enum HostError {
     #[error(transparent)]
     Identity(#[from] IdentityError),
     #[error("SHERD_ROOT_KEY_FILE: {0}")]
@@ -130,7 +130,7 @@ struct Surroundings {
 }
 
 /// Runs the store until it is told to stop.
-pub fn run(config: Config) -> Result<(), NodeError> {
+pub fn run(config: Config) -> Result<(), HostError> {
     metrics::register_all();
     metrics::BUILD_INFO.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
     raise_open_files_limit();
@@ -147,7 +147,7 @@ pub fn run(config: Config) -> Result<(), NodeError> {
     // Dropping the system would wait for every thread that is in a call; a drive or name server may never answer one.
     std::mem::forget(system);
     match ended {
-        Err(error @ NodeError::StartsAgain { .. }) => {
+        Err(error @ HostError::StartsAgain { .. }) => {
             tracing::warn!("{error}");
             Err(rejoin::start_again())
         }
@@ -157,7 +157,7 @@ pub fn run(config: Config) -> Result<(), NodeError> {
 
 /// Checks a configuration and the files that it names, as a start does before it touches a drive; returns the text to
 /// print. The store of this configuration may be running and hold its ports, so the addresses are tried with port 0.
-pub fn check(mut config: Config) -> Result<String, NodeError> {
+pub fn check(mut config: Config) -> Result<String, HostError> {
     config.s3_listen.set_port(0);
     config.admin_listen.set_port(0);
     if let Some(cluster) = &mut config.cluster {
@@ -169,18 +169,18 @@ pub fn check(mut config: Config) -> Result<String, NodeError> {
 }
 
 /// Runs `sherd rejoin`: records that a stopped host rejoins its cluster under a new id, or only prints what that means.
-pub fn rejoin(config: &Config, wish: RejoinWish) -> Result<(), NodeError> {
+pub fn rejoin(config: &Config, wish: RejoinWish) -> Result<(), HostError> {
     actix::System::new().block_on(async { rejoin::rejoin(config, &surroundings(config), wish) })
 }
 
 /// Runs `sherd recover`: forms the metadata group anew with a stopped host as its only voter, or only prints what would
 /// be lost.
-pub fn recover(config: &Config, from: Option<&Path>, goes_on: bool) -> Result<(), NodeError> {
+pub fn recover(config: &Config, from: Option<&Path>, goes_on: bool) -> Result<(), HostError> {
     actix::System::new().block_on(async { recovery::recover(config, &surroundings(config), from, goes_on).await })
 }
 
 /// Runs `sherd salvage`: drops the damaged part of the metadata of a stopped host, or only prints what would be lost.
-pub fn salvage(config: Config, goes_on: bool) -> Result<(), NodeError> {
+pub fn salvage(config: Config, goes_on: bool) -> Result<(), HostError> {
     actix::System::new().block_on(async { salvage::salvage(&config, &surroundings(&config), goes_on).await })
 }
 
@@ -196,8 +196,8 @@ fn surroundings(config: &Config) -> Surroundings {
     }
 }
 
-async fn run_in_system(config: Config) -> Result<(), NodeError> {
-    let stop = stopping::stop_signal().map_err(|cause| NodeError::System { doing: "wait for signals", cause })?;
+async fn run_in_system(config: Config) -> Result<(), HostError> {
+    let stop = stopping::stop_signal().map_err(|cause| HostError::System { doing: "wait for signals", cause })?;
     let hangups = reload::hangups()?;
     let around = surroundings(&config);
     tokio::pin!(stop);
@@ -251,14 +251,14 @@ async fn run_in_system(config: Config) -> Result<(), NodeError> {
     running.stop(&around.threads).await;
     tracing::info!("stopped");
     match ended {
-        Err(NodeError::Superseded { why }) => Err(own.decide(&around, why)),
-        Err(NodeError::GivenUp { why }) => Err(own.note_given_up(&around, why)),
+        Err(HostError::Superseded { why }) => Err(own.decide(&around, why)),
+        Err(HostError::GivenUp { why }) => Err(own.note_given_up(&around, why)),
         ended => ended,
     }
 }
 
 /// Enters the cluster: under a new id if a rejoin is recorded for this host, else under its own.
-async fn enter(around: &Surroundings, entering: Entering<'_>, prepared: Prepared) -> Result<Member, NodeError> {
+async fn enter(around: &Surroundings, entering: Entering<'_>, prepared: Prepared) -> Result<Member, HostError> {
     match (rejoin::decided(around, entering.config, &prepared)?, prepared) {
         (Some(rejoining), Prepared::Known(host)) => {
             entering.progress.set(vec!["waiting for its cluster to take it back as another member".to_owned()]);
@@ -274,8 +274,8 @@ async fn start(
     (mut member, replica): (Member, Replica),
     credentials: Credentials,
     (checked, startup): (Checked, StartupServer),
-) -> Result<Running, NodeError> {
-    let system = |doing| move |cause| NodeError::System { doing, cause };
+) -> Result<Running, HostError> {
+    let system = |doing| move |cause| HostError::System { doing, cause };
     let locks = std::mem::take(&mut member.host.locks);
     let Checked { endpoints, targets, key_sets, accounts, root_keys: given_keys } = checked;
     let host = &member.host;
@@ -510,7 +510,7 @@ fn warn_of_one_drive(config: &Config, host: &HostDrives) {
 }
 
 /// Returns the configured root credentials, or those kept on the drives. Prints them if they were generated just now.
-fn credentials(config: &Config, around: &Surroundings, host: &HostDrives) -> Result<Credentials, NodeError> {
+fn credentials(config: &Config, around: &Surroundings, host: &HostDrives) -> Result<Credentials, HostError> {
     if let Some(given) = &config.credentials {
         return Ok(Credentials { access_key: given.access_key.clone(), secret_key: given.secret_key.clone() });
     }

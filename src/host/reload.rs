@@ -2,7 +2,7 @@
 //! If a file is refused, the reason is logged once and the former content stays in use. SIGHUP also reopens the audit
 //! log's file.
 
-use super::NodeError;
+use super::HostError;
 use super::audit::AuditLogs;
 use crate::api::{Accounts, AccountsFile, ApiHandle, Certificates};
 use crate::config::Config;
@@ -17,8 +17,8 @@ use tokio::time::{MissedTickBehavior, interval};
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// Returns the stream of SIGHUPs. From the first call on, the signal does not end the process any more.
-pub(super) fn hangups() -> Result<Signal, NodeError> {
-    signal(SignalKind::hangup()).map_err(|cause| NodeError::System { doing: "wait for signals", cause })
+pub(super) fn hangups() -> Result<Signal, HostError> {
+    signal(SignalKind::hangup()).map_err(|cause| HostError::System { doing: "wait for signals", cause })
 }
 
 /// Starts the task that reloads files, which runs until it is aborted.

@@ -1,14 +1,14 @@
 //! The command `sherd salvage`: cuts the metadata log of a stopped host that is alone at damage which nothing else
 //! repairs. It prints first what would be lost, and changes nothing without `--yes`.
 
-use super::{NodeError, Surroundings, cluster, metadata, wanted_geometry};
+use super::{HostError, Surroundings, cluster, metadata, wanted_geometry};
 use crate::actors::consensus::SalvageError;
 use crate::config::Config;
 use crate::storage::disk::replace_file;
 use crate::storage::identity::{Prepared, SystemLocks, prepare_host};
 use std::path::PathBuf;
 
-pub(super) async fn salvage(config: &Config, around: &Surroundings, goes_on: bool) -> Result<(), NodeError> {
+pub(super) async fn salvage(config: &Config, around: &Surroundings, goes_on: bool) -> Result<(), HostError> {
     if config.cluster.is_some() {
         return Err(SalvageError::NotAlone.into());
     }
@@ -28,7 +28,7 @@ pub(super) async fn salvage(config: &Config, around: &Surroundings, goes_on: boo
     for dir in member.host.usable_dirs() {
         let path: PathBuf = dir.join("meta").join(&report);
         let written = replace_file(&*around.disk, &path, format!("{found}\n").as_bytes());
-        written.map_err(|cause| NodeError::System { doing: "write the report of the salvage", cause })?;
+        written.map_err(|cause| HostError::System { doing: "write the report of the salvage", cause })?;
         println!("this report is kept in {}", path.display());
     }
     let replica = metadata::start_salvaging(around, &member).await?;

@@ -1,6 +1,6 @@
 //! The running parts of a host, and the order in which they are stopped.
 
-use super::NodeError;
+use super::HostError;
 use super::audit::AuditLogs;
 use super::background::BucketChores;
 use super::drives::{Chores, DriveBay, DriveChores};
@@ -63,17 +63,17 @@ pub(super) struct Running {
 
 impl Running {
     /// Waits until the host must stop by itself, and returns the reason.
-    pub async fn cannot_go_on(&mut self) -> NodeError {
+    pub async fn cannot_go_on(&mut self) -> HostError {
         let own: Vec<NodeId> = self.place.member.host.drives.iter().map(|drive| drive.node).collect();
         tokio::select! {
-            why = self.replica.handle.superseded() => NodeError::Superseded { why },
-            why = self.place.member.given_up() => NodeError::GivenUp { why },
-            () = self.place.health.all_out_and_one_answers(&own) => {
-                NodeError::StartsAgain { why: "its drives did not answer, and one does again" }
+            why = self.replica.handle.superseded() => HostError::Superseded { why },
+            why = self.place.member.given_up() => HostError::GivenUp { why },
+            () = self.place.health.wait_for_one_to_answer_again(&own) => {
+                HostError::StartsAgain { why: "its drives did not answer, and one does again" }
             }
             ended = &mut self.keeping => match ended {
                 Ok(error) => error,
-                Err(error) => NodeError::System { doing: "keep the host's place", cause: io::Error::other(error) },
+                Err(error) => HostError::System { doing: "keep the host's place", cause: io::Error::other(error) },
             },
         }
     }

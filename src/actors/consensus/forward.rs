@@ -143,7 +143,7 @@ impl ForwardedChange<'_> {
         match answer {
             Err(error) => {
                 tracing::debug!(%error, "a change that was sent to the leader has no answer");
-                self.adrift |= !error.is_nothing_done();
+                self.adrift |= !error.has_no_effect();
                 Attempted::Again
             }
             Ok(Forwarded { applied, outcome }) => {

@@ -96,7 +96,7 @@ pub struct Drives {
     pub by_node: BTreeMap<NodeId, Drive>,
     pub set: MirrorSet,
     /// The current snapshot, and the drives that hold it.
-    pub snapshot: Option<StandingSnapshot>,
+    pub snapshot: Option<CurrentSnapshot>,
 }
 
 /// Work was given up because a drive that it used went out of service.
@@ -118,7 +118,7 @@ impl From<LostDrive> for io::Error {
 
 /// The current snapshot: its last entry, its size, and the drives that hold it.
 #[derive(Clone, Debug)]
-pub struct StandingSnapshot {
+pub struct CurrentSnapshot {
     pub at: LogId,
     pub bytes: u64,
     pub holders: BTreeSet<NodeId>,

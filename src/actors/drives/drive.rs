@@ -81,7 +81,7 @@ impl Drive {
     /// caller may then try again.
     pub async fn retire(&self, threads: &Arc<dyn Blocking>) -> Result<(), String> {
         self.retired.set();
-        if let Err(error) = self.log.close_patiently().await {
+        if let Err(error) = self.log.close_unbounded().await {
             // A log that has failed is closed all the same.
             tracing::debug!(node = %self.node, %error, "the log of a replaced drive has failed");
         }

@@ -230,7 +230,7 @@ impl HealthBoard {
     }
 
     /// Waits until none of these nodes is in service and at least one of them answers again (`answers_again`).
-    pub async fn all_out_and_one_answers(&self, nodes: &[NodeId]) {
+    pub async fn wait_for_one_to_answer_again(&self, nodes: &[NodeId]) {
         let is_so = |health: &Arc<NodeHealth>| {
             let states = || nodes.iter().filter_map(|node| health.state(*node));
             nodes.iter().all(|node| !health.in_service(*node)) && states().any(|state| state.answers_again)

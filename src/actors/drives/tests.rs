@@ -357,11 +357,11 @@ async fn a_drive_that_answers_reads_and_lets_writes_hang_goes_out_of_service() {
     wait(2);
     assert_eq!(host.upkeep.health.current().why_not(NODE), Some("it does not answer"));
     let again = host.upkeep.health.clone();
-    assert!(again.all_out_and_one_answers(&[NODE]).now_or_never().is_none());
+    assert!(again.wait_for_one_to_answer_again(&[NODE]).now_or_never().is_none());
     drop(frozen);
     look.join().expect("the look comes to its end");
-    again.all_out_and_one_answers(&[NODE]).await;
-    assert!(again.all_out_and_one_answers(&[NODE, NodeId(7)]).now_or_never().is_none(), "node 7 is in service");
+    again.wait_for_one_to_answer_again(&[NODE]).await;
+    assert!(again.wait_for_one_to_answer_again(&[NODE, NodeId(7)]).now_or_never().is_none(), "node 7 is in service");
     host.close().await;
 }
 

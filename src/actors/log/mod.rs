@@ -150,7 +150,7 @@ impl LogHandle {
     /// As `submit`, but without a time limit, for records that cannot be written elsewhere: waits for a drive that
     /// stalls and for space on a full one, and keeps the order. Refused only if the log fails or is closed. Waits for
     /// stable storage if `ack` is `Synced` or the log's durability is strict.
-    pub fn submit_patiently(
+    pub fn submit_unbounded(
         &self,
         records: Vec<NewRecord>,
         ack: Ack,
@@ -305,7 +305,7 @@ impl LogHandle {
     }
 
     /// As `close`, but without a time limit: afterwards this log certainly touches the drive no more.
-    pub async fn close_patiently(&self) -> Result<(), WalError> {
+    pub async fn close_unbounded(&self) -> Result<(), WalError> {
         let (reply, answer) = oneshot::channel();
         self.writer.do_send(CloseLog { reply });
         let closing = answer.await.unwrap_or_else(|_gone| Err(closed()));

@@ -3,7 +3,7 @@
 use super::space_saving::{Load, SpaceSaving};
 use super::top::{Over, Top, TopOfKind, heaviest};
 use crate::ambient::Clock;
-use crate::limits::{HEAVY_KEPT, HEAVY_NAME_BYTES_MAX, HEAVY_SLOT, HEAVY_SLOTS, HEAVY_TOLD};
+use crate::limits::{HEAVY_NAME_BYTES_MAX, HEAVY_SLOT, HEAVY_SLOTS, TOP_NAMES_KEPT, TOP_NAMES_SHOWN};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -73,7 +73,7 @@ impl Traffic {
         for worker in 0..self.0.slots.len() {
             self.0.ring(worker).add_to(&mut loads, now, over, kind);
         }
-        heaviest(loads, HEAVY_TOLD)
+        heaviest(loads, TOP_NAMES_SHOWN)
     }
 }
 
@@ -104,7 +104,8 @@ impl Meter {
 
 impl Ring {
     fn new() -> Self {
-        let names = || Names { by_requests: SpaceSaving::new(HEAVY_KEPT), by_bytes: SpaceSaving::new(HEAVY_KEPT) };
+        let names =
+            || Names { by_requests: SpaceSaving::new(TOP_NAMES_KEPT), by_bytes: SpaceSaving::new(TOP_NAMES_KEPT) };
         // `u64::MAX` marks a slot that was never used.
         Self(vec![Slot { at: u64::MAX, accounts: names(), buckets: names() }; HEAVY_SLOTS])
     }
@@ -162,9 +163,9 @@ impl Names {
 #[cfg(test)]
 mod tests {
     use super::super::Heavy;
-    use super::{HEAVY_KEPT, Load, Traffic};
+    use super::{Load, TOP_NAMES_KEPT, Traffic};
     use crate::ambient::Clock;
-    use crate::limits::HEAVY_TOLD;
+    use crate::limits::TOP_NAMES_SHOWN;
     use crate::types::UnixMs;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicU64, Ordering};
@@ -233,9 +234,9 @@ mod tests {
         let buckets = traffic.top().buckets.minute;
         assert_eq!(buckets[0], heavy("often", 5000, 5000));
         assert!(buckets.contains(&heavy("much", 1, 1 << 40)), "{buckets:?}");
-        assert!(buckets.iter().all(|heavy| heavy.name.len() <= 64) && buckets.len() <= 2 * HEAVY_TOLD);
+        assert!(buckets.iter().all(|heavy| heavy.name.len() <= 64) && buckets.len() <= 2 * TOP_NAMES_SHOWN);
         let kept =
             |worker: usize| traffic.0.ring(worker).0.iter().map(|slot| slot.buckets.loads().len()).sum::<usize>();
-        assert!(kept(0) <= 2 * HEAVY_KEPT, "{}", kept(0));
+        assert!(kept(0) <= 2 * TOP_NAMES_KEPT, "{}", kept(0));
     }
 }

@@ -33,11 +33,12 @@ impl Caller {
         }
         let view = admin.gateway.meta().read().await.map_err(Refusal::unavailable)?;
         let directory = admin.iam.directory(&view);
-        let secret_key = secret_key(&directory, admin.iam.locksmith(), access_key, now).map_err(unknown)?;
+        let secret_key = secret_key(&directory, admin.iam.credential_keys(), access_key, now).map_err(unknown)?;
         let (access_key, region) = (access_key.to_owned(), admin.verifier.region.clone());
         let verifier = Verifier { access_key, secret_key, region, services: SERVICES };
         verifier.verify(received, now.0 / 1000)?;
-        let resolved = resolve(&directory, admin.iam.locksmith(), &verifier.access_key, token, now).map_err(unknown)?;
+        let resolved =
+            resolve(&directory, admin.iam.credential_keys(), &verifier.access_key, token, now).map_err(unknown)?;
         admin.iam.last_used.note(&verifier.access_key, SERVICES[0], now);
         record.trace.asked_by(&resolved.principal);
         Ok(Self::Other { resolved: Box::new(resolved), token: token.map(str::to_owned) })

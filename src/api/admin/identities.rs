@@ -5,9 +5,9 @@ use super::caller::Caller;
 use super::record::AdminRecord;
 use super::{Admin, Refusal};
 use crate::api::ROOT_ACCOUNT;
-use crate::api::iam::{InNameOf, administer};
+use crate::api::iam::{Impersonation, administer};
 use crate::api::identity::{Asking, ResolveError, resolve_key, resolve_named};
-use crate::api::s3::{Explained, Supposed, explain};
+use crate::api::s3::{Explained, HypotheticalRequest, explain};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -66,12 +66,12 @@ pub(super) async fn call(
     let account = asked.account.as_deref().unwrap_or(ROOT_ACCOUNT);
     let access_key = record.access_key.as_deref();
     let name = match caller {
-        Caller::Root => InNameOf::RootOf(account),
+        Caller::Root => Impersonation::RootOf(account),
         Caller::Other { resolved, .. } if account != resolved.principal.account => {
             return Err(Refusal::Denied(format!("{} may not act in account {account}", resolved.principal.arn)));
         }
         Caller::Other { token, .. } => {
-            InNameOf::Key { access_key: access_key.unwrap_or_default(), token: token.as_deref() }
+            Impersonation::Key { access_key: access_key.unwrap_or_default(), token: token.as_deref() }
         }
     };
     Ok(administer(&admin.iam, name, (account, &asked.action), asked.parameters, (&record.trace, access_key)).await?)
@@ -95,7 +95,7 @@ pub(super) async fn explain_access(admin: &Admin, asked: ExplainAccess) -> Resul
         None => Asking::anonymous(),
     };
     let ExplainAccess { action, resource, conditions, .. } = asked;
-    let supposed = Supposed { asking, action, resource, conditions };
+    let supposed = HypotheticalRequest { asking, action, resource, conditions };
     Ok(explain(supposed, Arc::clone(&admin.iam), view, admin.secure)?)
 }
 

@@ -71,7 +71,7 @@ async fn is_known_key(service: &IamService, headers: &HeaderMap) -> bool {
     let Ok(view) = service.store.view().await else { return false };
     let now = service.ambient.clock.unix_ms();
     let token = text("x-amz-security-token");
-    resolve(&service.directory(&*view), service.locksmith(), access_key, token, now).is_ok()
+    resolve(&service.directory(&*view), service.credential_keys(), access_key, token, now).is_ok()
 }
 
 fn refused(why: Ungathered) -> HttpResponse {

@@ -27,7 +27,7 @@ mod xml;
 
 #[cfg(test)]
 pub use actions::names as iam_names;
-pub use answer::{InNameOf, administer};
+pub use answer::{Impersonation, administer};
 pub use authorize::{Caller, request_keys};
 pub use call::RequestFacts;
 pub use fault::IamFault;

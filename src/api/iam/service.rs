@@ -6,7 +6,7 @@ use super::sts::KeySets;
 use crate::ambient::Ambient;
 use crate::api::identity::changes::accounts_file::{self, AccountsFile};
 use crate::api::identity::{
-    Decision, Directory, Documents, Editor, IdentityError, Locksmith, RootIdentity, SecretSeal, SessionKeys,
+    CredentialKeys, Decision, Directory, Documents, Editor, IdentityError, RootIdentity, SecretSeal, SessionKeys,
 };
 use crate::api::policy::ParsedPolicies;
 use std::sync::Arc;
@@ -32,8 +32,8 @@ impl IamService {
         Directory::new(documents, &self.root)
     }
 
-    pub fn locksmith(&self) -> Locksmith<'_> {
-        Locksmith { seal: &*self.seal, sessions: &self.sessions }
+    pub fn credential_keys(&self) -> CredentialKeys<'_> {
+        CredentialKeys { seal: &*self.seal, sessions: &self.sessions }
     }
 
     pub fn editor<'a>(&'a self, documents: &'a dyn Documents) -> Editor<'a> {

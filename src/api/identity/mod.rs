@@ -36,7 +36,7 @@ pub use directory::{Directory, Documents, Managed, ROOT_ACCOUNT, RootIdentity};
 pub use error::IdentityError;
 pub use policy_text::{TextOf, check as check_policy};
 pub use resolve::{
-    KeySecret, Locksmith, Principal, PrincipalKind, ResolveError, Resolved, assumed_role_arn, federated_arn,
+    CredentialKeys, KeySecret, Principal, PrincipalKind, ResolveError, Resolved, assumed_role_arn, federated_arn,
     is_known_principal, key_secret, resolve, resolve_key, resolve_named, secret_key,
 };
 pub use seal::{RootSeal, session_material};

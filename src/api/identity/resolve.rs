@@ -143,7 +143,7 @@ pub enum ResolveError {
 
 /// The keys that decrypt the secrets of access keys and the tokens of sessions.
 #[derive(Clone, Copy)]
-pub struct Locksmith<'a> {
+pub struct CredentialKeys<'a> {
     pub seal: &'a dyn SecretSeal,
     pub sessions: &'a SessionKeys,
 }
@@ -152,7 +152,7 @@ pub struct Locksmith<'a> {
 /// the session exists or not: only `resolve` checks its token.
 pub fn secret_key(
     directory: &Directory<'_>,
-    locksmith: Locksmith<'_>,
+    credential_keys: CredentialKeys<'_>,
     access_key: &str,
     now: UnixMs,
 ) -> Result<String, ResolveError> {
@@ -160,9 +160,9 @@ pub fn secret_key(
         return Ok(directory.root().secret_key.clone());
     }
     if is_session_key(access_key) {
-        return Ok(locksmith.sessions.secret_of(access_key));
+        return Ok(credential_keys.sessions.secret_of(access_key));
     }
-    let key = key_secret(directory, locksmith, access_key)?;
+    let key = key_secret(directory, credential_keys, access_key)?;
     key.check(now)?;
     Ok(key.secret_key)
 }
@@ -184,12 +184,12 @@ impl KeySecret {
 /// Returns the secret of an active key, whether it has expired or not.
 pub fn key_secret(
     directory: &Directory<'_>,
-    locksmith: Locksmith<'_>,
+    credential_keys: CredentialKeys<'_>,
     access_key: &str,
 ) -> Result<KeySecret, ResolveError> {
     let key = directory.access_key(access_key)?.map(|stored| stored.record);
     let key = key.filter(|key| key.active).ok_or(ResolveError::UnknownKey)?;
-    Ok(KeySecret { secret_key: secrets::open(locksmith.seal, access_key, &key.sealed)?, expires: key.expires })
+    Ok(KeySecret { secret_key: secrets::open(credential_keys.seal, access_key, &key.sealed)?, expires: key.expires })
 }
 
 fn usable_key(directory: &Directory<'_>, access_key: &str, now: UnixMs) -> Result<AccessKeyRecord, ResolveError> {
@@ -200,13 +200,13 @@ fn usable_key(directory: &Directory<'_>, access_key: &str, now: UnixMs) -> Resul
 /// Resolves an access key and its token to the caller. The signature must have been verified with `secret_key`.
 pub fn resolve(
     directory: &Directory<'_>,
-    locksmith: Locksmith<'_>,
+    credential_keys: CredentialKeys<'_>,
     access_key: &str,
     token: Option<&str>,
     now: UnixMs,
 ) -> Result<Resolved, ResolveError> {
     let known = match token {
-        Some(token) => of_session(directory, locksmith.sessions.open(access_key, token, now)?)?,
+        Some(token) => of_session(directory, credential_keys.sessions.open(access_key, token, now)?)?,
         None => without_token(directory, access_key, now)?,
     };
     Ok(known.resolved(access_key))

@@ -114,7 +114,7 @@ pub fn shown(bucket: &BucketRow, traits: &Traits) -> ShownLocks {
 
 /// Sets the retention and the legal hold of a new version in its traits: those in the write's headers; without a
 /// retention there, the bucket's default one.
-pub fn asked(
+pub fn set_locks(
     headers: &HeaderMap,
     bucket: &BucketRow,
     view: &MetaView,

@@ -1,6 +1,6 @@
 //! Caches of the parsed configuration of buckets and access keys. An entry is valid until the configuration changes.
 
-use super::access::{Guarded, Holder};
+use super::access::{Holder, JudgedBucket};
 use super::cors::CorsRules;
 use super::settings::logging::LoggedBucket;
 use crate::actors::lifecycle::rules::Rules;
@@ -11,7 +11,7 @@ use crate::types::BucketId;
 /// The caches, keyed by the bucket's name or number, or by the access key's id.
 #[derive(Default)]
 pub struct Memos {
-    pub buckets: Memo<String, Guarded>,
+    pub buckets: Memo<String, JudgedBucket>,
     /// The inner value, as in the next two fields, is `None` for a bucket without such a document.
     pub lifecycles: Memo<BucketId, Option<Rules>>,
     pub cors: Memo<String, Option<CorsRules>>,

@@ -25,7 +25,9 @@ mod website;
 
 #[cfg(test)]
 pub use access::OPERATIONS;
-pub use access::{BucketShown, Credentials, Explained, ObjectShown, StatementShown, Supposed, Unexplained, explain};
+pub use access::{
+    BucketShown, Credentials, Explained, HypotheticalRequest, ObjectShown, StatementShown, Unexplained, explain,
+};
 pub use checksums::{of_headers as checksum_of_headers, parse_digest, parse_md5};
 pub use host::{Domains, WebsiteHosts};
 pub use settings::logging::LoggedBucket;

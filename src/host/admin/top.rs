@@ -5,7 +5,7 @@ use super::{HostAdmin, Registered, known, shown};
 use crate::actors::jobs::{Answered, Ask, JobAnswer};
 use crate::actors::traffic::{Heavy, Top, TopOfKind};
 use crate::api::admin::{AdminError, HeavyShown, RankedShown, TopOfKindShown, TopShown};
-use crate::limits::{HEAVY_SHOWN, HEAVY_TOLD};
+use crate::limits::{HEAVY_SHOWN, TOP_NAMES_SHOWN};
 use crate::types::HostId;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,7 +27,7 @@ impl HostAdmin {
             };
             hosts.push(meant.row(host, why));
         }
-        let Top { accounts, buckets } = Top::merged(&tops, HEAVY_TOLD);
+        let Top { accounts, buckets } = Top::merged(&tops, TOP_NAMES_SHOWN);
         Ok(TopShown { accounts: ranked(accounts), buckets: ranked(buckets), hosts })
     }
 }

@@ -11,7 +11,7 @@ use super::cluster::{Member, Net};
 use super::drives::DriveList;
 use super::rejoin::OwnDrives;
 use super::safety::ReadCheck;
-use super::{NodeError, Surroundings, metadata};
+use super::{HostError, Surroundings, metadata};
 use crate::actors::consensus::MetaHandle;
 use crate::actors::drives::health::{Contents, HealthBoard};
 use crate::actors::healer::HealerHandle;
@@ -60,12 +60,12 @@ pub(super) struct Place {
 }
 
 /// The background task of `Place::keep`. Ends only if the host cannot continue, with the reason.
-pub(super) type Keeping = JoinHandle<NodeError>;
+pub(super) type Keeping = JoinHandle<HostError>;
 
 impl Place {
     /// Starts the background task. A host that is alone is registered when this returns; a host of a cluster is
     /// registered by the task, as soon as the cluster decides changes.
-    pub async fn take(self: &Arc<Self>) -> Result<Keeping, NodeError> {
+    pub async fn take(self: &Arc<Self>) -> Result<Keeping, HostError> {
         let own = self.member.host.drives.iter().map(|drive| (drive.node, drive.dir.clone())).collect();
         if self.roles.storage {
             // The comparison of a drive begins once the drive is registered in the metadata.
@@ -111,7 +111,7 @@ impl Place {
     }
 
     /// Publishes the layout in this host's own tables, before any request is served.
-    async fn look(&self, followers: &Followers) -> Result<Epoch, NodeError> {
+    async fn look(&self, followers: &Followers) -> Result<Epoch, HostError> {
         let Some(view) = self.metadata.local_view() else { return Ok(Epoch(0)) };
         Ok(followers.look(&view, Epoch(0)).await.map_err(MetadataError::from)?)
     }
@@ -130,7 +130,7 @@ impl Place {
         }
     }
 
-    async fn keep(&self, followers: Followers, known: Epoch) -> NodeError {
+    async fn keep(&self, followers: Followers, known: Epoch) -> HostError {
         let watch = followers.watch.clone();
         let following = followers.follow(self.metadata.clone(), known);
         let retiring = Retirement {
@@ -158,12 +158,12 @@ impl Place {
 
     /// Registers this host, and retries until the cluster decides the changes. Returns only if the host cannot
     /// continue.
-    async fn settle(&self, net: &Net) -> NodeError {
+    async fn settle(&self, net: &Net) -> HostError {
         let mut tries: u32 = 0;
         loop {
             match self.register().await {
                 Ok(()) => break,
-                Err(NodeError::Metadata(error)) if error.is_final() => return self.judge(error),
+                Err(HostError::Metadata(error)) if error.is_final() => return self.judge(error),
                 Err(error) if tries.is_multiple_of(TRIES_TO_A_WORD) => {
                     tracing::warn!(%error, "this host is not registered in its cluster yet");
                 }
@@ -200,11 +200,11 @@ impl Place {
 
     /// Returns the error that the host ends with. If the host was replaced by the id under which it asked to rejoin,
     /// the process starts again and continues under that id.
-    fn judge(&self, error: MetadataError) -> NodeError {
+    fn judge(&self, error: MetadataError) -> HostError {
         match error {
             MetadataError::Replaced { by, .. } if OwnDrives::of(&self.member.host).asked_to_be(&self.around, by) => {
                 let why = format!("its cluster has taken it in as host {:016x} before its process ended", by.0);
-                NodeError::Superseded { why }
+                HostError::Superseded { why }
             }
             error => error.into(),
         }
@@ -218,7 +218,7 @@ impl Place {
     }
 
     /// Registers this host and its drives, and has drives that may lack shards compared with the metadata.
-    async fn register(&self) -> Result<(), NodeError> {
+    async fn register(&self) -> Result<(), HostError> {
         metadata::register_host(&self.metadata, &self.member, self.roles).await?;
         let returned = metadata::register_drives(&self.around, &self.metadata, &self.member, self.roles).await?;
         returned.into_iter().for_each(|(node, contents)| self.compare(node, contents));

@@ -4,7 +4,7 @@
 use crate::ambient::{Ambient, Clock};
 use crate::api::{KeySetFiles, KeySets};
 use crate::config::KeySetSource;
-use crate::host::NodeError;
+use crate::host::HostError;
 use crate::net::Fetcher;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -51,7 +51,7 @@ struct FetchedKeys {
 pub(super) fn key_sets(
     sources: &BTreeMap<String, KeySetSource>,
     ambient: &Ambient,
-) -> Result<Arc<dyn KeySets>, NodeError> {
+) -> Result<Arc<dyn KeySets>, HostError> {
     let mut keys = ProvidersKeys { files: KeySetFiles::default(), servers: BTreeMap::new(), ambient: ambient.clone() };
     for (provider, source) in sources {
         match source {
@@ -60,7 +60,7 @@ pub(super) fn key_sets(
             }
             KeySetSource::Url(url) => {
                 let fetcher =
-                    Fetcher::new(url, None).map_err(|cause| NodeError::KeySet { provider: provider.clone(), cause })?;
+                    Fetcher::new(url, None).map_err(|cause| HostError::KeySet { provider: provider.clone(), cause })?;
                 keys.servers.insert(provider.clone(), Server { fetcher, state: Mutex::default() });
             }
         }

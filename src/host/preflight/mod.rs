@@ -8,7 +8,7 @@ mod root_keys;
 pub(super) use answering::without_silent_drives;
 pub(super) use root_keys::root_keys;
 
-use super::{NodeError, Surroundings, audit, background};
+use super::{HostError, Surroundings, audit, background};
 use crate::actors::events::Targets;
 use crate::api::{AccountsFile, EndpointError, Endpoints, KeySets, ListenerTls, NamedFile, TlsFiles};
 use crate::config::{self, Config};
@@ -29,10 +29,10 @@ pub(super) struct Checked {
     pub root_keys: Option<RootKeys>,
 }
 
-pub(super) fn check(config: &Config, around: &Surroundings) -> Result<Checked, NodeError> {
+pub(super) fn check(config: &Config, around: &Surroundings) -> Result<Checked, HostError> {
     let root_keys = config.root_keys.as_ref().map(|file| RootKeys::parse(&file.0)).transpose()?;
     let accounts = config.identities.accounts.as_ref().map(|accounts| AccountsFile::parse(&accounts.text)).transpose();
-    let accounts = accounts.map_err(|why| NodeError::Accounts { why })?.map(Arc::new);
+    let accounts = accounts.map_err(|why| HostError::Accounts { why })?.map(Arc::new);
     let targets = background::targets(&config.webhooks, &around.ambient)?;
     let key_sets = key_sets(&config.identities.key_sets, &around.ambient)?;
     audit::check(&config.audit)?;
@@ -50,7 +50,7 @@ fn tls_files(files: config::TlsFiles) -> TlsFiles {
 
 /// Checks that `SHERD_CLUSTER_LISTEN` can be bound. The socket itself is opened later, once the drives are known to be
 /// this host's.
-fn check_cluster_listen(config: &Config) -> Result<(), NodeError> {
+fn check_cluster_listen(config: &Config) -> Result<(), HostError> {
     let Some(cluster) = &config.cluster else { return Ok(()) };
     let listen = |cause| EndpointError::Listen { setting: "SHERD_CLUSTER_LISTEN", address: cluster.listen, cause };
     UdpSocket::bind(cluster.listen).map(drop).map_err(listen)?;

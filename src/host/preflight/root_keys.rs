@@ -3,7 +3,7 @@
 //! change to an earlier source.
 
 use crate::config::{ClusterConfig, Config};
-use crate::host::{NodeError, Surroundings};
+use crate::host::{HostError, Surroundings};
 use crate::storage::identity::{HostDrives, keep_root_keys, read_root_keys};
 use crate::storage::sealing::{RootKey, RootKeys};
 
@@ -13,7 +13,7 @@ pub(in crate::host) fn root_keys(
     given: Option<RootKeys>,
     around: &Surroundings,
     host: &HostDrives,
-) -> Result<RootKeys, NodeError> {
+) -> Result<RootKeys, HostError> {
     let dirs = host.usable_dirs();
     let of_cluster = |cluster: &ClusterConfig| RootKey::of_cluster(&cluster.secret, host.cluster);
     let derived = config.cluster.as_ref().map(of_cluster);

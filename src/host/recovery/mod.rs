@@ -17,7 +17,7 @@ pub(super) use place::take_up;
 use super::cluster::Member;
 use super::metadata::{self, MetadataError};
 use super::rejoin::{KEPT_BY_RECOVERY, set_aside_all};
-use super::{NodeError, Surroundings, cluster, wanted_geometry};
+use super::{HostError, Surroundings, cluster, wanted_geometry};
 use crate::actors::consensus::{
     MetaError, MetaHandle, Remains, ReplicaOptions, StartError, recover_frames, recover_own, survey_recovery,
 };
@@ -90,7 +90,7 @@ pub(super) async fn recover(
     around: &Surroundings,
     from: Option<&Path>,
     goes_on: bool,
-) -> Result<(), NodeError> {
+) -> Result<(), HostError> {
     if config.cluster.is_none() && from.is_none() {
         return Err(RecoveryError::Alone.into());
     }
@@ -169,7 +169,7 @@ async fn make(
     source: Source,
     old: ReplicaOptions,
     next: &Next,
-) -> Result<(), NodeError> {
+) -> Result<(), HostError> {
     let drives = old.drives.iter().cloned().map(place::beside).collect();
     let new = ReplicaOptions { host: next.host, drives, transport: Arc::new(NoOtherHosts), first_start: true, ..old };
     let (handle, exported) = match source {
@@ -194,7 +194,7 @@ async fn change(
     member: &Member,
     metadata: &MetaHandle,
     (next, exported): (&Next, Option<UnixMs>),
-) -> Result<(), NodeError> {
+) -> Result<(), HostError> {
     let view = metadata.read().await.map_err(RecoveryError::from)?;
     let was = place_of(member, view.hosts().map_err(MetadataError::from)?)?;
     let host = HostRecord {
@@ -235,7 +235,7 @@ fn place_of(member: &Member, hosts: Vec<HostRecord>) -> Result<HostId, RecoveryE
 }
 
 /// Writes the new id to the drives, which gives the former group up, and moves the new metadata into its place.
-fn enter(around: &Surroundings, host: HostDrives, next: &Next) -> Result<HostDrives, NodeError> {
+fn enter(around: &Surroundings, host: HostDrives, next: &Next) -> Result<HostDrives, HostError> {
     let mut host = host.renamed(&*around.disk, next.host, next.epoch)?;
     set_aside_all(around, &mut host, KEPT_BY_RECOVERY);
     take_up(&*around.disk, &mut host);
@@ -244,12 +244,12 @@ fn enter(around: &Surroundings, host: HostDrives, next: &Next) -> Result<HostDri
     Ok(host)
 }
 
-fn write_report(around: &Surroundings, host: &HostDrives, plan: &str) -> Result<(), NodeError> {
+fn write_report(around: &Surroundings, host: &HostDrives, plan: &str) -> Result<(), HostError> {
     let report = format!("recovery-{}.txt", around.ambient.clock.unix_ms().0);
     for dir in host.usable_dirs() {
         let path: PathBuf = dir.join("meta").join(&report);
         let written = replace_file(&*around.disk, &path, format!("{plan}\n").as_bytes());
-        written.map_err(|cause| NodeError::System { doing: "write the report of the recovery", cause })?;
+        written.map_err(|cause| HostError::System { doing: "write the report of the recovery", cause })?;
         println!("this report is kept in {}", path.display());
     }
     Ok(())

@@ -3,7 +3,7 @@
 
 use crate::actors::consensus::ReplicaDrive;
 use crate::host::rejoin::{KEPT_BY_RECOVERY, owner, set_aside};
-use crate::host::{NodeError, Surroundings};
+use crate::host::{HostError, Surroundings};
 use crate::storage::disk::{Disk, create_dir_durably};
 use crate::storage::identity::{DriveState, HostDrives, RECOVERING_DIR};
 use std::io;
@@ -15,8 +15,8 @@ pub(super) fn beside(drive: ReplicaDrive) -> ReplicaDrive {
 }
 
 /// Makes empty directories `recovering/`; removes what an earlier attempt left in them.
-pub(super) fn clear(around: &Surroundings, host: &HostDrives) -> Result<(), NodeError> {
-    let failed = |cause| NodeError::System { doing: "make the directory recovering", cause };
+pub(super) fn clear(around: &Surroundings, host: &HostDrives) -> Result<(), HostError> {
+    let failed = |cause| HostError::System { doing: "make the directory recovering", cause };
     for dir in host.usable_dirs() {
         let at = dir.join(RECOVERING_DIR);
         remove(&at).and_then(|()| create_dir_durably(&*around.disk, &at)).map_err(failed)?;

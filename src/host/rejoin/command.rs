@@ -3,14 +3,14 @@
 
 use super::{RejoinError, keep};
 use crate::config::{Config, RejoinWish};
-use crate::host::{NodeError, Surroundings, wanted_geometry};
+use crate::host::{HostError, Surroundings, wanted_geometry};
 use crate::storage::identity::{
     DriveState, HostDrives, Prepared, SystemLocks, forget_rejoining, prepare_host, read_rejoining,
 };
 
 const WHY: &str = "an operator decided it (sherd rejoin)";
 
-pub(in crate::host) fn rejoin(config: &Config, around: &Surroundings, wish: RejoinWish) -> Result<(), NodeError> {
+pub(in crate::host) fn rejoin(config: &Config, around: &Surroundings, wish: RejoinWish) -> Result<(), HostError> {
     let Some(cluster) = &config.cluster else { return Err(RejoinError::Alone.into()) };
     let prepared = prepare_host(&*around.disk, &config.data, wanted_geometry(config), &around.ambient, &SystemLocks)?;
     let Prepared::Known(host) = prepared else { return Err(RejoinError::NothingHere.into()) };

@@ -20,7 +20,7 @@ pub(super) use set_aside::{
 
 use super::cluster::{self, Member};
 use super::metadata::{self, MetadataError, Replica};
-use super::{NodeError, Surroundings};
+use super::{HostError, Surroundings};
 use crate::api::StartupProgress;
 use crate::config::Config;
 use crate::storage::identity::{
@@ -51,11 +51,11 @@ pub(super) fn decided(
     around: &Surroundings,
     config: &Config,
     prepared: &Prepared,
-) -> Result<Option<Rejoining>, NodeError> {
+) -> Result<Option<Rejoining>, HostError> {
     let (Some(_), Prepared::Known(host)) = (&config.cluster, prepared) else { return Ok(None) };
     match read_rejoining(&*around.disk, &host.usable_dirs(), host.host)? {
         Some(kept) if kept.decided => Ok(Some(kept)),
-        Some(kept) if kept.given_up => Err(NodeError::GivenUp { why: kept.why }),
+        Some(kept) if kept.given_up => Err(HostError::GivenUp { why: kept.why }),
         _ => Ok(None),
     }
 }
@@ -72,7 +72,7 @@ pub(super) async fn after_loss(
     member: Member,
     error: &MetadataError,
     progress: &StartupProgress,
-) -> Result<(Member, Replica), NodeError> {
+) -> Result<(Member, Replica), HostError> {
     progress.set(vec![format!("waiting for its cluster to take it back as another member: {error}")]);
     let rejoining = keep(around, &member.host, false, error.to_string())?;
     let host = member.off_the_network().await;
@@ -109,17 +109,17 @@ impl OwnDrives {
 
     /// Records for all later starts that the cluster has given the host up. Returns the error that the process ends
     /// with.
-    pub fn note_given_up(&self, around: &Surroundings, why: String) -> NodeError {
+    pub fn note_given_up(&self, around: &Surroundings, why: String) -> HostError {
         let to = new_host_id(&around.ambient);
         let given_up = Rejoining { given_up: true, ..Rejoining::new(self.host, to, false, why.clone()) };
         match keep_rejoining(&*around.disk, &self.dirs, &given_up) {
-            Ok(()) => NodeError::GivenUp { why },
+            Ok(()) => HostError::GivenUp { why },
             Err(error) => error.into(),
         }
     }
 
     /// Records that the host must rejoin as another member. Returns the error that the process ends with.
-    pub fn decide(&self, around: &Surroundings, why: String) -> NodeError {
+    pub fn decide(&self, around: &Surroundings, why: String) -> HostError {
         let kept = match read_rejoining(&*around.disk, &self.dirs, self.host) {
             Ok(kept) => kept,
             Err(error) => return error.into(),
@@ -127,7 +127,7 @@ impl OwnDrives {
         let to = kept.map_or_else(|| new_host_id(&around.ambient), |kept| kept.to);
         tracing::error!(why, "this host comes back to its cluster as another member; its process starts again");
         match keep_rejoining(&*around.disk, &self.dirs, &Rejoining::new(self.host, to, true, why)) {
-            Ok(()) => NodeError::StartsAgain { why: "it comes back to its cluster as another member" },
+            Ok(()) => HostError::StartsAgain { why: "it comes back to its cluster as another member" },
             Err(error) => error.into(),
         }
     }
@@ -140,11 +140,11 @@ impl OwnDrives {
 }
 
 /// Replaces the process by a new one of the same program with the same arguments; returns only if that fails.
-pub(super) fn start_again() -> NodeError {
+pub(super) fn start_again() -> HostError {
     let mut arguments = std::env::args_os();
     let mut command = Command::new(THIS_PROGRAM);
     if let Some(name) = arguments.next() {
         command.arg0(name);
     }
-    NodeError::System { doing: "start again", cause: command.args(arguments).exec() }
+    HostError::System { doing: "start again", cause: command.args(arguments).exec() }
 }

@@ -77,7 +77,7 @@ pub fn read_file(disk: &dyn Disk, path: &Path) -> io::Result<Vec<u8>> {
 /// Rewrites a range of a file with its own content and syncs it. After a failed sync, the kernel may mark pages as
 /// clean that the drive never received; a further sync skips them, so only a new write makes them durable. A power cut
 /// is harmless, as each sector is overwritten with the same bytes. Blocks that cannot be read are skipped.
-pub fn write_anew(file: &dyn DiskFile, range: Range<u64>, pool: &BufferPool) -> io::Result<()> {
+pub fn rewrite_and_sync(file: &dyn DiskFile, range: Range<u64>, pool: &BufferPool) -> io::Result<()> {
     let end = range.end.next_multiple_of(BLOCK).min(file.len()?);
     let mut at = range.start - range.start % BLOCK;
     while at < end {

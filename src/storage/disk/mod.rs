@@ -9,7 +9,7 @@ mod durable;
 pub mod sim;
 mod system;
 
-pub use durable::{create_dir_durably, read_file, replace_file, write_anew};
+pub use durable::{create_dir_durably, read_file, replace_file, rewrite_and_sync};
 pub use system::SystemDisk;
 
 use std::fmt::Debug;

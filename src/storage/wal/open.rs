@@ -5,7 +5,7 @@ use super::recovery::{Replay, Replayed};
 use super::segment::{FileRole, Segment, file_role};
 use super::{LogOptions, RecordKey, RecordKind, ReplayRule, ScannedRecord, WalError};
 use crate::limits::{LOG_BATCH_BYTES_MAX, LOG_FREE_SEGMENTS_MAX};
-use crate::storage::disk::{Caching, Disk, OpenMode, create_dir_durably, write_anew};
+use crate::storage::disk::{Caching, Disk, OpenMode, create_dir_durably, rewrite_and_sync};
 use crate::types::{Lsn, SegmentId};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -224,7 +224,7 @@ fn rewrite_unproven(
             continue;
         }
         let segment = Segment::reopened(segment);
-        let written = write_anew(segment.writable()?.as_ref(), start.into()..end.into(), &options.pool);
+        let written = rewrite_and_sync(segment.writable()?.as_ref(), start.into()..end.into(), &options.pool);
         written.map_err(|cause| WalError::io("write and sync again", segment.path(), &cause))?;
     }
     Ok(())

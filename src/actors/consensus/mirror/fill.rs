@@ -44,7 +44,7 @@ impl Fill {
 
 impl Filled {
     /// Returns whether the log still begins where this copy does, and nothing in it was truncated.
-    pub fn base_stands(&self, index: &LogIndex) -> bool {
+    pub fn is_base_current(&self, index: &LogIndex) -> bool {
         index.standing().purged == self.purged && index.truncations() == self.truncations
     }
 
@@ -63,7 +63,7 @@ pub async fn fill(mut state: Fill) -> Result<Filled, String> {
     let mut copy = match state.copy.take() {
         Some(copy) if stands(&copy) => copy,
         Some(copy) => {
-            let _ = copy.log.close_patiently().await;
+            let _ = copy.log.close_unbounded().await;
             state.restarts += 1;
             if state.restarts > RESTARTS_MAX {
                 return Err("the log changes faster than it is copied".to_owned());
@@ -75,7 +75,7 @@ pub async fn fill(mut state: Fill) -> Result<Filled, String> {
     match round(&mut copy).await {
         Ok(()) => Ok(copy),
         Err(why) => {
-            let _ = copy.log.close_patiently().await;
+            let _ = copy.log.close_unbounded().await;
             Err(why)
         }
     }
@@ -83,7 +83,7 @@ pub async fn fill(mut state: Fill) -> Result<Filled, String> {
 
 fn stands(copy: &Filled) -> bool {
     let shared = &copy.fill.shared;
-    copy.base_stands(&shared.index()) && shared.drives().holds_snapshot(copy.fill.node)
+    copy.is_base_current(&shared.index()) && shared.drives().holds_snapshot(copy.fill.node)
 }
 
 /// Appends the missing entries. Ends early if entries were purged or truncated meanwhile; the next round then starts
@@ -131,7 +131,7 @@ async fn begin(state: Fill) -> Result<Filled, String> {
         Err(why) => Err(why),
     };
     if let Err(why) = begun {
-        let _ = copy.log.close_patiently().await;
+        let _ = copy.log.close_unbounded().await;
         return Err(why);
     }
     Ok(copy)

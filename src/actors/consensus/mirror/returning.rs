@@ -23,7 +23,7 @@ impl Mirror {
         self.retiring.insert(node);
         let step = async move {
             if let Some(log) = log {
-                let _ = log.close_patiently().await;
+                let _ = log.close_unbounded().await;
             }
             Step::Closed { node, brief }
         };

@@ -246,7 +246,7 @@ impl Mirror {
         records: Vec<NewRecord>,
         ack: Ack,
     ) {
-        self.watch(Writing { node, sequence, indexes, append: log.submit_patiently(records, ack).boxed() });
+        self.watch(Writing { node, sequence, indexes, append: log.submit_unbounded(records, ack).boxed() });
     }
 
     fn watch(&mut self, mut writing: Writing) {
@@ -551,7 +551,7 @@ impl Mirror {
     fn rest_for(&self, node: NodeId, filled: &Filled) -> Option<(u64, Vec<LogRecord>)> {
         let index = self.shared.index();
         let next = index.next_index();
-        let stands = filled.base_stands(&index) && self.shared.drives().holds_snapshot(node);
+        let stands = filled.is_base_current(&index) && self.shared.drives().holds_snapshot(node);
         if !stands || next - filled.next > JOIN_ENTRIES_MAX || index.run_end(filled.next, next, JOIN_BYTES_MAX) < next {
             return None;
         }

@@ -28,7 +28,7 @@ pub enum LinkError {
 
 impl LinkError {
     /// Returns whether the call certainly had no effect on the other host.
-    pub fn is_nothing_done(&self) -> bool {
+    pub fn has_no_effect(&self) -> bool {
         matches!(self, Self::Call(GroupError::Unreachable { .. } | GroupError::Refused { .. }))
     }
 }

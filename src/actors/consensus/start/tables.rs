@@ -3,7 +3,7 @@
 
 use super::{ReplicaOptions, StartError};
 use crate::actors::consensus::raft_types::{log_id_of, position_of, raft_id};
-use crate::actors::consensus::shared::{Drive, DriveRole, Shared, StandingSnapshot};
+use crate::actors::consensus::shared::{CurrentSnapshot, Drive, DriveRole, Shared};
 use crate::actors::consensus::state::{SnapshotStore, StatePlace, has_file, lies_on_log, newest_on};
 use crate::storage::meta::MetaTables;
 use crate::storage::raft_log::{DurableAt, Position, RecoveredCopy, TablesAt};
@@ -21,7 +21,7 @@ pub(super) async fn find_snapshot(shared: &Arc<Shared>, snapshots: &SnapshotStor
         let drives = shared.drives();
         drives.with_role(DriveRole::Live).map(|(node, drive)| (node, drive.clone())).collect()
     };
-    let mut newest: Option<StandingSnapshot> = None;
+    let mut newest: Option<CurrentSnapshot> = None;
     for (node, drive) in &live {
         let Some((at, _, bytes)) = newest_on(drive) else { continue };
         let (known, end) = {
@@ -37,7 +37,7 @@ pub(super) async fn find_snapshot(shared: &Arc<Shared>, snapshots: &SnapshotStor
             Some(known) if known.at.index == at.index => {
                 known.holders.insert(*node);
             }
-            _ => newest = Some(StandingSnapshot { at: log_id_of(at), bytes, holders: BTreeSet::from([*node]) }),
+            _ => newest = Some(CurrentSnapshot { at: log_id_of(at), bytes, holders: BTreeSet::from([*node]) }),
         }
     }
     if let Some(newest) = &mut newest {

@@ -7,7 +7,7 @@
 
 use crate::actors::consensus::mirror::ToMirror;
 use crate::actors::consensus::raft_types::{LogId, MetaGroup, StoredMembership, log_id_of, membership_of};
-use crate::actors::consensus::shared::{Drive, LostDrive, Shared, StandingSnapshot};
+use crate::actors::consensus::shared::{CurrentSnapshot, Drive, LostDrive, Shared};
 use crate::defects::{Defect, has};
 use crate::storage::disk::{Caching, Disk, DiskFile, OpenMode, create_dir_durably};
 use crate::storage::kv::{Kv, KvError, KvRead};
@@ -94,7 +94,7 @@ impl SnapshotStore {
         Self { shared, mirror }
     }
 
-    pub fn standing(&self) -> Option<StandingSnapshot> {
+    pub fn standing(&self) -> Option<CurrentSnapshot> {
         self.shared.drives().snapshot.clone()
     }
 
@@ -141,7 +141,7 @@ impl SnapshotStore {
             self.report(*node, error);
         }
         let failed: BTreeSet<NodeId> = written.failed.iter().map(|(node, _)| *node).collect();
-        let mut standing = StandingSnapshot { at: id, bytes: written.bytes, holders: written.holders };
+        let mut standing = CurrentSnapshot { at: id, bytes: written.bytes, holders: written.holders };
         while let Some(joined) = self.settle(&mut standing, &failed) {
             // A copy joined the mirror while the snapshot was written: its drive must hold the snapshot before the log
             // is purged.
@@ -174,7 +174,7 @@ impl SnapshotStore {
     }
 
     /// Makes this snapshot the current one, unless the drive of a live copy lacks it: then returns that drive.
-    fn settle(&self, snapshot: &mut StandingSnapshot, failed: &BTreeSet<NodeId>) -> Option<NodeId> {
+    fn settle(&self, snapshot: &mut CurrentSnapshot, failed: &BTreeSet<NodeId>) -> Option<NodeId> {
         let mut drives = self.shared.drives();
         let lacking = drives.live().into_iter().find(|node| !snapshot.holders.contains(node) && !failed.contains(node));
         if lacking.is_none() {
@@ -201,7 +201,7 @@ impl SnapshotStore {
         Ok(())
     }
 
-    async fn copy(&self, standing: &StandingSnapshot, node: NodeId) -> io::Result<()> {
+    async fn copy(&self, standing: &CurrentSnapshot, node: NodeId) -> io::Result<()> {
         let (nodes, sources, target) = {
             let drives = self.shared.drives();
             let held = standing.holders.iter().filter(|holder| **holder != node);

@@ -477,7 +477,7 @@ fn patient_appends_wait_for_space_and_keep_their_order() {
         disk.set_capacity(2 << 20);
         let tombstone = |number| NewRecord { kind: RecordKind::Tombstone, ..record(number, 100_000) };
         let patient: Vec<_> =
-            (1..40).map(|number| tokio::spawn(log.submit_patiently(vec![tombstone(number)], Ack::Synced))).collect();
+            (1..40).map(|number| tokio::spawn(log.submit_unbounded(vec![tombstone(number)], Ack::Synced))).collect();
         until("an impatient one is refused", || log.state.lacks_reserve()).await;
         assert_eq!(log.append(vec![tombstone(90)]).await, Err(WalError::OutOfSpace));
         assert!(!patient.iter().all(tokio::task::JoinHandle::is_finished), "there is no room for all of them");
@@ -490,13 +490,13 @@ fn patient_appends_wait_for_space_and_keep_their_order() {
         }
         disk.set_capacity(0);
         let unanswered: Vec<_> =
-            (40..80).map(|number| log.submit_patiently(vec![tombstone(number)], Ack::Synced)).collect();
+            (40..80).map(|number| log.submit_unbounded(vec![tombstone(number)], Ack::Synced)).collect();
         log.close().await.expect("closed");
         assert!(join_all(unanswered).await.iter().any(Result::is_err), "there was no room for all of them");
     });
 }
 
-/// The time limit of appends does not apply to a patient append, nor to `close_patiently`.
+/// The time limit of appends does not apply to a patient append, nor to `close_unbounded`.
 #[test]
 fn a_patient_append_outlasts_a_hanging_drive() {
     in_system(async {
@@ -504,7 +504,7 @@ fn a_patient_append_outlasts_a_hanging_drive() {
         let log = started(&disk);
         log.append(vec![record(0, 10)]).await.expect("appended");
         let hold = disk.hold(Held::Sync);
-        let append = tokio::spawn(log.submit_patiently(vec![record(1, 100)], Ack::Synced));
+        let append = tokio::spawn(log.submit_unbounded(vec![record(1, 100)], Ack::Synced));
         tokio::time::pause();
         tokio::time::advance(Duration::from_secs(100)).await;
         tokio::task::yield_now().await;
@@ -512,7 +512,7 @@ fn a_patient_append_outlasts_a_hanging_drive() {
         assert!(!append.is_finished());
         drop(hold);
         append.await.expect("ran").expect("appended");
-        log.close_patiently().await.expect("closed");
+        log.close_unbounded().await.expect("closed");
     });
 }
 

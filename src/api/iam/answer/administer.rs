@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 /// The identity with whose rights a call is made.
 #[derive(Clone, Copy, Debug)]
-pub enum InNameOf<'a> {
+pub enum Impersonation<'a> {
     /// The root of this account.
     RootOf(&'a str),
     /// The owner of the access key, with the token if it is a session. The signature was verified.
@@ -27,7 +27,7 @@ pub enum InNameOf<'a> {
 /// Carries out an action and returns its result as JSON, which is an empty object if there is none.
 pub async fn administer(
     service: &IamService,
-    name: InNameOf<'_>,
+    name: Impersonation<'_>,
     (account, action): (&str, &str),
     parameters: BTreeMap<String, String>,
     (trace, access_key): (&Arc<RequestTrace>, Option<&str>),
@@ -40,9 +40,11 @@ pub async fn administer(
     let in_account = [("Account", account.to_owned())];
     facts.begun(operation, access_key, in_account.into_iter().chain(subject(&parameters)).collect());
     let who = |view: &dyn Documents, now: UnixMs| match name {
-        InNameOf::RootOf(account) => resolve_named(&service.directory(view), account, None).map_err(IamFault::from),
-        InNameOf::Key { access_key, token } => {
-            Ok(resolve(&service.directory(view), service.locksmith(), access_key, token, now)?)
+        Impersonation::RootOf(account) => {
+            resolve_named(&service.directory(view), account, None).map_err(IamFault::from)
+        }
+        Impersonation::Key { access_key, token } => {
+            Ok(resolve(&service.directory(view), service.credential_keys(), access_key, token, now)?)
         }
     };
     let body = change(service, run, &parameters, &facts, who).await;

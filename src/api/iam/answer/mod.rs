@@ -3,7 +3,7 @@
 
 mod administer;
 
-pub use administer::{InNameOf, administer};
+pub use administer::{Impersonation, administer};
 
 use super::actions::{self, Action};
 use super::authorize::Caller;
@@ -201,7 +201,7 @@ fn authenticate(
 ) -> Result<Resolved, IamFault> {
     let Claimed { access_key, region, .. } = claimed(request)?;
     let directory = service.directory(documents);
-    let secret_key = secret_key(&directory, service.locksmith(), access_key, now)?;
+    let secret_key = secret_key(&directory, service.credential_keys(), access_key, now)?;
     // A signature for any region is accepted, as for S3: identities are the same in all regions.
     let verifier = Verifier {
         access_key: access_key.to_owned(),
@@ -215,7 +215,7 @@ fn authenticate(
         (_, Some(_)) => return Err(SignatureFault::Malformed("a header that may come once came twice").into()),
         (token, None) => token.filter(|token| !token.is_empty()),
     };
-    let resolved = resolve(&directory, service.locksmith(), access_key, token, now)?;
+    let resolved = resolve(&directory, service.credential_keys(), access_key, token, now)?;
     service.last_used.note(access_key, requested.services()[0], now);
     Ok(resolved)
 }

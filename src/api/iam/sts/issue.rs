@@ -107,7 +107,7 @@ pub fn check_session_name(parameter: &str, name: &str, length_max: usize) -> Res
 }
 
 /// Checks the parameters that do not depend on the role: duration and session policy.
-pub fn check_wishes(parameters: &Parameters) -> Result<(), IamFault> {
+pub fn check_common_parameters(parameters: &Parameters) -> Result<(), IamFault> {
     check_seconds(parameters.number("DurationSeconds")?, SECONDS_MIN, ROLE_SECONDS_MAX)?;
     parameters.text("Policy").map_or(Ok(()), check_document)
 }

@@ -43,7 +43,7 @@ pub async fn assume_with_web_identity(
     let (arn, name) = (parameters.required("RoleArn")?, parameters.required("RoleSessionName")?);
     let token = parameters.required("WebIdentityToken")?;
     check_session_name("roleSessionName", name, 64)?;
-    issue::check_wishes(parameters)?;
+    issue::check_common_parameters(parameters)?;
     if token.len() > TOKEN_BYTES_MAX {
         return Err(IamFault::InvalidIdentityToken("The web identity token is too long.".to_owned()));
     }

@@ -34,9 +34,9 @@ fn who(host: &Host, response: &Response) -> Resolved {
     let (key, token) = (response.element("AccessKeyId"), response.element("SessionToken"));
     let now = host.world.ambient.clock.unix_ms();
     let directory = host.service.directory(&*rows);
-    let secret = secret_key(&directory, host.service.locksmith(), key, now).expect("a session's key");
+    let secret = secret_key(&directory, host.service.credential_keys(), key, now).expect("a session's key");
     assert_eq!(secret, response.element("SecretAccessKey"));
-    resolve(&directory, host.service.locksmith(), key, Some(token), now).expect("a good token")
+    resolve(&directory, host.service.credential_keys(), key, Some(token), now).expect("a good token")
 }
 
 #[tokio::test]

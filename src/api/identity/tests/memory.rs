@@ -7,8 +7,8 @@ use crate::api::identity::changes::holders::{self, Holder};
 use crate::api::identity::directory::DocumentsPage;
 use crate::api::identity::records::Record;
 use crate::api::identity::{
-    Decision, Directory, Documents, Editor, IdentityError, Locksmith, ResolveError, Resolved, RootIdentity, SecretSeal,
-    SessionKeys, resolve, secret_key,
+    CredentialKeys, Decision, Directory, Documents, Editor, IdentityError, ResolveError, Resolved, RootIdentity,
+    SecretSeal, SessionKeys, resolve, secret_key,
 };
 use crate::limits::IDENTITIES_PAGE_BYTES;
 use crate::types::UnixMs;
@@ -156,14 +156,14 @@ impl World {
     }
 
     pub fn resolve(&self, access_key: &str, token: Option<&str>) -> Result<Resolved, ResolveError> {
-        let locksmith = Locksmith { seal: &Turned, sessions: &self.sessions };
-        resolve(&self.directory(), locksmith, access_key, token, self.ambient.clock.unix_ms())
+        let credential_keys = CredentialKeys { seal: &Turned, sessions: &self.sessions };
+        resolve(&self.directory(), credential_keys, access_key, token, self.ambient.clock.unix_ms())
     }
 
     /// Returns the secret of an access key.
     pub fn secret_key(&self, access_key: &str) -> Result<String, ResolveError> {
-        let locksmith = Locksmith { seal: &Turned, sessions: &self.sessions };
-        secret_key(&self.directory(), locksmith, access_key, self.ambient.clock.unix_ms())
+        let credential_keys = CredentialKeys { seal: &Turned, sessions: &self.sessions };
+        secret_key(&self.directory(), credential_keys, access_key, self.ambient.clock.unix_ms())
     }
 
     /// Returns all records below a prefix.

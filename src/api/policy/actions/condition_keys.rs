@@ -118,7 +118,7 @@ const FOREIGN_PREFIXES: &[&str] = &["saml:", "sts:"];
 
 /// Condition keys on the tags of buckets, which take no part in decisions. A new bucket policy that uses them is
 /// refused; in a user's policy such a condition never finds a value.
-const UNHEEDED: &[&str] = &["aws:resourcetag/", "s3:buckettag/"];
+const IGNORED_KEYS: &[&str] = &["aws:resourcetag/", "s3:buckettag/"];
 
 /// Global condition keys of features that this store does not have: AWS organizations and networks, multi-factor
 /// authentication, and services that act on behalf of a caller. No request has a value for them.
@@ -180,8 +180,8 @@ pub fn is_absent(known: &str) -> bool {
 }
 
 /// Returns whether a bucket policy may use the key, given in lower case, in conditions that have an effect.
-pub fn is_heeded(key: &str) -> bool {
-    !UNHEEDED.iter().any(|unheeded| is_named(unheeded, key))
+pub fn is_evaluated(key: &str) -> bool {
+    !IGNORED_KEYS.iter().any(|unheeded| is_named(unheeded, key))
 }
 
 /// Returns whether a bucket policy may use the key, which may be in any case.
@@ -210,7 +210,7 @@ fn is_named(known: &str, key: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{SOMEWHERE, SOMEWHERE_ABSENT, UNHEEDED, all, applies, is_heeded, is_known};
+    use super::{IGNORED_KEYS, SOMEWHERE, SOMEWHERE_ABSENT, all, applies, is_evaluated, is_known};
     use crate::api::policy::actions;
 
     #[test]
@@ -224,10 +224,14 @@ mod tests {
 
     #[test]
     fn unsupported_condition_keys_are_listed() {
-        for key in SOMEWHERE_ABSENT.iter().chain(UNHEEDED) {
+        for key in SOMEWHERE_ABSENT.iter().chain(IGNORED_KEYS) {
             assert!(all().any(|known| known == *key), "{key}");
         }
-        assert!(!is_heeded("s3:buckettag/team") && is_heeded("s3:existingobjecttag/team") && is_heeded("s3:prefix"));
+        assert!(
+            !is_evaluated("s3:buckettag/team")
+                && is_evaluated("s3:existingobjecttag/team")
+                && is_evaluated("s3:prefix")
+        );
     }
 
     #[test]

@@ -153,9 +153,9 @@ impl Policy {
     }
 
     /// Returns whether the store evaluates every condition key that the policy uses.
-    pub fn is_heeded(&self) -> bool {
+    pub fn is_evaluated(&self) -> bool {
         let mut asked = self.statements.iter().flat_map(|statement| &statement.conditions);
-        asked.all(|condition| condition_keys::is_heeded(condition.key()))
+        asked.all(|condition| condition_keys::is_evaluated(condition.key()))
     }
 
     /// Returns the principals that the policy names, for the check that they exist.

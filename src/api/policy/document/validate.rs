@@ -15,7 +15,7 @@ const ACTION_WORDS: usize = 4;
 /// The prefix of the ARNs of buckets and objects, which have no region and no account.
 const S3_ARN: &str = "arn:aws:s3:::";
 /// The action on buckets that a bucket policy cannot grant, as the bucket does not exist yet.
-const NOT_OF_A_BUCKET: &str = "CreateBucket";
+const NEVER_IN_BUCKET_POLICY: &str = "CreateBucket";
 /// The actions that a trust policy may name.
 const ASSUME_ROLE_ACTIONS: [&str; 6] = [
     "sts:assumerole",
@@ -138,7 +138,7 @@ fn of_a_bucket(name: &str, statement: &DraftStatement) -> Result<(), PolicyError
         return Ok(());
     }
     let excluding = statement.resources.as_ref().is_some_and(|resources| resources.negated);
-    let applies = |action: &Action| excluding || kinds.contains(&action.kind) && action.name != NOT_OF_A_BUCKET;
+    let applies = |action: &Action| excluding || kinds.contains(&action.kind) && action.name != NEVER_IN_BUCKET_POLICY;
     let applicable = ActionSet::of(applies);
     // A document has room for thousands of actions and conditions, so each is looked up in the table once.
     let limited: HashSet<ActionSet> = statement

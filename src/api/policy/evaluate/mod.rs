@@ -21,7 +21,7 @@ use prepared::Candidate;
 
 /// The actions that the root of the bucket's account keeps even if the bucket's policy denies them, so that a policy
 /// cannot lock the bucket for good.
-const ALWAYS_OF_ROOT: [&str; 3] = ["s3:deletebucketpolicy", "s3:getbucketpolicy", "s3:putbucketpolicy"];
+const KEPT_BY_ROOT: [&str; 3] = ["s3:deletebucketpolicy", "s3:getbucketpolicy", "s3:putbucketpolicy"];
 
 /// Decides on one request. The steps of the decision are charged to the budget; a decision that needs more than is left
 /// is a denial.

@@ -3,7 +3,7 @@
 
 use super::decision::{Decision, Place, Reason, StatementName};
 use super::question::{Identity, Object, Question, Target};
-use super::{ALWAYS_OF_ROOT, Evaluation};
+use super::{Evaluation, KEPT_BY_ROOT};
 use crate::api::policy::context::{Budget, Context, Facts, Meter};
 use crate::api::policy::document::{Effect, Policy, Statement};
 use crate::api::policy::principal::{Principal, PrincipalPattern, Reach};
@@ -168,7 +168,7 @@ impl<'a> Prepared<'a> {
         let (Target::Bucket(bucket), Principal::Root(account)) = (self.question.target, self.question.principal) else {
             return false;
         };
-        let always = ALWAYS_OF_ROOT.contains(&self.action.as_str());
+        let always = KEPT_BY_ROOT.contains(&self.action.as_str());
         always && account.id == bucket.owner.id && !bucket.policy_binds_root
     }
 }

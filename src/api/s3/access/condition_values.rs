@@ -267,7 +267,7 @@ mod tests {
                 ELSEWHERE.contains(&known),
                 context.keys().any(is_given),
                 condition_keys::is_absent(known),
-                !condition_keys::is_heeded(&format!("{known}a")),
+                !condition_keys::is_evaluated(&format!("{known}a")),
             ];
             assert_eq!(ways.into_iter().filter(|way| *way).count(), 1, "{known}");
         }

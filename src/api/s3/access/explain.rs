@@ -1,7 +1,7 @@
 //! Explains the access decision on a hypothetical request, for administrators. The same `Judge` decides on real
 //! requests.
 
-use super::judge::{Guarded, Judge, LIST, Subject};
+use super::judge::{Judge, JudgedBucket, LIST, Subject};
 use crate::actors::meta::{MetaView, Pick};
 use crate::api::iam::{IamService, RequestFacts, request_keys};
 use crate::api::identity::Asking;
@@ -25,7 +25,7 @@ const OF_RESOURCE: [&str; 3] = ["aws:resourceaccount", "s3:existingobjecttag/", 
 const VERSION: &str = "s3:versionid";
 
 /// The hypothetical request: caller, action, resource and further condition keys.
-pub struct Supposed {
+pub struct HypotheticalRequest {
     pub asking: Asking,
     /// The action with its service: `s3:GetObject`.
     pub action: String,
@@ -95,7 +95,7 @@ pub struct ObjectShown {
 
 /// The resource of a hypothetical request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Meant {
+enum ExplainedResource {
     /// A resource in no existing bucket: of an account, of another service, or a bucket to be created.
     Account,
     Bucket(String),
@@ -115,12 +115,12 @@ struct Decided {
 
 /// Decides on the hypothetical request by this view, and returns the decision with its grounds.
 pub fn explain(
-    supposed: Supposed,
+    supposed: HypotheticalRequest,
     iam: Arc<IamService>,
     view: MetaView,
     secure: bool,
 ) -> Result<Explained, Unexplained> {
-    let Supposed { asking, action, resource, conditions } = supposed;
+    let HypotheticalRequest { asking, action, resource, conditions } = supposed;
     let context = context(&asking, &conditions, &iam, secure)?;
     let action = match admin_action_named(&action) {
         None => action,
@@ -136,15 +136,15 @@ pub fn explain(
     let (asking, context) = (Arc::new(asking), Arc::new(context));
     let judge = Judge { asking, context, view, iam, memos: Arc::default(), request_id: "".into() };
     let (decided, guarded) = match meant {
-        Meant::Account => {
+        ExplainedResource::Account => {
             let decision = judge.decide_on_account(&action, &resource);
             (Decided { action, resource, decision, object: None }, None)
         }
-        Meant::Bucket(name) => {
+        ExplainedResource::Bucket(name) => {
             let guarded = guarded(&judge, &name)?;
             (on_bucket(&judge, &guarded, &action), Some(guarded))
         }
-        Meant::Object { bucket, key } => {
+        ExplainedResource::Object { bucket, key } => {
             let guarded = guarded(&judge, &bucket)?;
             (on_object(&judge, &guarded, &action, &key).map_err(|error| failed(&error))?, Some(guarded))
         }
@@ -183,7 +183,7 @@ fn context(
 }
 
 /// Returns the resource that an action is decided on. `kind` is that of a known S3 action's resource, else `None`.
-fn meant(action: &str, kind: Option<ResourceKind>, resource: &str) -> Result<Meant, Unexplained> {
+fn meant(action: &str, kind: Option<ResourceKind>, resource: &str) -> Result<ExplainedResource, Unexplained> {
     let lower = action.to_lowercase();
     let no_sense = |why: &str| Err(Unexplained::NoSense(format!("{action} {why}")));
     let within = resource.strip_prefix(S3_ARN).filter(|name| !name.is_empty());
@@ -192,22 +192,22 @@ fn meant(action: &str, kind: Option<ResourceKind>, resource: &str) -> Result<Mea
         None if lower.starts_with("sts:assumerole") => {
             no_sense("cannot be explained: it also depends on the role's trust policy")
         }
-        None | Some(ResourceKind::Account) => Ok(Meant::Account),
-        Some(ResourceKind::Bucket) if lower == "s3:createbucket" => Ok(Meant::Account),
+        None | Some(ResourceKind::Account) => Ok(ExplainedResource::Account),
+        Some(ResourceKind::Bucket) if lower == "s3:createbucket" => Ok(ExplainedResource::Account),
         Some(ResourceKind::Bucket) => match within {
-            Some(name) if !name.contains(['/', '*']) => Ok(Meant::Bucket(name.to_owned())),
+            Some(name) if !name.contains(['/', '*']) => Ok(ExplainedResource::Bucket(name.to_owned())),
             _ => no_sense("needs the ARN of a bucket, arn:aws:s3:::BUCKET"),
         },
         Some(ResourceKind::Object) => match within.and_then(|within| within.split_once('/')) {
             Some((bucket, key)) if !bucket.is_empty() && !key.is_empty() => {
-                Ok(Meant::Object { bucket: bucket.to_owned(), key: key.to_owned() })
+                Ok(ExplainedResource::Object { bucket: bucket.to_owned(), key: key.to_owned() })
             }
             _ => no_sense("needs the ARN of an object, arn:aws:s3:::BUCKET/KEY"),
         },
     }
 }
 
-fn guarded(judge: &Judge, name: &str) -> Result<Arc<Guarded>, Unexplained> {
+fn guarded(judge: &Judge, name: &str) -> Result<Arc<JudgedBucket>, Unexplained> {
     let found = judge.guarded(name).map_err(|error| failed(&error))?;
     found.ok_or_else(|| Unexplained::NoSense(format!("there is no bucket {name:?}")))
 }
@@ -217,14 +217,14 @@ fn failed(error: &S3Error) -> Unexplained {
     Unexplained::Failed(why)
 }
 
-fn on_bucket(judge: &Judge, guarded: &Guarded, action: &str) -> Decided {
+fn on_bucket(judge: &Judge, guarded: &JudgedBucket, action: &str) -> Decided {
     let decision = judge.decide_on_bucket(action, guarded);
     Decided { action: action.to_owned(), resource: guarded.arn(), decision, object: None }
 }
 
 /// Decides as for a real request: the existing object has no influence on a put, and reading an absent one needs the
 /// right to list the bucket.
-fn on_object(judge: &Judge, guarded: &Guarded, action: &str, key: &str) -> S3Result<Decided> {
+fn on_object(judge: &Judge, guarded: &JudgedBucket, action: &str, key: &str) -> S3Result<Decided> {
     let version = judge.context.single(VERSION);
     let pick = version.map_or(Some(Pick::Current), Pick::parse).unwrap_or(Pick::Null);
     let subject = judge.subject(guarded, key, pick)?;
@@ -239,7 +239,7 @@ fn on_object(judge: &Judge, guarded: &Guarded, action: &str, key: &str) -> S3Res
 }
 
 impl BucketShown {
-    fn of(guarded: &Guarded) -> Self {
+    fn of(guarded: &JudgedBucket) -> Self {
         let owner = &guarded.owner;
         Self {
             owner: if owner.id.is_empty() { owner.canonical_id.clone() } else { owner.id.clone() },
@@ -291,10 +291,10 @@ impl StatementShown {
 
 #[cfg(test)]
 mod tests {
-    use super::{Meant, Unexplained, meant, statements};
+    use super::{ExplainedResource, Unexplained, meant, statements};
     use crate::api::policy::{Grounds, Place, Reason, StatementName, action_named};
 
-    fn asked(action: &str, resource: &str) -> Result<Meant, String> {
+    fn asked(action: &str, resource: &str) -> Result<ExplainedResource, String> {
         let kind = action_named(action).map(|(_, kind)| kind);
         meant(action, kind, resource).map_err(|error| match error {
             Unexplained::NoSense(why) => why,
@@ -304,16 +304,16 @@ mod tests {
 
     #[test]
     fn an_action_determines_the_kind_of_its_resource() {
-        let object = Meant::Object { bucket: "b".to_owned(), key: "a/k".to_owned() };
+        let object = ExplainedResource::Object { bucket: "b".to_owned(), key: "a/k".to_owned() };
         assert_eq!(asked("s3:GetObject", "arn:aws:s3:::b/a/k"), Ok(object.clone()));
         assert_eq!(asked("S3:getobject", "arn:aws:s3:::b/a/k"), Ok(object));
-        assert_eq!(asked("s3:ListBucket", "arn:aws:s3:::b"), Ok(Meant::Bucket("b".to_owned())));
+        assert_eq!(asked("s3:ListBucket", "arn:aws:s3:::b"), Ok(ExplainedResource::Bucket("b".to_owned())));
         for (action, resource) in [
             ("s3:ListAllMyBuckets", "arn:aws:s3:::*"),
             ("s3:CreateBucket", "arn:aws:s3:::b"),
             ("iam:CreateUser", "arn:aws:iam::000000000000:user/a"),
         ] {
-            assert_eq!(asked(action, resource), Ok(Meant::Account), "{action}");
+            assert_eq!(asked(action, resource), Ok(ExplainedResource::Account), "{action}");
         }
     }
 

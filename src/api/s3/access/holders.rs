@@ -42,7 +42,7 @@ impl Holders<'_> {
     /// Returns the secret of a long-term access key, which belongs to no session.
     pub fn secret(&self, access_key: &str) -> Result<Arc<KeySecret>, ResolveError> {
         let read = || {
-            let secret = key_secret(&self.iam.directory(self.view), self.iam.locksmith(), access_key);
+            let secret = key_secret(&self.iam.directory(self.view), self.iam.credential_keys(), access_key);
             secret.map(|secret| Some(Made { bytes: access_key.len(), value: secret }))
         };
         let secret = self.memos.secrets.get(self.view, access_key, read)?.ok_or(ResolveError::UnknownKey)?;
@@ -65,7 +65,7 @@ impl Holders<'_> {
 
     fn read(&self, access_key: &str, token: Option<&str>) -> Result<Made<Holder>, HolderError> {
         let directory = self.iam.directory(self.view);
-        let resolved = resolve(&directory, self.iam.locksmith(), access_key, token, self.now)?;
+        let resolved = resolve(&directory, self.iam.credential_keys(), access_key, token, self.now)?;
         let identity = ParsedIdentity::of(&resolved, &self.iam.parsed).map_err(HolderError::Unreadable)?;
         let rates = self.rates(&resolved.principal.account).map_err(HolderError::Unreadable)?;
         let bytes = resolved.text_bytes();

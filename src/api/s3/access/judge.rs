@@ -35,7 +35,7 @@ pub struct Judge {
 }
 
 /// A bucket, with everything of it that decisions need.
-pub struct Guarded {
+pub struct JudgedBucket {
     pub row: BucketRow,
     pub access: BucketAccess,
     pub owner: Account,
@@ -82,11 +82,11 @@ impl Judge {
     }
 
     /// Returns the bucket; `None` if it does not exist.
-    pub fn guarded(&self, name: &str) -> S3Result<Option<Arc<Guarded>>> {
+    pub fn guarded(&self, name: &str) -> S3Result<Option<Arc<JudgedBucket>>> {
         self.memos.buckets.get(&self.view, name, || self.read_guarded(name))
     }
 
-    fn read_guarded(&self, name: &str) -> S3Result<Option<Made<Guarded>>> {
+    fn read_guarded(&self, name: &str) -> S3Result<Option<Made<JudgedBucket>>> {
         let Some(row) = self.view.bucket(name)? else { return Ok(None) };
         let Made { value: access, bytes } = sized_access_of(&self.view, &row)?;
         let parse = |text: &String| {
@@ -99,7 +99,7 @@ impl Judge {
         let owner = self.owner(&row.bucket.owner)?;
         let limits: Made<Option<RateLimits>> = load_sized(&self.view, &RateLimits::key_of_bucket(row.bucket.id))?;
         let (rates, bytes) = (limits.value.unwrap_or_default(), bytes + limits.bytes);
-        Ok(Some(Made { value: Guarded { row, access, owner, rates, policy }, bytes }))
+        Ok(Some(Made { value: JudgedBucket { row, access, owner, rates, policy }, bytes }))
     }
 
     /// Returns the account of a canonical id. If it no longer exists, its number is empty, so that no caller is of it.
@@ -113,7 +113,7 @@ impl Judge {
     }
 
     /// Returns the version that an operation is on; `None` if it does not exist or is a delete marker.
-    pub fn subject(&self, guarded: &Guarded, key: &str, pick: Pick) -> S3Result<Option<Subject>> {
+    pub fn subject(&self, guarded: &JudgedBucket, key: &str, pick: Pick) -> S3Result<Option<Subject>> {
         Ok(match self.view.version(guarded.row.bucket.id, key, pick)? {
             Some(VersionRow::Object(object)) => Some(Subject::of(object.traits)),
             Some(VersionRow::DeleteMarker(_)) | None => None,
@@ -122,7 +122,7 @@ impl Judge {
 
     /// Returns a multipart upload, whose owner is its initiator; `None` if it does not exist, which the operation
     /// reports.
-    pub fn begun(&self, guarded: &Guarded, key: &str, id: UploadId) -> S3Result<Option<Subject>> {
+    pub fn begun(&self, guarded: &JudgedBucket, key: &str, id: UploadId) -> S3Result<Option<Subject>> {
         let row = self.view.upload(guarded.row.bucket.id, key, id)?;
         Ok(row.map(|row| Subject { owner: row.upload.owner, ..Subject::default() }))
     }
@@ -147,7 +147,7 @@ impl Judge {
 
     /// Refuses an anonymous request before its body is read, if no body could make it allowed: it needs a bucket policy
     /// that may allow the action to everybody, or a public ACL. Requests of accounts pass.
-    pub fn may_yet(&self, action: &str, guarded: &Guarded) -> Result<(), Fault> {
+    pub fn may_yet(&self, action: &str, guarded: &JudgedBucket) -> Result<(), Fault> {
         if *self.asking.principal() != Principal::Anonymous {
             return Ok(());
         }
@@ -156,28 +156,28 @@ impl Judge {
         if by_policy || by_list { Ok(()) } else { Err(Fault::AccessDenied("Access Denied")) }
     }
 
-    pub fn of_bucket(&self, action: &str, guarded: &Guarded) -> Result<(), Fault> {
+    pub fn of_bucket(&self, action: &str, guarded: &JudgedBucket) -> Result<(), Fault> {
         self.enforce(action, &guarded.arn(), &self.decide_on_bucket(action, guarded))
     }
 
-    pub(super) fn decide_on_bucket(&self, action: &str, guarded: &Guarded) -> Decision {
+    pub(super) fn decide_on_bucket(&self, action: &str, guarded: &JudgedBucket) -> Decision {
         let target = Target::Bucket(guarded.target(None));
         self.asking.decide(action, &guarded.arn(), target, &self.context_of(guarded))
     }
 
     /// Decides whether the caller may learn that an object is absent: only if it may list the bucket with the object's
     /// whole key as the prefix.
-    pub fn of_absent(&self, guarded: &Guarded, key: &str) -> Result<(), Fault> {
+    pub fn of_absent(&self, guarded: &JudgedBucket, key: &str) -> Result<(), Fault> {
         self.enforce(LIST, &guarded.arn(), &self.decide_on_absent(guarded, key))
     }
 
-    pub(super) fn decide_on_absent(&self, guarded: &Guarded, key: &str) -> Decision {
+    pub(super) fn decide_on_absent(&self, guarded: &JudgedBucket, key: &str) -> Decision {
         let mut context = self.context_of(guarded);
         context.set("s3:prefix", Some(key.to_owned()));
         self.asking.decide(LIST, &guarded.arn(), Target::Bucket(guarded.target(None)), &context)
     }
 
-    fn context_of(&self, guarded: &Guarded) -> Context {
+    fn context_of(&self, guarded: &JudgedBucket) -> Context {
         let mut context = Context::over(&self.context);
         context.add_lower("s3:resourceaccount", guarded.owner.id.as_str());
         context.add_lower("aws:resourceaccount", guarded.owner.id.as_str());
@@ -186,7 +186,7 @@ impl Judge {
 
     /// Decides on an action of a write. For the ACL and the tags that the write sets, the writer counts as the object's
     /// owner. The write itself and its retention are for the bucket's owner to grant.
-    pub fn of_written(&self, action: &str, guarded: &Guarded, key: &str) -> Result<(), Fault> {
+    pub fn of_written(&self, action: &str, guarded: &JudgedBucket, key: &str) -> Result<(), Fault> {
         if !OF_WRITER.contains(&action) {
             return self.of_object(action, guarded, key, None);
         }
@@ -203,7 +203,7 @@ impl Judge {
     pub fn of_object(
         &self,
         action: &str,
-        guarded: &Guarded,
+        guarded: &JudgedBucket,
         key: &str,
         subject: Option<&Subject>,
     ) -> Result<(), Fault> {
@@ -215,7 +215,7 @@ impl Judge {
     pub(super) fn decide_on_object(
         &self,
         action: &str,
-        guarded: &Guarded,
+        guarded: &JudgedBucket,
         arn: &str,
         subject: Option<&Subject>,
     ) -> Decision {
@@ -264,7 +264,7 @@ fn add_existing_tags(context: &mut Context, action: &str, subject: Option<&Subje
     }
 }
 
-impl Guarded {
+impl JudgedBucket {
     pub(super) fn arn(&self) -> String {
         format!("arn:aws:s3:::{}", self.row.bucket.name)
     }
@@ -294,7 +294,7 @@ impl Guarded {
 #[derive(Clone)]
 pub struct Authority {
     pub judge: Arc<Judge>,
-    pub guarded: Arc<Guarded>,
+    pub guarded: Arc<JudgedBucket>,
 }
 
 /// The condition keys of one of the many objects of a request. They replace those of its head.

@@ -13,9 +13,9 @@ mod parameters;
 mod request;
 mod unsupported;
 
-pub use explain::{BucketShown, Explained, ObjectShown, StatementShown, Supposed, Unexplained, explain};
+pub use explain::{BucketShown, Explained, HypotheticalRequest, ObjectShown, StatementShown, Unexplained, explain};
 pub use holders::Holder;
-pub use judge::{Authority, Guarded, Judge, ObjectKeys, OnEach, Subject};
+pub use judge::{Authority, Judge, JudgedBucket, ObjectKeys, OnEach, Subject};
 
 use super::memos::Memos;
 use super::objects::tags::of_new_bucket;
@@ -188,7 +188,7 @@ impl Gate {
     }
 
     /// Admits an anonymous request by the rate limits of its bucket.
-    pub fn admit_anonymous(&self, view: &MetaView, guarded: &Guarded, trace: &RequestTrace) -> S3Result<()> {
+    pub fn admit_anonymous(&self, view: &MetaView, guarded: &JudgedBucket, trace: &RequestTrace) -> S3Result<()> {
         let admitted = self.admit(view, guarded.rates, || Limited::Bucket(guarded.row.bucket.id))?;
         if let Some(admitted) = admitted {
             trace.limited(Rates::new(vec![admitted], true));

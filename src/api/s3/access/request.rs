@@ -2,7 +2,7 @@
 
 use super::body_values;
 use super::condition_values::parameter;
-use super::judge::{Guarded, Judge};
+use super::judge::{Judge, JudgedBucket};
 use crate::actors::meta::Pick;
 use crate::api::errors::Fault;
 use crate::api::policy::{Asks, On, needs};
@@ -58,7 +58,7 @@ pub struct Request<'a> {
 impl Request<'_> {
     /// Decides on every action that the operation needs, and returns its bucket, if it has one. An absent bucket is
     /// refused here: it could be created before the operation looks it up, which would then run without a decision.
-    pub fn check(&self, judge: &Judge, headers: &HeaderMap, uri: &Uri) -> S3Result<Option<Arc<Guarded>>> {
+    pub fn check(&self, judge: &Judge, headers: &HeaderMap, uri: &Uri) -> S3Result<Option<Arc<JudgedBucket>>> {
         let unknown = || Fault::AccessDenied("Access Denied");
         if judge.asking.principal().account().is_none() && NEED_ACCOUNT.contains(&self.operation) {
             return Err(judge.needs_account(self.operation).into());
@@ -96,7 +96,7 @@ impl Request<'_> {
         Ok(Some(guarded))
     }
 
-    fn check_owner(&self, judge: &Judge, guarded: &Guarded, headers: &HeaderMap, header: &str) -> S3Result<()> {
+    fn check_owner(&self, judge: &Judge, guarded: &JudgedBucket, headers: &HeaderMap, header: &str) -> S3Result<()> {
         let expected = headers.get(header).and_then(|value| value.to_str().ok());
         let owner = &guarded.owner;
         let root = judge.iam.root.canonical_id == owner.canonical_id;
@@ -104,7 +104,7 @@ impl Request<'_> {
         if expected.is_some_and(|expected| !is(expected)) { Err(Fault::BucketOwnerDiffers.into()) } else { Ok(()) }
     }
 
-    fn check_object(&self, judge: &Judge, guarded: &Guarded, action: &str, uri: &Uri) -> S3Result<()> {
+    fn check_object(&self, judge: &Judge, guarded: &JudgedBucket, action: &str, uri: &Uri) -> S3Result<()> {
         let key = self.key.unwrap_or_default();
         // A conditional write needs GetObject on the existing object, even if it overwrites that.
         if OVERWRITES.contains(&self.operation) && action != "s3:GetObject" {

@@ -3,7 +3,7 @@
 
 use super::super::buckets::bucket_document;
 use super::super::{Store, documents};
-use super::asked::{SSE_KMS, SSE_KMS_DUAL, SSE_S3};
+use super::requested::{SSE_KMS, SSE_KMS_DUAL, SSE_S3};
 use crate::actors::meta::{BucketDocument, BucketRow, DocumentKey, MetaView};
 use crate::api::errors::Fault;
 use s3s::dto::{

@@ -1,9 +1,9 @@
 //! The data keys of objects: made, unwrapped and wrapped again with the store's keys or customer-provided ones.
 
 use super::super::{Store, unexpected};
-use super::asked::EncryptionAsked;
 use super::internal;
 use super::kms::{KmsNames, failed, resolve};
+use super::requested::RequestedEncryption;
 use crate::actors::meta::{Change, DocumentKey, DocumentWrite, Expect, IdentityKind, MetaView, Refusal, Reply};
 use crate::actors::sealing::{
     CustomerKey, DataKey, KMS_DEFAULT_KEY, KeyPath, KeyStore, KmsWanted, NamedKey, Place, RootKeys, SSE_S3_KEY,
@@ -27,7 +27,7 @@ pub struct Keys<'a> {
 
 /// Makes the data key of an object before its bytes are written. Returns the record for the metadata, and the key.
 pub fn prepare(
-    asked: &EncryptionAsked,
+    asked: &RequestedEncryption,
     keys: Keys<'_>,
     place: Place<'_>,
     entropy: &dyn Entropy,
@@ -40,7 +40,7 @@ pub fn prepare(
 /// because the encryption that it asks for has another number of layers.
 pub fn seal_key(
     key: &DataKey,
-    asked: &EncryptionAsked,
+    asked: &RequestedEncryption,
     keys: Keys<'_>,
     place: Place<'_>,
     entropy: &dyn Entropy,
@@ -69,11 +69,11 @@ pub fn rewrap(
     keys.store.rewrap(sealing, places, customer, entropy).map_err(|error| failed(error, keys.names))
 }
 
-fn wanted(asked: &EncryptionAsked, keys: Keys<'_>) -> S3Result<Wanted> {
+fn wanted(asked: &RequestedEncryption, keys: Keys<'_>) -> S3Result<Wanted> {
     Ok(match asked {
-        EncryptionAsked::SseS3 => Wanted::SseS3,
-        EncryptionAsked::SseC(customer) => Wanted::SseC(customer.clone()),
-        EncryptionAsked::SseKms(kms) => {
+        RequestedEncryption::SseS3 => Wanted::SseS3,
+        RequestedEncryption::SseC(customer) => Wanted::SseC(customer.clone()),
+        RequestedEncryption::SseKms(kms) => {
             let resolved = resolve(kms.key.as_deref(), &keys.store, keys.names)?;
             Wanted::SseKms(KmsWanted {
                 key_id: resolved.key_id,

@@ -12,19 +12,16 @@
 //! S3 accepts customer-provided keys over TLS only. Here they are accepted over plain HTTP as well: TLS may end in a
 //! proxy in front of this process, and public test suites use plain HTTP.
 
-mod asked;
 mod bucket_default;
 mod customer;
 mod keys;
 mod kms;
+mod requested;
 mod requests;
 mod shown;
 #[cfg(test)]
 mod tests;
 
-#[cfg(test)]
-use asked::KmsAsked;
-pub use asked::{EncryptionAsked, asked};
 #[cfg(test)]
 use bucket_default::{DefaultAlgorithm, DefaultEncryption};
 pub use bucket_default::{delete, get, of_bucket, put};
@@ -32,6 +29,9 @@ pub use bucket_default::{delete, get, of_bucket, put};
 use customer::{CustomerHeaders, customer_key};
 pub use keys::{Keys, open, prepare, rewrap, seal_key, with_own_keys};
 pub use kms::{KmsNames, arn_to_judge};
+#[cfg(test)]
+use requested::RequestedKms;
+pub use requested::{RequestedEncryption, requested_encryption};
 pub use requests::{check_read, key_of_completion, key_of_part, key_of_read, key_of_source};
 pub use shown::{Shown, add_customer_headers, shown};
 

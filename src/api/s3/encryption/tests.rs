@@ -2,9 +2,9 @@
 
 use super::kms::{Resolved, context_text, parse_context, resolve};
 use super::{
-    CustomerHeaders, DefaultAlgorithm, DefaultEncryption, EncryptionAsked, Keys, KmsAsked, KmsNames, Shown,
-    add_customer_headers, arn_to_judge, asked, check_read, customer_key, key_of_completion, key_of_part, key_of_read,
-    key_of_source, open, prepare, seal_key, shown,
+    CustomerHeaders, DefaultAlgorithm, DefaultEncryption, Keys, KmsNames, RequestedEncryption, RequestedKms, Shown,
+    add_customer_headers, arn_to_judge, check_read, customer_key, key_of_completion, key_of_part, key_of_read,
+    key_of_source, open, prepare, requested_encryption, seal_key, shown,
 };
 use crate::actors::meta::KvError;
 use crate::actors::sealing::{
@@ -94,37 +94,37 @@ fn with_keys<T>(act: impl FnOnce(Keys<'_>) -> T) -> T {
     act(Keys { store: KeyStore { roots: &roots, documents: &documents }, names: NAMES })
 }
 
-fn sealed(asked: &EncryptionAsked) -> Sealing {
+fn sealed(asked: &RequestedEncryption) -> Sealing {
     with_keys(|keys| prepare(asked, keys, PLACE, entropy().as_ref())).expect("keys are there").0
 }
 
-fn kms(key: Option<&str>) -> EncryptionAsked {
-    EncryptionAsked::SseKms(KmsAsked { key: key.map(str::to_owned), ..KmsAsked::default() })
+fn kms(key: Option<&str>) -> RequestedEncryption {
+    RequestedEncryption::SseKms(RequestedKms { key: key.map(str::to_owned), ..RequestedKms::default() })
 }
 
 #[test]
 fn each_encryption_method_is_chosen_by_its_headers() {
-    let asks = |pairs: &[(&'static str, &str)]| asked(&headers(pairs), None).expect("it is allowed");
+    let asks = |pairs: &[(&'static str, &str)]| requested_encryption(&headers(pairs), None).expect("it is allowed");
     assert_eq!(asks(&[]), None);
-    assert_eq!(asks(&[(SSE, "AES256")]), Some(EncryptionAsked::SseS3));
-    assert_eq!(asks(&[(SSE, "AES256"), (BUCKET_KEY, "true")]), Some(EncryptionAsked::SseS3));
+    assert_eq!(asks(&[(SSE, "AES256")]), Some(RequestedEncryption::SseS3));
+    assert_eq!(asks(&[(SSE, "AES256"), (BUCKET_KEY, "true")]), Some(RequestedEncryption::SseS3));
     assert_eq!(asks(&[(SSE, "aws:kms")]), Some(kms(None)));
     assert_eq!(asks(&[(SSE, "aws:kms"), (KEY_ID, "payroll")]), Some(kms(Some("payroll"))));
-    let dual = KmsAsked { dual_layer: true, ..KmsAsked::default() };
-    assert_eq!(asks(&[(SSE, "aws:kms:dsse"), (BUCKET_KEY, "true")]), Some(EncryptionAsked::SseKms(dual)));
+    let dual = RequestedKms { dual_layer: true, ..RequestedKms::default() };
+    assert_eq!(asks(&[(SSE, "aws:kms:dsse"), (BUCKET_KEY, "true")]), Some(RequestedEncryption::SseKms(dual)));
     let context = [("a".to_owned(), "1".to_owned()), ("b".to_owned(), "2".to_owned())];
-    let full = KmsAsked { context: context.to_vec(), bucket_key: true, ..KmsAsked::default() };
+    let full = RequestedKms { context: context.to_vec(), bucket_key: true, ..RequestedKms::default() };
     let encoded = base64_simd::STANDARD.encode_to_string(br#"{"b":"2","a":"1"}"#);
     assert_eq!(
         asks(&[(SSE, "aws:kms"), (CONTEXT, &encoded), (BUCKET_KEY, "True")]),
-        Some(EncryptionAsked::SseKms(full))
+        Some(RequestedEncryption::SseKms(full))
     );
-    assert_eq!(asked(&customer_headers(A), None), Ok(Some(EncryptionAsked::SseC(customer(A)))));
+    assert_eq!(requested_encryption(&customer_headers(A), None), Ok(Some(RequestedEncryption::SseC(customer(A)))));
 }
 
 #[test]
 fn unknown_and_contradictory_encryption_headers_are_refused() {
-    let refused = |pairs: &[(&'static str, &str)]| words(asked(&headers(pairs), None));
+    let refused = |pairs: &[(&'static str, &str)]| words(requested_encryption(&headers(pairs), None));
     let unknown = "InvalidArgument The encryption method specified is not supported";
     for method in ["aes:kms", "", "aes256", "AES512", "aws:fsx"] {
         assert_eq!(refused(&[(SSE, method)]), unknown, "{method}");
@@ -147,25 +147,26 @@ fn unknown_and_contradictory_encryption_headers_are_refused() {
 #[test]
 fn a_buckets_default_encryption_applies_to_requests_without_one() {
     let default = |algorithm| DefaultEncryption { algorithm, key: Some("payroll".to_owned()), bucket_key: true };
-    let by =
-        |algorithm, pairs: &[(&'static str, &str)]| asked(&headers(pairs), Some(&default(algorithm))).expect("allowed");
-    assert_eq!(asked(&HeaderMap::new(), None), Ok(None));
-    assert_eq!(by(DefaultAlgorithm::SseS3, &[]), Some(EncryptionAsked::SseS3));
-    let payroll = KmsAsked { key: Some("payroll".to_owned()), bucket_key: true, ..KmsAsked::default() };
-    let is = |kms: &KmsAsked| Some(EncryptionAsked::SseKms(kms.clone()));
+    let by = |algorithm, pairs: &[(&'static str, &str)]| {
+        requested_encryption(&headers(pairs), Some(&default(algorithm))).expect("allowed")
+    };
+    assert_eq!(requested_encryption(&HeaderMap::new(), None), Ok(None));
+    assert_eq!(by(DefaultAlgorithm::SseS3, &[]), Some(RequestedEncryption::SseS3));
+    let payroll = RequestedKms { key: Some("payroll".to_owned()), bucket_key: true, ..RequestedKms::default() };
+    let is = |kms: &RequestedKms| Some(RequestedEncryption::SseKms(kms.clone()));
     assert_eq!(by(DefaultAlgorithm::SseKms, &[]), is(&payroll));
     assert_eq!(
         by(DefaultAlgorithm::SseKms, &[(BUCKET_KEY, "false")]),
-        is(&KmsAsked { bucket_key: false, ..payroll.clone() })
+        is(&RequestedKms { bucket_key: false, ..payroll.clone() })
     );
-    let dual = KmsAsked { dual_layer: true, bucket_key: false, ..payroll.clone() };
+    let dual = RequestedKms { dual_layer: true, bucket_key: false, ..payroll.clone() };
     assert_eq!(by(DefaultAlgorithm::SseKmsDual, &[]), is(&dual));
     // The request's headers win. If they name no key, the store's default key is used, not the bucket's.
-    assert_eq!(by(DefaultAlgorithm::SseKms, &[(SSE, "AES256")]), Some(EncryptionAsked::SseS3));
-    assert_eq!(by(DefaultAlgorithm::SseKms, &[(SSE, "aws:kms")]), is(&KmsAsked { key: None, ..payroll }));
-    let key = asked(&customer_headers(A), Some(&default(DefaultAlgorithm::SseKms)));
-    assert_eq!(key, Ok(Some(EncryptionAsked::SseC(customer(A)))));
-    assert!(asked(&headers(&[(KEY_ID, "payroll")]), Some(&default(DefaultAlgorithm::SseKms))).is_err());
+    assert_eq!(by(DefaultAlgorithm::SseKms, &[(SSE, "AES256")]), Some(RequestedEncryption::SseS3));
+    assert_eq!(by(DefaultAlgorithm::SseKms, &[(SSE, "aws:kms")]), is(&RequestedKms { key: None, ..payroll }));
+    let key = requested_encryption(&customer_headers(A), Some(&default(DefaultAlgorithm::SseKms)));
+    assert_eq!(key, Ok(Some(RequestedEncryption::SseC(customer(A)))));
+    assert!(requested_encryption(&headers(&[(KEY_ID, "payroll")]), Some(&default(DefaultAlgorithm::SseKms))).is_err());
 }
 
 #[test]
@@ -221,7 +222,7 @@ fn the_customer_key_of_a_copy_source_has_its_own_headers() {
     ]);
     assert_eq!(customer_key(&source, CustomerHeaders::Object), Ok(None));
     assert_eq!(customer_key(&source, CustomerHeaders::CopySource), Ok(Some(customer(A))));
-    let clients = sealed(&EncryptionAsked::SseC(customer(A)));
+    let clients = sealed(&RequestedEncryption::SseC(customer(A)));
     assert_eq!(key_of_source(&source, Some(&clients)), Ok(Some(customer(A))));
     assert!(key_of_source(&HeaderMap::new(), Some(&clients)).is_err());
     assert!(key_of_source(&source, None).is_err());
@@ -229,8 +230,8 @@ fn the_customer_key_of_a_copy_source_has_its_own_headers() {
 
 #[test]
 fn a_read_needs_a_customer_key_only_for_an_sse_c_object() {
-    let clients = sealed(&EncryptionAsked::SseC(customer(A)));
-    let own = sealed(&EncryptionAsked::SseS3);
+    let clients = sealed(&RequestedEncryption::SseC(customer(A)));
+    let own = sealed(&RequestedEncryption::SseS3);
     let brought = customer_headers(A);
     assert_eq!(key_of_read(&brought, Some(&clients)), Ok(Some(customer(A))));
     assert_eq!(key_of_read(&HeaderMap::new(), Some(&own)), Ok(None));
@@ -253,8 +254,8 @@ fn a_read_with_headers_that_choose_an_encryption_is_refused() {
 
 #[test]
 fn a_part_needs_the_customer_key_of_its_upload() {
-    let clients = sealed(&EncryptionAsked::SseC(customer(A)));
-    let own = sealed(&EncryptionAsked::SseS3);
+    let clients = sealed(&RequestedEncryption::SseC(customer(A)));
+    let own = sealed(&RequestedEncryption::SseS3);
     assert_eq!(key_of_part(&customer_headers(A), Some(&clients)), Ok(Some(customer(A))));
     assert_eq!(key_of_part(&HeaderMap::new(), Some(&own)), Ok(None));
     assert_eq!(key_of_part(&headers(&[(SSE, "aws:kms"), (KEY_ID, "absent")]), Some(&own)), Ok(None));
@@ -269,7 +270,7 @@ fn a_part_needs_the_customer_key_of_its_upload() {
 
 #[test]
 fn completing_an_upload_needs_its_customer_key_only_with_a_checksum() {
-    let clients = sealed(&EncryptionAsked::SseC(customer(A)));
+    let clients = sealed(&RequestedEncryption::SseC(customer(A)));
     assert_eq!(key_of_completion(&HeaderMap::new(), Some(&clients), false), Ok(None));
     assert!(words(key_of_completion(&HeaderMap::new(), Some(&clients), true)).starts_with("InvalidArgument"));
     assert_eq!(key_of_completion(&customer_headers(A), Some(&clients), true), Ok(Some(customer(A))));
@@ -343,26 +344,27 @@ fn an_absent_or_disabled_key_is_answered_with_kmss_error() {
 fn a_prepared_data_key_opens_and_can_be_shared_with_a_copy() {
     with_keys(|keys| {
         let entropy = entropy();
-        let clients = EncryptionAsked::SseC(customer(A));
+        let clients = RequestedEncryption::SseC(customer(A));
         for (asked, key) in
-            [(EncryptionAsked::SseS3, None), (kms(Some("alias/team/pay")), None), (clients, Some(customer(A)))]
+            [(RequestedEncryption::SseS3, None), (kms(Some("alias/team/pay")), None), (clients, Some(customer(A)))]
         {
             let (sealing, data_key) = prepare(&asked, keys, PLACE, entropy.as_ref()).expect("keys are there");
             assert_eq!(open(&sealing, keys, PLACE, key.as_ref()).expect("it opens"), data_key);
             let copy = Place { key: "copy", ..PLACE };
-            let shared = seal_key(&data_key, &EncryptionAsked::SseS3, keys, copy, entropy.as_ref());
+            let shared = seal_key(&data_key, &RequestedEncryption::SseS3, keys, copy, entropy.as_ref());
             let shared = shared.expect("keys are there").expect("of as many layers");
             assert_eq!(open(&shared, keys, copy, None).expect("it opens"), data_key);
         }
-        let dual = EncryptionAsked::SseKms(KmsAsked { dual_layer: true, ..KmsAsked::default() });
-        let (_, data_key) = prepare(&EncryptionAsked::SseS3, keys, PLACE, entropy.as_ref()).expect("keys are there");
+        let dual = RequestedEncryption::SseKms(RequestedKms { dual_layer: true, ..RequestedKms::default() });
+        let (_, data_key) =
+            prepare(&RequestedEncryption::SseS3, keys, PLACE, entropy.as_ref()).expect("keys are there");
         assert_eq!(seal_key(&data_key, &dual, keys, PLACE, entropy.as_ref()).ok(), Some(None));
     });
 }
 
 #[test]
 fn opening_an_object_with_another_customer_key_is_refused() {
-    let clients = sealed(&EncryptionAsked::SseC(customer(A)));
+    let clients = sealed(&RequestedEncryption::SseC(customer(A)));
     let opened = with_keys(|keys| open(&clients, keys, PLACE, Some(&customer(B))));
     let expected = S3Error::from(Fault::CustomerKeyDiffers);
     assert_eq!(code_and_words(&opened.expect_err("it is refused")), code_and_words(&expected));
@@ -371,24 +373,24 @@ fn opening_an_object_with_another_customer_key_is_refused() {
 #[test]
 fn answers_show_the_encryption_method_and_never_a_key() {
     assert_eq!(shown(None, None), Shown::default());
-    let own = shown(Some(&sealed(&EncryptionAsked::SseS3)), None);
+    let own = shown(Some(&sealed(&RequestedEncryption::SseS3)), None);
     assert_eq!(own, Shown { server_side_encryption: Some("AES256".to_owned().into()), ..Shown::default() });
 
     let context = vec![("a".to_owned(), "1".to_owned())];
     let asked =
-        KmsAsked { key: Some("payroll".to_owned()), context: context.clone(), bucket_key: true, dual_layer: false };
-    let named = shown(Some(&sealed(&EncryptionAsked::SseKms(asked.clone()))), None);
+        RequestedKms { key: Some("payroll".to_owned()), context: context.clone(), bucket_key: true, dual_layer: false };
+    let named = shown(Some(&sealed(&RequestedEncryption::SseKms(asked.clone()))), None);
     assert_eq!(named.server_side_encryption, Some("aws:kms".to_owned().into()));
     assert_eq!((named.ssekms_key_id.as_deref(), named.bucket_key_enabled), (Some("payroll"), Some(true)));
     let text = named.ssekms_encryption_context.expect("there is a context");
     assert_eq!(parse_context(&text).expect("it reads back"), context);
     assert_eq!(text, context_text(&context));
-    let twice = KmsAsked { dual_layer: true, bucket_key: false, context: Vec::new(), ..asked };
-    let twice = shown(Some(&sealed(&EncryptionAsked::SseKms(twice))), None);
+    let twice = RequestedKms { dual_layer: true, bucket_key: false, context: Vec::new(), ..asked };
+    let twice = shown(Some(&sealed(&RequestedEncryption::SseKms(twice))), None);
     assert_eq!(twice.server_side_encryption, Some("aws:kms:dsse".to_owned().into()));
     assert_eq!((twice.bucket_key_enabled, twice.ssekms_encryption_context), (None, None));
 
-    let clients = shown(Some(&sealed(&EncryptionAsked::SseC(customer(A)))), Some(&customer(A)));
+    let clients = shown(Some(&sealed(&RequestedEncryption::SseC(customer(A)))), Some(&customer(A)));
     assert_eq!(
         (clients.sse_customer_algorithm.as_deref(), clients.sse_customer_key_md5.as_deref()),
         (Some("AES256"), Some(A.1))
@@ -402,6 +404,6 @@ fn answers_show_the_encryption_method_and_never_a_key() {
 #[test]
 fn debug_output_does_not_show_a_customer_key() {
     let secret = Secret::of(&[0xab; 32]).expect("32 bytes");
-    let shown = format!("{:?}", EncryptionAsked::SseC(CustomerKey::new(secret)));
+    let shown = format!("{:?}", RequestedEncryption::SseC(CustomerKey::new(secret)));
     assert!(!shown.contains("171, 171"), "{shown}");
 }

@@ -67,7 +67,7 @@ pub fn settings(data: &[u8]) {
     let call = Call { whole_body: Some(body), ..Call::default() };
     let _ = (tags::of_new_bucket(&call), multipart::of_completion(&call));
     if let Some(given) = read::<dto::AccessControlPolicy>(data) {
-        let _ = super::grants::asked::AskedAcl::of_request(&HeaderMap::new(), Some(given));
+        let _ = super::grants::requested::RequestedAcl::of_request(&HeaderMap::new(), Some(given));
     }
 }
 
@@ -112,9 +112,9 @@ pub fn headers(data: &[u8]) {
     let _ = checksums::gives_any(&headers);
     let _ = stored_headers(&headers, None);
     let _ = tags::of_header(&headers);
-    let _ = (encryption::asked(&headers, None), encryption::check_read(&headers));
+    let _ = (encryption::requested_encryption(&headers, None), encryption::check_read(&headers));
     let _ = encryption::key_of_read(&headers, None);
-    let _ = super::grants::asked::AskedAcl::of_headers(&headers);
+    let _ = super::grants::requested::RequestedAcl::of_headers(&headers);
     let text = String::from_utf8_lossy(body);
     if let Ok(after) = decode_token(&text) {
         assert_eq!(encode_token(&after), text);

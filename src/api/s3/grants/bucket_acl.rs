@@ -1,9 +1,9 @@
 //! GetBucketAcl and PutBucketAcl.
 
 use super::super::Store;
-use super::asked::AskedAcl;
 use super::owners::{Owners, owner_of};
 use super::record::{BucketAccess, access_of, change};
+use super::requested::RequestedAcl;
 use super::resolve::{Listed, resolve};
 use super::shown::{grants, in_force};
 use super::writes::{check_acl_allowed, check_acls_enabled, kept};
@@ -27,7 +27,7 @@ pub async fn put(store: &Store, request: S3Request<PutBucketAclInput>) -> S3Resu
     let (bucket, view) = store.bucket(&input.bucket).await?;
     let owner = owner_of(store, &bucket);
     let ownership = access_of(&view, &bucket)?.ownership();
-    let asked = AskedAcl::of_request(&request.headers, input.access_control_policy);
+    let asked = RequestedAcl::of_request(&request.headers, input.access_control_policy);
     let asked = check_acls_enabled(asked, ownership, &owner)?;
     let listed = Listed { of: AclOf::Bucket, owner: &owner, bucket_owner: &owner };
     let acl = resolve(&Directory::new(&view, &store.directory_root), asked, listed)?;

@@ -79,7 +79,7 @@ fn parse(bucket: &str, text: &str) -> Result<Policy, Fault> {
 /// Refuses unsupported condition keys: a Deny with one would never match.
 fn check_condition_keys(policy: &Policy) -> Result<(), Fault> {
     let malformed = || GrantFault::MalformedPolicy(PolicyError::InvalidConditionKey.to_string());
-    if policy.is_heeded() { Ok(()) } else { Err(malformed().into()) }
+    if policy.is_evaluated() { Ok(()) } else { Err(malformed().into()) }
 }
 
 fn with_policy(access: BucketAccess, policy: &Policy, binds_root: bool) -> Result<BucketAccess, Fault> {

@@ -6,7 +6,6 @@
 //!  headers, XML ──asked──► named grantees ──resolve──► accounts, groups ──writes──► an allowed ACL
 //! ```
 
-pub(super) mod asked;
 pub mod bucket_acl;
 pub mod bucket_policy;
 pub mod object_acl;
@@ -14,6 +13,7 @@ mod owners;
 pub mod ownership;
 pub mod public_access;
 mod record;
+pub(super) mod requested;
 mod resolve;
 mod shown;
 mod writes;

@@ -1,9 +1,9 @@
 //! GetObjectAcl and PutObjectAcl: each version of an object has its own ACL.
 
 use super::super::{Store, unexpected};
-use super::asked::AskedAcl;
 use super::owners::{Owners, object_owner, owner_of};
 use super::record::access_of;
+use super::requested::RequestedAcl;
 use super::resolve::{Listed, resolve};
 use super::shown::{grants, in_force};
 use super::writes::{check_acl_allowed, check_acls_enabled, kept};
@@ -35,7 +35,7 @@ pub async fn put(store: &Store, request: S3Request<PutObjectAclInput>) -> S3Resu
     let access = access_of(&found.view, &found.bucket)?;
     let bucket_owner = owner_of(store, &found.bucket);
     let owner = object_owner(store, &found.version.traits.owner, &bucket_owner, access.ownership());
-    let asked = AskedAcl::of_request(&request.headers, input.access_control_policy);
+    let asked = RequestedAcl::of_request(&request.headers, input.access_control_policy);
     let asked = check_acls_enabled(asked, access.ownership(), &bucket_owner)?;
     let listed = Listed { of: AclOf::Object, owner: &owner, bucket_owner: &bucket_owner };
     let acl = resolve(&Directory::new(&found.view, &store.directory_root), asked, listed)?;

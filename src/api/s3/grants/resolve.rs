@@ -1,6 +1,6 @@
 //! Resolves the ACL that a request asks for to the ACL that is stored, whose grantees are canonical ids and groups.
 
-use super::asked::{AskedAcl, Named};
+use super::requested::{Named, RequestedAcl};
 use crate::actors::gateway::StoreError;
 use crate::actors::meta::{Acl, Grant, Grantee};
 use crate::api::errors::{Fault, GrantFault};
@@ -34,11 +34,11 @@ pub fn group_uri(grantee: &Grantee) -> Option<&'static str> {
     }
 }
 
-pub fn resolve(directory: &Directory<'_>, asked: AskedAcl, listed: Listed<'_>) -> S3Result<Acl> {
+pub fn resolve(directory: &Directory<'_>, asked: RequestedAcl, listed: Listed<'_>) -> S3Result<Acl> {
     let grants = match asked {
-        AskedAcl::Canned(name) => return Ok(canned_list(&name, listed)?),
-        AskedAcl::Grants(grants) => grants,
-        AskedAcl::Policy { owner, grants } => {
+        RequestedAcl::Canned(name) => return Ok(canned_list(&name, listed)?),
+        RequestedAcl::Grants(grants) => grants,
+        RequestedAcl::Policy { owner, grants } => {
             check_owner(directory, &owner, listed)?;
             grants
         }
@@ -119,7 +119,7 @@ pub(super) mod tests {
     use crate::actors::meta::{Acl, DocumentKey, DocumentRow, Grant, Grantee, IdentityKind, KvError, Permission};
     use crate::api::identity::{Directory, Documents, DocumentsPage, RootIdentity};
     use crate::api::policy::AclOf;
-    use crate::api::s3::grants::asked::{AskedAcl, AskedGrant, Named};
+    use crate::api::s3::grants::requested::{Named, RequestedAcl, RequestedGrant};
 
     /// A directory that knows the store's own account, and nobody else.
     pub struct OnlyRoot;
@@ -145,14 +145,14 @@ pub(super) mod tests {
         RootIdentity { access_key, secret_key, canonical_id: "root-id".to_owned() }
     }
 
-    fn resolved_acl(asked: AskedAcl, of: AclOf) -> Result<Acl, String> {
+    fn resolved_acl(asked: RequestedAcl, of: AclOf) -> Result<Acl, String> {
         let root = root();
         let listed = Listed { of, owner: "writer", bucket_owner: "owner" };
         resolve(&Directory::new(&OnlyRoot, &root), asked, listed).map_err(|error| error.code().as_str().to_owned())
     }
 
-    fn one(to: Named) -> AskedAcl {
-        AskedAcl::Grants(vec![AskedGrant { to, permission: Permission::Read }])
+    fn one(to: Named) -> RequestedAcl {
+        RequestedAcl::Grants(vec![RequestedGrant { to, permission: Permission::Read }])
     }
 
     fn read(grantee: Grantee) -> Result<Acl, String> {
@@ -180,7 +180,7 @@ pub(super) mod tests {
 
     #[test]
     fn an_acl_that_names_another_owner_is_refused() {
-        let policy = |owner: &str| AskedAcl::Policy { owner: owner.to_owned(), grants: vec![] };
+        let policy = |owner: &str| RequestedAcl::Policy { owner: owner.to_owned(), grants: vec![] };
         assert_eq!(resolved_acl(policy("writer"), AclOf::Object), Ok(Acl { grants: vec![] }));
         assert_eq!(resolved_acl(policy("root-id"), AclOf::Object), Err("AccessDenied".to_owned()));
         assert_eq!(resolved_acl(policy("nobody"), AclOf::Object), Err("InvalidArgument".to_owned()));
@@ -188,7 +188,7 @@ pub(super) mod tests {
 
     #[test]
     fn canned_acls_are_known_by_name_and_kind_of_resource() {
-        let canned = |name: &str, of| resolved_acl(AskedAcl::Canned(name.to_owned()), of);
+        let canned = |name: &str, of| resolved_acl(RequestedAcl::Canned(name.to_owned()), of);
         for of in [AclOf::Bucket, AclOf::Object] {
             assert!(canned("public-read", of).is_ok() && canned("bucket-owner-read", of).is_ok());
             assert_eq!(canned("public", of), Err("InvalidArgument".to_owned()));

@@ -1,6 +1,6 @@
 //! ACLs in answers.
 
-use super::asked::permission_name;
+use super::requested::permission_name;
 use super::resolve::group_uri;
 use crate::actors::meta::{Acl, Grantee};
 use crate::api::policy::{Ownership, canned};

@@ -3,9 +3,9 @@
 //! storage").
 
 use super::super::Store;
-use super::asked::{AskedAcl, LEFT_TO_BUCKET_OWNER};
 use super::ownership::ownership_named;
 use super::record::BucketAccess;
+use super::requested::{LEFT_TO_BUCKET_OWNER, RequestedAcl};
 use super::resolve::{Listed, resolve};
 use crate::actors::meta::{Acl, MetaView};
 use crate::api::errors::{ArgumentFault, Fault, GrantFault};
@@ -36,10 +36,10 @@ fn acl_of_write(
 ) -> S3Result<(Option<Acl>, String)> {
     let enforced = access.ownership() == Ownership::BucketOwnerEnforced;
     let by_default = if enforced { bucket_owner } else { writer };
-    let Some(asked) = AskedAcl::of_headers(headers).transpose() else { return Ok((None, by_default.to_owned())) };
+    let Some(asked) = RequestedAcl::of_headers(headers).transpose() else { return Ok((None, by_default.to_owned())) };
     let asked = check_acls_enabled(asked, access.ownership(), bucket_owner)?;
     let left = access.ownership() == Ownership::BucketOwnerPreferred
-        && asked == AskedAcl::Canned(LEFT_TO_BUCKET_OWNER.to_owned());
+        && asked == RequestedAcl::Canned(LEFT_TO_BUCKET_OWNER.to_owned());
     let owner = if left { bucket_owner } else { by_default };
     let acl = resolve(directory, asked, Listed { of: AclOf::Object, owner, bucket_owner })?;
     check_acl_allowed(&acl, access, owner)?;
@@ -75,7 +75,7 @@ fn new_bucket(
         None => Some(by_default).filter(|ownership| *ownership != Ownership::ObjectWriter),
     };
     let mut access = BucketAccess { ownership, ..BucketAccess::default() };
-    if let Some(asked) = AskedAcl::of_headers(headers)? {
+    if let Some(asked) = RequestedAcl::of_headers(headers)? {
         let acl = resolve(directory, asked, Listed { of: AclOf::Bucket, owner, bucket_owner: owner })?;
         if access.ownership() == Ownership::BucketOwnerEnforced && !is_full_control_of(&acl, owner) {
             return Err(Fault::from(GrantFault::AclGrantsToOthers).into());
@@ -88,10 +88,10 @@ fn new_bucket(
 /// Refuses every ACL under BucketOwnerEnforced but full control of the bucket's owner. This fault takes precedence over
 /// other faults of the ACL.
 pub fn check_acls_enabled(
-    asked: Result<AskedAcl, Fault>,
+    asked: Result<RequestedAcl, Fault>,
     ownership: Ownership,
     bucket_owner: &str,
-) -> Result<AskedAcl, Fault> {
+) -> Result<RequestedAcl, Fault> {
     let holds_anyway = asked.as_ref().is_ok_and(|asked| asked.is_of_owner_alone(bucket_owner));
     if ownership == Ownership::BucketOwnerEnforced && !holds_anyway {
         return Err(GrantFault::AclsDisabled.into());

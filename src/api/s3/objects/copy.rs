@@ -8,8 +8,8 @@ use super::super::preconditions::{self, ReadConditions};
 use super::super::settings::event_drafts::EventDrafts;
 use super::super::tags::{self, Tags};
 use super::super::{Readable, Store, checksums, unexpected};
-use super::asked_traits;
-use super::sealed::{NewSeal, SealAsked, sealing_of, unsealed};
+use super::requested_traits;
+use super::sealed::{NewSeal, RequestedSealing, sealing_of, unsealed};
 use super::version;
 use crate::actors::events::EventName;
 use crate::actors::gateway::{BodyChecks, ByteRange, Kept, PutObjectRequest, Upload};
@@ -159,10 +159,10 @@ pub async fn copy(store: &Store, request: S3Request<CopyObjectInput>) -> S3Resul
         .into());
     }
     let bucket = readable.view.bucket(&input.bucket)?.ok_or(Fault::NoSuchBucket)?;
-    let mut traits = asked_traits(store, &request.headers, &bucket, &readable.view)?;
+    let mut traits = requested_traits(store, &request.headers, &bucket, &readable.view)?;
     let drafts = EventDrafts::of(store, &readable.view, &bucket)?;
     let event = drafts.draft(EventName::ObjectCreatedCopy, &input.key);
-    let seal = SealAsked::of(store, &request.headers, &bucket, readable.view.clone()).await?;
+    let seal = RequestedSealing::of(store, &request.headers, &bucket, readable.view.clone()).await?;
     let source = &readable.object.version;
     traits.tags = asked.tags.clone().unwrap_or_else(|| source.traits.tags.clone());
     // A copy never takes these two from its source.
@@ -212,7 +212,7 @@ async fn write(
     readable: Readable,
     source_key: &str,
     algorithm: Option<ChecksumAlgorithm>,
-    seal: SealAsked,
+    seal: RequestedSealing,
     mut target: Target,
 ) -> S3Result<(ObjectVersion, Shown)> {
     let sealing_of_source = sealing_of(&readable.object.version.traits)?;

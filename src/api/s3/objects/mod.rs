@@ -20,5 +20,5 @@ pub use get::{blob, get, head, partial};
 pub use in_place::{Renaming, rename};
 pub use put::put;
 pub use slice::{Slice, select};
-pub use traits::asked_traits;
+pub use traits::requested_traits;
 pub use upload_body::upload;

@@ -7,8 +7,8 @@ use super::super::object_headers::{etag_header, object_checksum, stored_headers}
 use super::super::preconditions;
 use super::super::settings::event_drafts::EventDrafts;
 use super::in_place::{Appended, append, write_offset};
-use super::sealed::SealAsked;
-use super::traits::asked_traits;
+use super::sealed::RequestedSealing;
+use super::traits::requested_traits;
 use super::upload_body::upload;
 use super::version::made;
 use crate::actors::events::EventName;
@@ -55,11 +55,11 @@ async fn create(
     let headers = stored_headers(&request.headers, input.metadata)?;
     let mut upload = upload(store, &request.headers, input.body, Some(DEFAULT))?;
     let (bucket, view) = store.bucket(&input.bucket).await?;
-    let mut traits = asked_traits(store, &request.headers, &bucket, &view)?;
+    let mut traits = requested_traits(store, &request.headers, &bucket, &view)?;
     let id = bucket.bucket.id;
     let event = if store.call.is_form { EventName::ObjectCreatedPost } else { EventName::ObjectCreatedPut };
     let event = EventDrafts::of(store, &view, &bucket)?.draft(event, &input.key);
-    let asked = SealAsked::of(store, &request.headers, &bucket, view.clone()).await?;
+    let asked = RequestedSealing::of(store, &request.headers, &bucket, view.clone()).await?;
     let seal = asked.prepare(store, Place { bucket: id, key: &input.key })?;
     traits.sealing = seal.record;
     upload.checks.kept.hides_tag = seal.hides_tag;

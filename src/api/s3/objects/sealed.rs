@@ -2,8 +2,8 @@
 
 use super::super::Store;
 use super::super::encryption::{
-    EncryptionAsked, Keys, KmsNames, Shown, arn_to_judge, asked, key_of_read, of_bucket, open, prepare, rewrap,
-    seal_key, shown, with_own_keys,
+    Keys, KmsNames, RequestedEncryption, Shown, arn_to_judge, key_of_read, of_bucket, open, prepare,
+    requested_encryption, rewrap, seal_key, shown, with_own_keys,
 };
 use crate::actors::gateway::{OpenObject, StoreError};
 use crate::actors::meta::{BucketRow, MetaView, Traits};
@@ -14,8 +14,8 @@ use http::HeaderMap;
 use s3s::{S3Error, S3Result};
 
 /// The encryption that a write asks for, and a view of the metadata that has the keys for it.
-pub struct SealAsked {
-    asked: Option<EncryptionAsked>,
+pub struct RequestedSealing {
+    asked: Option<RequestedEncryption>,
     view: MetaView,
 }
 
@@ -31,18 +31,18 @@ pub struct NewSeal {
     pub shown: Shown,
 }
 
-impl SealAsked {
+impl RequestedSealing {
     /// Returns the encryption that the request asks for, or else the bucket's default. Checks that the caller may use
     /// the KMS key.
     pub async fn of(store: &Store, headers: &HeaderMap, bucket: &BucketRow, view: MetaView) -> S3Result<Self> {
-        let asked = asked(headers, of_bucket(&view, bucket)?.as_ref())?;
+        let asked = requested_encryption(headers, of_bucket(&view, bucket)?.as_ref())?;
         let view = match &asked {
-            None | Some(EncryptionAsked::SseC(_)) => view,
-            Some(EncryptionAsked::SseS3 | EncryptionAsked::SseKms(_)) => {
+            None | Some(RequestedEncryption::SseC(_)) => view,
+            Some(RequestedEncryption::SseS3 | RequestedEncryption::SseKms(_)) => {
                 with_own_keys(store, &store.roots, view).await?
             }
         };
-        if let Some(EncryptionAsked::SseKms(kms)) = &asked {
+        if let Some(RequestedEncryption::SseKms(kms)) = &asked {
             let keys = keys(store, &view);
             if let Some(arn) = arn_to_judge(kms.key.as_deref(), &keys.store, keys.names)? {
                 store.access.may_use_key("kms:GenerateDataKey", &arn)?;
@@ -61,7 +61,7 @@ impl SealAsked {
     /// Returns whether bytes that are not rewritten may keep their ETag: it must be the MD5 of the content under the
     /// present and the new encryption, or under neither.
     pub fn keeps_tag_of(&self, present: Option<&Sealing>) -> bool {
-        let hides = matches!(self.asked, Some(EncryptionAsked::SseKms(_) | EncryptionAsked::SseC(_)));
+        let hides = matches!(self.asked, Some(RequestedEncryption::SseKms(_) | RequestedEncryption::SseC(_)));
         hides == present.is_some_and(Sealing::hides_tag)
     }
 
@@ -81,7 +81,7 @@ impl SealAsked {
 
     fn seal(&self, sealing: &Sealing, data_key: Option<DataKey>) -> NewSeal {
         let customer = match &self.asked {
-            Some(EncryptionAsked::SseC(key)) => Some(key),
+            Some(RequestedEncryption::SseC(key)) => Some(key),
             _ => None,
         };
         let shown = shown(Some(sealing), customer);

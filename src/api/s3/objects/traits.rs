@@ -7,11 +7,11 @@ use http::HeaderMap;
 use s3s::S3Result;
 
 /// Returns the traits that PutObject, CopyObject or CreateMultipartUpload asks for.
-pub fn asked_traits(store: &Store, headers: &HeaderMap, bucket: &BucketRow, view: &MetaView) -> S3Result<Traits> {
+pub fn requested_traits(store: &Store, headers: &HeaderMap, bucket: &BucketRow, view: &MetaView) -> S3Result<Traits> {
     let writer = store.caller().owner();
     let access = access_of(view, bucket)?;
     let (acl, owner) = acl_of_new_object(store, headers, &writer, &owner_of(store, bucket), &access, view)?;
     let mut traits = Traits { owner, acl, tags: tags::of_header(headers)?, ..Traits::default() };
-    locks::asked(headers, bucket, view, store.gateway.meta().time().now, &mut traits)?;
+    locks::set_locks(headers, bucket, view, store.gateway.meta().time().now, &mut traits)?;
     Ok(traits)
 }

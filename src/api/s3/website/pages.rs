@@ -9,7 +9,7 @@ use crate::actors::meta::{Manifest, Pick};
 use crate::actors::sealing::Place;
 use crate::api::errors::Fault;
 use crate::api::s3::Store;
-use crate::api::s3::access::{Guarded, Judge, Subject};
+use crate::api::s3::access::{Judge, JudgedBucket, Subject};
 use crate::api::s3::encryption::key_of_read;
 use crate::api::s3::object_headers::{describe, etag_text, http_date};
 use crate::api::s3::objects::sealed::{sealing_of, unsealed};
@@ -25,7 +25,7 @@ use std::sync::Arc;
 pub struct Pages<'a> {
     pub store: &'a Store,
     pub judge: Arc<Judge>,
-    pub guarded: Arc<Guarded>,
+    pub guarded: Arc<JudgedBucket>,
 }
 
 impl Pages<'_> {

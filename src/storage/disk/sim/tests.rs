@@ -3,7 +3,7 @@
 use super::{DriveFault, Held, SimDisk};
 use crate::storage::buffer::BufferPool;
 use crate::storage::disk::{
-    Caching, Disk, DiskFile, OpenMode, create_dir_durably, read_file, replace_file, write_anew,
+    Caching, Disk, DiskFile, OpenMode, create_dir_durably, read_file, replace_file, rewrite_and_sync,
 };
 use std::collections::BTreeSet;
 use std::io::IoSlice;
@@ -178,7 +178,7 @@ fn rewritten_bytes_survive_an_earlier_failed_sync() {
         write(&file, 5000, 1, 2000);
         disk.fail_next_syncs(1);
         assert!(file.sync_data().is_err());
-        write_anew(&*file, 5000..7000, &BufferPool::new(0)).expect("written");
+        rewrite_and_sync(&*file, 5000..7000, &BufferPool::new(0)).expect("written");
         let after = read_file(&disk.power_cut(seed), Path::new("/file")).expect("read");
         assert!(after[5000..7000].iter().all(|&byte| byte == 1), "seed {seed}");
         assert!(after[..5000].iter().chain(&after[7000..]).all(|&byte| byte == 0));

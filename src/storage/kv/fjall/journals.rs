@@ -3,7 +3,7 @@
 //! that is not.
 
 use crate::storage::buffer::BufferPool;
-use crate::storage::disk::{Caching, Disk, DiskFile, OpenMode, write_anew};
+use crate::storage::disk::{Caching, Disk, DiskFile, OpenMode, rewrite_and_sync};
 use crate::storage::kv::{KvError, KvResult};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -21,7 +21,7 @@ pub(super) fn make_durable(disk: &dyn Disk, database: &Path, pool: &BufferPool) 
     };
     let written = disk.open(&last, OpenMode::Write, Caching::Cached).and_then(|file| {
         let end = content_end(&*file, pool)?;
-        write_anew(&*file, 0..end, pool)
+        rewrite_and_sync(&*file, 0..end, pool)
     });
     written.map_err(|error| failed(format!("{}: {error}", last.display())))
 }

@@ -11,7 +11,7 @@ use crate::actors::sealing::{CustomerKey, Place, Sealing, SealingMode};
 use crate::api::errors::Fault;
 use crate::api::s3::Store;
 use crate::api::s3::checksums::{DEFAULT, add_headers};
-use crate::api::s3::encryption::{EncryptionAsked, asked, shown};
+use crate::api::s3::encryption::{RequestedEncryption, requested_encryption, shown};
 use crate::api::s3::lifecycle::expiration_of;
 use crate::api::s3::object_headers::{etag_header, object_checksum};
 use crate::api::s3::preconditions::{of_write, only_one};
@@ -109,11 +109,11 @@ fn hold(conditions: &WriteConditions, standing: &Manifest) -> bool {
 fn key_of_append(headers: &HeaderMap, sealing: Option<&Sealing>) -> Result<Option<CustomerKey>, Fault> {
     let mode = sealing.map(|sealing| &sealing.mode);
     let dual_layer = sealing.is_some_and(|sealing| sealing.outer.is_some());
-    match (asked(headers, None)?, mode) {
-        (Some(EncryptionAsked::SseC(key)), Some(SealingMode::SseC { .. })) => Ok(Some(key)),
+    match (requested_encryption(headers, None)?, mode) {
+        (Some(RequestedEncryption::SseC(key)), Some(SealingMode::SseC { .. })) => Ok(Some(key)),
         (_, Some(SealingMode::SseC { .. })) => Err(Fault::EncryptionTypeMismatch),
-        (None, _) | (Some(EncryptionAsked::SseS3), Some(SealingMode::SseS3)) => Ok(None),
-        (Some(EncryptionAsked::SseKms(kms)), Some(SealingMode::SseKms { key_id, shown, .. }))
+        (None, _) | (Some(RequestedEncryption::SseS3), Some(SealingMode::SseS3)) => Ok(None),
+        (Some(RequestedEncryption::SseKms(kms)), Some(SealingMode::SseKms { key_id, shown, .. }))
             if kms.dual_layer == dual_layer && kms.key.as_ref().is_none_or(|key| key == key_id || key == shown) =>
         {
             Ok(None)

@@ -2,13 +2,13 @@
 
 mod answers;
 mod clock;
+mod existing;
 mod fence;
 mod invariants;
 mod layout;
 mod moves;
 mod multipart;
 mod objects;
-mod standing;
 mod work;
 
 use super::{ApplyEntry, MetaTables};

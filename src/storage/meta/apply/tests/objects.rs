@@ -327,7 +327,8 @@ fn a_delete_marker_under_a_newer_object_is_not_the_sole_version_of_its_key() {
 
 #[test]
 fn a_quota_has_room_for_an_object_in_place_of_the_null_version_only() {
-    let sized = |id: u128, size_bytes: usize| put_inline("key", id, &vec![b'x'; size_bytes]);
+    const BYTES: [u8; 100] = [b'x'; 100];
+    let sized = |id: u128, size_bytes: usize| put_inline("key", id, &BYTES[..size_bytes]);
     let quota = Quota { bytes_max: Some(100), objects_max: None };
     let mut machine = Machine::with_bucket();
     set_versioning(&mut machine, Versioning::Suspended, Some(quota));

@@ -22,14 +22,14 @@ const NEEDS_KMS: &str =
     "Server Side Encryption with AWS KMS managed key requires HTTP header x-amz-server-side-encryption : aws:kms";
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum EncryptionAsked {
+pub enum RequestedEncryption {
     SseS3,
-    SseKms(KmsAsked),
+    SseKms(RequestedKms),
     SseC(CustomerKey),
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct KmsAsked {
+pub struct RequestedKms {
     /// True for two layers of encryption (DSSE-KMS).
     pub dual_layer: bool,
     /// The key's id, ARN or alias; `None` for the store's default key.
@@ -41,7 +41,10 @@ pub struct KmsAsked {
 
 /// Returns the encryption that PutObject, CopyObject, CreateMultipartUpload or POST asks for, or its bucket's default;
 /// `None` if there is neither. A part has the encryption of its upload (`key_of_part`).
-pub fn asked(headers: &HeaderMap, default: Option<&DefaultEncryption>) -> Result<Option<EncryptionAsked>, Fault> {
+pub fn requested_encryption(
+    headers: &HeaderMap,
+    default: Option<&DefaultEncryption>,
+) -> Result<Option<RequestedEncryption>, Fault> {
     let invalid = |why: &str| Fault::InvalidArgument(why.to_owned());
     let method = text(headers, &X_AMZ_SERVER_SIDE_ENCRYPTION)?;
     if method.is_some() && CustomerHeaders::Object.any(headers) {
@@ -53,19 +56,23 @@ pub fn asked(headers: &HeaderMap, default: Option<&DefaultEncryption>) -> Result
         Some(SSE_KMS) => kms(headers, false, default).map(Some),
         Some(SSE_KMS_DUAL) => kms(headers, true, default).map(Some),
         Some(SSE_S3) | None if names_a_key => Err(invalid(NEEDS_KMS)),
-        Some(SSE_S3) => Ok(Some(EncryptionAsked::SseS3)),
+        Some(SSE_S3) => Ok(Some(RequestedEncryption::SseS3)),
         Some(_) => Err(invalid(NOT_SUPPORTED)),
         None => match customer_key(headers, CustomerHeaders::Object)? {
-            Some(key) => Ok(Some(EncryptionAsked::SseC(key))),
+            Some(key) => Ok(Some(RequestedEncryption::SseC(key))),
             None => default.map(|default| by_default(headers, default)).transpose(),
         },
     }
 }
 
-fn kms(headers: &HeaderMap, dual_layer: bool, default: Option<&DefaultEncryption>) -> Result<EncryptionAsked, Fault> {
+fn kms(
+    headers: &HeaderMap,
+    dual_layer: bool,
+    default: Option<&DefaultEncryption>,
+) -> Result<RequestedEncryption, Fault> {
     let key = text(headers, &X_AMZ_SERVER_SIDE_ENCRYPTION_AWS_KMS_KEY_ID)?;
     let context = text(headers, &X_AMZ_SERVER_SIDE_ENCRYPTION_CONTEXT)?;
-    Ok(EncryptionAsked::SseKms(KmsAsked {
+    Ok(RequestedEncryption::SseKms(RequestedKms {
         dual_layer,
         key: key.filter(|key| !key.is_empty()).map(str::to_owned),
         context: context.map(parse_context).transpose()?.unwrap_or_default(),
@@ -73,13 +80,13 @@ fn kms(headers: &HeaderMap, dual_layer: bool, default: Option<&DefaultEncryption
     }))
 }
 
-fn by_default(headers: &HeaderMap, default: &DefaultEncryption) -> Result<EncryptionAsked, Fault> {
+fn by_default(headers: &HeaderMap, default: &DefaultEncryption) -> Result<RequestedEncryption, Fault> {
     let dual_layer = match default.algorithm {
-        DefaultAlgorithm::SseS3 => return Ok(EncryptionAsked::SseS3),
+        DefaultAlgorithm::SseS3 => return Ok(RequestedEncryption::SseS3),
         DefaultAlgorithm::SseKms => false,
         DefaultAlgorithm::SseKmsDual => true,
     };
-    Ok(EncryptionAsked::SseKms(KmsAsked {
+    Ok(RequestedEncryption::SseKms(RequestedKms {
         dual_layer,
         key: default.key.clone(),
         context: Vec::new(),

@@ -31,24 +31,24 @@ pub enum Named {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AskedGrant {
+pub struct RequestedGrant {
     pub to: Named,
     pub permission: Permission,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum AskedAcl {
+pub enum RequestedAcl {
     /// A canned ACL, by its name, which may be unknown.
     Canned(String),
-    Grants(Vec<AskedGrant>),
+    Grants(Vec<RequestedGrant>),
     /// An ACL in XML. It also names the owner, who cannot be changed by it.
     Policy {
         owner: String,
-        grants: Vec<AskedGrant>,
+        grants: Vec<RequestedGrant>,
     },
 }
 
-impl AskedAcl {
+impl RequestedAcl {
     /// Returns the ACL that the headers ask for, if any.
     pub fn of_headers(headers: &HeaderMap) -> Result<Option<Self>, Fault> {
         let canned = headers.get(X_AMZ_ACL);
@@ -85,7 +85,7 @@ impl AskedAcl {
     /// Returns whether the ACL explicitly grants full control to this owner of the bucket, and nothing else: the only
     /// ACL allowed where ACLs are disabled. `private` does not count, since it grants full control to the writer.
     pub fn is_of_owner_alone(&self, owner: &str) -> bool {
-        let own = AskedGrant { to: Named::Account(owner.to_owned()), permission: Permission::FullControl };
+        let own = RequestedGrant { to: Named::Account(owner.to_owned()), permission: Permission::FullControl };
         match self {
             Self::Canned(name) => name == LEFT_TO_BUCKET_OWNER,
             Self::Grants(grants) | Self::Policy { grants, .. } => {
@@ -99,20 +99,20 @@ fn has_grants(headers: &HeaderMap) -> bool {
     GRANT_HEADERS.iter().any(|(name, _)| headers.contains_key(*name))
 }
 
-fn granted_by_headers(headers: &HeaderMap) -> Result<Vec<AskedGrant>, Fault> {
+fn granted_by_headers(headers: &HeaderMap) -> Result<Vec<RequestedGrant>, Fault> {
     let mut grants = Vec::new();
     for (name, permission) in GRANT_HEADERS {
         for value in headers.get_all(name) {
             let text = value.to_str().map_err(|_| unrecognized())?;
             for grantee in text.split(',') {
-                grants.push(AskedGrant { to: named(grantee)?, permission });
+                grants.push(RequestedGrant { to: named(grantee)?, permission });
             }
         }
     }
     not_too_many(grants)
 }
 
-fn not_too_many(grants: Vec<AskedGrant>) -> Result<Vec<AskedGrant>, Fault> {
+fn not_too_many(grants: Vec<RequestedGrant>) -> Result<Vec<RequestedGrant>, Fault> {
     if grants.len() > GRANTS_MAX { Err(GrantFault::MalformedAcl.into()) } else { Ok(grants) }
 }
 
@@ -136,7 +136,7 @@ fn named(text: &str) -> Result<Named, Fault> {
     }
 }
 
-fn of_xml(grant: dto::Grant) -> Result<AskedGrant, Fault> {
+fn of_xml(grant: dto::Grant) -> Result<RequestedGrant, Fault> {
     let malformed = || Fault::from(GrantFault::MalformedAcl);
     let permission = grant.permission.as_ref().and_then(|permission| permission_named(permission.as_str()));
     let grantee = grant.grantee.ok_or_else(malformed)?;
@@ -146,7 +146,7 @@ fn of_xml(grant: dto::Grant) -> Result<AskedGrant, Fault> {
         Type::GROUP => Named::Group(given(grantee.uri)?),
         _ => return Err(malformed()),
     };
-    Ok(AskedGrant { to, permission: permission.ok_or_else(malformed)? })
+    Ok(RequestedGrant { to, permission: permission.ok_or_else(malformed)? })
 }
 
 /// Returns the trimmed text of an element. A missing or empty one is an error.
@@ -172,7 +172,7 @@ fn permission_named(name: &str) -> Option<Permission> {
 
 #[cfg(test)]
 mod tests {
-    use super::{AskedAcl, AskedGrant, GRANTS_MAX, Named};
+    use super::{GRANTS_MAX, Named, RequestedAcl, RequestedGrant};
     use crate::actors::meta::Permission;
     use crate::api::errors::{Fault, GrantFault};
     use http::{HeaderMap, HeaderName, HeaderValue};
@@ -185,8 +185,8 @@ mod tests {
         pairs.iter().map(pair).collect()
     }
 
-    fn grant(to: Named, permission: Permission) -> AskedGrant {
-        AskedGrant { to, permission }
+    fn grant(to: Named, permission: Permission) -> RequestedGrant {
+        RequestedGrant { to, permission }
     }
 
     fn account(id: &str) -> Named {
@@ -212,14 +212,14 @@ mod tests {
 
     #[test]
     fn grant_headers_list_account_ids_email_addresses_and_groups() {
-        let asked = AskedAcl::of_headers(&headers(&[
+        let asked = RequestedAcl::of_headers(&headers(&[
             ("x-amz-grant-full-control", "id=o"),
             ("x-amz-grant-read", r#"id="a", emailAddress=b@c ,URI="http://g""#),
             ("x-amz-grant-write-acp", "emailaddress=\"d@e\""),
         ]));
         assert_eq!(
             asked,
-            Ok(Some(AskedAcl::Grants(vec![
+            Ok(Some(RequestedAcl::Grants(vec![
                 grant(account("a"), Permission::Read),
                 grant(Named::Email("b@c".to_owned()), Permission::Read),
                 grant(Named::Group("http://g".to_owned()), Permission::Read),
@@ -227,9 +227,9 @@ mod tests {
                 grant(account("o"), Permission::FullControl),
             ])))
         );
-        assert_eq!(AskedAcl::of_headers(&HeaderMap::new()), Ok(None));
+        assert_eq!(RequestedAcl::of_headers(&HeaderMap::new()), Ok(None));
         for text in ["", "nonsense", "name=x", "id=", "id=\"\"", "id=a,"] {
-            let malformed = AskedAcl::of_headers(&headers(&[("x-amz-grant-read", text)]));
+            let malformed = RequestedAcl::of_headers(&headers(&[("x-amz-grant-read", text)]));
             assert!(matches!(malformed, Err(Fault::InvalidArgument(_))), "{text}");
         }
     }
@@ -239,22 +239,22 @@ mod tests {
         let canned = ("x-amz-acl", "private");
         let granted = ("x-amz-grant-read", "id=a");
         let body = || Some(policy(Some("o"), Some(vec![])));
-        let both = AskedAcl::of_request(&headers(&[canned, granted]), None);
+        let both = RequestedAcl::of_request(&headers(&[canned, granted]), None);
         assert!(matches!(both, Err(Fault::InvalidRequest(_))));
         for header in [canned, granted, ("x-amz-grant-read", "nonsense")] {
-            let both = AskedAcl::of_request(&headers(&[header]), body());
+            let both = RequestedAcl::of_request(&headers(&[header]), body());
             assert_eq!(both, Err(GrantFault::UnexpectedContent.into()));
         }
-        assert_eq!(AskedAcl::of_request(&HeaderMap::new(), None), Err(GrantFault::MissingAcl.into()));
-        let asked = AskedAcl::of_request(&headers(&[canned]), None);
-        assert_eq!(asked, Ok(AskedAcl::Canned("private".to_owned())));
-        let asked = AskedAcl::of_request(&HeaderMap::new(), body());
-        assert_eq!(asked, Ok(AskedAcl::Policy { owner: "o".to_owned(), grants: vec![] }));
+        assert_eq!(RequestedAcl::of_request(&HeaderMap::new(), None), Err(GrantFault::MissingAcl.into()));
+        let asked = RequestedAcl::of_request(&headers(&[canned]), None);
+        assert_eq!(asked, Ok(RequestedAcl::Canned("private".to_owned())));
+        let asked = RequestedAcl::of_request(&HeaderMap::new(), body());
+        assert_eq!(asked, Ok(RequestedAcl::Policy { owner: "o".to_owned(), grants: vec![] }));
     }
 
     #[test]
     fn an_acl_in_xml_needs_an_owner_and_valid_grants() {
-        let read = |policy| AskedAcl::of_request(&HeaderMap::new(), Some(policy));
+        let read = |policy| RequestedAcl::of_request(&HeaderMap::new(), Some(policy));
         let whole = read(policy(
             Some("o"),
             Some(vec![
@@ -268,7 +268,7 @@ mod tests {
             grant(Named::Email("b@c".to_owned()), Permission::ReadAcp),
             grant(Named::Group("http://g".to_owned()), Permission::Write),
         ];
-        assert_eq!(whole, Ok(AskedAcl::Policy { owner: "o".to_owned(), grants }));
+        assert_eq!(whole, Ok(RequestedAcl::Policy { owner: "o".to_owned(), grants }));
         let good = || xml(Type::CANONICAL_USER, "a", "READ");
         for malformed in [
             policy(None, Some(vec![good()])),
@@ -288,15 +288,15 @@ mod tests {
 
     #[test]
     fn disabled_acls_allow_only_full_control_of_the_bucket_owner() {
-        let canned = |name: &str| AskedAcl::Canned(name.to_owned()).is_of_owner_alone("o");
+        let canned = |name: &str| RequestedAcl::Canned(name.to_owned()).is_of_owner_alone("o");
         assert!(canned("bucket-owner-full-control"));
         assert!(!canned("private") && !canned("public-read") && !canned("log-delivery-write") && !canned("nonsense"));
         let own = grant(account("o"), Permission::FullControl);
         let other = grant(account("a"), Permission::FullControl);
-        assert!(AskedAcl::Grants(vec![own.clone()]).is_of_owner_alone("o"));
-        assert!(!AskedAcl::Grants(vec![own.clone(), other]).is_of_owner_alone("o"));
-        assert!(!AskedAcl::Policy { owner: "o".to_owned(), grants: vec![] }.is_of_owner_alone("o"));
-        let read = AskedGrant { permission: Permission::Read, ..own };
-        assert!(!AskedAcl::Grants(vec![read]).is_of_owner_alone("o"));
+        assert!(RequestedAcl::Grants(vec![own.clone()]).is_of_owner_alone("o"));
+        assert!(!RequestedAcl::Grants(vec![own.clone(), other]).is_of_owner_alone("o"));
+        assert!(!RequestedAcl::Policy { owner: "o".to_owned(), grants: vec![] }.is_of_owner_alone("o"));
+        let read = RequestedGrant { permission: Permission::Read, ..own };
+        assert!(!RequestedAcl::Grants(vec![read]).is_of_owner_alone("o"));
     }
 }
