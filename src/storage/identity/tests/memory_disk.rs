@@ -33,6 +33,11 @@ impl MemoryDisk {
         self.state().broken.insert(path.into());
     }
 
+    /// Ends the failures of this path.
+    pub fn mend_path(&self, path: &str) {
+        self.state().broken.remove(Path::new(path));
+    }
+
     /// Makes this path the root of a file system of this size.
     pub fn set_size(&self, path: &str, total_bytes: u64) {
         self.state().sizes.insert(path.into(), total_bytes);

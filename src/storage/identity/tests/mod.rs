@@ -431,6 +431,27 @@ fn a_directory_that_cannot_be_locked_is_a_lost_drive() {
     assert_eq!(states(&host), ["present", "present", "lost", "present"]);
 }
 
+/// Locks while `/d3` becomes readable.
+#[derive(Debug)]
+struct LocksAsADriveComesBack(MemoryDisk);
+
+impl DirLocks for LocksAsADriveComesBack {
+    fn lock(&self, _dir: &Path) -> Result<HeldLock, LockFault> {
+        self.0.mend_path("/d3");
+        Ok(Box::new(()))
+    }
+}
+
+#[test]
+fn a_drive_that_could_be_read_only_after_the_locks_were_taken_is_not_used() {
+    let (disk, _) = formed();
+    disk.break_path("/d3");
+    let locks = LocksAsADriveComesBack(disk.clone());
+    let host = open_host(&disk, &four(), AUTO, &Ambient::system(), &locks).unwrap();
+    assert_eq!(states(&host), ["present", "present", "lost", "present"]);
+    assert_eq!(states(&open(&disk, &four()).unwrap()), ["present"; 4]);
+}
+
 #[test]
 fn the_number_of_drives_needed_to_read_follows_from_the_geometry() {
     let cases = [((1, 0), 1, 1), ((2, 2), 4, 2), ((6, 2), 8, 6), ((6, 2), 12, 6), ((4, 2), 1, 1), ((4, 2), 3, 2)];
