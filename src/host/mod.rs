@@ -23,7 +23,7 @@ mod stopping;
 use crate::actors::consensus::{MetaHandle, SalvageError};
 use crate::actors::drives::fault_channel;
 use crate::actors::drives::health::HealthBoard;
-use crate::actors::drives::{Blocking, FaultSink, OpenDrives, ReaderThreads, UserLoad};
+use crate::actors::drives::{Blocking, DriveList, FaultSink, OpenDrives, ReaderThreads, UserLoad};
 use crate::actors::events::Targets;
 use crate::actors::healer::ScrubOptions;
 use crate::actors::jobs::{AllJobs, OwnJobs};
@@ -54,7 +54,7 @@ use admin::HostAdmin;
 use audit::AuditLogs;
 use background::BucketChores;
 use cluster::{ClusterError, Entering, Member};
-use drives::{BayDoor, ChoreHandles, DriveBay, DriveList};
+use drives::{BayDoor, ChoreHandles, DriveBay};
 use metadata::{MetadataError, Replica};
 use place::Place;
 use preflight::{Checked, root_keys, without_silent_drives};
@@ -235,7 +235,6 @@ async fn run_in_system(config: Config) -> Result<(), NodeError> {
         }
         Err(error) => return Err(error.into()),
     };
-    let own = OwnDrives::of(&member.host);
     let mut running = start(&config, &around, (member, replica), credentials, (checked, startup)).await?;
     let trimming = tokio::spawn(trim_while_idle(around.buffers.clone(), running.load.clone()));
     let reloading = reload::start(&config, (&running.api, &running.audit), hangups);
@@ -244,6 +243,7 @@ async fn run_in_system(config: Config) -> Result<(), NodeError> {
         () = &mut stop => Ok(()),
         why = running.cannot_go_on() => Err(why),
     };
+    let own = OwnDrives::of(running.place.member.host.host, &running.place.drives.all());
     tracing::info!("stopping");
     trimming.abort();
     reloading.abort();
@@ -292,15 +292,16 @@ async fn start(
         drives::start_chores(around, &opened, &requests.cluster, faults, fault_source, scrub, &metadata);
     let buckets = BucketChores::start(config, &requests, &targets, &shown(host));
     let audit = AuditLogs::start(&config.audit, &around.ambient, &shown(host))?;
-    let status = status(around, &member, &requests, &handles, &metadata);
+    let drives = DriveList::new(member.host.drives.clone());
+    let status = status(around, (&member, &drives), &requests, &handles, &metadata);
     let (watch, reads, is_registered) = (status.watch.clone(), status.reads.clone(), Arc::clone(&status.is_registered));
     let (started, traffic, asks) = (status.started, status.traffic.clone(), status.asks.clone());
     let (door, asked) = BayDoor::new();
-    let jobs = jobs(config, &member, &requests, &handles, traffic.clone());
+    let jobs = jobs(config, (&member, &drives), &requests, &handles, traffic.clone());
     let admin = administration(&member.host, &requests, jobs, (status, door));
     let place = Arc::new(Place {
         around: around.clone(),
-        drives: DriveList::new(member.host.drives.clone()),
+        drives,
         member,
         roles: config.roles,
         metadata,
@@ -362,17 +363,16 @@ fn geometry(host: &HostDrives) -> Geometry {
 /// Makes the host's status for health and the admin API.
 fn status(
     around: &Surroundings,
-    member: &Member,
+    (member, drives): (&Member, &DriveList),
     requests: &Requests,
     handles: &ChoreHandles,
     metadata: &MetaHandle,
 ) -> HostStatus {
-    let (host, health) = (&member.host, requests.context.health.clone());
-    let own = host.drives.iter().map(|drive| drive.node).collect();
+    let (host, health, own) = (&member.host, requests.context.health.clone(), drives.clone());
     HostStatus {
         context: Arc::clone(&requests.context),
         metadata: metadata.clone(),
-        dirs: host.drives.iter().map(|drive| (drive.node, drive.dir.clone())).collect(),
+        own: own.clone(),
         set_aside: rejoin::what_is_set_aside(around, host),
         is_registered: Arc::default(),
         started: around.ambient.clock.unix_ms(),
@@ -398,9 +398,15 @@ fn administration(
 }
 
 /// The jobs of this host, which other hosts are told of from now on, and the way to those of the others.
-fn jobs(config: &Config, member: &Member, requests: &Requests, handles: &ChoreHandles, traffic: Traffic) -> AllJobs {
+fn jobs(
+    config: &Config,
+    (member, drives): (&Member, &DriveList),
+    requests: &Requests,
+    handles: &ChoreHandles,
+    traffic: Traffic,
+) -> AllJobs {
     let own = OwnJobs {
-        nodes: member.host.drives.iter().map(|drive| drive.node).collect(),
+        own: drives.clone(),
         stores: config.roles.storage,
         health: requests.context.health.clone(),
         healing: handles.healing.clone(),

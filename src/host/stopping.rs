@@ -9,7 +9,6 @@ use super::place::{Keeping, Place};
 use crate::actors::drives::{Blocking, UserLoad};
 use crate::actors::upkeep::Stop;
 use crate::api::ApiHandle;
-use crate::types::NodeId;
 use futures::future::join_all;
 use std::future::Future;
 use std::io::{self, IsTerminal};
@@ -64,11 +63,10 @@ pub(super) struct Running {
 impl Running {
     /// Returns where the host must stop by itself.
     pub async fn cannot_go_on(&mut self) -> NodeError {
-        let own: Vec<NodeId> = self.place.member.host.drives.iter().map(|drive| drive.node).collect();
         tokio::select! {
             why = self.replica.handle.superseded() => NodeError::Superseded { why },
             why = self.place.member.given_up() => NodeError::GivenUp { why },
-            () = self.place.health.all_out_and_one_answers(&own) => {
+            () = self.place.drives.all_out_and_one_answers(&self.place.health) => {
                 NodeError::StartsAgain { why: "its drives did not answer, and one does again" }
             }
             ended = &mut self.keeping => match ended {

@@ -225,17 +225,6 @@ impl HealthBoard {
         });
     }
 
-    /// Returns when none of these nodes is in service, and one that did not answer does again.
-    pub async fn all_out_and_one_answers(&self, nodes: &[NodeId]) {
-        let is_so = |health: &Arc<NodeHealth>| {
-            let states = || nodes.iter().filter_map(|node| health.state(*node));
-            nodes.iter().all(|node| !health.in_service(*node)) && states().any(|state| state.answers_again)
-        };
-        if self.subscribe().wait_for(is_so).await.is_err() {
-            std::future::pending::<()>().await;
-        }
-    }
-
     /// Takes a node off the board: it is none of this host's any more, whatever is found of it later.
     pub fn dismiss(&self, node: NodeId) {
         self.current.send_modify(|health| {

@@ -4,6 +4,7 @@ mod blocking;
 mod drive;
 mod faults;
 pub mod health;
+mod list;
 mod load;
 mod local_node;
 mod monitor;
@@ -18,6 +19,9 @@ pub use blocking::{Blocking, Inline, Job, ReaderThreads, ThreadsStopped, off_thr
 pub use drive::{Drive, OpenDrives};
 pub(crate) use drive::{ReadFailure, chunk_key, log_error, tombstone_key};
 pub use faults::{FaultSink, FaultSource, ShardFault, fault_channel};
+#[cfg(test)]
+pub use list::drive_of_test;
+pub use list::DriveList;
 pub use load::{UnderWay, UserLoad};
 pub use local_node::{LocalNode, NodeContext};
 pub use monitor::{DriveMonitor, IdentityReader, MonitorThreads, OnLost, WatchedDrive, dismiss};

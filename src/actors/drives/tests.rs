@@ -1,7 +1,7 @@
 //! The service over real logs and indexes, and the monitor over real directories.
 
 use super::test_host::{Seeded, TestHost, blob_of, drive_options, flip_byte_of, open_drives, open_host, set_clock};
-use super::{Drive, DriveMonitor, LocalNode, WatchedDrive, open_drive};
+use super::{Drive, DriveList, DriveMonitor, LocalNode, WatchedDrive, drive_of_test, open_drive};
 use crate::actors::drives::health::{Contents, SpaceLevel};
 use crate::actors::log::Threads;
 use crate::net::{AppendChunks, ChunkFault, NodeService, PeerError, ReadChunks};
@@ -353,12 +353,13 @@ async fn a_drive_that_answers_reads_and_lets_writes_hang_goes_out_of_service() {
     assert!(host.upkeep.health.current().in_service(NODE), "it may be slow, or the process was stopped");
     wait(2);
     assert_eq!(host.upkeep.health.current().why_not(NODE), Some("it does not answer"));
-    let again = host.upkeep.health.clone();
-    assert!(again.all_out_and_one_answers(&[NODE]).now_or_never().is_none());
+    let (own, health) = (DriveList::of_nodes([NODE]), host.upkeep.health.clone());
+    assert!(own.all_out_and_one_answers(&health).now_or_never().is_none());
     drop(frozen);
     look.join().expect("the look comes to its end");
-    again.all_out_and_one_answers(&[NODE]).await;
-    assert!(again.all_out_and_one_answers(&[NODE, NodeId(7)]).now_or_never().is_none(), "another one serves");
+    own.all_out_and_one_answers(&health).await;
+    own.put(drive_of_test(NodeId(7)));
+    assert!(own.all_out_and_one_answers(&health).now_or_never().is_none(), "another one serves");
     host.close().await;
 }
 

@@ -1,18 +1,17 @@
 //! The jobs of this host, as it tells of them and is given orders.
 
 use super::messages::{Ask, JobAnswer, JobStatus, ScrubJob};
+use crate::actors::drives::DriveList;
 use crate::actors::drives::health::HealthBoard;
 use crate::actors::healer::{HealerHandle, ScrubHandle};
 use crate::actors::mover::MoverHandle;
 use crate::actors::traffic::Traffic;
 use crate::types::NodeId;
-use std::collections::BTreeSet;
 
 /// Answers for this host. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct OwnJobs {
-    /// Its drives.
-    pub nodes: BTreeSet<NodeId>,
+    pub own: DriveList,
     /// True if its drives hold shards.
     pub stores: bool,
     pub health: HealthBoard,
@@ -55,14 +54,13 @@ impl OwnJobs {
 
     /// Returns the drives of this host without removed ones: their comparison would never end.
     fn drives(&self) -> impl Iterator<Item = NodeId> {
-        let health = self.health.current();
-        self.nodes.iter().copied().filter(move |node| !health.is_dismissed(*node))
+        self.own.kept(&self.health.current()).into_iter().map(|drive| drive.node)
     }
 
     fn start_scrub(&self, node: Option<NodeId>) -> JobAnswer {
         let health = self.health.current();
         if let Some(node) = node {
-            if !self.nodes.contains(&node) {
+            if !self.own.has(node) {
                 return not_ours(node);
             }
             if let Some(why) = health.why_not(node) {
@@ -77,11 +75,12 @@ impl OwnJobs {
     }
 
     fn stop_scrub(&self, node: Option<NodeId>) -> JobAnswer {
-        if let Some(node) = node.filter(|node| !self.nodes.contains(node)) {
+        if let Some(node) = node.filter(|node| !self.own.has(*node)) {
             return not_ours(node);
         }
         let is_meant = |id: &NodeId| node.is_none_or(|node| *id == node);
-        let meant = self.nodes.iter().copied().filter(is_meant);
+        let all = self.own.all();
+        let meant = all.iter().map(|drive| drive.node).filter(is_meant);
         let nodes: Vec<NodeId> = meant.filter(|node| self.scrub.stop(*node)).collect();
         tracing::info!(?nodes, "an administrator ended the scrub");
         JobAnswer::Nodes(nodes)

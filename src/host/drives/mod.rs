@@ -2,7 +2,7 @@
 
 mod replacing;
 
-pub(super) use replacing::{BayDoor, DriveBay, DriveList};
+pub(super) use replacing::{BayDoor, DriveBay};
 
 use super::Surroundings;
 use crate::actors::consensus::MetaHandle;

@@ -19,7 +19,7 @@ use crate::storage::identity::{
 use crate::types::NodeId;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -31,25 +31,6 @@ const CHORES_PATIENCE: Duration = Duration::from_secs(10);
 const RETIRE_PATIENCE: Duration = Duration::from_secs(20);
 /// The longest wait of whoever asked; the replacement goes on after it.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(50);
-
-/// The drives of this host as they are now, lost ones too. Cheap to clone; all clones are one list.
-#[derive(Clone, Debug)]
-pub(in crate::host) struct DriveList(Arc<RwLock<Vec<Drive>>>);
-
-impl DriveList {
-    pub fn new(drives: Vec<Drive>) -> Self {
-        Self(Arc::new(RwLock::new(drives)))
-    }
-
-    pub fn all(&self) -> Vec<Drive> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn replace(&self, drive: &Drive) {
-        let mut drives = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        drives.iter_mut().filter(|known| known.node == drive.node).for_each(|known| *known = drive.clone());
-    }
-}
 
 /// An order to replace a drive.
 #[derive(Debug)]
@@ -190,7 +171,7 @@ impl DriveBay {
 
     /// Returns the drive of this number, if it may be replaced as far as the host knows without looking at it.
     fn acceptable(&self, node: NodeId) -> Result<Drive, AdminError> {
-        let drive = self.place.drives.all().into_iter().find(|drive| drive.node == node);
+        let drive = self.place.drives.get(node);
         let drive =
             drive.ok_or_else(|| refused(format!("drive {node} is not on this host; ask the host that it is on")))?;
         if self.place.health.current().is_dismissed(node) {
@@ -203,11 +184,9 @@ impl DriveBay {
     }
 
     fn asked(&self, former: &Drive) -> Replacement {
-        let health = self.place.health.current();
-        let drives = self.place.drives.all();
-        let dirs = drives.iter().filter(|drive| !health.is_dismissed(drive.node)).map(|drive| drive.dir.clone());
+        let kept = self.place.drives.kept(&self.place.health.current());
         Replacement {
-            dirs: dirs.collect(),
+            dirs: kept.into_iter().map(|drive| drive.dir).collect(),
             node: former.node,
             dir: former.dir.clone(),
             former: former.incarnation,
@@ -303,8 +282,7 @@ impl DriveBay {
         }
         self.chores.lock().unwrap_or_else(PoisonError::into_inner).insert(node, self.work.start(&opened));
         self.open.put(opened.clone());
-        let kept = Drive { state: DriveState::Present, ..drive.clone() };
-        place.drives.replace(&kept);
+        place.drives.put(Drive { state: DriveState::Present, ..drive.clone() });
         tell_of_shared_file_systems(&self.around, &place.drives.all());
         let stores = place.roles.storage;
         place.health.put_in(node, if stores { Contents::Empty } else { Contents::Compared });

@@ -7,11 +7,11 @@ mod retiring;
 pub(super) use filling::remember as remember_unfilled;
 
 use super::cluster::{Member, Net};
-use super::drives::DriveList;
 use super::rejoin::OwnDrives;
 use super::safety::ReadCheck;
 use super::{NodeError, Surroundings, metadata};
 use crate::actors::consensus::MetaHandle;
+use crate::actors::drives::DriveList;
 use crate::actors::drives::health::{Contents, HealthBoard};
 use crate::actors::healer::HealerHandle;
 use crate::actors::membership::{
@@ -39,7 +39,7 @@ const TRIES_TO_A_LOOKUP: u32 = 4;
 pub(super) struct Place {
     pub around: Surroundings,
     pub member: Member,
-    /// The drives of this host as they are now; `member` has those of the start.
+    /// The drives of this host as they are now; `member` has those of the start, for what is done once after it.
     pub drives: DriveList,
     /// The roles of this host.
     pub roles: Roles,
@@ -64,7 +64,6 @@ pub(super) type Keeping = JoinHandle<NodeError>;
 impl Place {
     /// A host that is alone has its place when this returns; one with others takes it as soon as they answer.
     pub async fn take(self: &Arc<Self>) -> Result<Keeping, NodeError> {
-        let own = self.member.host.drives.iter().map(|drive| (drive.node, drive.dir.clone())).collect();
         if self.roles.storage {
             // As soon as they are known to the metadata they are compared with it.
             for drive in &self.member.host.drives {
@@ -85,7 +84,7 @@ impl Place {
             Some(net) => {
                 net.groups.status_by(StatusSource {
                     health: self.health.clone(),
-                    own,
+                    own: self.drives.clone(),
                     clock: self.metadata.clock().clone(),
                     started: self.started,
                     stopping: Arc::clone(&self.stopping),
@@ -139,7 +138,7 @@ impl Place {
             copies_wanted: metadata::copies_wanted(&self.member),
         };
         let (retiring, reading) = (retiring.run(), self.reads.run(&self.metadata, &*self.around.ambient.clock));
-        let filling = filling::forget_compared(&self.around, &self.health, &self.member.host.drives);
+        let filling = filling::forget_compared(&self.around, &self.health, &self.drives);
         let Some(net) = &self.member.net else {
             tokio::join!(following, retiring, reading, filling);
             unreachable!("none of them has an end");
@@ -199,7 +198,7 @@ impl Place {
     /// continues as that one.
     fn judge(&self, error: MetadataError) -> NodeError {
         match error {
-            MetadataError::Replaced { by, .. } if OwnDrives::of(&self.member.host).asked_to_be(&self.around, by) => {
+            MetadataError::Replaced { by, .. } if OwnDrives::of(self.member.host.host, &self.drives.all()).asked_to_be(&self.around, by) => {
                 let why = format!("its cluster has taken it in as host {:016x} before its process ended", by.0);
                 NodeError::Superseded { why }
             }

@@ -4,9 +4,8 @@
 
 use crate::actors::consensus::MetaHandle;
 use crate::actors::drives::health::HealthBoard;
-use crate::actors::drives::{ThreadsStopped, dismiss, off_thread};
+use crate::actors::drives::{DriveList, ThreadsStopped, dismiss, off_thread};
 use crate::host::Surroundings;
-use crate::host::drives::DriveList;
 use crate::limits::LAYOUT_LOOK_EVERY;
 use crate::metrics::MIRROR_COPIES;
 use crate::storage::identity::{Drive, IdentityError, retire_drives};

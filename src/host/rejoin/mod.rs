@@ -22,7 +22,7 @@ use super::{NodeError, Surroundings};
 use crate::api::StartupProgress;
 use crate::config::Config;
 use crate::storage::identity::{
-    HostDrives, IdentityError, Prepared, Rejoining, keep_rejoining, new_host_id, read_rejoining,
+    Drive, DriveState, HostDrives, IdentityError, Prepared, Rejoining, keep_rejoining, new_host_id, read_rejoining,
 };
 use crate::types::HostId;
 use std::os::unix::process::CommandExt;
@@ -81,7 +81,7 @@ pub(super) async fn after_loss(
 /// Keeps that a host is to rejoin: under the id that was drawn first, since the cluster may know it by that already. The id in
 /// the record of a host that was given up was never sent, and copies of its directories have it too.
 fn keep(around: &Surroundings, host: &HostDrives, decided: bool, why: String) -> Result<Rejoining, IdentityError> {
-    let wanted = OwnDrives::of(host);
+    let wanted = OwnDrives::of(host.host, &host.drives);
     let kept = read_rejoining(&*around.disk, &wanted.dirs, wanted.host)?;
     let drawn = kept.as_ref().filter(|kept| !kept.given_up);
     let to = drawn.map_or_else(|| new_host_id(&around.ambient), |kept| kept.to);
@@ -99,8 +99,9 @@ pub(super) struct OwnDrives {
 }
 
 impl OwnDrives {
-    pub fn of(host: &HostDrives) -> Self {
-        Self { host: host.host, dirs: host.usable_dirs() }
+    pub fn of(host: HostId, drives: &[Drive]) -> Self {
+        let usable = drives.iter().filter(|drive| !matches!(drive.state, DriveState::Lost { .. }));
+        Self { host, dirs: usable.map(|drive| drive.dir.clone()).collect() }
     }
 
     /// Records that the cluster goes on without the host, for all later starts. Returns the error that the process ends with.
