@@ -104,8 +104,9 @@ pub enum NodeError {
     Superseded { why: String },
     #[error("this host was given up by its cluster: {why}")]
     GivenUp { why: String },
+    /// With these data directories, where drives were added to it while it ran.
     #[error("this host starts again: {why}")]
-    StartsAgain { why: &'static str },
+    StartsAgain { why: &'static str, data: Option<String> },
     #[error("SHERD_ACCOUNTS_FILE: {why}")]
     Accounts { why: String },
     #[error("SHERD_WEBHOOK_{name}: {cause}")]
@@ -147,9 +148,9 @@ pub fn run(config: Config) -> Result<(), NodeError> {
     // To drop it would wait for every thread that is in a call: of a name server or a drive that does not answer, for good.
     std::mem::forget(system);
     match ended {
-        Err(error @ NodeError::StartsAgain { .. }) => {
-            tracing::warn!("{error}");
-            Err(rejoin::start_again())
+        Err(NodeError::StartsAgain { why, data }) => {
+            tracing::warn!("this host starts again: {why}");
+            Err(rejoin::start_again(data.as_deref()))
         }
         ended => ended,
     }
@@ -244,6 +245,7 @@ async fn run_in_system(config: Config) -> Result<(), NodeError> {
         why = running.cannot_go_on() => Err(why),
     };
     let own = OwnDrives::of(running.place.member.host.host, &running.place.drives.all());
+    let data = running.data_with_added(&config);
     tracing::info!("stopping");
     trimming.abort();
     reloading.abort();
@@ -254,6 +256,10 @@ async fn run_in_system(config: Config) -> Result<(), NodeError> {
         Err(NodeError::GivenUp { why }) => Err(own.note_given_up(&around, why)),
         ended => ended,
     }
+    .map_err(|error| match error {
+        NodeError::StartsAgain { why, .. } => NodeError::StartsAgain { why, data },
+        error => error,
+    })
 }
 
 /// Takes the host's place in its cluster; one that must not have it as who it was takes it as another member.

@@ -9,9 +9,11 @@ use super::place::{Keeping, Place};
 use crate::actors::drives::{Blocking, UserLoad};
 use crate::actors::upkeep::Stop;
 use crate::api::ApiHandle;
+use crate::config::Config;
 use futures::future::join_all;
 use std::future::Future;
 use std::io::{self, IsTerminal};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -67,13 +69,22 @@ impl Running {
             why = self.replica.handle.superseded() => NodeError::Superseded { why },
             why = self.place.member.given_up() => NodeError::GivenUp { why },
             () = self.place.drives.all_out_and_one_answers(&self.place.health) => {
-                NodeError::StartsAgain { why: "its drives did not answer, and one does again" }
+                NodeError::StartsAgain { why: "its drives did not answer, and one does again", data: None }
             }
             ended = &mut self.keeping => match ended {
                 Ok(error) => error,
                 Err(error) => NodeError::System { doing: "keep the host's place", cause: io::Error::other(error) },
             },
         }
+    }
+
+    /// Returns the data directories for a start by itself, if drives were added since the last one.
+    pub fn data_with_added(&self, config: &Config) -> Option<String> {
+        let kept = self.place.drives.kept(&self.place.health.current());
+        let added: Vec<&PathBuf> =
+            kept.iter().map(|drive| &drive.dir).filter(|dir| !config.data.contains(dir)).collect();
+        let all = config.data.iter().chain(added.iter().copied()).map(|dir| dir.display().to_string());
+        (!added.is_empty()).then(|| all.collect::<Vec<_>>().join(","))
     }
 
     /// Gives the lead away first, so that no request of any host has to wait for it; lets requests under way end; then makes

@@ -281,7 +281,13 @@ impl MetaHandle {
         let _ = self.inner.mirror.send(ToMirror::DriveLost(node));
     }
 
-    /// Tells the replica that a drive is present again, emptied or not: its copy is filled anew if copies are missing.
+    /// Sets the number of copies of the log that this host keeps: it has more drives than at its start, or fewer. None is given
+    /// up for it.
+    pub fn want_copies(&self, copies: usize) {
+        let _ = self.inner.mirror.send(ToMirror::WantCopies(copies));
+    }
+
+    /// Tells the replica of a drive that is new, or present again, emptied or not: it is filled if copies are missing.
     pub fn drive_back(&self, drive: ReplicaDrive) {
         let _ = self.inner.mirror.send(ToMirror::DriveBack(Box::new(drive)));
     }
@@ -336,7 +342,7 @@ impl MetaHandle {
         let status = self.status();
         ReplicaState {
             copies: status.mirror_members.iter().filter(|node| drives.unwritable(**node).is_none()).count(),
-            copies_wanted: self.inner.shared.copies_wanted,
+            copies_wanted: self.inner.shared.copies_wanted(),
             applied: status.applied_index,
             is_stuck: self.inner.shared.is_stuck.load(Ordering::Relaxed),
             out_of_service: status.out_of_service,

@@ -7,13 +7,14 @@ use serde_json::Value;
 use std::sync::Arc;
 
 /// Fields of bodies that name what a call is on, or how much. None is a secret.
-const NAMES: [&str; 18] = [
+const NAMES: [&str; 19] = [
     "account",
     "action",
     "alias",
     "bucket",
     "bytes_max",
     "change",
+    "directory",
     "host",
     "id",
     "node",

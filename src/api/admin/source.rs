@@ -2,8 +2,8 @@
 
 use super::jobs::{ChooseScrub, HealStatus, Ordered, ScrubStatus};
 use super::shapes::{
-    BucketUsageShown, ChangeLayout, ClockShown, DriveReplaced, Info, LayoutChanged, LayoutShown, LeaderMoved,
-    QuotaShown, SetQuota, ShardShown, UnknownDropped,
+    BucketUsageShown, ChangeLayout, ClockShown, DriveAdded, DriveReplaced, Info, LayoutChanged, LayoutShown,
+    LeaderMoved, QuotaShown, SetQuota, ShardShown, UnknownDropped,
 };
 use super::top::TopShown;
 use crate::api::{DriveHealth, HealthSource, StopSafety};
@@ -69,6 +69,9 @@ pub trait AdminSource: HealthSource {
 
     /// Makes this host's clock the confirmed time. It must still say this, about.
     async fn accept_clock(&self, time_ms: u64) -> Result<ClockShown, AdminError>;
+
+    /// Puts an empty directory of this host into service as a further drive.
+    async fn add_drive(&self, directory: &str) -> Result<DriveAdded, AdminError>;
 
     /// Puts the empty directory in the place of a drive of this host into service as that drive.
     async fn replace_drive(&self, node: u32) -> Result<DriveReplaced, AdminError>;

@@ -17,10 +17,10 @@ use crate::actors::growth::History;
 use crate::actors::jobs::AllJobs;
 use crate::actors::upkeep::{ClusterContext, UpkeepError};
 use crate::api::admin::{
-    AdminError, AdminSource, BucketUsageShown, ChangeLayout, ChooseScrub, ClockShown, CountsShown, DriveReplaced,
-    GeometryShown, Guarantee, HealStatus, HostRolesShown, HostShown, HostStateShown, Info, LayoutChanged, LayoutShown,
-    LeaderMoved, MetadataCopy, MetadataRole, NodeShown, Ordered, QuotaShown, ReplicaShown, ScrubStatus, SetQuota,
-    ShardShown, ShardsPage, TopShown, UnknownDropped,
+    AdminError, AdminSource, BucketUsageShown, ChangeLayout, ChooseScrub, ClockShown, CountsShown, DriveAdded,
+    DriveReplaced, GeometryShown, Guarantee, HealStatus, HostRolesShown, HostShown, HostStateShown, Info,
+    LayoutChanged, LayoutShown, LeaderMoved, MetadataCopy, MetadataRole, NodeShown, Ordered, QuotaShown, ReplicaShown,
+    ScrubStatus, SetQuota, ShardShown, ShardsPage, TopShown, UnknownDropped,
 };
 use crate::api::{DriveHealth, Health, HealthSource, StopSafety};
 use crate::storage::kv::KvResult;
@@ -48,7 +48,7 @@ pub(super) struct HostAdmin {
     pub host: HostId,
     pub context: ClusterContext,
     pub jobs: AllJobs,
-    /// Where drives of this host are replaced.
+    /// Where drives of this host are replaced and added.
     pub door: BayDoor,
 }
 
@@ -138,6 +138,10 @@ impl AdminSource for HostAdmin {
         let id = named.ok_or_else(|| AdminError::Refused(format!("there is no host {host:?}")))?;
         let StopJudgement { safe, why } = self.status.ask_and_judge_stop(id).await;
         Ok(StopSafety { host: names.get(&id).cloned().unwrap_or_else(|| shown(id)), safe, why })
+    }
+
+    async fn add_drive(&self, directory: &str) -> Result<DriveAdded, AdminError> {
+        self.door.add(directory.to_owned()).await
     }
 
     async fn replace_drive(&self, node: u32) -> Result<DriveReplaced, AdminError> {

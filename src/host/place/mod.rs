@@ -99,6 +99,11 @@ impl Place {
         Ok(actix::spawn(async move { place.keep(followers, known).await }))
     }
 
+    /// Returns the number of copies of the metadata log that the host keeps on its present drives.
+    pub fn copies_wanted(&self) -> usize {
+        metadata::copies_max(&self.member).min(self.drives.kept(&self.health.current()).len())
+    }
+
     fn followers(&self) -> Followers {
         Followers {
             ring: self.ring.clone(),
@@ -135,7 +140,7 @@ impl Place {
             metadata: self.metadata.clone(),
             health: self.health.clone(),
             own: self.drives.clone(),
-            copies_wanted: metadata::copies_wanted(&self.member),
+            copies_max: metadata::copies_max(&self.member),
         };
         let (retiring, reading) = (retiring.run(), self.reads.run(&self.metadata, &*self.around.ambient.clock));
         let filling = filling::forget_compared(&self.around, &self.health, &self.drives);
@@ -198,7 +203,9 @@ impl Place {
     /// continues as that one.
     fn judge(&self, error: MetadataError) -> NodeError {
         match error {
-            MetadataError::Replaced { by, .. } if OwnDrives::of(self.member.host.host, &self.drives.all()).asked_to_be(&self.around, by) => {
+            MetadataError::Replaced { by, .. }
+                if OwnDrives::of(self.member.host.host, &self.drives.all()).asked_to_be(&self.around, by) =>
+            {
                 let why = format!("its cluster has taken it in as host {:016x} before its process ended", by.0);
                 NodeError::Superseded { why }
             }

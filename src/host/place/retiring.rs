@@ -7,7 +7,6 @@ use crate::actors::drives::health::HealthBoard;
 use crate::actors::drives::{DriveList, ThreadsStopped, dismiss, off_thread};
 use crate::host::Surroundings;
 use crate::limits::LAYOUT_LOOK_EVERY;
-use crate::metrics::MIRROR_COPIES;
 use crate::storage::identity::{Drive, IdentityError, retire_drives};
 use crate::storage::kv::KvResult;
 use crate::storage::meta::record::RemovedRecord;
@@ -26,8 +25,8 @@ pub(super) struct Retirement {
     pub metadata: MetaHandle,
     pub health: HealthBoard,
     pub own: DriveList,
-    /// The number of copies of the metadata log, while all drives were there.
-    pub copies_wanted: usize,
+    /// The number of copies of the metadata log where there are drives for them.
+    pub copies_max: usize,
 }
 
 /// The reason for which drives are still the host's.
@@ -104,7 +103,7 @@ impl Retirement {
             match self.retire(&own, &left).await {
                 Ok(()) => {
                     exits.note_gone(left);
-                    self.show(&own, &exits);
+                    self.show(&exits);
                 }
                 Err(error) => {
                     tracing::warn!(%error, "removed drives could not be taken out of this host; this is tried again");
@@ -139,10 +138,9 @@ impl Retirement {
     }
 
     /// Publishes the monitored drives and wanted copies, without the drives that leave.
-    fn show(&self, own: &[Drive], exits: &Exits) {
+    fn show(&self, exits: &Exits) {
         exits.gone.iter().for_each(|node| dismiss(&self.health, *node));
-        let wanted = self.copies_wanted.min(own.len() - exits.gone.len());
-        MIRROR_COPIES.with_label_values(&["wanted"]).set(i64::try_from(wanted).unwrap_or(i64::MAX));
+        self.metadata.want_copies(self.copies_max.min(self.own.kept(&self.health.current()).len()));
     }
 }
 

@@ -20,7 +20,7 @@ use super::cluster::{self, Member};
 use super::metadata::{self, MetadataError, Replica};
 use super::{NodeError, Surroundings};
 use crate::api::StartupProgress;
-use crate::config::Config;
+use crate::config::{Config, DATA_SETTING, with_data};
 use crate::storage::identity::{
     Drive, DriveState, HostDrives, IdentityError, Prepared, Rejoining, keep_rejoining, new_host_id, read_rejoining,
 };
@@ -123,7 +123,7 @@ impl OwnDrives {
         let to = kept.map_or_else(|| new_host_id(&around.ambient), |kept| kept.to);
         tracing::error!(why, "this host comes back to its cluster as another member; its process starts again");
         match keep_rejoining(&*around.disk, &self.dirs, &Rejoining::new(self.host, to, true, why)) {
-            Ok(()) => NodeError::StartsAgain { why: "it comes back to its cluster as another member" },
+            Ok(()) => NodeError::StartsAgain { why: "it comes back to its cluster as another member", data: None },
             Err(error) => error.into(),
         }
     }
@@ -135,10 +135,16 @@ impl OwnDrives {
     }
 }
 
-/// Begins the process anew, with the same arguments; returns only where that fails.
-pub(super) fn start_again() -> NodeError {
-    let mut arguments = std::env::args_os();
+/// Begins the process anew, with the same arguments and variables, but for the data directories where some were added; returns
+/// only where that fails.
+pub(super) fn start_again(data: Option<&str>) -> NodeError {
+    let mut arguments = std::env::args_os().collect();
     let mut command = Command::new(THIS_PROGRAM);
+    if let Some(data) = data {
+        arguments = with_data(arguments, data);
+        command.env(DATA_SETTING, data);
+    }
+    let mut arguments = arguments.into_iter();
     if let Some(name) = arguments.next() {
         command.arg0(name);
     }

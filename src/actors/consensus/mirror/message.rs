@@ -35,6 +35,8 @@ pub enum ToMirror {
     /// A drive is to be taken out of the host: its copy is made elsewhere, and then given up.
     DriveLeaves(NodeId),
     DriveBack(Box<ReplicaDrive>),
+    /// The host is to keep so many copies from now on.
+    WantCopies(usize),
     /// Answered when everything handed in before is answered.
     Close(oneshot::Sender<()>),
 }

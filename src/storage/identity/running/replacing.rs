@@ -1,13 +1,14 @@
 //! A drive of a running host is replaced: an empty directory under the path of a drive becomes that drive, as another
 //! incarnation. What the directories mean is decided as at a start.
 
-use super::examine::{Claim, Host, Plan, Seat, examine};
-use super::lock::{DirLocks, LockFault};
-use super::open::{HeldLocks, bring_up, check_size, write_identity};
-use super::scan::scan;
-use super::{Drive, DriveState, IDENTITY_FILE, IdentityError, WantedGeometry};
+use super::lock_anew;
 use crate::ambient::Ambient;
 use crate::storage::disk::Disk;
+use crate::storage::identity::examine::{Claim, Host, Plan, Seat, examine};
+use crate::storage::identity::lock::{DirLocks, LockFault};
+use crate::storage::identity::open::{HeldLocks, bring_up, check_size, write_identity};
+use crate::storage::identity::scan::scan;
+use crate::storage::identity::{Drive, DriveState, IDENTITY_FILE, IdentityError, WantedGeometry};
 use crate::types::{Incarnation, NodeId};
 use std::path::PathBuf;
 
@@ -90,15 +91,12 @@ pub fn replace_drive(
     held: &mut HeldLocks,
 ) -> Result<Drive, ReplaceError> {
     examined(disk, asked)?;
-    // Where the lock file itself was left in place, the lock of the former drive would be in the way.
-    held.remove(&asked.dir);
-    let lock = locks.lock(&asked.dir).map_err(|fault| match fault {
+    lock_anew(&asked.dir, locks, held).map_err(|fault| match fault {
         LockFault::InUse => IdentityError::Locked { dir: asked.dir.clone() }.into(),
         LockFault::Failed(error) => {
             ReplaceError::Unusable { dir: asked.dir.clone(), why: format!("it cannot be locked: {error}") }
         }
     })?;
-    held.insert(asked.dir.clone(), lock);
     // What was seen before the lock may have been another process's.
     let (mut host, mut seat, standing) = examined(disk, asked)?;
     if matches!(standing, Standing::Empty) {

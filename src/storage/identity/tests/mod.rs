@@ -1,5 +1,6 @@
 //! Tests of identities: what directories can look like at start, and what is made of it.
 
+mod adding;
 mod memberships;
 mod memory_disk;
 mod replacing;
