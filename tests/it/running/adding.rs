@@ -63,7 +63,7 @@ fn check_is_a_drive_like_the_others(server: &Server, dir: &Path) {
     let drives = ask(server, &["drives"]);
     let row = drives.as_array().expect("a list").iter().find(|drive| drive["node"] == 4).expect("a row");
     assert_eq!((&row["path"], &row["in_service"]), (&shown(dir).into(), &true.into()), "{row}");
-    let health: Value = serde_json::from_str(&server.admin("/health").unwrap().text()).expect("JSON");
+    let health: Value = serde_json::from_str(&server.admin("/health/ready").unwrap().text()).expect("JSON");
     assert_eq!(health["drives"].as_array().map(Vec::len), Some(5), "{health}");
     eventually(PATIENCE, "the drive to be watched", || {
         (server.metric("sherd_drive_up", &[("node", "4")]) == 1.0
