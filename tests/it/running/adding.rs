@@ -1,13 +1,13 @@
 //! Drives that are added to a running host, without a restart.
 
-use super::{BUCKET, PATIENCE, WRITERS, check, load, until_out, until_well};
+use super::{BUCKET, EndOfLoad, PATIENCE, WRITERS, check, load, until_out, until_well};
 use crate::harness::server::{Server, Setup};
 use crate::harness::{admin, eventually, lose_drive};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 fn ask(server: &Server, arguments: &[&str]) -> Value {
@@ -101,6 +101,7 @@ fn a_drive_is_added_while_the_host_runs_and_no_request_fails() {
             scope.spawn(move || load(&s3, writer, is_over))
         };
         let writers: Vec<_> = (0..WRITERS).map(load).collect();
+        let end_of_load = EndOfLoad(&is_over);
         check_refusals(&server, &added);
         let told = ask(&server, &["drive", "add", shown(&added)]);
         let mut dirs: Vec<&str> = server.setup().dirs.iter().map(|dir| shown(dir)).collect();
@@ -113,7 +114,7 @@ fn a_drive_is_added_while_the_host_runs_and_no_request_fails() {
         eventually(PATIENCE, "shards to be placed on the drive", || {
             (placed(&server).get(&4).copied().unwrap_or_default() > 3).then_some(())
         });
-        is_over.store(true, Ordering::Relaxed);
+        drop(end_of_load);
         writers.into_iter().map(|writer| writer.join().unwrap().expect("no request fails")).collect()
     });
     assert!(written.iter().all(|count| *count > 3), "{written:?}");

@@ -41,12 +41,26 @@ fn load(s3: &S3, writer: u64, is_over: &AtomicBool) -> Result<u64, String> {
     Ok(number)
 }
 
+/// Ends the load when it is dropped, by a test that fails too.
+struct EndOfLoad<'a>(&'a AtomicBool);
+
+impl Drop for EndOfLoad<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Checks that all is there, where drives may just have been lost: the tables, if they were on one, are then made anew.
 #[track_caller]
 fn check(s3: &S3, written: &[u64]) {
     for (writer, count) in (0..).zip(written) {
         for number in 0..*count {
             let (key, bytes) = object(writer, number);
-            assert!(s3.get(BUCKET, &key).unwrap().expect(200).body == bytes, "{key} differs");
+            let got = eventually(PATIENCE, "the tables", || {
+                let got = s3.get(BUCKET, &key).unwrap();
+                (got.status != 503).then_some(got)
+            });
+            assert!(got.expect(200).body == bytes, "{key} differs");
         }
     }
 }

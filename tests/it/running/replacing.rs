@@ -1,12 +1,12 @@
 //! A drive of a running host that is replaced, without a restart.
 
-use super::{BUCKET, PATIENCE, WRITERS, check, load, object, until_out, until_well};
+use super::{BUCKET, EndOfLoad, PATIENCE, WRITERS, check, load, object, until_out, until_well};
 use crate::harness::server::Server;
 use crate::harness::{admin, eventually, lose_drive};
 use serde_json::Value;
 use std::fs;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 /// Returns the reason for which a drive is not replaced.
 #[track_caller]
@@ -55,6 +55,7 @@ fn a_lost_drive_is_replaced_while_the_host_runs_and_no_request_fails() {
             scope.spawn(move || load(&s3, writer, is_over))
         };
         let writers: Vec<_> = (0..WRITERS).map(load).collect();
+        let end_of_load = EndOfLoad(&is_over);
         let former = incarnation_of(&server, 0);
         lose_drive(&dirs[0]);
         until_out(&server, "0");
@@ -64,7 +65,7 @@ fn a_lost_drive_is_replaced_while_the_host_runs_and_no_request_fails() {
         assert_ne!(former, replaced["incarnation"]);
         assert_eq!(incarnation_of(&server, 0), replaced["incarnation"]);
         until_well(&server);
-        is_over.store(true, Ordering::Relaxed);
+        drop(end_of_load);
         writers.into_iter().map(|writer| writer.join().unwrap().expect("no request fails")).collect()
     });
     assert!(written.iter().all(|count| *count > 3), "{written:?}");
