@@ -206,7 +206,7 @@ fn a_store_on_one_drive_grows_while_it_runs_and_the_first_drive_may_leave() {
     for number in 0..20 {
         assert_eq!(s3.get(BUCKET, &number.to_string()).unwrap().expect(200).body, [7; 100_000]);
     }
-    let (_, ..) = server.stop();
+    server.stop();
     setup.dirs = [&added[..], &[fourth]].concat();
     let server = setup.start();
     assert_eq!(placed(&server).keys().copied().collect::<Vec<_>>(), [1, 2, 3]);
