@@ -16,8 +16,8 @@ mod top;
 
 use crate::ambient::Ambient;
 use crate::api::admin::{
-    BucketUsageShown, DriveReplaced, GetStopSafety, Info, LeaderMoved, MoveLeader, QuotaShown, ReplaceDrive, SetQuota,
-    ShardShown,
+    AddDrive, BucketUsageShown, DriveAdded, DriveReplaced, GetStopSafety, Info, LeaderMoved, MoveLeader, QuotaShown,
+    ReplaceDrive, SetQuota, ShardShown,
 };
 use crate::api::{DriveHealth, HealthAnswer, StopSafety, Verdict};
 use crate::config::{AdminCommand, AdminInvocation, Credentials, KeySource, Limit, Question, Target, Waiting};
@@ -133,6 +133,10 @@ fn ask(
         Question::Info => tell(&client.get::<Info>("/info")?, json, show::info, out)?,
         Question::Drives => {
             tell(&client.get::<Vec<DriveHealth>>("/drives")?, json, |drives| show::drives(drives), out)?
+        }
+        Question::DriveAdd { directory } => {
+            let added: DriveAdded = client.post("/drives/add", &AddDrive { directory: directory.clone() })?;
+            tell(&added, json, show::drive_added, out)?;
         }
         Question::DriveReplace { node } => {
             let replaced: DriveReplaced = client.post("/drives/replace", &ReplaceDrive { node: *node })?;

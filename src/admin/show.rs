@@ -1,8 +1,8 @@
 //! The formatting of the admin API's answers as text and tables.
 
 use crate::api::admin::{
-    BucketUsageShown, CapacityShown, DriveReplaced, ForecastShown, HostRolesShown, HostShown, HostStateShown, Info,
-    LayoutChanged, LayoutShown, LeaderMoved, MetadataRole, MovesOfHost, MovesShown, QuotaShown,
+    BucketUsageShown, CapacityShown, DriveAdded, DriveReplaced, ForecastShown, HostRolesShown, HostShown,
+    HostStateShown, Info, LayoutChanged, LayoutShown, LeaderMoved, MetadataRole, MovesOfHost, MovesShown, QuotaShown,
 };
 use crate::api::{DriveHealth, HealthAnswer, Safety};
 use std::collections::BTreeMap;
@@ -257,6 +257,23 @@ fn moving(moving: &MovesShown, epoch: u64) -> String {
 
 pub fn layout_changed(changed: &LayoutChanged) -> String {
     format!("epoch {}: {}\n", changed.epoch, drive_list(&changed.nodes))
+}
+
+pub fn drive_added(added: &DriveAdded) -> String {
+    let DriveAdded { node, path, directories, shares_file_system_with: shared, .. } = added;
+    let shared = match shared.as_slice() {
+        [] => String::new(),
+        shared => {
+            let shared = shared.join(", ");
+            format!("warning: {path} is on one file system with {shared}: what loses it loses them all\n")
+        }
+    };
+    let all = directories.join(",");
+    format!(
+        "drive {node} ({path}) is in service; sherd admin layout show --wait ends when it has its share\n\
+         SHERD_DATA must name {path}, too, when this host starts next: without it the host does not start. Its drives are in\n\
+         {all}\n{shared}"
+    )
 }
 
 pub fn drive_replaced(replaced: &DriveReplaced) -> String {

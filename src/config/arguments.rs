@@ -88,6 +88,22 @@ pub fn from_process(
     })
 }
 
+/// Returns a store's arguments with these data directories in the place of those that they name, if they name any.
+pub fn with_data(arguments: impl IntoIterator<Item = OsString>, data: &str) -> Vec<OsString> {
+    const FLAG: &str = "--data";
+    let mut is_value = false;
+    let replaced = |argument: OsString| {
+        let is_joined = argument.to_str().is_some_and(|text| text.starts_with("--data="));
+        let takes_its_place = std::mem::replace(&mut is_value, argument == FLAG);
+        match (takes_its_place, is_joined) {
+            (true, _) => OsString::from(data),
+            (false, true) => OsString::from(format!("{FLAG}={data}")),
+            (false, false) => argument,
+        }
+    };
+    arguments.into_iter().map(replaced).collect()
+}
+
 /// Returns a hint for users of stores that take their directories as plain arguments.
 fn hint_of_directories(error: &clap::Error) -> &'static str {
     let given = [ContextKind::InvalidArg, ContextKind::InvalidSubcommand].into_iter().find_map(|kind| error.get(kind));

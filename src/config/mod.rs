@@ -19,12 +19,13 @@ pub use admin::{
     LayoutQuestion, Limit, MetadataQuestion, Question, RateLimitQuestion, ServiceKeyAsked, Target, TopBy, TopOver,
     TopQuestion, Trust, Waiting, WhoAsked,
 };
-pub use arguments::{Invocation, RejoinWish, from_process};
+pub use arguments::{Invocation, RejoinWish, from_process, with_data};
 pub use cluster::ClusterConfig;
 pub use dev::DevOptions;
 pub use identities::{AccountsText, Identities, KeySetSource};
 pub use outgoing::{AuditConfig, AuditLog, Webhook};
-pub use settings::{SETTINGS, Setting};
+pub use settings::{DATA as DATA_SETTING, SETTINGS, Setting};
+pub use values::{check_data_dirs, data_dir};
 
 use crate::limits::Scale;
 use crate::types::{LegacySignatures, Roles};

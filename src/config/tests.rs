@@ -4,7 +4,7 @@ use super::{AccessQuestion, Holder, IdentityQuestion, JobQuestion, KeyQuestion, 
 use super::{AdminCommand, AdminInvocation, KeySource, Limit, Question, Target, TopBy, TopOver, TopQuestion, Trust};
 use super::{AuditConfig, AuditLog};
 use super::{Config, ConfigError, Credentials, Durability, EcSetting, FileReader, Invocation, LogFormat, from_process};
-use super::{ObjectOwnership, RejoinWish, SETTINGS, values};
+use super::{ObjectOwnership, RejoinWish, SETTINGS, check_data_dirs, data_dir, values, with_data};
 use super::{ServiceKeyAsked, Waiting, WhoAsked};
 use crate::limits::Scale;
 use crate::types::{LegacySignatures, Roles};
@@ -204,6 +204,32 @@ fn a_directory_that_is_repeated_or_within_another_is_refused() {
     assert!(refusal("SHERD_DATA", "./a,a").contains("there twice"));
     assert!(refusal("SHERD_DATA", "/a/b,/a").contains("/a/b is within /a"));
     assert_eq!(dirs("/a,/ab"), ["/a", "/ab"]);
+}
+
+#[test]
+fn an_added_directory_is_given_by_its_whole_path_and_lies_beside_the_others() {
+    assert_eq!(data_dir("/mnt/d5"), Ok(PathBuf::from("/mnt/d5")));
+    assert_eq!(data_dir("/mnt/./d5/"), Ok(PathBuf::from("/mnt/d5")));
+    for wrong in ["", "d5", "./d5", "/mnt/d5,/mnt/d6", "/mnt/d 5", "/d{5...6}", "/d{5...5}", "/mnt/../d5", "/d}"] {
+        assert!(data_dir(wrong).is_err(), "{wrong:?}");
+    }
+    let check = |dirs: &[&str]| check_data_dirs(&dirs.iter().map(PathBuf::from).collect::<Vec<_>>());
+    assert_eq!(check(&["/d1", "/d2"]), Ok(()));
+    assert!(check(&["/d1", "/d1/new"]).unwrap_err().contains("within"));
+    let many: Vec<String> = (0..65).map(|number| format!("/d{number}")).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    assert!(check(&many[1..]).is_ok() && check(&many).unwrap_err().contains("at most 64"));
+}
+
+#[test]
+fn a_process_that_starts_again_gets_the_added_directories() {
+    let again = |arguments: &[&str]| {
+        let arguments = with_data(arguments.iter().map(OsString::from), "/d1,/d2");
+        arguments.into_iter().map(|argument| argument.into_string().unwrap()).collect::<Vec<_>>()
+    };
+    assert_eq!(again(&["sherd", "--data", "/d1", "--region", "x"]), ["sherd", "--data", "/d1,/d2", "--region", "x"]);
+    assert_eq!(again(&["sherd", "--data=/d1"]), ["sherd", "--data=/d1,/d2"]);
+    assert_eq!(again(&["sherd", "--region", "x"]), ["sherd", "--region", "x"], "they come by the variable");
 }
 
 #[test]
@@ -689,6 +715,16 @@ fn admin_parses_scrub_and_layout_commands() {
     ] {
         assert!(matches!(invoked(wrong, &[]), Ok(Invocation::Print { code: 2, .. })), "{wrong:?}");
     }
+}
+
+#[test]
+fn admin_parses_drive_commands() {
+    let asked = |arguments: &[&str]| match admin(&[&["drive"], arguments].concat(), &[]).command {
+        AdminCommand::Ask(_, question) => question,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(asked(&["replace", "3"]), Question::DriveReplace { node: 3 });
+    assert_eq!(asked(&["add", "/mnt/d5"]), Question::DriveAdd { directory: "/mnt/d5".to_owned() });
 }
 
 #[test]

@@ -49,6 +49,23 @@ pub fn data_dirs(text: &str) -> Result<Vec<PathBuf>, Allowed> {
     Ok(dirs)
 }
 
+/// Parses the absolute path of one data directory. A relative path would depend on the host's working directory.
+pub fn data_dir(text: &str) -> Result<PathBuf, Allowed> {
+    let is_plain = |path: &Path| path.components().all(|part| part != Component::ParentDir);
+    match data_dirs(text)?.as_slice() {
+        [dir] if dir.is_absolute() && is_plain(dir) && dir.to_str() == Some(text) => Ok(without_dots(dir)),
+        _ => Err("one directory by its whole path, without ellipses, commas or white space".to_owned()),
+    }
+}
+
+/// Checks that these can be the data directories of a host.
+pub fn check_data_dirs(dirs: &[PathBuf]) -> Result<(), Allowed> {
+    if dirs.len() > DATA_DIRS_MAX {
+        return Err(format!("at most {DATA_DIRS_MAX} directories"));
+    }
+    check_disjoint(dirs)
+}
+
 /// Refuses a directory that is repeated or within another: each must be a drive of its own.
 fn check_disjoint(dirs: &[PathBuf]) -> Result<(), Allowed> {
     let plain: Vec<PathBuf> = dirs.iter().map(|dir| without_dots(dir)).collect();

@@ -129,21 +129,21 @@ async fn start_replica(options: ReplicaOptions) -> Result<Replica, MetadataError
     Ok(Replica { handle, arbiter })
 }
 
+/// The number of copies that a host keeps on the drives that it starts with.
 pub(super) fn copies_wanted(member: &Member) -> usize {
-    match &member.net {
-        Some(_) => copies_beside_others(member),
-        None => copies_alone(member),
-    }
+    copies_max(member).min(member.host.drives.len())
 }
 
-fn copies_alone(member: &Member) -> usize {
-    (usize::from(member.host.parity) + 1).min(member.host.drives.len())
+/// The number of copies that a host keeps where it has drives for them.
+pub(super) fn copies_max(member: &Member) -> usize {
+    let alone = usize::from(member.host.parity) + 1;
+    if member.net.is_some() { alone.min(COPIES_BESIDE_OTHERS) } else { alone }
 }
 
 /// Returns the number of copies of the metadata log that a host of a cluster keeps, whether it is on the network or
 /// not.
 pub(super) fn copies_beside_others(member: &Member) -> usize {
-    copies_alone(member).min(COPIES_BESIDE_OTHERS)
+    copies_wanted(member).min(COPIES_BESIDE_OTHERS)
 }
 
 /// Returns whether the drive has a log of shards, which shows that the metadata was started on this host before.
@@ -305,6 +305,28 @@ pub(super) async fn register_replaced(
     match register(metadata, member, Change::RegisterNodes { host, nodes: vec![node] }).await? {
         true => Ok(()),
         false => Err(removed().into()),
+    }
+}
+
+/// Tells the metadata of a further drive of this host.
+pub(super) async fn register_added(
+    around: &Surroundings,
+    metadata: &MetaHandle,
+    member: &Member,
+    drive: &Drive,
+) -> Result<(), MetadataError> {
+    let host = member.host.host;
+    let node = NodeRecord {
+        id: drive.node,
+        host,
+        incarnation: drive.incarnation,
+        weight: weight(around, drive),
+        state: NodeState::Active,
+        joined: around.ambient.clock.unix_ms(),
+    };
+    match register(metadata, member, Change::RegisterNodes { host, nodes: vec![node] }).await? {
+        true => Ok(()),
+        false => Err(MetaError::Unavailable { why: format!("drive {} was removed just now", drive.node) }.into()),
     }
 }
 

@@ -23,7 +23,7 @@ mod stopping;
 use crate::actors::consensus::{MetaHandle, SalvageError};
 use crate::actors::drives::fault_channel;
 use crate::actors::drives::health::HealthBoard;
-use crate::actors::drives::{Blocking, FaultSink, OpenDrives, ReaderThreads, UserLoad};
+use crate::actors::drives::{Blocking, DriveList, FaultSink, OpenDrives, ReaderThreads, UserLoad};
 use crate::actors::events::Targets;
 use crate::actors::healer::ScrubOptions;
 use crate::actors::jobs::{AllJobs, OwnJobs};
@@ -54,7 +54,7 @@ use admin::HostAdmin;
 use audit::AuditLogs;
 use background::BucketChores;
 use cluster::{ClusterError, Entering, Member};
-use drives::{BayDoor, ChoreHandles, DriveBay, DriveList};
+use drives::{BayDoor, ChoreHandles, DriveBay};
 use metadata::{MetadataError, Replica};
 use place::Place;
 use preflight::{Checked, root_keys, without_silent_drives};
@@ -104,8 +104,9 @@ pub enum HostError {
     Superseded { why: String },
     #[error("this host was given up by its cluster: {why}")]
     GivenUp { why: String },
+    /// With these data directories, where drives were added to it while it ran.
     #[error("this host starts again: {why}")]
-    StartsAgain { why: &'static str },
+    StartsAgain { why: &'static str, data: Option<String> },
     #[error("SHERD_ACCOUNTS_FILE: {why}")]
     Accounts { why: String },
     #[error("SHERD_WEBHOOK_{name}: {cause}")]
@@ -147,9 +148,9 @@ pub fn run(config: Config) -> Result<(), HostError> {
     // Dropping the system would wait for every thread that is in a call; a drive or name server may never answer one.
     std::mem::forget(system);
     match ended {
-        Err(error @ HostError::StartsAgain { .. }) => {
-            tracing::warn!("{error}");
-            Err(rejoin::start_again())
+        Err(HostError::StartsAgain { why, data }) => {
+            tracing::warn!("this host starts again: {why}");
+            Err(rejoin::start_again(data.as_deref()))
         }
         ended => ended,
     }
@@ -236,7 +237,6 @@ async fn run_in_system(config: Config) -> Result<(), HostError> {
         }
         Err(error) => return Err(error.into()),
     };
-    let own = OwnDrives::of(&member.host);
     let mut running = start(&config, &around, (member, replica), credentials, (checked, startup)).await?;
     let trimming = tokio::spawn(trim_while_idle(around.buffers.clone(), running.load.clone()));
     let reloading = reload::start(&config, (&running.api, &running.audit), hangups);
@@ -245,6 +245,8 @@ async fn run_in_system(config: Config) -> Result<(), HostError> {
         () = &mut stop => Ok(()),
         why = running.cannot_go_on() => Err(why),
     };
+    let own = OwnDrives::of(running.place.member.host.host, &running.place.drives.all());
+    let data = running.data_with_added(&config);
     tracing::info!("stopping");
     trimming.abort();
     reloading.abort();
@@ -255,6 +257,10 @@ async fn run_in_system(config: Config) -> Result<(), HostError> {
         Err(HostError::GivenUp { why }) => Err(own.note_given_up(&around, why)),
         ended => ended,
     }
+    .map_err(|error| match error {
+        HostError::StartsAgain { why, .. } => HostError::StartsAgain { why, data },
+        error => error,
+    })
 }
 
 /// Enters the cluster: under a new id if a rejoin is recorded for this host, else under its own.
@@ -293,15 +299,16 @@ async fn start(
         drives::start_chores(around, &opened, &requests.cluster, faults, fault_source, scrub, &metadata);
     let buckets = BucketChores::start(config, &requests, &targets, &shown(host));
     let audit = AuditLogs::start(&config.audit, &around.ambient, &shown(host))?;
-    let status = status(around, &member, &requests, &handles, &metadata);
+    let drives = DriveList::new(member.host.drives.clone());
+    let status = status(around, (&member, &drives), &requests, &handles, &metadata);
     let (watch, reads, is_registered) = (status.watch.clone(), status.reads.clone(), Arc::clone(&status.is_registered));
     let (started, traffic, asks) = (status.started, status.traffic.clone(), status.asks.clone());
     let (door, asked) = BayDoor::new();
-    let jobs = jobs(config, &member, &requests, &handles, traffic.clone());
+    let jobs = jobs(config, (&member, &drives), &requests, &handles, traffic.clone());
     let admin = administration(&member.host, &requests, jobs, (status, door));
     let place = Arc::new(Place {
         around: around.clone(),
-        drives: DriveList::new(member.host.drives.clone()),
+        drives,
         member,
         roles: config.roles,
         metadata,
@@ -363,17 +370,16 @@ fn geometry(host: &HostDrives) -> Geometry {
 /// Makes the host's status for health and the admin API.
 fn status(
     around: &Surroundings,
-    member: &Member,
+    (member, drives): (&Member, &DriveList),
     requests: &Requests,
     handles: &ChoreHandles,
     metadata: &MetaHandle,
 ) -> HostStatus {
-    let (host, health) = (&member.host, requests.context.health.clone());
-    let own = host.drives.iter().map(|drive| drive.node).collect();
+    let (host, health, own) = (&member.host, requests.context.health.clone(), drives.clone());
     HostStatus {
         context: Arc::clone(&requests.context),
         metadata: metadata.clone(),
-        dirs: host.drives.iter().map(|drive| (drive.node, drive.dir.clone())).collect(),
+        own: own.clone(),
         set_aside: rejoin::what_is_set_aside(around, host),
         is_registered: Arc::default(),
         started: around.ambient.clock.unix_ms(),
@@ -399,9 +405,15 @@ fn administration(
 }
 
 /// Makes the access to the jobs of all hosts, and has this host answer other hosts' questions about its own jobs.
-fn jobs(config: &Config, member: &Member, requests: &Requests, handles: &ChoreHandles, traffic: Traffic) -> AllJobs {
+fn jobs(
+    config: &Config,
+    (member, drives): (&Member, &DriveList),
+    requests: &Requests,
+    handles: &ChoreHandles,
+    traffic: Traffic,
+) -> AllJobs {
     let own = OwnJobs {
-        nodes: member.host.drives.iter().map(|drive| drive.node).collect(),
+        own: drives.clone(),
         stores: config.roles.storage,
         health: requests.context.health.clone(),
         healing: handles.healing.clone(),

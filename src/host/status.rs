@@ -3,6 +3,7 @@
 
 use super::safety::{self, Facts, ReadCheck, StopJudgement, assess, judge_stop};
 use crate::actors::consensus::{Agreement, MetaHandle};
+use crate::actors::drives::DriveList;
 use crate::actors::drives::health::{HostState, NodeHealth, NodeState, ReplicaState, SpaceLevel};
 use crate::actors::gateway::StoreError;
 use crate::actors::growth::{Growth, GrowthHandle};
@@ -27,7 +28,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub(super) struct HostStatus {
     pub context: Arc<RequestContext>,
     pub metadata: MetaHandle,
-    pub dirs: BTreeMap<NodeId, PathBuf>,
+    /// The drives of this host.
+    pub own: DriveList,
     /// Directories with metadata that this host had under a former id, before it rejoined or was recovered.
     pub set_aside: Vec<PathBuf>,
     /// True once host and drives are registered.
@@ -192,8 +194,7 @@ impl HostStatus {
     }
 
     fn replica(&self, health: &NodeHealth) -> ReplicaState {
-        let drives = self.dirs.keys().filter(|node| !health.is_dismissed(**node)).count();
-        self.metadata.replica(health).on(drives)
+        self.metadata.replica(health).on(self.own.kept(health).len())
     }
 
     /// Returns the losses that this cluster survives while nothing is missing.
@@ -213,7 +214,7 @@ impl HostStatus {
 
     /// Returns the drives of this host, which health shows to anonymous callers.
     fn own_drives(&self, nodes: &NodeHealth) -> Vec<DriveHealth> {
-        self.drives(nodes).into_iter().filter(|drive| self.dirs.contains_key(&NodeId(drive.node))).collect()
+        self.drives(nodes).into_iter().filter(|drive| self.own.has(NodeId(drive.node))).collect()
     }
 
     pub(super) fn all_drives(&self) -> Vec<DriveHealth> {
@@ -224,11 +225,10 @@ impl HostStatus {
     fn drives(&self, nodes: &NodeHealth) -> Vec<DriveHealth> {
         let (ring, hosts) = (self.context.ring.current(), self.census.snapshot().hosts);
         let mut drives: BTreeMap<NodeId, HostId> = ring.nodes().iter().map(|node| (node.id, node.host)).collect();
-        let own = self.dirs.keys().filter(|node| !nodes.is_dismissed(**node));
-        drives.extend(own.map(|node| (*node, self.context.host)));
+        drives.extend(self.own.kept(nodes).iter().map(|drive| (drive.node, self.context.host)));
         let name = |host: HostId| hosts.get(&host).cloned().unwrap_or_else(|| format!("{:016x}", host.0));
-        let dir = |node: NodeId, state: &NodeState| match self.dirs.get(&node) {
-            Some(dir) if drives[&node] == self.context.host => dir.display().to_string(),
+        let dir = |node: NodeId, state: &NodeState| match self.own.get(node) {
+            Some(drive) if drives[&node] == self.context.host => drive.dir.display().to_string(),
             _ => state.dir.clone(),
         };
         let shown = |(&node, &host): (&NodeId, &HostId)| {

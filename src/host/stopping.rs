@@ -9,10 +9,11 @@ use super::place::{Keeping, Place};
 use crate::actors::drives::{Blocking, UserLoad};
 use crate::actors::upkeep::Stop;
 use crate::api::ApiHandle;
-use crate::types::NodeId;
+use crate::config::Config;
 use futures::future::join_all;
 use std::future::Future;
 use std::io::{self, IsTerminal};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -64,18 +65,26 @@ pub(super) struct Running {
 impl Running {
     /// Waits until the host must stop by itself, and returns the reason.
     pub async fn cannot_go_on(&mut self) -> HostError {
-        let own: Vec<NodeId> = self.place.member.host.drives.iter().map(|drive| drive.node).collect();
         tokio::select! {
             why = self.replica.handle.superseded() => HostError::Superseded { why },
             why = self.place.member.given_up() => HostError::GivenUp { why },
-            () = self.place.health.wait_for_one_to_answer_again(&own) => {
-                HostError::StartsAgain { why: "its drives did not answer, and one does again" }
+            () = self.place.drives.wait_for_one_to_answer_again(&self.place.health) => {
+                HostError::StartsAgain { why: "its drives did not answer, and one does again", data: None }
             }
             ended = &mut self.keeping => match ended {
                 Ok(error) => error,
                 Err(error) => HostError::System { doing: "keep the host's place", cause: io::Error::other(error) },
             },
         }
+    }
+
+    /// Returns the data directories for a start by itself, if drives were added since the last one.
+    pub fn data_with_added(&self, config: &Config) -> Option<String> {
+        let kept = self.place.drives.kept(&self.place.health.current());
+        let added: Vec<&PathBuf> =
+            kept.iter().map(|drive| &drive.dir).filter(|dir| !config.data.contains(dir)).collect();
+        let all = config.data.iter().chain(added.iter().copied()).map(|dir| dir.display().to_string());
+        (!added.is_empty()).then(|| all.collect::<Vec<_>>().join(","))
     }
 
     /// Hands over the Raft leadership first, so that no host's requests wait for an election; lets requests under way

@@ -14,6 +14,6 @@ mod membership;
 mod objects;
 mod operations;
 mod pressure;
-mod replacing;
+mod running;
 mod signatures;
 mod tls;

@@ -288,7 +288,13 @@ impl MetaHandle {
         let _ = self.inner.mirror.send(ToMirror::DriveLost(node));
     }
 
-    /// Reports that a drive is present again, emptied or not. It is given a copy of the log if copies are missing.
+    /// Sets the wanted number of copies of the log, which follows the number of drives. Existing copies are kept.
+    pub fn want_copies(&self, copies: usize) {
+        let _ = self.inner.mirror.send(ToMirror::WantCopies(copies));
+    }
+
+    /// Reports that a drive is new, or present again, emptied or not. It is given a copy of the log if copies are
+    /// missing.
     pub fn drive_back(&self, drive: ReplicaDrive) {
         let _ = self.inner.mirror.send(ToMirror::DriveBack(Box::new(drive)));
     }
@@ -344,7 +350,7 @@ impl MetaHandle {
         let status = self.status();
         ReplicaState {
             copies: status.mirror_members.iter().filter(|node| drives.unwritable(**node).is_none()).count(),
-            copies_wanted: self.inner.shared.copies_wanted,
+            copies_wanted: self.inner.shared.copies_wanted(),
             applied: status.applied_index,
             is_stuck: self.inner.shared.is_stuck.load(Ordering::Relaxed),
             out_of_service: status.out_of_service,

@@ -4,7 +4,7 @@
 use super::mirror::CopyOpener;
 use super::raft_types::LogId;
 use crate::actors::log::LogHandle;
-use crate::metrics::MIRROR_FAILED;
+use crate::metrics::{MIRROR_COPIES, MIRROR_FAILED};
 use crate::storage::disk::Disk;
 use crate::storage::kv::KvError;
 use crate::storage::meta::MetaTables;
@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
@@ -246,7 +246,8 @@ pub struct Shared {
     pub failed_copies: Mutex<BTreeMap<NodeId, String>>,
     pub opener: CopyOpener,
     pub offload: Offload,
-    pub copies_wanted: usize,
+    /// The number of copies of the log that this host keeps; the mirror sets it.
+    pub copies_wanted: AtomicUsize,
 }
 
 impl Shared {
@@ -256,6 +257,16 @@ impl Shared {
 
     pub fn drives(&self) -> MutexGuard<'_, Drives> {
         locked(&self.drives)
+    }
+
+    /// Sets and publishes the number of copies of the log that this host keeps.
+    pub fn want_copies(&self, copies: usize) {
+        self.copies_wanted.store(copies.max(1), Ordering::Relaxed);
+        MIRROR_COPIES.with_label_values(&["wanted"]).set(i64::try_from(copies).unwrap_or(i64::MAX));
+    }
+
+    pub fn copies_wanted(&self) -> usize {
+        self.copies_wanted.load(Ordering::Relaxed)
     }
 
     pub fn history(&self) -> MutexGuard<'_, History> {

@@ -229,17 +229,6 @@ impl HealthBoard {
         });
     }
 
-    /// Waits until none of these nodes is in service and at least one of them answers again (`answers_again`).
-    pub async fn wait_for_one_to_answer_again(&self, nodes: &[NodeId]) {
-        let is_so = |health: &Arc<NodeHealth>| {
-            let states = || nodes.iter().filter_map(|node| health.state(*node));
-            nodes.iter().all(|node| !health.in_service(*node)) && states().any(|state| state.answers_again)
-        };
-        if self.subscribe().wait_for(is_so).await.is_err() {
-            std::future::pending::<()>().await;
-        }
-    }
-
     /// Removes a node of this host from the board for good: later updates of it are ignored.
     pub fn dismiss(&self, node: NodeId) {
         self.current.send_modify(|health| {

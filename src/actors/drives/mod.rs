@@ -5,6 +5,7 @@ mod blocking;
 mod drive;
 mod faults;
 pub mod health;
+mod list;
 mod load;
 mod local_node;
 mod monitor;
@@ -19,6 +20,9 @@ pub use blocking::{Blocking, Inline, Job, ReaderThreads, ThreadsStopped, off_thr
 pub use drive::{Drive, OpenDrives};
 pub(crate) use drive::{ReadFailure, chunk_key, log_error, tombstone_key};
 pub use faults::{FaultSink, FaultSource, ShardFault, fault_channel};
+pub use list::DriveList;
+#[cfg(test)]
+pub use list::drive_of_test;
 pub use load::{UnderWay, UserLoad};
 pub use local_node::{LocalNode, NodeContext};
 pub use monitor::{DriveMonitor, IdentityReader, MonitorThreads, OnLost, WatchedDrive, dismiss};

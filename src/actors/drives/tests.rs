@@ -1,7 +1,7 @@
 //! Tests of `LocalNode` over real logs and indexes, and of `DriveMonitor` over real directories.
 
 use super::test_host::{Seeded, TestHost, blob_of, drive_options, flip_byte_of, open_drives, open_host, set_clock};
-use super::{Drive, DriveMonitor, LocalNode, WatchedDrive, open_drive};
+use super::{Drive, DriveList, DriveMonitor, LocalNode, WatchedDrive, drive_of_test, open_drive};
 use crate::actors::drives::health::{Contents, SpaceLevel};
 use crate::actors::log::Threads;
 use crate::net::{AppendChunks, ChunkFault, NodeService, PeerError, ReadChunks};
@@ -356,12 +356,13 @@ async fn a_drive_that_answers_reads_and_lets_writes_hang_goes_out_of_service() {
     );
     wait(2);
     assert_eq!(host.upkeep.health.current().why_not(NODE), Some("it does not answer"));
-    let again = host.upkeep.health.clone();
-    assert!(again.wait_for_one_to_answer_again(&[NODE]).now_or_never().is_none());
+    let (own, health) = (DriveList::of_nodes([NODE]), host.upkeep.health.clone());
+    assert!(own.wait_for_one_to_answer_again(&health).now_or_never().is_none());
     drop(frozen);
     look.join().expect("the look comes to its end");
-    again.wait_for_one_to_answer_again(&[NODE]).await;
-    assert!(again.wait_for_one_to_answer_again(&[NODE, NodeId(7)]).now_or_never().is_none(), "node 7 is in service");
+    own.wait_for_one_to_answer_again(&health).await;
+    own.put(drive_of_test(NodeId(7)));
+    assert!(own.wait_for_one_to_answer_again(&health).now_or_never().is_none(), "node 7 is in service");
     host.close().await;
 }
 

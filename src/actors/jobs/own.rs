@@ -1,18 +1,18 @@
 //! `OwnJobs`: answers questions about the jobs of this host and carries out orders to them.
 
 use super::messages::{Ask, JobAnswer, JobStatus, ScrubJob};
+use crate::actors::drives::DriveList;
 use crate::actors::drives::health::HealthBoard;
 use crate::actors::healer::{HealerHandle, ScrubHandle};
 use crate::actors::mover::MoverHandle;
 use crate::actors::traffic::Traffic;
 use crate::types::NodeId;
-use std::collections::BTreeSet;
 
 /// The jobs of this host. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct OwnJobs {
     /// The drives of this host.
-    pub nodes: BTreeSet<NodeId>,
+    pub own: DriveList,
     /// True if this host has the role `storage`, so that its drives hold shards.
     pub stores: bool,
     pub health: HealthBoard,
@@ -57,14 +57,13 @@ impl OwnJobs {
 
     /// Returns the drives of this host, except removed ones, whose comparison would never end.
     fn drives(&self) -> impl Iterator<Item = NodeId> {
-        let health = self.health.current();
-        self.nodes.iter().copied().filter(move |node| !health.is_dismissed(*node))
+        self.own.kept(&self.health.current()).into_iter().map(|drive| drive.node)
     }
 
     fn start_scrub(&self, node: Option<NodeId>) -> JobAnswer {
         let health = self.health.current();
         if let Some(node) = node {
-            if !self.nodes.contains(&node) {
+            if !self.own.has(node) {
                 return not_ours(node);
             }
             if let Some(why) = health.why_not(node) {
@@ -79,11 +78,12 @@ impl OwnJobs {
     }
 
     fn stop_scrub(&self, node: Option<NodeId>) -> JobAnswer {
-        if let Some(node) = node.filter(|node| !self.nodes.contains(node)) {
+        if let Some(node) = node.filter(|node| !self.own.has(*node)) {
             return not_ours(node);
         }
         let is_meant = |id: &NodeId| node.is_none_or(|node| *id == node);
-        let meant = self.nodes.iter().copied().filter(is_meant);
+        let all = self.own.all();
+        let meant = all.iter().map(|drive| drive.node).filter(is_meant);
         let nodes: Vec<NodeId> = meant.filter(|node| self.scrub.stop(*node)).collect();
         tracing::info!(?nodes, "an administrator stopped the scrub");
         JobAnswer::Nodes(nodes)

@@ -3,6 +3,7 @@
 use super::messages::{JOBS_GROUP, KIND, decode, encode};
 use super::{AllJobs, Ask, JobAnswer, JobService, LateJobs, OwnJobs};
 use crate::actors::drives::health::HealthBoard;
+use crate::actors::drives::{DriveList, drive_of_test};
 use crate::actors::healer::{HealerHandle, ScrubHandle};
 use crate::actors::membership::LateNodeService;
 use crate::actors::mover::MoverHandle;
@@ -17,10 +18,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 fn jobs(nodes: &[u32]) -> OwnJobs {
-    let nodes: BTreeSet<NodeId> = nodes.iter().copied().map(NodeId).collect();
+    let nodes = || nodes.iter().copied().map(NodeId);
     OwnJobs {
-        health: HealthBoard::new(nodes.iter().copied()),
-        nodes,
+        health: HealthBoard::new(nodes()),
+        own: DriveList::of_nodes(nodes()),
         stores: true,
         healing: HealerHandle::default(),
         scrub: ScrubHandle::default(),
@@ -49,6 +50,16 @@ fn heal_and_scrub_orders_skip_drives_that_are_removed_or_out_of_service() {
     let none = OwnJobs { stores: false, ..jobs(&[0]) };
     assert!(matches!(none.answer(Ask::StartHeal), JobAnswer::Refused(_)));
     assert_eq!(none.healing.reconciling(), []);
+}
+
+#[test]
+fn orders_reach_drives_that_were_added() {
+    let own = jobs(&[0]);
+    assert!(matches!(own.answer(Ask::StartScrub { node: Some(NodeId(1)) }), JobAnswer::Refused(_)));
+    own.own.put(drive_of_test(NodeId(1)));
+    assert_eq!(own.answer(Ask::StartScrub { node: Some(NodeId(1)) }), nodes(&[1]));
+    assert_eq!(own.answer(Ask::StartHeal), nodes(&[0, 1]));
+    assert_eq!(own.answer(Ask::StopScrub { node: None }), nodes(&[1]));
 }
 
 #[test]

@@ -4,16 +4,17 @@
 
 use super::messages::{Kind, MEMBERSHIP_GROUP, NodeStatus, StatusAnswer, StatusAsk, decode, encode};
 use crate::actors::consensus::ClusterClock;
+use crate::actors::drives::DriveList;
 use crate::actors::drives::health::{Contents, HealthBoard, HostState, ReplicaState};
 use crate::actors::peers::Peers;
 use crate::limits::{PROBE_EVERY, PROBE_PATIENCE};
 use crate::net::GroupCall;
 use crate::storage::disk::Space;
+use crate::storage::identity::Drive;
 use crate::types::{HostId, NodeId, UnixMs};
 use futures::future::join_all;
 use futures::stream::{FuturesUnordered, StreamExt};
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::time::{sleep, timeout};
@@ -23,7 +24,7 @@ use tokio::time::{sleep, timeout};
 pub struct StatusSource {
     pub health: HealthBoard,
     /// This host's drives and their directories.
-    pub own: BTreeMap<NodeId, PathBuf>,
+    pub own: DriveList,
     pub clock: ClusterClock,
     /// The start of the process.
     pub started: UnixMs,
@@ -34,12 +35,11 @@ pub struct StatusSource {
 impl StatusSource {
     pub(super) fn answer(&self, replica: ReplicaState) -> StatusAnswer {
         let health = self.health.current();
-        let drives = self.own.keys().filter(|node| !health.is_dismissed(**node)).count();
-        let status = |(node, dir): (&NodeId, &PathBuf)| {
-            let state = health.state(*node).cloned().unwrap_or_default();
+        let status = |drive: &Drive| {
+            let state = health.state(drive.node).cloned().unwrap_or_default();
             let space = state.space;
             NodeStatus {
-                node: *node,
+                node: drive.node,
                 out_of_service: state.out_of_service,
                 unwritable: state.unwritable,
                 free_bytes: space.map_or(0, |space| space.free_bytes),
@@ -48,13 +48,13 @@ impl StatusSource {
                 level: state.level.into(),
                 contents: state.contents.into(),
                 compared_at: state.compared_at,
-                dir: dir.display().to_string(),
+                dir: drive.dir.display().to_string(),
             }
         };
         StatusAnswer {
-            nodes: self.own.iter().map(status).collect(),
+            nodes: self.own.all().iter().map(status).collect(),
             clock: self.clock.report(),
-            replica: replica.on(drives),
+            replica: replica.on(self.own.kept(&health).len()),
             stopping: self.stopping.load(Ordering::Acquire),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             started: self.started,
@@ -69,22 +69,22 @@ pub struct HostWatch {
     health: HealthBoard,
     clock: ClusterClock,
     own: HostId,
-    /// The nodes of this host. Tables that lag may assign them to its predecessor, a host of the same name and another
+    /// The drives of this host. Tables that lag may assign them to its predecessor, a host of the same name and another
     /// id.
-    own_nodes: Vec<NodeId>,
+    own_drives: DriveList,
     /// The nodes of each other host that is asked; it may have none.
     hosts: Arc<Mutex<BTreeMap<HostId, Vec<NodeId>>>>,
 }
 
 impl HostWatch {
-    pub fn new(peers: Peers, health: HealthBoard, clock: ClusterClock, own: HostId, own_nodes: Vec<NodeId>) -> Self {
-        Self { peers, health, clock, own, own_nodes, hosts: Arc::default() }
+    pub fn new(peers: Peers, health: HealthBoard, clock: ClusterClock, own: HostId, own_drives: DriveList) -> Self {
+        Self { peers, health, clock, own, own_drives, hosts: Arc::default() }
     }
 
     /// Sets the hosts and their nodes. A new node counts as in service until its host fails to answer.
     pub fn watch(&self, mut hosts: BTreeMap<HostId, Vec<NodeId>>) {
         hosts.remove(&self.own);
-        hosts.values_mut().for_each(|nodes| nodes.retain(|node| !self.own_nodes.contains(node)));
+        hosts.values_mut().for_each(|nodes| nodes.retain(|node| !self.own_drives.has(*node)));
         let health = self.health.current();
         for node in hosts.values().flatten().filter(|node| health.state(**node).is_none()) {
             // Holds until the host of the node has answered.
@@ -206,6 +206,7 @@ impl HostWatch {
 mod tests {
     use super::{HostWatch, StatusSource};
     use crate::actors::consensus::ClusterClock;
+    use crate::actors::drives::DriveList;
     use crate::actors::drives::health::{self, HealthBoard};
     use crate::actors::membership::founding::FoundingBoard;
     use crate::actors::membership::service::{HostGroups, LateNodeService};
@@ -227,7 +228,8 @@ mod tests {
         let dialer = PipeDialer { host: HostId(2), service: Arc::new(LateNodeService::default()) };
         let peers = ConnectionPool::start_with(Arc::new(dialer), &Ambient::system());
         let health = HealthBoard::new([NodeId(64), NodeId(65)]);
-        let watch = HostWatch::new(peers, health.clone(), clock(), HostId(2), vec![NodeId(64), NodeId(65)]);
+        let own = DriveList::of_nodes([NodeId(64), NodeId(65)]);
+        let watch = HostWatch::new(peers, health.clone(), clock(), HostId(2), own);
         watch.watch(BTreeMap::from([(HostId(1), vec![NodeId(64), NodeId(65)]), (HostId(3), vec![NodeId(128)])]));
         let until_told = async {
             while health.current().in_service(NodeId(128)) {
@@ -259,7 +261,7 @@ mod tests {
 
     fn status(stopping: &Arc<AtomicBool>) -> StatusSource {
         let stopping = Arc::clone(stopping);
-        let (health, own, started) = (HealthBoard::new([]), BTreeMap::new(), UnixMs(1));
+        let (health, own, started) = (HealthBoard::new([]), DriveList::new(Vec::new()), UnixMs(1));
         StatusSource { health, own, clock: clock(), started, stopping }
     }
 
@@ -272,7 +274,7 @@ mod tests {
         let hosts = Arc::new(Hosts::default());
         hosts.add(asked, Arc::new(LateNodeService::default()), Arc::new(groups));
         let peers = ConnectionPool::start_with(hosts.clone(), &Ambient::system());
-        let watch = HostWatch::new(peers, HealthBoard::new([]), clock(), HostId(2), Vec::new());
+        let watch = HostWatch::new(peers, HealthBoard::new([]), clock(), HostId(2), DriveList::new(Vec::new()));
         watch.watch(BTreeMap::from([(asked, Vec::new()), (absent, Vec::new())]));
         assert!(!watch.answers(asked), "nobody was asked yet");
         until_it_answers(&watch, asked, true).await;
@@ -300,7 +302,7 @@ mod tests {
         }
         hosts.set(silent, HostState::Frozen);
         let peers = ConnectionPool::start_with(hosts.clone(), &Ambient::system());
-        let watch = HostWatch::new(peers, HealthBoard::new([]), clock(), HostId(2), Vec::new());
+        let watch = HostWatch::new(peers, HealthBoard::new([]), clock(), HostId(2), DriveList::new(Vec::new()));
         watch.watch(BTreeMap::from([(asked, Vec::new()), (silent, Vec::new())]));
         let moment = Duration::from_millis(10);
         let noticed = async {

@@ -25,10 +25,10 @@ pub use jobs::{
 };
 pub use rate_limits::{RateLimitsShown, SetRateLimits};
 pub use shapes::{
-    AcceptClock, AdminFault, BucketUsageShown, CapacityShown, ChangeLayout, ClockSettingShown, ClockShown, CountsShown,
-    DriveReplaced, ForecastShown, GeometryShown, GetStopSafety, Guarantee, HostClockShown, HostRolesShown, HostShown,
-    HostStateShown, Info, LayoutChanged, LayoutShown, LeaderMoved, MetadataRole, MoveLeader, NodeShown, QuotaShown,
-    ReplaceDrive, ReplicaShown, SetQuota, ShardShown, UnknownDropped,
+    AcceptClock, AddDrive, AdminFault, BucketUsageShown, CapacityShown, ChangeLayout, ClockSettingShown, ClockShown,
+    CountsShown, DriveAdded, DriveReplaced, ForecastShown, GeometryShown, GetStopSafety, Guarantee, HostClockShown,
+    HostRolesShown, HostShown, HostStateShown, Info, LayoutChanged, LayoutShown, LeaderMoved, MetadataRole, MoveLeader,
+    NodeShown, QuotaShown, ReplaceDrive, ReplicaShown, SetQuota, ShardShown, UnknownDropped,
 };
 pub use source::{AdminError, AdminSource, MetadataCopy, ShardsPage};
 pub use top::{HeavyShown, RankedShown, TopOfKindShown, TopShown};
@@ -255,6 +255,10 @@ async fn dispatched(
             ok(&source.safe_to_stop(&host).await?)
         }
         Route::ListDrives => ok(&source.drives()),
+        Route::AddDrive => {
+            let AddDrive { directory } = required(&body)?;
+            ok(&source.add_drive(&directory).await?)
+        }
         Route::ReplaceDrive => {
             let ReplaceDrive { node } = required(&body)?;
             ok(&source.replace_drive(node).await?)

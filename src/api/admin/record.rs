@@ -7,13 +7,14 @@ use serde_json::Value;
 use std::sync::Arc;
 
 /// The fields of a call's body that are written to the audit log. None of them is a secret.
-const NAMES: [&str; 19] = [
+const NAMES: [&str; 20] = [
     "account",
     "action",
     "alias",
     "bucket",
     "bytes_max",
     "change",
+    "directory",
     "host",
     "id",
     "lost",

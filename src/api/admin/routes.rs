@@ -39,6 +39,7 @@ routes! {
     GetHealth = "GET" "/health";
     GetStopSafety = "POST" "/safe-to-stop";
     ListDrives = "GET" "/drives";
+    AddDrive = "POST" "/drives/add";
     ReplaceDrive = "POST" "/drives/replace";
     ListBucketUsage = "GET" "/buckets";
     GetBucketQuota = "GET" "/buckets/{bucket}/quota";

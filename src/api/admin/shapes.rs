@@ -255,6 +255,27 @@ pub struct DriveReplaced {
     pub incarnation: String,
 }
 
+/// Adds a drive to the host that is asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AddDrive {
+    /// Its directory on that host, by its whole path.
+    pub directory: String,
+}
+
+/// A drive that was added, and is still to take its share.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DriveAdded {
+    pub node: u32,
+    /// Its directory.
+    pub path: String,
+    pub incarnation: String,
+    /// The directories of all drives of the host, which its next start must be given.
+    pub directories: Vec<String>,
+    /// The directories, of these, that are on the file system of the new one.
+    pub shares_file_system_with: Vec<String>,
+}
+
 /// Asks whether this host may be stopped.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -2,8 +2,8 @@
 
 use super::jobs::{ChooseScrub, HealStatus, Ordered, ScrubStatus};
 use super::shapes::{
-    BucketUsageShown, ChangeLayout, ClockShown, DriveReplaced, Info, LayoutChanged, LayoutShown, LeaderMoved,
-    QuotaShown, SetQuota, ShardShown, UnknownDropped,
+    BucketUsageShown, ChangeLayout, ClockShown, DriveAdded, DriveReplaced, Info, LayoutChanged, LayoutShown,
+    LeaderMoved, QuotaShown, SetQuota, ShardShown, UnknownDropped,
 };
 use super::top::TopShown;
 use crate::api::{DriveHealth, HealthSource, StopSafety};
@@ -69,6 +69,9 @@ pub trait AdminSource: HealthSource {
 
     /// Sets the confirmed time to this host's clock, if that is still about `time_ms`.
     async fn accept_clock(&self, time_ms: u64) -> Result<ClockShown, AdminError>;
+
+    /// Makes an empty directory of this host a further drive.
+    async fn add_drive(&self, directory: &str) -> Result<DriveAdded, AdminError>;
 
     /// Replaces a drive of this host by the empty directory at the drive's path.
     async fn replace_drive(&self, node: u32) -> Result<DriveReplaced, AdminError>;

@@ -241,6 +241,7 @@ const STS_CREDENTIALS: &[&str] = &["AssumeRole", "AssumeRoleWithWebIdentity", "G
 
 const ADMIN_CHANGES: &[&str] = &[
     "AcceptClock",
+    "AddDrive",
     "ChangeEncryptionKey",
     "DropUnknownShards",
     "ExportMetadata",

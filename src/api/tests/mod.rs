@@ -9,9 +9,9 @@ mod tls;
 
 use super::DriveHealth;
 use super::admin::{
-    AdminError, AdminFault, AdminSource, BucketUsageShown, ChangeLayout, ChooseScrub, ClockShown, DriveReplaced,
-    HealStatus, Info, LayoutChanged, LayoutShown, LeaderMoved, MetadataCopy, MovesShown, Ordered, QuotaShown,
-    ScrubStatus, SetQuota, ShardShown, ShardsPage, TopShown, UnknownDropped,
+    AdminError, AdminFault, AdminSource, BucketUsageShown, ChangeLayout, ChooseScrub, ClockShown, DriveAdded,
+    DriveReplaced, HealStatus, Info, LayoutChanged, LayoutShown, LeaderMoved, MetadataCopy, MovesShown, Ordered,
+    QuotaShown, ScrubStatus, SetQuota, ShardShown, ShardsPage, TopShown, UnknownDropped,
 };
 use super::policy::Ownership;
 use super::{
@@ -100,6 +100,10 @@ impl AdminSource for Fine {
             ChangeLayout::Weight { node, weight: 9 } => Ok(LayoutChanged { epoch: 8, nodes: vec![node] }),
             other => Err(AdminError::Refused(format!("{other:?} makes no sense"))),
         }
+    }
+
+    async fn add_drive(&self, directory: &str) -> Result<DriveAdded, AdminError> {
+        Err(AdminError::Refused(format!("{directory} is no empty directory")))
     }
 
     async fn replace_drive(&self, node: u32) -> Result<DriveReplaced, AdminError> {
@@ -722,6 +726,8 @@ async fn the_admin_api_refuses_invalid_requests_with_a_code_and_message() {
         ("DELETE", "/admin/v1/scrub", b"", 405, "MethodNotAllowed"),
         ("GET", "/admin/v1/scrub/stop", b"", 405, "MethodNotAllowed"),
         ("POST", "/admin/v1/scrub/stop", br#"{"host":"b"}"#, 409, "Refused"),
+        ("POST", "/admin/v1/drives/add", br#"{"directory":"/d5"}"#, 409, "Refused"),
+        ("POST", "/admin/v1/drives/add", br#"{"node":3}"#, 400, "InvalidRequest"),
         ("POST", "/admin/v1/drives/replace", br#"{"node":3}"#, 409, "Refused"),
         ("POST", "/admin/v1/drives/replace", b"", 400, "InvalidRequest"),
         ("GET", "/admin/v1/heal?host=x", b"", 409, "Refused"),

@@ -53,6 +53,10 @@ pub enum Question {
         host: String,
     },
     Drives,
+    /// Adds this directory to the drives of the host.
+    DriveAdd {
+        directory: String,
+    },
     /// Puts the empty directory in the place of this drive into service.
     DriveReplace {
         node: u32,
@@ -165,7 +169,11 @@ pub(super) fn command() -> Command {
 fn drive() -> Command {
     let replace = leaf("replace", "Take the empty directory in the place of a lost drive into service, and fill it");
     let node = number("node", "DRIVE", "The drive's number; it must be on the host that is asked").required(true);
-    branch("drive", "Drives of a running host").subcommand(replace.arg(node))
+    let add = leaf("add", "Take an empty directory into service as a further drive");
+    let directory = Arg::new("directory").value_name("DIRECTORY").required(true);
+    let directory =
+        directory.help("Its whole path on the host that is asked; SHERD_DATA must name it at the next start");
+    branch("drive", "Drives of a running host").subcommand(add.arg(directory)).subcommand(replace.arg(node))
 }
 
 fn clock() -> Command {
@@ -281,6 +289,7 @@ fn question(names: &[&str], last: &ArgMatches) -> Option<Question> {
             None => Question::Health,
         },
         ["drives"] => Question::Drives,
+        ["drive", "add"] => Question::DriveAdd { directory: text("directory")? },
         ["drive", "replace"] => Question::DriveReplace { node: last.get_one::<u32>("node").copied()? },
         ["leader", "move"] => Question::LeaderMove { to: text("to") },
         ["clock", "show"] => Question::ClockShow,

@@ -18,10 +18,10 @@ use crate::actors::growth::History;
 use crate::actors::jobs::AllJobs;
 use crate::actors::upkeep::{ClusterContext, UpkeepError};
 use crate::api::admin::{
-    AdminError, AdminSource, BucketUsageShown, ChangeLayout, ChooseScrub, ClockShown, CountsShown, DriveReplaced,
-    GeometryShown, Guarantee, HealStatus, HostRolesShown, HostShown, HostStateShown, Info, LayoutChanged, LayoutShown,
-    LeaderMoved, MetadataCopy, MetadataRole, NodeShown, Ordered, QuotaShown, ReplicaShown, ScrubStatus, SetQuota,
-    ShardShown, ShardsPage, TopShown, UnknownDropped,
+    AdminError, AdminSource, BucketUsageShown, ChangeLayout, ChooseScrub, ClockShown, CountsShown, DriveAdded,
+    DriveReplaced, GeometryShown, Guarantee, HealStatus, HostRolesShown, HostShown, HostStateShown, Info,
+    LayoutChanged, LayoutShown, LeaderMoved, MetadataCopy, MetadataRole, NodeShown, Ordered, QuotaShown, ReplicaShown,
+    ScrubStatus, SetQuota, ShardShown, ShardsPage, TopShown, UnknownDropped,
 };
 use crate::api::{DriveHealth, Health, HealthSource, StopSafety};
 use crate::storage::kv::KvResult;
@@ -49,7 +49,7 @@ pub(super) struct HostAdmin {
     pub host: HostId,
     pub context: ClusterContext,
     pub jobs: AllJobs,
-    /// Sends orders to the task that replaces drives of this host.
+    /// Sends orders to the task that replaces and adds drives of this host.
     pub door: BayDoor,
 }
 
@@ -139,6 +139,10 @@ impl AdminSource for HostAdmin {
         let id = named.ok_or_else(|| AdminError::Refused(format!("there is no host {host:?}")))?;
         let StopJudgement { safe, why } = self.status.ask_and_judge_stop(id).await;
         Ok(StopSafety { host: names.get(&id).cloned().unwrap_or_else(|| shown(id)), safe, why })
+    }
+
+    async fn add_drive(&self, directory: &str) -> Result<DriveAdded, AdminError> {
+        self.door.add(directory.to_owned()).await
     }
 
     async fn replace_drive(&self, node: u32) -> Result<DriveReplaced, AdminError> {

@@ -1,8 +1,12 @@
 //! The drives of a host: opened all at once, watched, and kept in order.
 
+mod adding;
+mod bay;
+mod orders;
 mod replacing;
 
-pub(super) use replacing::{BayDoor, DriveBay, DriveList};
+pub(super) use bay::DriveBay;
+pub(super) use orders::BayDoor;
 
 use super::Surroundings;
 use crate::actors::consensus::MetaHandle;
@@ -65,6 +69,14 @@ fn tell_of_shared_file_systems(around: &Surroundings, drives: &[identity::Drive]
     }
 }
 
+/// Returns the directories of other drives that are on the file system of this one.
+fn shares_file_system(around: &Surroundings, drives: &[identity::Drive], of: &identity::Drive) -> Vec<String> {
+    let file_system = |drive: &identity::Drive| around.disk.space(&drive.dir).map_or(0, |space| space.file_system);
+    let own = file_system(of);
+    let others = drives.iter().filter(|drive| own != 0 && drive.node != of.node && file_system(drive) == own);
+    others.map(|drive| drive.dir.display().to_string()).collect()
+}
+
 /// Names a drive that is not open after some time, for as long as that takes: it is large, slow, or hangs.
 async fn named_while_slow<T>(drive: &identity::Drive, opening: impl Future<Output = T>) -> T {
     tokio::pin!(opening);
@@ -79,12 +91,16 @@ async fn named_while_slow<T>(drive: &identity::Drive, opening: impl Future<Outpu
     }
 }
 
-/// Opens one drive, whose log does not run yet; an error says why it cannot be opened.
-async fn open_one(around: &Surroundings, host: &HostDrives, drive: &identity::Drive) -> Result<OpenedDrive, String> {
+/// Opens one of so many drives, whose log does not run yet; an error says why it cannot be opened.
+async fn open_one(
+    around: &Surroundings,
+    (host, drives): (&HostDrives, usize),
+    drive: &identity::Drive,
+) -> Result<OpenedDrive, String> {
     if let DriveState::Lost { why } = &drive.state {
         return Err(why.clone());
     }
-    let cache_bytes = INDEX_CACHE_BYTES / host.drives.len().max(1) as u64;
+    let cache_bytes = INDEX_CACHE_BYTES / drives.max(1) as u64;
     let log = LogOptions {
         durability: around.durability,
         segment_bytes: segment_bytes(around, drive),
@@ -114,7 +130,7 @@ async fn open_one(around: &Surroundings, host: &HostDrives, drive: &identity::Dr
 pub(super) async fn open(around: &Surroundings, host: &HostDrives, health: &HealthBoard) -> OpenDrives {
     tell_of_shared_file_systems(around, &host.drives);
     let drives = OpenDrives::default();
-    let opened = join_all(host.drives.iter().map(|drive| open_one(around, host, drive))).await;
+    let opened = join_all(host.drives.iter().map(|drive| open_one(around, (host, host.drives.len()), drive))).await;
     for (drive, opened) in host.drives.iter().zip(opened) {
         match opened {
             Ok(opened) => drives.put(opened.start(Threads::Own)),

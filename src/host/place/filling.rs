@@ -1,7 +1,7 @@
 //! The mark on a replaced drive that it was not compared with the metadata yet, which survives restarts.
 
 use crate::actors::drives::health::{Contents, HealthBoard};
-use crate::actors::drives::off_thread;
+use crate::actors::drives::{DriveList, off_thread};
 use crate::host::Surroundings;
 use crate::storage::identity::{Drive, is_unfilled, note_filled, note_unfilled};
 use std::collections::BTreeSet;
@@ -19,12 +19,12 @@ pub(in crate::host) async fn remember(around: &Surroundings, drive: &Drive) {
 }
 
 /// Removes the mark of each drive once the drive is compared. Runs for as long as it is polled.
-pub(super) async fn forget_compared(around: &Surroundings, health: &HealthBoard, drives: &[Drive]) {
+pub(super) async fn forget_compared(around: &Surroundings, health: &HealthBoard, drives: &DriveList) {
     let mut changes = health.subscribe();
     let mut compared = BTreeSet::new();
     loop {
         let current = health.current();
-        for drive in drives {
+        for drive in drives.all().iter() {
             let contents = current.state(drive.node).map(|state| state.contents);
             if contents != Some(Contents::Compared) {
                 compared.remove(&drive.node);

@@ -8,11 +8,11 @@ mod retiring;
 pub(super) use filling::remember as remember_unfilled;
 
 use super::cluster::{Member, Net};
-use super::drives::DriveList;
 use super::rejoin::OwnDrives;
 use super::safety::ReadCheck;
 use super::{HostError, Surroundings, metadata};
 use crate::actors::consensus::MetaHandle;
+use crate::actors::drives::DriveList;
 use crate::actors::drives::health::{Contents, HealthBoard};
 use crate::actors::healer::HealerHandle;
 use crate::actors::membership::{
@@ -66,7 +66,6 @@ impl Place {
     /// Starts the background task. A host that is alone is registered when this returns; a host of a cluster is
     /// registered by the task, as soon as the cluster decides changes.
     pub async fn take(self: &Arc<Self>) -> Result<Keeping, HostError> {
-        let own = self.member.host.drives.iter().map(|drive| (drive.node, drive.dir.clone())).collect();
         if self.roles.storage {
             // The comparison of a drive begins once the drive is registered in the metadata.
             for drive in &self.member.host.drives {
@@ -87,7 +86,7 @@ impl Place {
             Some(net) => {
                 net.groups.status_by(StatusSource {
                     health: self.health.clone(),
-                    own,
+                    own: self.drives.clone(),
                     clock: self.metadata.clock().clone(),
                     started: self.started,
                     stopping: Arc::clone(&self.stopping),
@@ -100,6 +99,11 @@ impl Place {
         let known = self.look(&followers).await?;
         let place = Arc::clone(self);
         Ok(actix::spawn(async move { place.keep(followers, known).await }))
+    }
+
+    /// Returns the number of copies of the metadata log that the host keeps on its present drives.
+    pub fn copies_wanted(&self) -> usize {
+        metadata::copies_max(&self.member).min(self.drives.kept(&self.health.current()).len())
     }
 
     fn followers(&self) -> Followers {
@@ -138,10 +142,10 @@ impl Place {
             metadata: self.metadata.clone(),
             health: self.health.clone(),
             own: self.drives.clone(),
-            copies_wanted: metadata::copies_wanted(&self.member),
+            copies_max: metadata::copies_max(&self.member),
         };
         let (retiring, reading) = (retiring.run(), self.reads.run(&self.metadata, &*self.around.ambient.clock));
-        let filling = filling::forget_compared(&self.around, &self.health, &self.member.host.drives);
+        let filling = filling::forget_compared(&self.around, &self.health, &self.drives);
         let Some(net) = &self.member.net else {
             tokio::join!(following, retiring, reading, filling);
             unreachable!("none of them has an end");
@@ -202,7 +206,9 @@ impl Place {
     /// the process starts again and continues under that id.
     fn judge(&self, error: MetadataError) -> HostError {
         match error {
-            MetadataError::Replaced { by, .. } if OwnDrives::of(&self.member.host).asked_to_be(&self.around, by) => {
+            MetadataError::Replaced { by, .. }
+                if OwnDrives::of(self.member.host.host, &self.drives.all()).asked_to_be(&self.around, by) =>
+            {
                 let why = format!("its cluster has taken it in as host {:016x} before its process ended", by.0);
                 HostError::Superseded { why }
             }

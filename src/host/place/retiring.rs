@@ -4,11 +4,9 @@
 
 use crate::actors::consensus::MetaHandle;
 use crate::actors::drives::health::HealthBoard;
-use crate::actors::drives::{ThreadsStopped, dismiss, off_thread};
+use crate::actors::drives::{DriveList, ThreadsStopped, dismiss, off_thread};
 use crate::host::Surroundings;
-use crate::host::drives::DriveList;
 use crate::limits::LAYOUT_LOOK_EVERY;
-use crate::metrics::MIRROR_COPIES;
 use crate::storage::identity::{Drive, IdentityError, retire_drives};
 use crate::storage::kv::KvResult;
 use crate::storage::meta::record::RemovedRecord;
@@ -27,8 +25,8 @@ pub(super) struct Retirement {
     pub metadata: MetaHandle,
     pub health: HealthBoard,
     pub own: DriveList,
-    /// The wanted number of copies of the metadata log with all drives that the host started with.
-    pub copies_wanted: usize,
+    /// The wanted number of copies of the metadata log if there are drives enough for them.
+    pub copies_max: usize,
 }
 
 /// The reason why drives could not be retired.
@@ -105,7 +103,7 @@ impl Retirement {
             match self.retire(&own, &left).await {
                 Ok(()) => {
                     exits.note_gone(left);
-                    self.show(&own, &exits);
+                    self.show(&exits);
                 }
                 Err(error) => {
                     tracing::warn!(%error, "removed drives could not be taken out of this host; this is tried again");
@@ -140,10 +138,9 @@ impl Retirement {
     }
 
     /// Removes the retired drives from health, and publishes the wanted number of log copies without them.
-    fn show(&self, own: &[Drive], exits: &Exits) {
+    fn show(&self, exits: &Exits) {
         exits.gone.iter().for_each(|node| dismiss(&self.health, *node));
-        let wanted = self.copies_wanted.min(own.len() - exits.gone.len());
-        MIRROR_COPIES.with_label_values(&["wanted"]).set(i64::try_from(wanted).unwrap_or(i64::MAX));
+        self.metadata.want_copies(self.copies_max.min(self.own.kept(&self.health.current()).len()));
     }
 }
 

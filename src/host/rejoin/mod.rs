@@ -22,9 +22,9 @@ use super::cluster::{self, Member};
 use super::metadata::{self, MetadataError, Replica};
 use super::{HostError, Surroundings};
 use crate::api::StartupProgress;
-use crate::config::Config;
+use crate::config::{Config, DATA_SETTING, with_data};
 use crate::storage::identity::{
-    HostDrives, IdentityError, Prepared, Rejoining, keep_rejoining, new_host_id, read_rejoining,
+    Drive, DriveState, HostDrives, IdentityError, Prepared, Rejoining, keep_rejoining, new_host_id, read_rejoining,
 };
 use crate::types::HostId;
 use std::os::unix::process::CommandExt;
@@ -85,7 +85,7 @@ pub(super) async fn after_loss(
 /// already; but not the id in the record of a host that was given up, which was never sent and is in copies of its
 /// directories, too.
 fn keep(around: &Surroundings, host: &HostDrives, decided: bool, why: String) -> Result<Rejoining, IdentityError> {
-    let wanted = OwnDrives::of(host);
+    let wanted = OwnDrives::of(host.host, &host.drives);
     let kept = read_rejoining(&*around.disk, &wanted.dirs, wanted.host)?;
     let drawn = kept.as_ref().filter(|kept| !kept.given_up);
     let to = drawn.map_or_else(|| new_host_id(&around.ambient), |kept| kept.to);
@@ -103,8 +103,9 @@ pub(super) struct OwnDrives {
 }
 
 impl OwnDrives {
-    pub fn of(host: &HostDrives) -> Self {
-        Self { host: host.host, dirs: host.usable_dirs() }
+    pub fn of(host: HostId, drives: &[Drive]) -> Self {
+        let usable = drives.iter().filter(|drive| !matches!(drive.state, DriveState::Lost { .. }));
+        Self { host, dirs: usable.map(|drive| drive.dir.clone()).collect() }
     }
 
     /// Records for all later starts that the cluster has given the host up. Returns the error that the process ends
@@ -127,7 +128,7 @@ impl OwnDrives {
         let to = kept.map_or_else(|| new_host_id(&around.ambient), |kept| kept.to);
         tracing::error!(why, "this host comes back to its cluster as another member; its process starts again");
         match keep_rejoining(&*around.disk, &self.dirs, &Rejoining::new(self.host, to, true, why)) {
-            Ok(()) => HostError::StartsAgain { why: "it comes back to its cluster as another member" },
+            Ok(()) => HostError::StartsAgain { why: "it comes back to its cluster as another member", data: None },
             Err(error) => error.into(),
         }
     }
@@ -139,10 +140,16 @@ impl OwnDrives {
     }
 }
 
-/// Replaces the process by a new one of the same program with the same arguments; returns only if that fails.
-pub(super) fn start_again() -> HostError {
-    let mut arguments = std::env::args_os();
+/// Replaces the process by a new one of the same program with the same arguments and variables, except that the data
+/// directories include those that were added; returns only if that fails.
+pub(super) fn start_again(data: Option<&str>) -> HostError {
+    let mut arguments = std::env::args_os().collect();
     let mut command = Command::new(THIS_PROGRAM);
+    if let Some(data) = data {
+        arguments = with_data(arguments, data);
+        command.env(DATA_SETTING, data);
+    }
+    let mut arguments = arguments.into_iter();
     if let Some(name) = arguments.next() {
         command.arg0(name);
     }

@@ -97,7 +97,17 @@ impl Claim {
 
 /// Decides what to do with the directories, from the content of each. Refuses a combination that is not one host's.
 pub fn examine(found: &[Found], wanted: WantedGeometry) -> Result<Plan, IdentityError> {
-    let numbers = numbers_known(found);
+    examine_without(found, wanted, &BTreeSet::new())
+}
+
+/// As `examine`, and gives none of these numbers to a further drive.
+pub(super) fn examine_without(
+    found: &[Found],
+    wanted: WantedGeometry,
+    taken: &BTreeSet<NodeId>,
+) -> Result<Plan, IdentityError> {
+    let mut numbers = numbers_known(found);
+    numbers.extend(taken.iter().map(|node| node.0));
     let (found, retired) = without_retired(found);
     let found = found.as_slice();
     if let Some((dir, example)) = found.iter().find_map(|found| match &found.content {

@@ -14,8 +14,8 @@ mod founding;
 mod lock;
 mod open;
 mod rejoining;
-mod replacing;
 mod root_key;
+mod running;
 mod scan;
 #[cfg(test)]
 mod tests;
@@ -31,8 +31,10 @@ pub use open::{
     prepare_host, retire_drives,
 };
 pub use rejoining::{Rejoining, forget_rejoining, keep_rejoining, read_rejoining};
-pub use replacing::{ReplaceError, Replacement, check_replacement, replace_drive};
 pub use root_key::{keep_root_keys, read_root_keys};
+pub use running::{
+    AddError, Addition, ReplaceError, Replacement, add_drive, check_addition, check_replacement, replace_drive,
+};
 pub use scan::{Content, Found, read_incarnation, scan};
 pub use unfilled::{is_unfilled, note_filled, note_unfilled};
 

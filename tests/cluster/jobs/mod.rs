@@ -168,3 +168,57 @@ fn a_drive_replaced_on_its_own_host_is_used_by_all_hosts() {
         assert!(found.body == data::bytes(number, 300_000), "object {number}");
     }
 }
+
+/// Whether every host has all that belongs on it by the newest layout.
+fn is_settled(cluster: &Cluster, host: usize) -> bool {
+    let (layout, answered) = ask(cluster, host, &["layout", "show"]);
+    answered && layout["moving"]["settled"] == true
+}
+
+/// The host has one drive, and then a copy of the metadata log on each of two.
+#[test]
+fn a_drive_that_is_added_to_a_host_of_several_is_known_to_all_of_them() {
+    let _alone = alone();
+    let cluster = Cluster::formed(&Shape::three(1, seed()));
+    put_some(&cluster);
+    let dir = cluster.root.path().join("added");
+    std::fs::create_dir(&dir).expect("it is the test's own");
+    let added = cluster.admin(1, &["drive", "add", dir.to_str().expect("text")]);
+    let (node, drive) = (added["node"].as_u64().expect("a number"), added["node"].to_string());
+    eventually(PATIENCE, "every host to know the drive, and to find all well", || {
+        let is_well = |host| {
+            let told = cluster.try_admin(host, &["health"]);
+            let health: Value = serde_json::from_slice(&told.stdout).unwrap_or_default();
+            health["status"] == "ok" && drive_in(&cluster, host, &dir) == Some((node, true))
+        };
+        (0..3).all(is_well).then_some(())
+    });
+    // Live and wanted copies together.
+    eventually(PATIENCE, "the host to have another copy of the metadata log", || {
+        (cluster.hosts[1].metric("sherd_raft_mirror_copies") == Some(4.0)).then_some(())
+    });
+    let (started, answered) = ask(&cluster, 2, &["scrub", "start", &drive]);
+    assert!(answered && started["nodes"] == json!([node]), "{started}");
+    let (started, answered) = ask(&cluster, 0, &["heal", "start", "--host", "b"]);
+    assert!(answered && started["nodes"].as_array().map(Vec::len) == Some(2), "{started}");
+    for number in 4..40 {
+        let put = cluster.client(0).put("box", &number.to_string(), &data::bytes(number, 300_000));
+        put.expect("it answers").expect(200);
+    }
+    eventually(PATIENCE, "shards to be on the drive, and no more to be moved", || {
+        let layout = cluster.admin(0, &["layout", "show"]);
+        let nodes = layout["nodes"].as_array().expect("a list").clone();
+        let holds = nodes.iter().any(|found| found["node"] == node && found["shards"].as_u64() > Some(0));
+        (holds && is_settled(&cluster, 0)).then_some(())
+    });
+    cluster.stop(1);
+    cluster.hosts[1].setup.lock().expect("unpoisoned").dirs.push(dir.clone());
+    cluster.start(1);
+    cluster.wait_until_ready(1);
+    // What is on the host's drives is needed where another host is away.
+    cluster.kill(2);
+    for number in 0..40 {
+        let found = cluster.client(1).get("box", &number.to_string()).expect("it answers").expect(200);
+        assert!(found.body == data::bytes(number, 300_000), "object {number}");
+    }
+}

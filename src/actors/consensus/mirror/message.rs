@@ -36,6 +36,8 @@ pub enum ToMirror {
     /// A drive is to be removed from the host: its copy is made on another drive, and then given up.
     DriveLeaves(NodeId),
     DriveBack(Box<ReplicaDrive>),
+    /// Sets the wanted number of copies.
+    WantCopies(usize),
     /// Stops the mirror, once all earlier operations are answered.
     Close(oneshot::Sender<()>),
 }

@@ -181,6 +181,10 @@ impl Mirror {
                 self.let_go();
             }
             ToMirror::DriveBack(drive) => self.take_back(*drive),
+            ToMirror::WantCopies(copies) => {
+                self.shared.want_copies(copies);
+                self.refill();
+            }
             ToMirror::Close(done) => self.closing = Some(done),
         }
     }
@@ -209,7 +213,7 @@ impl Mirror {
 
     /// Takes a leaving drive out of the mirror once its copy can be spared.
     fn let_go(&mut self) {
-        let may_go = self.leaving.may_go(&self.shared.drives(), self.shared.copies_wanted);
+        let may_go = self.leaving.may_go(&self.shared.drives(), self.shared.copies_wanted());
         if let Some(node) = may_go
             && (!self.progress.is_live(node) || self.progress.can_spare(node))
         {
@@ -477,7 +481,7 @@ impl Mirror {
         let chosen = {
             let mut drives = self.shared.drives();
             let busy = drives.with_role(DriveRole::Filling).next().is_some();
-            let enough = self.leaving.has_enough(&drives, self.shared.copies_wanted);
+            let enough = self.leaving.has_enough(&drives, self.shared.copies_wanted());
             let is_free = |node: &NodeId| !self.fills.contains(node) && !self.leaving.has(*node);
             let idle = drives.with_role(DriveRole::Idle).map(|(node, _)| node).find(is_free);
             let chosen = idle.filter(|_| !busy && !enough && !self.lost && self.closing.is_none());

@@ -19,7 +19,7 @@ use arc_swap::ArcSwapOption;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex};
 use tokio::sync::{Notify, watch};
 
@@ -290,7 +290,7 @@ fn share(options: &ReplicaOptions, set: MirrorSet, index: LogIndex) -> Shared {
         failed_copies: Mutex::default(),
         opener: opener(options),
         offload: options.offload,
-        copies_wanted: options.copies_wanted.max(1),
+        copies_wanted: AtomicUsize::new(options.copies_wanted.max(1)),
     }
 }
 

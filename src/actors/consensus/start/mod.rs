@@ -21,7 +21,6 @@ use super::shared::{Drive, DriveRole, Offload, Shared};
 use super::state::{SnapshotDamaged, SnapshotStore, StateHome, StateMachine};
 use crate::actors::log::Threads;
 use crate::ambient::Ambient;
-use crate::metrics::MIRROR_COPIES;
 use crate::net::GroupTransport;
 use crate::storage::buffer::BufferPool;
 use crate::storage::disk::Disk;
@@ -283,8 +282,7 @@ pub(super) async fn open_stores(options: &ReplicaOptions) -> Result<Stores, Star
     let mut machine = StateMachine::new(Arc::clone(&shared), snapshots.clone(), home, place, tables, applied);
     machine.restore().await.map_err(why_not_restored)?;
     let progress = MirrorProgress::new(shared.drives().set.clone(), shared.index().sequence());
-    let wanted = i64::try_from(options.copies_wanted).unwrap_or(i64::MAX);
-    MIRROR_COPIES.with_label_values(&["wanted"]).set(wanted);
+    shared.want_copies(options.copies_wanted);
     tokio::spawn(Mirror::new(Arc::clone(&shared), snapshots.clone(), inbox, progress).run());
     let mut log = LogStore::new(Arc::clone(&shared), mirror.clone());
     vote_where_none_was(&shared, &snapshots, &mut log).await?;

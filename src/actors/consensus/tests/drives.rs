@@ -231,6 +231,35 @@ async fn an_emptied_drive_is_filled_while_writes_go_on() {
     meta.shutdown().await;
 }
 
+#[actix::test]
+async fn a_drive_that_is_added_gets_a_copy_where_the_host_is_to_keep_more_of_them() {
+    let mut host = Host::with_drives(1);
+    let meta = host.start().await;
+    let bucket = create_bucket(&meta, "b").await;
+    put_many(&meta, bucket, 0..50).await;
+    meta.snapshot_now().await;
+    for (added, copies) in [(2, 2), (3, 2)] {
+        std::fs::create_dir_all(host.dir(added)).expect("an empty drive");
+        host.present.push(added);
+        meta.want_copies(copies);
+        meta.drive_back(host.drive(added));
+        let next = u128::from(added) * 100;
+        let writes = put_many(&meta, bucket, next..next + 100);
+        futures::join!(writes, until("the copies that are wanted", || members(&meta) == [1, 2]));
+        assert_eq!(meta.replica(&NodeHealth::default()).copies_wanted, copies);
+    }
+    // The drive without a copy takes the place of one that is lost.
+    meta.drive_lost(NodeId(1));
+    host.lose(1);
+    until("the third drive has a copy", || members(&meta) == [2, 3]).await;
+    meta.shutdown().await;
+    host.lose(2);
+    let meta = host.start().await;
+    assert_all(&meta, bucket, 0..50).await;
+    assert_all(&meta, bucket, 200..400).await;
+    meta.shutdown().await;
+}
+
 /// Starts a host with three drives, one of which has the only copy of 80 puts, most of them in a snapshot.
 async fn with_one_copy() -> (Host, MetaHandle, BucketId, u32) {
     let mut host = Host::with_drives(3);

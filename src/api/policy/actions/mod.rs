@@ -15,8 +15,9 @@ const SERVICE: &str = "s3:";
 const ADMIN: &str = "admin:";
 
 /// The actions of the admin API, one for each route. Their resource is `*`.
-pub const ADMIN_ACTIONS: [&str; 29] = [
+pub const ADMIN_ACTIONS: [&str; 30] = [
     "AcceptClock",
+    "AddDrive",
     "CallIam",
     "ChangeEncryptionKey",
     "DropUnknownShards",

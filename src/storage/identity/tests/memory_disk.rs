@@ -16,6 +16,7 @@ struct State {
     broken: BTreeSet<PathBuf>,
     changes_left: Option<u32>,
     sizes: BTreeMap<PathBuf, u64>,
+    file_systems: BTreeMap<PathBuf, u64>,
 }
 
 impl MemoryDisk {
@@ -41,6 +42,11 @@ impl MemoryDisk {
     /// Makes this path the root of a file system of this size.
     pub fn set_size(&self, path: &str, total_bytes: u64) {
         self.state().sizes.insert(path.into(), total_bytes);
+    }
+
+    /// Makes this path the root of the file system of this number; without any, none is told.
+    pub fn mount(&self, path: &str, file_system: u64) {
+        self.state().file_systems.insert(path.into(), file_system);
     }
 
     pub fn put(&self, path: &str, bytes: &[u8]) {
@@ -157,7 +163,8 @@ impl Disk for MemoryDisk {
     fn space(&self, dir: &Path) -> io::Result<Space> {
         let state = self.state();
         let total_bytes = dir.ancestors().find_map(|path| state.sizes.get(path)).copied().unwrap_or(1 << 40);
-        Ok(Space { free_bytes: total_bytes, total_bytes, file_system: 0 })
+        let file_system = dir.ancestors().find_map(|path| state.file_systems.get(path)).copied().unwrap_or(0);
+        Ok(Space { free_bytes: total_bytes, total_bytes, file_system })
     }
 }
 

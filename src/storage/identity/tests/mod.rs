@@ -1,5 +1,6 @@
 //! Tests of identities: the states of data directories at start, and what the host makes of them.
 
+mod adding;
 mod memberships;
 mod memory_disk;
 mod replacing;

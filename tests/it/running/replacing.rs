@@ -1,54 +1,12 @@
 //! Replacing a drive of a running host, without a restart.
 
-use crate::harness::client::S3;
+use super::{BUCKET, EndOfLoad, PATIENCE, WRITERS, check, load, object, until_out, until_well};
 use crate::harness::server::Server;
-use crate::harness::{admin, data, eventually, lose_drive};
+use crate::harness::{admin, eventually, lose_drive};
 use serde_json::Value;
 use std::fs;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
-
-const PATIENCE: Duration = Duration::from_secs(120);
-const BUCKET: &str = "box";
-const WRITERS: u64 = 3;
-
-/// The sizes of objects that are stored in the metadata, in one stripe, and in several stripes.
-const LENS: [usize; 3] = [1000, 100_000, 1_200_000];
-
-fn object(writer: u64, number: u64) -> (String, Vec<u8>) {
-    let len = LENS[usize::try_from(number).unwrap() % LENS.len()];
-    (format!("{writer}/{number}"), data::bytes(writer * 1_000_000 + number, len))
-}
-
-/// Writes objects and reads them back until `is_over`; returns their number, or the first request that failed.
-fn load(s3: &S3, writer: u64, is_over: &AtomicBool) -> Result<u64, String> {
-    let mut number = 0;
-    while !is_over.load(Ordering::Relaxed) {
-        let (key, bytes) = object(writer, number);
-        let put = s3.put(BUCKET, &key, &bytes).map_err(|error| format!("PUT {key}: {error}"))?;
-        if put.status != 200 {
-            return Err(format!("PUT {key}: {} {}", put.status, put.text()));
-        }
-        number += 1;
-        let (key, bytes) = object(writer, number / 2);
-        let got = s3.get(BUCKET, &key).map_err(|error| format!("GET {key}: {error}"))?;
-        if got.status != 200 || got.body != bytes {
-            return Err(format!("GET {key}: {} {}", got.status, got.text()));
-        }
-    }
-    Ok(number)
-}
-
-#[track_caller]
-fn check(s3: &S3, written: &[u64]) {
-    for (writer, count) in (0..).zip(written) {
-        for number in 0..*count {
-            let (key, bytes) = object(writer, number);
-            assert!(s3.get(BUCKET, &key).unwrap().expect(200).body == bytes, "{key} differs");
-        }
-    }
-}
+use std::sync::atomic::AtomicBool;
 
 /// Returns the reason why the replacement of a drive is refused.
 #[track_caller]
@@ -66,20 +24,6 @@ fn replace(server: &Server, drive: &str) -> Value {
 fn incarnation_of(server: &Server, node: usize) -> Value {
     let layout = admin::json(&admin::run(server.admin, &server.keys, &["layout", "show", "--json"]));
     layout["nodes"][node]["incarnation"].clone()
-}
-
-fn until_well(server: &Server) {
-    eventually(PATIENCE, "the store to be whole and well", || {
-        let told = admin::run(server.admin, &server.keys, &["health", "--json"]);
-        let health: Value = serde_json::from_slice(&told.stdout).unwrap_or_default();
-        (health["status"] == "ok").then_some(())
-    });
-}
-
-fn until_out(server: &Server, node: &str) {
-    eventually(PATIENCE, "the loss to be noticed", || {
-        (server.metric("sherd_drive_up", &[("node", node)]) == 0.0).then_some(())
-    });
 }
 
 #[track_caller]
@@ -111,6 +55,7 @@ fn a_lost_drive_is_replaced_while_the_host_runs_and_no_request_fails() {
             scope.spawn(move || load(&s3, writer, is_over))
         };
         let writers: Vec<_> = (0..WRITERS).map(load).collect();
+        let end_of_load = EndOfLoad(&is_over);
         let former = incarnation_of(&server, 0);
         lose_drive(&dirs[0]);
         until_out(&server, "0");
@@ -120,7 +65,7 @@ fn a_lost_drive_is_replaced_while_the_host_runs_and_no_request_fails() {
         assert_ne!(former, replaced["incarnation"]);
         assert_eq!(incarnation_of(&server, 0), replaced["incarnation"]);
         until_well(&server);
-        is_over.store(true, Ordering::Relaxed);
+        drop(end_of_load);
         writers.into_iter().map(|writer| writer.join().unwrap().expect("no request fails")).collect()
     });
     assert!(written.iter().all(|count| *count > 3), "{written:?}");

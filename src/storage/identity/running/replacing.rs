@@ -1,13 +1,14 @@
 //! The replacement of a drive while its host runs: an empty directory at the drive's path becomes the drive, under a
 //! new incarnation. The directories are examined as at a start.
 
-use super::examine::{Claim, Host, Plan, Seat, examine};
-use super::lock::{DirLocks, LockFault};
-use super::open::{HeldLocks, bring_up, check_size, write_identity};
-use super::scan::scan;
-use super::{Drive, DriveState, IDENTITY_FILE, IdentityError, WantedGeometry};
+use super::lock_anew;
 use crate::ambient::Ambient;
 use crate::storage::disk::Disk;
+use crate::storage::identity::examine::{Claim, Host, Plan, Seat, examine};
+use crate::storage::identity::lock::{DirLocks, LockFault};
+use crate::storage::identity::open::{HeldLocks, bring_up, check_size, write_identity};
+use crate::storage::identity::scan::scan;
+use crate::storage::identity::{Drive, DriveState, IDENTITY_FILE, IdentityError, WantedGeometry};
 use crate::types::{Incarnation, NodeId};
 use std::path::PathBuf;
 
@@ -92,15 +93,12 @@ pub fn replace_drive(
     held: &mut HeldLocks,
 ) -> Result<Drive, ReplaceError> {
     examined(disk, request)?;
-    // If the lock file was left in place, the host's own lock on the former drive would refuse the new one.
-    held.remove(&request.dir);
-    let lock = locks.lock(&request.dir).map_err(|fault| match fault {
+    lock_anew(&request.dir, locks, held).map_err(|fault| match fault {
         LockFault::InUse => IdentityError::Locked { dir: request.dir.clone() }.into(),
         LockFault::Failed(error) => {
             ReplaceError::Unusable { dir: request.dir.clone(), why: format!("it cannot be locked: {error}") }
         }
     })?;
-    held.insert(request.dir.clone(), lock);
     // Examined again, as another process may have used the directory before it was locked.
     let (mut host, mut seat, attempt) = examined(disk, request)?;
     if matches!(attempt, Attempt::First) {
