@@ -62,6 +62,9 @@ fn main() -> ExitCode {
             let _logging = logging::start(&config.log_filter, config.log_format);
             host::rejoin(&config, wish).map_or_else(|error| fail(1, &error), |()| ExitCode::SUCCESS)
         }
+        Invocation::OpenTables(directory) => {
+            host::open_tables(&directory).map_or_else(|error| fail(1, &error), |()| ExitCode::SUCCESS)
+        }
         Invocation::Admin(invocation) => admin::run(&invocation).map_or_else(|error| fail(1, &error), ExitCode::from),
         Invocation::Dev(options) => dev::run(&options).map_or_else(|error| fail(1, &error), |()| ExitCode::SUCCESS),
         Invocation::Print { text, code: 0 } => print(text),

@@ -4,6 +4,9 @@
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
+/// The hidden command of this program that opens the tables in a directory and closes them again.
+pub const OPEN_TABLES_COMMAND: &str = "open-tables";
+
 /// Milliseconds since the Unix epoch, as supplied by the proposer of a change.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct UnixMs(pub u64);

@@ -4,6 +4,7 @@ use super::admin::{self, AdminInvocation, KeySource};
 use super::dev::{self, DevOptions};
 use super::settings::{self, SETTINGS, Setting};
 use super::{Config, ConfigError, FileReader};
+use crate::types::OPEN_TABLES_COMMAND;
 use clap::error::{ContextKind, ContextValue};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use std::ffi::OsString;
@@ -28,6 +29,8 @@ pub enum Invocation {
     Recover { config: Box<Config>, from: Option<PathBuf>, goes_on: bool },
     /// Have this stopped host rejoin its cluster as another member, or print what that means.
     Rejoin { config: Box<Config>, wish: RejoinWish },
+    /// Open the tables in this directory and close them, for a process that was ended by that several times.
+    OpenTables(PathBuf),
     /// Run several hosts that form a cluster, for trying it out.
     Dev(Box<DevOptions>),
     /// Print this text and exit with this code: help, version, or an error in the arguments.
@@ -70,6 +73,9 @@ pub fn from_process(
     if let Some(below) = matches.subcommand_matches("credentials") {
         pairs.extend(flags(below));
         return Ok(Invocation::Credentials(admin::key_source(pairs, files)?));
+    }
+    if let Some(below) = matches.subcommand_matches(OPEN_TABLES_COMMAND) {
+        return Ok(Invocation::OpenTables(below.get_one("directory").cloned().unwrap_or_default()));
     }
     pairs.extend(flags(&matches));
     let below = matches.subcommand();
@@ -134,6 +140,11 @@ fn command() -> Command {
         .disable_help_subcommand(true)
         .subcommand(admin::command())
         .subcommand(dev::command())
+        .subcommand(
+            Command::new(OPEN_TABLES_COMMAND)
+                .hide(true)
+                .arg(Arg::new("directory").required(true).value_parser(value_parser!(PathBuf))),
+        )
         .subcommand(
             Command::new("check")
                 .about("Check the configuration and the files it names without touching a drive; a store may be running")

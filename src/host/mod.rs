@@ -46,6 +46,7 @@ use crate::storage::disk::{Disk, SystemDisk};
 use crate::storage::identity::{
     HostDrives, IdentityError, Prepared, SystemLocks, WantedGeometry, keep_credentials, note_started, prepare_host,
 };
+use crate::storage::kv::{KvError, fjall};
 use crate::storage::ring::{Layout, auto_geometry};
 use crate::storage::sealing::{RootKeyError, RootKeys};
 use crate::storage::wal;
@@ -178,6 +179,11 @@ pub fn rejoin(config: &Config, wish: RejoinWish) -> Result<(), HostError> {
 /// be lost.
 pub fn recover(config: &Config, from: Option<&Path>, goes_on: bool) -> Result<(), HostError> {
     actix::System::new().block_on(async { recovery::recover(config, &surroundings(config), from, goes_on).await })
+}
+
+/// Opens the tables in this directory and closes them again, in a process that may end by it.
+pub fn open_tables(directory: &Path) -> Result<(), KvError> {
+    fjall::try_open(directory)
 }
 
 /// Runs `sherd salvage`: drops the damaged part of the metadata of a stopped host, or only prints what would be lost.

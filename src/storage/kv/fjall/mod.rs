@@ -74,6 +74,22 @@ struct FjallSnapshot {
 
 type Keyspaces = BTreeMap<Table, Keyspace>;
 
+/// Opens the database in this directory and closes it again: what `OPEN_TABLES_COMMAND` does.
+pub fn try_open(path: &Path) -> KvResult<()> {
+    const CACHE_BYTES: u64 = 8 << 20;
+    open_database(path, CACHE_BYTES).map(drop)
+}
+
+fn open_database(path: &Path, cache_bytes: u64) -> KvResult<Database> {
+    let builder = Database::builder(path)
+        .cache_size(cache_bytes)
+        .worker_threads(WORKER_THREADS)
+        .max_cached_files(Some(FILES_OPEN_MAX))
+        .max_journaling_size(u64::MAX)
+        .manual_journal_persist(true);
+    builder.open().map_err(|error| failed("open", error))
+}
+
 impl FjallKv {
     /// Removes the database of this directory, if there is one. Renames it first, so that a partly removed one is never
     /// opened.
@@ -112,14 +128,7 @@ impl FjallKv {
             None => discard_unfinished(&disk, path)?,
         }
         let opening = Opening::begin(path)?;
-        let database = Database::builder(path)
-            .cache_size(memory.cache_bytes)
-            .worker_threads(WORKER_THREADS)
-            .max_cached_files(Some(FILES_OPEN_MAX))
-            .max_journaling_size(u64::MAX)
-            .manual_journal_persist(true)
-            .open()
-            .map_err(|error| failed("open", error))?;
+        let database = open_database(path, memory.cache_bytes)?;
         let found: listing::Names = database.list_keyspace_names().iter().map(|name| name.to_string()).collect();
         if let Some(gone) = listed.iter().flatten().find(|name| !found.contains(*name)) {
             let cause = format!("table {gone} in {} is gone", path.display());
