@@ -318,6 +318,40 @@ fn directories_in_another_order_are_the_same_store() {
     corpus.check(&setup.start().client(), "box");
 }
 
+/// As a process leaves them that was killed twice while it opened them.
+fn note_two_openings(dir: &Path) {
+    for tables in fs::read_dir(dir.join("state")).unwrap() {
+        fs::write(tables.unwrap().path().join("opening"), "..").unwrap();
+    }
+}
+
+#[test]
+fn tables_whose_openings_were_killed_still_prove_what_the_log_lost() {
+    let (_root, server) = Server::fresh();
+    let corpus = Corpus::store(&server.client(), "box");
+    let (setup, ..) = server.stop();
+    let log = segments(&setup.dirs[0].join("meta")).into_iter().max_by_key(|path| content_end(path)).unwrap();
+    let whole = fs::read(&log).unwrap();
+    let cut = u64::try_from(content_end(&log) * 4 / 5).unwrap();
+    fs::OpenOptions::new().write(true).open(&log).unwrap().set_len(cut).unwrap();
+    note_two_openings(&setup.dirs[0]);
+    for _ in 0..2 {
+        let ended = setup.fail_to_start();
+        assert!(ended.stderr.contains("by the tables of node 0 it once held"), "{}", ended.stderr);
+    }
+    fs::write(&log, whole).unwrap();
+    note_two_openings(&setup.dirs[0]);
+    let server = setup.start();
+    corpus.check(&server.client(), "box");
+    let (_, ended, _) = server.stop();
+    assert!(!ended.stderr.contains("rebuilt"), "{}", ended.stderr);
+}
+
+/// Returns the length of a file without the zeros at its end.
+fn content_end(path: &Path) -> usize {
+    fs::read(path).unwrap().iter().rposition(|byte| *byte != 0).map_or(0, |at| at + 1)
+}
+
 /// W10: the shard index and the metadata tables are derived.
 #[test]
 fn deleted_indexes_and_metadata_tables_are_rebuilt() {

@@ -50,6 +50,10 @@ fn of_own(member: &Member, remains: &Remains) -> Vec<String> {
     }));
     let named = |id: &&HostId| **id != own && !remains.hosts.iter().any(|host| host.id == **id);
     lines.extend(remains.voters.iter().filter(named).map(|id| format!("    host {:016x}, a voter", id.0)));
+    if remains.voters.is_empty() {
+        // The tables and snapshots, which name them, are lost.
+        lines.push("    every other host of the cluster: what is left here does not name them".to_owned());
+    }
     lines.push(
         "  One that comes back after all is refused. It comes back with its shards by sherd rejoin, or empty."
             .to_owned(),
