@@ -48,6 +48,8 @@ fn has_terminal() -> bool {
 /// A host at work.
 pub(super) struct Running {
     pub api: ApiHandle,
+    /// The task that orders certificates.
+    pub acme: Option<JoinHandle<()>>,
     pub chores: Chores,
     pub buckets: BucketChores,
     pub audit: AuditLogs,
@@ -81,8 +83,9 @@ impl Running {
     /// Gives the lead away first, so that no request of any host has to wait for it; lets requests under way end; then makes
     /// everything durable and closes it.
     pub async fn stop(self, threads: &Arc<dyn Blocking>) {
-        let Self { api, chores, buckets, audit, bay, replacing, replica, load: _, place, keeping } = self;
+        let Self { api, acme, chores, buckets, audit, bay, replacing, replica, load: _, place, keeping } = self;
         place.stopping.store(true, Ordering::Release);
+        acme.iter().for_each(JoinHandle::abort);
         replica.handle.leave_the_lead().await;
         api.stop().await;
         keeping.abort();

@@ -1,6 +1,7 @@
 //! Communication between hosts: the requests, the traits that serve them, and the transports. No actors, no storage:
 //! `actors` implements `NodeService`, and `host` joins the two. `FORMAT.md` has the bytes on the wire.
 
+mod acme;
 mod fetch;
 mod frame;
 #[cfg(any(test, fuzzing))]
@@ -16,6 +17,7 @@ mod quic;
 mod service;
 mod tls;
 
+pub use acme::{AccountKey, AcmeClient, AcmeError, ChallengeAnswers, Issued};
 pub use fetch::Fetcher;
 pub use frame::{VersionRange, WireVersion};
 pub use greeting::{Greeting, Refusal};

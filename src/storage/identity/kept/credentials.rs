@@ -1,11 +1,11 @@
 //! Root credentials that nobody gave: made once from the random source, kept in `credentials.json` on every drive, so that
 //! they survive the loss of any.
 
-use super::document::{DocumentFault, decode, encode};
-use super::scan::{Content, Found, read_bounded, scan};
-use super::{CREDENTIALS_FILE, IdentityError};
 use crate::ambient::Ambient;
 use crate::storage::disk::{Disk, replace_file};
+use crate::storage::identity::document::{DocumentFault, decode, encode};
+use crate::storage::identity::scan::{Content, Found, read_bounded, scan};
+use crate::storage::identity::{CREDENTIALS_FILE, IdentityError};
 use crate::types::{ClusterId, UnixMs};
 use serde::{Deserialize, Serialize};
 use std::fmt;

@@ -2,11 +2,11 @@
 //! Unlike credentials it cannot be made anew: without it nothing that was sealed can be read. So a key that was ever found
 //! is never dropped, and none is made where there may be one that cannot be read now.
 
-use super::document::{DocumentFault, decode, encode};
-use super::scan::read_bounded;
-use super::{IdentityError, ROOT_KEY_FILE};
 use crate::ambient::Ambient;
 use crate::storage::disk::{Disk, replace_file};
+use crate::storage::identity::document::{DocumentFault, decode, encode};
+use crate::storage::identity::scan::read_bounded;
+use crate::storage::identity::{IdentityError, ROOT_KEY_FILE};
 use crate::storage::sealing::{RootKey, RootKeys};
 use crate::types::{ClusterId, UnixMs};
 use serde::{Deserialize, Serialize};
