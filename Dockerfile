@@ -19,6 +19,8 @@ RUN groupadd --gid 1000 sherd \
     && useradd --uid 1000 --gid 1000 --no-create-home --home-dir /data --shell /usr/sbin/nologin sherd \
     && install -d -o sherd -g sherd -m 0755 /data
 COPY --from=build /usr/local/bin/sherd /usr/local/bin/sherd
+# The authorities that the system trusts: for ACME servers, webhooks and identity providers.
+COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 COPY --chmod=0755 docker-entrypoint.sh /usr/local/bin/docker-entrypoint.sh
 
 ENV SHERD_DATA=/data/store \

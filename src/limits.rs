@@ -328,6 +328,9 @@ pub const FORM_FIELDS_BYTES_MAX: usize = 20 << 10;
 pub const DROPPED_ROWS_AT_ONCE: usize = 64;
 pub const DROPPED_ROWS_PER_RECLAIM: usize = 1024;
 
+/// The longest pause after failed orders of a certificate. Let's Encrypt takes five failed proofs of a name in an hour.
+pub const ACME_RETRY_MAX: Duration = Duration::from_secs(12 * 3600);
+
 /// Sizes and times that decide how soon segments are compacted, snapshots are taken, tables are written out and garbage
 /// is reclaimed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -344,6 +347,8 @@ pub struct Scale {
     pub upkeep_idle: Duration,
     /// The interval after which a shard index is made durable, so that a start after a power cut replays little.
     pub index_persist_every: Duration,
+    /// The pause after the first failed order of a certificate; each failure after it doubles the pause.
+    pub acme_retry_min: Duration,
 }
 
 impl Scale {
@@ -355,6 +360,7 @@ impl Scale {
         reclaim_grace: RECLAIM_GRACE,
         upkeep_idle: Duration::from_secs(5),
         index_persist_every: Duration::from_secs(30),
+        acme_retry_min: Duration::from_secs(300),
     };
 
     /// The scale for tests: compaction and snapshots happen within seconds instead of hours.
@@ -366,6 +372,7 @@ impl Scale {
         reclaim_grace: Duration::from_secs(3),
         upkeep_idle: Duration::from_secs(1),
         index_persist_every: Duration::from_secs(5),
+        acme_retry_min: Duration::from_secs(1),
     };
 
     /// Returns the segment size for a drive of this size. It keeps the number of files small on large drives, and

@@ -39,9 +39,10 @@ pub use identity::changes::accounts_file::AccountsFile;
 pub use s3::Credentials;
 pub use safety::{BlobsShown, Bounds, LossesShown, RepairsShown, Safety, StopSafety, Verdict};
 pub use server::{
-    ApiError, ApiHandle, ApiOptions, EndpointError, Endpoints, ListenerTls, StartupProgress, StartupServer, serve,
+    ApiError, ApiHandle, ApiOptions, CertificateSource, EndpointError, Endpoints, ListenerTls, StartupProgress,
+    StartupServer, serve,
 };
-pub use tls::{Certificates, NamedFile, TlsError, TlsFiles};
+pub use tls::{Certificate, Certificates, NamedFile, TlsError, TlsFiles, Validity};
 
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,7 @@
 //! The configuration: settings from the environment and from flags, which win, parsed and validated once at start.
 //! Nothing else in the crate reads settings.
 
+mod acme;
 mod admin;
 mod arguments;
 mod cluster;
@@ -14,6 +15,7 @@ mod settings;
 mod tests;
 mod values;
 
+pub use acme::AcmeConfig;
 pub use admin::{
     AccessQuestion, AdminCommand, AdminInvocation, Holder, IdentityQuestion, JobQuestion, KeyQuestion, KeySource,
     LayoutQuestion, Limit, MetadataQuestion, Question, RateLimitQuestion, ServiceKeyAsked, Target, TopBy, TopOver,
@@ -87,8 +89,10 @@ pub struct Config {
     /// The length of a day in lifecycle rules.
     pub lifecycle_day: Duration,
     pub scale: Scale,
-    /// The files of the S3 listener; `None`: it speaks plain HTTP.
+    /// The files of the S3 listener; `None`: it speaks plain HTTP, or has a certificate by `acme`.
     pub tls: Option<TlsFiles>,
+    /// How the S3 listener gets a certificate where `tls` names none.
+    pub acme: Option<AcmeConfig>,
     /// The files of the admin listener; `None`: it speaks plain HTTP.
     pub admin_tls: Option<TlsFiles>,
     /// `None`: `/metrics` is open.
@@ -246,6 +250,7 @@ impl Config {
             lifecycle_day: pairs.value(settings::LIFECYCLE_DAY, values::lifecycle_day)?,
             scale,
             tls: tls(&pairs, files, settings::TLS_CERT, settings::TLS_KEY)?,
+            acme: acme::resolve(&pairs, files)?,
             admin_tls: tls(&pairs, files, settings::ADMIN_TLS_CERT, settings::ADMIN_TLS_KEY)?,
             metrics_token: metrics_token(&pairs, files)?,
             identities: identities::resolve(&pairs, files)?,

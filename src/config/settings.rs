@@ -55,6 +55,10 @@ pub const ACCOUNTS_FILE: &str = "SHERD_ACCOUNTS_FILE";
 pub const OIDC_KEYS: &str = "SHERD_OIDC_KEYS";
 pub const TLS_CERT: &str = "SHERD_TLS_CERT";
 pub const TLS_KEY: &str = "SHERD_TLS_KEY";
+pub const ACME_DOMAINS: &str = "SHERD_ACME_DOMAINS";
+pub const ACME_CONTACT: &str = "SHERD_ACME_CONTACT";
+pub const ACME_DIRECTORY: &str = "SHERD_ACME_DIRECTORY";
+pub const ACME_CA_FILE: &str = "SHERD_ACME_CA_FILE";
 pub const ADMIN_TLS_CERT: &str = "SHERD_ADMIN_TLS_CERT";
 pub const ADMIN_TLS_KEY: &str = "SHERD_ADMIN_TLS_KEY";
 pub const METRICS_TOKEN: &str = "SHERD_METRICS_TOKEN";
@@ -269,6 +273,38 @@ pub const SETTINGS: &[Setting] = &[
         value: "FILE",
         default: "",
         help: "Private key (PEM) of the S3 listener's certificate",
+        secret: None,
+    },
+    Setting {
+        name: ACME_DOMAINS,
+        flag: "acme-domains",
+        value: "NAMES",
+        default: "",
+        help: "Names of a certificate for S3 over TLS that the store orders and renews by itself (ACME); with a contact",
+        secret: None,
+    },
+    Setting {
+        name: ACME_CONTACT,
+        flag: "acme-contact",
+        value: "mailto:ADDRESS",
+        default: "",
+        help: "Contact of the account with the ACME server; it agrees to the server's terms of service",
+        secret: None,
+    },
+    Setting {
+        name: ACME_DIRECTORY,
+        flag: "acme-directory",
+        value: "URL",
+        default: "https://acme-v02.api.letsencrypt.org/directory",
+        help: "Directory of the ACME server",
+        secret: None,
+    },
+    Setting {
+        name: ACME_CA_FILE,
+        flag: "acme-ca-file",
+        value: "FILE",
+        default: "",
+        help: "Authorities (PEM) that the ACME server's own certificate may come from, instead of the system's",
         secret: None,
     },
     Setting {

@@ -471,6 +471,44 @@ fn tls_needs_both_certificate_and_key_or_neither() {
     assert_eq!(alone, "SHERD_ADMIN_TLS_CERT is set without SHERD_ADMIN_TLS_KEY; expected both or neither");
 }
 
+#[test]
+fn certificates_by_acme_need_names_and_a_contact_and_no_files() {
+    let files = Files::of(&[("/c.pem", "cert"), ("/k.pem", "key"), ("/ca.pem", "authority")]);
+    let acme = |pairs: &[(&str, &str)]| config_with(pairs, &files).map(|config| config.acme);
+    assert_eq!(acme(&[]).unwrap(), None);
+    let (domains, contact) =
+        (("SHERD_ACME_DOMAINS", "S3.test, a.test,s3.test"), ("SHERD_ACME_CONTACT", "mailto:ops@test"));
+    let found = acme(&[domains, contact, ("SHERD_ACME_CA_FILE", "/ca.pem")]).unwrap().unwrap();
+    assert_eq!(found.domains, ["a.test", "s3.test"]);
+    assert_eq!(found.directory, "https://acme-v02.api.letsencrypt.org/directory");
+    assert_eq!(found.ca_file.unwrap().path, PathBuf::from("/ca.pem"));
+    let refused = |pairs: &[(&str, &str)]| acme(pairs).unwrap_err().to_string();
+    assert_eq!(refused(&[domains]), "SHERD_ACME_DOMAINS is set without SHERD_ACME_CONTACT; expected both or neither");
+    assert!(refused(&[contact]).starts_with("SHERD_ACME_CONTACT is set without SHERD_ACME_DOMAINS"));
+    let directory = ("SHERD_ACME_DIRECTORY", "https://acme.test/directory");
+    assert!(refused(&[directory]).starts_with("SHERD_ACME_DIRECTORY is set without SHERD_ACME_DOMAINS"));
+    let by_files = [("SHERD_TLS_CERT", "/c.pem"), ("SHERD_TLS_KEY", "/k.pem")];
+    assert_eq!(
+        refused(&[&by_files[..], &[domains, contact]].concat()),
+        "SHERD_ACME_DOMAINS and SHERD_TLS_CERT are both set; only one of them is allowed"
+    );
+    for (name, value) in [
+        ("SHERD_ACME_DOMAINS", "*.s3.test"),
+        ("SHERD_ACME_DOMAINS", "10.0.0.1"),
+        ("SHERD_ACME_DOMAINS", "https://s3.test"),
+        ("SHERD_ACME_DOMAINS", " , "),
+        ("SHERD_ACME_CONTACT", "ops@test"),
+        ("SHERD_ACME_CONTACT", "mailto:ops"),
+        ("SHERD_ACME_CONTACT", "mailto:a@test,b@test"),
+        ("SHERD_ACME_DIRECTORY", "http://acme.test/directory"),
+        ("SHERD_ACME_DIRECTORY", "https://"),
+        ("SHERD_ACME_CA_FILE", "/missing.pem"),
+    ] {
+        let message = refused(&[domains, contact, (name, value)]);
+        assert!(message.starts_with(&format!("{name}: {value:?} ")), "{message}");
+    }
+}
+
 fn invoke(arguments: &[&str], environment: &[(&str, &str)]) -> Result<Invocation, ConfigError> {
     let environment = environment.iter().map(|(name, value)| (OsString::from(name), OsString::from(value)));
     from_process(arguments.iter().map(OsString::from), environment, &Files::default())

@@ -23,6 +23,8 @@ pub const SCRUB_INTERVAL_D_MAX: u64 = 36_500;
 /// The longest lifetime of a service key that the store accepts.
 const KEY_LIFETIME_D_MAX: u64 = 3650;
 const ACCESS_LOG_INTERVAL_S_MAX: u64 = DAY_S;
+/// The names that one certificate of Let's Encrypt may have.
+const ACME_DOMAINS_MAX: usize = 100;
 const METRICS_TOKEN_BYTES_MIN: usize = 16;
 const METRICS_TOKEN_BYTES_MAX: usize = 1024;
 
@@ -216,6 +218,31 @@ pub fn domains(text: &str) -> Result<Vec<String>, Allowed> {
         found.push(domain.to_ascii_lowercase());
     }
     Ok(found)
+}
+
+/// The names of a certificate that is proven name by name: no address, and no wildcard.
+pub fn acme_domains(text: &str) -> Result<Vec<String>, Allowed> {
+    let allowed = || {
+        format!("1 to {ACME_DOMAINS_MAX} DNS names, such as s3.example.org; no wildcards (their proof is a DNS record)")
+    };
+    let mut found = domains(text).map_err(|_| allowed())?;
+    found.sort();
+    found.dedup();
+    if (1..=ACME_DOMAINS_MAX).contains(&found.len()) { Ok(found) } else { Err(allowed()) }
+}
+
+pub fn acme_contact(text: &str) -> Result<String, Allowed> {
+    let address = text.strip_prefix("mailto:").and_then(|address| address.split_once('@'));
+    let is_plain =
+        |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_graphic() && !b"@,?\"".contains(&b));
+    let good = address.is_some_and(|(user, domain)| is_plain(user) && is_plain(domain));
+    if good { Ok(text.to_owned()) } else { Err("a URL such as mailto:ops@example.org".to_owned()) }
+}
+
+pub fn acme_directory(text: &str) -> Result<String, Allowed> {
+    let host = text.strip_prefix("https://").filter(|host| !host.is_empty() && !host.starts_with('/'));
+    let good = host.is_some_and(|host| host.bytes().all(|b| b.is_ascii_graphic()));
+    if good { Ok(text.to_owned()) } else { Err("a URL that begins with https://".to_owned()) }
 }
 
 pub fn ec(text: &str) -> Result<EcSetting, Allowed> {

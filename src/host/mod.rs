@@ -3,6 +3,7 @@
 //! Start: files and addresses that settings name, identities, metadata, drives, request path, chores, listeners. Stop:
 //! the reverse order, so that a part is stopped after all parts that send it requests.
 
+mod acme;
 mod admin;
 mod audit;
 mod background;
@@ -51,6 +52,7 @@ use crate::storage::ring::{Layout, auto_geometry};
 use crate::storage::sealing::{RootKeyError, RootKeys};
 use crate::storage::wal;
 use crate::types::{Epoch, Geometry};
+use acme::Acme;
 use admin::HostAdmin;
 use audit::AuditLogs;
 use background::BucketChores;
@@ -114,6 +116,8 @@ pub enum HostError {
     Webhook { name: String, cause: PostSetupError },
     #[error("SHERD_AUDIT_LOG: {path:?} cannot be written: {cause}")]
     AuditLog { path: PathBuf, cause: io::Error },
+    #[error("{setting}: {cause}")]
+    Acme { setting: &'static str, cause: PostSetupError },
     #[error("SHERD_OIDC_KEYS: {provider}: {cause}")]
     KeySet { provider: String, cause: PostSetupError },
     #[error("{doing}: {cause}")]
@@ -289,7 +293,7 @@ async fn start(
 ) -> Result<Running, HostError> {
     let system = |doing| move |cause| HostError::System { doing, cause };
     let locks = std::mem::take(&mut member.host.locks);
-    let Checked { endpoints, targets, key_sets, accounts, root_keys: given_keys } = checked;
+    let Checked { endpoints, targets, key_sets, accounts, root_keys: given_keys, acme } = checked;
     let host = &member.host;
     let health = HealthBoard::new(host.drives.iter().map(|drive| drive.node));
     let (faults, fault_source) = fault_channel();
@@ -333,6 +337,8 @@ async fn start(
     let options = api_options(config, credentials, roots, &place.member.host);
     let (access_log, audits) = (Some(buckets.access_log.clone()), audit.senders.clone());
     let options = ApiOptions { accounts, targets, key_sets, access_log, audit: audits, traffic, ..options };
+    let acme = acme.zip(endpoints.certificate_by_acme());
+    let acme = acme.map(|(client, shown)| Acme::load(client, shown, around, &place.member.host));
     startup.stop().await;
     let api = api::serve(options, endpoints, requests.gateway.clone(), around.ambient.clone(), admin)?;
     let monitor = monitor.start().map_err(system("start threads that watch the drives"))?;
@@ -341,7 +347,8 @@ async fn start(
     let at_work = (opened, work, DriveBay::chores_of(&mut chores), monitor);
     let bay = DriveBay::new(around, &place, (wanted, keeps), at_work, locks);
     let (replacing, load) = (bay.start(asked), requests.cluster.load);
-    Ok(Running { api, chores, buckets, audit, bay, replacing, replica, load, place, keeping })
+    let acme = acme.map(Acme::start);
+    Ok(Running { api, acme, chores, buckets, audit, bay, replacing, replica, load, place, keeping })
 }
 
 /// Makes the dependencies of the request path.

@@ -64,7 +64,8 @@ impl Reloads {
     async fn look(&self) -> Vec<Look> {
         let certificates = self.certificates.clone();
         let look = move || {
-            certificates.iter().map(|one| (one.listener, one.reload().map_err(|why| why.to_string()))).collect()
+            let of_files = certificates.iter().filter(|one| one.is_of_files());
+            of_files.map(|one| (one.listener, one.reload().map_err(|why| why.to_string()))).collect()
         };
         spawn_blocking(look).await.unwrap_or_default()
     }

@@ -49,6 +49,8 @@ fn has_terminal() -> bool {
 /// A host at work.
 pub(super) struct Running {
     pub api: ApiHandle,
+    /// The task that orders certificates.
+    pub acme: Option<JoinHandle<()>>,
     pub chores: Chores,
     pub buckets: BucketChores,
     pub audit: AuditLogs,
@@ -90,8 +92,9 @@ impl Running {
     /// Hands over the Raft leadership first, so that no host's requests wait for an election; lets requests under way
     /// end; then makes everything durable and closes it.
     pub async fn stop(self, threads: &Arc<dyn Blocking>) {
-        let Self { api, chores, buckets, audit, bay, replacing, replica, load: _, place, keeping } = self;
+        let Self { api, acme, chores, buckets, audit, bay, replacing, replica, load: _, place, keeping } = self;
         place.stopping.store(true, Ordering::Release);
+        acme.iter().for_each(JoinHandle::abort);
         replica.handle.leave_the_lead().await;
         api.stop().await;
         keeping.abort();

@@ -80,6 +80,7 @@ metrics! {
     gauge TOP_REQUESTS = "sherd_top_requests" ["by", "name"] "Requests of the last five minutes on this host, of the 20 accounts and the 20 buckets with the most; lower bounds.";
     gauge TOP_BYTES = "sherd_top_bytes" ["by", "name"] "Body bytes received and sent in the last five minutes on this host, of the 20 accounts and the 20 buckets with the most; lower bounds.";
     gauge TLS_CERTIFICATE_END = "sherd_tls_certificate_end_seconds" ["listener"] "Expiry of the certificate that a listener shows, in seconds since 1970.";
+    gauge ACME_FAILED_ORDERS = "sherd_acme_failed_orders" [] "Orders for the S3 listener's certificate (ACME) that failed since the last one that succeeded.";
     gauge PERMIT_BYTES = "sherd_admission_permit_bytes" ["state"] "Admission bytes: in use, and the limit.";
     gauge ADMISSION_WAITING = "sherd_admission_waiting_requests" [] "Requests waiting for an admission permit.";
     latency PUT_STAGE_SECONDS = "sherd_put_stage_seconds" ["stage"] "Time of a PUT spent in each stage.";

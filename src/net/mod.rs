@@ -2,6 +2,7 @@
 //! and no storage: `actors` implements `NodeService`, and `host` joins the two. `FORMAT.md` describes the bytes on the
 //! wire.
 
+mod acme;
 mod fetch;
 mod frame;
 #[cfg(any(test, fuzzing))]
@@ -17,6 +18,7 @@ mod quic;
 mod service;
 mod tls;
 
+pub use acme::{AccountKey, AcmeClient, AcmeError, ChallengeAnswers, Issued};
 pub use fetch::Fetcher;
 pub use frame::{VersionRange, WireVersion};
 pub use greeting::{Greeting, Refusal};

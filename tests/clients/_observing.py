@@ -31,7 +31,7 @@ SEEN_BY = {
     },
     "alerts": {
         "SherdAccessLogsDropped", "SherdApplyBehind", "SherdAuditLinesLost", "SherdAuditLogNotWritten",
-        "SherdCertificateEnds", "SherdClockUnconfirmed",
+        "SherdAcmeOrdersFail", "SherdCertificateEnds", "SherdClockUnconfirmed",
         "SherdClocksDiffer", "SherdDriveFull", "SherdDriveSpaceLow", "SherdEventsBehind",
         "SherdEventsDropped", "SherdGarbageGrows", "SherdNoLeader", "SherdNotScraped", "SherdProposalsFailed",
         "SherdProposalsSlow", "SherdRequestsWaiting", "SherdStoreFills", "SherdStoreFull", "SherdSyncsSlow",

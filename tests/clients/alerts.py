@@ -118,17 +118,25 @@ def slow_the_syncs(prometheus, store):
     return slow
 
 
-def end_a_certificate(prometheus, stores):
-    """Whether that can be done here. The authority's certificates are for two days; the store's are good but for that."""
+def fail_certificates(prometheus, stores):
+    """Whether that can be done here. Nobody is where the ACME server is said to be; then a certificate from files: the
+    authority's are for two days, and the store's are good but for that."""
     files = WORK / "tls"
     if not runner.certify(files):
         return False
     store = stores.alone
-    store.kill()
-    store.settings |= {"SHERD_TLS_CERT": str(files / "cert.pem"), "SHERD_TLS_KEY": str(files / "key.pem")}
-    store.start()
-    stores.show_to(prometheus)
-    prometheus.fires("SherdCertificateEnds", instance="alone", listener="s3")
+    plain = store.settings
+    by_acme = {"SHERD_ACME_DOMAINS": "s3.example.test", "SHERD_ACME_CONTACT": "mailto:ops@example.test",
+               "SHERD_ACME_DIRECTORY": f"https://127.0.0.1:{runner.free_port()}/directory",
+               "SHERD_ACME_CA_FILE": str(files / "authority.pem")}
+    of_files = {"SHERD_TLS_CERT": str(files / "cert.pem"), "SHERD_TLS_KEY": str(files / "key.pem")}
+    for settings, alert, labels in [(by_acme, "SherdAcmeOrdersFail", {}),
+                                    (of_files, "SherdCertificateEnds", {"listener": "s3"})]:
+        store.kill()
+        store.settings = {**plain, **settings}
+        store.start()
+        stores.show_to(prometheus)
+        prometheus.fires(alert, instance="alone", **labels)
     return True
 
 
@@ -249,8 +257,8 @@ def check_faults(prometheus, stores):
     if not slow_the_syncs(prometheus, stores.alone):
         cannot |= skip("strace is not here or may not trace", "SherdSyncsSlow", "SherdProposalsSlow")
     restart_often(prometheus, stores)
-    if not end_a_certificate(prometheus, stores):
-        cannot |= skip("openssl is not here", "SherdCertificateEnds")
+    if not fail_certificates(prometheus, stores):
+        cannot |= skip("openssl is not here", "SherdCertificateEnds", "SherdAcmeOrdersFail")
     return cannot
 
 

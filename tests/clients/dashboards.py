@@ -59,6 +59,7 @@ MAY_BE_EMPTY = {
     "sherd_rate_refused_requests_total": "no limit on rates is set",
     "sherd_rate_delayed_bytes_total": "as above",
     "sherd_tls_certificate_end_seconds": "no listener speaks TLS",
+    "sherd_acme_failed_orders": "no certificate is ordered",
     "sherd_growth_bytes_per_day": "it is said when a day was measured",
     "sherd_raft_mirror_failed": "no copy of the metadata log failed",
 }

@@ -21,6 +21,7 @@ const SILENT: &[&str] = &[
     "sherd_repaired_bytes_total",
     // No certificate.
     "sherd_tls_certificate_end_seconds",
+    "sherd_acme_failed_orders",
     // No other host.
     "sherd_pool_connections_active",
     "sherd_net_sent_bytes_total",

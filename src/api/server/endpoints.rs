@@ -17,11 +17,19 @@ const BACKLOG: i32 = 1024;
 const S3_LISTEN: &str = "SHERD_S3_LISTEN";
 const ADMIN_LISTEN: &str = "SHERD_ADMIN_LISTEN";
 
-/// The certificate files of each listener; a listener with `None` serves plain HTTP.
+/// The source of the certificate of each listener; a listener with `None` serves plain HTTP.
 #[derive(Clone, Debug, Default)]
 pub struct ListenerTls {
-    pub s3: Option<TlsFiles>,
+    pub s3: Option<CertificateSource>,
     pub admin: Option<TlsFiles>,
+}
+
+/// Where the S3 listener's certificate comes from.
+#[derive(Clone, Debug)]
+pub enum CertificateSource {
+    Files(TlsFiles),
+    /// An ACME server. Errors name these settings and files.
+    Acme(TlsFiles),
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -46,15 +54,21 @@ impl Endpoints {
     /// Binds both listeners. The admin listener accepts connections from now on; the S3 listener does so only after
     /// `listen`.
     pub fn claim(s3: Option<SocketAddr>, admin: SocketAddr, tls: ListenerTls) -> Result<Self, EndpointError> {
-        let load = |listener: &'static str, files: Option<TlsFiles>| {
-            files.map(|files| Certificate::load(listener, files)).transpose()
+        let of_s3 = |source| match source {
+            CertificateSource::Files(files) => Certificate::load("s3", files),
+            CertificateSource::Acme(named) => Ok(Certificate::by_acme("s3", named)),
         };
         Ok(Self {
-            s3_certificate: load("s3", tls.s3.filter(|_| s3.is_some()))?,
-            admin_certificate: load("admin", tls.admin)?,
+            s3_certificate: tls.s3.filter(|_| s3.is_some()).map(of_s3).transpose()?,
+            admin_certificate: tls.admin.map(|files| Certificate::load("admin", files)).transpose()?,
             s3: s3.map(|address| Claimed::claim(S3_LISTEN, address)).transpose()?,
             admin: Claimed::claim(ADMIN_LISTEN, admin)?.listen()?,
         })
+    }
+
+    /// Returns the certificate that an ACME server issues, if there is to be one.
+    pub fn certificate_by_acme(&self) -> Option<Arc<Certificate>> {
+        self.s3_certificate.clone().filter(|certificate| !certificate.is_of_files())
     }
 
     /// Returns the certificates of the listeners that have one.

@@ -4,7 +4,7 @@
 mod endpoints;
 mod startup;
 
-pub use endpoints::{EndpointError, Endpoints, ListenerTls};
+pub use endpoints::{CertificateSource, EndpointError, Endpoints, ListenerTls};
 pub use startup::{StartupProgress, StartupServer};
 
 use super::access_log::AccessLog;

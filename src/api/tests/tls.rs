@@ -2,8 +2,7 @@
 
 use super::{LOCALHOST, options, start_secured, start_with};
 use crate::actors::request::test_world::World;
-use crate::api::ListenerTls;
-use crate::api::{ApiHandle, ApiOptions, NamedFile, TlsFiles};
+use crate::api::{ApiHandle, ApiOptions, CertificateSource, ListenerTls, NamedFile, TlsFiles};
 use rcgen::{BasicConstraints, Certificate, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::{ClientConfig, RootCertStore};
@@ -103,7 +102,7 @@ async fn get(stream: &mut (impl AsyncReadExt + AsyncWriteExt + Unpin), path: &st
 }
 
 fn start_with_tls(world: &World, pki: &Pki) -> ApiHandle {
-    let tls = ListenerTls { s3: Some(pki.files()), admin: None };
+    let tls = ListenerTls { s3: Some(CertificateSource::Files(pki.files())), admin: None };
     start_secured(world, Some(LOCALHOST.parse().expect("an address")), tls, options())
 }
 

@@ -1,24 +1,40 @@
-//! The certificate of a listener: loaded from its files, and reloaded when they change. Open connections keep the
-//! certificate that they began with.
+//! The certificate of a listener: loaded from its files and reloaded when they change, or issued by an ACME server. Open
+//! connections keep the certificate that they began with.
 
 use super::files::{Pair, TlsError, TlsFiles};
+use super::validity::Validity;
 use crate::metrics;
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::server::{ClientHello, ResolvesServerCert, ServerSessionMemoryCache, StoresServerSessions};
 use rustls::sign::CertifiedKey;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// The number of resumable TLS sessions, rustls's default.
 const SESSIONS_MAX: usize = 256;
+/// The protocol of the challenge tls-alpn-01 (RFC 8737, section 4).
+const CHALLENGE_PROTOCOL: &[u8] = b"acme-tls/1";
 
 #[derive(Debug)]
 pub struct Certificate {
     /// The listener's name: `s3` or `admin`.
     pub listener: &'static str,
-    files: TlsFiles,
-    current: ArcSwap<Served>,
+    source: Source,
+    /// `None`: an ACME server has issued none yet, and handshakes are refused.
+    current: ArcSwapOption<Served>,
+}
+
+#[derive(Debug)]
+enum Source {
+    Files(TlsFiles),
+    Acme {
+        /// The files that name issued certificates in errors.
+        named: TlsFiles,
+        /// The certificates that prove control of a name, by the name.
+        challenges: ArcSwap<BTreeMap<String, Arc<CertifiedKey>>>,
+    },
 }
 
 /// The certificate for new connections.
@@ -32,7 +48,7 @@ struct Served {
 
 impl Served {
     fn new(listener: &str, pair: Pair) -> Arc<Self> {
-        metrics::TLS_CERTIFICATE_END.with_label_values(&[listener]).set(pair.ends_at);
+        metrics::TLS_CERTIFICATE_END.with_label_values(&[listener]).set(pair.validity.ends_at);
         Arc::new(Self { pair, sessions: ServerSessionMemoryCache::new(SESSIONS_MAX) })
     }
 }
@@ -40,28 +56,64 @@ impl Served {
 impl Certificate {
     pub fn load(listener: &'static str, files: TlsFiles) -> Result<Arc<Self>, TlsError> {
         let pair = files.read()?.parse()?;
-        Ok(Arc::new(Self { listener, files, current: ArcSwap::new(Served::new(listener, pair)) }))
+        let current = ArcSwapOption::new(Some(Served::new(listener, pair)));
+        Ok(Arc::new(Self { listener, source: Source::Files(files), current }))
+    }
+
+    /// Returns one that an ACME server will issue. `named`: the settings and files that errors name.
+    pub fn by_acme(listener: &'static str, named: TlsFiles) -> Arc<Self> {
+        let source = Source::Acme { named, challenges: ArcSwap::default() };
+        Arc::new(Self { listener, source, current: ArcSwapOption::empty() })
     }
 
     /// Reloads the files, and returns whether the certificate changed. Unusable files are refused, and the current
     /// certificate stays. It reads files, so it may block.
     pub fn reload(&self) -> Result<bool, TlsError> {
-        let contents = self.files.read()?;
-        if contents.fingerprint() == self.current.load().pair.fingerprint {
+        let Source::Files(files) = &self.source else { return Ok(false) };
+        let contents = files.read()?;
+        let current = self.current.load();
+        if current.as_ref().is_some_and(|current| contents.fingerprint() == current.pair.fingerprint) {
             return Ok(false);
         }
-        self.current.store(Served::new(self.listener, contents.parse()?));
+        self.current.store(Some(Served::new(self.listener, contents.parse()?)));
         Ok(true)
     }
 
-    /// Returns the setting that names the certificate file.
-    pub fn setting(&self) -> &'static str {
-        self.files.cert.setting
+    /// Shows a certificate that was issued, both in PEM, to new connections.
+    pub fn install(&self, chain: &str, key: &str) -> Result<(), TlsError> {
+        let (Source::Files(named) | Source::Acme { named, .. }) = &self.source;
+        let pair = named.contents(chain.into(), key.into()).parse()?;
+        self.current.store(Some(Served::new(self.listener, pair)));
+        Ok(())
     }
 
-    /// Returns the last second of the certificate's validity, in Unix time.
-    pub fn ends_at(&self) -> i64 {
-        self.current.load().pair.ends_at
+    /// Shows a certificate to whoever asks for the proof of a name; `None`: the proofs of all names end.
+    pub fn prove(&self, name: &str, proof: Option<Arc<CertifiedKey>>) {
+        let Source::Acme { challenges, .. } = &self.source else { return };
+        challenges.rcu(|challenges| match &proof {
+            None => BTreeMap::new(),
+            Some(proof) => {
+                let mut more = BTreeMap::clone(challenges);
+                more.insert(name.to_owned(), Arc::clone(proof));
+                more
+            }
+        });
+    }
+
+    /// Returns whether it comes from files, which are read again.
+    pub fn is_of_files(&self) -> bool {
+        matches!(self.source, Source::Files(_))
+    }
+
+    /// Returns the setting that names the certificate.
+    pub fn setting(&self) -> &'static str {
+        let (Source::Files(named) | Source::Acme { named, .. }) = &self.source;
+        named.cert.setting
+    }
+
+    /// Returns `None` while there is no certificate.
+    pub fn validity(&self) -> Option<Validity> {
+        self.current.load().as_ref().map(|current| current.pair.validity)
     }
 
     /// Returns the TLS configuration of a listener.
@@ -71,31 +123,44 @@ impl Certificate {
             .with_no_client_auth()
             .with_cert_resolver(Arc::clone(self) as Arc<dyn ResolvesServerCert>);
         config.session_storage = Arc::clone(self) as Arc<dyn StoresServerSessions>;
+        if !self.is_of_files() {
+            config.alpn_protocols = vec![CHALLENGE_PROTOCOL.to_vec()];
+        }
         Ok(config)
     }
 
-    fn sessions(&self) -> Arc<ServerSessionMemoryCache> {
-        Arc::clone(&self.current.load().sessions)
+    fn sessions(&self) -> Option<Arc<ServerSessionMemoryCache>> {
+        self.current.load().as_ref().map(|current| Arc::clone(&current.sessions))
     }
 }
 
+/// Returns whether a client asks for the proof of a name: with that one protocol (RFC 8737, section 3).
+fn asks_for_proof(hello: &ClientHello<'_>) -> bool {
+    hello.alpn().is_some_and(|mut protocols| protocols.next() == Some(CHALLENGE_PROTOCOL) && protocols.next().is_none())
+}
+
 impl ResolvesServerCert for Certificate {
-    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(Arc::clone(&self.current.load().pair.key))
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        if let Source::Acme { challenges, .. } = &self.source
+            && asks_for_proof(&hello)
+        {
+            return challenges.load().get(hello.server_name()?).cloned();
+        }
+        self.current.load().as_ref().map(|current| Arc::clone(&current.pair.key))
     }
 }
 
 impl StoresServerSessions for Certificate {
     fn put(&self, key: Vec<u8>, value: Vec<u8>) -> bool {
-        self.sessions().put(key, value)
+        self.sessions().is_some_and(|sessions| sessions.put(key, value))
     }
 
     fn get(&self, key: &[u8]) -> Option<Vec<u8>> {
-        self.sessions().get(key)
+        self.sessions()?.get(key)
     }
 
     fn take(&self, key: &[u8]) -> Option<Vec<u8>> {
-        self.sessions().take(key)
+        self.sessions()?.take(key)
     }
 
     fn can_cache(&self) -> bool {

@@ -1,6 +1,6 @@
 //! Loading of a certificate chain and its private key from two PEM files that settings name.
 
-use super::validity::ends_at;
+use super::validity::{Validity, validity};
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::sign::CertifiedKey;
 use rustls::{Error, InconsistentKeys};
@@ -65,8 +65,7 @@ pub struct Contents<'a> {
 #[derive(Debug)]
 pub struct Pair {
     pub key: Arc<CertifiedKey>,
-    /// The last second of the certificate's validity, in Unix time.
-    pub ends_at: i64,
+    pub validity: Validity,
     pub fingerprint: Fingerprint,
 }
 
@@ -75,7 +74,12 @@ impl TlsFiles {
         let read = |file: &NamedFile| {
             std::fs::read(&file.path).map_err(|cause| TlsError::Unreadable { file: file.clone(), cause })
         };
-        Ok(Contents { files: self, cert: read(&self.cert)?, key: read(&self.key)? })
+        Ok(self.contents(read(&self.cert)?, read(&self.key)?))
+    }
+
+    /// Returns the contents of files that are not read.
+    pub fn contents(&self, cert: Vec<u8>, key: Vec<u8>) -> Contents<'_> {
+        Contents { files: self, cert, key }
     }
 }
 
@@ -92,15 +96,15 @@ impl Contents<'_> {
             let file = file.clone();
             move |cause| TlsError::Unusable { file, cause }
         };
-        let ends_at = chain.first().and_then(|leaf| ends_at(leaf));
+        let validity = chain.first().and_then(|leaf| validity(leaf));
         let malformed = || unusable(cert)(Error::InvalidCertificate(rustls::CertificateError::BadEncoding));
-        let ends_at = ends_at.ok_or_else(malformed)?;
+        let validity = validity.ok_or_else(malformed)?;
         let private = default_provider().key_provider.load_private_key(self.private_key()?).map_err(unusable(key))?;
         let certified = CertifiedKey::new(chain, private);
         match certified.keys_match() {
             // A key whose public half is not available cannot be compared, and is accepted.
             Ok(()) | Err(Error::InconsistentKeys(InconsistentKeys::Unknown)) => {
-                Ok(Pair { key: Arc::new(certified), ends_at, fingerprint: self.fingerprint() })
+                Ok(Pair { key: Arc::new(certified), validity, fingerprint: self.fingerprint() })
             }
             Err(Error::InconsistentKeys(_)) => Err(TlsError::NoPair { cert: cert.clone(), key: key.clone() }),
             Err(cause) => Err(unusable(cert)(cause)),

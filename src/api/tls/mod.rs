@@ -6,6 +6,7 @@ mod validity;
 
 pub use certificate::Certificate;
 pub use files::{NamedFile, TlsError, TlsFiles};
+pub use validity::Validity;
 
 use crate::ambient::Clock;
 use crate::api::call::TlsVersion;
@@ -51,11 +52,25 @@ impl Certificates {
     /// Returns a line for each certificate that ends soon or has ended.
     pub fn warnings(&self) -> Vec<String> {
         let now = i64::try_from(self.clock.unix_ms().0 / 1000).unwrap_or(i64::MAX);
-        self.iter().filter_map(|one| warning(one.listener, one.setting(), one.ends_at(), now)).collect()
+        self.iter().filter_map(|one| warning(one, now)).collect()
     }
 }
 
-fn warning(listener: &str, setting: &str, ends_at: i64, now: i64) -> Option<String> {
+fn warning(certificate: &Certificate, now: i64) -> Option<String> {
+    let (listener, setting) = (certificate.listener, certificate.setting());
+    let Some(validity) = certificate.validity() else {
+        return Some(format!(
+            "the {listener} listener has no certificate yet ({setting}) and refuses connections: the log says why"
+        ));
+    };
+    let remedy = match certificate.is_of_files() {
+        true => "replace its files",
+        false => "the log says why it is not renewed",
+    };
+    end_warning((listener, setting), validity.ends_at, now, remedy)
+}
+
+fn end_warning((listener, setting): (&str, &str), ends_at: i64, now: i64, remedy: &str) -> Option<String> {
     let left = ends_at.saturating_sub(now);
     if left > ENDS_SOON_DAYS * DAY_SECONDS {
         return None;
@@ -67,16 +82,17 @@ fn warning(listener: &str, setting: &str, ends_at: i64, now: i64) -> Option<Stri
         0..DAY_SECONDS => format!("ends within a day, on {at}"),
         _ => format!("ends in {} days, on {at}", left / DAY_SECONDS),
     };
-    Some(format!("the certificate of the {listener} listener ({setting}) {when}: replace its files"))
+    Some(format!("the certificate of the {listener} listener ({setting}) {when}: {remedy}"))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{DAY_SECONDS, warning};
+    use super::{DAY_SECONDS, end_warning};
 
     #[test]
     fn a_certificate_that_ends_within_14_days_is_reported() {
-        let at = |left: i64| warning("s3", "SHERD_TLS_CERT", 1_900_000_000, 1_900_000_000 - left);
+        let named = ("s3", "SHERD_TLS_CERT");
+        let at = |left: i64| end_warning(named, 1_900_000_000, 1_900_000_000 - left, "replace its files");
         assert_eq!(at(14 * DAY_SECONDS + 1), None);
         let words = |left: i64| at(left).expect("a warning");
         assert_eq!(

@@ -1,4 +1,4 @@
-//! The end of a certificate's validity, parsed from its DER (RFC 5280, section 4.1). All fields before it are skipped;
+//! The validity of a certificate, parsed from its DER (RFC 5280, section 4.1). All fields before it are skipped;
 //! nothing is verified.
 
 use time::{Date, Month, Time};
@@ -9,8 +9,16 @@ const GENERALIZED_TIME: u8 = 0x18;
 const SEQUENCE: u8 = 0x30;
 /// The tag of the version field, which version 1 certificates do not have.
 const EXPLICIT_VERSION: u8 = 0xa0;
-/// Returns the last second at which the certificate is valid, in Unix time; `None` if this is not a certificate.
-pub fn ends_at(der: &[u8]) -> Option<i64> {
+
+/// The first and the last second at which a certificate is valid, in Unix time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Validity {
+    pub begins_at: i64,
+    pub ends_at: i64,
+}
+
+/// Returns `None` if this is not a certificate.
+pub fn validity(der: &[u8]) -> Option<Validity> {
     let (certificate, _) = element(der, SEQUENCE)?;
     let (fields, _) = element(certificate, SEQUENCE)?;
     let fields = element(fields, EXPLICIT_VERSION).map_or(fields, |(_, rest)| rest);
@@ -19,7 +27,8 @@ pub fn ends_at(der: &[u8]) -> Option<i64> {
     let (_issuer, fields) = element(fields, SEQUENCE)?;
     let (validity, _) = element(fields, SEQUENCE)?;
     let not_before = element(validity, UTC_TIME).or_else(|| element(validity, GENERALIZED_TIME))?;
-    unix_seconds(not_before.1)
+    let begins = validity.get(..validity.len() - not_before.1.len())?;
+    Some(Validity { begins_at: unix_seconds(begins)?, ends_at: unix_seconds(not_before.1)? })
 }
 
 fn unix_seconds(time: &[u8]) -> Option<i64> {
@@ -70,19 +79,22 @@ fn element(der: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
 
 #[cfg(test)]
 mod tests {
-    use super::ends_at;
+    use super::{Validity, validity};
     use rcgen::{CertificateParams, KeyPair, date_time_ymd};
 
     fn certificate(year: i32) -> Vec<u8> {
         let mut params = CertificateParams::new(vec!["localhost".to_owned()]).expect("a name");
+        params.not_before = date_time_ymd(year - 1, 5, 6);
         params.not_after = date_time_ymd(year, 3, 4);
         params.self_signed(&KeyPair::generate().expect("a key")).expect("a certificate").der().to_vec()
     }
 
     #[test]
-    fn the_end_of_validity_is_parsed_from_both_time_formats() {
-        for year in [2031, 2049, 2050, 2123] {
-            assert_eq!(ends_at(&certificate(year)), Some(date_time_ymd(year, 3, 4).unix_timestamp()), "{year}");
+    fn the_validity_is_parsed_from_both_time_formats() {
+        for year in [2031, 2049, 2050, 2051, 2123] {
+            let (begins_at, ends_at) = (date_time_ymd(year - 1, 5, 6), date_time_ymd(year, 3, 4));
+            let expected = Validity { begins_at: begins_at.unix_timestamp(), ends_at: ends_at.unix_timestamp() };
+            assert_eq!(validity(&certificate(year)), Some(expected), "{year}");
         }
     }
 
@@ -90,16 +102,16 @@ mod tests {
     fn a_cut_or_changed_certificate_never_panics() {
         let whole = certificate(2031);
         for length in 0..whole.len() {
-            let _ = ends_at(&whole[..length]);
+            let _ = validity(&whole[..length]);
         }
         for at in 0..whole.len().min(200) {
             for byte in [0, 0x30, 0x7f, 0x80, 0x84, 0xff] {
                 let mut changed = whole.clone();
                 changed[at] = byte;
-                let _ = ends_at(&changed);
+                let _ = validity(&changed);
             }
         }
-        assert_eq!(ends_at(&[]), None);
-        assert_eq!(ends_at(&[0x30, 0x84, 0xff, 0xff, 0xff, 0xff]), None);
+        assert_eq!(validity(&[]), None);
+        assert_eq!(validity(&[0x30, 0x84, 0xff, 0xff, 0xff, 0xff]), None);
     }
 }

@@ -10,8 +10,12 @@ pub(super) use root_keys::root_keys;
 
 use super::{HostError, Surroundings, audit, background};
 use crate::actors::events::Targets;
-use crate::api::{AccountsFile, EndpointError, Endpoints, KeySets, ListenerTls, NamedFile, TlsFiles};
-use crate::config::{self, Config};
+use crate::api::{
+    AccountsFile, CertificateSource, EndpointError, Endpoints, KeySets, ListenerTls, NamedFile, TlsFiles,
+};
+use crate::config::{self, AcmeConfig, Config};
+use crate::net::AcmeClient;
+use crate::storage::identity::ACME_FILE;
 use crate::storage::sealing::RootKeys;
 use key_sets::key_sets;
 use std::net::UdpSocket;
@@ -27,6 +31,8 @@ pub(super) struct Checked {
     pub accounts: Option<Arc<AccountsFile>>,
     /// The root keys of `SHERD_ROOT_KEY_FILE`.
     pub root_keys: Option<RootKeys>,
+    /// The client of the ACME server that issues the S3 listener's certificate.
+    pub acme: Option<(AcmeClient, AcmeConfig)>,
 }
 
 pub(super) fn check(config: &Config, around: &Surroundings) -> Result<Checked, HostError> {
@@ -38,9 +44,26 @@ pub(super) fn check(config: &Config, around: &Surroundings) -> Result<Checked, H
     audit::check(&config.audit)?;
     check_cluster_listen(config)?;
     let s3 = config.roles.gateway.then_some(config.s3_listen);
-    let tls = ListenerTls { s3: config.tls.clone().map(tls_files), admin: config.admin_tls.clone().map(tls_files) };
+    let acme = config.acme.as_ref().map(acme_client).transpose()?;
+    let of_files = config.tls.clone().map(|files| CertificateSource::Files(tls_files(files)));
+    let by_acme = acme.as_ref().map(|_| CertificateSource::Acme(tls_files(issued_files())));
+    let tls = ListenerTls { s3: of_files.or(by_acme), admin: config.admin_tls.clone().map(tls_files) };
     let endpoints = Endpoints::claim(s3, config.admin_listen, tls)?;
-    Ok(Checked { endpoints, targets, key_sets, accounts, root_keys })
+    Ok(Checked { endpoints, targets, key_sets, accounts, root_keys, acme })
+}
+
+fn acme_client(config: &AcmeConfig) -> Result<(AcmeClient, AcmeConfig), HostError> {
+    let roots = config.ca_file.as_ref();
+    let client = AcmeClient::new(&config.directory, &config.contact, roots.map(|file| file.path.as_path()));
+    let setting = roots.map_or("SHERD_ACME_DIRECTORY (or SHERD_ACME_CA_FILE)", |file| file.setting);
+    let client = client.map_err(|cause| HostError::Acme { setting, cause })?;
+    Ok((client, config.clone()))
+}
+
+/// Returns what errors name for a certificate that was issued.
+fn issued_files() -> config::TlsFiles {
+    let file = config::NamedFile { setting: "SHERD_ACME_DOMAINS", path: ACME_FILE.into() };
+    config::TlsFiles { cert: file.clone(), key: file }
 }
 
 fn tls_files(files: config::TlsFiles) -> TlsFiles {

@@ -70,7 +70,7 @@ impl fmt::Display for Seconds {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Endpoint {
     pub(super) tls: bool,
-    host: String,
+    pub(super) host: String,
     port: u16,
     /// The authority of the URL, for the `Host` header.
     pub(super) authority: String,

@@ -7,31 +7,32 @@
 //! that this process has not locked. A host is never formed over a directory that holds anything. The store starts only
 //! when every reachable drive's identity says that the formation is complete.
 
-mod credentials;
 mod document;
 mod examine;
 mod founding;
+mod kept;
 mod lock;
 mod open;
 mod rejoining;
-mod root_key;
 mod running;
 mod scan;
 #[cfg(test)]
 mod tests;
 mod unfilled;
 
-pub use credentials::{KeptCredentials, keep_credentials, read_credentials};
 pub use document::{Identity, Member, Stage};
 pub use examine::{Claim, Host, Plan, Retired, Seat, drives_needed, examine};
 pub use founding::{Founder, Founding, forget_founding, keep_founding, read_founding};
+pub use kept::{
+    AcmeCertificate, KeptAcme, KeptCredentials, keep_acme, keep_credentials, keep_root_keys, read_acme,
+    read_credentials, read_root_keys,
+};
 pub use lock::{DirLocks, HeldLock, LockFault, NoLocks, SystemLocks, lock_for_reading};
 pub use open::{
     BlankDrives, Drive, DriveState, HeldLocks, HostDrives, NewHost, Prepared, new_host_id, note_started, open_host,
     prepare_host, retire_drives,
 };
 pub use rejoining::{Rejoining, forget_rejoining, keep_rejoining, read_rejoining};
-pub use root_key::{keep_root_keys, read_root_keys};
 pub use running::{
     AddError, Addition, ReplaceError, Replacement, add_drive, check_addition, check_replacement, replace_drive,
 };
@@ -46,6 +47,8 @@ use std::path::PathBuf;
 pub const IDENTITY_FILE: &str = "identity.json";
 pub const CREDENTIALS_FILE: &str = "credentials.json";
 pub const ROOT_KEY_FILE: &str = "root_key.json";
+/// The account with an ACME server, and the certificate that it issued.
+pub const ACME_FILE: &str = "acme.json";
 pub const FOUNDING_FILE: &str = "founding.json";
 pub const REJOIN_FILE: &str = "rejoin.json";
 /// An empty file that marks a drive which replaced another and was not compared with the metadata since.

@@ -2,8 +2,8 @@
 
 use super::document::{DOCUMENT_BYTES_MAX, DocumentFault, FORMAT, Identity, decode_identity};
 use super::{
-    CREDENTIALS_FILE, FOUNDING_FILE, IDENTITY_FILE, IdentityError, LOCK_FILE, PROBE_FILE, RECOVERING_DIR, REJOIN_FILE,
-    ROOT_KEY_FILE, SET_ASIDE_DIR, UNFILLED_FILE,
+    ACME_FILE, CREDENTIALS_FILE, FOUNDING_FILE, IDENTITY_FILE, IdentityError, LOCK_FILE, PROBE_FILE, RECOVERING_DIR,
+    REJOIN_FILE, ROOT_KEY_FILE, SET_ASIDE_DIR, UNFILLED_FILE,
 };
 use crate::storage::disk::{Caching, Disk, OpenMode, read_file};
 use crate::types::Incarnation;
@@ -21,6 +21,7 @@ const NAMES_OF_OURS: &[&str] = &[
     "state",
     CREDENTIALS_FILE,
     ROOT_KEY_FILE,
+    ACME_FILE,
     REJOIN_FILE,
     SET_ASIDE_DIR,
     RECOVERING_DIR,

@@ -49,6 +49,11 @@ fn files_of_the_wrong_kind_are_refused_before_the_store_is_formed() {
     let file = file.to_str().unwrap();
     for settings in [
         &[("SHERD_TLS_CERT", file), ("SHERD_TLS_KEY", file)] as &[_],
+        &[
+            ("SHERD_ACME_CA_FILE", file),
+            ("SHERD_ACME_DOMAINS", "s3.example.test"),
+            ("SHERD_ACME_CONTACT", "mailto:ops@example.test"),
+        ],
         &[("SHERD_ROOT_KEY_FILE", file)],
         &[("SHERD_ACCOUNTS_FILE", file)],
     ] {

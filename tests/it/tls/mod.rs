@@ -1,5 +1,7 @@
 //! TLS: reloading of certificates while the store runs, TLS on the admin listener, and the effects of SIGHUP.
 
+mod acme;
+
 use crate::harness::server::{Server, Setup};
 use crate::harness::sigv4::Keys;
 use crate::harness::{admin, eventually, or_skipped};
@@ -56,6 +58,11 @@ impl Pki {
     }
 
     fn connect(&self, address: SocketAddr) -> Connection {
+        self.try_connect(address).unwrap()
+    }
+
+    /// As `connect`, for a listener that may refuse.
+    fn try_connect(&self, address: SocketAddr) -> std::io::Result<Connection> {
         let mut roots = RootCertStore::empty();
         roots.add(self.authority.clone()).unwrap();
         let config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
@@ -65,12 +72,12 @@ impl Pki {
             .with_no_client_auth();
         let name = ServerName::try_from("localhost").unwrap();
         let mut connection = ClientConnection::new(Arc::new(config), name).unwrap();
-        let mut tcp = TcpStream::connect(address).unwrap();
-        tcp.set_read_timeout(Some(SOON)).unwrap();
+        let mut tcp = TcpStream::connect(address)?;
+        tcp.set_read_timeout(Some(SOON))?;
         while connection.is_handshaking() {
-            connection.complete_io(&mut tcp).unwrap();
+            connection.complete_io(&mut tcp)?;
         }
-        Connection(StreamOwned::new(connection, tcp))
+        Ok(Connection(StreamOwned::new(connection, tcp)))
     }
 
     /// Returns a setup with TLS on the S3 listener.

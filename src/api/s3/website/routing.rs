@@ -1,10 +1,11 @@
 //! The routing of requests to a website. It is pure: nothing is looked up here. The caller takes these steps:
 //!
 //! 1. `Website::step` returns a redirect, or a key to open. An object with a redirect of its own is answered with that
-//! (`Redirection::of_object`). 2. If the object is absent or may not be read, the caller looks up the key from
-//! `Site::folder_index`. If that object    exists, the answer is `WebsiteRequest::folder_redirection`. 3. Otherwise
-//! `Site::error_response` returns a redirect, the error document (to be served with the status of the error),    or the
-//! error page of `page`.
+//!    (`Redirection::of_object`).
+//! 2. If the object is absent or may not be read, the caller looks up the key from `Site::folder_index`. If that object
+//!    exists, the answer is `WebsiteRequest::folder_redirection`.
+//! 3. Otherwise `Site::error_response` returns a redirect, the error document (to be served with the status of the
+//!    error), or the error page of `page`.
 //!
 //! Sources: S3's user guide, "Configuring an index document", "Configuring a custom error document" and "Configuring a
 //! webpage redirect".

@@ -3,11 +3,11 @@
 //! Therefore a key that was found on any drive is never dropped, and no key is made while a damaged file may contain
 //! one.
 
-use super::document::{DOCUMENT_BYTES_MAX, DocumentFault, decode, encode};
-use super::scan::read_bounded;
-use super::{IdentityError, ROOT_KEY_FILE};
 use crate::ambient::Ambient;
 use crate::storage::disk::{Disk, replace_file};
+use crate::storage::identity::document::{DOCUMENT_BYTES_MAX, DocumentFault, decode, encode};
+use crate::storage::identity::scan::read_bounded;
+use crate::storage::identity::{IdentityError, ROOT_KEY_FILE};
 use crate::storage::sealing::{RootKey, RootKeys};
 use crate::types::{ClusterId, UnixMs};
 use serde::{Deserialize, Serialize};

@@ -1,11 +1,11 @@
 //! Generated root credentials, for a store that was configured without any: made once at random, and kept in
 //! `credentials.json` on every drive, so that they survive the loss of drives.
 
-use super::document::{DOCUMENT_BYTES_MAX, DocumentFault, decode, encode};
-use super::scan::{Content, Found, read_bounded, scan};
-use super::{CREDENTIALS_FILE, IdentityError};
 use crate::ambient::Ambient;
 use crate::storage::disk::{Disk, replace_file};
+use crate::storage::identity::document::{DOCUMENT_BYTES_MAX, DocumentFault, decode, encode};
+use crate::storage::identity::scan::{Content, Found, read_bounded, scan};
+use crate::storage::identity::{CREDENTIALS_FILE, IdentityError};
 use crate::types::{ClusterId, UnixMs};
 use serde::{Deserialize, Serialize};
 use std::fmt;
