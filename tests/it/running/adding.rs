@@ -152,7 +152,9 @@ fn check_restarts(server: Server, added: &Path, held: &BTreeMap<u64, u64>, writt
 /// As at a start: a new drive could not be told from one that takes the place of the lost one.
 #[test]
 fn a_drive_is_not_added_while_another_of_the_host_is_lost_or_half_replaced() {
-    let (root, server) = Server::fresh_four();
+    let root = tempfile::tempdir().expect("a temporary directory can be made");
+    let audit_log = root.path().join("audit.log");
+    let server = Setup::drives(root.path(), 4).with("SHERD_AUDIT_LOG", shown(&audit_log)).start();
     let (added, lost) = (root.path().join("d5"), server.setup().dirs[2].clone());
     fs::create_dir(&added).unwrap();
     lose_drive(&lost);
@@ -165,6 +167,14 @@ fn a_drive_is_not_added_while_another_of_the_host_is_lost_or_half_replaced() {
     ask(&server, &["drive", "add", shown(&added)]);
     until_well(&server);
     assert_eq!(placed(&server).len(), 5);
+    let outcomes = eventually(PATIENCE, "both orders to be in the audit log", || {
+        let lines = fs::read_to_string(&audit_log).ok()?;
+        let lines = lines.lines().map(|line| serde_json::from_str::<Value>(line).expect("a line is JSON"));
+        let orders: Vec<Value> = lines.filter(|line| line["operation"] == "AddDrive").collect();
+        assert!(orders.iter().all(|line| line["resource"]["directory"] == shown(&added)), "{orders:?}");
+        (orders.len() == 2).then(|| orders.into_iter().map(|line| line["outcome"].clone()).collect::<Vec<_>>())
+    });
+    assert_eq!(outcomes, ["Refused", "ok"]);
 }
 
 /// The host leads alone with one copy of the metadata log on its only drive; with more drives it keeps no more copies, since
