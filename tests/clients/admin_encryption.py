@@ -82,7 +82,7 @@ def test_named_keys_are_made_rotated_and_disabled(_, bucket):
         made = one.admin("create", "payroll", "--description", "Salaries", "--alias", "team/pay")
         assert (made["id"], made["version"], made["enabled"]) == ("payroll", 1, True)
         one.refuses("already", "create", "payroll")
-        one.refuses("key's name", "create", "not/a/name")
+        one.refuses("is not a name for a key", "create", "not/a/name")
         s3.put_object(Bucket=bucket, Key="k", Body=b"one", **encrypted("payroll"))
         s3.put_object(Bucket=bucket, Key="alias", Body=b"two", **encrypted("alias/team/pay"))
         assert one.admin("rotate", "payroll")["version"] == 2

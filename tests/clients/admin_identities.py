@@ -185,7 +185,7 @@ def test_conditions_of_a_request_that_is_supposed_are_given(s3, bucket):
     explain(*asked, *met, allowed=True)
     explain(*asked, "s3:prefix=home/a", allowed=False)
     explain(*asked, "s3:prefix=home/a", "--condition", "aws:SourceIp=198.51.100.7", allowed=False)
-    admin_refuses("cannot be given", "policy", "explain", *asked, "aws:username=other")
+    admin_refuses("leave it out", "policy", "explain", *asked, "aws:username=other")
     admin("user", "delete", bucket, "--force")
 
 
@@ -212,9 +212,9 @@ def test_what_the_public_may_do_is_explained(s3, bucket):
 
 def test_what_makes_no_sense_is_not_explained(s3, bucket):
     for word, arguments in [
-        ("no action", ["--anonymous", *about("s3:ReadObject", f"{bucket_arn(bucket)}/k")]),
-        ("asked about an object", ["--anonymous", *about("s3:GetObject", bucket_arn(bucket))]),
-        ("asked about a bucket", ["--anonymous", *about("s3:ListBucket", f"{bucket_arn(bucket)}/k")]),
+        ("not a known action", ["--anonymous", *about("s3:ReadObject", f"{bucket_arn(bucket)}/k")]),
+        ("needs the ARN of an object", ["--anonymous", *about("s3:GetObject", bucket_arn(bucket))]),
+        ("needs the ARN of a bucket", ["--anonymous", *about("s3:ListBucket", f"{bucket_arn(bucket)}/k")]),
         ("no bucket", ["--anonymous", *about("s3:ListBucket", f"{bucket_arn(bucket)}-absent")]),
         ("NoSuchEntity", ["--user", f"{bucket}-absent", *about("s3:ListBucket", bucket_arn(bucket))]),
         ("no such access key", ["--key", "AKIAABSENT", *about("s3:ListBucket", bucket_arn(bucket))]),
