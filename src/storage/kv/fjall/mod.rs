@@ -74,10 +74,15 @@ struct FjallSnapshot {
 
 type Keyspaces = BTreeMap<Table, Keyspace>;
 
-/// Opens the database in this directory and closes it again: what `OPEN_TABLES_COMMAND` does.
+/// Opens the database in this directory, with all tables that it has, and closes it again: what `OPEN_TABLES_COMMAND`
+/// does.
 pub fn try_open(path: &Path) -> KvResult<()> {
     const CACHE_BYTES: u64 = 8 << 20;
-    open_database(path, CACHE_BYTES).map(drop)
+    let database = open_database(path, CACHE_BYTES)?;
+    for name in database.list_keyspace_names() {
+        database.keyspace(&name, table_options).map_err(|error| failed("open a table", error))?;
+    }
+    Ok(())
 }
 
 fn open_database(path: &Path, cache_bytes: u64) -> KvResult<Database> {

@@ -65,7 +65,7 @@ impl Drop for Opening {
         }
         match std::fs::remove_file(&self.note) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                tracing::warn!(%error, note = %self.note.display(), "cannot remove the note of an opening; remove the file, or these tables may be made anew although they are whole");
+                tracing::warn!(%error, note = %self.note.display(), "cannot remove the note of an opening; remove the file, or the next openings are tried in another process first");
             }
             _ => {}
         }
