@@ -93,7 +93,7 @@ impl Setup {
         self.try_start().unwrap_or_else(|ended| panic!("the server ended at its start: {ended:?}"))
     }
 
-    /// As `start`, for a process that may end at its start.
+    /// Like `start`, for a process that may end at its start.
     pub fn try_start(&self) -> Result<Server, Ended> {
         let mut server = Server::launch(self)?;
         server.wait_until_ready()?;

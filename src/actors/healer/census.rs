@@ -63,9 +63,9 @@ pub struct Tally {
     pub missing_shards: u64,
     /// The blobs that lack at least one shard.
     pub reduced: Amount,
-    /// Those of `reduced` that can be read and have no shard to spare.
+    /// The part of `reduced` that can be read and have no shard to spare.
     pub without_spare: Amount,
-    /// Those of `reduced` that cannot be read.
+    /// The part of `reduced` that cannot be read.
     pub unreadable: Amount,
     /// The further losses that every blob survives; `Losses::NONE` if some blob cannot be read now.
     pub losses: Losses,

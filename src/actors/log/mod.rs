@@ -120,7 +120,7 @@ impl LogHandle {
         self.submit(records).await
     }
 
-    /// As `append`, but queues the records before it returns, so that the log has the records in the order of the
+    /// Like `append`, but queues the records before it returns, so that the log has the records in the order of the
     /// calls.
     pub fn submit(
         &self,
@@ -142,12 +142,12 @@ impl LogHandle {
         }
     }
 
-    /// As `append`, but waits for stable storage even if the log's durability is relaxed.
+    /// Like `append`, but waits for stable storage even if the log's durability is relaxed.
     pub async fn append_synced(&self, records: Vec<NewRecord>) -> Result<Vec<Location>, WalError> {
         self.enqueue(records, Ack::Synced).await
     }
 
-    /// As `submit`, but without a time limit, for records that cannot be written elsewhere: waits for a drive that
+    /// Like `submit`, but without a time limit, for records that cannot be written elsewhere: waits for a drive that
     /// stalls and for space on a full one, and keeps the order. Refused only if the log fails or is closed. Waits for
     /// stable storage if `ack` is `Synced` or the log's durability is strict.
     pub fn submit_unbounded(
@@ -170,7 +170,7 @@ impl LogHandle {
         self.submit_relaxed(records).await
     }
 
-    /// As `append_relaxed`, but queues the records before it returns. They are written even if the future is dropped.
+    /// Like `append_relaxed`, but queues the records before it returns. They are written even if the future is dropped.
     pub fn submit_relaxed(
         &self,
         records: Vec<NewRecord>,
@@ -304,7 +304,7 @@ impl LogHandle {
         self.end_threads(closing).await
     }
 
-    /// As `close`, but without a time limit: afterwards this log certainly touches the drive no more.
+    /// Like `close`, but without a time limit: afterwards this log certainly touches the drive no more.
     pub async fn close_unbounded(&self) -> Result<(), WalError> {
         let (reply, answer) = oneshot::channel();
         self.writer.do_send(CloseLog { reply });

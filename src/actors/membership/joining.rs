@@ -24,7 +24,7 @@ const TRIES_TO_A_WORD: u32 = 10;
 /// The longest wait for a member's answer: the member first changes the metadata and the membership of its group.
 const WELCOME_PATIENCE: Duration = Duration::from_secs(40);
 
-/// What a host that was taken in needs to know of the cluster.
+/// The facts about the cluster that a newly admitted host needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Welcomed {
     pub cluster: ClusterId,

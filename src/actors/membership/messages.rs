@@ -58,7 +58,7 @@ pub struct JoinAsk {
     pub domain: Option<String>,
 }
 
-/// As `JoinAsk`, for a host that does not have all roles.
+/// Like `JoinAsk`, for a host that does not have all roles.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JoinAskWithRoles {
     pub ask: JoinAsk,

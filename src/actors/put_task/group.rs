@@ -27,7 +27,7 @@ pub fn object_held_bytes_max(geometry: Geometry, declared: Option<u64>) -> u64 {
     }
 }
 
-/// As `object_held_bytes_max`, for a part. A part is stored in stripes even if it is small.
+/// Like `object_held_bytes_max`, for a part. A part is stored in stripes even if it is small.
 pub fn part_held_bytes_max(geometry: Geometry, declared: Option<u64>) -> u64 {
     let most = (GROUPS_HELD_MAX * APPEND_STRIPES) as u64;
     let held = |geometry: Geometry| {

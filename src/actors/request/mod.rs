@@ -179,7 +179,7 @@ impl RequestContext {
         self.with_standing(|standing| ring.check_writable(self.geometry, standing))
     }
 
-    /// As `check_writable`, for changes that need no space, such as deletes: full drives do not refuse them.
+    /// Like `check_writable`, for changes that need no space, such as deletes: full drives do not refuse them.
     pub fn check_changeable(&self) -> Result<(), StoreError> {
         let (ring, health) = (self.ring.current(), self.health.current());
         let standing = |node| if health.in_service(node) { Standing::Live } else { Standing::Down };

@@ -19,7 +19,7 @@ use http::{Extensions, HeaderMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-/// What the layers before the operation have established about a request.
+/// The facts about a request that the layers before the operation have established.
 #[derive(Clone, Debug)]
 pub struct Call {
     pub origin: Arc<Origin>,

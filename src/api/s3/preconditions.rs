@@ -187,7 +187,7 @@ impl ReadConditions {
 }
 
 /// Returns the condition of a write if it has exactly one, which is the failed one if the metadata reports a failure.
-/// Of several, the failed one is unknown.
+/// If there are several, it is unknown which one failed.
 pub fn only_one(headers: &HeaderMap) -> Option<&'static str> {
     let mut given =
         OF_WRITES.into_iter().filter(|name| headers.keys().any(|known| known.as_str().eq_ignore_ascii_case(name)));

@@ -100,7 +100,7 @@ pub fn examine(found: &[Found], wanted: WantedGeometry) -> Result<Plan, Identity
     examine_without(found, wanted, &BTreeSet::new())
 }
 
-/// As `examine`, and gives none of these numbers to a further drive.
+/// Like `examine`, and gives none of these numbers to a further drive.
 pub(super) fn examine_without(
     found: &[Found],
     wanted: WantedGeometry,

@@ -49,9 +49,9 @@ pub enum ReplayRule {
     /// Delivers records up to the first rotten or torn spot, and none after it: for a log whose entries are meaningful
     /// only in order.
     Prefix,
-    /// As `Prefix`, but treats rot like a torn write: the log is cut there for good. An operator decides this.
+    /// Like `Prefix`, but treats rot like a torn write: the log is cut there for good. An operator decides this.
     Salvage,
-    /// As `Prefix`, but continues after rot: for copies that are merged with others.
+    /// Like `Prefix`, but continues after rot: for copies that are merged with others.
     PastRot,
     /// Delivers every valid record: for records that are independent of each other.
     EveryValid,

@@ -61,7 +61,7 @@ impl Pki {
         self.try_connect(address).unwrap()
     }
 
-    /// As `connect`, for a listener that may refuse.
+    /// Like `connect`, for a listener that may refuse.
     fn try_connect(&self, address: SocketAddr) -> std::io::Result<Connection> {
         let mut roots = RootCertStore::empty();
         roots.add(self.authority.clone()).unwrap();

@@ -9,7 +9,7 @@ use openraft::storage::IOFlushed;
 use std::io;
 use tokio::sync::oneshot;
 
-/// Who is told that an operation on the log is durable.
+/// The receiver of the reply once an operation on the log is durable.
 pub enum Done {
     Flushed(IOFlushed<MetaGroup>),
     Reply(oneshot::Sender<io::Result<()>>),

@@ -1,4 +1,4 @@
-//! What the other hosts have reported of their replicas, kept in memory while the process runs.
+//! The reports of the other hosts about their replicas, kept in memory while the process runs.
 
 use crate::actors::consensus::shared::{DigestAt, locked};
 use crate::defects::{Defect, has};

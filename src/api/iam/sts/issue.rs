@@ -1,4 +1,4 @@
-//! What issuing a session has in common for all STS actions: duration, session policies, and the credentials in the
+//! The steps of issuing a session that all STS actions share: duration, session policies, and the credentials in the
 //! answer.
 
 use super::{IamFault, StsCall};

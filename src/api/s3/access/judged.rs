@@ -34,7 +34,7 @@ pub struct Access {
     keys_used: Arc<Mutex<Vec<(&'static str, String)>>>,
 }
 
-/// What the access check decided on: the operation and its resources, and the judge with the caller.
+/// The subject of the access check's decision: the operation and its resources, and the judge with the caller.
 #[derive(Clone)]
 pub struct Judged {
     pub gate: Gate,

@@ -27,7 +27,7 @@ pub enum DriveFault {
     Unreadable,
     /// Calls hang. A call by a caller that does not check `Disk::hangs` first fails with `TimedOut` instead.
     Silent,
-    /// As `Silent`, but only for calls that change the drive.
+    /// Like `Silent`, but only for calls that change the drive.
     SilentChanges,
     /// Calls fail now and then.
     Flaky(Chances),

@@ -82,7 +82,7 @@ impl SimDisk {
         Self::with_image(state.image.after_power_cut(&mut random, None), state.capacity_bytes)
     }
 
-    /// As `power_cut`, with every unsynced change lost.
+    /// Like `power_cut`, with every unsynced change lost.
     pub fn power_cut_to_what_was_synced(&self, seed: u64) -> Self {
         let mut state = self.state();
         state.faults.halted = true;

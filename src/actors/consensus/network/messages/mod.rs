@@ -234,7 +234,7 @@ pub struct Compared {
     /// The answering replica's point at the last index that the asking one has applied; `None` if the answering one
     /// does not remember that index.
     pub point: Option<Point>,
-    /// What the answering host remembered of the asking one before this call.
+    /// The state that the answering host remembered of the caller before this call.
     pub remembered: Option<DurableState>,
 }
 
