@@ -180,8 +180,14 @@ impl Ledger {
         self.rows.get(key).map_or(&[], Vec::as_slice)
     }
 
+    /// Returns whether a change of the key has an unknown outcome. Another one could not be told apart from it.
+    pub fn is_in_doubt(&self, key: &str) -> bool {
+        self.changes.contains_key(key)
+    }
+
     pub fn attempt_change(&mut self, key: &str, change: Change) {
-        self.changes.insert(key.to_owned(), change);
+        let before = self.changes.insert(key.to_owned(), change);
+        assert!(before.is_none(), "{key}: {change:?} during {before:?}");
     }
 
     /// The change has not happened and never will.
@@ -315,7 +321,8 @@ impl Ledger {
                 }
                 _ => known,
             };
-            let expected = match undone.into_iter().find(|rows| of_ids(rows) && !of_ids(&changed)) {
+            // A change in doubt makes a new version: if all that is found was there before, it is of an earlier state.
+            let expected = match undone.into_iter().find(|rows| of_ids(rows) && !is_unchanged) {
                 Some(undone) => {
                     self.tally.changes_undone += 1;
                     undone

@@ -365,6 +365,9 @@ impl Client<'_> {
     }
 
     async fn put_version(&self, key: &str) -> bool {
+        if self.ledger.borrow().is_in_doubt(key) {
+            return true;
+        }
         let version = self.fresh();
         self.ledger.borrow_mut().attempt_change(key, KeyChange::Add(Some(version)));
         let conditions = WriteConditions::default();
@@ -380,6 +383,9 @@ impl Client<'_> {
 
     /// Adds a delete marker, or deletes a version by its id.
     async fn delete_version(&self, key: &str) -> bool {
+        if self.ledger.borrow().is_in_doubt(key) {
+            return true;
+        }
         let rows = self.ledger.borrow().rows(key).to_vec();
         let named = rows.get(self.drawn.below(2 * rows.len() as u64 + 1) as usize).map(|row| row.0);
         let change = named.map_or(KeyChange::Add(None), KeyChange::Remove);
