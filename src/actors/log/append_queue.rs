@@ -31,8 +31,18 @@ struct Pending {
 
 /// An append of which all records have a location.
 pub(super) struct Placed {
-    pub(super) locations: Vec<Location>,
-    pub(super) reply: Reply<Vec<Location>>,
+    locations: Vec<Location>,
+    reply: Reply<Vec<Location>>,
+}
+
+impl Placed {
+    pub(super) fn answer(self) {
+        drop(self.reply.send(Ok(self.locations)));
+    }
+
+    pub(super) fn refuse(self, refusal: WalError) {
+        drop(self.reply.send(Err(refusal)));
+    }
 }
 
 #[derive(Default)]

@@ -1,6 +1,6 @@
 //! The messages of the `WalWriter`: from handles, from the log's other actors, and to itself.
 
-use super::append_queue::{Patience, Reply};
+use super::append_queue::{Patience, Placed, Reply};
 use super::state::QueuedBytes;
 use crate::storage::wal::progress::Ack;
 use crate::storage::wal::{CheckedRecord, Location, Segment, WalError};
@@ -42,11 +42,17 @@ pub(super) struct CloseLog {
     pub(super) reply: Reply<()>,
 }
 
-/// The sync in flight ended.
+/// The sync in flight ended. If it succeeded, those who waited for it are answered already.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(super) struct Synced {
-    pub(super) outcome: Result<(), WalError>,
+    pub(super) outcome: Result<(), SyncFailed>,
+}
+
+/// A failed sync, and the appends that waited for it.
+pub(super) struct SyncFailed {
+    pub(super) error: WalError,
+    pub(super) waiters: Vec<Placed>,
 }
 
 /// The requested segment is durable and empty, or could not be made.

@@ -92,8 +92,11 @@ impl LogState {
         }
     }
 
-    pub(super) fn publish_positions(&self, written: Lsn, synced: Lsn) {
+    pub(super) fn publish_written(&self, written: Lsn) {
         self.written.store(written.0, Ordering::Release);
+    }
+
+    pub(super) fn publish_synced(&self, synced: Lsn) {
         self.synced.store(synced.0, Ordering::Release);
     }
 

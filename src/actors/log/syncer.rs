@@ -1,21 +1,29 @@
 //! `Syncer`: the actor that syncs the segments of one log, on its own thread, so that the writer works during a sync.
 //!
-//! Receives `SyncThrough` from the `WalWriter`, one at a time, and `StopSyncer`; answers with `Synced`. Syncs the
-//! segments in the order of the message. Refuses nothing. A failed sync is final for the log and is not repeated.
+//! Receives `SyncThrough` from the `WalWriter`, one at a time, and `StopSyncer`. Syncs the segments in the order of the
+//! message, answers the appends that waited for that, and sends `Synced`. Refuses nothing: the appends that waited for a
+//! failed sync go back to the writer. A failed sync is final for the log and is not repeated.
 
-use super::messages::Synced;
+use super::append_queue::Placed;
+use super::messages::{SyncFailed, Synced};
 use super::state::LogState;
 use super::wal_writer::WalWriter;
 use crate::defects::{Defect, has};
 use crate::storage::wal::{Segment, WalError};
+use crate::types::Lsn;
 use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, WrapFuture};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-/// Sync these segments. The sync covers all that was written to them before this message.
+/// Sync these segments. The sync covers all that was written to them before this message, of which `waiters` are the
+/// appends to answer.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(super) struct SyncThrough {
     pub(super) segments: Vec<Arc<Segment>>,
+    /// The position through which everything is durable after the sync.
+    pub(super) through: Lsn,
+    pub(super) waiters: Vec<Placed>,
 }
 
 /// Stop: the log is being closed.
@@ -51,13 +59,32 @@ impl Handler<SyncThrough> for Syncer {
 
     fn handle(&mut self, message: SyncThrough, ctx: &mut Context<Self>) {
         if self.state.hangs() {
-            return ctx.wait(std::future::pending().into_actor(self));
+            // Whoever waits for this sync waits on, as it would for a drive that hangs.
+            let hanging = async move {
+                let _kept = message;
+                std::future::pending::<()>().await;
+            };
+            return ctx.wait(hanging.into_actor(self));
         }
         let clock = &self.state.options.ambient.clock;
         let started = clock.monotonic();
-        let outcome = message.segments.iter().try_for_each(|segment| Self::sync(segment));
+        let SyncThrough { segments, through, waiters } = message;
+        let outcome = segments.iter().try_for_each(|segment| Self::sync(segment));
         self.state.metrics.sync_seconds.observe(clock.monotonic().saturating_sub(started).as_secs_f64());
-        drop(message.segments);
+        drop(segments);
+        let outcome = match outcome {
+            Ok(()) => {
+                self.state.publish_synced(through);
+                self.state.counts.syncs.fetch_add(1, Ordering::Relaxed);
+                self.state.metrics.syncs.inc();
+                if !waiters.is_empty() {
+                    self.state.metrics.sync_waiters.observe(waiters.len() as f64);
+                }
+                waiters.into_iter().for_each(Placed::answer);
+                Ok(())
+            }
+            Err(error) => Err(SyncFailed { error, waiters }),
+        };
         self.writer.do_send(Synced { outcome });
     }
 }

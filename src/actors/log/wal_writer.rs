@@ -16,7 +16,7 @@ use super::CLOSED;
 use super::append_queue::{AppendQueue, Placed, Reply};
 use super::messages::{
     AppendRecords, CloseLog, FlushBatch, FlushDue, MarkDue, ReleaseSegment, RoomDue, RotateSegment, SegmentPrepared,
-    SpaceFreed, SpaceWanted, Synced,
+    SpaceFreed, SpaceWanted, SyncFailed, Synced,
 };
 use super::segment_allocator::{CheckSpace, PrepareSegment, ReclaimSegment, SegmentAllocator, StopAllocator};
 use super::state::LogState;
@@ -293,27 +293,15 @@ impl WalWriter {
 
     fn perform(&mut self, event: Event<Placed>, ctx: &mut Context<Self>) {
         let effects = self.progress.on(event);
-        self.state.publish_positions(self.progress.written(), self.progress.synced());
+        self.state.publish_written(self.progress.written());
         for effect in effects {
             match effect {
-                Effect::StartSync { .. } => {
+                Effect::StartSync { through, waiters } => {
                     let segments = std::mem::take(&mut self.unsynced);
-                    self.syncer.do_send(SyncThrough { segments });
+                    self.syncer.do_send(SyncThrough { segments, through, waiters });
                 }
-                Effect::Answer { tokens, synced } => {
-                    if synced {
-                        self.state.metrics.sync_waiters.observe(tokens.len() as f64);
-                    }
-                    for Placed { locations, reply } in tokens {
-                        drop(reply.send(Ok(locations)));
-                    }
-                }
-                Effect::Refuse { tokens } => {
-                    let why = self.state.status().out_of_service.unwrap_or_default();
-                    for Placed { reply, .. } in tokens {
-                        drop(reply.send(Err(WalError::OutOfService { why: why.clone() })));
-                    }
-                }
+                Effect::Answer { tokens } => tokens.into_iter().for_each(Placed::answer),
+                Effect::Refuse { tokens } => self.refuse_placed(tokens),
                 Effect::ArmFlushDelay => drop(ctx.notify_later(FlushDue, self.flush_delay())),
                 Effect::ArmMarkDelay { at } => drop(ctx.notify_later(MarkDue { at }, MARK_DELAY)),
                 Effect::WriteMark => self.write_mark(ctx),
@@ -321,6 +309,14 @@ impl WalWriter {
             }
         }
         self.check_invariants();
+    }
+
+    /// Refuses appends that are placed. The log is out of service.
+    fn refuse_placed(&self, appends: Vec<Placed>) {
+        let why = self.state.status().out_of_service.unwrap_or_default();
+        for append in appends {
+            append.refuse(WalError::OutOfService { why: why.clone() });
+        }
     }
 
     fn flush_delay(&self) -> Duration {
@@ -430,12 +426,11 @@ impl Handler<Synced> for WalWriter {
 
     fn handle(&mut self, message: Synced, ctx: &mut Context<Self>) {
         match message.outcome {
-            Ok(()) => {
-                self.state.counts.syncs.fetch_add(1, Ordering::Relaxed);
-                self.state.metrics.syncs.inc();
-                self.perform(Event::SyncDone, ctx);
+            Ok(()) => self.perform(Event::SyncDone, ctx),
+            Err(SyncFailed { error, waiters }) => {
+                self.fail(&error, ctx);
+                self.refuse_placed(waiters);
             }
-            Err(error) => self.fail(&error, ctx),
         }
     }
 }

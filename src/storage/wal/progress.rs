@@ -5,8 +5,10 @@
 //! is written and synced. A busy log needs no mark, as each record contains the position through which the log was
 //! synced.
 //!
+//! The waiters for a sync are handed over with it, so that who syncs can answer them without another message.
+//!
 //! Invariants: `synced <= submitted <= written <= accepted`; at most one sync is in flight; a waiter is answered once,
-//! and never before its condition holds; after a failure no waiter is answered with success.
+//! and never before its condition holds; after a failure no sync starts and no waiter is answered from here.
 
 use crate::defects::{Defect, has};
 use crate::types::Lsn;
@@ -49,10 +51,11 @@ pub enum Event<W> {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Effect<W> {
-    /// Sync everything written so far, which is everything through `through`.
-    StartSync { through: Lsn },
-    /// Answer these waiters: their condition holds.
-    Answer { tokens: Vec<W>, synced: bool },
+    /// Sync everything written so far, which is everything through `through`. These waiters wait for this sync: they
+    /// are answered as soon as it succeeds, and refused if it fails.
+    StartSync { through: Lsn, waiters: Vec<W> },
+    /// Answer these waiters: what they wait for is written.
+    Answer { tokens: Vec<W> },
     /// Refuse these waiters: their condition will never hold.
     Refuse { tokens: Vec<W> },
     /// Raise `FlushDue` after the flush delay.
@@ -73,7 +76,8 @@ pub struct Progress<W> {
     synced: Lsn,
     /// The waiters for records that are not written yet, in order of position.
     waiting_written: VecDeque<Waiter<W>>,
-    waiting_synced: VecDeque<(Lsn, W)>,
+    /// The waiters for the next sync: their records are written, and not covered by a sync in flight.
+    waiting_synced: Vec<W>,
     flush_delay_armed: bool,
     flush_due: bool,
     failed: bool,
@@ -97,7 +101,7 @@ impl<W> Progress<W> {
             submitted: synced,
             synced,
             waiting_written: VecDeque::new(),
-            waiting_synced: VecDeque::new(),
+            waiting_synced: Vec::new(),
             flush_delay_armed: false,
             flush_due: false,
             failed: false,
@@ -127,6 +131,7 @@ impl<W> Progress<W> {
         self.failed
     }
 
+    /// Counts the waiters that no sync in flight covers.
     pub fn waiters(&self) -> usize {
         self.waiting_written.len() + self.waiting_synced.len()
     }
@@ -145,7 +150,7 @@ impl<W> Progress<W> {
                 self.waiting_written.extend(waiters);
             }
             Event::Written { through } => self.on_written(through, &mut effects),
-            Event::SyncDone => self.on_sync_done(&mut effects),
+            Event::SyncDone => self.on_sync_done(),
             Event::Failed => self.on_failed(&mut effects),
             Event::FlushDue => {
                 self.flush_delay_armed = false;
@@ -173,33 +178,26 @@ impl<W> Progress<W> {
             match waiter.ack {
                 Ack::Synced if has(Defect::AnswerBeforeSync) => tokens.push(waiter.token),
                 Ack::Written => tokens.push(waiter.token),
-                Ack::Synced => self.waiting_synced.push_back((waiter.through, waiter.token)),
+                Ack::Synced => self.waiting_synced.push(waiter.token),
             }
         }
         if !tokens.is_empty() {
-            effects.push(Effect::Answer { tokens, synced: false });
+            effects.push(Effect::Answer { tokens });
         }
     }
 
-    fn on_sync_done(&mut self, effects: &mut Vec<Effect<W>>) {
+    fn on_sync_done(&mut self) {
         if self.failed {
             return;
         }
         assert!(self.sync_in_flight(), "a sync that ends was started");
         self.synced = self.submitted;
-        let mut tokens = Vec::new();
-        while let Some((_, token)) = self.waiting_synced.pop_front_if(|(through, _)| *through <= self.synced) {
-            tokens.push(token);
-        }
-        if !tokens.is_empty() {
-            effects.push(Effect::Answer { tokens, synced: true });
-        }
     }
 
     fn on_failed(&mut self, effects: &mut Vec<Effect<W>>) {
         self.failed = true;
         let written = self.waiting_written.drain(..).map(|waiter| waiter.token);
-        let tokens: Vec<W> = self.waiting_synced.drain(..).map(|(_, token)| token).chain(written).collect();
+        let tokens: Vec<W> = self.waiting_synced.drain(..).chain(written).collect();
         if !tokens.is_empty() {
             effects.push(Effect::Refuse { tokens });
         }
@@ -226,7 +224,8 @@ impl<W> Progress<W> {
             if !self.waiting_synced.is_empty() || self.flush_due || self.closing {
                 self.submitted = self.written;
                 self.flush_due = false;
-                effects.push(Effect::StartSync { through: self.submitted });
+                let waiters = std::mem::take(&mut self.waiting_synced);
+                effects.push(Effect::StartSync { through: self.submitted, waiters });
             } else if !self.flush_delay_armed {
                 self.flush_delay_armed = true;
                 effects.push(Effect::ArmFlushDelay);
@@ -256,7 +255,6 @@ impl<W> Progress<W> {
         assert!(
             self.waiting_written.iter().all(|waiter| waiter.through > self.written && waiter.through <= self.accepted)
         );
-        assert!(self.waiting_synced.iter().all(|(through, _)| *through > self.synced && *through <= self.written));
         assert!(self.waiting_synced.is_empty() || self.sync_in_flight(), "waiters exist, so a sync is in flight");
         assert!(!self.failed || self.waiters() == 0, "a failed log has no waiters");
     }

@@ -11,12 +11,13 @@ struct World {
     progress: Progress<u8>,
     /// The writers that have not appended yet, each with the condition of its answer.
     idle: Vec<(u8, Ack)>,
+    acks: BTreeMap<u8, Ack>,
     /// Position of each append, by writer.
     appended: BTreeMap<u8, Lsn>,
     accepted: Lsn,
     written: Lsn,
-    /// The position that the sync in flight covers.
-    syncing: Option<Lsn>,
+    /// The position that the sync in flight covers, and who waits for it.
+    syncing: Option<(Lsn, Vec<u8>)>,
     durable: Lsn,
     answered: BTreeMap<u8, bool>,
     flush_armed: bool,
@@ -46,6 +47,7 @@ impl World {
     fn new(idle: Vec<(u8, Ack)>, failures_left: u8) -> Self {
         Self {
             progress: Progress::new(Lsn(0)),
+            acks: idle.iter().copied().collect(),
             idle,
             appended: BTreeMap::new(),
             accepted: Lsn(0),
@@ -111,12 +113,15 @@ impl World {
                 Event::Written { through: self.written }
             }
             Step::SyncEnds => {
-                self.durable = self.syncing.take().expect("a sync in flight").max(self.durable);
+                let (through, waiters) = self.syncing.take().expect("a sync in flight");
+                self.durable = through.max(self.durable);
+                self.answer(waiters);
                 self.proven_synced = if self.durable > self.marking { self.marking } else { self.proven_synced };
                 Event::SyncDone
             }
             Step::SyncFails => {
-                self.syncing = None;
+                let (_, waiters) = self.syncing.take().expect("a sync in flight");
+                self.refuse(waiters);
                 self.failures_left -= 1;
                 Event::Failed
             }
@@ -139,25 +144,17 @@ impl World {
 
     fn perform(&mut self, effect: Effect<u8>) {
         match effect {
-            Effect::StartSync { through } => {
+            Effect::StartSync { through, waiters } => {
                 assert!(self.syncing.is_none(), "W2: one sync in flight at most");
+                assert!(!self.progress.has_failed(), "W11: nothing is synced after a failure");
                 assert_eq!(through, self.written, "a sync covers all that is written");
-                self.syncing = Some(through);
+                self.syncing = Some((through, waiters));
             }
-            Effect::Answer { tokens, synced } => {
-                for writer in tokens {
-                    let position = self.appended[&writer];
-                    assert!(position <= self.written, "answered before it was written");
-                    assert!(!synced || position <= self.durable, "answered before it was synced");
-                    assert!(!self.progress.has_failed(), "W11: nothing is acknowledged after a failure");
-                    assert!(self.answered.insert(writer, true).is_none(), "answered twice");
-                }
+            Effect::Answer { tokens } => {
+                assert!(!self.progress.has_failed(), "W11: nothing is acknowledged after a failure");
+                self.answer(tokens);
             }
-            Effect::Refuse { tokens } => {
-                for writer in tokens {
-                    assert!(self.answered.insert(writer, false).is_none(), "answered twice");
-                }
-            }
+            Effect::Refuse { tokens } => self.refuse(tokens),
             Effect::ArmFlushDelay => self.flush_armed = true,
             Effect::ArmMarkDelay { at } => {
                 assert!(self.marks_end && at == self.durable && self.mark_armed.is_none());
@@ -176,6 +173,21 @@ impl World {
                 assert!(self.progress.has_failed() || self.durable == self.accepted, "drained before all was synced");
                 self.drained = true;
             }
+        }
+    }
+
+    fn answer(&mut self, writers: Vec<u8>) {
+        for writer in writers {
+            let position = self.appended[&writer];
+            assert!(position <= self.written, "answered before it was written");
+            assert!(self.acks[&writer] == Ack::Written || position <= self.durable, "answered before it was synced");
+            assert!(self.answered.insert(writer, true).is_none(), "answered twice");
+        }
+    }
+
+    fn refuse(&mut self, writers: Vec<u8>) {
+        for writer in writers {
+            assert!(self.answered.insert(writer, false).is_none(), "answered twice");
         }
     }
 
@@ -243,15 +255,17 @@ fn an_end_mark_is_written_once_and_only_after_an_idle_delay() {
     let append = |progress: &mut Progress<u8>, through: Lsn| {
         let waiters = vec![Waiter { through, ack: Ack::Synced, token: 1 }];
         progress.on(Event::Accepted { through, waiters });
-        assert_eq!(progress.on(Event::Written { through }), [Effect::StartSync { through }]);
+        assert_eq!(progress.on(Event::Written { through }), [Effect::StartSync { through, waiters: vec![1] }]);
         progress.on(Event::SyncDone)
     };
-    let answer = Effect::Answer { tokens: vec![1], synced: true };
-    assert_eq!(append(&mut progress, Lsn(10)), [answer.clone(), Effect::ArmMarkDelay { at: Lsn(10) }]);
-    assert_eq!(append(&mut progress, Lsn(20)), [answer], "one delay at a time");
+    assert_eq!(append(&mut progress, Lsn(10)), [Effect::ArmMarkDelay { at: Lsn(10) }]);
+    assert_eq!(append(&mut progress, Lsn(20)), [], "one delay at a time");
     assert_eq!(progress.on(Event::MarkDue { at: Lsn(10) }), [Effect::ArmMarkDelay { at: Lsn(20) }]);
     assert_eq!(progress.on(Event::MarkDue { at: Lsn(20) }), [Effect::WriteMark]);
-    assert_eq!(progress.on(Event::Marked { through: Lsn(21) }), [Effect::StartSync { through: Lsn(21) }]);
+    assert_eq!(
+        progress.on(Event::Marked { through: Lsn(21) }),
+        [Effect::StartSync { through: Lsn(21), waiters: vec![] }]
+    );
     assert_eq!(progress.on(Event::SyncDone), [], "a mark needs no mark");
 }
 
@@ -261,14 +275,13 @@ fn appends_that_come_during_a_sync_share_the_next_one() {
     let mut progress: Progress<u8> = Progress::new(Lsn(0));
     let waiter = |writer: u8| Waiter { through: Lsn(u64::from(writer) * 10), ack: Ack::Synced, token: writer };
     progress.on(Event::Accepted { through: Lsn(10), waiters: vec![waiter(1)] });
-    assert_eq!(progress.on(Event::Written { through: Lsn(10) }), [Effect::StartSync { through: Lsn(10) }]);
+    let first = Effect::StartSync { through: Lsn(10), waiters: vec![1] };
+    assert_eq!(progress.on(Event::Written { through: Lsn(10) }), [first]);
     progress.on(Event::Accepted { through: Lsn(30), waiters: vec![waiter(2), waiter(3)] });
     assert_eq!(progress.on(Event::Written { through: Lsn(30) }), []);
     assert!(progress.sync_in_flight());
-    assert_eq!(
-        progress.on(Event::SyncDone),
-        [Effect::Answer { tokens: vec![1], synced: true }, Effect::StartSync { through: Lsn(30) }]
-    );
-    assert_eq!(progress.on(Event::SyncDone), [Effect::Answer { tokens: vec![2, 3], synced: true }]);
+    let second = Effect::StartSync { through: Lsn(30), waiters: vec![2, 3] };
+    assert_eq!(progress.on(Event::SyncDone), [second]);
+    assert_eq!(progress.on(Event::SyncDone), []);
     assert_eq!((progress.waiters(), progress.synced(), progress.written()), (0, Lsn(30), Lsn(30)));
 }
