@@ -4,7 +4,7 @@
 //! the log writers.
 //!
 //! ```text
-//!  api ──► gateway ──AdmitPut/AdmitGet──► frontend (S3Frontend: permits)
+//!  api ──► gateway ──Admit──► frontend (S3Frontend: permits; small requests take theirs from a reserve)
 //!             │
 //!             ├─ put_task: receive ► hash, encode ► append to k+m nodes ► propose the manifest
 //!             └─ get_task: look up ► gather k verified chunks of each stripe ► decode missing ones ► send

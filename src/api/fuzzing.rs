@@ -14,7 +14,7 @@ use super::request_log::RequestRecord;
 use super::room::{BodyRoom, SlowLanes, Turns};
 use super::s3::{Domains, S3Settings, WebsiteHosts, canonical_id, service};
 use crate::actors::events::Targets;
-use crate::actors::frontend::{AdmissionLimits, S3Frontend};
+use crate::actors::frontend::{AdmissionLimits, Admissions};
 use crate::actors::gateway::Gateway;
 use crate::actors::request::test_world::World;
 use crate::actors::sealing::RootKeys;
@@ -22,7 +22,7 @@ use crate::api::call::Call;
 use crate::api::call::Origin;
 use crate::sigv4::Signer;
 use crate::types::LegacySignatures;
-use actix::{Actor, SystemRunner};
+use actix::SystemRunner;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
 use s3s::HttpRequest;
@@ -124,7 +124,7 @@ fn split<'a>(data: &'a [u8], between: &'a [u8]) -> impl Iterator<Item = &'a [u8]
 /// Builds the front, as the server does from its options.
 fn front(world: &World) -> Front {
     let limits = AdmissionLimits { bytes: 64 << 20, requests: 100, waiting: 100 };
-    let gateway = Gateway::new(S3Frontend::new(limits, Duration::from_secs(60)).start(), Arc::clone(&world.context));
+    let gateway = Gateway::new(Admissions::start(limits, Duration::from_secs(60)), Arc::clone(&world.context));
     let ambient = world.context.ambient.clone();
     let roots = Arc::new(RootKeys::parse(&[7; 32]).expect("a key"));
     let root = RootIdentity {

@@ -4,7 +4,7 @@ use super::{Surroundings, cores};
 use crate::actors::drives::FaultSink;
 use crate::actors::drives::health::HealthBoard;
 use crate::actors::drives::{LocalNode, NodeContext, OpenDrives, UserLoad};
-use crate::actors::frontend::{AdmissionLimits, S3Frontend};
+use crate::actors::frontend::{AdmissionLimits, Admissions};
 use crate::actors::gateway::Gateway;
 use crate::actors::membership::LateNodeService;
 use crate::actors::peers::{HashRing, Peers, ReadLatencies, Suspects};
@@ -103,7 +103,7 @@ pub(super) fn join(around: &Surroundings, parts: Parts) -> io::Result<Requests> 
     });
     let limits =
         AdmissionLimits { bytes: memory_max_bytes, requests: REQUESTS_IN_PROGRESS_MAX, waiting: ADMISSION_WAITING_MAX };
-    let frontend = S3Frontend::new(limits, ADMISSION_WAIT_MAX).start();
-    let gateway = Gateway::new(frontend, Arc::clone(&context));
+    let admissions = Admissions::start(limits, ADMISSION_WAIT_MAX);
+    let gateway = Gateway::new(admissions, Arc::clone(&context));
     Ok(Requests { gateway, context, cluster, ring: ring.start() })
 }

@@ -1,7 +1,7 @@
 //! Tests of `S3Frontend` and of its admission control.
 
 use super::{
-    Admission, AdmissionLimits, AdmitGet, AdmitPut, Effect, Event, Holder, Permit, Refused, S3Frontend, Ticket,
+    Admission, AdmissionLimits, Admissions, Admit, Effect, Event, Holder, Permit, Refused, S3Frontend, Ticket,
 };
 use crate::actors::request::StoreError;
 use actix::{Actor, Addr};
@@ -130,7 +130,7 @@ fn frontend(limits: AdmissionLimits, wait_max: Duration) -> Addr<S3Frontend> {
 }
 
 async fn put(frontend: &Addr<S3Frontend>, bytes: u64) -> Result<Permit, StoreError> {
-    frontend.send(AdmitPut { bytes, holder: Holder::Store }).await.expect("running")
+    frontend.send(Admit { bytes, holder: Holder::Store }).await.expect("running")
 }
 
 #[actix::test]
@@ -139,7 +139,7 @@ async fn dropping_a_permit_admits_the_next_request() {
     let first = put(&frontend, 100).await.expect("all is free");
     let second = tokio::task::spawn_local({
         let frontend = frontend.clone();
-        async move { frontend.send(AdmitGet { bytes: 50, holder: Holder::Store }).await.expect("running") }
+        async move { frontend.send(Admit { bytes: 50, holder: Holder::Store }).await.expect("running") }
     });
     tokio::task::yield_now().await;
     assert!(!second.is_finished());
@@ -177,6 +177,24 @@ async fn a_cancelled_caller_leaves_the_admission_queue_at_once() {
     settle().await;
     let (second, ()) = futures::join!(put(&frontend, 50), async { drop(first) });
     assert_eq!(second.expect("there is a place in the queue").bytes(), 50);
+}
+
+/// Tests that small requests are admitted while large ones hold all other memory, that the reserve is bounded, and that
+/// a small request that finds it used up waits like any other.
+#[actix::test]
+async fn small_requests_are_admitted_from_a_reserve_until_it_is_used_up() {
+    const SMALL: u64 = 32 << 10;
+    let admissions = Admissions::start(limits(16 * 2 * SMALL, 100, 100), Duration::from_millis(1));
+    let store = Holder::Store;
+    let rest = 15 * 2 * SMALL;
+    let large = admissions.admit(rest, &store).await.expect("all is free");
+    assert_eq!(large.bytes(), rest, "the reserve is not for large requests");
+    let _first = admissions.admit(SMALL, &store).await.expect("the reserve has room");
+    let second = admissions.admit(SMALL, &store).await.expect("the reserve has room for two");
+    let refused = admissions.admit(SMALL, &store).await;
+    assert!(matches!(refused, Err(StoreError::Busy { .. })), "it waits for the memory of large requests: {refused:?}");
+    drop(second);
+    admissions.admit(SMALL, &store).await.expect("the reserve has room again");
 }
 
 /// Lets all tasks of this thread run until they wait.

@@ -11,29 +11,28 @@ pub use super::request::{
 pub use reports::Reports;
 
 use super::drives::health::HostState;
-use super::frontend::{AdmitGet, AdmitPut, Holder, Permit, S3Frontend};
+use super::frontend::{Admissions, Holder, Permit};
 use super::request::{Metadata, RequestContext};
 use super::{get_task, put_task};
 use crate::storage::kv::KvResult;
 use crate::storage::meta::record::{Body, ObjectVersion, Pick};
 use crate::storage::meta::view::MetaView;
 use crate::types::BucketId;
-use actix::Addr;
 use futures::StreamExt;
 use std::sync::Arc;
 
 /// The store as the API sees it. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Gateway {
-    frontend: Addr<S3Frontend>,
+    admissions: Admissions,
     context: Arc<RequestContext>,
     /// The party on whose share of the memory the requests count.
     holder: Holder,
 }
 
 impl Gateway {
-    pub fn new(frontend: Addr<S3Frontend>, context: Arc<RequestContext>) -> Self {
-        Self { frontend, context, holder: Holder::Store }
+    pub fn new(admissions: Admissions, context: Arc<RequestContext>) -> Self {
+        Self { admissions, context, holder: Holder::Store }
     }
 
     /// Returns a gateway whose requests count on this holder's share of the memory.
@@ -131,20 +130,14 @@ impl Gateway {
 
     async fn admit_put(&self, bytes: u64) -> Result<Permit, StoreError> {
         self.context.check_writable()?;
-        self.frontend.send(AdmitPut { bytes, holder: self.holder.clone() }).await.map_err(|_| stopping())?
+        self.admissions.admit(bytes, &self.holder).await
     }
 
     /// Admits a GET. Inline bytes need no permit: the limits of connections bound them.
     async fn admit_get(&self, object: &OpenObject, range: ByteRange) -> Result<Permit, StoreError> {
         match get_task::held_by_object(self.context.geometry, object, range) {
             0 => Ok(Permit::unmetered()),
-            bytes => {
-                self.frontend.send(AdmitGet { bytes, holder: self.holder.clone() }).await.map_err(|_| stopping())?
-            }
+            bytes => self.admissions.admit(bytes, &self.holder).await,
         }
     }
-}
-
-fn stopping() -> StoreError {
-    StoreError::Unavailable { why: "the server is shutting down".to_owned() }
 }

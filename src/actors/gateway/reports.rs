@@ -111,12 +111,11 @@ mod tests {
     use super::{Reports, acl};
     use crate::actors::events::access_log::{LogGrant, LogGrantee, LogPermission};
     use crate::actors::events::{Report, ReportStore, Targets};
-    use crate::actors::frontend::{AdmissionLimits, S3Frontend};
+    use crate::actors::frontend::{AdmissionLimits, Admissions};
     use crate::actors::gateway::Gateway;
     use crate::actors::request::test_world::World;
     use crate::ambient::Ambient;
     use crate::storage::meta::record::{Grant, Grantee, Permission};
-    use actix::Actor;
     use bytes::Bytes;
     use std::sync::Arc;
     use std::time::Duration;
@@ -139,8 +138,7 @@ mod tests {
     async fn a_report_is_stored_as_an_object_of_the_buckets_owner() {
         let world = World::new(2, 1);
         let limits = AdmissionLimits { bytes: 64 << 20, requests: 10, waiting: 10 };
-        let gateway =
-            Gateway::new(S3Frontend::new(limits, Duration::from_secs(60)).start(), Arc::clone(&world.context));
+        let gateway = Gateway::new(Admissions::start(limits, Duration::from_secs(60)), Arc::clone(&world.context));
         let (targets, ambient) = (Targets::default(), Ambient::system());
         let reports = Reports { gateway, targets, ambient, host_id: "h".to_owned() };
         let report = |bucket: &str| Report {

@@ -20,7 +20,7 @@ use super::{
 use crate::actors::documents;
 use crate::actors::events::access_log::{AccessLogger, Flush, LogLimits, LoggingRules};
 use crate::actors::events::{Report, ReportError, ReportStore, Targets};
-use crate::actors::frontend::{AdmissionLimits, S3Frontend};
+use crate::actors::frontend::{AdmissionLimits, Admissions};
 use crate::actors::gateway::Gateway;
 use crate::actors::meta::{BucketDocument, Change, CreateBucket, DocumentKey, DocumentWrite, Expect};
 use crate::actors::request::test_world::World;
@@ -29,7 +29,6 @@ use crate::actors::traffic::Traffic;
 use crate::ambient::Ambient;
 use crate::sigv4::{Scope, Signer, SigningKey};
 use crate::types::LegacySignatures;
-use actix::Actor;
 use bytes::Bytes;
 use hmac::{Hmac, Mac};
 use sha2::{Digest, Sha256};
@@ -178,8 +177,8 @@ fn start_with(world: &World, s3_listen: Option<SocketAddr>, options: ApiOptions)
 fn start_secured(world: &World, s3_listen: Option<SocketAddr>, tls: ListenerTls, options: ApiOptions) -> ApiHandle {
     let endpoints = Endpoints::claim(s3_listen, LOCALHOST.parse().expect("an address"), tls).expect("free ports");
     let limits = AdmissionLimits { bytes: 64 << 20, requests: 100, waiting: 100 };
-    let frontend = S3Frontend::new(limits, Duration::from_secs(60)).start();
-    let gateway = Gateway::new(frontend, Arc::clone(&world.context));
+    let admissions = Admissions::start(limits, Duration::from_secs(60));
+    let gateway = Gateway::new(admissions, Arc::clone(&world.context));
     serve(options, endpoints, gateway, Ambient::system(), Fine).expect("listening")
 }
 

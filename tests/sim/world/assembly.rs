@@ -10,7 +10,7 @@ use sherd::actors::drives::health::HealthBoard;
 use sherd::actors::drives::{
     Blocking, Drive, DriveMonitor, Inline, LocalNode, NodeContext, OnLost, UserLoad, WatchedDrive, fault_channel,
 };
-use sherd::actors::frontend::{AdmissionLimits, S3Frontend};
+use sherd::actors::frontend::{AdmissionLimits, Admissions};
 use sherd::actors::gateway::Gateway;
 use sherd::actors::healer::{Healing, HealingOptions, Scrub, ScrubHandle, ScrubOptions};
 use sherd::actors::mover::{Moving, MovingOptions};
@@ -103,7 +103,7 @@ impl World {
         let stray = Arc::new(requests(slow, ActiveWrites::default()));
         let requests = Arc::new(requests(Arc::clone(&cluster.metadata), cluster.writes.clone()));
         let limits = AdmissionLimits { bytes: 64 << 20, requests: 100, waiting: 100 };
-        let frontend = S3Frontend::new(limits, Duration::from_secs(20)).start();
+        let admissions = Admissions::start(limits, Duration::from_secs(20));
         let upkeep = |node| CompactionContext {
             threads: threads(node),
             health: health.clone(),
@@ -143,8 +143,8 @@ impl World {
         };
         let (moving, mover) = Moving::new(cluster.clone(), host.host, moving);
         Host {
-            gateway: Gateway::new(frontend.clone(), requests),
-            stray: Gateway::new(frontend, stray),
+            gateway: Gateway::new(admissions.clone(), requests),
+            stray: Gateway::new(admissions, stray),
             weather,
             strays: Cell::new(0),
             silenced: Cell::new(None),

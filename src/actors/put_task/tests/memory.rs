@@ -1,7 +1,7 @@
 //! Tests of the memory that a PUT holds, and of the overlap of its stages.
 
 use super::{BodyChecks, CHUNK, PUT_BYTES_MAX, StoreError, Upload, World, content, md5};
-use crate::actors::frontend::{AdmissionLimits, AdmitPut, Holder, S3Frontend};
+use crate::actors::frontend::{AdmissionLimits, Admit, Holder, S3Frontend};
 use crate::actors::put_task::{object_held_bytes_max, part_held_bytes_max, put_object};
 use crate::actors::request::test_nodes::{Behaviour, MemoryNodes};
 use crate::actors::request::{ComputeThreads, Executor, InPlace, Job};
@@ -38,7 +38,7 @@ async fn p8_concurrent_large_uploads_hold_only_a_few_stripes_each() {
     let piece = content(128 << 10);
     let uploads = (0..16).map(|_| async {
         let permit = frontend
-            .send(AdmitPut { bytes: bound, holder: Holder::Store })
+            .send(Admit { bytes: bound, holder: Holder::Store })
             .await
             .expect("running")
             .expect("waits its turn");
