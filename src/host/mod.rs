@@ -325,6 +325,7 @@ async fn start(
         health,
         healing: handles.healing,
         ring: requests.ring,
+        latencies: requests.context.latencies.clone(),
         watch,
         reads,
         asks,
