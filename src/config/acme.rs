@@ -1,6 +1,7 @@
 //! Certificates of the S3 listener by ACME (RFC 8555): the names, the account's contact, and the server.
 
-use super::{ConfigError, FileReader, NamedFile, Pairs, readable, settings};
+use super::{ConfigError, FileReader, Pairs, readable, settings};
+use std::path::PathBuf;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AcmeConfig {
@@ -11,7 +12,7 @@ pub struct AcmeConfig {
     /// The URL of the server's directory.
     pub directory: String,
     /// PEM of the authorities that the server's own certificate may come from; those of the system without.
-    pub ca_file: Option<NamedFile>,
+    pub ca_file: Option<PathBuf>,
 }
 
 /// Resolves the settings: domains and contact, both or neither, and neither beside the files of a certificate.
@@ -31,11 +32,10 @@ pub(super) fn resolve(pairs: &Pairs, files: &dyn FileReader) -> Result<Option<Ac
     if let Some(file) = [&settings::TLS_CERT, &settings::TLS_KEY].into_iter().find(given) {
         return Err(ConfigError::Both { first: owned(settings::ACME_DOMAINS), second: owned(file) });
     }
-    let ca_file = readable(pairs, files, settings::ACME_CA_FILE)?;
     Ok(Some(AcmeConfig {
         domains: pairs.value(settings::ACME_DOMAINS, super::values::acme_domains)?,
         contact: pairs.value(settings::ACME_CONTACT, super::values::acme_contact)?,
         directory: pairs.value(settings::ACME_DIRECTORY, super::values::acme_directory)?,
-        ca_file: ca_file.map(|path| NamedFile { setting: settings::ACME_CA_FILE, path }),
+        ca_file: readable(pairs, files, settings::ACME_CA_FILE)?,
     }))
 }

@@ -119,13 +119,16 @@ impl fmt::Debug for Credentials {
     }
 }
 
-/// The content of a file of root keys. Not shown by `Debug`.
+/// A file of root keys. Its content is not shown by `Debug`.
 #[derive(Clone, PartialEq, Eq)]
-pub struct RootKeyFile(pub Vec<u8>);
+pub struct RootKeyFile {
+    pub path: PathBuf,
+    pub content: Vec<u8>,
+}
 
 impl fmt::Debug for RootKeyFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("RootKeyFile").finish_non_exhaustive()
+        f.debug_struct("RootKeyFile").field("path", &self.path).finish_non_exhaustive()
     }
 }
 
@@ -375,7 +378,8 @@ fn root_keys(pairs: &Pairs, files: &dyn FileReader) -> Result<Option<RootKeyFile
         path: path.to_owned(),
         cause: error.to_string(),
     };
-    files.read(Path::new(path)).map(RootKeyFile).map(Some).map_err(unreadable)
+    let content = files.read(Path::new(path)).map_err(unreadable)?;
+    Ok(Some(RootKeyFile { path: path.into(), content }))
 }
 
 /// Resolves the files of TLS: both or neither.

@@ -481,7 +481,7 @@ fn certificates_by_acme_need_names_and_a_contact_and_no_files() {
     let found = acme(&[domains, contact, ("SHERD_ACME_CA_FILE", "/ca.pem")]).unwrap().unwrap();
     assert_eq!(found.domains, ["a.test", "s3.test"]);
     assert_eq!(found.directory, "https://acme-v02.api.letsencrypt.org/directory");
-    assert_eq!(found.ca_file.unwrap().path, PathBuf::from("/ca.pem"));
+    assert_eq!(found.ca_file, Some(PathBuf::from("/ca.pem")));
     let refused = |pairs: &[(&str, &str)]| acme(pairs).unwrap_err().to_string();
     assert_eq!(refused(&[domains]), "SHERD_ACME_DOMAINS is set without SHERD_ACME_CONTACT; expected both or neither");
     assert!(refused(&[contact]).starts_with("SHERD_ACME_CONTACT is set without SHERD_ACME_DOMAINS"));
@@ -1017,7 +1017,8 @@ fn the_file_of_root_keys_is_read_at_start_and_never_shown() {
     let missing = refusal("SHERD_ROOT_KEY_FILE", "/there/is/none");
     assert!(missing.starts_with("SHERD_ROOT_KEY_FILE: \"/there/is/none\" cannot be read"), "{missing}");
     assert_eq!(config(&[]).unwrap().root_keys, None);
-    assert_eq!(format!("{:?}", super::RootKeyFile(b"secret".to_vec())), "RootKeyFile(..)");
+    let file = super::RootKeyFile { path: "/keys".into(), content: b"secret".to_vec() };
+    assert_eq!(format!("{file:?}"), "RootKeyFile { path: \"/keys\", .. }");
 }
 
 #[test]

@@ -38,7 +38,10 @@ pub(super) fn targets(webhooks: &[config::Webhook], ambient: &Ambient) -> Result
 
 pub(super) fn webhook(webhook: &config::Webhook, ambient: &Ambient) -> Result<Arc<dyn EventSink>, HostError> {
     let poster = Poster::new(&webhook.url, webhook.ca_file.as_deref());
-    let poster = poster.map_err(|cause| HostError::Webhook { name: webhook.name.clone(), cause })?;
+    let poster = poster.map_err(|cause| {
+        let end = if cause.is_of_authorities() { "CA_FILE" } else { "URL" };
+        HostError::Webhook { setting: format!("SHERD_WEBHOOK_{}_{end}", webhook.name), cause }
+    })?;
     Ok(Arc::new(Webhook::new(poster, webhook.secret.as_deref(), ambient.clone())))
 }
 

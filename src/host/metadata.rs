@@ -164,6 +164,11 @@ async fn hosts_once_founded(metadata: &MetaHandle, founders: &[HostRecord]) -> R
     }
 }
 
+/// Returns the error for a host whose record is refused because it was removed.
+fn removed(member: &Member) -> MetadataError {
+    MetadataError::Removed { name: member.name.clone() }
+}
+
 /// Registers the roles of this host. Called before the host itself is registered, so that a host without the role
 /// `meta` is never made a voter.
 async fn register_roles(metadata: &MetaHandle, member: &Member, roles: Roles) -> Result<(), MetadataError> {
@@ -172,7 +177,9 @@ async fn register_roles(metadata: &MetaHandle, member: &Member, roles: Roles) ->
         check_stores_nothing(&view, member)?;
     }
     if view.roles()?.of(host) != roles {
-        register(metadata, member, Change::SetHostRoles { host, roles }).await?;
+        if !register(metadata, member, Change::SetHostRoles { host, roles }).await? {
+            return Err(removed(member));
+        }
         tracing::info!(%roles, "this host's roles are registered");
     }
     Ok(())
@@ -203,6 +210,7 @@ fn check_stays(view: &MetaView, member: &Member) -> Result<(), MetadataError> {
 
 /// Proposes a change of this host's records. Returns false if it was refused because one of its drives was just
 /// removed.
+#[must_use = "a refused change is not made"]
 async fn register(metadata: &MetaHandle, member: &Member, change: Change) -> Result<bool, MetadataError> {
     match metadata.propose(change).await? {
         Reply::Done => Ok(true),
@@ -237,7 +245,7 @@ pub(super) async fn register_host(metadata: &MetaHandle, member: &Member, roles:
         first_node: own.and_then(|own| own.first_node).or(member.first_node),
     };
     if own != Some(&record) && !register(metadata, member, Change::RegisterHost(record)).await? {
-        return Err(MetadataError::Removed { name: member.name.clone() });
+        return Err(removed(member));
     }
     Ok(())
 }

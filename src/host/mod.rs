@@ -87,8 +87,8 @@ const OPEN_FILES_WANTED: u64 = 65_536;
 pub enum HostError {
     #[error(transparent)]
     Identity(#[from] IdentityError),
-    #[error("SHERD_ROOT_KEY_FILE: {0}")]
-    RootKeys(#[from] RootKeyError),
+    #[error("SHERD_ROOT_KEY_FILE: {path:?} is refused: {cause}")]
+    RootKeys { path: PathBuf, cause: RootKeyError },
     #[error(transparent)]
     Cluster(#[from] ClusterError),
     #[error(transparent)]
@@ -110,10 +110,10 @@ pub enum HostError {
     /// With these data directories, where drives were added to it while it ran.
     #[error("this host starts again: {why}")]
     StartsAgain { why: &'static str, data: Option<String> },
-    #[error("SHERD_ACCOUNTS_FILE: {why}")]
-    Accounts { why: String },
-    #[error("SHERD_WEBHOOK_{name}: {cause}")]
-    Webhook { name: String, cause: PostSetupError },
+    #[error("SHERD_ACCOUNTS_FILE: {path:?} is refused: {why}")]
+    Accounts { path: PathBuf, why: String },
+    #[error("{setting}: {cause}")]
+    Webhook { setting: String, cause: PostSetupError },
     #[error("SHERD_AUDIT_LOG: {path:?} cannot be written: {cause}")]
     AuditLog { path: PathBuf, cause: io::Error },
     #[error("{setting}: {cause}")]
@@ -325,6 +325,7 @@ async fn start(
         health,
         healing: handles.healing,
         ring: requests.ring,
+        latencies: requests.context.latencies.clone(),
         watch,
         reads,
         asks,

@@ -44,6 +44,8 @@ struct ForwardedChange<'a> {
     adrift: bool,
     /// The leader hint of a `NotLeader` reply; tried once.
     hint: Option<HostId>,
+    /// The reason for which a leader did not take the change when it was sent last.
+    refusal: Option<String>,
 }
 
 /// The outcome of one attempt: the final result, or whether to pause before the next attempt.
@@ -57,8 +59,15 @@ pub(super) async fn propose(inner: &Inner, change: Change) -> Result<Reply, Meta
     change.check_documents()?;
     let since = inner.ambient.clock.monotonic();
     let permit = Arc::new(permit(inner, proposal_bytes(&change), PROPOSAL_WAIT_MAX).await?);
-    let mut forwarded =
-        ForwardedChange { inner, permit, since, proposal: Proposal::Own(change), adrift: false, hint: None };
+    let mut forwarded = ForwardedChange {
+        inner,
+        permit,
+        since,
+        proposal: Proposal::Own(change),
+        adrift: false,
+        hint: None,
+        refusal: None,
+    };
     loop {
         let tried = match forwarded.hint.take().map_or_else(|| inner.leader(), Leader::There) {
             Leader::Here => forwarded.try_here().await,
@@ -90,7 +99,11 @@ impl ForwardedChange<'_> {
     }
 
     fn out_of_time(&self) -> MetaError {
-        if self.adrift { MetaError::TimedOut } else { unavailable("no leader took the change in time") }
+        match &self.refusal {
+            _ if self.adrift => MetaError::TimedOut,
+            Some(why) => unavailable(format!("the leader did not take the change in time: {why}")),
+            None => unavailable("no leader took the change in time"),
+        }
     }
 
     async fn try_here(&mut self) -> Attempted {
@@ -144,6 +157,7 @@ impl ForwardedChange<'_> {
             Err(error) => {
                 tracing::debug!(%error, "a change that was sent to the leader has no answer");
                 self.adrift |= !error.has_no_effect();
+                self.refusal = error.refusal().map(str::to_owned);
                 Attempted::Again
             }
             Ok(Forwarded { applied, outcome }) => {
@@ -163,7 +177,11 @@ impl ForwardedChange<'_> {
                 }
                 Attempted::Again
             }
-            ForwardOutcome::NotLeader(_) | ForwardOutcome::Refused(_) => Attempted::Again,
+            ForwardOutcome::NotLeader(_) => Attempted::Again,
+            ForwardOutcome::Refused(why) => {
+                self.refusal = Some(why);
+                Attempted::Again
+            }
             ForwardOutcome::Unknown => {
                 self.adrift = true;
                 Attempted::Again

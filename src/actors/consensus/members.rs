@@ -77,24 +77,59 @@ fn membership_between(
 }
 
 async fn steer(inner: &Inner, wish: Steer) -> Result<(), MetaError> {
+    let mut steering = Steering::default();
     let result = timeout(STEER_PATIENCE, async {
         loop {
-            let steered = match inner.leader() {
-                Leader::Here => steer_here(inner, &wish).await,
-                Leader::There(leader) => {
-                    let asked = inner.link.ask(leader, Kind::Steer, encode_plain(&wish), SEND_PATIENCE);
-                    asked.await.unwrap_or(Steered::NotLeader(None))
-                }
-                Leader::Unknown => Steered::NotLeader(None),
-            };
-            match steered {
+            match steering.attempt(inner, &wish).await {
                 Steered::Done => return Ok(()),
                 Steered::Refused(why) => return Err(MetaError::Refused { why }),
                 Steered::NotLeader(_) => tokio::time::sleep(RETRY_PAUSE).await,
             }
         }
     });
-    result.await.unwrap_or(Err(MetaError::TimedOut))
+    let result = result.await;
+    result.unwrap_or_else(|_| Err(steering.out_of_time()))
+}
+
+/// What is known of the attempts to make a change of the membership.
+#[derive(Debug, Default)]
+struct Steering {
+    /// True if a leader may have the change, so that it may still take effect.
+    adrift: bool,
+    /// The reason for which a leader refused the last call that it answered so. It may be about to stop, or run another
+    /// version: another leader may take the change.
+    refusal: Option<String>,
+}
+
+impl Steering {
+    async fn attempt(&mut self, inner: &Inner, wish: &Steer) -> Steered {
+        let before = self.adrift;
+        match inner.leader() {
+            Leader::Here => {
+                self.adrift = true;
+                let steered = steer_here(inner, wish).await;
+                self.adrift = before;
+                steered
+            }
+            Leader::There(leader) => {
+                self.adrift = true;
+                let answer = inner.link.ask(leader, Kind::Steer, encode_plain(wish), SEND_PATIENCE).await;
+                self.adrift = before || answer.as_ref().is_err_and(|error| !error.has_no_effect());
+                answer.unwrap_or_else(|error| {
+                    self.refusal = error.refusal().map(|why| format!("host {:016x} refuses it: {why}", leader.0));
+                    Steered::NotLeader(None)
+                })
+            }
+            Leader::Unknown => Steered::NotLeader(None),
+        }
+    }
+
+    fn out_of_time(self) -> MetaError {
+        match self.refusal {
+            Some(why) if !self.adrift => MetaError::Refused { why },
+            _ => MetaError::TimedOut,
+        }
+    }
 }
 
 /// Answers another host that asks for a change of the membership or of the leader.

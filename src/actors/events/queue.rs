@@ -30,8 +30,7 @@ pub trait EventQueue: Debug + Send + Sync + 'static {
     /// Returns the rows of a webhook's queue after position `after`, at most `limit`.
     async fn next(&self, target: &str, after: u64, limit: usize) -> Result<QueuePage, UpkeepError>;
 
-    /// Removes the events of a webhook up to and including position `through`. A single call removes a bounded number,
-    /// oldest first.
+    /// Removes the events of a webhook up to and including position `through`.
     async fn finish(&self, target: &str, through: u64) -> Result<(), UpkeepError>;
 }
 
@@ -63,8 +62,15 @@ impl EventQueue for MetadataQueue {
     }
 
     async fn finish(&self, target: &str, through: u64) -> Result<(), UpkeepError> {
-        self.context.metadata.propose(Change::FinishEvents { target: target.to_owned(), through }).await?;
-        Ok(())
+        // A change removes a bounded number of events, oldest first.
+        loop {
+            self.context.metadata.propose(Change::FinishEvents { target: target.to_owned(), through }).await?;
+            let of = target.to_owned();
+            let left = self.context.look_up(move |view| view.events(&of, 0, 1)).await?;
+            if left.first().is_none_or(|oldest| oldest.seq > through) {
+                return Ok(());
+            }
+        }
     }
 }
 
@@ -131,5 +137,33 @@ impl Targets {
 
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Target)> {
         self.targets.iter().map(|(name, target)| (name.as_str(), target))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{EventQueue, MetadataQueue};
+    use crate::actors::events::tests::row;
+    use crate::actors::request::test_world::World;
+    use crate::storage::meta::command::{Change, PutObject};
+    use crate::storage::meta::samples::put_empty;
+
+    #[actix::test]
+    async fn all_delivered_events_are_removed_however_many_there_are() {
+        let world = World::new(2, 1);
+        let queue = MetadataQueue::new(world.cluster());
+        for id in 1..=2600 {
+            let event = Some(row(0, "k", &["hook"]).draft);
+            let put = PutObject { bucket: world.bucket, event, ..put_empty("k", id) };
+            world.meta.apply(Change::PutObject(Box::new(put)));
+        }
+        let positions = async || {
+            let page = queue.next("hook", 0, usize::MAX).await.expect("read");
+            page.rows.iter().map(|row| row.seq).collect::<Vec<u64>>()
+        };
+        let all = positions().await;
+        assert_eq!(all.len(), 2600);
+        queue.finish("hook", all[2500]).await.expect("removed");
+        assert_eq!(positions().await, all[2501..]);
     }
 }

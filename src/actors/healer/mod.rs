@@ -227,9 +227,13 @@ impl Healing {
     /// Queues repairs for reported faults. Returns the number of shards that were queued.
     async fn take_up_faults(&mut self) -> Result<usize, UpkeepError> {
         let mut shards = self.take_reports();
-        // Faults of a shard under repair are left to that repair, which checks the chunks that it has not passed yet.
-        for repair in &self.repairs {
-            shards.remove(&repair.shard());
+        // Faults of a shard under repair are left to that repair.
+        for repair in &mut self.repairs {
+            let shard = repair.shard();
+            shards.remove(&shard);
+            for fault in self.reported.iter().filter(|fault| fault.shard == shard) {
+                repair.note_fault(fault.node, fault.chunk);
+            }
         }
         if shards.is_empty() {
             self.reported.clear();
@@ -401,6 +405,10 @@ impl Healing {
         if now >= self.compare_next {
             self.compare_next = now + self.options.compare_every;
             self.context.local_nodes().into_iter().for_each(|node| self.handle.reconcile(node));
+        }
+        if self.context.ring.current().epoch() != Epoch(0) {
+            self.orphans_next.retain(|node, _| self.context.is_local(*node));
+            self.handle.retain_orphans(|node| self.context.is_local(node));
         }
         let health = self.context.health.current();
         let wanted = self.handle.reconciling().into_iter();

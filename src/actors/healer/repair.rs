@@ -50,6 +50,8 @@ pub(super) struct Repair {
     layout: BlobLayout,
     /// The next stripe to check.
     next: u32,
+    /// The first stripe that was checked and whose chunk was reported since. The repair goes back to it at its end.
+    reported: Option<u32>,
 }
 
 /// The chunks to rebuild from. `chunks[s]` has the chunks of stripe `first + s`, by shard.
@@ -62,7 +64,14 @@ impl Repair {
     /// Returns the repair of a row's shard on the node that the row names.
     pub(super) fn new(row: RepairRow, node: NodeId) -> Result<Self, UpkeepError> {
         let layout = BlobLayout::new(row.blob.geometry, row.blob.size_bytes)?;
-        Ok(Self { blob: row.blob, shard: row.shard, node, incarnation: None, layout, next: 0 })
+        Ok(Self { blob: row.blob, shard: row.shard, node, incarnation: None, layout, next: 0, reported: None })
+    }
+
+    /// Notes the fault of a chunk of this shard on `node`. One that is checked already is checked again.
+    pub(super) fn note_fault(&mut self, node: NodeId, chunk: ChunkIndex) {
+        if node == self.node && chunk.0 < self.next {
+            self.reported = Some(self.reported.map_or(chunk.0, |first| first.min(chunk.0)));
+        }
     }
 
     pub(super) fn shard(&self) -> ShardId {
@@ -102,6 +111,11 @@ impl Repair {
         }
         // The sources may have been moved as well.
         self.blob = blob;
+        if self.next >= self.layout.stripes()
+            && let Some(reported) = self.reported.take()
+        {
+            self.next = reported;
+        }
         let (first, end) = (self.next, self.layout.stripes().min(self.next.saturating_add(STRIPES_MAX)));
         if first >= end || has(Defect::DropRepair) {
             return Ok(Repaired::Whole);

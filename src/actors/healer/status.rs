@@ -102,6 +102,13 @@ impl HealerHandle {
         board.publish();
     }
 
+    /// Forgets the counts of the nodes for which the predicate is false.
+    pub(super) fn retain_orphans(&self, nodes: impl Fn(NodeId) -> bool) {
+        let mut board = self.lock();
+        board.orphans.retain(|node, _| nodes(*node));
+        board.publish();
+    }
+
     pub(super) fn repaired(&self, bytes: u64, shards: u64, now: Duration) {
         let mut board = self.lock();
         board.status.repaired_shards += shards;

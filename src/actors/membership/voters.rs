@@ -135,6 +135,7 @@ impl VoterKeeper {
         let (Ok(hosts), Ok(nodes), Ok(roles)) = (view.hosts(), view.nodes(), view.roles()) else { return };
         let mut of_host: BTreeMap<HostId, Vec<NodeId>> = BTreeMap::new();
         nodes.iter().for_each(|node| of_host.entry(node.host).or_default().push(node.id));
+        self.absent.retain(|absent, _| hosts.iter().any(|host| host.id == *absent));
         let may_vote = hosts.iter().filter(|host| roles.of(host.id).meta);
         let candidates: Vec<Candidate> = may_vote.map(|host| self.candidate(host, &of_host)).collect();
         let Some(step) = next_step(&hosts, &candidates, &known) else {

@@ -188,6 +188,7 @@ impl Moving {
         let ids: Vec<_> = self.copies.iter().map(|copy| copy.planned.blob.id).collect();
         let look_up = self.context.look_up(move |view| ids.into_iter().map(|id| view.blob(id)).collect());
         let blobs: Vec<Option<_>> = look_up.await?;
+        self.down.retain(|node, _| ring.host_of(*node).is_some());
         self.planner = Planner::new(ring);
         let mut blobs = blobs.into_iter();
         let planner = &mut self.planner;

@@ -154,8 +154,8 @@ impl Moving {
             return None;
         }
         let is_removed = ring.host_of(from).is_none();
-        let since = *self.down.entry(from).or_insert(now);
-        let lost = is_removed || now.saturating_sub(since) >= self.options.lost_after;
+        let mut down_for = || now.saturating_sub(*self.down.entry(from).or_insert(now));
+        let lost = is_removed || down_for() >= self.options.lost_after;
         lost.then_some(Planned { lost, ..planned })
     }
 

@@ -3,7 +3,7 @@
 
 use crate::limits::{READ_HEDGE_MAX, READ_HEDGE_MIN};
 use crate::types::NodeId;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -98,6 +98,11 @@ impl ReadLatencies {
         false
     }
 
+    /// Forgets all nodes but these.
+    pub fn retain(&self, nodes: &BTreeSet<NodeId>) {
+        self.lock().retain(|node, _| nodes.contains(node));
+    }
+
     fn lock(&self) -> MutexGuard<'_, BTreeMap<NodeId, Recent>> {
         self.nodes.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -165,6 +170,16 @@ mod tests {
         }
         assert!((0..7).all(|_| !latencies.late(NODE, SILENCE_MAX / 8)));
         assert!(latencies.late(NODE, SILENCE_MAX / 8), "or many short ones");
+    }
+
+    #[test]
+    fn the_latencies_of_removed_nodes_are_forgotten() {
+        let latencies = ReadLatencies::default();
+        answer(&latencies, KNOWN_FROM, ms(10));
+        latencies.retain(&[NODE, NodeId(2)].into());
+        assert_eq!(latencies.delay(NODE), ms(15));
+        latencies.retain(&[NodeId(2)].into());
+        assert_eq!(latencies.delay(NODE), READ_HEDGE_MAX);
     }
 
     proptest! {

@@ -1,9 +1,10 @@
 //! Writes the response to a refused request, and reads the error out of a response that s3s wrote by itself. Both
 //! happen nowhere else.
 
-use super::details::{Named, escape};
+use super::details::Named;
 use super::fault::Fault;
 use super::request_head::RequestFault;
+use crate::api::text::xml::escape;
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
 use s3s::xml::Deserializer;

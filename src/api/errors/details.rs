@@ -2,6 +2,7 @@
 //! repeat parts of the request.
 
 use crate::api::text::Query;
+use crate::api::text::xml::escape;
 use s3s::S3Error;
 use std::borrow::Cow;
 use time::OffsetDateTime;
@@ -205,22 +206,6 @@ impl Named<'_> {
 
 fn element(name: &str, text: Option<&str>) -> String {
     text.map(|text| format!("<{name}>{}</{name}>", escape(text))).unwrap_or_default()
-}
-
-/// Escapes a text for XML. A character that XML cannot hold becomes U+FFFD.
-pub(super) fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            c if c.is_control() && c != '\n' => escaped.push('\u{fffd}'),
-            c => escaped.push(c),
-        }
-    }
-    escaped
 }
 
 #[cfg(test)]

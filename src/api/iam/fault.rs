@@ -1,7 +1,7 @@
 //! Errors of IAM and STS calls: their codes and statuses ("Common errors" of both API references), and their XML.
 
-use super::xml::escaped;
 use crate::api::identity::{IdentityError, ResolveError, TokenFault};
+use crate::api::text::xml::escape;
 use crate::sigv4::SignatureFault;
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -63,7 +63,7 @@ impl IamFault {
         format!(
             "<ErrorResponse xmlns=\"{namespace}\"><Error><Type>{whose}</Type>\
              <Code>{code}</Code><Message>{}</Message></Error><RequestId>{request_id}</RequestId></ErrorResponse>",
-            escaped(&self.message())
+            escape(&self.message())
         )
     }
 

@@ -1,6 +1,7 @@
 //! Results of IAM and STS calls as a tree of elements without attributes, which is written as XML for the query
 //! protocol, or as JSON of the same names for the admin API.
 
+use crate::api::text::xml::escape_into;
 use crate::types::UnixMs;
 use serde_json::{Map, Value};
 use std::fmt::Write;
@@ -144,28 +145,6 @@ impl Content {
             Self::List(members) => members.into_iter().map(Self::into_json).collect(),
         }
     }
-}
-
-/// Appends a text with XML escapes. A character that XML cannot hold becomes U+FFFD.
-fn escape_into(into: &mut String, text: &str) {
-    for c in text.chars() {
-        match c {
-            '&' => into.push_str("&amp;"),
-            '<' => into.push_str("&lt;"),
-            '>' => into.push_str("&gt;"),
-            '"' => into.push_str("&quot;"),
-            '\r' => into.push_str("&#xD;"),
-            '\n' | '\t' => into.push(c),
-            c if c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}') => into.push('\u{fffd}'),
-            c => into.push(c),
-        }
-    }
-}
-
-pub fn escaped(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    escape_into(&mut escaped, text);
-    escaped
 }
 
 /// Formats a time such as `2024-05-06T07:08:09Z`.

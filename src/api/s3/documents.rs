@@ -40,6 +40,20 @@ pub async fn save<T: Serialize>(store: &Store, key: DocumentKey, value: &T) -> S
     write(store, DocumentWrite { key, expect: Expect::Any, value: Some(value) }).await
 }
 
+/// Writes a document like `save`, one of several of its kind. Returns the fault `full` if the bucket has as many as it
+/// may have: concurrent writes are counted where they are applied.
+pub async fn save_one_of<T: Serialize>(store: &Store, key: DocumentKey, value: &T, full: Fault) -> S3Result<()> {
+    store.check_writable()?;
+    let write = DocumentWrite { key, expect: Expect::Any, value: Some(encode(value)?) };
+    match store.gateway.meta().propose(Change::WriteDocuments(vec![write])).await? {
+        Reply::Done => Ok(()),
+        // It expects no document, so it was refused for their number.
+        Reply::Refused(Refusal::DocumentChanged) => Err(full.into()),
+        Reply::Refused(refusal) => Err(refusal.into()),
+        reply => Err(unexpected(&reply)),
+    }
+}
+
 /// Removes the document; its absence is not an error.
 pub async fn remove(store: &Store, key: DocumentKey) -> S3Result<()> {
     store.check_changeable()?;

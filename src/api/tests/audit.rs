@@ -287,3 +287,18 @@ fn every_operation_is_audited_as_its_name_and_actions_require() {
         }
     }
 }
+
+#[actix::test]
+async fn the_removal_of_a_lost_drive_is_audited_as_one() {
+    let world = World::new(2, 2);
+    let audit = Audit::start(&world);
+    let address = audit.api.admin_address;
+    for body in [&br#"{"change":"remove","of":"3","lost":true}"#[..], br#"{"change":"remove","of":"4"}"#] {
+        let request = administer("POST", address, "/admin/v1/layout", body, "sherd-admin");
+        assert_eq!(ask(&mut connect(address).await, &request).await.status, 409, "this host's stub refuses it");
+    }
+    let (text, lines) = audit.lines().await;
+    let resources: Vec<&Value> = lines.iter().map(|line| &line["resource"]).collect();
+    let expected = [json!({"change": "remove", "of": "3", "lost": "true"}), json!({"change": "remove", "of": "4"})];
+    assert_eq!(resources, [&expected[0], &expected[1]], "{text}");
+}

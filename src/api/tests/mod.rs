@@ -5,6 +5,7 @@ mod audit;
 mod changes;
 mod permissions;
 mod rates;
+mod settings;
 mod tls;
 
 use super::DriveHealth;

@@ -104,7 +104,7 @@ pub(super) async fn call(api: &ApiHandle, action: &str, parameters: Value) -> Va
     serde_json::from_slice(&answer.body).expect("JSON")
 }
 
-fn everybody_may_do_all(bucket: &str) -> Vec<u8> {
+pub(super) fn everybody_may_do_all(bucket: &str) -> Vec<u8> {
     let resources = [format!("arn:aws:s3:::{bucket}"), format!("arn:aws:s3:::{bucket}/*")];
     let statement = json!({"Effect": "Allow", "Principal": "*", "Action": "s3:*", "Resource": resources});
     json!({"Version": "2012-10-17", "Statement": [statement]}).to_string().into_bytes()

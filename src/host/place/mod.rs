@@ -18,7 +18,7 @@ use crate::actors::healer::HealerHandle;
 use crate::actors::membership::{
     AddressBook, HostWatch, RejoinAsks, StatusSource, VoterKeeper, WelcomeDesk, lookup_removal,
 };
-use crate::actors::peers::HashRing;
+use crate::actors::peers::{HashRing, ReadLatencies};
 use crate::storage::identity::{DriveState, forget_founding, forget_rejoining, is_unfilled};
 use crate::types::{Epoch, NodeId, Roles, UnixMs};
 use actix::Addr;
@@ -48,6 +48,7 @@ pub(super) struct Place {
     pub health: HealthBoard,
     pub healing: HealerHandle,
     pub ring: Addr<HashRing>,
+    pub latencies: ReadLatencies,
     pub watch: HostWatch,
     pub reads: ReadCheck,
     pub asks: RejoinAsks,
@@ -110,6 +111,7 @@ impl Place {
         Followers {
             ring: self.ring.clone(),
             watch: self.watch.clone(),
+            latencies: self.latencies.clone(),
             book: self.member.net.as_ref().map_or_else(AddressBook::default, |net| net.book.clone()),
         }
     }

@@ -36,9 +36,14 @@ pub(super) struct Checked {
 }
 
 pub(super) fn check(config: &Config, around: &Surroundings) -> Result<Checked, HostError> {
-    let root_keys = config.root_keys.as_ref().map(|file| RootKeys::parse(&file.0)).transpose()?;
-    let accounts = config.identities.accounts.as_ref().map(|accounts| AccountsFile::parse(&accounts.text)).transpose();
-    let accounts = accounts.map_err(|why| HostError::Accounts { why })?.map(Arc::new);
+    let parse = |file: &config::RootKeyFile| {
+        RootKeys::parse(&file.content).map_err(|cause| HostError::RootKeys { path: file.path.clone(), cause })
+    };
+    let root_keys = config.root_keys.as_ref().map(parse).transpose()?;
+    let parse = |accounts: &config::AccountsText| {
+        AccountsFile::parse(&accounts.text).map_err(|why| HostError::Accounts { path: accounts.path.clone(), why })
+    };
+    let accounts = config.identities.accounts.as_ref().map(parse).transpose()?.map(Arc::new);
     let targets = background::targets(&config.webhooks, &around.ambient)?;
     let key_sets = key_sets(&config.identities.key_sets, &around.ambient)?;
     audit::check(&config.audit)?;
@@ -53,10 +58,11 @@ pub(super) fn check(config: &Config, around: &Surroundings) -> Result<Checked, H
 }
 
 fn acme_client(config: &AcmeConfig) -> Result<(AcmeClient, AcmeConfig), HostError> {
-    let roots = config.ca_file.as_ref();
-    let client = AcmeClient::new(&config.directory, &config.contact, roots.map(|file| file.path.as_path()));
-    let setting = roots.map_or("SHERD_ACME_DIRECTORY (or SHERD_ACME_CA_FILE)", |file| file.setting);
-    let client = client.map_err(|cause| HostError::Acme { setting, cause })?;
+    let client = AcmeClient::new(&config.directory, &config.contact, config.ca_file.as_deref());
+    let client = client.map_err(|cause| {
+        let setting = if cause.is_of_authorities() { "SHERD_ACME_CA_FILE" } else { "SHERD_ACME_DIRECTORY" };
+        HostError::Acme { setting, cause }
+    })?;
     Ok((client, config.clone()))
 }
 

@@ -52,10 +52,19 @@ pub enum PostSetupError {
     Url { url: String, why: &'static str },
     #[error("{path} is not a readable PEM file of certificates: {cause}")]
     Pem { path: PathBuf, cause: rustls_pki_types::pem::Error },
+    #[error("{path} holds no certificate of an authority; expected certificates in PEM")]
+    NoCertificate { path: PathBuf },
     #[error("no certificates of trusted authorities were found: configure a PEM file with them")]
     NoRoots,
     #[error("TLS cannot be set up: {0}")]
     Tls(#[from] rustls::Error),
+}
+
+impl PostSetupError {
+    /// Returns whether the certificates of authorities are at fault, and not the URL.
+    pub fn is_of_authorities(&self) -> bool {
+        matches!(self, Self::Pem { .. } | Self::NoCertificate { .. } | Self::NoRoots)
+    }
 }
 
 struct Seconds(Duration);
@@ -210,7 +219,7 @@ fn read_roots(named: Option<&Path>) -> Result<RootCertStore, PostSetupError> {
     let mut store = RootCertStore::empty();
     // Certificates of an unsupported kind are skipped, as a system's file may contain some.
     let (added, _) = store.add_parsable_certificates(certificates);
-    if added == 0 { Err(PostSetupError::NoRoots) } else { Ok(store) }
+    if added == 0 { Err(PostSetupError::NoCertificate { path: path.to_owned() }) } else { Ok(store) }
 }
 
 struct Answer {

@@ -153,6 +153,16 @@ async fn a_tls_server_is_trusted_only_by_the_configured_authority() {
 }
 
 #[test]
+fn a_file_of_authorities_without_a_certificate_is_named() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("roots.pem");
+    std::fs::write(&file, "# no certificate is here\n").expect("written");
+    let refused = Poster::new("https://localhost/", Some(&file)).expect_err("nobody is trusted");
+    assert!(refused.is_of_authorities());
+    assert!(refused.to_string().starts_with(&format!("{} holds no certificate", file.display())), "{refused}");
+}
+
+#[test]
 fn a_url_without_scheme_or_host_or_with_a_password_is_refused() {
     let endpoint = Endpoint::parse("https://[::1]:8443/a/b?c=d").expect("an endpoint");
     assert_eq!((endpoint.host.as_str(), endpoint.port, endpoint.tls), ("::1", 8443, true));

@@ -54,11 +54,12 @@ fn files_of_the_wrong_kind_are_refused_before_the_store_is_formed() {
             ("SHERD_ACME_DOMAINS", "s3.example.test"),
             ("SHERD_ACME_CONTACT", "mailto:ops@example.test"),
         ],
+        &[("SHERD_WEBHOOK_A_CA_FILE", file), ("SHERD_WEBHOOK_A_URL", "https://localhost:1/")],
         &[("SHERD_ROOT_KEY_FILE", file)],
         &[("SHERD_ACCOUNTS_FILE", file)],
     ] {
         let message = refused(settings);
-        assert!(message.contains(settings[0].0), "{message}");
+        assert!(message.contains(&format!("{}: ", settings[0].0)) && message.contains(file), "{message}");
         let root = tempfile::tempdir().unwrap();
         let setup = settings.iter().fold(Setup::single(root.path()), |setup, (name, value)| setup.with(name, value));
         let checked = setup.run(&["check"]);

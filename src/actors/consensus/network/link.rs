@@ -31,6 +31,14 @@ impl LinkError {
     pub fn has_no_effect(&self) -> bool {
         matches!(self, Self::Call(GroupError::Unreachable { .. } | GroupError::Refused { .. }))
     }
+
+    /// Returns the reason for which the other host refused the call, if it did.
+    pub fn refusal(&self) -> Option<&str> {
+        match self {
+            Self::Call(GroupError::Refused { why }) => Some(why),
+            _ => None,
+        }
+    }
 }
 
 impl Link {

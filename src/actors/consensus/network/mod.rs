@@ -17,4 +17,6 @@ pub use messages::{
     Compare, Compared, Forward, ForwardOutcome, Forwarded, Kind, ReadAt, ReadIndex, ReplicaState, Steer, Steered,
     decode, decode_plain, encode, encode_plain,
 };
+#[cfg(test)]
+pub use messages::{InstallSnapshot, Installing, PieceTaken, SnapshotPiece};
 pub use server::Server;

@@ -85,3 +85,17 @@ async fn a_failing_access_log_object_is_retried_and_dropped_at_last() {
     assert_eq!(store.reports.lock().expect("no panic while it is held").len(), 2);
     assert!(!logger.connected());
 }
+
+#[actix::test]
+async fn lines_that_come_before_the_logger_runs_are_kept() {
+    let store = Arc::new(Kept::default());
+    let logger = start(&store);
+    // The actor does not run until this test waits.
+    for _ in 0..1000 {
+        assert!(logger.try_send(line("a/", "x\n")).is_ok(), "there is room in the mailbox");
+    }
+    logger.send(Flush).await.expect("it runs");
+    let reports = store.reports.lock().expect("no panic while it is held").clone();
+    let lines = reports.iter().flat_map(|report| report.body.iter()).filter(|byte| **byte == b'\n').count();
+    assert_eq!(lines, 1000);
+}

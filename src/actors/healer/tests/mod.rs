@@ -122,6 +122,31 @@ async fn p6_a_corrupt_chunk_is_repaired_while_another_nodes_shards_are_missing()
 }
 
 #[actix::test]
+async fn a_chunk_that_rots_behind_the_repair_of_its_shard_is_repaired_before_it_ends() {
+    let root = tempfile::tempdir().expect("a directory");
+    let mut host = open_host(root.path(), 2, 2).await;
+    let content = Seeded::new(11).bytes(20 * 2 * CHUNK_BYTES as usize);
+    let manifest = host.put("key", &content).await.expect("stored");
+    let blob = blob_of(&manifest).clone();
+    lose(&host, &blob, 0).await;
+    let missing = vec![(blob.clone(), ShardIndex(0))];
+    host.metadata.propose(Change::QueueRepairs { missing }).await.expect("queued");
+    let (mut healing, _) = healing(&mut host);
+    assert!(matches!(healing.advance().await.expect("a step"), Healed::Worked { .. }), "some stripes were rebuilt");
+    let (node, id) = shard_of(&blob, 0);
+    assert!((1..stripes(&blob)).contains(&count(&host, node, id).await));
+    flip_byte_of(&host, root.path(), node, id, ChunkIndex(0));
+    assert_eq!(host.get("key").await.expect("read"), Some(content.clone()), "the read reports the chunk");
+    let done = heal(&mut healing).await;
+    assert!(repaired(&done, id), "{done:?}");
+    for other in [1, 3] {
+        host.upkeep.health.take_out(blob.placement[other], "pulled");
+    }
+    assert_eq!(host.get("key").await.expect("read"), Some(content), "all chunks of the shard are good");
+    host.close().await;
+}
+
+#[actix::test]
 async fn a_shard_missed_by_a_put_is_repaired_from_the_durable_queue() {
     let root = tempfile::tempdir().expect("a directory");
     let mut host = open_host(root.path(), 2, 2).await;
@@ -529,5 +554,28 @@ async fn waiting_for_a_leader_does_not_lengthen_the_rest_of_the_queue() {
         assert!(matches!(queue.look(&host.upkeep, idle).await, Ok(Looked::Resting)));
         host.clock.forward(idle);
     }
+    host.close().await;
+}
+
+#[actix::test]
+async fn orphans_of_a_removed_drive_are_no_longer_counted() {
+    let root = tempfile::tempdir().expect("a directory");
+    let mut host = open_host(root.path(), 2, 2).await;
+    let nodes = |count| (0..count).map(|id| LayoutNode { id: NodeId(id), host: HostId(1), weight: 1 });
+    let (ring, reader) = HashRing::new(Layout::new(Epoch(1), nodes(4)));
+    let ring = ring.start();
+    host.upkeep.ring = reader;
+    let (mut healing, handle) = healing(&mut host);
+    heal(&mut healing).await;
+    for node in [NodeId(2), NodeId(3)] {
+        handle.orphans(node, 5);
+        healing.orphans_next.insert(node, Duration::MAX);
+    }
+    heal(&mut healing).await;
+    assert_eq!(handle.status().orphaned_shards, 10);
+    ring.send(LayoutChanged(Layout::new(Epoch(2), nodes(3)))).await.expect("running").expect("newer");
+    heal(&mut healing).await;
+    assert_eq!(handle.status().orphaned_shards, 5);
+    assert_eq!(healing.orphans_next.len(), 1);
     host.close().await;
 }

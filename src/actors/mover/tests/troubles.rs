@@ -82,6 +82,11 @@ async fn p7_shards_of_a_dead_draining_node_are_rebuilt_elsewhere() {
     assert_eq!(cluster.view().await.counts().expect("counts").repairs, 0);
     cluster.check_places().await;
     cluster.check_contents(&contents).await;
+    assert!(moving.iter().any(|one| one.down.contains_key(&dead)));
+    cluster.change(Change::RemoveNode { node: dead, lost: true }).await;
+    cluster.publish().await;
+    cluster.settle(&mut moving).await;
+    assert!(moving.iter().all(|one| one.down.is_empty()), "a removed node is forgotten");
     cluster.close().await;
 }
 

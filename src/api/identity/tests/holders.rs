@@ -2,6 +2,7 @@
 
 use super::memory::{ACCOUNT, ALLOW_S3, World};
 use super::users::new_user;
+use crate::actors::meta::IdentityKind;
 use crate::api::identity::IdentityError;
 use crate::api::identity::changes::policies::{self, NewPolicy};
 use crate::api::identity::changes::roles::{self, NewRole};
@@ -37,6 +38,18 @@ fn a_policy_in_use_cannot_be_deleted() {
     assert!(matches!(bounding, Err(IdentityError::DeleteConflict(_))));
     world.change(|editor| users::delete(editor, ACCOUNT, "alice")).expect("a boundary does not hold it");
     world.change(|editor| policies::delete(editor, ACCOUNT, ARN)).expect("nobody has it");
+}
+
+#[test]
+fn a_policy_is_not_detached_while_its_count_of_uses_cannot_be_read() {
+    let mut world = world();
+    world.change(|editor| holders::attach::<UserRecord>(editor, ACCOUNT, "alice", ARN)).expect("both are there");
+    world.rows.unreadable = Some(IdentityKind::Policy);
+    let detached = world.change(|editor| holders::detach::<UserRecord>(editor, ACCOUNT, "alice", ARN));
+    assert!(matches!(detached, Err(IdentityError::Unavailable(_))), "{detached:?}");
+    world.rows.unreadable = None;
+    world.change(|editor| holders::detach::<UserRecord>(editor, ACCOUNT, "alice", ARN)).expect("it is still attached");
+    assert_eq!(policy(&world).attachments, 0);
 }
 
 #[test]

@@ -26,6 +26,8 @@ pub const ALLOW_S3: &str =
 pub struct Rows {
     rows: BTreeMap<DocumentKey, DocumentRow>,
     revision: u64,
+    /// The kind of identity whose documents cannot be read, if any.
+    pub unreadable: Option<IdentityKind>,
 }
 
 impl Rows {
@@ -56,7 +58,12 @@ impl Rows {
 
 impl Documents for Rows {
     fn document(&self, key: &DocumentKey) -> Result<Option<DocumentRow>, KvError> {
-        Ok(self.rows.get(key).cloned())
+        match key {
+            DocumentKey::Identity(kind, _) if self.unreadable == Some(*kind) => {
+                Err(KvError { doing: "read a row", cause: "a test says so".to_owned() })
+            }
+            key => Ok(self.rows.get(key).cloned()),
+        }
     }
 
     fn identity_documents(

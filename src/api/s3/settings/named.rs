@@ -57,7 +57,7 @@ pub async fn put<T: Serialize>(
             return Err(Fault::TooManyConfigurations.into());
         }
     }
-    documents::save(store, key, value).await
+    documents::save_one_of(store, key, value, Fault::TooManyConfigurations).await
 }
 
 pub async fn remove(store: &Store, bucket: &str, kind: BucketDocument, id: &str) -> S3Result<()> {

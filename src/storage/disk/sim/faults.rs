@@ -14,6 +14,7 @@ pub enum Held {
     Allocate,
     SyncDir,
     Write,
+    Remove,
 }
 
 /// A fault of one drive, which is a directory of the simulated disk; affects everything in that directory.

@@ -223,6 +223,11 @@ pub struct HoldGuard {
 }
 
 impl HoldGuard {
+    /// Returns the number of operations that wait at this hold.
+    pub fn arrivals(&self) -> u64 {
+        self.disk.state().faults.holds.get(&self.operation).map_or(0, |hold| hold.waiting)
+    }
+
     /// Blocks until `count` operations wait at this hold.
     pub fn wait_for_arrivals(&self, count: u64) {
         let arrived =
@@ -286,7 +291,7 @@ impl Disk for SimDisk {
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        self.shared.begin_change(path, None)?.image.remove(path)
+        self.shared.begin_change(path, Some(Held::Remove))?.image.remove(path)
     }
 
     fn exists(&self, path: &Path) -> io::Result<bool> {

@@ -3,10 +3,12 @@
 
 use super::MemoryDisk;
 use super::{dirs, formed, four, identity, open, replace_and_bring_back, states};
+use crate::storage::disk::sim::{DriveFault, SimDisk};
+use crate::storage::disk::{Disk, create_dir_durably};
 use crate::storage::identity::document::encode;
 use crate::storage::identity::{
-    DriveState, HostDrives, IdentityError, Rejoining, Stage, forget_rejoining, keep_rejoining, read_rejoining,
-    retire_drives,
+    DriveState, Founder, Founding, HostDrives, IdentityError, Rejoining, Stage, forget_founding, forget_rejoining,
+    keep_founding, keep_rejoining, read_founding, read_rejoining, retire_drives,
 };
 use crate::types::{HostId, NodeId, RecoveryEpoch};
 use std::path::PathBuf;
@@ -256,4 +258,45 @@ fn the_state_of_a_rejoin_applies_only_to_the_host_that_it_names() {
     assert_eq!(read(1), None);
     forget_rejoining(&disk, &dirs).unwrap();
     assert_eq!(read(1), None);
+}
+
+fn founding() -> Founding {
+    Founding::new(Founder {
+        name: "a".to_owned(),
+        host: HostId(1),
+        address: "a:9100".to_owned(),
+        drives: 2,
+        geometry: None,
+        root_key: None,
+    })
+}
+
+/// Returns a disk with two drives' directories, which are durable.
+fn two_drives() -> (SimDisk, Vec<PathBuf>) {
+    let (disk, dirs) = (SimDisk::new(1 << 20), dirs(&["/d1", "/d2"]));
+    for dir in &dirs {
+        create_dir_durably(&disk, dir).unwrap();
+    }
+    (disk, dirs)
+}
+
+#[test]
+fn the_states_of_a_founding_and_a_rejoin_do_not_come_back_after_a_power_cut() {
+    let (disk, dirs) = two_drives();
+    keep_founding(&disk, &dirs, &founding()).unwrap();
+    keep_rejoining(&disk, &dirs, &Rejoining::new(HostId(1), HostId(2), true, "a test".to_owned())).unwrap();
+    forget_founding(&disk, &dirs).unwrap();
+    forget_rejoining(&disk, &dirs).unwrap();
+    let after = disk.power_cut_to_what_was_synced(1);
+    assert_eq!(read_founding(&after, &dirs).unwrap(), None);
+    assert_eq!(read_rejoining(&after, &dirs, HostId(1)).unwrap(), None);
+}
+
+#[test]
+fn the_state_of_a_founding_is_removed_from_the_other_drives_if_one_fails() {
+    let (disk, dirs) = two_drives();
+    keep_founding(&disk, &dirs, &founding()).unwrap();
+    disk.fail_drive(&dirs[0], DriveFault::Dead);
+    assert!(matches!(forget_founding(&disk, &dirs), Err(IdentityError::Io { path, .. }) if path.starts_with("/d1")));
+    assert_eq!(disk.list(&dirs[1]).unwrap(), Vec::<String>::new());
 }

@@ -3,15 +3,17 @@
 use super::{Applying, Decided};
 use crate::storage::kv::KvResult;
 use crate::storage::meta::command::{Refusal, Reply};
-use crate::storage::meta::record::{DocumentKey, DocumentRow, DocumentWrite, Expect};
-use crate::storage::meta::tables::{DOCUMENTS, EVENTS, document_key, event_key, events_of};
+use crate::storage::meta::record::{BucketDocument, DocumentKey, DocumentRow, DocumentWrite, Expect};
+use crate::storage::meta::tables::{DOCUMENTS, EVENTS, bucket_documents_of, document_key, event_key, events_of};
+use crate::types::BucketId;
 use bytes::Bytes;
+use std::collections::BTreeMap;
 
 /// The greatest number of events that one change removes.
 const EVENTS_AT_ONCE: usize = 1024;
 
 impl Applying<'_> {
-    /// Writes all of the documents; or none, if one does not meet its expectation.
+    /// Writes all of the documents; or none, if one does not meet its expectation or a bucket would have too many.
     pub(super) fn write_documents(&mut self, writes: Vec<DocumentWrite>) -> Decided<Reply> {
         for write in &writes {
             if let DocumentKey::Bucket(bucket, ..) = write.key {
@@ -28,6 +30,7 @@ impl Applying<'_> {
                 return Err(Refusal::DocumentChanged.into());
             }
         }
+        self.check_counts(&writes)?;
         for write in writes {
             match write.value {
                 Some(value) => self.put_document(&write.key, value)?,
@@ -35,6 +38,25 @@ impl Applying<'_> {
             }
         }
         Ok(Reply::Done)
+    }
+
+    /// Refuses documents beyond the most of a kind: their proposers counted in an earlier state.
+    fn check_counts(&mut self, writes: &[DocumentWrite]) -> Decided<()> {
+        let mut added = BTreeMap::<(BucketId, BucketDocument), usize>::new();
+        for write in writes.iter().filter(|write| write.value.is_some()) {
+            let DocumentKey::Bucket(bucket, kind, _) = write.key else { continue };
+            if kind.count_max().is_some() && !self.rows.has(DOCUMENTS, &document_key(&write.key))? {
+                *added.entry((bucket, kind)).or_default() += 1;
+            }
+        }
+        for ((bucket, kind), added) in added {
+            let Some(most) = kind.count_max() else { continue };
+            let present = self.rows.first(DOCUMENTS, &bucket_documents_of(bucket, kind), most)?.len();
+            if present + added > most {
+                return Err(Refusal::DocumentChanged.into());
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn put_document(&mut self, key: &DocumentKey, value: Bytes) -> KvResult<()> {

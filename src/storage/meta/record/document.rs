@@ -1,6 +1,7 @@
 //! Documents: small rows, mostly of configuration, written by compare-and-swap, several in one change. A document is
 //! encoded by its owner; the state machine stores it without reading it.
 
+use crate::limits::CONFIGURATIONS_OF_A_KIND_MAX;
 use crate::types::BucketId;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -42,6 +43,14 @@ pub enum BucketDocument {
     Renames,
     /// Limits on the rates of requests and bytes.
     RateLimits,
+}
+
+impl BucketDocument {
+    /// Returns the most documents of the kind that a bucket may have; `None` for the kinds that have no ids.
+    pub fn count_max(self) -> Option<usize> {
+        let is_named = matches!(self, Self::Inventory | Self::Analytics | Self::Metrics | Self::IntelligentTiering);
+        is_named.then_some(CONFIGURATIONS_OF_A_KIND_MAX)
+    }
 }
 
 /// The kinds of documents about identities and accounts. Keys contain the number of a kind, so that new kinds are

@@ -1,7 +1,9 @@
 //! Tests of hosts that join a group, leave it, and come back as another member.
 
 use super::{Cluster, bucket_of, id_at, put_until_done, simulate};
-use crate::actors::consensus::{Forming, MetaError};
+use crate::actors::consensus::network::Kind;
+use crate::actors::consensus::{Forming, MetaError, MetaHandle};
+use crate::storage::meta::command::{Change, CreateBucket};
 use crate::types::HostId;
 use openraft::{BasicNode, EntryPayload};
 use std::collections::{BTreeMap, BTreeSet};
@@ -160,5 +162,34 @@ fn a_host_serves_reads_and_changes_once_it_is_a_learner() {
         assert_eq!(meta.membership().learners, BTreeSet::from([HostId(4)]));
         cluster.start(leader).await;
         cluster.end().await;
+    });
+}
+
+/// Returns a host that does not lead, in a group that refuses calls of this kind.
+async fn refused(cluster: &Cluster, kind: Kind) -> (MetaHandle, String) {
+    bucket_of(cluster).await;
+    let meta = cluster.at(cluster.follower().await);
+    cluster.network.refuse(kind);
+    (meta, format!("call kind {} is not known", kind as u8))
+}
+
+#[test]
+fn a_change_of_members_that_the_leader_refuses_reports_the_refusal() {
+    simulate(async {
+        let cluster = Cluster::started(3, 1).await;
+        let (meta, why) = refused(&cluster, Kind::Steer).await;
+        let steered = meta.remove(HostId(9)).await;
+        assert!(matches!(&steered, Err(MetaError::Refused { why: by }) if by.ends_with(&why)), "{steered:?}");
+    });
+}
+
+#[test]
+fn a_change_that_the_leader_refuses_reports_the_refusal() {
+    simulate(async {
+        let cluster = Cluster::started(3, 1).await;
+        let (meta, why) = refused(&cluster, Kind::Forward).await;
+        let create = CreateBucket { name: "other".to_owned(), ..CreateBucket::default() };
+        let proposed = meta.propose(Change::CreateBucket(Box::new(create))).await;
+        assert!(matches!(&proposed, Err(MetaError::Unavailable { why: by }) if by.ends_with(&why)), "{proposed:?}");
     });
 }

@@ -9,6 +9,7 @@ mod linearizable;
 mod losses;
 mod membership;
 mod network;
+mod received;
 mod restored;
 mod tables;
 

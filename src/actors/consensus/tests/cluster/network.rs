@@ -51,6 +51,8 @@ struct State {
     sent: Vec<Sent>,
     /// Hosts that panicked while they served a call.
     panicked: BTreeSet<HostId>,
+    /// The kinds of calls that all hosts refuse.
+    refused: BTreeSet<u8>,
 }
 
 #[derive(Debug)]
@@ -68,6 +70,7 @@ impl Network {
             cut: BTreeSet::new(),
             sent: Vec::new(),
             panicked: BTreeSet::new(),
+            refused: BTreeSet::new(),
         };
         Arc::new(Self { ambient, state: Mutex::new(state) })
     }
@@ -117,6 +120,11 @@ impl Network {
 
     pub fn heal(&self) {
         self.state().cut.clear();
+    }
+
+    /// Makes all hosts refuse calls of this kind, as hosts of another version would.
+    pub fn refuse(&self, kind: Kind) {
+        self.state().refused.insert(kind as u8);
     }
 
     /// Returns the number of calls of a kind so far.
@@ -195,6 +203,9 @@ impl GroupTransport for Way {
             });
         }
         let kind = call.kind;
+        if self.network.state().refused.contains(&kind) {
+            return Err(GroupError::Refused { why: format!("call kind {kind} is not known") });
+        }
         // The call is served to its end even if the caller gives up.
         let served = tokio::spawn(async move { target.serve(call).await });
         let answer = served.await.map_err(|_| {

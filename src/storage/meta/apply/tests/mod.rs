@@ -2,6 +2,7 @@
 
 mod answers;
 mod clock;
+mod documents;
 mod existing;
 mod fence;
 mod invariants;

@@ -1,0 +1,60 @@
+//! Snapshots that a leader sends one after the other.
+
+use crate::actors::consensus::network::{
+    InstallSnapshot, Installing, Kind, PieceTaken, SnapshotPiece, decode_plain, encode, encode_plain,
+};
+use crate::actors::consensus::tests::{Host, until};
+use crate::actors::consensus::{MetaHandle, Offload, ReplicaOptions, start};
+use crate::net::{GroupCall, GroupError};
+use crate::storage::disk::sim::{Held, SimDisk};
+use crate::storage::disk::{Disk, create_dir_durably};
+use crate::storage::raft_log::Ballot;
+use bytes::Bytes;
+
+/// The ballot of a leader of a later term than the replica's own.
+const BALLOT: Ballot = Ballot { term: 1000, node: 2, committed: true };
+/// The bytes of a snapshot that is damaged.
+const DAMAGED: &[u8] = b"no snapshot";
+
+async fn serve(meta: &MetaHandle, kind: Kind, body: Bytes) -> Result<Bytes, GroupError> {
+    meta.serve(GroupCall { group: 0, kind: kind as u8, body }).await
+}
+
+/// Sends a snapshot whole. Returns false if it is refused.
+async fn send(meta: &MetaHandle, transfer: u128) -> bool {
+    let piece = SnapshotPiece { ballot: BALLOT, transfer, total_bytes: DAMAGED.len() as u64, offset: 0 };
+    let Ok(answer) = serve(meta, Kind::SnapshotPiece, encode(&piece, &[DAMAGED])).await else { return false };
+    assert_eq!(decode_plain(&answer), Ok(PieceTaken::Next(DAMAGED.len() as u64)));
+    true
+}
+
+async fn install(meta: &MetaHandle, transfer: u128) -> Installing {
+    let asked = encode_plain(&InstallSnapshot { ballot: BALLOT, transfer });
+    decode_plain(&serve(meta, Kind::SnapshotInstall, asked).await.expect("answered")).expect("an answer")
+}
+
+#[actix::test]
+async fn a_snapshot_is_received_only_once_the_file_of_the_one_before_is_removed() {
+    let disk = SimDisk::new(256 << 20);
+    let host = Host { disk: disk.handle(), ..Host::with_drives(1) };
+    create_dir_durably(&disk, &host.dir(1)).expect("a drive's directory");
+    let meta = start(ReplicaOptions { offload: Offload::Threads, ..host.options() }).await.expect("the replica starts");
+    let file = host.dir(1).join("meta/incoming/snapshot");
+    let held = disk.hold(Held::Remove);
+    assert!(send(&meta, 1).await);
+    assert_eq!(install(&meta, 1).await, Installing::Busy);
+    until("the file is being removed", || held.arrivals() == 1).await;
+    assert_eq!(install(&meta, 1).await, Installing::Busy, "its file is still there");
+    assert!(!send(&meta, 2).await, "its file would be removed");
+    drop(held);
+    let mut ended = install(&meta, 1).await;
+    while ended == Installing::Busy {
+        tokio::task::yield_now().await;
+        ended = install(&meta, 1).await;
+    }
+    assert!(matches!(ended, Installing::Failed(_)), "{ended:?}");
+    assert!(!disk.exists(&file).expect("looked for"));
+    assert!(send(&meta, 2).await);
+    assert!(disk.exists(&file).expect("looked for"));
+    meta.shutdown().await;
+}
