@@ -22,7 +22,7 @@
 //!  jobs (repairs, scrubs and moves of all hosts, for operators), traffic (accounts and buckets with the most of it)
 //!
 //!  in the background, in small steps that give way to users:
-//!  upkeep (a Compactor for each drive, Reclaimer), healer (Healer) and mover (Mover), over these nodes and metadata;
+//!  upkeep (a Compactor for each drive, Reclaimer, Fencer, Prober), healer (Healer) and mover (Mover), over these nodes and metadata;
 //!  growth (Sampler: the size of the store, hour by hour);
 //!  for buckets: events (a Deliverer for each webhook, the AccessLogger) and lifecycle (Lifecycle);
 //!  for operators: audit (an AuditLogger for each destination)

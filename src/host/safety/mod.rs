@@ -101,10 +101,19 @@ impl Facts<'_> {
         host == self.own || self.health.host(host).is_some_and(HostState::is_up)
     }
 
-    /// Returns true if the metadata was counted and every host was asked for its state, at least once.
+    /// Returns true if the metadata's counters were read and every host was asked for its state, at least once.
     fn is_known(&self) -> bool {
+        self.unknown().is_none()
+    }
+
+    /// Returns the reason if the safety of the data cannot be assessed yet.
+    fn unknown(&self) -> Option<&'static str> {
         let is_asked = |host: &HostId| *host == self.own || self.health.host(*host).is_some();
-        self.snapshot.counts.is_some() && self.snapshot.hosts.keys().all(is_asked)
+        match (self.snapshot.counts, self.snapshot.hosts.keys().all(is_asked)) {
+            (None, _) => Some("the metadata's counters have not been read yet"),
+            (_, false) => Some("not all other hosts have reported their state yet"),
+            _ => None,
+        }
     }
 
     /// Returns the leader of the metadata group, if it is up but no change that it sends is decided.

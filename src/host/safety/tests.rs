@@ -20,6 +20,7 @@ struct Store {
     blobs: Vec<BlobRef>,
     queued: Vec<(BlobId, ShardIndex)>,
     is_counted: bool,
+    has_counters: bool,
     /// The replica of each voter; all hosts vote.
     replicas: BTreeMap<HostId, ReplicaState>,
     full: BTreeSet<NodeId>,
@@ -59,6 +60,7 @@ impl Store {
             blobs,
             queued,
             is_counted: true,
+            has_counters: true,
             replicas,
             full,
             as_of: 100,
@@ -131,7 +133,7 @@ impl Store {
         let gateways = self.gateways.clone().unwrap_or_else(|| hosts.clone());
         Snapshot {
             as_of: self.as_of,
-            counts: Some(Counts {
+            counts: self.has_counters.then(|| Counts {
                 blobs: self.blobs.len() as u64,
                 repairs: self.queued.len() as u64,
                 ..Counts::default()
@@ -358,7 +360,13 @@ fn the_data_is_not_called_safe_before_all_hosts_were_asked() {
     store.board.retain_hosts(|host| host == HostId(1));
     let safety = store.safety();
     assert_eq!((safety.survives_now.drives, safety.serves_without.drives, safety.at_risk), (0, 0, false));
-    assert!(store.words().contains("not known yet") && !store.stop(1).safe, "{}", store.words());
+    let silent = "not all other hosts have reported their state yet";
+    assert!(store.words().contains("not known yet") && store.words().contains(silent), "{}", store.words());
+    assert!(!store.stop(1).safe && store.stop(1).why.ends_with(silent), "{:?}", store.stop(1));
+    let store = Store { has_counters: false, ..Store::new(3, 2, 1, 2, 60) };
+    let unread = "the metadata's counters have not been read yet";
+    assert!(store.words().ends_with(unread) && !store.stop(1).safe, "{}", store.words());
+    assert!(store.stop(1).why.ends_with(unread), "{:?}", store.stop(1));
 }
 
 #[test]

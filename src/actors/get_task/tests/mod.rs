@@ -363,5 +363,7 @@ async fn t3_stage_timings_of_put_and_get_are_exported() {
     for stage in ["receive", "hash_encode", "append", "propose"] {
         assert!(scraped.contains(&format!("sherd_put_stage_seconds_count{{stage=\"{stage}\"}}")), "{stage}");
     }
-    assert!(scraped.contains("sherd_get_stage_seconds_count{stage=\"first_chunk\"}"));
+    for stage in ["lookup", "first_chunk"] {
+        assert!(scraped.contains(&format!("sherd_get_stage_seconds_count{{stage=\"{stage}\"}}")), "{stage}");
+    }
 }

@@ -61,7 +61,7 @@ fn check_parameters(headers: &HeaderMap) -> Result<(), Fault> {
     let source = headers.get(s3s::header::X_AMZ_COPY_SOURCE).map(|source| source.as_bytes()).unwrap_or_default();
     let mut parts = source.splitn(2, |byte| *byte == b'?');
     match parts.nth(1) {
-        Some(parameter) if !parameter.starts_with(b"versionId=") => {
+        Some(parameters) if !parameters.starts_with(b"versionId=") || parameters.contains(&b'&') => {
             Err(Fault::InvalidArgument("Unsupported copy source parameter.".to_owned()))
         }
         _ => Ok(()),
@@ -322,11 +322,26 @@ fn result(copied: &Manifest) -> CopyObjectResult {
 
 #[cfg(test)]
 mod tests {
-    use super::{checks, of_source};
+    use super::{check_parameters, checks, of_source};
     use crate::actors::meta::{Body, Checksum, ChecksumAlgorithm, ChecksumKind, ETag, Manifest, ObjectHeaders};
     use crate::api::errors::{Fault, Text, details_of};
     use crate::types::{ManifestId, UnixMs};
     use bytes::Bytes;
+    use http::{HeaderMap, HeaderValue};
+
+    #[test]
+    fn a_copy_source_has_no_parameter_but_one_version_id() {
+        let checked = |source: &'static str| {
+            let value = HeaderValue::from_static(source);
+            check_parameters(&HeaderMap::from_iter([(s3s::header::X_AMZ_COPY_SOURCE, value)]))
+        };
+        for source in ["b/k", "b/k?versionId=v", "b/k%3Fversion?versionId=v"] {
+            assert_eq!(checked(source), Ok(()), "{source}");
+        }
+        for source in ["b/k?x=y", "b/k?versionId=v&x=y", "b/k?x=y&versionId=v"] {
+            assert!(matches!(checked(source), Err(Fault::InvalidArgument(_))), "{source}");
+        }
+    }
 
     #[test]
     fn an_absent_copy_source_is_named_in_the_error() {
