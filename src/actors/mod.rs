@@ -61,7 +61,7 @@ pub mod meta {
         DeleteEvents, DeleteVersion, Deletion, ETagCondition, Refusal, RenameObject, RenameSource, RenameToken, Reply,
         TooLarge, TraitsChange, WriteConditions,
     };
-    pub use crate::storage::meta::configuration::ConfigurationAt;
+    pub use crate::storage::meta::configuration::ConfigurationVersion;
     pub use crate::storage::meta::record::{
         Acl, Body, BucketDocument, BucketRecord, BucketRow, BucketSettings, Checksum, ChecksumAlgorithm, ChecksumKind,
         DeleteMarker, DocumentKey, DocumentRow, DocumentWrite, ETag, EventDraft, EventRow, Expect, Grant, Grantee,

@@ -74,11 +74,11 @@ impl TlsFiles {
         let read = |file: &NamedFile| {
             std::fs::read(&file.path).map_err(|cause| TlsError::Unreadable { file: file.clone(), cause })
         };
-        Ok(self.contents(read(&self.cert)?, read(&self.key)?))
+        Ok(self.wrap_pem(read(&self.cert)?, read(&self.key)?))
     }
 
-    /// Returns the contents of files that are not read.
-    pub fn contents(&self, cert: Vec<u8>, key: Vec<u8>) -> Contents<'_> {
+    /// Wraps PEM, which need not come from these files: an ACME server's does not. Errors name the files all the same.
+    pub fn wrap_pem(&self, cert: Vec<u8>, key: Vec<u8>) -> Contents<'_> {
         Contents { files: self, cert, key }
     }
 }
@@ -123,7 +123,7 @@ impl Contents<'_> {
 
     fn private_key(&self) -> Result<PrivateKeyDer<'static>, TlsError> {
         let file = self.files.key.clone();
-        PrivateKeyDer::from_pem_slice(&self.key).map_err(|cause| match cause {
+        PrivateKeyDer::wrap_pem_slice(&self.key).map_err(|cause| match cause {
             rustls_pki_types::pem::Error::NoItemsFound => TlsError::NoKey { file },
             cause => TlsError::Pem { file, cause },
         })

@@ -97,7 +97,8 @@ pub struct ClockStatus {
     /// True if there is a confirmed time.
     pub is_confirmed: bool,
     pub set_step_ms: Option<i64>,
-    /// The lead of each host's wall clock over the median of all; `None` stands for this host.
+    /// The lead of each host's wall clock over the median of the clocks of this host and of the hosts heard lately;
+    /// `None` stands for this host.
     pub ahead_of_median_ms: Vec<(Option<HostId>, i64)>,
     pub running_for: Duration,
 }

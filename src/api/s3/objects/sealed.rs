@@ -19,12 +19,12 @@ pub struct RequestedSealing {
     view: MetaView,
 }
 
-/// The encryption of new bytes; by default they are not encrypted.
+/// The encryption of an object that is written; by default there is none.
 #[derive(Default)]
 pub struct NewSeal {
     /// The record for the metadata.
     pub record: Option<Bytes>,
-    /// The key for the bytes.
+    /// The key for new bytes. `None` if the object is not encrypted, or shares bytes that already are.
     pub data_key: Option<DataKey>,
     /// True if the ETag must not be the MD5 of the content.
     pub hides_tag: bool,
@@ -58,8 +58,8 @@ impl RequestedSealing {
         Ok(self.seal(&sealing, Some(key)))
     }
 
-    /// Returns whether bytes that are not rewritten may keep their ETag: it must be the MD5 of the content under the
-    /// present and the new encryption, or under neither.
+    /// Returns whether a copy that shares its source's bytes may keep the source's ETag: yes if both encryptions,
+    /// present and new, have the plaintext's MD5 as ETag, or if neither has.
     pub fn keeps_tag_of(&self, present: Option<&Sealing>) -> bool {
         let hides = matches!(self.asked, Some(RequestedEncryption::SseKms(_) | RequestedEncryption::SseC(_)));
         hides == present.is_some_and(Sealing::hides_tag)

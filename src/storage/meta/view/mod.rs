@@ -6,7 +6,7 @@ mod invariants;
 use super::apply::{Applied, applied_in};
 use super::codec::{self, Record};
 use super::command::RenameToken;
-use super::configuration::ConfigurationAt;
+use super::configuration::ConfigurationVersion;
 use super::listing::{self, Objects, Uploads};
 use super::record::{
     BlobRef, BucketDocument, BucketRow, ClockRecord, Counts, DocumentKey, DocumentRow, EventRow, FenceRecord,
@@ -33,7 +33,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 #[derive(Clone, Debug)]
 pub struct MetaView {
     pub(crate) kv: Arc<dyn KvRead>,
-    pub(super) configuration: Option<ConfigurationAt>,
+    pub(super) configuration: Option<ConfigurationVersion>,
     /// Shared between clones; only in a view of one moment.
     pub(super) last: Option<Arc<LastVersion>>,
 }
@@ -125,7 +125,7 @@ impl MetaView {
     }
 
     /// Returns the version of the view's configuration; `None` if it is not known.
-    pub fn configuration(&self) -> Option<ConfigurationAt> {
+    pub fn configuration(&self) -> Option<ConfigurationVersion> {
         self.configuration
     }
 
@@ -468,7 +468,7 @@ impl MetaView {
         Ok(self.garbage_of(id)?.map(|row| row.blob.placement))
     }
 
-    /// Returns a blob that is garbage and not reclaimed yet.
+    /// Returns the garbage row of a blob that is not reclaimed yet.
     pub fn garbage_of(&self, id: BlobId) -> KvResult<Option<GarbageRow>> {
         self.row(GARBAGE, &id.to_be_bytes())
     }
