@@ -584,7 +584,7 @@ fn check_takes_all_settings() {
 }
 
 #[test]
-fn the_credentials_command_uses_set_keys_before_those_in_the_data_directories() {
+fn the_credentials_command_prefers_keys_from_variables_to_stored_ones() {
     let kept = |dirs: &[&str]| Ok(Invocation::Credentials(KeySource::Kept(dirs.iter().map(PathBuf::from).collect())));
     assert_eq!(invoke(&["sherd", "credentials"], &[]), kept(&["./sherd-data"]));
     assert_eq!(invoke(&["sherd", "credentials"], &[("SHERD_DATA", "/a{1...2}")]), kept(&["/a1", "/a2"]));
@@ -707,7 +707,7 @@ fn admin_defaults_to_the_local_host_and_the_keys_in_the_data_directory() {
 }
 
 #[test]
-fn admin_prefers_flags_to_variables_and_set_keys_to_kept_ones() {
+fn admin_prefers_flags_to_variables_and_keys_from_variables_to_stored_ones() {
     let environment = [
         ("SHERD_ADMIN_URL", "http://b:1"),
         ("SHERD_ACCESS_KEY", "someone"),
