@@ -286,7 +286,7 @@ impl ConsensusApply {
         if self.stopped || !self.may_yet_lead() || self.advancing.as_mut().is_some_and(is_under_way) {
             return;
         }
-        self.advancing = self.clock.due(record.as_ref()).map(|advance| {
+        self.advancing = self.clock.advance_to_propose(record.as_ref()).map(|advance| {
             let (reply, answer) = oneshot::channel();
             let since = self.ambient.clock.monotonic();
             let command = encode_command(&Command::at(self.clock.time(), Change::AdvanceClock(advance)));

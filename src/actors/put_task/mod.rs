@@ -217,7 +217,7 @@ async fn propose<const BODIES: usize>(
 ) -> Result<Reply, StoreError> {
     for body in &mut staged {
         if let Staged::Shards { written, .. } = body {
-            written.keep();
+            written.commit();
         }
     }
     let change = match staged.iter().filter_map(Staged::layout).min() {
@@ -240,7 +240,7 @@ async fn propose<const BODIES: usize>(
     }
     for body in staged {
         if let Staged::Shards { written, .. } = body {
-            written.give_up();
+            written.discard();
         }
     }
     Err(refused)

@@ -221,7 +221,7 @@ pub(super) struct WrittenShards {
     _write: ActiveWrite,
     /// The shards that may be on each node.
     shards: BTreeMap<NodeId, Vec<ShardId>>,
-    unwanted: bool,
+    committed: bool,
 }
 
 impl WrittenShards {
@@ -231,23 +231,23 @@ impl WrittenShards {
         for (shard, &node) in placement.nodes.iter().enumerate().take(placement.writable) {
             shards.entry(node).or_default().push(ShardId { blob, shard: ShardIndex(shard as u8) });
         }
-        Self { context: Arc::clone(context), _write: write, shards, unwanted: true }
+        Self { context: Arc::clone(context), _write: write, shards, committed: false }
     }
 
     /// Keeps the shards when the guard is dropped: from now on the metadata may refer to them.
-    pub(super) fn keep(&mut self) {
-        self.unwanted = false;
+    pub(super) fn commit(&mut self) {
+        self.committed = true;
     }
 
     /// Drops the shards: it is certain that nothing refers to them.
-    pub(super) fn give_up(mut self) {
-        self.unwanted = true;
+    pub(super) fn discard(mut self) {
+        self.committed = false;
     }
 }
 
 impl Drop for WrittenShards {
     fn drop(&mut self) {
-        if !self.unwanted {
+        if self.committed {
             return;
         }
         let (shards, context) = (std::mem::take(&mut self.shards), Arc::clone(&self.context));

@@ -48,7 +48,7 @@ use std::time::Duration;
 pub trait Metadata: Send + Sync + Debug + 'static {
     /// Proposes a change and waits until it is decided.
     async fn propose(&self, change: Change) -> Result<Reply, MetaError>;
-    /// Returns the date and the confirmed time, as this host knows them.
+    /// Returns the agreed wall time and the confirmed time, as this host knows them.
     fn time(&self) -> LogTime;
     /// Returns a view that shows every change acknowledged before the call.
     async fn read(&self) -> Result<MetaView, MetaError>;

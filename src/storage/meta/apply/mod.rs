@@ -202,7 +202,7 @@ struct Applying<'a> {
     usages: Usages,
     /// The index of the entry being applied.
     index: u64,
-    /// The date of the command being applied, by which new things are dated.
+    /// The agreed wall time of the command being applied, by which new things are dated.
     now: UnixMs,
     /// The confirmed time at the command being applied. What ended before it may be destroyed.
     confirmed: UnixMs,

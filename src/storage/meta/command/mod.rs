@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 /// The leader's times.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LogTime {
-    /// The date by wall clocks. New things are dated by it, and nothing is destroyed by it. Never before `confirmed`.
+    /// The agreed wall time: new things are dated by it, and nothing is destroyed by it. Never before `confirmed`.
     pub now: UnixMs,
     /// A moment that has certainly passed; 0 while none is known.
     pub confirmed: UnixMs,
