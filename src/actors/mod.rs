@@ -75,7 +75,7 @@ pub mod meta {
 pub mod sealing {
     pub use crate::storage::sealing::{
         CustomerKey, DataKey, KMS_DEFAULT_KEY, KeyDescription, KeyDocuments, KeyPath, KeyStore, KmsWanted, Layout,
-        NamedKey, Place, RootKeys, SSE_S3_KEY, Sealing, SealingError, SealingMode, Secret, Wanted, alias_document,
-        alias_target, is_key_name,
+        NamedKey, RootKeys, SSE_S3_KEY, SealedObject, Sealing, SealingError, SealingMode, Secret, Wanted,
+        alias_document, alias_target, is_key_name,
     };
 }

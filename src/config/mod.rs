@@ -17,9 +17,9 @@ mod values;
 
 pub use acme::AcmeConfig;
 pub use admin::{
-    AccessQuestion, AdminCommand, AdminInvocation, Holder, IdentityQuestion, JobQuestion, KeyQuestion, KeySource,
+    AccessQuestion, AdminCommand, AdminInvocation, IdentityQuestion, JobQuestion, KeyQuestion, KeySource,
     LayoutQuestion, Limit, MetadataQuestion, Question, RateLimitQuestion, ServiceKeyAsked, Target, TopBy, TopOver,
-    TopQuestion, Trust, Waiting, WhoAsked,
+    TopQuestion, Trust, UserOrGroup, Waiting, WhoAsked,
 };
 pub use arguments::{Invocation, RejoinWish, from_process, with_data};
 pub use cluster::ClusterConfig;

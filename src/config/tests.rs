@@ -1,6 +1,8 @@
 //! Tests of the configuration: no process environment, files from a map.
 
-use super::{AccessQuestion, Holder, IdentityQuestion, JobQuestion, KeyQuestion, LayoutQuestion, RateLimitQuestion};
+use super::{
+    AccessQuestion, IdentityQuestion, JobQuestion, KeyQuestion, LayoutQuestion, RateLimitQuestion, UserOrGroup,
+};
 use super::{AdminCommand, AdminInvocation, KeySource, Limit, Question, Target, TopBy, TopOver, TopQuestion, Trust};
 use super::{AuditConfig, AuditLog};
 use super::{Config, ConfigError, Credentials, Durability, EcSetting, FileReader, Invocation, LogFormat, from_process};
@@ -857,7 +859,7 @@ fn admin_parses_the_identity_commands() {
     let account = Some("111122223333".to_owned());
     let delete = IdentityQuestion::DeleteUser { name: name.clone(), force: true };
     assert_eq!(asked(&["user", "delete", "a", "--force", "--account", "111122223333"]), (account, delete));
-    let attach = IdentityQuestion::AttachPolicy { to: Holder::Group(name.clone()), policy };
+    let attach = IdentityQuestion::AttachPolicy { to: UserOrGroup::Group(name.clone()), policy };
     assert_eq!(asked(&["group", "attach", "a", "reader"]).1, attach);
     let lifetime = Some(Duration::from_secs(90 * 86_400));
     let service = Some(ServiceKeyAsked { name: "backup".to_owned(), policy: None, lifetime });

@@ -14,7 +14,7 @@ mod request;
 mod unsupported;
 
 pub use explain::{BucketShown, Explained, HypotheticalRequest, ObjectShown, StatementShown, Unexplained, explain};
-pub use holders::Holder;
+pub use holders::KeyHolder;
 pub use judge::{Authority, Judge, JudgedBucket, ObjectKeys, OnEach, Subject};
 
 use super::memos::Memos;
@@ -318,7 +318,7 @@ struct Head<'a> {
 /// A request with its caller identified. An anonymous one has no holder.
 struct Identified {
     judge: Arc<Judge>,
-    holder: Option<Arc<Holder>>,
+    holder: Option<Arc<KeyHolder>>,
 }
 
 impl Identified {
