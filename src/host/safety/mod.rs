@@ -18,7 +18,7 @@ use crate::actors::healer::{Amount, Snapshot, Tally};
 use crate::api::{BlobsShown, Bounds, LossesShown, RepairsShown, Safety};
 use crate::storage::meta::record::BlobRef;
 use crate::storage::ring::{Guarantee, Losses, Ring, Standing};
-use crate::types::{BlobId, Geometry, HostId, NodeId, ShardIndex};
+use crate::types::{BlobId, Geometry, HostId, NodeId, ShardNumber};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The facts of the assessment.
@@ -266,7 +266,7 @@ fn survives(facts: &Facts<'_>, missing: Bounds, queued_each: usize) -> Losses {
 /// Returns the losses that a blob would survive that is written now.
 fn of_new(facts: &Facts<'_>) -> Losses {
     let Ok(placement) = facts.ring.place(BlobId(0), facts.geometry, facts.standing) else { return Losses::ANY };
-    let missing: Vec<ShardIndex> = placement.missing().collect();
+    let missing: Vec<ShardNumber> = placement.missing().collect();
     let blob = BlobRef { id: BlobId(0), size_bytes: 0, geometry: placement.geometry, placement: placement.nodes };
     let mut tally = Tally::new(BTreeSet::new(), facts.ring.epoch(), 0);
     tally.count(&blob, &missing, &facts.ring.places());

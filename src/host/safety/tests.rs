@@ -7,7 +7,7 @@ use crate::actors::peers::Doubts;
 use crate::api::{Bounds, Safety, Verdict};
 use crate::storage::meta::record::{BlobRef, Counts, Held, HeldRecord};
 use crate::storage::ring::{Layout, LayoutNode, Ring, Standing};
-use crate::types::{BlobId, Epoch, Geometry, HostId, NodeId, ShardIndex};
+use crate::types::{BlobId, Epoch, Geometry, HostId, NodeId, ShardNumber};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ struct Store {
     board: HealthBoard,
     hosts: u64,
     blobs: Vec<BlobRef>,
-    queued: Vec<(BlobId, ShardIndex)>,
+    queued: Vec<(BlobId, ShardNumber)>,
     is_counted: bool,
     has_counters: bool,
     /// The replica of each voter; all hosts vote.
@@ -114,7 +114,7 @@ impl Store {
     fn queued(mut self, node: u32) -> Self {
         for blob in &self.blobs {
             let shards = blob.placement.iter().zip(0u8..).filter(|(at, _)| at.0 == node);
-            self.queued.extend(shards.map(|(_, shard)| (blob.id, ShardIndex(shard))));
+            self.queued.extend(shards.map(|(_, shard)| (blob.id, ShardNumber(shard))));
         }
         self
     }
@@ -124,7 +124,7 @@ impl Store {
         let mut tally = Tally::new(absent.clone(), self.ring.epoch(), self.queued.len() as u64);
         for blob in &self.blobs {
             blob.placement.iter().for_each(|node| held.nodes.entry(*node).or_insert_with(Held::default).placed += 1);
-            let queued: Vec<ShardIndex> =
+            let queued: Vec<ShardNumber> =
                 self.queued.iter().filter(|(id, _)| *id == blob.id).map(|(_, shard)| *shard).collect();
             tally.count(blob, &queued, &self.ring.places());
         }

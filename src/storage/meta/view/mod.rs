@@ -24,7 +24,7 @@ use super::tables::{
 };
 use crate::limits::IDENTITIES_PAGE_BYTES;
 use crate::storage::kv::{KvError, KvRead, KvResult, Table, prefix_end};
-use crate::types::{BlobId, BucketId, HostId, ManifestId, NodeId, ShardId, ShardIndex, UploadId};
+use crate::types::{BlobId, BucketId, HostId, ManifestId, NodeId, ShardId, ShardNumber, UploadId};
 use bytes::Bytes;
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -383,7 +383,7 @@ impl MetaView {
         self.rows(GARBAGE, start_after(after.as_ref()), Bound::Unbounded, limit)
     }
 
-    pub fn repairs(&self, after: Option<(BlobId, ShardIndex)>, limit: usize) -> KvResult<Vec<RepairRow>> {
+    pub fn repairs(&self, after: Option<(BlobId, ShardNumber)>, limit: usize) -> KvResult<Vec<RepairRow>> {
         let after = after.map(|(blob, shard)| repair_key(blob, shard));
         self.rows(REPAIRS, start_after(after.as_ref()), Bound::Unbounded, limit)
     }
@@ -391,11 +391,11 @@ impl MetaView {
     /// Returns the repairs after this one, up to and including those of the blob `last`.
     pub fn repairs_through(
         &self,
-        after: Option<(BlobId, ShardIndex)>,
+        after: Option<(BlobId, ShardNumber)>,
         last: BlobId,
         limit: usize,
     ) -> KvResult<Vec<RepairRow>> {
-        let (after, end) = (after.map(|(blob, shard)| repair_key(blob, shard)), repair_key(last, ShardIndex(u8::MAX)));
+        let (after, end) = (after.map(|(blob, shard)| repair_key(blob, shard)), repair_key(last, ShardNumber(u8::MAX)));
         self.rows(REPAIRS, start_after(after.as_ref()), Bound::Included(&end), limit)
     }
 
