@@ -123,7 +123,7 @@ impl Contents<'_> {
 
     fn private_key(&self) -> Result<PrivateKeyDer<'static>, TlsError> {
         let file = self.files.key.clone();
-        PrivateKeyDer::wrap_pem_slice(&self.key).map_err(|cause| match cause {
+        PrivateKeyDer::from_pem_slice(&self.key).map_err(|cause| match cause {
             rustls_pki_types::pem::Error::NoItemsFound => TlsError::NoKey { file },
             cause => TlsError::Pem { file, cause },
         })
