@@ -2,7 +2,7 @@
 
 use super::{HostAdmin, known, shown, unavailable};
 use crate::api::admin::{AdminError, ClockSettingShown, ClockShown, HostClockShown};
-use crate::api::identity::rfc3339;
+use crate::api::rfc3339;
 use crate::limits::CLOCKS_AGREE_WITHIN;
 use crate::storage::meta::command::{Change, Reply};
 use crate::storage::meta::record::{AdvanceClock, ClockSetting, ClockSource};
