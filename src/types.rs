@@ -140,9 +140,9 @@ pub struct HostId(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct BucketId(pub u64);
 
-/// The index of one of a blob's `k+m` shards. It has no default: every request must name it.
+/// The number of one of a blob's `k+m` shards, from 0. It has no default: every request must name it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct ShardIndex(pub u8);
+pub struct ShardNumber(pub u8);
 
 /// The index of a chunk within a shard; also the index of its stripe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -152,7 +152,7 @@ pub struct ChunkIndex(pub u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ShardId {
     pub blob: BlobId,
-    pub shard: ShardIndex,
+    pub shard: ShardNumber,
 }
 
 /// The number of a segment (one file of a log), counted from 1; never used twice on a drive.

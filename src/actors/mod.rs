@@ -22,7 +22,7 @@
 //!  jobs (repairs, scrubs and moves of all hosts, for operators), traffic (accounts and buckets with the most of it)
 //!
 //!  in the background, in small steps that give way to users:
-//!  upkeep (a Compactor for each drive, Reclaimer), healer (Healer) and mover (Mover), over these nodes and metadata;
+//!  upkeep (a Compactor for each drive, Reclaimer, Fencer, Prober), healer (Healer) and mover (Mover), over these nodes and metadata;
 //!  growth (Sampler: the size of the store, hour by hour);
 //!  for buckets: events (a Deliverer for each webhook, the AccessLogger) and lifecycle (Lifecycle);
 //!  for operators: audit (an AuditLogger for each destination)
@@ -61,7 +61,7 @@ pub mod meta {
         DeleteEvents, DeleteVersion, Deletion, ETagCondition, Refusal, RenameObject, RenameSource, RenameToken, Reply,
         TooLarge, TraitsChange, WriteConditions,
     };
-    pub use crate::storage::meta::configuration::ConfigurationAt;
+    pub use crate::storage::meta::configuration::ConfigurationVersion;
     pub use crate::storage::meta::record::{
         Acl, Body, BucketDocument, BucketRecord, BucketRow, BucketSettings, Checksum, ChecksumAlgorithm, ChecksumKind,
         DeleteMarker, DocumentKey, DocumentRow, DocumentWrite, ETag, EventDraft, EventRow, Expect, Grant, Grantee,
@@ -75,7 +75,7 @@ pub mod meta {
 pub mod sealing {
     pub use crate::storage::sealing::{
         CustomerKey, DataKey, KMS_DEFAULT_KEY, KeyDescription, KeyDocuments, KeyPath, KeyStore, KmsWanted, Layout,
-        NamedKey, Place, RootKeys, SSE_S3_KEY, Sealing, SealingError, SealingMode, Secret, Wanted, alias_document,
-        alias_target, is_key_name,
+        NamedKey, RootKeys, SSE_S3_KEY, SealedObject, Sealing, SealingError, SealingMode, Secret, Wanted,
+        alias_document, alias_target, is_key_name,
     };
 }

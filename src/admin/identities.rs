@@ -5,7 +5,7 @@ use super::client::Client;
 use super::show::table;
 use super::{AdminFailure, tell};
 use crate::api::admin::CallIam;
-use crate::config::{Holder, IdentityQuestion, ServiceKeyAsked};
+use crate::config::{IdentityQuestion, ServiceKeyAsked, UserOrGroup};
 use serde_json::{Value, json};
 use std::io::Write;
 
@@ -198,11 +198,11 @@ impl Iam<'_> {
         self.done("DeleteGroup", &[named])
     }
 
-    fn hold(&self, verb: &str, holder: &Holder, policy: &str) -> ShownResult {
+    fn hold(&self, verb: &str, holder: &UserOrGroup, policy: &str) -> ShownResult {
         let arn = self.arn_of(policy)?;
         let (what, named) = match holder {
-            Holder::User(name) => ("User", ("UserName", name.as_str())),
-            Holder::Group(name) => ("Group", ("GroupName", name.as_str())),
+            UserOrGroup::User(name) => ("User", ("UserName", name.as_str())),
+            UserOrGroup::Group(name) => ("Group", ("GroupName", name.as_str())),
         };
         self.done(&format!("{verb}{what}Policy"), &[named, ("PolicyArn", &arn)])
     }

@@ -14,7 +14,7 @@ use crate::storage::buffer::BufferPool;
 use crate::storage::disk::{Disk, SystemDisk};
 use crate::storage::identity::{Content, HeldLock, Identity, IdentityError, LockFault, lock_for_reading, scan};
 use crate::storage::wal::{BadSpots, CorruptSpot, LogOptions, RecordKind, ScannedRecord, survey_log};
-use crate::types::{BlobId, Lsn, ShardId, ShardIndex};
+use crate::types::{BlobId, Lsn, ShardId, ShardNumber};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -100,7 +100,7 @@ impl Holdings {
     }
 
     fn apply(&mut self, kind: RecordKind, blob: u128, shard: u8, part: u32, chunk: Chunk) {
-        let entry = || ShardId { blob: BlobId(blob), shard: ShardIndex(shard) };
+        let entry = || ShardId { blob: BlobId(blob), shard: ShardNumber(shard) };
         match kind {
             RecordKind::Chunk => {
                 let known = self.shards.entry(entry()).or_default().chunks.entry(part).or_insert(chunk);

@@ -84,8 +84,9 @@ pub enum Look {
 /// A job that is waited for.
 pub struct Job {
     pub name: &'static str,
-    /// The unit in which the job is counted, and the formatter of a count.
+    /// The unit of the counts, such as `shards`.
     pub unit: &'static str,
+    /// Formats a count.
     pub count: fn(u64) -> String,
     /// The command that shows the job, or waits for it again.
     pub shown_by: &'static str,

@@ -2,13 +2,19 @@
 
 use super::audit::AuditLog;
 use super::iam::IamService;
+use super::identity::IdentityError;
 use super::identity::changes::accounts_file::AccountsFile;
+use crate::actors::upkeep::LastFailure;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
+use tokio::time::timeout;
 
-/// The pause between attempts to apply the file while the metadata cannot be changed.
-const APPLY_AGAIN: Duration = Duration::from_millis(500);
+/// The pause before another attempt after a failure. While the metadata cannot be changed it stays the same. After any
+/// other failure it doubles, up to `PAUSE_MAX`: an account of the file may be in conflict with one that a call made,
+/// until somebody changes either.
+const PAUSE_MIN: Duration = Duration::from_millis(500);
+const PAUSE_MAX: Duration = Duration::from_secs(30);
 
 /// The handle of the task that applies the accounts file. The task ends when all clones of the handle are dropped.
 #[derive(Clone, Debug)]
@@ -36,12 +42,39 @@ impl Accounts {
     }
 }
 
+/// The failed attempts to apply one file.
+struct Failures {
+    last: LastFailure,
+    pause: Duration,
+}
+
+impl Default for Failures {
+    fn default() -> Self {
+        Self { last: LastFailure::default(), pause: PAUSE_MIN }
+    }
+}
+
+impl Failures {
+    /// Records a failure. Returns whether it differs from the last one, and the pause before the next attempt.
+    fn add(&mut self, error: &IdentityError) -> (bool, Duration) {
+        let is_new = self.last.is_news(error);
+        if let IdentityError::Unavailable(_) = error {
+            return (is_new, PAUSE_MIN);
+        }
+        let pause = self.pause;
+        self.pause = (2 * pause).min(PAUSE_MAX);
+        (is_new, pause)
+    }
+}
+
 /// Applies the file, and retries until this succeeds or the file was replaced.
 async fn apply(
     (iam, audit): (&IamService, Option<&AuditLog>),
     file: &AccountsFile,
     wanted: &watch::Receiver<Option<Arc<AccountsFile>>>,
 ) {
+    let mut failures = Failures::default();
+    let mut newer = wanted.clone();
     loop {
         let mut changes = 0;
         let applied = iam.apply_accounts(file, &mut changes).await;
@@ -50,11 +83,37 @@ async fn apply(
         }
         match applied {
             Ok(()) => return tracing::info!("the accounts file is applied"),
-            Err(error) => tracing::warn!(%error, "the accounts file is not applied yet; trying again"),
+            Err(error) => {
+                let (is_new, pause) = failures.add(&error);
+                if is_new {
+                    tracing::warn!(%error, "the accounts file is not applied yet; trying again");
+                }
+                if timeout(pause, newer.changed()).await.is_ok() {
+                    return;
+                }
+            }
         }
-        tokio::time::sleep(APPLY_AGAIN).await;
-        if wanted.has_changed().unwrap_or(true) {
-            return;
-        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Failures, IdentityError, PAUSE_MAX, PAUSE_MIN};
+
+    #[test]
+    fn a_lasting_failure_is_warned_of_once_and_retried_ever_less_often() {
+        let mut failures = Failures::default();
+        let conflict = IdentityError::EntityAlreadyExists("a is there".to_owned());
+        let attempts: Vec<_> = (0..10).map(|_| failures.add(&conflict)).collect();
+        assert_eq!(attempts[..3], [(true, PAUSE_MIN), (false, 2 * PAUSE_MIN), (false, 4 * PAUSE_MIN)]);
+        assert_eq!(attempts[9], (false, PAUSE_MAX));
+    }
+
+    #[test]
+    fn while_the_metadata_is_unavailable_the_pause_stays_short() {
+        let mut failures = Failures::default();
+        let unavailable = IdentityError::Unavailable("no leader".to_owned());
+        assert_eq!(failures.add(&unavailable), (true, PAUSE_MIN));
+        assert!((0..10).all(|_| failures.add(&unavailable) == (false, PAUSE_MIN)));
     }
 }

@@ -1,7 +1,7 @@
 //! A cache of values computed from the configuration (the rows of buckets, the documents of buckets and identities). A
 //! cached value is used only for views with exactly the configuration that it was computed from.
 
-use crate::actors::meta::{ConfigurationAt, MetaView};
+use crate::actors::meta::{ConfigurationVersion, MetaView};
 use crate::limits::{MEMO_BYTES_MAX, MEMO_ENTRY_BYTES};
 use std::borrow::Borrow;
 use std::collections::HashMap;
@@ -16,7 +16,7 @@ pub struct Memo<K, T> {
 
 #[derive(Debug)]
 struct Kept<K, T> {
-    at: Option<ConfigurationAt>,
+    at: Option<ConfigurationVersion>,
     by_name: HashMap<K, Arc<T>>,
     bytes: usize,
 }
@@ -69,7 +69,7 @@ impl<K: Eq + Hash, T> Memo<K, T> {
     }
 
     /// Returns the cached value of this name for a state of the configuration.
-    pub fn kept_at<Q>(&self, at: ConfigurationAt, name: &Q) -> Option<Arc<T>>
+    pub fn kept_at<Q>(&self, at: ConfigurationVersion, name: &Q) -> Option<Arc<T>>
     where
         K: Borrow<Q>,
         Q: Eq + Hash + ?Sized,
@@ -87,7 +87,7 @@ impl<K: Eq + Hash, T> Memo<K, T> {
 impl<K: Eq + Hash, T> Kept<K, T> {
     /// Caches a value. If there is no room, or the other values are of an earlier configuration, those are removed and
     /// returned, for the caller to drop. A value of an earlier configuration than the others is not cached.
-    fn keep(&mut self, at: ConfigurationAt, name: K, value: &Arc<T>, bytes: usize) -> Option<Self> {
+    fn keep(&mut self, at: ConfigurationVersion, name: K, value: &Arc<T>, bytes: usize) -> Option<Self> {
         let bytes = bytes + MEMO_ENTRY_BYTES;
         if self.at > Some(at) || bytes > MEMO_BYTES_MAX {
             return None;

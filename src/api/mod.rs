@@ -34,8 +34,8 @@ mod wire;
 pub use accounts::Accounts;
 pub use health::{DriveHealth, Health, HealthAnswer, HealthSource};
 pub use iam::{KeySetFiles, KeySets};
-pub use identity::ROOT_ACCOUNT;
 pub use identity::changes::accounts_file::AccountsFile;
+pub use identity::{ROOT_ACCOUNT, rfc3339};
 pub use s3::Credentials;
 pub use safety::{BlobsShown, Bounds, LossesShown, RepairsShown, Safety, StopSafety, Verdict};
 pub use server::{

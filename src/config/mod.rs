@@ -17,9 +17,9 @@ mod values;
 
 pub use acme::AcmeConfig;
 pub use admin::{
-    AccessQuestion, AdminCommand, AdminInvocation, Holder, IdentityQuestion, JobQuestion, KeyQuestion, KeySource,
+    AccessQuestion, AdminCommand, AdminInvocation, IdentityQuestion, JobQuestion, KeyQuestion, KeySource,
     LayoutQuestion, Limit, MetadataQuestion, Question, RateLimitQuestion, ServiceKeyAsked, Target, TopBy, TopOver,
-    TopQuestion, Trust, Waiting, WhoAsked,
+    TopQuestion, Trust, UserOrGroup, Waiting, WhoAsked,
 };
 pub use arguments::{Invocation, RejoinWish, from_process, with_data};
 pub use cluster::ClusterConfig;
@@ -352,8 +352,10 @@ fn warn_of_crowding(ec: EcSetting, drives: usize) -> Option<String> {
     let EcSetting::Fixed { data, parity } = ec else { return None };
     let shards = usize::from(data) + usize::from(parity);
     (parity > 0 && shards > drives).then(|| {
+        let most = shards.div_ceil(drives.max(1));
+        let spared = usize::from(parity) / most;
         format!(
-            "{}={data}+{parity} on {drives} directories puts several shards of an object on one drive: fewer than {parity} drives may be lost",
+            "{}={data}+{parity} on {drives} directories puts up to {most} shards of an object on one drive: at most {spared} of the {drives} drives may be lost",
             settings::EC
         )
     })

@@ -1,10 +1,12 @@
 //! Tests of the configuration: no process environment, files from a map.
 
-use super::{AccessQuestion, Holder, IdentityQuestion, JobQuestion, KeyQuestion, LayoutQuestion, RateLimitQuestion};
+use super::{
+    AccessQuestion, IdentityQuestion, JobQuestion, KeyQuestion, LayoutQuestion, RateLimitQuestion, UserOrGroup,
+};
 use super::{AdminCommand, AdminInvocation, KeySource, Limit, Question, Target, TopBy, TopOver, TopQuestion, Trust};
 use super::{AuditConfig, AuditLog};
 use super::{Config, ConfigError, Credentials, Durability, EcSetting, FileReader, Invocation, LogFormat, from_process};
-use super::{ObjectOwnership, RejoinWish, SETTINGS, check_data_dirs, data_dir, values, with_data};
+use super::{ObjectOwnership, RejoinWish, SETTINGS, check_data_dirs, data_dir, settings, values, with_data};
 use super::{ServiceKeyAsked, Waiting, WhoAsked};
 use crate::limits::Scale;
 use crate::types::{LegacySignatures, Roles};
@@ -267,9 +269,18 @@ fn geometries_out_of_bounds_are_refused() {
 
 #[test]
 fn more_shards_than_drives_give_a_warning() {
-    let with = |ec| config(&[("SHERD_DATA", "/d{1...4}"), ("SHERD_EC", ec)]).unwrap().warnings;
-    assert!(with("2+2").is_empty());
-    assert!(with("4+2")[0].starts_with("SHERD_EC=4+2 on 4 directories"));
+    let with = |data, ec| config(&[("SHERD_DATA", data), ("SHERD_EC", ec)]).unwrap().warnings;
+    assert!(with("/d{1...4}", "2+2").is_empty());
+    let words = |ec: &str, drives: u8, most: u8, spared: u8| {
+        format!(
+            "SHERD_EC={ec} on {drives} directories puts up to {most} shards of an object on one drive: at most {spared} of the {drives} drives may be lost"
+        )
+    };
+    assert_eq!(with("/d{1...4}", "4+2"), [words("4+2", 4, 2, 1)]);
+    assert_eq!(with("/d{1...3}", "4+4"), [words("4+4", 3, 3, 1)]);
+    assert_eq!(with("/d{1...2}", "3+3"), [words("3+3", 2, 3, 1)]);
+    assert_eq!(with("/d{1...4}", "4+4"), [words("4+4", 4, 2, 2)]);
+    assert_eq!(with("/d1", "1+1"), [words("1+1", 1, 2, 0)]);
 }
 
 #[test]
@@ -575,7 +586,7 @@ fn check_takes_all_settings() {
 }
 
 #[test]
-fn the_credentials_command_uses_set_keys_before_those_in_the_data_directories() {
+fn the_credentials_command_prefers_keys_from_variables_to_stored_ones() {
     let kept = |dirs: &[&str]| Ok(Invocation::Credentials(KeySource::Kept(dirs.iter().map(PathBuf::from).collect())));
     assert_eq!(invoke(&["sherd", "credentials"], &[]), kept(&["./sherd-data"]));
     assert_eq!(invoke(&["sherd", "credentials"], &[("SHERD_DATA", "/a{1...2}")]), kept(&["/a1", "/a2"]));
@@ -698,7 +709,7 @@ fn admin_defaults_to_the_local_host_and_the_keys_in_the_data_directory() {
 }
 
 #[test]
-fn admin_prefers_flags_to_variables_and_set_keys_to_kept_ones() {
+fn admin_prefers_flags_to_variables_and_keys_from_variables_to_stored_ones() {
     let environment = [
         ("SHERD_ADMIN_URL", "http://b:1"),
         ("SHERD_ACCESS_KEY", "someone"),
@@ -848,7 +859,7 @@ fn admin_parses_the_identity_commands() {
     let account = Some("111122223333".to_owned());
     let delete = IdentityQuestion::DeleteUser { name: name.clone(), force: true };
     assert_eq!(asked(&["user", "delete", "a", "--force", "--account", "111122223333"]), (account, delete));
-    let attach = IdentityQuestion::AttachPolicy { to: Holder::Group(name.clone()), policy };
+    let attach = IdentityQuestion::AttachPolicy { to: UserOrGroup::Group(name.clone()), policy };
     assert_eq!(asked(&["group", "attach", "a", "reader"]).1, attach);
     let lifetime = Some(Duration::from_secs(90 * 86_400));
     let service = Some(ServiceKeyAsked { name: "backup".to_owned(), policy: None, lifetime });
@@ -1025,8 +1036,9 @@ fn the_file_of_root_keys_is_read_at_start_and_never_shown() {
 fn every_setting_has_a_heading_in_the_configuration_reference() {
     let document = include_str!("../../docs/reference/configuration.md");
     let headings: Vec<&str> = document.lines().filter(|line| line.starts_with("## ")).collect();
-    for setting in SETTINGS {
-        let name = format!("`{}`", setting.name);
+    let of_admin = [settings::ADMIN_URL, settings::ADMIN_CA_FILE];
+    for name in SETTINGS.iter().map(|setting| setting.name).chain(of_admin) {
+        let name = format!("`{name}`");
         assert!(
             headings.iter().any(|heading| heading.contains(&name)),
             "{name} has no heading in docs/reference/configuration.md"

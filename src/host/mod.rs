@@ -108,7 +108,7 @@ pub enum HostError {
     #[error("this host was given up by its cluster: {why}")]
     GivenUp { why: String },
     /// With these data directories, where drives were added to it while it ran.
-    #[error("this host starts again: {why}")]
+    #[error("restarting this process: {why}")]
     StartsAgain { why: &'static str, data: Option<String> },
     #[error("SHERD_ACCOUNTS_FILE: {path:?} is refused: {why}")]
     Accounts { path: PathBuf, why: String },
@@ -154,7 +154,7 @@ pub fn run(config: Config) -> Result<(), HostError> {
     std::mem::forget(system);
     match ended {
         Err(HostError::StartsAgain { why, data }) => {
-            tracing::warn!("this host starts again: {why}");
+            tracing::warn!("restarting this process: {why}");
             Err(rejoin::start_again(data.as_deref()))
         }
         ended => ended,

@@ -71,7 +71,7 @@ impl Running {
             why = self.replica.handle.superseded() => HostError::Superseded { why },
             why = self.place.member.given_up() => HostError::GivenUp { why },
             () = self.place.drives.wait_for_one_to_answer_again(&self.place.health) => {
-                HostError::StartsAgain { why: "its drives did not answer, and one does again", data: None }
+                HostError::StartsAgain { why: "this host's drives did not answer, and one does again", data: None }
             }
             ended = &mut self.keeping => match ended {
                 Ok(error) => error,

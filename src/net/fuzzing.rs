@@ -5,7 +5,7 @@ use super::frame::{FrameKind, HEAD_BYTES, Head, WireVersion, encode};
 use super::greeting::Greeting;
 use super::protocol::{Answer, Request};
 use super::service::{AppendChunks, GroupCall, ReadChunks};
-use crate::types::{BlobId, ChunkIndex, NodeId, ShardId, ShardIndex};
+use crate::types::{BlobId, ChunkIndex, NodeId, ShardId, ShardNumber};
 use bytes::Bytes;
 
 pub use super::post::fuzzing::webhook_answers;
@@ -69,7 +69,7 @@ fn encoded_again(request: &Request) {
 /// Returns one request of each kind, to which a frame is decoded as an answer.
 fn asked() -> [Request; 6] {
     let node = NodeId(1);
-    let shard = |blob| ShardId { blob: BlobId(blob), shard: ShardIndex(0) };
+    let shard = |blob| ShardId { blob: BlobId(blob), shard: ShardNumber(0) };
     [
         Request::Append(AppendChunks { node, shard: shard(7), first: ChunkIndex(0), chunks: vec![] }),
         Request::Read(ReadChunks { node, shard: shard(7), first: ChunkIndex(0), count: 2 }),

@@ -41,14 +41,14 @@ pub enum ChunkFault {
 /// The reason for which a node refused or failed a request.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum PeerError {
-    #[error("node {0} is not served here")]
+    #[error("drive {0} is not served here")]
     NoSuchNode(NodeId),
     /// The node is down, out of service, or shutting down; it may be tried again later.
-    #[error("node {node} is unavailable: {why}")]
+    #[error("drive {node} is unavailable: {why}")]
     Unavailable { node: NodeId, why: String },
-    #[error("node {0} is out of space")]
+    #[error("drive {0} is out of space")]
     OutOfSpace(NodeId),
-    #[error("node {0} did not answer in time")]
+    #[error("drive {0} did not answer in time")]
     TimedOut(NodeId),
     /// The connection to the host failed. If `sent`, the request may have been executed all the same.
     #[error("host {:016x} cannot be reached: {why}", host.0)]

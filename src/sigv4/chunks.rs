@@ -25,13 +25,13 @@ impl ChunkVerifier {
     }
 
     /// Verifies the next chunk, by the hash of its data and its stated signature, both in hexadecimal.
-    pub fn chunk(&mut self, sha256: &str, signature: &str) -> bool {
+    pub fn verify_chunk(&mut self, sha256: &str, signature: &str) -> bool {
         let text = format!("{ALGORITHM}-PAYLOAD\n{}\n{}\n{EMPTY_SHA256}\n{sha256}", self.head, self.previous);
         self.next(&text, signature)
     }
 
     /// Verifies the trailer after the last chunk, by the hash of its canonical lines (`name:value\n` each).
-    pub fn trailer(&mut self, sha256: &str, signature: &str) -> bool {
+    pub fn verify_trailer(&mut self, sha256: &str, signature: &str) -> bool {
         let text = format!("{ALGORITHM}-TRAILER\n{}\n{}\n{sha256}", self.head, self.previous);
         self.next(&text, signature)
     }
@@ -67,8 +67,8 @@ mod tests {
         let mut verifier = ChunkVerifier::new(key, "20130524T000000Z", SCOPE, seed);
         for (length, signature) in signatures {
             let hash = sha256_hex(&vec![b'a'; length]);
-            assert!(!verifier.clone().chunk(&sha256_hex(b"other"), signature));
-            assert!(verifier.chunk(&hash, signature), "{length}");
+            assert!(!verifier.clone().verify_chunk(&sha256_hex(b"other"), signature));
+            assert!(verifier.verify_chunk(&hash, signature), "{length}");
         }
     }
 }

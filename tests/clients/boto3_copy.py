@@ -28,7 +28,9 @@ def read(s3, bucket, key="to", **named):
 def test_a_source_names_its_version_and_nothing_else(s3, bucket):
     put(s3, bucket)
     put(s3, bucket, "with?mark")
-    told(raw("PUT", f"/{bucket}/to", headers={"x-amz-copy-source": f"/{bucket}/from?nonsense"}), 400, "InvalidArgument")
+    for parameters in ("nonsense", "versionId=null&x=y"):
+        source = f"/{bucket}/from?{parameters}"
+        told(raw("PUT", f"/{bucket}/to", headers={"x-amz-copy-source": source}), 400, "InvalidArgument")
     copy(s3, bucket, {"Bucket": bucket, "Key": "with?mark"})
 
 

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use sherd::net::ReadChunks;
 use sherd::storage::erasure::Codecs;
 use sherd::storage::stripe::BlobLayout;
-use sherd::types::{ChunkIndex, ShardId, ShardIndex};
+use sherd::types::{ChunkIndex, ShardId, ShardNumber};
 use std::collections::BTreeSet;
 
 /// Fails if rows of the metadata contradict each other.
@@ -21,7 +21,7 @@ pub async fn check_named_missing(host: &Host, context: &str) {
         repairs.into_iter().map(|row| ShardId { blob: row.blob.id, shard: row.shard }).collect();
     for blob in host.blobs().await.into_values() {
         let stripes = BlobLayout::new(blob.geometry, blob.size_bytes).expect("a layout").stripes();
-        for (&node, shard) in blob.placement.iter().zip((0..).map(ShardIndex)) {
+        for (&node, shard) in blob.placement.iter().zip((0..).map(ShardNumber)) {
             if !host.in_service(node) {
                 continue;
             }
@@ -40,7 +40,7 @@ pub async fn check_redundancy(host: &Host, context: &str) {
         let stripes = BlobLayout::new(blob.geometry, blob.size_bytes).expect("a layout").stripes();
         let mut shards = Vec::new();
         for (shard, &node) in blob.placement.iter().enumerate() {
-            let shard = ShardId { blob: blob.id, shard: ShardIndex(shard as u8) };
+            let shard = ShardId { blob: blob.id, shard: ShardNumber(shard as u8) };
             let peer = host.cluster.peer(node).await.expect("the node is of this host");
             let read = ReadChunks { node, shard, first: ChunkIndex(0), count: stripes };
             let chunks = peer.read_chunks(read).await.expect("the node serves").chunks;

@@ -187,11 +187,11 @@ impl ConsensusApply {
             Ok(response) => self.answer(id, response.data),
             Err(RaftError::APIError(ClientWriteError::ForwardToLeader(_))) if !self.stopped => {
                 if self.may_yet_lead() {
-                    self.batcher.put_back(id);
+                    self.batcher.requeue(id);
                     ctx.run_later(RETRY_PAUSE, |this, ctx| this.form_later(ctx));
                     return;
                 }
-                for (command, waiter) in self.batcher.give_back(id) {
+                for (command, waiter) in self.batcher.take_back(id) {
                     let _ = waiter.reply.send(Err(Undecided::NotHere(command)));
                 }
             }
@@ -286,7 +286,7 @@ impl ConsensusApply {
         if self.stopped || !self.may_yet_lead() || self.advancing.as_mut().is_some_and(is_under_way) {
             return;
         }
-        self.advancing = self.clock.due(record.as_ref()).map(|advance| {
+        self.advancing = self.clock.advance_to_propose(record.as_ref()).map(|advance| {
             let (reply, answer) = oneshot::channel();
             let since = self.ambient.clock.monotonic();
             let command = encode_command(&Command::at(self.clock.time(), Change::AdvanceClock(advance)));

@@ -83,17 +83,17 @@ impl<W> Batcher<W> {
         batch.into_iter().map(|proposal| proposal.map(|proposal| proposal.waiter)).collect()
     }
 
-    /// Puts back a batch that was refused before it was proposed: its proposals wait again, first in line. A proposal
+    /// Queues a batch again that was refused before it was proposed: its proposals wait again, first in line. A proposal
     /// whose waiter has expired is dropped.
-    pub fn put_back(&mut self, id: u64) {
+    pub fn requeue(&mut self, id: u64) {
         for proposal in self.in_flight.remove(&id).unwrap_or_default().into_iter().flatten().rev() {
             self.waiting.push_front(proposal);
         }
     }
 
     /// Removes a batch that was refused before it was proposed and is to be proposed on another host. Returns its
-    /// commands, each with its waiter.
-    pub fn give_back(&mut self, id: u64) -> Vec<(Bytes, W)> {
+    /// commands, each with its waiter; expired ones are left out.
+    pub fn take_back(&mut self, id: u64) -> Vec<(Bytes, W)> {
         let batch = self.in_flight.remove(&id).unwrap_or_default();
         batch.into_iter().flatten().map(|proposal| (proposal.command, proposal.waiter)).collect()
     }
@@ -197,18 +197,18 @@ mod tests {
         let batch = batcher.next_batch().expect("two proposals wait");
         batcher.propose(Bytes::from_static(b"c"), LATER, 'c');
         batcher.expire(Duration::from_secs(2));
-        batcher.put_back(batch.id);
+        batcher.requeue(batch.id);
         let again = batcher.next_batch().expect("they wait again");
         assert_eq!(again.commands, [Bytes::from_static(b"b"), Bytes::from_static(b"c")]);
     }
 
     #[test]
-    fn a_batch_for_another_host_is_given_back_with_all_its_waiters() {
+    fn a_batch_for_another_host_is_taken_back_with_all_its_waiters() {
         let mut batcher = Batcher::default();
         batcher.propose(Bytes::from_static(b"a"), LATER, 'a');
         batcher.propose(Bytes::from_static(b"b"), LATER, 'b');
         let batch = batcher.next_batch().expect("two proposals wait");
-        assert_eq!(batcher.give_back(batch.id), [(Bytes::from_static(b"a"), 'a'), (Bytes::from_static(b"b"), 'b')]);
+        assert_eq!(batcher.take_back(batch.id), [(Bytes::from_static(b"a"), 'a'), (Bytes::from_static(b"b"), 'b')]);
         assert!(batcher.finish(batch.id).is_empty());
     }
 }

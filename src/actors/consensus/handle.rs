@@ -15,7 +15,7 @@ use crate::ambient::Ambient;
 use crate::limits::GROUP_CALL_BYTES_MAX;
 use crate::net::{GroupCall, GroupError};
 use crate::storage::meta::command::{Change, Reply, TooLarge};
-use crate::storage::meta::configuration::ConfigurationAt;
+use crate::storage::meta::configuration::ConfigurationVersion;
 use crate::storage::meta::view::MetaView;
 use crate::types::{HostId, NodeId};
 use actix::Addr;
@@ -194,7 +194,7 @@ impl MetaHandle {
 
     /// Returns the last entry that may have changed the configuration in this host's tables; `None` while they are
     /// being rebuilt.
-    pub fn local_configuration(&self) -> Option<ConfigurationAt> {
+    pub fn local_configuration(&self) -> Option<ConfigurationVersion> {
         self.inner.shared.tables.load().as_ref()?.configuration()
     }
 

@@ -99,6 +99,11 @@ pub struct Drives {
     pub snapshot: Option<CurrentSnapshot>,
 }
 
+/// Returns the error of work on a drive that was removed or replaced meanwhile.
+pub fn no_longer_here(node: NodeId) -> String {
+    format!("drive {node} is no longer one of this host's drives")
+}
+
 /// Work was given up because a drive that it used went out of service.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("the work was given up, as its drive is out of service")]

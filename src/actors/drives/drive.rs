@@ -87,7 +87,7 @@ impl Drive {
         }
         let index = self.index.clone();
         let closed = off_thread(threads, move || index.close()).await.map_err(|stopped| stopped.to_string())?;
-        closed.map_err(|error| format!("cannot close its shard index: {error}"))
+        closed.map_err(|error| format!("its shard index: {error}"))
     }
 
     /// Reads `count` consecutive chunks of a shard. Blocking.

@@ -7,7 +7,7 @@ use crate::actors::log::Threads;
 use crate::net::{AppendChunks, ChunkFault, NodeService, PeerError, ReadChunks};
 use crate::storage::disk::sim::{Held, SimDisk};
 use crate::storage::disk::{Disk, read_file, replace_file};
-use crate::types::{BlobId, ChunkIndex, Incarnation, NodeId, ShardId, ShardIndex};
+use crate::types::{BlobId, ChunkIndex, Incarnation, NodeId, ShardId, ShardNumber};
 use bytes::Bytes;
 use futures::FutureExt;
 use std::collections::BTreeSet;
@@ -19,7 +19,7 @@ use std::time::Duration;
 const NODE: NodeId = NodeId(0);
 
 fn shard(blob: u128, number: u8) -> ShardId {
-    ShardId { blob: BlobId(blob), shard: ShardIndex(number) }
+    ShardId { blob: BlobId(blob), shard: ShardNumber(number) }
 }
 
 fn append(of: ShardId, first: u32, chunks: &[Bytes]) -> AppendChunks {
@@ -76,7 +76,7 @@ async fn p1_a_4_plus_2_object_on_one_node_survives_losing_any_two_shards() {
     for (lost, other) in (0..6).flat_map(|lost| (0..lost).map(move |other| (lost, other))) {
         let manifest = host.put("key", &content).await.expect("stored");
         let id = blob_of(&manifest).id;
-        let shards = [lost, other].map(|shard| ShardId { blob: id, shard: ShardIndex(shard) });
+        let shards = [lost, other].map(|shard| ShardId { blob: id, shard: ShardNumber(shard) });
         host.service.drop_shards(NODE, shards.to_vec()).await.expect("dropped");
         assert_eq!(host.get("key").await.expect("read").as_ref(), Some(&content), "without {lost} and {other}");
     }

@@ -5,14 +5,14 @@
 
 use crate::net::ChunkFault;
 use crate::storage::stripe::{BlobLayout, ChunkSpan};
-use crate::types::{ChunkIndex, ShardIndex};
+use crate::types::{ChunkIndex, ShardNumber};
 use bytes::Bytes;
 use std::ops::Range;
 
 /// A request for consecutive chunks of one shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Ask {
-    pub(super) shard: ShardIndex,
+    pub(super) shard: ShardNumber,
     pub(super) first: ChunkIndex,
     pub(super) count: u32,
 }
@@ -81,7 +81,7 @@ impl Gather {
         for stripe in &mut self.stripes {
             for shard in stripe.wants(self.data, &self.avoided) {
                 stripe.cells[shard] = Cell::Asked;
-                let shard = ShardIndex(shard as u8);
+                let shard = ShardNumber(shard as u8);
                 let joins = |ask: &&mut Ask| ask.shard == shard && ask.first.0 + ask.count == stripe.index.0;
                 match asks.iter_mut().find(joins) {
                     Some(ask) => ask.count += 1,

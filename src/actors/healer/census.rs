@@ -15,7 +15,7 @@ use crate::storage::kv::KvResult;
 use crate::storage::meta::record::{BlobRef, Counts, HeldRecord, RepairRow};
 use crate::storage::meta::view::MetaView;
 use crate::storage::ring::{Losses, most_within};
-use crate::types::{BlobId, Epoch, HostId, NodeId, ShardIndex};
+use crate::types::{BlobId, Epoch, HostId, NodeId, ShardNumber};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -95,7 +95,7 @@ impl Tally {
 
     /// Counts a blob. `queued` are its shards in the repair queue; `places` has the host and the failure domain of each
     /// node.
-    pub fn count(&mut self, blob: &BlobRef, queued: &[ShardIndex], places: &BTreeMap<NodeId, (HostId, usize)>) {
+    pub fn count(&mut self, blob: &BlobRef, queued: &[ShardNumber], places: &BTreeMap<NodeId, (HostId, usize)>) {
         let needed = usize::from(blob.geometry.data);
         let (mut whole, mut left) = (Spread::default(), Spread::default());
         let mut missing = 0;
@@ -103,7 +103,7 @@ impl Tally {
             let place = places.get(node);
             place.iter().for_each(|&&(host, domain)| whole.add(*node, host, domain));
             match place {
-                Some(&(host, domain)) if !self.absent.contains(node) && !queued.contains(&ShardIndex(shard)) => {
+                Some(&(host, domain)) if !self.absent.contains(node) && !queued.contains(&ShardNumber(shard)) => {
                     left.add(*node, host, domain);
                 }
                 _ => missing += 1,
@@ -352,7 +352,7 @@ fn page(view: &MetaView, after: Option<BlobId>) -> KvResult<Page> {
     if let Some(last) = blobs.last().map(|blob| blob.id)
         && view.counts()?.repairs > 0
     {
-        rows = view.repairs_through(after.map(|blob| (blob, ShardIndex(u8::MAX))), last, ROWS_MAX)?;
+        rows = view.repairs_through(after.map(|blob| (blob, ShardNumber(u8::MAX))), last, ROWS_MAX)?;
     }
     Ok(Page { blobs, rows, has_more })
 }

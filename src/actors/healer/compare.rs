@@ -7,7 +7,7 @@ use crate::actors::upkeep::{ClusterContext, UpkeepError};
 use crate::metrics;
 use crate::storage::meta::record::BlobRef;
 use crate::storage::stripe::BlobLayout;
-use crate::types::{NodeId, ShardId, ShardIndex};
+use crate::types::{NodeId, ShardId, ShardNumber};
 use std::time::Duration;
 
 /// The number of blobs, or of shards of the inventory, in one page.
@@ -17,7 +17,7 @@ const PAGE: usize = 256;
 pub(super) enum Compared {
     /// A page was compared. `missing` are the shards to repair that are not queued yet; `orphans` is the number of
     /// orphans that were dropped.
-    Page { missing: Vec<(BlobRef, ShardIndex)>, orphans: usize },
+    Page { missing: Vec<(BlobRef, ShardNumber)>, orphans: usize },
     /// The comparison is done. `orphans_left` is the number of shards of unknown blobs that were kept and are shown as
     /// orphans: those with an id at least `orphan_counted_age` from now, and after a recovery all of them.
     Done { orphans_left: u64 },
@@ -104,13 +104,13 @@ impl Comparison {
         &self,
         context: &ClusterContext,
         cursor: Option<Vec<u8>>,
-    ) -> Result<(Vec<(BlobRef, ShardIndex)>, Option<Vec<u8>>), UpkeepError> {
+    ) -> Result<(Vec<(BlobRef, ShardNumber)>, Option<Vec<u8>>), UpkeepError> {
         let (blobs, next) = context.look_up(move |view| view.blobs(cursor, PAGE)).await?;
-        let mut expected: Vec<(BlobRef, ShardIndex, u32)> = Vec::new();
+        let mut expected: Vec<(BlobRef, ShardNumber, u32)> = Vec::new();
         for blob in blobs {
             let chunks = BlobLayout::new(blob.geometry, blob.size_bytes)?.stripes();
             for (shard, _) in blob.placement.iter().enumerate().filter(|&(_, &node)| node == self.node) {
-                expected.push((blob.clone(), ShardIndex(shard as u8), chunks));
+                expected.push((blob.clone(), ShardNumber(shard as u8), chunks));
             }
         }
         if expected.is_empty() {
@@ -122,7 +122,7 @@ impl Comparison {
         let missing = expected.into_iter().zip(found.into_iter().chain(std::iter::repeat(0)));
         let missing =
             missing.filter(|((_, _, chunks), found)| found < chunks).map(|((blob, shard, _), _)| (blob, shard));
-        let missing: Vec<(BlobRef, ShardIndex)> = missing.collect();
+        let missing: Vec<(BlobRef, ShardNumber)> = missing.collect();
         if missing.is_empty() {
             return Ok((missing, next));
         }

@@ -33,7 +33,7 @@ use crate::net::ChunkFault;
 use crate::storage::erasure::Codecs;
 use crate::storage::meta::command::{Change, FinishedRepair};
 use crate::storage::meta::record::BlobRef;
-use crate::types::{Epoch, Incarnation, NodeId, ShardId, ShardIndex};
+use crate::types::{Epoch, Incarnation, NodeId, ShardId, ShardNumber};
 use compare::{Compared, Comparison};
 use futures::future::join_all;
 use queue::{Looked, RepairQueue, node_of, shard_bytes, shard_of};
@@ -261,7 +261,7 @@ impl Healing {
         Ok(queued)
     }
 
-    async fn queue_repairs(&mut self, missing: Vec<(BlobRef, ShardIndex)>) -> Result<usize, UpkeepError> {
+    async fn queue_repairs(&mut self, missing: Vec<(BlobRef, ShardNumber)>) -> Result<usize, UpkeepError> {
         let count = missing.len();
         if count > 0 {
             self.context.metadata.propose(Change::QueueRepairs { missing }).await?;

@@ -5,7 +5,7 @@
 use crate::actors::upkeep::{ClusterContext, UpkeepError};
 use crate::storage::meta::record::{BlobRef, RepairRow};
 use crate::storage::stripe::BlobLayout;
-use crate::types::{BlobId, NodeId, ShardId, ShardIndex};
+use crate::types::{BlobId, NodeId, ShardId, ShardNumber};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -64,7 +64,7 @@ pub(super) enum Looked {
 #[derive(Debug, Default)]
 pub(super) struct RepairQueue {
     local: VecDeque<RepairRow>,
-    cursor: Option<(BlobId, ShardIndex)>,
+    cursor: Option<(BlobId, ShardNumber)>,
     tally: Tally,
     /// The time that the pass under way has spent reading the tables, without repairs in between and without waiting
     /// for the leader.

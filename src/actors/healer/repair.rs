@@ -12,7 +12,7 @@ use crate::storage::erasure::{Codecs, ErasureError};
 use crate::storage::meta::command::FinishedRepair;
 use crate::storage::meta::record::{BlobRef, RepairRow};
 use crate::storage::stripe::BlobLayout;
-use crate::types::{ChunkIndex, Incarnation, NodeId, ShardId, ShardIndex};
+use crate::types::{ChunkIndex, Incarnation, NodeId, ShardId, ShardNumber};
 use bytes::Bytes;
 use futures::future::join_all;
 use std::collections::BTreeMap;
@@ -41,7 +41,7 @@ pub(super) enum Repaired {
 #[derive(Debug)]
 pub(super) struct Repair {
     blob: BlobRef,
-    shard: ShardIndex,
+    shard: ShardNumber,
     /// The node of the shard, from the row of the queue.
     node: NodeId,
     /// The incarnation of the node's drive at the first step: `None` before it, `Some(None)` if the node is not
@@ -211,7 +211,7 @@ impl Repair {
         first: u32,
         end: u32,
     ) -> (usize, Vec<Option<Bytes>>) {
-        let id = ShardId { blob: self.blob.id, shard: ShardIndex(shard as u8) };
+        let id = ShardId { blob: self.blob.id, shard: ShardNumber(shard as u8) };
         let request = ReadChunks { node, shard: id, first: ChunkIndex(first), count: end - first };
         let read = context.ask(node, SOURCE_WAIT_MAX, |peer| async move { peer.read_chunks(request).await }).await;
         let chunks = read.map(|read| read.chunks.into_iter().map(Result::ok).collect()).unwrap_or_default();

@@ -237,11 +237,11 @@ fn as_gauge(count: u64) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::{CorruptChunks, HealerHandle, Rate};
-    use crate::types::{BlobId, ChunkIndex, ShardId, ShardIndex};
+    use crate::types::{BlobId, ChunkIndex, ShardId, ShardNumber};
     use std::time::Duration;
 
     fn shard(blob: u128) -> ShardId {
-        ShardId { blob: BlobId(blob), shard: ShardIndex(0) }
+        ShardId { blob: BlobId(blob), shard: ShardNumber(0) }
     }
 
     #[test]

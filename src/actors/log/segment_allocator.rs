@@ -1,7 +1,7 @@
 //! `SegmentAllocator`: the actor that does the slow operations on the segment files of one log, on its own thread. It
 //! makes, recycles and removes files, syncs their directory and checks the free space, so that the writer does not.
 //!
-//! Receives `PrepareSegment`, `ReclaimSegment`, `CheckSpace`, `StopAllocator`; sends `SegmentPrepared` and `SpaceFreed`
+//! Receives `PrepareSegment`, `RetireSegment`, `CheckSpace`, `StopAllocator`; sends `SegmentPrepared` and `SpaceFreed`
 //! to the `WalWriter`.
 //!
 //! Invariants: a prepared segment is durable, its directory entry included. A file is reused or removed only when
@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
 
-/// The interval between attempts to reclaim a segment that a reader holds.
+/// The interval between attempts to retire a segment that a reader holds.
 const HELD_RETRY: Duration = Duration::from_millis(5);
 
 /// Make this segment ready for appends.
@@ -38,7 +38,7 @@ pub(super) struct PrepareSegment {
 /// Retire this segment's file as soon as nobody holds the segment. Answered when the file is retired.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub(super) struct ReclaimSegment {
+pub(super) struct RetireSegment {
     pub(super) segment: Arc<Segment>,
     pub(super) reply: oneshot::Sender<Result<(), WalError>>,
 }
@@ -105,7 +105,7 @@ impl SegmentAllocator {
     }
 
     /// Retires the file of a segment, or returns the segment if somebody still holds it.
-    fn reclaim(&mut self, segment: Arc<Segment>) -> Result<Result<(), WalError>, Arc<Segment>> {
+    fn retire(&mut self, segment: Arc<Segment>) -> Result<Result<(), WalError>, Arc<Segment>> {
         let segment = Arc::try_unwrap(segment)?;
         let keep = self.free.len() < LOG_FREE_SEGMENTS_MAX && !self.state.is_short_of_space();
         let retired = retire_segment(self.state.disk.as_ref(), &self.state.options, segment, keep);
@@ -139,10 +139,10 @@ impl Handler<PrepareSegment> for SegmentAllocator {
     }
 }
 
-impl Handler<ReclaimSegment> for SegmentAllocator {
+impl Handler<RetireSegment> for SegmentAllocator {
     type Result = ();
 
-    fn handle(&mut self, message: ReclaimSegment, ctx: &mut Context<Self>) {
+    fn handle(&mut self, message: RetireSegment, ctx: &mut Context<Self>) {
         if self.state.hangs() {
             let held = async move {
                 let _held = message;
@@ -150,13 +150,13 @@ impl Handler<ReclaimSegment> for SegmentAllocator {
             };
             return ctx.wait(held.into_actor(self));
         }
-        match self.reclaim(message.segment) {
+        match self.retire(message.segment) {
             // The caller may have stopped waiting.
             Ok(outcome) => {
                 drop(message.reply.send(outcome));
                 self.writer.do_send(SpaceFreed);
             }
-            Err(segment) => drop(ctx.notify_later(ReclaimSegment { segment, reply: message.reply }, HELD_RETRY)),
+            Err(segment) => drop(ctx.notify_later(RetireSegment { segment, reply: message.reply }, HELD_RETRY)),
         }
         self.check_invariants();
     }

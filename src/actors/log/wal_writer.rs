@@ -3,7 +3,7 @@
 //!
 //! Receives `AppendRecords`, `RotateSegment`, `ReleaseSegment`, `CloseLog` and `SpaceWanted` from handles, `Synced`
 //! from the `Syncer`, `SegmentPrepared` and `SpaceFreed` from the `SegmentAllocator`, and `FlushBatch`, `FlushDue`,
-//! `MarkDue` and `RoomDue` from itself. Sends `SyncThrough` (one at a time), `PrepareSegment`, `ReclaimSegment` and
+//! `MarkDue` and `RoomDue` from itself. Sends `SyncThrough` (one at a time), `PrepareSegment`, `RetireSegment` and
 //! `CheckSpace`.
 //!
 //! Invariants: those of `storage::wal::progress`. Only this actor writes to segments and changes the set of segments in
@@ -18,7 +18,7 @@ use super::messages::{
     AppendRecords, CloseLog, FlushBatch, FlushDue, MarkDue, ReleaseSegment, RoomDue, RotateSegment, SegmentPrepared,
     SpaceFreed, SpaceWanted, SyncFailed, Synced,
 };
-use super::segment_allocator::{CheckSpace, PrepareSegment, ReclaimSegment, SegmentAllocator, StopAllocator};
+use super::segment_allocator::{CheckSpace, PrepareSegment, RetireSegment, SegmentAllocator, StopAllocator};
 use super::state::LogState;
 use super::syncer::{StopSyncer, SyncThrough, Syncer};
 use crate::limits::{BLOCK_BYTES, LOG_IDLE_FLUSH_MS_MAX, LOG_MARK_DELAY_MS, LOG_SPACE_CHECK_MS_MIN};
@@ -520,7 +520,7 @@ impl Handler<ReleaseSegment> for WalWriter {
             None => WalError::NotFound { at: Lsn::new(id, 0) },
             Some(segment) => {
                 self.state.publish_table(table.without(id), open);
-                self.allocator.do_send(ReclaimSegment { segment, reply });
+                self.allocator.do_send(RetireSegment { segment, reply });
                 return;
             }
         };

@@ -224,7 +224,7 @@ mod tests {
     /// Tests a host that came back empty under its name, while the metadata still assigns its nodes to its predecessor,
     /// which does not answer.
     #[actix::test]
-    async fn a_silent_namesake_does_not_take_a_hosts_own_drives_out_of_service() {
+    async fn an_unreachable_former_member_of_the_same_name_does_not_take_a_hosts_own_drives_out_of_service() {
         let dialer = PipeDialer { host: HostId(2), service: Arc::new(LateNodeService::default()) };
         let peers = ConnectionPool::start_with(Arc::new(dialer), &Ambient::system());
         let health = HealthBoard::new([NodeId(64), NodeId(65)]);

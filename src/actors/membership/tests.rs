@@ -88,11 +88,11 @@ fn messages_of_version_1_are_read_and_written_as_they_were() {
     let replica = ReplicaState { copies: 1, copies_wanted: 2, applied: 300, is_stuck: false, out_of_service: why };
     let clock = ClockReport {
         wall: UnixMs(1_700_000_000_000),
-        date: UnixMs(1_600_000_000_000),
+        followed_wall: UnixMs(1_600_000_000_000),
         confirmed: Some(UnixMs(300)),
         era: 300,
-        kept: true,
-        steady: false,
+        gapless: true,
+        wall_untouched: false,
     };
     golden("status_answer", &StatusAnswer { nodes: vec![node], clock, replica, stopping: true, version, started });
     assert!(encode(&StatusAsk {}).is_empty());

@@ -11,7 +11,7 @@ use crate::storage::kv::KvResult;
 use crate::storage::meta::record::BlobRef;
 use crate::storage::meta::view::MetaView;
 use crate::storage::stripe::BlobLayout;
-use crate::types::{Incarnation, NodeId, ShardId, ShardIndex};
+use crate::types::{Incarnation, NodeId, ShardId, ShardNumber};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
@@ -190,7 +190,7 @@ fn endangers(view: &MetaView, planned: &Planned) -> KvResult<bool> {
         return Ok(false);
     }
     let mut missing = Vec::new();
-    for shard in (0..=u8::MAX).map(ShardIndex).take(planned.blob.placement.len()) {
+    for shard in (0..=u8::MAX).map(ShardNumber).take(planned.blob.placement.len()) {
         if shard != planned.shard && view.is_repair_queued(ShardId { blob: planned.blob.id, shard })? {
             missing.push(shard);
         }
@@ -205,7 +205,7 @@ fn endangers(view: &MetaView, planned: &Planned) -> KvResult<bool> {
 fn can_be_rebuilt(view: &MetaView, health: &NodeHealth, planned: &Planned) -> KvResult<bool> {
     let mut sources = 0;
     for (at, node) in planned.blob.placement.iter().enumerate() {
-        let shard = ShardId { blob: planned.blob.id, shard: ShardIndex(at as u8) };
+        let shard = ShardId { blob: planned.blob.id, shard: ShardNumber(at as u8) };
         if shard.shard != planned.shard && health.in_service(*node) && !view.is_repair_queued(shard)? {
             sources += 1;
         }

@@ -3,7 +3,7 @@
 
 use crate::storage::meta::record::BlobRef;
 use crate::storage::ring::{Partition, Ring, ShardMove, moves};
-use crate::types::{Epoch, Geometry, NodeId, ShardId, ShardIndex};
+use crate::types::{Epoch, Geometry, NodeId, ShardId, ShardNumber};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ const WANTED_MAX: usize = 1 << 16;
 #[derive(Clone, Debug)]
 pub(super) struct Planned {
     pub(super) blob: BlobRef,
-    pub(super) shard: ShardIndex,
+    pub(super) shard: ShardNumber,
     pub(super) from: NodeId,
     pub(super) to: NodeId,
     /// True if the copy on `from` is lost. The shard is then assigned to `to` without a copy, and repaired there.
@@ -65,7 +65,7 @@ impl Planner {
     }
 
     /// Returns whether the ring wants this shard moved to this node.
-    pub(super) fn wants(&mut self, blob: &BlobRef, shard: ShardIndex, to: NodeId) -> bool {
+    pub(super) fn wants(&mut self, blob: &BlobRef, shard: ShardNumber, to: NodeId) -> bool {
         self.moves_of(blob).iter().any(|step| step.shard == shard && step.to == to)
     }
 }

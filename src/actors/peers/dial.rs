@@ -19,7 +19,7 @@ pub struct DialError {
     pub why: String,
 }
 
-/// Connects to this process's own drives, and to no other host.
+/// Connects to this process's own drives, and to no other host: the dialer of a host that is the whole store.
 #[derive(Debug)]
 pub struct PipeDialer {
     pub host: HostId,

@@ -325,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn neighbours_of_a_late_node_are_trusted_once_they_answer_a_probe() {
+    fn nodes_beside_a_late_one_are_trusted_once_they_answer_a_probe() {
         let suspects = Suspects::default();
         let other = NodeId(4);
         suspects.late(NODE, &[NODE, other], "slow", START);

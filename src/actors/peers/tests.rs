@@ -10,7 +10,7 @@ use crate::net::{
     GroupCall, GroupService, HostIdentity, HostService, NoGroups, NodeService, Peer, PeerError, QuicClient,
     QuicOptions, QuicServer, ServedHost, pipe,
 };
-use crate::types::{BlobId, ClusterId, HostId, NodeId, ShardId, ShardIndex, UnixMs};
+use crate::types::{BlobId, ClusterId, HostId, NodeId, ShardId, ShardNumber, UnixMs};
 use bytes::Bytes;
 use futures::future::join_all;
 use std::net::SocketAddr;
@@ -233,7 +233,7 @@ fn quic_peers(address: SocketAddr) -> Peers {
 }
 
 fn some_shard() -> ShardId {
-    ShardId { blob: BlobId(1), shard: ShardIndex(0) }
+    ShardId { blob: BlobId(1), shard: ShardNumber(0) }
 }
 
 /// N5: over QUIC, the first request after a host's restart succeeds, also over a connection from before.

@@ -6,7 +6,7 @@ use crate::actors::peers::Trust;
 use crate::actors::request::RequestContext;
 use crate::defects::{Defect, has};
 use crate::net::{AppendChunks, PeerError};
-use crate::types::{BlobId, NodeId, ShardId, ShardIndex};
+use crate::types::{BlobId, NodeId, ShardId, ShardNumber};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use tokio::time::{Instant, sleep};
@@ -94,7 +94,7 @@ fn failure_of(error: &PeerError) -> ShardFailure {
 /// Returns the calls that append a group's chunks to the shards that have not failed.
 pub(super) fn calls(group: &EncodedGroup, blob: BlobId, good: impl Iterator<Item = (usize, NodeId)>) -> Vec<Call> {
     let call = |(shard, node): (usize, NodeId)| {
-        let id = ShardId { blob, shard: ShardIndex(shard as u8) };
+        let id = ShardId { blob, shard: ShardNumber(shard as u8) };
         Call { shard, request: AppendChunks { node, shard: id, first: group.first, chunks: group.chunks(shard) } }
     };
     good.map(call).collect()

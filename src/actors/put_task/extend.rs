@@ -11,7 +11,7 @@ use crate::storage::meta::checksum_after_append;
 use crate::storage::meta::command::{AppendObject, Change, Reply};
 use crate::storage::meta::record::{BlobRef, Body, ETag, EventDraft, Manifest, ObjectVersion};
 use crate::storage::meta::view::MetaView;
-use crate::types::{BucketId, ManifestId, ShardIndex};
+use crate::types::{BucketId, ManifestId, ShardNumber};
 use futures::StreamExt;
 use md5::{Digest, Md5};
 use std::sync::Arc;
@@ -90,7 +90,7 @@ async fn written_out(
     context: &Arc<RequestContext>,
     permit: Permit,
     standing: OpenObject,
-) -> Result<(Option<(BlobRef, Vec<ShardIndex>)>, Staged), StoreError> {
+) -> Result<(Option<(BlobRef, Vec<ShardNumber>)>, Staged), StoreError> {
     let Manifest { size_bytes, etag, .. } = standing.version.manifest;
     let seal = standing.data_key().cloned().map(Seal::of_object);
     let whole = ByteRange { start: 0, end: size_bytes };

@@ -28,7 +28,7 @@ use crate::metrics::PUT_STAGE_SECONDS;
 use crate::storage::checksum::BodyHasher;
 use crate::storage::meta::command::{Change, PutObject, PutPart, Refusal, Reply};
 use crate::storage::meta::record::{BlobRef, Body, Checksum, ETag, Manifest, ObjectVersion, PartRow};
-use crate::types::{Epoch, ManifestId, ShardIndex, UnixMs};
+use crate::types::{Epoch, ManifestId, ShardNumber, UnixMs};
 use bytes::Bytes;
 use intake::{Head, Intake};
 use pipeline::WrittenShards;
@@ -58,7 +58,7 @@ enum Content {
     Small(Bytes),
     Blob {
         blob: BlobRef,
-        missing: Vec<ShardIndex>,
+        missing: Vec<ShardNumber>,
     },
 }
 
@@ -217,7 +217,7 @@ async fn propose<const BODIES: usize>(
 ) -> Result<Reply, StoreError> {
     for body in &mut staged {
         if let Staged::Shards { written, .. } = body {
-            written.keep();
+            written.commit();
         }
     }
     let change = match staged.iter().filter_map(Staged::layout).min() {
@@ -240,7 +240,7 @@ async fn propose<const BODIES: usize>(
     }
     for body in staged {
         if let Staged::Shards { written, .. } = body {
-            written.give_up();
+            written.discard();
         }
     }
     Err(refused)

@@ -17,7 +17,7 @@ use crate::storage::checksum::{BodyDigests, BodyHasher};
 use crate::storage::erasure::Codec;
 use crate::storage::meta::record::BlobRef;
 use crate::storage::ring::Placement;
-use crate::types::{BlobId, ChunkIndex, Epoch, Geometry, NodeId, ShardId, ShardIndex};
+use crate::types::{BlobId, ChunkIndex, Epoch, Geometry, NodeId, ShardId, ShardNumber};
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::future::{BoxFuture, OptionFuture, join_all};
@@ -33,7 +33,7 @@ const DROP_WAIT_MAX: Duration = Duration::from_secs(30);
 /// A body whose shards are durable on a quorum.
 pub(super) struct StoredBlob {
     pub(super) blob: BlobRef,
-    pub(super) missing: Vec<ShardIndex>,
+    pub(super) missing: Vec<ShardNumber>,
     /// The epoch of the layout that the shards were placed by.
     pub(super) layout: Epoch,
     pub(super) written: WrittenShards,
@@ -108,7 +108,7 @@ struct Pipeline<'a> {
 }
 
 impl Pipeline<'_> {
-    async fn run(mut self, mut feed: Feed) -> Result<(BodyDigests, Vec<ShardIndex>), StoreError> {
+    async fn run(mut self, mut feed: Feed) -> Result<(BodyDigests, Vec<ShardNumber>), StoreError> {
         let mut pending = Bytes::new();
         let mut ended = false;
         loop {
@@ -221,7 +221,7 @@ pub(super) struct WrittenShards {
     _write: ActiveWrite,
     /// The shards that may be on each node.
     shards: BTreeMap<NodeId, Vec<ShardId>>,
-    unwanted: bool,
+    committed: bool,
 }
 
 impl WrittenShards {
@@ -229,25 +229,25 @@ impl WrittenShards {
         let blob = write.blob();
         let mut shards = BTreeMap::<NodeId, Vec<ShardId>>::new();
         for (shard, &node) in placement.nodes.iter().enumerate().take(placement.writable) {
-            shards.entry(node).or_default().push(ShardId { blob, shard: ShardIndex(shard as u8) });
+            shards.entry(node).or_default().push(ShardId { blob, shard: ShardNumber(shard as u8) });
         }
-        Self { context: Arc::clone(context), _write: write, shards, unwanted: true }
+        Self { context: Arc::clone(context), _write: write, shards, committed: false }
     }
 
     /// Keeps the shards when the guard is dropped: from now on the metadata may refer to them.
-    pub(super) fn keep(&mut self) {
-        self.unwanted = false;
+    pub(super) fn commit(&mut self) {
+        self.committed = true;
     }
 
     /// Drops the shards: it is certain that nothing refers to them.
-    pub(super) fn give_up(mut self) {
-        self.unwanted = true;
+    pub(super) fn discard(mut self) {
+        self.committed = false;
     }
 }
 
 impl Drop for WrittenShards {
     fn drop(&mut self) {
-        if !self.unwanted {
+        if self.committed {
             return;
         }
         let (shards, context) = (std::mem::take(&mut self.shards), Arc::clone(&self.context));

@@ -3,7 +3,7 @@
 use crate::actors::request::StoreError;
 use crate::defects::{Defect, has};
 use crate::storage::ring::Placement;
-use crate::types::{NodeId, ShardIndex};
+use crate::types::{NodeId, ShardNumber};
 
 /// The reason why a shard is not written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,9 +79,9 @@ impl ShardOutcomes {
     }
 
     /// Returns the shards that failed, which must be repaired.
-    pub(super) fn missing(&self) -> Vec<ShardIndex> {
+    pub(super) fn missing(&self) -> Vec<ShardNumber> {
         let failed = self.failures.iter().enumerate().filter(|(_, failure)| failure.is_some());
-        failed.map(|(shard, _)| ShardIndex(shard as u8)).collect()
+        failed.map(|(shard, _)| ShardNumber(shard as u8)).collect()
     }
 }
 
@@ -90,7 +90,7 @@ mod tests {
     use super::{ShardFailure, ShardOutcomes};
     use crate::actors::request::StoreError;
     use crate::storage::ring::Placement;
-    use crate::types::{Epoch, Geometry, NodeId, ShardIndex};
+    use crate::types::{Epoch, Geometry, NodeId, ShardNumber};
 
     fn outcomes(writable: usize) -> ShardOutcomes {
         let geometry = Geometry { data: 2, parity: 2, chunk_size_bytes: 64 };
@@ -105,7 +105,7 @@ mod tests {
         outcomes.fail(1, ShardFailure::Late);
         outcomes.fail(1, ShardFailure::OutOfSpace);
         assert!(outcomes.check().is_ok());
-        assert_eq!(outcomes.missing(), vec![ShardIndex(1)]);
+        assert_eq!(outcomes.missing(), vec![ShardNumber(1)]);
         outcomes.fail(0, ShardFailure::Failed("sync failed".to_owned()));
         let refused = outcomes.check().expect_err("two of four are gone");
         assert!(refused.to_string().contains("sync failed"), "{refused}");
@@ -115,7 +115,7 @@ mod tests {
     fn shards_on_nodes_out_of_service_count_as_missing_from_the_start() {
         let outcomes = outcomes(3);
         assert!(outcomes.check().is_ok());
-        assert_eq!(outcomes.missing(), vec![ShardIndex(3)]);
+        assert_eq!(outcomes.missing(), vec![ShardNumber(3)]);
         assert_eq!(outcomes.good().count(), 3);
     }
 

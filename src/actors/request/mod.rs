@@ -35,7 +35,7 @@ use crate::net::{Peer, PeerError};
 use crate::storage::buffer::BufferPool;
 use crate::storage::erasure::Codecs;
 use crate::storage::meta::command::{Change, LogTime, Reply};
-use crate::storage::meta::configuration::ConfigurationAt;
+use crate::storage::meta::configuration::ConfigurationVersion;
 use crate::storage::meta::view::MetaView;
 use crate::storage::ring::{PlaceRefusal, Placement, Ring, Standing};
 use crate::types::{BlobId, Geometry, HostId, NodeId};
@@ -48,7 +48,7 @@ use std::time::Duration;
 pub trait Metadata: Send + Sync + Debug + 'static {
     /// Proposes a change and waits until it is decided.
     async fn propose(&self, change: Change) -> Result<Reply, MetaError>;
-    /// Returns the date and the confirmed time, as this host knows them.
+    /// Returns the agreed wall time and the confirmed time, as this host knows them.
     fn time(&self) -> LogTime;
     /// Returns a view that shows every change acknowledged before the call.
     async fn read(&self) -> Result<MetaView, MetaError>;
@@ -56,8 +56,9 @@ pub trait Metadata: Send + Sync + Debug + 'static {
     fn local(&self) -> Option<MetaView> {
         None
     }
-    /// Returns the entry that last changed the configuration in this host's own tables; `None` if it is unknown.
-    fn local_configuration(&self) -> Option<ConfigurationAt> {
+    /// Returns the version of the buckets' and identities' configuration (not of Raft's membership), that is the log
+    /// entry that last changed it, by this host's own tables. `None` if it is unknown.
+    fn local_configuration(&self) -> Option<ConfigurationVersion> {
         None
     }
     /// Returns whether this host leads, and thereby does the chores that only one host may do.
@@ -84,7 +85,7 @@ impl Metadata for MetaHandle {
         self.local_view()
     }
 
-    fn local_configuration(&self) -> Option<ConfigurationAt> {
+    fn local_configuration(&self) -> Option<ConfigurationVersion> {
         MetaHandle::local_configuration(self)
     }
 

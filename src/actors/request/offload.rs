@@ -116,7 +116,7 @@ impl Queue {
         }
     }
 
-    /// Returns whether another thread should take jobs and update their MD5s.
+    /// Returns whether one more thread should start on MD5s now: the lanes can be filled, or few threads hash.
     fn may_hash(&self, waiting: &Waiting) -> bool {
         let is_filled = waiting.jobs.len() >= LANES;
         is_filled || (!waiting.jobs.is_empty() && waiting.hashing < self.unfilled_max)

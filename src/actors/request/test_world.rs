@@ -16,7 +16,7 @@ use crate::storage::erasure::Codecs;
 use crate::storage::kv::Batch;
 use crate::storage::kv::memory::MemoryKv;
 use crate::storage::meta::command::{Change, Command, CreateBucket, LogTime, Reply, WriteConditions};
-use crate::storage::meta::configuration::ConfigurationAt;
+use crate::storage::meta::configuration::ConfigurationVersion;
 use crate::storage::meta::record::{Manifest, ObjectHeaders, ObjectVersion, Traits};
 use crate::storage::meta::tables::TABLES;
 use crate::storage::meta::view::MetaView;
@@ -119,7 +119,7 @@ impl Metadata for Tables {
         Some(self.view())
     }
 
-    fn local_configuration(&self) -> Option<ConfigurationAt> {
+    fn local_configuration(&self) -> Option<ConfigurationVersion> {
         self.tables.configuration()
     }
 }

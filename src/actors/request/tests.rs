@@ -221,7 +221,7 @@ async fn a_silent_node_delays_no_probe_of_another() {
 }
 
 #[actix::test]
-async fn one_slow_node_of_a_host_makes_its_neighbours_suspect_until_they_answer() {
+async fn one_slow_node_of_a_host_makes_the_nodes_beside_it_suspect_until_they_answer() {
     let (world, _hosts) = three_hosts();
     world.nodes.behave(NodeId(64), Behaviour::Slow(Duration::from_secs(4)));
     put(&world, 500_000).await.0.expect("five of six");
@@ -276,7 +276,7 @@ async fn a_node_that_is_slow_to_read_is_still_written_to() {
     assert_eq!(missing(&world), 0);
 }
 
-/// A single failing drive of another host does not make its neighbours suspect.
+/// A single failing drive of another host does not make the nodes beside it suspect.
 #[actix::test]
 async fn one_failing_node_of_a_host_leaves_the_others_trusted() {
     let (world, _hosts) = three_hosts();

@@ -22,7 +22,8 @@ pub struct BodyChecks {
     pub kept: Kept,
 }
 
-/// The values to store if they differ from those that the body is compared with.
+/// How the stored checksum and ETag differ from what the body is compared with: another checksum algorithm, or an ETag
+/// that hides the MD5.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Kept {
     /// The algorithm of the stored checksum.

@@ -15,7 +15,7 @@ pub struct Traffic(Arc<Workers>);
 #[derive(Debug)]
 struct Workers {
     clock: Arc<dyn Clock>,
-    slots: Box<[Mutex<Ring>]>,
+    slots: Box<[Mutex<RecentPeriods>]>,
     taken: AtomicUsize,
 }
 
@@ -28,11 +28,11 @@ pub struct Meter {
 
 /// The slots of one worker, each for `HEAVY_SLOT`. An old slot is reused.
 #[derive(Debug)]
-struct Ring(Vec<Slot>);
+struct RecentPeriods(Vec<Slot>);
 
 #[derive(Clone, Debug)]
 struct Slot {
-    /// The number of the slot's period, counted by the monotonic clock.
+    /// The period that this slot counts: monotonic time divided by `HEAVY_SLOT`.
     at: u64,
     accounts: Names,
     buckets: Names,
@@ -48,7 +48,7 @@ struct Names {
 impl Traffic {
     /// Makes counters for this number of workers. If there are more workers, they share counters.
     pub fn new(workers: usize, clock: Arc<dyn Clock>) -> Self {
-        let slots = (0..workers.max(1)).map(|_| Mutex::new(Ring::new())).collect();
+        let slots = (0..workers.max(1)).map(|_| Mutex::new(RecentPeriods::new())).collect();
         Self(Arc::new(Workers { clock, slots, taken: AtomicUsize::new(0) }))
     }
 
@@ -71,7 +71,7 @@ impl Traffic {
     fn heaviest(&self, now: u64, over: Over, kind: fn(&Slot) -> &Names) -> Vec<super::Heavy> {
         let mut loads = BTreeMap::new();
         for worker in 0..self.0.slots.len() {
-            self.0.ring(worker).add_to(&mut loads, now, over, kind);
+            self.0.periods(worker).add_to(&mut loads, now, over, kind);
         }
         heaviest(loads, TOP_NAMES_SHOWN)
     }
@@ -83,7 +83,7 @@ impl Workers {
         self.clock.monotonic().as_secs() / HEAVY_SLOT.as_secs()
     }
 
-    fn ring(&self, worker: usize) -> MutexGuard<'_, Ring> {
+    fn periods(&self, worker: usize) -> MutexGuard<'_, RecentPeriods> {
         self.slots[worker].lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -93,8 +93,8 @@ impl Meter {
     pub fn count(&self, account: &str, bucket: Option<&str>, bytes: u64) {
         let workers = &self.traffic.0;
         let (now, load) = (workers.now(), Load { requests: 1, bytes });
-        let mut ring = workers.ring(self.worker);
-        let slot = ring.slot(now);
+        let mut periods = workers.periods(self.worker);
+        let slot = periods.slot(now);
         slot.accounts.add(account, load);
         if let Some(bucket) = bucket {
             slot.buckets.add(bucket, load);
@@ -102,7 +102,7 @@ impl Meter {
     }
 }
 
-impl Ring {
+impl RecentPeriods {
     fn new() -> Self {
         let names =
             || Names { by_requests: SpaceSaving::new(TOP_NAMES_KEPT), by_bytes: SpaceSaving::new(TOP_NAMES_KEPT) };
@@ -236,7 +236,7 @@ mod tests {
         assert!(buckets.contains(&heavy("much", 1, 1 << 40)), "{buckets:?}");
         assert!(buckets.iter().all(|heavy| heavy.name.len() <= 64) && buckets.len() <= 2 * TOP_NAMES_SHOWN);
         let kept =
-            |worker: usize| traffic.0.ring(worker).0.iter().map(|slot| slot.buckets.loads().len()).sum::<usize>();
+            |worker: usize| traffic.0.periods(worker).0.iter().map(|slot| slot.buckets.loads().len()).sum::<usize>();
         assert!(kept(0) <= 2 * TOP_NAMES_KEPT, "{}", kept(0));
     }
 }

@@ -1,5 +1,6 @@
-//! `Reclaimer`: the chore that drops the shards of garbage blobs from their nodes and then removes the garbage rows, so
-//! that deletes and overwrites free space. Owns a cursor over the garbage and the current page.
+//! `Reclaimer`: the chore that drops the shards of garbage blobs from their nodes and then removes the garbage rows.
+//! Owns a cursor over the garbage and the current page. Frees no bytes: it has the nodes write tombstones, and the
+//! `Compactor` of each drive empties segments whose records are dead.
 //!
 //! Only the leader's host reclaims. It drops the shards of a page of garbage only when:
 //!

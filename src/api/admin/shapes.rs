@@ -367,7 +367,7 @@ pub struct ClockSettingShown {
 pub struct HostClockShown {
     pub host: String,
     pub name: String,
-    /// The lead of the host's clock over the median of all hosts' clocks.
+    /// The lead of the host's clock over the median of the clocks of this host and of the hosts heard lately.
     pub ahead_ms: i64,
 }
 

@@ -2,7 +2,7 @@
 //! content, and keeps the fields of the trailer. The last bytes of a signed chunk are passed on only after the chunk's
 //! signature was verified.
 
-use crate::api::errors::ChunkFault;
+use crate::api::errors::FramingFault;
 use crate::sigv4::ChunkVerifier;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -73,14 +73,14 @@ impl ChunkDecoder {
     }
 
     /// Decodes a piece of the body, and appends the content in it to `content`.
-    pub fn push(&mut self, mut input: Bytes, content: &mut VecDeque<Bytes>) -> Result<(), ChunkFault> {
+    pub fn push(&mut self, mut input: Bytes, content: &mut VecDeque<Bytes>) -> Result<(), FramingFault> {
         while !input.is_empty() {
             match &mut self.state {
                 State::Head(line) => {
                     let end = input.iter().position(|byte| *byte == b'\n').map(|at| at + 1);
                     let taken = input.split_to(end.unwrap_or(input.len()));
                     if line.len() + taken.len() > HEAD_BYTES_MAX {
-                        return Err(ChunkFault::Malformed);
+                        return Err(FramingFault::Malformed);
                     }
                     line.extend_from_slice(&taken);
                     if end.is_some() {
@@ -106,7 +106,7 @@ impl ChunkDecoder {
                     let length = (LINE_END.len() - *seen).min(input.len());
                     let part = input.split_to(length);
                     if part != LINE_END[*seen..*seen + length] {
-                        return Err(ChunkFault::Malformed);
+                        return Err(FramingFault::Malformed);
                     }
                     *seen += length;
                     if *seen == LINE_END.len() {
@@ -121,7 +121,7 @@ impl ChunkDecoder {
                         lines.truncate(end);
                         *ended = true;
                     } else if lines.len() > TRAILER_BYTES_MAX {
-                        return Err(ChunkFault::Malformed);
+                        return Err(FramingFault::Malformed);
                     }
                 }
             }
@@ -130,10 +130,10 @@ impl ChunkDecoder {
     }
 
     /// Ends the body; verifies the trailer's signature, if the body is signed, and returns the fields of the trailer.
-    pub fn end(&mut self) -> Result<HeaderMap, ChunkFault> {
-        let State::Trailer { lines, ended } = &mut self.state else { return Err(ChunkFault::Unfinished) };
+    pub fn end(&mut self) -> Result<HeaderMap, FramingFault> {
+        let State::Trailer { lines, ended } = &mut self.state else { return Err(FramingFault::Unfinished) };
         if !*ended && !lines.is_empty() && !lines.ends_with(LINE_END) {
-            return Err(ChunkFault::Unfinished);
+            return Err(FramingFault::Unfinished);
         }
         let mut fields = fields(lines);
         let ChunkSigning::Signed { verifier, has_trailer } = &mut self.signing else { return Ok(fields) };
@@ -141,22 +141,22 @@ impl ChunkDecoder {
         // A signature over no fields counts only if an empty line follows it; otherwise fields may be missing.
         let Some(signature) = signature.filter(|_| !fields.is_empty() || *ended) else {
             let is_absent = !*has_trailer && fields.is_empty();
-            return if is_absent { Ok(fields) } else { Err(ChunkFault::Unfinished) };
+            return if is_absent { Ok(fields) } else { Err(FramingFault::Unfinished) };
         };
         let signature = signature.to_str().unwrap_or_default();
         let hash = hexadecimal(Sha256::new().chain_update(canonical(&fields)));
-        if !verifier.trailer(&hash, signature) {
-            return Err(ChunkFault::SignatureDiffers);
+        if !verifier.verify_trailer(&hash, signature) {
+            return Err(FramingFault::SignatureDiffers);
         }
         Ok(fields)
     }
 
-    fn begin(&mut self, line: &[u8]) -> Result<(), ChunkFault> {
-        let size = chunk_size(line).ok_or(ChunkFault::Malformed)?;
+    fn begin(&mut self, line: &[u8]) -> Result<(), FramingFault> {
+        let size = chunk_size(line).ok_or(FramingFault::Malformed)?;
         let is_signed = matches!(self.signing, ChunkSigning::Signed { .. });
         self.chunks += 1;
         if is_signed && size > 0 && self.chunks > 1 && self.last_bytes < SIGNED_CHUNK_BYTES_MIN {
-            return Err(ChunkFault::TooSmall { next: self.chunks, size: self.last_bytes });
+            return Err(FramingFault::TooSmall { next: self.chunks, size: self.last_bytes });
         }
         self.last_bytes = size;
         let signed = if is_signed {
@@ -175,13 +175,13 @@ impl ChunkDecoder {
     }
 
     /// Verifies the signature of a chunk whose data is complete.
-    fn verify(&mut self, signed: Option<SignedChunk>) -> Result<(), ChunkFault> {
+    fn verify(&mut self, signed: Option<SignedChunk>) -> Result<(), FramingFault> {
         match (&mut self.signing, signed) {
             (ChunkSigning::Signed { verifier, .. }, Some(SignedChunk { signature, hasher })) => {
-                let is_right = verifier.chunk(&hexadecimal(hasher), &signature);
-                if is_right { Ok(()) } else { Err(ChunkFault::SignatureDiffers) }
+                let is_right = verifier.verify_chunk(&hexadecimal(hasher), &signature);
+                if is_right { Ok(()) } else { Err(FramingFault::SignatureDiffers) }
             }
-            (ChunkSigning::Signed { .. }, None) => Err(ChunkFault::SignatureDiffers),
+            (ChunkSigning::Signed { .. }, None) => Err(FramingFault::SignatureDiffers),
             (ChunkSigning::Unsigned, _) => Ok(()),
         }
     }
@@ -223,17 +223,17 @@ fn trailer_end(lines: &[u8]) -> Option<usize> {
 
 /// Returns the signature in a signed chunk's head. It must be the only extension; spaces around its name and value are
 /// ignored.
-fn chunk_signature(line: &[u8]) -> Result<&str, ChunkFault> {
-    let line = std::str::from_utf8(line).map_err(|_| ChunkFault::Malformed)?;
-    let (_, extensions) = line.split_once(';').ok_or(ChunkFault::Malformed)?;
+fn chunk_signature(line: &[u8]) -> Result<&str, FramingFault> {
+    let line = std::str::from_utf8(line).map_err(|_| FramingFault::Malformed)?;
+    let (_, extensions) = line.split_once(';').ok_or(FramingFault::Malformed)?;
     let (first, more) = extensions.split_once(';').map_or((extensions, false), |(first, _)| (first, true));
-    let (name, value) = first.split_once('=').ok_or(ChunkFault::Malformed)?;
+    let (name, value) = first.split_once('=').ok_or(FramingFault::Malformed)?;
     let (is_signature, value) = (name.trim() == SIGNATURE, value.trim());
     if is_signature && (more || value.is_empty()) {
-        return Err(ChunkFault::Malformed);
+        return Err(FramingFault::Malformed);
     }
     let well_formed = value.len() == SIGNATURE_BYTES && value.bytes().all(|byte| byte.is_ascii_hexdigit());
-    if is_signature && well_formed { Ok(value) } else { Err(ChunkFault::SignatureDiffers) }
+    if is_signature && well_formed { Ok(value) } else { Err(FramingFault::SignatureDiffers) }
 }
 
 /// Returns the size in a head line `size[;extension]CRLF`, of at most 16 hexadecimal digits.
@@ -250,7 +250,7 @@ fn chunk_size(line: &[u8]) -> Option<u64> {
 mod tests {
     use super::{ChunkDecoder, ChunkSigning, SIGNED_CHUNK_BYTES_MIN};
     use crate::api::bridge::fuzzing::{signed_body, verifier};
-    use crate::api::errors::ChunkFault;
+    use crate::api::errors::FramingFault;
     use bytes::Bytes;
     use proptest::prelude::{ProptestConfig, any, proptest};
     use std::collections::VecDeque;
@@ -263,7 +263,7 @@ mod tests {
     fn decode<'a>(
         signing: ChunkSigning,
         pieces: impl IntoIterator<Item = &'a [u8]>,
-    ) -> Result<(Vec<u8>, Vec<String>), ChunkFault> {
+    ) -> Result<(Vec<u8>, Vec<String>), FramingFault> {
         let mut decoder = ChunkDecoder::new(signing);
         let mut content = VecDeque::new();
         for piece in pieces {
@@ -276,7 +276,7 @@ mod tests {
         Ok((content.into_iter().flatten().collect(), fields.iter().map(line).collect()))
     }
 
-    fn unsigned(framed: &[u8]) -> Result<(Vec<u8>, Vec<String>), ChunkFault> {
+    fn unsigned(framed: &[u8]) -> Result<(Vec<u8>, Vec<String>), FramingFault> {
         decode(ChunkSigning::Unsigned, [framed])
     }
 
@@ -303,7 +303,7 @@ mod tests {
             let mut decoder = ChunkDecoder::new(signed(false));
             let mut content = VecDeque::new();
             let pushed = other.chunks(1).try_for_each(|byte| decoder.push(Bytes::copy_from_slice(byte), &mut content));
-            assert_eq!(pushed, Err(ChunkFault::SignatureDiffers));
+            assert_eq!(pushed, Err(FramingFault::SignatureDiffers));
             assert_eq!(content.iter().map(Bytes::len).sum::<usize>(), 4);
         }
     }
@@ -317,14 +317,14 @@ mod tests {
         // The size of a whole chunk: its head line, its data and the line end.
         let whole = (framed.len() - 86) / 3;
         let swapped = [&framed[whole..2 * whole], &framed[..whole], &framed[2 * whole..]].concat();
-        assert_eq!(decode(signed(false), [&swapped[..]]), Err(ChunkFault::SignatureDiffers));
+        assert_eq!(decode(signed(false), [&swapped[..]]), Err(FramingFault::SignatureDiffers));
         let left_out = [&framed[..whole], &framed[2 * whole..]].concat();
-        assert_eq!(decode(signed(false), [&left_out[..]]), Err(ChunkFault::SignatureDiffers));
-        assert_eq!(decode(signed(false), [&framed[..3 * whole]]), Err(ChunkFault::Unfinished));
+        assert_eq!(decode(signed(false), [&left_out[..]]), Err(FramingFault::SignatureDiffers));
+        assert_eq!(decode(signed(false), [&framed[..3 * whole]]), Err(FramingFault::Unfinished));
         let last = framed.len() - 10;
         let mut forged = framed.clone();
         forged[last] = if forged[last] == b'0' { b'1' } else { b'0' };
-        assert_eq!(decode(signed(false), [&forged[..]]), Err(ChunkFault::SignatureDiffers));
+        assert_eq!(decode(signed(false), [&forged[..]]), Err(FramingFault::SignatureDiffers));
     }
 
     #[test]
@@ -332,12 +332,12 @@ mod tests {
         let framed = |extension: &str| format!("5{extension}\r\nhello\r\n0{extension}\r\n\r\n");
         let plain = format!(";chunk-signature={}", "0a".repeat(32));
         for (extension, fault) in [
-            (String::new(), ChunkFault::Malformed),
-            (";chunk-signature=".to_owned(), ChunkFault::Malformed),
-            (format!("{plain};a=b"), ChunkFault::Malformed),
-            (format!(";a=b{plain}"), ChunkFault::SignatureDiffers),
-            (";chunk-signature=invalid".to_owned(), ChunkFault::SignatureDiffers),
-            (plain, ChunkFault::SignatureDiffers),
+            (String::new(), FramingFault::Malformed),
+            (";chunk-signature=".to_owned(), FramingFault::Malformed),
+            (format!("{plain};a=b"), FramingFault::Malformed),
+            (format!(";a=b{plain}"), FramingFault::SignatureDiffers),
+            (";chunk-signature=invalid".to_owned(), FramingFault::SignatureDiffers),
+            (plain, FramingFault::SignatureDiffers),
         ] {
             assert_eq!(decode(signed(false), [framed(&extension).as_bytes()]), Err(fault), "{extension}");
         }
@@ -351,7 +351,7 @@ mod tests {
     #[test]
     fn only_the_last_signed_chunk_may_be_below_the_minimum_size() {
         let framed = signed_body(b"twice", 3, false);
-        assert_eq!(decode(signed(false), [&framed[..]]), Err(ChunkFault::TooSmall { next: 2, size: 3 }));
+        assert_eq!(decode(signed(false), [&framed[..]]), Err(FramingFault::TooSmall { next: 2, size: 3 }));
         assert!(unsigned(b"1\r\na\r\n1\r\nb\r\n0\r\n").is_ok());
     }
 
@@ -371,11 +371,11 @@ mod tests {
         }
         for trailer in ["\r", "a:b", "a:b\r", "a:b\n"] {
             let framed = format!("0\r\n{trailer}");
-            assert_eq!(unsigned(framed.as_bytes()), Err(ChunkFault::Unfinished), "{trailer:?}");
+            assert_eq!(unsigned(framed.as_bytes()), Err(FramingFault::Unfinished), "{trailer:?}");
         }
-        assert_eq!(unsigned(b"5\r\nhello\r\n"), Err(ChunkFault::Unfinished));
+        assert_eq!(unsigned(b"5\r\nhello\r\n"), Err(FramingFault::Unfinished));
         let endless = [b"0\r\n".as_slice(), &[b't'; 5000]].concat();
-        assert_eq!(unsigned(&endless), Err(ChunkFault::Malformed));
+        assert_eq!(unsigned(&endless), Err(FramingFault::Malformed));
     }
 
     #[test]
@@ -387,10 +387,10 @@ mod tests {
         }
         let text = String::from_utf8(framed).expect("text");
         for (from, to, fault) in [
-            ("AAAAAA==", "AAAAAB==", ChunkFault::SignatureDiffers),
-            ("x-amz-trailer-signature", "a:b\r\nx-amz-trailer-signature", ChunkFault::SignatureDiffers),
-            ("x-amz-checksum-crc32:AAAAAA==\r\n", "", ChunkFault::SignatureDiffers),
-            ("x-amz-trailer-signature", "x-amz-other", ChunkFault::Unfinished),
+            ("AAAAAA==", "AAAAAB==", FramingFault::SignatureDiffers),
+            ("x-amz-trailer-signature", "a:b\r\nx-amz-trailer-signature", FramingFault::SignatureDiffers),
+            ("x-amz-checksum-crc32:AAAAAA==\r\n", "", FramingFault::SignatureDiffers),
+            ("x-amz-trailer-signature", "x-amz-other", FramingFault::Unfinished),
         ] {
             let other = text.replace(from, to);
             for has_trailer in [true, false] {
@@ -398,7 +398,7 @@ mod tests {
             }
         }
         let bare = signed_body(b"hello", SIGNED_CHUNK_BYTES_MIN, false);
-        assert_eq!(decode(signed(true), [&bare[..]]), Err(ChunkFault::Unfinished));
+        assert_eq!(decode(signed(true), [&bare[..]]), Err(FramingFault::Unfinished));
     }
 
     #[test]
@@ -416,7 +416,7 @@ mod tests {
         for framed in
             [&b"xyz\r\n"[..], b"\r\n", b"5\n", b"5\r\nhelloXX", b"-5\r\n", b"11111111111111111\r\n", &[b'1'; 2000]]
         {
-            assert_eq!(unsigned(framed), Err(ChunkFault::Malformed), "{framed:?}");
+            assert_eq!(unsigned(framed), Err(FramingFault::Malformed), "{framed:?}");
         }
     }
 

@@ -313,8 +313,8 @@ mod tests {
     use crate::api::auth::Scheme;
     use crate::api::call::Call;
     use crate::api::call::Target;
-    use crate::api::errors::ChunkFault;
     use crate::api::errors::Fault;
+    use crate::api::errors::FramingFault;
     use crate::api::text::Query;
     use futures::StreamExt;
     use futures::executor::block_on;
@@ -446,7 +446,7 @@ mod tests {
     fn reading_a_body_with_a_malformed_framing_fails_with_the_chunk_fault() {
         let pairs = [(HASH, "STREAMING-UNSIGNED-PAYLOAD-TRAILER"), ("x-amz-decoded-content-length", "5")];
         for (framed, fault) in
-            [(&b"5\r\nhello\r\n"[..], ChunkFault::Unfinished), (b"5\r\nhelloXX", ChunkFault::Malformed)]
+            [(&b"5\r\nhello\r\n"[..], FramingFault::Unfinished), (b"5\r\nhelloXX", FramingFault::Malformed)]
         {
             let request = s3s::HttpRequest::from_parts(
                 head(Method::PUT, "/b/k", &pairs),
@@ -461,7 +461,7 @@ mod tests {
                     Err(error) => break error,
                 }
             };
-            assert_eq!(error.downcast_ref::<ChunkFault>(), Some(&fault));
+            assert_eq!(error.downcast_ref::<FramingFault>(), Some(&fault));
         }
     }
 }

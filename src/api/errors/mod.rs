@@ -21,7 +21,7 @@ pub use fault::Fault;
 pub use form::FormFault;
 pub use grant::GrantFault;
 pub use location::LocationFault;
-pub use request_body::{ChunkFault, Sha256Mismatch, Stalled};
+pub use request_body::{FramingFault, Sha256Mismatch, Stalled};
 pub use request_head::RequestFault;
 
 use crate::actors::gateway::{BodyFault, StoreError};
@@ -157,11 +157,11 @@ pub fn body_fault(error: &StdError) -> Fault {
     if let Some(Sha256Mismatch { computed }) = error.downcast_ref() {
         return Fault::InvalidContentSha256 { computed: Some(computed.clone()) };
     }
-    match error.downcast_ref::<ChunkFault>() {
-        Some(ChunkFault::TooSmall { next, size }) => Fault::ChunkTooSmall { next: *next, size: *size },
-        Some(ChunkFault::SignatureDiffers) => Fault::SignatureDoesNotMatch,
+    match error.downcast_ref::<FramingFault>() {
+        Some(FramingFault::TooSmall { next, size }) => Fault::ChunkTooSmall { next: *next, size: *size },
+        Some(FramingFault::SignatureDiffers) => Fault::SignatureDoesNotMatch,
         // A broken connection is `IncompleteBody`, too: S3 does not distinguish them.
-        Some(ChunkFault::Malformed | ChunkFault::Unfinished) | None => Fault::IncompleteBody,
+        Some(FramingFault::Malformed | FramingFault::Unfinished) | None => Fault::IncompleteBody,
     }
 }
 
@@ -213,7 +213,7 @@ pub fn entry_of_many(key: String, version_id: Option<String>, error: impl Into<S
 #[cfg(test)]
 mod tests {
     use super::{
-        ChunkFault, Fault, FormFault, GrantFault, RequestFault, Sha256Mismatch, Stalled, Text, body_error,
+        Fault, FormFault, FramingFault, GrantFault, RequestFault, Sha256Mismatch, Stalled, Text, body_error,
         body_refused, details_of, length_differs,
     };
     use crate::actors::gateway::StoreError;
@@ -273,13 +273,13 @@ mod tests {
     fn f5_faults_of_a_body_have_the_codes_of_s3() {
         let code_and_status = |error: StdError| status(S3Error::from(body_error(&error)));
         let code = |error: StdError| code_and_status(error).0;
-        assert_eq!(code(Box::new(ChunkFault::SignatureDiffers)), "SignatureDoesNotMatch");
+        assert_eq!(code(Box::new(FramingFault::SignatureDiffers)), "SignatureDoesNotMatch");
         assert_eq!(code(Box::new(Sha256Mismatch { computed: "00".to_owned() })), "XAmzContentSHA256Mismatch");
         assert_eq!(code_and_status(Box::new(Stalled)), ("RequestTimeout".to_owned(), 400));
-        assert_eq!(code(Box::new(ChunkFault::Malformed)), "IncompleteBody");
-        assert_eq!(code(Box::new(ChunkFault::Unfinished)), "IncompleteBody");
+        assert_eq!(code(Box::new(FramingFault::Malformed)), "IncompleteBody");
+        assert_eq!(code(Box::new(FramingFault::Unfinished)), "IncompleteBody");
         assert_eq!(code("the connection failed".into()), "IncompleteBody");
-        let small = code_and_status(Box::new(ChunkFault::TooSmall { next: 2, size: 5 }));
+        let small = code_and_status(Box::new(FramingFault::TooSmall { next: 2, size: 5 }));
         assert_eq!(small, ("InvalidChunkSizeError".to_owned(), 403));
     }
 
@@ -293,7 +293,7 @@ mod tests {
         let of = |error: StdError| through(body_error(&error));
         let (code, details) = of(Box::new(Sha256Mismatch { computed: "00".to_owned() }));
         assert_eq!((code.as_str(), details), ("XAmzContentSHA256Mismatch", vec![own("S3ComputedContentSHA256", "00")]));
-        let (_, details) = of(Box::new(ChunkFault::TooSmall { next: 2, size: 5 }));
+        let (_, details) = of(Box::new(FramingFault::TooSmall { next: 2, size: 5 }));
         assert_eq!(details, [own("Chunk", "2"), own("BadChunkSize", "5")]);
         let (code, details) = through(length_differs(4, 32));
         assert_eq!(code, "IncompleteBody");

@@ -2,7 +2,7 @@
 
 /// A fault of the framing `aws-chunked`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ChunkFault {
+pub enum FramingFault {
     #[error("a chunk of the body is malformed")]
     Malformed,
     /// A signed chunk is too small for one that is not the last. `next` is the number of the chunk after it.

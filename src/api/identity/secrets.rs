@@ -69,6 +69,10 @@ pub fn open(seal: &dyn SecretSeal, access_key: &str, sealed: &str) -> Result<Str
     let opened = base64_simd::STANDARD.decode_to_vec(sealed).ok().and_then(|sealed| seal.open(&sealed));
     let text = opened.and_then(|bytes| String::from_utf8(bytes).ok());
     let secret = text.as_deref().and_then(|text| text.strip_prefix(access_key)?.strip_prefix(BETWEEN));
-    let unreadable = || IdentityError::Unreadable(format!("the secret of access key {access_key} cannot be opened"));
+    let unreadable = || {
+        IdentityError::Unreadable(format!(
+            "the stored secret of access key {access_key} cannot be decrypted: it is damaged, or was sealed under a root key that this store does not have"
+        ))
+    };
     secret.map(str::to_owned).ok_or_else(unreadable)
 }

@@ -92,6 +92,7 @@ impl Forms {
         let (form, rest) = gathered.map_err(|_| Fault::RequestTimeout)??;
         let key = form.get("key").ok_or_else(|| Fault::from(FormFault::missing("key")))?;
         if key.is_empty() {
+            // The text is AWS's.
             return Err(Fault::InvalidArgument("User key must have a length greater than 0.".to_owned()).into());
         }
         call.authentication = self.authenticate(&form, &call.view).await?;

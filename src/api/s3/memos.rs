@@ -1,6 +1,6 @@
 //! Caches of the parsed configuration of buckets and access keys. An entry is valid until the configuration changes.
 
-use super::access::{Holder, JudgedBucket};
+use super::access::{JudgedBucket, KeyHolder};
 use super::cors::CorsRules;
 use super::settings::logging::LoggedBucket;
 use crate::actors::lifecycle::rules::Rules;
@@ -17,5 +17,5 @@ pub struct Memos {
     pub cors: Memo<String, Option<CorsRules>>,
     pub logged: Memo<String, Option<LoggedBucket>>,
     pub secrets: Memo<String, KeySecret>,
-    pub holders: Memo<String, Holder>,
+    pub holders: Memo<String, KeyHolder>,
 }

@@ -23,8 +23,6 @@ mod preconditions;
 mod settings;
 mod website;
 
-#[cfg(test)]
-pub use access::OPERATIONS;
 pub use access::{
     BucketShown, Credentials, Explained, HypotheticalRequest, ObjectShown, StatementShown, Unexplained, explain,
 };
@@ -337,8 +335,16 @@ fn unexpected(reply: &Reply) -> S3Error {
     StoreError::Internal { why: format!("a change had an unexpected reply: {reply:?}") }.into()
 }
 
+/// Returns the name of an operation, given that of its input type.
+const fn operation_of(input: &'static str) -> &'static str {
+    input.split_at(input.len() - "Input".len()).0
+}
+
 macro_rules! operations {
     ($($name:ident($input:ident) -> $output:ident = $module:path;)*) => {
+        /// The implemented operations. s3s knows more, but not RenameObject.
+        pub const OPERATIONS: &[&str] = &[$(operation_of(stringify!($input)),)* "RenameObject"];
+
         #[async_trait::async_trait]
         impl S3 for Operations {
             $(async fn $name(&self, mut request: S3Request<dto::$input>) -> S3Result<S3Response<dto::$output>> {

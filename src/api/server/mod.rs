@@ -73,7 +73,7 @@ pub struct ApiOptions {
     pub credentials: Credentials,
     /// The targets to which bucket notifications can be sent.
     pub targets: Targets,
-    /// The root keys, which wrap the keys of objects.
+    /// The store's root keys, which encrypt data keys, named keys and stored secrets.
     pub roots: Arc<RootKeys>,
     /// The accounts file to apply at start, if there is one.
     pub accounts: Option<Arc<AccountsFile>>,

@@ -22,7 +22,7 @@ pub struct Certificate {
     /// The listener's name: `s3` or `admin`.
     pub listener: &'static str,
     source: Source,
-    /// `None`: an ACME server has issued none yet, and handshakes are refused.
+    /// `None`: an ACME server has issued none yet, and handshakes are refused, except those for an ACME challenge.
     current: ArcSwapOption<Served>,
 }
 
@@ -41,8 +41,8 @@ enum Source {
 #[derive(Debug)]
 struct Served {
     pair: Pair,
-    /// The sessions begun with this certificate. A resumed session shows no certificate, so sessions are dropped with
-    /// theirs.
+    /// The resumable sessions begun with this certificate. They are dropped when it is replaced, since a resumed session
+    /// would not show the new one.
     sessions: Arc<ServerSessionMemoryCache>,
 }
 
@@ -82,7 +82,7 @@ impl Certificate {
     /// Shows a certificate that was issued, both in PEM, to new connections.
     pub fn install(&self, chain: &str, key: &str) -> Result<(), TlsError> {
         let (Source::Files(named) | Source::Acme { named, .. }) = &self.source;
-        let pair = named.contents(chain.into(), key.into()).parse()?;
+        let pair = named.wrap_pem(chain.into(), key.into()).parse()?;
         self.current.store(Some(Served::new(self.listener, pair)));
         Ok(())
     }

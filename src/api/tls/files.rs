@@ -74,11 +74,11 @@ impl TlsFiles {
         let read = |file: &NamedFile| {
             std::fs::read(&file.path).map_err(|cause| TlsError::Unreadable { file: file.clone(), cause })
         };
-        Ok(self.contents(read(&self.cert)?, read(&self.key)?))
+        Ok(self.wrap_pem(read(&self.cert)?, read(&self.key)?))
     }
 
-    /// Returns the contents of files that are not read.
-    pub fn contents(&self, cert: Vec<u8>, key: Vec<u8>) -> Contents<'_> {
+    /// Wraps PEM, which need not come from these files: an ACME server's does not. Errors name the files all the same.
+    pub fn wrap_pem(&self, cert: Vec<u8>, key: Vec<u8>) -> Contents<'_> {
         Contents { files: self, cert, key }
     }
 }

@@ -37,7 +37,7 @@ enum Remedy {
     Drop,
     /// Replaces the value by one with the same meaning.
     Write(HeaderValue),
-    /// Passes the header to the operation alone.
+    /// Hides the header from s3s and passes it to the operation.
     Aside,
 }
 

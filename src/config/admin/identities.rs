@@ -45,11 +45,11 @@ pub enum IdentityQuestion {
     },
     /// Attaches a policy, by its name or ARN.
     AttachPolicy {
-        to: Holder,
+        to: UserOrGroup,
         policy: String,
     },
     DetachPolicy {
-        from: Holder,
+        from: UserOrGroup,
         policy: String,
     },
     /// Lists the keys of a user; `None`: of the account's root.
@@ -93,7 +93,7 @@ pub enum IdentityQuestion {
 
 /// A user or group that a policy is attached to or detached from, by name.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Holder {
+pub enum UserOrGroup {
     User(String),
     Group(String),
 }
@@ -280,8 +280,8 @@ fn of_user(verb: &str, last: &ArgMatches) -> Option<IdentityQuestion> {
         "show" => IdentityQuestion::User { name },
         "create" => IdentityQuestion::CreateUser { name, path: text(last, "path") },
         "delete" => IdentityQuestion::DeleteUser { name, force: last.get_flag("force") },
-        "attach" => IdentityQuestion::AttachPolicy { to: Holder::User(name), policy },
-        "detach" => IdentityQuestion::DetachPolicy { from: Holder::User(name), policy },
+        "attach" => IdentityQuestion::AttachPolicy { to: UserOrGroup::User(name), policy },
+        "detach" => IdentityQuestion::DetachPolicy { from: UserOrGroup::User(name), policy },
         _ => return None,
     })
 }
@@ -295,8 +295,8 @@ fn of_group(verb: &str, last: &ArgMatches) -> Option<IdentityQuestion> {
         "delete" => IdentityQuestion::DeleteGroup { name, force: last.get_flag("force") },
         "add" => IdentityQuestion::AddToGroup { name, user },
         "remove" => IdentityQuestion::RemoveFromGroup { name, user },
-        "attach" => IdentityQuestion::AttachPolicy { to: Holder::Group(name), policy },
-        "detach" => IdentityQuestion::DetachPolicy { from: Holder::Group(name), policy },
+        "attach" => IdentityQuestion::AttachPolicy { to: UserOrGroup::Group(name), policy },
+        "detach" => IdentityQuestion::DetachPolicy { from: UserOrGroup::Group(name), policy },
         _ => return None,
     })
 }

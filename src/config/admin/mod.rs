@@ -10,7 +10,7 @@ mod top;
 mod waiting;
 
 pub use encryption_keys::KeyQuestion;
-pub use identities::{AccessQuestion, Holder, IdentityQuestion, ServiceKeyAsked, WhoAsked};
+pub use identities::{AccessQuestion, IdentityQuestion, ServiceKeyAsked, UserOrGroup, WhoAsked};
 pub use jobs::JobQuestion;
 pub use layout::LayoutQuestion;
 pub use metadata::MetadataQuestion;

@@ -2,6 +2,7 @@
 
 use super::{HostAdmin, known, shown, unavailable};
 use crate::api::admin::{AdminError, ClockSettingShown, ClockShown, HostClockShown};
+use crate::api::rfc3339;
 use crate::limits::CLOCKS_AGREE_WITHIN;
 use crate::storage::meta::command::{Change, Reply};
 use crate::storage::meta::record::{AdvanceClock, ClockSetting, ClockSource};
@@ -33,12 +34,7 @@ impl HostAdmin {
 
     pub(super) async fn accept(&self, time_ms: u64) -> Result<ClockShown, AdminError> {
         let UnixMs(now_ms) = self.context.ambient.clock.unix_ms();
-        if now_ms.abs_diff(time_ms) > CLOCKS_AGREE_WITHIN.as_millis() as u64 {
-            let why = format!(
-                "this host's clock is at {now_ms} ms, not near {time_ms} ms; show the clock again, then accept it"
-            );
-            return Err(AdminError::Refused(why));
-        }
+        check_near(UnixMs(now_ms), UnixMs(time_ms)).map_err(AdminError::Refused)?;
         let advance = AdvanceClock { to: UnixMs(now_ms), era: 0, by: ClockSource::Operator };
         match self.status.metadata.propose(Change::AdvanceClock(advance)).await.map_err(unavailable)? {
             Reply::Done => {
@@ -53,6 +49,18 @@ impl HostAdmin {
     }
 }
 
+/// Returns the refusal if this host's clock is no longer near the time that an operator saw and confirms.
+fn check_near(now: UnixMs, seen: UnixMs) -> Result<(), String> {
+    if now.0.abs_diff(seen.0) <= CLOCKS_AGREE_WITHIN.as_millis() as u64 {
+        return Ok(());
+    }
+    Err(format!(
+        "this host's clock is at {}, more than a minute from the {} that you confirmed; run sherd admin clock show, then accept again",
+        rfc3339(now),
+        rfc3339(seen)
+    ))
+}
+
 fn setting(ClockSetting { from, to, by }: ClockSetting) -> ClockSettingShown {
     let by = match by {
         ClockSource::Counted => "counted",
@@ -60,4 +68,19 @@ fn setting(ClockSetting { from, to, by }: ClockSetting) -> ClockSettingShown {
         ClockSource::Operator => "operator",
     };
     ClockSettingShown { from_ms: from.0, to_ms: to.0, by: by.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::check_near;
+    use crate::types::UnixMs;
+
+    #[test]
+    fn a_clock_that_moved_since_it_was_shown_is_not_confirmed() {
+        let seen = UnixMs(1_700_000_000_000);
+        assert_eq!(check_near(UnixMs(seen.0 + 60_000), seen), Ok(()));
+        let refused = check_near(UnixMs(seen.0 + 3_600_000), seen).unwrap_err();
+        let words = "this host's clock is at 2023-11-14T23:13:20Z, more than a minute from the 2023-11-14T22:13:20Z";
+        assert!(refused.starts_with(words) && refused.contains("sherd admin clock show"), "{refused}");
+    }
 }

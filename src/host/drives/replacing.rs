@@ -21,6 +21,8 @@ use tokio::time::timeout;
 const CHORES_PATIENCE: Duration = Duration::from_secs(10);
 /// The longest wait until a former drive is closed.
 const RETIRE_PATIENCE: Duration = Duration::from_secs(20);
+/// The advice at the end of a message about a drive that does not close.
+const TRY_AGAIN: &str = "try again, and restart the host if that does not help";
 
 impl DriveBay {
     pub(super) async fn replace(&self, node: NodeId) -> Result<DriveReplaced, AdminError> {
@@ -84,20 +86,15 @@ impl DriveBay {
         let node = former.node;
         self.place.health.take_out(node, "it is being replaced");
         self.place.metadata.drive_lost(node);
-        let hangs = |what: &str| {
-            unavailable(format!(
-                "the drive that is to be replaced still holds up {what}; try again, and restart the host if that does not help"
-            ))
-        };
         let chores = self.chores.lock().unwrap_or_else(PoisonError::into_inner).remove(&node);
         if let Some(chores) = chores
             && timeout(CHORES_PATIENCE, chores.stop()).await.is_err()
         {
             self.chores.lock().unwrap_or_else(PoisonError::into_inner).insert(node, chores);
-            return Err(hangs("its compaction or scrub"));
+            return Err(unavailable(takes_too_long("ending the compaction or scrub")));
         }
         if let Some(drive) = self.open.get(node) {
-            self.retire(drive).await.map_err(|why| hangs(&why))?;
+            self.retire(drive).await.map_err(unavailable)?;
             self.open.remove(node);
         }
         Ok(())
@@ -109,10 +106,10 @@ impl DriveBay {
         let begun = self.retiring.lock().unwrap_or_else(PoisonError::into_inner).remove(&node);
         let mut retiring = begun.unwrap_or_else(|| actix::spawn(async move { drive.retire(&threads).await }));
         match timeout(RETIRE_PATIENCE, &mut retiring).await {
-            Ok(ended) => ended.map_err(|error| error.to_string())?,
+            Ok(ended) => closed(Some(ended.map_err(|error| error.to_string()).flatten())),
             Err(_) => {
                 self.retiring.lock().unwrap_or_else(PoisonError::into_inner).insert(node, retiring);
-                Err("its log or index, which does not close".to_owned())
+                closed(None)
             }
         }
     }
@@ -125,5 +122,33 @@ impl DriveBay {
             replace_drive(&*disk, &asked, &ambient, &SystemLocks, &mut locks)
         };
         off_thread(&self.around.threads, work).await.map_err(unavailable)?.map_err(refused)
+    }
+}
+
+/// Describes the outcome of closing a drive; `None` if it did not come to its end in time.
+fn closed(outcome: Option<Result<(), String>>) -> Result<(), String> {
+    match outcome {
+        Some(Ok(())) => Ok(()),
+        Some(Err(error)) => Err(format!("the drive that is to be replaced could not be closed: {error}; {TRY_AGAIN}")),
+        None => Err(takes_too_long("closing the log or index")),
+    }
+}
+
+fn takes_too_long(what: &str) -> String {
+    format!("{what} of the drive that is to be replaced takes too long; {TRY_AGAIN}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::closed;
+
+    #[test]
+    fn a_drive_that_cannot_be_closed_differs_from_one_that_closes_slowly() {
+        let failed = closed(Some(Err("its shard index: it is in use".to_owned()))).unwrap_err();
+        let start = "the drive that is to be replaced could not be closed: its shard index: it is in use; try again";
+        assert!(failed.starts_with(start), "{failed}");
+        let slow = closed(None).unwrap_err();
+        assert!(slow.starts_with("closing the log or index of the drive") && slow.contains("too long"), "{slow}");
+        assert_eq!(closed(Some(Ok(()))), Ok(()));
     }
 }

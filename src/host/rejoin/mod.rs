@@ -128,7 +128,9 @@ impl OwnDrives {
         let to = kept.map_or_else(|| new_host_id(&around.ambient), |kept| kept.to);
         tracing::error!(why, "this host comes back to its cluster as another member; its process starts again");
         match keep_rejoining(&*around.disk, &self.dirs, &Rejoining::new(self.host, to, true, why)) {
-            Ok(()) => HostError::StartsAgain { why: "it comes back to its cluster as another member", data: None },
+            Ok(()) => {
+                HostError::StartsAgain { why: "this host comes back to its cluster as another member", data: None }
+            }
             Err(error) => error.into(),
         }
     }

@@ -18,7 +18,7 @@ use crate::actors::healer::{Amount, Snapshot, Tally};
 use crate::api::{BlobsShown, Bounds, LossesShown, RepairsShown, Safety};
 use crate::storage::meta::record::BlobRef;
 use crate::storage::ring::{Guarantee, Losses, Ring, Standing};
-use crate::types::{BlobId, Geometry, HostId, NodeId, ShardIndex};
+use crate::types::{BlobId, Geometry, HostId, NodeId, ShardNumber};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The facts of the assessment.
@@ -101,10 +101,19 @@ impl Facts<'_> {
         host == self.own || self.health.host(host).is_some_and(HostState::is_up)
     }
 
-    /// Returns true if the metadata was counted and every host was asked for its state, at least once.
+    /// Returns true if the metadata's counters were read and every host was asked for its state, at least once.
     fn is_known(&self) -> bool {
+        self.unknown().is_none()
+    }
+
+    /// Returns the reason if the safety of the data cannot be assessed yet.
+    fn unknown(&self) -> Option<&'static str> {
         let is_asked = |host: &HostId| *host == self.own || self.health.host(*host).is_some();
-        self.snapshot.counts.is_some() && self.snapshot.hosts.keys().all(is_asked)
+        match (self.snapshot.counts, self.snapshot.hosts.keys().all(is_asked)) {
+            (None, _) => Some("the metadata's counters have not been read yet"),
+            (_, false) => Some("not all other hosts have reported their state yet"),
+            _ => None,
+        }
     }
 
     /// Returns the leader of the metadata group, if it is up but no change that it sends is decided.
@@ -257,7 +266,7 @@ fn survives(facts: &Facts<'_>, missing: Bounds, queued_each: usize) -> Losses {
 /// Returns the losses that a blob would survive that is written now.
 fn of_new(facts: &Facts<'_>) -> Losses {
     let Ok(placement) = facts.ring.place(BlobId(0), facts.geometry, facts.standing) else { return Losses::ANY };
-    let missing: Vec<ShardIndex> = placement.missing().collect();
+    let missing: Vec<ShardNumber> = placement.missing().collect();
     let blob = BlobRef { id: BlobId(0), size_bytes: 0, geometry: placement.geometry, placement: placement.nodes };
     let mut tally = Tally::new(BTreeSet::new(), facts.ring.epoch(), 0);
     tally.count(&blob, &missing, &facts.ring.places());

@@ -32,8 +32,8 @@ pub(crate) fn judge_stop(facts: &Facts<'_>, host: HostId) -> StopJudgement {
 }
 
 fn not_known(facts: &Facts<'_>) -> Option<String> {
-    let why = match (facts.is_known(), facts.is_stale(), facts.stuck_leader()) {
-        (false, ..) => "this host has not asked all others yet how they are",
+    let why = match (facts.unknown(), facts.is_stale(), facts.stuck_leader()) {
+        (Some(why), ..) => why,
         (_, true, _) => "the set of missing shards has changed, and is being counted",
         (.., Some(_)) => "no change of the metadata is decided at present",
         _ => return None,

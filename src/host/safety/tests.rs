@@ -7,7 +7,7 @@ use crate::actors::peers::Doubts;
 use crate::api::{Bounds, Safety, Verdict};
 use crate::storage::meta::record::{BlobRef, Counts, Held, HeldRecord};
 use crate::storage::ring::{Layout, LayoutNode, Ring, Standing};
-use crate::types::{BlobId, Epoch, Geometry, HostId, NodeId, ShardIndex};
+use crate::types::{BlobId, Epoch, Geometry, HostId, NodeId, ShardNumber};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -18,8 +18,9 @@ struct Store {
     board: HealthBoard,
     hosts: u64,
     blobs: Vec<BlobRef>,
-    queued: Vec<(BlobId, ShardIndex)>,
+    queued: Vec<(BlobId, ShardNumber)>,
     is_counted: bool,
+    has_counters: bool,
     /// The replica of each voter; all hosts vote.
     replicas: BTreeMap<HostId, ReplicaState>,
     full: BTreeSet<NodeId>,
@@ -59,6 +60,7 @@ impl Store {
             blobs,
             queued,
             is_counted: true,
+            has_counters: true,
             replicas,
             full,
             as_of: 100,
@@ -112,7 +114,7 @@ impl Store {
     fn queued(mut self, node: u32) -> Self {
         for blob in &self.blobs {
             let shards = blob.placement.iter().zip(0u8..).filter(|(at, _)| at.0 == node);
-            self.queued.extend(shards.map(|(_, shard)| (blob.id, ShardIndex(shard))));
+            self.queued.extend(shards.map(|(_, shard)| (blob.id, ShardNumber(shard))));
         }
         self
     }
@@ -122,7 +124,7 @@ impl Store {
         let mut tally = Tally::new(absent.clone(), self.ring.epoch(), self.queued.len() as u64);
         for blob in &self.blobs {
             blob.placement.iter().for_each(|node| held.nodes.entry(*node).or_insert_with(Held::default).placed += 1);
-            let queued: Vec<ShardIndex> =
+            let queued: Vec<ShardNumber> =
                 self.queued.iter().filter(|(id, _)| *id == blob.id).map(|(_, shard)| *shard).collect();
             tally.count(blob, &queued, &self.ring.places());
         }
@@ -131,7 +133,7 @@ impl Store {
         let gateways = self.gateways.clone().unwrap_or_else(|| hosts.clone());
         Snapshot {
             as_of: self.as_of,
-            counts: Some(Counts {
+            counts: self.has_counters.then(|| Counts {
                 blobs: self.blobs.len() as u64,
                 repairs: self.queued.len() as u64,
                 ..Counts::default()
@@ -358,7 +360,13 @@ fn the_data_is_not_called_safe_before_all_hosts_were_asked() {
     store.board.retain_hosts(|host| host == HostId(1));
     let safety = store.safety();
     assert_eq!((safety.survives_now.drives, safety.serves_without.drives, safety.at_risk), (0, 0, false));
-    assert!(store.words().contains("not known yet") && !store.stop(1).safe, "{}", store.words());
+    let silent = "not all other hosts have reported their state yet";
+    assert!(store.words().contains("not known yet") && store.words().contains(silent), "{}", store.words());
+    assert!(!store.stop(1).safe && store.stop(1).why.ends_with(silent), "{:?}", store.stop(1));
+    let store = Store { has_counters: false, ..Store::new(3, 2, 1, 2, 60) };
+    let unread = "the metadata's counters have not been read yet";
+    assert!(store.words().ends_with(unread) && !store.stop(1).safe, "{}", store.words());
+    assert!(store.stop(1).why.ends_with(unread), "{:?}", store.stop(1));
 }
 
 #[test]

@@ -20,8 +20,8 @@ pub(super) fn reasons(facts: &Facts<'_>, safety: &Safety) -> Vec<String> {
     let (filling, silent): (Vec<NodeId>, Vec<NodeId>) =
         facts.absent.iter().copied().partition(|node| is_new(facts, *node));
     let mut reasons = Vec::new();
-    if !facts.is_known() {
-        reasons.push("the safety of the data is not known yet: this host has not heard from all others".to_owned());
+    if let Some(why) = facts.unknown() {
+        reasons.push(format!("the safety of the data is not known yet: {why}"));
         return reasons;
     }
     if safety.is_stale {

@@ -5,7 +5,7 @@ use crate::limits::NET_SHARDS_MAX;
 use crate::net::frame::{FrameError, FrameKind, HEAD_BYTES, Head, VersionRange, WireVersion, encode};
 use crate::net::greeting::{Greeting, Refusal};
 use crate::net::service::{AppendChunks, ChunkFault, ChunksRead, GroupCall, InventoryPage, PeerError, ReadChunks};
-use crate::types::{BlobId, ChunkIndex, ClusterId, HostId, NodeId, RecoveryEpoch, ShardId, ShardIndex};
+use crate::types::{BlobId, ChunkIndex, ClusterId, HostId, NodeId, RecoveryEpoch, ShardId, ShardNumber};
 use bytes::Bytes;
 use proptest::collection::vec;
 use proptest::prelude::{Just, Strategy, any, prop_oneof, proptest};
@@ -51,7 +51,7 @@ fn decode_answer(bytes: &[u8], request: &Request, asked: u32) -> Result<Answer, 
 }
 
 fn shard(blob: u128, shard: u8) -> ShardId {
-    ShardId { blob: BlobId(blob), shard: ShardIndex(shard) }
+    ShardId { blob: BlobId(blob), shard: ShardNumber(shard) }
 }
 
 /// A request with its answers, each with a name.

@@ -17,9 +17,9 @@ pub enum Plan {
     Form,
     /// A formation was interrupted: write the missing identities. No claim is `Lost` or `Added`; a directory whose
     /// claim is `Absent` has to be created.
-    Finish(Host, Vec<Seat>),
+    Finish(Host, Vec<MemberDir>),
     /// Take the drives into service, except the retired ones.
-    Open(Host, Vec<Seat>, Vec<Retired>),
+    Open(Host, Vec<MemberDir>, Vec<Retired>),
 }
 
 /// A directory of a drive that was removed from the host. The store no longer uses its content.
@@ -63,7 +63,7 @@ impl From<&Identity> for Host {
 
 /// A member of the host and the directory assigned to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Seat {
+pub struct MemberDir {
     pub member: Member,
     pub dir: PathBuf,
     pub claim: Claim,
@@ -71,7 +71,7 @@ pub struct Seat {
     pub moved: bool,
 }
 
-/// The content of a seat's directory, compared with the member.
+/// The content of a member's directory, compared with the member.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Claim {
     /// The member itself: node and incarnation match.
@@ -122,15 +122,15 @@ pub(super) fn examine_without(
     let host = host_of(found).unwrap_or_else(|| Host::from(*first));
     check_members(&host, found, &ours)?;
     check_geometry(&host, wanted)?;
-    let mut seats = seats(&host, found);
+    let mut member_dirs = member_dirs(&host, found);
     if host.stage == Stage::Forming {
-        return finish(host, seats);
+        return finish(host, member_dirs);
     }
     if wanted.alone {
-        check_enough(&host, &seats)?;
+        check_enough(&host, &member_dirs)?;
     }
-    seats.extend(additions(found, &seats, numbers)?);
-    Ok(Plan::Open(host, seats, retired))
+    member_dirs.extend(additions(found, &member_dirs, numbers)?);
+    Ok(Plan::Open(host, member_dirs, retired))
 }
 
 /// Returns the identity with the greatest generation among those that name the host by its current id.
@@ -182,12 +182,18 @@ fn numbers_known(found: &[Found]) -> BTreeSet<u32> {
     members.map(|member| member.node.0).collect()
 }
 
-/// Returns seats for the directories without a member. Each becomes a new drive with the next free node number of the
+/// Makes members for the directories that have none. Each becomes a new drive with the next free node number of the
 /// host.
-fn additions(found: &[Found], seats: &[Seat], mut taken: BTreeSet<u32>) -> Result<Vec<Seat>, IdentityError> {
+fn additions(
+    found: &[Found],
+    member_dirs: &[MemberDir],
+    mut taken: BTreeSet<u32>,
+) -> Result<Vec<MemberDir>, IdentityError> {
     let first = taken.first().map_or(0, |node| node / NODES_OF_HOST_MAX * NODES_OF_HOST_MAX);
     let mut added = Vec::new();
-    for Found { dir, .. } in found.iter().filter(|found| seats.iter().all(|seat| seat.dir != found.dir)) {
+    for Found { dir, .. } in
+        found.iter().filter(|found| member_dirs.iter().all(|member_dir| member_dir.dir != found.dir))
+    {
         let next = taken.last().map_or(first, |last| last + 1);
         let numbers = (next..first + NODES_OF_HOST_MAX).chain(first..next);
         let why =
@@ -198,7 +204,7 @@ fn additions(found: &[Found], seats: &[Seat], mut taken: BTreeSet<u32>) -> Resul
             .ok_or_else(|| IdentityError::Unusable { dir: dir.clone(), why: why() })?;
         taken.insert(node);
         let member = Member { node: NodeId(node), incarnation: Incarnation(0) };
-        added.push(Seat { member, dir: dir.clone(), claim: Claim::Added, moved: false });
+        added.push(MemberDir { member, dir: dir.clone(), claim: Claim::Added, moved: false });
     }
     Ok(added)
 }
@@ -267,12 +273,12 @@ fn check_members(host: &Host, found: &[Found], ours: &[(&Found, &Identity)]) -> 
     if found.len() == host.members.len() || has_more {
         return Ok(());
     }
-    let seat = |node: NodeId| match ours.iter().find(|(_, identity)| identity.node == node) {
+    let member_dir = |node: NodeId| match ours.iter().find(|(_, identity)| identity.node == node) {
         Some((found, _)) => format!("node {node} is {}", found.dir.display()),
         None => format!("node {node} is not among them"),
     };
-    let seats = host.members.iter().map(|member| seat(member.node)).collect::<Vec<_>>().join(", ");
-    Err(IdentityError::WrongCount { formed: host.members.len(), given: found.len(), seats })
+    let member_dirs = host.members.iter().map(|member| member_dir(member.node)).collect::<Vec<_>>().join(", ");
+    Err(IdentityError::WrongCount { formed: host.members.len(), given: found.len(), member_dirs })
 }
 
 fn check_geometry(host: &Host, wanted: WantedGeometry) -> Result<(), IdentityError> {
@@ -285,7 +291,7 @@ fn check_geometry(host: &Host, wanted: WantedGeometry) -> Result<(), IdentityErr
 
 /// Assigns a directory to each member: the one with its identity, else the directory at the member's place in the list,
 /// else any other. The last two have no identity: they are empty, absent or unusable.
-fn seats(host: &Host, found: &[Found]) -> Vec<Seat> {
+fn member_dirs(host: &Host, found: &[Found]) -> Vec<MemberDir> {
     let holds = |found: &Found, node: NodeId| identity_of(found).is_some_and(|identity| identity.node == node);
     let mut free: Vec<usize> = (0..found.len()).filter(|&place| identity_of(&found[place]).is_none()).collect();
     let mut places: Vec<Option<usize>> =
@@ -298,12 +304,12 @@ fn seats(host: &Host, found: &[Found]) -> Vec<Seat> {
         }
     }
     let mut free = free.into_iter();
-    let seat = |(own, member): (usize, &Member)| {
+    let member_dir = |(own, member): (usize, &Member)| {
         let place = places[own].or_else(|| free.next()).expect("there are as many directories as members");
         let Found { dir, content } = &found[place];
-        Seat { member: *member, dir: dir.clone(), claim: claim(host.host, *member, content), moved: place != own }
+        MemberDir { member: *member, dir: dir.clone(), claim: claim(host.host, *member, content), moved: place != own }
     };
-    host.members.iter().enumerate().map(seat).collect()
+    host.members.iter().enumerate().map(member_dir).collect()
 }
 
 fn claim(host: HostId, member: Member, content: &Content) -> Claim {
@@ -323,13 +329,13 @@ fn claim(host: HostId, member: Member, content: &Content) -> Claim {
 
 /// Plans the rest of a formation. No drive is `Formed`, so none has ever been in service: every directory must be
 /// usable, and an absent one is created.
-fn finish(host: Host, seats: Vec<Seat>) -> Result<Plan, IdentityError> {
-    for seat in &seats {
-        if let Claim::Lost { why } = &seat.claim {
-            return Err(IdentityError::Unusable { dir: seat.dir.clone(), why: why.clone() });
+fn finish(host: Host, member_dirs: Vec<MemberDir>) -> Result<Plan, IdentityError> {
+    for member_dir in &member_dirs {
+        if let Claim::Lost { why } = &member_dir.claim {
+            return Err(IdentityError::Unusable { dir: member_dir.dir.clone(), why: why.clone() });
         }
     }
-    Ok(Plan::Finish(host, seats))
+    Ok(Plan::Finish(host, member_dirs))
 }
 
 /// Returns the least number of drives of a single host with which objects can be read.
@@ -339,21 +345,21 @@ pub fn drives_needed(data: u8, parity: u8, drives: usize) -> usize {
     usize::from(data).div_ceil(shards_a_drive)
 }
 
-fn check_enough(host: &Host, seats: &[Seat]) -> Result<(), IdentityError> {
-    let usable = seats.iter().filter(|seat| seat.claim.holds_data()).count();
+fn check_enough(host: &Host, member_dirs: &[MemberDir]) -> Result<(), IdentityError> {
+    let usable = member_dirs.iter().filter(|member_dir| member_dir.claim.holds_data()).count();
     let needed = drives_needed(host.data, host.parity, host.members.len());
     if usable >= needed {
         return Ok(());
     }
-    let detail = |seat: &Seat| {
-        let (node, dir) = (seat.member.node, seat.dir.display());
-        match &seat.claim {
+    let detail = |member_dir: &MemberDir| {
+        let (node, dir) = (member_dir.member.node, member_dir.dir.display());
+        match &member_dir.claim {
             Claim::Lost { why } => Some(format!("node {node} ({dir}): {why}")),
             Claim::Absent => Some(format!("node {node} ({dir}): the directory does not exist")),
             Claim::Vacant => Some(format!("node {node} ({dir}): the directory is empty; is its drive mounted?")),
             Claim::Kept { .. } | Claim::Returned { .. } | Claim::Added => None,
         }
     };
-    let details = seats.iter().filter_map(detail).collect::<Vec<_>>().join("; ");
-    Err(IdentityError::TooFew { usable, total: seats.len(), needed, details })
+    let details = member_dirs.iter().filter_map(detail).collect::<Vec<_>>().join("; ");
+    Err(IdentityError::TooFew { usable, total: member_dirs.len(), needed, details })
 }

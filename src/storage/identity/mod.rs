@@ -21,7 +21,7 @@ mod tests;
 mod unfilled;
 
 pub use document::{Identity, Member, Stage};
-pub use examine::{Claim, Host, Plan, Retired, Seat, drives_needed, examine};
+pub use examine::{Claim, Host, MemberDir, Plan, Retired, drives_needed, examine};
 pub use founding::{Founder, Founding, forget_founding, keep_founding, read_founding};
 pub use kept::{
     AcmeCertificate, KeptAcme, KeptCredentials, keep_acme, keep_credentials, keep_root_keys, read_acme,
@@ -91,9 +91,9 @@ pub enum IdentityError {
     )]
     Duplicate { node: NodeId, first: PathBuf, second: PathBuf },
     #[error(
-        "this host has {formed} drives, but {given} data directories are given (SHERD_DATA); give all of them, the directories of lost drives too, and empty ones for new drives only while no other is missing: {seats}"
+        "this host has {formed} drives, but {given} data directories are given (SHERD_DATA); give all of them, the directories of lost drives too, and empty ones for new drives only while no other is missing: {member_dirs}"
     )]
-    WrongCount { formed: usize, given: usize, seats: String },
+    WrongCount { formed: usize, given: usize, member_dirs: String },
     #[error(
         "this store was formed with {formed}, but SHERD_EC asks for {asked}; the geometry of a store cannot be changed"
     )]

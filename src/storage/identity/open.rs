@@ -3,7 +3,7 @@
 //! understands the state after a crash between any two writes.
 
 use super::document::{FORMAT, Identity, Member, Stage, encode, with_earlier};
-use super::examine::{Claim, Host, Plan, Retired, Seat, examine, host_of};
+use super::examine::{Claim, Host, MemberDir, Plan, Retired, examine, host_of};
 use super::lock::{DirLocks, HeldLock, LockFault};
 use super::scan::{Content, Found, scan};
 use super::{IDENTITY_FILE, IdentityError, WantedGeometry};
@@ -144,10 +144,10 @@ pub fn prepare_host(
     let (held, found) = lock_all(disk, &first_look, forming, locks)?;
     let mut opened = match examine(&found, wanted)? {
         Plan::Form => return Ok(Prepared::Blank(BlankDrives { found, locks: held })),
-        Plan::Finish(host, seats) => finish(disk, host, seats)?,
-        Plan::Open(host, seats, retired) => {
+        Plan::Finish(host, member_dirs) => finish(disk, host, member_dirs)?,
+        Plan::Open(host, member_dirs, retired) => {
             report_retired(&retired);
-            take_into_service(disk, host, seats, ambient)
+            take_into_service(disk, host, member_dirs, ambient)
         }
     };
     opened.locks = held;
@@ -236,14 +236,14 @@ impl BlankDrives {
             earlier: Vec::new(),
             recovery,
         };
-        let vacant = |(member, found): (&Member, &Found)| Seat {
+        let vacant = |(member, found): (&Member, &Found)| MemberDir {
             member: *member,
             dir: found.dir.clone(),
             claim: Claim::Vacant,
             moved: false,
         };
-        let seats = members.iter().zip(&self.found).map(vacant).collect();
-        let mut formed = finish(disk, host, seats)?;
+        let member_dirs = members.iter().zip(&self.found).map(vacant).collect();
+        let mut formed = finish(disk, host, member_dirs)?;
         formed.locks = self.locks;
         report(&formed);
         Ok(formed)
@@ -251,14 +251,14 @@ impl BlankDrives {
 }
 
 /// Writes the identities of a formation: to every drive as `Forming`, before to any as `Formed`.
-fn finish(disk: &dyn Disk, mut host: Host, seats: Vec<Seat>) -> Result<HostDrives, IdentityError> {
+fn finish(disk: &dyn Disk, mut host: Host, member_dirs: Vec<MemberDir>) -> Result<HostDrives, IdentityError> {
     for stage in [Stage::Forming, Stage::Formed] {
         host.stage = stage;
-        for seat in &seats {
-            let written = stage == Stage::Forming && matches!(seat.claim, Claim::Kept { .. });
+        for member_dir in &member_dirs {
+            let written = stage == Stage::Forming && matches!(member_dir.claim, Claim::Kept { .. });
             if !written {
-                let path = seat.dir.join(IDENTITY_FILE);
-                write_identity(disk, &host, seat.member, &seat.dir).map_err(|error| IdentityError::Io {
+                let path = member_dir.dir.join(IDENTITY_FILE);
+                write_identity(disk, &host, member_dir.member, &member_dir.dir).map_err(|error| IdentityError::Io {
                     operation: "write",
                     path,
                     cause: error.to_string(),
@@ -266,21 +266,25 @@ fn finish(disk: &dyn Disk, mut host: Host, seats: Vec<Seat>) -> Result<HostDrive
             }
         }
     }
-    let drives = seats.into_iter().map(|seat| drive(seat.member, seat.dir, DriveState::Present)).collect();
+    let drives = member_dirs
+        .into_iter()
+        .map(|member_dir| drive(member_dir.member, member_dir.dir, DriveState::Present))
+        .collect();
     Ok(HostDrives::new(&host, drives, true))
 }
 
 /// Takes the drives into service, and writes the identities that are missing or outdated. The identity of a replaced,
 /// returned or added drive is written first: as it has the youngest membership, the next start continues from it after
 /// a crash.
-fn take_into_service(disk: &dyn Disk, mut host: Host, seats: Vec<Seat>, ambient: &Ambient) -> HostDrives {
-    let (added, seats): (Vec<Seat>, Vec<Seat>) = seats.into_iter().partition(|seat| seat.claim == Claim::Added);
-    let mut drives = Vec::with_capacity(seats.len() + added.len());
-    for (place, seat) in seats.iter().enumerate() {
-        let (incarnation, mut state) = match &seat.claim {
-            Claim::Kept { .. } => (seat.member.incarnation, DriveState::Present),
+fn take_into_service(disk: &dyn Disk, mut host: Host, member_dirs: Vec<MemberDir>, ambient: &Ambient) -> HostDrives {
+    let (added, member_dirs): (Vec<MemberDir>, Vec<MemberDir>) =
+        member_dirs.into_iter().partition(|member_dir| member_dir.claim == Claim::Added);
+    let mut drives = Vec::with_capacity(member_dirs.len() + added.len());
+    for (place, member_dir) in member_dirs.iter().enumerate() {
+        let (incarnation, mut state) = match &member_dir.claim {
+            Claim::Kept { .. } => (member_dir.member.incarnation, DriveState::Present),
             Claim::Vacant => {
-                let state = match check_size(disk, &seat.dir) {
+                let state = match check_size(disk, &member_dir.dir) {
                     Ok(()) => DriveState::Replaced,
                     Err(error) => DriveState::Lost { why: error.to_string() },
                 };
@@ -289,51 +293,51 @@ fn take_into_service(disk: &dyn Disk, mut host: Host, seats: Vec<Seat>, ambient:
             Claim::Added => unreachable!("added drives were split off above"),
             Claim::Returned { identity } => (identity.incarnation, DriveState::Returned),
             Claim::Absent => {
-                (seat.member.incarnation, DriveState::Lost { why: "the directory does not exist".to_owned() })
+                (member_dir.member.incarnation, DriveState::Lost { why: "the directory does not exist".to_owned() })
             }
-            Claim::Lost { why } => (seat.member.incarnation, DriveState::Lost { why: why.clone() }),
+            Claim::Lost { why } => (member_dir.member.incarnation, DriveState::Lost { why: why.clone() }),
         };
         if matches!(state, DriveState::Replaced | DriveState::Returned) {
             let mut next = host.clone();
             next.generation += 1;
             next.members[place].incarnation = incarnation;
-            match write_identity(disk, &next, next.members[place], &seat.dir) {
+            match write_identity(disk, &next, next.members[place], &member_dir.dir) {
                 Ok(()) => host = next,
                 Err(error) => state = DriveState::Lost { why: format!("its identity cannot be written: {error}") },
             }
         }
-        if seat.moved && !matches!(state, DriveState::Lost { .. }) {
-            let (node, dir) = (seat.member.node.0, seat.dir.display());
+        if member_dir.moved && !matches!(state, DriveState::Lost { .. }) {
+            let (node, dir) = (member_dir.member.node.0, member_dir.dir.display());
             tracing::info!(node, %dir, "the directories are in another order than at formation; each drive keeps its node number");
         }
-        drives.push(drive(host.members[place], seat.dir.clone(), state));
+        drives.push(drive(host.members[place], member_dir.dir.clone(), state));
     }
-    drives.extend(added.iter().filter_map(|seat| add(disk, &mut host, seat, ambient)));
+    drives.extend(added.iter().filter_map(|member_dir| add(disk, &mut host, member_dir, ambient)));
     for drive in &mut drives {
-        if let Some(seat) = seats.iter().chain(&added).find(|seat| seat.dir == drive.dir) {
-            settle(disk, &host, drive, &seat.claim);
+        if let Some(member_dir) = member_dirs.iter().chain(&added).find(|member_dir| member_dir.dir == drive.dir) {
+            settle(disk, &host, drive, &member_dir.claim);
         }
     }
     HostDrives::new(&host, drives, false)
 }
 
 /// Makes an empty directory a new drive of the host. If its identity cannot be written, the host goes on without it.
-fn add(disk: &dyn Disk, host: &mut Host, seat: &Seat, ambient: &Ambient) -> Option<Drive> {
-    let member = Member { incarnation: Incarnation(ambient.random_u128()), ..seat.member };
+fn add(disk: &dyn Disk, host: &mut Host, member_dir: &MemberDir, ambient: &Ambient) -> Option<Drive> {
+    let member = Member { incarnation: Incarnation(ambient.random_u128()), ..member_dir.member };
     let mut next = host.clone();
     next.generation += 1;
     next.members.push(member);
-    let (node, dir) = (member.node.0, seat.dir.display());
-    let written = check_size(disk, &seat.dir).map_err(|error| error.to_string());
+    let (node, dir) = (member.node.0, member_dir.dir.display());
+    let written = check_size(disk, &member_dir.dir).map_err(|error| error.to_string());
     let written =
-        written.and_then(|()| write_identity(disk, &next, member, &seat.dir).map_err(|error| error.to_string()));
+        written.and_then(|()| write_identity(disk, &next, member, &member_dir.dir).map_err(|error| error.to_string()));
     if let Err(error) = written {
         tracing::error!(node, %dir, error, "a directory cannot be added to the store; going on without it");
         return None;
     }
     tracing::info!(node, %dir, "a drive is added to this host");
     *host = next;
-    Some(drive(member, seat.dir.clone(), DriveState::Present))
+    Some(drive(member, member_dir.dir.clone(), DriveState::Present))
 }
 
 /// Records on the drives that the host has metadata now. Nothing may be acknowledged before this. Fails only if no

@@ -11,7 +11,7 @@ const MOVING: u64 = u64::MAX;
 /// The index of the last entry that may have changed the configuration, plus one. Two views with the same value have
 /// the same configuration; the value of a later configuration is greater.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct ConfigurationAt(u64);
+pub struct ConfigurationVersion(u64);
 
 /// The present version of the configuration, in tables that a single caller changes.
 ///
@@ -39,16 +39,16 @@ impl ConfigurationMark {
     }
 
     /// Returns the version of the present configuration; `None` while it is being changed.
-    pub fn present(&self) -> Option<ConfigurationAt> {
+    pub fn present(&self) -> Option<ConfigurationVersion> {
         self.observe(|| ()).1
     }
 
     /// Takes a view. Returns it with the version of its configuration, if that is known.
-    pub fn observe<T>(&self, take: impl FnOnce() -> T) -> (T, Option<ConfigurationAt>) {
+    pub fn observe<T>(&self, take: impl FnOnce() -> T) -> (T, Option<ConfigurationVersion>) {
         let before = self.0.load(Ordering::SeqCst);
         let view = take();
         let stood = before != MOVING && before == self.0.load(Ordering::SeqCst);
-        (view, stood.then_some(ConfigurationAt(before)))
+        (view, stood.then_some(ConfigurationVersion(before)))
     }
 }
 
@@ -63,7 +63,7 @@ fn changes_configuration(batch: &Batch) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{ConfigurationAt, ConfigurationMark};
+    use super::{ConfigurationMark, ConfigurationVersion};
     use crate::storage::kv::{Batch, KvError};
     use crate::storage::meta::record::{BucketDocument, DocumentKey, IdentityKind};
     use crate::storage::meta::tables::{BUCKETS, DOCUMENTS, OBJECTS, document_key};
@@ -85,8 +85,8 @@ mod tests {
             let mark = ConfigurationMark::new(Some(3));
             mark.commit(batch(changes), 4, |_| Ok(())).expect("it is committed");
             match mark.present() {
-                Some(ConfigurationAt(4)) => false,
-                Some(ConfigurationAt(5)) => true,
+                Some(ConfigurationVersion(4)) => false,
+                Some(ConfigurationVersion(5)) => true,
                 other => panic!("{other:?}"),
             }
         };
@@ -102,15 +102,15 @@ mod tests {
     fn a_view_taken_during_a_change_has_no_known_version() {
         let mark = ConfigurationMark::new(None);
         let change = || batch(&[(BUCKETS, b"name".to_vec())]);
-        assert_eq!(mark.present(), Some(ConfigurationAt(0)));
+        assert_eq!(mark.present(), Some(ConfigurationVersion(0)));
         let during = |_| {
             assert_eq!(mark.present(), None);
             Ok(())
         };
         mark.commit(change(), 0, during).expect("it is committed");
-        assert_eq!(mark.present(), Some(ConfigurationAt(1)));
+        assert_eq!(mark.present(), Some(ConfigurationVersion(1)));
         let ((), seen) = mark.observe(|| mark.commit(change(), 1, |_| Ok(())).expect("it is committed"));
-        assert_eq!((seen, mark.present()), (None, Some(ConfigurationAt(2))));
+        assert_eq!((seen, mark.present()), (None, Some(ConfigurationVersion(2))));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::record::{
     Versioning,
 };
 use crate::types::{
-    BlobId, BucketId, Epoch, Geometry, HostId, Incarnation, ManifestId, NodeId, Roles, ShardIndex, UnixMs, UploadId,
+    BlobId, BucketId, Epoch, Geometry, HostId, Incarnation, ManifestId, NodeId, Roles, ShardNumber, UnixMs, UploadId,
 };
 use bytes::Bytes;
 
@@ -194,11 +194,11 @@ pub(crate) fn completed() -> CompletedRecord {
 }
 
 pub(crate) fn garbage() -> GarbageRow {
-    GarbageRow { blob: blob(7, MIB), entry: 5, pending: vec![ShardIndex(0), ShardIndex(3)] }
+    GarbageRow { blob: blob(7, MIB), entry: 5, pending: vec![ShardNumber(0), ShardNumber(3)] }
 }
 
 pub(crate) fn repair() -> RepairRow {
-    RepairRow { blob: blob(7, MIB), shard: ShardIndex(2), since: UnixMs(5) }
+    RepairRow { blob: blob(7, MIB), shard: ShardNumber(2), since: UnixMs(5) }
 }
 
 pub(crate) fn node() -> NodeRecord {
@@ -379,19 +379,19 @@ pub(crate) fn append_object() -> AppendObject {
         id: ManifestId(8),
         etag: ETag { md5: md5_of(1), parts: None },
         checksum: Some(checksum()),
-        head: Some((blob(10, 300), vec![ShardIndex(1)])),
+        head: Some((blob(10, 300), vec![ShardNumber(1)])),
         number: 300,
         blob: blob(9, MIB),
         size_bytes: MIB,
         md5: md5_of(2),
-        missing: vec![ShardIndex(2)],
+        missing: vec![ShardNumber(2)],
         event: Some(event().draft),
     }
 }
 
 pub(crate) fn full_put() -> PutObject {
     let event = Some(event().draft);
-    PutObject { missing: vec![ShardIndex(1), ShardIndex(3)], traits: traits(), event, ..put_blob("key", 5) }
+    PutObject { missing: vec![ShardNumber(1), ShardNumber(3)], traits: traits(), event, ..put_blob("key", 5) }
 }
 
 pub(crate) fn create_bucket() -> CreateBucket {

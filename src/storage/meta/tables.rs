@@ -34,7 +34,7 @@
 use super::command::Origin;
 use super::record::{BucketDocument, DocumentKey, IdentityKind, Version};
 use crate::storage::kv::Table;
-use crate::types::{BlobId, BucketId, HostId, ManifestId, NodeId, ShardId, ShardIndex, UploadId};
+use crate::types::{BlobId, BucketId, HostId, ManifestId, NodeId, ShardId, ShardNumber, UploadId};
 
 pub const BUCKETS: Table = Table("buckets");
 pub const BUCKET_IDS: Table = Table("bucket_ids");
@@ -124,7 +124,7 @@ pub fn upload_part_key(id: UploadId, number: u16) -> [u8; 18] {
     row
 }
 
-pub fn repair_key(blob: BlobId, shard: ShardIndex) -> [u8; 17] {
+pub fn repair_key(blob: BlobId, shard: ShardNumber) -> [u8; 17] {
     let mut row = [0; 17];
     row[..16].copy_from_slice(&blob.to_be_bytes());
     row[16] = shard.0;
@@ -143,7 +143,7 @@ pub fn shard_of_leftover_key(row: &[u8]) -> Option<ShardId> {
     let (_, rest) = row.split_first_chunk::<4>()?;
     let (blob, shard) = rest.split_first_chunk::<16>()?;
     match shard {
-        [shard] => Some(ShardId { blob: BlobId::from_be_bytes(*blob), shard: ShardIndex(*shard) }),
+        [shard] => Some(ShardId { blob: BlobId::from_be_bytes(*blob), shard: ShardNumber(*shard) }),
         _ => None,
     }
 }

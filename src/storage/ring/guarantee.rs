@@ -1,5 +1,5 @@
-//! The guarantee of a layout: how many domains, hosts or drives may be lost while every complete blob stays readable.
-//! Pure.
+//! The guarantee of a layout: how many domains, hosts or drives may be lost while every complete blob stays readable,
+//! and how many may be down while writes go on. Pure.
 
 use super::place::{Caps, Standing};
 use super::{Ring, write_quorum};

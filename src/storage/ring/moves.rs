@@ -1,11 +1,11 @@
 //! The shards of a blob that must move to match a layout.
 
-use crate::types::{NodeId, ShardIndex};
+use crate::types::{NodeId, ShardNumber};
 
 /// The move of one shard from a node to another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ShardMove {
-    pub shard: ShardIndex,
+    pub shard: ShardNumber,
     pub from: NodeId,
     pub to: NodeId,
 }
@@ -19,7 +19,7 @@ pub fn moves(recorded: &[NodeId], wanted: &[NodeId]) -> Vec<ShardMove> {
     for (shard, &from) in recorded.iter().enumerate() {
         match free.iter_mut().find(|place| **place == Some(from)) {
             Some(place) => *place = None,
-            None => leaving.push((ShardIndex(shard as u8), from)),
+            None => leaving.push((ShardNumber(shard as u8), from)),
         }
     }
     let places = free.into_iter().flatten();

@@ -7,7 +7,7 @@
 //! written by repair. As they are the last shards, mostly parity is missing, and reads seldom need decoding.
 
 use super::{Partition, Ring, write_quorum};
-use crate::types::{BlobId, Epoch, Geometry, NodeId, ShardIndex};
+use crate::types::{BlobId, Epoch, Geometry, NodeId, ShardNumber};
 
 /// The current availability of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,8 +35,8 @@ pub struct Placement {
 
 impl Placement {
     /// The shards on nodes that cannot be written now, which repair has to write.
-    pub fn missing(&self) -> impl Iterator<Item = ShardIndex> {
-        (self.writable..self.nodes.len()).map(|shard| ShardIndex(shard as u8))
+    pub fn missing(&self) -> impl Iterator<Item = ShardNumber> {
+        (self.writable..self.nodes.len()).map(|shard| ShardNumber(shard as u8))
     }
 }
 

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::storage::meta::record::{HostRecord, LayoutRecord, NodeRecord, NodeState};
 use crate::storage::meta::samples;
-use crate::types::{BlobId, Epoch, Geometry, HostId, NodeId, ShardIndex};
+use crate::types::{BlobId, Epoch, Geometry, HostId, NodeId, ShardNumber};
 use proptest::prelude::{ProptestConfig, Strategy, prop_assert, prop_assert_eq, proptest};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -121,7 +121,7 @@ fn p7_shards_of_a_node_that_is_down_stay_its_own_and_are_reported_missing() {
         let standing = |node| if node == down { Standing::Down } else { Standing::Live };
         let placement = ring.place(blob, geometry(2, 2), standing).expect("three of four are live");
         assert_eq!(placement.nodes[3], down, "the missing shard is the last");
-        assert_eq!(placement.missing().collect::<Vec<_>>(), vec![ShardIndex(3)]);
+        assert_eq!(placement.missing().collect::<Vec<_>>(), vec![ShardNumber(3)]);
     }
 }
 

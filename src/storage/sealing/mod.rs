@@ -32,5 +32,5 @@ pub use record::{KeyCheck, Sealing, SealingMode, WrappedKey};
 pub use root::{RootKey, RootKeyError, RootKeyId, RootKeys};
 pub use run::{DataKey, RunId, RunKey};
 pub use secret::{CustomerKey, Secret};
-pub use store::{KMS_DEFAULT_KEY, KeyDocuments, KeyStore, KmsWanted, Place, SSE_S3_KEY, Wanted};
+pub use store::{KMS_DEFAULT_KEY, KeyDocuments, KeyStore, KmsWanted, SSE_S3_KEY, SealedObject, Wanted};
 pub use stream::{OpenError, Opener, Sealer};

@@ -54,7 +54,7 @@ pub struct KmsWanted {
 /// The bucket and key of the encrypted object. They are authenticated with the wrapped key, so that it does not open if
 /// it is copied to another object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place<'a> {
+pub struct SealedObject<'a> {
     pub bucket: BucketId,
     pub key: &'a str,
 }
@@ -85,11 +85,11 @@ impl KeyStore<'_> {
     pub fn prepare(
         &self,
         wanted: &Wanted,
-        place: Place<'_>,
+        sealed_object: SealedObject<'_>,
         entropy: &dyn Entropy,
     ) -> Result<(Sealing, DataKey), SealingError> {
         let key = DataKey::random(wanted.layout(), entropy);
-        Ok((self.seal_key(&key, wanted, place, entropy)?, key))
+        Ok((self.seal_key(&key, wanted, sealed_object, entropy)?, key))
     }
 
     /// Wraps the data key of stored bytes, which stay as they are. Fails if another number of layers is wanted.
@@ -97,7 +97,7 @@ impl KeyStore<'_> {
         &self,
         key: &DataKey,
         wanted: &Wanted,
-        place: Place<'_>,
+        sealed_object: SealedObject<'_>,
         entropy: &dyn Entropy,
     ) -> Result<Sealing, SealingError> {
         if key.layout() != wanted.layout() {
@@ -116,7 +116,7 @@ impl KeyStore<'_> {
             },
             Wanted::SseC(customer) => SealingMode::SseC { check: KeyCheck::of(customer, entropy) },
         };
-        let binding = Binding { id, mode: &mode, place };
+        let binding = Binding { id, mode: &mode, sealed_object };
         let wrapped = match wanted {
             Wanted::SseS3 => self.wrap(SSE_S3_KEY, &key.first, &binding, Purpose::ObjectData, entropy)?,
             Wanted::SseKms(kms) => self.wrap(&kms.key_id, &key.first, &binding, Purpose::ObjectData, entropy)?,
@@ -134,7 +134,7 @@ impl KeyStore<'_> {
     pub fn rewrap(
         &self,
         sealing: &Sealing,
-        (from, to): (Place<'_>, Place<'_>),
+        (from, to): (SealedObject<'_>, SealedObject<'_>),
         customer: Option<&CustomerKey>,
         entropy: &dyn Entropy,
     ) -> Result<Sealing, SealingError> {
@@ -158,10 +158,10 @@ impl KeyStore<'_> {
     pub fn open(
         &self,
         sealing: &Sealing,
-        place: Place<'_>,
+        sealed_object: SealedObject<'_>,
         customer: Option<&CustomerKey>,
     ) -> Result<DataKey, SealingError> {
-        let binding = Binding { id: sealing.id, mode: &sealing.mode, place };
+        let binding = Binding { id: sealing.id, mode: &sealing.mode, sealed_object };
         let first = match (&sealing.mode, customer) {
             (SealingMode::SseC { .. }, None) => return Err(SealingError::CustomerKeyMissing),
             (SealingMode::SseC { check }, Some(customer)) => {
@@ -187,7 +187,7 @@ impl KeyStore<'_> {
     pub fn rewrapped(
         &self,
         sealing: &Sealing,
-        place: Place<'_>,
+        sealed_object: SealedObject<'_>,
         entropy: &dyn Entropy,
     ) -> Result<Option<Sealing>, SealingError> {
         if !self.is_outdated(sealing)? {
@@ -204,8 +204,8 @@ impl KeyStore<'_> {
                 dual_layer: sealing.outer.is_some(),
             }),
         };
-        let key = self.open(sealing, place, None)?;
-        self.seal_key(&key, &wanted, place, entropy).map(Some)
+        let key = self.open(sealing, sealed_object, None)?;
+        self.seal_key(&key, &wanted, sealed_object, entropy).map(Some)
     }
 
     /// Returns whether a wrapping key of the record has a newer version than the one that was used.
@@ -259,15 +259,15 @@ impl KeyStore<'_> {
 struct Binding<'a> {
     id: u128,
     mode: &'a SealingMode,
-    place: Place<'a>,
+    sealed_object: SealedObject<'a>,
 }
 
 impl Binding<'_> {
     fn context(&self, purpose: Purpose, key_id: &str, key_version: u32) -> Context {
         let context = Context::new(purpose)
             .with(&self.id.to_be_bytes())
-            .with(&self.place.bucket.0.to_be_bytes())
-            .with(self.place.key.as_bytes())
+            .with(&self.sealed_object.bucket.0.to_be_bytes())
+            .with(self.sealed_object.key.as_bytes())
             .with(key_id.as_bytes())
             .with(&key_version.to_be_bytes());
         match self.mode {

@@ -6,7 +6,7 @@ use super::{IndexResult, Placed};
 use crate::defects::{Defect, has};
 use crate::storage::kv::{Batch, Kv, KvRead};
 use crate::storage::wal::{Location, RecordKind, ScannedRecord};
-use crate::types::{BlobId, ChunkIndex, Lsn, SegmentId, ShardId, ShardIndex as ShardNumber};
+use crate::types::{BlobId, ChunkIndex, Lsn, SegmentId, ShardId, ShardNumber};
 use std::collections::{BTreeMap, HashMap};
 
 /// The outcome of publishing relocated copies.

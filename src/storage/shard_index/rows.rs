@@ -15,7 +15,7 @@ use super::{IndexError, IndexResult};
 use crate::limits::{BLOCK_BYTES, RECORD_PACKED_BYTES_MAX};
 use crate::storage::kv::{KvRead, Pair, PairIter, Table};
 use crate::storage::wal::{Location, RECORD_HEADER_BYTES};
-use crate::types::{BlobId, ChunkIndex, Lsn, SegmentId, ShardId, ShardIndex as ShardNumber, UnixMs};
+use crate::types::{BlobId, ChunkIndex, Lsn, SegmentId, ShardId, ShardNumber, UnixMs};
 use std::ops::Bound;
 
 pub(super) const CHUNKS: Table = Table("chunks");

@@ -7,7 +7,7 @@ use crate::ambient::Entropy;
 use crate::storage::kv::memory::{MemoryKv, Writes};
 use crate::storage::kv::{Batch, Kv, KvRead, KvResult, PairIter, Table};
 use crate::storage::wal::{Location, RecordKey, RecordKind, ScannedRecord, WalError};
-use crate::types::{BlobId, ChunkIndex, Lsn, SegmentId, ShardId, ShardIndex as ShardNumber, UnixMs};
+use crate::types::{BlobId, ChunkIndex, Lsn, SegmentId, ShardId, ShardNumber, UnixMs};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;

@@ -5,7 +5,7 @@
 //! byte has the same offset in the stripe as in its buffer `[k+m][chunk_bytes]`.
 
 use crate::limits::{BLOCK_BYTES, OBJECT_BYTES_MAX, RECORD_BODY_BYTES_MAX, RECORD_PACKED_BYTES_MAX, SHARDS_MAX};
-use crate::types::{ChunkIndex, Geometry, ShardIndex};
+use crate::types::{ChunkIndex, Geometry, ShardNumber};
 use std::ops::Range;
 
 #[cfg(test)]
@@ -24,7 +24,7 @@ pub struct BlobLayout {
 /// A run of bytes in one chunk of a data shard.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChunkSpan {
-    pub shard: ShardIndex,
+    pub shard: ShardNumber,
     /// The range within the chunk.
     pub bytes: Range<usize>,
 }
@@ -126,7 +126,7 @@ impl BlobLayout {
         }
         let chunk = self.chunk_bytes(stripe);
         let span = |shard: usize| ChunkSpan {
-            shard: ShardIndex(shard as u8),
+            shard: ShardNumber(shard as u8),
             bytes: from.saturating_sub(shard * chunk)..(to - shard * chunk).min(chunk),
         };
         (from / chunk..to.div_ceil(chunk)).map(span).collect()

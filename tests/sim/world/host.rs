@@ -17,7 +17,7 @@ use sherd::storage::disk::{CallKind, Disk};
 use sherd::storage::meta::command::{Change, DeleteVersion, Reply};
 use sherd::storage::meta::record::{BlobRef, NodeRecord, NodeState, Pick, Version, VersionRow};
 use sherd::storage::meta::view::{ListQuery, Listed};
-use sherd::types::{BlobId, BucketId, NodeId, ShardId, ShardIndex};
+use sherd::types::{BlobId, BucketId, NodeId, ShardId, ShardNumber};
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
@@ -222,7 +222,7 @@ impl Host {
             wanted.sort();
             placed.sort();
             assert_eq!(placed, wanted, "{context}: places of {}", blob.id);
-            for (node, shard) in blob.placement.iter().zip((0..).map(ShardIndex)) {
+            for (node, shard) in blob.placement.iter().zip((0..).map(ShardNumber)) {
                 expected.entry(*node).or_default().insert(ShardId { blob: blob.id, shard });
             }
         }

@@ -1,5 +1,5 @@
-//! Keeps the two times of the metadata, the confirmed time and the date, on one host. Pure: readings of the host's
-//! clocks and reports of other hosts in, two times out.
+//! Keeps the two times of the metadata, the confirmed time and the agreed wall time, on one host. Pure: readings of the
+//! host's clocks and reports of other hosts in, two times out.
 //!
 //! The *confirmed time* is a moment that has certainly passed; locks end and objects expire by it. It begins when most
 //! hosts' clocks agree, or when an operator sets it. From then on each running host counts it by its monotonic clock,
@@ -7,8 +7,8 @@
 //! hour a day, whatever they say. It is set to them at once in two cases only: by an operator, or if no host has
 //! counted it without a gap and most of all hosts have run for ten minutes and agree.
 //!
-//! The *date* is the median of the hosts' wall clocks, and never before the confirmed time; new things are dated by it.
-//! A wall clock that is set while this process runs is followed ten minutes later, if it stays so.
+//! The *agreed wall time* is the median of the hosts' wall clocks, and never before the confirmed time; new things are
+//! dated by it. A wall clock that is set while its host's process runs is followed ten minutes later, if it stays so.
 //!
 //! Invariants: within an era the confirmed time never goes back. It gains on the monotonic clock by at most one part in
 //! 24, except where hosts or an operator set it as above.
@@ -36,16 +36,16 @@ pub struct Reading {
 pub struct ClockReport {
     pub wall: UnixMs,
     /// The wall clock, unless it was set less than ten minutes ago: then as if it had not been set.
-    pub date: UnixMs,
+    pub followed_wall: UnixMs,
     /// The confirmed time, as the host counts it.
     pub confirmed: Option<UnixMs>,
     /// The era of the confirmed time: each time that an operator sets it begins a new one.
     pub era: u64,
     /// True if the confirmed time has no gap: some host has counted it ever since it was right.
-    pub kept: bool,
+    pub gapless: bool,
     /// True if the wall clock may help to confirm a time: it was not set since the process began, ten minutes ago or
     /// more.
-    pub steady: bool,
+    pub wall_untouched: bool,
 }
 
 /// The confirmed time.
@@ -76,12 +76,14 @@ pub struct LogClock {
     /// The last reading.
     monotonic: Duration,
     wall: Duration,
-    date: Duration,
+    /// The wall clock, unless it was set less than ten minutes ago: then as if it had not been set.
+    followed_wall: Duration,
     step: Option<Step>,
     /// True if the wall clock was ever set while the process ran.
     was_set: bool,
     confirmed: Option<Counted>,
-    kept: bool,
+    /// True if the confirmed time has no gap.
+    gapless: bool,
     /// The confirmed time to which most hosts' clocks have set it, if they have.
     set_by_hosts: Option<Duration>,
     /// The number of hosts, including this one, once it is known.
@@ -97,7 +99,8 @@ pub struct ClockStatus {
     /// True if there is a confirmed time.
     pub is_confirmed: bool,
     pub set_step_ms: Option<i64>,
-    /// The lead of each host's wall clock over the median of all; `None` stands for this host.
+    /// The lead of each host's wall clock over the median of the clocks of this host and of the hosts heard lately;
+    /// `None` stands for this host.
     pub ahead_of_median_ms: Vec<(Option<HostId>, i64)>,
     pub running_for: Duration,
 }
@@ -109,11 +112,11 @@ impl LogClock {
             began: reading.monotonic,
             monotonic: reading.monotonic,
             wall,
-            date: wall,
+            followed_wall: wall,
             step: None,
             was_set: false,
             confirmed: None,
-            kept: false,
+            gapless: false,
             set_by_hosts: None,
             hosts: None,
             others: BTreeMap::new(),
@@ -127,11 +130,11 @@ impl LogClock {
         self.others.retain(|host, _| others.contains(host));
     }
 
-    /// Returns the date and the confirmed time now.
+    /// Returns the agreed wall time and the confirmed time now.
     pub fn time(&mut self, reading: Reading) -> LogTime {
         self.pass(reading);
         let confirmed = self.confirmed.map_or(Duration::ZERO, |counted| counted.time);
-        LogTime { now: unix(self.trusted().max(confirmed)), confirmed: unix(confirmed) }
+        LogTime { now: unix(self.agreed_wall().max(confirmed)), confirmed: unix(confirmed) }
     }
 
     /// Takes over the confirmed time that the log has recorded, whether a host counted it or an operator set it.
@@ -143,10 +146,10 @@ impl LogClock {
             known => {
                 // A new era means that an operator has just set the time, so it has no gap. The first record that this
                 // process sees may be old.
-                self.kept |= known.replace(Counted { time, era }).is_some();
+                self.gapless |= known.replace(Counted { time, era }).is_some();
             }
         }
-        self.judge();
+        self.confirm_if_agreed();
     }
 
     /// Takes in another host's report of its clock.
@@ -157,28 +160,28 @@ impl LogClock {
             && counted.era == report.era
         {
             counted.time = counted.time.max(since_1970(theirs));
-            self.kept |= report.kept;
+            self.gapless |= report.gapless;
         }
-        self.judge();
+        self.confirm_if_agreed();
     }
 
     pub fn report(&mut self, reading: Reading) -> ClockReport {
         self.pass(reading);
         ClockReport {
             wall: unix(self.wall),
-            date: unix(self.date),
+            followed_wall: unix(self.followed_wall),
             confirmed: self.confirmed.map(|counted| unix(counted.time)),
             era: self.confirmed.map_or(0, |counted| counted.era),
-            kept: self.kept,
-            steady: self.is_steady(),
+            gapless: self.gapless,
+            wall_untouched: self.is_wall_untouched(),
         }
     }
 
     /// Returns the advance of the clock that the leader should propose, given the record in the log.
-    pub fn due(&mut self, reading: Reading, record: Option<&ClockRecord>) -> Option<AdvanceClock> {
+    pub fn advance_to_propose(&mut self, reading: Reading, record: Option<&ClockRecord>) -> Option<AdvanceClock> {
         self.pass(reading);
         let Some(record) = record else {
-            let agreed = self.agreed(self.dates(|_| true))?;
+            let agreed = self.majority(self.walls(|_| true))?;
             return Some(AdvanceClock { to: unix(agreed), era: 0, by: ClockSource::Hosts });
         };
         let counted = self.confirmed.filter(|counted| counted.era == record.era)?;
@@ -206,31 +209,32 @@ impl LogClock {
         }
     }
 
-    /// Takes in a reading of this host's clocks: counts the confirmed time on, and lets it approach the date.
+    /// Takes in a reading of this host's clocks: counts the confirmed time on, and lets it approach the agreed wall
+    /// time.
     fn pass(&mut self, reading: Reading) {
         let elapsed = reading.monotonic.saturating_sub(self.monotonic);
         self.monotonic = self.monotonic.max(reading.monotonic);
         self.wall = since_1970(reading.wall);
         self.follow_wall(elapsed);
-        let trusted = self.trusted();
+        let agreed = self.agreed_wall();
         if let Some(counted) = &mut self.confirmed {
             let (expected, slew) = (counted.time + elapsed, elapsed / CLOCK_SLEW_DIVISOR);
-            counted.time = if trusted > expected {
-                expected + slew.min(trusted - expected)
+            counted.time = if agreed > expected {
+                expected + slew.min(agreed - expected)
             } else {
-                expected - slew.min(expected - trusted)
+                expected - slew.min(expected - agreed)
             };
         }
-        self.judge();
+        self.confirm_if_agreed();
     }
 
-    /// Follows the wall clock with this host's date. A clock that was set is followed once it has stayed so for
+    /// Follows the wall clock. A clock that was set is followed once it has stayed so for
     /// `CLOCK_STEADY_AFTER`.
     fn follow_wall(&mut self, elapsed: Duration) {
-        let expected = self.date + elapsed;
+        let expected = self.followed_wall + elapsed;
         let by_ms = difference_ms(self.wall, expected);
         if agree(self.wall, expected) {
-            (self.date, self.step) = (self.wall, None);
+            (self.followed_wall, self.step) = (self.wall, None);
             return;
         }
         self.was_set = true;
@@ -239,50 +243,50 @@ impl LogClock {
             _ => self.monotonic,
         };
         if self.monotonic - since < CLOCK_STEADY_AFTER {
-            (self.date, self.step) = (expected, Some(Step { since, by_ms }));
+            (self.followed_wall, self.step) = (expected, Some(Step { since, by_ms }));
         } else {
-            (self.date, self.step) = (self.wall, None);
+            (self.followed_wall, self.step) = (self.wall, None);
         }
     }
 
-    /// Looks whether the confirmed time has no gap, as it agrees with the dates of most hosts; or else, whether most
-    /// hosts have run long enough to set it to their date.
-    fn judge(&mut self) {
-        let Some(counted) = self.confirmed.filter(|_| !self.kept) else { return };
-        if self.agreed(self.dates(|_| true)).is_some_and(|date| agree(date, counted.time)) {
-            self.kept = true;
+    /// Takes the confirmed time for gapless if it agrees with the wall clocks of most hosts. Else sets it to these clocks
+    /// if most hosts have run long enough.
+    fn confirm_if_agreed(&mut self) {
+        let Some(counted) = self.confirmed.filter(|_| !self.gapless) else { return };
+        if self.majority(self.walls(|_| true)).is_some_and(|wall| agree(wall, counted.time)) {
+            self.gapless = true;
             return;
         }
         if self.hosts == Some(1) || self.monotonic.saturating_sub(self.began) < CLOCK_STEADY_AFTER {
             return;
         }
-        // A host that has counted the time without a gap would have reported so by now (`kept`).
-        let witnesses = self.dates(|report| report.steady && !report.kept);
-        if let Some(date) = self.agreed(witnesses).filter(|date| *date > counted.time) {
-            self.confirmed = Some(Counted { time: date, ..counted });
-            self.set_by_hosts = Some(date);
-            self.kept = true;
+        // A host that has counted the time without a gap would have reported so by now (`gapless`).
+        let witnesses = self.walls(|report| report.wall_untouched && !report.gapless);
+        if let Some(wall) = self.majority(witnesses).filter(|wall| *wall > counted.time) {
+            self.confirmed = Some(Counted { time: wall, ..counted });
+            self.set_by_hosts = Some(wall);
+            self.gapless = true;
         }
     }
 
-    fn is_steady(&self) -> bool {
+    fn is_wall_untouched(&self) -> bool {
         !self.was_set && self.monotonic.saturating_sub(self.began) >= CLOCK_STEADY_AFTER
     }
 
-    /// Returns the dates reported by the answering hosts for which `counts` holds.
-    fn dates(&self, counts: impl Fn(&ClockReport) -> bool) -> Vec<Duration> {
+    /// Returns the wall clocks that this host and those heard lately follow, of the hosts for which `counts` holds.
+    fn walls(&self, counts: impl Fn(&ClockReport) -> bool) -> Vec<Duration> {
         let own = ClockReport {
             wall: unix(self.wall),
-            date: unix(self.date),
+            followed_wall: unix(self.followed_wall),
             confirmed: None,
             era: 0,
-            kept: self.kept,
-            steady: self.is_steady(),
+            gapless: self.gapless,
+            wall_untouched: self.is_wall_untouched(),
         };
-        let mut dates: Vec<Duration> = counts(&own).then_some(self.date).into_iter().collect();
+        let mut walls: Vec<Duration> = counts(&own).then_some(self.followed_wall).into_iter().collect();
         let others = self.fresh().filter(|(_, heard)| counts(&heard.report));
-        dates.extend(others.map(|(_, heard)| self.since_then(heard, heard.report.date)));
-        dates
+        walls.extend(others.map(|(_, heard)| self.since_then(heard, heard.report.followed_wall)));
+        walls
     }
 
     fn fresh(&self) -> impl Iterator<Item = (HostId, Heard)> + '_ {
@@ -295,17 +299,18 @@ impl LogClock {
         since_1970(time) + self.monotonic.saturating_sub(heard.at)
     }
 
-    fn trusted(&self) -> Duration {
-        median(self.dates(|_| true))
+    /// Returns the median of the wall clocks that this host and those heard lately follow.
+    fn agreed_wall(&self) -> Duration {
+        median(self.walls(|_| true))
     }
 
-    /// Returns the earliest of these dates with which more than half of all hosts agree.
-    fn agreed(&self, mut dates: Vec<Duration>) -> Option<Duration> {
+    /// Returns the earliest of these times with which more than half of all hosts agree.
+    fn majority(&self, mut times: Vec<Duration>) -> Option<Duration> {
         let hosts = self.hosts?;
-        dates.sort_unstable();
+        times.sort_unstable();
         let agreeing =
-            |(at, date): (usize, &Duration)| dates[at..].iter().filter(|other| agree(**other, *date)).count();
-        let found = dates.iter().enumerate().find(|candidate| agreeing(*candidate) * 2 > hosts)?;
+            |(at, time): (usize, &Duration)| times[at..].iter().filter(|other| agree(**other, *time)).count();
+        let found = times.iter().enumerate().find(|candidate| agreeing(*candidate) * 2 > hosts)?;
         Some(*found.1)
     }
 }

@@ -53,8 +53,8 @@ impl ClusterClock {
     }
 
     /// Returns the advance of the clock that the leader should propose, given the record in the log.
-    pub(super) fn due(&self, record: Option<&ClockRecord>) -> Option<AdvanceClock> {
-        self.with(|log, now| log.due(now, record))
+    pub(super) fn advance_to_propose(&self, record: Option<&ClockRecord>) -> Option<AdvanceClock> {
+        self.with(|log, now| log.advance_to_propose(now, record))
     }
 
     fn with<T>(&self, ask: impl FnOnce(&mut LogClock, Reading) -> T) -> T {

@@ -97,11 +97,11 @@ impl World {
             }
         }
         let record = self.record.clone();
-        let due = self.hosts.values_mut().next().and_then(|host| {
+        let proposed = self.hosts.values_mut().next().and_then(|host| {
             let reading = host.reading(now);
-            host.clock.due(reading, record.as_ref())
+            host.clock.advance_to_propose(reading, record.as_ref())
         });
-        due.into_iter().for_each(|advance| self.advance(advance));
+        proposed.into_iter().for_each(|advance| self.advance(advance));
     }
 
     fn advance(&mut self, advance: AdvanceClock) {
@@ -130,7 +130,7 @@ impl World {
         host.clock.time(reading).confirmed.0 as i64 - now
     }
 
-    fn date_ahead(&mut self) -> i64 {
+    fn agreed_wall_ahead(&mut self) -> i64 {
         let now = self.now;
         let host = self.hosts.values_mut().next().expect("one runs");
         let reading = host.reading(now);
@@ -158,7 +158,7 @@ fn hosts_whose_clocks_agree_confirm_the_time_and_report_no_trouble() {
         world.set_wall(1, 300);
         world.pass(HOUR);
         world.assert_right(0);
-        assert!(world.date_ahead().abs() <= LATE);
+        assert!(world.agreed_wall_ahead().abs() <= LATE);
         assert_eq!((world.troubles(1), &world.settings[..]), (String::new(), &[ClockSource::Hosts][..]));
         let recorded = world.record.as_ref().expect("a time is confirmed").confirmed.0 as i64;
         assert!(world.now - recorded <= 10 * MINUTE + STEP, "the log has a recent time for a host that restarts");
@@ -186,20 +186,20 @@ fn dates_follow_a_wall_clock_that_was_set_after_ten_minutes() {
     let mut world = World::new(1);
     world.set_wall(1, 60 * DAY);
     world.pass(9 * MINUTE);
-    assert!(world.date_ahead() < MINUTE, "the date does not follow within ten minutes");
+    assert!(world.agreed_wall_ahead() < MINUTE, "the agreed wall time does not follow within ten minutes");
     world.set_wall(1, 0);
     world.pass(STEP);
-    assert!(world.date_ahead().abs() < MINUTE, "the clock is right again");
+    assert!(world.agreed_wall_ahead().abs() < MINUTE, "the clock is right again");
     world.set_wall(1, 60 * DAY);
     world.pass(11 * MINUTE);
-    assert!(world.date_ahead() > 59 * DAY);
+    assert!(world.agreed_wall_ahead() > 59 * DAY);
     world.set_wall(1, 0);
     world.pass(11 * MINUTE);
-    assert!(world.date_ahead() < MINUTE, "the date goes back with the clock");
+    assert!(world.agreed_wall_ahead() < MINUTE, "the agreed wall time goes back with the clock");
     // The date never goes back behind the confirmed time.
     world.set_wall(1, -300 * DAY);
     world.pass(HOUR);
-    assert!(world.date_ahead() >= world.confirmed_ahead());
+    assert!(world.agreed_wall_ahead() >= world.confirmed_ahead());
     world.assert_right(2 * HOUR);
 }
 
@@ -235,7 +235,7 @@ fn a_single_host_that_was_off_lags_until_an_operator_confirms_its_clock() {
     world.now += 3 * DAY;
     world.start(1, 0);
     world.pass(STEP);
-    assert!(world.date_ahead().abs() <= LATE, "dates are right at once");
+    assert!(world.agreed_wall_ahead().abs() <= LATE, "dates are right at once");
     assert!(world.confirmed_ahead() < -2 * DAY && world.troubles(1).contains("sherd admin clock accept"));
     world.pass(DAY);
     let gained = world.confirmed_ahead() + 3 * DAY;
@@ -287,7 +287,7 @@ fn a_leader_with_a_wrong_clock_among_three_moves_no_time_and_is_reported() {
     world.start(1, 60 * DAY);
     world.pass(2 * HOUR);
     world.assert_right(0);
-    assert!(world.date_ahead().abs() <= LATE, "the median of three");
+    assert!(world.agreed_wall_ahead().abs() <= LATE, "the median of three");
     assert!(world.troubles(1).contains("this host's clock is 60 days ahead of the median of the hosts' clocks"));
     assert!(world.troubles(2).contains("the clock of host 0000000000000001 is 60 days ahead"), "{}", world.troubles(2));
 }
@@ -411,7 +411,7 @@ proptest! {
             let after = world.confirmed_ahead() + world.now;
             prop_assert!(after >= before);
             prop_assert!(world.confirmed_ahead() - first <= (world.now - began) / i64::from(CLOCK_SLEW_DIVISOR) + 1);
-            prop_assert!(world.date_ahead() >= world.confirmed_ahead());
+            prop_assert!(world.agreed_wall_ahead() >= world.confirmed_ahead());
             let record = world.record.as_ref().expect("confirmed").confirmed.0;
             prop_assert!(record >= recorded);
             recorded = record;
@@ -420,11 +420,12 @@ proptest! {
 
     /// Tests reports with random content from another host.
     #[test]
-    fn no_clock_report_causes_a_panic(wall: u64, date: u64, confirmed: Option<u64>, era in 0..2u64, kept: bool) {
+    fn no_clock_report_causes_a_panic(wall: u64, followed: u64, confirmed: Option<u64>, era in 0..2u64, gapless: bool) {
         let mut world = World::new(2);
         let reading = world.hosts[&1].reading(world.now);
         let report = ClockReport {
-            wall: UnixMs(wall), date: UnixMs(date), confirmed: confirmed.map(UnixMs), era, kept, steady: kept,
+            wall: UnixMs(wall), followed_wall: UnixMs(followed), confirmed: confirmed.map(UnixMs), era, gapless,
+            wall_untouched: gapless,
         };
         let host = world.hosts.get_mut(&1).expect("it runs");
         host.clock.hear(reading, HostId(2), report);

@@ -2,7 +2,7 @@
 //! entries, in rounds until few are missing. The mirror appends those when the copy joins it.
 
 use super::store::read_entries;
-use crate::actors::consensus::shared::Shared;
+use crate::actors::consensus::shared::{Shared, no_longer_here};
 use crate::actors::consensus::state::SnapshotStore;
 use crate::actors::log::LogHandle;
 use crate::storage::raft_log::{LogIndex, LogRecord, Position};
@@ -116,14 +116,15 @@ async fn round(copy: &mut Filled) -> Result<(), String> {
 /// Begins a copy: an empty log on the drive, and the current snapshot beside it.
 async fn begin(state: Fill) -> Result<Filled, String> {
     let (shared, node) = (Arc::clone(&state.shared), state.node);
-    let drive = shared.drives().by_node.get(&node).cloned().ok_or("the drive is gone")?;
+    let drive = shared.drives().by_node.get(&node).cloned().ok_or_else(|| no_longer_here(node))?;
     let (purged, truncations, first) = {
         let index = shared.index();
         (index.standing().purged, index.truncations(), index.first_index())
     };
     let opener = shared.opener.clone();
     let log = opener.open_fresh(shared.offload, node, drive).await.map_err(|error| error.to_string())?;
-    let copied = state.snapshots.copy_to(node).await.map_err(|error| format!("copy the snapshot: {error}"));
+    let copied = state.snapshots.copy_to(node).await;
+    let copied = copied.map_err(|error| format!("the metadata snapshot cannot be copied: {error}"));
     let mut copy = Filled { log, next: first, places: Vec::new(), purged, truncations, fill: Box::new(state) };
     let resume = shared.index().resume(None);
     let begun = match copied {

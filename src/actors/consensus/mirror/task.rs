@@ -511,7 +511,7 @@ impl Mirror {
         match result {
             Ok(filled) => self.join(node, filled),
             Err(why) => {
-                self.shared.note_failed_copy(node, &format!("it cannot be filled: {why}"));
+                self.shared.note_failed_copy(node, &format!("the metadata log cannot be copied to it: {why}"));
                 self.shared.drives().set_role(node, DriveRole::Idle);
                 self.running.push(
                     async {

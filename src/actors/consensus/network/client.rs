@@ -157,7 +157,10 @@ impl Peer {
                     offset = next;
                 }
                 PieceTaken::Next(next) => {
-                    return Err(unreachable_for(format!("the follower wants the piece at {next}, not at {end}")));
+                    return Err(unreachable_for(format!(
+                        "sending a snapshot to host {:016x}: it expects byte {next} next, but {end} bytes were sent",
+                        self.host.0
+                    )));
                 }
             }
         }

@@ -6,7 +6,8 @@
 //! to elect a leader that lacks acknowledged changes. Other hosts recognise a host that was put back to an older state,
 //! since they remember more of it than it has; they give it no votes, and its replica stops. If the chains of two
 //! replicas differ at one index, the replicas have applied different entries; a replica that differs from a majority of
-//! the voters stops.
+//! the voters stops. Digests of the tables travel with the positions: a replica whose digest differs from the one that a
+//! majority of the voters share has made other rows of the same entries, and rejoins as another member.
 
 mod compare;
 mod others;

@@ -5,7 +5,7 @@ use super::tables::FoundTables;
 use super::{ReplicaDrive, ReplicaOptions, StartError};
 use crate::actors::consensus::mirror::{CopyOpener, FoundCopy, read_entries};
 use crate::actors::consensus::raft_types::raft_id;
-use crate::actors::consensus::shared::{Drive, DriveRole, Drives, Shared, SoleVoter, mirror_file};
+use crate::actors::consensus::shared::{Drive, DriveRole, Drives, Shared, SoleVoter, mirror_file, no_longer_here};
 use crate::actors::log::LogHandle;
 use crate::storage::disk::{Disk, create_dir_durably, read_file, replace_file};
 use crate::storage::meta::codec::decode_entry;
@@ -301,8 +301,14 @@ fn go_live(shared: &Shared, node: NodeId, log: LogHandle) {
     }
 }
 
+fn log_of(shared: &Shared, node: NodeId) -> Result<LogHandle, String> {
+    let drives = shared.drives();
+    let drive = drives.by_node.get(&node).ok_or_else(|| no_longer_here(node))?;
+    drive.log.clone().ok_or_else(|| format!("the metadata log on drive {node} is closed"))
+}
+
 async fn append(shared: &Shared, node: NodeId, records: Vec<LogRecord>) -> Result<(), String> {
-    let log = shared.drives().by_node.get(&node).and_then(|drive| drive.log.clone()).ok_or("the drive is gone")?;
+    let log = log_of(shared, node)?;
     let wal = records.iter().map(LogRecord::to_wal).collect();
     let locations = log.append_synced(wal).await.map_err(|error| error.to_string())?;
     let mut index = shared.index();
@@ -335,7 +341,7 @@ async fn restate_all(shared: &Arc<Shared>, copies: Vec<(NodeId, FoundCopy)>) -> 
 /// Writes the whole log to a copy in new segments, behind the records that it has, and then releases its former
 /// segments.
 async fn restate(shared: &Arc<Shared>, node: NodeId) -> Result<(), String> {
-    let log = shared.drives().by_node.get(&node).and_then(|drive| drive.log.clone()).ok_or("the drive is gone")?;
+    let log = log_of(shared, node)?;
     log.rotate().await.map_err(|error| error.to_string())?;
     let (first, end, begin) = {
         let index = shared.index();

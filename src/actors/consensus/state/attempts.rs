@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_entry_is_retried_after_the_failure_of_another() {
+    fn the_failure_of_a_different_entry_does_not_count_as_a_second_failure() {
         let mut attempts = Attempts::default();
         assert!(!attempts.is_enough(7, 1));
         assert!(!attempts.is_enough(9, 1));

@@ -12,7 +12,7 @@ use crate::actors::consensus::mirror::read_entries;
 use crate::actors::consensus::raft_types::{
     Entry, LogId, MetaGroup, Replies, StoredMembership, log_entry_of, log_id_of,
 };
-use crate::actors::consensus::shared::{DriveRole, LostDrive, Shared};
+use crate::actors::consensus::shared::{DriveRole, LostDrive, Shared, no_longer_here};
 use crate::storage::kv::{Kv, KvRead, KvResult};
 use crate::storage::meta::MetaTables;
 use crate::storage::meta::command::Reply;
@@ -397,12 +397,14 @@ impl StateMachine {
         snapshot: Option<SnapshotFile>,
     ) -> io::Result<(MetaTables, AppliedAt)> {
         let drive = self.shared.drives().by_node.get(&place.node).cloned();
-        let drive = drive.ok_or_else(|| io::Error::other("the drive is gone"))?;
+        let drive = drive.ok_or_else(|| io::Error::other(no_longer_here(place.node)))?;
         let (home, place) = (Arc::clone(&self.home), place.clone());
         let fresh = move || {
             // If the drive is not mounted, nothing must be created in its place.
-            if !drive.disk.exists(&drive.mirror_file())? {
-                return Err(io::Error::new(io::ErrorKind::NotFound, "the drive is gone"));
+            let file = drive.mirror_file();
+            if !drive.disk.exists(&file)? {
+                let why = format!("drive {} is not mounted: {} is missing", place.node, file.display());
+                return Err(io::Error::new(io::ErrorKind::NotFound, why));
             }
             fresh_kv(&*home, &drive.state_dir(), &place).map_err(io::Error::other)
         };

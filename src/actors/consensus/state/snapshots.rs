@@ -7,7 +7,7 @@
 
 use crate::actors::consensus::mirror::ToMirror;
 use crate::actors::consensus::raft_types::{LogId, MetaGroup, StoredMembership, log_id_of, membership_of};
-use crate::actors::consensus::shared::{CurrentSnapshot, Drive, LostDrive, Shared};
+use crate::actors::consensus::shared::{CurrentSnapshot, Drive, LostDrive, Shared, no_longer_here};
 use crate::defects::{Defect, has};
 use crate::storage::disk::{Caching, Disk, DiskFile, OpenMode, create_dir_durably};
 use crate::storage::kv::{Kv, KvError, KvRead};
@@ -207,7 +207,7 @@ impl SnapshotStore {
             let held = standing.holders.iter().filter(|holder| **holder != node);
             let held = held.filter_map(|held| Some((*held, drives.by_node.get(held)?.clone())));
             let (mut nodes, sources): (Vec<NodeId>, Vec<Drive>) = held.unzip();
-            let target = drives.by_node.get(&node).cloned().ok_or_else(|| io::Error::other("the drive is gone"))?;
+            let target = drives.by_node.get(&node).cloned().ok_or_else(|| io::Error::other(no_longer_here(node)))?;
             nodes.push(node);
             (nodes, sources, target)
         };

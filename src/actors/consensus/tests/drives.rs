@@ -506,7 +506,7 @@ async fn a_log_copy_given_up_for_lateness_is_refilled_after_a_pause() {
 }
 
 #[actix::test]
-async fn a_drive_too_full_for_the_snapshot_is_refilled_once_it_has_space() {
+async fn a_drive_too_full_for_a_snapshot_gets_a_log_copy_again_once_it_has_space() {
     let host = Host::with_drives(2);
     let disks = simulated(&host);
     let meta = start(on_disks(&host, &disks)).await.expect("the replica starts");

@@ -10,7 +10,7 @@ use crate::storage::disk::sim::SimDisk;
 use crate::storage::kv::memory::{MemoryKv, Writes};
 use crate::storage::shard_index::{ChunkId, TABLES};
 use crate::storage::wal::{NewRecord, RecordKind};
-use crate::types::{BlobId, ChunkIndex, NodeId, SegmentId, ShardId, ShardIndex};
+use crate::types::{BlobId, ChunkIndex, NodeId, SegmentId, ShardId, ShardNumber};
 use bytes::Bytes;
 use std::sync::Arc;
 use std::time::Duration;
@@ -86,7 +86,7 @@ impl World {
 }
 
 fn shard(blob: u128) -> ShardId {
-    ShardId { blob: BlobId(blob), shard: ShardIndex(0) }
+    ShardId { blob: BlobId(blob), shard: ShardNumber(0) }
 }
 
 fn content(blob: u128) -> Bytes {

@@ -3,7 +3,7 @@
 use crate::actors::get_task::gather::{Ask, Gather, Outcome};
 use crate::net::ChunkFault;
 use crate::storage::stripe::BlobLayout;
-use crate::types::{ChunkIndex, Geometry, ShardIndex};
+use crate::types::{ChunkIndex, Geometry, ShardNumber};
 use bytes::Bytes;
 use proptest::collection::vec;
 use proptest::prelude::any;
@@ -23,7 +23,7 @@ fn good() -> Result<Bytes, ChunkFault> {
 }
 
 fn ask(shard: u8, first: u32, count: u32) -> Ask {
-    Ask { shard: ShardIndex(shard), first: ChunkIndex(first), count }
+    Ask { shard: ShardNumber(shard), first: ChunkIndex(first), count }
 }
 
 #[test]

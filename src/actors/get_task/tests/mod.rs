@@ -11,7 +11,7 @@ use crate::storage::kv::Batch;
 use crate::storage::meta::codec;
 use crate::storage::meta::record::{BlobRef, Body, Manifest};
 use crate::storage::meta::tables::BLOBS;
-use crate::types::{NodeId, ShardId, ShardIndex};
+use crate::types::{NodeId, ShardId, ShardNumber};
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
 use futures::future::join_all;
@@ -63,7 +63,7 @@ fn node_of(manifest: &Manifest, shard: usize) -> NodeId {
 }
 
 fn shard_of(manifest: &Manifest, shard: u8) -> ShardId {
-    ShardId { blob: blob(manifest).id, shard: ShardIndex(shard) }
+    ShardId { blob: blob(manifest).id, shard: ShardNumber(shard) }
 }
 
 #[actix::test]
@@ -150,10 +150,10 @@ async fn p6_a_2_plus_2_object_reads_back_with_two_shards_lost() {
                 faults.push((fault.shard.shard, fault.fault));
             }
             if one < 2 && first != Behaviour::Down {
-                assert!(faults.contains(&(ShardIndex(one as u8), ChunkFault::Corrupt)), "{faults:?}");
+                assert!(faults.contains(&(ShardNumber(one as u8), ChunkFault::Corrupt)), "{faults:?}");
             }
             if other < 2 {
-                assert!(faults.contains(&(ShardIndex(other as u8), ChunkFault::Missing)), "{faults:?}");
+                assert!(faults.contains(&(ShardNumber(other as u8), ChunkFault::Missing)), "{faults:?}");
             }
         }
     }
@@ -363,5 +363,7 @@ async fn t3_stage_timings_of_put_and_get_are_exported() {
     for stage in ["receive", "hash_encode", "append", "propose"] {
         assert!(scraped.contains(&format!("sherd_put_stage_seconds_count{{stage=\"{stage}\"}}")), "{stage}");
     }
-    assert!(scraped.contains("sherd_get_stage_seconds_count{stage=\"first_chunk\"}"));
+    for stage in ["lookup", "first_chunk"] {
+        assert!(scraped.contains(&format!("sherd_get_stage_seconds_count{{stage=\"{stage}\"}}")), "{stage}");
+    }
 }

@@ -8,7 +8,7 @@ use crate::actors::healer::{Census, CensusHandle, Tally};
 use crate::actors::request::Metadata;
 use crate::storage::meta::command::Change;
 use crate::storage::meta::record::BlobRef;
-use crate::types::{NodeId, ShardIndex};
+use crate::types::{NodeId, ShardNumber};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -51,7 +51,7 @@ async fn the_census_counts_queued_and_unreachable_shards_and_empty_drives_as_mis
 
     // A third shard of the first blob is missing, since it is queued.
     let shard = blobs[0].placement.iter().position(|node| *node == NodeId(65)).expect("it has one on each");
-    let missing = vec![(blobs[0].clone(), ShardIndex(shard as u8))];
+    let missing = vec![(blobs[0].clone(), ShardNumber(shard as u8))];
     host.metadata.propose(Change::QueueRepairs { missing }).await.expect("queued");
     let three = count(host, &mut census, &handle).await;
     assert_eq!((three.missing_shards, three.without_spare.blobs, three.losses.drives), (lost + 1, 1, 0));

@@ -14,7 +14,7 @@ use crate::actors::upkeep::{
 use crate::net::{AppendChunks, NoGroups, NodeService};
 use crate::storage::meta::command::Change;
 use crate::storage::meta::record::{BlobRef, HostRecord};
-use crate::types::{ChunkIndex, HostId, NodeId, ShardId, ShardIndex, UnixMs};
+use crate::types::{ChunkIndex, HostId, NodeId, ShardId, ShardNumber, UnixMs};
 use bytes::Bytes;
 use std::path::Path;
 use std::sync::Arc;
@@ -53,7 +53,7 @@ async fn count(cluster: &TestCluster, blob: &BlobRef, shard: usize) -> u32 {
 }
 
 async fn queue(host: &TestHost, blob: &BlobRef, shards: &[usize]) {
-    let missing = shards.iter().map(|&shard| (blob.clone(), ShardIndex(shard as u8))).collect();
+    let missing = shards.iter().map(|&shard| (blob.clone(), ShardNumber(shard as u8))).collect();
     host.metadata.propose(Change::QueueRepairs { missing }).await.expect("queued");
 }
 
@@ -206,7 +206,7 @@ async fn orphans_are_counted_until_the_fence_is_above_them() {
     let root = tempfile::tempdir().expect("a directory");
     let mut cluster = cluster(root.path()).await;
     let host = &cluster.hosts[SECOND];
-    let shard = ShardId { blob: host.upkeep.writes.begin(&host.upkeep.ambient).blob(), shard: ShardIndex(0) };
+    let shard = ShardId { blob: host.upkeep.writes.begin(&host.upkeep.ambient).blob(), shard: ShardNumber(0) };
     let chunks = vec![Bytes::from_static(b"orphan")];
     let append = AppendChunks { node: NodeId(65), shard, first: ChunkIndex(0), chunks };
     host.service.append_chunks(append).await.expect("appended");

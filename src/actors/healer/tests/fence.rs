@@ -9,7 +9,7 @@ use crate::actors::upkeep::{Fenced, Fencing, FencingOptions, Reclaimed, Reclamat
 use crate::net::{AppendChunks, NoGroups, NodeService};
 use crate::storage::meta::command::{Change, Refusal};
 use crate::storage::meta::record::RecoveryRecord;
-use crate::types::{BlobId, ChunkIndex, HostId, NodeId, RecoveryEpoch, ShardId, ShardIndex, UnixMs};
+use crate::types::{BlobId, ChunkIndex, HostId, NodeId, RecoveryEpoch, ShardId, ShardNumber, UnixMs};
 use bytes::Bytes;
 use futures::channel::mpsc::{UnboundedSender, unbounded};
 use std::future::Future;
@@ -166,7 +166,7 @@ async fn orphans_dated_in_the_future_are_dropped_when_the_fence_gets_there() {
 
     let host = &cluster.hosts[THIRD];
     let write = host.upkeep.writes.begin(&host.upkeep.ambient);
-    let shard = ShardId { blob: write.blob(), shard: ShardIndex(0) };
+    let shard = ShardId { blob: write.blob(), shard: ShardNumber(0) };
     let chunks = vec![Bytes::from_static(b"orphan")];
     let append = AppendChunks { node: NodeId(128), shard, first: ChunkIndex(0), chunks };
     host.service.append_chunks(append).await.expect("appended");
@@ -271,7 +271,7 @@ async fn unknown_shards_are_kept_after_a_recovery_until_given_up() {
     let note = |recovery| host.upkeep.metadata.propose(Change::NoteRecovery(recovery));
     note(recovery).await.expect("noted");
     let write = host.upkeep.writes.begin(&host.upkeep.ambient);
-    let shard = ShardId { blob: write.blob(), shard: ShardIndex(0) };
+    let shard = ShardId { blob: write.blob(), shard: ShardNumber(0) };
     let chunks = vec![Bytes::from_static(b"of an object that the metadata has lost")];
     host.service
         .append_chunks(AppendChunks { node: NodeId(128), shard, first: ChunkIndex(0), chunks })

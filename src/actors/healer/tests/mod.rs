@@ -16,7 +16,7 @@ use crate::storage::meta::samples;
 use crate::storage::meta::view::MetaView;
 use crate::storage::ring::{Layout, LayoutNode};
 use crate::storage::stripe::BlobLayout;
-use crate::types::{ChunkIndex, Epoch, HostId, Incarnation, NodeId, ShardId, ShardIndex, UnixMs};
+use crate::types::{ChunkIndex, Epoch, HostId, Incarnation, NodeId, ShardId, ShardNumber, UnixMs};
 use actix::Actor;
 use bytes::Bytes;
 use std::sync::Arc;
@@ -57,7 +57,7 @@ fn put_off(done: &[Healed], shard: ShardId) -> bool {
 }
 
 fn shard_of(blob: &BlobRef, shard: usize) -> (NodeId, ShardId) {
-    (blob.placement[shard], ShardId { blob: blob.id, shard: ShardIndex(shard as u8) })
+    (blob.placement[shard], ShardId { blob: blob.id, shard: ShardNumber(shard as u8) })
 }
 
 async fn count(host: &TestHost, node: NodeId, shard: ShardId) -> u32 {
@@ -154,7 +154,7 @@ async fn a_shard_missed_by_a_put_is_repaired_from_the_durable_queue() {
     let manifest = host.put("key", &content).await.expect("stored");
     let blob = blob_of(&manifest).clone();
     lose(&host, &blob, 2).await;
-    let missing = vec![(blob.clone(), ShardIndex(2))];
+    let missing = vec![(blob.clone(), ShardNumber(2))];
     host.metadata.propose(Change::QueueRepairs { missing }).await.expect("queued");
     let (mut healing, _) = healing(&mut host);
     let (node, id) = shard_of(&blob, 2);
@@ -171,7 +171,7 @@ async fn a_repair_without_enough_sources_is_put_off_and_writes_nothing() {
     let manifest = host.put("key", &content).await.expect("stored");
     let blob = blob_of(&manifest).clone();
     lose(&host, &blob, 0).await;
-    let missing = vec![(blob.clone(), ShardIndex(0))];
+    let missing = vec![(blob.clone(), ShardNumber(0))];
     host.metadata.propose(Change::QueueRepairs { missing }).await.expect("queued");
     // The other data shard is lost too, although its node is in service.
     lose(&host, &blob, 1).await;
@@ -218,7 +218,7 @@ async fn a_repair_of_a_deleted_object_leaves_nothing_behind() {
     let manifest = host.put("key", &Seeded::new(5).bytes(20 * CHUNK_BYTES as usize)).await.expect("stored");
     let blob = blob_of(&manifest).clone();
     lose(&host, &blob, 2).await;
-    let missing = vec![(blob.clone(), ShardIndex(2))];
+    let missing = vec![(blob.clone(), ShardNumber(2))];
     host.metadata.propose(Change::QueueRepairs { missing }).await.expect("queued");
     let (mut healing, _) = healing(&mut host);
     assert!(matches!(healing.advance().await.expect("a step"), Healed::Worked { .. }), "some stripes were rebuilt");
@@ -238,7 +238,7 @@ async fn shards_of_unknown_blobs_are_dropped_below_the_fence_and_not_above_it() 
     let node = NodeId(0);
     let orphan = |host: &TestHost| {
         let write = host.upkeep.writes.begin(&host.upkeep.ambient);
-        ShardId { blob: write.blob(), shard: ShardIndex(0) }
+        ShardId { blob: write.blob(), shard: ShardNumber(0) }
     };
     let append =
         |shard| AppendChunks { node, shard, first: ChunkIndex(0), chunks: vec![Bytes::from_static(b"orphan")] };
@@ -309,7 +309,7 @@ async fn a_repair_is_given_up_if_its_shard_is_moved_meanwhile() {
     let manifest = host.put("key", &Seeded::new(9).bytes(20 * CHUNK_BYTES as usize)).await.expect("stored");
     let blob = blob_of(&manifest).clone();
     lose(&host, &blob, 2).await;
-    let missing = vec![(blob.clone(), ShardIndex(2))];
+    let missing = vec![(blob.clone(), ShardNumber(2))];
     host.metadata.propose(Change::QueueRepairs { missing }).await.expect("queued");
     let (mut healing, _) = healing(&mut host);
     assert!(matches!(healing.advance().await.expect("a step"), Healed::Worked { .. }), "some stripes were rebuilt");
@@ -434,7 +434,7 @@ async fn a_repair_on_a_suspect_drive_is_put_off_and_delays_no_other() {
     let blob = blob_of(&manifest).clone();
     lose(&host, &blob, 0).await;
     lose(&host, &blob, 1).await;
-    let missing = vec![(blob.clone(), ShardIndex(0)), (blob.clone(), ShardIndex(1))];
+    let missing = vec![(blob.clone(), ShardNumber(0)), (blob.clone(), ShardNumber(1))];
     host.metadata.propose(Change::QueueRepairs { missing }).await.expect("queued");
     let ((suspect, waiting), (_, other)) = (shard_of(&blob, 0), shard_of(&blob, 1));
     host.upkeep.suspects.late(suspect, &[], "it stalls", host.upkeep.ambient.clock.monotonic());
@@ -449,7 +449,7 @@ async fn a_repair_on_a_suspect_drive_is_put_off_and_delays_no_other() {
 }
 
 async fn queue(host: &TestHost, blob: &BlobRef, shard: usize) {
-    let missing = vec![(blob.clone(), ShardIndex(shard as u8))];
+    let missing = vec![(blob.clone(), ShardNumber(shard as u8))];
     host.metadata.propose(Change::QueueRepairs { missing }).await.expect("queued");
 }
 

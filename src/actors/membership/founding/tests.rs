@@ -118,13 +118,19 @@ fn founders_refuse_parity_that_does_not_survive_the_loss_of_a_drive() {
 }
 
 #[test]
-fn an_agreement_is_adopted_by_its_founders_and_joined_by_other_hosts() {
-    let (a, b, c) = (founder("a", 1), founder("b", 2), founder("c", 3));
-    let list = vec![a.clone(), b.clone(), c.clone()];
+fn founders_adopt_an_agreement_and_other_hosts_join_the_cluster() {
+    let a = founder("a", 1);
+    let list = vec![a.clone(), founder("b", 2), founder("c", 3)];
     let answers = [("b", Ok(FoundingAnswer::Agreed(list.clone()))), ("c", Err("not yet".into()))];
     assert_eq!(judged(&a, &answers), Round::Agreed(list.clone()));
     assert_eq!(judged(&founder("a", 11), &answers), Round::Exists);
     assert_eq!(judged(&a, &[("b", Ok(FoundingAnswer::Formed(ClusterId(5))))]), Round::Exists);
+}
+
+#[test]
+fn a_founder_whose_settings_changed_after_the_agreement_is_refused() {
+    let a = founder("a", 1);
+    let list = vec![a.clone(), founder("b", 2), founder("c", 3)];
     let answers = BTreeMap::from([("b".to_owned(), Ok(FoundingAnswer::Agreed(list)))]);
     let changed = [Founder { drives: 3, ..a.clone() }, Founder { root_key: Some("01".to_owned()), ..a.clone() }];
     for now in changed {

@@ -24,7 +24,7 @@ use crate::storage::meta::samples;
 use crate::storage::meta::view::MetaView;
 use crate::storage::ring::Layout;
 use crate::storage::stripe::BlobLayout;
-use crate::types::{BucketId, Geometry, HostId, Incarnation, NodeId, ShardId, ShardIndex, UnixMs};
+use crate::types::{BucketId, Geometry, HostId, Incarnation, NodeId, ShardId, ShardNumber, UnixMs};
 use actix::{Actor, Addr};
 use bytes::Bytes;
 use futures::TryStreamExt;
@@ -282,7 +282,7 @@ impl Cluster {
         for blob in self.blobs().await {
             let chunks = BlobLayout::new(blob.geometry, blob.size_bytes).expect("a layout").stripes();
             for (shard, &node) in blob.placement.iter().enumerate() {
-                let shard = ShardId { blob: blob.id, shard: ShardIndex(shard as u8) };
+                let shard = ShardId { blob: blob.id, shard: ShardNumber(shard as u8) };
                 expected.entry(node).or_default().insert((shard, chunks));
             }
         }

@@ -12,7 +12,7 @@ use crate::net::NodeService;
 use crate::storage::meta::command::{Change, LogTime, Reply};
 use crate::storage::meta::record::NodeState;
 use crate::storage::meta::view::MetaView;
-use crate::types::{HostId, NodeId, ShardId, ShardIndex};
+use crate::types::{HostId, NodeId, ShardId, ShardNumber};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -98,7 +98,7 @@ async fn p6_a_shard_with_missing_chunks_is_moved_and_then_repaired() {
     cluster.put("key", &content).await;
     let blob = cluster.blobs().await.remove(0);
     let from = blob.placement[0];
-    let shard = ShardId { blob: blob.id, shard: ShardIndex(0) };
+    let shard = ShardId { blob: blob.id, shard: ShardNumber(0) };
     let host = HostId(u64::from(from.0 / 64));
     // Only the first chunks of the shard are left.
     let request = crate::net::ReadChunks { node: from, shard, first: crate::types::ChunkIndex(0), count: 4 };

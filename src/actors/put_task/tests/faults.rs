@@ -1,6 +1,6 @@
 //! Tests of PUTs while nodes fail, hang or are full.
 
-use super::{Behaviour, Change, Duration, NodeId, ShardIndex, StoreError, World, blob, check_shards, content, settle};
+use super::{Behaviour, Change, Duration, NodeId, ShardNumber, StoreError, World, blob, check_shards, content, settle};
 use crate::actors::request::{BodyChecks, Upload};
 use crate::storage::meta::command::Reply;
 use crate::storage::meta::record::{NodeRecord, NodeState};
@@ -8,7 +8,7 @@ use crate::storage::meta::samples;
 use crate::types::{HostId, Incarnation, UnixMs};
 use std::sync::Arc;
 
-fn missing(world: &World) -> Vec<ShardIndex> {
+fn missing(world: &World) -> Vec<ShardNumber> {
     match world.take_changes().as_slice() {
         [Change::PutObject(put)] => put.missing.clone(),
         other => panic!("one entry a PUT, not {other:?}"),
@@ -21,9 +21,9 @@ async fn p7_a_shard_on_a_node_that_is_down_is_queued_for_repair() {
     let world = World::new(2, 2);
     world.context.health.take_out(NodeId(1), "gone");
     let manifest = world.put_bytes(&content(300_000)).await.expect("three are a quorum");
-    assert_eq!(missing(&world), vec![ShardIndex(3)]);
+    assert_eq!(missing(&world), vec![ShardNumber(3)]);
     assert_eq!(blob(&manifest).placement[3], NodeId(1));
-    check_shards(&world, blob(&manifest), &[ShardIndex(3)]);
+    check_shards(&world, blob(&manifest), &[ShardNumber(3)]);
 }
 
 #[actix::test]
@@ -33,7 +33,7 @@ async fn p7_a_shard_whose_node_fails_during_a_write_is_queued_for_repair() {
         world.nodes.behave(NodeId(2), behaviour);
         let manifest = world.put_bytes(&content(500_000)).await.expect("three are a quorum");
         let failed = blob(&manifest).placement.iter().position(|&node| node == NodeId(2)).expect("placed there");
-        let failed = vec![ShardIndex(failed as u8)];
+        let failed = vec![ShardNumber(failed as u8)];
         assert_eq!(missing(&world), failed);
         check_shards(&world, blob(&manifest), &failed);
     }
@@ -53,7 +53,7 @@ async fn p7_a_write_waits_briefly_for_a_silent_node_and_the_next_avoids_it() {
     let start = tokio::time::Instant::now();
     let manifest = world.put_bytes(&bytes).await.expect("three are a quorum");
     assert_eq!(start.elapsed(), Duration::ZERO, "the late node is not asked");
-    assert_eq!((missing(&world), blob(&manifest).placement[3]), (vec![ShardIndex(3)], NodeId(0)));
+    assert_eq!((missing(&world), blob(&manifest).placement[3]), (vec![ShardNumber(3)], NodeId(0)));
 }
 
 /// A node that is slow but within the bound is waited for and not counted as late.
@@ -151,5 +151,5 @@ async fn a_shard_on_a_drive_replaced_during_a_put_is_queued_for_repair() {
     let lacking = blob.placement.iter().position(|&node| node == replaced).expect("placed there");
     let repairs = world.meta.view().repairs(None, 9).expect("reads");
     let repairs: Vec<_> = repairs.iter().map(|row| (row.blob.id, row.shard)).collect();
-    assert_eq!(repairs, [(blob.id, ShardIndex(lacking as u8))]);
+    assert_eq!(repairs, [(blob.id, ShardNumber(lacking as u8))]);
 }

@@ -11,7 +11,7 @@ use crate::storage::meta::command::{Change, CreateUpload, ETagCondition};
 use crate::storage::meta::record::{BlobRef, Body, Checksum, ChecksumAlgorithm, ChecksumKind, Manifest, PartRow};
 use crate::storage::meta::samples;
 use crate::storage::stripe::BlobLayout;
-use crate::types::{ChunkIndex, NodeId, ShardId, ShardIndex, UploadId};
+use crate::types::{ChunkIndex, NodeId, ShardId, ShardNumber, UploadId};
 use bytes::Bytes;
 use futures::StreamExt;
 use std::time::Duration;
@@ -40,11 +40,11 @@ fn checked(content: &Bytes, checks: BodyChecks) -> Upload {
 
 /// Checks that the nodes have the blob's shards, except the missing ones, with the expected numbers and lengths of
 /// chunks.
-fn check_shards(world: &World, blob: &BlobRef, missing: &[ShardIndex]) {
+fn check_shards(world: &World, blob: &BlobRef, missing: &[ShardNumber]) {
     let layout = BlobLayout::new(blob.geometry, blob.size_bytes).expect("a layout");
     let lengths: Vec<usize> = (0..layout.stripes()).map(|stripe| layout.chunk_bytes(ChunkIndex(stripe))).collect();
     for (shard, &node) in blob.placement.iter().enumerate() {
-        let id = ShardId { blob: blob.id, shard: ShardIndex(shard as u8) };
+        let id = ShardId { blob: blob.id, shard: ShardNumber(shard as u8) };
         if !missing.contains(&id.shard) {
             assert_eq!(world.nodes.chunk_lengths(node, id), lengths, "shard {shard}");
         }

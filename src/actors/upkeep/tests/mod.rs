@@ -16,7 +16,7 @@ use crate::net::{AppendChunks, NodeService, ReadChunks};
 use crate::storage::meta::command::{Change, Reply};
 use crate::storage::meta::record::{NodeRecord, NodeState};
 use crate::storage::meta::samples;
-use crate::types::{BlobId, ChunkIndex, HostId, Incarnation, NodeId, ShardId, ShardIndex, UnixMs};
+use crate::types::{BlobId, ChunkIndex, HostId, Incarnation, NodeId, ShardId, ShardNumber, UnixMs};
 use actix::Actor;
 use bytes::Bytes;
 use std::sync::Arc;
@@ -79,7 +79,7 @@ fn segments(host: &TestHost) -> usize {
 }
 
 fn shard(blob: u128) -> ShardId {
-    ShardId { blob: BlobId(blob), shard: ShardIndex(0) }
+    ShardId { blob: BlobId(blob), shard: ShardNumber(0) }
 }
 
 /// Returns the chunk of a blob; each blob has another content.
@@ -155,7 +155,7 @@ async fn garbage_shards_on_a_node_that_is_down_stay_pending() {
     host.upkeep.health.take_out(blob_of(&manifest).placement[1], "pulled");
     assert_eq!(reclaim(&host).await, 2);
     let garbage = host.view().await.garbage(None, 10).expect("garbage");
-    assert_eq!(garbage.iter().map(|row| row.pending.clone()).collect::<Vec<_>>(), [vec![ShardIndex(1)]]);
+    assert_eq!(garbage.iter().map(|row| row.pending.clone()).collect::<Vec<_>>(), [vec![ShardNumber(1)]]);
     host.close().await;
 }
 

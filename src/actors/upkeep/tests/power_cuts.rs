@@ -11,7 +11,7 @@ use crate::net::{AppendChunks, ChunkFault, NodeService, ReadChunks};
 use crate::storage::disk::sim::SimDisk;
 use crate::storage::kv::memory::MemoryKv;
 use crate::storage::shard_index::TABLES;
-use crate::types::{BlobId, ChunkIndex, NodeId, ShardId, ShardIndex};
+use crate::types::{BlobId, ChunkIndex, NodeId, ShardId, ShardNumber};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -62,7 +62,7 @@ fn start(disk: &SimDisk, kv: Arc<MemoryKv>, clock: &Arc<SetClock>) -> Running {
 }
 
 fn random_shard(seeded: &Seeded) -> ShardId {
-    ShardId { blob: BlobId(1 + u128::from(seeded.below(5))), shard: ShardIndex(seeded.below(2) as u8) }
+    ShardId { blob: BlobId(1 + u128::from(seeded.below(5))), shard: ShardNumber(seeded.below(2) as u8) }
 }
 
 /// Appends, drops or compacts at random, and updates the allowed contents.

@@ -8,7 +8,7 @@ use crate::actors::meta::{
     BucketRow, Change, ChangeTraits, ListQuery, Listed, MetaView, Pick, Refusal as Refused, Reply, TraitsChange,
     Version, VersionRow,
 };
-use crate::actors::sealing::{KeyStore, NamedKey, Place, Sealing, SealingError};
+use crate::actors::sealing::{KeyStore, NamedKey, SealedObject, Sealing, SealingError};
 use crate::api::identity::changes::keys;
 use crate::types::BucketId;
 use bytes::Bytes;
@@ -179,7 +179,8 @@ fn rewrapped(
     sealing: &[u8],
 ) -> Result<Option<Bytes>, SealingError> {
     let store = KeyStore { roots: &admin.roots, documents: view };
-    let anew = store.rewrapped(&Sealing::decode(sealing)?, Place { bucket, key }, admin.ambient.entropy.as_ref())?;
+    let anew =
+        store.rewrapped(&Sealing::decode(sealing)?, SealedObject { bucket, key }, admin.ambient.entropy.as_ref())?;
     Ok(anew.map(|sealing| sealing.encode()))
 }
 

@@ -6,7 +6,7 @@ use crate::actors::meta::IdentityKind;
 use crate::api::iam::call::{Answered, Call, Outcome};
 use crate::api::identity::changes::accounts;
 use crate::api::identity::changes::groups::GROUPS_OF_USER_MAX;
-use crate::api::identity::changes::holders::{ATTACHED_MAX, Holder};
+use crate::api::identity::changes::holders::{ATTACHED_MAX, PolicyHolder};
 use crate::api::identity::changes::keys::KEYS_MAX;
 use crate::api::identity::changes::policies::VERSIONS_MAX;
 use crate::api::identity::records::{GroupRecord, UserRecord};

@@ -3,7 +3,7 @@
 use super::Action;
 use crate::api::iam::call::{Answered, Call, Outcome};
 use crate::api::identity::IdentityError;
-use crate::api::identity::changes::holders::{self, Holder};
+use crate::api::identity::changes::holders::{self, PolicyHolder};
 use crate::api::identity::names::{self, IamArn};
 use crate::api::identity::records::{GroupRecord, RoleRecord, UserRecord};
 
@@ -32,7 +32,7 @@ pub const ACTIONS: &[(&str, Action)] = &[
 ];
 
 /// A kind of holder, with its name in actions and parameters.
-pub trait Called: Holder {
+pub trait Called: PolicyHolder {
     /// `User`, as in `PutUserPolicy` and `UserName`.
     const CALLED: &'static str;
     fn own_arn(&self) -> String;

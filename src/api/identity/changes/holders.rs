@@ -12,7 +12,7 @@ use crate::api::identity::records::{Granted, GroupRecord, Record, RoleRecord, Us
 pub const ATTACHED_MAX: usize = 20;
 
 /// A record that holds policies: a user, a group or a role.
-pub trait Holder: Record {
+pub trait PolicyHolder: Record {
     /// The most characters of all inline policies together, without whitespace (IAM User Guide, "IAM and AWS STS
     /// quotas").
     const INLINE_CHARS_MAX: usize;
@@ -23,7 +23,7 @@ pub trait Holder: Record {
 
 macro_rules! holders {
     ($($record:ident $inline_chars_max:literal;)*) => {
-        $(impl Holder for $record {
+        $(impl PolicyHolder for $record {
             const INLINE_CHARS_MAX: usize = $inline_chars_max;
 
             fn granted(&self) -> &Granted {
@@ -43,7 +43,7 @@ holders! {
     RoleRecord 10240;
 }
 
-pub fn put_inline<H: Holder>(
+pub fn put_inline<H: PolicyHolder>(
     editor: &Editor<'_>,
     account: &str,
     name: &str,
@@ -70,7 +70,7 @@ pub fn put_inline<H: Holder>(
     Ok(Decided::new(vec![write(&holder, expect)], ()))
 }
 
-pub fn inline<H: Holder>(
+pub fn inline<H: PolicyHolder>(
     editor: &Editor<'_>,
     account: &str,
     name: &str,
@@ -81,11 +81,11 @@ pub fn inline<H: Holder>(
     Ok((holder, document))
 }
 
-fn no_such_inline<H: Holder>(policy: &str) -> IdentityError {
+fn no_such_inline<H: PolicyHolder>(policy: &str) -> IdentityError {
     IdentityError::NoSuchEntity(format!("The {} policy with name {policy} cannot be found.", H::WHAT))
 }
 
-pub fn delete_inline<H: Holder>(editor: &Editor<'_>, account: &str, name: &str, policy: &str) -> Decision<()> {
+pub fn delete_inline<H: PolicyHolder>(editor: &Editor<'_>, account: &str, name: &str, policy: &str) -> Decision<()> {
     let Stored { record: mut holder, expect } = editor.directory.named::<H>(account, name)?;
     if holder.granted_mut().inline.remove(policy).is_none() {
         return Err(no_such_inline::<H>(policy));
@@ -94,7 +94,7 @@ pub fn delete_inline<H: Holder>(editor: &Editor<'_>, account: &str, name: &str, 
 }
 
 /// Attaches a policy; no effect if it is attached.
-pub fn attach<H: Holder>(editor: &Editor<'_>, account: &str, name: &str, arn: &str) -> Decision<()> {
+pub fn attach<H: PolicyHolder>(editor: &Editor<'_>, account: &str, name: &str, arn: &str) -> Decision<()> {
     let Stored { record: mut holder, expect } = editor.directory.named::<H>(account, name)?;
     let counted = policies::count(editor, account, arn, Use::Attachment, true)?;
     let attached = &mut holder.granted_mut().attached;
@@ -113,7 +113,7 @@ pub fn attach<H: Holder>(editor: &Editor<'_>, account: &str, name: &str, arn: &s
     Ok(Decided::new(writes, ()))
 }
 
-pub fn detach<H: Holder>(editor: &Editor<'_>, account: &str, name: &str, arn: &str) -> Decision<()> {
+pub fn detach<H: PolicyHolder>(editor: &Editor<'_>, account: &str, name: &str, arn: &str) -> Decision<()> {
     let Stored { record: mut holder, expect } = editor.directory.named::<H>(account, name)?;
     let attached = &mut holder.granted_mut().attached;
     let before = attached.len();

@@ -51,12 +51,12 @@ pub struct MadeKey {
 }
 
 /// The record of the owner, which lists the ids of its access keys.
-enum Holder {
+enum OwnerRecord {
     Account(Stored<AccountRecord>),
     User(Stored<UserRecord>),
 }
 
-impl Holder {
+impl OwnerRecord {
     fn find(editor: &Editor<'_>, account: &str, whose: Whose<'_>) -> Result<Self, IdentityError> {
         match whose {
             Whose::User(name) => editor.directory.user(account, name).map(Self::User),
@@ -106,7 +106,7 @@ impl Holder {
 }
 
 pub fn create(editor: &Editor<'_>, account: &str, whose: Whose<'_>, mut new: NewKey<'_>) -> Decision<MadeKey> {
-    let mut holder = Holder::find(editor, account, whose)?;
+    let mut holder = OwnerRecord::find(editor, account, whose)?;
     if let Some(given) = new.given {
         check_given(editor, given)?;
     }
@@ -156,7 +156,7 @@ fn check_given(editor: &Editor<'_>, given: GivenKey<'_>) -> Result<(), IdentityE
     Ok(())
 }
 
-fn check_room(editor: &Editor<'_>, holder: &Holder, service: bool) -> Result<(), IdentityError> {
+fn check_room(editor: &Editor<'_>, holder: &OwnerRecord, service: bool) -> Result<(), IdentityError> {
     let existing = records(editor, holder)?;
     let alike = existing.iter().filter(|key| key.service.is_some() == service).count();
     let (limit, what) =
@@ -167,7 +167,7 @@ fn check_room(editor: &Editor<'_>, holder: &Holder, service: bool) -> Result<(),
     Err(IdentityError::LimitExceeded(format!("Cannot exceed quota for {what}: {limit}")))
 }
 
-fn records(editor: &Editor<'_>, holder: &Holder) -> Result<Vec<AccessKeyRecord>, IdentityError> {
+fn records(editor: &Editor<'_>, holder: &OwnerRecord) -> Result<Vec<AccessKeyRecord>, IdentityError> {
     let found = holder.keys().iter().map(|id| editor.directory.access_key(id)).collect::<Result<Vec<_>, _>>()?;
     Ok(found.into_iter().flatten().map(|stored| stored.record).collect())
 }
@@ -178,12 +178,12 @@ pub fn list(
     account: &str,
     whose: Whose<'_>,
 ) -> Result<(Option<String>, Vec<AccessKeyRecord>), IdentityError> {
-    let holder = Holder::find(editor, account, whose)?;
+    let holder = OwnerRecord::find(editor, account, whose)?;
     Ok((holder.user(), records(editor, &holder)?))
 }
 
 pub fn set_active(editor: &Editor<'_>, account: &str, whose: Whose<'_>, id: &str, active: bool) -> Decision<()> {
-    let holder = Holder::find(editor, account, whose)?;
+    let holder = OwnerRecord::find(editor, account, whose)?;
     let Stored { record: mut key, expect } = owned_key(editor, &holder, id)?;
     key.active = active;
     Ok(Decided::new(vec![write(&key, expect)], ()))
@@ -219,13 +219,13 @@ pub fn reseal(
 }
 
 pub fn delete(editor: &Editor<'_>, account: &str, whose: Whose<'_>, id: &str) -> Decision<()> {
-    let mut holder = Holder::find(editor, account, whose)?;
+    let mut holder = OwnerRecord::find(editor, account, whose)?;
     let Stored { record: key, expect } = owned_key(editor, &holder, id)?;
     holder.keys_mut().retain(|existing| existing != id);
     Ok(Decided::new(vec![remove(&key, expect), holder.into_write()], ()))
 }
 
-fn owned_key(editor: &Editor<'_>, holder: &Holder, id: &str) -> Result<Stored<AccessKeyRecord>, IdentityError> {
+fn owned_key(editor: &Editor<'_>, holder: &OwnerRecord, id: &str) -> Result<Stored<AccessKeyRecord>, IdentityError> {
     let found = editor.directory.access_key(id)?.filter(|stored| stored.record.owner == holder.owner());
     found.ok_or_else(|| IdentityError::NoSuchEntity(format!("The Access Key with id {id} cannot be found.")))
 }

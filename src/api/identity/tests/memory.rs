@@ -3,7 +3,7 @@
 use crate::actors::meta::{DocumentKey, DocumentRow, DocumentWrite, Expect, IdentityKind, KvError};
 use crate::ambient::{Ambient, Clock};
 use crate::api::identity::changes::accounts::{self, AccountShape};
-use crate::api::identity::changes::holders::{self, Holder};
+use crate::api::identity::changes::holders::{self, PolicyHolder};
 use crate::api::identity::directory::DocumentsPage;
 use crate::api::identity::records::Record;
 use crate::api::identity::{
@@ -157,7 +157,7 @@ impl World {
     }
 
     /// Puts an inline policy of a user, a group or a role.
-    pub fn put_inline<H: Holder>(&mut self, name: &str, document: &str) {
+    pub fn put_inline<H: PolicyHolder>(&mut self, name: &str, document: &str) {
         let put = self.change(|editor| holders::put_inline::<H>(editor, ACCOUNT, name, "all", document));
         put.expect("a good policy of somebody who is there");
     }

@@ -45,7 +45,7 @@ pub struct Asks {
     /// True if it creates a bucket with an object ownership setting.
     pub ownership: bool,
     /// True if it is a conditional write or delete that compares an ETag (`If-Match`).
-    pub compares: bool,
+    pub reads_etag: bool,
 }
 
 /// The condition under which an operation needs an action.
@@ -87,7 +87,7 @@ impl When {
             Self::Bypass => asks.bypass,
             Self::ObjectLock => asks.object_lock,
             Self::Ownership => asks.ownership,
-            Self::Compares => asks.compares,
+            Self::Compares => asks.reads_etag,
         }
     }
 }
@@ -386,11 +386,11 @@ mod tests {
 
     #[test]
     fn a_conditional_write_needs_the_right_to_read() {
-        let compares = Asks { compares: true, ..Asks::default() };
-        assert_eq!(names("PutObject", compares), ["s3:PutObject", "s3:GetObject"]);
-        assert_eq!(names("CompleteMultipartUpload", compares), ["s3:PutObject", "s3:GetObject"]);
-        assert_eq!(names("DeleteObject", compares), ["s3:DeleteObject", "s3:GetObject"]);
-        assert_eq!(names("CopyObject", compares), ["s3:GetObject", "s3:PutObject", "s3:GetObject"]);
+        let reads_etag = Asks { reads_etag: true, ..Asks::default() };
+        assert_eq!(names("PutObject", reads_etag), ["s3:PutObject", "s3:GetObject"]);
+        assert_eq!(names("CompleteMultipartUpload", reads_etag), ["s3:PutObject", "s3:GetObject"]);
+        assert_eq!(names("DeleteObject", reads_etag), ["s3:DeleteObject", "s3:GetObject"]);
+        assert_eq!(names("CopyObject", reads_etag), ["s3:GetObject", "s3:PutObject", "s3:GetObject"]);
     }
 
     #[test]

@@ -161,7 +161,7 @@ pub fn asks(operation: &str, headers: &HeaderMap, uri: &Uri) -> Asks {
         bypass: bypasses(headers),
         object_lock: has("x-amz-bucket-object-lock-enabled"),
         ownership: has("x-amz-object-ownership"),
-        compares: COMPARING.contains(&operation)
+        reads_etag: COMPARING.contains(&operation)
             && ["if-match", "if-none-match"]
                 .into_iter()
                 .filter_map(|name| text(headers, name))
@@ -319,13 +319,13 @@ mod tests {
     }
 
     #[test]
-    fn conditions_on_an_etag_compare_and_conditions_on_a_star_do_not() {
-        let compares =
-            |operation, tag| asks(operation, &headers(&[("if-match", tag)]), &Uri::from_static("/b/k")).compares;
-        assert!(compares("PutObject", "\"a\"") && compares("DeleteObject", "a"));
-        assert!(!compares("DeleteObject", "*") && !compares("GetObject", "\"a\""));
+    fn if_match_with_an_etag_is_a_comparing_write_and_with_a_star_is_not() {
+        let reads_etag =
+            |operation, tag| asks(operation, &headers(&[("if-match", tag)]), &Uri::from_static("/b/k")).reads_etag;
+        assert!(reads_etag("PutObject", "\"a\"") && reads_etag("DeleteObject", "a"));
+        assert!(!reads_etag("DeleteObject", "*") && !reads_etag("GetObject", "\"a\""));
         let other_than =
-            |tag| asks("PutObject", &headers(&[("if-none-match", tag)]), &Uri::from_static("/b/k")).compares;
+            |tag| asks("PutObject", &headers(&[("if-none-match", tag)]), &Uri::from_static("/b/k")).reads_etag;
         assert!(other_than("\"a\"") && !other_than("*"));
     }
 }

@@ -10,7 +10,7 @@ use crate::types::UnixMs;
 use std::sync::Arc;
 
 /// The principal that an access key identifies, with the session token that was sent with it.
-pub struct Holder {
+pub struct KeyHolder {
     pub resolved: Resolved,
     pub identity: Arc<ParsedIdentity>,
     /// The limits of its account.
@@ -52,7 +52,7 @@ impl Holders<'_> {
 
     /// Returns the holder of this key and session token. The signature must have been verified with the key's secret
     /// before. A holder with a token is not cached.
-    pub fn holder(&self, access_key: &str, token: Option<&str>) -> Result<Arc<Holder>, HolderError> {
+    pub fn holder(&self, access_key: &str, token: Option<&str>) -> Result<Arc<KeyHolder>, HolderError> {
         if token.is_some() {
             return self.read(access_key, token).map(|made| Arc::new(made.value));
         }
@@ -63,13 +63,13 @@ impl Holders<'_> {
         kept.ok_or(HolderError::Unknown(ResolveError::UnknownKey))
     }
 
-    fn read(&self, access_key: &str, token: Option<&str>) -> Result<Made<Holder>, HolderError> {
+    fn read(&self, access_key: &str, token: Option<&str>) -> Result<Made<KeyHolder>, HolderError> {
         let directory = self.iam.directory(self.view);
         let resolved = resolve(&directory, self.iam.credential_keys(), access_key, token, self.now)?;
         let identity = ParsedIdentity::of(&resolved, &self.iam.parsed).map_err(HolderError::Unreadable)?;
         let rates = self.rates(&resolved.principal.account).map_err(HolderError::Unreadable)?;
         let bytes = resolved.text_bytes();
-        Ok(Made { value: Holder { resolved, identity: Arc::new(identity), rates }, bytes })
+        Ok(Made { value: KeyHolder { resolved, identity: Arc::new(identity), rates }, bytes })
     }
 
     fn rates(&self, account: &str) -> Result<RateLimits, IdentityError> {

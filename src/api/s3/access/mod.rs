@@ -14,12 +14,12 @@ mod request;
 mod unsupported;
 
 pub use explain::{BucketShown, Explained, HypotheticalRequest, ObjectShown, StatementShown, Unexplained, explain};
-pub use holders::Holder;
+pub use holders::KeyHolder;
 pub use judge::{Authority, Judge, JudgedBucket, ObjectKeys, OnEach, Subject};
 
 use super::memos::Memos;
 use super::objects::tags::of_new_bucket;
-use super::refuse;
+use super::{OPERATIONS, refuse};
 use crate::actors::gateway::{Gateway, StoreError};
 use crate::actors::meta::{MetaView, Pick};
 use crate::api::auth::Secrets;
@@ -58,99 +58,6 @@ impl fmt::Debug for Credentials {
         f.debug_struct("Credentials").field("access_key", &self.access_key).finish_non_exhaustive()
     }
 }
-
-/// The implemented operations. s3s knows more.
-pub const OPERATIONS: [&str; 89] = [
-    "AbortMultipartUpload",
-    "CompleteMultipartUpload",
-    "CopyObject",
-    "CreateBucket",
-    "CreateMultipartUpload",
-    "DeleteBucket",
-    "DeleteBucketAnalyticsConfiguration",
-    "DeleteBucketCors",
-    "DeleteBucketEncryption",
-    "DeleteBucketIntelligentTieringConfiguration",
-    "DeleteBucketInventoryConfiguration",
-    "DeleteBucketLifecycle",
-    "DeleteBucketMetricsConfiguration",
-    "DeleteBucketOwnershipControls",
-    "DeleteBucketPolicy",
-    "DeleteBucketReplication",
-    "DeleteBucketTagging",
-    "DeleteBucketWebsite",
-    "DeleteObject",
-    "DeleteObjectTagging",
-    "DeleteObjects",
-    "DeletePublicAccessBlock",
-    "GetBucketAccelerateConfiguration",
-    "GetBucketAcl",
-    "GetBucketAnalyticsConfiguration",
-    "GetBucketCors",
-    "GetBucketEncryption",
-    "GetBucketIntelligentTieringConfiguration",
-    "GetBucketInventoryConfiguration",
-    "GetBucketLifecycleConfiguration",
-    "GetBucketLocation",
-    "GetBucketLogging",
-    "GetBucketMetricsConfiguration",
-    "GetBucketNotificationConfiguration",
-    "GetBucketOwnershipControls",
-    "GetBucketPolicy",
-    "GetBucketPolicyStatus",
-    "GetBucketReplication",
-    "GetBucketRequestPayment",
-    "GetBucketTagging",
-    "GetBucketVersioning",
-    "GetBucketWebsite",
-    "GetObject",
-    "GetObjectAcl",
-    "GetObjectAttributes",
-    "GetObjectLegalHold",
-    "GetObjectLockConfiguration",
-    "GetObjectRetention",
-    "GetObjectTagging",
-    "GetPublicAccessBlock",
-    "HeadBucket",
-    "HeadObject",
-    "ListBucketAnalyticsConfigurations",
-    "ListBucketIntelligentTieringConfigurations",
-    "ListBucketInventoryConfigurations",
-    "ListBucketMetricsConfigurations",
-    "ListBuckets",
-    "ListMultipartUploads",
-    "ListObjectVersions",
-    "ListObjects",
-    "ListObjectsV2",
-    "ListParts",
-    "PutBucketAccelerateConfiguration",
-    "PutBucketAcl",
-    "PutBucketAnalyticsConfiguration",
-    "PutBucketCors",
-    "PutBucketEncryption",
-    "PutBucketIntelligentTieringConfiguration",
-    "PutBucketInventoryConfiguration",
-    "PutBucketLifecycleConfiguration",
-    "PutBucketLogging",
-    "PutBucketMetricsConfiguration",
-    "PutBucketNotificationConfiguration",
-    "PutBucketOwnershipControls",
-    "PutBucketPolicy",
-    "PutBucketRequestPayment",
-    "PutBucketTagging",
-    "PutBucketVersioning",
-    "PutBucketWebsite",
-    "PutObject",
-    "PutObjectAcl",
-    "PutObjectLegalHold",
-    "PutObjectLockConfiguration",
-    "PutObjectRetention",
-    "PutObjectTagging",
-    "PutPublicAccessBlock",
-    "RenameObject",
-    "UploadPart",
-    "UploadPartCopy",
-];
 
 const SECURITY_TOKEN: HeaderName = HeaderName::from_static("x-amz-security-token");
 
@@ -411,7 +318,7 @@ struct Head<'a> {
 /// A request with its caller identified. An anonymous one has no holder.
 struct Identified {
     judge: Arc<Judge>,
-    holder: Option<Arc<Holder>>,
+    holder: Option<Arc<KeyHolder>>,
 }
 
 impl Identified {

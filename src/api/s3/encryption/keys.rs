@@ -6,7 +6,7 @@ use super::kms::{KmsNames, failed, resolve};
 use super::requested::RequestedEncryption;
 use crate::actors::meta::{Change, DocumentKey, DocumentWrite, Expect, IdentityKind, MetaView, Refusal, Reply};
 use crate::actors::sealing::{
-    CustomerKey, DataKey, KMS_DEFAULT_KEY, KeyPath, KeyStore, KmsWanted, NamedKey, Place, RootKeys, SSE_S3_KEY,
+    CustomerKey, DataKey, KMS_DEFAULT_KEY, KeyPath, KeyStore, KmsWanted, NamedKey, RootKeys, SSE_S3_KEY, SealedObject,
     Sealing, SealingError, Wanted,
 };
 use crate::ambient::Entropy;
@@ -29,11 +29,11 @@ pub struct Keys<'a> {
 pub fn prepare(
     asked: &RequestedEncryption,
     keys: Keys<'_>,
-    place: Place<'_>,
+    sealed_object: SealedObject<'_>,
     entropy: &dyn Entropy,
 ) -> S3Result<(Sealing, DataKey)> {
     let wanted = wanted(asked, keys)?;
-    keys.store.prepare(&wanted, place, entropy).map_err(|error| failed(error, keys.names))
+    keys.store.prepare(&wanted, sealed_object, entropy).map_err(|error| failed(error, keys.names))
 }
 
 /// Wraps the data key of a source for a copy that shares its bytes. Returns `None` if the copy cannot share them,
@@ -42,11 +42,11 @@ pub fn seal_key(
     key: &DataKey,
     asked: &RequestedEncryption,
     keys: Keys<'_>,
-    place: Place<'_>,
+    sealed_object: SealedObject<'_>,
     entropy: &dyn Entropy,
 ) -> S3Result<Option<Sealing>> {
     let wanted = wanted(asked, keys)?;
-    match keys.store.seal_key(key, &wanted, place, entropy) {
+    match keys.store.seal_key(key, &wanted, sealed_object, entropy) {
         Ok(sealing) => Ok(Some(sealing)),
         Err(SealingError::LayersDiffer) => Ok(None),
         Err(error) => Err(failed(error, keys.names)),
@@ -54,19 +54,24 @@ pub fn seal_key(
 }
 
 /// Unwraps the data key of an object before its bytes are read, or of an upload before a part is written.
-pub fn open(sealing: &Sealing, keys: Keys<'_>, place: Place<'_>, customer: Option<&CustomerKey>) -> S3Result<DataKey> {
-    keys.store.open(sealing, place, customer).map_err(|error| failed(error, keys.names))
+pub fn open(
+    sealing: &Sealing,
+    keys: Keys<'_>,
+    sealed_object: SealedObject<'_>,
+    customer: Option<&CustomerKey>,
+) -> S3Result<DataKey> {
+    keys.store.open(sealing, sealed_object, customer).map_err(|error| failed(error, keys.names))
 }
 
-/// Wraps the data key of an object that is renamed. `places` are the present place and the new one.
+/// Wraps the data key of an object that is renamed. `sealed_objects`: under its present name, and under the new one.
 pub fn rewrap(
     sealing: &Sealing,
     keys: Keys<'_>,
-    places: (Place<'_>, Place<'_>),
+    sealed_objects: (SealedObject<'_>, SealedObject<'_>),
     customer: Option<&CustomerKey>,
     entropy: &dyn Entropy,
 ) -> S3Result<Sealing> {
-    keys.store.rewrap(sealing, places, customer, entropy).map_err(|error| failed(error, keys.names))
+    keys.store.rewrap(sealing, sealed_objects, customer, entropy).map_err(|error| failed(error, keys.names))
 }
 
 fn wanted(asked: &RequestedEncryption, keys: Keys<'_>) -> S3Result<Wanted> {

@@ -8,8 +8,8 @@ use super::{
 };
 use crate::actors::meta::KvError;
 use crate::actors::sealing::{
-    CustomerKey, KMS_DEFAULT_KEY, KeyDocuments, KeyPath, KeyStore, NamedKey, Place, RootKeys, SSE_S3_KEY, Sealing,
-    Secret, alias_document,
+    CustomerKey, KMS_DEFAULT_KEY, KeyDocuments, KeyPath, KeyStore, NamedKey, RootKeys, SSE_S3_KEY, SealedObject,
+    Sealing, Secret, alias_document,
 };
 use crate::ambient::{Ambient, Entropy};
 use crate::api::errors::Fault;
@@ -32,7 +32,7 @@ const KEY_MD5: &str = "x-amz-server-side-encryption-customer-key-md5";
 const A: (&str, &str) = ("pO3upElrwuEXSoFwCfnZPdSsmt/xWeFa0N9KgDijwVs=", "DWygnHRtgiJ77HCm+1rvHw==");
 const B: (&str, &str) = ("6b+WOZ1T3cqZMxgThRcXAQBrS5mXKdDUphvpxptl9/4=", "arxBvwY2V4SiOne6yppVPQ==");
 
-const PLACE: Place<'static> = Place { bucket: BucketId(1), key: "k" };
+const OBJECT: SealedObject<'static> = SealedObject { bucket: BucketId(1), key: "k" };
 const NAMES: KmsNames<'static> = KmsNames { region: "us-east-1", account: "000000000000" };
 
 fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
@@ -95,7 +95,7 @@ fn with_keys<T>(act: impl FnOnce(Keys<'_>) -> T) -> T {
 }
 
 fn sealed(asked: &RequestedEncryption) -> Sealing {
-    with_keys(|keys| prepare(asked, keys, PLACE, entropy().as_ref())).expect("keys are there").0
+    with_keys(|keys| prepare(asked, keys, OBJECT, entropy().as_ref())).expect("keys are there").0
 }
 
 fn kms(key: Option<&str>) -> RequestedEncryption {
@@ -320,7 +320,7 @@ fn the_right_to_a_kms_key_is_decided_by_arn_even_if_absent() {
 #[test]
 fn an_absent_or_disabled_key_is_answered_with_kmss_error() {
     let refused = |reference: &str| {
-        let prepared = with_keys(|keys| prepare(&kms(Some(reference)), keys, PLACE, entropy().as_ref()));
+        let prepared = with_keys(|keys| prepare(&kms(Some(reference)), keys, OBJECT, entropy().as_ref()));
         code_and_words(&prepared.expect_err("it is refused"))
     };
     let id = "01234567-89ab-cdef-0123-456789abcdef";
@@ -348,24 +348,24 @@ fn a_prepared_data_key_opens_and_can_be_shared_with_a_copy() {
         for (asked, key) in
             [(RequestedEncryption::SseS3, None), (kms(Some("alias/team/pay")), None), (clients, Some(customer(A)))]
         {
-            let (sealing, data_key) = prepare(&asked, keys, PLACE, entropy.as_ref()).expect("keys are there");
-            assert_eq!(open(&sealing, keys, PLACE, key.as_ref()).expect("it opens"), data_key);
-            let copy = Place { key: "copy", ..PLACE };
+            let (sealing, data_key) = prepare(&asked, keys, OBJECT, entropy.as_ref()).expect("keys are there");
+            assert_eq!(open(&sealing, keys, OBJECT, key.as_ref()).expect("it opens"), data_key);
+            let copy = SealedObject { key: "copy", ..OBJECT };
             let shared = seal_key(&data_key, &RequestedEncryption::SseS3, keys, copy, entropy.as_ref());
             let shared = shared.expect("keys are there").expect("of as many layers");
             assert_eq!(open(&shared, keys, copy, None).expect("it opens"), data_key);
         }
         let dual = RequestedEncryption::SseKms(RequestedKms { dual_layer: true, ..RequestedKms::default() });
         let (_, data_key) =
-            prepare(&RequestedEncryption::SseS3, keys, PLACE, entropy.as_ref()).expect("keys are there");
-        assert_eq!(seal_key(&data_key, &dual, keys, PLACE, entropy.as_ref()).ok(), Some(None));
+            prepare(&RequestedEncryption::SseS3, keys, OBJECT, entropy.as_ref()).expect("keys are there");
+        assert_eq!(seal_key(&data_key, &dual, keys, OBJECT, entropy.as_ref()).ok(), Some(None));
     });
 }
 
 #[test]
 fn opening_an_object_with_another_customer_key_is_refused() {
     let clients = sealed(&RequestedEncryption::SseC(customer(A)));
-    let opened = with_keys(|keys| open(&clients, keys, PLACE, Some(&customer(B))));
+    let opened = with_keys(|keys| open(&clients, keys, OBJECT, Some(&customer(B))));
     let expected = S3Error::from(Fault::CustomerKeyDiffers);
     assert_eq!(code_and_words(&opened.expect_err("it is refused")), code_and_words(&expected));
 }

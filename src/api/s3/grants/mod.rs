@@ -3,8 +3,10 @@
 //! ACL and its owner with its version.
 //!
 //! ```text
-//!  headers, XML ──asked──► named grantees ──resolve──► accounts, groups ──writes──► an allowed ACL
+//!  headers, XML ──`requested`──► grantees by name ──`resolve`──► accounts, groups ──`writes`──► the stored ACL
 //! ```
+//!
+//! `writes` checks against the object ownership and the public access block.
 
 pub mod bucket_acl;
 pub mod bucket_policy;

@@ -19,7 +19,7 @@ use super::objects::requested_traits;
 use super::objects::sealed::{RequestedSealing, sealing_of};
 use super::{Store, unexpected};
 use crate::actors::meta::{BucketRow, Change, CreateUpload, MetaView, Reply, UploadRecord, UploadRow};
-use crate::actors::sealing::{Place, Sealing};
+use crate::actors::sealing::{SealedObject, Sealing};
 use crate::api::errors::{ArgumentFault, Fault};
 use crate::limits::PARTS_MAX;
 use crate::types::{UnixMs, UploadId};
@@ -82,7 +82,7 @@ pub async fn create(
     let abort = abort_of(&store.memos, &view, &bucket, &input.key, store.gateway.meta().time().now)?;
     let (abort_date, abort_rule_id) = abort.unzip();
     let seal = RequestedSealing::of(store, &request.headers, &bucket, view).await?;
-    let seal = seal.prepare(store, Place { bucket: bucket.bucket.id, key: &input.key })?;
+    let seal = seal.prepare(store, SealedObject { bucket: bucket.bucket.id, key: &input.key })?;
     traits.sealing = seal.record;
     let id = UploadId(store.ambient.fresh_id());
     let create = CreateUpload {

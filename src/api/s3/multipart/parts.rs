@@ -9,7 +9,7 @@ use super::super::{Readable, Store};
 use super::{Open, open, parse_part_number};
 use crate::actors::gateway::{BodyChecks, ByteRange, Kept, PutPartRequest, StoredPart, Upload};
 use crate::actors::meta::{Checksum, ChecksumAlgorithm, ChecksumKind, ETag, UploadRecord};
-use crate::actors::sealing::{DataKey, Place, Sealing};
+use crate::actors::sealing::{DataKey, SealedObject, Sealing};
 use crate::api::errors::Fault;
 use crate::limits::PUT_BYTES_MAX;
 use http::HeaderMap;
@@ -58,8 +58,8 @@ struct PartSeal {
 fn seal(store: &Store, headers: &HeaderMap, open: &Open, key: &str) -> S3Result<PartSeal> {
     let sealing = open.sealing.as_ref();
     let customer = key_of_part(headers, sealing)?;
-    let place = Place { bucket: open.bucket.bucket.id, key };
-    let data_key = data_key(store, &open.view, place, sealing, customer.as_ref())?;
+    let sealed_object = SealedObject { bucket: open.bucket.bucket.id, key };
+    let data_key = data_key(store, &open.view, sealed_object, sealing, customer.as_ref())?;
     Ok(PartSeal {
         data_key,
         hides_tag: sealing.is_some_and(Sealing::hides_tag),

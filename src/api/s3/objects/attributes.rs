@@ -8,7 +8,7 @@ use super::super::{Found, Store};
 use super::sealed::{check_customer, sealing_of};
 use super::version::shown;
 use crate::actors::meta::{self, PartRow};
-use crate::actors::sealing::Place;
+use crate::actors::sealing::SealedObject;
 use crate::api::errors::{ArgumentFault, Fault, NO_ATTRIBUTES};
 use crate::types::ManifestId;
 use http::HeaderMap;
@@ -36,8 +36,8 @@ pub async fn attributes(
     let found = store.object(&input.bucket, &input.key, input.version_id.as_deref()).await?;
     let sealing = sealing_of(&found.version.traits)?;
     let customer = key_of_read(&request.headers, sealing.as_ref())?;
-    let place = Place { bucket: found.bucket.bucket.id, key: &input.key };
-    check_customer(store, &found.view, place, sealing.as_ref(), customer.as_ref())?;
+    let sealed_object = SealedObject { bucket: found.bucket.bucket.id, key: &input.key };
+    check_customer(store, &found.view, sealed_object, sealing.as_ref(), customer.as_ref())?;
     let wants = |name: &str| requested.iter().any(|one| one == name);
     let manifest = &found.version.manifest;
     let object_parts = match manifest.parts() {

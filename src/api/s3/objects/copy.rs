@@ -17,7 +17,7 @@ use crate::actors::meta::{
     Change, ChecksumAlgorithm, ChecksumKind, CopyVersion, EventDraft, Manifest, MetaView, ObjectHeaders, ObjectVersion,
     Refusal, Reply, Traits, WriteConditions,
 };
-use crate::actors::sealing::{DataKey, Place};
+use crate::actors::sealing::{DataKey, SealedObject};
 use crate::api::errors::{Fault, with_details};
 use crate::limits::{PARTS_MAX, PUT_BYTES_MAX};
 use crate::types::{BucketId, ManifestId};
@@ -50,8 +50,8 @@ pub async fn open_source(
     let mut source = opened.map_err(|error| of_source(error, key))?;
     let sealing = sealing_of(&source.object.version.traits)?;
     let customer = key_of_source(headers, sealing.as_ref())?;
-    let place = Place { bucket: source.bucket.bucket.id, key };
-    source.object = unsealed(store, place, source.object, sealing.as_ref(), customer.as_ref())?;
+    let sealed_object = SealedObject { bucket: source.bucket.bucket.id, key };
+    source.object = unsealed(store, sealed_object, source.object, sealing.as_ref(), customer.as_ref())?;
     ReadConditions::of_copy_source(headers).check_copy_source(&source.object.version.manifest)?;
     Ok(source)
 }
@@ -61,7 +61,7 @@ fn check_parameters(headers: &HeaderMap) -> Result<(), Fault> {
     let source = headers.get(s3s::header::X_AMZ_COPY_SOURCE).map(|source| source.as_bytes()).unwrap_or_default();
     let mut parts = source.splitn(2, |byte| *byte == b'?');
     match parts.nth(1) {
-        Some(parameter) if !parameter.starts_with(b"versionId=") => {
+        Some(parameters) if !parameters.starts_with(b"versionId=") || parameters.contains(&b'&') => {
             Err(Fault::InvalidArgument("Unsupported copy source parameter.".to_owned()))
         }
         _ => Ok(()),
@@ -200,8 +200,8 @@ struct Target {
 }
 
 impl Target {
-    fn place(&self) -> Place<'_> {
-        Place { bucket: self.bucket, key: &self.key }
+    fn sealed_object(&self) -> SealedObject<'_> {
+        SealedObject { bucket: self.bucket, key: &self.key }
     }
 }
 
@@ -218,14 +218,14 @@ async fn write(
     let sealing_of_source = sealing_of(&readable.object.version.traits)?;
     let refers =
         may_refer(&readable.object.version.manifest, algorithm) && seal.keeps_tag_of(sealing_of_source.as_ref());
-    let shared = if refers { seal.share(store, readable.object.data_key(), target.place())? } else { None };
+    let shared = if refers { seal.share(store, readable.object.data_key(), target.sealed_object())? } else { None };
     if let Some(NewSeal { record, shown, .. }) = shared {
         let referring = Target { traits: Traits { sealing: record, ..target.traits.clone() }, ..target.clone() };
         if let Some(copied) = refer(store, &readable, source_key, referring).await? {
             return Ok((copied, shown));
         }
     }
-    let NewSeal { record, data_key, hides_tag, shown } = seal.prepare(store, target.place())?;
+    let NewSeal { record, data_key, hides_tag, shown } = seal.prepare(store, target.sealed_object())?;
     target.traits.sealing = record;
     let is_md5 = !sealing_of_source.is_some_and(|sealing| sealing.hides_tag());
     let mut checks = checks(&readable.object.version.manifest, algorithm, is_md5);
@@ -322,11 +322,26 @@ fn result(copied: &Manifest) -> CopyObjectResult {
 
 #[cfg(test)]
 mod tests {
-    use super::{checks, of_source};
+    use super::{check_parameters, checks, of_source};
     use crate::actors::meta::{Body, Checksum, ChecksumAlgorithm, ChecksumKind, ETag, Manifest, ObjectHeaders};
     use crate::api::errors::{Fault, Text, details_of};
     use crate::types::{ManifestId, UnixMs};
     use bytes::Bytes;
+    use http::{HeaderMap, HeaderValue};
+
+    #[test]
+    fn a_copy_source_has_no_parameter_but_one_version_id() {
+        let checked = |source: &'static str| {
+            let value = HeaderValue::from_static(source);
+            check_parameters(&HeaderMap::from_iter([(s3s::header::X_AMZ_COPY_SOURCE, value)]))
+        };
+        for source in ["b/k", "b/k?versionId=v", "b/k%3Fversion?versionId=v"] {
+            assert_eq!(checked(source), Ok(()), "{source}");
+        }
+        for source in ["b/k?x=y", "b/k?versionId=v&x=y", "b/k?x=y&versionId=v"] {
+            assert!(matches!(checked(source), Err(Fault::InvalidArgument(_))), "{source}");
+        }
+    }
 
     #[test]
     fn an_absent_copy_source_is_named_in_the_error() {

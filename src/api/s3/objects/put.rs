@@ -14,7 +14,7 @@ use super::version::made;
 use crate::actors::events::EventName;
 use crate::actors::gateway::PutObjectRequest;
 use crate::actors::meta::{ETagCondition, WriteConditions};
-use crate::actors::sealing::Place;
+use crate::actors::sealing::SealedObject;
 use crate::api::errors::Fault;
 use s3s::dto::{PutObjectInput, PutObjectOutput};
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
@@ -60,7 +60,7 @@ async fn create(
     let event = if store.call.is_form { EventName::ObjectCreatedPost } else { EventName::ObjectCreatedPut };
     let event = EventDrafts::of(store, &view, &bucket)?.draft(event, &input.key);
     let asked = RequestedSealing::of(store, &request.headers, &bucket, view.clone()).await?;
-    let seal = asked.prepare(store, Place { bucket: id, key: &input.key })?;
+    let seal = asked.prepare(store, SealedObject { bucket: id, key: &input.key })?;
     traits.sealing = seal.record;
     upload.checks.kept.hides_tag = seal.hides_tag;
     let data_key = seal.data_key;

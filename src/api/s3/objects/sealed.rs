@@ -7,7 +7,7 @@ use super::super::encryption::{
 };
 use crate::actors::gateway::{OpenObject, StoreError};
 use crate::actors::meta::{BucketRow, MetaView, Traits};
-use crate::actors::sealing::{CustomerKey, DataKey, KeyStore, Place, Sealing, SealingMode};
+use crate::actors::sealing::{CustomerKey, DataKey, KeyStore, SealedObject, Sealing, SealingMode};
 use crate::api::identity::ROOT_ACCOUNT;
 use bytes::Bytes;
 use http::HeaderMap;
@@ -19,12 +19,12 @@ pub struct RequestedSealing {
     view: MetaView,
 }
 
-/// The encryption of new bytes; by default they are not encrypted.
+/// The encryption of an object that is written; by default there is none.
 #[derive(Default)]
 pub struct NewSeal {
     /// The record for the metadata.
     pub record: Option<Bytes>,
-    /// The key for the bytes.
+    /// The key for new bytes. `None` if the object is not encrypted, or shares bytes that already are.
     pub data_key: Option<DataKey>,
     /// True if the ETag must not be the MD5 of the content.
     pub hides_tag: bool,
@@ -52,14 +52,14 @@ impl RequestedSealing {
     }
 
     /// Makes a data key for bytes that are written.
-    pub fn prepare(&self, store: &Store, place: Place<'_>) -> S3Result<NewSeal> {
+    pub fn prepare(&self, store: &Store, sealed_object: SealedObject<'_>) -> S3Result<NewSeal> {
         let Some(asked) = &self.asked else { return Ok(NewSeal::default()) };
-        let (sealing, key) = prepare(asked, keys(store, &self.view), place, store.ambient.entropy.as_ref())?;
+        let (sealing, key) = prepare(asked, keys(store, &self.view), sealed_object, store.ambient.entropy.as_ref())?;
         Ok(self.seal(&sealing, Some(key)))
     }
 
-    /// Returns whether bytes that are not rewritten may keep their ETag: it must be the MD5 of the content under the
-    /// present and the new encryption, or under neither.
+    /// Returns whether a copy that shares its source's bytes may keep the source's ETag: yes if both encryptions,
+    /// present and new, have the plaintext's MD5 as ETag, or if neither has.
     pub fn keeps_tag_of(&self, present: Option<&Sealing>) -> bool {
         let hides = matches!(self.asked, Some(RequestedEncryption::SseKms(_) | RequestedEncryption::SseC(_)));
         hides == present.is_some_and(Sealing::hides_tag)
@@ -67,13 +67,18 @@ impl RequestedSealing {
 
     /// Makes the encryption of a copy that shares its source's bytes, which are sealed under `key`, or not encrypted.
     /// Returns `None` if the bytes must be rewritten.
-    pub fn share(&self, store: &Store, key: Option<&DataKey>, place: Place<'_>) -> S3Result<Option<NewSeal>> {
+    pub fn share(
+        &self,
+        store: &Store,
+        key: Option<&DataKey>,
+        sealed_object: SealedObject<'_>,
+    ) -> S3Result<Option<NewSeal>> {
         match (&self.asked, key) {
             (None, None) => Ok(Some(NewSeal::default())),
             (Some(_), None) | (None, Some(_)) => Ok(None),
             (Some(asked), Some(key)) => {
                 let keys = keys(store, &self.view);
-                let sealing = seal_key(key, asked, keys, place, store.ambient.entropy.as_ref())?;
+                let sealing = seal_key(key, asked, keys, sealed_object, store.ambient.entropy.as_ref())?;
                 Ok(sealing.map(|sealing| self.seal(&sealing, None)))
             }
         }
@@ -106,7 +111,7 @@ pub fn sealing_of(traits: &Traits) -> S3Result<Option<Sealing>> {
 pub fn data_key(
     store: &Store,
     view: &MetaView,
-    place: Place<'_>,
+    sealed_object: SealedObject<'_>,
     sealing: Option<&Sealing>,
     customer: Option<&CustomerKey>,
 ) -> S3Result<Option<DataKey>> {
@@ -117,29 +122,29 @@ pub fn data_key(
     {
         store.access.may_use_key("kms:Decrypt", &arn)?;
     }
-    open(sealing, keys, place, customer).map(Some)
+    open(sealing, keys, sealed_object, customer).map(Some)
 }
 
 /// Checks the customer-provided key, if there is one, of a request that reads no bytes.
 pub fn check_customer(
     store: &Store,
     view: &MetaView,
-    place: Place<'_>,
+    sealed_object: SealedObject<'_>,
     sealing: Option<&Sealing>,
     customer: Option<&CustomerKey>,
 ) -> S3Result<()> {
-    data_key(store, view, place, sealing.filter(|_| customer.is_some()), customer).map(drop)
+    data_key(store, view, sealed_object, sealing.filter(|_| customer.is_some()), customer).map(drop)
 }
 
 /// Returns the object with its data key, if it is encrypted.
 pub fn unsealed(
     store: &Store,
-    place: Place<'_>,
+    sealed_object: SealedObject<'_>,
     object: OpenObject,
     sealing: Option<&Sealing>,
     customer: Option<&CustomerKey>,
 ) -> S3Result<OpenObject> {
-    Ok(match data_key(store, object.view(), place, sealing, customer)? {
+    Ok(match data_key(store, object.view(), sealed_object, sealing, customer)? {
         Some(key) => object.with_key(key),
         None => object,
     })
@@ -150,7 +155,7 @@ pub fn unsealed(
 pub fn rewrapped(
     store: &Store,
     view: &MetaView,
-    places: (Place<'_>, Place<'_>),
+    sealed_objects: (SealedObject<'_>, SealedObject<'_>),
     traits: &Traits,
     headers: &HeaderMap,
 ) -> S3Result<Option<(Bytes, Bytes)>> {
@@ -158,6 +163,6 @@ pub fn rewrapped(
     let customer = key_of_read(headers, sealing.as_ref())?;
     let (Some(record), Some(sealing)) = (&traits.sealing, sealing) else { return Ok(None) };
     let entropy = store.ambient.entropy.as_ref();
-    let moved = rewrap(&sealing, keys(store, view), places, customer.as_ref(), entropy)?;
+    let moved = rewrap(&sealing, keys(store, view), sealed_objects, customer.as_ref(), entropy)?;
     Ok(Some((record.clone(), moved.encode())))
 }

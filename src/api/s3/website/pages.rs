@@ -6,7 +6,7 @@ use super::problem::{Problem, answer};
 use super::serve::{SiteRequest, redirect};
 use crate::actors::gateway::{OpenObject, Opened};
 use crate::actors::meta::{Manifest, Pick};
-use crate::actors::sealing::Place;
+use crate::actors::sealing::SealedObject;
 use crate::api::errors::Fault;
 use crate::api::s3::Store;
 use crate::api::s3::access::{Judge, JudgedBucket, Subject};
@@ -98,8 +98,8 @@ impl Pages<'_> {
         let headers = page_headers(&object.version.manifest, slice, version);
         let body = match slice.length() {
             length if length > 0 && *method != Method::HEAD => {
-                let place = Place { bucket: self.guarded.row.bucket.id, key };
-                let object = unsealed(self.store, place, object, sealing.as_ref(), None)?;
+                let sealed_object = SealedObject { bucket: self.guarded.row.bucket.id, key };
+                let object = unsealed(self.store, sealed_object, object, sealing.as_ref(), None)?;
                 Body::from(blob(
                     self.store.gateway.held_by(self.store.call.holder()).read_object(object, slice.range).await?,
                     length,

@@ -5,7 +5,7 @@ use crate::net::{
     AppendChunks, ChunkFault, ChunksRead, GroupCall, GroupService, HostIdentity, HostService, InventoryPage,
     NodeService, PeerError, ReadChunks, VersionRange, WireVersion,
 };
-use crate::types::{BlobId, ChunkIndex, ClusterId, HostId, NodeId, ShardId, ShardIndex};
+use crate::types::{BlobId, ChunkIndex, ClusterId, HostId, NodeId, ShardId, ShardNumber};
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -22,7 +22,7 @@ pub(super) const CALLED: HostId = HostId(2);
 pub(super) const CHUNK: usize = 200_000;
 
 pub(super) fn shard(blob: u128) -> ShardId {
-    ShardId { blob: BlobId(blob), shard: ShardIndex(4) }
+    ShardId { blob: BlobId(blob), shard: ShardNumber(4) }
 }
 
 pub(super) fn chunk(seed: u32) -> Bytes {

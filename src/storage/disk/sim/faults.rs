@@ -83,7 +83,7 @@ pub(super) struct Hold {
 
 impl Faults {
     pub(super) fn check_alive(&self) -> io::Result<()> {
-        if self.halted { Err(io::Error::other("simulated drive is gone")) } else { Ok(()) }
+        if self.halted { Err(io::Error::other("the simulated disk is halted")) } else { Ok(()) }
     }
 
     /// Returns the fault of the drive that contains this path.

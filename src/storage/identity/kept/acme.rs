@@ -88,7 +88,11 @@ fn read(disk: &dyn Disk, dir: &Path, cluster: ClusterId) -> Option<KeptAcme> {
             Err(DocumentFault::LaterFormat(found)) => format!("a later version wrote it (format {found})"),
         },
     };
-    tracing::warn!(path = %path.display(), why, "a copy of the certificate by ACME cannot be used");
+    tracing::warn!(
+        path = %path.display(),
+        why,
+        "cannot use this drive's acme.json (ACME account and certificate); another drive's copy is used, or a new certificate is ordered"
+    );
     None
 }
 

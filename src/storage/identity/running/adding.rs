@@ -5,7 +5,7 @@ use super::lock_anew;
 use crate::ambient::Ambient;
 use crate::storage::disk::Disk;
 use crate::storage::identity::document::Member;
-use crate::storage::identity::examine::{Claim, Host, Plan, Seat, examine_without};
+use crate::storage::identity::examine::{Claim, Host, MemberDir, Plan, examine_without};
 use crate::storage::identity::lock::{DirLocks, LockFault};
 use crate::storage::identity::open::{HeldLocks, bring_up, check_size, write_identity};
 use crate::storage::identity::scan::{Content, Found, scan};
@@ -70,11 +70,11 @@ fn scan_all(disk: &dyn Disk, asked: &Addition) -> Result<Vec<Found>, IdentityErr
     scan(disk, &dirs)
 }
 
-fn examined(disk: &dyn Disk, asked: &Addition) -> Result<(Host, Seat, Standing), AddError> {
+fn examined(disk: &dyn Disk, asked: &Addition) -> Result<(Host, MemberDir, Standing), AddError> {
     let found = scan_all(disk, asked)?;
     check_contents(&found, asked)?;
     let away = |dir: &PathBuf, why: &str| AddError::OtherAway { dir: dir.clone(), why: why.to_owned() };
-    let Plan::Open(host, seats, retired) = examine_without(&found, asked.wanted, &asked.taken)? else {
+    let Plan::Open(host, member_dirs, retired) = examine_without(&found, asked.wanted, &asked.taken)? else {
         return Err(away(&asked.dir, "the host is not formed yet"));
     };
     if retired.iter().any(|retired| retired.dir == asked.dir) {
@@ -83,21 +83,21 @@ fn examined(disk: &dyn Disk, asked: &Addition) -> Result<(Host, Seat, Standing),
     if let Some(retired) = retired.first() {
         return Err(away(&retired.dir, "it was removed"));
     }
-    let is_asked = |seat: &Seat| seat.dir == asked.dir;
-    let is_there = |seat: &&Seat| matches!(seat.claim, Claim::Kept { .. }) || is_asked(seat);
-    if let Some(seat) = seats.iter().find(|seat| !is_there(seat)) {
-        return Err(away(&seat.dir, "another drive has its place"));
+    let is_asked = |member_dir: &MemberDir| member_dir.dir == asked.dir;
+    let is_there = |member_dir: &&MemberDir| matches!(member_dir.claim, Claim::Kept { .. }) || is_asked(member_dir);
+    if let Some(member_dir) = member_dirs.iter().find(|member_dir| !is_there(member_dir)) {
+        return Err(away(&member_dir.dir, "another drive has its place"));
     }
-    let seat = seats.into_iter().find(is_asked).expect("each directory has a seat, or is retired");
-    let standing = match &seat.claim {
+    let member_dir = member_dirs.into_iter().find(is_asked).expect("each directory has a member, or is retired");
+    let standing = match &member_dir.claim {
         Claim::Added => Standing::Empty,
-        Claim::Kept { .. } if !asked.taken.contains(&seat.member.node) => Standing::Begun,
-        Claim::Vacant => return Err(AddError::OtherBegun { node: seat.member.node }),
-        _ => return Err(AddError::OwnDrive { dir: asked.dir.clone(), node: seat.member.node }),
+        Claim::Kept { .. } if !asked.taken.contains(&member_dir.member.node) => Standing::Begun,
+        Claim::Vacant => return Err(AddError::OtherBegun { node: member_dir.member.node }),
+        _ => return Err(AddError::OwnDrive { dir: asked.dir.clone(), node: member_dir.member.node }),
     };
     check_size(disk, &asked.dir)?;
     check_mounted(disk, asked)?;
-    Ok((host, seat, standing))
+    Ok((host, member_dir, standing))
 }
 
 /// Checks each directory by itself: the one that is asked for may be empty or one of ours, the others must be drives.
@@ -157,8 +157,8 @@ pub fn add_drive(
 
 fn join(disk: &dyn Disk, asked: &Addition, ambient: &Ambient) -> Result<Drive, AddError> {
     // What was seen before the lock may have been another process's.
-    let (mut host, seat, standing) = examined(disk, asked)?;
-    let mut member = seat.member;
+    let (mut host, member_dir, standing) = examined(disk, asked)?;
+    let mut member = member_dir.member;
     if matches!(standing, Standing::Empty) {
         member = Member { incarnation: Incarnation(ambient.random_u128()), ..member };
         host.generation += 1;

@@ -4,7 +4,7 @@
 use super::lock_anew;
 use crate::ambient::Ambient;
 use crate::storage::disk::Disk;
-use crate::storage::identity::examine::{Claim, Host, Plan, Seat, examine};
+use crate::storage::identity::examine::{Claim, Host, MemberDir, Plan, examine};
 use crate::storage::identity::lock::{DirLocks, LockFault};
 use crate::storage::identity::open::{HeldLocks, bring_up, check_size, write_identity};
 use crate::storage::identity::scan::scan;
@@ -47,7 +47,7 @@ pub enum ReplaceError {
     #[error("{dir} cannot be used: {why}")]
     Unusable { dir: PathBuf, why: String },
     #[error("{dir} is the directory of another drive of this host; give the directory of the drive to replace")]
-    OtherSeat { dir: PathBuf },
+    OtherMember { dir: PathBuf },
 }
 
 /// The state of an acceptable directory.
@@ -63,24 +63,26 @@ pub fn check_replacement(disk: &dyn Disk, request: &Replacement) -> Result<(), R
     examined(disk, request).map(drop)
 }
 
-fn examined(disk: &dyn Disk, request: &Replacement) -> Result<(Host, Seat, Attempt), ReplaceError> {
-    let Plan::Open(host, seats, _) = examine(&scan(disk, &request.dirs)?, request.wanted)? else {
+fn examined(disk: &dyn Disk, request: &Replacement) -> Result<(Host, MemberDir, Attempt), ReplaceError> {
+    let Plan::Open(host, member_dirs, _) = examine(&scan(disk, &request.dirs)?, request.wanted)? else {
         return Err(ReplaceError::NoOther);
     };
     let dir = || request.dir.clone();
-    let seat = seats.into_iter().find(|seat| seat.dir == request.dir && seat.member.node == request.node);
-    let seat = seat.ok_or_else(|| ReplaceError::OtherSeat { dir: dir() })?;
-    let attempt = match &seat.claim {
+    let member_dir = member_dirs
+        .into_iter()
+        .find(|member_dir| member_dir.dir == request.dir && member_dir.member.node == request.node);
+    let member_dir = member_dir.ok_or_else(|| ReplaceError::OtherMember { dir: dir() })?;
+    let attempt = match &member_dir.claim {
         Claim::Vacant => Attempt::First,
-        Claim::Kept { .. } if seat.member.incarnation != request.former => Attempt::Resumed,
+        Claim::Kept { .. } if member_dir.member.incarnation != request.former => Attempt::Resumed,
         Claim::Kept { .. } => return Err(ReplaceError::StillThere { dir: dir() }),
         Claim::Returned { .. } => return Err(ReplaceError::Former { dir: dir() }),
         Claim::Absent => return Err(ReplaceError::Absent { dir: dir() }),
         Claim::Lost { why } => return Err(ReplaceError::Unusable { dir: dir(), why: why.clone() }),
-        Claim::Added => return Err(ReplaceError::OtherSeat { dir: dir() }),
+        Claim::Added => return Err(ReplaceError::OtherMember { dir: dir() }),
     };
     check_size(disk, &request.dir)?;
-    Ok((host, seat, attempt))
+    Ok((host, member_dir, attempt))
 }
 
 /// Makes the directory the drive, under a new incarnation, and writes the new membership to the other drives of the
@@ -100,15 +102,15 @@ pub fn replace_drive(
         }
     })?;
     // Examined again, as another process may have used the directory before it was locked.
-    let (mut host, mut seat, attempt) = examined(disk, request)?;
+    let (mut host, mut member_dir, attempt) = examined(disk, request)?;
     if matches!(attempt, Attempt::First) {
-        seat.member.incarnation = Incarnation(ambient.random_u128());
+        member_dir.member.incarnation = Incarnation(ambient.random_u128());
         host.generation += 1;
         let own = host.members.iter_mut().find(|member| member.node == request.node);
-        *own.expect("the seat is a member's") = seat.member;
+        *own.expect("the directory is a member's") = member_dir.member;
         // The new drive is written first: it has the youngest membership, so after a crash the next start continues
         // from it.
-        write_identity(disk, &host, seat.member, &request.dir).map_err(|error| IdentityError::Io {
+        write_identity(disk, &host, member_dir.member, &request.dir).map_err(|error| IdentityError::Io {
             operation: "write",
             path: request.dir.join(IDENTITY_FILE),
             cause: error.to_string(),
@@ -119,6 +121,6 @@ pub fn replace_drive(
             tracing::warn!(dir = %dir.display(), %error, "the identity of a drive could not be updated");
         }
     }
-    let (node, incarnation) = (request.node, seat.member.incarnation);
+    let (node, incarnation) = (request.node, member_dir.member.incarnation);
     Ok(Drive { node, incarnation, dir: request.dir.clone(), state: DriveState::Replaced })
 }

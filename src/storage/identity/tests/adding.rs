@@ -40,8 +40,8 @@ fn an_empty_directory_becomes_a_further_drive_and_the_next_start_must_be_given_i
     assert_eq!(states(&next), ["present"; 5]);
     assert_eq!(next.drives[4], drive);
     let refused = open(&disk, &four());
-    let Err(IdentityError::WrongCount { seats, .. }) = &refused else { panic!("{refused:?}") };
-    assert!(seats.contains("node 4 is not among them"), "{seats}");
+    let Err(IdentityError::WrongCount { member_dirs, .. }) = &refused else { panic!("{refused:?}") };
+    assert!(member_dirs.contains("node 4 is not among them"), "{member_dirs}");
 }
 
 #[test]

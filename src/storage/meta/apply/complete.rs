@@ -44,7 +44,7 @@ impl Applying<'_> {
         let record = CompletedRecord { upload: complete.upload, list_md5: list_md5(&complete.parts) };
         self.rows.put_row(COMPLETED, &manifest.id.to_be_bytes(), &record);
         self.end_upload(complete.bucket, &complete.key, complete.upload)?;
-        let object = self.place(&bucket, &complete.key, manifest, traits, old)?;
+        let object = self.make_current(&bucket, &complete.key, manifest, traits, old)?;
         self.queue_put(&bucket, &complete.key, &object, complete.event)?;
         Ok(Reply::ObjectPut { object: Box::new(object) })
     }

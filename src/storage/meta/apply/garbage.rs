@@ -14,7 +14,7 @@ use crate::storage::meta::tables::{
     BLOBS, COMPLETED, DROPPED, DroppedList, GARBAGE, INLINE, PARTS, REPAIRS, Shared, UPLOAD_PARTS, UPLOADS,
     bucket_prefix, split_upload_key,
 };
-use crate::types::{BucketId, ManifestId, ShardId, ShardIndex};
+use crate::types::{BucketId, ManifestId, ShardId, ShardNumber};
 
 /// The result of taking entries off a dropped list.
 struct Taken {
@@ -78,7 +78,7 @@ impl Applying<'_> {
             return Ok(());
         }
         let shards = u8::try_from(blob.placement.len()).unwrap_or(u8::MAX);
-        let row = GarbageRow { blob: blob.clone(), entry: self.index, pending: (0..shards).map(ShardIndex).collect() };
+        let row = GarbageRow { blob: blob.clone(), entry: self.index, pending: (0..shards).map(ShardNumber).collect() };
         self.rows.put_row(GARBAGE, &blob.id.to_be_bytes(), &row);
         self.counts.garbage += 1;
         self.count_held(blob.placement.iter().copied(), |held| held.garbage += 1)

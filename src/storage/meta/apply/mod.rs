@@ -21,7 +21,7 @@ mod uploads;
 
 use super::codec::{self, FORMAT_VERSION};
 use super::command::{Change, Command, Refusal, Reply};
-use super::configuration::{ConfigurationAt, ConfigurationMark};
+use super::configuration::{ConfigurationMark, ConfigurationVersion};
 use super::record::{
     AdvanceClock, AnswersRecord, ClockRecord, Counts, FenceRecord, HeldRecord, LayoutRecord, RegisteredRecord,
     RemovedRecord,
@@ -101,7 +101,7 @@ impl MetaTables {
     }
 
     /// Returns the version of the configuration that a view taken now would have.
-    pub fn configuration(&self) -> Option<ConfigurationAt> {
+    pub fn configuration(&self) -> Option<ConfigurationVersion> {
         self.configuration.present()
     }
 
@@ -202,7 +202,7 @@ struct Applying<'a> {
     usages: Usages,
     /// The index of the entry being applied.
     index: u64,
-    /// The date of the command being applied, by which new things are dated.
+    /// The agreed wall time of the command being applied, by which new things are dated.
     now: UnixMs,
     /// The confirmed time at the command being applied. What ended before it may be destroyed.
     confirmed: UnixMs,

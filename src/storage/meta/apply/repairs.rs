@@ -5,12 +5,12 @@ use crate::storage::kv::KvResult;
 use crate::storage::meta::command::{FinishedRepair, Reply};
 use crate::storage::meta::record::{BlobRef, NodeRecord, RepairRow};
 use crate::storage::meta::tables::{BLOBS, NODES, REPAIRS, node_key, repair_key};
-use crate::types::{ShardId, ShardIndex};
+use crate::types::{ShardId, ShardNumber};
 
 impl Applying<'_> {
     /// Queues repairs of shards whose blobs something still refers to. A queued repair has the blob as the tables have
     /// it, not as the proposer saw it.
-    pub(super) fn queue_repairs(&mut self, missing: &[(BlobRef, ShardIndex)]) -> KvResult<Reply> {
+    pub(super) fn queue_repairs(&mut self, missing: &[(BlobRef, ShardNumber)]) -> KvResult<Reply> {
         for (blob, shard) in missing {
             let Some(blob) = self.rows.row::<BlobRef>(BLOBS, &blob.id.to_be_bytes())? else { continue };
             let key = repair_key(blob.id, *shard);

@@ -18,7 +18,7 @@ use crate::storage::meta::record::{
 use crate::storage::meta::samples;
 use crate::types::{
     BlobId, BucketId, Epoch, Geometry, HostId, Incarnation, ManifestId, NodeId, RecoveryEpoch, Roles, ShardId,
-    ShardIndex, UnixMs, UploadId,
+    ShardNumber, UnixMs, UploadId,
 };
 use bytes::Bytes;
 use proptest::prelude::{Strategy, any, prop_assert, prop_assert_eq, prop_oneof, proptest};
@@ -155,11 +155,11 @@ fn commands() -> Vec<(&'static str, Change)> {
         WriteConditions { if_match: Some(ETagCondition::Any), if_none_match: Some(ETagCondition::Unknown) };
     let etag = ETag { md5: samples::md5_of(1), parts: Some(3) };
     let only_if = WriteConditions { if_match: Some(ETagCondition::Is(etag)), if_none_match: None };
-    let shard = ShardId { blob: BlobId(7), shard: ShardIndex(2) };
+    let shard = ShardId { blob: BlobId(7), shard: ShardNumber(2) };
     let (from, to) = (NodeId(1), NodeId(300));
     let moved = MovedShard { shard, from, to, incarnation: Incarnation(u128::MAX), whole: true };
     let inline = samples::put_inline("key", 5, b"the object's bytes");
-    let missing = vec![ShardIndex(1), ShardIndex(3)];
+    let missing = vec![ShardNumber(1), ShardNumber(3)];
     let manifest = samples::full_manifest();
     let put = PutObject { conditions, missing: missing.clone(), manifest, ..samples::full_put() };
     let create = CreateUpload { traits: samples::traits(), ..samples::create_upload("key", 9) };
@@ -190,7 +190,7 @@ fn commands() -> Vec<(&'static str, Change)> {
         ("complete_upload", Change::CompleteUpload(Box::new(complete))),
         ("abort_upload", Change::AbortUpload { bucket: BucketId(1), key: "key".into(), upload: UploadId(9) }),
         ("reclaim_garbage", Change::ReclaimGarbage { gone: vec![shard] }),
-        ("queue_repairs", Change::QueueRepairs { missing: vec![(samples::blob(7, 1), ShardIndex(2))] }),
+        ("queue_repairs", Change::QueueRepairs { missing: vec![(samples::blob(7, 1), ShardNumber(2))] }),
         ("finish_repairs", Change::FinishRepairs { done: finished }),
         ("register_nodes", samples::register(samples::node())),
         ("register_host", Change::RegisterHost(samples::host())),
@@ -398,7 +398,7 @@ proptest! {
 
     #[test]
     fn garbage_round_trips(blob in blobs(), pending in proptest::collection::vec(any::<u8>(), 0..32)) {
-        let row = GarbageRow { blob, entry: 1, pending: pending.into_iter().map(ShardIndex).collect() };
+        let row = GarbageRow { blob, entry: 1, pending: pending.into_iter().map(ShardNumber).collect() };
         prop_assert_eq!(decode::<GarbageRow>(&encode(&row)), Ok(row));
     }
 

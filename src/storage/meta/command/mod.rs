@@ -16,7 +16,7 @@ use super::record::{
     Traits, Versioning,
 };
 use crate::types::{
-    BlobId, BucketId, Epoch, HostId, Incarnation, ManifestId, NodeId, Roles, ShardId, ShardIndex, UnixMs, UploadId,
+    BlobId, BucketId, Epoch, HostId, Incarnation, ManifestId, NodeId, Roles, ShardId, ShardNumber, UnixMs, UploadId,
 };
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 /// The leader's times.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LogTime {
-    /// The date by wall clocks. New things are dated by it, and nothing is destroyed by it. Never before `confirmed`.
+    /// The agreed wall time: new things are dated by it, and nothing is destroyed by it. Never before `confirmed`.
     pub now: UnixMs,
     /// A moment that has certainly passed; 0 while none is known.
     pub confirmed: UnixMs,
@@ -115,7 +115,7 @@ pub enum Change {
     },
     /// Queues repairs of shards that were found missing, if something still refers to their blobs.
     QueueRepairs {
-        missing: Vec<(BlobRef, ShardIndex)>,
+        missing: Vec<(BlobRef, ShardNumber)>,
     },
     /// Ends the repairs of shards, each on the drive where it was repaired. If a shard was moved meanwhile, or its
     /// drive was replaced, it stays queued.
@@ -370,7 +370,7 @@ pub struct PutPart {
     pub upload: UploadId,
     /// `offset_bytes` and `modified` are set by the state machine.
     pub part: PartRow,
-    pub missing: Vec<ShardIndex>,
+    pub missing: Vec<ShardNumber>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -4,7 +4,7 @@ use super::WriteConditions;
 use crate::storage::meta::record::{
     Acl, BlobRef, Checksum, ETag, EventDraft, Manifest, ObjectHeaders, Pick, Retention, Traits, Version,
 };
-use crate::types::{BucketId, ManifestId, ShardIndex};
+use crate::types::{BucketId, ManifestId, ShardNumber};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -20,7 +20,7 @@ pub struct PutObject {
     pub inline: Option<Bytes>,
     pub conditions: WriteConditions,
     /// Shards of the manifest's blob that were not written.
-    pub missing: Vec<ShardIndex>,
+    pub missing: Vec<ShardNumber>,
     pub traits: Traits,
     pub event: Option<EventDraft>,
 }
@@ -163,14 +163,14 @@ pub struct AppendObject {
     pub checksum: Option<Checksum>,
     /// A blob with the object's present bytes, and its missing shards, if these bytes are inline. The blob becomes the
     /// first part.
-    pub head: Option<(BlobRef, Vec<ShardIndex>)>,
+    pub head: Option<(BlobRef, Vec<ShardNumber>)>,
     /// The number of the part that is added: greater than those of all existing parts.
     pub number: u16,
     pub blob: BlobRef,
     /// The client's size of the appended bytes; the blob's size if it is not sealed.
     pub size_bytes: u64,
     pub md5: [u8; 16],
-    pub missing: Vec<ShardIndex>,
+    pub missing: Vec<ShardNumber>,
     pub event: Option<EventDraft>,
 }
 

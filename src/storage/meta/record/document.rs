@@ -1,5 +1,5 @@
 //! Documents: small rows, mostly of configuration, written by compare-and-swap, several in one change. A document is
-//! encoded by its owner; the state machine stores it without reading it.
+//! encoded by its owner; the state machine stores it without reading it, except `Renames`.
 
 use crate::limits::CONFIGURATIONS_OF_A_KIND_MAX;
 use crate::types::BucketId;
@@ -39,7 +39,8 @@ pub enum BucketDocument {
     IntelligentTiering,
     ObjectLock,
     Ownership,
-    /// Recent renames by their tokens: the state machine's own document.
+    /// Recent RenameObject calls by client token, so that a retry is recognised. Written only when entries are applied,
+    /// never by compare-and-swap.
     Renames,
     /// Limits on the rates of requests and bytes.
     RateLimits,

@@ -21,7 +21,7 @@ pub use crate::storage::checksum::{ChecksumAlgorithm, ChecksumKind};
 use super::command::Reply;
 use crate::storage::ring::{Layout, LayoutNode, most_on_a_node};
 use crate::types::{
-    BlobId, BucketId, Epoch, Geometry, HostId, Incarnation, ManifestId, NodeId, RecoveryEpoch, Roles, ShardIndex,
+    BlobId, BucketId, Epoch, Geometry, HostId, Incarnation, ManifestId, NodeId, RecoveryEpoch, Roles, ShardNumber,
     UnixMs, UploadId,
 };
 use bytes::Bytes;
@@ -106,8 +106,8 @@ impl BlobRef {
     }
 
     /// Returns whether the blob could be read without any one of its nodes, while these shards are missing.
-    pub fn can_lose_a_node(&self, is_missing: impl Fn(ShardIndex) -> bool) -> bool {
-        let placed = self.placement.iter().zip((0..=u8::MAX).map(ShardIndex));
+    pub fn can_lose_a_node(&self, is_missing: impl Fn(ShardNumber) -> bool) -> bool {
+        let placed = self.placement.iter().zip((0..=u8::MAX).map(ShardNumber));
         let there: Vec<NodeId> = placed.filter(|(_, shard)| !is_missing(*shard)).map(|(node, _)| *node).collect();
         there.len() >= usize::from(self.geometry.data) + most_on_a_node(&there)
     }
@@ -186,14 +186,14 @@ pub struct GarbageRow {
     /// The index of the log entry that made the blob garbage. Readers that began before may still read it.
     pub entry: u64,
     /// The shards that are not yet known to be dropped.
-    pub pending: Vec<ShardIndex>,
+    pub pending: Vec<ShardNumber>,
 }
 
 /// A shard that is missing or damaged on its node, and queued for repair.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RepairRow {
     pub blob: BlobRef,
-    pub shard: ShardIndex,
+    pub shard: ShardNumber,
     pub since: UnixMs,
 }
 

@@ -12,7 +12,7 @@ use crate::storage::meta::tables::{
     BLOBS, BUCKETS, COMPLETED, DOCUMENTS, DROPPED, EVENTS, GARBAGE, INLINE, LEFTOVERS, NULL_VERSIONS, OBJECTS, PARTS,
     REPAIRS, SHARED, Shared, UPLOAD_PARTS, UPLOADS, USAGE, VERSIONS, key_of_version, object_key,
 };
-use crate::types::{BlobId, BucketId, ManifestId, NodeId, ShardId, ShardIndex, UploadId};
+use crate::types::{BlobId, BucketId, ManifestId, NodeId, ShardId, ShardNumber, UploadId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
@@ -59,7 +59,7 @@ impl MetaView {
             );
         }
         for blob in &known {
-            for (node, shard) in blob.placement.iter().zip((0..).map(ShardIndex)) {
+            for (node, shard) in blob.placement.iter().zip((0..).map(ShardNumber)) {
                 let shard = ShardId { blob: blob.id, shard };
                 assert!(!self.is_leftover(*node, shard).expect("reads"), "a leftover is the current copy of a shard");
             }

@@ -6,7 +6,7 @@ mod invariants;
 use super::apply::{Applied, applied_in};
 use super::codec::{self, Record};
 use super::command::RenameToken;
-use super::configuration::ConfigurationAt;
+use super::configuration::ConfigurationVersion;
 use super::listing::{self, Objects, Uploads};
 use super::record::{
     BlobRef, BucketDocument, BucketRow, ClockRecord, Counts, DocumentKey, DocumentRow, EventRow, FenceRecord,
@@ -24,7 +24,7 @@ use super::tables::{
 };
 use crate::limits::IDENTITIES_PAGE_BYTES;
 use crate::storage::kv::{KvError, KvRead, KvResult, Table, prefix_end};
-use crate::types::{BlobId, BucketId, HostId, ManifestId, NodeId, ShardId, ShardIndex, UploadId};
+use crate::types::{BlobId, BucketId, HostId, ManifestId, NodeId, ShardId, ShardNumber, UploadId};
 use bytes::Bytes;
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -33,7 +33,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 #[derive(Clone, Debug)]
 pub struct MetaView {
     pub(crate) kv: Arc<dyn KvRead>,
-    pub(super) configuration: Option<ConfigurationAt>,
+    pub(super) configuration: Option<ConfigurationVersion>,
     /// Shared between clones; only in a view of one moment.
     pub(super) last: Option<Arc<LastVersion>>,
 }
@@ -125,7 +125,7 @@ impl MetaView {
     }
 
     /// Returns the version of the view's configuration; `None` if it is not known.
-    pub fn configuration(&self) -> Option<ConfigurationAt> {
+    pub fn configuration(&self) -> Option<ConfigurationVersion> {
         self.configuration
     }
 
@@ -383,7 +383,7 @@ impl MetaView {
         self.rows(GARBAGE, start_after(after.as_ref()), Bound::Unbounded, limit)
     }
 
-    pub fn repairs(&self, after: Option<(BlobId, ShardIndex)>, limit: usize) -> KvResult<Vec<RepairRow>> {
+    pub fn repairs(&self, after: Option<(BlobId, ShardNumber)>, limit: usize) -> KvResult<Vec<RepairRow>> {
         let after = after.map(|(blob, shard)| repair_key(blob, shard));
         self.rows(REPAIRS, start_after(after.as_ref()), Bound::Unbounded, limit)
     }
@@ -391,11 +391,11 @@ impl MetaView {
     /// Returns the repairs after this one, up to and including those of the blob `last`.
     pub fn repairs_through(
         &self,
-        after: Option<(BlobId, ShardIndex)>,
+        after: Option<(BlobId, ShardNumber)>,
         last: BlobId,
         limit: usize,
     ) -> KvResult<Vec<RepairRow>> {
-        let (after, end) = (after.map(|(blob, shard)| repair_key(blob, shard)), repair_key(last, ShardIndex(u8::MAX)));
+        let (after, end) = (after.map(|(blob, shard)| repair_key(blob, shard)), repair_key(last, ShardNumber(u8::MAX)));
         self.rows(REPAIRS, start_after(after.as_ref()), Bound::Included(&end), limit)
     }
 
@@ -468,7 +468,7 @@ impl MetaView {
         Ok(self.garbage_of(id)?.map(|row| row.blob.placement))
     }
 
-    /// Returns a blob that is garbage and not reclaimed yet.
+    /// Returns the garbage row of a blob that is not reclaimed yet.
     pub fn garbage_of(&self, id: BlobId) -> KvResult<Option<GarbageRow>> {
         self.row(GARBAGE, &id.to_be_bytes())
     }

@@ -2,15 +2,15 @@
 
 use super::{Counted, Documents, pattern, secret};
 use crate::storage::sealing::{
-    CHUNK_BYTES, CustomerKey, DataKey, KMS_DEFAULT_KEY, KeyStore, KmsWanted, NamedKey, Opener, Place, RootKey,
-    RootKeys, RunId, SSE_S3_KEY, Sealer, Sealing, Wanted,
+    CHUNK_BYTES, CustomerKey, DataKey, KMS_DEFAULT_KEY, KeyStore, KmsWanted, NamedKey, Opener, RootKey, RootKeys,
+    RunId, SSE_S3_KEY, SealedObject, Sealer, Sealing, Wanted,
 };
 use crate::types::{BlobId, BucketId, UnixMs};
 use bytes::{Bytes, BytesMut};
 use sha2::{Digest, Sha256};
 use std::path::PathBuf;
 
-const PLACE: Place<'static> = Place { bucket: BucketId(0x0102_0304), key: "photos/2026/an object" };
+const OBJECT: SealedObject<'static> = SealedObject { bucket: BucketId(0x0102_0304), key: "photos/2026/an object" };
 
 /// Returns the golden bytes with this name, which are stored in hex. With `WRITE_FIXTURES` set, stores `bytes` first;
 /// the difference must then be reviewed.
@@ -120,11 +120,11 @@ fn encryption_records_of_format_version_1_are_read_and_open() {
         ("record_sse_kms_dual", kms(true), dual(), None),
         ("record_sse_c", Wanted::SseC(customer.clone()), single(), Some(&customer)),
     ] {
-        let now = store.seal_key(&key, &wanted, PLACE, &Counted::new(43)).expect("keys are there");
+        let now = store.seal_key(&key, &wanted, OBJECT, &Counted::new(43)).expect("keys are there");
         let kept = golden(name, &now.encode());
         assert_eq!(now.encode(), kept, "{name}");
         let record = Sealing::decode(&kept).expect("version 1 is read");
         assert_eq!(record, now, "{name}");
-        assert_eq!(store.open(&record, PLACE, customer).expect("it opens"), key, "{name}");
+        assert_eq!(store.open(&record, OBJECT, customer).expect("it opens"), key, "{name}");
     }
 }

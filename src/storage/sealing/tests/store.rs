@@ -2,12 +2,12 @@
 
 use super::{Counted, Documents, documents, roots, secret};
 use crate::storage::sealing::{
-    CustomerKey, DataKey, KMS_DEFAULT_KEY, KeyPath, KeyStore, KmsWanted, Layout, NamedKey, Place, RootKeys, SSE_S3_KEY,
-    Sealing, SealingError, SealingMode, Wanted, alias_document,
+    CustomerKey, DataKey, KMS_DEFAULT_KEY, KeyPath, KeyStore, KmsWanted, Layout, NamedKey, RootKeys, SSE_S3_KEY,
+    SealedObject, Sealing, SealingError, SealingMode, Wanted, alias_document,
 };
 use crate::types::{BucketId, UnixMs};
 
-const PLACE: Place<'static> = Place { bucket: BucketId(7), key: "a/key" };
+const OBJECT: SealedObject<'static> = SealedObject { bucket: BucketId(7), key: "a/key" };
 
 fn customer() -> CustomerKey {
     CustomerKey::new(secret(9))
@@ -43,13 +43,13 @@ fn a_data_key_is_unwrapped_as_it_was_wrapped_in_every_mode() {
     let documents = documents(&roots);
     let store = store(&roots, &documents);
     for (wanted, customer) in every_wanted() {
-        let (sealing, key) = store.prepare(&wanted, PLACE, &Counted::new(3)).expect("keys are there");
+        let (sealing, key) = store.prepare(&wanted, OBJECT, &Counted::new(3)).expect("keys are there");
         assert_eq!(sealing.layout(), wanted.layout());
         assert_eq!(key.layout(), wanted.layout());
         let kept = Sealing::decode(&sealing.encode()).expect("it was written");
         assert_eq!(kept, sealing);
-        assert_eq!(store.open(&kept, PLACE, customer.as_ref()).expect("it opens"), key);
-        let (_, other) = store.prepare(&wanted, PLACE, &Counted::new(4)).expect("keys are there");
+        assert_eq!(store.open(&kept, OBJECT, customer.as_ref()).expect("it opens"), key);
+        let (_, other) = store.prepare(&wanted, OBJECT, &Counted::new(4)).expect("keys are there");
         assert_ne!(key, other);
     }
 }
@@ -60,25 +60,28 @@ fn a_wrapped_key_does_not_open_for_another_object_or_when_changed() {
     let documents = documents(&roots);
     let store = store(&roots, &documents);
     for (wanted, customer) in every_wanted() {
-        let (sealing, _) = store.prepare(&wanted, PLACE, &Counted::new(3)).expect("keys are there");
-        let elsewhere =
-            [Place { key: "a/kez", ..PLACE }, Place { key: "", ..PLACE }, Place { bucket: BucketId(8), ..PLACE }];
-        for place in elsewhere {
-            assert!(store.open(&sealing, place, customer.as_ref()).is_err(), "{place:?}");
+        let (sealing, _) = store.prepare(&wanted, OBJECT, &Counted::new(3)).expect("keys are there");
+        let elsewhere = [
+            SealedObject { key: "a/kez", ..OBJECT },
+            SealedObject { key: "", ..OBJECT },
+            SealedObject { bucket: BucketId(8), ..OBJECT },
+        ];
+        for sealed_object in elsewhere {
+            assert!(store.open(&sealing, sealed_object, customer.as_ref()).is_err(), "{sealed_object:?}");
         }
         let other_id = Sealing { id: sealing.id ^ 1, ..sealing.clone() };
-        assert!(store.open(&other_id, PLACE, customer.as_ref()).is_err());
+        assert!(store.open(&other_id, OBJECT, customer.as_ref()).is_err());
         for bit in 0..sealing.wrapped.bytes.len() * 8 {
             let mut changed = sealing.clone();
             let mut bytes = changed.wrapped.bytes.to_vec();
             bytes[bit / 8] ^= 1 << (bit % 8);
             changed.wrapped.bytes = bytes.into();
-            assert!(store.open(&changed, PLACE, customer.as_ref()).is_err(), "bit {bit}");
+            assert!(store.open(&changed, OBJECT, customer.as_ref()).is_err(), "bit {bit}");
         }
         let mut cut = sealing.clone();
         for length in 0..cut.wrapped.bytes.len() {
             cut.wrapped.bytes = sealing.wrapped.bytes.slice(..length);
-            assert!(store.open(&cut, PLACE, customer.as_ref()).is_err());
+            assert!(store.open(&cut, OBJECT, customer.as_ref()).is_err());
         }
     }
 }
@@ -88,13 +91,13 @@ fn a_changed_encryption_context_does_not_open_the_data_key() {
     let roots = roots(1);
     let documents = documents(&roots);
     let store = store(&roots, &documents);
-    let (sealing, _) = store.prepare(&Wanted::SseKms(kms("payroll")), PLACE, &Counted::new(3)).expect("keys");
+    let (sealing, _) = store.prepare(&Wanted::SseKms(kms("payroll")), OBJECT, &Counted::new(3)).expect("keys");
     let with = |pairs: &[(&str, &str)]| {
         let mut changed = sealing.clone();
         if let SealingMode::SseKms { context, .. } = &mut changed.mode {
             *context = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         }
-        store.open(&changed, PLACE, None)
+        store.open(&changed, OBJECT, None)
     };
     assert!(with(&[("team", "a"), ("unit", "b")]).is_ok());
     for other in [&[][..], &[("team", "a")], &[("team", "a"), ("unit", "c")], &[("teama", ""), ("unit", "b")]] {
@@ -107,14 +110,14 @@ fn only_the_clients_own_key_opens_what_it_encrypted() {
     let roots = roots(1);
     let documents = documents(&roots);
     let store = store(&roots, &documents);
-    let (sealing, _) = store.prepare(&Wanted::SseC(customer()), PLACE, &Counted::new(3)).expect("nothing is needed");
+    let (sealing, _) = store.prepare(&Wanted::SseC(customer()), OBJECT, &Counted::new(3)).expect("nothing is needed");
     assert!(sealing.needs_customer_key());
-    assert!(matches!(store.open(&sealing, PLACE, None), Err(SealingError::CustomerKeyMissing)));
+    assert!(matches!(store.open(&sealing, OBJECT, None), Err(SealingError::CustomerKeyMissing)));
     let other = CustomerKey::new(secret(10));
-    assert!(matches!(store.open(&sealing, PLACE, Some(&other)), Err(SealingError::CustomerKeyDiffers)));
-    let (plain, _) = store.prepare(&Wanted::SseS3, PLACE, &Counted::new(3)).expect("keys are there");
+    assert!(matches!(store.open(&sealing, OBJECT, Some(&other)), Err(SealingError::CustomerKeyDiffers)));
+    let (plain, _) = store.prepare(&Wanted::SseS3, OBJECT, &Counted::new(3)).expect("keys are there");
     assert!(!plain.needs_customer_key());
-    let opened = store.open(&plain, PLACE, Some(&customer()));
+    let opened = store.open(&plain, OBJECT, Some(&customer()));
     assert!(matches!(opened, Err(SealingError::CustomerKeyNotApplicable)));
 }
 
@@ -124,11 +127,12 @@ fn passing_the_check_of_a_clients_key_alone_opens_nothing() {
     let roots = roots(1);
     let documents = documents(&roots);
     let store = store(&roots, &documents);
-    let (sealing, _) = store.prepare(&Wanted::SseC(customer()), PLACE, &Counted::new(3)).expect("nothing is needed");
-    let (other, _) =
-        store.prepare(&Wanted::SseC(CustomerKey::new(secret(10))), PLACE, &Counted::new(4)).expect("nothing is needed");
+    let (sealing, _) = store.prepare(&Wanted::SseC(customer()), OBJECT, &Counted::new(3)).expect("nothing is needed");
+    let (other, _) = store
+        .prepare(&Wanted::SseC(CustomerKey::new(secret(10))), OBJECT, &Counted::new(4))
+        .expect("nothing is needed");
     let mixed = Sealing { wrapped: other.wrapped, ..sealing };
-    assert!(matches!(store.open(&mixed, PLACE, Some(&customer())), Err(SealingError::CustomerKeyDiffers)));
+    assert!(matches!(store.open(&mixed, OBJECT, Some(&customer())), Err(SealingError::CustomerKeyDiffers)));
 }
 
 #[test]
@@ -136,7 +140,7 @@ fn no_part_of_a_clients_key_is_stored() {
     let roots = roots(1);
     let documents = documents(&roots);
     let (sealing, _) = store(&roots, &documents)
-        .prepare(&Wanted::SseC(customer()), PLACE, &Counted::new(3))
+        .prepare(&Wanted::SseC(customer()), OBJECT, &Counted::new(3))
         .expect("nothing is needed");
     let kept = sealing.encode();
     assert!(!kept.windows(8).any(|window| window == [9; 8]));
@@ -148,17 +152,17 @@ fn a_rotated_key_still_opens_what_it_wrapped() {
     let roots = roots(1);
     let mut documents = documents(&roots);
     let (sealing, key) =
-        store(&roots, &documents).prepare(&Wanted::SseKms(kms("payroll")), PLACE, &Counted::new(3)).expect("keys");
+        store(&roots, &documents).prepare(&Wanted::SseKms(kms("payroll")), OBJECT, &Counted::new(3)).expect("keys");
     assert_eq!(store(&roots, &documents).is_outdated(&sealing).ok(), Some(false));
     let rotated = store(&roots, &documents).key("payroll").expect("it is there");
     documents.keep(&rotated.rotated(UnixMs(2), &roots, &Counted::new(5)));
 
     let store = store(&roots, &documents);
-    assert_eq!(store.open(&sealing, PLACE, None).expect("it opens"), key);
+    assert_eq!(store.open(&sealing, OBJECT, None).expect("it opens"), key);
     assert_eq!(store.is_outdated(&sealing).ok(), Some(true));
-    let anew = store.seal_key(&key, &Wanted::SseKms(kms("payroll")), PLACE, &Counted::new(6)).expect("keys");
+    let anew = store.seal_key(&key, &Wanted::SseKms(kms("payroll")), OBJECT, &Counted::new(6)).expect("keys");
     assert_eq!((anew.wrapped.key_version, store.is_outdated(&anew).ok()), (2, Some(false)));
-    assert_eq!(store.open(&anew, PLACE, None).expect("it opens"), key);
+    assert_eq!(store.open(&anew, OBJECT, None).expect("it opens"), key);
 }
 
 #[test]
@@ -166,11 +170,11 @@ fn a_rotation_of_the_outer_layers_key_outdates_the_record() {
     let roots = roots(1);
     let mut documents = documents(&roots);
     let wanted = Wanted::SseKms(KmsWanted { dual_layer: true, ..kms("payroll") });
-    let (sealing, key) = store(&roots, &documents).prepare(&wanted, PLACE, &Counted::new(3)).expect("keys");
+    let (sealing, key) = store(&roots, &documents).prepare(&wanted, OBJECT, &Counted::new(3)).expect("keys");
     let own = store(&roots, &documents).key(SSE_S3_KEY).expect("it is there");
     documents.keep(&own.rotated(UnixMs(2), &roots, &Counted::new(5)));
     assert_eq!(store(&roots, &documents).is_outdated(&sealing).ok(), Some(true));
-    assert_eq!(store(&roots, &documents).open(&sealing, PLACE, None).expect("it opens"), key);
+    assert_eq!(store(&roots, &documents).open(&sealing, OBJECT, None).expect("it opens"), key);
 }
 
 #[test]
@@ -178,7 +182,7 @@ fn after_a_rotation_every_data_key_is_rewrapped_once_except_those_of_clients() {
     let roots = roots(1);
     let mut documents = documents(&roots);
     let prepare = |documents: &Documents, wanted: &Wanted| {
-        store(&roots, documents).prepare(wanted, PLACE, &Counted::new(3)).expect("keys are there")
+        store(&roots, documents).prepare(wanted, OBJECT, &Counted::new(3)).expect("keys are there")
     };
     let before: Vec<_> = every_wanted().iter().map(|(wanted, _)| prepare(&documents, wanted)).collect();
     for id in [SSE_S3_KEY, KMS_DEFAULT_KEY, "payroll"] {
@@ -187,12 +191,12 @@ fn after_a_rotation_every_data_key_is_rewrapped_once_except_those_of_clients() {
     }
     let store = store(&roots, &documents);
     for ((sealing, key), (_, customer)) in before.into_iter().zip(every_wanted()) {
-        let anew = store.rewrapped(&sealing, PLACE, &Counted::new(6)).expect("keys are there");
+        let anew = store.rewrapped(&sealing, OBJECT, &Counted::new(6)).expect("keys are there");
         assert_eq!(anew.is_none(), customer.is_some());
         let Some(anew) = anew else { continue };
         assert_eq!((&anew.mode, anew.layout(), anew.wrapped.key_version), (&sealing.mode, sealing.layout(), 2));
-        assert_eq!(store.open(&anew, PLACE, None).expect("it opens"), key);
-        assert_eq!(store.rewrapped(&anew, PLACE, &Counted::new(7)).expect("keys are there"), None);
+        assert_eq!(store.open(&anew, OBJECT, None).expect("it opens"), key);
+        assert_eq!(store.rewrapped(&anew, OBJECT, &Counted::new(7)).expect("keys are there"), None);
     }
 }
 
@@ -202,8 +206,8 @@ fn a_data_key_can_be_wrapped_for_another_object() {
     let roots = roots(1);
     let documents = documents(&roots);
     let store = store(&roots, &documents);
-    let (_, key) = store.prepare(&Wanted::SseS3, PLACE, &Counted::new(3)).expect("keys are there");
-    let copy = Place { bucket: BucketId(8), key: "a/copy" };
+    let (_, key) = store.prepare(&Wanted::SseS3, OBJECT, &Counted::new(3)).expect("keys are there");
+    let copy = SealedObject { bucket: BucketId(8), key: "a/copy" };
     for (wanted, customer) in every_wanted() {
         match store.seal_key(&key, &wanted, copy, &Counted::new(4)) {
             Ok(sealing) => assert_eq!(store.open(&sealing, copy, customer.as_ref()).expect("it opens"), key),
@@ -222,14 +226,14 @@ fn an_absent_or_disabled_key_is_named_in_the_error() {
     let roots = roots(1);
     let mut documents = documents(&roots);
     let (sealing, _) =
-        store(&roots, &documents).prepare(&Wanted::SseKms(kms("payroll")), PLACE, &Counted::new(3)).expect("keys");
-    let absent = store(&roots, &documents).prepare(&Wanted::SseKms(kms("absent")), PLACE, &Counted::new(3));
+        store(&roots, &documents).prepare(&Wanted::SseKms(kms("payroll")), OBJECT, &Counted::new(3)).expect("keys");
+    let absent = store(&roots, &documents).prepare(&Wanted::SseKms(kms("absent")), OBJECT, &Counted::new(3));
     assert!(matches!(absent, Err(SealingError::NoSuchKey { id }) if id == "absent"));
     let payroll = store(&roots, &documents).key("payroll").expect("it is there");
     documents.keep(&payroll.with_enabled(false));
     let store = store(&roots, &documents);
-    assert!(matches!(store.open(&sealing, PLACE, None), Err(SealingError::KeyDisabled { id }) if id == "payroll"));
-    let prepared = store.prepare(&Wanted::SseKms(kms("payroll")), PLACE, &Counted::new(3));
+    assert!(matches!(store.open(&sealing, OBJECT, None), Err(SealingError::KeyDisabled { id }) if id == "payroll"));
+    let prepared = store.prepare(&Wanted::SseKms(kms("payroll")), OBJECT, &Counted::new(3));
     assert!(matches!(prepared, Err(SealingError::KeyDisabled { .. })));
 }
 
@@ -247,7 +251,7 @@ fn a_key_is_found_by_its_alias() {
 fn a_truncated_extended_or_newer_encryption_record_is_refused() {
     let roots = roots(1);
     let documents = documents(&roots);
-    let (sealing, _) = store(&roots, &documents).prepare(&Wanted::SseS3, PLACE, &Counted::new(3)).expect("keys");
+    let (sealing, _) = store(&roots, &documents).prepare(&Wanted::SseS3, OBJECT, &Counted::new(3)).expect("keys");
     let bytes = sealing.encode();
     for length in 0..bytes.len() {
         assert!(Sealing::decode(&bytes[..length]).is_err(), "{length}");
@@ -260,16 +264,16 @@ fn a_truncated_extended_or_newer_encryption_record_is_refused() {
 fn another_stores_root_key_opens_nothing() {
     let own = roots(1);
     let documents = documents(&own);
-    let (sealing, _) = store(&own, &documents).prepare(&Wanted::SseS3, PLACE, &Counted::new(3)).expect("keys");
+    let (sealing, _) = store(&own, &documents).prepare(&Wanted::SseS3, OBJECT, &Counted::new(3)).expect("keys");
     let other = roots(2);
-    let opened = store(&other, &documents).open(&sealing, PLACE, None);
+    let opened = store(&other, &documents).open(&sealing, OBJECT, None);
     assert!(
         matches!(opened, Err(SealingError::RootKeyMissing { key, root }) if key == SSE_S3_KEY && root == own.current().id())
     );
     let key = NamedKey::create(SSE_S3_KEY, "", UnixMs(1), &other, &Counted::new(77)).expect("a name");
     let mut documents = Documents::default();
     documents.keep(&key);
-    assert!(matches!(store(&other, &documents).open(&sealing, PLACE, None), Err(SealingError::Corrupt { .. })));
+    assert!(matches!(store(&other, &documents).open(&sealing, OBJECT, None), Err(SealingError::Corrupt { .. })));
 }
 
 #[test]
@@ -277,17 +281,17 @@ fn a_renamed_object_keeps_its_data_key() {
     let roots = roots(1);
     let documents = documents(&roots);
     let store = store(&roots, &documents);
-    let elsewhere = Place { key: "another/key", ..PLACE };
+    let elsewhere = SealedObject { key: "another/key", ..OBJECT };
     for (wanted, customer) in every_wanted() {
-        let (sealing, key) = store.prepare(&wanted, PLACE, &Counted::new(3)).expect("keys are there");
-        let places = (PLACE, elsewhere);
-        let moved = store.rewrap(&sealing, places, customer.as_ref(), &Counted::new(4)).expect("it opens");
+        let (sealing, key) = store.prepare(&wanted, OBJECT, &Counted::new(3)).expect("keys are there");
+        let sealed_objects = (OBJECT, elsewhere);
+        let moved = store.rewrap(&sealing, sealed_objects, customer.as_ref(), &Counted::new(4)).expect("it opens");
         assert_eq!(store.open(&moved, elsewhere, customer.as_ref()).expect("it opens"), key);
-        assert!(store.open(&moved, PLACE, customer.as_ref()).is_err());
+        assert!(store.open(&moved, OBJECT, customer.as_ref()).is_err());
         if customer.is_none() {
             assert_eq!(moved.mode, sealing.mode);
         } else {
-            assert!(store.rewrap(&sealing, places, None, &Counted::new(4)).is_err());
+            assert!(store.rewrap(&sealing, sealed_objects, None, &Counted::new(4)).is_err());
         }
     }
 }

@@ -166,7 +166,7 @@ fn an_append_whose_entries_the_log_cannot_store_is_refused() {
 }
 
 #[test]
-fn message_kinds_have_distinct_bytes() {
+fn only_the_bytes_of_message_kinds_decode_and_each_to_its_own_kind() {
     for byte in 0..=u8::MAX {
         assert_eq!(Kind::from_byte(byte).map(|kind| kind as u8), (1..=10).contains(&byte).then_some(byte));
     }

@@ -7,7 +7,7 @@ use crate::actors::gateway::{AppendObjectRequest, OpenObject, StoreError};
 use crate::actors::meta::{
     ChecksumAlgorithm, ETagCondition, Manifest, ObjectVersion, Pick, Refusal, Versioning, WriteConditions,
 };
-use crate::actors::sealing::{CustomerKey, Place, Sealing, SealingMode};
+use crate::actors::sealing::{CustomerKey, SealedObject, Sealing, SealingMode};
 use crate::api::errors::Fault;
 use crate::api::s3::Store;
 use crate::api::s3::checksums::{DEFAULT, add_headers};
@@ -60,8 +60,8 @@ pub async fn append(store: &Store, request: S3Request<PutObjectInput>, offset: u
     check(&headers, &standing.version.manifest, offset)?;
     let sealing = sealing_of(&standing.version.traits)?;
     let customer = key_of_append(&headers, sealing.as_ref())?;
-    let place = Place { bucket: id, key: &input.key };
-    let standing = unsealed(store, place, standing, sealing.as_ref(), customer.as_ref())?;
+    let sealed_object = SealedObject { bucket: id, key: &input.key };
+    let standing = unsealed(store, sealed_object, standing, sealing.as_ref(), customer.as_ref())?;
     let mut upload = upload(store, &headers, input.body, Some(algorithm_of(&standing)))?;
     upload.checks.kept.hides_tag = sealing.as_ref().is_some_and(Sealing::hides_tag);
     let event = EventDrafts::of(store, &view, &bucket)?.draft(EventName::ObjectCreatedPut, &input.key);

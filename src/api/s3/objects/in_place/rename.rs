@@ -6,7 +6,7 @@ use crate::actors::events::EventName;
 use crate::actors::meta::{
     BucketRow, Change, MetaView, Refusal, RenameObject, RenameSource, RenameToken, Reply, Versioning,
 };
-use crate::actors::sealing::Place;
+use crate::actors::sealing::SealedObject;
 use crate::api::errors::Fault;
 use crate::api::s3::preconditions::{ReadConditions, of_write};
 use crate::api::s3::settings::event_drafts::EventDrafts;
@@ -106,8 +106,8 @@ fn planned(
         Some(standing) => on_standing.check_copy_source(&standing.manifest)?,
         None => on_standing.check_absent()?,
     }
-    let places = (Place { bucket: id, key: source_key }, Place { bucket: id, key });
-    let sealing = rewrapped(store, view, places, &source.traits, headers)?;
+    let sealed_objects = (SealedObject { bucket: id, key: source_key }, SealedObject { bucket: id, key });
+    let sealing = rewrapped(store, view, sealed_objects, &source.traits, headers)?;
     let drafts = EventDrafts::of(store, view, bucket)?;
     Ok(RenameObject {
         bucket: id,

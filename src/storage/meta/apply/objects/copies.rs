@@ -49,7 +49,7 @@ impl Applying<'_> {
             checksum: copy.checksum.or(source.manifest.checksum),
             body,
         };
-        let object = self.place(&bucket, &copy.key, manifest, copy.traits, old)?;
+        let object = self.make_current(&bucket, &copy.key, manifest, copy.traits, old)?;
         self.queue_put(&bucket, &copy.key, &object, copy.event)?;
         Ok(Reply::ObjectPut { object: Box::new(object) })
     }

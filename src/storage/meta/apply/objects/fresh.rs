@@ -11,21 +11,21 @@ use crate::storage::meta::command::{Refusal, Reply};
 use crate::storage::meta::record::{BlobRef, FenceRecord, RecoveryRecord, RepairRow};
 use crate::storage::meta::tables::{BLOBS, GARBAGE, REPAIRS, SYSTEM, SYSTEM_FENCE, SYSTEM_RECOVERY, repair_key};
 use crate::storage::ring::{most_on_a_node, write_quorum};
-use crate::types::{BlobId, NodeId, ShardIndex};
+use crate::types::{BlobId, NodeId, ShardNumber};
 use std::collections::BTreeSet;
 
 /// A blob that the present change may adopt. Only `require_fresh` makes one, so that no blob is adopted unchecked.
 pub(in super::super) struct FreshBlob {
     blob: BlobRef,
     /// Sorted, without repetitions.
-    missing: BTreeSet<ShardIndex>,
+    missing: BTreeSet<ShardNumber>,
 }
 
 impl Applying<'_> {
     /// Checks that a blob is well formed, unknown, not below the fence, and still readable. A known blob belongs to
     /// another change. Shards on drives that were removed or replaced since they were written count as missing; too
     /// many of them are refused.
-    pub(in super::super) fn require_fresh(&mut self, blob: &BlobRef, missing: &[ShardIndex]) -> Decided<FreshBlob> {
+    pub(in super::super) fn require_fresh(&mut self, blob: &BlobRef, missing: &[ShardNumber]) -> Decided<FreshBlob> {
         let shards = blob.geometry.shards();
         let well_formed = blob.placement.len() == shards && missing.iter().all(|shard| usize::from(shard.0) < shards);
         if !well_formed || self.is_known(blob)? {
@@ -34,9 +34,9 @@ impl Applying<'_> {
         if blob.id < self.fence()?.below && !has(Defect::AdoptFencedBlob) {
             return Err(Refusal::Fenced.into());
         }
-        let mut missing: BTreeSet<ShardIndex> = missing.iter().copied().collect();
+        let mut missing: BTreeSet<ShardNumber> = missing.iter().copied().collect();
         let named = missing.len();
-        for (shard, node) in (0..=u8::MAX).map(ShardIndex).zip(&blob.placement) {
+        for (shard, node) in (0..=u8::MAX).map(ShardNumber).zip(&blob.placement) {
             if self.was_removed(*node)? || self.was_replaced(*node)? {
                 missing.insert(shard);
             }

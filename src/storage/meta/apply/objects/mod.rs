@@ -35,7 +35,7 @@ impl Applying<'_> {
             self.rows.put(INLINE, &manifest.id.to_be_bytes(), bytes);
         }
         manifest.modified = self.now;
-        let object = self.place(&bucket, &key, manifest, traits, old)?;
+        let object = self.make_current(&bucket, &key, manifest, traits, old)?;
         self.queue_put(&bucket, &key, &object, event)?;
         Ok(Reply::ObjectPut { object: Box::new(object) })
     }

@@ -17,7 +17,7 @@ use crate::types::BucketId;
 impl Applying<'_> {
     /// Makes an object the current one of its key. `old`, the current one so far, is kept or removed according to the
     /// bucket's versioning.
-    pub(in super::super) fn place(
+    pub(in super::super) fn make_current(
         &mut self,
         bucket: &BucketRow,
         key: &str,

@@ -10,7 +10,7 @@ use crate::storage::meta::samples::{
     BUCKET, blob, copy_version, event, md5_of, put_blob, put_empty, put_inline, traits,
 };
 use crate::storage::meta::view::MetaView;
-use crate::types::{BucketId, ManifestId, ShardIndex};
+use crate::types::{BucketId, ManifestId, ShardNumber};
 use bytes::Bytes;
 
 fn renaming(from: &str, to: &str) -> RenameObject {
@@ -163,7 +163,7 @@ fn an_append_adds_a_part_to_the_existing_object() {
     let mut machine = Machine::with_bucket();
     machine.put(put_inline("key", 10, b"bytes"));
     assert_eq!(machine.refusal(append(appending(10, 20))), Refusal::NotAppendable);
-    let head = Some((blob(21, 5), vec![ShardIndex(1)]));
+    let head = Some((blob(21, 5), vec![ShardNumber(1)]));
     let short = AppendObject { head: Some((blob(23, 4), Vec::new())), ..appending(10, 24) };
     assert_eq!(machine.refusal(append(short)), Refusal::InvalidRequest);
     assert_eq!(machine.garbage(), [20, 23, 24]);

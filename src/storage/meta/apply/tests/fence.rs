@@ -7,7 +7,7 @@ use crate::storage::meta::record::{ETag, NodeRecord};
 use crate::storage::meta::samples::{
     self, BUCKET, append_object, blob, create_upload, md5_of, node, part, put_blob, put_inline, put_part,
 };
-use crate::types::{BlobId, Epoch, Incarnation, ManifestId, NodeId, ShardIndex};
+use crate::types::{BlobId, Epoch, Incarnation, ManifestId, NodeId, ShardNumber};
 
 const FENCE: u128 = 100;
 
@@ -172,7 +172,7 @@ fn a_node_id_that_was_removed_and_reused_belongs_to_another_drive() {
 #[test]
 fn a_repair_on_a_drive_replaced_meanwhile_stays_queued() {
     let (mut machine, _) = with_drives();
-    machine.apply(Change::QueueRepairs { missing: vec![(blob(10, 1), ShardIndex(1))] });
+    machine.apply(Change::QueueRepairs { missing: vec![(blob(10, 1), ShardNumber(1))] });
     register(&mut machine, 1, 2);
     let done = |incarnation: Option<u128>| {
         let incarnation = incarnation.map(Incarnation);

@@ -16,7 +16,7 @@ use crate::storage::meta::samples::{
 };
 use crate::storage::meta::snapshot::SnapshotWriter;
 use crate::storage::meta::tables::TABLES;
-use crate::types::{BlobId, Epoch, ManifestId, NodeId, ShardId, ShardIndex, UnixMs, UploadId};
+use crate::types::{BlobId, Epoch, ManifestId, NodeId, ShardId, ShardNumber, UnixMs, UploadId};
 use bytes::Bytes;
 use proptest::prelude::{Strategy, any, prop_assert_eq, prop_oneof, proptest};
 use proptest::sample::Index;
@@ -91,7 +91,7 @@ fn lay_out(steps: Vec<Step>) -> Vec<Command> {
     let name = |key: u8| format!("key {key}");
     for (step, id) in steps.into_iter().zip(1000u128..) {
         let of_earlier = |which: Index| 1000 + which.index(id as usize - 999) as u128;
-        let shard = |which: Index, shard| ShardId { blob: BlobId(of_earlier(which)), shard: ShardIndex(shard) };
+        let shard = |which: Index, shard| ShardId { blob: BlobId(of_earlier(which)), shard: ShardNumber(shard) };
         let change = match step {
             Step::CreateBucket => create_bucket("photos", "someone"),
             Step::DeleteBucket => Change::DeleteBucket { bucket: BUCKET },
@@ -101,7 +101,7 @@ fn lay_out(steps: Vec<Step>) -> Vec<Command> {
                     1 => put_empty(&name(key), id),
                     _ => put_blob(&name(key), id),
                 };
-                let missing = if missing && kind == 2 { vec![ShardIndex(1), ShardIndex(2)] } else { Vec::new() };
+                let missing = if missing && kind == 2 { vec![ShardNumber(1), ShardNumber(2)] } else { Vec::new() };
                 let if_none_match = only_if_absent.then_some(ETagCondition::Any);
                 Change::PutObject(Box::new(PutObject {
                     conditions: WriteConditions { if_match: None, if_none_match },
@@ -170,7 +170,7 @@ fn lay_out(steps: Vec<Step>) -> Vec<Command> {
             Step::Append { key, which, head } => append(name(key), of_earlier(which), id, head),
             Step::Repair { which, shard: index, done: true } => finish_repairs(shard(which, index), 0..6),
             Step::Repair { which, shard, done: false } => {
-                Change::QueueRepairs { missing: vec![(blob(of_earlier(which), 1), ShardIndex(shard))] }
+                Change::QueueRepairs { missing: vec![(blob(of_earlier(which), 1), ShardNumber(shard))] }
             }
         };
         commands.push(Command::new(UnixMs(id as u64), change));
@@ -248,12 +248,12 @@ fn append(key: String, standing: u128, id: u128, head: bool) -> Change {
         id: ManifestId(id),
         etag: ETag { md5: [1; 16], parts: None },
         checksum: None,
-        head: head.then(|| (blob(HEADS + id, 5), vec![ShardIndex(0)])),
+        head: head.then(|| (blob(HEADS + id, 5), vec![ShardNumber(0)])),
         number: id as u16,
         blob: blob(id, 7),
         size_bytes: 7,
         md5: [2; 16],
-        missing: vec![ShardIndex(3)],
+        missing: vec![ShardNumber(3)],
         event: None,
     }))
 }
@@ -284,7 +284,7 @@ fn check(tables: &MetaTables) {
 /// Checks that every blob that a command brought is owned, garbage, or reclaimed.
 fn check_nothing_leaks(tables: &MetaTables, commands: &[Command]) {
     let view = tables.view();
-    let mut reclaimed: BTreeMap<BlobId, BTreeSet<ShardIndex>> = BTreeMap::new();
+    let mut reclaimed: BTreeMap<BlobId, BTreeSet<ShardNumber>> = BTreeMap::new();
     for command in commands {
         if let Change::ReclaimGarbage { gone } = &command.change {
             for shard in gone {

@@ -5,7 +5,7 @@ use super::{Machine, put, shards_of};
 use crate::storage::meta::command::{Change, PutObject, Refusal, Reply};
 use crate::storage::meta::record::{Held, HostRecord, NodeRecord, NodeState};
 use crate::storage::meta::samples::{self, BUCKET, put_blob};
-use crate::types::{Epoch, HostId, Incarnation, NodeId, Roles, ShardIndex, UnixMs};
+use crate::types::{Epoch, HostId, Incarnation, NodeId, Roles, ShardNumber, UnixMs};
 
 pub(super) fn node(id: u32, host: u64) -> NodeRecord {
     NodeRecord { id: NodeId(id), host: HostId(host), ..samples::node() }
@@ -178,12 +178,12 @@ fn a_shard_written_to_a_drive_removed_meanwhile_is_missing() {
     assert_eq!(machine.apply(remove(1)), Reply::Done);
     machine.put(put_blob("key", 10));
     assert_eq!(machine.repairs(), [(10, 1)]);
-    machine.put(PutObject { missing: vec![ShardIndex(1)], ..put_blob("other", 11) });
+    machine.put(PutObject { missing: vec![ShardNumber(1)], ..put_blob("other", 11) });
     assert_eq!(machine.repairs(), [(10, 1), (11, 1)], "the writer named it as missing");
-    let short = PutObject { missing: vec![ShardIndex(3)], ..put_blob("short", 12) };
+    let short = PutObject { missing: vec![ShardNumber(3)], ..put_blob("short", 12) };
     assert_eq!(machine.refusal(put(short)), Refusal::NoSuchNode, "fewer are left than a write needs");
     assert_eq!((machine.garbage(), machine.repairs()), (vec![12], vec![(10, 1), (11, 1)]));
-    let many = PutObject { missing: vec![ShardIndex(1), ShardIndex(3)], ..put_blob("many", 13) };
+    let many = PutObject { missing: vec![ShardNumber(1), ShardNumber(3)], ..put_blob("many", 13) };
     machine.put(many);
     assert_eq!(machine.repairs().len(), 4, "the removed drive adds no missing shard");
     // Another drive gets the node id.

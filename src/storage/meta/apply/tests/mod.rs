@@ -18,7 +18,7 @@ use crate::storage::meta::command::{Change, Command, CreateBucket, PutObject, Re
 use crate::storage::meta::record::{Body, Manifest};
 use crate::storage::meta::tables::TABLES;
 use crate::storage::meta::view::MetaView;
-use crate::types::{BlobId, ShardId, ShardIndex, UnixMs};
+use crate::types::{BlobId, ShardId, ShardNumber, UnixMs};
 use bytes::Bytes;
 use std::sync::Arc;
 
@@ -104,5 +104,5 @@ fn position(index: u64) -> Bytes {
 
 /// Returns all shards of the samples' blobs.
 fn shards_of(blob: u128) -> Vec<ShardId> {
-    (0..4).map(|shard| ShardId { blob: BlobId(blob), shard: ShardIndex(shard) }).collect()
+    (0..4).map(|shard| ShardId { blob: BlobId(blob), shard: ShardNumber(shard) }).collect()
 }

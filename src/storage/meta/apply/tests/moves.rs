@@ -5,12 +5,12 @@ use super::layout::node;
 use crate::storage::meta::command::{Change, FinishedRepair, MovedShard, PutObject, Reply};
 use crate::storage::meta::record::{Held, NodeState};
 use crate::storage::meta::samples::{self, BUCKET, put_blob};
-use crate::types::{BlobId, Epoch, Incarnation, NodeId, ShardId, ShardIndex, UnixMs};
+use crate::types::{BlobId, Epoch, Incarnation, NodeId, ShardId, ShardNumber, UnixMs};
 
 /// Shards 0 to 3 of the samples are on nodes 3, 1, 0, 2.
 fn step(blob: u128, shard: u8, from: u32, to: u32) -> MovedShard {
     let incarnation = samples::node().incarnation;
-    let shard = ShardId { blob: BlobId(blob), shard: ShardIndex(shard) };
+    let shard = ShardId { blob: BlobId(blob), shard: ShardNumber(shard) };
     MovedShard { shard, from: NodeId(from), to: NodeId(to), incarnation, whole: true }
 }
 
@@ -85,7 +85,7 @@ fn an_outdated_move_is_not_made() {
 #[test]
 fn no_move_lets_the_loss_of_one_drive_lose_the_blob() {
     let mut machine = Machine::with_nodes(6);
-    machine.put(PutObject { missing: vec![ShardIndex(3)], ..put_blob("key", 10) });
+    machine.put(PutObject { missing: vec![ShardNumber(3)], ..put_blob("key", 10) });
     assert_eq!(machine.shift(&[step(10, 0, 3, 1)]), [false]);
     assert_eq!((machine.placement(10), machine.leftovers(3)), (vec![3, 1, 0, 2], vec![]));
     assert_eq!(machine.shift(&[step(10, 0, 3, 5)]), [true], "to a drive of its own");
@@ -110,7 +110,7 @@ fn a_shard_that_moves_back_is_not_a_leftover() {
 #[test]
 fn queued_repairs_follow_moves_and_a_copy_with_gaps_is_queued() {
     let mut machine = Machine::with_nodes(6);
-    machine.put(PutObject { missing: vec![ShardIndex(1), ShardIndex(2)], ..put_blob("key", 10) });
+    machine.put(PutObject { missing: vec![ShardNumber(1), ShardNumber(2)], ..put_blob("key", 10) });
     machine.put(put_blob("other", 11));
     machine.shift(&[step(10, 1, 1, 5), MovedShard { whole: false, ..step(11, 0, 3, 4) }]);
     assert_eq!(machine.repairs(), [(10, 2), (11, 0)]);
@@ -127,7 +127,7 @@ fn queued_repairs_follow_moves_and_a_copy_with_gaps_is_queued() {
 #[test]
 fn a_repair_at_the_old_place_of_a_shard_does_not_end_its_repair() {
     let mut machine = Machine::with_nodes(6);
-    machine.put(PutObject { missing: vec![ShardIndex(1)], ..put_blob("key", 10) });
+    machine.put(PutObject { missing: vec![ShardNumber(1)], ..put_blob("key", 10) });
     machine.shift(&[MovedShard { whole: false, ..step(10, 1, 1, 5) }]);
     let (shard, unknown) = (step(10, 1, 1, 5).shard, step(11, 1, 1, 5).shard);
     let done_at = |on| {

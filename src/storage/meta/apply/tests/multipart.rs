@@ -5,7 +5,7 @@ use crate::limits::DROPPED_ROWS_AT_ONCE;
 use crate::storage::meta::command::{Change, CompleteUpload, ETagCondition, Refusal, Reply, WriteConditions};
 use crate::storage::meta::record::{Body, Checksum, ChecksumAlgorithm, ChecksumKind, ETag, Manifest, PartRow};
 use crate::storage::meta::samples::{BUCKET, MIB, complete, create_upload, md5_of, part, put_blob, put_part};
-use crate::types::{ManifestId, ShardIndex, UnixMs, UploadId};
+use crate::types::{ManifestId, ShardNumber, UnixMs, UploadId};
 use bytes::Bytes;
 use md5::{Digest, Md5};
 
@@ -115,7 +115,7 @@ fn missing_shards_of_a_part_are_queued_for_repair() {
     let mut machine = Machine::with_bucket();
     begin(&mut machine, "key", 9);
     let mut change = put_part("key", 9, part(1, 20, 1));
-    change.missing = vec![ShardIndex(3)];
+    change.missing = vec![ShardNumber(3)];
     machine.apply(Change::PutPart(Box::new(change)));
     assert_eq!(machine.repairs(), [(20, 3)]);
     machine.apply(Change::AbortUpload { bucket: BUCKET, key: "key".into(), upload: UploadId(9) });

@@ -11,7 +11,7 @@ use crate::storage::meta::command::{
 use crate::storage::meta::record::{Body, ETag, Pick, Quota, Versioning};
 use crate::storage::meta::samples::{self, BUCKET, delete_if, deleted, md5_of, put_blob, put_empty, put_inline};
 use crate::storage::meta::tables::{SYSTEM, SYSTEM_FORMAT, TABLES};
-use crate::types::{BlobId, BucketId, ManifestId, NodeId, ShardId, ShardIndex, UnixMs};
+use crate::types::{BlobId, BucketId, ManifestId, NodeId, ShardId, ShardNumber, UnixMs};
 use std::sync::Arc;
 
 fn delete(key: &str) -> Change {
@@ -33,15 +33,15 @@ fn tag(id: u128) -> ETagCondition {
 #[test]
 fn one_entry_changes_object_blob_repairs_and_garbage_together_c1() {
     let mut machine = Machine::with_bucket();
-    machine.put(PutObject { missing: vec![ShardIndex(1)], ..put_blob("key", 10) });
+    machine.put(PutObject { missing: vec![ShardNumber(1)], ..put_blob("key", 10) });
     assert_eq!((machine.blobs(), machine.repairs(), machine.garbage()), (vec![10], vec![(10, 1)], vec![]));
     let manifest =
-        machine.put(PutObject { missing: vec![ShardIndex(2), ShardIndex(0), ShardIndex(2)], ..put_blob("key", 11) });
+        machine.put(PutObject { missing: vec![ShardNumber(2), ShardNumber(0), ShardNumber(2)], ..put_blob("key", 11) });
     assert_eq!(manifest.modified, UnixMs(1003));
     assert_eq!((machine.blobs(), machine.repairs(), machine.garbage()), (vec![11], vec![(11, 0), (11, 2)], vec![10]));
     assert_eq!(machine.view().object(BUCKET, "key").expect("reads"), Some(stored(manifest).into()));
     let row = machine.view().garbage(None, 1).expect("reads").remove(0);
-    assert_eq!((row.entry, row.pending), (3, (0..4).map(ShardIndex).collect()));
+    assert_eq!((row.entry, row.pending), (3, (0..4).map(ShardNumber).collect()));
     assert_eq!(machine.apply(delete("key")), deleted(true));
     assert_eq!((machine.blobs(), machine.repairs(), machine.garbage()), (vec![], vec![], vec![10, 11]));
     assert_eq!(machine.apply(delete("key")), deleted(false));
@@ -89,14 +89,14 @@ fn a_refused_put_leaves_nothing_but_its_own_blob_as_garbage() {
     assert_eq!(machine.refusal(put(elsewhere)), Refusal::NoSuchBucket);
     let only_if_absent = PutObject {
         conditions: if_none_match(ETagCondition::Any),
-        missing: vec![ShardIndex(0)],
+        missing: vec![ShardNumber(0)],
         ..put_blob("key", 12)
     };
     assert_eq!(machine.refusal(put(only_if_absent)), Refusal::PreconditionFailed);
     assert_eq!(machine.refusal(put(put_blob("", 13))), Refusal::InvalidRequest);
     assert_eq!(machine.refusal(put(put_blob(&"k".repeat(1025), 14))), Refusal::InvalidRequest);
     assert_eq!(
-        machine.refusal(put(PutObject { missing: vec![ShardIndex(4)], ..put_blob("key", 15) })),
+        machine.refusal(put(PutObject { missing: vec![ShardNumber(4)], ..put_blob("key", 15) })),
         Refusal::InvalidRequest
     );
     assert_eq!((machine.blobs(), machine.garbage(), machine.repairs()), (vec![10], vec![11, 12, 13, 14, 15], vec![]));
@@ -208,7 +208,7 @@ fn a_garbage_row_is_removed_with_its_last_shard() {
     machine.apply(delete("key"));
     let (some, rest): (Vec<_>, Vec<_>) = shards_of(10).into_iter().partition(|shard| shard.shard.0 < 3);
     machine.apply(Change::ReclaimGarbage { gone: some });
-    assert_eq!(machine.view().garbage(None, 9).expect("reads")[0].pending, [ShardIndex(3)]);
+    assert_eq!(machine.view().garbage(None, 9).expect("reads")[0].pending, [ShardNumber(3)]);
     assert!(machine.view().blob_is_known(BlobId(10)).expect("reads"));
     machine.apply(Change::ReclaimGarbage { gone: rest });
     assert_eq!(machine.garbage(), []);
@@ -223,12 +223,12 @@ fn repairs_are_queued_once_and_only_for_blobs_in_use() {
     machine.put(put_blob("key", 10));
     machine.put(put_blob("gone", 11));
     machine.apply(delete("gone"));
-    let of = |id, shard| (samples::blob(id, 1), ShardIndex(shard));
+    let of = |id, shard| (samples::blob(id, 1), ShardNumber(shard));
     let missing = vec![of(10, 0), of(10, 0), of(10, 3), of(10, 4), of(11, 0), of(12, 0)];
     machine.apply(Change::QueueRepairs { missing });
     assert_eq!(machine.repairs(), [(10, 0), (10, 3)]);
     assert_eq!(machine.view().repairs(None, 1).expect("reads")[0].blob.size_bytes, samples::MIB);
-    let shard = ShardId { blob: BlobId(10), shard: ShardIndex(0) };
+    let shard = ShardId { blob: BlobId(10), shard: ShardNumber(0) };
     let done = FinishedRepair { shard, node: NodeId(3), incarnation: None };
     machine.apply(Change::FinishRepairs { done: vec![done, done] });
     assert_eq!(machine.repairs(), [(10, 3)]);
