@@ -43,6 +43,10 @@ pub enum MetadataError {
         "another host with the name {name:?}, at {address}, has taken the place of this one, whose data may be outdated; empty its directories to let it join anew"
     )]
     Replaced { name: String, by: HostId, address: String },
+    #[error(
+        "these directories are those of the host {own:?}, and {name:?} (SHERD_HOST) is another host, at {address}; start this one with SHERD_HOST={own}"
+    )]
+    NamedAsAnother { own: String, name: String, address: String },
     #[error("the host {name:?} was removed from its cluster; empty its directories to let it join anew")]
     Removed { name: String },
     #[error(
@@ -59,7 +63,11 @@ impl MetadataError {
     /// Returns true if a retry cannot succeed.
     pub fn is_final(&self) -> bool {
         match self {
-            Self::Replaced { .. } | Self::Removed { .. } | Self::StillStores { .. } | Self::NumberTaken { .. } => true,
+            Self::Replaced { .. }
+            | Self::NamedAsAnother { .. }
+            | Self::Removed { .. }
+            | Self::StillStores { .. }
+            | Self::NumberTaken { .. } => true,
             Self::Start(_) | Self::Change(_) | Self::Tables(_) | Self::Stopped(_) => false,
         }
     }
@@ -231,8 +239,11 @@ pub(super) async fn register_host(metadata: &MetaHandle, member: &Member, roles:
     let hosts = hosts_once_founded(metadata, &member.founders).await?;
     let own = hosts.iter().find(|known| known.id == member.host.host);
     if let Some(other) = hosts.iter().find(|known| known.name == member.name && known.id != member.host.host) {
-        let (by, address) = (other.id, other.address.clone());
-        return Err(MetadataError::Replaced { name: member.name.clone(), by, address });
+        let (name, by, address) = (member.name.clone(), other.id, other.address.clone());
+        return Err(match own {
+            Some(own) => MetadataError::NamedAsAnother { own: own.name.clone(), name, address },
+            None => MetadataError::Replaced { name, by, address },
+        });
     }
     check_stays(&metadata.read().await?, member)?;
     register_roles(metadata, member, roles).await?;

@@ -249,6 +249,7 @@ impl HostStatus {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             started: self.started,
             replica: self.replica(&self.context.health.current()),
+            hears: self.context.health.current().hosts_up(),
         })
     }
 

@@ -79,6 +79,8 @@ pub struct HostState {
     pub started: UnixMs,
     /// The state of its metadata replica, from its last answer.
     pub replica: ReplicaState,
+    /// The hosts that it hears, from its last answer.
+    pub hears: BTreeSet<HostId>,
 }
 
 impl HostState {
@@ -124,6 +126,11 @@ impl NodeHealth {
     /// Returns the state of another host; `None` if it was not probed yet.
     pub fn host(&self, host: HostId) -> Option<&HostState> {
         self.hosts.get(&host)
+    }
+
+    /// Returns the other hosts that are up, as far as this host knows.
+    pub fn hosts_up(&self) -> BTreeSet<HostId> {
+        self.hosts.iter().filter(|(_, state)| state.is_up()).map(|(host, _)| *host).collect()
     }
 
     pub fn state(&self, node: NodeId) -> Option<&NodeState> {

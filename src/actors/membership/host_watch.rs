@@ -58,6 +58,7 @@ impl StatusSource {
             stopping: self.stopping.load(Ordering::Acquire),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             started: self.started,
+            hears: health.hosts_up(),
         }
     }
 }
@@ -157,6 +158,7 @@ impl HostWatch {
                     version: answer.version.clone(),
                     started: answer.started,
                     replica: answer.replica.clone(),
+                    hears: answer.hears.clone(),
                 }
             }
             Err(_) => HostState { answers: false, stopping: false, ..before },
@@ -270,7 +272,9 @@ mod tests {
         let (asked, absent) = (HostId(3), HostId(4));
         let groups = HostGroups::new(FoundingBoard::formed(ClusterId(1)));
         let stopping = Arc::default();
-        groups.status_by(status(&stopping));
+        let source = status(&stopping);
+        let heard = source.health.clone();
+        groups.status_by(source);
         let hosts = Arc::new(Hosts::default());
         hosts.add(asked, Arc::new(LateNodeService::default()), Arc::new(groups));
         let peers = ConnectionPool::start_with(hosts.clone(), &Ambient::system());
@@ -280,6 +284,14 @@ mod tests {
         until_it_answers(&watch, asked, true).await;
         let is_up = || watch.health.current().host(asked).is_some_and(health::HostState::is_up);
         assert!(is_up());
+        let hears = || watch.health.current().host(asked).map(|state| state.hears.clone()).unwrap_or_default();
+        assert!(hears().is_empty());
+        let up = health::HostState { answers: true, ..health::HostState::default() };
+        heard.note_host(HostId(9), up.clone());
+        heard.note_host(HostId(10), health::HostState { stopping: true, ..up });
+        heard.note_host(HostId(11), health::HostState::default());
+        watch.ask_all().await;
+        assert_eq!(hears(), [HostId(9)].into(), "the host reports which others are up for it");
         stopping.store(true, Ordering::Release);
         watch.ask_all().await;
         assert!(watch.answers(asked) && !is_up(), "the host reports that its process is about to end");

@@ -10,7 +10,7 @@ use crate::types::{ClusterId, HostId, NodeId, RecoveryEpoch, Roles, UnixMs};
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The group number of calls about membership; the groups of the consensus have other numbers.
 pub const MEMBERSHIP_GROUP: u32 = u32::MAX;
@@ -23,7 +23,7 @@ pub enum Kind {
     JoinWithRoles = 4,
     Rejoin = 6,
     Removal = 7,
-    Status = 8,
+    Status = 9,
 }
 
 impl Kind {
@@ -122,6 +122,8 @@ pub struct StatusAnswer {
     pub version: String,
     /// The start of the process, by the host's own clock.
     pub started: UnixMs,
+    /// The other hosts that answer this one and are not about to stop.
+    pub hears: BTreeSet<HostId>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -65,9 +65,10 @@ impl RejoinAsks {
         let names: Vec<String> = gone.iter().filter_map(|id| Some(format!("{:?}", asks.get(id)?.name))).collect();
         let (names, one) = (names.join(" and "), gone.len() == 1);
         Some(format!(
-            "{} {names} lost {} copies of the metadata log and {} to come back as {}, and the {} of {all} voters left cannot decide it without {}, since {needed} are needed: put back a drive with a whole copy of the log and start that host; or, if there is none, form the metadata group anew on a host that is left (stop it, run sherd recover and then sherd recover --yes with its settings, and start it): {names} then {} back with the shards of {} drives: docs/how-to/recovery.md",
+            "{} {names} lost {} copies of the metadata log, or {} put back to an older state, and {} to come back as {}, and the {} of {all} voters left cannot decide it without {}, since {needed} are needed: put back a drive with the whole and latest copy of the log and start that host; or, if there is none, form the metadata group anew on a host that is left (stop it, run sherd recover and then sherd recover --yes with its settings, and start it): {names} then {} back with the shards of {} drives: docs/how-to/recovery.md",
             if one { "host" } else { "hosts" },
             if one { "its" } else { "their" },
+            if one { "was" } else { "were" },
             if one { "asks" } else { "ask" },
             if one { "another member" } else { "other members" },
             left.len(),

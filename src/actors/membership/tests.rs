@@ -11,7 +11,7 @@ use crate::types::{ClusterId, HostId, NodeId, RecoveryEpoch, Roles, UnixMs};
 use proptest::prelude::{any, proptest};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::path::PathBuf;
 
@@ -94,14 +94,16 @@ fn messages_of_version_1_are_read_and_written_as_they_were() {
         gapless: true,
         wall_untouched: false,
     };
-    golden("status_answer", &StatusAnswer { nodes: vec![node], clock, replica, stopping: true, version, started });
+    let hears = BTreeSet::from([HostId(300), HostId(7)]);
+    let nodes = vec![node];
+    golden("status_answer", &StatusAnswer { nodes, clock, replica, stopping: true, version, started, hears });
     assert!(encode(&StatusAsk {}).is_empty());
 }
 
 #[test]
 fn membership_message_kinds_keep_their_numbers() {
     let kinds = [Kind::Founding, Kind::Join, Kind::JoinWithRoles, Kind::Status, Kind::Rejoin, Kind::Removal];
-    assert_eq!(kinds.map(|kind| kind as u8), [1, 2, 4, 8, 6, 7]);
+    assert_eq!(kinds.map(|kind| kind as u8), [1, 2, 4, 9, 6, 7]);
     assert_eq!((0..=255).filter_map(Kind::from_byte).count(), 6);
 }
 

@@ -109,6 +109,7 @@ pub(super) async fn recover(
     };
     let old = ReplicaOptions { copies_wanted, ..metadata::replica_options(around, &member) };
     let source = source(&member, old.clone(), from).await?;
+    check_name(&member, &source)?;
     let plan = words::plan(&member, &source);
     println!("{plan}");
     if !goes_on {
@@ -155,6 +156,17 @@ async fn source(member: &Member, old: ReplicaOptions, from: Option<&Path>) -> Re
         return Err(RecoveryError::OtherStore { path, found: head.cluster, own: host.cluster, geometry });
     }
     Ok(Source::Export { path, head })
+}
+
+/// Refuses if the host's own metadata knows it under another name than the one that it is recovered under.
+fn check_name(member: &Member, source: &Source) -> Result<(), RecoveryError> {
+    let Source::Own { remains, .. } = source else { return Ok(()) };
+    let Some(own) = remains.hosts.iter().find(|host| host.id == member.host.host) else { return Ok(()) };
+    if own.name == member.name || remains.hosts.iter().all(|host| host.name != member.name) {
+        return Ok(());
+    }
+    let known = remains.hosts.iter().map(|host| host.name.clone()).collect::<Vec<_>>().join(", ");
+    Err(RecoveryError::Unknown { name: member.name.clone(), known })
 }
 
 fn open(path: &Path) -> Result<ExportReader<BufReader<File>>, RecoveryError> {

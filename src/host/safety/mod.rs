@@ -116,6 +116,17 @@ impl Facts<'_> {
         }
     }
 
+    /// Returns a pair of hosts, other than `without`, that are both up although the first does not hear the second.
+    fn out_of_touch(&self, without: Option<HostId>) -> Option<(HostId, HostId)> {
+        let up: Vec<HostId> =
+            self.snapshot.hosts.keys().copied().filter(|host| Some(*host) != without && self.is_up(*host)).collect();
+        let hears = |host: HostId, other: HostId| {
+            host == self.own || self.health.host(host).is_some_and(|state| state.hears.contains(&other))
+        };
+        let pairs = up.iter().flat_map(|&host| up.iter().map(move |&other| (host, other)));
+        pairs.into_iter().find(|&(host, other)| host != other && !hears(host, other))
+    }
+
     /// Returns the leader of the metadata group, if it is up but no change that it sends is decided.
     pub fn stuck_leader(&self) -> Option<HostId> {
         let is_stuck = |(host, replica): &(&HostId, &ReplicaState)| replica.is_stuck && self.is_up(**host);
@@ -169,9 +180,10 @@ pub(super) fn assess(facts: &Facts<'_>) -> Safety {
             (survives(facts, missing, parity), survives(facts, missing, 1))
         }
     };
-    let serving = match facts.stuck_leader() {
-        Some(_) => Losses::NONE,
-        None => now.min(facts.ring.losses_for_writes(facts.geometry, facts.standing)).min(gateways(facts)),
+    let is_disturbed = facts.stuck_leader().is_some() || facts.out_of_touch(None).is_some();
+    let serving = match is_disturbed {
+        true => Losses::NONE,
+        false => now.min(facts.ring.losses_for_writes(facts.geometry, facts.standing)).min(gateways(facts)),
     };
     let shown = |losses: Losses| LossesShown {
         domains: promised.has_domains.then_some(losses.domains),

@@ -18,6 +18,7 @@ pub(crate) fn judge_stop(facts: &Facts<'_>, host: HostId) -> StopJudgement {
     let reason = not_known(facts)
         .or_else(|| only_one(facts, host))
         .or_else(|| others_stopping(facts, host))
+        .or_else(|| out_of_touch(facts, host))
         .or_else(|| too_few_voters(facts, host))
         .or_else(|| not_certain(facts, host))
         .or_else(|| not_writable(facts, host))
@@ -55,6 +56,13 @@ fn only_one(facts: &Facts<'_>, host: HostId) -> Option<String> {
     }
     let gateways = &facts.snapshot.gateways;
     (gateways.contains(&host) && !gateways.iter().any(is_other)).then(|| "no other host serves S3".to_owned())
+}
+
+/// Returns a reason if the hosts that would be left do not all hear each other: the one that is to be stopped may be the
+/// only one through which they agree, and the drives of one may be out of reach for another.
+fn out_of_touch(facts: &Facts<'_>, host: HostId) -> Option<String> {
+    let (one, other) = facts.out_of_touch(Some(host))?;
+    Some(format!("host {} does not hear host {}", facts.host_name(one), facts.host_name(other)))
 }
 
 fn too_few_voters(facts: &Facts<'_>, host: HostId) -> Option<String> {

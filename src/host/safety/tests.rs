@@ -49,7 +49,9 @@ impl Store {
             ReplicaState { copies, copies_wanted: copies, applied: 100, is_stuck: false, out_of_service: None };
         let replicas: BTreeMap<HostId, ReplicaState> = (0..hosts).map(|host| (HostId(host), replica.clone())).collect();
         for (host, replica) in replicas.iter().skip(1) {
-            board.note_host(*host, HostState { answers: true, replica: replica.clone(), ..HostState::default() });
+            let hears = replicas.keys().copied().filter(|other| other != host).collect();
+            let state = HostState { answers: true, replica: replica.clone(), hears, ..HostState::default() };
+            board.note_host(*host, state);
         }
         let (queued, full) = (Vec::new(), BTreeSet::new());
         Self {
@@ -84,6 +86,13 @@ impl Store {
     fn host_is(self, host: u64, state: HostState) -> Self {
         self.board.note_host(HostId(host), state);
         self
+    }
+
+    /// Lets a host no longer hear another one.
+    fn deaf(self, host: u64, other: u64) -> Self {
+        let mut state = self.board.current().host(HostId(host)).expect("another host").clone();
+        state.hears.remove(&HostId(other));
+        self.host_is(host, state)
     }
 
     fn uncounted(self) -> Self {
@@ -405,4 +414,13 @@ fn a_host_may_be_stopped_only_while_the_others_do_everything_without_it() {
     assert!(reason(roomy().uncounted(), 1).contains("counted"));
     assert!(reason(roomy().queued(0).queued(1), 1).contains("could not be read"));
     assert!(roomy().with(&[64], Contents::Uncompared).stop(1).safe, "nobody needs its own drives meanwhile");
+    for (host, other) in [(1, 2), (2, 1)] {
+        let out_of_touch = format!("host h{host} does not hear host h{other}");
+        assert!(reason(roomy().deaf(host, other), 0).contains(&out_of_touch), "it is the link between the others");
+        assert!(roomy().deaf(host, other).stop(1).safe, "the hosts that are left hear each other");
+        let words = roomy().deaf(host, other).words();
+        assert!(words.contains(&out_of_touch), "{words}");
+        assert_eq!(roomy().deaf(host, other).safety().serves_without.hosts, 0);
+    }
+    assert!(reason(roomy().deaf(2, 0), 1).contains("host h2 does not hear host h0"), "one way");
 }

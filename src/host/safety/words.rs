@@ -35,6 +35,10 @@ pub(super) fn reasons(facts: &Facts<'_>, safety: &Safety) -> Vec<String> {
         };
         format!("no change of the metadata is decided: host {name} leads, and {why}")
     }));
+    reasons.extend(facts.out_of_touch(None).map(|(one, other)| {
+        let (one, other) = (facts.host_name(one), facts.host_name(other));
+        format!("host {one} does not hear host {other}: check the network between them; stop no host before")
+    }));
     reasons.extend(facts.snapshot.hosts.keys().filter_map(|host| of_host(facts, *host)));
     if !silent.is_empty() {
         let held: u64 = silent.iter().map(|node| facts.placed(*node)).sum();

@@ -35,7 +35,8 @@ fn the_one_that_lost_its_log_comes_back(damage: fn(&mut [u8])) {
     let words = [named.as_str(), "the 1 of 2 voters left cannot decide it", "sherd recover --yes"];
     says(&cluster, left, &words);
     says(&cluster, lost, &[&words[..], &["this host comes back to its cluster as another member"]].concat());
-    let logged = format!("host \\\"{name}\\\" lost its copies of the metadata log and asks");
+    let logged =
+        format!("host \\\"{name}\\\" lost its copies of the metadata log, or was put back to an older state, and asks");
     let plain = logged.replace('\\', "");
     eventually(PATIENCE, "the log of the one that is left to say it", || {
         let log = cluster.hosts[left].log();

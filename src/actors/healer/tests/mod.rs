@@ -129,7 +129,7 @@ async fn a_chunk_that_rots_behind_the_repair_of_its_shard_is_repaired_before_it_
     let manifest = host.put("key", &content).await.expect("stored");
     let blob = blob_of(&manifest).clone();
     lose(&host, &blob, 0).await;
-    let missing = vec![(blob.clone(), ShardIndex(0))];
+    let missing = vec![(blob.clone(), ShardNumber(0))];
     host.metadata.propose(Change::QueueRepairs { missing }).await.expect("queued");
     let (mut healing, _) = healing(&mut host);
     assert!(matches!(healing.advance().await.expect("a step"), Healed::Worked { .. }), "some stripes were rebuilt");
