@@ -53,6 +53,9 @@ const REMOVED: &str = "this host was removed from its cluster (sherd admin layou
 const FAILED_COPY: &str = "; other drives hold the metadata. Look at this one (its space, the kernel log, SMART) and replace it if it is \
 failing; a drive that was late or full is tried again after a minute, any other at the next start of this host";
 
+/// The same, if it is the only drive of this host.
+const FAILED_ONLY_COPY: &str = "; it is the only drive of this host. Put it right (its space, its mount, the kernel log, SMART), and restart the host";
+
 const KEPT_UNKNOWN: &str = "the metadata was recovered (sherd recover), and shards that it does not know are kept on all drives; once you do \
 not want to restore any lost object, give them up with sherd admin metadata drop-unknown";
 
@@ -78,7 +81,8 @@ impl HealthSource for HostStatus {
         reasons.extend(self.replicas_that_differ());
         let status = self.metadata.status();
         reasons.extend(status.damage);
-        reasons.extend(status.failed_copies.into_iter().map(|failed| format!("{failed}{FAILED_COPY}")));
+        let advice = if self.own.kept(&nodes).len() > 1 { FAILED_COPY } else { FAILED_ONLY_COPY };
+        reasons.extend(status.failed_copies.into_iter().map(|failed| format!("{failed}{advice}")));
         reasons.extend(words);
         reasons.extend(self.founders_awaited());
         reasons.extend(writable.as_ref().err().map(why_not_writable));

@@ -7,6 +7,7 @@
 use super::records::Tags;
 use super::secrets::SESSION_KEY_PREFIX;
 use crate::ambient::Ambient;
+use crate::sigv4::SKEW_SECONDS_MAX;
 use crate::types::UnixMs;
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use aws_lc_rs::hmac;
@@ -67,7 +68,9 @@ pub struct Session {
 /// The reason why a token is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TokenFault {
-    #[error("the session token is malformed, was not issued by this store, or belongs to another access key")]
+    #[error(
+        "the session token is malformed, was not issued by this store, belongs to another access key, or begins in the future"
+    )]
     Invalid,
     #[error("the token has expired")]
     Expired,
@@ -111,7 +114,8 @@ impl SessionKeys {
         base64_simd::URL_SAFE_NO_PAD.encode_to_string(token)
     }
 
-    /// Decrypts a token. Refuses a token that was not sealed here, is of another access key, or has expired.
+    /// Decrypts a token. Refuses a token that was not sealed here, is of another access key, has expired, or begins later
+    /// than clocks may differ: the clock of the host that issued it was wrong, and its expiry is too.
     pub fn open(&self, access_key: &str, token: &str, now: UnixMs) -> Result<Session, TokenFault> {
         if token.len() > TOKEN_BYTES_MAX || !is_session_key(access_key) {
             return Err(TokenFault::Invalid);
@@ -127,7 +131,7 @@ impl SessionKeys {
         );
         let opened = opened.map_err(|_| TokenFault::Invalid)?;
         let session: Session = serde_json::from_slice(opened).map_err(|_| TokenFault::Invalid)?;
-        if session.access_key != access_key {
+        if session.access_key != access_key || session.issued.0 > now.0.saturating_add(SKEW_SECONDS_MAX * 1000) {
             return Err(TokenFault::Invalid);
         }
         if session.expires <= now { Err(TokenFault::Expired) } else { Ok(session) }

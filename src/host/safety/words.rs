@@ -167,7 +167,8 @@ pub(super) fn to_do(facts: &Facts<'_>, safety: &Safety) -> Vec<String> {
     }
     if safety.unreadable.blobs.at_least > 0 && to_do.is_empty() {
         to_do.push(
-            "bring back the drives that the unreadable objects' shards were on: the repair queue cannot rebuild them"
+            "bring back the drives that the unreadable objects' shards were on: the repair queue cannot rebuild them. If \
+             every drive is there, the shards are lost: overwrite or delete these objects"
                 .to_owned(),
         );
     }

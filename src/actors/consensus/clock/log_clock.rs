@@ -250,7 +250,7 @@ impl LogClock {
     }
 
     /// Takes the confirmed time for gapless if it agrees with the wall clocks of most hosts. Else sets it to these clocks
-    /// if most hosts have run long enough.
+    /// if every host is heard and most have run long enough.
     fn confirm_if_agreed(&mut self) {
         let Some(counted) = self.confirmed.filter(|_| !self.gapless) else { return };
         if self.majority(self.walls(|_| true)).is_some_and(|wall| agree(wall, counted.time)) {
@@ -258,6 +258,10 @@ impl LogClock {
             return;
         }
         if self.hosts == Some(1) || self.monotonic.saturating_sub(self.began) < CLOCK_STEADY_AFTER {
+            return;
+        }
+        // A host that is not heard may have counted the time on: it decides once it is back.
+        if self.hosts.is_none_or(|hosts| self.fresh().count() + 1 < hosts) {
             return;
         }
         // A host that has counted the time without a gap would have reported so by now (`gapless`).

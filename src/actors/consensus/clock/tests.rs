@@ -263,6 +263,23 @@ fn hosts_that_were_all_off_set_the_confirmed_time_if_most_agree() {
     }
 }
 
+/// A host that is cut off or frozen may have counted the time: only an operator may set the time without it.
+#[test]
+fn hosts_do_not_set_the_confirmed_time_while_another_is_silent() {
+    let mut world = World::new(3);
+    world.stop(3);
+    for host in 1..=2 {
+        world.stop(host);
+        world.start(host, 60 * DAY);
+    }
+    world.pass(2 * HOUR);
+    world.assert_right(2 * HOUR);
+    assert!(world.troubles(1).contains("sherd admin clock accept"), "{}", world.troubles(1));
+    world.start(3, 60 * DAY);
+    world.pass(11 * MINUTE);
+    assert!(world.confirmed_ahead() > 59 * DAY, "all hosts were off, and all agree");
+}
+
 #[test]
 fn hosts_that_were_all_off_and_disagree_do_not_set_the_confirmed_time() {
     for clocks in [vec![0, 60 * DAY], vec![0, DAY, 60 * DAY], vec![0, 0, 60 * DAY, 60 * DAY]] {

@@ -68,6 +68,21 @@ fn a_session_token_is_valid_for_its_key_until_it_expires() {
     assert_eq!(expired, Err(ResolveError::Token(TokenFault::Expired)));
 }
 
+/// The clock of the host that issued it is wrong, and so is its expiry.
+#[test]
+fn a_session_that_begins_in_the_future_is_invalid() {
+    let mut world = World::new();
+    let role = role(&mut world);
+    let begins_in = |world: &World, seconds: u64| {
+        let mut session = of_role(world, &role);
+        (session.issued.0, session.expires.0) = (session.issued.0 + seconds * 1000, session.expires.0 + seconds * 1000);
+        let token = world.sessions.seal(&world.ambient, &session);
+        world.resolve(&session.access_key, Some(&token)).map(|_| ())
+    };
+    assert_eq!(begins_in(&world, 15 * 60), Ok(()), "clocks may differ as much for a signature");
+    assert_eq!(begins_in(&world, 60 * 86_400), Err(ResolveError::Token(TokenFault::Invalid)));
+}
+
 #[test]
 fn a_token_sealed_with_other_key_material_is_invalid() {
     let mut world = World::new();
