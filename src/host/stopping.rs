@@ -6,7 +6,9 @@ use super::background::BucketChores;
 use super::drives::{Chores, DriveBay, DriveChores};
 use super::metadata::Replica;
 use super::place::{Keeping, Place};
+use super::traces;
 use crate::actors::drives::{Blocking, UserLoad};
+use crate::actors::traces::TraceExporter;
 use crate::actors::upkeep::Stop;
 use crate::api::ApiHandle;
 use crate::config::Config;
@@ -54,6 +56,7 @@ pub(super) struct Running {
     pub chores: Chores,
     pub buckets: BucketChores,
     pub audit: AuditLogs,
+    pub traces: Option<TraceExporter>,
     pub bay: DriveBay,
     /// The task that replaces drives.
     pub replacing: JoinHandle<()>,
@@ -92,7 +95,7 @@ impl Running {
     /// Hands over the Raft leadership first, so that no host's requests wait for an election; lets requests under way
     /// end; then makes everything durable and closes it.
     pub async fn stop(self, threads: &Arc<dyn Blocking>) {
-        let Self { api, acme, chores, buckets, audit, bay, replacing, replica, load: _, place, keeping } = self;
+        let Self { api, acme, chores, buckets, audit, traces, bay, replacing, replica, load: _, place, keeping } = self;
         place.stopping.store(true, Ordering::Release);
         acme.iter().for_each(JoinHandle::abort);
         replica.handle.leave_the_lead().await;
@@ -102,7 +105,7 @@ impl Running {
         bay.end_watching();
         let (drives, of_drives) = (bay.open.all(), bay.take_chores());
         let close = async {
-            tokio::join!(stop_chores(&chores, &of_drives), buckets.stop(), audit.stop());
+            tokio::join!(stop_chores(&chores, &of_drives), buckets.stop(), audit.stop(), traces::stop(traces));
             // Other hosts' requests to these drives fail from here on: that must not count as a fault of the drives.
             drives.iter().for_each(|drive| {
                 place.health.take_out(drive.node, "its host is stopping");

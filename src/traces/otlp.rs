@@ -129,8 +129,9 @@ pub fn encode(resource: &Resource, traces: &[FinishedTrace]) -> Vec<u8> {
     let spans = traces.iter().flat_map(|trace| trace.spans.iter().map(|span| Span::of(trace, span))).collect();
     let scope = Scope { name: SCOPE, version: env!("CARGO_PKG_VERSION") };
     let scope_spans = [ScopeSpans { scope, spans, schema_url: SCHEMA }];
-    let request =
-        Request { resource_spans: [ResourceSpans { resource: Attributes { attributes }, scope_spans, schema_url: SCHEMA }] };
+    let request = Request {
+        resource_spans: [ResourceSpans { resource: Attributes { attributes }, scope_spans, schema_url: SCHEMA }],
+    };
     serde_json::to_vec(&request).expect("numbers and texts can be encoded")
 }
 

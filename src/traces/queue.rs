@@ -6,7 +6,7 @@ use crate::metrics::TRACE_SPANS;
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
 
 #[derive(Debug, Default)]
@@ -14,6 +14,7 @@ pub struct SpanQueue {
     waiting: Mutex<Waiting>,
     /// Notified when the first trace comes, when a batch is full, and when the queue is closed.
     changed: Notify,
+    closing: watch::Sender<bool>,
 }
 
 #[derive(Debug, Default)]
@@ -80,7 +81,15 @@ impl SpanQueue {
     /// Closes the queue: what waits can be taken, and nothing more comes.
     pub fn close(&self) {
         self.lock().is_closed = true;
+        self.closing.send_replace(true);
         self.changed.notify_one();
+    }
+
+    /// Waits until the queue is closed.
+    pub async fn closed(&self) {
+        let mut closing = self.closing.subscribe();
+        // The sender lives as long as the queue.
+        let _ = closing.wait_for(|is_closed| *is_closed).await;
     }
 
     pub fn is_closed(&self) -> bool {
