@@ -105,7 +105,7 @@ impl Running {
         bay.end_watching();
         let (drives, of_drives) = (bay.open.all(), bay.take_chores());
         let close = async {
-            tokio::join!(stop_chores(&chores, &of_drives), buckets.stop(), audit.stop(), traces::stop(traces));
+            tokio::join!(stop_chores(&chores, &of_drives), buckets.stop(), audit.stop());
             // Other hosts' requests to these drives fail from here on: that must not count as a fault of the drives.
             drives.iter().for_each(|drive| {
                 place.health.take_out(drive.node, "its host is stopping");
@@ -118,7 +118,9 @@ impl Running {
             join_all(closing).await;
             replica.handle.shutdown().await;
         };
-        if timeout(CLOSE_PATIENCE, close).await.is_err() {
+        // No request is left that would be traced. A collector that hangs must not hold up the drives.
+        let (closed, ()) = tokio::join!(timeout(CLOSE_PATIENCE, close), traces::stop(traces));
+        if closed.is_err() {
             tracing::warn!("not everything closed in time; the next start recovers the rest");
         }
         replica.arbiter.stop();

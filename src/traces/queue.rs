@@ -137,7 +137,8 @@ mod tests {
         assert_eq!(queue.take(10).len(), 10);
         (0..20).for_each(|_| queue.push(trace(1000)));
         assert_eq!(queue.take(usize::MAX).len(), fits);
-        assert_eq!((queue.lock().bytes, queue.lock().spans), (0, 0));
+        let waiting = queue.lock();
+        assert_eq!((waiting.bytes, waiting.spans), (0, 0));
     }
 
     #[tokio::test(start_paused = true)]

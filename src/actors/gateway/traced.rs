@@ -26,9 +26,9 @@ impl Metadata for TracedMetadata {
         let span = self.spans.begin("metadata.propose");
         let proposed = self.inner.propose(change).await;
         match &proposed {
-            Ok(Reply::Refused(refusal)) => span.set("error.type", refusal.to_string()),
+            Ok(Reply::Refused(refusal)) => span.set("error.type", format!("{refusal:?}")),
             Ok(_) => {}
-            Err(error) => span.fail(error.to_string()),
+            Err(error) => span.fail(kind(error)),
         }
         proposed
     }
@@ -41,7 +41,7 @@ impl Metadata for TracedMetadata {
         let span = self.spans.begin("metadata.read");
         let read = self.inner.read().await;
         if let Err(error) = &read {
-            span.fail(error.to_string());
+            span.fail(kind(error));
         }
         read
     }
@@ -56,5 +56,14 @@ impl Metadata for TracedMetadata {
 
     fn is_leader(&self) -> bool {
         self.inner.is_leader()
+    }
+}
+
+fn kind(error: &MetaError) -> &'static str {
+    match error {
+        MetaError::Unavailable { .. } => "unavailable",
+        MetaError::Refused { .. } => "refused",
+        MetaError::TimedOut => "timed_out",
+        MetaError::TooLarge(_) => "too_large",
     }
 }

@@ -93,7 +93,7 @@ fn a_put_and_a_get_of_an_erasure_coded_object_have_a_span_for_each_stage_and_dri
     assert_eq!((appends.len(), nodes.len()), (6, 6));
     assert!(appends.iter().all(|append| parent_is(append, stage) && append.kind == 1));
     let stored = one(&put, "metadata.propose");
-    assert!(stage.end <= stored.start && one(&put, "put.receive").end <= stage.end);
+    assert!(stage.end <= stored.start && one(&put, "put.receive").end <= stored.start);
 
     let get = collector.trace("GetObject", "large", all);
     check_nesting(&get);
