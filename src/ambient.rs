@@ -13,6 +13,11 @@ pub trait Clock: Send + Sync + Debug + 'static {
     /// Wall time; it may jump, and nothing depends on it for safety.
     fn unix_ms(&self) -> UnixMs;
 
+    /// Wall time in nanoseconds since the Unix epoch, as precise as the clock is.
+    fn unix_ns(&self) -> u64 {
+        self.unix_ms().0.saturating_mul(1_000_000)
+    }
+
     /// Time since an arbitrary start; it never goes back.
     fn monotonic(&self) -> Duration;
 
@@ -70,6 +75,11 @@ impl Clock for SystemClock {
     fn unix_ms(&self) -> UnixMs {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         UnixMs(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    fn unix_ns(&self) -> u64 {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
     }
 
     fn monotonic(&self) -> Duration {

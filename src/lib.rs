@@ -19,4 +19,5 @@ pub mod net;
 pub mod probe;
 pub mod sigv4;
 pub mod storage;
+pub mod traces;
 pub mod types;

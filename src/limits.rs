@@ -425,6 +425,16 @@ pub const AUDIT_BATCH_LINES: usize = 256;
 /// The longest text in a line of the audit log; longer texts are cut.
 pub const AUDIT_TEXT_BYTES_MAX: usize = 512;
 
+/// The most spans of one trace on one host.
+pub const TRACE_SPANS_MAX: usize = 256;
+/// The longest text in an attribute of a span; longer texts are cut.
+pub const TRACE_TEXT_BYTES_MAX: usize = 1024;
+/// The most memory of the traces that wait for export; further ones are lost.
+pub const TRACE_QUEUE_BYTES_MAX: usize = 8 << 20;
+/// The spans that are exported together, and the longest wait for them. The last trace of a batch may exceed it.
+pub const TRACE_BATCH_SPANS: usize = 512;
+pub const TRACE_BATCH_WAIT_MAX: Duration = Duration::from_secs(1);
+
 const _: () = assert!(CHUNK_BYTES_MAX.is_multiple_of(BLOCK_BYTES));
 const _: () = assert!(RECORD_BODY_BYTES_MAX >= CHUNK_BYTES_MAX);
 const _: () = assert!(GET_STRIPES_AHEAD.is_multiple_of(GET_READ_STRIPES));

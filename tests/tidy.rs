@@ -24,15 +24,16 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("defects", &[]),
     ("probe", &[]),
     ("sigv4", &[]),
+    ("traces", &["ambient", "limits", "metrics", "types"]),
     ("storage", &["ambient", "defects", "limits", "metrics", "types"]),
-    ("net", &["ambient", "limits", "metrics", "types"]),
-    ("actors", &["ambient", "defects", "limits", "metrics", "net", "storage", "types"]),
+    ("net", &["ambient", "limits", "metrics", "traces", "types"]),
+    ("actors", &["ambient", "defects", "limits", "metrics", "net", "storage", "traces", "types"]),
     ("admin", &["ambient", "api", "config", "net", "sigv4", "storage", "types"]),
-    ("api", &["actors", "ambient", "limits", "metrics", "sigv4", "types"]),
+    ("api", &["actors", "ambient", "limits", "metrics", "sigv4", "traces", "types"]),
 ];
 
 /// Layers whose modules must not import each other in cycles.
-const ACYCLIC: &[&str] = &["actors", "admin", "api", "config", "net", "sigv4", "storage"];
+const ACYCLIC: &[&str] = &["actors", "admin", "api", "config", "net", "sigv4", "storage", "traces"];
 
 /// Words that must not occur in a layer: sockets and protocols in the lower layers.
 const FOREIGN_WORDS: &[(&str, &[&str])] = &[

@@ -25,7 +25,7 @@
 //!  upkeep (a Compactor for each drive, Reclaimer, Fencer, Prober), healer (Healer) and mover (Mover), over these nodes and metadata;
 //!  growth (Sampler: the size of the store, hour by hour);
 //!  for buckets: events (a Deliverer for each webhook, the AccessLogger) and lifecycle (Lifecycle);
-//!  for operators: audit (an AuditLogger for each destination)
+//!  for operators: audit (an AuditLogger for each destination), traces (the spans of requests, to a collector)
 //! ```
 
 pub mod audit;
@@ -46,6 +46,7 @@ pub mod mover;
 pub mod peers;
 pub mod put_task;
 pub mod request;
+pub mod traces;
 pub mod traffic;
 pub mod upkeep;
 

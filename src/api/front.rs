@@ -7,6 +7,7 @@ use super::bridge::{Answer, ResponseBody, Shared, Signed, content, convert, head
 use super::iam::{self, IamService};
 use super::post::{Forms, Posted};
 use super::request_log::RequestRecord;
+use super::request_spans;
 use super::room::{BodyRoom, Seat, Turns};
 use super::s3::{self, Domains, SiteRequest, WebsiteHosts};
 use super::wire;
@@ -19,6 +20,7 @@ use crate::api::errors::{Fault, Named, Names, RequestFault, written};
 use crate::api::text::Query;
 use crate::limits::REQUEST_HEADERS_BYTES_MAX;
 use crate::sigv4::{Credential, component};
+use crate::traces::Tracer;
 use crate::types::LegacySignatures;
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
@@ -55,6 +57,8 @@ pub struct Front {
     pub access_log: Option<Arc<AccessLog>>,
     /// `None` if this host writes no audit log.
     pub audit: Option<Arc<AuditLog>>,
+    /// `None` if no requests are traced.
+    pub tracer: Option<Tracer>,
     /// The id of this host: the element `HostId` of an error.
     pub host_id: Arc<str>,
     /// `host_id` as the value of the header `x-amz-id-2`.
@@ -76,6 +80,9 @@ fn begin(request: &HttpRequest, front: &Data<Front>) -> RequestRecord {
     let (method, uri) = (request.method().clone(), request.uri().clone());
     let mut record = RequestRecord::begin(id.into(), method, uri, request.peer_addr());
     let entry = |log| AccessEntry::begin(log, request, front.ambient.clock.unix_ms());
+    if let Some(tracer) = &front.tracer {
+        record.trace = Arc::new(RequestTrace::recorded(request_spans::begin(tracer, request, front.secure)));
+    }
     record.access = front.access_log.as_ref().map(entry);
     record.audit = front.audit.clone();
     record.meter = request.app_data().cloned();
@@ -234,7 +241,9 @@ async fn serve(mut request: S3Request, target: &Target, mut call: Call, front: &
     wire::check_subresources(head)?;
     let is_form = check_form(head, claim.scheme())?;
     let unverified = Unverified { head, uri: request.uri(), view: &call.view, now: front.now() };
+    let span = call.trace.spans().begin("authenticate");
     let authenticated = front.authenticator.verify(&claim, unverified).await?;
+    drop(span);
     if is_form {
         let now = OffsetDateTime::UNIX_EPOCH + front.now();
         let received = Box::pin(front.forms.receive(request, target, &mut call, now)).await;

@@ -168,6 +168,7 @@ fn front(world: &World) -> Front {
         ambient,
         access_log: None,
         audit: None,
+        tracer: None,
         host_id: "this-host".into(),
         host_id_value: None,
     }

@@ -23,6 +23,7 @@ pub mod policy;
 mod post;
 mod rates;
 mod request_log;
+mod request_spans;
 mod room;
 mod s3;
 mod safety;

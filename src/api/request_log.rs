@@ -1,9 +1,10 @@
 //! The record of a request while it runs, and what is written when it ends: one line in the log (target `request`), the
-//! metrics by operation, a line of the bucket's access log if the bucket has one, and a line of the audit log if the
-//! operation is audited.
+//! metrics by operation, a line of the bucket's access log if the bucket has one, a line of the audit log if the
+//! operation is audited, and the spans of the request if it is traced.
 
 use super::access_log::{AccessEntry, Ended};
 use super::audit::{self, AuditLog, Listener};
+use super::request_spans;
 use crate::actors::traffic::Meter;
 use crate::api::call::RequestTrace;
 use crate::api::errors::Named;
@@ -180,6 +181,14 @@ impl Drop for RequestRecord {
         }
         self.write_access_log();
         self.write_audit_log();
+        request_spans::finish(&request_spans::Ended {
+            id: &self.id,
+            trace: &self.trace,
+            status: Some(self.status).filter(|status| *status != STATUS_CLIENT_GONE),
+            code: self.code.as_deref(),
+            sent_bytes: self.sent_bytes,
+            broken: self.broken.as_deref(),
+        });
         if !tracing::enabled!(target: "request", tracing::Level::INFO) {
             return;
         }
@@ -198,6 +207,7 @@ impl Drop for RequestRecord {
             received_bytes = received,
             sent_bytes = self.sent_bytes,
             duration_us = u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX),
+            trace_id = self.trace.spans().trace().map(tracing::field::display),
             broken = self.broken.as_deref().unwrap_or(""),
             "request"
         );

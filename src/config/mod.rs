@@ -25,7 +25,7 @@ pub use arguments::{Invocation, RejoinWish, from_process, with_data};
 pub use cluster::ClusterConfig;
 pub use dev::DevOptions;
 pub use identities::{AccountsText, Identities, KeySetSource};
-pub use outgoing::{AuditConfig, AuditLog, Webhook};
+pub use outgoing::{AuditConfig, AuditLog, TracesConfig, Webhook};
 pub use settings::{DATA as DATA_SETTING, SETTINGS, Setting};
 pub use values::{check_data_dirs, data_dir};
 
@@ -97,6 +97,8 @@ pub struct Config {
     pub admin_tls: Option<TlsFiles>,
     /// `None`: `/metrics` is open.
     pub metrics_token: Option<MetricsToken>,
+    /// The collector of traces; `None`: requests are not traced.
+    pub traces: Option<TracesConfig>,
     pub identities: Identities,
     /// `None`: this host alone is the store.
     pub cluster: Option<ClusterConfig>,
@@ -256,6 +258,7 @@ impl Config {
             acme: acme::resolve(&pairs, files)?,
             admin_tls: tls(&pairs, files, settings::ADMIN_TLS_CERT, settings::ADMIN_TLS_KEY)?,
             metrics_token: metrics_token(&pairs, files)?,
+            traces: outgoing::traces(&pairs, files)?,
             identities: identities::resolve(&pairs, files)?,
             log_filter: pairs.value(settings::LOG, values::log_filter)?,
             log_format: pairs.value(settings::LOG_FORMAT, values::log_format)?,

@@ -68,6 +68,10 @@ pub const CLUSTER_LISTEN: &str = "SHERD_CLUSTER_LISTEN";
 pub const CLUSTER_SECRET: &str = "SHERD_CLUSTER_SECRET";
 pub const JOIN: &str = "SHERD_JOIN";
 pub const DOMAIN_LABEL: &str = "SHERD_DOMAIN_LABEL";
+pub const OTLP_ENDPOINT: &str = "SHERD_OTLP_ENDPOINT";
+pub const OTLP_SAMPLE_RATIO: &str = "SHERD_OTLP_SAMPLE_RATIO";
+pub const OTLP_SERVICE_NAME: &str = "SHERD_OTLP_SERVICE_NAME";
+pub const OTLP_CA_FILE: &str = "SHERD_OTLP_CA_FILE";
 pub const LOG: &str = "SHERD_LOG";
 pub const LOG_FORMAT: &str = "SHERD_LOG_FORMAT";
 
@@ -377,6 +381,38 @@ pub const SETTINGS: &[Setting] = &[
         value: "NAME",
         default: "",
         help: "Failure domain of this host (a rack, a room); without one, the host is a failure domain of its own",
+        secret: None,
+    },
+    Setting {
+        name: OTLP_ENDPOINT,
+        flag: "otlp-endpoint",
+        value: "URL",
+        default: "",
+        help: "OpenTelemetry collector that traces of S3 requests are sent to (OTLP over HTTP), such as http://127.0.0.1:4318",
+        secret: None,
+    },
+    Setting {
+        name: OTLP_SAMPLE_RATIO,
+        flag: "otlp-sample-ratio",
+        value: "RATIO",
+        default: "1",
+        help: "Part of the requests that is traced, from 0 to 1; a client's own trace counts more",
+        secret: None,
+    },
+    Setting {
+        name: OTLP_SERVICE_NAME,
+        flag: "otlp-service-name",
+        value: "NAME",
+        default: "sherd",
+        help: "Name of the store in traces (service.name)",
+        secret: None,
+    },
+    Setting {
+        name: OTLP_CA_FILE,
+        flag: "otlp-ca-file",
+        value: "FILE",
+        default: "",
+        help: "Authorities (PEM) that the collector's certificate may come from, instead of the system's",
         secret: None,
     },
     Setting {

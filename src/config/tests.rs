@@ -1061,3 +1061,31 @@ fn the_audit_webhook_is_not_available_to_bucket_notifications() {
     let refused = with("other").unwrap_err().to_string();
     assert!(refused.starts_with("SHERD_AUDIT_WEBHOOK: ") && refused.contains("SHERD_WEBHOOK_OTHER_URL"), "{refused}");
 }
+
+#[test]
+fn traces_go_below_the_url_of_a_collector_with_a_ratio_and_a_name() {
+    const URL: (&str, &str) = ("SHERD_OTLP_ENDPOINT", "http://127.0.0.1:4318");
+    let traces = |pairs: &[(&str, &str)]| config(pairs).map(|config| config.traces);
+    assert_eq!(traces(&[]), Ok(None));
+    let plain = traces(&[URL]).unwrap().expect("a collector");
+    assert_eq!(plain.url, "http://127.0.0.1:4318/v1/traces");
+    assert_eq!((plain.sampled_per_million, plain.service_name.as_str()), (1_000_000, "sherd"));
+    let below = traces(&[("SHERD_OTLP_ENDPOINT", "https://a.example/otlp/")]).unwrap().expect("a collector");
+    assert_eq!(below.url, "https://a.example/otlp/v1/traces");
+    for (ratio, per_million) in [("0", 0), ("0.25", 250_000), ("0.000001", 1), ("1.0", 1_000_000)] {
+        let found = traces(&[URL, ("SHERD_OTLP_SAMPLE_RATIO", ratio)]).unwrap().expect("a collector");
+        assert_eq!(found.sampled_per_million, per_million, "{ratio}");
+    }
+    for bad in ["1.1", "-0.1", "half", "1e-3", "NaN", "."] {
+        assert!(traces(&[URL, ("SHERD_OTLP_SAMPLE_RATIO", bad)]).is_err(), "{bad}");
+    }
+    for bad in ["collector:4318", "http://", "http:///x", "http://a?b", "http://a b", "http://user@a", "grpc://a"] {
+        let refused = traces(&[("SHERD_OTLP_ENDPOINT", bad)]).unwrap_err().to_string();
+        assert!(refused.starts_with("SHERD_OTLP_ENDPOINT: "), "{refused}");
+    }
+    for (name, value) in [("SAMPLE_RATIO", "1"), ("SERVICE_NAME", "x"), ("CA_FILE", "/x")] {
+        let name = format!("SHERD_OTLP_{name}");
+        let alone = traces(&[(&name, value)]);
+        assert!(matches!(&alone, Err(ConfigError::Incomplete { given, .. }) if *given == name), "{alone:?}");
+    }
+}

@@ -25,6 +25,7 @@ const KEY_LIFETIME_D_MAX: u64 = 3650;
 const ACCESS_LOG_INTERVAL_S_MAX: u64 = DAY_S;
 /// The names that one certificate of Let's Encrypt may have.
 const ACME_DOMAINS_MAX: usize = 100;
+const SERVICE_NAME_BYTES_MAX: usize = 255;
 const METRICS_TOKEN_BYTES_MIN: usize = 16;
 const METRICS_TOKEN_BYTES_MAX: usize = 1024;
 
@@ -243,6 +244,28 @@ pub fn acme_directory(text: &str) -> Result<String, Allowed> {
     let host = text.strip_prefix("https://").filter(|host| !host.is_empty() && !host.starts_with('/'));
     let good = host.is_some_and(|host| host.bytes().all(|b| b.is_ascii_graphic()));
     if good { Ok(text.to_owned()) } else { Err("a URL that begins with https://".to_owned()) }
+}
+
+/// The collector's base URL becomes the URL of its traces, as OpenTelemetry's own variable does.
+pub fn otlp_endpoint(text: &str) -> Result<String, Allowed> {
+    let host = text.strip_prefix("http://").or_else(|| text.strip_prefix("https://"));
+    let good = host.is_some_and(|host| {
+        !host.is_empty() && !host.starts_with('/') && host.bytes().all(|b| b.is_ascii_graphic() && !b"?#@".contains(&b))
+    });
+    let allowed = "a URL without a query that begins with http:// or https://, such as http://127.0.0.1:4318";
+    if good { Ok(format!("{}/v1/traces", text.trim_end_matches('/'))) } else { Err(allowed.to_owned()) }
+}
+
+/// Returns the ratio in millionths.
+pub fn sample_ratio(text: &str) -> Result<u32, Allowed> {
+    let is_plain = text.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+    let ratio = text.parse::<f64>().ok().filter(|ratio| is_plain && (0.0..=1.0).contains(ratio));
+    ratio.map(|ratio| (ratio * 1e6).round() as u32).ok_or_else(|| "a number from 0 to 1, such as 0.01".to_owned())
+}
+
+pub fn service_name(text: &str) -> Result<String, Allowed> {
+    let good = (1..=SERVICE_NAME_BYTES_MAX).contains(&text.len()) && !text.chars().any(char::is_control);
+    if good { Ok(text.to_owned()) } else { Err(format!("a name of 1 to {SERVICE_NAME_BYTES_MAX} bytes")) }
 }
 
 pub fn ec(text: &str) -> Result<EcSetting, Allowed> {

@@ -12,6 +12,7 @@ use crate::actors::membership::{
 };
 use crate::actors::peers::{ConnectionPool, Dial, Peers, PipeDialer, QuicDialer};
 use crate::actors::request::{ActiveReads, ActiveWrites};
+use crate::actors::traces::TracedService;
 use crate::actors::upkeep::UnderWayService;
 use crate::api::StartupProgress;
 use crate::config::{ClusterConfig, Config, EcSetting};
@@ -454,7 +455,11 @@ fn connect(
     let answering = JobService { jobs: jobs.clone(), groups: Arc::new(answering) };
     let own: Peer = Arc::new(ServedHost { nodes: Arc::new(nodes.clone()), groups: Arc::new(answering) });
     let options = QuicOptions::listening(config.listen);
-    let server = QuicServer::start(Arc::clone(identity), options, Arc::clone(&own), serve_on)?;
+    let served: Peer = match &around.traced {
+        Some(traced) => Arc::new(TracedService::new(Arc::clone(&own), traced.tracer.clone())),
+        None => Arc::clone(&own),
+    };
+    let server = QuicServer::start(Arc::clone(identity), options, served, serve_on)?;
     let client = Arc::new(QuicClient::start(Arc::clone(identity), options)?);
     let book = AddressBook::default();
     let addresses = Arc::new(book.clone());

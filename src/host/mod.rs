@@ -20,6 +20,7 @@ mod safety;
 mod salvage;
 mod status;
 mod stopping;
+mod traces;
 
 use crate::actors::consensus::{MetaHandle, SalvageError};
 use crate::actors::drives::fault_channel;
@@ -73,6 +74,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use stopping::Running;
 use tokio::runtime::Handle;
+use traces::Traced;
 
 /// The most memory that the buffer pool keeps in free buffers.
 const IDLE_BUFFERS_BYTES_MAX: usize = 16 << 20;
@@ -118,6 +120,8 @@ pub enum HostError {
     AuditLog { path: PathBuf, cause: io::Error },
     #[error("{setting}: {cause}")]
     Acme { setting: &'static str, cause: PostSetupError },
+    #[error("{setting}: {cause}")]
+    Traces { setting: &'static str, cause: PostSetupError },
     #[error("SHERD_OIDC_KEYS: {provider}: {cause}")]
     KeySet { provider: String, cause: PostSetupError },
     #[error("{doing}: {cause}")]
@@ -133,6 +137,8 @@ struct Surroundings {
     threads: Arc<dyn Blocking>,
     durability: wal::Durability,
     scale: Scale,
+    /// `None` if requests are not traced.
+    traced: Option<Traced>,
 }
 
 /// Runs the store until it is told to stop.
@@ -196,9 +202,10 @@ pub fn salvage(config: Config, goes_on: bool) -> Result<(), HostError> {
 }
 
 fn surroundings(config: &Config) -> Surroundings {
-    let buffers = BufferPool::new(IDLE_BUFFERS_BYTES_MAX);
+    let (buffers, ambient) = (BufferPool::new(IDLE_BUFFERS_BYTES_MAX), Ambient::system());
     Surroundings {
-        ambient: Ambient::system(),
+        traced: config.traces.as_ref().map(|traces| Traced::new(traces, &ambient)),
+        ambient,
         disk: Arc::new(SystemDisk::new(buffers.clone())),
         buffers,
         threads: Arc::new(ReaderThreads::new(Handle::current())),
@@ -309,6 +316,8 @@ async fn start(
         drives::start_chores(around, &opened, &requests.cluster, faults, fault_source, scrub, &metadata);
     let buckets = BucketChores::start(config, &requests, &targets, &shown(host));
     let audit = AuditLogs::start(&config.audit, &around.ambient, &shown(host))?;
+    let exported = config.traces.as_ref().zip(around.traced.as_ref());
+    let traces = exported.map(|(config, traced)| traces::export(config, traced, &shown(host))).transpose()?;
     let drives = DriveList::new(member.host.drives.clone());
     let status = status(around, (&member, &drives), &requests, &handles, &metadata);
     let (watch, reads, is_registered) = (status.watch.clone(), status.reads.clone(), Arc::clone(&status.is_registered));
@@ -337,7 +346,8 @@ async fn start(
     let roots = root_keys(config, given_keys, around, &place.member.host)?;
     let options = api_options(config, credentials, roots, &place.member.host);
     let (access_log, audits) = (Some(buckets.access_log.clone()), audit.senders.clone());
-    let options = ApiOptions { accounts, targets, key_sets, access_log, audit: audits, traffic, ..options };
+    let tracer = around.traced.as_ref().map(|traced| traced.tracer.clone());
+    let options = ApiOptions { accounts, targets, key_sets, access_log, audit: audits, traffic, tracer, ..options };
     let acme = acme.zip(endpoints.certificate_by_acme());
     let acme = acme.map(|(client, shown)| Acme::load(client, shown, around, &place.member.host));
     startup.stop().await;
@@ -349,7 +359,7 @@ async fn start(
     let bay = DriveBay::new(around, &place, (wanted, keeps), at_work, locks);
     let (replacing, load) = (bay.start(asked), requests.cluster.load);
     let acme = acme.map(Acme::start);
-    Ok(Running { api, acme, chores, buckets, audit, bay, replacing, replica, load, place, keeping })
+    Ok(Running { api, acme, chores, buckets, audit, traces, bay, replacing, replica, load, place, keeping })
 }
 
 /// Makes the dependencies of the request path.
@@ -485,6 +495,7 @@ fn api_options(config: &Config, credentials: Credentials, roots: RootKeys, host:
         access_log: None,
         traffic: traffic(&Ambient::system()),
         audit: Vec::new(),
+        tracer: None,
         host_id: shown(host),
     }
 }

@@ -13,6 +13,7 @@ use crate::actors::upkeep::ClusterContext;
 use crate::limits::{ADMISSION_WAIT_MAX, ADMISSION_WAITING_MAX, REQUESTS_IN_PROGRESS_MAX};
 use crate::storage::erasure::Codecs;
 use crate::storage::ring::Layout;
+use crate::traces::Spans;
 use crate::types::{Geometry, HostId};
 use actix::{Actor, Addr};
 use std::io;
@@ -100,6 +101,7 @@ pub(super) fn join(around: &Surroundings, parts: Parts) -> io::Result<Requests> 
         load: cluster.load.clone(),
         geometry,
         times: RequestTimes::default(),
+        spans: Spans::default(),
     });
     let limits =
         AdmissionLimits { bytes: memory_max_bytes, requests: REQUESTS_IN_PROGRESS_MAX, waiting: ADMISSION_WAITING_MAX };

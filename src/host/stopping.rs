@@ -6,7 +6,9 @@ use super::background::BucketChores;
 use super::drives::{Chores, DriveBay, DriveChores};
 use super::metadata::Replica;
 use super::place::{Keeping, Place};
+use super::traces;
 use crate::actors::drives::{Blocking, UserLoad};
+use crate::actors::traces::TraceExporter;
 use crate::actors::upkeep::Stop;
 use crate::api::ApiHandle;
 use crate::config::Config;
@@ -54,6 +56,7 @@ pub(super) struct Running {
     pub chores: Chores,
     pub buckets: BucketChores,
     pub audit: AuditLogs,
+    pub traces: Option<TraceExporter>,
     pub bay: DriveBay,
     /// The task that replaces drives.
     pub replacing: JoinHandle<()>,
@@ -92,7 +95,7 @@ impl Running {
     /// Hands over the Raft leadership first, so that no host's requests wait for an election; lets requests under way
     /// end; then makes everything durable and closes it.
     pub async fn stop(self, threads: &Arc<dyn Blocking>) {
-        let Self { api, acme, chores, buckets, audit, bay, replacing, replica, load: _, place, keeping } = self;
+        let Self { api, acme, chores, buckets, audit, traces, bay, replacing, replica, load: _, place, keeping } = self;
         place.stopping.store(true, Ordering::Release);
         acme.iter().for_each(JoinHandle::abort);
         replica.handle.leave_the_lead().await;
@@ -115,7 +118,9 @@ impl Running {
             join_all(closing).await;
             replica.handle.shutdown().await;
         };
-        if timeout(CLOSE_PATIENCE, close).await.is_err() {
+        // No request is left that would be traced. A collector that hangs must not hold up the drives.
+        let (closed, ()) = tokio::join!(timeout(CLOSE_PATIENCE, close), traces::stop(traces));
+        if closed.is_err() {
             tracing::warn!("not everything closed in time; the next start recovers the rest");
         }
         replica.arbiter.stop();

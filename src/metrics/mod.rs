@@ -165,6 +165,8 @@ metrics! {
     counter AUDIT_LINES = "sherd_audit_lines_total" ["destination", "result"] "Lines of the audit log: written, or lost, because too many waited or the destination refused them.";
     counter AUDIT_FAILURES = "sherd_audit_failures_total" ["destination"] "Attempts to write lines of the audit log that failed; the lines wait for the next attempt.";
     gauge AUDIT_WAITING = "sherd_audit_waiting_lines" ["destination"] "Lines of the audit log that wait to be written.";
+    counter TRACE_SPANS = "sherd_trace_spans_total" ["result"] "Spans of traces: exported to the collector, or dropped, because too many waited or the collector did not take them.";
+    counter TRACE_FAILURES = "sherd_trace_export_failures_total" [] "Attempts to send spans to the collector that failed.";
     counter LIFECYCLE_EXPIRED = "sherd_lifecycle_expired_total" ["what"] "Things removed by lifecycle rules: object (a current one, for good or by a delete marker), version, marker, upload.";
     counter LIFECYCLE_SWEEPS = "sherd_lifecycle_sweeps_total" [] "Complete passes over all buckets with lifecycle rules by this host while it led.";
 }

@@ -40,6 +40,7 @@ const VALUES: &[(&str, &str, &str)] = &[
     ("sherd_raft_replicas", "state", "`same`, `differing`, `unknown`"),
     ("sherd_repairs_done_total", "result", "`repaired`, `put_off`"),
     ("sherd_shards_to_move", "state", "`left`, `waiting`"),
+    ("sherd_trace_spans_total", "result", "`exported`, `dropped`"),
 ];
 
 const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/reference/metrics.md");

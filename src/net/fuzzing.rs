@@ -71,8 +71,8 @@ fn asked() -> [Request; 6] {
     let node = NodeId(1);
     let shard = |blob| ShardId { blob: BlobId(blob), shard: ShardNumber(0) };
     [
-        Request::Append(AppendChunks { node, shard: shard(7), first: ChunkIndex(0), chunks: vec![] }),
-        Request::Read(ReadChunks { node, shard: shard(7), first: ChunkIndex(0), count: 2 }),
+        Request::Append(AppendChunks { node, shard: shard(7), first: ChunkIndex(0), chunks: vec![], trace: None }),
+        Request::Read(ReadChunks { node, shard: shard(7), first: ChunkIndex(0), count: 2, trace: None }),
         Request::Drop { node, shards: vec![shard(7)] },
         Request::Count { node, shards: vec![shard(7), shard(8)] },
         Request::Inventory { node, after: Some(shard(7)), limit: 2 },

@@ -1,6 +1,7 @@
 //! The requests of one host to another, and the traits through which `net` calls the host's services. The same requests
 //! are used within the process and over the network. Each request about data names its node, and each shard its index.
 
+use crate::traces::TraceContext;
 use crate::types::{ChunkIndex, HostId, NodeId, ShardId};
 use bytes::Bytes;
 use std::fmt::Debug;
@@ -13,6 +14,8 @@ pub struct AppendChunks {
     pub first: ChunkIndex,
     /// The bodies of the chunks, if possible slices of the caller's buffer.
     pub chunks: Vec<Bytes>,
+    /// The span of the caller, if its request is traced.
+    pub trace: Option<TraceContext>,
 }
 
 /// A request to read `count` consecutive chunks of one shard.
@@ -22,6 +25,8 @@ pub struct ReadChunks {
     pub shard: ShardId,
     pub first: ChunkIndex,
     pub count: u32,
+    /// The span of the caller, if its request is traced.
+    pub trace: Option<TraceContext>,
 }
 
 /// The requested chunks: each verified, or with its fault. A bad chunk does not affect the others.
@@ -59,6 +64,21 @@ pub enum PeerError {
     /// The host refuses the request: it is out of bounds, not allowed for the caller, or there is no room for it.
     #[error("refused: {why}")]
     Refused { why: String },
+}
+
+impl PeerError {
+    /// Returns the name of the error's kind.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::NoSuchNode(_) => "no_such_node",
+            Self::Unavailable { .. } => "unavailable",
+            Self::OutOfSpace(_) => "out_of_space",
+            Self::TimedOut(_) => "timed_out",
+            Self::Unreachable { .. } => "unreachable",
+            Self::Garbled { .. } => "garbled",
+            Self::Refused { .. } => "refused",
+        }
+    }
 }
 
 /// A message of a consensus group to its member on a host. Its content is opaque to `net`.

@@ -56,6 +56,8 @@ MAY_BE_EMPTY = {
     "sherd_audit_lines_total": "no audit log is kept",
     "sherd_audit_failures_total": "as above",
     "sherd_audit_waiting_lines": "as above",
+    "sherd_trace_spans_total": "requests are not traced",
+    "sherd_trace_export_failures_total": "as above",
     "sherd_rate_refused_requests_total": "no limit on rates is set",
     "sherd_rate_delayed_bytes_total": "as above",
     "sherd_tls_certificate_end_seconds": "no listener speaks TLS",

@@ -34,4 +34,5 @@ mod rejoining;
 mod report;
 mod retries;
 mod stops;
+mod traces;
 mod trial;

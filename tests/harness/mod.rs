@@ -7,6 +7,7 @@
 pub mod admin;
 pub mod client;
 pub mod cluster;
+pub mod collector;
 pub mod content;
 pub mod data;
 pub mod network;

@@ -17,3 +17,4 @@ mod pressure;
 mod running;
 mod signatures;
 mod tls;
+mod traces;

@@ -49,6 +49,8 @@ const SILENT: &[&str] = &[
     "sherd_audit_lines_total",
     "sherd_audit_failures_total",
     "sherd_audit_waiting_lines",
+    // No traces.
+    "sherd_trace_spans_total",
 ];
 
 #[test]

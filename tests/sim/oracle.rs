@@ -42,7 +42,7 @@ pub async fn check_redundancy(host: &Host, context: &str) {
         for (shard, &node) in blob.placement.iter().enumerate() {
             let shard = ShardId { blob: blob.id, shard: ShardNumber(shard as u8) };
             let peer = host.cluster.peer(node).await.expect("the node is of this host");
-            let read = ReadChunks { node, shard, first: ChunkIndex(0), count: stripes };
+            let read = ReadChunks { node, shard, first: ChunkIndex(0), count: stripes, trace: None };
             let chunks = peer.read_chunks(read).await.expect("the node serves").chunks;
             let chunks: Vec<Bytes> = chunks.into_iter().filter_map(Result::ok).collect();
             assert_eq!(chunks.len(), stripes as usize, "{context}: chunks of shard {shard:?}");

@@ -87,7 +87,7 @@ impl NodeService for LocalNode {
 
     async fn read_chunks(&self, request: ReadChunks) -> Result<ChunksRead, PeerError> {
         let _busy = self.context.load.enter();
-        let ReadChunks { node, shard, first, count } = request;
+        let ReadChunks { node, shard, first, count, trace: _ } = request;
         let drive = self.serving(node)?;
         if count > CHUNKS_READ_MAX || first.0.checked_add(count).is_none() {
             return Err(malformed(node));

@@ -34,6 +34,7 @@ use crate::storage::meta::view::MetaView;
 use crate::storage::meta::{ApplyEntry, MetaTables};
 use crate::storage::ring::{Layout, LayoutNode};
 use crate::storage::wal::{LogOptions, RECORD_HEADER_BYTES};
+use crate::traces::Spans;
 use crate::types::{BucketId, ChunkIndex, ClusterId, Epoch, Geometry, HostId, NodeId, ShardId, UnixMs};
 use bytes::Bytes;
 use futures::TryStreamExt;
@@ -302,6 +303,7 @@ impl TestHost {
             load,
             geometry,
             times: RequestTimes::default(),
+            spans: Spans::default(),
         });
         let bucket = metadata.bucket().await;
         Self { drives, service, requests, upkeep, node_context, faults: Some(faults), metadata, clock, bucket }

@@ -23,11 +23,11 @@ fn shard(blob: u128, number: u8) -> ShardId {
 }
 
 fn append(of: ShardId, first: u32, chunks: &[Bytes]) -> AppendChunks {
-    AppendChunks { node: NODE, shard: of, first: ChunkIndex(first), chunks: chunks.to_vec() }
+    AppendChunks { node: NODE, shard: of, first: ChunkIndex(first), chunks: chunks.to_vec(), trace: None }
 }
 
 fn read(of: ShardId, first: u32, count: u32) -> ReadChunks {
-    ReadChunks { node: NODE, shard: of, first: ChunkIndex(first), count }
+    ReadChunks { node: NODE, shard: of, first: ChunkIndex(first), count, trace: None }
 }
 
 async fn chunks(service: &LocalNode, request: ReadChunks) -> Vec<Result<Bytes, ChunkFault>> {

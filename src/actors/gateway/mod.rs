@@ -1,6 +1,7 @@
 //! `Gateway`: the API's handle to the store. It has a request admitted, then runs the request's PUT or GET task.
 
 mod reports;
+mod traced;
 
 pub use super::get_task::{OpenObject, Opened};
 pub use super::put_task::AppendObjectRequest;
@@ -17,6 +18,7 @@ use super::{get_task, put_task};
 use crate::storage::kv::KvResult;
 use crate::storage::meta::record::{Body, ObjectVersion, Pick};
 use crate::storage::meta::view::MetaView;
+use crate::traces::Spans;
 use crate::types::BucketId;
 use futures::StreamExt;
 use std::sync::Arc;
@@ -38,6 +40,11 @@ impl Gateway {
     /// Returns a gateway whose requests count on this holder's share of the memory.
     pub fn held_by(&self, holder: Holder) -> Self {
         Self { holder, ..self.clone() }
+    }
+
+    /// Returns a gateway whose requests record their spans here; `None` if nothing is recorded.
+    pub fn traced(&self, spans: &Spans) -> Option<Self> {
+        spans.is_on().then(|| Self { context: traced::traced(&self.context, spans), ..self.clone() })
     }
 
     /// Returns the handle for lookups, and for changes of the metadata alone.
@@ -130,6 +137,7 @@ impl Gateway {
 
     async fn admit_put(&self, bytes: u64) -> Result<Permit, StoreError> {
         self.context.check_writable()?;
+        let _span = self.context.spans.begin("admit");
         self.admissions.admit(bytes, &self.holder).await
     }
 
@@ -137,7 +145,10 @@ impl Gateway {
     async fn admit_get(&self, object: &OpenObject, range: ByteRange) -> Result<Permit, StoreError> {
         match get_task::held_by_object(self.context.geometry, object, range) {
             0 => Ok(Permit::unmetered()),
-            bytes => self.admissions.admit(bytes, &self.holder).await,
+            bytes => {
+                let _span = self.context.spans.begin("admit");
+                self.admissions.admit(bytes, &self.holder).await
+            }
         }
     }
 }

@@ -250,11 +250,13 @@ impl Fetch<'_> {
     async fn call(&self, ask: Ask) -> (Ask, Result<ChunksRead, PeerError>) {
         let node = self.node(ask);
         let shard = ShardId { blob: self.read.blob.id, shard: ask.shard };
-        let request = ReadChunks { node, shard, first: ask.first, count: ask.count };
+        let span = self.context.begin_call("NodeService/read_chunks", node, shard);
+        let request = ReadChunks { node, shard, first: ask.first, count: ask.count, trace: span.context() };
         let result = match self.context.peer(node).await {
             Ok(peer) => peer.read_chunks(request).await,
             Err(error) => Err(error),
         };
+        span.end(&result);
         (ask, result)
     }
 

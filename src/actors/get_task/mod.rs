@@ -28,7 +28,7 @@ use bytes::Bytes;
 use source::Source;
 use std::sync::Arc;
 use std::time::Duration;
-use stream::Reader;
+use stream::{Held, Reader};
 
 /// The number of lookups of one object, each after it was replaced, before the request fails.
 const LOOKUPS_MAX: usize = 8;
@@ -89,6 +89,7 @@ pub async fn open_object(
     pick: Pick,
 ) -> Result<Opened, StoreError> {
     let start = context.ambient.clock.monotonic();
+    let _span = context.spans.begin("get.lookup");
     let read = context.reads.begin();
     let mut view = view;
     for _ in 0..LOOKUPS_MAX {
@@ -189,6 +190,8 @@ pub async fn read_object(
     }
     let stored_bytes = sealed::stored_bytes(key.as_ref().map(DataKey::layout), manifest.size_bytes);
     let parts = manifest.parts();
+    let span = context.spans.begin("get.body");
+    let context = &context.within(&span);
     let source = match (manifest.body, parts) {
         (Body::Inline, _) => return inline_stream(inline, manifest.size_bytes, range, key.as_ref()),
         (Body::Blob(blob), _) if blob.size_bytes == stored_bytes => {
@@ -202,8 +205,11 @@ pub async fn read_object(
         }
     };
     let start = context.ambient.clock.monotonic();
-    let mut reader = Reader::new(source, range.end - range.start, (permit, read, context.load.enter()));
+    let first_chunk = context.spans.begin("get.first_chunk");
+    let held = Held { _permit: permit, _read: read, _load: context.load.enter(), _span: span };
+    let mut reader = Reader::new(source, range.end - range.start, held);
     let first = reader.next().await?;
+    drop(first_chunk);
     observe("first_chunk", context.ambient.clock.monotonic().saturating_sub(start));
     Ok(reader.into_stream(first))
 }

@@ -8,6 +8,7 @@ use crate::actors::frontend::Permit;
 use crate::actors::request::{ActiveRead, BodyStream, StoreError};
 use crate::limits::{GET_READ_STRIPES, GET_STRIPES_AHEAD};
 use crate::storage::sealing::Opener;
+use crate::traces::Span;
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::future::BoxFuture;
@@ -48,7 +49,13 @@ pub(super) struct Reader {
 }
 
 /// The guards that a read holds until its stream is dropped.
-pub(super) type Held = (Permit, Option<ActiveRead>, UnderWay);
+pub(super) struct Held {
+    pub(super) _permit: Permit,
+    pub(super) _read: Option<ActiveRead>,
+    pub(super) _load: UnderWay,
+    /// The span of the read.
+    pub(super) _span: Span,
+}
 
 impl Reader {
     pub(super) fn new(source: Source, owed: u64, held: Held) -> Self {

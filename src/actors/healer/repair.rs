@@ -143,7 +143,8 @@ impl Repair {
         first: u32,
         end: u32,
     ) -> Result<(Vec<u32>, u64), UpkeepError> {
-        let request = ReadChunks { node, shard: self.shard(), first: ChunkIndex(first), count: end - first };
+        let request =
+            ReadChunks { node, shard: self.shard(), first: ChunkIndex(first), count: end - first, trace: None };
         let read = context.ask(node, ASK_WAIT_MAX, |peer| async move { peer.read_chunks(request).await }).await?;
         let (mut wanted, mut bytes) = (Vec::new(), 0);
         let mut chunks = read.chunks.into_iter();
@@ -212,7 +213,7 @@ impl Repair {
         end: u32,
     ) -> (usize, Vec<Option<Bytes>>) {
         let id = ShardId { blob: self.blob.id, shard: ShardNumber(shard as u8) };
-        let request = ReadChunks { node, shard: id, first: ChunkIndex(first), count: end - first };
+        let request = ReadChunks { node, shard: id, first: ChunkIndex(first), count: end - first, trace: None };
         let read = context.ask(node, SOURCE_WAIT_MAX, |peer| async move { peer.read_chunks(request).await }).await;
         let chunks = read.map(|read| read.chunks.into_iter().map(Result::ok).collect()).unwrap_or_default();
         (shard, chunks)
@@ -259,7 +260,7 @@ impl Repair {
             }
         }
         for (first, chunks) in runs {
-            let request = AppendChunks { node, shard: self.shard(), first: ChunkIndex(first), chunks };
+            let request = AppendChunks { node, shard: self.shard(), first: ChunkIndex(first), chunks, trace: None };
             context.ask(node, ASK_WAIT_MAX, |peer| async move { peer.append_chunks(request).await }).await?;
         }
         Ok(())

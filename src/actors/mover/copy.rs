@@ -119,7 +119,8 @@ impl ShardCopy {
         window: Range<u32>,
     ) -> Result<Vec<Option<Bytes>>, UpkeepError> {
         let count = window.end - window.start;
-        let request = ReadChunks { node, shard: self.planned.id(), first: ChunkIndex(window.start), count };
+        let request =
+            ReadChunks { node, shard: self.planned.id(), first: ChunkIndex(window.start), count, trace: None };
         let reading = context.ask(node, READ_WAIT_MAX, move |peer| async move { peer.read_chunks(request).await });
         let mut read = reading.await?.chunks.into_iter();
         let whole = |stripe: u32, chunk: &Bytes| chunk.len() == self.layout.chunk_bytes(ChunkIndex(stripe));
@@ -133,7 +134,7 @@ impl ShardCopy {
         for (first, chunks) in runs {
             let bytes = chunks.iter().map(|chunk| chunk.len() as u64).sum::<u64>();
             let shard = self.planned.id();
-            peer.append_chunks(AppendChunks { node, shard, first: ChunkIndex(first), chunks }).await?;
+            peer.append_chunks(AppendChunks { node, shard, first: ChunkIndex(first), chunks, trace: None }).await?;
             metrics::MOVED_BYTES.with_label_values(&[&node.to_string()]).inc_by(bytes);
             written += bytes;
         }

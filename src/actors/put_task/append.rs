@@ -76,7 +76,14 @@ pub(super) async fn append_all(
 
 /// Appends one shard. The wait includes dialing the node's host.
 async fn append(context: &RequestContext, request: AppendChunks) -> Result<(), PeerError> {
-    context.peer(request.node).await?.append_chunks(request).await
+    let span = context.begin_call("NodeService/append_chunks", request.node, request.shard);
+    let request = AppendChunks { trace: span.context(), ..request };
+    let appended = match context.peer(request.node).await {
+        Ok(peer) => peer.append_chunks(request).await,
+        Err(error) => Err(error),
+    };
+    span.end(&appended);
+    appended
 }
 
 fn failure_of(error: &PeerError) -> ShardFailure {
@@ -95,7 +102,8 @@ fn failure_of(error: &PeerError) -> ShardFailure {
 pub(super) fn calls(group: &EncodedGroup, blob: BlobId, good: impl Iterator<Item = (usize, NodeId)>) -> Vec<Call> {
     let call = |(shard, node): (usize, NodeId)| {
         let id = ShardId { blob, shard: ShardNumber(shard as u8) };
-        Call { shard, request: AppendChunks { node, shard: id, first: group.first, chunks: group.chunks(shard) } }
+        let (first, chunks) = (group.first, group.chunks(shard));
+        Call { shard, request: AppendChunks { node, shard: id, first, chunks, trace: None } }
     };
     good.map(call).collect()
 }

@@ -1,8 +1,9 @@
 //! `Intake`: the pieces of a client's body as they arrive. It compares the size with the declared one, and ends with an
 //! error if the client sends nothing for too long.
 
-use crate::actors::request::{BodyStream, StoreError};
+use crate::actors::request::{BodyStream, RequestContext, StoreError};
 use crate::limits::{INLINE_BYTES_MAX, PUT_BYTES_MAX};
+use crate::traces::Span;
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
 use std::collections::VecDeque;
@@ -15,6 +16,8 @@ pub(super) struct Intake {
     declared: Option<u64>,
     received: u64,
     idle_max: Duration,
+    /// The span of receiving the body.
+    span: Span,
 }
 
 /// The beginning of a body.
@@ -26,8 +29,9 @@ pub(super) enum Head {
 }
 
 impl Intake {
-    pub(super) fn new(body: BodyStream, declared: Option<u64>, idle_max: Duration) -> Self {
-        Self { body, ahead: VecDeque::new(), declared, received: 0, idle_max }
+    pub(super) fn new(body: BodyStream, declared: Option<u64>, context: &RequestContext) -> Self {
+        let (idle_max, span) = (context.times.body_idle_max, context.spans.begin("put.receive"));
+        Self { body, ahead: VecDeque::new(), declared, received: 0, idle_max, span }
     }
 
     /// Returns the size that the client declared.
@@ -60,7 +64,10 @@ impl Intake {
                         return Ok(Some(piece));
                     }
                 }
-                None => return self.ended().map(|()| None),
+                None => {
+                    self.span.ended();
+                    return self.ended().map(|()| None);
+                }
             }
         }
     }

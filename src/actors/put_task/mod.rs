@@ -176,7 +176,7 @@ async fn receive(
     let algorithm = checks.checksum.as_ref().map(|(algorithm, _)| *algorithm);
     let tag_key = seal.as_ref().filter(|_| checks.kept.hides_tag).map(|seal| seal.key().clone());
     let mut hasher = BodyHasher::new(algorithm).and(checks.kept.checksum);
-    let mut intake = Intake::new(body, checks.length_bytes, context.times.body_idle_max);
+    let mut intake = Intake::new(body, checks.length_bytes, context);
     let (digests, content, staged) = match intake.head().await? {
         Head::Whole(bytes) if bytes.is_empty() => (hasher.finish(), Content::Empty, Staged::Nothing),
         Head::Whole(bytes) if inline == Inline::Allowed && is_small(bytes.len(), seal.as_ref()) => {

@@ -17,6 +17,7 @@ use crate::storage::checksum::{BodyDigests, BodyHasher};
 use crate::storage::erasure::Codec;
 use crate::storage::meta::record::BlobRef;
 use crate::storage::ring::Placement;
+use crate::traces::Span;
 use crate::types::{BlobId, ChunkIndex, Epoch, Geometry, NodeId, ShardId, ShardNumber};
 use bytes::Bytes;
 use futures::StreamExt;
@@ -73,6 +74,8 @@ pub(super) async fn store(
         encoding: None,
         appending: FuturesUnordered::new(),
         spent: Spent::default(),
+        hashing: None,
+        appends: None,
     };
     let (digests, missing) = pipeline.run(feed).await?;
     let size_bytes = layout.map_or(digests.size_bytes, |layout| layout.sealed_bytes(digests.size_bytes));
@@ -105,6 +108,10 @@ struct Pipeline<'a> {
     encoding: Option<BoxFuture<'static, (Encoded, Duration)>>,
     appending: FuturesUnordered<BoxFuture<'static, Appended>>,
     spent: Spent,
+    /// The span of hashing and encoding, from the first group to the last.
+    hashing: Option<Span>,
+    /// The span of the appends, and the context in which their spans are its children.
+    appends: Option<(Span, Arc<RequestContext>)>,
 }
 
 impl Pipeline<'_> {
@@ -127,11 +134,13 @@ impl Pipeline<'_> {
                 biased;
                 Some((failures, took)) = self.appending.next() => {
                     self.spent.append += took;
+                    self.appends.iter().for_each(|(span, _)| span.ended());
                     self.absorb(failures)?;
                 }
                 Some((encoded, took)) = OptionFuture::from(self.encoding.as_mut()) => {
                     self.encoding = None;
                     self.spent.hash_encode += took;
+                    self.hashing.iter().for_each(Span::ended);
                     let (hasher, group) = encoded?;
                     self.hasher = hasher;
                     self.start_appending(&group);
@@ -162,6 +171,7 @@ impl Pipeline<'_> {
         let next = Group::new(self.filling.next_first(), self.geometry);
         let group = std::mem::replace(&mut self.filling, next);
         let (codec, permit, context) = (Arc::clone(&self.codec), Arc::clone(&self.permit), Arc::clone(self.context));
+        self.hashing.get_or_insert_with(|| context.spans.begin("put.hash_encode"));
         let encoding = Encoding { group, codec, hasher: self.hasher.take(), permit };
         self.encoding = Some(Box::pin(async move {
             let start = context.ambient.clock.monotonic();
@@ -175,7 +185,12 @@ impl Pipeline<'_> {
 
     fn start_appending(&mut self, group: &EncodedGroup) {
         let calls = calls(group, self.blob, self.outcomes.good());
-        let (quorum, context) = (self.outcomes.quorum(), Arc::clone(self.context));
+        let (_, context) = self.appends.get_or_insert_with(|| {
+            let span = self.context.spans.begin("put.append");
+            let within = self.context.within(&span);
+            (span, within)
+        });
+        let (quorum, context) = (self.outcomes.quorum(), Arc::clone(context));
         self.appending.push(Box::pin(async move {
             let start = context.ambient.clock.monotonic();
             let failures = append_all(&context, calls, quorum).await;
@@ -205,6 +220,10 @@ impl Pipeline<'_> {
         observe("receive", self.spent.receive);
         observe("hash_encode", self.spent.hash_encode);
         observe("append", self.spent.append);
+        // Stages overlap and pause: a span lasts from its first group to its last.
+        let busy_us = |busy: Duration| u64::try_from(busy.as_micros()).unwrap_or(u64::MAX);
+        self.hashing.iter().for_each(|span| span.set("sherd.busy_us", busy_us(self.spent.hash_encode)));
+        self.appends.iter().for_each(|(span, _)| span.set("sherd.busy_us", busy_us(self.spent.append)));
     }
 
     fn now(&self) -> Duration {

@@ -3,6 +3,7 @@
 
 mod active_reads;
 mod active_writes;
+mod calls;
 mod error;
 mod offload;
 #[cfg(any(test, fuzzing))]
@@ -17,6 +18,7 @@ mod upload;
 
 pub use active_reads::{ActiveRead, ActiveReads, ReadMark};
 pub use active_writes::{ActiveWrite, ActiveWrites};
+pub use calls::CallSpan;
 pub use error::{BodyFault, StoreError};
 pub use offload::{ComputeThreads, Executor, InPlace, Job, Md5Update, Work, offload};
 pub use upload::{
@@ -38,6 +40,7 @@ use crate::storage::meta::command::{Change, LogTime, Reply};
 use crate::storage::meta::configuration::ConfigurationVersion;
 use crate::storage::meta::view::MetaView;
 use crate::storage::ring::{PlaceRefusal, Placement, Ring, Standing};
+use crate::traces::Spans;
 use crate::types::{BlobId, Geometry, HostId, NodeId};
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -125,7 +128,7 @@ impl Default for RequestTimes {
 }
 
 /// The dependencies of a request.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct RequestContext {
     /// The id of this host.
     pub host: HostId,
@@ -146,6 +149,8 @@ pub struct RequestContext {
     /// The geometry of new blobs while all drives are in service.
     pub geometry: Geometry,
     pub times: RequestTimes,
+    /// The spans of the one request that this context is of, if it is traced.
+    pub spans: Spans,
 }
 
 impl RequestContext {

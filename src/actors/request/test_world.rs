@@ -23,6 +23,7 @@ use crate::storage::meta::view::MetaView;
 use crate::storage::meta::{ApplyEntry, MetaTables};
 use crate::storage::ring::{Layout, LayoutNode};
 use crate::storage::sealing::{self, DataKey, Sealing, SealingMode, WrappedKey};
+use crate::traces::Spans;
 use crate::types::{BucketId, Epoch, Geometry, HostId, NodeId, UnixMs};
 use actix::{Actor, Addr};
 use bytes::Bytes;
@@ -230,6 +231,7 @@ impl World {
             load: UserLoad::default(),
             geometry,
             times: RequestTimes::default(),
+            spans: Spans::default(),
         });
         Self { nodes, meta, bucket, context, faults, ring: ring.start() }
     }

@@ -64,9 +64,9 @@ impl Call {
     pub fn new(origin: Origin, trace: Arc<RequestTrace>, seat: Arc<Seat>) -> Self {
         Self {
             origin: Arc::new(origin),
+            view: Arc::new(RequestView::recorded(trace.spans())),
             trace,
             seat,
-            view: Arc::default(),
             authentication: Authentication::default(),
             headers_aside: HeaderMap::new(),
             overrides: HeaderMap::new(),

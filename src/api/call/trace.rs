@@ -3,6 +3,7 @@
 use crate::api::errors::Named;
 use crate::api::identity::{Principal, PrincipalKind};
 use crate::api::rates::Rates;
+use crate::traces::Spans;
 use s3s::S3Error;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -30,6 +31,8 @@ pub struct RequestTrace {
     received_bytes: AtomicU64,
     /// The rate limits of its account and bucket; unset if there are none.
     rates: OnceLock<Rates>,
+    /// The recorder of the request's spans; off if the request is not sampled.
+    spans: Spans,
 }
 
 #[derive(Debug)]
@@ -41,6 +44,15 @@ struct Resolved {
 }
 
 impl RequestTrace {
+    /// Makes the trace of a request whose spans are recorded here.
+    pub fn recorded(spans: Spans) -> Self {
+        Self { spans, ..Self::default() }
+    }
+
+    pub fn spans(&self) -> &Spans {
+        &self.spans
+    }
+
     /// Records operation, bucket, key and access key. Only the first call counts.
     pub fn resolved(
         &self,

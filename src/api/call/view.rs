@@ -3,19 +3,29 @@
 
 use crate::actors::gateway::{Gateway, StoreError};
 use crate::actors::meta::MetaView;
+use crate::traces::Spans;
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// The view of one request, which is taken when it is first needed.
 #[derive(Default)]
-pub struct RequestView(Mutex<Option<MetaView>>);
+pub struct RequestView {
+    view: Mutex<Option<MetaView>>,
+    /// The recorder of the wait for the view.
+    spans: Spans,
+}
 
 impl RequestView {
+    pub fn recorded(spans: &Spans) -> Self {
+        Self { spans: spans.clone(), ..Self::default() }
+    }
+
     /// Returns the view of the request. The first call takes it behind the read barrier.
     pub async fn get(&self, gateway: &Gateway) -> Result<MetaView, StoreError> {
         if let Some(view) = self.lock().clone() {
             return Ok(view);
         }
+        let _span = self.spans.begin("metadata.read");
         let view = gateway.meta().read().await?;
         *self.lock() = Some(view.clone());
         Ok(view)
@@ -28,7 +38,7 @@ impl RequestView {
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<MetaView>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.view.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

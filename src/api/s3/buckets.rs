@@ -112,7 +112,7 @@ pub async fn create(store: &Store, request: S3Request<CreateBucketInput>) -> S3R
         settings: BucketSettings { versioning, lock, ..BucketSettings::default() },
         documents: documents_of(&access, &tags)?,
     };
-    match store.gateway.meta().propose(Change::CreateBucket(Box::new(create))).await? {
+    match store.gateway().meta().propose(Change::CreateBucket(Box::new(create))).await? {
         Reply::BucketCreated { .. } => {}
         Reply::Refused(Refusal::BucketOwnedByCaller | Refusal::BucketOwnedByOther) => {
             let asked = RequestedSettings { region, access, lock, ownership: input.object_ownership.is_some() };
@@ -247,7 +247,7 @@ pub async fn delete(store: &Store, request: S3Request<DeleteBucketInput>) -> S3R
     store.check_changeable()?;
     let (bucket, _) = store.bucket(&request.input.bucket).await?;
     let change = Change::DeleteBucket { bucket: bucket.bucket.id };
-    match store.gateway.meta().propose(change).await? {
+    match store.gateway().meta().propose(change).await? {
         Reply::Refused(Refusal::BucketNotEmpty) => {
             let is_plain = bucket.settings.versioning == Versioning::Never;
             Err(if is_plain { Refusal::BucketNotEmpty.into() } else { Fault::VersionsLeft.into() })

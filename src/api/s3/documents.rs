@@ -70,7 +70,7 @@ where
     store.check_changeable()?;
     for _ in 0..TRIES_MAX {
         let Some(write) = changed(&store.view().await?, &key, &change)? else { return Ok(()) };
-        match store.gateway.meta().propose(Change::WriteDocuments(vec![write])).await? {
+        match store.gateway().meta().propose(Change::WriteDocuments(vec![write])).await? {
             Reply::Done => return Ok(()),
             Reply::Refused(Refusal::DocumentChanged) => {}
             Reply::Refused(refusal) => return Err(refusal.into()),

@@ -234,7 +234,7 @@ pub async fn put_retention(
 ) -> S3Result<S3Response<PutObjectRetentionOutput>> {
     let bypass_governance = store.caller().bypass_governance;
     let input = request.input;
-    let now = store.gateway.meta().time().now;
+    let now = store.gateway().meta().time().now;
     let asked = input.retention.ok_or(Fault::MalformedXml)?;
     let retention = match (asked.mode, asked.retain_until_date) {
         (None, None) => None,

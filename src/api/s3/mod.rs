@@ -65,6 +65,8 @@ pub const ACCOUNT: &str = "root";
 /// The context of one operation: its dependencies, the request's `Call`, and the result of the access check.
 pub(crate) struct Store {
     shared: Arc<Shared>,
+    /// The gateway of a request whose spans are recorded.
+    traced: Option<Gateway>,
     call: Call,
     access: Access,
 }
@@ -154,7 +156,7 @@ impl Service {
         let access = self.gate.decide(Asked::of_rename((&bucket, &key), &source, &headers, &uri), &call).await?;
         headers.extend(std::mem::take(&mut call.headers_aside));
         let condition = preconditions::only_one(&headers);
-        let store = Store { shared: Arc::clone(&self.shared), call, access };
+        let store = Store::new(&self.shared, call, access);
         let renamed = objects::rename(&store, &objects::Renaming { bucket, source, key, headers }).await;
         renamed.map_err(|error| with_condition(condition, error))?;
         Ok(HttpResponse::new(s3s::Body::empty()))
@@ -162,12 +164,13 @@ impl Service {
 
     /// Returns the context of a request that does not pass the gate: an anonymous caller without any rights.
     fn store(&self) -> Store {
-        Store { shared: Arc::clone(&self.shared), call: Call::default(), access: Access::default() }
+        Store::new(&self.shared, Call::default(), Access::default())
     }
 
     /// Answers a request to the website of a bucket.
     pub async fn visit(&self, request: &SiteRequest<'_>) -> HttpResponse {
-        website::serve(&self.store(), &self.gate, request).await
+        let store = Store { traced: self.shared.gateway.traced(request.trace.spans()), ..self.store() };
+        website::serve(&store, &self.gate, request).await
     }
 
     /// Returns the destination of a bucket's access log, if it has one.
@@ -244,6 +247,15 @@ struct Readable {
 }
 
 impl Store {
+    fn new(shared: &Arc<Shared>, call: Call, access: Access) -> Self {
+        let traced = shared.gateway.traced(call.trace.spans());
+        Self { shared: Arc::clone(shared), traced, call, access }
+    }
+
+    fn gateway(&self) -> &Gateway {
+        self.traced.as_ref().unwrap_or(&self.shared.gateway)
+    }
+
     /// Returns the caller of the request.
     fn caller(&self) -> &Caller {
         &self.access.caller
@@ -253,7 +265,7 @@ impl Store {
         if let Some(judged) = self.call.view.take() {
             return Ok(judged);
         }
-        Ok(self.gateway.meta().read().await?)
+        Ok(self.gateway().meta().read().await?)
     }
 
     async fn bucket(&self, name: &str) -> S3Result<(BucketRow, MetaView)> {
@@ -285,7 +297,7 @@ impl Store {
     async fn open_in(&self, view: MetaView, bucket: &str, key: &str, version: Option<&str>) -> S3Result<Readable> {
         let pick = version::pick(version)?;
         let bucket = self.row(&view, bucket)?;
-        match self.gateway.open_object(view.clone(), bucket.bucket.id, key, pick).await? {
+        match self.gateway().open_object(view.clone(), bucket.bucket.id, key, pick).await? {
             Opened::Object(object) => Ok(Readable { bucket, view, object: *object }),
             Opened::DeleteMarker(marker) => Err(version::marker(pick, &marker).into()),
             Opened::Absent => Err(version::absent(pick).into()),
@@ -294,7 +306,7 @@ impl Store {
 
     /// Proposes a change of metadata. A refusal is an error.
     async fn propose(&self, change: Change) -> S3Result<Reply> {
-        match self.gateway.meta().propose(change).await? {
+        match self.gateway().meta().propose(change).await? {
             Reply::Refused(refusal) => Err(refusal.into()),
             reply => Ok(reply),
         }
@@ -302,13 +314,13 @@ impl Store {
 
     /// Checks that writes are possible, before a change that takes space.
     fn check_writable(&self) -> S3Result<()> {
-        Ok(self.gateway.check_writable()?)
+        Ok(self.gateway().check_writable()?)
     }
 
     /// Checks that changes are possible, before a change that takes no space or frees some: a full store accepts it,
     /// but not a store that lost too many drives.
     fn check_changeable(&self) -> S3Result<()> {
-        Ok(self.gateway.check_changeable()?)
+        Ok(self.gateway().check_changeable()?)
     }
 }
 
@@ -354,7 +366,7 @@ macro_rules! operations {
                 access.renew(&call, &request.headers, &request.uri).await.map_err(|error| refuse(&trace, error))?;
                 request.headers.extend(std::mem::take(&mut call.headers_aside));
                 let condition = preconditions::only_one(&request.headers);
-                let store = Store { shared: Arc::clone(&self.0), call, access };
+                let store = Store::new(&self.0, call, access);
                 let answered = $module(&store, request).await;
                 answered.map_err(|error| refuse(&trace, with_condition(condition, error)))
             })*

@@ -31,6 +31,7 @@ use crate::actors::sealing::RootKeys;
 use crate::actors::traffic::Traffic;
 use crate::ambient::Ambient;
 use crate::sigv4::Verifier;
+use crate::traces::Tracer;
 use crate::types::LegacySignatures;
 use actix::Addr;
 use actix_http::TlsAcceptorConfig;
@@ -93,6 +94,8 @@ pub struct ApiOptions {
     pub traffic: Traffic,
     /// The destinations of the audit log; if empty, there is no audit log.
     pub audit: Vec<AuditSender>,
+    /// Begins the traces of S3 requests; with `None`, there are none.
+    pub tracer: Option<Tracer>,
     /// The id of this host in responses.
     pub host_id: String,
 }
@@ -265,6 +268,7 @@ fn front(
         ambient,
         access_log,
         audit: None,
+        tracer: options.tracer.clone(),
         host_id: options.host_id.as_str().into(),
         host_id_value: HeaderValue::try_from(options.host_id.as_str()).ok(),
     }

@@ -202,6 +202,7 @@ fn options() -> ApiOptions {
         access_log: None,
         traffic: Traffic::new(2, Ambient::system().clock),
         audit: Vec::new(),
+        tracer: None,
         host_id: "this-host".to_owned(),
     }
 }

@@ -8,7 +8,7 @@ mod root_keys;
 pub(super) use answering::without_silent_drives;
 pub(super) use root_keys::root_keys;
 
-use super::{HostError, Surroundings, audit, background};
+use super::{HostError, Surroundings, audit, background, traces};
 use crate::actors::events::Targets;
 use crate::api::{
     AccountsFile, CertificateSource, EndpointError, Endpoints, KeySets, ListenerTls, NamedFile, TlsFiles,
@@ -47,6 +47,7 @@ pub(super) fn check(config: &Config, around: &Surroundings) -> Result<Checked, H
     let targets = background::targets(&config.webhooks, &around.ambient)?;
     let key_sets = key_sets(&config.identities.key_sets, &around.ambient)?;
     audit::check(&config.audit)?;
+    config.traces.as_ref().map(traces::collector).transpose()?;
     check_cluster_listen(config)?;
     let s3 = config.roles.gateway.then_some(config.s3_listen);
     let acme = config.acme.as_ref().map(acme_client).transpose()?;

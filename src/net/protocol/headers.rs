@@ -2,6 +2,7 @@
 //! checksum of each piece of the body, and never the body itself.
 
 use crate::net::frame::{FrameError, FrameKind};
+use crate::traces::TraceContext;
 use crate::types::{ChunkIndex, NodeId, ShardId};
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
@@ -33,6 +34,13 @@ pub(super) struct AppendHeader {
     pub(super) shard: ShardId,
     pub(super) first: ChunkIndex,
     pub(super) chunks: Vec<Piece>,
+    pub(super) trace: Option<TraceContext>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct ReadHeader {
+    pub(super) range: RangeHeader,
+    pub(super) trace: Option<TraceContext>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,6 +1,8 @@
 //! The requests between hosts: one for each method of `NodeService` and `GroupService`.
 
-use super::headers::{AppendHeader, GroupHeader, PageHeader, Piece, RangeHeader, ShardsHeader, from_bytes, to_bytes};
+use super::headers::{
+    AppendHeader, GroupHeader, PageHeader, Piece, RangeHeader, ReadHeader, ShardsHeader, from_bytes, to_bytes,
+};
 use super::{Filled, Incoming, Outgoing, unexpected};
 use crate::limits::{CHUNK_BYTES_MAX, CHUNKS_READ_MAX, NET_BODY_BYTES_MAX, NET_SHARDS_MAX};
 use crate::net::frame::{FrameError, FrameKind, Head, WireVersion, encode};
@@ -97,10 +99,11 @@ impl Request {
         let (header, body) = match self {
             Self::Append(append) => {
                 let chunks = append.chunks.iter().map(Piece::of).collect();
-                let header = AppendHeader { node: append.node, shard: append.shard, first: append.first, chunks };
+                let AppendChunks { node, shard, first, trace, .. } = *append;
+                let header = AppendHeader { node, shard, first, chunks, trace };
                 (to_bytes(&header), append.chunks.clone())
             }
-            Self::Read(read) => (to_bytes(&RangeHeader::of(read)), vec![]),
+            Self::Read(read) => (to_bytes(&ReadHeader { range: RangeHeader::of(read), trace: read.trace }), vec![]),
             Self::Drop { node, shards } | Self::Count { node, shards } => {
                 (to_bytes(&ShardsHeader { node: *node, shards: shards.clone() }), vec![])
             }
@@ -121,12 +124,13 @@ impl Request {
     pub(in crate::net) fn decode(head: &Head, header: &[u8]) -> Result<Incoming<Self>, FrameError> {
         let (request, pieces) = match head.kind {
             FrameKind::Append => {
-                let AppendHeader { node, shard, first, chunks } = from_bytes(head.kind, header)?;
-                (Self::Append(AppendChunks { node, shard, first, chunks: vec![] }), chunks)
+                let AppendHeader { node, shard, first, chunks, trace } = from_bytes(head.kind, header)?;
+                (Self::Append(AppendChunks { node, shard, first, chunks: vec![], trace }), chunks)
             }
             FrameKind::Read => {
-                let RangeHeader { node, shard, first, count } = from_bytes(head.kind, header)?;
-                (Self::Read(ReadChunks { node, shard, first, count }), vec![])
+                let ReadHeader { range, trace } = from_bytes(head.kind, header)?;
+                let RangeHeader { node, shard, first, count } = range;
+                (Self::Read(ReadChunks { node, shard, first, count, trace }), vec![])
             }
             FrameKind::Drop => {
                 let ShardsHeader { node, shards } = from_bytes(head.kind, header)?;

@@ -5,6 +5,7 @@ use crate::limits::NET_SHARDS_MAX;
 use crate::net::frame::{FrameError, FrameKind, HEAD_BYTES, Head, VersionRange, WireVersion, encode};
 use crate::net::greeting::{Greeting, Refusal};
 use crate::net::service::{AppendChunks, ChunkFault, ChunksRead, GroupCall, InventoryPage, PeerError, ReadChunks};
+use crate::traces::{SpanId, TraceContext, TraceId};
 use crate::types::{BlobId, ChunkIndex, ClusterId, HostId, NodeId, RecoveryEpoch, ShardId, ShardNumber};
 use bytes::Bytes;
 use proptest::collection::vec;
@@ -63,6 +64,7 @@ fn conversations() -> Vec<Conversation> {
     let of = shard(0x0102_0304_0506_0708_090a_0b0c_0d0e_0f10, 5);
     let chunks = vec![Bytes::from_static(b"one chunk"), Bytes::from_static(b"another")];
     let read = vec![Ok(chunks[0].clone()), Err(ChunkFault::Missing), Err(ChunkFault::Corrupt), Ok(chunks[1].clone())];
+    let trace = Some(TraceContext { trace: TraceId(0x4bf9_2f35_77b3_4da6), span: SpanId(0xf067_aa0b_a902_b7) });
     let page = InventoryPage { shards: vec![(shard(7, 0), 3), (shard(7, 1), 1)], more: true };
     let failures = vec![
         ("failed_no_such_node", Answer::Failed(PeerError::NoSuchNode(node))),
@@ -74,12 +76,18 @@ fn conversations() -> Vec<Conversation> {
     vec![
         (
             "append",
-            Request::Append(AppendChunks { node, shard: of, first: ChunkIndex(300), chunks: chunks.clone() }),
+            Request::Append(AppendChunks {
+                node,
+                shard: of,
+                first: ChunkIndex(300),
+                chunks: chunks.clone(),
+                trace: None,
+            }),
             vec![("appended", Answer::Appended)],
         ),
         (
             "read",
-            Request::Read(ReadChunks { node, shard: of, first: ChunkIndex(1), count: 4 }),
+            Request::Read(ReadChunks { node, shard: of, first: ChunkIndex(1), count: 4, trace: None }),
             vec![("read_answer", Answer::Read(ChunksRead { chunks: read }))],
         ),
         ("drop", Request::Drop { node, shards: vec![of, shard(1, 0)] }, vec![("dropped", Answer::Dropped)]),
@@ -93,6 +101,12 @@ fn conversations() -> Vec<Conversation> {
             Request::Inventory { node, after: Some(of_first()), limit: 2 },
             vec![("inventory_answer", Answer::Inventory(page))],
         ),
+        (
+            "append_traced",
+            Request::Append(AppendChunks { node, shard: of, first: ChunkIndex(301), chunks: chunks.clone(), trace }),
+            vec![],
+        ),
+        ("read_traced", Request::Read(ReadChunks { node, shard: of, first: ChunkIndex(5), count: 1, trace }), vec![]),
         (
             "group",
             Request::Group(GroupCall { group: 2, kind: 7, body: Bytes::from_static(b"vote") }),
@@ -165,7 +179,7 @@ fn an_answer_that_does_not_fit_its_request_becomes_a_failure() {
     let node = NodeId(1);
     let wrong: Vec<(Request, Answer)> = vec![
         (
-            Request::Read(ReadChunks { node, shard: shard(1, 1), first: ChunkIndex(0), count: 2 }),
+            Request::Read(ReadChunks { node, shard: shard(1, 1), first: ChunkIndex(0), count: 2, trace: None }),
             Answer::Read(ChunksRead { chunks: vec![Err(ChunkFault::Missing)] }),
         ),
         (Request::Count { node, shards: vec![shard(1, 1)] }, Answer::Counted(vec![])),
@@ -268,15 +282,23 @@ fn the_bytes_of_wire_version_1_do_not_change() {
 
 fn any_request() -> impl Strategy<Value = Request> {
     let any_shard = || (any::<u128>(), any::<u8>()).prop_map(|(blob, index)| shard(blob, index));
+    let any_trace = || {
+        let context = |(trace, span)| TraceContext { trace: TraceId(trace), span: SpanId(span) };
+        proptest::option::of((any::<u128>(), any::<u64>()).prop_map(context))
+    };
     let any_node = || any::<u32>().prop_map(NodeId);
     let body = || vec(any::<u8>(), 0..64).prop_map(Bytes::from);
     prop_oneof![
-        (any_node(), any_shard(), any::<u32>(), vec(body(), 0..9)).prop_map(|(node, shard, first, chunks)| {
-            Request::Append(AppendChunks { node, shard, first: ChunkIndex(first), chunks })
-        }),
-        (any_node(), any_shard(), 0..u32::MAX - 64, 0..=64u32).prop_map(|(node, shard, first, count)| {
-            Request::Read(ReadChunks { node, shard, first: ChunkIndex(first), count })
-        }),
+        (any_node(), any_shard(), any::<u32>(), vec(body(), 0..9), any_trace()).prop_map(
+            |(node, shard, first, chunks, trace)| {
+                Request::Append(AppendChunks { node, shard, first: ChunkIndex(first), chunks, trace })
+            }
+        ),
+        (any_node(), any_shard(), 0..u32::MAX - 64, 0..=64u32, any_trace()).prop_map(
+            |(node, shard, first, count, trace)| {
+                Request::Read(ReadChunks { node, shard, first: ChunkIndex(first), count, trace })
+            }
+        ),
         (any_node(), vec(any_shard(), 0..40)).prop_map(|(node, shards)| Request::Drop { node, shards }),
         (any_node(), vec(any_shard(), 0..40)).prop_map(|(node, shards)| Request::Count { node, shards }),
         (any_node(), proptest::option::of(any_shard()), 0..=NET_SHARDS_MAX as u32)

@@ -142,9 +142,10 @@ fn combine(row: &[u8], sources: &[(usize, &[u8])], output: &mut [u8], range: std
     }
 }
 
-/// A cache of codes: each `Codec` is made on its first use, once.
+/// A cache of codes: each `Codec` is made on its first use, once. Clones share it.
+#[derive(Clone)]
 pub struct Codecs {
-    made: Box<[OnceLock<Arc<Codec>>]>,
+    made: Arc<[OnceLock<Arc<Codec>>]>,
 }
 
 impl fmt::Debug for Codecs {

@@ -25,6 +25,7 @@ use sherd::storage::buffer::BufferPool;
 use sherd::storage::erasure::Codecs;
 use sherd::storage::identity::{HostDrives, read_incarnation};
 use sherd::storage::meta::view::MetaView;
+use sherd::traces::Spans;
 use sherd::types::{BucketId, NodeId};
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -93,6 +94,7 @@ impl World {
             load: load.clone(),
             geometry: GEOMETRY,
             times: RequestTimes::default(),
+            spans: Spans::default(),
         };
         let comparisons = Arc::new(AtomicU64::new(0));
         let slow = Arc::new(SlowMetadata {

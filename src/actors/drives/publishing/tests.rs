@@ -52,8 +52,13 @@ impl World {
     }
 
     async fn append(&self, blob: u128) -> Result<(), PeerError> {
-        let request =
-            AppendChunks { node: NODE, shard: shard(blob), first: ChunkIndex(0), chunks: vec![content(blob)] };
+        let request = AppendChunks {
+            node: NODE,
+            shard: shard(blob),
+            first: ChunkIndex(0),
+            chunks: vec![content(blob)],
+            trace: None,
+        };
         self.service.append_chunks(request).await
     }
 
@@ -68,7 +73,7 @@ impl World {
     }
 
     async fn read(&self, blob: u128) -> Result<Bytes, ChunkFault> {
-        let request = ReadChunks { node: NODE, shard: shard(blob), first: ChunkIndex(0), count: 1 };
+        let request = ReadChunks { node: NODE, shard: shard(blob), first: ChunkIndex(0), count: 1, trace: None };
         self.service.read_chunks(request).await.expect("the drive serves").chunks.remove(0)
     }
 

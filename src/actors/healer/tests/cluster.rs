@@ -164,7 +164,7 @@ async fn a_corrupt_chunk_read_by_another_host_is_repaired_on_its_node() {
     heal(healing).await;
     let status = handle.status();
     assert_eq!((status.corrupt_chunks, status.missing_shards, status.under_replicated_objects), (0, 0, 0));
-    let read = crate::net::ReadChunks { node, shard: id, first: ChunkIndex(0), count: stripes(&blob) };
+    let read = crate::net::ReadChunks { node, shard: id, first: ChunkIndex(0), count: stripes(&blob), trace: None };
     let chunks = cluster.hosts[home(node)].service.read_chunks(read).await.expect("read").chunks;
     assert!(chunks.iter().all(Result::is_ok));
     close(cluster).await;
@@ -208,7 +208,7 @@ async fn orphans_are_counted_until_the_fence_is_above_them() {
     let host = &cluster.hosts[SECOND];
     let shard = ShardId { blob: host.upkeep.writes.begin(&host.upkeep.ambient).blob(), shard: ShardNumber(0) };
     let chunks = vec![Bytes::from_static(b"orphan")];
-    let append = AppendChunks { node: NodeId(65), shard, first: ChunkIndex(0), chunks };
+    let append = AppendChunks { node: NodeId(65), shard, first: ChunkIndex(0), chunks, trace: None };
     host.service.append_chunks(append).await.expect("appended");
     let clock = host.clock.clone();
     let mut healers = healers(&mut cluster);

@@ -168,7 +168,7 @@ async fn orphans_dated_in_the_future_are_dropped_when_the_fence_gets_there() {
     let write = host.upkeep.writes.begin(&host.upkeep.ambient);
     let shard = ShardId { blob: write.blob(), shard: ShardNumber(0) };
     let chunks = vec![Bytes::from_static(b"orphan")];
-    let append = AppendChunks { node: NodeId(128), shard, first: ChunkIndex(0), chunks };
+    let append = AppendChunks { node: NodeId(128), shard, first: ChunkIndex(0), chunks, trace: None };
     host.service.append_chunks(append).await.expect("appended");
     drop(write);
     for (passed, left) in [(2 * HOUR, 1), (DAY, 1), (3 * DAY, 0)] {
@@ -274,7 +274,7 @@ async fn unknown_shards_are_kept_after_a_recovery_until_given_up() {
     let shard = ShardId { blob: write.blob(), shard: ShardNumber(0) };
     let chunks = vec![Bytes::from_static(b"of an object that the metadata has lost")];
     host.service
-        .append_chunks(AppendChunks { node: NodeId(128), shard, first: ChunkIndex(0), chunks })
+        .append_chunks(AppendChunks { node: NodeId(128), shard, first: ChunkIndex(0), chunks, trace: None })
         .await
         .expect("appended");
     drop(write);

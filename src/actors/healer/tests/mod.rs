@@ -240,8 +240,13 @@ async fn shards_of_unknown_blobs_are_dropped_below_the_fence_and_not_above_it() 
         let write = host.upkeep.writes.begin(&host.upkeep.ambient);
         ShardId { blob: write.blob(), shard: ShardNumber(0) }
     };
-    let append =
-        |shard| AppendChunks { node, shard, first: ChunkIndex(0), chunks: vec![Bytes::from_static(b"orphan")] };
+    let append = |shard| AppendChunks {
+        node,
+        shard,
+        first: ChunkIndex(0),
+        chunks: vec![Bytes::from_static(b"orphan")],
+        trace: None,
+    };
     let old = orphan(&host);
     host.service.append_chunks(append(old)).await.expect("appended");
     let kept = host.put("key", &Seeded::new(6).bytes(50_000)).await.expect("stored");

@@ -24,6 +24,7 @@ use crate::storage::meta::samples;
 use crate::storage::meta::view::MetaView;
 use crate::storage::ring::Layout;
 use crate::storage::stripe::BlobLayout;
+use crate::traces::Spans;
 use crate::types::{BucketId, Geometry, HostId, Incarnation, NodeId, ShardId, ShardNumber, UnixMs};
 use actix::{Actor, Addr};
 use bytes::Bytes;
@@ -94,6 +95,7 @@ impl Cluster {
             load: context.load.clone(),
             geometry: Geometry { data, parity, chunk_size_bytes: CHUNK_BYTES },
             times: RequestTimes::default(),
+            spans: Spans::default(),
         });
         let mut cluster = Self {
             root: tempfile::tempdir().expect("a directory"),

@@ -101,11 +101,13 @@ async fn p6_a_shard_with_missing_chunks_is_moved_and_then_repaired() {
     let shard = ShardId { blob: blob.id, shard: ShardNumber(0) };
     let host = HostId(u64::from(from.0 / 64));
     // Only the first chunks of the shard are left.
-    let request = crate::net::ReadChunks { node: from, shard, first: crate::types::ChunkIndex(0), count: 4 };
+    let request =
+        crate::net::ReadChunks { node: from, shard, first: crate::types::ChunkIndex(0), count: 4, trace: None };
     let chunks = cluster.services[&host].read_chunks(request).await.expect("read").chunks;
     let chunks = chunks.into_iter().map(|chunk| chunk.expect("a chunk")).collect();
     cluster.services[&host].drop_shards(from, vec![shard]).await.expect("dropped");
-    let request = crate::net::AppendChunks { node: from, shard, first: crate::types::ChunkIndex(0), chunks };
+    let request =
+        crate::net::AppendChunks { node: from, shard, first: crate::types::ChunkIndex(0), chunks, trace: None };
     cluster.services[&host].append_chunks(request).await.expect("appended");
 
     cluster.change(drain(from)).await;

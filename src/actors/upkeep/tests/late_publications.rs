@@ -34,8 +34,13 @@ async fn filled(kv: &Arc<MemoryKv>) -> (Drive, LocalNode, Compaction) {
         NodeContext { threads: threads.clone(), health: health.clone(), faults: faults.clone(), load: load.clone() };
     let service = LocalNode::new([drive.clone()].into_iter().collect(), node);
     for blob in 1..=LAST {
-        let request =
-            AppendChunks { node: NODE, shard: shard(blob), first: ChunkIndex(0), chunks: vec![content(blob)] };
+        let request = AppendChunks {
+            node: NODE,
+            shard: shard(blob),
+            first: ChunkIndex(0),
+            chunks: vec![content(blob)],
+            trace: None,
+        };
         service.append_chunks(request).await.expect("appended");
     }
     let dead: Vec<ShardId> = (1..=LAST).filter(|blob| blob % 3 != 0).map(shard).collect();
@@ -64,7 +69,7 @@ async fn copies_that_the_index_refused_are_published_before_more_is_copied() {
         assert_eq!(drive.index.watermark().expect("read"), drive.index.head());
         drive.index.check_invariants();
         for blob in (3..=LAST).step_by(3) {
-            let request = ReadChunks { node: NODE, shard: shard(blob), first: ChunkIndex(0), count: 1 };
+            let request = ReadChunks { node: NODE, shard: shard(blob), first: ChunkIndex(0), count: 1, trace: None };
             let read = service.read_chunks(request).await.expect("the drive serves").chunks.remove(0);
             assert_eq!(read, Ok(content(blob)));
         }

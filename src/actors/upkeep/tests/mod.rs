@@ -89,12 +89,12 @@ fn chunk_of(blob: u128) -> Bytes {
 
 async fn append(host: &TestHost, node: NodeId, blob: u128) {
     let chunks = vec![chunk_of(blob)];
-    let request = AppendChunks { node, shard: shard(blob), first: ChunkIndex(0), chunks };
+    let request = AppendChunks { node, shard: shard(blob), first: ChunkIndex(0), chunks, trace: None };
     host.service.append_chunks(request).await.expect("appended");
 }
 
 async fn read(host: &TestHost, node: NodeId, blob: u128) -> Option<Bytes> {
-    let request = ReadChunks { node, shard: shard(blob), first: ChunkIndex(0), count: 1 };
+    let request = ReadChunks { node, shard: shard(blob), first: ChunkIndex(0), count: 1, trace: None };
     host.service.read_chunks(request).await.expect("read").chunks.remove(0).ok()
 }
 

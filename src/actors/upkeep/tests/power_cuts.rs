@@ -72,7 +72,13 @@ async fn step(running: &mut Running, allowed: &mut Allowed, seeded: &Seeded, wri
         0..4 => {
             *writes += 1;
             let chunk = seeded.below(CHUNKS.into()) as u32;
-            let request = AppendChunks { node: NODE, shard, first: ChunkIndex(chunk), chunks: vec![content(*writes)] };
+            let request = AppendChunks {
+                node: NODE,
+                shard,
+                first: ChunkIndex(chunk),
+                chunks: vec![content(*writes)],
+                trace: None,
+            };
             let may_be = allowed.entry((shard, chunk)).or_insert_with(|| BTreeSet::from([0]));
             if running.service.append_chunks(request).await.is_ok() {
                 may_be.clear();
@@ -97,7 +103,7 @@ async fn step(running: &mut Running, allowed: &mut Allowed, seeded: &Seeded, wri
 async fn check(service: &LocalNode, allowed: &Allowed, context: &str) -> Allowed {
     let mut found = Allowed::new();
     for ((shard, chunk), may_be) in allowed {
-        let request = ReadChunks { node: NODE, shard: *shard, first: ChunkIndex(*chunk), count: 1 };
+        let request = ReadChunks { node: NODE, shard: *shard, first: ChunkIndex(*chunk), count: 1, trace: None };
         let read = service.read_chunks(request).await.expect("the drive serves").chunks.remove(0);
         let is = |write: &u64| match &read {
             Ok(body) => *write > 0 && *body == content(*write),

@@ -147,6 +147,15 @@ impl Gate {
 
     /// Judges the head of a request: identifies the caller, and checks that the operation is implemented and allowed.
     pub async fn decide(&self, asked: Asked<'_>, call: &Call) -> S3Result<Access> {
+        let span = call.trace.spans().begin("authorize");
+        let decided = self.decide_on(asked, call).await;
+        if let (Err(error), true) = (&decided, span.is_on()) {
+            span.set("error.type", error.code().as_str().to_owned());
+        }
+        decided
+    }
+
+    async fn decide_on(&self, asked: Asked<'_>, call: &Call) -> S3Result<Access> {
         let Asked { name, bucket, key, renamed, headers, uri } = asked;
         let operation = OPERATIONS.iter().copied().find(|known| *known == name);
         let refused = || Fault::NotImplemented(format!("The operation {name} is not implemented."));

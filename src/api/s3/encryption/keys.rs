@@ -104,12 +104,12 @@ pub async fn with_own_keys(store: &Store, roots: &RootKeys, view: MetaView) -> S
         let named = NamedKey::create(id, description, now, roots, store.ambient.entropy.as_ref());
         let named = named.map_err(|error| internal(&error))?;
         let write = DocumentWrite { key, expect: Expect::Absent, value: Some(named.encode()) };
-        match store.gateway.meta().propose(Change::WriteDocuments(vec![write])).await? {
+        match store.gateway().meta().propose(Change::WriteDocuments(vec![write])).await? {
             // `DocumentChanged`: another host made the key first, and that one is used.
             Reply::Done | Reply::Refused(Refusal::DocumentChanged) => made = true,
             Reply::Refused(refusal) => return Err(refusal.into()),
             reply => return Err(unexpected(&reply)),
         }
     }
-    if made { Ok(store.gateway.meta().read().await?) } else { Ok(view) }
+    if made { Ok(store.gateway().meta().read().await?) } else { Ok(view) }
 }

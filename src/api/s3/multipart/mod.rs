@@ -79,7 +79,7 @@ pub async fn create(
     store.check_writable()?;
     let (bucket, view) = store.bucket(&input.bucket).await?;
     let mut traits = requested_traits(store, &request.headers, &bucket, &view)?;
-    let abort = abort_of(&store.memos, &view, &bucket, &input.key, store.gateway.meta().time().now)?;
+    let abort = abort_of(&store.memos, &view, &bucket, &input.key, store.gateway().meta().time().now)?;
     let (abort_date, abort_rule_id) = abort.unzip();
     let seal = RequestedSealing::of(store, &request.headers, &bucket, view).await?;
     let seal = seal.prepare(store, SealedObject { bucket: bucket.bucket.id, key: &input.key })?;
@@ -126,7 +126,7 @@ pub async fn abort(
     let upload = parse_upload_id(&input.upload_id)?;
     if let Some(asked) = &input.if_match_initiated_time {
         let row = view.upload(bucket.bucket.id, &input.key, upload)?.ok_or(Fault::NoSuchUpload)?;
-        check_initiated(asked, row.upload.initiated, store.gateway.meta().time().now)?;
+        check_initiated(asked, row.upload.initiated, store.gateway().meta().time().now)?;
     }
     store.propose(Change::AbortUpload { bucket: bucket.bucket.id, key: input.key, upload }).await?;
     Ok(S3Response::new(AbortMultipartUploadOutput::default()))

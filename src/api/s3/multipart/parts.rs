@@ -31,7 +31,7 @@ pub async fn upload_part(store: &Store, request: S3Request<UploadPartInput>) -> 
     upload.checks.kept = Kept { checksum, hides_tag };
     let (bucket, id) = (open.bucket.bucket.id, open.upload.id);
     let put = PutPartRequest { bucket, key: input.key, id, number, data_key, upload };
-    let StoredPart { row, checksum } = store.gateway.held_by(store.call.holder()).put_part(put).await?;
+    let StoredPart { row, checksum } = store.gateway().held_by(store.call.holder()).put_part(put).await?;
     let checksum = shown_checksum(checksum.as_ref(), asked.is_some() || gives_any(&request.headers));
     let mut response = S3Response::new(UploadPartOutput {
         bucket_key_enabled: shown.bucket_key_enabled,
@@ -125,7 +125,7 @@ pub async fn upload_part_copy(
         checksum: Some((algorithm_of(&open.upload).unwrap_or(DEFAULT), None)),
         kept: Kept { checksum: None, hides_tag },
     };
-    let gateway = store.gateway.held_by(store.call.holder());
+    let gateway = store.gateway().held_by(store.call.holder());
     let body = gateway.read_object(source, range).await?;
     let upload = Upload { body, checks, trailer: None };
     let (bucket, id) = (open.bucket.bucket.id, open.upload.id);

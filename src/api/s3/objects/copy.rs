@@ -266,7 +266,7 @@ async fn refer(
         conditions: target.conditions,
         event: target.event,
     };
-    match store.gateway.meta().propose(Change::CopyVersion(Box::new(copy))).await? {
+    match store.gateway().meta().propose(Change::CopyVersion(Box::new(copy))).await? {
         Reply::ObjectPut { object } => Ok(Some(*object)),
         Reply::Refused(Refusal::SourceChanged) => Ok(None),
         Reply::Refused(refusal) => Err(refusal.into()),
@@ -284,7 +284,7 @@ async fn rewrite(
 ) -> S3Result<ObjectVersion> {
     let source = readable.object;
     let whole = ByteRange { start: 0, end: source.version.manifest.size_bytes };
-    let gateway = store.gateway.held_by(store.call.holder());
+    let gateway = store.gateway().held_by(store.call.holder());
     let upload = Upload { body: gateway.read_object(source, whole).await?, checks, trailer: None };
     let Target { bucket, key, headers, traits, conditions, event } = target;
     let put = PutObjectRequest { bucket, key, headers, conditions, traits, data_key, event, upload };

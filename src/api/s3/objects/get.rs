@@ -44,7 +44,7 @@ pub async fn get(store: &Store, request: S3Request<GetObjectInput>) -> S3Result<
     let body = match slice.length() {
         0 => None,
         length => {
-            Some(blob(store.gateway.held_by(store.call.holder()).read_object(object, slice.range).await?, length))
+            Some(blob(store.gateway().held_by(store.call.holder()).read_object(object, slice.range).await?, length))
         }
     };
     let mut response = S3Response::new(GetObjectOutput {

@@ -66,7 +66,7 @@ async fn create(
     let data_key = seal.data_key;
     let key = input.key.clone();
     let put = PutObjectRequest { bucket: id, key: input.key, headers, conditions, traits, data_key, event, upload };
-    let object = store.gateway.held_by(store.call.holder()).put_object(put).await?;
+    let object = store.gateway().held_by(store.call.holder()).put_object(put).await?;
     let mut response = S3Response::new(PutObjectOutput {
         bucket_key_enabled: seal.shown.bucket_key_enabled,
         e_tag: Some(etag_header(&object.manifest.etag)),

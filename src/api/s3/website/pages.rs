@@ -71,7 +71,7 @@ impl Pages<'_> {
     /// Opens an object. The decision is on the version that is opened. The absence of an object is revealed only if
     /// everybody may list the bucket.
     async fn open(&self, key: &str) -> Result<OpenObject, Problem> {
-        let (gateway, view) = (&self.store.gateway, self.judge.view.clone());
+        let (gateway, view) = (self.store.gateway(), self.judge.view.clone());
         let opened = match key.len() {
             0..=KEY_BYTES_MAX => gateway.open_object(view, self.guarded.row.bucket.id, key, Pick::Current).await?,
             _ => Opened::Absent,
@@ -101,7 +101,7 @@ impl Pages<'_> {
                 let sealed_object = SealedObject { bucket: self.guarded.row.bucket.id, key };
                 let object = unsealed(self.store, sealed_object, object, sealing.as_ref(), None)?;
                 Body::from(blob(
-                    self.store.gateway.held_by(self.store.call.holder()).read_object(object, slice.range).await?,
+                    self.store.gateway().held_by(self.store.call.holder()).read_object(object, slice.range).await?,
                     length,
                 ))
             }

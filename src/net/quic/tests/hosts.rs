@@ -30,11 +30,11 @@ pub(super) fn chunk(seed: u32) -> Bytes {
 }
 
 pub(super) fn read(blob: u128, first: u32, count: u32) -> ReadChunks {
-    ReadChunks { node: NODE, shard: shard(blob), first: ChunkIndex(first), count }
+    ReadChunks { node: NODE, shard: shard(blob), first: ChunkIndex(first), count, trace: None }
 }
 
 pub(super) fn append(blob: u128, first: u32, chunks: Vec<Bytes>) -> AppendChunks {
-    AppendChunks { node: NODE, shard: shard(blob), first: ChunkIndex(first), chunks }
+    AppendChunks { node: NODE, shard: shard(blob), first: ChunkIndex(first), chunks, trace: None }
 }
 
 /// One node in memory, and a group that echoes.

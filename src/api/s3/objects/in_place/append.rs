@@ -48,7 +48,7 @@ pub async fn append(store: &Store, request: S3Request<PutObjectInput>, offset: u
         return Err(Refusal::Versioned.into());
     }
     let id = bucket.bucket.id;
-    let opened = store.gateway.open_object(view.clone(), id, &request.input.key, Pick::Current).await?;
+    let opened = store.gateway().open_object(view.clone(), id, &request.input.key, Pick::Current).await?;
     let Some(standing) = opened.object() else {
         return if offset == 0 {
             Ok(Appended::Absent(Box::new(request)))
@@ -66,7 +66,7 @@ pub async fn append(store: &Store, request: S3Request<PutObjectInput>, offset: u
     upload.checks.kept.hides_tag = sealing.as_ref().is_some_and(Sealing::hides_tag);
     let event = EventDrafts::of(store, &view, &bucket)?.draft(EventName::ObjectCreatedPut, &input.key);
     let append = AppendObjectRequest { bucket: id, key: input.key.clone(), standing, event, upload };
-    let object = store.gateway.held_by(store.call.holder()).append_object(append).await.map_err(of_append)?;
+    let object = store.gateway().held_by(store.call.holder()).append_object(append).await.map_err(of_append)?;
     let expiration = expiration_of(&store.memos, &view, &bucket, &input.key, &object)?;
     let output = output(&object, sealing.as_ref(), customer.as_ref());
     let mut response = S3Response::new(PutObjectOutput { expiration, ..output });

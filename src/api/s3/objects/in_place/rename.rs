@@ -64,7 +64,7 @@ pub async fn rename(store: &Store, asked: &Renaming) -> S3Result<()> {
         if *first_source.get_or_insert(source) != source {
             return Err(Fault::OperationAborted.into());
         }
-        match store.gateway.meta().propose(Change::RenameObject(Box::new(change))).await? {
+        match store.gateway().meta().propose(Change::RenameObject(Box::new(change))).await? {
             Reply::Done => return Ok(()),
             Reply::Refused(Refusal::SourceChanged) => {}
             Reply::Refused(refusal) => return Err(refusal.into()),

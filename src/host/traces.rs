@@ -1,0 +1,58 @@
+//! The traces of a running host: the tracer of its requests, and the exporter to the collector of the configuration.
+
+use super::HostError;
+use crate::actors::traces::TraceExporter;
+use crate::ambient::Ambient;
+use crate::config::TracesConfig;
+use crate::net::Poster;
+use crate::traces::{Resource, SampleRatio, SpanQueue, Tracer};
+use rustix::system::uname;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// The longest wait, when the host stops, for traces to be sent; later ones are lost.
+const STOP_PATIENCE: Duration = Duration::from_millis(1500);
+
+/// The tracer, and the queue that it fills.
+#[derive(Clone, Debug)]
+pub(super) struct Traced {
+    pub tracer: Tracer,
+    queue: Arc<SpanQueue>,
+}
+
+impl Traced {
+    pub fn new(config: &TracesConfig, ambient: &Ambient) -> Self {
+        let queue = Arc::<SpanQueue>::default();
+        let ratio = SampleRatio::new(f64::from(config.sampled_per_million) / 1e6);
+        Self { tracer: Tracer::new(ratio, ambient.clone(), Arc::clone(&queue)), queue }
+    }
+}
+
+/// Makes the client of the collector.
+pub(super) fn collector(config: &TracesConfig) -> Result<Poster, HostError> {
+    let roots = config.ca_file.as_ref();
+    let setting = roots.map_or("SHERD_OTLP_ENDPOINT", |file| file.setting);
+    let poster = Poster::new(&config.url, roots.map(|file| file.path.as_path()));
+    poster.map_err(|cause| HostError::Traces { setting, cause })
+}
+
+/// Starts the export of the traces of this host. `host` is its id.
+pub(super) fn export(config: &TracesConfig, traced: &Traced, host: &str) -> Result<TraceExporter, HostError> {
+    let resource = Resource(vec![
+        ("service.name", config.service_name.clone()),
+        ("service.version", env!("CARGO_PKG_VERSION").to_owned()),
+        ("service.instance.id", host.to_owned()),
+        ("host.name", uname().nodename().to_string_lossy().into_owned()),
+    ]);
+    let exporter = TraceExporter::start(Arc::clone(&traced.queue), Arc::new(collector(config)?), resource);
+    exporter.map_err(|cause| HostError::System { doing: "start the thread that sends traces", cause })
+}
+
+/// Stops the export, once no request is left.
+pub(super) async fn stop(exporter: Option<TraceExporter>) {
+    let Some(exporter) = exporter else { return };
+    if timeout(STOP_PATIENCE, exporter.stop()).await.is_err() {
+        tracing::warn!("traces were not sent in time and are lost");
+    }
+}
