@@ -3,7 +3,7 @@
 use crate::actors::consensus::MetaError;
 use crate::actors::request::{Metadata, RequestContext};
 use crate::storage::meta::command::{Change, LogTime, Reply};
-use crate::storage::meta::configuration::ConfigurationAt;
+use crate::storage::meta::configuration::ConfigurationVersion;
 use crate::storage::meta::view::MetaView;
 use crate::traces::Spans;
 use std::sync::Arc;
@@ -50,7 +50,7 @@ impl Metadata for TracedMetadata {
         self.inner.local()
     }
 
-    fn local_configuration(&self) -> Option<ConfigurationAt> {
+    fn local_configuration(&self) -> Option<ConfigurationVersion> {
         self.inner.local_configuration()
     }
 
