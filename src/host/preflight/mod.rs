@@ -8,7 +8,9 @@ mod root_keys;
 pub(super) use answering::without_silent_drives;
 pub(super) use root_keys::root_keys;
 
-use super::{HostError, Surroundings, audit, background};
+use super::environment::Environment;
+use super::error::HostError;
+use super::{audit, background};
 use crate::actors::events::Targets;
 use crate::api::{
     AccountsFile, CertificateSource, EndpointError, Endpoints, KeySets, ListenerTls, NamedFile, TlsFiles,
@@ -35,12 +37,12 @@ pub(super) struct Checked {
     pub acme: Option<(AcmeClient, AcmeConfig)>,
 }
 
-pub(super) fn check(config: &Config, around: &Surroundings) -> Result<Checked, HostError> {
+pub(super) fn check(config: &Config, env: &Environment) -> Result<Checked, HostError> {
     let root_keys = config.root_keys.as_ref().map(|file| RootKeys::parse(&file.0)).transpose()?;
     let accounts = config.identities.accounts.as_ref().map(|accounts| AccountsFile::parse(&accounts.text)).transpose();
     let accounts = accounts.map_err(|why| HostError::Accounts { why })?.map(Arc::new);
-    let targets = background::targets(&config.webhooks, &around.ambient)?;
-    let key_sets = key_sets(&config.identities.key_sets, &around.ambient)?;
+    let targets = background::targets(&config.webhooks, &env.ambient)?;
+    let key_sets = key_sets(&config.identities.key_sets, &env.ambient)?;
     audit::check(&config.audit)?;
     check_cluster_listen(config)?;
     let s3 = config.roles.gateway.then_some(config.s3_listen);

@@ -1,7 +1,7 @@
 //! Setting aside of metadata that a host had under a former id: it is moved to `set-aside/<number>` on the same drive,
 //! which the store never reads. The latest few are kept for an operator.
 
-use crate::host::Surroundings;
+use crate::host::environment::Environment;
 use crate::storage::disk::{Disk, create_dir_durably, read_file};
 use crate::storage::identity::{DriveState, HostDrives, SET_ASIDE_DIR};
 use crate::storage::raft_log::MirrorSet;
@@ -20,21 +20,21 @@ const PARTS: [&str; 2] = ["state", "meta"];
 
 /// Sets aside all metadata on the drives of a host. A drive on which that fails is marked as lost, since the metadata
 /// of another member must not be read as this one's.
-pub(in crate::host) fn set_aside_all(around: &Surroundings, host: &mut HostDrives, kept_max: usize) {
-    set_aside_where(around, host, kept_max, |_| true);
+pub(in crate::host) fn set_aside_all(env: &Environment, host: &mut HostDrives, kept_max: usize) {
+    set_aside_where(env, host, kept_max, |_| true);
 }
 
 /// Sets aside metadata that names another member than this host: of a drive that was absent when the host rejoined, or
 /// on which setting aside was interrupted.
-pub(in crate::host) fn set_aside_of_others(around: &Surroundings, host: &mut HostDrives) {
+pub(in crate::host) fn set_aside_of_others(env: &Environment, host: &mut HostDrives) {
     let own = host.host;
-    set_aside_where(around, host, KEPT_BY_REJOIN, |dir| owner(&*around.disk, dir).is_some_and(|owner| owner != own));
+    set_aside_where(env, host, KEPT_BY_REJOIN, |dir| owner(&*env.disk, dir).is_some_and(|owner| owner != own));
 }
 
-fn set_aside_where(around: &Surroundings, host: &mut HostDrives, kept_max: usize, wanted: impl Fn(&Path) -> bool) {
+fn set_aside_where(env: &Environment, host: &mut HostDrives, kept_max: usize, wanted: impl Fn(&Path) -> bool) {
     let usable = host.usable_dirs();
     for drive in host.drives.iter_mut().filter(|drive| usable.contains(&drive.dir) && wanted(&drive.dir)) {
-        if let Err(error) = set_aside(&*around.disk, &drive.dir, kept_max) {
+        if let Err(error) = set_aside(&*env.disk, &drive.dir, kept_max) {
             let (node, why) = (
                 drive.node.0,
                 format!("the metadata that this host had as another member cannot be moved aside: {error}"),
@@ -93,8 +93,8 @@ fn numbers(disk: &dyn Disk, dir: &Path) -> Vec<u64> {
 }
 
 /// Returns the directories with metadata that was set aside, on all drives of a host.
-pub(in crate::host) fn what_is_set_aside(around: &Surroundings, host: &HostDrives) -> Vec<PathBuf> {
-    let disk = &*around.disk;
+pub(in crate::host) fn what_is_set_aside(env: &Environment, host: &HostDrives) -> Vec<PathBuf> {
+    let disk = &*env.disk;
     let of_drive = |dir: PathBuf| {
         let at = dir.join(SET_ASIDE_DIR);
         numbers(disk, &dir).into_iter().map(move |number| at.join(number.to_string())).collect::<Vec<_>>()

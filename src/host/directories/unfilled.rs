@@ -2,16 +2,16 @@
 
 use crate::actors::drives::health::{Contents, HealthBoard};
 use crate::actors::drives::{DriveList, off_thread};
-use crate::host::Surroundings;
+use crate::host::environment::Environment;
 use crate::storage::identity::{Drive, is_unfilled, note_filled, note_unfilled};
 use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
 
 /// Marks the drive as not filled yet. Called before the drive's new incarnation is registered in the metadata.
-pub(in crate::host) async fn remember(around: &Surroundings, drive: &Drive) {
-    let (disk, dir) = (Arc::clone(&around.disk), drive.dir.clone());
-    let noted = off_thread(&around.threads, move || note_unfilled(&*disk, &dir)).await;
+pub(in crate::host) async fn remember(env: &Environment, drive: &Drive) {
+    let (disk, dir) = (Arc::clone(&env.disk), drive.dir.clone());
+    let noted = off_thread(&env.threads, move || note_unfilled(&*disk, &dir)).await;
     if let Ok(Err(error)) = noted {
         let (node, dir) = (drive.node, drive.dir.display());
         tracing::warn!(%node, %dir, %error, "the mark that this drive must be filled was not written; a restart forgets it");
@@ -19,7 +19,7 @@ pub(in crate::host) async fn remember(around: &Surroundings, drive: &Drive) {
 }
 
 /// Removes the mark of each drive once the drive is compared. Runs for as long as it is polled.
-pub(super) async fn forget_compared(around: &Surroundings, health: &HealthBoard, drives: &DriveList) {
+pub(in crate::host) async fn forget_compared(env: &Environment, health: &HealthBoard, drives: &DriveList) {
     let mut changes = health.subscribe();
     let mut compared = BTreeSet::new();
     loop {
@@ -29,7 +29,7 @@ pub(super) async fn forget_compared(around: &Surroundings, health: &HealthBoard,
             if contents != Some(Contents::Compared) {
                 compared.remove(&drive.node);
             } else if compared.insert(drive.node) {
-                forget(around, drive).await;
+                forget(env, drive).await;
             }
         }
         if changes.changed().await.is_err() {
@@ -38,11 +38,11 @@ pub(super) async fn forget_compared(around: &Surroundings, health: &HealthBoard,
     }
 }
 
-async fn forget(around: &Surroundings, drive: &Drive) {
-    let (disk, dir) = (Arc::clone(&around.disk), drive.dir.clone());
+async fn forget(env: &Environment, drive: &Drive) {
+    let (disk, dir) = (Arc::clone(&env.disk), drive.dir.clone());
     let forget =
         move || -> io::Result<()> { if is_unfilled(&*disk, &dir) { note_filled(&*disk, &dir) } else { Ok(()) } };
-    if let Ok(Err(error)) = off_thread(&around.threads, forget).await {
+    if let Ok(Err(error)) = off_thread(&env.threads, forget).await {
         tracing::warn!(node = %drive.node, %error, "this drive is compared again after the next start");
     }
 }

@@ -1,25 +1,24 @@
 //! The directory `recovering/` on each drive: metadata under a new id, which replaces the host's metadata once the
 //! drives have that id.
 
+use super::set_aside::{KEPT_BY_RECOVERY, owner, set_aside};
 use crate::actors::consensus::ReplicaDrive;
-use crate::host::rejoin::{KEPT_BY_RECOVERY, owner, set_aside};
-use crate::host::{HostError, Surroundings};
+use crate::host::environment::Environment;
 use crate::storage::disk::{Disk, create_dir_durably};
 use crate::storage::identity::{DriveState, HostDrives, RECOVERING_DIR};
 use std::io;
 use std::path::Path;
 
 /// Returns the drive with its directory `recovering/`, where the new metadata is made.
-pub(super) fn beside(drive: ReplicaDrive) -> ReplicaDrive {
+pub(in crate::host) fn beside(drive: ReplicaDrive) -> ReplicaDrive {
     ReplicaDrive { dir: drive.dir.join(RECOVERING_DIR), ..drive }
 }
 
 /// Makes empty directories `recovering/`; removes what an earlier attempt left in them.
-pub(super) fn clear(around: &Surroundings, host: &HostDrives) -> Result<(), HostError> {
-    let failed = |cause| HostError::System { doing: "make the directory recovering", cause };
+pub(in crate::host) fn clear(env: &Environment, host: &HostDrives) -> io::Result<()> {
     for dir in host.usable_dirs() {
         let at = dir.join(RECOVERING_DIR);
-        remove(&at).and_then(|()| create_dir_durably(&*around.disk, &at)).map_err(failed)?;
+        remove(&at).and_then(|()| create_dir_durably(&*env.disk, &at))?;
     }
     Ok(())
 }
