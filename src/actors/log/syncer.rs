@@ -5,10 +5,9 @@
 
 use super::messages::Synced;
 use super::state::LogState;
-use super::wal_writer::WalWriter;
 use crate::defects::{Defect, has};
 use crate::storage::wal::{Segment, WalError};
-use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, WrapFuture};
+use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message, Recipient, WrapFuture};
 use std::sync::Arc;
 
 /// Sync these segments. The sync covers all that was written to them before this message.
@@ -24,12 +23,12 @@ pub(super) struct SyncThrough {
 pub(super) struct StopSyncer;
 
 pub(super) struct Syncer {
-    writer: Addr<WalWriter>,
+    writer: Recipient<Synced>,
     state: Arc<LogState>,
 }
 
 impl Syncer {
-    pub(super) fn new(writer: Addr<WalWriter>, state: Arc<LogState>) -> Self {
+    pub(super) fn new(writer: Recipient<Synced>, state: Arc<LogState>) -> Self {
         Self { writer, state }
     }
 

@@ -2,9 +2,7 @@
 //! has a sum and a row for each host. The row of a host that does not answer has the reason, and the host is not in the
 //! sum.
 
-use super::source::{AdminError, AdminSource};
 use crate::api::Safety;
-use crate::api::text::Query;
 use serde::{Deserialize, Serialize};
 
 /// The missing and corrupt shards, and the progress of their repair.
@@ -237,26 +235,9 @@ pub struct MovesOfHost {
     pub moving: Option<MovesShown>,
 }
 
-/// Returns the host that a query `host=NAME` selects; `None` selects all. Other parameters are refused.
-pub(super) fn host_of(query: &str) -> Result<Option<String>, AdminError> {
-    let query = Query::read(Some(query)).map_err(|error| AdminError::Refused(error.to_string()))?;
-    if let Some(other) = query.names().find(|name| *name != "host") {
-        return Err(AdminError::Refused(format!("unknown parameter {other}; this route takes only host")));
-    }
-    Ok(query.get("host").map(str::to_owned))
-}
-
-pub(super) async fn heal_status(source: &dyn AdminSource, query: &str) -> Result<HealStatus, AdminError> {
-    source.heal_status(host_of(query)?.as_deref()).await
-}
-
-pub(super) async fn scrub_status(source: &dyn AdminSource, query: &str) -> Result<ScrubStatus, AdminError> {
-    source.scrub_status(host_of(query)?.as_deref()).await
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{HealCounts, HealOfHost, HostAnswer, MovesShown, ScrubCounts, ScrubShown, host_of};
+    use super::{HealCounts, HealOfHost, HostAnswer, MovesShown, ScrubCounts, ScrubShown};
 
     #[test]
     fn the_row_of_a_host_that_does_not_answer_has_no_counts() {
@@ -324,12 +305,5 @@ mod tests {
         assert_eq!(MovesShown::sum([Some(&done), None], 9), host(9, false, 0));
         assert_eq!(MovesShown::sum([Some(&host(9, false, 3)), Some(&done)], 9), host(9, false, 3));
         assert_eq!(MovesShown::sum([], 9), host(9, true, 0));
-    }
-
-    #[test]
-    fn the_query_selects_one_host_or_all() {
-        assert_eq!(host_of("").expect("no host"), None);
-        assert_eq!(host_of("host=a%20b").expect("a host").as_deref(), Some("a b"));
-        assert!(host_of("hots=a").is_err());
     }
 }

@@ -1,7 +1,7 @@
 //! The HTTP side of a call: reads the whole body, and brings the head into the form over which signatures are verified.
 
 use super::answer::answer;
-use super::call::RequestFacts;
+use super::facts::RequestFacts;
 use super::service::IamService;
 use super::takes::{Head, takes};
 use crate::api::call::Call;

@@ -3,13 +3,12 @@
 //!
 //! | part | what it owns |
 //! |---|---|
-//! | `document` | policy documents: grammar, the rules of each kind of policy, AWS's error messages |
+//! | `document` | policy documents: grammar, the rules of each kind of policy, whether one is public, AWS's error messages |
 //! | `pattern`, `condition`, `principal`, `acl` | what a statement or a grant matches |
 //! | `context` | the condition keys of a request |
 //! | `actions` | S3's actions, the operations that need them, the ACL permissions that grant them |
 //! | `evaluate` | the evaluation of a decision |
 //! | `parsed` | the cache of parsed policies |
-//! | `public` | whether a policy opens a bucket to anybody |
 
 mod acl;
 mod actions;
@@ -22,7 +21,6 @@ pub mod fuzzing;
 mod parsed;
 mod pattern;
 mod principal;
-mod public;
 
 pub use acl::{LOG_DELIVERY_SERVICE, Ownership, PublicAccessBlock, canned, is_full_control_of, is_public};
 #[cfg(test)]

@@ -3,23 +3,23 @@
 //! are not implemented.
 
 mod body_values;
-pub mod caller;
 mod condition_values;
 mod explain;
 mod holders;
 mod judge;
 mod judged;
+mod memos;
 mod parameters;
 mod request;
 mod unsupported;
 
 pub use explain::{BucketShown, Explained, HypotheticalRequest, ObjectShown, StatementShown, Unexplained, explain};
-pub use holders::Holder;
-pub use judge::{Authority, Judge, JudgedBucket, ObjectKeys, OnEach, Subject};
+pub use judge::{Authority, Judge, ObjectKeys, OnEach, Subject};
+pub use memos::{Holder, JudgedBucket, Memos};
 
-use super::memos::Memos;
-use super::objects::tags::of_new_bucket;
+use super::caller::Caller;
 use super::refuse;
+use super::tags::of_new_bucket;
 use crate::actors::gateway::{Gateway, StoreError};
 use crate::actors::meta::{MetaView, Pick};
 use crate::api::auth::Secrets;
@@ -30,7 +30,6 @@ use crate::api::identity::{Asking, IdentityError, ResolveError, Resolved, TokenF
 use crate::api::policy::Context;
 use crate::api::rates::{Admitted, Limited, OverLimit, RateLimiter, RateLimits, Rates};
 use crate::types::UnixMs;
-use caller::Caller;
 use holders::{HolderError, Holders};
 use http::{HeaderMap, HeaderName, Uri, header};
 pub use judged::Access;

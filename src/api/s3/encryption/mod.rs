@@ -12,6 +12,7 @@
 //! S3 accepts customer-provided keys over TLS only. Here they are accepted over plain HTTP as well: TLS may end in a
 //! proxy in front of this process, and public test suites use plain HTTP.
 
+mod algorithm;
 mod bucket_default;
 mod customer;
 mod keys;

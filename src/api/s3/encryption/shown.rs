@@ -1,8 +1,8 @@
 //! The encryption of an object in answers.
 
+use super::algorithm::{SSE_KMS, SSE_KMS_DUAL, SSE_S3};
 use super::customer::CUSTOMER_ALGORITHM;
 use super::kms::context_text;
-use super::requested::{SSE_KMS, SSE_KMS_DUAL, SSE_S3};
 use crate::actors::sealing::{CustomerKey, Layout, Sealing, SealingMode};
 use http::{HeaderMap, HeaderValue};
 use s3s::dto::ServerSideEncryption;

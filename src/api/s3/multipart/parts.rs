@@ -4,7 +4,8 @@ use super::super::checksums::{DEFAULT, ShownChecksum, add_headers, carried, carr
 use super::super::encryption::{Shown, key_of_part, shown};
 use super::super::object_headers::{etag_header, timestamp};
 use super::super::objects::sealed::data_key;
-use super::super::objects::{open_source, upload, version};
+use super::super::objects::{open_source, upload};
+use super::super::version;
 use super::super::{Readable, Store};
 use super::{Open, open, parse_part_number};
 use crate::actors::gateway::{BodyChecks, ByteRange, Kept, PutPartRequest, StoredPart, Upload};

@@ -6,7 +6,7 @@ use crate::actors::events::access_log::{
 use crate::actors::meta::{BucketDocument, BucketRow, MetaView};
 use crate::api::errors::Fault;
 use crate::api::memo::Made;
-use crate::api::s3::buckets::bucket_document;
+use crate::api::s3::documents::bucket_document;
 use crate::api::s3::grants::lookup_failed;
 use crate::api::s3::{ACCOUNT, Shared, Store, documents};
 use crate::limits::KEY_BYTES_MAX;

@@ -1,15 +1,23 @@
 //! The handle by which the rest of the host uses the metadata: it proposes changes, reads, answers other hosts' calls,
 //! and reports drives that are lost or come back.
 
-use super::apply::{ConsensusApply, MetaRaft, MoveTables, Stop};
+mod compare;
+mod forward;
+mod inner;
+mod members;
+mod reads;
+
+pub use compare::keep_comparing;
+pub use forward::{forward_permits, proposal_permits};
+pub use inner::{GroupId, Inner, Membership};
+pub use members::lead_with_tables;
+
+use super::apply::{MoveTables, Stop, make_snapshot};
 use super::clock::ClusterClock;
-use super::mirror::ToMirror;
-use super::network::{Hearing, Kind, Link, Server};
-use super::replicas::{Agreement, Others};
-use super::shared::{Shared, locked};
-use super::start::ReplicaDrive;
-use super::state::SnapshotStore;
-use super::{forward, members, reads, replicas};
+use super::network::Kind;
+use super::raft_types::LogId;
+use super::shared::{Agreement, MetaError, ReplicaDrive, locked};
+use super::to_mirror::ToMirror;
 use crate::actors::drives::health::{NodeHealth, ReplicaState};
 use crate::ambient::Ambient;
 use crate::limits::GROUP_CALL_BYTES_MAX;
@@ -20,8 +28,6 @@ use crate::storage::meta::view::MetaView;
 use crate::types::{HostId, NodeId};
 use actix::Addr;
 use bytes::Bytes;
-use openraft::RaftMetrics;
-use openraft::async_runtime::WatchReceiver;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
@@ -32,57 +38,16 @@ use tokio::time::timeout;
 
 const CLOSE_PATIENCE: Duration = Duration::from_secs(5);
 
-/// The number of a Raft group of a host; there is one.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct GroupId(pub u32);
-
 /// The handle to the metadata. Cheap to clone, usable from any thread.
 #[derive(Clone)]
 pub struct MetaHandle {
     pub(super) inner: Arc<Inner>,
 }
 
-pub(super) struct Inner {
-    pub group: GroupId,
-    pub actor: Addr<ConsensusApply>,
-    pub raft: MetaRaft,
-    pub shared: Arc<Shared>,
-    pub snapshots: SnapshotStore,
-    pub mirror: mpsc::UnboundedSender<ToMirror>,
-    /// The bytes of memory that further proposals may take.
-    pub permits: Arc<Semaphore>,
-    /// The number of further changes that may be sent to another host at once.
-    pub forwards: Semaphore,
-    pub link: Link,
-    pub hearing: Arc<Hearing>,
-    pub server: Server,
-    pub others: Arc<Others>,
-    /// The greatest index that some host is known to have applied.
-    pub known_applied: AtomicU64,
-    pub clock: ClusterClock,
-    pub ambient: Ambient,
-}
-
 impl fmt::Debug for MetaHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MetaHandle").field("group", &self.inner.group).finish_non_exhaustive()
     }
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum MetaError {
-    /// The metadata cannot be reached now. Nothing was changed; try again later.
-    #[error("metadata is unavailable: {why}")]
-    Unavailable { why: String },
-    /// The request cannot be carried out as it is, or not now; `why` says which. Nothing was changed.
-    #[error("{why}")]
-    Refused { why: String },
-    /// The outcome of the change is not known.
-    #[error("the change was not decided in time; whether it takes effect is not known")]
-    TimedOut,
-    /// The change was not proposed, and never can be.
-    #[error(transparent)]
-    TooLarge(#[from] TooLarge),
 }
 
 /// The state of this host's replica, for metrics, health and the admin API.
@@ -106,59 +71,6 @@ pub struct MetaStatus {
     pub failed_copies: Vec<String>,
     /// The comparison of the other members' replicas with this one.
     pub replicas: BTreeMap<HostId, Agreement>,
-}
-
-/// The members of the group, as this host knows them.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Membership {
-    /// The voters; of both configurations while the voters change.
-    pub voters: BTreeSet<HostId>,
-    pub learners: BTreeSet<HostId>,
-    /// The address of each member.
-    pub addresses: BTreeMap<HostId, String>,
-    pub leader: Option<HostId>,
-    /// True if no change of the membership is under way.
-    pub settled: bool,
-    /// The future voters, if the joint membership of a change of voters is committed and its final membership is not in
-    /// the log yet. Until that is committed, decisions need a majority of both the former and the future voters. The
-    /// leader that began the change ends it at once, unless it stops.
-    pub unfinished: Option<BTreeSet<HostId>>,
-}
-
-/// The host that leads the group, as far as this host knows: where changes and linearizable reads go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Leader {
-    Here,
-    There(HostId),
-    Unknown,
-}
-
-impl Inner {
-    pub fn metrics(&self) -> RaftMetrics<super::raft_types::MetaGroup> {
-        self.raft.metrics().borrow_watched().clone()
-    }
-
-    pub fn leader(&self) -> Leader {
-        let own = *self.raft.node_id();
-        let watched = self.raft.server_metrics();
-        let metrics = watched.borrow_watched();
-        match metrics.current_leader {
-            _ if metrics.state.is_leader() => Leader::Here,
-            Some(leader) if leader != own => Leader::There(HostId(leader)),
-            _ if metrics.membership_config.voter_ids().eq(std::iter::once(own)) => Leader::Here,
-            _ => Leader::Unknown,
-        }
-    }
-
-    /// Returns once this host no longer takes `host` for the leader.
-    pub async fn leader_is_other_than(&self, host: HostId) {
-        let mut watched = self.raft.server_metrics();
-        while self.leader() == Leader::There(host) {
-            if WatchReceiver::changed(&mut watched).await.is_err() {
-                return;
-            }
-        }
-    }
 }
 
 impl MetaHandle {
@@ -235,7 +147,7 @@ impl MetaHandle {
             Kind::Forward => forward::serve(inner, &call.body).await,
             Kind::ReadIndex => reads::serve(inner, &call.body).await,
             Kind::Steer => members::serve(inner, &call.body).await,
-            Kind::Compare => replicas::serve(inner, &call.body),
+            Kind::Compare => compare::serve(inner, &call.body),
         }
     }
 
@@ -302,7 +214,7 @@ impl MetaHandle {
     /// Writes a snapshot now, whether it is due or not, and drops the log below it. Returns whether it was written.
     pub async fn snapshot_now(&self) -> bool {
         let inner = &self.inner;
-        super::apply::make_snapshot(inner.raft.clone(), Arc::clone(&inner.shared), inner.snapshots.clone()).await
+        make_snapshot(inner.raft.clone(), Arc::clone(&inner.shared), inner.snapshots.clone()).await
     }
 
     /// Waits until this host has to rejoin as another member, and returns the reason: it lost entries, a vote or its
@@ -317,7 +229,7 @@ impl MetaHandle {
 
     pub fn status(&self) -> MetaStatus {
         let metrics = self.inner.metrics();
-        let index = |id: Option<super::raft_types::LogId>| id.map_or(0, |id| id.index);
+        let index = |id: Option<LogId>| id.map_or(0, |id| id.index);
         let drives = self.inner.shared.drives();
         let is_followed = self.inner.hearing.is_followed();
         let stopped = metrics.running_state.as_ref().err().map(ToString::to_string);
@@ -390,8 +302,4 @@ impl MetaHandle {
             }
         }
     }
-}
-
-pub(super) fn unavailable(why: impl ToString) -> MetaError {
-    MetaError::Unavailable { why: why.to_string() }
 }

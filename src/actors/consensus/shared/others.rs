@@ -1,6 +1,6 @@
 //! The reports of the other hosts about their replicas, kept in memory while the process runs.
 
-use crate::actors::consensus::shared::{DigestAt, locked};
+use super::{DigestAt, locked};
 use crate::defects::{Defect, has};
 use crate::storage::meta::snapshot::TablesDigest;
 use crate::storage::raft_log::{Ballot, Point, Position};

@@ -2,9 +2,9 @@
 //! of public"). A policy is not public if every `Allow` is for fixed principals, or has a condition that only fixed
 //! values meet.
 
-use super::condition::{Condition, Operand, Qualifier, Test};
-use super::document::{Effect, Statement};
-use super::principal::PrincipalPattern;
+use super::{Effect, Statement};
+use crate::api::policy::condition::{Condition, Operand, Qualifier, Test};
+use crate::api::policy::principal::PrincipalPattern;
 
 /// Condition keys whose fixed values identify a particular account, principal or network.
 const FIXING_KEYS: [&str; 12] = [

@@ -1,12 +1,19 @@
-//! The exchange of replica states with the other hosts, and what this host does when they differ.
+//! Comparison of the group's replicas with each other, and of each with its own former state. Every two seconds each
+//! host sends its position to every other host, which answers with its own position and with what it remembers of the
+//! asking host.
+//!
+//! A host must keep for ever what it once had on stable storage: without an entry or a vote that it gave, it could help
+//! to elect a leader that lacks acknowledged changes. Other hosts recognise a host that was put back to an older state,
+//! since they remember more of it than it has; they give it no votes, and its replica stops. If the chains of two
+//! replicas differ at one index, the replicas have applied different entries; a replica that differs from a majority of
+//! the voters stops.
 
-use super::others::{DurableState, lost};
+use super::inner::Inner;
+use super::members;
 use crate::actors::consensus::contradiction::RUNBOOK;
-use crate::actors::consensus::handle::Inner;
-use crate::actors::consensus::members;
 use crate::actors::consensus::network::{Compare, Compared, Kind, ReplicaState, decode_plain, encode_plain};
 use crate::actors::consensus::raft_types::raft_id;
-use crate::actors::consensus::shared::{Shared, locked};
+use crate::actors::consensus::shared::{DurableState, Shared, locked, lost};
 use crate::defects::{Defect, has};
 use crate::metrics::REPLICAS;
 use crate::net::GroupError;

@@ -1,13 +1,18 @@
 //! Drafts of the events of a request's changes. A draft has the webhooks of the bucket's rules that match the change,
 //! and the facts of the request.
 
-use super::notification::rules_of;
+use super::documents::{self, bucket_document};
 use crate::actors::events::{EventContext, EventName, NotificationRules, draft};
-use crate::actors::meta::{BucketRow, DeleteEvents, EventDraft, MetaView};
+use crate::actors::meta::{BucketDocument, BucketRow, DeleteEvents, EventDraft, MetaView};
 use crate::api::call::Origin;
 use crate::api::s3::Store;
 use crate::api::s3::caller::ANONYMOUS;
 use s3s::S3Result;
+
+/// Returns the notification rules of a bucket.
+pub fn rules_of(view: &MetaView, bucket: &BucketRow) -> S3Result<NotificationRules> {
+    Ok(documents::load(view, &bucket_document(bucket, BucketDocument::Notification))?.unwrap_or_default())
+}
 
 /// The notification rules of a bucket, looked up once for all changes of a request.
 pub struct EventDrafts<'a> {

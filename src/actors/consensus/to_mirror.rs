@@ -1,7 +1,7 @@
 //! The messages that the mirror task receives, and the answers to them.
 
-use crate::actors::consensus::raft_types::MetaGroup;
-use crate::actors::consensus::start::ReplicaDrive;
+use super::raft_types::MetaGroup;
+use super::shared::ReplicaDrive;
 use crate::storage::wal::NewRecord;
 use crate::storage::wal::progress::Ack;
 use crate::types::NodeId;
@@ -43,7 +43,7 @@ pub enum ToMirror {
 }
 
 /// Passes the result to the task that waits for it.
-pub(super) fn answer(done: Done, result: io::Result<()>) {
+pub fn answer(done: Done, result: io::Result<()>) {
     match done {
         Done::Flushed(callback) => callback.io_completed(result),
         Done::Reply(reply) => {
@@ -53,6 +53,6 @@ pub(super) fn answer(done: Done, result: io::Result<()>) {
     }
 }
 
-pub(super) fn all_lost() -> io::Error {
+pub fn all_lost() -> io::Error {
     io::Error::other("no copy of the metadata log is left on this host; see the runbook")
 }

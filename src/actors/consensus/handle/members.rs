@@ -1,9 +1,10 @@
 //! Changes of the group's members, voters and leader. A follower passes them on to the leader. Each change is
 //! idempotent, so it is repeated until it is done or its time is over.
 
-use super::handle::{Inner, Leader, Membership, MetaError, unavailable};
-use super::network::{Kind, Steer, Steered, decode_plain, encode_plain};
-use super::raft_types::{MetaGroup, StoredMembership, raft_id};
+use super::inner::{Inner, Leader, Membership};
+use crate::actors::consensus::network::{Kind, Steer, Steered, decode_plain, encode_plain};
+use crate::actors::consensus::raft_types::{MetaGroup, StoredMembership, raft_id};
+use crate::actors::consensus::shared::{MetaError, unavailable};
 use crate::net::GroupError;
 use crate::types::HostId;
 use bytes::Bytes;
@@ -27,26 +28,26 @@ const LEAVE_PATIENCE: Duration = Duration::from_secs(3);
 const TABLES_LOOK_EVERY: Duration = Duration::from_millis(250);
 const TABLES_LOOKS_MAX: u32 = 4;
 
-pub(super) async fn add_learner(inner: &Inner, host: HostId, address: &str) -> Result<(), MetaError> {
+pub async fn add_learner(inner: &Inner, host: HostId, address: &str) -> Result<(), MetaError> {
     steer(inner, Steer::AddLearner { host: raft_id(host), address: address.to_owned() }).await
 }
 
-pub(super) async fn change_voters(inner: &Inner, voters: BTreeSet<HostId>) -> Result<(), MetaError> {
+pub async fn change_voters(inner: &Inner, voters: BTreeSet<HostId>) -> Result<(), MetaError> {
     steer(inner, Steer::ChangeVoters { voters: voters.into_iter().map(raft_id).collect() }).await
 }
 
-pub(super) async fn remove(inner: &Inner, host: HostId) -> Result<(), MetaError> {
+pub async fn remove(inner: &Inner, host: HostId) -> Result<(), MetaError> {
     steer(inner, Steer::Remove { host: raft_id(host) }).await
 }
 
-pub(super) async fn transfer_leadership(inner: &Inner, to: HostId) -> Result<(), MetaError> {
+pub async fn transfer_leadership(inner: &Inner, to: HostId) -> Result<(), MetaError> {
     steer(inner, Steer::TransferLeadership { to: raft_id(to) }).await?;
     let wait = inner.raft.wait(Some(TRANSFER_PATIENCE));
     let led = wait.current_leader(raft_id(to), "the lead is taken over").await;
     led.map(|_| ()).map_err(|_| unavailable("the lead was handed over, but the new leader was not heard from yet"))
 }
 
-pub(super) fn membership(inner: &Inner) -> Membership {
+pub fn membership(inner: &Inner) -> Membership {
     let metrics = inner.raft.server_metrics();
     let metrics = openraft::async_runtime::WatchReceiver::borrow_watched(&metrics).clone();
     let leader = metrics.current_leader.map(HostId);
@@ -98,7 +99,7 @@ async fn steer(inner: &Inner, wish: Steer) -> Result<(), MetaError> {
 }
 
 /// Answers another host that asks for a change of the membership or of the leader.
-pub(super) async fn serve(inner: &Inner, body: &Bytes) -> Result<Bytes, GroupError> {
+pub async fn serve(inner: &Inner, body: &Bytes) -> Result<Bytes, GroupError> {
     let wish: Steer = decode_plain(body)?;
     let steered = if inner.leader() == Leader::Here {
         steer_here(inner, &wish).await
@@ -205,7 +206,7 @@ fn not_led(to: u64, leader: Option<u64>, patience: Duration) -> String {
 /// Hands the lead to the voter with the longest log, so that no client waits for an election. Called before this host
 /// stops, and while it has no tables. Does nothing if this host does not lead or no other voter is known to have
 /// entries.
-pub(super) async fn leave_the_lead(inner: &Inner) -> Result<(), String> {
+pub async fn leave_the_lead(inner: &Inner) -> Result<(), String> {
     if inner.leader() != Leader::Here {
         return Ok(());
     }
@@ -227,7 +228,7 @@ pub(super) async fn leave_the_lead(inner: &Inner) -> Result<(), String> {
 
 /// Hands the lead to another host if this one leads without tables, since it cannot serve without them. Runs until the
 /// replica is dropped.
-pub(super) async fn lead_with_tables(inner: Weak<Inner>) {
+pub async fn lead_with_tables(inner: Weak<Inner>) {
     let (mut looks_without, mut has_warned): (u32, bool) = (0, false);
     loop {
         tokio::time::sleep(TABLES_LOOK_EVERY).await;

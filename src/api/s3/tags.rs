@@ -1,29 +1,16 @@
-//! Tags of objects and buckets: their limits, their forms in XML and in a header, and their operations.
+//! Tags of objects and buckets: their limits, and their forms in XML and in a header.
 
-use crate::actors::events::EventName;
-use crate::actors::meta::{BucketDocument, Change, ChangeTraits, Reply, TraitsChange};
-use crate::api::call::Call;
-use crate::api::call::WholeBody;
+use crate::api::call::{Call, WholeBody};
 use crate::api::errors::Fault;
-use crate::api::s3::buckets::bucket_document;
-use crate::api::s3::documents;
-use crate::api::s3::objects::version::{manifest_of, pick, shown};
-use crate::api::s3::settings::event_drafts::EventDrafts;
-use crate::api::s3::{Store, unexpected};
-use http::{HeaderMap, StatusCode};
-use s3s::dto::{
-    BucketInfo, DeleteBucketTaggingInput, DeleteBucketTaggingOutput, DeleteObjectTaggingInput,
-    DeleteObjectTaggingOutput, GetBucketTaggingInput, GetBucketTaggingOutput, GetObjectTaggingInput,
-    GetObjectTaggingOutput, LocationInfo, PutBucketTaggingInput, PutBucketTaggingOutput, PutObjectTaggingInput,
-    PutObjectTaggingOutput, Tag,
-};
+use crate::api::text::percent;
+use http::HeaderMap;
+use s3s::dto::{BucketInfo, LocationInfo, Tag};
 use s3s::xml::{DeError, DeResult, Deserializer};
-use s3s::{HttpResponse, S3Request, S3Response, S3Result};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// AWS's limits on the tags of an object and of a bucket, and on the characters of a key and a value.
-const OBJECT_TAGS_MAX: usize = 10;
-const BUCKET_TAGS_MAX: usize = 50;
+pub const OBJECT_TAGS_MAX: usize = 10;
+pub const BUCKET_TAGS_MAX: usize = 50;
 const KEY_CHARS_MAX: usize = 128;
 const VALUE_CHARS_MAX: usize = 256;
 
@@ -43,7 +30,7 @@ pub fn of_header(headers: &HeaderMap) -> Result<Tags, Fault> {
     let mut tags = Vec::new();
     for pair in text.split('&').filter(|pair| !pair.is_empty()) {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let decode = |text: &str| crate::api::text::percent::decode_query(text).ok_or_else(malformed);
+        let decode = |text: &str| percent::decode_query(text).ok_or_else(malformed);
         tags.push((decode(key)?, decode(value)?));
     }
     let keys: BTreeSet<_> = tags.iter().map(|(key, _)| key.as_str()).collect();
@@ -54,7 +41,8 @@ pub fn of_header(headers: &HeaderMap) -> Result<Tags, Fault> {
     Ok(tags)
 }
 
-pub(in crate::api::s3) fn of_set(set: Vec<Tag>, tags_max: usize) -> Result<Tags, Fault> {
+/// Parses a set of tags in XML.
+pub fn of_set(set: Vec<Tag>, tags_max: usize) -> Result<Tags, Fault> {
     let pair = |tag: Tag| Some((tag.key?, tag.value.unwrap_or_default()));
     let tags = set.into_iter().map(pair).collect::<Option<Tags>>().ok_or(Fault::MalformedXml)?;
     check(&tags, tags_max)?;
@@ -86,7 +74,7 @@ fn in_configuration(xml: &[u8]) -> DeResult<Vec<Tag>> {
 }
 
 /// Returns the tags sorted by key, as S3 answers with them.
-fn to_set(tags: &Tags) -> Vec<Tag> {
+pub fn to_set(tags: &Tags) -> Vec<Tag> {
     let sorted: BTreeMap<&String, &String> = tags.iter().map(|(key, value)| (key, value)).collect();
     sorted.into_iter().map(|(key, value)| Tag { key: Some(key.clone()), value: Some(value.clone()) }).collect()
 }
@@ -123,118 +111,13 @@ fn allowed(text: &str) -> bool {
     text.chars().all(|c| c.is_alphanumeric() || c == ' ' || "+-=._:/@".contains(c))
 }
 
-pub async fn get_object(
-    store: &Store,
-    request: S3Request<GetObjectTaggingInput>,
-) -> S3Result<S3Response<GetObjectTaggingOutput>> {
-    let input = request.input;
-    let found = store.object(&input.bucket, &input.key, input.version_id.as_deref()).await?;
-    let version_id = shown(&found.bucket, found.version.version);
-    Ok(S3Response::new(GetObjectTaggingOutput { tag_set: to_set(&found.version.traits.tags), version_id }))
-}
-
-pub async fn put_object(
-    store: &Store,
-    request: S3Request<PutObjectTaggingInput>,
-) -> S3Result<S3Response<PutObjectTaggingOutput>> {
-    let input = request.input;
-    let tags = of_set(input.tagging.tag_set, OBJECT_TAGS_MAX)?;
-    let place = (input.bucket.as_str(), input.key, input.version_id.as_deref());
-    let version_id = set(store, place, tags, EventName::ObjectTaggingPut).await?;
-    Ok(S3Response::new(PutObjectTaggingOutput { version_id }))
-}
-
-pub async fn delete_object(
-    store: &Store,
-    request: S3Request<DeleteObjectTaggingInput>,
-) -> S3Result<S3Response<DeleteObjectTaggingOutput>> {
-    let input = request.input;
-    let place = (input.bucket.as_str(), input.key, input.version_id.as_deref());
-    let version_id = set(store, place, Vec::new(), EventName::ObjectTaggingDelete).await?;
-    let mut response = S3Response::new(DeleteObjectTaggingOutput { version_id });
-    response.status = Some(StatusCode::NO_CONTENT);
-    Ok(response)
-}
-
-async fn set(
-    store: &Store,
-    (bucket, key, version): (&str, String, Option<&str>),
-    tags: Tags,
-    event: EventName,
-) -> S3Result<Option<String>> {
-    let pick = pick(version)?;
-    store.check_changeable()?;
-    let (bucket, view) = store.bucket(bucket).await?;
-    let event = EventDrafts::of(store, &view, &bucket)?.draft(event, &key);
-    let to = TraitsChange::Tags(tags);
-    let manifest = Some(manifest_of(&view, &bucket, &key, pick)?);
-    let change = ChangeTraits { bucket: bucket.bucket.id, key, pick, manifest, to, event };
-    match store.propose(Change::ChangeTraits(Box::new(change))).await? {
-        Reply::ObjectPut { object } => Ok(shown(&bucket, object.version)),
-        reply => Err(unexpected(&reply)),
-    }
-}
-
-pub async fn get_bucket(
-    store: &Store,
-    request: S3Request<GetBucketTaggingInput>,
-) -> S3Result<S3Response<GetBucketTaggingOutput>> {
-    let (bucket, view) = store.bucket(&request.input.bucket).await?;
-    let tags: Option<Tags> = documents::load(&view, &bucket_document(&bucket, BucketDocument::Tagging))?;
-    let tag_set = to_set(&tags.ok_or(Fault::NoTags)?);
-    Ok(S3Response::new(GetBucketTaggingOutput { tag_set }))
-}
-
-/// Marks an answer that needs the status 204, where s3s sets 200 (API Reference, "PutBucketTagging").
-#[derive(Clone, Copy)]
-struct NoContent;
-
-/// Sets the status 204 of a marked answer.
-pub fn without_content(mut response: HttpResponse) -> HttpResponse {
-    if response.extensions_mut().remove::<NoContent>().is_some() {
-        *response.status_mut() = StatusCode::NO_CONTENT;
-    }
-    response
-}
-
-/// PutBucketTagging. An empty set removes the bucket's tags: as in S3, GetBucketTagging then fails with NoSuchTagSet.
-/// For an object, an empty set stays one.
-pub async fn put_bucket(
-    store: &Store,
-    request: S3Request<PutBucketTaggingInput>,
-) -> S3Result<S3Response<PutBucketTaggingOutput>> {
-    let tags = of_set(request.input.tagging.tag_set, BUCKET_TAGS_MAX)?;
-    let (bucket, _) = store.bucket(&request.input.bucket).await?;
-    let document = bucket_document(&bucket, BucketDocument::Tagging);
-    if tags.is_empty() {
-        documents::remove(store, document).await?;
-    } else {
-        documents::save(store, document, &tags).await?;
-    }
-    let mut response = S3Response::new(PutBucketTaggingOutput::default());
-    response.extensions.insert(NoContent);
-    Ok(response)
-}
-
-pub async fn delete_bucket(
-    store: &Store,
-    request: S3Request<DeleteBucketTaggingInput>,
-) -> S3Result<S3Response<DeleteBucketTaggingOutput>> {
-    let (bucket, _) = store.bucket(&request.input.bucket).await?;
-    documents::remove(store, bucket_document(&bucket, BucketDocument::Tagging)).await?;
-    Ok(S3Response::new(DeleteBucketTaggingOutput::default()))
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{
-        BUCKET_TAGS_MAX, NoContent, OBJECT_TAGS_MAX, WholeBody, check, of_header, of_new_bucket, without_content,
-    };
+    use super::{BUCKET_TAGS_MAX, OBJECT_TAGS_MAX, WholeBody, check, of_header, of_new_bucket};
     use crate::api::call::Call;
     use crate::api::errors::Fault;
     use bytes::Bytes;
     use http::{HeaderMap, HeaderName, HeaderValue};
-    use s3s::{Body, HttpResponse};
 
     fn header(text: &'static str) -> Result<Vec<(String, String)>, Fault> {
         let name = HeaderName::from_static("x-amz-tagging");
@@ -303,17 +186,5 @@ mod tests {
         let words = |words: &str| Err(Fault::InvalidTag(words.to_owned()));
         assert_eq!(refused(OBJECT_TAGS_MAX), words("Your TagKey cannot be prefixed with aws:"));
         assert_eq!(refused(BUCKET_TAGS_MAX), words("System tags cannot be added/updated by requester"));
-    }
-
-    #[test]
-    fn a_marked_answer_gets_the_status_no_content() {
-        let status = |marked: bool| {
-            let mut response = HttpResponse::new(Body::empty());
-            if marked {
-                response.extensions_mut().insert(NoContent);
-            }
-            without_content(response).status().as_u16()
-        };
-        assert_eq!((status(true), status(false)), (204, 200));
     }
 }

@@ -8,9 +8,10 @@
 //! has no origin, and is not sent again once its entry is in the log. If this host does not learn its outcome in time,
 //! the outcome is unknown.
 
-use super::apply::{Proposal, Propose, Undecided, Waiter};
-use super::handle::{Inner, Leader, MetaError, unavailable};
-use super::network::{Forward, ForwardOutcome, Forwarded, Kind, decode, encode, encode_plain};
+use super::inner::{Inner, Leader};
+use crate::actors::consensus::apply::{Proposal, Propose, Undecided, Waiter};
+use crate::actors::consensus::network::{Forward, ForwardOutcome, Forwarded, Kind, decode, encode, encode_plain};
+use crate::actors::consensus::shared::{MetaError, unavailable};
 use crate::limits::{FORWARDS_MAX, PROPOSAL_WAIT_MAX};
 use crate::net::GroupError;
 use crate::storage::meta::codec::{decode_command, encode_command};
@@ -53,7 +54,7 @@ enum Attempted {
     AgainAtOnce,
 }
 
-pub(super) async fn propose(inner: &Inner, change: Change) -> Result<Reply, MetaError> {
+pub async fn propose(inner: &Inner, change: Change) -> Result<Reply, MetaError> {
     change.check_documents()?;
     let since = inner.ambient.clock.monotonic();
     let permit = Arc::new(permit(inner, proposal_bytes(&change), PROPOSAL_WAIT_MAX).await?);
@@ -229,7 +230,7 @@ async fn decide_here(
 }
 
 /// Proposes a change for another host. Decodes it first: an entry that no replica can decode would stop all of them.
-pub(super) async fn serve(inner: &Inner, body: &Bytes) -> Result<Bytes, GroupError> {
+pub async fn serve(inner: &Inner, body: &Bytes) -> Result<Bytes, GroupError> {
     let (Forward { origin }, command): (Forward, Bytes) = decode(body)?;
     let outcome = match decode_command(&command) {
         Err(error) => ForwardOutcome::Refused(error.to_string()),
@@ -274,11 +275,11 @@ fn proposal_bytes(change: &Change) -> u32 {
     u32::try_from(large).unwrap_or(u32::MAX).saturating_add(PROPOSAL_BYTES).min(PROPOSALS_BYTES_MAX)
 }
 
-pub(super) fn proposal_permits() -> Arc<Semaphore> {
+pub fn proposal_permits() -> Arc<Semaphore> {
     Arc::new(Semaphore::new(PROPOSALS_BYTES_MAX as usize))
 }
 
-pub(super) fn forward_permits() -> Semaphore {
+pub fn forward_permits() -> Semaphore {
     Semaphore::new(FORWARDS_MAX)
 }
 

@@ -2,17 +2,18 @@
 //! serves it under its lease. Any other host asks the leader for the index that its own tables must have reached first.
 //! Leases are measured by the monotonic clock.
 
-use super::apply::{MetaRaft, RenewTables};
-use super::handle::{Inner, Leader, MetaError, unavailable};
-use super::network::{Kind, ReadAt, ReadIndex, decode_plain, encode_plain};
-use super::shared::Shared;
+use super::inner::{Inner, Leader};
+use crate::actors::consensus::apply::RenewTables;
+use crate::actors::consensus::network::{Kind, ReadAt, ReadIndex, decode_plain, encode_plain};
+use crate::actors::consensus::shared::Shared;
+use crate::actors::consensus::shared::{MetaError, unavailable};
+use crate::actors::consensus::state::MetaRaft;
 use crate::defects::{Defect, has};
 use crate::limits::{META_READ_WAIT_MAX, REFUSED_WITHIN};
 use crate::net::GroupError;
 use crate::storage::meta::view::MetaView;
 use crate::types::HostId;
 use bytes::Bytes;
-use openraft::ReadPolicy;
 use openraft::async_runtime::WatchReceiver;
 use openraft::raft::linearizable_read::LinearizerOption;
 use std::time::Duration;
@@ -32,7 +33,7 @@ const ASK_PATIENCE: Duration = Duration::from_secs(2);
 
 const _: () = assert!(META_READ_WAIT_MAX.as_millis() + TABLES_PATIENCE.as_millis() <= REFUSED_WITHIN.as_millis());
 
-pub(super) async fn read(inner: &Inner) -> Result<MetaView, MetaError> {
+pub async fn read(inner: &Inner) -> Result<MetaView, MetaError> {
     let shared = &inner.shared;
     if !shared.sole_voter.is_confirmed() {
         timeout(META_READ_WAIT_MAX, pass_barrier(inner)).await.map_err(|_| unavailable("there is no leader"))??;
@@ -117,7 +118,7 @@ async fn index_there(inner: &Inner, leader: HostId) -> Option<u64> {
 }
 
 /// Answers another host's request for a read index.
-pub(super) async fn serve(inner: &Inner, body: &Bytes) -> Result<Bytes, GroupError> {
+pub async fn serve(inner: &Inner, body: &Bytes) -> Result<Bytes, GroupError> {
     let ReadIndex {} = decode_plain(body)?;
     let index = index_here(&inner.raft).await.map_err(|error| GroupError::Refused { why: error.to_string() })?;
     let answer = match index {
@@ -125,24 +126,4 @@ pub(super) async fn serve(inner: &Inner, body: &Bytes) -> Result<Bytes, GroupErr
         None => ReadAt::NotLeader(inner.metrics().current_leader),
     };
     Ok(encode_plain(&answer))
-}
-
-/// Confirms that this host is the only voter, if it is. The order matters: first the epoch of the membership is read,
-/// then the read barrier is passed, and last the membership is checked.
-pub(super) async fn confirm_sole_voter(raft: &MetaRaft, shared: &Shared) {
-    let epoch = shared.sole_voter.epoch();
-    if !raft.voter_ids().eq(std::iter::once(*raft.node_id())) {
-        return;
-    }
-    if raft.ensure_linearizable(ReadPolicy::LeaseRead).await.is_err() {
-        return;
-    }
-    let own = *raft.node_id();
-    let alone = raft.with_raft_state(move |state| {
-        let effective = state.membership_state.effective();
-        effective.voter_ids().eq(std::iter::once(own))
-    });
-    if alone.await.unwrap_or(false) {
-        shared.sole_voter.confirm(epoch);
-    }
 }

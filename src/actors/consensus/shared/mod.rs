@@ -1,16 +1,26 @@
 //! The state that the parts of one replica share: the index of the log, the drives, the tables. Each lock is held for a
 //! few memory operations and never across an await.
 
-use super::mirror::CopyOpener;
+mod entries;
+mod error;
+mod others;
+
+pub use entries::read_entries;
+pub use error::{MetaError, unavailable};
+pub use others::{Agreement, DurableState, Others, lost};
+
 use super::raft_types::LogId;
-use crate::actors::log::LogHandle;
+use crate::actors::log::{LogHandle, Threads};
+use crate::ambient::Ambient;
 use crate::metrics::{MIRROR_COPIES, MIRROR_FAILED};
+use crate::storage::buffer::BufferPool;
 use crate::storage::disk::Disk;
 use crate::storage::kv::KvError;
 use crate::storage::meta::MetaTables;
 use crate::storage::meta::snapshot::TablesDigest;
 use crate::storage::raft_log::{Ballot, History, LogIndex, MirrorSet, Point, Position};
-use crate::types::NodeId;
+use crate::storage::wal::{Durability, ReplayRule};
+use crate::types::{ClusterId, NodeId};
 use arc_swap::ArcSwapOption;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,6 +35,19 @@ use tokio::sync::{Notify, watch};
 const LOST_DRIVE_PATIENCE: Duration = Duration::from_secs(10);
 /// The interval between checks whether a drive that holds up work is out of service.
 const LOSS_LOOKUP_PERIOD: Duration = Duration::from_secs(1);
+
+/// Options for opening log copies.
+#[derive(Clone, Debug)]
+pub struct CopyOpener {
+    pub cluster: ClusterId,
+    pub ambient: Ambient,
+    pub pool: BufferPool,
+    pub durability: Durability,
+    pub segment_bytes: u32,
+    pub threads: Threads,
+    /// The replay rule for copies already on a drive.
+    pub replay: ReplayRule,
+}
 
 /// Where blocking work is done: on other threads, so that the replica's thread stays responsive, or on the replica's
 /// own thread, in a simulation that must run in one thread.
@@ -87,6 +110,21 @@ impl Drive {
 
 pub fn mirror_file(dir: &Path) -> PathBuf {
     dir.join("meta").join("mirror")
+}
+
+/// A drive of this host that is present.
+#[derive(Clone, Debug)]
+pub struct ReplicaDrive {
+    pub node: NodeId,
+    pub disk: Arc<dyn Disk>,
+    /// The drive's own directory; the replica uses `meta/` and `state/` in it.
+    pub dir: PathBuf,
+}
+
+impl ReplicaDrive {
+    pub fn into_idle(self) -> Drive {
+        Drive { disk: self.disk, dir: self.dir, log: None, role: DriveRole::Idle, is_out: false }
+    }
 }
 
 /// The drives of this host, and which of them hold the current snapshot. The mirror task changes the roles, the

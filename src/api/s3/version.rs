@@ -1,6 +1,6 @@
 //! Version ids in requests and answers, and the faults of absent versions and delete markers.
 
-use super::super::object_headers::http_date;
+use super::object_headers::http_date;
 use crate::actors::meta::{BucketRow, DeleteMarker, KvError, MetaView, Pick, Version, VersionRow, Versioning};
 use crate::api::errors::{ArgumentFault, Fault};
 use crate::types::ManifestId;
