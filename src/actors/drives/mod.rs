@@ -17,7 +17,9 @@ pub(crate) mod test_host;
 #[cfg(test)]
 mod tests;
 
-pub use blocking::{Blocking, Inline, Job, ReaderThreads, ThreadsStopped, off_thread};
+#[cfg(any(test, fuzzing, debug_assertions))]
+pub use blocking::Inline;
+pub use blocking::{Blocking, Job, ReaderThreads, ThreadsStopped, off_thread};
 pub use context::NodeContext;
 pub use drive::{Drive, OpenDrives};
 pub(crate) use drive::{ReadFailure, chunk_key, log_error, tombstone_key};
