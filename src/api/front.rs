@@ -15,7 +15,7 @@ use crate::api::call::Call;
 use crate::api::call::TlsVersion;
 use crate::api::call::{Head, Level, Target};
 use crate::api::call::{Origin, RequestTrace};
-use crate::api::errors::{Fault, Named, Names, RequestFault, written};
+use crate::api::errors::{ErrorContext, Fault, Names, RequestFault, written};
 use crate::api::text::Query;
 use crate::limits::REQUEST_HEADERS_BYTES_MAX;
 use crate::sigv4::{Credential, component};
@@ -143,13 +143,13 @@ pub async fn handle(
     let target = target(&converted, front)?;
     let bucket = target.bucket.as_deref().unwrap_or_default();
     if *converted.method() == Method::OPTIONS {
-        trace.aimed_at(bucket);
+        trace.set_named_bucket(bucket);
         return Box::pin(preflight(bucket, converted.headers(), front, trace)).await;
     }
     let other = CorsRequest::of(&converted);
     let answered = serve(converted, &target, call, front).await;
     if answered.is_err() {
-        trace.aimed_at(bucket);
+        trace.set_named_bucket(bucket);
     }
     let Some(CorsRequest { method, headers }) = other else { return answered };
     let more = Box::pin(front.service.cross_origin(bucket, &method, &headers)).await;
@@ -216,7 +216,7 @@ async fn preflight(
     front: &Front,
     trace: &Arc<RequestTrace>,
 ) -> S3Result<S3Response> {
-    trace.resolved("Preflight", Some(bucket.to_owned()), None, None);
+    trace.set_operation("Preflight", Some(bucket.to_owned()), None, None);
     let mut response = S3Response::new(s3s::Body::empty());
     *response.headers_mut() = front.service.preflight(bucket, headers).await?;
     Ok(response)
@@ -313,14 +313,14 @@ fn finish(
 /// Builds the error response to a refused request, with the request's values that S3 repeats in its errors.
 fn refused(request: &HttpRequest, error: &S3Error, record: &RequestRecord, host_id: &str) -> S3Response {
     let text = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let named = Named {
+    let named = ErrorContext {
         authorization: text("authorization"),
         date: text("x-amz-date"),
         md5: text("content-md5"),
         sha256: text("x-amz-content-sha256"),
         range: text("range"),
         storage_class: text("x-amz-storage-class"),
-        ..record.named()
+        ..record.error_context()
     };
     written(error, &Names { named, resource: record.path(), request_id: &record.id, host_id })
 }

@@ -163,7 +163,7 @@ async fn scrape(request: HttpRequest, source: Data<SharedHealth>, token: Data<Me
 #[cfg(test)]
 mod tests {
     use super::{Health, Safety, Verdict, cluster, live, ready};
-    use crate::api::{BlobsShown, Bounds};
+    use crate::api::{BlobsJson, Bounds};
     use actix_web::http::StatusCode;
 
     fn health(reads: bool, writes: bool, reasons: &[&str]) -> Health {
@@ -197,7 +197,7 @@ mod tests {
         let of = |safety: Safety| Health { safety, ..health(true, true, &["something"]) }.verdict();
         assert_eq!(of(Safety { missing_shards: one, ..Safety::default() }), Verdict::Degraded);
         assert_eq!(of(Safety { at_risk: true, missing_shards: one, ..Safety::default() }), Verdict::AtRisk);
-        let unreadable = BlobsShown { blobs: one, bytes_counted: 1 };
+        let unreadable = BlobsJson { blobs: one, bytes_counted: 1 };
         let lost = Safety { at_risk: true, unreadable, ..Safety::default() };
         assert_eq!(of(lost.clone()), Verdict::Unavailable);
         let probed = Health { safety: lost, ..health(true, true, &[]) };

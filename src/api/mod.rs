@@ -37,7 +37,7 @@ pub use iam::{KeySetFiles, KeySets};
 pub use identity::ROOT_ACCOUNT;
 pub use identity::changes::accounts_file::AccountsFile;
 pub use s3::Credentials;
-pub use safety::{BlobsShown, Bounds, LossesShown, RepairsShown, Safety, StopSafety, Verdict};
+pub use safety::{BlobsJson, Bounds, LossesJson, RepairsJson, Safety, StopSafety, Verdict};
 pub use server::{
     ApiError, ApiHandle, ApiOptions, CertificateSource, EndpointError, Endpoints, ListenerTls, StartupProgress,
     StartupServer, serve,

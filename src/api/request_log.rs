@@ -6,7 +6,7 @@ use super::access_log::{AccessEntry, Ended};
 use super::audit::{self, AuditLog, Listener};
 use crate::actors::traffic::Meter;
 use crate::api::call::RequestTrace;
-use crate::api::errors::Named;
+use crate::api::errors::ErrorContext;
 use crate::api::text::Query;
 use crate::metrics::{RECEIVED_BYTES_IN_ALL, REQUEST_SECONDS, REQUESTS, REQUESTS_ACTIVE_NOW, SENT_BYTES_IN_ALL};
 use actix_web::http::{Method, Uri};
@@ -36,9 +36,9 @@ impl StatusText {
 }
 
 /// Displays an address; nothing if it is unknown.
-struct Shown(Option<SocketAddr>);
+struct DisplayedAddress(Option<SocketAddr>);
 
-impl fmt::Display for Shown {
+impl fmt::Display for DisplayedAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.map_or(Ok(()), |address| address.fmt(f))
     }
@@ -100,8 +100,8 @@ impl RequestRecord {
     }
 
     /// Returns the values of the request that an error response repeats: bucket, key, method, query.
-    pub fn named(&self) -> Named<'_> {
-        Named { method: self.method.as_str(), query: self.query(), ..self.trace.named() }
+    pub fn error_context(&self) -> ErrorContext<'_> {
+        ErrorContext { method: self.method.as_str(), query: self.query(), ..self.trace.error_context() }
     }
 
     /// Records the status and the time of the response's head.
@@ -192,7 +192,7 @@ impl Drop for RequestRecord {
             bucket = self.trace.bucket().unwrap_or(""),
             key = self.trace.key().unwrap_or(""),
             access_key = self.trace.access_key().unwrap_or(""),
-            remote = %Shown(self.remote),
+            remote = %DisplayedAddress(self.remote),
             status = self.status,
             error = self.code.as_deref().unwrap_or(""),
             received_bytes = received,
@@ -218,7 +218,7 @@ mod tests {
     fn a_request_is_counted_once_by_operation_and_status() {
         let counter = REQUESTS.with_label_values(&["a test of counting", "206"]);
         let mut one = record();
-        one.trace.resolved("a test of counting", None, None, None);
+        one.trace.set_operation("a test of counting", None, None, None);
         one.answered(206);
         one.sent(10);
         assert_eq!(counter.get(), 0);
@@ -238,7 +238,7 @@ mod tests {
     fn a_request_without_a_response_is_counted_as_499() {
         let counter = REQUESTS.with_label_values(&["a test of going away", "499"]);
         let one = record();
-        one.trace.resolved("a test of going away", None, None, None);
+        one.trace.set_operation("a test of going away", None, None, None);
         drop(one);
         assert_eq!(counter.get(), 1);
     }

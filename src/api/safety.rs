@@ -59,21 +59,21 @@ impl fmt::Display for Bounds {
 
 /// A number of blobs (objects or parts of objects), and the bytes of those that were counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BlobsShown {
+pub struct BlobsJson {
     pub blobs: Bounds,
     pub bytes_counted: u64,
 }
 
 /// The largest losses that are survived: any `domains` failure domains, or any `hosts` hosts, or any `drives` drives.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LossesShown {
+pub struct LossesJson {
     /// `None` if each host is a failure domain of its own.
     pub domains: Option<usize>,
     pub hosts: usize,
     pub drives: usize,
 }
 
-impl fmt::Display for LossesShown {
+impl fmt::Display for LossesJson {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let count = |count: usize, what: &str| {
             (count > 0).then(|| format!("{count} {what}{}", if count == 1 { "" } else { "s" }))
@@ -87,7 +87,7 @@ impl fmt::Display for LossesShown {
 
 /// The repair queue of the whole cluster.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RepairsShown {
+pub struct RepairsJson {
     pub queued: u64,
     /// The shards repaired over the last minute.
     pub repaired_per_minute: u64,
@@ -102,18 +102,18 @@ pub struct Safety {
     /// its drives would survive that loss.
     pub at_risk: bool,
     /// The losses that the data survives now.
-    pub survives_now: LossesShown,
+    pub survives_now: LossesJson,
     /// The losses after which every request would still be served, as of now.
-    pub serves_without: LossesShown,
+    pub serves_without: LossesJson,
     /// Shards that are missing now: those of drives that are out of service or being filled, and those in the repair
     /// queue.
     pub missing_shards: Bounds,
     /// The blobs that lack at least one shard.
-    pub reduced: BlobsShown,
+    pub reduced: BlobsJson,
     /// The blobs among `reduced` that are readable, but have no spare shard.
-    pub without_spare: BlobsShown,
+    pub without_spare: BlobsJson,
     /// The blobs among `reduced` that are not readable.
-    pub unreadable: BlobsShown,
+    pub unreadable: BlobsJson,
     /// True if every blob was counted with the drives as they are now.
     pub is_counted: bool,
     /// True if drives or the metadata changed since the missing shards were counted. Until the next count the cluster
@@ -125,7 +125,7 @@ pub struct Safety {
     pub uncompared_drives: Vec<u32>,
     /// Shards that the metadata places on `uncompared_drives`.
     pub uncompared_shards: u64,
-    pub repairs: RepairsShown,
+    pub repairs: RepairsJson,
     /// The repairs that run without an operator.
     pub doing: Vec<String>,
     /// The actions that the operator has to take.

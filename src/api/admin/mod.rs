@@ -14,24 +14,22 @@ mod source;
 mod streamed;
 mod top;
 
-pub use crate::api::s3::{BucketShown, Explained, ObjectShown, StatementShown};
-pub use encryption::{
-    ChangeKey, EncryptionKeyShown, EncryptionKeysShown, Rewrap, RewrapCursor, Rewrapped, RootKeyShown,
-};
+pub use crate::api::s3::{BucketJson, Explained, ObjectJson, StatementJson};
+pub use encryption::{ChangeKey, EncryptionKeyJson, EncryptionKeysJson, Rewrap, RewrapCursor, Rewrapped, RootKeyJson};
 pub use identities::{CallIam, ExplainAccess, ExplainedCaller};
 pub use jobs::{
-    ChooseScrub, HealCounts, HealOfHost, HealStatus, HostAnswer, MovesOfHost, MovesShown, Ordered, OrderedOfHost,
-    ScrubCounts, ScrubOfHost, ScrubShown, ScrubStatus, StartHeal,
+    ChooseScrub, HealCounts, HealOfHost, HealStatus, HostAnswer, MovesJson, MovesOfHost, Ordered, OrderedOfHost,
+    ScrubCounts, ScrubJson, ScrubOfHost, ScrubStatus, StartHeal,
 };
-pub use rate_limits::{RateLimitsShown, SetRateLimits};
+pub use rate_limits::{RateLimitsJson, SetRateLimits};
 pub use shapes::{
-    AcceptClock, AddDrive, AdminFault, BucketUsageShown, CapacityShown, ChangeLayout, ClockSettingShown, ClockShown,
-    CountsShown, DriveAdded, DriveReplaced, ForecastShown, GeometryShown, GetStopSafety, Guarantee, HostClockShown,
-    HostRolesShown, HostShown, HostStateShown, Info, LayoutChanged, LayoutShown, LeaderMoved, MetadataRole, MoveLeader,
-    NodeShown, QuotaShown, ReplaceDrive, ReplicaShown, SetQuota, ShardShown, UnknownDropped,
+    AcceptClock, AddDrive, AdminFault, BucketUsageJson, CapacityJson, ChangeLayout, ClockJson, ClockSettingJson,
+    CountsJson, DriveAdded, DriveReplaced, ForecastJson, GeometryJson, GetStopSafety, Guarantee, HostClockJson,
+    HostJson, HostRolesJson, HostStateJson, Info, LayoutChanged, LayoutJson, LeaderMoved, MetadataRole, MoveLeader,
+    NodeJson, QuotaJson, ReplaceDrive, ReplicaJson, SetQuota, ShardJson, UnknownDropped,
 };
 pub use source::{AdminError, AdminSource, MetadataCopy, ShardsPage};
-pub use top::{HeavyShown, RankedShown, TopOfKindShown, TopShown};
+pub use top::{HeavyJson, RankedJson, TopJson, TopOfKindJson};
 
 #[cfg(test)]
 pub use routes::Route;

@@ -114,7 +114,7 @@ impl<B> Collected<B> {
     /// from which the request is refused.
     fn fail(&mut self, fault: Fault) -> Poll<Option<Result<Frame<Bytes>, StdError>>> {
         self.inner = None;
-        self.trace.refuse(fault.clone().into());
+        self.trace.set_error(fault.clone().into());
         Poll::Ready(Some(Err(Box::new(fault))))
     }
 

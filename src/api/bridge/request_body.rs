@@ -171,7 +171,7 @@ where
                     let waited = this.waiting.take().map(|waiting| waiting.since.elapsed()).unwrap_or_default();
                     this.pace.received(waited, chunk.len() as u64);
                     this.seat.passed(chunk.len());
-                    this.trace.received(chunk.len());
+                    this.trace.add_received(chunk.len());
                     if let Err(stalled) = this.pace.judge(std::time::Duration::ZERO) {
                         return Poll::Ready(Some(Err(Box::new(stalled))));
                     }

@@ -68,7 +68,7 @@ pub type Answered = Result<Outcome, IdentityError>;
 
 impl Outcome {
     /// Returns the outcome of a lookup, which writes nothing.
-    pub fn told(fill: impl FnOnce(&mut Xml)) -> Answered {
+    pub fn lookup(fill: impl FnOnce(&mut Xml)) -> Answered {
         let mut body = Xml::default();
         fill(&mut body);
         Ok(Self { writes: Vec::new(), body: Some(body) })

@@ -26,8 +26,8 @@ impl RequestFacts {
     /// Records the operation, access key and subject in the trace, before the call is carried out.
     pub fn begun(&self, operation: &'static str, access_key: Option<&str>, subject: Vec<(&'static str, String)>) {
         if let Some(trace) = &self.trace {
-            trace.resolved(operation, None, None, access_key.map(str::to_owned));
-            trace.is_on(subject);
+            trace.set_operation(operation, None, None, access_key.map(str::to_owned));
+            trace.set_subject(subject);
         }
     }
 
@@ -37,13 +37,13 @@ impl RequestFacts {
         let key = answer.first("SecretAccessKey").and(answer.first("AccessKeyId"));
         let key = key.map(|key| ("AccessKeyId", key.to_owned()));
         let others = MADE.iter().filter_map(|name| Some((*name, answer.first(name)?.to_owned())));
-        trace.made(key.into_iter().chain(others).collect());
+        trace.set_result(key.into_iter().chain(others).collect());
     }
 
     /// Records in the trace that the call is refused with this code.
     pub fn refused(&self, code: &'static str) {
         if let Some(trace) = &self.trace {
-            trace.answered_with(code);
+            trace.set_code(code);
         }
     }
 
@@ -51,7 +51,7 @@ impl RequestFacts {
     /// verified.
     pub async fn signed_by(&self, resolved: &Resolved) {
         if let Some(trace) = &self.trace {
-            trace.asked_by(&resolved.principal);
+            trace.set_principal(&resolved.principal);
         }
         if let Some(seat) = &self.seat {
             seat.of_account(&resolved.access_key, &resolved.principal.canonical_id).await;

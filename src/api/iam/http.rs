@@ -51,7 +51,7 @@ pub async fn serve(service: &IamService, request: HttpRequest, call: &Call, secu
     let trace = Some(Arc::clone(&call.trace));
     let facts = RequestFacts { source_ip, user_agent, secure, region: service.region.clone(), seat, trace };
     let answer = answer(service, &received, &facts, &call.origin.request_id).await;
-    call.trace.resolved(answer.operation, None, None, answer.access_key);
+    call.trace.set_operation(answer.operation, None, None, answer.access_key);
     answer.response
 }
 

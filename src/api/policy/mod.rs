@@ -33,8 +33,8 @@ pub use actions::{
 pub use context::{Budget, Context};
 pub use document::{Effect, Policy, PolicyError, PolicyKind};
 pub use evaluate::{
-    Bucket, Decision, Grounds, Identity, Missing, Named, Object, Place, Prepared, Question, Reason, StatementName,
-    Target, evaluate,
+    Bucket, Decision, Grounds, Identity, Missing, NamedPolicy, Object, Place, Prepared, Question, Reason,
+    StatementName, Target, evaluate,
 };
 pub use parsed::ParsedPolicies;
 pub use principal::{Account, Principal, PrincipalPattern};

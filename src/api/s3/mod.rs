@@ -30,7 +30,7 @@ mod website;
 #[cfg(test)]
 pub use access::OPERATIONS;
 pub use access::{
-    BucketShown, Credentials, Explained, HypotheticalRequest, ObjectShown, StatementShown, Unexplained, explain,
+    BucketJson, Credentials, Explained, HypotheticalRequest, ObjectJson, StatementJson, Unexplained, explain,
 };
 pub use checksums::{of_headers as checksum_of_headers, parse_digest, parse_md5};
 pub use host::{Domains, WebsiteHosts};
@@ -134,7 +134,7 @@ impl Service {
         let mut request = request;
         request.extensions_mut().insert(call);
         let answered = self.s3s.call(request).await;
-        match (trace.take_refusal(), answered) {
+        match (trace.take_error(), answered) {
             (Some(error), _) => Err(error),
             (None, Ok(answer)) if answer.status().is_client_error() || answer.status().is_server_error() => {
                 Err(errors::of_s3s(&answer))
@@ -331,7 +331,7 @@ fn with_condition(condition: Option<&'static str>, error: S3Error) -> S3Error {
 /// answer is not used.
 fn refuse(trace: &RequestTrace, error: S3Error) -> S3Error {
     let for_s3s = S3Error::new(error.code().clone());
-    trace.refuse(error);
+    trace.set_error(error);
     for_s3s
 }
 
@@ -482,8 +482,8 @@ mod tests {
         let for_s3s = refuse(&trace, Fault::NoSuchKey.into());
         assert_eq!(for_s3s.code().as_str(), "NoSuchKey");
         refuse(&trace, Fault::InvalidRange { size_bytes: 7 }.into());
-        let refused = trace.take_refusal().expect("it was refused");
+        let refused = trace.take_error().expect("it was refused");
         assert_eq!((refused.code().as_str(), details_of(&refused).len()), ("InvalidRange", 1));
-        assert!(trace.take_refusal().is_none());
+        assert!(trace.take_error().is_none());
     }
 }

@@ -235,7 +235,7 @@ async fn a_change_whose_client_disconnects_is_audited() {
     let begin = |operation| {
         let mut record = RequestRecord::begin("1".into(), Method::PUT, Uri::from_static("/box"), None);
         record.audit = log.clone();
-        record.trace.resolved(operation, Some("box".to_owned()), None, None);
+        record.trace.set_operation(operation, Some("box".to_owned()), None, None);
         record
     };
     drop(begin("PutObject"));

@@ -1,14 +1,14 @@
 //! The clock for the admin API: this host's clock, those of the others, and the confirmed time; and confirming a clock.
 
 use super::{HostAdmin, known, shown, unavailable};
-use crate::api::admin::{AdminError, ClockSettingShown, ClockShown, HostClockShown};
+use crate::api::admin::{AdminError, ClockJson, ClockSettingJson, HostClockJson};
 use crate::limits::CLOCKS_AGREE_WITHIN;
 use crate::storage::meta::command::{Change, Reply};
 use crate::storage::meta::record::{AdvanceClock, ClockSetting, ClockSource};
 use crate::types::UnixMs;
 
 impl HostAdmin {
-    pub(super) async fn clock_shown(&self) -> Result<ClockShown, AdminError> {
+    pub(super) async fn clock_shown(&self) -> Result<ClockJson, AdminError> {
         let (record, known) = self.look_up(|view| Ok((view.clock()?, known(view)?))).await?;
         let clock = self.status.metadata.clock();
         if let Some(record) = &record {
@@ -18,9 +18,9 @@ impl HostAdmin {
         let host = |(host, ahead_ms): &(Option<_>, i64)| {
             let host = host.unwrap_or(self.host);
             let name = names.get(&host).cloned().unwrap_or_else(|| shown(host));
-            HostClockShown { host: shown(host), name, ahead_ms: *ahead_ms }
+            HostClockJson { host: shown(host), name, ahead_ms: *ahead_ms }
         };
-        Ok(ClockShown {
+        Ok(ClockJson {
             clock_ms: status.wall.0,
             date_ms: status.time.now.0,
             confirmed_ms: status.is_confirmed.then_some(status.time.confirmed.0),
@@ -31,7 +31,7 @@ impl HostAdmin {
         })
     }
 
-    pub(super) async fn accept(&self, time_ms: u64) -> Result<ClockShown, AdminError> {
+    pub(super) async fn accept(&self, time_ms: u64) -> Result<ClockJson, AdminError> {
         let UnixMs(now_ms) = self.context.ambient.clock.unix_ms();
         if now_ms.abs_diff(time_ms) > CLOCKS_AGREE_WITHIN.as_millis() as u64 {
             let why = format!(
@@ -53,11 +53,11 @@ impl HostAdmin {
     }
 }
 
-fn setting(ClockSetting { from, to, by }: ClockSetting) -> ClockSettingShown {
+fn setting(ClockSetting { from, to, by }: ClockSetting) -> ClockSettingJson {
     let by = match by {
         ClockSource::Counted => "counted",
         ClockSource::Hosts => "hosts",
         ClockSource::Operator => "operator",
     };
-    ClockSettingShown { from_ms: from.0, to_ms: to.0, by: by.to_owned() }
+    ClockSettingJson { from_ms: from.0, to_ms: to.0, by: by.to_owned() }
 }

@@ -43,8 +43,8 @@ enum RetireError {
 struct Exits {
     /// The drives that were removed while the host runs.
     removed: BTreeSet<NodeId>,
-    /// The removed drives that the metadata log was told to leave.
-    told: BTreeSet<NodeId>,
+    /// The removed drives that the metadata log was ordered to leave.
+    ordered: BTreeSet<NodeId>,
     /// The drives that the host has given up.
     gone: BTreeSet<NodeId>,
 }
@@ -65,9 +65,9 @@ impl Exits {
         self.removed.difference(&self.gone).copied().collect()
     }
 
-    /// Returns the drives that the metadata log was not told to leave yet, and marks them as told.
+    /// Returns the drives that the metadata log was not ordered to leave yet, and marks them as ordered.
     fn take_untold(&mut self, left: &BTreeSet<NodeId>) -> Vec<NodeId> {
-        left.iter().copied().filter(|node| self.told.insert(*node)).collect()
+        left.iter().copied().filter(|node| self.ordered.insert(*node)).collect()
     }
 
     fn note_gone(&mut self, nodes: BTreeSet<NodeId>) {
@@ -76,7 +76,7 @@ impl Exits {
 
     /// Notes a failure: these drives go through all steps again.
     fn note_failed(&mut self, nodes: &BTreeSet<NodeId>) {
-        self.told.retain(|node| !nodes.contains(node));
+        self.ordered.retain(|node| !nodes.contains(node));
     }
 }
 

@@ -15,7 +15,7 @@ mod words;
 
 use crate::actors::drives::health::{Contents, HostState, NodeHealth, ReplicaState};
 use crate::actors::healer::{Amount, Snapshot, Tally};
-use crate::api::{BlobsShown, Bounds, LossesShown, RepairsShown, Safety};
+use crate::api::{BlobsJson, Bounds, LossesJson, RepairsJson, Safety};
 use crate::storage::meta::record::BlobRef;
 use crate::storage::ring::{Guarantee, Losses, Ring, Standing};
 use crate::types::{BlobId, Geometry, HostId, NodeId, ShardIndex};
@@ -147,7 +147,7 @@ pub(super) fn assess(facts: &Facts<'_>) -> Safety {
     let parity = u64::from(facts.geometry.parity);
     let amount = |of: fn(&Tally) -> Amount, shards_each: u64| blobs(facts, missing, of, shards_each);
     let without_spare = match parity {
-        0 => BlobsShown::default(),
+        0 => BlobsJson::default(),
         parity => amount(|tally| tally.without_spare, parity),
     };
     let promised = guarantee(facts);
@@ -164,7 +164,7 @@ pub(super) fn assess(facts: &Facts<'_>) -> Safety {
         Some(_) => Losses::NONE,
         None => now.min(facts.ring.losses_for_writes(facts.geometry, facts.standing)).min(gateways(facts)),
     };
-    let shown = |losses: Losses| LossesShown {
+    let shown = |losses: Losses| LossesJson {
         domains: promised.has_domains.then_some(losses.domains),
         hosts: losses.hosts,
         drives: losses.drives,
@@ -220,14 +220,14 @@ fn missing_shards(facts: &Facts<'_>) -> Bounds {
 
 /// Returns bounds of the number of blobs that each lack at least `shards_each` shards. `of` selects their count in the
 /// tally.
-fn blobs(facts: &Facts<'_>, missing: Bounds, of: fn(&Tally) -> Amount, shards_each: u64) -> BlobsShown {
+fn blobs(facts: &Facts<'_>, missing: Bounds, of: fn(&Tally) -> Amount, shards_each: u64) -> BlobsJson {
     let all = facts.snapshot.counts.map_or(0, |counts| counts.blobs);
     let bound = (missing.at_most / shards_each).min(all);
     let counted = facts.tally().map(of).unwrap_or_default();
     let at_least = counted.blobs.min(bound);
     let at_most = if facts.exact().is_some() { at_least } else { bound };
     let bytes_counted = if at_least == 0 { 0 } else { counted.bytes };
-    BlobsShown { blobs: Bounds { at_least, at_most }, bytes_counted }
+    BlobsJson { blobs: Bounds { at_least, at_most }, bytes_counted }
 }
 
 /// Returns the losses that the data survives. Until the census has counted, assumes the worst blob: one that has the
@@ -271,11 +271,11 @@ fn gateways(facts: &Facts<'_>) -> Losses {
     Losses { domains: domains.saturating_sub(1), hosts: up.len().saturating_sub(1), drives: usize::MAX }
 }
 
-fn repairs(facts: &Facts<'_>) -> RepairsShown {
+fn repairs(facts: &Facts<'_>) -> RepairsJson {
     let (queued, speed) = (facts.repairs(), facts.snapshot.repaired_per_1000_seconds);
     let eta_seconds = match queued {
         0 => Some(0),
         queued => queued.saturating_mul(1000).checked_div(speed),
     };
-    RepairsShown { queued, repaired_per_minute: speed.saturating_mul(60) / 1000, eta_seconds }
+    RepairsJson { queued, repaired_per_minute: speed.saturating_mul(60) / 1000, eta_seconds }
 }

@@ -2,7 +2,7 @@
 
 use super::{Facts, metadata};
 use crate::actors::drives::health::Contents;
-use crate::storage::ring::Standing;
+use crate::storage::ring::Availability;
 use crate::types::{HostId, NodeId};
 
 /// The decision whether a host may be stopped, with its reason.

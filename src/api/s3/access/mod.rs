@@ -13,7 +13,7 @@ mod parameters;
 mod request;
 mod unsupported;
 
-pub use explain::{BucketShown, Explained, HypotheticalRequest, ObjectShown, StatementShown, Unexplained, explain};
+pub use explain::{BucketJson, Explained, HypotheticalRequest, ObjectJson, StatementJson, Unexplained, explain};
 pub use judge::{Authority, Judge, ObjectKeys, OnEach, Subject};
 pub use memos::{Holder, JudgedBucket, Memos};
 
@@ -190,7 +190,7 @@ impl Gate {
     pub fn admit_anonymous(&self, view: &MetaView, guarded: &JudgedBucket, trace: &RequestTrace) -> S3Result<()> {
         let admitted = self.admit(view, guarded.rates, || Limited::Bucket(guarded.row.bucket.id))?;
         if let Some(admitted) = admitted {
-            trace.limited(Rates::new(vec![admitted], true));
+            trace.set_rates(Rates::new(vec![admitted], true));
         }
         Ok(())
     }
@@ -244,13 +244,13 @@ impl Gate {
         let refused = || Fault::NotImplemented(format!("The operation {name} is not implemented."));
         let (bucket, key) = (bucket.map(str::to_owned), key.map(str::to_owned));
         let access_key = call.authentication.access_key.clone();
-        call.trace.resolved(operation.unwrap_or("Other"), bucket.clone(), key.clone(), access_key);
+        call.trace.set_operation(operation.unwrap_or("Other"), bucket.clone(), key.clone(), access_key);
         let came = ArrivalTime::now(&*self.iam.ambient.clock);
         let source = renamed.map(|source| Source::renamed(bucket.as_deref().unwrap_or_default(), source));
         let known =
             self.judge(Head { operation: name, source: source.as_ref(), headers, uri }, call, came.wall).await?;
         if let Some(resolved) = known.resolved() {
-            call.trace.asked_by(&resolved.principal);
+            call.trace.set_principal(&resolved.principal);
             call.seat.of_account(&resolved.access_key, &resolved.principal.canonical_id).await;
         }
         // An account's requests count against its limits even if they are refused. A bucket's limits count only
@@ -281,7 +281,7 @@ impl Gate {
             None => None,
         };
         if of_account.is_some() || of_bucket.is_some() {
-            call.trace.limited(Rates::new(of_account.into_iter().chain(of_bucket).collect(), is_streamed));
+            call.trace.set_rates(Rates::new(of_account.into_iter().chain(of_bucket).collect(), is_streamed));
         }
         let authority = guarded.map(|guarded| Authority { judge: Arc::clone(&known.judge), guarded });
         let caller = caller(&known, asks.bypass);

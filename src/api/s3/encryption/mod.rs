@@ -34,7 +34,7 @@ pub use kms::{KmsNames, arn_to_judge};
 use requested::RequestedKms;
 pub use requested::{RequestedEncryption, requested_encryption};
 pub use requests::{check_read, key_of_completion, key_of_part, key_of_read, key_of_source};
-pub use shown::{Shown, add_customer_headers, shown};
+pub use shown::{EncryptionFields, add_customer_headers, shown};
 
 use crate::api::errors::Fault;
 use std::fmt::Display;

@@ -1,7 +1,7 @@
 //! CopyObject: if possible, the copy shares its source's bytes, which costs one entry of the metadata log. Otherwise
 //! the bytes are read and written again.
 
-use super::super::encryption::{Shown, key_of_source, of_bucket};
+use super::super::encryption::{EncryptionFields, key_of_source, of_bucket};
 use super::super::event_drafts::EventDrafts;
 use super::super::lifecycle::expiration_of;
 use super::super::object_headers::{etag_header, object_checksum, stored_headers, timestamp};
@@ -214,7 +214,7 @@ async fn write(
     algorithm: Option<ChecksumAlgorithm>,
     seal: RequestedSealing,
     mut target: Target,
-) -> S3Result<(ObjectVersion, Shown)> {
+) -> S3Result<(ObjectVersion, EncryptionFields)> {
     let sealing_of_source = sealing_of(&readable.object.version.traits)?;
     let refers =
         may_refer(&readable.object.version.manifest, algorithm) && seal.keeps_tag_of(sealing_of_source.as_ref());

@@ -17,11 +17,11 @@ const METHODS: &str = "GET, HEAD, OPTIONS";
 /// Answers a request. A failure is answered with an error page, or with the site's own error document.
 pub async fn serve(store: &Store, gate: &Gate, request: &SiteRequest<'_>) -> HttpResponse {
     let key = request.uri.path().strip_prefix('/').and_then(percent::decode_path);
-    request.trace.resolved("Website", Some(request.bucket.to_owned()), key.clone(), None);
+    request.trace.set_operation("Website", Some(request.bucket.to_owned()), key.clone(), None);
     match respond(store, gate, request, key).await {
         Ok(response) => response,
         Err(problem) => {
-            request.trace.answered_with(problem.code());
+            request.trace.set_code(problem.code());
             problem.page(None, &request.origin)
         }
     }
@@ -87,7 +87,7 @@ async fn recover(
         ErrorResponse::Redirect(to) => Ok(redirect(&to)),
         ErrorResponse::Page => Err(problem),
         ErrorResponse::Document(key) => {
-            request.trace.answered_with(problem.code());
+            request.trace.set_code(problem.code());
             let document = pages.document(&key, request, &problem).await;
             Ok(document.unwrap_or_else(|second| problem.page(Some(&second), &request.origin)))
         }
