@@ -173,7 +173,7 @@ impl HostStatus {
             geometry: self.context.geometry,
             health: &health,
             absent,
-            standing: &self.context.availability(),
+            availability: &self.context.availability(),
             voters: self.voters(&health),
             applied_before: self.reads.applied_before(),
             is_current: self.reads.is_current(snapshot.as_of, self.context.ambient.clock.monotonic()),

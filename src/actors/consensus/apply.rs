@@ -25,7 +25,6 @@ use crate::storage::meta::command::{Change, Command, Origin, Reply, check_comman
 use crate::types::NodeId;
 use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, WrapFuture};
 use bytes::Bytes;
-use openraft::Raft;
 use openraft::async_runtime::WatchReceiver;
 use openraft::errors::{ClientWriteError, RaftError};
 use openraft::raft::ClientWriteResponse;

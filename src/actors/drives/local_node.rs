@@ -5,13 +5,11 @@
 //! Refuses requests for nodes of other hosts and for nodes out of service, appends to a full drive, and requests that
 //! exceed the bounds of `limits`. Reads never write anything.
 
-use super::blocking::{Blocking, ThreadsStopped, off_thread};
+use super::blocking::{ThreadsStopped, off_thread};
 use super::context::NodeContext;
 use super::drive::{Drive, OpenDrives, ReadFailure, chunk_key, index_error, stopped_error, tombstone_key};
-use super::health::HealthBoard;
-use super::load::UserLoad;
 use super::publishing::{LatePublications, append_and_publish};
-use crate::actors::drives::{FaultSink, ShardFault};
+use crate::actors::drives::ShardFault;
 use crate::limits::{CHUNK_BYTES_MAX, CHUNKS_READ_MAX, SHARDS_DROPPED_MAX};
 use crate::metrics;
 use crate::net::{AppendChunks, ChunkFault, ChunksRead, InventoryPage, NodeService, PeerError, ReadChunks};
@@ -19,7 +17,6 @@ use crate::storage::shard_index::{ChunkId, IndexError, IndexResult, ShardIndex};
 use crate::storage::wal::{Location, NewRecord, RecordKind};
 use crate::types::{ChunkIndex, NodeId, ShardId};
 use bytes::Bytes;
-use std::sync::Arc;
 
 /// Serves the drives of this host.
 #[derive(Debug)]

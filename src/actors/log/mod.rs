@@ -167,12 +167,8 @@ impl LogHandle {
         }
     }
 
-    /// Appends records and waits only until they are written. The next sync, which follows soon, makes them durable.
-    pub async fn append_relaxed(&self, records: Vec<NewRecord>) -> Result<Vec<Location>, WalError> {
-        self.submit_relaxed(records).await
-    }
-
-    /// Like `append_relaxed`, but queues the records before it returns. They are written even if the future is dropped.
+    /// Appends records; the future waits only until they are written. The next sync, which follows soon, makes them
+    /// durable. The records are queued before this returns, and are written even if the future is dropped.
     pub fn submit_relaxed(
         &self,
         records: Vec<NewRecord>,

@@ -3,7 +3,7 @@
 use super::xml::Xml;
 use crate::api::call::RequestTrace;
 use crate::api::identity::Resolved;
-use crate::api::room::Seat;
+use crate::api::sharing::Seat;
 use std::sync::Arc;
 
 /// The elements of an answer that name what the call created, for the logs.

@@ -6,7 +6,7 @@ use super::service::IamService;
 use super::takes::{Head, takes};
 use crate::api::call::Call;
 use crate::api::identity::resolve;
-use crate::api::room::{Ungathered, gather};
+use crate::api::sharing::{Ungathered, gather};
 use crate::limits::{BODY_BYTES_MAX, IAM_BODY_BYTES_MAX};
 use crate::sigv4::Received;
 use bytes::Bytes;

@@ -22,7 +22,7 @@ mod parsed;
 mod pattern;
 mod principal;
 
-pub use acl::{LOG_DELIVERY_SERVICE, Ownership, PublicAccessBlock, canned, is_full_control_of, is_public};
+pub use acl::{Ownership, PublicAccessBlock, canned, is_full_control_of, is_public};
 #[cfg(test)]
 pub use actions::ADMIN_ACTIONS;
 #[cfg(test)]
@@ -33,8 +33,8 @@ pub use actions::{
 pub use context::{Budget, Context};
 pub use document::{Effect, Policy, PolicyError, PolicyKind};
 pub use evaluate::{
-    Bucket, Decision, Grounds, Identity, Missing, NamedPolicy, Object, Place, Prepared, Question, Reason,
-    StatementName, Target, evaluate,
+    Bucket, Decision, Grounds, Identity, Missing, Object, Place, PolicyRef, Prepared, Question, Reason, StatementName,
+    Target, evaluate,
 };
 pub use parsed::ParsedPolicies;
 pub use principal::{Account, Principal, PrincipalPattern};

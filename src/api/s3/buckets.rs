@@ -7,7 +7,7 @@ use super::tags::{self, Tags};
 use super::{Store, unexpected};
 use crate::actors::documents::encode;
 use crate::actors::meta::{
-    BucketDocument, BucketRow, BucketSettings, Change, CreateBucket, DocumentKey, Refusal, Reply, Versioning,
+    BucketDocument, BucketRow, BucketSettings, Change, CreateBucket, Refusal, Reply, Versioning,
 };
 use crate::api::errors::{ArgumentFault, Fault, LocationFault};
 use crate::limits::LIST_BUCKETS_MAX;

@@ -8,8 +8,8 @@ use crate::actors::gateway::StoreError;
 use crate::actors::meta::{
     BucketDocument, BucketRow, Change, DocumentKey, DocumentWrite, Expect, MetaView, Refusal, Reply,
 };
+use crate::api::cache::Made;
 use crate::api::errors::Fault;
-use crate::api::memo::Made;
 use s3s::{S3Error, S3Result};
 use serde::Serialize;
 use serde::de::DeserializeOwned;

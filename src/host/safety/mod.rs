@@ -17,7 +17,7 @@ use crate::actors::drives::health::{Contents, HostState, NodeHealth, ReplicaStat
 use crate::actors::healer::{Amount, Snapshot, Tally};
 use crate::api::{BlobsJson, Bounds, LossesJson, RepairsJson, Safety};
 use crate::storage::meta::record::BlobRef;
-use crate::storage::ring::{Guarantee, Losses, Ring, Standing};
+use crate::storage::ring::{Availability, Guarantee, Losses, Ring};
 use crate::types::{BlobId, Geometry, HostId, NodeId, ShardIndex};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -30,7 +30,7 @@ pub(super) struct Facts<'a> {
     /// Nodes whose shards are missing: they are out of service, or new and not filled yet.
     pub absent: BTreeSet<NodeId>,
     /// The availability of each node for new shards.
-    pub standing: &'a dyn Fn(NodeId) -> Standing,
+    pub availability: &'a dyn Fn(NodeId) -> Availability,
     /// The voters of the metadata with the states of their replicas, as they last reported.
     pub voters: BTreeMap<HostId, ReplicaState>,
     /// The index of a log entry that every replica which follows the log has applied.
@@ -127,7 +127,7 @@ impl Facts<'_> {
     fn full(&self) -> Vec<NodeId> {
         let nodes = self.ring.nodes().iter().map(|node| node.id);
         let is_full =
-            |node: &NodeId| (self.standing)(*node) == Standing::Full && self.health.unwritable(*node).is_none();
+            |node: &NodeId| (self.availability)(*node) == Availability::Full && self.health.unwritable(*node).is_none();
         nodes.filter(is_full).collect()
     }
 
@@ -162,7 +162,7 @@ pub(super) fn assess(facts: &Facts<'_>) -> Safety {
     };
     let serving = match facts.stuck_leader() {
         Some(_) => Losses::NONE,
-        None => now.min(facts.ring.losses_for_writes(facts.geometry, facts.standing)).min(gateways(facts)),
+        None => now.min(facts.ring.losses_for_writes(facts.geometry, facts.availability)).min(gateways(facts)),
     };
     let shown = |losses: Losses| LossesJson {
         domains: promised.has_domains.then_some(losses.domains),
@@ -256,7 +256,7 @@ fn survives(facts: &Facts<'_>, missing: Bounds, queued_each: usize) -> Losses {
 
 /// Returns the losses that a blob would survive that is written now.
 fn of_new(facts: &Facts<'_>) -> Losses {
-    let Ok(placement) = facts.ring.place(BlobId(0), facts.geometry, facts.standing) else { return Losses::ANY };
+    let Ok(placement) = facts.ring.place(BlobId(0), facts.geometry, facts.availability) else { return Losses::ANY };
     let missing: Vec<ShardIndex> = placement.missing().collect();
     let blob = BlobRef { id: BlobId(0), size_bytes: 0, geometry: placement.geometry, placement: placement.nodes };
     let mut tally = Tally::new(BTreeSet::new(), facts.ring.epoch(), 0);

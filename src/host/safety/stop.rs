@@ -83,8 +83,8 @@ fn not_certain(facts: &Facts<'_>, host: HostId) -> Option<String> {
 
 fn not_writable(facts: &Facts<'_>, host: HostId) -> Option<String> {
     let without = |node: NodeId| match facts.ring.host_of(node) {
-        Some(of) if of == host => Standing::Down,
-        _ => (facts.standing)(node),
+        Some(of) if of == host => Availability::Down,
+        _ => (facts.availability)(node),
     };
     let refusal = facts.ring.check_writable(facts.geometry, without).err()?;
     Some(format!("writes would be refused: {refusal}"))

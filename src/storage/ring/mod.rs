@@ -13,7 +13,7 @@ mod layout;
 mod moves;
 mod place;
 
-pub use geometry::{auto_geometry, auto_geometry_of_hosts, pointless_parity, survives_a_drive, write_quorum};
+pub use geometry::{auto_geometry, auto_geometry_of_hosts, pointless_parity, write_quorum};
 pub use guarantee::{Guarantee, Losses, most_within};
 pub use layout::{Layout, LayoutNode, weight_of_capacity};
 pub use moves::{ShardMove, moves};

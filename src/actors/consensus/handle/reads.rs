@@ -5,7 +5,6 @@
 use super::inner::{Inner, Leader};
 use crate::actors::consensus::apply::RenewTables;
 use crate::actors::consensus::network::{Kind, ReadAt, ReadIndex, decode_plain, encode_plain};
-use crate::actors::consensus::shared::Shared;
 use crate::actors::consensus::shared::{MetaError, unavailable};
 use crate::actors::consensus::state::MetaRaft;
 use crate::defects::{Defect, has};

@@ -1,13 +1,11 @@
 //! Opens the copy of the log on one drive, replaying its records, or begins an empty one.
 
 use crate::actors::consensus::shared::{CopyOpener, Drive, Offload};
-use crate::actors::log::{LogHandle, Threads};
-use crate::ambient::Ambient;
-use crate::storage::buffer::BufferPool;
+use crate::actors::log::LogHandle;
 use crate::storage::disk::{Disk, create_dir_durably};
 use crate::storage::raft_log::{RecoveredCopy, Recovery, Tape, TapeReader};
-use crate::storage::wal::{CorruptSpot, Durability, LogOptions, OpenedLog, ReplayRule, WalError, open_log, survey_log};
-use crate::types::{ClusterId, Lsn, NodeId};
+use crate::storage::wal::{CorruptSpot, LogOptions, OpenedLog, ReplayRule, WalError, open_log, survey_log};
+use crate::types::{Lsn, NodeId};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -8,12 +8,9 @@ use crate::actors::consensus::raft_types::{
 };
 use crate::actors::consensus::shared::{Shared, locked, read_entries};
 use crate::actors::consensus::to_mirror::{Done, ToMirror};
-use crate::actors::log::LogHandle;
 use crate::limits::RAFT_READ_BYTES_MAX;
-use crate::storage::raft_log::{EntryPlace, LogEntry, LogRecord, Payload, Position};
+use crate::storage::raft_log::{LogEntry, LogRecord, Payload};
 use crate::storage::wal::progress::Ack;
-use crate::storage::wal::{Location, RecordKind};
-use crate::types::NodeId;
 use openraft::storage::{IOFlushed, RaftLogStorage};
 use openraft::{LogState, OptionalSend, RaftLogReader};
 use std::fmt::Debug;

@@ -9,7 +9,7 @@ use crate::actors::consensus::shared::{
     CopyOpener, Drive, DriveRole, Drives, ReplicaDrive, Shared, SoleVoter, mirror_file, read_entries,
 };
 use crate::actors::log::LogHandle;
-use crate::storage::disk::{Disk, create_dir_durably, read_file, replace_file};
+use crate::storage::disk::{Disk, read_file};
 use crate::storage::meta::codec::decode_entry;
 use crate::storage::raft_log::{
     ChoiceError, CopyFound, DriveFound, LogIndex, LogRecord, MirrorChoice, MirrorSet, Payload, Position, RecoveredCopy,
@@ -20,7 +20,6 @@ use crate::types::{NodeId, UnixMs};
 use arc_swap::ArcSwapOption;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex};
 use tokio::sync::{Notify, watch};

@@ -23,7 +23,7 @@ pub struct Question<'a> {
 
 /// A policy with its name, which reasons quote.
 #[derive(Clone, Copy, Debug)]
-pub struct NamedPolicy<'a> {
+pub struct PolicyRef<'a> {
     pub name: &'a str,
     pub policy: &'a Policy,
 }
@@ -32,12 +32,12 @@ pub struct NamedPolicy<'a> {
 #[derive(Clone, Debug, Default)]
 pub struct Identity<'a> {
     /// The inline and attached policies of the user or the role.
-    pub own: Vec<NamedPolicy<'a>>,
+    pub own: Vec<PolicyRef<'a>>,
     /// The policies of the user's groups.
-    pub groups: Vec<NamedPolicy<'a>>,
-    pub boundary: Option<NamedPolicy<'a>>,
+    pub groups: Vec<PolicyRef<'a>>,
+    pub boundary: Option<PolicyRef<'a>>,
     /// The session policies, which together limit temporary credentials. An empty list is no limit.
-    pub session: Vec<NamedPolicy<'a>>,
+    pub session: Vec<PolicyRef<'a>>,
 }
 
 /// The target of the action.

@@ -1,7 +1,8 @@
 //! Explains the access decision on a hypothetical request, for administrators. The same `Judge` decides on real
 //! requests.
 
-use super::judge::{Judge, JudgedBucket, LIST, Subject};
+use super::judge::{Judge, LIST, Subject};
+use super::memos::JudgedBucket;
 use crate::actors::meta::{MetaView, Pick};
 use crate::api::iam::{IamService, RequestFacts, request_keys};
 use crate::api::identity::Asking;

@@ -2,9 +2,9 @@
 
 use super::memos::{Holder, Memos};
 use crate::actors::meta::MetaView;
+use crate::api::cache::Made;
 use crate::api::iam::IamService;
-use crate::api::identity::{IdentityError, KeySecret, ParsedIdentity, ResolveError, Resolved, key_secret, resolve};
-use crate::api::memo::Made;
+use crate::api::identity::{IdentityError, KeySecret, ParsedIdentity, ResolveError, key_secret, resolve};
 use crate::api::rates::RateLimits;
 use crate::types::UnixMs;
 use std::sync::Arc;

@@ -2,18 +2,18 @@
 //! evaluator.
 
 use super::memos::{JudgedBucket, Memos};
-use crate::actors::meta::{Acl, BucketRow, MetaView, Pick, Traits, VersionRow};
+use crate::actors::meta::{Acl, MetaView, Pick, Traits, VersionRow};
+use crate::api::cache::Made;
 use crate::api::errors::Fault;
 use crate::api::iam::IamService;
 use crate::api::identity::{Asking, ROOT_ACCOUNT};
-use crate::api::memo::Made;
 use crate::api::policy::{
     Account, Bucket, Context, Decision, Object, Policy, PolicyKind, Prepared, Principal, Reason, Target, is_public,
 };
 use crate::api::rates::RateLimits;
 use crate::api::s3::caller::ANONYMOUS;
 use crate::api::s3::documents::load_sized;
-use crate::api::s3::grants::{BucketAccess, lookup_failed, sized_access_of};
+use crate::api::s3::grants::{lookup_failed, sized_access_of};
 use crate::types::UploadId;
 use s3s::S3Result;
 use std::sync::Arc;

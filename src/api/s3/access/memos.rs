@@ -2,8 +2,8 @@
 
 use crate::actors::lifecycle::rules::Rules;
 use crate::actors::meta::BucketRow;
+use crate::api::cache::Memo;
 use crate::api::identity::{KeySecret, ParsedIdentity, Resolved};
-use crate::api::memo::Memo;
 use crate::api::policy::{Account, Policy};
 use crate::api::rates::RateLimits;
 use crate::api::s3::cors::CorsRules;

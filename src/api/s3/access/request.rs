@@ -2,7 +2,8 @@
 
 use super::body_values;
 use super::condition_values::parameter;
-use super::judge::{Judge, JudgedBucket};
+use super::judge::Judge;
+use super::memos::JudgedBucket;
 use crate::actors::meta::Pick;
 use crate::api::errors::Fault;
 use crate::api::policy::{Asks, On, needs};

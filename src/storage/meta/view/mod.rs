@@ -7,7 +7,7 @@ use super::applied::{Applied, applied_in};
 use super::codec::{self, Record};
 use super::command::RenameToken;
 use super::configuration::ConfigurationAt;
-use super::listing::{self, ListPage, ListQueryads, VersionsPage};
+use super::listing::{self, ListPage, ListQuery, Objects, Uploads, VersionsPage};
 use super::record::{
     BlobRef, BucketDocument, BucketRow, ClockRecord, Counts, DocumentKey, DocumentRow, EventRow, FenceRecord,
     GarbageRow, HeldRecord, HostRecord, IdentityKind, LayoutRecord, LeftoverRow, NodeRecord, NullVersionRow,

@@ -4,7 +4,7 @@ use crate::actors::events::{
     EVENT_BRIDGE, EventPattern, FILTER_BYTES_MAX, KeyFilter, Message, NotificationRule, NotificationRules, RulesFault,
     TargetArn, TargetKind, Targets, test_message,
 };
-use crate::actors::meta::{BucketDocument, BucketRow, MetaView};
+use crate::actors::meta::BucketDocument;
 use crate::api::errors::Fault;
 use crate::api::s3::documents::bucket_document;
 use crate::api::s3::event_drafts::rules_of;

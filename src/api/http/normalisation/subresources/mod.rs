@@ -7,9 +7,9 @@ mod reads;
 
 pub use reads::take_overrides;
 
+use crate::api::call::is_form;
 use crate::api::call::{Head, Level};
 use crate::api::errors::{ArgumentFault, Fault};
-use crate::api::wire::is_form;
 use http::Method;
 
 /// A subresource, and the methods other than GET and HEAD that it supports on a bucket and on an object.

@@ -249,8 +249,8 @@ fn chunk_size(line: &[u8]) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::{ChunkDecoder, ChunkSigning, SIGNED_CHUNK_BYTES_MIN};
-    use crate::api::bridge::fuzzing::{signed_body, verifier};
     use crate::api::errors::ChunkFault;
+    use crate::api::http::messages::fuzzing::{signed_body, verifier};
     use bytes::Bytes;
     use proptest::prelude::{ProptestConfig, any, proptest};
     use std::collections::VecDeque;

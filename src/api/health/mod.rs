@@ -1,6 +1,9 @@
 //! The health endpoints of this host: liveness, readiness, the health of the cluster, and metrics.
 
-use super::safety::{Safety, Verdict};
+mod safety;
+
+pub use safety::{BlobsJson, Bounds, LossesJson, RepairsJson, Safety, StopSafety, Verdict};
+
 use super::tls::Certificates;
 use crate::metrics;
 use actix_web::http::StatusCode;

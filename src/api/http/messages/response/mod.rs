@@ -8,8 +8,8 @@ pub use stream::Shared;
 
 use super::references::with_references;
 use super::request::values;
+use crate::api::http::request_log::RequestRecord;
 use crate::api::rates::{Direction, Paced};
-use crate::api::request_log::RequestRecord;
 use actix_web::HttpResponse;
 use actix_web::body::{BodySize, MessageBody};
 use actix_web::http::StatusCode;

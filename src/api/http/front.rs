@@ -1,21 +1,21 @@
 //! The front of the S3 API: takes a request from actix-web through authentication and s3s to its response.
 
 use super::access_log::{AccessEntry, AccessLog};
-use super::audit::AuditLog;
-use super::auth::{self, Authenticator, Scheme, Unverified};
-use super::bridge::{Answer, ResponseBody, Shared, Signed, content, convert, header_bytes, referenced};
-use super::iam::{self, IamService};
-use super::post::{Forms, Posted};
+use super::messages::{Answer, ResponseBody, Shared, Signed, content, convert, header_bytes, referenced};
+use super::normalisation;
 use super::request_log::RequestRecord;
-use super::room::{BodyRoom, Seat, Turns};
-use super::s3::{self, Domains, SiteRequest, WebsiteHosts};
-use super::wire;
 use crate::ambient::Ambient;
+use crate::api::audit::AuditLog;
+use crate::api::auth::{self, Authenticator, Scheme, Unverified};
 use crate::api::call::Call;
 use crate::api::call::TlsVersion;
-use crate::api::call::{Head, Level, Target};
+use crate::api::call::{Head, Level, Target, is_form};
 use crate::api::call::{Origin, RequestTrace};
 use crate::api::errors::{ErrorContext, Fault, Names, RequestFault, written};
+use crate::api::iam::{self, IamService};
+use crate::api::post::{Forms, Posted};
+use crate::api::s3::{self, Domains, SiteRequest, WebsiteHosts};
+use crate::api::sharing::{BodyRoom, Seat, Turns};
 use crate::api::text::Query;
 use crate::limits::REQUEST_HEADERS_BYTES_MAX;
 use crate::sigv4::{Credential, component};
@@ -231,7 +231,7 @@ async fn serve(mut request: S3Request, target: &Target, mut call: Call, front: &
     let query = Query::read(request.uri().query())?;
     let head = Head { method: request.method(), headers: request.headers(), query: &query, target };
     let claim = auth::read(head, front.legacy, front.now())?;
-    wire::check_subresources(head)?;
+    normalisation::check_subresources(head)?;
     let is_form = check_form(head, claim.scheme())?;
     let unverified = Unverified { head, uri: request.uri(), view: &call.view, now: front.now() };
     let authenticated = front.authenticator.verify(&claim, unverified).await?;
@@ -241,17 +241,17 @@ async fn serve(mut request: S3Request, target: &Target, mut call: Call, front: &
         let Posted { request, answer } = received?;
         return Ok(answer.finish(front.service.call(request, call).await?));
     }
-    let renames = wire::is_rename(head);
+    let renames = normalisation::is_rename(head);
     let scheme = authenticated.scheme;
-    call.overrides = wire::take_overrides(&mut request, target, &query);
-    call.headers_aside = wire::normalise(&mut request, scheme, &query, front.now());
+    call.overrides = normalisation::take_overrides(&mut request, target, &query);
+    call.headers_aside = normalisation::normalise(&mut request, scheme, &query, front.now());
     if scheme != Scheme::Unsigned {
         call.authentication = authenticated.authentication;
     }
     let signed = Signed { scheme, chunks: authenticated.chunks };
     request = content(request, target, &query, signed, &mut call)?;
     if renames {
-        let source = wire::rename_source(request.headers(), target.bucket.as_deref().unwrap_or_default())?;
+        let source = normalisation::rename_source(request.headers(), target.bucket.as_deref().unwrap_or_default())?;
         return Box::pin(front.service.rename(target, source, request, call)).await;
     }
     front.service.call(request, call).await
@@ -263,7 +263,7 @@ fn check_form(head: Head<'_>, scheme: Scheme) -> Result<bool, Fault> {
     if *head.method != Method::POST || head.target.level == Level::Service {
         return Ok(false);
     }
-    match (wire::is_form(head.method, head.headers), POSTS.iter().any(|name| head.query.has(name))) {
+    match (is_form(head.method, head.headers), POSTS.iter().any(|name| head.query.has(name))) {
         (true, false) if scheme != Scheme::Unsigned => {
             Err(Fault::InvalidArgument("A form must be signed by its policy, not in a header or the URL.".to_owned()))
         }

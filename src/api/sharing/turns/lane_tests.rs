@@ -2,7 +2,7 @@
 
 use super::{Connection, Turns};
 use crate::ambient::Clock;
-use crate::api::room::{BodyRoom, Seat, SlowLanes};
+use crate::api::sharing::{BodyRoom, Seat, SlowLanes};
 use crate::limits::{TURN_POLL_LONG, TURN_READING_AGE, TURN_REQUEST_FREE, TURN_SLOW_FREE, TURN_SLOW_HALF_LIFE};
 use crate::types::UnixMs;
 use std::future::pending;

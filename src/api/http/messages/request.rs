@@ -3,7 +3,7 @@
 use super::request_body::{BodySource, RequestBody};
 use crate::api::call::RequestTrace;
 use crate::api::errors::Fault;
-use crate::api::room::Seat;
+use crate::api::sharing::Seat;
 use actix_web::web::Payload;
 use bytes::{Bytes, BytesMut};
 use http::uri::InvalidUri;

@@ -5,7 +5,7 @@
 use super::pace::Pace;
 use crate::api::call::RequestTrace;
 use crate::api::rates::{Direction, Paced};
-use crate::api::room::{Connection, Seat};
+use crate::api::sharing::{Connection, Seat};
 use actix_web::web::Payload;
 use bytes::Bytes;
 use futures::Stream;
@@ -207,7 +207,7 @@ where
 #[cfg(test)]
 mod tests {
     use super::{BodySource, RequestBody};
-    use crate::api::room::{BodyRoom, Connection};
+    use crate::api::sharing::{BodyRoom, Connection};
     use bytes::Bytes;
     use futures::{Stream, StreamExt, stream};
     use std::future::poll_fn;

@@ -2,7 +2,7 @@
 //! continues in a slow lane. The processor time of the pieces is not known before they are read, so this can happen in
 //! mid-stream.
 
-use crate::api::room::{Seat, Turns};
+use crate::api::sharing::{Seat, Turns};
 use bytes::Bytes;
 use futures::{Stream, StreamExt};
 use s3s::StdError;
@@ -86,7 +86,7 @@ fn elsewhere(Shared { turns, seat }: &Shared, mut body: s3s::Body) -> Place {
 mod tests {
     use super::{ResponseStream, Shared};
     use crate::ambient::Clock;
-    use crate::api::room::{BodyRoom, SlowLanes, Turns};
+    use crate::api::sharing::{BodyRoom, SlowLanes, Turns};
     use crate::types::UnixMs;
     use bytes::Bytes;
     use futures::{StreamExt, stream};

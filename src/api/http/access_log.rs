@@ -1,9 +1,9 @@
 //! Access logs of buckets: when the response to a request has ended, writes a log line for the bucket if access logging
 //! is configured on it. For a bucket without access logging this costs one lookup in the host's own tables.
 
-use super::s3::{Domains, LoggedBucket, Service};
 use crate::actors::events::access_log::{AccessLine, AccessLogger, LogRequest, operation_word};
 use crate::api::call::Target;
+use crate::api::s3::{Domains, LoggedBucket, Service};
 use crate::metrics::ACCESS_LOG_LINES;
 use crate::types::UnixMs;
 use actix::Addr;

@@ -3,7 +3,7 @@
 use super::Turns;
 use crate::actors::frontend::Holder;
 use crate::ambient::Clock;
-use crate::api::room::{BodyRoom, Seat, SlowLanes};
+use crate::api::sharing::{BodyRoom, Seat, SlowLanes};
 use crate::types::UnixMs;
 use std::cell::RefCell;
 use std::pin::pin;

@@ -3,8 +3,8 @@
 //! operation is audited.
 
 use super::access_log::{AccessEntry, Ended};
-use super::audit::{self, AuditLog, Listener};
 use crate::actors::traffic::Meter;
+use crate::api::audit::{self, AuditLog, Listener};
 use crate::api::call::RequestTrace;
 use crate::api::errors::ErrorContext;
 use crate::api::text::Query;
