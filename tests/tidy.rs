@@ -359,9 +359,9 @@ fn check_cycles(files: &[File]) -> Vec<String> {
 }
 
 /// Names the modules of a folder that import each other, if there are any.
-fn circle(files: &[&File], folder: &[&str]) -> Option<String> {
-    let mut imports: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-    let mut passed_on = BTreeMap::new();
+fn circle<'a>(files: &[&'a File], folder: &[&'a str]) -> Option<String> {
+    let mut imports: BTreeMap<&'a str, BTreeSet<&'a str>> = BTreeMap::new();
+    let mut passed_on: BTreeMap<&'a str, &'a str> = BTreeMap::new();
     for file in files {
         match modules(file).strip_prefix(folder) {
             Some([]) => passed_on = passed_on_by(file),
@@ -369,9 +369,13 @@ fn circle(files: &[&File], folder: &[&str]) -> Option<String> {
             None => {}
         }
     }
+    let modules: BTreeSet<&str> = imports.keys().copied().collect();
+    let source = |name: &&'a str| match passed_on.get(name) {
+        Some(module) if !modules.contains(name) => *module,
+        _ => *name,
+    };
     for (module, of) in &mut imports {
-        *of =
-            of.iter().map(|name| passed_on.get(name).copied().unwrap_or(name)).filter(|name| name != module).collect();
+        *of = of.iter().map(source).filter(|name| name != module).collect();
     }
     let is_free = |imports: &BTreeMap<&str, BTreeSet<&str>>, of: &BTreeSet<&str>| {
         of.iter().all(|module| !imports.contains_key(module))
@@ -406,6 +410,7 @@ fn imported<'a>(file: &'a File, folder: &[&str]) -> Vec<&'a str> {
 fn passed_on_by(root: &File) -> BTreeMap<&str, &str> {
     let code = root.own_code();
     let imports = words(code, "use ").map(|at| code[at + "use ".len()..].split(';').next().unwrap_or_default());
+    let imports = imports.map(|import| import.trim_start_matches("self::"));
     let from_modules = imports.filter(|import| !["crate", "super", "std"].contains(&ident(import)));
     let names = from_modules.flat_map(|import| {
         let rest = &import[ident(import).len()..];
@@ -651,7 +656,11 @@ fn a_planted_violation_of_each_rule_is_caught() {
     let file = |(name, text): (&str, &str)| File::new(&format!("src/api/{name}.rs"), &format!("//! x\n{text}\n"));
     assert_eq!(check_cycles(&circle.map(file)), ["src/api: these import each other in circles: a, b, c"]);
     assert!(check_cycles(&[circle[0], circle[1], ("c/d", "use super::e;")].map(file)).is_empty());
-    let deep = [("a/b", "use super::c::C;"), ("a/c", "use super::B;"), ("a/mod", "mod b;\npub use b::{A, B};")];
+    let deep = [
+        ("a/b", "use super::c::C;"),
+        ("a/c", "use super::B;"),
+        ("a/mod", "mod b;\npub use self::b::{A, B};\nuse self::c::C;"),
+    ];
     assert_eq!(check_cycles(&deep.map(file)), ["src/api/a: these import each other in circles: b, c"]);
     assert!(check_cycles(&[deep[0], deep[2]].map(file)).is_empty());
     let layers = [("api/a", "use crate::net::N;"), ("net/b", "use crate::api::a::A;")];
