@@ -85,11 +85,11 @@ const LAST_WORD_PATIENCE: Duration = Duration::from_secs(1);
 
 fn fail(code: u8, error: &dyn std::fmt::Display) -> ExitCode {
     let text = format!("sherd: {error}\n");
-    let (said, is_said) = mpsc::channel();
+    let (sender, is_written) = mpsc::channel();
     thread::spawn(move || {
         let written = io::stderr().write_all(text.as_bytes());
-        said.send(written)
+        sender.send(written)
     });
-    let _ = is_said.recv_timeout(LAST_WORD_PATIENCE);
+    let _ = is_written.recv_timeout(LAST_WORD_PATIENCE);
     ExitCode::from(code)
 }

@@ -32,9 +32,6 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("api", &["actors", "ambient", "limits", "metrics", "sigv4", "traces", "types"]),
 ];
 
-/// Layers whose modules must not import each other in cycles.
-const ACYCLIC: &[&str] = &["actors", "admin", "api", "config", "net", "sigv4", "storage", "traces"];
-
 /// Words that must not occur in a layer: sockets and protocols in the lower layers.
 const FOREIGN_WORDS: &[(&str, &[&str])] = &[
     ("storage", &["actix", "actix_web", "s3s", "TcpStream", "TcpListener", "UdpSocket"]),
@@ -348,45 +345,80 @@ fn check_folders(files: &[File]) -> Vec<String> {
     crowded.map(|(folder, count)| format!("{folder}: {count} files, at most {FOLDER_FILES_MAX} are allowed")).collect()
 }
 
-/// Finds modules of a layer that import each other, directly or through others.
+/// Finds modules of one folder that import each other, directly or through others.
 fn check_cycles(files: &[File]) -> Vec<String> {
-    let circle = |layer: &&str| {
-        let mut imports: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-        for file in files.iter().filter(|file| file.layer() == Some(layer) && !file.is_test()) {
-            let modules = modules(file);
-            if let [first, ..] = modules[..] {
-                let imported = imported(file, layer, modules.len());
-                imports.entry(first).or_default().extend(imported.into_iter().filter(|other| *other != first));
-            }
+    let of_crate = |file: &&File| file.path.starts_with("src/") && file.path != "src/main.rs" && !file.is_test();
+    let files: Vec<&File> = files.iter().filter(of_crate).collect();
+    let folders: BTreeSet<Vec<&str>> = files
+        .iter()
+        .flat_map(|file| {
+            let path = modules(file);
+            (0..path.len()).map(move |depth| path[..depth].to_vec())
+        })
+        .collect();
+    folders.iter().filter_map(|folder| circle(&files, folder)).collect()
+}
+
+/// Names the modules of a folder that import each other, if there are any.
+fn circle<'a>(files: &[&'a File], folder: &[&'a str]) -> Option<String> {
+    let mut imports: BTreeMap<&'a str, BTreeSet<&'a str>> = BTreeMap::new();
+    let mut passed_on: BTreeMap<&'a str, &'a str> = BTreeMap::new();
+    for file in files {
+        match modules(file).strip_prefix(folder) {
+            Some([]) => passed_on = passed_on_by(file),
+            Some([first, ..]) => imports.entry(first).or_default().extend(imported(file, folder)),
+            None => {}
         }
-        let is_free = |imports: &BTreeMap<&str, BTreeSet<&str>>, of: &BTreeSet<&str>| {
-            of.iter().all(|module| !imports.contains_key(module))
-        };
-        while let Some(free) = imports.iter().find(|(_, of)| is_free(&imports, of)).map(|(module, _)| *module) {
-            imports.remove(free);
-        }
-        let names: Vec<&str> = imports.keys().copied().collect();
-        (!names.is_empty()).then(|| format!("src/{layer}: these import each other in circles: {}", names.join(", ")))
+    }
+    let modules: BTreeSet<&str> = imports.keys().copied().collect();
+    let source = |name: &&'a str| match passed_on.get(name) {
+        Some(module) if !modules.contains(name) => *module,
+        _ => *name,
     };
-    ACYCLIC.iter().filter_map(circle).collect()
+    for (module, of) in &mut imports {
+        *of = of.iter().map(source).filter(|name| name != module).collect();
+    }
+    let is_free = |imports: &BTreeMap<&str, BTreeSet<&str>>, of: &BTreeSet<&str>| {
+        of.iter().all(|module| !imports.contains_key(module))
+    };
+    while let Some(free) = imports.iter().find(|(_, of)| is_free(&imports, of)).map(|(module, _)| *module) {
+        imports.remove(free);
+    }
+    let names: Vec<&str> = imports.keys().copied().collect();
+    let place = ["src"].iter().chain(folder).copied().collect::<Vec<_>>().join("/");
+    (!names.is_empty()).then(|| format!("{place}: these import each other in circles: {}", names.join(", ")))
 }
 
-/// Returns the path of modules, below its layer, that a file is in.
+/// Returns the path of modules from the crate's root that a file is in.
 fn modules(file: &File) -> Vec<&str> {
-    let below = file.path.trim_end_matches(".rs").split('/').skip(2);
-    below.filter(|part| *part != "mod").collect()
+    let inside = file.path.trim_start_matches("src/").trim_end_matches(".rs").split('/');
+    inside.filter(|part| !matches!(*part, "mod" | "lib")).collect()
 }
 
-/// Returns the modules of its own layer that a file imports. `depth` is the number of modules that the file is below
-/// the layer.
-fn imported<'a>(file: &'a File, layer: &str, depth: usize) -> Vec<&'a str> {
+/// Returns the names that a file imports from a folder that it is in.
+fn imported<'a>(file: &'a File, folder: &[&str]) -> Vec<&'a str> {
     let code = file.own_code();
-    let by_name = paths_below(code, &format!("crate::{layer}::"));
-    let supers = "super::".repeat(depth);
+    let path = ["crate"].iter().chain(folder).map(|part| format!("{part}::")).collect::<String>();
+    let supers = "super::".repeat(modules(file).len() - folder.len());
     let is_whole_chain = |at: usize| !code[..at].ends_with("super::");
     let from_below = paths_below(code, &supers).into_iter().filter(|(at, _)| is_whole_chain(*at));
-    let names = by_name.into_iter().chain(from_below).map(|(_, name)| name);
-    names.filter(|name| *name != "super" && name.starts_with(|first: char| first.is_ascii_lowercase())).collect()
+    let names = paths_below(code, &path).into_iter().chain(from_below).map(|(_, name)| name);
+    names.filter(|name| *name != "super").collect()
+}
+
+/// Returns the names that the root of a folder imports from its modules, each with its module: other modules may import
+/// them from the root.
+fn passed_on_by(root: &File) -> BTreeMap<&str, &str> {
+    let code = root.own_code();
+    let imports = words(code, "use ").map(|at| code[at + "use ".len()..].split(';').next().unwrap_or_default());
+    let imports = imports.map(|import| import.trim_start_matches("self::"));
+    let from_modules = imports.filter(|import| !["crate", "super", "std"].contains(&ident(import)));
+    let names = from_modules.flat_map(|import| {
+        let rest = &import[ident(import).len()..];
+        let parts = rest.split(|char: char| !(char.is_alphanumeric() || char == '_'));
+        parts.filter(|part| !part.is_empty()).map(move |part| (part, ident(import)))
+    });
+    names.collect()
 }
 
 fn unnamed_requirements(files: &[File]) -> Vec<&'static str> {
@@ -625,6 +657,16 @@ fn a_planted_violation_of_each_rule_is_caught() {
     let file = |(name, text): (&str, &str)| File::new(&format!("src/api/{name}.rs"), &format!("//! x\n{text}\n"));
     assert_eq!(check_cycles(&circle.map(file)), ["src/api: these import each other in circles: a, b, c"]);
     assert!(check_cycles(&[circle[0], circle[1], ("c/d", "use super::e;")].map(file)).is_empty());
+    let deep = [
+        ("a/b", "use super::c::C;"),
+        ("a/c", "use super::B;"),
+        ("a/mod", "mod b;\npub use self::b::{A, B};\nuse self::c::C;"),
+    ];
+    assert_eq!(check_cycles(&deep.map(file)), ["src/api/a: these import each other in circles: b, c"]);
+    assert!(check_cycles(&[deep[0], deep[2]].map(file)).is_empty());
+    let layers = [("api/a", "use crate::net::N;"), ("net/b", "use crate::api::a::A;")];
+    let layers = layers.map(|(name, text)| File::new(&format!("src/{name}.rs"), &format!("//! x\n{text}\n")));
+    assert_eq!(check_cycles(&layers), ["src: these import each other in circles: api, net"]);
     let unnamed = |text: &str| unnamed_requirements(&[File::new("src/types.rs", text)]).len();
     let in_a_test = "// W10\n#[cfg(test)]\nmod tests {\n// W11 and C1x\nfn n9_is_so() {}\n}\n";
     assert_eq!((unnamed(in_a_test), unnamed("// W11\n")), (REQUIREMENTS.len() - 2, REQUIREMENTS.len()));

@@ -63,13 +63,14 @@ pub mod meta {
         TooLarge, TraitsChange, WriteConditions,
     };
     pub use crate::storage::meta::configuration::ConfigurationVersion;
+    pub use crate::storage::meta::listing::{ListPage, ListQuery, Listed, ListedVersion, VersionsPage};
     pub use crate::storage::meta::record::{
         Acl, Body, BucketDocument, BucketRecord, BucketRow, BucketSettings, Checksum, ChecksumAlgorithm, ChecksumKind,
         DeleteMarker, DocumentKey, DocumentRow, DocumentWrite, ETag, EventDraft, EventRow, Expect, Grant, Grantee,
         IdentityKind, Manifest, ObjectHeaders, ObjectVersion, PartRow, Permission, Pick, Quota, Retention,
         RetentionMode, Traits, UploadRecord, UploadRow, Usage, Version, VersionRow, Versioning,
     };
-    pub use crate::storage::meta::view::{ListPage, ListQuery, Listed, ListedVersion, MetaView, VersionsPage};
+    pub use crate::storage::meta::view::MetaView;
 }
 
 /// The encryption of objects (SSE), as far as the API uses it.

@@ -2,7 +2,7 @@
 
 use super::client::Client;
 use super::{AdminFailure, tell};
-use crate::api::admin::{BucketShown, ExplainAccess, Explained, ExplainedCaller, ObjectShown};
+use crate::api::admin::{BucketJson, ExplainAccess, Explained, ExplainedCaller, ObjectJson};
 use crate::config::{AccessQuestion, WhoAsked};
 use std::fmt::Write as _;
 use std::io::Write;
@@ -40,7 +40,7 @@ fn explained(answer: &Explained) -> String {
     text
 }
 
-fn of_bucket(bucket: &BucketShown) -> String {
+fn of_bucket(bucket: &BucketJson) -> String {
     let policy = match (bucket.has_policy, bucket.policy_is_public) {
         (false, _) => "none",
         (true, false) => "yes",
@@ -64,7 +64,7 @@ fn of_bucket(bucket: &BucketShown) -> String {
     )
 }
 
-fn of_object(object: &ObjectShown) -> String {
+fn of_object(object: &ObjectJson) -> String {
     let owner = if object.owner.is_empty() { "the bucket's owner" } else { &object.owner };
     let acl = if object.has_acl { "yes" } else { "none but the owner's" };
     let tags: Vec<String> = object.tags.iter().map(|(key, value)| format!("{key}={value}")).collect();

@@ -3,26 +3,26 @@
 use super::client::Client;
 use super::show::table;
 use super::{AdminFailure, tell};
-use crate::api::admin::{AcceptClock, ClockShown};
+use crate::api::admin::{AcceptClock, ClockJson};
 use std::fmt::Write as _;
 use std::io::Write;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 pub fn show(client: &Client, json: bool, out: &mut impl Write) -> Result<u8, AdminFailure> {
-    let clock: ClockShown = client.get("/clock")?;
+    let clock: ClockJson = client.get("/clock")?;
     tell(&clock, json, words, out)?;
     Ok(u8::from(!clock.troubles.is_empty()))
 }
 
 /// Confirms the host's clock; without `sure`, only shows what that would change. Returns the exit code.
 pub fn accept(client: &Client, sure: bool, json: bool, out: &mut impl Write) -> Result<u8, AdminFailure> {
-    let clock: ClockShown = client.get("/clock")?;
+    let clock: ClockJson = client.get("/clock")?;
     if !sure {
         tell(&clock, json, |clock| words(clock) + UNSURE, out)?;
         return Ok(1);
     }
-    let accepted: ClockShown = client.post("/clock/accept", &AcceptClock { time_ms: clock.clock_ms })?;
+    let accepted: ClockJson = client.post("/clock/accept", &AcceptClock { time_ms: clock.clock_ms })?;
     tell(&accepted, json, words, out)?;
     Ok(0)
 }
@@ -30,7 +30,7 @@ pub fn accept(client: &Client, sure: bool, json: bool, out: &mut impl Write) -> 
 const UNSURE: &str = "\nNothing was changed. If the host's clock is right, run this again with --yes: it becomes the confirmed time, and\n\
 locks that end before it are over. What is deleted because of that cannot be restored.\n";
 
-fn words(clock: &ClockShown) -> String {
+fn words(clock: &ClockJson) -> String {
     let confirmed = clock.confirmed_ms.map_or_else(|| "none yet".to_owned(), moment);
     let mut text = format!(
         "host's clock    {}\nconfirmed time  {confirmed}\ndate of new     {}\n",
@@ -57,17 +57,17 @@ fn moment(ms: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::words;
-    use crate::api::admin::{ClockSettingShown, ClockShown, HostClockShown};
+    use crate::api::admin::{ClockJson, ClockSettingJson, HostClockJson};
 
     #[test]
     fn both_clocks_and_their_problems_are_shown() {
-        let clock = ClockShown {
+        let clock = ClockJson {
             clock_ms: 1_705_184_000_000,
             date_ms: 1_700_000_000_000,
             confirmed_ms: Some(1_700_000_000_000),
             ahead_ms: 5_184_000_000,
-            set: Some(ClockSettingShown { from_ms: 0, to_ms: 1_600_000_000_000, by: "hosts".to_owned() }),
-            hosts: vec![HostClockShown { host: "1".to_owned(), name: "local".to_owned(), ahead_ms: -1500 }],
+            set: Some(ClockSettingJson { from_ms: 0, to_ms: 1_600_000_000_000, by: "hosts".to_owned() }),
+            hosts: vec![HostClockJson { host: "1".to_owned(), name: "local".to_owned(), ahead_ms: -1500 }],
             troubles: vec!["this host's clock is 60 days ahead".to_owned()],
         };
         let shown = words(&clock);
@@ -80,6 +80,6 @@ mod tests {
         ] {
             assert!(shown.contains(part), "{part} is not in {shown}");
         }
-        assert!(words(&ClockShown { confirmed_ms: None, ..clock }).contains("confirmed time  none yet"));
+        assert!(words(&ClockJson { confirmed_ms: None, ..clock }).contains("confirmed time  none yet"));
     }
 }

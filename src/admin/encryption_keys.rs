@@ -5,7 +5,7 @@ use super::client::Client;
 use super::progress::Progress;
 use super::show::table;
 use super::{AdminFailure, tell};
-use crate::api::admin::{ChangeKey, EncryptionKeyShown, EncryptionKeysShown, Rewrap, Rewrapped, RootKeyShown};
+use crate::api::admin::{ChangeKey, EncryptionKeyJson, EncryptionKeysJson, Rewrap, Rewrapped, RootKeyJson};
 use crate::config::KeyQuestion;
 use std::io::Write;
 
@@ -13,7 +13,7 @@ use std::io::Write;
 pub fn run(client: &Client, asked: &KeyQuestion, json: bool, out: &mut impl Write) -> Result<u8, AdminFailure> {
     let change = match asked.clone() {
         KeyQuestion::List => {
-            let keys: EncryptionKeysShown = client.get("/encryption-keys")?;
+            let keys: EncryptionKeysJson = client.get("/encryption-keys")?;
             tell(&keys, json, listed, out)?;
             return Ok(0);
         }
@@ -29,7 +29,7 @@ pub fn run(client: &Client, asked: &KeyQuestion, json: bool, out: &mut impl Writ
         KeyQuestion::Enable { id } => ChangeKey::Enable { id },
         KeyQuestion::Disable { id } => ChangeKey::Disable { id },
     };
-    let key: EncryptionKeyShown = client.post("/encryption-keys", &change)?;
+    let key: EncryptionKeyJson = client.post("/encryption-keys", &change)?;
     tell(&key, json, changed, out)?;
     Ok(0)
 }
@@ -55,7 +55,7 @@ fn rewrap(client: &Client) -> Result<Rewrapped, AdminFailure> {
     }
 }
 
-fn listed(answer: &EncryptionKeysShown) -> String {
+fn listed(answer: &EncryptionKeysJson) -> String {
     let keys = answer.keys.iter().map(|key| {
         let state = if key.enabled { "enabled" } else { "disabled" };
         let root = if key.under_current_root { "current" } else { "former" };
@@ -70,7 +70,7 @@ fn listed(answer: &EncryptionKeysShown) -> String {
     format!("{keys}\n{}", table(["ROOT KEY", "STATE", "KEY VERSIONS", "ACCESS KEYS"], roots))
 }
 
-fn root_key_state(root: &RootKeyShown) -> &'static str {
+fn root_key_state(root: &RootKeyJson) -> &'static str {
     match (root.current, root.known, root.encryption_keys + root.access_keys) {
         (true, ..) => "current",
         (false, false, _) => "missing",
@@ -79,7 +79,7 @@ fn root_key_state(root: &RootKeyShown) -> &'static str {
     }
 }
 
-fn changed(key: &EncryptionKeyShown) -> String {
+fn changed(key: &EncryptionKeyJson) -> String {
     let state = if key.enabled { "enabled" } else { "disabled" };
     format!("{}: version {}, {state}\n", key.id, key.version)
 }
@@ -97,12 +97,12 @@ fn rewrapped(done: &Rewrapped) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{RootKeyShown, root_key_state};
+    use super::{RootKeyJson, root_key_state};
 
     #[test]
     fn a_former_root_key_is_needed_while_it_wraps_anything() {
         let of = |current, known, encryption_keys, access_keys| {
-            root_key_state(&RootKeyShown { id: String::new(), current, known, encryption_keys, access_keys })
+            root_key_state(&RootKeyJson { id: String::new(), current, known, encryption_keys, access_keys })
         };
         assert_eq!([of(true, true, 0, 0), of(false, true, 1, 0)], ["current", "former"]);
         assert_eq!([of(false, true, 0, 1), of(false, true, 0, 0)], ["former", "former, not needed"]);

@@ -16,8 +16,8 @@ mod top;
 
 use crate::ambient::Ambient;
 use crate::api::admin::{
-    AddDrive, BucketUsageShown, DriveAdded, DriveReplaced, GetStopSafety, Info, LeaderMoved, MoveLeader, QuotaShown,
-    ReplaceDrive, SetQuota, ShardShown,
+    AddDrive, BucketUsageJson, DriveAdded, DriveReplaced, GetStopSafety, Info, LeaderMoved, MoveLeader, QuotaJson,
+    ReplaceDrive, SetQuota, ShardJson,
 };
 use crate::api::{DriveHealth, HealthAnswer, StopSafety, Verdict};
 use crate::config::{AdminCommand, AdminInvocation, Credentials, KeySource, Limit, Question, Target, Waiting};
@@ -150,7 +150,7 @@ fn ask(
             tell(&moved, json, show::leader_moved, out)?;
         }
         Question::BucketList => {
-            let buckets: Vec<BucketUsageShown> = client.get("/buckets")?;
+            let buckets: Vec<BucketUsageJson> = client.get("/buckets")?;
             tell(&buckets, json, |buckets| show::buckets(buckets), out)?;
         }
         Question::BucketQuota { bucket, bytes, objects } => {
@@ -219,7 +219,7 @@ fn quota(
     bucket: &str,
     bytes: Option<Limit>,
     objects: Option<Limit>,
-) -> Result<QuotaShown, AdminFailure> {
+) -> Result<QuotaJson, AdminFailure> {
     let path = format!("/buckets/{bucket}/quota");
     let limit = |limit| match limit {
         Limit::None => None,
@@ -253,7 +253,7 @@ fn shards(client: &Client, json: bool, out: &mut impl Write) -> Result<(), Admin
         if json {
             writeln!(out, "{line}")?;
         } else {
-            let shard: ShardShown = serde_json::from_str(&line).map_err(|error| client.broken(&error.into()))?;
+            let shard: ShardJson = serde_json::from_str(&line).map_err(|error| client.broken(&error.into()))?;
             writeln!(out, "{} {} node {} chunks {}", shard.blob, shard.shard, shard.node, shard.chunks)?;
         }
         progress.advance(1, None);

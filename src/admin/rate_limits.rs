@@ -4,14 +4,14 @@
 use super::client::Client;
 use super::show::{size, table};
 use super::{AdminFailure, tell};
-use crate::api::admin::{RateLimitsShown, SetRateLimits};
+use crate::api::admin::{RateLimitsJson, SetRateLimits};
 use crate::config::{Limit, RateLimitQuestion};
 use std::io::Write;
 
 pub fn run(client: &Client, asked: &RateLimitQuestion, json: bool, out: &mut impl Write) -> Result<(), AdminFailure> {
     match asked.clone() {
         RateLimitQuestion::List => {
-            let all: Vec<RateLimitsShown> = client.get("/rate-limits")?;
+            let all: Vec<RateLimitsJson> = client.get("/rate-limits")?;
             tell(&all, json, |all| listed(all), out)
         }
         RateLimitQuestion::Set { account, bucket, requests, received, sent, active } => {
@@ -23,7 +23,7 @@ pub fn run(client: &Client, asked: &RateLimitQuestion, json: bool, out: &mut imp
                 sent_bytes_per_second: sent.map(limit),
                 requests_active_max: active.map(limit),
             };
-            let set: RateLimitsShown = client.post("/rate-limits", &asked)?;
+            let set: RateLimitsJson = client.post("/rate-limits", &asked)?;
             tell(&set, json, |set| listed(std::slice::from_ref(set)), out)
         }
     }
@@ -36,7 +36,7 @@ fn limit(limit: Limit) -> Option<u64> {
     }
 }
 
-fn listed(all: &[RateLimitsShown]) -> String {
+fn listed(all: &[RateLimitsJson]) -> String {
     let none = || "-".to_owned();
     let number = |limit: Option<u64>| limit.map_or_else(none, |limit| limit.to_string());
     let bytes = |limit: Option<u64>| limit.map_or_else(none, size);
@@ -55,18 +55,18 @@ fn listed(all: &[RateLimitsShown]) -> String {
 #[cfg(test)]
 mod tests {
     use super::listed;
-    use crate::api::admin::RateLimitsShown;
+    use crate::api::admin::RateLimitsJson;
 
     #[test]
     fn limits_are_listed_by_account_and_bucket() {
-        let account = RateLimitsShown {
+        let account = RateLimitsJson {
             account: Some("111122223333".to_owned()),
             requests_per_second: Some(100),
             sent_bytes_per_second: Some(10 << 20),
-            ..RateLimitsShown::default()
+            ..RateLimitsJson::default()
         };
         let bucket = Some("logs".to_owned());
-        let of_bucket = RateLimitsShown { bucket, requests_active_max: Some(8), ..RateLimitsShown::default() };
+        let of_bucket = RateLimitsJson { bucket, requests_active_max: Some(8), ..RateLimitsJson::default() };
         let text = "\
 KIND     NAME          REQUESTS/S  RECEIVED/S  SENT/S    UNDER WAY
 account  111122223333  100         -           10.0 MiB  -

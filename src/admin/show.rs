@@ -1,8 +1,8 @@
 //! The formatting of the admin API's answers as text and tables.
 
 use crate::api::admin::{
-    BucketUsageShown, CapacityShown, DriveAdded, DriveReplaced, ForecastShown, HostRolesShown, HostShown,
-    HostStateShown, Info, LayoutChanged, LayoutShown, LeaderMoved, MetadataRole, MovesOfHost, MovesShown, QuotaShown,
+    BucketUsageJson, CapacityJson, DriveAdded, DriveReplaced, ForecastJson, HostJson, HostRolesJson, HostStateJson,
+    Info, LayoutChanged, LayoutJson, LeaderMoved, MetadataRole, MovesJson, MovesOfHost, QuotaJson,
 };
 use crate::api::{DriveHealth, HealthAnswer, Safety};
 use std::collections::BTreeMap;
@@ -28,7 +28,7 @@ pub fn info(info: &Info) -> String {
         "holds      {} objects in {} buckets, {} uploads",
         counts.objects, counts.buckets, counts.uploads
     );
-    let CapacityShown { total_bytes, free_bytes, usable_bytes } = info.capacity;
+    let CapacityJson { total_bytes, free_bytes, usable_bytes } = info.capacity;
     let _ = writeln!(
         text,
         "capacity   {} of {} are free on the drives; about {} of new objects fit",
@@ -51,7 +51,7 @@ pub fn info(info: &Info) -> String {
 }
 
 /// Describes when the store will be full.
-fn forecast(forecast: &ForecastShown) -> String {
+fn forecast(forecast: &ForecastJson) -> String {
     let measured = match forecast.measured_seconds {
         seconds if seconds < 2 * 86_400 => format!("{} hours measured", seconds / 3600),
         seconds => format!("{} days measured", seconds / 86_400),
@@ -80,16 +80,16 @@ fn shared_file_systems(drives: &[DriveHealth]) -> Vec<(&str, String)> {
     several.map(|((host, _), drives)| (host, drives.join(", "))).collect()
 }
 
-fn hosts(hosts: &[HostShown]) -> String {
+fn hosts(hosts: &[HostJson]) -> String {
     let rows = hosts.iter().map(|host| {
         let address = host.address.clone().unwrap_or_default();
         let drives: Vec<String> = host.nodes.iter().map(u32::to_string).collect();
         let state = match (host.state, host.uptime_seconds) {
-            (HostStateShown::Up, Some(seconds)) => format!("up for {}", duration(seconds)),
-            (HostStateShown::Up, None) => "up".to_owned(),
-            (HostStateShown::Stopping, _) => "stopping".to_owned(),
-            (HostStateShown::Down, _) => "does not answer".to_owned(),
-            (HostStateShown::Unknown, _) => "not asked yet".to_owned(),
+            (HostStateJson::Up, Some(seconds)) => format!("up for {}", duration(seconds)),
+            (HostStateJson::Up, None) => "up".to_owned(),
+            (HostStateJson::Stopping, _) => "stopping".to_owned(),
+            (HostStateJson::Down, _) => "does not answer".to_owned(),
+            (HostStateJson::Unknown, _) => "not asked yet".to_owned(),
         };
         let version = host.version.clone().unwrap_or_default();
         let (roles, metadata) = (host.roles.join(","), role(host.metadata).to_owned());
@@ -99,7 +99,7 @@ fn hosts(hosts: &[HostShown]) -> String {
 }
 
 /// Formats a table of buckets with usage, quotas and growth.
-pub fn buckets(buckets: &[BucketUsageShown]) -> String {
+pub fn buckets(buckets: &[BucketUsageJson]) -> String {
     let of = |held: String, most: Option<String>| most.map_or(held.clone(), |most| format!("{held} of {most}"));
     let rows = buckets.iter().map(|bucket| {
         let objects = of(bucket.objects.to_string(), bucket.objects_max.map(|most| most.to_string()));
@@ -121,7 +121,7 @@ fn gained(per_day: Option<i64>, shown: impl FnOnce(u64) -> String) -> String {
     }
 }
 
-fn name_of<'a>(hosts: &'a [HostShown], id: &'a str) -> &'a str {
+fn name_of<'a>(hosts: &'a [HostJson], id: &'a str) -> &'a str {
     hosts.iter().find(|host| host.id == id).map_or(id, |host| &host.name)
 }
 
@@ -194,7 +194,7 @@ pub fn drives(drives: &[DriveHealth]) -> String {
     table(["DRIVE", "HOST", "STATE", "FREE", "SIZE", "DIRECTORY", ""], rows)
 }
 
-pub fn layout(layout: &LayoutShown) -> String {
+pub fn layout(layout: &LayoutJson) -> String {
     let rows = layout.nodes.iter().map(|node| {
         let state = match (&node.out_of_service, node.draining) {
             (Some(why), _) => why.clone(),
@@ -211,7 +211,7 @@ pub fn layout(layout: &LayoutShown) -> String {
 }
 
 /// Formats a table of the hosts' roles; empty if the answer has none.
-fn host_roles(hosts: &[HostRolesShown]) -> String {
+fn host_roles(hosts: &[HostRolesJson]) -> String {
     if hosts.is_empty() {
         return String::new();
     }
@@ -224,7 +224,7 @@ fn host_roles(hosts: &[HostRolesShown]) -> String {
 
 /// Formats a table of the hosts that shards are still to be moved to; empty if there are none.
 fn moves(moves: &[MovesOfHost], epoch: u64) -> String {
-    let is_settled = |moving: &MovesShown| moving.settled && moving.epoch == epoch;
+    let is_settled = |moving: &MovesJson| moving.settled && moving.epoch == epoch;
     let rows: Vec<[String; 4]> = moves
         .iter()
         .filter(|row| !row.moving.as_ref().is_some_and(is_settled))
@@ -246,7 +246,7 @@ fn moves(moves: &[MovesOfHost], epoch: u64) -> String {
     }
 }
 
-fn moving(moving: &MovesShown, epoch: u64) -> String {
+fn moving(moving: &MovesJson, epoch: u64) -> String {
     if moving.epoch == epoch && moving.settled {
         return "nothing is left to be moved\n".to_owned();
     }
@@ -287,7 +287,7 @@ pub fn leader_moved(moved: &LeaderMoved) -> String {
     format!("{} leads\n", moved.name)
 }
 
-pub fn quota(quota: &QuotaShown) -> String {
+pub fn quota(quota: &QuotaJson) -> String {
     let of = |most: Option<String>| most.map_or_else(|| "without limit".to_owned(), |most| format!("of {most}"));
     let bytes = format!("{} {}", size(quota.bytes), of(quota.bytes_max.map(size)));
     let objects = format!("{} {}", quota.objects, of(quota.objects_max.map(|most| most.to_string())));
@@ -338,7 +338,7 @@ pub fn table<const N: usize>(head: [&str; N], rows: impl Iterator<Item = [String
 #[cfg(test)]
 mod tests {
     use super::{
-        BucketUsageShown, DriveHealth, ForecastShown, HostRolesShown, QuotaShown, duration, forecast, host_roles,
+        BucketUsageJson, DriveHealth, ForecastJson, HostRolesJson, QuotaJson, duration, forecast, host_roles,
         shared_file_systems, size, table,
     };
 
@@ -368,7 +368,7 @@ mod tests {
     fn a_forecast_names_the_measured_period() {
         let of = |hours: u64, bytes_per_day, full_in_seconds| {
             let measured_seconds = hours * 3600;
-            forecast(&ForecastShown { measured_seconds, stored_bytes: Some(1), bytes_per_day, full_in_seconds })
+            forecast(&ForecastJson { measured_seconds, stored_bytes: Some(1), bytes_per_day, full_in_seconds })
         };
         assert_eq!(of(5, None, None), "not known yet (5 hours measured)");
         let full = of(168, Some(3 << 30), Some(41 * 86_400));
@@ -388,14 +388,14 @@ mod tests {
     fn hosts_are_shown_with_their_roles() {
         let roles = vec!["meta".to_owned(), "storage".to_owned()];
         let (name, domain) = ("a".to_owned(), Some("left".to_owned()));
-        let host = HostRolesShown { host: "1".to_owned(), name, domain, roles };
+        let host = HostRolesJson { host: "1".to_owned(), name, domain, roles };
         assert_eq!(host_roles(&[host]), "HOST  DOMAIN  ROLES\na     left    meta,storage\n\n");
         assert_eq!(host_roles(&[]), "");
     }
 
     #[test]
     fn a_bucket_is_shown_with_its_growth_per_day() {
-        let bucket = |name: &str, bytes_per_day, objects_per_day| BucketUsageShown {
+        let bucket = |name: &str, bytes_per_day, objects_per_day| BucketUsageJson {
             bucket: name.to_owned(),
             account: "1".to_owned(),
             objects: 3,
@@ -422,7 +422,7 @@ shrinks  1        3        0               2.0 KiB of 4.0 KiB  0              -2
 
     #[test]
     fn a_quota_is_shown_with_the_present_usage() {
-        let quota = QuotaShown {
+        let quota = QuotaJson {
             bucket: "b".to_owned(),
             bytes_max: Some(10 << 30),
             objects_max: None,

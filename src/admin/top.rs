@@ -4,18 +4,18 @@
 use super::client::{Client, with_host};
 use super::show::{size, table};
 use super::{AdminFailure, tell};
-use crate::api::admin::{HeavyShown, RankedShown, TopOfKindShown, TopShown};
+use crate::api::admin::{HeavyJson, RankedJson, TopJson, TopOfKindJson};
 use crate::config::{TopBy, TopOver, TopQuestion};
 use std::fmt::Write as _;
 use std::io::Write;
 
 pub fn run(client: &Client, asked: &TopQuestion, json: bool, out: &mut impl Write) -> Result<u8, AdminFailure> {
-    let top: TopShown = client.get(&with_host("/top", asked.host.as_deref()))?;
+    let top: TopJson = client.get(&with_host("/top", asked.host.as_deref()))?;
     tell(&top, json, |top| words(top, asked), out)?;
     Ok(u8::from(top.hosts.iter().any(|host| host.why.is_some())))
 }
 
-fn words(top: &TopShown, asked: &TopQuestion) -> String {
+fn words(top: &TopJson, asked: &TopQuestion) -> String {
     let mut text = String::new();
     for (by, name, kind) in [(TopBy::Account, "ACCOUNT", &top.accounts), (TopBy::Bucket, "BUCKET", &top.buckets)] {
         if asked.by.is_none_or(|wanted| wanted == by) {
@@ -30,13 +30,13 @@ fn words(top: &TopShown, asked: &TopQuestion) -> String {
     text
 }
 
-fn of_kind(name: &str, kind: &TopOfKindShown, over: TopOver) -> String {
+fn of_kind(name: &str, kind: &TopOfKindJson, over: TopOver) -> String {
     let (ranked, long) = match over {
         TopOver::Minute => (&kind.minute, "the last minute"),
         TopOver::FiveMinutes => (&kind.five_minutes, "the last five minutes"),
     };
-    let RankedShown { by_requests, by_bytes } = ranked;
-    let list = |order: &str, heavy: &[HeavyShown]| {
+    let RankedJson { by_requests, by_bytes } = ranked;
+    let list = |order: &str, heavy: &[HeavyJson]| {
         let rows = heavy.iter().map(|heavy| [heavy.name.clone(), heavy.requests.to_string(), size(heavy.bytes)]);
         format!("by {order}, in {long}\n{}\n", table([name, "REQUESTS", "BYTES"], rows))
     };
@@ -46,12 +46,12 @@ fn of_kind(name: &str, kind: &TopOfKindShown, over: TopOver) -> String {
 #[cfg(test)]
 mod tests {
     use super::words;
-    use crate::api::admin::TopShown;
+    use crate::api::admin::TopJson;
     use crate::config::{TopBy, TopOver, TopQuestion};
 
     #[test]
     fn top_shows_accounts_and_buckets_in_both_orders_and_names_a_silent_host() {
-        let top: TopShown = serde_json::from_str(
+        let top: TopJson = serde_json::from_str(
             r#"{"accounts":{"minute":{"by_requests":[{"name":"1","requests":3,"bytes":2048}],"by_bytes":[]},
                 "five_minutes":{"by_requests":[],"by_bytes":[]}},
                 "buckets":{"minute":{"by_requests":[],"by_bytes":[]},

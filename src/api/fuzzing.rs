@@ -5,14 +5,14 @@ use super::admin::{
     CallIam, ChangeKey, ChangeLayout, ChooseScrub, ExplainAccess, MoveLeader, Rewrap, SetQuota, StartHeal,
 };
 use super::auth::Authenticator;
-use super::front::{Front, handle};
+use super::http::front::{Front, handle};
+use super::http::request_log::RequestRecord;
 use super::iam::{IamService, KeySetFiles, LastUsed};
 use super::identity::{RootIdentity, RootSeal, SessionKeys};
 use super::policy::{Ownership, ParsedPolicies};
 use super::post::Forms;
-use super::request_log::RequestRecord;
-use super::room::{BodyRoom, SlowLanes, Turns};
 use super::s3::{Domains, S3Settings, WebsiteHosts, canonical_id, service};
+use super::sharing::{BodyRoom, SlowLanes, Turns};
 use crate::actors::events::Targets;
 use crate::actors::frontend::{AdmissionLimits, Admissions};
 use crate::actors::gateway::Gateway;
@@ -33,12 +33,12 @@ use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use super::bridge::fuzzing::chunks;
+pub use super::http::messages::fuzzing::chunks;
+pub use super::http::normalisation::fuzzing::heads;
 pub use super::iam::fuzzing::{calls, tokens};
 pub use super::policy::fuzzing::{decisions, policies};
 pub use super::post::fuzzing::{form_policies, forms};
 pub use super::s3::fuzzing::{headers, settings};
-pub use super::wire::fuzzing::heads;
 
 const ACCESS_KEY: &str = "key";
 const SECRET_KEY: &str = "secret";

@@ -1,48 +1,52 @@
-//! The HTTP interfaces of a host, over actix-web: S3 (`s3`, behind `front` and `bridge`), IAM and STS, health and
-//! metrics, the admin API. They reach the store through a `Gateway` and know nothing beneath it. Their modules have no
-//! import cycles: `text`, `errors` and `memo` are below `call`, `call` is below `auth`, `auth` below `wire`, `bridge`,
-//! `post` and `s3`; `front` and `server` are above all.
+//! The HTTP interfaces of a host, over actix-web: S3, IAM and STS, health and metrics, the admin API. They reach the
+//! store through a `Gateway` and know nothing beneath it.
+//!
+//! | room | what it owns |
+//! |---|---|
+//! | `http` | listeners, and one request from its head to its response: bodies, normalisation, request log, access log |
+//! | `admin`, `health`, `iam`, `s3`, `post` | what requests ask for |
+//! | `auth`, `identity`, `policy` | who signed a request; users, keys and roles; whether policies allow it |
+//! | `audit` | the lines of the audit log |
+//! | `call` | the facts about one request that its layers establish |
+//! | `rates`, `sharing` | limits on rates; memory, connections and processor time shared between clients |
+//! | `cache`, `errors`, `text`, `tls` | parsed configuration; errors of S3; percent-encoding and queries; certificates |
+//!
+//! Imports go downwards in this table, but for `auth`, which is above `call`.
 
-mod access_log;
 mod accounts;
 pub mod admin;
 mod audit;
 mod auth;
-mod bridge;
+mod cache;
 mod call;
 mod errors;
-mod expectation;
-mod front;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod health;
+mod http;
 mod iam;
 mod identity;
-mod memo;
 pub mod policy;
 mod post;
 mod rates;
-mod request_log;
-mod request_spans;
-mod room;
 mod s3;
-mod safety;
-mod server;
+mod sharing;
 mod text;
 mod tls;
-mod wire;
 
 pub use accounts::Accounts;
-pub use health::{DriveHealth, Health, HealthAnswer, HealthSource};
+pub use health::{
+    BlobsJson, Bounds, DriveHealth, Health, HealthAnswer, HealthSource, LossesJson, RepairsJson, Safety, StopSafety,
+    Verdict,
+};
+pub use http::{
+    ApiError, ApiHandle, ApiOptions, CertificateSource, EndpointError, Endpoints, ListenerTls, StartupProgress,
+    StartupServer, serve,
+};
 pub use iam::{KeySetFiles, KeySets};
 pub use identity::changes::accounts_file::AccountsFile;
 pub use identity::{ROOT_ACCOUNT, rfc3339};
 pub use s3::Credentials;
-pub use safety::{BlobsShown, Bounds, LossesShown, RepairsShown, Safety, StopSafety, Verdict};
-pub use server::{
-    ApiError, ApiHandle, ApiOptions, CertificateSource, EndpointError, Endpoints, ListenerTls, StartupProgress,
-    StartupServer, serve,
-};
 pub use tls::{Certificate, Certificates, NamedFile, TlsError, TlsFiles, Validity};
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The destinations of the audit log as the configuration names them: a file, standard error, a webhook.
 
-use super::{HostError, background};
+use super::background;
+use super::error::HostError;
 use crate::actors::audit::{AuditSender, AuditSink, Settled, WebhookSink};
 use crate::ambient::Ambient;
 use crate::config::{AuditConfig, AuditLog};

@@ -1,7 +1,7 @@
 //! The background work of a host for buckets: sends events to webhooks, writes access logs and inventories, and removes
 //! what is due by lifecycle rules.
 
-use super::HostError;
+use super::error::HostError;
 use super::requests::Requests;
 use crate::actors::events::access_log::{self, AccessLogger, LogLimits};
 use crate::actors::events::inventory::{Inventories, InventoryContext, InventoryOptions, Reporting};

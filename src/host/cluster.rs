@@ -1,9 +1,8 @@
 //! The host's entry into its cluster (founding, joining, returning, rejoining), or its start alone; and the network to
 //! other hosts.
 
-use super::recovery::take_up;
-use super::rejoin::{KEPT_BY_REJOIN, RejoinError, set_aside_all, set_aside_of_others};
-use super::{HostError, Surroundings};
+use super::directories::{set_aside_of_others, take_up};
+use super::environment::Environment;
 use crate::actors::consensus::{Forming, MetaHandle};
 use crate::actors::jobs::{JobService, LateJobs, OwnJobs};
 use crate::actors::membership::{
@@ -16,14 +15,13 @@ use crate::actors::traces::TracedService;
 use crate::actors::upkeep::UnderWayService;
 use crate::api::StartupProgress;
 use crate::config::{ClusterConfig, Config, EcSetting};
-use crate::limits::NODES_OF_HOST_MAX;
 use crate::net::{
     GroupTransport, HostIdentity, NoOtherHosts, Peer, QuicClient, QuicOptions, QuicServer, ServedHost, StartError,
     TlsError,
 };
 use crate::storage::identity::{
-    BlankDrives, Founder, Founding, HostDrives, IdentityError, NewHost, Prepared, Rejoining, WantedGeometry,
-    forget_founding, forget_rejoining, keep_founding, new_host_id, read_founding,
+    BlankDrives, Founder, Founding, HostDrives, IdentityError, NewHost, Prepared, WantedGeometry, keep_founding,
+    new_host_id, read_founding,
 };
 use crate::storage::meta::record::HostRecord;
 use crate::storage::sealing::RootKeys;
@@ -31,7 +29,6 @@ use crate::types::{HostId, NodeId, RecoveryEpoch};
 use actix::Arbiter;
 use hex_simd::AsciiCase;
 use std::collections::BTreeSet;
-use std::iter;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -114,12 +111,12 @@ impl Net {
 }
 
 /// The parts of a host on the network.
-struct Connected {
+pub(super) struct Connected {
     peers: Peers,
     nodes: LateNodeService,
     reads: ActiveReads,
     writes: ActiveWrites,
-    net: Net,
+    pub net: Net,
 }
 
 impl Member {
@@ -195,20 +192,20 @@ impl Entering<'_> {
 /// Takes the drives into service. If they are blank, the host first founds its cluster with the other founders, or
 /// joins one.
 pub(super) async fn enter(
-    around: &Surroundings,
+    env: &Environment,
     entering: Entering<'_>,
     prepared: Prepared,
 ) -> Result<Member, ClusterError> {
-    let Some(cluster) = &entering.config.cluster else { return alone(around, entering.wanted, prepared) };
+    let Some(cluster) = &entering.config.cluster else { return alone(env, entering.wanted, prepared) };
     match prepared {
-        Prepared::Known(host) => come_back(around, cluster, host),
-        Prepared::Blank(blank) => begin(around, entering, cluster, blank).await,
+        Prepared::Known(host) => come_back(env, cluster, host),
+        Prepared::Blank(blank) => begin(env, entering, cluster, blank).await,
     }
 }
 
 /// Makes the member of a stopped host, for commands that work offline: no network is started.
-pub(super) fn offline(around: &Surroundings, config: &Config, host: HostDrives) -> Member {
-    let member = on_its_own(around, host);
+pub(super) fn offline(env: &Environment, config: &Config, host: HostDrives) -> Member {
+    let member = on_its_own(env, host);
     match &config.cluster {
         Some(cluster) => Member {
             name: cluster.name.clone(),
@@ -222,21 +219,19 @@ pub(super) fn offline(around: &Surroundings, config: &Config, host: HostDrives) 
 }
 
 /// Makes the member of a host that is the whole store, and formats its drives if they are blank.
-pub(super) fn alone(around: &Surroundings, wanted: WantedGeometry, prepared: Prepared) -> Result<Member, ClusterError> {
+pub(super) fn alone(env: &Environment, wanted: WantedGeometry, prepared: Prepared) -> Result<Member, ClusterError> {
     let host = match prepared {
         Prepared::Known(mut host) => {
-            set_aside_of_others(around, &mut host);
-            take_up(&*around.disk, &mut host);
+            set_aside_of_others(env, &mut host);
+            take_up(&*env.disk, &mut host);
             host
         }
-        Prepared::Blank(blank) => {
-            blank.form(&*around.disk, NewHost::alone(wanted, &around.ambient), &around.ambient)?
-        }
+        Prepared::Blank(blank) => blank.form(&*env.disk, NewHost::alone(wanted, &env.ambient), &env.ambient)?,
     };
-    Ok(on_its_own(around, host))
+    Ok(on_its_own(env, host))
 }
 
-fn on_its_own(around: &Surroundings, host: HostDrives) -> Member {
+fn on_its_own(env: &Environment, host: HostDrives) -> Member {
     let nodes = LateNodeService::default();
     let dialer: Arc<dyn Dial> = Arc::new(PipeDialer { host: host.host, service: Arc::new(nodes.clone()) });
     Member {
@@ -248,19 +243,19 @@ fn on_its_own(around: &Surroundings, host: HostDrives) -> Member {
         domain: None,
         forming: Forming::Alone,
         rejoined: false,
-        peers: ConnectionPool::start_with(dialer, &around.ambient),
+        peers: ConnectionPool::start_with(dialer, &env.ambient),
         nodes,
-        reads: ActiveReads::new(Arc::clone(&around.ambient.clock)),
+        reads: ActiveReads::new(Arc::clone(&env.ambient.clock)),
         writes: ActiveWrites::default(),
         net: None,
     }
 }
 
 /// Returns to the cluster with drives that were in use before, under the host's own id.
-fn come_back(around: &Surroundings, config: &ClusterConfig, mut host: HostDrives) -> Result<Member, ClusterError> {
-    set_aside_of_others(around, &mut host);
-    take_up(&*around.disk, &mut host);
-    let kept = read_founding(&*around.disk, &host.usable_dirs())?;
+fn come_back(env: &Environment, config: &ClusterConfig, mut host: HostDrives) -> Result<Member, ClusterError> {
+    set_aside_of_others(env, &mut host);
+    take_up(&*env.disk, &mut host);
+    let kept = read_founding(&*env.disk, &host.usable_dirs())?;
     let agreement = kept.and_then(|kept| kept.agreed).map(Agreement);
     // A host that rejoined since the founding has another id, and is no founder any more.
     let agreement = agreement.filter(|agreement| agreement.first_node(host.host).is_some());
@@ -269,11 +264,12 @@ fn come_back(around: &Surroundings, config: &ClusterConfig, mut host: HostDrives
         None => FoundingBoard::formed(host.cluster),
     };
     let identity = HostIdentity::of(host.host, host.cluster, host.recovery, config.secret.as_bytes())?;
-    let connected = connect(around, config, &identity, board)?;
+    let connected = connect(env, config, &identity, board)?;
     Ok(member(config, host, agreement, connected))
 }
 
-fn member(
+/// Makes the member of a host on the network.
+pub(super) fn member(
     config: &ClusterConfig,
     host: HostDrives,
     agreement: Option<Agreement>,
@@ -301,74 +297,22 @@ fn member(
     }
 }
 
-/// Rejoins the cluster: waits until the cluster has accepted the host under the id in `rejoining`, then gives the
-/// drives that id. The host keeps the shards on its drives; its former metadata is set aside.
-pub(super) async fn come_back_as_another(
-    around: &Surroundings,
-    config: &Config,
-    host: HostDrives,
-    rejoining: &Rejoining,
-    progress: &StartupProgress,
-) -> Result<Member, HostError> {
-    let Some(cluster) = &config.cluster else { return Err(RejoinError::Alone.into()) };
-    let Rejoining { from, to, why, .. } = rejoining;
-    let (was, is) = (format!("{:016x}", from.0), format!("{:016x}", to.0));
-    tracing::warn!(
-        why,
-        was,
-        is,
-        "this host comes back to its cluster as another member, with the shards of its drives, as soon as a majority of the voters without it has decided it; in a cluster of two hosts there is no such majority, and the other host has to be recovered first (sherd recover, docs/how-to/recovery.md)"
-    );
-    // The identity names no cluster yet: the metadata group may have been formed anew since this host was part of it.
-    let identity = HostIdentity::new(*to, None, cluster.secret.as_bytes()).map_err(ClusterError::from)?;
-    let connected = connect(around, cluster, &identity, FoundingBoard::formed(host.cluster))?;
-    let own = Founder {
-        name: cluster.name.clone(),
-        host: *to,
-        address: cluster.address.clone(),
-        drives: u16::try_from(host.drives.len()).unwrap_or(u16::MAX),
-        geometry: None,
-        root_key: None,
-    };
-    let ids: Vec<HostId> = [*from].into_iter().chain(host.earlier.iter().rev().copied()).collect();
-    let ask = JoinAskOf { own: &own, domain: cluster.domain.as_deref(), roles: config.roles, was: Some(&ids) };
-    let comes_back = format!("this host comes back to its cluster as another member: {why}");
-    let tell = |waits_for: Vec<String>| progress.set(iter::once(comes_back.clone()).chain(waits_for).collect());
-    let welcomed = join(&connected.net.client, &ask, &connected.net.doors, tell).await;
-    let welcomed = welcomed.map_err(ClusterError::from)?;
-    let is_of_place = |node: NodeId| node.0 / NODES_OF_HOST_MAX == welcomed.first_node.0 / NODES_OF_HOST_MAX;
-    if welcomed.cluster != host.cluster || !host.drives.iter().all(|drive| is_of_place(drive.node)) {
-        return Err(ClusterError::AnotherCluster.into());
-    }
-    connected.net.book.learn(welcomed.hosts);
-    let mut host = host.renamed(&*around.disk, *to, welcomed.recovery)?;
-    identity.enter(host.cluster, host.recovery).map_err(ClusterError::from)?;
-    set_aside_all(around, &mut host, KEPT_BY_REJOIN);
-    let (disk, dirs) = (&*around.disk, host.usable_dirs());
-    // A record that cannot be removed is harmless: it names an id that this host does not have any more.
-    if let Err(error) = forget_founding(disk, &dirs).and_then(|()| forget_rejoining(disk, &dirs)) {
-        tracing::warn!(%error, "the record of the rejoining was not removed");
-    }
-    tracing::info!(was, is, "this host is taken into its cluster as another member");
-    Ok(Member { rejoined: true, ..member(cluster, host, None, connected) })
-}
-
 /// Founds a cluster with the other founders, or joins one, and formats the blank drives.
 async fn begin(
-    around: &Surroundings,
+    env: &Environment,
     entering: Entering<'_>,
     cluster: &ClusterConfig,
     blank: BlankDrives,
 ) -> Result<Member, ClusterError> {
     let dirs = blank.dirs();
-    let mut kept = keep_own(around, entering, cluster, &dirs)?;
+    let mut kept = keep_own(env, entering, cluster, &dirs)?;
     let own = kept.own.clone();
     let board = match &kept.agreed {
         Some(founders) => FoundingBoard::agreed(&Agreement(founders.clone())),
         None => FoundingBoard::gathering(own.clone(), cluster.founders.clone()),
     };
     let identity = HostIdentity::new(own.host, None, cluster.secret.as_bytes())?;
-    let connected = connect(around, cluster, &identity, board)?;
+    let connected = connect(env, cluster, &identity, board)?;
     let net = &connected.net;
     tracing::info!(name = cluster.name, address = %net.server.local_addr(), "this host belongs to no cluster yet");
     let outcome = match kept.agreed.clone() {
@@ -377,7 +321,7 @@ async fn begin(
         None => {
             let keep = |agreement: &Agreement| {
                 let agreed = Founding { agreed: Some(agreement.0.clone()), ..kept.clone() };
-                let written = keep_founding(&*around.disk, &dirs, &agreed);
+                let written = keep_founding(&*env.disk, &dirs, &agreed);
                 written.map_err(|error| FoundingError::NotKept(error.to_string()))
             };
             let tell = |waits_for| entering.progress.set(waits_for);
@@ -400,7 +344,7 @@ async fn begin(
             (NewHost { cluster, recovery, host: own.host, first_node, data, parity }, None)
         }
     };
-    let host = blank.form(&*around.disk, new, &around.ambient)?;
+    let host = blank.form(&*env.disk, new, &env.ambient)?;
     identity.enter(new.cluster, new.recovery)?;
     Ok(member(cluster, host, agreement, connected))
 }
@@ -420,13 +364,13 @@ fn founded(own: &Founder, agreement: &Agreement) -> Result<NewHost, ClusterError
 
 /// Returns this host's record of the founding after writing it to its drives: other hosts will rely on the id in it.
 fn keep_own(
-    around: &Surroundings,
+    env: &Environment,
     entering: Entering<'_>,
     cluster: &ClusterConfig,
     dirs: &[PathBuf],
 ) -> Result<Founding, ClusterError> {
-    let kept = read_founding(&*around.disk, dirs)?;
-    let host = kept.as_ref().map_or_else(|| new_host_id(&around.ambient), |kept| kept.own.host);
+    let kept = read_founding(&*env.disk, dirs)?;
+    let host = kept.as_ref().map_or_else(|| new_host_id(&env.ambient), |kept| kept.own.host);
     let own = entering.founder(cluster, host, dirs.len());
     if let Some(Founding { own: was, agreed: Some(_), .. }) = &kept
         && *was != own
@@ -435,12 +379,13 @@ fn keep_own(
     }
     let agreed = kept.and_then(|kept| kept.agreed);
     let founding = Founding { agreed, ..Founding::new(own) };
-    keep_founding(&*around.disk, dirs, &founding)?;
+    keep_founding(&*env.disk, dirs, &founding)?;
     Ok(founding)
 }
 
-fn connect(
-    around: &Surroundings,
+/// Starts the network to other hosts.
+pub(super) fn connect(
+    env: &Environment,
     config: &ClusterConfig,
     identity: &Arc<HostIdentity>,
     board: FoundingBoard,
@@ -448,14 +393,14 @@ fn connect(
     let (serving, serve_on) = serving_thread()?;
     let nodes = LateNodeService::default();
     let groups = Arc::new(HostGroups::new(board.clone()));
-    let (reads, writes) = (ActiveReads::new(Arc::clone(&around.ambient.clock)), ActiveWrites::default());
+    let (reads, writes) = (ActiveReads::new(Arc::clone(&env.ambient.clock)), ActiveWrites::default());
     let answering =
         UnderWayService { reads: reads.clone(), writes: writes.clone(), groups: Arc::clone(&groups) as Arc<_> };
     let jobs = LateJobs::default();
     let answering = JobService { jobs: jobs.clone(), groups: Arc::new(answering) };
     let own: Peer = Arc::new(ServedHost { nodes: Arc::new(nodes.clone()), groups: Arc::new(answering) });
     let options = QuicOptions::listening(config.listen);
-    let served: Peer = match &around.traced {
+    let served: Peer = match &env.traced {
         Some(traced) => Arc::new(TracedService::new(Arc::clone(&own), traced.tracer.clone())),
         None => Arc::clone(&own),
     };
@@ -465,7 +410,7 @@ fn connect(
     let addresses = Arc::new(book.clone());
     let dialer: Arc<dyn Dial> =
         Arc::new(QuicDialer { host: identity.host(), own, client: Arc::clone(&client), addresses });
-    let peers = ConnectionPool::start_with(dialer, &around.ambient);
+    let peers = ConnectionPool::start_with(dialer, &env.ambient);
     let identity = Arc::clone(identity);
     let net = Net { book, groups, jobs, board, identity, server, client, serving, doors: doors(config) };
     Ok(Connected { peers, nodes, reads, writes, net })

@@ -1,9 +1,9 @@
 //! The metadata replica of a host, on a thread of its own, and the registration of the host, its roles and its drives
 //! in the metadata.
 
-use super::Surroundings;
 use super::cluster::Member;
-use super::place::remember_unfilled;
+use super::directories::{remember_unfilled, shards_dir};
+use super::environment::Environment;
 use crate::actors::consensus::{
     self, FjallHome, GroupId, MetaError, MetaHandle, Offload, ReplicaDrive, ReplicaOptions, Salvage, SalvageError,
     SnapshotPolicy, StartError,
@@ -80,26 +80,26 @@ pub(super) struct Replica {
 }
 
 /// Surveys metadata that does not start: what a salvage would keep, and what it would lose.
-pub(super) async fn survey_salvage(around: &Surroundings, member: &Member) -> Result<Salvage, SalvageError> {
-    consensus::survey_salvage(&replica_options(around, member)).await
+pub(super) async fn survey_salvage(env: &Environment, member: &Member) -> Result<Salvage, SalvageError> {
+    consensus::survey_salvage(&replica_options(env, member)).await
 }
 
-pub(super) async fn start(around: &Surroundings, member: &Member) -> Result<Replica, MetadataError> {
-    start_replica(replica_options(around, member)).await
+pub(super) async fn start(env: &Environment, member: &Member) -> Result<Replica, MetadataError> {
+    start_replica(replica_options(env, member)).await
 }
 
 /// Starts the replica as `start` does, but cuts the metadata log at irreparable damage instead of refusing to start.
-pub(super) async fn start_salvaging(around: &Surroundings, member: &Member) -> Result<Replica, MetadataError> {
-    start_replica(ReplicaOptions { salvages: true, ..replica_options(around, member) }).await
+pub(super) async fn start_salvaging(env: &Environment, member: &Member) -> Result<Replica, MetadataError> {
+    start_replica(ReplicaOptions { salvages: true, ..replica_options(env, member) }).await
 }
 
-pub(super) fn replica_options(around: &Surroundings, member: &Member) -> ReplicaOptions {
+pub(super) fn replica_options(env: &Environment, member: &Member) -> ReplicaOptions {
     let host = &member.host;
     let usable: Vec<&Drive> =
         host.drives.iter().filter(|drive| !matches!(drive.state, DriveState::Lost { .. })).collect();
     let drives = usable.iter().map(|drive| ReplicaDrive {
         node: drive.node,
-        disk: Arc::clone(&around.disk),
+        disk: Arc::clone(&env.disk),
         dir: drive.dir.clone(),
     });
     ReplicaOptions {
@@ -109,20 +109,20 @@ pub(super) fn replica_options(around: &Surroundings, member: &Member) -> Replica
         address: member.address.clone(),
         forming: member.forming.clone(),
         transport: member.transport(),
-        ambient: around.ambient.clone(),
+        ambient: env.ambient.clone(),
         drives: drives.collect(),
         copies_wanted: copies_wanted(member),
         salvages: false,
-        first_start: member.rejoined || !(host.has_started || usable.iter().any(|drive| has_shards(around, drive))),
+        first_start: member.rejoined || !(host.has_started || usable.iter().any(|drive| has_shards(env, drive))),
         home: Arc::new(FjallHome {
-            memory: TableMemory { cache_bytes: TABLES_CACHE_BYTES, memtable_bytes: around.scale.memtable_bytes },
+            memory: TableMemory { cache_bytes: TABLES_CACHE_BYTES, memtable_bytes: env.scale.memtable_bytes },
         }),
         offload: Offload::Threads,
         threads: Threads::Own,
-        durability: around.durability,
-        segment_bytes: around.scale.meta_segment_bytes,
-        pool: around.buffers.clone(),
-        snapshots: SnapshotPolicy { log_bytes_min: around.scale.snapshot_log_bytes_min },
+        durability: env.durability,
+        segment_bytes: env.scale.meta_segment_bytes,
+        pool: env.buffers.clone(),
+        snapshots: SnapshotPolicy { log_bytes_min: env.scale.snapshot_log_bytes_min },
     }
 }
 
@@ -155,8 +155,8 @@ pub(super) fn copies_beside_others(member: &Member) -> usize {
 }
 
 /// Returns whether the drive has a log of shards, which shows that the metadata was started on this host before.
-fn has_shards(around: &Surroundings, drive: &Drive) -> bool {
-    around.disk.exists(&super::drives::shards_dir(drive)).unwrap_or(true)
+fn has_shards(env: &Environment, drive: &Drive) -> bool {
+    env.disk.exists(&shards_dir(drive)).unwrap_or(true)
 }
 
 /// Returns the registered hosts. If there are none, a founder first registers all founders in one change: if each
@@ -264,7 +264,7 @@ pub(super) async fn register_host(metadata: &MetaHandle, member: &Member, roles:
 /// Registers the drives that the metadata does not know, or knows with another incarnation or host; none without the
 /// role `storage`. Returns the drives that may lack shards and must be compared with the metadata.
 pub(super) async fn register_drives(
-    around: &Surroundings,
+    env: &Environment,
     metadata: &MetaHandle,
     member: &Member,
     roles: Roles,
@@ -283,15 +283,15 @@ pub(super) async fn register_drives(
         let lost = matches!(drive.state, DriveState::Lost { .. });
         let same = record.is_some_and(|record| record.incarnation == drive.incarnation && record.host == host.host);
         if !same && (record.is_none() || !lost) {
-            let (id, incarnation, joined) = (drive.node, drive.incarnation, around.ambient.clock.unix_ms());
-            let (weight, state) = (weight(around, drive), NodeState::Active);
+            let (id, incarnation, joined) = (drive.node, drive.incarnation, env.ambient.clock.unix_ms());
+            let (weight, state) = (weight(env, drive), NodeState::Active);
             nodes.push(NodeRecord { id, host: host.host, incarnation, weight, state, joined });
         }
         if matches!(drive.state, DriveState::Replaced | DriveState::Returned) || (!same && record.is_some() && !lost) {
             let is_other = record.is_some_and(|record| record.incarnation != drive.incarnation);
             let is_empty = is_other || drive.state == DriveState::Replaced;
             if is_empty {
-                remember_unfilled(around, drive).await;
+                remember_unfilled(env, drive).await;
             }
             returned.push((drive.node, if is_empty { Contents::Empty } else { Contents::Uncompared }));
         }
@@ -307,7 +307,7 @@ pub(super) async fn register_drives(
 
 /// Registers the new incarnation of a node of this host whose drive was replaced while the host runs.
 pub(super) async fn register_replaced(
-    around: &Surroundings,
+    env: &Environment,
     metadata: &MetaHandle,
     member: &Member,
     drive: &Drive,
@@ -319,8 +319,8 @@ pub(super) async fn register_replaced(
     if known.incarnation == drive.incarnation {
         return Ok(());
     }
-    let (incarnation, joined) = (drive.incarnation, around.ambient.clock.unix_ms());
-    let node = NodeRecord { incarnation, weight: weight(around, drive), joined, ..known };
+    let (incarnation, joined) = (drive.incarnation, env.ambient.clock.unix_ms());
+    let node = NodeRecord { incarnation, weight: weight(env, drive), joined, ..known };
     match register(metadata, member, Change::RegisterNodes { host, nodes: vec![node] }).await? {
         true => Ok(()),
         false => Err(removed().into()),
@@ -329,7 +329,7 @@ pub(super) async fn register_replaced(
 
 /// Tells the metadata of a further drive of this host.
 pub(super) async fn register_added(
-    around: &Surroundings,
+    env: &Environment,
     metadata: &MetaHandle,
     member: &Member,
     drive: &Drive,
@@ -339,9 +339,9 @@ pub(super) async fn register_added(
         id: drive.node,
         host,
         incarnation: drive.incarnation,
-        weight: weight(around, drive),
+        weight: weight(env, drive),
         state: NodeState::Active,
-        joined: around.ambient.clock.unix_ms(),
+        joined: env.ambient.clock.unix_ms(),
     };
     match register(metadata, member, Change::RegisterNodes { host, nodes: vec![node] }).await? {
         true => Ok(()),
@@ -349,8 +349,8 @@ pub(super) async fn register_added(
     }
 }
 
-fn weight(around: &Surroundings, drive: &Drive) -> u32 {
-    weight_of_capacity(around.disk.space(&drive.dir).map_or(0, |space| space.total_bytes))
+fn weight(env: &Environment, drive: &Drive) -> u32 {
+    weight_of_capacity(env.disk.space(&drive.dir).map_or(0, |space| space.total_bytes))
 }
 
 /// Returns the layout in a view of this host's tables.

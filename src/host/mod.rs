@@ -8,7 +8,10 @@ mod admin;
 mod audit;
 mod background;
 mod cluster;
+mod directories;
 mod drives;
+mod environment;
+mod error;
 mod metadata;
 mod place;
 mod preflight;
@@ -22,10 +25,12 @@ mod status;
 mod stopping;
 mod traces;
 
-use crate::actors::consensus::{MetaHandle, SalvageError};
+pub use error::HostError;
+
+use crate::actors::consensus::MetaHandle;
 use crate::actors::drives::fault_channel;
 use crate::actors::drives::health::HealthBoard;
-use crate::actors::drives::{Blocking, DriveList, FaultSink, OpenDrives, ReaderThreads, UserLoad};
+use crate::actors::drives::{DriveList, FaultSink, OpenDrives, UserLoad};
 use crate::actors::events::Targets;
 use crate::actors::healer::ScrubOptions;
 use crate::actors::jobs::{AllJobs, OwnJobs};
@@ -33,113 +38,44 @@ use crate::actors::membership::{HostWatch, RejoinAsks};
 use crate::actors::traffic::Traffic;
 use crate::ambient::Ambient;
 use crate::api::policy::Ownership;
-use crate::api::{
-    self, ApiError, ApiHandle, ApiOptions, Credentials, EndpointError, KeySetFiles, StartupProgress, StartupServer,
-};
-use crate::config::{Config, Durability, EcSetting, ObjectOwnership, RejoinWish};
+use crate::api::{self, ApiHandle, ApiOptions, Credentials, KeySetFiles, StartupProgress, StartupServer};
+use crate::config::{Config, ObjectOwnership, RejoinWish};
 use crate::limits::{
     BODIES_BYTES_MAX, BODIES_MEMORY_PART, CHUNK_BYTES_MAX, CONNECTIONS_MAX, CONNECTIONS_MIN, FILES_PER_CONNECTION,
-    Scale,
 };
 use crate::metrics;
-use crate::net::PostSetupError;
 use crate::storage::buffer::BufferPool;
-use crate::storage::disk::{Disk, SystemDisk};
-use crate::storage::identity::{
-    HostDrives, IdentityError, Prepared, SystemLocks, WantedGeometry, keep_credentials, note_started, prepare_host,
-};
+use crate::storage::identity::{HostDrives, Prepared, SystemLocks, keep_credentials, note_started, prepare_host};
 use crate::storage::kv::{KvError, fjall};
-use crate::storage::ring::{Layout, auto_geometry};
-use crate::storage::sealing::{RootKeyError, RootKeys};
-use crate::storage::wal;
+use crate::storage::ring::Layout;
+use crate::storage::sealing::RootKeys;
 use crate::types::{Epoch, Geometry};
 use acme::Acme;
 use admin::HostAdmin;
 use audit::AuditLogs;
 use background::BucketChores;
-use cluster::{ClusterError, Entering, Member};
+use cluster::{Entering, Member};
+use directories::what_is_set_aside;
 use drives::{BayDoor, ChoreHandles, DriveBay};
-use metadata::{MetadataError, Replica};
+use environment::{Environment, cores, wanted_geometry};
+use metadata::Replica;
 use place::Place;
 use preflight::{Checked, root_keys, without_silent_drives};
-use recovery::RecoveryError;
-use rejoin::{OwnDrives, RejoinError};
+use rejoin::OwnDrives;
 use requests::Requests;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use safety::ReadCheck;
 use status::HostStatus;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use stopping::Running;
-use tokio::runtime::Handle;
-use traces::Traced;
 
-/// The most memory that the buffer pool keeps in free buffers.
-const IDLE_BUFFERS_BYTES_MAX: usize = 16 << 20;
 const TRIM_PERIOD: Duration = Duration::from_secs(10);
 /// The most threads that wait for calls of the file system.
 const READER_THREADS_MAX: usize = 64;
 /// The wanted limit of open files: a segment in use takes two descriptors, a connection one.
 const OPEN_FILES_WANTED: u64 = 65_536;
-
-/// The reason why the store does not start, or stops by itself.
-#[derive(Debug, thiserror::Error)]
-pub enum HostError {
-    #[error(transparent)]
-    Identity(#[from] IdentityError),
-    #[error("SHERD_ROOT_KEY_FILE: {path:?} is refused: {cause}")]
-    RootKeys { path: PathBuf, cause: RootKeyError },
-    #[error(transparent)]
-    Cluster(#[from] ClusterError),
-    #[error(transparent)]
-    Metadata(#[from] MetadataError),
-    #[error(transparent)]
-    Salvage(#[from] SalvageError),
-    #[error(transparent)]
-    Endpoint(#[from] EndpointError),
-    #[error(transparent)]
-    Api(#[from] ApiError),
-    #[error(transparent)]
-    Rejoin(#[from] RejoinError),
-    #[error(transparent)]
-    Recovery(#[from] RecoveryError),
-    #[error("this host must come back to its cluster as another member: {why}")]
-    Superseded { why: String },
-    #[error("this host was given up by its cluster: {why}")]
-    GivenUp { why: String },
-    /// With these data directories, where drives were added to it while it ran.
-    #[error("restarting this process: {why}")]
-    StartsAgain { why: &'static str, data: Option<String> },
-    #[error("SHERD_ACCOUNTS_FILE: {path:?} is refused: {why}")]
-    Accounts { path: PathBuf, why: String },
-    #[error("{setting}: {cause}")]
-    Webhook { setting: String, cause: PostSetupError },
-    #[error("SHERD_AUDIT_LOG: {path:?} cannot be written: {cause}")]
-    AuditLog { path: PathBuf, cause: io::Error },
-    #[error("{setting}: {cause}")]
-    Acme { setting: &'static str, cause: PostSetupError },
-    #[error("{setting}: {cause}")]
-    Traces { setting: &'static str, cause: PostSetupError },
-    #[error("SHERD_OIDC_KEYS: {provider}: {cause}")]
-    KeySet { provider: String, cause: PostSetupError },
-    #[error("{doing}: {cause}")]
-    System { doing: &'static str, cause: io::Error },
-}
-
-/// The surroundings that every part of a host uses.
-#[derive(Clone)]
-struct Surroundings {
-    ambient: Ambient,
-    disk: Arc<dyn Disk>,
-    buffers: BufferPool,
-    threads: Arc<dyn Blocking>,
-    durability: wal::Durability,
-    scale: Scale,
-    /// `None` if requests are not traced.
-    traced: Option<Traced>,
-}
 
 /// Runs the store until it is told to stop.
 pub fn run(config: Config) -> Result<(), HostError> {
@@ -175,20 +111,21 @@ pub fn check(mut config: Config) -> Result<String, HostError> {
     if let Some(cluster) = &mut config.cluster {
         cluster.listen.set_port(0);
     }
-    actix::System::new().block_on(async { preflight::check(&config, &surroundings(&config)).map(drop) })?;
+    actix::System::new().block_on(async { preflight::check(&config, &Environment::of_process(&config)).map(drop) })?;
     let warnings = config.warnings.iter().map(|warning| format!("warning: {warning}\n"));
     Ok(warnings.chain(["the configuration is valid\n".to_owned()]).collect())
 }
 
 /// Runs `sherd rejoin`: records that a stopped host rejoins its cluster under a new id, or only prints what that means.
 pub fn rejoin(config: &Config, wish: RejoinWish) -> Result<(), HostError> {
-    actix::System::new().block_on(async { rejoin::rejoin(config, &surroundings(config), wish) })
+    actix::System::new().block_on(async { rejoin::rejoin(config, &Environment::of_process(config), wish) })
 }
 
 /// Runs `sherd recover`: forms the metadata group anew with a stopped host as its only voter, or only prints what would
 /// be lost.
 pub fn recover(config: &Config, from: Option<&Path>, goes_on: bool) -> Result<(), HostError> {
-    actix::System::new().block_on(async { recovery::recover(config, &surroundings(config), from, goes_on).await })
+    actix::System::new()
+        .block_on(async { recovery::recover(config, &Environment::of_process(config), from, goes_on).await })
 }
 
 /// Opens the tables in this directory and closes them again, in a process that may end by it.
@@ -198,64 +135,51 @@ pub fn open_tables(directory: &Path) -> Result<(), KvError> {
 
 /// Runs `sherd salvage`: drops the damaged part of the metadata of a stopped host, or only prints what would be lost.
 pub fn salvage(config: Config, goes_on: bool) -> Result<(), HostError> {
-    actix::System::new().block_on(async { salvage::salvage(&config, &surroundings(&config), goes_on).await })
-}
-
-fn surroundings(config: &Config) -> Surroundings {
-    let (buffers, ambient) = (BufferPool::new(IDLE_BUFFERS_BYTES_MAX), Ambient::system());
-    Surroundings {
-        traced: config.traces.as_ref().map(|traces| Traced::new(traces, &ambient)),
-        ambient,
-        disk: Arc::new(SystemDisk::new(buffers.clone())),
-        buffers,
-        threads: Arc::new(ReaderThreads::new(Handle::current())),
-        durability: durability(config.durability),
-        scale: config.scale,
-    }
+    actix::System::new().block_on(async { salvage::salvage(&config, &Environment::of_process(&config), goes_on).await })
 }
 
 async fn run_in_system(config: Config) -> Result<(), HostError> {
     let stop = stopping::stop_signal().map_err(|cause| HostError::System { doing: "wait for signals", cause })?;
     let hangups = reload::hangups()?;
-    let around = surroundings(&config);
+    let env = Environment::of_process(&config);
     tokio::pin!(stop);
-    let checked = preflight::check(&config, &around)?;
+    let checked = preflight::check(&config, &env)?;
     let progress = StartupProgress::new("waiting for its drives");
     let startup = StartupServer::start(
         &checked.endpoints,
         config.metrics_token.clone().map(|token| token.0),
-        Arc::clone(&around.ambient.clock),
+        Arc::clone(&env.ambient.clock),
         &progress,
     )?;
-    let answering = without_silent_drives(around, &config.data, Arc::new(SystemLocks), &progress);
-    let around = tokio::select! {
-        around = answering => around,
+    let answering = without_silent_drives(env, &config.data, Arc::new(SystemLocks), &progress);
+    let env = tokio::select! {
+        env = answering => env,
         () = &mut stop => return Ok(()),
     };
     let wanted = wanted_geometry(&config);
-    let prepared = prepare_host(&*around.disk, &config.data, wanted, &around.ambient, &SystemLocks)?;
+    let prepared = prepare_host(&*env.disk, &config.data, wanted, &env.ambient, &SystemLocks)?;
     progress.set(vec!["waiting to take its place in the store".to_owned()]);
     let root_keys = checked.root_keys.as_ref();
     let entering = Entering { config: &config, wanted, root_keys, progress: &progress };
     let member = tokio::select! {
-        entered = enter(&around, entering, prepared) => entered?,
+        entered = enter(&env, entering, prepared) => entered?,
         () = &mut stop => return Ok(()),
     };
     warn_of_one_drive(&config, &member.host);
     progress.set(vec!["waiting for its metadata and drives".to_owned()]);
-    let credentials = credentials(&config, &around, &member.host)?;
-    let (member, replica) = match metadata::start(&around, &member).await {
+    let credentials = credentials(&config, &env, &member.host)?;
+    let (member, replica) = match metadata::start(&env, &member).await {
         Ok(replica) => (member, replica),
         Err(error) if rejoin::is_mended_by(&config, &error) => {
             tokio::select! {
-                started = rejoin::after_loss(&around, &config, member, &error, &progress) => started?,
+                started = rejoin::after_loss(&env, &config, member, &error, &progress) => started?,
                 () = &mut stop => return Ok(()),
             }
         }
         Err(error) => return Err(error.into()),
     };
-    let mut running = start(&config, &around, (member, replica), credentials, (checked, startup)).await?;
-    let trimming = tokio::spawn(trim_while_idle(around.buffers.clone(), running.load.clone()));
+    let mut running = start(&config, &env, (member, replica), credentials, (checked, startup)).await?;
+    let trimming = tokio::spawn(trim_while_idle(env.buffers.clone(), running.load.clone()));
     let reloading = reload::start(&config, (&running.api, &running.audit), hangups);
     announce(&running.api);
     let ended = tokio::select! {
@@ -267,11 +191,11 @@ async fn run_in_system(config: Config) -> Result<(), HostError> {
     tracing::info!("stopping");
     trimming.abort();
     reloading.abort();
-    running.stop(&around.threads).await;
+    running.stop(&env.threads).await;
     tracing::info!("stopped");
     match ended {
-        Err(HostError::Superseded { why }) => Err(own.decide(&around, why)),
-        Err(HostError::GivenUp { why }) => Err(own.note_given_up(&around, why)),
+        Err(HostError::Superseded { why }) => Err(own.decide(&env, why)),
+        Err(HostError::GivenUp { why }) => Err(own.note_given_up(&env, why)),
         ended => ended,
     }
     .map_err(|error| match error {
@@ -281,19 +205,19 @@ async fn run_in_system(config: Config) -> Result<(), HostError> {
 }
 
 /// Enters the cluster: under a new id if a rejoin is recorded for this host, else under its own.
-async fn enter(around: &Surroundings, entering: Entering<'_>, prepared: Prepared) -> Result<Member, HostError> {
-    match (rejoin::decided(around, entering.config, &prepared)?, prepared) {
+async fn enter(env: &Environment, entering: Entering<'_>, prepared: Prepared) -> Result<Member, HostError> {
+    match (rejoin::decided(env, entering.config, &prepared)?, prepared) {
         (Some(rejoining), Prepared::Known(host)) => {
             entering.progress.set(vec!["waiting for its cluster to take it back as another member".to_owned()]);
-            cluster::come_back_as_another(around, entering.config, host, &rejoining, entering.progress).await
+            rejoin::come_back_as_another(env, entering.config, host, &rejoining, entering.progress).await
         }
-        (_, prepared) => Ok(cluster::enter(around, entering, prepared).await?),
+        (_, prepared) => Ok(cluster::enter(env, entering, prepared).await?),
     }
 }
 
 async fn start(
     config: &Config,
-    around: &Surroundings,
+    env: &Environment,
     (mut member, replica): (Member, Replica),
     credentials: Credentials,
     (checked, startup): (Checked, StartupServer),
@@ -305,28 +229,28 @@ async fn start(
     let health = HealthBoard::new(host.drives.iter().map(|drive| drive.node));
     let (faults, fault_source) = fault_channel();
     let metadata = replica.handle.clone();
-    note_started(&*around.disk, &host.usable_dirs())?;
+    note_started(&*env.disk, &host.usable_dirs())?;
     member.decide_by(&metadata);
-    let opened = drives::open(around, host, &health).await;
+    let opened = drives::open(env, host, &health).await;
     let parts = parts(config, &member, &metadata, &opened, (&health, &faults));
-    let requests = requests::join(around, parts).map_err(system("start threads that compute"))?;
-    let monitor = drives::watch(around, host, &opened, &health, &metadata);
+    let requests = requests::join(env, parts).map_err(system("start threads that compute"))?;
+    let monitor = drives::watch(env, host, &opened, &health, &metadata);
     let scrub = ScrubOptions { interval: config.scrub_interval, ..ScrubOptions::default() };
     let (mut chores, handles, work) =
-        drives::start_chores(around, &opened, &requests.cluster, faults, fault_source, scrub, &metadata);
+        drives::start_chores(env, &opened, &requests.cluster, faults, fault_source, scrub, &metadata);
     let buckets = BucketChores::start(config, &requests, &targets, &shown(host));
-    let audit = AuditLogs::start(&config.audit, &around.ambient, &shown(host))?;
-    let exported = config.traces.as_ref().zip(around.traced.as_ref());
+    let audit = AuditLogs::start(&config.audit, &env.ambient, &shown(host))?;
+    let exported = config.traces.as_ref().zip(env.traced.as_ref());
     let traces = exported.map(|(config, traced)| traces::export(config, traced, &shown(host))).transpose()?;
     let drives = DriveList::new(member.host.drives.clone());
-    let status = status(around, (&member, &drives), &requests, &handles, &metadata);
+    let status = status(env, (&member, &drives), &requests, &handles, &metadata);
     let (watch, reads, is_registered) = (status.watch.clone(), status.reads.clone(), Arc::clone(&status.is_registered));
     let (started, traffic, asks) = (status.started, status.traffic.clone(), status.asks.clone());
     let (door, asked) = BayDoor::new();
     let jobs = jobs(config, (&member, &drives), &requests, &handles, traffic.clone());
     let admin = administration(&member.host, &requests, jobs, (status, door));
     let place = Arc::new(Place {
-        around: around.clone(),
+        env: env.clone(),
         drives,
         member,
         roles: config.roles,
@@ -343,20 +267,20 @@ async fn start(
         is_registered,
     });
     let keeping = place.take().await?;
-    let roots = root_keys(config, given_keys, around, &place.member.host)?;
+    let roots = root_keys(config, given_keys, env, &place.member.host)?;
     let options = api_options(config, credentials, roots, &place.member.host);
     let (access_log, audits) = (Some(buckets.access_log.clone()), audit.senders.clone());
-    let tracer = around.traced.as_ref().map(|traced| traced.tracer.clone());
+    let tracer = env.traced.as_ref().map(|traced| traced.tracer.clone());
     let options = ApiOptions { accounts, targets, key_sets, access_log, audit: audits, traffic, tracer, ..options };
     let acme = acme.zip(endpoints.certificate_by_acme());
-    let acme = acme.map(|(client, shown)| Acme::load(client, shown, around, &place.member.host));
+    let acme = acme.map(|(client, shown)| Acme::load(client, shown, env, &place.member.host));
     startup.stop().await;
-    let api = api::serve(options, endpoints, requests.gateway.clone(), around.ambient.clone(), admin)?;
+    let api = api::serve(options, endpoints, requests.gateway.clone(), env.ambient.clone(), admin)?;
     let monitor = monitor.start().map_err(system("start threads that watch the drives"))?;
     let wanted = wanted_geometry(config);
     let keeps = (config.credentials.is_none(), config.cluster.is_none() && config.root_keys.is_none());
     let at_work = (opened, work, DriveBay::chores_of(&mut chores), monitor);
-    let bay = DriveBay::new(around, &place, (wanted, keeps), at_work, locks);
+    let bay = DriveBay::new(env, &place, (wanted, keeps), at_work, locks);
     let (replacing, load) = (bay.start(asked), requests.cluster.load);
     let acme = acme.map(Acme::start);
     Ok(Running { api, acme, chores, buckets, audit, traces, bay, replacing, replica, load, place, keeping })
@@ -393,7 +317,7 @@ fn geometry(host: &HostDrives) -> Geometry {
 
 /// Makes the host's status for health and the admin API.
 fn status(
-    around: &Surroundings,
+    env: &Environment,
     (member, drives): (&Member, &DriveList),
     requests: &Requests,
     handles: &ChoreHandles,
@@ -404,16 +328,16 @@ fn status(
         context: Arc::clone(&requests.context),
         metadata: metadata.clone(),
         own: own.clone(),
-        set_aside: rejoin::what_is_set_aside(around, host),
+        set_aside: what_is_set_aside(env, host),
         is_registered: Arc::default(),
-        started: around.ambient.clock.unix_ms(),
+        started: env.ambient.clock.unix_ms(),
         census: handles.census.clone(),
         growth: handles.growth.clone(),
-        traffic: traffic(&around.ambient),
+        traffic: traffic(&env.ambient),
         moving: handles.moving.clone(),
         reads: ReadCheck::default(),
         watch: HostWatch::new(member.peers.clone(), health, metadata.clock().clone(), host.host, own),
-        asks: RejoinAsks::new(Arc::clone(&around.ambient.clock)),
+        asks: RejoinAsks::new(Arc::clone(&env.ambient.clock)),
     }
 }
 
@@ -520,24 +444,6 @@ fn new_bucket_ownership(setting: ObjectOwnership) -> Ownership {
     }
 }
 
-fn durability(setting: Durability) -> wal::Durability {
-    match setting {
-        Durability::Strict => wal::Durability::Strict,
-        Durability::Relaxed { sync_interval } => wal::Durability::Relaxed { flush_delay_max: sync_interval },
-    }
-}
-
-fn wanted_geometry(config: &Config) -> WantedGeometry {
-    let (data, parity, explicit) = match config.ec {
-        EcSetting::Fixed { data, parity } => (data, parity, true),
-        EcSetting::Auto => {
-            let (data, parity) = auto_geometry(config.data.len());
-            (data, parity, false)
-        }
-    };
-    WantedGeometry { data, parity, explicit, alone: config.cluster.is_none() }
-}
-
 /// Warns that the store has a single drive, which is fine for a first try and easily forgotten.
 fn warn_of_one_drive(config: &Config, host: &HostDrives) {
     if let (None, [_]) = (&config.cluster, host.drives.as_slice()) {
@@ -547,22 +453,18 @@ fn warn_of_one_drive(config: &Config, host: &HostDrives) {
 }
 
 /// Returns the configured root credentials, or those kept on the drives. Prints them if they were generated just now.
-fn credentials(config: &Config, around: &Surroundings, host: &HostDrives) -> Result<Credentials, HostError> {
+fn credentials(config: &Config, env: &Environment, host: &HostDrives) -> Result<Credentials, HostError> {
     if let Some(given) = &config.credentials {
         return Ok(Credentials { access_key: given.access_key.clone(), secret_key: given.secret_key.clone() });
     }
     let dirs: Vec<PathBuf> = host.usable_dirs();
-    let kept = keep_credentials(&*around.disk, &dirs, host.cluster, &around.ambient)?;
+    let kept = keep_credentials(&*env.disk, &dirs, host.cluster, &env.ambient)?;
     if kept.fresh {
         println!("This store is new; its root credentials, which `sherd credentials` shows again:");
         println!("  aws configure set aws_access_key_id {}", kept.access_key);
         println!("  aws configure set aws_secret_access_key {}", kept.secret_key);
     }
     Ok(Credentials { access_key: kept.access_key, secret_key: kept.secret_key })
-}
-
-fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// Raises the limit of open files as far as the system allows.

@@ -2,8 +2,8 @@
 //! If a file is refused, the reason is logged once and the former content stays in use. SIGHUP also reopens the audit
 //! log's file.
 
-use super::HostError;
 use super::audit::AuditLogs;
+use super::error::HostError;
 use crate::api::{Accounts, AccountsFile, ApiHandle, Certificates};
 use crate::config::Config;
 use std::collections::BTreeMap;

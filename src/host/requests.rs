@@ -1,6 +1,6 @@
 //! Assembly of the request path: admission, ring, connection pool, and the service of this host's own drives.
 
-use super::{Surroundings, cores};
+use super::environment::{Environment, cores};
 use crate::actors::drives::FaultSink;
 use crate::actors::drives::health::HealthBoard;
 use crate::actors::drives::{LocalNode, NodeContext, OpenDrives, UserLoad};
@@ -46,7 +46,7 @@ pub(super) struct Requests {
     pub ring: Addr<HashRing>,
 }
 
-pub(super) fn join(around: &Surroundings, parts: Parts) -> io::Result<Requests> {
+pub(super) fn join(env: &Environment, parts: Parts) -> io::Result<Requests> {
     let Parts {
         metadata,
         host,
@@ -63,7 +63,7 @@ pub(super) fn join(around: &Surroundings, parts: Parts) -> io::Result<Requests> 
         load,
     } = parts;
     let node = NodeContext {
-        threads: Arc::clone(&around.threads),
+        threads: Arc::clone(&env.threads),
         health: health.clone(),
         faults: faults.clone(),
         load: load.clone(),
@@ -77,8 +77,8 @@ pub(super) fn join(around: &Surroundings, parts: Parts) -> io::Result<Requests> 
         peers,
         health,
         suspects: Suspects::default(),
-        threads: Arc::clone(&around.threads),
-        ambient: around.ambient.clone(),
+        threads: Arc::clone(&env.threads),
+        ambient: env.ambient.clone(),
         load,
         reads,
         writes,
@@ -91,10 +91,10 @@ pub(super) fn join(around: &Surroundings, parts: Parts) -> io::Result<Requests> 
         health: cluster.health.clone(),
         suspects: cluster.suspects.clone(),
         latencies: ReadLatencies::default(),
-        buffers: around.buffers.clone(),
+        buffers: env.buffers.clone(),
         codecs: Codecs::default(),
         executor: Arc::new(ComputeThreads::start(cores(), Handle::current())?),
-        ambient: around.ambient.clone(),
+        ambient: env.ambient.clone(),
         faults,
         reads: cluster.reads.clone(),
         writes: cluster.writes.clone(),

@@ -1,37 +1,39 @@
 //! The command `sherd salvage`: cuts the metadata log of a stopped host that is alone at damage which nothing else
 //! repairs. It prints first what would be lost, and changes nothing without `--yes`.
 
-use super::{HostError, Surroundings, cluster, metadata, wanted_geometry};
+use super::environment::{Environment, wanted_geometry};
+use super::error::HostError;
+use super::{cluster, metadata};
 use crate::actors::consensus::SalvageError;
 use crate::config::Config;
 use crate::storage::disk::replace_file;
 use crate::storage::identity::{Prepared, SystemLocks, prepare_host};
 use std::path::PathBuf;
 
-pub(super) async fn salvage(config: &Config, around: &Surroundings, goes_on: bool) -> Result<(), HostError> {
+pub(super) async fn salvage(config: &Config, env: &Environment, goes_on: bool) -> Result<(), HostError> {
     if config.cluster.is_some() {
         return Err(SalvageError::NotAlone.into());
     }
     let wanted = wanted_geometry(config);
-    let prepared = prepare_host(&*around.disk, &config.data, wanted, &around.ambient, &SystemLocks)?;
+    let prepared = prepare_host(&*env.disk, &config.data, wanted, &env.ambient, &SystemLocks)?;
     if matches!(prepared, Prepared::Blank(_)) {
         return Err(SalvageError::Whole.into());
     }
-    let member = cluster::alone(around, wanted, prepared)?;
-    let found = metadata::survey_salvage(around, &member).await?;
+    let member = cluster::alone(env, wanted, prepared)?;
+    let found = metadata::survey_salvage(env, &member).await?;
     println!("{found}");
     if !goes_on {
         println!("nothing was changed; run it again with --yes to do this");
         return Ok(());
     }
-    let report = format!("salvage-{}.txt", around.ambient.clock.unix_ms().0);
+    let report = format!("salvage-{}.txt", env.ambient.clock.unix_ms().0);
     for dir in member.host.usable_dirs() {
         let path: PathBuf = dir.join("meta").join(&report);
-        let written = replace_file(&*around.disk, &path, format!("{found}\n").as_bytes());
+        let written = replace_file(&*env.disk, &path, format!("{found}\n").as_bytes());
         written.map_err(|cause| HostError::System { doing: "write the report of the salvage", cause })?;
         println!("this report is kept in {}", path.display());
     }
-    let replica = metadata::start_salvaging(around, &member).await?;
+    let replica = metadata::start_salvaging(env, &member).await?;
     let readable = replica.handle.read().await.map(|_| ()).map_err(metadata::MetadataError::from);
     replica.handle.shutdown().await;
     replica.arbiter.stop();

@@ -12,8 +12,8 @@ use crate::actors::membership::{HostWatch, RejoinAsks};
 use crate::actors::mover::MoverHandle;
 use crate::actors::request::RequestContext;
 use crate::actors::traffic::{Heavy, Traffic};
-use crate::api::admin::{CapacityShown, ForecastShown};
-use crate::api::{DriveHealth, Health, HealthSource, LossesShown};
+use crate::api::admin::{CapacityJson, ForecastJson};
+use crate::api::{DriveHealth, Health, HealthSource, LossesJson};
 use crate::limits::{HEAVY_SHOWN, SPACE_REFUSE_PERCENT};
 use crate::metrics;
 use crate::storage::disk::Space;
@@ -74,7 +74,7 @@ impl HealthSource for HostStatus {
         });
         if metadata.is_some() {
             let domains = safety.serves_without.domains.map(|_| 0);
-            safety.serves_without = LossesShown { domains, ..LossesShown::default() };
+            safety.serves_without = LossesJson { domains, ..LossesJson::default() };
         }
         let mut reasons = Vec::new();
         reasons.extend(metadata.as_ref().map(|why| format!("metadata: {why}")));
@@ -157,8 +157,8 @@ impl HostStatus {
     }
 
     /// Returns the forecast of when the store will be full if it goes on growing at the present rate.
-    pub(super) fn forecast(&self, growth: Growth) -> ForecastShown {
-        ForecastShown {
+    pub(super) fn forecast(&self, growth: Growth) -> ForecastJson {
+        ForecastJson {
             measured_seconds: growth.measured.as_secs(),
             stored_bytes: growth.stored_bytes,
             bytes_per_day: growth.bytes_per_day,
@@ -177,7 +177,7 @@ impl HostStatus {
             geometry: self.context.geometry,
             health: &health,
             absent,
-            standing: &self.context.standing(),
+            availability: &self.context.availability(),
             voters: self.voters(&health),
             applied_before: self.reads.applied_before(),
             is_current: self.reads.is_current(snapshot.as_of, self.context.ambient.clock.monotonic()),
@@ -258,7 +258,7 @@ impl HostStatus {
     }
 
     /// Returns the capacity of the drives that are in service. Drives of one file system share its space.
-    pub(super) fn capacity(&self) -> CapacityShown {
+    pub(super) fn capacity(&self) -> CapacityJson {
         let (ring, health) = (self.context.ring.current(), self.context.health.current());
         let mut spaces: BTreeMap<NodeId, (Option<(HostId, u64)>, Space)> = BTreeMap::new();
         for node in ring.nodes() {
@@ -277,7 +277,7 @@ impl HostStatus {
             let space = spaces.get(&node).map(part);
             space.map_or(0, |space| space.free_bytes.saturating_sub(space.total_bytes / 100 * SPACE_REFUSE_PERCENT))
         };
-        CapacityShown {
+        CapacityJson {
             total_bytes: spaces.values().map(|space| part(space).total_bytes).sum(),
             free_bytes: spaces.values().map(|space| part(space).free_bytes).sum(),
             usable_bytes: ring.usable_bytes(self.context.geometry, usable),

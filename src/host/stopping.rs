@@ -1,9 +1,9 @@
 //! The running parts of a host, and the order in which they are stopped.
 
-use super::HostError;
 use super::audit::AuditLogs;
 use super::background::BucketChores;
 use super::drives::{Chores, DriveBay, DriveChores};
+use super::error::HostError;
 use super::metadata::Replica;
 use super::place::{Keeping, Place};
 use super::traces;

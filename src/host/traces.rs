@@ -1,6 +1,6 @@
 //! The traces of a running host: the tracer of its requests, and the exporter to the collector of the configuration.
 
-use super::HostError;
+use super::error::HostError;
 use crate::actors::traces::TraceExporter;
 use crate::ambient::Ambient;
 use crate::config::TracesConfig;

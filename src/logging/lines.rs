@@ -149,9 +149,9 @@ impl Lines {
         };
         // Lines were lost because the queue was full, so the queued lines are older.
         let unwritten = out.write(&bytes);
-        let told = if lost > 0 { out.tell_lost(lost) } else { 0 };
+        let reported = if lost > 0 { out.tell_lost(lost) } else { 0 };
         let mut queue = locked(&self.0.queue);
-        queue.lost_lines += unwritten + (lost - told);
+        queue.lost_lines += unwritten + (lost - reported);
         queue.settled = came;
         if queue.waiting.is_empty() {
             queue.is_stuck = false;

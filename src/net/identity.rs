@@ -32,17 +32,17 @@ pub struct HostIdentity {
     host: HostId,
     authority: Authority,
     versions: VersionRange,
-    shown: Arc<Shown>,
+    presented: Arc<PresentedIdentity>,
     /// The reason for which this host no longer takes part in its cluster, once another host has proven it.
     given_up: watch::Sender<Option<String>>,
 }
 
 /// The part of the identity that changes when the host enters a cluster.
 #[derive(Debug)]
-struct Shown(ArcSwap<Standing>);
+struct PresentedIdentity(ArcSwap<ClusterIdentity>);
 
 #[derive(Debug)]
-struct Standing {
+struct ClusterIdentity {
     cluster: Option<(ClusterId, RecoveryEpoch)>,
     key: Arc<CertifiedKey>,
 }
@@ -69,9 +69,10 @@ impl HostIdentity {
     ) -> Result<Arc<Self>, TlsError> {
         let authority = Authority::derive(secret)?;
         let key = Arc::new(authority.mint(host, cluster)?);
-        let standing = Standing { cluster: cluster.map(|cluster| (cluster, RecoveryEpoch::default())), key };
-        let shown = Arc::new(Shown(ArcSwap::from_pointee(standing)));
-        Ok(Arc::new(Self { host, authority, versions, shown, given_up: watch::Sender::new(None) }))
+        let identity_in_cluster =
+            ClusterIdentity { cluster: cluster.map(|cluster| (cluster, RecoveryEpoch::default())), key };
+        let presented = Arc::new(PresentedIdentity(ArcSwap::from_pointee(identity_in_cluster)));
+        Ok(Arc::new(Self { host, authority, versions, presented, given_up: watch::Sender::new(None) }))
     }
 
     pub fn host(&self) -> HostId {
@@ -79,14 +80,14 @@ impl HostIdentity {
     }
 
     pub fn cluster(&self) -> Option<ClusterId> {
-        self.shown.0.load().cluster.map(|(cluster, _)| cluster)
+        self.presented.0.load().cluster.map(|(cluster, _)| cluster)
     }
 
     /// Makes the host a member of a cluster from now on. Connections that were made before still carry only group
     /// calls.
     pub fn enter(&self, cluster: ClusterId, recovery: RecoveryEpoch) -> Result<(), TlsError> {
         let key = Arc::new(self.authority.mint(self.host, Some(cluster))?);
-        self.shown.0.store(Arc::new(Standing { cluster: Some((cluster, recovery)), key }));
+        self.presented.0.store(Arc::new(ClusterIdentity { cluster: Some((cluster, recovery)), key }));
         Ok(())
     }
 
@@ -108,8 +109,9 @@ impl HostIdentity {
     }
 
     pub(super) fn greeting(&self, sought: Option<HostId>) -> Greeting {
-        let standing = self.shown.0.load().cluster;
-        let (cluster, recovery) = (standing.map(|(cluster, _)| cluster), standing.map(|(_, recovery)| recovery));
+        let identity_in_cluster = self.presented.0.load().cluster;
+        let (cluster, recovery) =
+            (identity_in_cluster.map(|(cluster, _)| cluster), identity_in_cluster.map(|(_, recovery)| recovery));
         Greeting { versions: self.versions, cluster, host: self.host, sought, recovery: recovery.unwrap_or_default() }
     }
 
@@ -125,7 +127,7 @@ impl HostIdentity {
             .with_protocol_versions(&[&version::TLS13])?
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(JudgeServer(inner)))
-            .with_client_cert_resolver(Arc::clone(&self.shown) as Arc<dyn ResolvesClientCert>);
+            .with_client_cert_resolver(Arc::clone(&self.presented) as Arc<dyn ResolvesClientCert>);
         config.alpn_protocols = vec![PROTOCOL.to_vec()];
         config.resumption = Resumption::disabled();
         Ok(config)
@@ -138,7 +140,7 @@ impl HostIdentity {
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&version::TLS13])?
             .with_client_cert_verifier(Arc::new(JudgeClient(inner)))
-            .with_cert_resolver(Arc::clone(&self.shown) as Arc<dyn ResolvesServerCert>);
+            .with_cert_resolver(Arc::clone(&self.presented) as Arc<dyn ResolvesServerCert>);
         config.alpn_protocols = vec![PROTOCOL.to_vec()];
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
@@ -154,13 +156,13 @@ fn provider() -> Arc<CryptoProvider> {
     Arc::new(provider)
 }
 
-impl ResolvesServerCert for Shown {
+impl ResolvesServerCert for PresentedIdentity {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         Some(Arc::clone(&self.0.load().key))
     }
 }
 
-impl ResolvesClientCert for Shown {
+impl ResolvesClientCert for PresentedIdentity {
     fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
         Some(Arc::clone(&self.0.load().key))
     }

@@ -56,6 +56,7 @@ impl BufferPool {
     }
 
     /// The memory of all idle buffers.
+    #[cfg(test)]
     pub fn idle_bytes(&self) -> usize {
         self.shared.lock().bytes
     }

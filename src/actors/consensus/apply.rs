@@ -8,11 +8,11 @@
 
 use super::batcher::{Batch, Batcher};
 use super::clock::ClusterClock;
-use super::handle::MetaError;
 use super::network::Hearing;
 use super::raft_types::{Commands, MetaGroup, Replies};
-use super::shared::Shared;
-use super::state::{SaveError, SnapshotStore, StateMachine};
+use super::shared::{MetaError, Shared};
+use super::sole_voter::confirm_sole_voter;
+use super::state::{MetaRaft, SaveError, SnapshotStore};
 use super::stuck_leader::StuckLeader;
 use crate::ambient::Ambient;
 use crate::limits::PROPOSAL_WAIT_MAX;
@@ -25,7 +25,6 @@ use crate::storage::meta::command::{Change, Command, Origin, Reply, check_comman
 use crate::types::NodeId;
 use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, WrapFuture};
 use bytes::Bytes;
-use openraft::Raft;
 use openraft::async_runtime::WatchReceiver;
 use openraft::errors::{ClientWriteError, RaftError};
 use openraft::raft::ClientWriteResponse;
@@ -43,8 +42,6 @@ const CLOCK_LOOK_EVERY: Duration = Duration::from_secs(1);
 const SNAPSHOT_PAUSE: Duration = Duration::from_secs(5);
 /// The pause before a batch that was refused for lack of a leader is proposed again.
 const RETRY_PAUSE: Duration = Duration::from_millis(10);
-
-pub type MetaRaft = Raft<MetaGroup, StateMachine>;
 
 /// Proposes one change; the outcome goes to the waiter.
 #[derive(Message)]
@@ -317,7 +314,7 @@ impl ConsensusApply {
         }
         self.confirming = true;
         let (raft, shared) = (self.raft.clone(), Arc::clone(&self.shared));
-        let confirm = async move { super::reads::confirm_sole_voter(&raft, &shared).await };
+        let confirm = async move { confirm_sole_voter(&raft, &shared).await };
         ctx.spawn(confirm.into_actor(self).map(|(), this, _| this.confirming = false));
     }
 

@@ -14,31 +14,28 @@ mod apply;
 mod batcher;
 mod clock;
 mod contradiction;
-mod forward;
 mod handle;
-mod members;
 mod mirror;
 mod network;
 mod raft_types;
-mod reads;
-mod replicas;
 mod scrub;
 mod shared;
+mod sole_voter;
 mod start;
 mod state;
 mod stuck_leader;
+mod to_mirror;
 
 pub use apply::SnapshotPolicy;
 pub use clock::{ClockReport, ClockStatus, ClusterClock};
-pub use handle::{GroupId, Membership, MetaError, MetaHandle, MetaStatus};
+pub use handle::{GroupId, Membership, MetaHandle, MetaStatus};
 #[cfg(any(test, fuzzing))]
 pub use network::fuzzing;
-pub use replicas::Agreement;
 pub use scrub::{CopyScrub, CopyScrubbed};
-pub use shared::Offload;
+pub use shared::{Agreement, MetaError, Offload, ReplicaDrive};
 pub use start::{
-    Forming, Remains, ReplicaDrive, ReplicaOptions, Salvage, SalvageError, StartError, recover_frames, recover_own,
-    start, survey_recovery, survey_salvage,
+    Forming, Remains, ReplicaOptions, Salvage, SalvageError, StartError, recover_frames, recover_own, start,
+    survey_recovery, survey_salvage,
 };
 pub use state::{FjallHome, StateHome};
 

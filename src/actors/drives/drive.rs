@@ -1,6 +1,6 @@
 //! `Drive`: one open drive, with its log of shards and the index over that log; reads chunks through both.
 
-use super::blocking::{Blocking, off_thread};
+use super::blocking::{Blocking, ThreadsStopped, off_thread};
 use super::health::{HealthBoard, Retired};
 use crate::actors::log::LogHandle;
 use crate::net::{ChunkFault, PeerError};
@@ -172,4 +172,13 @@ pub(crate) fn log_error(drive: &Drive, health: &HealthBoard, error: WalError) ->
         | WalError::SegmentOpen { .. }
         | WalError::Corrupt { .. } => PeerError::Unavailable { node, why },
     }
+}
+
+pub(super) fn index_error(node: NodeId, error: &IndexError) -> PeerError {
+    tracing::error!(%node, %error, "the shard index failed");
+    PeerError::Unavailable { node, why: error.to_string() }
+}
+
+pub(super) fn stopped_error(node: NodeId, stopped: ThreadsStopped) -> PeerError {
+    PeerError::Unavailable { node, why: stopped.to_string() }
 }

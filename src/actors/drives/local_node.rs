@@ -5,12 +5,11 @@
 //! Refuses requests for nodes of other hosts and for nodes out of service, appends to a full drive, and requests that
 //! exceed the bounds of `limits`. Reads never write anything.
 
-use super::blocking::{Blocking, ThreadsStopped, off_thread};
-use super::drive::{Drive, OpenDrives, ReadFailure, chunk_key, tombstone_key};
-use super::health::HealthBoard;
-use super::load::UserLoad;
+use super::blocking::{ThreadsStopped, off_thread};
+use super::context::NodeContext;
+use super::drive::{Drive, OpenDrives, ReadFailure, chunk_key, index_error, stopped_error, tombstone_key};
 use super::publishing::{LatePublications, append_and_publish};
-use crate::actors::drives::{FaultSink, ShardFault};
+use crate::actors::drives::ShardFault;
 use crate::limits::{CHUNK_BYTES_MAX, CHUNKS_READ_MAX, SHARDS_DROPPED_MAX};
 use crate::metrics;
 use crate::net::{AppendChunks, ChunkFault, ChunksRead, InventoryPage, NodeService, PeerError, ReadChunks};
@@ -18,16 +17,6 @@ use crate::storage::shard_index::{ChunkId, IndexError, IndexResult, ShardIndex};
 use crate::storage::wal::{Location, NewRecord, RecordKind};
 use crate::types::{ChunkIndex, NodeId, ShardId};
 use bytes::Bytes;
-use std::sync::Arc;
-
-/// The parts of a host that its nodes need besides their drives.
-#[derive(Clone, Debug)]
-pub struct NodeContext {
-    pub threads: Arc<dyn Blocking>,
-    pub health: HealthBoard,
-    pub faults: FaultSink,
-    pub load: UserLoad,
-}
 
 /// Serves the drives of this host.
 #[derive(Debug)]
@@ -189,15 +178,6 @@ async fn drop_shards(
         index.publish_drops(ticket, &drops)
     })
     .await
-}
-
-pub(super) fn index_error(node: NodeId, error: &IndexError) -> PeerError {
-    tracing::error!(%node, %error, "the shard index failed");
-    PeerError::Unavailable { node, why: error.to_string() }
-}
-
-pub(super) fn stopped_error(node: NodeId, stopped: ThreadsStopped) -> PeerError {
-    PeerError::Unavailable { node, why: stopped.to_string() }
 }
 
 fn malformed(node: NodeId) -> PeerError {

@@ -75,11 +75,6 @@ impl EventName {
         let text = self.as_str();
         text.split_once(':').map_or(text, |(family, _)| family)
     }
-
-    /// Returns whether the event creates an object or a version.
-    pub fn is_creation(self) -> bool {
-        self.family() == "ObjectCreated"
-    }
 }
 
 impl fmt::Display for EventName {
@@ -163,7 +158,6 @@ mod tests {
         let created = EventPattern::parse("s3:ObjectCreated:*").expect("a family");
         let matched = EventName::ALL.iter().filter(|event| created.matches(**event)).count();
         assert_eq!(matched, 4);
-        assert!(EventName::ObjectCreatedPost.is_creation() && !EventName::ObjectRemovedDelete.is_creation());
         assert!(created.shares(EventPattern::One(EventName::ObjectCreatedCopy)));
         assert!(!created.shares(EventPattern::One(EventName::LifecycleExpirationDelete)));
         assert!(!created.shares(EventPattern::parse("s3:ObjectRemoved:*").expect("a family")));

@@ -96,6 +96,7 @@ impl Admission {
         self.used.bytes
     }
 
+    #[cfg(test)]
     pub fn used_requests(&self) -> usize {
         self.used.requests
     }

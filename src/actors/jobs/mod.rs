@@ -13,4 +13,4 @@ mod tests;
 pub use messages::{Ask, JobAnswer, JobStatus, ScrubJob};
 pub use own::OwnJobs;
 pub use service::{JobService, LateJobs};
-pub use survey::{AllJobs, Answered};
+pub use survey::{AllJobs, JobReply};

@@ -20,15 +20,16 @@ pub struct AllJobs {
 
 /// The answer of one host, or the reason why there is none.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answered {
+pub struct JobReply {
     pub host: HostId,
-    pub told: Result<JobAnswer, String>,
+    pub answer: Result<JobAnswer, String>,
 }
 
 impl AllJobs {
     /// Asks these hosts at once. Returns one answer for each, in their order, within `JOBS_PATIENCE`.
-    pub async fn ask(&self, hosts: impl IntoIterator<Item = HostId>, ask: Ask) -> Vec<Answered> {
-        let asked = hosts.into_iter().map(|host| async move { Answered { host, told: self.ask_one(host, ask).await } });
+    pub async fn ask(&self, hosts: impl IntoIterator<Item = HostId>, ask: Ask) -> Vec<JobReply> {
+        let asked =
+            hosts.into_iter().map(|host| async move { JobReply { host, answer: self.ask_one(host, ask).await } });
         join_all(asked).await
     }
 

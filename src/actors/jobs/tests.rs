@@ -97,12 +97,12 @@ async fn a_silent_host_does_not_delay_the_job_answers_of_other_hosts() {
     let began = tokio::time::Instant::now();
     let answers = all.ask([own, other, starting, dead, frozen], Ask::StartHeal).await;
     assert!(began.elapsed() <= 2 * JOBS_PATIENCE, "{:?}", began.elapsed());
-    let told: Vec<_> = answers.iter().map(|answered| answered.told.as_ref()).collect();
+    let answer: Vec<_> = answers.iter().map(|answered| answered.answer.as_ref()).collect();
     assert_eq!(answers.iter().map(|answered| answered.host.0).collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
-    assert_eq!((told[0], told[1]), (Ok(&nodes(&[0])), Ok(&nodes(&[64]))));
+    assert_eq!((answer[0], answer[1]), (Ok(&nodes(&[0])), Ok(&nodes(&[64]))));
     assert_eq!(theirs.healing.reconciling(), [NodeId(64)]);
-    assert!(told[2].is_err_and(|why| why.contains("starting")), "{told:?}");
-    assert!(told[3].is_err() && told[4].is_err_and(|why| why.contains("did not answer")), "{told:?}");
+    assert!(answer[2].is_err_and(|why| why.contains("starting")), "{answer:?}");
+    assert!(answer[3].is_err() && answer[4].is_err_and(|why| why.contains("did not answer")), "{answer:?}");
 }
 
 #[actix::test]

@@ -13,11 +13,12 @@ use crate::ambient::Ambient;
 use crate::storage::meta::command::{
     Change, CreateUpload, DeleteConditions, DeleteVersion, LogTime, PutObject, Reply, WriteConditions,
 };
+use crate::storage::meta::listing::{ListQuery, Listed};
 use crate::storage::meta::record::{
     Body, BucketDocument, DocumentKey, DocumentWrite, ETag, Expect, Manifest, ObjectHeaders, ObjectVersion, Pick,
     Traits, UploadRow, VersionRow, Versioning,
 };
-use crate::storage::meta::view::{ListQuery, Listed, MetaView};
+use crate::storage::meta::view::MetaView;
 use crate::types::{BucketId, ManifestId, UnixMs, UploadId};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -213,7 +214,7 @@ impl Store {
     async fn left(&self) -> Vec<String> {
         let query = ListQuery { limit: 1000, ..ListQuery::default() };
         let page = self.view().await.list_versions(self.bucket, &query, None).expect("listed");
-        let shown = |entry: Listed<crate::storage::meta::view::ListedVersion>| match entry {
+        let shown = |entry: Listed<crate::storage::meta::listing::ListedVersion>| match entry {
             Listed::Item { key, record } if matches!(record.row, VersionRow::DeleteMarker(_)) => format!("-{key}"),
             Listed::Item { key, .. } | Listed::CommonPrefix(key) => key,
         };

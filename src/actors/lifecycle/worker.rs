@@ -20,8 +20,9 @@ use crate::limits::{BUCKETS_LOOKED_AT, LIFECYCLE_ABORTS_AT_ONCE, LIFECYCLE_PAGE}
 use crate::metrics;
 use crate::storage::kv::KvResult;
 use crate::storage::meta::command::{Change, DeleteEvents, DeleteVersion, Deletion, Refusal, Reply};
+use crate::storage::meta::listing::{ListPage, ListQuery, Listed, VersionsPage};
 use crate::storage::meta::record::{BucketDocument, BucketRow, DocumentKey, EventDraft, UploadRow, Version};
-use crate::storage::meta::view::{ListPage, ListQuery, Listed, MetaView, VersionsPage};
+use crate::storage::meta::view::MetaView;
 use crate::types::{BucketId, UnixMs, UploadId};
 use futures::future::join_all;
 use std::sync::Arc;

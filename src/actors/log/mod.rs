@@ -10,7 +10,7 @@ mod wal_writer;
 
 use self::append_queue::Patience;
 use self::messages::{AppendRecords, CloseLog, ReleaseSegment, RotateSegment, SpaceWanted};
-use self::segment_allocator::SegmentAllocator;
+use self::segment_allocator::{Reports, SegmentAllocator};
 use self::state::LogState;
 use self::syncer::Syncer;
 use self::wal_writer::WalWriter;
@@ -100,12 +100,14 @@ impl OpenedLog {
         let (shared, seed) = LogState::adopt(self);
         let state = Arc::clone(&shared);
         let writer = WalWriter::start_in_arbiter(&writer_arbiter, move |ctx| {
-            let (address, syncer_state) = (ctx.address(), Arc::clone(&state));
+            let (address, syncer_state) = (ctx.address().recipient(), Arc::clone(&state));
             let syncer = Syncer::start_in_arbiter(&syncer_arbiter, move |_| Syncer::new(address, syncer_state));
-            let (address, allocator_state) = (ctx.address(), Arc::clone(&state));
+            let address = ctx.address();
+            let reports = Reports { prepared: address.clone().recipient(), freed: address.recipient() };
+            let allocator_state = Arc::clone(&state);
             let free = seed.free.clone();
             let allocator = SegmentAllocator::start_in_arbiter(&allocator_arbiter, move |_| {
-                SegmentAllocator::new(address, allocator_state, free)
+                SegmentAllocator::new(reports, allocator_state, free)
             });
             WalWriter::new(state, seed, syncer, allocator)
         });
@@ -165,12 +167,8 @@ impl LogHandle {
         }
     }
 
-    /// Appends records and waits only until they are written. The next sync, which follows soon, makes them durable.
-    pub async fn append_relaxed(&self, records: Vec<NewRecord>) -> Result<Vec<Location>, WalError> {
-        self.submit_relaxed(records).await
-    }
-
-    /// Like `append_relaxed`, but queues the records before it returns. They are written even if the future is dropped.
+    /// Appends records; the future waits only until they are written. The next sync, which follows soon, makes them
+    /// durable. The records are queued before this returns, and are written even if the future is dropped.
     pub fn submit_relaxed(
         &self,
         records: Vec<NewRecord>,

@@ -12,12 +12,11 @@
 
 use super::messages::{SegmentPrepared, SpaceFreed};
 use super::state::LogState;
-use super::wal_writer::WalWriter;
 use crate::limits::LOG_FREE_SEGMENTS_MAX;
 use crate::storage::disk::Space;
 use crate::storage::wal::{Segment, WalError, prepare_segment, retire_segment};
 use crate::types::SegmentId;
-use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, WrapFuture};
+use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message, Recipient, WrapFuture};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -55,15 +54,21 @@ pub(super) struct StopAllocator {
     pub(super) reply: oneshot::Sender<()>,
 }
 
+/// The addresses of the writer, to which the allocator reports.
+pub(super) struct Reports {
+    pub(super) prepared: Recipient<SegmentPrepared>,
+    pub(super) freed: Recipient<SpaceFreed>,
+}
+
 pub(super) struct SegmentAllocator {
-    writer: Addr<WalWriter>,
+    reports: Reports,
     state: Arc<LogState>,
     free: Vec<PathBuf>,
 }
 
 impl SegmentAllocator {
-    pub(super) fn new(writer: Addr<WalWriter>, state: Arc<LogState>, free: Vec<PathBuf>) -> Self {
-        Self { writer, state, free }
+    pub(super) fn new(reports: Reports, state: Arc<LogState>, free: Vec<PathBuf>) -> Self {
+        Self { reports, state, free }
     }
 
     /// Returns the free space, or `None` if it cannot be read. Removes retired files if the drive is short of space.
@@ -134,7 +139,7 @@ impl Handler<PrepareSegment> for SegmentAllocator {
             return ctx.wait(std::future::pending().into_actor(self));
         }
         let outcome = self.prepare(message);
-        self.writer.do_send(SegmentPrepared { outcome: outcome.map(Arc::new) });
+        self.reports.prepared.do_send(SegmentPrepared { outcome: outcome.map(Arc::new) });
         self.check_invariants();
     }
 }
@@ -154,7 +159,7 @@ impl Handler<RetireSegment> for SegmentAllocator {
             // The caller may have stopped waiting.
             Ok(outcome) => {
                 drop(message.reply.send(outcome));
-                self.writer.do_send(SpaceFreed);
+                self.reports.freed.do_send(SpaceFreed);
             }
             Err(segment) => drop(ctx.notify_later(RetireSegment { segment, reply: message.reply }, HELD_RETRY)),
         }

@@ -7,11 +7,10 @@
 use super::append_queue::Placed;
 use super::messages::{SyncFailed, Synced};
 use super::state::LogState;
-use super::wal_writer::WalWriter;
 use crate::defects::{Defect, has};
 use crate::storage::wal::{Segment, WalError};
 use crate::types::Lsn;
-use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, WrapFuture};
+use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message, Recipient, WrapFuture};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -32,12 +31,12 @@ pub(super) struct SyncThrough {
 pub(super) struct StopSyncer;
 
 pub(super) struct Syncer {
-    writer: Addr<WalWriter>,
+    writer: Recipient<Synced>,
     state: Arc<LogState>,
 }
 
 impl Syncer {
-    pub(super) fn new(writer: Addr<WalWriter>, state: Arc<LogState>) -> Self {
+    pub(super) fn new(writer: Recipient<Synced>, state: Arc<LogState>) -> Self {
         Self { writer, state }
     }
 

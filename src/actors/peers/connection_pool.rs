@@ -10,7 +10,7 @@
 //! background succeeds. So no request waits for a host that is known to be dead.
 
 use super::dial::{Dial, DialError};
-use super::pooled::Pooled;
+use super::pooled::{Pooled, ReplacePeer};
 use crate::ambient::{Ambient, Clock};
 use crate::limits::{NET_EVICT_AFTER, NET_EVICT_CHECK, NET_REDIAL_AFTER};
 use crate::metrics::POOL_EVENTS;
@@ -30,14 +30,6 @@ use tokio::sync::oneshot;
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "Result<Peer, DialError>")]
 pub struct PeerFor(pub HostId);
-
-/// Return a connection to the host that replaces the failed one of this generation.
-#[derive(Clone, Copy, Debug, Message)]
-#[rtype(result = "Result<Arc<Pooled>, DialError>")]
-pub(super) struct ReplacePeer {
-    pub(super) host: HostId,
-    pub(super) generation: u64,
-}
 
 /// The connection to this host failed; the next request dials.
 #[derive(Clone, Copy, Debug, Message)]
@@ -146,7 +138,7 @@ impl ConnectionPool {
 
     fn dialed(&mut self, host: HostId, result: Result<Peer, DialError>, ctx: &mut Context<Self>) {
         self.generations += 1;
-        let (generation, clock, pool) = (self.generations, Arc::clone(&self.clock), ctx.address());
+        let (generation, clock, pool) = (self.generations, Arc::clone(&self.clock), ctx.address().recipient());
         let result = result.map(|peer| Arc::new(Pooled::new(host, generation, peer, clock, pool)));
         let was_absent = self.absent.remove(&host);
         match &result {

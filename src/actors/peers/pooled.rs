@@ -1,7 +1,7 @@
 //! `Pooled`: a connection as the pool hands it out. It counts the requests under way. A request that fails because the
 //! connection is dead is retried once over the replacement connection, if it is idempotent or was not sent.
 
-use super::connection_pool::{ConnectionPool, ReplacePeer};
+use super::dial::DialError;
 use crate::ambient::Clock;
 use crate::metrics::POOL_STREAMS;
 use crate::net::{
@@ -9,12 +9,20 @@ use crate::net::{
     ReadChunks,
 };
 use crate::types::{HostId, NodeId, ShardId};
-use actix::Addr;
+use actix::{Message, Recipient};
 use bytes::Bytes;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
+
+/// Return a connection to the host that replaces the failed one of this generation.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "Result<Arc<Pooled>, DialError>")]
+pub(super) struct ReplacePeer {
+    pub(super) host: HostId,
+    pub(super) generation: u64,
+}
 
 /// A connection of the pool.
 pub(super) struct Pooled {
@@ -23,7 +31,7 @@ pub(super) struct Pooled {
     pub(super) generation: u64,
     peer: Peer,
     clock: Arc<dyn Clock>,
-    pool: Addr<ConnectionPool>,
+    pool: Recipient<ReplacePeer>,
     active: AtomicUsize,
     used_ms: AtomicU64,
 }
@@ -40,7 +48,7 @@ impl Pooled {
         generation: u64,
         peer: Peer,
         clock: Arc<dyn Clock>,
-        pool: Addr<ConnectionPool>,
+        pool: Recipient<ReplacePeer>,
     ) -> Self {
         let used_ms = AtomicU64::new(now_ms(&*clock));
         Self { host, generation, peer, clock, pool, active: AtomicUsize::new(0), used_ms }

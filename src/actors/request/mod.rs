@@ -20,7 +20,9 @@ pub use active_reads::{ActiveRead, ActiveReads, ReadMark};
 pub use active_writes::{ActiveWrite, ActiveWrites};
 pub use calls::CallSpan;
 pub use error::{BodyFault, StoreError};
-pub use offload::{ComputeThreads, Executor, InPlace, Job, Md5Update, Work, offload};
+#[cfg(any(test, fuzzing, debug_assertions))]
+pub use offload::InPlace;
+pub use offload::{ComputeThreads, Executor, Job, Md5Update, Work, offload};
 pub use upload::{
     BodyChecks, BodyStream, ByteRange, Kept, PutObjectRequest, PutPartRequest, StoredPart, TrailerChecksum, Upload,
 };
@@ -39,7 +41,7 @@ use crate::storage::erasure::Codecs;
 use crate::storage::meta::command::{Change, LogTime, Reply};
 use crate::storage::meta::configuration::ConfigurationVersion;
 use crate::storage::meta::view::MetaView;
-use crate::storage::ring::{PlaceRefusal, Placement, Ring, Standing};
+use crate::storage::ring::{Availability, PlaceRefusal, Placement, Ring};
 use crate::traces::Spans;
 use crate::types::{BlobId, Geometry, HostId, NodeId};
 use std::fmt::Debug;
@@ -176,43 +178,43 @@ impl RequestContext {
     /// are gone, never.
     pub fn place(&self, blob: BlobId) -> Result<Placement, StoreError> {
         let ring = self.ring.current();
-        self.with_standing(|standing| ring.place(blob, self.geometry, standing))
+        self.with_availability(|availability| ring.place(blob, self.geometry, availability))
     }
 
     /// Returns an error with the reason if no blob could be placed now.
     pub fn check_writable(&self) -> Result<(), StoreError> {
         let ring = self.ring.current();
-        self.with_standing(|standing| ring.check_writable(self.geometry, standing))
+        self.with_availability(|availability| ring.check_writable(self.geometry, availability))
     }
 
     /// Like `check_writable`, for changes that need no space, such as deletes: full drives do not refuse them.
     pub fn check_changeable(&self) -> Result<(), StoreError> {
         let (ring, health) = (self.ring.current(), self.health.current());
-        let standing = |node| if health.in_service(node) { Standing::Live } else { Standing::Down };
-        ring.check_writable(self.geometry, standing).map_err(StoreError::from)
+        let availability = |node| if health.in_service(node) { Availability::Live } else { Availability::Down };
+        ring.check_writable(self.geometry, availability).map_err(StoreError::from)
     }
 
     /// Returns the current availability of each node.
-    pub fn standing(&self) -> impl Fn(NodeId) -> Standing + use<> {
+    pub fn availability(&self) -> impl Fn(NodeId) -> Availability + use<> {
         let (health, doubts) = (self.health.current(), self.suspects.current());
         let now = self.ambient.clock.monotonic();
         move |node: NodeId| match (health.in_service(node), doubts.trust(node)) {
-            (false, _) | (_, Trust::Gone) => Standing::Down,
-            _ if doubts.is_full(node, now) || !health.accepts_writes(node) => Standing::Full,
-            _ => Standing::Live,
+            (false, _) | (_, Trust::Gone) => Availability::Down,
+            _ if doubts.is_full(node, now) || !health.accepts_writes(node) => Availability::Full,
+            _ => Availability::Live,
         }
     }
 
-    fn with_standing<T>(
+    fn with_availability<T>(
         &self,
-        decide: impl Fn(&dyn Fn(NodeId) -> Standing) -> Result<T, PlaceRefusal>,
+        decide: impl Fn(&dyn Fn(NodeId) -> Availability) -> Result<T, PlaceRefusal>,
     ) -> Result<T, StoreError> {
-        let (doubts, standing) = (self.suspects.current(), self.standing());
+        let (doubts, availability) = (self.suspects.current(), self.availability());
         let cautious = |node: NodeId| match doubts.trust(node) {
-            Trust::Suspect => Standing::Down,
-            Trust::Trusted | Trust::Gone => standing(node),
+            Trust::Suspect => Availability::Down,
+            Trust::Trusted | Trust::Gone => availability(node),
         };
-        decide(&cautious).or_else(|_| decide(&standing)).map_err(StoreError::from)
+        decide(&cautious).or_else(|_| decide(&availability)).map_err(StoreError::from)
     }
 
     /// Returns the current trust in a node; a node out of service is gone.

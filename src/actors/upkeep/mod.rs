@@ -22,4 +22,4 @@ pub use pace::Pace;
 pub use prober::{Prober, Probing};
 pub use reclaimer::{Reclaimed, Reclaimer, Reclamation, ReclamationOptions};
 pub use ripening::Ripening;
-pub use under_way::{UNDER_WAY_GROUP, UnderWayService};
+pub use under_way::UnderWayService;

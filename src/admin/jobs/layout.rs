@@ -3,7 +3,7 @@
 use crate::admin::client::Client;
 use crate::admin::progress::{Job, Look, wait};
 use crate::admin::{AdminFailure, show, tell};
-use crate::api::admin::{ChangeLayout, HostAnswer, LayoutChanged, LayoutShown, NodeShown};
+use crate::api::admin::{ChangeLayout, HostAnswer, LayoutChanged, LayoutJson, NodeJson};
 use crate::config::{LayoutQuestion, Waiting};
 use std::io::Write;
 
@@ -19,7 +19,7 @@ pub fn run(
 ) -> Result<u8, AdminFailure> {
     match asked {
         LayoutQuestion::Show => {
-            tell(&client.get::<LayoutShown>("/layout")?, json, show::layout, out)?;
+            tell(&client.get::<LayoutJson>("/layout")?, json, show::layout, out)?;
             wait_for(client, waiting, out, settled)
         }
         LayoutQuestion::Drain { of } => {
@@ -59,17 +59,17 @@ fn wait_for(
     client: &Client,
     waiting: Option<Waiting>,
     out: &mut impl Write,
-    judge: impl Fn(&LayoutShown) -> Look,
+    judge: impl Fn(&LayoutJson) -> Look,
 ) -> Result<u8, AdminFailure> {
     let Some(waiting) = waiting else { return Ok(0) };
     // The answer is shown before the waiting begins.
     out.flush()?;
-    let look = || Ok(judge(&client.get::<LayoutShown>("/layout")?));
+    let look = || Ok(judge(&client.get::<LayoutJson>("/layout")?));
     wait(&MOVING, waiting, &*client.ambient.clock, look)
 }
 
 /// Judges whether every host has all shards that belong on it by the newest layout.
-fn settled(layout: &LayoutShown) -> Look {
+fn settled(layout: &LayoutJson) -> Look {
     if let Some(silent) = silent(layout.moves.iter().map(|row| &row.host)) {
         return silent;
     }
@@ -88,8 +88,8 @@ pub(super) fn silent<'a>(mut hosts: impl Iterator<Item = &'a HostAnswer>) -> Opt
 }
 
 /// Judges whether all shards were moved off these drained drives.
-fn emptied(layout: &LayoutShown, nodes: &[u32]) -> Look {
-    let drained: Vec<&NodeShown> = layout.nodes.iter().filter(|node| nodes.contains(&node.node)).collect();
+fn emptied(layout: &LayoutJson, nodes: &[u32]) -> Look {
+    let drained: Vec<&NodeJson> = layout.nodes.iter().filter(|node| nodes.contains(&node.node)).collect();
     if let Some(node) = drained.iter().find(|node| !node.draining) {
         return Look::Failed(format!("drive {} takes shards again", node.node));
     }
@@ -101,9 +101,9 @@ fn emptied(layout: &LayoutShown, nodes: &[u32]) -> Look {
 
 /// Judges whether a removal of the drive or host can be requested: once it holds nothing, or at once if it is not
 /// draining, as the request is then refused with the reason.
-fn may_go(layout: &LayoutShown, of: &str, lost: bool) -> Look {
-    let is_meant = |node: &&NodeShown| node.node.to_string() == of || node.host_name == of || node.host == of;
-    let meant: Vec<&NodeShown> = layout.nodes.iter().filter(is_meant).collect();
+fn may_go(layout: &LayoutJson, of: &str, lost: bool) -> Look {
+    let is_meant = |node: &&NodeJson| node.node.to_string() == of || node.host_name == of || node.host == of;
+    let meant: Vec<&NodeJson> = layout.nodes.iter().filter(is_meant).collect();
     if meant.iter().any(|node| !node.draining) {
         return Look::Done;
     }
@@ -118,9 +118,9 @@ fn may_go(layout: &LayoutShown, of: &str, lost: bool) -> Look {
 #[cfg(test)]
 mod tests {
     use super::{Look, emptied, may_go, settled};
-    use crate::api::admin::LayoutShown;
+    use crate::api::admin::LayoutJson;
 
-    fn layout(nodes: &str, moving: &str, moves: &str) -> LayoutShown {
+    fn layout(nodes: &str, moving: &str, moves: &str) -> LayoutJson {
         let text = format!(r#"{{"epoch":9,"nodes":[{nodes}],"moving":{moving},"moves":[{moves}]}}"#);
         serde_json::from_str(&text).expect("a layout")
     }

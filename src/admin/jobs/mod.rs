@@ -10,7 +10,7 @@ use super::client::{Client, with_host};
 use super::show::{drive_list, duration, safety, size, table};
 use super::{AdminFailure, tell};
 use crate::api::admin::{
-    ChooseScrub, HealCounts, HealStatus, HostAnswer, Ordered, ScrubCounts, ScrubOfHost, ScrubShown, ScrubStatus,
+    ChooseScrub, HealCounts, HealStatus, HostAnswer, Ordered, ScrubCounts, ScrubJson, ScrubOfHost, ScrubStatus,
     StartHeal,
 };
 use crate::config::{JobQuestion, Waiting};
@@ -198,7 +198,7 @@ fn permille(done: u64) -> String {
     format!("{}.{} %", done / 10, done % 10)
 }
 
-fn drive_row(host: &str, drive: &ScrubShown, now: UnixMs) -> [String; 6] {
+fn drive_row(host: &str, drive: &ScrubJson, now: UnixMs) -> [String; 6] {
     let state = match drive.began {
         Some(_) => {
             let left = drive.eta_seconds.map(|eta| format!(", {} left", duration(eta))).unwrap_or_default();

@@ -4,7 +4,7 @@ use super::layout::silent;
 use crate::admin::AdminFailure;
 use crate::admin::client::{Client, with_host};
 use crate::admin::progress::{Job, Look, wait};
-use crate::api::admin::{HealStatus, ScrubShown, ScrubStatus};
+use crate::api::admin::{HealStatus, ScrubJson, ScrubStatus};
 use crate::config::Waiting;
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -48,7 +48,7 @@ pub struct Passes {
 
 impl Passes {
     pub fn under_way(status: &ScrubStatus) -> Self {
-        let is_meant = |drive: &&ScrubShown| drive.wanted || drive.began.is_some();
+        let is_meant = |drive: &&ScrubJson| drive.wanted || drive.began.is_some();
         Self { drives: all(status).filter(is_meant).map(|drive| (drive.node, drive.finished)).collect() }
     }
 
@@ -91,7 +91,7 @@ fn is_over(status: &ScrubStatus, node: u32) -> bool {
     all(status).any(|drive| drive.node == node && drive.began.is_none() && !drive.wanted)
 }
 
-fn all(status: &ScrubStatus) -> impl Iterator<Item = &ScrubShown> {
+fn all(status: &ScrubStatus) -> impl Iterator<Item = &ScrubJson> {
     status.hosts.iter().flat_map(|host| &host.drives)
 }
 
@@ -99,7 +99,7 @@ fn all(status: &ScrubStatus) -> impl Iterator<Item = &ScrubShown> {
 mod tests {
     use super::{Look, Passes, healed};
     use crate::api::admin::{
-        HealCounts, HealOfHost, HealStatus, HostAnswer, ScrubCounts, ScrubOfHost, ScrubShown, ScrubStatus,
+        HealCounts, HealOfHost, HealStatus, HostAnswer, ScrubCounts, ScrubJson, ScrubOfHost, ScrubStatus,
     };
 
     fn words(look: &Look) -> String {
@@ -132,7 +132,7 @@ mod tests {
     type Drive = (u32, Option<u64>, bool, u64, Option<u64>);
 
     fn scrub(drives: &[Drive], why: Option<&str>) -> ScrubStatus {
-        let shown = |&(node, began, wanted, done_permille, finished): &Drive| ScrubShown {
+        let shown = |&(node, began, wanted, done_permille, finished): &Drive| ScrubJson {
             node,
             began,
             wanted,

@@ -6,7 +6,7 @@ use super::record::AdminRecord;
 use super::routes::Route;
 use super::{Admin, Refusal, SERVICES};
 use crate::api::iam::{self, IamFault, RequestFacts};
-use crate::api::identity::{Asking, Principal, ROOT_ACCOUNT, ResolveError, Resolved, resolve, secret_key};
+use crate::api::identity::{Asking, ROOT_ACCOUNT, ResolveError, Resolved, ResolvedPrincipal, resolve, secret_key};
 use crate::sigv4::{Received, SignatureFault, Verifier, claimed};
 use std::sync::Arc;
 
@@ -28,7 +28,7 @@ impl Caller {
         let token = token(received)?;
         if access_key == admin.verifier.access_key && token.is_none() {
             admin.verifier.verify(received, now.0 / 1000)?;
-            record.trace.asked_by(&Arc::new(Principal::store_root(&admin.iam.root)));
+            record.trace.set_principal(&Arc::new(ResolvedPrincipal::store_root(&admin.iam.root)));
             return Ok(Self::Root);
         }
         let view = admin.gateway.meta().read().await.map_err(Refusal::unavailable)?;
@@ -40,7 +40,7 @@ impl Caller {
         let resolved =
             resolve(&directory, admin.iam.credential_keys(), &verifier.access_key, token, now).map_err(unknown)?;
         admin.iam.last_used.note(&verifier.access_key, SERVICES[0], now);
-        record.trace.asked_by(&resolved.principal);
+        record.trace.set_principal(&resolved.principal);
         Ok(Self::Other { resolved: Box::new(resolved), token: token.map(str::to_owned) })
     }
 

@@ -2,9 +2,7 @@
 //! has a sum and a row for each host. The row of a host that does not answer has the reason, and the host is not in the
 //! sum.
 
-use super::source::{AdminError, AdminSource};
 use crate::api::Safety;
-use crate::api::text::Query;
 use serde::{Deserialize, Serialize};
 
 /// The missing and corrupt shards, and the progress of their repair.
@@ -113,7 +111,7 @@ pub struct ScrubCounts {
 }
 
 impl ScrubCounts {
-    pub fn of<'a>(drives: impl Iterator<Item = &'a ScrubShown>) -> Self {
+    pub fn of<'a>(drives: impl Iterator<Item = &'a ScrubJson>) -> Self {
         let (mut sum, mut done, mut eta) = (Self::default(), 0, Some(0));
         for drive in drives {
             sum.drives_count += 1;
@@ -136,12 +134,12 @@ pub struct ScrubOfHost {
     #[serde(flatten)]
     pub counts: Option<ScrubCounts>,
     /// The drives; empty if the host does not answer.
-    pub drives: Vec<ScrubShown>,
+    pub drives: Vec<ScrubJson>,
 }
 
 /// The state of scrub on one drive. Times are milliseconds since 1970.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ScrubShown {
+pub struct ScrubJson {
     pub node: u32,
     /// The start of the pass under way.
     pub began: Option<u64>,
@@ -194,7 +192,7 @@ pub struct OrderedOfHost {
 
 /// The shards to be moved to the drives of a host, or of all hosts that answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct MovesShown {
+pub struct MovesJson {
     /// The epoch of the layout towards which the host moves shards; for several hosts, the oldest.
     pub epoch: u64,
     /// True if all shards were compared with that layout and none is left to be moved; for several hosts, if all of
@@ -210,7 +208,7 @@ pub struct MovesShown {
     pub shards_moved: u64,
 }
 
-impl MovesShown {
+impl MovesJson {
     /// Returns the sum over these hosts. `None` is a host that did not answer; `epoch` is that of the current layout.
     pub fn sum<'a>(hosts: impl IntoIterator<Item = Option<&'a Self>>, epoch: u64) -> Self {
         let nothing = Self { epoch, settled: true, ..Self::default() };
@@ -234,29 +232,12 @@ pub struct MovesOfHost {
     pub host: HostAnswer,
     /// `None` if the host did not answer.
     #[serde(flatten)]
-    pub moving: Option<MovesShown>,
-}
-
-/// Returns the host that a query `host=NAME` selects; `None` selects all. Other parameters are refused.
-pub(super) fn host_of(query: &str) -> Result<Option<String>, AdminError> {
-    let query = Query::read(Some(query)).map_err(|error| AdminError::Refused(error.to_string()))?;
-    if let Some(other) = query.names().find(|name| *name != "host") {
-        return Err(AdminError::Refused(format!("unknown parameter {other}; this route takes only host")));
-    }
-    Ok(query.get("host").map(str::to_owned))
-}
-
-pub(super) async fn heal_status(source: &dyn AdminSource, query: &str) -> Result<HealStatus, AdminError> {
-    source.heal_status(host_of(query)?.as_deref()).await
-}
-
-pub(super) async fn scrub_status(source: &dyn AdminSource, query: &str) -> Result<ScrubStatus, AdminError> {
-    source.scrub_status(host_of(query)?.as_deref()).await
+    pub moving: Option<MovesJson>,
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{HealCounts, HealOfHost, HostAnswer, MovesShown, ScrubCounts, ScrubShown, host_of};
+    use super::{HealCounts, HealOfHost, HostAnswer, MovesJson, ScrubCounts, ScrubJson};
 
     #[test]
     fn the_row_of_a_host_that_does_not_answer_has_no_counts() {
@@ -287,7 +268,7 @@ mod tests {
 
     #[test]
     fn scrub_passes_are_counted_with_their_average_progress() {
-        let drive = |node, began, wanted, done_permille, eta_seconds| ScrubShown {
+        let drive = |node, began, wanted, done_permille, eta_seconds| ScrubJson {
             node,
             began,
             wanted,
@@ -318,18 +299,11 @@ mod tests {
 
     #[test]
     fn moves_are_settled_when_all_hosts_answer_and_are_settled() {
-        let host = |epoch, settled, shards_left| MovesShown { epoch, settled, shards_left, ..MovesShown::default() };
+        let host = |epoch, settled, shards_left| MovesJson { epoch, settled, shards_left, ..MovesJson::default() };
         let (done, behind) = (host(9, true, 0), host(8, true, 2));
-        assert_eq!(MovesShown::sum([Some(&done), Some(&behind)], 9), host(8, true, 2));
-        assert_eq!(MovesShown::sum([Some(&done), None], 9), host(9, false, 0));
-        assert_eq!(MovesShown::sum([Some(&host(9, false, 3)), Some(&done)], 9), host(9, false, 3));
-        assert_eq!(MovesShown::sum([], 9), host(9, true, 0));
-    }
-
-    #[test]
-    fn the_query_selects_one_host_or_all() {
-        assert_eq!(host_of("").expect("no host"), None);
-        assert_eq!(host_of("host=a%20b").expect("a host").as_deref(), Some("a b"));
-        assert!(host_of("hots=a").is_err());
+        assert_eq!(MovesJson::sum([Some(&done), Some(&behind)], 9), host(8, true, 2));
+        assert_eq!(MovesJson::sum([Some(&done), None], 9), host(9, false, 0));
+        assert_eq!(MovesJson::sum([Some(&host(9, false, 3)), Some(&done)], 9), host(9, false, 3));
+        assert_eq!(MovesJson::sum([], 9), host(9, true, 0));
     }
 }

@@ -14,24 +14,22 @@ mod source;
 mod streamed;
 mod top;
 
-pub use crate::api::s3::{BucketShown, Explained, ObjectShown, StatementShown};
-pub use encryption::{
-    ChangeKey, EncryptionKeyShown, EncryptionKeysShown, Rewrap, RewrapCursor, Rewrapped, RootKeyShown,
-};
+pub use crate::api::s3::{BucketJson, Explained, ObjectJson, StatementJson};
+pub use encryption::{ChangeKey, EncryptionKeyJson, EncryptionKeysJson, Rewrap, RewrapCursor, Rewrapped, RootKeyJson};
 pub use identities::{CallIam, ExplainAccess, ExplainedCaller};
 pub use jobs::{
-    ChooseScrub, HealCounts, HealOfHost, HealStatus, HostAnswer, MovesOfHost, MovesShown, Ordered, OrderedOfHost,
-    ScrubCounts, ScrubOfHost, ScrubShown, ScrubStatus, StartHeal,
+    ChooseScrub, HealCounts, HealOfHost, HealStatus, HostAnswer, MovesJson, MovesOfHost, Ordered, OrderedOfHost,
+    ScrubCounts, ScrubJson, ScrubOfHost, ScrubStatus, StartHeal,
 };
-pub use rate_limits::{RateLimitsShown, SetRateLimits};
+pub use rate_limits::{RateLimitsJson, SetRateLimits};
 pub use shapes::{
-    AcceptClock, AddDrive, AdminFault, BucketUsageShown, CapacityShown, ChangeLayout, ClockSettingShown, ClockShown,
-    CountsShown, DriveAdded, DriveReplaced, ForecastShown, GeometryShown, GetStopSafety, Guarantee, HostClockShown,
-    HostRolesShown, HostShown, HostStateShown, Info, LayoutChanged, LayoutShown, LeaderMoved, MetadataRole, MoveLeader,
-    NodeShown, QuotaShown, ReplaceDrive, ReplicaShown, SetQuota, ShardShown, UnknownDropped,
+    AcceptClock, AddDrive, AdminFault, BucketUsageJson, CapacityJson, ChangeLayout, ClockJson, ClockSettingJson,
+    CountsJson, DriveAdded, DriveReplaced, ForecastJson, GeometryJson, GetStopSafety, Guarantee, HostClockJson,
+    HostJson, HostRolesJson, HostStateJson, Info, LayoutChanged, LayoutJson, LeaderMoved, MetadataRole, MoveLeader,
+    NodeJson, QuotaJson, ReplaceDrive, ReplicaJson, SetQuota, ShardJson, UnknownDropped,
 };
 pub use source::{AdminError, AdminSource, MetadataCopy, ShardsPage};
-pub use top::{HeavyShown, RankedShown, TopOfKindShown, TopShown};
+pub use top::{HeavyJson, RankedJson, TopJson, TopOfKindJson};
 
 #[cfg(test)]
 pub use routes::Route;
@@ -40,8 +38,9 @@ use super::audit::AuditLog;
 use super::health::{Health, HealthAnswer};
 use super::iam::{IamFault, IamService, RequestFacts};
 use super::identity::IdentityError;
-use super::room::{BodyRoom, Ungathered, gather};
 use super::s3::Unexplained;
+use super::sharing::{BodyRoom, Ungathered, gather};
+use super::text::Query;
 use super::tls::Certificates;
 use crate::actors::gateway::Gateway;
 use crate::actors::sealing::RootKeys;
@@ -270,15 +269,15 @@ async fn dispatched(
         Route::PutRateLimits => ok(&rate_limits::set(admin, required(&body)?).await?),
         Route::GetLayout => ok(&source.layout().await?),
         Route::UpdateLayout => ok(&source.change_layout(required::<ChangeLayout>(&body)?).await?),
-        Route::GetHealStatus => ok(&jobs::heal_status(&**source, query).await?),
+        Route::GetHealStatus => ok(&source.heal_status(host_of(query)?.as_deref()).await?),
         Route::StartHeal => {
             let StartHeal { host } = read_body::<Option<StartHeal>>(&body)?.unwrap_or_default();
             ok(&source.start_heal(host.as_deref()).await?)
         }
-        Route::GetScrubStatus => ok(&jobs::scrub_status(&**source, query).await?),
+        Route::GetScrubStatus => ok(&source.scrub_status(host_of(query)?.as_deref()).await?),
         Route::StartScrub => ok(&source.start_scrub(read_body(&body)?).await?),
         Route::StopScrub => ok(&source.stop_scrub(read_body(&body)?).await?),
-        Route::GetTop => ok(&source.top(jobs::host_of(query)?.as_deref()).await?),
+        Route::GetTop => ok(&source.top(host_of(query)?.as_deref()).await?),
         Route::MoveLeader => ok(&source.move_leader(read_body::<MoveLeader>(&body)?.to).await?),
         Route::GetClock => ok(&source.clock().await?),
         Route::AcceptClock => {
@@ -319,4 +318,25 @@ fn ok(body: &impl Serialize) -> HttpResponse {
 
 fn json(status: StatusCode, body: &impl Serialize) -> HttpResponse {
     HttpResponse::build(status).insert_header((CACHE_CONTROL, "no-store")).json(body)
+}
+
+/// Returns the host that a query `host=NAME` selects; `None` selects all. Other parameters are refused.
+fn host_of(query: &str) -> Result<Option<String>, AdminError> {
+    let query = Query::read(Some(query)).map_err(|error| AdminError::Refused(error.to_string()))?;
+    if let Some(other) = query.names().find(|name| *name != "host") {
+        return Err(AdminError::Refused(format!("unknown parameter {other}; this route takes only host")));
+    }
+    Ok(query.get("host").map(str::to_owned))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::host_of;
+
+    #[test]
+    fn the_query_selects_one_host_or_all() {
+        assert_eq!(host_of("").expect("no host"), None);
+        assert_eq!(host_of("host=a%20b").expect("a host").as_deref(), Some("a b"));
+        assert!(host_of("hots=a").is_err());
+    }
 }

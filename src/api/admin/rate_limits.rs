@@ -15,7 +15,7 @@ const PAGE_ROWS: usize = 1000;
 
 /// An account or a bucket, and its limits over all hosts together; `null` is no limit.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RateLimitsShown {
+pub struct RateLimitsJson {
     /// The account's 12-digit id; `null` for a bucket.
     pub account: Option<String>,
     pub bucket: Option<String>,
@@ -56,7 +56,7 @@ impl SetRateLimits {
 }
 
 /// Returns all accounts that have limits, then all buckets that have some, each sorted.
-pub(super) async fn list(admin: &Admin) -> Result<Vec<RateLimitsShown>, Refusal> {
+pub(super) async fn list(admin: &Admin) -> Result<Vec<RateLimitsJson>, Refusal> {
     let view = admin.gateway.meta().read().await.map_err(Refusal::unavailable)?;
     let mut all = Vec::new();
     let mut after = None::<String>;
@@ -90,7 +90,7 @@ pub(super) async fn list(admin: &Admin) -> Result<Vec<RateLimitsShown>, Refusal>
 }
 
 /// Changes limits; returns all limits of the account or bucket as they are afterwards.
-pub(super) async fn set(admin: &Admin, asked: SetRateLimits) -> Result<RateLimitsShown, Refusal> {
+pub(super) async fn set(admin: &Admin, asked: SetRateLimits) -> Result<RateLimitsJson, Refusal> {
     for _ in 0..TRIES_MAX {
         let view = admin.gateway.meta().read().await.map_err(Refusal::unavailable)?;
         let key = key(admin, &view, &asked)?;
@@ -142,10 +142,10 @@ fn refused(why: String) -> Refusal {
     Refusal::Source(AdminError::Refused(why))
 }
 
-fn shown(account: Option<String>, bucket: Option<String>, limits: RateLimits) -> RateLimitsShown {
+fn shown(account: Option<String>, bucket: Option<String>, limits: RateLimits) -> RateLimitsJson {
     let RateLimits { requests_per_second, received_bytes_per_second, sent_bytes_per_second, requests_active_max } =
         limits;
-    RateLimitsShown {
+    RateLimitsJson {
         account,
         bucket,
         requests_per_second,

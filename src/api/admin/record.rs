@@ -91,8 +91,8 @@ impl Drop for AdminRecord {
     fn drop(&mut self) {
         let Some(audit) = self.audit.take() else { return };
         // Does not replace the operation and the subject that a call of IAM has recorded before.
-        self.trace.resolved(self.route, None, None, self.access_key.take());
-        self.trace.is_on(std::mem::take(&mut self.subject));
+        self.trace.set_operation(self.route, None, None, self.access_key.take());
+        self.trace.set_subject(std::mem::take(&mut self.subject));
         let call = Ended {
             id: &self.id,
             listener: Listener::Admin,

@@ -1,7 +1,7 @@
 //! The JSON types of the admin API, which `sherd admin` uses too. Ids that are wider than JSON's numbers are
 //! hexadecimal text. Fields are only ever added, and readers ignore unknown fields.
 
-use super::jobs::{MovesOfHost, MovesShown};
+use super::jobs::{MovesJson, MovesOfHost};
 use crate::api::{DriveHealth, Safety, Verdict};
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -22,28 +22,28 @@ pub struct Info {
     pub host: String,
     pub leader: Option<String>,
     pub term: u64,
-    pub geometry: GeometryShown,
+    pub geometry: GeometryJson,
     pub guarantee: Guarantee,
     #[serde(default)]
     pub health: Verdict,
     /// The safety of the cluster's data now.
     #[serde(default)]
     pub safety: Safety,
-    pub hosts: Vec<HostShown>,
+    pub hosts: Vec<HostJson>,
     pub drives: Vec<DriveHealth>,
     #[serde(default)]
-    pub capacity: CapacityShown,
+    pub capacity: CapacityJson,
     #[serde(default)]
-    pub forecast: ForecastShown,
-    pub counts: CountsShown,
+    pub forecast: ForecastJson,
+    pub counts: CountsJson,
     /// The last entry of the metadata log that the host has applied.
     pub applied: u64,
     /// Comparisons of other hosts' replicas of the metadata with this host's.
-    pub replicas: Vec<ReplicaShown>,
+    pub replicas: Vec<ReplicaJson>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ReplicaShown {
+pub struct ReplicaJson {
     pub host: String,
     /// The last entry of the log up to which both replicas are known to be equal.
     pub same_through: Option<u64>,
@@ -54,7 +54,7 @@ pub struct ReplicaShown {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct GeometryShown {
+pub struct GeometryJson {
     pub data: u8,
     pub parity: u8,
 }
@@ -72,7 +72,7 @@ pub struct Guarantee {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct HostShown {
+pub struct HostJson {
     pub id: String,
     /// The host's name; its id if the host is not registered.
     pub name: String,
@@ -84,7 +84,7 @@ pub struct HostShown {
     pub metadata: MetadataRole,
     pub nodes: Vec<u32>,
     #[serde(default)]
-    pub state: HostStateShown,
+    pub state: HostStateJson,
     /// The program version that the host last reported.
     #[serde(default)]
     pub version: Option<String>,
@@ -95,7 +95,7 @@ pub struct HostShown {
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum HostStateShown {
+pub enum HostStateJson {
     Up,
     /// The host is about to stop.
     Stopping,
@@ -108,7 +108,7 @@ pub enum HostStateShown {
 
 /// The capacity of all drives that are in service.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CapacityShown {
+pub struct CapacityJson {
     pub total_bytes: u64,
     pub free_bytes: u64,
     /// The bytes of new objects that fit, after redundancy and reserved space.
@@ -117,7 +117,7 @@ pub struct CapacityShown {
 
 /// The forecast of when the store is full, if it goes on growing as in the measured period.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ForecastShown {
+pub struct ForecastJson {
     /// The measured period: at most the last week.
     pub measured_seconds: u64,
     /// The bytes of all versions of all objects, as last measured; `None` before the first measurement.
@@ -130,7 +130,7 @@ pub struct ForecastShown {
 
 /// A bucket with its usage and its quota.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BucketUsageShown {
+pub struct BucketUsageJson {
     pub bucket: String,
     /// The account that owns the bucket.
     pub account: String,
@@ -160,7 +160,7 @@ pub enum MetadataRole {
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CountsShown {
+pub struct CountsJson {
     pub buckets: u64,
     pub objects: u64,
     pub uploads: u64,
@@ -169,21 +169,21 @@ pub struct CountsShown {
 
 /// The layout: the drives of the cluster. The epoch grows with each change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LayoutShown {
+pub struct LayoutJson {
     pub epoch: u64,
-    pub nodes: Vec<NodeShown>,
+    pub nodes: Vec<NodeJson>,
     /// The registered hosts, including those without nodes.
     #[serde(default)]
-    pub hosts: Vec<HostRolesShown>,
+    pub hosts: Vec<HostRolesJson>,
     /// The sum of the moves of all hosts that answer.
-    pub moving: MovesShown,
+    pub moving: MovesJson,
     #[serde(default)]
     pub moves: Vec<MovesOfHost>,
 }
 
 /// The roles of a host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct HostRolesShown {
+pub struct HostRolesJson {
     pub host: String,
     pub name: String,
     pub domain: Option<String>,
@@ -191,7 +191,7 @@ pub struct HostRolesShown {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NodeShown {
+pub struct NodeJson {
     pub node: u32,
     pub host: String,
     pub host_name: String,
@@ -300,7 +300,7 @@ pub struct LeaderMoved {
 
 /// The quota of a bucket, unlimited if `None`, and its usage.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct QuotaShown {
+pub struct QuotaJson {
     pub bucket: String,
     /// The largest total size of all versions, before redundancy.
     pub bytes_max: Option<u64>,
@@ -329,7 +329,7 @@ pub(super) fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option
 
 /// A shard that must exist according to the metadata: one line of the list of shards.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ShardShown {
+pub struct ShardJson {
     pub blob: String,
     pub shard: u8,
     pub node: u32,
@@ -338,7 +338,7 @@ pub struct ShardShown {
 
 /// The time, as the host that answers knows it. All times are milliseconds since 1970.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ClockShown {
+pub struct ClockJson {
     /// The time of the answering host's clock.
     pub clock_ms: u64,
     /// The date that new objects get.
@@ -348,15 +348,15 @@ pub struct ClockShown {
     /// The lead of the answering host's clock over the confirmed time.
     pub ahead_ms: i64,
     /// The last time that the confirmed time was set.
-    pub set: Option<ClockSettingShown>,
+    pub set: Option<ClockSettingJson>,
     /// The clocks of the hosts that answer.
-    pub hosts: Vec<HostClockShown>,
+    pub hosts: Vec<HostClockJson>,
     /// The problems, in words.
     pub troubles: Vec<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ClockSettingShown {
+pub struct ClockSettingJson {
     pub from_ms: u64,
     pub to_ms: u64,
     /// The source of the new time: `counted`, `hosts` or `operator`.
@@ -364,7 +364,7 @@ pub struct ClockSettingShown {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct HostClockShown {
+pub struct HostClockJson {
     pub host: String,
     pub name: String,
     /// The lead of the host's clock over the median of the clocks of this host and of the hosts heard lately.

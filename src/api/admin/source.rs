@@ -2,10 +2,10 @@
 
 use super::jobs::{ChooseScrub, HealStatus, Ordered, ScrubStatus};
 use super::shapes::{
-    BucketUsageShown, ChangeLayout, ClockShown, DriveAdded, DriveReplaced, Info, LayoutChanged, LayoutShown,
-    LeaderMoved, QuotaShown, SetQuota, ShardShown, UnknownDropped,
+    BucketUsageJson, ChangeLayout, ClockJson, DriveAdded, DriveReplaced, Info, LayoutChanged, LayoutJson, LeaderMoved,
+    QuotaJson, SetQuota, ShardJson, UnknownDropped,
 };
-use super::top::TopShown;
+use super::top::TopJson;
 use crate::api::{DriveHealth, HealthSource, StopSafety};
 use bytes::Bytes;
 
@@ -22,7 +22,7 @@ pub enum AdminError {
 /// A page of shards, and the cursor of the next page, which only the source interprets.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ShardsPage {
-    pub shards: Vec<ShardShown>,
+    pub shards: Vec<ShardJson>,
     pub next: Option<Vec<u8>>,
 }
 
@@ -38,7 +38,7 @@ pub trait MetadataCopy: Send {
 pub trait AdminSource: HealthSource {
     async fn info(&self) -> Result<Info, AdminError>;
 
-    async fn layout(&self) -> Result<LayoutShown, AdminError>;
+    async fn layout(&self) -> Result<LayoutJson, AdminError>;
 
     async fn change_layout(&self, change: ChangeLayout) -> Result<LayoutChanged, AdminError>;
 
@@ -61,14 +61,14 @@ pub trait AdminSource: HealthSource {
     async fn stop_scrub(&self, chosen: ChooseScrub) -> Result<Ordered, AdminError>;
 
     /// Returns the accounts and buckets with the most traffic, on a host or on all hosts.
-    async fn top(&self, host: Option<&str>) -> Result<TopShown, AdminError>;
+    async fn top(&self, host: Option<&str>) -> Result<TopJson, AdminError>;
 
     async fn move_leader(&self, to: Option<String>) -> Result<LeaderMoved, AdminError>;
 
-    async fn clock(&self) -> Result<ClockShown, AdminError>;
+    async fn clock(&self) -> Result<ClockJson, AdminError>;
 
     /// Sets the confirmed time to this host's clock, if that is still about `time_ms`.
-    async fn accept_clock(&self, time_ms: u64) -> Result<ClockShown, AdminError>;
+    async fn accept_clock(&self, time_ms: u64) -> Result<ClockJson, AdminError>;
 
     /// Makes an empty directory of this host a further drive.
     async fn add_drive(&self, directory: &str) -> Result<DriveAdded, AdminError>;
@@ -80,12 +80,12 @@ pub trait AdminSource: HealthSource {
     fn drives(&self) -> Vec<DriveHealth>;
 
     /// Returns every bucket with its usage, sorted by name.
-    async fn buckets(&self) -> Result<Vec<BucketUsageShown>, AdminError>;
+    async fn buckets(&self) -> Result<Vec<BucketUsageJson>, AdminError>;
 
-    async fn quota(&self, bucket: &str) -> Result<QuotaShown, AdminError>;
+    async fn quota(&self, bucket: &str) -> Result<QuotaJson, AdminError>;
 
     /// Sets a bucket's quota; returns the quota as it is afterwards.
-    async fn set_quota(&self, bucket: &str, asked: SetQuota) -> Result<QuotaShown, AdminError>;
+    async fn set_quota(&self, bucket: &str, asked: SetQuota) -> Result<QuotaJson, AdminError>;
 
     /// Returns a copy of all metadata as of now.
     async fn export_metadata(&self) -> Result<Box<dyn MetadataCopy>, AdminError>;

@@ -5,27 +5,27 @@ use serde::{Deserialize, Serialize};
 
 /// The traffic of all hosts that answer. Counts are lower bounds.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TopShown {
-    pub accounts: TopOfKindShown,
-    pub buckets: TopOfKindShown,
+pub struct TopJson {
+    pub accounts: TopOfKindJson,
+    pub buckets: TopOfKindJson,
     pub hosts: Vec<HostAnswer>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TopOfKindShown {
-    pub minute: RankedShown,
-    pub five_minutes: RankedShown,
+pub struct TopOfKindJson {
+    pub minute: RankedJson,
+    pub five_minutes: RankedJson,
 }
 
 /// The heaviest accounts or buckets, in two orders.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RankedShown {
-    pub by_requests: Vec<HeavyShown>,
-    pub by_bytes: Vec<HeavyShown>,
+pub struct RankedJson {
+    pub by_requests: Vec<HeavyJson>,
+    pub by_bytes: Vec<HeavyJson>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct HeavyShown {
+pub struct HeavyJson {
     pub name: String,
     pub requests: u64,
     /// The bytes received and sent.

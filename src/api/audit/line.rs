@@ -2,7 +2,7 @@
 //! secrets.
 
 use super::operations::Service;
-use crate::api::identity::{Principal, PrincipalKind, ROOT_ACCOUNT};
+use crate::api::identity::{PrincipalKind, ROOT_ACCOUNT, ResolvedPrincipal};
 use crate::limits::AUDIT_TEXT_BYTES_MAX;
 use crate::types::UnixMs;
 use serde::{Serialize, Serializer};
@@ -56,7 +56,7 @@ pub struct LineCaller<'a> {
 
 impl<'a> LineCaller<'a> {
     /// Returns the caller with its access key. A key without a principal is only claimed by the request, not verified.
-    pub fn of(principal: Option<&'a Principal>, access_key: Option<&'a str>) -> Self {
+    pub fn of(principal: Option<&'a ResolvedPrincipal>, access_key: Option<&'a str>) -> Self {
         let access_key = access_key.filter(|key| !key.is_empty());
         let Some(principal) = principal else {
             let kind = if access_key.is_some() { "unverified" } else { "anonymous" };

@@ -2,13 +2,14 @@
 //! Nothing is verified here.
 
 use super::SKEW_SECONDS_MAX;
-use super::version_2;
+use super::unframed::check_unframed;
+use super::version_2::{self, Version2};
 use crate::api::call::Head;
 use crate::api::errors::{ArgumentFault, Fault, RequestFault, Text};
 use crate::api::text::Query;
 use crate::sigv4::{Credential, DATE_HEADER, Scope, component, read_stamp, stamp};
 use crate::types::LegacySignatures;
-use http::{HeaderMap, HeaderName, Method, header};
+use http::{HeaderMap, HeaderName, header};
 use s3s::header::{X_AMZ_CONTENT_SHA256, X_AMZ_DATE, X_AMZ_DECODED_CONTENT_LENGTH};
 use std::time::Duration;
 
@@ -78,16 +79,6 @@ impl<'a> Version4<'a> {
     pub fn is_in_url(&self) -> bool {
         self.expires_seconds.is_some()
     }
-}
-
-/// A signature of version 2, in a header or in the query.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Version2<'a> {
-    pub access_key: &'a str,
-    /// The signature in base64.
-    pub signature: &'a str,
-    /// The end of a presigned URL, in seconds since the Unix epoch; `None` for a signature in a header.
-    pub expires: Option<u64>,
 }
 
 impl Claim<'_> {
@@ -234,23 +225,6 @@ fn check_payload(payload: &str) -> Result<(), Fault> {
          STREAMING-AWS4-ECDSA-P256-SHA256-PAYLOAD, STREAMING-AWS4-ECDSA-P256-SHA256-PAYLOAD-TRAILER or a valid sha256 \
          value.";
     Err(ArgumentFault::with_value("x-amz-content-sha256", Text::ContentSha256, why).into())
-}
-
-/// Checks the lengths of a request that declares `aws-chunked` framing without a version 4 signature in a header. S3
-/// treats such framing as content: `Content-Length` must equal `x-amz-decoded-content-length`, and the body of a PUT is
-/// refused later, as `STREAMING-…` is not the hash of its content.
-pub fn check_unframed(head: Head<'_>) -> Result<(), Fault> {
-    let text = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok());
-    let number = |name: &str| text(name).and_then(|length| length.trim().parse::<u64>().ok());
-    let has_content = [Method::PUT, Method::POST].contains(head.method);
-    if !has_content || !text("x-amz-content-sha256").is_some_and(|payload| payload.starts_with("STREAMING-")) {
-        return Ok(());
-    }
-    match (number("content-length"), number("x-amz-decoded-content-length")) {
-        (Some(length), Some(decoded)) if length == decoded => Ok(()),
-        (Some(length), Some(decoded)) => Err(RequestFault::OtherLength { provided: length, expected: decoded }.into()),
-        _ => Err(Fault::MissingContentLength),
-    }
 }
 
 fn read_url(query: &Query) -> Result<Version4<'_>, Fault> {

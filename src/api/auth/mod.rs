@@ -5,6 +5,7 @@
 mod claim;
 mod coverage;
 mod hoisted;
+mod unframed;
 mod version_2;
 mod version_4;
 
@@ -17,13 +18,14 @@ use crate::api::call::RequestView;
 use crate::api::call::{Authentication, SignatureFacts};
 use crate::api::errors::{Fault, RequestFault, time, with_details};
 use crate::sigv4::{ChunkVerifier, SigningKeys};
-use claim::{Version2, Version4};
+use claim::Version4;
 use http::Uri;
 use s3s::S3Error;
 use s3s::auth::SecretKey;
 use s3s::header::X_AMZ_CONTENT_SHA256;
 use std::sync::Arc;
 use std::time::Duration;
+use version_2::Version2;
 
 /// The most bytes of signed texts that an error response repeats.
 const DETAILS_BYTES_MAX: usize = 4 << 10;

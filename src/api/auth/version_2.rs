@@ -3,8 +3,8 @@
 //! payload and not the other parameters. So a request is accepted only if what it signs determines what it does.
 
 use super::SKEW_SECONDS_MAX;
-use super::claim::{Version2, check_unframed};
 use super::hoisted::unhoist;
+use super::unframed::check_unframed;
 use crate::api::call::{Head, Level};
 use crate::api::errors::{Fault, RequestFault};
 use crate::api::text::Query;
@@ -92,6 +92,16 @@ const SIGNED_PARAMETERS: [&str; 35] = [
     "versions",
     "website",
 ];
+
+/// A signature of version 2, in a header or in the query.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Version2<'a> {
+    pub access_key: &'a str,
+    /// The signature in base64.
+    pub signature: &'a str,
+    /// The end of a presigned URL, in seconds since the Unix epoch; `None` for a signature in a header.
+    pub expires: Option<u64>,
+}
 
 /// Parses the header `Authorization: AWS key:signature`.
 pub fn read_header<'a>(head: Head<'a>, legacy: LegacySignatures, now: Duration) -> Result<Version2<'a>, Fault> {
@@ -250,8 +260,7 @@ pub fn moment(text: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::{moment, read_header, read_url, verify};
-    use crate::api::auth::claim::Version2;
+    use super::{Version2, moment, read_header, read_url, verify};
     use crate::api::call::{Head, Target};
     use crate::api::errors::{Fault, RequestFault};
     use crate::api::text::Query;

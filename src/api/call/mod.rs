@@ -3,17 +3,21 @@
 
 mod authentication;
 mod body;
+mod form;
 mod target;
 mod trace;
 mod view;
 
 pub use authentication::{Authentication, SignatureFacts};
 pub use body::{Trailers, WholeBody};
+#[cfg(any(test, fuzzing))]
+pub use form::boundary_of;
+pub use form::{boundary, is_form};
 pub use target::{Head, Level, Target};
 pub use trace::RequestTrace;
 pub use view::RequestView;
 
-use super::room::{BodyRoom, Seat};
+use super::sharing::{BodyRoom, Seat};
 use crate::actors::frontend::Holder;
 use http::{Extensions, HeaderMap};
 use std::net::IpAddr;

@@ -1,7 +1,7 @@
 //! The trace of a request: facts that its layers collect for the log, the metrics, the audit log and error responses.
 
-use crate::api::errors::Named;
-use crate::api::identity::{Principal, PrincipalKind};
+use crate::api::errors::ErrorContext;
+use crate::api::identity::{PrincipalKind, ResolvedPrincipal};
 use crate::api::rates::Rates;
 use crate::traces::Spans;
 use s3s::S3Error;
@@ -17,15 +17,15 @@ const COPIES: [&str; 3] = ["CopyObject", "RenameObject", "UploadPartCopy"];
 pub struct RequestTrace {
     resolved: OnceLock<Resolved>,
     /// The bucket that the request names, which may not be a valid name.
-    aimed_at: OnceLock<String>,
+    named_bucket: OnceLock<String>,
     /// The verified caller; unset for an anonymous request.
-    principal: OnceLock<Arc<Principal>>,
+    principal: OnceLock<Arc<ResolvedPrincipal>>,
     /// Names of what a call is about, other than bucket and key.
     subject: OnceLock<Vec<(&'static str, String)>>,
     /// Names of what a call created.
     result: OnceLock<Vec<(&'static str, String)>>,
     /// The error for the response.
-    refusal: Mutex<Option<S3Error>>,
+    error: Mutex<Option<S3Error>>,
     /// The code of an error whose response does not have the form of S3.
     code: OnceLock<String>,
     received_bytes: AtomicU64,
@@ -54,7 +54,7 @@ impl RequestTrace {
     }
 
     /// Records operation, bucket, key and access key. Only the first call counts.
-    pub fn resolved(
+    pub fn set_operation(
         &self,
         operation: &'static str,
         bucket: Option<String>,
@@ -66,51 +66,51 @@ impl RequestTrace {
     }
 
     /// Records the bucket that the request names; an empty name is ignored. Only the first call counts.
-    pub fn aimed_at(&self, bucket: &str) {
+    pub fn set_named_bucket(&self, bucket: &str) {
         if !bucket.is_empty() {
             // A second call would record the same bucket.
-            let _ = self.aimed_at.set(bucket.to_owned());
+            let _ = self.named_bucket.set(bucket.to_owned());
         }
     }
 
     /// Records the verified caller. Only the first call counts.
-    pub fn asked_by(&self, principal: &Arc<Principal>) {
+    pub fn set_principal(&self, principal: &Arc<ResolvedPrincipal>) {
         // A second call would record the same caller.
         let _ = self.principal.set(Arc::clone(principal));
     }
 
     /// Records the subject of a call. Only the first call counts.
-    pub fn is_on(&self, subject: Vec<(&'static str, String)>) {
+    pub fn set_subject(&self, subject: Vec<(&'static str, String)>) {
         let _ = self.subject.set(subject);
     }
 
     /// Records what a call created. Only the first call counts.
-    pub fn made(&self, result: Vec<(&'static str, String)>) {
+    pub fn set_result(&self, result: Vec<(&'static str, String)>) {
         let _ = self.result.set(result);
     }
 
     /// Records the error for the response; the last call counts. The error bypasses s3s this way, which would keep only
     /// what it writes of it.
-    pub fn refuse(&self, error: S3Error) {
-        *self.refusal.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+    pub fn set_error(&self, error: S3Error) {
+        *self.error.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
     }
 
-    /// Takes the error that `refuse` recorded.
-    pub fn take_refusal(&self) -> Option<S3Error> {
-        self.refusal.lock().unwrap_or_else(PoisonError::into_inner).take()
+    /// Takes the error that `set_error` recorded.
+    pub fn take_error(&self) -> Option<S3Error> {
+        self.error.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// Records the code of an error whose response does not have the form of S3. Only the first call counts.
-    pub fn answered_with(&self, code: &str) {
+    pub fn set_code(&self, code: &str) {
         let _ = self.code.set(code.to_owned());
     }
 
-    pub fn received(&self, bytes: usize) {
+    pub fn add_received(&self, bytes: usize) {
         self.received_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
     /// Records the rate limits that the request is under until its trace is dropped. Only the first call counts.
-    pub fn limited(&self, rates: Rates) {
+    pub fn set_rates(&self, rates: Rates) {
         let _ = self.rates.set(rates);
     }
 
@@ -119,13 +119,15 @@ impl RequestTrace {
     }
 
     /// Returns the bucket and key for error responses; neither for copies, whose errors may be about the source.
-    pub fn named(&self) -> Named<'_> {
+    pub fn error_context(&self) -> ErrorContext<'_> {
         match self.resolved.get() {
-            None => Named { bucket: self.aimed_at.get().map(String::as_str), ..Named::default() },
-            Some(resolved) if COPIES.contains(&resolved.operation) => Named::default(),
-            Some(resolved) => {
-                Named { bucket: resolved.bucket.as_deref(), key: resolved.key.as_deref(), ..Named::default() }
-            }
+            None => ErrorContext { bucket: self.named_bucket.get().map(String::as_str), ..ErrorContext::default() },
+            Some(resolved) if COPIES.contains(&resolved.operation) => ErrorContext::default(),
+            Some(resolved) => ErrorContext {
+                bucket: resolved.bucket.as_deref(),
+                key: resolved.key.as_deref(),
+                ..ErrorContext::default()
+            },
         }
     }
 
@@ -145,7 +147,7 @@ impl RequestTrace {
         self.resolved.get()?.access_key.as_deref()
     }
 
-    pub fn principal(&self) -> Option<&Principal> {
+    pub fn principal(&self) -> Option<&ResolvedPrincipal> {
         self.principal.get().map(Arc::as_ref)
     }
 
@@ -185,10 +187,10 @@ mod tests {
     #[test]
     fn an_error_names_the_bucket_before_the_operation_is_known() {
         let trace = RequestTrace::default();
-        assert_eq!(trace.named().bucket, None);
-        trace.aimed_at("B_");
-        assert_eq!((trace.named().bucket, trace.named().key), (Some("B_"), None));
-        trace.resolved("CopyObject", Some("B_".to_owned()), Some("k".to_owned()), None);
-        assert_eq!(trace.named().bucket, None, "an error may be about the source's");
+        assert_eq!(trace.error_context().bucket, None);
+        trace.set_named_bucket("B_");
+        assert_eq!((trace.error_context().bucket, trace.error_context().key), (Some("B_"), None));
+        trace.set_operation("CopyObject", Some("B_".to_owned()), Some("k".to_owned()), None);
+        assert_eq!(trace.error_context().bucket, None, "an error may be about the source's");
     }
 }

@@ -1,7 +1,7 @@
 //! Writes the response to a refused request, and reads the error out of a response that s3s wrote by itself. Both
 //! happen nowhere else.
 
-use super::details::Named;
+use super::details::ErrorContext;
 use super::fault::Fault;
 use super::request_head::RequestFault;
 use crate::api::text::xml::escape;
@@ -13,7 +13,7 @@ use s3s::{Body, HttpResponse, S3Error, S3ErrorCode, dto};
 /// The ids of the response, and the parts of the request that it repeats.
 #[derive(Clone, Copy, Debug)]
 pub struct Names<'a> {
-    pub named: Named<'a>,
+    pub named: ErrorContext<'a>,
     /// The path of the request.
     pub resource: &'a str,
     pub request_id: &'a str,
@@ -86,11 +86,11 @@ fn without_message(code: &str) -> S3Error {
 #[cfg(test)]
 mod tests {
     use super::{Names, of_s3s, written};
-    use crate::api::errors::{Fault, FormFault, Named, RequestFault};
+    use crate::api::errors::{ErrorContext, Fault, FormFault, RequestFault};
     use http::{HeaderMap, HeaderValue, StatusCode, header};
     use s3s::{S3Error, S3ErrorCode};
 
-    fn text(error: impl Into<S3Error>, named: Named<'_>) -> String {
+    fn text(error: impl Into<S3Error>, named: ErrorContext<'_>) -> String {
         let names = Names { named, resource: "/b/<k>", request_id: "0001", host_id: "host" };
         let answer = written(&error.into(), &names);
         String::from_utf8(answer.body().bytes().unwrap_or_default().to_vec()).expect("text")
@@ -99,7 +99,7 @@ mod tests {
     #[test]
     fn an_error_names_its_resource_and_request() {
         assert_eq!(
-            text(Fault::NoSuchKey, Named::default()),
+            text(Fault::NoSuchKey, ErrorContext::default()),
             "<?xml version=\"1.0\" encoding=\"UTF-8\"?><Error><Code>NoSuchKey</Code><Message>The specified key does not \
              exist.</Message><Resource>/b/&lt;k&gt;</Resource><RequestId>0001</RequestId><HostId>host</HostId></Error>"
         );
@@ -107,29 +107,29 @@ mod tests {
 
     #[test]
     fn an_invalid_request_error_has_no_resource() {
-        let xml = text(Fault::InvalidRequest("why".to_owned()), Named::default());
+        let xml = text(Fault::InvalidRequest("why".to_owned()), ErrorContext::default());
         assert!(xml.contains("<Message>why</Message><RequestId>0001</RequestId>"), "{xml}");
     }
 
     #[test]
     fn apostrophes_in_messages_are_not_escaped() {
-        let xml = text(Fault::InvalidContentSha256 { computed: None }, Named::default());
+        let xml = text(Fault::InvalidContentSha256 { computed: None }, ErrorContext::default());
         assert!(xml.contains("<Message>The provided 'x-amz-content-sha256' header does not match"), "{xml}");
     }
 
     #[test]
     fn details_of_a_fault_follow_its_message() {
-        let xml = text(Fault::from(RequestFault::OtherLength { provided: 4, expected: 32 }), Named::default());
+        let xml = text(Fault::from(RequestFault::OtherLength { provided: 4, expected: 32 }), ErrorContext::default());
         let lengths = "header</Message><NumberBytesExpected>32</NumberBytesExpected>\
                        <NumberBytesProvided>4</NumberBytesProvided>";
         assert!(xml.contains(lengths), "{xml}");
-        let xml = text(Fault::from(RequestFault::NotAForm), Named::default());
+        let xml = text(Fault::from(RequestFault::NotAForm), ErrorContext::default());
         assert!(xml.contains("did not hold</Message><Condition>Bucket POST must be"), "{xml}");
     }
 
     #[test]
     fn an_error_names_the_missing_bucket_or_key() {
-        let named = Named { bucket: Some("b"), key: Some("<k>"), ..Named::default() };
+        let named = ErrorContext { bucket: Some("b"), key: Some("<k>"), ..ErrorContext::default() };
         assert!(text(Fault::NoSuchKey, named).contains("</Message><Key>&lt;k&gt;</Key><Resource>"));
         assert!(text(Fault::NoSuchBucket, named).contains("</Message><BucketName>b</BucketName><Resource>"));
         assert!(text(Fault::NoSuchUpload, named).contains("</Message><Resource>"));
@@ -137,7 +137,7 @@ mod tests {
 
     #[test]
     fn headers_of_an_error_are_in_its_answer_and_a_304_has_no_body() {
-        let names = Names { named: Named::default(), resource: "/", request_id: "", host_id: "" };
+        let names = Names { named: ErrorContext::default(), resource: "/", request_id: "", host_id: "" };
         let short = written(&Fault::InvalidRange { size_bytes: 7 }.into(), &names);
         assert_eq!(short.headers()[header::CONTENT_RANGE], "bytes */7");
         assert_eq!(short.headers()[header::CONTENT_TYPE], "application/xml");

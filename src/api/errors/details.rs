@@ -90,7 +90,7 @@ pub fn time(name: &'static str, seconds: u64) -> Option<(&'static str, String)> 
 
 /// The parts of a request that error responses may repeat.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Named<'a> {
+pub struct ErrorContext<'a> {
     pub bucket: Option<&'a str>,
     pub key: Option<&'a str>,
     pub method: &'a str,
@@ -110,7 +110,7 @@ pub struct Named<'a> {
     pub storage_class: &'a str,
 }
 
-impl Named<'_> {
+impl ErrorContext<'_> {
     /// Returns the elements that S3 adds to an error: those of its code, then those of the error itself.
     pub(super) fn elements(&self, error: &S3Error) -> String {
         let own = details_of(error).iter().map(|(name, text)| element(name, self.text(text).as_deref()));
@@ -210,19 +210,19 @@ fn element(name: &str, text: Option<&str>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Named, Text};
+    use super::{ErrorContext, Text};
     use crate::api::errors::{ArgumentFault, Fault, with_details};
     use s3s::{S3Error, S3ErrorCode};
 
-    fn named(query: &str) -> Named<'_> {
-        Named { bucket: Some("b"), key: Some("<k>"), method: "GET", query, ..Named::default() }
+    fn named(query: &str) -> ErrorContext<'_> {
+        ErrorContext { bucket: Some("b"), key: Some("<k>"), method: "GET", query, ..ErrorContext::default() }
     }
 
-    fn of_code(named: Named<'_>, code: &str) -> String {
+    fn of_code(named: ErrorContext<'_>, code: &str) -> String {
         named.elements(&S3Error::new(code.parse::<S3ErrorCode>().expect("any text is one")))
     }
 
-    fn of_fault(named: Named<'_>, fault: impl Into<Fault>) -> String {
+    fn of_fault(named: ErrorContext<'_>, fault: impl Into<Fault>) -> String {
         named.elements(&S3Error::from(fault.into()))
     }
 
@@ -243,7 +243,7 @@ mod tests {
             "<ArgumentName>start-after</ArgumentName>"
         );
         let authorization = "AWS4-HMAC-SHA256 Credential=a";
-        let header = Named { authorization, sha256: "00", ..Named::default() };
+        let header = ErrorContext { authorization, sha256: "00", ..ErrorContext::default() };
         let of = |name, value| of_fault(header, ArgumentFault::with_value(name, value, "why"));
         let expected = "<ArgumentName>Authorization</ArgumentName><ArgumentValue>AWS4-HMAC-SHA256</ArgumentValue>";
         assert_eq!(of("Authorization", Text::AuthorizationType), expected);
@@ -258,7 +258,7 @@ mod tests {
     #[test]
     fn a_signature_error_repeats_key_signature_and_time() {
         let authorization = "AWS4-HMAC-SHA256 Credential=a/b/20260101/us-east-1/s3/aws4_request, Signature=00";
-        let header = Named { authorization, date: "20260101T000000Z", ..Named::default() };
+        let header = ErrorContext { authorization, date: "20260101T000000Z", ..ErrorContext::default() };
         assert_eq!(of_code(header, "InvalidAccessKeyId"), "<AWSAccessKeyId>a/b</AWSAccessKeyId>");
         let expected = "<AWSAccessKeyId>a/b</AWSAccessKeyId><SignatureProvided>00</SignatureProvided>";
         assert_eq!(of_code(header, "SignatureDoesNotMatch"), expected);
@@ -273,10 +273,11 @@ mod tests {
 
     #[test]
     fn a_digest_error_repeats_the_expected_and_computed_digests() {
-        let put = Named { method: "PUT", md5: "AAAAAAAAAAAAAAAAAAAAAA==", sha256: "00", ..Named::default() };
+        let put =
+            ErrorContext { method: "PUT", md5: "AAAAAAAAAAAAAAAAAAAAAA==", sha256: "00", ..ErrorContext::default() };
         let expected = "<ExpectedDigest>00000000000000000000000000000000</ExpectedDigest>";
         assert_eq!(of_fault(put, Fault::Md5Differs { calculated: None }), expected);
-        let post = Named { method: "POST", ..put };
+        let post = ErrorContext { method: "POST", ..put };
         let expected = "<ExpectedDigest>AAAAAAAAAAAAAAAAAAAAAA==</ExpectedDigest>\
                     <CalculatedDigest>XUFAKrxLKna5cZ2REBfFkg==</CalculatedDigest>";
         let calculated = Some("XUFAKrxLKna5cZ2REBfFkg==".to_owned());
@@ -305,12 +306,12 @@ mod tests {
         let named = named("versionId=v");
         assert_eq!(of_code(named, "NoSuchVersion"), "<Key>&lt;k&gt;</Key><VersionId>v</VersionId>");
         assert_eq!(of_code(named, "BucketNotEmpty"), "<BucketName>b</BucketName>");
-        let ranged = Named { range: "bytes=9-", storage_class: "GLACIER", ..named };
+        let ranged = ErrorContext { range: "bytes=9-", storage_class: "GLACIER", ..named };
         assert_eq!(of_code(ranged, "InvalidRange"), "<RangeRequested>bytes=9-</RangeRequested>");
         let expected = "<StorageClassRequested>GLACIER</StorageClassRequested>";
         assert_eq!(of_code(ranged, "InvalidStorageClass"), expected);
         assert_eq!(of_code(named, "InvalidStorageClass"), "");
-        let upload = Named { query: "uploadId=u", ..named };
+        let upload = ErrorContext { query: "uploadId=u", ..named };
         for code in ["InvalidPart", "InvalidPartOrder", "NoSuchUpload"] {
             assert_eq!(of_code(upload, code), "<UploadId>u</UploadId>", "{code}");
         }

@@ -16,7 +16,7 @@ mod table;
 
 pub use answer::{Names, of_s3s, written};
 pub use argument::ArgumentFault;
-pub use details::{Named, Text, again, details_of, time, with_details};
+pub use details::{ErrorContext, Text, again, details_of, time, with_details};
 pub use fault::Fault;
 pub use form::FormFault;
 pub use grant::GrantFault;

@@ -1,7 +1,7 @@
 //! Authorisation of IAM and STS actions. The decisions are those of `policy`; this adds the condition keys, and the
 //! error messages of IAM.
 
-use super::call::RequestFacts;
+use super::facts::RequestFacts;
 use crate::api::identity::records::RoleRecord;
 use crate::api::identity::{Asking, IdentityError, PrincipalKind, Resolved, TextOf, check_policy, rfc3339};
 use crate::api::policy::{Context, Decision, Missing, Reason, Target};

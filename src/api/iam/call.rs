@@ -4,31 +4,15 @@ use super::authorize::Caller;
 use super::parameters::{Paging, Parameters};
 use super::xml::Xml;
 use crate::actors::meta::DocumentWrite;
-use crate::api::call::RequestTrace;
 use crate::api::identity::changes::keys::Whose;
 use crate::api::identity::names;
 use crate::api::identity::records::Record;
 use crate::api::identity::{Decided, Directory, Editor, IdentityError, PrincipalKind, Resolved};
-use crate::api::room::Seat;
 use crate::limits::IDENTITIES_LISTED_BYTES;
 use crate::types::UnixMs;
-use std::sync::Arc;
 
 /// The number of rows that are read at once while a page is filled.
 const ROWS_AT_ONCE: usize = 256;
-
-/// The properties of a request besides its caller and action.
-#[derive(Clone, Debug, Default)]
-pub struct RequestFacts {
-    pub source_ip: Option<String>,
-    pub user_agent: Option<String>,
-    pub secure: bool,
-    pub region: String,
-    /// The memory of the request, which is charged to the caller's account after its signature was verified.
-    pub seat: Option<Arc<Seat>>,
-    /// The trace of the request, which collects facts for the logs.
-    pub trace: Option<Arc<RequestTrace>>,
-}
 
 /// The parameters that name the subject of a call, for the logs. None of them is secret or long.
 const NAMES: [&str; 19] = [
@@ -52,49 +36,9 @@ const NAMES: [&str; 19] = [
     "UserName",
     "VersionId",
 ];
-/// The elements of an answer that name what the call created, for the logs.
-const MADE: [&str; 2] = ["Provider", "SubjectFromWebIdentityToken"];
-
 /// Returns the subject of a call: the names and values of the parameters in `NAMES`.
 pub fn subject(parameters: &Parameters) -> Vec<(&'static str, String)> {
     NAMES.iter().filter_map(|name| Some((*name, parameters.text(name)?.to_owned()))).collect()
-}
-
-impl RequestFacts {
-    /// Records the operation, access key and subject in the trace, before the call is carried out.
-    pub fn begun(&self, operation: &'static str, access_key: Option<&str>, subject: Vec<(&'static str, String)>) {
-        if let Some(trace) = &self.trace {
-            trace.resolved(operation, None, None, access_key.map(str::to_owned));
-            trace.is_on(subject);
-        }
-    }
-
-    /// Records what the call created in the trace. An access key is recorded only if its secret is in the answer.
-    pub fn ended(&self, answer: &Xml) {
-        let Some(trace) = &self.trace else { return };
-        let key = answer.first("SecretAccessKey").and(answer.first("AccessKeyId"));
-        let key = key.map(|key| ("AccessKeyId", key.to_owned()));
-        let others = MADE.iter().filter_map(|name| Some((*name, answer.first(name)?.to_owned())));
-        trace.made(key.into_iter().chain(others).collect());
-    }
-
-    /// Records in the trace that the call is refused with this code.
-    pub fn refused(&self, code: &'static str) {
-        if let Some(trace) = &self.trace {
-            trace.answered_with(code);
-        }
-    }
-
-    /// Records the caller in the trace and charges the memory of the request to its account, after the signature was
-    /// verified.
-    pub async fn signed_by(&self, resolved: &Resolved) {
-        if let Some(trace) = &self.trace {
-            trace.asked_by(&resolved.principal);
-        }
-        if let Some(seat) = &self.seat {
-            seat.of_account(&resolved.access_key, &resolved.principal.canonical_id).await;
-        }
-    }
 }
 
 #[derive(Clone, Copy)]
@@ -124,7 +68,7 @@ pub type Answered = Result<Outcome, IdentityError>;
 
 impl Outcome {
     /// Returns the outcome of a lookup, which writes nothing.
-    pub fn told(fill: impl FnOnce(&mut Xml)) -> Answered {
+    pub fn lookup(fill: impl FnOnce(&mut Xml)) -> Answered {
         let mut body = Xml::default();
         fill(&mut body);
         Ok(Self { writes: Vec::new(), body: Some(body) })

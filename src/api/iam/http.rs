@@ -1,12 +1,12 @@
 //! The HTTP side of a call: reads the whole body, and brings the head into the form over which signatures are verified.
 
 use super::answer::answer;
-use super::call::RequestFacts;
+use super::facts::RequestFacts;
 use super::service::IamService;
 use super::takes::{Head, takes};
 use crate::api::call::Call;
 use crate::api::identity::resolve;
-use crate::api::room::{Ungathered, gather};
+use crate::api::sharing::{Ungathered, gather};
 use crate::limits::{BODY_BYTES_MAX, IAM_BODY_BYTES_MAX};
 use crate::sigv4::Received;
 use bytes::Bytes;
@@ -51,7 +51,7 @@ pub async fn serve(service: &IamService, request: HttpRequest, call: &Call, secu
     let trace = Some(Arc::clone(&call.trace));
     let facts = RequestFacts { source_ip, user_agent, secure, region: service.region.clone(), seat, trace };
     let answer = answer(service, &received, &facts, &call.origin.request_id).await;
-    call.trace.resolved(answer.operation, None, None, answer.access_key);
+    call.trace.set_operation(answer.operation, None, None, answer.access_key);
     answer.response
 }
 

@@ -13,10 +13,12 @@ mod actions;
 mod answer;
 mod authorize;
 mod call;
+mod facts;
 mod fault;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod http;
+mod key_sets;
 mod last_used;
 mod parameters;
 mod service;
@@ -29,14 +31,14 @@ mod xml;
 pub use actions::names as iam_names;
 pub use answer::{Impersonation, administer};
 pub use authorize::{Caller, request_keys};
-pub use call::RequestFacts;
+pub use facts::RequestFacts;
 pub use fault::IamFault;
 pub use http::{is_call, serve};
+pub use key_sets::{KeySetFiles, KeySets};
 pub use last_used::LastUsed;
 pub use service::IamService;
 #[cfg(test)]
 pub use sts::names as sts_names;
-pub use sts::{KeySetFiles, KeySets};
 
 #[cfg(test)]
 mod tests;

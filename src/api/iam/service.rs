@@ -1,8 +1,8 @@
 //! The IAM service: its store, keys and caches, and the loop that decides and writes a change.
 
+use super::key_sets::KeySets;
 use super::last_used::LastUsed;
 use super::store::{IdentityStore, Written};
-use super::sts::KeySets;
 use crate::ambient::Ambient;
 use crate::api::identity::changes::accounts_file::{self, AccountsFile};
 use crate::api::identity::{

@@ -4,7 +4,7 @@
 use super::error::IdentityError;
 use super::resolve::{NamedPolicy, PrincipalKind, Resolved};
 use crate::api::policy::{
-    Account, Budget, Context, Decision, Identity, Named, ParsedPolicies, Policy, PolicyKind, Prepared, Principal,
+    Account, Budget, Context, Decision, Identity, ParsedPolicies, Policy, PolicyKind, PolicyRef, Prepared, Principal,
     Question, Target,
 };
 use crate::types::UnixMs;
@@ -41,12 +41,12 @@ impl Parsed {
         Ok(Self { name: named.name.clone(), policy: parsed.parse(kind, &named.text).map_err(unreadable)? })
     }
 
-    fn named(&self) -> Named<'_> {
-        Named { name: &self.name, policy: &self.policy }
+    fn named(&self) -> PolicyRef<'_> {
+        PolicyRef { name: &self.name, policy: &self.policy }
     }
 }
 
-fn named(policies: &[Parsed]) -> Vec<Named<'_>> {
+fn named(policies: &[Parsed]) -> Vec<PolicyRef<'_>> {
     policies.iter().map(Parsed::named).collect()
 }
 

@@ -36,8 +36,8 @@ pub use directory::{Directory, Documents, Managed, ROOT_ACCOUNT, RootIdentity};
 pub use error::IdentityError;
 pub use policy_text::{TextOf, check as check_policy};
 pub use resolve::{
-    CredentialKeys, KeySecret, Principal, PrincipalKind, ResolveError, Resolved, assumed_role_arn, federated_arn,
-    is_known_principal, key_secret, resolve, resolve_key, resolve_named, secret_key,
+    CredentialKeys, KeySecret, PrincipalKind, ResolveError, Resolved, ResolvedPrincipal, assumed_role_arn,
+    federated_arn, is_known_principal, key_secret, resolve, resolve_key, resolve_named, secret_key,
 };
 pub use seal::{RootSeal, session_material};
 pub use secrets::{IdOf, SecretSeal, fresh_id, sealed_under};

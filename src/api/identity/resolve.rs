@@ -30,7 +30,7 @@ pub enum PrincipalKind {
 
 /// The caller.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Principal {
+pub struct ResolvedPrincipal {
     pub kind: PrincipalKind,
     /// The account id: 12 digits.
     pub account: String,
@@ -49,7 +49,7 @@ pub struct Principal {
     pub tags: Tags,
 }
 
-impl Principal {
+impl ResolvedPrincipal {
     /// Returns the root of the store's own account, which exists without a document.
     pub fn store_root(root: &RootIdentity) -> Self {
         Self {
@@ -94,7 +94,7 @@ const TAG_BYTES: usize = 64;
 #[derive(Clone, PartialEq, Eq)]
 pub struct Resolved {
     pub access_key: String,
-    pub principal: Arc<Principal>,
+    pub principal: Arc<ResolvedPrincipal>,
     /// The inline and attached policies of the user or role; `AdministratorAccess` for a root.
     pub own_policies: Vec<NamedPolicy>,
     /// The policies of the user's groups.
@@ -238,7 +238,7 @@ pub fn resolve_named(directory: &Directory<'_>, account: &str, user: Option<&str
 
 /// A principal with its policies, without an access key.
 struct KnownPrincipal {
-    principal: Principal,
+    principal: ResolvedPrincipal,
     own_policies: Vec<NamedPolicy>,
     group_policies: Vec<NamedPolicy>,
     session_policies: Option<Vec<NamedPolicy>>,
@@ -293,7 +293,7 @@ fn root_of(directory: &Directory<'_>, account: &str) -> Result<KnownPrincipal, R
     let account = account_of(directory, account)?;
     let administrator = builtin::administrator();
     Ok(KnownPrincipal {
-        principal: Principal {
+        principal: ResolvedPrincipal {
             kind: PrincipalKind::Root,
             arn: names::root_arn(&account.id),
             role: None,
@@ -335,7 +335,7 @@ fn user_of(
         }
     }
     let boundary = boundary(directory, &user.account, user.boundary.as_deref())?;
-    let principal = Principal {
+    let principal = ResolvedPrincipal {
         kind: PrincipalKind::User,
         arn: user.arn(),
         role: None,
@@ -372,7 +372,7 @@ fn role_of(
     let role = role.ok_or(ResolveError::Token(TokenFault::Invalid))?;
     let own_policies = policies(directory, &role.account, &role.name, &role.granted)?;
     let boundary = boundary(directory, &role.account, role.boundary.as_deref())?;
-    let principal = Principal {
+    let principal = ResolvedPrincipal {
         kind: PrincipalKind::AssumedRole,
         arn: assumed_role_arn(&role, session),
         user_id: format!("{}:{session}", role.id),
@@ -437,7 +437,7 @@ fn of_session(directory: &Directory<'_>, session: Session) -> Result<KnownPrinci
 
 fn federated(by: KnownPrincipal, name: &str) -> KnownPrincipal {
     let account = by.principal.account.clone();
-    let principal = Principal {
+    let principal = ResolvedPrincipal {
         kind: PrincipalKind::FederatedUser,
         arn: federated_arn(&account, name),
         user_id: format!("{account}:{name}"),

@@ -3,7 +3,7 @@
 //! The format is `root key id [8], nonce [12], ciphertext, tag [16]`: AES-256-GCM under a key derived from that root
 //! key.
 
-use super::secrets::SecretSeal;
+use super::secrets::{ID_BYTES, SecretSeal};
 use crate::actors::sealing::RootKeys;
 use crate::ambient::Ambient;
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
@@ -11,7 +11,6 @@ use std::sync::Arc;
 
 const LABEL: &[u8] = b"sherd secrets of access keys, version 1";
 const SESSIONS_LABEL: &[u8] = b"sherd sessions, version 1";
-const ID_BYTES: usize = 8;
 
 pub struct RootSeal {
     roots: Arc<RootKeys>,
@@ -27,11 +26,6 @@ impl RootSeal {
 /// Returns the key material for `SessionKeys`.
 pub fn session_material(roots: &RootKeys) -> [u8; 32] {
     roots.current().derived(SESSIONS_LABEL)
-}
-
-/// Returns the id of the root key that sealed a secret.
-pub fn root_of(sealed: &[u8]) -> Option<[u8; ID_BYTES]> {
-    sealed.first_chunk().copied()
 }
 
 fn key(material: &[u8; 32]) -> LessSafeKey {
@@ -64,10 +58,11 @@ impl SecretSeal for RootSeal {
 
 #[cfg(test)]
 mod tests {
-    use super::{RootSeal, root_of};
+    use super::RootSeal;
     use crate::actors::sealing::RootKeys;
     use crate::ambient::Ambient;
     use crate::api::identity::SecretSeal;
+    use crate::api::identity::secrets::root_of;
     use std::sync::Arc;
 
     fn roots(text: &str) -> Arc<RootKeys> {

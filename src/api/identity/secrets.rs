@@ -2,13 +2,14 @@
 //! its access key, so it does not open in the document of another key.
 
 use super::error::IdentityError;
-use super::seal::root_of;
 use crate::ambient::Ambient;
 
 /// The digits of ids: base 32, as on AWS.
 const ID_DIGITS: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 const SECRET_DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 const SECRET_LENGTH: usize = 40;
+/// The length of the id of a root key, at the head of a sealed secret.
+pub const ID_BYTES: usize = 8;
 /// The separator between the access key's id and the secret in sealed form. An id never contains it.
 const BETWEEN: char = '\n';
 
@@ -58,6 +59,11 @@ pub fn fresh_secret(ambient: &Ambient) -> String {
 /// Seals a secret for storage, in base64.
 pub fn seal(seal: &dyn SecretSeal, access_key: &str, secret: &str) -> String {
     base64_simd::STANDARD.encode_to_string(seal.seal(format!("{access_key}{BETWEEN}{secret}").as_bytes()))
+}
+
+/// Returns the id of the root key that sealed a secret.
+pub fn root_of(sealed: &[u8]) -> Option<[u8; ID_BYTES]> {
+    sealed.first_chunk().copied()
 }
 
 /// Returns the id of the root key that sealed a secret; `None` if the text is malformed.

@@ -6,7 +6,7 @@ use super::document::Statement;
 use super::tests::reference::allowed;
 use super::tests::world::principal;
 use super::tests::{picked, spelled};
-use super::{Budget, Context, Identity, Named, Policy, PolicyKind, Principal, Question, Target, evaluate};
+use super::{Budget, Context, Identity, Policy, PolicyKind, PolicyRef, Principal, Question, Target, evaluate};
 
 const KINDS: [PolicyKind<'_>; 4] =
     [PolicyKind::Identity, PolicyKind::Session, PolicyKind::Bucket("photos"), PolicyKind::Trust];
@@ -44,7 +44,7 @@ fn covers(statement: &Statement, action: &str, resource: &str, context: &Context
 
 /// Checks that an identity policy, if it is the only policy, allows nothing that none of its statements covers.
 fn ask(policy: &Policy, action: &str, resource: &str, context: &Context) {
-    let identity = Identity { own: vec![Named { name: "own", policy }], ..Identity::default() };
+    let identity = Identity { own: vec![PolicyRef { name: "own", policy }], ..Identity::default() };
     for name in ["alice", "session", "anonymous"] {
         let asking: Principal = principal(name);
         let (identity, target) = (identity.clone(), Target::Account);

@@ -3,13 +3,12 @@
 //!
 //! | part | what it owns |
 //! |---|---|
-//! | `document` | policy documents: grammar, the rules of each kind of policy, AWS's error messages |
+//! | `document` | policy documents: grammar, the rules of each kind of policy, whether one is public, AWS's error messages |
 //! | `pattern`, `condition`, `principal`, `acl` | what a statement or a grant matches |
 //! | `context` | the condition keys of a request |
 //! | `actions` | S3's actions, the operations that need them, the ACL permissions that grant them |
 //! | `evaluate` | the evaluation of a decision |
 //! | `parsed` | the cache of parsed policies |
-//! | `public` | whether a policy opens a bucket to anybody |
 
 mod acl;
 mod actions;
@@ -22,9 +21,8 @@ pub mod fuzzing;
 mod parsed;
 mod pattern;
 mod principal;
-mod public;
 
-pub use acl::{LOG_DELIVERY_SERVICE, Ownership, PublicAccessBlock, canned, is_full_control_of, is_public};
+pub use acl::{Ownership, PublicAccessBlock, canned, is_full_control_of, is_public};
 #[cfg(test)]
 pub use actions::ADMIN_ACTIONS;
 #[cfg(test)]
@@ -35,7 +33,7 @@ pub use actions::{
 pub use context::{Budget, Context};
 pub use document::{Effect, Policy, PolicyError, PolicyKind};
 pub use evaluate::{
-    Bucket, Decision, Grounds, Identity, Missing, Named, Object, Place, Prepared, Question, Reason, StatementName,
+    Bucket, Decision, Grounds, Identity, Missing, Object, Place, PolicyRef, Prepared, Question, Reason, StatementName,
     Target, evaluate,
 };
 pub use parsed::ParsedPolicies;

@@ -29,8 +29,8 @@ mod signature;
 mod tags;
 
 use super::auth::Secrets;
-use super::room::{Seat, Ungathered};
-use super::wire::boundary;
+use super::call::boundary;
+use super::sharing::{Seat, Ungathered};
 use crate::api::call::Call;
 use crate::api::call::RequestView;
 use crate::api::call::{Authentication, SignatureFacts};

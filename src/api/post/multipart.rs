@@ -207,8 +207,8 @@ impl Delimiter {
 #[cfg(test)]
 mod tests {
     use super::{Event, Multipart, PartHead};
+    use crate::api::call::boundary_of as boundary;
     use crate::api::errors::FormFault;
-    use crate::api::wire::boundary_of as boundary;
     use proptest::prelude::{ProptestConfig, any, proptest};
 
     fn events(pieces: &[&[u8]]) -> Result<Vec<Event>, FormFault> {

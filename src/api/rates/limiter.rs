@@ -1,7 +1,6 @@
 //! The rate limiter of this host: the usage of each account and bucket that has limits.
 
 use super::limits::RateLimits;
-use super::paced::Direction;
 use super::schedule::{Rate, Schedule};
 use crate::ambient::Clock;
 use crate::limits::{RATE_PIECE_BYTES, RATE_SHARES_KNOWN_FOR, RATE_WAIT_MAX};
@@ -137,6 +136,23 @@ impl AllUsage {
             self.by_limited.retain(|_, usage| Arc::strong_count(usage) > 1 || !locked(usage).is_idle(now));
         }
         Arc::clone(self.by_limited.entry(limited).or_default())
+    }
+}
+
+/// The direction of a body: received from the client, or sent to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    Received,
+    Sent,
+}
+
+impl Direction {
+    /// Returns the name of the direction in metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Received => "received",
+            Self::Sent => "sent",
+        }
     }
 }
 

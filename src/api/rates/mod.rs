@@ -10,6 +10,6 @@ mod limits;
 mod paced;
 mod schedule;
 
-pub use limiter::{Admitted, Limited, OverLimit, RateLimiter};
+pub use limiter::{Admitted, Direction, Limited, OverLimit, RateLimiter};
 pub use limits::RateLimits;
-pub use paced::{Direction, Paced, Rates};
+pub use paced::{Paced, Rates};

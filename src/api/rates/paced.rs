@@ -1,30 +1,13 @@
 //! Pacing of a body: its bytes are delayed to a rate limit. Meanwhile no more of the body is read, so that its sender
 //! is slowed down.
 
-use super::limiter::Admitted;
+use super::limiter::{Admitted, Direction};
 use crate::limits::RATE_PIECE_BYTES;
 use bytes::Bytes;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::time::{Sleep, sleep};
-
-/// The direction of a body: received from the client, or sent to it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Direction {
-    Received,
-    Sent,
-}
-
-impl Direction {
-    /// Returns the name of the direction in metrics.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Received => "received",
-            Self::Sent => "sent",
-        }
-    }
-}
 
 /// The rate limits that apply to one request: those of its account, its bucket, or both.
 #[derive(Debug)]

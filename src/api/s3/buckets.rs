@@ -3,11 +3,11 @@
 use super::grants::{BucketAccess, access_of, access_of_new_bucket, owner_of};
 use super::list::{decode_token, encode_token};
 use super::object_headers::timestamp;
-use super::objects::tags::Tags;
+use super::tags::{self, Tags};
 use super::{Store, unexpected};
 use crate::actors::documents::encode;
 use crate::actors::meta::{
-    BucketDocument, BucketRow, BucketSettings, Change, CreateBucket, DocumentKey, Refusal, Reply, Versioning,
+    BucketDocument, BucketRow, BucketSettings, Change, CreateBucket, Refusal, Reply, Versioning,
 };
 use crate::api::errors::{ArgumentFault, Fault, LocationFault};
 use crate::limits::LIST_BUCKETS_MAX;
@@ -86,7 +86,7 @@ pub async fn create(store: &Store, request: S3Request<CreateBucketInput>) -> S3R
     let owner = store.caller().account.clone().ok_or(Fault::AccessDenied("Access Denied"))?;
     let signed = store.call.authentication.region().map(str::to_owned);
     check_namespace(&request.headers)?;
-    let tags = super::objects::tags::of_new_bucket(&store.call)?;
+    let tags = tags::of_new_bucket(&store.call)?;
     let input = request.input;
     let region = match input.create_bucket_configuration {
         Some(wanted) if wanted.bucket.is_some() || wanted.location.is_some() => {
@@ -299,11 +299,6 @@ pub async fn set_versioning(
     let id = bucket.bucket.id;
     store.propose(Change::SetBucket { bucket: id, versioning: Some(versioning), lock: false, quota: None }).await?;
     Ok(S3Response::new(PutBucketVersioningOutput::default()))
-}
-
-/// Returns the key of a document of which a bucket has at most one.
-pub fn bucket_document(bucket: &BucketRow, kind: BucketDocument) -> DocumentKey {
-    DocumentKey::Bucket(bucket.bucket.id, kind, String::new())
 }
 
 #[cfg(test)]

@@ -5,9 +5,11 @@
 use super::{Store, unexpected};
 use crate::actors::documents::{DocumentError, decode, encode};
 use crate::actors::gateway::StoreError;
-use crate::actors::meta::{Change, DocumentKey, DocumentWrite, Expect, MetaView, Refusal, Reply};
+use crate::actors::meta::{
+    BucketDocument, BucketRow, Change, DocumentKey, DocumentWrite, Expect, MetaView, Refusal, Reply,
+};
+use crate::api::cache::Made;
 use crate::api::errors::Fault;
-use crate::api::memo::Made;
 use s3s::{S3Error, S3Result};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -19,6 +21,11 @@ impl From<DocumentError> for S3Error {
     fn from(error: DocumentError) -> Self {
         StoreError::Internal { why: error.to_string() }.into()
     }
+}
+
+/// Returns the key of a document of which a bucket has at most one.
+pub fn bucket_document(bucket: &BucketRow, kind: BucketDocument) -> DocumentKey {
+    DocumentKey::Bucket(bucket.bucket.id, kind, String::new())
 }
 
 /// Returns a document; `None` if it does not exist.

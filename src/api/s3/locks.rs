@@ -1,9 +1,9 @@
 //! Object lock: a bucket's configuration with its default retention, and the retention and legal hold of versions.
 
-use super::buckets::bucket_document;
 use super::documents;
+use super::documents::bucket_document;
 use super::object_headers::timestamp;
-use super::objects::version::{manifest_of, pick};
+use super::version::{manifest_of, pick};
 use super::{Store, unexpected};
 use crate::actors::meta::{
     BucketDocument, BucketRow, Change, ChangeTraits, MetaView, Reply, Retention, RetentionMode, Traits, TraitsChange,

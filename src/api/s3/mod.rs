@@ -4,10 +4,12 @@
 
 mod access;
 mod buckets;
+mod caller;
 mod checksums;
 mod cors;
 mod documents;
 mod encryption;
+mod event_drafts;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 mod grants;
@@ -15,16 +17,18 @@ mod host;
 mod lifecycle;
 mod list;
 mod locks;
-mod memos;
 mod multipart;
 mod object_headers;
 mod objects;
 mod preconditions;
 mod settings;
+mod tags;
+mod upload_id;
+mod version;
 mod website;
 
 pub use access::{
-    BucketShown, Credentials, Explained, HypotheticalRequest, ObjectShown, StatementShown, Unexplained, explain,
+    BucketJson, Credentials, Explained, HypotheticalRequest, ObjectJson, StatementJson, Unexplained, explain,
 };
 pub use checksums::{of_headers as checksum_of_headers, parse_digest, parse_md5};
 pub use host::{Domains, WebsiteHosts};
@@ -44,12 +48,11 @@ use crate::api::iam::IamService;
 use crate::api::identity::RootIdentity;
 use crate::api::policy::Ownership;
 use crate::limits::LIST_BODY_BYTES_MAX;
-use access::{Access, Asked, caller};
+use access::{Access, Asked, Memos};
 use caller::Caller;
 use http::request::Parts;
 use http::{HeaderMap, Method};
-use memos::Memos;
-use objects::{tags, version};
+use objects::tagging;
 use s3s::auth::SimpleAuth;
 use s3s::config::{S3Config, StaticConfigProvider};
 use s3s::dto;
@@ -131,14 +134,14 @@ impl Service {
         let mut request = request;
         request.extensions_mut().insert(call);
         let answered = self.s3s.call(request).await;
-        match (trace.take_refusal(), answered) {
+        match (trace.take_error(), answered) {
             (Some(error), _) => Err(error),
             (None, Ok(answer)) if answer.status().is_client_error() || answer.status().is_server_error() => {
                 Err(errors::of_s3s(&answer))
             }
-            (None, Ok(answer)) => {
-                Ok(tags::without_content(list::in_order(objects::unquoted(checksums::named(objects::partial(answer))))))
-            }
+            (None, Ok(answer)) => Ok(tagging::without_content(list::in_order(objects::unquoted(checksums::named(
+                objects::partial(answer),
+            ))))),
             (None, Err(_)) => Err(Fault::Internal("The answer could not be written.".to_owned()).into()),
         }
     }
@@ -338,7 +341,7 @@ fn with_condition(condition: Option<&'static str>, error: S3Error) -> S3Error {
 /// answer is not used.
 fn refuse(trace: &RequestTrace, error: S3Error) -> S3Error {
     let for_s3s = S3Error::new(error.code().clone());
-    trace.refuse(error);
+    trace.set_error(error);
     for_s3s
 }
 
@@ -383,12 +386,12 @@ operations! {
     get_bucket_versioning(GetBucketVersioningInput) -> GetBucketVersioningOutput = buckets::versioning;
     put_bucket_versioning(PutBucketVersioningInput) -> PutBucketVersioningOutput = buckets::set_versioning;
     list_object_versions(ListObjectVersionsInput) -> ListObjectVersionsOutput = list::list_versions;
-    get_bucket_tagging(GetBucketTaggingInput) -> GetBucketTaggingOutput = tags::get_bucket;
-    put_bucket_tagging(PutBucketTaggingInput) -> PutBucketTaggingOutput = tags::put_bucket;
-    delete_bucket_tagging(DeleteBucketTaggingInput) -> DeleteBucketTaggingOutput = tags::delete_bucket;
-    get_object_tagging(GetObjectTaggingInput) -> GetObjectTaggingOutput = tags::get_object;
-    put_object_tagging(PutObjectTaggingInput) -> PutObjectTaggingOutput = tags::put_object;
-    delete_object_tagging(DeleteObjectTaggingInput) -> DeleteObjectTaggingOutput = tags::delete_object;
+    get_bucket_tagging(GetBucketTaggingInput) -> GetBucketTaggingOutput = tagging::get_bucket;
+    put_bucket_tagging(PutBucketTaggingInput) -> PutBucketTaggingOutput = tagging::put_bucket;
+    delete_bucket_tagging(DeleteBucketTaggingInput) -> DeleteBucketTaggingOutput = tagging::delete_bucket;
+    get_object_tagging(GetObjectTaggingInput) -> GetObjectTaggingOutput = tagging::get_object;
+    put_object_tagging(PutObjectTaggingInput) -> PutObjectTaggingOutput = tagging::put_object;
+    delete_object_tagging(DeleteObjectTaggingInput) -> DeleteObjectTaggingOutput = tagging::delete_object;
     get_object_lock_configuration(GetObjectLockConfigurationInput) -> GetObjectLockConfigurationOutput = locks::get_configuration;
     put_object_lock_configuration(PutObjectLockConfigurationInput) -> PutObjectLockConfigurationOutput = locks::put_configuration;
     get_object_retention(GetObjectRetentionInput) -> GetObjectRetentionOutput = locks::get_retention;
@@ -497,8 +500,8 @@ mod tests {
         let for_s3s = refuse(&trace, Fault::NoSuchKey.into());
         assert_eq!(for_s3s.code().as_str(), "NoSuchKey");
         refuse(&trace, Fault::InvalidRange { size_bytes: 7 }.into());
-        let refused = trace.take_refusal().expect("it was refused");
+        let refused = trace.take_error().expect("it was refused");
         assert_eq!((refused.code().as_str(), details_of(&refused).len()), ("InvalidRange", 1));
-        assert!(trace.take_refusal().is_none());
+        assert!(trace.take_error().is_none());
     }
 }

@@ -7,8 +7,8 @@ use crate::actors::request::test_world::World;
 use crate::ambient::Ambient;
 use crate::api::admin::Route;
 use crate::api::audit::{AuditLog, Audited, OPERATIONS, Service};
+use crate::api::http::request_log::RequestRecord;
 use crate::api::policy::{Asks, On, needs};
-use crate::api::request_log::RequestRecord;
 use crate::api::{ApiHandle, ApiOptions, iam, s3};
 use crate::sigv4::{Signer, ToSign, stamp};
 use actix_web::http::{Method, Uri};
@@ -235,7 +235,7 @@ async fn a_change_whose_client_disconnects_is_audited() {
     let begin = |operation| {
         let mut record = RequestRecord::begin("1".into(), Method::PUT, Uri::from_static("/box"), None);
         record.audit = log.clone();
-        record.trace.resolved(operation, Some("box".to_owned()), None, None);
+        record.trace.set_operation(operation, Some("box".to_owned()), None, None);
         record
     };
     drop(begin("PutObject"));

@@ -10,9 +10,9 @@ mod tls;
 
 use super::DriveHealth;
 use super::admin::{
-    AdminError, AdminFault, AdminSource, BucketUsageShown, ChangeLayout, ChooseScrub, ClockShown, DriveAdded,
-    DriveReplaced, HealStatus, Info, LayoutChanged, LayoutShown, LeaderMoved, MetadataCopy, MovesShown, Ordered,
-    QuotaShown, ScrubStatus, SetQuota, ShardShown, ShardsPage, TopShown, UnknownDropped,
+    AdminError, AdminFault, AdminSource, BucketUsageJson, ChangeLayout, ChooseScrub, ClockJson, DriveAdded,
+    DriveReplaced, HealStatus, Info, LayoutChanged, LayoutJson, LeaderMoved, MetadataCopy, MovesJson, Ordered,
+    QuotaJson, ScrubStatus, SetQuota, ShardJson, ShardsPage, TopJson, UnknownDropped,
 };
 use super::policy::Ownership;
 use super::{
@@ -67,9 +67,9 @@ impl AdminSource for Fine {
         Err(AdminError::Unavailable("no cluster".to_owned()))
     }
 
-    async fn layout(&self) -> Result<LayoutShown, AdminError> {
-        let moving = MovesShown::default();
-        Ok(LayoutShown { epoch: 7, nodes: Vec::new(), hosts: Vec::new(), moving, moves: Vec::new() })
+    async fn layout(&self) -> Result<LayoutJson, AdminError> {
+        let moving = MovesJson::default();
+        Ok(LayoutJson { epoch: 7, nodes: Vec::new(), hosts: Vec::new(), moving, moves: Vec::new() })
     }
 
     async fn export_metadata(&self) -> Result<Box<dyn MetadataCopy>, AdminError> {
@@ -114,7 +114,7 @@ impl AdminSource for Fine {
         Vec::new()
     }
 
-    async fn buckets(&self) -> Result<Vec<BucketUsageShown>, AdminError> {
+    async fn buckets(&self) -> Result<Vec<BucketUsageJson>, AdminError> {
         Ok(Vec::new())
     }
 
@@ -130,35 +130,35 @@ impl AdminSource for Fine {
         Err(AdminError::Refused(format!("nothing to stop of {chosen:?}")))
     }
 
-    async fn top(&self, _host: Option<&str>) -> Result<TopShown, AdminError> {
-        Ok(TopShown::default())
+    async fn top(&self, _host: Option<&str>) -> Result<TopJson, AdminError> {
+        Ok(TopJson::default())
     }
 
     async fn move_leader(&self, to: Option<String>) -> Result<LeaderMoved, AdminError> {
         Err(AdminError::Refused(format!("there is no host {to:?}")))
     }
 
-    async fn clock(&self) -> Result<ClockShown, AdminError> {
+    async fn clock(&self) -> Result<ClockJson, AdminError> {
         Err(AdminError::Unavailable("no clock".to_owned()))
     }
 
-    async fn accept_clock(&self, time_ms: u64) -> Result<ClockShown, AdminError> {
+    async fn accept_clock(&self, time_ms: u64) -> Result<ClockJson, AdminError> {
         Err(AdminError::Refused(format!("it is not {time_ms}")))
     }
 
-    async fn quota(&self, bucket: &str) -> Result<QuotaShown, AdminError> {
-        Ok(QuotaShown { bucket: bucket.to_owned(), objects: 3, ..QuotaShown::default() })
+    async fn quota(&self, bucket: &str) -> Result<QuotaJson, AdminError> {
+        Ok(QuotaJson { bucket: bucket.to_owned(), objects: 3, ..QuotaJson::default() })
     }
 
-    async fn set_quota(&self, bucket: &str, asked: SetQuota) -> Result<QuotaShown, AdminError> {
+    async fn set_quota(&self, bucket: &str, asked: SetQuota) -> Result<QuotaJson, AdminError> {
         let (bucket, bytes_max) = (bucket.to_owned(), asked.bytes_max.flatten());
-        Ok(QuotaShown { bucket, bytes_max, ..QuotaShown::default() })
+        Ok(QuotaJson { bucket, bytes_max, ..QuotaJson::default() })
     }
 
     /// Returns three pages of one shard each.
     async fn shards(&self, cursor: Option<Vec<u8>>) -> Result<ShardsPage, AdminError> {
         let page = cursor.map_or(0, |cursor| cursor[0]);
-        let shard = ShardShown { blob: "b".to_owned(), shard: page, node: 1, chunks: 2 };
+        let shard = ShardJson { blob: "b".to_owned(), shard: page, node: 1, chunks: 2 };
         Ok(ShardsPage { shards: vec![shard], next: (page < 2).then(|| vec![page + 1]) })
     }
 }
@@ -760,7 +760,7 @@ async fn shards_are_streamed_page_by_page_as_json_lines() {
     stream.write_all(&request).await.expect("sent");
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.expect("to the end");
-    let shards: Vec<ShardShown> =
+    let shards: Vec<ShardJson> =
         answer.lines().filter(|line| line.starts_with('{')).map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(shards.iter().map(|shard| shard.shard).collect::<Vec<_>>(), [0, 1, 2]);
     assert!(answer.ends_with("0\r\n\r\n"), "{answer}");

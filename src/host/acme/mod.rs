@@ -4,7 +4,7 @@
 
 mod schedule;
 
-use super::Surroundings;
+use super::environment::Environment;
 use crate::ambient::Clock;
 use crate::api::{Certificate, TlsError};
 use crate::config::AcmeConfig;
@@ -69,10 +69,10 @@ impl Acme {
     pub(super) fn load(
         (client, config): (AcmeClient, AcmeConfig),
         certificate: Arc<Certificate>,
-        around: &Surroundings,
+        env: &Environment,
         host: &HostDrives,
     ) -> Self {
-        let (disk, dirs) = (Arc::clone(&around.disk), host.usable_dirs());
+        let (disk, dirs) = (Arc::clone(&env.disk), host.usable_dirs());
         let mut kept = read_acme(&*disk, &dirs, host.cluster);
         if let Some(KeptAcme { certificate: issued @ Some(_), .. }) = &mut kept
             && let Some(AcmeCertificate { chain, key, .. }) = issued
@@ -82,8 +82,8 @@ impl Acme {
             *issued = None;
         }
         metrics::ACME_FAILED_ORDERS.with_label_values::<&str>(&[]).set(0);
-        let (cluster, clock) = (host.cluster, Arc::clone(&around.ambient.clock));
-        let retry_min = around.scale.acme_retry_min;
+        let (cluster, clock) = (host.cluster, Arc::clone(&env.ambient.clock));
+        let retry_min = env.scale.acme_retry_min;
         Self { client, config, certificate, kept, cluster, dirs, disk, clock, retry_min }
     }
 

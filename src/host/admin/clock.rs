@@ -1,7 +1,7 @@
 //! The clock for the admin API: this host's clock, those of the others, and the confirmed time; and confirming a clock.
 
 use super::{HostAdmin, known, shown, unavailable};
-use crate::api::admin::{AdminError, ClockSettingShown, ClockShown, HostClockShown};
+use crate::api::admin::{AdminError, ClockJson, ClockSettingJson, HostClockJson};
 use crate::api::rfc3339;
 use crate::limits::CLOCKS_AGREE_WITHIN;
 use crate::storage::meta::command::{Change, Reply};
@@ -9,7 +9,7 @@ use crate::storage::meta::record::{AdvanceClock, ClockSetting, ClockSource};
 use crate::types::UnixMs;
 
 impl HostAdmin {
-    pub(super) async fn clock_shown(&self) -> Result<ClockShown, AdminError> {
+    pub(super) async fn clock_shown(&self) -> Result<ClockJson, AdminError> {
         let (record, known) = self.look_up(|view| Ok((view.clock()?, known(view)?))).await?;
         let clock = self.status.metadata.clock();
         if let Some(record) = &record {
@@ -19,9 +19,9 @@ impl HostAdmin {
         let host = |(host, ahead_ms): &(Option<_>, i64)| {
             let host = host.unwrap_or(self.host);
             let name = names.get(&host).cloned().unwrap_or_else(|| shown(host));
-            HostClockShown { host: shown(host), name, ahead_ms: *ahead_ms }
+            HostClockJson { host: shown(host), name, ahead_ms: *ahead_ms }
         };
-        Ok(ClockShown {
+        Ok(ClockJson {
             clock_ms: status.wall.0,
             date_ms: status.time.now.0,
             confirmed_ms: status.is_confirmed.then_some(status.time.confirmed.0),
@@ -32,7 +32,7 @@ impl HostAdmin {
         })
     }
 
-    pub(super) async fn accept(&self, time_ms: u64) -> Result<ClockShown, AdminError> {
+    pub(super) async fn accept(&self, time_ms: u64) -> Result<ClockJson, AdminError> {
         let UnixMs(now_ms) = self.context.ambient.clock.unix_ms();
         check_near(UnixMs(now_ms), UnixMs(time_ms)).map_err(AdminError::Refused)?;
         let advance = AdvanceClock { to: UnixMs(now_ms), era: 0, by: ClockSource::Operator };
@@ -61,13 +61,13 @@ fn check_near(now: UnixMs, seen: UnixMs) -> Result<(), String> {
     ))
 }
 
-fn setting(ClockSetting { from, to, by }: ClockSetting) -> ClockSettingShown {
+fn setting(ClockSetting { from, to, by }: ClockSetting) -> ClockSettingJson {
     let by = match by {
         ClockSource::Counted => "counted",
         ClockSource::Hosts => "hosts",
         ClockSource::Operator => "operator",
     };
-    ClockSettingShown { from_ms: from.0, to_ms: to.0, by: by.to_owned() }
+    ClockSettingJson { from_ms: from.0, to_ms: to.0, by: by.to_owned() }
 }
 
 #[cfg(test)]

@@ -2,12 +2,12 @@
 
 use super::{HostAdmin, Registered, known, shown};
 use crate::actors::healer;
-use crate::actors::jobs::{Answered, Ask, JobAnswer, JobStatus, ScrubJob};
+use crate::actors::jobs::{Ask, JobAnswer, JobReply, JobStatus, ScrubJob};
 use crate::actors::mover::MoveStatus;
 use crate::api::HealthSource;
 use crate::api::admin::{
-    AdminError, ChooseScrub, HealCounts, HealOfHost, HealStatus, HostAnswer, MovesOfHost, MovesShown, Ordered,
-    OrderedOfHost, ScrubCounts, ScrubOfHost, ScrubShown, ScrubStatus,
+    AdminError, ChooseScrub, HealCounts, HealOfHost, HealStatus, HostAnswer, MovesJson, MovesOfHost, Ordered,
+    OrderedOfHost, ScrubCounts, ScrubJson, ScrubOfHost, ScrubStatus,
 };
 use crate::types::{HostId, NodeId};
 use std::collections::{BTreeMap, BTreeSet};
@@ -57,7 +57,7 @@ impl HostAdmin {
             .map(|answered| {
                 let (host, status) = status_of(&meant, answered);
                 let is_told = status.is_some();
-                let drives: Vec<ScrubShown> =
+                let drives: Vec<ScrubJson> =
                     status.map(|status| status.scrub.into_iter().map(scrub_shown).collect()).unwrap_or_default();
                 ScrubOfHost { host, counts: is_told.then(|| ScrubCounts::of(drives.iter())), drives }
             })
@@ -67,7 +67,7 @@ impl HostAdmin {
     }
 
     /// Returns the moves to each host with nodes, and their sum.
-    pub(super) async fn all_moves(&self, known: &Registered, epoch: u64) -> (MovesShown, Vec<MovesOfHost>) {
+    pub(super) async fn all_moves(&self, known: &Registered, epoch: u64) -> (MovesJson, Vec<MovesOfHost>) {
         let meant = SelectedHosts { hosts: hosts_with_nodes(known), names: self.names(known) };
         let answers = self.jobs.ask(meant.hosts.iter().copied(), Ask::Status).await;
         let rows: Vec<MovesOfHost> = answers
@@ -77,7 +77,7 @@ impl HostAdmin {
                 MovesOfHost { host, moving: status.map(|status| moves_shown(status.moving)) }
             })
             .collect();
-        (MovesShown::sum(rows.iter().map(|row| row.moving.as_ref()), epoch), rows)
+        (MovesJson::sum(rows.iter().map(|row| row.moving.as_ref()), epoch), rows)
     }
 
     pub(super) async fn order_heal(&self, host: Option<&str>) -> Result<Ordered, AdminError> {
@@ -94,7 +94,7 @@ impl HostAdmin {
 
     async fn order(&self, meant: &SelectedHosts, ask: Ask) -> Result<Ordered, AdminError> {
         let answers = self.jobs.ask(meant.hosts.iter().copied(), ask).await;
-        if let [Answered { told: Ok(JobAnswer::Refused(why)), .. }] = answers.as_slice() {
+        if let [JobReply { answer: Ok(JobAnswer::Refused(why)), .. }] = answers.as_slice() {
             return Err(AdminError::Refused(why.clone()));
         }
         let hosts: Vec<OrderedOfHost> = answers.into_iter().map(|answered| ordered_of(meant, answered)).collect();
@@ -136,16 +136,16 @@ fn meant_hosts(
 }
 
 /// Returns the row of a host, and the status of its jobs if it answered.
-fn status_of(meant: &SelectedHosts, Answered { host, told }: Answered) -> (HostAnswer, Option<JobStatus>) {
-    match told {
+fn status_of(meant: &SelectedHosts, JobReply { host, answer }: JobReply) -> (HostAnswer, Option<JobStatus>) {
+    match answer {
         Ok(JobAnswer::Status(status)) => (meant.row(host, None), Some(*status)),
         Ok(other) => (meant.row(host, Some(format!("its answer does not fit the question: {other:?}"))), None),
         Err(why) => (meant.row(host, Some(why)), None),
     }
 }
 
-fn ordered_of(meant: &SelectedHosts, Answered { host, told }: Answered) -> OrderedOfHost {
-    let (why, nodes) = match told {
+fn ordered_of(meant: &SelectedHosts, JobReply { host, answer }: JobReply) -> OrderedOfHost {
+    let (why, nodes) = match answer {
         Ok(JobAnswer::Nodes(nodes)) => (None, nodes),
         Ok(JobAnswer::Refused(why)) | Err(why) => (Some(why), Vec::new()),
         Ok(other) => (Some(format!("its answer does not fit the order: {other:?}")), Vec::new()),
@@ -169,8 +169,8 @@ fn heal_counts(healing: &healer::HealStatus) -> HealCounts {
     }
 }
 
-fn scrub_shown(ScrubJob { node, wanted, status }: ScrubJob) -> ScrubShown {
-    ScrubShown {
+fn scrub_shown(ScrubJob { node, wanted, status }: ScrubJob) -> ScrubJson {
+    ScrubJson {
         node: node.0,
         began: status.began.map(|began| began.0),
         wanted,
@@ -182,8 +182,8 @@ fn scrub_shown(ScrubJob { node, wanted, status }: ScrubJob) -> ScrubShown {
     }
 }
 
-fn moves_shown(moving: MoveStatus) -> MovesShown {
-    MovesShown {
+fn moves_shown(moving: MoveStatus) -> MovesJson {
+    MovesJson {
         epoch: moving.epoch.0,
         settled: moving.settled,
         shards_left: moving.shards_left,

@@ -18,10 +18,10 @@ use crate::actors::growth::History;
 use crate::actors::jobs::AllJobs;
 use crate::actors::upkeep::{ClusterContext, UpkeepError};
 use crate::api::admin::{
-    AdminError, AdminSource, BucketUsageShown, ChangeLayout, ChooseScrub, ClockShown, CountsShown, DriveAdded,
-    DriveReplaced, GeometryShown, Guarantee, HealStatus, HostRolesShown, HostShown, HostStateShown, Info,
-    LayoutChanged, LayoutShown, LeaderMoved, MetadataCopy, MetadataRole, NodeShown, Ordered, QuotaShown, ReplicaShown,
-    ScrubStatus, SetQuota, ShardShown, ShardsPage, TopShown, UnknownDropped,
+    AdminError, AdminSource, BucketUsageJson, ChangeLayout, ChooseScrub, ClockJson, CountsJson, DriveAdded,
+    DriveReplaced, GeometryJson, Guarantee, HealStatus, HostJson, HostRolesJson, HostStateJson, Info, LayoutChanged,
+    LayoutJson, LeaderMoved, MetadataCopy, MetadataRole, NodeJson, Ordered, QuotaJson, ReplicaJson, ScrubStatus,
+    SetQuota, ShardJson, ShardsPage, TopJson, UnknownDropped,
 };
 use crate::api::{DriveHealth, Health, HealthSource, StopSafety};
 use crate::storage::kv::KvResult;
@@ -35,9 +35,9 @@ use std::collections::BTreeMap;
 /// The number of blobs in one page of the list of shards.
 const PAGE: usize = 512;
 
-fn replica_shown((host, how): (HostId, Agreement)) -> ReplicaShown {
+fn replica_shown((host, how): (HostId, Agreement)) -> ReplicaJson {
     let Agreement { same_through, differs_at, tables_differ_at } = how;
-    ReplicaShown { host: shown(host), same_through, differs_at, tables_differ_at }
+    ReplicaJson { host: shown(host), same_through, differs_at, tables_differ_at }
 }
 
 /// The source of the admin API's answers: this host, and its access to the others.
@@ -80,7 +80,7 @@ impl AdminSource for HostAdmin {
             host: shown(self.host),
             leader: metadata.leader.map(shown),
             term: metadata.term,
-            geometry: GeometryShown { data: geometry.data, parity: geometry.parity },
+            geometry: GeometryJson { data: geometry.data, parity: geometry.parity },
             guarantee: guarantee(&self.status.guarantee()),
             health: health.verdict(),
             safety: health.safety,
@@ -88,7 +88,7 @@ impl AdminSource for HostAdmin {
             drives: self.status.all_drives(),
             capacity: self.status.capacity(),
             forecast: self.status.forecast(growth),
-            counts: CountsShown {
+            counts: CountsJson {
                 buckets: counts.buckets,
                 objects: counts.objects,
                 uploads: counts.uploads,
@@ -99,11 +99,11 @@ impl AdminSource for HostAdmin {
         })
     }
 
-    async fn layout(&self) -> Result<LayoutShown, AdminError> {
+    async fn layout(&self) -> Result<LayoutJson, AdminError> {
         let (known, layout, held) = self.look_up(|view| Ok((known(view)?, view.layout()?, view.held()?))).await?;
         let names = self.names(&known);
         let health = self.context.health.current();
-        let node = |record: &NodeRecord| NodeShown {
+        let node = |record: &NodeRecord| NodeJson {
             node: record.id.0,
             host: shown(record.host),
             host_name: names.get(&record.host).cloned().unwrap_or_else(|| shown(record.host)),
@@ -118,7 +118,7 @@ impl AdminSource for HostAdmin {
         };
         let nodes = known.nodes.iter().map(node).collect();
         let (moving, moves) = self.all_moves(&known, layout.epoch.0).await;
-        Ok(LayoutShown { epoch: layout.epoch.0, nodes, hosts: known.hosts_and_roles(), moving, moves })
+        Ok(LayoutJson { epoch: layout.epoch.0, nodes, hosts: known.hosts_and_roles(), moving, moves })
     }
 
     async fn change_layout(&self, change: ChangeLayout) -> Result<LayoutChanged, AdminError> {
@@ -161,7 +161,7 @@ impl AdminSource for HostAdmin {
         self.order_scrub(chosen, false).await
     }
 
-    async fn top(&self, host: Option<&str>) -> Result<TopShown, AdminError> {
+    async fn top(&self, host: Option<&str>) -> Result<TopJson, AdminError> {
         self.all_traffic(host).await
     }
 
@@ -174,11 +174,11 @@ impl AdminSource for HostAdmin {
         Ok(LeaderMoved { leader: shown(to), name: names.get(&to).cloned().unwrap_or_else(|| shown(to)) })
     }
 
-    async fn clock(&self) -> Result<ClockShown, AdminError> {
+    async fn clock(&self) -> Result<ClockJson, AdminError> {
         self.clock_shown().await
     }
 
-    async fn accept_clock(&self, time_ms: u64) -> Result<ClockShown, AdminError> {
+    async fn accept_clock(&self, time_ms: u64) -> Result<ClockJson, AdminError> {
         self.accept(time_ms).await
     }
 
@@ -186,15 +186,15 @@ impl AdminSource for HostAdmin {
         self.status.all_drives()
     }
 
-    async fn buckets(&self) -> Result<Vec<BucketUsageShown>, AdminError> {
+    async fn buckets(&self) -> Result<Vec<BucketUsageJson>, AdminError> {
         self.all_buckets().await
     }
 
-    async fn quota(&self, bucket: &str) -> Result<QuotaShown, AdminError> {
+    async fn quota(&self, bucket: &str) -> Result<QuotaJson, AdminError> {
         self.quota_of(bucket).await
     }
 
-    async fn set_quota(&self, bucket: &str, asked: SetQuota) -> Result<QuotaShown, AdminError> {
+    async fn set_quota(&self, bucket: &str, asked: SetQuota) -> Result<QuotaJson, AdminError> {
         self.set_quota_of(bucket, asked).await
     }
 
@@ -225,7 +225,7 @@ impl HostAdmin {
     }
 
     /// Returns every host that is registered, has a node, or is a member of the group.
-    fn hosts(&self, known: &Registered) -> Vec<HostShown> {
+    fn hosts(&self, known: &Registered) -> Vec<HostJson> {
         let membership = self.status.metadata.membership();
         let host = |(id, name): (&HostId, &String)| {
             let (record, metadata) = (known.host(*id), metadata_role(&membership, *id));
@@ -233,7 +233,7 @@ impl HostAdmin {
             // The roles of an unregistered host are inferred from its nodes and its part in the group.
             let seen = Roles { gateway: false, meta: metadata != MetadataRole::None, storage: !nodes.is_empty() };
             let roles = record.map_or(seen, |host| known.roles.of(host.id));
-            HostShown {
+            HostJson {
                 id: shown(*id),
                 name: name.clone(),
                 address: record.map(|host| host.address.clone()),
@@ -277,8 +277,8 @@ impl Registered {
         self.hosts.iter().find(|host| host.id == id)
     }
 
-    fn hosts_and_roles(&self) -> Vec<HostRolesShown> {
-        let told = |host: &HostRecord| HostRolesShown {
+    fn hosts_and_roles(&self) -> Vec<HostRolesJson> {
+        let told = |host: &HostRecord| HostRolesJson {
             host: shown(host.id),
             name: host.name.clone(),
             domain: host.domain.clone(),
@@ -288,12 +288,12 @@ impl Registered {
     }
 }
 
-fn state_shown(state: Option<&HostState>) -> HostStateShown {
+fn state_shown(state: Option<&HostState>) -> HostStateJson {
     match state {
-        None => HostStateShown::Unknown,
-        Some(HostState { answers: false, .. }) => HostStateShown::Down,
-        Some(HostState { stopping: true, .. }) => HostStateShown::Stopping,
-        Some(_) => HostStateShown::Up,
+        None => HostStateJson::Unknown,
+        Some(HostState { answers: false, .. }) => HostStateJson::Down,
+        Some(HostState { stopping: true, .. }) => HostStateJson::Stopping,
+        Some(_) => HostStateJson::Up,
     }
 }
 
@@ -335,13 +335,13 @@ fn metadata_role(membership: &Membership, host: HostId) -> MetadataRole {
     }
 }
 
-fn shards_of(blob: &BlobRef) -> Result<Vec<ShardShown>, AdminError> {
+fn shards_of(blob: &BlobRef) -> Result<Vec<ShardJson>, AdminError> {
     let layout = BlobLayout::new(blob.geometry, blob.size_bytes).map_err(|error| {
         AdminError::Unavailable(format!("the metadata row of blob {} is invalid: {error}", blob.id))
     })?;
     let (id, chunks) = (blob.id.to_string(), layout.stripes());
     let placed = blob.placement.iter().zip(0u8..);
-    Ok(placed.map(|(node, shard)| ShardShown { blob: id.clone(), shard, node: node.0, chunks }).collect())
+    Ok(placed.map(|(node, shard)| ShardJson { blob: id.clone(), shard, node: node.0, chunks }).collect())
 }
 
 fn guarantee(ring: &ring::Guarantee) -> Guarantee {

@@ -2,7 +2,7 @@
 
 use super::{HostAdmin, unavailable};
 use crate::actors::growth::{BucketGrowth, BucketHistory};
-use crate::api::admin::{AdminError, BucketUsageShown, QuotaShown, SetQuota};
+use crate::api::admin::{AdminError, BucketUsageJson, QuotaJson, SetQuota};
 use crate::storage::meta::command::{Change, Reply};
 use crate::storage::meta::record::{BucketRow, Quota, Usage};
 
@@ -10,12 +10,12 @@ use crate::storage::meta::record::{BucketRow, Quota, Usage};
 const BUCKETS_PAGE: usize = 1000;
 
 impl HostAdmin {
-    pub(super) async fn quota_of(&self, bucket: &str) -> Result<QuotaShown, AdminError> {
+    pub(super) async fn quota_of(&self, bucket: &str) -> Result<QuotaJson, AdminError> {
         let (row, usage) = self.bucket_and_usage(bucket).await?;
         Ok(shown(&row, usage))
     }
 
-    pub(super) async fn set_quota_of(&self, bucket: &str, asked: SetQuota) -> Result<QuotaShown, AdminError> {
+    pub(super) async fn set_quota_of(&self, bucket: &str, asked: SetQuota) -> Result<QuotaJson, AdminError> {
         let (row, _) = self.bucket_and_usage(bucket).await?;
         let quota = Some(changed(row.settings.quota, asked));
         let change = Change::SetBucket { bucket: row.bucket.id, versioning: None, lock: false, quota };
@@ -29,7 +29,7 @@ impl HostAdmin {
     }
 
     /// Returns every bucket with its usage and its growth, sorted by name.
-    pub(super) async fn all_buckets(&self) -> Result<Vec<BucketUsageShown>, AdminError> {
+    pub(super) async fn all_buckets(&self) -> Result<Vec<BucketUsageJson>, AdminError> {
         let now = self.context.ambient.clock.unix_ms();
         let look_up = self.look_up(move |view| {
             let history = BucketHistory::read(view, now)?;
@@ -69,9 +69,9 @@ fn changed(quota: Quota, asked: SetQuota) -> Quota {
     }
 }
 
-fn bucket_shown(row: &BucketRow, usage: Usage, growth: Option<BucketGrowth>) -> BucketUsageShown {
+fn bucket_shown(row: &BucketRow, usage: Usage, growth: Option<BucketGrowth>) -> BucketUsageJson {
     let quota = row.settings.quota;
-    BucketUsageShown {
+    BucketUsageJson {
         bucket: row.bucket.name.clone(),
         account: row.bucket.owner.to_string(),
         objects: usage.objects,
@@ -84,9 +84,9 @@ fn bucket_shown(row: &BucketRow, usage: Usage, growth: Option<BucketGrowth>) -> 
     }
 }
 
-fn shown(row: &BucketRow, usage: Usage) -> QuotaShown {
+fn shown(row: &BucketRow, usage: Usage) -> QuotaJson {
     let quota = row.settings.quota;
-    QuotaShown {
+    QuotaJson {
         bucket: row.bucket.name.clone(),
         bytes_max: quota.bytes_max,
         objects_max: quota.objects_max,

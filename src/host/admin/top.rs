@@ -2,22 +2,22 @@
 
 use super::jobs::SelectedHosts;
 use super::{HostAdmin, Registered, known, shown};
-use crate::actors::jobs::{Answered, Ask, JobAnswer};
+use crate::actors::jobs::{Ask, JobAnswer, JobReply};
 use crate::actors::traffic::{Heavy, Top, TopOfKind};
-use crate::api::admin::{AdminError, HeavyShown, RankedShown, TopOfKindShown, TopShown};
+use crate::api::admin::{AdminError, HeavyJson, RankedJson, TopJson, TopOfKindJson};
 use crate::limits::{HEAVY_SHOWN, TOP_NAMES_SHOWN};
 use crate::types::HostId;
 use std::collections::{BTreeMap, BTreeSet};
 
 impl HostAdmin {
-    pub(super) async fn all_traffic(&self, host: Option<&str>) -> Result<TopShown, AdminError> {
+    pub(super) async fn all_traffic(&self, host: Option<&str>) -> Result<TopJson, AdminError> {
         let known = self.look_up(known).await?;
         let names = self.names(&known);
         let meant = SelectedHosts { hosts: meant_hosts(&known, &names, host)?, names };
         let answers = self.jobs.ask(meant.hosts.iter().copied(), Ask::Traffic).await;
         let (mut tops, mut hosts) = (Vec::new(), Vec::new());
-        for Answered { host, told } in answers {
-            let why = match told {
+        for JobReply { host, answer } in answers {
+            let why = match answer {
                 Ok(JobAnswer::Traffic(top)) => {
                     tops.push(*top);
                     None
@@ -28,7 +28,7 @@ impl HostAdmin {
             hosts.push(meant.row(host, why));
         }
         let Top { accounts, buckets } = Top::merged(&tops, TOP_NAMES_SHOWN);
-        Ok(TopShown { accounts: ranked(accounts), buckets: ranked(buckets), hosts })
+        Ok(TopJson { accounts: ranked(accounts), buckets: ranked(buckets), hosts })
     }
 }
 
@@ -44,19 +44,19 @@ fn meant_hosts(
     Ok(BTreeSet::from([id]))
 }
 
-fn ranked(kind: TopOfKind) -> TopOfKindShown {
-    TopOfKindShown { minute: in_both_orders(kind.minute), five_minutes: in_both_orders(kind.five_minutes) }
+fn ranked(kind: TopOfKind) -> TopOfKindJson {
+    TopOfKindJson { minute: in_both_orders(kind.minute), five_minutes: in_both_orders(kind.five_minutes) }
 }
 
-fn in_both_orders(mut heavy: Vec<Heavy>) -> RankedShown {
+fn in_both_orders(mut heavy: Vec<Heavy>) -> RankedJson {
     let first = |heavy: &[Heavy]| heavy.iter().take(HEAVY_SHOWN).map(heavy_shown).collect();
     let by_requests = first(&heavy);
     heavy.sort_by_key(|heavy| std::cmp::Reverse(heavy.load.bytes));
-    RankedShown { by_requests, by_bytes: first(&heavy) }
+    RankedJson { by_requests, by_bytes: first(&heavy) }
 }
 
-fn heavy_shown(Heavy { name, load }: &Heavy) -> HeavyShown {
-    HeavyShown { name: name.clone(), requests: load.requests, bytes: load.bytes }
+fn heavy_shown(Heavy { name, load }: &Heavy) -> HeavyJson {
+    HeavyJson { name: name.clone(), requests: load.requests, bytes: load.bytes }
 }
 
 #[cfg(test)]

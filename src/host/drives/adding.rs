@@ -36,7 +36,7 @@ impl DriveBay {
             path,
             incarnation: drive.incarnation.to_string(),
             directories: kept.iter().map(|drive| drive.dir.display().to_string()).collect(),
-            shares_file_system_with: shares_file_system(&self.around, &kept, &drive),
+            shares_file_system_with: shares_file_system(&self.env, &kept, &drive),
         })
     }
 
@@ -71,8 +71,8 @@ impl DriveBay {
         self.check_list(&dir)?;
         self.check_others()?;
         let asked = self.addition(dir);
-        let (disk, checked) = (Arc::clone(&self.around.disk), asked.clone());
-        let check = off_thread(&self.around.threads, move || check_addition(&*disk, &checked)).await;
+        let (disk, checked) = (Arc::clone(&self.env.disk), asked.clone());
+        let check = off_thread(&self.env.threads, move || check_addition(&*disk, &checked)).await;
         check.map_err(unavailable)?.map_err(refused)?;
         // Without the metadata the drive would be this host's, and of no use.
         self.place.metadata.read().await.map_err(unavailable)?;
@@ -109,13 +109,12 @@ impl DriveBay {
     }
 
     async fn take_added(&self, asked: Addition) -> Result<Drive, AdminError> {
-        let (disk, ambient, locks) =
-            (Arc::clone(&self.around.disk), self.around.ambient.clone(), Arc::clone(&self.locks));
+        let (disk, ambient, locks) = (Arc::clone(&self.env.disk), self.env.ambient.clone(), Arc::clone(&self.locks));
         let work = move || {
             let mut locks = locks.lock().unwrap_or_else(PoisonError::into_inner);
             add_drive(&*disk, &asked, &ambient, &SystemLocks, &mut locks)
         };
-        off_thread(&self.around.threads, work).await.map_err(unavailable)?.map_err(refused)
+        off_thread(&self.env.threads, work).await.map_err(unavailable)?.map_err(refused)
     }
 
     /// Lets the cluster know of the drive, which is open, and has it compared with the metadata.
@@ -125,7 +124,7 @@ impl DriveBay {
             let place = &self.place;
             // Waits until the ring has the drive, which may be without an answer to this host.
             place.healing.reconcile(drive.node);
-            let registered = metadata::register_added(&self.around, &place.metadata, &place.member, drive);
+            let registered = metadata::register_added(&self.env, &place.metadata, &place.member, drive);
             registered.await.map_err(unavailable)?;
             // Under the number of a drive that was removed it was taken for that one until now.
             place.healing.reconcile(drive.node);

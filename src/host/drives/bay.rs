@@ -11,7 +11,7 @@ use crate::actors::drives::health::Contents;
 use crate::actors::drives::{MonitorThreads, OpenDrives, off_thread};
 use crate::actors::log::Threads;
 use crate::api::admin::AdminError;
-use crate::host::Surroundings;
+use crate::host::environment::Environment;
 use crate::host::place::Place;
 use crate::storage::identity::{
     Drive, DriveState, HeldLocks, IdentityError, WantedGeometry, keep_credentials, keep_root_keys,
@@ -26,7 +26,7 @@ use tokio::task::JoinHandle;
 /// The work on the drives of a host, shared with whoever stops it.
 #[derive(Clone)]
 pub(in crate::host) struct DriveBay {
-    pub(super) around: Surroundings,
+    pub(super) env: Environment,
     pub(super) place: Arc<Place>,
     pub(super) wanted: WantedGeometry,
     /// Whether the drives keep the root credentials, and the root keys, of which the new one then gets a copy.
@@ -48,14 +48,14 @@ type AtWork = (OpenDrives, DriveWork, BTreeMap<NodeId, DriveChores>, MonitorThre
 
 impl DriveBay {
     pub fn new(
-        around: &Surroundings,
+        env: &Environment,
         place: &Arc<Place>,
         (wanted, keeps): (WantedGeometry, (bool, bool)),
         (open, work, chores, monitor): AtWork,
         locks: HeldLocks,
     ) -> Self {
         Self {
-            around: around.clone(),
+            env: env.clone(),
             place: Arc::clone(place),
             wanted,
             keeps,
@@ -123,7 +123,7 @@ impl DriveBay {
         let in_service = others.iter().filter(|other| other.node != drive.node && health.in_service(other.node));
         let mut dirs: Vec<PathBuf> = in_service.map(|other| other.dir.clone()).collect();
         dirs.push(drive.dir.clone());
-        let (disk, ambient) = (Arc::clone(&self.around.disk), self.around.ambient.clone());
+        let (disk, ambient) = (Arc::clone(&self.env.disk), self.env.ambient.clone());
         let (cluster, (credentials, root_keys)) = (self.place.member.host.cluster, self.keeps);
         let work = move || {
             if credentials {
@@ -134,7 +134,7 @@ impl DriveBay {
             }
             Ok::<_, IdentityError>(())
         };
-        if let Ok(Err(error)) = off_thread(&self.around.threads, work).await {
+        if let Ok(Err(error)) = off_thread(&self.env.threads, work).await {
             tracing::warn!(node = %drive.node, %error, "the drive has no copy of the store's keys until the next start");
         }
     }
@@ -143,7 +143,7 @@ impl DriveBay {
     pub(super) async fn put_in(&self, drive: &Drive, contents: Contents) -> Result<(), AdminError> {
         let (node, place) = (drive.node, &self.place);
         let drives = place.drives.all().iter().filter(|known| known.node != node).count() + 1;
-        let opened = open_one(&self.around, (&place.member.host, drives), drive).await;
+        let opened = open_one(&self.env, (&place.member.host, drives), drive).await;
         let opened = opened.map_err(|why| unavailable(format!("the new drive cannot be opened: {why}")))?;
         let opened = opened.start(Threads::Own);
         if let Some(monitor) = &mut *self.monitor.lock().unwrap_or_else(PoisonError::into_inner) {
@@ -152,9 +152,9 @@ impl DriveBay {
         self.chores.lock().unwrap_or_else(PoisonError::into_inner).insert(node, self.work.start(&opened));
         self.open.put(opened);
         place.drives.put(Drive { state: DriveState::Present, ..drive.clone() });
-        tell_of_shared_file_systems(&self.around, &place.drives.kept(&place.health.current()));
+        tell_of_shared_file_systems(&self.env, &place.drives.kept(&place.health.current()));
         place.health.put_in(node, if place.roles.storage { contents } else { Contents::Compared });
-        let (disk, dir) = (Arc::clone(&self.around.disk), drive.dir.clone());
+        let (disk, dir) = (Arc::clone(&self.env.disk), drive.dir.clone());
         place.metadata.want_copies(place.copies_wanted());
         place.metadata.drive_back(ReplicaDrive { node, disk, dir });
         Ok(())
@@ -165,7 +165,7 @@ impl DriveBay {
     pub(super) fn watch(&self, drive: &Drive) -> Result<(), AdminError> {
         let opened = self.open.get(drive.node).ok_or_else(|| unavailable("the drive is not open"))?;
         match &mut *self.monitor.lock().unwrap_or_else(PoisonError::into_inner) {
-            Some(monitor) => monitor.replace(watched(&self.around, drive, &opened)).map_err(unavailable),
+            Some(monitor) => monitor.replace(watched(&self.env, drive, &opened)).map_err(unavailable),
             None => Err(unavailable("this host is stopping")),
         }
     }

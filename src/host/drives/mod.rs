@@ -8,7 +8,8 @@ mod replacing;
 pub(super) use bay::DriveBay;
 pub(super) use orders::BayDoor;
 
-use super::Surroundings;
+use super::directories::shards_dir;
+use super::environment::Environment;
 use crate::actors::consensus::MetaHandle;
 use crate::actors::drives::health::HealthBoard;
 use crate::actors::drives::{
@@ -35,7 +36,6 @@ use actix::{Actor, Addr};
 use futures::future::join_all;
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::timeout;
@@ -45,22 +45,18 @@ const SLOW_NAMED_EVERY: Duration = Duration::from_secs(10);
 /// The cache of all indices of a host together.
 const INDEX_CACHE_BYTES: u64 = 32 << 20;
 
-pub(super) fn shards_dir(drive: &identity::Drive) -> PathBuf {
-    drive.dir.join("shards")
-}
-
 /// Returns the size of new segments. A drive whose size cannot be queried counts as a small one.
-fn segment_bytes(around: &Surroundings, drive: &identity::Drive) -> u32 {
-    let space = around.disk.space(&drive.dir);
-    around.scale.shard_segment_bytes_of(space.map_or(0, |space| space.total_bytes))
+fn segment_bytes(env: &Environment, drive: &identity::Drive) -> u32 {
+    let space = env.disk.space(&drive.dir);
+    env.scale.shard_segment_bytes_of(space.map_or(0, |space| space.total_bytes))
 }
 
 /// Warns of drives that share a file system, since they are lost together: intended on a laptop, a mistake in
 /// production.
-fn tell_of_shared_file_systems(around: &Surroundings, drives: &[identity::Drive]) {
+fn tell_of_shared_file_systems(env: &Environment, drives: &[identity::Drive]) {
     let mut dirs: BTreeMap<u64, Vec<String>> = BTreeMap::new();
     for drive in drives.iter().filter(|drive| !matches!(drive.state, DriveState::Lost { .. })) {
-        let file_system = around.disk.space(&drive.dir).map_or(0, |space| space.file_system);
+        let file_system = env.disk.space(&drive.dir).map_or(0, |space| space.file_system);
         dirs.entry(file_system).or_default().push(drive.dir.display().to_string());
     }
     for (_, dirs) in dirs.iter().filter(|(file_system, dirs)| **file_system != 0 && dirs.len() > 1) {
@@ -70,8 +66,8 @@ fn tell_of_shared_file_systems(around: &Surroundings, drives: &[identity::Drive]
 }
 
 /// Returns the directories of other drives that are on the file system of this one.
-fn shares_file_system(around: &Surroundings, drives: &[identity::Drive], of: &identity::Drive) -> Vec<String> {
-    let file_system = |drive: &identity::Drive| around.disk.space(&drive.dir).map_or(0, |space| space.file_system);
+fn shares_file_system(env: &Environment, drives: &[identity::Drive], of: &identity::Drive) -> Vec<String> {
+    let file_system = |drive: &identity::Drive| env.disk.space(&drive.dir).map_or(0, |space| space.file_system);
     let own = file_system(of);
     let others = drives.iter().filter(|drive| own != 0 && drive.node != of.node && file_system(drive) == own);
     others.map(|drive| drive.dir.display().to_string()).collect()
@@ -93,7 +89,7 @@ async fn named_while_slow<T>(drive: &identity::Drive, opening: impl Future<Outpu
 
 /// Opens one of so many drives, whose log does not run yet; an error says why it cannot be opened.
 async fn open_one(
-    around: &Surroundings,
+    env: &Environment,
     (host, drives): (&HostDrives, usize),
     drive: &identity::Drive,
 ) -> Result<OpenedDrive, String> {
@@ -102,24 +98,18 @@ async fn open_one(
     }
     let cache_bytes = INDEX_CACHE_BYTES / drives.max(1) as u64;
     let log = LogOptions {
-        durability: around.durability,
-        segment_bytes: segment_bytes(around, drive),
-        ..LogOptions::shards(
-            shards_dir(drive),
-            host.cluster,
-            drive.node,
-            around.ambient.clone(),
-            around.buffers.clone(),
-        )
+        durability: env.durability,
+        segment_bytes: segment_bytes(env, drive),
+        ..LogOptions::shards(shards_dir(drive), host.cluster, drive.node, env.ambient.clone(), env.buffers.clone())
     };
     let options = DriveOptions {
         node: drive.node,
-        disk: Arc::clone(&around.disk),
+        disk: Arc::clone(&env.disk),
         log,
         index_dir: drive.dir.join("index"),
-        index_memory: TableMemory { cache_bytes, memtable_bytes: around.scale.memtable_bytes },
+        index_memory: TableMemory { cache_bytes, memtable_bytes: env.scale.memtable_bytes },
     };
-    let opening = off_thread(&around.threads, move || open_drive(&options));
+    let opening = off_thread(&env.threads, move || open_drive(&options));
     match named_while_slow(drive, opening).await {
         Ok(opened) => opened.map_err(|error| error.to_string()),
         Err(stopped) => Err(stopped.to_string()),
@@ -127,10 +117,10 @@ async fn open_one(
 }
 
 /// Opens every drive that is there; the others, and those that cannot be opened, are out of service with the reason.
-pub(super) async fn open(around: &Surroundings, host: &HostDrives, health: &HealthBoard) -> OpenDrives {
-    tell_of_shared_file_systems(around, &host.drives);
+pub(super) async fn open(env: &Environment, host: &HostDrives, health: &HealthBoard) -> OpenDrives {
+    tell_of_shared_file_systems(env, &host.drives);
     let drives = OpenDrives::default();
-    let opened = join_all(host.drives.iter().map(|drive| open_one(around, (host, host.drives.len()), drive))).await;
+    let opened = join_all(host.drives.iter().map(|drive| open_one(env, (host, host.drives.len()), drive))).await;
     for (drive, opened) in host.drives.iter().zip(opened) {
         match opened {
             Ok(opened) => drives.put(opened.start(Threads::Own)),
@@ -150,23 +140,23 @@ pub(super) async fn open(around: &Surroundings, host: &HostDrives, health: &Heal
 
 /// Makes the monitor, which does not run yet.
 pub(super) fn watch(
-    around: &Surroundings,
+    env: &Environment,
     host: &HostDrives,
     drives: &OpenDrives,
     health: &HealthBoard,
     metadata: &MetaHandle,
 ) -> DriveMonitor {
-    let watched = host.drives.iter().filter_map(|known| Some(watched(around, known, &drives.get(known.node)?)));
+    let watched = host.drives.iter().filter_map(|known| Some(watched(env, known, &drives.get(known.node)?)));
     let metadata = metadata.clone();
     let on_lost: OnLost = Arc::new(move |node, _| metadata.drive_lost(node));
-    DriveMonitor::new(watched, Arc::new(read_incarnation), health.clone(), around.ambient.clone(), on_lost)
+    DriveMonitor::new(watched, Arc::new(read_incarnation), health.clone(), env.ambient.clone(), on_lost)
 }
 
-fn watched(around: &Surroundings, known: &identity::Drive, drive: &Drive) -> WatchedDrive {
+fn watched(env: &Environment, known: &identity::Drive, drive: &Drive) -> WatchedDrive {
     WatchedDrive {
         node: drive.node,
         dir: known.dir.clone(),
-        disk: Arc::clone(&around.disk),
+        disk: Arc::clone(&env.disk),
         incarnation: known.incarnation,
         log: drive.log.clone(),
         index: drive.index.clone(),
@@ -190,7 +180,7 @@ impl DriveChores {
 /// Starts the background work on drives.
 #[derive(Clone)]
 pub(super) struct DriveWork {
-    around: Surroundings,
+    env: Environment,
     health: HealthBoard,
     faults: FaultSink,
     load: UserLoad,
@@ -201,19 +191,19 @@ pub(super) struct DriveWork {
 impl DriveWork {
     fn context(&self) -> CompactionContext {
         CompactionContext {
-            threads: Arc::clone(&self.around.threads),
+            threads: Arc::clone(&self.env.threads),
             health: self.health.clone(),
             faults: self.faults.clone(),
             load: self.load.clone(),
-            ambient: self.around.ambient.clone(),
+            ambient: self.env.ambient.clone(),
         }
     }
 
     /// Call it inside the main actix system.
     fn start(&self, drive: &Drive) -> DriveChores {
         let options = CompactionOptions {
-            idle: self.around.scale.upkeep_idle,
-            persist_every: self.around.scale.index_persist_every,
+            idle: self.env.scale.upkeep_idle,
+            persist_every: self.env.scale.index_persist_every,
             ..CompactionOptions::for_segments_of(drive.log.segment_bytes().into())
         };
         let compaction = Compaction::new(drive.clone(), self.context(), options);
@@ -246,7 +236,7 @@ pub(super) struct ChoreHandles {
 
 /// Starts the chores.
 pub(super) fn start_chores(
-    around: &Surroundings,
+    env: &Environment,
     drives: &OpenDrives,
     cluster: &ClusterContext,
     faults: FaultSink,
@@ -256,7 +246,7 @@ pub(super) fn start_chores(
 ) -> (Chores, ChoreHandles, DriveWork) {
     let scrub = ScrubHandle::default();
     let work = DriveWork {
-        around: around.clone(),
+        env: env.clone(),
         health: cluster.health.clone(),
         faults,
         load: cluster.load.clone(),
@@ -268,8 +258,8 @@ pub(super) fn start_chores(
     let metadata_scrub = MetadataScrub::new(metadata.clone(), work.context(), metadata_scrub, scrub.clone());
     let metadata_scrubber = Background::new(metadata_scrub).start();
     let reclamation = ReclamationOptions {
-        grace: around.scale.reclaim_grace,
-        idle: around.scale.upkeep_idle,
+        grace: env.scale.reclaim_grace,
+        idle: env.scale.upkeep_idle,
         ..ReclamationOptions::default()
     };
     let reclaimer = Background::new(Reclamation::new(cluster.clone(), reclamation)).start();

@@ -8,8 +8,8 @@ use super::orders::{refused, unavailable};
 use crate::actors::drives::health::Contents;
 use crate::actors::drives::{Drive as OpenDrive, off_thread};
 use crate::api::admin::{AdminError, DriveReplaced};
+use crate::host::directories::remember_unfilled;
 use crate::host::metadata;
-use crate::host::place::remember_unfilled;
 use crate::storage::identity::{Drive, Replacement, SystemLocks, check_replacement, replace_drive};
 use crate::types::NodeId;
 use std::sync::atomic::Ordering;
@@ -34,9 +34,8 @@ impl DriveBay {
         self.keep_secrets(&drive).await;
         if self.place.roles.storage {
             // Before the metadata has the drive as the one in its place.
-            remember_unfilled(&self.around, &drive).await;
-            let registered =
-                metadata::register_replaced(&self.around, &self.place.metadata, &self.place.member, &drive);
+            remember_unfilled(&self.env, &drive).await;
+            let registered = metadata::register_replaced(&self.env, &self.place.metadata, &self.place.member, &drive);
             // From then on writes that used the former drive count as incomplete, and no later one can have reached it.
             registered.await.map_err(unavailable)?;
         }
@@ -76,8 +75,8 @@ impl DriveBay {
     }
 
     async fn check(&self, asked: Replacement) -> Result<(), AdminError> {
-        let disk = Arc::clone(&self.around.disk);
-        let checked = off_thread(&self.around.threads, move || check_replacement(&*disk, &asked)).await;
+        let disk = Arc::clone(&self.env.disk);
+        let checked = off_thread(&self.env.threads, move || check_replacement(&*disk, &asked)).await;
         checked.map_err(unavailable)?.map_err(refused)
     }
 
@@ -102,7 +101,7 @@ impl DriveBay {
 
     /// Closes what is open of a drive. What does not come to its end in time goes on, and is waited for by the next attempt.
     async fn retire(&self, drive: OpenDrive) -> Result<(), String> {
-        let (node, threads) = (drive.node, Arc::clone(&self.around.threads));
+        let (node, threads) = (drive.node, Arc::clone(&self.env.threads));
         let begun = self.retiring.lock().unwrap_or_else(PoisonError::into_inner).remove(&node);
         let mut retiring = begun.unwrap_or_else(|| actix::spawn(async move { drive.retire(&threads).await }));
         match timeout(RETIRE_PATIENCE, &mut retiring).await {
@@ -115,13 +114,12 @@ impl DriveBay {
     }
 
     async fn take_directory(&self, asked: Replacement) -> Result<Drive, AdminError> {
-        let (disk, ambient, locks) =
-            (Arc::clone(&self.around.disk), self.around.ambient.clone(), Arc::clone(&self.locks));
+        let (disk, ambient, locks) = (Arc::clone(&self.env.disk), self.env.ambient.clone(), Arc::clone(&self.locks));
         let work = move || {
             let mut locks = locks.lock().unwrap_or_else(PoisonError::into_inner);
             replace_drive(&*disk, &asked, &ambient, &SystemLocks, &mut locks)
         };
-        off_thread(&self.around.threads, work).await.map_err(unavailable)?.map_err(refused)
+        off_thread(&self.env.threads, work).await.map_err(unavailable)?.map_err(refused)
     }
 }
 

@@ -1,16 +1,17 @@
 //! The place of a running host in its cluster: registers the host and its drives in the metadata, and follows changes
 //! of the layout.
 
-mod filling;
 mod following;
 mod retiring;
 
-pub(super) use filling::remember as remember_unfilled;
-
 use super::cluster::{Member, Net};
+use super::directories::{forget_compared, remember_unfilled};
+use super::environment::Environment;
+use super::error::HostError;
+use super::metadata::{self, MetadataError};
 use super::rejoin::OwnDrives;
 use super::safety::ReadCheck;
-use super::{HostError, Surroundings, metadata};
+
 use crate::actors::consensus::MetaHandle;
 use crate::actors::drives::DriveList;
 use crate::actors::drives::health::{Contents, HealthBoard};
@@ -23,7 +24,6 @@ use crate::storage::identity::{DriveState, forget_founding, forget_rejoining, is
 use crate::types::{Epoch, NodeId, Roles, UnixMs};
 use actix::Addr;
 use following::Followers;
-use metadata::MetadataError;
 use retiring::Retirement;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -38,7 +38,7 @@ const TRIES_TO_A_WORD: u32 = 20;
 const TRIES_TO_A_LOOKUP: u32 = 4;
 
 pub(super) struct Place {
-    pub around: Surroundings,
+    pub env: Environment,
     pub member: Member,
     /// The present drives of this host; `member` has those that it started with.
     pub drives: DriveList,
@@ -72,9 +72,9 @@ impl Place {
             for drive in &self.member.host.drives {
                 let is_new = drive.state == DriveState::Replaced;
                 if is_new {
-                    filling::remember(&self.around, drive).await;
+                    remember_unfilled(&self.env, drive).await;
                 }
-                let is_unfilled = is_unfilled(&*self.around.disk, &drive.dir);
+                let is_unfilled = is_unfilled(&*self.env.disk, &drive.dir);
                 if is_unfilled && !is_new {
                     let (node, dir) = (drive.node, drive.dir.display());
                     tracing::warn!(%node, %dir, "this drive took the place of another and was not filled before the last end");
@@ -140,20 +140,20 @@ impl Place {
         let watch = followers.watch.clone();
         let following = followers.follow(self.metadata.clone(), known);
         let retiring = Retirement {
-            around: self.around.clone(),
+            env: self.env.clone(),
             metadata: self.metadata.clone(),
             health: self.health.clone(),
             own: self.drives.clone(),
             copies_max: metadata::copies_max(&self.member),
         };
-        let (retiring, reading) = (retiring.run(), self.reads.run(&self.metadata, &*self.around.ambient.clock));
-        let filling = filling::forget_compared(&self.around, &self.health, &self.drives);
+        let (retiring, reading) = (retiring.run(), self.reads.run(&self.metadata, &*self.env.ambient.clock));
+        let filling = forget_compared(&self.env, &self.health, &self.drives);
         let Some(net) = &self.member.net else {
             tokio::join!(following, retiring, reading, filling);
             unreachable!("none of them has an end");
         };
         let host = self.member.host.host;
-        let ambient = self.around.ambient.clone();
+        let ambient = self.env.ambient.clone();
         let keeper = VoterKeeper::new(self.metadata.clone(), self.health.clone(), watch.clone(), ambient, host);
         let endless = async { tokio::join!(following, retiring, reading, filling, watch.run(), keeper.run()) };
         tokio::select! {
@@ -185,7 +185,7 @@ impl Place {
         }
         tracing::info!(name = self.member.name, "this host has its place in the cluster");
         net.board.stands(self.member.host.cluster);
-        let (disk, dirs) = (&*self.around.disk, self.member.host.usable_dirs());
+        let (disk, dirs) = (&*self.env.disk, self.member.host.usable_dirs());
         if let Err(error) = forget_founding(disk, &dirs).and_then(|()| forget_rejoining(disk, &dirs)) {
             tracing::warn!(%error, "the record of the founding or of a rejoining was not removed");
         }
@@ -209,7 +209,7 @@ impl Place {
     fn judge(&self, error: MetadataError) -> HostError {
         match error {
             MetadataError::Replaced { by, .. }
-                if OwnDrives::of(self.member.host.host, &self.drives.all()).asked_to_be(&self.around, by) =>
+                if OwnDrives::of(self.member.host.host, &self.drives.all()).asked_to_be(&self.env, by) =>
             {
                 let why = format!("its cluster has taken it in as host {:016x} before its process ended", by.0);
                 HostError::Superseded { why }
@@ -228,7 +228,7 @@ impl Place {
     /// Registers this host and its drives, and has drives that may lack shards compared with the metadata.
     async fn register(&self) -> Result<(), HostError> {
         metadata::register_host(&self.metadata, &self.member, self.roles).await?;
-        let returned = metadata::register_drives(&self.around, &self.metadata, &self.member, self.roles).await?;
+        let returned = metadata::register_drives(&self.env, &self.metadata, &self.member, self.roles).await?;
         returned.into_iter().for_each(|(node, contents)| self.compare(node, contents));
         // Before it was registered, a drive with the number of a removed drive was taken for that one and not compared.
         let health = self.health.current();

@@ -5,7 +5,7 @@
 use crate::actors::consensus::MetaHandle;
 use crate::actors::drives::health::HealthBoard;
 use crate::actors::drives::{DriveList, ThreadsStopped, dismiss, off_thread};
-use crate::host::Surroundings;
+use crate::host::environment::Environment;
 use crate::limits::LAYOUT_LOOK_EVERY;
 use crate::storage::identity::{Drive, IdentityError, retire_drives};
 use crate::storage::kv::KvResult;
@@ -21,7 +21,7 @@ use std::time::Duration;
 const AGAIN_AFTER: Duration = Duration::from_secs(10);
 
 pub(super) struct Retirement {
-    pub around: Surroundings,
+    pub env: Environment,
     pub metadata: MetaHandle,
     pub health: HealthBoard,
     pub own: DriveList,
@@ -43,8 +43,8 @@ enum RetireError {
 struct Exits {
     /// The drives that were removed while the host runs.
     removed: BTreeSet<NodeId>,
-    /// The removed drives that the metadata log was told to leave.
-    told: BTreeSet<NodeId>,
+    /// The removed drives that the metadata log was ordered to leave.
+    ordered: BTreeSet<NodeId>,
     /// The drives that the host has given up.
     gone: BTreeSet<NodeId>,
 }
@@ -65,9 +65,9 @@ impl Exits {
         self.removed.difference(&self.gone).copied().collect()
     }
 
-    /// Returns the drives that the metadata log was not told to leave yet, and marks them as told.
+    /// Returns the drives that the metadata log was not ordered to leave yet, and marks them as ordered.
     fn take_untold(&mut self, left: &BTreeSet<NodeId>) -> Vec<NodeId> {
-        left.iter().copied().filter(|node| self.told.insert(*node)).collect()
+        left.iter().copied().filter(|node| self.ordered.insert(*node)).collect()
     }
 
     fn note_gone(&mut self, nodes: BTreeSet<NodeId>) {
@@ -76,7 +76,7 @@ impl Exits {
 
     /// Notes a failure: these drives go through all steps again.
     fn note_failed(&mut self, nodes: &BTreeSet<NodeId>) {
-        self.told.retain(|node| !nodes.contains(node));
+        self.ordered.retain(|node| !nodes.contains(node));
     }
 }
 
@@ -128,8 +128,8 @@ impl Retirement {
         // A drive without a copy of the metadata log must not get one.
         leaving.iter().for_each(|node| self.metadata.drive_retired(*node));
         let dirs: Vec<PathBuf> = own.iter().map(|drive| drive.dir.clone()).collect();
-        let (disk, nodes) = (Arc::clone(&self.around.disk), leaving.iter().copied().collect::<Vec<_>>());
-        off_thread(&self.around.threads, move || retire_drives(&*disk, &dirs, &nodes)).await??;
+        let (disk, nodes) = (Arc::clone(&self.env.disk), leaving.iter().copied().collect::<Vec<_>>());
+        off_thread(&self.env.threads, move || retire_drives(&*disk, &dirs, &nodes)).await??;
         for Drive { node, dir, .. } in own.iter().filter(|drive| leaving.contains(&drive.node)) {
             let (node, dir) = (node.0, dir.display());
             tracing::info!(node, %dir, "this drive is out of the store; leave its directory out at the next start, and wipe it then: it still holds keys and old data");

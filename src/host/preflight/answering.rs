@@ -4,7 +4,7 @@
 //! as replaced.
 
 use crate::api::StartupProgress;
-use crate::host::Surroundings;
+use crate::host::environment::Environment;
 use crate::storage::disk::{Caching, Disk, DiskFile, OpenMode, Space};
 use crate::storage::identity::{Content, DirLocks, scan};
 use std::collections::BTreeMap;
@@ -26,16 +26,16 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Waits until each data directory has answered, at most for `PATIENCE`; returns the surroundings for the rest of the
 /// process, in which the directories that did not answer fail.
 pub(in crate::host) async fn without_silent_drives(
-    around: Surroundings,
+    env: Environment,
     dirs: &[PathBuf],
     locks: Arc<dyn DirLocks + Send + Sync>,
     progress: &StartupProgress,
-) -> Surroundings {
-    let silent = silent_drives(&around.disk, dirs, locks, progress, (NAMED_EVERY, sleep(PATIENCE))).await;
+) -> Environment {
+    let silent = silent_drives(&env.disk, dirs, locks, progress, (NAMED_EVERY, sleep(PATIENCE))).await;
     if silent.is_empty() {
-        return around;
+        return env;
     }
-    Surroundings { disk: Arc::new(WithoutDrives { disk: around.disk, silent }), ..around }
+    Environment { disk: Arc::new(WithoutDrives { disk: env.disk, silent }), ..env }
 }
 
 /// The directory of a drive, and the call that it was asked for last.

@@ -4,7 +4,7 @@
 use crate::ambient::{Ambient, Clock};
 use crate::api::{KeySetFiles, KeySets};
 use crate::config::KeySetSource;
-use crate::host::HostError;
+use crate::host::error::HostError;
 use crate::net::Fetcher;
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -8,7 +8,9 @@ mod root_keys;
 pub(super) use answering::without_silent_drives;
 pub(super) use root_keys::root_keys;
 
-use super::{HostError, Surroundings, audit, background, traces};
+use super::environment::Environment;
+use super::error::HostError;
+use super::{audit, background, traces};
 use crate::actors::events::Targets;
 use crate::api::{
     AccountsFile, CertificateSource, EndpointError, Endpoints, KeySets, ListenerTls, NamedFile, TlsFiles,
@@ -35,7 +37,7 @@ pub(super) struct Checked {
     pub acme: Option<(AcmeClient, AcmeConfig)>,
 }
 
-pub(super) fn check(config: &Config, around: &Surroundings) -> Result<Checked, HostError> {
+pub(super) fn check(config: &Config, env: &Environment) -> Result<Checked, HostError> {
     let parse = |file: &config::RootKeyFile| {
         RootKeys::parse(&file.content).map_err(|cause| HostError::RootKeys { path: file.path.clone(), cause })
     };
@@ -44,8 +46,8 @@ pub(super) fn check(config: &Config, around: &Surroundings) -> Result<Checked, H
         AccountsFile::parse(&accounts.text).map_err(|why| HostError::Accounts { path: accounts.path.clone(), why })
     };
     let accounts = config.identities.accounts.as_ref().map(parse).transpose()?.map(Arc::new);
-    let targets = background::targets(&config.webhooks, &around.ambient)?;
-    let key_sets = key_sets(&config.identities.key_sets, &around.ambient)?;
+    let targets = background::targets(&config.webhooks, &env.ambient)?;
+    let key_sets = key_sets(&config.identities.key_sets, &env.ambient)?;
     audit::check(&config.audit)?;
     config.traces.as_ref().map(traces::collector).transpose()?;
     check_cluster_listen(config)?;

@@ -3,7 +3,8 @@
 //! change to an earlier source.
 
 use crate::config::{ClusterConfig, Config};
-use crate::host::{HostError, Surroundings};
+use crate::host::environment::Environment;
+use crate::host::error::HostError;
 use crate::storage::identity::{HostDrives, keep_root_keys, read_root_keys};
 use crate::storage::sealing::{RootKey, RootKeys};
 
@@ -11,7 +12,7 @@ use crate::storage::sealing::{RootKey, RootKeys};
 pub(in crate::host) fn root_keys(
     config: &Config,
     given: Option<RootKeys>,
-    around: &Surroundings,
+    env: &Environment,
     host: &HostDrives,
 ) -> Result<RootKeys, HostError> {
     let dirs = host.usable_dirs();
@@ -20,9 +21,9 @@ pub(in crate::host) fn root_keys(
     let keys = match (given, derived) {
         (Some(given), derived) => derived.into_iter().fold(given, RootKeys::and_former),
         (None, Some(derived)) => RootKeys::new(derived),
-        (None, None) => return Ok(keep_root_keys(&*around.disk, &dirs, host.cluster, &around.ambient)?),
+        (None, None) => return Ok(keep_root_keys(&*env.disk, &dirs, host.cluster, &env.ambient)?),
     };
-    match read_root_keys(&*around.disk, &dirs, host.cluster)? {
+    match read_root_keys(&*env.disk, &dirs, host.cluster)? {
         Some(kept) => Ok(kept.all().cloned().fold(keys, RootKeys::and_former)),
         None => Ok(keys),
     }

@@ -9,18 +9,14 @@
 //!
 //! The cluster is then in a new recovery epoch, so that it refuses all hosts of the former group.
 
-mod place;
 mod words;
 
-pub(super) use place::take_up;
-
-use super::cluster::Member;
+use super::cluster::{self, Member};
+use super::directories::{KEPT_BY_RECOVERY, beside, clear, set_aside_all, take_up};
+use super::environment::{Environment, wanted_geometry};
+use super::error::{HostError, RecoveryError};
 use super::metadata::{self, MetadataError};
-use super::rejoin::{KEPT_BY_RECOVERY, set_aside_all};
-use super::{HostError, Surroundings, cluster, wanted_geometry};
-use crate::actors::consensus::{
-    MetaError, MetaHandle, Remains, ReplicaOptions, StartError, recover_frames, recover_own, survey_recovery,
-};
+use crate::actors::consensus::{MetaHandle, Remains, ReplicaOptions, recover_frames, recover_own, survey_recovery};
 use crate::config::Config;
 use crate::limits::NODES_OF_HOST_MAX;
 use crate::net::NoOtherHosts;
@@ -31,47 +27,11 @@ use crate::storage::identity::{
 use crate::storage::meta::command::{Change, Reply};
 use crate::storage::meta::record::{HostRecord, RecoveryRecord};
 use crate::storage::meta::snapshot::{ExportFault, ExportHead, ExportReader};
-use crate::types::{BlobId, ClusterId, HostId, RecoveryEpoch, UnixMs};
+use crate::types::{BlobId, HostId, RecoveryEpoch, UnixMs};
 use std::fs::File;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-
-#[derive(Debug, thiserror::Error)]
-pub enum RecoveryError {
-    #[error(
-        "this host is alone (SHERD_HOSTS), and has no majority to lose; for damaged metadata see sherd salvage, for lost metadata \
-         name an exported copy (--from)"
-    )]
-    Alone,
-    #[error("{path:?} (--from): {why}")]
-    Export { path: PathBuf, why: ExportFault },
-    #[error("{path:?} (--from) is of cluster {found} with {} shards, and this host of cluster {own} with {}", shards(.geometry[0]), shards(.geometry[1]))]
-    OtherStore { path: PathBuf, found: ClusterId, own: ClusterId, geometry: [(u8, u8); 2] },
-    #[error(
-        "the data directories (SHERD_DATA) are empty: sherd recover goes on from a host that was part of the store; start this \
-         one once there is such a host, and it joins"
-    )]
-    NothingHere,
-    #[error("a host that votes has the role meta (SHERD_ROLES); give it to this host, or recover another one")]
-    NoVoter,
-    #[error(
-        "what this host has of the metadata cannot be used: {0}; recover another host, or name an exported copy (--from)"
-    )]
-    Unusable(StartError),
-    #[error(
-        "the metadata has no host {name:?} (SHERD_HOST) with these drives; it has the hosts {known}; recover one of those"
-    )]
-    Unknown { name: String, known: String },
-    #[error("the metadata formed anew does not take a change: {0:?}")]
-    NotTaken(Reply),
-    #[error(transparent)]
-    Metadata(#[from] MetaError),
-}
-
-fn shards((data, parity): (u8, u8)) -> String {
-    format!("{data}+{parity}")
-}
 
 /// The source of the metadata that takes the place of the host's own.
 enum Source {
@@ -87,7 +47,7 @@ struct Next {
 
 pub(super) async fn recover(
     config: &Config,
-    around: &Surroundings,
+    env: &Environment,
     from: Option<&Path>,
     goes_on: bool,
 ) -> Result<(), HostError> {
@@ -97,17 +57,17 @@ pub(super) async fn recover(
     if !config.roles.meta {
         return Err(RecoveryError::NoVoter.into());
     }
-    let prepared = prepare_host(&*around.disk, &config.data, wanted_geometry(config), &around.ambient, &SystemLocks)?;
+    let prepared = prepare_host(&*env.disk, &config.data, wanted_geometry(config), &env.ambient, &SystemLocks)?;
     let Prepared::Known(mut host) = prepared else { return Err(RecoveryError::NothingHere.into()) };
-    take_up(&*around.disk, &mut host);
-    let member = cluster::offline(around, config, host);
+    take_up(&*env.disk, &mut host);
+    let member = cluster::offline(env, config, host);
     // Lets the spawned actors start: an actor whose first poll is at its drop would start where no runtime is left.
     tokio::task::yield_now().await;
     let copies_wanted = match config.cluster {
         Some(_) => metadata::copies_beside_others(&member),
         None => metadata::copies_wanted(&member),
     };
-    let old = ReplicaOptions { copies_wanted, ..metadata::replica_options(around, &member) };
+    let old = ReplicaOptions { copies_wanted, ..metadata::replica_options(env, &member) };
     let source = source(&member, old.clone(), from).await?;
     check_name(&member, &source)?;
     let plan = words::plan(&member, &source);
@@ -116,19 +76,17 @@ pub(super) async fn recover(
         println!("nothing was changed; run it again with --yes to do this");
         return Ok(());
     }
-    let next = Next {
-        host: new_host_id(&around.ambient),
-        epoch: last_epoch(&member, &source).next(new_host_id(&around.ambient).0),
-    };
-    place::clear(around, &member.host)?;
-    let made = make(around, &member, source, old, &next).await;
+    let next =
+        Next { host: new_host_id(&env.ambient), epoch: last_epoch(&member, &source).next(new_host_id(&env.ambient).0) };
+    clear(env, &member.host).map_err(|cause| HostError::System { doing: "make the directory recovering", cause })?;
+    let made = make(env, &member, source, old, &next).await;
     if let Err(error) = made {
         // The unfinished metadata is useless and takes space.
-        let _ = place::clear(around, &member.host);
+        let _ = clear(env, &member.host);
         return Err(error);
     }
-    let host = enter(around, member.host, &next)?;
-    write_report(around, &host, &plan)?;
+    let host = enter(env, member.host, &next)?;
+    write_report(env, &host, &plan)?;
     println!("{}", words::done(&next.host));
     Ok(())
 }
@@ -176,13 +134,13 @@ fn open(path: &Path) -> Result<ExportReader<BufReader<File>>, RecoveryError> {
 
 /// Makes the new metadata in `recovering/`, and proves that it can be read and changed.
 async fn make(
-    around: &Surroundings,
+    env: &Environment,
     member: &Member,
     source: Source,
     old: ReplicaOptions,
     next: &Next,
 ) -> Result<(), HostError> {
-    let drives = old.drives.iter().cloned().map(place::beside).collect();
+    let drives = old.drives.iter().cloned().map(beside).collect();
     let new = ReplicaOptions { host: next.host, drives, transport: Arc::new(NoOtherHosts), first_start: true, ..old };
     let (handle, exported) = match source {
         Source::Own { remains, old } => {
@@ -195,14 +153,14 @@ async fn make(
         }
     };
     let handle = handle.map_err(MetadataError::from)?;
-    let changed = change(around, member, &handle, (next, exported)).await;
+    let changed = change(env, member, &handle, (next, exported)).await;
     handle.shutdown().await;
     changed
 }
 
 /// Registers the host under its new id in the new metadata, and records that shards of unknown blobs are kept.
 async fn change(
-    around: &Surroundings,
+    env: &Environment,
     member: &Member,
     metadata: &MetaHandle,
     (next, exported): (&Next, Option<UnixMs>),
@@ -217,7 +175,7 @@ async fn change(
         joined: UnixMs(0),
         first_node: None,
     };
-    let at = around.ambient.clock.unix_ms();
+    let at = env.ambient.clock.unix_ms();
     let fence = view.fence().map_err(MetadataError::from)?.next_time();
     let recovery = RecoveryRecord { epoch: next.epoch, at, host: next.host, exported, keeps_unknown: true };
     let changes = [
@@ -247,20 +205,20 @@ fn place_of(member: &Member, hosts: Vec<HostRecord>) -> Result<HostId, RecoveryE
 }
 
 /// Writes the new id to the drives, which gives the former group up, and moves the new metadata into its place.
-fn enter(around: &Surroundings, host: HostDrives, next: &Next) -> Result<HostDrives, HostError> {
-    let mut host = host.renamed(&*around.disk, next.host, next.epoch)?;
-    set_aside_all(around, &mut host, KEPT_BY_RECOVERY);
-    take_up(&*around.disk, &mut host);
-    let (disk, dirs) = (&*around.disk, host.usable_dirs());
+fn enter(env: &Environment, host: HostDrives, next: &Next) -> Result<HostDrives, HostError> {
+    let mut host = host.renamed(&*env.disk, next.host, next.epoch)?;
+    set_aside_all(env, &mut host, KEPT_BY_RECOVERY);
+    take_up(&*env.disk, &mut host);
+    let (disk, dirs) = (&*env.disk, host.usable_dirs());
     forget_founding(disk, &dirs).and_then(|()| forget_rejoining(disk, &dirs))?;
     Ok(host)
 }
 
-fn write_report(around: &Surroundings, host: &HostDrives, plan: &str) -> Result<(), HostError> {
-    let report = format!("recovery-{}.txt", around.ambient.clock.unix_ms().0);
+fn write_report(env: &Environment, host: &HostDrives, plan: &str) -> Result<(), HostError> {
+    let report = format!("recovery-{}.txt", env.ambient.clock.unix_ms().0);
     for dir in host.usable_dirs() {
         let path: PathBuf = dir.join("meta").join(&report);
-        let written = replace_file(&*around.disk, &path, format!("{plan}\n").as_bytes());
+        let written = replace_file(&*env.disk, &path, format!("{plan}\n").as_bytes());
         written.map_err(|cause| HostError::System { doing: "write the report of the recovery", cause })?;
         println!("this report is kept in {}", path.display());
     }

@@ -1,20 +1,21 @@
 //! The command `sherd rejoin`: an operator decides that a stopped host rejoins its cluster as another member. It prints
 //! first what that means, and records the decision for the next start only with `--yes`.
 
-use super::{RejoinError, keep};
+use super::keep;
 use crate::config::{Config, RejoinWish};
-use crate::host::{HostError, Surroundings, wanted_geometry};
+use crate::host::environment::{Environment, wanted_geometry};
+use crate::host::error::{HostError, RejoinError};
 use crate::storage::identity::{
     DriveState, HostDrives, Prepared, SystemLocks, forget_rejoining, prepare_host, read_rejoining,
 };
 
 const WHY: &str = "an operator decided it (sherd rejoin)";
 
-pub(in crate::host) fn rejoin(config: &Config, around: &Surroundings, wish: RejoinWish) -> Result<(), HostError> {
+pub(in crate::host) fn rejoin(config: &Config, env: &Environment, wish: RejoinWish) -> Result<(), HostError> {
     let Some(cluster) = &config.cluster else { return Err(RejoinError::Alone.into()) };
-    let prepared = prepare_host(&*around.disk, &config.data, wanted_geometry(config), &around.ambient, &SystemLocks)?;
+    let prepared = prepare_host(&*env.disk, &config.data, wanted_geometry(config), &env.ambient, &SystemLocks)?;
     let Prepared::Known(host) = prepared else { return Err(RejoinError::NothingHere.into()) };
-    let kept = read_rejoining(&*around.disk, &host.usable_dirs(), host.host)?.filter(|kept| kept.decided);
+    let kept = read_rejoining(&*env.disk, &host.usable_dirs(), host.host)?.filter(|kept| kept.decided);
     match wish {
         RejoinWish::Explain => {
             explain(&cluster.name, &host);
@@ -27,11 +28,11 @@ pub(in crate::host) fn rejoin(config: &Config, around: &Surroundings, wish: Rejo
         }
         RejoinWish::Decide => {
             explain(&cluster.name, &host);
-            keep(around, &host, true, WHY.to_owned())?;
+            keep(env, &host, true, WHY.to_owned())?;
             println!("decided; start the host");
         }
         RejoinWish::Cancel => {
-            forget_rejoining(&*around.disk, &host.usable_dirs())?;
+            forget_rejoining(&*env.disk, &host.usable_dirs())?;
             println!("the next start goes on as host {:016x}", host.host.0);
         }
     }

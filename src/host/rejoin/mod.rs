@@ -1,7 +1,7 @@
 //! Rejoining: a host returns to its cluster as another member, with the shards that its drives hold.
 //!
 //! A member of the metadata group that lost its log, or the end of it, must never vote again under its id. So the host
-//! draws a new id and asks the cluster to replace the old one (`cluster::come_back_as_another`). Once the cluster has
+//! draws a new id and asks the cluster to replace the old one (`come_back_as_another`). Once the cluster has
 //! decided that, the host writes the new id to its drives, sets its metadata aside and starts without any: the leader
 //! sends all of it.
 //!
@@ -10,17 +10,16 @@
 //! holder of acknowledged entries, and an operator decides (`sherd rejoin`). Nothing is changed before a majority
 //! without this host has decided it.
 
+mod coming_back;
 mod command;
-mod set_aside;
 
+pub(super) use coming_back::come_back_as_another;
 pub(super) use command::rejoin;
-pub(super) use set_aside::{
-    KEPT_BY_RECOVERY, KEPT_BY_REJOIN, owner, set_aside, set_aside_all, set_aside_of_others, what_is_set_aside,
-};
 
-use super::cluster::{self, Member};
+use super::cluster::Member;
+use super::environment::Environment;
+use super::error::HostError;
 use super::metadata::{self, MetadataError, Replica};
-use super::{HostError, Surroundings};
 use crate::api::StartupProgress;
 use crate::config::{Config, DATA_SETTING, with_data};
 use crate::storage::identity::{
@@ -34,26 +33,12 @@ use std::process::Command;
 /// The running program's image, even if its file was replaced.
 const THIS_PROGRAM: &str = "/proc/self/exe";
 
-#[derive(Debug, thiserror::Error)]
-pub enum RejoinError {
-    #[error(
-        "this host is alone, and has no cluster to come back to (SHERD_HOSTS); for damaged metadata see sherd salvage"
-    )]
-    Alone,
-    #[error("the directories are empty: start the host, which joins its cluster by itself")]
-    NothingHere,
-}
-
 /// Returns the rejoin that was decided before this start, if any. A host that its cluster has given up is refused until
 /// an operator decides a rejoin: with others that were given up it could elect a leader, and lose what that
 /// acknowledges.
-pub(super) fn decided(
-    around: &Surroundings,
-    config: &Config,
-    prepared: &Prepared,
-) -> Result<Option<Rejoining>, HostError> {
+pub(super) fn decided(env: &Environment, config: &Config, prepared: &Prepared) -> Result<Option<Rejoining>, HostError> {
     let (Some(_), Prepared::Known(host)) = (&config.cluster, prepared) else { return Ok(None) };
-    match read_rejoining(&*around.disk, &host.usable_dirs(), host.host)? {
+    match read_rejoining(&*env.disk, &host.usable_dirs(), host.host)? {
         Some(kept) if kept.decided => Ok(Some(kept)),
         Some(kept) if kept.given_up => Err(HostError::GivenUp { why: kept.why }),
         _ => Ok(None),
@@ -67,31 +52,31 @@ pub(super) fn is_mended_by(config: &Config, error: &MetadataError) -> bool {
 
 /// Rejoins as another member after the metadata did not start. Waits until the other hosts have decided it.
 pub(super) async fn after_loss(
-    around: &Surroundings,
+    env: &Environment,
     config: &Config,
     member: Member,
     error: &MetadataError,
     progress: &StartupProgress,
 ) -> Result<(Member, Replica), HostError> {
     progress.set(vec![format!("waiting for its cluster to take it back as another member: {error}")]);
-    let rejoining = keep(around, &member.host, false, error.to_string())?;
+    let rejoining = keep(env, &member.host, false, error.to_string())?;
     let host = member.off_the_network().await;
-    let member = cluster::come_back_as_another(around, config, host, &rejoining, progress).await?;
-    let replica = metadata::start(around, &member).await?;
+    let member = come_back_as_another(env, config, host, &rejoining, progress).await?;
+    let replica = metadata::start(env, &member).await?;
     Ok((member, replica))
 }
 
 /// Records that a host is to rejoin. An id that was drawn before is kept, since the cluster may know the host by it
 /// already; but not the id in the record of a host that was given up, which was never sent and is in copies of its
 /// directories, too.
-fn keep(around: &Surroundings, host: &HostDrives, decided: bool, why: String) -> Result<Rejoining, IdentityError> {
+fn keep(env: &Environment, host: &HostDrives, decided: bool, why: String) -> Result<Rejoining, IdentityError> {
     let wanted = OwnDrives::of(host.host, &host.drives);
-    let kept = read_rejoining(&*around.disk, &wanted.dirs, wanted.host)?;
+    let kept = read_rejoining(&*env.disk, &wanted.dirs, wanted.host)?;
     let drawn = kept.as_ref().filter(|kept| !kept.given_up);
-    let to = drawn.map_or_else(|| new_host_id(&around.ambient), |kept| kept.to);
+    let to = drawn.map_or_else(|| new_host_id(&env.ambient), |kept| kept.to);
     let decided = decided || kept.is_some_and(|kept| kept.decided);
     let rejoining = Rejoining::new(wanted.host, to, decided, why);
-    keep_rejoining(&*around.disk, &wanted.dirs, &rejoining)?;
+    keep_rejoining(&*env.disk, &wanted.dirs, &rejoining)?;
     Ok(rejoining)
 }
 
@@ -110,24 +95,24 @@ impl OwnDrives {
 
     /// Records for all later starts that the cluster has given the host up. Returns the error that the process ends
     /// with.
-    pub fn note_given_up(&self, around: &Surroundings, why: String) -> HostError {
-        let to = new_host_id(&around.ambient);
+    pub fn note_given_up(&self, env: &Environment, why: String) -> HostError {
+        let to = new_host_id(&env.ambient);
         let given_up = Rejoining { given_up: true, ..Rejoining::new(self.host, to, false, why.clone()) };
-        match keep_rejoining(&*around.disk, &self.dirs, &given_up) {
+        match keep_rejoining(&*env.disk, &self.dirs, &given_up) {
             Ok(()) => HostError::GivenUp { why },
             Err(error) => error.into(),
         }
     }
 
     /// Records that the host must rejoin as another member. Returns the error that the process ends with.
-    pub fn decide(&self, around: &Surroundings, why: String) -> HostError {
-        let kept = match read_rejoining(&*around.disk, &self.dirs, self.host) {
+    pub fn decide(&self, env: &Environment, why: String) -> HostError {
+        let kept = match read_rejoining(&*env.disk, &self.dirs, self.host) {
             Ok(kept) => kept,
             Err(error) => return error.into(),
         };
-        let to = kept.map_or_else(|| new_host_id(&around.ambient), |kept| kept.to);
+        let to = kept.map_or_else(|| new_host_id(&env.ambient), |kept| kept.to);
         tracing::error!(why, "this host comes back to its cluster as another member; its process starts again");
-        match keep_rejoining(&*around.disk, &self.dirs, &Rejoining::new(self.host, to, true, why)) {
+        match keep_rejoining(&*env.disk, &self.dirs, &Rejoining::new(self.host, to, true, why)) {
             Ok(()) => {
                 HostError::StartsAgain { why: "this host comes back to its cluster as another member", data: None }
             }
@@ -136,8 +121,8 @@ impl OwnDrives {
     }
 
     /// Returns true if this host has recorded `other` as the id under which it rejoins.
-    pub fn asked_to_be(&self, around: &Surroundings, other: HostId) -> bool {
-        let kept = read_rejoining(&*around.disk, &self.dirs, self.host);
+    pub fn asked_to_be(&self, env: &Environment, other: HostId) -> bool {
+        let kept = read_rejoining(&*env.disk, &self.dirs, self.host);
         kept.is_ok_and(|kept| kept.is_some_and(|kept| kept.to == other))
     }
 }

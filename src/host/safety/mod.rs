@@ -15,9 +15,9 @@ mod words;
 
 use crate::actors::drives::health::{Contents, HostState, NodeHealth, ReplicaState};
 use crate::actors::healer::{Amount, Snapshot, Tally};
-use crate::api::{BlobsShown, Bounds, LossesShown, RepairsShown, Safety};
+use crate::api::{BlobsJson, Bounds, LossesJson, RepairsJson, Safety};
 use crate::storage::meta::record::BlobRef;
-use crate::storage::ring::{Guarantee, Losses, Ring, Standing};
+use crate::storage::ring::{Availability, Guarantee, Losses, Ring};
 use crate::types::{BlobId, Geometry, HostId, NodeId, ShardNumber};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -30,7 +30,7 @@ pub(super) struct Facts<'a> {
     /// Nodes whose shards are missing: they are out of service, or new and not filled yet.
     pub absent: BTreeSet<NodeId>,
     /// The availability of each node for new shards.
-    pub standing: &'a dyn Fn(NodeId) -> Standing,
+    pub availability: &'a dyn Fn(NodeId) -> Availability,
     /// The voters of the metadata with the states of their replicas, as they last reported.
     pub voters: BTreeMap<HostId, ReplicaState>,
     /// The index of a log entry that every replica which follows the log has applied.
@@ -147,7 +147,7 @@ impl Facts<'_> {
     fn full(&self) -> Vec<NodeId> {
         let nodes = self.ring.nodes().iter().map(|node| node.id);
         let is_full =
-            |node: &NodeId| (self.standing)(*node) == Standing::Full && self.health.unwritable(*node).is_none();
+            |node: &NodeId| (self.availability)(*node) == Availability::Full && self.health.unwritable(*node).is_none();
         nodes.filter(is_full).collect()
     }
 
@@ -167,7 +167,7 @@ pub(super) fn assess(facts: &Facts<'_>) -> Safety {
     let parity = u64::from(facts.geometry.parity);
     let amount = |of: fn(&Tally) -> Amount, shards_each: u64| blobs(facts, missing, of, shards_each);
     let without_spare = match parity {
-        0 => BlobsShown::default(),
+        0 => BlobsJson::default(),
         parity => amount(|tally| tally.without_spare, parity),
     };
     let promised = guarantee(facts);
@@ -183,9 +183,9 @@ pub(super) fn assess(facts: &Facts<'_>) -> Safety {
     let is_disturbed = facts.stuck_leader().is_some() || facts.out_of_touch(None).is_some();
     let serving = match is_disturbed {
         true => Losses::NONE,
-        false => now.min(facts.ring.losses_for_writes(facts.geometry, facts.standing)).min(gateways(facts)),
+        false => now.min(facts.ring.losses_for_writes(facts.geometry, facts.availability)).min(gateways(facts)),
     };
-    let shown = |losses: Losses| LossesShown {
+    let shown = |losses: Losses| LossesJson {
         domains: promised.has_domains.then_some(losses.domains),
         hosts: losses.hosts,
         drives: losses.drives,
@@ -241,14 +241,14 @@ fn missing_shards(facts: &Facts<'_>) -> Bounds {
 
 /// Returns bounds of the number of blobs that each lack at least `shards_each` shards. `of` selects their count in the
 /// tally.
-fn blobs(facts: &Facts<'_>, missing: Bounds, of: fn(&Tally) -> Amount, shards_each: u64) -> BlobsShown {
+fn blobs(facts: &Facts<'_>, missing: Bounds, of: fn(&Tally) -> Amount, shards_each: u64) -> BlobsJson {
     let all = facts.snapshot.counts.map_or(0, |counts| counts.blobs);
     let bound = (missing.at_most / shards_each).min(all);
     let counted = facts.tally().map(of).unwrap_or_default();
     let at_least = counted.blobs.min(bound);
     let at_most = if facts.exact().is_some() { at_least } else { bound };
     let bytes_counted = if at_least == 0 { 0 } else { counted.bytes };
-    BlobsShown { blobs: Bounds { at_least, at_most }, bytes_counted }
+    BlobsJson { blobs: Bounds { at_least, at_most }, bytes_counted }
 }
 
 /// Returns the losses that the data survives. Until the census has counted, assumes the worst blob: one that has the
@@ -277,7 +277,7 @@ fn survives(facts: &Facts<'_>, missing: Bounds, queued_each: usize) -> Losses {
 
 /// Returns the losses that a blob would survive that is written now.
 fn of_new(facts: &Facts<'_>) -> Losses {
-    let Ok(placement) = facts.ring.place(BlobId(0), facts.geometry, facts.standing) else { return Losses::ANY };
+    let Ok(placement) = facts.ring.place(BlobId(0), facts.geometry, facts.availability) else { return Losses::ANY };
     let missing: Vec<ShardNumber> = placement.missing().collect();
     let blob = BlobRef { id: BlobId(0), size_bytes: 0, geometry: placement.geometry, placement: placement.nodes };
     let mut tally = Tally::new(BTreeSet::new(), facts.ring.epoch(), 0);
@@ -292,11 +292,11 @@ fn gateways(facts: &Facts<'_>) -> Losses {
     Losses { domains: domains.saturating_sub(1), hosts: up.len().saturating_sub(1), drives: usize::MAX }
 }
 
-fn repairs(facts: &Facts<'_>) -> RepairsShown {
+fn repairs(facts: &Facts<'_>) -> RepairsJson {
     let (queued, speed) = (facts.repairs(), facts.snapshot.repaired_per_1000_seconds);
     let eta_seconds = match queued {
         0 => Some(0),
         queued => queued.saturating_mul(1000).checked_div(speed),
     };
-    RepairsShown { queued, repaired_per_minute: speed.saturating_mul(60) / 1000, eta_seconds }
+    RepairsJson { queued, repaired_per_minute: speed.saturating_mul(60) / 1000, eta_seconds }
 }

@@ -2,7 +2,7 @@
 
 use super::{Facts, metadata};
 use crate::actors::drives::health::Contents;
-use crate::storage::ring::Standing;
+use crate::storage::ring::Availability;
 use crate::types::{HostId, NodeId};
 
 /// The decision whether a host may be stopped, with its reason.
@@ -91,8 +91,8 @@ fn not_certain(facts: &Facts<'_>, host: HostId) -> Option<String> {
 
 fn not_writable(facts: &Facts<'_>, host: HostId) -> Option<String> {
     let without = |node: NodeId| match facts.ring.host_of(node) {
-        Some(of) if of == host => Standing::Down,
-        _ => (facts.standing)(node),
+        Some(of) if of == host => Availability::Down,
+        _ => (facts.availability)(node),
     };
     let refusal = facts.ring.check_writable(facts.geometry, without).err()?;
     Some(format!("writes would be refused: {refusal}"))

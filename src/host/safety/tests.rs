@@ -6,7 +6,7 @@ use crate::actors::healer::{Snapshot, Tally, absent};
 use crate::actors::peers::Doubts;
 use crate::api::{Bounds, Safety, Verdict};
 use crate::storage::meta::record::{BlobRef, Counts, Held, HeldRecord};
-use crate::storage::ring::{Layout, LayoutNode, Ring, Standing};
+use crate::storage::ring::{Availability, Layout, LayoutNode, Ring};
 use crate::types::{BlobId, Epoch, Geometry, HostId, NodeId, ShardNumber};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -39,7 +39,7 @@ impl Store {
         let geometry = Geometry { data, parity, chunk_size_bytes: 4096 };
         let blob = |number: u128| {
             let id = BlobId((number << 80) | (number * 0x9e37_79b9));
-            let placement = ring.place(id, geometry, |_| Standing::Live).expect("all are live").nodes;
+            let placement = ring.place(id, geometry, |_| Availability::Live).expect("all are live").nodes;
             BlobRef { id, size_bytes: 1000, geometry, placement }
         };
         let blobs = (1..=blobs).map(blob).collect();
@@ -160,10 +160,10 @@ impl Store {
     fn judge<T>(&self, judge: impl FnOnce(&Facts<'_>) -> T) -> T {
         let health = self.board.current();
         let absent = absent(self.ring.nodes().iter().map(|node| node.id), &health, &Doubts::default());
-        let standing = |node: NodeId| match health.in_service(node) {
-            true if self.full.contains(&node) => Standing::Full,
-            true => Standing::Live,
-            false => Standing::Down,
+        let availability = |node: NodeId| match health.in_service(node) {
+            true if self.full.contains(&node) => Availability::Full,
+            true => Availability::Live,
+            false => Availability::Down,
         };
         judge(&Facts {
             own: HostId(0),
@@ -173,7 +173,7 @@ impl Store {
             snapshot: self.snapshot(&absent),
             is_current: true,
             absent,
-            standing: &standing,
+            availability: &availability,
             voters: self.replicas.clone(),
             applied_before: 100,
             to_move: 0,

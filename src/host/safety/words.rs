@@ -2,7 +2,7 @@
 
 use super::{Facts, metadata};
 use crate::actors::drives::health::Contents;
-use crate::api::{BlobsShown, Safety};
+use crate::api::{BlobsJson, Safety};
 use crate::types::{HostId, NodeId};
 use std::collections::BTreeMap;
 
@@ -59,7 +59,7 @@ pub(super) fn reasons(facts: &Facts<'_>, safety: &Safety) -> Vec<String> {
     if missing.at_most > 0 {
         reasons.push(format!("{missing} {} missing", shards_are(missing.at_most)));
     }
-    let lacking = |amount: BlobsShown, what: &str| {
+    let lacking = |amount: BlobsJson, what: &str| {
         (amount.blobs.at_least > 0).then(|| format!("{} objects or parts of objects {what}", amount.blobs))
     };
     reasons.extend(lacking(safety.unreadable, "cannot be read"));

@@ -1,11 +1,12 @@
 //! The file system behind a trait: that of the machine (`system`), or a simulated one that drops, tears and reorders
-//! unsynced writes (`sim`). Every durable byte of the program goes through it.
+//! unsynced writes (`sim`), which a release does not have. Every durable byte of the program goes through it.
 //!
 //! The contract of all implementations: written bytes are durable after `sync_data` of the file *and*, if the file is
 //! newly created or renamed, after `sync_dir` of its directory. A new directory is an entry of its parent like any
 //! file. After a failed sync, a later sync of the same bytes does not make them durable. Nothing else is promised.
 
 mod durable;
+#[cfg(any(test, fuzzing, debug_assertions))]
 pub mod sim;
 mod system;
 

@@ -1,11 +1,12 @@
 //! Ordered tables of byte keys and values, which hold derived state: the shard index and the metadata tables. One trait
 //! has two implementations: `fjall` on a drive, and `memory` for simulation and tests, whose power cut keeps a prefix
-//! of the commits. `reviving` reopens tables that failed while the process runs; `watched` records that a read failed.
+//! of the commits; a release has only the first. `reviving` reopens tables that failed while the process runs; `watched` records that a read failed.
 //!
 //! A commit is atomic, and commits are ordered: after a crash the tables are in the state after some prefix of the
 //! commits, which includes every commit before the last `persist`.
 
 pub mod fjall;
+#[cfg(any(test, fuzzing, debug_assertions))]
 pub mod memory;
 pub mod reviving;
 pub mod watched;

@@ -2,12 +2,11 @@
 //! drive. The targets make checksums and lengths right first, so that the code behind those checks is reached.
 
 use super::codec::{self, Record, decode_command, decode_entry, encode_command, encode_entry};
-use super::command::{Change, Command, CreateBucket};
+use super::command::{AnswerRow, Change, Command, CreateBucket};
 use super::record::{
-    AnswerRow, AnswersRecord, BlobRef, BucketRow, CompletedRecord, Counts, DocumentRow, EventRow, FenceRecord,
-    GarbageRow, HeldRecord, HostRecord, LayoutRecord, LeftoverRow, NodeRecord, NullVersionRow, ObjectVersion, PartRow,
-    Pick, RecoveryRecord, RegisteredRecord, RemovedRecord, RepairRow, RolesRecord, SharedRow, UploadRow, Usage,
-    VersionRow,
+    AnswersRecord, BlobRef, BucketRow, CompletedRecord, Counts, DocumentRow, EventRow, FenceRecord, GarbageRow,
+    HeldRecord, HostRecord, LayoutRecord, LeftoverRow, NodeRecord, NullVersionRow, ObjectVersion, PartRow, Pick,
+    RecoveryRecord, RegisteredRecord, RemovedRecord, RepairRow, RolesRecord, SharedRow, UploadRow, Usage, VersionRow,
 };
 use super::snapshot::SnapshotInstaller;
 use super::tables::{DroppedList, TABLES, key_of_version, shard_of_leftover_key, split_upload_key};

@@ -1,5 +1,6 @@
 //! The metadata state machine: its tables and records, the changes and how they are decided, and lookups.
 
+mod applied;
 mod apply;
 mod checksum;
 pub mod codec;
@@ -7,14 +8,15 @@ pub mod command;
 pub mod configuration;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
-mod listing;
+pub mod listing;
 pub mod record;
 mod renames;
 pub mod snapshot;
 pub mod tables;
 pub mod view;
 
-pub use apply::{Applied, ApplyEntry, MetaTables};
+pub use applied::Applied;
+pub use apply::{ApplyEntry, MetaTables};
 pub use checksum::checksum_after_append;
 
 #[cfg(test)]

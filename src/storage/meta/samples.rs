@@ -1,16 +1,16 @@
 //! Sample values for the tests of the metadata.
 
 use super::command::{
-    AppendObject, Change, CompleteUpload, CompletedPart, CopyVersion, CreateBucket, CreateUpload, DeleteConditions,
-    DeleteVersion, Deletion, PutObject, PutPart, RenameObject, RenameSource, RenameToken, Reply, WriteConditions,
+    AnswerRow, AppendObject, Change, CompleteUpload, CompletedPart, CopyVersion, CreateBucket, CreateUpload,
+    DeleteConditions, DeleteVersion, Deletion, PutObject, PutPart, RenameObject, RenameSource, RenameToken, Reply,
+    WriteConditions,
 };
 use super::record::{
-    Acl, AdvanceClock, AnswerRow, AnswersRecord, BlobRef, Body, BucketDocument, BucketRecord, BucketRow,
-    BucketSettings, Checksum, ChecksumAlgorithm, ChecksumKind, ClockRecord, ClockSetting, ClockSource, CompletedRecord,
-    Counts, DeleteMarker, ETag, EventDraft, EventRow, GarbageRow, Grant, Grantee, Held, HeldRecord, HostRecord,
-    LayoutRecord, LeftoverRow, Manifest, NodeRecord, NodeState, ObjectHeaders, ObjectVersion, PartRow, Permission,
-    Quota, RemovedRecord, RepairRow, Retention, RetentionMode, RolesRecord, Traits, UploadRecord, UploadRow, Version,
-    Versioning,
+    Acl, AdvanceClock, AnswersRecord, BlobRef, Body, BucketDocument, BucketRecord, BucketRow, BucketSettings, Checksum,
+    ChecksumAlgorithm, ChecksumKind, ClockRecord, ClockSetting, ClockSource, CompletedRecord, Counts, DeleteMarker,
+    ETag, EventDraft, EventRow, GarbageRow, Grant, Grantee, Held, HeldRecord, HostRecord, LayoutRecord, LeftoverRow,
+    Manifest, NodeRecord, NodeState, ObjectHeaders, ObjectVersion, PartRow, Permission, Quota, RemovedRecord,
+    RepairRow, Retention, RetentionMode, RolesRecord, Traits, UploadRecord, UploadRow, Version, Versioning,
 };
 use crate::types::{
     BlobId, BucketId, Epoch, Geometry, HostId, Incarnation, ManifestId, NodeId, Roles, ShardNumber, UnixMs, UploadId,

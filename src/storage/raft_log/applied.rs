@@ -1,7 +1,6 @@
 //! The position up to which a state machine has applied the log. It is stored with the tables (in `TablesAt`) and at
 //! the head of every snapshot. Encoding: version u8 = 1, then postcard.
 
-use super::history::Point;
 use super::record::{LogEntry, Members, Payload, Position, RecordFault};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -38,6 +37,13 @@ impl Chain {
         head.copy_from_slice(&hash[..16]);
         Self(u128::from_le_bytes(head))
     }
+}
+
+/// An applied entry, and the chain up to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Point {
+    pub at: Position,
+    pub chain: Chain,
 }
 
 /// The position up to which a state machine has applied the log, with the membership and the chain at that position.

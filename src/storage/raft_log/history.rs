@@ -1,20 +1,11 @@
 //! The last applied entries of a replica, each with its chain, which replicas compare with each other. A chain covers
 //! all entries before it, so that one index that both replicas remember is enough.
 
-use super::applied::{AppliedAt, Chain};
-use super::record::Position;
-use serde::{Deserialize, Serialize};
+use super::applied::{AppliedAt, Point};
 use std::collections::VecDeque;
 
 /// The number of points that a history keeps.
 const POINTS_MAX: usize = 4096;
-
-/// An applied entry, and the chain up to it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Point {
-    pub at: Position,
-    pub chain: Chain,
-}
 
 /// The last points of one replica, with consecutive indexes.
 #[derive(Clone, Debug, Default)]

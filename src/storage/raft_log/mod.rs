@@ -15,8 +15,8 @@ mod recovery;
 mod tables_at;
 mod tape;
 
-pub use applied::{AppliedAt, Chain, OutOfOrder};
-pub use history::{History, Point};
+pub use applied::{AppliedAt, Chain, OutOfOrder, Point};
+pub use history::History;
 pub use index::{EntryPlace, LogIndex};
 pub use merge::{MergeError, merge};
 pub use mirror_set::{ChoiceError, CopyFound, DriveFound, MirrorChoice, MirrorSet, MirrorSetFault, choose};

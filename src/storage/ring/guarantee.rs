@@ -1,7 +1,7 @@
 //! The guarantee of a layout: how many domains, hosts or drives may be lost while every complete blob stays readable,
 //! and how many may be down while writes go on. Pure.
 
-use super::place::{Caps, Standing};
+use super::place::{Availability, Caps};
 use super::{Ring, write_quorum};
 use crate::types::{Geometry, NodeId};
 use std::fmt;
@@ -126,9 +126,9 @@ const LOSSES_MAX: usize = 32;
 
 impl Ring {
     /// Returns the further losses, from the current state of the nodes, after which new blobs can still be written.
-    pub fn losses_for_writes(&self, geometry: Geometry, standing: impl Fn(NodeId) -> Standing) -> Losses {
+    pub fn losses_for_writes(&self, geometry: Geometry, availability: impl Fn(NodeId) -> Availability) -> Losses {
         let live: Vec<usize> = (0..self.nodes.len())
-            .filter(|&at| self.active[at] && standing(self.nodes[at].id) == Standing::Live)
+            .filter(|&at| self.active[at] && availability(self.nodes[at].id) == Availability::Live)
             .collect();
         let count = |lost: Lost| {
             let least = |geometry: Geometry| {

@@ -11,7 +11,7 @@ use crate::types::{BlobId, Epoch, Geometry, NodeId, ShardNumber};
 
 /// The current availability of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub enum Availability {
     Live,
     /// The node has no room: it serves only reads and deletes.
     Full,
@@ -81,14 +81,14 @@ impl Ring {
         &self,
         blob: BlobId,
         wanted: Geometry,
-        standing: impl Fn(NodeId) -> Standing,
+        availability: impl Fn(NodeId) -> Availability,
     ) -> Result<Placement, PlaceRefusal> {
         let order = self.order_of(self.partition_of(blob));
-        let standings: Vec<Standing> = self.nodes.iter().map(|node| standing(node.id)).collect();
-        let geometry = self.writable_geometry(wanted, &standings)?;
+        let availabilities: Vec<Availability> = self.nodes.iter().map(|node| availability(node.id)).collect();
+        let geometry = self.writable_geometry(wanted, &availabilities)?;
         let least = self.least_caps(geometry);
         let caps = least.raised(geometry);
-        let live = |at: usize| standings[at] == Standing::Live;
+        let live = |at: usize| availabilities[at] == Availability::Live;
         let mut choice = Choice::new(self, geometry.shards());
         choice.take(order, &live, least);
         choice.take(order, &live, caps);
@@ -112,15 +112,19 @@ impl Ring {
     }
 
     /// Fails with the reason if no blob could be placed now.
-    pub fn check_writable(&self, wanted: Geometry, standing: impl Fn(NodeId) -> Standing) -> Result<(), PlaceRefusal> {
-        let standings: Vec<Standing> = self.nodes.iter().map(|node| standing(node.id)).collect();
-        self.writable_geometry(wanted, &standings).map(|_| ())
+    pub fn check_writable(
+        &self,
+        wanted: Geometry,
+        availability: impl Fn(NodeId) -> Availability,
+    ) -> Result<(), PlaceRefusal> {
+        let availabilities: Vec<Availability> = self.nodes.iter().map(|node| availability(node.id)).collect();
+        self.writable_geometry(wanted, &availabilities).map(|_| ())
     }
 
     /// Returns the geometry in which enough shards can be written now.
-    fn writable_geometry(&self, wanted: Geometry, standings: &[Standing]) -> Result<Geometry, PlaceRefusal> {
-        let fitting = self.geometry_on(wanted, &|at| standings[at] == Standing::Live);
-        fitting.ok_or_else(|| self.refusal(wanted, standings))
+    fn writable_geometry(&self, wanted: Geometry, availabilities: &[Availability]) -> Result<Geometry, PlaceRefusal> {
+        let fitting = self.geometry_on(wanted, &|at| availabilities[at] == Availability::Live);
+        fitting.ok_or_else(|| self.refusal(wanted, availabilities))
     }
 
     /// Returns the geometry in which the usable nodes take enough shards: the wanted one, else one with fewer data
@@ -144,17 +148,17 @@ impl Ring {
 
     /// Returns the reason for which the live nodes do not take enough shards. It is a lack of space only if there would
     /// be too few nodes with room even after all absent nodes came back.
-    fn refusal(&self, wanted: Geometry, standings: &[Standing]) -> PlaceRefusal {
+    fn refusal(&self, wanted: Geometry, availabilities: &[Availability]) -> PlaceRefusal {
         let configured = self.active_count();
         if configured == 0 {
             return PlaceRefusal::NoDrives;
         }
         let needed = write_quorum(wanted, 1).min(configured);
-        let active = standings.iter().zip(&self.active).filter(|(_, active)| **active);
-        let count = |which: Standing| active.clone().filter(|(standing, _)| **standing == which).count();
-        let (live, full) = (count(Standing::Live), count(Standing::Full));
+        let active = availabilities.iter().zip(&self.active).filter(|(_, active)| **active);
+        let count = |which: Availability| active.clone().filter(|(availability, _)| **availability == which).count();
+        let (live, full) = (count(Availability::Live), count(Availability::Full));
         let geometry = wanted;
-        if full > 0 && self.geometry_on(wanted, &|at| standings[at] != Standing::Full).is_none() {
+        if full > 0 && self.geometry_on(wanted, &|at| availabilities[at] != Availability::Full).is_none() {
             PlaceRefusal::TooFewWithRoom { full, configured, needed, geometry }
         } else if live >= needed {
             PlaceRefusal::TooFewHosts { live, configured, geometry }

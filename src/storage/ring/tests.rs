@@ -1,7 +1,7 @@
 //! Placement: the bounds of nodes, hosts and domains, an even spread, and few moves after a change of the layout.
 
 use super::{
-    Layout, LayoutNode, PlaceRefusal, Placement, Ring, Standing, auto_geometry, auto_geometry_of_hosts, moves,
+    Availability, Layout, LayoutNode, PlaceRefusal, Placement, Ring, auto_geometry, auto_geometry_of_hosts, moves,
     pointless_parity, weight_of_capacity, write_quorum,
 };
 use crate::storage::meta::record::{HostRecord, LayoutRecord, NodeRecord, NodeState};
@@ -26,8 +26,8 @@ fn blobs(count: u128) -> impl Iterator<Item = BlobId> {
         .map(|number| BlobId((number << 80) | (number.wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060) & ((1 << 80) - 1))))
 }
 
-fn all_live(_: NodeId) -> Standing {
-    Standing::Live
+fn all_live(_: NodeId) -> Availability {
+    Availability::Live
 }
 
 fn per_host(ring: &Ring, placement: &Placement) -> BTreeMap<HostId, usize> {
@@ -118,8 +118,8 @@ fn p7_shards_of_a_node_that_is_down_stay_its_own_and_are_reported_missing() {
     let ring = ring(1, 4);
     let down = NodeId(2);
     for blob in blobs(200) {
-        let standing = |node| if node == down { Standing::Down } else { Standing::Live };
-        let placement = ring.place(blob, geometry(2, 2), standing).expect("three of four are live");
+        let availability = |node| if node == down { Availability::Down } else { Availability::Live };
+        let placement = ring.place(blob, geometry(2, 2), availability).expect("three of four are live");
         assert_eq!(placement.nodes[3], down, "the missing shard is the last");
         assert_eq!(placement.missing().collect::<Vec<_>>(), vec![ShardNumber(3)]);
     }
@@ -128,9 +128,9 @@ fn p7_shards_of_a_node_that_is_down_stay_its_own_and_are_reported_missing() {
 #[test]
 fn a_spare_node_takes_the_shard_of_one_that_is_down() {
     let ring = ring(1, 5);
-    let standing = |node| if node == NodeId(2) { Standing::Down } else { Standing::Live };
+    let availability = |node| if node == NodeId(2) { Availability::Down } else { Availability::Live };
     for blob in blobs(100) {
-        let placement = ring.place(blob, geometry(2, 2), standing).expect("four of five are live");
+        let placement = ring.place(blob, geometry(2, 2), availability).expect("four of five are live");
         assert_eq!(placement.missing().count(), 0);
         assert!(!placement.nodes.contains(&NodeId(2)));
     }
@@ -138,8 +138,8 @@ fn a_spare_node_takes_the_shard_of_one_that_is_down() {
 
 #[test]
 fn one_of_three_drives_down_narrows_2_1_to_1_1() {
-    let standing = |node| if node == NodeId(0) { Standing::Down } else { Standing::Live };
-    let placement = ring(1, 3).place(BlobId(1), geometry(2, 1), standing).expect("two are live");
+    let availability = |node| if node == NodeId(0) { Availability::Down } else { Availability::Live };
+    let placement = ring(1, 3).place(BlobId(1), geometry(2, 1), availability).expect("two are live");
     assert_eq!((placement.geometry.data, placement.geometry.parity), (1, 1));
     assert_eq!((placement.writable, placement.quorum, placement.missing().count()), (2, 2, 0));
 }
@@ -147,9 +147,9 @@ fn one_of_three_drives_down_narrows_2_1_to_1_1() {
 #[test]
 fn a_host_down_never_puts_two_shards_of_single_parity_on_one_host() {
     let ring = ring(3, 2);
-    let standing = |node: NodeId| if node.0 < 100 { Standing::Down } else { Standing::Live };
+    let availability = |node: NodeId| if node.0 < 100 { Availability::Down } else { Availability::Live };
     for blob in blobs(100) {
-        let placement = ring.place(blob, geometry(2, 1), standing).expect("two hosts are live");
+        let placement = ring.place(blob, geometry(2, 1), availability).expect("two hosts are live");
         assert_eq!(per_host(&ring, &placement).into_values().collect::<Vec<_>>(), vec![1, 1]);
         assert_eq!(placement.geometry.data, 1);
     }
@@ -157,15 +157,15 @@ fn a_host_down_never_puts_two_shards_of_single_parity_on_one_host() {
 
 #[test]
 fn below_the_quorum_the_refusal_says_what_is_missing() {
-    let two_down = |node: NodeId| if node.0 < 2 { Standing::Down } else { Standing::Live };
+    let two_down = |node: NodeId| if node.0 < 2 { Availability::Down } else { Availability::Live };
     let refusal = ring(1, 4).place(BlobId(1), geometry(2, 2), two_down).expect_err("two of four");
     assert_eq!(refusal.to_string(), "2 of 4 drives are in service; writes at 2+2 need 3");
-    let full = |node: NodeId| if node.0 < 2 { Standing::Full } else { Standing::Live };
+    let full = |node: NodeId| if node.0 < 2 { Availability::Full } else { Availability::Live };
     let refusal = ring(1, 4).check_writable(geometry(2, 2), full).expect_err("two have room");
     assert!(matches!(refusal, PlaceRefusal::TooFewWithRoom { full: 2, needed: 3, .. }), "{refusal}");
-    let one_down = |node: NodeId| if node.0 < 1 { Standing::Down } else { Standing::Live };
+    let one_down = |node: NodeId| if node.0 < 1 { Availability::Down } else { Availability::Live };
     assert!(ring(1, 2).check_writable(geometry(1, 1), one_down).is_err(), "one copy alone is no quorum");
-    assert!(ring(1, 1).check_writable(geometry(1, 0), |_| Standing::Down).is_err());
+    assert!(ring(1, 1).check_writable(geometry(1, 0), |_| Availability::Down).is_err());
     assert!(Ring::new(&Layout::default()).check_writable(geometry(1, 0), all_live).is_err(), "no nodes at all");
 }
 
@@ -173,17 +173,17 @@ fn below_the_quorum_the_refusal_says_what_is_missing() {
 #[test]
 fn a_store_is_out_of_space_only_if_no_returning_node_would_help() {
     let one_each = |node: NodeId| match node.0 {
-        0 => Standing::Full,
-        1 => Standing::Down,
-        _ => Standing::Live,
+        0 => Availability::Full,
+        1 => Availability::Down,
+        _ => Availability::Live,
     };
     let refusal = ring(1, 4).check_writable(geometry(2, 2), one_each).expect_err("two have room");
     assert!(matches!(refusal, PlaceRefusal::TooFewLive { live: 3, full: 1, needed: 3, .. }), "{refusal}");
     assert_eq!(refusal.to_string(), "3 of 4 drives are in service, 1 of them full; writes at 2+2 need 3");
     let two_full = |node: NodeId| match node.0 {
-        0 | 1 => Standing::Full,
-        2 => Standing::Down,
-        _ => Standing::Live,
+        0 | 1 => Availability::Full,
+        2 => Availability::Down,
+        _ => Availability::Live,
     };
     let refusal = ring(1, 4).check_writable(geometry(2, 2), two_full).expect_err("one has room");
     assert!(matches!(refusal, PlaceRefusal::TooFewWithRoom { full: 2, needed: 3, .. }), "{refusal}");
@@ -296,10 +296,10 @@ proptest! {
         }
         let down = guarantee.hosts_down_for_writes;
         for first in 0..=drives.len() - down {
-            let standing = |node: NodeId| {
-                if (first..first + down).contains(&(node.0 as usize / 100)) { Standing::Down } else { Standing::Live }
+            let availability = |node: NodeId| {
+                if (first..first + down).contains(&(node.0 as usize / 100)) { Availability::Down } else { Availability::Live }
             };
-            prop_assert!(ring.check_writable(geometry, standing).is_ok(), "{first} of {drives:?} {guarantee:?}");
+            prop_assert!(ring.check_writable(geometry, availability).is_ok(), "{first} of {drives:?} {guarantee:?}");
         }
     }
 
@@ -393,7 +393,7 @@ fn a_draining_node_takes_no_new_shards_and_is_still_known() {
     }
     assert_eq!(ring.host_of(NodeId(101)), Some(HostId(1)));
     assert!(!ring.is_active(NodeId(101)) && ring.is_active(NodeId(200)) && !ring.is_active(NodeId(7)));
-    let refusal = ring.place(BlobId(1), geometry(4, 2), |_| Standing::Down).expect_err("none is live");
+    let refusal = ring.place(BlobId(1), geometry(4, 2), |_| Availability::Down).expect_err("none is live");
     assert_eq!(refusal.to_string(), "0 of 4 drives are in service; writes at 4+2 need 4");
     let none = Ring::new(&layout.with_draining([0, 1, 100, 101, 200, 201].map(NodeId)));
     assert!(none.wanted(none.partition_of(BlobId(1)), geometry(1, 0)).is_none());
@@ -447,11 +447,11 @@ fn the_losses_that_writes_survive_hold_in_the_worst_case() {
         let nodes: Vec<NodeId> = ring.nodes().iter().map(|node| node.id).collect();
         let hosts: Vec<HostId> = (0..hosts).map(HostId).collect();
         let gone_at_first = |down: &[NodeId]| {
-            let standing = |node| if down.contains(&node) { Standing::Down } else { Standing::Live };
-            let claimed = ring.losses_for_writes(geometry, standing);
+            let availability = |node| if down.contains(&node) { Availability::Down } else { Availability::Live };
+            let claimed = ring.losses_for_writes(geometry, availability);
             let survives = |lost: &[NodeId]| {
-                let standing = |node| if lost.contains(&node) { Standing::Down } else { standing(node) };
-                ring.check_writable(geometry, standing).is_ok()
+                let availability = |node| if lost.contains(&node) { Availability::Down } else { availability(node) };
+                ring.check_writable(geometry, availability).is_ok()
             };
             let of_drives = |count: usize| subsets(&nodes, count).iter().all(|lost| survives(lost));
             let of_hosts = |count: usize| {

@@ -109,10 +109,6 @@ impl NamedKey {
         Self { enabled, ..self }
     }
 
-    pub fn with_description(self, description: &str) -> Self {
-        Self { description: description.to_owned(), ..self }
-    }
-
     /// Returns the key with all versions wrapped by the current root key; `None` if they already are.
     pub fn rewrapped(&self, roots: &RootKeys, entropy: &dyn Entropy) -> Result<Option<Self>, SealingError> {
         if self.is_under(roots) {

@@ -17,10 +17,11 @@ mod segment_reader;
 mod survey;
 
 pub use batch::{Batch, BatchPlan, CheckedRecord, Mark};
-pub use format::{RECORD_HEADER_BYTES, SEGMENT_HEADER_BYTES, WAL_FORMAT_VERSION};
-pub use open::{CorruptSpot, LostRecord, OpenedLog, Resumption, open_log};
+pub use format::{RECORD_HEADER_BYTES, SEGMENT_HEADER_BYTES};
+pub use open::{OpenedLog, Resumption, open_log};
 pub use options::{Durability, LogIdentity, LogKind, LogOptions, ReplayRule};
 pub use read::{SegmentCheck, SegmentScan, check_segment, read_many, read_record, scan_segment};
+pub use recovery::{CorruptSpot, LostRecord};
 pub use segment::{Segment, SegmentTable, prepare_segment, retire_segment};
 pub use survey::{BadSpots, survey_log};
 

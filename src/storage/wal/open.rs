@@ -1,40 +1,14 @@
 //! Opening a log: sorts the files of its directory, replays its records, and determines where appends continue.
 
 use super::format::{BLOCK, Fault, HeaderFault, SEGMENT_HEADER_BYTES, SegmentHeader, decode_segment_header, log_tag};
-use super::recovery::{Replay, Replayed};
+use super::recovery::{CorruptSpot, Replay, Replayed};
 use super::segment::{FileRole, Segment, file_role};
-use super::{LogOptions, RecordKey, RecordKind, ReplayRule, ScannedRecord, WalError};
+use super::{LogOptions, ReplayRule, ScannedRecord, WalError};
 use crate::limits::{LOG_BATCH_BYTES_MAX, LOG_FREE_SEGMENTS_MAX};
 use crate::storage::disk::{Caching, Disk, OpenMode, create_dir_durably, rewrite_and_sync};
 use crate::types::{Lsn, SegmentId};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-
-/// A bad spot in a log: a position at which a record is expected and none is valid.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CorruptSpot {
-    pub file: String,
-    pub at: Lsn,
-    pub expected: String,
-    pub found: String,
-    /// The lost record, if its header is valid and only its body is not.
-    pub record: Option<LostRecord>,
-}
-
-/// A record whose body is lost.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LostRecord {
-    pub kind: RecordKind,
-    pub key: RecordKey,
-    pub origin: Lsn,
-}
-
-impl CorruptSpot {
-    pub(super) fn new(path: &Path, at: Lsn, fault: &Fault) -> Self {
-        let (expected, found) = (fault.expected.clone(), fault.found.clone());
-        Self { file: path.display().to_string(), at, expected, found, record: None }
-    }
-}
 
 /// The position at which appends continue after a replay.
 #[derive(Clone, Debug)]

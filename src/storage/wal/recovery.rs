@@ -3,15 +3,41 @@
 
 use super::format::{EntryKind, Fault, RecordHeader, SEGMENT_HEADER_BYTES};
 use super::lookahead::{BadSpot, Lookahead, Verdict};
-use super::open::{CorruptSpot, LostRecord};
 use super::segment::Segment;
 use super::segment_reader::{Found, SegmentReader};
-use super::{Location, LogOptions, ReplayRule, ScannedRecord, WalError};
+use super::{Location, LogOptions, RecordKey, RecordKind, ReplayRule, ScannedRecord, WalError};
 use crate::types::{Lsn, SegmentId};
 use bytes::Bytes;
+use std::path::Path;
 use std::sync::Arc;
 
 const FIRST_RECORD: u32 = SEGMENT_HEADER_BYTES as u32;
+
+/// A bad spot in a log: a position at which a record is expected and none is valid.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CorruptSpot {
+    pub file: String,
+    pub at: Lsn,
+    pub expected: String,
+    pub found: String,
+    /// The lost record, if its header is valid and only its body is not.
+    pub record: Option<LostRecord>,
+}
+
+/// A record whose body is lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LostRecord {
+    pub kind: RecordKind,
+    pub key: RecordKey,
+    pub origin: Lsn,
+}
+
+impl CorruptSpot {
+    pub(super) fn new(path: &Path, at: Lsn, fault: &Fault) -> Self {
+        let (expected, found) = (fault.expected.clone(), fault.found.clone());
+        Self { file: path.display().to_string(), at, expected, found, record: None }
+    }
+}
 
 /// The result of a replay.
 pub(super) struct Replayed {
@@ -202,7 +228,7 @@ fn lost(header: &RecordHeader) -> Option<LostRecord> {
     Some(LostRecord { kind, key: header.key, origin: header.origin })
 }
 
-pub(super) fn scanned(kind: super::RecordKind, header: &RecordHeader, body: Bytes) -> ScannedRecord {
+pub(super) fn scanned(kind: RecordKind, header: &RecordHeader, body: Bytes) -> ScannedRecord {
     ScannedRecord {
         kind,
         key: header.key,

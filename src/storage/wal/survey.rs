@@ -2,7 +2,8 @@
 //! reports its bad spots.
 
 use super::format::log_tag;
-use super::open::{CorruptSpot, check_headers};
+use super::open::check_headers;
+use super::recovery::CorruptSpot;
 use super::recovery::Replay;
 use super::segment::{FileRole, Segment, file_role};
 use super::{LogOptions, ScannedRecord, WalError};

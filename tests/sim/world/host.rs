@@ -15,8 +15,8 @@ use sherd::actors::upkeep::{ClusterContext, Compaction, Fencing, Probing, Reclam
 use sherd::storage::disk::sim::{DriveFault, SimDisk};
 use sherd::storage::disk::{CallKind, Disk};
 use sherd::storage::meta::command::{Change, DeleteVersion, Reply};
+use sherd::storage::meta::listing::{ListQuery, Listed};
 use sherd::storage::meta::record::{BlobRef, NodeRecord, NodeState, Pick, Version, VersionRow};
-use sherd::storage::meta::view::{ListQuery, Listed};
 use sherd::types::{BlobId, BucketId, NodeId, ShardId, ShardNumber};
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,11 +1,19 @@
 //! Drives that have left the mirror since the start: whether they return by themselves, and which set was written to
 //! their mirror file. Pure.
 
-use super::files::Ground;
 use crate::storage::raft_log::MirrorSet;
 use crate::types::NodeId;
 use std::collections::BTreeMap;
 use std::io;
+
+/// Whether the directories of a drive's mirror file may be created.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ground {
+    /// The directories must exist: if they do not, the drive is gone.
+    Laid,
+    /// The drive may have been emptied: missing directories are created.
+    Bare,
+}
 
 /// The reason for which a drive leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,7 +125,7 @@ impl AwayDrives {
 #[cfg(test)]
 mod tests {
     use super::{Absence, AwayDrives};
-    use crate::actors::consensus::mirror::files::Ground;
+    use crate::actors::consensus::mirror::away::Ground;
     use crate::storage::raft_log::MirrorSet;
     use crate::types::{HostId, NodeId};
 

@@ -1,29 +1,14 @@
 //! Opens the copy of the log on one drive, replaying its records, or begins an empty one.
 
-use crate::actors::consensus::shared::{Drive, Offload};
-use crate::actors::log::{LogHandle, Threads};
-use crate::ambient::Ambient;
-use crate::storage::buffer::BufferPool;
+use crate::actors::consensus::shared::{CopyOpener, Drive, Offload};
+use crate::actors::log::LogHandle;
 use crate::storage::disk::{Disk, create_dir_durably};
 use crate::storage::raft_log::{RecoveredCopy, Recovery, Tape, TapeReader};
-use crate::storage::wal::{CorruptSpot, Durability, LogOptions, OpenedLog, ReplayRule, WalError, open_log, survey_log};
-use crate::types::{ClusterId, Lsn, NodeId};
+use crate::storage::wal::{CorruptSpot, LogOptions, OpenedLog, ReplayRule, WalError, open_log, survey_log};
+use crate::types::{Lsn, NodeId};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-
-/// Options for opening log copies.
-#[derive(Clone, Debug)]
-pub struct CopyOpener {
-    pub cluster: ClusterId,
-    pub ambient: Ambient,
-    pub pool: BufferPool,
-    pub durability: Durability,
-    pub segment_bytes: u32,
-    pub threads: Threads,
-    /// The replay rule for copies already on a drive.
-    pub replay: ReplayRule,
-}
 
 fn end_of(opened: &OpenedLog) -> String {
     let end = opened.end();

@@ -1,27 +1,18 @@
 //! Writes the mirror files of the drives while the process runs. Writes to one drive are done one after the other, and
 //! none replaces a newer set: a write that hangs may end long after it was given up, and must not undo a later one.
 
-use super::away::Absence;
+use super::away::{Absence, Ground};
 use crate::actors::consensus::shared::{Drive, Offload};
-use crate::actors::consensus::start::write_mirror_file;
-use crate::storage::disk::replace_file;
+use crate::storage::disk::{Disk, create_dir_durably, replace_file};
 use crate::storage::raft_log::MirrorSet;
 use crate::types::NodeId;
 use futures::future::{BoxFuture, FutureExt};
 use std::collections::BTreeMap;
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Mutex;
-
-/// Whether the directories of a drive's mirror file may be created.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ground {
-    /// The directories must exist: if they do not, the drive is gone.
-    Laid,
-    /// The drive may have been emptied: missing directories are created.
-    Bare,
-}
 
 pub struct MirrorFiles {
     offload: Offload,
@@ -71,6 +62,13 @@ impl MirrorFiles {
     }
 }
 
+/// Makes the directories that the file needs durable, then the file.
+pub fn write_mirror_file(disk: &dyn Disk, path: &Path, set: &MirrorSet) -> io::Result<()> {
+    let meta = path.parent().unwrap_or(Path::new("/"));
+    create_dir_durably(disk, meta)?;
+    replace_file(disk, path, &set.encode())
+}
+
 /// A drive to which the mirror file could not be written.
 pub struct FileFault {
     pub node: NodeId,
@@ -90,7 +88,8 @@ pub async fn bounded(node: NodeId, patience: Duration, write: BoxFuture<'static,
 
 #[cfg(test)]
 mod tests {
-    use super::{Ground, MirrorFiles};
+    use super::MirrorFiles;
+    use crate::actors::consensus::mirror::away::Ground;
     use crate::actors::consensus::shared::{Drive, DriveRole, Offload};
     use crate::storage::disk::read_file;
     use crate::storage::disk::sim::SimDisk;

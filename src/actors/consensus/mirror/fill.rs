@@ -1,8 +1,7 @@
 //! Fills a drive with a copy of the log, while the other copies go on: first the current snapshot, then the retained
 //! entries, in rounds until few are missing. The mirror appends those when the copy joins it.
 
-use super::store::read_entries;
-use crate::actors::consensus::shared::{Shared, no_longer_here};
+use crate::actors::consensus::shared::{Shared, no_longer_here, read_entries};
 use crate::actors::consensus::state::SnapshotStore;
 use crate::actors::log::LogHandle;
 use crate::storage::raft_log::{LogIndex, LogRecord, Position};

@@ -6,12 +6,11 @@ mod copy;
 mod files;
 mod fill;
 mod leaving;
-mod message;
 mod returning;
 mod store;
 mod task;
 
-pub use copy::{CopyOpener, FoundCopy};
-pub use message::ToMirror;
-pub use store::{LogStore, read_entries};
+pub use copy::FoundCopy;
+pub use files::write_mirror_file;
+pub use store::LogStore;
 pub use task::Mirror;

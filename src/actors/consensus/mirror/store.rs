@@ -2,18 +2,15 @@
 //! answered when every live copy has it on stable storage. The store numbers the operations and hands them to the
 //! mirror in order. It waits for them only where openraft requires it (votes and truncations).
 
-use super::message::{Done, ToMirror};
 use crate::actors::consensus::contradiction;
 use crate::actors::consensus::raft_types::{
     Entry, LogId, MetaGroup, Vote, ballot_of, entry_of, log_entry_of, log_id_of, position_of, vote_of,
 };
-use crate::actors::consensus::shared::{Shared, locked};
-use crate::actors::log::LogHandle;
+use crate::actors::consensus::shared::{Shared, locked, read_entries};
+use crate::actors::consensus::to_mirror::{Done, ToMirror};
 use crate::limits::RAFT_READ_BYTES_MAX;
-use crate::storage::raft_log::{EntryPlace, LogEntry, LogRecord, Payload, Position};
+use crate::storage::raft_log::{LogEntry, LogRecord, Payload};
 use crate::storage::wal::progress::Ack;
-use crate::storage::wal::{Location, RecordKind};
-use crate::types::NodeId;
 use openraft::storage::{IOFlushed, RaftLogStorage};
 use openraft::{LogState, OptionalSend, RaftLogReader};
 use std::fmt::Debug;
@@ -55,45 +52,6 @@ impl LogStore {
     /// Returns the entries of `from..to` that the log has, from memory or from the copies.
     pub async fn read(&self, from: u64, to: u64) -> io::Result<Vec<LogEntry>> {
         read_entries(&self.shared, from, to).await
-    }
-}
-
-/// Returns the entries of `from..to` that the log has, from memory or from the copies.
-pub async fn read_entries(shared: &Arc<Shared>, from: u64, to: u64) -> io::Result<Vec<LogEntry>> {
-    let places = shared.index().entries(from, to);
-    if places.iter().all(|place| matches!(place, EntryPlace::Here(_))) {
-        return places.into_iter().map(|place| load(&[], place)).collect();
-    }
-    let logs: Vec<(NodeId, LogHandle)> = {
-        let drives = shared.drives();
-        drives.by_node.iter().filter_map(|(node, drive)| Some((*node, drive.log.clone()?))).collect()
-    };
-    shared.offload.run(move || places.into_iter().map(|place| load(&logs, place)).collect()).await?
-}
-
-/// Returns the entry at a place. If it is not in memory, reads the copies in turn until one gives it; blocks then.
-fn load(logs: &[(NodeId, LogHandle)], place: EntryPlace) -> io::Result<LogEntry> {
-    let (at, copies) = match place {
-        EntryPlace::Here(entry) => return Ok(entry),
-        EntryPlace::Stored { at, copies } => (at, copies),
-    };
-    for (node, location) in copies {
-        let Some((_, log)) = logs.iter().find(|(held, _)| *held == node) else { continue };
-        match load_from(log, at, location) {
-            Ok(entry) => return Ok(entry),
-            Err(why) => {
-                tracing::warn!(%node, index = at.index, %why, "an entry cannot be read from a copy of the metadata log")
-            }
-        }
-    }
-    Err(io::Error::other(format!("entry {} can be read from no copy of the metadata log", at.index)))
-}
-
-fn load_from(log: &LogHandle, at: Position, location: Location) -> Result<LogEntry, String> {
-    let body = log.read(LogRecord::entry_key(at.index), location).map_err(|error| error.to_string())?;
-    match LogRecord::decode(RecordKind::RaftEntry, &body).map_err(|fault| fault.to_string())? {
-        LogRecord::Entry { entry, .. } if entry.at == at => Ok(entry),
-        other => Err(format!("expected the entry at {at:?}, found {other:?}")),
     }
 }
 

@@ -8,14 +8,14 @@
 //! is given up only if another copy holds all that was answered; the last such copy is waited for. Refuses everything
 //! once no copy is left.
 
+use super::away::Ground;
 use super::away::{Absence, AbsenceNumber, AwayDrives};
-use super::files::{FileFault, Ground, MirrorFiles, bounded};
+use super::files::{FileFault, MirrorFiles, bounded};
 use super::fill::{Fill, Filled, fill};
 use super::leaving::LeavingDrives;
-use super::message::{Done, ToMirror, all_lost, answer};
-use crate::actors::consensus::shared::{Drive, DriveRole, Shared};
-use crate::actors::consensus::start::ReplicaDrive;
+use crate::actors::consensus::shared::{Drive, DriveRole, ReplicaDrive, Shared};
 use crate::actors::consensus::state::SnapshotStore;
+use crate::actors::consensus::to_mirror::{Done, ToMirror, all_lost, answer};
 use crate::actors::log::LogHandle;
 use crate::limits::PROPOSAL_WAIT_MAX;
 use crate::metrics::MIRROR_COPIES;

@@ -11,8 +11,7 @@ use super::messages::{
 use crate::actors::consensus::raft_types::{
     LogId, MetaGroup, Vote, ballot_of, log_id_of, position_of, raft_id, vote_of,
 };
-use crate::actors::consensus::replicas::{DurableState, Others};
-use crate::actors::consensus::shared::Offload;
+use crate::actors::consensus::shared::{DurableState, Offload, Others};
 use crate::actors::consensus::state::{SnapshotFile, SnapshotReader};
 use crate::ambient::Ambient;
 use crate::limits::SNAPSHOT_PIECE_BYTES;

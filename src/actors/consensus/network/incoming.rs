@@ -4,10 +4,9 @@
 //! replaced.
 
 use super::messages::{InstallSnapshot, Installing, PieceTaken, SnapshotPiece};
-use crate::actors::consensus::apply::MetaRaft;
 use crate::actors::consensus::raft_types::{Vote, ballot_of, log_id_of, vote_of};
 use crate::actors::consensus::shared::{Offload, Shared, locked};
-use crate::actors::consensus::state::{SnapshotFile, verify_snapshot};
+use crate::actors::consensus::state::{MetaRaft, SnapshotFile, verify_snapshot};
 use crate::limits::SNAPSHOT_PIECE_BYTES;
 use crate::storage::disk::{Caching, Disk, DiskFile, OpenMode, create_dir_durably};
 use crate::storage::raft_log::Ballot;

@@ -6,11 +6,10 @@ use super::messages::{
     Appended, AskVote, InstallSnapshot, MessageFault, PieceTaken, SnapshotPiece, Transfer, Transferred, Voted, decode,
     decode_append, decode_plain, encode_plain, require_leader,
 };
-use crate::actors::consensus::apply::MetaRaft;
 use crate::actors::consensus::contradiction;
 use crate::actors::consensus::raft_types::{ballot_of, log_id_of, position_of, vote_of};
-use crate::actors::consensus::replicas::Others;
-use crate::actors::consensus::shared::Shared;
+use crate::actors::consensus::shared::{Others, Shared};
+use crate::actors::consensus::state::MetaRaft;
 use crate::ambient::Ambient;
 use crate::net::GroupError;
 use bytes::Bytes;

@@ -2,12 +2,14 @@
 
 use super::merging::MergedCopies;
 use super::tables::FoundTables;
-use super::{ReplicaDrive, ReplicaOptions, StartError};
-use crate::actors::consensus::mirror::{CopyOpener, FoundCopy, read_entries};
+use super::{ReplicaOptions, StartError};
+use crate::actors::consensus::mirror::{FoundCopy, write_mirror_file};
 use crate::actors::consensus::raft_types::raft_id;
-use crate::actors::consensus::shared::{Drive, DriveRole, Drives, Shared, SoleVoter, mirror_file, no_longer_here};
+use crate::actors::consensus::shared::{
+    CopyOpener, Drive, DriveRole, Drives, ReplicaDrive, Shared, SoleVoter, mirror_file, no_longer_here, read_entries,
+};
 use crate::actors::log::LogHandle;
-use crate::storage::disk::{Disk, create_dir_durably, read_file, replace_file};
+use crate::storage::disk::read_file;
 use crate::storage::meta::codec::decode_entry;
 use crate::storage::raft_log::{
     ChoiceError, CopyFound, DriveFound, LogIndex, LogRecord, MirrorChoice, MirrorSet, Payload, Position, RecoveredCopy,
@@ -18,7 +20,6 @@ use crate::types::{NodeId, UnixMs};
 use arc_swap::ArcSwapOption;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex};
 use tokio::sync::{Notify, watch};
@@ -230,13 +231,6 @@ async fn merge_copies(
             Err(refused.into())
         }
     }
-}
-
-/// Makes the directories that the file needs durable, then the file.
-pub fn write_mirror_file(disk: &dyn Disk, path: &Path, set: &MirrorSet) -> io::Result<()> {
-    let meta = path.parent().unwrap_or(Path::new("/"));
-    create_dir_durably(disk, meta)?;
-    replace_file(disk, path, &set.encode())
 }
 
 /// Brings every selected copy to the same end, drops those that fail, and makes the resulting set durable.

@@ -1,7 +1,7 @@
 //! Merges damaged copies of the log that are whole together.
 
 use super::ReplicaOptions;
-use crate::actors::consensus::mirror::CopyOpener;
+use crate::actors::consensus::shared::CopyOpener;
 use crate::storage::raft_log::{LogIndex, RecoveredCopy, merge};
 use crate::types::{Lsn, NodeId};
 use std::collections::{BTreeMap, BTreeSet};

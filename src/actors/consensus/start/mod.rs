@@ -7,23 +7,20 @@ mod recovery;
 mod salvage;
 mod tables;
 
-use super::apply::{ApplyParts, ConsensusApply, MetaRaft, SnapshotPolicy};
+use super::apply::{ApplyParts, ConsensusApply, SnapshotPolicy};
 use super::clock::ClusterClock;
-use super::forward::{forward_permits, proposal_permits};
-use super::handle::{GroupId, Inner, MetaHandle};
-use super::members::lead_with_tables;
-use super::mirror::{LogStore, Mirror, ToMirror};
+use super::handle::{GroupId, Inner, MetaHandle, forward_permits, keep_comparing, lead_with_tables, proposal_permits};
+use super::mirror::{LogStore, Mirror};
 use super::network::{Hearing, Link, Patience, Peers, Server};
 use super::raft_types::{SeededRuntime, raft_id};
-use super::reads::confirm_sole_voter;
-use super::replicas::{Others, keep_comparing};
-use super::shared::{Drive, DriveRole, Offload, Shared};
-use super::state::{SnapshotDamaged, SnapshotStore, StateHome, StateMachine};
+use super::shared::{Offload, Others, ReplicaDrive, Shared};
+use super::sole_voter::confirm_sole_voter;
+use super::state::{MetaRaft, SnapshotDamaged, SnapshotStore, StateHome, StateMachine};
+use super::to_mirror::ToMirror;
 use crate::actors::log::Threads;
 use crate::ambient::Ambient;
 use crate::net::GroupTransport;
 use crate::storage::buffer::BufferPool;
-use crate::storage::disk::Disk;
 use crate::storage::raft_log::{ChoiceError, MirrorProgress, Position};
 use crate::storage::wal::Durability;
 use crate::types::{ClusterId, HostId, NodeId};
@@ -35,14 +32,12 @@ use recovery::vote_where_none_was;
 use salvage::keep_tables;
 use std::collections::BTreeMap;
 use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 use tables::{FoundTables, find_snapshot, find_tables};
 use tokio::sync::mpsc;
 
-pub use copies::write_mirror_file;
 pub use recovery::{Remains, recover_frames, recover_own, survey_recovery};
 pub use salvage::{Salvage, SalvageError, survey_salvage};
 
@@ -64,21 +59,6 @@ const LEASE_MARGIN: Duration = Duration::from_millis(100);
 /// The time within which a single host must become the leader of its group.
 const LEAD_PATIENCE: Duration = Duration::from_secs(10);
 const LEAD_POLL: Duration = Duration::from_millis(2);
-
-/// A drive of this host that is present.
-#[derive(Clone, Debug)]
-pub struct ReplicaDrive {
-    pub node: NodeId,
-    pub disk: Arc<dyn Disk>,
-    /// The drive's own directory; the replica uses `meta/` and `state/` in it.
-    pub dir: PathBuf,
-}
-
-impl ReplicaDrive {
-    pub fn into_idle(self) -> Drive {
-        Drive { disk: self.disk, dir: self.dir, log: None, role: DriveRole::Idle, is_out: false }
-    }
-}
 
 /// How a replica without a log becomes part of a group. A replica that has a log is part of one already.
 ///

@@ -5,13 +5,13 @@
 //! and one more entry that makes the host the only member. An acknowledged change is lost only if its entry never
 //! reached the former log of this host. An entry of that log which was not decided before becomes so.
 
-use super::copies::{SelectedCopies, select_copies, write_mirror_file};
+use super::copies::{SelectedCopies, select_copies};
 use super::tables::FoundTables;
-use super::{Forming, ReplicaDrive, ReplicaOptions, StartError, start};
+use super::{Forming, ReplicaOptions, StartError, start};
 use crate::actors::consensus::handle::MetaHandle;
-use crate::actors::consensus::mirror::{LogStore, read_entries};
+use crate::actors::consensus::mirror::{LogStore, write_mirror_file};
 use crate::actors::consensus::raft_types::{raft_id, vote_of};
-use crate::actors::consensus::shared::{Shared, mirror_file};
+use crate::actors::consensus::shared::{ReplicaDrive, Shared, mirror_file, read_entries};
 use crate::actors::consensus::state::{SnapshotStore, StatePlace, newest_on, write_snapshot};
 use crate::net::NoOtherHosts;
 use crate::storage::disk::create_dir_durably;

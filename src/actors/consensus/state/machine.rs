@@ -8,11 +8,10 @@ use super::digest::start_digest;
 use super::home::StateHome;
 use super::snapshots::{SaveError, SnapshotDamaged, SnapshotFile, SnapshotStore, stored_membership};
 use crate::actors::consensus::contradiction::check_snapshot;
-use crate::actors::consensus::mirror::read_entries;
 use crate::actors::consensus::raft_types::{
     Entry, LogId, MetaGroup, Replies, StoredMembership, log_entry_of, log_id_of,
 };
-use crate::actors::consensus::shared::{DriveRole, LostDrive, Shared, no_longer_here};
+use crate::actors::consensus::shared::{DriveRole, LostDrive, Shared, no_longer_here, read_entries};
 use crate::storage::kv::{Kv, KvRead, KvResult};
 use crate::storage::meta::MetaTables;
 use crate::storage::meta::command::Reply;

@@ -17,3 +17,9 @@ pub use machine::SnapshotBuilder;
 pub use machine::{StateMachine, StatePlace, lies_on_log};
 pub use sending::{SnapshotReader, verify_snapshot};
 pub use snapshots::{SaveError, SnapshotDamaged, SnapshotFile, SnapshotStore, has_file, newest_on, write_snapshot};
+
+use crate::actors::consensus::raft_types::MetaGroup;
+use openraft::Raft;
+
+/// The handle to openraft's core.
+pub type MetaRaft = Raft<MetaGroup, StateMachine>;

@@ -5,9 +5,9 @@
 //! File: magic "SHRDSNP1" · length u32 and crc32c u32 of the head, little-endian · head (`AppliedAt`) · the tables, in
 //! the frames of `storage::meta::snapshot`, each with its own checksum.
 
-use crate::actors::consensus::mirror::ToMirror;
 use crate::actors::consensus::raft_types::{LogId, MetaGroup, StoredMembership, log_id_of, membership_of};
 use crate::actors::consensus::shared::{CurrentSnapshot, Drive, LostDrive, Shared, no_longer_here};
+use crate::actors::consensus::to_mirror::ToMirror;
 use crate::defects::{Defect, has};
 use crate::storage::disk::{Caching, Disk, DiskFile, OpenMode, create_dir_durably};
 use crate::storage::kv::{Kv, KvError, KvRead};

@@ -5,8 +5,8 @@ use crate::actors::consensus::{FjallHome, MetaError, Offload, ReplicaOptions, st
 use crate::actors::log::Threads;
 use crate::storage::kv::fjall::TableMemory;
 use crate::storage::meta::command::{Refusal, Reply};
+use crate::storage::meta::listing::ListQuery;
 use crate::storage::meta::samples;
-use crate::storage::meta::view::ListQuery;
 use futures::future::join_all;
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -6,9 +6,9 @@
 //! next start replays them from the log.
 
 use super::blocking::{Blocking, ThreadsStopped, off_thread};
-use super::drive::{Drive, log_error};
+use super::context::NodeContext;
+use super::drive::{Drive, index_error, log_error, stopped_error};
 use super::health::Retired;
-use super::local_node::{NodeContext, index_error, stopped_error};
 use crate::limits::LATE_PUBLICATIONS_MAX;
 use crate::net::PeerError;
 use crate::storage::shard_index::{IndexError, IndexResult, ShardIndex, Ticket};

@@ -1,6 +1,6 @@
 //! Converts a version's row of the metadata into a row of an inventory.
 
-use super::rows::{InventoryRow, LockShown};
+use super::rows::{InventoryRow, LockColumns};
 use crate::actors::events::record::etag_text;
 use crate::storage::meta::record::{
     Acl, Grant, Grantee, ObjectVersion, Permission, Retention, RetentionMode, VersionRow,
@@ -66,12 +66,12 @@ fn encryption(sealing: &[u8]) -> &'static str {
     }
 }
 
-fn lock(retention: Retention) -> LockShown {
+fn lock(retention: Retention) -> LockColumns {
     let mode = match retention.mode {
         RetentionMode::Governance => "GOVERNANCE",
         RetentionMode::Compliance => "COMPLIANCE",
     };
-    LockShown { mode, until: retention.until }
+    LockColumns { mode, until: retention.until }
 }
 
 /// Returns the ACL in S3's JSON, encoded in base64. Without an ACL the owner has full control.

@@ -66,7 +66,7 @@ pub struct InventoryRow<'a> {
     pub is_multipart: bool,
     /// S3's name for the kind of encryption; empty without encryption.
     pub encryption: &'static str,
-    pub lock: Option<LockShown>,
+    pub lock: Option<LockColumns>,
     pub legal_hold: bool,
     /// S3's name for the checksum algorithm; empty without a checksum.
     pub checksum_algorithm: &'static str,
@@ -77,7 +77,7 @@ pub struct InventoryRow<'a> {
 }
 
 #[derive(Clone, Copy, Debug)]
-pub struct LockShown {
+pub struct LockColumns {
     /// `GOVERNANCE` or `COMPLIANCE`.
     pub mode: &'static str,
     pub until: UnixMs,
@@ -181,7 +181,7 @@ fn encode(key: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{InventoryField, InventoryRow, LockShown, line, schema};
+    use super::{InventoryField, InventoryRow, LockColumns, line, schema};
     use crate::types::UnixMs;
 
     fn shown(row: &InventoryRow<'_>, all_versions: bool, fields: &[InventoryField]) -> String {
@@ -199,7 +199,7 @@ mod tests {
             modified: UnixMs(1_470_881_470_000),
             etag: "e".to_owned(),
             is_multipart: true,
-            lock: Some(LockShown { mode: "COMPLIANCE", until: UnixMs(0) }),
+            lock: Some(LockColumns { mode: "COMPLIANCE", until: UnixMs(0) }),
             checksum_algorithm: "CRC32",
             owner: "o",
             ..InventoryRow::default()

@@ -250,7 +250,7 @@ fn a_failed_sync_poisons_the_log() {
         disk.fail_next_syncs(1);
         assert!(matches!(log.append(vec![record(2, 100)]).await, Err(WalError::OutOfService { .. })));
         assert!(matches!(log.append(vec![record(3, 100)]).await, Err(WalError::OutOfService { .. })));
-        assert!(matches!(log.append_relaxed(vec![record(4, 100)]).await, Err(WalError::OutOfService { .. })));
+        assert!(matches!(log.submit_relaxed(vec![record(4, 100)]).await, Err(WalError::OutOfService { .. })));
         let why = log.status().out_of_service.expect("out of service");
         assert!(why.contains("sync"), "{why}");
         assert!(log.close().await.is_err());
@@ -392,7 +392,7 @@ fn a_relaxed_append_to_a_strict_log_is_synced_without_a_further_append() {
     in_system(async {
         let disk = SimDisk::new(CAPACITY);
         let log = started(&disk);
-        let place = log.append_relaxed(vec![record(1, 10)]).await.expect("appended")[0];
+        let place = log.submit_relaxed(vec![record(1, 10)]).await.expect("appended")[0];
         until("it is synced", || log.status().synced > place.lsn).await;
         log.close().await.expect("closed");
     });

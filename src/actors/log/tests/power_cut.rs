@@ -71,7 +71,7 @@ async fn append_until_the_power_goes(
                 ledger.borrow_mut().submitted.extend(&numbers);
                 let relaxed = random.random_bool(0.1);
                 let records = numbers.iter().copied().map(record).collect();
-                let appended = if relaxed { log.append_relaxed(records).await } else { log.append(records).await };
+                let appended = if relaxed { log.submit_relaxed(records).await } else { log.append(records).await };
                 match appended {
                     Ok(places) => {
                         assert_eq!(places.len(), numbers.len());

@@ -27,14 +27,14 @@ const PAGE_ROWS: usize = 256;
 const KEYS: &str = "key/";
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct EncryptionKeysShown {
-    pub keys: Vec<EncryptionKeyShown>,
-    pub root_keys: Vec<RootKeyShown>,
+pub struct EncryptionKeysJson {
+    pub keys: Vec<EncryptionKeyJson>,
+    pub root_keys: Vec<RootKeyJson>,
 }
 
 /// A named encryption key. Times are milliseconds since 1970.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct EncryptionKeyShown {
+pub struct EncryptionKeyJson {
     pub id: String,
     pub description: String,
     pub created: u64,
@@ -49,7 +49,7 @@ pub struct EncryptionKeyShown {
 
 /// A root key, identified by a fingerprint.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RootKeyShown {
+pub struct RootKeyJson {
     pub id: String,
     /// True if new keys and secrets are wrapped with it.
     pub current: bool,
@@ -85,7 +85,7 @@ pub enum ChangeKey {
     },
 }
 
-pub(super) async fn list(admin: &Admin) -> Result<EncryptionKeysShown, Refusal> {
+pub(super) async fn list(admin: &Admin) -> Result<EncryptionKeysJson, Refusal> {
     let view = admin.gateway.meta().read().await.map_err(Refusal::unavailable)?;
     let mut roots: BTreeMap<[u8; 8], (u64, u64)> = BTreeMap::new();
     roots.extend(admin.roots.all().map(|root| (root.id().to_bytes(), (0, 0))));
@@ -102,14 +102,14 @@ pub(super) async fn list(admin: &Admin) -> Result<EncryptionKeysShown, Refusal> 
         Ok(())
     })?;
     let current = admin.roots.current().id().to_bytes();
-    let root = |(id, (encryption_keys, access_keys)): ([u8; 8], (u64, u64))| RootKeyShown {
+    let root = |(id, (encryption_keys, access_keys)): ([u8; 8], (u64, u64))| RootKeyJson {
         id: hex_simd::encode_to_string(id, hex_simd::AsciiCase::Lower),
         current: id == current,
         known: admin.roots.of_bytes(id).is_some(),
         encryption_keys,
         access_keys,
     };
-    Ok(EncryptionKeysShown { keys, root_keys: roots.into_iter().map(root).collect() })
+    Ok(EncryptionKeysJson { keys, root_keys: roots.into_iter().map(root).collect() })
 }
 
 /// Returns the documents of keys, sorted by id.
@@ -127,9 +127,9 @@ fn key_documents(view: &MetaView) -> Result<Vec<(String, DocumentRow)>, Refusal>
     }
 }
 
-fn shown(key: &NamedKey, admin: &Admin) -> EncryptionKeyShown {
+fn shown(key: &NamedKey, admin: &Admin) -> EncryptionKeyJson {
     let description = key.describe(&admin.roots);
-    EncryptionKeyShown {
+    EncryptionKeyJson {
         rotated: description.versions.last().map_or(description.created.0, |(_, made)| made.0),
         id: description.id,
         description: description.description,
@@ -140,7 +140,7 @@ fn shown(key: &NamedKey, admin: &Admin) -> EncryptionKeyShown {
     }
 }
 
-pub(super) async fn change(admin: &Admin, asked: ChangeKey) -> Result<EncryptionKeyShown, Refusal> {
+pub(super) async fn change(admin: &Admin, asked: ChangeKey) -> Result<EncryptionKeyJson, Refusal> {
     let now = admin.ambient.clock.unix_ms();
     let entropy = admin.ambient.entropy.as_ref();
     let changed = match &asked {

@@ -56,7 +56,7 @@ fn summary(call: &Call<'_>) -> Answered {
         ("MFADevices", 0),
         ("AccountMFAEnabled", 0),
     ];
-    Outcome::told(|xml| {
+    Outcome::lookup(|xml| {
         xml.within("SummaryMap", |xml| {
             for (key, value) in entries {
                 xml.within("entry", |xml| {
@@ -72,7 +72,7 @@ fn list_aliases(call: &Call<'_>) -> Answered {
     call.allow("iam:ListAccountAliases", "*", &[])?;
     let account = call.directory().account(call.account())?;
     let alias = account.and_then(|stored| stored.record.alias);
-    Outcome::told(|xml| {
+    Outcome::lookup(|xml| {
         xml.flag("IsTruncated", false);
         xml.texts("AccountAliases", alias.as_deref());
     })
@@ -96,7 +96,7 @@ fn delete_alias(call: &Call<'_>) -> Answered {
 
 fn nothing(call: &Call<'_>, action: &str, list: &str) -> Answered {
     call.allow(action, "*", &[])?;
-    Outcome::told(|xml| {
+    Outcome::lookup(|xml| {
         xml.flag("IsTruncated", false);
         xml.texts(list, []);
     })

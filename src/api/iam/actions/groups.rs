@@ -44,7 +44,7 @@ fn get(call: &Call<'_>) -> Answered {
     let group = call.directory().group(call.account(), name)?.record;
     let name = group.name.to_ascii_lowercase();
     let page = call.records(|user: &UserRecord| user.groups.contains(&name))?;
-    Outcome::told(|xml| {
+    Outcome::lookup(|xml| {
         xml.within("Group", |xml| entry(xml, &group));
         page.end(xml);
         xml.list("Users", &page.items, users::brief);
@@ -56,7 +56,7 @@ fn list(call: &Call<'_>) -> Answered {
     names::check_path_prefix(prefix)?;
     call.allow("iam:ListGroups", &names::arn(call.account(), "group", prefix, ""), &[])?;
     let page = call.records(|group: &GroupRecord| group.path.starts_with(prefix))?;
-    Outcome::told(|xml| {
+    Outcome::lookup(|xml| {
         page.end(xml);
         xml.list("Groups", &page.items, entry);
     })
@@ -99,7 +99,7 @@ fn of_user(call: &Call<'_>) -> Answered {
     let page = call.page_of(names, Clone::clone)?;
     let found = page.items.iter().map(|name| call.directory().group(call.account(), name));
     let found = found.collect::<Result<Vec<_>, _>>()?;
-    Outcome::told(|xml| {
+    Outcome::lookup(|xml| {
         page.end(xml);
         xml.list("Groups", &found, |xml, stored| entry(xml, &stored.record));
     })

@@ -116,7 +116,7 @@ fn get<H: Called>(call: &Call<'_>) -> Answered {
     let name = allowed::<H>(call, "Get", "Policy", None)?;
     let policy = call.required("PolicyName")?;
     let (holder, document) = holders::inline::<H>(call.editor, call.account(), name, policy)?;
-    Outcome::told(|xml| {
+    Outcome::lookup(|xml| {
         xml.text(&format!("{}Name", H::CALLED), holder.own_name());
         xml.text("PolicyName", policy);
         xml.document("PolicyDocument", &document);
@@ -127,7 +127,7 @@ fn list<H: Called>(call: &Call<'_>) -> Answered {
     let name = allowed::<H>(call, "List", "Policies", None)?;
     let holder = call.directory().named::<H>(call.account(), name)?.record;
     let page = call.page_of(holder.granted().inline.keys().cloned().collect(), Clone::clone)?;
-    Outcome::told(|xml| {
+    Outcome::lookup(|xml| {
         page.end(xml);
         xml.texts("PolicyNames", page.items.iter().map(String::as_str));
     })
@@ -159,7 +159,7 @@ fn list_attached<H: Called>(call: &Call<'_>) -> Answered {
     let below = |arn: &&String| IamArn::parse(arn).is_some_and(|arn| arn.path.starts_with(prefix));
     let attached: Vec<String> = holder.granted().attached.iter().filter(below).cloned().collect();
     let page = call.page_of(attached, Clone::clone)?;
-    Outcome::told(|xml| {
+    Outcome::lookup(|xml| {
         page.end(xml);
         xml.list("AttachedPolicies", &page.items, |xml, arn| {
             xml.text("PolicyName", IamArn::parse(arn).map_or("", |arn| arn.name));

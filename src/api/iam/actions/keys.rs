@@ -122,7 +122,7 @@ fn list(call: &Call<'_>) -> Answered {
     let whose = allow(call, "iam:ListAccessKeys")?;
     let (user, all) = keys::list(call.editor, call.account(), whose)?;
     let page = call.page_of(all, |key| key.id.clone())?;
-    Outcome::told(|xml| {
+    Outcome::lookup(|xml| {
         page.end(xml);
         xml.list("AccessKeyMetadata", &page.items, |xml, key| {
             xml.text("UserName", shown(user.as_deref()));
@@ -166,7 +166,7 @@ fn last_used(call: &Call<'_>) -> Answered {
         key.ok_or_else(|| IdentityError::NoSuchEntity(format!("The Access Key with id {id} cannot be found.")))?;
     let user = keys::user_of(call.editor, &key)?;
     let last = (call.last_used)(id);
-    Outcome::told(|xml| {
+    Outcome::lookup(|xml| {
         xml.text("UserName", shown(user.as_deref()));
         xml.within("AccessKeyLastUsed", |xml| {
             if let Some(last) = last {

@@ -97,7 +97,7 @@ fn create(call: &Call<'_>) -> Answered {
 fn get(call: &Call<'_>) -> Answered {
     let arn = allowed(call, "iam:GetPolicy")?;
     let found = call.directory().managed(call.account(), arn)?;
-    Outcome::told(|xml| {
+    Outcome::lookup(|xml| {
         xml.within("Policy", |xml| match &found {
             Managed::Local(stored) => full(xml, &stored.record),
             Managed::BuiltIn(policy) => {
@@ -176,7 +176,7 @@ fn list(call: &Call<'_>) -> Answered {
         marker = own.marker.and_then(|name| if name.is_empty() { last_built_in } else { Some(name) });
     }
     let page = Page { items, marker };
-    Outcome::told(|xml| {
+    Outcome::lookup(|xml| {
         page.end(xml);
         xml.list("Policies", &page.items, |xml, policy| match policy {
             Listed::BuiltIn(policy) => built_in_entry(xml, policy),
@@ -214,7 +214,7 @@ fn get_version(call: &Call<'_>) -> Answered {
             return Err(IdentityError::NoSuchEntity(format!("Policy {arn} version {wanted} does not exist.")));
         }
     };
-    Outcome::told(|xml| {
+    Outcome::lookup(|xml| {
         xml.within("PolicyVersion", |xml| {
             xml.document("Document", &document);
             version_entry(xml, &version, is_default);
@@ -230,7 +230,7 @@ fn list_versions(call: &Call<'_>) -> Answered {
     };
     let newest_first = versions.into_iter().rev().collect();
     let page = call.page_of(newest_first, |version: &PolicyVersion| format!("v{}", version.number))?;
-    Outcome::told(|xml| {
+    Outcome::lookup(|xml| {
         page.end(xml);
         xml.list("Versions", &page.items, |xml, version| version_entry(xml, version, version.number == default));
     })
@@ -300,7 +300,7 @@ fn list_entities(call: &Call<'_>) -> Answered {
         wanted("Role") && role.path.starts_with(prefix) && holds(attached, boundary)
     })?;
     let page = Page::<()> { items: Vec::new(), marker: entities.marker };
-    Outcome::told(|xml| {
+    Outcome::lookup(|xml| {
         xml.list("PolicyGroups", &groups, |xml, group| {
             xml.text("GroupName", &group.name);
             xml.text("GroupId", &group.id);
@@ -335,7 +335,7 @@ fn list_tags(call: &Call<'_>) -> Answered {
         Managed::BuiltIn(_) => Vec::new(),
     };
     let page = call.page_of(existing, |(key, _)| key.clone())?;
-    Outcome::told(|xml| {
+    Outcome::lookup(|xml| {
         page.end(xml);
         tags(xml, &page.items);
     })

@@ -48,7 +48,7 @@ fn create(call: &Call<'_>) -> Answered {
 fn get(call: &Call<'_>) -> Answered {
     let arn = allowed(call, "iam:GetOpenIDConnectProvider", &[])?;
     let provider = call.directory().provider(call.account(), arn)?.record;
-    Outcome::told(|xml| {
+    Outcome::lookup(|xml| {
         // AWS leaves out `https://`, the only scheme that it allows.
         xml.text("Url", provider.url.strip_prefix("https://").unwrap_or(&provider.url));
         xml.texts("ClientIDList", provider.client_ids.iter().map(String::as_str));
@@ -68,7 +68,7 @@ fn list(call: &Call<'_>) -> Answered {
         arns.push(provider.arn());
         Ok(())
     })?;
-    Outcome::told(|xml| {
+    Outcome::lookup(|xml| {
         xml.list("OpenIDConnectProviderList", &arns, |xml, arn| xml.text("Arn", arn));
     })
 }
@@ -109,7 +109,7 @@ fn list_tags(call: &Call<'_>) -> Answered {
     let arn = allowed(call, "iam:ListOpenIDConnectProviderTags", &[])?;
     let provider = call.directory().provider(call.account(), arn)?.record;
     let page = call.page_of(provider.tags, |(key, _)| key.clone())?;
-    Outcome::told(|xml| {
+    Outcome::lookup(|xml| {
         page.end(xml);
         tags(xml, &page.items);
     })

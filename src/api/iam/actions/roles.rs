@@ -68,7 +68,7 @@ fn create(call: &Call<'_>) -> Answered {
 fn get(call: &Call<'_>) -> Answered {
     let name = allowed(call, "iam:GetRole", &[])?;
     let role = call.directory().role(call.account(), name)?.record;
-    Outcome::told(|xml| {
+    Outcome::lookup(|xml| {
         xml.within("Role", |xml| {
             full(xml, &role);
             xml.within("RoleLastUsed", |_| {});
@@ -81,7 +81,7 @@ fn list(call: &Call<'_>) -> Answered {
     names::check_path_prefix(prefix)?;
     call.allow("iam:ListRoles", &names::arn(call.account(), "role", prefix, ""), &[])?;
     let page = call.records(|role: &RoleRecord| role.path.starts_with(prefix))?;
-    Outcome::told(|xml| {
+    Outcome::lookup(|xml| {
         page.end(xml);
         xml.list("Roles", &page.items, brief);
     })
@@ -127,7 +127,7 @@ fn list_tags(call: &Call<'_>) -> Answered {
     let name = allowed(call, "iam:ListRoleTags", &[])?;
     let role = call.directory().role(call.account(), name)?.record;
     let page = call.page_of(role.tags, |(key, _)| key.clone())?;
-    Outcome::told(|xml| {
+    Outcome::lookup(|xml| {
         page.end(xml);
         tags(xml, &page.items);
     })

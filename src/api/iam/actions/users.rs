@@ -63,7 +63,7 @@ fn get(call: &Call<'_>) -> Answered {
     let principal = &call.resolved().principal;
     if call.parameters.text("UserName").is_none() && principal.kind == PrincipalKind::Root {
         let created = call.directory().account(call.account())?.map_or(UnixMs(0), |stored| stored.record.created);
-        return Outcome::told(|xml| {
+        return Outcome::lookup(|xml| {
             xml.within("User", |xml| {
                 xml.text("UserId", &principal.user_id);
                 xml.text("Arn", &principal.arn);
@@ -77,7 +77,7 @@ fn get(call: &Call<'_>) -> Answered {
     })?;
     allow(call, "iam:GetUser", name, &[])?;
     let user = call.directory().user(call.account(), name)?.record;
-    Outcome::told(|xml| xml.within("User", |xml| full(xml, &user)))
+    Outcome::lookup(|xml| xml.within("User", |xml| full(xml, &user)))
 }
 
 fn list(call: &Call<'_>) -> Answered {
@@ -85,7 +85,7 @@ fn list(call: &Call<'_>) -> Answered {
     names::check_path_prefix(prefix)?;
     call.allow("iam:ListUsers", &names::arn(call.account(), "user", prefix, ""), &[])?;
     let page = call.records(|user: &UserRecord| user.path.starts_with(prefix))?;
-    Outcome::told(|xml| {
+    Outcome::lookup(|xml| {
         page.end(xml);
         xml.list("Users", &page.items, brief);
     })
@@ -125,7 +125,7 @@ fn list_tags(call: &Call<'_>) -> Answered {
     allow(call, "iam:ListUserTags", name, &[])?;
     let user = call.directory().user(call.account(), name)?.record;
     let page = call.page_of(user.tags, |(key, _)| key.clone())?;
-    Outcome::told(|xml| {
+    Outcome::lookup(|xml| {
         page.end(xml);
         tags(xml, &page.items);
     })

@@ -4,7 +4,8 @@
 use super::change;
 use crate::api::call::RequestTrace;
 use crate::api::iam::actions;
-use crate::api::iam::call::{RequestFacts, subject};
+use crate::api::iam::call::subject;
+use crate::api::iam::facts::RequestFacts;
 use crate::api::iam::fault::IamFault;
 use crate::api::iam::parameters::Parameters;
 use crate::api::iam::service::IamService;

@@ -7,7 +7,8 @@ pub use administer::{Impersonation, administer};
 
 use super::actions::{self, Action};
 use super::authorize::Caller;
-use super::call::{Call, RequestFacts, subject};
+use super::call::{Call, subject};
+use super::facts::RequestFacts;
 use super::fault::IamFault;
 use super::parameters::Parameters;
 use super::service::{IamService, TRIES_MAX, busy};

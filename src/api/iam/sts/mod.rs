@@ -6,10 +6,8 @@ mod assume;
 pub mod fuzzing;
 mod issue;
 mod jwt;
-mod key_sets;
 mod web_identity;
 
-pub use key_sets::{KeySetFiles, KeySets};
 pub use web_identity::assume_with_web_identity;
 
 use super::authorize::Caller;

@@ -6,7 +6,7 @@ use super::issue::{self, check_session_name};
 use super::jwt::{TokenError, Unverified};
 use super::{IamFault, StsResult};
 use crate::api::iam::authorize::request_keys;
-use crate::api::iam::call::RequestFacts;
+use crate::api::iam::facts::RequestFacts;
 use crate::api::iam::parameters::Parameters;
 use crate::api::iam::service::IamService;
 use crate::api::iam::xml::Xml;

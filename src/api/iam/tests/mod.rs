@@ -6,8 +6,7 @@ mod web_identity;
 
 use super::answer::{Answer, answer};
 use super::store::{IdentityStore, Written};
-use super::sts::KeySets;
-use super::{IamService, LastUsed, RequestFacts};
+use super::{IamService, KeySets, LastUsed, RequestFacts};
 use crate::actors::meta::DocumentWrite;
 use crate::api::identity::changes::accounts_file::AccountsFile;
 use crate::api::identity::tests::memory::{ACCOUNT, Rows, Turned, World};

@@ -4,6 +4,7 @@
 mod errors;
 mod json;
 mod parse;
+mod public;
 mod validate;
 
 pub use errors::PolicyError;
@@ -13,7 +14,6 @@ use super::condition::Condition;
 use super::context::{Context, Facts};
 use super::pattern::{ArnPattern, Pattern};
 use super::principal::PrincipalPattern;
-use super::public;
 
 /// The kind of a policy: what it is attached to. The kind decides which elements a policy must and must not have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -109,6 +109,13 @@ fn in_words_of(kind: PolicyKind<'_>, error: PolicyError) -> PolicyError {
     }
 }
 
+fn statements(kind: PolicyKind<'_>, text: &str) -> Result<Vec<Statement>, PolicyError> {
+    let draft = parse::draft(kind, text)?;
+    validate::check(kind, &draft)?;
+    let variables = draft.variables;
+    draft.statements.into_iter().map(|statement| parse::compiled(statement, variables)).collect()
+}
+
 /// A valid, parsed policy.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Policy {
@@ -119,7 +126,7 @@ pub struct Policy {
 
 impl Policy {
     pub fn parse(kind: PolicyKind<'_>, text: &str) -> Result<Self, PolicyError> {
-        let statements = parse::statements(kind, text).map_err(|error| in_words_of(kind, error))?;
+        let statements = statements(kind, text).map_err(|error| in_words_of(kind, error))?;
         let is_public = public::allows_anybody(&statements);
         Ok(Self { text: text.to_owned(), statements, is_public })
     }

@@ -3,7 +3,6 @@
 
 use super::errors::PolicyError;
 use super::json::Json;
-use super::validate;
 use super::{Effect, Listed, PolicyKind, Statement};
 use crate::api::policy::condition::{Condition, Operator};
 use crate::api::policy::pattern::{ArnPattern, InvalidVariable, Pattern, Variables};
@@ -41,14 +40,8 @@ pub struct DraftCondition {
     pub values: Vec<String>,
 }
 
-pub fn statements(kind: PolicyKind<'_>, text: &str) -> Result<Vec<Statement>, PolicyError> {
-    let draft = draft(kind, text)?;
-    validate::check(kind, &draft)?;
-    let variables = draft.variables;
-    draft.statements.into_iter().map(|statement| compiled(statement, variables)).collect()
-}
-
-fn draft(kind: PolicyKind<'_>, text: &str) -> Result<Draft, PolicyError> {
+/// Parses a document without validating it.
+pub fn draft(kind: PolicyKind<'_>, text: &str) -> Result<Draft, PolicyError> {
     let bytes_max = bytes_max(kind);
     if text.len() > TEXT_BYTES_MAX {
         return Err(PolicyError::TooLarge { bytes_max });
@@ -272,7 +265,7 @@ fn scalars(value: Json) -> Option<Vec<String>> {
     }
 }
 
-fn compiled(draft: DraftStatement, variables: Variables) -> Result<Statement, PolicyError> {
+pub fn compiled(draft: DraftStatement, variables: Variables) -> Result<Statement, PolicyError> {
     let invalid = |_: InvalidVariable| PolicyError::InvalidVariable;
     let action = |text: &String| Pattern::parse(text, Variables::Literal).map(Pattern::lowercase);
     let actions = draft.actions.items.iter().map(action).collect::<Result<_, _>>().map_err(invalid)?;

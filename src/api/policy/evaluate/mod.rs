@@ -9,7 +9,7 @@ mod question;
 
 pub use decision::{Decision, Grounds, Missing, Place, Reason, StatementName};
 pub use prepared::Prepared;
-pub use question::{Bucket, Identity, Named, Object, Question, Target};
+pub use question::{Bucket, Identity, Object, PolicyRef, Question, Target};
 
 use super::acl::{self, Ownership};
 use super::actions::{self, AclOf, Action, DecidedBy};

@@ -23,7 +23,7 @@ pub struct Question<'a> {
 
 /// A policy with its name, which reasons quote.
 #[derive(Clone, Copy, Debug)]
-pub struct Named<'a> {
+pub struct PolicyRef<'a> {
     pub name: &'a str,
     pub policy: &'a Policy,
 }
@@ -32,12 +32,12 @@ pub struct Named<'a> {
 #[derive(Clone, Debug, Default)]
 pub struct Identity<'a> {
     /// The inline and attached policies of the user or the role.
-    pub own: Vec<Named<'a>>,
+    pub own: Vec<PolicyRef<'a>>,
     /// The policies of the user's groups.
-    pub groups: Vec<Named<'a>>,
-    pub boundary: Option<Named<'a>>,
+    pub groups: Vec<PolicyRef<'a>>,
+    pub boundary: Option<PolicyRef<'a>>,
     /// The session policies, which together limit temporary credentials. An empty list is no limit.
-    pub session: Vec<Named<'a>>,
+    pub session: Vec<PolicyRef<'a>>,
 }
 
 /// The target of the action.

@@ -3,7 +3,7 @@
 
 use super::world::{Asked, MAIN, acl_of, document, parse};
 use crate::api::policy::{
-    Budget, Context, Identity, Named, Policy, PolicyKind, Principal, Question, Target, evaluate, is_public,
+    Budget, Context, Identity, Policy, PolicyKind, PolicyRef, Principal, Question, Target, evaluate, is_public,
 };
 use serde_json::{Map, Value, json};
 
@@ -99,7 +99,7 @@ fn check_condition(case: &Map<String, Value>) -> Result<(), String> {
     let Principal::User { account, arn, name, id } = super::world::principal("alice") else { unreachable!() };
     let question = Question {
         principal: &Principal::User { account, arn, name, id },
-        identity: Identity { own: vec![Named { name: "p", policy: &policy }], ..Identity::default() },
+        identity: Identity { own: vec![PolicyRef { name: "p", policy: &policy }], ..Identity::default() },
         action: "s3:GetObject",
         resource: "arn:aws:s3:::photos/a",
         target: Target::Account,

@@ -2,7 +2,7 @@
 
 use super::world::{parse, principal};
 use crate::api::policy::{
-    Account, Bucket, Budget, Context, Decision, Identity, Named, Object, Ownership, Policy, PolicyKind, Prepared,
+    Account, Bucket, Budget, Context, Decision, Identity, Object, Ownership, Policy, PolicyKind, PolicyRef, Prepared,
     Principal, PublicAccessBlock, Question, Reason, Target, evaluate,
 };
 use crate::limits::{CONDITION_VALUE_BYTES_MAX, CONDITION_VALUES_MAX, DECISION_STEPS_MAX, REQUEST_STEPS_MAX};
@@ -189,8 +189,8 @@ fn the_largest_policies_of_a_user_are_evaluated_within_the_budget() {
         PolicyKind::Identity,
         &json!([{"Effect": "Allow", "Action": "s3:*", "Resource": "arn:aws:s3:::photos/*"}]),
     );
-    let repeated = |count| vec![Named { name: "managed", policy: &managed }; count];
-    let groups = [repeated(110), vec![Named { name: "last", policy: &own }]].concat();
+    let repeated = |count| vec![PolicyRef { name: "managed", policy: &managed }; count];
+    let groups = [repeated(110), vec![PolicyRef { name: "last", policy: &own }]].concat();
     let identity = Identity { own: repeated(10), groups, ..Identity::default() };
     let (asking, budget, context) = (principal("alice"), Budget::default(), Context::default());
     let resource = format!("arn:aws:s3:::photos/{}", "k".repeat(KEY_BYTES_MAX));

@@ -4,7 +4,7 @@
 use crate::actors::meta::{Acl, Grant, Grantee, Permission};
 use crate::api::policy::acl;
 use crate::api::policy::{
-    Account, Bucket, Budget, Context, Decision, Identity, Named, Object, Ownership, Policy, PolicyKind, Principal,
+    Account, Bucket, Budget, Context, Decision, Identity, Object, Ownership, Policy, PolicyKind, PolicyRef, Principal,
     PublicAccessBlock, Question, Target, evaluate,
 };
 use serde_json::{Map, Value, json};
@@ -165,12 +165,14 @@ impl Asked {
         let budget = Budget::default();
         let names = [named("own", &self.own), named("groups", &self.groups), named("session", &self.session)];
         let policies = [&self.own, &self.groups, &self.session];
-        let mut joined: Vec<Vec<Named<'_>>> = names
+        let mut joined: Vec<Vec<PolicyRef<'_>>> = names
             .iter()
             .zip(policies)
-            .map(|(names, policies)| names.iter().zip(policies).map(|(name, policy)| Named { name, policy }).collect())
+            .map(|(names, policies)| {
+                names.iter().zip(policies).map(|(name, policy)| PolicyRef { name, policy }).collect()
+            })
             .collect();
-        let boundary = self.boundary.as_ref().map(|policy| Named { name: "boundary", policy });
+        let boundary = self.boundary.as_ref().map(|policy| PolicyRef { name: "boundary", policy });
         let mut next = || joined.remove(0);
         let identity = Identity { own: next(), groups: next(), boundary, session: next() };
         let question = Question {

@@ -6,8 +6,8 @@ use super::file::FileContent;
 use super::form::{Form, Gathering};
 use super::policy::Policy;
 use super::{request, signature};
+use crate::api::call::boundary_of as boundary;
 use crate::api::errors::FormFault;
-use crate::api::wire::boundary_of as boundary;
 use time::OffsetDateTime;
 
 /// The outcome of parsing a body: the form and its file; `None` if the body ends before the file.

@@ -1,7 +1,7 @@
 //! The condition keys whose values are in a request's body. The head is judged before the body has arrived. The actions
 //! that depend on these keys are left out then, and decided when the body is complete, before the operation begins.
 
-use super::super::objects::tags::Tags;
+use super::super::tags::Tags;
 use super::condition_values::{remaining_days, utc_text};
 use crate::api::policy::Context;
 use crate::types::UnixMs;

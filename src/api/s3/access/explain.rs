@@ -1,7 +1,8 @@
 //! Explains the access decision on a hypothetical request, for administrators. The same `Judge` decides on real
 //! requests.
 
-use super::judge::{Judge, JudgedBucket, LIST, Subject};
+use super::judge::{Judge, LIST, Subject};
+use super::memos::JudgedBucket;
 use crate::actors::meta::{MetaView, Pick};
 use crate::api::iam::{IamService, RequestFacts, request_keys};
 use crate::api::identity::Asking;
@@ -56,14 +57,14 @@ pub struct Explained {
     /// The reason in words.
     pub reason: String,
     /// The statements that decided.
-    pub statements: Vec<StatementShown>,
-    pub bucket: Option<BucketShown>,
+    pub statements: Vec<StatementJson>,
+    pub bucket: Option<BucketJson>,
     /// `None` if the object does not exist, or the resource is not an object.
-    pub object: Option<ObjectShown>,
+    pub object: Option<ObjectJson>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StatementShown {
+pub struct StatementJson {
     /// The kind of its policy: `identity`, `group`, `boundary`, `session`, `bucket` or `trust`.
     pub place: String,
     /// The policy's name; empty for a bucket's policy.
@@ -75,7 +76,7 @@ pub struct StatementShown {
 
 /// The settings of a bucket that matter for the decision.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BucketShown {
+pub struct BucketJson {
     /// The account's number; its canonical id if the account no longer exists.
     pub owner: String,
     pub ownership: Ownership,
@@ -86,7 +87,7 @@ pub struct BucketShown {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ObjectShown {
+pub struct ObjectJson {
     /// A canonical id; empty for the bucket's owner.
     pub owner: String,
     pub has_acl: bool,
@@ -110,7 +111,7 @@ struct Decided {
     action: String,
     resource: String,
     decision: Decision,
-    object: Option<ObjectShown>,
+    object: Option<ObjectJson>,
 }
 
 /// Decides on the hypothetical request by this view, and returns the decision with its grounds.
@@ -156,7 +157,7 @@ pub fn explain(
         resource: decided.resource,
         reason: decided.decision.reason.to_string(),
         statements: statements(&decided.decision.reason),
-        bucket: guarded.as_deref().map(BucketShown::of),
+        bucket: guarded.as_deref().map(BucketJson::of),
         object: decided.object,
     })
 }
@@ -235,10 +236,10 @@ fn on_object(judge: &Judge, guarded: &JudgedBucket, action: &str, key: &str) -> 
     let has_say = subject.as_ref().filter(|_| !REGARDLESS.contains(&action));
     let resource = guarded.arn_of(key);
     let decision = judge.decide_on_object(action, guarded, &resource, has_say);
-    Ok(Decided { action: action.to_owned(), resource, decision, object: subject.map(ObjectShown::of) })
+    Ok(Decided { action: action.to_owned(), resource, decision, object: subject.map(ObjectJson::of) })
 }
 
-impl BucketShown {
+impl BucketJson {
     fn of(guarded: &JudgedBucket) -> Self {
         let owner = &guarded.owner;
         Self {
@@ -252,15 +253,15 @@ impl BucketShown {
     }
 }
 
-impl ObjectShown {
+impl ObjectJson {
     fn of(subject: Subject) -> Self {
         Self { owner: subject.owner, has_acl: subject.acl.is_some(), tags: subject.tags }
     }
 }
 
-fn statements(reason: &Reason) -> Vec<StatementShown> {
+fn statements(reason: &Reason) -> Vec<StatementJson> {
     let grounds = match reason {
-        Reason::DeniedBy(statement) => return vec![StatementShown::of(statement)],
+        Reason::DeniedBy(statement) => return vec![StatementJson::of(statement)],
         Reason::AllowedBy(grounds) => vec![grounds],
         Reason::AllowedByBoth { identity, resource } => vec![identity, resource],
         Reason::RestrictedPublicBucket | Reason::NeedsAccount | Reason::TooCostly | Reason::NotAllowedBy(_) => {
@@ -268,13 +269,13 @@ fn statements(reason: &Reason) -> Vec<StatementShown> {
         }
     };
     let statement = |grounds: &Grounds| match grounds {
-        Grounds::Statement(statement) => Some(StatementShown::of(statement)),
+        Grounds::Statement(statement) => Some(StatementJson::of(statement)),
         Grounds::Acl { .. } | Grounds::Ownership | Grounds::Root => None,
     };
     grounds.into_iter().filter_map(statement).collect()
 }
 
-impl StatementShown {
+impl StatementJson {
     fn of(statement: &StatementName) -> Self {
         let place = match statement.place {
             Place::Identity => "identity",

@@ -1,21 +1,13 @@
 //! The holders of access keys: the principal that signs with a key, its policies, and its account's rate limits.
 
-use super::super::memos::Memos;
+use super::memos::{KeyHolder, Memos};
 use crate::actors::meta::MetaView;
+use crate::api::cache::Made;
 use crate::api::iam::IamService;
-use crate::api::identity::{IdentityError, KeySecret, ParsedIdentity, ResolveError, Resolved, key_secret, resolve};
-use crate::api::memo::Made;
+use crate::api::identity::{IdentityError, KeySecret, ParsedIdentity, ResolveError, key_secret, resolve};
 use crate::api::rates::RateLimits;
 use crate::types::UnixMs;
 use std::sync::Arc;
-
-/// The principal that an access key identifies, with the session token that was sent with it.
-pub struct KeyHolder {
-    pub resolved: Resolved,
-    pub identity: Arc<ParsedIdentity>,
-    /// The limits of its account.
-    pub rates: RateLimits,
-}
 
 /// The reason why the holder of an access key cannot be returned.
 pub enum HolderError {

@@ -1,19 +1,19 @@
 //! The judge of one request: passes the caller, the request's context, and its buckets and objects to the policy
 //! evaluator.
 
-use super::caller::ANONYMOUS;
-use crate::actors::meta::{Acl, BucketRow, MetaView, Pick, Traits, VersionRow};
+use super::memos::{JudgedBucket, Memos};
+use crate::actors::meta::{Acl, MetaView, Pick, Traits, VersionRow};
+use crate::api::cache::Made;
 use crate::api::errors::Fault;
 use crate::api::iam::IamService;
 use crate::api::identity::{Asking, ROOT_ACCOUNT};
-use crate::api::memo::Made;
 use crate::api::policy::{
     Account, Bucket, Context, Decision, Object, Policy, PolicyKind, Prepared, Principal, Reason, Target, is_public,
 };
 use crate::api::rates::RateLimits;
+use crate::api::s3::caller::ANONYMOUS;
 use crate::api::s3::documents::load_sized;
-use crate::api::s3::grants::{BucketAccess, lookup_failed, sized_access_of};
-use crate::api::s3::memos::Memos;
+use crate::api::s3::grants::{lookup_failed, sized_access_of};
 use crate::types::UploadId;
 use s3s::S3Result;
 use std::sync::Arc;
@@ -32,15 +32,6 @@ pub struct Judge {
     pub iam: Arc<IamService>,
     pub memos: Arc<Memos>,
     pub request_id: Arc<str>,
-}
-
-/// A bucket, with everything of it that decisions need.
-pub struct JudgedBucket {
-    pub row: BucketRow,
-    pub access: BucketAccess,
-    pub owner: Account,
-    pub rates: RateLimits,
-    policy: Option<Arc<Policy>>,
 }
 
 /// The object of an action: what decisions need of it.

@@ -2,7 +2,6 @@
 //! decision is made again with the caller's rights at that time, so that revoked rights have no effect. Conditions on
 //! time and the expiry of sessions are still judged by the arrival time of the head, as in AWS.
 
-use super::caller::Caller;
 use super::judge::{Authority, Judge};
 use super::request::{Request, Source};
 use super::{Gate, Head, caller};
@@ -11,7 +10,8 @@ use crate::ambient::Clock;
 use crate::api::call::Call;
 use crate::api::errors::{Fault, body_refused};
 use crate::api::policy::Asks;
-use crate::api::room::locked;
+use crate::api::s3::caller::Caller;
+use crate::api::sharing::locked;
 use crate::types::UnixMs;
 use futures::{StreamExt, stream};
 use http::{HeaderMap, Uri};

@@ -3,22 +3,22 @@
 //! are not implemented.
 
 mod body_values;
-pub mod caller;
 mod condition_values;
 mod explain;
 mod holders;
 mod judge;
 mod judged;
+mod memos;
 mod parameters;
 mod request;
 mod unsupported;
 
-pub use explain::{BucketShown, Explained, HypotheticalRequest, ObjectShown, StatementShown, Unexplained, explain};
-pub use holders::KeyHolder;
-pub use judge::{Authority, Judge, JudgedBucket, ObjectKeys, OnEach, Subject};
+pub use explain::{BucketJson, Explained, HypotheticalRequest, ObjectJson, StatementJson, Unexplained, explain};
+pub use judge::{Authority, Judge, ObjectKeys, OnEach, Subject};
+pub use memos::{JudgedBucket, KeyHolder, Memos};
 
-use super::memos::Memos;
-use super::objects::tags::of_new_bucket;
+use super::caller::Caller;
+use super::tags::of_new_bucket;
 use super::{OPERATIONS, refuse};
 use crate::actors::gateway::{Gateway, StoreError};
 use crate::actors::meta::{MetaView, Pick};
@@ -30,7 +30,6 @@ use crate::api::identity::{Asking, IdentityError, ResolveError, Resolved, TokenF
 use crate::api::policy::Context;
 use crate::api::rates::{Admitted, Limited, OverLimit, RateLimiter, RateLimits, Rates};
 use crate::types::UnixMs;
-use caller::Caller;
 use holders::{HolderError, Holders};
 use http::{HeaderMap, HeaderName, Uri, header};
 pub use judged::Access;
@@ -98,7 +97,7 @@ impl Gate {
     pub fn admit_anonymous(&self, view: &MetaView, guarded: &JudgedBucket, trace: &RequestTrace) -> S3Result<()> {
         let admitted = self.admit(view, guarded.rates, || Limited::Bucket(guarded.row.bucket.id))?;
         if let Some(admitted) = admitted {
-            trace.limited(Rates::new(vec![admitted], true));
+            trace.set_rates(Rates::new(vec![admitted], true));
         }
         Ok(())
     }
@@ -161,13 +160,13 @@ impl Gate {
         let refused = || Fault::NotImplemented(format!("The operation {name} is not implemented."));
         let (bucket, key) = (bucket.map(str::to_owned), key.map(str::to_owned));
         let access_key = call.authentication.access_key.clone();
-        call.trace.resolved(operation.unwrap_or("Other"), bucket.clone(), key.clone(), access_key);
+        call.trace.set_operation(operation.unwrap_or("Other"), bucket.clone(), key.clone(), access_key);
         let came = ArrivalTime::now(&*self.iam.ambient.clock);
         let source = renamed.map(|source| Source::renamed(bucket.as_deref().unwrap_or_default(), source));
         let known =
             self.judge(Head { operation: name, source: source.as_ref(), headers, uri }, call, came.wall).await?;
         if let Some(resolved) = known.resolved() {
-            call.trace.asked_by(&resolved.principal);
+            call.trace.set_principal(&resolved.principal);
             call.seat.of_account(&resolved.access_key, &resolved.principal.canonical_id).await;
         }
         // An account's requests count against its limits even if they are refused. A bucket's limits count only
@@ -198,7 +197,7 @@ impl Gate {
             None => None,
         };
         if of_account.is_some() || of_bucket.is_some() {
-            call.trace.limited(Rates::new(of_account.into_iter().chain(of_bucket).collect(), is_streamed));
+            call.trace.set_rates(Rates::new(of_account.into_iter().chain(of_bucket).collect(), is_streamed));
         }
         let authority = guarded.map(|guarded| Authority { judge: Arc::clone(&known.judge), guarded });
         let caller = caller(&known, asks.bypass);

@@ -2,11 +2,12 @@
 
 use super::body_values;
 use super::condition_values::parameter;
-use super::judge::{Judge, JudgedBucket};
+use super::judge::Judge;
+use super::memos::JudgedBucket;
 use crate::actors::meta::Pick;
 use crate::api::errors::Fault;
 use crate::api::policy::{Asks, On, needs};
-use crate::api::s3::multipart::parse_upload_id;
+use crate::api::s3::upload_id::parse_upload_id;
 use crate::api::text::percent::{decode_path, encode};
 use http::{HeaderMap, Uri};
 use s3s::S3Result;

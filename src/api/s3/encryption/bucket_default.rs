@@ -1,9 +1,9 @@
 //! GetBucketEncryption, PutBucketEncryption, DeleteBucketEncryption: the encryption of a bucket's new objects whose
 //! requests ask for none.
 
-use super::super::buckets::bucket_document;
+use super::super::documents::bucket_document;
 use super::super::{Store, documents};
-use super::requested::{SSE_KMS, SSE_KMS_DUAL, SSE_S3};
+use super::algorithm::{SSE_KMS, SSE_KMS_DUAL, SSE_S3};
 use crate::actors::meta::{BucketDocument, BucketRow, DocumentKey, MetaView};
 use crate::api::errors::Fault;
 use s3s::dto::{

@@ -12,6 +12,7 @@
 //! S3 accepts customer-provided keys over TLS only. Here they are accepted over plain HTTP as well: TLS may end in a
 //! proxy in front of this process, and public test suites use plain HTTP.
 
+mod algorithm;
 mod bucket_default;
 mod customer;
 mod keys;
@@ -33,7 +34,7 @@ pub use kms::{KmsNames, arn_to_judge};
 use requested::RequestedKms;
 pub use requested::{RequestedEncryption, requested_encryption};
 pub use requests::{check_read, key_of_completion, key_of_part, key_of_read, key_of_source};
-pub use shown::{Shown, add_customer_headers, shown};
+pub use shown::{EncryptionFields, add_customer_headers, shown};
 
 use crate::api::errors::Fault;
 use std::fmt::Display;

@@ -1,5 +1,6 @@
 //! The encryption that a request asks for: by its headers, or else by its bucket's default.
 
+use super::algorithm::{SSE_KMS, SSE_KMS_DUAL, SSE_S3};
 use super::bucket_default::{DefaultAlgorithm, DefaultEncryption};
 use super::customer::{CustomerHeaders, customer_key};
 use super::kms::parse_context;
@@ -10,10 +11,6 @@ use s3s::header::{
     X_AMZ_SERVER_SIDE_ENCRYPTION, X_AMZ_SERVER_SIDE_ENCRYPTION_AWS_KMS_KEY_ID,
     X_AMZ_SERVER_SIDE_ENCRYPTION_BUCKET_KEY_ENABLED, X_AMZ_SERVER_SIDE_ENCRYPTION_CONTEXT,
 };
-
-pub(super) const SSE_S3: &str = "AES256";
-pub(super) const SSE_KMS: &str = "aws:kms";
-pub(super) const SSE_KMS_DUAL: &str = "aws:kms:dsse";
 
 const NOT_SUPPORTED: &str = "The encryption method specified is not supported";
 const INCOMPATIBLE: &str =

@@ -2,9 +2,9 @@
 
 use super::kms::{Resolved, context_text, parse_context, resolve};
 use super::{
-    CustomerHeaders, DefaultAlgorithm, DefaultEncryption, Keys, KmsNames, RequestedEncryption, RequestedKms, Shown,
-    add_customer_headers, arn_to_judge, check_read, customer_key, key_of_completion, key_of_part, key_of_read,
-    key_of_source, open, prepare, requested_encryption, seal_key, shown,
+    CustomerHeaders, DefaultAlgorithm, DefaultEncryption, EncryptionFields, Keys, KmsNames, RequestedEncryption,
+    RequestedKms, add_customer_headers, arn_to_judge, check_read, customer_key, key_of_completion, key_of_part,
+    key_of_read, key_of_source, open, prepare, requested_encryption, seal_key, shown,
 };
 use crate::actors::meta::KvError;
 use crate::actors::sealing::{
@@ -372,9 +372,12 @@ fn opening_an_object_with_another_customer_key_is_refused() {
 
 #[test]
 fn answers_show_the_encryption_method_and_never_a_key() {
-    assert_eq!(shown(None, None), Shown::default());
+    assert_eq!(shown(None, None), EncryptionFields::default());
     let own = shown(Some(&sealed(&RequestedEncryption::SseS3)), None);
-    assert_eq!(own, Shown { server_side_encryption: Some("AES256".to_owned().into()), ..Shown::default() });
+    assert_eq!(
+        own,
+        EncryptionFields { server_side_encryption: Some("AES256".to_owned().into()), ..EncryptionFields::default() }
+    );
 
     let context = vec![("a".to_owned(), "1".to_owned())];
     let asked =

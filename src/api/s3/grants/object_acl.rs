@@ -11,7 +11,7 @@ use crate::actors::events::EventName;
 use crate::actors::meta::{Change, ChangeTraits, Reply, TraitsChange};
 use crate::api::identity::Directory;
 use crate::api::policy::AclOf;
-use crate::api::s3::settings::event_drafts::EventDrafts;
+use crate::api::s3::event_drafts::EventDrafts;
 use s3s::dto::{GetObjectAclInput, GetObjectAclOutput, PutObjectAclInput, PutObjectAclOutput};
 use s3s::{S3Request, S3Response, S3Result};
 

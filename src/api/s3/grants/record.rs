@@ -1,11 +1,11 @@
 //! The document with the access settings of a bucket: its policy, ACL, object ownership, and public access block.
 
 use super::super::Store;
-use super::super::buckets::bucket_document;
 use super::super::documents;
+use super::super::documents::bucket_document;
 use crate::actors::meta::{Acl, BucketDocument, BucketRow, DocumentKey, MetaView};
+use crate::api::cache::Made;
 use crate::api::errors::Fault;
-use crate::api::memo::Made;
 use crate::api::policy::{Ownership, PublicAccessBlock};
 use s3s::S3Result;
 use serde::{Deserialize, Serialize};

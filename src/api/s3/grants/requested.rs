@@ -22,7 +22,7 @@ const GRANT_HEADERS: [(&str, Permission); 5] = [
 
 /// The grantee of a grant, as a request names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Named {
+pub enum NamedGrantee {
     /// An account, by its canonical id.
     Account(String),
     Email(String),
@@ -32,7 +32,7 @@ pub enum Named {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestedGrant {
-    pub to: Named,
+    pub to: NamedGrantee,
     pub permission: Permission,
 }
 
@@ -85,7 +85,7 @@ impl RequestedAcl {
     /// Returns whether the ACL explicitly grants full control to this owner of the bucket, and nothing else: the only
     /// ACL allowed where ACLs are disabled. `private` does not count, since it grants full control to the writer.
     pub fn is_of_owner_alone(&self, owner: &str) -> bool {
-        let own = RequestedGrant { to: Named::Account(owner.to_owned()), permission: Permission::FullControl };
+        let own = RequestedGrant { to: NamedGrantee::Account(owner.to_owned()), permission: Permission::FullControl };
         match self {
             Self::Canned(name) => name == LEFT_TO_BUCKET_OWNER,
             Self::Grants(grants) | Self::Policy { grants, .. } => {
@@ -121,7 +121,7 @@ fn unrecognized() -> Fault {
 }
 
 /// Parses a grantee: `id=…`, `uri=…` or `emailAddress=…`, with the value in quotes or not.
-fn named(text: &str) -> Result<Named, Fault> {
+fn named(text: &str) -> Result<NamedGrantee, Fault> {
     let (kind, value) = text.split_once('=').ok_or_else(unrecognized)?;
     let value = value.trim();
     let value = value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).unwrap_or(value).trim().to_owned();
@@ -129,9 +129,9 @@ fn named(text: &str) -> Result<Named, Fault> {
         return Err(unrecognized());
     }
     match kind.trim().to_ascii_lowercase().as_str() {
-        "id" => Ok(Named::Account(value)),
-        "emailaddress" => Ok(Named::Email(value)),
-        "uri" => Ok(Named::Group(value)),
+        "id" => Ok(NamedGrantee::Account(value)),
+        "emailaddress" => Ok(NamedGrantee::Email(value)),
+        "uri" => Ok(NamedGrantee::Group(value)),
         _ => Err(unrecognized()),
     }
 }
@@ -141,9 +141,9 @@ fn of_xml(grant: dto::Grant) -> Result<RequestedGrant, Fault> {
     let permission = grant.permission.as_ref().and_then(|permission| permission_named(permission.as_str()));
     let grantee = grant.grantee.ok_or_else(malformed)?;
     let to = match grantee.type_.as_str() {
-        Type::CANONICAL_USER => Named::Account(given(grantee.id)?),
-        Type::AMAZON_CUSTOMER_BY_EMAIL => Named::Email(given(grantee.email_address)?),
-        Type::GROUP => Named::Group(given(grantee.uri)?),
+        Type::CANONICAL_USER => NamedGrantee::Account(given(grantee.id)?),
+        Type::AMAZON_CUSTOMER_BY_EMAIL => NamedGrantee::Email(given(grantee.email_address)?),
+        Type::GROUP => NamedGrantee::Group(given(grantee.uri)?),
         _ => return Err(malformed()),
     };
     Ok(RequestedGrant { to, permission: permission.ok_or_else(malformed)? })
@@ -172,7 +172,7 @@ fn permission_named(name: &str) -> Option<Permission> {
 
 #[cfg(test)]
 mod tests {
-    use super::{GRANTS_MAX, Named, RequestedAcl, RequestedGrant};
+    use super::{GRANTS_MAX, NamedGrantee, RequestedAcl, RequestedGrant};
     use crate::actors::meta::Permission;
     use crate::api::errors::{Fault, GrantFault};
     use http::{HeaderMap, HeaderName, HeaderValue};
@@ -185,12 +185,12 @@ mod tests {
         pairs.iter().map(pair).collect()
     }
 
-    fn grant(to: Named, permission: Permission) -> RequestedGrant {
+    fn grant(to: NamedGrantee, permission: Permission) -> RequestedGrant {
         RequestedGrant { to, permission }
     }
 
-    fn account(id: &str) -> Named {
-        Named::Account(id.to_owned())
+    fn account(id: &str) -> NamedGrantee {
+        NamedGrantee::Account(id.to_owned())
     }
 
     fn xml(kind: &'static str, text: &str, permission: &'static str) -> dto::Grant {
@@ -221,9 +221,9 @@ mod tests {
             asked,
             Ok(Some(RequestedAcl::Grants(vec![
                 grant(account("a"), Permission::Read),
-                grant(Named::Email("b@c".to_owned()), Permission::Read),
-                grant(Named::Group("http://g".to_owned()), Permission::Read),
-                grant(Named::Email("d@e".to_owned()), Permission::WriteAcp),
+                grant(NamedGrantee::Email("b@c".to_owned()), Permission::Read),
+                grant(NamedGrantee::Group("http://g".to_owned()), Permission::Read),
+                grant(NamedGrantee::Email("d@e".to_owned()), Permission::WriteAcp),
                 grant(account("o"), Permission::FullControl),
             ])))
         );
@@ -265,8 +265,8 @@ mod tests {
         ));
         let grants = vec![
             grant(account("a"), Permission::FullControl),
-            grant(Named::Email("b@c".to_owned()), Permission::ReadAcp),
-            grant(Named::Group("http://g".to_owned()), Permission::Write),
+            grant(NamedGrantee::Email("b@c".to_owned()), Permission::ReadAcp),
+            grant(NamedGrantee::Group("http://g".to_owned()), Permission::Write),
         ];
         assert_eq!(whole, Ok(RequestedAcl::Policy { owner: "o".to_owned(), grants }));
         let good = || xml(Type::CANONICAL_USER, "a", "READ");

@@ -1,6 +1,6 @@
 //! Resolves the ACL that a request asks for to the ACL that is stored, whose grantees are canonical ids and groups.
 
-use super::requested::{Named, RequestedAcl};
+use super::requested::{NamedGrantee, RequestedAcl};
 use crate::actors::gateway::StoreError;
 use crate::actors::meta::{Acl, Grant, Grantee};
 use crate::api::errors::{Fault, GrantFault};
@@ -70,13 +70,13 @@ fn invalid_id() -> Fault {
     Fault::InvalidArgument("Invalid id".to_owned())
 }
 
-fn grantee(directory: &Directory<'_>, named: Named, listed: Listed<'_>) -> S3Result<Grantee> {
+fn grantee(directory: &Directory<'_>, named: NamedGrantee, listed: Listed<'_>) -> S3Result<Grantee> {
     match named {
         // The owners may be granted rights even if they are not accounts, as anonymous ones are not.
-        Named::Account(id) if id == listed.owner || id == listed.bucket_owner => Ok(Grantee::Account(id)),
-        Named::Account(id) if is_account(directory, &id)? => Ok(Grantee::Account(id)),
-        Named::Account(_) => Err(invalid_id().into()),
-        Named::Email(email) => {
+        NamedGrantee::Account(id) if id == listed.owner || id == listed.bucket_owner => Ok(Grantee::Account(id)),
+        NamedGrantee::Account(id) if is_account(directory, &id)? => Ok(Grantee::Account(id)),
+        NamedGrantee::Account(_) => Err(invalid_id().into()),
+        NamedGrantee::Email(email) => {
             let found = match can_name(&email) {
                 true => directory.account_by_email(&email).map_err(lookup_failed)?,
                 false => None,
@@ -84,7 +84,7 @@ fn grantee(directory: &Directory<'_>, named: Named, listed: Listed<'_>) -> S3Res
             let account = found.ok_or(Fault::Grant(GrantFault::UnknownEmail))?;
             Ok(Grantee::Account(account.canonical_id))
         }
-        Named::Group(uri) => {
+        NamedGrantee::Group(uri) => {
             let groups = [Grantee::AllUsers, Grantee::AuthenticatedUsers, Grantee::LogDelivery];
             let known = groups.into_iter().find(|group| group_uri(group) == Some(uri.as_str()));
             Ok(known.ok_or_else(|| Fault::InvalidArgument("Invalid group uri".to_owned()))?)
@@ -119,7 +119,7 @@ pub(super) mod tests {
     use crate::actors::meta::{Acl, DocumentKey, DocumentRow, Grant, Grantee, IdentityKind, KvError, Permission};
     use crate::api::identity::{Directory, Documents, DocumentsPage, RootIdentity};
     use crate::api::policy::AclOf;
-    use crate::api::s3::grants::requested::{Named, RequestedAcl, RequestedGrant};
+    use crate::api::s3::grants::requested::{NamedGrantee, RequestedAcl, RequestedGrant};
 
     /// A directory that knows the store's own account, and nobody else.
     pub struct OnlyRoot;
@@ -151,7 +151,7 @@ pub(super) mod tests {
         resolve(&Directory::new(&OnlyRoot, &root), asked, listed).map_err(|error| error.code().as_str().to_owned())
     }
 
-    fn one(to: Named) -> RequestedAcl {
+    fn one(to: NamedGrantee) -> RequestedAcl {
         RequestedAcl::Grants(vec![RequestedGrant { to, permission: Permission::Read }])
     }
 
@@ -162,17 +162,20 @@ pub(super) mod tests {
     #[test]
     fn grants_resolve_to_existing_accounts_and_known_groups_only() {
         for id in ["root-id", "owner", "writer"] {
-            let granted = resolved_acl(one(Named::Account(id.to_owned())), AclOf::Object);
+            let granted = resolved_acl(one(NamedGrantee::Account(id.to_owned())), AclOf::Object);
             assert_eq!(granted, read(Grantee::Account(id.to_owned())));
         }
-        assert_eq!(resolved_acl(one(Named::Group(ALL_USERS.to_owned())), AclOf::Object), read(Grantee::AllUsers));
+        assert_eq!(
+            resolved_acl(one(NamedGrantee::Group(ALL_USERS.to_owned())), AclOf::Object),
+            read(Grantee::AllUsers)
+        );
         let long = "a".repeat(100_000);
         for (named, code) in [
-            (Named::Account("nobody".to_owned()), "InvalidArgument"),
-            (Named::Account(long.clone()), "InvalidArgument"),
-            (Named::Email("nobody@nowhere".to_owned()), "UnresolvableGrantByEmailAddress"),
-            (Named::Email(long), "UnresolvableGrantByEmailAddress"),
-            (Named::Group("http://nobody".to_owned()), "InvalidArgument"),
+            (NamedGrantee::Account("nobody".to_owned()), "InvalidArgument"),
+            (NamedGrantee::Account(long.clone()), "InvalidArgument"),
+            (NamedGrantee::Email("nobody@nowhere".to_owned()), "UnresolvableGrantByEmailAddress"),
+            (NamedGrantee::Email(long), "UnresolvableGrantByEmailAddress"),
+            (NamedGrantee::Group("http://nobody".to_owned()), "InvalidArgument"),
         ] {
             assert_eq!(resolved_acl(one(named), AclOf::Object), Err(code.to_owned()));
         }

@@ -3,7 +3,7 @@
 
 pub(super) mod wire;
 
-use super::memos::Memos;
+use super::access::Memos;
 use super::object_headers::{http_date, timestamp};
 use super::{Store, documents};
 use crate::actors::lifecycle::rules::{

@@ -3,19 +3,20 @@
 
 use super::super::checksums::{DEFAULT, carried, carrying, kind_name, of_headers, parse_kind, parse_whole, shown_kind};
 use super::super::encryption::{add_customer_headers, key_of_completion, shown};
+use super::super::event_drafts::EventDrafts;
 use super::super::lifecycle::expiration_of;
 use super::super::object_headers::{etag_header, etag_text, object_checksum};
 use super::super::objects::sealed::sealing_of;
-use super::super::objects::version;
-use super::super::settings::event_drafts::EventDrafts;
+use super::super::version;
 use super::super::{Store, preconditions, unexpected};
-use super::{listed, parse_upload_id};
+use super::listed;
 use crate::actors::events::EventName;
 use crate::actors::meta::{
     Change, Checksum, ChecksumAlgorithm, ChecksumKind, CompleteUpload, CompletedPart, ETag, MetaView, ObjectVersion,
     PartRow, Reply,
 };
 use crate::api::errors::{Fault, with_details};
+use crate::api::s3::upload_id::parse_upload_id;
 use crate::api::text::percent::{decode_path, encode};
 use crate::limits::{PART_BYTES_MIN, PARTS_MAX};
 use crate::types::ManifestId;

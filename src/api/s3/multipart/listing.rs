@@ -9,6 +9,7 @@ use super::super::object_headers::{etag_header, storage_class, timestamp};
 use super::{Open, open, owner_to_be};
 use crate::actors::meta::{ETag, ListQuery, Listed, PartRow, UploadRecord};
 use crate::api::errors::Fault;
+use crate::api::s3::upload_id::parse_upload_id;
 use crate::types::UploadId;
 use s3s::dto::{
     ChecksumAlgorithm, Initiator, ListMultipartUploadsInput, ListMultipartUploadsOutput, ListPartsInput,
@@ -130,9 +131,9 @@ pub async fn list_uploads(
 fn after_upload(key_marker: Option<&str>, upload_marker: Option<&str>) -> Result<Option<UploadId>, Fault> {
     match (key_marker, upload_marker) {
         (None | Some(""), _) | (_, None | Some("")) => Ok(None),
-        (Some(_), Some(text)) => super::parse_upload_id(text)
-            .map(Some)
-            .map_err(|_| Fault::InvalidArgument("Invalid uploadId marker".to_owned())),
+        (Some(_), Some(text)) => {
+            parse_upload_id(text).map(Some).map_err(|_| Fault::InvalidArgument("Invalid uploadId marker".to_owned()))
+        }
     }
 }
 

@@ -1,10 +1,11 @@
 //! UploadPart and UploadPartCopy.
 
 use super::super::checksums::{DEFAULT, ShownChecksum, add_headers, carried, carrying, gives_any};
-use super::super::encryption::{Shown, key_of_part, shown};
+use super::super::encryption::{EncryptionFields, key_of_part, shown};
 use super::super::object_headers::{etag_header, timestamp};
 use super::super::objects::sealed::data_key;
-use super::super::objects::{open_source, upload, version};
+use super::super::objects::{open_source, upload};
+use super::super::version;
 use super::super::{Readable, Store};
 use super::{Open, open, parse_part_number};
 use crate::actors::gateway::{BodyChecks, ByteRange, Kept, PutPartRequest, StoredPart, Upload};
@@ -50,7 +51,7 @@ pub async fn upload_part(store: &Store, request: S3Request<UploadPartInput>) -> 
 struct PartSeal {
     data_key: Option<DataKey>,
     hides_tag: bool,
-    shown: Shown,
+    shown: EncryptionFields,
 }
 
 /// Returns the encryption of a part, which is that of its upload. A customer-provided key is in the request for each

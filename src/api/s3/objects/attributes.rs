@@ -6,10 +6,10 @@ use super::super::list::page_limit;
 use super::super::object_headers::{etag_header, storage_class, timestamp};
 use super::super::{Found, Store};
 use super::sealed::{check_customer, sealing_of};
-use super::version::shown;
 use crate::actors::meta::{self, PartRow};
 use crate::actors::sealing::SealedObject;
 use crate::api::errors::{ArgumentFault, Fault, NO_ATTRIBUTES};
+use crate::api::s3::version::shown;
 use crate::types::ManifestId;
 use http::HeaderMap;
 use s3s::dto::{

@@ -1,16 +1,15 @@
 //! CopyObject: if possible, the copy shares its source's bytes, which costs one entry of the metadata log. Otherwise
 //! the bytes are read and written again.
 
-use super::super::encryption::{Shown, key_of_source, of_bucket};
+use super::super::encryption::{EncryptionFields, key_of_source, of_bucket};
+use super::super::event_drafts::EventDrafts;
 use super::super::lifecycle::expiration_of;
 use super::super::object_headers::{etag_header, object_checksum, stored_headers, timestamp};
 use super::super::preconditions::{self, ReadConditions};
-use super::super::settings::event_drafts::EventDrafts;
 use super::super::tags::{self, Tags};
 use super::super::{Readable, Store, checksums, unexpected};
 use super::requested_traits;
 use super::sealed::{NewSeal, RequestedSealing, sealing_of, unsealed};
-use super::version;
 use crate::actors::events::EventName;
 use crate::actors::gateway::{BodyChecks, ByteRange, Kept, PutObjectRequest, Upload};
 use crate::actors::meta::{
@@ -19,6 +18,7 @@ use crate::actors::meta::{
 };
 use crate::actors::sealing::{DataKey, SealedObject};
 use crate::api::errors::{Fault, with_details};
+use crate::api::s3::version;
 use crate::limits::{PARTS_MAX, PUT_BYTES_MAX};
 use crate::types::{BucketId, ManifestId};
 use bytes::Bytes;
@@ -214,7 +214,7 @@ async fn write(
     algorithm: Option<ChecksumAlgorithm>,
     seal: RequestedSealing,
     mut target: Target,
-) -> S3Result<(ObjectVersion, Shown)> {
+) -> S3Result<(ObjectVersion, EncryptionFields)> {
     let sealing_of_source = sealing_of(&readable.object.version.traits)?;
     let refers =
         may_refer(&readable.object.version.manifest, algorithm) && seal.keeps_tag_of(sealing_of_source.as_ref());

@@ -3,15 +3,15 @@
 use super::super::access::{Authority, ObjectKeys, OnEach};
 use super::super::caller::Caller;
 use super::super::checksums::of_headers;
+use super::super::event_drafts::EventDrafts;
 use super::super::preconditions::tag_condition;
-use super::super::settings::event_drafts::EventDrafts;
 use super::super::{Store, unexpected};
-use super::version::pick;
 use crate::actors::meta::{
     Change, DeleteConditions, DeleteVersion, Deletion, ETagCondition, Pick, Reply, WriteConditions,
 };
 use crate::api::errors::{Fault, entry_of_many};
 use crate::api::policy::Context;
+use crate::api::s3::version::pick;
 use crate::limits::{DELETE_KEYS_MAX, KEY_BYTES_MAX};
 use http::{HeaderMap, header};
 use s3s::dto::{

@@ -8,10 +8,9 @@ mod in_place;
 mod put;
 pub mod sealed;
 mod slice;
-pub mod tags;
+pub mod tagging;
 mod traits;
 mod upload_body;
-pub mod version;
 
 pub use attributes::{attributes, unquoted};
 pub use copy::{copy, open_source};

@@ -2,20 +2,20 @@
 
 use super::super::Store;
 use super::super::checksums::{DEFAULT, add_headers};
+use super::super::event_drafts::EventDrafts;
 use super::super::lifecycle::expiration_of;
 use super::super::object_headers::{etag_header, object_checksum, stored_headers};
 use super::super::preconditions;
-use super::super::settings::event_drafts::EventDrafts;
 use super::in_place::{Appended, append, write_offset};
 use super::sealed::RequestedSealing;
 use super::traits::requested_traits;
 use super::upload_body::upload;
-use super::version::made;
 use crate::actors::events::EventName;
 use crate::actors::gateway::PutObjectRequest;
 use crate::actors::meta::{ETagCondition, WriteConditions};
 use crate::actors::sealing::SealedObject;
 use crate::api::errors::Fault;
+use crate::api::s3::version::made;
 use s3s::dto::{PutObjectInput, PutObjectOutput};
 use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
 

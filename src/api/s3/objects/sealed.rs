@@ -2,7 +2,7 @@
 
 use super::super::Store;
 use super::super::encryption::{
-    Keys, KmsNames, RequestedEncryption, Shown, arn_to_judge, key_of_read, of_bucket, open, prepare,
+    EncryptionFields, Keys, KmsNames, RequestedEncryption, arn_to_judge, key_of_read, of_bucket, open, prepare,
     requested_encryption, rewrap, seal_key, shown, with_own_keys,
 };
 use crate::actors::gateway::{OpenObject, StoreError};
@@ -28,7 +28,7 @@ pub struct NewSeal {
     pub data_key: Option<DataKey>,
     /// True if the ETag must not be the MD5 of the content.
     pub hides_tag: bool,
-    pub shown: Shown,
+    pub shown: EncryptionFields,
 }
 
 impl RequestedSealing {

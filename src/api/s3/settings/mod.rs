@@ -1,9 +1,8 @@
 //! Configurations of buckets: event notifications (`notification`), access logs (`logging`) and inventories
 //! (`inventory`); and configurations that are only stored for the tools that set them (`analytics`, `metrics`,
-//! `tiering`, `simple`). `event_drafts` makes the events of the changes of other operations.
+//! `tiering`, `simple`).
 
 pub mod analytics;
-pub mod event_drafts;
 pub mod inventory;
 pub mod logging;
 pub mod metrics;

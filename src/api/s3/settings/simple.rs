@@ -3,7 +3,7 @@
 
 use crate::actors::meta::BucketDocument;
 use crate::api::errors::Fault;
-use crate::api::s3::buckets::bucket_document;
+use crate::api::s3::documents::bucket_document;
 use crate::api::s3::{Store, documents};
 use s3s::dto::{
     BucketAccelerateStatus, DeleteBucketReplicationInput, DeleteBucketReplicationOutput,

@@ -10,8 +10,9 @@ mod site;
 pub(super) mod wire;
 
 pub use page::{Failure, error_headers, error_page};
+pub use pages::SiteRequest;
 pub use routing::{ErrorResponse, Redirection, Step, WebsiteRequest};
-pub use serve::{SiteRequest, serve};
+pub use serve::serve;
 #[cfg(test)]
 use site::Site;
 pub use site::{SiteError, Website};

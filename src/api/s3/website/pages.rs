@@ -3,23 +3,38 @@
 
 use super::Redirection;
 use super::problem::{Problem, answer};
-use super::serve::{SiteRequest, redirect};
 use crate::actors::gateway::{OpenObject, Opened};
 use crate::actors::meta::{Manifest, Pick};
 use crate::actors::sealing::SealedObject;
+use crate::api::call::{Origin, RequestTrace};
 use crate::api::errors::Fault;
 use crate::api::s3::Store;
 use crate::api::s3::access::{Judge, JudgedBucket, Subject};
 use crate::api::s3::encryption::key_of_read;
 use crate::api::s3::object_headers::{describe, etag_text, http_date};
 use crate::api::s3::objects::sealed::{sealing_of, unsealed};
-use crate::api::s3::objects::{Slice, blob, select, version};
+use crate::api::s3::objects::{Slice, blob, select};
 use crate::api::s3::preconditions::ReadConditions;
+use crate::api::s3::version;
 use crate::limits::KEY_BYTES_MAX;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use s3s::dto::Range;
 use s3s::{Body, HttpResponse, S3Result};
 use std::sync::Arc;
+
+/// A request to the website endpoint of a bucket.
+pub struct SiteRequest<'a> {
+    pub bucket: &'a str,
+    /// `http` or `https`.
+    pub scheme: &'a str,
+    /// The `Host` header, with its port.
+    pub host: &'a str,
+    pub method: &'a Method,
+    pub uri: &'a Uri,
+    pub headers: &'a HeaderMap,
+    pub origin: Arc<Origin>,
+    pub trace: &'a RequestTrace,
+}
 
 /// The pages of a website: its bucket, and the judge of the anonymous visitor.
 pub struct Pages<'a> {
@@ -177,14 +192,24 @@ fn is_of(validator: &str, manifest: &Manifest) -> bool {
     }
 }
 
+pub fn redirect(to: &Redirection) -> HttpResponse {
+    let mut headers = HeaderMap::new();
+    // A location has only characters that a header can have.
+    if let Ok(location) = HeaderValue::try_from(&to.location) {
+        headers.insert(header::LOCATION, location);
+    }
+    answer(to.status, headers, Body::empty())
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{page_headers, range};
+    use super::{page_headers, range, redirect};
     use crate::actors::gateway::ByteRange;
     use crate::actors::meta::{Body, ETag, Manifest, ObjectHeaders};
     use crate::api::s3::objects::Slice;
+    use crate::api::s3::website::Redirection;
     use crate::types::{ManifestId, UnixMs};
-    use http::{HeaderMap, HeaderName, HeaderValue};
+    use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
     use s3s::dto::Range;
 
     fn manifest(headers: ObjectHeaders) -> Manifest {
@@ -264,5 +289,14 @@ mod tests {
         for name in ["content-disposition", "x-amz-website-redirect-location"] {
             assert!(!headers.contains_key(name), "{name}");
         }
+    }
+
+    #[test]
+    fn a_redirect_is_a_status_and_a_location_without_a_body() {
+        let to = Redirection { status: StatusCode::FOUND, location: "/folder/".to_owned() };
+        let answer = redirect(&to);
+        assert_eq!(answer.status(), StatusCode::FOUND);
+        assert_eq!(answer.headers()[header::LOCATION], "/folder/");
+        assert_eq!(answer.body().bytes().map(|body| body.len()), Some(0));
     }
 }

@@ -1,44 +1,27 @@
 //! Answers requests to the websites of buckets. All of them are anonymous. `routing` decides where a request leads;
 //! this file performs its steps.
 
-use super::pages::Pages;
-use super::problem::{Problem, answer};
-use super::{ErrorResponse, NONE, Redirection, Step, Website, WebsiteRequest, website_of};
-use crate::api::call::Origin;
-use crate::api::call::RequestTrace;
+use super::pages::{Pages, SiteRequest, redirect};
+use super::problem::Problem;
+use super::{ErrorResponse, NONE, Step, Website, WebsiteRequest, website_of};
 use crate::api::errors::{Fault, RequestFault};
 use crate::api::s3::Store;
 use crate::api::s3::access::Gate;
 use crate::api::text::percent;
-use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
-use s3s::{Body, HttpResponse, S3Error};
-use std::sync::Arc;
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use s3s::{HttpResponse, S3Error};
 
 /// The methods of a website. OPTIONS is answered elsewhere, by the bucket's CORS rules.
 const METHODS: &str = "GET, HEAD, OPTIONS";
 
-/// A request to the website endpoint of a bucket.
-pub struct SiteRequest<'a> {
-    pub bucket: &'a str,
-    /// `http` or `https`.
-    pub scheme: &'a str,
-    /// The `Host` header, with its port.
-    pub host: &'a str,
-    pub method: &'a Method,
-    pub uri: &'a Uri,
-    pub headers: &'a HeaderMap,
-    pub origin: Arc<Origin>,
-    pub trace: &'a RequestTrace,
-}
-
 /// Answers a request. A failure is answered with an error page, or with the site's own error document.
 pub async fn serve(store: &Store, gate: &Gate, request: &SiteRequest<'_>) -> HttpResponse {
     let key = request.uri.path().strip_prefix('/').and_then(percent::decode_path);
-    request.trace.resolved("Website", Some(request.bucket.to_owned()), key.clone(), None);
+    request.trace.set_operation("Website", Some(request.bucket.to_owned()), key.clone(), None);
     match respond(store, gate, request, key).await {
         Ok(response) => response,
         Err(problem) => {
-            request.trace.answered_with(problem.code());
+            request.trace.set_code(problem.code());
             problem.page(None, &request.origin)
         }
     }
@@ -104,27 +87,17 @@ async fn recover(
         ErrorResponse::Redirect(to) => Ok(redirect(&to)),
         ErrorResponse::Page => Err(problem),
         ErrorResponse::Document(key) => {
-            request.trace.answered_with(problem.code());
+            request.trace.set_code(problem.code());
             let document = pages.document(&key, request, &problem).await;
             Ok(document.unwrap_or_else(|second| problem.page(Some(&second), &request.origin)))
         }
     }
 }
 
-pub fn redirect(to: &Redirection) -> HttpResponse {
-    let mut headers = HeaderMap::new();
-    // A location has only characters that a header can have.
-    if let Ok(location) = HeaderValue::try_from(&to.location) {
-        headers.insert(header::LOCATION, location);
-    }
-    answer(to.status, headers, Body::empty())
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{check_method, redirect};
+    use super::check_method;
     use crate::api::call::Origin;
-    use crate::api::s3::website::Redirection;
     use http::{Method, StatusCode, header};
 
     #[test]
@@ -138,14 +111,5 @@ mod tests {
             assert_eq!(refused.headers()[header::ALLOW], "GET, HEAD, OPTIONS");
             assert_eq!(refused.headers()["x-amz-error-detail-method"], method.as_str());
         }
-    }
-
-    #[test]
-    fn a_redirect_is_a_status_and_a_location_without_a_body() {
-        let to = Redirection { status: StatusCode::FOUND, location: "/folder/".to_owned() };
-        let answer = redirect(&to);
-        assert_eq!(answer.status(), StatusCode::FOUND);
-        assert_eq!(answer.headers()[header::LOCATION], "/folder/");
-        assert_eq!(answer.body().bytes().map(|body| body.len()), Some(0));
     }
 }

@@ -54,7 +54,7 @@ pub enum AddError {
 }
 
 /// What an acceptable directory holds.
-enum Standing {
+enum DirectoryState {
     Empty,
     /// The identity that an earlier attempt wrote, which came no further.
     Begun,
@@ -70,7 +70,7 @@ fn scan_all(disk: &dyn Disk, asked: &Addition) -> Result<Vec<Found>, IdentityErr
     scan(disk, &dirs)
 }
 
-fn examined(disk: &dyn Disk, asked: &Addition) -> Result<(Host, MemberDir, Standing), AddError> {
+fn examined(disk: &dyn Disk, asked: &Addition) -> Result<(Host, MemberDir, DirectoryState), AddError> {
     let found = scan_all(disk, asked)?;
     check_contents(&found, asked)?;
     let away = |dir: &PathBuf, why: &str| AddError::OtherAway { dir: dir.clone(), why: why.to_owned() };
@@ -89,15 +89,15 @@ fn examined(disk: &dyn Disk, asked: &Addition) -> Result<(Host, MemberDir, Stand
         return Err(away(&member_dir.dir, "another drive has its place"));
     }
     let member_dir = member_dirs.into_iter().find(is_asked).expect("each directory has a member, or is retired");
-    let standing = match &member_dir.claim {
-        Claim::Added => Standing::Empty,
-        Claim::Kept { .. } if !asked.taken.contains(&member_dir.member.node) => Standing::Begun,
+    let state = match &member_dir.claim {
+        Claim::Added => DirectoryState::Empty,
+        Claim::Kept { .. } if !asked.taken.contains(&member_dir.member.node) => DirectoryState::Begun,
         Claim::Vacant => return Err(AddError::OtherBegun { node: member_dir.member.node }),
         _ => return Err(AddError::OwnDrive { dir: asked.dir.clone(), node: member_dir.member.node }),
     };
     check_size(disk, &asked.dir)?;
     check_mounted(disk, asked)?;
-    Ok((host, member_dir, standing))
+    Ok((host, member_dir, state))
 }
 
 /// Checks each directory by itself: the one that is asked for may be empty or one of ours, the others must be drives.
@@ -157,9 +157,9 @@ pub fn add_drive(
 
 fn join(disk: &dyn Disk, asked: &Addition, ambient: &Ambient) -> Result<Drive, AddError> {
     // What was seen before the lock may have been another process's.
-    let (mut host, member_dir, standing) = examined(disk, asked)?;
+    let (mut host, member_dir, state) = examined(disk, asked)?;
     let mut member = member_dir.member;
-    if matches!(standing, Standing::Empty) {
+    if matches!(state, DirectoryState::Empty) {
         member = Member { incarnation: Incarnation(ambient.random_u128()), ..member };
         host.generation += 1;
         host.members.push(member);

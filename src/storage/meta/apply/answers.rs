@@ -8,8 +8,8 @@
 use super::Applying;
 use crate::limits::{ANSWERS_FORGOTTEN_AT_ONCE, ANSWERS_MAX};
 use crate::storage::kv::{KvError, KvResult};
-use crate::storage::meta::command::{Change, Origin, Refusal, Reply};
-use crate::storage::meta::record::{AnswerRow, AnswersRecord};
+use crate::storage::meta::command::{AnswerRow, Change, Origin, Refusal, Reply};
+use crate::storage::meta::record::AnswersRecord;
 use crate::storage::meta::tables::{ANSWERS, SYSTEM, SYSTEM_ANSWERS, answer_key};
 
 impl Applying<'_> {

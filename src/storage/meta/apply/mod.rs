@@ -19,7 +19,8 @@ mod overlay;
 mod repairs;
 mod uploads;
 
-use super::codec::{self, FORMAT_VERSION};
+use super::applied::{Applied, applied_in, applied_row};
+use super::codec;
 use super::command::{Change, Command, Refusal, Reply};
 use super::configuration::{ConfigurationMark, ConfigurationVersion};
 use super::record::{
@@ -56,15 +57,6 @@ pub struct MetaTables {
 pub struct ApplyEntry {
     pub index: u64,
     pub commands: Vec<Command>,
-}
-
-/// The position of the tables in the log.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Applied {
-    /// The index of the last entry applied.
-    pub index: u64,
-    /// The bytes that the caller stored with the position (its log id and membership).
-    pub position: Bytes,
 }
 
 impl MetaTables {
@@ -136,19 +128,6 @@ impl MetaTables {
         }
         Ok(replies)
     }
-}
-
-/// Returns the applied position of the tables.
-pub(super) fn applied_in(kv: &dyn KvRead) -> KvResult<Option<Applied>> {
-    let Some(row) = kv.get(SYSTEM, SYSTEM_APPLIED)? else { return Ok(None) };
-    let malformed = || KvError { doing: "read the applied position", cause: format!("malformed: {row:02x?}") };
-    let body = row.strip_prefix(&[FORMAT_VERSION]).ok_or_else(malformed)?;
-    let (index, position) = body.split_first_chunk::<8>().ok_or_else(malformed)?;
-    Ok(Some(Applied { index: u64::from_be_bytes(*index), position: row.slice_ref(position) }))
-}
-
-fn applied_row(applied: &Applied) -> Vec<u8> {
-    [&[FORMAT_VERSION][..], &applied.index.to_be_bytes(), &applied.position].concat()
 }
 
 /// The reason why a change is not made: a refusal, or a failure of the tables.

@@ -13,12 +13,11 @@
 //! entry:     version u8, count u32, then for each command: length u32, command      (all numbers little-endian)
 //! ```
 
-use super::command::{Change, Command, LogTime, Origin};
+use super::command::{AnswerRow, Change, Command, LogTime, Origin};
 use super::record::{
-    AnswerRow, AnswersRecord, BlobRef, BucketRow, ClockRecord, CompletedRecord, Counts, DocumentRow, EventRow,
-    FenceRecord, GarbageRow, HeldRecord, HostRecord, LayoutRecord, LeftoverRow, NodeRecord, NullVersionRow,
-    ObjectVersion, PartRow, RecoveryRecord, RegisteredRecord, RemovedRecord, RepairRow, RolesRecord, SharedRow,
-    UploadRow, Usage, VersionRow,
+    AnswersRecord, BlobRef, BucketRow, ClockRecord, CompletedRecord, Counts, DocumentRow, EventRow, FenceRecord,
+    GarbageRow, HeldRecord, HostRecord, LayoutRecord, LeftoverRow, NodeRecord, NullVersionRow, ObjectVersion, PartRow,
+    RecoveryRecord, RegisteredRecord, RemovedRecord, RepairRow, RolesRecord, SharedRow, UploadRow, Usage, VersionRow,
 };
 use crate::storage::kv::KvError;
 use crate::types::UnixMs;

@@ -416,6 +416,12 @@ pub enum Reply {
     VersionsDeleted(Vec<Result<Deletion, Refusal>>),
 }
 
+/// The answer to a change that another host forwarded.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AnswerRow {
+    pub reply: Reply,
+}
+
 /// The reason why a change was refused. This is an expected outcome, decided deterministically.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum Refusal {

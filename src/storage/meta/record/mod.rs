@@ -18,7 +18,6 @@ pub use object::{
 
 pub use crate::storage::checksum::{ChecksumAlgorithm, ChecksumKind};
 
-use super::command::Reply;
 use crate::storage::ring::{Layout, LayoutNode, most_on_a_node};
 use crate::types::{
     BlobId, BucketId, Epoch, Geometry, HostId, Incarnation, ManifestId, NodeId, RecoveryEpoch, Roles, ShardNumber,
@@ -364,12 +363,6 @@ pub struct Counts {
     /// Events that are still to be delivered, counted once for each target.
     pub events: u64,
     pub events_ever: u64,
-}
-
-/// The answer to a change that another host forwarded.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AnswerRow {
-    pub reply: Reply,
 }
 
 /// The number of remembered answers, and the log index from which on none was forgotten.

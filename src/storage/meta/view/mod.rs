@@ -3,11 +3,11 @@
 
 mod invariants;
 
-use super::apply::{Applied, applied_in};
+use super::applied::{Applied, applied_in};
 use super::codec::{self, Record};
 use super::command::RenameToken;
 use super::configuration::ConfigurationVersion;
-use super::listing::{self, Objects, Uploads};
+use super::listing::{self, ListPage, ListQuery, Objects, Uploads, VersionsPage};
 use super::record::{
     BlobRef, BucketDocument, BucketRow, ClockRecord, Counts, DocumentKey, DocumentRow, EventRow, FenceRecord,
     GarbageRow, HeldRecord, HostRecord, IdentityKind, LayoutRecord, LeftoverRow, NodeRecord, NullVersionRow,
@@ -62,61 +62,6 @@ impl LastVersion {
     fn put(&self, lookup: VersionLookup) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(lookup);
     }
-}
-
-/// The selection and start of a listing.
-#[derive(Clone, Debug, Default)]
-pub struct ListQuery {
-    pub prefix: String,
-    /// The delimiter: any non-empty string.
-    pub delimiter: Option<String>,
-    /// The key or common prefix after which the listing begins, in byte order. A common prefix that is not after it is
-    /// skipped whole, even if it stands for later keys.
-    pub after: Option<String>,
-    /// The greatest number of entries, keys and common prefixes together. With 0 the page is empty and reports that
-    /// nothing follows.
-    pub limit: usize,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Listed<T> {
-    Item { key: String, record: T },
-    CommonPrefix(String),
-}
-
-impl<T> Listed<T> {
-    /// Returns the sort key: the object's key, or the common prefix.
-    pub fn key(&self) -> &str {
-        match self {
-            Self::Item { key, .. } | Self::CommonPrefix(key) => key,
-        }
-    }
-}
-
-#[derive(Clone, Debug)]
-pub struct ListPage<T> {
-    pub entries: Vec<Listed<T>>,
-    /// True if entries follow; then `next_after` continues (the last key, or the last common prefix, which is then
-    /// skipped whole).
-    pub more: bool,
-    pub next_after: Option<String>,
-}
-
-/// A page of versions, in order of key and, within a key, newest first.
-#[derive(Clone, Debug)]
-pub struct VersionsPage {
-    pub entries: Vec<Listed<ListedVersion>>,
-    /// True if entries follow; then `next_after` continues, with `next_version` if the last entry is a version.
-    pub more: bool,
-    pub next_after: Option<String>,
-    pub next_version: Option<Version>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ListedVersion {
-    pub row: VersionRow,
-    /// True for the newest version of its key.
-    pub latest: bool,
 }
 
 impl MetaView {

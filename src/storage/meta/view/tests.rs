@@ -1,9 +1,10 @@
 //! Tests of listings, against a model, and of lookups.
 
-use super::{ListPage, ListQuery, Listed, MetaView};
+use super::MetaView;
 use crate::storage::kv::memory::MemoryKv;
 use crate::storage::kv::{Batch, Kv, KvRead, KvResult, PairIter, Table};
 use crate::storage::meta::codec;
+use crate::storage::meta::listing::{ListPage, ListQuery, Listed};
 use crate::storage::meta::record::{
     BucketRecord, BucketRow, DeleteMarker, ObjectVersion, Pick, UploadRecord, UploadRow, Version, VersionRow,
 };

@@ -4,8 +4,7 @@
 
 use crate::actors::consensus::raft_types::{Entry, MetaGroup, ballot_of, entry_of, position_of, vote_of};
 use crate::actors::consensus::raft_types::{log_entry_of, log_id_of};
-use crate::actors::consensus::replicas::DurableState;
-use crate::actors::consensus::shared::DigestAt;
+use crate::actors::consensus::shared::{DigestAt, DurableState};
 use crate::limits::ENTRY_BYTES_MAX;
 use crate::storage::meta::command::{Origin, Reply};
 use crate::storage::raft_log::{Ballot, LogEntry, Members, Payload, Point, Position};

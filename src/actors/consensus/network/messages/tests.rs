@@ -5,8 +5,7 @@ use super::{
     InstallSnapshot, Installing, Kind, MessageFault, PieceTaken, ReadAt, ReadIndex, ReplicaState, SnapshotPiece, Steer,
     Steered, Transfer, Transferred, Voted, decode, decode_append, decode_plain, encode, encode_append, encode_plain,
 };
-use crate::actors::consensus::replicas::DurableState;
-use crate::actors::consensus::shared::DigestAt;
+use crate::actors::consensus::shared::{DigestAt, DurableState};
 use crate::limits::ENTRY_BYTES_MAX;
 use crate::storage::meta::command::{Origin, Refusal, Reply};
 use crate::storage::meta::snapshot::TablesDigest;

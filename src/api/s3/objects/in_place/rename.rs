@@ -8,8 +8,8 @@ use crate::actors::meta::{
 };
 use crate::actors::sealing::SealedObject;
 use crate::api::errors::Fault;
+use crate::api::s3::event_drafts::EventDrafts;
 use crate::api::s3::preconditions::{ReadConditions, of_write};
-use crate::api::s3::settings::event_drafts::EventDrafts;
 use crate::api::s3::{Store, unexpected};
 use http::HeaderMap;
 use s3s::S3Result;

@@ -4,9 +4,10 @@ use crate::actors::events::{
     EVENT_BRIDGE, EventPattern, FILTER_BYTES_MAX, KeyFilter, Message, NotificationRule, NotificationRules, RulesFault,
     TargetArn, TargetKind, Targets, test_message,
 };
-use crate::actors::meta::{BucketDocument, BucketRow, MetaView};
+use crate::actors::meta::BucketDocument;
 use crate::api::errors::Fault;
-use crate::api::s3::buckets::bucket_document;
+use crate::api::s3::documents::bucket_document;
+use crate::api::s3::event_drafts::rules_of;
 use crate::api::s3::{Store, documents};
 use futures::future::join_all;
 use s3s::dto::{
@@ -19,11 +20,6 @@ use s3s::{S3Request, S3Response, S3Result};
 
 /// S3's limit on the characters of a configuration's id.
 const ID_CHARS_MAX: usize = 255;
-
-/// Returns the notification rules of a bucket.
-pub fn rules_of(view: &MetaView, bucket: &BucketRow) -> S3Result<NotificationRules> {
-    Ok(documents::load(view, &bucket_document(bucket, BucketDocument::Notification))?.unwrap_or_default())
-}
 
 pub async fn get(
     store: &Store,

@@ -47,11 +47,12 @@ fn the_etag_is_the_md5_of_the_parts_md5s_with_their_count_m3() {
     assert_eq!((manifest.size_bytes, manifest.body.clone()), (11 * MIB + 3, Body::Parts { count: 3 }));
     let standing = machine.view().object(BUCKET, "key").expect("reads").expect("exists").manifest;
     assert_eq!(standing, manifest);
-    let page =
-        machine.view().list_objects(BUCKET, &crate::storage::meta::view::ListQuery { limit: 9, ..Default::default() });
+    let page = machine
+        .view()
+        .list_objects(BUCKET, &crate::storage::meta::listing::ListQuery { limit: 9, ..Default::default() });
     let listed = page.expect("lists").entries.remove(0);
     assert!(
-        matches!(listed, crate::storage::meta::view::Listed::Item { record, .. } if record.manifest.etag == manifest.etag)
+        matches!(listed, crate::storage::meta::listing::Listed::Item { record, .. } if record.manifest.etag == manifest.etag)
     );
 }
 

@@ -1,0 +1,202 @@
+//! The conversion of a response from s3s's types to actix-web's, and the timeout of clients that do not read it. If a
+//! client takes nothing for too long the body's stream is dropped, so a stream holds its permits and read-ahead chunks
+//! for a bounded time.
+
+mod stream;
+
+pub use stream::Shared;
+
+use super::references::with_references;
+use super::request::values;
+use crate::api::http::request_log::RequestRecord;
+use crate::api::rates::{Direction, Paced};
+use actix_web::HttpResponse;
+use actix_web::body::{BodySize, MessageBody};
+use actix_web::http::StatusCode;
+use actix_web::http::header::{HeaderName, HeaderValue};
+use bytes::Bytes;
+use std::cell::RefCell;
+use std::pin::Pin;
+use std::rc::{Rc, Weak};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use stream::ResponseStream;
+use tokio::time::{Instant, sleep};
+
+/// The longest time for which a client may leave a chunk unread.
+const READER_IDLE_MAX: Duration = Duration::from_secs(120);
+/// The size up to which a response fits in the connection's buffer at once, so that its client is not watched.
+const WATCHED_BYTES_MIN: u64 = 256 << 10;
+
+/// The response of s3s, with the state of its request, to be converted.
+pub struct Answer {
+    pub response: s3s::HttpResponse,
+    pub is_head: bool,
+    pub record: RequestRecord,
+    /// The scheduler and the seat to which the polls of a streamed body are charged.
+    pub shared: Shared,
+}
+
+impl Answer {
+    pub fn into_response(self) -> HttpResponse<ResponseBody> {
+        let (parts, body) = self.response.into_parts();
+        let status = StatusCode::from_u16(parts.status.as_u16()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let declared =
+            parts.headers.get(http::header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+        let mut response = HttpResponse::new(status);
+        let bytes = parts.headers.values().map(http::HeaderValue::len).sum();
+        let mut values = values(bytes, parts.headers.values().map(http::HeaderValue::as_bytes));
+        response.headers_mut().reserve(parts.headers.len());
+        for (name, value) in &parts.headers {
+            let value = HeaderValue::from_maybe_shared(values.split_to(value.len()));
+            if matches!(*name, http::header::CONTENT_LENGTH | http::header::TRANSFER_ENCODING) {
+                continue;
+            }
+            if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name.as_str().as_bytes()), value) {
+                response.headers_mut().append(name, value);
+            }
+        }
+        let is_xml = is_xml(&parts.headers);
+        let bodiless = status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED;
+        let (size, content) = match body.bytes() {
+            _ if bodiless => (BodySize::None, Content::Done),
+            // HEAD: the length that a GET would have, without a body.
+            _ if self.is_head => (BodySize::Sized(declared.unwrap_or(0)), Content::Done),
+            Some(bytes) => {
+                let bytes = if is_xml && !parts.status.is_success() { with_references(bytes) } else { bytes };
+                (BodySize::Sized(bytes.len() as u64), Content::Whole(bytes))
+            }
+            None => {
+                let exact = declared.or_else(|| http_body::Body::size_hint(&body).exact());
+                let stream = ResponseStream::new(body, self.shared);
+                (exact.map_or(BodySize::Stream, BodySize::Sized), Content::Stream(watched(stream, exact)))
+            }
+        };
+        let mut record = self.record;
+        record.answered(status.as_u16());
+        response.set_body(ResponseBody { size, content, paced: Paced::new(Direction::Sent), record })
+    }
+}
+
+fn is_xml(headers: &http::HeaderMap) -> bool {
+    headers.get(http::header::CONTENT_TYPE).is_some_and(|kind| kind == "application/xml")
+}
+
+/// Replaces control characters in the XML of a successful response by references. Objects are streams, so XML that is
+/// whole in memory was written by this server. The XML of an error is written later, and is treated then.
+pub fn referenced(mut response: s3s::HttpResponse) -> s3s::HttpResponse {
+    let is_complete = response.status().is_success() && is_xml(response.headers());
+    if let Some(bytes) = response.body().bytes().filter(|_| is_complete) {
+        *response.body_mut() = s3s::Body::from(with_references(bytes));
+    }
+    response
+}
+
+enum Content {
+    Done,
+    Whole(Bytes),
+    Stream(Rc<RefCell<Watched>>),
+}
+
+struct Watched {
+    /// `None` once the client was given up.
+    body: Option<ResponseStream>,
+    /// The time since which the client has left the last chunk unread; `None` while the client waits for a chunk.
+    reader_since: Option<Instant>,
+}
+
+fn watched(body: ResponseStream, length: Option<u64>) -> Rc<RefCell<Watched>> {
+    let watched = Rc::new(RefCell::new(Watched { body: Some(body), reader_since: None }));
+    if length.is_none_or(|length| length > WATCHED_BYTES_MIN) {
+        actix_web::rt::spawn(watch(Rc::downgrade(&watched)));
+    }
+    watched
+}
+
+async fn watch(stream: Weak<RefCell<Watched>>) {
+    loop {
+        sleep(READER_IDLE_MAX / 2).await;
+        let Some(stream) = stream.upgrade() else { return };
+        let mut stream = stream.borrow_mut();
+        if stream.reader_since.is_some_and(|since| since.elapsed() > READER_IDLE_MAX) {
+            stream.body = None;
+            return;
+        }
+    }
+}
+
+/// The error with which a response's body ends early. actix then closes the connection, so that the client sees that
+/// the body is incomplete.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Broken(String);
+
+/// The body of a response. The request is logged and counted when the body is dropped.
+pub struct ResponseBody {
+    size: BodySize,
+    content: Content,
+    /// The bytes that wait for a limit on rates.
+    paced: Paced,
+    record: RequestRecord,
+}
+
+impl ResponseBody {
+    fn poll_content(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Broken>>> {
+        match &mut self.content {
+            Content::Done => Poll::Ready(None),
+            Content::Whole(bytes) => {
+                let bytes = std::mem::take(bytes);
+                self.content = Content::Done;
+                Poll::Ready((!bytes.is_empty()).then_some(Ok(bytes)))
+            }
+            Content::Stream(stream) => match &mut stream.borrow_mut().body {
+                Some(body) => {
+                    body.poll_next(cx).map(|next| next.map(|chunk| chunk.map_err(|error| Broken(error.to_string()))))
+                }
+                None => Poll::Ready(Some(Err(Broken("the client did not read for too long".to_owned())))),
+            },
+        }
+    }
+
+    /// Polls for the next chunk that the limits on rates allow to be sent now.
+    fn poll_due(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Broken>>> {
+        loop {
+            if let Some(chunk) = ready!(self.paced.poll_next(self.record.trace.rates(), cx)) {
+                return Poll::Ready(Some(Ok(chunk)));
+            }
+            match ready!(self.poll_content(cx)) {
+                Some(Ok(chunk)) => self.paced.hold(chunk),
+                ended => return Poll::Ready(ended),
+            }
+        }
+    }
+}
+
+impl Drop for ResponseBody {
+    fn drop(&mut self) {
+        self.paced.give_up(self.record.trace.rates());
+    }
+}
+
+impl MessageBody for ResponseBody {
+    type Error = Broken;
+
+    fn size(&self) -> BodySize {
+        self.size
+    }
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Broken>>> {
+        let this = &mut *self;
+        let next = this.poll_due(cx);
+        if let Content::Stream(stream) = &this.content {
+            // While the client waits for a chunk it is not idle.
+            stream.borrow_mut().reader_since = next.is_ready().then(Instant::now);
+        }
+        match &next {
+            Poll::Ready(Some(Ok(chunk))) => this.record.sent(chunk.len()),
+            Poll::Ready(Some(Err(error))) => this.record.broken(error.to_string()),
+            Poll::Ready(None) | Poll::Pending => {}
+        }
+        next
+    }
+}

@@ -1,0 +1,12 @@
+//! The treatment of an S3 request's head before s3s: refuses requests that s3s would misread (`subresources`),
+//! normalises headers for it (`normalise`), and reads RenameObject, which it does not know (`renaming`).
+
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
+mod normalise;
+mod renaming;
+mod subresources;
+
+pub use normalise::normalise;
+pub use renaming::{is_rename, rename_source};
+pub use subresources::{check as check_subresources, take_overrides};
