@@ -218,7 +218,6 @@ fn check_stays(view: &MetaView, member: &Member) -> Result<(), MetadataError> {
 
 /// Proposes a change of this host's records. Returns false if it was refused because one of its drives was just
 /// removed.
-#[must_use = "a refused change is not made"]
 async fn register(metadata: &MetaHandle, member: &Member, change: Change) -> Result<bool, MetadataError> {
     match metadata.propose(change).await? {
         Reply::Done => Ok(true),
