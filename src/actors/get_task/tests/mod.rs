@@ -1,15 +1,15 @@
 //! Tests of reads over nodes in memory: whole objects and ranges, and chunks that are missing, late or corrupt.
 
-use super::{OpenObject, held_bytes_max, read_object};
+use super::{OpenObject, held_bytes_max, open_object, read_object};
 use crate::actors::frontend::Permit;
 use crate::actors::request::test_nodes::Behaviour;
-use crate::actors::request::test_world::{CHUNK, World, content};
+use crate::actors::request::test_world::{CHUNK, KEY, World, content};
 use crate::actors::request::{BodyChecks, BodyStream, ByteRange, StoreError, Upload};
 use crate::metrics::{CHUNK_FAULTS, STRIPES_DECODED};
 use crate::net::ChunkFault;
 use crate::storage::kv::Batch;
 use crate::storage::meta::codec;
-use crate::storage::meta::record::{BlobRef, Body, Manifest};
+use crate::storage::meta::record::{BlobRef, Body, Manifest, Pick};
 use crate::storage::meta::tables::BLOBS;
 use crate::types::{NodeId, ShardId, ShardNumber};
 use bytes::{Bytes, BytesMut};
@@ -357,8 +357,12 @@ async fn a_read_by_a_malformed_blob_record_is_refused() {
 #[actix::test]
 async fn t3_stage_timings_of_put_and_get_are_exported() {
     let world = World::new(2, 2);
-    let manifest = world.put_bytes(&content(100_000)).await.expect("stored");
-    read(&world, &manifest, 0, 100_000).await.expect("readable");
+    world.put_bytes(&content(100_000)).await.expect("stored");
+    let found = open_object(&world.context, world.meta.view(), world.bucket, KEY, Pick::Current).await;
+    let object = found.expect("tables in memory").object().expect("it is stored");
+    let range = ByteRange { start: 0, end: 100_000 };
+    let body = read_object(&world.context, Permit::unmetered(), object, range).await.expect("it opens");
+    collect(body).await.expect("readable");
     let scraped = String::from_utf8(crate::metrics::render()).expect("text");
     for stage in ["receive", "hash_encode", "append", "propose"] {
         assert!(scraped.contains(&format!("sherd_put_stage_seconds_count{{stage=\"{stage}\"}}")), "{stage}");
