@@ -64,7 +64,7 @@ fn conversations() -> Vec<Conversation> {
     let of = shard(0x0102_0304_0506_0708_090a_0b0c_0d0e_0f10, 5);
     let chunks = vec![Bytes::from_static(b"one chunk"), Bytes::from_static(b"another")];
     let read = vec![Ok(chunks[0].clone()), Err(ChunkFault::Missing), Err(ChunkFault::Corrupt), Ok(chunks[1].clone())];
-    let trace = Some(TraceContext { trace: TraceId(0x4bf9_2f35_77b3_4da6), span: SpanId(0xf067_aa0b_a902_b7) });
+    let trace = Some(TraceContext { trace: TraceId(0x4bf9_2f35_77b3_4da6), span: SpanId(0x00f0_67aa_0ba9_02b7) });
     let page = InventoryPage { shards: vec![(shard(7, 0), 3), (shard(7, 1), 1)], more: true };
     let failures = vec![
         ("failed_no_such_node", Answer::Failed(PeerError::NoSuchNode(node))),
