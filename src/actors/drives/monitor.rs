@@ -192,7 +192,7 @@ struct Shared {
     ended: Arc<AtomicBool>,
 }
 
-/// The monitor of the drives. `start` runs its threads.
+/// The monitor of the drives. `start` runs its threads; a simulation calls `look_at_all` instead.
 #[derive(Clone)]
 pub struct DriveMonitor {
     watches: Arc<RwLock<BTreeMap<NodeId, Arc<Watch>>>>,
@@ -236,7 +236,7 @@ impl DriveMonitor {
     }
 
     /// Looks at every drive in turn, in the caller's thread. Skips drives whose earlier look has not returned.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing, debug_assertions))]
     pub fn look_at_all(&self) {
         let rests = |watch: &Arc<Watch>| watch.looking_since.lock().unwrap_or_else(PoisonError::into_inner).is_none();
         self.watches().into_iter().filter(rests).for_each(|watch| watch.look(&self.shared));
