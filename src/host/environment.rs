@@ -1,16 +1,16 @@
 //! The environment that every part of a host uses: clock and randomness, disk, threads, buffers, and the settings of
 //! all logs.
 
-use super::traces::Traced;
 use crate::actors::drives::{Blocking, ReaderThreads};
 use crate::ambient::Ambient;
-use crate::config::{Config, Durability, EcSetting};
+use crate::config::{Config, Durability, EcSetting, TracesConfig};
 use crate::limits::Scale;
 use crate::storage::buffer::BufferPool;
 use crate::storage::disk::{Disk, SystemDisk};
 use crate::storage::identity::WantedGeometry;
 use crate::storage::ring::auto_geometry;
 use crate::storage::wal;
+use crate::traces::{SampleRatio, SpanQueue, Tracer};
 use std::sync::Arc;
 use tokio::runtime::Handle;
 
@@ -28,6 +28,21 @@ pub(super) struct Environment {
     pub scale: Scale,
     /// `None` if requests are not traced.
     pub traced: Option<Traced>,
+}
+
+/// The tracer of requests, and the queue that it fills.
+#[derive(Clone, Debug)]
+pub(super) struct Traced {
+    pub tracer: Tracer,
+    pub queue: Arc<SpanQueue>,
+}
+
+impl Traced {
+    fn new(config: &TracesConfig, ambient: &Ambient) -> Self {
+        let queue = Arc::<SpanQueue>::default();
+        let ratio = SampleRatio::new(f64::from(config.sampled_per_million) / 1e6);
+        Self { tracer: Tracer::new(ratio, ambient.clone(), Arc::clone(&queue)), queue }
+    }
 }
 
 impl Environment {

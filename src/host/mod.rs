@@ -20,7 +20,6 @@ mod rejoin;
 mod reload;
 mod requests;
 mod safety;
-mod salvage;
 mod status;
 mod stopping;
 mod traces;
@@ -135,7 +134,8 @@ pub fn open_tables(directory: &Path) -> Result<(), KvError> {
 
 /// Runs `sherd salvage`: drops the damaged part of the metadata of a stopped host, or only prints what would be lost.
 pub fn salvage(config: Config, goes_on: bool) -> Result<(), HostError> {
-    actix::System::new().block_on(async { salvage::salvage(&config, &Environment::of_process(&config), goes_on).await })
+    actix::System::new()
+        .block_on(async { recovery::salvage(&config, &Environment::of_process(&config), goes_on).await })
 }
 
 async fn run_in_system(config: Config) -> Result<(), HostError> {
@@ -240,8 +240,7 @@ async fn start(
         drives::start_chores(env, &opened, &requests.cluster, faults, fault_source, scrub, &metadata);
     let buckets = BucketChores::start(config, &requests, &targets, &shown(host));
     let audit = AuditLogs::start(&config.audit, &env.ambient, &shown(host))?;
-    let exported = config.traces.as_ref().zip(env.traced.as_ref());
-    let traces = exported.map(|(config, traced)| traces::export(config, traced, &shown(host))).transpose()?;
+    let traces = traces::export(config, env, &shown(host))?;
     let drives = DriveList::new(member.host.drives.clone());
     let status = status(env, (&member, &drives), &requests, &handles, &metadata);
     let (watch, reads, is_registered) = (status.watch.clone(), status.reads.clone(), Arc::clone(&status.is_registered));

@@ -1,11 +1,11 @@
 //! The traces of a running host: the tracer of its requests, and the exporter to the collector of the configuration.
 
+use super::environment::Environment;
 use super::error::HostError;
 use crate::actors::traces::TraceExporter;
-use crate::ambient::Ambient;
-use crate::config::TracesConfig;
+use crate::config::{Config, TracesConfig};
 use crate::net::Poster;
-use crate::traces::{Resource, SampleRatio, SpanQueue, Tracer};
+use crate::traces::Resource;
 use rustix::system::uname;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,21 +13,6 @@ use tokio::time::timeout;
 
 /// The longest wait, when the host stops, for traces to be sent; later ones are lost.
 const STOP_PATIENCE: Duration = Duration::from_millis(1500);
-
-/// The tracer, and the queue that it fills.
-#[derive(Clone, Debug)]
-pub(super) struct Traced {
-    pub tracer: Tracer,
-    queue: Arc<SpanQueue>,
-}
-
-impl Traced {
-    pub fn new(config: &TracesConfig, ambient: &Ambient) -> Self {
-        let queue = Arc::<SpanQueue>::default();
-        let ratio = SampleRatio::new(f64::from(config.sampled_per_million) / 1e6);
-        Self { tracer: Tracer::new(ratio, ambient.clone(), Arc::clone(&queue)), queue }
-    }
-}
 
 /// Makes the client of the collector.
 pub(super) fn collector(config: &TracesConfig) -> Result<Poster, HostError> {
@@ -37,8 +22,9 @@ pub(super) fn collector(config: &TracesConfig) -> Result<Poster, HostError> {
     poster.map_err(|cause| HostError::Traces { setting, cause })
 }
 
-/// Starts the export of the traces of this host. `host` is its id.
-pub(super) fn export(config: &TracesConfig, traced: &Traced, host: &str) -> Result<TraceExporter, HostError> {
+/// Starts the export of the traces of this host, if its requests are traced. `host` is its id.
+pub(super) fn export(config: &Config, env: &Environment, host: &str) -> Result<Option<TraceExporter>, HostError> {
+    let Some((config, traced)) = config.traces.as_ref().zip(env.traced.as_ref()) else { return Ok(None) };
     let resource = Resource(vec![
         ("service.name", config.service_name.clone()),
         ("service.version", env!("CARGO_PKG_VERSION").to_owned()),
@@ -46,7 +32,7 @@ pub(super) fn export(config: &TracesConfig, traced: &Traced, host: &str) -> Resu
         ("host.name", uname().nodename().to_string_lossy().into_owned()),
     ]);
     let exporter = TraceExporter::start(Arc::clone(&traced.queue), Arc::new(collector(config)?), resource);
-    exporter.map_err(|cause| HostError::System { doing: "start the thread that sends traces", cause })
+    exporter.map(Some).map_err(|cause| HostError::System { doing: "start the thread that sends traces", cause })
 }
 
 /// Stops the export, once no request is left.

@@ -9,7 +9,10 @@
 //!
 //! The cluster is then in a new recovery epoch, so that it refuses all hosts of the former group.
 
+mod salvage;
 mod words;
+
+pub(super) use salvage::salvage;
 
 use super::cluster::{self, Member};
 use super::directories::{KEPT_BY_RECOVERY, beside, clear, set_aside_all, take_up};

@@ -1,16 +1,16 @@
 //! The command `sherd salvage`: cuts the metadata log of a stopped host that is alone at damage which nothing else
 //! repairs. It prints first what would be lost, and changes nothing without `--yes`.
 
-use super::environment::{Environment, wanted_geometry};
-use super::error::HostError;
-use super::{cluster, metadata};
 use crate::actors::consensus::SalvageError;
 use crate::config::Config;
+use crate::host::environment::{Environment, wanted_geometry};
+use crate::host::error::HostError;
+use crate::host::{cluster, metadata};
 use crate::storage::disk::replace_file;
 use crate::storage::identity::{Prepared, SystemLocks, prepare_host};
 use std::path::PathBuf;
 
-pub(super) async fn salvage(config: &Config, env: &Environment, goes_on: bool) -> Result<(), HostError> {
+pub(in crate::host) async fn salvage(config: &Config, env: &Environment, goes_on: bool) -> Result<(), HostError> {
     if config.cluster.is_some() {
         return Err(SalvageError::NotAlone.into());
     }
