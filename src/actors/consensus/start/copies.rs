@@ -9,7 +9,7 @@ use crate::actors::consensus::shared::{
     CopyOpener, Drive, DriveRole, Drives, ReplicaDrive, Shared, SoleVoter, mirror_file, read_entries,
 };
 use crate::actors::log::LogHandle;
-use crate::storage::disk::{Disk, read_file};
+use crate::storage::disk::read_file;
 use crate::storage::meta::codec::decode_entry;
 use crate::storage::raft_log::{
     ChoiceError, CopyFound, DriveFound, LogIndex, LogRecord, MirrorChoice, MirrorSet, Payload, Position, RecoveredCopy,
