@@ -2,9 +2,10 @@
 //! compared.
 
 use super::files::{self, Plain};
-use super::requests::{Bare, LARGE, send, spent};
+use super::requests::{Bare, LARGE, send, spent, unsigned};
 use crate::harness::data;
 use crate::harness::process::Process;
+use http::Method;
 use md5::{Digest, Md5};
 use s2n_quic::client::Connect;
 use s2n_quic::provider::tls::rustls as quic_tls;
@@ -43,15 +44,15 @@ pub struct Transfer {
 pub fn measure(parent: &Path, each: Duration, at_once: usize, large_bytes: usize) -> Limits {
     let bare = Bare::start(large_bytes);
     let cost = |method| {
-        let request = format!("{method} / HTTP/1.1\r\nhost: {}\r\n\r\n", bare.address);
-        spent(|| bare.cpu(), || send(bare.address, &request, at_once, each))
+        let request = unsigned(&method, "/", bare.address);
+        spent(|| bare.cpu(), || send(bare.address, &method, &request, at_once, each))
     };
     let large = spent(|| bare.cpu(), || get_large(bare.address, each));
     Limits {
         plain: files::measure(parent, each),
         md5_seconds_per_gibibyte: md5(each),
-        bare_head: cost("HEAD"),
-        bare_get: cost("GET"),
+        bare_head: cost(Method::HEAD),
+        bare_get: cost(Method::GET),
         bare_seconds_per_gibibyte: large.as_secs_f64() * GIB / large_bytes as f64,
         tcp: transfer(|| tcp(each)),
         quic: transfer(|| quic(each)),

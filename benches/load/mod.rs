@@ -5,6 +5,7 @@
 #![allow(dead_code)]
 
 pub mod bounds;
+mod connections;
 pub mod files;
 pub mod limits;
 pub mod listing;
@@ -14,12 +15,17 @@ pub mod targets;
 
 use crate::harness::client::{Body, S3};
 use crate::harness::data;
+use connections::Requests;
+use http::Method;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use target::Target;
 
 const BUCKET: &str = "bench";
+
+/// Makes a key of the number of a connection and its turn.
+type Key = dyn Fn(usize, u64) -> String;
 
 /// The amounts of a run.
 #[derive(Clone, Copy, Debug)]
@@ -117,39 +123,54 @@ pub fn run(target: &Target, budget: &Budget) -> Vec<Figure> {
     };
     let mebibytes = budget.large_bytes >> 20;
     let (most, some, few) = (budget.small_at_once, budget.medium_at_once, budget.large_at_once);
-    let work = |workload, name: &str, at_once, operation: &(dyn Fn(&S3, usize, u64) -> u64 + Sync)| {
-        measure(target, budget, (workload, name), at_once, operation)
+    let by_threads = |workload, name: &str, at_once, operation: &(dyn Fn(&S3, usize, u64) -> u64 + Sync)| {
+        measure(target, (workload, name, at_once), &|| by_threads(target, budget.each, at_once, operation))
     };
+    // A request to a key that is made of the connection's number and the turn, and the amount that it moves.
+    let small_requests =
+        |workload, name, at_once, (method, status, body, amount): (Method, u16, &[u8], u64), key: &Key| {
+            let clients: Vec<S3> = (0..at_once).map(|number| target.client(number)).collect();
+            let scope = clients[0].scope();
+            let requests = Requests {
+                method: method.clone(),
+                at_once,
+                status,
+                address: &|number| clients[number].addr(),
+                request: &|number, turn| {
+                    let path = format!("/{BUCKET}/{}", key(number, turn));
+                    clients[number].request(&scope, method.as_str(), &path, body)
+                },
+            };
+            measure(target, (workload, name, at_once), &|| {
+                let latencies = requests.send(budget.each);
+                let amount = latencies.len() as u64 * amount;
+                (latencies, amount)
+            })
+        };
+    let (new, same) = (|number, turn| format!("small/{number}/{turn}"), |number, _| format!("small/{number}/0"));
+    let upload = (Method::PUT, 200, &small[..], small.len() as u64);
     let mut figures = vec![
-        work(Workload::PutAlone, "PUT 4 KiB, one at a time", 1, &|s3, _, turn| put(s3, &format!("one/{turn}"), &small)),
-        work(Workload::PutSmall, "PUT 4 KiB", most, &|s3, worker, turn| {
-            put(s3, &format!("small/{worker}/{turn}"), &small)
+        small_requests(Workload::PutAlone, "PUT 4 KiB, one at a time", 1, upload.clone(), &|_, turn| {
+            format!("one/{turn}")
         }),
-        work(Workload::PutOver, "PUT 4 KiB over existing", most, &|s3, worker, _| {
-            put(s3, &format!("small/{worker}/0"), &small)
-        }),
-        work(Workload::PutMedium, "PUT 1 MiB", some, &|s3, worker, turn| {
+        small_requests(Workload::PutSmall, "PUT 4 KiB", most, upload.clone(), &new),
+        small_requests(Workload::PutOver, "PUT 4 KiB over existing", most, upload, &same),
+        by_threads(Workload::PutMedium, "PUT 1 MiB", some, &|s3, worker, turn| {
             put(s3, &format!("medium/{worker}/{}", turn % 64), &medium)
         }),
-        work(Workload::PutLarge, &format!("PUT {mebibytes} MiB"), few, &|s3, worker, turn| {
+        by_threads(Workload::PutLarge, &format!("PUT {mebibytes} MiB"), few, &|s3, worker, turn| {
             put(s3, &format!("large/{worker}/{}", turn % 4), &large)
         }),
     ];
     figures.extend([
-        work(Workload::GetSmall, "GET 4 KiB", most, &|s3, worker, _| get(s3, &format!("small/{worker}/0"))),
-        work(Workload::GetMedium, "GET 1 MiB", some, &|s3, worker, _| get(s3, &format!("medium/{worker}/0"))),
-        work(Workload::GetLarge, &format!("GET {mebibytes} MiB"), few, &|s3, worker, _| {
+        small_requests(Workload::GetSmall, "GET 4 KiB", most, (Method::GET, 200, &[], small.len() as u64), &same),
+        by_threads(Workload::GetMedium, "GET 1 MiB", some, &|s3, worker, _| get(s3, &format!("medium/{worker}/0"))),
+        by_threads(Workload::GetLarge, &format!("GET {mebibytes} MiB"), few, &|s3, worker, _| {
             get(s3, &format!("large/{worker}/0"))
         }),
-        work(Workload::Head, "HEAD", most, &|s3, worker, _| {
-            s3.head(BUCKET, &format!("small/{worker}/0")).expect("the store answers").expect(200);
-            0
-        }),
-        work(Workload::List, "LIST pages of 1,000", 4, &|s3, _, _| list(s3)),
-        work(Workload::Delete, "DELETE", most, &|s3, worker, turn| {
-            s3.delete(BUCKET, &format!("small/{worker}/{turn}")).expect("the store answers").expect(204);
-            0
-        }),
+        small_requests(Workload::Head, "HEAD", most, (Method::HEAD, 200, &[], 0), &same),
+        by_threads(Workload::List, "LIST pages of 1,000", 4, &|s3, _, _| list(s3)),
+        small_requests(Workload::Delete, "DELETE", most, (Method::DELETE, 204, &[], 0), &new),
     ]);
     figures
 }
@@ -161,22 +182,17 @@ fn list(s3: &S3) -> u64 {
     page.text().matches("<Key>").count() as u64
 }
 
-/// Runs `operation(client, worker, turn)` on `at_once` workers until the time is over. The operation returns the amount
-/// that it moved.
-fn measure(
+/// Runs `operation(client, worker, turn)` on `at_once` workers for this long. The operation returns the amount that it
+/// moved. Returns all latencies, and the whole amount.
+fn by_threads(
     target: &Target,
-    budget: &Budget,
-    (workload, name): (Workload, &str),
+    each: Duration,
     at_once: usize,
     operation: &(dyn Fn(&S3, usize, u64) -> u64 + Sync),
-) -> Figure {
-    target.reset_resident_peak();
-    let (cpu, by_thread) = (target.cpu(), target.cpu_by_thread());
-    let (written, syncs) = (target.written_bytes(), target.syncs());
+) -> (Vec<Duration>, u64) {
     let amount = AtomicU64::new(0);
-    let begun = Instant::now();
-    let end = begun + budget.each;
-    let mut latencies: Vec<Duration> = std::thread::scope(|scope| {
+    let end = Instant::now() + each;
+    let latencies = std::thread::scope(|scope| {
         let worker = |number: usize| {
             let (s3, amount) = (target.client(number), &amount);
             scope.spawn(move || {
@@ -195,10 +211,24 @@ fn measure(
         let workers: Vec<_> = (0..at_once).map(worker).collect();
         workers.into_iter().flat_map(|worker| worker.join().expect("a worker's operations succeed")).collect()
     });
+    (latencies, amount.into_inner())
+}
+
+/// Measures the work, which returns the latency of each operation, and the amount that all moved.
+fn measure(
+    target: &Target,
+    (workload, name, at_once): (Workload, &str, usize),
+    work: &dyn Fn() -> (Vec<Duration>, u64),
+) -> Figure {
+    target.reset_resident_peak();
+    let (cpu, by_thread) = (target.cpu(), target.cpu_by_thread());
+    let (written, syncs) = (target.written_bytes(), target.syncs());
+    let begun = Instant::now();
+    let (mut latencies, amount) = work();
     let wall = begun.elapsed();
     latencies.sort();
     let at = |share: f64| latencies[((latencies.len() - 1) as f64 * share) as usize];
-    let (operations, amount) = (latencies.len() as u64, amount.into_inner());
+    let operations = latencies.len() as u64;
     let synced =
         target.syncs().into_iter().map(|(log, after)| after - syncs.get(&log).unwrap_or(&0.0)).fold(0.0, f64::max);
     let spent = |(name, after): (String, Duration)| {

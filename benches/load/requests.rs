@@ -1,14 +1,15 @@
 //! The processor time of a small request to the store, compared with one to a bare actix-web in this process. Both are
 //! sent in the same way.
 
+use super::connections::Requests;
 use crate::harness::process::Process;
 use crate::harness::server::Server;
 use actix_web::web::{self, Bytes};
 use actix_web::{App, HttpResponse, HttpServer};
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use http::Method;
+use std::net::SocketAddr;
 use std::sync::mpsc::channel;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const BUCKET: &str = "requests";
 const KEY: &str = "key";
@@ -33,26 +34,24 @@ pub fn measure(server: &Server, at_once: usize, each: Duration) -> Vec<Cost> {
     s3.create_bucket(BUCKET).expect("the store answers").expect(200);
     s3.put(BUCKET, KEY, &vec![7; BODY_BYTES]).expect("the store answers").expect(200);
     let bare = Bare::start(0);
-    let cost = |(name, method, is_in_url): (&'static str, &str, bool)| {
+    let cost = |(name, method, is_in_url): (&'static str, Method, bool)| {
         let path = format!("/{BUCKET}/{KEY}");
-        let (target, headers) = match is_in_url {
-            true => (s3.presigned(method, &path, &[], 3600), vec![("host".to_owned(), server.s3.to_string())]),
-            false => (path.clone(), s3.signed(method, &path)),
+        let request = match is_in_url {
+            true => unsigned(&method, &s3.presigned(method.as_str(), &path, &[], 3600), server.s3),
+            false => s3.request(&s3.scope(), method.as_str(), &path, &[]),
         };
-        let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
-        let request = format!("{method} {target} HTTP/1.1\r\n{headers}\r\n");
         let (mut of_bare, mut of_store) = (Vec::new(), Vec::new());
         for _ in 0..ROUNDS {
-            of_bare.push(spent(|| bare.cpu(), || send(bare.address, &request, at_once, each)));
-            of_store.push(spent(|| server.process().cpu(), || send(server.s3, &request, at_once, each)));
+            of_bare.push(spent(|| bare.cpu(), || send(bare.address, &method, &request, at_once, each)));
+            of_store.push(spent(|| server.process().cpu(), || send(server.s3, &method, &request, at_once, each)));
         }
         Cost { name, bare: median(of_bare), store: median(of_store) }
     };
     let costs = [
-        ("HEAD", "HEAD", false),
-        ("HEAD, signed in the URL", "HEAD", true),
-        ("GET 4 KiB", "GET", false),
-        ("GET 4 KiB, signed in the URL", "GET", true),
+        ("HEAD", Method::HEAD, false),
+        ("HEAD, signed in the URL", Method::HEAD, true),
+        ("GET 4 KiB", Method::GET, false),
+        ("GET 4 KiB, signed in the URL", Method::GET, true),
     ];
     costs.map(cost).to_vec()
 }
@@ -112,40 +111,14 @@ impl Bare {
     }
 }
 
-/// Sends the same request again and again on `at_once` connections, one at a time on each; returns the number of
-/// answers.
-pub fn send(address: SocketAddr, request: &str, at_once: usize, each: Duration) -> u64 {
-    let is_head = request.starts_with("HEAD ");
-    let end = Instant::now() + each;
-    let connection = || {
-        let mut stream = TcpStream::connect(address).expect("it listens");
-        stream.set_nodelay(true).expect("a socket");
-        let mut answered = 0;
-        while Instant::now() < end || answered == 0 {
-            stream.write_all(request.as_bytes()).expect("it reads");
-            read_answer(&mut stream, is_head);
-            answered += 1;
-        }
-        answered
-    };
-    std::thread::scope(|scope| {
-        let connections: Vec<_> = (0..at_once).map(|_| scope.spawn(connection)).collect();
-        connections.into_iter().map(|connection| connection.join().expect("its requests succeed")).sum()
-    })
+pub fn unsigned(method: &Method, target: &str, host: SocketAddr) -> Vec<u8> {
+    format!("{method} {target} HTTP/1.1\r\nhost: {host}\r\n\r\n").into_bytes()
 }
 
-fn read_answer(stream: &mut TcpStream, is_head: bool) {
-    let (mut answer, mut buffer) = (Vec::new(), [0; 8 << 10]);
-    let end = loop {
-        let read = stream.read(&mut buffer).expect("it answers");
-        assert!(read > 0, "the connection ended");
-        answer.extend_from_slice(&buffer[..read]);
-        let head = answer.windows(4).position(|window| window == b"\r\n\r\n");
-        let length = if is_head { 0 } else { BODY_BYTES };
-        if head.is_some_and(|head| answer.len() >= head + 4 + length) {
-            break head.unwrap_or_default();
-        }
-    };
-    let head = String::from_utf8_lossy(&answer[..end]);
-    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+/// Sends the same request again and again on `at_once` connections, one at a time on each; returns the number of
+/// answers.
+pub fn send(address: SocketAddr, method: &Method, request: &[u8], at_once: usize, each: Duration) -> u64 {
+    let (address, request) = (move |_| address, |_, _| request.to_vec());
+    let requests = Requests { method: method.clone(), at_once, status: 200, address: &address, request: &request };
+    requests.send(each).len() as u64
 }

@@ -135,11 +135,29 @@ impl S3 {
         presign(scope, &request, expires_seconds)
     }
 
-    /// Returns the headers of a request without a body, including the signature.
-    pub fn signed(&self, method: &str, path: &str) -> Vec<(String, String)> {
+    /// Returns the time and key with which the requests of the next minutes can be signed.
+    pub fn scope(&self) -> Scope {
+        Scope::now(&self.keys)
+    }
+
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Returns the bytes of a request whose head is signed, and whose body is not.
+    pub fn request(&self, scope: &Scope, method: &str, path: &str, body: &[u8]) -> Vec<u8> {
         let (method, path, host) = (method.to_owned(), path.to_owned(), self.addr.to_string());
-        let request = ToSign { method, host, path, query: Vec::new(), headers: Vec::new() };
-        sign_headers(&Scope::now(&self.keys), &request, &data::sha256_hex(b"")).0
+        let to_sign = ToSign { method, host, path, query: Vec::new(), headers: Vec::new() };
+        let mut request = format!("{} {} HTTP/1.1\r\n", to_sign.method, target(&to_sign)).into_bytes();
+        for (name, value) in sign_headers(scope, &to_sign, "UNSIGNED-PAYLOAD").0 {
+            request.extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
+        }
+        if !body.is_empty() {
+            request.extend_from_slice(format!("content-length: {}\r\n", body.len()).as_bytes());
+        }
+        request.extend_from_slice(b"\r\n");
+        request.extend_from_slice(body);
+        request
     }
 
     /// Announces an upload whose body never comes, and waits for the first answer. Returns its status (100 if the

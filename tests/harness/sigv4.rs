@@ -38,6 +38,7 @@ pub struct Scope {
     pub keys: Keys,
     /// `20130524T000000Z`.
     pub time: String,
+    signing_key: Vec<u8>,
 }
 
 impl Scope {
@@ -49,7 +50,11 @@ impl Scope {
         let (year, month, day) = at.to_calendar_date();
         let (hour, minute, second) = at.to_hms();
         let time = format!("{year:04}{:02}{day:02}T{hour:02}{minute:02}{second:02}Z", u8::from(month));
-        Self { keys: keys.clone(), time }
+        let mut signing_key = format!("AWS4{}", keys.secret).into_bytes();
+        for part in [&time[..8], REGION, "s3", "aws4_request"] {
+            signing_key = hmac(&signing_key, part.as_bytes());
+        }
+        Self { keys: keys.clone(), time, signing_key }
     }
 
     fn date(&self) -> &str {
@@ -61,11 +66,7 @@ impl Scope {
     }
 
     fn sign(&self, text: &str) -> String {
-        let mut key = hmac(format!("AWS4{}", self.keys.secret).as_bytes(), self.date().as_bytes());
-        for part in [REGION, "s3", "aws4_request", text] {
-            key = hmac(&key, part.as_bytes());
-        }
-        hex(&key)
+        hex(&hmac(&self.signing_key, text.as_bytes()))
     }
 
     fn sign_request(&self, request: &ToSign, headers: &[(String, String)], payload: &str) -> String {
