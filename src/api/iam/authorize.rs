@@ -4,7 +4,7 @@
 use super::facts::RequestFacts;
 use crate::api::identity::records::RoleRecord;
 use crate::api::identity::{Asking, IdentityError, PrincipalKind, Resolved, TextOf, check_policy, rfc3339};
-use crate::api::policy::{Context, Decision, Missing, Reason, Target};
+use crate::api::policy::{Context, Decision, Missing, Reason, ResourcePolicy, Target};
 use crate::types::UnixMs;
 
 /// The caller of a call, with the properties and the time of the request.
@@ -32,6 +32,23 @@ impl Caller<'_> {
             ));
         }
         Ok(())
+    }
+
+    /// Refuses the STS actions that temporary credentials may not call: those of a federated user may only call
+    /// GetCallerIdentity, and those of GetSessionToken only AssumeRole besides (the same page).
+    pub fn check_may_call_sts(&self, action: &str) -> Result<(), IdentityError> {
+        let kind = &self.resolved.principal.kind;
+        let may = match (&self.resolved.session, kind) {
+            (None, _) | (Some(_), PrincipalKind::AssumedRole) => true,
+            (Some(_), PrincipalKind::FederatedUser) => action == "GetCallerIdentity",
+            (Some(_), PrincipalKind::Root | PrincipalKind::User) => {
+                ["AssumeRole", "GetCallerIdentity"].contains(&action)
+            }
+        };
+        if may {
+            return Ok(());
+        }
+        Err(IdentityError::AccessDenied(format!("Cannot call {action} with these session credentials")))
     }
 
     pub fn context(&self, keys: &[(&str, &str)]) -> Context {
@@ -70,7 +87,8 @@ impl Caller<'_> {
         context: &Context,
     ) -> Result<Decision, IdentityError> {
         let trust = check_policy(TextOf::Trust, &role.name, &role.trust)?;
-        let target = Target::Role { account: &role.account, trust: &trust };
+        let trust = ResourcePolicy { policy: &trust, ids: &role.trust_ids };
+        let target = Target::Role { account: &role.account, trust };
         Ok(self.asking.decide(action, &role.arn(), target, context))
     }
 }

@@ -18,6 +18,7 @@ pub struct ParsedIdentity {
     groups: Vec<Parsed>,
     boundary: Option<Parsed>,
     session: Vec<Parsed>,
+    is_service_key: bool,
     /// The condition keys that describe the principal.
     pub context: Arc<Context>,
 }
@@ -71,6 +72,7 @@ impl ParsedIdentity {
             groups: groups.iter().map(of_identity).collect::<Result<_, _>>()?,
             boundary: resolved.boundary.as_ref().map(of_identity).transpose()?,
             session: session.iter().map(|named| Parsed::of(parsed, kind(named), named)).collect::<Result<_, _>>()?,
+            is_service_key: resolved.is_service_key,
             context: Arc::new(context(resolved)),
         })
     }
@@ -78,7 +80,8 @@ impl ParsedIdentity {
     fn anonymous() -> Self {
         let principal = Principal::Anonymous;
         let context = Arc::new(principal.keys().into_iter().collect());
-        Self { principal, own: Vec::new(), groups: Vec::new(), boundary: None, session: Vec::new(), context }
+        let (own, groups, session) = (Vec::new(), Vec::new(), Vec::new());
+        Self { principal, own, groups, boundary: None, session, is_service_key: false, context }
     }
 }
 
@@ -120,12 +123,13 @@ impl Asking {
         target: Target<'a>,
         context: &'a Context,
     ) -> Prepared<'a> {
-        let ParsedIdentity { principal, own, groups, boundary, session, .. } = &*self.identity;
+        let ParsedIdentity { principal, own, groups, boundary, session, is_service_key, .. } = &*self.identity;
         let identity = Identity {
             own: named(own),
             groups: named(groups),
             boundary: boundary.as_ref().map(Parsed::named),
             session: named(session),
+            is_service_key: *is_service_key,
         };
         let question = Question { principal, identity, action, resource, target, context };
         Prepared::of(question, &self.budget)

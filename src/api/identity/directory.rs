@@ -16,6 +16,8 @@ pub const ROOT_ACCOUNT: &str = "000000000000";
 const ROOT_ACCOUNT_NAME: &str = "root";
 /// The number of rows read at once when all are scanned.
 const PAGE_ROWS: usize = 256;
+/// The longest text that is looked up as the canonical id or email address of an account. All of them are shorter.
+const NAME_BYTES_MAX: usize = 256;
 
 /// Names and rows in order of name, and whether more follow.
 pub type DocumentsPage = (Vec<(String, DocumentRow)>, bool);
@@ -147,16 +149,22 @@ impl<'a> Directory<'a> {
         if canonical_id == self.root.canonical_id {
             return Ok(self.account(ROOT_ACCOUNT)?.map(|stored| stored.record));
         }
-        self.account_by(&format!("canonical/{canonical_id}"))
+        self.account_by("canonical", canonical_id)
     }
 
     /// Finds an account by e-mail address, as in grants. Addresses are compared without regard to case.
     pub fn account_by_email(&self, email: &str) -> Result<Option<AccountRecord>, IdentityError> {
-        self.account_by(&format!("email/{}", email.to_ascii_lowercase()))
+        self.account_by("email", &email.to_ascii_lowercase())
     }
 
-    fn account_by(&self, index: &str) -> Result<Option<AccountRecord>, IdentityError> {
-        let row = self.documents.document(&DocumentKey::Identity(IdentityKind::Account, index.to_owned()))?;
+    /// Finds an account by a text of any length and with any characters.
+    fn account_by(&self, what: &str, text: &str) -> Result<Option<AccountRecord>, IdentityError> {
+        let is_possible =
+            (1..=NAME_BYTES_MAX).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
+        if !is_possible {
+            return Ok(None);
+        }
+        let row = self.documents.document(&DocumentKey::Identity(IdentityKind::Account, format!("{what}/{text}")))?;
         let Some(row) = row else { return Ok(None) };
         let id: String = decode("account's id", &row.value)?;
         Ok(self.account(&id)?.map(|stored| stored.record))

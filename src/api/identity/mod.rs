@@ -34,10 +34,10 @@ pub use changes::editor::{Decided, Decision, Editor};
 pub use directory::DocumentsPage;
 pub use directory::{Directory, Documents, Managed, ROOT_ACCOUNT, RootIdentity};
 pub use error::IdentityError;
-pub use policy_text::{TextOf, check as check_policy};
+pub use policy_text::{PrincipalFault, TextOf, check as check_policy, principal_ids};
 pub use resolve::{
     CredentialKeys, KeySecret, PrincipalKind, ResolveError, Resolved, ResolvedPrincipal, assumed_role_arn,
-    federated_arn, is_known_principal, key_secret, resolve, resolve_key, resolve_named, secret_key,
+    federated_arn, key_secret, resolve, resolve_key, resolve_named, secret_key,
 };
 pub use seal::{RootSeal, session_material};
 pub use secrets::{IdOf, SecretSeal, fresh_id, sealed_under};
@@ -47,4 +47,4 @@ pub use session::{Session, SessionKeys, SessionLimits, SessionOf, TokenFault, is
 pub(crate) mod tests;
 
 #[cfg(test)]
-use resolve::NamedPolicy;
+use resolve::{NamedPolicy, find_principal};

@@ -2,8 +2,8 @@
 
 use super::directory::Directory;
 use super::error::IdentityError;
-use super::resolve::is_known_principal;
-use crate::api::policy::{Policy, PolicyError, PolicyKind, PrincipalPattern};
+use super::resolve::find_principal;
+use crate::api::policy::{Policy, PolicyError, PolicyKind, PrincipalIds, PrincipalPattern};
 
 /// The kind of policy that a text is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,23 +92,54 @@ pub fn check(of: TextOf, name: &str, text: &str) -> Result<Policy, IdentityError
     if chars_of(text) <= limit { Ok(policy) } else { Err(too_large(limit, name)) }
 }
 
-/// Validates a role's trust policy, whose named principals must exist, and returns the text to store.
-pub fn kept_trust(directory: &Directory<'_>, role: &str, text: &str) -> Result<String, IdentityError> {
-    for principal in check(TextOf::Trust, role, text)?.principals() {
-        let (known, name) = match principal {
+/// The reason why the principals of a policy are not known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PrincipalFault {
+    /// This one does not exist.
+    Unknown(String),
+    Directory(IdentityError),
+}
+
+impl From<IdentityError> for PrincipalFault {
+    fn from(error: IdentityError) -> Self {
+        Self::Directory(error)
+    }
+}
+
+/// Returns the ids of the users and roles that a policy of a resource names. All its principals must exist, as the
+/// policy would otherwise apply to one that gets the name later.
+pub fn principal_ids<'p>(
+    directory: &Directory<'_>,
+    patterns: impl Iterator<Item = &'p PrincipalPattern>,
+) -> Result<PrincipalIds, PrincipalFault> {
+    let mut ids = PrincipalIds::new();
+    for pattern in patterns {
+        match pattern {
             PrincipalPattern::Account(name) | PrincipalPattern::Arn(name) => {
-                (is_known_principal(directory, name)?, name)
+                let found = find_principal(directory, name)?;
+                let found = found.ok_or_else(|| PrincipalFault::Unknown(name.clone()))?;
+                ids.extend(found.id.map(|id| (name.clone(), id)));
             }
-            PrincipalPattern::Canonical(id) => (directory.account_by_canonical_id(id)?.is_some(), id),
-            PrincipalPattern::Everybody | PrincipalPattern::Service(_) | PrincipalPattern::Federated(_) => continue,
-        };
-        if !known {
-            return Err(IdentityError::MalformedPolicyDocument(format!(
-                "Invalid principal in policy: \"AWS\":\"{name}\""
-            )));
+            PrincipalPattern::Canonical(id) => {
+                let found = directory.account_by_canonical_id(id)?;
+                found.ok_or_else(|| PrincipalFault::Unknown(id.clone()))?;
+            }
+            PrincipalPattern::Everybody | PrincipalPattern::Service(_) | PrincipalPattern::Federated(_) => {}
         }
     }
-    kept(TextOf::Trust, role, text)
+    Ok(ids)
+}
+
+/// Validates a role's trust policy, whose principals must exist. Returns the text to store, and their ids.
+pub fn kept_trust(directory: &Directory<'_>, role: &str, text: &str) -> Result<(String, PrincipalIds), IdentityError> {
+    let policy = check(TextOf::Trust, role, text)?;
+    let ids = principal_ids(directory, policy.principals()).map_err(|fault| match fault {
+        PrincipalFault::Unknown(name) => {
+            IdentityError::MalformedPolicyDocument(format!("Invalid principal in policy: \"AWS\":\"{name}\""))
+        }
+        PrincipalFault::Directory(error) => error,
+    })?;
+    Ok((kept(TextOf::Trust, role, text)?, ids))
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@
 use super::error::IdentityError;
 use super::names;
 use crate::actors::meta::{DocumentKey, IdentityKind};
+use crate::api::policy::PrincipalIds;
 use crate::types::UnixMs;
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
@@ -122,6 +123,9 @@ pub struct RoleRecord {
     pub description: Option<String>,
     /// The trust policy: the principals that may assume the role.
     pub trust: String,
+    /// The ids of the principals that the trust policy names.
+    #[serde(default)]
+    pub trust_ids: PrincipalIds,
     pub session_seconds_max: u64,
     pub tags: Tags,
     pub granted: Granted,

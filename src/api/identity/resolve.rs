@@ -498,35 +498,47 @@ fn managed(directory: &Directory<'_>, account: &str, arn: &str) -> Result<Option
     }
 }
 
-/// Returns whether a principal, given by ARN or account id, exists. A policy that names a missing one is malformed.
-pub fn is_known_principal(directory: &Directory<'_>, name: &str) -> Result<bool, IdentityError> {
-    if names::is_account_id(name) {
-        return Ok(directory.account(name)?.is_some());
-    }
-    if name.starts_with("arn:aws:sts::") {
-        return known_session(directory, name);
-    }
-    let Some(arn) = names::IamArn::parse(name) else { return Ok(false) };
-    let path = names::path_of(arn.account, arn.name);
-    Ok(match arn.kind {
-        "root" => directory.account(arn.account)?.is_some(),
-        "user" => directory.record::<UserRecord>(&path)?.is_some_and(|found| found.record.path == arn.path),
-        "role" => directory.record::<RoleRecord>(&path)?.is_some_and(|found| found.record.path == arn.path),
-        _ => false,
-    })
+/// A principal that exists.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FoundPrincipal {
+    /// The unique id, of a user, or of a role or its session.
+    pub id: Option<String>,
 }
 
-/// Returns whether the ARN is of a session of an existing role, or of any federated user of an existing account.
-fn known_session(directory: &Directory<'_>, arn: &str) -> Result<bool, IdentityError> {
+/// Finds a principal by ARN or account id. A policy that names a missing one is malformed.
+pub fn find_principal(directory: &Directory<'_>, name: &str) -> Result<Option<FoundPrincipal>, IdentityError> {
+    let account = |id: &str| Ok(directory.account(id)?.map(|_| FoundPrincipal { id: None }));
+    if names::is_account_id(name) {
+        return account(name);
+    }
+    if name.starts_with("arn:aws:sts::") {
+        return find_session(directory, name);
+    }
+    let Some(arn) = names::IamArn::parse(name) else { return Ok(None) };
+    let path = names::path_of(arn.account, arn.name);
+    let found = match arn.kind {
+        "root" => return account(arn.account),
+        "user" => directory.record::<UserRecord>(&path)?.map(|user| (user.record.path, user.record.id)),
+        "role" => directory.record::<RoleRecord>(&path)?.map(|role| (role.record.path, role.record.id)),
+        _ => None,
+    };
+    Ok(found.filter(|(path, _)| path == arn.path).map(|(_, id)| FoundPrincipal { id: Some(id) }))
+}
+
+/// Finds the role of a session by the session's ARN. Every federated user of an existing account counts as found.
+fn find_session(directory: &Directory<'_>, arn: &str) -> Result<Option<FoundPrincipal>, IdentityError> {
     let Some((account, resource)) = arn.strip_prefix("arn:aws:sts::").and_then(|rest| rest.split_once(':')) else {
-        return Ok(false);
+        return Ok(None);
     };
     let mut parts = resource.split('/');
     match (parts.next(), parts.next(), parts.next(), parts.next()) {
         (Some("assumed-role"), Some(role), Some(_), None) => {
-            Ok(directory.record::<RoleRecord>(&names::path_of(account, role))?.is_some())
+            let role = directory.record::<RoleRecord>(&names::path_of(account, role))?;
+            Ok(role.map(|role| FoundPrincipal { id: Some(role.record.id) }))
         }
-        (Some("federated-user"), Some(_), None, None) => Ok(directory.account(account)?.is_some()),
-        _ => Ok(false),
+        (Some("federated-user"), Some(_), None, None) => {
+            Ok(directory.account(account)?.map(|_| FoundPrincipal { id: None }))
+        }
+        _ => Ok(None),
     }
 }

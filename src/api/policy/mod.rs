@@ -33,11 +33,11 @@ pub use actions::{
 pub use context::{Budget, Context};
 pub use document::{Effect, Policy, PolicyError, PolicyKind};
 pub use evaluate::{
-    Bucket, Decision, Grounds, Identity, Missing, Object, Place, PolicyRef, Prepared, Question, Reason, StatementName,
-    Target, evaluate,
+    Bucket, Decision, Grounds, Identity, Missing, Object, Place, PolicyRef, Prepared, Question, Reason, ResourcePolicy,
+    StatementName, Target, evaluate,
 };
 pub use parsed::ParsedPolicies;
-pub use principal::{Account, Principal, PrincipalPattern};
+pub use principal::{Account, Principal, PrincipalIds, PrincipalPattern};
 
 #[cfg(any(test, fuzzing))]
 mod tests;

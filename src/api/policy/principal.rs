@@ -1,6 +1,12 @@
 //! The principals of requests, and how policies name them (IAM User Guide, "AWS JSON policy elements: Principal").
 
+use std::collections::BTreeMap;
 use std::fmt;
+
+/// The unique ids of the users and roles whose ARNs, or those of whose sessions, a policy of a resource names, as they
+/// were when the policy was stored. Another user or role that gets the name later has another id, and is not meant. An
+/// ARN without an id means whoever has it.
+pub type PrincipalIds = BTreeMap<String, String>;
 
 /// An account with both of its ids.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,6 +62,14 @@ impl Principal {
             Self::User { arn, .. } => Some(arn.clone()),
             Self::RoleSession { role_arn, .. } => Some(role_arn.clone()),
             Self::Anonymous | Self::Federated(_) | Self::Service(_) => None,
+        }
+    }
+
+    /// Returns the unique id of the user or role.
+    fn unique_id(&self) -> Option<&str> {
+        match self {
+            Self::User { id, .. } | Self::RoleSession { role_id: id, .. } => Some(id),
+            Self::Anonymous | Self::Root(_) | Self::Federated(_) | Self::Service(_) => None,
         }
     }
 
@@ -149,8 +163,9 @@ impl PrincipalPattern {
         }
     }
 
-    /// Returns how directly the pattern names the principal; `None` if it does not.
-    pub fn reaches(&self, principal: &Principal) -> Option<Reach> {
+    /// Returns how directly the pattern, in a policy that was stored with these ids, names the principal; `None` if it
+    /// does not.
+    pub fn reaches(&self, principal: &Principal, ids: &PrincipalIds) -> Option<Reach> {
         if *self == Self::Everybody {
             return Some(Reach::Direct);
         }
@@ -159,6 +174,7 @@ impl PrincipalPattern {
             (Self::Federated(name), Principal::Federated(asking)) => (name == asking).then_some(Reach::Direct),
             (Self::Account(id), _) => account_reach(principal, |account| account.id == *id),
             (Self::Canonical(id), _) => account_reach(principal, |account| account.canonical_id == *id),
+            (Self::Arn(arn), _) if ids.get(arn).is_some_and(|id| principal.unique_id() != Some(id)) => None,
             (Self::Arn(arn), Principal::User { arn: user, .. }) if arn == user => {
                 let is_session = user.starts_with("arn:aws:sts:");
                 Some(if is_session { Reach::Direct } else { Reach::User })

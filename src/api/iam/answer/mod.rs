@@ -141,13 +141,14 @@ async fn answered(
             facts.ended(&result);
             Ok(Some(result.into_text()))
         }
-        RequestedAction::Sts(_, action) => {
+        RequestedAction::Sts(name, action) => {
             let view = service.store.view().await?;
             let now = service.ambient.clock.unix_ms();
             let resolved = authenticate(service, &*view, request, requested, now)?;
             facts.signed_by(&resolved).await;
             let asking = Asking::of(&resolved, &service.parsed)?;
             let caller = Caller { resolved: &resolved, asking: &asking, facts, now };
+            caller.check_may_call_sts(name)?;
             let (directory, sessions) = (service.directory(&*view), &service.sessions);
             let call = StsCall { directory, ambient: &service.ambient, sessions, caller, parameters };
             let result = action(&call)?;

@@ -13,7 +13,7 @@ use crate::api::iam::xml::Xml;
 use crate::api::identity::names::{self, IamArn, without_scheme};
 use crate::api::identity::records::{ProviderRecord, RoleRecord, Tags};
 use crate::api::identity::{Directory, IdentityError, Session, SessionOf, TextOf, check_policy};
-use crate::api::policy::{Budget, Context, Identity, Principal, Question, Target, evaluate};
+use crate::api::policy::{Budget, Context, Identity, Principal, Question, ResourcePolicy, Target, evaluate};
 use crate::types::UnixMs;
 use serde_json::{Map, Value};
 
@@ -207,7 +207,8 @@ fn allow(
     add_role_tags(&mut context, role);
     let trust = check_policy(TextOf::Trust, &role.name, &role.trust)?;
     let (principal, resource) = (Principal::Federated(provider.arn()), role.arn());
-    let target = Target::Role { account: &role.account, trust: &trust };
+    let trust = ResourcePolicy { policy: &trust, ids: &role.trust_ids };
+    let target = Target::Role { account: &role.account, trust };
     let needed = [(ACTION, true), ("sts:TagSession", !claims.tags.is_empty())];
     let allows = |action: &str| {
         let identity = Identity::default();

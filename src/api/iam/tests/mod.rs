@@ -12,7 +12,7 @@ use crate::api::identity::changes::accounts_file::AccountsFile;
 use crate::api::identity::tests::memory::{ACCOUNT, Rows, Turned, World};
 use crate::api::identity::{Documents, IdentityError, SessionKeys};
 use crate::api::policy::ParsedPolicies;
-use crate::sigv4::{Received, Signer};
+use crate::sigv4::{Received, Signer, ToSign};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -119,11 +119,45 @@ impl Host {
         Response { status: response.status().as_u16(), text: text.unwrap_or_default() }
     }
 
+    /// Calls an action of STS with the temporary credentials of an answer.
+    async fn sts_with(&self, credentials: &Response, form: &str) -> Response {
+        let key = (credentials.element("AccessKeyId"), credentials.element("SecretAccessKey"));
+        let token = Some(credentials.element("SessionToken"));
+        self.signed_with(key, token, ("eu-west-1", "sts"), &format!("{form}&Version=2011-06-15")).await
+    }
+
     async fn signed(&self, key: (&str, &str), region: &str, service: &str, body: &str) -> Response {
+        self.signed_with(key, None, (region, service), body).await
+    }
+
+    async fn signed_with(
+        &self,
+        key: (&str, &str),
+        token: Option<&str>,
+        (region, service): (&str, &str),
+        body: &str,
+    ) -> Response {
         let signer = Signer { access_key: key.0, secret_key: key.1, region, service };
         let now = self.world.ambient.clock.unix_ms().0 / 1000;
         let mut headers = signer.headers(now, "POST", "/", HOST, body.as_bytes());
         headers.push(("host", HOST.to_owned()));
+        if let Some(token) = token {
+            let value = |name: &str| headers.iter().find(|(known, _)| *known == name).expect("it is sent").1.clone();
+            let (hash, stamp) = (value("x-amz-content-sha256"), value("x-amz-date"));
+            let signed = [
+                ("host", HOST),
+                ("x-amz-content-sha256", &hash),
+                ("x-amz-date", &stamp),
+                ("x-amz-security-token", token),
+            ];
+            let request = ToSign { method: "POST", path: "/", query: "", headers: &signed, body_sha256: &hash };
+            let names = signed.map(|(name, _)| name).join(";");
+            let scope = format!("{}/{}/{region}/{service}/aws4_request", key.0, &stamp[..8]);
+            let signature = signer.signature(&stamp, &request);
+            headers.retain(|(name, _)| *name != "authorization");
+            let signed = format!("AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders={names}, Signature={signature}");
+            headers.extend([("authorization", signed), ("x-amz-security-token", token.to_owned())]);
+        }
         let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
         self.answer(&headers, "", body).await
     }

@@ -137,3 +137,48 @@ async fn a_federated_user_is_limited_by_the_session_policies_of_the_call() {
     let response = host.sts(ALICE, &format!("Action=GetFederationToken&Name=bob&Policy={long}")).await;
     assert_eq!(response.code(), (400, "PackedPolicyTooLarge"));
 }
+
+#[tokio::test]
+async fn a_user_with_the_name_of_a_former_one_may_not_assume_its_roles() {
+    let host = with_role("arn:aws:iam::111122223333:user/alice").await;
+    let assume = format!("Action=AssumeRole&{ROLE}");
+    assert_eq!(host.sts(ALICE, &assume).await.status, 200);
+    let delete_key = format!("Action=DeleteAccessKey&UserName=alice&AccessKeyId={}", ALICE.0);
+    for form in [&delete_key, "Action=DeleteUser&UserName=alice", "Action=CreateUser&UserName=alice"] {
+        let response = host.iam(ROOT, form).await;
+        assert_eq!(response.status, 200, "{form}: {}", response.text);
+    }
+    let key = host.iam(ROOT, "Action=CreateAccessKey&UserName=alice").await;
+    let newer = (key.element("AccessKeyId"), key.element("SecretAccessKey"));
+    assert_eq!(host.sts(newer, &assume).await.code(), (403, "AccessDenied"));
+    let trust = trust("arn:aws:iam::111122223333:user/alice", "\"sts:AssumeRole\"");
+    host.iam(ROOT, &format!("Action=UpdateAssumeRolePolicy&RoleName=Reader&PolicyDocument={trust}")).await;
+    assert_eq!(host.sts(newer, &assume).await.status, 200, "it is named now");
+}
+
+#[tokio::test]
+async fn temporary_credentials_may_call_few_actions_of_sts() {
+    let host = with_role(ACCOUNT).await;
+    allow(&host, ROOT, "alice", "*").await;
+    let all = escaped(r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"}]}"#);
+    let federated = host.sts(ALICE, &format!("Action=GetFederationToken&Name=bob&Policy={all}")).await;
+    let session = host.sts(ALICE, "Action=GetSessionToken").await;
+    let assume = format!("Action=AssumeRole&{ROLE}");
+    let info = format!("Action=GetAccessKeyInfo&AccessKeyId={}", ALICE.0);
+    let chained = host.sts_with(&session, &assume).await;
+    let may = [
+        (&federated, "Action=GetCallerIdentity", 200),
+        (&federated, &assume, 403),
+        (&federated, &info, 403),
+        (&session, "Action=GetCallerIdentity", 200),
+        (&session, &assume, 200),
+        (&session, &info, 403),
+        (&session, "Action=GetSessionToken", 403),
+        (&chained, "Action=GetCallerIdentity", 200),
+        (&chained, "Action=GetSessionToken", 403),
+    ];
+    for (number, (credentials, form, status)) in may.into_iter().enumerate() {
+        let response = host.sts_with(credentials, form).await;
+        assert_eq!(response.status, status, "case {number}, {form}: {}", response.text);
+    }
+}

@@ -31,7 +31,7 @@ pub fn create(editor: &Editor<'_>, account: &str, new: NewRole<'_>) -> Decision<
     names::check_tags(&new.tags)?;
     check_description(new.description)?;
     check_session_seconds(new.session_seconds_max)?;
-    let trust = policy_text::kept_trust(&editor.directory, new.name, new.trust)?;
+    let (trust, trust_ids) = policy_text::kept_trust(&editor.directory, new.name, new.trust)?;
     if editor.directory.record::<RoleRecord>(&names::path_of(account, new.name))?.is_some() {
         return Err(IdentityError::exists("Role", new.name));
     }
@@ -47,6 +47,7 @@ pub fn create(editor: &Editor<'_>, account: &str, new: NewRole<'_>) -> Decision<
         created: editor.now(),
         description: new.description.map(str::to_owned),
         trust,
+        trust_ids,
         session_seconds_max: new.session_seconds_max,
         tags: new.tags,
         granted: Granted::default(),
@@ -88,7 +89,7 @@ pub fn update(
 
 pub fn set_trust(editor: &Editor<'_>, account: &str, name: &str, trust: &str) -> Decision<()> {
     let Stored { record: mut role, expect } = editor.directory.role(account, name)?;
-    role.trust = policy_text::kept_trust(&editor.directory, name, trust)?;
+    (role.trust, role.trust_ids) = policy_text::kept_trust(&editor.directory, name, trust)?;
     Ok(Decided::new(vec![write(&role, expect)], ()))
 }
 

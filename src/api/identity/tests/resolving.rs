@@ -6,7 +6,7 @@ use crate::api::identity::changes::keys::{self, NewKey, Whose};
 use crate::api::identity::changes::policies::{self, NewPolicy};
 use crate::api::identity::changes::{groups, holders, users};
 use crate::api::identity::records::{GroupRecord, ServiceKey, UserRecord};
-use crate::api::identity::{Asking, PrincipalKind, ROOT_ACCOUNT, ResolveError, Resolved, is_known_principal};
+use crate::api::identity::{Asking, PrincipalKind, ROOT_ACCOUNT, ResolveError, Resolved, find_principal};
 use crate::api::policy::{ParsedPolicies, Target};
 
 fn names(policies: &[crate::api::identity::NamedPolicy]) -> Vec<&str> {
@@ -102,11 +102,11 @@ fn only_existing_principals_are_known_to_policies() {
     world.change(|editor| users::create(editor, ACCOUNT, new_user("alice"))).expect("a fresh name");
     let directory = world.directory();
     for known in [ACCOUNT, "000000000000", "arn:aws:iam::111122223333:root", "arn:aws:iam::111122223333:user/alice"] {
-        assert_eq!(is_known_principal(&directory, known), Ok(true), "{known}");
+        assert!(find_principal(&directory, known).expect("read").is_some(), "{known}");
     }
     for strange in
         ["1", "999988887777", "arn:aws:iam::111122223333:user/bob", "arn:aws:sts::111122223333:assumed-role/r/s", ""]
     {
-        assert_eq!(is_known_principal(&directory, strange), Ok(false), "{strange}");
+        assert_eq!(find_principal(&directory, strange), Ok(None), "{strange}");
     }
 }

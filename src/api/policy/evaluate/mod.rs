@@ -9,12 +9,12 @@ mod question;
 
 pub use decision::{Decision, Grounds, Missing, Place, Reason, StatementName};
 pub use prepared::Prepared;
-pub use question::{Bucket, Identity, Object, PolicyRef, Question, Target};
+pub use question::{Bucket, Identity, Object, PolicyRef, Question, ResourcePolicy, Target};
 
 use super::acl::{self, Ownership};
 use super::actions::{self, AclOf, Action, DecidedBy};
 use super::context::{Budget, Facts};
-use super::document::{Effect, Policy};
+use super::document::Effect;
 use super::principal::{Principal, Reach};
 use crate::actors::meta::{Acl, Grantee, Permission};
 use prepared::Candidate;
@@ -121,7 +121,7 @@ impl Evaluation<'_> {
             Reach::Account => false,
             Reach::Role => self.within_boundary().is_ok() && self.within_session().is_ok(),
             Reach::User => self.within_session().is_ok(),
-            Reach::Direct => true,
+            Reach::Direct => !self.prepared.question.identity.is_service_key || self.within_session().is_ok(),
         }
     }
 
@@ -151,7 +151,7 @@ impl Evaluation<'_> {
     fn in_bucket(&self, bucket: &Bucket<'_>) -> Decision {
         let principal = self.principal();
         let account = principal.account();
-        let restricted = bucket.block.restrict_public_buckets && bucket.policy.is_some_and(Policy::is_public);
+        let restricted = bucket.block.restrict_public_buckets && bucket.policy.is_some_and(|of| of.policy.is_public());
         let outside = account.is_none_or(|account| account.id != bucket.owner.id);
         if restricted && outside && !matches!(principal, Principal::Service(_)) {
             return Decision::deny(Reason::RestrictedPublicBucket);

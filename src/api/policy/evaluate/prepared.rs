@@ -2,11 +2,11 @@
 //! that apply to the caller and the action, and the results of their conditions. It is evaluated once.
 
 use super::decision::{Decision, Place, Reason, StatementName};
-use super::question::{Identity, Object, Question, Target};
+use super::question::{Identity, Object, Question, ResourcePolicy, Target};
 use super::{Evaluation, KEPT_BY_ROOT};
 use crate::api::policy::context::{Budget, Context, Facts, Meter};
 use crate::api::policy::document::{Effect, Policy, Statement};
-use crate::api::policy::principal::{Principal, PrincipalPattern, Reach};
+use crate::api::policy::principal::{Principal, PrincipalIds, PrincipalPattern, Reach};
 use std::cell::OnceCell;
 
 /// Steps charged for each statement that is examined, and for each of its principals.
@@ -129,12 +129,13 @@ impl<'a> Prepared<'a> {
             Target::Bucket(bucket) => (Place::Bucket, bucket.policy),
             Target::Role { trust, .. } => (Place::Trust, Some(trust)),
         };
-        let Some(policy) = policy else { return };
-        let (principal, bounded) = (self.question.principal, self.identity().is_some_and(|own| own.boundary.is_some()));
+        let Some(ResourcePolicy { policy, ids }) = policy else { return };
+        let bounded = self.identity().is_some_and(|own| own.boundary.is_some());
+        let caller = NamedCaller { principal: self.question.principal, ids, meter };
         let spared = self.is_exempt_root();
         let reach = |statement: &Statement| match statement.effect {
-            Effect::Deny => (!spared && is_denied(statement, principal, bounded, meter)).then_some(None),
-            Effect::Allow => granted_reach(statement, principal, meter).map(Some),
+            Effect::Deny => (!spared && caller.is_denied(statement, bounded)).then_some(None),
+            Effect::Allow => caller.granted_reach(statement).map(Some),
         };
         self.add(place, "", policy, reach, &facts);
     }
@@ -173,28 +174,37 @@ impl<'a> Prepared<'a> {
     }
 }
 
-fn reaches(patterns: &[PrincipalPattern], principal: &Principal, meter: &Meter<'_>) -> Option<Reach> {
-    let reach =
-        |pattern: &PrincipalPattern| meter.charge(PRINCIPAL_STEPS).then(|| pattern.reaches(principal)).flatten();
-    patterns.iter().filter_map(reach).max()
+/// The caller, as the principals of a resource's policy may name it.
+struct NamedCaller<'a> {
+    principal: &'a Principal,
+    /// The ids with which the policy was stored.
+    ids: &'a PrincipalIds,
+    meter: &'a Meter<'a>,
 }
 
-/// Returns whether a `Deny` applies to the caller. `NotPrincipal` exempts only a caller that is named directly: naming
-/// its account or its role is not enough. A caller with a permissions boundary is never exempt ("Permissions boundaries
-/// for IAM entities").
-fn is_denied(statement: &Statement, principal: &Principal, bounded: bool, meter: &Meter<'_>) -> bool {
-    let Some(principals) = &statement.principals else { return false };
-    let reach = reaches(&principals.items, principal, meter);
-    if principals.negated { bounded || reach < Some(Reach::User) } else { reach.is_some() }
-}
-
-/// Returns how directly an `Allow` names the caller. A federated user must be named: `*` does not include users of
-/// identity providers.
-fn granted_reach(statement: &Statement, principal: &Principal, meter: &Meter<'_>) -> Option<Reach> {
-    let principals = statement.principals.as_ref().filter(|principals| !principals.negated)?;
-    if !matches!(principal, Principal::Federated(_)) {
-        return reaches(&principals.items, principal, meter);
+impl NamedCaller<'_> {
+    fn reach<'p>(&self, patterns: impl Iterator<Item = &'p PrincipalPattern>) -> Option<Reach> {
+        let reach = |pattern: &PrincipalPattern| {
+            self.meter.charge(PRINCIPAL_STEPS).then(|| pattern.reaches(self.principal, self.ids)).flatten()
+        };
+        patterns.filter_map(reach).max()
     }
-    let named = principals.items.iter().filter(|pattern| **pattern != PrincipalPattern::Everybody).cloned();
-    reaches(&named.collect::<Vec<_>>(), principal, meter)
+
+    /// Returns whether a `Deny` applies to the caller. `NotPrincipal` exempts only a caller that is named directly:
+    /// naming its account or its role is not enough. A caller with a permissions boundary is never exempt ("Permissions
+    /// boundaries for IAM entities").
+    fn is_denied(&self, statement: &Statement, bounded: bool) -> bool {
+        let Some(principals) = &statement.principals else { return false };
+        let reach = self.reach(principals.items.iter());
+        if principals.negated { bounded || reach < Some(Reach::User) } else { reach.is_some() }
+    }
+
+    /// Returns how directly an `Allow` names the caller. A federated user must be named: `*` does not include users of
+    /// identity providers.
+    fn granted_reach(&self, statement: &Statement) -> Option<Reach> {
+        let principals = statement.principals.as_ref().filter(|principals| !principals.negated)?;
+        let is_federated = matches!(self.principal, Principal::Federated(_));
+        let patterns = principals.items.iter();
+        self.reach(patterns.filter(|pattern| !is_federated || **pattern != PrincipalPattern::Everybody))
+    }
 }

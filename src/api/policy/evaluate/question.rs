@@ -4,7 +4,7 @@ use crate::actors::meta::Acl;
 use crate::api::policy::acl::{Ownership, PublicAccessBlock};
 use crate::api::policy::context::Context;
 use crate::api::policy::document::Policy;
-use crate::api::policy::principal::{Account, Principal};
+use crate::api::policy::principal::{Account, Principal, PrincipalIds};
 
 /// One access question: may this principal perform this action on this resource? A request that needs several actions
 /// asks one question for each.
@@ -38,6 +38,8 @@ pub struct Identity<'a> {
     pub boundary: Option<PolicyRef<'a>>,
     /// The session policies, which together limit temporary credentials. An empty list is no limit.
     pub session: Vec<PolicyRef<'a>>,
+    /// True for a service key: the session policies limit what is granted to everybody, too.
+    pub is_service_key: bool,
 }
 
 /// The target of the action.
@@ -49,15 +51,22 @@ pub enum Target<'a> {
     /// A role to be assumed, in the account with this id.
     Role {
         account: &'a str,
-        trust: &'a Policy,
+        trust: ResourcePolicy<'a>,
     },
+}
+
+/// The policy of a resource, with the ids of the principals that it was stored with.
+#[derive(Clone, Copy, Debug)]
+pub struct ResourcePolicy<'a> {
+    pub policy: &'a Policy,
+    pub ids: &'a PrincipalIds,
 }
 
 /// A bucket, or an object in it.
 #[derive(Clone, Copy, Debug)]
 pub struct Bucket<'a> {
     pub owner: &'a Account,
-    pub policy: Option<&'a Policy>,
+    pub policy: Option<ResourcePolicy<'a>>,
     /// True if the author of the policy confirmed that it may exclude the owner's root from changing it.
     pub policy_binds_root: bool,
     /// The ACL; without one the owner has full control.

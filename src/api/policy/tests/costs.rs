@@ -1,6 +1,6 @@
 //! Tests of the cost of decisions in steps: the worst that policies of the largest legal sizes and requests can cause.
 
-use super::world::{parse, principal};
+use super::world::{parse, principal, without_ids};
 use crate::api::policy::{
     Account, Bucket, Budget, Context, Decision, Identity, Object, Ownership, Policy, PolicyKind, PolicyRef, Prepared,
     Principal, PublicAccessBlock, Question, Reason, Target, evaluate,
@@ -29,7 +29,7 @@ impl World {
     fn target(&self) -> Target<'_> {
         Target::Bucket(Bucket {
             owner: &self.owner,
-            policy: Some(&self.policy),
+            policy: Some(without_ids(&self.policy)),
             policy_binds_root: false,
             acl: None,
             ownership: Ownership::BucketOwnerEnforced,

@@ -2,7 +2,7 @@
 
 use super::reference::{Asker, Plain};
 use super::world::{Asked, AskedBucket, AskedOf, MAIN, account, acl_of, parse, principal};
-use crate::api::policy::{Context, Ownership, PolicyKind, Principal, PublicAccessBlock};
+use crate::api::policy::{Context, Ownership, PolicyKind, Principal, PrincipalIds, PublicAccessBlock};
 use serde_json::{Value, json};
 
 pub const ACTIONS: [&str; 7] = [
@@ -74,9 +74,11 @@ pub fn asked(name: &str, plain: &Plain) -> Asked {
         groups: vec![],
         boundary: plain.boundary.as_ref().map(|value| parse(PolicyKind::Identity, value)),
         session: identity(&plain.session),
+        is_service_key: false,
         to: AskedOf::Bucket(Box::new(AskedBucket {
             owner: account(MAIN),
             policy: plain.bucket_policy.as_ref().map(|value| parse(PolicyKind::Bucket("b"), value)),
+            policy_ids: PrincipalIds::new(),
             policy_binds_root: false,
             acl: acl(&plain.bucket_acl),
             ownership: if disabled { Ownership::BucketOwnerEnforced } else { Ownership::ObjectWriter },

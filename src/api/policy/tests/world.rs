@@ -5,7 +5,7 @@ use crate::actors::meta::{Acl, Grant, Grantee, Permission};
 use crate::api::policy::acl;
 use crate::api::policy::{
     Account, Bucket, Budget, Context, Decision, Identity, Object, Ownership, Policy, PolicyKind, PolicyRef, Principal,
-    PublicAccessBlock, Question, Target, evaluate,
+    PrincipalIds, PublicAccessBlock, Question, ResourcePolicy, Target, evaluate,
 };
 use serde_json::{Map, Value, json};
 
@@ -110,6 +110,7 @@ pub struct Asked {
     pub groups: Vec<Policy>,
     pub boundary: Option<Policy>,
     pub session: Vec<Policy>,
+    pub is_service_key: bool,
     pub to: AskedOf,
 }
 
@@ -122,6 +123,7 @@ pub enum AskedOf {
 pub struct AskedBucket {
     pub owner: Account,
     pub policy: Option<Policy>,
+    pub policy_ids: PrincipalIds,
     pub policy_binds_root: bool,
     pub acl: Option<Acl>,
     pub ownership: Ownership,
@@ -151,6 +153,7 @@ impl Asked {
             groups: policies("groups", PolicyKind::Identity),
             boundary: case.get("boundary").map(|value| parse(PolicyKind::Identity, value)),
             session: policies("session", PolicyKind::Session),
+            is_service_key: case.contains_key("service_key"),
             to: AskedOf::of(case, &resource),
             principal,
             resource,
@@ -174,7 +177,8 @@ impl Asked {
             .collect();
         let boundary = self.boundary.as_ref().map(|policy| PolicyRef { name: "boundary", policy });
         let mut next = || joined.remove(0);
-        let identity = Identity { own: next(), groups: next(), boundary, session: next() };
+        let identity =
+            Identity { own: next(), groups: next(), boundary, session: next(), is_service_key: self.is_service_key };
         let question = Question {
             principal: &self.principal,
             identity,
@@ -185,6 +189,12 @@ impl Asked {
         };
         evaluate(question, &budget)
     }
+}
+
+static NO_IDS: PrincipalIds = PrincipalIds::new();
+
+pub fn without_ids(policy: &Policy) -> ResourcePolicy<'_> {
+    ResourcePolicy { policy, ids: &NO_IDS }
 }
 
 impl AskedOf {
@@ -205,10 +215,10 @@ impl AskedOf {
     fn target(&self) -> Target<'_> {
         match self {
             Self::Account => Target::Account,
-            Self::Role { account, trust } => Target::Role { account, trust },
+            Self::Role { account, trust } => Target::Role { account, trust: without_ids(trust) },
             Self::Bucket(bucket) => Target::Bucket(Bucket {
                 owner: &bucket.owner,
-                policy: bucket.policy.as_ref(),
+                policy: bucket.policy.as_ref().map(|policy| ResourcePolicy { policy, ids: &bucket.policy_ids }),
                 policy_binds_root: bucket.policy_binds_root,
                 acl: bucket.acl.as_ref(),
                 ownership: bucket.ownership,
@@ -217,6 +227,11 @@ impl AskedOf {
             }),
         }
     }
+}
+
+fn ids_of(value: &Value) -> PrincipalIds {
+    let ids = value.as_object().into_iter().flatten();
+    ids.map(|(arn, id)| (arn.clone(), id.as_str().expect("an id").to_owned())).collect()
 }
 
 impl AskedBucket {
@@ -235,6 +250,7 @@ impl AskedBucket {
         Self {
             owner: account(MAIN),
             policy: value.get("policy").map(|policy| parse(PolicyKind::Bucket(name), policy)),
+            policy_ids: value.get("ids").map(ids_of).unwrap_or_default(),
             policy_binds_root: value.get("policy_binds_root").is_some(),
             acl: value.get("acl").and_then(|acl| acl_of(acl, MAIN.1)),
             ownership,

@@ -8,7 +8,8 @@ use crate::api::errors::Fault;
 use crate::api::iam::IamService;
 use crate::api::identity::{Asking, ROOT_ACCOUNT};
 use crate::api::policy::{
-    Account, Bucket, Context, Decision, Object, Policy, PolicyKind, Prepared, Principal, Reason, Target, is_public,
+    Account, Bucket, Context, Decision, Object, Policy, PolicyKind, Prepared, Principal, Reason, ResourcePolicy,
+    Target, is_public,
 };
 use crate::api::rates::RateLimits;
 use crate::api::s3::caller::ANONYMOUS;
@@ -271,7 +272,7 @@ impl JudgedBucket {
     fn target<'a>(&'a self, object: Option<Object<'a>>) -> Bucket<'a> {
         Bucket {
             owner: &self.owner,
-            policy: self.policy.as_deref(),
+            policy: self.policy.as_deref().map(|policy| ResourcePolicy { policy, ids: &self.access.policy_ids }),
             policy_binds_root: self.access.policy_binds_root,
             acl: self.access.acl.as_ref(),
             ownership: self.access.ownership(),

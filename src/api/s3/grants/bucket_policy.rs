@@ -3,11 +3,11 @@
 use super::super::Store;
 use super::owners::owner_of;
 use super::record::{BucketAccess, access_of, change};
-use super::resolve::{is_account, lookup_failed};
+use super::resolve::lookup_failed;
 use crate::actors::meta::BucketRow;
 use crate::api::errors::{Fault, GrantFault};
-use crate::api::identity::{Directory, is_known_principal, names};
-use crate::api::policy::{Ownership, Policy, PolicyError, PolicyKind, PrincipalPattern, is_public};
+use crate::api::identity::{Directory, PrincipalFault, names, principal_ids};
+use crate::api::policy::{Ownership, Policy, PolicyError, PolicyKind, PrincipalIds, PrincipalPattern, is_public};
 use http::HeaderValue;
 use http::header::CONTENT_TYPE;
 use s3s::dto::{
@@ -44,9 +44,9 @@ pub async fn put(
     check_caller_is_owner(store, &bucket)?;
     let policy = parse(&input.bucket, &input.policy)?;
     check_condition_keys(&policy)?;
-    check_principals(&Directory::new(&view, &store.directory_root), &policy)?;
+    let ids = ids_of(&Directory::new(&view, &store.directory_root), &policy)?;
     let binds_root = input.confirm_remove_self_bucket_access.unwrap_or(false);
-    change(store, &bucket, |access| with_policy(access, &policy, binds_root)).await?;
+    change(store, &bucket, |access| with_policy(access, &policy, &ids, binds_root)).await?;
     Ok(S3Response::new(PutBucketPolicyOutput::default()))
 }
 
@@ -57,7 +57,9 @@ pub async fn delete(
 ) -> S3Result<S3Response<DeleteBucketPolicyOutput>> {
     let (bucket, _) = store.bucket(&request.input.bucket).await?;
     check_caller_is_owner(store, &bucket)?;
-    change(store, &bucket, |access| Ok(BucketAccess { policy: None, policy_binds_root: false, ..access })).await?;
+    let without =
+        |access| BucketAccess { policy: None, policy_ids: PrincipalIds::new(), policy_binds_root: false, ..access };
+    change(store, &bucket, |access| Ok(without(access))).await?;
     Ok(S3Response::new(DeleteBucketPolicyOutput::default()))
 }
 
@@ -82,32 +84,34 @@ fn check_condition_keys(policy: &Policy) -> Result<(), Fault> {
     if policy.is_evaluated() { Ok(()) } else { Err(malformed().into()) }
 }
 
-fn with_policy(access: BucketAccess, policy: &Policy, binds_root: bool) -> Result<BucketAccess, Fault> {
+fn with_policy(
+    access: BucketAccess,
+    policy: &Policy,
+    ids: &PrincipalIds,
+    binds_root: bool,
+) -> Result<BucketAccess, Fault> {
     if access.block().block_public_policy && policy.is_public() {
         let why = "Public policies are prevented by the BlockPublicPolicy setting in S3 Block Public Access.";
         return Err(Fault::AccessDenied(why));
     }
-    Ok(BucketAccess { policy: Some(policy.text().to_owned()), policy_binds_root: binds_root, ..access })
+    let (policy, policy_ids) = (Some(policy.text().to_owned()), ids.clone());
+    Ok(BucketAccess { policy, policy_ids, policy_binds_root: binds_root, ..access })
 }
 
-/// Checks that the principals of a policy exist. Otherwise the policy would apply to a principal that gets the name
-/// later.
-fn check_principals(directory: &Directory<'_>, policy: &Policy) -> S3Result<()> {
-    for principal in policy.principals() {
-        let known = match principal {
-            PrincipalPattern::Everybody | PrincipalPattern::Service(_) | PrincipalPattern::Federated(_) => true,
-            // No account can ever have such an id. Conformance suites use such ids.
-            PrincipalPattern::Account(id) if !names::is_account_id(id) => true,
-            PrincipalPattern::Account(name) | PrincipalPattern::Arn(name) => {
-                is_known_principal(directory, name).map_err(lookup_failed)?
-            }
-            PrincipalPattern::Canonical(id) => is_account(directory, id)?,
-        };
-        if !known {
-            return Err(Fault::from(GrantFault::MalformedPolicy("Invalid principal in policy".to_owned())).into());
+/// Returns the ids of the principals of a policy, all of which must exist.
+fn ids_of(directory: &Directory<'_>, policy: &Policy) -> S3Result<PrincipalIds> {
+    // No account can ever have such an id. Conformance suites use such ids.
+    let is_impossible = |principal: &&PrincipalPattern| match principal {
+        PrincipalPattern::Account(id) => !names::is_account_id(id),
+        _ => false,
+    };
+    let principals = policy.principals().filter(|principal| !is_impossible(principal));
+    principal_ids(directory, principals).map_err(|fault| match fault {
+        PrincipalFault::Directory(error) => lookup_failed(error),
+        PrincipalFault::Unknown(_) => {
+            Fault::from(GrantFault::MalformedPolicy("Invalid principal in policy".to_owned())).into()
         }
-    }
-    Ok(())
+    })
 }
 
 /// Returns whether the bucket is public: whether everybody may do something in it, by its policy or by its ACL.
@@ -122,10 +126,10 @@ fn is_open(bucket: &str, access: &BucketAccess) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{check_condition_keys, check_principals, is_open, parse, with_policy};
+    use super::{check_condition_keys, ids_of, is_open, parse, with_policy};
     use crate::api::errors::{Fault, GrantFault};
     use crate::api::identity::Directory;
-    use crate::api::policy::{Ownership, PublicAccessBlock, canned};
+    use crate::api::policy::{Ownership, PrincipalIds, PublicAccessBlock, canned};
     use crate::api::s3::grants::BucketAccess;
     use crate::api::s3::grants::resolve::tests::{OnlyRoot, root};
 
@@ -173,7 +177,7 @@ mod tests {
     fn principals_of_a_bucket_policy_must_exist() {
         let root = root();
         let directory = Directory::new(&OnlyRoot, &root);
-        let check = |principal: &str| check_principals(&directory, &parse("b", &text(principal)).expect("a policy"));
+        let check = |principal: &str| ids_of(&directory, &parse("b", &text(principal)).expect("a policy"));
         for principal in [
             r#""*""#,
             OWN,
@@ -199,11 +203,11 @@ mod tests {
         let block = Some(PublicAccessBlock { block_public_policy: true, ..PublicAccessBlock::default() });
         let blocked = || BucketAccess { block, ..BucketAccess::default() };
         let public = parse("b", &text(r#""*""#)).expect("a policy");
-        assert!(matches!(with_policy(blocked(), &public, false), Err(Fault::AccessDenied(_))));
+        assert!(matches!(with_policy(blocked(), &public, &PrincipalIds::new(), false), Err(Fault::AccessDenied(_))));
         let own = parse("b", &text(OWN)).expect("a policy");
-        let set = with_policy(blocked(), &own, true).expect("it is not public");
+        let set = with_policy(blocked(), &own, &PrincipalIds::new(), true).expect("it is not public");
         assert_eq!((set.policy, set.policy_binds_root), (Some(text(OWN)), true));
-        assert!(with_policy(BucketAccess::default(), &public, false).is_ok());
+        assert!(with_policy(BucketAccess::default(), &public, &PrincipalIds::new(), false).is_ok());
     }
 
     #[test]

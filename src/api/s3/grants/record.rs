@@ -6,7 +6,7 @@ use super::super::documents::bucket_document;
 use crate::actors::meta::{Acl, BucketDocument, BucketRow, DocumentKey, MetaView};
 use crate::api::cache::Made;
 use crate::api::errors::Fault;
-use crate::api::policy::{Ownership, PublicAccessBlock};
+use crate::api::policy::{Ownership, PrincipalIds, PublicAccessBlock};
 use s3s::S3Result;
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +16,8 @@ use serde::{Deserialize, Serialize};
 pub struct BucketAccess {
     /// The text of the policy. It was valid when it was set.
     pub policy: Option<String>,
+    /// The ids of the principals that the policy names.
+    pub policy_ids: PrincipalIds,
     /// True if the author of the policy confirmed that it may exclude the owner's root from changing it.
     pub policy_binds_root: bool,
     /// The ACL. Without one the bucket's owner has full control, and nobody else has any right.
@@ -62,12 +64,13 @@ where
 mod tests {
     use super::BucketAccess;
     use crate::actors::documents::{decode, encode};
-    use crate::api::policy::{Ownership, PublicAccessBlock, canned};
+    use crate::api::policy::{Ownership, PrincipalIds, PublicAccessBlock, canned};
 
     #[test]
     fn access_settings_read_back_and_defaults_are_private() {
         let written = BucketAccess {
             policy: Some("{}".to_owned()),
+            policy_ids: PrincipalIds::from([("arn:aws:iam::1:user/u".to_owned(), "AIDA1".to_owned())]),
             policy_binds_root: true,
             acl: canned("public-read", "owner", "owner"),
             ownership: Some(Ownership::BucketOwnerPreferred),

@@ -13,8 +13,6 @@ const AUTHENTICATED_USERS: &str = "http://acs.amazonaws.com/groups/global/Authen
 const LOG_DELIVERY: &str = "http://acs.amazonaws.com/groups/s3/LogDelivery";
 /// The canned ACL that only buckets have.
 const LOG_DELIVERY_WRITE: &str = "log-delivery-write";
-/// The maximum length of a text that is looked up as the id or email address of an account. All of them are shorter.
-const NAME_BYTES_MAX: usize = 256;
 
 /// The resource of an ACL: its kind, its owner, and the owner of its bucket.
 #[derive(Clone, Copy, Debug)]
@@ -77,10 +75,7 @@ fn grantee(directory: &Directory<'_>, named: NamedGrantee, listed: Listed<'_>) -
         NamedGrantee::Account(id) if is_account(directory, &id)? => Ok(Grantee::Account(id)),
         NamedGrantee::Account(_) => Err(invalid_id().into()),
         NamedGrantee::Email(email) => {
-            let found = match can_name(&email) {
-                true => directory.account_by_email(&email).map_err(lookup_failed)?,
-                false => None,
-            };
+            let found = directory.account_by_email(&email).map_err(lookup_failed)?;
             let account = found.ok_or(Fault::Grant(GrantFault::UnknownEmail))?;
             Ok(Grantee::Account(account.canonical_id))
         }
@@ -94,15 +89,7 @@ fn grantee(directory: &Directory<'_>, named: NamedGrantee, listed: Listed<'_>) -
 
 /// Returns whether there is an account of this canonical id.
 pub fn is_account(directory: &Directory<'_>, canonical_id: &str) -> S3Result<bool> {
-    if !can_name(canonical_id) {
-        return Ok(false);
-    }
     Ok(directory.account_by_canonical_id(canonical_id).map_err(lookup_failed)?.is_some())
-}
-
-/// Returns whether a text, which may be of any length, can be the id or email address of an account.
-fn can_name(text: &str) -> bool {
-    (1..=NAME_BYTES_MAX).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 /// Converts the error of a lookup in the directory: the metadata cannot be read at present, or a record is invalid.
