@@ -317,6 +317,8 @@ pub const RATE_WAIT_MAX: Duration = Duration::from_secs(10);
 /// The most connections of a listener: one for so many files that the process may open, within these bounds.
 pub const FILES_PER_CONNECTION: usize = 4;
 pub const CONNECTIONS_MIN: usize = 64;
+/// The part of `SHERD_MEMORY_MAX` for each connection of a listener.
+pub const CONNECTION_MEMORY_BYTES: u64 = 64 << 10;
 pub const CONNECTIONS_MAX: usize = 16_384;
 /// The largest header section of a request; S3 allows 8 KiB.
 pub const REQUEST_HEADERS_BYTES_MAX: usize = 32 << 10;

@@ -40,7 +40,8 @@ use crate::api::policy::Ownership;
 use crate::api::{self, ApiHandle, ApiOptions, Credentials, KeySetFiles, StartupProgress, StartupServer};
 use crate::config::{Config, ObjectOwnership, RejoinWish};
 use crate::limits::{
-    BODIES_BYTES_MAX, BODIES_MEMORY_PART, CHUNK_BYTES_MAX, CONNECTIONS_MAX, CONNECTIONS_MIN, FILES_PER_CONNECTION,
+    BODIES_BYTES_MAX, BODIES_MEMORY_PART, CHUNK_BYTES_MAX, CONNECTION_MEMORY_BYTES, CONNECTIONS_MAX, CONNECTIONS_MIN,
+    FILES_PER_CONNECTION,
 };
 use crate::metrics;
 use crate::storage::buffer::BufferPool;
@@ -413,7 +414,7 @@ fn api_options(config: &Config, credentials: Credentials, roots: RootKeys, host:
         sigv2: config.sigv2,
         new_bucket_ownership: new_bucket_ownership(config.object_ownership),
         workers: cores(),
-        connections_max: connections_max(),
+        connections_max: connections_max(config.memory_max_bytes),
         bodies_bytes_max: usize::try_from(bodies_bytes(config.memory_max_bytes)).unwrap_or(usize::MAX),
         access_log: None,
         traffic: traffic(&Ambient::system()),
@@ -423,11 +424,12 @@ fn api_options(config: &Config, credentials: Credentials, roots: RootKeys, host:
     }
 }
 
-/// Returns the most connections that are accepted: a share of the limit of open files, most of which is left to
-/// segments.
-fn connections_max() -> usize {
+/// Returns the most connections that a listener accepts: a share of the limit of open files, most of which is left to
+/// segments, and as many as there is memory for.
+fn connections_max(memory_max_bytes: u64) -> usize {
     let files = getrlimit(Resource::Nofile).current.and_then(|files| usize::try_from(files).ok());
-    (files.unwrap_or(usize::MAX) / FILES_PER_CONNECTION).clamp(CONNECTIONS_MIN, CONNECTIONS_MAX)
+    let by_memory = usize::try_from(memory_max_bytes / CONNECTION_MEMORY_BYTES).unwrap_or(usize::MAX);
+    (files.unwrap_or(usize::MAX) / FILES_PER_CONNECTION).min(by_memory).clamp(CONNECTIONS_MIN, CONNECTIONS_MAX)
 }
 
 /// Returns the part of `SHERD_MEMORY_MAX` that is reserved for bodies that are read whole.

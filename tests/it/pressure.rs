@@ -193,3 +193,87 @@ fn malformed_requests_get_the_error_that_s3_documents() {
     }
     assert_eq!(server.admin("/health/live").unwrap().status, 200);
 }
+
+/// What a client sends ahead is decoded one request at a time: hundreds at once would take megabytes a connection.
+#[test]
+fn requests_sent_ahead_and_answers_left_unread_take_little_memory() {
+    const CONNECTIONS: usize = 100;
+    let (_root, server) = Server::fresh();
+    let s3 = server.client();
+    s3.create_bucket("box").unwrap().expect(200);
+    let policy = r#"{"Version": "2012-10-17", "Statement": [
+        {"Effect": "Allow", "Principal": "*", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::box/*"}]}"#;
+    s3.call("PUT", "/box", &[("policy", "")], &[], Body::Signed(policy.as_bytes())).unwrap().expect(204);
+    s3.put("box", "k", &data::bytes(1, 8 << 20)).unwrap().expect(200);
+    let before = server.process().resident_bytes();
+    let ahead = "GET /box/k HTTP/1.1\r\nhost: h\r\n\r\n".repeat(1000);
+    let unread: Vec<TcpStream> = (0..CONNECTIONS)
+        .map(|_| {
+            let mut stream = TcpStream::connect(server.s3).unwrap();
+            stream.write_all(ahead.as_bytes()).unwrap();
+            stream
+        })
+        .collect();
+    eventually(PATIENCE, "the first request of many connections to be carried out", || {
+        (server.metric("sherd_s3_requests_active", &[]) >= CONNECTIONS as f64 / 2.0).then_some(())
+    });
+    let grown = server.process().resident_bytes().saturating_sub(before);
+    assert!(grown < 64 << 20, "{CONNECTIONS} connections took {} MiB", grown >> 20);
+    drop(unread);
+    assert!(s3.get("box", "k").unwrap().expect(200).body == data::bytes(1, 8 << 20));
+}
+
+#[test]
+fn requests_sent_ahead_are_carried_out_in_order_whatever_their_bodies() {
+    let (_root, server) = Server::fresh();
+    let s3 = server.client();
+    s3.create_bucket("box").unwrap().expect(200);
+    // Bytes that look like the ends of heads, and like a request.
+    let lines = b"\r\n\r\nGET / HTTP/1.1\r\nhost: h\r\n\r\n".repeat(5000);
+    let chunked = [b"5;x=y\r\nhello\r\n".as_slice(), format!("{:x}\r\n", lines.len()).as_bytes(), &lines].concat();
+    let chunked = [chunked.as_slice(), b"\r\n0\r\n\r\n"].concat();
+    let scope = s3.scope();
+    let plain = |method: &str, key: &str, body: &[u8]| s3.request(&scope, method, &format!("/box/{key}"), body);
+    let head = plain("PUT", "chunked", b"");
+    let in_chunks = [head.strip_suffix(b"\r\n").unwrap(), b"transfer-encoding: chunked\r\n\r\n", &chunked].concat();
+    let requests = [
+        plain("PUT", "lines", &lines),
+        plain("GET", "lines", b""),
+        in_chunks,
+        plain("GET", "nothing", b""),
+        plain("PUT", "small", b"\n\n"),
+        plain("DELETE", "lines", b""),
+        plain("GET", "lines", b""),
+        plain("GET", "small", b""),
+    ];
+    let mut stream = TcpStream::connect(server.s3).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut writing = stream.try_clone().unwrap();
+    let writer = std::thread::spawn(move || writing.write_all(&requests.concat()).unwrap());
+    let mut statuses = Vec::new();
+    let mut bodies = Vec::new();
+    for _ in 0..8 {
+        let (status, body) = read_answer(&mut stream);
+        statuses.push(status);
+        bodies.push(body);
+    }
+    writer.join().unwrap();
+    // AWS answers a PUT without a length with 411.
+    assert_eq!(statuses, [200, 200, 411, 404, 200, 204, 404, 200]);
+    assert!(bodies[1] == lines && bodies[7] == b"\n\n");
+}
+
+/// Reads one answer, and no byte more.
+fn read_answer(stream: &mut TcpStream) -> (u16, Vec<u8>) {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).unwrap();
+        head.push(byte[0]);
+    }
+    let head = String::from_utf8(head).unwrap().to_ascii_lowercase();
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+    let mut body = vec![0; length.map_or(0, |length| length.parse().unwrap())];
+    stream.read_exact(&mut body).unwrap();
+    (head[9..12].parse().unwrap(), body)
+}

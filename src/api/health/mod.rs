@@ -1,5 +1,6 @@
 //! The health endpoints of this host: liveness, readiness, the health of the cluster, and metrics.
 
+mod renderings;
 mod safety;
 
 pub use safety::{BlobsJson, Bounds, LossesJson, RepairsJson, Safety, StopSafety, Verdict};
@@ -11,6 +12,7 @@ use actix_web::http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, WWW_AU
 use actix_web::web::{Data, ServiceConfig, get, head};
 use actix_web::{HttpRequest, HttpResponse, Resource, Route};
 use aws_lc_rs::constant_time::verify_slices_are_equal;
+use renderings::Renderings;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -86,6 +88,7 @@ pub fn admin(config: &mut ServiceConfig) {
     config
         .service(probe("/health/live", live, with_body))
         .service(probe("/health/ready", ready, with_body))
+        .app_data(Data::new(Renderings::default()))
         .service(Resource::new("/metrics").route(get().to(scrape)));
     aliases(config);
 }
@@ -155,12 +158,20 @@ impl MetricsToken {
     }
 }
 
-async fn scrape(request: HttpRequest, source: Data<SharedHealth>, token: Data<MetricsToken>) -> HttpResponse {
+async fn scrape(
+    request: HttpRequest,
+    source: Data<SharedHealth>,
+    token: Data<MetricsToken>,
+    renderings: Data<Renderings>,
+) -> HttpResponse {
     if !token.admits(&request) {
         return HttpResponse::Unauthorized().insert_header((WWW_AUTHENTICATE, "Bearer")).finish();
     }
-    source.observe();
-    HttpResponse::Ok().insert_header((CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")).body(metrics::render())
+    let body = renderings.body(|| {
+        source.observe();
+        metrics::render().into()
+    });
+    HttpResponse::Ok().insert_header((CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")).body(body)
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@
 //!                                     └──► body read: "100 Continue" ──► Continuing runs the handler to its end
 //! ```
 
+use super::pipelining::Framing;
 use actix_http::body::{BodySize, BoxBody, MessageBody};
 use actix_http::error::PayloadError;
 use actix_http::{ConnectionType, Payload, Request, Response};
@@ -87,6 +88,7 @@ where
     }
 
     fn call(&self, mut request: Request) -> Self::Future {
+        Framing::note(&mut request);
         let noted = Noted::new(request.take_payload());
         *request.payload() = Payload::Stream { payload: Box::pin(noted.clone()) };
         let mut answer: Option<Answer> = Some(self.app.call(request).boxed_local());
@@ -122,11 +124,14 @@ where
         self.app.poll_ready(cx)
     }
 
-    fn call(&self, request: Request) -> Self::Future {
+    fn call(&self, mut request: Request) -> Self::Future {
         let begun = request.extensions_mut().remove::<Begun>();
         match begun {
             Some(Begun(answer)) => Either::Left(answer),
-            None => Either::Right(self.app.call(request)),
+            None => {
+                Framing::note(&mut request);
+                Either::Right(self.app.call(request))
+            }
         }
     }
 }

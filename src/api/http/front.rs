@@ -1,7 +1,7 @@
 //! The front of the S3 API: takes a request from actix-web through authentication and s3s to its response.
 
 use super::access_log::{AccessEntry, AccessLog};
-use super::messages::{Answer, ResponseBody, Shared, Signed, content, convert, header_bytes, referenced};
+use super::messages::{Answer, ResponseBody, SLICE_BYTES, Shared, Signed, content, convert, header_bytes, referenced};
 use super::normalisation;
 use super::request_log::RequestRecord;
 use super::request_spans;
@@ -301,9 +301,16 @@ fn finish(
     front: &Front,
 ) -> Answer {
     let is_head = request.method() == actix_web::http::Method::HEAD;
-    let (mut response, code) = match answered {
+    let (response, code) = match answered {
         Ok(response) => (response, record.trace.code().map(str::to_owned)),
         Err(error) => (refused(request, &error, &record, &front.host_id), Some(error.code().as_str().to_owned())),
+    };
+    let whole = response.body().bytes().map_or(0, |bytes| bytes.len());
+    let (mut response, code) = if is_head || whole <= SLICE_BYTES || shared.seat.take_answer(whole).is_ok() {
+        (response, code)
+    } else {
+        let error = S3Error::from(Fault::SlowDown("the memory for answers is used up; try again later".to_owned()));
+        (refused(request, &error, &record, &front.host_id), Some(error.code().as_str().to_owned()))
     };
     let failed = response.status().is_client_error() || response.status().is_server_error();
     code.filter(|_| failed).into_iter().for_each(|code| record.refused(code));

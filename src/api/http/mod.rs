@@ -6,6 +6,7 @@ mod expectation;
 pub mod front;
 pub mod messages;
 pub mod normalisation;
+mod pipelining;
 pub mod request_log;
 mod request_spans;
 mod server;

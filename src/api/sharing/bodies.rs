@@ -1,6 +1,7 @@
 //! Accounting for the memory of request bodies that are read whole before they are processed: XML and JSON of S3, calls
 //! of IAM and of the admin API, the fields before the file of a form upload. Memory is taken for bytes as they arrive,
-//! never for a declared length, and held until the request is over.
+//! never for a declared length, and held until the request is over. Answers that are made whole, such as listings, have
+//! as much memory again, which they hold until the client has read them.
 
 use super::shares::{NoMore, Shares, locked};
 use crate::actors::frontend::Holder;
@@ -13,13 +14,16 @@ use std::time::Duration;
 use tokio::task::yield_now;
 use tokio::time::timeout;
 
-/// The memory for the bodies of all requests of a host.
+/// The memory for the bodies of all requests of a host, and for their answers.
 #[derive(Debug)]
-pub struct BodyRoom(Shares);
+pub struct BodyRoom {
+    requests: Shares,
+    answers: Shares,
+}
 
 impl BodyRoom {
     pub fn new(bytes_max: usize) -> Arc<Self> {
-        Arc::new(Self(Shares::new(bytes_max)))
+        Arc::new(Self { requests: Shares::new(bytes_max), answers: Shares::new(bytes_max) })
     }
 
     /// Creates the accounting of a request from this address.
@@ -45,6 +49,8 @@ struct Held {
     /// The holder in whose turn the request is polled now.
     polled_as: Option<Holder>,
     bytes: usize,
+    /// The memory of the answer, and the holders that it was taken for.
+    answer: (Vec<Holder>, usize),
     work: Work,
 }
 
@@ -62,8 +68,16 @@ impl Seat {
     /// Takes memory for this many more bytes of a body.
     pub fn take(&self, bytes: usize) -> Result<(), NoMore> {
         let mut held = locked(&self.held);
-        self.room.0.take(&held.holders, bytes)?;
+        self.room.requests.take(&held.holders, bytes)?;
         held.bytes += bytes;
+        Ok(())
+    }
+
+    /// Takes memory for the whole answer, once.
+    pub fn take_answer(&self, bytes: usize) -> Result<(), NoMore> {
+        let mut held = locked(&self.held);
+        self.room.answers.take(&held.holders, bytes)?;
+        held.answer = (held.holders.clone(), bytes);
         Ok(())
     }
 
@@ -81,7 +95,7 @@ impl Seat {
         held.access_key = Some(access_key.into());
         let is_expected = held.polled_as.as_ref() == Some(&account);
         if !held.holders.contains(&account) {
-            self.room.0.count_for(&account, held.bytes);
+            self.room.requests.count_for(&account, held.bytes);
             held.holders.push(account);
         }
         is_expected
@@ -129,7 +143,9 @@ impl Seat {
 impl Drop for Seat {
     fn drop(&mut self) {
         let held = locked(&self.held);
-        self.room.0.give_back(&held.holders, held.bytes);
+        self.room.requests.give_back(&held.holders, held.bytes);
+        let (holders, bytes) = &held.answer;
+        self.room.answers.give_back(holders, *bytes);
     }
 }
 
@@ -184,9 +200,20 @@ mod tests {
         one.take(100).expect("there is room");
         let copy = Arc::clone(&one);
         drop(one);
-        assert_eq!(room.0.taken(), 300);
+        assert_eq!(room.requests.taken(), 300);
         drop(copy);
-        assert_eq!(room.0.taken(), 0);
+        assert_eq!(room.requests.taken(), 0);
+    }
+
+    #[test]
+    fn an_answer_takes_memory_of_its_own_until_the_seat_is_left() {
+        let room = BodyRoom::new(800);
+        let [one, other] = [1, 1].map(|last| room.seat(Some([10, 0, 0, last].into())));
+        one.take_answer(400).expect("there is room");
+        assert!(other.take_answer(101).is_err(), "more than the share of one address");
+        assert_eq!((room.requests.taken(), room.answers.taken()), (0, 400));
+        drop(one);
+        assert_eq!(room.answers.taken(), 0);
     }
 
     fn pieces(count: usize) -> impl futures::Stream<Item = Result<Bytes, Infallible>> {
@@ -198,7 +225,7 @@ mod tests {
         let room = BodyRoom::new(800);
         let one = room.seat(Some([10, 0, 0, 1].into()));
         assert_eq!(gather(pieces(5), &one, 50).await.map(|body| body.len()), Ok(50));
-        assert_eq!(room.0.taken(), 50);
+        assert_eq!(room.requests.taken(), 50);
         assert_eq!(gather(pieces(6), &one, 50).await, Err(Ungathered::TooLarge { bytes_max: 50 }));
         assert_eq!(gather(pieces(100), &one, 5000).await, Err(Ungathered::NoRoom));
     }

@@ -17,4 +17,4 @@ mod response;
 
 pub use content::{Signed, content};
 pub use request::{convert, header_bytes};
-pub use response::{Answer, ResponseBody, Shared, referenced};
+pub use response::{Answer, ResponseBody, SLICE_BYTES, Shared, referenced};

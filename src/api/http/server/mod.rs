@@ -2,14 +2,17 @@
 //! head of a request, for idling, and for a client that does not read its response.
 
 mod endpoints;
+mod listener;
 mod startup;
+
+use listener::Listener;
 
 pub use endpoints::{CertificateSource, EndpointError, Endpoints, ListenerTls};
 pub use startup::{StartupProgress, StartupServer};
 
 use super::access_log::AccessLog;
-use super::expectation::{Continuing, Expecting, wrapped};
 use super::front::{Front, answer};
+use super::messages::SLICE_BYTES;
 use crate::actors::audit::AuditSender;
 use crate::actors::events::Targets;
 use crate::actors::events::access_log::AccessLogger;
@@ -28,36 +31,23 @@ use crate::api::identity::{RootIdentity, RootSeal, SessionKeys, session_material
 use crate::api::policy::{Ownership, ParsedPolicies};
 use crate::api::post::Forms;
 use crate::api::s3::{ACCOUNT, Credentials, Domains, S3Settings, WebsiteHosts, canonical_id, service};
-use crate::api::sharing::{BodyRoom, Connections, SlowLanes, Turns, limited};
-use crate::api::tls::{Certificate, Certificates, TlsError, note_version};
+use crate::api::sharing::{BodyRoom, SlowLanes, Turns};
+use crate::api::tls::{Certificate, Certificates, TlsError};
 use crate::sigv4::Verifier;
 use crate::traces::Tracer;
 use crate::types::LegacySignatures;
 use actix::Addr;
-use actix_http::TlsAcceptorConfig;
-use actix_http::body::BoxBody;
-use actix_http::{HttpServiceBuilder, Request, Response};
-use actix_service::{IntoServiceFactory, Service, ServiceFactory};
+use actix_service::IntoServiceFactory;
+use actix_web::App;
 use actix_web::dev::{Server, ServerHandle};
 use actix_web::web::{Data, to};
-use actix_web::{App, HttpServer};
 use http::HeaderValue;
-use std::fmt::Debug;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::time::Duration;
 
-/// The longest time from the opening of a connection, or the end of its last response, to the complete head of a
-/// request. A head that arrives while this host is frozen counts as late, so this is longer than a live migration of a
-/// virtual machine.
-const REQUEST_HEAD_MAX: Duration = Duration::from_secs(60);
-const KEEP_ALIVE: Duration = Duration::from_secs(75);
-/// The time for which the bytes of an unread body are discarded after the response, so that the client gets to read it.
-const LINGER: Duration = Duration::from_secs(5);
-const TLS_HANDSHAKE_MAX: Duration = Duration::from_secs(10);
-/// The size of the write buffer. Large reads, in chunks of 256 KiB, were fastest with this size.
-const WRITE_BUFFER_BYTES: usize = 128 << 10;
+const S3_WRITE_BUFFER_BYTES: usize = SLICE_BYTES;
+const ADMIN_WRITE_BUFFER_BYTES: usize = 8 << 10;
 /// The time for which requests under way may continue when the host stops.
 const DRAIN_SECONDS_MAX: u64 = 7;
 
@@ -190,43 +180,26 @@ pub fn serve(
 
 fn s3_server(
     options: &ApiOptions,
-    ((address, listener), certificate): ((SocketAddr, TcpListener), Option<&Arc<Certificate>>),
+    ((address, socket), certificate): ((SocketAddr, TcpListener), Option<&Arc<Certificate>>),
     (front, health, certificates): (Front, SharedHealth, Certificates),
 ) -> Result<(SocketAddr, Server), ApiError> {
     let (front, health, certificates) = (Data::new(front), Data::new(health), Data::new(certificates));
-    let tls = certificate.map(Certificate::server_config).transpose()?;
     let traffic = options.traffic.clone();
     let app = move || {
         let app = App::new().app_data(front.clone()).app_data(health.clone()).app_data(certificates.clone());
         app.app_data(Data::new(traffic.meter())).configure(aliases).default_service(to(answer))
     };
-    let server = Server::build()
-        .workers(options.workers.max(1))
-        .max_concurrent_connections(options.connections_max)
-        .shutdown_timeout(DRAIN_SECONDS_MAX)
-        .disable_signals();
-    let stops = server.graceful_shutdown_signal();
-    let stop = move || {
-        let stops = stops.clone();
-        async move { stops.notified().await }
+    let listener = Listener {
+        name: "s3",
+        socket,
+        tls: certificate.map(Certificate::server_config).transpose()?,
+        workers: options.workers,
+        connections_max: options.connections_max,
+        write_buffer_bytes: S3_WRITE_BUFFER_BYTES,
+        drain_seconds_max: DRAIN_SECONDS_MAX,
     };
-    let services =
-        move || (wrapped(app().into_factory(), Expecting::new), wrapped(app().into_factory(), Continuing::new));
-    let connections = Connections::new(options.connections_max);
-    let listening = match tls {
-        Some(tls) => server.listen("s3", listener, move || {
-            let (expecting, continuing) = services();
-            let accepting = TlsAcceptorConfig::default().handshake_timeout(TLS_HANDSHAKE_MAX);
-            let http = http(stop.clone()).expect(expecting).finish(continuing);
-            limited(http.rustls_0_23_with_config(tls.clone(), accepting), Arc::clone(&connections))
-        }),
-        None => server.listen("s3", listener, move || {
-            let (expecting, continuing) = services();
-            limited(http(stop.clone()).expect(expecting).finish(continuing).tcp(), Arc::clone(&connections))
-        }),
-    };
-    let server = listening.map_err(|cause| ApiError::Accept { address, cause })?;
-    Ok((address, server.run()))
+    let server = listener.serve(move || app().into_factory());
+    Ok((address, server.map_err(|cause| ApiError::Accept { address, cause })?))
 }
 
 fn front(
@@ -274,29 +247,6 @@ fn front(
     }
 }
 
-/// Builds the HTTP service like actix-web's `HttpServer`, but allows a service for `Expect: 100-continue`.
-fn http<T, S, F>(stop: impl Fn() -> F + 'static) -> HttpServiceBuilder<T, S>
-where
-    T: 'static,
-    S: ServiceFactory<
-            Request,
-            Config = (),
-            Error: Into<Response<BoxBody>> + 'static,
-            InitError: Debug,
-            Service: Service<Request, Future: 'static>,
-        >,
-    F: Future<Output = ()> + 'static,
-{
-    HttpServiceBuilder::default()
-        .graceful_shutdown_signal(stop)
-        .keep_alive(KEEP_ALIVE)
-        .client_request_timeout(REQUEST_HEAD_MAX)
-        .client_disconnect_timeout(LINGER)
-        .tcp_nodelay(true)
-        .h1_write_buffer_size(WRITE_BUFFER_BYTES)
-        .on_connect_ext(|connection: &T, data| note_version(connection, data))
-}
-
 /// Builds the IAM service: identities, and the seal of their secrets.
 fn iam_service(options: &ApiOptions, gateway: Gateway, ambient: Ambient) -> IamService {
     let Credentials { access_key, secret_key } = options.credentials.clone();
@@ -325,7 +275,7 @@ fn verifier(options: &ApiOptions) -> Verifier {
 
 fn admin_server(
     options: &ApiOptions,
-    ((address, listener), certificate): ((SocketAddr, TcpListener), Option<&Arc<Certificate>>),
+    ((address, socket), certificate): ((SocketAddr, TcpListener), Option<&Arc<Certificate>>),
     (health, certificates, admin): (SharedHealth, Certificates, Admin),
 ) -> Result<(SocketAddr, Server), ApiError> {
     let (health, certificates, admin) = (Data::new(health), Data::new(certificates), Data::new(admin));
@@ -334,17 +284,15 @@ fn admin_server(
         let app = App::new().app_data(health.clone()).app_data(certificates.clone()).app_data(token.clone());
         app.app_data(admin.clone()).configure(health::admin).configure(admin::routes)
     };
-    let server = HttpServer::new(app)
-        .workers(1)
-        .max_connections(options.connections_max)
-        .client_request_timeout(REQUEST_HEAD_MAX)
-        .client_disconnect_timeout(LINGER)
-        .tls_handshake_timeout(TLS_HANDSHAKE_MAX)
-        .shutdown_timeout(1)
-        .disable_signals();
-    let listening = match certificate {
-        Some(certificate) => server.listen_rustls_0_23(listener, certificate.server_config()?),
-        None => server.listen(listener),
+    let listener = Listener {
+        name: "admin",
+        socket,
+        tls: certificate.map(Certificate::server_config).transpose()?,
+        workers: 1,
+        connections_max: options.connections_max,
+        write_buffer_bytes: ADMIN_WRITE_BUFFER_BYTES,
+        drain_seconds_max: 1,
     };
-    Ok((address, listening.map_err(|cause| ApiError::Accept { address, cause })?.run()))
+    let server = listener.serve(move || app().into_factory());
+    Ok((address, server.map_err(|cause| ApiError::Accept { address, cause })?))
 }

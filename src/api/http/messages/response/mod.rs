@@ -26,7 +26,10 @@ use tokio::time::{Instant, sleep};
 /// The longest time for which a client may leave a chunk unread.
 const READER_IDLE_MAX: Duration = Duration::from_secs(120);
 /// The size up to which a response fits in the connection's buffer at once, so that its client is not watched.
-const WATCHED_BYTES_MIN: u64 = 256 << 10;
+const WATCHED_BYTES_MIN: u64 = 64 << 10;
+/// The largest piece of a body that is handed to the connection, whose buffer takes it whole. A larger body keeps what
+/// it holds until the client has read nearly all of it.
+pub const SLICE_BYTES: usize = 64 << 10;
 
 /// The response of s3s, with the state of its request, to be converted.
 pub struct Answer {
@@ -62,12 +65,13 @@ impl Answer {
             _ if bodiless => (BodySize::None, Content::Done),
             // HEAD: the length that a GET would have, without a body.
             _ if self.is_head => (BodySize::Sized(declared.unwrap_or(0)), Content::Done),
-            Some(bytes) => {
+            Some(bytes) if bytes.len() <= SLICE_BYTES => {
                 let bytes = if is_xml && !parts.status.is_success() { with_references(bytes) } else { bytes };
                 (BodySize::Sized(bytes.len() as u64), Content::Whole(bytes))
             }
-            None => {
-                let exact = declared.or_else(|| http_body::Body::size_hint(&body).exact());
+            whole => {
+                let exact = whole.map(|bytes| bytes.len() as u64).or(declared);
+                let exact = exact.or_else(|| http_body::Body::size_hint(&body).exact());
                 let stream = ResponseStream::new(body, self.shared);
                 (exact.map_or(BodySize::Stream, BodySize::Sized), Content::Stream(watched(stream, exact)))
             }
@@ -101,12 +105,30 @@ enum Content {
 struct Watched {
     /// `None` once the client was given up.
     body: Option<ResponseStream>,
+    /// What is left of the last chunk.
+    rest: Bytes,
     /// The time since which the client has left the last chunk unread; `None` while the client waits for a chunk.
     reader_since: Option<Instant>,
 }
 
+impl Watched {
+    fn poll_slice(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Broken>>> {
+        let Some(body) = &mut self.body else {
+            return Poll::Ready(Some(Err(Broken("the client did not read for too long".to_owned()))));
+        };
+        while self.rest.is_empty() {
+            match ready!(body.poll_next(cx)) {
+                Some(Ok(chunk)) => self.rest = chunk,
+                Some(Err(error)) => return Poll::Ready(Some(Err(Broken(error.to_string())))),
+                None => return Poll::Ready(None),
+            }
+        }
+        Poll::Ready(Some(Ok(self.rest.split_to(self.rest.len().min(SLICE_BYTES)))))
+    }
+}
+
 fn watched(body: ResponseStream, length: Option<u64>) -> Rc<RefCell<Watched>> {
-    let watched = Rc::new(RefCell::new(Watched { body: Some(body), reader_since: None }));
+    let watched = Rc::new(RefCell::new(Watched { body: Some(body), rest: Bytes::new(), reader_since: None }));
     if length.is_none_or(|length| length > WATCHED_BYTES_MIN) {
         actix_web::rt::spawn(watch(Rc::downgrade(&watched)));
     }
@@ -119,7 +141,7 @@ async fn watch(stream: Weak<RefCell<Watched>>) {
         let Some(stream) = stream.upgrade() else { return };
         let mut stream = stream.borrow_mut();
         if stream.reader_since.is_some_and(|since| since.elapsed() > READER_IDLE_MAX) {
-            stream.body = None;
+            (stream.body, stream.rest) = (None, Bytes::new());
             return;
         }
     }
@@ -149,16 +171,10 @@ impl ResponseBody {
                 self.content = Content::Done;
                 Poll::Ready((!bytes.is_empty()).then_some(Ok(bytes)))
             }
-            Content::Stream(stream) => match &mut stream.borrow_mut().body {
-                Some(body) => {
-                    body.poll_next(cx).map(|next| next.map(|chunk| chunk.map_err(|error| Broken(error.to_string()))))
-                }
-                None => Poll::Ready(Some(Err(Broken("the client did not read for too long".to_owned())))),
-            },
+            Content::Stream(stream) => stream.borrow_mut().poll_slice(cx),
         }
     }
 
-    /// Polls for the next chunk that the limits on rates allow to be sent now.
     fn poll_due(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Broken>>> {
         loop {
             if let Some(chunk) = ready!(self.paced.poll_next(self.record.trace.rates(), cx)) {
