@@ -5,6 +5,7 @@ use crate::harness::server::Server;
 use crate::harness::settings::number;
 use crate::harness::{data, xml};
 use md5::{Digest, Md5};
+use std::io::{BufRead, BufReader, Write};
 use std::sync::Barrier;
 
 fn md5_etag(bytes: &[u8]) -> String {
@@ -228,6 +229,26 @@ fn exactly_one_of_a_hundred_concurrent_creations_succeeds() {
         assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 1, "{statuses:?}");
         assert!(statuses.iter().all(|status| matches!(status, 200 | 409 | 412)), "{statuses:?}");
     }
+}
+
+#[test]
+fn an_upload_that_ends_after_versioning_was_enabled_is_answered_with_its_version() {
+    let (_root, server) = Server::fresh();
+    let s3 = server.client();
+    let bucket = bucket(&s3);
+    let (status, mut upload) = s3.announce(bucket, "key").unwrap();
+    assert_eq!(status, 100);
+    let enabled = b"<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>";
+    s3.call("PUT", &format!("/{bucket}"), &[("versioning", "")], &[], Body::Signed(enabled)).unwrap().expect(200);
+    upload.write_all(b"0123456789").unwrap();
+    let version = BufReader::new(upload)
+        .lines()
+        .map(|line| line.unwrap().to_lowercase())
+        .skip_while(|line| !line.contains(" 200 "))
+        .take_while(|line| !line.is_empty())
+        .find_map(|line| line.strip_prefix("x-amz-version-id: ").map(str::to_owned));
+    let stored = s3.head(bucket, "key").unwrap().expect(200);
+    assert_eq!(version.as_deref(), Some(stored.header("x-amz-version-id")));
 }
 
 #[test]

@@ -21,10 +21,10 @@ pub fn shown(bucket: &BucketRow, version: Version) -> Option<String> {
     (bucket.settings.versioning != Versioning::Never).then(|| version.to_string())
 }
 
-/// Returns the version id for the answer to a write; `None` while versioning is suspended, too (API Reference,
-/// "PutObject", sample responses).
-pub fn made(bucket: &BucketRow, version: Version) -> Option<String> {
-    (bucket.settings.versioning == Versioning::Enabled).then(|| version.to_string())
+/// Returns the version id for the answer to a write; `None` for a null version (API Reference, "PutObject", sample
+/// responses). The bucket as the request saw it does not count: its versioning may have changed before the write ended.
+pub fn made(version: Version) -> Option<String> {
+    (!version.null).then(|| version.to_string())
 }
 
 /// Returns the manifest id that a change of one version is conditioned on: that of the version in the view by which the

@@ -78,7 +78,7 @@ pub async fn complete(
         location: Some(location),
         server_side_encryption: shown.server_side_encryption,
         ssekms_key_id: shown.ssekms_key_id,
-        version_id: version::made(&bucket, object.version),
+        version_id: version::made(object.version),
         ..Default::default()
     });
     response.headers = headers;

@@ -183,7 +183,7 @@ pub async fn copy(store: &Store, request: S3Request<CopyObjectInput>) -> S3Resul
         sse_customer_key_md5: shown.sse_customer_key_md5,
         ssekms_key_id: shown.ssekms_key_id,
         ssekms_encryption_context: shown.ssekms_encryption_context,
-        version_id: version::made(&bucket, copied.version),
+        version_id: version::made(copied.version),
         ..Default::default()
     }))
 }

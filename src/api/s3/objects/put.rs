@@ -76,7 +76,7 @@ async fn create(
         sse_customer_key_md5: seal.shown.sse_customer_key_md5,
         ssekms_key_id: seal.shown.ssekms_key_id,
         ssekms_encryption_context: seal.shown.ssekms_encryption_context,
-        version_id: made(&bucket, object.version),
+        version_id: made(object.version),
         ..Default::default()
     });
     add_headers(object_checksum(&object.manifest).as_ref(), &mut response.headers);
