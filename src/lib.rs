@@ -12,11 +12,14 @@ pub mod dev;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 pub mod host;
+#[cfg(test)]
+mod hot_paths;
 pub mod limits;
 pub mod logging;
 pub mod metrics;
 pub mod net;
 pub mod probe;
+pub mod setting_file;
 pub mod sigv4;
 pub mod storage;
 pub mod traces;

@@ -15,6 +15,9 @@ pub const GET_READ_STRIPES: usize = 2;
 /// Stripes that a GET holds or reads ahead of its client.
 pub const GET_STRIPES_AHEAD: usize = 4;
 
+/// The longest file that a setting names.
+pub const SETTING_FILE_BYTES_MAX: u64 = 16 << 20;
+
 /// The time within which a request that cannot be served is refused: the sum of its waits, for admission or the
 /// metadata and then for an append, a change or a read.
 pub const REFUSED_WITHIN: Duration = Duration::from_secs(8);

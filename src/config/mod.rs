@@ -30,6 +30,7 @@ pub use settings::{DATA as DATA_SETTING, SETTINGS, Setting};
 pub use values::{check_data_dirs, data_dir};
 
 use crate::limits::Scale;
+use crate::setting_file;
 use crate::types::{LegacySignatures, Roles};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -49,7 +50,7 @@ pub struct SystemFiles;
 
 impl FileReader for SystemFiles {
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-        std::fs::read(path)
+        setting_file::read(path)
     }
 }
 

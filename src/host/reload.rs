@@ -6,6 +6,7 @@ use super::audit::AuditLogs;
 use super::error::HostError;
 use crate::api::{Accounts, AccountsFile, ApiHandle, Certificates};
 use crate::config::Config;
+use crate::setting_file;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -132,6 +133,6 @@ fn described(listener: &str, outcome: &Result<bool, String>) -> String {
 }
 
 fn accounts_file(path: &Path) -> Result<AccountsFile, String> {
-    let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
+    let text = setting_file::read_text(path).map_err(|error| error.to_string())?;
     AccountsFile::parse(&text)
 }

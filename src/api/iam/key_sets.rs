@@ -1,5 +1,6 @@
 //! The sources of the JSON Web Key Sets of identity providers (RFC 7517).
 
+use crate::setting_file;
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::path::PathBuf;
@@ -26,7 +27,7 @@ impl KeySets for KeySetFiles {
         let path =
             path.ok_or_else(|| format!("SHERD_OIDC_KEYS has neither a file nor a URL for the keys of {provider}"))?;
         let read = tokio::task::spawn_blocking(move || {
-            std::fs::read_to_string(&path).map_err(|error| format!("{} cannot be read: {error}", path.display()))
+            setting_file::read_text(&path).map_err(|error| format!("{} cannot be read: {error}", path.display()))
         });
         read.await.map_err(|error| error.to_string())?
     }

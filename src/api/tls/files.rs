@@ -1,6 +1,7 @@
 //! Loading of a certificate chain and its private key from two PEM files that settings name.
 
 use super::validity::{Validity, validity};
+use crate::setting_file;
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::sign::CertifiedKey;
 use rustls::{Error, InconsistentKeys};
@@ -72,7 +73,7 @@ pub struct Pair {
 impl TlsFiles {
     pub fn read(&self) -> Result<Contents<'_>, TlsError> {
         let read = |file: &NamedFile| {
-            std::fs::read(&file.path).map_err(|cause| TlsError::Unreadable { file: file.clone(), cause })
+            setting_file::read(&file.path).map_err(|cause| TlsError::Unreadable { file: file.clone(), cause })
         };
         Ok(self.wrap_pem(read(&self.cert)?, read(&self.key)?))
     }
