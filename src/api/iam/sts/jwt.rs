@@ -4,7 +4,8 @@
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED, RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents, UnparsedPublicKey,
 };
-use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value};
 
 /// The bytes of a coordinate of a point on P-256.
@@ -16,6 +17,9 @@ const UNCOMPRESSED: u8 = 4;
 pub enum TokenError {
     #[error("the token is not a signed JSON Web Token")]
     Malformed,
+    /// RFC 7515, 4.1.11: a recipient that does not know a critical extension refuses the token.
+    #[error("the token has critical extensions, and none is supported")]
+    Critical,
     #[error("the token's algorithm {0:?} is neither RS256 nor ES256")]
     Algorithm(String),
     #[error("the provider's key set cannot be read: {0}")]
@@ -36,6 +40,13 @@ enum Algorithm {
 struct Header {
     alg: String,
     kid: Option<String>,
+    #[serde(default, deserialize_with = "present")]
+    crit: bool,
+}
+
+/// Returns true for a member that is there, whatever its value.
+fn present<'de, D: Deserializer<'de>>(member: D) -> Result<bool, D::Error> {
+    IgnoredAny::deserialize(member).map(|_| true)
 }
 
 /// A parsed token that is not verified. Its claims may be used only to find the keys for verifying it.
@@ -54,6 +65,9 @@ impl<'a> Unverified<'a> {
         let (header, claims) = signed.split_once('.').ok_or(TokenError::Malformed)?;
         let header: Header = serde_json::from_slice(&decoded(header)?).map_err(|_| TokenError::Malformed)?;
         let claims = serde_json::from_slice(&decoded(claims)?).map_err(|_| TokenError::Malformed)?;
+        if header.crit {
+            return Err(TokenError::Critical);
+        }
         let algorithm = match header.alg.as_str() {
             "RS256" => Algorithm::Rs256,
             "ES256" => Algorithm::Es256,
@@ -71,8 +85,10 @@ impl<'a> Unverified<'a> {
     /// the token has none.
     pub fn verify(self, key_set: &str) -> Result<Map<String, Value>, TokenError> {
         let set: KeySet = serde_json::from_str(key_set).map_err(|error| TokenError::KeySet(error.to_string()))?;
+        // RFC 7517, 5: a key that is not understood is passed over.
+        let keys: Vec<Key> = set.keys.into_iter().filter_map(|key| serde_json::from_value(key).ok()).collect();
         let named = |key: &&Key| self.key_id.is_none() || key.kid.is_none() || key.kid == self.key_id;
-        let usable = set.keys.iter().filter(named).filter(|key| key.is_for(self.algorithm));
+        let usable = keys.iter().filter(named).filter(|key| key.is_for(self.algorithm));
         let mut tried = false;
         for key in usable {
             tried = true;
@@ -90,7 +106,7 @@ fn decoded(part: &str) -> Result<Vec<u8>, TokenError> {
 
 #[derive(Deserialize)]
 struct KeySet {
-    keys: Vec<Key>,
+    keys: Vec<Value>,
 }
 
 /// A key of a key set (RFC 7518, 6.2 and 6.3). Keys of other types are ignored.
@@ -100,6 +116,7 @@ struct Key {
     kid: Option<String>,
     #[serde(rename = "use")]
     used_for: Option<String>,
+    key_ops: Option<Vec<String>>,
     alg: Option<String>,
     crv: Option<String>,
     n: Option<String>,
@@ -115,7 +132,8 @@ impl Key {
             Algorithm::Es256 => ("EC", "ES256"),
         };
         let signs = self.used_for.as_deref().is_none_or(|used_for| used_for == "sig");
-        self.kty == kind && signs && self.alg.as_deref().is_none_or(|alg| alg == name)
+        let verifies = self.key_ops.as_ref().is_none_or(|uses| uses.iter().any(|used_for| used_for == "verify"));
+        self.kty == kind && signs && verifies && self.alg.as_deref().is_none_or(|alg| alg == name)
     }
 
     fn verifies(&self, signed: &[u8], signature: &[u8]) -> bool {
@@ -203,7 +221,32 @@ mod tests {
         for (name, value) in [("use", "enc"), ("alg", "RS512"), ("kty", "oct")] {
             assert_eq!(verified(&token, with(name, value)), Err(TokenError::NoKey), "{name} {value}");
         }
+        for (uses, found) in [(json!(["verify", "x"]), Ok("joe".to_owned())), (json!(["sign"]), Err(TokenError::NoKey))]
+        {
+            let key = json!({"kty": "RSA", "n": N, "e": "AQAB", "key_ops": uses});
+            assert_eq!(verified(&token, key), found);
+        }
         assert_eq!(verified(&token, with("n", "")), Err(TokenError::Signature));
+    }
+
+    #[test]
+    fn a_malformed_key_of_a_key_set_is_passed_over() {
+        let token = format!("{RS256}.{PAYLOAD}.{RS256_SIGNATURE}");
+        let key = json!({"kty": "RSA", "n": N, "e": "AQAB"});
+        for other in [json!({"no": "kty"}), json!({"kty": "RSA", "kid": 1}), json!({"kty": "EC", "use": []}), json!(1)]
+        {
+            let set = json!({"keys": [other, key]}).to_string();
+            assert!(Unverified::parse(&token).and_then(|token| token.verify(&set)).is_ok(), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_token_with_critical_extensions_is_refused() {
+        for header in [json!({"alg": "RS256", "crit": ["b64"]}), json!({"alg": "RS256", "crit": null})] {
+            let header = base64_simd::URL_SAFE_NO_PAD.encode_to_string(header.to_string());
+            let token = format!("{header}.{PAYLOAD}.{RS256_SIGNATURE}");
+            assert_eq!(verified(&token, json!({})), Err(TokenError::Critical));
+        }
     }
 
     #[test]

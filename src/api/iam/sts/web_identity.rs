@@ -129,11 +129,15 @@ fn check_times(claims: &Map<String, Value>, now: UnixMs) -> Result<(), IamFault>
             "Token expired: current date/time {now} must be before {expires}"
         )));
     }
-    let early = ["nbf", "iat"].into_iter().find(|name| seconds(name).is_some_and(|at| at > now + SKEW_SECONDS_MAX));
-    match early {
-        Some(name) => Err(IamFault::InvalidIdentityToken(format!("The token's {name} is in the future."))),
-        None => Ok(()),
+    for name in ["nbf", "iat"].into_iter().filter(|name| claims.contains_key(*name)) {
+        let why = match seconds(name) {
+            Some(at) if at <= now.saturating_add(SKEW_SECONDS_MAX) => continue,
+            Some(_) => "is in the future",
+            None => "is not a number",
+        };
+        return Err(IamFault::InvalidIdentityToken(format!("The token's {name} {why}.")));
     }
+    Ok(())
 }
 
 /// Returns a text, or all texts of a list.

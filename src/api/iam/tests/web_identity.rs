@@ -111,6 +111,8 @@ async fn a_forged_expired_or_foreign_web_identity_token_is_refused() {
         ("abcdef".to_owned(), 400, "InvalidIdentityToken"),
         (with("exp", json!(NOW)), 400, "ExpiredTokenException"),
         (with("nbf", json!(NOW + 3600)), 400, "InvalidIdentityToken"),
+        (with("nbf", json!((NOW - 60).to_string())), 400, "InvalidIdentityToken"),
+        (with("iat", json!(null)), 400, "InvalidIdentityToken"),
         (with("iss", json!("https://other.example.org")), 400, "InvalidIdentityToken"),
         (with("iss", json!("http://id.example.org/realm")), 400, "InvalidIdentityToken"),
         (with("sub", json!("somebody else")), 403, "AccessDenied"),
