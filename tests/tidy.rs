@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 const FILE_LINES_MAX: usize = 600;
 const FUNCTION_LINES_MAX: usize = 69;
@@ -17,19 +18,21 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("limits", &[]),
     ("metrics", &[]),
     ("ambient", &["types"]),
-    ("config", &["limits", "types"]),
+    ("config", &["limits", "setting_file", "types"]),
     ("dev", &["ambient", "config", "probe"]),
     ("fuzzing", &["actors", "api", "net", "sigv4", "storage"]),
+    ("hot_paths", &["api", "limits", "sigv4", "storage", "types"]),
     ("logging", &["config"]),
     ("defects", &[]),
     ("probe", &[]),
+    ("setting_file", &["limits"]),
     ("sigv4", &[]),
     ("traces", &["ambient", "limits", "metrics", "types"]),
     ("storage", &["ambient", "defects", "limits", "metrics", "types"]),
     ("net", &["ambient", "limits", "metrics", "traces", "types"]),
     ("actors", &["ambient", "defects", "limits", "metrics", "net", "storage", "traces", "types"]),
     ("admin", &["ambient", "api", "config", "net", "sigv4", "storage", "types"]),
-    ("api", &["actors", "ambient", "limits", "metrics", "sigv4", "traces", "types"]),
+    ("api", &["actors", "ambient", "limits", "metrics", "setting_file", "sigv4", "traces", "types"]),
 ];
 
 /// Words that must not occur in a layer: sockets and protocols in the lower layers.
@@ -50,7 +53,32 @@ const ONLY_FOR_TESTS: &[&str] = &[
     "src/actors/request/test_hosts.rs",
     "src/actors/request/test_nodes.rs",
     "src/actors/request/test_world.rs",
+    "src/hot_paths.rs",
     "src/storage/kv/conformance.rs",
+];
+
+/// What the repository has at its top.
+const TOP: &[&str] = &[
+    ".cargo",
+    ".ci",
+    ".dockerignore",
+    ".gitignore",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "Cargo.lock",
+    "Cargo.toml",
+    "Dockerfile",
+    "LICENSE",
+    "README.md",
+    "benches",
+    "compose.yaml",
+    "deny.toml",
+    "docker-entrypoint.sh",
+    "docs",
+    "grafana",
+    "rustfmt.toml",
+    "src",
+    "tests",
 ];
 
 /// Requirements that a test or a benchmark must name.
@@ -613,6 +641,15 @@ fn a_planted_violation_in_a_document_is_caught() {
     assert_eq!(complaints(whole), 0);
     assert_eq!(complaints("`src/lib.rs`, `tests/tidy.rs [NAME]`, `absent.rs`"), 0);
     assert_eq!(complaints("```sh\n[a](absent.md)\n```"), 0);
+}
+
+/// Files that are only in the working directory do not count.
+#[test]
+fn the_top_of_the_repository_has_only_what_belongs_there() {
+    let Ok(listed) = Command::new("git").args(["ls-files"]).current_dir(root()).output() else { return };
+    let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
+    let others = listed.lines().filter_map(|path| path.split('/').next()).filter(|name| !TOP.contains(name));
+    assert_eq!(others.collect::<Vec<_>>(), Vec::<&str>::new());
 }
 
 #[test]

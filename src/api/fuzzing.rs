@@ -24,11 +24,12 @@ use crate::sigv4::Signer;
 use crate::types::LegacySignatures;
 use actix::SystemRunner;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use s3s::HttpRequest;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::cell::OnceCell;
+use std::error::Error;
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
@@ -102,12 +103,39 @@ pub fn requests(data: &[u8]) {
 }
 
 async fn serve(data: &[u8]) {
-    let world = World::new(1, 0);
-    let front = front(&world);
+    let store = Store::in_memory();
     for text in split(data, BETWEEN.as_bytes()).take(REQUESTS_MAX) {
         if let Some(request) = Request::read(text) {
-            answer(&front, request).await;
+            // A refusal, or a response body that ends with an error, is not a defect of the server.
+            let _ = store.answer(request).await;
         }
+    }
+}
+
+/// A store in memory with one bucket, `bucket`.
+pub struct Store {
+    _world: World,
+    front: Front,
+}
+
+impl Store {
+    pub fn in_memory() -> Self {
+        let world = World::new(1, 0);
+        Self { front: front(&world), _world: world }
+    }
+
+    /// Returns the status and the body of the response to a request. One without a signature gets the root key's: an
+    /// IAM or STS call is signed, any other request counts as verified.
+    pub async fn answer(&self, request: Request<'_>) -> Result<(StatusCode, Bytes), Box<dyn Error + Send + Sync>> {
+        answer(&self.front, request).await
+    }
+
+    /// Returns the headers of a request signed by a key for S3, without a body.
+    pub fn signed(&self, (access_key, secret_key): (&str, &str), request: &Request<'_>) -> HeaderMap {
+        let signer = Signer { access_key, secret_key, region: REGION, service: "s3" };
+        let mut headers = request.headers.clone();
+        sign(&self.front, signer, request, &mut headers);
+        headers
     }
 }
 
@@ -174,11 +202,8 @@ fn front(world: &World) -> Front {
     }
 }
 
-/// Responds to a request. One without a signature gets the root key's: an IAM or STS call is signed, any other request
-/// counts as verified.
-async fn answer(front: &Front, request: Request<'_>) {
-    let (method, uri) = (request.method.as_str().parse(), request.uri.to_string().parse());
-    let (Ok(method), Ok(uri)) = (method, uri) else { return };
+async fn answer(front: &Front, request: Request<'_>) -> Result<(StatusCode, Bytes), Box<dyn Error + Send + Sync>> {
+    let (method, uri) = (request.method.as_str().parse()?, request.uri.to_string().parse()?);
     let record = RequestRecord::begin("0001".into(), method, uri, None);
     let mut asked = HttpRequest::new(s3s::Body::from(Bytes::copy_from_slice(request.body)));
     let origin = Origin { source_ip: Some([127, 0, 0, 1].into()), ..Origin::default() };
@@ -186,7 +211,10 @@ async fn answer(front: &Front, request: Request<'_>) {
     let (is_call, is_signed) = (request.is_call(), request.is_signed());
     *asked.headers_mut() = request.headers.clone();
     if is_call {
-        sign(front, &request, asked.headers_mut());
+        let is_of_sts = request.body.windows(4).any(|window| window == b"2011");
+        let service = if is_of_sts { "sts" } else { "iam" };
+        let signer = Signer { access_key: ACCESS_KEY, secret_key: SECRET_KEY, region: REGION, service };
+        sign(front, signer, &request, asked.headers_mut());
     } else if !is_signed {
         call.authentication.access_key = Some(ACCESS_KEY.to_owned());
     }
@@ -195,19 +223,16 @@ async fn answer(front: &Front, request: Request<'_>) {
     }
     *asked.method_mut() = request.method;
     *asked.uri_mut() = request.uri;
-    if let Ok(response) = handle(asked, call, front, &record.trace).await {
-        // A response body that ends with an error is not a defect of the server.
-        let _ = response.into_body().store_all_limited(1 << 20).await;
-    }
+    let response = handle(asked, call, front, &record.trace).await?;
+    let status = response.status();
+    let body = response.into_body().store_all_limited(1 << 20).await?;
+    Ok((status, body))
 }
 
-fn sign(front: &Front, request: &Request<'_>, headers: &mut HeaderMap) {
-    let is_of_sts = request.body.windows(4).any(|window| window == b"2011");
-    let service = if is_of_sts { "sts" } else { "iam" };
-    let signer = Signer { access_key: ACCESS_KEY, secret_key: SECRET_KEY, region: REGION, service };
+fn sign(front: &Front, signer: Signer<'_>, request: &Request<'_>, headers: &mut HeaderMap) {
     let now = front.ambient.clock.unix_ms().0 / 1000;
     let target = request.uri.path_and_query().map_or("/", |target| target.as_str());
-    for (name, value) in signer.headers(now, "POST", target, request.host(), request.body) {
+    for (name, value) in signer.headers(now, request.method.as_str(), target, request.host(), request.body) {
         headers.insert(name, HeaderValue::try_from(value).expect("hexadecimal digits and the like"));
     }
     headers.entry(header::HOST).or_insert(HeaderValue::from_static(""));
