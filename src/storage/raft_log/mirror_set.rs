@@ -2,7 +2,7 @@
 
 use super::record::Position;
 use super::recovery::RecoveredCopy;
-use crate::types::{HostId, NodeId};
+use crate::types::{HostId, NodeId, UnixMs};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
@@ -48,6 +48,13 @@ impl MirrorSet {
     /// Returns the first set of a host that forms its group.
     pub fn first(host: HostId, members: BTreeSet<NodeId>) -> Self {
         Self { host, generation: 1, members, formed: false, start: 0, history: Vec::new(), in_force: 0 }
+    }
+
+    /// Returns the set of a host on which no drive has a set that can be read. All its copies count, and the one that
+    /// holds most is the source. Its generation is a time, far above any that was counted, so that a set of a drive that
+    /// comes back later counts as an earlier one.
+    pub fn salvaged(host: HostId, members: BTreeSet<NodeId>, now: UnixMs) -> Self {
+        Self { generation: now.0, formed: true, ..Self::first(host, members) }.put_in_force()
     }
 
     /// Returns the set as it is written once all its members have it: marked as in force.
@@ -202,7 +209,8 @@ pub enum MirrorChoice {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ChoiceError {
     #[error(
-        "no drive has a readable list of the current copies of the metadata log (meta/mirror), though there are copies"
+        "no drive has a readable list of the current copies of the metadata log (meta/mirror), though there are copies: \
+         start with all drives of this host, or run sherd salvage, which goes on with the copy that holds most"
     )]
     GenerationLost,
     #[error(

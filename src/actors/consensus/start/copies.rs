@@ -89,8 +89,14 @@ impl SelectedCopies {
 
 pub(super) async fn select_copies(options: &ReplicaOptions) -> Result<SelectedCopies, StartError> {
     let opener = opener(options);
-    let sets: BTreeMap<NodeId, Option<MirrorSet>> =
+    let mut sets: BTreeMap<NodeId, Option<MirrorSet>> =
         options.drives.iter().map(|drive| (drive.node, read_mirror_file(drive))).collect();
+    if options.salvages && sets.values().all(Option::is_none) {
+        let with_copy: BTreeSet<NodeId> =
+            options.drives.iter().filter(|drive| has_copy(drive)).map(|drive| drive.node).collect();
+        let set = MirrorSet::salvaged(options.host, with_copy.clone(), options.ambient.clock.unix_ms());
+        sets.extend(with_copy.into_iter().map(|node| (node, Some(set.clone()))));
+    }
     let mut members = sets.iter().filter_map(|(node, set)| Some((*node, set.as_ref()?.host)));
     if let Some((node, member)) = members.find(|(_, member)| *member != options.host) {
         return Err(StartError::OfAnotherMember { node, member });
@@ -165,14 +171,21 @@ fn read_mirror_file(drive: &ReplicaDrive) -> Option<MirrorSet> {
         Ok(content) => content,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
         Err(error) => {
-            tracing::warn!(node = %drive.node, %error, "the mirror file cannot be read and is ignored");
+            tracing::warn!(path = %path.display(), %error, "the mirror file cannot be read and is ignored");
             return None;
         }
     };
     let decoded = MirrorSet::decode(&content);
     decoded
-        .inspect_err(|fault| tracing::warn!(node = %drive.node, %fault, "the mirror file is malformed and is ignored"))
+        .inspect_err(
+            |fault| tracing::warn!(path = %path.display(), %fault, "the mirror file is malformed and is ignored"),
+        )
         .ok()
+}
+
+fn has_copy(drive: &ReplicaDrive) -> bool {
+    let found = drive.disk.list(&drive.clone().into_idle().log_dir());
+    found.is_ok_and(|names| !names.is_empty())
 }
 
 /// Opens the copy on a drive; `None` if the drive has none.

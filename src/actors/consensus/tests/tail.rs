@@ -246,6 +246,33 @@ fn a_salvage_keeps_the_entries_that_the_tables_have_applied() {
     });
 }
 
+/// Tests that a salvage goes on from the copies where no drive has a list of them that can be read.
+#[test]
+fn a_salvage_without_a_mirror_file_keeps_all_changes() {
+    simulate(async {
+        for removed in [false, true] {
+            let image = image(Ending::Stopped).await;
+            let disk = image.disk.power_cut(1);
+            let mirror = PathBuf::from("/drive/meta/mirror");
+            match removed {
+                true => disk.remove(&mirror).expect("a stored file"),
+                false => disk.corrupt(&mirror, 20, 1).expect("a stored file"),
+            }
+            let world = World { disks: vec![disk], home: Arc::clone(&image.home), ..World::new(2, 1) };
+            let refused = start(world.options(false)).await.err().expect("no list of the copies");
+            assert!(refused.to_string().contains("run sherd salvage"), "{refused}");
+            let found = survey_salvage(&world.options(false)).await.expect("there is something to salvage");
+            assert!(found.known <= found.kept && found.to_string().contains("lost: nothing"), "{found}");
+            let salvaging = ReplicaOptions { salvages: true, ..world.options(false) };
+            for options in [salvaging, world.options(false), world.options(false)] {
+                let meta = start(options).await.expect("it starts");
+                check(&meta, image.bucket).await;
+                meta.shutdown().await;
+            }
+        }
+    });
+}
+
 #[test]
 fn a_salvage_without_tables_keeps_the_entries_before_the_damage() {
     simulate(async {

@@ -2,7 +2,7 @@
 
 use super::at;
 use crate::storage::raft_log::{ChoiceError, CopyFound, DriveFound, MirrorChoice, MirrorSet, choose};
-use crate::types::{HostId, NodeId};
+use crate::types::{HostId, NodeId, UnixMs};
 
 fn set(generation: u64, members: &[u32]) -> MirrorSet {
     MirrorSet {
@@ -38,6 +38,17 @@ fn blank_drives_are_a_fresh_start() {
 fn copies_are_not_selected_if_no_drive_has_a_mirror_set() {
     let found = [drive(1, None, sound(5)), drive(2, None, CopyFound::Empty)];
     assert_eq!(choose(&found), Err(ChoiceError::GenerationLost));
+}
+
+#[test]
+fn a_drive_that_comes_back_after_a_salvage_is_an_old_copy() {
+    let salvaged = MirrorSet::salvaged(HostId(1), [NodeId(1)].into(), UnixMs(1_700_000_000_000));
+    let after = salvaged.next([NodeId(1)].into(), true).put_in_force();
+    for set_of_1 in [salvaged, after] {
+        let found = [drive(1, Some(set_of_1.clone()), sound(5)), drive(2, Some(set(900, &[1, 2])), sound(99))];
+        let chosen = MirrorChoice::Existing { set: set_of_1, best: NodeId(1), others: vec![] };
+        assert_eq!(choose(&found), Ok(chosen));
+    }
 }
 
 #[test]
