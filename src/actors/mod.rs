@@ -66,9 +66,10 @@ pub mod meta {
     pub use crate::storage::meta::listing::{ListPage, ListQuery, Listed, ListedVersion, VersionsPage};
     pub use crate::storage::meta::record::{
         Acl, Body, BucketDocument, BucketRecord, BucketRow, BucketSettings, Checksum, ChecksumAlgorithm, ChecksumKind,
-        DeleteMarker, DocumentKey, DocumentRow, DocumentWrite, ETag, EventDraft, EventRow, Expect, Grant, Grantee,
-        IdentityKind, Manifest, ObjectHeaders, ObjectVersion, PartRow, Permission, Pick, Quota, Retention,
-        RetentionMode, Traits, UploadRecord, UploadRow, Usage, Version, VersionRow, Versioning,
+        DefaultRetention, DeleteMarker, DocumentKey, DocumentRow, DocumentWrite, ETag, EventDraft, EventRow, Expect,
+        Grant, Grantee, IdentityKind, Manifest, ObjectHeaders, ObjectLock, ObjectVersion, PartRow, Permission, Pick,
+        Quota, Retention, RetentionMode, RetentionPeriod, Traits, UploadRecord, UploadRow, Usage, Version, VersionRow,
+        Versioning,
     };
     pub use crate::storage::meta::view::MetaView;
 }

@@ -15,8 +15,8 @@ use crate::storage::meta::command::{
 };
 use crate::storage::meta::listing::{ListQuery, Listed};
 use crate::storage::meta::record::{
-    Body, BucketDocument, DocumentKey, DocumentWrite, ETag, Expect, Manifest, ObjectHeaders, ObjectVersion, Pick,
-    Traits, UploadRow, VersionRow, Versioning,
+    Body, BucketDocument, DocumentKey, DocumentWrite, ETag, Expect, Manifest, ObjectHeaders, ObjectLock, ObjectVersion,
+    Pick, Traits, UploadRow, VersionRow, Versioning,
 };
 use crate::storage::meta::view::MetaView;
 use crate::types::{BucketId, ManifestId, UnixMs, UploadId};
@@ -138,7 +138,7 @@ impl Store {
 
     async fn version(&self, versioning: Versioning) {
         let versioning = Some(versioning);
-        self.change(Change::SetBucket { bucket: self.bucket, versioning, lock: false, quota: None }).await;
+        self.change(Change::SetBucket { bucket: self.bucket, versioning, lock: None, quota: None }).await;
     }
 
     fn put_change(&self, key: &str, traits: Traits) -> Change {
@@ -366,7 +366,14 @@ async fn a_delete_marker_is_removed_once_it_hides_nothing() {
 #[actix::test]
 async fn a_version_under_legal_hold_does_not_expire() {
     let store = Store::versioned(vec![noncurrent(1, None)]).await;
-    store.change(Change::SetBucket { bucket: store.bucket, versioning: None, lock: true, quota: None }).await;
+    store
+        .change(Change::SetBucket {
+            bucket: store.bucket,
+            versioning: None,
+            lock: Some(ObjectLock::default()),
+            quota: None,
+        })
+        .await;
     store.put_with("k", Traits { legal_hold: Some(true), ..Traits::default() }).await;
     store.put("k").await;
     store.put("k").await;

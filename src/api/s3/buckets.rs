@@ -7,7 +7,7 @@ use super::tags::{self, Tags};
 use super::{Store, unexpected};
 use crate::actors::documents::encode;
 use crate::actors::meta::{
-    BucketDocument, BucketRow, BucketSettings, Change, CreateBucket, Refusal, Reply, Versioning,
+    BucketDocument, BucketRow, BucketSettings, Change, CreateBucket, ObjectLock, Refusal, Reply, Versioning,
 };
 use crate::api::errors::{ArgumentFault, Fault, LocationFault};
 use crate::limits::LIST_BUCKETS_MAX;
@@ -109,7 +109,7 @@ pub async fn create(store: &Store, request: S3Request<CreateBucketInput>) -> S3R
         name: input.bucket.clone(),
         region: region.clone(),
         owner: owner.clone(),
-        settings: BucketSettings { versioning, lock, ..BucketSettings::default() },
+        settings: BucketSettings { versioning, lock: lock.then(ObjectLock::default), ..BucketSettings::default() },
         documents: documents_of(&access, &tags)?,
     };
     match store.gateway().meta().propose(Change::CreateBucket(Box::new(create))).await? {
@@ -217,7 +217,7 @@ async fn check_again(store: &Store, name: &str, owner: &str, asked: &RequestedSe
         return Err(Refusal::BucketOwnedByOther.into());
     }
     let existing = access_of(&view, &bucket)?;
-    again(&bucket.bucket.region, &existing, bucket.settings.lock, asked).map_err(Into::into)
+    again(&bucket.bucket.region, &existing, bucket.settings.lock.is_some(), asked).map_err(Into::into)
 }
 
 fn again(region: &str, existing: &BucketAccess, locks: bool, asked: &RequestedSettings) -> Result<(), Refusal> {
@@ -297,7 +297,7 @@ pub async fn set_versioning(
     store.check_changeable()?;
     let (bucket, _) = store.bucket(&request.input.bucket).await?;
     let id = bucket.bucket.id;
-    store.propose(Change::SetBucket { bucket: id, versioning: Some(versioning), lock: false, quota: None }).await?;
+    store.propose(Change::SetBucket { bucket: id, versioning: Some(versioning), lock: None, quota: None }).await?;
     Ok(S3Response::new(PutBucketVersioningOutput::default()))
 }
 

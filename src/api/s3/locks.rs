@@ -1,19 +1,17 @@
 //! Object lock: a bucket's configuration with its default retention, and the retention and legal hold of versions.
 
-use super::documents;
-use super::documents::bucket_document;
 use super::object_headers::timestamp;
 use super::version::{manifest_of, pick};
 use super::{Store, unexpected};
 use crate::actors::meta::{
-    BucketDocument, BucketRow, Change, ChangeTraits, MetaView, Reply, Retention, RetentionMode, Traits, TraitsChange,
-    Versioning,
+    BucketRow, Change, ChangeTraits, DefaultRetention, ObjectLock, Reply, Retention, RetentionMode, RetentionPeriod,
+    Traits, TraitsChange, Versioning,
 };
 use crate::api::errors::{ArgumentFault, Fault, RequestFault};
 use crate::types::UnixMs;
 use http::HeaderMap;
 use s3s::dto::{
-    DefaultRetention, GetObjectLegalHoldInput, GetObjectLegalHoldOutput, GetObjectLockConfigurationInput,
+    self as dto, GetObjectLegalHoldInput, GetObjectLegalHoldOutput, GetObjectLockConfigurationInput,
     GetObjectLockConfigurationOutput, GetObjectRetentionInput, GetObjectRetentionOutput, ObjectLockConfiguration,
     ObjectLockEnabled, ObjectLockLegalHold, ObjectLockLegalHoldStatus, ObjectLockMode, ObjectLockRetention,
     ObjectLockRetentionMode, ObjectLockRule, PutObjectLegalHoldInput, PutObjectLegalHoldOutput,
@@ -21,60 +19,40 @@ use s3s::dto::{
     PutObjectRetentionOutput, Timestamp, TimestampFormat,
 };
 use s3s::{S3Request, S3Response, S3Result};
-use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 /// AWS's limit on a default retention in days: a century.
-const DAYS_MAX: i32 = 36_500;
-const YEARS_MAX: i32 = 100;
+const DAYS_MAX: u32 = 36_500;
+const YEARS_MAX: u32 = 100;
 
-/// The default retention of a bucket's new versions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct DefaultRule {
-    compliance: bool,
-    days: Option<u32>,
-    years: Option<u32>,
+/// Parses the default retention of a bucket.
+fn parsed(rule: &dto::DefaultRetention) -> Result<DefaultRetention, Fault> {
+    let mode = rule.mode.as_ref().ok_or(Fault::MalformedXml)?;
+    let mode = mode_named(mode.as_str()).ok_or(Fault::MalformedXml)?;
+    let number = |value: Option<i32>, max: u32, what: &str| match value.map(u32::try_from) {
+        Some(Err(_) | Ok(0)) => {
+            Err(Fault::InvalidArgument("Default retention period must be a positive integer value.".to_owned()))
+        }
+        Some(Ok(value)) if value > max => Err(Fault::InvalidArgument(format!(
+            "Default retention period too large for '{what}' value: the maximum is {max}"
+        ))),
+        value => Ok(value.and_then(Result::ok)),
+    };
+    let period = match (number(rule.days, DAYS_MAX, "Days")?, number(rule.years, YEARS_MAX, "Years")?) {
+        (Some(days), None) => RetentionPeriod::Days(days),
+        (None, Some(years)) => RetentionPeriod::Years(years),
+        _ => return Err(Fault::MalformedXml),
+    };
+    Ok(DefaultRetention { mode, period })
 }
 
-impl DefaultRule {
-    fn parse(rule: &DefaultRetention) -> Result<Self, Fault> {
-        let mode = rule.mode.as_ref().ok_or(Fault::MalformedXml)?;
-        let compliance = mode_named(mode.as_str()).ok_or(Fault::MalformedXml)? == RetentionMode::Compliance;
-        let period = |value: Option<i32>, max: i32, what: &str| match value {
-            Some(value) if value <= 0 => {
-                Err(Fault::InvalidArgument("Default retention period must be a positive integer value.".to_owned()))
-            }
-            Some(value) if value > max => Err(Fault::InvalidArgument(format!(
-                "Default retention period too large for '{what}' value: the maximum is {max}"
-            ))),
-            value => Ok(value.and_then(|value| u32::try_from(value).ok())),
-        };
-        let days = period(rule.days, DAYS_MAX, "Days")?;
-        let years = period(rule.years, YEARS_MAX, "Years")?;
-        if days.is_some() == years.is_some() {
-            return Err(Fault::MalformedXml);
-        }
-        Ok(Self { compliance, days, years })
-    }
-
-    fn retention(self, now: UnixMs) -> Retention {
-        let days = u64::from(self.days.unwrap_or_default()) + 365 * u64::from(self.years.unwrap_or_default());
-        let mode = if self.compliance { RetentionMode::Compliance } else { RetentionMode::Governance };
-        Retention { mode, until: UnixMs(now.0.saturating_add(days * DAY_MS)) }
-    }
-
-    fn shown(self) -> ObjectLockRule {
-        let mode = if self.compliance { RetentionMode::Compliance } else { RetentionMode::Governance };
-        let number = |value: Option<u32>| value.and_then(|value| i32::try_from(value).ok());
-        ObjectLockRule {
-            default_retention: Some(DefaultRetention {
-                days: number(self.days),
-                mode: Some(ObjectLockRetentionMode::from_static(mode_name(mode))),
-                years: number(self.years),
-            }),
-        }
-    }
+fn rule_of(default: DefaultRetention) -> ObjectLockRule {
+    let (days, years) = match default.period {
+        RetentionPeriod::Days(days) => (i32::try_from(days).ok(), None),
+        RetentionPeriod::Years(years) => (None, i32::try_from(years).ok()),
+    };
+    let mode = Some(ObjectLockRetentionMode::from_static(mode_name(default.mode)));
+    ObjectLockRule { default_retention: Some(dto::DefaultRetention { days, mode, years }) }
 }
 
 pub fn mode_name(mode: RetentionMode) -> &'static str {
@@ -108,19 +86,13 @@ pub fn shown(bucket: &BucketRow, traits: &Traits) -> ShownLocks {
     ShownLocks {
         mode: traits.retention.map(|retention| ObjectLockMode::from_static(mode_name(retention.mode))),
         until: traits.retention.map(|retention| timestamp(retention.until)),
-        legal_hold: held.filter(|_| bucket.settings.lock),
+        legal_hold: held.filter(|_| bucket.settings.lock.is_some()),
     }
 }
 
-/// Sets the retention and the legal hold of a new version in its traits: those in the write's headers; without a
-/// retention there, the bucket's default one.
-pub fn set_locks(
-    headers: &HeaderMap,
-    bucket: &BucketRow,
-    view: &MetaView,
-    now: UnixMs,
-    traits: &mut Traits,
-) -> S3Result<()> {
+/// Sets the retention and the legal hold of a new version in its traits: those in the write's headers. The bucket's
+/// default retention is added when the version is made.
+pub fn set_locks(headers: &HeaderMap, bucket: &BucketRow, now: UnixMs, traits: &mut Traits) -> S3Result<()> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let (mode, until) = (text("x-amz-object-lock-mode"), text("x-amz-object-lock-retain-until-date"));
     let hold = text("x-amz-object-lock-legal-hold");
@@ -130,7 +102,7 @@ pub fn set_locks(
         traits.legal_hold = Some(hold_named(hold).ok_or_else(unknown)?);
     }
     traits.retention = match (mode, until) {
-        (None, None) => default_of(bucket, view)?.map(|rule| rule.retention(now)),
+        (None, None) => None,
         (Some(mode), Some(until)) => {
             let unknown =
                 || Fault::from(ArgumentFault::parameter("x-amz-object-lock-mode", "Unknown wormMode directive."));
@@ -146,17 +118,10 @@ pub fn set_locks(
         }
     };
     // As in S3, faults of the headers take precedence over this one.
-    if asks && !bucket.settings.lock {
+    if asks && bucket.settings.lock.is_none() {
         return Err(Fault::InvalidRequest("Bucket is missing ObjectLockConfiguration".to_owned()).into());
     }
     Ok(())
-}
-
-fn default_of(bucket: &BucketRow, view: &MetaView) -> S3Result<Option<DefaultRule>> {
-    if !bucket.settings.lock {
-        return Ok(None);
-    }
-    documents::load(view, &bucket_document(bucket, BucketDocument::ObjectLock))
 }
 
 fn future(at: &Timestamp, now: UnixMs) -> Result<UnixMs, Fault> {
@@ -170,13 +135,11 @@ pub async fn get_configuration(
     store: &Store,
     request: S3Request<GetObjectLockConfigurationInput>,
 ) -> S3Result<S3Response<GetObjectLockConfigurationOutput>> {
-    let (bucket, view) = store.bucket(&request.input.bucket).await?;
-    if !bucket.settings.lock {
-        return Err(Fault::NoObjectLockConfiguration.into());
-    }
+    let (bucket, _) = store.bucket(&request.input.bucket).await?;
+    let lock = bucket.settings.lock.ok_or(Fault::NoObjectLockConfiguration)?;
     let object_lock_configuration = Some(ObjectLockConfiguration {
         object_lock_enabled: Some(ObjectLockEnabled::from_static(ObjectLockEnabled::ENABLED)),
-        rule: default_of(&bucket, &view)?.map(DefaultRule::shown),
+        rule: lock.default_retention.map(rule_of),
     });
     Ok(S3Response::new(GetObjectLockConfigurationOutput { object_lock_configuration }))
 }
@@ -189,9 +152,9 @@ pub async fn put_configuration(
     if asked.object_lock_enabled.as_ref().map(ObjectLockEnabled::as_str) != Some(ObjectLockEnabled::ENABLED) {
         return Err(Fault::MalformedXml.into());
     }
-    let rule = match asked.rule {
+    let default_retention = match asked.rule {
         None => None,
-        Some(rule) => Some(DefaultRule::parse(&rule.default_retention.ok_or(Fault::MalformedXml)?)?),
+        Some(rule) => Some(parsed(&rule.default_retention.ok_or(Fault::MalformedXml)?)?),
     };
     let (bucket, _) = store.bucket(&request.input.bucket).await?;
     if bucket.settings.versioning != Versioning::Enabled {
@@ -199,14 +162,8 @@ pub async fn put_configuration(
         return Err(Fault::InvalidBucketState(why).into());
     }
     store.check_changeable()?;
-    let id = bucket.bucket.id;
-    // The rule first: it has no effect until the bucket has object lock, which cannot be taken back.
-    let key = bucket_document(&bucket, BucketDocument::ObjectLock);
-    match rule {
-        Some(rule) => documents::save(store, key, &rule).await?,
-        None => documents::remove(store, key).await?,
-    }
-    store.propose(Change::SetBucket { bucket: id, versioning: None, lock: true, quota: None }).await?;
+    let (bucket, lock) = (bucket.bucket.id, Some(ObjectLock { default_retention }));
+    store.propose(Change::SetBucket { bucket, versioning: None, lock, quota: None }).await?;
     Ok(S3Response::new(PutObjectLockConfigurationOutput::default()))
 }
 
@@ -216,7 +173,7 @@ pub async fn get_retention(
 ) -> S3Result<S3Response<GetObjectRetentionOutput>> {
     let input = request.input;
     let found = store.object(&input.bucket, &input.key, input.version_id.as_deref()).await?;
-    if !found.bucket.settings.lock {
+    if found.bucket.settings.lock.is_none() {
         return Err(Fault::LockNotEnabled.into());
     }
     let retention = found.version.traits.retention.ok_or(Fault::NoObjectLock)?;
@@ -255,7 +212,7 @@ pub async fn get_legal_hold(
 ) -> S3Result<S3Response<GetObjectLegalHoldOutput>> {
     let input = request.input;
     let found = store.object(&input.bucket, &input.key, input.version_id.as_deref()).await?;
-    if !found.bucket.settings.lock {
+    if found.bucket.settings.lock.is_none() {
         return Err(Fault::LockNotEnabled.into());
     }
     let held = found.version.traits.legal_hold.ok_or(Fault::NoObjectLock)?;
@@ -289,28 +246,31 @@ async fn set(store: &Store, bucket: &str, key: String, version: Option<&str>, to
 
 #[cfg(test)]
 mod tests {
-    use super::DefaultRule;
-    use crate::actors::meta::{Retention, RetentionMode};
+    use super::{parsed, rule_of};
+    use crate::actors::meta::{DefaultRetention, RetentionMode, RetentionPeriod};
     use crate::api::errors::Fault;
-    use crate::types::UnixMs;
-    use s3s::dto::{DefaultRetention, ObjectLockRetentionMode};
+    use s3s::dto::{self, ObjectLockRetentionMode};
 
-    fn rule(mode: &'static str, days: Option<i32>, years: Option<i32>) -> DefaultRetention {
-        DefaultRetention { days, mode: Some(ObjectLockRetentionMode::from_static(mode)), years }
+    fn rule(mode: &'static str, days: Option<i32>, years: Option<i32>) -> dto::DefaultRetention {
+        dto::DefaultRetention { days, mode: Some(ObjectLockRetentionMode::from_static(mode)), years }
     }
 
     #[test]
     fn default_retention_is_in_days_or_in_years() {
-        let parsed = DefaultRule::parse(&rule("GOVERNANCE", Some(2), None)).expect("a rule");
-        let until = UnixMs(1000 + 2 * 24 * 60 * 60 * 1000);
-        assert_eq!(parsed.retention(UnixMs(1000)), Retention { mode: RetentionMode::Governance, until });
-        assert!(DefaultRule::parse(&rule("COMPLIANCE", None, Some(100))).is_ok());
+        let days = rule("GOVERNANCE", Some(2), None);
+        let default = DefaultRetention { mode: RetentionMode::Governance, period: RetentionPeriod::Days(2) };
+        assert_eq!(parsed(&days), Ok(default));
+        assert_eq!(rule_of(default).default_retention, Some(days));
+        let years = rule("COMPLIANCE", None, Some(100));
+        let default = DefaultRetention { mode: RetentionMode::Compliance, period: RetentionPeriod::Years(100) };
+        assert_eq!(parsed(&years), Ok(default));
+        assert_eq!(rule_of(default).default_retention, Some(years));
         for (days, years) in [(None, None), (Some(1), Some(1))] {
-            assert_eq!(DefaultRule::parse(&rule("COMPLIANCE", days, years)), Err(Fault::MalformedXml));
+            assert_eq!(parsed(&rule("COMPLIANCE", days, years)), Err(Fault::MalformedXml));
         }
         for (days, years) in [(Some(0), None), (None, Some(-1)), (Some(36_501), None), (None, Some(101))] {
-            assert!(matches!(DefaultRule::parse(&rule("COMPLIANCE", days, years)), Err(Fault::InvalidArgument(_))));
+            assert!(matches!(parsed(&rule("COMPLIANCE", days, years)), Err(Fault::InvalidArgument(_))));
         }
-        assert_eq!(DefaultRule::parse(&rule("governance", Some(1), None)), Err(Fault::MalformedXml));
+        assert_eq!(parsed(&rule("governance", Some(1), None)), Err(Fault::MalformedXml));
     }
 }

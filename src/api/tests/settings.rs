@@ -2,15 +2,12 @@
 
 use super::permissions::{Client, everybody_may_do_all, md5};
 use super::{ask, connect, form, plain, s3_of, start};
-use crate::actors::drives::health::SpaceLevel;
 use crate::actors::meta::{BucketDocument, Change, DocumentKey, DocumentWrite, Expect, Reply};
-use crate::actors::request::test_world::World;
+use crate::actors::request::test_world::{Decides, World};
 use crate::limits::CONFIGURATIONS_OF_A_KIND_MAX;
 use bytes::Bytes;
 use serde_json::json;
 
-const LOCK: &[u8] =
-    b"<ObjectLockConfiguration><ObjectLockEnabled>Enabled</ObjectLockEnabled></ObjectLockConfiguration>";
 const LOCK_WITH_RULE: &[u8] =
     b"<ObjectLockConfiguration><ObjectLockEnabled>Enabled</ObjectLockEnabled><Rule><DefaultRetention>\
       <Mode>GOVERNANCE</Mode><Days>1</Days></DefaultRetention></Rule></ObjectLockConfiguration>";
@@ -23,19 +20,14 @@ async fn object_lock_stays_off_if_its_default_rule_cannot_be_stored() {
     root.done("PUT", "/box", &[], b"").await;
     let enabled = b"<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>";
     root.done("PUT", "/box?versioning", &[("content-md5", &md5(enabled))], enabled).await;
-    let fill = |level| {
-        let nodes = world.context.ring.current();
-        nodes.nodes().iter().for_each(|node| {
-            world.context.health.update(node.id, |state| state.level = level);
-        });
-    };
-    fill(SpaceLevel::Exhausted);
-    let refused = root.ask("PUT", "/box?object-lock", &[("content-md5", &md5(LOCK_WITH_RULE))], LOCK_WITH_RULE).await;
-    assert!(refused.status >= 500, "a full store keeps no rule: {}", String::from_utf8_lossy(&refused.body));
+    let headers = [("content-md5", md5(LOCK_WITH_RULE))];
+    let headers = headers.each_ref().map(|(name, value)| (*name, value.as_str()));
+    world.decide(Decides::IsUnavailable);
+    let refused = root.ask("PUT", "/box?object-lock", &headers, LOCK_WITH_RULE).await;
+    assert!(refused.status >= 500, "{}", String::from_utf8_lossy(&refused.body));
+    world.decide(Decides::Applies);
     assert_eq!(root.status("GET", "/box?object-lock", &[], b"").await, 404, "a lock could not be taken back");
-    root.done("PUT", "/box?object-lock", &[("content-md5", &md5(LOCK))], LOCK).await;
-    fill(SpaceLevel::Ample);
-    root.done("PUT", "/box?object-lock", &[("content-md5", &md5(LOCK_WITH_RULE))], LOCK_WITH_RULE).await;
+    root.done("PUT", "/box?object-lock", &headers, LOCK_WITH_RULE).await;
     let shown = root.done("GET", "/box?object-lock", &[], b"").await;
     assert!(String::from_utf8_lossy(&shown.body).contains("<Days>1</Days>"));
     api.stop().await;

@@ -18,7 +18,7 @@ impl HostAdmin {
     pub(super) async fn set_quota_of(&self, bucket: &str, asked: SetQuota) -> Result<QuotaJson, AdminError> {
         let (row, _) = self.bucket_and_usage(bucket).await?;
         let quota = Some(changed(row.settings.quota, asked));
-        let change = Change::SetBucket { bucket: row.bucket.id, versioning: None, lock: false, quota };
+        let change = Change::SetBucket { bucket: row.bucket.id, versioning: None, lock: None, quota };
         match self.status.metadata.propose(change).await.map_err(unavailable)? {
             Reply::Refused(refusal) => Err(AdminError::Refused(refusal.to_string())),
             _ => {

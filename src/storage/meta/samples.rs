@@ -7,10 +7,11 @@ use super::command::{
 };
 use super::record::{
     Acl, AdvanceClock, AnswersRecord, BlobRef, Body, BucketDocument, BucketRecord, BucketRow, BucketSettings, Checksum,
-    ChecksumAlgorithm, ChecksumKind, ClockRecord, ClockSetting, ClockSource, CompletedRecord, Counts, DeleteMarker,
-    ETag, EventDraft, EventRow, GarbageRow, Grant, Grantee, Held, HeldRecord, HostRecord, LayoutRecord, LeftoverRow,
-    Manifest, NodeRecord, NodeState, ObjectHeaders, ObjectVersion, PartRow, Permission, Quota, RemovedRecord,
-    RepairRow, Retention, RetentionMode, RolesRecord, Traits, UploadRecord, UploadRow, Version, Versioning,
+    ChecksumAlgorithm, ChecksumKind, ClockRecord, ClockSetting, ClockSource, CompletedRecord, Counts, DefaultRetention,
+    DeleteMarker, ETag, EventDraft, EventRow, GarbageRow, Grant, Grantee, Held, HeldRecord, HostRecord, LayoutRecord,
+    LeftoverRow, Manifest, NodeRecord, NodeState, ObjectHeaders, ObjectLock, ObjectVersion, PartRow, Permission, Quota,
+    RemovedRecord, RepairRow, Retention, RetentionMode, RetentionPeriod, RolesRecord, Traits, UploadRecord, UploadRow,
+    Version, Versioning,
 };
 use crate::types::{
     BlobId, BucketId, Epoch, Geometry, HostId, Incarnation, ManifestId, NodeId, Roles, ShardNumber, UnixMs, UploadId,
@@ -309,9 +310,17 @@ pub(crate) fn delete_marker() -> DeleteMarker {
     DeleteMarker { version: Version { null: true, ..version() }, modified: UnixMs(5), owner: "someone".to_owned() }
 }
 
+pub(crate) fn object_lock() -> ObjectLock {
+    let default_retention = DefaultRetention { mode: RetentionMode::Compliance, period: RetentionPeriod::Years(300) };
+    ObjectLock { default_retention: Some(default_retention) }
+}
+
 pub(crate) fn bucket_row() -> BucketRow {
     let quota = Quota { bytes_max: Some(1 << 40), objects_max: Some(300) };
-    BucketRow { bucket: bucket(), settings: BucketSettings { versioning: Versioning::Enabled, lock: true, quota } }
+    BucketRow {
+        bucket: bucket(),
+        settings: BucketSettings { versioning: Versioning::Enabled, lock: Some(object_lock()), quota },
+    }
 }
 
 pub(crate) fn upload_row() -> UploadRow {

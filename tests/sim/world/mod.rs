@@ -184,7 +184,7 @@ impl World {
         register(&metadata, &host).await?;
         let (bucket, versioned) = (bucket(&metadata, BUCKET).await?, bucket(&metadata, VERSIONED).await?);
         let keep =
-            Change::SetBucket { bucket: versioned, versioning: Some(Versioning::Enabled), lock: false, quota: None };
+            Change::SetBucket { bucket: versioned, versioning: Some(Versioning::Enabled), lock: None, quota: None };
         metadata.propose(keep).await.map_err(told)?;
         let view = metadata.read().await.map_err(told)?;
         self.formed.set(true);

@@ -12,6 +12,6 @@ pub fn requested_traits(store: &Store, headers: &HeaderMap, bucket: &BucketRow, 
     let access = access_of(view, bucket)?;
     let (acl, owner) = acl_of_new_object(store, headers, &writer, &owner_of(store, bucket), &access, view)?;
     let mut traits = Traits { owner, acl, tags: tags::of_header(headers)?, ..Traits::default() };
-    locks::set_locks(headers, bucket, view, store.gateway().meta().time().now, &mut traits)?;
+    locks::set_locks(headers, bucket, store.gateway().meta().time().now, &mut traits)?;
     Ok(traits)
 }

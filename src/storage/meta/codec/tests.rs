@@ -249,14 +249,14 @@ fn commands_of_versions() -> Vec<(&'static str, Change)> {
             Change::SetBucket {
                 bucket,
                 versioning: Some(Versioning::Suspended),
-                lock: true,
+                lock: Some(samples::object_lock()),
                 quota: Some(samples::bucket_row().settings.quota),
             },
         ),
         (
             "write_documents",
             Change::WriteDocuments(vec![
-                document(DocumentKey::Bucket(bucket, BucketDocument::Ownership, "name".to_owned())),
+                document(DocumentKey::Bucket(bucket, BucketDocument::Analytics, "name".to_owned())),
                 document(DocumentKey::Identity(IdentityKind::SealingKey, "path".to_owned())),
                 DocumentWrite { key: DocumentKey::System("x".to_owned()), expect: Expect::Absent, value: None },
             ]),

@@ -84,15 +84,11 @@ impl BucketDocument {
             Self::Encryption
             | Self::Logging
             | Self::Inventory
-            | Self::Quota
-            | Self::Replication
             | Self::Accelerate
             | Self::RequestPayment
             | Self::Analytics
             | Self::Metrics
             | Self::IntelligentTiering
-            | Self::ObjectLock
-            | Self::Ownership
             | Self::Renames
             | Self::RateLimits => DOCUMENT_BYTES_MAX,
         }

@@ -12,8 +12,8 @@ pub use object::{
 
 use super::record::{
     AdvanceClock, BlobRef, BucketDocument, BucketSettings, Checksum, ChecksumAlgorithm, ChecksumKind, DocumentWrite,
-    ETag, EventDraft, HostRecord, NodeRecord, NodeState, ObjectHeaders, ObjectVersion, PartRow, Quota, RecoveryRecord,
-    Traits, Versioning,
+    ETag, EventDraft, HostRecord, NodeRecord, NodeState, ObjectHeaders, ObjectLock, ObjectVersion, PartRow, Quota,
+    RecoveryRecord, Traits, Versioning,
 };
 use crate::types::{
     BlobId, BucketId, Epoch, HostId, Incarnation, ManifestId, NodeId, Roles, ShardId, ShardNumber, UnixMs, UploadId,
@@ -86,8 +86,8 @@ pub enum Change {
     SetBucket {
         bucket: BucketId,
         versioning: Option<Versioning>,
-        /// True to allow locks, which cannot be forbidden again.
-        lock: bool,
+        /// Allows locks, which cannot be forbidden again, or replaces the default retention.
+        lock: Option<ObjectLock>,
         quota: Option<Quota>,
     },
     PutObject(Box<PutObject>),

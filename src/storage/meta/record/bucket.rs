@@ -1,7 +1,10 @@
 //! Buckets: the settings by which the state machine decides changes, and the usage.
 
-use super::BucketRecord;
+use super::{BucketRecord, Retention, RetentionMode};
+use crate::types::UnixMs;
 use serde::{Deserialize, Serialize};
+
+const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 
 /// A bucket, with the settings that the state machine itself uses. All other settings are documents.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -13,9 +16,41 @@ pub struct BucketRow {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BucketSettings {
     pub versioning: Versioning,
-    /// True if versions can be locked; then versioning stays enabled.
-    pub lock: bool,
+    /// `Some` if versions can be locked; then versioning stays enabled.
+    pub lock: Option<ObjectLock>,
     pub quota: Quota,
+}
+
+/// The object lock of a bucket, which cannot be taken back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct ObjectLock {
+    pub default_retention: Option<DefaultRetention>,
+}
+
+/// The retention of new versions that come with none. It is decided when a version is made, however long the request
+/// took, so that no write escapes it that began before it was set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct DefaultRetention {
+    pub mode: RetentionMode,
+    pub period: RetentionPeriod,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum RetentionPeriod {
+    Days(u32),
+    /// Years of 365 days.
+    Years(u32),
+}
+
+impl DefaultRetention {
+    /// Returns the retention of a version that is made at this time.
+    pub fn starting(self, made: UnixMs) -> Retention {
+        let days = match self.period {
+            RetentionPeriod::Days(days) => u64::from(days),
+            RetentionPeriod::Years(years) => 365 * u64::from(years),
+        };
+        Retention { mode: self.mode, until: UnixMs(made.0.saturating_add(days * DAY_MS)) }
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]

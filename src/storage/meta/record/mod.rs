@@ -7,7 +7,7 @@ mod document;
 mod event;
 mod object;
 
-pub use bucket::{BucketRow, BucketSettings, Quota, Usage, Versioning};
+pub use bucket::{BucketRow, BucketSettings, DefaultRetention, ObjectLock, Quota, RetentionPeriod, Usage, Versioning};
 pub use clock::{AdvanceClock, ClockRecord, ClockSetting, ClockSource};
 pub use document::{BucketDocument, DocumentKey, DocumentRow, DocumentWrite, Expect, IdentityKind};
 pub use event::{EventDraft, EventRow};

@@ -81,7 +81,7 @@ fn require_sizes(manifest: &Manifest, inline: Option<&Bytes>, sealed: bool) -> R
 /// Checks that the bucket allows locks, if the version is to have one.
 pub(super) fn require_lock(bucket: &BucketRow, traits: &Traits) -> Result<(), Refusal> {
     let locks = traits.retention.is_some() || traits.legal_hold.is_some();
-    if locks && !bucket.settings.lock { Err(Refusal::LockNotEnabled) } else { Ok(()) }
+    if locks && bucket.settings.lock.is_none() { Err(Refusal::LockNotEnabled) } else { Ok(()) }
 }
 
 pub(super) fn require_key(key: &str) -> Result<(), Refusal> {

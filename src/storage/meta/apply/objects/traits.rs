@@ -10,7 +10,7 @@ impl Applying<'_> {
         let ChangeTraits { bucket, key, pick, manifest, to, event } = change;
         let bucket = self.bucket(bucket)?;
         let locks = matches!(to, TraitsChange::Retention { .. } | TraitsChange::LegalHold(_));
-        if locks && !bucket.settings.lock {
+        if locks && bucket.settings.lock.is_none() {
             return Err(Refusal::LockNotEnabled.into());
         }
         let (mut object, current) = self.picked_object(bucket.bucket.id, &key, pick)?;

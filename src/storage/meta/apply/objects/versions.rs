@@ -15,16 +15,19 @@ use crate::storage::meta::tables::{
 use crate::types::BucketId;
 
 impl Applying<'_> {
-    /// Makes an object the current one of its key. `old`, the current one so far, is kept or removed according to the
-    /// bucket's versioning.
+    /// Makes an object the current one of its key, with the bucket's default retention if it comes with none. `old`,
+    /// the current one so far, is kept or removed according to the bucket's versioning.
     pub(in super::super) fn make_current(
         &mut self,
         bucket: &BucketRow,
         key: &str,
         manifest: Manifest,
-        traits: Traits,
+        mut traits: Traits,
         old: Option<ObjectVersion>,
     ) -> KvResult<ObjectVersion> {
+        let default_retention = bucket.settings.lock.and_then(|lock| lock.default_retention);
+        traits.retention =
+            traits.retention.or(default_retention.map(|default| default.starting(self.now.max(self.confirmed))));
         let version = self.next_version(bucket, Version::salt_of(manifest.id));
         self.make_room(bucket, key, version, old)?;
         let object = ObjectVersion { version, manifest, traits };

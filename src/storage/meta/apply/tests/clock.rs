@@ -7,7 +7,7 @@ use crate::storage::meta::command::{
     Change, ChangeTraits, Command, DeleteConditions, DeleteVersion, LogTime, PutObject, Refusal, Reply, TraitsChange,
 };
 use crate::storage::meta::record::{
-    AdvanceClock, ClockRecord, ClockSource, Pick, Retention, RetentionMode, Traits, Versioning,
+    AdvanceClock, ClockRecord, ClockSource, ObjectLock, Pick, Retention, RetentionMode, Traits, Versioning,
 };
 use crate::storage::meta::samples::{BUCKET, put_empty};
 use crate::storage::meta::tables::TABLES;
@@ -32,7 +32,11 @@ impl Locked {
         made.advance(START, 0, ClockSource::Hosts);
         made.at(START, START, create_bucket("photos", "someone"));
         let versioning = Some(Versioning::Enabled);
-        made.at(START, START, Change::SetBucket { bucket: BUCKET, versioning, lock: true, quota: None });
+        made.at(
+            START,
+            START,
+            Change::SetBucket { bucket: BUCKET, versioning, lock: Some(ObjectLock::default()), quota: None },
+        );
         let retention = Some(Retention { mode: RetentionMode::Compliance, until: UnixMs(START + 30 * DAY) });
         let traits = Traits { retention, ..Traits::default() };
         let put = PutObject { traits, ..put_empty("key", 1) };

@@ -214,7 +214,7 @@ fn objects_in_a_versioned_bucket_are_neither_renamed_nor_appended_to() {
     machine.apply(Change::SetBucket {
         bucket: BUCKET,
         versioning: Some(Versioning::Suspended),
-        lock: false,
+        lock: None,
         quota: None,
     });
     assert_eq!(machine.refusal(rename(renaming("key", "b"))), Refusal::Versioned);

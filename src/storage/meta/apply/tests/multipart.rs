@@ -2,8 +2,13 @@
 
 use super::{Machine, put, shards_of};
 use crate::limits::DROPPED_ROWS_AT_ONCE;
-use crate::storage::meta::command::{Change, CompleteUpload, ETagCondition, Refusal, Reply, WriteConditions};
-use crate::storage::meta::record::{Body, Checksum, ChecksumAlgorithm, ChecksumKind, ETag, Manifest, PartRow};
+use crate::storage::meta::command::{
+    Change, CompleteUpload, ETagCondition, PutObject, Refusal, Reply, WriteConditions,
+};
+use crate::storage::meta::record::{
+    Body, Checksum, ChecksumAlgorithm, ChecksumKind, DefaultRetention, ETag, Manifest, ObjectLock, ObjectVersion,
+    PartRow, Retention, RetentionMode, RetentionPeriod, Traits, Versioning,
+};
 use crate::storage::meta::samples::{BUCKET, MIB, complete, create_upload, md5_of, part, put_blob, put_part};
 use crate::types::{ManifestId, ShardNumber, UnixMs, UploadId};
 use bytes::Bytes;
@@ -68,6 +73,28 @@ fn completion_moves_the_parts_to_their_offsets_and_ends_the_upload() {
     assert_eq!(machine.view().upload(BUCKET, "key", UploadId(9)).expect("reads"), None);
     assert!(machine.view().upload_parts(UploadId(9), 0, 10).expect("reads").0.is_empty());
     assert_eq!((machine.blobs(), machine.garbage()), (vec![20, 21, 22], vec![]));
+}
+
+#[test]
+fn the_default_retention_is_that_of_the_bucket_when_the_version_is_made() {
+    let mut machine = Machine::with_bucket();
+    let parts = three_parts(&mut machine, "key", 9);
+    let default = DefaultRetention { mode: RetentionMode::Compliance, period: RetentionPeriod::Days(2) };
+    let lock = Some(ObjectLock { default_retention: Some(default) });
+    let versioning = Some(Versioning::Enabled);
+    machine.apply(Change::SetBucket { bucket: BUCKET, versioning, lock, quota: None });
+    finished(&mut machine, complete("key", 9, 100, &parts));
+    let own = Some(Retention { mode: RetentionMode::Governance, until: UnixMs(5) });
+    let traits = Traits { retention: own, ..Traits::default() };
+    machine.put(PutObject { traits, ..put_blob("own", 30) });
+    machine.put(put_blob("put", 31));
+    let read = |key: &str| machine.view().object(BUCKET, key).expect("reads").expect("exists");
+    for key in ["key", "put"] {
+        let ObjectVersion { manifest, traits, .. } = read(key);
+        let until = UnixMs(manifest.modified.0 + 2 * 24 * 3600 * 1000);
+        assert_eq!(traits.retention, Some(Retention { mode: RetentionMode::Compliance, until }), "{key}");
+    }
+    assert_eq!(read("own").traits.retention, own);
 }
 
 #[test]

@@ -295,7 +295,7 @@ fn an_unreadable_row_is_an_error_and_not_a_refusal() {
 }
 
 fn set_versioning(machine: &mut Machine, versioning: Versioning, quota: Option<Quota>) {
-    let change = Change::SetBucket { bucket: BUCKET, versioning: Some(versioning), lock: false, quota };
+    let change = Change::SetBucket { bucket: BUCKET, versioning: Some(versioning), lock: None, quota };
     assert_eq!(machine.apply(change), Reply::Done);
 }
 
