@@ -85,7 +85,7 @@ metrics! {
     gauge ADMISSION_WAITING = "sherd_admission_waiting_requests" [] "Requests waiting for an admission permit.";
     latency PUT_STAGE_SECONDS = "sherd_put_stage_seconds" ["stage"] "Time of a PUT spent in each stage.";
     latency GET_STAGE_SECONDS = "sherd_get_stage_seconds" ["stage"] "Time of a GET spent in each stage.";
-    counter CHUNK_FAULTS = "sherd_chunk_faults_total" ["node", "fault"] "Chunks that a drive did not deliver, and corrupt places of the metadata log and its snapshots that scrub found, by fault.";
+    counter CHUNK_FAULTS = "sherd_chunk_faults_total" ["node", "fault"] "Chunks that a drive did not deliver, shards that it was not known to lack, and corrupt places of the metadata log and its snapshots that scrub found, by fault.";
     counter STRIPES_DECODED = "sherd_stripes_decoded_total" [] "Stripes rebuilt from parity during reads.";
     gauge NODES_IN_TROUBLE = "sherd_nodes_in_trouble" ["state"] "Drives of any host that this host avoids: suspect (late or failing), or gone (no answer).";
     counter HEDGED_READS = "sherd_hedged_reads_total" ["node"] "Reads of a drive that were late, so that parity was read as well.";

@@ -115,13 +115,9 @@ impl LocalNode {
     fn count_faults(&self, node: NodeId, shard: ShardId, first: ChunkIndex, chunks: &[Result<Bytes, ChunkFault>]) {
         for (index, chunk) in (first.0..).zip(chunks) {
             let Err(fault) = chunk else { continue };
-            let name = match fault {
-                ChunkFault::Missing => "missing",
-                ChunkFault::Corrupt => "corrupt",
-            };
-            metrics::CHUNK_FAULTS.with_label_values(&[&node.to_string(), name]).inc();
             // Only the caller knows whether a missing chunk is a fault, and reports it then. A corrupt one always is.
             if *fault == ChunkFault::Corrupt {
+                metrics::CHUNK_FAULTS.with_label_values(&[&node.to_string(), "corrupt"]).inc();
                 self.context.faults.report(ShardFault { node, shard, chunk: ChunkIndex(index), fault: *fault });
             }
         }

@@ -28,11 +28,13 @@ pub use status::{HealStatus, HealerHandle};
 use super::drives::health::Contents;
 use super::drives::{FaultSource, ShardFault};
 use super::upkeep::{Background, Chore, ClusterContext, LastFailure, Pace, UpkeepError};
+use crate::limits::PROBE_WAIT_MAX;
 use crate::metrics;
-use crate::net::ChunkFault;
+use crate::net::{ChunkFault, Peer};
 use crate::storage::erasure::Codecs;
 use crate::storage::meta::command::{Change, FinishedRepair};
 use crate::storage::meta::record::BlobRef;
+use crate::storage::stripe::BlobLayout;
 use crate::types::{Epoch, Incarnation, NodeId, ShardId, ShardNumber};
 use compare::{Compared, Comparison};
 use futures::future::join_all;
@@ -239,26 +241,57 @@ impl Healing {
             self.reported.clear();
             return Ok(0);
         }
-        let look_up = self.context.look_up(move |view| {
-            let mut found = Vec::new();
-            for shard in shards {
-                // Readers report a missing shard again and again until it is repaired.
-                if let Some(blob) = view.blob(shard.blob)? {
-                    found.push((blob, shard, view.is_repair_queued(shard)?));
-                }
-            }
-            Ok(found)
-        });
-        let found: Vec<(BlobRef, ShardId, bool)> = look_up.await?;
+        let found = self.reported_shards(shards).await?;
         let known: BTreeSet<ShardId> = found.iter().map(|(_, shard, _)| *shard).collect();
-        let missing = found.into_iter().filter(|(_, _, is_queued)| !is_queued);
-        let queued = self.queue_repairs(missing.map(|(blob, shard, _)| (blob, shard.shard)).collect()).await?;
+        let missing: Vec<(BlobRef, ShardId)> =
+            found.into_iter().filter(|(_, _, is_queued)| !is_queued).map(|(blob, shard, _)| (blob, shard)).collect();
+        for (node, lost) in self.lost(&missing).await {
+            metrics::CHUNK_FAULTS.with_label_values(&[&node.to_string(), "missing"]).inc_by(lost);
+        }
+        let queued = self.queue_repairs(missing.into_iter().map(|(blob, shard)| (blob, shard.shard)).collect()).await?;
         let reported = std::mem::take(&mut self.reported).into_iter();
         let corrupt = reported.filter(|fault| {
             fault.fault == ChunkFault::Corrupt && known.contains(&fault.shard) && self.context.is_local(fault.node)
         });
         self.handle.found_corrupt(corrupt.map(|fault| (fault.shard, fault.chunk)));
         Ok(queued)
+    }
+
+    /// Returns the shards that still belong to a blob, and whether each is queued for repair: readers report a missing
+    /// shard again and again until it is repaired.
+    async fn reported_shards(&self, shards: BTreeSet<ShardId>) -> Result<Vec<(BlobRef, ShardId, bool)>, UpkeepError> {
+        let look_up = self.context.look_up(move |view| {
+            let mut found = Vec::new();
+            for shard in shards {
+                if let Some(blob) = view.blob(shard.blob)? {
+                    found.push((blob, shard, view.is_repair_queued(shard)?));
+                }
+            }
+            Ok(found)
+        });
+        Ok(look_up.await?)
+    }
+
+    /// Returns how many of these shards, which are not queued for repair, readers missed and a drive lacks: not those
+    /// that were repaired since.
+    async fn lost(&self, unqueued: &[(BlobRef, ShardId)]) -> BTreeMap<NodeId, u64> {
+        let missed = self.reported.iter().filter(|fault| fault.fault == ChunkFault::Missing);
+        let missed: BTreeMap<ShardId, NodeId> = missed.map(|fault| (fault.shard, fault.node)).collect();
+        let mut by_node: BTreeMap<NodeId, Vec<(ShardId, u32)>> = BTreeMap::new();
+        for (blob, shard) in unqueued {
+            let Ok(layout) = BlobLayout::new(blob.geometry, blob.size_bytes) else { continue };
+            let node = missed.get(shard).into_iter();
+            node.for_each(|node| by_node.entry(*node).or_default().push((*shard, layout.stripes())));
+        }
+        let mut lost = BTreeMap::new();
+        for (node, expected) in by_node {
+            let shards = expected.iter().map(|(shard, _)| *shard).collect();
+            let ask = |peer: Peer| async move { peer.count_chunks(node, shards).await };
+            let Ok(counts) = self.context.ask(node, PROBE_WAIT_MAX, ask).await else { continue };
+            let short = counts.iter().zip(expected).filter(|(count, (_, stripes))| *count < stripes).count();
+            lost.insert(node, short as u64);
+        }
+        lost
     }
 
     async fn queue_repairs(&mut self, missing: Vec<(BlobRef, ShardNumber)>) -> Result<usize, UpkeepError> {

@@ -432,6 +432,30 @@ async fn faults_reported_during_a_metadata_outage_are_queued_later() {
 }
 
 #[actix::test]
+async fn a_shard_counts_as_lost_by_its_drive_only_if_nobody_knew_that_it_is_missing() {
+    let root = tempfile::tempdir().expect("a directory");
+    let mut host = open_host(root.path(), 2, 2).await;
+    let manifest = host.put("key", &Seeded::new(16).bytes(50_000)).await.expect("stored");
+    let blob = blob_of(&manifest).clone();
+    let (mut healing, _) = healing(&mut host);
+    heal(&mut healing).await;
+    let (known, lost, whole) = (0, 1, 2);
+    lose(&host, &blob, known).await;
+    queue(&host, &blob, known).await;
+    lose(&host, &blob, lost).await;
+    for (at, is_queued, is_lost) in [(known, true, false), (lost, false, true), (whole, false, false)] {
+        let (node, shard) = shard_of(&blob, at);
+        healing.reported = vec![ShardFault { node, shard, chunk: ChunkIndex(0), fault: ChunkFault::Missing }];
+        let found = healing.reported_shards([shard].into()).await.expect("looked up");
+        assert_eq!(found, [(blob.clone(), shard, is_queued)]);
+        let unqueued = found.into_iter().filter(|(_, _, is_queued)| !is_queued).map(|(blob, shard, _)| (blob, shard));
+        let lost = healing.lost(&unqueued.collect::<Vec<_>>()).await;
+        assert_eq!(lost.values().sum::<u64>(), u64::from(is_lost), "shard {at}");
+    }
+    host.close().await;
+}
+
+#[actix::test]
 async fn a_repair_on_a_suspect_drive_is_put_off_and_delays_no_other() {
     let root = tempfile::tempdir().expect("a directory");
     let mut host = open_host(root.path(), 2, 2).await;
