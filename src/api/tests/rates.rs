@@ -1,12 +1,13 @@
 //! Tests of limits on rates at the listener, set through the admin API.
 
-use super::permissions::Client;
-use super::{administer, ask, connect, s3_of, start};
+use super::permissions::{Client, everybody_may_do_all, md5};
+use super::{administer, ask, connect, plain, s3_of, start};
 use crate::actors::request::test_world::World;
 use crate::api::ApiHandle;
 use crate::limits::RATE_BYTES_MIN;
 use bytes::Bytes;
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 use tokio::io::AsyncWriteExt;
 
@@ -50,6 +51,54 @@ async fn requests_beyond_a_buckets_limit_are_refused_until_it_is_removed() {
     assert!(!is_refused(&root, "/absent").await);
     assert_eq!(limit(&api, json!({"bucket": "bucket", "requests_per_second": null})).await.0, 200);
     assert!(!is_refused(&root, "/bucket").await, "the removal applies at once");
+    api.stop().await;
+}
+
+#[actix::test]
+async fn requests_that_nothing_can_allow_do_not_use_up_the_limits_of_a_bucket() {
+    let world = World::new(1, 0);
+    let api = start(&world);
+    let (root, nothing) =
+        (Client::root(&api), json!([{"Effect": "Allow", "Action": "s3:ListAllMyBuckets", "Resource": "*"}]));
+    let denied = Client::user(&api, "denied", nothing).await;
+    let site =
+        b"<WebsiteConfiguration><IndexDocument><Suffix>index.html</Suffix></IndexDocument></WebsiteConfiguration>";
+    root.done("PUT", "/bucket?website", &[("content-md5", &md5(site))], site).await;
+    assert_eq!(
+        limit(&api, json!({"bucket": "bucket", "requests_per_second": 1, "requests_active_max": 1})).await.0,
+        200
+    );
+    let mut open = Vec::new();
+    for target in
+        ["/bucket?delete", "/bucket?tagging", "/bucket/k?tagging", "/bucket/k?retention", "/bucket/k?legal-hold"]
+    {
+        let method = if target.contains("delete") { "POST" } else { "PUT" };
+        let mut stream = connect(s3_of(&api)).await;
+        // The answer does not wait for the body.
+        let head = denied.head(method, target, &[("content-md5", &md5(b"0123456789"))], 10);
+        assert_eq!(ask(&mut stream, &head).await.status, 403, "{target}");
+        open.push(stream);
+    }
+    let visited = async || {
+        let asked =
+            String::from_utf8(plain("GET", "/page")).expect("text").replace("Host: x", "Host: bucket.site.test");
+        ask(&mut connect(s3_of(&api)).await, asked.as_bytes()).await.status
+    };
+    for _ in 0..REQUESTS_MAX {
+        assert_eq!(visited().await, 403);
+    }
+    assert_eq!(root.status("HEAD", "/bucket", &[], b"").await, 200);
+    for per_second in [Value::Null, json!(1)] {
+        assert_eq!(limit(&api, json!({"bucket": "bucket", "requests_per_second": per_second})).await.0, 200);
+        if per_second.is_null() {
+            root.done("PUT", "/bucket?policy", &[], &everybody_may_do_all("bucket")).await;
+        }
+    }
+    let mut statuses = BTreeSet::new();
+    for _ in 0..REQUESTS_MAX {
+        statuses.insert(visited().await);
+    }
+    assert!(statuses.contains(&503), "visitors who may read the bucket count: {statuses:?}");
     api.stop().await;
 }
 

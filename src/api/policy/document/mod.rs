@@ -11,7 +11,7 @@ pub use errors::PolicyError;
 
 use super::actions::condition_keys;
 use super::condition::Condition;
-use super::context::{Context, Facts};
+use super::context::Facts;
 use super::pattern::{ArnPattern, Pattern};
 use super::principal::PrincipalPattern;
 
@@ -129,20 +129,6 @@ impl Policy {
         let statements = statements(kind, text).map_err(|error| in_words_of(kind, error))?;
         let is_public = public::allows_anybody(&statements);
         Ok(Self { text: text.to_owned(), statements, is_public })
-    }
-
-    /// Returns whether a statement may allow an anonymous request for this action.
-    pub fn may_allow_anybody(&self, action: &str) -> bool {
-        let action = action.to_lowercase();
-        let may = |statement: &Statement, facts: &Facts<'_>| {
-            let principals = statement.principals.as_ref();
-            statement.effect == Effect::Allow
-                && statement.actions.names(|pattern| pattern.matches(&action, facts))
-                && principals.is_some_and(|principals| {
-                    principals.negated || principals.items.contains(&PrincipalPattern::Everybody)
-                })
-        };
-        Facts::alone(&Context::default(), |facts| self.statements.iter().any(|statement| may(statement, facts)))
     }
 
     /// Returns the text as it was given.

@@ -35,6 +35,16 @@ struct Evaluation<'e> {
     resource: &'e str,
     object: Option<Object<'e>>,
     facts: Facts<'e>,
+    covering: Covering,
+}
+
+/// Which statements cover the request.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Covering {
+    /// Those with its resource whose conditions hold.
+    AsTheySay,
+    /// Every statement that allows, and none that denies: resource and condition values are not known yet.
+    AllThatAllow,
 }
 
 /// A grant of a resource to the caller.
@@ -65,19 +75,26 @@ impl Evaluation<'_> {
         self.prepared.question.principal
     }
 
+    fn is_covered_by(&self, candidate: &Candidate<'_>) -> bool {
+        match self.covering {
+            Covering::AsTheySay => candidate.covers(self.resource, &self.facts),
+            Covering::AllThatAllow => candidate.effect() == Effect::Allow,
+        }
+    }
+
     /// Finds the first statement of this effect that covers the request, in the policies at `place`, or in all policies
     /// if `place` is `None`.
     fn find(&self, place: Option<Place>, effect: Effect) -> Option<StatementName> {
         let is_meant = |of: &&Candidate<'_>| of.effect() == effect && place.is_none_or(|place| of.place == place);
         let mut candidates = self.prepared.candidates.iter().filter(is_meant);
-        candidates.find(|of| of.covers(self.resource, &self.facts)).map(Candidate::name)
+        candidates.find(|of| self.is_covered_by(of)).map(Candidate::name)
     }
 
     /// Returns the grants of the resource's policy, the most direct one first.
     fn granted_by_policy(&self, place: Place) -> Vec<Granted> {
         let is_meant = |of: &&Candidate<'_>| of.effect() == Effect::Allow && of.place == place;
         let grant = |of: &Candidate<'_>| {
-            let reach = of.reach.filter(|_| of.covers(self.resource, &self.facts))?;
+            let reach = of.reach.filter(|_| self.is_covered_by(of))?;
             Some(Granted { reach, grounds: Grounds::Statement(of.name()) })
         };
         let mut granted: Vec<_> = self.prepared.candidates.iter().filter(is_meant).filter_map(grant).collect();

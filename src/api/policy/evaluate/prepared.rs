@@ -3,7 +3,7 @@
 
 use super::decision::{Decision, Place, Reason, StatementName};
 use super::question::{Identity, Object, Question, ResourcePolicy, Target};
-use super::{Evaluation, KEPT_BY_ROOT};
+use super::{Covering, Evaluation, KEPT_BY_ROOT};
 use crate::api::policy::context::{Budget, Context, Facts, Meter};
 use crate::api::policy::document::{Effect, Policy, Statement};
 use crate::api::policy::principal::{Principal, PrincipalIds, PrincipalPattern, Reach};
@@ -84,21 +84,39 @@ impl<'a> Prepared<'a> {
 
     /// Decides on the question's own resource.
     pub fn decide(&self) -> Decision {
-        let object = match self.question.target {
-            Target::Bucket(bucket) => bucket.object,
-            Target::Account | Target::Role { .. } => None,
-        };
-        self.decide_on(self.question.resource, object, &Context::default())
+        self.decide_on(self.question.resource, self.object(), &Context::default())
     }
 
     /// Decides on an object in the same bucket. The condition keys in `object_keys` replace those of the request.
     pub fn decide_on(&self, resource: &str, object: Option<Object<'_>>, object_keys: &Context) -> Decision {
+        self.decide_with((resource, object), object_keys, Covering::AsTheySay)
+    }
+
+    /// Decides before the objects and all condition values are known: denied is what nothing could make allowed.
+    pub fn may_become_allowed(&self) -> Decision {
+        self.decide_with((self.question.resource, self.object()), &Context::default(), Covering::AllThatAllow)
+    }
+
+    /// Returns the question's own object.
+    fn object(&self) -> Option<Object<'a>> {
+        match self.question.target {
+            Target::Bucket(bucket) => bucket.object,
+            Target::Account | Target::Role { .. } => None,
+        }
+    }
+
+    fn decide_with(
+        &self,
+        (resource, object): (&str, Option<Object<'_>>),
+        object_keys: &Context,
+        covering: Covering,
+    ) -> Decision {
         let meter = Meter::of(self.budget);
         if self.is_too_costly || !object_keys.is_within_bounds() {
             return Decision::deny(Reason::TooCostly);
         }
         let facts = Facts::of(self.question.context, object_keys, &meter);
-        let decision = Evaluation { prepared: self, resource, object, facts }.decide();
+        let decision = Evaluation { prepared: self, resource, object, facts, covering }.decide();
         if meter.is_exhausted() { Decision::deny(Reason::TooCostly) } else { decision }
     }
 

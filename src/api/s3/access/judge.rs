@@ -8,8 +8,7 @@ use crate::api::errors::Fault;
 use crate::api::iam::IamService;
 use crate::api::identity::{Asking, ROOT_ACCOUNT};
 use crate::api::policy::{
-    Account, Bucket, Context, Decision, Object, Policy, PolicyKind, Prepared, Principal, Reason, ResourcePolicy,
-    Target, is_public,
+    Account, Bucket, Context, Decision, Object, Policy, PolicyKind, Prepared, Reason, ResourcePolicy, Target,
 };
 use crate::api::rates::RateLimits;
 use crate::api::s3::caller::ANONYMOUS;
@@ -137,15 +136,18 @@ impl Judge {
         self.asking.decide(action, resource, Target::Account, &self.context)
     }
 
-    /// Refuses an anonymous request before its body is read, if no body could make it allowed: it needs a bucket policy
-    /// that may allow the action to everybody, or a public ACL. Requests of accounts pass.
-    pub fn may_yet(&self, action: &str, guarded: &JudgedBucket) -> Result<(), Fault> {
-        if *self.asking.principal() != Principal::Anonymous {
-            return Ok(());
-        }
-        let by_policy = guarded.policy.as_ref().is_some_and(|policy| policy.may_allow_anybody(action));
-        let by_list = guarded.access.acl.as_ref().is_some_and(is_public);
-        if by_policy || by_list { Ok(()) } else { Err(Fault::AccessDenied("Access Denied")) }
+    /// Refuses a request before its body is read, if no body could make it allowed.
+    pub fn may_yet(
+        &self,
+        action: &str,
+        guarded: &JudgedBucket,
+        arn: &str,
+        subject: Option<&Subject>,
+    ) -> Result<(), Fault> {
+        let context = self.context_of(guarded);
+        let target = Target::Bucket(guarded.target(subject.map(Subject::object)));
+        let decision = self.asking.prepare(action, arn, target, &context).may_become_allowed();
+        self.enforce(action, arn, &decision)
     }
 
     pub fn of_bucket(&self, action: &str, guarded: &JudgedBucket) -> Result<(), Fault> {

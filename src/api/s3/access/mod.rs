@@ -21,7 +21,7 @@ use super::caller::Caller;
 use super::tags::of_new_bucket;
 use super::{OPERATIONS, refuse};
 use crate::actors::gateway::{Gateway, StoreError};
-use crate::actors::meta::{MetaView, Pick};
+use crate::actors::meta::MetaView;
 use crate::api::auth::Secrets;
 use crate::api::call::{Call, Origin, RequestTrace, RequestView, TlsVersion};
 use crate::api::errors::Fault;
@@ -34,7 +34,7 @@ use holders::{HolderError, Holders};
 use http::{HeaderMap, HeaderName, Uri, header};
 pub use judged::Access;
 use judged::{ArrivalTime, Judged};
-use request::{Request, Source};
+use request::{Request, Source, version_of};
 use s3s::access::{S3Access, S3AccessContext};
 use s3s::auth::SecretKey;
 use s3s::dto::{
@@ -93,8 +93,11 @@ impl Gate {
         Ok(Some(admitted.map_err(|OverLimit| Fault::SlowDown("The account or the bucket is over a limit of its requests or bytes: try again later, with fewer requests at a time.".to_owned()))?))
     }
 
-    /// Admits an anonymous request by the rate limits of its bucket.
+    /// Admits an anonymous request by the rate limits of its bucket, once.
     pub fn admit_anonymous(&self, view: &MetaView, guarded: &JudgedBucket, trace: &RequestTrace) -> S3Result<()> {
+        if trace.rates().is_some() {
+            return Ok(());
+        }
         let admitted = self.admit(view, guarded.rates, || Limited::Bucket(guarded.row.bucket.id))?;
         if let Some(admitted) = admitted {
             trace.set_rates(Rates::new(vec![admitted], true));
@@ -251,9 +254,7 @@ impl Gate {
         key: &str,
         body_keys: &Context,
     ) -> S3Result<()> {
-        // The operation refuses a malformed version id. Until then it counts as the null version.
-        let version = condition_values::parameter(&request.uri, "versionId");
-        let pick = version.map_or(Some(Pick::Current), |name| Pick::parse(&name)).unwrap_or(Pick::Null);
+        let pick = version_of(&request.uri);
         let authority = self.authority(request).await;
         let decided = authority.and_then(|authority| authority.may_to_object(action, key, pick, body_keys));
         decided.map_err(|error| refused(request, error))

@@ -83,11 +83,16 @@ impl Request<'_> {
         self.check_owner(judge, &guarded, headers, "x-amz-expected-bucket-owner")?;
         for need in needed {
             match need.on {
-                _ if waits_for_body(need.action) => judge.may_yet(need.action, &guarded)?,
+                On::Object if waits_for_body(need.action) => {
+                    let key = self.key.unwrap_or_default();
+                    let subject = judge.subject(&guarded, key, version_of(uri))?;
+                    judge.may_yet(need.action, &guarded, &guarded.arn_of(key), subject.as_ref())?;
+                }
+                _ if waits_for_body(need.action) => judge.may_yet(need.action, &guarded, &guarded.arn(), None)?,
                 On::Account | On::Bucket => judge.of_bucket(need.action, &guarded)?,
                 // The operation decides on each object. Here only a request that can delete none is refused.
                 On::Object if self.operation == "DeleteObjects" => {
-                    let may = |action| judge.may_yet(action, &guarded);
+                    let may = |action| judge.may_yet(action, &guarded, &guarded.arn_of("*"), None);
                     may("s3:DeleteObject").or_else(|_| may("s3:DeleteObjectVersion"))?;
                 }
                 On::Object => self.check_object(judge, &guarded, need.action, uri)?,
@@ -116,10 +121,7 @@ impl Request<'_> {
             let begun = upload.map(|id| judge.begun(guarded, key, id)).transpose()?.flatten();
             return Ok(judge.of_object(action, guarded, key, begun.as_ref())?);
         }
-        let version = parameter(uri, "versionId");
-        // The operation refuses a malformed version id. Until then it counts as the null version.
-        let pick = version.map_or(Some(Pick::Current), |name| Pick::parse(&name)).unwrap_or(Pick::Null);
-        let subject = judge.subject(guarded, key, pick)?;
+        let subject = judge.subject(guarded, key, version_of(uri))?;
         if subject.is_none() && matches!(self.operation, "GetObject" | "HeadObject" | "GetObjectAttributes") {
             return Ok(judge.of_absent(guarded, key)?);
         }
@@ -149,6 +151,12 @@ impl Request<'_> {
         }
         Ok(())
     }
+}
+
+/// Returns the version that a request names. The operation refuses a malformed version id; until then it counts as the
+/// null version.
+pub fn version_of(uri: &Uri) -> Pick {
+    parameter(uri, "versionId").map_or(Some(Pick::Current), |name| Pick::parse(&name)).unwrap_or(Pick::Null)
 }
 
 /// The source of a copy or a rename.

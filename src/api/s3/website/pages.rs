@@ -9,7 +9,7 @@ use crate::actors::sealing::SealedObject;
 use crate::api::call::{Origin, RequestTrace};
 use crate::api::errors::Fault;
 use crate::api::s3::Store;
-use crate::api::s3::access::{Judge, JudgedBucket, Subject};
+use crate::api::s3::access::{Gate, Judge, JudgedBucket, Subject};
 use crate::api::s3::encryption::key_of_read;
 use crate::api::s3::object_headers::{describe, etag_text, http_date};
 use crate::api::s3::objects::sealed::{sealing_of, unsealed};
@@ -39,6 +39,7 @@ pub struct SiteRequest<'a> {
 /// The pages of a website: its bucket, and the judge of the anonymous visitor.
 pub struct Pages<'a> {
     pub store: &'a Store,
+    pub gate: &'a Gate,
     pub judge: Arc<Judge>,
     pub guarded: Arc<JudgedBucket>,
 }
@@ -51,7 +52,7 @@ impl Pages<'_> {
 
     /// Returns the requested page, or the redirect that its object has.
     pub async fn page(&self, key: &str, request: &SiteRequest<'_>) -> Result<HttpResponse, Problem> {
-        let object = self.open(key).await?;
+        let object = self.open(key, request).await?;
         let manifest = &object.version.manifest;
         if let Some(elsewhere) = object_redirect(manifest) {
             return Ok(elsewhere);
@@ -72,7 +73,7 @@ impl Pages<'_> {
         request: &SiteRequest<'_>,
         problem: &Problem,
     ) -> Result<HttpResponse, Problem> {
-        let object = self.open(key).await?;
+        let object = self.open(key, request).await?;
         if let Some(elsewhere) = object_redirect(&object.version.manifest) {
             return Ok(elsewhere);
         }
@@ -84,8 +85,9 @@ impl Pages<'_> {
     }
 
     /// Opens an object. The decision is on the version that is opened. The absence of an object is revealed only if
-    /// everybody may list the bucket.
-    async fn open(&self, key: &str) -> Result<OpenObject, Problem> {
+    /// everybody may list the bucket. Only a visitor who may see the object or its absence counts for the bucket's rate
+    /// limits, or anybody could exhaust them.
+    async fn open(&self, key: &str, request: &SiteRequest<'_>) -> Result<OpenObject, Problem> {
         let (gateway, view) = (self.store.gateway(), self.judge.view.clone());
         let opened = match key.len() {
             0..=KEY_BYTES_MAX => gateway.open_object(view, self.guarded.row.bucket.id, key, Pick::Current).await?,
@@ -95,10 +97,12 @@ impl Pages<'_> {
             Opened::Object(object) => {
                 let subject = Subject::of(object.version.traits.clone());
                 self.judge.of_object("s3:GetObject", &self.guarded, key, Some(&subject))?;
+                self.gate.admit_anonymous(&self.judge.view, &self.guarded, request.trace)?;
                 Ok(*object)
             }
             Opened::DeleteMarker(_) | Opened::Absent => {
                 self.judge.of_absent(&self.guarded, key)?;
+                self.gate.admit_anonymous(&self.judge.view, &self.guarded, request.trace)?;
                 Err(Problem::about(Fault::NoSuchKey, "Key", key))
             }
         }

@@ -58,13 +58,16 @@ fn check_method(method: &Method) -> Result<(), Problem> {
     Err(Problem::about(error, "Method", method.as_str()).and("ResourceType", "OBJECT"))
 }
 
-async fn enter<'a>(store: &'a Store, gate: &Gate, request: &SiteRequest<'_>) -> Result<(Website, Pages<'a>), Problem> {
+async fn enter<'a>(
+    store: &'a Store,
+    gate: &'a Gate,
+    request: &SiteRequest<'_>,
+) -> Result<(Website, Pages<'a>), Problem> {
     let of_bucket = |fault: Fault| Problem::about(fault, "BucketName", request.bucket);
     let judge = gate.anonymous(request.headers, &request.origin).await?;
     let guarded = judge.guarded(request.bucket)?.ok_or_else(|| of_bucket(Fault::NoSuchBucket))?;
-    gate.admit_anonymous(&judge.view, &guarded, request.trace)?;
     let website = website_of(&judge.view, guarded.row.bucket.id)?.ok_or_else(|| of_bucket(NONE))?;
-    Ok((website, Pages { store, judge, guarded }))
+    Ok((website, Pages { store, gate, judge, guarded }))
 }
 
 /// Answers a request whose page cannot be served: by a redirect, the error document, or the error itself.
