@@ -7,8 +7,12 @@ use std::collections::VecDeque;
 /// The kind of a line, which decides how much of the queue it may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LineKind {
-    /// A call that was carried out, or that failed for another reason than a denial. May use the whole queue.
-    Call,
+    /// A call of the root account, which the store's operators use, or a change that the host made. May use the whole
+    /// queue.
+    Root,
+    /// A call of another account that was carried out, or that failed for another reason than a denial. May use three
+    /// quarters of the queue: tenants can make changes of their own as fast as they like.
+    Tenant,
     /// A denied call. May use half of the queue, since anybody can cause any number of denials.
     Denial,
 }
@@ -22,8 +26,13 @@ pub struct LineQueue {
 impl LineQueue {
     /// Queues a line; returns whether there was room for it.
     pub fn push(&mut self, line: Bytes, kind: LineKind) -> bool {
-        let parts = if kind == LineKind::Denial { 2 } else { 1 };
-        let has_room = self.lines.len() < AUDIT_LINES_MAX / parts && self.bytes + line.len() <= AUDIT_BYTES_MAX / parts;
+        let quarters = match kind {
+            LineKind::Root => 4,
+            LineKind::Tenant => 3,
+            LineKind::Denial => 2,
+        };
+        let (lines_max, bytes_max) = (AUDIT_LINES_MAX / 4 * quarters, AUDIT_BYTES_MAX / 4 * quarters);
+        let has_room = self.lines.len() < lines_max && self.bytes + line.len() <= bytes_max;
         if has_room {
             self.bytes += line.len();
             self.lines.push_back(line);
@@ -69,12 +78,13 @@ mod tests {
     }
 
     #[test]
-    fn denied_calls_fill_at_most_half_of_the_audit_queue() {
+    fn denied_calls_fill_at_most_half_of_the_audit_queue_and_calls_of_tenants_three_quarters() {
         let line = Bytes::from_static(b"x\n");
         let mut queue = LineQueue::default();
         assert_eq!(fill(&mut queue, LineKind::Denial, &line), AUDIT_LINES_MAX / 2);
-        assert_eq!(fill(&mut queue, LineKind::Call, &line), AUDIT_LINES_MAX / 2);
-        assert!(!queue.push(line.clone(), LineKind::Call));
+        assert_eq!(fill(&mut queue, LineKind::Tenant, &line), AUDIT_LINES_MAX / 4);
+        assert_eq!(fill(&mut queue, LineKind::Root, &line), AUDIT_LINES_MAX / 4);
+        assert!(!queue.push(line.clone(), LineKind::Root));
         queue.remove(AUDIT_LINES_MAX);
         queue.check_invariants();
         assert!(queue.is_empty() && queue.push(line, LineKind::Denial));
@@ -85,7 +95,7 @@ mod tests {
         let line = Bytes::from(vec![b'x'; AUDIT_BYTES_MAX / 64]);
         let mut queue = LineQueue::default();
         assert_eq!(fill(&mut queue, LineKind::Denial, &line), 32);
-        assert_eq!(fill(&mut queue, LineKind::Call, &line), 32);
+        assert_eq!(fill(&mut queue, LineKind::Root, &line), 32);
         queue.remove(1);
         assert_eq!((queue.len(), queue.first(2).len()), (63, 2));
     }

@@ -70,7 +70,7 @@ async fn until(what: impl Fn() -> bool) {
 async fn audit_lines_are_written_in_order_and_all_before_the_logger_stops() {
     let sink = Kept::new(false);
     let sender = AuditSender::start("in order", Arc::clone(&sink) as _);
-    (0..1000).for_each(|number| sender.append(line(number), LineKind::Call));
+    (0..1000).for_each(|number| sender.append(line(number), LineKind::Root));
     sender.stop().await;
     assert_eq!(sink.numbers(), (0..1000).collect::<Vec<_>>());
     assert_eq!(AUDIT_LINES.with_label_values(&["in order", "written"]).get(), 1000);
@@ -81,7 +81,7 @@ async fn audit_lines_are_written_in_order_and_all_before_the_logger_stops() {
 async fn a_failing_audit_sink_is_retried_from_its_first_unwritten_line() {
     let sink = Kept::new(true);
     let sender = AuditSender::start_with("failing", Arc::clone(&sink) as _, Duration::from_millis(1));
-    (0..10).for_each(|number| sender.append(line(number), LineKind::Call));
+    (0..10).for_each(|number| sender.append(line(number), LineKind::Root));
     until(|| sink.numbers().len() >= 3).await;
     assert!(AUDIT_FAILURES.with_label_values(&["failing"]).get() >= 2);
     sink.broken.store(false, Ordering::SeqCst);
@@ -110,9 +110,9 @@ async fn audit_lines_lost_to_a_full_queue_or_at_the_stop_are_counted() {
     assert_eq!(lost("full"), 0);
     sender.append(line(1), LineKind::Denial);
     until(|| lost("full") == 1).await;
-    fill(LineKind::Call, AUDIT_LINES_MAX).await;
+    fill(LineKind::Root, AUDIT_LINES_MAX).await;
     assert_eq!(lost("full"), 1, "calls may use the half that denials may not");
-    sender.append(line(2), LineKind::Call);
+    sender.append(line(2), LineKind::Root);
     until(|| lost("full") == 2).await;
     sink.broken.store(true, Ordering::SeqCst);
     sink.attempts.add_permits(1);

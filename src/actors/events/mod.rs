@@ -37,6 +37,8 @@ use std::fmt::Debug;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
     pub bucket: String,
+    /// The owner that the bucket must have: it may be another bucket of the name by now.
+    pub owner: String,
     pub key: String,
     pub content_type: &'static str,
     pub body: Bytes,

@@ -44,8 +44,8 @@ impl Reports {
     async fn write(&self, report: &Report) -> Result<(), StoreError> {
         let view = self.gateway.meta().read().await?;
         let bucket = view.bucket(&report.bucket)?;
-        let why = || StoreError::Unavailable { why: format!("there is no bucket {:?}", report.bucket) };
-        let bucket = bucket.ok_or_else(why)?;
+        let why = || StoreError::Unavailable { why: format!("there is no bucket {:?} of this owner", report.bucket) };
+        let bucket = bucket.filter(|bucket| bucket.bucket.owner == report.owner).ok_or_else(why)?;
         let checks = BodyChecks {
             length_bytes: Some(report.body.len() as u64),
             checksum: Some((CHECKSUM, None)),
@@ -141,20 +141,23 @@ mod tests {
         let gateway = Gateway::new(Admissions::start(limits, Duration::from_secs(60)), Arc::clone(&world.context));
         let (targets, ambient) = (Targets::default(), Ambient::system());
         let reports = Reports { gateway, targets, ambient, host_id: "h".to_owned() };
-        let report = |bucket: &str| Report {
+        let report = |bucket: &str, owner: &str| Report {
             bucket: bucket.to_owned(),
+            owner: owner.to_owned(),
             key: "logs/1".to_owned(),
             content_type: "text/plain",
             body: Bytes::from_static(b"one\ntwo\n"),
             grants: Vec::new(),
         };
-        reports.put(&report("bucket")).await.expect("put");
+        reports.put(&report("bucket", "root")).await.expect("put");
         let view = world.meta.view();
         let object = view.object(world.bucket, "logs/1").expect("looked up").expect("it stands");
         let owner = view.bucket("bucket").expect("looked up").expect("a bucket").bucket.owner;
         assert_eq!((object.manifest.size_bytes, object.traits.owner), (8, owner));
         assert_eq!(object.manifest.headers.content_type.as_deref(), Some("text/plain"));
-        let absent = reports.put(&report("absent")).await.expect_err("no bucket");
-        assert!(absent.why.contains("absent"), "{absent}");
+        for (bucket, owner) in [("absent", "root"), ("bucket", "another")] {
+            let refused = reports.put(&report(bucket, owner)).await.expect_err("no such bucket");
+            assert!(refused.why.contains(bucket), "{refused}");
+        }
     }
 }

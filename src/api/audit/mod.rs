@@ -19,6 +19,7 @@ pub use operations::OPERATIONS;
 
 use crate::actors::audit::{AuditSender, LineKind};
 use crate::ambient::Ambient;
+use crate::api::ROOT_ACCOUNT;
 use crate::api::call::RequestTrace;
 use bytes::Bytes;
 use std::collections::HashMap;
@@ -92,7 +93,13 @@ impl AuditLog {
             outcome,
             status: call.status,
         };
-        self.append(&line, if call.is_denied { LineKind::Denial } else { LineKind::Call });
+        let is_of_root = trace.principal().is_some_and(|principal| principal.account == ROOT_ACCOUNT);
+        let kind = match call.is_denied {
+            true => LineKind::Denial,
+            false if is_of_root => LineKind::Root,
+            false => LineKind::Tenant,
+        };
+        self.append(&line, kind);
     }
 
     /// Writes a line for changes that the accounts file made.
@@ -111,7 +118,7 @@ impl AuditLog {
             outcome: "ok",
             status: None,
         };
-        self.append(&line, LineKind::Call);
+        self.append(&line, LineKind::Root);
     }
 
     fn append(&self, line: &Line<'_>, kind: LineKind) {

@@ -10,6 +10,10 @@ use time::OffsetDateTime;
 
 /// The memory that a batch is counted for in addition to its lines.
 const BATCH_BYTES: usize = 1024;
+/// The part of the memory that lines about any bucket may take; and the part that those about one bucket, or about the
+/// buckets of one account, may take beyond it. So nobody's requests use up the room for lines about others.
+const FREE_FOR_ALL: usize = 2;
+const OF_ONE: usize = 8;
 
 /// The content of a bucket's logging document.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -59,6 +63,8 @@ pub enum LogPermission {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LogDestination {
     pub rules: LoggingRules,
+    /// The owner of both buckets.
+    pub owner: String,
     pub source_bucket: String,
     pub source_account: String,
     pub source_region: String,
@@ -96,6 +102,22 @@ pub struct LogCollector {
     /// The batches, by destination and, with `PartitionedByEvent`, the day of the requests (days since 1970).
     batches: BTreeMap<(LogDestination, Option<u64>), Batch>,
     held_bytes: usize,
+    held_by: BTreeMap<Subject, usize>,
+    /// The subjects of the objects that are not written yet, by key.
+    taken: BTreeMap<String, [Subject; 2]>,
+}
+
+/// What lines are about.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Subject {
+    Account(String),
+    Bucket(String),
+}
+
+impl LogDestination {
+    fn subjects(&self) -> [Subject; 2] {
+        [Subject::Account(self.source_account.clone()), Subject::Bucket(self.source_bucket.clone())]
+    }
 }
 
 #[derive(Debug)]
@@ -106,7 +128,7 @@ struct Batch {
 
 impl LogCollector {
     pub fn new(limits: LogLimits) -> Self {
-        Self { limits, batches: BTreeMap::new(), held_bytes: 0 }
+        Self { limits, batches: BTreeMap::new(), held_bytes: 0, held_by: BTreeMap::new(), taken: BTreeMap::new() }
     }
 
     pub fn limits(&self) -> LogLimits {
@@ -118,16 +140,18 @@ impl LogCollector {
         self.held_bytes
     }
 
-    /// Adds a line of a request that arrived at `at`. Drops the line if the memory bound is reached.
+    /// Adds a line of a request that arrived at `at`. Drops the line if the memory bound, or its subject's part of it,
+    /// is reached.
     pub fn gather(&mut self, destination: LogDestination, at: UnixMs, line: &str, now: Duration) -> Gathered {
         let by_event = destination.rules.key_format == Some(LogKeyFormat::PartitionedByEvent);
+        let subjects = destination.subjects();
         let key = (destination, by_event.then_some(at.0 / 86_400_000));
         let known = self.batches.get(&key);
         let bytes = line.len() + if known.is_some() { 0 } else { BATCH_BYTES };
-        if self.held_bytes + bytes > self.limits.held_bytes_max {
+        if !self.has_room(&subjects, bytes) {
             return Gathered::Dropped;
         }
-        self.held_bytes += bytes;
+        self.hold(&subjects, bytes);
         let batch = self.batches.entry(key).or_insert(Batch { lines: Vec::new(), since: now });
         batch.lines.extend_from_slice(line.as_bytes());
         if batch.lines.len() >= self.limits.object_bytes_max { Gathered::Full } else { Gathered::Kept }
@@ -147,21 +171,52 @@ impl LogCollector {
             all || batch.lines.len() >= limits.object_bytes_max || now.saturating_sub(batch.since) >= limits.age_max
         };
         let due: Vec<_> = self.batches.extract_if(.., |_, batch| is_due(batch)).collect();
-        self.held_bytes -= due.len() * BATCH_BYTES;
-        let report = |((destination, day), batch): ((LogDestination, Option<u64>), Batch)| Report {
-            key: object_key(&destination, day, at, &unique()),
-            bucket: destination.rules.target_bucket,
-            content_type: "text/plain",
-            body: batch.lines.into(),
-            grants: destination.rules.grants,
+        let mut report = |((destination, day), batch): ((LogDestination, Option<u64>), Batch)| {
+            let key = object_key(&destination, day, at, &unique());
+            let subjects = destination.subjects();
+            self.let_go(&subjects, BATCH_BYTES);
+            self.taken.insert(key.clone(), subjects);
+            Report {
+                key,
+                bucket: destination.rules.target_bucket,
+                owner: destination.owner,
+                content_type: "text/plain",
+                body: batch.lines.into(),
+                grants: destination.rules.grants,
+            }
         };
-        due.into_iter().map(report).collect()
+        due.into_iter().map(&mut report).collect()
     }
 
-    /// Releases this number of bytes of lines that were written or dropped.
-    pub fn release(&mut self, bytes: usize) {
-        debug_assert!(bytes <= self.held_bytes, "only what is held is released");
+    /// Releases the lines of an object that was written or dropped.
+    pub fn release(&mut self, report: &Report) {
+        let subjects = self.taken.remove(&report.key);
+        debug_assert!(subjects.is_some(), "only what is held is released");
+        subjects.into_iter().for_each(|subjects| self.let_go(&subjects, report.body.len()));
+    }
+
+    fn has_room(&self, subjects: &[Subject], bytes: usize) -> bool {
+        let (all, max) = (self.held_bytes + bytes, self.limits.held_bytes_max);
+        let held_by = |subject| self.held_by.get(subject).copied().unwrap_or_default();
+        let within = || subjects.iter().all(|subject| held_by(subject) + bytes <= max / OF_ONE);
+        all <= max && (all <= max / FREE_FOR_ALL || within())
+    }
+
+    fn hold(&mut self, subjects: &[Subject], bytes: usize) {
+        self.held_bytes += bytes;
+        subjects.iter().for_each(|subject| *self.held_by.entry(subject.clone()).or_default() += bytes);
+    }
+
+    fn let_go(&mut self, subjects: &[Subject], bytes: usize) {
         self.held_bytes = self.held_bytes.saturating_sub(bytes);
+        for subject in subjects {
+            if let Some(held) = self.held_by.get_mut(subject) {
+                *held = held.saturating_sub(bytes);
+                if *held == 0 {
+                    self.held_by.remove(subject);
+                }
+            }
+        }
     }
 }
 
@@ -201,6 +256,7 @@ mod tests {
                 key_format,
                 grants: vec![],
             },
+            owner: "owner".to_owned(),
             source_bucket: "source".to_owned(),
             source_account: "123456789012".to_owned(),
             source_region: "us-west-2".to_owned(),
@@ -208,7 +264,7 @@ mod tests {
     }
 
     fn collector() -> LogCollector {
-        LogCollector::new(LogLimits { object_bytes_max: 100, age_max: 10 * SECOND, held_bytes_max: 3 * BATCH_BYTES })
+        LogCollector::new(LogLimits { object_bytes_max: 100, age_max: 10 * SECOND, held_bytes_max: 5 * BATCH_BYTES })
     }
 
     fn keys(collector: &mut LogCollector, now: Duration, all: bool) -> Vec<String> {
@@ -226,7 +282,7 @@ mod tests {
         assert_eq!((due[0].bucket.as_str(), &due[0].body[..]), ("logs", &b"one\ntwo\n"[..]));
         assert_eq!(due[0].key, "a/2019-02-06-00-00-38-U");
         assert_eq!(collector.held_bytes(), 8);
-        collector.release(8);
+        collector.release(&due[0]);
         assert_eq!(collector.held_bytes(), 0);
         let long = "x".repeat(100);
         assert_eq!(collector.gather(simple(), AT, &long, 20 * SECOND), Gathered::Full);
@@ -263,11 +319,33 @@ mod tests {
         let line = "x".repeat(BATCH_BYTES);
         assert_eq!(collector.gather(destination("a", None), AT, &line, SECOND), Gathered::Full);
         assert_eq!(collector.gather(destination("b", None), AT, &line, SECOND), Gathered::Dropped);
-        assert_eq!(keys(&mut collector, SECOND, false).len(), 1);
-        assert_eq!(collector.gather(destination("b", None), AT, &line, SECOND), Gathered::Full, "a batch less");
-        assert_eq!(collector.gather(destination("c", None), AT, "x", SECOND), Gathered::Dropped);
-        collector.release(BATCH_BYTES);
-        assert_eq!(collector.gather(destination("c", None), AT, "", SECOND), Gathered::Kept);
+        let reports = collector.take_due(SECOND, AT, false, || "U".to_owned());
+        assert_eq!(reports.len(), 1);
+        assert_eq!(collector.held_bytes(), BATCH_BYTES);
+        assert_eq!(collector.gather(destination("c", None), AT, &line, SECOND), Gathered::Dropped);
+        collector.release(&reports[0]);
+        assert_eq!(collector.held_bytes(), 0);
+        assert_eq!(collector.gather(destination("c", None), AT, &line, SECOND), Gathered::Full);
+    }
+
+    #[test]
+    fn access_log_lines_about_one_account_leave_room_for_those_about_others() {
+        let limits =
+            LogLimits { object_bytes_max: usize::MAX, held_bytes_max: 64 * BATCH_BYTES, ..collector().limits() };
+        let mut collector = LogCollector::new(limits);
+        let line = "x".repeat(BATCH_BYTES);
+        let mut fill = |bucket: usize, account: &str| {
+            let about = LogDestination {
+                source_bucket: format!("{account}-{bucket}"),
+                source_account: account.to_owned(),
+                ..destination("", None)
+            };
+            (0..1000).take_while(|_| collector.gather(about.clone(), AT, &line, SECOND) != Gathered::Dropped).count()
+        };
+        let of_one: usize = (0..12).map(|bucket| fill(bucket, "one")).sum();
+        assert!((16..32).contains(&of_one), "one account has half, with the memory of its batches: {of_one}");
+        assert_eq!(fill(0, "two"), 7, "an eighth, without the memory of its batch");
+        assert_eq!(fill(1, "two"), 0);
     }
 
     #[test]

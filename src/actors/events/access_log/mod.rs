@@ -147,7 +147,7 @@ impl AccessLogger {
 
     fn settle(&mut self, report: Report, result: &str, ctx: &mut Context<Self>) {
         metrics::ACCESS_LOGS.with_label_values(&[result]).inc();
-        self.collector.release(report.body.len());
+        self.collector.release(&report);
         self.writing = false;
         self.write_next(ctx);
         self.check_invariants();

@@ -45,6 +45,7 @@ fn line(prefix: &str, text: &str) -> LogRequest {
     };
     let destination = LogDestination {
         rules,
+        owner: "o".to_owned(),
         source_bucket: "b".to_owned(),
         source_account: "1".to_owned(),
         source_region: "r".to_owned(),

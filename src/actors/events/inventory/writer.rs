@@ -18,6 +18,8 @@ const FILE_BYTES_MAX: usize = 32 << 20;
 #[derive(Clone, Debug)]
 pub struct InventorySource {
     pub bucket: String,
+    /// The owner of the bucket, and of the destination.
+    pub owner: String,
     pub rules: InventoryRules,
     /// The start of the report.
     pub begun: UnixMs,
@@ -71,7 +73,7 @@ impl InventoryWriter {
         if !self.lines.is_empty() || self.files.is_empty() {
             reports.push(self.take_file(&unique()));
         }
-        let InventorySource { bucket, rules, begun } = &self.source;
+        let InventorySource { bucket, rules, begun, .. } = &self.source;
         let manifest = Manifest {
             source_bucket: bucket,
             destination_bucket: format!("arn:aws:s3:::{}", rules.destination.bucket),
@@ -106,8 +108,8 @@ impl InventoryWriter {
     }
 
     fn report(&self, key: String, content_type: &'static str, body: Bytes) -> Report {
-        let bucket = self.source.rules.destination.bucket.clone();
-        Report { bucket, key, content_type, body, grants: Vec::new() }
+        let (bucket, owner) = (self.source.rules.destination.bucket.clone(), self.source.owner.clone());
+        Report { bucket, owner, key, content_type, body, grants: Vec::new() }
     }
 }
 
@@ -146,7 +148,12 @@ mod tests {
             fields: vec![InventoryField::Size],
         };
         // 2016-11-06, 21:32.
-        InventoryWriter::new(InventorySource { bucket: "source".to_owned(), rules, begun: UnixMs(1_478_467_920_000) })
+        InventoryWriter::new(InventorySource {
+            bucket: "source".to_owned(),
+            owner: "o".to_owned(),
+            rules,
+            begun: UnixMs(1_478_467_920_000),
+        })
     }
 
     fn row(key: &str) -> InventoryRow<'_> {

@@ -68,6 +68,7 @@ fn destination(
     if target.is_none_or(|target| target.bucket.owner != bucket.bucket.owner) {
         return Ok(None);
     }
+    let own = bucket.bucket.owner.clone();
     let owner = match bucket.bucket.owner {
         owner if owner == ACCOUNT => store.iam.root.canonical_id.clone(),
         owner => owner,
@@ -75,6 +76,7 @@ fn destination(
     let account = store.iam.directory(view).account_by_canonical_id(&owner).map_err(lookup_failed)?;
     let destination = LogDestination {
         rules,
+        owner: own,
         source_bucket: bucket.bucket.name,
         source_account: account.map(|account| account.id).unwrap_or_default(),
         source_region: bucket.bucket.region,

@@ -115,6 +115,7 @@ struct BucketInventory {
     bucket: BucketId,
     rules: InventoryRules,
     bucket_name: String,
+    owner: String,
 }
 
 /// A report under way, and the position in the listing from which it goes on.
@@ -181,8 +182,8 @@ impl Reporting {
             let name = name_of(found.bucket, &found.rules.id);
             let now = self.context.ambient.clock.unix_ms();
             if found.rules.is_due(round.begun.last(&name), now) {
-                let source =
-                    InventorySource { bucket: found.bucket_name.clone(), rules: found.rules.clone(), begun: now };
+                let (bucket, owner, rules) = (found.bucket_name.clone(), found.owner.clone(), found.rules.clone());
+                let source = InventorySource { bucket, owner, rules, begun: now };
                 let writer = InventoryWriter::new(source.clone());
                 round.under_way = Some(UnderWay { found, source, writer, after: None, after_version: None });
             }
@@ -264,7 +265,8 @@ fn inventories_after(view: &MetaView, after: Option<&str>) -> KvResult<(VecDeque
         for (id, row) in documents {
             match documents::decode(&row.value) {
                 Ok(rules) => {
-                    found.push_back(BucketInventory { bucket: bucket.id, rules, bucket_name: bucket.name.clone() });
+                    let (bucket_name, owner) = (bucket.name.clone(), bucket.owner.clone());
+                    found.push_back(BucketInventory { bucket: bucket.id, rules, bucket_name, owner });
                 }
                 Err(error) => {
                     tracing::warn!(
