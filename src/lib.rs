@@ -11,6 +11,7 @@ pub mod defects;
 pub mod dev;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
+pub mod health_command;
 pub mod host;
 #[cfg(test)]
 mod hot_paths;
@@ -18,7 +19,6 @@ pub mod limits;
 pub mod logging;
 pub mod metrics;
 pub mod net;
-pub mod probe;
 pub mod setting_file;
 pub mod sigv4;
 pub mod storage;

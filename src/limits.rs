@@ -178,7 +178,7 @@ pub const MEMBERSHIP_PATIENCE: Duration = Duration::from_secs(6);
 pub const JOBS_PATIENCE: Duration = Duration::from_secs(5);
 /// The interval at which hosts ask each other for the states of their drives, and the time after which a host that has
 /// not answered counts as absent.
-pub const PROBE_EVERY: Duration = Duration::from_secs(1);
+pub const HOST_PROBE_EVERY: Duration = Duration::from_secs(1);
 pub const PROBE_PATIENCE: Duration = Duration::from_secs(2);
 
 /// The largest object whose bytes are part of the Raft entry.
@@ -317,11 +317,12 @@ pub const RATE_PIECE_BYTES: usize = 64 << 10;
 pub const RATE_SHARES_KNOWN_FOR: Duration = Duration::from_secs(1);
 /// The longest wait of a piece of a body under a limit of bytes: requests that would make the waits longer are refused.
 pub const RATE_WAIT_MAX: Duration = Duration::from_secs(10);
-/// The most connections of a listener: one for so many files that the process may open, within these bounds.
+/// A listener accepts one connection for so many files that the process may open.
 pub const FILES_PER_CONNECTION: usize = 4;
-pub const CONNECTIONS_MIN: usize = 64;
-/// The part of `SHERD_MEMORY_MAX` for each connection of a listener.
+/// A listener accepts one connection for so many bytes of `SHERD_MEMORY_MAX`.
 pub const CONNECTION_MEMORY_BYTES: u64 = 64 << 10;
+/// The bounds of the number of connections that a listener accepts, whatever follows from files and memory.
+pub const CONNECTIONS_MIN: usize = 64;
 pub const CONNECTIONS_MAX: usize = 16_384;
 /// The largest header section of a request; S3 allows 8 KiB.
 pub const REQUEST_HEADERS_BYTES_MAX: usize = 32 << 10;

@@ -5,7 +5,7 @@
 
 use rustix::fs::Mode;
 use sherd::config::{Invocation, SystemFiles, from_process};
-use sherd::probe::{self, Scheme};
+use sherd::health_command::{self, Scheme};
 use sherd::{admin, dev, host, logging};
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -44,7 +44,8 @@ fn main() -> ExitCode {
         Invocation::Check(config) => host::check(*config).map_or_else(|error| fail(1, &error), print),
         Invocation::Health(config) => {
             let scheme = if config.admin_tls.is_some() { Scheme::Https } else { Scheme::Http };
-            probe::ready(config.admin_listen, scheme).map_or_else(|error| fail(1, &error), |()| ExitCode::SUCCESS)
+            health_command::ready(config.admin_listen, scheme)
+                .map_or_else(|error| fail(1, &error), |()| ExitCode::SUCCESS)
         }
         Invocation::Credentials(source) => {
             admin::show_credentials(&source).map_or_else(|error| fail(1, &error), |()| ExitCode::SUCCESS)

@@ -393,8 +393,10 @@ mod tests {
     }
 
     #[test]
-    fn a_service_key_is_shown_with_its_name_and_its_end() {
-        let key = json!({"AccessKeyId": "AKIA", "Status": "Active", "CreateDate": "2024", "Service": {"Name": "n"}});
-        assert_eq!(key_rows(&[key]), "ACCESS KEY  STATUS  CREATED  SERVICE  EXPIRES\nAKIA        Active  2024     n\n");
+    fn a_service_key_is_shown_with_its_service_and_expiry() {
+        let service = json!({"Name": "n", "ExpirationDate": "2025"});
+        let key = json!({"AccessKeyId": "AKIA", "Status": "Active", "CreateDate": "2024", "Service": service});
+        let shown = "ACCESS KEY  STATUS  CREATED  SERVICE  EXPIRES\nAKIA        Active  2024     n        2025\n";
+        assert_eq!(key_rows(&[key]), shown);
     }
 }

@@ -49,7 +49,7 @@ pub enum AdminFailure {
         "{authority} is not the admin listener of a host of Sherd: {why}; name that with --url or SHERD_ADMIN_URL (it is where SHERD_ADMIN_LISTEN of the host says, http://127.0.0.1:9001 where nothing else is set)"
     )]
     NotAdmin { authority: String, why: String },
-    #[error("{message} ({code}, {status})")]
+    #[error("the host refused: {message} ({code}, {status})")]
     Refused { status: u16, code: String, message: String },
     #[error("there are no keys: set SHERD_ACCESS_KEY and SHERD_SECRET_KEY, or name with --data the directories of a host that made its own ({})", shown(.dirs))]
     NoKeys { dirs: Vec<PathBuf> },

@@ -82,7 +82,7 @@ async fn apply(
             audit.tell_of_accounts_file(changes);
         }
         match applied {
-            Ok(()) => return tracing::info!("the accounts file is applied"),
+            Ok(()) => return tracing::info!("the accounts file was applied"),
             Err(error) => {
                 let (is_new, pause) = failures.add(&error);
                 if is_new {

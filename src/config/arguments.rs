@@ -37,11 +37,14 @@ pub enum Invocation {
     Print { text: String, code: u8 },
 }
 
-/// The choice of `sherd rejoin`.
+/// What `sherd rejoin` does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RejoinWish {
+    /// Explain the consequences of a rejoin; change nothing.
     Explain,
+    /// Decide to rejoin at the next start (`--yes`).
     Decide,
+    /// Cancel that decision (`--cancel`).
     Cancel,
 }
 

@@ -6,7 +6,7 @@ mod plan;
 
 use crate::ambient::Ambient;
 use crate::config::DevOptions;
-use crate::probe::{self, Scheme};
+use crate::health_command::{self, Scheme};
 use host::Host;
 use plan::Plan;
 use std::io::{self, Write};
@@ -121,7 +121,7 @@ fn announce(options: &DevOptions, plan: &Plan) {
 /// Starts a thread that prints a line once every host is ready.
 fn watch_readiness(admin: Vec<SocketAddr>) -> Result<(), DevError> {
     let watch = move || {
-        while !admin.iter().all(|address| probe::ready(*address, Scheme::Http).is_ok()) {
+        while !admin.iter().all(|address| health_command::ready(*address, Scheme::Http).is_ok()) {
             thread::sleep(READY_CHECK_EVERY);
         }
         // The reader of the first lines may be gone.

@@ -105,7 +105,7 @@ impl AuditSink for StderrSink {
     }
 }
 
-/// An append-only file. Lines that are reported as written are on stable storage.
+/// The audit log's file. A line is reported as written once it is on stable storage.
 #[derive(Debug)]
 struct FileSink {
     path: PathBuf,

@@ -71,7 +71,7 @@ impl Running {
     /// Waits until the host must stop by itself, and returns the reason.
     pub async fn cannot_go_on(&mut self) -> HostError {
         tokio::select! {
-            why = self.replica.handle.superseded() => HostError::Superseded { why },
+            why = self.replica.handle.wait_until_superseded() => HostError::Superseded { why },
             why = self.place.member.given_up() => HostError::GivenUp { why },
             () = self.place.drives.wait_for_one_to_answer_again(&self.place.health) => {
                 HostError::StartsAgain { why: "this host's drives did not answer, and one does again", data: None }

@@ -126,7 +126,7 @@ impl HostIdentity {
         let mut config = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&version::TLS13])?
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(JudgeServer(inner)))
+            .with_custom_certificate_verifier(Arc::new(TimelessServerVerifier(inner)))
             .with_client_cert_resolver(Arc::clone(&self.presented) as Arc<dyn ResolvesClientCert>);
         config.alpn_protocols = vec![PROTOCOL.to_vec()];
         config.resumption = Resumption::disabled();
@@ -139,7 +139,7 @@ impl HostIdentity {
             WebPkiClientVerifier::builder_with_provider(self.authority.roots()?, Arc::clone(&provider)).build()?;
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&version::TLS13])?
-            .with_client_cert_verifier(Arc::new(JudgeClient(inner)))
+            .with_client_cert_verifier(Arc::new(TimelessClientVerifier(inner)))
             .with_cert_resolver(Arc::clone(&self.presented) as Arc<dyn ResolvesServerCert>);
         config.alpn_protocols = vec![PROTOCOL.to_vec()];
         config.session_storage = Arc::new(NoServerSessionStorage {});
@@ -172,11 +172,11 @@ impl ResolvesClientCert for PresentedIdentity {
     }
 }
 
-/// The usual verifier of a server's certificate, but at the fixed time `JUDGED_AT`.
+/// Verifies a server's certificate as at `JUDGED_AT` instead of now, so that certificates never expire.
 #[derive(Debug)]
-struct JudgeServer(Arc<WebPkiServerVerifier>);
+struct TimelessServerVerifier(Arc<WebPkiServerVerifier>);
 
-impl ServerCertVerifier for JudgeServer {
+impl ServerCertVerifier for TimelessServerVerifier {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -212,11 +212,11 @@ impl ServerCertVerifier for JudgeServer {
     }
 }
 
-/// The usual verifier of a client's certificate, but at the fixed time `JUDGED_AT`.
+/// Verifies a client's certificate as at `JUDGED_AT` instead of now, so that certificates never expire.
 #[derive(Debug)]
-struct JudgeClient(Arc<dyn ClientCertVerifier>);
+struct TimelessClientVerifier(Arc<dyn ClientCertVerifier>);
 
-impl ClientCertVerifier for JudgeClient {
+impl ClientCertVerifier for TimelessClientVerifier {
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
         self.0.root_hint_subjects()
     }

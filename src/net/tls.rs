@@ -32,11 +32,11 @@ pub(super) const MEMBER_NAME: &str = "member.sherd";
 pub enum TlsError {
     #[error("the cluster secret has {found} bytes, and so can be guessed; use at least {SECRET_BYTES_MIN}")]
     SecretTooShort { found: usize },
-    #[error("a certificate cannot be made: {0}")]
+    #[error("this host's certificate for the cluster cannot be made: {0}")]
     Certificate(#[from] rcgen::Error),
-    #[error("TLS cannot be set up: {0}")]
+    #[error("TLS between hosts cannot be set up: {0}")]
     Setup(#[from] rustls::Error),
-    #[error("TLS cannot be set up: {0}")]
+    #[error("TLS between hosts cannot be set up: {0}")]
     Verifier(#[from] rustls::server::VerifierBuilderError),
 }
 

@@ -10,7 +10,7 @@ use crate::ambient::Ambient;
 use crate::limits::{SPACE_REFUSE_PERCENT, SPACE_WARN_PERCENT};
 use crate::metrics;
 use crate::storage::disk::{Caching, CallKind, Disk, OpenMode, Space};
-use crate::storage::identity::PROBE_FILE;
+use crate::storage::identity::TRIAL_FILE;
 use crate::storage::shard_index::ShardIndex;
 use crate::types::{Incarnation, NodeId};
 use std::collections::BTreeMap;
@@ -395,9 +395,9 @@ impl Watch {
         })
     }
 
-    /// Writes and syncs a probe file: a drive may answer reads from memory while every write hangs or fails.
+    /// Writes and syncs the trial file: a drive may answer reads from memory while every write hangs or fails.
     fn write(&self) -> io::Result<()> {
-        let (disk, path) = (&self.drive.disk, self.drive.dir.join(PROBE_FILE));
+        let (disk, path) = (&self.drive.disk, self.drive.dir.join(TRIAL_FILE));
         let file = match disk.open(&path, OpenMode::Write, Caching::Cached) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 disk.open(&path, OpenMode::CreateNew, Caching::Cached)

@@ -49,7 +49,7 @@ pub struct Due {
 pub struct Judge<'a> {
     pub rules: &'a Rules,
     pub versioning: Versioning,
-    pub now: UnixMs,
+    pub confirmed: UnixMs,
     pub day: Duration,
 }
 
@@ -61,7 +61,7 @@ impl Judge<'_> {
             tags: &object.traits.tags,
             modified: object.manifest.modified,
         };
-        is_due(current_object(self.rules, &facts, self.now, self.day)).then(|| Due {
+        is_due(current_object(self.rules, &facts, self.confirmed, self.day)).then(|| Due {
             kind: ItemKind::Object,
             key: key.to_owned(),
             pick: Pick::Current,
@@ -75,11 +75,11 @@ impl Judge<'_> {
             VersionRow::DeleteMarker(_) => (0, &[] as &[_]),
         };
         let facts = NoncurrentFacts { key, size_bytes, tags, noncurrent_since: since, newer_noncurrent };
-        if !is_due(noncurrent_version(self.rules, &facts, self.now, self.day)) {
+        if !is_due(noncurrent_version(self.rules, &facts, self.confirmed, self.day)) {
             return None;
         }
         let conditions = match row {
-            VersionRow::Object(object) if is_locked(&object.traits, self.now) => return None,
+            VersionRow::Object(object) if deletion_would_be_refused(&object.traits, self.confirmed) => return None,
             VersionRow::Object(object) => exactly(object),
             // While versioning is not enabled, a client's delete may replace this null marker by a new one. A deletion
             // of the version `null` would then remove the new marker, and with it the client's delete.
@@ -94,7 +94,7 @@ impl Judge<'_> {
     /// Judges a delete marker that is the only version of its key.
     fn marker(&self, key: &str, marker: &DeleteMarker) -> Option<Due> {
         let facts = MarkerFacts { key, modified: marker.modified, sole: true };
-        is_due(delete_marker(self.rules, &facts, self.now, self.day)).then(|| Due {
+        is_due(delete_marker(self.rules, &facts, self.confirmed, self.day)).then(|| Due {
             kind: ItemKind::Marker,
             key: key.to_owned(),
             pick: marker.version.pick(),
@@ -104,7 +104,7 @@ impl Judge<'_> {
 
     pub fn upload(&self, record: &UploadRecord) -> bool {
         let facts = UploadFacts { key: &record.key, initiated: record.initiated };
-        is_due(upload(self.rules, &facts, self.now, self.day))
+        is_due(upload(self.rules, &facts, self.confirmed, self.day))
     }
 }
 
@@ -123,9 +123,9 @@ fn no_object() -> DeleteConditions {
     DeleteConditions { write, ..DeleteConditions::default() }
 }
 
-/// Returns whether a legal hold or retention protects the version: its deletion would be refused in each sweep.
-fn is_locked(traits: &Traits, now: UnixMs) -> bool {
-    traits.legal_hold == Some(true) || traits.retention.is_some_and(|retention| retention.until > now)
+/// Returns whether a legal hold or retention protects the version at this confirmed time.
+fn deletion_would_be_refused(traits: &Traits, confirmed: UnixMs) -> bool {
+    traits.legal_hold == Some(true) || traits.retention.is_some_and(|retention| retention.until > confirmed)
 }
 
 /// The state of the scan within the current key.

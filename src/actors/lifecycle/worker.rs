@@ -422,7 +422,7 @@ impl Sweeping {
         Judge {
             rules: &bucket_page.rules,
             versioning: bucket_page.row.settings.versioning,
-            now: self.context.metadata.time().confirmed,
+            confirmed: self.context.metadata.time().confirmed,
             day: self.options.day,
         }
     }

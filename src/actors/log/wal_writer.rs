@@ -231,7 +231,7 @@ impl WalWriter {
     }
 
     fn fail(&mut self, error: &WalError, ctx: &mut Context<Self>) {
-        tracing::error!(%error, dir = %self.state.options.dir.display(), "a log failed: its drive is out of service until the host is restarted");
+        tracing::error!(%error, dir = %self.state.options.dir.display(), "a log failed: its drive is out of service until the host is restarted or the drive replaced");
         self.state.take_out_of_service(&error.to_string());
         self.perform(Event::Failed, ctx);
         self.refuse_queued(error);

@@ -7,7 +7,7 @@ use crate::actors::consensus::ClusterClock;
 use crate::actors::drives::DriveList;
 use crate::actors::drives::health::{Contents, HealthBoard, HostState, ReplicaState};
 use crate::actors::peers::Peers;
-use crate::limits::{PROBE_EVERY, PROBE_PATIENCE};
+use crate::limits::{HOST_PROBE_EVERY, PROBE_PATIENCE};
 use crate::net::GroupCall;
 use crate::storage::disk::Space;
 use crate::storage::identity::Drive;
@@ -110,7 +110,7 @@ impl HostWatch {
             for host in watch.others() {
                 if asked.insert(host) {
                     questions.push(async move {
-                        tokio::join!(watch.probe(host), sleep(PROBE_EVERY));
+                        tokio::join!(watch.probe(host), sleep(HOST_PROBE_EVERY));
                         host
                     });
                 }
@@ -120,7 +120,7 @@ impl HostWatch {
                     asked.remove(&host);
                 }
                 // Looks again for hosts that are new.
-                () = sleep(PROBE_EVERY) => {}
+                () = sleep(HOST_PROBE_EVERY) => {}
             }
         }
     }
@@ -195,8 +195,8 @@ impl HostWatch {
         match (was, self.health.current().in_service(node), report) {
             (true, false, Err(why)) => tracing::warn!(%node, host, why, "a drive of another host is out of service"),
             (true, false, Ok(status)) => {
-                let why = &status.out_of_service;
-                tracing::warn!(%node, host, ?why, "a drive of another host is out of service");
+                let why = status.out_of_service.as_deref().unwrap_or_default();
+                tracing::warn!(%node, host, why, "a drive of another host is out of service");
             }
             (false, true, _) => tracing::info!(%node, host, "a drive of another host is in service again"),
             _ => {}
@@ -215,7 +215,7 @@ mod tests {
     use crate::actors::peers::{ConnectionPool, PipeDialer};
     use crate::actors::request::test_hosts::{HostState, Hosts};
     use crate::ambient::Ambient;
-    use crate::limits::PROBE_EVERY;
+    use crate::limits::HOST_PROBE_EVERY;
     use crate::types::{ClusterId, HostId, NodeId, UnixMs};
     use std::collections::BTreeMap;
     use std::sync::Arc;
@@ -332,6 +332,6 @@ mod tests {
             () = watch.clone().run() => panic!("it has no end"),
             took = noticed => took,
         };
-        assert!(took <= PROBE_EVERY + 2 * moment, "{took:?}");
+        assert!(took <= HOST_PROBE_EVERY + 2 * moment, "{took:?}");
     }
 }

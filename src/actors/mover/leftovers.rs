@@ -13,7 +13,7 @@ use crate::types::{Epoch, NodeId, ShardId};
 /// The number of leftover rows, or of shards of an inventory, in one page.
 const PAGE: usize = 256;
 
-/// A round over the leftovers of some nodes.
+/// One pass over the old copies of moved shards on some drives of this host.
 #[derive(Debug)]
 pub(super) struct Leftovers {
     nodes: Vec<NodeId>,

@@ -12,7 +12,7 @@ use futures::stream::FuturesUnordered;
 use tokio::time::{Instant, sleep};
 
 /// The append of one shard.
-pub(super) struct Call {
+pub(super) struct ShardAppend {
     pub(super) shard: usize,
     pub(super) request: AppendChunks,
 }
@@ -23,7 +23,7 @@ pub(super) struct Call {
 /// quorum is out of reach.
 pub(super) async fn append_all(
     context: &RequestContext,
-    calls: Vec<Call>,
+    calls: Vec<ShardAppend>,
     quorum: usize,
 ) -> Vec<(usize, ShardFailure)> {
     if has(Defect::AcknowledgeBelowQuorum) {
@@ -35,7 +35,7 @@ pub(super) async fn append_all(
     let mut failures = Vec::new();
     let mut answers: FuturesUnordered<_> = calls
         .into_iter()
-        .map(|Call { shard, request }| async move { (shard, request.node, append(context, request).await) })
+        .map(|ShardAppend { shard, request }| async move { (shard, request.node, append(context, request).await) })
         .collect();
     let given_up = sleep(times.append_wait_max);
     let late = sleep(times.append_wait_max);
@@ -99,11 +99,15 @@ fn failure_of(error: &PeerError) -> ShardFailure {
 }
 
 /// Returns the calls that append a group's chunks to the shards that have not failed.
-pub(super) fn calls(group: &EncodedGroup, blob: BlobId, good: impl Iterator<Item = (usize, NodeId)>) -> Vec<Call> {
+pub(super) fn calls(
+    group: &EncodedGroup,
+    blob: BlobId,
+    good: impl Iterator<Item = (usize, NodeId)>,
+) -> Vec<ShardAppend> {
     let call = |(shard, node): (usize, NodeId)| {
         let id = ShardId { blob, shard: ShardNumber(shard as u8) };
         let (first, chunks) = (group.first, group.chunks(shard));
-        Call { shard, request: AppendChunks { node, shard: id, first, chunks, trace: None } }
+        ShardAppend { shard, request: AppendChunks { node, shard: id, first, chunks, trace: None } }
     };
     good.map(call).collect()
 }

@@ -276,7 +276,10 @@ impl Drop for WrittenShards {
                 let dropping = async { context.peer(node).await?.drop_shards(node, shards).await };
                 let dropped = timeout(DROP_WAIT_MAX, dropping).await;
                 if let Err(error) = dropped.unwrap_or(Err(PeerError::TimedOut(node))) {
-                    tracing::info!(%node, %error, "cannot drop the shards of a failed write");
+                    tracing::info!(
+                        %node, %error,
+                        "cannot drop the shards of a failed write; the comparison with the metadata will"
+                    );
                 }
             });
             join_all(drops).await;

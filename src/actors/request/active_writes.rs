@@ -36,7 +36,7 @@ pub struct ActiveWrite {
 
 impl ActiveWrites {
     /// Draws the id of a new blob and registers its write. Hold the guard until the change that adopts the blob is
-    /// decided.
+    /// decided. If it is dropped earlier, the change is refused as `Fenced` at worst (`require_fresh`).
     pub fn begin(&self, ambient: &Ambient) -> ActiveWrite {
         let mut ids = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
         let time = ambient.clock.unix_ms().max(ids.floor).min(BlobId::TIME_MAX);

@@ -12,7 +12,7 @@
 
 use super::background::{Background, Chore};
 use super::context::{ClusterContext, UpkeepError};
-use super::under_way::{OtherHosts, oldest_write, other_hosts};
+use super::oldest_under_way::{OtherHosts, oldest_write, other_hosts};
 use crate::storage::meta::command::Change;
 use crate::types::{BlobId, UnixMs};
 use std::time::Duration;

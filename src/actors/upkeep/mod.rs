@@ -6,20 +6,20 @@ mod background;
 mod compactor;
 mod context;
 mod fencing;
+mod oldest_under_way;
 mod pace;
 mod prober;
 mod reclaimer;
 mod ripening;
 #[cfg(test)]
 mod tests;
-mod under_way;
 
 pub use background::{Background, Chore, LastFailure, Stop, Wake};
 pub use compactor::{Compaction, CompactionContext, CompactionError, CompactionOptions, Compactor, Step};
 pub use context::{ClusterContext, UpkeepError, look_up};
 pub use fencing::{Fenced, Fencer, Fencing, FencingOptions};
+pub use oldest_under_way::UnderWayService;
 pub use pace::Pace;
 pub use prober::{Prober, Probing};
 pub use reclaimer::{Reclaimed, Reclaimer, Reclamation, ReclamationOptions};
 pub use ripening::Ripening;
-pub use under_way::UnderWayService;

@@ -13,8 +13,8 @@
 
 use super::background::{Background, Chore};
 use super::context::{ClusterContext, UpkeepError};
+use super::oldest_under_way::{OtherHosts, oldest_read, other_hosts};
 use super::ripening::Ripening;
-use super::under_way::{OtherHosts, oldest_read, other_hosts};
 use crate::actors::request::ReadMark;
 use crate::defects::{Defect, has};
 use crate::limits::RECLAIM_GRACE;

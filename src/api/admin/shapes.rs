@@ -225,8 +225,8 @@ pub enum ChangeLayout {
     /// Removes drained nodes that hold no shards from the layout; by host, removes the host too.
     Remove {
         of: String,
-        /// True if the drive is lost for good: removal then does not wait for shards that were still to be dropped from
-        /// it.
+        /// True if the drive is gone for good: its removal is then not refused because shards are still to be dropped
+        /// from it.
         #[serde(default)]
         lost: bool,
     },

@@ -1,6 +1,6 @@
-//! Authentication of S3 requests. Each request is authenticated once, before anything else acts on it; later layers see
-//! a plain request and its `Authentication`. The signatures of browser forms are verified in `post`, those of IAM, STS
-//! and the admin API by `sigv4::Verifier`.
+//! Authentication of S3 requests. Each request is authenticated once, before its operation; only its claim, its
+//! subresources and whether it is a form are checked first. Later layers see a plain request and its `Authentication`.
+//! The signatures of browser forms are verified in `post`, those of IAM, STS and the admin API by `sigv4::Verifier`.
 
 mod claim;
 mod coverage;

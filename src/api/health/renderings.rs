@@ -22,7 +22,7 @@ const SLICE_BYTES: usize = 16 << 10;
 pub struct Renderings(Mutex<Vec<(Instant, Weak<Bytes>)>>);
 
 impl Renderings {
-    /// Returns the body of an answer: a text made now, or the last one if many are unread.
+    /// Returns the metrics as a response body: rendered now, or the last rendering if many are still being sent.
     pub fn body(&self, render: impl FnOnce() -> Bytes) -> Rendering {
         let mut kept = locked(&self.0);
         kept.retain(|(_, text)| text.strong_count() > 0);

@@ -53,7 +53,8 @@ pub struct RequestRecord {
     pub trace: Arc<RequestTrace>,
     /// The entry of the access log; `None` if this host writes no access logs.
     pub access: Option<AccessEntry>,
-    /// The traffic meter of the worker that serves the request.
+    /// Counts the request and its bytes, in both directions, for its account and bucket. `None` if the application has
+    /// no meter.
     pub meter: Option<Data<Meter>>,
     pub audit: Option<Arc<AuditLog>>,
     method: Method,

@@ -495,7 +495,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_refusal_of_a_request_counts_and_is_taken_once() {
+    fn a_request_is_answered_with_its_last_noted_error_which_is_taken_out() {
         let trace = RequestTrace::default();
         let for_s3s = refuse(&trace, Fault::NoSuchKey.into());
         assert_eq!(for_s3s.code().as_str(), "NoSuchKey");

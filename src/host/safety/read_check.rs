@@ -4,7 +4,7 @@
 
 use crate::actors::consensus::MetaHandle;
 use crate::ambient::Clock;
-use crate::limits::PROBE_EVERY;
+use crate::limits::HOST_PROBE_EVERY;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -61,7 +61,7 @@ impl ReadCheck {
             if is_read {
                 self.note_read(clock.monotonic(), applied);
             }
-            tokio::time::sleep(PROBE_EVERY).await;
+            tokio::time::sleep(HOST_PROBE_EVERY).await;
         }
     }
 

@@ -45,7 +45,7 @@ pub enum PostError {
     Io(#[from] io::Error),
 }
 
-/// The reason for which a server cannot be used.
+/// The reason why requests cannot be sent to a URL: the URL itself, or the certificates of authorities to trust.
 #[derive(Debug, thiserror::Error)]
 pub enum PostSetupError {
     #[error("{url:?} is not a usable URL: {why}")]

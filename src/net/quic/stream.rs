@@ -32,6 +32,22 @@ pub(super) enum Stage {
     Ending,
 }
 
+impl Stage {
+    /// Returns what this side does in the stage, for messages.
+    fn words(self) -> &'static str {
+        match self {
+            Self::Opening => "opening it",
+            Self::Sending => "sending",
+            Self::AwaitingAnswer => "waiting for the answer",
+            Self::ReceivingHeader => "receiving a header",
+            Self::AwaitingRoom => "waiting for room",
+            Self::ReceivingBody => "receiving a body",
+            Self::Serving => "serving the request",
+            Self::Ending => "ending it",
+        }
+    }
+}
+
 /// The reason for which a stream failed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum StreamError {
@@ -41,7 +57,7 @@ pub(super) enum StreamError {
     GivenUp(u64),
     #[error("the stream ended in the middle of a frame")]
     Truncated,
-    #[error("no progress for {} ms ({stage:?})", waited.as_millis())]
+    #[error("the stream made no progress for {} ms while {}", waited.as_millis(), stage.words())]
     Stalled { stage: Stage, waited: Duration },
     #[error(transparent)]
     Frame(#[from] FrameError),

@@ -59,7 +59,7 @@ pub const SET_ASIDE_DIR: &str = "set-aside";
 pub const RECOVERING_DIR: &str = "recovering";
 pub const LOCK_FILE: &str = "lock";
 /// A file that is written from time to time, to test whether the drive accepts writes.
-pub const PROBE_FILE: &str = "probe";
+pub const TRIAL_FILE: &str = "probe";
 
 /// The number of data and parity shards of an object, from the configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,8 +2,8 @@
 
 use super::document::{DOCUMENT_BYTES_MAX, DocumentFault, FORMAT, Identity, decode_identity};
 use super::{
-    ACME_FILE, CREDENTIALS_FILE, FOUNDING_FILE, IDENTITY_FILE, IdentityError, LOCK_FILE, PROBE_FILE, RECOVERING_DIR,
-    REJOIN_FILE, ROOT_KEY_FILE, SET_ASIDE_DIR, UNFILLED_FILE,
+    ACME_FILE, CREDENTIALS_FILE, FOUNDING_FILE, IDENTITY_FILE, IdentityError, LOCK_FILE, RECOVERING_DIR, REJOIN_FILE,
+    ROOT_KEY_FILE, SET_ASIDE_DIR, TRIAL_FILE, UNFILLED_FILE,
 };
 use crate::storage::disk::{Caching, Disk, OpenMode, read_file};
 use crate::types::Incarnation;
@@ -11,7 +11,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 /// Names that an empty drive may contain: those that a file system or an interrupted formation leaves.
-const NAMES_OF_BLANK: &[&str] = &["lost+found", LOCK_FILE, FOUNDING_FILE, PROBE_FILE];
+const NAMES_OF_BLANK: &[&str] = &["lost+found", LOCK_FILE, FOUNDING_FILE, TRIAL_FILE];
 const DRAFT_SUFFIX: &str = ".draft";
 /// Names by which a drive of a store is recognised if its identity is gone.
 const NAMES_OF_OURS: &[&str] = &[

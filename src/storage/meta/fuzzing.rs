@@ -4,9 +4,10 @@
 use super::codec::{self, Record, decode_command, decode_entry, encode_command, encode_entry};
 use super::command::{AnswerRow, Change, Command, CreateBucket};
 use super::record::{
-    AnswersRecord, BlobRef, BucketRow, CompletedRecord, Counts, DocumentRow, EventRow, FenceRecord, GarbageRow,
-    HeldRecord, HostRecord, LayoutRecord, LeftoverRow, NodeRecord, NullVersionRow, ObjectVersion, PartRow, Pick,
-    RecoveryRecord, RegisteredRecord, RemovedRecord, RepairRow, RolesRecord, SharedRow, UploadRow, Usage, VersionRow,
+    AnswersRecord, BlobRef, BucketRow, ClockRecord, CompletedRecord, Counts, DocumentRow, EventRow, FenceRecord,
+    GarbageRow, HeldRecord, HostRecord, LayoutRecord, LeftoverRow, NodeRecord, NullVersionRow, ObjectVersion, PartRow,
+    Pick, RecoveryRecord, RegisteredRecord, RemovedRecord, RepairRow, RolesRecord, SharedRow, UploadRow, Usage,
+    VersionRow,
 };
 use super::snapshot::SnapshotInstaller;
 use super::tables::{DroppedList, TABLES, key_of_version, shard_of_leftover_key, split_upload_key};
@@ -111,6 +112,7 @@ fn kinds_of_rows(data: &[u8]) {
     same_again::<AnswersRecord>(data);
     same_again::<BlobRef>(data);
     same_again::<BucketRow>(data);
+    same_again::<ClockRecord>(data);
     same_again::<CompletedRecord>(data);
     same_again::<Counts>(data);
     same_again::<DocumentRow>(data);

@@ -60,8 +60,8 @@ pub const DOCUMENTS: Table = Table("documents");
 pub const EVENTS: Table = Table("events");
 pub const SYSTEM: Table = Table("system");
 
-/// All tables. A table's index here is its number in snapshots, so that adding one requires a new snapshot version.
-/// `system` is last: its rows are installed after all others, and show that those are complete.
+/// All tables. A table's index here is its number in snapshots: after the first release, a new table needs a new
+/// snapshot version. `system` is last: its rows are installed after all others, and show that those are complete.
 pub const TABLES: &[Table] = &[
     BUCKETS,
     BUCKET_IDS,

@@ -104,7 +104,7 @@ pub enum LogRecord {
 /// The reason why bytes are not a record of this log.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RecordFault {
-    #[error("record of kind {0:?} in a Raft log")]
+    #[error("a Raft log has a record of kind {0:?}, which belongs to another log")]
     ForeignKind(RecordKind),
     #[error("record version {0} is not known to this program")]
     UnknownVersion(u8),

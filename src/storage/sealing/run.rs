@@ -14,7 +14,8 @@ use bytes::BytesMut;
 const RUN_LABEL: &[u8] = b"sherd run, version 1";
 const ENTITY_TAG_LABEL: &[u8] = b"sherd entity tag, version 1";
 
-/// The data key of an object or upload: 256 random bits for each layer.
+/// The data key of an object or upload: 256 random bits, and 256 more for the outer layer of a body that is encrypted
+/// twice (`Layout::Dual`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DataKey {
     pub(super) first: Secret,

@@ -174,7 +174,7 @@ impl<'a> Edit<'a> {
         Ok(self.touched)
     }
 
-    /// The last position that was applied or published.
+    /// Returns the last log position that the index has published, including the records of this edit.
     pub(super) fn head(&self) -> Lsn {
         self.head
     }

@@ -105,7 +105,7 @@ pub enum WalError {
     /// Refusal: the open segment cannot be released. Rotate first.
     #[error("segment {} cannot be released: it is open for appends", .segment.0)]
     SegmentOpen { segment: SegmentId },
-    #[error("corrupt record in {file} at {offset}: expected {expected}, found {found}")]
+    #[error("corrupt data in {file} at {offset}: expected {expected}, found {found}")]
     Corrupt { file: String, offset: u64, expected: String, found: String },
     #[error("{operation} {path}: {cause}")]
     Io { operation: &'static str, path: String, cause: String },

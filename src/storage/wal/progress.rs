@@ -31,7 +31,7 @@ pub struct Waiter<W> {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Event<W> {
-    /// Positions through `through` were assigned to records. `waiters` wait for some of them, in order of position.
+    /// Records up to position `through`, inclusive, were accepted. `waiters` wait for some of them, sorted by position.
     Accepted { through: Lsn, waiters: Vec<Waiter<W>> },
     /// Everything accepted through `through` was written.
     Written { through: Lsn },

@@ -217,7 +217,7 @@ impl MetaHandle {
 
     /// Waits until this host has to rejoin as another member, and returns the reason: it lost entries, a vote or its
     /// tables, or its tables are wrong, while the other hosts have all that it had. The replica has stopped then.
-    pub async fn superseded(&self) -> String {
+    pub async fn wait_until_superseded(&self) -> String {
         let mut known = self.inner.shared.superseded.subscribe();
         match known.wait_for(Option::is_some).await.map(|why| why.clone()) {
             Ok(Some(why)) => why,

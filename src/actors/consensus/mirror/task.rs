@@ -85,7 +85,8 @@ pub(super) enum Step {
         node: NodeId,
         number: AbsenceNumber,
     },
-    /// A set was written to a drive that left; or the write failed, and the pause after that is over.
+    /// The write of the mirror set to a drive that left the mirror is over. `generation` is the set's; `None` if it
+    /// failed, after `TELL_PAUSE`.
     Told {
         node: NodeId,
         number: AbsenceNumber,

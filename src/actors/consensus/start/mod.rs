@@ -35,7 +35,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
-use tables::{FoundTables, find_snapshot, find_tables};
+use tables::{FoundTables, choose_tables, find_snapshot};
 use tokio::sync::mpsc;
 
 pub use recovery::{Remains, recover_frames, recover_own, survey_recovery};
@@ -257,7 +257,7 @@ pub(super) async fn open_stores(options: &ReplicaOptions) -> Result<Stores, Star
         keep_tables(&shared, &snapshots, &found_tables).await?;
     }
     find_snapshot(&shared, &snapshots).await?;
-    let (place, tables, applied) = find_tables(options, &shared, found_tables).await?;
+    let (place, tables, applied) = choose_tables(options, &shared, found_tables).await?;
     let home = Arc::clone(&options.home);
     let mut machine = StateMachine::new(Arc::clone(&shared), snapshots.clone(), home, place, tables, applied);
     machine.restore().await.map_err(why_not_restored)?;

@@ -113,9 +113,9 @@ impl FoundTables {
     }
 }
 
-/// Returns the tables that have applied the most entries, of those that match the log, and removes all others. Makes
-/// empty tables if none match.
-pub(super) async fn find_tables(
+/// Chooses, of the tables found on the drives, those furthest along this log. Deletes the rest; makes empty ones if
+/// none match.
+pub(super) async fn choose_tables(
     options: &ReplicaOptions,
     shared: &Arc<Shared>,
     found: FoundTables,

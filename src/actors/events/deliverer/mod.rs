@@ -129,7 +129,7 @@ impl Delivery {
         let settled = self.send().await;
         self.settled += settled as u64;
         self.show();
-        self.finish().await?;
+        self.remove_settled().await?;
         Ok(match settled {
             _ if self.failures > 0 => Delivered::Nobody { failures: self.failures },
             0 if read == 0 => Delivered::Nothing,
@@ -154,7 +154,7 @@ impl Delivery {
             if taken.missed == 0 {
                 return Ok(rows);
             }
-            self.finish().await?;
+            self.remove_settled().await?;
         }
     }
 
@@ -174,9 +174,9 @@ impl Delivery {
         Ok(taken)
     }
 
-    /// Removes delivered and dropped events from the queue, if a removal is due. Removals are batched, since each is an
-    /// entry of the Raft log.
-    async fn finish(&mut self) -> Result<(), UpkeepError> {
+    /// Removes the events that were delivered or given up from the queue in the metadata, if due; in batches, since
+    /// each removal is an entry of the Raft log.
+    async fn remove_settled(&mut self) -> Result<(), UpkeepError> {
         let now = self.context.ambient.clock.monotonic();
         let through = self.window.as_ref().map_or(0, Window::through);
         let options = self.context.options;

@@ -30,7 +30,7 @@ impl Begun {
     pub fn of(row: Option<&DocumentRow>) -> Self {
         let Some(row) = row else { return Self::default() };
         documents::decode(&row.value).unwrap_or_else(|error| {
-            tracing::warn!(%error, "cannot read when inventories last ran; all of them run again");
+            tracing::warn!(%error, "the record of when inventories last ran cannot be read: all of them are due now");
             Self::default()
         })
     }

@@ -279,7 +279,7 @@ async fn garbage_is_kept_for_readers_of_other_hosts_unless_these_are_gone() {
 
 /// Tests a reader on a host that only serves S3, and that no node belongs to.
 #[actix::test]
-async fn garbage_is_kept_for_readers_of_a_host_without_drives() {
+async fn garbage_is_kept_while_a_host_without_drives_reads_it() {
     let root = tempfile::tempdir().expect("a directory");
     let cluster = cluster(root.path()).await;
     let (host, clock) = (HostId(9), cluster.hosts[0].clock.clone());

@@ -107,7 +107,7 @@ fn in_another_form(at: u64) -> Option<Remedy> {
     HeaderValue::try_from(text).ok().map(Remedy::Write)
 }
 
-/// Returns the remedies for the headers of a write: stored values that s3s does not parse, and dates of copy
+/// Returns how to treat headers of a write that s3s would refuse: text to be stored with the object, and dates in copy
 /// conditions.
 fn of_write(headers: &HeaderMap, now: Duration) -> Vec<(HeaderName, Remedy)> {
     let unread = |name: &HeaderName| headers.get(name).is_some_and(|value| !value.is_empty() && !is_read(name, value));

@@ -255,7 +255,7 @@ fn other_answers_get_cors_headers_only_if_a_rule_allows_the_request() {
 }
 
 #[test]
-fn the_announced_method_takes_precedence_over_the_requests_own() {
+fn access_control_request_method_takes_precedence_over_the_requests_method() {
     let rules = rules(vec![rule(&["GET"], &["*suffix"], &[])]);
     let answered = |announced| {
         let headers = request(&[("origin", "foo.suffix"), ("access-control-request-method", announced)]);

@@ -20,6 +20,7 @@ use s3s::{HttpResponse, S3Request, S3Response, S3Result, StdError};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+/// Answers GetObject. `head` repeats the list of response headers, with few differences: change both.
 pub async fn get(store: &Store, request: S3Request<GetObjectInput>) -> S3Result<S3Response<GetObjectOutput>> {
     let input = request.input;
     check_read(&request.headers)?;

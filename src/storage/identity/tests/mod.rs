@@ -221,7 +221,7 @@ fn replace_and_bring_back(disk: &MemoryDisk) {
 }
 
 #[test]
-fn a_replaced_drive_is_recognised_when_it_returns() {
+fn a_former_drive_that_comes_back_is_taken_back_as_returned() {
     let (disk, before) = formed();
     replace_and_bring_back(&disk);
     let host = open(&disk, &four()).unwrap();

@@ -315,7 +315,7 @@ fn tables_are_reopened_even_if_they_hold_a_failed_commit() {
 }
 
 #[test]
-fn tables_that_lack_a_successful_commit_are_not_used() {
+fn reopened_tables_that_lost_a_commit_are_refused_until_they_have_it() {
     let world = World::new();
     world.put(1).expect("commits");
     world.kv.persist().expect("persists");

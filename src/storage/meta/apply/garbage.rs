@@ -63,7 +63,7 @@ impl Applying<'_> {
                 self.counts.repairs -= 1;
             }
         }
-        self.count_held(blob.placement.iter().copied(), |held| held.placed -= 1)?;
+        self.update_held(blob.placement.iter().copied(), |held| held.placed -= 1)?;
         self.add_garbage(&blob)
     }
 
@@ -81,7 +81,7 @@ impl Applying<'_> {
         let row = GarbageRow { blob: blob.clone(), entry: self.index, pending: (0..shards).map(ShardNumber).collect() };
         self.rows.put_row(GARBAGE, &blob.id.to_be_bytes(), &row);
         self.counts.garbage += 1;
-        self.count_held(blob.placement.iter().copied(), |held| held.garbage += 1)
+        self.update_held(blob.placement.iter().copied(), |held| held.garbage += 1)
     }
 
     /// Drops a list that nothing refers to any more. Its first rows become garbage now, the rest later.
@@ -146,7 +146,7 @@ impl Applying<'_> {
             }
             row.pending.retain(|pending| *pending != shard.shard);
             let node = row.blob.placement.get(usize::from(shard.shard.0)).copied();
-            self.count_held(node, |held| held.garbage -= 1)?;
+            self.update_held(node, |held| held.garbage -= 1)?;
             if row.pending.is_empty() {
                 self.rows.remove(GARBAGE, &key);
                 self.counts.garbage -= 1;

@@ -301,8 +301,8 @@ impl Applying<'_> {
         Ok(self.held.insert(held))
     }
 
-    /// Applies a change to the shard counts of each of these nodes; once for each time that a node is listed.
-    pub(super) fn count_held(
+    /// Calls `count` with the shard counters of each node, once for each time that the node is listed.
+    pub(super) fn update_held(
         &mut self,
         nodes: impl IntoIterator<Item = NodeId>,
         count: impl Fn(&mut Held),

@@ -31,8 +31,8 @@ impl Applying<'_> {
             return Ok(false);
         }
         self.rows.put_row(BLOBS, &key, &blob);
-        self.count_held([from], |held| held.placed -= 1)?;
-        self.count_held([to], |held| held.placed += 1)?;
+        self.update_held([from], |held| held.placed -= 1)?;
+        self.update_held([to], |held| held.placed += 1)?;
         self.move_repairs(&blob, step)?;
         self.forget_leftover(to, shard)?;
         self.leave_behind(from, shard)?;
@@ -89,7 +89,7 @@ impl Applying<'_> {
         let removed = node.0 < self.layout()?.nodes_ever && !self.rows.has(NODES, &node_key(node))?;
         if !removed {
             self.rows.put_row(LEFTOVERS, &leftover_key(node, shard), &LeftoverRow { entry: self.index });
-            self.count_held([node], |held| held.leftovers += 1)?;
+            self.update_held([node], |held| held.leftovers += 1)?;
         }
         Ok(())
     }
@@ -98,7 +98,7 @@ impl Applying<'_> {
         let key = leftover_key(node, shard);
         if self.rows.has(LEFTOVERS, &key)? {
             self.rows.remove(LEFTOVERS, &key);
-            self.count_held([node], |held| held.leftovers -= 1)?;
+            self.update_held([node], |held| held.leftovers -= 1)?;
         }
         Ok(())
     }

@@ -468,7 +468,7 @@ pub enum Refusal {
     IsDeleteMarker,
     #[error("the version is locked")]
     Locked,
-    #[error("the bucket's versions cannot be locked")]
+    #[error("Object Lock is not enabled for this bucket")]
     LockNotEnabled,
     #[error("versioning cannot be suspended while versions can be locked")]
     LockNeedsVersioning,

@@ -40,7 +40,7 @@ pub struct CopyVersion {
     /// The id of the copy.
     pub id: ManifestId,
     pub headers: ObjectHeaders,
-    /// The checksum of the whole content, if the copy is to have another than its source.
+    /// The copy's checksum of the whole content. `None` keeps the source's.
     pub checksum: Option<Checksum>,
     pub traits: Traits,
     pub conditions: WriteConditions,

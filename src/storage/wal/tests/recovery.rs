@@ -220,7 +220,7 @@ fn a_log_directory_is_created_on_demand_and_survives_a_power_cut() {
 
 /// W9: records that were written but not synced when the process was killed are made durable by the replay.
 #[test]
-fn recovered_records_survive_the_next_power_cut() {
+fn records_that_a_restart_found_unsynced_survive_the_next_power_cut() {
     for seed in 0..50 {
         let disk = SimDisk::new(CAPACITY);
         let options = options(blocks(8), ReplayRule::Prefix);

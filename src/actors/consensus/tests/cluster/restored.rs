@@ -51,7 +51,7 @@ fn a_host_with_applied_entries_that_its_leader_lacks_stops_and_keeps_them() {
             // Either the leader's entries or the comparison of the replicas has shown the contradiction first.
             let why = stopped(&cluster).expect("it was just there");
             assert!(why.contains("Replicas that contradict each other"), "{why}");
-            let rejoins = cluster.at(complete).superseded().now_or_never();
+            let rejoins = cluster.at(complete).wait_until_superseded().now_or_never();
             assert_eq!(rejoins, None, "the host alone holds acknowledged changes, and does not give them up by itself");
             let view = cluster.at(complete).local_view().expect("its tables stay");
             for id in 0..8 {
@@ -91,7 +91,7 @@ fn a_host_put_back_to_an_older_state_stops_and_nothing_is_lost() {
             cluster.until("it is out of service", |cluster| stopped(cluster).is_some()).await;
             let why = stopped(&cluster).expect("it was just there");
             assert!(why.contains("put back to an older state"), "{why}");
-            let rejoins = cluster.at(restored).superseded().now_or_never();
+            let rejoins = cluster.at(restored).wait_until_superseded().now_or_never();
             assert_eq!(rejoins, Some(why), "the host has to rejoin, as it holds nothing that the others lack");
             cluster.stop(restored).await;
             if let Some(away) = away {

@@ -73,7 +73,7 @@ fn a_host_whose_tables_differ_from_a_majority_stops_and_rejoins() {
             cluster.until("it is out of service", |cluster| stopped(cluster).is_some()).await;
             let why = stopped(&cluster).expect("it was just there");
             assert!(why.contains("the metadata tables of this host were not those of hosts"), "{why}");
-            assert_eq!(cluster.at(damaged).superseded().now_or_never(), Some(why), "the host has to rejoin");
+            assert_eq!(cluster.at(damaged).wait_until_superseded().now_or_never(), Some(why), "the host has to rejoin");
             put_until_done(&cluster.at(others[0]), bucket, "later", 9).await;
             for other in &others {
                 assert!(tables_differ(&cluster, *other, damaged), "{other:?} was told");
@@ -119,7 +119,7 @@ fn an_entry_that_fails_twice_on_one_host_stops_only_that_host() {
             cluster.until("it is out of service", |cluster| stopped(cluster).is_some()).await;
             let why = stopped(&cluster).expect("it was just there");
             assert!(why.contains("on cannot be applied, not even to rebuilt tables"), "{why}");
-            assert_eq!(cluster.at(ill).superseded().now_or_never(), None, "an operator decides");
+            assert_eq!(cluster.at(ill).wait_until_superseded().now_or_never(), None, "an operator decides");
             for other in &others {
                 put_until_done(&cluster.at(*other), bucket, "later", 10).await;
                 assert_eq!(cluster.at(*other).status().out_of_service, None);

@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn an_append_cannot_choose_another_encryption_than_the_objects() {
+    fn an_append_that_asks_for_encryption_of_a_plain_object_is_refused() {
         let plain = |pairs: &[(&'static str, &'static str)]| key_of_append(&headers(pairs), None);
         assert_eq!(plain(&[]), Ok(None));
         for method in ["AES256", "aws:kms"] {

@@ -186,7 +186,7 @@ impl Applying<'_> {
         if let Some(head) = head {
             self.adopt_blob(head)?;
         }
-        let list = self.list_of_parts(&old.manifest, &append)?;
+        let list = self.own_list_of_parts(&old.manifest, &append)?;
         let part = PartRow {
             number: append.number,
             offset_bytes: old.manifest.size_bytes,
@@ -215,9 +215,9 @@ impl Applying<'_> {
         Ok(Reply::ObjectPut { object: Box::new(object) })
     }
 
-    /// Returns a list of the object's parts to which no other object refers. Creates it if the object has no list, and
-    /// copies it if others refer to it.
-    fn list_of_parts(&mut self, standing: &Manifest, append: &AppendObject) -> KvResult<ManifestId> {
+    /// Returns the id of a list of parts that belongs to this object alone: its own; a copy, if other objects share it;
+    /// a new one with its present bytes as first part, if it has none.
+    fn own_list_of_parts(&mut self, standing: &Manifest, append: &AppendObject) -> KvResult<ManifestId> {
         let first = match (&standing.body, standing.parts(), &append.head) {
             (_, Some((list, _)), _) if self.rows.has(SHARED, &Shared::Parts(list).key())? => {
                 return self.list_of_its_own(list, append.id);

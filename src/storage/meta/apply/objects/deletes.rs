@@ -33,6 +33,8 @@ impl Applying<'_> {
         }
     }
 
+    /// Deletes the current object, or hides it behind a delete marker. It needs no lock check: a lock needs
+    /// `Versioning::Enabled` (`set_bucket`), and then nothing is removed.
     fn delete_current(&mut self, bucket: &BucketRow, delete: DeleteVersion) -> Decided<Deletion> {
         let DeleteVersion { key, conditions, owner, salt, event, .. } = delete;
         let id = bucket.bucket.id;

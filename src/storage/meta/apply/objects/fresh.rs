@@ -69,7 +69,7 @@ impl Applying<'_> {
             self.rows.put_row(REPAIRS, &repair_key(blob.id, shard), &row);
             self.counts.repairs += 1;
         }
-        self.count_held(blob.placement.iter().copied(), |held| held.placed += 1)
+        self.update_held(blob.placement.iter().copied(), |held| held.placed += 1)
     }
 
     pub(in super::super) fn raise_fence(&mut self, below: BlobId) -> KvResult<Reply> {
