@@ -577,11 +577,28 @@ fn named_files(line: &str) -> impl Iterator<Item = &str> {
     quoted.filter(is_ours)
 }
 
+/// Returns the short names of Rust files in a row of a table that lie in none of the folders of the files which the row
+/// names in full. A row that names no file in full is not looked at.
+fn misplaced_short_names(line: &str) -> Vec<&str> {
+    let named: Vec<&str> = named_files(line).collect();
+    if !line.starts_with('|') || named.is_empty() {
+        return Vec::new();
+    }
+    let folder = |name: &&str| {
+        let path = root().join(name);
+        if path.is_dir() { path } else { path.parent().expect("a file is in a folder").to_owned() }
+    };
+    let folders: Vec<PathBuf> = named.iter().map(folder).collect();
+    let is_short = |name: &&str| name.ends_with(".rs") && !named.contains(name);
+    let quoted = line.split('`').skip(1).step_by(2).filter(is_short);
+    quoted.filter(|name| !folders.iter().any(|folder| folder.join(name).exists())).collect()
+}
+
 /// Checks that the files which a document names exist.
 fn check_named_files(document: &File) -> Vec<String> {
     let mut found = Vec::new();
     for (at, line, _) in document_lines(&document.text).filter(|(.., in_code)| !in_code) {
-        let absent = named_files(line).filter(|name| !root().join(name).exists());
+        let absent = named_files(line).filter(|name| !root().join(name).exists()).chain(misplaced_short_names(line));
         found.extend(absent.map(|name| format!("{}:{at}: there is no {name}", document.path)));
     }
     found
@@ -640,6 +657,8 @@ fn a_planted_violation_in_a_document_is_caught() {
         "# `A` heading, here\n[a](README.md) [b](../README.md#test) [c](#a-heading-here) [d](https://example.org/x)";
     assert_eq!(complaints(whole), 0);
     assert_eq!(complaints("`src/lib.rs`, `tests/tidy.rs [NAME]`, `absent.rs`"), 0);
+    assert_eq!(complaints("| `src/lib.rs`, `main.rs`; `src/net`, `frame.rs` | its `absent.rs` |"), 1);
+    assert_eq!(complaints("| a line | `absent.rs` |"), 0);
     assert_eq!(complaints("```sh\n[a](absent.md)\n```"), 0);
 }
 
