@@ -7,8 +7,12 @@ use super::{LogOptions, ReplayRule, ScannedRecord, WalError};
 use crate::limits::{LOG_BATCH_BYTES_MAX, LOG_FREE_SEGMENTS_MAX};
 use crate::storage::disk::{Caching, Disk, OpenMode, create_dir_durably, rewrite_and_sync};
 use crate::types::{Lsn, SegmentId};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+/// The least size of a file in which any batch fits.
+const USABLE_BYTES_MIN: u32 = 2 * BLOCK + LOG_BATCH_BYTES_MAX as u32;
 
 /// The position at which appends continue after a replay.
 #[derive(Clone, Debug)]
@@ -65,7 +69,8 @@ pub fn open_log(
     disk.sync_dir(&options.dir).map_err(|cause| WalError::io("sync directory", &options.dir, &cause))?;
     let tag = log_tag(&options.identity);
     let mut rot = check_headers(&disk, &options, &found.segments, replay_from)?;
-    let next_id = found.segments.last().map_or(SegmentId(1), |last| SegmentId(last.id().0 + 1));
+    let last_id = found.segments.last().map(|last| last.id()).max(found.last_set_aside);
+    let next_id = last_id.map_or(SegmentId(1), |last| SegmentId(last.0 + 1));
     let mut replayed = Replay::new(&found.segments, tag, &options, replay_from).run(visit)?;
     if remove_cut_segments(disk.as_ref(), &options, &mut found.segments, &replayed)? {
         replayed = Replay::new(&found.segments, tag, &options, replay_from).run(&mut |_| ())?;
@@ -74,7 +79,7 @@ pub fn open_log(
     rot.extend(replayed.rot.iter().cloned());
     rot.sort_by_key(|spot| spot.at);
     let mut segments = found.segments;
-    let ready = take_empty(&mut segments, replayed.clear_from.segment())?;
+    let ready = take_empty(&mut segments, replayed.clear_from.segment(), &options)?;
     let resumption = Resumption {
         open: open_segment(&segments, &replayed)?,
         ready,
@@ -88,13 +93,14 @@ pub fn open_log(
 
 struct FoundFiles {
     segments: Vec<Arc<Segment>>,
+    last_set_aside: Option<SegmentId>,
     free: Vec<PathBuf>,
 }
 
 /// Sorts the files by role. Removes drafts, and free files that are superfluous or have the wrong size.
 fn find_files(disk: &Arc<dyn Disk>, options: &LogOptions) -> Result<FoundFiles, WalError> {
     let names = disk.list(&options.dir).map_err(|cause| WalError::io("list", &options.dir, &cause))?;
-    let mut found = FoundFiles { segments: Vec::new(), free: Vec::new() };
+    let mut found = FoundFiles { segments: Vec::new(), last_set_aside: None, free: Vec::new() };
     for name in names {
         let path = options.dir.join(&name);
         match file_role(&name) {
@@ -107,6 +113,7 @@ fn find_files(disk: &Arc<dyn Disk>, options: &LogOptions) -> Result<FoundFiles, 
             FileRole::Free | FileRole::Draft => {
                 disk.remove(&path).map_err(|cause| WalError::io("remove", &path, &cause))?
             }
+            FileRole::SetAside(id) => found.last_set_aside = found.last_set_aside.max(Some(id)),
             FileRole::Foreign => {
                 tracing::warn!(path = %path.display(), "a file in the log's directory is not part of the log and is ignored")
             }
@@ -175,10 +182,45 @@ fn remove_cut_segments(
     let cut = segments.split_off(segments.partition_point(|segment| segment.id() <= last));
     for segment in cut.iter().rev() {
         tracing::info!(path = %segment.path().display(), "a segment behind the end of the log is removed");
-        disk.remove(segment.path()).map_err(|cause| WalError::io("remove", segment.path(), &cause))?;
+        segment.remove()?;
     }
     disk.sync_dir(&options.dir).map_err(|cause| WalError::io("sync directory", &options.dir, &cause))?;
     Ok(!cut.is_empty())
+}
+
+/// Sets aside the segments behind the first damage of a log, at which a salvage cuts it. They would be replayed once the
+/// segment that records the cut is released. `options` has `ReplayRule::Salvage`.
+pub fn set_aside_after_damage(disk: &Arc<dyn Disk>, options: &LogOptions) -> Result<(), WalError> {
+    let segments = find_segments(disk, options)?;
+    let replayed = Replay::new(&segments, log_tag(&options.identity), options, Lsn(0)).run(&mut |_| ())?;
+    let (last, clear_from) = (replayed.content_end.segment(), replayed.clear_from.segment());
+    let is_behind = |segment: &&Arc<Segment>| last < segment.id() && segment.id() <= clear_from;
+    let behind: Vec<_> = segments.iter().filter(is_behind).filter(|_| replayed.is_torn).collect();
+    if behind.is_empty() {
+        return Ok(());
+    }
+    for segment in behind.into_iter().rev() {
+        tracing::warn!(path = %segment.path().display(), "a segment behind the damage of the log is set aside");
+        segment.set_aside()?;
+    }
+    disk.sync_dir(&options.dir).map_err(|cause| WalError::io("sync directory", &options.dir, &cause))
+}
+
+/// Returns the segments of a log, in order; none where there is no directory.
+pub(super) fn find_segments(disk: &Arc<dyn Disk>, options: &LogOptions) -> Result<Vec<Arc<Segment>>, WalError> {
+    let names = match disk.list(&options.dir) {
+        Ok(names) => names,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(WalError::io("list", &options.dir, &error)),
+    };
+    let mut segments = Vec::new();
+    for name in names {
+        if let FileRole::Segment(id) = file_role(&name) {
+            segments.push(Arc::new(Segment::found(Arc::clone(disk), &options.dir, id)?));
+        }
+    }
+    segments.sort_by_key(|segment| segment.id());
+    Ok(segments)
 }
 
 /// Rewrites the records that no sync is known to have covered. They are part of the log from now on, so the next power
@@ -211,9 +253,19 @@ fn was_cut(replayed: &Replayed) -> bool {
 }
 
 /// Removes the empty segments after `last`, in which the log ends, from `segments`, and returns them opened for
-/// writing.
-fn take_empty(segments: &mut Vec<Arc<Segment>>, last: SegmentId) -> Result<Vec<Arc<Segment>>, WalError> {
-    let empty = segments.split_off(segments.partition_point(|segment| segment.id() <= last));
+/// writing. The files of those that were cut short, as a repair of the file system may leave them, are removed, and of
+/// all after the first of them.
+fn take_empty(
+    segments: &mut Vec<Arc<Segment>>,
+    last: SegmentId,
+    options: &LogOptions,
+) -> Result<Vec<Arc<Segment>>, WalError> {
+    let mut empty = segments.split_off(segments.partition_point(|segment| segment.id() <= last));
+    let usable = empty.iter().take_while(|segment| segment.file_bytes() >= USABLE_BYTES_MIN.min(options.segment_bytes));
+    let short = empty.split_off(usable.count());
+    for segment in short.iter().rev() {
+        segment.remove()?;
+    }
     empty.iter().map(|segment| reopen_writable(segment)).collect()
 }
 

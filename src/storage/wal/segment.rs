@@ -19,6 +19,7 @@ use std::sync::{Arc, OnceLock};
 const SEGMENT_SUFFIX: &str = ".seg";
 const DRAFT_SUFFIX: &str = ".new";
 const FREE_SUFFIX: &str = ".free";
+const SET_ASIDE_SUFFIX: &str = ".cut";
 
 /// The role of a file in a log's directory, by its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +29,8 @@ pub(super) enum FileRole {
     Free,
     /// An unfinished segment, left by a crash.
     Draft,
+    /// A segment behind the damage at which a salvage cut the log, kept for whoever wants to look at it.
+    SetAside(SegmentId),
     Foreign,
 }
 
@@ -43,6 +46,8 @@ pub(super) fn file_role(name: &str) -> FileRole {
         FileRole::Free
     } else if number(DRAFT_SUFFIX).is_some() {
         FileRole::Draft
+    } else if let Some(id) = number(SET_ASIDE_SUFFIX) {
+        FileRole::SetAside(SegmentId(id))
     } else {
         FileRole::Foreign
     }
@@ -64,6 +69,17 @@ pub struct Segment {
 }
 
 impl Segment {
+    /// Renames the segment's file, so that it is not part of the log any more. The caller syncs the directory.
+    pub(super) fn set_aside(&self) -> Result<(), WalError> {
+        let to = self.path.with_extension(&SET_ASIDE_SUFFIX[1..]);
+        self.disk.rename(&self.path, &to).map_err(|cause| WalError::io("set aside", &self.path, &cause))
+    }
+
+    /// Removes the segment's file. The caller syncs the directory.
+    pub(super) fn remove(&self) -> Result<(), WalError> {
+        self.disk.remove(&self.path).map_err(|cause| WalError::io("remove", &self.path, &cause))
+    }
+
     /// Makes the value of a segment that is in the log's directory.
     pub(super) fn found(disk: Arc<dyn Disk>, dir: &Path, id: SegmentId) -> Result<Self, WalError> {
         let path = named(dir, id, SEGMENT_SUFFIX);

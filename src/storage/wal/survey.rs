@@ -2,14 +2,12 @@
 //! reports its bad spots.
 
 use super::format::log_tag;
-use super::open::check_headers;
+use super::open::{check_headers, find_segments};
 use super::recovery::CorruptSpot;
 use super::recovery::Replay;
-use super::segment::{FileRole, Segment, file_role};
 use super::{LogOptions, ScannedRecord, WalError};
 use crate::storage::disk::Disk;
 use crate::types::Lsn;
-use std::io;
 use std::sync::Arc;
 
 /// The positions of a log at which a record is expected and none is valid.
@@ -29,18 +27,7 @@ pub fn survey_log(
     options: &LogOptions,
     visit: &mut dyn FnMut(ScannedRecord),
 ) -> Result<BadSpots, WalError> {
-    let names = match disk.list(&options.dir) {
-        Ok(names) => names,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BadSpots::default()),
-        Err(error) => return Err(WalError::io("list", &options.dir, &error)),
-    };
-    let mut segments = Vec::new();
-    for name in names {
-        if let FileRole::Segment(id) = file_role(&name) {
-            segments.push(Arc::new(Segment::found(Arc::clone(disk), &options.dir, id)?));
-        }
-    }
-    segments.sort_by_key(|segment| segment.id());
+    let segments = find_segments(disk, options)?;
     let mut rot = check_headers(disk, options, &segments, Lsn(0))?;
     let replayed = Replay::new(&segments, log_tag(&options.identity), options, Lsn(0)).run(visit)?;
     rot.extend(replayed.rot);

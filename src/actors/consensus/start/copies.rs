@@ -199,6 +199,12 @@ fn open_found(opener: &CopyOpener, drive: &ReplicaDrive) -> Option<Result<FoundC
     }
 }
 
+/// Creates empty copies of the log of a host whose copies are all gone.
+pub(super) async fn begin_anew(options: &ReplicaOptions) -> Result<SelectedCopies, StartError> {
+    let members = options.drives.iter().map(|drive| drive.node).take(options.copies_wanted.max(1)).collect();
+    begin(options, MirrorSet::salvaged(options.host, members, options.ambient.clock.unix_ms())).await
+}
+
 /// Creates the first copies of a host's log.
 async fn begin(options: &ReplicaOptions, set: MirrorSet) -> Result<SelectedCopies, StartError> {
     let mut failed = Vec::new();
@@ -232,7 +238,8 @@ async fn merge_copies(
     mut copies: BTreeMap<NodeId, FoundCopy>,
     refused: ChoiceError,
 ) -> Result<SelectedCopies, StartError> {
-    copies.retain(|_, copy| copy.recovered.is_err());
+    let whole: Vec<FoundCopy> = copies.extract_if(.., |_, copy| copy.recovered.is_ok()).map(|(_, copy)| copy).collect();
+    close_all(whole.into_iter()).await;
     match MergedCopies::read(options, &opener(options), copies.keys().copied().collect()) {
         Ok(merged) => {
             tracing::warn!(why = %refused, "the copies of the metadata log are damaged and complement each other; they are rewritten");

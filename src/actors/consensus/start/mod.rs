@@ -28,8 +28,8 @@ use actix::Actor;
 use copies::{select_copies, settle};
 use openraft::errors::{InitializeError, RaftError};
 use openraft::{BasicNode, Config, Raft};
-use recovery::vote_where_none_was;
-use salvage::keep_tables;
+use recovery::vote_as_of_the_snapshot;
+use salvage::{keep_tables, select_to_salvage};
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
@@ -247,9 +247,14 @@ pub async fn start(options: ReplicaOptions) -> Result<MetaHandle, StartError> {
 }
 
 pub(super) async fn open_stores(options: &ReplicaOptions) -> Result<Stores, StartError> {
-    let selected = select_copies(options).await?;
-    let found_tables = FoundTables::open(options);
-    let selected = if options.salvages { selected } else { selected.check_tail(options, &found_tables).await? };
+    let (selected, found_tables) = match options.salvages {
+        true => select_to_salvage(options).await?,
+        false => {
+            let selected = select_copies(options).await?;
+            let tables = FoundTables::open(options);
+            (selected.check_tail(options, &tables).await?, tables)
+        }
+    };
     let shared = settle(options, selected).await?;
     let (mirror, inbox) = mpsc::unbounded_channel();
     let snapshots = SnapshotStore::new(Arc::clone(&shared), mirror.clone());
@@ -265,7 +270,7 @@ pub(super) async fn open_stores(options: &ReplicaOptions) -> Result<Stores, Star
     shared.want_copies(options.copies_wanted);
     tokio::spawn(Mirror::new(Arc::clone(&shared), snapshots.clone(), inbox, progress).run());
     let mut log = LogStore::new(Arc::clone(&shared), mirror.clone());
-    vote_where_none_was(&shared, &snapshots, &mut log).await?;
+    vote_as_of_the_snapshot(&shared, &snapshots, &mut log).await?;
     Ok(Stores { shared, snapshots, mirror, log, machine })
 }
 

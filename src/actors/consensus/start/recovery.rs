@@ -236,17 +236,19 @@ async fn begin(mut made: Made, new: ReplicaOptions) -> Result<MetaHandle, StartE
     start(new).await
 }
 
-/// Saves a vote in the term of the snapshot's last entry, if the log has no vote: the log of a group that was formed
-/// anew begins with a snapshot, and a leader of an earlier term would give its entries earlier positions. Does nothing
-/// on other hosts: one that has received a snapshot has a vote, for the leader that sent it.
-pub(super) async fn vote_where_none_was(
+/// Saves a vote in the term of the snapshot's last entry, if the log has none or an earlier one: a leader of an earlier
+/// term would give its entries earlier positions. The log of a group that was formed anew begins with a snapshot, and a
+/// log that was salvaged may have lost its last votes. Does nothing on other hosts: one that has received a snapshot has
+/// a vote, for the leader that sent it.
+pub(super) async fn vote_as_of_the_snapshot(
     shared: &Shared,
     snapshots: &SnapshotStore,
     log: &mut LogStore,
 ) -> Result<(), StartError> {
-    let has_voted = shared.index().standing().ballot.is_some();
-    if let Some(standing) = snapshots.standing().filter(|_| !has_voted) {
-        let term = standing.at.leader_id.term;
+    let voted = shared.index().standing().ballot.map(|ballot| ballot.term);
+    if let Some(term) =
+        snapshots.standing().map(|standing| standing.at.leader_id.term).filter(|term| voted < Some(*term))
+    {
         log.save_vote(&vote_of(Ballot { term, node: shared.host, committed: false })).await?;
     }
     Ok(())

@@ -2,13 +2,13 @@
 //! would be lost, and keeps the rest. The log is cut at its damage; if the tables have applied later entries, a
 //! snapshot is made of them.
 
-use super::copies::select_copies;
+use super::copies::{SelectedCopies, begin_anew, select_copies};
 use super::tables::FoundTables;
 use super::{Forming, ReplicaOptions, StartError};
-use crate::actors::consensus::shared::Shared;
+use crate::actors::consensus::shared::{ReplicaDrive, Shared};
 use crate::actors::consensus::state::{SnapshotStore, newest_on};
-use crate::storage::raft_log::{LogRecord, Position};
-use crate::storage::wal::{LogOptions, ReplayRule, ScannedRecord, WalError, survey_log};
+use crate::storage::raft_log::LogRecord;
+use crate::storage::wal::{LogOptions, ReplayRule, ScannedRecord, WalError, set_aside_after_damage, survey_log};
 use std::fmt;
 use std::io;
 
@@ -69,9 +69,15 @@ pub async fn survey_salvage(options: &ReplicaOptions) -> Result<Salvage, Salvage
         Err(error) => error.to_string(),
     };
     let cut = ReplicaOptions { salvages: true, ..options.clone() };
-    let selected = select_copies(&cut).await?;
-    let mut kept: Vec<Position> = selected.last().into_iter().collect();
-    selected.close().await;
+    let mut kept = Vec::new();
+    match select_copies(&cut).await {
+        Ok(selected) => {
+            kept.extend(selected.last());
+            selected.close().await;
+        }
+        Err(error) if goes_on_without_log(options, &tables, &error) => {}
+        Err(error) => return Err(error.into()),
+    }
     kept.extend(tables.furthest().and_then(|(_, at)| at.applied.at));
     for drive in &options.drives {
         kept.extend(newest_on(&drive.clone().into_idle()).map(|(at, ..)| at));
@@ -80,18 +86,51 @@ pub async fn survey_salvage(options: &ReplicaOptions) -> Result<Salvage, Salvage
     Ok(Salvage { damage, kept, known: last_known(options)?.max(kept) })
 }
 
+/// Selects the copies of the log, each cut at its damage. Where no drive has a copy, makes empty ones, which the tables
+/// are ahead of.
+pub(super) async fn select_to_salvage(options: &ReplicaOptions) -> Result<(SelectedCopies, FoundTables), StartError> {
+    for drive in &options.drives {
+        let log = log_options(options, drive, ReplayRule::Salvage);
+        set_aside_after_damage(&drive.disk, &log).map_err(io::Error::other)?;
+    }
+    let selected = select_copies(options).await;
+    let tables = FoundTables::open(options);
+    match selected {
+        Err(error) if goes_on_without_log(options, &tables, &error) => Ok((begin_anew(options).await?, tables)),
+        selected => Ok((selected?, tables)),
+    }
+}
+
+/// Returns whether nothing is left of the log, and tables are.
+fn goes_on_without_log(options: &ReplicaOptions, tables: &FoundTables, error: &StartError) -> bool {
+    error.has_lost_the_log()
+        && tables.furthest().is_some()
+        && !options.drives.iter().any(|drive| has_records(options, drive))
+}
+
+/// Returns whether the copy on a drive has a record, or may have one.
+fn has_records(options: &ReplicaOptions, drive: &ReplicaDrive) -> bool {
+    let mut any = false;
+    let log = log_options(options, drive, ReplayRule::EveryValid);
+    survey_log(&drive.disk, &log, &mut |_| any = true).is_err() || any
+}
+
 /// The greatest index of any whole entry on any drive.
 fn last_known(options: &ReplicaOptions) -> Result<Option<u64>, WalError> {
     let mut last: Option<u64> = None;
     for drive in &options.drives {
-        let dir = drive.clone().into_idle().log_dir();
-        let log = LogOptions::meta(dir, options.cluster, drive.node, options.ambient.clone(), options.pool.clone());
-        let log = LogOptions { replay: ReplayRule::EveryValid, segment_bytes: options.segment_bytes, ..log };
+        let log = log_options(options, drive, ReplayRule::EveryValid);
         survey_log(&drive.disk, &log, &mut |ScannedRecord { kind, body, .. }| {
             last = last.max(LogRecord::decode(kind, &body).ok().and_then(|record| record.index()));
         })?;
     }
     Ok(last)
+}
+
+fn log_options(options: &ReplicaOptions, drive: &ReplicaDrive, replay: ReplayRule) -> LogOptions {
+    let dir = drive.clone().into_idle().log_dir();
+    let log = LogOptions::meta(dir, options.cluster, drive.node, options.ambient.clone(), options.pool.clone());
+    LogOptions { replay, segment_bytes: options.segment_bytes, ..log }
 }
 
 /// Makes a snapshot of the tables, if they have applied entries beyond the end of the log.

@@ -15,6 +15,8 @@ use std::time::Duration;
 
 pub(super) const BLOCK: usize = 4096;
 const OBJECTS: u128 = 5;
+/// The number of objects whose changes fill several segments.
+const OF_MANY: u128 = 150;
 const LOG: &str = "/drive/meta/log";
 
 pub(super) fn simulate(test: impl Future<Output = ()>) {
@@ -243,6 +245,47 @@ fn a_salvage_keeps_the_entries_that_the_tables_have_applied() {
         }
         let whole = survey_salvage(&world.options(false)).await.expect_err("there is no damage any more");
         assert!(matches!(whole, SalvageError::Whole), "{whole}");
+    });
+}
+
+/// Tests that a salvage leaves a log that starts again and again, where whole segments were behind the damage, and where
+/// nothing is left of the log.
+#[test]
+fn a_salvaged_store_starts_again_after_damage_before_whole_segments_or_without_a_log() {
+    simulate(async {
+        for is_gone in [false, true] {
+            let world = World::new(1, 1);
+            let meta = start(world.options(true)).await.expect("the replica starts");
+            let bucket = create_bucket(&meta, "b").await;
+            for id in 0..OF_MANY {
+                put_ok(&meta, bucket, &format!("key-{id}"), id).await;
+            }
+            meta.shutdown().await;
+            let disk = world.disks[0].power_cut(1);
+            let mut names = disk.list(LOG.as_ref()).expect("listed");
+            names.sort();
+            assert!(names.len() > 3, "{names:?}");
+            match is_gone {
+                true => names.iter().for_each(|name| disk.remove(&PathBuf::from(LOG).join(name)).expect("a file")),
+                false => disk.corrupt(&PathBuf::from(LOG).join(&names[1]), 64 << 10, 1).expect("a stored file"),
+            }
+            let world = World { disks: vec![disk], home: Arc::clone(&world.home), ..World::new(2, 1) };
+            let refused = start(world.options(false)).await.err().expect("the log is damaged");
+            assert!(refused.to_string().contains("run sherd salvage"), "{refused}");
+            let found = survey_salvage(&world.options(false)).await.expect("there is something to salvage");
+            assert!(found.to_string().contains("lost: nothing"), "{found}");
+            assert!(start(world.options(false)).await.is_err(), "a survey changes nothing");
+            for round in 0..4 {
+                let salvages = round == 0;
+                let meta = start(ReplicaOptions { salvages, ..world.options(false) }).await.expect("it starts");
+                for id in (0..OF_MANY).chain(1000..1000 + round) {
+                    assert_eq!(id_of(&meta, bucket, &format!("key-{id}")).await, Some(id), "round {round}");
+                }
+                put_ok(&meta, bucket, &format!("key-{}", 1000 + round), 1000 + round).await;
+                assert!(meta.snapshot_now().await, "entries are purged, and segments released");
+                meta.shutdown().await;
+            }
+        }
     });
 }
 

@@ -346,3 +346,19 @@ fn a_segment_whose_name_was_not_synced_keeps_later_appends() {
         assert_eq!(numbers(&found), [1], "seed {seed}");
     }
 }
+
+/// A repair of the file system may leave the empty segments of a log shorter than they were made.
+#[test]
+fn empty_segments_that_were_cut_short_are_not_used() {
+    for (bytes, usable) in [(blocks(32), 1), (blocks(2), 0)] {
+        let disk = SimDisk::new(CAPACITY);
+        let whole = options(blocks(32), ReplayRule::Prefix);
+        let (mut log, ..) = Writer::open(&disk, &whole);
+        log.append(&[record(1, 100)]);
+        let short = options(bytes, ReplayRule::Prefix);
+        drop(super::prepare_segment(&disk.handle(), &short, SegmentId(2), None).expect("an empty segment"));
+        let (_, opened, found) = Writer::open(&disk, &whole);
+        assert_eq!((numbers(&found), opened.resumption.ready.len()), (vec![1], usable));
+        assert_eq!(disk.exists(&path(2)).expect("asked"), usable == 1);
+    }
+}
