@@ -17,6 +17,8 @@ pub const GET_STRIPES_AHEAD: usize = 4;
 
 /// The longest file that a setting names.
 pub const SETTING_FILE_BYTES_MAX: u64 = 16 << 20;
+/// The time within which such a file has to be read.
+pub const SETTING_FILE_WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// The time within which a request that cannot be served is refused: the sum of its waits, for admission or the
 /// metadata and then for an append, a change or a read.

@@ -12,8 +12,9 @@ use crate::metrics;
 use crate::storage::disk::{Caching, CallKind, Disk, OpenMode, Space};
 use crate::storage::identity::TRIAL_FILE;
 use crate::storage::shard_index::ShardIndex;
+use crate::storage::wal::segment_name;
 use crate::types::{Incarnation, NodeId};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
@@ -74,8 +75,8 @@ fn hide(node: NodeId) {
 #[derive(Debug)]
 struct Look {
     identity: io::Result<Incarnation>,
-    /// A directory of the drive that existed at an earlier look and is missing now.
-    gone: Option<&'static str>,
+    /// A directory of the drive that existed at an earlier look and is missing now, or the file of a segment.
+    gone: Option<String>,
     space: io::Result<Space>,
     /// False if the log cannot make another segment.
     has_room: bool,
@@ -115,7 +116,7 @@ impl Judge {
             verdict.level = Some(level);
             self.level = level;
         }
-        let gone = look.gone.map(|name| format!("its directory {name} is gone"));
+        let gone = look.gone.as_ref().map(|name| format!("its {name} is gone"));
         let identity = self.judge_identity(expected, &look.identity);
         verdict.lost = look.log_failed.clone().or(identity).or(gone);
         match &look.written {
@@ -361,7 +362,7 @@ impl Watch {
         let look = Look {
             written: written.filter(|written| !written.as_ref().is_err_and(|error| is_full(error.kind()))),
             identity,
-            gone: self.directory_that_is_gone(),
+            gone: self.directory_that_is_gone().or_else(|| is_due.then(|| self.segment_that_is_gone()).flatten()),
             space: drive.disk.space(&drive.dir),
             has_room: log.has_room,
             log_failed: log.out_of_service,
@@ -382,17 +383,33 @@ impl Watch {
 
     /// Returns a directory that was deleted while the process runs. Writes to its open files still succeed, but are
     /// lost at the next start.
-    fn directory_that_is_gone(&self) -> Option<&'static str> {
+    fn directory_that_is_gone(&self) -> Option<String> {
         let drive = &self.drive;
-        DIRECTORIES.iter().zip(&self.seen).find_map(|(name, seen)| match drive.disk.exists(&drive.dir.join(name)) {
-            Ok(true) => {
-                seen.store(true, Ordering::Relaxed);
-                None
+        let gone = DIRECTORIES.iter().zip(&self.seen).find_map(|(name, seen)| {
+            match drive.disk.exists(&drive.dir.join(name)) {
+                Ok(true) => {
+                    seen.store(true, Ordering::Relaxed);
+                    None
+                }
+                Ok(false) => seen.load(Ordering::Relaxed).then_some(*name),
+                // A drive that cannot be read is noticed by its identity.
+                Err(_) => None,
             }
-            Ok(false) => seen.load(Ordering::Relaxed).then_some(*name),
-            // A drive that cannot be read is noticed by its identity.
-            Err(_) => None,
-        })
+        });
+        gone.map(|name| format!("directory {name}"))
+    }
+
+    /// Returns a segment of the log of shards whose file was deleted while the process runs, which reads and writes it
+    /// as long as it has it open.
+    fn segment_that_is_gone(&self) -> Option<String> {
+        let drive = &self.drive;
+        let segments = || drive.log.segments().into_iter().map(|segment| segment.id).collect::<BTreeSet<_>>();
+        let before = segments();
+        let names: BTreeSet<String> = drive.disk.list(&drive.dir.join("shards")).ok()?.into_iter().collect();
+        // Segments come and go meanwhile.
+        let known = segments().into_iter().filter(|id| before.contains(id)).map(segment_name);
+        let gone = known.into_iter().find(|name| !names.contains(name))?;
+        Some(format!("file shards/{gone}"))
     }
 
     /// Writes and syncs the trial file: a drive may answer reads from memory while every write hangs or fails.

@@ -22,7 +22,7 @@ pub use open::{OpenedLog, Resumption, open_log, set_aside_after_damage};
 pub use options::{Durability, LogIdentity, LogKind, LogOptions, ReplayRule};
 pub use read::{SegmentCheck, SegmentScan, check_segment, read_many, read_record, scan_segment};
 pub use recovery::{CorruptSpot, LostRecord};
-pub use segment::{Segment, SegmentTable, prepare_segment, retire_segment};
+pub use segment::{Segment, SegmentTable, prepare_segment, retire_segment, segment_name};
 pub use survey::{BadSpots, survey_log};
 
 use crate::limits::RECORD_BODY_BYTES_MAX;

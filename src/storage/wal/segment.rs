@@ -53,6 +53,11 @@ pub(super) fn file_role(name: &str) -> FileRole {
     }
 }
 
+/// Returns the name of a segment's file.
+pub fn segment_name(id: SegmentId) -> String {
+    format!("{:08}{SEGMENT_SUFFIX}", id.0)
+}
+
 fn named(dir: &Path, id: SegmentId, suffix: &str) -> PathBuf {
     dir.join(format!("{:08}{suffix}", id.0))
 }

@@ -299,6 +299,25 @@ async fn a_drive_deleted_while_running_goes_out_of_service_and_is_reported_once(
 }
 
 #[actix::test]
+async fn a_segment_deleted_below_a_running_drive_takes_it_out_of_service() {
+    let root = tempfile::tempdir().expect("a directory");
+    let (host, monitor, lost) = watched_host(root.path()).await;
+    let stored = host.service.append_chunks(append(shard(1, 0), 0, &[Bytes::from_static(b"body")])).await;
+    stored.expect("appended");
+    (0..20).for_each(|_| monitor.look_at_all());
+    assert!(lost.lock().expect("unpoisoned").is_empty());
+    let shards = root.path().join("0").join("shards");
+    for entry in std::fs::read_dir(&shards).expect("listed") {
+        std::fs::remove_file(entry.expect("an entry").path()).expect("removed");
+    }
+    // A segment is missed at every tenth look.
+    (0..10).for_each(|_| monitor.look_at_all());
+    assert_eq!(*lost.lock().expect("unpoisoned"), [NODE]);
+    assert!(host.upkeep.health.current().why_not(NODE).is_some_and(|why| why.contains("shards/00000001.seg is gone")));
+    host.close().await;
+}
+
+#[actix::test]
 async fn a_drive_swapped_for_another_goes_out_of_service() {
     let root = tempfile::tempdir().expect("a directory");
     let (host, monitor, lost) = watched_host(root.path()).await;
