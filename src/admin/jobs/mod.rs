@@ -18,6 +18,7 @@ use crate::types::UnixMs;
 use std::fmt::Write as _;
 use std::io::Write;
 
+/// Shows a job, or orders it. With `waiting` a job is shown as it is when the waiting ends.
 pub fn run(
     client: &Client,
     asked: &JobQuestion,
@@ -27,12 +28,11 @@ pub fn run(
 ) -> Result<u8, AdminFailure> {
     match asked {
         JobQuestion::HealStatus { host } => {
+            let waited = waiting.map(|waiting| waits::heal(client, host.as_deref(), waiting, out)).transpose()?;
             let status: HealStatus = client.get(&with_host("/heal", host.as_deref()))?;
             tell(&status, json, heal_status, out)?;
-            match waiting {
-                Some(waiting) => waits::heal(client, host.as_deref(), waiting, out),
-                None => Ok(u8::from(any_silent(status.hosts.iter().map(|host| &host.host)))),
-            }
+            let is_silent = || u8::from(any_silent(status.hosts.iter().map(|host| &host.host)));
+            Ok(waited.unwrap_or_else(is_silent))
         }
         JobQuestion::HealStart { host } => {
             let ordered: Ordered = client.post("/heal", &StartHeal { host: host.clone() })?;
@@ -43,13 +43,14 @@ pub fn run(
             }
         }
         JobQuestion::ScrubStatus { host } => {
-            let status: ScrubStatus = client.get(&with_host("/scrub", host.as_deref()))?;
+            let path = with_host("/scrub", host.as_deref());
+            let wait = |waiting| waits::Passes::under_way(&client.get(&path)?).wait(client, waiting, out);
+            let waited = waiting.map(wait).transpose()?;
+            let status: ScrubStatus = client.get(&path)?;
             let now = client.ambient.clock.unix_ms();
             tell(&status, json, |status| scrub_status(status, now), out)?;
-            match waiting {
-                Some(waiting) => waits::Passes::under_way(&status).wait(client, waiting, out),
-                None => Ok(u8::from(any_silent(status.hosts.iter().map(|host| &host.host)))),
-            }
+            let is_silent = || u8::from(any_silent(status.hosts.iter().map(|host| &host.host)));
+            Ok(waited.unwrap_or_else(is_silent))
         }
         JobQuestion::ScrubStart { node, host } => {
             let before: Option<ScrubStatus> = waiting.map(|_| client.get("/scrub")).transpose()?;

@@ -49,7 +49,7 @@ impl Certificates {
         self.all.iter()
     }
 
-    /// Returns a line for each certificate that ends soon or has ended.
+    /// Returns a line for each certificate that ends soon, has ended, or is not valid yet.
     pub fn warnings(&self) -> Vec<String> {
         let now = i64::try_from(self.clock.unix_ms().0 / 1000).unwrap_or(i64::MAX);
         self.iter().filter_map(|one| warning(one, now)).collect()
@@ -67,16 +67,29 @@ fn warning(certificate: &Certificate, now: i64) -> Option<String> {
         true => "replace its files",
         false => "the log says why it is not renewed",
     };
-    end_warning((listener, setting), validity.ends_at, now, remedy)
+    validity_warning((listener, setting), validity, now, remedy)
 }
 
-fn end_warning((listener, setting): (&str, &str), ends_at: i64, now: i64, remedy: &str) -> Option<String> {
+fn validity_warning(
+    (listener, setting): (&str, &str),
+    validity: Validity,
+    now: i64,
+    remedy: &str,
+) -> Option<String> {
+    let Validity { begins_at, ends_at } = validity;
+    let date = |at: i64| OffsetDateTime::from_unix_timestamp(at).map_or_else(|_| at.to_string(), |at| at.date().to_string());
+    if begins_at > now {
+        let at = date(begins_at);
+        return Some(format!(
+            "the certificate of the {listener} listener ({setting}) is valid only from {at} on, and clients refuse it \
+             until then: {remedy}, or set this host's clock"
+        ));
+    }
     let left = ends_at.saturating_sub(now);
     if left > ENDS_SOON_DAYS * DAY_SECONDS {
         return None;
     }
-    let at =
-        OffsetDateTime::from_unix_timestamp(ends_at).map_or_else(|_| ends_at.to_string(), |at| at.date().to_string());
+    let at = date(ends_at);
     let when = match left {
         ..0 => format!("ended on {at}"),
         0..DAY_SECONDS => format!("ends within a day, on {at}"),
@@ -87,12 +100,13 @@ fn end_warning((listener, setting): (&str, &str), ends_at: i64, now: i64, remedy
 
 #[cfg(test)]
 mod tests {
-    use super::{DAY_SECONDS, end_warning};
+    use super::{DAY_SECONDS, Validity, validity_warning};
 
     #[test]
-    fn a_certificate_that_ends_within_14_days_is_reported() {
+    fn a_certificate_that_ends_within_14_days_or_is_not_valid_yet_is_reported() {
         let named = ("s3", "SHERD_TLS_CERT");
-        let at = |left: i64| end_warning(named, 1_900_000_000, 1_900_000_000 - left, "replace its files");
+        let validity = Validity { begins_at: 1_800_000_000, ends_at: 1_900_000_000 };
+        let at = |left: i64| validity_warning(named, validity, 1_900_000_000 - left, "replace its files");
         assert_eq!(at(14 * DAY_SECONDS + 1), None);
         let words = |left: i64| at(left).expect("a warning");
         assert_eq!(
@@ -101,5 +115,7 @@ mod tests {
         );
         assert!(words(DAY_SECONDS - 1).contains("ends within a day, on 2030-03-17"));
         assert!(words(-1).contains("ended on 2030-03-17"));
+        assert_eq!(at(100_000_000), None);
+        assert!(words(100_000_001).contains("is valid only from 2027-01-15 on"));
     }
 }

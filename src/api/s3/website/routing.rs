@@ -130,7 +130,12 @@ impl Redirection {
 impl WebsiteRequest<'_> {
     /// Returns the redirect to the requested path with a slash at its end.
     pub fn folder_redirection(&self) -> Redirection {
-        Redirection { status: StatusCode::FOUND, location: format!("/{}/", encode(self.key)) }
+        // A second slash at the start would name another host.
+        let key = match encode(self.key) {
+            key if key.starts_with('/') => key.replacen('/', "%2F", 1),
+            key => key,
+        };
+        Redirection { status: StatusCode::FOUND, location: format!("/{key}/") }
     }
 
     /// Returns the URL to redirect to. It has the query of the request, in front of a fragment.
