@@ -269,7 +269,7 @@ impl Healing {
             }
             Ok(found)
         });
-        Ok(look_up.await?)
+        look_up.await
     }
 
     /// Returns how many of these shards, which are not queued for repair, readers missed and a drive lacks: not those

@@ -70,14 +70,10 @@ fn warning(certificate: &Certificate, now: i64) -> Option<String> {
     validity_warning((listener, setting), validity, now, remedy)
 }
 
-fn validity_warning(
-    (listener, setting): (&str, &str),
-    validity: Validity,
-    now: i64,
-    remedy: &str,
-) -> Option<String> {
+fn validity_warning((listener, setting): (&str, &str), validity: Validity, now: i64, remedy: &str) -> Option<String> {
     let Validity { begins_at, ends_at } = validity;
-    let date = |at: i64| OffsetDateTime::from_unix_timestamp(at).map_or_else(|_| at.to_string(), |at| at.date().to_string());
+    let date =
+        |at: i64| OffsetDateTime::from_unix_timestamp(at).map_or_else(|_| at.to_string(), |at| at.date().to_string());
     if begins_at > now {
         let at = date(begins_at);
         return Some(format!(

@@ -270,7 +270,7 @@ fn a_salvaged_store_starts_again_after_damage_before_whole_segments_or_without_a
                 false => disk.corrupt(&PathBuf::from(LOG).join(&names[1]), 64 << 10, 1).expect("a stored file"),
             }
             let world = World { disks: vec![disk], home: Arc::clone(&world.home), ..World::new(2, 1) };
-            let refused = start(world.options(false)).await.err().expect("the log is damaged");
+            let refused = start(world.options(false)).await.expect_err("the log is damaged");
             assert!(refused.to_string().contains("run sherd salvage"), "{refused}");
             let found = survey_salvage(&world.options(false)).await.expect("there is something to salvage");
             assert!(found.to_string().contains("lost: nothing"), "{found}");
@@ -302,7 +302,7 @@ fn a_salvage_without_a_mirror_file_keeps_all_changes() {
                 false => disk.corrupt(&mirror, 20, 1).expect("a stored file"),
             }
             let world = World { disks: vec![disk], home: Arc::clone(&image.home), ..World::new(2, 1) };
-            let refused = start(world.options(false)).await.err().expect("no list of the copies");
+            let refused = start(world.options(false)).await.expect_err("no list of the copies");
             assert!(refused.to_string().contains("run sherd salvage"), "{refused}");
             let found = survey_salvage(&world.options(false)).await.expect("there is something to salvage");
             assert!(found.known <= found.kept && found.to_string().contains("lost: nothing"), "{found}");
