@@ -37,7 +37,7 @@ pub enum Invocation {
     Print { text: String, code: u8 },
 }
 
-/// What `sherd rejoin` does.
+/// The step that `sherd rejoin` takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RejoinWish {
     /// Explain the consequences of a rejoin; change nothing.

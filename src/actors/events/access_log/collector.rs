@@ -107,7 +107,7 @@ pub struct LogCollector {
     taken: BTreeMap<String, [Subject; 2]>,
 }
 
-/// What lines are about.
+/// A subject of lines: the bucket of the requests, or its account.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Subject {
     Account(String),

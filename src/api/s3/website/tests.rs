@@ -188,6 +188,8 @@ fn a_folder_without_a_trailing_slash_is_redirected_to_one_with_it() {
     assert_eq!(site.folder_index(&request_of("photos")).as_deref(), Some("photos/index.html"));
     assert_eq!(site.folder_index(&request_of("photos/")), None);
     assert_eq!(site.folder_index(&request_of("")), None);
+    // Two slashes at the start would name another host.
+    assert_eq!(request_of("/evil.com").folder_redirection().location, "/%2Fevil.com/");
     let found = request_of("my photos/é").folder_redirection();
     assert_eq!(found.status, StatusCode::FOUND);
     assert_eq!(found.location, "/my%20photos/%C3%A9/");
