@@ -138,7 +138,7 @@ mod tests {
     const NOW: u64 = 1000 * DAY_MS;
 
     fn usage(bytes: u64, objects: u64) -> Usage {
-        Usage { bytes, objects, versions: 0 }
+        Usage { bytes, objects, versions: 0, parts_bytes: 0 }
     }
 
     fn sample(days_ago: u64, buckets: &[(u64, u64, u64)]) -> BucketSample {

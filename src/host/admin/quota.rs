@@ -77,6 +77,7 @@ fn bucket_shown(row: &BucketRow, usage: Usage, growth: Option<BucketGrowth>) -> 
         objects: usage.objects,
         versions: usage.versions,
         bytes: usage.bytes,
+        parts_bytes: usage.parts_bytes,
         bytes_max: quota.bytes_max,
         objects_max: quota.objects_max,
         bytes_per_day: growth.map(|growth| growth.bytes_per_day),
@@ -91,6 +92,7 @@ fn shown(row: &BucketRow, usage: Usage) -> QuotaJson {
         bytes_max: quota.bytes_max,
         objects_max: quota.objects_max,
         bytes: usage.bytes,
+        parts_bytes: usage.parts_bytes,
         objects: usage.objects,
         versions: usage.versions,
     }

@@ -324,7 +324,7 @@ pub(crate) fn bucket_row() -> BucketRow {
 }
 
 pub(crate) fn upload_row() -> UploadRow {
-    UploadRow { upload: upload(), traits: traits() }
+    UploadRow { upload: upload(), traits: traits(), parts_bytes: 5 << 20 }
 }
 
 pub(crate) fn event() -> EventRow {

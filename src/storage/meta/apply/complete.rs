@@ -22,9 +22,10 @@ const DEFAULT_CHECKSUM: (ChecksumAlgorithm, ChecksumKind) = (ChecksumAlgorithm::
 impl Applying<'_> {
     pub(super) fn complete_upload(&mut self, complete: CompleteUpload) -> Decided<Reply> {
         let bucket = self.bucket(complete.bucket)?;
-        let Some(UploadRow { upload, traits }) = self.upload(complete.bucket, &complete.key, complete.upload)? else {
+        let Some(row) = self.upload(complete.bucket, &complete.key, complete.upload)? else {
             return self.repeated_completion(&complete);
         };
+        let UploadRow { upload, traits, parts_bytes } = row;
         require_order(&complete.parts)?;
         let parts = self.listed_parts(&complete)?;
         let mut manifest = assemble(&complete, upload, &parts)?;
@@ -34,7 +35,7 @@ impl Applying<'_> {
         if old.as_ref().is_some_and(|old| old.manifest.id == manifest.id) {
             return Err(Refusal::InvalidRequest.into());
         }
-        self.require_room(&bucket, manifest.size_bytes, old.as_ref())?;
+        self.require_room(&bucket, (manifest.size_bytes, parts_bytes), old.as_ref())?;
 
         let kept = parts.len() - usize::from(has(Defect::CompleteWithoutPart));
         for part in &parts[..kept] {
@@ -43,7 +44,7 @@ impl Applying<'_> {
         }
         let record = CompletedRecord { upload: complete.upload, list_md5: list_md5(&complete.parts) };
         self.rows.put_row(COMPLETED, &manifest.id.to_be_bytes(), &record);
-        self.end_upload(complete.bucket, &complete.key, complete.upload)?;
+        self.end_upload((complete.bucket, &complete.key, complete.upload), parts_bytes)?;
         let object = self.make_current(&bucket, &complete.key, manifest, traits, old)?;
         self.queue_put(&bucket, &complete.key, &object, complete.event)?;
         Ok(Reply::ObjectPut { object: Box::new(object) })

@@ -22,7 +22,7 @@ impl Applying<'_> {
         let row_key = upload_key(bucket, &key, id);
         if !self.rows.has(UPLOADS, &row_key)? {
             let upload = UploadRecord { id, bucket, key, owner, initiated: self.now, headers, checksum };
-            self.rows.put_row(UPLOADS, &row_key, &UploadRow { upload, traits });
+            self.rows.put_row(UPLOADS, &row_key, &UploadRow { upload, traits, parts_bytes: 0 });
             self.counts.uploads += 1;
         }
         Ok(Reply::Done)
@@ -30,8 +30,9 @@ impl Applying<'_> {
 
     pub(super) fn put_part(&mut self, put: PutPart) -> Decided<Reply> {
         let PutPart { bucket, key, upload, mut part, missing } = put;
-        self.require_bucket(bucket)?;
-        let UploadRow { upload, traits } = self.upload(bucket, &key, upload)?.ok_or(Refusal::NoSuchUpload)?;
+        let bucket_row = self.bucket(bucket)?;
+        let mut row = self.upload(bucket, &key, upload)?.ok_or(Refusal::NoSuchUpload)?;
+        let UploadRow { upload, traits, .. } = &row;
         if part.size_bytes > PUT_BYTES_MAX {
             return Err(Refusal::EntityTooLarge.into());
         }
@@ -45,13 +46,15 @@ impl Applying<'_> {
         if part.number == 0 || part.number > PARTS_MAX || !fits || other_checksum {
             return Err(Refusal::InvalidRequest.into());
         }
-        let row_key = upload_part_key(upload.id, part.number);
-        let old = self.rows.row::<PartRow>(UPLOAD_PARTS, &row_key)?;
+        let part_key = upload_part_key(upload.id, part.number);
+        let old = self.rows.row::<PartRow>(UPLOAD_PARTS, &part_key)?;
         if let (Some(old), Some(blob)) = (&old, &part.blob)
             && old.blob.as_ref().is_some_and(|old| old.id == blob.id)
         {
             return Ok(Reply::PartPut { modified: old.modified });
         }
+        let replaced_bytes = old.as_ref().map_or(0, |old| old.size_bytes);
+        self.require_room_for_part(&bucket_row, part.size_bytes, replaced_bytes)?;
         if let Some(blob) = &part.blob {
             let fresh = self.require_fresh(blob, &missing)?;
             self.adopt_blob(fresh)?;
@@ -59,17 +62,21 @@ impl Applying<'_> {
         if let Some(old) = old {
             self.discard_part(&old)?;
         }
+        let counted = |held: u64| held.saturating_sub(replaced_bytes).saturating_add(part.size_bytes);
+        row.parts_bytes = counted(row.parts_bytes);
+        self.rows.put_row(UPLOADS, &upload_key(bucket, &key, row.upload.id), &row);
+        self.count_usage(bucket, |usage| usage.parts_bytes = counted(usage.parts_bytes))?;
         part.offset_bytes = 0;
         part.blob = part.blob.map(BlobRef::without_placement);
         part.modified = self.now;
-        self.rows.put_row(UPLOAD_PARTS, &row_key, &part);
+        self.rows.put_row(UPLOAD_PARTS, &part_key, &part);
         Ok(Reply::PartPut { modified: part.modified })
     }
 
     pub(super) fn abort_upload(&mut self, bucket: BucketId, key: &str, id: UploadId) -> Decided<Reply> {
         self.require_bucket(bucket)?;
-        self.upload(bucket, key, id)?.ok_or(Refusal::NoSuchUpload)?;
-        self.end_upload(bucket, key, id)?;
+        let row = self.upload(bucket, key, id)?.ok_or(Refusal::NoSuchUpload)?;
+        self.end_upload((bucket, key, id), row.parts_bytes)?;
         Ok(Reply::Done)
     }
 
@@ -77,8 +84,13 @@ impl Applying<'_> {
         self.rows.row(UPLOADS, &upload_key(bucket, key, id))
     }
 
-    /// Ends an upload. Parts that it still has become garbage.
-    pub(super) fn end_upload(&mut self, bucket: BucketId, key: &str, id: UploadId) -> KvResult<()> {
+    /// Ends an upload, which had parts of `parts_bytes`. Those that it still has become garbage.
+    pub(super) fn end_upload(
+        &mut self,
+        (bucket, key, id): (BucketId, &str, UploadId),
+        parts_bytes: u64,
+    ) -> KvResult<()> {
+        self.count_usage(bucket, |usage| usage.parts_bytes = usage.parts_bytes.saturating_sub(parts_bytes))?;
         self.rows.remove(UPLOADS, &upload_key(bucket, key, id));
         self.counts.uploads -= 1;
         self.drop_list(DroppedList::UploadParts(id))

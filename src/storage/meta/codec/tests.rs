@@ -128,7 +128,7 @@ fn records_about_versions_documents_and_events_keep_their_bytes() {
     check_record("version_delete_marker", &VersionRow::DeleteMarker(samples::delete_marker()));
     check_record("null_version", &NullVersionRow { version: samples::version() });
     check_record("shared", &SharedRow { references: 300 });
-    check_record("usage", &Usage { objects: 1, versions: 300, bytes: 1 << 40 });
+    check_record("usage", &Usage { objects: 1, versions: 300, bytes: 1 << 40, parts_bytes: 1 << 20 });
     check_record("document", &DocumentRow { revision: 300, value: Bytes::from_static(b"{}") });
     check_record("event", &samples::event());
 }

@@ -65,7 +65,7 @@ pub enum Versioning {
 /// The limits of a bucket's usage; `None` is unlimited.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Quota {
-    /// The bytes of all versions, as clients count them.
+    /// The bytes of all versions and of the parts of unfinished uploads, as clients count them.
     pub bytes_max: Option<u64>,
     /// The number of current objects.
     pub objects_max: Option<u64>,
@@ -80,4 +80,6 @@ pub struct Usage {
     pub versions: u64,
     /// The bytes of all versions, as clients count them.
     pub bytes: u64,
+    /// The bytes of the parts of unfinished uploads.
+    pub parts_bytes: u64,
 }

@@ -190,6 +190,8 @@ pub struct SharedRow {
 pub struct UploadRow {
     pub upload: UploadRecord,
     pub traits: Traits,
+    /// The bytes of the parts that the upload has.
+    pub parts_bytes: u64,
 }
 
 impl Version {

@@ -5,8 +5,8 @@ use super::MetaView;
 use crate::storage::kv::{KvRead, Table};
 use crate::storage::meta::codec::{self, Record};
 use crate::storage::meta::record::{
-    BlobRef, Body, Counts, GarbageRow, HeldRecord, Manifest, NullVersionRow, ObjectVersion, PartRow, SharedRow,
-    UploadRow, Usage, Version, VersionRow,
+    BlobRef, Body, BucketRow, Counts, GarbageRow, HeldRecord, Manifest, NullVersionRow, ObjectVersion, PartRow,
+    SharedRow, UploadRow, Usage, Version, VersionRow,
 };
 use crate::storage::meta::tables::{
     BLOBS, BUCKETS, COMPLETED, DOCUMENTS, DROPPED, EVENTS, GARBAGE, INLINE, LEFTOVERS, NULL_VERSIONS, OBJECTS, PARTS,
@@ -168,6 +168,7 @@ fn check_versions(kv: &dyn KvRead) -> Vec<Manifest> {
             manifests.push(object.manifest);
         }
     }
+    count_parts(kv, &mut usages);
     let named = kv.range(NULL_VERSIONS, Bound::Unbounded, Bound::Unbounded).map(|pair| {
         let (key, row) = pair.expect("reads");
         (key.to_vec(), codec::decode::<NullVersionRow>(&row).expect("decodes").version)
@@ -179,8 +180,29 @@ fn check_versions(kv: &dyn KvRead) -> Vec<Manifest> {
         let counted = usages.remove(&bucket).unwrap_or_default();
         assert_eq!(codec::decode::<Usage>(&row), Ok(counted), "a bucket's usage differs from its versions");
     }
+    usages.retain(|_, usage| *usage != Usage::default());
     assert!(usages.is_empty(), "buckets without usage: {usages:?}");
     manifests
+}
+
+/// Checks the bytes of each upload's parts, and adds them to the usage of its bucket.
+fn count_parts(kv: &dyn KvRead, usages: &mut BTreeMap<[u8; 8], Usage>) {
+    let buckets: BTreeSet<[u8; 8]> =
+        rows::<BucketRow>(kv, BUCKETS).into_iter().map(|row| row.bucket.id.0.to_be_bytes()).collect();
+    for pair in kv.range(UPLOADS, Bound::Unbounded, Bound::Unbounded) {
+        let (key, row) = pair.expect("reads");
+        let bucket: [u8; 8] = key[..8].try_into().expect("a bucket");
+        let upload: UploadRow = codec::decode(&row).expect("decodes");
+        let id = upload.upload.id.to_be_bytes();
+        let parts = kv.range(UPLOAD_PARTS, Bound::Unbounded, Bound::Unbounded).map(|pair| pair.expect("reads"));
+        let own = parts.filter(|(key, _)| key.starts_with(&id));
+        let counted: u64 = own.map(|(_, row)| codec::decode::<PartRow>(&row).expect("decodes").size_bytes).sum();
+        assert_eq!(upload.parts_bytes, counted, "an upload's bytes differ from its parts");
+        // Uploads of a deleted bucket end in steps, and it has no usage any more.
+        if buckets.contains(&bucket) {
+            usages.entry(bucket).or_default().parts_bytes += counted;
+        }
+    }
 }
 
 /// Checks the reference counts of shared items, and that no other item has a count.

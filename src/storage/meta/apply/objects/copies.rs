@@ -37,7 +37,7 @@ impl Applying<'_> {
         }
         require_lock(&bucket, &copy.traits)?;
         require_conditions(&copy.conditions, old.as_ref())?;
-        self.require_room(&bucket, source.manifest.size_bytes, old.as_ref())?;
+        self.require_room(&bucket, (source.manifest.size_bytes, 0), old.as_ref())?;
         let body = self.refer_again(&source.manifest, copy.id)?;
         let etag = source.manifest.etag;
         let manifest = Manifest {
@@ -181,7 +181,7 @@ impl Applying<'_> {
             Some((head, missing)) => Some(self.require_fresh(head, missing)?),
             None => None,
         };
-        self.require_room(&bucket, size_bytes, Some(&old))?;
+        self.require_room(&bucket, (size_bytes, 0), Some(&old))?;
         self.adopt_blob(added)?;
         if let Some(head) = head {
             self.adopt_blob(head)?;

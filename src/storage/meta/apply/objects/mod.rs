@@ -56,7 +56,7 @@ impl Applying<'_> {
         };
         require_lock(&bucket, &put.traits)?;
         require_conditions(&put.conditions, old.as_ref())?;
-        self.require_room(&bucket, put.manifest.size_bytes, old.as_ref())?;
+        self.require_room(&bucket, (put.manifest.size_bytes, 0), old.as_ref())?;
         Ok((bucket, old, fresh))
     }
 

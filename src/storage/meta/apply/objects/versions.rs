@@ -173,11 +173,12 @@ impl Applying<'_> {
         }
     }
 
-    /// Checks that a bucket's quota allows an object of this size, which may replace `old`.
+    /// Checks that a bucket's quota allows an object of this size, which may replace `old`. If it completes an upload,
+    /// this ends parts of `parts_bytes`.
     pub(in super::super) fn require_room(
-        &mut self,
+        &self,
         bucket: &BucketRow,
-        size_bytes: u64,
+        (size_bytes, parts_bytes): (u64, u64),
         old: Option<&ObjectVersion>,
     ) -> Decided<()> {
         let quota = bucket.settings.quota;
@@ -190,19 +191,33 @@ impl Applying<'_> {
             Versioning::Suspended => old.version.null,
             Versioning::Enabled => false,
         });
-        let bytes =
-            usage.bytes.saturating_sub(goes.map_or(0, |old| old.manifest.size_bytes)).saturating_add(size_bytes);
+        let held = usage.bytes.saturating_add(usage.parts_bytes);
+        let freed = goes.map_or(0, |old| old.manifest.size_bytes).saturating_add(parts_bytes);
+        let bytes = held.saturating_sub(freed).saturating_add(size_bytes);
         let objects = usage.objects + u64::from(old.is_none());
         let full = quota.bytes_max.is_some_and(|max| bytes > max)
             || (old.is_none() && quota.objects_max.is_some_and(|max| objects > max));
         if full { Err(Refusal::QuotaExceeded.into()) } else { Ok(()) }
     }
 
+    /// Checks that a bucket's quota allows a part of this size, in the place of one of `replaced_bytes`.
+    pub(in super::super) fn require_room_for_part(
+        &self,
+        bucket: &BucketRow,
+        size_bytes: u64,
+        replaced_bytes: u64,
+    ) -> Decided<()> {
+        let Some(most) = bucket.settings.quota.bytes_max else { return Ok(()) };
+        let usage = self.usage(bucket.bucket.id)?;
+        let held = usage.bytes.saturating_add(usage.parts_bytes).saturating_sub(replaced_bytes);
+        if held.saturating_add(size_bytes) > most { Err(Refusal::QuotaExceeded.into()) } else { Ok(()) }
+    }
+
     pub(super) fn usage(&self, bucket: BucketId) -> KvResult<Usage> {
         self.usages.of(&self.rows, bucket)
     }
 
-    pub(super) fn count_usage(&mut self, bucket: BucketId, change: impl FnOnce(&mut Usage)) -> KvResult<()> {
+    pub(in super::super) fn count_usage(&mut self, bucket: BucketId, change: impl FnOnce(&mut Usage)) -> KvResult<()> {
         let mut usage = self.usage(bucket)?;
         change(&mut usage);
         self.usages.set(bucket, usage);

@@ -86,9 +86,11 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 
 /// Turns a history into commands. A completion lists its parts with the MD5s of their last puts.
 fn lay_out(steps: Vec<Step>) -> Vec<Command> {
-    let mut parts: BTreeMap<(u8, u16), PartRow> = BTreeMap::new();
+    let mut parts: BTreeMap<(u8, u8, u16), PartRow> = BTreeMap::new();
     let mut commands = Vec::new();
     let name = |key: u8| format!("key {key}");
+    // Ids of uploads are random, so no two keys have the same.
+    let upload_id = |key: u8, upload: u8| u128::from(key) << 8 | u128::from(upload);
     for (step, id) in steps.into_iter().zip(1000u128..) {
         let of_earlier = |which: Index| 1000 + which.index(id as usize - 999) as u128;
         let shard = |which: Index, shard| ShardId { blob: BlobId(of_earlier(which)), shard: ShardNumber(shard) };
@@ -111,19 +113,19 @@ fn lay_out(steps: Vec<Step>) -> Vec<Command> {
             }
             Step::Delete { key } => samples::delete(BUCKET, &name(key)),
             Step::CreateUpload { key, upload } => {
-                Change::CreateUpload(Box::new(create_upload(&name(key), upload.into())))
+                Change::CreateUpload(Box::new(create_upload(&name(key), upload_id(key, upload))))
             }
             Step::PutPart { key, upload, number, large } => {
                 let row = part(number, id, if large { 5 * MIB } else { 1 });
-                parts.insert((upload, number), row.clone());
-                Change::PutPart(Box::new(put_part(&name(key), upload.into(), row)))
+                parts.insert((key, upload, number), row.clone());
+                Change::PutPart(Box::new(put_part(&name(key), upload_id(key, upload), row)))
             }
             Step::Complete { key, upload, numbers } => {
-                let listed: Vec<_> = numbers.iter().filter_map(|&number| parts.get(&(upload, number))).collect();
-                Change::CompleteUpload(Box::new(complete(&name(key), upload.into(), id, listed)))
+                let listed: Vec<_> = numbers.iter().filter_map(|&number| parts.get(&(key, upload, number))).collect();
+                Change::CompleteUpload(Box::new(complete(&name(key), upload_id(key, upload), id, listed)))
             }
             Step::Abort { key, upload } => {
-                Change::AbortUpload { bucket: BUCKET, key: name(key), upload: UploadId(upload.into()) }
+                Change::AbortUpload { bucket: BUCKET, key: name(key), upload: UploadId(upload_id(key, upload)) }
             }
             Step::Reclaim { which, shard: 4 } => {
                 Change::ReclaimGarbage { gone: (0..4).map(|index| shard(which, index)).collect() }

@@ -7,7 +7,7 @@ use crate::storage::meta::command::{
 };
 use crate::storage::meta::record::{
     Body, Checksum, ChecksumAlgorithm, ChecksumKind, DefaultRetention, ETag, Manifest, ObjectLock, ObjectVersion,
-    PartRow, Retention, RetentionMode, RetentionPeriod, Traits, Versioning,
+    PartRow, Quota, Retention, RetentionMode, RetentionPeriod, Traits, Versioning,
 };
 use crate::storage::meta::samples::{BUCKET, MIB, complete, create_upload, md5_of, part, put_blob, put_part};
 use crate::types::{ManifestId, ShardNumber, UnixMs, UploadId};
@@ -59,6 +59,29 @@ fn the_etag_is_the_md5_of_the_parts_md5s_with_their_count_m3() {
     assert!(
         matches!(listed, crate::storage::meta::listing::Listed::Item { record, .. } if record.manifest.etag == manifest.etag)
     );
+}
+
+#[test]
+fn parts_of_unfinished_uploads_count_for_the_quota_of_the_bucket() {
+    let mut machine = Machine::with_bucket();
+    let quota = Some(Quota { bytes_max: Some(12 * MIB), objects_max: None });
+    machine.apply(Change::SetBucket { bucket: BUCKET, versioning: None, lock: None, quota });
+    let parts_bytes = |machine: &Machine| machine.view().usage(BUCKET).expect("reads").parts_bytes;
+    let parts = three_parts(&mut machine, "key", 9);
+    assert_eq!(parts_bytes(&machine), 11 * MIB + 3);
+    begin(&mut machine, "other", 10);
+    let more =
+        |machine: &mut Machine, row: PartRow| machine.refusal(Change::PutPart(Box::new(put_part("other", 10, row))));
+    assert_eq!(more(&mut machine, part(1, 30, MIB)), Refusal::QuotaExceeded);
+    assert_eq!(machine.refusal(put(put_blob("object", 31))), Refusal::QuotaExceeded);
+    // A part that replaces another one counts for the difference, and a completion for nothing.
+    assert!(matches!(add(&mut machine, "other", 10, &part(1, 32, MIB - 3)), Reply::PartPut { .. }));
+    assert!(matches!(add(&mut machine, "other", 10, &part(1, 33, MIB - 4)), Reply::PartPut { .. }));
+    finished(&mut machine, complete("key", 9, 100, &parts));
+    assert_eq!((parts_bytes(&machine), machine.view().usage(BUCKET).expect("reads").bytes), (MIB - 4, 11 * MIB + 3));
+    machine.apply(Change::AbortUpload { bucket: BUCKET, key: "other".to_owned(), upload: UploadId(10) });
+    assert_eq!(parts_bytes(&machine), 0);
+    machine.view().check_invariants();
 }
 
 #[test]
