@@ -7,8 +7,10 @@ import urllib.parse
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 
-from _support import (ALT, PART, bucket_arn, client, content, covers, denied, objects_of, policy, raw, refused, run,
-                      status_of)
+from _support import (ALT, PART, bucket_arn, client, content, covers, denied, follow, objects_of, policy, raw, refused,
+                      run, status_of, told)
+from botocore.auth import S3SigV4QueryAuth
+from botocore.awsrequest import AWSRequest
 
 
 def append(s3, bucket, at, body, key="k", **named):
@@ -346,6 +348,41 @@ def test_others_rename_what_they_may_read_write_and_delete(s3, bucket):
     allow("s3:PutObject", "s3:GetObject", "s3:DeleteObject")
     rename(other, bucket, "a", "b")
     assert keys(s3, bucket) == ["b"]
+
+
+@covers("PutObject")
+def test_who_may_not_read_does_not_append(s3, bucket):
+    """The answer has the entity tag and checksum of the whole."""
+    put(s3, bucket, body=b"secret")
+    other = client(ALT)
+    allow = lambda *actions: s3.put_bucket_policy(Bucket=bucket, Policy=policy(
+        {"Principal": {"AWS": ALT.arn}, "Action": [*actions], "Resource": objects_of(bucket)}))
+    allow("s3:PutObject")
+    denied(append, other, bucket, 6, b"")
+    allow("s3:PutObject", "s3:GetObject")
+    append(other, bucket, 6, b"!")
+    assert read(s3, bucket) == b"secret!"
+
+
+@covers("PutObject", "DeleteObject")
+def test_headers_in_a_presigned_url_apply_or_are_refused(s3, bucket):
+    """As presigners put them there that move all `x-amz-` headers into the query."""
+    def url(method, **headers):
+        request = AWSRequest(method, f"{s3.meta.endpoint_url}/{bucket}/k", params=headers)
+        if s3.meta.config.s3["addressing_style"] == "virtual":
+            where = urllib.parse.urlsplit(s3.meta.endpoint_url)
+            request.url = f"{where.scheme}://{bucket}.{where.netloc}/k"
+        S3SigV4QueryAuth(s3._request_signer._credentials, "s3", "us-east-1", expires=60).add_auth(request)
+        return request.prepare().url
+
+    put(s3, bucket, body=b"12345")
+    at = lambda offset: url("PUT", **{"x-amz-write-offset-bytes": offset})
+    assert follow(at("3"), "PUT", body=b"67")[0] == 400 and read(s3, bucket) == b"12345"
+    assert follow(at("5"), "PUT", body=b"67")[0] == 200 and read(s3, bucket) == b"1234567"
+    told(follow(url("DELETE", **{"x-amz-if-match-size": "5"}), "DELETE"), 412, "PreconditionFailed")
+    copy = url("PUT", **{"x-amz-copy-source": f"{bucket}/k"})
+    told(follow(copy, "PUT"), 501, "NotImplemented")
+    assert read(s3, bucket) == b"1234567"
 
 
 run(globals())

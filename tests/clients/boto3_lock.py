@@ -414,4 +414,23 @@ def test_times_of_retention_are_told_as_they_were_given(s3, bucket):
     assert told.startswith(date.strftime("%Y-%m-%dT%H:%M:%S")) and told.endswith("Z"), told
 
 
+@covers("PutObject", "PutObjectRetention", "PutObjectLegalHold", "PutObjectLockConfiguration")
+def test_a_lock_of_an_unknown_kind_is_not_taken_for_none(s3, bucket):
+    name = locked(s3, bucket)
+    version = put(s3, name, ObjectLockMode="GOVERNANCE", ObjectLockRetainUntilDate=soon(DAY))
+    refusals = [
+        ("k?retention", b"<Retention><EventHold>ON</EventHold></Retention>"),
+        ("k?legal-hold", b"<LegalHold><Status>OFF</Status><Kind/></LegalHold>"),
+        ("?object-lock", b"<ObjectLockConfiguration><ObjectLockEnabled>Enabled</ObjectLockEnabled><Rul/>"
+                         b"</ObjectLockConfiguration>"),
+    ]
+    for path, body in refusals:
+        status, _, answer = raw("PUT", f"/{name}/{path}", body, headers={
+            "x-amz-bypass-governance-retention": "true", "content-md5": base64.b64encode(hashlib.md5(body).digest()).decode()})
+        assert status == 400 and b"<Code>MalformedXML</Code>" in answer, (path, status, answer)
+    denied(delete, s3, name, version)
+    status, _, answer = raw("PUT", f"/{name}/other", b"x", headers={"x-amz-object-lock-event-hold": "ON"})
+    assert status == 501 and b"<Code>NotImplemented</Code>" in answer, (status, answer)
+
+
 run(globals())

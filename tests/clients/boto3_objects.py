@@ -176,6 +176,17 @@ def test_of_racing_creations_one_wins(s3, bucket):
 
 
 @covers("GetObject", "HeadObject")
+def test_a_range_of_another_version_is_the_whole_object(s3, bucket):
+    etag = s3.put_object(Bucket=bucket, Key="k", Body=b"0123456789")["ETag"]
+    modified = s3.head_object(Bucket=bucket, Key="k")["ResponseMetadata"]["HTTPHeaders"]["last-modified"]
+    of = lambda method, validator: raw(method, f"/{bucket}/k", headers={"range": "bytes=2-3", "if-range": validator})
+    for validator in (etag, modified):
+        assert of("GET", validator)[::2] == (206, b"23") and of("HEAD", validator)[0] == 206, validator
+    for validator in ('"00000000000000000000000000000000"', "Thu, 01 Jan 1970 00:00:00 GMT", f"W/{etag}"):
+        assert of("GET", validator)[::2] == (200, b"0123456789") and of("HEAD", validator)[0] == 200, validator
+
+
+@covers("GetObject")
 def test_ranges(s3, bucket):
     data = content(3_000_000)
     for key, body in [("big", data), ("small", data[:1000])]:

@@ -1,27 +1,75 @@
 //! Hoisted headers: headers that SDKs put into the query of a presigned URL, so that the user of the URL need not send
 //! them. S3 treats them as headers. Version 4 signs them as part of the query, version 2 as headers.
 
+use crate::api::errors::Fault;
 use crate::api::text::Query;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-/// The headers that may be hoisted. They describe an object or set conditions; none changes what the request does or
-/// describes its body.
-const NAMES: [&str; 10] = [
+/// The headers that may be hoisted. They describe an object, set conditions, or choose how the request is carried out;
+/// none makes another operation of it or describes its body.
+const NAMES: [&str; 26] = [
     "x-amz-acl",
+    "x-amz-bucket-object-lock-enabled",
+    "x-amz-bypass-governance-retention",
+    "x-amz-checksum-algorithm",
     "x-amz-checksum-mode",
+    "x-amz-checksum-type",
+    "x-amz-confirm-remove-self-bucket-access",
     "x-amz-expected-bucket-owner",
+    "x-amz-if-match-initiated-time",
+    "x-amz-if-match-last-modified-time",
+    "x-amz-if-match-size",
+    "x-amz-max-parts",
     "x-amz-metadata-directive",
+    "x-amz-mfa",
+    "x-amz-mp-object-size",
+    "x-amz-object-attributes",
+    "x-amz-object-ownership",
+    "x-amz-optional-object-attributes",
+    "x-amz-part-number-marker",
     "x-amz-request-payer",
     "x-amz-security-token",
     "x-amz-storage-class",
     "x-amz-tagging",
     "x-amz-tagging-directive",
     "x-amz-website-redirect-location",
+    "x-amz-write-offset-bytes",
 ];
 const PREFIXES: [&str; 4] = [USER_METADATA, "x-amz-grant-", "x-amz-object-lock-", "x-amz-server-side-encryption"];
 const USER_METADATA: &str = "x-amz-meta-";
 /// The headers that may be hoisted with version 2 only, which signs them.
 const OF_VERSION_2: [&str; 2] = ["content-md5", "content-type"];
+
+/// Parameters of signatures, which begin like headers.
+const OF_SIGNATURES: [&str; 6] =
+    ["x-amz-algorithm", "x-amz-credential", "x-amz-date", "x-amz-expires", "x-amz-signature", "x-amz-signedheaders"];
+/// Headers of the body or of the client that SDKs hoist when they sign a URL for a body that is not there yet. They are
+/// ignored.
+const IGNORED: [&str; 5] = [
+    "x-amz-content-sha256",
+    "x-amz-decoded-content-length",
+    "x-amz-sdk-checksum-algorithm",
+    "x-amz-trailer",
+    "x-amz-user-agent",
+];
+const CHECKSUMS: &str = "x-amz-checksum-";
+
+/// Refuses a presigned URL with a header in its query that has no effect there: without it, the request would do
+/// something else than its signer meant.
+pub fn check_hoisted(query: &Query) -> Result<(), Fault> {
+    for (name, _) in query.pairs() {
+        let name = name.to_ascii_lowercase();
+        let is_known = is_hoisted(&name)
+            || OF_SIGNATURES.contains(&name.as_str())
+            || IGNORED.contains(&name.as_str())
+            || name.starts_with(CHECKSUMS);
+        if name.starts_with("x-amz-") && !is_known {
+            let why = format!("A presigned URL cannot have {name} in its query. Send it as a header.");
+            return Err(Fault::NotImplemented(why));
+        }
+    }
+    Ok(())
+}
 
 /// Adds the hoisted headers to the headers of the request, unless it has them itself.
 pub fn unhoist(headers: &mut HeaderMap, query: &Query, by_version_2: bool) {
@@ -67,7 +115,7 @@ pub fn as_metadata(value: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{stands_in, unhoist};
+    use super::{check_hoisted, stands_in, unhoist};
     use crate::api::text::Query;
     use http::{HeaderMap, HeaderValue};
 
@@ -98,6 +146,26 @@ mod tests {
         assert_eq!(unhoisted(text, false).len(), 1);
         let headers = unhoisted(text, true);
         assert_eq!((headers.len(), headers.contains_key("content-type")), (2, true));
+    }
+
+    #[test]
+    fn a_presigned_url_with_a_header_that_would_be_ignored_is_refused() {
+        let is_taken = |text: &str| check_hoisted(&query(text)).is_ok();
+        let signed = "X-Amz-Algorithm=a&X-Amz-Credential=c&X-Amz-Date=d&X-Amz-Expires=1&X-Amz-SignedHeaders=host\
+                      &X-Amz-Signature=s&X-Amz-Security-Token=t&X-Amz-Content-Sha256=UNSIGNED-PAYLOAD&x-id=PutObject";
+        assert!(is_taken(signed));
+        assert!(is_taken("x-amz-checksum-crc32=AAAAAA%3D%3D&x-amz-sdk-checksum-algorithm=CRC32&x-amz-meta-a=b"));
+        assert!(is_taken("x-amz-write-offset-bytes=3&versionId=1&prefix=x-amz-copy-source"));
+        for name in ["x-amz-copy-source", "X-Amz-Copy-Source-If-Match", "x-amz-rename-source", "x-amz-unheard-of"] {
+            assert!(!is_taken(&format!("{signed}&{name}=1")), "{name}");
+        }
+    }
+
+    #[test]
+    fn headers_of_appends_and_conditions_apply_in_the_query() {
+        let headers = unhoisted("x-amz-write-offset-bytes=20000&x-amz-if-match-size=5", false);
+        let value = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+        assert_eq!((value("x-amz-write-offset-bytes"), value("x-amz-if-match-size")), (Some("20000"), Some("5")));
     }
 
     #[test]

@@ -238,6 +238,9 @@ async fn serve(mut request: S3Request, target: &Target, mut call: Call, front: &
     let query = Query::read(request.uri().query())?;
     let head = Head { method: request.method(), headers: request.headers(), query: &query, target };
     let claim = auth::read(head, front.legacy, front.now())?;
+    if matches!(claim.scheme(), Scheme::Url | Scheme::LegacyUrl) {
+        auth::check_hoisted(&query)?;
+    }
     normalisation::check_subresources(head)?;
     let is_form = check_form(head, claim.scheme())?;
     let unverified = Unverified { head, uri: request.uri(), view: &call.view, now: front.now() };

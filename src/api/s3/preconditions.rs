@@ -209,6 +209,17 @@ fn validators(manifest: &Manifest) -> HeaderMap {
     headers
 }
 
+/// Returns whether the range of a read applies: it does unless `If-Range` names another version than this one, by a
+/// strong entity tag or by a date (RFC 9110, section 13.1.5).
+pub fn allows_range(headers: &HeaderMap, manifest: &Manifest) -> bool {
+    let Some(validator) = headers.get(header::IF_RANGE) else { return true };
+    let validator = validator.to_str().unwrap_or_default();
+    match validator.strip_prefix('"') {
+        Some(tag) => tag.strip_suffix('"') == Some(etag_text(&manifest.etag).as_str()),
+        None => http_date(manifest.modified).as_deref() == Some(validator),
+    }
+}
+
 /// Parses `If-Match` or `If-None-Match` of a write: one ETag or `*`. Both headers together are refused.
 pub fn of_write(headers: &HeaderMap) -> Result<WriteConditions, Fault> {
     let text = |name: HeaderName| match headers.get(&name) {

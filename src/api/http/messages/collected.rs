@@ -2,7 +2,7 @@
 //! allowed. The body is bounded in its bytes and in the elements that it lists, compared with every digest that the
 //! request states for it, and passed on as one piece.
 
-use super::body_bounds::{BodyBound, exceeds};
+use super::body_bounds::{BodyBound, exceeds, has_only};
 use super::payload::named_hash;
 use crate::actors::meta::{ChecksumAlgorithm, checksum_of};
 use crate::api::call::RequestTrace;
@@ -155,6 +155,9 @@ impl<B: Body<Data = Bytes, Error = StdError> + Unpin> Body for Collected<B> {
                     if let Some((name, count_max)) = this.bound.lists
                         && exceeds(&this.gathered, name, count_max)
                     {
+                        return this.fail(Fault::MalformedXml);
+                    }
+                    if this.bound.elements.is_some_and(|known| !has_only(&this.gathered, known)) {
                         return this.fail(Fault::MalformedXml);
                     }
                     if let Err(fault) = this.digests.verify(&this.gathered) {

@@ -44,7 +44,7 @@ pub struct Asks {
     pub object_lock: bool,
     /// True if it creates a bucket with an object ownership setting.
     pub ownership: bool,
-    /// True if it is a conditional write or delete that compares an ETag (`If-Match`).
+    /// True if its outcome tells of the object that is there: a conditional write or delete, or an append.
     pub reads_etag: bool,
 }
 
@@ -226,6 +226,7 @@ const OF_OBJECTS: &[(&str, &[Row])] = &[
             ("s3:GetObject", On::Source, When::Always),
             ("s3:DeleteObject", On::Source, When::Always),
             ("s3:PutObject", On::Object, When::Always),
+            COMPARE,
         ],
     ),
     ("RestoreObject", &[("s3:RestoreObject", On::Object, When::Always)]),
@@ -391,6 +392,8 @@ mod tests {
         assert_eq!(names("CompleteMultipartUpload", reads_etag), ["s3:PutObject", "s3:GetObject"]);
         assert_eq!(names("DeleteObject", reads_etag), ["s3:DeleteObject", "s3:GetObject"]);
         assert_eq!(names("CopyObject", reads_etag), ["s3:GetObject", "s3:PutObject", "s3:GetObject"]);
+        let rename = ["s3:GetObject", "s3:DeleteObject", "s3:PutObject", "s3:GetObject"];
+        assert_eq!(names("RenameObject", reads_etag), rename);
     }
 
     #[test]

@@ -161,12 +161,16 @@ pub fn asks(operation: &str, headers: &HeaderMap, uri: &Uri) -> Asks {
         bypass: bypasses(headers),
         object_lock: has("x-amz-bucket-object-lock-enabled"),
         ownership: has("x-amz-object-ownership"),
-        reads_etag: COMPARING.contains(&operation)
-            && ["if-match", "if-none-match"]
-                .into_iter()
-                .filter_map(|name| text(headers, name))
-                .any(|tag| tag.trim() != "*"),
+        reads_etag: COMPARING.contains(&operation) && compares(headers),
     }
+}
+
+/// Returns whether the outcome of a write with these headers tells of the object that is there: of its entity tag, size
+/// or time, or, for an append, of the whole content.
+fn compares(headers: &HeaderMap) -> bool {
+    let mut tags = ["if-match", "if-none-match"].into_iter().filter_map(|name| text(headers, name));
+    let others = ["x-amz-if-match-size", "x-amz-if-match-last-modified-time", "x-amz-write-offset-bytes"];
+    tags.any(|tag| tag.trim() != "*") || others.into_iter().any(|name| headers.contains_key(name))
 }
 
 pub fn bypasses(headers: &HeaderMap) -> bool {
@@ -327,5 +331,9 @@ mod tests {
         let other_than =
             |tag| asks("PutObject", &headers(&[("if-none-match", tag)]), &Uri::from_static("/b/k")).reads_etag;
         assert!(other_than("\"a\"") && !other_than("*"));
+        let by = |operation, name, value| asks(operation, &headers(&[(name, value)]), &Uri::from_static("/b/k"));
+        assert!(by("PutObject", "x-amz-write-offset-bytes", "7").reads_etag, "an append answers the whole's checksum");
+        assert!(by("DeleteObject", "x-amz-if-match-size", "7").reads_etag);
+        assert!(by("DeleteObject", "x-amz-if-match-last-modified-time", "Thu, 01 Dec 2033 16:00:00 GMT").reads_etag);
     }
 }

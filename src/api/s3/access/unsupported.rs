@@ -4,8 +4,11 @@
 use crate::api::errors::Fault;
 use http::HeaderMap;
 
-const NAMES: [(&str, &str); 2] =
-    [("x-amz-mfa", "MFA delete"), (WRITE_OFFSET, "Appending by other operations than PutObject")];
+const NAMES: [(&str, &str); 3] = [
+    ("x-amz-mfa", "MFA delete"),
+    ("x-amz-object-lock-event-hold", "Event-based hold"),
+    (WRITE_OFFSET, "Appending by other operations than PutObject"),
+];
 const WRITE_OFFSET: &str = "x-amz-write-offset-bytes";
 
 pub fn check(operation: &str, headers: &HeaderMap) -> Result<(), Fault> {
@@ -33,7 +36,9 @@ mod tests {
 
     #[test]
     fn unsupported_features_are_refused_and_not_ignored() {
-        for (name, value) in [("x-amz-mfa", "1 2"), ("x-amz-write-offset-bytes", "7")] {
+        for (name, value) in
+            [("x-amz-mfa", "1 2"), ("x-amz-object-lock-event-hold", "ON"), ("x-amz-write-offset-bytes", "7")]
+        {
             assert!(matches!(judge(name, value), Err(Fault::NotImplemented(_))), "{name}");
         }
     }

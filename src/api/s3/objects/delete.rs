@@ -185,7 +185,9 @@ impl<'a> Permissions<'a> {
     fn check(&self, entry: &Entry, object_keys: &ObjectKeys) -> S3Result<()> {
         let subject = self.authority.subject(&entry.key, entry.pick)?;
         let delete = if entry.pick == Pick::Current { &self.delete } else { &self.delete_version };
-        let compares = entry.conditions.write.if_match.as_ref().is_some_and(|tag| *tag != ETagCondition::Any);
+        let DeleteConditions { write, size_bytes, modified_seconds, .. } = &entry.conditions;
+        let by_tag = write.if_match.as_ref().is_some_and(|tag| *tag != ETagCondition::Any);
+        let compares = by_tag || size_bytes.is_some() || modified_seconds.is_some();
         let needed = [Some(delete), self.bypass.as_ref(), compares.then_some(&self.compare)];
         for on_each in needed.into_iter().flatten() {
             on_each.may(&entry.key, subject.as_ref(), object_keys)?;

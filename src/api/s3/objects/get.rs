@@ -4,7 +4,7 @@ use super::super::checksums::{ShownChecksum, add_headers};
 use super::super::encryption::{self, check_read, key_of_read};
 use super::super::lifecycle::expiration_of;
 use super::super::object_headers::{Description, describe, object_checksum};
-use super::super::preconditions::ReadConditions;
+use super::super::preconditions::{ReadConditions, allows_range};
 use super::super::{Found, Readable, Store, locks};
 use super::sealed::{check_customer, sealing_of, unsealed};
 use super::slice::{self, Slice, select};
@@ -33,7 +33,8 @@ pub async fn get(store: &Store, request: S3Request<GetObjectInput>) -> S3Result<
     let encryption = encryption::shown(sealing.as_ref(), customer.as_ref());
     let size_bytes = object.version.manifest.size_bytes;
     ReadConditions::of_read(&request.headers).check_read(&object.version.manifest)?;
-    let slice = select(&view, &object.version.manifest, input.range, input.part_number)?;
+    let range = input.range.filter(|_| allows_range(&request.headers, &object.version.manifest));
+    let slice = select(&view, &object.version.manifest, range, input.part_number)?;
     let shown = shown(&object.version.manifest, &slice, input.checksum_mode.as_ref());
     let expiration = match input.version_id {
         None => expiration_of(&store.memos, &view, &bucket, &input.key, &object.version)?,
@@ -108,7 +109,8 @@ pub async fn head(store: &Store, request: S3Request<HeadObjectInput>) -> S3Resul
     check_customer(store, &view, sealed_object, sealing.as_ref(), customer.as_ref())?;
     let encryption = encryption::shown(sealing.as_ref(), customer.as_ref());
     ReadConditions::of_read(&request.headers).check_read(&manifest)?;
-    let slice = select(&view, &manifest, input.range, input.part_number)?;
+    let range = input.range.filter(|_| allows_range(&request.headers, &manifest));
+    let slice = select(&view, &manifest, range, input.part_number)?;
     let shown = shown(&manifest, &slice, input.checksum_mode.as_ref());
     let content_range = slice.content_range(manifest.size_bytes);
     let is_partial = content_range.is_some();

@@ -14,7 +14,7 @@ use crate::api::s3::encryption::key_of_read;
 use crate::api::s3::object_headers::{describe, etag_text, http_date};
 use crate::api::s3::objects::sealed::{sealing_of, unsealed};
 use crate::api::s3::objects::{Slice, blob, select};
-use crate::api::s3::preconditions::ReadConditions;
+use crate::api::s3::preconditions::{ReadConditions, allows_range};
 use crate::api::s3::version;
 use crate::limits::KEY_BYTES_MAX;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
@@ -177,23 +177,14 @@ fn user_value(value: &str) -> String {
 }
 
 /// Returns the requested range. Returns `None`, which means the whole object, if there is no range, if it is malformed
-/// or repeated, or if `If-Range` names another version than the present one (RFC 9110, section 13.1.5).
+/// or repeated, or if `If-Range` names another version than the present one.
 fn range(headers: &HeaderMap, manifest: &Manifest) -> Option<Range> {
     let mut given = headers.get_all(header::RANGE).iter();
     let (Some(range), None) = (given.next(), given.next()) else { return None };
     // A suffix without a length is malformed.
     let text = range.to_str().ok().filter(|text| *text != "bytes=-")?;
     let range = Range::parse(text).ok()?;
-    let is_current = |validator: &HeaderValue| is_of(validator.to_str().unwrap_or_default(), manifest);
-    headers.get(header::IF_RANGE).is_none_or(is_current).then_some(range)
-}
-
-/// Returns whether a validator, a strong ETag or a date, matches the version.
-fn is_of(validator: &str, manifest: &Manifest) -> bool {
-    match validator.strip_prefix('"') {
-        Some(tag) => tag.strip_suffix('"') == Some(etag_text(&manifest.etag).as_str()),
-        None => http_date(manifest.modified).as_deref() == Some(validator),
-    }
+    allows_range(headers, manifest).then_some(range)
 }
 
 pub fn redirect(to: &Redirection) -> HttpResponse {
