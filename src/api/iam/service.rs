@@ -55,9 +55,10 @@ impl IamService {
         Err(busy())
     }
 
-    /// Applies the accounts file. Adds the number of written documents to `written`, which stays 0 if everything is up
-    /// to date.
+    /// Applies the accounts file, or nothing of it if something in it is refused. Adds the number of written documents
+    /// to `written`, which stays 0 if everything is up to date.
     pub async fn apply_accounts(&self, file: &AccountsFile, written: &mut usize) -> Result<(), IdentityError> {
+        accounts_file::check(&self.editor(&*self.store.view().await?), file)?;
         for step in file.steps() {
             *written += self.change(|editor| accounts_file::decide(editor, step)).await?.documents;
         }

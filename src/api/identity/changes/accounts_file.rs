@@ -46,6 +46,12 @@ pub struct KeyInFile {
     pub secret_key: String,
 }
 
+impl KeyInFile {
+    fn given(&self) -> GivenKey<'_> {
+        GivenKey { access_key: &self.access_key, secret_key: &self.secret_key }
+    }
+}
+
 impl std::fmt::Debug for KeyInFile {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("KeyInFile").field("access_key", &self.access_key).finish_non_exhaustive()
@@ -106,6 +112,9 @@ impl AccountsFile {
         if let Some(twice) = file.keys().find(|key| !seen.insert(&key.access_key)) {
             return Err(format!("the access key {} is listed twice", twice.access_key));
         }
+        for key in file.keys() {
+            key.given().check().map_err(|why| format!("the access key {:?}: {why}", key.access_key))?;
+        }
         Ok(file)
     }
 
@@ -133,6 +142,15 @@ pub fn decide(editor: &Editor<'_>, step: Step<'_>) -> Decision<()> {
         Step::User(account, user) => put_user(editor, account, user)?,
     };
     Ok(Decided::new(writes, ()))
+}
+
+/// Decides all steps, and writes nothing: a file with a step that is refused must not be applied in part.
+pub fn check(editor: &Editor<'_>, file: &AccountsFile) -> Result<(), IdentityError> {
+    let mut draft = Draft::new(editor.directory.documents());
+    for step in file.steps() {
+        drafted(editor, &mut draft, |editor| decide(editor, step))?;
+    }
+    Ok(())
 }
 
 /// Makes a decision on the state of the draft, and adds its writes to the draft.
@@ -204,7 +222,7 @@ fn put_key(
     whose: Whose<'_>,
     key: &KeyInFile,
 ) -> Result<(), IdentityError> {
-    let given = GivenKey { access_key: &key.access_key, secret_key: &key.secret_key };
+    let given = key.given();
     let new = NewKey { given: Some(given), from_file: true, ..NewKey::default() };
     let Some(existing) = editor.directory.access_key(given.access_key)? else {
         drafted(editor, draft, |editor| keys::create(editor, account, whose, new))?;

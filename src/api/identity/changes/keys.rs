@@ -135,19 +135,26 @@ pub fn create(editor: &Editor<'_>, account: &str, whose: Whose<'_>, mut new: New
     Ok(Decided::new(writes, MadeKey { record: key, secret_key: secret, user }))
 }
 
+impl GivenKey<'_> {
+    /// Checks the form of the key and its secret; the error says what is allowed.
+    pub fn check(&self) -> Result<(), &'static str> {
+        let visible = |byte: u8| byte.is_ascii_graphic() && !b"/,=".contains(&byte);
+        if !GIVEN_KEY_LENGTHS.contains(&self.access_key.len()) || !self.access_key.bytes().all(visible) {
+            return Err("a key must have 3 to 128 visible ASCII characters other than /, comma and =");
+        }
+        if self.access_key.starts_with(SESSION_KEY_PREFIX) {
+            return Err("keys that begin with ASIA are reserved for sessions");
+        }
+        if !GIVEN_SECRET_LENGTHS.contains(&self.secret_key.len()) || !self.secret_key.is_ascii() {
+            return Err("a secret must have 8 to 128 ASCII characters");
+        }
+        Ok(())
+    }
+}
+
 fn check_given(editor: &Editor<'_>, given: GivenKey<'_>) -> Result<(), IdentityError> {
-    let invalid =
-        |why: &str| Err(IdentityError::Validation(format!("The access key or its secret is invalid: {why}.")));
-    let visible = |byte: u8| byte.is_ascii_graphic() && !b"/,=".contains(&byte);
-    if !GIVEN_KEY_LENGTHS.contains(&given.access_key.len()) || !given.access_key.bytes().all(visible) {
-        return invalid("a key must have 3 to 128 visible ASCII characters other than /, comma and =");
-    }
-    if given.access_key.starts_with(SESSION_KEY_PREFIX) {
-        return invalid("keys that begin with ASIA are reserved for sessions");
-    }
-    if !GIVEN_SECRET_LENGTHS.contains(&given.secret_key.len()) || !given.secret_key.is_ascii() {
-        return invalid("a secret must have 8 to 128 ASCII characters");
-    }
+    let invalid = |why| IdentityError::Validation(format!("The access key or its secret is invalid: {why}."));
+    given.check().map_err(invalid)?;
     let is_taken = given.access_key == editor.directory.root().access_key
         || editor.directory.access_key(given.access_key)?.is_some();
     if is_taken {

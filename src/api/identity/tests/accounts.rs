@@ -2,7 +2,7 @@
 
 use super::memory::{ACCOUNT, World};
 use crate::api::identity::changes::accounts::{self, AccountShape};
-use crate::api::identity::changes::accounts_file::{AccountsFile, decide};
+use crate::api::identity::changes::accounts_file::{AccountsFile, check, decide};
 use crate::api::identity::changes::keys::{self, GivenKey, NewKey, Whose};
 use crate::api::identity::{IdentityError, ResolveError};
 
@@ -17,6 +17,7 @@ const FILE: &str = r#"{"accounts": [
 
 fn apply(world: &mut World, text: &str) -> Result<usize, IdentityError> {
     let file = AccountsFile::parse(text).expect("a good file");
+    check(&world.editor(), &file)?;
     let mut written = 0;
     for step in file.steps() {
         let writes = decide(&world.editor(), step)?.writes;
@@ -96,11 +97,22 @@ fn an_accounts_file_with_a_mistake_is_refused_as_a_whole() {
         r#"{"accounts": [], "other": 1}"#,
         r#"{"accounts": [{"id": "111122223333", "name": "a"}, {"id": "111122223333", "name": "b"}]}"#,
         r#"{"accounts": [{"id": "111122223333", "name": "a", "keys": [
-            {"access_key": "aaa", "secret_key": "x"}, {"access_key": "aaa", "secret_key": "y"}]}]}"#,
+            {"access_key": "aaa", "secret_key": "xxxxxxxx"}, {"access_key": "aaa", "secret_key": "yyyyyyyy"}]}]}"#,
+        r#"{"accounts": [{"id": "111122223333", "name": "a", "keys": [{"access_key": "aaa", "secret_key": ""}]}]}"#,
     ];
     for text in wrong {
         assert!(AccountsFile::parse(text).is_err(), "{text}");
     }
+}
+
+#[test]
+fn a_file_of_which_a_part_is_refused_changes_nothing() {
+    let mut world = World::new();
+    apply(&mut world, FILE).expect("it can be applied");
+    // Bob's key left the file, the new user's is refused.
+    let wrong = FILE.replace("bobkey", "newkey").replace("AmazonS3ReadOnlyAccess", "NoSuchPolicy");
+    assert!(apply(&mut world, &wrong).is_err());
+    assert_eq!(world.secret_key("bobkey"), Ok("bobsecret".to_owned()));
 }
 
 #[test]
