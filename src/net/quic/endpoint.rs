@@ -2,6 +2,7 @@
 //! CPU time of an endpoint that shares a runtime with its users.
 
 use super::events::Listener;
+use super::handshakes::{self, RetryTokens};
 use crate::limits::{
     NET_HANDSHAKE_WAIT_MAX, NET_HANDSHAKES_MAX, NET_IDLE_WAIT_MAX, NET_KEEP_ALIVE, NET_PACKET_BYTES_MAX,
     NET_SEND_BUFFER_BYTES, NET_SERVE_BYTES_MAX, NET_SERVE_PEER_BYTES_MAX, NET_SOCKET_BUFFER_BYTES,
@@ -11,7 +12,7 @@ use crate::net::identity::HostIdentity;
 use crate::net::tls::TlsError;
 use aws_lc_rs::hmac;
 use s2n_quic::provider::limits::Limits;
-use s2n_quic::provider::{endpoint_limits, io, stateless_reset_token};
+use s2n_quic::provider::{io, stateless_reset_token};
 use s2n_quic::{Client, Server};
 use s2n_quic_core::stateless_reset;
 use std::net::SocketAddr;
@@ -132,7 +133,9 @@ pub(super) fn server(identity: &HostIdentity, options: &QuicOptions) -> Result<S
         .map_err(|why| broken(&why))?
         .with_limits(limits(options, options.streams_max).map_err(|why| broken(&why))?)
         .map_err(|why| broken(&why))?
-        .with_endpoint_limits(handshakes(options).map_err(|why| broken(&why))?)
+        .with_endpoint_limits(handshakes::limits(options.handshakes_max).map_err(|why| broken(&why))?)
+        .map_err(|why| broken(&why))?
+        .with_address_token(RetryTokens::default())
         .map_err(|why| broken(&why))?
         .with_stateless_reset_token(Resets(identity.reset_key()))
         .map_err(|why| broken(&why))?
@@ -140,12 +143,6 @@ pub(super) fn server(identity: &HostIdentity, options: &QuicOptions) -> Result<S
         .map_err(|why| broken(&why))?
         .start()
         .map_err(|why| broken(&why))
-}
-
-/// Returns the limit of concurrent handshakes, above which the server sends Retry packets (RFC 9000, section 8.1.2). A
-/// Retry takes no memory, and a caller with a forged address never receives it.
-fn handshakes(options: &QuicOptions) -> Result<endpoint_limits::Default, std::convert::Infallible> {
-    endpoint_limits::Default::builder().with_inflight_handshake_limit(options.handshakes_max)?.build()
 }
 
 fn socket(address: SocketAddr) -> std::io::Result<io::tokio::Provider> {

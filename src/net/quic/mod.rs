@@ -4,6 +4,7 @@
 mod client;
 mod endpoint;
 mod events;
+mod handshakes;
 mod server;
 mod stream;
 mod traffic;
