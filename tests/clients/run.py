@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Starts the real binary and lets real S3 clients work with it, one script after the other.
+"""Starts the real binary and lets real S3 clients work with it.
 
     tests/clients/run.py BINARY [NAME...]
 
@@ -19,7 +19,9 @@ AWS_CA_BUNDLE (SSL_CERT_FILE, NODE_EXTRA_CA_CERTS). The server has one drive (SH
 
 A script whose first lines say `# server: NAME=VALUE NAME=VALUE` has a server of its own with these settings. In a value,
 {WORK} is the script's directory, filled beforehand by the same script when called with --prepare, {PORT} a free port, in
-its environment as PORT, and {TLS} a directory with cert.pem and key.pem. With SHERD_TLS_CERT among them it speaks HTTPS.
+its environment as PORT, and {TLS} a directory with cert.pem and key.pem. With SHERD_TLS_CERT among them it speaks HTTPS. A
+script that starts servers of its own and uses no other says `# server: none`. The scripts of the common server run one after
+the other, and beside them one at a time of those that do not use it.
 
 SHERD_CLIENTS_REQUIRED says what must not be skipped: with `clients` a client that is not installed fails, with `1` also what a
 script leaves out because the machine does not allow it. A script ends within SHERD_CLIENTS_SECONDS (300), with all that it
@@ -30,6 +32,7 @@ replaces their lines only.
 """
 
 import collections
+import concurrent.futures
 import contextlib
 import hashlib
 import json
@@ -224,9 +227,9 @@ def first_lines(script):
 
 
 def settings_of(script):
-    """What the script's first lines say of its server; None, if nothing."""
+    """What the script's first lines say of its server; None, if it uses the common one; empty, if it uses none."""
     words = [word for line in first_lines(script) if line.startswith("# server: ") for word in line.split()[2:]]
-    return dict(word.split("=", 1) for word in words) or None
+    return dict(word.split("=", 1) for word in words if word != "none") if words else None
 
 
 def free_port(kind=socket.SOCK_STREAM):
@@ -290,6 +293,15 @@ def end_group(process):
         os.killpg(process.pid, signal.SIGKILL)
 
 
+# The scripts that run now.
+RUNNING = set()
+
+
+def end_all():
+    for process in list(RUNNING):
+        end_group(process)
+
+
 def execute(script, arguments, environment, work):
     """Exit code, output. Nothing that the script started outlives it."""
     command = ["bash", "-euo", "pipefail", str(script)] if script.suffix == ".sh" else [sys.executable, str(script)]
@@ -298,12 +310,14 @@ def execute(script, arguments, environment, work):
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
     )
     late = ""
+    RUNNING.add(process)
     try:
         output, _ = process.communicate(timeout=SCRIPT_SECONDS_MAX)
     except subprocess.TimeoutExpired:
         late = f"\nnot done within {SCRIPT_SECONDS_MAX} s"
     finally:
         end_group(process)
+        RUNNING.discard(process)
     if late:
         output, _ = process.communicate()
     return process.returncode if not late else 1, output + late
@@ -341,7 +355,9 @@ def run_script(script, binary, shared, root, mode, tls):
     environment = environment_of(script, binary, work, mode)
     settings = settings_of(script)
     begun = time.monotonic()
-    if settings:
+    if settings == {}:
+        code, output = execute(script, [], environment, work)
+    elif settings:
         settings = {**settings, **mode.settings()}
         if tls is None and "SHERD_TLS_CERT" in settings:
             return MISSING, "openssl is not installed", 0.0
@@ -363,32 +379,62 @@ def keep_results(script, root):
     RESULTS.write_text("".join(f"{line}\n" for line in sorted(kept)))
 
 
-def run_scripts(scripts, binary, shared, root, mode, tls):
-    counts = collections.Counter()
-    for script in scripts:
-        code, output, seconds = run_script(script, binary, shared, root, mode, tls)
+class Runs:
+    """Runs scripts in one mode: those of the common server in turn, and beside them those that do not use it."""
+
+    def __init__(self, binary, shared, root, mode, tls):
+        self.binary, self.shared, self.root, self.mode, self.tls = binary, shared, root, mode, tls
+        self.counts, self.reporting = collections.Counter(), threading.Lock()
+
+    def all(self, scripts):
+        common = collections.deque(script for script in scripts if settings_of(script) is None)
+        others = collections.deque(script for script in scripts if settings_of(script) is not None)
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            lanes = [pool.submit(self.in_turn, queues) for queues in ([common, others], [others])]
+            try:
+                for lane in lanes:
+                    lane.result()
+            except BaseException:
+                common.clear()
+                others.clear()
+                end_all()
+                raise
+        return self.counts
+
+    def in_turn(self, queues):
+        for queue in queues:
+            while queue:
+                # The last one may be gone to the other lane.
+                with contextlib.suppress(IndexError):
+                    self.one(queue.popleft(), queue)
+
+    def one(self, script, queue):
+        outcome = run_script(script, self.binary, self.shared, self.root, self.mode, self.tls)
+        with self.reporting:
+            self.report(script, *outcome)
+            if settings_of(script) is None and self.shared.ended():
+                print(f"the server ended with {self.shared.process.returncode}")
+                queue.clear()
+
+    def report(self, script, code, output, seconds):
         result = {0: "passed", MISSING: "skipped"}.get(code, "failed")
         lines = output.splitlines()
         left_out = [line for line in lines if line.startswith(PARTLY_SKIPPED)]
         if result == "skipped" and REQUIRED or left_out and REQUIRED == "1":
             result = "failed"
             lines.append(f"nothing may be skipped: SHERD_CLIENTS_REQUIRED={REQUIRED}")
-        counts[result] += 1
-        if mode == PLAIN:
-            keep_results(script, root)
+        self.counts[result] += 1
+        if self.mode == PLAIN:
+            keep_results(script, self.root)
         # What all scripts leave together is more than some disks have room for.
-        for left in (root / script.stem, (root / script.stem).with_suffix(".server")):
+        for left in (self.root / script.stem, (self.root / script.stem).with_suffix(".server")):
             shutil.rmtree(left, ignore_errors=True)
-        print(f"{script.name}{'' if mode == PLAIN else f' ({mode})'}: {result} in {seconds:.1f} s", flush=True)
+        print(f"{script.name}{'' if self.mode == PLAIN else f' ({self.mode})'}: {result} in {seconds:.1f} s", flush=True)
         if result == "passed":
             print("".join(f"    {line}\n" for line in left_out), end="", flush=True)
         else:
             failed = [line for line in lines if line.endswith(": FAILED")]
             print("\n".join("    " + line for line in [*failed, *lines[-OUTPUT_LINES_MAX:]]), flush=True)
-        if shared and shared.ended():
-            print(f"the server ended with {shared.process.returncode}")
-            break
-    return counts
 
 
 def run_mode(scripts, binary, root, mode, tls):
@@ -397,11 +443,11 @@ def run_mode(scripts, binary, root, mode, tls):
     if mode.tls and tls is None:
         print(f"{'failed' if REQUIRED else 'skipped'}, since openssl is not installed: {mode}")
         return collections.Counter({"failed" if REQUIRED else "skipped": len(scripts)})
-    shares = any(not settings_of(script) for script in scripts)
+    shares = any(settings_of(script) is None for script in scripts)
     settings = {name: value.replace("{TLS}", str(tls)) for name, value in mode.settings().items()}
     shared = Server(binary, root / "shared.server", settings) if shares else None
     try:
-        counts = run_scripts(scripts, binary, shared, root, mode, tls)
+        counts = Runs(binary, shared, root, mode, tls).all(scripts)
         if shared and not shared.stop():
             counts["failed"] += 1
     finally:

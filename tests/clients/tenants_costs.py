@@ -1,3 +1,4 @@
+# server: none
 """What the worst requests of a tenant cost: those of tests/tenants, measured once each, against generous bounds."""
 
 import os

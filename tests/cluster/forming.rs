@@ -6,7 +6,7 @@ use crate::harness::cluster::{Cluster, Shape};
 use crate::harness::data::{self, Random};
 use crate::harness::{eventually, lose_drive};
 use crate::retries::with_retries;
-use crate::trial::{alone, leader, pass, rounds, seed};
+use crate::trial::{beside_others, leader, pass, rounds, seed};
 use serde_json::{Value, json};
 use std::net::TcpStream;
 use std::time::Duration;
@@ -45,7 +45,7 @@ fn put_and_get_everywhere(cluster: &Cluster, hosts: &[usize]) {
 
 #[test]
 fn three_hosts_started_in_any_order_form_one_cluster_once() {
-    let _alone = alone();
+    let _turn = beside_others();
     let mut random = Random::new(seed());
     let orders = [[2, 0, 1], [0, 1, 2], [1, 2, 0]];
     for order in orders.into_iter().take(usize::try_from(rounds()).unwrap_or(usize::MAX)) {
@@ -74,7 +74,7 @@ fn three_hosts_started_in_any_order_form_one_cluster_once() {
 
 #[test]
 fn a_fourth_host_joins_and_serves_what_the_others_hold() {
-    let _alone = alone();
+    let _turn = beside_others();
     let cluster = Cluster::formed(&Shape { joiners: 1, ..Shape::three(1, seed()) });
     put_and_get_everywhere(&cluster, &[0, 1, 2]);
     cluster.start(3);
@@ -88,7 +88,7 @@ fn a_fourth_host_joins_and_serves_what_the_others_hold() {
 
 #[test]
 fn a_gateway_forwards_changes_to_whichever_host_leads() {
-    let _alone = alone();
+    let _turn = beside_others();
     let cluster = Cluster::formed(&Shape { joiners: 1, ..Shape::three(1, seed()) });
     set(&cluster, 3, "SHERD_ROLES", "gateway");
     cluster.start(3);
@@ -111,7 +111,7 @@ fn set(cluster: &Cluster, host: usize, name: &str, value: &str) {
 
 #[test]
 fn hosts_with_different_cluster_secrets_refuse_each_other() {
-    let _alone = alone();
+    let _turn = beside_others();
     let cluster = Cluster::laid_out(&Shape { joiners: 1, ..Shape::three(1, seed()) });
     set(&cluster, 3, "SHERD_CLUSTER_SECRET", "another-secret-0123456789abcdefgh");
     (0..3).for_each(|host| cluster.start(host));
@@ -126,7 +126,7 @@ fn hosts_with_different_cluster_secrets_refuse_each_other() {
 /// The foreign host has a founder's name and address, but the drives of another cluster.
 #[test]
 fn a_host_with_drives_of_another_cluster_and_the_others_refuse_each_other() {
-    let _alone = alone();
+    let _turn = beside_others();
     let ours = Cluster::formed(&Shape::three(1, seed()));
     let theirs = Cluster::formed(&Shape::three(1, seed() + 1));
     (0..3).for_each(|host| {
@@ -173,7 +173,7 @@ fn named<'a>(hosts: &'a [Value], name: &str) -> &'a Value {
 /// becomes the third voter.
 #[test]
 fn a_gateway_neither_votes_nor_stores_and_a_host_without_one_does_not_listen_for_s3() {
-    let _alone = alone();
+    let _turn = beside_others();
     let cluster = Cluster::laid_out(&Shape { founders: 2, joiners: 2, ..Shape::three(1, seed()) });
     let (gateway, store) = (2, 3);
     set(&cluster, gateway, "SHERD_ROLES", "gateway");
@@ -247,7 +247,7 @@ fn founded_without_the_third() -> Cluster {
 
 #[test]
 fn a_missing_founder_is_named_and_can_be_removed_and_joins_empty_later() {
-    let _alone = alone();
+    let _turn = beside_others();
     let cluster = founded_without_the_third();
     for host in 0..2 {
         eventually(PATIENCE, "health to name the host that is awaited", || {

@@ -4,7 +4,7 @@ use crate::harness::admin::text;
 use crate::harness::client::{Body, get_plain};
 use crate::harness::cluster::{Cluster, Shape};
 use crate::harness::{data, eventually};
-use crate::trial::{Trial, alone, pass, seed};
+use crate::trial::{Trial, beside_others, pass, seed};
 use serde_json::Value;
 use std::time::Duration;
 
@@ -15,6 +15,8 @@ const OBJECT_BYTES: usize = 1 << 20;
 /// The bytes of all shards per byte of an object, at three data and three parity shards.
 const SHARD_BYTES_PER_BYTE: f64 = 6.0 / 3.0;
 const HOSTS: f64 = 4.0;
+/// Between requests of a client. Most of the time of the test is that for which old copies are kept.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// Writes objects that do not change, so that the amount to be moved is known.
 fn fill(cluster: &Cluster) {
@@ -64,9 +66,10 @@ fn wait_until_moved(cluster: &Cluster) -> Value {
 /// host that leaves ends empty.
 #[test]
 fn three_hosts_become_four_and_three_again_and_fail_no_request() {
-    let _alone = alone();
+    let _turn = beside_others();
     let name = "three_hosts_become_four_and_three_again";
     let mut trial = Trial::begin(name, &Shape { joiners: 1, ..Shape::three(2, seed()) });
+    trial.slow_down(PAUSE);
     fill(&trial.cluster);
     let still = (OBJECTS * OBJECT_BYTES as u64) as f64 * SHARD_BYTES_PER_BYTE / HOSTS;
 

@@ -8,6 +8,8 @@ use crate::harness::xml;
 use crate::ledger::{Ledger, Made};
 use crate::report::Report;
 use crate::retries::{Tried, is_failure, with_retries_on};
+use std::thread;
+use std::time::Duration;
 
 pub const BUCKET: &str = "load";
 const KEYS: u64 = 30;
@@ -18,6 +20,8 @@ pub struct Client {
     /// The numbers of the hosts that it sends to.
     used: Vec<usize>,
     number: usize,
+    /// The time from an answer to the next request.
+    pub pause: Duration,
     pub ledger: Ledger,
     random: Random,
     pub report: Report,
@@ -27,7 +31,8 @@ impl Client {
     pub fn new(hosts: Vec<S3>, number: usize, seed: u64) -> Self {
         let random = Random::new(seed.wrapping_mul(7919).wrapping_add(number as u64));
         let used = (0..hosts.len()).collect();
-        Self { hosts, used, number, ledger: Ledger::default(), random, report: Report::default() }
+        let (pause, ledger, report) = (Duration::ZERO, Ledger::default(), Report::default());
+        Self { hosts, used, number, pause, ledger, random, report }
     }
 
     /// Sends to the other hosts only until `verify`, as behind a load balancer that has noticed that this host is
@@ -50,6 +55,7 @@ impl Client {
                 35..=38 => self.list(),
                 _ => self.multipart(&key),
             }
+            thread::sleep(self.pause);
         }
     }
 

@@ -13,8 +13,9 @@
 //! | `SHERD_FAULT_LOGS` | none | a directory where the hosts' logs are left |
 //!
 //! Each fault is made on hosts on loopback and, all in one cluster, on hosts in network namespaces with addresses of
-//! their own. Tests run their clusters one at a time, since they share a small machine. Tests that need root (for small
-//! file systems, or for network namespaces by `ip` and `nft`) are skipped without it, with a message.
+//! their own. Tests of faults under load run their clusters one at a time, since they share a small machine; others run
+//! beside each other. Tests that need root (for small file systems, or for network namespaces by `ip` and `nft`) are
+//! skipped without it, with a message.
 //!
 //! A full run: `SHERD_FAULT_SECONDS=30 SHERD_FAULT_HOSTS=3 cargo test --test cluster -- --nocapture`.
 

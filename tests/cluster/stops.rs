@@ -2,7 +2,7 @@
 
 use crate::harness::cluster::{Cluster, Shape};
 use crate::harness::{eventually, lose_drive};
-use crate::trial::{Trial, alone, pass, rounds, seed};
+use crate::trial::{Trial, beside_others, pass, rounds, seed};
 use serde_json::Value;
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ const P99_MAX: Duration = Duration::from_secs(if cfg!(debug_assertions) { 6 } el
 /// `SHERD_UPGRADE_FROM` the hosts begin with that one, and the restart is an upgrade.
 #[test]
 fn a_rolling_restart_fails_no_request() {
-    let _alone = alone();
+    let _turn = beside_others();
     let mut shape = Shape::three(2, seed());
     if let Some(earlier) = std::env::var_os("SHERD_UPGRADE_FROM") {
         shape.binary = earlier.into();
@@ -70,7 +70,7 @@ fn until_it_may_stop(cluster: &Cluster, asked: usize, host: usize) {
 /// Three hosts with a drive each, so that a host is lost with its drive, and the metadata with two hosts.
 #[test]
 fn the_assessment_of_safety_holds_for_the_metadata_too() {
-    let _alone = alone();
+    let _turn = beside_others();
     let cluster = Cluster::formed(&Shape::three(1, seed()).with("SHERD_EC", "1+2"));
     let health = |host: usize| ask(&cluster, host, &["health"]);
     let whole = eventually(PATIENCE, "everything to be whole", || {
@@ -120,7 +120,7 @@ fn the_assessment_of_safety_holds_for_the_metadata_too() {
 /// What is set for all hosts together is shared by those that are up.
 #[test]
 fn a_limit_on_requests_holds_on_every_host_at_once_and_is_shared_by_those_that_are_up() {
-    let _alone = alone();
+    let _turn = beside_others();
     let cluster = Cluster::formed(&Shape::three(1, seed()));
     cluster.client(0).create_bucket("box").expect("it answers").expect(200);
     let set = cluster.admin(0, &["rate-limit", "set", "--bucket", "box", "--active", "6"]);

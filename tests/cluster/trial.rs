@@ -9,7 +9,7 @@ use crate::load::{BUCKET, Client};
 use crate::report::Report;
 use crate::retries::CLIENT_TIMEOUT;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, Instant};
 
 const CLIENTS: usize = 4;
@@ -18,10 +18,17 @@ const HEAL_TIMEOUT: Duration = Duration::from_secs(120);
 /// The metrics that show missing redundancy.
 const LACKING: [&str; 2] = ["sherd_missing_shards", "sherd_comparisons_due"];
 
-/// Waits until no other test runs a cluster: several at once on a small machine would miss their timeouts.
-pub fn alone() -> MutexGuard<'static, ()> {
-    static ONE: Mutex<()> = Mutex::new(());
-    ONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+static CLUSTERS: RwLock<()> = RwLock::new(());
+
+/// Waits until no other test runs a cluster: those whose load takes all of a small machine would miss their timeouts
+/// beside others.
+pub fn alone() -> RwLockWriteGuard<'static, ()> {
+    CLUSTERS.write().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Waits until no test runs that must be alone: this one mostly waits for its hosts.
+pub fn beside_others() -> RwLockReadGuard<'static, ()> {
+    CLUSTERS.read().unwrap_or_else(PoisonError::into_inner)
 }
 
 pub fn seed() -> u64 {
@@ -97,6 +104,11 @@ impl Trial {
             }
         });
         self.take_reports()
+    }
+
+    /// Each client waits for so long after each request: the load is there, and leaves the machine to what is tested.
+    pub fn slow_down(&mut self, pause: Duration) {
+        self.clients.iter_mut().for_each(|client| client.pause = pause);
     }
 
     /// Half of the clients send nothing to this host until everything was verified, so that the other hosts have load

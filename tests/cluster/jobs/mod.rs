@@ -4,7 +4,7 @@ mod top;
 
 use crate::harness::cluster::{Cluster, Shape, keys};
 use crate::harness::{admin, data, eventually, lose_drive};
-use crate::trial::{alone, seed};
+use crate::trial::{beside_others, seed};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -52,7 +52,7 @@ fn verified(status: &Value) -> usize {
 
 #[test]
 fn any_host_orders_and_shows_the_jobs_of_all_and_names_a_silent_host() {
-    let _alone = alone();
+    let _turn = beside_others();
     let cluster = Cluster::formed(&Shape::three(2, seed()));
     put_some(&cluster);
     let all = rows(&[("a", true), ("b", true), ("c", true)]);
@@ -104,7 +104,7 @@ fn any_host_orders_and_shows_the_jobs_of_all_and_names_a_silent_host() {
 
 #[test]
 fn waiting_for_a_job_goes_on_while_a_host_is_briefly_away() {
-    let _alone = alone();
+    let _turn = beside_others();
     let cluster = Cluster::formed(&Shape::three(1, seed()));
     put_some(&cluster);
     cluster.kill(2);
@@ -129,7 +129,7 @@ fn drive_in(cluster: &Cluster, host: usize, dir: &Path) -> Option<(u64, bool)> {
 
 #[test]
 fn a_drive_replaced_on_its_own_host_is_used_by_all_hosts() {
-    let _alone = alone();
+    let _turn = beside_others();
     let cluster = Cluster::formed(&Shape::three(2, seed()));
     put_some(&cluster);
     let dir = cluster.hosts[1].setup.lock().expect("unpoisoned").dirs[0].clone();
@@ -178,7 +178,7 @@ fn is_settled(cluster: &Cluster, host: usize) -> bool {
 /// The host has one drive, and then a copy of the metadata log on each of two.
 #[test]
 fn a_drive_that_is_added_to_a_host_of_several_is_known_to_all_of_them() {
-    let _alone = alone();
+    let _turn = beside_others();
     let cluster = Cluster::formed(&Shape::three(1, seed()));
     put_some(&cluster);
     let dir = cluster.root.path().join("added");

@@ -2,13 +2,13 @@
 
 use crate::harness::cluster::{Cluster, Shape};
 use crate::harness::eventually;
-use crate::trial::{alone, seed};
+use crate::trial::{beside_others, seed};
 use serde_json::Value;
 use std::time::Duration;
 
 #[test]
 fn any_host_merges_the_traffic_of_all_hosts() {
-    let _alone = alone();
+    let _turn = beside_others();
     let cluster = Cluster::formed(&Shape::three(1, seed()));
     cluster.client(0).create_bucket("box").expect("it answers").expect(200);
     for (host, puts) in [(0, 4), (1, 5)] {

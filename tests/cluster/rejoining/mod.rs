@@ -10,7 +10,7 @@ use crate::harness::cluster::{Cluster, Shape};
 use crate::harness::server::series_in;
 use crate::harness::{admin, data, eventually, lose_drive};
 use crate::retries::with_retries;
-use crate::trial::{alone, leader, pass, seed};
+use crate::trial::{beside_others, leader, pass, seed};
 use drives::{copies_of, dirs, has_a_copy, id_on, lose, rot, shards_on, spoil, spoil_snapshots, swap};
 use serde_json::Value;
 use std::ops::Range;
@@ -116,7 +116,7 @@ fn rejoins(cluster: &Cluster, host: usize) {
 
 #[test]
 fn a_host_that_lost_its_metadata_log_rejoins_with_its_shards() {
-    let _alone = alone();
+    let _turn = beside_others();
     let cluster = Cluster::formed(&Shape::three(2, seed()));
     put(&cluster, 0, 0..OBJECTS);
     wait_until_whole(&cluster);
@@ -156,7 +156,7 @@ fn a_host_that_lost_its_metadata_log_rejoins_with_its_shards() {
 
 #[test]
 fn a_host_with_only_identity_files_left_rejoins_and_is_filled() {
-    let _alone = alone();
+    let _turn = beside_others();
     let cluster = Cluster::formed(&Shape::three(2, seed()));
     put(&cluster, 0, 0..OBJECTS);
     wait_until_whole(&cluster);
@@ -178,7 +178,7 @@ fn a_host_with_only_identity_files_left_rejoins_and_is_filled() {
 
 #[test]
 fn a_host_with_lost_tables_and_damaged_snapshots_rejoins_with_its_shards() {
-    let _alone = alone();
+    let _turn = beside_others();
     let cluster = Cluster::formed(&Shape::three(2, seed()).with("SHERD_SCALE", "small"));
     put(&cluster, 0, 0..OBJECTS);
     let host = (leader(&cluster) + 1) % 3;
@@ -213,7 +213,7 @@ fn a_host_with_lost_tables_and_damaged_snapshots_rejoins_with_its_shards() {
 
 #[test]
 fn a_former_member_with_a_whole_log_is_refused_by_its_cluster() {
-    let _alone = alone();
+    let _turn = beside_others();
     let cluster = Cluster::formed(&Shape::three(2, seed()));
     put(&cluster, 0, 0..OBJECTS);
     wait_until_whole(&cluster);
@@ -252,7 +252,7 @@ fn a_former_member_with_a_whole_log_is_refused_by_its_cluster() {
 
 #[test]
 fn a_host_that_lost_all_log_copies_rejoins_with_the_shards_of_its_other_drives() {
-    let _alone = alone();
+    let _turn = beside_others();
     let cluster = Cluster::formed(&Shape::three(3, seed()));
     put(&cluster, 0, 0..OBJECTS);
     wait_until_whole(&cluster);
@@ -286,7 +286,7 @@ fn a_host_that_lost_all_log_copies_rejoins_with_the_shards_of_its_other_drives()
 
 #[test]
 fn two_of_three_hosts_that_lost_their_logs_cannot_rejoin_by_themselves() {
-    let _alone = alone();
+    let _turn = beside_others();
     let cluster = Cluster::formed(&Shape::three(2, seed()));
     put(&cluster, 0, 0..OBJECTS);
     wait_until_whole(&cluster);
@@ -327,7 +327,7 @@ fn two_of_three_hosts_that_lost_their_logs_cannot_rejoin_by_themselves() {
 
 #[test]
 fn a_host_restored_to_an_older_state_rejoins_with_its_shards() {
-    let _alone = alone();
+    let _turn = beside_others();
     let cluster = Cluster::formed(&Shape::three(2, seed()));
     put(&cluster, 0, 0..OBJECTS);
     wait_until_whole(&cluster);

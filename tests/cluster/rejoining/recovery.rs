@@ -5,7 +5,7 @@ use super::drives::{copies_of, dirs, id_on, shards_on, swap};
 use super::{OBJECTS, PATIENCE, check, put, wait_until_one, wait_until_whole};
 use crate::harness::cluster::{Cluster, Shape};
 use crate::harness::{admin, eventually, lose_drive};
-use crate::trial::{alone, seed};
+use crate::trial::{beside_others, seed};
 use std::path::Path;
 use std::process::Output;
 
@@ -43,7 +43,7 @@ fn are_refused(cluster: &Cluster, hosts: &[usize]) {
 
 #[test]
 fn a_recovered_host_goes_on_alone_and_the_others_must_rejoin_or_be_empty() {
-    let _alone = alone();
+    let _turn = beside_others();
     // Each host has a whole copy of each object.
     let cluster = Cluster::formed(&Shape::three(2, seed()).with("SHERD_EC", "1+2"));
     put(&cluster, LEFT, 0..OBJECTS);
@@ -95,7 +95,7 @@ fn recover_from(cluster: &Cluster, host: usize, file: &Path) -> Output {
 /// All hosts lose their metadata, but not their shards.
 #[test]
 fn an_exported_metadata_copy_is_restored_and_unknown_shards_are_kept() {
-    let _alone = alone();
+    let _turn = beside_others();
     let cluster = Cluster::formed(&Shape::three(2, seed()).with("SHERD_EC", "1+2"));
     put(&cluster, 0, 0..OBJECTS);
     wait_until_whole(&cluster);

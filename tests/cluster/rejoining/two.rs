@@ -7,7 +7,7 @@ use super::{BUCKET, COMES_BACK, OBJECTS, PATIENCE, bytes_of, check, put, wait_un
 use crate::harness::client::get_plain;
 use crate::harness::cluster::{Cluster, Shape};
 use crate::harness::{admin, eventually};
-use crate::trial::{alone, leader, seed};
+use crate::trial::{beside_others, leader, seed};
 
 /// Waits until a host is not ready and its health has all of these words.
 fn says(cluster: &Cluster, host: usize, words: &[&str]) {
@@ -68,12 +68,12 @@ fn the_one_that_lost_its_log_comes_back(damage: fn(&mut [u8])) {
 
 #[test]
 fn one_of_two_hosts_with_a_damaged_log_rejoins_once_the_other_is_recovered() {
-    let _alone = alone();
+    let _turn = beside_others();
     the_one_that_lost_its_log_comes_back(rot);
 }
 
 #[test]
 fn one_of_two_hosts_that_lost_the_end_of_its_log_rejoins_once_the_other_is_recovered() {
-    let _alone = alone();
+    let _turn = beside_others();
     the_one_that_lost_its_log_comes_back(lose);
 }

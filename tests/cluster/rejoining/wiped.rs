@@ -4,7 +4,7 @@ use super::drives::dirs;
 use super::{PATIENCE, check, put, wait_until_whole};
 use crate::harness::cluster::{Cluster, Shape};
 use crate::harness::{eventually, lose_drive};
-use crate::trial::{alone, seed};
+use crate::trial::{beside_others, seed};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
@@ -19,7 +19,7 @@ fn health(cluster: &Cluster, host: usize) -> Value {
 /// Four of six shards are needed, and each host has two, so that the loss of one host leaves no shard to spare.
 #[test]
 fn a_wiped_host_leaves_the_store_at_risk_until_every_shard_is_back() {
-    let _alone = alone();
+    let _turn = beside_others();
     let cluster = Cluster::formed(&Shape::three(2, seed()).with("SHERD_EC", "4+2"));
     put(&cluster, 0, 0..OBJECTS);
     wait_until_whole(&cluster);

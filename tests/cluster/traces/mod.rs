@@ -3,14 +3,14 @@
 use crate::harness::cluster::{Cluster, Shape};
 use crate::harness::collector::{Collector, Manner, Span};
 use crate::harness::data;
-use crate::trial::alone;
+use crate::trial::beside_others;
 use std::collections::BTreeSet;
 
 const CALLS: [(&str, &str); 2] = [("PutObject", "NodeService/append_chunks"), ("GetObject", "NodeService/read_chunks")];
 
 #[test]
 fn the_spans_of_other_hosts_join_the_trace_of_a_request() {
-    let _turn = alone();
+    let _turn = beside_others();
     let collector = Collector::start(Manner::Takes);
     let cluster = Cluster::formed(&Shape::three(2, 1).with("SHERD_OTLP_ENDPOINT", &collector.url()));
     let s3 = cluster.client(0);
