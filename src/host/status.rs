@@ -87,6 +87,7 @@ impl HealthSource for HostStatus {
         reasons.extend(self.founders_awaited());
         reasons.extend(writable.as_ref().err().map(why_not_writable));
         reasons.extend(self.metadata.clock().status().troubles());
+        reasons.extend(self.reads.missing_root_keys());
         reasons.extend(self.reads.keeps_unknown().then(|| KEPT_UNKNOWN.to_owned()));
         Health {
             reads: metadata.is_none() && all > 0 && reads_something(self.context.geometry, all, down),
@@ -273,8 +274,11 @@ impl HostStatus {
             let of = shared.map_or(1, |shared| shares[&shared]);
             Space { free_bytes: space.free_bytes / of, total_bytes: space.total_bytes / of, ..*space }
         };
+        // A drive may lack room for a segment of its log, and be full, while more than the reserve is free.
+        let takes_shards =
+            |node| health.state(node).is_some_and(|it| it.level < SpaceLevel::Exhausted && it.unwritable.is_none());
         let usable = |node: NodeId| {
-            let space = spaces.get(&node).map(part);
+            let space = spaces.get(&node).map(part).filter(|_| takes_shards(node));
             space.map_or(0, |space| space.free_bytes.saturating_sub(space.total_bytes / 100 * SPACE_REFUSE_PERCENT))
         };
         CapacityJson {

@@ -109,6 +109,8 @@ metrics! {
     gauge USABLE_BYTES = "sherd_usable_bytes" [] "Bytes of new objects that the store has room for, after redundancy.";
     gauge FULL_IN_SECONDS = "sherd_full_in_seconds" [] "Time until the store is full, at the growth of the last week; -1 if that is unknown or the store does not grow.";
     gauge DRIVE_UP = "sherd_drive_up" ["node"] "1 while the drive is in service.";
+    gauge DRIVE_FULL = "sherd_drive_full" ["node"] "1 while a drive takes no new shards because it lacks room.";
+    gauge DRIVE_WRITABLE = "sherd_drive_writable" ["node"] "1 while a drive in service takes writes; 0 while it only serves reads.";
     gauge RAFT_TERM = "sherd_raft_term" [] "Raft term.";
     gauge RAFT_IS_LEADER = "sherd_raft_is_leader" [] "1 while this host leads the Raft group and a majority follows it.";
     gauge RAFT_INDEX = "sherd_raft_index" ["position"] "Raft log positions: last, committed, applied, snapshot, purged.";

@@ -1,3 +1,4 @@
+# server: none
 """Sees every alert fire that dashboards.py does not: a real Prometheus scrapes stores that run, and each is given its fault.
 
 Needs Debian's packages `prometheus`, `strace` for drives that are slow, `openssl` for a certificate, and a C compiler for a
@@ -100,6 +101,16 @@ def fill_a_drive(prometheus, store):
     fill_to(store.root, 0.03)
     prometheus.fires("SherdDriveFull", instance="full")
     prometheus.fires("SherdStoreFull", job=FULL)
+
+
+def refuse_writes(prometheus, store):
+    """As on a file system that turned read-only, the file of the trial writes cannot be opened to write."""
+    trial = store.root / "d1" / "probe"
+    trial.unlink()
+    trial.mkdir()
+    prometheus.fires("SherdDriveReadOnly", seconds=30, instance="alone", node="0")
+    trial.rmdir()
+    until(lambda: prometheus.query('sherd_drive_writable{instance="alone"} == 1'), "the drive takes writes again", 30)
 
 
 def hold_the_memory(prometheus, store):
@@ -253,6 +264,7 @@ def check_faults(prometheus, stores):
         cannot |= skip("no file system can be mounted here", "SherdDriveSpaceLow", "SherdDriveFull",
                        "SherdStoreFills", "SherdStoreFull")
     stores.alone.make_bucket(BUCKET)
+    refuse_writes(prometheus, stores.alone)
     hold_the_memory(prometheus, stores.alone)
     if not slow_the_syncs(prometheus, stores.alone):
         cannot |= skip("strace is not here or may not trace", "SherdSyncsSlow", "SherdProposalsSlow")

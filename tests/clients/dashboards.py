@@ -1,3 +1,4 @@
+# server: SHERD_REGION=us-east-1
 """Dashboards and alerts against the real thing: a Prometheus that scrapes two running stores, one with faults injected.
 
 Needs Debian's package `prometheus` (with promtool). In order:

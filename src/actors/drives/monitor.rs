@@ -65,7 +65,13 @@ pub fn dismiss(health: &HealthBoard, node: NodeId) {
 
 fn hide(node: NodeId) {
     let label = node.to_string();
-    for gauge in [&*metrics::DRIVE_UP, &*metrics::DRIVE_FREE_BYTES, &*metrics::DRIVE_TOTAL_BYTES] {
+    for gauge in [
+        &*metrics::DRIVE_UP,
+        &*metrics::DRIVE_FULL,
+        &*metrics::DRIVE_WRITABLE,
+        &*metrics::DRIVE_FREE_BYTES,
+        &*metrics::DRIVE_TOTAL_BYTES,
+    ] {
         // A drive that was never looked at has no series to remove.
         let _ = gauge.remove_label_values(&[&label]);
     }
@@ -461,6 +467,10 @@ impl Watch {
                 tracing::warn!(%node, dir = %self.drive.dir.display(), free_bytes = space.free_bytes, total_bytes = space.total_bytes, "drive is short of space");
             }
         }
+        if let Some(level) = verdict.level {
+            metrics::DRIVE_FULL.with_label_values(&[&label]).set(i64::from(level == SpaceLevel::Exhausted));
+        }
+        metrics::DRIVE_WRITABLE.with_label_values(&[&label]).set(i64::from(verdict.unwritable.is_none()));
         let news = shared.health.update(node, |state| state.unwritable.clone_from(&verdict.unwritable));
         if let Some(why) = verdict.unwritable.as_ref().filter(|_| news) {
             tracing::error!(%node, dir = %self.drive.dir.display(), why, "drive takes no writes; it serves reads only");

@@ -63,6 +63,10 @@ impl MetadataCopy for Pieces {
 /// A stub of a host: some calls return fixed values, the others are refused.
 #[async_trait::async_trait]
 impl AdminSource for Fine {
+    fn report_missing_root_keys(&self, missing: Vec<String>) {
+        assert_eq!(missing, Vec::<String>::new());
+    }
+
     async fn info(&self) -> Result<Info, AdminError> {
         Err(AdminError::Unavailable("no cluster".to_owned()))
     }

@@ -1,8 +1,10 @@
 //! The routes of the admin API for the store's named encryption keys: lists them with the root keys that wrap them,
 //! creates, rotates, enables and disables them, and rewraps keys and secrets after a rotation (`rewrap`).
 
+mod missing;
 mod rewrap;
 
+pub(in crate::api) use missing::watch as watch_root_keys;
 pub(super) use rewrap::rewrap;
 pub use rewrap::{Rewrap, RewrapCursor, Rewrapped};
 
@@ -87,20 +89,13 @@ pub enum ChangeKey {
 
 pub(super) async fn list(admin: &Admin) -> Result<EncryptionKeysJson, Refusal> {
     let view = admin.gateway.meta().read().await.map_err(Refusal::unavailable)?;
-    let mut roots: BTreeMap<[u8; 8], (u64, u64)> = BTreeMap::new();
-    roots.extend(admin.roots.all().map(|root| (root.id().to_bytes(), (0, 0))));
-    let mut keys = Vec::new();
-    for (_, row) in key_documents(&view)? {
-        let key = NamedKey::decode(&row.value).map_err(failed)?;
-        key.roots().for_each(|root| roots.entry(root.to_bytes()).or_default().0 += 1);
-        keys.push(shown(&key, admin));
+    let mut roots = roots_in_use(admin, &view)?;
+    for root in admin.roots.all() {
+        roots.entry(root.id().to_bytes()).or_default();
     }
-    admin.iam.directory(&view).each("", |key: AccessKeyRecord| {
-        if let Some(root) = sealed_under(&key.sealed) {
-            roots.entry(root).or_default().1 += 1;
-        }
-        Ok(())
-    })?;
+    let keys = key_documents(&view)?;
+    let keys = keys.iter().map(|(_, row)| Ok(shown(&NamedKey::decode(&row.value).map_err(failed)?, admin)));
+    let keys = keys.collect::<Result<_, Refusal>>()?;
     let current = admin.roots.current().id().to_bytes();
     let root = |(id, (encryption_keys, access_keys)): ([u8; 8], (u64, u64))| RootKeyJson {
         id: hex_simd::encode_to_string(id, hex_simd::AsciiCase::Lower),
@@ -110,6 +105,22 @@ pub(super) async fn list(admin: &Admin) -> Result<EncryptionKeysJson, Refusal> {
         access_keys,
     };
     Ok(EncryptionKeysJson { keys, root_keys: roots.into_iter().map(root).collect() })
+}
+
+/// Counts the versions of encryption keys that each root key wraps, and the access keys whose secrets it seals.
+fn roots_in_use(admin: &Admin, view: &MetaView) -> Result<BTreeMap<[u8; 8], (u64, u64)>, Refusal> {
+    let mut roots: BTreeMap<[u8; 8], (u64, u64)> = BTreeMap::new();
+    for (_, row) in key_documents(view)? {
+        let key = NamedKey::decode(&row.value).map_err(failed)?;
+        key.roots().for_each(|root| roots.entry(root.to_bytes()).or_default().0 += 1);
+    }
+    admin.iam.directory(view).each("", |key: AccessKeyRecord| {
+        if let Some(root) = sealed_under(&key.sealed) {
+            roots.entry(root).or_default().1 += 1;
+        }
+        Ok(())
+    })?;
+    Ok(roots)
 }
 
 /// Returns the documents of keys, sorted by id.
