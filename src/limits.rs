@@ -127,6 +127,8 @@ pub const NET_STREAMS_MAX: u64 = 100;
 pub const NET_STREAMS_OF_GROUPS: u64 = 20;
 /// The number of handshakes under way above which a caller must first prove that it receives packets at its address.
 pub const NET_HANDSHAKES_MAX: usize = 64;
+/// The most handshakes that an address may begin in a second, once it had to prove that it receives packets.
+pub const NET_HANDSHAKES_OF_ADDRESS_MAX: usize = 32;
 /// The most connections of peers that a host accepts at once.
 pub const NET_CONNECTIONS_MAX: usize = 256;
 /// The most bytes of bodies of requests and answers that a host holds for all its peers, and for one of them.

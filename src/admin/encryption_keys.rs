@@ -58,7 +58,7 @@ fn rewrap(client: &Client) -> Result<Rewrapped, AdminFailure> {
 fn listed(answer: &EncryptionKeysJson) -> String {
     let keys = answer.keys.iter().map(|key| {
         let state = if key.enabled { "enabled" } else { "disabled" };
-        let root = if key.under_current_root { "current" } else { "former" };
+        let root = if key.under_current_root { "current" } else { "another" };
         let (id, version) = (key.id.clone(), key.version.to_string());
         [id, version, state.to_owned(), root.to_owned(), key.description.clone()]
     });

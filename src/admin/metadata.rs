@@ -32,7 +32,7 @@ pub fn run(client: &Client, asked: &MetadataQuestion, json: bool, out: &mut impl
             copy(client, out)?;
         }
         MetadataQuestion::DropUnknown { sure: false } => {
-            write!(out, "{UNSURE}")?;
+            tell(&json!({"changed": false, "why": UNSURE}), json, |_| UNSURE.to_owned(), out)?;
             return Ok(1);
         }
         MetadataQuestion::DropUnknown { sure: true } => {
@@ -60,7 +60,8 @@ fn export_to(client: &Client, file: &Path) -> Result<ExportHead, AdminFailure> {
         return Err(io::Error::new(io::ErrorKind::AlreadyExists, why).into());
     }
     let draft = PathBuf::from(format!("{}.draft", file.display()));
-    let mut open = OpenOptions::new().write(true).create(true).truncate(true).mode(MODE).open(&draft)?;
+    let options = OpenOptions::new().write(true).create(true).truncate(true).mode(MODE).clone();
+    let mut open = options.open(&draft).map_err(|cause| AdminFailure::File { path: draft.clone(), cause })?;
     let head = copy(client, &mut open).inspect_err(|_| {
         let _ = std::fs::remove_file(&draft);
     })?;

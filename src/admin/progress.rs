@@ -74,11 +74,20 @@ pub enum Look {
         /// Further information; may be empty.
         note: String,
     },
-    Done,
+    Done {
+        /// Further information; may be empty.
+        note: String,
+    },
     /// The job was undone or ended early, and will not complete.
     Failed(String),
     /// A host that takes part does not answer now.
     Silent(String),
+}
+
+impl Look {
+    pub fn done() -> Self {
+        Self::Done { note: String::new() }
+    }
 }
 
 /// A job that is waited for.
@@ -88,8 +97,8 @@ pub struct Job {
     pub unit: &'static str,
     /// Formats a count.
     pub count: fn(u64) -> String,
-    /// The command that shows the job, or waits for it again.
-    pub shown_by: &'static str,
+    /// What becomes of the job when the waiting ends early.
+    pub afterwards: &'static str,
 }
 
 /// Waits for a job, and shows its progress on standard error; returns the exit code. Ctrl-C ends the waiting, not the
@@ -121,7 +130,7 @@ fn end_on_interrupt(job: &Job) -> io::Result<()> {
         let _entered = runtime.enter();
         signal(SignalKind::interrupt())?
     };
-    let words = format!("waiting was interrupted: the {} goes on, and `{}` shows it", job.name, job.shown_by);
+    let words = format!("waiting for the {} was interrupted: {}", job.name, job.afterwards);
     std::thread::spawn(move || {
         runtime.block_on(interrupt.recv());
         let _ = writeln!(io::stderr(), "\n{words}");
@@ -151,8 +160,8 @@ impl Watch<'_> {
             let looked = look();
             let now = self.clock.monotonic();
             let line = match looked {
-                Ok(Look::Done) => {
-                    say(&format!("{name}: done"), true);
+                Ok(Look::Done { note }) => {
+                    say(&format!("{name}: done{note}"), true);
                     return Ok(0);
                 }
                 Ok(Look::Failed(why)) => {
@@ -175,7 +184,7 @@ impl Watch<'_> {
                 Err(error) => return Err(error),
             };
             if self.waiting.timeout.is_some_and(|timeout| now.saturating_sub(began) >= timeout) {
-                say(&format!("{line}\n{name}: not done in time; it goes on"), true);
+                say(&format!("{line}\n{name}: not done in time: {}", self.job.afterwards), true);
                 return Ok(TIMED_OUT);
             }
             if line_shown.is_none_or(|line_shown| now.saturating_sub(line_shown) >= self.line_every) {
@@ -236,7 +245,7 @@ mod tests {
     use std::sync::atomic::{AtomicU64, Ordering};
     use std::time::Duration;
 
-    const JOB: Job = Job { name: "repair", unit: "shards", count: |count| count.to_string(), shown_by: "x" };
+    const JOB: Job = Job { name: "repair", unit: "shards", count: |count| count.to_string(), afterwards: "it goes on" };
 
     #[test]
     fn the_progress_bar_fills_as_work_is_done() {
@@ -300,7 +309,7 @@ mod tests {
 
     #[test]
     fn a_job_is_waited_for_until_it_is_done_or_fails() {
-        let (code, lines, _) = waited(None, |look| if look < 2 { left(10 - 5 * look) } else { Ok(Look::Done) });
+        let (code, lines, _) = waited(None, |look| if look < 2 { left(10 - 5 * look) } else { Ok(Look::done()) });
         assert_eq!(code, Ok(0));
         assert_eq!(lines, ["repair: 0 of 10 shards", "repair: 5 of 10 shards, 5 a second, 1 s left", "repair: done"]);
         let (code, lines, _) = waited(None, |_| Ok(Look::Failed("it was undone".to_owned())));
@@ -311,7 +320,7 @@ mod tests {
     fn a_job_that_is_not_done_in_time_ends_with_exit_code_3() {
         let (code, lines, looks) = waited(Some(5), |_| left(7));
         assert_eq!((code, looks), (Ok(3), 6), "the last look is when the time is over");
-        assert!(lines.last().is_some_and(|line| line.ends_with("not done in time; it goes on")), "{lines:?}");
+        assert!(lines.last().is_some_and(|line| line.ends_with("not done in time: it goes on")), "{lines:?}");
         let (code, ..) = waited(Some(5), |_| Err(gone()));
         assert_eq!(code, Ok(3));
     }
@@ -320,7 +329,7 @@ mod tests {
     fn waiting_ends_when_a_host_does_not_answer_for_two_minutes() {
         let absence = ABSENCE_MAX.as_secs() / ASK_EVERY.as_secs();
         let back = |look: u64| if (1..absence).contains(&look) { Err(gone()) } else { left(1) };
-        let (code, lines, _) = waited(None, |look| if look > absence + 9 { Ok(Look::Done) } else { back(look) });
+        let (code, lines, _) = waited(None, |look| if look > absence + 9 { Ok(Look::done()) } else { back(look) });
         assert!(code == Ok(0) && lines[1].contains("asking again"), "{code:?} {lines:?}");
         let (code, _, looks) = waited(None, |look| if look == 0 { left(1) } else { Err(gone()) });
         assert!(code.is_err_and(|error| error.contains("does not answer")));

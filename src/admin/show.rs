@@ -103,7 +103,7 @@ pub fn buckets(buckets: &[BucketUsageJson]) -> String {
     let of = |held: String, most: Option<String>| most.map_or(held.clone(), |most| format!("{held} of {most}"));
     let rows = buckets.iter().map(|bucket| {
         let objects = of(bucket.objects.to_string(), bucket.objects_max.map(|most| most.to_string()));
-        let bytes = of(size(bucket.bytes), bucket.bytes_max.map(size));
+        let bytes = of(with_uploads(bucket.bytes, bucket.parts_bytes), bucket.bytes_max.map(size));
         let (name, account) = (bucket.bucket.clone(), bucket.account.clone());
         let more_objects = gained(bucket.objects_per_day, |objects| objects.to_string());
         let more_bytes = gained(bucket.bytes_per_day, size);
@@ -287,9 +287,17 @@ pub fn leader_moved(moved: &LeaderMoved) -> String {
     format!("{} leads\n", moved.name)
 }
 
+/// Formats the bytes of versions, and those of unfinished uploads if there are any.
+fn with_uploads(bytes: u64, parts_bytes: u64) -> String {
+    match parts_bytes {
+        0 => size(bytes),
+        parts_bytes => format!("{} and {} of uploads", size(bytes), size(parts_bytes)),
+    }
+}
+
 pub fn quota(quota: &QuotaJson) -> String {
     let of = |most: Option<String>| most.map_or_else(|| "without limit".to_owned(), |most| format!("of {most}"));
-    let bytes = format!("{} {}", size(quota.bytes), of(quota.bytes_max.map(size)));
+    let bytes = format!("{} {}", with_uploads(quota.bytes, quota.parts_bytes), of(quota.bytes_max.map(size)));
     let objects = format!("{} {}", quota.objects, of(quota.objects_max.map(|most| most.to_string())));
     let (name, versions) = (&quota.bucket, quota.versions);
     format!("bucket    {name}\nbytes     {bytes}\nobjects   {objects}\nversions  {versions} besides\n")
@@ -401,6 +409,7 @@ mod tests {
             objects: 3,
             versions: 0,
             bytes: 2048,
+            parts_bytes: 0,
             bytes_max: Some(4096),
             objects_max: None,
             bytes_per_day,
@@ -426,11 +435,12 @@ shrinks  1        3        0               2.0 KiB of 4.0 KiB  0              -2
             bucket: "b".to_owned(),
             bytes_max: Some(10 << 30),
             objects_max: None,
-            bytes: 3 << 30,
+            bytes: 2 << 30,
+            parts_bytes: 1 << 30,
             objects: 7,
             versions: 2,
         };
-        let text = "bucket    b\nbytes     3.0 GiB of 10.0 GiB\nobjects   7 without limit\nversions  2 besides\n";
+        let text = "bucket    b\nbytes     2.0 GiB and 1.0 GiB of uploads of 10.0 GiB\nobjects   7 without limit\nversions  2 besides\n";
         assert_eq!(super::quota(&quota), text);
     }
 

@@ -7,6 +7,7 @@ use crate::ambient::Ambient;
 use crate::config::{AuditConfig, AuditLog};
 use async_trait::async_trait;
 use bytes::Bytes;
+use rustix::fs::{Access, AtFlags, CWD, accessat};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::FileTypeExt;
@@ -31,7 +32,8 @@ pub(super) fn check(config: &AuditConfig) -> Result<(), HostError> {
         Ok(_) => Err(failed(io::Error::other("it is not a file"))),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-            parent.read_dir().map(drop).map_err(failed)
+            let access = Access::WRITE_OK | Access::EXEC_OK;
+            accessat(CWD, parent, access, AtFlags::EACCESS).map_err(|cause| failed(cause.into()))
         }
         Err(error) => Err(failed(error)),
     }

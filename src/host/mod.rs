@@ -90,17 +90,26 @@ pub fn run(config: Config) -> Result<(), HostError> {
         builder.enable_all().max_blocking_threads(READER_THREADS_MAX);
         builder.build().expect("a runtime needs a few file descriptors")
     };
-    let system = actix::System::with_tokio_rt(runtime);
-    let ended = system.block_on(run_in_system(config));
-    // Dropping the system would wait for every thread that is in a call; a drive or name server may never answer one.
-    std::mem::forget(system);
-    match ended {
+    match block_on(actix::System::with_tokio_rt(runtime), run_in_system(config)) {
         Err(HostError::StartsAgain { why, data }) => {
             tracing::warn!("restarting this process: {why}");
             Err(rejoin::start_again(data.as_deref()))
         }
         ended => ended,
     }
+}
+
+/// Runs a command other than the store itself.
+fn in_system<T>(work: impl Future<Output = T>) -> T {
+    block_on(actix::System::new(), work)
+}
+
+/// Runs `work`, and leaves the system as it is then. Dropping it would wait for every thread that is in a call, and a
+/// drive or name server may never answer one; and actors that have not run yet would start without a runtime.
+fn block_on<T>(system: actix::SystemRunner, work: impl Future<Output = T>) -> T {
+    let ended = system.block_on(work);
+    std::mem::forget(system);
+    ended
 }
 
 /// Checks a configuration and the files that it names, as a start does before it touches a drive; returns the text to
@@ -111,21 +120,24 @@ pub fn check(mut config: Config) -> Result<String, HostError> {
     if let Some(cluster) = &mut config.cluster {
         cluster.listen.set_port(0);
     }
-    actix::System::new().block_on(async { preflight::check(&config, &Environment::of_process(&config)).map(drop) })?;
-    let warnings = config.warnings.iter().map(|warning| format!("warning: {warning}\n"));
+    let certificates = in_system(async {
+        let env = Environment::of_process(&config);
+        let checked = preflight::check(&config, &env)?;
+        Ok::<_, HostError>(checked.endpoints.certificates(Arc::clone(&env.ambient.clock)).of_files().warnings())
+    })?;
+    let warnings = config.warnings.iter().chain(&certificates).map(|warning| format!("warning: {warning}\n"));
     Ok(warnings.chain(["the configuration is valid\n".to_owned()]).collect())
 }
 
 /// Runs `sherd rejoin`: records that a stopped host rejoins its cluster under a new id, or only prints what that means.
 pub fn rejoin(config: &Config, wish: RejoinWish) -> Result<(), HostError> {
-    actix::System::new().block_on(async { rejoin::rejoin(config, &Environment::of_process(config), wish) })
+    in_system(async { rejoin::rejoin(config, &Environment::of_process(config), wish) })
 }
 
 /// Runs `sherd recover`: forms the metadata group anew with a stopped host as its only voter, or only prints what would
 /// be lost.
 pub fn recover(config: &Config, from: Option<&Path>, goes_on: bool) -> Result<(), HostError> {
-    actix::System::new()
-        .block_on(async { recovery::recover(config, &Environment::of_process(config), from, goes_on).await })
+    in_system(async { recovery::recover(config, &Environment::of_process(config), from, goes_on).await })
 }
 
 /// Opens the tables in this directory and closes them again, in a process that may end by it.
@@ -135,8 +147,7 @@ pub fn open_tables(directory: &Path) -> Result<(), KvError> {
 
 /// Runs `sherd salvage`: drops the damaged part of the metadata of a stopped host, or only prints what would be lost.
 pub fn salvage(config: Config, goes_on: bool) -> Result<(), HostError> {
-    actix::System::new()
-        .block_on(async { recovery::salvage(&config, &Environment::of_process(&config), goes_on).await })
+    in_system(async { recovery::salvage(&config, &Environment::of_process(&config), goes_on).await })
 }
 
 async fn run_in_system(config: Config) -> Result<(), HostError> {

@@ -313,14 +313,18 @@ fn waiting_for_a_job_ends_with_the_job_the_timeout_or_ctrl_c() {
     eventually(Duration::from_secs(60), "a lost drive to be noticed", || {
         (json(&admin(&server, &["heal", "status", "--json"]))["missing_shards"] != 0).then_some(())
     });
-    ended(&["heal", "status", "--wait", "--timeout", "2"], 3, "not done in time; it goes on\n");
+    ended(
+        &["heal", "status", "--wait", "--timeout", "2"],
+        3,
+        "not done in time: it goes on, and `sherd admin heal status` shows it\n",
+    );
     let (mut child, lines) = waiting(&server, &["heal", "status", "--wait"]);
     let first = lines.recv_timeout(Duration::from_secs(60)).unwrap();
     assert!(first.starts_with("repair: 0 of "), "{first}");
     rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::INT).unwrap();
     let code = child.wait().unwrap().code();
     let last = lines.iter().last().unwrap_or_default();
-    assert!(code == Some(130) && last.contains("the repair goes on"), "{code:?} {last}");
+    assert!(code == Some(130) && last.contains("the repair was interrupted: it goes on"), "{code:?} {last}");
 }
 
 #[test]

@@ -7,8 +7,19 @@ use crate::api::admin::{ChangeLayout, HostAnswer, LayoutChanged, LayoutJson, Nod
 use crate::config::{LayoutQuestion, Waiting};
 use std::io::Write;
 
-const MOVING: Job =
-    Job { name: "move", unit: "shards", count: |shards| shards.to_string(), shown_by: "sherd admin layout show" };
+const MOVING: Job = Job {
+    name: "move",
+    unit: "shards",
+    count: |shards| shards.to_string(),
+    afterwards: "it goes on, and `sherd admin layout show` shows it",
+};
+/// The move off what is to be removed: the removal itself is ordered after it.
+const REMOVING: Job = Job {
+    name: "removal",
+    afterwards: "nothing was removed. Shards go on to be moved, as `sherd admin layout show` shows; then order the removal \
+                 again",
+    ..MOVING
+};
 
 pub fn run(
     client: &Client,
@@ -19,23 +30,24 @@ pub fn run(
 ) -> Result<u8, AdminFailure> {
     match asked {
         LayoutQuestion::Show => {
+            let code = wait_for(client, &MOVING, waiting, out, settled)?;
             tell(&client.get::<LayoutJson>("/layout")?, json, show::layout, out)?;
-            wait_for(client, waiting, out, settled)
+            Ok(code)
         }
         LayoutQuestion::Drain { of } => {
             let drained = change(client, &ChangeLayout::Drain { of: of.clone() }, json, out)?;
-            wait_for(client, waiting, out, |layout| emptied(layout, &drained.nodes))
+            wait_for(client, &MOVING, waiting, out, |layout| emptied(layout, &drained.nodes))
         }
         LayoutQuestion::Restore { of } => {
             change(client, &ChangeLayout::Restore { of: of.clone() }, json, out)?;
-            wait_for(client, waiting, out, settled)
+            wait_for(client, &MOVING, waiting, out, settled)
         }
         LayoutQuestion::Weight { node, weight } => {
             change(client, &ChangeLayout::Weight { node: *node, weight: *weight }, json, out)?;
-            wait_for(client, waiting, out, settled)
+            wait_for(client, &MOVING, waiting, out, settled)
         }
         LayoutQuestion::Remove { of, lost } => {
-            let code = wait_for(client, waiting, out, |layout| may_go(layout, of, *lost))?;
+            let code = wait_for(client, &REMOVING, waiting, out, |layout| may_go(layout, of, *lost))?;
             if code == 0 {
                 change(client, &ChangeLayout::Remove { of: of.clone(), lost: *lost }, json, out)?;
             }
@@ -57,6 +69,7 @@ fn change(
 
 fn wait_for(
     client: &Client,
+    job: &Job,
     waiting: Option<Waiting>,
     out: &mut impl Write,
     judge: impl Fn(&LayoutJson) -> Look,
@@ -65,7 +78,7 @@ fn wait_for(
     // The answer is shown before the waiting begins.
     out.flush()?;
     let look = || Ok(judge(&client.get::<LayoutJson>("/layout")?));
-    wait(&MOVING, waiting, &*client.ambient.clock, look)
+    wait(job, waiting, &*client.ambient.clock, look)
 }
 
 /// Judges whether every host has all shards that belong on it by the newest layout.
@@ -75,7 +88,7 @@ fn settled(layout: &LayoutJson) -> Look {
     }
     let moving = &layout.moving;
     match (moving.settled && moving.epoch == layout.epoch, moving.shards_left, moving.shards_waiting) {
-        (true, ..) => Look::Done,
+        (true, ..) => Look::done(),
         (false, 0, _) => Look::Left { left: 0, note: ", still comparing with the layout".to_owned() },
         (false, left, 0) => Look::Left { left, note: String::new() },
         (false, left, waiting) => Look::Left { left, note: format!(", {waiting} put off") },
@@ -94,7 +107,7 @@ fn emptied(layout: &LayoutJson, nodes: &[u32]) -> Look {
         return Look::Failed(format!("drive {} takes shards again", node.node));
     }
     match drained.iter().map(|node| node.shards).sum() {
-        0 => Look::Done,
+        0 => Look::done(),
         left => Look::Left { left, note: String::new() },
     }
 }
@@ -105,11 +118,11 @@ fn may_go(layout: &LayoutJson, of: &str, lost: bool) -> Look {
     let is_meant = |node: &&NodeJson| node.node.to_string() == of || node.host_name == of || node.host == of;
     let meant: Vec<&NodeJson> = layout.nodes.iter().filter(is_meant).collect();
     if meant.iter().any(|node| !node.draining) {
-        return Look::Done;
+        return Look::done();
     }
     let dropped: u64 = meant.iter().map(|node| node.garbage + node.leftovers).sum();
     match (meant.iter().map(|node| node.shards).sum::<u64>(), if lost { 0 } else { dropped }) {
-        (0, 0) => Look::Done,
+        (0, 0) => Look::done(),
         (held, 0) => Look::Left { left: held, note: String::new() },
         (held, dropped) => Look::Left { left: held + dropped, note: format!(", of which {dropped} are to be dropped") },
     }
@@ -138,7 +151,7 @@ mod tests {
     fn words(look: &Look) -> String {
         match look {
             Look::Left { left, note } => format!("{left}{note}"),
-            Look::Done => "done".to_owned(),
+            Look::Done { note } => format!("done{note}"),
             Look::Failed(why) | Look::Silent(why) => why.clone(),
         }
     }

@@ -9,14 +9,18 @@ use crate::config::Waiting;
 use std::collections::BTreeMap;
 use std::io::Write;
 
-const HEALING: Job =
-    Job { name: "repair", unit: "shards", count: |shards| shards.to_string(), shown_by: "sherd admin heal status" };
+const HEALING: Job = Job {
+    name: "repair",
+    unit: "shards",
+    count: |shards| shards.to_string(),
+    afterwards: "it goes on, and `sherd admin heal status` shows it",
+};
 /// The job scrub, counted in thousandths of drives.
 const SCRUBBING: Job = Job {
     name: "scrub",
     unit: "drives",
     count: |permille| format!("{}.{:03}", permille / 1000, permille % 1000),
-    shown_by: "sherd admin scrub status",
+    afterwards: "it goes on, and `sherd admin scrub status` shows it",
 };
 
 /// Waits until no shard of the cluster is missing, and the drives of this host, or of all hosts, are compared with the
@@ -33,7 +37,7 @@ fn healed(status: &HealStatus) -> Look {
     }
     let left = status.missing_shards.max(status.sum.to_repair_shards);
     match (left, status.sum.comparisons_due.len(), status.sum.put_off) {
-        (0, 0, _) => Look::Done,
+        (0, 0, _) => Look::done(),
         (left, 0, 0) => Look::Left { left, note: String::new() },
         (left, 0, put_off) => Look::Left { left, note: format!(", {put_off} put off") },
         (left, due, _) => Look::Left { left, note: format!(", {due} drives to be compared with the metadata") },
@@ -67,7 +71,7 @@ impl Passes {
     fn judge(&self, status: &ScrubStatus) -> Look {
         let mut left = 0;
         for (node, before) in &self.drives {
-            let Some(drive) = all(status).find(|drive| drive.node == *node) else {
+            let Some(drive) = drive(status, *node) else {
                 let silent = silent(status.hosts.iter().map(|row| &row.host));
                 return silent.unwrap_or_else(|| Look::Failed(format!("drive {node} is not there any more")));
             };
@@ -81,14 +85,21 @@ impl Passes {
             }
         }
         if left == 0 && self.drives.keys().all(|node| is_over(status, *node)) {
-            return Look::Done;
+            let corrupt: u64 =
+                self.drives.keys().filter_map(|node| drive(status, *node)).map(|drive| drive.corrupt).sum();
+            let note = if corrupt == 0 { String::new() } else { format!("; {corrupt} corrupt chunks were found") };
+            return Look::Done { note };
         }
         Look::Left { left, note: String::new() }
     }
 }
 
 fn is_over(status: &ScrubStatus, node: u32) -> bool {
-    all(status).any(|drive| drive.node == node && drive.began.is_none() && !drive.wanted)
+    drive(status, node).is_some_and(|drive| drive.began.is_none() && !drive.wanted)
+}
+
+fn drive(status: &ScrubStatus, node: u32) -> Option<&ScrubJson> {
+    all(status).find(|drive| drive.node == node)
 }
 
 fn all(status: &ScrubStatus) -> impl Iterator<Item = &ScrubJson> {
@@ -105,7 +116,7 @@ mod tests {
     fn words(look: &Look) -> String {
         match look {
             Look::Left { left, note } => format!("{left}{note}"),
-            Look::Done => "done".to_owned(),
+            Look::Done { note } => format!("done{note}"),
             Look::Failed(why) | Look::Silent(why) => why.clone(),
         }
     }
@@ -160,6 +171,9 @@ mod tests {
         assert_eq!(judged(&one), "0", "it is at its end, and not over");
         let both = scrub(&[(0, None, false, 1000, Some(7)), (1, None, false, 1000, Some(8))], None);
         assert_eq!(judged(&both), "done");
+        let mut found = both.clone();
+        found.hosts[0].drives[1].corrupt = 2;
+        assert_eq!(judged(&found), "done; 2 corrupt chunks were found");
         assert_eq!(judged(&before), "the pass over drive 0 was ended before it was over");
         assert_eq!(judged(&scrub(&[], None)), "drive 0 is not there any more");
         assert_eq!(judged(&scrub(&[], Some("gone"))), "host a does not answer: gone");

@@ -3,6 +3,7 @@
 
 use super::caller::Caller;
 use super::record::AdminRecord;
+use super::shapes::BucketUsageJson;
 use super::{Admin, Refusal};
 use crate::api::ROOT_ACCOUNT;
 use crate::api::iam::{Impersonation, administer};
@@ -10,7 +11,7 @@ use crate::api::identity::{Asking, ResolveError, resolve_key, resolve_named};
 use crate::api::s3::{Explained, HypotheticalRequest, explain};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 /// The body of the admin API's `POST /iam`: an action of IAM and its parameters.
@@ -75,6 +76,30 @@ pub(super) async fn call(
         }
     };
     Ok(administer(&admin.iam, name, (account, &asked.action), asked.parameters, (&record.trace, access_key)).await?)
+}
+
+/// Names the owners of buckets by their 12-digit ids instead of their canonical ids.
+pub(super) async fn with_account_ids(
+    admin: &Admin,
+    mut buckets: Vec<BucketUsageJson>,
+) -> Result<Vec<BucketUsageJson>, Refusal> {
+    let view = admin.gateway.meta().read().await.map_err(Refusal::unavailable)?;
+    let directory = admin.iam.directory(&view);
+    let mut known: HashMap<String, Option<String>> = HashMap::new();
+    for bucket in &mut buckets {
+        let id = match known.get(&bucket.account) {
+            Some(id) => id.clone(),
+            None => {
+                let id = directory.account_by_canonical_id(&bucket.account)?.map(|account| account.id);
+                known.insert(bucket.account.clone(), id.clone());
+                id
+            }
+        };
+        if let Some(id) = id {
+            bucket.account = id;
+        }
+    }
+    Ok(buckets)
 }
 
 pub(super) async fn explain_access(admin: &Admin, asked: ExplainAccess) -> Result<Explained, Refusal> {

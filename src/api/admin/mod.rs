@@ -15,6 +15,7 @@ mod streamed;
 mod top;
 
 pub use crate::api::s3::{BucketJson, Explained, ObjectJson, StatementJson};
+pub(super) use encryption::watch_root_keys;
 pub use encryption::{ChangeKey, EncryptionKeyJson, EncryptionKeysJson, Rewrap, RewrapCursor, Rewrapped, RootKeyJson};
 pub use identities::{CallIam, ExplainAccess, ExplainedCaller};
 pub use jobs::{
@@ -29,6 +30,7 @@ pub use shapes::{
     NodeJson, QuotaJson, ReplaceDrive, ReplicaJson, SetQuota, ShardJson, UnknownDropped,
 };
 pub use source::{AdminError, AdminSource, MetadataCopy, ShardsPage};
+pub(super) use streamed::EXPORTS_MAX;
 pub use top::{HeavyJson, RankedJson, TopJson, TopOfKindJson};
 
 #[cfg(test)]
@@ -59,6 +61,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 const ROOT: &str = "/admin/v1";
@@ -78,6 +81,8 @@ pub struct Admin {
     pub iam: Arc<IamService>,
     pub gateway: Gateway,
     pub bodies: Arc<BodyRoom>,
+    /// A permit for each export of the metadata.
+    pub exports: Arc<Semaphore>,
     /// The root keys, which wrap the keys of objects.
     pub roots: Arc<RootKeys>,
     /// True if S3 is served over TLS.
@@ -262,7 +267,7 @@ async fn dispatched(
             let ReplaceDrive { node } = required(&body)?;
             ok(&source.replace_drive(node).await?)
         }
-        Route::ListBucketUsage => ok(&source.buckets().await?),
+        Route::ListBucketUsage => ok(&identities::with_account_ids(admin, source.buckets().await?).await?),
         Route::GetBucketQuota => ok(&source.quota(bucket).await?),
         Route::PutBucketQuota => ok(&source.set_quota(bucket, required::<SetQuota>(&body)?).await?),
         Route::ListRateLimits => ok(&rate_limits::list(admin).await?),
@@ -285,7 +290,7 @@ async fn dispatched(
             ok(&source.accept_clock(time_ms).await?)
         }
         Route::ListShards => streamed::shards(Arc::clone(source)).await?,
-        Route::ExportMetadata => streamed::metadata(source.export_metadata().await?).await?,
+        Route::ExportMetadata => streamed::metadata(&**source, &admin.exports).await?,
         Route::DropUnknownShards => ok(&source.drop_unknown_shards().await?),
         Route::CallIam => ok(&identities::call(admin, required(&body)?, &caller, record).await?),
         Route::ExplainAccess => ok(&identities::explain_access(admin, required(&body)?).await?),

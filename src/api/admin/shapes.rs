@@ -132,7 +132,7 @@ pub struct ForecastJson {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BucketUsageJson {
     pub bucket: String,
-    /// The account that owns the bucket.
+    /// The 12-digit id of the account that owns the bucket; its canonical id if there is no such account any more.
     pub account: String,
     /// The number of current objects.
     pub objects: u64,
@@ -140,6 +140,8 @@ pub struct BucketUsageJson {
     pub versions: u64,
     /// The bytes of all versions.
     pub bytes: u64,
+    /// The bytes of the parts of unfinished uploads.
+    pub parts_bytes: u64,
     pub bytes_max: Option<u64>,
     pub objects_max: Option<u64>,
     /// The growth over the last week; `null` if it is unknown.
@@ -302,11 +304,13 @@ pub struct LeaderMoved {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QuotaJson {
     pub bucket: String,
-    /// The largest total size of all versions, before redundancy.
+    /// The largest total size of all versions and of the parts of unfinished uploads, before redundancy.
     pub bytes_max: Option<u64>,
     /// The largest number of current objects.
     pub objects_max: Option<u64>,
     pub bytes: u64,
+    /// The bytes of the parts of unfinished uploads.
+    pub parts_bytes: u64,
     pub objects: u64,
     /// The number of other versions, delete markers included.
     pub versions: u64,

@@ -1,26 +1,34 @@
 //! Streamed responses of the admin API: the metadata export and the list of shards. An error after the begin breaks the
 //! response off, which a client sees as an incomplete body.
 
-use super::source::{AdminError, AdminSource, MetadataCopy, ShardsPage};
+use super::source::{AdminError, AdminSource, ShardsPage};
 use actix_web::HttpResponse;
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use actix_web::web::Bytes;
 use futures::stream::{StreamExt, unfold};
 use std::sync::Arc;
+use tokio::sync::Semaphore;
 
-/// Streams all metadata as one file. The file's format has an end marker, so a truncated one is detected too.
-pub(super) async fn metadata(mut copy: Box<dyn MetadataCopy>) -> Result<HttpResponse, AdminError> {
+/// The most exports of the metadata from one host at once.
+pub const EXPORTS_MAX: usize = 4;
+const TOO_MANY: &str = "other exports of the metadata from this host are under way; try again when one has ended";
+
+/// Streams all metadata as one file. The file's format has an end marker, so a truncated one is detected too. Each export
+/// holds a permit of `exports`, since it has pieces in memory for as long as its client does not read them.
+pub(super) async fn metadata(source: &dyn AdminSource, exports: &Arc<Semaphore>) -> Result<HttpResponse, AdminError> {
+    let permit = Arc::clone(exports).try_acquire_owned().map_err(|_| AdminError::Unavailable(TOO_MANY.to_owned()))?;
+    let mut copy = source.export_metadata().await?;
     // The first piece is read before the status is sent, so that a copy that cannot be begun gets an error status.
     let first = copy.next().await.transpose()?;
-    let pieces = unfold((first, Some(copy)), |(first, copy)| async move {
-        let mut copy = copy?;
+    let pieces = unfold((first, Some((copy, permit))), |(first, copy)| async move {
+        let (mut copy, permit) = copy?;
         let piece = match first {
             Some(first) => Ok(first),
             None => copy.next().await?,
         };
         let piece = piece.map_err(actix_web::error::ErrorServiceUnavailable);
         let goes_on = piece.is_ok();
-        Some((piece, (None, goes_on.then_some(copy))))
+        Some((piece, (None, goes_on.then_some((copy, permit)))))
     });
     Ok(HttpResponse::Ok()
         .insert_header((CACHE_CONTROL, "no-store"))

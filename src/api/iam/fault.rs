@@ -1,6 +1,7 @@
 //! Errors of IAM and STS calls: their codes and statuses ("Common errors" of both API references), and their XML.
 
 use crate::api::identity::{IdentityError, ResolveError, TokenFault};
+use crate::api::sharing::Ungathered;
 use crate::api::text::xml::escape;
 use crate::sigv4::SignatureFault;
 
@@ -26,6 +27,8 @@ pub enum IamFault {
     IdentityProviderUnavailable(String),
     #[error("{0}")]
     PackedPolicyTooLarge(String),
+    #[error(transparent)]
+    Ungathered(#[from] Ungathered),
 }
 
 impl From<ResolveError> for IamFault {
@@ -53,6 +56,9 @@ impl IamFault {
             Self::ExpiredIdentityToken(_) => (400, "ExpiredTokenException"),
             Self::IdentityProviderUnavailable(_) => (400, "IDPCommunicationError"),
             Self::PackedPolicyTooLarge(_) => (400, "PackedPolicyTooLarge"),
+            Self::Ungathered(Ungathered::TooLarge { .. }) => (413, "RequestEntityTooLarge"),
+            Self::Ungathered(Ungathered::NoRoom) => (503, "ServiceUnavailable"),
+            Self::Ungathered(Ungathered::TooSlow | Ungathered::Broken) => (408, "RequestTimeout"),
         }
     }
 

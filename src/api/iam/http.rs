@@ -1,16 +1,15 @@
 //! The HTTP side of a call: reads the whole body, and brings the head into the form over which signatures are verified.
 
-use super::answer::answer;
+use super::answer::{answer, refuse};
 use super::facts::RequestFacts;
 use super::service::IamService;
 use super::takes::{Head, takes};
 use crate::api::call::Call;
 use crate::api::identity::resolve;
-use crate::api::sharing::{Ungathered, gather};
+use crate::api::sharing::gather;
 use crate::limits::{BODY_BYTES_MAX, IAM_BODY_BYTES_MAX};
 use crate::sigv4::Received;
-use bytes::Bytes;
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, header};
 use s3s::{HttpRequest, HttpResponse};
 use std::sync::Arc;
 
@@ -35,7 +34,7 @@ pub async fn serve(service: &IamService, request: HttpRequest, call: &Call, secu
     };
     let body = match gather(body, &call.seat, bytes_max).await {
         Ok(body) => body,
-        Err(ungathered) => return refused(ungathered),
+        Err(ungathered) => return refuse(&ungathered.into(), &call.origin.request_id),
     };
     let headers = texts(&head.headers);
     let received = Received {
@@ -72,16 +71,6 @@ async fn is_known_key(service: &IamService, headers: &HeaderMap) -> bool {
     let now = service.ambient.clock.unix_ms();
     let token = text("x-amz-security-token");
     resolve(&service.directory(&*view), service.credential_keys(), access_key, token, now).is_ok()
-}
-
-fn refused(why: Ungathered) -> HttpResponse {
-    let mut refused = HttpResponse::new(s3s::Body::from(Bytes::from(why.to_string())));
-    *refused.status_mut() = match why {
-        Ungathered::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-        Ungathered::NoRoom => StatusCode::SERVICE_UNAVAILABLE,
-        Ungathered::TooSlow | Ungathered::Broken => StatusCode::REQUEST_TIMEOUT,
-    };
-    refused
 }
 
 /// Returns the headers as texts. A value that is not text becomes U+FFFD, which no client signs. Were it skipped

@@ -40,9 +40,9 @@ pub enum TlsError {
     Unreadable { file: NamedFile, cause: io::Error },
     #[error("{file} is not PEM: {cause}")]
     Pem { file: NamedFile, cause: rustls_pki_types::pem::Error },
-    #[error("{file} holds no certificate")]
+    #[error("{file} holds no certificate; expected PEM")]
     NoCertificate { file: NamedFile },
-    #[error("{file} holds no private key")]
+    #[error("{file} holds no private key; expected PEM without a passphrase")]
     NoKey { file: NamedFile },
     #[error("{file} cannot be used: {cause}")]
     Unusable { file: NamedFile, cause: Error },

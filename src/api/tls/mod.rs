@@ -49,6 +49,11 @@ impl Certificates {
         self.all.iter()
     }
 
+    /// Returns the certificates that are read from files, without those that are ordered by ACME.
+    pub fn of_files(&self) -> Self {
+        Self::new(self.iter().filter(|one| one.is_of_files()).cloned(), Arc::clone(&self.clock))
+    }
+
     /// Returns a line for each certificate that ends soon, has ended, or is not valid yet.
     pub fn warnings(&self) -> Vec<String> {
         let now = i64::try_from(self.clock.unix_ms().0 / 1000).unwrap_or(i64::MAX);

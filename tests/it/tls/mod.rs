@@ -20,6 +20,8 @@ use std::time::Duration;
 use time::OffsetDateTime;
 
 const SOON: Duration = Duration::from_secs(60);
+/// More connections than two workers accept TLS on at the same time by the framework's default.
+const SILENT_COUNT: usize = 520;
 
 /// A certificate authority, and a directory with a listener's certificate and key.
 struct Pki {
@@ -133,6 +135,40 @@ fn a_certificate_is_renewed_without_a_signal_and_a_bad_one_is_refused_once() {
     assert!(server.log().contains("read again: the certificate of s3 (refused)"), "{}", server.log());
     assert_eq!(pki.connect(server.s3).certificate(), second);
     assert!(open.is_answered());
+}
+
+#[test]
+fn check_warns_of_a_certificate_that_has_ended() {
+    let root = tempfile::tempdir().unwrap();
+    let pki = Pki::new(root.path());
+    let checked = |days| {
+        pki.renew(days);
+        let output = pki.setup(root.path()).run(&["check"]);
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert_eq!(checked(90), "the configuration is valid\n");
+    let warned = checked(-2);
+    assert!(warned.starts_with("warning: the certificate of the s3 listener"), "{warned}");
+    assert!(warned.contains("SHERD_TLS_CERT") && warned.ends_with("the configuration is valid\n"), "{warned}");
+}
+
+#[test]
+fn clients_that_do_not_finish_their_handshake_keep_nobody_out() {
+    let root = tempfile::tempdir().unwrap();
+    let pki = Pki::new(root.path());
+    pki.renew(90);
+    let server = pki.setup(root.path()).start();
+    let is_open = |mut silent: &TcpStream| {
+        silent.set_nonblocking(true).unwrap();
+        silent.read(&mut [0]).is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
+    };
+    // Counts only if the store has not ended the handshakes of the others by then, as it does after ten seconds.
+    eventually(SOON, "an answer while all others are silent", || {
+        let silent: Vec<TcpStream> = (0..SILENT_COUNT).map(|_| TcpStream::connect(server.s3).unwrap()).collect();
+        assert!(pki.connect(server.s3).is_answered());
+        silent.iter().all(is_open).then_some(())
+    });
 }
 
 #[test]

@@ -21,7 +21,7 @@ use crate::actors::sealing::RootKeys;
 use crate::actors::traffic::Traffic;
 use crate::ambient::Ambient;
 use crate::api::accounts::Accounts;
-use crate::api::admin::{self, Admin, AdminSource};
+use crate::api::admin::{self, Admin, AdminSource, EXPORTS_MAX, watch_root_keys};
 use crate::api::audit::AuditLog;
 use crate::api::auth::Authenticator;
 use crate::api::health::{self, MetricsToken, SharedHealth, aliases};
@@ -45,6 +45,7 @@ use http::HeaderValue;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
+use tokio::sync::Semaphore;
 
 const S3_WRITE_BUFFER_BYTES: usize = SLICE_BYTES;
 const ADMIN_WRITE_BUFFER_BYTES: usize = 8 << 10;
@@ -144,6 +145,7 @@ pub fn serve(
     let audit = AuditLog::new(options.audit.clone(), ambient.clone(), options.host_id.clone()).map(Arc::new);
     let admin = Admin {
         bodies: Arc::clone(&bodies),
+        exports: Arc::new(Semaphore::new(EXPORTS_MAX)),
         source,
         iam: Arc::clone(&iam),
         gateway: gateway.clone(),
@@ -163,6 +165,8 @@ pub fn serve(
         let parts = (front, Arc::clone(&health), certificates.clone());
         s3 = Some(s3_server(&options, (socket.listen()?, s3_certificate.as_ref()), parts)?);
     }
+    let admin = Arc::new(admin);
+    actix_web::rt::spawn(watch_root_keys(Arc::clone(&admin)));
     let admin = (health, certificates.clone(), admin);
     let (admin_address, admin) = admin_server(&options, (admin_listener, admin_certificate.as_ref()), admin)?;
     let (s3_address, s3) = s3.unzip();
@@ -276,9 +280,9 @@ fn verifier(options: &ApiOptions) -> Verifier {
 fn admin_server(
     options: &ApiOptions,
     ((address, socket), certificate): ((SocketAddr, TcpListener), Option<&Arc<Certificate>>),
-    (health, certificates, admin): (SharedHealth, Certificates, Admin),
+    (health, certificates, admin): (SharedHealth, Certificates, Arc<Admin>),
 ) -> Result<(SocketAddr, Server), ApiError> {
-    let (health, certificates, admin) = (Data::new(health), Data::new(certificates), Data::new(admin));
+    let (health, certificates, admin) = (Data::new(health), Data::new(certificates), Data::from(admin));
     let token = Data::new(MetricsToken(options.metrics_token.clone()));
     let app = move || {
         let app = App::new().app_data(health.clone()).app_data(certificates.clone()).app_data(token.clone());

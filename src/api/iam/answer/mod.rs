@@ -97,14 +97,22 @@ pub async fn answer(service: &IamService, request: &Received<'_>, facts: &Reques
     let (status, text) = match answered {
         Ok(body) => (StatusCode::OK, document(operation, namespace, body.as_deref(), request_id)),
         Err(fault) => {
-            let (status, code) = fault.status_and_code();
+            let (_, code) = fault.status_and_code();
             facts.refused(code);
-            let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
             tracing::info!(target: "iam", request_id, operation, access_key, code, %fault, "an IAM call was refused");
-            (status, fault.document(namespace, request_id))
+            (status_of(&fault), fault.document(namespace, request_id))
         }
     };
     Answer { response: response(status, text, request_id), operation, access_key }
+}
+
+/// Answers a request whose body was not read whole, so that its action is not known.
+pub fn refuse(fault: &IamFault, request_id: &str) -> s3s::HttpResponse {
+    response(status_of(fault), fault.document(IAM_NAMESPACE, request_id), request_id)
+}
+
+fn status_of(fault: &IamFault) -> StatusCode {
+    StatusCode::from_u16(fault.status_and_code().0).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
 }
 
 /// Returns the XML document of a successful answer.
