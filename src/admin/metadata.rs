@@ -60,8 +60,8 @@ fn export_to(client: &Client, file: &Path) -> Result<ExportHead, AdminFailure> {
         return Err(io::Error::new(io::ErrorKind::AlreadyExists, why).into());
     }
     let draft = PathBuf::from(format!("{}.draft", file.display()));
-    let options = OpenOptions::new().write(true).create(true).truncate(true).mode(MODE).clone();
-    let mut open = options.open(&draft).map_err(|cause| AdminFailure::File { path: draft.clone(), cause })?;
+    let opened = OpenOptions::new().write(true).create(true).truncate(true).mode(MODE).open(&draft);
+    let mut open = opened.map_err(|cause| AdminFailure::Unwritable { path: draft.clone(), cause })?;
     let head = copy(client, &mut open).inspect_err(|_| {
         let _ = std::fs::remove_file(&draft);
     })?;

@@ -58,7 +58,7 @@ pub enum AdminFailure {
     #[error("{} cannot be read: {why}", dir.display())]
     Unreadable { dir: PathBuf, why: String },
     #[error("{} cannot be written: {cause}", path.display())]
-    File { path: PathBuf, cause: io::Error },
+    Unwritable { path: PathBuf, cause: io::Error },
     #[error("the answer could not be written: {0}")]
     Output(#[from] io::Error),
 }

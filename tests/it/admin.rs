@@ -156,6 +156,7 @@ fn info_drives_and_layout_describe_the_store() {
     let bucket = &buckets[0];
     assert_eq!((buckets.as_array().unwrap().len(), &bucket["objects"], &bucket["versions"]), (1, &5.into(), &0.into()));
     assert!(bucket["bytes"].as_u64().unwrap() > 0 && bucket["objects_max"].is_null(), "{bucket}");
+    assert_eq!((&bucket["account"], &bucket["parts_bytes"]), (&"000000000000".into(), &0.into()));
     assert!(text(&admin(&server, &["bucket", "list"])).lines().nth(1).unwrap().contains(" 5 "), "{bucket}");
 }
 

@@ -3,6 +3,7 @@
 
 use crate::api::errors::Fault;
 use crate::api::text::Query;
+use crate::api::text::query::OF_SIGNATURES;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 /// The headers that may be hoisted. They describe an object, set conditions, or choose how the request is carried out;
@@ -40,9 +41,6 @@ const USER_METADATA: &str = "x-amz-meta-";
 /// The headers that may be hoisted with version 2 only, which signs them.
 const OF_VERSION_2: [&str; 2] = ["content-md5", "content-type"];
 
-/// Parameters of signatures, which begin like headers.
-const OF_SIGNATURES: [&str; 6] =
-    ["x-amz-algorithm", "x-amz-credential", "x-amz-date", "x-amz-expires", "x-amz-signature", "x-amz-signedheaders"];
 /// Headers of the body or of the client that SDKs hoist when they sign a URL for a body that is not there yet. They are
 /// ignored.
 const IGNORED: [&str; 5] = [
@@ -60,7 +58,7 @@ pub fn check_hoisted(query: &Query) -> Result<(), Fault> {
     for (name, _) in query.pairs() {
         let name = name.to_ascii_lowercase();
         let is_known = is_hoisted(&name)
-            || OF_SIGNATURES.contains(&name.as_str())
+            || OF_SIGNATURES.iter().any(|known| known.eq_ignore_ascii_case(&name))
             || IGNORED.contains(&name.as_str())
             || name.starts_with(CHECKSUMS);
         if name.starts_with("x-amz-") && !is_known {

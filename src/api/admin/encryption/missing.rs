@@ -1,7 +1,7 @@
 //! A periodic check that this host has each root key that encryption keys and secrets were wrapped with. Without one, the
 //! objects and users that depend on it are refused, and nothing else would show why.
 
-use super::{Admin, Refusal, roots_in_use};
+use super::{Admin, Refusal, named_keys, roots_in_use};
 use hex_simd::AsciiCase;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,17 +10,23 @@ use tokio::time::sleep;
 
 /// The interval between checks: another host may wrap with a root key that this one lacks.
 const CHECK_EVERY: Duration = Duration::from_secs(600);
-/// The pause after a check that failed.
+/// The pause after a check that failed, which doubles with each failure.
 const RETRY_AFTER: Duration = Duration::from_secs(2);
 
 /// Checks again and again, and reports what is missing to the source of health.
 pub(in crate::api) async fn watch(admin: Arc<Admin>) {
-    let mut known = Vec::new();
+    let (mut known, mut pause) = (Vec::new(), RETRY_AFTER);
     loop {
-        let Ok(missing) = missing(&admin).await else {
-            sleep(RETRY_AFTER).await;
-            continue;
+        let missing = match missing(&admin).await {
+            Ok(missing) => missing,
+            Err(error) => {
+                tracing::debug!(%error, "whether a root key is missing cannot be told yet");
+                sleep(pause).await;
+                pause = (2 * pause).min(CHECK_EVERY);
+                continue;
+            }
         };
+        pause = RETRY_AFTER;
         for words in missing.iter().filter(|words| !known.contains(*words)) {
             tracing::error!("{words}");
         }
@@ -34,7 +40,8 @@ pub(in crate::api) async fn watch(admin: Arc<Admin>) {
 async fn missing(admin: &Arc<Admin>) -> Result<Vec<String>, Refusal> {
     let view = admin.gateway.meta().read().await.map_err(Refusal::unavailable)?;
     let reading = Arc::clone(admin);
-    let roots = spawn_blocking(move || roots_in_use(&reading, &view)).await.map_err(Refusal::unavailable)??;
+    let roots = spawn_blocking(move || roots_in_use(&reading, &view, &named_keys(&view)?));
+    let roots = roots.await.map_err(Refusal::unavailable)??;
     let is_missing = |id: &[u8; 8]| admin.roots.of_bytes(*id).is_none();
     let missing = roots.into_iter().filter(|(id, _)| is_missing(id));
     Ok(missing.map(|(id, counts)| words(&hex_simd::encode_to_string(id, AsciiCase::Lower), counts)).collect())

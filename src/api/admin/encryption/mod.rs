@@ -89,13 +89,11 @@ pub enum ChangeKey {
 
 pub(super) async fn list(admin: &Admin) -> Result<EncryptionKeysJson, Refusal> {
     let view = admin.gateway.meta().read().await.map_err(Refusal::unavailable)?;
-    let mut roots = roots_in_use(admin, &view)?;
+    let keys = named_keys(&view)?;
+    let mut roots = roots_in_use(admin, &view, &keys)?;
     for root in admin.roots.all() {
         roots.entry(root.id().to_bytes()).or_default();
     }
-    let keys = key_documents(&view)?;
-    let keys = keys.iter().map(|(_, row)| Ok(shown(&NamedKey::decode(&row.value).map_err(failed)?, admin)));
-    let keys = keys.collect::<Result<_, Refusal>>()?;
     let current = admin.roots.current().id().to_bytes();
     let root = |(id, (encryption_keys, access_keys)): ([u8; 8], (u64, u64))| RootKeyJson {
         id: hex_simd::encode_to_string(id, hex_simd::AsciiCase::Lower),
@@ -104,15 +102,19 @@ pub(super) async fn list(admin: &Admin) -> Result<EncryptionKeysJson, Refusal> {
         encryption_keys,
         access_keys,
     };
+    let keys = keys.iter().map(|key| shown(key, admin)).collect();
     Ok(EncryptionKeysJson { keys, root_keys: roots.into_iter().map(root).collect() })
 }
 
-/// Counts the versions of encryption keys that each root key wraps, and the access keys whose secrets it seals.
-fn roots_in_use(admin: &Admin, view: &MetaView) -> Result<BTreeMap<[u8; 8], (u64, u64)>, Refusal> {
+fn named_keys(view: &MetaView) -> Result<Vec<NamedKey>, Refusal> {
+    key_documents(view)?.iter().map(|(_, row)| NamedKey::decode(&row.value).map_err(failed)).collect()
+}
+
+/// Counts the versions of these encryption keys that each root key wraps, and the access keys whose secrets it seals.
+fn roots_in_use(admin: &Admin, view: &MetaView, keys: &[NamedKey]) -> Result<BTreeMap<[u8; 8], (u64, u64)>, Refusal> {
     let mut roots: BTreeMap<[u8; 8], (u64, u64)> = BTreeMap::new();
-    for (_, row) in key_documents(view)? {
-        let key = NamedKey::decode(&row.value).map_err(failed)?;
-        key.roots().for_each(|root| roots.entry(root.to_bytes()).or_default().0 += 1);
+    for root in keys.iter().flat_map(NamedKey::roots) {
+        roots.entry(root.to_bytes()).or_default().0 += 1;
     }
     admin.iam.directory(view).each("", |key: AccessKeyRecord| {
         if let Some(root) = sealed_under(&key.sealed) {

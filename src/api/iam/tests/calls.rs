@@ -1,9 +1,10 @@
 //! Tests of signatures, permissions, answers, errors and lists of IAM calls.
 
-use super::{ALICE, Host, OTHER_ROOT, ROOT, escaped};
+use super::{ALICE, FILE, Host, OTHER_ROOT, ROOT, escaped};
 use crate::actors::meta::{DocumentWrite, Expect};
 use crate::api::iam::store::{IdentityStore, Written};
 use crate::api::iam::{IamFault, Impersonation, administer};
+use crate::api::identity::changes::accounts_file::AccountsFile;
 use crate::api::identity::records::{Granted, Record, UserRecord, encode, key_of};
 use crate::limits::IDENTITIES_LISTED_BYTES;
 use serde_json::json;
@@ -12,6 +13,20 @@ use std::sync::atomic::Ordering;
 
 const READ_USERS: &str =
     r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"iam:ListUsers","Resource":"*"}]}"#;
+
+#[tokio::test]
+async fn an_accounts_file_is_applied_as_a_whole_or_not_at_all() {
+    let host = Host::new().await;
+    // The user's key has left the file; its policy does not exist.
+    let alice = r#""keys": [{"access_key": "alicekey", "secret_key": "alicesecret"}]"#;
+    let wrong = FILE.replace(alice, r#""policies": ["arn:aws:iam::aws:policy/NoSuchPolicy"]"#);
+    assert_ne!(wrong, FILE);
+    let mut written = 0;
+    let applied = host.service.apply_accounts(&AccountsFile::parse(&wrong).expect("a good file"), &mut written).await;
+    assert!(applied.is_err() && written == 0, "{applied:?}, {written} documents");
+    let answer = host.signed(ALICE, "us-east-1", "sts", "Action=GetCallerIdentity&Version=2011-06-15").await;
+    assert_eq!(answer.status, 200, "the key is there: {}", answer.text);
+}
 
 #[tokio::test]
 async fn answers_and_errors_have_the_xml_of_aws() {
