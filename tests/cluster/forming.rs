@@ -265,12 +265,24 @@ fn a_missing_founder_is_named_and_can_be_removed_and_joins_empty_later() {
     assert_eq!((hosts.len(), voters(&hosts)), (2, vec!["a", "b"]));
 
     // When the removed host comes after all, it ends with the reason; once it is empty, it joins.
-    cluster.start(2);
-    let ended = eventually(PATIENCE, "the host that was given up to end", || cluster.hosts[2].ended());
-    assert!(!ended.status.success() && ended.stderr.contains("was removed from its cluster"), "{}", ended.stderr);
-    assert!(ended.stderr.contains("empty its directories to let it join anew"), "{}", ended.stderr);
-    cluster.forget(2);
     let dirs = cluster.hosts[2].setup.lock().expect("no one panics with it").dirs.clone();
+    for knows_its_cluster in [true, false] {
+        if !knows_its_cluster {
+            // As if it had been killed before it kept what was agreed.
+            for dir in &dirs {
+                let founding =
+                    std::fs::read(dir.join("founding.json")).expect("it is kept until the host has its place");
+                lose_drive(dir);
+                std::fs::create_dir(dir).expect("it is gone");
+                std::fs::write(dir.join("founding.json"), founding).expect("there is room");
+            }
+        }
+        cluster.start(2);
+        let ended = eventually(PATIENCE, "the host that was given up to end", || cluster.hosts[2].ended());
+        assert!(!ended.status.success() && ended.stderr.contains("was removed from its cluster"), "{}", ended.stderr);
+        assert!(ended.stderr.contains("empty its directories to let it join anew"), "{}", ended.stderr);
+        cluster.forget(2);
+    }
     dirs.iter().for_each(|dir| lose_drive(dir));
     cluster.start(2);
     cluster.wait_until_ready(2);

@@ -236,6 +236,10 @@ impl WelcomeDesk {
             Reply::Refused(Refusal::InvalidRequest) if was.is_none() => {
                 Err(Rejection::Refused("its name is empty; set one (SHERD_HOST)".to_owned()))
             }
+            // Such as a founder that was down before it knew its cluster, and was removed meanwhile.
+            Reply::Refused(Refusal::Removed) => Err(Rejection::Refused(
+                "it was removed from its cluster; empty its directories to let it join anew".to_owned(),
+            )),
             other => Err(Rejection::NotNow(format!("it could not be registered: {other:?}"))),
         }
     }
