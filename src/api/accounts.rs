@@ -1,6 +1,7 @@
 //! Applies the accounts file to the metadata: at start, and whenever the host reloads the file.
 
 use super::audit::AuditLog;
+use super::health::{Problems, Subject};
 use super::iam::IamService;
 use super::identity::IdentityError;
 use super::identity::changes::accounts_file::AccountsFile;
@@ -22,14 +23,17 @@ pub struct Accounts(watch::Sender<Option<Arc<AccountsFile>>>);
 
 impl Accounts {
     /// Starts the task; must be called within an actix system.
-    pub fn keep((iam, audit): (Arc<IamService>, Option<Arc<AuditLog>>), first: Option<Arc<AccountsFile>>) -> Self {
+    pub fn keep(
+        (iam, audit, problems): (Arc<IamService>, Option<Arc<AuditLog>>, Problems),
+        first: Option<Arc<AccountsFile>>,
+    ) -> Self {
         let (sender, mut wanted) = watch::channel(first);
         wanted.mark_changed();
         actix_web::rt::spawn(async move {
             while wanted.changed().await.is_ok() {
                 let file = wanted.borrow_and_update().clone();
                 if let Some(file) = file {
-                    apply((&iam, audit.as_deref()), &file, &wanted).await;
+                    apply((&iam, audit.as_deref(), &problems), &file, &wanted).await;
                 }
             }
         });
@@ -69,7 +73,7 @@ impl Failures {
 
 /// Applies the file, and retries until this succeeds or the file was replaced.
 async fn apply(
-    (iam, audit): (&IamService, Option<&AuditLog>),
+    (iam, audit, problems): (&IamService, Option<&AuditLog>, &Problems),
     file: &AccountsFile,
     wanted: &watch::Receiver<Option<Arc<AccountsFile>>>,
 ) {
@@ -82,9 +86,17 @@ async fn apply(
             audit.tell_of_accounts_file(changes);
         }
         match applied {
-            Ok(()) => return tracing::info!("the accounts file was applied"),
+            Ok(()) => {
+                problems.solved(Subject::AccountsFile);
+                return tracing::info!("the accounts file was applied");
+            }
             Err(error) => {
                 let (is_new, pause) = failures.add(&error);
+                // Health names the reason why the metadata cannot be changed by itself.
+                if !matches!(error, IdentityError::Unavailable(_)) {
+                    let problem = format!("SHERD_ACCOUNTS_FILE: nothing of the accounts file is applied: {error}");
+                    problems.set(Subject::AccountsFile, vec![problem]);
+                }
                 if is_new {
                     tracing::warn!(%error, "the accounts file is not applied yet; trying again");
                 }

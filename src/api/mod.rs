@@ -36,8 +36,8 @@ mod tls;
 
 pub use accounts::Accounts;
 pub use health::{
-    BlobsJson, Bounds, DriveHealth, Health, HealthAnswer, HealthSource, LossesJson, RepairsJson, Safety, StopSafety,
-    Verdict,
+    BlobsJson, Bounds, DriveHealth, Health, HealthAnswer, HealthSource, LossesJson, Problems, RepairsJson, Safety,
+    StopSafety, Subject, Verdict,
 };
 pub use http::{
     ApiError, ApiHandle, ApiOptions, CertificateSource, EndpointError, Endpoints, ListenerTls, StartupProgress,

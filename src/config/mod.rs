@@ -358,8 +358,9 @@ fn warn_of_crowding(ec: EcSetting, drives: usize) -> Option<String> {
     (parity > 0 && shards > drives).then(|| {
         let most = shards.div_ceil(drives.max(1));
         let spared = usize::from(parity) / most;
+        let refused = if spared == 0 && drives > 1 { "; no store is formed so" } else { "" };
         format!(
-            "{}={data}+{parity} on {drives} directories puts up to {most} shards of an object on one drive: at most {spared} of the {drives} drives may be lost",
+            "{}={data}+{parity} on {drives} directories puts up to {most} shards of an object on one drive: at most {spared} of the {drives} drives may be lost{refused}",
             settings::EC
         )
     })

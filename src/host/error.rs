@@ -54,6 +54,8 @@ pub enum HostError {
     Traces { setting: &'static str, cause: PostSetupError },
     #[error("SHERD_OIDC_KEYS: {provider}: {cause}")]
     KeySet { provider: String, cause: PostSetupError },
+    #[error("SHERD_OIDC_KEYS: {path:?} is no key set of an identity provider: {why}")]
+    KeySetFile { path: PathBuf, why: String },
     #[error("{doing}: {cause}")]
     System { doing: &'static str, cause: io::Error },
 }

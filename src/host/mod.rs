@@ -37,7 +37,7 @@ use crate::actors::membership::{HostWatch, RejoinAsks};
 use crate::actors::traffic::Traffic;
 use crate::ambient::Ambient;
 use crate::api::policy::Ownership;
-use crate::api::{self, ApiHandle, ApiOptions, Credentials, KeySetFiles, StartupProgress, StartupServer};
+use crate::api::{self, ApiHandle, ApiOptions, Credentials, KeySetFiles, Problems, StartupProgress, StartupServer};
 use crate::config::{Config, ObjectOwnership, RejoinWish};
 use crate::limits::{
     BODIES_BYTES_MAX, BODIES_MEMORY_PART, CHUNK_BYTES_MAX, CONNECTION_MEMORY_BYTES, CONNECTIONS_MAX, CONNECTIONS_MIN,
@@ -257,6 +257,7 @@ async fn start(
     let status = status(env, (&member, &drives), &requests, &handles, &metadata);
     let (watch, reads, is_registered) = (status.watch.clone(), status.reads.clone(), Arc::clone(&status.is_registered));
     let (started, traffic, asks) = (status.started, status.traffic.clone(), status.asks.clone());
+    let problems = status.problems.clone();
     let (door, asked) = BayDoor::new();
     let jobs = jobs(config, (&member, &drives), &requests, &handles, traffic.clone());
     let admin = administration(&member.host, &requests, jobs, (status, door));
@@ -282,7 +283,8 @@ async fn start(
     let options = api_options(config, credentials, roots, &place.member.host);
     let (access_log, audits) = (Some(buckets.access_log.clone()), audit.senders.clone());
     let tracer = env.traced.as_ref().map(|traced| traced.tracer.clone());
-    let options = ApiOptions { accounts, targets, key_sets, access_log, audit: audits, traffic, tracer, ..options };
+    let options =
+        ApiOptions { accounts, targets, key_sets, access_log, audit: audits, traffic, problems, tracer, ..options };
     let acme = acme.zip(endpoints.certificate_by_acme());
     let acme = acme.map(|(client, shown)| Acme::load(client, shown, env, &place.member.host));
     startup.stop().await;
@@ -347,6 +349,7 @@ fn status(
         traffic: traffic(&env.ambient),
         moving: handles.moving.clone(),
         reads: ReadCheck::default(),
+        problems: Problems::default(),
         watch: HostWatch::new(member.peers.clone(), health, metadata.clock().clone(), host.host, own),
         asks: RejoinAsks::new(Arc::clone(&env.ambient.clock)),
     }
@@ -429,6 +432,7 @@ fn api_options(config: &Config, credentials: Credentials, roots: RootKeys, host:
         bodies_bytes_max: usize::try_from(bodies_bytes(config.memory_max_bytes)).unwrap_or(usize::MAX),
         access_log: None,
         traffic: traffic(&Ambient::system()),
+        problems: Problems::default(),
         audit: Vec::new(),
         tracer: None,
         host_id: shown(host),

@@ -4,7 +4,7 @@
 
 use super::audit::AuditLogs;
 use super::error::HostError;
-use crate::api::{Accounts, AccountsFile, ApiHandle, Certificates};
+use crate::api::{Accounts, AccountsFile, ApiHandle, Certificates, Problems, Subject};
 use crate::config::Config;
 use crate::setting_file;
 use std::collections::BTreeMap;
@@ -29,6 +29,7 @@ pub(super) fn start(config: &Config, (api, audit): (&ApiHandle, &AuditLogs), han
         certificates: api.certificates.clone(),
         accounts: path.zip(api.accounts.clone()),
         audit: audit.clone(),
+        problems: api.problems.clone(),
         refused: BTreeMap::new(),
     };
     tokio::spawn(reloads.run(hangups))
@@ -39,6 +40,7 @@ struct Reloads {
     /// The path of the accounts file, and the accounts in use, which take its content.
     accounts: Option<(PathBuf, Accounts)>,
     audit: AuditLogs,
+    problems: Problems,
     /// The last reason for which the files of a listener were refused, so that it is logged once.
     refused: BTreeMap<&'static str, String>,
 }
@@ -76,6 +78,7 @@ impl Reloads {
             match outcome {
                 Ok(changed) => {
                     self.refused.remove(listener);
+                    self.problems.solved(Subject::Certificate(listener));
                     if changed {
                         tracing::info!(listener, "the certificate was reloaded for new connections");
                     }
@@ -83,6 +86,8 @@ impl Reloads {
                 Err(why) => {
                     if self.refused.get(listener) != Some(&why) {
                         tracing::error!(listener, "{why}; the certificate in use stays");
+                        let problem = format!("the certificate of the listener {listener} is not reloaded: {why}");
+                        self.problems.set(Subject::Certificate(listener), vec![problem]);
                     }
                     self.refused.insert(listener, why);
                 }
@@ -103,16 +108,23 @@ impl Reloads {
                     read.push("the accounts file".to_owned());
                 }
                 Err(why) => {
-                    tracing::error!("SHERD_ACCOUNTS_FILE: {path:?} is refused: {why}; what was applied stays");
+                    let problem = format!("SHERD_ACCOUNTS_FILE: {path:?} is refused: {why}; what was applied stays");
+                    tracing::error!("{problem}");
+                    self.problems.set(Subject::AccountsFile, vec![problem]);
                     read.push("the accounts file (refused)".to_owned());
                 }
             }
         }
         match self.audit.reopen().await {
             None => {}
-            Some(Ok(())) => read.push("the audit log (opened again)".to_owned()),
+            Some(Ok(())) => {
+                self.problems.solved(Subject::AuditLog);
+                read.push("the audit log (opened again)".to_owned());
+            }
             Some(Err(why)) => {
-                tracing::error!("SHERD_AUDIT_LOG cannot be opened again: {why}; the file in use stays");
+                let problem = format!("SHERD_AUDIT_LOG cannot be opened again: {why}; the file in use stays");
+                tracing::error!("{problem}");
+                self.problems.set(Subject::AuditLog, vec![problem]);
                 read.push("the audit log (not opened again)".to_owned());
             }
         }

@@ -13,7 +13,7 @@ use crate::actors::mover::MoverHandle;
 use crate::actors::request::RequestContext;
 use crate::actors::traffic::{Heavy, Traffic};
 use crate::api::admin::{CapacityJson, ForecastJson};
-use crate::api::{DriveHealth, Health, HealthSource, LossesJson};
+use crate::api::{DriveHealth, Health, HealthSource, LossesJson, Problems};
 use crate::limits::{HEAVY_SHOWN, SPACE_REFUSE_PERCENT};
 use crate::metrics;
 use crate::storage::disk::Space;
@@ -42,6 +42,7 @@ pub(super) struct HostStatus {
     /// The start of the process.
     pub started: UnixMs,
     pub reads: ReadCheck,
+    pub problems: Problems,
     pub watch: HostWatch,
     /// Hosts that want to rejoin and cannot, because no majority of voters decides it.
     pub asks: RejoinAsks,
@@ -87,7 +88,7 @@ impl HealthSource for HostStatus {
         reasons.extend(self.founders_awaited());
         reasons.extend(writable.as_ref().err().map(why_not_writable));
         reasons.extend(self.metadata.clock().status().troubles());
-        reasons.extend(self.reads.missing_root_keys());
+        reasons.extend(self.problems.all());
         reasons.extend(self.reads.keeps_unknown().then(|| KEPT_UNKNOWN.to_owned()));
         Health {
             reads: metadata.is_none() && all > 0 && reads_something(self.context.geometry, all, down),

@@ -36,9 +36,6 @@ pub trait MetadataCopy: Send {
 /// The functions of a host that the admin API offers. Each returns within a bounded time.
 #[async_trait::async_trait]
 pub trait AdminSource: HealthSource {
-    /// Reports the root keys that are in use and missing on this host, a sentence for each, as of now.
-    fn report_missing_root_keys(&self, missing: Vec<String>);
-
     async fn info(&self) -> Result<Info, AdminError>;
 
     async fn layout(&self) -> Result<LayoutJson, AdminError>;

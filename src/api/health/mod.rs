@@ -1,8 +1,10 @@
 //! The health endpoints of this host: liveness, readiness, the health of the cluster, and metrics.
 
+mod problems;
 mod renderings;
 mod safety;
 
+pub use problems::{Problems, Subject};
 pub use safety::{BlobsJson, Bounds, LossesJson, RepairsJson, Safety, StopSafety, Verdict};
 
 use super::tls::Certificates;

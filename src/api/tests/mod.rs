@@ -16,7 +16,8 @@ use super::admin::{
 };
 use super::policy::Ownership;
 use super::{
-    ApiHandle, ApiOptions, Credentials, Endpoints, Health, HealthSource, KeySetFiles, ListenerTls, StopSafety, serve,
+    ApiHandle, ApiOptions, Credentials, Endpoints, Health, HealthSource, KeySetFiles, ListenerTls, Problems,
+    StopSafety, serve,
 };
 use crate::actors::documents;
 use crate::actors::events::access_log::{AccessLogger, Flush, LogLimits, LoggingRules};
@@ -63,10 +64,6 @@ impl MetadataCopy for Pieces {
 /// A stub of a host: some calls return fixed values, the others are refused.
 #[async_trait::async_trait]
 impl AdminSource for Fine {
-    fn report_missing_root_keys(&self, missing: Vec<String>) {
-        assert_eq!(missing, Vec::<String>::new());
-    }
-
     async fn info(&self) -> Result<Info, AdminError> {
         Err(AdminError::Unavailable("no cluster".to_owned()))
     }
@@ -205,6 +202,7 @@ fn options() -> ApiOptions {
         connections_max: 64,
         access_log: None,
         traffic: Traffic::new(2, Ambient::system().clock),
+        problems: Problems::default(),
         audit: Vec::new(),
         tracer: None,
         host_id: "this-host".to_owned(),

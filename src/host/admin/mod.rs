@@ -65,10 +65,6 @@ impl HealthSource for HostAdmin {
 
 #[async_trait::async_trait]
 impl AdminSource for HostAdmin {
-    fn report_missing_root_keys(&self, missing: Vec<String>) {
-        self.status.reads.set_missing_root_keys(missing);
-    }
-
     async fn info(&self) -> Result<Info, AdminError> {
         let look_up = self.look_up(|view| {
             let growth = History::of(view.document(&History::key())?.as_ref()).growth();

@@ -65,6 +65,7 @@ pub(super) fn key_sets(
             }
         }
     }
+    keys.files.check().map_err(|(path, why)| HostError::KeySetFile { path, why })?;
     Ok(Arc::new(keys))
 }
 

@@ -17,8 +17,6 @@ pub(in crate::host) struct ReadCheck {
     /// The applied index at each of the last `LOOKS_TO_FOLLOW` reads, the oldest first.
     applied: Arc<Mutex<VecDeque<u64>>>,
     last: Arc<Mutex<LastRead>>,
-    /// A sentence for each root key that is in use and missing here.
-    missing_root_keys: Arc<Mutex<Vec<String>>>,
     /// True if shards of blobs that the metadata does not know are kept since a recovery.
     keeps_unknown: Arc<AtomicBool>,
 }
@@ -43,14 +41,6 @@ impl ReadCheck {
     /// Returns the reason why the last read failed; `None` if it succeeded, or none has ended yet.
     pub fn failure(&self) -> Option<String> {
         self.lock().clone()
-    }
-
-    pub fn missing_root_keys(&self) -> Vec<String> {
-        self.missing_root_keys.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    pub fn set_missing_root_keys(&self, missing: Vec<String>) {
-        *self.missing_root_keys.lock().unwrap_or_else(PoisonError::into_inner) = missing;
     }
 
     pub fn keeps_unknown(&self) -> bool {

@@ -57,6 +57,7 @@ fn files_of_the_wrong_kind_are_refused_before_the_store_is_formed() {
         &[("SHERD_WEBHOOK_A_CA_FILE", file), ("SHERD_WEBHOOK_A_URL", "https://localhost:1/")],
         &[("SHERD_ROOT_KEY_FILE", file)],
         &[("SHERD_ACCOUNTS_FILE", file)],
+        &[("SHERD_OIDC_KEYS", &format!("https://login.example.test={file}"))],
     ] {
         let message = refused(settings);
         assert!(message.contains(&format!("{}: ", settings[0].0)) && message.contains(file), "{message}");
@@ -89,6 +90,8 @@ fn parity_that_does_not_survive_the_loss_of_a_drive_is_refused() {
     let root = tempfile::tempdir().unwrap();
     let ended = Setup::drives(root.path(), 2).with("SHERD_EC", "4+2").fail_to_start();
     assert!(ended.stderr.contains("sherd: SHERD_EC: 4+2 on 2 drives puts 3 shards"), "{}", ended.stderr);
+    let checked = Setup::drives(root.path(), 2).with("SHERD_EC", "4+2").run(&["check"]);
+    assert!(String::from_utf8_lossy(&checked.stdout).contains("; no store is formed so\n"), "{checked:?}");
     assert!(!root.path().join("d1").exists());
     let server = Setup::drives(root.path(), 2).with("SHERD_EC", "2+0").start();
     assert!(server.log().contains("SHERD_EC=2+0 has no parity"), "{}", server.log());

@@ -212,6 +212,23 @@ fn sighup_reloads_certificates_and_accounts_without_dropping_connections() {
     server.process().signal(Signal::HUP);
     eventually(SOON, "the refusal to be logged", || server.log().contains("SHERD_ACCOUNTS_FILE: ").then_some(()));
     assert!(works("second-key"), "what was applied stays");
+    let health = || {
+        let url = format!("https://localhost:{}", server.admin.port());
+        let output = admin_at(&server, &url, &["health", "--ca-file", &pki.path("authority.pem")]);
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let names = |words: &str| eventually(SOON, words, || health().contains(words).then_some(()));
+    names("is refused: ");
+    // It can be read, and not applied.
+    let user = r#"{"name": "u", "policies": ["arn:aws:iam::111111111111:policy/absent"]}"#;
+    let text = format!(r#"{{"accounts": [{{"id": "111111111111", "name": "one", "users": [{user}]}}]}}"#);
+    fs::write(&accounts, text).unwrap();
+    server.process().signal(Signal::HUP);
+    names("nothing of the accounts file is applied: ");
+    assert!(works("second-key"), "what was applied stays");
+    write(&key("second-key"));
+    server.process().signal(Signal::HUP);
+    eventually(SOON, "health to name it no more", || (!health().contains("SHERD_ACCOUNTS_FILE")).then_some(()));
 }
 
 /// Runs `sherd admin` with this URL and these arguments.

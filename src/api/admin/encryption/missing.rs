@@ -2,6 +2,7 @@
 //! objects and users that depend on it are refused, and nothing else would show why.
 
 use super::{Admin, Refusal, named_keys, roots_in_use};
+use crate::api::health::{Problems, Subject};
 use hex_simd::AsciiCase;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,8 +14,8 @@ const CHECK_EVERY: Duration = Duration::from_secs(600);
 /// The pause after a check that failed, which doubles with each failure.
 const RETRY_AFTER: Duration = Duration::from_secs(2);
 
-/// Checks again and again, and reports what is missing to the source of health.
-pub(in crate::api) async fn watch(admin: Arc<Admin>) {
+/// Checks again and again, and reports what is missing.
+pub(in crate::api) async fn watch(admin: Arc<Admin>, problems: Problems) {
     let (mut known, mut pause) = (Vec::new(), RETRY_AFTER);
     loop {
         let missing = match missing(&admin).await {
@@ -31,7 +32,7 @@ pub(in crate::api) async fn watch(admin: Arc<Admin>) {
             tracing::error!("{words}");
         }
         known.clone_from(&missing);
-        admin.source.report_missing_root_keys(missing);
+        problems.set(Subject::RootKeys, missing);
         sleep(CHECK_EVERY).await;
     }
 }

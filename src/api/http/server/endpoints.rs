@@ -34,10 +34,18 @@ pub enum CertificateSource {
 
 #[derive(Debug, thiserror::Error)]
 pub enum EndpointError {
-    #[error("cannot listen on {address} ({setting}): {cause}")]
+    #[error("cannot listen on {} ({setting}): {cause}", shown(address))]
     Listen { setting: &'static str, address: SocketAddr, cause: io::Error },
     #[error(transparent)]
     Tls(#[from] TlsError),
+}
+
+/// Returns an address for a message: without a port if any was asked for.
+fn shown(address: &SocketAddr) -> String {
+    match address.port() {
+        0 => address.ip().to_string(),
+        _ => address.to_string(),
+    }
 }
 
 /// The bound sockets of the listeners, and their certificates.

@@ -24,7 +24,7 @@ use crate::api::accounts::Accounts;
 use crate::api::admin::{self, Admin, AdminSource, EXPORTS_MAX, watch_root_keys};
 use crate::api::audit::AuditLog;
 use crate::api::auth::Authenticator;
-use crate::api::health::{self, MetricsToken, SharedHealth, aliases};
+use crate::api::health::{self, MetricsToken, Problems, SharedHealth, aliases};
 use crate::api::iam::{IamService, KeySets, LastUsed};
 use crate::api::identity::changes::accounts_file::AccountsFile;
 use crate::api::identity::{RootIdentity, RootSeal, SessionKeys, session_material};
@@ -83,6 +83,8 @@ pub struct ApiOptions {
     pub access_log: Option<Addr<AccessLogger>>,
     /// Counts the traffic of accounts and buckets.
     pub traffic: Traffic,
+    /// Takes the problems that health names.
+    pub problems: Problems,
     /// The destinations of the audit log; if empty, there is no audit log.
     pub audit: Vec<AuditSender>,
     /// Begins the traces of S3 requests; with `None`, there are none.
@@ -112,6 +114,7 @@ pub struct ApiHandle {
     pub certificates: Certificates,
     /// `None` if S3 is not served; then other hosts apply the accounts file.
     pub accounts: Option<Accounts>,
+    pub problems: Problems,
     s3: Option<ServerHandle>,
     admin: ServerHandle,
 }
@@ -158,7 +161,8 @@ pub fn serve(
     };
     let (mut s3, mut accounts) = (None, None);
     if let Some(socket) = s3_socket {
-        accounts = Some(Accounts::keep((Arc::clone(&iam), audit.clone()), options.accounts.clone()));
+        let applying = (Arc::clone(&iam), audit.clone(), options.problems.clone());
+        accounts = Some(Accounts::keep(applying, options.accounts.clone()));
         let lanes = SlowLanes::start(options.workers).map_err(ApiError::SlowLanes)?;
         let turns = Turns::new(Arc::clone(&ambient.clock), lanes);
         let front = Front { audit, ..front(&options, secure, gateway, iam, (bodies, turns), ambient) };
@@ -166,12 +170,14 @@ pub fn serve(
         s3 = Some(s3_server(&options, (socket.listen()?, s3_certificate.as_ref()), parts)?);
     }
     let admin = Arc::new(admin);
-    actix_web::rt::spawn(watch_root_keys(Arc::clone(&admin)));
+    actix_web::rt::spawn(watch_root_keys(Arc::clone(&admin), options.problems.clone()));
     let admin = (health, certificates.clone(), admin);
     let (admin_address, admin) = admin_server(&options, (admin_listener, admin_certificate.as_ref()), admin)?;
     let (s3_address, s3) = s3.unzip();
     let (s3_handle, admin_handle) = (s3.as_ref().map(Server::handle), admin.handle());
-    let handle = ApiHandle { s3_address, admin_address, certificates, accounts, s3: s3_handle, admin: admin_handle };
+    let problems = options.problems.clone();
+    let handle =
+        ApiHandle { s3_address, admin_address, certificates, accounts, problems, s3: s3_handle, admin: admin_handle };
     for (name, server) in s3.map(|s3| ("s3", s3)).into_iter().chain([("admin", admin)]) {
         actix_web::rt::spawn(async move {
             if let Err(error) = server.await {

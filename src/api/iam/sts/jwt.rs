@@ -84,9 +84,7 @@ impl<'a> Unverified<'a> {
     /// Verifies the signature and returns the claims. Tried are the keys with the key id of the token, or all keys if
     /// the token has none.
     pub fn verify(self, key_set: &str) -> Result<Map<String, Value>, TokenError> {
-        let set: KeySet = serde_json::from_str(key_set).map_err(|error| TokenError::KeySet(error.to_string()))?;
-        // RFC 7517, 5: a key that is not understood is passed over.
-        let keys: Vec<Key> = set.keys.into_iter().filter_map(|key| serde_json::from_value(key).ok()).collect();
+        let keys = understood_keys(key_set).map_err(TokenError::KeySet)?;
         let named = |key: &&Key| self.key_id.is_none() || key.kid.is_none() || key.kid == self.key_id;
         let usable = keys.iter().filter(named).filter(|key| key.is_for(self.algorithm));
         let mut tried = false;
@@ -102,6 +100,21 @@ impl<'a> Unverified<'a> {
 
 fn decoded(part: &str) -> Result<Vec<u8>, TokenError> {
     base64_simd::URL_SAFE_NO_PAD.decode_to_vec(part).map_err(|_| TokenError::Malformed)
+}
+
+/// Checks that a text is a key set with a key that can verify tokens.
+pub fn check_key_set(key_set: &str) -> Result<(), String> {
+    let usable = |key: &Key| [Algorithm::Rs256, Algorithm::Es256].into_iter().any(|algorithm| key.is_for(algorithm));
+    match understood_keys(key_set)?.iter().any(usable) {
+        true => Ok(()),
+        false => Err("it has no key for RS256 or ES256".to_owned()),
+    }
+}
+
+fn understood_keys(key_set: &str) -> Result<Vec<Key>, String> {
+    let set: KeySet = serde_json::from_str(key_set).map_err(|error| error.to_string())?;
+    // RFC 7517, 5: a key that is not understood is passed over.
+    Ok(set.keys.into_iter().filter_map(|key| serde_json::from_value(key).ok()).collect())
 }
 
 #[derive(Deserialize)]

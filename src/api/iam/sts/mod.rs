@@ -8,6 +8,7 @@ mod issue;
 mod jwt;
 mod web_identity;
 
+pub use jwt::check_key_set;
 pub use web_identity::assume_with_web_identity;
 
 use super::authorize::Caller;
