@@ -43,7 +43,7 @@ pub use http::{
     ApiError, ApiHandle, ApiOptions, CertificateSource, EndpointError, Endpoints, ListenerTls, StartupProgress,
     StartupServer, serve,
 };
-pub use iam::{KeySetFiles, KeySets};
+pub use iam::{KeySetFiles, KeySets, check_key_set};
 pub use identity::changes::accounts_file::AccountsFile;
 pub use identity::{ROOT_ACCOUNT, rfc3339};
 pub use s3::Credentials;

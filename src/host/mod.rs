@@ -280,20 +280,18 @@ async fn start(
     });
     let keeping = place.take().await?;
     let roots = root_keys(config, given_keys, env, &place.member.host)?;
-    let options = api_options(config, credentials, roots, &place.member.host);
+    let options = api_options(config, credentials, (roots, problems), &place.member.host);
     let (access_log, audits) = (Some(buckets.access_log.clone()), audit.senders.clone());
     let tracer = env.traced.as_ref().map(|traced| traced.tracer.clone());
-    let options =
-        ApiOptions { accounts, targets, key_sets, access_log, audit: audits, traffic, problems, tracer, ..options };
+    let options = ApiOptions { accounts, targets, key_sets, access_log, audit: audits, traffic, tracer, ..options };
     let acme = acme.zip(endpoints.certificate_by_acme());
     let acme = acme.map(|(client, shown)| Acme::load(client, shown, env, &place.member.host));
     startup.stop().await;
     let api = api::serve(options, endpoints, requests.gateway.clone(), env.ambient.clone(), admin)?;
     let monitor = monitor.start().map_err(system("start threads that watch the drives"))?;
-    let wanted = wanted_geometry(config);
     let keeps = (config.credentials.is_none(), config.cluster.is_none() && config.root_keys.is_none());
     let at_work = (opened, work, DriveBay::chores_of(&mut chores), monitor);
-    let bay = DriveBay::new(env, &place, (wanted, keeps), at_work, locks);
+    let bay = DriveBay::new(env, &place, (wanted_geometry(config), keeps), at_work, locks);
     let (replacing, load) = (bay.start(asked), requests.cluster.load);
     let acme = acme.map(Acme::start);
     Ok(Running { api, acme, chores, buckets, audit, traces, bay, replacing, replica, load, place, keeping })
@@ -414,7 +412,12 @@ async fn trim_while_idle(buffers: BufferPool, load: UserLoad) {
     }
 }
 
-fn api_options(config: &Config, credentials: Credentials, roots: RootKeys, host: &HostDrives) -> ApiOptions {
+fn api_options(
+    config: &Config,
+    credentials: Credentials,
+    (roots, problems): (RootKeys, Problems),
+    host: &HostDrives,
+) -> ApiOptions {
     ApiOptions {
         metrics_token: config.metrics_token.clone().map(|token| token.0),
         region: config.region.clone(),
@@ -432,7 +435,7 @@ fn api_options(config: &Config, credentials: Credentials, roots: RootKeys, host:
         bodies_bytes_max: usize::try_from(bodies_bytes(config.memory_max_bytes)).unwrap_or(usize::MAX),
         access_log: None,
         traffic: traffic(&Ambient::system()),
-        problems: Problems::default(),
+        problems,
         audit: Vec::new(),
         tracer: None,
         host_id: shown(host),

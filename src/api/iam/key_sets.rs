@@ -1,6 +1,5 @@
 //! The sources of the JSON Web Key Sets of identity providers (RFC 7517).
 
-use super::sts::check_key_set;
 use crate::setting_file;
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -19,16 +18,6 @@ pub trait KeySets: Send + Sync + Debug {
 pub struct KeySetFiles {
     /// The paths of the files, by the provider's URL without its scheme.
     pub files: BTreeMap<String, PathBuf>,
-}
-
-impl KeySetFiles {
-    /// Checks that each file has a key that can verify tokens. Fails with the path and the reason.
-    pub fn check(&self) -> Result<(), (PathBuf, String)> {
-        self.files.values().try_for_each(|path| {
-            let text = setting_file::read_text(path).map_err(|error| error.to_string());
-            text.and_then(|text| check_key_set(&text)).map_err(|why| (path.clone(), why))
-        })
-    }
 }
 
 #[async_trait::async_trait]

@@ -37,6 +37,7 @@ pub use http::{is_call, serve};
 pub use key_sets::{KeySetFiles, KeySets};
 pub use last_used::LastUsed;
 pub use service::IamService;
+pub use sts::check_key_set;
 #[cfg(test)]
 pub use sts::names as sts_names;
 

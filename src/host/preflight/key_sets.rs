@@ -2,10 +2,11 @@
 //! whose keys are cached and fetched again after five minutes.
 
 use crate::ambient::{Ambient, Clock};
-use crate::api::{KeySetFiles, KeySets};
+use crate::api::{KeySetFiles, KeySets, check_key_set};
 use crate::config::KeySetSource;
 use crate::host::error::HostError;
 use crate::net::Fetcher;
+use crate::setting_file;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -56,6 +57,9 @@ pub(super) fn key_sets(
     for (provider, source) in sources {
         match source {
             KeySetSource::File(path) => {
+                let text = setting_file::read_text(path).map_err(|error| error.to_string());
+                let checked = text.and_then(|text| check_key_set(&text));
+                checked.map_err(|why| HostError::KeySetFile { path: path.clone(), why })?;
                 keys.files.files.insert(provider.clone(), path.clone());
             }
             KeySetSource::Url(url) => {
@@ -65,7 +69,6 @@ pub(super) fn key_sets(
             }
         }
     }
-    keys.files.check().map_err(|(path, why)| HostError::KeySetFile { path, why })?;
     Ok(Arc::new(keys))
 }
 

@@ -1,7 +1,7 @@
 //! QUIC endpoints, each on a thread and runtime of its own that does nothing but handle packets. This takes half the
 //! CPU time of an endpoint that shares a runtime with its users.
 
-use super::events::Listener;
+use super::events::{Listener, Side};
 use super::handshakes::{self, RetryTokens};
 use crate::limits::{
     NET_HANDSHAKE_WAIT_MAX, NET_HANDSHAKES_MAX, NET_IDLE_WAIT_MAX, NET_KEEP_ALIVE, NET_PACKET_BYTES_MAX,
@@ -116,7 +116,7 @@ pub(super) fn client(identity: &HostIdentity, options: &QuicOptions) -> Result<C
         .map_err(|why| broken(&why))?
         .with_limits(limits(options, 0).map_err(|why| broken(&why))?)
         .map_err(|why| broken(&why))?
-        .with_event(Listener { side: "caller" })
+        .with_event(Listener::new(Side::Caller))
         .map_err(|why| broken(&why))?
         .start()
         .map_err(|why| broken(&why))
@@ -139,7 +139,7 @@ pub(super) fn server(identity: &HostIdentity, options: &QuicOptions) -> Result<S
         .map_err(|why| broken(&why))?
         .with_stateless_reset_token(Resets(identity.reset_key()))
         .map_err(|why| broken(&why))?
-        .with_event(Listener { side: "called" })
+        .with_event(Listener::new(Side::Called))
         .map_err(|why| broken(&why))?
         .start()
         .map_err(|why| broken(&why))

@@ -1,6 +1,7 @@
 //! A subscriber to the events of QUIC endpoints: it records the peer's certificate of each connection, and logs the
 //! reason if a handshake failed. A server learns of a refused caller only by these events.
 
+use super::counts::{Line, LogLines, network_of};
 use super::words::words;
 use s2n_quic::provider::event::{ConnectionInfo, ConnectionMeta, Subscriber, events};
 use std::net::{IpAddr, SocketAddr};
@@ -8,8 +9,39 @@ use std::net::{IpAddr, SocketAddr};
 /// The subscriber of one endpoint.
 #[derive(Debug)]
 pub(super) struct Listener {
-    /// The role of the endpoint in its connections, for the log: `caller` or `called`.
-    pub(super) side: &'static str,
+    side: Side,
+    lines: LogLines<SocketAddr>,
+}
+
+impl Listener {
+    pub(super) fn new(side: Side) -> Self {
+        Self { side, lines: LogLines::default() }
+    }
+}
+
+/// The role of an endpoint in its connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Side {
+    Caller,
+    Called,
+}
+
+impl Side {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Caller => "caller",
+            Self::Called => "called",
+        }
+    }
+
+    /// Returns what failures of connections with this address are counted for: a host that is called has one port, and
+    /// one that calls has many.
+    fn counted(self, remote: SocketAddr) -> SocketAddr {
+        match self {
+            Self::Caller => remote,
+            Self::Called => SocketAddr::new(network_of(remote.ip()), 0),
+        }
+    }
 }
 
 /// The recorded facts of a connection.
@@ -52,9 +84,13 @@ impl Subscriber for Listener {
         _: &ConnectionMeta,
         event: &events::ConnectionClosed,
     ) {
-        if seen.certificate.is_none() {
-            let remote = seen.remote.map(tracing::field::display);
-            tracing::warn!(side = self.side, remote, why = words(&event.error), "a handshake with another host failed");
+        if seen.certificate.is_some() {
+            return;
+        }
+        let Some(remote) = seen.remote else { return };
+        if let Some(Line { note }) = self.lines.another(self.side.counted(remote)) {
+            let (side, why) = (self.side.name(), words(&event.error));
+            tracing::warn!(side, %remote, why, note, "a handshake with another host failed");
         }
     }
 }

@@ -2,19 +2,17 @@
 //! takes no memory, and a caller with a forged address never receives it. An address that is proven so may begin only
 //! some handshakes a second, because each takes the time of a signature, whoever the caller is.
 
+use super::counts::{Counts, network_of};
 use crate::limits::NET_HANDSHAKES_OF_ADDRESS_MAX;
 use s2n_quic::provider::address_token::{self, Provider};
 use s2n_quic::provider::endpoint_limits;
 use s2n_quic_core::connection::{InitialId, LocalId};
 use s2n_quic_core::event::api::SocketAddress;
 use s2n_quic_core::token::{Context, Format};
-use std::collections::HashMap;
 use std::convert::Infallible;
 use std::net::IpAddr;
 use std::time::Duration;
 use tokio::time::Instant;
-
-const SECOND: Duration = Duration::from_secs(1);
 
 /// Returns the limit above which callers must prove their addresses.
 pub(super) fn limits(concurrent_max: usize) -> Result<endpoint_limits::Default, Infallible> {
@@ -30,7 +28,7 @@ impl Provider for RetryTokens {
     type Error = <address_token::Default as Provider>::Error;
 
     fn start(self) -> Result<Self::Format, Self::Error> {
-        Ok(SharedTokens { inner: self.0.start()?, shares: Shares::default() })
+        Ok(SharedTokens { inner: self.0.start()?, begun: Counts::new(Duration::from_secs(1)) })
     }
 }
 
@@ -38,7 +36,8 @@ impl Provider for RetryTokens {
 #[derive(Debug)]
 pub(super) struct SharedTokens<F> {
     inner: F,
-    shares: Shares,
+    /// The handshakes that addresses began in this second. Only those that were proven are counted.
+    begun: Counts<IpAddr>,
 }
 
 impl<F: Format> Format for SharedTokens<F> {
@@ -59,49 +58,35 @@ impl<F: Format> Format for SharedTokens<F> {
 
     fn validate_token(&mut self, context: &mut Context<'_>, token: &[u8]) -> Option<InitialId> {
         let validated = self.inner.validate_token(context, token)?;
-        // Of an address of version 6, the network: one caller may have all of it.
         let address = match context.remote_address {
             SocketAddress::IpV4 { ip, .. } => IpAddr::from(*ip),
-            SocketAddress::IpV6 { ip, .. } => IpAddr::from(u128::from_be_bytes(*ip).wrapping_shr(64).to_be_bytes()),
+            SocketAddress::IpV6 { ip, .. } => IpAddr::from(*ip),
             _ => return None,
         };
-        self.shares.take(address, Instant::now()).then_some(validated)
+        may_begin(&mut self.begun, address, Instant::now()).then_some(validated)
     }
 }
 
-/// The handshakes that each address has begun in the present second. Only addresses that were proven are counted.
-#[derive(Debug, Default)]
-struct Shares {
-    since: Option<Instant>,
-    counts: HashMap<IpAddr, usize>,
-}
-
-impl Shares {
-    /// Returns whether the address may begin another handshake.
-    fn take(&mut self, address: IpAddr, now: Instant) -> bool {
-        if self.since.is_none_or(|since| now.saturating_duration_since(since) >= SECOND) {
-            self.since = Some(now);
-            self.counts.clear();
-        }
-        let count = self.counts.entry(address).or_default();
-        *count += 1;
-        *count <= NET_HANDSHAKES_OF_ADDRESS_MAX
-    }
+/// Returns whether the address may begin another handshake.
+fn may_begin(begun: &mut Counts<IpAddr>, address: IpAddr, now: Instant) -> bool {
+    begun.add(network_of(address), now) <= NET_HANDSHAKES_OF_ADDRESS_MAX
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{NET_HANDSHAKES_OF_ADDRESS_MAX, SECOND, Shares};
+    use super::{Counts, NET_HANDSHAKES_OF_ADDRESS_MAX, may_begin};
     use std::net::IpAddr;
+    use std::time::Duration;
     use tokio::time::Instant;
 
     #[test]
     fn handshakes_of_one_address_leave_the_share_of_others() {
-        let (mut shares, now) = (Shares::default(), Instant::now());
+        let second = Duration::from_secs(1);
+        let (mut begun, now) = (Counts::new(second), Instant::now());
         let [flood, host] = [1, 2].map(|last| IpAddr::from([10, 0, 0, last]));
-        let begun = (0..5000).filter(|_| shares.take(flood, now)).count();
-        assert_eq!(begun, NET_HANDSHAKES_OF_ADDRESS_MAX);
-        assert!(shares.take(host, now), "another address");
-        assert!(!shares.take(flood, now) && shares.take(flood, now + SECOND), "the next second");
+        let may = (0..5000).filter(|_| may_begin(&mut begun, flood, now)).count();
+        assert_eq!(may, NET_HANDSHAKES_OF_ADDRESS_MAX);
+        assert!(may_begin(&mut begun, host, now), "another address");
+        assert!(!may_begin(&mut begun, flood, now) && may_begin(&mut begun, flood, now + second), "the next second");
     }
 }

@@ -2,6 +2,7 @@
 //! secret (N1). There is one connection for each peer and direction, and one bidirectional stream for each request.
 
 mod client;
+mod counts;
 mod endpoint;
 mod events;
 mod handshakes;

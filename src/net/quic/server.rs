@@ -4,6 +4,7 @@
 //! Packets are handled on the endpoint's thread; requests run on the given runtime. While a request is being served,
 //! the caller gets a `Working` frame from time to time, so that silence means a dead host and not a slow drive.
 
+use super::counts::{Line, LogLines, network_of};
 use super::endpoint::{self, EndpointThread, QuicOptions, StartError};
 use super::events::ConnectionFacts;
 use super::stream::{About, Duplex, Stage, StreamError};
@@ -23,7 +24,7 @@ use crate::types::HostId;
 use s2n_quic::connection::{Handle, StreamAcceptor};
 use s2n_quic::stream::BidirectionalStream;
 use s2n_quic::{Connection, Server};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use tokio::runtime;
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -63,6 +64,8 @@ impl QuicServer {
             held: Semaphore::new(options.serve_bytes_max),
             held_of_groups: Semaphore::new(NET_SERVE_GROUPS_BYTES_MAX),
             connections: Arc::new(Semaphore::new(NET_CONNECTIONS_MAX)),
+            lines_of_refused: LogLines::default(),
+            lines_of_hosts: LogLines::default(),
             stopping: stopping.clone(),
         };
         thread.runtime.spawn(accept(server, Arc::new(serving)));
@@ -91,7 +94,21 @@ struct Serving {
     /// Permits for the bytes of bodies of group calls, for all connections.
     held_of_groups: Semaphore,
     connections: Arc<Semaphore>,
+    /// Bounds the lines of the log about callers that are refused.
+    lines_of_refused: LogLines<IpAddr>,
+    /// Bounds the lines of the log about the connections of hosts.
+    lines_of_hosts: LogLines<HostId>,
     stopping: CancellationToken,
+}
+
+impl Serving {
+    fn tell_of_refused<E>(&self, remote: Result<SocketAddr, E>, why: &str) {
+        let address = remote.as_ref().map_or(IpAddr::from([0; 4]), |remote| network_of(remote.ip()));
+        if let Some(Line { note }) = self.lines_of_refused.another(address) {
+            let remote = remote.ok().map(tracing::field::display);
+            tracing::warn!(remote, why, note, "the connection of a host is refused");
+        }
+    }
 }
 
 async fn accept(mut server: Server, serving: Arc<Serving>) {
@@ -110,8 +127,7 @@ async fn accept(mut server: Server, serving: Arc<Serving>) {
                 });
             }
             Err(_) => {
-                let remote = connection.remote_addr().ok().map(tracing::field::display);
-                tracing::warn!(remote, "a connection is refused: the limit of connections is reached");
+                serving.tell_of_refused(connection.remote_addr(), "the limit of connections is reached");
                 connection.close(TOO_MANY.into());
             }
         }
@@ -132,7 +148,8 @@ struct Caller {
 }
 
 async fn serve_connection(connection: Connection, serving: Arc<Serving>) {
-    let remote = connection.remote_addr().map(|address| address.to_string()).unwrap_or_default();
+    let address = connection.remote_addr();
+    let remote = address.as_ref().map(SocketAddr::to_string).unwrap_or_default();
     let (handle, mut acceptor) = connection.split();
     let greeted = tokio::select! {
         greeted = greet(&handle, &mut acceptor, &serving) => greeted,
@@ -141,13 +158,16 @@ async fn serve_connection(connection: Connection, serving: Arc<Serving>) {
     let caller = match greeted {
         Ok(caller) => Arc::new(caller),
         Err(why) => {
-            tracing::warn!(remote, why, "the connection of a host is refused");
+            serving.tell_of_refused(address, &why);
             return handle.close(REFUSED.into());
         }
     };
     let peer = format!("{:016x}", caller.host.0);
-    tracing::info!(peer, remote, "a host has connected");
-    loop {
+    let line = serving.lines_of_hosts.another(caller.host);
+    if let Some(Line { note }) = line {
+        tracing::info!(peer, remote, note, "a host has connected");
+    }
+    let why = loop {
         let accepted = tokio::select! {
             accepted = acceptor.accept_bidirectional_stream() => accepted,
             () = serving.stopping.cancelled() => return handle.close(STOPPING.into()),
@@ -158,9 +178,12 @@ async fn serve_connection(connection: Connection, serving: Arc<Serving>) {
                 let serve_on = serving.serve_on.clone();
                 serve_on.spawn(async move { serve_stream(&serving, &caller, stream).await });
             }
-            Ok(None) => return tracing::info!(peer, remote, "a host has disconnected"),
-            Err(error) => return tracing::info!(peer, remote, why = words(&error), "a host has disconnected"),
+            Ok(None) => break None,
+            Err(error) => break Some(words(&error)),
         }
+    };
+    if line.is_some() {
+        tracing::info!(peer, remote, why, "a host has disconnected");
     }
 }
 
