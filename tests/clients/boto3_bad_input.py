@@ -383,6 +383,60 @@ def test_xml_that_is_malformed(s3, bucket):
     assert status == 400, (status, answer)
 
 
+@covers("PutBucketLifecycleConfiguration", "PutObjectTagging", "DeleteObjects", "GetObjectAttributes")
+def test_what_is_understood_by_half_is_refused(s3, bucket):
+    """A rule, a number or a key of which a part is skipped would mean something else: a filter of everything, 1 for 1,000."""
+    s3.put_object(Bucket=bucket, Key="k", Body=b"kept")
+
+    def lifecycle(rule_filter, days="9"):
+        rule = f"<Rule>{rule_filter}<Status>Enabled</Status><Expiration><Days>{days}</Days></Expiration></Rule>"
+        return raw("PUT", f"/{bucket}", query="lifecycle=", body=f"<LifecycleConfiguration>{rule}</LifecycleConfiguration>".encode())
+
+    everything = "<Filter><Prefix></Prefix></Filter>"
+    for rule_filter in ["<Filter>logs/</Filter>", "<Filter><prefix>logs/</prefix></Filter>", "<Filter/>logs/",
+                        "<Filter><a:Prefix xmlns:a='a'>logs/</a:Prefix></Filter>", "<Filter/><Except>k</Except>"]:
+        told(lifecycle(rule_filter), 400, "MalformedXML")
+    for days in ["1,000", "1.000", "1 000", "9d", "1e3", ""]:
+        told(lifecycle(everything, days), 400, "MalformedXML")
+    refused("NoSuchLifecycleConfiguration", 404, s3.get_bucket_lifecycle_configuration, Bucket=bucket)
+    status, _, answer = lifecycle("<Filter><Prefix><![CDATA[logs/<b>&]]>/c</Prefix></Filter>", "1<![CDATA[0]]>")
+    assert status == 200, answer
+    [kept] = s3.get_bucket_lifecycle_configuration(Bucket=bucket)["Rules"]
+    assert (kept["Filter"], kept["Expiration"]) == ({"Prefix": "logs/<b>&/c"}, {"Days": 10}), kept
+
+    tags = b"<Tagging><TagSet><Tag><Key>a</Key><Value><![CDATA[b]]>c</Value></Tag></TagSet></Tagging>"
+    assert raw("PUT", f"/{bucket}/k", query="tagging=", body=tags)[0] == 200
+    assert s3.get_object_tagging(Bucket=bucket, Key="k")["TagSet"] == [{"Key": "a", "Value": "bc"}]
+    for key in ["other<!-- -->/", "<![CDATA[other]]>/"]:
+        s3.put_object(Bucket=bucket, Key="other/", Body=b"")
+        body = f"<Delete><Object><Key>{key}</Key></Object></Delete>".encode()
+        digest = {"content-md5": base64.b64encode(hashlib.md5(body).digest()).decode()}
+        assert raw("POST", f"/{bucket}", query="delete=", body=body, headers=digest)[0] == 200
+        absent(s3, bucket, "other/")
+    for name in ["x-amz-max-parts", "x-amz-part-number-marker"]:
+        told(raw("GET", f"/{bucket}/k", query="attributes=", headers={"x-amz-object-attributes": "ETag", name: "5x"}), 400,
+             "InvalidArgument")
+
+
+@covers("PutObject", "DeleteObject", "PutObjectTagging", "DeleteBucket", "DeleteObjects")
+def test_a_condition_that_is_not_known_is_refused(s3, bucket):
+    past = "Thu, 01 Jan 1970 00:16:39 GMT"
+    s3.put_object(Bucket=bucket, Key="k", Body=b"kept")
+    for method, path, query, headers in [
+        ("PUT", f"/{bucket}/k", "", {"if-unmodified-since": past}),
+        ("PUT", f"/{bucket}/k", "", {"if-modified-since": past}),
+        ("PUT", f"/{bucket}/k", "", {"x-amz-if-match-size": "99"}),
+        ("DELETE", f"/{bucket}/k", "", {"if-unmodified-since": past}),
+        ("DELETE", f"/{bucket}/k", "", {"if-none-match": "*"}),
+        ("PUT", f"/{bucket}/k", "tagging=", {"if-match": '"other"'}),
+        ("DELETE", f"/{bucket}", "", {"if-match": '"other"'}),
+        ("POST", f"/{bucket}", "delete=", {"if-match": '"other"'}),
+    ]:
+        told(raw(method, path, query=query, headers=headers), 501, "NotImplemented")
+    told(raw("DELETE", f"/{bucket}/k", headers={"x-amz-if-match-size": "4x"}), 400, "InvalidArgument")
+    assert s3.get_object(Bucket=bucket, Key="k")["Body"].read() == b"kept"
+
+
 @covers("GetObject", "PostObject")
 def test_routes_and_methods_that_are_none(s3, bucket):
     for method, path, query in [("POST", f"/{bucket}", "nonsense="), ("PATCH", f"/{bucket}/k", ""), ("POST", "/", ""),

@@ -257,6 +257,8 @@ async fn serve(mut request: S3Request, target: &Target, mut call: Call, front: &
     let scheme = authenticated.scheme;
     call.overrides = normalisation::take_overrides(&mut request, target, &query);
     call.headers_aside = normalisation::normalise(&mut request, scheme, &query, front.now());
+    let head = Head { method: request.method(), headers: request.headers(), query: &query, target };
+    normalisation::check_conditions(head)?;
     if scheme != Scheme::Unsigned {
         call.authentication = authenticated.authentication;
     }

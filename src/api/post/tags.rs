@@ -2,12 +2,15 @@
 
 use super::escape::escape;
 use crate::api::errors::FormFault;
+use crate::api::text::documents::as_read;
+use crate::api::text::documents::schemas::TAGGING;
 use s3s::dto::Tagging;
 use s3s::xml::{Deserialize, Deserializer};
 
 /// Converts `<Tagging><TagSet><Tag>…` to `key=value&key=value`. The PUT checks the number of tags and their characters.
 pub fn as_header(xml: &str) -> Result<String, FormFault> {
-    let mut deserializer = Deserializer::new(xml.as_bytes());
+    let xml = as_read(xml.to_owned().into(), &TAGGING).map_err(|_| FormFault::Tags)?;
+    let mut deserializer = Deserializer::new(&xml);
     let tagging = Tagging::deserialize(&mut deserializer).map_err(|_| FormFault::Tags)?;
     deserializer.expect_eof().map_err(|_| FormFault::Tags)?;
     let mut pairs = Vec::with_capacity(tagging.tag_set.len());

@@ -1,5 +1,6 @@
 //! The bounds, by operation, of request bodies that are read whole (XML and JSON).
 
+use crate::api::text::documents::schemas::{self, Schema};
 use crate::limits::{
     ACL_BODY_BYTES_MAX, BODY_BYTES_MAX, CORS_BODY_BYTES_MAX, DELETE_KEYS_MAX, LIFECYCLE_BODY_BYTES_MAX,
     LIST_BODY_BYTES_MAX, NOTIFICATION_BODY_BYTES_MAX, PARTS_MAX, POLICY_BODY_BYTES_MAX, TAGGING_BODY_BYTES_MAX,
@@ -33,17 +34,6 @@ const DOCUMENTS: [(&str, usize); 22] = [
     ("website", WEBSITE_BODY_BYTES_MAX),
 ];
 
-/// The documents of which s3s skips elements that it does not know, and the elements that each may have. A lock of a kind
-/// that is not known here must not be taken for none.
-const ELEMENTS: [(&str, &[&str]); 3] = [
-    ("legal-hold", &["LegalHold", "Status"]),
-    (
-        "object-lock",
-        &["ObjectLockConfiguration", "ObjectLockEnabled", "Rule", "DefaultRetention", "Mode", "Days", "Years"],
-    ),
-    ("retention", &["Retention", "Mode", "RetainUntilDate"]),
-];
-
 /// The most XML tags (opening and closing) that one listed element has, with those of its children: a part has a
 /// number, an entity tag and ten checksums.
 const TAGS_OF_ONE: usize = 26;
@@ -55,40 +45,34 @@ pub struct BodyBound {
     /// The element that the body lists, and the most of them. This is bounded too, as a parsed element takes many times
     /// the memory of its shortest form in XML.
     pub lists: Option<(&'static str, usize)>,
-    /// The elements that the body may have; `None` leaves that to s3s.
-    pub elements: Option<&'static [&'static str]>,
+    /// The elements that the body may have; `None` if it is no XML, or of an operation that is not there.
+    pub schema: Option<&'static Schema>,
 }
 
 impl BodyBound {
-    pub const DEFAULT: Self = Self { bytes_max: BODY_BYTES_MAX, lists: None, elements: None };
+    pub const DEFAULT: Self = Self { bytes_max: BODY_BYTES_MAX, lists: None, schema: None };
     /// The body of CreateBucket, which may have tags.
-    pub const CREATES: Self = Self { bytes_max: TAGGING_BODY_BYTES_MAX, ..Self::DEFAULT };
-    pub const DELETES: Self = Self::of_list("Object", DELETE_KEYS_MAX);
-    pub const COMPLETES: Self = Self::of_list("Part", PARTS_MAX as usize);
+    pub const CREATES: Self =
+        Self { bytes_max: TAGGING_BODY_BYTES_MAX, schema: Some(&schemas::NEW_BUCKET), ..Self::DEFAULT };
+    pub const DELETES: Self = Self::of_list(("Object", DELETE_KEYS_MAX), &schemas::DELETES);
+    pub const COMPLETES: Self = Self::of_list(("Part", PARTS_MAX as usize), &schemas::COMPLETES);
 
-    const fn of_list(element: &'static str, count_max: usize) -> Self {
-        Self { bytes_max: LIST_BODY_BYTES_MAX, lists: Some((element, count_max)), elements: None }
+    const fn of_list(listed: (&'static str, usize), schema: &'static Schema) -> Self {
+        Self { bytes_max: LIST_BODY_BYTES_MAX, lists: Some(listed), schema: Some(schema) }
     }
 
     /// Returns the bound of the document that a PUT with these query parameters sets, the smallest if there are
     /// several; `None` if the PUT sets no document.
     pub fn of_document(has: impl Fn(&str) -> bool) -> Option<Self> {
         let found = DOCUMENTS.iter().filter(|(name, _)| has(name)).map(|(_, bytes_max)| *bytes_max).min();
-        let elements = ELEMENTS.iter().find(|(name, _)| has(name)).map(|(_, elements)| *elements);
-        found.map(|bytes_max| Self { bytes_max, lists: None, elements })
+        let schema = schemas::OF_DOCUMENTS.iter().find(|(name, _)| has(name)).map(|(_, schema)| *schema);
+        found.map(|bytes_max| Self { bytes_max, lists: None, schema })
     }
 
     /// Returns the bound for a request without a signature.
     pub fn unsigned(self) -> Self {
         Self { bytes_max: self.bytes_max.min(BODY_BYTES_MAX), ..self }
     }
-}
-
-/// Returns whether all elements of some XML have one of these names, with any namespace prefix.
-pub fn has_only(xml: &[u8], names: &[&str]) -> bool {
-    let tags = xml.split(|byte| *byte == b'<').skip(1);
-    let opening = tags.filter(|tag| !tag.first().is_some_and(|byte| b"/!?".contains(byte)));
-    opening.map(local_name).all(|name| names.iter().any(|known| known.as_bytes() == name))
 }
 
 /// Returns the name of an element without its prefix; `tag` is what follows the `<`.
@@ -110,7 +94,7 @@ pub fn exceeds(xml: &[u8], name: &str, count_max: usize) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{BodyBound, TAGS_OF_ONE, exceeds, has_only};
+    use super::{BodyBound, TAGS_OF_ONE, exceeds};
     use crate::actors::meta::ChecksumAlgorithm;
     use crate::limits::{BODY_BYTES_MAX, CORS_BODY_BYTES_MAX};
 
@@ -132,19 +116,6 @@ mod tests {
         let elements = ChecksumAlgorithm::ALL.map(|algorithm| format!("<{0}>c</{0}>", algorithm.element())).concat();
         let part = format!("<Part><PartNumber>1</PartNumber><ETag>e</ETag>{elements}</Part>");
         assert!(!exceeds(part.repeat(10_000).as_bytes(), "Part", 10_000), "all checksums of all parts");
-    }
-
-    #[test]
-    fn a_lock_may_have_known_elements_only() {
-        let bound = BodyBound::of_document(|name| name == "retention").and_then(|bound| bound.elements);
-        let known = bound.expect("its elements are known");
-        let is_known = |xml: &str| has_only(xml.as_bytes(), known);
-        let mode = "<Mode>GOVERNANCE</Mode>";
-        assert!(is_known(&format!("<?xml version=\"1.0\"?><!-- a --><a:Retention xmlns:a='b'>{mode}</a:Retention>")));
-        assert!(is_known("<Retention/>") && is_known(""));
-        for unknown in ["<EventHold>ON</EventHold>", "<Rul/>", "<x:ModeX>1</x:ModeX>"] {
-            assert!(!is_known(&format!("<Retention>{mode}{unknown}</Retention>")), "{unknown}");
-        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! allowed. The body is bounded in its bytes and in the elements that it lists, compared with every digest that the
 //! request states for it, and passed on as one piece.
 
-use super::body_bounds::{BodyBound, exceeds, has_only};
+use super::body_bounds::{BodyBound, exceeds};
 use super::payload::named_hash;
 use crate::actors::meta::{ChecksumAlgorithm, checksum_of};
 use crate::api::call::RequestTrace;
@@ -10,6 +10,7 @@ use crate::api::call::WholeBody;
 use crate::api::errors::{Fault, body_fault};
 use crate::api::s3::{checksum_of_headers, parse_digest, parse_md5};
 use crate::api::sharing::{Seat, Ungathered};
+use crate::api::text::documents::as_read;
 use crate::limits::BODY_WAIT_MAX;
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
@@ -157,14 +158,17 @@ impl<B: Body<Data = Bytes, Error = StdError> + Unpin> Body for Collected<B> {
                     {
                         return this.fail(Fault::MalformedXml);
                     }
-                    if this.bound.elements.is_some_and(|known| !has_only(&this.gathered, known)) {
-                        return this.fail(Fault::MalformedXml);
-                    }
                     if let Err(fault) = this.digests.verify(&this.gathered) {
                         return this.fail(fault);
                     }
                     this.inner = None;
-                    let whole = std::mem::take(&mut this.gathered).freeze();
+                    let mut whole = std::mem::take(&mut this.gathered).freeze();
+                    if let Some(schema) = this.bound.schema {
+                        match as_read(whole, schema) {
+                            Ok(read) => whole = read,
+                            Err(_) => return this.fail(Fault::MalformedXml),
+                        }
+                    }
                     if let Some(copy_to) = &this.copy_to {
                         copy_to.put(whole.clone());
                     }

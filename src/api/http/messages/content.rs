@@ -12,6 +12,7 @@ use crate::api::call::{Level, Target, Trailers, WholeBody};
 use crate::api::errors::Fault;
 use crate::api::errors::Sha256Mismatch;
 use crate::api::text::Query;
+use crate::limits::BODY_BYTES_MAX;
 use crate::sigv4::ChunkVerifier;
 use bytes::Bytes;
 use http::request::Parts;
@@ -47,7 +48,7 @@ pub fn content(
     let framed = signing.is_some();
     let length = length(&head.headers);
     let is_empty = body.is_end_stream();
-    if !is_empty && !framed && length.is_none() && names_payload(scheme, &head.headers) {
+    if !is_empty && !framed && length.is_none() && needs_length(scheme, &head.headers) {
         return Err(Fault::MissingContentLength);
     }
     let whole = Whole::of(&head, target, query, scheme == Scheme::Unsigned);
@@ -96,8 +97,9 @@ pub fn content(
     Ok(s3s::HttpRequest::from_parts(head, body))
 }
 
-/// Returns whether the signature covers the body, so that the request must state its length.
-fn names_payload(scheme: Scheme, headers: &HeaderMap) -> bool {
+/// Returns whether the request must state its body's length: one that is signed in a header, or that names the hash of
+/// its body in a signed URL.
+fn needs_length(scheme: Scheme, headers: &HeaderMap) -> bool {
     match scheme {
         Scheme::Header => true,
         Scheme::Url => text(headers, &X_AMZ_CONTENT_SHA256).len() == 64,
@@ -183,7 +185,10 @@ impl Whole {
         if !is_unsigned {
             return Some(found);
         }
-        let bound = if found.reader == Reader::Both { BodyBound::DEFAULT } else { found.bound.unsigned() };
+        let bound = match found.reader {
+            Reader::Both => BodyBound { bytes_max: BODY_BYTES_MAX, ..found.bound },
+            _ => found.bound.unsigned(),
+        };
         Some(Self { bound, ..found })
     }
 

@@ -10,6 +10,7 @@ pub use reads::take_overrides;
 use crate::api::call::is_form;
 use crate::api::call::{Head, Level};
 use crate::api::errors::{ArgumentFault, Fault};
+use crate::api::text::Query;
 use http::Method;
 
 /// A subresource, and the methods other than GET and HEAD that it supports on a bucket and on an object.
@@ -112,6 +113,11 @@ pub fn check(head: Head<'_>) -> Result<(), Fault> {
         [false, true] => Err(Fault::MethodNotAllowed),
         _ => Ok(()),
     }
+}
+
+/// Returns the subresources that a query names, in alphabetical order.
+pub fn subresources_of(query: &Query) -> impl Iterator<Item = &'static str> {
+    SUBRESOURCES.iter().map(|one| one.name).filter(|name| query.has(name))
 }
 
 /// Refuses all methods on the service as a whole but GET, which lists the buckets. Calls of IAM and STS were routed
