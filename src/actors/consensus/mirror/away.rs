@@ -1,10 +1,10 @@
 //! Drives that have left the mirror since the start: whether they return by themselves, and which set was written to
 //! their mirror file. Pure.
 
+use crate::actors::consensus::shared::Absence;
 use crate::storage::raft_log::MirrorSet;
 use crate::types::NodeId;
 use std::collections::BTreeMap;
-use std::io;
 
 /// Whether the directories of a drive's mirror file may be created.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,25 +13,6 @@ pub enum Ground {
     Laid,
     /// The drive may have been emptied: missing directories are created.
     Bare,
-}
-
-/// The reason for which a drive leaves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Absence {
-    /// The drive did not answer in time, or has no space: it is filled anew later.
-    Brief,
-    /// The drive failed or was taken out of service: only the host brings it back.
-    Lasting,
-}
-
-impl Absence {
-    /// Returns the absence of a drive to which a file could not be written.
-    pub fn after(error: io::ErrorKind) -> Self {
-        match error {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Brief,
-            _ => Self::Lasting,
-        }
-    }
 }
 
 /// The number of one absence of one drive. Late events of an earlier absence are recognised by it.
@@ -124,8 +105,9 @@ impl AwayDrives {
 
 #[cfg(test)]
 mod tests {
-    use super::{Absence, AwayDrives};
+    use super::AwayDrives;
     use crate::actors::consensus::mirror::away::Ground;
+    use crate::actors::consensus::shared::Absence;
     use crate::storage::raft_log::MirrorSet;
     use crate::types::{HostId, NodeId};
 

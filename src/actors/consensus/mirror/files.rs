@@ -1,8 +1,8 @@
 //! Writes the mirror files of the drives while the process runs. Writes to one drive are done one after the other, and
 //! none replaces a newer set: a write that hangs may end long after it was given up, and must not undo a later one.
 
-use super::away::{Absence, Ground};
-use crate::actors::consensus::shared::{Drive, Offload};
+use super::away::Ground;
+use crate::actors::consensus::shared::{Absence, Drive, Offload};
 use crate::storage::disk::{Disk, create_dir_durably, replace_file};
 use crate::storage::raft_log::MirrorSet;
 use crate::types::NodeId;

@@ -2,10 +2,10 @@
 //! that failed returns when the host brings it back and its former copy is closed. In both cases the present set is
 //! written to the drive before it is filled.
 
+use super::away::AbsenceNumber;
 use super::away::Ground;
-use super::away::{Absence, AbsenceNumber};
 use super::task::{Mirror, Step};
-use crate::actors::consensus::shared::{Drive, DriveRole, ReplicaDrive};
+use crate::actors::consensus::shared::{Absence, Drive, DriveRole, ReplicaDrive};
 use crate::actors::log::LogHandle;
 use crate::types::NodeId;
 use futures::future::FutureExt;

@@ -9,11 +9,11 @@
 //! once no copy is left.
 
 use super::away::Ground;
-use super::away::{Absence, AbsenceNumber, AwayDrives};
+use super::away::{AbsenceNumber, AwayDrives};
 use super::files::{FileFault, MirrorFiles, bounded};
 use super::fill::{Fill, Filled, fill};
 use super::leaving::LeavingDrives;
-use crate::actors::consensus::shared::{Drive, DriveRole, ReplicaDrive, Shared};
+use crate::actors::consensus::shared::{Absence, Drive, DriveRole, ReplicaDrive, Shared};
 use crate::actors::consensus::state::SnapshotStore;
 use crate::actors::consensus::to_mirror::{Done, ToMirror, all_lost, answer};
 use crate::actors::log::LogHandle;
@@ -278,7 +278,7 @@ impl Mirror {
             return;
         }
         match result {
-            Err(error) => self.fail(node, &error.to_string(), Absence::Lasting),
+            Err(error) => self.fail(node, &error.to_string(), Absence::of(&error)),
             Ok(locations) => {
                 let mut index = self.shared.index();
                 for (entry, location) in indexes.iter().zip(locations) {
@@ -338,9 +338,10 @@ impl Mirror {
     }
 
     fn tell_those_lost_at_start(&mut self) {
-        let lost: Vec<NodeId> = self.shared.drives().with_role(DriveRole::Lost).map(|(node, _)| node).collect();
-        for node in lost {
-            self.away.leave(node, Absence::Lasting, Ground::Laid);
+        let lost = std::mem::take(&mut self.shared.drives().lost_at_start);
+        for (node, (absence, log)) in lost {
+            self.away.leave(node, absence, Ground::Laid);
+            self.retire(node, log);
             self.tell(node);
         }
     }

@@ -1,10 +1,12 @@
 //! The state that the parts of one replica share: the index of the log, the drives, the tables. Each lock is held for a
 //! few memory operations and never across an await.
 
+mod absence;
 mod entries;
 mod error;
 mod others;
 
+pub use absence::Absence;
 pub use entries::read_entries;
 pub use error::{MetaError, unavailable};
 pub use others::{Agreement, DurableState, Others, lost};
@@ -135,6 +137,8 @@ pub struct Drives {
     pub set: MirrorSet,
     /// The current snapshot, and the drives that hold it.
     pub snapshot: Option<CurrentSnapshot>,
+    /// The drives whose copies could not be used at the start, with their open logs. The mirror takes them out.
+    pub lost_at_start: BTreeMap<NodeId, (Absence, Option<LogHandle>)>,
 }
 
 /// Returns the error of work on a drive that was removed or replaced meanwhile.

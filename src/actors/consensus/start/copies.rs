@@ -6,7 +6,8 @@ use super::{ReplicaOptions, StartError};
 use crate::actors::consensus::mirror::{FoundCopy, write_mirror_file};
 use crate::actors::consensus::raft_types::raft_id;
 use crate::actors::consensus::shared::{
-    CopyOpener, Drive, DriveRole, Drives, ReplicaDrive, Shared, SoleVoter, mirror_file, no_longer_here, read_entries,
+    Absence, CopyOpener, Drive, DriveRole, Drives, ReplicaDrive, Shared, SoleVoter, mirror_file, no_longer_here,
+    read_entries,
 };
 use crate::actors::log::LogHandle;
 use crate::storage::disk::read_file;
@@ -269,14 +270,13 @@ pub(super) async fn settle(options: &ReplicaOptions, selected: SelectedCopies) -
     go_live(&shared, best, first.log);
     shared.index().begin();
     let resume = shared.index().resume(recovered.entries.back().map(|entry| entry.at.index));
-    append(&shared, best, vec![resume]).await.map_err(|why| StartError::NoDriveTakesTheLog(vec![(best, why)]))?;
+    let resumed = append(&shared, best, vec![resume]).await;
+    resumed.map_err(|fault| StartError::NoDriveTakesTheLog(vec![(best, fault.why)]))?;
     for (node, copy) in copies {
         let Ok(recovered) = copy.recovered else { continue };
         go_live(&shared, node, copy.log);
-        if let Err(why) = catch_up(&shared, node, &recovered).await {
-            shared.note_failed_copy(node, &format!("it cannot catch up with the best copy: {why}"));
-            shared.drives().set_role(node, DriveRole::Lost);
-            shared.index().forget_copy(node);
+        if let Err(fault) = catch_up(&shared, node, &recovered).await {
+            lose(&shared, node, "it cannot catch up with the best copy", &fault);
         }
     }
     record_set(&shared, &set)?;
@@ -290,7 +290,7 @@ fn share(options: &ReplicaOptions, set: MirrorSet, index: LogIndex) -> Shared {
         durable_ballot: Mutex::new(index.standing().ballot),
         index: Mutex::new(index),
         history: Mutex::default(),
-        drives: Mutex::new(Drives { by_node, set, snapshot: None }),
+        drives: Mutex::new(Drives { by_node, set, snapshot: None, lost_at_start: BTreeMap::new() }),
         tables: ArcSwapOption::empty(),
         tables_changed: Notify::new(),
         sole_voter: SoleVoter::default(),
@@ -315,16 +315,50 @@ fn go_live(shared: &Shared, node: NodeId, log: LogHandle) {
     }
 }
 
+/// Why a copy cannot be used at this start.
+struct CopyFault {
+    why: String,
+    absence: Absence,
+}
+
+impl From<WalError> for CopyFault {
+    fn from(error: WalError) -> Self {
+        Self { why: error.to_string(), absence: Absence::of(&error) }
+    }
+}
+
+impl From<io::Error> for CopyFault {
+    fn from(error: io::Error) -> Self {
+        Self { why: error.to_string(), absence: Absence::after(error.kind()) }
+    }
+}
+
+impl From<String> for CopyFault {
+    fn from(why: String) -> Self {
+        Self { why, absence: Absence::Lasting }
+    }
+}
+
+/// Leaves out a drive whose copy cannot be used.
+fn lose(shared: &Shared, node: NodeId, what: &str, fault: &CopyFault) {
+    shared.note_failed_copy(node, &format!("{what}: {}", fault.why));
+    shared.index().forget_copy(node);
+    let mut drives = shared.drives();
+    let log = drives.by_node.get(&node).and_then(|drive| drive.log.clone());
+    drives.set_role(node, DriveRole::Lost);
+    drives.lost_at_start.insert(node, (fault.absence, log));
+}
+
 fn log_of(shared: &Shared, node: NodeId) -> Result<LogHandle, String> {
     let drives = shared.drives();
     let drive = drives.by_node.get(&node).ok_or_else(|| no_longer_here(node))?;
     drive.log.clone().ok_or_else(|| format!("the metadata log on drive {node} is closed"))
 }
 
-async fn append(shared: &Shared, node: NodeId, records: Vec<LogRecord>) -> Result<(), String> {
+async fn append(shared: &Shared, node: NodeId, records: Vec<LogRecord>) -> Result<(), CopyFault> {
     let log = log_of(shared, node)?;
     let wal = records.iter().map(LogRecord::to_wal).collect();
-    let locations = log.append_synced(wal).await.map_err(|error| error.to_string())?;
+    let locations = log.append_synced(wal).await?;
     let mut index = shared.index();
     for (record, location) in records.iter().zip(locations) {
         index.place(node, record.sequence(), record.index(), location);
@@ -340,47 +374,54 @@ async fn restate_all(shared: &Arc<Shared>, copies: Vec<(NodeId, FoundCopy)>) -> 
     shared.index().begin();
     let mut failed = Vec::new();
     for node in nodes {
-        if let Err(why) = restate(shared, node).await {
-            shared.note_failed_copy(node, &format!("it cannot be written anew: {why}"));
-            failed.push((node, why));
+        if let Err(fault) = restate(shared, node).await {
+            failed.push((node, fault));
         }
     }
-    for (node, _) in &failed {
-        shared.drives().set_role(*node, DriveRole::Lost);
-        shared.index().forget_copy(*node);
+    for (node, fault) in &failed {
+        lose(shared, *node, "it cannot be written anew", fault);
     }
-    if shared.drives().live().is_empty() { Err(StartError::NoDriveTakesTheLog(failed)) } else { Ok(()) }
+    if !shared.drives().live().is_empty() {
+        return Ok(());
+    }
+    Err(StartError::NoDriveTakesTheLog(failed.into_iter().map(|(node, fault)| (node, fault.why)).collect()))
 }
 
 /// Writes the whole log to a copy in new segments, behind the records that it has, and then releases its former
 /// segments.
-async fn restate(shared: &Arc<Shared>, node: NodeId) -> Result<(), String> {
+async fn restate(shared: &Arc<Shared>, node: NodeId) -> Result<(), CopyFault> {
     let log = log_of(shared, node)?;
-    log.rotate().await.map_err(|error| error.to_string())?;
+    log.rotate().await?;
     let (first, end, begin) = {
         let index = shared.index();
         (index.first_index(), index.next_index(), index.restating())
     };
     let sequence = begin.sequence();
-    let locations = log.append_synced(vec![begin.to_wal()]).await.map_err(|error| error.to_string())?;
+    let locations = log.append_synced(vec![begin.to_wal()]).await?;
     append_entries(shared, node, sequence, first, end).await?;
     let ended = shared.index().restated();
     append(shared, node, vec![ended]).await?;
     let Some(begun) = locations.first() else { return Ok(()) };
     let released = shared.index().take_segments_before(node, begun.lsn.segment());
     for segment in released {
-        log.release_segment(segment).await.map_err(|error| error.to_string())?;
+        log.release_segment(segment).await?;
     }
     Ok(())
 }
 
-async fn append_entries(shared: &Arc<Shared>, node: NodeId, sequence: u64, from: u64, end: u64) -> Result<(), String> {
+async fn append_entries(
+    shared: &Arc<Shared>,
+    node: NodeId,
+    sequence: u64,
+    from: u64,
+    end: u64,
+) -> Result<(), CopyFault> {
     let mut next = from;
     while next < end {
         let to = shared.index().run_end(next, end, CATCH_UP_BYTES_MAX);
         let entries = read_entries(shared, next, to).await.map_err(|error| error.to_string())?;
         if entries.is_empty() {
-            return Err(format!("entry {next} cannot be read"));
+            return Err(format!("entry {next} cannot be read").into());
         }
         next += entries.len() as u64;
         let committed = shared.index().standing().committed;
@@ -391,7 +432,7 @@ async fn append_entries(shared: &Arc<Shared>, node: NodeId, sequence: u64, from:
 }
 
 /// Appends the entries that a copy lacks: those after the last one that it has in common with the best copy.
-async fn catch_up(shared: &Arc<Shared>, node: NodeId, recovered: &RecoveredCopy) -> Result<(), String> {
+async fn catch_up(shared: &Arc<Shared>, node: NodeId, recovered: &RecoveredCopy) -> Result<(), CopyFault> {
     let (keep_through, next, end, resume) = {
         let mut index = shared.index();
         index.adopt_copy(node, recovered);
@@ -433,15 +474,13 @@ fn record_set(shared: &Shared, found: &MirrorSet) -> Result<(), StartError> {
         let then = members.iter().chain(&others).map(|drive| (*drive, &in_force));
         let refused = first.chain(then).find_map(|((node, drive), set)| {
             let written = write_mirror_file(&*drive.disk, &drive.mirror_file(), set);
-            written.err().map(|error| (*node, error.to_string()))
+            written.err().map(|error| (*node, CopyFault::from(error)))
         });
-        let Some((node, error)) = refused else {
+        let Some((node, fault)) = refused else {
             shared.drives().set = in_force;
             return Ok(());
         };
-        shared.note_failed_copy(node, &format!("the drive does not take the file meta/mirror: {error}"));
-        shared.drives().set_role(node, DriveRole::Lost);
-        shared.index().forget_copy(node);
-        failed.push((node, error));
+        lose(shared, node, "the drive does not take the file meta/mirror", &fault);
+        failed.push((node, fault.why));
     }
 }

@@ -525,6 +525,28 @@ async fn a_drive_too_full_for_a_snapshot_gets_a_log_copy_again_once_it_has_space
 }
 
 #[actix::test]
+async fn a_drive_that_is_full_at_the_start_gets_a_log_copy_once_it_has_space() {
+    let mut host = Host::with_drives(2);
+    let disks = simulated(&host);
+    let meta = start(on_disks(&host, &disks)).await.expect("the replica starts");
+    let bucket = create_bucket(&meta, "b").await;
+    put_many(&meta, bucket, 0..10).await;
+    wait_for_both(&meta).await;
+    meta.shutdown().await;
+    host.started = true;
+    disks[1].set_capacity(0);
+    let meta = start(on_disks(&host, &disks)).await.expect("the replica starts");
+    assert_eq!((members(&meta), meta.status().failed_copies.len()), (vec![1], 1));
+    put_many(&meta, bucket, 10..20).await;
+    disks[1].set_capacity(256 << 20);
+    wait_for_both(&meta).await;
+    assert_eq!(meta.status().failed_copies, [""; 0]);
+    put_many(&meta, bucket, 20..30).await;
+    assert_all(&meta, bucket, 0..30).await;
+    meta.shutdown().await;
+}
+
+#[actix::test]
 async fn a_drive_whose_log_copy_failed_is_reported_even_after_its_replacement() {
     // No other test uses these node ids: the metric is global to the process.
     let mut host = Host { present: vec![71, 72, 73], ..Host::with_drives(3) };
