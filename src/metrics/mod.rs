@@ -103,7 +103,7 @@ metrics! {
     counter COMPACTED_SEGMENTS = "sherd_compacted_segments_total" ["node"] "Shard segments emptied and recycled.";
     counter COMPACTED_BYTES = "sherd_compacted_bytes_total" ["node"] "Bytes of live chunks moved by compaction.";
     gauge DRIVE_FREE_BYTES = "sherd_drive_free_bytes" ["node"] "Free bytes of the drive's file system.";
-    gauge DRIVE_TOTAL_BYTES = "sherd_drive_total_bytes" ["node"] "Size of the drive's file system in bytes.";
+    gauge DRIVE_TOTAL_BYTES = "sherd_drive_total_bytes" ["node"] "Size of the drive's file system in bytes, without what it keeps for root.";
     gauge STORED_BYTES = "sherd_stored_bytes" [] "Bytes of all versions of all objects of the store, as clients count them; measured every hour.";
     gauge GROWTH = "sherd_growth_bytes_per_day" [] "Growth of the stored bytes a day, over at most the last week; negative if the store shrinks. Absent until a day has been measured.";
     gauge USABLE_BYTES = "sherd_usable_bytes" [] "Bytes of new objects that the store has room for, after redundancy.";

@@ -37,7 +37,8 @@ pub enum Caching {
     Direct,
 }
 
-/// The space of a file system: the bytes that an unprivileged process can still write, and the total.
+/// The space of a file system: the bytes that an unprivileged process can still write, and these with what is used. What
+/// is kept for root alone is in neither, as in the percentage that `df` shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Space {
     pub free_bytes: u64,

@@ -103,9 +103,10 @@ impl Disk for SystemDisk {
 
     fn space(&self, dir: &Path) -> io::Result<Space> {
         let found = rustix::fs::statvfs(dir)?;
+        let used = found.f_blocks.saturating_sub(found.f_bfree);
         Ok(Space {
             free_bytes: found.f_bavail.saturating_mul(found.f_frsize),
-            total_bytes: found.f_blocks.saturating_mul(found.f_frsize),
+            total_bytes: used.saturating_add(found.f_bavail).saturating_mul(found.f_frsize),
             file_system: rustix::fs::stat(dir)?.st_dev,
         })
     }
