@@ -137,15 +137,17 @@ pub fn add_role_tags(context: &mut Context, role: &RoleRecord) {
 }
 
 /// Checks that the caller may assume the role, and may set tags and a source identity if the call has them.
+/// Refuses unless the caller may assume the role, with the tags and the source identity that the session gets from the
+/// call or from the calling session.
 fn allow(
     call: &StsCall<'_>,
     role: &RoleRecord,
     context: &Context,
     session_input: &SessionInput,
 ) -> Result<(), IamFault> {
-    let has_tags = !call.parameters.tags("Tags").is_empty();
-    let names_source = call.parameters.text("SourceIdentity").is_some() && session_input.source_identity.is_some();
-    let needed = [(ACTION, true), ("sts:TagSession", has_tags), ("sts:SetSourceIdentity", names_source)];
+    let has_tags = !session_input.tags.is_empty();
+    let has_source = session_input.source_identity.is_some();
+    let needed = [(ACTION, true), ("sts:TagSession", has_tags), ("sts:SetSourceIdentity", has_source)];
     for (action, _) in needed.into_iter().filter(|(_, needed)| *needed) {
         if !call.caller.decide_on_role(action, role, context)?.allowed {
             return Err(refused(call, action, &role.arn()));

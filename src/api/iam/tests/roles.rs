@@ -80,6 +80,33 @@ async fn session_tags_need_tag_session_in_the_trust_policy() {
 }
 
 #[tokio::test]
+async fn what_a_session_passes_on_needs_the_trust_of_the_next_role_too() {
+    let by_account = |action: &str| trust(ACCOUNT, action);
+    for (passed, action) in [
+        ("&Tags.member.1.Key=team&Tags.member.1.Value=a&TransitiveTagKeys.member.1=team", "sts:TagSession"),
+        ("&SourceIdentity=alice", "sts:SetSourceIdentity"),
+    ] {
+        let host = with_role(ACCOUNT).await;
+        allow(&host, ROOT, "alice", "*").await;
+        let all = escaped(r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"}]}"#);
+        let wide = by_account(&format!(r#"["sts:AssumeRole","{action}"]"#));
+        for form in [
+            format!("Action=CreateRole&RoleName=First&AssumeRolePolicyDocument={wide}"),
+            format!("Action=PutRolePolicy&RoleName=First&PolicyName=p&PolicyDocument={all}"),
+        ] {
+            assert_eq!(host.iam(ROOT, &form).await.status, 200);
+        }
+        let first = host.sts(ALICE, &format!("Action=AssumeRole&{}{passed}", ROLE.replace("Reader", "First"))).await;
+        assert_eq!(first.status, 200, "{}", first.text);
+        let second = format!("Action=AssumeRole&{ROLE}");
+        assert_eq!(host.sts_with(&first, &second).await.code(), (403, "AccessDenied"), "{action}");
+        host.iam(ROOT, &format!("Action=UpdateAssumeRolePolicy&RoleName=Reader&PolicyDocument={wide}")).await;
+        let second = host.sts_with(&first, &second).await;
+        assert_eq!(second.status, 200, "{}", second.text);
+    }
+}
+
+#[tokio::test]
 async fn the_duration_of_a_session_is_limited_by_its_role() {
     let host = with_role("arn:aws:iam::111122223333:user/alice").await;
     for (seconds, status) in [(900, 200), (3600, 200), (3601, 400), (899, 400), (43_201, 400)] {

@@ -135,7 +135,8 @@ impl WebsiteRequest<'_> {
             key if key.starts_with('/') => key.replacen('/', "%2F", 1),
             key => key,
         };
-        Redirection { status: StatusCode::FOUND, location: format!("/{key}/") }
+        let query = self.query.filter(|query| !query.is_empty()).map(|query| format!("?{query}")).unwrap_or_default();
+        Redirection { status: StatusCode::FOUND, location: printable(&format!("/{key}/{query}")) }
     }
 
     /// Returns the URL to redirect to. It has the query of the request, in front of a fragment.

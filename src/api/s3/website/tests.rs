@@ -193,6 +193,8 @@ fn a_folder_without_a_trailing_slash_is_redirected_to_one_with_it() {
     let found = request_of("my photos/é").folder_redirection();
     assert_eq!(found.status, StatusCode::FOUND);
     assert_eq!(found.location, "/my%20photos/%C3%A9/");
+    let asking = WebsiteRequest { query: Some("lang=de"), ..request_of("photos") };
+    assert_eq!(asking.folder_redirection().location, "/photos/?lang=de");
 }
 
 #[test]

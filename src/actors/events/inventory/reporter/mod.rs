@@ -23,10 +23,13 @@ use crate::storage::meta::command::Change;
 use crate::storage::meta::listing::{ListQuery, Listed, ListedVersion};
 use crate::storage::meta::record::{BucketDocument, BucketRow, Version, VersionRow};
 use crate::storage::meta::view::MetaView;
-use crate::types::BucketId;
-use std::collections::{BTreeSet, VecDeque};
+use crate::types::{BucketId, UnixMs};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
+
+/// The pause before a report that could not be written is begun again: what it has written so far stays in the bucket.
+const FAILED_PAUSE: Duration = Duration::from_secs(3600);
 
 /// The actor that runs `Reporting` as a chore.
 pub type Inventories = Background<Reporting>;
@@ -91,6 +94,8 @@ pub struct Reporting {
     context: InventoryContext,
     options: InventoryOptions,
     round: Option<Round>,
+    /// The reports that could not be written, by the inventory's name, with its rules then, and the time.
+    failed: BTreeMap<String, (InventoryRules, UnixMs)>,
 }
 
 /// The state of a round over all buckets.
@@ -139,7 +144,7 @@ struct Page {
 
 impl Reporting {
     pub fn new(context: InventoryContext, options: InventoryOptions) -> Self {
-        Self { context, options, round: None }
+        Self { context, options, round: None, failed: BTreeMap::new() }
     }
 
     /// Processes one page: of a bucket's versions, or of the list of buckets.
@@ -153,22 +158,35 @@ impl Reporting {
             None => self.begin().await?,
         };
         let reported = match round.under_way.take() {
-            Some(report) => self.go_on(&mut round, report).await,
+            Some(report) => {
+                let found = report.found.clone();
+                match self.go_on(&mut round, report).await {
+                    // A report that cannot be written (its bucket is full, say) must not hold up the others.
+                    Err(InventoryError::Report(error)) => {
+                        self.note_failed(found, &error);
+                        Ok(Reported::Page)
+                    }
+                    reported => reported,
+                }
+            }
             None => self.next(&mut round).await,
         };
-        match reported {
-            Ok(Reported::End) => Ok(Reported::End),
-            // A report that cannot be written (for instance since its bucket is gone) must not hold up the others.
-            Err(InventoryError::Report(error)) => {
-                tracing::warn!(%error, "cannot write an inventory; it is started again later");
-                self.round = Some(round);
-                Ok(Reported::Page)
-            }
-            reported => {
-                self.round = reported.is_ok().then_some(round);
-                reported
-            }
+        if reported.as_ref().is_ok_and(|reported| *reported != Reported::End) {
+            self.round = Some(round);
         }
+        reported
+    }
+
+    fn note_failed(&mut self, found: BucketInventory, error: &ReportError) {
+        let BucketInventory { bucket, rules, bucket_name, .. } = found;
+        tracing::warn!(bucket = %bucket_name, id = %rules.id, %error, "cannot write an inventory; it is begun again in an hour");
+        self.failed.insert(name_of(bucket, &rules.id), (rules, self.context.ambient.clock.unix_ms()));
+    }
+
+    /// Returns whether the report with these rules failed lately.
+    fn has_failed(&self, name: &str, rules: &InventoryRules, now: UnixMs) -> bool {
+        let failed = self.failed.get(name).filter(|(of, _)| of == rules);
+        failed.is_some_and(|(_, at)| Duration::from_millis(now.0.saturating_sub(at.0)) < FAILED_PAUSE)
     }
 
     async fn begin(&self) -> Result<Round, InventoryError> {
@@ -177,11 +195,11 @@ impl Reporting {
         Ok(Round { begun, passed: None, is_last: false, found: VecDeque::new(), there, under_way: None })
     }
 
-    async fn next(&self, round: &mut Round) -> Result<Reported, InventoryError> {
+    async fn next(&mut self, round: &mut Round) -> Result<Reported, InventoryError> {
         if let Some(found) = round.found.pop_front() {
             let name = name_of(found.bucket, &found.rules.id);
             let now = self.context.ambient.clock.unix_ms();
-            if found.rules.is_due(round.begun.last(&name), now) {
+            if found.rules.is_due(round.begun.last(&name), now) && !self.has_failed(&name, &found.rules, now) {
                 let (bucket, owner, rules) = (found.bucket_name.clone(), found.owner.clone(), found.rules.clone());
                 let source = InventorySource { bucket, owner, rules, begun: now };
                 let writer = InventoryWriter::new(source.clone());
@@ -191,6 +209,7 @@ impl Reporting {
             return Ok(Reported::Page);
         }
         if round.is_last {
+            self.failed.retain(|name, _| round.there.contains(name));
             if round.begun.keep(&round.there) {
                 self.save(&round.begun).await?;
             }

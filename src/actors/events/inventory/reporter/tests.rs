@@ -12,20 +12,22 @@ use crate::storage::meta::command::{Change, CreateBucket, Reply};
 use crate::storage::meta::record::{BucketDocument, DocumentKey, DocumentWrite, Expect};
 use crate::storage::meta::samples;
 use crate::types::BucketId;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 const DAY: Duration = Duration::from_secs(86_400);
 const STEPS_MAX: usize = 100;
 
-/// A store that keeps its reports, and refuses those for the bucket `refusing`.
+/// A store that keeps its reports, and refuses those for the bucket `refusing`, which it counts.
 #[derive(Debug, Default)]
-struct Kept(Mutex<Vec<Report>>);
+struct Kept(Mutex<Vec<Report>>, AtomicUsize);
 
 #[async_trait::async_trait]
 impl ReportStore for Kept {
     async fn put(&self, report: &Report) -> Result<(), ReportError> {
         if report.bucket == "refusing" {
+            self.1.fetch_add(1, Ordering::Relaxed);
             return Err(ReportError { why: "no room".to_owned() });
         }
         self.0.lock().expect("no panic while it is held").push(report.clone());
@@ -99,9 +101,12 @@ impl Store {
         Reporting::new(context, InventoryOptions { page: 2, ..InventoryOptions::default() })
     }
 
-    /// Runs one round over all buckets. Returns the number of complete reports.
     async fn round(&self) -> usize {
-        let mut reporting = self.reporting();
+        self.round_of(&mut self.reporting()).await
+    }
+
+    /// Runs one round over all buckets. Returns the number of complete reports.
+    async fn round_of(&self, reporting: &mut Reporting) -> usize {
         let mut whole = 0;
         for _ in 0..STEPS_MAX {
             match reporting.advance().await.expect("tables in memory") {
@@ -165,6 +170,21 @@ async fn an_inventory_that_cannot_be_written_delays_no_other() {
     store.inventory("a", "there", None).await;
     assert_eq!(store.round().await, 1);
     assert!(store.written().1.iter().all(|key| key.starts_with("bucket/a/")));
+}
+
+#[actix::test]
+async fn an_inventory_that_cannot_be_written_is_begun_again_in_an_hour_or_when_it_is_changed() {
+    let store = Store::new(&["a"]).await;
+    store.inventory("a", "refusing", None).await;
+    let mut reporting = store.reporting();
+    let attempts = || store.kept.1.load(Ordering::Relaxed);
+    for _ in 0..3 {
+        assert_eq!((store.round_of(&mut reporting).await, attempts()), (0, 1));
+    }
+    store.clock.forward(Duration::from_secs(3600));
+    assert_eq!((store.round_of(&mut reporting).await, attempts()), (0, 2));
+    store.inventory("a", "there", None).await;
+    assert_eq!(store.round_of(&mut reporting).await, 1);
 }
 
 #[actix::test]
