@@ -65,9 +65,10 @@ async fn until(what: &str, mut holds: impl FnMut() -> bool) {
 }
 
 /// Waits until the second segment is ready, so that an injected fault hits an append and not the making of a segment.
+/// The directory of the log is made with three syncs, and each of the two segments with one.
 async fn segment_ahead(disk: &SimDisk) {
     let ready = || disk.list(Path::new(DIR)).expect("listed") == ["00000001.seg", "00000002.seg"];
-    until("the segment ahead is ready", || ready() && disk.operations().dir_syncs >= 4).await;
+    until("the segment ahead is ready", || ready() && disk.operations().dir_syncs >= 5).await;
 }
 
 /// W1, W2: while one sync is in flight, appends are accepted and written; the next sync answers them all.
@@ -216,10 +217,7 @@ fn making_a_segment_does_not_hold_up_appends() {
             let disk = SimDisk::new(CAPACITY);
             let log = started(&disk);
             log.append(vec![record(0, 100)]).await.expect("appended");
-            until("the segment ahead is ready", || {
-                disk.list(Path::new(DIR)).expect("listed") == ["00000001.seg", "00000002.seg"]
-            })
-            .await;
+            segment_ahead(&disk).await;
             let hold = disk.hold(operation);
             log.rotate().await.expect("rotated into the segment that was ready");
             for number in 1..20 {
