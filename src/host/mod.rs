@@ -13,9 +13,9 @@ mod drives;
 mod environment;
 mod error;
 mod metadata;
-mod place;
 mod preflight;
 mod recovery;
+mod registration;
 mod rejoin;
 mod reload;
 mod requests;
@@ -59,8 +59,8 @@ use directories::what_is_set_aside;
 use drives::{BayDoor, ChoreHandles, DriveBay};
 use environment::{Environment, cores, wanted_geometry};
 use metadata::Replica;
-use place::Place;
 use preflight::{Checked, root_keys, without_silent_drives};
+use registration::Registration;
 use rejoin::OwnDrives;
 use requests::Requests;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -198,7 +198,7 @@ async fn run_in_system(config: Config) -> Result<(), HostError> {
         () = &mut stop => Ok(()),
         why = running.cannot_go_on() => Err(why),
     };
-    let own = OwnDrives::of(running.place.member.host.host, &running.place.drives.all());
+    let own = OwnDrives::of(running.registration.member.host.host, &running.registration.drives.all());
     let data = running.data_with_added(&config);
     tracing::info!("stopping");
     trimming.abort();
@@ -261,7 +261,7 @@ async fn start(
     let (door, asked) = BayDoor::new();
     let jobs = jobs(config, (&member, &drives), &requests, &handles, traffic.clone());
     let admin = administration(&member.host, &requests, jobs, (status, door));
-    let place = Arc::new(Place {
+    let registration = Arc::new(Registration {
         env: env.clone(),
         drives,
         member,
@@ -278,23 +278,23 @@ async fn start(
         stopping: Arc::default(),
         is_registered,
     });
-    let keeping = place.take().await?;
-    let roots = root_keys(config, given_keys, env, &place.member.host)?;
-    let options = api_options(config, credentials, (roots, problems), &place.member.host);
+    let keeping = registration.take().await?;
+    let roots = root_keys(config, given_keys, env, &registration.member.host)?;
+    let options = api_options(config, credentials, (roots, problems), &registration.member.host);
     let (access_log, audits) = (Some(buckets.access_log.clone()), audit.senders.clone());
     let tracer = env.traced.as_ref().map(|traced| traced.tracer.clone());
     let options = ApiOptions { accounts, targets, key_sets, access_log, audit: audits, traffic, tracer, ..options };
     let acme = acme.zip(endpoints.certificate_by_acme());
-    let acme = acme.map(|(client, shown)| Acme::load(client, shown, env, &place.member.host));
+    let acme = acme.map(|(client, shown)| Acme::load(client, shown, env, &registration.member.host));
     startup.stop().await;
     let api = api::serve(options, endpoints, requests.gateway.clone(), env.ambient.clone(), admin)?;
     let monitor = monitor.start().map_err(system("start threads that watch the drives"))?;
     let keeps = (config.credentials.is_none(), config.cluster.is_none() && config.root_keys.is_none());
     let at_work = (opened, work, DriveBay::chores_of(&mut chores), monitor);
-    let bay = DriveBay::new(env, &place, (wanted_geometry(config), keeps), at_work, locks);
+    let bay = DriveBay::new(env, &registration, (wanted_geometry(config), keeps), at_work, locks);
     let (replacing, load) = (bay.start(asked), requests.cluster.load);
     let acme = acme.map(Acme::start);
-    Ok(Running { api, acme, chores, buckets, audit, traces, bay, replacing, replica, load, place, keeping })
+    Ok(Running { api, acme, chores, buckets, audit, traces, bay, replacing, replica, load, registration, keeping })
 }
 
 /// Makes the dependencies of the request path.

@@ -5,7 +5,7 @@ use super::background::BucketChores;
 use super::drives::{Chores, DriveBay, DriveChores};
 use super::error::HostError;
 use super::metadata::Replica;
-use super::place::{Keeping, Place};
+use super::registration::{Keeping, Registration};
 use super::traces;
 use crate::actors::drives::{Blocking, UserLoad};
 use crate::actors::traces::TraceExporter;
@@ -63,7 +63,7 @@ pub(super) struct Running {
     pub replica: Replica,
     pub load: UserLoad,
     /// The host's place in its cluster.
-    pub place: Arc<Place>,
+    pub registration: Arc<Registration>,
     pub keeping: Keeping,
 }
 
@@ -72,8 +72,8 @@ impl Running {
     pub async fn cannot_go_on(&mut self) -> HostError {
         tokio::select! {
             why = self.replica.handle.wait_until_superseded() => HostError::Superseded { why },
-            why = self.place.member.given_up() => HostError::GivenUp { why },
-            () = self.place.drives.wait_for_one_to_answer_again(&self.place.health) => {
+            why = self.registration.member.given_up() => HostError::GivenUp { why },
+            () = self.registration.drives.wait_for_one_to_answer_again(&self.registration.health) => {
                 HostError::StartsAgain { why: "this host's drives did not answer, and one does again", data: None }
             }
             ended = &mut self.keeping => match ended {
@@ -85,7 +85,7 @@ impl Running {
 
     /// Returns the data directories for a start by itself, if drives were added since the last one.
     pub fn data_with_added(&self, config: &Config) -> Option<String> {
-        let kept = self.place.drives.kept(&self.place.health.current());
+        let kept = self.registration.drives.kept(&self.registration.health.current());
         let added: Vec<&PathBuf> =
             kept.iter().map(|drive| &drive.dir).filter(|dir| !config.data.contains(dir)).collect();
         let all = config.data.iter().chain(added.iter().copied()).map(|dir| dir.display().to_string());
@@ -95,8 +95,9 @@ impl Running {
     /// Hands over the Raft leadership first, so that no host's requests wait for an election; lets requests under way
     /// end; then makes everything durable and closes it.
     pub async fn stop(self, threads: &Arc<dyn Blocking>) {
-        let Self { api, acme, chores, buckets, audit, traces, bay, replacing, replica, load: _, place, keeping } = self;
-        place.stopping.store(true, Ordering::Release);
+        let Self { api, acme, chores, buckets, audit, traces, bay, replacing, replica, load: _, registration, keeping } =
+            self;
+        registration.stopping.store(true, Ordering::Release);
         acme.iter().for_each(JoinHandle::abort);
         replica.handle.leave_the_lead().await;
         api.stop().await;
@@ -108,7 +109,7 @@ impl Running {
             tokio::join!(stop_chores(&chores, &of_drives), buckets.stop(), audit.stop());
             // Other hosts' requests to these drives fail from here on: that must not count as a fault of the drives.
             drives.iter().for_each(|drive| {
-                place.health.take_out(drive.node, "its host is stopping");
+                registration.health.take_out(drive.node, "its host is stopping");
             });
             let closing = drives.iter().map(|drive| async move {
                 if let Err(error) = drive.close(threads).await {
@@ -132,8 +133,8 @@ impl Running {
         // The bay and its task hold references to `place`, too.
         drop(bay);
         let _ = replacing.await;
-        if let Some(place) = Arc::into_inner(place)
-            && let Some(net) = place.member.net
+        if let Some(registration) = Arc::into_inner(registration)
+            && let Some(net) = registration.member.net
         {
             net.stop().await;
         }

@@ -105,7 +105,7 @@ struct Verdict {
 
 /// Decides the state of one drive from its looks. Pure.
 #[derive(Debug, Default)]
-struct Judge {
+struct LookHistory {
     failures: u32,
     /// The number of trial writes in a row that failed, and the reason of the last failure.
     failed_writes: u32,
@@ -113,7 +113,7 @@ struct Judge {
     level: SpaceLevel,
 }
 
-impl Judge {
+impl LookHistory {
     fn judge(&mut self, expected: Incarnation, look: &Look) -> Verdict {
         let mut verdict = Verdict::default();
         if let Ok(space) = look.space {
@@ -174,7 +174,7 @@ fn level_of(space: Space) -> SpaceLevel {
 #[derive(Debug)]
 pub(super) struct Watch {
     drive: WatchedDrive,
-    judge: Mutex<Judge>,
+    history: Mutex<LookHistory>,
     /// The start of the look under way, by the monotonic clock; `None` between looks.
     looking_since: Mutex<Option<Duration>>,
     /// True once the drive was reported as out of service.
@@ -338,9 +338,9 @@ fn every_period(name: String, work: impl Fn() + Send + 'static) -> io::Result<mp
 
 impl Watch {
     fn new(drive: WatchedDrive) -> Arc<Self> {
-        let (judge, looking_since, is_current) = (Mutex::default(), Mutex::default(), Mutex::new(true));
+        let (history, looking_since, is_current) = (Mutex::default(), Mutex::default(), Mutex::new(true));
         let (is_reported, seen, looks) = Default::default();
-        Arc::new(Self { drive, judge, looking_since, is_reported, is_current, seen, looks })
+        Arc::new(Self { drive, history, looking_since, is_reported, is_current, seen, looks })
     }
 
     /// Looks at the drive once and publishes the findings. Blocking.
@@ -358,7 +358,7 @@ impl Watch {
         let is_ours = identity.as_ref().is_ok_and(|found| *found == drive.incarnation);
         let serves = shared.health.current().in_service(drive.node);
         let is_due = self.looks.fetch_add(1, Ordering::Relaxed).is_multiple_of(LOOKS_TO_A_WRITE);
-        let has_failed = || self.judge.lock().unwrap_or_else(PoisonError::into_inner).failed_writes > 0;
+        let has_failed = || self.history.lock().unwrap_or_else(PoisonError::into_inner).failed_writes > 0;
         let writes = is_ours && serves && (is_due || has_failed());
         if writes && self.hangs(CallKind::Change) {
             return;
@@ -378,7 +378,7 @@ impl Watch {
         if is_ours && shared.health.current().why_not(drive.node) == Some(SILENT) {
             shared.health.update(drive.node, |state| state.answers_again = true);
         }
-        let verdict = self.judge.lock().unwrap_or_else(PoisonError::into_inner).judge(drive.incarnation, &look);
+        let verdict = self.history.lock().unwrap_or_else(PoisonError::into_inner).judge(drive.incarnation, &look);
         self.publish(&look, &verdict, shared);
     }
 
@@ -513,7 +513,7 @@ impl Watch {
 
 #[cfg(test)]
 mod tests {
-    use super::{FAILURES_MAX, Judge, Look};
+    use super::{FAILURES_MAX, Look, LookHistory};
     use crate::actors::drives::health::SpaceLevel;
     use crate::storage::disk::Space;
     use crate::types::Incarnation;
@@ -535,9 +535,9 @@ mod tests {
 
     #[test]
     fn a_drive_that_fails_trial_writes_is_read_only_until_one_succeeds() {
-        let mut judge = Judge::default();
+        let mut history = LookHistory::default();
         let mut unwritable = |written: Option<io::Result<()>>| {
-            let verdict = judge.judge(ME, &Look { written, ..look(Ok(ME), 500) });
+            let verdict = history.judge(ME, &Look { written, ..look(Ok(ME), 500) });
             assert_eq!(verdict.lost, None);
             verdict.unwritable
         };
@@ -549,20 +549,20 @@ mod tests {
         assert!(unwritable(None).is_some(), "nothing was tried");
         assert_eq!(unwritable(Some(Ok(()))), None);
         let failed = Look { index_failed: Some("poisoned".to_owned()), ..look(Ok(ME), 500) };
-        assert_eq!(judge.judge(ME, &failed).unwritable.as_deref(), Some("poisoned"));
+        assert_eq!(history.judge(ME, &failed).unwritable.as_deref(), Some("poisoned"));
     }
 
     #[test]
     fn a_drive_without_room_for_a_segment_counts_as_full() {
         let full = Look { has_room: false, ..look(Ok(ME), 500) };
-        assert_eq!(Judge::default().judge(ME, &full).level, Some(SpaceLevel::Exhausted));
+        assert_eq!(LookHistory::default().judge(ME, &full).level, Some(SpaceLevel::Exhausted));
     }
 
     #[test]
     fn the_monitor_warns_below_15_percent_free_and_refuses_below_5() {
-        let mut judge = Judge::default();
+        let mut history = LookHistory::default();
         let levels: Vec<_> = [200, 149, 120, 49, 51, 150]
-            .map(|free| judge.judge(ME, &look(Ok(ME), free)))
+            .map(|free| history.judge(ME, &look(Ok(ME), free)))
             .iter()
             .map(|verdict| (verdict.level, verdict.warn))
             .collect();
@@ -580,28 +580,28 @@ mod tests {
 
     #[test]
     fn a_missing_or_swapped_drive_is_lost_at_once() {
-        let gone = Judge::default().judge(ME, &look(Err(io::ErrorKind::NotFound.into()), 500));
+        let gone = LookHistory::default().judge(ME, &look(Err(io::ErrorKind::NotFound.into()), 500));
         assert!(gone.lost.is_some_and(|why| why.contains("gone")));
-        let swapped = Judge::default().judge(ME, &look(Ok(Incarnation(8)), 500));
+        let swapped = LookHistory::default().judge(ME, &look(Ok(Incarnation(8)), 500));
         assert!(swapped.lost.is_some_and(|why| why.contains("another drive")));
     }
 
     #[test]
     fn a_drive_is_lost_only_after_repeated_failures_to_read_its_identity() {
-        let mut judge = Judge::default();
+        let mut history = LookHistory::default();
         for _ in 1..FAILURES_MAX {
-            assert_eq!(judge.judge(ME, &look(Err(io::Error::other("io")), 500)).lost, None);
+            assert_eq!(history.judge(ME, &look(Err(io::Error::other("io")), 500)).lost, None);
         }
-        assert_eq!(judge.judge(ME, &look(Ok(ME), 500)).lost, None, "a good look starts the count anew");
+        assert_eq!(history.judge(ME, &look(Ok(ME), 500)).lost, None, "a good look starts the count anew");
         for _ in 1..FAILURES_MAX {
-            assert_eq!(judge.judge(ME, &look(Err(io::Error::other("io")), 500)).lost, None);
+            assert_eq!(history.judge(ME, &look(Err(io::Error::other("io")), 500)).lost, None);
         }
-        assert!(judge.judge(ME, &look(Err(io::Error::other("io")), 500)).lost.is_some());
+        assert!(history.judge(ME, &look(Err(io::Error::other("io")), 500)).lost.is_some());
     }
 
     #[test]
     fn w11_a_failed_log_takes_its_drive_out_of_service() {
         let failed = Look { log_failed: Some("sync failed".to_owned()), ..look(Ok(ME), 500) };
-        assert_eq!(Judge::default().judge(ME, &failed).lost.as_deref(), Some("sync failed"));
+        assert_eq!(LookHistory::default().judge(ME, &failed).lost.as_deref(), Some("sync failed"));
     }
 }

@@ -46,14 +46,14 @@ pub struct Due {
 
 /// The rules of a bucket and the time, by which each item is judged.
 #[derive(Clone, Copy, Debug)]
-pub struct Judge<'a> {
+pub struct Criteria<'a> {
     pub rules: &'a Rules,
     pub versioning: Versioning,
     pub confirmed: UnixMs,
     pub day: Duration,
 }
 
-impl Judge<'_> {
+impl Criteria<'_> {
     fn current(&self, key: &str, object: &ObjectVersion) -> Option<Due> {
         let facts = ObjectFacts {
             key,
@@ -150,17 +150,17 @@ impl VersionScan {
     }
 
     /// Judges the next version of the listing. A delete marker is judged only when the next key begins.
-    pub fn see(&mut self, judge: Judge<'_>, key: &str, row: &VersionRow, due: &mut Vec<Due>) {
+    pub fn see(&mut self, criteria: Criteria<'_>, key: &str, row: &VersionRow, due: &mut Vec<Due>) {
         if self.key.as_deref() == Some(key) {
             self.lone_marker = None;
-            due.extend(judge.noncurrent(key, row, self.newer_made, self.noncurrent));
+            due.extend(criteria.noncurrent(key, row, self.newer_made, self.noncurrent));
             self.noncurrent += 1;
         } else {
-            self.end_key(judge, due);
+            self.end_key(criteria, due);
             self.through = self.key.replace(key.to_owned());
             self.noncurrent = 0;
             match row {
-                VersionRow::Object(object) => due.extend(judge.current(key, object)),
+                VersionRow::Object(object) => due.extend(criteria.current(key, object)),
                 VersionRow::DeleteMarker(marker) => self.lone_marker = Some(marker.clone()),
             }
         }
@@ -168,8 +168,8 @@ impl VersionScan {
     }
 
     /// Judges the last key; call it after the last version of the listing.
-    pub fn end(&mut self, judge: Judge<'_>, due: &mut Vec<Due>) {
-        self.end_key(judge, due);
+    pub fn end(&mut self, criteria: Criteria<'_>, due: &mut Vec<Due>) {
+        self.end_key(criteria, due);
     }
 
     /// Returns the last key of which all versions were seen.
@@ -177,9 +177,9 @@ impl VersionScan {
         self.through.as_deref()
     }
 
-    fn end_key(&mut self, judge: Judge<'_>, due: &mut Vec<Due>) {
+    fn end_key(&mut self, criteria: Criteria<'_>, due: &mut Vec<Due>) {
         if let (Some(marker), Some(key)) = (self.lone_marker.take(), &self.key) {
-            due.extend(judge.marker(key, &marker));
+            due.extend(criteria.marker(key, &marker));
         }
     }
 }

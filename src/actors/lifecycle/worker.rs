@@ -9,7 +9,7 @@
 
 use super::progress::{Phase, Place, Progress};
 use super::rules::{DAY, Rules};
-use super::scan::{Due, ItemKind, Judge, VersionScan};
+use super::scan::{Criteria, Due, ItemKind, VersionScan};
 use crate::actors::documents;
 use crate::actors::drives::{Blocking, UserLoad};
 use crate::actors::events::{EventContext, EventName, NotificationRules, Targets, draft};
@@ -316,18 +316,18 @@ impl Sweeping {
         bucket_page: &BucketPage,
         page: &VersionsPage,
     ) -> Result<usize, UpkeepError> {
-        let judge = self.judge(bucket_page);
+        let criteria = self.criteria(bucket_page);
         let mut due = Vec::new();
         for entry in &page.entries {
             if let Listed::Item { key, record } = entry {
-                at.scan.see(judge, key, &record.row, &mut due);
+                at.scan.see(criteria, key, &record.row, &mut due);
             }
         }
         if page.more {
             at.through = at.scan.through().map(str::to_owned);
             (at.after, at.after_version) = (page.next_after.clone(), page.next_version);
         } else {
-            at.scan.end(judge, &mut due);
+            at.scan.end(criteria, &mut due);
             *at = to_uploads(at.clone());
         }
         self.delete(bucket_page, due).await
@@ -391,12 +391,12 @@ impl Sweeping {
         bucket_page: &BucketPage,
         page: &ListPage<UploadRow>,
     ) -> Result<usize, UpkeepError> {
-        let judge = self.judge(bucket_page);
+        let criteria = self.criteria(bucket_page);
         let listed = page.entries.iter().filter_map(|entry| match entry {
             Listed::Item { record, .. } => Some(&record.upload),
             Listed::CommonPrefix(_) => None,
         });
-        let due: Vec<_> = listed.clone().filter(|upload| judge.upload(upload)).collect();
+        let due: Vec<_> = listed.clone().filter(|upload| criteria.upload(upload)).collect();
         let mut gone = 0;
         for some in due.chunks(LIFECYCLE_ABORTS_AT_ONCE) {
             let aborts = some.iter().map(|upload| {
@@ -418,8 +418,8 @@ impl Sweeping {
         Ok(gone)
     }
 
-    fn judge<'a>(&self, bucket_page: &'a BucketPage) -> Judge<'a> {
-        Judge {
+    fn criteria<'a>(&self, bucket_page: &'a BucketPage) -> Criteria<'a> {
+        Criteria {
             rules: &bucket_page.rules,
             versioning: bucket_page.row.settings.versioning,
             confirmed: self.context.metadata.time().confirmed,

@@ -68,7 +68,7 @@ const ROOT: &str = "/admin/v1";
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-amz-request-id");
 /// The largest body of a request, and the longest time for it to arrive.
 const BODY_BYTES_MAX: usize = 64 << 10;
-const BODY_WAIT_MAX: Duration = Duration::from_secs(10);
+const CALL_WAIT_MAX: Duration = Duration::from_secs(10);
 /// The service that a signature must be for. A signature for S3, which could be overheard on the S3 port, is not valid
 /// here.
 pub const SERVICES: &[&str] = &["sherd-admin"];
@@ -212,7 +212,7 @@ async fn allowed(
     record: &mut AdminRecord,
 ) -> Result<(Bytes, Caller), Refusal> {
     let seat = admin.bodies.seat(request.peer_addr().map(|peer| peer.ip()));
-    let collected = timeout(BODY_WAIT_MAX, gather(payload, &seat, BODY_BYTES_MAX)).await;
+    let collected = timeout(CALL_WAIT_MAX, gather(payload, &seat, BODY_BYTES_MAX)).await;
     let body = collected.map_err(|_| Refusal::Incomplete)?.map_err(|why| match why {
         Ungathered::TooLarge { .. } => Refusal::TooLarge,
         Ungathered::NoRoom => Refusal::Source(AdminError::Unavailable(why.to_string())),

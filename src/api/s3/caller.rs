@@ -6,7 +6,8 @@ pub struct Caller {
     /// The canonical id of the account; `None` for an anonymous request.
     pub account: Option<String>,
     pub display_name: String,
-    /// True if this request may bypass governance-mode retention.
+    /// True if the request asks to bypass governance-mode retention. The gate has then required the right to; of
+    /// DeleteObjects, the operation requires it for each object.
     pub bypass_governance: bool,
 }
 

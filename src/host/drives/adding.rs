@@ -19,7 +19,7 @@ use std::sync::{Arc, PoisonError};
 
 impl DriveBay {
     pub(super) async fn add(&self, directory: &str) -> Result<DriveAdded, AdminError> {
-        if !self.place.is_registered.load(Ordering::Acquire) {
+        if !self.registration.is_registered.load(Ordering::Acquire) {
             return Err(unavailable("this host is not registered in its cluster yet"));
         }
         let dir = data_dir(directory).map_err(|allowed| refused(format!("{directory:?}: expected {allowed}")))?;
@@ -30,7 +30,7 @@ impl DriveBay {
         self.enter_service(&drive).await.map_err(|error| not_in_service_yet(&drive, &error))?;
         let (node, path) = (drive.node, drive.dir.display().to_string());
         tracing::info!(node = node.0, dir = path, "a drive is added to this host");
-        let kept = self.place.drives.kept(&self.place.health.current());
+        let kept = self.registration.drives.kept(&self.registration.health.current());
         Ok(DriveAdded {
             node: node.0,
             path,
@@ -42,25 +42,25 @@ impl DriveBay {
 
     /// Checks that the next start can be given all directories with this one.
     fn check_list(&self, dir: &Path) -> Result<(), AdminError> {
-        let mut dirs: Vec<PathBuf> = self.place.drives.all().iter().map(|drive| whole(&drive.dir)).collect();
+        let mut dirs: Vec<PathBuf> = self.registration.drives.all().iter().map(|drive| whole(&drive.dir)).collect();
         dirs.push(dir.to_owned());
         check_data_dirs(&dirs).map_err(|allowed| refused(format!("SHERD_DATA takes {allowed}")))
     }
 
     fn drive_in(&self, dir: &Path) -> Option<Drive> {
-        self.place.drives.all().iter().find(|drive| whole(&drive.dir) == dir).cloned()
+        self.registration.drives.all().iter().find(|drive| whole(&drive.dir) == dir).cloned()
     }
 
     /// Returns a drive of this host that an earlier attempt put into service, and the cluster does not know.
     async fn unregistered(&self, drive: Drive) -> Result<Drive, AdminError> {
         let (dir, node) = (drive.dir.display(), drive.node);
-        if self.place.health.current().is_dismissed(node) {
+        if self.registration.health.current().is_dismissed(node) {
             return Err(refused(format!(
                 "{dir} holds drive {node}, which was removed from the store and is open until the next start of this host; name another directory"
             )));
         }
-        let known = self.place.metadata.read().await.map_err(unavailable)?.nodes().map_err(unavailable)?;
-        if !self.place.roles.storage || known.iter().any(|record| record.id == node) {
+        let known = self.registration.metadata.read().await.map_err(unavailable)?.nodes().map_err(unavailable)?;
+        if !self.registration.roles.storage || known.iter().any(|record| record.id == node) {
             return Err(refused(format!("{dir} is drive {node} of this host already")));
         }
         Ok(drive)
@@ -75,7 +75,7 @@ impl DriveBay {
         let check = off_thread(&self.env.threads, move || check_addition(&*disk, &checked)).await;
         check.map_err(unavailable)?.map_err(refused)?;
         // Without the metadata the drive would be this host's, and of no use.
-        self.place.metadata.read().await.map_err(unavailable)?;
+        self.registration.metadata.read().await.map_err(unavailable)?;
         let drive = self.take_added(asked).await?;
         self.keep_secrets(&drive).await;
         let put_in = self.put_in(&drive, Contents::Uncompared).await;
@@ -86,8 +86,8 @@ impl DriveBay {
     /// Checks that the host goes without none of its drives: one that does not answer would hold this up, and one that is
     /// being replaced may not have its place back yet.
     fn check_others(&self) -> Result<(), AdminError> {
-        let health = self.place.health.current();
-        let kept = self.place.drives.kept(&health);
+        let health = self.registration.health.current();
+        let kept = self.registration.drives.kept(&health);
         let out = kept.iter().find_map(|drive| Some((drive, health.why_not(drive.node)?)));
         out.map_or(Ok(()), |(Drive { node, dir, .. }, why)| {
             let dir = dir.display();
@@ -98,8 +98,8 @@ impl DriveBay {
     }
 
     fn addition(&self, dir: PathBuf) -> Addition {
-        let all = self.place.drives.all();
-        let kept = self.place.drives.kept(&self.place.health.current());
+        let all = self.registration.drives.all();
+        let kept = self.registration.drives.kept(&self.registration.health.current());
         Addition {
             dirs: kept.into_iter().map(|drive| drive.dir).collect(),
             taken: all.iter().map(|drive| drive.node).collect(),
@@ -120,8 +120,8 @@ impl DriveBay {
     /// Lets the cluster know of the drive, which is open, and has it compared with the metadata.
     async fn enter_service(&self, drive: &Drive) -> Result<(), AdminError> {
         self.watch(drive)?;
-        if self.place.roles.storage {
-            let place = &self.place;
+        if self.registration.roles.storage {
+            let place = &self.registration;
             // Waits until the ring has the drive, which may be without an answer to this host.
             place.healing.reconcile(drive.node);
             let registered = metadata::register_added(&self.env, &place.metadata, &place.member, drive);

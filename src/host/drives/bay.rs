@@ -12,7 +12,7 @@ use crate::actors::drives::{MonitorThreads, OpenDrives, off_thread};
 use crate::actors::log::Threads;
 use crate::api::admin::AdminError;
 use crate::host::environment::Environment;
-use crate::host::place::Place;
+use crate::host::registration::Registration;
 use crate::storage::identity::{
     Drive, DriveState, HeldLocks, IdentityError, WantedGeometry, keep_credentials, keep_root_keys,
 };
@@ -27,7 +27,7 @@ use tokio::task::JoinHandle;
 #[derive(Clone)]
 pub(in crate::host) struct DriveBay {
     pub(super) env: Environment,
-    pub(super) place: Arc<Place>,
+    pub(super) registration: Arc<Registration>,
     pub(super) wanted: WantedGeometry,
     /// Whether the drives keep the root credentials, and the root keys, of which the new one then gets a copy.
     pub(super) keeps: (bool, bool),
@@ -49,14 +49,14 @@ type AtWork = (OpenDrives, DriveWork, BTreeMap<NodeId, DriveChores>, MonitorThre
 impl DriveBay {
     pub fn new(
         env: &Environment,
-        place: &Arc<Place>,
+        registration: &Arc<Registration>,
         (wanted, keeps): (WantedGeometry, (bool, bool)),
         (open, work, chores, monitor): AtWork,
         locks: HeldLocks,
     ) -> Self {
         Self {
             env: env.clone(),
-            place: Arc::clone(place),
+            registration: Arc::clone(registration),
             wanted,
             keeps,
             work,
@@ -118,13 +118,13 @@ impl DriveBay {
 
     /// Copies to the drive what each drive of the host keeps for the store. Others have it, so a failure is no refusal.
     pub(super) async fn keep_secrets(&self, drive: &Drive) {
-        let health = self.place.health.current();
-        let others = self.place.drives.kept(&health);
+        let health = self.registration.health.current();
+        let others = self.registration.drives.kept(&health);
         let in_service = others.iter().filter(|other| other.node != drive.node && health.in_service(other.node));
         let mut dirs: Vec<PathBuf> = in_service.map(|other| other.dir.clone()).collect();
         dirs.push(drive.dir.clone());
         let (disk, ambient) = (Arc::clone(&self.env.disk), self.env.ambient.clone());
-        let (cluster, (credentials, root_keys)) = (self.place.member.host.cluster, self.keeps);
+        let (cluster, (credentials, root_keys)) = (self.registration.member.host.cluster, self.keeps);
         let work = move || {
             if credentials {
                 keep_credentials(&*disk, &dirs, cluster, &ambient)?;
@@ -141,9 +141,9 @@ impl DriveBay {
 
     /// Opens the drive and puts it into service, in the place of the former one of its number if there was one.
     pub(super) async fn put_in(&self, drive: &Drive, contents: Contents) -> Result<(), AdminError> {
-        let (node, place) = (drive.node, &self.place);
-        let drives = place.drives.all().iter().filter(|known| known.node != node).count() + 1;
-        let opened = open_one(&self.env, (&place.member.host, drives), drive).await;
+        let (node, registration) = (drive.node, &self.registration);
+        let drives = registration.drives.all().iter().filter(|known| known.node != node).count() + 1;
+        let opened = open_one(&self.env, (&registration.member.host, drives), drive).await;
         let opened = opened.map_err(|why| unavailable(format!("the new drive cannot be opened: {why}")))?;
         let opened = opened.start(Threads::Own);
         if let Some(monitor) = &mut *self.monitor.lock().unwrap_or_else(PoisonError::into_inner) {
@@ -151,12 +151,12 @@ impl DriveBay {
         }
         self.chores.lock().unwrap_or_else(PoisonError::into_inner).insert(node, self.work.start(&opened));
         self.open.put(opened);
-        place.drives.put(Drive { state: DriveState::Present, ..drive.clone() });
-        tell_of_shared_file_systems(&self.env, &place.drives.kept(&place.health.current()));
-        place.health.put_in(node, if place.roles.storage { contents } else { Contents::Compared });
+        registration.drives.put(Drive { state: DriveState::Present, ..drive.clone() });
+        tell_of_shared_file_systems(&self.env, &registration.drives.kept(&registration.health.current()));
+        registration.health.put_in(node, if registration.roles.storage { contents } else { Contents::Compared });
         let (disk, dir) = (Arc::clone(&self.env.disk), drive.dir.clone());
-        place.metadata.want_copies(place.copies_wanted());
-        place.metadata.drive_back(ReplicaDrive { node, disk, dir });
+        registration.metadata.want_copies(registration.copies_wanted());
+        registration.metadata.drive_back(ReplicaDrive { node, disk, dir });
         Ok(())
     }
 

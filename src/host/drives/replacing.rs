@@ -32,17 +32,18 @@ impl DriveBay {
         self.give_up(&former).await?;
         let drive = self.take_directory(asked).await?;
         self.keep_secrets(&drive).await;
-        if self.place.roles.storage {
+        if self.registration.roles.storage {
             // Before the metadata has the drive as the one in its place.
             remember_unfilled(&self.env, &drive).await;
-            let registered = metadata::register_replaced(&self.env, &self.place.metadata, &self.place.member, &drive);
+            let registered =
+                metadata::register_replaced(&self.env, &self.registration.metadata, &self.registration.member, &drive);
             // From then on writes that used the former drive count as incomplete, and no later one can have reached it.
             registered.await.map_err(unavailable)?;
         }
         self.put_in(&drive, Contents::Empty).await?;
         self.watch(&drive)?;
-        if self.place.roles.storage {
-            self.place.healing.reconcile(node);
+        if self.registration.roles.storage {
+            self.registration.healing.reconcile(node);
         }
         let (path, incarnation) = (drive.dir.display().to_string(), drive.incarnation.to_string());
         tracing::warn!(node = node.0, dir = path, "an empty drive takes the place of a lost one; it will be rebuilt");
@@ -51,20 +52,20 @@ impl DriveBay {
 
     /// Returns the drive of this number, if it may be replaced as far as the host knows without looking at it.
     fn acceptable(&self, node: NodeId) -> Result<Drive, AdminError> {
-        let drive = self.place.drives.get(node);
+        let drive = self.registration.drives.get(node);
         let drive =
             drive.ok_or_else(|| refused(format!("drive {node} is not on this host; ask the host that it is on")))?;
-        if self.place.health.current().is_dismissed(node) {
+        if self.registration.health.current().is_dismissed(node) {
             return Err(refused(format!("drive {node} was removed from the store")));
         }
-        if !self.place.is_registered.load(Ordering::Acquire) {
+        if !self.registration.is_registered.load(Ordering::Acquire) {
             return Err(unavailable("this host is not registered in its cluster yet"));
         }
         Ok(drive)
     }
 
     fn asked(&self, former: &Drive) -> Replacement {
-        let kept = self.place.drives.kept(&self.place.health.current());
+        let kept = self.registration.drives.kept(&self.registration.health.current());
         Replacement {
             dirs: kept.into_iter().map(|drive| drive.dir).collect(),
             node: former.node,
@@ -83,8 +84,8 @@ impl DriveBay {
     /// Takes the former drive out of service, and closes everything that is open of it.
     async fn give_up(&self, former: &Drive) -> Result<(), AdminError> {
         let node = former.node;
-        self.place.health.take_out(node, "it is being replaced");
-        self.place.metadata.drive_lost(node);
+        self.registration.health.take_out(node, "it is being replaced");
+        self.registration.metadata.drive_lost(node);
         let chores = self.chores.lock().unwrap_or_else(PoisonError::into_inner).remove(&node);
         if let Some(chores) = chores
             && timeout(CHORES_PATIENCE, chores.stop()).await.is_err()

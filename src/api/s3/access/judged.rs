@@ -89,7 +89,7 @@ impl Access {
         call.view.take();
         let source = judged.source.as_ref();
         let head = Head { operation: judged.operation, source, headers, uri };
-        let known = judged.gate.judge(head, call, judged.came.wall).await?;
+        let known = judged.gate.identify(head, call, judged.came.wall).await?;
         let question = Request {
             operation: judged.operation,
             bucket: judged.bucket.as_deref(),

@@ -115,7 +115,7 @@ impl Gate {
 
     /// Identifies the caller of a request from its access key, by the present metadata, and makes the request's judge.
     /// `now` is the arrival time of the request. A request without a signature is anonymous.
-    async fn judge(&self, head: Head<'_>, call: &Call, now: UnixMs) -> S3Result<Identified> {
+    async fn identify(&self, head: Head<'_>, call: &Call, now: UnixMs) -> S3Result<Identified> {
         let Head { operation, source, headers, uri } = head;
         let access_key = call.authentication.access_key.as_deref();
         let view = self.view(&call.view).await?;
@@ -167,7 +167,7 @@ impl Gate {
         let came = ArrivalTime::now(&*self.iam.ambient.clock);
         let source = renamed.map(|source| Source::renamed(bucket.as_deref().unwrap_or_default(), source));
         let known =
-            self.judge(Head { operation: name, source: source.as_ref(), headers, uri }, call, came.wall).await?;
+            self.identify(Head { operation: name, source: source.as_ref(), headers, uri }, call, came.wall).await?;
         if let Some(resolved) = known.resolved() {
             call.trace.set_principal(&resolved.principal);
             call.seat.of_account(&resolved.access_key, &resolved.principal.canonical_id).await;

@@ -59,7 +59,7 @@ pub async fn complete(
         conditions,
         event,
     };
-    let object = decide(store, &view, complete).await?;
+    let object = propose(store, &view, complete).await?;
     let manifest = &object.manifest;
     let checksum = object_checksum(manifest);
     let expiration = expiration_of(&store.memos, &view, &bucket, &input.key, &object)?;
@@ -87,7 +87,7 @@ pub async fn complete(
 
 /// Proposes the completion. If it is refused for a checksum, a part or the size, the error names the algorithm, the
 /// part or both sizes.
-async fn decide(store: &Store, view: &MetaView, complete: CompleteUpload) -> S3Result<Box<ObjectVersion>> {
+async fn propose(store: &Store, view: &MetaView, complete: CompleteUpload) -> S3Result<Box<ObjectVersion>> {
     let CompleteUpload { upload, parts, expected_checksum, expected_size_bytes, .. } = &complete;
     let differs = expected_checksum.as_ref().map(|checksum| bad_digest(checksum.algorithm));
     let (upload, listed, expected_size) = (*upload, parts.clone(), *expected_size_bytes);

@@ -1,5 +1,5 @@
-//! The place of a running host in its cluster: registers the host and its drives in the metadata, and follows changes
-//! of the layout.
+//! The registration of a running host in its cluster: registers the host and its drives in the metadata, and follows
+//! changes of the layout.
 
 mod following;
 mod retiring;
@@ -37,7 +37,7 @@ const TRIES_TO_A_WORD: u32 = 20;
 /// The number of failed attempts to register after which other hosts are asked whether this host was removed.
 const TRIES_TO_A_LOOKUP: u32 = 4;
 
-pub(super) struct Place {
+pub(super) struct Registration {
     pub env: Environment,
     pub member: Member,
     /// The present drives of this host; `member` has those that it started with.
@@ -60,10 +60,10 @@ pub(super) struct Place {
     pub is_registered: Arc<AtomicBool>,
 }
 
-/// The background task of `Place::keep`. Ends only if the host cannot continue, with the reason.
+/// The background task of `Registration::keep`. Ends only if the host cannot continue, with the reason.
 pub(super) type Keeping = JoinHandle<HostError>;
 
-impl Place {
+impl Registration {
     /// Starts the background task. A host that is alone is registered when this returns; a host of a cluster is
     /// registered by the task, as soon as the cluster decides changes.
     pub async fn take(self: &Arc<Self>) -> Result<Keeping, HostError> {
@@ -183,7 +183,7 @@ impl Place {
             }
             tokio::time::sleep(AGAIN_AFTER).await;
         }
-        tracing::info!(name = self.member.name, "this host has its place in the cluster");
+        tracing::info!(name = self.member.name, "this host is registered in the cluster");
         net.board.stands(self.member.host.cluster);
         let (disk, dirs) = (&*self.env.disk, self.member.host.usable_dirs());
         if let Err(error) = forget_founding(disk, &dirs).and_then(|()| forget_rejoining(disk, &dirs)) {
