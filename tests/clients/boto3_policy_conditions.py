@@ -216,7 +216,9 @@ def test_conditions_on_preconditions(s3, bucket):
            to(ALT, "s3:DeleteObject", resource=objects_of(bucket), Effect="Deny",
               Condition={"Null": {"s3:if-match": "true"}}))
     denied(put, other, bucket)
+    denied(put, other, bucket, IfNoneMatch='"another"')
     tag = put(other, bucket, IfNoneMatch="*")["ETag"]
+    denied(put, other, bucket, IfNoneMatch='"another"')
     denied(other.delete_object, Bucket=bucket, Key="k")
     delete = lambda **of: other.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": "k", **of}]})
     assert [error["Code"] for error in delete()["Errors"]] == ["AccessDenied"]

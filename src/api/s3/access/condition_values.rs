@@ -7,7 +7,7 @@ use crate::api::policy::{Asks, Context};
 use crate::api::text::Query;
 use crate::api::text::percent;
 use crate::types::UnixMs;
-use http::{HeaderMap, Uri};
+use http::{HeaderMap, Uri, header};
 use s3s::dto::{Timestamp, TimestampFormat};
 use time::format_description::well_known::Rfc3339;
 use time::{OffsetDateTime, UtcOffset};
@@ -67,11 +67,13 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     value.to_str().ok()
 }
 
-/// Adds the condition keys whose values are in the head.
+/// Adds the condition keys whose values are in the head. `If-None-Match` counts only as `*`, the one value that AWS
+/// accepts: a policy that asks for it means that nothing is overwritten, and an entity tag does not keep that promise.
 pub fn add_from_head(context: &mut Context, headers: &HeaderMap, uri: &Uri, now: UnixMs) {
     for name in headers.keys() {
         let Some((_, key)) = HEADERS.iter().find(|(known, _)| *known == name.as_str()) else { continue };
-        if let Some(value) = headers.get(name).and_then(|value| value.to_str().ok()) {
+        let Some(value) = headers.get(name).and_then(|value| value.to_str().ok()) else { continue };
+        if *name != header::IF_NONE_MATCH || value.trim() == "*" {
             context.add_lower(key, value);
         }
     }
@@ -222,6 +224,15 @@ mod tests {
         assert!(values("s3:delimiter").is_empty());
     }
 
+    #[test]
+    fn only_a_star_gives_the_condition_key_of_if_none_match() {
+        for (value, is_given) in [("*", true), (" * ", true), ("\"a\"", false), ("W/\"a\"", false), ("", false)] {
+            let mut context = Context::default();
+            add_from_head(&mut context, &headers(&[("if-none-match", value)]), &Uri::from_static("/b/k"), UnixMs(0));
+            assert_eq!(context.values("s3:if-none-match").is_some(), is_given, "{value}");
+        }
+    }
+
     /// Keys whose values are not in the head, but follow from the caller (`identity`), the resource (`judge`), the body
     /// (`body_values`) or the connection.
     const ELSEWHERE: [&str; 18] = [
@@ -252,6 +263,7 @@ mod tests {
             ("x-amz-object-lock-retain-until-date", "2030-01-01T00:00:00Z"),
             ("x-amz-object-lock-legal-hold", "ON"),
             ("x-amz-tagging", "a=1"),
+            ("if-none-match", "*"),
             ("referer", "r"),
             ("user-agent", "u"),
         ]);
