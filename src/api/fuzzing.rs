@@ -40,6 +40,7 @@ pub use super::iam::fuzzing::{calls, tokens};
 pub use super::policy::fuzzing::{decisions, policies};
 pub use super::post::fuzzing::{form_policies, forms};
 pub use super::s3::fuzzing::{headers, settings};
+pub use super::text::documents::fuzzing::documents;
 
 const ACCESS_KEY: &str = "key";
 const SECRET_KEY: &str = "secret";

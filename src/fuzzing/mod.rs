@@ -34,6 +34,7 @@ pub const TARGETS: &[Target] = &[
     target("calls", api::calls),
     target("tokens", api::tokens),
     target("settings", api::settings),
+    target("documents", api::documents),
     target("headers", api::headers),
     target("requests", api::requests),
     target("admin", api::admin_bodies),

@@ -105,8 +105,8 @@ mod no_bytes_break {
     use super::{TARGETS, fuzz};
 
     tests_of! {
-        policies, decisions, forms, form_policies, heads, chunks, calls, tokens, settings, headers, requests, admin,
-        signatures, frames, webhook_answers, group_messages, membership, entries, snapshots, rows, logs,
+        policies, decisions, forms, form_policies, heads, chunks, calls, tokens, settings, documents, headers,
+        requests, admin, signatures, frames, webhook_answers, group_messages, membership, entries, snapshots, rows, logs,
     }
 
     #[test]
