@@ -263,15 +263,7 @@ pub(super) async fn settle(options: &ReplicaOptions, selected: SelectedCopies) -
         record_set(&shared, &set)?;
         return Ok(shared);
     }
-    let mut copies = copies.into_iter();
-    let (best, first) = copies.next().ok_or(StartError::NoDrives)?;
-    let recovered = first.recovered.map_err(|why| StartError::NoDriveTakesTheLog(vec![(best, why)]))?;
-    let shared = Arc::new(share(options, set.clone(), LogIndex::new(best, &recovered, CACHED_BYTES_MAX)));
-    go_live(&shared, best, first.log);
-    shared.index().begin();
-    let resume = shared.index().resume(recovered.entries.back().map(|entry| entry.at.index));
-    let resumed = append(&shared, best, vec![resume]).await;
-    resumed.map_err(|fault| StartError::NoDriveTakesTheLog(vec![(best, fault.why)]))?;
+    let (shared, copies) = resume(options, &set, copies).await?;
     for (node, copy) in copies {
         let Ok(recovered) = copy.recovered else { continue };
         go_live(&shared, node, copy.log);
@@ -281,6 +273,41 @@ pub(super) async fn settle(options: &ReplicaOptions, selected: SelectedCopies) -
     }
     record_set(&shared, &set)?;
     Ok(shared)
+}
+
+/// Goes on with the best copy that takes an append; of the others only those that equal the best one may stand in for
+/// it. Returns the copies after it.
+async fn resume(
+    options: &ReplicaOptions,
+    set: &MirrorSet,
+    copies: Vec<(NodeId, FoundCopy)>,
+) -> Result<(Arc<Shared>, impl Iterator<Item = (NodeId, FoundCopy)>), StartError> {
+    let mut copies = copies.into_iter();
+    let mut failed: Vec<(NodeId, CopyFault, LogHandle)> = Vec::new();
+    let mut best = None;
+    while let Some((node, copy)) = copies.next() {
+        let refuse = |why| StartError::NoDriveTakesTheLog(vec![(node, why)]);
+        let recovered = copy.recovered.map_err(refuse)?;
+        let end = (recovered.sequence, recovered.standing, recovered.last());
+        if *best.get_or_insert(end) != end {
+            break;
+        }
+        let shared = Arc::new(share(options, set.clone(), LogIndex::new(node, &recovered, CACHED_BYTES_MAX)));
+        go_live(&shared, node, copy.log.clone());
+        shared.index().begin();
+        let resumed = shared.index().resume(recovered.entries.back().map(|entry| entry.at.index));
+        match append(&shared, node, vec![resumed]).await {
+            Ok(()) => {
+                for (node, fault, log) in failed {
+                    go_live(&shared, node, log);
+                    lose(&shared, node, "nothing can be written to it", &fault);
+                }
+                return Ok((shared, copies));
+            }
+            Err(fault) => failed.push((node, fault, copy.log)),
+        }
+    }
+    Err(StartError::NoDriveTakesTheLog(failed.into_iter().map(|(node, fault, _)| (node, fault.why)).collect()))
 }
 
 fn share(options: &ReplicaOptions, set: MirrorSet, index: LogIndex) -> Shared {

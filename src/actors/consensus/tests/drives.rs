@@ -546,6 +546,26 @@ async fn a_drive_that_is_full_at_the_start_gets_a_log_copy_once_it_has_space() {
     meta.shutdown().await;
 }
 
+/// Wherever the drive fails on the way: as its copy is opened, at the first append to it, or at its mirror file.
+#[actix::test]
+async fn a_start_goes_on_with_either_copy_if_the_drive_of_the_other_fails() {
+    for (failing, change) in [0, 1].into_iter().flat_map(|failing| (0..12).map(move |change| (failing, change))) {
+        let mut host = Host::with_drives(2);
+        let disks = simulated(&host);
+        let meta = start(on_disks(&host, &disks)).await.expect("the replica starts");
+        let bucket = create_bucket(&meta, "b").await;
+        put_many(&meta, bucket, 0..10).await;
+        wait_for_both(&meta).await;
+        meta.shutdown().await;
+        host.started = true;
+        disks[failing].halt_at(disks[failing].operations().changes + change);
+        let started = start(on_disks(&host, &disks)).await;
+        let meta = started.unwrap_or_else(|error| panic!("drive {failing}, change {change}: {error}"));
+        assert_all(&meta, bucket, 0..10).await;
+        meta.shutdown().await;
+    }
+}
+
 #[actix::test]
 async fn a_drive_whose_log_copy_failed_is_reported_even_after_its_replacement() {
     // No other test uses these node ids: the metric is global to the process.
@@ -576,7 +596,15 @@ async fn a_snapshot_on_a_hanging_drive_is_given_up_once_the_drive_is_lost() {
     let meta = start(on_disks(&host, &disks)).await.expect("the replica starts");
     let bucket = create_bucket(&meta, "b").await;
     put_many(&meta, bucket, 0..10).await;
-    // The log may still be synced on the drive; directories are synced for the snapshot alone.
+    // Directories are synced for the snapshot alone, once the segment ahead is made.
+    let (mut synced, mut looks) = (0, 0);
+    until("the drive's directories are synced", || {
+        let now = disks[1].operations().dir_syncs;
+        looks = if now == synced { looks + 1 } else { 0 };
+        synced = now;
+        looks > 50
+    })
+    .await;
     let hold = disks[1].hold(Held::SyncDir);
     let held_up = tokio::spawn({
         let meta = meta.clone();
