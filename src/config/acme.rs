@@ -11,7 +11,7 @@ pub struct AcmeConfig {
     pub contact: String,
     /// The URL of the server's directory.
     pub directory: String,
-    /// PEM of the authorities that the server's own certificate may come from; those of the system without.
+    /// A PEM file of the authorities trusted for the ACME server's own certificate; if there is none, the system's.
     pub ca_file: Option<PathBuf>,
 }
 

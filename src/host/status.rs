@@ -52,7 +52,7 @@ const REMOVED: &str = "this host was removed from its cluster (sherd admin layou
 
 /// The end of the message about a drive whose copy of the metadata log failed.
 const FAILED_COPY: &str = "; other drives hold the metadata. Look at this one (its space, the kernel log, SMART) and replace it if it is \
-failing; a drive that was late or full is tried again after a minute, any other at the next start of this host";
+failing; a drive that was late or full is tried again after a minute, any other once it is replaced or this host is restarted";
 
 /// The same, if it is the only drive of this host.
 const FAILED_ONLY_COPY: &str = "; it is the only drive of this host. Put it right (its space, its mount, the kernel log, SMART), and restart the host";

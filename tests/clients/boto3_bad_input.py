@@ -9,7 +9,7 @@ import socket
 import urllib.parse
 import zlib
 
-from _support import ENDPOINT, REGION, SECRET_KEY, client, content, covers, dial, follow, raw, refused, run, send, signed, until
+from _support import ENDPOINT, REGION, SECRET_KEY, client, content, covers, dial, fetch, follow, raw, refused, run, send, signed, until
 
 UNSIGNED = "STREAMING-UNSIGNED-PAYLOAD-TRAILER"
 SIGNED = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD"
@@ -413,6 +413,16 @@ def test_what_is_understood_by_half_is_refused(s3, bucket):
         digest = {"content-md5": base64.b64encode(hashlib.md5(body).digest()).decode()}
         assert raw("POST", f"/{bucket}", query="delete=", body=body, headers=digest)[0] == 200
         absent(s3, bucket, "other/")
+    for query, root, content in [("analytics=&id=a", "AnalyticsConfiguration", "<Id>a</Id><filter/>"),
+                                 ("metrics=&id=a", "MetricsConfiguration", "<Id>a</Id><Filter>logs/</Filter>"),
+                                 ("versioning=", "VersioningConfiguration", "<Status>Enabled</Status><MfaDelete>junk</MfaDelete>"),
+                                 ("lifecycle=", "LifecycleConfiguration", "<Rule><ID>\x01</ID></Rule>")]:
+        told(raw("PUT", f"/{bucket}", query=query, body=f"<{root}>{content}</{root}>".encode()), 400, "MalformedXML")
+    s3.put_object(Bucket=bucket, Key="a\x01b", Body=b"")
+    body = b"<?xml version='1.0' encoding='UTF-8'?><Delete><Object><Key>a&#x1;b</Key></Object></Delete>"
+    digest = {"content-md5": base64.b64encode(hashlib.md5(body).digest()).decode()}
+    assert raw("POST", f"/{bucket}", query="delete=", body=body, headers=digest)[0] == 200
+    assert s3.list_objects_v2(Bucket=bucket)["KeyCount"] == 1
     for name in ["x-amz-max-parts", "x-amz-part-number-marker"]:
         told(raw("GET", f"/{bucket}/k", query="attributes=", headers={"x-amz-object-attributes": "ETag", name: "5x"}), 400,
              "InvalidArgument")
@@ -431,9 +441,14 @@ def test_a_condition_that_is_not_known_is_refused(s3, bucket):
         ("PUT", f"/{bucket}/k", "tagging=", {"if-match": '"other"'}),
         ("DELETE", f"/{bucket}", "", {"if-match": '"other"'}),
         ("POST", f"/{bucket}", "delete=", {"if-match": '"other"'}),
+        ("PUT", f"/{bucket}/k", "", {"x-amz-copy-source-if-match": '"other"'}),
+        ("DELETE", f"/{bucket}/k", "", {"x-amz-rename-source-if-match": '"other"'}),
     ]:
         told(raw(method, path, query=query, headers=headers), 501, "NotImplemented")
     told(raw("DELETE", f"/{bucket}/k", headers={"x-amz-if-match-size": "4x"}), 400, "InvalidArgument")
+    told(raw("DELETE", f"/{bucket}/k", headers={"x-amz-if-match-last-modified-time": ""}), 400, "InvalidArgument")
+    form = {"content-type": "multipart/form-data; boundary=x", "if-none-match": "*"}
+    told(fetch("POST", f"/{bucket}", form, b"--x--"), 501, "NotImplemented")
     assert s3.get_object(Bucket=bucket, Key="k")["Body"].read() == b"kept"
 
 

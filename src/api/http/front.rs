@@ -243,6 +243,9 @@ async fn serve(mut request: S3Request, target: &Target, mut call: Call, front: &
     }
     normalisation::check_subresources(head)?;
     let is_form = check_form(head, claim.scheme())?;
+    if is_form {
+        normalisation::check_conditions(head)?;
+    }
     let unverified = Unverified { head, uri: request.uri(), view: &call.view, now: front.now() };
     let span = call.trace.spans().begin("authenticate");
     let authenticated = front.authenticator.verify(&claim, unverified).await?;

@@ -31,7 +31,7 @@ pub use actions::{
     AclOf, Asks, Need, On, ResourceKind, admin_named as admin_action_named, named as action_named, needs,
 };
 pub use context::{Budget, Context};
-pub use document::{Effect, Policy, PolicyError, PolicyKind};
+pub use document::{Effect, Policy, PolicyError, PolicyKind, is_unambiguous};
 pub use evaluate::{
     Bucket, Decision, Grounds, Identity, Missing, Object, Place, PolicyRef, Prepared, Question, Reason, ResourcePolicy,
     StatementName, Target, evaluate,

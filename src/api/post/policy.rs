@@ -3,6 +3,7 @@
 //! the signer meant.
 
 use crate::api::errors::FormFault;
+use crate::api::policy::is_unambiguous;
 use serde_json::{Map, Value};
 use std::fmt;
 use time::{Date, Month, OffsetDateTime, Time};
@@ -65,7 +66,11 @@ impl Policy {
         if text.trim().is_empty() {
             return Err(FormFault::policy("Expecting '{' but found End-of-Input"));
         }
-        let document: Value = serde_json::from_str(&standard_escapes(&text)).map_err(|_| invalid())?;
+        let text = standard_escapes(&text);
+        let document: Value = serde_json::from_str(&text).map_err(|_| invalid())?;
+        if !is_unambiguous(&text) {
+            return Err(FormFault::policy("A name is repeated."));
+        }
         let Value::Object(members) = document else { return Err(invalid()) };
         Self::from_members(&members)
     }
@@ -283,6 +288,12 @@ mod tests {
             ("{\"Version\": \"2012-10-17\"}", "Unexpected: 'version'"),
         ] {
             assert_eq!(words(document), format!("Invalid Policy: {expected}"), "{document}");
+        }
+        for repeated in [
+            r#"{"expiration":"2000-01-01T00:00:00Z","expiration":"2099-01-01T00:00:00Z","conditions":[]}"#,
+            r#"{"expiration":"2099-01-01T00:00:00Z","conditions":[{"key":"a","key":"b"}]}"#,
+        ] {
+            assert_eq!(read(repeated), Err(FormFault::policy("A name is repeated.")), "{repeated}");
         }
         assert_eq!(Policy::read("!"), Err(FormFault::policy("invalid Base64 encoding.")));
     }

@@ -61,8 +61,8 @@ pub fn headers(form: &Form) -> Result<Headers, FormFault> {
             headers.plain.insert(HeaderName::from_static(renamed), header_value(sent, value)?);
         } else if is_same(&name) {
             headers.plain.insert(header_name(&name)?, header_value(sent, value)?);
-        } else if name.starts_with("x-amz-") && !SPENT.contains(&name.as_str()) {
-            // An `x-amz-` field could change the request's meaning, so it is not ignored.
+        } else if name.starts_with("if-") || name.starts_with("x-amz-") && !SPENT.contains(&name.as_str()) {
+            // An `x-amz-` field could change the request's meaning, and so does a condition: they are not ignored.
             return Err(FormFault::Argument(format!("A POST cannot have the field '{sent}'.")));
         }
     }

@@ -286,8 +286,12 @@ pub async fn set_versioning(
     request: S3Request<PutBucketVersioningInput>,
 ) -> S3Result<S3Response<PutBucketVersioningOutput>> {
     let asked = request.input.versioning_configuration;
-    if asked.mfa_delete.is_some_and(|mfa| mfa.as_str() == MFADelete::ENABLED) {
-        return Err(Fault::NotImplemented("MFA delete is not implemented.".to_owned()).into());
+    match asked.mfa_delete.as_ref().map(MFADelete::as_str) {
+        None | Some(MFADelete::DISABLED) => {}
+        Some(MFADelete::ENABLED) => {
+            return Err(Fault::NotImplemented("MFA delete is not implemented.".to_owned()).into());
+        }
+        Some(_) => return Err(Fault::MalformedXml.into()),
     }
     let versioning = match asked.status.as_ref().map(BucketVersioningStatus::as_str) {
         Some(BucketVersioningStatus::ENABLED) => Versioning::Enabled,

@@ -1,5 +1,6 @@
 //! The conditions of requests: the four on reads, with the precedence of RFC 9110, section 13.2.2, which is also S3's,
-//! and those on writes, which the metadata state machine decides.
+//! and those on writes, which the metadata state machine decides, but for appends (`objects/in_place`) and aborts of
+//! uploads (`multipart`).
 
 use super::object_headers::{etag_text, http_date, http_time, parse_etag};
 use crate::actors::meta::{ETag, ETagCondition, Manifest, WriteConditions};

@@ -1,14 +1,16 @@
 //! Headers that would be ignored without a word, or read by half: conditions that an operation does not know, of which
 //! the request must not go on as if it had none, and numbers with something behind their digits, which s3s skips.
 
+use super::normalise::is_date as is_http_date;
 use super::subresources::subresources_of;
 use crate::api::call::{Head, Level};
 use crate::api::errors::{ArgumentFault, Fault};
 use crate::api::text::is_integer;
 use http::Method;
+use s3s::header::X_AMZ_COPY_SOURCE;
 
 /// The conditions of requests that change something.
-const CONDITIONS: [&str; 7] = [
+const CONDITIONS: [&str; 15] = [
     "If-Match",
     "If-None-Match",
     "If-Modified-Since",
@@ -16,9 +18,19 @@ const CONDITIONS: [&str; 7] = [
     "x-amz-if-match-size",
     "x-amz-if-match-last-modified-time",
     "x-amz-if-match-initiated-time",
+    "x-amz-copy-source-if-match",
+    "x-amz-copy-source-if-none-match",
+    "x-amz-copy-source-if-modified-since",
+    "x-amz-copy-source-if-unmodified-since",
+    "x-amz-rename-source-if-match",
+    "x-amz-rename-source-if-none-match",
+    "x-amz-rename-source-if-modified-since",
+    "x-amz-rename-source-if-unmodified-since",
 ];
+const OF_COPY_SOURCE: &str = "x-amz-copy-source-if-";
+const OF_RENAME_SOURCE: &str = "x-amz-rename-source-if-";
 /// The conditions of a PUT of an object, a copy, an append, and a CompleteMultipartUpload.
-const OF_WRITES: &[&str] = &["If-Match", "If-None-Match"];
+const OF_PUTS: &[&str] = &["If-Match", "If-None-Match"];
 const OF_RENAMES: &[&str] = &["If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since"];
 const OF_DELETES: &[&str] = &["If-Match", "x-amz-if-match-size", "x-amz-if-match-last-modified-time"];
 const OF_ABORTS: &[&str] = &["x-amz-if-match-initiated-time"];
@@ -38,33 +50,43 @@ pub fn check_conditions(head: Head<'_>) -> Result<(), Fault> {
     if !matches!(*head.method, Method::PUT | Method::POST | Method::DELETE) {
         return Ok(());
     }
-    let known = known_conditions(head);
     for name in CONDITIONS {
-        let count = head.headers.get_all(name).iter().count();
-        if count > 0 && !known.contains(&name) {
+        let mut values = head.headers.get_all(name).iter();
+        let Some(value) = values.next() else { continue };
+        if !is_known(head, name) {
             let why = format!("This operation has no condition {name}");
             return Err(Fault::HeaderNotImplemented { header: name, why });
         }
-        if count > 1 {
+        if values.next().is_some() {
             return Err(Fault::InvalidArgument(format!("The header {name} is given more than once.")));
+        }
+        let is_date = name.ends_with("-Since") || name.ends_with("-since");
+        let is_read = if is_date { is_http_date(value) } else { !name.starts_with("x-amz-") || !value.is_empty() };
+        if !is_read {
+            return Err(ArgumentFault::bare(name, "The value of the condition cannot be read.").into());
         }
     }
     Ok(())
 }
 
-/// Returns the conditions that are decided for an operation that changes something.
-fn known_conditions(head: Head<'_>) -> &'static [&'static str] {
+/// Returns whether an operation that changes something decides this condition.
+fn is_known(head: Head<'_>, name: &str) -> bool {
     if head.target.level != Level::Object {
-        return &[];
+        return false;
     }
     let mut named = subresources_of(head.query);
-    match (head.method.as_str(), named.next(), named.next()) {
-        ("PUT", None, None) | ("POST", Some("uploadId"), None) => OF_WRITES,
+    let known = match (head.method.as_str(), named.next(), named.next()) {
+        ("PUT", None | Some("uploadId"), None) if name.starts_with(OF_COPY_SOURCE) => {
+            return head.headers.contains_key(X_AMZ_COPY_SOURCE);
+        }
+        ("PUT", Some("renameObject"), None) if name.starts_with(OF_RENAME_SOURCE) => return true,
+        ("PUT", None, None) | ("POST", Some("uploadId"), None) => OF_PUTS,
         ("PUT", Some("renameObject"), None) => OF_RENAMES,
         ("DELETE", None, None) => OF_DELETES,
         ("DELETE", Some("uploadId"), None) => OF_ABORTS,
-        _ => &[],
-    }
+        _ => return false,
+    };
+    known.contains(&name)
 }
 
 #[cfg(test)]
@@ -115,7 +137,11 @@ mod tests {
                 .chain(of_dates)
                 .chain(of_deletes)
             {
-                let value = if name == of_deletes[0] { "5" } else { "a" };
+                let value = match name {
+                    "x-amz-if-match-size" => "5",
+                    name if name.ends_with("since") => "Thu, 01 Jan 1970 00:16:39 GMT",
+                    _ => "a",
+                };
                 let checked = check(method, uri, &[(name, value)]);
                 if known.contains(&name) {
                     assert_eq!(checked, Ok(()), "{method} {uri} {name}");
@@ -125,6 +151,31 @@ mod tests {
             }
         }
         assert_eq!(check(&Method::GET, "/b/k", &[("if-unmodified-since", "a"), ("if-match", "b")]), Ok(()));
+    }
+
+    #[test]
+    fn conditions_on_a_source_need_a_copy_or_a_rename() {
+        let (copied, renamed) = (("x-amz-copy-source-if-match", "a"), ("x-amz-rename-source-if-match", "a"));
+        let source = ("x-amz-copy-source", "/b/s");
+        let put = |uri, headers: &[_]| check(&Method::PUT, uri, headers).is_ok();
+        assert!(put("/b/k", &[source, copied]) && put("/b/k?partNumber=1&uploadId=1", &[source, copied]));
+        assert!(put("/b/k?renameObject", &[renamed]));
+        assert!(!put("/b/k", &[copied]) && !put("/b/k", &[renamed]) && !put("/b/k?tagging", &[source, copied]));
+    }
+
+    #[test]
+    fn a_condition_of_a_write_that_cannot_be_read_is_refused() {
+        for (method, uri, name, value) in [
+            (&Method::PUT, "/b/k?renameObject", "if-unmodified-since", "1970-01-01T00:16:39Z"),
+            (&Method::PUT, "/b/k?renameObject", "x-amz-rename-source-if-unmodified-since", "junk"),
+            (&Method::PUT, "/b/k?renameObject", "if-modified-since", ""),
+            (&Method::DELETE, "/b/k", "x-amz-if-match-last-modified-time", ""),
+            (&Method::DELETE, "/b/k?uploadId=1", "x-amz-if-match-initiated-time", ""),
+        ] {
+            assert!(matches!(check(method, uri, &[(name, value)]), Err(Fault::Argument(_))), "{name}: {value}");
+        }
+        let copy = [("x-amz-copy-source", "/b/s"), ("x-amz-copy-source-if-unmodified-since", "")];
+        assert!(matches!(check(&Method::PUT, "/b/k", &copy), Err(Fault::Argument(_))));
     }
 
     #[test]

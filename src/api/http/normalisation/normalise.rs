@@ -138,7 +138,7 @@ fn is_read(name: &HeaderName, value: &HeaderValue) -> bool {
     if *name == header::EXPIRES { is_date(value) } else { value.to_str().is_ok() }
 }
 
-fn is_date(value: &HeaderValue) -> bool {
+pub fn is_date(value: &HeaderValue) -> bool {
     value.to_str().is_ok_and(|text| Timestamp::parse(TimestampFormat::HttpDate, text).is_ok())
 }
 

@@ -35,6 +35,11 @@ impl Json {
     }
 }
 
+/// Returns whether some text is JSON without a repeated name, so that it has one meaning.
+pub fn is_unambiguous(text: &str) -> bool {
+    serde_json::from_str::<Json>(text).is_ok()
+}
+
 fn quoted_bytes(text: &str) -> usize {
     let escaped = |c: char| match c {
         '"' | '\\' | '\n' | '\r' | '\t' | '\u{8}' | '\u{c}' => 2,

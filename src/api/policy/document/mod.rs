@@ -8,6 +8,7 @@ mod public;
 mod validate;
 
 pub use errors::PolicyError;
+pub use json::is_unambiguous;
 
 use super::actions::condition_keys;
 use super::condition::Condition;

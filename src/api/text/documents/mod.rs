@@ -11,16 +11,19 @@ use bytes::Bytes;
 use quick_xml::Reader;
 use quick_xml::escape::minimal_escape;
 use quick_xml::events::Event;
-use schemas::{Content, Schema};
+use schemas::{Content, DELETES, Schema};
 use std::ops::Range;
+
+/// The encodings that a document may declare: it is read as UTF-8.
+const ENCODINGS: [&[u8]; 4] = [b"UTF-8", b"UTF8", b"US-ASCII", b"ASCII"];
 
 /// XML that does not have the form of its document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Malformed;
 
 /// Checks that XML has the elements of the schema alone, with numbers where they belong, and no text beside elements.
-/// Returns it in the form that s3s reads: CDATA sections become text, and so do references to characters beyond the
-/// Basic Multilingual Plane, of which s3s refuses most. It keeps its length, which s3s compares with the header: blanks
+/// Returns it in the form that s3s reads: CDATA sections become text, and so do references to characters that s3s
+/// refuses: those beyond the Basic Multilingual Plane, and control characters in keys. It keeps its length, which s3s compares with the header: blanks
 /// follow it, and one that would be longer (of a section with four `&` or five `<`) is malformed. Empty and blank texts
 /// are not looked at.
 pub fn as_read(xml: Bytes, schema: &Schema) -> Result<Bytes, Malformed> {
@@ -48,20 +51,50 @@ pub fn as_read(xml: Bytes, schema: &Schema) -> Result<Bytes, Malformed> {
             }
             Event::GeneralRef(reference) => {
                 check.text(&xml[at.clone()])?;
-                if let Ok(Some(character)) = reference.resolve_char_ref()
-                    && character > '\u{ffff}'
-                {
-                    rewritten.replace(&xml, at, character.encode_utf8(&mut [0; 4]));
+                let Some(character) = character(&reference)? else { continue };
+                let mut utf8 = [0; 4];
+                let utf8 = character.encode_utf8(&mut utf8);
+                if !is_of_xml(utf8.as_bytes()) {
+                    check.character()?;
+                    rewritten.replace(&xml, at, utf8);
+                } else if character > '\u{ffff}' {
+                    rewritten.replace(&xml, at, utf8);
                 }
             }
+            Event::Decl(declaration) => {
+                let encoding = declaration.encoding().transpose().map_err(|_| Malformed)?;
+                let is_read =
+                    encoding.is_none_or(|name| ENCODINGS.iter().any(|known| name.eq_ignore_ascii_case(known)));
+                if begin > 0 || !is_read {
+                    return Err(Malformed);
+                }
+            }
+            Event::DocType(_) => return Err(Malformed),
             Event::Eof => break,
-            Event::Comment(_) | Event::Decl(_) | Event::PI(_) | Event::DocType(_) => {}
+            Event::Comment(_) | Event::PI(_) => {}
         }
     }
     if !check.is_over {
         return Err(Malformed);
     }
     rewritten.finish(xml)
+}
+
+/// Returns the character of a numeric reference; `None` of another one.
+fn character(reference: &[u8]) -> Result<Option<char>, Malformed> {
+    let Some(number) = reference.strip_prefix(b"#") else { return Ok(None) };
+    let (digits, radix) = number.strip_prefix(b"x").map_or((number, 10), |digits| (digits, 16));
+    let text = std::str::from_utf8(digits).map_err(|_| Malformed)?;
+    if !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Err(Malformed);
+    }
+    u32::from_str_radix(text, radix).ok().and_then(char::from_u32).map(Some).ok_or(Malformed)
+}
+
+/// Returns whether some UTF-8 has only the characters that XML may have.
+fn is_of_xml(text: &[u8]) -> bool {
+    let is_control = |byte: &u8| *byte < b' ' && !b"\t\n\r".contains(byte);
+    !text.iter().any(is_control) && !text.windows(3).any(|three| matches!(three, [0xef, 0xbf, 0xbe | 0xbf]))
 }
 
 fn position(reader: &Reader<&[u8]>) -> usize {
@@ -116,7 +149,16 @@ impl Check<'_> {
         Ok(())
     }
 
+    /// Refuses a character that XML cannot have, so that no answer could repeat it. In a list of keys it may be there:
+    /// keys have any character.
+    fn character(&self) -> Result<(), Malformed> {
+        (*self.schema == DELETES).then_some(()).ok_or(Malformed)
+    }
+
     fn text(&mut self, text: &[u8]) -> Result<(), Malformed> {
+        if !is_of_xml(text) {
+            self.character()?;
+        }
         match self.open.last_mut() {
             Some((Content::Text, _)) => Ok(()),
             Some((Content::Number, digits)) => {
@@ -178,6 +220,35 @@ mod tests {
         let read_text = read(&DELETES, &key("a&#128512;b&#x1F600;&amp;")).map(|text| text.trim_end().to_owned());
         assert_eq!(read_text, Ok(key("a😀b😀&amp;")));
         assert_eq!(read(&DELETES, &key("&#65;")), Ok(key("&#65;")), "s3s reads it");
+    }
+
+    #[test]
+    fn characters_that_xml_cannot_have_are_for_keys_alone() {
+        let key = |text: &str| format!("<Delete><Object><Key>{text}</Key></Object></Delete>");
+        let prefix = |text: &str| lifecycle(&format!("<Filter><Prefix>{text}</Prefix></Filter>"));
+        for text in ["\u{1}", "a\u{ffff}", "\u{fffe}", "&#1;", "&#x1F;", "<![CDATA[\u{1}]]>"] {
+            assert_eq!(prefix(text), Err(Malformed), "{text:?}");
+            assert!(read(&DELETES, &key(text)).is_ok(), "{text:?}");
+        }
+        assert_eq!(read(&DELETES, &key("&#x1;")).map(|text| text.trim_end().to_owned()), Ok(key("\u{1}")));
+        assert!(prefix("\t\n\r&#13;\u{85}é😀").is_ok());
+        for text in ["&#+65;", "&#xG;", "&#;", "&#xD800;", "&#99999999999;"] {
+            assert_eq!(prefix(text), Err(Malformed), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_document_is_of_one_part_in_utf_8() {
+        for (begin, is_read) in [
+            ("<?xml version='1.0'?>", true),
+            ("<?xml version=\"1.0\" encoding=\"utf-8\" standalone=\"yes\"?>\n", true),
+            ("<?xml version='1.0' encoding='ISO-8859-1'?>", false),
+            ("<?xml version='1.0'?><?xml version='1.0'?>", false),
+            ("<!DOCTYPE Delete>", false),
+            ("<!DOCTYPE Delete [<!ENTITY a 'b'>]>", false),
+        ] {
+            assert_eq!(read(&DELETES, &format!("{begin}<Delete/>")).is_ok(), is_read, "{begin}");
+        }
     }
 
     #[test]

@@ -46,6 +46,18 @@ const ACL: Schema = Schema {
         ("Owner", &["DisplayName", "ID"]),
     ],
 };
+const ANALYTICS: Schema = Schema {
+    parents: &[
+        ("AnalyticsConfiguration", &["Filter", "Id", "StorageClassAnalysis"]),
+        ("Filter", &["And", "Prefix", "Tag"]),
+        ("And", &["Prefix", "Tag"]),
+        TAG,
+        ("StorageClassAnalysis", &["DataExport"]),
+        ("DataExport", &["Destination", "OutputSchemaVersion"]),
+        ("Destination", &["S3BucketDestination"]),
+        ("S3BucketDestination", &["Bucket", "BucketAccountId", "Format", "Prefix"]),
+    ],
+};
 const CORS: Schema = Schema {
     parents: &[
         ("CORSConfiguration", &["CORSRule"]),
@@ -115,6 +127,14 @@ const LOGGING: Schema = Schema {
         ("SimplePrefix", &[]),
     ],
 };
+const METRICS: Schema = Schema {
+    parents: &[
+        ("MetricsConfiguration", &["Filter", "Id"]),
+        ("Filter", &["AccessPointArn", "And", "Prefix", "Tag"]),
+        ("And", &["AccessPointArn", "Prefix", "Tag"]),
+        TAG,
+    ],
+};
 const NOTIFICATION: Schema = Schema {
     parents: &[
         (
@@ -147,6 +167,15 @@ const PUBLIC_ACCESS: Schema = Schema {
 const PAYMENT: Schema = Schema { parents: &[("RequestPaymentConfiguration", &["Payer"])] };
 const RETENTION: Schema = Schema { parents: &[("Retention", &["Mode", "RetainUntilDate"])] };
 pub const TAGGING: Schema = Schema { parents: &[("Tagging", &["TagSet"]), ("TagSet", &["Tag"]), TAG] };
+const TIERING: Schema = Schema {
+    parents: &[
+        ("IntelligentTieringConfiguration", &["Filter", "Id", "Status", "Tiering"]),
+        ("Filter", &["And", "Prefix", "Tag"]),
+        ("And", &["Prefix", "Tag"]),
+        TAG,
+        ("Tiering", &["AccessTier", "Days#"]),
+    ],
+};
 const VERSIONING: Schema = Schema { parents: &[("VersioningConfiguration", &["MfaDelete", "Status"])] };
 const WEBSITE: Schema = Schema {
     parents: &[
@@ -162,15 +191,18 @@ const WEBSITE: Schema = Schema {
 };
 
 /// The schemas of the documents of buckets and objects, by the query parameter.
-pub const OF_DOCUMENTS: [(&str, &Schema); 17] = [
+pub const OF_DOCUMENTS: [(&str, &Schema); 20] = [
     ("accelerate", &ACCELERATE),
     ("acl", &ACL),
+    ("analytics", &ANALYTICS),
     ("cors", &CORS),
     ("encryption", &ENCRYPTION),
+    ("intelligent-tiering", &TIERING),
     ("inventory", &INVENTORY),
     ("legal-hold", &LEGAL_HOLD),
     ("lifecycle", &LIFECYCLE),
     ("logging", &LOGGING),
+    ("metrics", &METRICS),
     ("notification", &NOTIFICATION),
     ("object-lock", &OBJECT_LOCK),
     ("ownershipControls", &OWNERSHIP),

@@ -120,8 +120,7 @@ pub fn subresources_of(query: &Query) -> impl Iterator<Item = &'static str> {
     SUBRESOURCES.iter().map(|one| one.name).filter(|name| query.has(name))
 }
 
-/// Refuses all methods on the service as a whole but GET, which lists the buckets. Calls of IAM and STS were routed
-/// before.
+/// Refuses HEAD, PUT, POST and DELETE of `/`, whose GET lists the buckets. Calls of IAM and STS were routed before.
 fn check_service(method: &Method) -> Result<(), Fault> {
     match *method {
         Method::HEAD | Method::PUT | Method::POST | Method::DELETE => Err(Fault::MethodNotAllowed),
