@@ -1,8 +1,8 @@
 //! The benchmark of the store: workloads on the real binary over HTTP, for a bounded time, with the CPU time of the
 //! store apart from the load generator's (T1, T4).
 //!
-//! `cargo bench --bench store -- [--seconds N] [--drives N | --hosts N | --keys N | --requests N | --history FILE]
-//! [--dir PATH]` prints tables for docs/internals/performance.md.
+//! `cargo bench --bench store -- [--seconds N] [--drives N | --hosts N | --keys N | --requests N | --history FILE |
+//! --growth DIR] [--dir PATH]` prints tables for docs/internals/performance.md.
 
 #[path = "../tests/harness/mod.rs"]
 mod harness;
@@ -11,17 +11,21 @@ mod load;
 
 use harness::cluster::{Cluster, Shape};
 use harness::server::Setup;
+use load::growth::Amounts;
 use load::target::Target;
 use load::targets::{self, Store};
 use load::{Budget, Figure, bounds, files, limits};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+/// The number of objects up to which growth is measured, unless `--keys` says another one.
+const OBJECTS_MAX: usize = 1_000_000;
+
 fn main() {
     let mut arguments = std::env::args().skip(1).filter(|argument| argument != "--bench");
     let mut budget = Budget::full();
     let mut drives = vec![1, 4];
-    let (mut hosts, mut keys, mut requests, mut history) = (None, None, None, None);
+    let (mut hosts, mut keys, mut requests, mut history, mut pictures) = (None, None, None, None, None);
     let mut parent = std::env::temp_dir();
     while let Some(name) = arguments.next() {
         let Some(value) = arguments.next() else { return usage(&name) };
@@ -32,6 +36,7 @@ fn main() {
             ("--keys", Ok(count)) if count >= 1.0 => keys = Some(count as usize),
             ("--requests", Ok(count)) if count >= 1.0 => requests = Some(count as usize),
             ("--history", _) => history = Some(PathBuf::from(value)),
+            ("--growth", _) => pictures = Some(PathBuf::from(value)),
             ("--dir", _) => parent = PathBuf::from(value),
             _ => return usage(&name),
         }
@@ -41,6 +46,9 @@ fn main() {
         "Each workload runs for {:.1} s; durability strict; load generator on the same machine.\n",
         budget.each.as_secs_f64()
     );
+    if let Some(pictures) = pictures {
+        return growth(&pictures, &parent, keys.unwrap_or(OBJECTS_MAX));
+    }
     if let Some(keys) = keys {
         return listing(keys, &parent);
     }
@@ -120,10 +128,19 @@ fn small(at_once: usize, parent: &Path, budget: &Budget) {
     println!("{}", load::requests::table(&load::requests::measure(&server, at_once, budget.each)));
 }
 
+/// Measures how rates and costs grow, and draws them.
+fn growth(pictures: &Path, parent: &Path, objects: usize) {
+    std::fs::create_dir_all(pictures).expect("the directory can be made");
+    for picture in load::growth::measure_all(parent, &Amounts::full(objects as u64)) {
+        println!("{}", picture.table());
+        picture.draw(pictures).expect("the picture can be written");
+    }
+}
+
 fn usage(what: &str) {
     eprintln!(
-        "{what} makes no sense; expected --seconds N, --drives N, --hosts N, --keys N, --requests N, --history FILE \
-         or --dir PATH"
+        "{what} makes no sense; expected --seconds N, --drives N, --hosts N, --keys N, --requests N, --history \
+         FILE, --growth DIR or --dir PATH"
     );
     std::process::exit(2);
 }

@@ -27,21 +27,27 @@ pub struct Requests<'a> {
 impl Requests<'_> {
     /// Sends for this long, at least one request on each connection; returns the time that each answer took.
     pub fn send(&self, each: Duration) -> Vec<Duration> {
-        let runtime = Builder::new_current_thread().enable_io().build().expect("a runtime");
         let end = Instant::now() + each;
-        let connections = (0..self.at_once).map(|number| self.connection(number, end));
+        self.send_while(&|turn| turn == 0 || Instant::now() < end)
+    }
+
+    /// Sends this many requests on each connection; returns the time that each answer took.
+    pub fn send_turns(&self, turns: u64) -> Vec<Duration> {
+        self.send_while(&|turn| turn < turns)
+    }
+
+    fn send_while(&self, goes_on: &dyn Fn(u64) -> bool) -> Vec<Duration> {
+        let runtime = Builder::new_current_thread().enable_io().build().expect("a runtime");
+        let connections = (0..self.at_once).map(|number| self.connection(number, goes_on));
         let latencies = runtime.block_on(futures::future::join_all(connections));
         latencies.into_iter().flatten().collect()
     }
 
-    async fn connection(&self, number: usize, end: Instant) -> Vec<Duration> {
+    async fn connection(&self, number: usize, goes_on: &dyn Fn(u64) -> bool) -> Vec<Duration> {
         let mut stream = TcpStream::connect((self.address)(number)).await.expect("it listens");
         stream.set_nodelay(true).expect("a socket");
         let (mut latencies, mut answer) = (Vec::new(), Vec::with_capacity(READ_BYTES));
-        for turn in 0.. {
-            if turn > 0 && Instant::now() >= end {
-                break;
-            }
+        for turn in (0..).take_while(|turn| goes_on(*turn)) {
             let request = (self.request)(number, turn);
             let from = Instant::now();
             stream.write_all(&request).await.expect("it reads");

@@ -7,6 +7,7 @@
 pub mod bounds;
 mod connections;
 pub mod files;
+pub mod growth;
 pub mod limits;
 pub mod listing;
 pub mod requests;
@@ -25,7 +26,7 @@ use target::Target;
 const BUCKET: &str = "bench";
 
 /// Makes a key of the number of a connection and its turn.
-type Key = dyn Fn(usize, u64) -> String;
+type Key<'a> = dyn Fn(usize, u64) -> String + 'a;
 
 /// The amounts of a run.
 #[derive(Clone, Copy, Debug)]
@@ -126,35 +127,16 @@ pub fn run(target: &Target, budget: &Budget) -> Vec<Figure> {
     let by_threads = |workload, name: &str, at_once, operation: &(dyn Fn(&S3, usize, u64) -> u64 + Sync)| {
         measure(target, (workload, name, at_once), &|| by_threads(target, budget.each, at_once, operation))
     };
-    // A request to a key that is made of the connection's number and the turn, and the amount that it moves.
-    let small_requests =
-        |workload, name, at_once, (method, status, body, amount): (Method, u16, &[u8], u64), key: &Key| {
-            let clients: Vec<S3> = (0..at_once).map(|number| target.client(number)).collect();
-            let scope = clients[0].scope();
-            let requests = Requests {
-                method: method.clone(),
-                at_once,
-                status,
-                address: &|number| clients[number].addr(),
-                request: &|number, turn| {
-                    let path = format!("/{BUCKET}/{}", key(number, turn));
-                    clients[number].request(&scope, method.as_str(), &path, body)
-                },
-            };
-            measure(target, (workload, name, at_once), &|| {
-                let latencies = requests.send(budget.each);
-                let amount = latencies.len() as u64 * amount;
-                (latencies, amount)
-            })
-        };
+    let small_requests = |workload, name, at_once, request: &Small<'_>, key: &Key<'_>| {
+        let work = || request.send(target, at_once, key, &|requests| requests.send(budget.each));
+        measure(target, (workload, name, at_once), &work)
+    };
     let (new, same) = (|number, turn| format!("small/{number}/{turn}"), |number, _| format!("small/{number}/0"));
-    let upload = (Method::PUT, 200, &small[..], small.len() as u64);
+    let upload = Small::put(&small);
     let mut figures = vec![
-        small_requests(Workload::PutAlone, "PUT 4 KiB, one at a time", 1, upload.clone(), &|_, turn| {
-            format!("one/{turn}")
-        }),
-        small_requests(Workload::PutSmall, "PUT 4 KiB", most, upload.clone(), &new),
-        small_requests(Workload::PutOver, "PUT 4 KiB over existing", most, upload, &same),
+        small_requests(Workload::PutAlone, "PUT 4 KiB, one at a time", 1, &upload, &|_, turn| format!("one/{turn}")),
+        small_requests(Workload::PutSmall, "PUT 4 KiB", most, &upload, &new),
+        small_requests(Workload::PutOver, "PUT 4 KiB over existing", most, &upload, &same),
         by_threads(Workload::PutMedium, "PUT 1 MiB", some, &|s3, worker, turn| {
             put(s3, &format!("medium/{worker}/{}", turn % 64), &medium)
         }),
@@ -163,21 +145,71 @@ pub fn run(target: &Target, budget: &Budget) -> Vec<Figure> {
         }),
     ];
     figures.extend([
-        small_requests(Workload::GetSmall, "GET 4 KiB", most, (Method::GET, 200, &[], small.len() as u64), &same),
+        small_requests(Workload::GetSmall, "GET 4 KiB", most, &Small::get(small.len()), &same),
         by_threads(Workload::GetMedium, "GET 1 MiB", some, &|s3, worker, _| get(s3, &format!("medium/{worker}/0"))),
         by_threads(Workload::GetLarge, &format!("GET {mebibytes} MiB"), few, &|s3, worker, _| {
             get(s3, &format!("large/{worker}/0"))
         }),
-        small_requests(Workload::Head, "HEAD", most, (Method::HEAD, 200, &[], 0), &same),
+        small_requests(Workload::Head, "HEAD", most, &Small::HEAD, &same),
         by_threads(Workload::List, "LIST pages of 1,000", 4, &|s3, _, _| list(s3)),
-        small_requests(Workload::Delete, "DELETE", most, (Method::DELETE, 204, &[], 0), &new),
+        small_requests(Workload::Delete, "DELETE", most, &Small::DELETE, &new),
     ]);
     figures
 }
 
+/// A small request to a key of the bucket, which many connections send again and again.
+pub struct Small<'a> {
+    method: Method,
+    status: u16,
+    body: &'a [u8],
+    /// The bytes of content that one moves.
+    amount: u64,
+}
+
+impl<'a> Small<'a> {
+    pub const HEAD: Self = Self { method: Method::HEAD, status: 200, body: &[], amount: 0 };
+    pub const DELETE: Self = Self { method: Method::DELETE, status: 204, body: &[], amount: 0 };
+
+    pub fn put(body: &'a [u8]) -> Self {
+        Self { method: Method::PUT, status: 200, body, amount: body.len() as u64 }
+    }
+
+    pub fn get(bytes: usize) -> Self {
+        Self { method: Method::GET, status: 200, body: &[], amount: bytes as u64 }
+    }
+
+    /// Sends it on this many connections as `send` says; returns all latencies, and the whole amount.
+    pub fn send(
+        &self,
+        target: &Target,
+        at_once: usize,
+        key: &Key<'_>,
+        send: &dyn Fn(&Requests<'_>) -> Vec<Duration>,
+    ) -> (Vec<Duration>, u64) {
+        let clients: Vec<S3> = (0..at_once).map(|number| target.client(number)).collect();
+        let scope = clients[0].scope();
+        let latencies = send(&Requests {
+            method: self.method.clone(),
+            at_once,
+            status: self.status,
+            address: &|number| clients[number].addr(),
+            request: &|number, turn| {
+                let path = format!("/{BUCKET}/{}", key(number, turn));
+                clients[number].request(&scope, self.method.as_str(), &path, self.body)
+            },
+        });
+        let amount = latencies.len() as u64 * self.amount;
+        (latencies, amount)
+    }
+}
+
 /// Lists one page; returns the number of its keys.
 fn list(s3: &S3) -> u64 {
-    let query = [("list-type", "2"), ("prefix", "small/")];
+    list_after(s3, "small/", "")
+}
+
+fn list_after(s3: &S3, prefix: &str, after: &str) -> u64 {
+    let query = [("list-type", "2"), ("prefix", prefix), ("start-after", after)];
     let page = s3.call("GET", &format!("/{BUCKET}"), &query, &[], Body::None).expect("the store answers").expect(200);
     page.text().matches("<Key>").count() as u64
 }

@@ -15,7 +15,7 @@ const OBJECT_BYTES: usize = 1 << 20;
 /// The bytes of all shards per byte of an object, at three data and three parity shards.
 const SHARD_BYTES_PER_BYTE: f64 = 6.0 / 3.0;
 const HOSTS: f64 = 4.0;
-/// Between requests of a client. Most of the time of the test is that for which old copies are kept.
+/// The pause between two requests of a client. The test lasts about as long as old copies are kept.
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Writes objects that do not change, so that the amount to be moved is known.

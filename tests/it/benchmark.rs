@@ -6,7 +6,7 @@ mod load;
 use crate::harness::server::{Server, Setup};
 use load::target::Target;
 use load::targets::{self, Store};
-use load::{Budget, bounds, files, limits, listing, requests};
+use load::{Budget, bounds, files, growth, limits, listing, requests};
 use std::time::Duration;
 
 #[test]
@@ -77,6 +77,23 @@ fn small_requests_are_measured_against_a_bare_server() {
         assert!(cost.store > cost.bare && cost.bare > Duration::ZERO, "{cost:?}");
     }
     assert_eq!(requests::table(&costs).lines().count(), costs.len() + 2);
+}
+
+#[test]
+fn growth_is_measured_and_drawn() {
+    let root = tempfile::tempdir().unwrap();
+    let amounts = growth::Amounts::tiny();
+    for picture in growth::measure_all(root.path(), &amounts) {
+        let rows = picture.curves.first().map_or(0, |curve| curve.points.len());
+        assert_eq!(picture.table().lines().count(), 4 + rows, "{}", picture.table());
+        for curve in &picture.curves {
+            assert_eq!(curve.points.len(), rows, "{}: {}", picture.name, curve.name);
+            assert!(curve.points.iter().all(|(_, value)| *value >= 0.0), "{curve:?}");
+        }
+        picture.draw(root.path()).expect("it is drawn");
+        let drawn = std::fs::read_to_string(root.path().join(format!("{}.svg", picture.name))).expect("it is there");
+        assert!(rows == 0 || drawn.contains("<polyline") && drawn.contains(picture.axes[0]), "{drawn}");
+    }
 }
 
 /// M1, M4, P8: the promised bounds. Times are not checked, as they hold for release builds on quiet machines; debug

@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_window_beyond_its_queue_limit_drops_the_oldest_events() {
+    fn the_oldest_events_beyond_the_queue_limit_are_dropped() {
         let mut window = window();
         assert_eq!(window.take(page(&[(11, "k"), (12, "l")], 12), 5).missed, 0);
         assert_eq!(window.take(page(&[(13, "m"), (15, "o")], 18), 5).missed, 3);

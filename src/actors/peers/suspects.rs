@@ -11,6 +11,8 @@
 //! A node that was late stays suspect for a penalty time even if it answers probes, and longer each time, because a
 //! drive may answer small requests and still stall on syncs. If a late node does not answer probes either, the outage
 //! explains its lateness, and it is trusted again with its first answer.
+//!
+//! A node that was slow to read is suspect until it answers a probe, and reads prefer other nodes for the penalty time.
 
 use crate::metrics::NODES_IN_TROUBLE;
 use crate::storage::ring::Ring;

@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn merging_keeps_the_heaviest_by_requests_and_by_bytes() {
+    fn a_merge_keeps_those_with_most_requests_and_those_with_most_bytes() {
         let all = vec![heavy("often", 9, 1), heavy("much", 1, 900), heavy("neither", 2, 2)];
         assert_eq!(Top::merged(&[top(all)], 1), top(vec![heavy("often", 9, 1), heavy("much", 1, 900)]));
     }

@@ -36,7 +36,7 @@ const OF_RENAME_SOURCE: Names = Names {
     if_unmodified_since: "x-amz-rename-source-If-Unmodified-Since",
 };
 /// The conditions of writes. If one of them fails, the metadata does not say which.
-const OF_WRITES: [&str; 6] = [
+const WRITE_CONDITIONS: [&str; 6] = [
     OF_READ.if_match,
     OF_READ.if_none_match,
     OF_READ.if_modified_since,
@@ -190,8 +190,9 @@ impl ReadConditions {
 /// Returns the condition of a write if it has exactly one, which is the failed one if the metadata reports a failure.
 /// If there are several, it is unknown which one failed.
 pub fn only_one(headers: &HeaderMap) -> Option<&'static str> {
-    let mut given =
-        OF_WRITES.into_iter().filter(|name| headers.keys().any(|known| known.as_str().eq_ignore_ascii_case(name)));
+    let mut given = WRITE_CONDITIONS
+        .into_iter()
+        .filter(|name| headers.keys().any(|known| known.as_str().eq_ignore_ascii_case(name)));
     given.next().filter(|_| given.next().is_none())
 }
 
@@ -222,7 +223,7 @@ pub fn allows_range(headers: &HeaderMap, manifest: &Manifest) -> bool {
 }
 
 /// Parses `If-Match` or `If-None-Match` of a write: one ETag or `*`. Both headers together are refused.
-pub fn of_write(headers: &HeaderMap) -> Result<WriteConditions, Fault> {
+pub fn write_conditions(headers: &HeaderMap) -> Result<WriteConditions, Fault> {
     let text = |name: HeaderName| match headers.get(&name) {
         None => Ok(None),
         Some(value) => {
@@ -266,7 +267,7 @@ pub fn tag_condition(text: &str) -> ETagCondition {
 
 #[cfg(test)]
 mod tests {
-    use super::{ReadConditions, Verdict, of_write, only_one, tag_condition};
+    use super::{ReadConditions, Verdict, only_one, tag_condition, write_conditions};
     use crate::actors::meta::{Body, ETag, ETagCondition, Manifest, ObjectHeaders};
     use crate::api::errors::Fault;
     use crate::types::{ManifestId, UnixMs};
@@ -388,7 +389,7 @@ mod tests {
     #[test]
     fn a_write_takes_one_etag_condition_and_refuses_malformed_ones() {
         let ours = ETagCondition::Is(ETag { md5: [0; 16], parts: None });
-        let made = of_write(&headers(&[("if-match", OURS)])).expect("a tag");
+        let made = write_conditions(&headers(&[("if-match", OURS)])).expect("a tag");
         assert_eq!((made.if_match, made.if_none_match), (Some(ours.clone()), None));
         for (text, condition) in [
             ("*", ETagCondition::Any),
@@ -396,7 +397,7 @@ mod tests {
             ("W/\"00000000000000000000000000000000\"", ours),
             ("other", ETagCondition::Unknown),
         ] {
-            let made = of_write(&headers(&[("if-none-match", text)])).expect("a condition");
+            let made = write_conditions(&headers(&[("if-none-match", text)])).expect("a condition");
             assert_eq!((made.if_match, made.if_none_match), (None, Some(condition)), "{text}");
         }
         let several = format!("{OURS}, {OTHER}").leak();
@@ -409,7 +410,10 @@ mod tests {
             &[("if-none-match", "")],
             &[("if-match", OURS), ("if-none-match", OTHER)],
         ] {
-            assert!(matches!(of_write(&headers(refused)), Err(Fault::HeaderNotImplemented { .. })), "{refused:?}");
+            assert!(
+                matches!(write_conditions(&headers(refused)), Err(Fault::HeaderNotImplemented { .. })),
+                "{refused:?}"
+            );
         }
         assert_eq!(tag_condition("\"not-a-tag\""), ETagCondition::Unknown);
         assert_eq!(

@@ -176,7 +176,7 @@ async fn setting_a_lock_needs_its_own_grant_besides_put_object() {
 }
 
 #[actix::test]
-async fn the_default_retention_of_a_bucket_needs_no_retention_grant() {
+async fn an_upload_under_a_default_retention_needs_no_permission_for_retention() {
     let world = World::new(2, 2);
     let api = start(&world);
     let root = Client::root(&api);

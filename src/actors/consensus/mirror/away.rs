@@ -6,13 +6,13 @@ use crate::storage::raft_log::MirrorSet;
 use crate::types::NodeId;
 use std::collections::BTreeMap;
 
-/// Whether the directories of a drive's mirror file may be created.
+/// What a write of a drive's mirror file does if its directories are missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ground {
-    /// The directories must exist: if they do not, the drive is gone.
-    Laid,
-    /// The drive may have been emptied: missing directories are created.
-    Bare,
+pub enum MissingDirs {
+    /// It fails: the drive is gone.
+    Refuse,
+    /// It creates them: the drive may have been emptied.
+    Create,
 }
 
 /// The number of one absence of one drive. Late events of an earlier absence are recognised by it.
@@ -22,7 +22,7 @@ pub type AbsenceNumber = u64;
 struct Away {
     number: AbsenceNumber,
     absence: Absence,
-    ground: Ground,
+    missing_dirs: MissingDirs,
     /// True if the drive's former copy is closed and the pause after that is over.
     rested: bool,
     /// The generation of the set that this process last wrote to the drive's file; 0 for none.
@@ -37,10 +37,10 @@ pub struct AwayDrives {
 }
 
 impl AwayDrives {
-    pub fn leave(&mut self, node: NodeId, absence: Absence, ground: Ground) -> AbsenceNumber {
+    pub fn leave(&mut self, node: NodeId, absence: Absence, missing_dirs: MissingDirs) -> AbsenceNumber {
         self.absences += 1;
         let number = self.absences;
-        let away = Away { number, absence, ground, rested: false, written: 0, is_being_written: false };
+        let away = Away { number, absence, missing_dirs, rested: false, written: 0, is_being_written: false };
         self.by_node.insert(node, away);
         number
     }
@@ -48,7 +48,7 @@ impl AwayDrives {
     /// Keeps the drive out: it does not come back by itself.
     pub fn stay_away(&mut self, node: NodeId) {
         if let Some(away) = self.by_node.get_mut(&node) {
-            away.absence = Absence::Lasting;
+            away.absence = Absence::Permanent;
         }
     }
 
@@ -56,9 +56,9 @@ impl AwayDrives {
         self.by_node.keys().copied().collect()
     }
 
-    /// Returns the number of the drive's absence, if it is a brief one.
-    pub fn brief(&self, node: NodeId) -> Option<AbsenceNumber> {
-        self.by_node.get(&node).filter(|away| away.absence == Absence::Brief).map(|away| away.number)
+    /// Returns the number of the drive's absence, if it is a temporary one.
+    pub fn temporary(&self, node: NodeId) -> Option<AbsenceNumber> {
+        self.by_node.get(&node).filter(|away| away.absence == Absence::Temporary).map(|away| away.number)
     }
 
     pub fn note_rested(&mut self, node: NodeId, number: AbsenceNumber) {
@@ -69,11 +69,11 @@ impl AwayDrives {
 
     /// Returns the number to write under if this set must still be written to the drive's file; the caller then begins
     /// the write. A set that names the drive as a member is not written, since it is older than the absence.
-    pub fn begin_telling(&mut self, node: NodeId, set: &MirrorSet) -> Option<(AbsenceNumber, Ground)> {
+    pub fn begin_telling(&mut self, node: NodeId, set: &MirrorSet) -> Option<(AbsenceNumber, MissingDirs)> {
         let away = self.by_node.get_mut(&node)?;
         let due = !away.is_being_written && away.written < set.generation && !set.members.contains(&node);
         away.is_being_written |= due;
-        due.then_some((away.number, away.ground))
+        due.then_some((away.number, away.missing_dirs))
     }
 
     /// Notes that a write to the drive's file has ended. `generation`: of the set that was written; `None` if it
@@ -90,7 +90,7 @@ impl AwayDrives {
     pub fn take_returning(&mut self, node: NodeId, set: &MirrorSet) -> bool {
         let returns = self.by_node.get(&node).is_some_and(|away| {
             let is_told = away.written >= set.generation && !set.members.contains(&node);
-            away.absence == Absence::Brief && away.rested && is_told
+            away.absence == Absence::Temporary && away.rested && is_told
         });
         if returns {
             self.by_node.remove(&node);
@@ -106,7 +106,7 @@ impl AwayDrives {
 #[cfg(test)]
 mod tests {
     use super::AwayDrives;
-    use crate::actors::consensus::mirror::away::Ground;
+    use crate::actors::consensus::mirror::away::MissingDirs;
     use crate::actors::consensus::shared::Absence;
     use crate::storage::raft_log::MirrorSet;
     use crate::types::{HostId, NodeId};
@@ -133,7 +133,7 @@ mod tests {
     #[test]
     fn a_late_drive_returns_once_it_rested_and_its_file_excludes_it() {
         let mut away = AwayDrives::default();
-        let number = away.leave(NODE, Absence::Brief, Ground::Laid);
+        let number = away.leave(NODE, Absence::Temporary, MissingDirs::Refuse);
         away.note_rested(NODE, number);
         assert_eq!(away.begin_telling(NODE, &set(1, &[1, 2])), None, "the set is from before the absence");
         assert!(!away.take_returning(NODE, &set(1, &[1, 2])), "the set in the drive's file names the drive");
@@ -146,7 +146,7 @@ mod tests {
     #[test]
     fn a_drive_taken_out_of_service_gets_new_sets_and_does_not_return() {
         let mut away = AwayDrives::default();
-        let number = away.leave(NODE, Absence::Brief, Ground::Laid);
+        let number = away.leave(NODE, Absence::Temporary, MissingDirs::Refuse);
         away.stay_away(NODE);
         away.note_rested(NODE, number);
         tell(&mut away, &set(2, &[1]));
@@ -156,7 +156,7 @@ mod tests {
     #[test]
     fn a_mirror_set_is_written_to_a_drive_again_after_a_failure() {
         let mut away = AwayDrives::default();
-        away.leave(NODE, Absence::Lasting, Ground::Laid);
+        away.leave(NODE, Absence::Permanent, MissingDirs::Refuse);
         let (number, _) = away.begin_telling(NODE, &set(2, &[1])).expect("the set is news");
         assert_eq!(away.begin_telling(NODE, &set(3, &[1])), None, "a write is under way");
         away.note_told(NODE, number, None);

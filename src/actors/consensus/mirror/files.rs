@@ -1,7 +1,7 @@
 //! Writes the mirror files of the drives while the process runs. Writes to one drive are done one after the other, and
 //! none replaces a newer set: a write that hangs may end long after it was given up, and must not undo a later one.
 
-use super::away::Ground;
+use super::away::MissingDirs;
 use crate::actors::consensus::shared::{Absence, Drive, Offload};
 use crate::storage::disk::{Disk, create_dir_durably, replace_file};
 use crate::storage::raft_log::MirrorSet;
@@ -38,7 +38,7 @@ impl MirrorFiles {
         node: NodeId,
         drive: &Drive,
         set: &MirrorSet,
-        ground: Ground,
+        missing_dirs: MissingDirs,
     ) -> BoxFuture<'static, io::Result<()>> {
         let written = Arc::clone(self.written.entry(node).or_default());
         let (disk, path, set, offload) = (Arc::clone(&drive.disk), drive.mirror_file(), set.clone(), self.offload);
@@ -49,9 +49,9 @@ impl MirrorFiles {
                 if *written >= age {
                     return Ok(());
                 }
-                match ground {
-                    Ground::Laid => replace_file(&*disk, &path, &set.encode())?,
-                    Ground::Bare => write_mirror_file(&*disk, &path, &set)?,
+                match missing_dirs {
+                    MissingDirs::Refuse => replace_file(&*disk, &path, &set.encode())?,
+                    MissingDirs::Create => write_mirror_file(&*disk, &path, &set)?,
                 }
                 *written = age;
                 Ok(())
@@ -81,7 +81,7 @@ pub async fn bounded(node: NodeId, patience: Duration, write: BoxFuture<'static,
     let (why, absence) = match tokio::time::timeout(patience, write).await {
         Ok(Ok(())) => return None,
         Ok(Err(error)) => (error.to_string(), Absence::after(error.kind())),
-        Err(_) => (format!("the drive did not answer in {patience:?}"), Absence::Brief),
+        Err(_) => (format!("the drive did not answer in {patience:?}"), Absence::Temporary),
     };
     Some(FileFault { node, why: format!("the mirror file was not written: {why}"), absence })
 }
@@ -89,7 +89,7 @@ pub async fn bounded(node: NodeId, patience: Duration, write: BoxFuture<'static,
 #[cfg(test)]
 mod tests {
     use super::MirrorFiles;
-    use crate::actors::consensus::mirror::away::Ground;
+    use crate::actors::consensus::mirror::away::MissingDirs;
     use crate::actors::consensus::shared::{Drive, DriveRole, Offload};
     use crate::storage::disk::read_file;
     use crate::storage::disk::sim::SimDisk;
@@ -114,8 +114,8 @@ mod tests {
         let disk = SimDisk::new(1 << 20).handle();
         let drive = Drive { disk, dir: PathBuf::from("/drive"), log: None, role: DriveRole::Lost, is_out: false };
         let mut files = MirrorFiles::new(Offload::InPlace);
-        let older = files.write(NodeId(1), &drive, &set(2), Ground::Laid);
-        files.write(NodeId(1), &drive, &set(3), Ground::Bare).await.expect("written");
+        let older = files.write(NodeId(1), &drive, &set(2), MissingDirs::Refuse);
+        files.write(NodeId(1), &drive, &set(3), MissingDirs::Create).await.expect("written");
         older.await.expect("passed over");
         let content = read_file(&*drive.disk, &drive.mirror_file()).expect("read");
         assert_eq!(MirrorSet::decode(&content), Ok(set(3)));

@@ -3,7 +3,7 @@
 //! written to the drive before it is filled.
 
 use super::away::AbsenceNumber;
-use super::away::Ground;
+use super::away::MissingDirs;
 use super::task::{Mirror, Step};
 use crate::actors::consensus::shared::{Absence, Drive, DriveRole, ReplicaDrive};
 use crate::actors::log::LogHandle;
@@ -18,20 +18,20 @@ impl Mirror {
     /// Closes the copy of a drive that left. If the drive may return, it rests after that, so that no unfinished write
     /// of the former copy gets mixed with the next one.
     pub(super) fn retire(&mut self, node: NodeId, log: Option<LogHandle>) {
-        let brief = self.away.brief(node);
+        let temporary = self.away.temporary(node);
         self.retiring.insert(node);
         let step = async move {
             if let Some(log) = log {
                 let _ = log.close_unbounded().await;
             }
-            Step::Closed { node, brief }
+            Step::Closed { node, temporary }
         };
         self.running.push(step.boxed());
     }
 
-    pub(super) fn note_closed(&mut self, node: NodeId, brief: Option<AbsenceNumber>) {
+    pub(super) fn note_closed(&mut self, node: NodeId, temporary: Option<AbsenceNumber>) {
         self.retiring.remove(&node);
-        if let Some(number) = brief {
+        if let Some(number) = temporary {
             let step = async move {
                 tokio::time::sleep(RETURN_PAUSE).await;
                 Step::Rested { node, number }
@@ -75,7 +75,7 @@ impl Mirror {
         // The present set is written to the drive before it is filled: every drive of the host must have it.
         self.files.forget(node);
         self.leaving.forget(node);
-        let number = self.away.leave(node, Absence::Brief, Ground::Bare);
+        let number = self.away.leave(node, Absence::Temporary, MissingDirs::Create);
         self.away.note_rested(node, number);
         self.tell(node);
     }

@@ -8,7 +8,7 @@
 //! is given up only if another copy holds all that was answered; the last such copy is waited for. Refuses everything
 //! once no copy is left.
 
-use super::away::Ground;
+use super::away::MissingDirs;
 use super::away::{AbsenceNumber, AwayDrives};
 use super::files::{FileFault, MirrorFiles, bounded};
 use super::fill::{Fill, Filled, fill};
@@ -78,7 +78,7 @@ pub(super) enum Step {
     /// A drive's former copy is closed.
     Closed {
         node: NodeId,
-        brief: Option<AbsenceNumber>,
+        temporary: Option<AbsenceNumber>,
     },
     /// The pause after a late drive's former copy was closed is over.
     Rested {
@@ -171,7 +171,7 @@ impl Mirror {
                 self.write(sequence, indexes, records, ack, done);
             }
             ToMirror::DriveLost(node) => {
-                self.lose(node, "the drive was taken out of service", Absence::Lasting);
+                self.lose(node, "the drive was taken out of service", Absence::Permanent);
             }
             ToMirror::DriveRefuses { node, error } => {
                 self.fail(node, "it does not take the metadata snapshot", Absence::after(error));
@@ -198,7 +198,7 @@ impl Mirror {
             Step::Filled { node, result } => self.note_filled(node, result),
             Step::FillPauseOver => self.refill(),
             Step::Released => {}
-            Step::Closed { node, brief } => self.note_closed(node, brief),
+            Step::Closed { node, temporary } => self.note_closed(node, temporary),
             Step::Rested { node, number } => {
                 self.away.note_rested(node, number);
                 self.bring_back(node);
@@ -218,7 +218,7 @@ impl Mirror {
         if let Some(node) = may_go
             && (!self.progress.is_live(node) || self.progress.can_spare(node))
         {
-            self.lose(node, "it is taken out of the host", Absence::Lasting);
+            self.lose(node, "it is taken out of the host", Absence::Permanent);
         }
     }
 
@@ -296,7 +296,7 @@ impl Mirror {
             return;
         }
         if self.progress.can_spare(writing.node) {
-            self.fail(writing.node, "it does not answer", Absence::Brief);
+            self.fail(writing.node, "it does not answer", Absence::Temporary);
         } else {
             self.watch(writing);
         }
@@ -317,7 +317,7 @@ impl Mirror {
             None => return,
         };
         if was == DriveRole::Lost {
-            if absence == Absence::Lasting {
+            if absence == Absence::Permanent {
                 self.away.stay_away(node);
             }
             return;
@@ -325,7 +325,7 @@ impl Mirror {
         tracing::warn!(%node, %why, "a drive leaves the mirror of the metadata log");
         self.shared.drives().set_role(node, DriveRole::Lost);
         self.shared.index().forget_copy(node);
-        self.away.leave(node, absence, Ground::Laid);
+        self.away.leave(node, absence, MissingDirs::Refuse);
         if self.progress.is_live(node) {
             self.decide(Event::Failed { node });
         }
@@ -340,7 +340,7 @@ impl Mirror {
     fn tell_those_lost_at_start(&mut self) {
         let lost = std::mem::take(&mut self.shared.drives().lost_at_start);
         for (node, (absence, log)) in lost {
-            self.away.leave(node, absence, Ground::Laid);
+            self.away.leave(node, absence, MissingDirs::Refuse);
             self.retire(node, log);
             self.tell(node);
         }
@@ -357,8 +357,8 @@ impl Mirror {
             let Some(drive) = drives.by_node.get(&node) else { return };
             (drives.set.clone(), drive.clone())
         };
-        let Some((number, ground)) = self.away.begin_telling(node, &set) else { return };
-        let write = self.files.write(node, &drive, &set, ground);
+        let Some((number, missing_dirs)) = self.away.begin_telling(node, &set) else { return };
+        let write = self.files.write(node, &drive, &set, missing_dirs);
         let step = async move {
             let generation = match write.await {
                 Ok(()) => Some(set.generation),
@@ -435,7 +435,7 @@ impl Mirror {
     fn write_set_to(&mut self, set: MirrorSet, drives: Vec<(NodeId, Drive)>, pause: Option<Duration>) {
         let in_force = set.clone().put_in_force();
         let mut write = |(node, drive): &(NodeId, Drive), set: &MirrorSet| {
-            bounded(*node, COPY_PATIENCE, self.files.write(*node, drive, set, Ground::Laid))
+            bounded(*node, COPY_PATIENCE, self.files.write(*node, drive, set, MissingDirs::Refuse))
         };
         let is_member = |(node, _): &&(NodeId, Drive)| set.members.contains(node);
         let to_members: Vec<_> = drives.iter().filter(is_member).map(|drive| write(drive, &set)).collect();
@@ -459,7 +459,7 @@ impl Mirror {
     fn note_set_written(&mut self, set: MirrorSet, failed: Vec<FileFault>, left: Vec<(NodeId, Drive)>) {
         let mut again = Vec::new();
         for FileFault { node, why, absence } in failed {
-            if absence == Absence::Lasting || !self.progress.is_live(node) || self.progress.can_spare(node) {
+            if absence == Absence::Permanent || !self.progress.is_live(node) || self.progress.can_spare(node) {
                 self.fail(node, &why, absence);
             } else if let Some(drive) = self.shared.drives().by_node.get(&node) {
                 again.push((node, drive.clone()));

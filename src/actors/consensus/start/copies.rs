@@ -276,22 +276,20 @@ pub(super) async fn settle(options: &ReplicaOptions, selected: SelectedCopies) -
 }
 
 /// Goes on with the best copy that takes an append; of the others only those that equal the best one may stand in for
-/// it. Returns the copies after it.
+/// it. Returns the copies that are left.
 async fn resume(
     options: &ReplicaOptions,
     set: &MirrorSet,
     copies: Vec<(NodeId, FoundCopy)>,
-) -> Result<(Arc<Shared>, impl Iterator<Item = (NodeId, FoundCopy)>), StartError> {
-    let mut copies = copies.into_iter();
+) -> Result<(Arc<Shared>, Vec<(NodeId, FoundCopy)>), StartError> {
+    let end_of = |copy: &FoundCopy| copy.recovered.as_ref().ok().map(|log| (log.sequence, log.standing, log.last()));
+    let best = copies.first().and_then(|(_, copy)| end_of(copy));
+    let (equal, mut left): (Vec<_>, Vec<_>) = copies.into_iter().partition(|(_, copy)| end_of(copy) == best);
+    let mut equal = equal.into_iter();
     let mut failed: Vec<(NodeId, CopyFault, LogHandle)> = Vec::new();
-    let mut best = None;
-    while let Some((node, copy)) = copies.next() {
+    while let Some((node, copy)) = equal.next() {
         let refuse = |why| StartError::NoDriveTakesTheLog(vec![(node, why)]);
         let recovered = copy.recovered.map_err(refuse)?;
-        let end = (recovered.sequence, recovered.standing, recovered.last());
-        if *best.get_or_insert(end) != end {
-            break;
-        }
         let shared = Arc::new(share(options, set.clone(), LogIndex::new(node, &recovered, CACHED_BYTES_MAX)));
         go_live(&shared, node, copy.log.clone());
         shared.index().begin();
@@ -302,7 +300,8 @@ async fn resume(
                     go_live(&shared, node, log);
                     lose(&shared, node, "nothing can be written to it", &fault);
                 }
-                return Ok((shared, copies));
+                left.extend(equal);
+                return Ok((shared, left));
             }
             Err(fault) => failed.push((node, fault, copy.log)),
         }
@@ -362,7 +361,7 @@ impl From<io::Error> for CopyFault {
 
 impl From<String> for CopyFault {
     fn from(why: String) -> Self {
-        Self { why, absence: Absence::Lasting }
+        Self { why, absence: Absence::Permanent }
     }
 }
 

@@ -19,6 +19,14 @@ async fn put_many(meta: &MetaHandle, bucket: BucketId, ids: std::ops::Range<u128
     join_all(ids.map(|id| async move { put_ok(meta, bucket, &format!("key-{id}"), id).await })).await;
 }
 
+/// Starts a replica on these disks, and stores ten objects.
+async fn start_with_objects(host: &Host, disks: &[SimDisk]) -> (MetaHandle, BucketId) {
+    let meta = start(on_disks(host, disks)).await.expect("the replica starts");
+    let bucket = create_bucket(&meta, "b").await;
+    put_many(&meta, bucket, 0..10).await;
+    (meta, bucket)
+}
+
 async fn assert_all(meta: &MetaHandle, bucket: BucketId, ids: std::ops::Range<u128>) {
     for id in ids {
         assert_eq!(id_of(meta, bucket, &format!("key-{id}")).await, Some(id));
@@ -424,8 +432,9 @@ async fn a_host_that_had_metadata_refuses_to_start_on_blank_drives() {
 fn simulated(host: &Host) -> Vec<SimDisk> {
     let disk = |node: &u32| {
         let disk = SimDisk::new(256 << 20);
-        disk.handle().create_dir_all(&host.dir(*node)).expect("a fresh disk takes a directory");
-        disk.handle().sync_dir(Path::new("/")).expect("a fresh disk syncs");
+        let dir = host.dir(*node);
+        disk.handle().create_dir_all(&dir).expect("a fresh disk takes a directory");
+        dir.ancestors().skip(1).for_each(|parent| disk.handle().sync_dir(parent).expect("a fresh disk syncs"));
         disk
     };
     host.present.iter().map(disk).collect()
@@ -509,9 +518,7 @@ async fn a_log_copy_given_up_for_lateness_is_refilled_after_a_pause() {
 async fn a_drive_too_full_for_a_snapshot_gets_a_log_copy_again_once_it_has_space() {
     let host = Host::with_drives(2);
     let disks = simulated(&host);
-    let meta = start(on_disks(&host, &disks)).await.expect("the replica starts");
-    let bucket = create_bucket(&meta, "b").await;
-    put_many(&meta, bucket, 0..10).await;
+    let (meta, bucket) = start_with_objects(&host, &disks).await;
     disks[1].set_capacity(0);
     meta.snapshot_now().await;
     until("the full drive leaves", || members(&meta) == [1]).await;
@@ -528,9 +535,7 @@ async fn a_drive_too_full_for_a_snapshot_gets_a_log_copy_again_once_it_has_space
 async fn a_drive_that_is_full_at_the_start_gets_a_log_copy_once_it_has_space() {
     let mut host = Host::with_drives(2);
     let disks = simulated(&host);
-    let meta = start(on_disks(&host, &disks)).await.expect("the replica starts");
-    let bucket = create_bucket(&meta, "b").await;
-    put_many(&meta, bucket, 0..10).await;
+    let (meta, bucket) = start_with_objects(&host, &disks).await;
     wait_for_both(&meta).await;
     meta.shutdown().await;
     host.started = true;
@@ -552,15 +557,39 @@ async fn a_start_goes_on_with_either_copy_if_the_drive_of_the_other_fails() {
     for (failing, change) in [0, 1].into_iter().flat_map(|failing| (0..12).map(move |change| (failing, change))) {
         let mut host = Host::with_drives(2);
         let disks = simulated(&host);
-        let meta = start(on_disks(&host, &disks)).await.expect("the replica starts");
-        let bucket = create_bucket(&meta, "b").await;
-        put_many(&meta, bucket, 0..10).await;
+        let (meta, bucket) = start_with_objects(&host, &disks).await;
         wait_for_both(&meta).await;
         meta.shutdown().await;
         host.started = true;
         disks[failing].halt_at(disks[failing].operations().changes + change);
         let started = start(on_disks(&host, &disks)).await;
         let meta = started.unwrap_or_else(|error| panic!("drive {failing}, change {change}: {error}"));
+        assert_all(&meta, bucket, 0..10).await;
+        meta.shutdown().await;
+    }
+}
+
+#[actix::test]
+async fn a_start_passes_over_a_shorter_copy_if_the_drive_of_the_best_fails() {
+    for (shorter, change) in (0..3).flat_map(|shorter| (0..12).map(move |change| (shorter, change))) {
+        let mut host = Host { copies_wanted: 3, ..Host::with_drives(3) };
+        let disks = simulated(&host);
+        let (meta, bucket) = start_with_objects(&host, &disks).await;
+        until("each drive has a copy", || members(&meta) == [1, 2, 3]).await;
+        let longer = (0..3).filter(|drive| *drive != shorter);
+        let synced: Vec<(usize, u64)> = longer.map(|drive| (drive, disks[drive].operations().syncs)).collect();
+        let hold = stall(&meta, bucket, disks[shorter].hold(Held::Sync), 0).await;
+        let is_longer = || synced.iter().all(|(drive, before)| disks[*drive].operations().syncs > *before);
+        until("the other two have one entry more", is_longer).await;
+        let disks: Vec<SimDisk> = disks.iter().map(|disk| disk.power_cut_to_what_was_synced(1)).collect();
+        drop(hold);
+        meta.shutdown().await;
+        host.started = true;
+        // Of equal copies the one on the last drive counts as the best.
+        let best = if shorter == 2 { 1 } else { 2 };
+        disks[best].halt_at(disks[best].operations().changes + change);
+        let started = start(on_disks(&host, &disks)).await;
+        let meta = started.unwrap_or_else(|error| panic!("shorter: {shorter}, change {change}: {error}"));
         assert_all(&meta, bucket, 0..10).await;
         meta.shutdown().await;
     }
@@ -593,9 +622,7 @@ async fn a_drive_whose_log_copy_failed_is_reported_even_after_its_replacement() 
 async fn a_snapshot_on_a_hanging_drive_is_given_up_once_the_drive_is_lost() {
     let host = Host::with_drives(2);
     let disks = simulated(&host);
-    let meta = start(on_disks(&host, &disks)).await.expect("the replica starts");
-    let bucket = create_bucket(&meta, "b").await;
-    put_many(&meta, bucket, 0..10).await;
+    let (meta, bucket) = start_with_objects(&host, &disks).await;
     // Directories are synced for the snapshot alone, once the segment ahead is made.
     let (mut synced, mut looks) = (0, 0);
     until("the drive's directories are synced", || {

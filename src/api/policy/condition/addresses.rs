@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn a_broad_address_block_is_no_fixed_value() {
+    fn an_address_block_is_fixed_if_it_is_narrow_enough() {
         let fixed = |text| Block::parse(text).expect("a block").is_fixed();
         assert!(fixed("10.0.0.0/8") && !fixed("10.0.0.0/7") && fixed("2001:db8::/32") && !fixed("2001::/31"));
     }

@@ -6,10 +6,10 @@ mod operators;
 mod values;
 
 pub use addresses::Block;
-pub use operators::{Operand, Operator, Qualifier, Test};
+pub use operators::{InvalidOperand, Operand, Operator, Qualifier, Test};
 
 use super::context::{Facts, is_of_object};
-use super::pattern::{InvalidVariable, Variables};
+use super::pattern::Variables;
 
 /// A condition: one key under one operator. All conditions of a statement must hold.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,12 +22,7 @@ pub struct Condition {
 }
 
 impl Condition {
-    pub fn new(
-        operator: Operator,
-        key: &str,
-        values: &[String],
-        variables: Variables,
-    ) -> Result<Self, InvalidVariable> {
+    pub fn new(operator: Operator, key: &str, values: &[String], variables: Variables) -> Result<Self, InvalidOperand> {
         let operands = values.iter().map(|value| Operand::parse(operator.test, value, variables));
         Ok(Self { operator, key: key.to_lowercase(), operands: operands.collect::<Result<_, _>>()? })
     }

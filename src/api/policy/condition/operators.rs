@@ -111,32 +111,53 @@ impl Operator {
     }
 }
 
-/// A value of a policy, parsed for its operator. A value that cannot be parsed equals nothing.
+/// A value of a policy, parsed for its operator.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Operand {
     Exactly(Pattern),
     IgnoringCase(Pattern),
     Like(Pattern),
-    Number(Comparison, Option<f64>),
-    Date(Comparison, Option<i128>),
+    Number(Comparison, f64),
+    Date(Comparison, i128),
     Bool(Pattern),
-    Bytes(Option<Vec<u8>>),
-    Block(Option<Block>),
+    Bytes(Vec<u8>),
+    Block(Block),
     Arn(ArnPattern),
 }
 
+/// Why a value of a policy is no operand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum InvalidOperand {
+    Variable,
+    /// The value is not of the operator's type.
+    Value(String),
+}
+
+impl From<InvalidVariable> for InvalidOperand {
+    fn from(_: InvalidVariable) -> Self {
+        Self::Variable
+    }
+}
+
 impl Operand {
-    pub fn parse(test: Test, value: &str, variables: Variables) -> Result<Self, InvalidVariable> {
+    /// Parses a value. One that is not of the operator's type would equal nothing, so a `Deny` with it would never
+    /// apply: it is refused.
+    pub fn parse(test: Test, value: &str, variables: Variables) -> Result<Self, InvalidOperand> {
         let pattern = || Pattern::parse(value, variables);
+        let invalid = || InvalidOperand::Value(value.to_owned());
         Ok(match test {
             Test::StringEquals => Self::Exactly(pattern()?),
             Test::StringEqualsIgnoreCase => Self::IgnoringCase(pattern()?),
             Test::StringLike => Self::Like(pattern()?),
-            Test::Numeric(comparison) => Self::Number(comparison, values::number(value)),
-            Test::Date(comparison) => Self::Date(comparison, values::date(value)),
-            Test::Bool | Test::Null => Self::Bool(pattern()?),
-            Test::BinaryEquals => Self::Bytes(values::bytes(value)),
-            Test::IpAddress => Self::Block(Block::parse(value)),
+            Test::Numeric(comparison) => Self::Number(comparison, values::number(value).ok_or_else(invalid)?),
+            Test::Date(comparison) => Self::Date(comparison, values::date(value).ok_or_else(invalid)?),
+            Test::Bool | Test::Null => {
+                let pattern = pattern()?;
+                let is_boolean = pattern.variables().next().is_some() || values::boolean(value).is_some();
+                Self::Bool(if is_boolean { pattern } else { return Err(invalid()) })
+            }
+            Test::BinaryEquals => Self::Bytes(values::bytes(value).ok_or_else(invalid)?),
+            Test::IpAddress => Self::Block(Block::parse(value).ok_or_else(invalid)?),
             Test::Arn => Self::Arn(ArnPattern::parse(value, variables)?),
         })
     }
@@ -156,19 +177,18 @@ impl Operand {
             }
             Self::Like(pattern) => pattern.matches(value, facts),
             Self::Number(comparison, wanted) => {
-                let order = values::number(value).zip(*wanted).and_then(|(found, wanted)| found.partial_cmp(&wanted));
+                let order = values::number(value).and_then(|found| found.partial_cmp(wanted));
                 order.is_some_and(|order| comparison.holds(order))
             }
             Self::Date(comparison, wanted) => {
-                let order = values::date(value).zip(*wanted).map(|(found, wanted)| found.cmp(&wanted));
-                order.is_some_and(|order| comparison.holds(order))
+                values::date(value).is_some_and(|found| comparison.holds(found.cmp(wanted)))
             }
             Self::Bool(pattern) => {
                 let wanted = pattern.literal(facts, BOOL_BYTES_MAX).and_then(|wanted| values::boolean(&wanted));
                 wanted.is_some() && wanted == values::boolean(value)
             }
-            Self::Bytes(wanted) => wanted.is_some() && *wanted == values::bytes(value),
-            Self::Block(block) => block.is_some_and(|block| block.holds(value)),
+            Self::Bytes(wanted) => values::bytes(value).is_some_and(|found| found == *wanted),
+            Self::Block(block) => block.holds(value),
             Self::Arn(pattern) => is_arn(value) && pattern.matches(value, facts),
         }
     }

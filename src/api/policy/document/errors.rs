@@ -40,6 +40,8 @@ pub enum PolicyError {
     ActionWithoutResource,
     InvalidOperator(String),
     InvalidConditionKey,
+    /// A value that is not of its operator's type, such as a date of `DateLessThan`.
+    InvalidConditionValue(String),
     ConditionWithoutAction,
     InvalidAddress,
     InvalidVariable,
@@ -64,6 +66,7 @@ impl fmt::Display for PolicyError {
             Self::InvalidEffect(effect) => return write!(f, "Invalid effect: {effect}"),
             Self::InvalidVendor(vendor) => return write!(f, "Vendor {vendor} is not valid"),
             Self::InvalidOperator(name) => return write!(f, "Invalid Condition type : {name}"),
+            Self::InvalidConditionValue(value) => return write!(f, "Invalid value in Conditions: {value}"),
             Self::ResourceNotAnArn(resource) => {
                 return write!(f, "Resource {resource} must be in ARN format or \"*\".");
             }

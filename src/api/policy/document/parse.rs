@@ -4,7 +4,7 @@
 use super::errors::PolicyError;
 use super::json::Json;
 use super::{Effect, Listed, PolicyKind, Statement};
-use crate::api::policy::condition::{Condition, Operator};
+use crate::api::policy::condition::{Condition, InvalidOperand, Operator};
 use crate::api::policy::pattern::{ArnPattern, InvalidVariable, Pattern, Variables};
 use crate::api::policy::principal::PrincipalPattern;
 
@@ -278,7 +278,10 @@ pub fn compiled(draft: DraftStatement, variables: Variables) -> Result<Statement
         }
     };
     let condition = |draft: &DraftCondition| Condition::new(draft.operator, &draft.key, &draft.values, variables);
-    let conditions = draft.conditions.iter().map(condition).collect::<Result<_, _>>().map_err(invalid)?;
+    let conditions = draft.conditions.iter().map(condition).collect::<Result<_, _>>().map_err(|error| match error {
+        InvalidOperand::Variable => PolicyError::InvalidVariable,
+        InvalidOperand::Value(value) => PolicyError::InvalidConditionValue(value),
+    })?;
     Ok(Statement {
         sid: draft.sid,
         effect: draft.effect,

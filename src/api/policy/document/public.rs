@@ -51,7 +51,7 @@ fn is_fixing(condition: &Condition) -> bool {
 
 fn is_fixed(key: &str, operand: &Operand) -> bool {
     if key == "aws:sourceip" {
-        return matches!(operand, Operand::Block(Some(block)) if block.is_fixed());
+        return matches!(operand, Operand::Block(block) if block.is_fixed());
     }
     if !FIXING_KEYS.contains(&key) {
         return false;

@@ -8,7 +8,7 @@ use super::lifecycle::wire as lifecycle;
 use super::list::{decode_token, encode_token};
 use super::multipart;
 use super::object_headers::{etag_text, parse_etag, parse_md5, stored_headers};
-use super::preconditions::{ReadConditions, of_write};
+use super::preconditions::{ReadConditions, write_conditions};
 use super::settings::{inventory, notification};
 use super::website::wire as website;
 use super::{tags, version};
@@ -107,7 +107,7 @@ pub fn headers(data: &[u8]) {
     for conditions in [ReadConditions::of_read(&headers), ReadConditions::of_copy_source(&headers)] {
         let _ = conditions.judge(&etag, UnixMs(1_440_938_160_000));
     }
-    let _ = of_write(&headers);
+    let _ = write_conditions(&headers);
     let _ = (checksums::content_md5(&headers), checksums::of_headers(&headers), checksums::content_length(&headers));
     let _ = checksums::gives_any(&headers);
     let _ = stored_headers(&headers, None);

@@ -30,7 +30,7 @@ pub async fn complete(
 ) -> S3Result<S3Response<CompleteMultipartUploadOutput>> {
     let input = request.input;
     let upload = parse_upload_id(&input.upload_id)?;
-    let conditions = preconditions::of_write(&request.headers)?;
+    let conditions = preconditions::write_conditions(&request.headers)?;
     let mut parts = listed::of_completion(&store.call)?;
     store.check_writable()?;
     let (bucket, view) = store.bucket(&input.bucket).await?;

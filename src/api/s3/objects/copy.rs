@@ -138,7 +138,7 @@ fn encrypts(view: &MetaView, bucket: &str) -> S3Result<bool> {
 
 pub async fn copy(store: &Store, request: S3Request<CopyObjectInput>) -> S3Result<S3Response<CopyObjectOutput>> {
     let asked = RequestedTraits::of(&request)?;
-    let conditions = preconditions::of_write(&request.headers)?;
+    let conditions = preconditions::write_conditions(&request.headers)?;
     let input = &request.input;
     let (source_bucket, source_key, source_version) = source_name(&input.copy_source)?;
     let onto_itself = source_bucket == input.bucket && source_key == input.key && source_version.is_none();

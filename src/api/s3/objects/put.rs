@@ -21,7 +21,7 @@ use s3s::{S3Error, S3ErrorCode, S3Request, S3Response, S3Result};
 
 /// PutObject. With an offset, appends the bytes to the existing object, or creates the object if there is none.
 pub async fn put(store: &Store, request: S3Request<PutObjectInput>) -> S3Result<S3Response<PutObjectOutput>> {
-    let asked = preconditions::of_write(&request.headers)?;
+    let asked = preconditions::write_conditions(&request.headers)?;
     let Some(offset) = write_offset(&request.headers)? else {
         let (response, _) = create(store, request, asked).await?;
         return Ok(response);

@@ -15,7 +15,7 @@ use crate::api::s3::encryption::{RequestedEncryption, requested_encryption, show
 use crate::api::s3::event_drafts::EventDrafts;
 use crate::api::s3::lifecycle::expiration_of;
 use crate::api::s3::object_headers::{etag_header, object_checksum};
-use crate::api::s3::preconditions::{of_write, only_one};
+use crate::api::s3::preconditions::{only_one, write_conditions};
 use crate::limits::PARTS_MAX;
 use http::{HeaderMap, HeaderName};
 use s3s::dto::{PutObjectInput, PutObjectOutput};
@@ -82,7 +82,7 @@ fn check(headers: &HeaderMap, standing: &Manifest, offset: u64) -> Result<(), Fa
         let why = format!("The header {name} cannot be used when bytes are appended to an existing object.");
         return Err(Fault::InvalidRequest(why));
     }
-    if !hold(&of_write(headers)?, standing) {
+    if !hold(&write_conditions(headers)?, standing) {
         return Err(Fault::PreconditionFailed(only_one(headers)));
     }
     if standing.size_bytes != offset {

@@ -9,7 +9,7 @@ use crate::actors::meta::{
 use crate::actors::sealing::SealedObject;
 use crate::api::errors::Fault;
 use crate::api::s3::event_drafts::EventDrafts;
-use crate::api::s3::preconditions::{ReadConditions, of_write};
+use crate::api::s3::preconditions::{ReadConditions, write_conditions};
 use crate::api::s3::{Store, unexpected};
 use http::HeaderMap;
 use s3s::S3Result;
@@ -97,7 +97,7 @@ fn planned(
     view: &MetaView,
 ) -> S3Result<RenameObject> {
     let id = bucket.bucket.id;
-    let conditions = of_write(headers)?;
+    let conditions = write_conditions(headers)?;
     let source = view.object(id, source_key)?.ok_or(Fault::NoSuchKey)?;
     ReadConditions::of_rename_source(headers).check_copy_source(&source.manifest)?;
     let on_standing = ReadConditions::of_read(headers);
