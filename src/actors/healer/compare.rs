@@ -40,29 +40,30 @@ enum Pass {
 pub(super) struct Comparison {
     node: NodeId,
     orphan_counted_age: Duration,
-    is_whole: bool,
+    /// The number of the request that a comparison with both passes answers.
+    request: Option<u64>,
     pass: Pass,
     orphans_left: u64,
 }
 
 impl Comparison {
-    /// Returns a comparison with both passes.
-    pub(super) fn whole(node: NodeId, options: &HealingOptions) -> Self {
-        Self::new(node, options, true, Pass::Missing { cursor: None })
+    /// Returns a comparison with both passes, which answers this request.
+    pub(super) fn whole(node: NodeId, request: u64, options: &HealingOptions) -> Self {
+        Self::new(node, options, Some(request), Pass::Missing { cursor: None })
     }
 
     /// Returns a comparison with the second pass only.
     pub(super) fn of_orphans(node: NodeId, options: &HealingOptions) -> Self {
-        Self::new(node, options, false, Pass::Orphans { after: None })
+        Self::new(node, options, None, Pass::Orphans { after: None })
     }
 
-    fn new(node: NodeId, options: &HealingOptions, is_whole: bool, pass: Pass) -> Self {
+    fn new(node: NodeId, options: &HealingOptions, request: Option<u64>, pass: Pass) -> Self {
         let orphan_counted_age = options.orphan_counted_age;
-        Self { node, orphan_counted_age, is_whole, pass, orphans_left: 0 }
+        Self { node, orphan_counted_age, request, pass, orphans_left: 0 }
     }
 
-    pub(super) fn is_whole(&self) -> bool {
-        self.is_whole
+    pub(super) fn request(&self) -> Option<u64> {
+        self.request
     }
 
     pub(super) fn node(&self) -> NodeId {

@@ -437,7 +437,7 @@ impl Healing {
     async fn next_comparison(&mut self, now: Duration) -> Result<Option<Comparison>, UpkeepError> {
         if now >= self.compare_next {
             self.compare_next = now + self.options.compare_every;
-            self.context.local_nodes().into_iter().for_each(|node| self.handle.reconcile(node));
+            self.handle.reconcile_in_turn(self.context.local_nodes());
         }
         if self.context.ring.current().epoch() != Epoch(0) {
             self.orphans_next.retain(|node, _| self.context.is_local(*node));
@@ -445,9 +445,9 @@ impl Healing {
         }
         let health = self.context.health.current();
         let wanted = self.handle.reconciling().into_iter();
-        let (local, others): (Vec<NodeId>, Vec<NodeId>) = wanted.partition(|&node| self.context.is_local(node));
-        if let Some(&node) = local.iter().find(|&&node| health.in_service(node)) {
-            return Ok(Some(Comparison::whole(node, &self.options)));
+        let (local, others): (Vec<_>, Vec<_>) = wanted.partition(|(node, _)| self.context.is_local(*node));
+        if let Some(&(node, request)) = local.iter().find(|(node, _)| health.in_service(*node)) {
+            return Ok(Some(Comparison::whole(node, request, &self.options)));
         }
         self.forget_removed(others).await?;
         let is_due = |node: NodeId, at: Duration| at <= now && health.in_service(node) && self.context.is_local(node);
@@ -456,33 +456,32 @@ impl Healing {
     }
 
     /// Cancels the wanted comparisons of removed nodes. A node that is not registered yet stays wanted.
-    async fn forget_removed(&self, nodes: Vec<NodeId>) -> Result<(), UpkeepError> {
+    async fn forget_removed(&self, nodes: Vec<(NodeId, u64)>) -> Result<(), UpkeepError> {
         if nodes.is_empty() || self.context.ring.current().epoch() == Epoch(0) {
             return Ok(());
         }
         let look_up = self.context.look_up(move |view| {
             let known = view.removed()?.nodes;
             let mut removed = Vec::new();
-            for node in nodes {
+            for (node, request) in nodes {
                 let of_number = (node, Incarnation(0))..=(node, Incarnation(u128::MAX));
                 if known.range(of_number).next().is_some() && view.node(node)?.is_none() {
-                    removed.push(node);
+                    removed.push((node, request));
                 }
             }
             Ok(removed)
         });
-        look_up.await?.into_iter().for_each(|node| self.handle.finished(node));
+        look_up.await?.into_iter().for_each(|(node, request)| self.handle.finished(node, request));
         Ok(())
     }
 
     /// Marks the node under comparison as `Compared` on the health board, once all its missing shards are queued.
     async fn note_compared(&self) -> Result<(), UpkeepError> {
-        let Some(comparison) = self.comparison.as_ref().filter(|it| it.is_whole() && !it.seeks_missing()) else {
-            return Ok(());
-        };
+        let Some(comparison) = self.comparison.as_ref().filter(|it| !it.seeks_missing()) else { return Ok(()) };
+        let (node, Some(request)) = (comparison.node(), comparison.request()) else { return Ok(()) };
         let applied = self.context.look_up(|view| view.applied()).await?;
-        self.context.health.update(comparison.node(), |state| {
-            if state.contents != Contents::Compared {
+        self.context.health.update(node, |state| {
+            if state.contents != Contents::Compared && self.handle.is_wanted(node, request) {
                 state.contents = Contents::Compared;
                 state.compared_at = applied.map_or(0, |applied| applied.index);
             }
@@ -492,10 +491,14 @@ impl Healing {
 
     async fn continue_comparison(&mut self) -> Result<Healed, UpkeepError> {
         let (now, health) = (self.context.ambient.clock.monotonic(), self.context.health.current());
-        // The comparison of a node that went out of service is dropped, and started again when the node is back.
-        let is_here =
-            |comparison: &Comparison| health.in_service(comparison.node()) && self.context.is_local(comparison.node());
-        self.comparison = self.comparison.take().filter(is_here);
+        // The comparison of a node that went out of service is dropped, and started again when the node is back; so is
+        // one that was requested again, since its node may have come back or been replaced while repairs were made.
+        let goes_on = |comparison: &Comparison| {
+            let node = comparison.node();
+            let is_here = health.in_service(node) && self.context.is_local(node);
+            is_here && comparison.request().is_none_or(|request| self.handle.is_wanted(node, request))
+        };
+        self.comparison = self.comparison.take().filter(goes_on);
         if self.comparison.is_none() {
             self.comparison = self.next_comparison(now).await?;
         }
@@ -521,8 +524,8 @@ impl Healing {
                 // Repeated, since it may have failed after the last page.
                 self.note_compared().await?;
                 let Some(comparison) = &self.comparison else { return Ok(Healed::Nothing) };
-                if comparison.is_whole() {
-                    self.handle.finished(node);
+                if let Some(request) = comparison.request() {
+                    self.handle.finished(node, request);
                     tracing::info!(%node, "a node was compared with the metadata");
                 }
                 self.handle.orphans(node, orphans_left);

@@ -54,7 +54,9 @@ pub struct HealerHandle {
 #[derive(Debug, Default)]
 struct Board {
     status: HealStatus,
-    wanted: BTreeSet<NodeId>,
+    /// The nodes whose comparison is requested and not finished, with the number of the last request.
+    wanted: BTreeMap<NodeId, u64>,
+    requests: u64,
     orphans: BTreeMap<NodeId, u64>,
     corrupt: CorruptChunks,
     rate: Rate,
@@ -63,29 +65,45 @@ struct Board {
 impl HealerHandle {
     /// Requests a comparison of a node of this host with the metadata, after its drive came back or was replaced. The
     /// comparison waits until the ring assigns the node to this host. The request does not survive a restart, which
-    /// compares all nodes anyway.
+    /// compares all nodes anyway. A comparison that began before the request does not answer it: what it has passed may
+    /// be of the former drive. Request it before the drive is put into service.
     pub fn reconcile(&self, node: NodeId) {
-        self.want(|wanted| wanted.insert(node));
+        self.want(|board| {
+            board.requests += 1;
+            board.wanted.insert(node, board.requests);
+        });
     }
 
-    /// Returns the nodes whose comparison is not finished.
-    pub fn reconciling(&self) -> Vec<NodeId> {
-        self.lock().wanted.iter().copied().collect()
+    /// Requests comparisons of these nodes, except of those whose comparison is not finished.
+    pub(super) fn reconcile_in_turn(&self, nodes: impl IntoIterator<Item = NodeId>) {
+        let wanted = self.reconciling();
+        nodes.into_iter().filter(|node| !wanted.contains_key(node)).for_each(|node| self.reconcile(node));
+    }
+
+    /// Returns the nodes whose comparison is not finished, with the number of the request.
+    pub fn reconciling(&self) -> BTreeMap<NodeId, u64> {
+        self.lock().wanted.clone()
+    }
+
+    /// Returns whether this is the last request of a comparison of the node, and is not finished.
+    pub(super) fn is_wanted(&self, node: NodeId, request: u64) -> bool {
+        self.lock().wanted.get(&node) == Some(&request)
     }
 
     pub fn status(&self) -> HealStatus {
         let board = self.lock();
-        let comparing = board.wanted.iter().copied().collect();
+        let comparing = board.wanted.keys().copied().collect();
         HealStatus { comparing, ..board.status.clone() }
     }
 
-    pub(super) fn finished(&self, node: NodeId) {
-        self.want(|wanted| wanted.remove(&node));
+    /// Notes that the comparison of this request is finished. A later request of the node stays.
+    pub(super) fn finished(&self, node: NodeId, request: u64) {
+        self.want(|board| board.wanted.retain(|wanted, last| (*wanted, *last) != (node, request)));
     }
 
-    fn want(&self, change: impl FnOnce(&mut BTreeSet<NodeId>) -> bool) {
+    fn want(&self, change: impl FnOnce(&mut Board)) {
         let mut board = self.lock();
-        change(&mut board.wanted);
+        change(&mut board);
         metrics::COMPARISONS_DUE.with_label_values::<&str>(&[]).set(as_gauge(board.wanted.len() as u64));
     }
 

@@ -38,7 +38,7 @@ fn nodes(nodes: &[u32]) -> JobAnswer {
 fn heal_and_scrub_orders_skip_drives_that_are_removed_or_out_of_service() {
     let own = jobs(&[0, 1]);
     assert_eq!(own.answer(Ask::StartHeal), nodes(&[0, 1]));
-    assert_eq!(own.healing.reconciling(), [NodeId(0), NodeId(1)]);
+    assert_eq!(own.healing.status().comparing, [NodeId(0), NodeId(1)]);
     own.health.take_out(NodeId(1), "it is gone");
     assert_eq!(own.answer(Ask::StartScrub { node: None }), nodes(&[0]));
     for node in [1, 9] {
@@ -49,7 +49,7 @@ fn heal_and_scrub_orders_skip_drives_that_are_removed_or_out_of_service() {
     assert_eq!(own.answer(Ask::StartHeal), nodes(&[0]), "drive 1 was removed");
     let none = OwnJobs { stores: false, ..jobs(&[0]) };
     assert!(matches!(none.answer(Ask::StartHeal), JobAnswer::Refused(_)));
-    assert_eq!(none.healing.reconciling(), []);
+    assert_eq!(none.healing.status().comparing, []);
 }
 
 #[test]
@@ -100,7 +100,7 @@ async fn a_silent_host_does_not_delay_the_job_answers_of_other_hosts() {
     let answer: Vec<_> = answers.iter().map(|answered| answered.answer.as_ref()).collect();
     assert_eq!(answers.iter().map(|answered| answered.host.0).collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
     assert_eq!((answer[0], answer[1]), (Ok(&nodes(&[0])), Ok(&nodes(&[64]))));
-    assert_eq!(theirs.healing.reconciling(), [NodeId(64)]);
+    assert_eq!(theirs.healing.status().comparing, [NodeId(64)]);
     assert!(answer[2].is_err_and(|why| why.contains("starting")), "{answer:?}");
     assert!(answer[3].is_err() && answer[4].is_err_and(|why| why.contains("did not answer")), "{answer:?}");
 }

@@ -4,7 +4,7 @@ use super::rules::{
     Action, MarkerFacts, NoncurrentFacts, ObjectFacts, Rules, UploadFacts, current_object, delete_marker,
     noncurrent_version, upload,
 };
-use crate::storage::meta::command::{DeleteConditions, ETagCondition, WriteConditions};
+use crate::storage::meta::command::{DeleteConditions, ETagCondition, VersionRank, WriteConditions};
 use crate::storage::meta::record::{DeleteMarker, ObjectVersion, Pick, Traits, UploadRecord, VersionRow, Versioning};
 use crate::types::UnixMs;
 use std::time::Duration;
@@ -80,13 +80,13 @@ impl Criteria<'_> {
         }
         let conditions = match row {
             VersionRow::Object(object) if deletion_would_be_refused(&object.traits, self.confirmed) => return None,
-            VersionRow::Object(object) => exactly(object),
+            VersionRow::Object(object) => noncurrent_still(exactly(object)),
             // While versioning is not enabled, a client's delete may replace this null marker by a new one. A deletion
             // of the version `null` would then remove the new marker, and with it the client's delete.
             VersionRow::DeleteMarker(marker) if marker.version.null && self.versioning != Versioning::Enabled => {
                 return None;
             }
-            VersionRow::DeleteMarker(_) => no_object(),
+            VersionRow::DeleteMarker(_) => noncurrent_still(no_object()),
         };
         Some(Due { kind: ItemKind::Version, key: key.to_owned(), pick: row.version().pick(), conditions })
     }
@@ -98,7 +98,7 @@ impl Criteria<'_> {
             kind: ItemKind::Marker,
             key: key.to_owned(),
             pick: marker.version.pick(),
-            conditions: DeleteConditions { sole: true, ..no_object() },
+            conditions: DeleteConditions { rank: VersionRank::Sole, ..no_object() },
         })
     }
 
@@ -121,6 +121,12 @@ fn exactly(object: &ObjectVersion) -> DeleteConditions {
 fn no_object() -> DeleteConditions {
     let write = WriteConditions { if_match: None, if_none_match: Some(ETagCondition::Any) };
     DeleteConditions { write, ..DeleteConditions::default() }
+}
+
+/// Adds the condition that a newer version is still there: if it was deleted since the version was listed, this one is
+/// the current one, or hides the key.
+fn noncurrent_still(conditions: DeleteConditions) -> DeleteConditions {
+    DeleteConditions { rank: VersionRank::Noncurrent, ..conditions }
 }
 
 /// Returns whether a legal hold or retention protects the version at this confirmed time.

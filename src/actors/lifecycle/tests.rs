@@ -177,9 +177,13 @@ impl Store {
     }
 
     fn delete_change(&self, key: &str) -> Change {
+        self.delete_version_change(key, Pick::Current)
+    }
+
+    fn delete_version_change(&self, key: &str, pick: Pick) -> Change {
         let delete = DeleteVersion {
             key: key.to_owned(),
-            pick: Pick::Current,
+            pick,
             conditions: DeleteConditions::default(),
             owner: String::new(),
             salt: self.entropy.next(),
@@ -403,6 +407,30 @@ async fn a_version_written_after_the_scan_stays() {
     *store.leader.meanwhile.lock().expect("no panic while it is held") = Some(store.put_change("k", Traits::default()));
     assert_eq!(store.sweep_after(1.0, 10).await, 0);
     assert_eq!(store.left().await, ["k"]);
+}
+
+#[actix::test]
+async fn a_noncurrent_version_that_became_current_after_the_scan_stays() {
+    let store = Store::versioned(vec![noncurrent(1, None)]).await;
+    let first = store.put("k").await;
+    let second = store.put("k").await;
+    let restore = store.delete_version_change("k", second.version.pick());
+    *store.leader.meanwhile.lock().expect("no panic while it is held") = Some(restore);
+    assert_eq!(store.sweep_after(2.0, 10).await, 0);
+    let current = store.view().await.object(store.bucket, "k").expect("looked up");
+    assert_eq!(current.map(|object| object.version), Some(first.version));
+}
+
+#[actix::test]
+async fn a_noncurrent_delete_marker_that_hides_its_key_after_the_scan_stays() {
+    let store = Store::versioned(vec![noncurrent(1, None)]).await;
+    store.put("k").await;
+    store.delete("k").await;
+    let last = store.put("k").await;
+    let hide = store.delete_version_change("k", last.version.pick());
+    *store.leader.meanwhile.lock().expect("no panic while it is held") = Some(hide);
+    assert_eq!(store.sweep_after(2.0, 10).await, 1, "the first version is still a noncurrent one");
+    assert_eq!(store.left().await, ["-k"]);
 }
 
 #[actix::test]

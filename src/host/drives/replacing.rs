@@ -40,11 +40,11 @@ impl DriveBay {
             // From then on writes that used the former drive count as incomplete, and no later one can have reached it.
             registered.await.map_err(unavailable)?;
         }
-        self.put_in(&drive, Contents::Empty).await?;
-        self.watch(&drive)?;
         if self.registration.roles.storage {
             self.registration.healing.reconcile(node);
         }
+        self.put_in(&drive, Contents::Empty).await?;
+        self.watch(&drive)?;
         let (path, incarnation) = (drive.dir.display().to_string(), drive.incarnation.to_string());
         tracing::warn!(node = node.0, dir = path, "an empty drive takes the place of a lost one; it will be rebuilt");
         Ok(DriveReplaced { node: node.0, path, incarnation })

@@ -221,8 +221,8 @@ impl Registration {
     /// Has a node compared with the metadata. Until that is done, health shows other hosts the given state of its
     /// contents.
     fn compare(&self, node: NodeId, contents: Contents) {
-        self.health.update(node, |state| state.contents = contents);
         self.healing.reconcile(node);
+        self.health.update(node, |state| state.contents = contents);
     }
 
     /// Registers this host and its drives, and has drives that may lack shards compared with the metadata.

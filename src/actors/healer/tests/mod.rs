@@ -1,8 +1,10 @@
 //! Tests of the healer over real logs and indexes, the metadata's state machine, and the real request tasks.
 
+use super::compare::Comparison;
 use super::queue::{Looked, RepairQueue};
 use super::{Healed, HealerHandle, Healing, HealingOptions, ShardFault};
 use crate::actors::consensus::MetaError;
+use crate::actors::drives::health::Contents;
 use crate::actors::drives::test_host::{
     CHUNK_BYTES, Seeded, SetClock, TableMetadata, TestHost, blob_of, flip_byte_of, open_drives, open_host,
 };
@@ -97,6 +99,31 @@ async fn a_replaced_drive_is_refilled_and_its_shards_are_readable() {
         Some(content),
         "the rebuilt shard is one of the two that are left"
     );
+    host.close().await;
+}
+
+#[actix::test]
+async fn a_drive_replaced_while_its_comparison_rests_is_compared_from_the_beginning() {
+    let root = tempfile::tempdir().expect("a directory");
+    let mut host = open_host(root.path(), 2, 2).await;
+    let manifest = host.put("key", &Seeded::new(11).bytes(50_000)).await.expect("stored");
+    let blob = blob_of(&manifest).clone();
+    let (node, id) = shard_of(&blob, 1);
+    let (mut healing, handle) = healing(&mut host);
+    let has_passed_all = |comparison: &Comparison| comparison.node() == node && !comparison.seeks_missing();
+    while !healing.comparison.as_ref().is_some_and(has_passed_all) {
+        healing.advance().await.expect("compares");
+    }
+    // Repairs of other nodes may take up all steps from here until the new drive serves.
+    lose(&host, &blob, 1).await;
+    host.upkeep.health.take_out(node, "pulled");
+    handle.reconcile(node);
+    host.upkeep.health.put_in(node, Contents::Empty);
+    assert!(repaired(&heal(&mut healing).await, id));
+    assert_eq!(count(&host, node, id).await, stripes(&blob));
+    let health = host.upkeep.health.current();
+    assert_eq!(health.state(node).map(|state| state.contents), Some(Contents::Compared));
+    assert_eq!(handle.status().comparing, []);
     host.close().await;
 }
 
@@ -369,7 +396,7 @@ async fn a_comparison_waits_until_the_layout_has_its_node_or_it_is_removed() {
         [later, removed.id],
         "it may still register, even after a node with a greater number"
     );
-    handle.finished(later);
+    handle.finished(later, handle.reconciling()[&later]);
     let remove = Change::RemoveNode { node: removed.id, lost: false };
     assert_eq!(host.metadata.propose(remove).await.expect("decided"), Reply::Done);
     heal(&mut healing).await;

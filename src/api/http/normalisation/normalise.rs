@@ -8,7 +8,7 @@ use crate::api::text::Query;
 use crate::api::text::query::OF_SIGNATURES;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header};
 use s3s::dto::{ETagCondition, Range, Timestamp, TimestampFormat};
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 use time::OffsetDateTime;
 
 const READS_TEXT: [HeaderName; 5] = [
@@ -92,11 +92,18 @@ fn of_read(headers: &HeaderMap, now: Duration) -> Vec<(HeaderName, Remedy)> {
 /// Returns the treatment of a date in a condition: `None` if s3s parses it and it counts, `Some(None)` if it is not a
 /// date. S3 ignores an if-modified-since in the future, so this one is dropped.
 fn date_remedy(name: &HeaderName, value: &HeaderValue, now: Duration) -> Option<Option<Remedy>> {
-    let at = value.to_str().ok().and_then(moment);
+    let at = value.to_str().ok().and_then(|text| moment(text).or_else(|| obsolete_date(text)));
     if name.as_str().ends_with("if-modified-since") && at.is_some_and(|at| at > now.as_secs()) {
         return Some(Some(Remedy::Drop));
     }
     (!is_date(value)).then(|| at.and_then(in_another_form))
+}
+
+/// Parses a date in one of the two obsolete forms that RFC 9110, section 5.6.7, has recipients accept: that of RFC 850
+/// and that of C's `asctime`.
+fn obsolete_date(text: &str) -> Option<u64> {
+    let at = httpdate::parse_http_date(text.trim()).ok()?;
+    Some(at.duration_since(UNIX_EPOCH).ok()?.as_secs())
 }
 
 /// Returns the remedy for a date in another form, such as RFC 5322 with a zone: the same time as an HTTP date.
@@ -271,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn a_date_with_a_zone_is_rewritten_as_an_http_date() {
+    fn a_date_in_another_form_is_rewritten_as_an_http_date() {
         let at = "Sun, 06 Nov 1994 08:49:37 GMT";
         for (method, name) in [
             (Method::GET, "if-modified-since"),
@@ -279,7 +286,13 @@ mod tests {
             (Method::PUT, "x-amz-copy-source-if-modified-since"),
             (Method::PUT, "x-amz-copy-source-if-unmodified-since"),
         ] {
-            for text in ["Sun, 06 Nov 1994 08:49:37 -0000", "Sun, 06 Nov 1994 09:49:37 +0100", at] {
+            for text in [
+                "Sun, 06 Nov 1994 08:49:37 -0000",
+                "Sun, 06 Nov 1994 09:49:37 +0100",
+                "Sunday, 06-Nov-94 08:49:37 GMT",
+                "Sun Nov  6 08:49:37 1994",
+                at,
+            ] {
                 let given = headers(&[(name, text)]);
                 let (kept, _) = applied(&method, given);
                 assert_eq!(kept.get(name).map(HeaderValue::as_bytes), Some(at.as_bytes()), "{name}: {text}");

@@ -6,7 +6,8 @@ use super::{
 };
 use crate::storage::meta::command::{
     Adopting, Adoption, Change, ChangeTraits, Command, CreateUpload, DeleteConditions, DeleteEvents, DeleteVersion,
-    ETagCondition, FinishedRepair, LogTime, MovedShard, Origin, PutObject, PutPart, TraitsChange, WriteConditions,
+    ETagCondition, FinishedRepair, LogTime, MovedShard, Origin, PutObject, PutPart, TraitsChange, VersionRank,
+    WriteConditions,
 };
 use crate::storage::meta::record::{
     BlobRef, Body, BucketDocument, BucketRow, Checksum, ChecksumAlgorithm, ChecksumKind, Counts, DocumentKey,
@@ -220,7 +221,7 @@ fn commands_of_versions() -> Vec<(&'static str, Change)> {
             size_bytes: Some(1),
             modified_seconds: Some(2),
             manifest: Some(ManifestId(3)),
-            sole: true,
+            rank: VersionRank::Sole,
             ..DeleteConditions::default()
         },
         owner: "someone".to_owned(),

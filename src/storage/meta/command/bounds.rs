@@ -145,7 +145,7 @@ mod tests {
     use crate::limits::{COMMAND_BYTES_MAX, DELETES_BYTES_MAX, DOCUMENT_BYTES_MAX, LARGE_DOCUMENT_BYTES_MAX};
     use crate::storage::meta::codec::encode_command;
     use crate::storage::meta::command::{
-        Change, Command, DeleteConditions, DeleteEvents, DeleteVersion, ETagCondition, WriteConditions,
+        Change, Command, DeleteConditions, DeleteEvents, DeleteVersion, ETagCondition, VersionRank, WriteConditions,
     };
     use crate::storage::meta::record::{
         BucketDocument, DocumentKey, DocumentWrite, ETag, EventDraft, Expect, IdentityKind, Pick,
@@ -196,7 +196,7 @@ mod tests {
                 size_bytes: Some(u64::MAX),
                 modified_seconds: Some(u64::MAX),
                 manifest: Some(ManifestId(u128::MAX)),
-                sole: true,
+                rank: VersionRank::Sole,
             },
             owner: "o".repeat(64),
             salt: u64::MAX,

@@ -7,7 +7,7 @@ mod object;
 pub use bounds::{TooLarge, check_command};
 pub use object::{
     AppendObject, ChangeTraits, CopyVersion, DeleteConditions, DeleteEvents, DeleteVersion, Deletion, PutObject,
-    RenameObject, RenameSource, RenameToken, TraitsChange,
+    RenameObject, RenameSource, RenameToken, TraitsChange, VersionRank,
 };
 
 use super::record::{

@@ -79,8 +79,18 @@ pub struct DeleteConditions {
     pub modified_seconds: Option<u64>,
     /// The version must have this manifest.
     pub manifest: Option<ManifestId>,
-    /// The version must be the only one of its key.
-    pub sole: bool,
+    pub rank: VersionRank,
+}
+
+/// Where the version that is deleted must be among those of its key.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum VersionRank {
+    #[default]
+    Any,
+    /// It must be the only one.
+    Sole,
+    /// There must be a newer one.
+    Noncurrent,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -4,12 +4,12 @@
 use super::super::{Applying, Decided, Stop};
 use super::require_conditions;
 use crate::storage::kv::KvResult;
-use crate::storage::meta::command::{DeleteConditions, DeleteVersion, Deletion, Refusal, Reply};
+use crate::storage::meta::command::{DeleteConditions, DeleteVersion, Deletion, Refusal, Reply, VersionRank};
 use crate::storage::meta::record::{
     BucketRow, DeleteMarker, EventDraft, EventRow, ObjectVersion, Pick, RetentionMode, Traits, Version, VersionRow,
     Versioning,
 };
-use crate::storage::meta::tables::{VERSIONS, versions_of_key};
+use crate::storage::meta::tables::{VERSIONS, version_key, versions_of_key};
 use crate::types::{BucketId, UnixMs};
 
 impl Applying<'_> {
@@ -65,11 +65,8 @@ impl Applying<'_> {
             require(&conditions, None)?;
             return Ok(Deletion { existed: false, version: None, marker: false });
         };
-        if conditions.sole {
-            let others = self.rows.first(VERSIONS, &versions_of_key(id, &key), 2)?;
-            if others.len() > 1 || self.object(id, &key)?.is_some() {
-                return Err(Refusal::PreconditionFailed.into());
-            }
+        if !self.has_rank(id, &key, &row, current, conditions.rank)? {
+            return Err(Refusal::PreconditionFailed.into());
         }
         let marker = match &row {
             VersionRow::Object(object) => {
@@ -80,7 +77,7 @@ impl Applying<'_> {
                 false
             }
             VersionRow::DeleteMarker(_) => {
-                require(&DeleteConditions { sole: false, ..conditions }, None)?;
+                require(&conditions, None)?;
                 true
             }
         };
@@ -98,6 +95,32 @@ impl Applying<'_> {
         let version = (bucket.settings.versioning != Versioning::Never).then_some(row.version());
         self.queue_delete(bucket, &key, version, event.and_then(|event| event.deleted))?;
         Ok(Deletion { existed: true, version, marker })
+    }
+
+    /// Returns whether a version, `current` or in `VERSIONS`, is where it must be among those of its key.
+    fn has_rank(
+        &self,
+        bucket: BucketId,
+        key: &str,
+        row: &VersionRow,
+        current: bool,
+        rank: VersionRank,
+    ) -> KvResult<bool> {
+        if rank == VersionRank::Any {
+            return Ok(true);
+        }
+        let newest = self.rows.first(VERSIONS, &versions_of_key(bucket, key), 2)?;
+        let has_current = self.object(bucket, key)?.is_some();
+        Ok(match rank {
+            VersionRank::Any => true,
+            VersionRank::Sole => newest.len() <= 1 && !has_current,
+            VersionRank::Noncurrent if current => false,
+            VersionRank::Noncurrent if has_current => true,
+            VersionRank::Noncurrent => {
+                let own = version_key(bucket, key, row.version());
+                newest.first().is_some_and(|(newest, _)| newest[..] != own[..])
+            }
+        })
     }
 
     pub(super) fn queue_delete(

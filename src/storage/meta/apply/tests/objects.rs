@@ -6,7 +6,7 @@ use crate::storage::kv::{Batch, Kv};
 use crate::storage::meta::apply::{ApplyEntry, MetaTables};
 use crate::storage::meta::command::{
     Change, Command, DeleteConditions, DeleteVersion, Deletion, ETagCondition, FinishedRepair, PutObject, Refusal,
-    Reply, WriteConditions,
+    Reply, VersionRank, WriteConditions,
 };
 use crate::storage::meta::record::{Body, ETag, Pick, Quota, Versioning};
 use crate::storage::meta::samples::{self, BUCKET, delete_if, deleted, md5_of, put_blob, put_empty, put_inline};
@@ -309,7 +309,7 @@ fn a_delete_marker_under_a_newer_object_is_not_the_sole_version_of_its_key() {
     let expire = DeleteVersion {
         key: "key".to_owned(),
         pick: Pick::Exact { seq: marker.seq, salt: marker.salt },
-        conditions: DeleteConditions { sole: true, ..DeleteConditions::default() },
+        conditions: DeleteConditions { rank: VersionRank::Sole, ..DeleteConditions::default() },
         ..DeleteVersion::default()
     };
     let change = Change::DeleteVersions { bucket: BUCKET, deletes: vec![expire] };
