@@ -1,25 +1,18 @@
-//! How rates and costs grow: with clients, the size of objects, their number, drives, hosts, and the writers of one
-//! log.
+//! How rates and costs grow: with clients, the size of objects, their number, drives, hosts, and the writers of one log
+//! and of the metadata.
 
 use super::target::Target;
-use super::{BUCKET, Figure, Key, Small, Workload, by_threads, list_after, measure};
+use super::{BUCKET, Figure, Key, Small, Workload, by_threads, list_after, measure, parts};
 use crate::harness::client::S3;
 use crate::harness::cluster::{Cluster, Shape};
 use crate::harness::data;
 use crate::harness::server::Setup;
-use bytes::Bytes;
 use plotters::prelude::{
     BLACK, ChartBuilder, Circle, Color, DrawingAreaErrorKind, IntoDrawingArea, IntoLogRange, LineSeries, Palette,
     Palette99, PathElement, SVGBackend, WHITE,
 };
-use sherd::actors::log::Threads;
-use sherd::ambient::Ambient;
-use sherd::storage::buffer::BufferPool;
-use sherd::storage::disk::{Disk, SystemDisk};
-use sherd::storage::wal::{Durability, LogOptions, NewRecord, RecordKey, RecordKind, open_log};
-use sherd::types::{ClusterId, Lsn, NodeId};
+use sherd::storage::wal::Durability;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 const SMALL_BYTES: usize = 4 << 10;
@@ -152,6 +145,7 @@ impl Picture {
 /// Measures every curve, in `parent`.
 pub fn measure_all(parent: &Path, amounts: &Amounts) -> Vec<Picture> {
     let mut pictures = log(parent, amounts);
+    pictures.extend(metadata(parent, amounts));
     pictures.extend(clients(parent, amounts));
     pictures.extend(sizes(parent, amounts));
     pictures.extend(objects(parent, amounts));
@@ -160,49 +154,25 @@ pub fn measure_all(parent: &Path, amounts: &Amounts) -> Vec<Picture> {
     pictures
 }
 
-/// Measures one log alone: the appends of a number of writers, each of which waits for its own.
+/// Measures one log alone, by the number of its writers.
 fn log(parent: &Path, amounts: &Amounts) -> Vec<Picture> {
     let mut picture = Picture::new("log", ["writers of one log", "appends of 4 KiB a second"]);
     let relaxed = Durability::Relaxed { flush_delay_max: Duration::from_secs(1) };
     for writers in &amounts.writers {
         for (name, durability) in [("synced", Durability::Strict), ("not synced", relaxed)] {
-            picture.add(name, *writers as u64, appends(parent, *writers, durability, amounts.each));
+            picture.add(name, *writers as u64, parts::appends(parent, *writers, durability, amounts.each));
         }
     }
     vec![picture]
 }
 
-/// Returns the appends a second to a new log.
-fn appends(parent: &Path, writers: usize, durability: Durability, each: Duration) -> f64 {
-    let root = tempfile::tempdir_in(parent).expect("the directory can be written");
-    let pool = BufferPool::new(64 << 20);
-    let disk: Arc<dyn Disk> = Arc::new(SystemDisk::new(pool.clone()));
-    let options = LogOptions::meta(root.path().join("log"), ClusterId(1), NodeId(1), Ambient::system(), pool);
-    let opened = open_log(disk, LogOptions { durability, ..options }, Lsn::default(), &mut |_| ());
-    let opened = opened.expect("a new log opens");
-    let body = Bytes::from(data::bytes(4, SMALL_BYTES));
-    actix::System::new().block_on(async {
-        let log = opened.start(Threads::Own);
-        let begun = Instant::now();
-        let writer = |number: usize| {
-            let (log, body) = (log.clone(), body.clone());
-            actix::spawn(async move {
-                let mut appended = 0;
-                while begun.elapsed() < each {
-                    let key = RecordKey { id: number as u128, shard: 0, part: appended };
-                    let record = NewRecord { kind: RecordKind::RaftEntry, key, origin: None, body: body.clone() };
-                    log.append(vec![record]).await.expect("the log takes it");
-                    appended += 1;
-                }
-                appended
-            })
-        };
-        let appended = futures::future::join_all((0..writers).map(writer)).await;
-        let took = begun.elapsed();
-        log.close().await.expect("the log is closed");
-        let appended = appended.into_iter().map(|appended| appended.expect("a writer ends")).sum::<u32>();
-        f64::from(appended) / took.as_secs_f64()
-    })
+/// Measures the metadata of one host alone, by the number of those who change it.
+fn metadata(parent: &Path, amounts: &Amounts) -> Vec<Picture> {
+    let mut picture = Picture::new("metadata", ["writers of the metadata", "synced changes a second"]);
+    for writers in &amounts.clients {
+        picture.add("one host", *writers as u64, parts::changes(parent, *writers, amounts.each));
+    }
+    vec![picture]
 }
 
 /// The four small requests, each with the rate and the CPU time of one.

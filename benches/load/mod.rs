@@ -10,6 +10,7 @@ pub mod files;
 pub mod growth;
 pub mod limits;
 pub mod listing;
+mod parts;
 pub mod requests;
 pub mod target;
 pub mod targets;

@@ -29,6 +29,16 @@ struct Pending {
     _queued: QueuedBytes,
 }
 
+impl Pending {
+    /// Refuses the append. If some of its records are placed, they may be written all the same, so it is not said that
+    /// nothing was appended.
+    fn refuse(self, refusal: &WalError) {
+        let nothing_appended = *refusal == WalError::OutOfSpace;
+        let refusal = if nothing_appended && !self.placed.is_empty() { &WalError::TimedOut } else { refusal };
+        drop(self.reply.send(Err(refusal.clone())));
+    }
+}
+
 /// An append of which all records have a location.
 pub(super) struct Placed {
     locations: Vec<Location>,
@@ -109,15 +119,13 @@ impl AppendQueue {
         for pending in std::mem::take(&mut self.appends) {
             match pending.patience {
                 Patience::Endless => self.appends.push_back(pending),
-                Patience::Bounded => drop(pending.reply.send(Err(refusal.clone()))),
+                Patience::Bounded => pending.refuse(refusal),
             }
         }
     }
 
     /// Refuses all appends.
     pub(super) fn refuse(&mut self, refusal: &WalError) {
-        for pending in self.appends.drain(..) {
-            drop(pending.reply.send(Err(refusal.clone())));
-        }
+        self.appends.drain(..).for_each(|pending| pending.refuse(refusal));
     }
 }

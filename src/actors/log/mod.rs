@@ -49,6 +49,36 @@ pub struct LogHandle {
 /// The channel for the writer's answer to an append.
 type Answer = oneshot::Receiver<Result<Vec<Location>, WalError>>;
 
+/// An append that failed.
+#[derive(Debug)]
+pub struct FailedAppend {
+    pub error: WalError,
+    /// The answer that is still to come, if there was none in time.
+    pub answer: Option<LateAnswer>,
+}
+
+/// The answer to an append that was not answered in time.
+#[derive(Debug)]
+pub struct LateAnswer(Answer);
+
+impl LateAnswer {
+    /// Waits for the answer: until the drive answers, or is taken out of service.
+    pub async fn locations(self) -> Result<Vec<Location>, WalError> {
+        self.0.await.unwrap_or_else(|_gone| Err(closed()))
+    }
+}
+
+/// Waits for the answer to an append, for a bounded time.
+async fn answered(pending: Result<Option<Answer>, WalError>) -> Result<Vec<Location>, FailedAppend> {
+    let failed = |error| FailedAppend { error, answer: None };
+    let Some(mut answer) = pending.map_err(failed)? else { return Ok(Vec::new()) };
+    match tokio::time::timeout(Duration::from_secs(LOG_APPEND_SECONDS_MAX), &mut answer).await {
+        Ok(Ok(answered)) => answered.map_err(failed),
+        Ok(Err(_gone)) => Err(failed(closed())),
+        Err(_elapsed) => Err(FailedAppend { error: WalError::TimedOut, answer: Some(LateAnswer(answer)) }),
+    }
+}
+
 /// Counters and positions, for metrics and tests.
 #[derive(Clone, Debug, Default)]
 pub struct LogStatus {
@@ -131,6 +161,11 @@ impl LogHandle {
         self.enqueue(records, self.strict_ack())
     }
 
+    /// Like `append`. An append that is not answered in time may be written later, so its answer can be waited for.
+    pub async fn append_or_answer_late(&self, records: Vec<NewRecord>) -> Result<Vec<Location>, FailedAppend> {
+        answered(self.try_enqueue(records, self.strict_ack(), Patience::Bounded)).await
+    }
+
     /// Returns the size of new segments.
     pub fn segment_bytes(&self) -> u32 {
         self.state.options.segment_bytes
@@ -182,16 +217,7 @@ impl LogHandle {
         ack: Ack,
     ) -> impl Future<Output = Result<Vec<Location>, WalError>> + Send + use<> {
         let pending = self.try_enqueue(records, ack, Patience::Bounded);
-        async move {
-            let Some(answer) = pending? else {
-                return Ok(Vec::new());
-            };
-            match tokio::time::timeout(Duration::from_secs(LOG_APPEND_SECONDS_MAX), answer).await {
-                Ok(Ok(answered)) => answered,
-                Ok(Err(_gone)) => Err(closed()),
-                Err(_elapsed) => Err(WalError::TimedOut),
-            }
-        }
+        async move { answered(pending).await.map_err(|failed| failed.error) }
     }
 
     fn try_enqueue(&self, records: Vec<NewRecord>, ack: Ack, patience: Patience) -> Result<Option<Answer>, WalError> {

@@ -1,6 +1,7 @@
-//! Publishing: entering synced log records into the drive's index. If the index fails (the drive may be full), the
-//! request is answered with the error and the records are published later, in the background. Otherwise they would hold
-//! back the index's watermark, and with it the release of segments, until the next start.
+//! Publishing: entering synced log records into the drive's index. If the index fails (the drive may be full), or the
+//! log answers too late, the request is answered with the error and the records are published later, in the background.
+//! Otherwise they would hold back the index's watermark, and with it the release of segments, until the next start;
+//! and the index would show shards whole that a tombstone in the log kills at that start.
 //!
 //! Late publications beyond `LATE_PUBLICATIONS_MAX` on a host, and those of a drive out of service, are abandoned: the
 //! next start replays them from the log.
@@ -9,6 +10,7 @@ use super::blocking::{Blocking, ThreadsStopped, off_thread};
 use super::context::NodeContext;
 use super::drive::{Drive, index_error, log_error, stopped_error};
 use super::health::Retired;
+use crate::actors::log::{FailedAppend, LateAnswer};
 use crate::limits::LATE_PUBLICATIONS_MAX;
 use crate::net::PeerError;
 use crate::storage::shard_index::{IndexError, IndexResult, ShardIndex, Ticket};
@@ -16,7 +18,7 @@ use crate::storage::wal::{Location, NewRecord};
 use crate::types::NodeId;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 #[cfg(test)]
 mod tests;
@@ -73,11 +75,15 @@ pub(super) async fn append_and_publish(
 ) -> Result<(), PeerError> {
     let node = drive.node;
     let ticket = drive.index.begin();
-    let places = match drive.log.append(records).await {
+    let places = match drive.log.append_or_answer_late(records).await {
         Ok(places) => places,
-        Err(error) => {
-            drive.index.append_failed(ticket, &error);
-            return Err(log_error(&drive, &context.health, error));
+        Err(FailedAppend { error, answer }) => {
+            let failure = log_error(&drive, &context.health, error.clone());
+            match answer {
+                Some(answer) => late.wait(drive, ticket, answer, publish, context),
+                None => drive.index.append_failed(ticket, &error),
+            }
+            return Err(failure);
         }
     };
     let publication = Publication { index: drive.index, retired: drive.retired, ticket, places, publish };
@@ -94,17 +100,41 @@ impl LatePublications {
         Self { room: Arc::new(Semaphore::new(count)) }
     }
 
-    fn take<P>(&self, node: NodeId, publication: Publication<P>, context: NodeContext)
-    where
-        P: Fn(&ShardIndex, &Ticket, &[Location]) -> IndexResult<()> + Send + 'static,
-    {
-        let Ok(place) = Arc::clone(&self.room).try_acquire_owned() else {
+    /// Returns the place of another late publication, if there is one.
+    fn place(&self, node: NodeId) -> Option<OwnedSemaphorePermit> {
+        let place = Arc::clone(&self.room).try_acquire_owned().ok();
+        if place.is_none() {
             tracing::warn!(
                 %node,
                 "too many appends wait to be published in the shard index; this one is published at the next start"
             );
-            return publication.abandon();
-        };
+        }
+        place
+    }
+
+    /// Publishes the records of an append once the log answers.
+    fn wait<P>(&self, drive: Drive, ticket: Ticket, answer: LateAnswer, publish: P, context: NodeContext)
+    where
+        P: Fn(&ShardIndex, &Ticket, &[Location]) -> IndexResult<()> + Send + 'static,
+    {
+        let Drive { node, index, retired, .. } = drive;
+        let Some(place) = self.place(node) else { return index.abandon(ticket) };
+        tokio::spawn(async move {
+            match answer.locations().await {
+                Ok(places) => {
+                    publish_late(node, Publication { index, retired, ticket, places, publish }, context).await;
+                }
+                Err(error) => index.append_failed(ticket, &error),
+            }
+            drop(place);
+        });
+    }
+
+    fn take<P>(&self, node: NodeId, publication: Publication<P>, context: NodeContext)
+    where
+        P: Fn(&ShardIndex, &Ticket, &[Location]) -> IndexResult<()> + Send + 'static,
+    {
+        let Some(place) = self.place(node) else { return publication.abandon() };
         tokio::spawn(async move {
             publish_late(node, publication, context).await;
             drop(place);

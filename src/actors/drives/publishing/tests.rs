@@ -6,7 +6,7 @@ use crate::actors::drives::test_host::{SetClock, set_clock, sim_log_options};
 use crate::actors::drives::{Drive, Inline, LocalNode, NodeContext, UserLoad, chunk_key, fault_channel, open_over};
 use crate::actors::log::Threads;
 use crate::net::{AppendChunks, ChunkFault, NodeService, PeerError, ReadChunks};
-use crate::storage::disk::sim::SimDisk;
+use crate::storage::disk::sim::{Held, SimDisk};
 use crate::storage::kv::memory::{MemoryKv, Writes};
 use crate::storage::shard_index::{ChunkId, TABLES};
 use crate::storage::wal::{NewRecord, RecordKind};
@@ -29,13 +29,17 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        Self::start(SimDisk::new(64 << 20), Arc::new(MemoryKv::new(TABLES)), set_clock())
+        Self::with_threads(Threads::Current)
     }
 
-    fn start(disk: SimDisk, kv: Arc<MemoryKv>, clock: Arc<SetClock>) -> Self {
+    fn with_threads(threads: Threads) -> Self {
+        Self::start(SimDisk::new(64 << 20), Arc::new(MemoryKv::new(TABLES)), set_clock(), threads)
+    }
+
+    fn start(disk: SimDisk, kv: Arc<MemoryKv>, clock: Arc<SetClock>, threads: Threads) -> Self {
         let options = sim_log_options(1 << 20, &clock);
         let opened = open_over(NODE, &disk.handle(), &options, kv.clone()).expect("the drive opens");
-        let drive = opened.start(Threads::Current);
+        let drive = opened.start(threads);
         let context = NodeContext {
             threads: Arc::new(Inline),
             health: HealthBoard::new([NODE]),
@@ -48,7 +52,7 @@ impl World {
 
     async fn restarted(self) -> Self {
         self.drive.log.close().await.expect("closed");
-        Self::start(self.disk, self.kv, self.clock)
+        Self::start(self.disk, self.kv, self.clock, Threads::Current)
     }
 
     async fn append(&self, blob: u128) -> Result<(), PeerError> {
@@ -96,6 +100,34 @@ fn shard(blob: u128) -> ShardId {
 
 fn content(blob: u128) -> Bytes {
     vec![blob as u8; 5000].into()
+}
+
+/// Otherwise the index would show the shard whole, a move back would count it as there, and the next start would drop it
+/// by the tombstone that is in the log.
+#[actix::test]
+async fn a_drop_that_the_log_answers_too_late_is_published_once_it_does() {
+    let world = World::with_threads(Threads::Own);
+    world.append(1).await.expect("appended");
+    let hold = world.disk.hold(Held::Sync);
+    tokio::time::pause();
+    let dropped = world.service.drop_shards(NODE, vec![shard(1)]).await;
+    tokio::time::resume();
+    assert!(matches!(dropped, Err(PeerError::TimedOut(_))), "{dropped:?}");
+    assert_eq!(world.read(1).await, Ok(content(1)), "the drop is not durable yet");
+    drop(hold);
+    // The log's own threads take real time.
+    for _ in 0..3000 {
+        if !world.drive.index.awaits(SegmentId(u32::MAX)) {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(world.read(1).await, Err(ChunkFault::Missing));
+    let world = world.restarted().await;
+    assert_eq!(world.read(1).await, Err(ChunkFault::Missing));
+    world.append(1).await.expect("appended again");
+    let world = world.restarted().await;
+    assert_eq!(world.read(1).await, Ok(content(1)));
 }
 
 #[actix::test]
