@@ -232,7 +232,7 @@ def test_a_copy_needs_both_to_read_and_to_write(s3, bucket):
     denied(copy)
 
 
-@covers("GetObject", "DeleteObject", "HeadObject")
+@covers("CopyObject", "GetObject", "DeleteObject", "HeadObject")
 def test_versions_have_permissions_of_their_own(s3, bucket):
     other = client(ALT)
     versioned(s3, bucket)
@@ -247,6 +247,15 @@ def test_versions_have_permissions_of_their_own(s3, bucket):
     assert read(other, bucket, VersionId=old) == b"x"
     denied(read, other, bucket, VersionId=new)
     denied(read, other, bucket)
+    impose(s3, bucket, to(ALT, "s3:GetObjectVersion", resource=objects_of(bucket),
+                          Condition={"StringEquals": {"s3:VersionId": old}}),
+           to(ALT, "s3:PutObject", resource=objects_of(bucket)))
+
+    def copy(version):
+        return other.copy_object(Bucket=bucket, Key="copied", CopySource={"Bucket": bucket, "Key": "k", "VersionId": version})
+
+    copy(old)
+    denied(copy, new)
     impose(s3, bucket, to(ALT, "s3:DeleteObjectVersion", resource=objects_of(bucket)))
     other.delete_object(Bucket=bucket, Key="k", VersionId=old)
     denied(other.delete_object, Bucket=bucket, Key="k")

@@ -246,6 +246,23 @@ def test_versions_are_listed_in_pages_of_every_size(s3, bucket):
     assert (page["Name"], page["MaxKeys"], page["IsTruncated"]) == (bucket, 4, True)
 
 
+@covers("DeleteObject", "ListObjectVersions")
+def test_pages_go_on_behind_versions_that_were_deleted(s3, bucket):
+    versioned(s3, bucket)
+    for size in [1, 2, 3, 5]:
+        wanted = fill(s3, bucket)
+        seen, at = [], {}
+        while True:
+            page = s3.list_object_versions(Bucket=bucket, MaxKeys=size, **at)
+            for entry in [*page.get("Versions", []), *page.get("DeleteMarkers", [])]:
+                delete(s3, bucket, entry["Key"], VersionId=entry["VersionId"])
+                seen.append((entry["Key"], entry["VersionId"]))
+            if not page["IsTruncated"]:
+                break
+            at = {"KeyMarker": page["NextKeyMarker"], "VersionIdMarker": page["NextVersionIdMarker"]}
+        assert sorted(seen) == sorted(one[:2] for one in wanted), size
+
+
 @covers("ListObjectVersions")
 def test_versions_and_markers_are_interleaved_by_key_and_age(s3, bucket):
     import re

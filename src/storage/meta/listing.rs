@@ -189,10 +189,10 @@ pub(super) fn versions_page(
     if query.limit == 0 {
         return Ok(page);
     }
-    let mut merge = VersionsMerge::new(kv, bucket, query, after_version);
+    let (mut merge, has_latest) = VersionsMerge::new(kv, bucket, query, after_version)?;
     // The key whose latest version was already listed: its other versions are not the latest. If the page continues
-    // within a key, the latest was on an earlier page.
-    let mut seen = query.after.clone().filter(|_| after_version.is_some());
+    // within a key, the latest was on an earlier page, unless what came before the marker was deleted since.
+    let mut seen = query.after.clone().filter(|_| after_version.is_some() && !has_latest);
     while let Some((key, row)) = merge.next()? {
         let common = common_prefix(&key, query).map(str::to_owned);
         let hidden = common.as_ref().is_some_and(|common| query.after.as_ref().is_some_and(|after| common <= after));
@@ -238,26 +238,37 @@ struct Cursor<'a> {
 }
 
 impl<'a> VersionsMerge<'a> {
-    fn new(kv: &'a dyn KvRead, bucket: BucketId, query: &ListQuery, after_version: Option<Version>) -> Self {
+    /// Also returns whether the page begins with the latest version of the key `query.after`. A marker is a position:
+    /// the version need not be there any more.
+    fn new(
+        kv: &'a dyn KvRead,
+        bucket: BucketId,
+        query: &ListQuery,
+        after_version: Option<Version>,
+    ) -> KvResult<(Self, bool)> {
         let after = query.after.as_deref();
-        let object_start = after.map(|after| after_object(bucket, after));
-        let version_start = after.map(|after| match after_version {
-            // The current object of a key comes before its other versions.
-            Some(version) => Bound::Excluded(version_key(bucket, after, version)),
-            None => past(&upload_key_prefix(bucket, after)),
-        });
-        let continues_after_current = after.zip(after_version).is_some_and(|(after, version)| {
-            // If the marker names the current object, all other versions of its key follow.
-            matches!(kv.get(OBJECTS, &object_key(bucket, after)), Ok(Some(row))
-                if codec::decode::<ObjectVersion>(&row).is_ok_and(|object| object.version == version))
-        });
-        let version_start = match after {
-            Some(after) if continues_after_current => Some(Bound::Included(upload_key_prefix(bucket, after))),
-            _ => version_start,
-        };
+        let (mut object_start, mut has_latest) = (after.map(|after| after_object(bucket, after)), false);
+        let mut version_start = after.map(|after| past(&upload_key_prefix(bucket, after)));
+        if let Some((after, version)) = after.zip(after_version) {
+            let marker = version_key(bucket, after, version);
+            let key = object_key(bucket, after);
+            let current = kv.get(OBJECTS, &key)?.map(|row| codec::decode::<ObjectVersion>(&row)).transpose()?;
+            has_latest = match current {
+                Some(current) => version_key(bucket, after, current.version) > marker,
+                None => {
+                    let first = upload_key_prefix(bucket, after);
+                    let until = Bound::Included(&marker[..]);
+                    kv.range(VERSIONS, Bound::Included(&first[..]), until).next().transpose()?.is_none()
+                }
+            };
+            if has_latest {
+                object_start = Some(Bound::Included(key));
+            }
+            version_start = Some(Bound::Excluded(marker));
+        }
         let objects = Cursor::new(kv, OBJECTS, Objects::prefix(bucket, &query.prefix), object_start, Objects::key_of);
         let versions = Cursor::new(kv, VERSIONS, upload_prefix(bucket, &query.prefix), version_start, Uploads::key_of);
-        Self { kv, bucket, objects, versions }
+        Ok((Self { kv, bucket, objects, versions }, has_latest))
     }
 
     fn next(&mut self) -> KvResult<Option<(String, VersionRow)>> {

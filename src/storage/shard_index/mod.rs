@@ -19,7 +19,7 @@ mod rows;
 mod tests;
 
 use crate::storage::kv::reviving::CommitRow;
-use crate::storage::kv::{Batch, Kv, KvError, Table};
+use crate::storage::kv::{Batch, Kv, KvError, KvRead, Table};
 use crate::storage::wal::{Location, WalError};
 use crate::types::{ChunkIndex, Lsn, SegmentId, ShardId};
 use edit::Edit;
@@ -68,6 +68,17 @@ impl Placed {
 
 /// A page of shards in order, each with the number of its chunks, and whether more shards follow.
 pub type ShardPage = (Vec<(ShardId, u32)>, bool);
+
+/// Returns the record at a place.
+fn resolve(rows: &dyn KvRead, lsn: Lsn, place: rows::Place) -> IndexResult<Placed> {
+    let found = match place {
+        rows::Place::Chunk(id) => rows::get_chunk(rows, id)?.map(|entry| Placed::Chunk { id, entry }),
+        rows::Place::Tombstone(shard) => {
+            rows::get_tombstone(rows, shard)?.map(|tombstone| Placed::Tombstone { shard, tombstone })
+        }
+    };
+    found.ok_or_else(|| rows::corrupt(rows::PLACES, &lsn.0.to_be_bytes(), "a place without its chunk or tombstone"))
+}
 
 /// The number of consecutive failed commits after which the drive counts as refusing writes.
 const FAILED_COMMITS_MAX: u32 = 3;
@@ -277,24 +288,12 @@ impl ShardIndex {
         Ok((page, false))
     }
 
-    /// Returns at most `limit` live records of a segment at positions after `after`, in order of position.
+    /// Returns at most `limit` live records of a segment at positions after `after`, in order of position. They are of
+    /// one state of the index: a record that is written again meanwhile would have its new position, in a later segment.
     pub fn placed_in(&self, segment: SegmentId, after: Option<Lsn>, limit: usize) -> IndexResult<Vec<Placed>> {
-        let mut placed = Vec::new();
-        for pair in rows::places_range(&*self.kv, segment, after).take(limit) {
-            let (lsn, place) = rows::decode_place(&pair?)?;
-            placed.push(self.resolve(lsn, place)?);
-        }
-        Ok(placed)
-    }
-
-    fn resolve(&self, lsn: Lsn, place: rows::Place) -> IndexResult<Placed> {
-        let found = match place {
-            rows::Place::Chunk(id) => rows::get_chunk(&*self.kv, id)?.map(|entry| Placed::Chunk { id, entry }),
-            rows::Place::Tombstone(shard) => {
-                rows::get_tombstone(&*self.kv, shard)?.map(|tombstone| Placed::Tombstone { shard, tombstone })
-            }
-        };
-        found.ok_or_else(|| rows::corrupt(rows::PLACES, &lsn.0.to_be_bytes(), "a place without its chunk or tombstone"))
+        let rows = self.kv.snapshot();
+        let places = rows::places_range(&*rows, segment, after).take(limit);
+        places.map(|pair| rows::decode_place(&pair?).and_then(|(lsn, place)| resolve(&*rows, lsn, place))).collect()
     }
 
     /// Removes the rows of a segment that the log has released. Only tombstones may still be recorded there.

@@ -107,12 +107,29 @@ fn chunk(of: ShardId, number: u32) -> ChunkId {
     ChunkId { shard: of, chunk: ChunkIndex(number) }
 }
 
-/// A table store of which a test can stall one commit.
+/// A table store of which a test can stall one commit, or one read of a range at its end.
 #[derive(Debug)]
 struct Stalling {
     inner: MemoryKv,
     /// Set by the test, taken by the next commit: that commit sends a message when it begins, and then waits for one.
     stall: Mutex<Option<(Sender<()>, Receiver<()>)>>,
+    /// The same for the next range, which sends when it was read.
+    stall_range: Mutex<Option<(Sender<()>, Receiver<()>)>>,
+}
+
+impl Stalling {
+    fn empty() -> Arc<Self> {
+        let (stall, stall_range) = (Mutex::default(), Mutex::default());
+        Arc::new(Self { inner: MemoryKv::new(TABLES), stall, stall_range })
+    }
+}
+
+fn stall_at(stall: &Mutex<Option<(Sender<()>, Receiver<()>)>>) {
+    let stall = stall.lock().expect("held by no one").take();
+    if let Some((begun, release)) = stall {
+        begun.send(()).expect("waited for");
+        release.recv().expect("released");
+    }
 }
 
 impl KvRead for Stalling {
@@ -121,7 +138,9 @@ impl KvRead for Stalling {
     }
 
     fn range(&self, table: Table, from: Bound<&[u8]>, to: Bound<&[u8]>) -> PairIter<'_> {
-        self.inner.range(table, from, to)
+        let pairs: Vec<_> = self.inner.range(table, from, to).collect();
+        stall_at(&self.stall_range);
+        Box::new(pairs.into_iter())
     }
 }
 
@@ -131,11 +150,7 @@ impl Kv for Stalling {
     }
 
     fn commit(&self, batch: Batch) -> KvResult<()> {
-        let stall = self.stall.lock().expect("held by no one").take();
-        if let Some((begun, release)) = stall {
-            begun.send(()).expect("waited for");
-            release.recv().expect("released");
-        }
+        stall_at(&self.stall);
         self.inner.commit(batch)
     }
 
@@ -578,10 +593,37 @@ fn a_failed_opening_leaves_the_watermark_where_the_log_is_durable() {
     index.check_invariants();
 }
 
+/// A compaction that took the new position for one of the segment would count the rest of the segment as copied.
+#[test]
+fn a_page_of_a_segments_records_has_none_that_are_written_again_meanwhile() {
+    let kv = Stalling::empty();
+    let mut log = ModelLog::new();
+    let index = log.open(Arc::<Stalling>::clone(&kv) as _);
+    let ids: Vec<ChunkId> = (0..SEGMENT_RECORDS).map(|number| chunk(shard(1, 0), number)).collect();
+    let mut write = |id: ChunkId| (id, log.append(RecordKind::Chunk, key(id), None));
+    let ticket = index.begin();
+    index.publish_chunks(&ticket, &ids.iter().map(|id| write(*id)).collect::<Vec<_>>()).expect("published");
+    let ((begun, reads), (go_on, released)) = (channel(), channel());
+    *kv.stall_range.lock().expect("held by no one") = Some((begun, released));
+    let page = std::thread::spawn({
+        let index = index.clone();
+        move || index.placed_in(SegmentId(1), None, 3).expect("read")
+    });
+    // Of a snapshot, the range is not that of the tables.
+    if reads.recv_timeout(Duration::from_millis(200)).is_ok() {
+        let ticket = index.begin();
+        index.publish_chunks(&ticket, &[write(ids[2])]).expect("published");
+        go_on.send(()).expect("it waits");
+    }
+    let page = page.join().expect("a page");
+    assert_eq!(page.len(), 3);
+    assert!(page.iter().all(|placed| placed.at().lsn.segment() == SegmentId(1)), "{page:?}");
+}
+
 #[test]
 fn a_slow_commit_of_the_index_blocks_neither_appends_nor_queries() {
     const PATIENCE: Duration = Duration::from_secs(60);
-    let kv = Arc::new(Stalling { inner: MemoryKv::new(TABLES), stall: Mutex::default() });
+    let kv = Stalling::empty();
     let mut log = ModelLog::new();
     let index = log.open(Arc::<Stalling>::clone(&kv) as _);
     let id = chunk(shard(1, 0), 0);

@@ -6,7 +6,7 @@ use super::judge::Judge;
 use super::memos::JudgedBucket;
 use crate::actors::meta::Pick;
 use crate::api::errors::Fault;
-use crate::api::policy::{Asks, On, needs};
+use crate::api::policy::{Asks, Context, On, needs};
 use crate::api::s3::upload_id::parse_upload_id;
 use crate::api::text::percent::{decode_path, encode};
 use http::{HeaderMap, Uri};
@@ -144,6 +144,9 @@ impl Request<'_> {
         let guarded = judge.guarded(&source.bucket)?.ok_or(Fault::NoSuchBucket)?;
         self.check_owner(judge, &guarded, headers, "x-amz-source-expected-bucket-owner")?;
         let subject = judge.subject(&guarded, &source.key, source.pick())?;
+        let mut keys = Context::default();
+        keys.set("s3:VersionId", source.version.clone());
+        let judge = &judge.with_body_keys(&keys);
         let of_tags = action.ends_with("Tagging");
         judge.of_object(action, &guarded, &source.key, subject.as_ref())?;
         if subject.is_none() && !of_tags {

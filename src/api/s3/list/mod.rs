@@ -251,7 +251,7 @@ pub async fn list_versions(
             let why = "A version-id marker cannot be specified without a key marker.";
             return Err(Fault::from(ArgumentFault::parameter("version-id-marker", why)).into());
         }
-        (Some(key), Some(name)) => version_marker(&view, bucket.bucket.id, key, name)?,
+        (Some(key), Some(name)) => Some(version_marker(&view, bucket.bucket.id, key, name)?),
     };
     let page = view.list_versions(bucket.bucket.id, &query, after)?;
     let access = access_of(&view, &bucket)?;
@@ -298,11 +298,13 @@ fn no_version() -> Fault {
 }
 
 /// Returns the version of a key after which the listing goes on. The id `null` does not show a version's position, so
-/// the version is looked up. If it is gone, the listing goes on with the next key.
-fn version_marker(view: &MetaView, bucket: BucketId, key: &str, name: &str) -> S3Result<Option<Version>> {
+/// the version is looked up. If it is gone, the key is listed from its latest version: a version that is listed twice
+/// does less harm than one that is not listed.
+fn version_marker(view: &MetaView, bucket: BucketId, key: &str, name: &str) -> S3Result<Version> {
+    const BEFORE_ALL: Version = Version { seq: u64::MAX, salt: 0, null: false };
     match Pick::parse(name).ok_or_else(no_version)? {
-        Pick::Exact { seq, salt } => Ok(Some(Version { seq, salt, null: false })),
-        pick => Ok(view.version(bucket, key, pick)?.map(|row| row.version())),
+        Pick::Exact { seq, salt } => Ok(Version { seq, salt, null: false }),
+        pick => Ok(view.version(bucket, key, pick)?.map_or(BEFORE_ALL, |row| row.version())),
     }
 }
 

@@ -434,6 +434,47 @@ proptest! {
     }
 }
 
+proptest! {
+    /// Clients that empty a bucket delete what a page lists before they ask for the next one.
+    #[test]
+    fn pages_of_versions_go_on_behind_a_version_that_was_deleted(
+        keys in proptest::collection::btree_map(
+            "[a-c]",
+            proptest::collection::vec(any::<bool>(), 1..6)
+                .prop_map(|markers| (1u64..).zip(markers).collect::<Vec<(u64, bool)>>()),
+            0..4,
+        ),
+        limit in 1usize..5,
+    ) {
+        let mut left = keys.clone();
+        let mut listed: Vec<ShownVersion> = Vec::new();
+        let (mut after, mut version) = (None, None);
+        loop {
+            let page =
+                versions(&left).list_versions(BUCKET, &query("", None, after.as_deref(), limit), version)?;
+            for entry in page.entries {
+                let Listed::Item { key, record } = entry else { panic!("nothing was asked for by delimiter") };
+                let (seq, marker) = (record.row.version().seq, matches!(record.row, VersionRow::DeleteMarker(_)));
+                let of_key = left.get_mut(&key).expect("it is there");
+                of_key.retain(|(known, _)| *known != seq);
+                left.retain(|_, versions| !versions.is_empty());
+                listed.push((key, Some((seq, marker, record.latest))));
+            }
+            if !page.more {
+                break;
+            }
+            (after, version) = (page.next_after, page.next_version);
+        }
+        prop_assert!(left.is_empty(), "{left:?} were not listed");
+        let without_latest = |shown: Vec<ShownVersion>| {
+            let seen = |(key, version): ShownVersion| (key, version.map(|(seq, marker, _)| (seq, marker)));
+            shown.into_iter().map(seen).collect::<Vec<_>>()
+        };
+        // The first version of a key on a page is the latest by then.
+        prop_assert_eq!(without_latest(listed), without_latest(expected_versions(&keys, "", None)));
+    }
+}
+
 #[test]
 fn a_listing_of_versions_skips_the_keys_behind_a_common_prefix() {
     let keys = (0..300).map(|file| (format!("folder/{file:03}"), vec![(1, false), (2, true)]));

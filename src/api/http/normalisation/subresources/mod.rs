@@ -102,7 +102,13 @@ pub fn check(head: Head<'_>) -> Result<(), Fault> {
     if is_plain_post && head.target.level == Level::Object {
         return Err(Fault::MethodNotAllowed);
     }
-    if method != "PUT" || head.target.level != Level::Object {
+    if head.target.level != Level::Object {
+        return Ok(());
+    }
+    if head.query.has("versionId") && !takes_version(method, named.map(|one| one.name)) {
+        return Err(ArgumentFault::parameter("versionId", "This operation does not accept a version-id.").into());
+    }
+    if method != "PUT" {
         return Ok(());
     }
     match ["partNumber", "uploadId"].map(|name| head.query.has(name)) {
@@ -112,6 +118,16 @@ pub fn check(head: Head<'_>) -> Result<(), Fault> {
         }
         [false, true] => Err(Fault::MethodNotAllowed),
         _ => Ok(()),
+    }
+}
+
+/// Returns whether an operation that changes an object is on a version that its query names. All others are on the
+/// current one, so that a condition on the named version would be decided on another one than is changed.
+fn takes_version(method: &str, subresource: Option<&str>) -> bool {
+    match method {
+        "PUT" => matches!(subresource, Some("acl" | "legal-hold" | "retention" | "tagging")),
+        "POST" => matches!(subresource, Some("restore" | "select")),
+        _ => matches!(subresource, None | Some("tagging")),
     }
 }
 
@@ -145,6 +161,32 @@ mod tests {
         let query = Query::read(uri.query()).expect("a query");
         let target = Target::of(uri.path(), None).expect("a target");
         check(Head { method: &method, headers, query: &query, target: &target })
+    }
+
+    #[test]
+    fn a_version_is_named_only_where_it_is_changed() {
+        for (method, uri) in [
+            (Method::PUT, "/b/k?versionId=v"),
+            (Method::PUT, "/b/k?partNumber=1&uploadId=u&versionId=v"),
+            (Method::PUT, "/b/k?renameObject&versionId=v"),
+            (Method::POST, "/b/k?uploads&versionId=v"),
+            (Method::POST, "/b/k?uploadId=u&versionId="),
+            (Method::DELETE, "/b/k?uploadId=u&versionId=v"),
+        ] {
+            assert!(matches!(judge(method.clone(), uri), Err(Fault::Argument(_))), "{method} {uri}");
+        }
+        for (method, uri) in [
+            (Method::PUT, "/b/k?acl&versionId=v"),
+            (Method::PUT, "/b/k?retention&versionId=v"),
+            (Method::PUT, "/b/k?legal-hold&versionId=v"),
+            (Method::PUT, "/b/k?tagging&versionId=v"),
+            (Method::DELETE, "/b/k?tagging&versionId=v"),
+            (Method::DELETE, "/b/k?versionId=v"),
+            (Method::GET, "/b/k?versionId=v"),
+            (Method::PUT, "/b?versionId=v"),
+        ] {
+            assert_eq!(judge(method.clone(), uri), Ok(()), "{method} {uri}");
+        }
     }
 
     #[test]

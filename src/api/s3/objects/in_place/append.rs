@@ -2,6 +2,7 @@
 
 use super::super::sealed::{sealing_of, unsealed};
 use super::super::upload_body::upload;
+use super::refuse_options_of_new_objects;
 use crate::actors::events::EventName;
 use crate::actors::gateway::{AppendObjectRequest, OpenObject, StoreError};
 use crate::actors::meta::{
@@ -17,14 +18,11 @@ use crate::api::s3::lifecycle::expiration_of;
 use crate::api::s3::object_headers::{etag_header, object_checksum};
 use crate::api::s3::preconditions::{only_one, write_conditions};
 use crate::limits::PARTS_MAX;
-use http::{HeaderMap, HeaderName};
+use http::HeaderMap;
 use s3s::dto::{PutObjectInput, PutObjectOutput};
 use s3s::{S3Error, S3Request, S3Response, S3Result};
 
 const WRITE_OFFSET: &str = "x-amz-write-offset-bytes";
-/// The headers of a new object that an append may not have.
-const OF_NEW_OBJECTS: [&str; 4] = ["x-amz-acl", "x-amz-grant-", "x-amz-object-lock-", "x-amz-tagging"];
-
 /// The outcome of an append.
 pub enum Appended {
     Done(Box<S3Response<PutObjectOutput>>),
@@ -77,11 +75,7 @@ pub async fn append(store: &Store, request: S3Request<PutObjectInput>, offset: u
 /// Checks that the existing object has the size and meets the conditions of the request, and that the request can be an
 /// append.
 fn check(headers: &HeaderMap, standing: &Manifest, offset: u64) -> Result<(), Fault> {
-    let of_new_objects = |name: &&HeaderName| OF_NEW_OBJECTS.iter().any(|start| name.as_str().starts_with(start));
-    if let Some(name) = headers.keys().find(of_new_objects) {
-        let why = format!("The header {name} cannot be used when bytes are appended to an existing object.");
-        return Err(Fault::InvalidRequest(why));
-    }
+    refuse_options_of_new_objects(headers, &[], "bytes are appended to an existing object")?;
     if !hold(&write_conditions(headers)?, standing) {
         return Err(Fault::PreconditionFailed(only_one(headers)));
     }

@@ -2,6 +2,7 @@
 //! is routed before s3s.
 
 use super::super::sealed::rewrapped;
+use super::refuse_options_of_new_objects;
 use crate::actors::events::EventName;
 use crate::actors::meta::{
     BucketRow, Change, MetaView, Refusal, RenameObject, RenameSource, RenameToken, Reply, Versioning,
@@ -44,6 +45,7 @@ pub struct Renaming {
 
 pub async fn rename(store: &Store, asked: &Renaming) -> S3Result<()> {
     check_keys(&asked.source, &asked.key)?;
+    refuse_options_of_new_objects(&asked.headers, &["x-amz-storage-class"], "an object is renamed")?;
     let token = token(store, asked)?;
     store.check_changeable()?;
     let mut first_source = None;
