@@ -276,6 +276,17 @@ def test_renames_that_cannot_be(s3, bucket):
 
 
 @covers("RenameObject")
+def test_a_rename_has_no_options_of_new_objects(s3, bucket):
+    s3.put_object(Bucket=bucket, Key="a", Body=b"x")
+    source = {"x-amz-rename-source": "a"}
+    for name, value in [("x-amz-tagging", "reviewed=yes"), ("x-amz-acl", "public-read"), ("x-amz-storage-class", "STANDARD"),
+                        ("x-amz-grant-read", "id=1"), ("x-amz-object-lock-legal-hold", "ON")]:
+        status, _, body = raw("PUT", f"/{bucket}/b", query="renameObject=", headers={**source, name: value})
+        assert status == 400 and b"<Code>InvalidRequest</Code>" in body, (name, body)
+    assert [one["Key"] for one in s3.list_objects_v2(Bucket=bucket)["Contents"]] == ["a"]
+
+
+@covers("RenameObject")
 def test_a_rename_replaces_what_has_the_name_unless_forbidden(s3, bucket):
     put(s3, bucket, "a", b"a"), put(s3, bucket, "b", b"b")
     refused("PreconditionFailed", 412, rename, s3, bucket, "a", "b", DestinationIfNoneMatch="*")
