@@ -2,7 +2,7 @@
 //! and of the metadata.
 
 use super::target::Target;
-use super::{BUCKET, Figure, Key, Small, Workload, by_threads, list_after, measure, parts};
+use super::{BUCKET, Figure, Key, Operation, Small, Workload, by_threads, list_after, measure, parts};
 use crate::harness::client::S3;
 use crate::harness::cluster::{Cluster, Shape};
 use crate::harness::data;
@@ -226,7 +226,7 @@ impl BulkPictures {
             assert_eq!(status, 200);
             len
         };
-        let operations: [(String, Workload, &(dyn Fn(&S3, usize, u64) -> u64 + Sync)); 2] =
+        let operations: [(String, Workload, &Operation<'_>); 2] =
             [(format!("PUT{what}"), Workload::PutLarge, &put), (format!("GET{what}"), Workload::GetLarge, &get)];
         for (name, workload, operation) in operations {
             let work = || by_threads(target, each, BULK_AT_ONCE, operation);

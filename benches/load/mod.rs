@@ -67,6 +67,9 @@ pub enum Workload {
     Delete,
 }
 
+/// An operation of a client on a worker, by its number, and its turn; returns the amount that it moved.
+type Operation<'a> = dyn Fn(&S3, usize, u64) -> u64 + Sync + 'a;
+
 /// One workload's result.
 #[derive(Clone, Debug)]
 pub struct Figure {
@@ -125,7 +128,7 @@ pub fn run(target: &Target, budget: &Budget) -> Vec<Figure> {
     };
     let mebibytes = budget.large_bytes >> 20;
     let (most, some, few) = (budget.small_at_once, budget.medium_at_once, budget.large_at_once);
-    let by_threads = |workload, name: &str, at_once, operation: &(dyn Fn(&S3, usize, u64) -> u64 + Sync)| {
+    let by_threads = |workload, name: &str, at_once, operation: &Operation<'_>| {
         measure(target, (workload, name, at_once), &|| by_threads(target, budget.each, at_once, operation))
     };
     let small_requests = |workload, name, at_once, request: &Small<'_>, key: &Key<'_>| {
@@ -215,14 +218,8 @@ fn list_after(s3: &S3, prefix: &str, after: &str) -> u64 {
     page.text().matches("<Key>").count() as u64
 }
 
-/// Runs `operation(client, worker, turn)` on `at_once` workers for this long. The operation returns the amount that it
-/// moved. Returns all latencies, and the whole amount.
-fn by_threads(
-    target: &Target,
-    each: Duration,
-    at_once: usize,
-    operation: &(dyn Fn(&S3, usize, u64) -> u64 + Sync),
-) -> (Vec<Duration>, u64) {
+/// Runs the operation on `at_once` workers for this long. Returns all latencies, and the whole amount.
+fn by_threads(target: &Target, each: Duration, at_once: usize, operation: &Operation<'_>) -> (Vec<Duration>, u64) {
     let amount = AtomicU64::new(0);
     let end = Instant::now() + each;
     let latencies = std::thread::scope(|scope| {
