@@ -118,13 +118,8 @@ pub fn remaining_days(until: &Timestamp, now: UnixMs) -> String {
     (seconds.max(0) / 86_400).to_string()
 }
 
-/// Adds the tags that are stored with the object: a copy that does not replace its source's tags ignores the header.
 fn add_tags(context: &mut Context, headers: &HeaderMap) {
-    let replaces = || text(headers, "x-amz-tagging-directive").is_some_and(|directive| directive == "REPLACE");
     let Some(tags) = text(headers, "x-amz-tagging") else { return };
-    if headers.contains_key("x-amz-copy-source") && !replaces() {
-        return;
-    }
     for pair in tags.split('&').filter(|pair| !pair.is_empty()) {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
         if let (Some(key), Some(value)) = (percent::decode_query(key), percent::decode_query(value)) {
@@ -262,27 +257,12 @@ mod tests {
     ];
 
     #[test]
-    fn tags_that_a_copy_ignores_are_no_condition_keys() {
-        let keys_of = |pairs: &[(&'static str, &'static str)]| {
-            let mut context = Context::default();
-            add_from_head(&mut context, &headers(pairs), &Uri::from_static("/b/k"), UnixMs(0));
-            context.keys().filter(|key| key.starts_with("s3:requestobjecttag")).count()
-        };
-        let (tags, source) = (("x-amz-tagging", "a=1"), ("x-amz-copy-source", "b/s"));
-        assert_eq!(keys_of(&[tags]), 2);
-        assert_eq!(keys_of(&[tags, source]), 0);
-        assert_eq!(keys_of(&[tags, source, ("x-amz-tagging-directive", "COPY")]), 0);
-        assert_eq!(keys_of(&[tags, source, ("x-amz-tagging-directive", "REPLACE")]), 2);
-    }
-
-    #[test]
     fn every_condition_key_has_a_source_or_is_listed_as_absent_or_unsupported() {
         let mut head = headers(&[
             ("x-amz-object-lock-mode", "GOVERNANCE"),
             ("x-amz-object-lock-retain-until-date", "2030-01-01T00:00:00Z"),
             ("x-amz-object-lock-legal-hold", "ON"),
             ("x-amz-tagging", "a=1"),
-            ("x-amz-tagging-directive", "REPLACE"),
             ("if-none-match", "*"),
             ("referer", "r"),
             ("user-agent", "u"),
