@@ -73,7 +73,7 @@ const _: () = assert!(REQUEST_STEPS_MAX.is_multiple_of(DECISION_STEPS_MAX));
 pub const CONDITION_VALUE_BYTES_MAX: usize = 8 << 10;
 pub const CONDITION_VALUES_MAX: usize = 512;
 
-/// The most appends of a host that are in a log but not in the shard index, because the index failed; they are retried.
+/// The most appends of a host that are retried until the shard index has them: it failed, or the log answered late.
 pub const LATE_PUBLICATIONS_MAX: usize = 1024;
 
 /// The size of a shard segment's file.

@@ -264,6 +264,19 @@ def test_pages_go_on_behind_versions_that_were_deleted(s3, bucket):
 
 
 @covers("ListObjectVersions")
+def test_a_null_version_that_is_gone_hides_no_older_ones_from_the_next_page(s3, bucket):
+    versioned(s3, bucket)
+    older = [put(s3, bucket), put(s3, bucket)]
+    s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Suspended"})
+    s3.put_object(Bucket=bucket, Key="k", Body=b"null")
+    page = s3.list_object_versions(Bucket=bucket, MaxKeys=1)
+    assert (page["NextKeyMarker"], page["NextVersionIdMarker"]) == ("k", "null")
+    delete(s3, bucket, VersionId="null")
+    rest = s3.list_object_versions(Bucket=bucket, KeyMarker="k", VersionIdMarker="null")
+    assert [(one["VersionId"], one["IsLatest"]) for one in rest["Versions"]] == [(older[1], True), (older[0], False)]
+
+
+@covers("ListObjectVersions")
 def test_versions_and_markers_are_interleaved_by_key_and_age(s3, bucket):
     import re
     versioned(s3, bucket)

@@ -437,7 +437,7 @@ impl Healing {
     async fn next_comparison(&mut self, now: Duration) -> Result<Option<Comparison>, UpkeepError> {
         if now >= self.compare_next {
             self.compare_next = now + self.options.compare_every;
-            self.handle.reconcile_in_turn(self.context.local_nodes());
+            self.context.local_nodes().into_iter().for_each(|node| self.handle.reconcile_unless_wanted(node));
         }
         if self.context.ring.current().epoch() != Epoch(0) {
             self.orphans_next.retain(|node, _| self.context.is_local(*node));

@@ -74,10 +74,12 @@ impl HealerHandle {
         });
     }
 
-    /// Requests comparisons of these nodes, except of those whose comparison is not finished.
-    pub(super) fn reconcile_in_turn(&self, nodes: impl IntoIterator<Item = NodeId>) {
-        let wanted = self.reconciling();
-        nodes.into_iter().filter(|node| !wanted.contains_key(node)).for_each(|node| self.reconcile(node));
+    /// Requests a comparison of a node, unless one is requested or under way: asked for again and again, it still ends.
+    pub fn reconcile_unless_wanted(&self, node: NodeId) {
+        self.want(|board| {
+            board.requests += 1;
+            board.wanted.entry(node).or_insert(board.requests);
+        });
     }
 
     /// Returns the nodes whose comparison is not finished, with the number of the request.

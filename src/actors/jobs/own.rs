@@ -50,7 +50,7 @@ impl OwnJobs {
             );
         }
         let nodes: Vec<NodeId> = self.drives().collect();
-        nodes.iter().for_each(|node| self.healing.reconcile(*node));
+        nodes.iter().for_each(|node| self.healing.reconcile_unless_wanted(*node));
         tracing::info!(?nodes, "an administrator ordered a comparison with the metadata");
         JobAnswer::Nodes(nodes)
     }

@@ -62,7 +62,7 @@ pub struct FailedAppend {
 pub struct LateAnswer(Answer);
 
 impl LateAnswer {
-    /// Waits for the answer: until the drive answers, or is taken out of service.
+    /// Waits for the answer: until the drive answers, or the log fails or is closed.
     pub async fn locations(self) -> Result<Vec<Location>, WalError> {
         self.0.await.unwrap_or_else(|_gone| Err(closed()))
     }

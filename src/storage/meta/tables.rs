@@ -88,6 +88,9 @@ pub const TABLES: &[Table] = &[
     SYSTEM,
 ];
 
+/// The tables of large rows whose keys begin with the time at which they were made.
+pub const IN_ORDER_OF_TIME: &[Table] = &[INLINE];
+
 /// Rows of `system`.
 pub const SYSTEM_FORMAT: &[u8] = b"format";
 pub const SYSTEM_APPLIED: &[u8] = b"applied";

@@ -112,19 +112,38 @@ fn chunk(of: ShardId, number: u32) -> ChunkId {
 struct Stalling {
     inner: MemoryKv,
     /// Set by the test, taken by the next commit: that commit sends a message when it begins, and then waits for one.
-    stall: Mutex<Option<(Sender<()>, Receiver<()>)>>,
-    /// The same for the next range, which sends when it was read.
-    stall_range: Mutex<Option<(Sender<()>, Receiver<()>)>>,
+    stall: Stall,
+    /// The same for the next range, of the tables or of a snapshot, which sends when it was read.
+    stall_range: Arc<Stall>,
+}
+
+type Stall = Mutex<Option<(Sender<()>, Receiver<()>)>>;
+
+#[derive(Debug)]
+struct StallingSnapshot {
+    inner: Arc<dyn KvRead>,
+    stall_range: Arc<Stall>,
+}
+
+impl KvRead for StallingSnapshot {
+    fn get(&self, table: Table, key: &[u8]) -> KvResult<Option<Bytes>> {
+        self.inner.get(table, key)
+    }
+
+    fn range(&self, table: Table, from: Bound<&[u8]>, to: Bound<&[u8]>) -> PairIter<'_> {
+        let pairs: Vec<_> = self.inner.range(table, from, to).collect();
+        stall_at(&self.stall_range);
+        Box::new(pairs.into_iter())
+    }
 }
 
 impl Stalling {
     fn empty() -> Arc<Self> {
-        let (stall, stall_range) = (Mutex::default(), Mutex::default());
-        Arc::new(Self { inner: MemoryKv::new(TABLES), stall, stall_range })
+        Arc::new(Self { inner: MemoryKv::new(TABLES), stall: Mutex::default(), stall_range: Arc::default() })
     }
 }
 
-fn stall_at(stall: &Mutex<Option<(Sender<()>, Receiver<()>)>>) {
+fn stall_at(stall: &Stall) {
     let stall = stall.lock().expect("held by no one").take();
     if let Some((begun, release)) = stall {
         begun.send(()).expect("waited for");
@@ -146,7 +165,7 @@ impl KvRead for Stalling {
 
 impl Kv for Stalling {
     fn snapshot(&self) -> Arc<dyn KvRead> {
-        self.inner.snapshot()
+        Arc::new(StallingSnapshot { inner: self.inner.snapshot(), stall_range: Arc::clone(&self.stall_range) })
     }
 
     fn commit(&self, batch: Batch) -> KvResult<()> {
@@ -609,12 +628,10 @@ fn a_page_of_a_segments_records_has_none_that_are_written_again_meanwhile() {
         let index = index.clone();
         move || index.placed_in(SegmentId(1), None, 3).expect("read")
     });
-    // Of a snapshot, the range is not that of the tables.
-    if reads.recv_timeout(Duration::from_millis(200)).is_ok() {
-        let ticket = index.begin();
-        index.publish_chunks(&ticket, &[write(ids[2])]).expect("published");
-        go_on.send(()).expect("it waits");
-    }
+    reads.recv().expect("the places are read");
+    let ticket = index.begin();
+    index.publish_chunks(&ticket, &[write(ids[2])]).expect("published");
+    go_on.send(()).expect("it waits");
     let page = page.join().expect("a page");
     assert_eq!(page.len(), 3);
     assert!(page.iter().all(|placed| placed.at().lsn.segment() == SegmentId(1)), "{page:?}");

@@ -3,7 +3,7 @@
 
 use crate::storage::kv::fjall::{FjallKv, TableMemory};
 use crate::storage::kv::{Kv, KvResult};
-use crate::storage::meta::tables::TABLES;
+use crate::storage::meta::tables::{IN_ORDER_OF_TIME, TABLES};
 use crate::types::NodeId;
 use std::fmt::Debug;
 use std::path::Path;
@@ -30,7 +30,7 @@ impl StateHome for FjallHome {
     }
 
     fn open(&self, _node: NodeId, dir: &Path, number: u32) -> KvResult<Arc<dyn Kv>> {
-        Ok(Arc::new(FjallKv::open(&dir.join(number.to_string()), TABLES, self.memory)?))
+        Ok(Arc::new(FjallKv::open_ordered(&dir.join(number.to_string()), TABLES, IN_ORDER_OF_TIME, self.memory)?))
     }
 
     fn discard(&self, _node: NodeId, dir: &Path, number: u32) -> KvResult<()> {

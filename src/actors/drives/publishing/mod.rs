@@ -1,7 +1,8 @@
 //! Publishing: entering synced log records into the drive's index. If the index fails (the drive may be full), or the
 //! log answers too late, the request is answered with the error and the records are published later, in the background.
 //! Otherwise they would hold back the index's watermark, and with it the release of segments, until the next start;
-//! and the index would show shards whole that a tombstone in the log kills at that start.
+//! and the index would show shards whole that a tombstone in the log kills at that start. What a hanging drive has not
+//! answered waits until it does, or until its log is closed.
 //!
 //! Late publications beyond `LATE_PUBLICATIONS_MAX` on a host, and those of a drive out of service, are abandoned: the
 //! next start replays them from the log.

@@ -128,6 +128,23 @@ async fn a_drive_replaced_while_its_comparison_rests_is_compared_from_the_beginn
 }
 
 #[actix::test]
+async fn a_comparison_that_is_ordered_again_goes_on() {
+    let root = tempfile::tempdir().expect("a directory");
+    let mut host = open_host(root.path(), 2, 2).await;
+    host.put("key", &Seeded::new(12).bytes(50_000)).await.expect("stored");
+    let (mut healing, handle) = healing(&mut host);
+    for _ in 0..STEPS_MAX {
+        if handle.reconciling().is_empty() {
+            break;
+        }
+        healing.advance().await.expect("compares");
+        handle.reconciling().into_keys().for_each(|node| handle.reconcile_unless_wanted(node));
+    }
+    assert_eq!(handle.status().comparing, []);
+    host.close().await;
+}
+
+#[actix::test]
 async fn p6_a_corrupt_chunk_is_repaired_while_another_nodes_shards_are_missing() {
     let root = tempfile::tempdir().expect("a directory");
     let mut host = open_host(root.path(), 2, 2).await;

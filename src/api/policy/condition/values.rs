@@ -1,6 +1,7 @@
 //! Parsing of the values that conditions compare: numbers, dates, booleans and bytes (IAM User Guide, "IAM JSON policy
 //! elements: Condition operators").
 
+use std::str::FromStr;
 use time::{Date, Month, PrimitiveDateTime, Time, UtcOffset};
 
 const NANOS_PER_SECOND: i128 = 1_000_000_000;
@@ -34,12 +35,12 @@ pub fn date(text: &str) -> Option<i128> {
 fn seconds(text: &str) -> Option<i128> {
     let (negative, digits) = text.strip_prefix('-').map_or((false, text), |digits| (true, digits));
     let (whole, decimals) = digits.split_once('.').unwrap_or((digits, "0"));
-    let value = i128::from(unsigned(whole)?) * NANOS_PER_SECOND + decimal_nanos(decimals)?;
+    let value = i128::from(unsigned::<u64>(whole)?) * NANOS_PER_SECOND + decimal_nanos(decimals)?;
     Some(if negative { -value } else { value })
 }
 
 /// Parses an unsigned number that consists of digits only.
-fn unsigned(text: &str) -> Option<u32> {
+fn unsigned<N: FromStr>(text: &str) -> Option<N> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     text.parse().ok().filter(|_| digits)
 }
@@ -58,7 +59,7 @@ fn decimal_nanos(digits: &str) -> Option<i128> {
 fn calendar_date(text: &str) -> Option<i128> {
     let (day, clock) = text.split_once(['T', 't']).map_or((text, None), |(day, clock)| (day, Some(clock)));
     let mut parts = day.split('-');
-    let year = unsigned(parts.next()?)?.try_into().ok()?;
+    let year = unsigned(parts.next()?)?;
     let month: u8 = parts.next().map_or(Some(1), two_digits)?;
     let day = parts.next().map_or(Some(1), two_digits)?;
     if parts.next().is_some() {
@@ -71,7 +72,7 @@ fn calendar_date(text: &str) -> Option<i128> {
 }
 
 fn two_digits(text: &str) -> Option<u8> {
-    unsigned(text).filter(|_| text.len() == 2).and_then(|value| value.try_into().ok())
+    unsigned(text).filter(|_| text.len() == 2)
 }
 
 /// Parses `12:30`, `12:30:00` or `12:30:00.5`, followed by `Z`, `+02:00` or nothing. Returns the time in whole seconds,
@@ -140,6 +141,7 @@ mod tests {
         assert_eq!(date("1790726400"), Some(day));
         assert_eq!(date("1790726400.25"), Some(day + NANOS_PER_SECOND / 4));
         assert_eq!(date("-1"), Some(-NANOS_PER_SECOND));
+        assert_eq!(date("9999999999"), Some(9_999_999_999 * NANOS_PER_SECOND), "in the year 2286");
     }
 
     #[test]

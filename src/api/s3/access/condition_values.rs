@@ -83,7 +83,6 @@ pub fn add_from_head(context: &mut Context, headers: &HeaderMap, uri: &Uri, now:
         }
     }
     add_retention(context, headers, now);
-    add_tags(context, headers);
 }
 
 /// Adds `s3:ObjectCreationOperation` for an operation that needs PutObject: whether it creates an object by itself, or
@@ -118,8 +117,12 @@ pub fn remaining_days(until: &Timestamp, now: UnixMs) -> String {
     (seconds.max(0) / 86_400).to_string()
 }
 
-fn add_tags(context: &mut Context, headers: &HeaderMap) {
+/// Adds the condition keys of the tags that the operation stores. A copy that keeps its source's tags ignores the header.
+pub fn add_tags(context: &mut Context, operation: &str, headers: &HeaderMap) {
     let Some(tags) = text(headers, "x-amz-tagging") else { return };
+    if operation == "CopyObject" && text(headers, "x-amz-tagging-directive") != Some("REPLACE") {
+        return;
+    }
     for pair in tags.split('&').filter(|pair| !pair.is_empty()) {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
         if let (Some(key), Some(value)) = (percent::decode_query(key), percent::decode_query(value)) {
@@ -181,7 +184,7 @@ pub fn bypasses(headers: &HeaderMap) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{HEADERS, add_creation, add_from_head, add_signature, asks, facts};
+    use super::{HEADERS, add_creation, add_from_head, add_signature, add_tags, asks, facts};
     use crate::api::call::SignatureFacts;
     use crate::api::iam::request_keys;
     use crate::api::policy::{Context, condition_keys};
@@ -211,6 +214,7 @@ mod tests {
         let head = headers(&[("x-amz-acl", "public-read"), ("x-amz-tagging", "a=1&b=x%20y")]);
         let uri = Uri::from_static("/b?prefix=home%2F&max-keys=2");
         add_from_head(&mut context, &head, &uri, UnixMs(1_440_938_161_000));
+        add_tags(&mut context, "PutObject", &head);
         add_signature(&mut context, &signature(), UnixMs(1_440_938_161_000));
         let values = |key: &str| context.values(key).map(<[String]>::to_vec).unwrap_or_default();
         assert_eq!(values("s3:x-amz-acl"), ["public-read"]);
@@ -231,6 +235,25 @@ mod tests {
             add_from_head(&mut context, &headers(&[("if-none-match", value)]), &Uri::from_static("/b/k"), UnixMs(0));
             assert_eq!(context.values("s3:if-none-match").is_some(), is_given, "{value}");
         }
+    }
+
+    /// Whatever else is in the head: a header that the operation ignores must not hide the tags that it stores.
+    #[test]
+    fn tags_are_condition_keys_of_every_operation_but_copies_that_keep_their_sources() {
+        let (tags, source) = (("x-amz-tagging", "a=1"), ("x-amz-copy-source", "b/s"));
+        let directive = |value| ("x-amz-tagging-directive", value);
+        let is_given = |operation: &str, pairs: &[(&'static str, &'static str)]| {
+            let mut context = Context::default();
+            add_tags(&mut context, operation, &headers(pairs));
+            context.values("s3:requestobjecttag/a").is_some()
+        };
+        for operation in ["PutObject", "CreateMultipartUpload", "PostObject"] {
+            assert!(is_given(operation, &[tags, source, directive("COPY")]), "{operation}");
+        }
+        assert!(is_given("CopyObject", &[tags, source, directive("REPLACE")]));
+        assert!(
+            !is_given("CopyObject", &[tags, source]) && !is_given("CopyObject", &[tags, source, directive("COPY")])
+        );
     }
 
     /// Keys whose values are not in the head, but follow from the caller (`identity`), the resource (`judge`), the body
@@ -275,6 +298,7 @@ mod tests {
         let facts = facts(&head, Some("::1".to_owned()), true, "us-east-1");
         let mut context: Context = request_keys(facts, now).into_iter().collect();
         add_from_head(&mut context, &head, &uri, now);
+        add_tags(&mut context, "PutObject", &head);
         add_creation(&mut context, "PutObject");
         add_signature(&mut context, &signature(), now);
         for known in condition_keys::all() {

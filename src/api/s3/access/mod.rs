@@ -135,6 +135,7 @@ impl Gate {
         let mut judge = self.judge_of_request((asking, now), view, headers, uri, &call.origin);
         let context = Arc::make_mut(&mut judge.context);
         condition_values::add_creation(context, operation);
+        condition_values::add_tags(context, operation, headers);
         if let Some(source) = source {
             context.add_lower("s3:x-amz-copy-source", source.text());
         }

@@ -43,9 +43,7 @@ const FILES_OPEN_MAX: usize = 256;
 /// With this size, about one lookup of an absent key in a hundred reads a block in vain. The first PUT of a key is such
 /// a lookup.
 const BLOOM_BITS_PER_KEY: f32 = 10.0;
-/// The tables of large rows whose keys begin with the time at which they were made.
-const IN_ORDER_OF_TIME: &[&str] = &["inline"];
-/// What is written out of such a table overlaps with what was written out before it by some milliseconds only. So each
+/// What is written out of a table of large rows in order of time overlaps with what was written out before it by some milliseconds only. So each
 /// merge rewrites what it merges, and one file at the end of what was merged before: the more at once, and the smaller
 /// that file, the less of it is in vain. With fjall's own bounds (4 at once, files of 64 MiB) a row is written 5.2 times,
 /// journal included, and with these 3.3 times.
@@ -89,7 +87,7 @@ pub fn try_open(path: &Path) -> KvResult<()> {
     const CACHE_BYTES: u64 = 8 << 20;
     let database = open_database(path, CACHE_BYTES)?;
     for name in database.list_keyspace_names() {
-        database.keyspace(&name, || table_options(&name)).map_err(|error| failed("open a table", error))?;
+        database.keyspace(&name, || table_options(false)).map_err(|error| failed("open a table", error))?;
     }
     Ok(())
 }
@@ -131,6 +129,12 @@ impl FjallKv {
     /// Opens the database in this directory, with at least these tables; creates it if there is none. Fails if a table
     /// that the database had is gone.
     pub fn open(path: &Path, tables: &[Table], memory: TableMemory) -> KvResult<Self> {
+        Self::open_ordered(path, tables, &[], memory)
+    }
+
+    /// Like `open`. Tables `in_order` have large rows whose keys begin with the time at which they were made; a table that
+    /// is there already keeps the bounds of its merges.
+    pub fn open_ordered(path: &Path, tables: &[Table], in_order: &[Table], memory: TableMemory) -> KvResult<Self> {
         let pool = BufferPool::new(0);
         let disk = SystemDisk::new(pool.clone());
         let made = create_dir_durably(&disk, path);
@@ -150,7 +154,7 @@ impl FjallKv {
         }
         let mut keyspaces = Keyspaces::new();
         for &table in tables {
-            let keyspace = database.keyspace(table.0, || table_options(table.0));
+            let keyspace = database.keyspace(table.0, || table_options(in_order.contains(&table)));
             let keyspace = keyspace.map_err(|error| failed("open a table", error))?;
             keyspaces.insert(table, keyspace);
         }
@@ -211,13 +215,13 @@ impl Opens for FjallOpener {
     }
 }
 
-fn table_options(name: &str) -> KeyspaceCreateOptions {
+fn table_options(in_order: bool) -> KeyspaceCreateOptions {
     let bloom = BloomConstructionPolicy::BitsPerKey(BLOOM_BITS_PER_KEY);
     let options = KeyspaceCreateOptions::default()
         .max_memtable_size(u64::MAX)
         .manual_journal_persist(true)
         .filter_policy(FilterPolicy::all(FilterPolicyEntry::Bloom(bloom)));
-    if !IN_ORDER_OF_TIME.contains(&name) {
+    if !in_order {
         return options;
     }
     let leveled = Leveled::default().with_l0_threshold(MERGED_AT_ONCE).with_table_target_size(MERGED_FILE_BYTES);

@@ -3,6 +3,8 @@
 
 use super::{FjallKv, TableMemory};
 use crate::storage::kv::{Batch, Kv, KvRead, KvResult, Table};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
 use std::fs;
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
@@ -10,6 +12,7 @@ use std::time::{Duration, Instant};
 
 const ROWS: Table = Table("rows");
 const LAST: Table = Table("last");
+const INLINE: Table = Table("inline");
 const TABLES: &[Table] = &[ROWS, LAST];
 const MEMORY: TableMemory = TableMemory { cache_bytes: 1 << 20, memtable_bytes: 4 << 20 };
 /// The longest wait for fjall's threads, on a busy machine.
@@ -167,4 +170,43 @@ fn persist_makes_all_commits_durable_and_does_nothing_when_repeated() {
     kv.persist().expect("persists");
     kv.persist().expect("and has nothing to do");
     assert_eq!(kv.sealing.synced(), 3);
+}
+
+/// Prints the bytes written to the disk for a byte of 200,000 inline rows, whose keys are in order of time but for some
+/// milliseconds.
+#[test]
+#[ignore = "writes 3 GB"]
+fn inline_rows_are_written_less_than_four_times() {
+    const ROWS_AT_ONCE: u64 = 10;
+    let written = || {
+        let counted = fs::read_to_string("/proc/self/io").expect("the kernel counts");
+        let field = counted.lines().find_map(|line| line.strip_prefix("write_bytes: ")).expect("it is there");
+        field.parse::<u64>().expect("a number")
+    };
+    let dir = tempfile::tempdir().expect("a directory");
+    let kv = FjallKv::open_ordered(&dir.path().join("tables"), &[INLINE], &[INLINE], MEMORY).expect("opens");
+    let mut random = StdRng::seed_from_u64(1);
+    let (before, mut bytes) = (written(), 0);
+    for number in 0..20_000 {
+        let mut batch = Batch::default();
+        for _ in 0..ROWS_AT_ONCE {
+            let (mut key, mut row) = ([0; 16], vec![0; 4096]);
+            random.fill(&mut key[..]);
+            random.fill(&mut row[..]);
+            let millis: u64 = 1_700_000_000_000 + number + random.random_range(0..20);
+            key[..6].copy_from_slice(&millis.to_be_bytes()[2..]);
+            bytes += row.len();
+            batch.put(INLINE, key.to_vec(), row);
+        }
+        kv.commit(batch).expect("commits");
+        if number % 100 == 0 {
+            kv.persist().expect("persists");
+        }
+    }
+    kv.persist().expect("persists");
+    // What is still to be merged is written meanwhile.
+    std::thread::sleep(Duration::from_secs(5));
+    let ratio = (written() - before) as f64 / bytes as f64;
+    println!("{ratio:.2} bytes written for a byte of a row, journal included");
+    assert!(ratio > 1.0 && ratio < 4.0, "{ratio}");
 }
