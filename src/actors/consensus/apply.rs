@@ -12,7 +12,7 @@ use super::network::Hearing;
 use super::raft_types::{Commands, MetaGroup, Replies};
 use super::shared::{MetaError, Shared};
 use super::sole_voter::confirm_sole_voter;
-use super::state::{MetaRaft, SaveError, SnapshotStore};
+use super::state::{MetaRaft, SaveError, SnapshotStore, WithoutRoom};
 use super::stuck_leader::StuckLeader;
 use crate::ambient::Ambient;
 use crate::limits::PROPOSAL_WAIT_MAX;
@@ -351,7 +351,7 @@ pub async fn make_snapshot(raft: MetaRaft, shared: Arc<Shared>, snapshots: Snaps
     };
     let tables = Arc::clone(&kv);
     let saved = match shared.unless_lost(&[node], shared.offload.run(move || kv.persist())).await {
-        Ok(Ok(Ok(()))) => snapshots.save(head, view).await,
+        Ok(Ok(Ok(()))) => snapshots.save(head, view, WithoutRoom::Stay).await,
         Ok(Ok(Err(error))) => Err(SaveError::Tables(error)),
         Err(lost) => Err(SaveError::Tables(lost.into())),
         Ok(Err(error)) => Err(SaveError::Drives(error)),

@@ -27,11 +27,12 @@ pub enum ToMirror {
         done: Done,
     },
     DriveLost(NodeId),
-    /// A drive failed to store the metadata snapshot, with this error. Its copy of the log is given up, since the log
-    /// below the snapshot will be dropped.
+    /// A drive failed to store the metadata snapshot, with this error. Its copy of the log is given up if it can be
+    /// spared, since the log below the snapshot will be dropped. Answers whether the copy is given up.
     DriveRefuses {
         node: NodeId,
         error: io::ErrorKind,
+        left: oneshot::Sender<bool>,
     },
     /// A drive is to be removed from the host: its copy is made on another drive, and then given up.
     DriveLeaves(NodeId),

@@ -32,6 +32,8 @@ struct CopyMap {
     places: BTreeMap<u64, Location>,
     /// For each segment, the greatest index of an entry that it ever held; `None` if it held none.
     segments: BTreeMap<SegmentId, Option<u64>>,
+    /// The segment of the newest record of the state, which says what is purged. Each start writes one to each copy.
+    state: Option<SegmentId>,
 }
 
 /// The state of the log, its entries, and the locations of their records on each copy.
@@ -115,7 +117,7 @@ impl LogIndex {
     pub fn adopt_copy(&mut self, node: NodeId, copy: &RecoveredCopy) {
         let agreeing = copy.entries.iter().filter(|entry| self.position_of(entry.at.index) == Some(entry.at));
         let places = agreeing.map(|entry| (entry.at.index, entry.location)).collect();
-        self.copies.insert(node, CopyMap { places, segments: copy.segments.clone() });
+        self.copies.insert(node, CopyMap { places, segments: copy.segments.clone(), state: None });
     }
 
     pub fn forget_copy(&mut self, node: NodeId) {
@@ -255,6 +257,9 @@ impl LogIndex {
         let copy = self.copies.entry(node).or_default();
         let held = copy.segments.entry(location.lsn.segment()).or_default();
         *held = (*held).max(index);
+        if index.is_none() {
+            copy.state = copy.state.max(Some(location.lsn.segment()));
+        }
         if let Some(index) = current {
             copy.places.insert(index, location);
         }
@@ -312,14 +317,14 @@ impl LogIndex {
     }
 
     /// Removes the oldest segments of a copy that hold no entry of the log any more, and returns them, oldest first. It
-    /// stops at the first segment that is needed, so that a copy's records stay contiguous, and never takes the newest
-    /// segment.
+    /// stops at the first segment that is needed, so that a copy's records stay contiguous. The one with the newest record
+    /// of the state is, though its entries are purged.
     pub fn take_releasable(&mut self, node: NodeId) -> Vec<SegmentId> {
         let first_index = self.first_index();
         let Some(copy) = self.copies.get_mut(&node) else { return Vec::new() };
         let mut released = Vec::new();
-        while copy.segments.len() > 1
-            && let Some(oldest) = copy.segments.first_entry()
+        while let Some(oldest) = copy.segments.first_entry()
+            && copy.state.is_some_and(|state| *oldest.key() < state)
             && oldest.get().is_none_or(|index| index < first_index)
         {
             released.push(oldest.remove_entry().0);

@@ -173,8 +173,12 @@ impl Mirror {
             ToMirror::DriveLost(node) => {
                 self.lose(node, "the drive was taken out of service", Absence::Permanent);
             }
-            ToMirror::DriveRefuses { node, error } => {
-                self.fail(node, "it does not take the metadata snapshot", Absence::after(error));
+            ToMirror::DriveRefuses { node, error, left } => {
+                let is_spared = !self.progress.is_live(node) || self.progress.can_spare(node);
+                if is_spared {
+                    self.fail(node, "it does not take the metadata snapshot", Absence::after(error));
+                }
+                let _ = left.send(is_spared);
             }
             ToMirror::DriveLeaves(node) => {
                 self.leaving.add(node);

@@ -330,7 +330,7 @@ fn share(options: &ReplicaOptions, set: MirrorSet, index: LogIndex) -> Shared {
         failed_copies: Mutex::default(),
         opener: opener(options),
         offload: options.offload,
-        copies_wanted: AtomicUsize::new(options.copies_wanted.max(1)),
+        copies_wanted: AtomicUsize::new(1),
     }
 }
 

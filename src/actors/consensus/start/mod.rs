@@ -36,7 +36,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 use tables::{FoundTables, choose_tables, find_snapshot};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 pub use recovery::{Remains, recover_frames, recover_own, survey_recovery};
 pub use salvage::{Salvage, SalvageError, survey_salvage};
@@ -258,20 +258,40 @@ pub(super) async fn open_stores(options: &ReplicaOptions) -> Result<Stores, Star
     let shared = settle(options, selected).await?;
     let (mirror, inbox) = mpsc::unbounded_channel();
     let snapshots = SnapshotStore::new(Arc::clone(&shared), mirror.clone());
-    if options.salvages {
-        keep_tables(&shared, &snapshots, &found_tables).await?;
-    }
-    find_snapshot(&shared, &snapshots).await?;
-    let (place, tables, applied) = choose_tables(options, &shared, found_tables).await?;
-    let home = Arc::clone(&options.home);
-    let mut machine = StateMachine::new(Arc::clone(&shared), snapshots.clone(), home, place, tables, applied);
-    machine.restore().await.map_err(why_not_restored)?;
+    // Until the snapshot is found, no drive is filled.
     let progress = MirrorProgress::new(shared.drives().set.clone(), shared.index().sequence());
-    shared.want_copies(options.copies_wanted);
     tokio::spawn(Mirror::new(Arc::clone(&shared), snapshots.clone(), inbox, progress).run());
-    let mut log = LogStore::new(Arc::clone(&shared), mirror.clone());
-    vote_as_of_the_snapshot(&shared, &snapshots, &mut log).await?;
-    Ok(Stores { shared, snapshots, mirror, log, machine })
+    match find_state(options, &shared, &snapshots, &mirror, found_tables).await {
+        Ok((log, machine)) => Ok(Stores { shared, snapshots, mirror, log, machine }),
+        Err(error) => {
+            let (done, is_done) = oneshot::channel();
+            let _ = mirror.send(ToMirror::Close(done));
+            let _ = is_done.await;
+            Err(error)
+        }
+    }
+}
+
+/// Finds the snapshot and the tables, and has the mirror make the copies that are wanted.
+async fn find_state(
+    options: &ReplicaOptions,
+    shared: &Arc<Shared>,
+    snapshots: &SnapshotStore,
+    mirror: &mpsc::UnboundedSender<ToMirror>,
+    found_tables: FoundTables,
+) -> Result<(LogStore, StateMachine), StartError> {
+    if options.salvages {
+        keep_tables(shared, snapshots, &found_tables).await?;
+    }
+    find_snapshot(shared, snapshots).await?;
+    let (place, tables, applied) = choose_tables(options, shared, found_tables).await?;
+    let home = Arc::clone(&options.home);
+    let mut machine = StateMachine::new(Arc::clone(shared), snapshots.clone(), home, place, tables, applied);
+    machine.restore().await.map_err(why_not_restored)?;
+    let _ = mirror.send(ToMirror::WantCopies(options.copies_wanted));
+    let mut log = LogStore::new(Arc::clone(shared), mirror.clone());
+    vote_as_of_the_snapshot(shared, snapshots, &mut log).await?;
+    Ok((log, machine))
 }
 
 fn why_not_restored(error: io::Error) -> StartError {

@@ -6,7 +6,7 @@ use super::copies::{SelectedCopies, begin_anew, select_copies};
 use super::tables::FoundTables;
 use super::{Forming, ReplicaOptions, StartError};
 use crate::actors::consensus::shared::{ReplicaDrive, Shared};
-use crate::actors::consensus::state::{SnapshotStore, newest_on};
+use crate::actors::consensus::state::{SnapshotStore, WithoutRoom, newest_on};
 use crate::storage::raft_log::LogRecord;
 use crate::storage::wal::{LogOptions, ReplayRule, ScannedRecord, WalError, set_aside_after_damage, survey_log};
 use std::fmt;
@@ -141,7 +141,7 @@ pub(super) async fn keep_tables(
 ) -> Result<(), StartError> {
     let Some((tables, at)) = tables.furthest() else { return Ok(()) };
     if at.applied.at.is_some_and(|at| at.index >= shared.index().next_index()) {
-        let saved = snapshots.save(at.applied.clone(), tables.kv().snapshot()).await;
+        let saved = snapshots.save(at.applied.clone(), tables.kv().snapshot(), WithoutRoom::Leave).await;
         saved.map_err(io::Error::from)?;
     }
     Ok(())

@@ -4,7 +4,9 @@
 use super::{ReplicaOptions, StartError};
 use crate::actors::consensus::raft_types::{log_id_of, position_of, raft_id};
 use crate::actors::consensus::shared::{CurrentSnapshot, Drive, DriveRole, Shared};
-use crate::actors::consensus::state::{SnapshotStore, StatePlace, has_file, lies_on_log, newest_on};
+use crate::actors::consensus::state::{
+    SnapshotStore, StatePlace, has_file, is_damage, lies_on_log, newest_on, remove_drafts,
+};
 use crate::storage::meta::MetaTables;
 use crate::storage::raft_log::{DurableAt, Position, RecoveredCopy, TablesAt};
 use crate::storage::wal::Durability;
@@ -15,7 +17,8 @@ use std::sync::Arc;
 
 /// Finds the newest snapshot on the drives with live copies of the log, and copies it to those of them that lack it. A
 /// snapshot beyond the end of the log is used, too, since a snapshot covers only committed entries: it came from the
-/// leader, or is of entries that the others committed before they were synced here. openraft moves the log up to it.
+/// leader, or is of entries that the others committed before they were synced here. openraft moves the log up to it. A
+/// drive that does not take it leaves the mirror.
 pub(super) async fn find_snapshot(shared: &Arc<Shared>, snapshots: &SnapshotStore) -> Result<(), StartError> {
     let live: Vec<(NodeId, Drive)> = {
         let drives = shared.drives();
@@ -23,6 +26,9 @@ pub(super) async fn find_snapshot(shared: &Arc<Shared>, snapshots: &SnapshotStor
     };
     let mut newest: Option<CurrentSnapshot> = None;
     for (node, drive) in &live {
+        if let Err(error) = remove_drafts(drive) {
+            tracing::warn!(%node, %error, "unfinished metadata snapshots cannot be removed");
+        }
         let Some((at, _, bytes)) = newest_on(drive) else { continue };
         let (known, end) = {
             let index = shared.index();
@@ -47,8 +53,12 @@ pub(super) async fn find_snapshot(shared: &Arc<Shared>, snapshots: &SnapshotStor
     }
     shared.drives().snapshot = newest;
     for (node, _) in live {
-        if !shared.drives().holds_snapshot(node) {
-            snapshots.copy_to(node).await?;
+        if shared.drives().holds_snapshot(node) {
+            continue;
+        }
+        match snapshots.copy_to(node).await {
+            Err(error) if !is_damage(&error) => snapshots.give_up_drive(node, &error).await?,
+            copied => copied?,
         }
     }
     Ok(())

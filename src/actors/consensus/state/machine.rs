@@ -6,7 +6,7 @@ use super::applying::{ApplyError, Done, apply, inapplicable};
 use super::attempts::Attempts;
 use super::digest::start_digest;
 use super::home::StateHome;
-use super::snapshots::{SaveError, SnapshotDamaged, SnapshotFile, SnapshotStore, stored_membership};
+use super::snapshots::{SaveError, SnapshotDamaged, SnapshotFile, SnapshotStore, WithoutRoom, stored_membership};
 use crate::actors::consensus::contradiction::check_snapshot;
 use crate::actors::consensus::raft_types::{
     Entry, LogId, MetaGroup, Replies, StoredMembership, log_entry_of, log_id_of,
@@ -379,7 +379,7 @@ impl StateMachine {
     async fn save(&self) -> io::Result<()> {
         loop {
             let (applied, _, view) = self.snapshot_source();
-            match self.snapshots.save(applied, view).await {
+            match self.snapshots.save(applied, view, WithoutRoom::Leave).await {
                 Ok(()) => return Ok(()),
                 Err(SaveError::Drives(error)) if !self.candidates().is_empty() => {
                     tracing::warn!(%error, "an installed metadata snapshot cannot be written to the drives; it is tried again");
@@ -510,7 +510,8 @@ impl RaftStateMachine<MetaGroup> for StateMachine {
     }
 
     async fn get_current_snapshot(&mut self) -> Result<Option<SnapshotOf<MetaGroup, SnapshotFile>>, io::Error> {
-        let Some(snapshot) = self.snapshots.current().await? else { return Ok(None) };
+        let (applied, _, view) = self.snapshot_source();
+        let Some(snapshot) = self.snapshots.current_or_anew(applied, view).await? else { return Ok(None) };
         Ok(Some(Snapshot { meta: snapshot.meta()?, snapshot }))
     }
 }
@@ -533,9 +534,10 @@ impl RaftSnapshotBuilder<MetaGroup> for SnapshotBuilder {
             return Ok(Snapshot { meta: snapshot.meta()?, snapshot });
         };
         if self.anew && self.snapshots.standing().map(|standing| standing.at) != Some(log_id_of(at)) {
-            self.snapshots.save(self.applied.clone(), Arc::clone(&self.view)).await?;
+            self.snapshots.save(self.applied.clone(), Arc::clone(&self.view), WithoutRoom::Leave).await?;
         }
-        let snapshot = self.snapshots.current().await?.ok_or_else(|| io::Error::other("there is no snapshot"))?;
+        let current = self.snapshots.current_or_anew(self.applied.clone(), Arc::clone(&self.view)).await?;
+        let snapshot = current.ok_or_else(|| io::Error::other("there is no snapshot"))?;
         Ok(Snapshot { meta: snapshot.meta()?, snapshot })
     }
 }

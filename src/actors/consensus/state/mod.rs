@@ -16,7 +16,10 @@ pub use home::{FjallHome, StateHome};
 pub use machine::SnapshotBuilder;
 pub use machine::{StateMachine, StatePlace, lies_on_log};
 pub use sending::{SnapshotReader, verify_snapshot};
-pub use snapshots::{SaveError, SnapshotDamaged, SnapshotFile, SnapshotStore, has_file, newest_on, write_snapshot};
+pub use snapshots::{
+    SaveError, SnapshotDamaged, SnapshotFile, SnapshotStore, WithoutRoom, has_file, is_damage, newest_on,
+    remove_drafts, write_snapshot,
+};
 
 use crate::actors::consensus::raft_types::MetaGroup;
 use openraft::Raft;

@@ -22,7 +22,7 @@ use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 const MAGIC: &[u8; 8] = b"SHRDSNP1";
 const FIXED_BYTES: usize = 16;
@@ -46,6 +46,15 @@ impl From<SaveError> for io::Error {
             SaveError::Drives(error) => error,
         }
     }
+}
+
+/// What becomes of a drive's copy of the log if the drive has no room for a snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WithoutRoom {
+    /// It stays, and the snapshot is given up: the log grows until there is room, or until it has none itself.
+    Stay,
+    /// It leaves the mirror, as the snapshot must be made.
+    Leave,
 }
 
 /// The snapshot is whole on no drive, and its copies on several drives do not complement each other.
@@ -87,11 +96,13 @@ pub fn stored_membership(applied: &AppliedAt) -> io::Result<StoredMembership> {
 pub struct SnapshotStore {
     shared: Arc<Shared>,
     mirror: mpsc::UnboundedSender<ToMirror>,
+    /// Held while a snapshot is saved, so that an earlier one does not take the place of a later one.
+    saving: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl SnapshotStore {
     pub fn new(shared: Arc<Shared>, mirror: mpsc::UnboundedSender<ToMirror>) -> Self {
-        Self { shared, mirror }
+        Self { shared, mirror, saving: Arc::default() }
     }
 
     pub fn standing(&self) -> Option<CurrentSnapshot> {
@@ -120,45 +131,69 @@ impl SnapshotStore {
         found.map(Some).ok_or_else(|| SnapshotDamaged("its head can be read on none of them".to_owned()).into())
     }
 
-    /// Writes a view of the tables to the drive of every live copy of the log, and makes it the current snapshot. A
-    /// drive that fails leaves the mirror. If a drive hangs, the snapshot is given up once the drive is out of service.
-    pub async fn save(&self, head: AppliedAt, tables: Arc<dyn KvRead>) -> Result<(), SaveError> {
+    /// Returns the current snapshot, as `current` does. If no copy of its head can be read, first saves one of these
+    /// tables in its place.
+    pub async fn current_or_anew(&self, head: AppliedAt, tables: Arc<dyn KvRead>) -> io::Result<Option<SnapshotFile>> {
+        match self.current().await {
+            Err(error) if is_damage(&error) => {
+                tracing::warn!(%error, "a new metadata snapshot is made");
+                self.save(head, tables, WithoutRoom::Leave).await?;
+                self.current().await
+            }
+            current => current,
+        }
+    }
+
+    /// Writes a view of the tables to the drive of every live copy of the log, and makes it the current snapshot,
+    /// unless a later one is. A drive that fails leaves the mirror, if its copy can be spared; otherwise the snapshot is
+    /// given up. If a drive hangs, the snapshot is given up once the drive is out of service.
+    pub async fn save(
+        &self,
+        head: AppliedAt,
+        tables: Arc<dyn KvRead>,
+        without_room: WithoutRoom,
+    ) -> Result<(), SaveError> {
         let Some(at) = head.at else { return Err(io::Error::other("nothing is applied yet").into()) };
+        let _saving = self.saving.lock().await;
+        let id = log_id_of(at);
+        let standing = self.standing();
+        if standing.as_ref().is_some_and(|standing| standing.at.index > id.index) {
+            return Ok(());
+        }
         let targets: Vec<(NodeId, Drive)> = {
             let drives = self.shared.drives();
             drives.live().into_iter().filter_map(|node| Some((node, drives.by_node.get(&node)?.clone()))).collect()
         };
-        let id = log_id_of(at);
         let nodes: Vec<NodeId> = targets.iter().map(|(node, _)| *node).collect();
         let attempt = self.attempt();
         let write = {
             let attempt = attempt.clone();
-            move || write_all(&targets, id, &head, tables, &attempt)
+            move || write_all(&targets, id, &head, tables, without_room, &attempt)
         };
         let written = self.shared.unless_lost(&nodes, self.shared.offload.run(write)).await;
         let written = written.inspect_err(|_| attempt.give_up()).map_err(io::Error::from)???;
         for (node, error) in &written.failed {
-            self.report(*node, error);
+            self.give_up_drive(*node, error).await?;
         }
-        let failed: BTreeSet<NodeId> = written.failed.iter().map(|(node, _)| *node).collect();
-        let mut standing = CurrentSnapshot { at: id, bytes: written.bytes, holders: written.holders };
-        while let Some(joined) = self.settle(&mut standing, &failed) {
+        let mut snapshot = CurrentSnapshot { at: id, bytes: written.bytes, holders: written.holders };
+        while let Some(joined) = self.settle(&snapshot)? {
             // A copy joined the mirror while the snapshot was written: its drive must hold the snapshot before the log
             // is purged.
-            match self.copy(&standing, joined).await {
+            match self.copy(&snapshot, joined).await {
                 Ok(()) => {
-                    standing.holders.insert(joined);
+                    snapshot.holders.insert(joined);
                 }
                 Err(error) => {
-                    let is_source = error.get_ref().is_some_and(|why| why.is::<LostDrive>()) && !self.is_out(joined);
+                    let is_source = is_damage(&error)
+                        || error.get_ref().is_some_and(|why| why.is::<LostDrive>()) && !self.is_out(joined);
                     if !is_source {
-                        self.report(joined, &error);
+                        self.give_up_drive(joined, &error).await?;
                     }
                     return Err(error.into());
                 }
             }
         }
-        if let Err(error) = self.remove_older(id).await {
+        if let Err(error) = self.remove_older(snapshot).await {
             tracing::warn!(%error, "older metadata snapshots cannot be removed");
         }
         Ok(())
@@ -173,19 +208,30 @@ impl SnapshotStore {
         Attempt { number, is_given_up: Arc::default() }
     }
 
-    /// Makes this snapshot the current one, unless the drive of a live copy lacks it: then returns that drive.
-    fn settle(&self, snapshot: &mut CurrentSnapshot, failed: &BTreeSet<NodeId>) -> Option<NodeId> {
+    /// Makes this snapshot the current one, unless the drive of a live copy lacks it: then returns that drive. Fails if
+    /// no live copy has it.
+    fn settle(&self, snapshot: &CurrentSnapshot) -> io::Result<Option<NodeId>> {
         let mut drives = self.shared.drives();
-        let lacking = drives.live().into_iter().find(|node| !snapshot.holders.contains(node) && !failed.contains(node));
+        let live = drives.live();
+        if live.is_disjoint(&snapshot.holders) {
+            return Err(io::Error::other("the drives that took the metadata snapshot have left"));
+        }
+        let lacking = live.into_iter().find(|node| !snapshot.holders.contains(node));
         if lacking.is_none() {
             drives.snapshot = Some(snapshot.clone());
         }
-        lacking
+        Ok(lacking)
     }
 
-    fn report(&self, node: NodeId, error: &io::Error) {
+    /// Has a drive that cannot store a snapshot leave the mirror. Fails if its copy of the log cannot be spared.
+    pub async fn give_up_drive(&self, node: NodeId, error: &io::Error) -> io::Result<()> {
         tracing::warn!(%node, %error, "the metadata snapshot cannot be written to a drive");
-        let _ = self.mirror.send(ToMirror::DriveRefuses { node, error: error.kind() });
+        let (left, has_left) = oneshot::channel();
+        let _ = self.mirror.send(ToMirror::DriveRefuses { node, error: error.kind(), left });
+        if has_left.await.unwrap_or(false) {
+            return Ok(());
+        }
+        Err(io::Error::new(error.kind(), format!("drive {node}, which cannot be spared, takes no snapshot: {error}")))
     }
 
     /// Copies the current snapshot, if there is one, to another drive.
@@ -217,11 +263,13 @@ impl SnapshotStore {
         self.shared.unless_lost(&nodes, copy).await.inspect_err(|_| given_up.give_up())??
     }
 
-    async fn remove_older(&self, at: LogId) -> io::Result<()> {
+    /// Removes older snapshots from the drives that have this one.
+    async fn remove_older(&self, snapshot: CurrentSnapshot) -> io::Result<()> {
+        let at = snapshot.at;
         let (nodes, drives): (Vec<NodeId>, Vec<Drive>) = {
             let drives = self.shared.drives();
-            let live = drives.live().into_iter();
-            live.filter_map(|node| Some((node, drives.by_node.get(&node)?.clone()))).unzip()
+            let holders = snapshot.holders.into_iter();
+            holders.filter_map(|node| Some((node, drives.by_node.get(&node)?.clone()))).unzip()
         };
         let remove = move || {
             for drive in drives {
@@ -275,7 +323,7 @@ impl SnapshotStore {
 pub fn write_snapshot(targets: &[(NodeId, Drive)], head: &AppliedAt, tables: Arc<dyn KvRead>) -> Result<(), SaveError> {
     let Some(at) = head.at else { return Err(io::Error::other("nothing is applied yet").into()) };
     let attempt = Attempt { number: 0, is_given_up: Arc::default() };
-    let written = write_all(targets, log_id_of(at), head, tables, &attempt)?;
+    let written = write_all(targets, log_id_of(at), head, tables, WithoutRoom::Leave, &attempt)?;
     match written.failed.into_iter().next() {
         Some((_, error)) => Err(error.into()),
         None => Ok(()),
@@ -286,6 +334,22 @@ struct Written {
     holders: BTreeSet<NodeId>,
     failed: Vec<(NodeId, io::Error)>,
     bytes: u64,
+}
+
+impl Written {
+    fn check_room(&self, without_room: WithoutRoom) -> io::Result<()> {
+        let full = self.failed.iter().find(|(_, error)| is_full(error)).filter(|_| without_room == WithoutRoom::Stay);
+        full.map_or(Ok(()), |(node, error)| Err(io::Error::new(error.kind(), format!("drive {node}: {error}"))))
+    }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+/// Returns whether an error says that a snapshot cannot be read on any drive.
+pub fn is_damage(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|why| why.is::<SnapshotDamaged>())
 }
 
 fn snapshot_name(at: LogId) -> String {
@@ -343,10 +407,12 @@ impl Draft {
         Ok(())
     }
 
-    fn finish(&self) -> io::Result<()> {
-        if !has(Defect::SkipSnapshotSync) {
-            self.file.sync_data()?;
-        }
+    fn sync(&self) -> io::Result<()> {
+        if has(Defect::SkipSnapshotSync) { Ok(()) } else { self.file.sync_data() }
+    }
+
+    /// Gives the synced draft its final name.
+    fn publish(&self) -> io::Result<()> {
         self.disk.rename(&self.draft, &self.path)?;
         self.disk.sync_dir(self.path.parent().unwrap_or(Path::new("/")))
     }
@@ -359,13 +425,14 @@ impl Draft {
     }
 }
 
-/// Writes a snapshot to all these drives at once. Fails only if the tables cannot be read, the attempt was given up, or
-/// no drive takes the file. Blocking.
+/// Writes a snapshot to all these drives at once. Fails only if the tables cannot be read, the attempt was given up, no
+/// drive takes the file, or one has no room for it that is to stay. Blocking.
 fn write_all(
     targets: &[(NodeId, Drive)],
     at: LogId,
     head: &AppliedAt,
     tables: Arc<dyn KvRead>,
+    without_room: WithoutRoom,
     attempt: &Attempt,
 ) -> Result<Written, SaveError> {
     let mut written = Written { holders: BTreeSet::new(), failed: Vec::new(), bytes: 0 };
@@ -385,12 +452,19 @@ fn write_all(
             keep(draft, result, &mut written.failed)
         });
     }
+    // All are synced before the first gets its name, so that a drive without room leaves no trace on the others.
+    drafts.retain(|draft| keep(draft, draft.sync(), &mut written.failed));
+    let is_stopped = attempt.check().and_then(|()| written.check_room(without_room));
+    if let Err(stopped) = is_stopped {
+        drafts.iter().for_each(Draft::discard);
+        return Err(stopped.into());
+    }
     for draft in drafts {
         if let Err(given_up) = attempt.check() {
             draft.discard();
             return Err(given_up.into());
         }
-        if keep(&draft, draft.finish(), &mut written.failed) {
+        if keep(&draft, draft.publish(), &mut written.failed) {
             written.holders.insert(draft.node);
         }
     }
@@ -507,23 +581,47 @@ pub fn read_pieces(
     Ok(())
 }
 
-/// Copies a snapshot's file to `target`, from the first source that can be read to its end.
+/// Copies a snapshot's file to `target`, from the first source that can be read to its end. Fails with
+/// `SnapshotDamaged` if there is none, and otherwise because of the target.
 fn copy_file(sources: &[Drive], target: &Drive, at: LogId, attempt: &Attempt) -> io::Result<()> {
-    let mut last = io::Error::other("the metadata snapshot is on no drive");
+    let mut last = "it is on no drive".to_owned();
     for source in sources {
         let path = snapshot_path(source, at);
-        let copied = read_head(&*source.disk, &path).and_then(|_| {
-            let mut draft = Draft::begin(NodeId(0), target, at, attempt)?;
-            let write = |piece: &[u8]| attempt.check().and_then(|()| draft.write(piece));
-            let written = read_pieces(&*source.disk, &path, 0, write).and_then(|()| attempt.check());
-            written.and_then(|()| draft.finish()).inspect_err(|_| draft.discard())
-        });
-        match copied {
-            Ok(()) => return remove_earlier(target, at),
-            Err(error) => last = error,
+        if let Err(error) = read_head(&*source.disk, &path) {
+            last = error.to_string();
+            continue;
+        }
+        let mut draft = Draft::begin(NodeId(0), target, at, attempt)?;
+        let mut is_refused = false;
+        let write = |piece: &[u8]| attempt.check().and_then(|()| draft.write(piece)).inspect_err(|_| is_refused = true);
+        match read_pieces(&*source.disk, &path, 0, write) {
+            Ok(()) => {
+                let finished = attempt.check().and_then(|()| draft.sync()).and_then(|()| draft.publish());
+                finished.inspect_err(|_| draft.discard())?;
+                return remove_earlier(target, at);
+            }
+            Err(error) => {
+                draft.discard();
+                if is_refused {
+                    return Err(error);
+                }
+                last = error.to_string();
+            }
         }
     }
-    Err(last)
+    Err(SnapshotDamaged(last).into())
+}
+
+/// Removes the drafts that a process before this one has left. Blocking.
+pub fn remove_drafts(drive: &Drive) -> io::Result<()> {
+    let dir = drive.snapshot_dir();
+    if !drive.disk.exists(&dir)? {
+        return Ok(());
+    }
+    for name in drive.disk.list(&dir)?.into_iter().filter(|name| name.ends_with(".draft")) {
+        drive.disk.remove(&dir.join(name))?;
+    }
+    Ok(())
 }
 
 /// Removes the files of earlier snapshots, finished or not. Later ones stay: this removal may have hung while they were

@@ -9,6 +9,7 @@ mod drives;
 mod home;
 mod power;
 mod recovery;
+mod snapshots;
 mod suite;
 mod tail;
 mod writes;

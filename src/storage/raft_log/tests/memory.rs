@@ -67,13 +67,19 @@ fn entries_leave_the_full_cache_only_once_they_are_durable() {
 }
 
 #[test]
-fn purging_releases_the_oldest_whole_segments_but_never_the_newest() {
+fn purging_releases_the_oldest_whole_segments_but_never_the_one_that_says_what_is_purged() {
     let mut index = empty(u64::MAX);
     fill(&mut index, 1, 12);
-    index.purge(at(1, 6));
+    let purge = |index: &mut LogIndex, upto, number| {
+        let record = index.purge(at(1, upto));
+        index.place(NODE, record.sequence(), None, location(number));
+    };
+    purge(&mut index, 3, 3);
+    assert_eq!(index.take_releasable(NODE), []);
+    purge(&mut index, 6, 7);
     assert_eq!(index.take_releasable(NODE), [SegmentId(1)]);
     assert_eq!(index.take_releasable(NODE), []);
-    index.purge(at(1, 11));
+    purge(&mut index, 11, 11);
     assert_eq!(index.take_releasable(NODE), [SegmentId(2)]);
     assert_eq!((index.first_index(), index.next_index(), index.retained_bytes()), (12, 12, 0));
     assert_eq!(index.last(), Some(at(1, 11)));
