@@ -22,11 +22,10 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use stream::ResponseStream;
 use tokio::time::{Instant, sleep};
+use tokio_util::task::AbortOnDropHandle;
 
 /// The longest time for which a client may leave a chunk unread.
 const READER_IDLE_MAX: Duration = Duration::from_secs(120);
-/// The size up to which a response fits in the connection's buffer at once, so that its client is not watched.
-const WATCHED_BYTES_MIN: u64 = 64 << 10;
 /// The largest piece of a body that is handed to the connection, whose buffer takes it whole. A larger body keeps what
 /// it holds until the client has read nearly all of it.
 pub const SLICE_BYTES: usize = 64 << 10;
@@ -73,7 +72,7 @@ impl Answer {
                 let exact = whole.map(|bytes| bytes.len() as u64).or(declared);
                 let exact = exact.or_else(|| http_body::Body::size_hint(&body).exact());
                 let stream = ResponseStream::new(body, self.shared);
-                (exact.map_or(BodySize::Stream, BodySize::Sized), Content::Stream(watched(stream, exact)))
+                (exact.map_or(BodySize::Stream, BodySize::Sized), Content::Stream(Stream::new(stream)))
             }
         };
         let mut record = self.record;
@@ -99,7 +98,23 @@ pub fn referenced(mut response: s3s::HttpResponse) -> s3s::HttpResponse {
 enum Content {
     Done,
     Whole(Bytes),
-    Stream(Rc<RefCell<Watched>>),
+    Stream(Stream),
+}
+
+/// A streamed body, and the task that gives its client up. However small the body is, the connection may not poll it
+/// for long: its buffer may be full of earlier responses.
+struct Stream {
+    watched: Rc<RefCell<Watched>>,
+    _watch: AbortOnDropHandle<()>,
+}
+
+impl Stream {
+    fn new(body: ResponseStream) -> Self {
+        let watched = Watched { body: Some(body), rest: Bytes::new(), reader_since: Some(Instant::now()) };
+        let watched = Rc::new(RefCell::new(watched));
+        let watch = AbortOnDropHandle::new(actix_web::rt::spawn(watch(Rc::downgrade(&watched))));
+        Self { watched, _watch: watch }
+    }
 }
 
 struct Watched {
@@ -107,7 +122,8 @@ struct Watched {
     body: Option<ResponseStream>,
     /// What is left of the last chunk.
     rest: Bytes,
-    /// The time since which the client has left the last chunk unread; `None` while the client waits for a chunk.
+    /// The time since which the client has left the last chunk unread, or has not begun to read; `None` while it waits
+    /// for a chunk.
     reader_since: Option<Instant>,
 }
 
@@ -125,14 +141,6 @@ impl Watched {
         }
         Poll::Ready(Some(Ok(self.rest.split_to(self.rest.len().min(SLICE_BYTES)))))
     }
-}
-
-fn watched(body: ResponseStream, length: Option<u64>) -> Rc<RefCell<Watched>> {
-    let watched = Rc::new(RefCell::new(Watched { body: Some(body), rest: Bytes::new(), reader_since: None }));
-    if length.is_none_or(|length| length > WATCHED_BYTES_MIN) {
-        actix_web::rt::spawn(watch(Rc::downgrade(&watched)));
-    }
-    watched
 }
 
 async fn watch(stream: Weak<RefCell<Watched>>) {
@@ -171,7 +179,7 @@ impl ResponseBody {
                 self.content = Content::Done;
                 Poll::Ready((!bytes.is_empty()).then_some(Ok(bytes)))
             }
-            Content::Stream(stream) => stream.borrow_mut().poll_slice(cx),
+            Content::Stream(stream) => stream.watched.borrow_mut().poll_slice(cx),
         }
     }
 
@@ -206,7 +214,7 @@ impl MessageBody for ResponseBody {
         let next = this.poll_due(cx);
         if let Content::Stream(stream) = &this.content {
             // While the client waits for a chunk it is not idle.
-            stream.borrow_mut().reader_since = next.is_ready().then(Instant::now);
+            stream.watched.borrow_mut().reader_since = next.is_ready().then(Instant::now);
         }
         match &next {
             Poll::Ready(Some(Ok(chunk))) => this.record.sent(chunk.len()),
@@ -214,5 +222,58 @@ impl MessageBody for ResponseBody {
             Poll::Ready(None) | Poll::Pending => {}
         }
         next
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Answer, READER_IDLE_MAX, ResponseBody, Shared};
+    use crate::ambient::Ambient;
+    use crate::api::http::request_log::RequestRecord;
+    use crate::api::sharing::{BodyRoom, SlowLanes, Turns};
+    use actix_web::body::MessageBody;
+    use actix_web::http::{Method, Uri};
+    use bytes::Bytes;
+    use futures::{StreamExt, stream};
+    use http_body::Frame;
+    use http_body_util::StreamBody;
+    use std::convert::Infallible;
+    use std::future::poll_fn;
+    use std::pin::Pin;
+    use std::sync::{Arc, Weak};
+
+    /// A response of 40 KiB in two pieces, whose stream holds a permit.
+    fn small_response() -> (ResponseBody, Weak<()>) {
+        let permit = Arc::new(());
+        let held = Arc::downgrade(&permit);
+        let pieces = stream::iter(0..2u8).map(move |number| {
+            let _held = &permit;
+            Ok::<_, Infallible>(Frame::data(Bytes::from(vec![number; 20 << 10])))
+        });
+        let body = s3s::Body::http_body_unsync(StreamBody::new(pieces));
+        let turns = Turns::new(Arc::clone(&Ambient::system().clock), SlowLanes::start(1).expect("a thread"));
+        let shared = Shared { turns, seat: BodyRoom::new(1 << 20).seat(Some([10, 0, 0, 1].into())) };
+        let record = RequestRecord::begin("1".into(), Method::GET, Uri::from_static("/"), None);
+        let mut response = s3s::HttpResponse::new(body);
+        response.headers_mut().insert(http::header::CONTENT_LENGTH, (40 << 10).into());
+        let answer = Answer { response, is_head: false, record, shared };
+        (answer.into_response().into_body(), held)
+    }
+
+    /// A connection whose buffer is full of earlier responses does not poll a body, however small it is.
+    #[actix::test]
+    async fn a_small_response_that_its_client_does_not_read_is_given_up() {
+        tokio::time::pause();
+        for polled in [false, true] {
+            let (mut body, held) = small_response();
+            if polled {
+                let piece = poll_fn(|cx| Pin::new(&mut body).poll_next(cx)).await.expect("more").expect("a piece");
+                assert_eq!(piece.len(), 20 << 10);
+            }
+            assert!(held.upgrade().is_some());
+            tokio::time::sleep(READER_IDLE_MAX * 2).await;
+            assert!(held.upgrade().is_none(), "the stream is dropped with its permit");
+            assert!(poll_fn(|cx| Pin::new(&mut body).poll_next(cx)).await.expect("more").is_err());
+        }
     }
 }
