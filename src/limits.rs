@@ -124,7 +124,7 @@ pub const NET_WORDS_BYTES_MAX: usize = 1024;
 /// The most requests under way on one connection, in each direction.
 pub const NET_STREAMS_MAX: u64 = 100;
 /// The streams of these that are reserved for Raft calls, so that an election does not wait for bulk data.
-pub const NET_STREAMS_OF_GROUPS: u64 = 20;
+pub const NET_STREAMS_OF_GROUPS: u64 = 40;
 /// The number of handshakes under way above which a caller must first prove that it receives packets at its address.
 pub const NET_HANDSHAKES_MAX: usize = 64;
 /// The most handshakes that an address may begin in a second, once it had to prove that it receives packets.
@@ -214,9 +214,10 @@ pub const SNAPSHOT_PIECE_BYTES: usize = 1 << 20;
 /// The most answers to forwarded changes that are remembered, and the number that are forgotten together.
 pub const ANSWERS_MAX: u64 = 16_384;
 pub const ANSWERS_FORGOTTEN_AT_ONCE: usize = 256;
-/// The most changes of a host that are on their way to the leader. Those of several hosts are far fewer than the
-/// remembered answers, so that a change which is sent again after an election finds its answer.
-pub const FORWARDS_MAX: usize = 1024;
+/// The most changes of a host that are on their way to the leader. They leave streams of the connection free for
+/// elections and read barriers. Those of several hosts are far fewer than the remembered answers, so that a change
+/// which is sent again after an election finds its answer.
+pub const FORWARDS_MAX: usize = 32;
 
 /// The most shards of a blob, data and parity.
 pub const SHARDS_MAX: usize = 32;
@@ -480,6 +481,7 @@ const _: () = assert!(
         && NET_SERVE_GROUPS_BYTES_MAX >= NET_SERVE_PEER_GROUPS_BYTES_MAX
 );
 const _: () = assert!(NET_STREAMS_OF_GROUPS < NET_STREAMS_MAX);
+const _: () = assert!(FORWARDS_MAX as u64 + 8 <= NET_STREAMS_OF_GROUPS);
 const _: () = assert!(NET_WORKING_EVERY.as_millis() * 3 < NET_HEADER_WAIT_MAX.as_millis());
 const _: () = assert!(NET_ROOM_WAIT_MAX.as_millis() < NET_PROGRESS_WAIT_MAX.as_millis());
 const _: () = assert!(CLOCK_RECORD_EVERY.as_millis() * 2 < CLOCK_ADVANCE_MAX.as_millis());

@@ -238,10 +238,12 @@ impl Drop for RemoteHost {
     }
 }
 
-/// The reason for which a request was not answered, and whether the other host may have received it.
-struct Unanswered {
-    error: StreamError,
-    sent: bool,
+/// The reason for which a request was not answered.
+enum Unanswered {
+    /// The requests before it, of this host, took too long. The connection may be sound.
+    NoTurn(NodeId),
+    /// The stream failed. If `sent`, the other host may have received the request.
+    Failed { error: StreamError, sent: bool },
 }
 
 impl RemoteHost {
@@ -263,22 +265,23 @@ impl RemoteHost {
         match self.exchange(&request, message, asked).await {
             Ok(Answer::Failed(error)) => Err(error),
             Ok(answer) => Ok(answer),
-            Err(Unanswered { error, sent }) => Err(self.failure(error, sent)),
+            Err(Unanswered::NoTurn(node)) => Err(PeerError::TimedOut(node)),
+            Err(Unanswered::Failed { error, sent }) => Err(self.failure(error, sent)),
         }
     }
 
     async fn exchange(&self, request: &Request, message: Outgoing, asked: u32) -> Result<Answer, Unanswered> {
         let mut about = About::new(self.greeting.host, request.name());
         about.is(request);
-        let unsent = |error| Unanswered { error, sent: false };
+        let unsent = |error| Unanswered::Failed { error, sent: false };
         let mut opener = self.handle.clone();
         let until = Instant::now() + NET_OPEN_WAIT_MAX;
-        let _turn = self.turn(request, &about, until).await.map_err(unsent)?;
+        let _turn = self.turn(request, &about, until).await?;
         let opened = about.bounded(Stage::Opening, until, opener.open_bidirectional_stream()).await.map_err(unsent)?;
         let stream = opened.map_err(|error| unsent(StreamError::Connection(words(&error))))?;
         let mut stream = Duplex::new(stream, about, &self.traffic);
         let answered = self.converse(&mut stream, request, message, asked).await;
-        answered.map_err(|error| Unanswered { error, sent: true })
+        answered.map_err(|error| Unanswered::Failed { error, sent: true })
     }
 
     /// Waits for a permit for a request about data. Group calls need none.
@@ -287,12 +290,13 @@ impl RemoteHost {
         request: &Request,
         about: &About,
         until: Instant,
-    ) -> Result<Option<SemaphorePermit<'_>>, StreamError> {
-        if request.node().is_none() {
-            return Ok(None);
-        }
-        let turn = about.bounded(Stage::Opening, until, self.bulk.acquire()).await?;
-        turn.map(Some).map_err(|_| StreamError::Connection("the connection was closed".to_owned()))
+    ) -> Result<Option<SemaphorePermit<'_>>, Unanswered> {
+        let Some(node) = request.node() else { return Ok(None) };
+        let turn = about.bounded(Stage::Opening, until, self.bulk.acquire()).await;
+        let closed = || StreamError::Connection("the connection was closed".to_owned());
+        turn.map_err(|_| Unanswered::NoTurn(node))?
+            .map(Some)
+            .map_err(|_| Unanswered::Failed { error: closed(), sent: false })
     }
 
     async fn converse(

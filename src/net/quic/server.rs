@@ -26,6 +26,7 @@ use s2n_quic::stream::BidirectionalStream;
 use s2n_quic::{Connection, Server};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::runtime;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout_at};
@@ -321,7 +322,7 @@ async fn room<'a>(budgets: &[Budget<'a>], about: &About, bytes: usize) -> Option
 }
 
 /// Serves the request, and sends the caller a `Working` frame from time to time. After `NET_SERVE_WAIT_MAX` the answer
-/// is a failure.
+/// is `late`.
 async fn work(
     serving: &Serving,
     caller: &Caller,
@@ -340,15 +341,21 @@ async fn work(
             _ = tell.tick() => {
                 if begun.elapsed() > NET_SERVE_WAIT_MAX {
                     stream.about.log_quiet(Stage::Serving);
-                    return Ok(Answer::Failed(match request.node() {
-                        Some(node) => PeerError::TimedOut(node),
-                        None => PeerError::Refused { why: "the group did not answer in time".to_owned() },
-                    }));
+                    return late(request, begun.elapsed());
                 }
                 let frame = encode(caller.version, FrameKind::Working, &[], 0).into();
                 stream.send(Outgoing { frame, body: vec![] }).await?;
             }
         }
+    }
+}
+
+/// The outcome of a request that was not served in time. A group may still act on its call, and no failure says so: the
+/// stream is reset, so that the caller does not know the effect.
+fn late(request: &Request, waited: Duration) -> Result<Answer, StreamError> {
+    match request.node() {
+        Some(node) => Ok(Answer::Failed(PeerError::TimedOut(node))),
+        None => Err(StreamError::Stalled { stage: Stage::Serving, waited }),
     }
 }
 
@@ -362,4 +369,24 @@ async fn dispatch(service: &dyn HostService, request: Request) -> Answer {
         Request::Group(call) => service.group_call(call).await.map(Answer::Group),
     };
     answer.unwrap_or_else(Answer::Failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::late;
+    use crate::net::protocol::{Answer, Request};
+    use crate::net::service::{GroupCall, PeerError};
+    use crate::types::NodeId;
+    use bytes::Bytes;
+    use std::time::Duration;
+
+    /// `Refused` means that a call had no effect, but a late one may still have one.
+    #[test]
+    fn a_late_group_call_is_not_answered_as_refused() {
+        let waited = Duration::from_secs(60);
+        let call = Request::Group(GroupCall { group: 0, kind: 7, body: Bytes::new() });
+        assert!(late(&call, waited).is_err(), "the stream is reset");
+        let count = Request::Count { node: NodeId(1), shards: Vec::new() };
+        assert!(matches!(late(&count, waited), Ok(Answer::Failed(PeerError::TimedOut(NodeId(1))))));
+    }
 }
