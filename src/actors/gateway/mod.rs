@@ -80,13 +80,8 @@ impl Gateway {
         };
         let body = put_task::held_bytes_max(data_key, request.upload.checks.length_bytes, held);
         // One permit for both: requests that each held one and waited for another could block each other for ever.
-        let all = self.admit_put(head + body).await?;
-        let permits = if head == 0 {
-            put_task::AppendPermits { body: all, head: Permit::unmetered() }
-        } else {
-            put_task::AppendPermits { body: Permit::unmetered(), head: all }
-        };
-        put_task::append_object(&self.context, permits, request).await
+        let permit = self.admit_put(head + body).await?;
+        put_task::append_object(&self.context, permit, request).await
     }
 
     pub async fn put_part(&self, request: PutPartRequest) -> Result<StoredPart, StoreError> {

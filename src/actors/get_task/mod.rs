@@ -25,7 +25,7 @@ use crate::storage::sealing::{DataKey, Layout};
 use crate::storage::stripe::stripe_data_bytes;
 use crate::types::{BucketId, Geometry};
 use bytes::Bytes;
-use source::Source;
+use source::{RUN_BYTES, Source};
 use std::sync::Arc;
 use std::time::Duration;
 use stream::{Held, Reader};
@@ -169,7 +169,11 @@ fn held_in_chunks(geometry: Geometry, body: &Body, length: u64, layout: Option<L
     // A range that begins within a stripe may touch one stripe more than its length suggests.
     let touched = stored.div_ceil((stripe_data_bytes(geometry) as u64).max(1)).saturating_add(1);
     let stripe = geometry.shards() as u64 * u64::from(geometry.chunk_size_bytes);
-    touched.min(GET_STRIPES_AHEAD as u64) * stripe
+    let parts = match body {
+        Body::Parts { count } | Body::PartsOf { count, .. } => u64::from(*count),
+        Body::Empty | Body::Inline | Body::Blob(_) => 0,
+    };
+    touched.min(GET_STRIPES_AHEAD as u64) * stripe + parts * RUN_BYTES as u64
 }
 
 /// Returns the bytes of a range of an opened object. The first of them have been read on return.
@@ -195,15 +199,16 @@ pub async fn read_object(
     let source = match (manifest.body, parts) {
         (Body::Inline, _) => return inline_stream(inline, manifest.size_bytes, range, key.as_ref()),
         (Body::Blob(blob), _) if blob.size_bytes == stored_bytes => {
-            Source::of_blob(context, view, (blob, manifest.size_bytes), range, key)?
+            Source::of_blob(context, &view, (blob, manifest.size_bytes), range, key)?
         }
-        (_, Some((list, _))) => Source::of_parts(context, view, list, range, key),
+        (_, Some((list, _))) => Source::of_parts(context, &view, list, range, key)?,
         _ => {
             return Err(StoreError::Internal {
                 why: format!("the record of object version {} is malformed", manifest.id),
             });
         }
     };
+    drop(view);
     let start = context.ambient.clock.monotonic();
     let first_chunk = context.spans.begin("get.first_chunk");
     let held = Held { _permit: permit, _read: read, _load: context.load.enter(), _span: span };

@@ -1,5 +1,6 @@
 //! `Source`: splits a range of an object version into units of stripes, in order. The object is in one blob, or in the
-//! blobs of its parts, whose rows are looked up a page at a time.
+//! blobs of its parts, whose rows are looked up when the read begins. No view of the metadata is kept meanwhile, as the
+//! tables could not be compacted while a slow client reads.
 
 use super::fetch::BlobRead;
 use super::sealed;
@@ -16,6 +17,8 @@ use std::time::Duration;
 
 /// The number of part rows in a page: a range within a few parts looks up one page.
 const PARTS_PAGE: usize = 32;
+/// The most memory of a part that is still to be read.
+pub(super) const RUN_BYTES: usize = size_of::<(Run, Range<u64>)>();
 
 /// Some stripes of one blob that are fetched together.
 #[derive(Debug)]
@@ -29,7 +32,8 @@ pub(super) struct Unit {
 }
 
 /// The part of an object that is in one blob.
-struct Run {
+#[derive(Debug)]
+pub(super) struct Run {
     blob: BlobRef,
     /// The part number in the AEAD nonce; unused without encryption.
     part: u16,
@@ -41,19 +45,19 @@ struct Run {
 #[derive(Debug)]
 pub(super) struct Source {
     context: Arc<RequestContext>,
-    view: MetaView,
-    /// The time of the view, by the monotonic clock.
+    /// The time of the view in which the object was looked up, by the monotonic clock.
     as_of: Duration,
     /// The data key of an encrypted object.
     key: Option<DataKey>,
     /// The rest of the blob that is being split.
     current: Option<Unit>,
-    parts: Option<Parts>,
+    /// The parts that follow, each with its wanted bytes.
+    parts: VecDeque<(Run, Range<u64>)>,
 }
 
 /// The rest of a range of an object with parts.
-#[derive(Debug)]
-struct Parts {
+struct Parts<'a> {
+    view: &'a MetaView,
     id: ManifestId,
     page: VecDeque<PartRow>,
     /// The bytes of the object that are still wanted.
@@ -63,34 +67,42 @@ struct Parts {
 impl Source {
     pub(super) fn of_blob(
         context: &Arc<RequestContext>,
-        view: MetaView,
+        view: &MetaView,
         (blob, size_bytes): (BlobRef, u64),
         range: ByteRange,
         key: Option<DataKey>,
     ) -> Result<Self, StoreError> {
-        let mut source = Self::new(context, view, None, key);
-        source.begin(Run { blob, part: 1, size_bytes }, range.start..range.end)?;
+        let mut source = Self::new(context, key);
+        source.begin(view, source.as_of, Run { blob, part: 1, size_bytes }, range.start..range.end)?;
         Ok(source)
     }
 
     pub(super) fn of_parts(
         context: &Arc<RequestContext>,
-        view: MetaView,
+        view: &MetaView,
         id: ManifestId,
         range: ByteRange,
         key: Option<DataKey>,
-    ) -> Self {
-        let parts = Parts { id, page: VecDeque::new(), range };
-        Self::new(context, view, Some(parts), key)
+    ) -> Result<Self, StoreError> {
+        let mut source = Self::new(context, key);
+        let layout = source.key.as_ref().map(DataKey::layout);
+        let mut parts = Parts { view, id, page: VecDeque::new(), range };
+        while let Some(next) = parts.next(layout)? {
+            source.parts.push_back(next);
+        }
+        if let Some((run, bytes)) = source.parts.pop_front() {
+            source.begin(view, source.as_of, run, bytes)?;
+        }
+        Ok(source)
     }
 
-    fn new(context: &Arc<RequestContext>, view: MetaView, parts: Option<Parts>, key: Option<DataKey>) -> Self {
+    fn new(context: &Arc<RequestContext>, key: Option<DataKey>) -> Self {
         let as_of = context.ambient.clock.monotonic();
-        Self { context: Arc::clone(context), view, as_of, key, current: None, parts }
+        Self { context: Arc::clone(context), as_of, key, current: None, parts: VecDeque::new() }
     }
 
     /// Returns the next unit; `None` after the last.
-    pub(super) fn next(&mut self) -> Result<Option<Unit>, StoreError> {
+    pub(super) async fn next(&mut self) -> Result<Option<Unit>, StoreError> {
         loop {
             if let Some(rest) = &mut self.current {
                 let start = rest.stripes.start;
@@ -106,32 +118,46 @@ impl Source {
                 }
                 self.current = None;
             }
-            let Some(parts) = &mut self.parts else { return Ok(None) };
-            let layout = self.key.as_ref().map(DataKey::layout);
-            let Some((run, bytes)) = parts.next(&self.view, layout)? else { return Ok(None) };
-            self.begin(run, bytes)?;
+            if self.parts.is_empty() {
+                return Ok(None);
+            }
+            let (view, as_of) = self.view().await?;
+            let Some((run, bytes)) = self.parts.pop_front() else { return Ok(None) };
+            self.begin(&view, as_of, run, bytes)?;
         }
     }
 
-    /// Starts on a run. `bytes` is the wanted range of its bytes without encryption.
-    fn begin(&mut self, run: Run, bytes: Range<u64>) -> Result<(), StoreError> {
+    /// Returns a view for the placement of the next blob, and a time that it is not older than. This host's own tables
+    /// are at least as recent as the view in which the object was looked up.
+    async fn view(&self) -> Result<(MetaView, Duration), StoreError> {
+        match self.context.metadata.local() {
+            Some(view) => Ok((view, self.as_of)),
+            None => {
+                let as_of = self.context.ambient.clock.monotonic();
+                Ok((self.context.metadata.read().await?, as_of))
+            }
+        }
+    }
+
+    /// Starts on a run. `bytes` is the wanted range of its bytes without encryption, and `view` is of the time `as_of`.
+    fn begin(&mut self, view: &MetaView, as_of: Duration, run: Run, bytes: Range<u64>) -> Result<(), StoreError> {
         let Run { blob, part, size_bytes } = run;
         let open = |key: &DataKey| sealed::opener(key, part, blob.id, size_bytes, bytes.clone());
         let opener = self.key.as_ref().map(open);
         let bytes = opener.as_ref().map_or(bytes, Opener::sealed_range);
-        let blob = Arc::new(BlobRead::new(&self.context, &self.view, self.as_of, blob)?);
+        let blob = Arc::new(BlobRead::new(&self.context, view, as_of, blob)?);
         let stripes = blob.layout.stripes_of(bytes.clone());
         self.current = Some(Unit { blob, stripes, bytes, opener });
         Ok(())
     }
 }
 
-impl Parts {
+impl Parts<'_> {
     /// Returns the run with the next wanted bytes, and their range in it.
-    fn next(&mut self, view: &MetaView, layout: Option<Layout>) -> Result<Option<(Run, Range<u64>)>, StoreError> {
+    fn next(&mut self, layout: Option<Layout>) -> Result<Option<(Run, Range<u64>)>, StoreError> {
         while self.range.start < self.range.end {
             if self.page.is_empty() {
-                self.page = view.parts_from(self.id, self.range.start, PARTS_PAGE)?.into();
+                self.page = self.view.parts_from(self.id, self.range.start, PARTS_PAGE)?.into();
             }
             let Some(part) = self.page.pop_front() else { return Err(self.gone()) };
             let end = part.offset_bytes.saturating_add(part.size_bytes);

@@ -76,7 +76,7 @@ impl Reader {
                 return Ok(Some(piece));
             }
             while self.fetching.len() < UNITS_AHEAD {
-                let Some(unit) = self.source.next()? else { break };
+                let Some(unit) = self.source.next().await? else { break };
                 let Unit { blob, stripes, bytes, opener } = unit;
                 self.fetching.push_back(begin(opener, blob.fetch(stripes, bytes)));
             }

@@ -27,22 +27,16 @@ pub struct AppendObjectRequest {
     pub upload: Upload,
 }
 
-/// The memory permits of an append.
-pub struct AppendPermits {
-    /// For the added bytes.
-    pub body: Permit,
-    /// For the existing inline bytes, which are written as a blob.
-    pub head: Permit,
-}
-
 /// Appends bytes to an object. Refused with `PreconditionFailed` if the object has changed since it was opened. An
-/// append of zero bytes changes nothing.
+/// append of zero bytes changes nothing. The permit is for the added bytes and for existing inline bytes, which are
+/// written as a blob; it is released when neither are in memory.
 pub async fn append_object(
     context: &Arc<RequestContext>,
-    permits: AppendPermits,
+    permit: Permit,
     request: AppendObjectRequest,
 ) -> Result<ObjectVersion, StoreError> {
     let _under_way = context.load.enter();
+    let permit = Arc::new(permit);
     let AppendObjectRequest { bucket, key, standing, event, upload } = request;
     let old = standing.version.clone();
     let data_key = standing.data_key().cloned();
@@ -51,16 +45,20 @@ pub async fn append_object(
     }
     let number = next_number(standing.view(), &old.manifest)?;
     let seal = data_key.map(|key| Seal::of_part(key, number));
-    let Received { content, staged, size_bytes, tag, checksum, compared: _ } =
-        receive(context, permits.body, upload, Inline::Never, seal).await?;
-    let Content::Blob { blob, missing } = content else { return Ok(old) };
-    let (head, head_staged) = match old.manifest.body {
-        Body::Inline => written_out(context, permits.head, standing).await?,
+    let standing = match old.manifest.body {
+        Body::Inline => Some(Standing::read(context, standing).await?),
+        // The existing bytes are not read, so the object need not stay open.
         _ => {
-            // The existing bytes are not read, so the object need not stay open.
             drop(standing);
-            (None, Staged::Nothing)
+            None
         }
+    };
+    let Received { content, staged, size_bytes, tag, checksum, compared: _ } =
+        receive(context, Arc::clone(&permit), upload, Inline::Never, seal).await?;
+    let Content::Blob { blob, missing } = content else { return Ok(old) };
+    let (head, head_staged) = match standing {
+        Some(standing) => standing.written_out(context, permit).await?,
+        None => (None, Staged::Nothing),
     };
     let parts = Some(parts_of(&old.manifest).saturating_add(1));
     let standing = (old.manifest.checksum.as_ref(), old.manifest.size_bytes);
@@ -85,24 +83,38 @@ pub async fn append_object(
     }
 }
 
-/// Writes the inline bytes of an object as a blob.
-async fn written_out(
-    context: &Arc<RequestContext>,
-    permit: Permit,
-    standing: OpenObject,
-) -> Result<(Option<(BlobRef, Vec<ShardNumber>)>, Staged), StoreError> {
-    let Manifest { size_bytes, etag, .. } = standing.version.manifest;
-    let seal = standing.data_key().cloned().map(Seal::of_object);
-    let whole = ByteRange { start: 0, end: size_bytes };
-    let body = get_task::read_object(context, Permit::unmetered(), standing, whole).await?;
-    // The entity tag of a sealed object need not be its MD5. Opening the seal has authenticated the content instead.
-    let md5 = (etag.parts.is_none() && seal.is_none()).then_some(etag.md5);
-    let checks = BodyChecks { length_bytes: Some(size_bytes), md5, ..BodyChecks::default() };
-    let upload = Upload { body: Box::pin(body.fuse()), checks, trailer: None };
-    let received = receive(context, permit, upload, Inline::Never, seal).await?;
-    match received.content {
-        Content::Blob { blob, missing } => Ok((Some((blob, missing)), received.staged)),
-        Content::Empty | Content::Small(_) => Err(StoreError::Internal { why: "an inline object is empty".to_owned() }),
+/// The inline bytes of the existing object. They are read before the added bytes are received, which may take long, so
+/// that no view of the metadata is kept meanwhile.
+struct Standing {
+    upload: Upload,
+    seal: Option<Seal>,
+}
+
+impl Standing {
+    async fn read(context: &Arc<RequestContext>, standing: OpenObject) -> Result<Self, StoreError> {
+        let Manifest { size_bytes, etag, .. } = standing.version.manifest;
+        let seal = standing.data_key().cloned().map(Seal::of_object);
+        let whole = ByteRange { start: 0, end: size_bytes };
+        let body = get_task::read_object(context, Permit::unmetered(), standing, whole).await?;
+        // The entity tag of a sealed object need not be its MD5. Opening the seal has authenticated the content.
+        let md5 = (etag.parts.is_none() && seal.is_none()).then_some(etag.md5);
+        let checks = BodyChecks { length_bytes: Some(size_bytes), md5, ..BodyChecks::default() };
+        Ok(Self { upload: Upload { body: Box::pin(body.fuse()), checks, trailer: None }, seal })
+    }
+
+    /// Writes the bytes as a blob.
+    async fn written_out(
+        self,
+        context: &Arc<RequestContext>,
+        permit: Arc<Permit>,
+    ) -> Result<(Option<(BlobRef, Vec<ShardNumber>)>, Staged), StoreError> {
+        let received = receive(context, permit, self.upload, Inline::Never, self.seal).await?;
+        match received.content {
+            Content::Blob { blob, missing } => Ok((Some((blob, missing)), received.staged)),
+            Content::Empty | Content::Small(_) => {
+                Err(StoreError::Internal { why: "an inline object is empty".to_owned() })
+            }
+        }
     }
 }
 

@@ -17,7 +17,7 @@ mod verify;
 #[cfg(test)]
 mod tests;
 
-pub use extend::{AppendObjectRequest, AppendPermits, append_object};
+pub use extend::{AppendObjectRequest, append_object};
 pub use group::{object_held_bytes_max, part_held_bytes_max};
 pub use sealed::held_bytes_max;
 
@@ -67,7 +67,7 @@ enum Staged {
     Nothing,
     /// Bytes that travel in the proposal.
     Bytes {
-        _permit: Permit,
+        _permit: Arc<Permit>,
     },
     Shards {
         written: WrittenShards,
@@ -96,7 +96,7 @@ pub async fn put_object(
         return Err(StoreError::Internal { why: SEALING_MISMATCH.to_owned() });
     }
     let seal = request.data_key.map(Seal::of_object);
-    let received = receive(context, permit, request.upload, Inline::Allowed, seal).await?;
+    let received = receive(context, Arc::new(permit), request.upload, Inline::Allowed, seal).await?;
     let (body, inline, missing) = match received.content {
         Content::Empty => (Body::Empty, None, Vec::new()),
         Content::Small(bytes) => (Body::Inline, Some(bytes), Vec::new()),
@@ -135,7 +135,7 @@ pub async fn put_part(
 ) -> Result<StoredPart, StoreError> {
     let _under_way = context.load.enter();
     let seal = request.data_key.map(|key| Seal::of_part(key, request.number));
-    let received = receive(context, permit, request.upload, Inline::Never, seal).await?;
+    let received = receive(context, Arc::new(permit), request.upload, Inline::Never, seal).await?;
     let (blob, missing) = match received.content {
         Content::Empty | Content::Small(_) => (None, Vec::new()),
         Content::Blob { blob, missing } => (Some(blob), missing),
@@ -167,7 +167,7 @@ enum Inline {
 
 async fn receive(
     context: &Arc<RequestContext>,
-    permit: Permit,
+    permit: Arc<Permit>,
     upload: Upload,
     inline: Inline,
     seal: Option<Seal>,

@@ -44,7 +44,7 @@ pub(super) struct StoredBlob {
 /// Stores a body as the shards of a blob. A sealed blob has more bytes than the body.
 pub(super) async fn store(
     context: &Arc<RequestContext>,
-    permit: Permit,
+    permit: Arc<Permit>,
     intake: Intake,
     hasher: BodyHasher,
     seal: Option<Seal>,
@@ -67,7 +67,7 @@ pub(super) async fn store(
         blob,
         codec,
         outcomes,
-        permit: Arc::new(permit),
+        permit,
         filling: Group::new(ChunkIndex(0), placement.geometry),
         geometry: placement.geometry,
         hasher,

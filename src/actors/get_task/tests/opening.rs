@@ -253,3 +253,20 @@ async fn parts_with_gaps_or_wrong_sizes_are_refused() {
         assert!(matches!(refused, Err(StoreError::Internal { .. } | StoreError::Unavailable { .. })), "{refused:?}");
     }
 }
+
+/// A view keeps the tables from being compacted, and a client may read slowly.
+#[actix::test]
+async fn no_view_of_the_metadata_is_held_while_a_body_is_read() {
+    let world = World::new(2, 2);
+    let one = world.put_bytes(&content(2_000_000)).await.expect("stored");
+    let several = upload_parts(&world, &[content(PART_BYTES_MIN as usize), content(PART_BYTES_MIN as usize)]).await;
+    for manifest in [one, several] {
+        let kv = Arc::new(Counting { rows: world.meta.view(), count: Arc::default() });
+        let held = Arc::downgrade(&kv);
+        let object = OpenObject { view: MetaView::new(kv), ..opened(&world, &manifest) };
+        let range = ByteRange { start: 0, end: manifest.size_bytes };
+        let body = read_object(&world.context, Permit::unmetered(), object, range).await.expect("readable");
+        assert!(held.upgrade().is_none(), "{:?}", manifest.body);
+        assert_eq!(collect(body).await.expect("readable").len() as u64, manifest.size_bytes);
+    }
+}

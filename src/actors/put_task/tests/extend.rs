@@ -3,7 +3,7 @@
 use super::{Permit, World, content, md5, upload};
 use crate::actors::get_task::{OpenObject, open_object, read_object};
 use crate::actors::put_task::AppendObjectRequest;
-use crate::actors::put_task::{AppendPermits, append_object};
+use crate::actors::put_task::append_object;
 use crate::actors::request::test_world::{KEY, data_key};
 use crate::actors::request::{BodyChecks, ByteRange, StoreError, Upload};
 use crate::storage::checksum::BodyHasher;
@@ -23,9 +23,13 @@ async fn open(world: &World, key: Option<&DataKey>) -> OpenObject {
 }
 
 async fn append(world: &World, standing: OpenObject, upload: Upload) -> Result<ObjectVersion, StoreError> {
-    let permits = AppendPermits { body: Permit::unmetered(), head: Permit::unmetered() };
     let (bucket, key) = (world.bucket, KEY.to_owned());
-    append_object(&world.context, permits, AppendObjectRequest { bucket, key, standing, event: None, upload }).await
+    append_object(
+        &world.context,
+        Permit::unmetered(),
+        AppendObjectRequest { bucket, key, standing, event: None, upload },
+    )
+    .await
 }
 
 async fn read(world: &World, key: Option<&DataKey>) -> Vec<u8> {

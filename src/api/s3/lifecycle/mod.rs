@@ -84,11 +84,24 @@ pub fn expiration_of(
     key: &str,
     object: &ObjectVersion,
 ) -> S3Result<Option<String>> {
-    let kept = kept_rules(memos, view, bucket)?;
-    let Some(rules) = kept.as_ref() else { return Ok(None) };
-    let (size_bytes, tags) = (object.manifest.size_bytes, object.traits.tags.as_slice());
-    let facts = ObjectFacts { key, size_bytes, tags, modified: object.manifest.modified };
-    Ok(expiration_header(rules, &facts))
+    Ok(Expirations::of(memos, view, bucket)?.header(key, object))
+}
+
+/// The rules by which the objects of a bucket expire, as they are when a write begins. So a write needs no view of the
+/// metadata while it receives its body.
+pub struct Expirations(Arc<Option<Rules>>);
+
+impl Expirations {
+    pub fn of(memos: &Memos, view: &MetaView, bucket: &BucketRow) -> S3Result<Self> {
+        Ok(Self(kept_rules(memos, view, bucket)?))
+    }
+
+    /// Returns the header `x-amz-expiration` of an object.
+    pub fn header(&self, key: &str, object: &ObjectVersion) -> Option<String> {
+        let (size_bytes, tags) = (object.manifest.size_bytes, object.traits.tags.as_slice());
+        let facts = ObjectFacts { key, size_bytes, tags, modified: object.manifest.modified };
+        expiration_header(self.0.as_ref().as_ref()?, &facts)
+    }
 }
 
 /// Returns the headers `x-amz-abort-date` and `x-amz-abort-rule-id` for an answer about an upload.

@@ -31,6 +31,8 @@ pub async fn upload_part(store: &Store, request: S3Request<UploadPartInput>) -> 
     let checksum = Some(DEFAULT).filter(|_| asked.is_none() && given != Some(DEFAULT));
     upload.checks.kept = Kept { checksum, hides_tag };
     let (bucket, id) = (open.bucket.bucket.id, open.upload.id);
+    // The client may send the body slowly, and a view keeps the tables from being compacted.
+    drop(open);
     let put = PutPartRequest { bucket, key: input.key, id, number, data_key, upload };
     let StoredPart { row, checksum } = store.gateway().held_by(store.call.holder()).put_part(put).await?;
     let checksum = shown_checksum(checksum.as_ref(), asked.is_some() || gives_any(&request.headers));
@@ -129,10 +131,12 @@ pub async fn upload_part_copy(
     let gateway = store.gateway().held_by(store.call.holder());
     let body = gateway.read_object(source, range).await?;
     let upload = Upload { body, checks, trailer: None };
-    let (bucket, id) = (open.bucket.bucket.id, open.upload.id);
+    let (bucket, id, has_checksum) = (open.bucket.bucket.id, open.upload.id, open.upload.checksum.is_some());
+    // The copy may take long, and a view keeps the tables from being compacted.
+    drop(open);
     let put = PutPartRequest { bucket, key: input.key, id, number, data_key, upload };
     let StoredPart { row, checksum } = gateway.put_part(put).await?;
-    let checksum = shown_checksum(checksum.as_ref(), open.upload.checksum.is_some());
+    let checksum = shown_checksum(checksum.as_ref(), has_checksum);
     let result = CopyPartResult {
         checksum_crc32: carried(checksum.as_ref()),
         e_tag: Some(etag_header(&ETag { md5: row.md5, parts: None })),

@@ -3,7 +3,7 @@
 
 use super::super::encryption::{EncryptionFields, key_of_source, of_bucket};
 use super::super::event_drafts::EventDrafts;
-use super::super::lifecycle::expiration_of;
+use super::super::lifecycle::Expirations;
 use super::super::object_headers::{etag_header, object_checksum, stored_headers, timestamp};
 use super::super::preconditions::{self, ReadConditions};
 use super::super::tags::{self, Tags};
@@ -171,13 +171,13 @@ pub async fn copy(store: &Store, request: S3Request<CopyObjectInput>) -> S3Resul
     headers.storage_class = asked.class.clone();
     let copy_source_version_id = version::shown(&readable.bucket, source.version);
     let target = Target { bucket: bucket.bucket.id, key: input.key.clone(), headers, traits, conditions, event };
-    let view = readable.view.clone();
+    let expirations = Expirations::of(&store.memos, &readable.view, &bucket)?;
     let (copied, shown) = write(store, readable, source_key, asked.algorithm, seal, target).await?;
     Ok(checksums::carrying(CopyObjectOutput {
         bucket_key_enabled: shown.bucket_key_enabled,
         copy_object_result: Some(result(&copied.manifest)),
         copy_source_version_id,
-        expiration: expiration_of(&store.memos, &view, &bucket, &input.key, &copied)?,
+        expiration: expirations.header(&input.key, &copied),
         server_side_encryption: shown.server_side_encryption,
         sse_customer_algorithm: shown.sse_customer_algorithm,
         sse_customer_key_md5: shown.sse_customer_key_md5,
@@ -230,6 +230,7 @@ async fn write(
     let is_md5 = !sealing_of_source.is_some_and(|sealing| sealing.hides_tag());
     let mut checks = checks(&readable.object.version.manifest, algorithm, is_md5);
     checks.kept.hides_tag = hides_tag;
+    drop(seal);
     Ok((rewrite(store, readable, checks, data_key, target).await?, shown))
 }
 
@@ -282,6 +283,8 @@ async fn rewrite(
     data_key: Option<DataKey>,
     target: Target,
 ) -> S3Result<ObjectVersion> {
+    // The copy may take long, and a view keeps the tables from being compacted.
+    drop(readable.view);
     let source = readable.object;
     let whole = ByteRange { start: 0, end: source.version.manifest.size_bytes };
     let gateway = store.gateway().held_by(store.call.holder());

@@ -3,7 +3,7 @@
 use super::super::Store;
 use super::super::checksums::{DEFAULT, add_headers};
 use super::super::event_drafts::EventDrafts;
-use super::super::lifecycle::expiration_of;
+use super::super::lifecycle::Expirations;
 use super::super::object_headers::{etag_header, object_checksum, stored_headers};
 use super::super::preconditions;
 use super::in_place::{Appended, append, write_offset};
@@ -61,6 +61,9 @@ async fn create(
     let event = EventDrafts::of(store, &view, &bucket)?.draft(event, &input.key);
     let asked = RequestedSealing::of(store, &request.headers, &bucket, view.clone()).await?;
     let seal = asked.prepare(store, SealedObject { bucket: id, key: &input.key })?;
+    let expirations = Expirations::of(&store.memos, &view, &bucket)?;
+    // The client may send the body slowly, and a view keeps the tables from being compacted.
+    drop((asked, view));
     traits.sealing = seal.record;
     upload.checks.kept.hides_tag = seal.hides_tag;
     let data_key = seal.data_key;
@@ -70,7 +73,7 @@ async fn create(
     let mut response = S3Response::new(PutObjectOutput {
         bucket_key_enabled: seal.shown.bucket_key_enabled,
         e_tag: Some(etag_header(&object.manifest.etag)),
-        expiration: expiration_of(&store.memos, &view, &bucket, &key, &object)?,
+        expiration: expirations.header(&key, &object),
         server_side_encryption: seal.shown.server_side_encryption,
         sse_customer_algorithm: seal.shown.sse_customer_algorithm,
         sse_customer_key_md5: seal.shown.sse_customer_key_md5,

@@ -14,7 +14,7 @@ use crate::api::s3::Store;
 use crate::api::s3::checksums::{DEFAULT, add_headers};
 use crate::api::s3::encryption::{RequestedEncryption, requested_encryption, shown};
 use crate::api::s3::event_drafts::EventDrafts;
-use crate::api::s3::lifecycle::expiration_of;
+use crate::api::s3::lifecycle::Expirations;
 use crate::api::s3::object_headers::{etag_header, object_checksum};
 use crate::api::s3::preconditions::{only_one, write_conditions};
 use crate::limits::PARTS_MAX;
@@ -63,9 +63,12 @@ pub async fn append(store: &Store, request: S3Request<PutObjectInput>, offset: u
     let mut upload = upload(store, &headers, input.body, Some(algorithm_of(&standing)))?;
     upload.checks.kept.hides_tag = sealing.as_ref().is_some_and(Sealing::hides_tag);
     let event = EventDrafts::of(store, &view, &bucket)?.draft(EventName::ObjectCreatedPut, &input.key);
+    let expirations = Expirations::of(&store.memos, &view, &bucket)?;
+    // The client may send the body slowly, and a view keeps the tables from being compacted.
+    drop(view);
     let append = AppendObjectRequest { bucket: id, key: input.key.clone(), standing, event, upload };
     let object = store.gateway().held_by(store.call.holder()).append_object(append).await.map_err(of_append)?;
-    let expiration = expiration_of(&store.memos, &view, &bucket, &input.key, &object)?;
+    let expiration = expirations.header(&input.key, &object);
     let output = output(&object, sealing.as_ref(), customer.as_ref());
     let mut response = S3Response::new(PutObjectOutput { expiration, ..output });
     add_headers(object_checksum(&object.manifest).as_ref(), &mut response.headers);
