@@ -127,7 +127,7 @@ fn count_requests() {
 fn count_decision() {
     let account = Account { id: "111122223333".to_owned(), canonical_id: "owner".to_owned() };
     let [arn, name, id] = ["arn:aws:iam::111122223333:user/alice", "alice", "AIDAALICE"].map(str::to_owned);
-    let principal = Principal::User { account, arn, name, id };
+    let principal = Principal::User { account, arn, name, id, issuer: None };
     let policies =
         ["one", "two"].map(|name| Policy::parse(PolicyKind::Identity, &policy_text(name)).expect("a policy"));
     let own: Vec<PolicyRef<'_>> = policies.iter().map(|policy| PolicyRef { name: "own", policy }).collect();

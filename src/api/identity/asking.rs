@@ -17,7 +17,7 @@ pub struct ParsedIdentity {
     own: Vec<Parsed>,
     groups: Vec<Parsed>,
     boundary: Option<Parsed>,
-    session: Vec<Parsed>,
+    session: Option<Vec<Parsed>>,
     is_service_key: bool,
     /// The condition keys that describe the principal.
     pub context: Arc<Context>,
@@ -55,23 +55,20 @@ impl ParsedIdentity {
     /// Parses the policies of an identity. Fails if a stored policy cannot be parsed, because it might deny something.
     pub fn of(resolved: &Resolved, parsed: &ParsedPolicies) -> Result<Self, IdentityError> {
         let of_identity = |named| Parsed::of(parsed, PolicyKind::Identity, named);
-        // An empty list of session policies allows nothing, but the evaluation takes it for no limit. So all other
-        // policies are left out.
-        let shut_out = resolved.session_policies.as_ref().is_some_and(Vec::is_empty);
-        let own = if shut_out { &[] } else { resolved.own_policies.as_slice() };
-        let groups = if shut_out { &[] } else { resolved.group_policies.as_slice() };
-        let session = resolved.session_policies.as_deref().unwrap_or_default();
         // Managed policies have their ARN as name.
         let kind = |named: &NamedPolicy| match named.name.starts_with("arn:") {
             true => PolicyKind::Identity,
             false => PolicyKind::Session,
         };
+        let of_session = |session: &Vec<NamedPolicy>| {
+            session.iter().map(|named| Parsed::of(parsed, kind(named), named)).collect::<Result<_, _>>()
+        };
         Ok(Self {
             principal: principal(resolved),
-            own: own.iter().map(of_identity).collect::<Result<_, _>>()?,
-            groups: groups.iter().map(of_identity).collect::<Result<_, _>>()?,
+            own: resolved.own_policies.iter().map(of_identity).collect::<Result<_, _>>()?,
+            groups: resolved.group_policies.iter().map(of_identity).collect::<Result<_, _>>()?,
             boundary: resolved.boundary.as_ref().map(of_identity).transpose()?,
-            session: session.iter().map(|named| Parsed::of(parsed, kind(named), named)).collect::<Result<_, _>>()?,
+            session: resolved.session_policies.as_ref().map(of_session).transpose()?,
             is_service_key: resolved.is_service_key,
             context: Arc::new(context(resolved)),
         })
@@ -80,8 +77,8 @@ impl ParsedIdentity {
     fn anonymous() -> Self {
         let principal = Principal::Anonymous;
         let context = Arc::new(principal.keys().into_iter().collect());
-        let (own, groups, session) = (Vec::new(), Vec::new(), Vec::new());
-        Self { principal, own, groups, boundary: None, session, is_service_key: false, context }
+        let (own, groups) = (Vec::new(), Vec::new());
+        Self { principal, own, groups, boundary: None, session: None, is_service_key: false, context }
     }
 }
 
@@ -128,7 +125,7 @@ impl Asking {
             own: named(own),
             groups: named(groups),
             boundary: boundary.as_ref().map(Parsed::named),
-            session: named(session),
+            session: session.as_deref().map(named),
             is_service_key: *is_service_key,
         };
         let question = Question { principal, identity, action, resource, target, context };
@@ -154,6 +151,7 @@ fn principal(resolved: &Resolved) -> Principal {
             arn: who.arn.clone(),
             name: who.user_name.clone().unwrap_or_default(),
             id: who.user_id.clone(),
+            issuer: who.issuer.clone(),
         },
     }
 }

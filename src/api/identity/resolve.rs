@@ -7,6 +7,7 @@ use super::names;
 use super::records::{AccessKeyRecord, AccountRecord, Granted, GroupRecord, KeyOwner, RoleRecord, Tags, UserRecord};
 use super::secrets::{self, SecretSeal};
 use super::session::{Session, SessionKeys, SessionLimits, SessionOf, TokenFault, is_session_key};
+use crate::api::policy::Issuer;
 use crate::types::UnixMs;
 use std::fmt;
 use std::sync::Arc;
@@ -40,6 +41,8 @@ pub struct ResolvedPrincipal {
     pub arn: String,
     /// The assumed role, if this is the session of a role.
     pub role: Option<AssumedRole>,
+    /// The user who issued the session, if this is the session of a federated user and its issuer is not a root.
+    pub issuer: Option<Issuer>,
     /// `aws:userid`
     pub user_id: String,
     /// `aws:username`; users only.
@@ -59,6 +62,7 @@ impl ResolvedPrincipal {
             account_name: String::new(),
             arn: names::root_arn(ROOT_ACCOUNT),
             role: None,
+            issuer: None,
             user_id: ROOT_ACCOUNT.to_owned(),
             user_name: None,
             tags: Vec::new(),
@@ -297,6 +301,7 @@ fn root_of(directory: &Directory<'_>, account: &str) -> Result<KnownPrincipal, R
             kind: PrincipalKind::Root,
             arn: names::root_arn(&account.id),
             role: None,
+            issuer: None,
             user_id: account.id.clone(),
             user_name: None,
             tags: Vec::new(),
@@ -339,6 +344,7 @@ fn user_of(
         kind: PrincipalKind::User,
         arn: user.arn(),
         role: None,
+        issuer: None,
         user_id: user.id,
         user_name: Some(user.name),
         tags: user.tags,
@@ -377,6 +383,7 @@ fn role_of(
         arn: assumed_role_arn(&role, session),
         user_id: format!("{}:{session}", role.id),
         role: Some(AssumedRole { arn: role.arn(), id: role.id, session: session.to_owned() }),
+        issuer: None,
         user_name: None,
         tags: role.tags,
         account: account.id,
@@ -435,14 +442,17 @@ fn of_session(directory: &Directory<'_>, session: Session) -> Result<KnownPrinci
     Ok(known)
 }
 
+/// Turns the issuer of a session into the federated user, who keeps its policies and tags.
 fn federated(by: KnownPrincipal, name: &str) -> KnownPrincipal {
     let account = by.principal.account.clone();
+    let issuer = (by.principal.kind == PrincipalKind::User)
+        .then(|| Issuer { arn: by.principal.arn.clone(), id: by.principal.user_id.clone() });
     let principal = ResolvedPrincipal {
         kind: PrincipalKind::FederatedUser,
         arn: federated_arn(&account, name),
+        issuer,
         user_id: format!("{account}:{name}"),
         user_name: None,
-        tags: Vec::new(),
         ..by.principal
     };
     KnownPrincipal { principal, ..by }
@@ -505,7 +515,8 @@ pub struct FoundPrincipal {
     pub id: Option<String>,
 }
 
-/// Finds a principal by ARN or account id. A policy that names a missing one is malformed.
+/// Finds a principal by ARN or account id. A policy that names a missing one is malformed, as is one with another
+/// spelling of an ARN, which would name nobody.
 pub fn find_principal(directory: &Directory<'_>, name: &str) -> Result<Option<FoundPrincipal>, IdentityError> {
     let account = |id: &str| Ok(directory.account(id)?.map(|_| FoundPrincipal { id: None }));
     if names::is_account_id(name) {
@@ -518,11 +529,11 @@ pub fn find_principal(directory: &Directory<'_>, name: &str) -> Result<Option<Fo
     let path = names::path_of(arn.account, arn.name);
     let found = match arn.kind {
         "root" => return account(arn.account),
-        "user" => directory.record::<UserRecord>(&path)?.map(|user| (user.record.path, user.record.id)),
-        "role" => directory.record::<RoleRecord>(&path)?.map(|role| (role.record.path, role.record.id)),
+        "user" => directory.record::<UserRecord>(&path)?.map(|user| (user.record.arn(), user.record.id)),
+        "role" => directory.record::<RoleRecord>(&path)?.map(|role| (role.record.arn(), role.record.id)),
         _ => None,
     };
-    Ok(found.filter(|(path, _)| path == arn.path).map(|(_, id)| FoundPrincipal { id: Some(id) }))
+    Ok(found.filter(|(own, _)| own == name).map(|(_, id)| FoundPrincipal { id: Some(id) }))
 }
 
 /// Finds the role of a session by the session's ARN. Every federated user of an existing account counts as found.
@@ -532,9 +543,10 @@ fn find_session(directory: &Directory<'_>, arn: &str) -> Result<Option<FoundPrin
     };
     let mut parts = resource.split('/');
     match (parts.next(), parts.next(), parts.next(), parts.next()) {
-        (Some("assumed-role"), Some(role), Some(_), None) => {
-            let role = directory.record::<RoleRecord>(&names::path_of(account, role))?;
-            Ok(role.map(|role| FoundPrincipal { id: Some(role.record.id) }))
+        (Some("assumed-role"), Some(role), Some(session), None) => {
+            let found = directory.record::<RoleRecord>(&names::path_of(account, role))?.map(|stored| stored.record);
+            let named = found.filter(|role| assumed_role_arn(role, session) == arn);
+            Ok(named.map(|role| FoundPrincipal { id: Some(role.id) }))
         }
         (Some("federated-user"), Some(_), None, None) => {
             Ok(directory.account(account)?.map(|_| FoundPrincipal { id: None }))

@@ -37,7 +37,7 @@ pub use evaluate::{
     StatementName, Target, evaluate,
 };
 pub use parsed::ParsedPolicies;
-pub use principal::{Account, Principal, PrincipalIds, PrincipalPattern};
+pub use principal::{Account, Issuer, Principal, PrincipalIds, PrincipalPattern};
 
 #[cfg(any(test, fuzzing))]
 mod tests;

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 /// The unique ids of the users and roles whose ARNs, or those of whose sessions, a policy of a resource names, as they
-/// were when the policy was stored. Another user or role that gets the name later has another id, and is not meant. An
-/// ARN without an id means whoever has it.
+/// were when the policy was stored. The id says who is meant: the user under any later name or path, and nobody else
+/// who gets its former name. An ARN without an id means whoever has it.
 pub type PrincipalIds = BTreeMap<String, String>;
 
 /// An account with both of its ids.
@@ -15,6 +15,14 @@ pub struct Account {
     pub id: String,
     /// The id that S3 uses for owners and grantees.
     pub canonical_id: String,
+}
+
+/// The user who issued the session of a federated user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Issuer {
+    pub arn: String,
+    /// The unique id, such as `AIDA…`.
+    pub id: String,
 }
 
 /// The authenticated sender of a request.
@@ -31,6 +39,8 @@ pub enum Principal {
         name: String,
         /// The unique id of the user, such as `AIDA…`.
         id: String,
+        /// The user who issued the session, if this is the session of a federated user and its issuer is not a root.
+        issuer: Option<Issuer>,
     },
     /// Temporary credentials of a role.
     RoleSession {
@@ -62,14 +72,6 @@ impl Principal {
             Self::User { arn, .. } => Some(arn.clone()),
             Self::RoleSession { role_arn, .. } => Some(role_arn.clone()),
             Self::Anonymous | Self::Federated(_) | Self::Service(_) => None,
-        }
-    }
-
-    /// Returns the unique id of the user or role.
-    fn unique_id(&self) -> Option<&str> {
-        match self {
-            Self::User { id, .. } | Self::RoleSession { role_id: id, .. } => Some(id),
-            Self::Anonymous | Self::Root(_) | Self::Federated(_) | Self::Service(_) => None,
         }
     }
 
@@ -140,7 +142,8 @@ pub enum PrincipalPattern {
 pub enum Reach {
     /// The account only.
     Account,
-    /// The role of a session: permissions boundary and session policies limit the grant.
+    /// The role of a session, or the user who issued the session of a federated user: permissions boundary and session
+    /// policies limit the grant.
     Role,
     /// The user: session policies limit the grant, the permissions boundary does not.
     User,
@@ -174,13 +177,7 @@ impl PrincipalPattern {
             (Self::Federated(name), Principal::Federated(asking)) => (name == asking).then_some(Reach::Direct),
             (Self::Account(id), _) => account_reach(principal, |account| account.id == *id),
             (Self::Canonical(id), _) => account_reach(principal, |account| account.canonical_id == *id),
-            (Self::Arn(arn), _) if ids.get(arn).is_some_and(|id| principal.unique_id() != Some(id)) => None,
-            (Self::Arn(arn), Principal::User { arn: user, .. }) if arn == user => {
-                let is_session = user.starts_with("arn:aws:sts:");
-                Some(if is_session { Reach::Direct } else { Reach::User })
-            }
-            (Self::Arn(arn), Principal::RoleSession { role_arn, .. }) if arn == role_arn => Some(Reach::Role),
-            (Self::Arn(arn), _) => (principal.session_arn().as_ref() == Some(arn)).then_some(Reach::Direct),
+            (Self::Arn(arn), _) => arn_reach(principal, arn, ids.get(arn).map(String::as_str)),
             _ => None,
         }
     }
@@ -189,6 +186,25 @@ impl PrincipalPattern {
 fn account_reach(principal: &Principal, is_meant: impl FnOnce(&Account) -> bool) -> Option<Reach> {
     let reach = if matches!(principal, Principal::Root(_)) { Reach::Direct } else { Reach::Account };
     principal.account().filter(|account| is_meant(account)).map(|_| reach)
+}
+
+/// Returns how directly an ARN names the principal. If the policy was stored with an id for the ARN, the id decides:
+/// the user may have been renamed since.
+fn arn_reach(principal: &Principal, arn: &str, id: Option<&str>) -> Option<Reach> {
+    let names = |own_arn: &str, own_id: &str| id.map_or(arn == own_arn, |id| id == own_id);
+    match principal {
+        Principal::User { arn: own, id: own_id, .. } if names(own, own_id) => {
+            let is_session = own.starts_with("arn:aws:sts:");
+            Some(if is_session { Reach::Direct } else { Reach::User })
+        }
+        Principal::User { issuer: Some(issuer), .. } => names(&issuer.arn, &issuer.id).then_some(Reach::Role),
+        Principal::RoleSession { role_id, .. } if arn.starts_with("arn:aws:sts:") => {
+            let is_meant = principal.session_arn().as_deref() == Some(arn) && id.is_none_or(|id| id == role_id);
+            is_meant.then_some(Reach::Direct)
+        }
+        Principal::RoleSession { role_arn, role_id, .. } => names(role_arn, role_id).then_some(Reach::Role),
+        _ => None,
+    }
 }
 
 /// Parses an account's id, or the ARN of a root, a user, a role or a session.

@@ -100,13 +100,29 @@ fn accounts_are_found_by_email_and_canonical_id() {
 fn only_existing_principals_are_known_to_policies() {
     let mut world = World::new();
     world.change(|editor| users::create(editor, ACCOUNT, new_user("alice"))).expect("a fresh name");
+    super::sessions::role(&mut world);
     let directory = world.directory();
-    for known in [ACCOUNT, "000000000000", "arn:aws:iam::111122223333:root", "arn:aws:iam::111122223333:user/alice"] {
+    for known in [
+        ACCOUNT,
+        "000000000000",
+        "arn:aws:iam::111122223333:root",
+        "arn:aws:iam::111122223333:user/alice",
+        "arn:aws:iam::111122223333:role/r/Reader",
+        "arn:aws:sts::111122223333:assumed-role/Reader/s",
+    ] {
         assert!(find_principal(&directory, known).expect("read").is_some(), "{known}");
     }
-    for strange in
-        ["1", "999988887777", "arn:aws:iam::111122223333:user/bob", "arn:aws:sts::111122223333:assumed-role/r/s", ""]
-    {
+    for strange in [
+        "1",
+        "999988887777",
+        "arn:aws:iam::111122223333:user/bob",
+        "arn:aws:iam::111122223333:user/Alice",
+        "arn:aws-cn:iam::111122223333:user/alice",
+        "arn:aws:iam::111122223333:role/r/reader",
+        "arn:aws:sts::111122223333:assumed-role/r/s",
+        "arn:aws:sts::111122223333:assumed-role/reader/s",
+        "",
+    ] {
         assert_eq!(find_principal(&directory, strange), Ok(None), "{strange}");
     }
 }

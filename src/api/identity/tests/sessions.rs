@@ -2,13 +2,17 @@
 
 use super::memory::{ACCOUNT, ALLOW_S3, World};
 use super::users::new_user;
+use crate::api::identity::changes::policies::{self, NewPolicy};
 use crate::api::identity::changes::roles::{self, NewRole};
-use crate::api::identity::changes::users;
+use crate::api::identity::changes::users::{self, NewUser};
 use crate::api::identity::records::{RoleRecord, UserRecord};
 use crate::api::identity::{
     Asking, IdOf, PrincipalKind, ResolveError, Session, SessionKeys, SessionLimits, SessionOf, TokenFault, fresh_id,
 };
-use crate::api::policy::{ParsedPolicies, Target};
+use crate::api::policy::{
+    Account, Bucket, Ownership, ParsedPolicies, Policy, PolicyKind, PrincipalIds, PublicAccessBlock, ResourcePolicy,
+    Target,
+};
 use crate::types::UnixMs;
 use proptest::prelude::{any, proptest};
 
@@ -31,7 +35,7 @@ fn session(world: &World, of: SessionOf) -> Session {
     }
 }
 
-fn role(world: &mut World) -> RoleRecord {
+pub fn role(world: &mut World) -> RoleRecord {
     let new = NewRole {
         name: "Reader",
         path: "/r/",
@@ -160,6 +164,71 @@ fn a_federated_user_without_a_session_policy_may_do_nothing() {
         let asking = Asking::of(&resolved, &ParsedPolicies::default()).expect("its policies can be read");
         assert_eq!(asking.decide("s3:GetObject", "*", Target::Account, &asking.context()).allowed, allowed);
     }
+}
+
+/// Returns whether a session may read from a bucket of its account whose policy allows everybody and denies one ARN.
+fn may_read_what_is_public(world: &World, session: &Session, denied: &str) -> bool {
+    let token = world.sessions.seal(&world.ambient, session);
+    let resolved = world.resolve(&session.access_key, Some(&token)).expect("it is good");
+    let asking = Asking::of(&resolved, &ParsedPolicies::default()).expect("its policies can be read");
+    let (id, canonical_id) = (resolved.principal.account.clone(), resolved.principal.canonical_id.clone());
+    let owner = Account { id, canonical_id };
+    let text = format!(
+        r#"{{"Version":"2012-10-17","Statement":[
+            {{"Effect":"Allow","Principal":"*","Action":"s3:*","Resource":"arn:aws:s3:::b/*"}},
+            {{"Effect":"Deny","Principal":{{"AWS":"{denied}"}},"Action":"s3:*","Resource":"arn:aws:s3:::b/*"}}]}}"#
+    );
+    let policy = Policy::parse(PolicyKind::Bucket("b"), &text).expect("a good policy");
+    let target = Target::Bucket(Bucket {
+        owner: &owner,
+        policy: Some(ResourcePolicy { policy: &policy, ids: &PrincipalIds::new() }),
+        policy_binds_root: false,
+        acl: None,
+        ownership: Ownership::BucketOwnerEnforced,
+        block: PublicAccessBlock::default(),
+        object: None,
+    });
+    asking.decide("s3:GetObject", "arn:aws:s3:::b/k", target, &asking.context()).allowed
+}
+
+#[test]
+fn a_session_without_any_policy_is_bound_by_the_denials_of_its_user_or_role() {
+    let mut world = World::new();
+    let deny = ALLOW_S3.replace("Allow", "Deny");
+    let user = world.change(|editor| users::create(editor, ACCOUNT, new_user("alice"))).expect("a fresh name");
+    let role = role(&mut world);
+    let new = NewPolicy { name: "Limit", path: "/", description: None, document: ALLOW_S3, tags: Vec::new() };
+    let limit = world.change(|editor| policies::create(editor, ACCOUNT, new)).expect("a good policy").arn();
+    let by = Some(("alice".to_owned(), user.id));
+    let mut federated = session(&world, SessionOf::Federated { name: "bob".to_owned(), by });
+    federated.limits = Some(SessionLimits::default());
+    let mut assumed = of_role(&world, &role);
+    assumed.limits = Some(SessionLimits { document: None, arns: vec![limit.clone()] });
+    world.change(|editor| policies::delete(editor, ACCOUNT, &limit)).expect("nobody has it");
+    let sessions = [&federated, &assumed];
+    let nobody = "arn:aws:iam::111122223333:user/nobody";
+    assert_eq!(sessions.map(|session| may_read_what_is_public(&world, session, nobody)), [true, true]);
+    world.put_inline::<UserRecord>("alice", &deny);
+    world.put_inline::<RoleRecord>("Reader", &deny);
+    assert_eq!(sessions.map(|session| may_read_what_is_public(&world, session, nobody)), [false, false]);
+}
+
+#[test]
+fn a_federated_user_keeps_the_tags_of_its_issuer_and_the_denials_that_name_it() {
+    let mut world = World::new();
+    let tags = [("team", "a"), ("kept", "k")].map(|(key, value)| (key.to_owned(), value.to_owned())).to_vec();
+    let new = NewUser { tags, ..new_user("alice") };
+    let user = world.change(|editor| users::create(editor, ACCOUNT, new)).expect("a fresh name");
+    let by = Some(("alice".to_owned(), user.id.clone()));
+    let mut session = session(&world, SessionOf::Federated { name: "bob".to_owned(), by });
+    session.limits = Some(SessionLimits { document: Some(ALLOW_S3.to_owned()), arns: vec![] });
+    session.tags = vec![("Team".to_owned(), "b".to_owned())];
+    let token = world.sessions.seal(&world.ambient, &session);
+    let resolved = world.resolve(&session.access_key, Some(&token)).expect("it is good");
+    let tags = [("kept", "k"), ("Team", "b")].map(|(key, value)| (key.to_owned(), value.to_owned()));
+    assert_eq!(resolved.principal.tags, tags);
+    assert!(may_read_what_is_public(&world, &session, "arn:aws:iam::111122223333:user/nobody"));
+    assert!(!may_read_what_is_public(&world, &session, &user.arn()));
 }
 
 #[test]

@@ -117,7 +117,7 @@ const GLOBAL: &[&str] = &[
 const FOREIGN_PREFIXES: &[&str] = &["saml:", "sts:"];
 
 /// Condition keys on the tags of buckets, which take no part in decisions. A new bucket policy that uses them is
-/// refused; in a user's policy such a condition never finds a value.
+/// refused; in a user's policy such a condition has no value for a bucket.
 const IGNORED_KEYS: &[&str] = &["aws:resourcetag/", "s3:buckettag/"];
 
 /// Global condition keys of features that this store does not have: AWS organizations and networks, multi-factor

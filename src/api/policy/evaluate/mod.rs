@@ -127,7 +127,7 @@ impl Evaluation<'_> {
     }
 
     fn within_session(&self) -> Result<(), Missing> {
-        let is_limited = self.prepared.identity().is_some_and(|identity| !identity.session.is_empty());
+        let is_limited = self.prepared.identity().is_some_and(|identity| identity.session.is_some());
         let limited = is_limited && self.find(Some(Place::Session), Effect::Allow).is_none();
         if limited { Err(Missing::Session) } else { Ok(()) }
     }

@@ -135,7 +135,7 @@ impl<'a> Prepared<'a> {
             (Place::Identity, identity.own),
             (Place::Group, identity.groups),
             (Place::Boundary, boundary),
-            (Place::Session, identity.session),
+            (Place::Session, identity.session.unwrap_or_default()),
         ];
         for (place, policies) in of_identity {
             for named in policies {

@@ -36,8 +36,9 @@ pub struct Identity<'a> {
     /// The policies of the user's groups.
     pub groups: Vec<PolicyRef<'a>>,
     pub boundary: Option<PolicyRef<'a>>,
-    /// The session policies, which together limit temporary credentials. An empty list is no limit.
-    pub session: Vec<PolicyRef<'a>>,
+    /// The session policies, which together limit temporary credentials. `None` is no limit; an empty list allows
+    /// nothing.
+    pub session: Option<Vec<PolicyRef<'a>>>,
     /// True for a service key: the session policies limit what is granted to everybody, too.
     pub is_service_key: bool,
 }

@@ -1,9 +1,9 @@
 //! The test cases in `tests/fixtures/policy`, each written from a page of AWS's documentation or from a public
 //! conformance suite. A file has groups; a group has cases, and the properties that all its cases share.
 
-use super::world::{Asked, MAIN, acl_of, document, parse};
+use super::world::{Asked, MAIN, acl_of, document, parse, principal};
 use crate::api::policy::{
-    Budget, Context, Identity, Policy, PolicyKind, PolicyRef, Principal, Question, Target, evaluate, is_public,
+    Budget, Context, Identity, Policy, PolicyKind, PolicyRef, Question, Target, evaluate, is_public,
 };
 use serde_json::{Map, Value, json};
 
@@ -96,9 +96,8 @@ fn check_condition(case: &Map<String, Value>) -> Result<(), String> {
             context.add(key, value.as_str().expect("a text"));
         }
     }
-    let Principal::User { account, arn, name, id } = super::world::principal("alice") else { unreachable!() };
     let question = Question {
-        principal: &Principal::User { account, arn, name, id },
+        principal: &principal("alice"),
         identity: Identity { own: vec![PolicyRef { name: "p", policy: &policy }], ..Identity::default() },
         action: "s3:GetObject",
         resource: "arn:aws:s3:::photos/a",

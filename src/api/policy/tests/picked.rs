@@ -110,7 +110,8 @@ pub fn question(bytes: &[u8]) -> (String, Plain) {
     let ignore_public_acls = picks.flag();
     let keys = picks.keys();
     let own = (0..picks.number(3)).map(|_| picks.identity_policy()).collect();
-    let (boundary, session) = (picks.maybe_identity_policy(), picks.maybe_identity_policy());
+    let boundary = picks.maybe_identity_policy();
+    let session = picks.flag().then(|| picks.maybe_identity_policy().into_iter().collect());
     let bucket_policy = picks.flag().then(|| picks.bucket_policy());
     let plain = Plain {
         asker: asker(&name),
@@ -119,7 +120,7 @@ pub fn question(bytes: &[u8]) -> (String, Plain) {
         keys,
         own,
         boundary,
-        session: session.into_iter().collect(),
+        session,
         owner_account: MAIN.0.to_owned(),
         owner_canonical: MAIN.1.to_owned(),
         bucket_policy,

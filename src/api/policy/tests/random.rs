@@ -86,7 +86,7 @@ fn question() -> impl Strategy<Value = (String, Plain)> {
     let identity = (
         collection::vec(identity_policy(), 0..3),
         option::weighted(0.3, identity_policy()),
-        option::weighted(0.3, identity_policy()),
+        option::weighted(0.3, collection::vec(identity_policy(), 0..3)),
     );
     let bucket = (option::of(bucket_policy()), any::<bool>(), any::<bool>(), any::<bool>(), grants(), grants());
     (who, identity, bucket).prop_map(|((name, action, key, keys), (own, boundary, session), bucket)| {
@@ -100,7 +100,7 @@ fn question() -> impl Strategy<Value = (String, Plain)> {
             keys,
             own,
             boundary,
-            session: session.into_iter().collect(),
+            session,
             owner_account: MAIN.0.to_owned(),
             owner_canonical: MAIN.1.to_owned(),
             bucket_policy,

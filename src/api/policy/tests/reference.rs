@@ -29,7 +29,8 @@ pub struct Plain {
     pub keys: Keys,
     pub own: Vec<Value>,
     pub boundary: Option<Value>,
-    pub session: Vec<Value>,
+    /// `None` is no limit.
+    pub session: Option<Vec<Value>>,
     pub owner_account: String,
     pub owner_canonical: String,
     pub bucket_policy: Option<Value>,
@@ -192,7 +193,8 @@ pub fn allowed(plain: &Plain) -> bool {
     let has_policies = matches!(plain.asker.kind, "user" | "session");
     let boundary: Vec<Value> = plain.boundary.clone().into_iter().collect();
     let bucket: Vec<Value> = plain.bucket_policy.iter().flat_map(statements).collect();
-    let every_own = [plain.own.as_slice(), &boundary, &plain.session].concat();
+    let session = plain.session.as_deref().unwrap_or_default();
+    let every_own = [plain.own.as_slice(), &boundary, session].concat();
     let always = plain.asker.kind == "root"
         && plain.asker.account == plain.owner_account
         && plain.action == "s3:GetBucketPolicy";
@@ -213,7 +215,7 @@ pub fn allowed(plain: &Plain) -> bool {
         grants.push("account");
     }
     let in_boundary = boundary.is_empty() || effects(&boundary, "Allow", plain);
-    let in_session = plain.session.is_empty() || effects(&plain.session, "Allow", plain);
+    let in_session = plain.session.is_none() || effects(session, "Allow", plain);
     let own = effects(&plain.own, "Allow", plain) && in_boundary && in_session;
     let same = plain.asker.canonical == *decider;
     match (has_policies, same) {

@@ -73,7 +73,7 @@ pub fn asked(name: &str, plain: &Plain) -> Asked {
         own: identity(&plain.own),
         groups: vec![],
         boundary: plain.boundary.as_ref().map(|value| parse(PolicyKind::Identity, value)),
-        session: identity(&plain.session),
+        session: plain.session.as_deref().map(identity),
         is_service_key: false,
         to: AskedOf::Bucket(Box::new(AskedBucket {
             owner: account(MAIN),

@@ -4,8 +4,8 @@
 use crate::actors::meta::{Acl, Grant, Grantee, Permission};
 use crate::api::policy::acl;
 use crate::api::policy::{
-    Account, Bucket, Budget, Context, Decision, Identity, Object, Ownership, Policy, PolicyKind, PolicyRef, Principal,
-    PrincipalIds, PublicAccessBlock, Question, ResourcePolicy, Target, evaluate,
+    Account, Bucket, Budget, Context, Decision, Identity, Issuer, Object, Ownership, Policy, PolicyKind, PolicyRef,
+    Principal, PrincipalIds, PublicAccessBlock, Question, ResourcePolicy, Target, evaluate,
 };
 use serde_json::{Map, Value, json};
 
@@ -23,6 +23,7 @@ fn user(of: (&str, &str), name: &str) -> Principal {
         arn: format!("arn:aws:iam::{}:user/{name}", of.0),
         name: name.to_owned(),
         id: format!("AIDA{}", name.to_uppercase()),
+        issuer: None,
     }
 }
 
@@ -48,6 +49,7 @@ pub fn principal(name: &str) -> Principal {
             arn: format!("arn:aws:sts::{}:federated-user/fred", MAIN.0),
             name: String::new(),
             id: format!("{}:fred", MAIN.0),
+            issuer: Some(Issuer { arn: format!("arn:aws:iam::{}:user/alice", MAIN.0), id: "AIDAALICE".to_owned() }),
         },
         "session" => session(MAIN, "/readers/", "reader", "s1"),
         "other session" => session(OTHER, "/", "writer", "w1"),
@@ -109,7 +111,7 @@ pub struct Asked {
     pub own: Vec<Policy>,
     pub groups: Vec<Policy>,
     pub boundary: Option<Policy>,
-    pub session: Vec<Policy>,
+    pub session: Option<Vec<Policy>>,
     pub is_service_key: bool,
     pub to: AskedOf,
 }
@@ -152,7 +154,7 @@ impl Asked {
             own: policies("own", PolicyKind::Identity),
             groups: policies("groups", PolicyKind::Identity),
             boundary: case.get("boundary").map(|value| parse(PolicyKind::Identity, value)),
-            session: policies("session", PolicyKind::Session),
+            session: case.contains_key("session").then(|| policies("session", PolicyKind::Session)),
             is_service_key: case.contains_key("service_key"),
             to: AskedOf::of(case, &resource),
             principal,
@@ -166,8 +168,9 @@ impl Asked {
             (1..=policies.len()).map(|number| format!("{place}-{number}")).collect()
         };
         let budget = Budget::default();
-        let names = [named("own", &self.own), named("groups", &self.groups), named("session", &self.session)];
-        let policies = [&self.own, &self.groups, &self.session];
+        let session = self.session.as_deref().unwrap_or_default();
+        let names = [named("own", &self.own), named("groups", &self.groups), named("session", session)];
+        let policies = [self.own.as_slice(), &self.groups, session];
         let mut joined: Vec<Vec<PolicyRef<'_>>> = names
             .iter()
             .zip(policies)
@@ -177,8 +180,9 @@ impl Asked {
             .collect();
         let boundary = self.boundary.as_ref().map(|policy| PolicyRef { name: "boundary", policy });
         let mut next = || joined.remove(0);
-        let identity =
-            Identity { own: next(), groups: next(), boundary, session: next(), is_service_key: self.is_service_key };
+        let (own, groups, session) = (next(), next(), next());
+        let session = self.session.is_some().then_some(session);
+        let identity = Identity { own, groups, boundary, session, is_service_key: self.is_service_key };
         let question = Question {
             principal: &self.principal,
             identity,
