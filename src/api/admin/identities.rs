@@ -6,7 +6,7 @@ use super::record::AdminRecord;
 use super::shapes::BucketUsageJson;
 use super::{Admin, Refusal};
 use crate::api::ROOT_ACCOUNT;
-use crate::api::iam::{Impersonation, administer};
+use crate::api::iam::{Impersonation, RequestFacts, administer};
 use crate::api::identity::{Asking, ResolveError, resolve_key, resolve_named};
 use crate::api::s3::{Explained, HypotheticalRequest, explain};
 use serde::{Deserialize, Serialize};
@@ -61,7 +61,7 @@ pub enum ExplainedCaller {
 pub(super) async fn call(
     admin: &Admin,
     asked: CallIam,
-    caller: &Caller,
+    (caller, facts): (&Caller, &RequestFacts),
     record: &AdminRecord,
 ) -> Result<Value, Refusal> {
     let account = asked.account.as_deref().unwrap_or(ROOT_ACCOUNT);
@@ -75,7 +75,7 @@ pub(super) async fn call(
             Impersonation::Key { access_key: access_key.unwrap_or_default(), token: token.as_deref() }
         }
     };
-    Ok(administer(&admin.iam, name, (account, &asked.action), asked.parameters, (&record.trace, access_key)).await?)
+    Ok(administer(&admin.iam, name, (account, &asked.action), asked.parameters, (facts, access_key)).await?)
 }
 
 /// Names the owners of buckets by their 12-digit ids instead of their canonical ids.

@@ -204,13 +204,13 @@ async fn answer(request: HttpRequest, payload: Payload, admin: Data<Admin>) -> H
     response
 }
 
-/// Reads and authorizes a request; returns its body and its caller.
+/// Reads and authorizes a request; returns its body, its caller, and the properties that conditions may use.
 async fn allowed(
     request: &HttpRequest,
     payload: Payload,
     (admin, route): (&Admin, Option<Route>),
     record: &mut AdminRecord,
-) -> Result<(Bytes, Caller), Refusal> {
+) -> Result<(Bytes, Caller, RequestFacts), Refusal> {
     let seat = admin.bodies.seat(request.peer_addr().map(|peer| peer.ip()));
     let collected = timeout(CALL_WAIT_MAX, gather(payload, &seat, BODY_BYTES_MAX)).await;
     let body = collected.map_err(|_| Refusal::Incomplete)?.map_err(|why| match why {
@@ -235,15 +235,16 @@ async fn allowed(
         user_agent: agent,
         secure: request.app_config().secure(),
         region: admin.iam.region.clone(),
+        trace: Some(Arc::clone(&record.trace)),
         ..RequestFacts::default()
     };
     caller.check(route, &facts, admin)?;
-    Ok((body, caller))
+    Ok((body, caller, facts))
 }
 
 async fn dispatched(
     (routed, query): (Routed<'_>, &str),
-    (body, caller): (Bytes, Caller),
+    (body, caller, facts): (Bytes, Caller, RequestFacts),
     admin: &Admin,
     record: &AdminRecord,
 ) -> Result<HttpResponse, Refusal> {
@@ -292,7 +293,7 @@ async fn dispatched(
         Route::ListShards => streamed::shards(Arc::clone(source)).await?,
         Route::ExportMetadata => streamed::metadata(&**source, &admin.exports).await?,
         Route::DropUnknownShards => ok(&source.drop_unknown_shards().await?),
-        Route::CallIam => ok(&identities::call(admin, required(&body)?, &caller, record).await?),
+        Route::CallIam => ok(&identities::call(admin, required(&body)?, (&caller, &facts), record).await?),
         Route::ExplainAccess => ok(&identities::explain_access(admin, required(&body)?).await?),
         Route::ListEncryptionKeys => ok(&encryption::list(admin).await?),
         Route::ChangeEncryptionKey => ok(&encryption::change(admin, required(&body)?).await?),

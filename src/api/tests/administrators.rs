@@ -200,6 +200,20 @@ async fn calling_iam_through_the_admin_api_gains_no_rights() {
 }
 
 #[actix::test]
+async fn conditions_on_the_request_hold_for_iam_through_the_admin_api() {
+    let world = World::new(2, 2);
+    let api = start(&world).await;
+    for (name, address, status) in [("alice", "127.0.0.1", 200), ("bob", "192.0.2.1", 403)] {
+        let condition = json!({"IpAddress": {"aws:SourceIp": address}});
+        let iam = json!({"Effect": "Allow", "Action": "iam:*", "Resource": "*", "Condition": condition});
+        let keys = Keys::user(&api, name, json!([statement("Allow", json!("admin:CallIam")), iam])).await;
+        let (found, text) = administer(&api, &keys, ("POST", "/iam"), r#"{"action":"ListUsers"}"#).await;
+        assert_eq!(found, status, "{name}: {text}");
+    }
+    api.stop().await;
+}
+
+#[actix::test]
 async fn an_unknown_admin_action_is_refused_in_policies_and_in_explain_requests() {
     let world = World::new(2, 2);
     let api = start(&world).await;

@@ -2,7 +2,6 @@
 //! rights. Actions, writes and results are those of signed IAM calls.
 
 use super::change;
-use crate::api::call::RequestTrace;
 use crate::api::iam::actions;
 use crate::api::iam::call::subject;
 use crate::api::iam::facts::RequestFacts;
@@ -14,7 +13,6 @@ use crate::api::identity::{Documents, resolve, resolve_named};
 use crate::types::UnixMs;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 /// The identity with whose rights a call is made.
 #[derive(Clone, Copy, Debug)]
@@ -31,13 +29,11 @@ pub async fn administer(
     name: Impersonation<'_>,
     (account, action): (&str, &str),
     parameters: BTreeMap<String, String>,
-    (trace, access_key): (&Arc<RequestTrace>, Option<&str>),
+    (facts, access_key): (&RequestFacts, Option<&str>),
 ) -> Result<Value, IamFault> {
     let unknown = || IamFault::InvalidAction { action: action.to_owned(), version: "2010-05-08".to_owned() };
     let (operation, run) = actions::find(action).ok_or_else(unknown)?;
     let parameters = Parameters::of(parameters);
-    let trace = Some(Arc::clone(trace));
-    let facts = RequestFacts { region: service.region.clone(), trace, ..RequestFacts::default() };
     let in_account = [("Account", account.to_owned())];
     facts.begun(operation, access_key, in_account.into_iter().chain(subject(&parameters)).collect());
     let who = |view: &dyn Documents, now: UnixMs| match name {
@@ -48,7 +44,7 @@ pub async fn administer(
             Ok(resolve(&service.directory(view), service.credential_keys(), access_key, token, now)?)
         }
     };
-    let body = change(service, run, &parameters, &facts, who).await;
+    let body = change(service, run, &parameters, facts, who).await;
     let refused = body.as_ref().err().map(ToString::to_string);
     tracing::info!(target: "iam", action = operation, account, refused, "IAM call through the admin API");
     Ok(body?.map_or_else(|| Value::Object(Map::new()), Xml::into_json))

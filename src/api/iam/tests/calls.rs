@@ -3,12 +3,11 @@
 use super::{ALICE, FILE, Host, OTHER_ROOT, ROOT, escaped};
 use crate::actors::meta::{DocumentWrite, Expect};
 use crate::api::iam::store::{IdentityStore, Written};
-use crate::api::iam::{IamFault, Impersonation, administer};
+use crate::api::iam::{IamFault, Impersonation, RequestFacts, administer};
 use crate::api::identity::changes::accounts_file::AccountsFile;
 use crate::api::identity::records::{Granted, Record, UserRecord, encode, key_of};
 use crate::limits::IDENTITIES_LISTED_BYTES;
 use serde_json::json;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 const READ_USERS: &str =
@@ -171,8 +170,14 @@ async fn an_administrator_calls_iam_as_the_root_of_any_account_in_json() {
     let host = Host::new().await;
     let call = async |account: &str, action: &str, pairs: &[(&str, &str)]| {
         let pairs = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        administer(&host.service, Impersonation::RootOf(account), (account, action), pairs, (&Arc::default(), None))
-            .await
+        administer(
+            &host.service,
+            Impersonation::RootOf(account),
+            (account, action),
+            pairs,
+            (&RequestFacts::default(), None),
+        )
+        .await
     };
     let (main, alt) = ("111122223333", "444455556666");
     let made = call(main, "CreateUser", &[("UserName", "bob")]).await.expect("a good name");
