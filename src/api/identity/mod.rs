@@ -41,7 +41,7 @@ pub use resolve::{
 };
 pub use seal::{RootSeal, session_material};
 pub use secrets::{IdOf, SecretSeal, fresh_id, sealed_under};
-pub use session::{Session, SessionKeys, SessionLimits, SessionOf, TokenFault, is_session_key};
+pub use session::{Session, SessionKeys, SessionLimits, SessionOf, TOKEN_BYTES_MAX, TokenFault, is_session_key};
 
 #[cfg(test)]
 pub(crate) mod tests;

@@ -14,8 +14,8 @@ use aws_lc_rs::hmac;
 use serde::{Deserialize, Serialize};
 
 const TOKEN_VERSION: u8 = 1;
-/// The longest token that is decoded; issued tokens are far smaller.
-const TOKEN_BYTES_MAX: usize = 16 << 10;
+/// The longest token that is issued and decoded.
+pub const TOKEN_BYTES_MAX: usize = 16 << 10;
 /// The bytes of a session's secret before it is encoded in base64.
 const SECRET_BYTES: usize = 30;
 

@@ -45,7 +45,7 @@ pub fn assume_role(call: &StsCall<'_>) -> StsResult {
         ..issue::session(call, seconds)
     };
     let mut xml = Xml::default();
-    issue::credentials(&mut xml, call.ambient, call.sessions, &session);
+    issue::credentials(&mut xml, call.ambient, call.sessions, &session)?;
     issue::assumed_role_user(&mut xml, &role, name);
     xml.number("PackedPolicySize", packed);
     xml.optional("SourceIdentity", source_identity.as_deref());

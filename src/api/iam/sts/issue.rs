@@ -7,8 +7,8 @@ use crate::api::iam::parameters::Parameters;
 use crate::api::iam::xml::Xml;
 use crate::api::identity::records::{RoleRecord, Tags};
 use crate::api::identity::{
-    Directory, IdOf, IdentityError, PrincipalKind, Session, SessionKeys, SessionLimits, SessionOf, TextOf,
-    assumed_role_arn, check_policy, fresh_id,
+    Directory, IdOf, IdentityError, PrincipalKind, Session, SessionKeys, SessionLimits, SessionOf, TOKEN_BYTES_MAX,
+    TextOf, assumed_role_arn, check_policy, fresh_id,
 };
 use crate::types::UnixMs;
 
@@ -161,13 +161,26 @@ pub fn packed_percent(limits: &Option<SessionLimits>, tags: &Tags) -> u64 {
     ((of_limits + of_tags) * 100 / POLICY_CHARS_MAX).min(100) as u64
 }
 
-pub fn credentials(xml: &mut Xml, ambient: &Ambient, sessions: &SessionKeys, session: &Session) {
+/// Writes the credentials of a session. Refuses a session whose token would be too long to be accepted.
+pub fn credentials(
+    xml: &mut Xml,
+    ambient: &Ambient,
+    sessions: &SessionKeys,
+    session: &Session,
+) -> Result<(), IamFault> {
+    let token = sessions.seal(ambient, session);
+    if token.len() > TOKEN_BYTES_MAX {
+        return Err(IamFault::PackedPolicyTooLarge(format!(
+            "The policies and tags of the session make its token longer than {TOKEN_BYTES_MAX} bytes."
+        )));
+    }
     xml.within("Credentials", |xml| {
         xml.text("AccessKeyId", &session.access_key);
         xml.text("SecretAccessKey", &sessions.secret_of(&session.access_key));
-        xml.text("SessionToken", &sessions.seal(ambient, session));
+        xml.text("SessionToken", &token);
         xml.date("Expiration", session.expires);
     });
+    Ok(())
 }
 
 pub fn assumed_role_user(xml: &mut Xml, role: &RoleRecord, session_name: &str) {

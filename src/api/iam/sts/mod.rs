@@ -105,7 +105,7 @@ fn session_token(call: &StsCall<'_>) -> StsResult {
     };
     let session = Session { of, ..issue::session(call, seconds) };
     let mut xml = Xml::default();
-    issue::credentials(&mut xml, call.ambient, call.sessions, &session);
+    issue::credentials(&mut xml, call.ambient, call.sessions, &session)?;
     Ok(xml)
 }
 
@@ -143,7 +143,7 @@ fn federation_token(call: &StsCall<'_>) -> StsResult {
         ..issue::session(call, seconds)
     };
     let mut xml = Xml::default();
-    issue::credentials(&mut xml, call.ambient, call.sessions, &session);
+    issue::credentials(&mut xml, call.ambient, call.sessions, &session)?;
     xml.within("FederatedUser", |xml| {
         xml.text("FederatedUserId", &format!("{}:{name}", who.account));
         xml.text("Arn", &arn);

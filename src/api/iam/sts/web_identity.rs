@@ -75,7 +75,7 @@ pub async fn assume_with_web_identity(
         ..issue::bare(&service.ambient, &role.account, now, seconds)
     };
     let mut xml = Xml::default();
-    issue::credentials(&mut xml, &service.ambient, &service.sessions, &session);
+    issue::credentials(&mut xml, &service.ambient, &service.sessions, &session)?;
     xml.text("SubjectFromWebIdentityToken", &claims.subject);
     issue::assumed_role_user(&mut xml, &role, name);
     xml.number("PackedPolicySize", packed);

@@ -166,6 +166,22 @@ async fn a_federated_user_is_limited_by_the_session_policies_of_the_call() {
 }
 
 #[tokio::test]
+async fn a_session_whose_token_would_be_too_long_is_not_issued() {
+    let host = Host::new().await;
+    allow(&host, ROOT, "alice", "sts:*").await;
+    for (count, code) in [(5, (200, "")), (50, (400, "PackedPolicyTooLarge"))] {
+        let value = escaped(&"\u{10348}".repeat(256));
+        let tags = (1..=count).map(|at| format!("&Tags.member.{at}.Key=k{at}&Tags.member.{at}.Value={value}"));
+        let form = format!("Action=GetFederationToken&Name=bob{}", tags.collect::<String>());
+        let response = host.sts(ALICE, &form).await;
+        assert_eq!(response.code(), code, "{count} tags");
+        if response.status == 200 {
+            assert_eq!(who(&host, &response).principal.tags.len(), count);
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_user_with_the_name_of_a_former_one_may_not_assume_its_roles() {
     let host = with_role("arn:aws:iam::111122223333:user/alice").await;
     let assume = format!("Action=AssumeRole&{ROLE}");
