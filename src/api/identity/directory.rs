@@ -200,6 +200,8 @@ impl<'a> Directory<'a> {
         self.local_policy(account, arn).map(|stored| Managed::Local(Box::new(stored)))
     }
 
+    /// Returns a policy of the account. An ARN that differs from the policy's own, even in case only, is that of no
+    /// policy, because statements about the policy compare its own ARN.
     pub fn local_policy(&self, account: &str, arn: &str) -> Result<Stored<PolicyRecord>, IdentityError> {
         let parsed = IamArn::of_kind(arn, "policy")?;
         let absent = || IdentityError::NoSuchEntity(format!("Policy {arn} does not exist or is not attachable."));
@@ -207,7 +209,7 @@ impl<'a> Directory<'a> {
             return Err(absent());
         }
         let stored: Option<Stored<PolicyRecord>> = self.record(&names::path_of(account, parsed.name))?;
-        stored.filter(|stored| stored.record.path == parsed.path).ok_or_else(absent)
+        stored.filter(|stored| stored.record.arn() == arn).ok_or_else(absent)
     }
 
     pub fn provider(&self, account: &str, arn: &str) -> Result<Stored<ProviderRecord>, IdentityError> {

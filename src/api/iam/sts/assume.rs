@@ -60,7 +60,7 @@ pub fn find_role_by(
     let parsed = IamArn::parse(arn).filter(|arn| arn.kind == "role");
     let parsed = parsed.ok_or_else(|| IdentityError::Validation(format!("{arn} is invalid")))?;
     let found = directory.record::<RoleRecord>(&names::path_of(parsed.account, parsed.name))?;
-    Ok(found.map(|stored| stored.record).filter(|role| role.path == parsed.path))
+    Ok(found.map(|stored| stored.record).filter(|role| role.arn() == arn))
 }
 
 fn find_role(call: &StsCall<'_>, arn: &str) -> Result<Option<RoleRecord>, IdentityError> {

@@ -48,6 +48,8 @@ async fn a_user_named_by_a_trust_policy_may_assume_the_role() {
     let who = who(&host, &response);
     assert_eq!(who.principal.arn, "arn:aws:sts::111122223333:assumed-role/Reader/job");
     assert_eq!(host.sts(ROOT, &format!("Action=AssumeRole&{ROLE}")).await.code(), (403, "AccessDenied"));
+    let respelled = host.sts(ALICE, &format!("Action=AssumeRole&{}", ROLE.replace("Reader", "reader"))).await;
+    assert_eq!(respelled.code(), (403, "AccessDenied"), "the role's ARN is another");
     for wrong in ["x", "a b", ""] {
         let form = format!("Action=AssumeRole&RoleArn=arn:aws:iam::111122223333:role/Reader&RoleSessionName={wrong}");
         assert_eq!(host.sts(ALICE, &form).await.code(), (400, "ValidationError"), "{wrong}");

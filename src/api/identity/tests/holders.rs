@@ -56,9 +56,14 @@ fn a_policy_is_not_detached_while_its_count_of_uses_cannot_be_read() {
 fn only_existing_policies_can_be_attached() {
     let mut world = world();
     let mut attach = |arn: &str| world.change(|editor| holders::attach::<UserRecord>(editor, ACCOUNT, "alice", arn));
-    for arn in
-        ["arn:aws:iam::111122223333:policy/Own", "arn:aws:iam::444455556666:policy/p/Own", "arn:aws:iam::aws:policy/X"]
-    {
+    for arn in [
+        "arn:aws:iam::111122223333:policy/Own",
+        "arn:aws:iam::111122223333:policy/p/own",
+        "arn:aws-cn:iam::111122223333:policy/p/Own",
+        "arn:aws:iam::444455556666:policy/p/Own",
+        "arn:aws:iam::aws:policy/X",
+        "arn:aws-cn:iam::aws:policy/AmazonS3ReadOnlyAccess",
+    ] {
         assert!(matches!(attach(arn), Err(IdentityError::NoSuchEntity(_))), "{arn}");
     }
     assert!(matches!(attach("nonsense"), Err(IdentityError::InvalidInput(_))));
