@@ -93,6 +93,15 @@ impl Caller<'_> {
     }
 }
 
+/// Returns the condition keys of the tags of a resource of IAM: `aws:ResourceTag/…` and IAM's own `iam:ResourceTag/…`
+/// (Service Authorization Reference, "AWS Identity and Access Management" and "AWS Security Token Service").
+pub fn resource_tag_keys(tags: &[(String, String)]) -> impl Iterator<Item = (String, &str)> {
+    let services = ["aws", "iam"].into_iter();
+    services.flat_map(move |service| {
+        tags.iter().map(move |(key, value)| (format!("{service}:ResourceTag/{key}"), value.as_str()))
+    })
+}
+
 /// Returns the condition keys of the request, in lower case (IAM User Guide, "AWS global condition context keys",
 /// "Properties of the request").
 pub fn request_keys(facts: RequestFacts, now: UnixMs) -> Vec<(&'static str, String)> {

@@ -1,6 +1,6 @@
 //! The input of an IAM action (`Call`: view, caller and parameters), its result (`Outcome`), and the paging of lists.
 
-use super::authorize::Caller;
+use super::authorize::{Caller, resource_tag_keys};
 use super::parameters::{Paging, Parameters};
 use super::xml::Xml;
 use crate::actors::meta::DocumentWrite;
@@ -113,8 +113,21 @@ impl<'a> Call<'a> {
         self.caller.check(action, resource, keys)
     }
 
-    /// Checks an action on a named record. If the record exists, its own ARN is checked, else the ARN that it would
-    /// have under the path `/`.
+    /// Checks an action on a resource with these tags, which are condition keys besides the given ones.
+    pub fn allow_tagged(
+        &self,
+        action: &str,
+        resource: &str,
+        tags: &[(String, String)],
+        keys: &[(&str, &str)],
+    ) -> Result<(), IdentityError> {
+        let of_tags: Vec<(String, &str)> = resource_tag_keys(tags).collect();
+        let of_tags = of_tags.iter().map(|(key, value)| (key.as_str(), *value));
+        self.allow(action, resource, &of_tags.chain(keys.iter().copied()).collect::<Vec<_>>())
+    }
+
+    /// Checks an action on a named record. If the record exists, its own ARN and tags are checked, else the ARN that it
+    /// would have under the path `/`.
     pub fn allow_named<R: Record>(
         &self,
         action: &str,
@@ -123,11 +136,10 @@ impl<'a> Call<'a> {
         keys: &[(&str, &str)],
     ) -> Result<(), IdentityError> {
         let existing = self.directory().record::<R>(&names::path_of(self.account(), name))?;
-        let arn = match existing {
-            Some(stored) => arn(&stored.record),
-            None => names::arn(self.account(), R::WHAT, "/", name),
-        };
-        self.allow(action, &arn, keys)
+        match existing {
+            Some(stored) => self.allow_tagged(action, &arn(&stored.record), stored.record.tags(), keys),
+            None => self.allow(action, &names::arn(self.account(), R::WHAT, "/", name), keys),
+        }
     }
 
     /// Returns whose access keys a call is about. Without the parameter `UserName` it is the caller.

@@ -34,6 +34,11 @@ pub trait Record: Serialize + DeserializeOwned {
 
     /// Returns the path of the document within its kind.
     fn path(&self) -> String;
+
+    /// Returns the tags, which only some kinds have.
+    fn tags(&self) -> &[(String, String)] {
+        &[]
+    }
 }
 
 pub fn key_of<R: Record>(path: &str) -> DocumentKey {
@@ -249,7 +254,7 @@ impl ProviderRecord {
 }
 
 macro_rules! named_records {
-    ($($record:ident $kind:ident $what:literal;)*) => {
+    ($($record:ident $kind:ident $what:literal $($tags:ident)?;)*) => {
         $(impl Record for $record {
             const KIND: IdentityKind = IdentityKind::$kind;
             const WHAT: &'static str = $what;
@@ -257,6 +262,10 @@ macro_rules! named_records {
             fn path(&self) -> String {
                 names::path_of(&self.account, &self.name)
             }
+
+            $(fn tags(&self) -> &[(String, String)] {
+                &self.$tags
+            })?
         }
 
         impl $record {
@@ -268,10 +277,10 @@ macro_rules! named_records {
 }
 
 named_records! {
-    UserRecord User "user";
+    UserRecord User "user" tags;
     GroupRecord Group "group";
-    RoleRecord Role "role";
-    PolicyRecord Policy "policy";
+    RoleRecord Role "role" tags;
+    PolicyRecord Policy "policy" tags;
 }
 
 impl Record for PolicyText {
@@ -307,5 +316,9 @@ impl Record for ProviderRecord {
 
     fn path(&self) -> String {
         format!("{}/{}", self.account, names::without_scheme(&self.url))
+    }
+
+    fn tags(&self) -> &[(String, String)] {
+        &self.tags
     }
 }

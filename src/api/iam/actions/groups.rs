@@ -67,7 +67,8 @@ fn update(call: &Call<'_>) -> Answered {
     let (new_name, new_path) = (call.parameters.text("NewGroupName"), call.parameters.text("NewPath"));
     allow(call, "iam:UpdateGroup", name)?;
     if new_name.is_some() || new_path.is_some() {
-        let to = names::arn(call.account(), "group", new_path.unwrap_or("/"), new_name.unwrap_or(name));
+        let old = call.directory().group(call.account(), name)?.record;
+        let to = names::arn(call.account(), "group", new_path.unwrap_or(&old.path), new_name.unwrap_or(&old.name));
         call.allow("iam:UpdateGroup", &to, &[])?;
     }
     Outcome::done(groups::update(call.editor, call.account(), name, new_name, new_path)?)

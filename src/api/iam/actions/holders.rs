@@ -88,6 +88,12 @@ impl Called for RoleRecord {
     }
 }
 
+/// Returns the permissions boundary of a holder; `None` if it has none or does not exist.
+pub fn boundary_of<H: Called>(call: &Call<'_>, name: &str) -> Result<Option<String>, IdentityError> {
+    let existing = call.directory().record::<H>(&names::path_of(call.account(), name))?;
+    Ok(existing.and_then(|stored| stored.record.own_boundary().map(str::to_owned)))
+}
+
 /// Returns the name of the holder, after a check that the caller may perform the action on it. The condition keys are
 /// its permissions boundary and the policy's ARN.
 fn allowed<'a, H: Called>(
@@ -98,9 +104,8 @@ fn allowed<'a, H: Called>(
 ) -> Result<&'a str, IdentityError> {
     let name = call.required(&format!("{}Name", H::CALLED))?;
     let action = format!("iam:{verb}{}{noun}", H::CALLED);
-    let existing = call.directory().record::<H>(&names::path_of(call.account(), name))?;
-    let boundary = existing.as_ref().and_then(|stored| stored.record.own_boundary());
-    let keys = boundary.map(|arn| ("iam:PermissionsBoundary", arn));
+    let boundary = boundary_of::<H>(call, name)?;
+    let keys = boundary.as_deref().map(|arn| ("iam:PermissionsBoundary", arn));
     let keys: Vec<_> = keys.into_iter().chain(policy.map(|arn| ("iam:PolicyARN", arn))).collect();
     call.allow_named(&action, name, H::own_arn, &keys)?;
     Ok(name)

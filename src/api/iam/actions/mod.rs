@@ -60,6 +60,11 @@ fn tag_keys(tags: &Tags) -> Vec<(String, String)> {
     named.chain(tags.iter().map(|(key, _)| ("aws:TagKeys".to_owned(), key.clone()))).collect()
 }
 
+/// Returns the condition keys of the tag keys in a call that removes tags.
+fn removed_keys(gone: &[String]) -> Vec<(&str, &str)> {
+    gone.iter().map(|key| ("aws:TagKeys", key.as_str())).collect()
+}
+
 fn as_pairs(keys: &[(String, String)]) -> Vec<(&str, &str)> {
     keys.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect()
 }

@@ -1,6 +1,6 @@
 //! The actions on managed policies and their versions.
 
-use super::{Action, as_pairs, tag_keys, tags};
+use super::{Action, as_pairs, removed_keys, tag_keys, tags};
 use crate::api::iam::call::{Answered, Call, Outcome, Page, Scan};
 use crate::api::iam::parameters::Paging;
 use crate::api::iam::xml::Xml;
@@ -76,10 +76,17 @@ fn built_in_version() -> PolicyVersion {
     PolicyVersion { number: 1, created: BUILT_IN_SINCE }
 }
 
-/// Returns the policy ARN in the call, after a check that the caller may perform the action on it.
-fn allowed<'a>(call: &Call<'a>, action: &str) -> Result<&'a str, IdentityError> {
+/// Returns the policy ARN in the call, after a check that the caller may perform the action on it. The condition keys
+/// are those given and the policy's tags.
+fn allowed<'a>(call: &Call<'a>, action: &str, keys: &[(&str, &str)]) -> Result<&'a str, IdentityError> {
     let arn = call.required("PolicyArn")?;
-    call.allow(action, arn, &[])?;
+    let existing = match call.directory().managed(call.account(), arn) {
+        Ok(Managed::Local(stored)) => stored.record.tags,
+        // A caller who may not perform the action does not learn whether the policy exists.
+        Ok(Managed::BuiltIn(_)) | Err(IdentityError::NoSuchEntity(_) | IdentityError::InvalidInput(_)) => Vec::new(),
+        Err(error) => return Err(error),
+    };
+    call.allow_tagged(action, arn, &existing, keys)?;
     Ok(arn)
 }
 
@@ -95,7 +102,7 @@ fn create(call: &Call<'_>) -> Answered {
 }
 
 fn get(call: &Call<'_>) -> Answered {
-    let arn = allowed(call, "iam:GetPolicy")?;
+    let arn = allowed(call, "iam:GetPolicy", &[])?;
     let found = call.directory().managed(call.account(), arn)?;
     Outcome::lookup(|xml| {
         xml.within("Policy", |xml| match &found {
@@ -186,12 +193,12 @@ fn list(call: &Call<'_>) -> Answered {
 }
 
 fn delete(call: &Call<'_>) -> Answered {
-    let arn = allowed(call, "iam:DeletePolicy")?;
+    let arn = allowed(call, "iam:DeletePolicy", &[])?;
     Outcome::done(policies::delete(call.editor, call.account(), arn)?)
 }
 
 fn create_version(call: &Call<'_>) -> Answered {
-    let arn = allowed(call, "iam:CreatePolicyVersion")?;
+    let arn = allowed(call, "iam:CreatePolicyVersion", &[])?;
     let (document, as_default) = (call.required("PolicyDocument")?, call.parameters.flag("SetAsDefault"));
     let made = policies::create_version(call.editor, call.account(), arn, document, as_default)?;
     Outcome::made(made, |xml, (version, is_default)| {
@@ -200,7 +207,7 @@ fn create_version(call: &Call<'_>) -> Answered {
 }
 
 fn get_version(call: &Call<'_>) -> Answered {
-    let arn = allowed(call, "iam:GetPolicyVersion")?;
+    let arn = allowed(call, "iam:GetPolicyVersion", &[])?;
     let wanted = call.required("VersionId")?;
     let directory = call.directory();
     let (version, document, is_default) = match directory.managed(call.account(), arn)? {
@@ -223,7 +230,7 @@ fn get_version(call: &Call<'_>) -> Answered {
 }
 
 fn list_versions(call: &Call<'_>) -> Answered {
-    let arn = allowed(call, "iam:ListPolicyVersions")?;
+    let arn = allowed(call, "iam:ListPolicyVersions", &[])?;
     let (versions, default) = match call.directory().managed(call.account(), arn)? {
         Managed::Local(stored) => (stored.record.versions, stored.record.default_version),
         Managed::BuiltIn(_) => (vec![built_in_version()], 1),
@@ -237,13 +244,13 @@ fn list_versions(call: &Call<'_>) -> Answered {
 }
 
 fn set_default_version(call: &Call<'_>) -> Answered {
-    let arn = allowed(call, "iam:SetDefaultPolicyVersion")?;
+    let arn = allowed(call, "iam:SetDefaultPolicyVersion", &[])?;
     let version = call.required("VersionId")?;
     Outcome::done(policies::set_default_version(call.editor, call.account(), arn, version)?)
 }
 
 fn delete_version(call: &Call<'_>) -> Answered {
-    let arn = allowed(call, "iam:DeletePolicyVersion")?;
+    let arn = allowed(call, "iam:DeletePolicyVersion", &[])?;
     let version = call.required("VersionId")?;
     Outcome::done(policies::delete_version(call.editor, call.account(), arn, version)?)
 }
@@ -274,7 +281,7 @@ impl Entities<'_> {
 }
 
 fn list_entities(call: &Call<'_>) -> Answered {
-    let arn = allowed(call, "iam:ListEntitiesForPolicy")?;
+    let arn = allowed(call, "iam:ListEntitiesForPolicy", &[])?;
     call.directory().managed(call.account(), arn)?;
     let (filter, usage) = (call.parameters.text("EntityFilter"), call.parameters.text("PolicyUsageFilter"));
     let prefix = call.parameters.text("PathPrefix").unwrap_or("/");
@@ -318,18 +325,19 @@ fn list_entities(call: &Call<'_>) -> Answered {
 }
 
 fn tag(call: &Call<'_>) -> Answered {
-    let (arn, added) = (call.required("PolicyArn")?, call.parameters.tags("Tags"));
-    call.allow("iam:TagPolicy", arn, &as_pairs(&tag_keys(&added)))?;
+    let added = call.parameters.tags("Tags");
+    let arn = allowed(call, "iam:TagPolicy", &as_pairs(&tag_keys(&added)))?;
     Outcome::done(policies::tag(call.editor, call.account(), arn, added)?)
 }
 
 fn untag(call: &Call<'_>) -> Answered {
-    let arn = allowed(call, "iam:UntagPolicy")?;
-    Outcome::done(policies::untag(call.editor, call.account(), arn, &call.parameters.list("TagKeys"))?)
+    let gone = call.parameters.list("TagKeys");
+    let arn = allowed(call, "iam:UntagPolicy", &removed_keys(&gone))?;
+    Outcome::done(policies::untag(call.editor, call.account(), arn, &gone)?)
 }
 
 fn list_tags(call: &Call<'_>) -> Answered {
-    let arn = allowed(call, "iam:ListPolicyTags")?;
+    let arn = allowed(call, "iam:ListPolicyTags", &[])?;
     let existing = match call.directory().managed(call.account(), arn)? {
         Managed::Local(stored) => stored.record.tags,
         Managed::BuiltIn(_) => Vec::new(),

@@ -1,6 +1,6 @@
 //! The actions on OpenID Connect providers.
 
-use super::{Action, as_pairs, tag_keys, tags};
+use super::{Action, as_pairs, removed_keys, tag_keys, tags};
 use crate::api::iam::call::{Answered, Call, Outcome};
 use crate::api::identity::IdentityError;
 use crate::api::identity::changes::providers::{self, NewProvider};
@@ -22,7 +22,13 @@ pub const ACTIONS: &[(&str, Action)] = &[
 
 fn allowed<'a>(call: &Call<'a>, action: &str, keys: &[(&str, &str)]) -> Result<&'a str, IdentityError> {
     let arn = call.required("OpenIDConnectProviderArn")?;
-    call.allow(action, arn, keys)?;
+    let existing = match call.directory().provider(call.account(), arn) {
+        Ok(stored) => stored.record.tags,
+        // A caller who may not perform the action does not learn whether the provider exists.
+        Err(IdentityError::NoSuchEntity(_)) => Vec::new(),
+        Err(error) => return Err(error),
+    };
+    call.allow_tagged(action, arn, &existing, keys)?;
     Ok(arn)
 }
 
@@ -101,8 +107,9 @@ fn tag(call: &Call<'_>) -> Answered {
 }
 
 fn untag(call: &Call<'_>) -> Answered {
-    let arn = allowed(call, "iam:UntagOpenIDConnectProvider", &[])?;
-    Outcome::done(providers::untag(call.editor, call.account(), arn, &call.parameters.list("TagKeys"))?)
+    let gone = call.parameters.list("TagKeys");
+    let arn = allowed(call, "iam:UntagOpenIDConnectProvider", &removed_keys(&gone))?;
+    Outcome::done(providers::untag(call.editor, call.account(), arn, &gone)?)
 }
 
 fn list_tags(call: &Call<'_>) -> Answered {

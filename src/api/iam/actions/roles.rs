@@ -1,6 +1,7 @@
 //! The actions on roles.
 
-use super::{Action, as_pairs, boundary, tag_keys, tags};
+use super::holders::boundary_of;
+use super::{Action, as_pairs, boundary, removed_keys, tag_keys, tags};
 use crate::api::iam::call::{Answered, Call, Outcome};
 use crate::api::iam::xml::Xml;
 use crate::api::identity::IdentityError;
@@ -119,8 +120,9 @@ fn tag(call: &Call<'_>) -> Answered {
 }
 
 fn untag(call: &Call<'_>) -> Answered {
-    let name = allowed(call, "iam:UntagRole", &[])?;
-    Outcome::done(roles::untag(call.editor, call.account(), name, &call.parameters.list("TagKeys"))?)
+    let gone = call.parameters.list("TagKeys");
+    let name = allowed(call, "iam:UntagRole", &removed_keys(&gone))?;
+    Outcome::done(roles::untag(call.editor, call.account(), name, &gone)?)
 }
 
 fn list_tags(call: &Call<'_>) -> Answered {
@@ -140,6 +142,8 @@ fn put_boundary(call: &Call<'_>) -> Answered {
 }
 
 fn delete_boundary(call: &Call<'_>) -> Answered {
-    let name = allowed(call, "iam:DeleteRolePermissionsBoundary", &[])?;
+    let old = boundary_of::<RoleRecord>(call, call.required("RoleName")?)?;
+    let keys: Vec<_> = old.iter().map(|arn| ("iam:PermissionsBoundary", arn.as_str())).collect();
+    let name = allowed(call, "iam:DeleteRolePermissionsBoundary", &keys)?;
     Outcome::done(roles::set_boundary(call.editor, call.account(), name, None)?)
 }

@@ -1,6 +1,7 @@
 //! The actions on users.
 
-use super::{Action, as_pairs, boundary, tag_keys, tags};
+use super::holders::boundary_of;
+use super::{Action, as_pairs, boundary, removed_keys, tag_keys, tags};
 use crate::api::iam::call::{Answered, Call, Outcome};
 use crate::api::iam::xml::Xml;
 use crate::api::identity::changes::users::{self, NewUser};
@@ -96,8 +97,9 @@ fn update(call: &Call<'_>) -> Answered {
     let (new_name, new_path) = (call.parameters.text("NewUserName"), call.parameters.text("NewPath"));
     allow(call, "iam:UpdateUser", name, &[])?;
     if new_name.is_some() || new_path.is_some() {
-        let to = names::arn(call.account(), "user", new_path.unwrap_or("/"), new_name.unwrap_or(name));
-        call.allow("iam:UpdateUser", &to, &[])?;
+        let old = call.directory().user(call.account(), name)?.record;
+        let to = names::arn(call.account(), "user", new_path.unwrap_or(&old.path), new_name.unwrap_or(&old.name));
+        call.allow_tagged("iam:UpdateUser", &to, &old.tags, &[])?;
     }
     Outcome::done(users::update(call.editor, call.account(), name, new_name, new_path)?)
 }
@@ -116,7 +118,7 @@ fn tag(call: &Call<'_>) -> Answered {
 
 fn untag(call: &Call<'_>) -> Answered {
     let (name, gone) = (call.required("UserName")?, call.parameters.list("TagKeys"));
-    allow(call, "iam:UntagUser", name, &[])?;
+    allow(call, "iam:UntagUser", name, &removed_keys(&gone))?;
     Outcome::done(users::untag(call.editor, call.account(), name, &gone)?)
 }
 
@@ -139,6 +141,8 @@ fn put_boundary(call: &Call<'_>) -> Answered {
 
 fn delete_boundary(call: &Call<'_>) -> Answered {
     let name = call.required("UserName")?;
-    allow(call, "iam:DeleteUserPermissionsBoundary", name, &[])?;
+    let old = boundary_of::<UserRecord>(call, name)?;
+    let keys: Vec<_> = old.iter().map(|arn| ("iam:PermissionsBoundary", arn.as_str())).collect();
+    allow(call, "iam:DeleteUserPermissionsBoundary", name, &keys)?;
     Outcome::done(users::set_boundary(call.editor, call.account(), name, None)?)
 }

@@ -2,6 +2,7 @@
 
 use super::issue::{self, check_session_name};
 use super::{IamFault, StsCall, StsResult};
+use crate::api::iam::authorize::resource_tag_keys;
 use crate::api::iam::xml::Xml;
 use crate::api::identity::names::{self, IamArn};
 use crate::api::identity::records::{RoleRecord, Tags};
@@ -28,7 +29,7 @@ pub fn assume_role(call: &StsCall<'_>) -> StsResult {
     // A caller who may not assume the role does not learn whether it exists.
     let role = find_role(call, arn)?.ok_or_else(|| refused(call, ACTION, arn))?;
     let mut context = context(call, name, &session_input);
-    add_role_tags(&mut context, &role);
+    context.extend(resource_tag_keys(&role.tags));
     allow(call, &role, &context, &session_input)?;
     let chained = who.principal.kind == PrincipalKind::AssumedRole;
     let seconds = issue::role_seconds(call.parameters, &role, chained)?;
@@ -124,15 +125,6 @@ pub fn add_tags(context: &mut Context, tags: &Tags, transitive: &[String]) {
     }
     for key in transitive {
         context.add("sts:TransitiveTagKeys", key.as_str());
-    }
-}
-
-/// Adds the condition keys of the role's own tags (Service Authorization Reference, "AWS Security Token Service",
-/// resource types), as `aws:ResourceTag/…` and as IAM's `iam:ResourceTag/…`.
-pub fn add_role_tags(context: &mut Context, role: &RoleRecord) {
-    for (key, value) in &role.tags {
-        context.add(&format!("aws:ResourceTag/{key}"), value.as_str());
-        context.add(&format!("iam:ResourceTag/{key}"), value.as_str());
     }
 }
 

@@ -1,11 +1,11 @@
 //! AssumeRoleWithWebIdentity: a user of an OpenID Connect provider gets a session of a role. The provider's token is
 //! the credential; the call has no signature.
 
-use super::assume::{add_role_tags, add_tags, find_role_by};
+use super::assume::{add_tags, find_role_by};
 use super::issue::{self, check_session_name};
 use super::jwt::{TokenError, Unverified};
 use super::{IamFault, StsResult};
-use crate::api::iam::authorize::request_keys;
+use crate::api::iam::authorize::{request_keys, resource_tag_keys};
 use crate::api::iam::facts::RequestFacts;
 use crate::api::iam::parameters::Parameters;
 use crate::api::iam::service::IamService;
@@ -208,7 +208,7 @@ fn allow(
     context.extend(request);
     context.add("sts:RoleSessionName", session_name);
     add_tags(&mut context, &claims.tags, &claims.transitive);
-    add_role_tags(&mut context, role);
+    context.extend(resource_tag_keys(&role.tags));
     let trust = check_policy(TextOf::Trust, &role.name, &role.trust)?;
     let (principal, resource) = (Principal::Federated(provider.arn()), role.arn());
     let trust = ResourcePolicy { policy: &trust, ids: &role.trust_ids };

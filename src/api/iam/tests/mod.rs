@@ -1,6 +1,7 @@
 //! Tests of IAM and STS calls on a store in memory: signed as clients sign them, and answered in XML.
 
 mod calls;
+mod conditions;
 mod roles;
 mod web_identity;
 

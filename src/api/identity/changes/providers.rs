@@ -2,12 +2,14 @@
 
 use super::editor::{Decided, Decision, Editor, remove, write};
 use super::tagging;
-use crate::actors::meta::Expect;
+use crate::actors::meta::{Expect, IdentityKind};
 use crate::api::identity::directory::Stored;
 use crate::api::identity::error::IdentityError;
 use crate::api::identity::names;
 use crate::api::identity::records::{ProviderRecord, Record, Tags};
 
+/// AWS's quota of providers for each account.
+const PROVIDERS_MAX: u64 = 100;
 const URL_BYTES_MAX: usize = 255;
 const CLIENT_IDS_MAX: usize = 100;
 const CLIENT_ID_BYTES_MAX: usize = 255;
@@ -37,6 +39,11 @@ pub fn create(editor: &Editor<'_>, account: &str, new: NewProvider) -> Decision<
     };
     if editor.directory.record::<ProviderRecord>(&provider.path())?.is_some() {
         return Err(IdentityError::EntityAlreadyExists(format!("Provider with url {} already exists.", provider.url)));
+    }
+    if editor.directory.count(IdentityKind::Provider, &format!("{account}/"))? >= PROVIDERS_MAX {
+        return Err(IdentityError::LimitExceeded(format!(
+            "Cannot exceed quota for OpenIdConnectProvidersPerAccount: {PROVIDERS_MAX}"
+        )));
     }
     Ok(Decided::new(vec![write(&provider, Expect::Absent)], provider))
 }
