@@ -122,9 +122,9 @@ pub const NET_SHARDS_MAX: usize = 4096;
 /// The longest error text from a peer.
 pub const NET_WORDS_BYTES_MAX: usize = 1024;
 /// The most requests under way on one connection, in each direction.
-pub const NET_STREAMS_MAX: u64 = 100;
+pub const NET_STREAMS_MAX: u64 = 200;
 /// The streams of these that are reserved for Raft calls, so that an election does not wait for bulk data.
-pub const NET_STREAMS_OF_GROUPS: u64 = 40;
+pub const NET_STREAMS_OF_GROUPS: u64 = 120;
 /// The number of handshakes under way above which a caller must first prove that it receives packets at its address.
 pub const NET_HANDSHAKES_MAX: usize = 64;
 /// The most handshakes that an address may begin in a second, once it had to prove that it receives packets.
@@ -217,7 +217,7 @@ pub const ANSWERS_FORGOTTEN_AT_ONCE: usize = 256;
 /// The most changes of a host that are on their way to the leader. They leave streams of the connection free for
 /// elections and read barriers. Those of several hosts are far fewer than the remembered answers, so that a change
 /// which is sent again after an election finds its answer.
-pub const FORWARDS_MAX: usize = 32;
+pub const FORWARDS_MAX: usize = 100;
 
 /// The most shards of a blob, data and parity.
 pub const SHARDS_MAX: usize = 32;

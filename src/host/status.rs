@@ -181,6 +181,7 @@ impl HostStatus {
             absent,
             availability: &self.context.availability(),
             voters: self.voters(&health),
+            voters_change: !self.metadata.membership().settled,
             applied_before: self.reads.applied_before(),
             is_current: self.reads.is_current(snapshot.as_of, self.context.ambient.clock.monotonic()),
             snapshot,
@@ -206,6 +207,11 @@ impl HostStatus {
     /// Returns the losses that this cluster survives while nothing is missing.
     pub(super) fn guarantee(&self) -> Guarantee {
         self.with_facts(safety::guarantee)
+    }
+
+    /// Asks all other hosts for their state.
+    pub(super) async fn ask_all(&self) {
+        self.watch.ask_all().await;
     }
 
     /// Asks all other hosts for their state, and returns whether the host may be stopped. Anything unknown is a reason

@@ -29,6 +29,8 @@ pub struct Window {
 struct Waiting {
     event: QueuedEvent,
     refusals: u32,
+    /// The number of attempts in which the webhook was not reached.
+    unreached: u32,
     /// The earliest time of the next attempt, by the monotonic clock.
     not_before: Duration,
 }
@@ -78,7 +80,8 @@ impl Window {
             match QueuedEvent::of(row, &self.name) {
                 None => taken.unreadable += 1,
                 Some(event) => {
-                    self.waiting.insert(position, Waiting { event, refusals: 0, not_before: Duration::ZERO });
+                    self.waiting
+                        .insert(position, Waiting { event, refusals: 0, unreached: 0, not_before: Duration::ZERO });
                 }
             }
         }
@@ -88,14 +91,20 @@ impl Window {
         taken
     }
 
-    /// Returns the positions of events that may be sent now, at most `count_max`, oldest first: the first event of each
-    /// chain, unless it is put off.
+    /// Returns the positions of events that may be sent now, at most `count_max`: the first event of each chain, unless
+    /// it is put off. Those that were tried least come first, and of these the oldest, so that events for which the
+    /// webhook fails do not keep others from it.
     pub fn ready(&self, count_max: usize, now: Duration) -> Vec<u64> {
         let mut chains = BTreeSet::new();
         let mut is_first =
             |waiting: &&Waiting| chains.insert((waiting.event.context.bucket.clone(), waiting.event.key.clone()));
         let first = self.waiting.values().filter(|waiting| is_first(waiting));
-        first.filter(|first| first.not_before <= now).map(|first| first.event.position).take(count_max).collect()
+        let mut ready: Vec<(u32, u64)> = first
+            .filter(|first| first.not_before <= now)
+            .map(|first| (first.unreached, first.event.position))
+            .collect();
+        ready.sort_unstable();
+        ready.into_iter().map(|(_, position)| position).take(count_max).collect()
     }
 
     pub fn get(&self, position: u64) -> Option<&QueuedEvent> {
@@ -105,6 +114,16 @@ impl Window {
     /// Removes an event that was delivered.
     pub fn done(&mut self, position: u64) {
         self.waiting.remove(&position);
+    }
+
+    /// Notes an attempt in which the webhook was not reached. `again_at`: the time that it gives for the number of such
+    /// attempts, if the event is to be put off.
+    pub fn unreached(&mut self, position: u64, again_at: Option<impl FnOnce(u32) -> Duration>) {
+        let Some(waiting) = self.waiting.get_mut(&position) else { return };
+        waiting.unreached = waiting.unreached.saturating_add(1);
+        if let Some(again_at) = again_at {
+            waiting.not_before = again_at(waiting.unreached);
+        }
     }
 
     /// Puts a refused event off until the time that `again_at` gives for its number of refusals. Drops it after
@@ -186,6 +205,23 @@ mod tests {
         }
         assert_eq!(window.refused(11, |_| later), None);
         assert_eq!((window.ready(8, NOW), window.through()), (vec![12, 13], 11));
+    }
+
+    #[test]
+    fn events_for_which_the_webhook_fails_do_not_keep_others_from_it() {
+        let mut window = window();
+        window.take(page(&[(11, "k"), (12, "l"), (13, "m"), (14, "n")], 14), 100);
+        let later = NOW + Duration::from_secs(1);
+        for position in window.ready(2, NOW) {
+            window.unreached(position, None::<fn(u32) -> Duration>);
+        }
+        assert_eq!(window.ready(2, NOW), [13, 14]);
+        window.done(13);
+        window.done(14);
+        assert_eq!(window.ready(2, NOW), [11, 12]);
+        window.unreached(11, Some(|_| later));
+        assert_eq!((window.ready(2, NOW), window.ready(2, later)), (vec![12], vec![12, 11]));
+        assert_eq!(window.through(), 10, "none is dropped");
     }
 
     #[test]

@@ -23,7 +23,7 @@ pub use joining::{JoinAskOf, JoinError, WelcomeDesk, Welcomed, join, lookup_remo
 pub use messages::RemovalAnswer;
 pub use rejoin_asks::RejoinAsks;
 pub use service::{HostGroups, LateNodeService};
-pub use voters::VoterKeeper;
+pub use voters::{Candidate, VoterKeeper, choose_voters};
 
 #[cfg(test)]
 mod tests;

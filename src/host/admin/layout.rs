@@ -3,9 +3,11 @@
 //! rest.
 
 use super::{HostAdmin, Registered, known, shown, unavailable};
+use crate::actors::consensus::Membership;
+use crate::actors::membership::{Candidate, choose_voters};
 use crate::api::admin::{AdminError, ChangeLayout, LayoutChanged};
 use crate::storage::meta::command::{Change, Refusal, Reply};
-use crate::storage::meta::record::{HeldRecord, NodeState};
+use crate::storage::meta::record::{HeldRecord, HostRecord, NodeState};
 use crate::types::{HostId, NodeId};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -26,6 +28,11 @@ impl HostAdmin {
         let (known, held) = self.look_up(|view| Ok((known(view)?, view.held()?))).await?;
         let names = self.names(&known);
         let (meant, changes) = changes(&asked, &known, &names, &held, |node| self.context.serves(node))?;
+        let removed = meant.host.filter(|_| matches!(asked, ChangeLayout::Remove { .. }));
+        if let Some(host) = removed {
+            self.status.ask_all().await;
+            keeps_a_majority(&known, &self.status.metadata.membership(), host, |host| self.answers(host))?;
+        }
         for change in changes {
             match self.status.metadata.propose(change).await.map_err(unavailable)? {
                 Reply::Refused(refusal) => return Err(refused(refusal)),
@@ -33,24 +40,28 @@ impl HostAdmin {
             }
         }
         tracing::info!(?asked, nodes = ?meant.nodes, "an administrator changed the layout");
-        if let (ChangeLayout::Remove { .. }, Some(host)) = (&asked, meant.host)
-            && host != self.host
-        {
+        let layout = self.look_up(|view| view.layout()).await?;
+        if let Some(host) = removed {
             self.until_it_has_no_part(host).await?;
         }
-        let layout = self.look_up(|view| view.layout()).await?;
         Ok(LayoutChanged { epoch: layout.epoch.0, nodes: meant.nodes.into_iter().map(|node| node.0).collect() })
     }
 }
 
 impl HostAdmin {
+    /// Returns whether a host answered this one when it was last asked.
+    pub(super) fn answers(&self, host: HostId) -> bool {
+        host == self.host || self.status.host(host).is_some_and(|state| state.answers)
+    }
+
     /// Waits until the host is neither voter nor learner: an operator stops a removed host next, and to stop it while
-    /// it still votes may lose the majority.
+    /// it still votes may lose the majority. This host itself learns of the end of its vote only while it is a learner.
     async fn until_it_has_no_part(&self, host: HostId) -> Result<(), AdminError> {
         let end = self.context.ambient.clock.monotonic() + LEAVING_PATIENCE;
         while self.context.ambient.clock.monotonic() < end {
             let membership = self.status.metadata.membership();
-            if membership.settled && !membership.voters.contains(&host) && !membership.learners.contains(&host) {
+            let is_member = host != self.host && membership.learners.contains(&host);
+            if membership.settled && !membership.voters.contains(&host) && !is_member {
                 return Ok(());
             }
             tokio::time::sleep(LEAVING_LOOK_EVERY).await;
@@ -115,6 +126,32 @@ fn changes(
     }
 }
 
+/// Refuses to remove a host if the hosts that would vote without it have no majority that answers: nothing could be
+/// decided from then on.
+fn keeps_a_majority(
+    known: &Registered,
+    membership: &Membership,
+    removed: HostId,
+    answers: impl Fn(HostId) -> bool,
+) -> Result<(), AdminError> {
+    if !membership.settled {
+        return Err(refused("the voters for the metadata are being changed: try again later"));
+    }
+    let left = known.hosts.iter().filter(|host| host.id != removed && known.roles.of(host.id).meta);
+    let candidate =
+        |host: &HostRecord| Candidate { host: host.id, domain: host.domain.clone(), answers: answers(host.id) };
+    let voters = choose_voters(&left.map(candidate).collect::<Vec<_>>(), &membership.voters);
+    let up = voters.iter().filter(|voter| answers(**voter)).count();
+    if up * 2 > voters.len() {
+        return Ok(());
+    }
+    Err(refused(format!(
+        "without host {}, {up} of {} voters for the metadata would answer, which is no majority: wait for the others, or remove those that are lost first",
+        shown(removed),
+        voters.len()
+    )))
+}
+
 fn is_draining(known: &Registered, node: NodeId) -> bool {
     known.nodes.iter().any(|known| known.id == node && known.state == NodeState::Draining)
 }
@@ -169,7 +206,8 @@ fn meant(known: &Registered, names: &BTreeMap<HostId, String>, of: &str) -> Resu
 
 #[cfg(test)]
 mod tests {
-    use super::{Registered, changes};
+    use super::{Registered, changes, keeps_a_majority};
+    use crate::actors::consensus::Membership;
     use crate::api::admin::{AdminError, ChangeLayout};
     use crate::storage::meta::command::Change;
     use crate::storage::meta::record::{Held, HeldRecord, HostRecord, NodeRecord, NodeState, RolesRecord};
@@ -229,6 +267,23 @@ mod tests {
     #[test]
     fn the_last_drives_that_take_shards_are_not_drained() {
         assert_eq!(drain("a"), Err("no drive would be left to take shards".to_owned()));
+    }
+
+    #[test]
+    fn a_host_is_not_removed_if_the_voters_left_have_no_majority() {
+        let (mut known, _) = cluster();
+        let third = HostRecord { id: HostId(3), name: "c".to_owned(), ..known.hosts[0].clone() };
+        known.hosts.push(third);
+        let voters = [1, 2, 3].map(HostId).into();
+        let mut membership = Membership { voters, settled: true, ..Membership::default() };
+        let remove = |membership: &Membership, removed, down| {
+            keeps_a_majority(&known, membership, HostId(removed), |host| host != HostId(down)).is_ok()
+        };
+        assert!(remove(&membership, 3, 3), "the host that is down is removed");
+        assert!(!remove(&membership, 3, 2), "of the two that are left one is down");
+        assert!(remove(&membership, 3, 9));
+        membership.settled = false;
+        assert!(!remove(&membership, 3, 9));
     }
 
     #[test]

@@ -168,7 +168,8 @@ impl AdminSource for HostAdmin {
     async fn move_leader(&self, to: Option<String>) -> Result<LeaderMoved, AdminError> {
         let names = self.names(&self.look_up(known).await?);
         let membership = self.status.metadata.membership();
-        let to = next_leader(&membership, &names, to.as_deref())?;
+        self.status.ask_all().await;
+        let to = next_leader(&membership, &names, to.as_deref(), |host| self.answers(host))?;
         tracing::info!(host = shown(to), "an administrator moves the lead");
         self.status.metadata.transfer_leadership(to).await.map_err(unavailable)?;
         Ok(LeaderMoved { leader: shown(to), name: names.get(&to).cloned().unwrap_or_else(|| shown(to)) })
@@ -305,22 +306,28 @@ fn known(view: &MetaView) -> KvResult<Registered> {
     Ok(Registered { hosts: view.hosts()?, nodes: view.nodes()?, roles: view.roles()? })
 }
 
-/// Returns the host that is to lead: the one that is named, or a voter that does not lead now.
+/// Returns the host that is to lead: the one that is named, or a voter that answers and does not lead now. While the
+/// lead is handed over nothing is decided, so a host that does not answer is refused.
 fn next_leader(
     membership: &Membership,
     names: &BTreeMap<HostId, String>,
     to: Option<&str>,
+    answers: impl Fn(HostId) -> bool,
 ) -> Result<HostId, AdminError> {
     let Some(to) = to else {
-        let others = membership.voters.iter().copied().find(|voter| Some(*voter) != membership.leader);
-        return others.ok_or_else(|| AdminError::Refused("there is no other voter to lead".to_owned()));
+        let mut others = membership.voters.iter().copied().filter(|voter| Some(*voter) != membership.leader);
+        let up = others.find(|voter| answers(*voter));
+        return up.ok_or_else(|| AdminError::Refused("there is no other voter that answers, to lead".to_owned()));
     };
     let named = names.iter().find(|(id, name)| *name == to || shown(**id) == to).map(|(id, _)| *id);
     let host = named.ok_or_else(|| AdminError::Refused(format!("there is no host {to:?}")))?;
-    if membership.voters.contains(&host) {
-        return Ok(host);
+    if !membership.voters.contains(&host) {
+        return Err(AdminError::Refused(format!("host {to:?} is not a voter, so it cannot lead")));
     }
-    Err(AdminError::Refused(format!("host {to:?} is not a voter, so it cannot lead")))
+    if !answers(host) {
+        return Err(AdminError::Refused(format!("host {to:?} does not answer, so it cannot lead")));
+    }
+    Ok(host)
 }
 
 fn metadata_role(membership: &Membership, host: HostId) -> MetadataRole {
@@ -385,13 +392,15 @@ mod tests {
     #[test]
     fn the_lead_goes_to_the_named_voter_or_to_any_other_voter() {
         let (membership, names) = group();
-        assert_eq!(next_leader(&membership, &names, None), Ok(HostId(2)));
-        assert_eq!(next_leader(&membership, &names, Some("b")), Ok(HostId(2)));
-        assert_eq!(next_leader(&membership, &names, Some("0000000000000001")), Ok(HostId(1)));
-        assert!(next_leader(&membership, &names, Some("c")).is_err(), "a learner");
-        assert!(next_leader(&membership, &names, Some("x")).is_err(), "unknown");
+        assert_eq!(next_leader(&membership, &names, None, |_| true), Ok(HostId(2)));
+        assert_eq!(next_leader(&membership, &names, Some("b"), |_| true), Ok(HostId(2)));
+        assert_eq!(next_leader(&membership, &names, Some("0000000000000001"), |_| true), Ok(HostId(1)));
+        assert!(next_leader(&membership, &names, Some("c"), |_| true).is_err(), "a learner");
+        assert!(next_leader(&membership, &names, Some("x"), |_| true).is_err(), "unknown");
+        assert!(next_leader(&membership, &names, None, |_| false).is_err(), "nobody else answers");
+        assert!(next_leader(&membership, &names, Some("b"), |_| false).is_err(), "it does not answer");
         let alone = Membership { voters: BTreeSet::from([HostId(1)]), ..membership };
-        assert!(next_leader(&alone, &names, None).is_err(), "nobody else votes");
+        assert!(next_leader(&alone, &names, None, |_| true).is_err(), "nobody else votes");
     }
 
     #[test]

@@ -33,6 +33,8 @@ pub(super) struct Facts<'a> {
     pub availability: &'a dyn Fn(NodeId) -> Availability,
     /// The voters of the metadata with the states of their replicas, as they last reported.
     pub voters: BTreeMap<HostId, ReplicaState>,
+    /// True while the voters change: then majorities of the former and of the future ones are needed.
+    pub voters_change: bool,
     /// The index of a log entry that every replica which follows the log has applied.
     pub applied_before: u64,
     pub snapshot: Snapshot,

@@ -66,6 +66,9 @@ fn out_of_touch(facts: &Facts<'_>, host: HostId) -> Option<String> {
 }
 
 fn too_few_voters(facts: &Facts<'_>, host: HostId) -> Option<String> {
+    if facts.voters_change {
+        return Some("the voters for the metadata are being changed".to_owned());
+    }
     let (majority, all) = (metadata::majority(facts), facts.voters.len());
     let is_left = |voter: &&HostId| **voter != host && metadata::takes_part(facts, **voter);
     let left = facts.voters.keys().filter(is_left).count();

@@ -175,6 +175,7 @@ impl Store {
             absent,
             availability: &availability,
             voters: self.replicas.clone(),
+            voters_change: false,
             applied_before: 100,
             to_move: 0,
         })
@@ -403,6 +404,11 @@ fn a_host_may_be_stopped_only_while_the_others_do_everything_without_it() {
     assert!(reason(Store::new(3, 2, 4, 2, 60), 1).contains("writes would be refused"));
     assert!(reason(roomy().copies(&[2], 0), 1).contains("1 of 3 voters"), "it keeps no log");
     assert!(roomy().copies(&[1], 0).stop(1).safe, "it takes no part as it is");
+    let while_voters_change = roomy().judge(|facts| {
+        let (absent, voters, snapshot) = (facts.absent.clone(), facts.voters.clone(), facts.snapshot.clone());
+        judge_stop(&Facts { absent, voters, snapshot, voters_change: true, ..*facts }, HostId(1))
+    });
+    assert!(while_voters_change.why.contains("voters for the metadata are being changed"));
     let mut behind = roomy();
     behind.replicas.get_mut(&HostId(2)).expect("a host").applied = 99;
     assert!(behind.words().contains("host h2 is behind: it has 99 of 100 entries"), "{}", behind.words());

@@ -187,7 +187,8 @@ async fn steer_here(inner: &Inner, wish: &Steer) -> Steered {
 }
 
 /// Returns the reason for which these hosts cannot become the voters, if there is one. A new voter must have caught up:
-/// one that lacks the log makes the group weaker, not stronger.
+/// one that lacks the log makes the group weaker, not stronger. A majority of them must answer: the change itself needs
+/// their decision, and cannot be taken back.
 fn why_not_voters(inner: &Inner, known: &Membership, voters: &BTreeSet<u64>) -> Option<String> {
     let metrics = inner.metrics();
     let last = metrics.last_log_index.unwrap_or(0);
@@ -202,7 +203,12 @@ fn why_not_voters(inner: &Inner, known: &Membership, voters: &BTreeSet<u64>) -> 
             return Some(not_caught_up(*id, matched, last));
         }
     }
-    voters.is_empty().then(|| "no voter was named; the metadata needs at least one".to_owned())
+    if voters.is_empty() {
+        return Some("no voter was named; the metadata needs at least one".to_owned());
+    }
+    let heard = voters.iter().filter(|id| inner.hearing.has_heard(**id)).count();
+    let too_few = || format!("{heard} of the {} voters answer, which is no majority", voters.len());
+    (heard * 2 <= voters.len()).then(too_few)
 }
 
 fn not_caught_up(host: u64, matched: Option<u64>, last: u64) -> String {

@@ -68,6 +68,13 @@ impl Hearing {
         self.silence().is_none_or(|age| age < LEASES_UNTIL_ALONE * self.patience.lease)
     }
 
+    /// Returns whether a replica answered lately. This one counts as one that did.
+    pub fn has_heard(&self, host: u64) -> bool {
+        let now = self.ambient.clock.monotonic();
+        let heard_at = if host == self.own { Some(now) } else { locked(&self.heard).get(&host).copied() };
+        heard_at.is_some_and(|at| now.saturating_sub(at) < LEASES_UNTIL_ALONE * self.patience.lease)
+    }
+
     /// Returns the time since a majority was last heard; `None` while the voters are not known.
     fn silence(&self) -> Option<Duration> {
         let metrics = self.metrics.get()?;

@@ -1,6 +1,6 @@
 //! Verification of a snapshot's file in bounded steps, for scrub.
 
-use super::snapshots::read_head;
+use super::snapshot_files::read_head;
 use crate::storage::disk::{Caching, Disk, DiskFile, OpenMode};
 use crate::storage::meta::snapshot::SnapshotCheck;
 use std::io;

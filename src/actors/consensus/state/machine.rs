@@ -6,7 +6,8 @@ use super::applying::{ApplyError, Done, apply, inapplicable};
 use super::attempts::Attempts;
 use super::digest::start_digest;
 use super::home::StateHome;
-use super::snapshots::{SaveError, SnapshotDamaged, SnapshotFile, SnapshotStore, WithoutRoom, stored_membership};
+use super::snapshot_files::{SaveError, SnapshotDamaged, WithoutRoom};
+use super::snapshots::{SnapshotFile, SnapshotStore, stored_membership};
 use crate::actors::consensus::contradiction::check_snapshot;
 use crate::actors::consensus::raft_types::{
     Entry, LogId, MetaGroup, Replies, StoredMembership, log_entry_of, log_id_of,

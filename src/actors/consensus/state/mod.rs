@@ -8,6 +8,7 @@ mod digest;
 mod home;
 mod machine;
 mod sending;
+mod snapshot_files;
 mod snapshots;
 
 pub use checking::{SnapshotVerification, read_part};
@@ -16,10 +17,10 @@ pub use home::{FjallHome, StateHome};
 pub use machine::SnapshotBuilder;
 pub use machine::{StateMachine, StatePlace, lies_on_log};
 pub use sending::{SnapshotReader, verify_snapshot};
-pub use snapshots::{
-    SaveError, SnapshotDamaged, SnapshotFile, SnapshotStore, WithoutRoom, has_file, is_damage, newest_on,
-    remove_drafts, write_snapshot,
+pub use snapshot_files::{
+    SaveError, SnapshotDamaged, WithoutRoom, has_file, is_damage, newest_on, remove_drafts, write_snapshot,
 };
+pub use snapshots::{SnapshotFile, SnapshotStore};
 
 use crate::actors::consensus::raft_types::MetaGroup;
 use openraft::Raft;

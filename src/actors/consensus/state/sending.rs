@@ -1,6 +1,7 @@
 //! Reading a snapshot's file to send it to another host, and verifying one that was received.
 
-use super::snapshots::{SnapshotFile, read_head, read_pieces};
+use super::snapshot_files::{read_head, read_pieces};
+use super::snapshots::SnapshotFile;
 use crate::actors::consensus::shared::Offload;
 use crate::storage::disk::{Caching, Disk, DiskFile, OpenMode};
 use crate::storage::meta::snapshot::SnapshotCheck;

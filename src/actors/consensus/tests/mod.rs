@@ -9,7 +9,6 @@ mod drives;
 mod home;
 mod power;
 mod recovery;
-mod snapshots;
 mod suite;
 mod tail;
 mod writes;

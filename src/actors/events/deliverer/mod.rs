@@ -203,7 +203,7 @@ impl Delivery {
             })
             .collect();
         let results = join_all(messages.iter().map(|(_, message)| timed(name, &self.target.sink, message))).await;
-        let (mut settled, mut unreached) = (0, None);
+        let (mut settled, mut unreached) = (0, Vec::new());
         for ((at, _), result) in messages.iter().zip(results) {
             match result {
                 Ok(()) => {
@@ -214,7 +214,7 @@ impl Delivery {
                 Err(fault) => {
                     metrics::EVENTS_FAILED.with_label_values(&[name.as_str()]).inc();
                     match fault {
-                        SinkFault::Unreachable { why } => unreached = Some(why),
+                        SinkFault::Unreachable { why } => unreached.push((*at, why)),
                         SinkFault::Refused { why } => {
                             settled += 1;
                             let options = self.context.options;
@@ -225,8 +225,13 @@ impl Delivery {
                 }
             }
         }
-        match unreached {
-            Some(why) if settled == 0 => {
+        // If the webhook answered others, it fails for these: they are put off. Otherwise the webhook as a whole is.
+        let again_at = |attempts| now + self.context.options.retry_after(attempts);
+        for (at, _) in &unreached {
+            window.unreached(*at, (settled > 0).then_some(again_at));
+        }
+        match unreached.pop() {
+            Some((_, why)) if settled == 0 => {
                 self.failures = self.failures.saturating_add(1);
                 tracing::warn!(
                     webhook = %name, %why, failures = self.failures,

