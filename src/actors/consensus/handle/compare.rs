@@ -58,7 +58,8 @@ fn holds(shared: &Shared, entry: Position) -> bool {
 pub fn serve(inner: &Inner, body: &Bytes) -> Result<Bytes, GroupError> {
     let asked: Compare = decode_plain(body)?;
     let others = &inner.others;
-    let remembered = others.had(asked.host);
+    // A host that was removed lacks nothing that counts. It is told of its removal elsewhere.
+    let remembered = others.had(asked.host).filter(|_| other_members(inner).contains(&asked.host));
     others.note_had(asked.host, asked.replica.had);
     let shared = &inner.shared;
     let point = asked.replica.applied.and_then(|applied| shared.history().point(applied.at.index));
