@@ -12,12 +12,31 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::Arc;
 
-/// A page of a webhook's queue, in order of position.
+/// The greatest number of rows that a look at a queue counts.
+pub const COUNTED_MAX: usize = 10_000;
+
+/// The part of a webhook's queue to look at.
+#[derive(Clone, Copy, Debug)]
+pub struct QueueRange {
+    /// The position after which to read.
+    pub after: u64,
+    /// The greatest number of rows to read.
+    pub limit: usize,
+    /// The position after which to count. It is not before `after`.
+    pub count_after: u64,
+}
+
+/// A look at a webhook's queue.
 #[derive(Clone, Debug, Default)]
 pub struct QueuePage {
+    /// The rows read, in order of position.
     pub rows: Vec<EventRow>,
-    /// The position of the newest event of the store, whatever webhook it is for.
-    pub newest: u64,
+    /// True if the queue has no rows after these.
+    pub is_last: bool,
+    /// The number of rows counted, those that were read among them; at most `COUNTED_MAX`.
+    pub counted: usize,
+    /// The position of the last row counted.
+    pub counted_through: u64,
 }
 
 /// A queue of undelivered events for each webhook, in the order in which their changes were committed. The queues
@@ -27,8 +46,7 @@ pub trait EventQueue: Debug + Send + Sync + 'static {
     /// Returns whether this host delivers events. Only one host does.
     fn delivers(&self) -> bool;
 
-    /// Returns the rows of a webhook's queue after position `after`, at most `limit`.
-    async fn next(&self, target: &str, after: u64, limit: usize) -> Result<QueuePage, UpkeepError>;
+    async fn next(&self, target: &str, range: QueueRange) -> Result<QueuePage, UpkeepError>;
 
     /// Removes the events of a webhook up to and including position `through`.
     async fn finish(&self, target: &str, through: u64) -> Result<(), UpkeepError>;
@@ -52,11 +70,12 @@ impl EventQueue for MetadataQueue {
         self.context.metadata.is_leader()
     }
 
-    async fn next(&self, target: &str, after: u64, limit: usize) -> Result<QueuePage, UpkeepError> {
+    async fn next(&self, target: &str, range: QueueRange) -> Result<QueuePage, UpkeepError> {
         let target = target.to_owned();
         let look_up = self.context.look_up(move |view| {
-            let rows = view.events(&target, after, limit)?;
-            Ok(QueuePage { rows, newest: view.counts()?.events_ever })
+            let rows = view.events(&target, range.after, range.limit)?;
+            let (counted, counted_through) = view.count_events(&target, range.count_after, COUNTED_MAX)?;
+            Ok(QueuePage { is_last: rows.len() < range.limit, rows, counted, counted_through })
         });
         look_up.await
     }
@@ -104,8 +123,7 @@ pub trait EventSink: Debug + Send + Sync + 'static {
 #[derive(Clone, Debug)]
 pub struct Target {
     pub sink: Arc<dyn EventSink>,
-    /// The greatest lag of an unreachable webhook, in events of the whole store. Beyond it the oldest events are
-    /// dropped.
+    /// The greatest number of events in the queue from the oldest undelivered one on. Beyond it the oldest are dropped.
     pub queue_limit: u64,
 }
 
@@ -142,7 +160,7 @@ impl Targets {
 
 #[cfg(test)]
 mod tests {
-    use super::{EventQueue, MetadataQueue};
+    use super::{EventQueue, MetadataQueue, QueueRange};
     use crate::actors::events::tests::row;
     use crate::actors::request::test_world::World;
     use crate::storage::meta::command::{Change, PutObject};
@@ -158,7 +176,7 @@ mod tests {
             world.meta.apply(Change::PutObject(Box::new(put)));
         }
         let positions = async || {
-            let page = queue.next("hook", 0, usize::MAX).await.expect("read");
+            let page = queue.next("hook", QueueRange { after: 0, limit: 9999, count_after: 0 }).await.expect("read");
             page.rows.iter().map(|row| row.seq).collect::<Vec<u64>>()
         };
         let all = positions().await;

@@ -1,7 +1,7 @@
 //! Test doubles for event delivery: a queue in memory, a webhook that fails on demand, and a clock that tests set.
 
 use super::names::EventName;
-use super::queue::{EventQueue, EventSink, Message, QueuePage, SinkFault};
+use super::queue::{COUNTED_MAX, EventQueue, EventSink, Message, QueuePage, QueueRange, SinkFault};
 use super::record::{EventContext, draft};
 use super::rules::Match;
 use crate::actors::upkeep::UpkeepError;
@@ -58,11 +58,18 @@ impl EventQueue for MemoryQueue {
         !self.elsewhere.load(Ordering::SeqCst)
     }
 
-    async fn next(&self, target: &str, after: u64, limit: usize) -> Result<QueuePage, UpkeepError> {
+    async fn next(&self, target: &str, range: QueueRange) -> Result<QueuePage, UpkeepError> {
         let rows = self.rows.lock().expect("no panic while it is held");
-        let newest = rows.iter().map(|(_, row)| row.seq).max().unwrap_or_default();
-        let mine = rows.iter().filter(|(name, row)| name == target && row.seq > after).map(|(_, row)| row.clone());
-        Ok(QueuePage { rows: mine.take(limit).collect(), newest })
+        let mine = rows.iter().filter(|(name, _)| name == target).map(|(_, row)| row);
+        let after = |position| mine.clone().filter(move |row| row.seq > position);
+        let counted: Vec<&EventRow> = after(range.count_after).take(COUNTED_MAX).collect();
+        let page: Vec<EventRow> = after(range.after).take(range.limit).cloned().collect();
+        Ok(QueuePage {
+            is_last: page.len() < range.limit,
+            rows: page,
+            counted: counted.len(),
+            counted_through: counted.last().map_or(range.count_after, |row| row.seq),
+        })
     }
 
     async fn finish(&self, target: &str, through: u64) -> Result<(), UpkeepError> {
@@ -78,6 +85,7 @@ impl EventQueue for MemoryQueue {
 pub(super) struct Listener {
     pub heard: Mutex<Vec<(String, String)>>,
     pub refused: Mutex<BTreeSet<String>>,
+    pub unreachable_for: Mutex<BTreeSet<String>>,
     pub away: AtomicBool,
 }
 
@@ -92,7 +100,8 @@ impl EventSink for Listener {
     async fn send(&self, message: &Message) -> Result<(), SinkFault> {
         let record: serde_json::Value = serde_json::from_slice(&message.body).expect("JSON");
         let key = record["Records"][0]["s3"]["object"]["key"].as_str().expect("a key").to_owned();
-        if self.away.load(Ordering::SeqCst) {
+        let fails = self.unreachable_for.lock().expect("no panic while it is held").contains(&key);
+        if fails || self.away.load(Ordering::SeqCst) {
             return Err(SinkFault::Unreachable { why: "away".to_owned() });
         }
         if self.refused.lock().expect("no panic while it is held").contains(&key) {

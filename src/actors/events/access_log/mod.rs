@@ -61,11 +61,13 @@ pub struct AccessLogger {
     store: Arc<dyn ReportStore>,
     ambient: Ambient,
     retry_after: Duration,
-    /// The objects to write, each with the number of attempts so far. One that failed goes to the end.
+    /// The objects to write, each with the number of attempts so far.
     pending: VecDeque<(Report, u32)>,
-    /// True while an object is being written or a retry is scheduled.
+    /// True while an object is being written.
     writing: bool,
-    /// The channels to notify when nothing is pending.
+    /// The number of objects that failed and come back to `pending` later. They hold up no others.
+    put_off: usize,
+    /// The channels to notify when nothing is pending or put off.
     waiting: Vec<oneshot::Sender<()>>,
     stopping: bool,
 }
@@ -79,6 +81,7 @@ impl AccessLogger {
             retry_after: Duration::from_secs(2),
             pending: VecDeque::new(),
             writing: false,
+            put_off: 0,
             waiting: Vec::new(),
             stopping: false,
         }
@@ -107,6 +110,9 @@ impl AccessLogger {
             return;
         }
         let Some((report, attempts)) = self.pending.pop_front() else {
+            if self.put_off > 0 {
+                return;
+            }
             for waiter in self.waiting.drain(..) {
                 // The sender of the message may have given up waiting.
                 let _ = waiter.send(());
@@ -136,11 +142,14 @@ impl AccessLogger {
                     bucket = %report.bucket, key = %report.key, %why,
                     "cannot write an access log object; trying again"
                 );
-                this.pending.push_back((report, attempts));
-                ctx.run_later(this.retry_after, |this, ctx| {
-                    this.writing = false;
+                this.put_off += 1;
+                ctx.run_later(this.retry_after, move |this, ctx| {
+                    this.put_off -= 1;
+                    this.pending.push_back((report, attempts));
                     this.write_next(ctx);
                 });
+                this.writing = false;
+                this.write_next(ctx);
             }
         }));
     }

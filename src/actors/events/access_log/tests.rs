@@ -30,9 +30,13 @@ impl ReportStore for Kept {
 }
 
 fn start(store: &Arc<Kept>) -> Addr<AccessLogger> {
+    start_with_retry_after(store, Duration::from_millis(1))
+}
+
+fn start_with_retry_after(store: &Arc<Kept>, retry_after: Duration) -> Addr<AccessLogger> {
     let limits = LogLimits { object_bytes_max: 20, age_max: Duration::from_secs(300), held_bytes_max: 1 << 20 };
     let mut logger = AccessLogger::new(Arc::clone(store) as _, ambient().1, limits);
-    logger.retry_after = Duration::from_millis(1);
+    logger.retry_after = retry_after;
     logger.start()
 }
 
@@ -85,6 +89,21 @@ async fn a_failing_access_log_object_is_retried_and_dropped_at_last() {
     logger.send(Stop).await.expect("it runs");
     assert_eq!(store.reports.lock().expect("no panic while it is held").len(), 2);
     assert!(!logger.connected());
+}
+
+#[actix::test]
+async fn an_access_log_object_that_cannot_be_written_does_not_hold_up_others() {
+    let store = Arc::new(Kept::default());
+    store.failures.store(1, Ordering::SeqCst);
+    let logger = start_with_retry_after(&store, Duration::from_secs(3600));
+    for prefix in ["a/", "b/"] {
+        logger.send(line(prefix, "this is long enough for an object\n")).await.expect("it runs");
+    }
+    let deadline = std::time::Instant::now() + Duration::from_secs(30);
+    while store.reports.lock().expect("no panic while it is held").is_empty() {
+        assert!(std::time::Instant::now() < deadline, "the other object is not written");
+        actix::clock::sleep(Duration::from_millis(5)).await;
+    }
 }
 
 #[actix::test]

@@ -5,8 +5,8 @@
 //! the host that leads and rests on the others. A new leader starts at the beginning of the queue, so events that were
 //! sent and not yet removed are sent again: delivery is at least once, and in the order of changes for each key.
 //!
-//! A message that cannot be delivered is sent again after 1 s, 2 s, 4 s… and 60 s at most. If the webhook falls further
-//! behind than its queue limit, it misses the oldest events. A message that the webhook refuses is dropped after
+//! A message that cannot be delivered is sent again after 1 s, 2 s, 4 s… and 60 s at most. If more events wait for the
+//! webhook than its queue limit, it misses the oldest. A message that the webhook refuses is dropped after
 //! `REFUSALS_MAX` attempts.
 
 use super::queue::{EventQueue, EventSink, Message, SinkFault, Target, Targets};
@@ -144,14 +144,14 @@ impl Delivery {
         self.show();
     }
 
-    /// Fills the window from the queue, dropping events beyond the queue limit. Returns the number of rows that were
-    /// read.
+    /// Fills the window from the queue and counts the queue, dropping events beyond the queue limit. Returns the number
+    /// of rows that were read.
     async fn read(&mut self) -> Result<usize, UpkeepError> {
         let mut rows = 0;
         loop {
             let taken = self.read_page().await?;
             rows += taken.rows;
-            if taken.missed == 0 {
+            if taken.missed == 0 && !taken.is_partial {
                 return Ok(rows);
             }
             self.remove_settled().await?;
@@ -161,8 +161,7 @@ impl Delivery {
     /// Reads a page of the queue. Called even if the window is full, so that the window learns how far behind it is.
     async fn read_page(&mut self) -> Result<Taken, UpkeepError> {
         let Some(window) = &mut self.window else { return Ok(Taken::default()) };
-        let limit = self.context.options.page.min(window.room());
-        let page = self.context.queue.next(&self.name, window.fetched(), limit).await?;
+        let page = self.context.queue.next(&self.name, window.next(self.context.options.page)).await?;
         let taken = window.take(page, self.target.queue_limit);
         for (count, why) in [(taken.missed, "behind"), (taken.unreadable, "unreadable")] {
             if count > 0 {
@@ -203,7 +202,9 @@ impl Delivery {
             })
             .collect();
         let results = join_all(messages.iter().map(|(_, message)| timed(name, &self.target.sink, message))).await;
-        let (mut settled, mut unreached) = (0, Vec::new());
+        // Events are put off from the end of the round, as it takes as long as its slowest message.
+        let now = self.context.ambient.clock.monotonic();
+        let (mut settled, mut unreached) = (0, None);
         for ((at, _), result) in messages.iter().zip(results) {
             match result {
                 Ok(()) => {
@@ -214,7 +215,10 @@ impl Delivery {
                 Err(fault) => {
                     metrics::EVENTS_FAILED.with_label_values(&[name.as_str()]).inc();
                     match fault {
-                        SinkFault::Unreachable { why } => unreached.push((*at, why)),
+                        SinkFault::Unreachable { why } => {
+                            window.unreached(*at);
+                            unreached = Some(why);
+                        }
                         SinkFault::Refused { why } => {
                             settled += 1;
                             let options = self.context.options;
@@ -225,13 +229,11 @@ impl Delivery {
                 }
             }
         }
-        // If the webhook answered others, it fails for these: they are put off. Otherwise the webhook as a whole is.
-        let again_at = |attempts| now + self.context.options.retry_after(attempts);
-        for (at, _) in &unreached {
-            window.unreached(*at, (settled > 0).then_some(again_at));
+        if settled > 0 {
+            window.reached(|times| now + self.context.options.retry_after(times));
         }
-        match unreached.pop() {
-            Some((_, why)) if settled == 0 => {
+        match unreached {
+            Some(why) if settled == 0 => {
                 self.failures = self.failures.saturating_add(1);
                 tracing::warn!(
                     webhook = %name, %why, failures = self.failures,

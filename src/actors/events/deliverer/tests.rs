@@ -98,6 +98,55 @@ async fn the_queue_of_an_unreachable_webhook_keeps_to_its_limit() {
     }
     let sent = world.listeners[0].keys();
     assert!(!sent.is_empty() && sent.iter().all(|key| key.as_str() >= "k3000"), "{sent:?}");
+    world.clock.pass(Duration::from_secs(1));
+    world.deliveries[0].advance().await.expect("the queue answers");
+    assert_eq!(world.listeners[0].keys()[sent.len()..][..2], ["k3000", "k3001"], "the oldest follow");
+}
+
+#[tokio::test]
+async fn after_an_outage_the_oldest_events_go_before_fresh_ones_and_leave_the_queue() {
+    let mut world = world(&["A"], 1000);
+    world.listeners[0].away.store(true, Ordering::SeqCst);
+    let named: Vec<String> = (0..2000).map(|number| format!("k{number}")).collect();
+    let one = ["A"];
+    let events: Vec<(u64, &str, &[&str])> =
+        named.iter().zip(1..).map(|(key, at)| (at, key.as_str(), &one[..])).collect();
+    world.enqueue(&events[..300]);
+    for _ in 0..100 {
+        assert!(matches!(world.deliveries[0].advance().await, Ok(Delivered::Nobody { .. })));
+    }
+    world.listeners[0].away.store(false, Ordering::SeqCst);
+    world.deliveries[0].advance().await.expect("the queue answers");
+    // As many events come as are delivered.
+    for fresh in events[300..].chunks(4).take(300) {
+        world.clock.pass(Duration::from_millis(100));
+        world.enqueue(fresh);
+        world.deliveries[0].advance().await.expect("the queue answers");
+    }
+    let sent = world.listeners[0].keys();
+    let unsent: Vec<&String> = named[..256].iter().filter(|key| !sent.contains(key)).collect();
+    assert_eq!(unsent, [""; 0], "none of the oldest still waits");
+    assert!(world.queue.left("A") < 400, "{} are left", world.queue.left("A"));
+}
+
+#[tokio::test]
+async fn a_webhook_that_fails_for_some_events_gets_all_others() {
+    let mut world = world(&["A"], 1000);
+    let fails = ["k1", "k2", "k3", "k4"].map(str::to_owned);
+    world.listeners[0].unreachable_for.lock().expect("no panic while it is held").extend(fails);
+    let named: Vec<String> = (1..=12).map(|number| format!("k{number}")).collect();
+    let one = ["A"];
+    let events: Vec<(u64, &str, &[&str])> =
+        named.iter().zip(1..).map(|(key, at)| (at, key.as_str(), &one[..])).collect();
+    world.enqueue(&events);
+    for _ in 0..8 {
+        world.deliveries[0].advance().await.expect("the queue answers");
+    }
+    assert_eq!(world.listeners[0].keys(), named[4..]);
+    world.listeners[0].unreachable_for.lock().expect("no panic while it is held").clear();
+    world.clock.pass(Duration::from_secs(1));
+    world.deliver(0).await;
+    assert_eq!(world.listeners[0].keys()[8..], named[..4]);
 }
 
 #[tokio::test]

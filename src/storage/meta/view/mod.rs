@@ -223,6 +223,18 @@ impl MetaView {
         self.rows(EVENTS, Bound::Excluded(&from), Bound::Included(&to), limit)
     }
 
+    /// Counts a target's events after this one, at most `limit`. Returns the number, and the position of the last one,
+    /// or `after` if there is none.
+    pub fn count_events(&self, target: &str, after: u64, limit: usize) -> KvResult<(usize, u64)> {
+        let (from, to) = (event_key(target, after), event_key(target, u64::MAX));
+        let (mut count, mut last) = (0, None);
+        for pair in self.kv.range(EVENTS, Bound::Excluded(&from), Bound::Included(&to)).take(limit) {
+            (count, last) = (count + 1, Some(pair?.0));
+        }
+        let position = last.as_deref().and_then(|key| key.last_chunk()).map(|seq| u64::from_be_bytes(*seq));
+        Ok((count, position.unwrap_or(after)))
+    }
+
     pub fn inline_bytes(&self, id: ManifestId) -> KvResult<Option<Bytes>> {
         self.kv.get(INLINE, &id.to_be_bytes())
     }
