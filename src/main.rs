@@ -6,7 +6,7 @@
 use rustix::fs::Mode;
 use sherd::config::{Invocation, SystemFiles, from_process};
 use sherd::health_command::{self, Scheme};
-use sherd::{admin, dev, host, logging};
+use sherd::{admin, dev, host, logging, panics};
 use std::io::{self, Write};
 use std::process::ExitCode;
 use std::sync::mpsc;
@@ -17,6 +17,7 @@ use std::time::Duration;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    panics::end_the_process();
     // The allocator reserves much memory and touches little of it. Huge pages would multiply the resident part.
     if let Err(error) = rustix::thread::disable_transparent_huge_pages(true) {
         eprintln!("sherd: huge pages cannot be disabled, so more memory is used: {error}");

@@ -25,6 +25,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("hot_paths", &["api", "limits", "sigv4", "storage", "types"]),
     ("logging", &["config"]),
     ("defects", &[]),
+    ("panics", &[]),
     ("setting_file", &["limits"]),
     ("sigv4", &[]),
     ("traces", &["ambient", "limits", "metrics", "types"]),
@@ -32,7 +33,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("net", &["ambient", "limits", "metrics", "traces", "types"]),
     ("actors", &["ambient", "defects", "limits", "metrics", "net", "storage", "traces", "types"]),
     ("admin", &["ambient", "api", "config", "net", "sigv4", "storage", "types"]),
-    ("api", &["actors", "ambient", "limits", "metrics", "setting_file", "sigv4", "traces", "types"]),
+    ("api", &["actors", "ambient", "limits", "metrics", "panics", "setting_file", "sigv4", "traces", "types"]),
 ];
 
 /// Words that must not occur in a layer: sockets and protocols in the lower layers.

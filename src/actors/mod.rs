@@ -68,8 +68,8 @@ pub mod meta {
         Acl, Body, BucketDocument, BucketRecord, BucketRow, BucketSettings, Checksum, ChecksumAlgorithm, ChecksumKind,
         DefaultRetention, DeleteMarker, DocumentKey, DocumentRow, DocumentWrite, ETag, EventDraft, EventRow, Expect,
         Grant, Grantee, IdentityKind, Manifest, ObjectHeaders, ObjectLock, ObjectVersion, PartRow, Permission, Pick,
-        Quota, Retention, RetentionMode, RetentionPeriod, Traits, UploadRecord, UploadRow, Usage, Version, VersionRow,
-        Versioning,
+        Quota, QuotaChange, Retention, RetentionMode, RetentionPeriod, Traits, UploadRecord, UploadRow, Usage, Version,
+        VersionRow, Versioning,
     };
     pub use crate::storage::meta::view::MetaView;
 }

@@ -284,6 +284,10 @@ def test_metadata_of_every_kind(s3, bucket):
     put(s3, bucket, Metadata={"encoded": "=?UTF-8?Q?=C3=BC?="})
     told_back = s3.head_object(Bucket=bucket, Key="k")["Metadata"]["encoded"]
     assert str(email.header.make_header(email.header.decode_header(told_back))) == "ü", told_back
+    for text in ("=?=", "=? ?=", "=?x?="):
+        put(s3, bucket, Metadata={"plain": text})
+        told_back = s3.head_object(Bucket=bucket, Key="k")["Metadata"]["plain"]
+        assert str(email.header.make_header(email.header.decode_header(told_back))) == text, told_back
     status, _, _ = raw("PUT", f"/{bucket}/k", headers={"X-AMZ-Meta-Upper": "  trimmed  ", "content-type": "Text/X-Mixed"})
     found = s3.head_object(Bucket=bucket, Key="k")
     assert status == 200 and found["Metadata"] == {"upper": "trimmed"} and found["ContentType"] == "Text/X-Mixed"

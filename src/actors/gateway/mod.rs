@@ -18,10 +18,19 @@ use super::{get_task, put_task};
 use crate::storage::kv::KvResult;
 use crate::storage::meta::record::{Body, ObjectVersion, Pick};
 use crate::storage::meta::view::MetaView;
+use crate::storage::sealing::DataKey;
 use crate::traces::Spans;
 use crate::types::BucketId;
 use futures::StreamExt;
 use std::sync::Arc;
+
+/// What the bytes of a copy are written to.
+#[derive(Clone, Copy, Debug)]
+pub enum CopyTarget {
+    Object,
+    /// A part of an upload. Small parts take more memory than small objects.
+    Part,
+}
 
 /// The store as the API sees it. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -63,9 +72,16 @@ impl Gateway {
 
     /// Stores an object and returns its version. It is durable on return: the client may be answered 200.
     pub async fn put_object(&self, request: PutObjectRequest) -> Result<ObjectVersion, StoreError> {
-        let declared = request.upload.checks.length_bytes;
-        let held = |stored| put_task::object_held_bytes_max(self.context.geometry, stored);
-        let permit = self.admit_put(put_task::held_bytes_max(request.data_key.as_ref(), declared, held)).await?;
+        let held = self.held_by_put(request.data_key.as_ref(), request.upload.checks.length_bytes);
+        self.put_object_within(self.admit_put(held).await?, request).await
+    }
+
+    /// Like `put_object`, with a permit that was had before.
+    pub async fn put_object_within(
+        &self,
+        permit: Permit,
+        request: PutObjectRequest,
+    ) -> Result<ObjectVersion, StoreError> {
         put_task::put_object(&self.context, permit, request).await
     }
 
@@ -88,7 +104,35 @@ impl Gateway {
         let declared = request.upload.checks.length_bytes;
         let held = |stored| put_task::part_held_bytes_max(self.context.geometry, stored);
         let permit = self.admit_put(put_task::held_bytes_max(request.data_key.as_ref(), declared, held)).await?;
+        self.put_part_within(permit, request).await
+    }
+
+    /// Like `put_part`, with a permit that was had before.
+    pub async fn put_part_within(&self, permit: Permit, request: PutPartRequest) -> Result<StoredPart, StoreError> {
         put_task::put_part(&self.context, permit, request).await
+    }
+
+    /// Returns a range of an opened object, like `read_object`, and the permit for writing its bytes, sealed with
+    /// `data_key`. The permit is for both, and is to be kept for as long as the bytes are read: copies that each held
+    /// one for their read and waited for another could block each other.
+    pub async fn read_for_put(
+        &self,
+        object: OpenObject,
+        range: ByteRange,
+        data_key: Option<&DataKey>,
+        to: CopyTarget,
+    ) -> Result<(BodyStream, Permit), StoreError> {
+        let (geometry, length) = (self.context.geometry, Some(range.end - range.start));
+        let read = get_task::held_by_object(geometry, &object, range);
+        let as_part = |stored| put_task::part_held_bytes_max(geometry, stored);
+        let written = match to {
+            CopyTarget::Object => self.held_by_put(data_key, length),
+            CopyTarget::Part => put_task::held_bytes_max(data_key, length, as_part),
+        };
+        let permit = self.admit_put(read.saturating_add(written)).await?;
+        let body = get_task::read_object(&self.context, Permit::unmetered(), object, range).await?;
+        // A PUT may poll its body again after its end.
+        Ok((Box::pin(body.fuse()), permit))
     }
 
     /// Opens a version of a key: looks it up and keeps its blobs from being reclaimed before they are read. The first
@@ -107,9 +151,7 @@ impl Gateway {
     /// an error instead of a broken body.
     pub async fn read_object(&self, object: OpenObject, range: ByteRange) -> Result<BodyStream, StoreError> {
         let permit = self.admit_get(&object, range).await?;
-        let body = get_task::read_object(&self.context, permit, object, range).await?;
-        // A copy uses this stream as the body of a PUT, which may poll it again after its end.
-        Ok(Box::pin(body.fuse()))
+        get_task::read_object(&self.context, permit, object, range).await
     }
 
     /// Returns the bytes of an object version that is not encrypted, like `read_object`. `Unavailable` if the version
@@ -130,6 +172,12 @@ impl Gateway {
         self.context.check_changeable()
     }
 
+    /// Returns the bytes that a PUT of an object of this declared length holds at most.
+    fn held_by_put(&self, data_key: Option<&DataKey>, declared: Option<u64>) -> u64 {
+        let held = |stored| put_task::object_held_bytes_max(self.context.geometry, stored);
+        put_task::held_bytes_max(data_key, declared, held)
+    }
+
     async fn admit_put(&self, bytes: u64) -> Result<Permit, StoreError> {
         self.context.check_writable()?;
         let _span = self.context.spans.begin("admit");
@@ -145,5 +193,49 @@ impl Gateway {
                 self.admissions.admit(bytes, &self.holder).await
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ByteRange, CopyTarget, Gateway, OpenObject, Upload};
+    use crate::actors::frontend::{AdmissionLimits, Admissions};
+    use crate::actors::request::test_world::{KEY, World, upload};
+    use crate::storage::meta::record::Pick;
+    use bytes::Bytes;
+    use futures::future::try_join_all;
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    const SIZE: u64 = 3 << 20;
+
+    fn gateway(world: &World, bytes: u64) -> Gateway {
+        let limits = AdmissionLimits { bytes, requests: 100, waiting: 100 };
+        Gateway::new(Admissions::start(limits, Duration::from_secs(30)), Arc::clone(&world.context))
+    }
+
+    async fn open(world: &World, gateway: &Gateway) -> OpenObject {
+        let opened = gateway.open_object(world.meta.view(), world.bucket, KEY, Pick::Current).await;
+        opened.expect("looked up").object().expect("it is there")
+    }
+
+    #[actix::test]
+    async fn copies_do_not_wait_for_each_others_memory() {
+        let world = World::new(2, 1);
+        world.put_bytes(&Bytes::from(vec![7; SIZE as usize])).await.expect("put");
+        let range = ByteRange { start: 0, end: SIZE };
+        let ample = gateway(&world, 1 << 30);
+        let (_, permit) =
+            ample.read_for_put(open(&world, &ample).await, range, None, CopyTarget::Object).await.expect("admitted");
+        // Room for two copies, or for the reads of four.
+        let gateway = gateway(&world, permit.bytes() * 5 / 2);
+        let copy = async || {
+            let (body, permit) =
+                gateway.read_for_put(open(&world, &gateway).await, range, None, CopyTarget::Object).await?;
+            let put = world.put_request(Upload { body, ..upload(&Bytes::new(), 1) });
+            gateway.put_object_within(permit, put).await
+        };
+        let copies = try_join_all((0..8).map(|_| copy())).await.expect("each has its turn");
+        assert!(copies.iter().all(|copy| copy.manifest.size_bytes == SIZE));
     }
 }

@@ -201,7 +201,7 @@ pub async fn read_object(
         (Body::Blob(blob), _) if blob.size_bytes == stored_bytes => {
             Source::of_blob(context, &view, (blob, manifest.size_bytes), range, key)?
         }
-        (_, Some((list, _))) => Source::of_parts(context, &view, list, range, key)?,
+        (_, Some((list, _))) => Source::of_parts(context, &view, list, range, key).await?,
         _ => {
             return Err(StoreError::Internal {
                 why: format!("the record of object version {} is malformed", manifest.id),

@@ -17,6 +17,8 @@ use std::time::Duration;
 
 /// The number of part rows in a page: a range within a few parts looks up one page.
 const PARTS_PAGE: usize = 32;
+/// The number of parts that are looked up before other tasks of the thread get a turn.
+const PARTS_BETWEEN_YIELDS: usize = 8 * PARTS_PAGE;
 /// The most memory of a part that is still to be read.
 pub(super) const RUN_BYTES: usize = size_of::<(Run, Range<u64>)>();
 
@@ -77,7 +79,7 @@ impl Source {
         Ok(source)
     }
 
-    pub(super) fn of_parts(
+    pub(super) async fn of_parts(
         context: &Arc<RequestContext>,
         view: &MetaView,
         id: ManifestId,
@@ -89,6 +91,10 @@ impl Source {
         let mut parts = Parts { view, id, page: VecDeque::new(), range };
         while let Some(next) = parts.next(layout)? {
             source.parts.push_back(next);
+            // An object may have ten thousand parts.
+            if source.parts.len().is_multiple_of(PARTS_BETWEEN_YIELDS) {
+                tokio::task::yield_now().await;
+            }
         }
         if let Some((run, bytes)) = source.parts.pop_front() {
             source.begin(view, source.as_of, run, bytes)?;

@@ -47,6 +47,7 @@ use super::tls::Certificates;
 use crate::actors::gateway::Gateway;
 use crate::actors::sealing::RootKeys;
 use crate::ambient::Ambient;
+use crate::panics::caught;
 use crate::sigv4::{Received, SignatureFault, Verifier};
 use actix_web::http::StatusCode;
 use actix_web::http::header::{CACHE_CONTROL, HeaderName, HeaderValue};
@@ -123,6 +124,8 @@ enum Refusal {
     NoSense(String),
     #[error("{0}")]
     Denied(String),
+    #[error("the request failed by a defect")]
+    Defect,
 }
 
 impl From<IdentityError> for Refusal {
@@ -170,6 +173,7 @@ impl Refusal {
                 (StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), code)
             }
             Self::Denied(_) => (StatusCode::FORBIDDEN, "AccessDenied"),
+            Self::Defect => (StatusCode::INTERNAL_SERVER_ERROR, "InternalError"),
             Self::NoRoute(_) => (StatusCode::NOT_FOUND, "NoSuchRoute"),
             Self::NoMethod(_) => (StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed"),
             Self::Source(AdminError::Refused(_)) => (StatusCode::CONFLICT, "Refused"),
@@ -185,7 +189,8 @@ async fn answer(request: HttpRequest, payload: Payload, admin: Data<Admin>) -> H
     let from = request.peer_addr().map(|peer| peer.to_string()).unwrap_or_default();
     let mut record = AdminRecord::begin(admin.audit.clone(), id, from, routed.ok());
     let route = routed.ok().map(|routed| routed.route);
-    let answered = allowed(&request, payload, (&admin, route), &mut record).await;
+    let answered = caught(allowed(&request, payload, (&admin, route), &mut record)).await;
+    let answered = answered.unwrap_or(Err(Refusal::Defect));
     let answered = match (answered, routed) {
         (Ok(allowed), Ok(routed)) => dispatched((routed, request.query_string()), allowed, &admin, &record).await,
         (Ok(_), Err(Unrouted::NoPath)) => Err(Refusal::NoRoute(path.to_owned())),

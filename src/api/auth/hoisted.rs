@@ -37,7 +37,7 @@ const NAMES: [&str; 26] = [
     "x-amz-write-offset-bytes",
 ];
 const PREFIXES: [&str; 4] = [USER_METADATA, "x-amz-grant-", "x-amz-object-lock-", "x-amz-server-side-encryption"];
-const USER_METADATA: &str = "x-amz-meta-";
+pub const USER_METADATA: &str = "x-amz-meta-";
 /// The headers that may be hoisted with version 2 only, which signs them.
 const OF_VERSION_2: [&str; 2] = ["content-md5", "content-type"];
 

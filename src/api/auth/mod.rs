@@ -10,7 +10,7 @@ mod version_2;
 mod version_4;
 
 pub use claim::{Claim, Scheme, read, read_scope};
-pub use hoisted::{as_metadata, check_hoisted, unhoist};
+pub use hoisted::{USER_METADATA, as_metadata, check_hoisted, unhoist};
 pub use version_2::moment;
 
 use crate::api::call::Head;

@@ -29,7 +29,7 @@ pub fn verify(claim: &Version4<'_>, head: Head<'_>, uri: &Uri, key: &SigningKey)
     let paths = [Some(&*escaped), Some(uri.path()).filter(|raw| *raw != escaped)];
     let names = signed_names(claim);
     let values: Vec<(&str, Cow<'_, str>)> =
-        names.into_iter().filter_map(|name| Some((name, signed_value(head.headers, uri, name)?))).collect();
+        names.into_iter().filter_map(|name| Some((name, signed_value(head.headers, name)?))).collect();
     let headers: Vec<(&str, &str)> = values.iter().map(|(name, value)| (*name, value.as_ref())).collect();
     let query = signed_query(uri);
     let mut first = None;
@@ -69,12 +69,11 @@ fn signed_names<'a>(claim: &Version4<'a>) -> Vec<&'a str> {
     names
 }
 
-/// Returns the values of a header, joined by commas; `None` if the request does not have it. With HTTP/2 the host is in
-/// the URI.
-fn signed_value<'a>(headers: &'a HeaderMap, uri: &'a Uri, name: &str) -> Option<Cow<'a, str>> {
+/// Returns the values of a header, joined by commas; `None` if the request does not have it.
+fn signed_value<'a>(headers: &'a HeaderMap, name: &str) -> Option<Cow<'a, str>> {
     let mut values = headers.get_all(name).iter().filter_map(|value| std::str::from_utf8(value.as_bytes()).ok());
     match (values.next(), values.next()) {
-        (None, _) => uri.authority().filter(|_| name == "host").map(|authority| Cow::Borrowed(authority.as_str())),
+        (None, _) => None,
         (Some(value), None) => Some(Cow::Borrowed(value)),
         (Some(first), Some(second)) => {
             let all: Vec<&str> =

@@ -4,6 +4,7 @@
 use crate::actors::events::access_log::{AccessLine, AccessLogger, LogRequest, operation_word};
 use crate::api::call::Target;
 use crate::api::s3::{Domains, LoggedBucket, Service};
+use crate::api::text::percent::decode_query;
 use crate::metrics::ACCESS_LOG_LINES;
 use crate::types::UnixMs;
 use actix::Addr;
@@ -86,7 +87,12 @@ impl AccessEntry {
 
     fn line(&self, ended: &Ended<'_>, bucket: &str, logged: &LoggedBucket) -> String {
         let (request_line, address) = (self.request_line(), self.request.peer_addr().map(|peer| peer.ip().to_string()));
-        let (referer, agent, host) = (self.header("referer"), self.header("user-agent"), self.header("host"));
+        let (agent, host) = (self.header("user-agent"), self.header("host"));
+        // A page that was opened by a presigned URL has that URL sent with what it loads.
+        let referer = self.header("referer").map(|referer| match referer.split_once('?') {
+            Some((page, query)) => format!("{page}?{}", redacted(query)).into(),
+            None => referer,
+        });
         let (signature_version, authentication) = self.signature().unzip();
         let milliseconds = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         let line = AccessLine {
@@ -119,15 +125,18 @@ impl AccessEntry {
 
     /// Returns the bucket of a request that was refused before its target was read.
     fn aimed_at(&self) -> Option<String> {
-        let host = self.header("host");
+        let host = self.header("host").or_else(|| Some(self.request.uri().authority()?.as_str().into()));
         let by_host = host.and_then(|host| self.log.domains.bucket(&host));
         Target::of(self.request.uri().path(), by_host).ok()?.bucket
     }
 
     fn request_line(&self) -> String {
         let (method, version) = (self.request.method(), self.request.version());
-        let target = self.request.uri().path_and_query().map_or("/", |target| target.as_str());
-        format!("{method} {target} {version:?}")
+        let path = self.request.uri().path();
+        match self.request.uri().query() {
+            None => format!("{method} {path} {version:?}"),
+            Some(query) => format!("{method} {path}?{} {version:?}", redacted(query)),
+        }
     }
 
     fn header(&self, name: &str) -> Option<Cow<'_, str>> {
@@ -166,5 +175,35 @@ impl AccessEntry {
             _ if in_url("Signature") => Some(("SigV2", "QueryString")),
             _ => None,
         }
+    }
+}
+
+/// Returns a query without what gives access to those who may read the log: the signature and session token of a
+/// presigned URL, which may be valid for days, and customer-provided keys.
+fn redacted(query: &str) -> String {
+    let shown = |pair: &str| -> String {
+        let name = pair.split_once('=').map_or(pair, |(name, _)| name);
+        let decoded = decode_query(name).unwrap_or_default().to_ascii_lowercase();
+        let is_secret = matches!(&decoded[..], "x-amz-signature" | "signature" | "x-amz-security-token")
+            || decoded.ends_with("-customer-key");
+        if is_secret { format!("{name}=REDACTED") } else { pair.to_owned() }
+    };
+    query.split('&').map(shown).collect::<Vec<_>>().join("&")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::redacted;
+
+    #[test]
+    fn access_logs_have_no_signatures_and_no_customer_provided_keys() {
+        let key = "x-amz-server-side-encryption-customer-key";
+        let shown = redacted(&format!("versionId=v&{key}=c2VjcmV0&X-Amz-Signature=5ec3e7&{key}-MD5=m&X-Amz-Date=d"));
+        assert_eq!(shown, format!("versionId=v&{key}=REDACTED&X-Amz-Signature=REDACTED&{key}-MD5=m&X-Amz-Date=d"));
+        assert_eq!(
+            redacted("X-Amz-Security%2DToken=t&Signature=s&x-amz-copy-source-server-side-encryption-customer-KEY=k&a"),
+            "X-Amz-Security%2DToken=REDACTED&Signature=REDACTED&\
+             x-amz-copy-source-server-side-encryption-customer-KEY=REDACTED&a"
+        );
     }
 }

@@ -19,6 +19,7 @@ use crate::api::s3::{self, Domains, SiteRequest, WebsiteHosts};
 use crate::api::sharing::{BodyRoom, Seat, Turns};
 use crate::api::text::Query;
 use crate::limits::REQUEST_HEADERS_BYTES_MAX;
+use crate::panics::caught;
 use crate::sigv4::{Credential, component};
 use crate::traces::Tracer;
 use crate::types::LegacySignatures;
@@ -69,7 +70,7 @@ pub async fn answer(request: HttpRequest, payload: Payload, front: Data<Front>) 
     let record = begin(&request, &front);
     // The seat accounts for the memory that the request holds, until its last clone is dropped.
     let seat = front.bodies.seat(request.peer_addr().map(|peer| peer.ip()));
-    let answered = call(&request, payload, &front, &seat, &record).await;
+    let answered = caught(call(&request, payload, &front, &seat, &record)).await.unwrap_or_else(failed);
     let shared = Shared { turns: Arc::clone(&front.turns), seat };
     finish(&request, answered, (record, shared), &front).into_response()
 }
@@ -112,9 +113,18 @@ async fn call(
     let (converted, source) = convert(request, payload, seat, &trace)?;
     let state = front.clone();
     // Boxed: the future is large, and is moved several times before it is polled.
-    let handled = Box::pin(async move { handle(converted, call, &state, &trace).await.map(referenced) });
+    // It may go on in another thread, so its panics are caught here, too.
+    let handled = Box::pin(async move {
+        let answered = caught(handle(converted, call, &state, &trace)).await.unwrap_or_else(failed);
+        answered.map(referenced)
+    });
     let answered = front.turns.share(seat, named.as_deref(), source, handled).await;
     answered.unwrap_or_else(|| Err(Fault::Internal("The request was not carried out.".to_owned()).into()))
+}
+
+/// Returns the answer to a request whose code panicked.
+fn failed() -> S3Result<S3Response> {
+    Err(Fault::Internal("The request failed by a defect.".to_owned()).into())
 }
 
 /// Returns the access key that the signature in the header or the query names. Nothing of it is verified yet.
@@ -210,10 +220,8 @@ async fn visit(
     Ok(response)
 }
 
-/// Returns the host that the request names, in the header `Host` or, with HTTP/2, in the URI's authority.
 fn host(request: &S3Request) -> Option<&str> {
-    let header = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
-    header.or_else(|| request.uri().authority().map(|authority| authority.as_str()))
+    request.headers().get(header::HOST).and_then(|host| host.to_str().ok())
 }
 
 /// Responds to a browser's CORS preflight request.

@@ -78,6 +78,12 @@ fn locked<T>(state: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl RateLimiter {
     pub fn new(clock: Arc<dyn Clock>) -> Self {
+        // Each series begins at 0: Prometheus shows an increase only of a series that existed before.
+        for (kind, limit) in
+            [("account", "active"), ("account", "requests"), ("bucket", "active"), ("bucket", "requests")]
+        {
+            RATE_REFUSED_REQUESTS.with_label_values(&[kind, limit]).inc_by(0);
+        }
         Self { clock, usage: Mutex::default(), shares: Mutex::default() }
     }
 

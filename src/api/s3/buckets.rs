@@ -7,7 +7,8 @@ use super::tags::{self, Tags};
 use super::{Store, unexpected};
 use crate::actors::documents::encode;
 use crate::actors::meta::{
-    BucketDocument, BucketRow, BucketSettings, Change, CreateBucket, ObjectLock, Refusal, Reply, Versioning,
+    BucketDocument, BucketRow, BucketSettings, Change, CreateBucket, ObjectLock, QuotaChange, Refusal, Reply,
+    Versioning,
 };
 use crate::api::errors::{ArgumentFault, Fault, LocationFault};
 use crate::limits::LIST_BUCKETS_MAX;
@@ -301,7 +302,14 @@ pub async fn set_versioning(
     store.check_changeable()?;
     let (bucket, _) = store.bucket(&request.input.bucket).await?;
     let id = bucket.bucket.id;
-    store.propose(Change::SetBucket { bucket: id, versioning: Some(versioning), lock: None, quota: None }).await?;
+    store
+        .propose(Change::SetBucket {
+            bucket: id,
+            versioning: Some(versioning),
+            lock: None,
+            quota: QuotaChange::default(),
+        })
+        .await?;
     Ok(S3Response::new(PutBucketVersioningOutput::default()))
 }
 

@@ -4,8 +4,8 @@ use super::object_headers::timestamp;
 use super::version::{manifest_of, pick};
 use super::{Store, unexpected};
 use crate::actors::meta::{
-    BucketRow, Change, ChangeTraits, DefaultRetention, ObjectLock, Reply, Retention, RetentionMode, RetentionPeriod,
-    Traits, TraitsChange, Versioning,
+    BucketRow, Change, ChangeTraits, DefaultRetention, ObjectLock, QuotaChange, Reply, Retention, RetentionMode,
+    RetentionPeriod, Traits, TraitsChange, Versioning,
 };
 use crate::api::errors::{ArgumentFault, Fault, RequestFault};
 use crate::types::UnixMs;
@@ -19,7 +19,7 @@ use s3s::dto::{
     PutObjectRetentionOutput, Timestamp, TimestampFormat,
 };
 use s3s::{S3Request, S3Response, S3Result};
-use time::OffsetDateTime;
+use time::{OffsetDateTime, UtcOffset};
 
 /// AWS's limit on a default retention in days: a century.
 const DAYS_MAX: u32 = 36_500;
@@ -125,7 +125,9 @@ pub fn set_locks(headers: &HeaderMap, bucket: &BucketRow, now: UnixMs, traits: &
 }
 
 fn future(at: &Timestamp, now: UnixMs) -> Result<UnixMs, Fault> {
-    let nanoseconds = OffsetDateTime::from(at.clone()).unix_timestamp_nanos();
+    let too_far = || Fault::InvalidArgument("The retain until date is after the year 9999".to_owned());
+    let at = OffsetDateTime::from(at.clone()).checked_to_offset(UtcOffset::UTC).ok_or_else(too_far)?;
+    let nanoseconds = at.unix_timestamp_nanos();
     let at = UnixMs(u64::try_from(nanoseconds / 1_000_000).unwrap_or_default());
     let past = || Fault::InvalidArgument("The retain until date must be in the future!".to_owned());
     if at > now { Ok(at) } else { Err(past()) }
@@ -163,7 +165,7 @@ pub async fn put_configuration(
     }
     store.check_changeable()?;
     let (bucket, lock) = (bucket.bucket.id, Some(ObjectLock { default_retention }));
-    store.propose(Change::SetBucket { bucket, versioning: None, lock, quota: None }).await?;
+    store.propose(Change::SetBucket { bucket, versioning: None, lock, quota: QuotaChange::default() }).await?;
     Ok(S3Response::new(PutObjectLockConfigurationOutput::default()))
 }
 

@@ -492,6 +492,39 @@ async fn a_bucket_is_addressed_by_virtual_host_or_by_path() {
 }
 
 #[actix::test]
+async fn a_host_in_the_uri_alone_names_the_bucket() {
+    let world = World::new(2, 2);
+    let api = start(&world);
+    let put = ask(&mut connect(s3_of(&api)).await, &signed("PUT", "s3.test", "/bucket/k", b"of bucket")).await;
+    assert_eq!(put.status, 200);
+    for (bucket, path, status, shown) in
+        [("bucket", "/k", 200, "of bucket"), ("absent", "/bucket/k", 404, "<BucketName>absent</BucketName>")]
+    {
+        let host = format!("{bucket}.s3.test");
+        let request = String::from_utf8(signed("GET", &host, path, b"")).expect("text");
+        let in_header = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n");
+        let in_uri = format!("GET http://{host}{path} HTTP/1.0\r\n");
+        assert!(request.starts_with(&in_header), "{request}");
+        let answer = ask(&mut connect(s3_of(&api)).await, request.replacen(&in_header, &in_uri, 1).as_bytes()).await;
+        let text = String::from_utf8_lossy(&answer.body);
+        assert!(answer.status == status && text.contains(shown), "{} {text}", answer.status);
+    }
+    api.stop().await;
+}
+
+#[actix::test]
+async fn a_retention_date_in_the_year_10000_is_answered() {
+    let world = World::new(2, 2);
+    let api = start(&world);
+    let far = "x-amz-object-lock-retain-until-date: 9999-12-31T23:59:59-00:01\r\n";
+    for (method, head) in [("GET", far), ("PUT", far)] {
+        let request = format!("{method} /bucket/k HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n{head}\r\n");
+        assert_eq!(ask(&mut connect(s3_of(&api)).await, request.as_bytes()).await.status, 403, "{head}");
+    }
+    api.stop().await;
+}
+
+#[actix::test]
 async fn a_host_name_below_a_website_domain_gets_html_responses() {
     let world = World::new(2, 2);
     let api = start(&world);

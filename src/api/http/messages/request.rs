@@ -21,7 +21,13 @@ pub fn convert(
     let method =
         Method::from_bytes(request.method().as_str().as_bytes()).map_err(|error| malformed(error.to_string()))?;
     let uri = uri(request.uri()).map_err(|error| malformed(error.to_string()))?;
-    let headers = headers(request)?;
+    let mut headers = headers(request)?;
+    // With HTTP/2, and with HTTP/1.0 if it likes, a request names its host in the URI alone. From here on all read it in
+    // one place.
+    if let Some(authority) = uri.authority().filter(|_| !headers.contains_key(header::HOST)) {
+        let host = HeaderValue::try_from(authority.as_str()).map_err(|error| malformed(error.to_string()))?;
+        headers.insert(header::HOST, host);
+    }
     let (source, body) = body(&headers, payload, seat, trace);
     let mut converted = s3s::HttpRequest::new(body);
     *converted.method_mut() = method;

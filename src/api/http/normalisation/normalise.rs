@@ -1,9 +1,8 @@
 //! Request normalisation: headers that S3 accepts and s3s refuses are dropped, rewritten, or set aside for the
-//! operation. These are malformed ranges and dates, text beyond ASCII, and entity tags without quotes. The signature,
-//! which was verified before, is removed.
+//! operation. These are malformed ranges and dates, text beyond ASCII, user metadata that only seems to be encoded, and
+//! entity tags without quotes. The signature, which was verified before, is removed.
 
-use crate::api::auth::unhoist;
-use crate::api::auth::{Scheme, moment};
+use crate::api::auth::{Scheme, USER_METADATA, as_metadata, moment, unhoist};
 use crate::api::text::Query;
 use crate::api::text::query::OF_SIGNATURES;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header};
@@ -124,7 +123,30 @@ fn of_write(headers: &HeaderMap, now: Duration) -> Vec<(HeaderName, Remedy)> {
         let remedy = date_remedy(&name, headers.get(&name)?, now)??;
         Some((name, remedy))
     });
-    aside.chain(dates).collect()
+    aside.chain(dates).chain(metadata_remedies(headers)).collect()
+}
+
+/// Returns the remedies for user metadata that begins and ends as if it were encoded by RFC 2047, and is not: it is
+/// encoded, so that s3s reads the same text. s3s drops what is between encoded words, and panics at `=?=`.
+fn metadata_remedies(headers: &HeaderMap) -> impl Iterator<Item = (HeaderName, Remedy)> {
+    let metadata = headers.keys().filter(|name| name.as_str().starts_with(USER_METADATA));
+    metadata.filter_map(|name| {
+        let mut values = headers.get_all(name).iter();
+        let (Some(value), None) = (values.next(), values.next()) else { return None };
+        let text = std::str::from_utf8(value.as_bytes()).ok()?.trim();
+        let seems_encoded = text.starts_with("=?") && text.ends_with("?=");
+        if !seems_encoded || text.split_whitespace().all(is_encoded_word) {
+            return None;
+        }
+        Some((name.clone(), Remedy::Write(HeaderValue::try_from(as_metadata(text)).ok()?)))
+    })
+}
+
+/// Returns whether a word has the form of an encoded word: `=?charset?B?text?=`, or with `Q`.
+fn is_encoded_word(word: &str) -> bool {
+    let inner = word.strip_prefix("=?").and_then(|rest| rest.strip_suffix("?="));
+    let mut parts = inner.unwrap_or_default().splitn(3, '?').skip(1);
+    parts.next().is_some_and(|encoding| matches!(encoding, "B" | "b" | "Q" | "q")) && parts.next().is_some()
 }
 
 /// Returns the remedies for entity tags in conditions: a tag without quotes gets them, because S3 accepts both.
@@ -345,6 +367,24 @@ mod tests {
             for text in ["\"a_b\"", "0123456789abcdef-2", "*", "W/\"a\""] {
                 assert_eq!(written(method.clone(), name, text).as_deref(), Some(text), "{name}");
             }
+        }
+    }
+
+    #[test]
+    fn metadata_that_only_seems_to_be_encoded_is_stored_as_it_is() {
+        let read = |text: &str| {
+            let (kept, _) = applied(&Method::PUT, headers(&[("x-amz-meta-a", text)]));
+            let value = kept["x-amz-meta-a"].to_str().expect("text");
+            let encoded = value.strip_prefix("=?UTF-8?B?").and_then(|rest| rest.strip_suffix("?="));
+            encoded.map(|encoded| base64_simd::STANDARD.decode_to_vec(encoded).expect("base64"))
+        };
+        for text in ["=?=", "=?= =?=", "=?x?=", "=?a?b?=", "=?a?X?b?=", "=?? ?=", "=?UTF-8?B?YQ==?= c =?UTF-8?B?Yg==?="]
+        {
+            assert_eq!(read(text).as_deref(), Some(text.as_bytes()), "{text}");
+        }
+        for text in ["=?UTF-8?B?YQ==?= =?UTF-8?Q?b?=", "=?UTF-8?q?=C3=A9?=", "=?", "?=", "a =?="] {
+            let given = headers(&[("x-amz-meta-a", text)]);
+            assert!(Remedies::find(&Method::PUT, &given, NOW).0.is_empty(), "{text}");
         }
     }
 

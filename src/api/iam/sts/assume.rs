@@ -128,7 +128,6 @@ pub fn add_tags(context: &mut Context, tags: &Tags, transitive: &[String]) {
     }
 }
 
-/// Checks that the caller may assume the role, and may set tags and a source identity if the call has them.
 /// Refuses unless the caller may assume the role, with the tags and the source identity that the session gets from the
 /// call or from the calling session.
 fn allow(

@@ -105,9 +105,10 @@ fn add_retention(context: &mut Context, headers: &HeaderMap, now: UnixMs) {
     context.add("s3:object-lock-remaining-retention-days", remaining_days(&until, now));
 }
 
-/// Returns the date in UTC, in the format (RFC 3339) that date conditions compare.
+/// Returns the date in UTC, in the format (RFC 3339) that date conditions compare; `None` if it is after the year 9999
+/// there.
 pub fn utc_text(at: &Timestamp) -> Option<String> {
-    let at = OffsetDateTime::from(at.clone()).to_offset(UtcOffset::UTC);
+    let at = OffsetDateTime::from(at.clone()).checked_to_offset(UtcOffset::UTC)?;
     at.format(&Rfc3339).ok()
 }
 
@@ -347,6 +348,7 @@ mod tests {
         assert_eq!(until("2030-01-01T05:30:00+05:30"), until("2030-01-01T00:00:00Z"));
         assert!(until("2030-01-01T00:00:00Z").is_some());
         assert_eq!((until("2030-01-01T00:00:00"), until("2030-01-01")), (None, None), "without an offset");
+        assert_eq!(until("9999-12-31T23:59:59-00:01"), None, "in the year 10000");
     }
 
     #[test]

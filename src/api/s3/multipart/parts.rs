@@ -8,7 +8,7 @@ use super::super::objects::{open_source, upload};
 use super::super::version;
 use super::super::{Readable, Store};
 use super::{Open, open, parse_part_number};
-use crate::actors::gateway::{BodyChecks, ByteRange, Kept, PutPartRequest, StoredPart, Upload};
+use crate::actors::gateway::{BodyChecks, ByteRange, CopyTarget, Kept, PutPartRequest, StoredPart, Upload};
 use crate::actors::meta::{Checksum, ChecksumAlgorithm, ChecksumKind, ETag, UploadRecord};
 use crate::actors::sealing::{DataKey, SealedObject, Sealing};
 use crate::api::errors::Fault;
@@ -129,13 +129,13 @@ pub async fn upload_part_copy(
         kept: Kept { checksum: None, hides_tag },
     };
     let gateway = store.gateway().held_by(store.call.holder());
-    let body = gateway.read_object(source, range).await?;
+    let (body, permit) = gateway.read_for_put(source, range, data_key.as_ref(), CopyTarget::Part).await?;
     let upload = Upload { body, checks, trailer: None };
     let (bucket, id, has_checksum) = (open.bucket.bucket.id, open.upload.id, open.upload.checksum.is_some());
     // The copy may take long, and a view keeps the tables from being compacted.
     drop(open);
     let put = PutPartRequest { bucket, key: input.key, id, number, data_key, upload };
-    let StoredPart { row, checksum } = gateway.put_part(put).await?;
+    let StoredPart { row, checksum } = gateway.put_part_within(permit, put).await?;
     let checksum = shown_checksum(checksum.as_ref(), has_checksum);
     let result = CopyPartResult {
         checksum_crc32: carried(checksum.as_ref()),

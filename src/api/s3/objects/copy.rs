@@ -11,7 +11,7 @@ use super::super::{Readable, Store, checksums, unexpected};
 use super::requested_traits;
 use super::sealed::{NewSeal, RequestedSealing, sealing_of, unsealed};
 use crate::actors::events::EventName;
-use crate::actors::gateway::{BodyChecks, ByteRange, Kept, PutObjectRequest, Upload};
+use crate::actors::gateway::{BodyChecks, ByteRange, CopyTarget, Kept, PutObjectRequest, Upload};
 use crate::actors::meta::{
     Change, ChecksumAlgorithm, ChecksumKind, CopyVersion, EventDraft, Manifest, MetaView, ObjectHeaders, ObjectVersion,
     Refusal, Reply, Traits, WriteConditions,
@@ -288,10 +288,11 @@ async fn rewrite(
     let source = readable.object;
     let whole = ByteRange { start: 0, end: source.version.manifest.size_bytes };
     let gateway = store.gateway().held_by(store.call.holder());
-    let upload = Upload { body: gateway.read_object(source, whole).await?, checks, trailer: None };
+    let (body, permit) = gateway.read_for_put(source, whole, data_key.as_ref(), CopyTarget::Object).await?;
+    let upload = Upload { body, checks, trailer: None };
     let Target { bucket, key, headers, traits, conditions, event } = target;
     let put = PutObjectRequest { bucket, key, headers, conditions, traits, data_key, event, upload };
-    Ok(gateway.put_object(put).await?)
+    Ok(gateway.put_object_within(permit, put).await?)
 }
 
 /// Returns the checks of the copied bytes: every digest that the source has of its whole content. The copy has the

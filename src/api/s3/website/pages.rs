@@ -45,9 +45,14 @@ pub struct Pages<'a> {
 }
 
 impl Pages<'_> {
-    /// Returns whether an object exists, even if the visitor may not read it.
+    /// Returns whether an object exists and the visitor may know it: because it may be read, or the bucket listed.
     pub fn has(&self, key: &str) -> S3Result<bool> {
-        Ok(key.len() <= KEY_BYTES_MAX && self.judge.subject(&self.guarded, key, Pick::Current)?.is_some())
+        if key.len() > KEY_BYTES_MAX {
+            return Ok(false);
+        }
+        let Some(subject) = self.judge.subject(&self.guarded, key, Pick::Current)? else { return Ok(false) };
+        let may_read = || self.judge.of_object("s3:GetObject", &self.guarded, key, Some(&subject)).is_ok();
+        Ok(may_read() || self.judge.of_absent(&self.guarded, key).is_ok())
     }
 
     /// Returns the requested page, or the redirect that its object has.
