@@ -44,6 +44,10 @@ pub struct Due {
     pub conditions: DeleteConditions,
 }
 
+/// The greatest number of newer noncurrent versions of which a deletion checks that they are still there: as many as S3
+/// lets a rule keep.
+const NEWER_CHECKED_MAX: u32 = 100;
+
 /// The rules of a bucket and the time, by which each item is judged.
 #[derive(Clone, Copy, Debug)]
 pub struct Criteria<'a> {
@@ -75,18 +79,23 @@ impl Criteria<'_> {
             VersionRow::DeleteMarker(_) => (0, &[] as &[_]),
         };
         let facts = NoncurrentFacts { key, size_bytes, tags, noncurrent_since: since, newer_noncurrent };
-        if !is_due(noncurrent_version(self.rules, &facts, self.confirmed, self.day)) {
+        let Action::Expire { rule_id } = noncurrent_version(self.rules, &facts, self.confirmed, self.day) else {
             return None;
-        }
+        };
+        let kept = self.rules.newer_versions_kept(rule_id).min(NEWER_CHECKED_MAX);
+        let still_noncurrent =
+            |conditions| DeleteConditions { rank: VersionRank::Noncurrent { newer: kept }, ..conditions };
+        // If newer versions were deleted since this one was listed, it may be one to keep, the current one, or the delete
+        // marker that hides the key.
         let conditions = match row {
             VersionRow::Object(object) if deletion_would_be_refused(&object.traits, self.confirmed) => return None,
-            VersionRow::Object(object) => noncurrent_still(exactly(object)),
+            VersionRow::Object(object) => still_noncurrent(exactly(object)),
             // While versioning is not enabled, a client's delete may replace this null marker by a new one. A deletion
             // of the version `null` would then remove the new marker, and with it the client's delete.
             VersionRow::DeleteMarker(marker) if marker.version.null && self.versioning != Versioning::Enabled => {
                 return None;
             }
-            VersionRow::DeleteMarker(_) => noncurrent_still(no_object()),
+            VersionRow::DeleteMarker(_) => still_noncurrent(no_object()),
         };
         Some(Due { kind: ItemKind::Version, key: key.to_owned(), pick: row.version().pick(), conditions })
     }
@@ -121,12 +130,6 @@ fn exactly(object: &ObjectVersion) -> DeleteConditions {
 fn no_object() -> DeleteConditions {
     let write = WriteConditions { if_match: None, if_none_match: Some(ETagCondition::Any) };
     DeleteConditions { write, ..DeleteConditions::default() }
-}
-
-/// Adds the condition that a newer version is still there: if it was deleted since the version was listed, this one is
-/// the current one, or hides the key.
-fn noncurrent_still(conditions: DeleteConditions) -> DeleteConditions {
-    DeleteConditions { rank: VersionRank::Noncurrent, ..conditions }
 }
 
 /// Returns whether a legal hold or retention protects the version at this confirmed time.

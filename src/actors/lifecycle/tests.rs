@@ -16,7 +16,7 @@ use crate::storage::meta::command::{
 use crate::storage::meta::listing::{ListQuery, Listed};
 use crate::storage::meta::record::{
     Body, BucketDocument, DocumentKey, DocumentWrite, ETag, Expect, Manifest, ObjectHeaders, ObjectLock, ObjectVersion,
-    Pick, Traits, UploadRow, VersionRow, Versioning,
+    Pick, QuotaChange, Traits, UploadRow, VersionRow, Versioning,
 };
 use crate::storage::meta::view::MetaView;
 use crate::types::{BucketId, ManifestId, UnixMs, UploadId};
@@ -138,7 +138,8 @@ impl Store {
 
     async fn version(&self, versioning: Versioning) {
         let versioning = Some(versioning);
-        self.change(Change::SetBucket { bucket: self.bucket, versioning, lock: None, quota: None }).await;
+        self.change(Change::SetBucket { bucket: self.bucket, versioning, lock: None, quota: QuotaChange::default() })
+            .await;
     }
 
     fn put_change(&self, key: &str, traits: Traits) -> Change {
@@ -375,7 +376,7 @@ async fn a_version_under_legal_hold_does_not_expire() {
             bucket: store.bucket,
             versioning: None,
             lock: Some(ObjectLock::default()),
-            quota: None,
+            quota: QuotaChange::default(),
         })
         .await;
     store.put_with("k", Traits { legal_hold: Some(true), ..Traits::default() }).await;
@@ -419,6 +420,29 @@ async fn a_noncurrent_version_that_became_current_after_the_scan_stays() {
     assert_eq!(store.sweep_after(2.0, 10).await, 0);
     let current = store.view().await.object(store.bucket, "k").expect("looked up");
     assert_eq!(current.map(|object| object.version), Some(first.version));
+}
+
+#[actix::test]
+async fn a_version_that_became_one_to_keep_after_the_scan_stays() {
+    for hidden in [false, true] {
+        let store = Store::versioned(vec![noncurrent(1, Some(2))]).await;
+        let mut versions = Vec::new();
+        for _ in 0..4 {
+            versions.push(store.put("k").await.version);
+        }
+        if hidden {
+            store.delete("k").await;
+        }
+        // The versions 1 and 2 are to be kept, or 2 and 3 under the delete marker.
+        let kept = 2 + usize::from(hidden);
+        let deletion = store.delete_version_change("k", versions[kept].pick());
+        *store.leader.meanwhile.lock().expect("no panic while it is held") = Some(deletion);
+        let left = if hidden { ["-k", "k", "k"] } else { ["k", "k", "k"] };
+        assert_eq!(
+            (store.sweep_after(2.0, 10).await, store.left().await),
+            (usize::from(hidden), left.map(str::to_owned).to_vec())
+        );
+    }
 }
 
 #[actix::test]

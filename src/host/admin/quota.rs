@@ -4,7 +4,7 @@ use super::{HostAdmin, unavailable};
 use crate::actors::growth::{BucketGrowth, BucketHistory};
 use crate::api::admin::{AdminError, BucketUsageJson, QuotaJson, SetQuota};
 use crate::storage::meta::command::{Change, Reply};
-use crate::storage::meta::record::{BucketRow, Quota, Usage};
+use crate::storage::meta::record::{BucketRow, QuotaChange, Usage};
 
 /// The number of buckets that are read at a time.
 const BUCKETS_PAGE: usize = 1000;
@@ -17,7 +17,7 @@ impl HostAdmin {
 
     pub(super) async fn set_quota_of(&self, bucket: &str, asked: SetQuota) -> Result<QuotaJson, AdminError> {
         let (row, _) = self.bucket_and_usage(bucket).await?;
-        let quota = Some(changed(row.settings.quota, asked));
+        let quota = QuotaChange { bytes_max: asked.bytes_max, objects_max: asked.objects_max };
         let change = Change::SetBucket { bucket: row.bucket.id, versioning: None, lock: None, quota };
         match self.status.metadata.propose(change).await.map_err(unavailable)? {
             Reply::Refused(refusal) => Err(AdminError::Refused(refusal.to_string())),
@@ -61,14 +61,6 @@ impl HostAdmin {
     }
 }
 
-/// Returns the quota with the requested changes; an absent value stays.
-fn changed(quota: Quota, asked: SetQuota) -> Quota {
-    Quota {
-        bytes_max: asked.bytes_max.unwrap_or(quota.bytes_max),
-        objects_max: asked.objects_max.unwrap_or(quota.objects_max),
-    }
-}
-
 fn bucket_shown(row: &BucketRow, usage: Usage, growth: Option<BucketGrowth>) -> BucketUsageJson {
     let quota = row.settings.quota;
     BucketUsageJson {
@@ -100,18 +92,15 @@ fn shown(row: &BucketRow, usage: Usage) -> QuotaJson {
 
 #[cfg(test)]
 mod tests {
-    use super::changed;
     use crate::api::admin::SetQuota;
-    use crate::storage::meta::record::Quota;
 
     #[test]
-    fn an_absent_limit_stays_and_null_removes_it() {
+    fn an_absent_limit_of_a_quota_is_told_from_null() {
         let asked = |text: &str| serde_json::from_str::<SetQuota>(text).expect("a change");
-        let quota = Quota { bytes_max: Some(7), objects_max: None };
-        assert_eq!(changed(quota, asked("{}")), quota);
-        assert_eq!(changed(quota, asked(r#"{"bytes_max":null}"#)), Quota::default());
-        let both = Quota { bytes_max: Some(0), objects_max: Some(9) };
-        assert_eq!(changed(quota, asked(r#"{"bytes_max":0,"objects_max":9}"#)), both);
+        assert_eq!(asked("{}"), SetQuota::default());
+        assert_eq!(asked(r#"{"bytes_max":null}"#), SetQuota { bytes_max: Some(None), objects_max: None });
+        let both = SetQuota { bytes_max: Some(Some(0)), objects_max: Some(Some(9)) };
+        assert_eq!(asked(r#"{"bytes_max":0,"objects_max":9}"#), both);
         let text = serde_json::to_string(&SetQuota { bytes_max: Some(None), objects_max: None }).expect("JSON");
         assert_eq!(text, r#"{"bytes_max":null}"#);
         assert!(serde_json::from_str::<SetQuota>(r#"{"bytes":1}"#).is_err());

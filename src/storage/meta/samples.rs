@@ -267,6 +267,7 @@ pub(crate) fn counts() -> Counts {
         blobs: 4,
         garbage: 5,
         repairs: 6,
+        repairs_ever: 15,
         dropped_lists: 7,
         buckets_ever: 300,
         versions: 8,
@@ -275,7 +276,7 @@ pub(crate) fn counts() -> Counts {
         documents: 10,
         documents_ever: 11,
         events: 12,
-        events_ever: 13,
+        last_event: 13,
     }
 }
 

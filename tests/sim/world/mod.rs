@@ -26,7 +26,7 @@ use sherd::storage::disk::sim::{DriveFault, SimDisk};
 use sherd::storage::identity::{DriveState, HostDrives, NoLocks, WantedGeometry, note_started, open_host};
 use sherd::storage::kv::Kv;
 use sherd::storage::meta::command::{Change, CreateBucket, Refusal, Reply};
-use sherd::storage::meta::record::{NodeRecord, NodeState, Versioning};
+use sherd::storage::meta::record::{NodeRecord, NodeState, QuotaChange, Versioning};
 use sherd::storage::meta::tables as rows;
 use sherd::storage::meta::view::MetaView;
 use sherd::storage::ring::Layout;
@@ -183,8 +183,8 @@ impl World {
         let drives = self.open_drives(&host, &disk, &pool, &health)?;
         register(&metadata, &host).await?;
         let (bucket, versioned) = (bucket(&metadata, BUCKET).await?, bucket(&metadata, VERSIONED).await?);
-        let keep =
-            Change::SetBucket { bucket: versioned, versioning: Some(Versioning::Enabled), lock: None, quota: None };
+        let (versioning, quota) = (Some(Versioning::Enabled), QuotaChange::default());
+        let keep = Change::SetBucket { bucket: versioned, versioning, lock: None, quota };
         metadata.propose(keep).await.map_err(told)?;
         let view = metadata.read().await.map_err(told)?;
         self.formed.set(true);

@@ -7,7 +7,7 @@ use crate::storage::meta::command::{
     Change, DeleteConditions, DeleteVersion, PutObject, Refusal, Reply, WriteConditions,
 };
 use crate::storage::meta::record::{
-    AdvanceClock, ClockSource, ObjectLock, Pick, Retention, RetentionMode, Traits, Versioning,
+    AdvanceClock, ClockSource, ObjectLock, Pick, QuotaChange, Retention, RetentionMode, Traits, Versioning,
 };
 use crate::storage::meta::samples::put_empty;
 use crate::types::{BucketId, UnixMs};
@@ -58,7 +58,8 @@ impl World {
         let bucket = create_bucket(&meta, "b").await;
         confirmed(&meta).await;
         let versioning = Some(Versioning::Enabled);
-        let locks = Change::SetBucket { bucket, versioning, lock: Some(ObjectLock::default()), quota: None };
+        let locks =
+            Change::SetBucket { bucket, versioning, lock: Some(ObjectLock::default()), quota: QuotaChange::default() };
         meta.propose(locks).await.expect("decided");
         let until = UnixMs(clock.right.unix_ms().0 + 30 * DAY_MS as u64);
         let retention = Some(Retention { mode: RetentionMode::Compliance, until });

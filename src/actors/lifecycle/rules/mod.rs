@@ -23,6 +23,14 @@ pub struct Rules {
     pub transition_minimum: TransitionMinimum,
 }
 
+impl Rules {
+    /// Returns the number of newest noncurrent versions of a key that stay by a rule at any age.
+    pub fn newer_versions_kept(&self, rule_id: &str) -> u32 {
+        let rule = self.rules.iter().find(|rule| rule.id == rule_id);
+        rule.and_then(|rule| rule.noncurrent?.newer_versions_kept).unwrap_or(0)
+    }
+}
+
 /// S3's setting for the smallest object that transitions by default. It is stored only to be returned: this store has
 /// no transitions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -3,7 +3,7 @@
 use super::{Applying, Decided, Overlay};
 use crate::storage::kv::{KvError, KvResult};
 use crate::storage::meta::command::{CreateBucket, Refusal, Reply};
-use crate::storage::meta::record::{BucketRecord, BucketRow, DocumentKey, ObjectLock, Quota, Usage, Versioning};
+use crate::storage::meta::record::{BucketRecord, BucketRow, DocumentKey, ObjectLock, QuotaChange, Usage, Versioning};
 use crate::storage::meta::tables::{
     BUCKET_IDS, BUCKETS, DOCUMENTS, DroppedList, OBJECTS, USAGE, VERSIONS, bucket_documents, bucket_prefix,
 };
@@ -58,13 +58,13 @@ impl Applying<'_> {
         id: BucketId,
         versioning: Option<Versioning>,
         lock: Option<ObjectLock>,
-        quota: Option<Quota>,
+        quota: QuotaChange,
     ) -> Decided<Reply> {
         let mut row = self.bucket(id)?;
         let settings = &mut row.settings;
         settings.versioning = versioning.unwrap_or(settings.versioning);
         settings.lock = lock.or(settings.lock);
-        settings.quota = quota.unwrap_or(settings.quota);
+        settings.quota = quota.apply(settings.quota);
         if settings.lock.is_some() && settings.versioning != Versioning::Enabled {
             return Err(Refusal::LockNeedsVersioning.into());
         }

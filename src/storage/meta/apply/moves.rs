@@ -80,6 +80,7 @@ impl Applying<'_> {
             let row = RepairRow { blob: blob.clone(), shard: step.shard.shard, since: self.now };
             self.rows.put_row(REPAIRS, &key, &row);
             self.counts.repairs += 1;
+            self.counts.repairs_ever += 1;
         }
         Ok(())
     }

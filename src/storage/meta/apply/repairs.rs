@@ -17,6 +17,7 @@ impl Applying<'_> {
             if usize::from(shard.0) < blob.placement.len() && !self.rows.has(REPAIRS, &key)? {
                 self.rows.put_row(REPAIRS, &key, &RepairRow { blob, shard: *shard, since: self.now });
                 self.counts.repairs += 1;
+                self.counts.repairs_ever += 1;
             }
         }
         Ok(Reply::Done)

@@ -251,7 +251,7 @@ fn commands_of_versions() -> Vec<(&'static str, Change)> {
                 bucket,
                 versioning: Some(Versioning::Suspended),
                 lock: Some(samples::object_lock()),
-                quota: Some(samples::bucket_row().settings.quota),
+                quota: samples::bucket_row().settings.quota.into(),
             },
         ),
         (

@@ -12,8 +12,8 @@ pub use object::{
 
 use super::record::{
     AdvanceClock, BlobRef, BucketDocument, BucketSettings, Checksum, ChecksumAlgorithm, ChecksumKind, DocumentWrite,
-    ETag, EventDraft, HostRecord, NodeRecord, NodeState, ObjectHeaders, ObjectLock, ObjectVersion, PartRow, Quota,
-    RecoveryRecord, Traits, Versioning,
+    ETag, EventDraft, HostRecord, NodeRecord, NodeState, ObjectHeaders, ObjectLock, ObjectVersion, PartRow,
+    QuotaChange, RecoveryRecord, Traits, Versioning,
 };
 use crate::types::{
     BlobId, BucketId, Epoch, HostId, Incarnation, ManifestId, NodeId, Roles, ShardId, ShardNumber, UnixMs, UploadId,
@@ -88,7 +88,7 @@ pub enum Change {
         versioning: Option<Versioning>,
         /// Allows locks, which cannot be forbidden again, or replaces the default retention.
         lock: Option<ObjectLock>,
-        quota: Option<Quota>,
+        quota: QuotaChange,
     },
     PutObject(Box<PutObject>),
     CopyVersion(Box<CopyVersion>),

@@ -89,8 +89,8 @@ pub enum VersionRank {
     Any,
     /// It must be the only one.
     Sole,
-    /// There must be a newer one.
-    Noncurrent,
+    /// It must be noncurrent, and at least `newer` noncurrent versions must be newer. Checking reads as many rows.
+    Noncurrent { newer: u32 },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -71,6 +71,28 @@ pub struct Quota {
     pub objects_max: Option<u64>,
 }
 
+/// A change of a `Quota`; a limit that is `None` keeps its value.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuotaChange {
+    pub bytes_max: Option<Option<u64>>,
+    pub objects_max: Option<Option<u64>>,
+}
+
+impl QuotaChange {
+    pub fn apply(self, quota: Quota) -> Quota {
+        Quota {
+            bytes_max: self.bytes_max.unwrap_or(quota.bytes_max),
+            objects_max: self.objects_max.unwrap_or(quota.objects_max),
+        }
+    }
+}
+
+impl From<Quota> for QuotaChange {
+    fn from(quota: Quota) -> Self {
+        Self { bytes_max: Some(quota.bytes_max), objects_max: Some(quota.objects_max) }
+    }
+}
+
 /// The usage of a bucket, updated with every change.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {

@@ -7,7 +7,9 @@ mod document;
 mod event;
 mod object;
 
-pub use bucket::{BucketRow, BucketSettings, DefaultRetention, ObjectLock, Quota, RetentionPeriod, Usage, Versioning};
+pub use bucket::{
+    BucketRow, BucketSettings, DefaultRetention, ObjectLock, Quota, QuotaChange, RetentionPeriod, Usage, Versioning,
+};
 pub use clock::{AdvanceClock, ClockRecord, ClockSetting, ClockSource};
 pub use document::{BucketDocument, DocumentKey, DocumentRow, DocumentWrite, Expect, IdentityKind};
 pub use event::{EventDraft, EventRow};
@@ -350,6 +352,8 @@ pub struct Counts {
     pub blobs: u64,
     pub garbage: u64,
     pub repairs: u64,
+    /// The number of rows ever added to the repair queue.
+    pub repairs_ever: u64,
     /// Lists of parts or uploads still to be taken apart into garbage.
     pub dropped_lists: u64,
     pub buckets_ever: u64,
@@ -362,7 +366,8 @@ pub struct Counts {
     pub documents_ever: u64,
     /// Events that are still to be delivered, counted once for each target.
     pub events: u64,
-    pub events_ever: u64,
+    /// The position of the newest event.
+    pub last_event: u64,
 }
 
 /// The number of remembered answers, and the log index from which on none was forgotten.

@@ -104,6 +104,7 @@ impl MetaView {
             blobs: count(kv, BLOBS),
             garbage: count(kv, GARBAGE),
             repairs: count(kv, REPAIRS),
+            repairs_ever: counts.repairs_ever,
             dropped_lists: count(kv, DROPPED),
             buckets_ever: counts.buckets_ever,
             versions: count(kv, VERSIONS),
@@ -112,7 +113,7 @@ impl MetaView {
             documents: count(kv, DOCUMENTS),
             documents_ever: counts.documents_ever,
             events: count(kv, EVENTS),
-            events_ever: counts.events_ever,
+            last_event: counts.last_event,
         };
         assert_eq!(counts, expected, "counters differ from the rows");
         assert_eq!(self.held().expect("reads"), held_by_rows(known, &rows(kv, GARBAGE), kv), "shard counts differ");

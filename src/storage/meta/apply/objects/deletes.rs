@@ -109,16 +109,18 @@ impl Applying<'_> {
         if rank == VersionRank::Any {
             return Ok(true);
         }
-        let newest = self.rows.first(VERSIONS, &versions_of_key(bucket, key), 2)?;
         let has_current = self.object(bucket, key)?.is_some();
+        let newest = |limit| self.rows.first(VERSIONS, &versions_of_key(bucket, key), limit);
         Ok(match rank {
             VersionRank::Any => true,
-            VersionRank::Sole => newest.len() <= 1 && !has_current,
-            VersionRank::Noncurrent if current => false,
-            VersionRank::Noncurrent if has_current => true,
-            VersionRank::Noncurrent => {
+            VersionRank::Sole => !has_current && newest(2)?.len() <= 1,
+            VersionRank::Noncurrent { .. } if current => false,
+            VersionRank::Noncurrent { newer } => {
+                // Without a current object, the newest version is a delete marker that stands in its place.
+                let before = newer as usize + usize::from(!has_current);
+                let newest = newest(before)?;
                 let own = version_key(bucket, key, row.version());
-                newest.first().is_some_and(|(newest, _)| newest[..] != own[..])
+                newest.len() == before && newest.iter().all(|(newer, _)| newer[..] != own[..])
             }
         })
     }

@@ -68,6 +68,7 @@ impl Applying<'_> {
             let row = RepairRow { blob: blob.clone(), shard, since: self.now };
             self.rows.put_row(REPAIRS, &repair_key(blob.id, shard), &row);
             self.counts.repairs += 1;
+            self.counts.repairs_ever += 1;
         }
         self.update_held(blob.placement.iter().copied(), |held| held.placed += 1)
     }

@@ -12,7 +12,10 @@ use crate::storage::meta::record::{
 use crate::storage::meta::tables::{
     EVENTS, NULL_VERSIONS, OBJECTS, VERSIONS, event_key, object_key, version_key, versions_of_key,
 };
-use crate::types::BucketId;
+use crate::types::{BucketId, UnixMs};
+
+/// The number of positions of events in a millisecond: more than can be committed in it.
+const EVENTS_A_MS: u64 = 1 << 20;
 
 impl Applying<'_> {
     /// Makes an object the current one of its key, with the bucket's default retention if it comes with none. `old`,
@@ -244,11 +247,12 @@ impl Applying<'_> {
         })
     }
 
-    /// Queues an event: one row for each target.
+    /// Queues an event: one row for each target. Its position is made of the time, so that it is greater than all those
+    /// before, those among them that the metadata does not know any more because it was restored.
     pub(super) fn queue_event(&mut self, mut event: EventRow) -> KvResult<()> {
         let targets = std::mem::take(&mut event.draft.targets);
-        self.counts.events_ever += 1;
-        event.seq = self.counts.events_ever;
+        event.seq = event_position(self.counts.last_event, self.now);
+        self.counts.last_event = event.seq;
         for target in targets {
             self.rows.put_row(EVENTS, &event_key(&target, event.seq), &event);
             self.counts.events += 1;
@@ -257,10 +261,36 @@ impl Applying<'_> {
     }
 }
 
+/// Returns the position of the next event, at this time.
+fn event_position(last: u64, now: UnixMs) -> u64 {
+    (last + 1).max(now.0.saturating_mul(EVENTS_A_MS).min(u64::MAX / 2))
+}
+
 /// Returns a version as it is stored: without the placement, which is in one place only.
 fn stored(mut object: ObjectVersion) -> ObjectVersion {
     if let Body::Blob(blob) = object.manifest.body {
         object.manifest.body = Body::Blob(BlobRef::without_placement(blob));
     }
     object
+}
+
+#[cfg(test)]
+mod tests {
+    use super::event_position;
+    use crate::types::UnixMs;
+
+    #[test]
+    fn events_after_a_restore_have_greater_positions_than_those_that_it_lost() {
+        let (mut last, start) = (0, 1_700_000_000_000);
+        for ms in 0..1000 {
+            let next = event_position(last, UnixMs(start + ms));
+            assert!(next > last);
+            last = event_position(next, UnixMs(start + ms));
+            assert_eq!(last, next + 1);
+        }
+        let restored = event_position(0, UnixMs(start));
+        assert!(event_position(restored, UnixMs(start + 1000)) > last, "the clock went on");
+        assert_eq!(event_position(last, UnixMs(start)), last + 1, "a clock that is set back");
+        assert_eq!(event_position(7, UnixMs(u64::MAX)), u64::MAX / 2);
+    }
 }

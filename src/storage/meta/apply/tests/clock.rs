@@ -7,7 +7,7 @@ use crate::storage::meta::command::{
     Change, ChangeTraits, Command, DeleteConditions, DeleteVersion, LogTime, PutObject, Refusal, Reply, TraitsChange,
 };
 use crate::storage::meta::record::{
-    AdvanceClock, ClockRecord, ClockSource, ObjectLock, Pick, Retention, RetentionMode, Traits, Versioning,
+    AdvanceClock, ClockRecord, ClockSource, ObjectLock, Pick, QuotaChange, Retention, RetentionMode, Traits, Versioning,
 };
 use crate::storage::meta::samples::{BUCKET, put_empty};
 use crate::storage::meta::tables::TABLES;
@@ -35,7 +35,12 @@ impl Locked {
         made.at(
             START,
             START,
-            Change::SetBucket { bucket: BUCKET, versioning, lock: Some(ObjectLock::default()), quota: None },
+            Change::SetBucket {
+                bucket: BUCKET,
+                versioning,
+                lock: Some(ObjectLock::default()),
+                quota: QuotaChange::default(),
+            },
         );
         let retention = Some(Retention { mode: RetentionMode::Compliance, until: UnixMs(START + 30 * DAY) });
         let traits = Traits { retention, ..Traits::default() };

@@ -5,7 +5,7 @@ use crate::storage::meta::command::{
     AppendObject, Change, CopyVersion, ETagCondition, PutObject, Refusal, RenameObject, RenameSource, RenameToken,
     Reply, WriteConditions,
 };
-use crate::storage::meta::record::{ETag, ObjectVersion, Pick, Traits, VersionRow, Versioning};
+use crate::storage::meta::record::{ETag, ObjectVersion, Pick, QuotaChange, Traits, VersionRow, Versioning};
 use crate::storage::meta::samples::{
     BUCKET, blob, copy_version, event, md5_of, put_blob, put_empty, put_inline, traits,
 };
@@ -215,7 +215,7 @@ fn objects_in_a_versioned_bucket_are_neither_renamed_nor_appended_to() {
         bucket: BUCKET,
         versioning: Some(Versioning::Suspended),
         lock: None,
-        quota: None,
+        quota: QuotaChange::default(),
     });
     assert_eq!(machine.refusal(rename(renaming("key", "b"))), Refusal::Versioned);
     assert_eq!(machine.refusal(append(appending(10, 20))), Refusal::Versioned);

@@ -9,7 +9,8 @@ use crate::storage::meta::command::{
     FinishedRepair, MovedShard, PutObject, RenameObject, RenameToken, TraitsChange, WriteConditions,
 };
 use crate::storage::meta::record::{
-    ETag, NodeRecord, ObjectHeaders, ObjectLock, PartRow, Pick, Retention, RetentionMode, Traits, Versioning,
+    ETag, NodeRecord, ObjectHeaders, ObjectLock, PartRow, Pick, QuotaChange, Retention, RetentionMode, Traits,
+    Versioning,
 };
 use crate::storage::meta::samples::{
     self, BUCKET, MIB, blob, complete, create_upload, node, part, put_blob, put_empty, put_inline, put_part, register,
@@ -194,7 +195,12 @@ fn versioning(to: u8) -> Change {
         1..4 => Some(Versioning::Enabled),
         _ => None,
     };
-    Change::SetBucket { bucket: BUCKET, versioning, lock: (to == 4).then(ObjectLock::default), quota: None }
+    Change::SetBucket {
+        bucket: BUCKET,
+        versioning,
+        lock: (to == 4).then(ObjectLock::default),
+        quota: QuotaChange::default(),
+    }
 }
 
 fn delete(key: String, pick: Pick, bypass_governance: bool) -> DeleteVersion {

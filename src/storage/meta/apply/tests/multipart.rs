@@ -7,7 +7,7 @@ use crate::storage::meta::command::{
 };
 use crate::storage::meta::record::{
     Body, Checksum, ChecksumAlgorithm, ChecksumKind, DefaultRetention, ETag, Manifest, ObjectLock, ObjectVersion,
-    PartRow, Quota, Retention, RetentionMode, RetentionPeriod, Traits, Versioning,
+    PartRow, QuotaChange, Retention, RetentionMode, RetentionPeriod, Traits, Versioning,
 };
 use crate::storage::meta::samples::{BUCKET, MIB, complete, create_upload, md5_of, part, put_blob, put_part};
 use crate::types::{ManifestId, ShardNumber, UnixMs, UploadId};
@@ -64,7 +64,7 @@ fn the_etag_is_the_md5_of_the_parts_md5s_with_their_count_m3() {
 #[test]
 fn parts_of_unfinished_uploads_count_for_the_quota_of_the_bucket() {
     let mut machine = Machine::with_bucket();
-    let quota = Some(Quota { bytes_max: Some(12 * MIB), objects_max: None });
+    let quota = QuotaChange { bytes_max: Some(Some(12 * MIB)), objects_max: None };
     machine.apply(Change::SetBucket { bucket: BUCKET, versioning: None, lock: None, quota });
     let parts_bytes = |machine: &Machine| machine.view().usage(BUCKET).expect("reads").parts_bytes;
     let parts = three_parts(&mut machine, "key", 9);
@@ -105,7 +105,7 @@ fn the_default_retention_is_that_of_the_bucket_when_the_version_is_made() {
     let default = DefaultRetention { mode: RetentionMode::Compliance, period: RetentionPeriod::Days(2) };
     let lock = Some(ObjectLock { default_retention: Some(default) });
     let versioning = Some(Versioning::Enabled);
-    machine.apply(Change::SetBucket { bucket: BUCKET, versioning, lock, quota: None });
+    machine.apply(Change::SetBucket { bucket: BUCKET, versioning, lock, quota: QuotaChange::default() });
     finished(&mut machine, complete("key", 9, 100, &parts));
     let own = Some(Retention { mode: RetentionMode::Governance, until: UnixMs(5) });
     let traits = Traits { retention: own, ..Traits::default() };

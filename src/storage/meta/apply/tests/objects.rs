@@ -8,7 +8,7 @@ use crate::storage::meta::command::{
     Change, Command, DeleteConditions, DeleteVersion, Deletion, ETagCondition, FinishedRepair, PutObject, Refusal,
     Reply, VersionRank, WriteConditions,
 };
-use crate::storage::meta::record::{Body, ETag, Pick, Quota, Versioning};
+use crate::storage::meta::record::{Body, ETag, Pick, Quota, QuotaChange, Versioning};
 use crate::storage::meta::samples::{self, BUCKET, delete_if, deleted, md5_of, put_blob, put_empty, put_inline};
 use crate::storage::meta::tables::{SYSTEM, SYSTEM_FORMAT, TABLES};
 use crate::types::{BlobId, BucketId, ManifestId, NodeId, ShardId, ShardNumber, UnixMs};
@@ -295,7 +295,12 @@ fn an_unreadable_row_is_an_error_and_not_a_refusal() {
 }
 
 fn set_versioning(machine: &mut Machine, versioning: Versioning, quota: Option<Quota>) {
-    let change = Change::SetBucket { bucket: BUCKET, versioning: Some(versioning), lock: None, quota };
+    let change = Change::SetBucket {
+        bucket: BUCKET,
+        versioning: Some(versioning),
+        lock: None,
+        quota: quota.map(QuotaChange::from).unwrap_or_default(),
+    };
     assert_eq!(machine.apply(change), Reply::Done);
 }
 
@@ -323,6 +328,24 @@ fn a_delete_marker_under_a_newer_object_is_not_the_sole_version_of_its_key() {
     machine.apply(Change::DeleteVersions { bucket: BUCKET, deletes: vec![put] });
     let Reply::VersionsDeleted(expired) = machine.apply(change) else { panic!("a delete is answered so") };
     assert!(expired[0].as_ref().is_ok_and(|deletion| deletion.existed && deletion.marker), "{expired:?}");
+}
+
+#[test]
+fn changes_of_different_limits_of_a_quota_are_both_kept() {
+    let mut machine = Machine::with_bucket();
+    let bytes = QuotaChange { bytes_max: Some(Some(9)), objects_max: None };
+    let objects = QuotaChange { bytes_max: None, objects_max: Some(Some(3)) };
+    for quota in [bytes, objects] {
+        machine.apply(Change::SetBucket { bucket: BUCKET, versioning: None, lock: None, quota });
+    }
+    let quota = |machine: &Machine| {
+        let (buckets, _) = machine.view().buckets("", None, 9).expect("reads");
+        buckets[0].settings.quota
+    };
+    assert_eq!(quota(&machine), Quota { bytes_max: Some(9), objects_max: Some(3) });
+    let unlimited = QuotaChange { bytes_max: Some(None), objects_max: None };
+    machine.apply(Change::SetBucket { bucket: BUCKET, versioning: None, lock: None, quota: unlimited });
+    assert_eq!(quota(&machine), Quota { bytes_max: None, objects_max: Some(3) });
 }
 
 #[test]
