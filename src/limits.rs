@@ -42,6 +42,12 @@ pub const READ_GONE_WAIT: Duration = Duration::from_secs(1);
 pub const READ_WAIT_MAX: Duration = Duration::from_secs(4);
 /// The time after which an unanswered probe of a suspect or gone node has failed.
 pub const PROBE_WAIT_MAX: Duration = Duration::from_secs(1);
+/// The longest wait of a background job for one look at the metadata tables, or for a call to a node of its own host.
+/// Longer than a drive that hangs is in service.
+pub const UPKEEP_WAIT_MAX: Duration = Duration::from_secs(60);
+/// The longest wait of a drop of shards for its look at the drive's index. A background job that has given a drop up
+/// may write the shards anew: by then the drop has appended its tombstones, or never does.
+pub const DROP_LOOK_WAIT_MAX: Duration = Duration::from_secs(30);
 /// The time after which a request is given up whose client sends no byte of its body.
 pub const BODY_IDLE_MAX: Duration = Duration::from_secs(60);
 /// The longest time for which a read under way holds back the reclaiming of garbage that it may need.
@@ -453,6 +459,7 @@ const _: () = assert!(READ_HEDGE_MIN.as_millis() < READ_HEDGE_MAX.as_millis());
 const _: () = assert!(READ_HEDGE_MAX.as_millis() + READ_GONE_WAIT.as_millis() < READ_WAIT_MAX.as_millis());
 const _: () = assert!(APPEND_SUSPECT_WAIT.as_millis() < APPEND_LATE_AFTER.as_millis());
 const _: () = assert!(APPEND_LATE_AFTER.as_millis() < APPEND_WAIT_MAX.as_millis());
+const _: () = assert!(DROP_LOOK_WAIT_MAX.as_millis() < UPKEEP_WAIT_MAX.as_millis());
 const _: () = assert!(ADMISSION_WAIT_MAX.as_millis() + APPEND_WAIT_MAX.as_millis() <= REFUSED_WITHIN.as_millis());
 const _: () = assert!(ADMISSION_WAIT_MAX.as_millis() + PROPOSAL_WAIT_MAX.as_millis() <= REFUSED_WITHIN.as_millis());
 const _: () = assert!(META_READ_WAIT_MAX.as_millis() + READ_WAIT_MAX.as_millis() <= REFUSED_WITHIN.as_millis());

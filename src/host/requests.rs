@@ -68,7 +68,7 @@ pub(super) fn join(env: &Environment, parts: Parts) -> io::Result<Requests> {
         faults: faults.clone(),
         load: load.clone(),
     };
-    nodes.serve(Arc::new(LocalNode::new(drives, node)));
+    nodes.serve(Arc::new(LocalNode::new(drives.clone(), node)));
     let (ring, reader) = HashRing::new(layout);
     let cluster = ClusterContext {
         host,
@@ -76,6 +76,7 @@ pub(super) fn join(env: &Environment, parts: Parts) -> io::Result<Requests> {
         ring: reader,
         peers,
         health,
+        drives,
         suspects: Suspects::default(),
         threads: Arc::clone(&env.threads),
         ambient: env.ambient.clone(),

@@ -6,7 +6,8 @@ use crate::types::{ChunkIndex, HostId, NodeId, ShardId};
 use bytes::Bytes;
 use std::fmt::Debug;
 
-/// A request to append consecutive chunks of one shard. They are durable when it is answered.
+/// A request to append consecutive chunks of one shard. They are durable when it is answered, or only written if the
+/// durability of the store is relaxed.
 #[derive(Clone, Debug)]
 pub struct AppendChunks {
     pub node: NodeId,
@@ -103,7 +104,7 @@ pub struct InventoryPage {
 /// The drives of a host, which the host itself and its peers call.
 #[async_trait::async_trait]
 pub trait NodeService: Send + Sync + Debug + 'static {
-    /// Appends chunks. `Ok` means that they are durable and readable.
+    /// Appends chunks. `Ok` means that they are durable (only written, if durability is relaxed) and readable.
     async fn append_chunks(&self, request: AppendChunks) -> Result<(), PeerError>;
     async fn read_chunks(&self, request: ReadChunks) -> Result<ChunksRead, PeerError>;
     /// Drops shards. `Ok` means that they are durably gone, or were never there.

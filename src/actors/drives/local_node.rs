@@ -10,13 +10,14 @@ use super::context::NodeContext;
 use super::drive::{Drive, OpenDrives, ReadFailure, chunk_key, index_error, stopped_error, tombstone_key};
 use super::publishing::{LatePublications, append_and_publish};
 use crate::actors::drives::ShardFault;
-use crate::limits::{CHUNK_BYTES_MAX, CHUNKS_READ_MAX, SHARDS_DROPPED_MAX};
+use crate::limits::{CHUNK_BYTES_MAX, CHUNKS_READ_MAX, DROP_LOOK_WAIT_MAX, SHARDS_DROPPED_MAX};
 use crate::metrics;
 use crate::net::{AppendChunks, ChunkFault, ChunksRead, InventoryPage, NodeService, PeerError, ReadChunks};
 use crate::storage::shard_index::{ChunkId, IndexError, IndexResult, ShardIndex};
 use crate::storage::wal::{Location, NewRecord, RecordKind};
 use crate::types::{ChunkIndex, NodeId, ShardId};
 use bytes::Bytes;
+use tokio::time::timeout;
 
 /// Serves the drives of this host.
 #[derive(Debug)]
@@ -139,7 +140,8 @@ fn chunk_records(request: AppendChunks) -> Option<(Vec<ChunkId>, Vec<NewRecord>)
     Some((request.first.0..end).zip(request.chunks).map(record).unzip())
 }
 
-/// Logs and publishes tombstones for these shards. Shards that the drive never had need none.
+/// Logs and publishes tombstones for these shards. Shards that the drive never had need none. If the look at the index
+/// takes long, fails without tombstones: the caller may have given up and written the shards anew.
 async fn drop_shards(
     drive: Drive,
     context: NodeContext,
@@ -157,7 +159,8 @@ async fn drop_shards(
         }
         Ok(chosen)
     };
-    let chosen = off_thread(&context.threads, choose).await;
+    let chosen = timeout(DROP_LOOK_WAIT_MAX, off_thread(&context.threads, choose)).await;
+    let chosen = chosen.map_err(|_| PeerError::TimedOut(node))?;
     let shards = chosen.map_err(|stopped| stopped_error(node, stopped))?.map_err(|error| index_error(node, &error))?;
     if shards.is_empty() {
         return Ok(());

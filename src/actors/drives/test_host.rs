@@ -2,7 +2,7 @@
 
 use super::blocking::Inline;
 use super::health::HealthBoard;
-use super::{Drive, DriveOptions, LocalNode, NodeContext, UserLoad, open_drive};
+use super::{Drive, DriveOptions, LocalNode, NodeContext, OpenDrives, UserLoad, open_drive};
 use crate::actors::consensus::{ClusterClock, MetaError};
 use crate::actors::drives::{FaultSource, fault_channel};
 use crate::actors::frontend::Permit;
@@ -266,7 +266,8 @@ impl TestHost {
         let threads = Arc::new(Inline);
         let node_context =
             NodeContext { threads: threads.clone(), health: health.clone(), faults: sink.clone(), load: load.clone() };
-        let service = Arc::new(LocalNode::new(drives.iter().cloned().collect(), node_context.clone()));
+        let open: OpenDrives = drives.iter().cloned().collect();
+        let service = Arc::new(LocalNode::new(open.clone(), node_context.clone()));
         let (reads, writes) = (ActiveReads::new(clock.clone()), ActiveWrites::default());
         let under_way = UnderWayService { reads: reads.clone(), writes: writes.clone(), groups: Arc::new(NoGroups) };
         ways.add(host, service.clone(), Arc::new(under_way));
@@ -278,6 +279,7 @@ impl TestHost {
             ring: ring.clone(),
             peers: peers.clone(),
             health: health.clone(),
+            drives: open,
             suspects: Suspects::default(),
             threads,
             ambient: ambient.clone(),

@@ -8,7 +8,6 @@
 
 use super::status::Rate;
 use crate::actors::drives::health::{Contents, NodeHealth};
-use crate::actors::drives::off_thread;
 use crate::actors::peers::{Doubts, Trust};
 use crate::actors::upkeep::{Background, Chore, ClusterContext, UpkeepError};
 use crate::storage::kv::KvResult;
@@ -48,6 +47,20 @@ impl Amount {
     }
 }
 
+/// The repair queue at one moment. It has the same rows as at another moment if and only if both are equal.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct QueueState {
+    pub length: u64,
+    /// The number of rows ever added.
+    pub added: u64,
+}
+
+impl QueueState {
+    pub fn of(counts: &Counts) -> Self {
+        Self { length: counts.repairs, added: counts.repairs_ever }
+    }
+}
+
 /// The counts of a pass over all blobs. Pure.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tally {
@@ -55,8 +68,8 @@ pub struct Tally {
     pub absent: BTreeSet<NodeId>,
     /// The layout that the pass used.
     pub epoch: Epoch,
-    /// The length of the repair queue when the pass began.
-    pub repairs: u64,
+    /// The repair queue when the pass began.
+    pub queue: QueueState,
     /// True if every blob was counted.
     pub is_complete: bool,
     pub all: Amount,
@@ -76,11 +89,11 @@ pub struct Tally {
 }
 
 impl Tally {
-    pub fn new(absent: BTreeSet<NodeId>, epoch: Epoch, repairs: u64) -> Self {
+    pub fn new(absent: BTreeSet<NodeId>, epoch: Epoch, queue: QueueState) -> Self {
         Self {
             absent,
             epoch,
-            repairs,
+            queue,
             is_complete: false,
             all: Amount::default(),
             missing_shards: 0,
@@ -255,7 +268,7 @@ impl Census {
         self.begin_anew(now);
         let Some(pass) = &self.pass else { return Ok(false) };
         let after = pass.after;
-        let page = off_thread(&self.context.threads, move || page(&view, after)).await??;
+        let page = self.context.off_thread(move || page(&view, after)).await??;
         let Some(pass) = &mut self.pass else { return Ok(false) };
         let mut rows = page.rows.iter().peekable();
         for blob in &page.blobs {
@@ -278,7 +291,7 @@ impl Census {
             let as_of = view.applied()?.map_or(0, |applied| applied.index);
             Ok((as_of, view.counts()?, view.held()?, view.hosts()?, view.roles()?, is_removed))
         };
-        let (as_of, counts, held, hosts, roles, is_removed) = off_thread(&self.context.threads, look).await??;
+        let (as_of, counts, held, hosts, roles, is_removed) = self.context.off_thread(look).await??;
         let mut snapshot = self.handle.lock();
         let before = snapshot.counts.map_or(0, |counts| counts.repairs);
         self.rate.moved(before.saturating_sub(counts.repairs).saturating_mul(1000), now);
@@ -301,15 +314,17 @@ impl Census {
         let (health, doubts) = (self.context.health.current(), self.context.suspects.current());
         let absent = absent(ring.nodes().iter().map(|node| node.id), &health, &doubts);
         let snapshot = self.handle.lock();
-        let repairs = snapshot.counts.map_or(0, |counts| counts.repairs);
+        let queue = snapshot.counts.as_ref().map(QueueState::of).unwrap_or_default();
         let is_same = |tally: &Tally| tally.absent == absent && tally.epoch == ring.epoch();
         let is_due = match (&self.pass, &snapshot.tally) {
             (Some(pass), _) => !is_same(&pass.tally),
-            (None, Some(last)) => !is_same(last) || now >= self.rest_until || (repairs == 0) != (last.repairs == 0),
+            (None, Some(last)) => {
+                !is_same(last) || now >= self.rest_until || (queue.length == 0) != (last.queue.length == 0)
+            }
             (None, None) => true,
         };
         if is_due {
-            let tally = Tally::new(absent, ring.epoch(), repairs);
+            let tally = Tally::new(absent, ring.epoch(), queue);
             self.pass = Some(Pass { tally, places: Arc::new(ring.places()), after: None, began: now });
         }
     }

@@ -4,7 +4,9 @@
 
 use super::HealingOptions;
 use crate::actors::upkeep::{ClusterContext, UpkeepError};
+use crate::limits::UPKEEP_WAIT_MAX;
 use crate::metrics;
+use crate::net::Peer;
 use crate::storage::meta::record::BlobRef;
 use crate::storage::stripe::BlobLayout;
 use crate::types::{NodeId, ShardId, ShardNumber};
@@ -118,7 +120,9 @@ impl Comparison {
             return Ok((Vec::new(), next));
         }
         let shards = expected.iter().map(|(blob, shard, _)| ShardId { blob: blob.id, shard: *shard }).collect();
-        let found = context.peer(self.node).await?.count_chunks(self.node, shards).await?;
+        let node = self.node;
+        let count = |peer: Peer| async move { peer.count_chunks(node, shards).await };
+        let found = context.ask(node, UPKEEP_WAIT_MAX, count).await?;
         metrics::SHARDS_COMPARED.with_label_values(&[&self.node.to_string()]).inc_by(expected.len() as u64);
         let missing = expected.into_iter().zip(found.into_iter().chain(std::iter::repeat(0)));
         let missing =
@@ -143,8 +147,9 @@ impl Comparison {
     /// make these blobs known any more, whatever the clocks say. After a recovery such shards are kept until an
     /// operator gives them up, since they may belong to objects that only the metadata has lost.
     async fn drop_orphans(&self, context: &ClusterContext, after: Option<ShardId>) -> Result<Orphans, UpkeepError> {
-        let peer = context.peer(self.node).await?;
-        let page = peer.inventory(self.node, after, PAGE as u32).await?;
+        let node = self.node;
+        let list = |peer: Peer| async move { peer.inventory(node, after, PAGE as u32).await };
+        let page = context.ask(node, UPKEEP_WAIT_MAX, list).await?;
         let next = page.shards.last().map(|(shard, _)| *shard).filter(|_| page.more);
         let shards: Vec<ShardId> = page.shards.into_iter().map(|(shard, _)| shard).collect();
         let (fence, keeps_unknown, unknown) = context
@@ -164,7 +169,9 @@ impl Comparison {
         let dropped = orphans.len();
         if dropped > 0 {
             tracing::info!(node = %self.node, count = dropped, "dropped shards of blobs that the metadata does not know");
-            peer.drop_shards(self.node, orphans).await?;
+            // A drop that ends late is as right as one in time: no write makes these blobs known any more.
+            let drop = |peer: Peer| async move { peer.drop_shards(node, orphans).await };
+            context.ask(node, UPKEEP_WAIT_MAX, drop).await?;
             metrics::ORPHANS_DROPPED.with_label_values(&[&self.node.to_string()]).inc_by(dropped as u64);
         }
         let now = context.ambient.clock.unix_ms();

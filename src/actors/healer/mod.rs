@@ -13,6 +13,7 @@
 mod census;
 mod compare;
 mod metadata_scrub;
+mod put_offs;
 mod queue;
 mod repair;
 mod scrub;
@@ -20,7 +21,7 @@ mod status;
 #[cfg(test)]
 mod tests;
 
-pub use census::{Amount, Census, CensusHandle, RedundancyScanner, Snapshot, Tally, absent};
+pub use census::{Amount, Census, CensusHandle, QueueState, RedundancyScanner, Snapshot, Tally, absent};
 pub use metadata_scrub::{MetadataScrub, MetadataScrubOptions, MetadataScrubber};
 pub use scrub::{Scrub, ScrubHandle, ScrubOptions, ScrubStatus, Scrubbed, Scrubber};
 pub use status::{HealStatus, HealerHandle};
@@ -38,6 +39,7 @@ use crate::storage::stripe::BlobLayout;
 use crate::types::{Epoch, Incarnation, NodeId, ShardId, ShardNumber};
 use compare::{Compared, Comparison};
 use futures::future::join_all;
+use put_offs::PutOffs;
 use queue::{Looked, RepairQueue, node_of, shard_bytes, shard_of};
 use repair::{Repair, Repaired};
 use std::collections::{BTreeMap, BTreeSet};
@@ -49,15 +51,16 @@ pub type Healer = Background<Healing>;
 
 /// The number of shards whose faults are taken up in one step.
 const FAULTS_PAGE: usize = 64;
-/// The number of put-off repairs that are remembered; further ones are tried again sooner.
-const PUT_OFF_MAX: usize = 16_384;
 
 #[derive(Clone, Copy, Debug)]
 pub struct HealingOptions {
     /// The pause when there is nothing to do.
     pub idle: Duration,
-    /// The time for which a repair is put off that cannot be done now (its node is down, or the sources are too few).
+    /// The time for which a repair is put off that cannot be done now (its node is down or full, or the sources are too
+    /// few).
     pub put_off: Duration,
+    /// The longest time for which a repair is put off that fails again and again.
+    pub put_off_max: Duration,
     /// The number of repairs under way at once.
     pub repairs_max: usize,
     /// The interval between comparisons of this host's nodes with the metadata.
@@ -76,6 +79,7 @@ impl Default for HealingOptions {
         Self {
             idle: Duration::from_secs(1),
             put_off: Duration::from_secs(10),
+            put_off_max: Duration::from_secs(300),
             repairs_max: 4,
             compare_every: Duration::from_secs(6 * 3600),
             orphan_counted_age: Duration::from_secs(3600),
@@ -97,8 +101,6 @@ pub enum Healed {
     Looked,
     /// Stripes of some shards were checked, and rebuilt if necessary.
     Worked {
-        /// The bytes that were read and written.
-        bytes: u64,
         /// The shards that are whole again.
         repaired: Vec<ShardId>,
         /// The shards that cannot be rebuilt now.
@@ -126,10 +128,13 @@ pub struct Healing {
     repairs: Vec<Repair>,
     /// The finished repairs that the metadata does not know of yet.
     whole: Vec<FinishedRepair>,
-    /// The time until which each repair is put off, by the monotonic clock.
-    put_off: BTreeMap<ShardId, Duration>,
+    put_offs: PutOffs,
+    /// The bytes that repairs read and wrote since the last pause.
+    unpaced_bytes: u64,
     /// The nodes that served at the last look.
     serving: BTreeSet<NodeId>,
+    /// The nodes of this host that accepted writes at the last look.
+    writable: BTreeSet<NodeId>,
     comparison: Option<Comparison>,
     /// True if the next step is the comparison's turn.
     compare_first: bool,
@@ -159,8 +164,10 @@ impl Healing {
             queue: RepairQueue::default(),
             repairs: Vec::new(),
             whole: Vec::new(),
-            put_off: BTreeMap::new(),
+            put_offs: PutOffs::default(),
+            unpaced_bytes: 0,
             serving: BTreeSet::new(),
+            writable: BTreeSet::new(),
             comparison: None,
             compare_first: false,
             compare_next,
@@ -171,7 +178,7 @@ impl Healing {
 
     /// Does the most urgent piece of work.
     pub async fn advance(&mut self) -> Result<Healed, UpkeepError> {
-        self.note_serving();
+        self.note_usable();
         self.tell_whole().await?;
         let queued = self.take_up_faults().await?;
         if queued > 0 {
@@ -191,18 +198,21 @@ impl Healing {
         self.continue_comparison().await
     }
 
-    /// Notes which nodes serve. If a node has come back, ends all put-offs. Called in each step before anything that
-    /// may fail, so that no return of a node is missed.
-    fn note_serving(&mut self) {
-        let ring = self.context.ring.current();
+    /// Notes which nodes serve, and which of this host's accept writes. If a node has come back, or accepts writes
+    /// again, ends all put-offs. Called in each step before anything that may fail, so that no return of a node is
+    /// missed.
+    fn note_usable(&mut self) {
+        let (ring, health) = (self.context.ring.current(), self.context.health.current());
         let nodes = ring.nodes().iter().map(|node| node.id);
         let serving: BTreeSet<NodeId> = nodes.filter(|node| self.context.serves(*node)).collect();
-        if !serving.is_subset(&self.serving) {
-            // A node is back: repairs that waited for it are tried again, and read from the queue again.
-            self.put_off.clear();
+        let local = self.context.local_nodes().into_iter();
+        let writable: BTreeSet<NodeId> = local.filter(|node| health.accepts_writes(*node)).collect();
+        if !serving.is_subset(&self.serving) || !writable.is_subset(&self.writable) {
+            // Repairs that waited for the node are tried again, and read from the queue again.
+            self.put_offs.end_all(self.context.ambient.clock.monotonic());
             self.queue.hurry();
         }
-        self.serving = serving;
+        (self.serving, self.writable) = (serving, writable);
     }
 
     /// Returns whether the comparison under way may find further missing shards; then it takes turns with repairs.
@@ -314,7 +324,7 @@ impl Healing {
     /// was read and more follow.
     async fn take_up_repairs(&mut self) -> Result<bool, UpkeepError> {
         let now = self.context.ambient.clock.monotonic();
-        self.put_off.retain(|_, until| *until > now);
+        self.put_offs.forget_old(now, self.options.put_off_max);
         let mut looked = false;
         if self.queue.is_empty() && self.repairs.len() < self.options.repairs_max {
             looked = self.look_at_queue().await?;
@@ -323,17 +333,18 @@ impl Healing {
             && let Some(row) = self.queue.take()
         {
             let (shard, Some(node)) = (shard_of(&row), node_of(&row)) else { continue };
-            if self.put_off.contains_key(&shard) || self.repairs.iter().any(|repair| repair.shard() == shard) {
+            if self.put_offs.is_put_off(shard, now) || self.repairs.iter().any(|repair| repair.shard() == shard) {
                 continue;
             }
-            if self.context.serves(node) {
+            if self.context.serves(node) && self.context.health.current().accepts_writes(node) {
                 self.repairs.push(Repair::new(row, node)?);
             } else {
-                // All repairs under way would wait for this node.
-                self.put_off(shard);
+                // All repairs under way would wait for this node, or it would refuse what was read and rebuilt for it.
+                metrics::REPAIRS_DONE.with_label_values(&["put_off"]).inc();
+                self.put_offs.put_off(shard, now + self.options.put_off);
             }
         }
-        let (repairing, put_off) = (self.repairs.len() as u64, self.put_off.len() as u64);
+        let (repairing, put_off) = (self.repairs.len() as u64, self.put_offs.count(now) as u64);
         self.handle.show(|status| (status.repairing, status.put_off) = (repairing, put_off));
         Ok(looked)
     }
@@ -368,16 +379,18 @@ impl Healing {
         let (context, codecs) = (&self.context, &self.codecs);
         let advances = self.repairs.iter_mut().map(|repair| repair.advance(context, codecs));
         let advanced = join_all(advances).await;
-        let (mut bytes, mut repaired, mut put_off, mut failure) = (0, Vec::new(), Vec::new(), None);
-        for (repair, advanced) in std::mem::take(&mut self.repairs).into_iter().zip(advanced) {
+        let (mut repaired, mut put_off, mut failure) = (Vec::new(), Vec::new(), None);
+        for (mut repair, advanced) in std::mem::take(&mut self.repairs).into_iter().zip(advanced) {
             let shard = repair.shard();
+            self.unpaced_bytes += repair.take_bytes();
             match advanced {
-                Ok(Repaired::Stripes { bytes: some }) => {
-                    bytes += some;
-                    self.repairs.push(repair);
+                Ok(Repaired::Stripes) => self.repairs.push(repair),
+                Ok(Repaired::Whole) => {
+                    self.put_offs.ended(shard);
+                    repaired.push((repair.finished(), repair.shard_bytes()));
                 }
-                Ok(Repaired::Whole) => repaired.push((repair.finished(), repair.shard_bytes())),
                 Ok(Repaired::Moved) => {
+                    self.put_offs.ended(shard);
                     tracing::debug!(
                         blob = %shard.blob, shard = shard.shard.0,
                         "a repair is given up: its shard was moved"
@@ -403,15 +416,18 @@ impl Healing {
                 }
             }
         }
-        put_off.iter().for_each(|&shard| self.put_off(shard));
         let now = self.context.ambient.clock.monotonic();
+        for shard in &put_off {
+            metrics::REPAIRS_DONE.with_label_values(&["put_off"]).inc();
+            self.put_offs.failed(*shard, now, self.options.put_off, self.options.put_off_max);
+        }
         let repaired_bytes = repaired.iter().map(|(_, bytes)| bytes).sum();
         self.handle.repaired(repaired_bytes, repaired.len() as u64, now);
         self.queue.repaired(repaired_bytes, repaired.len() as u64);
         self.whole.extend(repaired.iter().map(|(finished, _)| finished));
         let repaired: Vec<ShardId> = repaired.into_iter().map(|(finished, _)| finished.shard).collect();
         self.tell_whole().await?;
-        failure.map_or(Ok(Healed::Worked { bytes, repaired, put_off }), Err)
+        failure.map_or(Ok(Healed::Worked { repaired, put_off }), Err)
     }
 
     /// Removes finished repairs from the queue in the metadata. If that fails, the next step begins with it.
@@ -424,13 +440,6 @@ impl Healing {
         self.whole.clear();
         self.queue.hurry();
         self.count().await
-    }
-
-    fn put_off(&mut self, shard: ShardId) {
-        metrics::REPAIRS_DONE.with_label_values(&["put_off"]).inc();
-        if self.put_off.len() < PUT_OFF_MAX {
-            self.put_off.insert(shard, self.context.ambient.clock.monotonic() + self.options.put_off);
-        }
     }
 
     /// Returns the next comparison that is due. A node that the ring does not assign to this host yet stays wanted.
@@ -547,19 +556,21 @@ impl Chore for Healing {
         if advanced.is_ok() {
             self.last_failure.is_over();
         }
-        match advanced {
+        let pause = match advanced {
             Ok(Healed::Nothing) => self.options.idle,
-            Ok(Healed::Worked { bytes, .. }) => self.options.pace.pause_after(bytes, &self.context.load),
             Ok(Healed::Compared { .. } | Healed::Looked) => {
                 Duration::from_millis(if self.context.load.is_busy() { 50 } else { 5 })
             }
-            Ok(Healed::Queued { .. }) => Duration::ZERO,
+            Ok(Healed::Queued { .. } | Healed::Worked { .. }) => Duration::ZERO,
             Err(error) => {
                 if self.last_failure.is_news(&error) {
                     tracing::warn!(%error, "healing failed; trying again");
                 }
                 self.options.idle
             }
-        }
+        };
+        // A step that failed may have read as much as any other.
+        let bytes = std::mem::take(&mut self.unpaced_bytes);
+        pause.max(self.options.pace.pause_after(bytes, &self.context.load))
     }
 }

@@ -2,12 +2,11 @@
 //! rebuilt from the chunks of any `k` other shards and appended. Holds only these stripes in memory.
 
 use super::queue::shard_bytes;
-use crate::actors::drives::off_thread;
 use crate::actors::peers::Trust;
 use crate::actors::upkeep::{ClusterContext, UpkeepError};
 use crate::defects::{Defect, has};
 use crate::metrics;
-use crate::net::{AppendChunks, ReadChunks};
+use crate::net::{AppendChunks, ChunkFault, ReadChunks};
 use crate::storage::erasure::{Codecs, ErasureError};
 use crate::storage::meta::command::FinishedRepair;
 use crate::storage::meta::record::{BlobRef, RepairRow};
@@ -28,9 +27,9 @@ const SOURCE_WAIT_MAX: Duration = Duration::from_secs(5);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Repaired {
-    /// The next stripes are whole, and further stripes follow. `bytes` were read and written.
-    Stripes { bytes: u64 },
-    /// All chunks are on the shard's node, or nothing refers to the blob any more.
+    /// The next stripes are whole, and further stripes follow.
+    Stripes,
+    /// All chunks are on stable storage on the shard's node, or nothing refers to the blob any more.
     Whole,
     /// The shard was moved to another node. Its row in the queue names that node, whose host repairs it.
     Moved,
@@ -52,6 +51,8 @@ pub(super) struct Repair {
     next: u32,
     /// The first stripe that was checked and whose chunk was reported since. The repair goes back to it at its end.
     reported: Option<u32>,
+    /// The bytes that were read and written since `take_bytes`, by steps that failed as well.
+    bytes: u64,
 }
 
 /// The chunks to rebuild from. `chunks[s]` has the chunks of stripe `first + s`, by shard.
@@ -64,7 +65,8 @@ impl Repair {
     /// Returns the repair of a row's shard on the node that the row names.
     pub(super) fn new(row: RepairRow, node: NodeId) -> Result<Self, UpkeepError> {
         let layout = BlobLayout::new(row.blob.geometry, row.blob.size_bytes)?;
-        Ok(Self { blob: row.blob, shard: row.shard, node, incarnation: None, layout, next: 0, reported: None })
+        let (blob, shard) = (row.blob, row.shard);
+        Ok(Self { blob, shard, node, incarnation: None, layout, next: 0, reported: None, bytes: 0 })
     }
 
     /// Notes the fault of a chunk of this shard on `node`. One that is checked already is checked again.
@@ -81,6 +83,11 @@ impl Repair {
     /// Returns the approximate size of the shard.
     pub(super) fn shard_bytes(&self) -> u64 {
         shard_bytes(&self.blob)
+    }
+
+    /// Returns the bytes that were read and written since the last call, whatever came of it.
+    pub(super) fn take_bytes(&mut self) -> u64 {
+        std::mem::take(&mut self.bytes)
     }
 
     /// Returns the command for the finished repair.
@@ -118,45 +125,56 @@ impl Repair {
         }
         let (first, end) = (self.next, self.layout.stripes().min(self.next.saturating_add(STRIPES_MAX)));
         if first >= end || has(Defect::DropRepair) {
+            // The metadata may be synced before the chunks that this repair wrote or found, if durability is relaxed.
+            context.sync(node).await?;
             return Ok(Repaired::Whole);
         }
-        let (wanted, mut bytes) = self.wanted(context, node, first, end).await?;
+        let wanted = self.wanted(context, node, first, end).await?;
         if !wanted.is_empty() {
             let Some(sources) = self.sources(context, &wanted, first, end).await? else {
                 return Ok(Repaired::TooFewSources);
             };
             let rebuilt = self.rebuild(context, codecs, sources, wanted).await?;
             let written: u64 = rebuilt.values().map(|chunk| chunk.len() as u64).sum();
-            metrics::REPAIRED_BYTES.with_label_values(&[&node.to_string()]).inc_by(written);
-            bytes += written * (u64::from(self.blob.geometry.data) + 1);
+            self.bytes += written;
             self.append(context, node, rebuilt).await?;
+            metrics::REPAIRED_BYTES.with_label_values(&[&node.to_string()]).inc_by(written);
         }
         self.next = end;
-        Ok(Repaired::Stripes { bytes })
+        Ok(Repaired::Stripes)
     }
 
-    /// Returns the stripes of which the node has no good chunk, and the number of bytes that were read to find out.
+    /// Returns the stripes of which the node has no good chunk.
     async fn wanted(
-        &self,
+        &mut self,
         context: &ClusterContext,
         node: NodeId,
         first: u32,
         end: u32,
-    ) -> Result<(Vec<u32>, u64), UpkeepError> {
+    ) -> Result<Vec<u32>, UpkeepError> {
         let request =
             ReadChunks { node, shard: self.shard(), first: ChunkIndex(first), count: end - first, trace: None };
         let read = context.ask(node, ASK_WAIT_MAX, |peer| async move { peer.read_chunks(request).await }).await?;
-        let (mut wanted, mut bytes) = (Vec::new(), 0);
+        self.bytes += self.bytes_read(first, end, &read.chunks);
+        let mut wanted = Vec::new();
         let mut chunks = read.chunks.into_iter();
         for stripe in first..end {
             match chunks.next() {
-                Some(Ok(chunk)) if chunk.len() == self.layout.chunk_bytes(ChunkIndex(stripe)) => {
-                    bytes += chunk.len() as u64
-                }
+                Some(Ok(chunk)) if chunk.len() == self.layout.chunk_bytes(ChunkIndex(stripe)) => {}
                 _ => wanted.push(stripe),
             }
         }
-        Ok((wanted, bytes))
+        Ok(wanted)
+    }
+
+    /// Returns the number of bytes that a node read for these chunks. A corrupt chunk was read, too.
+    fn bytes_read(&self, first: u32, end: u32, chunks: &[Result<Bytes, ChunkFault>]) -> u64 {
+        let bytes = |(stripe, chunk): (u32, &Result<Bytes, ChunkFault>)| match chunk {
+            Ok(chunk) => chunk.len() as u64,
+            Err(ChunkFault::Corrupt) => self.layout.chunk_bytes(ChunkIndex(stripe)) as u64,
+            Err(ChunkFault::Missing) => 0,
+        };
+        (first..end).zip(chunks).map(bytes).sum()
     }
 
     /// Reads good chunks of the other shards, at least `k` for each wanted stripe; `None` if there are fewer. Chunks
@@ -164,7 +182,7 @@ impl Repair {
     /// as many shards at once as are still needed, and further ones for those that fail. Suspect nodes are read only if
     /// others are too few, and gone nodes never.
     async fn sources(
-        &self,
+        &mut self,
         context: &ClusterContext,
         wanted: &[u32],
         first: u32,
@@ -190,10 +208,12 @@ impl Repair {
                 return Ok(None);
             }
             let reads = asked.into_iter().map(|(shard, node)| self.read_source(context, shard, node, first, end));
-            for (shard, chunks) in join_all(reads).await {
+            let answers = join_all(reads).await;
+            for (shard, chunks) in answers {
+                self.bytes += self.bytes_read(first, end, &chunks);
                 for (stripe, chunk) in (first..end).zip(chunks) {
                     let length = self.layout.chunk_bytes(ChunkIndex(stripe));
-                    if let (Some(slot), Some(chunk)) = (sources.of_mut(stripe), chunk)
+                    if let (Some(slot), Ok(chunk)) = (sources.of_mut(stripe), chunk)
                         && chunk.len() == length
                     {
                         slot.insert(shard, chunk);
@@ -211,12 +231,11 @@ impl Repair {
         node: NodeId,
         first: u32,
         end: u32,
-    ) -> (usize, Vec<Option<Bytes>>) {
+    ) -> (usize, Vec<Result<Bytes, ChunkFault>>) {
         let id = ShardId { blob: self.blob.id, shard: ShardNumber(shard as u8) };
         let request = ReadChunks { node, shard: id, first: ChunkIndex(first), count: end - first, trace: None };
         let read = context.ask(node, SOURCE_WAIT_MAX, |peer| async move { peer.read_chunks(request).await }).await;
-        let chunks = read.map(|read| read.chunks.into_iter().map(Result::ok).collect()).unwrap_or_default();
-        (shard, chunks)
+        (shard, read.map(|read| read.chunks).unwrap_or_default())
     }
 
     async fn rebuild(
@@ -242,7 +261,7 @@ impl Repair {
             }
             Ok(rebuilt)
         };
-        Ok(off_thread(&context.threads, work).await??)
+        Ok(context.off_thread(work).await??)
     }
 
     /// Appends the rebuilt chunks, each run of consecutive ones in one request.

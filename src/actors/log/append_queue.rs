@@ -39,13 +39,18 @@ impl Pending {
     }
 }
 
-/// An append of which all records have a location.
+/// An append of which all records have a location, or a request to sync what is written.
 pub(super) struct Placed {
     locations: Vec<Location>,
     reply: Reply<Vec<Location>>,
 }
 
 impl Placed {
+    /// Makes a request to sync, which has no records.
+    pub(super) fn without_records(reply: Reply<Vec<Location>>) -> Self {
+        Self { locations: Vec::new(), reply }
+    }
+
     pub(super) fn answer(self) {
         drop(self.reply.send(Ok(self.locations)));
     }

@@ -20,6 +20,13 @@ pub(super) struct AppendRecords {
     pub(super) reply: Reply<Vec<Location>>,
 }
 
+/// Answer once everything that is written by now is on stable storage; sync it at once. The reply has no locations.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct SyncWritten {
+    pub(super) reply: Reply<Vec<Location>>,
+}
+
 /// Seal the open segment, unless it is empty.
 #[derive(Message)]
 #[rtype(result = "()")]

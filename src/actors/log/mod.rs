@@ -9,7 +9,7 @@ mod syncer;
 mod wal_writer;
 
 use self::append_queue::Patience;
-use self::messages::{AppendRecords, CloseLog, ReleaseSegment, RotateSegment, SpaceWanted};
+use self::messages::{AppendRecords, CloseLog, ReleaseSegment, RotateSegment, SpaceWanted, SyncWritten};
 use self::segment_allocator::{Reports, SegmentAllocator};
 use self::state::LogState;
 use self::syncer::Syncer;
@@ -76,6 +76,14 @@ async fn answered(pending: Result<Option<Answer>, WalError>) -> Result<Vec<Locat
         Ok(Ok(answered)) => answered.map_err(failed),
         Ok(Err(_gone)) => Err(failed(closed())),
         Err(_elapsed) => Err(FailedAppend { error: WalError::TimedOut, answer: Some(LateAnswer(answer)) }),
+    }
+}
+
+async fn answered_in_time(answer: oneshot::Receiver<Result<(), WalError>>) -> Result<(), WalError> {
+    match tokio::time::timeout(Duration::from_secs(LOG_APPEND_SECONDS_MAX), answer).await {
+        Ok(Ok(answered)) => answered,
+        Ok(Err(_gone)) => Err(closed()),
+        Err(_elapsed) => Err(WalError::TimedOut),
     }
 }
 
@@ -182,6 +190,15 @@ impl LogHandle {
     /// Like `append`, but waits for stable storage even if the log's durability is relaxed.
     pub async fn append_synced(&self, records: Vec<NewRecord>) -> Result<Vec<Location>, WalError> {
         self.enqueue(records, Ack::Synced).await
+    }
+
+    /// Waits until everything that was answered so far is on stable storage, even if the log's durability is relaxed.
+    /// Starts the sync at once.
+    pub async fn sync(&self) -> Result<(), WalError> {
+        self.state.check_in_service()?;
+        let (reply, answer) = oneshot::channel();
+        self.writer.do_send(SyncWritten { reply });
+        answered(Ok(Some(answer))).await.map(drop).map_err(|failed| failed.error)
     }
 
     /// Like `submit`, but without a time limit, for records that cannot be written elsewhere: waits for a drive that
@@ -300,10 +317,13 @@ impl LogHandle {
         self.ask(RotateSegment { reply }, answer).await
     }
 
-    /// Takes a sealed segment out of the log for recycling, and waits until no reader holds it and its file is retired.
-    pub async fn release_segment(&self, id: SegmentId) -> Result<(), WalError> {
+    /// Takes a sealed segment out of the log for recycling; the future waits until no reader holds it and its file is
+    /// retired. The release is queued before this returns, so that the log has the releases in the order of the calls.
+    /// If the file cannot be retired, the log keeps it, and tries again before it retires the next one.
+    pub fn release_segment(&self, id: SegmentId) -> impl Future<Output = Result<(), WalError>> + Send + use<> {
         let (reply, answer) = oneshot::channel();
-        self.ask(ReleaseSegment { id, reply }, answer).await
+        self.writer.do_send(ReleaseSegment { id, reply });
+        answered_in_time(answer)
     }
 
     async fn ask<M>(&self, message: M, answer: oneshot::Receiver<Result<(), WalError>>) -> Result<(), WalError>
@@ -313,11 +333,7 @@ impl LogHandle {
         WalWriter: actix::Handler<M>,
     {
         self.writer.do_send(message);
-        match tokio::time::timeout(Duration::from_secs(LOG_APPEND_SECONDS_MAX), answer).await {
-            Ok(Ok(answered)) => answered,
-            Ok(Err(_gone)) => Err(closed()),
-            Err(_elapsed) => Err(WalError::TimedOut),
-        }
+        answered_in_time(answer).await
     }
 
     /// Writes and syncs what was appended, stops the actors, ends their threads and closes all files. Closing a closed

@@ -1,12 +1,12 @@
 //! `SegmentAllocator`: the actor that does the slow operations on the segment files of one log, on its own thread. It
 //! makes, recycles and removes files, syncs their directory and checks the free space, so that the writer does not.
 //!
-//! Receives `PrepareSegment`, `RetireSegment`, `CheckSpace`, `StopAllocator`; sends `SegmentPrepared` and `SpaceFreed`
-//! to the `WalWriter`.
+//! Receives `PrepareSegment`, `RetireSegment`, `CheckSpace`, `StopAllocator`, and `RetireHeld` from itself; sends
+//! `SegmentPrepared` and `SpaceFreed` to the `WalWriter`.
 //!
 //! Invariants: a prepared segment is durable, its directory entry included. A file is reused or removed only when
-//! nobody holds its segment. At most `LOG_FREE_SEGMENTS_MAX` retired files are kept, and none while the drive is short
-//! of space.
+//! nobody holds its segment and, in a log that is replayed in order, after the files that were to be retired before it.
+//! At most `LOG_FREE_SEGMENTS_MAX` retired files are kept, and none while the drive is short of space.
 //!
 //! Refuses with `OutOfSpace` if the drive has no space for a segment.
 
@@ -17,12 +17,13 @@ use crate::storage::disk::Space;
 use crate::storage::wal::{Segment, WalError, prepare_segment, retire_segment};
 use crate::types::SegmentId;
 use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message, Recipient, WrapFuture};
+use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
 
-/// The interval between attempts to retire a segment that a reader holds.
+/// The interval between attempts to retire segments that readers hold.
 const HELD_RETRY: Duration = Duration::from_millis(5);
 
 /// Make this segment ready for appends.
@@ -34,13 +35,19 @@ pub(super) struct PrepareSegment {
     pub(super) urgent: bool,
 }
 
-/// Retire this segment's file as soon as nobody holds the segment. Answered when the file is retired.
+/// Retire this segment's file as soon as nobody holds the segment. Answered when the file is retired, or when that
+/// fails. A failed attempt is repeated with the next `RetireSegment`.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(super) struct RetireSegment {
     pub(super) segment: Arc<Segment>,
     pub(super) reply: oneshot::Sender<Result<(), WalError>>,
 }
+
+/// Try again to retire the segments that readers held.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct RetireHeld;
 
 /// Check how much space is free.
 #[derive(Message)]
@@ -60,15 +67,37 @@ pub(super) struct Reports {
     pub(super) freed: Recipient<SpaceFreed>,
 }
 
+/// A segment whose file is to be retired.
+struct Retirement {
+    segment: Arc<Segment>,
+    /// `None` once answered.
+    reply: Option<oneshot::Sender<Result<(), WalError>>>,
+    /// The reason why the last attempt failed.
+    failure: Option<WalError>,
+}
+
+impl Retirement {
+    fn answer(&mut self, outcome: Result<(), WalError>) {
+        if let Some(reply) = self.reply.take() {
+            // The caller may have stopped waiting.
+            let _ = reply.send(outcome);
+        }
+    }
+}
+
 pub(super) struct SegmentAllocator {
     reports: Reports,
     state: Arc<LogState>,
     free: Vec<PathBuf>,
+    /// In the order in which they were released.
+    retiring: VecDeque<Retirement>,
+    /// True while a `RetireHeld` is scheduled.
+    retry_scheduled: bool,
 }
 
 impl SegmentAllocator {
     pub(super) fn new(reports: Reports, state: Arc<LogState>, free: Vec<PathBuf>) -> Self {
-        Self { reports, state, free }
+        Self { reports, state, free, retiring: VecDeque::new(), retry_scheduled: false }
     }
 
     /// Returns the free space, or `None` if it cannot be read. Removes retired files if the drive is short of space.
@@ -109,12 +138,55 @@ impl SegmentAllocator {
         prepare_segment(&self.state.disk, &self.state.options, id, recycled.as_deref())
     }
 
-    /// Retires the file of a segment, or returns the segment if somebody still holds it.
-    fn retire(&mut self, segment: Arc<Segment>) -> Result<Result<(), WalError>, Arc<Segment>> {
-        let segment = Arc::try_unwrap(segment)?;
+    /// Retires the file of a segment. Returns the retirement if it failed, or if somebody still holds the segment.
+    fn retire(&mut self, retirement: Retirement) -> Option<Retirement> {
+        let Retirement { segment, reply, failure } = retirement;
+        let segment = match Arc::try_unwrap(segment) {
+            Ok(segment) => segment,
+            Err(segment) => return Some(Retirement { segment, reply, failure }),
+        };
         let keep = self.free.len() < LOG_FREE_SEGMENTS_MAX && !self.state.is_short_of_space();
-        let retired = retire_segment(self.state.disk.as_ref(), &self.state.options, segment, keep);
-        Ok(retired.map(|kept| self.free.extend(kept)))
+        let retired = retire_segment(self.state.disk.as_ref(), &self.state.options, &segment, keep);
+        let mut ended = Retirement { segment: Arc::new(segment), reply, failure: retired.as_ref().err().cloned() };
+        ended.answer(retired.map(|kept| self.free.extend(kept)));
+        ended.failure.is_some().then_some(ended)
+    }
+
+    /// Tries to retire each file that waits for it, oldest first. Those that failed are tried again only `with_failed`.
+    /// In a log that is replayed in order, the first that stays keeps those behind it, and its failure is their answer.
+    fn retire_waiting(&mut self, with_failed: bool) {
+        let in_order = self.state.options.retires_in_order();
+        for mut retirement in std::mem::take(&mut self.retiring) {
+            if let Some(oldest) = self.retiring.front().filter(|_| in_order) {
+                if let Some(failure) = oldest.failure.clone() {
+                    retirement.answer(Err(failure));
+                }
+                self.retiring.push_back(retirement);
+                continue;
+            }
+            let is_put_off = retirement.failure.is_some() && !with_failed;
+            let left = if is_put_off { Some(retirement) } else { self.retire(retirement) };
+            self.retiring.extend(left);
+        }
+    }
+
+    /// Returns whether a file could be retired but for a reader.
+    fn awaits_reader(&self) -> bool {
+        let candidates = if self.state.options.retires_in_order() { 1 } else { self.retiring.len() };
+        self.retiring.iter().take(candidates).any(|retirement| retirement.failure.is_none())
+    }
+
+    fn go_on_retiring(&mut self, with_failed: bool, ctx: &mut Context<Self>) {
+        let waiting = self.retiring.len();
+        self.retire_waiting(with_failed);
+        if self.retiring.len() < waiting {
+            self.reports.freed.do_send(SpaceFreed);
+        }
+        if self.awaits_reader() && !self.retry_scheduled {
+            self.retry_scheduled = true;
+            ctx.notify_later(RetireHeld, HELD_RETRY);
+        }
+        self.check_invariants();
     }
 
     fn check_invariants(&self) {
@@ -155,15 +227,21 @@ impl Handler<RetireSegment> for SegmentAllocator {
             };
             return ctx.wait(held.into_actor(self));
         }
-        match self.retire(message.segment) {
-            // The caller may have stopped waiting.
-            Ok(outcome) => {
-                drop(message.reply.send(outcome));
-                self.reports.freed.do_send(SpaceFreed);
-            }
-            Err(segment) => drop(ctx.notify_later(RetireSegment { segment, reply: message.reply }, HELD_RETRY)),
+        let RetireSegment { segment, reply } = message;
+        self.retiring.push_back(Retirement { segment, reply: Some(reply), failure: None });
+        self.go_on_retiring(true, ctx);
+    }
+}
+
+impl Handler<RetireHeld> for SegmentAllocator {
+    type Result = ();
+
+    fn handle(&mut self, _: RetireHeld, ctx: &mut Context<Self>) {
+        if self.state.hangs() {
+            return ctx.wait(std::future::pending().into_actor(self));
         }
-        self.check_invariants();
+        self.retry_scheduled = false;
+        self.go_on_retiring(false, ctx);
     }
 }
 
@@ -180,6 +258,7 @@ impl Handler<StopAllocator> for SegmentAllocator {
 
     fn handle(&mut self, message: StopAllocator, ctx: &mut Context<Self>) {
         ctx.stop();
+        self.retiring.clear();
         let _ = message.reply.send(());
     }
 }

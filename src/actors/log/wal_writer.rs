@@ -1,10 +1,10 @@
 //! `WalWriter`: the actor that appends to one log, on its own thread. Owns the append position. It collects the appends
 //! in its mailbox and writes them as one batch, without a timer: the busier the log, the larger the batch.
 //!
-//! Receives `AppendRecords`, `RotateSegment`, `ReleaseSegment`, `CloseLog` and `SpaceWanted` from handles, `Synced`
-//! from the `Syncer`, `SegmentPrepared` and `SpaceFreed` from the `SegmentAllocator`, and `FlushBatch`, `FlushDue`,
-//! `MarkDue` and `RoomDue` from itself. Sends `SyncThrough` (one at a time), `PrepareSegment`, `RetireSegment` and
-//! `CheckSpace`.
+//! Receives `AppendRecords`, `SyncWritten`, `RotateSegment`, `ReleaseSegment`, `CloseLog` and `SpaceWanted` from
+//! handles, `Synced` from the `Syncer`, `SegmentPrepared` and `SpaceFreed` from the `SegmentAllocator`, and
+//! `FlushBatch`, `FlushDue`, `MarkDue` and `RoomDue` from itself. Sends `SyncThrough` (one at a time),
+//! `PrepareSegment`, `RetireSegment` and `CheckSpace`.
 //!
 //! Invariants: those of `storage::wal::progress`. Only this actor writes to segments and changes the set of segments in
 //! use. It never opens, makes, removes or syncs a file.
@@ -16,7 +16,7 @@ use super::CLOSED;
 use super::append_queue::{AppendQueue, Placed, Reply};
 use super::messages::{
     AppendRecords, CloseLog, FlushBatch, FlushDue, MarkDue, ReleaseSegment, RoomDue, RotateSegment, SegmentPrepared,
-    SpaceFreed, SpaceWanted, SyncFailed, Synced,
+    SpaceFreed, SpaceWanted, SyncFailed, SyncWritten, Synced,
 };
 use super::segment_allocator::{CheckSpace, PrepareSegment, RetireSegment, SegmentAllocator, StopAllocator};
 use super::state::LogState;
@@ -402,6 +402,17 @@ impl Handler<AppendRecords> for WalWriter {
         self.check_space_at_times();
         self.queue.push(records, ack, patience, queued, reply);
         self.schedule_flush(ctx);
+    }
+}
+
+impl Handler<SyncWritten> for WalWriter {
+    type Result = ();
+
+    fn handle(&mut self, message: SyncWritten, ctx: &mut Context<Self>) {
+        match self.check_open() {
+            Ok(()) => self.perform(Event::SyncWanted { token: Placed::without_records(message.reply) }, ctx),
+            Err(refusal) => drop(message.reply.send(Err(refusal))),
+        }
     }
 }
 

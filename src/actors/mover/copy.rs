@@ -1,13 +1,14 @@
-//! `ShardCopy`: copies one shard to another node, a window of chunks at a time. The source verifies the chunks, and the
-//! target makes them durable. Chunks that an interrupted copy left on the target are kept. Holds one window in memory.
+//! `ShardCopy`: copies one shard to a node of this host, a window of chunks at a time. The source verifies the chunks.
+//! Chunks that an interrupted copy left on the target are kept. A copy ends once all its chunks are on stable storage,
+//! even if the durability of the store is relaxed: the metadata may be synced before the log of the target. Holds one
+//! window in memory.
 
 use super::plan::Planned;
 use crate::actors::upkeep::{ClusterContext, UpkeepError};
 use crate::defects::{Defect, has};
-use crate::limits::CHUNKS_READ_MAX;
-use crate::limits::READ_WAIT_MAX;
+use crate::limits::{CHUNKS_READ_MAX, READ_WAIT_MAX, UPKEEP_WAIT_MAX};
 use crate::metrics;
-use crate::net::{AppendChunks, ReadChunks};
+use crate::net::{AppendChunks, Peer, ReadChunks};
 use crate::storage::meta::command::MovedShard;
 use crate::storage::stripe::BlobLayout;
 use crate::types::{ChunkIndex, Incarnation, NodeId};
@@ -33,17 +34,19 @@ pub(super) struct ShardCopy {
     next: u32,
     /// True if every chunk up to `next` is on the target.
     whole: bool,
+    /// True if the copy has ended, and a whole one is on stable storage.
+    done: bool,
 }
 
 impl ShardCopy {
     pub(super) fn new(planned: Planned, incarnation: Incarnation) -> Result<Self, UpkeepError> {
         let layout = BlobLayout::new(planned.blob.geometry, planned.blob.size_bytes)?;
-        Ok(Self { planned, layout, incarnation, resumed: None, next: 0, whole: true })
+        Ok(Self { planned, layout, incarnation, resumed: None, next: 0, whole: true, done: false })
     }
 
     /// Returns whether the copy has ended, so that the move can be proposed.
     pub(super) fn is_done(&self) -> bool {
-        self.resumed.is_some() && self.next >= self.layout.stripes()
+        self.done
     }
 
     pub(super) fn shard_bytes(&self) -> u64 {
@@ -55,19 +58,39 @@ impl ShardCopy {
         MovedShard { shard: self.planned.id(), from, to, incarnation: self.incarnation, whole: self.whole }
     }
 
-    /// Copies the next window.
+    /// Copies the next window. After the last one, waits until the copy is on stable storage.
     pub(super) async fn advance(
         &mut self,
         context: &ClusterContext,
         window_bytes: usize,
     ) -> Result<Worked, UpkeepError> {
+        if self.done {
+            return Ok(Worked::default());
+        }
         let resumed = match self.resumed {
             Some(resumed) => resumed,
             None => self.begin(context).await?,
         };
-        if self.is_done() {
-            return Ok(Worked::default());
+        let mut worked = Worked::default();
+        if self.next < self.layout.stripes() {
+            worked = self.copy_window(context, window_bytes, resumed).await?;
         }
+        if self.next >= self.layout.stripes() {
+            if self.whole {
+                // The chunks that were found on the target may not be synced either.
+                context.sync(self.planned.to).await?;
+            }
+            self.done = true;
+        }
+        Ok(worked)
+    }
+
+    async fn copy_window(
+        &mut self,
+        context: &ClusterContext,
+        window_bytes: usize,
+        resumed: bool,
+    ) -> Result<Worked, UpkeepError> {
         let window = self.window(window_bytes);
         let there = match resumed {
             true => self.read(context, self.planned.to, window.clone()).await?,
@@ -89,16 +112,18 @@ impl ShardCopy {
         Ok(Worked { written, checked })
     }
 
-    /// Counts the chunks on the target, and returns whether there are any. A whole or a lost shard needs no copying.
+    /// Counts the chunks on the target, and returns whether there are any. A whole or a lost shard needs no copying. A
+    /// lost one is moved as if it lacked chunks, since those on the target may be damaged: its repair there verifies
+    /// them, and rebuilds only the others.
     async fn begin(&mut self, context: &ClusterContext) -> Result<bool, UpkeepError> {
         let to = self.planned.to;
-        let counted = context.peer(to).await?.count_chunks(to, vec![self.planned.id()]).await?;
+        let shards = vec![self.planned.id()];
+        let count = |peer: Peer| async move { peer.count_chunks(to, shards).await };
+        let counted = context.ask(to, UPKEEP_WAIT_MAX, count).await?;
         let there = counted.first().copied().unwrap_or(0);
-        if there >= self.layout.stripes() {
+        if self.planned.lost || there >= self.layout.stripes() {
             self.next = self.layout.stripes();
-        } else if self.planned.lost {
-            self.next = self.layout.stripes();
-            self.whole = false;
+            self.whole = !self.planned.lost;
         }
         self.resumed = Some(there > 0);
         Ok(there > 0)
@@ -129,12 +154,13 @@ impl ShardCopy {
 
     async fn append(&self, context: &ClusterContext, runs: Vec<(u32, Vec<Bytes>)>) -> Result<u64, UpkeepError> {
         let node = self.planned.to;
-        let peer = context.peer(node).await?;
         let mut written = 0;
         for (first, chunks) in runs {
             let bytes = chunks.iter().map(|chunk| chunk.len() as u64).sum::<u64>();
             let shard = self.planned.id();
-            peer.append_chunks(AppendChunks { node, shard, first: ChunkIndex(first), chunks, trace: None }).await?;
+            let request = AppendChunks { node, shard, first: ChunkIndex(first), chunks, trace: None };
+            let append = |peer: Peer| async move { peer.append_chunks(request).await };
+            context.ask(node, UPKEEP_WAIT_MAX, append).await?;
             metrics::MOVED_BYTES.with_label_values(&[&node.to_string()]).inc_by(bytes);
             written += bytes;
         }

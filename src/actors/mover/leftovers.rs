@@ -1,17 +1,51 @@
 //! Removal of outdated copies from the nodes of this host. A leftover is the old copy of a moved shard; it is dropped a
 //! grace period after this host applied the move. A stray is a copy that never became current, because its move was
 //! given up. While the repair of a shard is queued, no copy of it is dropped, since it may be the only one.
+//!
+//! A leftover may become the current copy again if that one is lost. So it is not dropped while such a move is planned
+//! or in progress, and no such move is planned while a drop may still take effect (`LateDrops`).
 
 use super::plan::Planner;
 use crate::actors::upkeep::{ClusterContext, UpkeepError};
+use crate::limits::UPKEEP_WAIT_MAX;
+use crate::net::Peer;
 use crate::storage::kv::KvResult;
 use crate::storage::meta::command::Change;
 use crate::storage::meta::record::BlobRef;
 use crate::storage::meta::view::MetaView;
 use crate::types::{Epoch, NodeId, ShardId};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 /// The number of leftover rows, or of shards of an inventory, in one page.
 const PAGE: usize = 256;
+
+/// The drives of this host on which a drop of leftovers failed, each with the appends that began meanwhile. A drop that
+/// the drive did not answer in time may be written, or published in its index, later.
+#[derive(Debug, Default)]
+pub(super) struct LateDrops(BTreeMap<NodeId, Range<u64>>);
+
+impl LateDrops {
+    /// Returns the number of appends that a drive has begun so far.
+    pub(super) fn begun(context: &ClusterContext, node: NodeId) -> u64 {
+        context.drives.get(node).map_or(0, |drive| drive.index.tickets_begun())
+    }
+
+    /// Notes that a drop has failed. `before` is the number of appends that the drive had begun before it.
+    pub(super) fn note(&mut self, context: &ClusterContext, node: NodeId, before: u64) {
+        let first = self.0.get(&node).map_or(before, |earlier| earlier.start.min(before));
+        self.0.insert(node, first..Self::begun(context, node));
+    }
+
+    /// Returns the drives on which a failed drop may still take effect, and forgets the others.
+    pub(super) fn pending(&mut self, context: &ClusterContext) -> BTreeSet<NodeId> {
+        let is_pending = |node: &NodeId, appends: &mut Range<u64>| {
+            context.drives.get(*node).is_some_and(|drive| drive.index.awaits_any_of(appends.clone()))
+        };
+        self.0.retain(is_pending);
+        self.0.keys().copied().collect()
+    }
+}
 
 /// One pass over the old copies of moved shards on some drives of this host.
 #[derive(Debug)]
@@ -26,11 +60,14 @@ impl Leftovers {
     }
 
     /// Processes one page and returns the number of leftovers whose grace period is over; `None` at the end of the
-    /// round. `ripe` is the index of the last log entry for which the grace period is over.
+    /// round. `ripe` is the index of the last log entry for which the grace period is over; `targets` are the shards
+    /// that are moved to nodes of this host, which are not dropped there.
     pub(super) async fn advance(
         &mut self,
         context: &ClusterContext,
         ripe: Option<u64>,
+        targets: &BTreeSet<(NodeId, ShardId)>,
+        late_drops: &mut LateDrops,
     ) -> Result<Option<usize>, UpkeepError> {
         let Some(&node) = self.nodes.last() else { return Ok(None) };
         let after = self.after;
@@ -41,14 +78,20 @@ impl Leftovers {
             self.after = None;
         }
         let is_ripe = |entry: u64| ripe.is_some_and(|ripe| entry <= ripe);
-        let ripe: Vec<ShardId> =
-            rows.into_iter().filter(|(_, entry)| is_ripe(*entry)).map(|(shard, _)| shard).collect();
+        let may_go = |(shard, entry): &(ShardId, u64)| is_ripe(*entry) && !targets.contains(&(node, *shard));
+        let ripe: Vec<ShardId> = rows.into_iter().filter(may_go).map(|(shard, _)| shard).collect();
         let ripe = context.look_up(move |view| without_repairs(view, ripe)).await?;
         if !context.health.current().in_service(node) {
             return Ok(Some(0));
         }
         if !ripe.is_empty() {
-            context.peer(node).await?.drop_shards(node, ripe.clone()).await?;
+            let shards = ripe.clone();
+            let drop = |peer: Peer| async move { peer.drop_shards(node, shards).await };
+            let begun = LateDrops::begun(context, node);
+            if let Err(error) = context.ask(node, UPKEEP_WAIT_MAX, drop).await {
+                late_drops.note(context, node, begun);
+                return Err(error.into());
+            }
             let gone = ripe.iter().map(|shard| (node, *shard)).collect();
             context.metadata.propose(Change::ForgetLeftovers { gone }).await?;
         }
@@ -90,8 +133,9 @@ impl Sweep {
             self.after = None;
             return Ok(Some(0));
         }
-        let peer = context.peer(node).await?;
-        let page = peer.inventory(node, self.after, PAGE as u32).await?;
+        let after = self.after;
+        let list = |peer: Peer| async move { peer.inventory(node, after, PAGE as u32).await };
+        let page = context.ask(node, UPKEEP_WAIT_MAX, list).await?;
         self.after = page.shards.last().map(|(shard, _)| *shard).filter(|_| page.more);
         if self.after.is_none() {
             self.nodes.pop();
@@ -108,7 +152,8 @@ impl Sweep {
         let count = strays.len();
         if count > 0 {
             tracing::info!(%node, count, "dropping the copies of moves that were given up");
-            peer.drop_shards(node, strays).await?;
+            let drop = |peer: Peer| async move { peer.drop_shards(node, strays).await };
+            context.ask(node, UPKEEP_WAIT_MAX, drop).await?;
         }
         Ok(Some(count))
     }

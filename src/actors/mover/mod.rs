@@ -4,9 +4,9 @@
 //! leftovers.
 //!
 //! There is no queue: a pass compares the recorded placement of every blob with the placement that the ring wants. An
-//! interrupted pass begins again. A copy is durable here before a change of the metadata makes it the current one. The
-//! host of the old copy drops it after a grace period, for reads that began before. Each step is small, and the pause
-//! after it limits the rate, to a lower one while users are served.
+//! interrupted pass begins again. A copy is on stable storage here before a change of the metadata makes it the current
+//! one, whatever the durability of the store. The host of the old copy drops it after a grace period, for reads that
+//! began before. Each step is small, and the pause after it limits the rate, to a lower one while users are served.
 
 mod copy;
 mod leftovers;
@@ -19,15 +19,17 @@ mod tests;
 pub use status::{MoveStatus, MoverHandle};
 
 use super::upkeep::{Background, Chore, ClusterContext, LastFailure, Pace, Ripening, UpkeepError};
-use crate::limits::{LEFTOVER_GRACE, READ_WAIT_MAX};
+use crate::limits::{LEFTOVER_GRACE, READ_WAIT_MAX, UPKEEP_WAIT_MAX};
 use crate::metrics;
+use crate::net::Peer;
 use crate::storage::meta::command::{Change, MovedShard, Reply};
-use crate::types::{Epoch, HostId, NodeId};
+use crate::types::{Epoch, HostId, NodeId, ShardId};
 use copy::ShardCopy;
 use futures::future::join_all;
-use leftovers::{Leftovers, Sweep};
+use leftovers::{LateDrops, Leftovers, Sweep};
 use pass::Pass;
 use plan::Planner;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 pub type Mover = Background<Moving>;
@@ -110,6 +112,7 @@ pub struct Moving {
     next_pass: Duration,
     copies: Vec<ShardCopy>,
     leftovers: Option<Leftovers>,
+    late_drops: LateDrops,
     ripening: Ripening,
     next_leftovers: Duration,
     /// True if the next step copies rather than drops leftovers: the two take turns.
@@ -138,6 +141,7 @@ impl Moving {
             next_pass: now + options.settle,
             copies: Vec::new(),
             leftovers: None,
+            late_drops: LateDrops::default(),
             ripening: Ripening::new(options.grace),
             next_leftovers: now,
             copies_first: false,
@@ -302,7 +306,8 @@ impl Moving {
             Ok(gone)
         });
         for step in look_up.await? {
-            self.context.peer(step.to).await?.drop_shards(step.to, vec![step.shard]).await?;
+            let drop = |peer: Peer| async move { peer.drop_shards(step.to, vec![step.shard]).await };
+            self.context.ask(step.to, UPKEEP_WAIT_MAX, drop).await?;
         }
         Ok(())
     }
@@ -316,14 +321,22 @@ impl Moving {
             let has_some = |node: &NodeId| held.nodes.get(node).is_some_and(|held| held.leftovers > 0);
             self.leftovers = Some(Leftovers::of(self.own_nodes().into_iter().filter(has_some).collect()));
         }
-        let ripe = self.ripening.ripe(self.now());
+        let (ripe, targets) = (self.ripening.ripe(self.now()), self.targets());
         let Some(leftovers) = &mut self.leftovers else { return Ok(None) };
-        let dropped = leftovers.advance(&self.context, ripe).await;
+        let dropped = leftovers.advance(&self.context, ripe, &targets, &mut self.late_drops).await;
         if !matches!(dropped, Ok(Some(_))) {
             self.leftovers = None;
             self.next_leftovers = self.now() + self.options.leftovers_every;
         }
         Ok(dropped?.map(|shards| Moved::Dropped { shards }))
+    }
+
+    /// Returns the shards of the moves that are planned or in progress, each with its target. A move whose outcome is
+    /// unknown is in progress as long as it may still be decided.
+    fn targets(&self) -> BTreeSet<(NodeId, ShardId)> {
+        let planned = self.pass.iter().flat_map(Pass::planned);
+        let copied = self.copies.iter().map(|copy| &copy.planned);
+        planned.chain(copied).map(|planned| (planned.to, planned.id())).collect()
     }
 
     async fn sweep(&mut self) -> Result<Moved, UpkeepError> {
@@ -332,6 +345,10 @@ impl Moving {
             Ok(Some(shards)) => Ok(Moved::Dropped { shards }),
             ended => {
                 self.sweep = None;
+                if ended.is_err() {
+                    // Begins anew.
+                    self.swept = None;
+                }
                 ended.map(|_| Moved::Nothing)
             }
         }

@@ -50,6 +50,11 @@ impl Pass {
         !self.planned.is_empty()
     }
 
+    /// Returns the moves that were planned and not begun.
+    pub(super) fn planned(&self) -> impl Iterator<Item = &Planned> {
+        self.planned.iter().map(|(planned, _)| planned)
+    }
+
     pub(super) fn begin_copies(&mut self, copies: &mut Vec<ShardCopy>, most: usize) -> Result<(), UpkeepError> {
         while copies.len() < most
             && let Some((planned, incarnation)) = self.planned.pop_front()
@@ -118,12 +123,16 @@ impl Moving {
         let found_count = found.len();
         let ready: Vec<Planned> = found.into_iter().filter_map(|planned| self.with_source(planned)).collect();
         let health = self.context.health.current();
+        let late_drops = self.late_drops.pending(&self.context);
         let look_up = self.context.look_up(move |view| {
             let mut movable = VecDeque::new();
             let is_whole = view.counts()?.repairs == 0;
             for planned in ready {
-                // If the target still has an outdated copy of the shard, that copy must be dropped first.
-                if !view.is_leftover(planned.to, planned.id())?
+                // An old copy of the shard on the target must be dropped first. But if the current copy is lost, the
+                // old one becomes the current one again, unless a drop may still remove it.
+                let is_in_the_way =
+                    view.is_leftover(planned.to, planned.id())? && (!planned.lost || late_drops.contains(&planned.to));
+                if !is_in_the_way
                     && (is_whole || !endangers(view, &planned)?)
                     && (!planned.lost || can_be_rebuilt(view, &health, &planned)?)
                     && let Some(node) = view.node(planned.to)?

@@ -17,7 +17,8 @@ pub(super) struct Planned {
     pub(super) shard: ShardNumber,
     pub(super) from: NodeId,
     pub(super) to: NodeId,
-    /// True if the copy on `from` is lost. The shard is then assigned to `to` without a copy, and repaired there.
+    /// True if the copy on `from` is lost. The shard is then assigned to `to` without a copy, and repaired there from
+    /// what `to` may still have of it and from other shards.
     pub(super) lost: bool,
 }
 

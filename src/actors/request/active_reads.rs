@@ -6,7 +6,7 @@
 //! the mark has ended. A read that stalls cannot hold space for ever: after `READ_HOLD_MAX` it is no longer waited for.
 //!
 //! A read may be registered some time after the view was taken in which its manifest is found. The reclaimer therefore
-//! also waits for `RECLAIM_GRACE` after the blob became garbage.
+//! counts a mark only for blobs that had been garbage for `RECLAIM_GRACE` when it took the mark.
 
 use crate::ambient::Clock;
 use crate::limits::READ_HOLD_MAX;

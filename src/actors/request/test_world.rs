@@ -5,7 +5,7 @@ use super::test_nodes::MemoryNodes;
 use super::{ActiveReads, ActiveWrites, Executor, InPlace, Metadata, RequestContext, RequestTimes};
 use crate::actors::consensus::MetaError;
 use crate::actors::drives::health::HealthBoard;
-use crate::actors::drives::{FaultSource, Inline, UserLoad, fault_channel};
+use crate::actors::drives::{FaultSource, Inline, OpenDrives, UserLoad, fault_channel};
 use crate::actors::peers::{ConnectionPool, Dial, HashRing, PipeDialer, ReadLatencies, Suspects};
 use crate::actors::request::{BodyChecks, BodyStream, PutObjectRequest, StoreError, Upload};
 use crate::actors::upkeep::ClusterContext;
@@ -245,6 +245,7 @@ impl World {
             ring: context.ring.clone(),
             peers: context.peers.clone(),
             health: context.health.clone(),
+            drives: OpenDrives::default(),
             suspects: context.suspects.clone(),
             threads: Arc::new(Inline),
             ambient: context.ambient.clone(),

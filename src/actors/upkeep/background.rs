@@ -7,10 +7,14 @@ use actix::{
     Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, Message, ResponseFuture, SpawnHandle,
     WrapFuture,
 };
+use std::any::type_name;
 use std::fmt::Display;
 use std::future::Future;
 use std::time::Duration;
 use tokio::sync::oneshot;
+
+/// The time after which a step under way is reported.
+const STEP_LATE_AFTER: Duration = Duration::from_secs(300);
 
 /// Work made of bounded steps.
 pub trait Chore: Unpin + 'static {
@@ -51,6 +55,8 @@ pub struct Background<C> {
     chore: Option<C>,
     /// The timer of the next step.
     next: Option<SpawnHandle>,
+    /// The timer of the report that the step under way takes long.
+    late: Option<SpawnHandle>,
     /// True if `Wake` arrived during a step; the next step then begins at once.
     woken: bool,
     stopping: Vec<oneshot::Sender<()>>,
@@ -58,7 +64,7 @@ pub struct Background<C> {
 
 impl<C: Chore> Background<C> {
     pub fn new(chore: C) -> Self {
-        Self { chore: Some(chore), next: None, woken: false, stopping: Vec::new() }
+        Self { chore: Some(chore), next: None, late: None, woken: false, stopping: Vec::new() }
     }
 
     fn begin_step(&mut self, ctx: &mut Context<Self>) {
@@ -69,6 +75,7 @@ impl<C: Chore> Background<C> {
         if let Some(timer) = self.next.take() {
             ctx.cancel_future(timer);
         }
+        self.late = Some(ctx.run_later(STEP_LATE_AFTER, |_, _| report_late(type_name::<C>())));
         let step = async move {
             let pause = chore.step().await;
             (chore, pause)
@@ -79,6 +86,9 @@ impl<C: Chore> Background<C> {
 
     fn end_step(&mut self, chore: C, pause: Duration, ctx: &mut Context<Self>) {
         self.chore = Some(chore);
+        if let Some(timer) = self.late.take() {
+            ctx.cancel_future(timer);
+        }
         if !self.stopping.is_empty() {
             self.stop_now(ctx);
             return;
@@ -102,6 +112,14 @@ impl<C: Chore> Background<C> {
     fn check_invariants(&self) {
         debug_assert!(self.chore.is_some() || self.next.is_none(), "a step under way has no timer");
     }
+}
+
+fn report_late(chore: &str) {
+    tracing::warn!(
+        chore,
+        "a step of a background job has not ended for {} seconds; the job does nothing else until it does",
+        STEP_LATE_AFTER.as_secs()
+    );
 }
 
 impl<C: Chore> Actor for Background<C> {

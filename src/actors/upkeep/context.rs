@@ -2,10 +2,11 @@
 
 use crate::actors::consensus::MetaError;
 use crate::actors::drives::health::HealthBoard;
-use crate::actors::drives::{Blocking, ThreadsStopped, UserLoad, off_thread};
+use crate::actors::drives::{Blocking, OpenDrives, ThreadsStopped, UserLoad, log_error, off_thread};
 use crate::actors::peers::{Peers, RingReader, Suspects, Trust, nodes_beside};
 use crate::actors::request::{ActiveReads, ActiveWrites, Metadata};
 use crate::ambient::Ambient;
+use crate::limits::UPKEEP_WAIT_MAX;
 use crate::net::{Peer, PeerError};
 use crate::storage::erasure::ErasureError;
 use crate::storage::kv::{KvError, KvResult};
@@ -25,6 +26,8 @@ pub struct ClusterContext {
     pub ring: RingReader,
     pub peers: Peers,
     pub health: HealthBoard,
+    /// The open drives of this host.
+    pub drives: OpenDrives,
     pub suspects: Suspects,
     pub threads: Arc<dyn Blocking>,
     pub ambient: Ambient,
@@ -47,6 +50,9 @@ pub enum UpkeepError {
     Erasure(#[from] ErasureError),
     #[error(transparent)]
     Stopped(#[from] ThreadsStopped),
+    /// Work on a thread for blocking work did not end in time. It may be tried again.
+    #[error("a call to a drive did not return within {} seconds", UPKEEP_WAIT_MAX.as_secs())]
+    TimedOut,
 }
 
 impl ClusterContext {
@@ -75,6 +81,13 @@ impl ClusterContext {
         answer
     }
 
+    /// Waits until all chunks that a drive of this host holds are on stable storage. With relaxed durability, an append
+    /// is answered before that.
+    pub async fn sync(&self, node: NodeId) -> Result<(), PeerError> {
+        let drive = self.drives.get(node).ok_or(PeerError::NoSuchNode(node))?;
+        drive.log.sync().await.map_err(|error| log_error(&drive, &self.health, error))
+    }
+
     /// Returns whether a node is on this host.
     pub fn is_local(&self, node: NodeId) -> bool {
         self.ring.current().host_of(node) == Some(self.host)
@@ -91,21 +104,40 @@ impl ClusterContext {
         self.health.current().in_service(node) && self.suspects.current().trust(node) == Trust::Trusted
     }
 
-    /// Evaluates `ask` on a current view of the metadata, on a thread for blocking work.
+    /// Evaluates `ask` on a current view of the metadata, on a thread for blocking work, and waits for
+    /// `UPKEEP_WAIT_MAX` at most.
     pub async fn look_up<T: Send + 'static>(
         &self,
         ask: impl FnOnce(&MetaView) -> KvResult<T> + Send + 'static,
     ) -> Result<T, UpkeepError> {
         look_up(&*self.metadata, &self.threads, ask).await
     }
+
+    /// Runs a job on a thread for blocking work, and waits for `UPKEEP_WAIT_MAX` at most. The job runs to its end all
+    /// the same, so it must only read.
+    pub async fn off_thread<T: Send + 'static>(
+        &self,
+        job: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, UpkeepError> {
+        off_thread_in_time(&self.threads, job).await
+    }
 }
 
-/// Evaluates `ask` on a current view of the metadata, on a thread for blocking work.
+/// Evaluates `ask` on a current view of the metadata, on a thread for blocking work, and waits for `UPKEEP_WAIT_MAX` at
+/// most.
 pub async fn look_up<T: Send + 'static>(
     metadata: &dyn Metadata,
     threads: &Arc<dyn Blocking>,
     ask: impl FnOnce(&MetaView) -> KvResult<T> + Send + 'static,
 ) -> Result<T, UpkeepError> {
     let view = metadata.read().await?;
-    Ok(off_thread(threads, move || ask(&view)).await??)
+    Ok(off_thread_in_time(threads, move || ask(&view)).await??)
+}
+
+async fn off_thread_in_time<T: Send + 'static>(
+    threads: &Arc<dyn Blocking>,
+    job: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, UpkeepError> {
+    let ended = timeout(UPKEEP_WAIT_MAX, off_thread(threads, job)).await;
+    Ok(ended.map_err(|_| UpkeepError::TimedOut)??)
 }

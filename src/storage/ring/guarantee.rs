@@ -21,6 +21,15 @@ impl Losses {
 
     pub const NONE: Self = Self { domains: 0, hosts: 0, drives: 0 };
 
+    /// Returns the losses that are left after `lost` of each kind.
+    pub fn less(self, lost: usize) -> Self {
+        Self {
+            domains: self.domains.saturating_sub(lost),
+            hosts: self.hosts.saturating_sub(lost),
+            drives: self.drives.saturating_sub(lost),
+        }
+    }
+
     pub fn min(self, other: Self) -> Self {
         Self {
             domains: self.domains.min(other.domains),

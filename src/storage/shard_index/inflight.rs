@@ -3,6 +3,7 @@
 
 use crate::types::{Lsn, SegmentId};
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 /// A ticket for an append that will be published. It is taken before the append is sent to the log, so the append's
 /// records lie after everything that was published by then.
@@ -69,6 +70,16 @@ impl InFlight {
     pub(super) fn awaits(&self, segment: SegmentId) -> bool {
         let mut awaited = self.floors.iter().filter(|(number, _)| !self.abandoned.contains(number));
         awaited.any(|(_, floor)| floor.segment() <= segment)
+    }
+
+    /// Returns the number of tickets taken so far.
+    pub(super) fn begun(&self) -> u64 {
+        self.next
+    }
+
+    /// Returns whether one of these tickets is not finished. Those that were abandoned are not.
+    pub(super) fn awaits_any_of(&self, tickets: Range<u64>) -> bool {
+        self.floors.range(tickets).next().is_some()
     }
 
     pub(super) fn head(&self) -> Lsn {

@@ -25,7 +25,7 @@ use crate::types::{ChunkIndex, Lsn, SegmentId, ShardId};
 use edit::Edit;
 use inflight::InFlight;
 use std::collections::BTreeMap;
-use std::ops::Bound;
+use std::ops::{Bound, Range};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use edit::Moved;
@@ -168,6 +168,16 @@ impl ShardIndex {
     /// Returns whether records in this segment may still be published; if so, the segment must not be released yet.
     pub fn awaits(&self, segment: SegmentId) -> bool {
         self.lock().in_flight.awaits(segment)
+    }
+
+    /// Returns the number of tickets taken so far.
+    pub fn tickets_begun(&self) -> u64 {
+        self.lock().in_flight.begun()
+    }
+
+    /// Returns whether records of one of these tickets may still be published, by now or by the next start.
+    pub fn awaits_any_of(&self, tickets: Range<u64>) -> bool {
+        self.lock().in_flight.awaits_any_of(tickets)
     }
 
     /// Publishes synced chunks, except those that a later record has dropped or overwritten. After an error the ticket

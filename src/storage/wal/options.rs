@@ -83,6 +83,12 @@ impl LogOptions {
         self.replay != ReplayRule::EveryValid
     }
 
+    /// Returns whether segments are retired oldest first, each only after the one before it: as the log's records are
+    /// meaningful only in order, none may be missing between two that a replay finds.
+    pub fn retires_in_order(&self) -> bool {
+        self.replay != ReplayRule::EveryValid
+    }
+
     /// Returns the options of a log of shards.
     pub fn shards(dir: PathBuf, cluster: ClusterId, node: NodeId, ambient: Ambient, pool: BufferPool) -> Self {
         Self {

@@ -45,6 +45,8 @@ pub enum Event<W> {
     MarkDue { at: Lsn },
     /// The mark was written, through `through`, or could not be written for lack of room.
     Marked { through: Lsn },
+    /// `token` waits until everything that is written by now is durable.
+    SyncWanted { token: W },
     /// The log accepts no more records.
     Closing,
 }
@@ -54,7 +56,7 @@ pub enum Effect<W> {
     /// Sync everything written so far, which is everything through `through`. These waiters wait for this sync: they
     /// are answered as soon as it succeeds, and refused if it fails.
     StartSync { through: Lsn, waiters: Vec<W> },
-    /// Answer these waiters: what they wait for is written.
+    /// Answer these waiters: their condition holds.
     Answer { tokens: Vec<W> },
     /// Refuse these waiters: their condition will never hold.
     Refuse { tokens: Vec<W> },
@@ -76,7 +78,7 @@ pub struct Progress<W> {
     synced: Lsn,
     /// The waiters for records that are not written yet, in order of position.
     waiting_written: VecDeque<Waiter<W>>,
-    /// The waiters for the next sync: their records are written, and not covered by a sync in flight.
+    /// The waiters that no sync in flight was handed over with: what they wait for is written.
     waiting_synced: Vec<W>,
     flush_delay_armed: bool,
     flush_due: bool,
@@ -161,6 +163,8 @@ impl<W> Progress<W> {
                 self.mark_due = self.written == at;
             }
             Event::Marked { through } => self.on_marked(through),
+            Event::SyncWanted { token } if self.failed => effects.push(Effect::Refuse { tokens: vec![token] }),
+            Event::SyncWanted { token } => self.waiting_synced.push(token),
             Event::Closing => self.closing = true,
         }
         self.go_on(&mut effects);
@@ -219,8 +223,12 @@ impl<W> Progress<W> {
 
     /// Decides what follows after any event: a sync, a delay, a mark, or the end.
     fn go_on(&mut self, effects: &mut Vec<Effect<W>>) {
-        let unsynced = self.written > self.synced;
-        if !self.failed && !self.sync_in_flight() && unsynced {
+        let (unsynced, may_sync) = (self.written > self.synced, !self.failed && !self.sync_in_flight());
+        if may_sync && !unsynced && !self.waiting_synced.is_empty() {
+            // What they wait for was synced before they asked, or by the sync that has just ended.
+            effects.push(Effect::Answer { tokens: std::mem::take(&mut self.waiting_synced) });
+        }
+        if may_sync && unsynced {
             if !self.waiting_synced.is_empty() || self.flush_due || self.closing {
                 self.submitted = self.written;
                 self.flush_due = false;

@@ -12,7 +12,7 @@ use crate::limits::LOG_ZEROS_BYTES;
 use crate::storage::disk::{Caching, Disk, DiskFile, OpenMode};
 use crate::types::SegmentId;
 use std::collections::BTreeMap;
-use std::io::IoSlice;
+use std::io::{ErrorKind, IoSlice};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
@@ -250,21 +250,30 @@ fn fill_draft(
 }
 
 /// Removes a segment from the log for good. Its file is kept for reuse, and its path returned, or removed. No other
-/// reference to the segment may exist.
+/// reference to the segment may exist. After a failure it may be called again.
 pub fn retire_segment(
     disk: &dyn Disk,
     options: &LogOptions,
-    segment: Segment,
+    segment: &Segment,
     keep: bool,
 ) -> Result<Option<PathBuf>, WalError> {
     let kept =
         (keep && segment.file_bytes == options.segment_bytes).then(|| named(&options.dir, segment.id, FREE_SUFFIX));
-    match &kept {
-        Some(free) => {
-            disk.rename(&segment.path, free).map_err(|cause| WalError::io("rename", &segment.path, &cause))?
-        }
-        None => disk.remove(&segment.path).map_err(|cause| WalError::io("remove", &segment.path, &cause))?,
+    let (operation, outcome) = match &kept {
+        Some(free) => ("rename", disk.rename(&segment.path, free)),
+        None => ("remove", disk.remove(&segment.path)),
+    };
+    // An earlier attempt may have renamed or removed the file, and then failed to sync the directory.
+    let was_gone = outcome.as_ref().is_err_and(|cause| cause.kind() == ErrorKind::NotFound);
+    if let Err(cause) = outcome
+        && !was_gone
+    {
+        return Err(WalError::io(operation, &segment.path, &cause));
+    }
+    let free = named(&options.dir, segment.id, FREE_SUFFIX);
+    if was_gone && kept.is_none() && disk.exists(&free).unwrap_or(false) {
+        disk.remove(&free).map_err(|cause| WalError::io("remove", &free, &cause))?;
     }
     disk.sync_dir(&options.dir).map_err(|cause| WalError::io("sync directory", &options.dir, &cause))?;
-    Ok(kept)
+    Ok(kept.filter(|free| !was_gone || disk.exists(free).unwrap_or(false)))
 }

@@ -69,6 +69,7 @@ impl World {
             ring,
             peers: ConnectionPool::start_with(Arc::new(PipeDialer { host: host.host, service }), &ambient),
             health: health.clone(),
+            drives: drives.iter().cloned().collect(),
             suspects: Suspects::default(),
             threads: Arc::new(Inline),
             ambient: ambient.clone(),

@@ -408,13 +408,18 @@ impl Mirror {
         }
     }
 
+    /// Hands the segments that are not needed any more to their logs, all at once and oldest first. From then on the
+    /// log retires them in that order: if one fails, it and those behind it stay, and are tried again at a later purge.
     fn release(&mut self) {
         for (node, log) in self.live_logs() {
             let segments = self.shared.index().take_releasable(node);
+            let releases: Vec<_> =
+                segments.into_iter().map(|segment| (segment, log.release_segment(segment))).collect();
             let step = async move {
-                for segment in segments {
-                    if let Err(error) = log.release_segment(segment).await {
-                        tracing::warn!(%node, ?segment, %error, "a segment of the metadata log cannot be released");
+                for (segment, release) in releases {
+                    if let Err(error) = release.await {
+                        tracing::warn!(%node, ?segment, %error, "a segment of the metadata log cannot be released yet");
+                        break;
                     }
                 }
                 Step::Released

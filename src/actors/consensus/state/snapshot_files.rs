@@ -43,7 +43,7 @@ impl From<SaveError> for io::Error {
     }
 }
 
-/// What becomes of a drive's copy of the log if the drive has no room for a snapshot.
+/// Tells whether a drive keeps its copy of the log if it has no room for a snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WithoutRoom {
     /// It stays, and the snapshot is given up: the log grows until there is room, or until it has none itself.

@@ -1,13 +1,18 @@
 //! Tests of changes on a single host: batched, answered once, and kept over restarts and snapshots.
 
+use super::power::World;
+use super::tail::simulate;
 use super::{Host, create_bucket, id_of, put, put_if_absent, put_ok};
-use crate::actors::consensus::{FjallHome, MetaError, Offload, ReplicaOptions, start};
+use crate::actors::consensus::{FjallHome, MetaError, Offload, ReplicaOptions, SnapshotPolicy, start};
 use crate::actors::log::Threads;
+use crate::storage::disk::Disk;
+use crate::storage::disk::sim::SimDisk;
 use crate::storage::kv::fjall::TableMemory;
 use crate::storage::meta::command::{Refusal, Reply};
 use crate::storage::meta::listing::ListQuery;
 use crate::storage::meta::samples;
 use futures::future::join_all;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -140,4 +145,58 @@ async fn a_snapshot_purges_the_log_and_a_restart_begins_from_it_c9() {
     let manifest = view.object(bucket, "large-119").expect("readable").expect("it was put").manifest;
     assert_eq!(view.inline_bytes(manifest.id).expect("readable").expect("it has bytes"), large);
     meta.shutdown().await;
+}
+
+const LOG: &str = "/drive/meta/log";
+/// The number of objects whose changes fill several segments.
+const OF_MANY: u128 = 150;
+
+/// Returns the numbers of the metadata log's segments, in order.
+fn segments(disk: &SimDisk) -> Vec<u32> {
+    let names = disk.list(Path::new(LOG)).expect("listed");
+    let number = |name: &String| name.strip_suffix(".seg").map(|digits| digits.parse::<u32>().expect("a number"));
+    let mut numbers: Vec<u32> = names.iter().filter_map(number).collect();
+    numbers.sort();
+    numbers
+}
+
+#[test]
+fn a_log_segment_that_cannot_be_removed_when_the_log_is_purged_does_not_prevent_a_start() {
+    simulate(async {
+        let world = World::new(1, 1);
+        let snapshots = SnapshotPolicy { log_bytes_min: 64 << 20 };
+        let options = |first_start| ReplicaOptions { snapshots, ..world.options(first_start) };
+        let disk = &world.disks[0];
+        let mut meta = start(options(true)).await.expect("the replica starts");
+        let bucket = create_bucket(&meta, "b").await;
+        let oldest = segments(disk)[0];
+        let path = PathBuf::from(LOG).join(format!("{oldest:08}.seg"));
+        disk.pin(&path);
+        for round in 0..3 {
+            for id in round * OF_MANY..(round + 1) * OF_MANY {
+                put_ok(&meta, bucket, &format!("key-{id}"), id).await;
+            }
+            let before = segments(disk);
+            assert!(before.len() > 3, "{before:?}");
+            if round == 2 {
+                disk.unpin(&path);
+            }
+            assert!(meta.snapshot_now().await);
+            // The clock moves on once nothing else is left to do.
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            let after = segments(disk);
+            match round {
+                2 => assert!(after[0] > oldest && after.len() < before.len(), "{before:?}, {after:?}"),
+                _ => assert!(after.starts_with(&before), "none is removed: {before:?}, {after:?}"),
+            }
+            if round > 0 {
+                meta.shutdown().await;
+                meta = start(options(false)).await.expect("the replica starts again");
+                for id in 0..(round + 1) * OF_MANY {
+                    assert_eq!(id_of(&meta, bucket, &format!("key-{id}")).await, Some(id), "round {round}");
+                }
+            }
+        }
+        meta.shutdown().await;
+    });
 }

@@ -9,15 +9,17 @@ use crate::actors::healer::{Healed, HealerHandle, Healing, HealingOptions};
 use crate::actors::request::test_hosts::HostState;
 use crate::actors::request::{ActiveReads, ActiveWrites, Metadata};
 use crate::actors::upkeep::{
-    Fenced, Fencing, FencingOptions, Reclaimed, Reclamation, ReclamationOptions, UnderWayService,
+    Fenced, Fencing, FencingOptions, Reclaimed, Reclamation, ReclamationOptions, UnderWayService, UpkeepError,
 };
-use crate::net::{AppendChunks, NoGroups, NodeService};
+use crate::limits::UPKEEP_WAIT_MAX;
+use crate::net::{AppendChunks, GroupCall, GroupService, NoGroups, NodeService, PeerError};
 use crate::storage::meta::command::Change;
 use crate::storage::meta::record::{BlobRef, HostRecord};
 use crate::types::{ChunkIndex, HostId, NodeId, ShardId, ShardNumber, UnixMs};
 use bytes::Bytes;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 const SECOND: usize = 1;
@@ -202,6 +204,26 @@ async fn p6_a_frozen_host_delays_healing_once_and_prevents_no_repair() {
 }
 
 #[actix::test]
+async fn a_comparison_gives_a_call_that_never_returns_up_and_goes_on_later() {
+    let root = tempfile::tempdir().expect("a directory");
+    let mut cluster = cluster(root.path()).await;
+    put(&cluster, 60, 3).await;
+    let (mut healing, handle) = healing(&mut cluster.hosts[0]);
+    cluster.ways.set(HostId(1), HostState::Frozen);
+    tokio::time::pause();
+    let start = tokio::time::Instant::now();
+    let compared = healing.advance().await;
+    assert!(matches!(compared, Err(UpkeepError::Node(_))), "{compared:?}");
+    assert!(start.elapsed() < UPKEEP_WAIT_MAX + Duration::from_secs(1), "{:?}", start.elapsed());
+    assert!(!handle.reconciling().is_empty());
+    tokio::time::resume();
+    cluster.ways.set(HostId(1), HostState::Up);
+    heal(&mut healing).await;
+    assert!(handle.reconciling().is_empty());
+    close(cluster).await;
+}
+
+#[actix::test]
 async fn orphans_are_counted_until_the_fence_is_above_them() {
     let root = tempfile::tempdir().expect("a directory");
     let mut cluster = cluster(root.path()).await;
@@ -277,13 +299,27 @@ async fn garbage_is_kept_for_readers_of_other_hosts_unless_these_are_gone() {
     close(cluster).await;
 }
 
-/// Tests a reader on a host that only serves S3, and that no node belongs to.
-#[actix::test]
-async fn garbage_is_kept_while_a_host_without_drives_reads_it() {
-    let root = tempfile::tempdir().expect("a directory");
-    let cluster = cluster(root.path()).await;
-    let (host, clock) = (HostId(9), cluster.hosts[0].clock.clone());
-    let gateway = HostRecord {
+/// A host that only serves S3, and that no node belongs to. It answers about its reads while `answers` is set.
+#[derive(Debug)]
+struct Gateway {
+    under_way: UnderWayService,
+    answers: AtomicBool,
+}
+
+#[async_trait::async_trait]
+impl GroupService for Gateway {
+    async fn group_call(&self, call: GroupCall) -> Result<Bytes, PeerError> {
+        match self.answers.load(Ordering::Relaxed) {
+            true => self.under_way.group_call(call).await,
+            false => Err(PeerError::Refused { why: "it is cut off".to_owned() }),
+        }
+    }
+}
+
+/// Registers a gateway in the cluster.
+async fn add_gateway(cluster: &TestCluster) -> Arc<Gateway> {
+    let host = HostId(9);
+    let record = HostRecord {
         id: host,
         name: "gateway".to_owned(),
         address: "10.0.0.9:9100".to_owned(),
@@ -291,12 +327,21 @@ async fn garbage_is_kept_while_a_host_without_drives_reads_it() {
         joined: UnixMs(0),
         first_node: None,
     };
-    cluster.hosts[0].metadata.propose(Change::RegisterHost(gateway)).await.expect("registered");
-    let reads = ActiveReads::new(clock.clone());
-    let service = UnderWayService { reads: reads.clone(), writes: ActiveWrites::default(), groups: Arc::new(NoGroups) };
-    cluster.ways.add(host, cluster.hosts[0].service.clone(), Arc::new(service));
+    cluster.hosts[0].metadata.propose(Change::RegisterHost(record)).await.expect("registered");
+    let reads = ActiveReads::new(cluster.hosts[0].clock.clone());
+    let under_way = UnderWayService { reads, writes: ActiveWrites::default(), groups: Arc::new(NoGroups) };
+    let gateway = Arc::new(Gateway { under_way, answers: AtomicBool::new(true) });
+    cluster.ways.add(host, cluster.hosts[0].service.clone(), gateway.clone());
+    gateway
+}
+
+#[actix::test]
+async fn garbage_is_kept_while_a_host_without_drives_reads_it() {
+    let root = tempfile::tempdir().expect("a directory");
+    let cluster = cluster(root.path()).await;
+    let (gateway, clock) = (add_gateway(&cluster).await, cluster.hosts[0].clock.clone());
     put(&cluster, 52, 4).await;
-    let read = reads.begin();
+    let read = gateway.under_way.reads.begin();
     clock.forward(Duration::from_secs(1));
     cluster.hosts[0].delete("key52").await;
     let mut reclamation = Reclamation::new(cluster.hosts[0].upkeep.clone(), ReclamationOptions::default());
@@ -305,5 +350,55 @@ async fn garbage_is_kept_while_a_host_without_drives_reads_it() {
     assert_eq!(reclamation.advance().await.expect("a step"), Reclaimed::Waiting);
     drop(read);
     assert_eq!(reclamation.advance().await.expect("a step"), Reclaimed::End { shards: 6 });
+    close(cluster).await;
+}
+
+/// Stores two objects and deletes them after a second; returns a reclamation with pages of one blob.
+async fn two_deleted(cluster: &TestCluster) -> Reclamation {
+    for seed in [53, 54] {
+        put(cluster, seed, 4).await;
+    }
+    cluster.hosts[0].clock.forward(Duration::from_secs(1));
+    for key in ["key53", "key54"] {
+        cluster.hosts[0].delete(key).await;
+    }
+    let options = ReclamationOptions { page: 1, ..ReclamationOptions::default() };
+    Reclamation::new(cluster.hosts[0].upkeep.clone(), options)
+}
+
+#[actix::test]
+async fn a_host_that_answers_again_is_waited_for_again() {
+    let root = tempfile::tempdir().expect("a directory");
+    let cluster = cluster(root.path()).await;
+    let (gateway, clock) = (add_gateway(&cluster).await, cluster.hosts[0].clock.clone());
+    let read = gateway.under_way.reads.begin();
+    let mut reclamation = two_deleted(&cluster).await;
+    gateway.answers.store(false, Ordering::Relaxed);
+    assert_eq!(reclamation.advance().await.expect("a step"), Reclaimed::Waiting, "it is waited for at first");
+    clock.forward(Duration::from_secs(120));
+    assert_eq!(reclamation.advance().await.expect("a step"), Reclaimed::Page { shards: 6 });
+    assert_eq!(reclamation.advance().await.expect("a step"), Reclaimed::End { shards: 0 });
+    gateway.answers.store(true, Ordering::Relaxed);
+    assert_eq!(reclamation.advance().await.expect("a step"), Reclaimed::Waiting, "its read began before the deletes");
+    assert_eq!(reclamation.advance().await.expect("a step"), Reclaimed::End { shards: 0 });
+    drop(read);
+    assert_eq!(reclamation.advance().await.expect("a step"), Reclaimed::Page { shards: 6 });
+    close(cluster).await;
+}
+
+#[actix::test]
+async fn a_host_that_registers_is_asked_before_more_is_reclaimed() {
+    let root = tempfile::tempdir().expect("a directory");
+    let cluster = cluster(root.path()).await;
+    let mut reclamation = two_deleted(&cluster).await;
+    assert_eq!(reclamation.advance().await.expect("a step"), Reclaimed::Page { shards: 0 }, "too young");
+    cluster.hosts[0].clock.forward(Duration::from_secs(120));
+    assert_eq!(reclamation.advance().await.expect("a step"), Reclaimed::Page { shards: 6 });
+    assert_eq!(reclamation.advance().await.expect("a step"), Reclaimed::End { shards: 0 });
+    let read = add_gateway(&cluster).await.under_way.reads.begin();
+    assert_eq!(reclamation.advance().await.expect("a step"), Reclaimed::Waiting);
+    assert_eq!(reclamation.advance().await.expect("a step"), Reclaimed::End { shards: 0 });
+    drop(read);
+    assert_eq!(reclamation.advance().await.expect("a step"), Reclaimed::Page { shards: 6 });
     close(cluster).await;
 }

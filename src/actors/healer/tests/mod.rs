@@ -6,8 +6,11 @@ use super::{Healed, HealerHandle, Healing, HealingOptions, ShardFault};
 use crate::actors::consensus::MetaError;
 use crate::actors::drives::health::Contents;
 use crate::actors::drives::test_host::{
-    CHUNK_BYTES, Seeded, SetClock, TableMetadata, TestHost, blob_of, flip_byte_of, open_drives, open_host,
+    CHUNK_BYTES, Seeded, SetClock, TableMetadata, TestHost, blob_of, drive_options, flip_byte_of, open_drives,
+    open_host, set_clock,
 };
+use crate::actors::drives::{DriveOptions, open_drive};
+use crate::actors::log::Threads;
 use crate::actors::peers::{HashRing, LayoutChanged};
 use crate::actors::request::Metadata;
 use crate::actors::upkeep::{Fenced, Fencing, FencingOptions, Pace, UpkeepError};
@@ -18,6 +21,7 @@ use crate::storage::meta::samples;
 use crate::storage::meta::view::MetaView;
 use crate::storage::ring::{Layout, LayoutNode};
 use crate::storage::stripe::BlobLayout;
+use crate::storage::wal::{Durability, LogOptions};
 use crate::types::{ChunkIndex, Epoch, HostId, Incarnation, NodeId, ShardId, ShardNumber, UnixMs};
 use actix::Actor;
 use bytes::Bytes;
@@ -28,6 +32,7 @@ use std::time::Duration;
 mod census;
 mod cluster;
 mod fence;
+mod pacing;
 mod scrub;
 
 const STEPS_MAX: usize = 10_000;
@@ -99,6 +104,30 @@ async fn a_replaced_drive_is_refilled_and_its_shards_are_readable() {
         Some(content),
         "the rebuilt shard is one of the two that are left"
     );
+    host.close().await;
+}
+
+#[actix::test]
+async fn with_relaxed_durability_a_rebuilt_shard_is_synced_before_its_repair_ends() {
+    let (root, clock) = (tempfile::tempdir().expect("a directory"), set_clock());
+    let durability = Durability::Relaxed { flush_delay_max: Duration::from_secs(3600) };
+    let open = |node| {
+        let options = drive_options(root.path(), NodeId(node), &clock);
+        let log = LogOptions { durability, ..options.log };
+        open_drive(&DriveOptions { log, ..options }).expect("a drive").start(Threads::Current)
+    };
+    let mut host = TestHost::new((0..4).map(open).collect(), 2, 2, clock.clone(), None).await;
+    let manifest = host.put("key", &Seeded::new(12).bytes(50_000)).await.expect("stored");
+    let blob = blob_of(&manifest).clone();
+    let (node, id) = shard_of(&blob, 1);
+    lose(&host, &blob, 1).await;
+    let (mut healing, handle) = healing(&mut host);
+    handle.reconcile(node);
+    assert!(repaired(&heal(&mut healing).await, id));
+    let drive = host.drives.iter().find(|drive| drive.node == node).expect("a drive");
+    let entries = drive.index.lookup(id, ChunkIndex(0), stripes(&blob)).expect("looked up");
+    let synced = drive.log.status().synced;
+    assert!(entries.iter().all(|entry| entry.is_some_and(|entry| entry.at.lsn < synced)), "{entries:?}");
     host.close().await;
 }
 

@@ -2,6 +2,7 @@
 //! operations.
 
 mod power_cut;
+mod retirement;
 
 use super::{LogHandle, Threads};
 use crate::ambient::Ambient;
@@ -381,6 +382,29 @@ fn a_relaxed_log_answers_before_the_sync_and_syncs_soon() {
         log.close().await.expect("closed");
         let (log, found) = open(disk.power_cut(1).handle(), relaxed(Duration::ZERO));
         assert_eq!(found.len(), 3, "closing syncs");
+        log.close().await.expect("closed");
+    });
+}
+
+#[test]
+fn a_wanted_sync_makes_all_that_a_relaxed_log_has_answered_survive_a_power_cut() {
+    in_system(async {
+        let disk = SimDisk::new(CAPACITY);
+        let durability = Durability::Relaxed { flush_delay_max: Duration::from_secs(3600) };
+        let (log, _) = open(disk.handle(), LogOptions { durability, ..options() });
+        for number in 0..3 {
+            log.append(vec![record(number, 100)]).await.expect("appended");
+        }
+        assert_ne!(log.status().synced, log.status().written);
+        log.sync().await.expect("synced");
+        let syncs = log.status().syncs;
+        log.sync().await.expect("synced already");
+        assert_eq!(log.status().syncs, syncs);
+        let cut = disk.power_cut_to_what_was_synced(1);
+        drop(log.close().await);
+        assert!(matches!(log.sync().await, Err(WalError::OutOfService { .. })));
+        let (log, found) = open(cut.handle(), options());
+        assert_eq!(found.len(), 3);
         log.close().await.expect("closed");
     });
 }

@@ -2,7 +2,9 @@
 
 use crate::actors::drives::health::HealthBoard;
 use crate::actors::drives::test_host::{CHUNK_BYTES, Seeded, SetClock, TableMetadata, drive_options, set_clock};
-use crate::actors::drives::{Drive, FaultSource, Inline, LocalNode, NodeContext, UserLoad, fault_channel, open_drive};
+use crate::actors::drives::{
+    Drive, DriveOptions, FaultSource, Inline, LocalNode, NodeContext, OpenDrives, UserLoad, fault_channel, open_drive,
+};
 use crate::actors::frontend::Permit;
 use crate::actors::log::Threads;
 use crate::actors::mover::{Moved, MoverHandle, Moving, MovingOptions};
@@ -24,6 +26,7 @@ use crate::storage::meta::samples;
 use crate::storage::meta::view::MetaView;
 use crate::storage::ring::Layout;
 use crate::storage::stripe::BlobLayout;
+use crate::storage::wal::{Durability, LogOptions};
 use crate::traces::Spans;
 use crate::types::{BucketId, Geometry, HostId, Incarnation, NodeId, ShardId, ShardNumber, UnixMs};
 use actix::{Actor, Addr};
@@ -43,6 +46,8 @@ pub(super) struct Cluster {
     ways: Arc<Hosts>,
     hash_ring: Addr<HashRing>,
     pub(super) drives: BTreeMap<NodeId, Drive>,
+    /// The durability of the drives of hosts that join.
+    pub(super) durability: Durability,
     pub(super) services: BTreeMap<HostId, Arc<LocalNode>>,
     pub(super) context: ClusterContext,
     requests: Arc<RequestContext>,
@@ -71,6 +76,7 @@ impl Cluster {
             ring: ring.clone(),
             peers: ConnectionPool::start_with(ways.clone(), &ambient),
             health: HealthBoard::new([]),
+            drives: OpenDrives::default(),
             threads: Arc::new(Inline),
             ambient: ambient.clone(),
             load: UserLoad::default(),
@@ -104,6 +110,7 @@ impl Cluster {
             ways,
             hash_ring: hash_ring.start(),
             drives: BTreeMap::new(),
+            durability: Durability::Strict,
             services: BTreeMap::new(),
             context,
             requests,
@@ -140,9 +147,12 @@ impl Cluster {
         self.change(Change::RegisterHost(record)).await;
         let mut own = Vec::new();
         for node in (0..DRIVES).map(|drive| node_of(host, drive)) {
-            let opened = open_drive(&drive_options(self.root.path(), node, &self.clock)).expect("a drive");
+            let options = drive_options(self.root.path(), node, &self.clock);
+            let log = LogOptions { durability: self.durability, ..options.log };
+            let opened = open_drive(&DriveOptions { log, ..options }).expect("a drive");
             let drive = opened.start(Threads::Current);
             own.push(drive.clone());
+            self.context.drives.put(drive.clone());
             self.drives.insert(node, drive);
             self.context.health.update(node, |_| {});
             let (incarnation, state) = (Incarnation(u128::from(node.0) + 1), NodeState::Active);

@@ -2,6 +2,7 @@
 //! tasks.
 
 mod cluster;
+mod relaxed;
 mod troubles;
 
 use super::{Moved, Moving, MovingOptions};

@@ -5,14 +5,17 @@ use crate::actors::consensus::MetaError;
 use crate::actors::drives::fault_channel;
 use crate::actors::drives::test_host::{CHUNK_BYTES, TableMetadata};
 use crate::actors::healer::{Healed, Healing, HealingOptions};
+use crate::actors::mover::leftovers::{LateDrops, Leftovers};
 use crate::actors::mover::{Moved, Moving, MovingOptions};
 use crate::actors::request::Metadata;
 use crate::actors::upkeep::{ClusterContext, Pace, Reclaimed, Reclamation, ReclamationOptions};
 use crate::net::NodeService;
 use crate::storage::meta::command::{Change, LogTime, Reply};
-use crate::storage::meta::record::NodeState;
+use crate::storage::meta::record::{BlobRef, NodeState};
 use crate::storage::meta::view::MetaView;
+use crate::storage::stripe::BlobLayout;
 use crate::types::{HostId, NodeId, ShardId, ShardNumber};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -125,6 +128,104 @@ async fn p6_a_shard_with_missing_chunks_is_moved_and_then_repaired() {
     cluster.settle(&mut moving).await;
     assert!(!cluster.view().await.is_leftover(from, shard).expect("asked"));
     cluster.check_inventories().await;
+    cluster.close().await;
+}
+
+/// Drains the host of the first shard of the only blob, which moves to a host that joins. Returns the blob as it was
+/// before, and the movers.
+async fn move_first_shard(cluster: &mut Cluster) -> (BlobRef, Vec<Moving>) {
+    let before = cluster.blobs().await.remove(0);
+    cluster.join(4).await;
+    cluster.set_state(u64::from(before.placement[0].0 / 64), NodeState::Draining).await;
+    cluster.publish().await;
+    let mut moving = cluster.all_moving();
+    cluster.clock.forward(Duration::from_secs(10));
+    for _ in 0..1_000 {
+        if cluster.blobs().await[0].placement != before.placement {
+            break;
+        }
+        for one in &mut moving {
+            one.advance().await.expect("a step");
+        }
+    }
+    let after = cluster.blobs().await.remove(0).placement;
+    assert_eq!((after[0].0 / 64, &after[1..]), (4, &before.placement[1..]));
+    (before, moving)
+}
+
+/// P7: the old copy of a shard, which a queued repair keeps, becomes the current copy again when the drive that has the
+/// shard is lost. That waits for a drop that may still take effect.
+#[actix::test]
+async fn p7_a_lost_shard_moves_back_to_its_old_copy_that_a_queued_repair_keeps() {
+    let mut cluster = Cluster::new(3, 2, 1).await;
+    let content = cluster.random.bytes(20 * CHUNK_BYTES as usize);
+    cluster.put("key", &content).await;
+    let (before, mut moving) = move_first_shard(&mut cluster).await;
+    let moved = cluster.blobs().await.remove(0);
+    let (old, dead) = (before.placement[0], moved.placement[0]);
+    let shard = ShardId { blob: before.id, shard: ShardNumber(0) };
+    cluster.change(Change::QueueRepairs { missing: vec![(moved, shard.shard)] }).await;
+    cluster.context.health.take_out(dead, "pulled");
+    cluster.set_state(u64::from(old.0 / 64), NodeState::Active).await;
+    cluster.set_state(4, NodeState::Draining).await;
+    cluster.publish().await;
+    let index = cluster.drives[&old].index.clone();
+    let unanswered = index.begin();
+    moving.iter_mut().for_each(|one| one.late_drops.note(&cluster.context, old, 0));
+    for _ in 0..3 {
+        cluster.clock.forward(Duration::from_secs(400));
+        cluster.settle(&mut moving).await;
+    }
+    assert_eq!(held(&cluster, dead).await.0, 1, "the drop may still come");
+    assert!(cluster.view().await.is_leftover(old, shard).expect("asked"));
+    index.end(unanswered);
+    cluster.settle(&mut moving).await;
+    assert_eq!(held(&cluster, dead).await.0, 0, "the metadata places nothing on the lost drive any more");
+    assert_eq!(cluster.blobs().await.remove(0).placement, before.placement);
+    assert!(!cluster.view().await.is_leftover(old, shard).expect("asked"));
+    let stripes = BlobLayout::new(before.geometry, before.size_bytes).expect("a layout").stripes();
+    assert_eq!(index.count(shard).expect("counted"), stripes, "the old copy is still there");
+    let appends = cluster.drives[&old].log.status().appends;
+    heal(&mut cluster).await;
+    assert_eq!(cluster.view().await.counts().expect("counts").repairs, 0);
+    assert_eq!(cluster.drives[&old].log.status().appends, appends, "nothing was rebuilt");
+    cluster.check_contents(&BTreeMap::from([("key".to_owned(), content)])).await;
+    cluster.close().await;
+}
+
+#[actix::test]
+async fn an_old_copy_is_not_dropped_while_its_shard_moves_back_to_it() {
+    let mut cluster = Cluster::new(3, 2, 1).await;
+    let content = cluster.random.bytes(20 * CHUNK_BYTES as usize);
+    cluster.put("key", &content).await;
+    let (before, _) = move_first_shard(&mut cluster).await;
+    let (old, shard) = (before.placement[0], ShardId { blob: before.id, shard: ShardNumber(0) });
+    let (ripe, mut late_drops) = (Some(u64::MAX), LateDrops::default());
+    for (targets, dropped) in [(BTreeSet::from([(old, shard)]), 0), (BTreeSet::new(), 1)] {
+        let mut round = Leftovers::of(vec![old]);
+        let done = round.advance(&cluster.context, ripe, &targets, &mut late_drops).await.expect("a step");
+        assert_eq!(done, Some(dropped));
+        assert_eq!(cluster.view().await.is_leftover(old, shard).expect("asked"), dropped == 0);
+    }
+    cluster.close().await;
+}
+
+#[actix::test]
+async fn a_failed_drop_is_late_until_the_appends_begun_before_have_ended() {
+    let cluster = Cluster::new(1, 1, 0).await;
+    let node = node_of(1, 0);
+    let index = cluster.drives[&node].index.clone();
+    let mut late_drops = LateDrops::default();
+    let abandoned = index.begin();
+    let before = LateDrops::begun(&cluster.context, node);
+    let failed = index.begin();
+    late_drops.note(&cluster.context, node, before);
+    let later = index.begin();
+    assert_eq!(late_drops.pending(&cluster.context), BTreeSet::from([node]));
+    index.end(failed);
+    assert_eq!(late_drops.pending(&cluster.context), BTreeSet::new(), "what began earlier or later does not count");
+    index.end(later);
+    index.end(abandoned);
     cluster.close().await;
 }
 

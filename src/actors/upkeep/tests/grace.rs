@@ -108,3 +108,24 @@ async fn reclaiming_waits_for_a_read_that_begins_during_the_garbage_lookup() {
     assert_eq!(reclamation.advance().await.expect("a step"), Reclaimed::End { shards: 3 });
     host.close().await;
 }
+
+#[actix::test]
+async fn garbage_is_kept_for_a_read_that_registers_within_the_grace_period() {
+    let root = tempfile::tempdir().expect("a directory");
+    let host = open_host(root.path(), 2, 1).await;
+    host.put("key", &Seeded::new(1).bytes(100_000)).await.expect("stored");
+    let early = host.upkeep.reads.begin();
+    host.delete("key").await;
+    let mut reclamation = Reclamation::new(host.upkeep.clone(), ReclamationOptions::default());
+    assert_eq!(reclamation.advance().await.expect("a step"), Reclaimed::Waiting);
+    host.clock.forward(Duration::from_secs(30));
+    // This read looked the object up before the delete, and registers only now.
+    let late = host.upkeep.reads.begin();
+    host.clock.forward(Duration::from_secs(90));
+    assert_eq!(reclamation.advance().await.expect("a step"), Reclaimed::Waiting);
+    drop(early);
+    assert_eq!(reclamation.advance().await.expect("a step"), Reclaimed::Waiting);
+    drop(late);
+    assert_eq!(reclamation.advance().await.expect("a step"), Reclaimed::End { shards: 3 });
+    host.close().await;
+}

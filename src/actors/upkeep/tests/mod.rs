@@ -2,25 +2,30 @@
 //! lost.
 
 mod grace;
+mod hanging;
 mod late_publications;
 mod power_cuts;
 
 use super::{
-    Background, Chore, Compaction, CompactionContext, CompactionOptions, LastFailure, Pace, Reclaimed, Reclamation,
-    ReclamationOptions, Step, Stop, Wake,
+    Background, Chore, ClusterContext, Compaction, CompactionContext, CompactionOptions, LastFailure, Pace, Reclaimed,
+    Reclamation, ReclamationOptions, Step, Stop, Wake,
 };
+use crate::actors::consensus::MetaError;
 use crate::actors::drives::Drive;
-use crate::actors::drives::test_host::{SEGMENT_BYTES, Seeded, TestHost, blob_of, flip_byte_of, open_host};
+use crate::actors::drives::test_host::{
+    SEGMENT_BYTES, Seeded, TableMetadata, TestHost, blob_of, flip_byte_of, open_host,
+};
 use crate::actors::request::Metadata;
 use crate::net::{AppendChunks, NodeService, ReadChunks};
-use crate::storage::meta::command::{Change, Reply};
+use crate::storage::meta::command::{Change, LogTime, Reply};
 use crate::storage::meta::record::{NodeRecord, NodeState};
 use crate::storage::meta::samples;
+use crate::storage::meta::view::MetaView;
 use crate::types::{BlobId, ChunkIndex, HostId, Incarnation, NodeId, ShardId, ShardNumber, UnixMs};
 use actix::Actor;
 use bytes::Bytes;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 const STEPS_MAX: usize = 10_000;
@@ -143,6 +148,129 @@ async fn garbage_is_kept_until_reads_that_began_before_have_ended() {
     }
     drop(read);
     assert_eq!(reclamation.advance().await.expect("a step"), Reclaimed::End { shards: 1 });
+    host.close().await;
+}
+
+/// Steps to the end of the garbage while reads are under way, and returns the number of shards dropped.
+async fn pass(reclamation: &mut Reclamation) -> usize {
+    let mut total = 0;
+    for _ in 0..STEPS_MAX {
+        match reclamation.advance().await.expect("a step") {
+            Reclaimed::Waiting => {}
+            Reclaimed::Page { shards } => total += shards,
+            Reclaimed::End { shards } => return total + shards,
+        }
+    }
+    panic!("reclamation does not come to an end");
+}
+
+#[actix::test]
+async fn garbage_is_reclaimed_while_reads_that_began_later_are_always_under_way() {
+    const OBJECTS: usize = 5;
+    let root = tempfile::tempdir().expect("a directory");
+    let host = open_host(root.path(), 1, 0).await;
+    for object in 0..OBJECTS {
+        host.put(&format!("key-{object}"), &Seeded::new(4).bytes(100_000)).await.expect("stored");
+    }
+    let early = host.upkeep.reads.begin();
+    for object in 0..OBJECTS {
+        host.delete(&format!("key-{object}")).await;
+    }
+    let options = ReclamationOptions { page: 1, ..ReclamationOptions::default() };
+    let mut reclamation = Reclamation::new(host.upkeep.clone(), options);
+    assert_eq!(pass(&mut reclamation).await, 0, "too young");
+    host.clock.forward(Duration::from_secs(120));
+    assert_eq!(pass(&mut reclamation).await, 0, "a read that began before the deletes is under way");
+    let mut later = host.upkeep.reads.begin();
+    drop(early);
+    for _ in 0..OBJECTS {
+        assert_eq!(reclamation.advance().await.expect("a step"), Reclaimed::Page { shards: 1 });
+        // The next read begins before this one ends.
+        drop(std::mem::replace(&mut later, host.upkeep.reads.begin()));
+    }
+    assert_eq!(host.view().await.counts().expect("counts").garbage, 0);
+    drop(later);
+    host.close().await;
+}
+
+#[actix::test]
+async fn a_read_holds_only_what_was_deleted_after_it_began() {
+    let root = tempfile::tempdir().expect("a directory");
+    let host = open_host(root.path(), 1, 0).await;
+    host.put("first", &Seeded::new(5).bytes(100_000)).await.expect("stored");
+    let second = host.put("second", &Seeded::new(6).bytes(100_000)).await.expect("stored");
+    let mut reclamation = Reclamation::new(host.upkeep.clone(), ReclamationOptions::default());
+    let early = host.upkeep.reads.begin();
+    host.delete("first").await;
+    assert_eq!(reclamation.advance().await.expect("a step"), Reclaimed::Waiting);
+    host.clock.forward(Duration::from_secs(120));
+    assert_eq!(reclamation.advance().await.expect("a step"), Reclaimed::Waiting);
+    let between = host.upkeep.reads.begin();
+    host.delete("second").await;
+    for seconds in [10, 120] {
+        host.clock.forward(Duration::from_secs(seconds));
+        assert_eq!(reclamation.advance().await.expect("a step"), Reclaimed::Waiting);
+    }
+    drop(early);
+    assert_eq!(reclamation.advance().await.expect("a step"), Reclaimed::End { shards: 1 });
+    assert_eq!(reclamation.advance().await.expect("a step"), Reclaimed::Waiting);
+    let garbage = host.view().await.garbage(None, 10).expect("garbage");
+    assert_eq!(garbage.iter().map(|row| row.blob.id).collect::<Vec<_>>(), [blob_of(&second).id]);
+    drop(between);
+    assert_eq!(reclamation.advance().await.expect("a step"), Reclaimed::End { shards: 1 });
+    host.close().await;
+}
+
+/// Metadata of a host that leads while `leads` is set.
+#[derive(Debug)]
+struct Leader {
+    tables: Arc<TableMetadata>,
+    leads: AtomicBool,
+}
+
+#[async_trait::async_trait]
+impl Metadata for Leader {
+    async fn propose(&self, change: Change) -> Result<Reply, MetaError> {
+        self.tables.propose(change).await
+    }
+
+    async fn read(&self) -> Result<MetaView, MetaError> {
+        self.tables.read().await
+    }
+
+    fn time(&self) -> LogTime {
+        self.tables.time()
+    }
+
+    fn is_leader(&self) -> bool {
+        self.leads.load(Ordering::Relaxed)
+    }
+}
+
+#[actix::test]
+async fn a_host_that_lost_the_lead_forgets_what_no_read_needs() {
+    let root = tempfile::tempdir().expect("a directory");
+    let host = open_host(root.path(), 1, 0).await;
+    for key in ["one", "two"] {
+        host.put(key, &Seeded::new(7).bytes(100_000)).await.expect("stored");
+        host.delete(key).await;
+    }
+    let metadata = Arc::new(Leader { tables: host.metadata.clone(), leads: AtomicBool::new(true) });
+    let context = ClusterContext { metadata: metadata.clone(), ..host.upkeep.clone() };
+    let options = ReclamationOptions { page: 1, ..ReclamationOptions::default() };
+    let mut reclamation = Reclamation::new(context, options);
+    assert_eq!(pass(&mut reclamation).await, 0, "too young");
+    host.clock.forward(Duration::from_secs(120));
+    assert_eq!(reclamation.advance().await.expect("a step"), Reclaimed::Page { shards: 1 });
+    let read = host.upkeep.reads.begin();
+    metadata.leads.store(false, Ordering::Relaxed);
+    reclamation.step().await;
+    metadata.leads.store(true, Ordering::Relaxed);
+    assert_eq!(pass(&mut reclamation).await, 0, "a new lead begins a grace period");
+    host.clock.forward(Duration::from_secs(120));
+    assert_eq!(pass(&mut reclamation).await, 0, "the read began before the first lookup of the new lead");
+    drop(read);
+    assert_eq!(pass(&mut reclamation).await, 1);
     host.close().await;
 }
 

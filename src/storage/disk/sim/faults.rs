@@ -3,7 +3,7 @@
 use crate::storage::disk::CallKind;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -69,6 +69,8 @@ pub(super) struct Faults {
     pub(super) halted: bool,
     pub(super) sync_failures: u64,
     pub(super) write_failures: u64,
+    /// Files that cannot be renamed or removed.
+    pub(super) pinned: BTreeSet<PathBuf>,
     pub(super) holds: BTreeMap<Held, Hold>,
     pub(super) drives: BTreeMap<PathBuf, DriveFault>,
     /// Draws which calls of a flaky drive fail.
@@ -102,6 +104,11 @@ impl Faults {
     /// Fails if the drive that contains this path is dead or does not answer changes.
     pub(super) fn check_change(&self, path: &Path) -> io::Result<()> {
         if self.hangs(path, CallKind::Change) { Err(io::ErrorKind::TimedOut.into()) } else { self.check_drive(path) }
+    }
+
+    /// Fails if this file cannot be renamed or removed.
+    pub(super) fn check_pinned(&self, path: &Path) -> io::Result<()> {
+        if self.pinned.contains(path) { Err(io::Error::other("simulated removal failure")) } else { Ok(()) }
     }
 
     pub(super) fn hangs(&self, path: &Path, call: CallKind) -> bool {

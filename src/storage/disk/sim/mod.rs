@@ -119,6 +119,15 @@ impl SimDisk {
         self.state().faults.write_failures = count;
     }
 
+    /// Makes every renaming and removal of this file fail, until `unpin`.
+    pub fn pin(&self, path: &Path) {
+        self.state().faults.pinned.insert(path.to_owned());
+    }
+
+    pub fn unpin(&self, path: &Path) {
+        self.state().faults.pinned.remove(path);
+    }
+
     /// Makes the disk larger or smaller, and keeps its content.
     pub fn set_capacity(&self, bytes: u64) {
         self.state().capacity_bytes = bytes;
@@ -287,11 +296,15 @@ impl Disk for SimDisk {
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.shared.begin_change(from, None)?.image.rename(from, to)
+        let mut state = self.shared.begin_change(from, None)?;
+        state.faults.check_pinned(from)?;
+        state.image.rename(from, to)
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        self.shared.begin_change(path, Some(Held::Remove))?.image.remove(path)
+        let mut state = self.shared.begin_change(path, Some(Held::Remove))?;
+        state.faults.check_pinned(path)?;
+        state.image.remove(path)
     }
 
     fn exists(&self, path: &Path) -> io::Result<bool> {

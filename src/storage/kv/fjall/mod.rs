@@ -43,10 +43,10 @@ const FILES_OPEN_MAX: usize = 256;
 /// With this size, about one lookup of an absent key in a hundred reads a block in vain. The first PUT of a key is such
 /// a lookup.
 const BLOOM_BITS_PER_KEY: f32 = 10.0;
-/// What is written out of a table of large rows in order of time overlaps with what was written out before it by some milliseconds only. So each
-/// merge rewrites what it merges, and one file at the end of what was merged before: the more at once, and the smaller
-/// that file, the less of it is in vain. With fjall's own bounds (4 at once, files of 64 MiB) a row is written 5.2 times,
-/// journal included, and with these 3.3 times.
+/// The bounds of merges in a table of large rows in order of time. New files of it overlap with earlier ones by some
+/// milliseconds only, so each merge rewrites what it merges, and one file at the end of what was merged before: the more
+/// at once, and the smaller that file, the less of it is in vain. With fjall's own bounds (4 at once, files of 64 MiB) a
+/// row is written 5.2 times, journal included, and with these 3.3 times.
 const MERGED_AT_ONCE: u8 = 8;
 const MERGED_FILE_BYTES: u64 = 16 << 20;
 /// The approximate size of a change in the journal, without its key and value.

@@ -11,8 +11,10 @@ struct World {
     progress: Progress<u8>,
     /// The writers that have not appended yet, each with the condition of its answer.
     idle: Vec<(u8, Ack)>,
+    /// Those that wait for a sync of what is written, and have not asked for it yet.
+    wanting: Vec<u8>,
     acks: BTreeMap<u8, Ack>,
-    /// Position of each append, by writer.
+    /// Position of each append, by writer; of a wanted sync, what was written by then.
     appended: BTreeMap<u8, Lsn>,
     accepted: Lsn,
     written: Lsn,
@@ -35,6 +37,7 @@ struct World {
 #[derive(Clone, Copy, Debug)]
 enum Step {
     Append(usize),
+    WantSync(usize),
     Write,
     SyncEnds,
     SyncFails,
@@ -49,6 +52,7 @@ impl World {
             progress: Progress::new(Lsn(0)),
             acks: idle.iter().copied().collect(),
             idle,
+            wanting: Vec::new(),
             appended: BTreeMap::new(),
             accepted: Lsn(0),
             written: Lsn(0),
@@ -70,11 +74,18 @@ impl World {
         Self { progress: Progress::with_end_marks(Lsn(0)), marks_end: true, ..Self::new(idle, failures_left) }
     }
 
+    fn with_wanted_syncs(idle: Vec<(u8, Ack)>, wanting: Vec<u8>, failures_left: u8) -> Self {
+        let mut world = Self::new(idle, failures_left);
+        world.acks.extend(wanting.iter().map(|writer| (*writer, Ack::Synced)));
+        Self { wanting, ..world }
+    }
+
     fn steps(&self) -> Vec<Step> {
         let failed = self.progress.has_failed();
         let mut steps = Vec::new();
         if !self.closing {
             steps.extend((0..self.idle.len()).map(Step::Append));
+            steps.extend((0..self.wanting.len()).map(Step::WantSync));
         }
         if self.accepted > self.written && !failed {
             steps.push(Step::Write);
@@ -91,7 +102,7 @@ impl World {
         if self.mark_armed.is_some() {
             steps.push(Step::MarkDelayPasses);
         }
-        if self.idle.is_empty() && !self.closing {
+        if self.idle.is_empty() && self.wanting.is_empty() && !self.closing {
             steps.push(Step::Close);
         }
         steps
@@ -107,6 +118,11 @@ impl World {
                     through: self.accepted,
                     waiters: vec![Waiter { through: self.accepted, ack, token: writer }],
                 }
+            }
+            Step::WantSync(index) => {
+                let token = self.wanting.remove(index);
+                self.appended.insert(token, self.written);
+                Event::SyncWanted { token }
             }
             Step::Write => {
                 self.written = self.accepted;
@@ -203,7 +219,7 @@ impl World {
 
 /// Explores all states that are reachable from `world`. Returns their number.
 fn explore(world: World) -> usize {
-    let writers = world.idle.len();
+    let writers = world.idle.len() + world.wanting.len();
     let mut seen = HashSet::new();
     let mut left = vec![world];
     while let Some(world) = left.pop() {
@@ -237,6 +253,25 @@ fn every_writer_is_answered_once_and_never_too_early() {
 fn relaxed_writers_are_answered_after_the_write_and_synced_in_the_end() {
     let mixed = vec![(0, Ack::Written), (1, Ack::Synced), (2, Ack::Written), (3, Ack::Written)];
     assert!(explore(World::new(mixed, 1)) > 500);
+}
+
+/// W2, W3, W11: a sync that is wanted without an append covers all that was written before.
+#[test]
+fn a_wanted_sync_is_answered_once_all_that_was_written_before_is_synced() {
+    let mixed = vec![(0, Ack::Written), (1, Ack::Synced), (2, Ack::Written)];
+    assert!(explore(World::with_wanted_syncs(mixed, vec![3, 4], 1)) > 500);
+    let mut progress: Progress<u8> = Progress::new(Lsn(0));
+    assert_eq!(
+        progress.on(Event::SyncWanted { token: 7 }),
+        [Effect::Answer { tokens: vec![7] }],
+        "nothing is unsynced"
+    );
+    assert_eq!(progress.on(Event::Accepted { through: Lsn(10), waiters: vec![] }), []);
+    assert_eq!(progress.on(Event::Written { through: Lsn(10) }), [Effect::ArmFlushDelay]);
+    let sync = Effect::StartSync { through: Lsn(10), waiters: vec![8] };
+    assert_eq!(progress.on(Event::SyncWanted { token: 8 }), [sync], "it does not wait for the flush delay");
+    assert_eq!(progress.on(Event::SyncWanted { token: 9 }), []);
+    assert_eq!(progress.on(Event::SyncDone), [Effect::Answer { tokens: vec![9] }], "no further sync is needed");
 }
 
 /// W1, W2, W3, W11, W16: every interleaving for a log that marks its end.

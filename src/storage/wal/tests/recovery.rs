@@ -275,8 +275,10 @@ fn records_of_a_recycled_file_are_not_found_again() {
     let old = log.open.take().expect("open").0;
     let place = super::Location { lsn: Lsn::new(SegmentId(1), blocks(1)), body_bytes: 100 };
     assert!(read_record(&old, &options, key(1), place).is_ok());
-    let old = Arc::try_unwrap(old).expect("nobody else holds it");
-    let kept = retire_segment(&disk, &options, old, true).expect("retired").expect("kept");
+    let kept = retire_segment(&disk, &options, &old, true).expect("retired").expect("kept");
+    let again = retire_segment(&disk, &options, &old, true).expect("retired, as if the directory had not been synced");
+    assert_eq!(again.as_ref(), Some(&kept));
+    drop(old);
     let recycled = super::prepare_segment(&disk.handle(), &options, SegmentId(2), Some(&kept)).expect("recycled");
     assert!(read_record(&recycled, &options, key(1), place).is_err());
     let (mut log, opened, found) = Writer::open(&disk, &options);
