@@ -218,10 +218,8 @@ fn readable(environment: impl IntoIterator<Item = (OsString, OsString)>) -> Resu
         let Ok(name) = name.into_string() else { continue };
         match value.into_string() {
             Ok(value) => pairs.push((name, value)),
-            Err(value) if name.starts_with(settings::PREFIX) => {
-                let value = value.to_string_lossy().into_owned();
-                return Err(ConfigError::Invalid { name, value, allowed: "text in UTF-8".to_owned() });
-            }
+            // The value may be a secret, so it is not shown.
+            Err(_) if name.starts_with(settings::PREFIX) => return Err(ConfigError::NotText { name }),
             Err(_) => {}
         }
     }

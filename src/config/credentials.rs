@@ -40,14 +40,20 @@ const WELL_KNOWN_SECRETS: &[&str] = &[
     "test1234",
 ];
 
-/// Resolves the credentials: both keys or neither.
-pub fn resolve(pairs: &Pairs, files: &dyn FileReader, listen: SocketAddr) -> Result<Option<Credentials>, ConfigError> {
+/// Resolves the credentials: both keys or neither. Well-known ones are refused if one of the listeners, each with its
+/// setting, can be reached from elsewhere: those of the admin API read and change all that S3's do.
+pub fn resolve(
+    pairs: &Pairs,
+    files: &dyn FileReader,
+    listeners: &[(&'static str, SocketAddr)],
+) -> Result<Option<Credentials>, ConfigError> {
     let given = given_pair(pairs, files)?;
     if let Some(Credentials { access_key, secret_key }) = &given
-        && !listen.ip().is_loopback()
+        && let Some((setting, listen)) = listeners.iter().find(|(_, listen)| !listen.ip().is_loopback())
         && is_well_known(access_key, secret_key)
     {
-        return Err(ConfigError::WellKnownCredentials { access_key: access_key.clone(), listen });
+        let (access_key, setting, listen) = (access_key.clone(), *setting, *listen);
+        return Err(ConfigError::WellKnownCredentials { access_key, setting, listen });
     }
     Ok(given)
 }

@@ -195,6 +195,8 @@ pub enum LogFormat {
 pub enum ConfigError {
     #[error("{name}: {value:?} is not allowed; expected {allowed}")]
     Invalid { name: String, value: String, allowed: String },
+    #[error("{name}: its value is not text in UTF-8")]
+    NotText { name: String },
     #[error("{name} is not a setting{}", .nearest.as_ref().map(|near| format!("; did you mean {near}?")).unwrap_or_default())]
     Unknown { name: String, nearest: Option<String> },
     #[error("{first} and {second} are both set; only one of them is allowed")]
@@ -204,9 +206,9 @@ pub enum ConfigError {
     #[error("{name}: {path:?} cannot be read: {cause}; expected a readable file")]
     Unreadable { name: String, path: String, cause: String },
     #[error(
-        "the credentials of {access_key:?} are well-known defaults, and S3 would listen on {listen}; expected others, or SHERD_S3_LISTEN on a loopback address"
+        "the credentials of {access_key:?} are well-known defaults, and {setting} is {listen}; expected others, or {setting} on a loopback address"
     )]
-    WellKnownCredentials { access_key: String, listen: SocketAddr },
+    WellKnownCredentials { access_key: String, setting: &'static str, listen: SocketAddr },
 }
 
 impl Config {
@@ -221,13 +223,15 @@ impl Config {
         let s3_listen = pairs.value(settings::S3_LISTEN, values::listen_addr)?;
         let admin_listen = pairs.value(settings::ADMIN_LISTEN, values::listen_addr)?;
         let roles = pairs.value(settings::ROLES, values::roles)?;
+        let mut listeners = vec![(settings::ADMIN_LISTEN, admin_listen)];
         if roles.gateway {
             check_apart(s3_listen, admin_listen)?;
+            listeners.insert(0, (settings::S3_LISTEN, s3_listen));
         }
         let ec = pairs.value(settings::EC, values::ec)?;
         let cluster = cluster::resolve(&pairs, files)?;
         cluster::check_roles(&pairs, cluster.as_ref(), roles)?;
-        let credentials = credentials::resolve(&pairs, files, s3_listen)?;
+        let credentials = credentials::resolve(&pairs, files, &listeners)?;
         if cluster.is_some() && credentials.is_none() {
             let wanted = format!("{} and {}", settings::ACCESS_KEY, settings::SECRET_KEY);
             return Err(ConfigError::Incomplete { given: settings::CLUSTER_SECRET.to_owned(), wanted });

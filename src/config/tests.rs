@@ -457,6 +457,12 @@ fn well_known_credentials_are_refused_off_loopback() {
         assert!(matches!(error, ConfigError::WellKnownCredentials { .. }), "{error}");
     }
     assert!(with("0.0.0.0:9000", "admin", "8c1f0e7d2b").is_ok());
+    let admin = |more: &[(&str, &str)]| {
+        let given = [("SHERD_ACCESS_KEY", "minioadmin"), ("SHERD_SECRET_KEY", "minioadmin")];
+        config(&[&given, more].concat()).map(|_| ()).map_err(|error| error.to_string())
+    };
+    let refused = admin(&[("SHERD_ADMIN_LISTEN", ":9001")]).unwrap_err();
+    assert!(refused.contains("SHERD_ADMIN_LISTEN on a loopback address"), "{refused}");
     let minio = config(&[
         ("SHERD_S3_LISTEN", ":9000"),
         ("MINIO_ROOT_USER", "minioadmin"),

@@ -166,13 +166,11 @@ impl Open {
             end <= length
         };
         let written = lines.iter().take_while(is_whole).count();
-        match appended.and_then(|()| sync(&self.file)) {
-            Ok(()) => Settled { written, ..Settled::default() },
+        match (sync(&self.file), appended) {
+            (Ok(()), Ok(())) => Settled { written, ..Settled::default() },
+            (Ok(()), Err(error)) => Settled { written, refused: 0, fault: Some(error.to_string()) },
             // The lines may not be on stable storage, so they are written again: rather twice than not at all.
-            Err(error) if written == lines.len() => {
-                Settled { written: 0, refused: 0, fault: Some(format!("it cannot be synced: {error}")) }
-            }
-            Err(error) => Settled { written, refused: 0, fault: Some(error.to_string()) },
+            (Err(error), _) => Settled { written: 0, refused: 0, fault: Some(format!("it cannot be synced: {error}")) },
         }
     }
 }

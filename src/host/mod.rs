@@ -75,7 +75,7 @@ const TRIM_PERIOD: Duration = Duration::from_secs(10);
 /// The most threads that wait for calls of the file system.
 const READER_THREADS_MAX: usize = 64;
 /// The wanted limit of open files: a segment in use takes two descriptors, a connection one.
-const OPEN_FILES_WANTED: u64 = 65_536;
+const OPEN_FILES_WANTED: u64 = 1 << 20;
 
 /// Runs the store until it is told to stop.
 pub fn run(config: Config) -> Result<(), HostError> {

@@ -22,6 +22,9 @@ pub(super) fn hangups() -> Result<Signal, HostError> {
     signal(SignalKind::hangup()).map_err(|cause| HostError::System { doing: "wait for signals", cause })
 }
 
+/// The longest wait for the accounts file or the audit log's file at SIGHUP.
+const READ_MAX: Duration = Duration::from_secs(10);
+
 /// Starts the task that reloads files, which runs until it is aborted.
 pub(super) fn start(config: &Config, (api, audit): (&ApiHandle, &AuditLogs), hangups: Signal) -> JoinHandle<()> {
     let path = config.identities.accounts.as_ref().map(|accounts| accounts.path.clone());
@@ -101,8 +104,9 @@ impl Reloads {
         let mut read: Vec<String> = looks.iter().map(|(listener, outcome)| described(listener, outcome)).collect();
         if let Some((path, accounts)) = &self.accounts {
             let file = path.clone();
-            let parsed = spawn_blocking(move || accounts_file(&file)).await;
-            match parsed.unwrap_or_else(|error| Err(error.to_string())) {
+            let parsed =
+                async { spawn_blocking(move || accounts_file(&file)).await.map_err(|error| error.to_string())? };
+            match within(READ_MAX, parsed).await {
                 Ok(file) => {
                     accounts.replace(file);
                     read.push("the accounts file".to_owned());
@@ -115,7 +119,8 @@ impl Reloads {
                 }
             }
         }
-        match self.audit.reopen().await {
+        let reopened = within(READ_MAX, async { self.audit.reopen().await.transpose() }).await;
+        match reopened.transpose() {
             None => {}
             Some(Ok(())) => {
                 self.problems.solved(Subject::AuditLog);
@@ -134,6 +139,12 @@ impl Reloads {
         }
         self.log(looks);
     }
+}
+
+/// Awaits what reads or opens a file. A file system that hangs must not hold up what else is read again.
+async fn within<T>(limit: Duration, read: impl Future<Output = Result<T, String>>) -> Result<T, String> {
+    let in_time = tokio::time::timeout(limit, read).await;
+    in_time.unwrap_or_else(|_| Err(format!("the file system has not answered within {} s", limit.as_secs())))
 }
 
 fn described(listener: &str, outcome: &Result<bool, String>) -> String {

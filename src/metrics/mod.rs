@@ -160,12 +160,12 @@ metrics! {
     counter EVENTS_DELIVERED = "sherd_events_delivered_total" ["webhook"] "Events that a webhook accepted.";
     counter EVENTS_FAILED = "sherd_event_deliveries_failed_total" ["webhook"] "Failed attempts to send an event to a webhook.";
     counter EVENTS_DROPPED = "sherd_events_dropped_total" ["webhook", "why"] "Events that a webhook did not get: it was too far behind, it refused them, or they were unreadable.";
-    gauge EVENTS_BEHIND = "sherd_events_behind" ["webhook"] "Events of the whole store since the oldest one not yet delivered to a webhook; reported by the leader, 0 on other hosts.";
+    gauge EVENTS_BEHIND = "sherd_events_behind" ["webhook"] "Events in the queue of a webhook from the oldest undelivered one on; reported by the leader, 0 on other hosts.";
     latency EVENT_SECONDS = "sherd_event_delivery_seconds" ["webhook"] "Time of one attempt to send an event to a webhook.";
     counter ACCESS_LOG_LINES = "sherd_access_log_lines_total" ["result"] "Lines of access logs: kept, or dropped because too many waited.";
     counter ACCESS_LOGS = "sherd_access_logs_total" ["result"] "Objects of access logs: written, or dropped after attempts that failed.";
     counter AUDIT_LINES = "sherd_audit_lines_total" ["destination", "result"] "Lines of the audit log: written, or lost, because too many waited or the destination refused them.";
-    counter AUDIT_FAILURES = "sherd_audit_failures_total" ["destination"] "Attempts to write lines of the audit log that failed; the lines wait for the next attempt.";
+    counter AUDIT_FAILURES = "sherd_audit_failures_total" ["destination"] "Attempts to write lines of the audit log that failed, and each 15 seconds of one that has no answer; the lines wait.";
     gauge AUDIT_WAITING = "sherd_audit_waiting_lines" ["destination"] "Lines of the audit log that wait to be written.";
     counter TRACE_SPANS = "sherd_trace_spans_total" ["result"] "Spans of traces: exported to the collector, or dropped, because too many waited or the collector did not take them.";
     counter TRACE_FAILURES = "sherd_trace_export_failures_total" [] "Attempts to send spans to the collector that failed.";

@@ -37,6 +37,8 @@ use tokio::sync::oneshot;
 const MAILBOX_LINES: usize = 4096;
 /// The pause between attempts to write to a failing sink.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// An attempt counts as failing once it has taken this many pauses.
+const OVERDUE_PAUSES: u32 = 15;
 
 /// The outcome of a batch of lines: of its first `written + refused` lines some were written and others refused for
 /// good.
@@ -131,6 +133,7 @@ impl AuditSender {
             queue: LineQueue::default(),
             writing: false,
             is_failing: false,
+            overdue: None,
             retry: None,
             stopping: None,
         };
@@ -170,6 +173,8 @@ pub struct AuditLogger {
     writing: bool,
     /// True if the last attempt failed.
     is_failing: bool,
+    /// The timer of an attempt that is under way: it counts as failing while it takes too long.
+    overdue: Option<SpawnHandle>,
     /// The timer of the next attempt, after a failed one.
     retry: Option<SpawnHandle>,
     /// The channel to notify when the queue is empty; set by `Stop`.
@@ -193,10 +198,16 @@ impl AuditLogger {
         let (sink, batch) = (Arc::clone(&self.sink), self.queue.first(AUDIT_BATCH_LINES));
         let write = async move { sink.write(&batch).await };
         ctx.spawn(write.into_actor(self).map(|settled, this, ctx| this.settle(settled, ctx)));
+        self.overdue = Some(ctx.run_interval(self.retry_after * OVERDUE_PAUSES, |this, _| {
+            this.note_failure("it does not answer");
+        }));
     }
 
     fn settle(&mut self, settled: Settled, ctx: &mut Context<Self>) {
         let Settled { written, refused, fault } = settled;
+        if let Some(timer) = self.overdue.take() {
+            ctx.cancel_future(timer);
+        }
         self.queue.remove(written + refused);
         self.losses.add(refused, "the destination refuses them");
         if written > 0 {
@@ -218,12 +229,16 @@ impl AuditLogger {
         self.check_invariants();
     }
 
-    fn failed(&mut self, why: &str, ctx: &mut Context<Self>) {
+    fn note_failure(&mut self, why: &str) {
         metrics::AUDIT_FAILURES.with_label_values(&[self.destination]).inc();
         if !self.is_failing {
             tracing::warn!(destination = self.destination, why, "the audit log is not written; its lines wait");
         }
         self.is_failing = true;
+    }
+
+    fn failed(&mut self, why: &str, ctx: &mut Context<Self>) {
+        self.note_failure(why);
         if self.stopping.is_some() {
             self.losses.add(self.queue.len(), "the process stops and they cannot be written");
             self.queue.remove(self.queue.len());

@@ -67,6 +67,18 @@ async fn until(what: impl Fn() -> bool) {
 }
 
 #[actix::test]
+async fn a_destination_of_the_audit_log_that_never_answers_counts_as_failing() {
+    let sink = Kept::new(false);
+    sink.attempts.forget_permits(Semaphore::MAX_PERMITS);
+    let sender = AuditSender::start_with("hanging", Arc::clone(&sink) as _, Duration::from_millis(1));
+    let failures = || AUDIT_FAILURES.with_label_values(&["hanging"]).get();
+    sender.append(line(1), LineKind::Root);
+    until(|| failures() >= 2).await;
+    sink.attempts.add_permits(1);
+    until(|| sink.numbers() == [1]).await;
+}
+
+#[actix::test]
 async fn audit_lines_are_written_in_order_and_all_before_the_logger_stops() {
     let sink = Kept::new(false);
     let sender = AuditSender::start("in order", Arc::clone(&sink) as _);
@@ -116,7 +128,7 @@ async fn audit_lines_lost_to_a_full_queue_or_at_the_stop_are_counted() {
     until(|| lost("full") == 2).await;
     sink.broken.store(true, Ordering::SeqCst);
     sink.attempts.add_permits(1);
-    until(|| AUDIT_FAILURES.with_label_values(&["full"]).get() == 1).await;
+    until(|| AUDIT_LINES.with_label_values(&["full", "written"]).get() == 1).await;
     sink.attempts.add_permits(1000);
     sender.stop().await;
     let written = AUDIT_LINES.with_label_values(&["full", "written"]).get();
@@ -159,7 +171,9 @@ async fn an_audit_webhook_gets_one_message_per_line_and_no_refused_line_twice() 
     let lines: Vec<Bytes> =
         ["A", "B", "C", "D"].iter().map(|id| Bytes::from(format!("{{\"id\":\"{id}\"}}\n"))).collect();
     let fault = Some("it cannot be reached or takes no messages: it answers 503".to_owned());
-    assert_eq!(sink.write(&lines).await, Settled { written: 1, refused: 1, fault });
+    assert_eq!(sink.write(&lines).await, Settled { written: 1, ..Settled::default() });
+    assert_eq!(sink.write(&lines[1..]).await, Settled { refused: 1, ..Settled::default() });
+    assert_eq!(sink.write(&lines[2..]).await, Settled { fault, ..Settled::default() });
     let messages = hook.messages.lock().expect("no panic while it is held");
     assert_eq!(messages.iter().map(|message| message.id.as_str()).collect::<Vec<_>>(), ["host-A", "host-B", "host-C"]);
     assert_eq!(messages[0].body, lines[0]);

@@ -30,18 +30,15 @@ impl WebhookSink {
 
 #[async_trait]
 impl AuditSink for WebhookSink {
+    /// Sends the first line alone, so that no attempt takes longer than one message may.
     async fn write(&self, lines: &[Bytes]) -> Settled {
-        let mut settled = Settled::default();
-        for line in lines {
-            match self.hook.send(&self.message(line)).await {
-                Ok(()) => settled.written += 1,
-                Err(SinkFault::Refused { .. }) => settled.refused += 1,
-                Err(fault @ SinkFault::Unreachable { .. }) => {
-                    settled.fault = Some(fault.to_string());
-                    break;
-                }
+        let Some(line) = lines.first() else { return Settled::default() };
+        match self.hook.send(&self.message(line)).await {
+            Ok(()) => Settled { written: 1, ..Settled::default() },
+            Err(SinkFault::Refused { .. }) => Settled { refused: 1, ..Settled::default() },
+            Err(fault @ SinkFault::Unreachable { .. }) => {
+                Settled { fault: Some(fault.to_string()), ..Settled::default() }
             }
         }
-        settled
     }
 }

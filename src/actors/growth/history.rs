@@ -9,6 +9,7 @@ use std::time::Duration;
 
 const NAME: &str = "growth";
 const DAY_MS: i128 = 24 * 3600 * 1000;
+const WEEK_MS: u64 = 7 * 24 * 3600 * 1000;
 
 /// The samples of the last week.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,7 +73,9 @@ impl History {
     }
 
     pub fn growth(&self) -> Growth {
-        let (Some(first), Some(last)) = (self.samples.first(), self.samples.last()) else { return Growth::default() };
+        let Some(last) = self.samples.last() else { return Growth::default() };
+        // Of a store that was off for long, the samples before do not show how it grows.
+        let first = self.samples.iter().find(|sample| last.at.0 - sample.at.0 <= WEEK_MS).unwrap_or(last);
         let measured = Duration::from_millis(last.at.0.saturating_sub(first.at.0));
         let a_day = || {
             let grown = i128::from(last.bytes) - i128::from(first.bytes);
@@ -136,10 +139,13 @@ mod tests {
 
     #[test]
     fn the_growth_history_keeps_only_the_last_week() {
-        let history = history(1000, 7);
+        let mut history = history(1000, 7);
         assert_eq!(history.samples.len(), GROWTH_SAMPLES_MAX);
         assert_eq!(history.growth().measured, hours(GROWTH_SAMPLES_MAX as u64 - 1));
         assert_eq!(history.growth().bytes_per_day, Some(7 * 24));
+        // The store is off for a month.
+        history.add(UnixMs(1 + 1720 * HOUR_MS), 10_000);
+        assert_eq!(history.growth(), Growth { measured: hours(0), stored_bytes: Some(10_000), bytes_per_day: None });
     }
 
     #[test]

@@ -14,7 +14,7 @@ mod tests;
 mod words;
 
 use crate::actors::drives::health::{Contents, HostState, NodeHealth, ReplicaState};
-use crate::actors::healer::{Amount, Snapshot, Tally};
+use crate::actors::healer::{Amount, QueueState, Snapshot, Tally};
 use crate::api::{BlobsJson, Bounds, LossesJson, RepairsJson, Safety};
 use crate::storage::meta::record::BlobRef;
 use crate::storage::ring::{Availability, Guarantee, Losses, Ring};
@@ -87,7 +87,18 @@ impl Facts<'_> {
 
     /// Returns the tally if it is complete and the repair queue has not changed since.
     fn exact(&self) -> Option<&Tally> {
-        self.tally().filter(|tally| tally.is_complete && tally.repairs == self.repairs())
+        let queue = self.snapshot.counts.as_ref().map(QueueState::of).unwrap_or_default();
+        self.tally().filter(|tally| tally.is_complete && tally.queue == queue)
+    }
+
+    /// Returns the losses that every blob survives while no shard is missing, as far as known: blobs that were placed by
+    /// a former layout may survive less than those of the present one.
+    fn losses_when_whole(&self) -> Losses {
+        let by_layout = self.ring.losses_with(self.geometry, usize::from(self.geometry.parity));
+        let now = self.snapshot.tally.as_deref().filter(|tally| tally.epoch == self.ring.epoch());
+        // Until all blobs were counted with this layout, those that the last pass found count as well.
+        let before = self.snapshot.earlier.as_deref().filter(|_| !now.is_some_and(|tally| tally.is_complete));
+        now.into_iter().chain(before).fold(by_layout, |losses, tally| losses.min(tally.losses_when_whole))
     }
 
     /// Returns the drives in service that hold shards and were not compared with the metadata yet.
@@ -216,7 +227,7 @@ pub(super) fn assess(facts: &Facts<'_>) -> Safety {
 
 /// Returns the losses that this cluster survives while nothing is missing.
 pub(super) fn guarantee(facts: &Facts<'_>) -> Guarantee {
-    facts.ring.guarantee(facts.geometry).at_most(metadata::losses_when_whole(facts))
+    facts.ring.guarantee(facts.geometry).at_most(facts.losses_when_whole()).at_most(metadata::losses_when_whole(facts))
 }
 
 /// Returns the problems, in words.
@@ -258,9 +269,8 @@ fn blobs(facts: &Facts<'_>, missing: Bounds, of: fn(&Tally) -> Amount, shards_ea
 fn survives(facts: &Facts<'_>, missing: Bounds, queued_each: usize) -> Losses {
     let (ring, geometry) = (facts.ring, facts.geometry);
     let parity = usize::from(geometry.parity);
-    let whole = ring.losses_with(geometry, parity);
+    let when_whole = facts.losses_when_whole();
     let counted = facts.tally().filter(|tally| tally.is_complete);
-    let when_whole = counted.map_or(whole, |tally| whole.min(tally.losses_when_whole));
     let of_old = match counted {
         _ if missing.at_most == 0 => when_whole,
         Some(tally) => when_whole.min(tally.losses),
@@ -270,7 +280,12 @@ fn survives(facts: &Facts<'_>, missing: Bounds, queued_each: usize) -> Losses {
                 let holding = facts.absent.iter().filter(|node| facts.placed(**node) > 0).count();
                 let queued = usize::try_from(facts.repairs()).map_or(queued_each, |queued| queued.min(queued_each));
                 let each = holding * ring.shards_of_node_max(geometry) + queued;
-                ring.losses_with(geometry, parity.saturating_sub(each))
+                let by_layout = ring.losses_with(geometry, parity.saturating_sub(each));
+                // Of a blob that was placed by a former layout, each absent drive and queued shard counts as a loss.
+                match facts.snapshot.earlier.as_deref().is_none_or(|earlier| earlier.epoch == ring.epoch()) {
+                    true => by_layout,
+                    false => by_layout.min(when_whole.less(holding + queued)),
+                }
             }
         },
     };
@@ -282,7 +297,7 @@ fn of_new(facts: &Facts<'_>) -> Losses {
     let Ok(placement) = facts.ring.place(BlobId(0), facts.geometry, facts.availability) else { return Losses::ANY };
     let missing: Vec<ShardNumber> = placement.missing().collect();
     let blob = BlobRef { id: BlobId(0), size_bytes: 0, geometry: placement.geometry, placement: placement.nodes };
-    let mut tally = Tally::new(BTreeSet::new(), facts.ring.epoch(), 0);
+    let mut tally = Tally::new(BTreeSet::new(), facts.ring.epoch(), QueueState::default());
     tally.count(&blob, &missing, &facts.ring.places());
     tally.losses
 }

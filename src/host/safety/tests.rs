@@ -2,7 +2,7 @@
 
 use super::{Facts, StopJudgement, assess, guarantee, judge_stop, reasons};
 use crate::actors::drives::health::{Contents, HealthBoard, HostState, ReplicaState};
-use crate::actors::healer::{Snapshot, Tally, absent};
+use crate::actors::healer::{QueueState, Snapshot, Tally, absent};
 use crate::actors::peers::Doubts;
 use crate::api::{Bounds, Safety, Verdict};
 use crate::storage::meta::record::{BlobRef, Counts, Held, HeldRecord};
@@ -128,9 +128,14 @@ impl Store {
         self
     }
 
+    fn queue(&self) -> QueueState {
+        let length = self.queued.len() as u64;
+        QueueState { length, added: length }
+    }
+
     fn snapshot(&self, absent: &BTreeSet<NodeId>) -> Snapshot {
         let mut held = HeldRecord::default();
-        let mut tally = Tally::new(absent.clone(), self.ring.epoch(), self.queued.len() as u64);
+        let mut tally = Tally::new(absent.clone(), self.ring.epoch(), self.queue());
         for blob in &self.blobs {
             blob.placement.iter().for_each(|node| held.nodes.entry(*node).or_insert_with(Held::default).placed += 1);
             let queued: Vec<ShardNumber> =
@@ -144,7 +149,8 @@ impl Store {
             as_of: self.as_of,
             counts: self.has_counters.then(|| Counts {
                 blobs: self.blobs.len() as u64,
-                repairs: self.queued.len() as u64,
+                repairs: self.queue().length,
+                repairs_ever: self.queue().added,
                 ..Counts::default()
             }),
             held,
@@ -272,6 +278,38 @@ fn a_tally_taken_with_other_absent_drives_is_ignored() {
         assess(&stale)
     });
     assert_eq!((safety.verdict(), safety.survives_now.drives, safety.is_counted), (Verdict::AtRisk, 0, false));
+}
+
+/// A drive was added to three, on which each object has two shards on one drive.
+#[test]
+fn objects_placed_by_a_former_layout_bound_what_survives() {
+    let layout = |drives: u32, epoch| {
+        let node = |drive| LayoutNode { id: NodeId(drive), host: HostId(0), weight: 1 };
+        Ring::new(&Layout::new(epoch, (0..drives).map(node).collect::<Vec<_>>()))
+    };
+    let empty = Store::new(1, 4, 2, 2, 0);
+    let former = Store { ring: layout(3, Epoch(1)), ..Store::new(1, 3, 2, 2, 60) };
+    let earlier = former.snapshot(&BTreeSet::new()).tally;
+    assert_eq!(former.safety().survives_now.drives, 1);
+    let grown = Store { ring: layout(4, Epoch(2)), board: empty.board, earlier, ..former };
+    let judged = |store: &Store| (store.safety().survives_now.drives, store.judge(guarantee).drives);
+    assert_eq!(judged(&grown), (1, 1), "counted");
+    let uncounted = grown.uncounted();
+    assert_eq!(judged(&uncounted), (1, 1), "counted with the former layout");
+    assert_eq!(uncounted.without(&[0]).safety().survives_now.drives, 0, "a drive is away, and nothing is counted");
+}
+
+/// Two shards were repaired since the count, and two others queued.
+#[test]
+fn a_count_taken_with_another_repair_queue_of_the_same_length_is_not_exact() {
+    let store = Store::new(3, 2, 3, 3, 60);
+    let (mut snapshot, before) = (store.snapshot(&BTreeSet::new()), store.judge(|facts| assess(facts).is_counted));
+    snapshot.counts = snapshot.counts.map(|counts| Counts { repairs_ever: counts.repairs_ever + 2, ..counts });
+    let after = store.judge(|facts| {
+        let (absent, voters) = (facts.absent.clone(), facts.voters.clone());
+        assess(&Facts { absent, voters, snapshot, ..*facts }).is_counted
+    });
+    assert_eq!((before, after), (true, false));
 }
 
 /// The count of the repair queue is older than the comparison, which may have queued more.
