@@ -31,8 +31,6 @@ use std::time::Duration;
 
 /// The longest wait for a node to drop the shards of a page.
 const DROP_WAIT_MAX: Duration = Duration::from_secs(15);
-/// The time between lookups that are remembered; it bounds their number.
-const LOOKUPS_APART: Duration = Duration::from_secs(5);
 /// Hosts tell the ages of their reads in this unit, rounded down.
 const AGE_UNIT: Duration = Duration::from_millis(1);
 
@@ -50,6 +48,8 @@ pub struct ReclamationOptions {
     pub pause: Duration,
     /// The time after which a host that does not answer is no longer waited for.
     pub silence_max: Duration,
+    /// The time between lookups that are remembered; it bounds their number.
+    pub lookups_apart: Duration,
 }
 
 impl Default for ReclamationOptions {
@@ -60,6 +60,7 @@ impl Default for ReclamationOptions {
             idle: Duration::from_secs(5),
             pause: Duration::from_millis(20),
             silence_max: RECLAIM_GRACE,
+            lookups_apart: Duration::from_secs(5),
         }
     }
 }
@@ -108,7 +109,7 @@ struct Lookup {
     ripe: Option<u64>,
 }
 
-/// The lookups of the last `READ_HOLD_MAX`, oldest first. All but the last are at least `LOOKUPS_APART`.
+/// The lookups of the last `READ_HOLD_MAX`, oldest first. All but the last are at least `lookups_apart`.
 #[derive(Debug, Default)]
 struct Lookups(VecDeque<Lookup>);
 
@@ -122,10 +123,10 @@ struct Safe {
 }
 
 impl Lookups {
-    fn note(&mut self, lookup: Lookup) {
+    fn note(&mut self, lookup: Lookup, apart: Duration) {
         let mut newest = self.0.iter().rev().map(|earlier| earlier.at);
         if let (Some(last), Some(before)) = (newest.next(), newest.next())
-            && last.saturating_sub(before) < LOOKUPS_APART
+            && last.saturating_sub(before) < apart
         {
             self.0.pop_back();
         }
@@ -184,7 +185,7 @@ impl Reclamation {
         if let Some(applied) = applied {
             self.ripening.note(at, applied.index);
         }
-        self.lookups.note(Lookup { at, mark, ripe: self.ripening.ripe(at) });
+        self.lookups.note(Lookup { at, mark, ripe: self.ripening.ripe(at) }, self.options.lookups_apart);
         show_garbage(counts.garbage);
         let more = rows.len() >= page;
         self.cursor = rows.last().map(|row| row.blob.id).filter(|_| more);
@@ -303,7 +304,7 @@ impl Chore for Reclamation {
 
 #[cfg(test)]
 mod tests {
-    use super::{LOOKUPS_APART, Lookup, Lookups};
+    use super::{Lookup, Lookups, ReclamationOptions};
     use crate::actors::request::ActiveReads;
     use crate::ambient::Ambient;
     use crate::limits::READ_HOLD_MAX;
@@ -312,15 +313,16 @@ mod tests {
     #[test]
     fn a_few_lookups_are_remembered_for_as_long_as_a_read_may_hold_garbage() {
         let mark = ActiveReads::new(Ambient::system().clock).mark();
+        let apart = ReclamationOptions::default().lookups_apart;
         let mut lookups = Lookups::default();
         for step in 0..10_000_u64 {
             let at = Duration::from_millis(700 * step);
-            lookups.note(Lookup { at, mark, ripe: None });
+            lookups.note(Lookup { at, mark, ripe: None }, apart);
             assert_eq!(lookups.0.back().map(|last| last.at), Some(at));
         }
         let kept: Vec<Duration> = lookups.0.iter().map(|lookup| lookup.at).collect();
-        assert!(kept.windows(2).all(|pair| pair[1] - pair[0] < 2 * LOOKUPS_APART), "{kept:?}");
+        assert!(kept.windows(2).all(|pair| pair[1] - pair[0] < 2 * apart), "{kept:?}");
         assert!(kept[kept.len() - 1] - kept[0] >= READ_HOLD_MAX, "{kept:?}");
-        assert!(kept.len() as u64 <= READ_HOLD_MAX.as_secs() / LOOKUPS_APART.as_secs() + 3, "{}", kept.len());
+        assert!(kept.len() as u64 <= READ_HOLD_MAX.as_secs() / apart.as_secs() + 3, "{}", kept.len());
     }
 }

@@ -122,8 +122,12 @@ impl World {
             };
             Compaction::new(drive.clone(), upkeep(drive.node), options)
         };
-        let reclaim =
-            ReclamationOptions { grace: self.variant.garbage_grace(), page: 8, ..ReclamationOptions::default() };
+        let reclaim = ReclamationOptions {
+            grace: self.variant.garbage_grace(),
+            page: 8,
+            lookups_apart: Duration::ZERO,
+            ..ReclamationOptions::default()
+        };
         let healing = HealingOptions { pace: Pace::UNLIMITED, ..HealingOptions::default() };
         let (healing, healer) = Healing::new(cluster.clone(), source, healing);
         // The fence rises at once, up to the oldest write under way on this host.
