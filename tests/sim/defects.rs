@@ -29,7 +29,7 @@ const DEFECTS: &[(Defect, u64)] = &[
     (Defect::ListingSkipsKey, 0),
     (Defect::HideMissingShards, 4),
     (Defect::IgnoreReaders, 1),
-    (Defect::OverlookRot, 19),
+    (Defect::OverlookRot, 80),
     (Defect::ForgetReference, 1),
     (Defect::TrustStaleLength, 1),
     (Defect::SkipSnapshotSync, 1),
