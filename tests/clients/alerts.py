@@ -35,6 +35,7 @@ TABLES_SECONDS = 90
 CLUSTER = "sherd-of-three"
 FULL = "sherd-full"
 BUCKET = "observed"
+WRITERS = 8
 
 
 class Stores:
@@ -200,19 +201,21 @@ def lose_the_majority(prometheus, stores):
 
 
 def prepare_deletions(store):
-    """A webhook that is told of every change and is not there, another one that refuses the only change that it is told
-    of, and an access log without its bucket; then the loss of a drive."""
+    """A webhook that is not there, another one that refuses what it is told, and an access log without its bucket; then the
+    loss of a drive."""
     s3 = store.make_bucket(BUCKET)
     s3.create_bucket(Bucket="refused")
     s3.create_bucket(Bucket="lines")
-    for bucket, webhook in [(BUCKET, "GONE"), ("refused", "REFUSING")]:
-        rule = {"QueueArn": f"arn:sherd:sqs:::{webhook}:webhook", "Events": ["s3:ObjectCreated:*"]}
-        s3.put_bucket_notification_configuration(
-            Bucket=bucket, NotificationConfiguration={"QueueConfigurations": [rule]}, SkipDestinationValidation=True)
+    # One of the writers is for the webhook that is not there, the others are for the one that refuses.
+    rules = [{"QueueArn": f"arn:sherd:sqs:::{'REFUSING' if number else 'GONE'}:webhook", "Events": ["s3:ObjectCreated:*"],
+              "Filter": {"Key": {"FilterRules": [{"Name": "prefix", "Value": f"over-{number}"}]}}}
+             for number in range(WRITERS)]
+    s3.put_bucket_notification_configuration(
+        Bucket=BUCKET, NotificationConfiguration={"QueueConfigurations": rules}, SkipDestinationValidation=True)
     s3.put_bucket_logging(Bucket="refused", BucketLoggingStatus={
         "LoggingEnabled": {"TargetBucket": "lines", "TargetPrefix": ""}})
     s3.delete_bucket(Bucket="lines")
-    # A change for the webhook, and a line.
+    # A line.
     s3.put_object(Bucket="refused", Key="k", Body=b"")
     take_away(store.drives[2])
 
@@ -307,7 +310,7 @@ def main():
         check_quiet(prometheus, len(stores.by_name))
         tell("Prometheus and the stores run, and no alert fires")
         prepare_deletions(stores.deleting)
-        with Writers(stores.deleting, f"/{BUCKET}/over", size=BLOB_BYTES, count=8):
+        with Writers(stores.deleting, f"/{BUCKET}/over", size=BLOB_BYTES, count=WRITERS):
             cannot = check_faults(prometheus, stores)
             see_deletions(prometheus)
         cannot |= check_faults_of_a_cluster(prometheus, stores)
