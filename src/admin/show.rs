@@ -147,6 +147,10 @@ pub fn health(answer: &HealthAnswer) -> String {
             let _ = writeln!(text, "- drive {} of host {} ({}): {why}", drive.node, drive.host, drive.path);
         }
     }
+    // A host that is starting does not know it yet, and says so instead.
+    if answer.health.guarantee.starts_with("survives") {
+        let _ = writeln!(text, "the layout {} when nothing is missing", answer.health.guarantee);
+    }
     text.push_str(&safety(&answer.health.safety));
     text
 }
@@ -346,9 +350,10 @@ pub fn table<const N: usize>(head: [&str; N], rows: impl Iterator<Item = [String
 #[cfg(test)]
 mod tests {
     use super::{
-        BucketUsageJson, DriveHealth, ForecastJson, HostRolesJson, QuotaJson, duration, forecast, host_roles,
-        shared_file_systems, size, table,
+        BucketUsageJson, DriveHealth, ForecastJson, HealthAnswer, HostRolesJson, QuotaJson, duration, forecast,
+        health as health_text, host_roles, shared_file_systems, size, table,
     };
+    use crate::api::Health;
 
     #[test]
     fn sizes_are_shown_in_binary_units() {
@@ -383,6 +388,17 @@ mod tests {
         assert_eq!(full, "in about 41 d 0 h at 3.0 GiB more a day (7 days measured)");
         assert_eq!(of(30, Some(0), None), "not at this rate: what is stored stays the same (30 hours measured)");
         assert_eq!(of(72, Some(-1024), None), "not at this rate: 1.0 KiB less a day (3 days measured)");
+    }
+
+    #[test]
+    fn health_names_the_losses_that_the_layout_survives_by_design() {
+        let shown = |guarantee: &str| {
+            let health = Health { reads: true, writes: true, guarantee: guarantee.to_owned(), ..Health::default() };
+            health_text(&HealthAnswer::new(health, Vec::new()))
+        };
+        let alone = shown("survives no loss");
+        assert!(alone.starts_with("ok\nthe layout survives no loss when nothing is missing\n"), "{alone}");
+        assert!(!shown("unknown until the start is complete").contains("layout"));
     }
 
     #[test]

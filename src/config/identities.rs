@@ -49,7 +49,14 @@ pub fn resolve(pairs: &Pairs, files: &dyn FileReader) -> Result<Identities, Conf
             KeySetSource::File(PathBuf::from(path))
         };
         let provider = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://")).unwrap_or(url);
-        key_sets.insert(provider.trim_end_matches('/').to_owned(), source);
+        let provider = provider.trim_end_matches('/');
+        if key_sets.insert(provider.to_owned(), source).is_some() {
+            return Err(ConfigError::Invalid {
+                name: settings::OIDC_KEYS.to_owned(),
+                value: entry.to_owned(),
+                allowed: format!("one entry for each provider, and {provider} has another one"),
+            });
+        }
     }
     Ok(Identities { accounts, key_sets })
 }

@@ -1069,6 +1069,31 @@ fn the_audit_webhook_is_not_available_to_bucket_notifications() {
 }
 
 #[test]
+fn a_queue_limit_of_the_audit_webhook_is_refused() {
+    let hooks = [
+        ("SHERD_WEBHOOK_SIEM_URL", "http://x"),
+        ("SHERD_WEBHOOK_SIEM_QUEUE_LIMIT", "5"),
+        ("SHERD_WEBHOOK_B_URL", "http://y"),
+    ];
+    let with = |name: &str| config(&[&hooks[..], &[("SHERD_AUDIT_WEBHOOK", name)]].concat());
+    let refused = with("siem").unwrap_err().to_string();
+    assert!(refused.starts_with("SHERD_WEBHOOK_SIEM_QUEUE_LIMIT: \"5\" is not allowed"), "{refused}");
+    assert!(refused.contains("SHERD_AUDIT_WEBHOOK"), "{refused}");
+    with("b").unwrap();
+}
+
+#[test]
+fn an_identity_provider_has_one_source_of_keys() {
+    let files = Files::of(&[("/a", "{}"), ("/b", "{}")]);
+    let keys = |value: &str| config_with(&[("SHERD_OIDC_KEYS", value)], &files).map(|config| config.identities);
+    assert_eq!(keys("https://a.example=/a,https://b.example=/b").unwrap().key_sets.len(), 2);
+    for twice in ["https://a.example=/a,https://a.example=/b", "https://a.example/=/a,http://a.example=http://keys"] {
+        let refused = keys(twice).unwrap_err().to_string();
+        assert!(refused.starts_with("SHERD_OIDC_KEYS: ") && refused.contains("and a.example has another"), "{refused}");
+    }
+}
+
+#[test]
 fn traces_go_below_the_url_of_a_collector_with_a_ratio_and_a_name() {
     const URL: (&str, &str) = ("SHERD_OTLP_ENDPOINT", "http://127.0.0.1:4318");
     let traces = |pairs: &[(&str, &str)]| config(pairs).map(|config| config.traces);

@@ -12,7 +12,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::task::spawn_blocking;
@@ -112,10 +112,14 @@ impl AuditSink for StderrSink {
 struct FileSink {
     path: PathBuf,
     open: Arc<Mutex<Open>>,
+    /// The number of reopenings so far.
+    reopenings: AtomicU64,
 }
 
 #[derive(Debug)]
 struct Open {
+    /// The number of the reopening that opened the file; 0 for the first file.
+    reopening: u64,
     file: File,
     /// True if the file ends within a line that could not be written whole.
     torn: bool,
@@ -123,8 +127,8 @@ struct Open {
 
 impl FileSink {
     fn open(path: &Path) -> io::Result<Self> {
-        let open = Open { file: open(path)?, torn: false };
-        Ok(Self { path: path.to_owned(), open: Arc::new(Mutex::new(open)) })
+        let open = Open { reopening: 0, file: open(path)?, torn: false };
+        Ok(Self { path: path.to_owned(), open: Arc::new(Mutex::new(open)), reopenings: AtomicU64::new(0) })
     }
 }
 
@@ -141,9 +145,10 @@ impl AuditSink for FileSink {
 
     async fn reopen(&self) -> Result<(), String> {
         let (path, current) = (self.path.clone(), Arc::clone(&self.open));
+        let number = self.reopenings.fetch_add(1, Ordering::Relaxed) + 1;
         let reopened = spawn_blocking(move || {
             let file = open(&path).map_err(|error| error.to_string())?;
-            *current.lock().unwrap_or_else(PoisonError::into_inner) = Open { file, torn: false };
+            current.lock().unwrap_or_else(PoisonError::into_inner).replace(file, number);
             Ok(())
         });
         reopened.await.unwrap_or_else(|error| Err(error.to_string()))
@@ -151,6 +156,14 @@ impl AuditSink for FileSink {
 }
 
 impl Open {
+    /// Takes the file that a reopening has opened. A reopening that a file system held up until a later one was done is
+    /// outdated: its file is dropped.
+    fn replace(&mut self, file: File, reopening: u64) {
+        if reopening > self.reopening {
+            *self = Self { reopening, file, torn: false };
+        }
+    }
+
     fn append(&mut self, lines: &[Bytes]) -> Settled {
         let mut bytes = Vec::new();
         if self.torn {
@@ -205,7 +218,7 @@ async fn in_thread(write: impl FnOnce() -> Settled + Send + 'static) -> Settled 
 
 #[cfg(test)]
 mod tests {
-    use super::{FileSink, check};
+    use super::{FileSink, check, open};
     use crate::actors::audit::AuditSink;
     use crate::config::{AuditConfig, AuditLog};
     use bytes::Bytes;
@@ -233,6 +246,22 @@ mod tests {
         fs::create_dir(&path).expect("made");
         assert!(sink.reopen().await.is_err(), "a directory");
         assert_eq!(sink.write(&lines(&["e"])).await.written, 1, "what was open stays");
+    }
+
+    #[tokio::test]
+    async fn a_reopening_that_ends_after_a_later_one_is_without_effect() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (path, moved) = (dir.path().join("audit.log"), dir.path().join("audit.log.1"));
+        let sink = FileSink::open(&path).expect("it is a file");
+        let late = open(&path).expect("it is a file");
+        fs::rename(&path, &moved).expect("moved");
+        for _ in 0..2 {
+            assert_eq!(sink.reopen().await, Ok(()));
+        }
+        sink.open.lock().expect("no panic while it is held").replace(late, 1);
+        assert_eq!(sink.write(&lines(&["a"])).await.written, 1);
+        let read = |path: &Path| fs::read_to_string(path).expect("it is there");
+        assert_eq!((read(&moved), read(&path)), (String::new(), "a\n".to_owned()));
     }
 
     /// `/dev/full` is a file system without space.

@@ -70,6 +70,7 @@ def test_a_bucket_is_where_its_constraint_says_if_that_can_be_from_there(s3, buc
         name = another(s3, bucket, region, **at(region))
         assert s3.get_bucket_location(Bucket=name)["LocationConstraint"] == region
         assert s3.head_bucket(Bucket=name)["BucketRegion"] == region
+    assert s3.head_bucket(Bucket=another(s3, bucket, "eu", **at("EU")))["BucketRegion"] == "eu-west-1"
     european = client(region_name="eu-west-1")
     name = bucket + "-nowhere"
     error = refused("IllegalLocationConstraintException", 400, european.create_bucket, Bucket=name, **at("us-east-2"))["Error"]

@@ -145,7 +145,8 @@ def test_how_long_and_how_many_tags_may_be(s3, bucket):
 def test_xml_of_tags_that_is_malformed(s3, bucket):
     s3.put_object(Bucket=bucket, Key="k", Body=b"x", Tagging="kept=1")
     for body in [b"<Tagging>", b"<Tagging></Tagging>", b"<Other/>", b"<Tagging><TagSet><Tag><Key>a</Key></Tag></TagSet>",
-                 b"<Tagging><TagSet><Tag><Value>a</Value></Tag></TagSet></Tagging>"]:
+                 b"<Tagging><TagSet><Tag><Value>a</Value></Tag></TagSet></Tagging>",
+                 b"<Tagging><TagSet><Tag><Key>a</Key></Tag></TagSet></Tagging>"]:
         for path in [f"/{bucket}/k", f"/{bucket}"]:
             told(raw("PUT", path, query="tagging=", body=body), 400, "MalformedXML")
     status, _, answer = raw("PUT", f"/{bucket}/k", query="tagging=", body=xml(("", "1")))

@@ -71,6 +71,7 @@ fn hide(node: NodeId) {
         &*metrics::DRIVE_WRITABLE,
         &*metrics::DRIVE_FREE_BYTES,
         &*metrics::DRIVE_TOTAL_BYTES,
+        &*metrics::MIRROR_FAILED,
     ] {
         // A drive that was never looked at has no series to remove.
         let _ = gauge.remove_label_values(&[&label]);
@@ -513,10 +514,11 @@ impl Watch {
 
 #[cfg(test)]
 mod tests {
-    use super::{FAILURES_MAX, Look, LookHistory};
-    use crate::actors::drives::health::SpaceLevel;
+    use super::{FAILURES_MAX, Look, LookHistory, dismiss};
+    use crate::actors::drives::health::{HealthBoard, SpaceLevel};
+    use crate::metrics;
     use crate::storage::disk::Space;
-    use crate::types::Incarnation;
+    use crate::types::{Incarnation, NodeId};
     use std::io;
 
     const ME: Incarnation = Incarnation(7);
@@ -597,6 +599,15 @@ mod tests {
             assert_eq!(history.judge(ME, &look(Err(io::Error::other("io")), 500)).lost, None);
         }
         assert!(history.judge(ME, &look(Err(io::Error::other("io")), 500)).lost.is_some());
+    }
+
+    /// No other test uses this node id: the metric is global to the process.
+    #[test]
+    fn a_dismissed_drive_has_no_series_of_a_failed_log_copy() {
+        let node = NodeId(7_701);
+        metrics::MIRROR_FAILED.with_label_values(&[&node.to_string()]).set(1);
+        dismiss(&HealthBoard::new([]), node);
+        assert!(metrics::MIRROR_FAILED.remove_label_values(&[&node.to_string()]).is_err(), "it was removed");
     }
 
     #[test]

@@ -248,7 +248,7 @@ impl Healing {
             }
         }
         if shards.is_empty() {
-            self.reported.clear();
+            self.settle_reports();
             return Ok(0);
         }
         let found = self.reported_shards(shards).await?;
@@ -259,12 +259,19 @@ impl Healing {
             metrics::CHUNK_FAULTS.with_label_values(&[&node.to_string(), "missing"]).inc_by(lost);
         }
         let queued = self.queue_repairs(missing.into_iter().map(|(blob, shard)| (blob, shard.shard)).collect()).await?;
-        let reported = std::mem::take(&mut self.reported).into_iter();
+        let reported = self.settle_reports().into_iter();
         let corrupt = reported.filter(|fault| {
             fault.fault == ChunkFault::Corrupt && known.contains(&fault.shard) && self.context.is_local(fault.node)
         });
         self.handle.found_corrupt(corrupt.map(|fault| (fault.shard, fault.chunk)));
         Ok(queued)
+    }
+
+    /// Takes the reports, which are dealt with: their repairs are queued in the metadata, as far as they need one.
+    fn settle_reports(&mut self) -> Vec<ShardFault> {
+        let reported = std::mem::take(&mut self.reported);
+        self.faults.settle(reported.len());
+        reported
     }
 
     /// Returns the shards that still belong to a blob, and whether each is queued for repair: readers report a missing

@@ -5,6 +5,9 @@
 //! end, beyond the end of the pass, and verifies them as it moves them. So every chunk that exists when the pass begins
 //! is verified. A corrupt chunk is reported to the healer, as by a read. The pass waits while the healer's channel is
 //! full.
+//!
+//! Invariant: the durable position is behind a corrupt chunk only once the repair of the chunk is queued in the
+//! metadata. So a crash before that makes the next start read the chunk again.
 
 use crate::actors::drives::{Drive, ReadFailure, ShardFault, off_thread};
 use crate::actors::upkeep::{Background, Chore, CompactionContext, CompactionError, Pace};
@@ -185,8 +188,12 @@ pub struct Scrub {
     context: CompactionContext,
     options: ScrubOptions,
     handle: ScrubHandle,
-    /// The state that the index keeps; `None` before it was read.
+    /// The state that the index keeps, or is to keep; `None` before it was read.
     row: Option<ScrubRow>,
+    /// True if the index has the row on stable storage.
+    is_kept: bool,
+    /// The number of reports to the healer up to the last corrupt chunk of the pass (`FaultSink::reported`).
+    findings: u64,
     pass: Option<Pass>,
     /// The time at which the row was last made durable, by the monotonic clock.
     kept: Duration,
@@ -204,7 +211,7 @@ struct Checked {
 impl Scrub {
     pub fn new(drive: Drive, context: CompactionContext, options: ScrubOptions, handle: ScrubHandle) -> Self {
         let kept = context.ambient.clock.monotonic();
-        Self { drive, context, options, handle, row: None, pass: None, kept }
+        Self { drive, context, options, handle, row: None, is_kept: false, findings: 0, pass: None, kept }
     }
 
     /// Does the next bounded piece of work.
@@ -220,8 +227,11 @@ impl Scrub {
         let wanted = self.handle.take_wish(self.drive.node);
         if row.began == UnixMs(0) {
             if now < row.due && !wanted {
+                self.store().await?;
                 return Ok(Scrubbed::Nothing);
             }
+            // A pass from the beginning finds again what the last one found and no repair was queued for.
+            self.findings = 0;
             row = ScrubRow { began: now, position: Lsn(0), until: self.drive.index.head(), corrupt: 0, ..row };
             self.keep(row).await?;
         }
@@ -263,6 +273,9 @@ impl Scrub {
                 return Ok(Scrubbed::Waiting);
             }
         }
+        if !checked.corrupt.is_empty() {
+            self.findings = self.context.faults.reported();
+        }
         let label = node.to_string();
         metrics::SCRUBBED_BYTES.with_label_values(&[&label]).inc_by(checked.bytes);
         metrics::CHUNK_FAULTS.with_label_values(&[&label, "corrupt"]).inc_by(checked.corrupt.len() as u64);
@@ -274,10 +287,9 @@ impl Scrub {
                 self.pass.as_mut().map(|pass| pass.segments.pop_front());
             }
         }
-        self.row = Some(row);
-        self.show(row);
+        self.set(row);
         if self.context.ambient.clock.monotonic().saturating_sub(self.kept) >= self.options.keep_every {
-            self.keep(row).await?;
+            self.store().await?;
         }
         Ok(Scrubbed::Checked { bytes: checked.bytes, corrupt: checked.corrupt.len() })
     }
@@ -305,14 +317,28 @@ impl Scrub {
         Ok(Scrubbed::Finished)
     }
 
-    /// Makes the row durable, so that a restart continues from it.
+    /// Sets the row, and makes it durable now or in a later step.
     async fn keep(&mut self, row: ScrubRow) -> Result<(), CompactionError> {
-        self.row = Some(row);
+        self.set(row);
+        self.store().await
+    }
+
+    fn set(&mut self, row: ScrubRow) {
+        (self.row, self.is_kept) = (Some(row), false);
         self.show(row);
+    }
+
+    /// Makes the row durable, so that a restart continues from it. Does nothing while the healer has not queued the
+    /// repairs of what was found up to the row's position.
+    async fn store(&mut self) -> Result<(), CompactionError> {
+        let Some(row) = self.row.filter(|_| !self.is_kept) else { return Ok(()) };
+        if !self.context.faults.is_settled(self.findings) {
+            return Ok(());
+        }
         let index = self.drive.index.clone();
         let work = move || index.keep_scrub(row).and_then(|()| index.persist());
         off_thread(&self.context.threads, work).await??;
-        self.kept = self.context.ambient.clock.monotonic();
+        (self.is_kept, self.kept) = (true, self.context.ambient.clock.monotonic());
         Ok(())
     }
 

@@ -65,12 +65,11 @@ impl Criteria<'_> {
             tags: &object.traits.tags,
             modified: object.manifest.modified,
         };
-        is_due(current_object(self.rules, &facts, self.confirmed, self.day)).then(|| Due {
-            kind: ItemKind::Object,
-            key: key.to_owned(),
-            pick: Pick::Current,
-            conditions: exactly(object),
-        })
+        let Action::Expire { rule_id } = current_object(self.rules, &facts, self.confirmed, self.day) else {
+            return None;
+        };
+        let conditions = self.exactly(object, rule_id);
+        Some(Due { kind: ItemKind::Object, key: key.to_owned(), pick: Pick::Current, conditions })
     }
 
     fn noncurrent(&self, key: &str, row: &VersionRow, since: UnixMs, newer_noncurrent: u32) -> Option<Due> {
@@ -89,7 +88,7 @@ impl Criteria<'_> {
         // marker that hides the key.
         let conditions = match row {
             VersionRow::Object(object) if deletion_would_be_refused(&object.traits, self.confirmed) => return None,
-            VersionRow::Object(object) => still_noncurrent(exactly(object)),
+            VersionRow::Object(object) => still_noncurrent(self.exactly(object, rule_id)),
             // While versioning is not enabled, a client's delete may replace this null marker by a new one. A deletion
             // of the version `null` would then remove the new marker, and with it the client's delete.
             VersionRow::DeleteMarker(marker) if marker.version.null && self.versioning != Versioning::Enabled => {
@@ -98,6 +97,13 @@ impl Criteria<'_> {
             VersionRow::DeleteMarker(_) => still_noncurrent(no_object()),
         };
         Some(Due { kind: ItemKind::Version, key: key.to_owned(), pick: row.version().pick(), conditions })
+    }
+
+    /// Returns the condition that the version is the one that was listed, and still in the scope of the rule: its tags
+    /// may have changed since.
+    fn exactly(&self, object: &ObjectVersion, rule_id: &str) -> DeleteConditions {
+        let tags = self.rules.tags_wanted(rule_id);
+        DeleteConditions { manifest: Some(object.manifest.id), tags, ..DeleteConditions::default() }
     }
 
     /// Judges a delete marker that is the only version of its key.
@@ -119,10 +125,6 @@ impl Criteria<'_> {
 
 fn is_due(action: Action<'_>) -> bool {
     action != Action::Keep
-}
-
-fn exactly(object: &ObjectVersion) -> DeleteConditions {
-    DeleteConditions { manifest: Some(object.manifest.id), ..DeleteConditions::default() }
 }
 
 /// The condition that the version is not an object: a null delete marker may have become a null object since it was

@@ -1,7 +1,7 @@
 //! Lifecycle sweeps over metadata tables in memory: expired items are removed, and nothing else is.
 
 use super::progress::Progress;
-use super::rules::{Expiration, Filter, NoncurrentExpiration, Predicates, Rule, Rules, Scope, TransitionMinimum};
+use super::rules::{Expiration, Filter, NoncurrentExpiration, Predicates, Rule, Rules, Scope, Tag, TransitionMinimum};
 use super::{LifecycleContext, LifecycleOptions, Sweeping, Swept};
 use crate::actors::consensus::MetaError;
 use crate::actors::documents;
@@ -11,7 +11,8 @@ use crate::actors::events::{EventSink, Message, SinkFault, Target, Targets};
 use crate::actors::request::Metadata;
 use crate::ambient::Ambient;
 use crate::storage::meta::command::{
-    Change, CreateUpload, DeleteConditions, DeleteVersion, LogTime, PutObject, Reply, WriteConditions,
+    Change, ChangeTraits, CreateUpload, DeleteConditions, DeleteVersion, LogTime, PutObject, Reply, TraitsChange,
+    WriteConditions,
 };
 use crate::storage::meta::listing::{ListQuery, Listed};
 use crate::storage::meta::record::{
@@ -408,6 +409,39 @@ async fn a_version_written_after_the_scan_stays() {
     *store.leader.meanwhile.lock().expect("no panic while it is held") = Some(store.put_change("k", Traits::default()));
     assert_eq!(store.sweep_after(1.0, 10).await, 0);
     assert_eq!(store.left().await, ["k"]);
+}
+
+#[actix::test]
+async fn a_version_that_lost_the_tag_of_its_rule_after_the_scan_stays() {
+    let own = Predicates {
+        tags: vec![Tag { key: "kind".to_owned(), value: "temporary".to_owned() }],
+        ..Predicates::default()
+    };
+    let scope = Scope::Filter(Filter { own, and: None });
+    for rule in [expiring("", 1), noncurrent(1, None)] {
+        let is_current = rule.expiration.is_some();
+        let store = Store::versioned(vec![Rule { scope: scope.clone(), ..rule }]).await;
+        let tags = vec![("a".to_owned(), "b".to_owned()), ("kind".to_owned(), "temporary".to_owned())];
+        let version = store.put_with("k", Traits { tags: tags.clone(), ..Traits::default() }).await.version;
+        if !is_current {
+            store.put("k").await;
+        }
+        let with_tags = |tags: &[(String, String)]| {
+            Change::ChangeTraits(Box::new(ChangeTraits {
+                bucket: store.bucket,
+                key: "k".to_owned(),
+                pick: version.pick(),
+                manifest: None,
+                to: TraitsChange::Tags(tags.to_vec()),
+                event: None,
+            }))
+        };
+        *store.leader.meanwhile.lock().expect("no panic while it is held") = Some(with_tags(&tags[..1]));
+        assert_eq!(store.sweep_after(1.5, 10).await, 0);
+        assert!(!store.left().await.contains(&"-k".to_owned()), "{:?}", store.left().await);
+        store.change(with_tags(&tags[1..])).await;
+        assert_eq!(store.sweep_after(1.0, 10).await, 1, "it has the tag again");
+    }
 }
 
 #[actix::test]

@@ -15,8 +15,8 @@ pub fn as_header(xml: &str) -> Result<String, FormFault> {
     deserializer.expect_eof().map_err(|_| FormFault::Tags)?;
     let mut pairs = Vec::with_capacity(tagging.tag_set.len());
     for tag in tagging.tag_set {
-        let key = tag.key.ok_or(FormFault::Tags)?;
-        pairs.push(format!("{}={}", escape(&key), escape(&tag.value.unwrap_or_default())));
+        let (key, value) = tag.key.zip(tag.value).ok_or(FormFault::Tags)?;
+        pairs.push(format!("{}={}", escape(&key), escape(&value)));
     }
     Ok(pairs.join("&"))
 }
@@ -36,9 +36,9 @@ mod tests {
 
     #[test]
     fn a_malformed_list_of_tags_is_refused() {
-        for xml in
-            ["not-xml", "", "<Tags/>", "<Tagging><TagSet><Tag><Value>v</Value></Tag></TagSet></Tagging>", "<Tagging>"]
-        {
+        let no_key = "<Tagging><TagSet><Tag><Value>v</Value></Tag></TagSet></Tagging>";
+        let no_value = "<Tagging><TagSet><Tag><Key>a</Key></Tag></TagSet></Tagging>";
+        for xml in ["not-xml", "", "<Tags/>", no_key, no_value, "<Tagging>"] {
             assert_eq!(as_header(xml), Err(FormFault::Tags), "{xml}");
         }
     }

@@ -26,6 +26,8 @@ use s3s::{S3Request, S3Response, S3Result};
 const REGION_BYTES_MAX: usize = 64;
 /// The region for which GetBucketLocation has no name.
 const REGION_UNNAMED: &str = "us-east-1";
+/// The region that the location constraint `EU` names.
+const REGION_OF_EU: &str = "eu-west-1";
 const ARN: HeaderName = HeaderName::from_static("x-amz-bucket-arn");
 const NAMESPACE: HeaderName = HeaderName::from_static("x-amz-bucket-namespace");
 /// Buckets looked up at a time.
@@ -127,9 +129,11 @@ pub async fn create(store: &Store, request: S3Request<CreateBucketInput>) -> S3R
 
 /// Returns the region that a new bucket reports: the store's, or the one that the client wants. The client must have
 /// signed for the region that it wants (`signed`; a signature of version 2 has none), or for us-east-1: as at S3's
-/// endpoint there, such a client may create buckets in any region whose name has the form of AWS's.
-fn region(own: &str, wanted: &str, signed: Option<&str>) -> Result<String, LocationFault> {
-    if wanted.is_empty() || wanted == own {
+/// endpoint there, such a client may create buckets in any region whose name has the form of AWS's. `EU` is S3's older
+/// name of a region (API Reference, "CreateBucketConfiguration").
+fn region(own: &str, asked: &str, signed: Option<&str>) -> Result<String, LocationFault> {
+    let wanted = if asked == "EU" { REGION_OF_EU } else { asked };
+    if asked.is_empty() || asked == own || wanted == own {
         return Ok(own.to_owned());
     }
     let is_region = match signed {
@@ -137,10 +141,10 @@ fn region(own: &str, wanted: &str, signed: Option<&str>) -> Result<String, Locat
         _ => can_be_region(wanted),
     };
     if !is_region {
-        return Err(LocationFault::Unknown(wanted.to_owned()));
+        return Err(LocationFault::Unknown(asked.to_owned()));
     }
     match signed {
-        Some(signed) if signed != wanted && signed != REGION_UNNAMED => Err(LocationFault::elsewhere(wanted)),
+        Some(signed) if signed != wanted && signed != REGION_UNNAMED => Err(LocationFault::elsewhere(asked)),
         _ => Ok(wanted.to_owned()),
     }
 }
@@ -340,7 +344,12 @@ mod tests {
                 assert_eq!(of(wanted, signed), Ok("us-east-1".to_owned()), "{wanted} {signed:?}");
             }
         }
-        for wanted in ["nonsense", "EU", "us-1", "us--east-1", "us-east-", "us-east-1a", "us_east_1"] {
+        for signed in [Some("us-east-1"), Some("eu-west-1"), None] {
+            assert_eq!(of("EU", signed), Ok("eu-west-1".to_owned()), "{signed:?}");
+        }
+        assert_eq!(of("EU", Some("us-east-2")), Err(LocationFault::elsewhere("EU")));
+        assert_eq!(region("eu-west-1", "EU", Some("us-east-2")), Ok("eu-west-1".to_owned()));
+        for wanted in ["nonsense", "eu", "us-1", "us--east-1", "us-east-", "us-east-1a", "us_east_1"] {
             for signed in ["us-east-1", "eu-west-1"] {
                 assert_eq!(of(wanted, Some(signed)), Err(LocationFault::Unknown(wanted.to_owned())), "{signed}");
             }

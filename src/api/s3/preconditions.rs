@@ -242,12 +242,14 @@ pub fn write_conditions(headers: &HeaderMap) -> Result<WriteConditions, Fault> {
 }
 
 /// Parses a condition that the existing object has another ETag. Weak ETags compare as strong ones here (RFC 9110,
-/// section 13.1.2). A malformed ETag is refused, since it would let every object be overwritten.
+/// section 13.1.2). A malformed ETag, such as one with one quote, is refused, since it would let every object be
+/// overwritten; AWS refuses all but `*`.
 fn other_than(text: &str) -> Result<ETagCondition, Fault> {
     if text == "*" {
         return Ok(ETagCondition::Any);
     }
-    let tag = text.strip_prefix("W/").unwrap_or(text).trim_matches('"');
+    let tag = text.strip_prefix("W/").unwrap_or(text);
+    let tag = tag.strip_prefix('"').map_or(tag, |rest| rest.strip_suffix('"').unwrap_or_default());
     if tag.is_empty() || tag.contains(['*', ',', '"', '/']) {
         return Err(Fault::HeaderNotImplemented {
             header: "If-None-Match",
@@ -406,6 +408,8 @@ mod tests {
             &[("if-none-match", &*several)][..],
             &[("if-none-match", &*weakly)],
             &[("if-none-match", "\"*\"")],
+            &[("if-none-match", OURS.strip_suffix('"').expect("a quote"))],
+            &[("if-none-match", OURS.strip_prefix('"').expect("a quote"))],
             &[("if-none-match", "\"\"")],
             &[("if-none-match", "")],
             &[("if-match", OURS), ("if-none-match", OTHER)],

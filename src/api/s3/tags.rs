@@ -41,9 +41,9 @@ pub fn of_header(headers: &HeaderMap) -> Result<Tags, Fault> {
     Ok(tags)
 }
 
-/// Parses a set of tags in XML.
+/// Parses a set of tags in XML. A tag must have both elements; the value may be empty (API Reference, "Tag").
 pub fn of_set(set: Vec<Tag>, tags_max: usize) -> Result<Tags, Fault> {
-    let pair = |tag: Tag| Some((tag.key?, tag.value.unwrap_or_default()));
+    let pair = |tag: Tag| Some((tag.key?, tag.value?));
     let tags = set.into_iter().map(pair).collect::<Option<Tags>>().ok_or(Fault::MalformedXml)?;
     check(&tags, tags_max)?;
     Ok(tags)
@@ -113,7 +113,7 @@ fn allowed(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{BUCKET_TAGS_MAX, OBJECT_TAGS_MAX, WholeBody, check, of_header, of_new_bucket};
+    use super::{BUCKET_TAGS_MAX, OBJECT_TAGS_MAX, Tag, WholeBody, check, of_header, of_new_bucket, of_set};
     use crate::api::call::Call;
     use crate::api::errors::Fault;
     use bytes::Bytes;
@@ -146,13 +146,25 @@ mod tests {
             assert_eq!(of(none), Ok(Vec::new()), "{none}");
         }
         assert_eq!(of_new_bucket(&Call::default()), Ok(Vec::new()));
-        for malformed in
-            ["<C><Tags><Tag><Value>1</Value></Tag></Tags></C>", "<C><Tags/><Tags/></C>", "<C><Other/></C>", "<C>"]
-        {
+        let no_key = "<C><Tags><Tag><Value>1</Value></Tag></Tags></C>";
+        let no_value = "<C><Tags><Tag><Key>a</Key></Tag></Tags></C>";
+        for malformed in [no_key, no_value, "<C><Tags/><Tags/></C>", "<C><Other/></C>", "<C>"] {
             assert_eq!(of(malformed), Err(Fault::MalformedXml), "{malformed}");
         }
         let twice = "<C><Tags><Tag><Key>a</Key><Value/></Tag><Tag><Key>a</Key><Value/></Tag></Tags></C>";
         assert!(matches!(of(twice), Err(Fault::InvalidTag(_))));
+    }
+
+    #[test]
+    fn a_tag_in_xml_has_a_key_and_a_value_which_may_be_empty() {
+        let of = |key: Option<&str>, value: Option<&str>| {
+            let tag = Tag { key: key.map(str::to_owned), value: value.map(str::to_owned) };
+            of_set(vec![tag], OBJECT_TAGS_MAX)
+        };
+        assert_eq!(of(Some("a"), Some("1")), Ok(vec![pair("a", "1")]));
+        assert_eq!(of(Some("a"), Some("")), Ok(vec![pair("a", "")]));
+        assert_eq!(of(Some("a"), None), Err(Fault::MalformedXml));
+        assert_eq!(of(None, Some("1")), Err(Fault::MalformedXml));
     }
 
     #[test]

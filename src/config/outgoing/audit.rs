@@ -1,6 +1,6 @@
 //! The destinations of the audit log: a file or standard error, and a webhook.
 
-use super::webhooks::Webhook;
+use super::webhooks::{Webhook, queue_limit_variable};
 use crate::config::{ConfigError, Pairs, settings};
 use std::path::PathBuf;
 
@@ -19,7 +19,8 @@ pub enum AuditLog {
 }
 
 /// Resolves the audit log's destinations. Its webhook is removed from those that notifications can be sent to:
-/// otherwise anybody who may configure a bucket's notifications could forge lines of the audit log.
+/// otherwise anybody who may configure a bucket's notifications could forge lines of the audit log. A limit of its
+/// queue, which holds for notifications only, is refused.
 pub(super) fn resolve(pairs: &Pairs, webhooks: Vec<Webhook>) -> Result<(AuditConfig, Vec<Webhook>), ConfigError> {
     let log = pairs.get(settings::AUDIT_LOG).map(|text| match text {
         "-" => AuditLog::Stderr,
@@ -37,5 +38,13 @@ pub(super) fn resolve(pairs: &Pairs, webhooks: Vec<Webhook>) -> Result<(AuditCon
             allowed: format!("the name of a webhook, whose URL is in SHERD_WEBHOOK_{wanted}_URL"),
         });
     };
+    let limit = queue_limit_variable(&wanted);
+    if let Some(value) = pairs.get(&limit) {
+        let allowed = format!(
+            "no value: the webhook gets the audit log ({}), whose queue has a fixed size",
+            settings::AUDIT_WEBHOOK
+        );
+        return Err(ConfigError::Invalid { value: value.to_owned(), name: limit, allowed });
+    }
     Ok((AuditConfig { log, webhook: Some(webhook) }, others))
 }

@@ -38,6 +38,11 @@ impl fmt::Debug for Webhook {
     }
 }
 
+/// Returns the variable that bounds the queue of a webhook.
+pub(super) fn queue_limit_variable(name: &str) -> String {
+    format!("{PREFIX}{name}{QUEUE_LIMIT}")
+}
+
 /// Returns whether a variable is one of a webhook.
 pub fn is_of_webhook(variable: &str) -> bool {
     name_in(variable).is_some()

@@ -104,13 +104,12 @@ impl LogIndex {
         LogRecord::State { sequence: self.sequence, change: StateChange::Restated }
     }
 
-    /// Removes the segments before this one from a copy's index, because the log was restated behind them. Returns
-    /// them; the caller releases them.
-    pub fn take_segments_before(&mut self, node: NodeId, segment: SegmentId) -> Vec<SegmentId> {
-        let Some(copy) = self.copies.get_mut(&node) else { return Vec::new() };
-        let kept = copy.segments.split_off(&segment);
+    /// Removes the segments before this one from a copy's index, because the log was restated behind them. The caller
+    /// releases them.
+    pub fn forget_segments_before(&mut self, node: NodeId, segment: SegmentId) {
+        let Some(copy) = self.copies.get_mut(&node) else { return };
+        copy.segments = copy.segments.split_off(&segment);
         copy.places.retain(|_, place| place.lsn.segment() >= segment);
-        std::mem::replace(&mut copy.segments, kept).into_keys().collect()
     }
 
     /// Adds another copy that was found. Those of its entries count that agree with this log.

@@ -43,6 +43,14 @@ impl RecoveredCopy {
             _ => self.standing.purged.filter(|purged| purged.index == index),
         }
     }
+
+    /// Notes which segments the copy has. Those without a whole record, as one that was torn from its first record on,
+    /// are released by a purge like all others.
+    pub fn note_segments(&mut self, segments: impl IntoIterator<Item = SegmentId>) {
+        for segment in segments {
+            self.segments.entry(segment).or_default();
+        }
+    }
 }
 
 /// Replays the records of one copy. The first fault ends the replay: later records are ignored, and the copy is

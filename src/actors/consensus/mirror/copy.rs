@@ -51,7 +51,11 @@ impl CopyOpener {
             }
             recovery.note_damage(format!("{file} at offset {}: expected {expected}, found {found}", at.offset()));
         }
-        Ok((opened, recovery.finish()))
+        let mut recovered = recovery.finish();
+        if let Ok(copy) = &mut recovered {
+            copy.note_segments(opened.segments.iter().map(|segment| segment.id()));
+        }
+        Ok((opened, recovered))
     }
 
     /// Reads all whole records of a copy before `until`, whether they are still in use or not. Blocking; writes

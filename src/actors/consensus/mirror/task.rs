@@ -172,6 +172,8 @@ impl Mirror {
             }
             ToMirror::DriveLost(node) => {
                 self.lose(node, "the drive was taken out of service", Absence::Permanent);
+                // The host reports the drive itself as lost, or as removed.
+                self.shared.forget_failed_copy(node);
             }
             ToMirror::DriveRefuses { node, error, left } => {
                 let is_spared = !self.progress.is_live(node) || self.progress.can_spare(node);

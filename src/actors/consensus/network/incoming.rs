@@ -1,11 +1,11 @@
 //! Receives a snapshot that a leader sends in pieces. They are written to a file on one drive
 //! (`meta/incoming/snapshot`). Once the file is whole and its checksums match, openraft installs it, and the state
-//! machine copies it to all drives. One snapshot is received at a time; a file that an earlier process left is
-//! replaced.
+//! machine copies it to all drives. One snapshot is received at a time; a file that an earlier process left is removed
+//! at the start.
 
 use super::messages::{InstallSnapshot, Installing, PieceTaken, SnapshotPiece};
 use crate::actors::consensus::raft_types::{Vote, ballot_of, log_id_of, vote_of};
-use crate::actors::consensus::shared::{Offload, Shared, locked};
+use crate::actors::consensus::shared::{Drive, DriveRole, Offload, Shared, locked};
 use crate::actors::consensus::state::{MetaRaft, SnapshotFile, verify_snapshot};
 use crate::limits::SNAPSHOT_PIECE_BYTES;
 use crate::storage::disk::{Caching, Disk, DiskFile, OpenMode, create_dir_durably};
@@ -99,10 +99,9 @@ impl Incoming {
             live.and_then(|node| Some((node, drives.by_node.get(&node)?.clone())))
         };
         let (node, drive) = chosen.ok_or_else(|| io::Error::other("no drive is left for a snapshot"))?;
-        let dir = drive.dir.join("meta").join("incoming");
-        let place = Place { node, disk: Arc::clone(&drive.disk), path: dir.join("snapshot") };
+        let place = Place { node, disk: Arc::clone(&drive.disk), path: drive.incoming_file() };
         let made = place.clone();
-        let file = self.shared.offload.run(move || made.make(&dir)).await??;
+        let file = self.shared.offload.run(move || made.make()).await??;
         let receiving = Receiving {
             transfer: piece.transfer,
             ballot: piece.ballot,
@@ -157,13 +156,33 @@ impl Incoming {
 }
 
 impl Place {
-    fn make(&self, dir: &Path) -> io::Result<Arc<dyn DiskFile>> {
-        create_dir_durably(&*self.disk, dir)?;
-        if self.disk.exists(&self.path)? {
-            self.disk.remove(&self.path)?;
-        }
+    fn make(&self) -> io::Result<Arc<dyn DiskFile>> {
+        create_dir_durably(&*self.disk, self.path.parent().unwrap_or(Path::new("/")))?;
+        remove_if_there(&*self.disk, &self.path)?;
         self.disk.open(&self.path, OpenMode::CreateNew, Caching::Cached)
     }
+}
+
+fn remove_if_there(disk: &dyn Disk, path: &Path) -> io::Result<()> {
+    if disk.exists(path)? { disk.remove(path) } else { Ok(()) }
+}
+
+/// Removes the file of a snapshot that an earlier process did not receive to its end: the leader sends it anew. To be
+/// called before the first piece is taken.
+pub async fn remove_left_snapshots(shared: &Shared) {
+    let drives: Vec<Drive> = {
+        let drives = shared.drives();
+        drives.by_node.values().filter(|drive| drive.role != DriveRole::Lost).cloned().collect()
+    };
+    let remove = move || {
+        for drive in drives {
+            let path = drive.incoming_file();
+            if let Err(error) = remove_if_there(&*drive.disk, &path) {
+                tracing::debug!(%error, path = %path.display(), "an unfinished snapshot stays on the drive");
+            }
+        }
+    };
+    let _ = shared.offload.run(remove).await;
 }
 
 /// Installs a received snapshot. First refuses a damaged one, one whose last entry is of a later leader than its

@@ -12,6 +12,7 @@ mod server;
 
 pub use client::Peers;
 pub use hearing::{Hearing, Patience};
+pub use incoming::remove_left_snapshots;
 pub use link::Link;
 pub use messages::{
     Compare, Compared, Forward, ForwardOutcome, Forwarded, Kind, ReadAt, ReadIndex, ReplicaState, Steer, Steered,

@@ -101,6 +101,11 @@ impl Drive {
         self.dir.join("meta").join("snapshot")
     }
 
+    /// Returns the path of a snapshot that is received from another host.
+    pub fn incoming_file(&self) -> PathBuf {
+        self.dir.join("meta").join("incoming").join("snapshot")
+    }
+
     pub fn mirror_file(&self) -> PathBuf {
         mirror_file(&self.dir)
     }
@@ -289,7 +294,8 @@ pub struct Shared {
     /// The damage that scrub has found and that is not repaired yet.
     pub damage: Mutex<BTreeMap<CopyPart, String>>,
     pub digests: Mutex<Digests>,
-    /// The drives whose copy of the log failed, and why. A drive is removed when it may hold a copy again.
+    /// The drives whose copy of the log failed, and why. A drive is removed when it may hold a copy again, or is out of
+    /// service or retired.
     pub failed_copies: Mutex<BTreeMap<NodeId, String>>,
     pub opener: CopyOpener,
     pub offload: Offload,
@@ -355,7 +361,8 @@ impl Shared {
         locked(&self.failed_copies).insert(node, words);
     }
 
-    /// Withdraws the report of `note_failed_copy`: the drive has a copy again, or may be given one.
+    /// Withdraws the report of `note_failed_copy`: the drive has a copy again, may be given one, is out of service or
+    /// is retired.
     pub fn forget_failed_copy(&self, node: NodeId) {
         if locked(&self.failed_copies).remove(&node).is_some() {
             MIRROR_FAILED.with_label_values(&[&node.to_string()]).set(0);

@@ -17,8 +17,9 @@ use crate::storage::raft_log::{
     choose,
 };
 use crate::storage::wal::{RecordKind, ReplayRule, WalError};
-use crate::types::{NodeId, UnixMs};
+use crate::types::{NodeId, SegmentId, UnixMs};
 use arc_swap::ArcSwapOption;
+use futures::future::join_all;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
@@ -427,12 +428,17 @@ async fn restate(shared: &Arc<Shared>, node: NodeId) -> Result<(), CopyFault> {
     append_entries(shared, node, sequence, first, end).await?;
     let ended = shared.index().restated();
     append(shared, node, vec![ended]).await?;
-    let Some(begun) = locations.first() else { return Ok(()) };
-    let released = shared.index().take_segments_before(node, begun.lsn.segment());
-    for segment in released {
-        log.release_segment(segment).await?;
-    }
-    Ok(())
+    let Some(begun) = locations.first().map(|begun| begun.lsn.segment()) else { return Ok(()) };
+    shared.index().forget_segments_before(node, begun);
+    release_before(&log, begun).await.map_err(CopyFault::from)
+}
+
+/// Releases all segments of a log before this one, oldest first. One that cannot be released keeps none of the others:
+/// its error is returned once each was tried.
+async fn release_before(log: &LogHandle, segment: SegmentId) -> Result<(), WalError> {
+    let former = log.segments().into_iter().map(|former| former.id).filter(|id| *id < segment);
+    let releases: Vec<_> = former.map(|id| log.release_segment(id)).collect();
+    join_all(releases).await.into_iter().collect()
 }
 
 async fn append_entries(
@@ -508,5 +514,43 @@ fn record_set(shared: &Shared, found: &MirrorSet) -> Result<(), StartError> {
         };
         lose(shared, node, "the drive does not take the file meta/mirror", &fault);
         failed.push((node, fault.why));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::release_before;
+    use crate::actors::log::Threads;
+    use crate::ambient::Ambient;
+    use crate::storage::buffer::BufferPool;
+    use crate::storage::disk::Disk;
+    use crate::storage::disk::sim::SimDisk;
+    use crate::storage::wal::{LogOptions, NewRecord, RecordKey, RecordKind, open_log};
+    use crate::types::{ClusterId, Lsn, NodeId, SegmentId};
+    use bytes::Bytes;
+    use std::path::PathBuf;
+
+    /// The log retires segments in any order, like one of shards, so that each of them shows whether it was tried.
+    #[actix::test]
+    async fn a_segment_that_cannot_be_released_keeps_none_of_the_others() {
+        let (disk, dir, pool) = (SimDisk::new(64 << 20), PathBuf::from("/drive/log"), BufferPool::new(1 << 20));
+        let options = LogOptions::shards(dir.clone(), ClusterId(1), NodeId(1), Ambient::system(), pool);
+        let options = LogOptions { segment_bytes: 128 << 10, ..options };
+        let opened = open_log(disk.handle(), options, Lsn::default(), &mut |_| ()).expect("opened");
+        let log = opened.start(Threads::Current);
+        for id in 1..=4 {
+            let key = RecordKey { id, shard: 0, part: 0 };
+            let record = NewRecord { kind: RecordKind::Chunk, key, origin: None, body: Bytes::from_static(b"chunk") };
+            log.append(vec![record]).await.expect("appended");
+            log.rotate().await.expect("rotated");
+        }
+        disk.pin(&dir.join("00000001.seg"));
+        release_before(&log, SegmentId(4)).await.expect_err("one file cannot be retired");
+        let names = disk.list(&dir).expect("listed");
+        let left = ["00000001.seg", "00000002.seg", "00000003.seg", "00000004.seg"];
+        let left = left.map(|file| names.iter().any(|name| name == file));
+        assert_eq!(left, [true, false, false, true], "{names:?}");
+        release_before(&log, SegmentId(2)).await.expect("the log has no segment before it any more");
+        log.close().await.expect("closed");
     }
 }

@@ -11,7 +11,7 @@ use super::apply::{ApplyParts, ConsensusApply, SnapshotPolicy};
 use super::clock::ClusterClock;
 use super::handle::{GroupId, Inner, MetaHandle, forward_permits, keep_comparing, lead_with_tables, proposal_permits};
 use super::mirror::{LogStore, Mirror};
-use super::network::{Hearing, Link, Patience, Peers, Server};
+use super::network::{Hearing, Link, Patience, Peers, Server, remove_left_snapshots};
 use super::raft_types::{SeededRuntime, raft_id};
 use super::shared::{Offload, Others, ReplicaDrive, Shared};
 use super::sole_voter::confirm_sole_voter;
@@ -196,6 +196,7 @@ pub(super) struct Stores {
 /// Starts a replica on the current actix arbiter: all its tasks run there.
 pub async fn start(options: ReplicaOptions) -> Result<MetaHandle, StartError> {
     let Stores { shared, snapshots, mirror, log, machine } = open_stores(&options).await?;
+    remove_left_snapshots(&shared).await;
     let has_voted = shared.index().standing().ballot.is_some();
     let link = Link::new(Arc::clone(&options.transport), options.group.0);
     let hearing = Arc::new(Hearing::new(raft_id(options.host), PATIENCE, options.ambient.clone()));

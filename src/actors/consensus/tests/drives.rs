@@ -602,6 +602,24 @@ async fn a_drive_whose_log_copy_failed_is_reported_even_after_its_replacement() 
 }
 
 #[actix::test]
+async fn a_failed_log_copy_is_reported_only_until_its_drive_is_retired() {
+    // No other test uses these node ids: the metric is global to the process.
+    let host = Host { present: vec![74, 75, 76], ..Host::with_drives(3) };
+    let disks = simulated(&host);
+    let meta = start(on_disks(&host, &disks)).await.expect("the replica starts");
+    let bucket = create_bucket(&meta, "b").await;
+    disks[1].fail_next_syncs(1);
+    put_many(&meta, bucket, 0..10).await;
+    until("another drive takes its place", || members(&meta) == [74, 76]).await;
+    assert_eq!((meta.status().failed_copies.len(), MIRROR_FAILED.with_label_values(&["75"]).get()), (1, 1));
+    meta.drive_leaves(NodeId(75));
+    meta.drive_retired(NodeId(75));
+    let is_reported = || MIRROR_FAILED.with_label_values(&["75"]).get() == 1;
+    until("the failure is forgotten", || meta.status().failed_copies.is_empty() && !is_reported()).await;
+    meta.shutdown().await;
+}
+
+#[actix::test]
 async fn a_snapshot_on_a_hanging_drive_is_given_up_once_the_drive_is_lost() {
     let host = Host::with_drives(2);
     let disks = simulated(&host);

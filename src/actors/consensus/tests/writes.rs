@@ -11,7 +11,10 @@ use crate::storage::kv::fjall::TableMemory;
 use crate::storage::meta::command::{Refusal, Reply};
 use crate::storage::meta::listing::ListQuery;
 use crate::storage::meta::samples;
+use crate::storage::wal::{LogOptions, open_log, survey_log};
+use crate::types::{ClusterId, Lsn, NodeId};
 use futures::future::join_all;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -197,6 +200,46 @@ fn a_log_segment_that_cannot_be_removed_when_the_log_is_purged_does_not_prevent_
                 }
             }
         }
+        meta.shutdown().await;
+    });
+}
+
+/// The second segment has nothing but the log's own marks, like one that was torn from its first record to its end.
+#[test]
+fn a_log_segment_without_entries_is_released_when_the_log_is_purged() {
+    simulate(async {
+        let world = World::new(1, 1);
+        let snapshots = SnapshotPolicy { log_bytes_min: 64 << 20 };
+        let options = |first_start| ReplicaOptions { snapshots, ..world.options(first_start) };
+        let disk = &world.disks[0];
+        let meta = start(options(true)).await.expect("the replica starts");
+        let bucket = create_bucket(&meta, "b").await;
+        meta.shutdown().await;
+        let wal = LogOptions::meta(LOG.into(), ClusterId(1), NodeId(1), world.ambient.clone(), world.pool.clone());
+        let wal = LogOptions { segment_bytes: 128 << 10, ..wal };
+        let opened = open_log(disk.handle(), wal.clone(), Lsn::default(), &mut |_| ()).expect("opened");
+        let log = opened.start(Threads::Current);
+        for _ in 0..2 {
+            log.rotate().await.expect("rotated");
+            // The clock moves on until the mark at the log's end is written.
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        log.close().await.expect("closed");
+        let mut with_entries = BTreeSet::new();
+        let surveyed = survey_log(&disk.handle(), &wal, &mut |record| {
+            with_entries.insert(record.at.lsn.segment().0);
+        });
+        assert_eq!(surveyed.expect("surveyed").rot, []);
+        assert_eq!(with_entries, BTreeSet::from([1]));
+        assert!(segments(disk).len() > 2, "{:?}", segments(disk));
+        let meta = start(options(false)).await.expect("the replica starts again");
+        for id in 0..OF_MANY {
+            put_ok(&meta, bucket, &format!("key-{id}"), id).await;
+        }
+        assert!(meta.snapshot_now().await);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let left = segments(disk);
+        assert!(!left.contains(&1) && !left.contains(&2), "{left:?}");
         meta.shutdown().await;
     });
 }

@@ -106,6 +106,49 @@ async fn a_scrub_pass_resumes_at_its_position_after_a_restart() {
     host.close().await;
 }
 
+/// Tests a crash at the end of a pass, before and after the healer has queued the repair of a corrupt chunk.
+#[actix::test]
+async fn a_scrub_position_is_kept_only_once_the_repairs_of_what_was_found_are_queued() {
+    let root = tempfile::tempdir().expect("a directory");
+    let mut host = open_host(root.path(), 2, 2).await;
+    let content = Seeded::new(5).bytes(100 * 2 * CHUNK_BYTES as usize);
+    let blob = blob_of(&host.put("key", &content).await.expect("stored")).clone();
+    let (node, id) = shard_of(&blob, 1);
+    let (mut healing, _healer) = healing(&mut host);
+    heal(&mut healing).await;
+    flip_byte_of(&host, root.path(), node, id, ChunkIndex(70));
+    let index = host.drives.iter().find(|drive| drive.node == node).expect("a drive").index.clone();
+    let kept = || index.scrub().expect("looked up").expect("kept");
+    let mut read = 0;
+    // After each restart only the row in the drive's index is left.
+    for restart in [false, true] {
+        let handle = ScrubHandle::default();
+        let mut scrub = scrub(&host, node, &handle);
+        if !restart {
+            handle.start(node);
+        }
+        loop {
+            match scrub.advance().await.expect("a step") {
+                Scrubbed::Checked { bytes, .. } => read += bytes,
+                Scrubbed::Finished => break,
+                other => panic!("a pass is under way, not {other:?}"),
+            }
+            host.clock.forward(Duration::from_secs(120));
+        }
+        assert_eq!(handle.status()[&node].corrupt, 1, "the chunk is found, and found again by the next start");
+        assert_eq!(scrub.advance().await.expect("a step"), Scrubbed::Nothing);
+        assert!(kept().began > UnixMs(0), "a restart goes on before the chunk");
+        if restart {
+            heal(&mut healing).await;
+            assert_eq!(scrub.advance().await.expect("a step"), Scrubbed::Nothing);
+            assert_eq!((kept().began, kept().corrupt), (UnixMs(0), 1));
+        }
+    }
+    let all = u64::from(stripes(&blob)) * u64::from(CHUNK_BYTES);
+    assert!((all..2 * all).contains(&read), "the position before the chunk was kept: {read} of {all}");
+    host.close().await;
+}
+
 /// Tests that a fault is not skipped when the healer's channel is full.
 #[actix::test]
 async fn a_scrub_pass_waits_until_the_healer_takes_its_reports() {

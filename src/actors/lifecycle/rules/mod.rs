@@ -29,6 +29,12 @@ impl Rules {
         let rule = self.rules.iter().find(|rule| rule.id == rule_id);
         rule.and_then(|rule| rule.noncurrent?.newer_versions_kept).unwrap_or(0)
     }
+
+    /// Returns the tags without which a rule does not apply to a version.
+    pub fn tags_wanted(&self, rule_id: &str) -> Vec<(String, String)> {
+        let rule = self.rules.iter().find(|rule| rule.id == rule_id);
+        rule.map(|rule| rule.scope.tags()).unwrap_or_default()
+    }
 }
 
 /// S3's setting for the smallest object that transitions by default. It is stored only to be returned: this store has
@@ -148,6 +154,17 @@ impl Scope {
             Self::Filter(filter) => {
                 let prefixes = filter.parts().filter_map(|part| part.prefix.as_deref());
                 prefixes.max_by_key(|prefix| prefix.len()).unwrap_or_default()
+            }
+        }
+    }
+
+    /// Returns the tags that all versions in the scope have.
+    fn tags(&self) -> Vec<(String, String)> {
+        match self {
+            Self::Prefix(_) => Vec::new(),
+            Self::Filter(filter) => {
+                let tags = filter.parts().flat_map(|part| &part.tags);
+                tags.map(|tag| (tag.key.clone(), tag.value.clone())).collect()
             }
         }
     }

@@ -222,6 +222,7 @@ fn commands_of_versions() -> Vec<(&'static str, Change)> {
             modified_seconds: Some(2),
             manifest: Some(ManifestId(3)),
             rank: VersionRank::Sole,
+            tags: vec![("tag".to_owned(), "value".to_owned())],
             ..DeleteConditions::default()
         },
         owner: "someone".to_owned(),

@@ -111,7 +111,8 @@ impl DeleteVersion {
     pub fn weight_bytes(&self) -> usize {
         let draft = |draft: &Option<EventDraft>| draft.as_ref().map_or(0, EventDraft::weight_bytes);
         let events = self.event.as_ref().map_or(0, |events| draft(&events.deleted) + draft(&events.marked));
-        self.key.len() + self.owner.len() + events + DELETE_BYTES
+        let tags: usize = self.conditions.tags.iter().map(|(key, value)| key.len() + value.len() + 10).sum();
+        self.key.len() + self.owner.len() + events + tags + DELETE_BYTES
     }
 
     /// Splits the deletes into as few commands as hold them, in their order.
@@ -197,6 +198,7 @@ mod tests {
                 modified_seconds: Some(u64::MAX),
                 manifest: Some(ManifestId(u128::MAX)),
                 rank: VersionRank::Sole,
+                tags: vec![("k".repeat(128), "v".repeat(256))],
             },
             owner: "o".repeat(64),
             salt: u64::MAX,

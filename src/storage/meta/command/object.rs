@@ -80,6 +80,8 @@ pub struct DeleteConditions {
     /// The version must have this manifest.
     pub manifest: Option<ManifestId>,
     pub rank: VersionRank,
+    /// The version must have these tags; it may have others besides.
+    pub tags: Vec<(String, String)>,
 }
 
 /// Where the version that is deleted must be among those of its key.

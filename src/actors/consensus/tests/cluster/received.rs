@@ -58,3 +58,19 @@ async fn a_snapshot_is_received_only_once_the_file_of_the_one_before_is_removed(
     assert!(disk.exists(&file).expect("looked for"));
     meta.shutdown().await;
 }
+
+#[actix::test]
+async fn a_snapshot_that_was_not_received_to_its_end_is_removed_at_the_next_start() {
+    let disk = SimDisk::new(256 << 20);
+    let mut host = Host { disk: disk.handle(), ..Host::with_drives(1) };
+    create_dir_durably(&disk, &host.dir(1)).expect("a drive's directory");
+    let meta = start(host.options()).await.expect("the replica starts");
+    let file = host.dir(1).join("meta/incoming/snapshot");
+    assert!(send(&meta, 1).await);
+    meta.shutdown().await;
+    assert!(disk.exists(&file).expect("looked for"), "it was not installed");
+    host.started = true;
+    let meta = start(host.options()).await.expect("the replica starts again");
+    assert!(!disk.exists(&file).expect("looked for"));
+    meta.shutdown().await;
+}

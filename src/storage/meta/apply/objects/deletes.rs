@@ -149,10 +149,12 @@ fn outcome<T>(decided: Decided<T>) -> KvResult<Result<T, Refusal>> {
 fn require(conditions: &DeleteConditions, found: Option<&ObjectVersion>) -> Result<(), Refusal> {
     require_conditions(&conditions.write, found)?;
     let manifest = found.map(|found| &found.manifest);
+    let has_tag = |tag: &(String, String)| found.is_some_and(|found| found.traits.tags.contains(tag));
     let holds = |wanted: Option<u64>, is: Option<u64>| wanted.is_none() || wanted == is;
     if !holds(conditions.size_bytes, manifest.map(|manifest| manifest.size_bytes))
         || !holds(conditions.modified_seconds, manifest.map(|manifest| manifest.modified.0 / 1000))
         || conditions.manifest.is_some_and(|wanted| manifest.map(|manifest| manifest.id) != Some(wanted))
+        || !conditions.tags.iter().all(has_tag)
     {
         return Err(Refusal::PreconditionFailed);
     }
