@@ -111,6 +111,8 @@ pub const LOG_MARK_DELAY_MS: u64 = 250;
 pub const LOG_SPACE_CHECK_MS_MIN: u64 = 1000;
 /// The most free segments that a log keeps for reuse; more are removed.
 pub const LOG_FREE_SEGMENTS_MAX: usize = 2;
+/// The files of segments that a log keeps open between reads, unless it has a share of its host's.
+pub const LOG_OPEN_SEGMENTS: usize = 64;
 /// The largest read of a log, unless one record is larger.
 pub const LOG_READ_BYTES_MAX: usize = 4 << 20;
 /// The size of one read in a scan of a whole log, unless one record is larger. Several logs are scanned at once.
@@ -131,10 +133,13 @@ pub const NET_WORDS_BYTES_MAX: usize = 1024;
 pub const NET_STREAMS_MAX: u64 = 200;
 /// The streams of these that are reserved for Raft calls, so that an election does not wait for bulk data.
 pub const NET_STREAMS_OF_GROUPS: u64 = 120;
-/// The number of handshakes under way above which a caller must first prove that it receives packets at its address.
+/// The number of handshakes, under way or begun in one second without a proof, above which a caller must first prove
+/// that it receives packets at its address.
 pub const NET_HANDSHAKES_MAX: usize = 64;
-/// The most handshakes that an address may begin in a second, once it had to prove that it receives packets.
+/// The most handshakes that an address (of IPv6, a /64 network) may begin in a second, once it had to prove that it
+/// receives packets; and those that a site (a /48 network of IPv6) may.
 pub const NET_HANDSHAKES_OF_ADDRESS_MAX: usize = 32;
+pub const NET_HANDSHAKES_OF_SITE_MAX: usize = 4 * NET_HANDSHAKES_OF_ADDRESS_MAX;
 /// The most connections of peers that a host accepts at once.
 pub const NET_CONNECTIONS_MAX: usize = 256;
 /// The most bytes of bodies of requests and answers that a host holds for all its peers, and for one of them.
@@ -174,6 +179,8 @@ pub const NET_PROGRESS_WAIT_MAX: Duration = Duration::from_secs(8);
 /// does.
 pub const NET_WORKING_EVERY: Duration = Duration::from_secs(2);
 pub const NET_SERVE_WAIT_MAX: Duration = Duration::from_secs(60);
+/// The interval at which a host looks whether a peer has given up the request that it works on.
+pub const NET_GIVEN_UP_CHECK: Duration = Duration::from_millis(100);
 /// The time after which a stream without progress is logged.
 pub const NET_QUIET_LOG_AFTER: Duration = Duration::from_secs(3);
 
@@ -209,6 +216,13 @@ pub const DELETES_BYTES_MAX: usize = 1 << 20;
 pub const DOCUMENT_NAME_BYTES_MAX: usize = 1024;
 pub const DOCUMENT_BYTES_MAX: usize = 64 << 10;
 pub const LARGE_DOCUMENT_BYTES_MAX: usize = 1 << 20;
+/// The largest configuration of a bucket of a kind with ids (inventory, analytics, metrics, intelligent tiering), as
+/// stored. A document that S3 accepts is smaller: two prefixes of 1,024 bytes, and ten tags of up to 1,152 bytes.
+pub const CONFIGURATION_BYTES_MAX: usize = 16 << 10;
+/// The most versions of a named encryption key, all of which are in one document, with up to 192 bytes each.
+pub const KEY_VERSIONS_MAX: usize = 4096;
+/// The size at which a page of documents of a bucket or of the store ends (the last one may exceed it).
+pub const DOCUMENTS_PAGE_BYTES: usize = 1 << 20;
 /// The size at which a page of identities ends (the last one may exceed it), and the most bytes that a listing call of
 /// IAM looks at.
 pub const IDENTITIES_PAGE_BYTES: usize = 1 << 20;
@@ -330,6 +344,12 @@ pub const RATE_SHARES_KNOWN_FOR: Duration = Duration::from_secs(1);
 pub const RATE_WAIT_MAX: Duration = Duration::from_secs(10);
 /// A listener accepts one connection for so many files that the process may open.
 pub const FILES_PER_CONNECTION: usize = 4;
+/// The shards' logs of a host together keep one file of a segment open for so many files that the process may open. Two
+/// listeners have a half; the rest is for appends, tables and calls to others.
+pub const FILES_PER_OPEN_SEGMENT: usize = 4;
+/// The bounds of that number of segments, whatever follows from the limit of files.
+pub const OPEN_SEGMENTS_MIN: usize = 64;
+pub const OPEN_SEGMENTS_MAX: usize = 65_536;
 /// A listener accepts one connection for so many bytes of `SHERD_MEMORY_MAX`.
 pub const CONNECTION_MEMORY_BYTES: u64 = 64 << 10;
 /// The bounds of the number of connections that a listener accepts, whatever follows from files and memory.
@@ -466,6 +486,8 @@ const _: () = assert!(META_READ_WAIT_MAX.as_millis() + READ_WAIT_MAX.as_millis()
 const _: () = assert!(RAFT_BATCH_BYTES_MAX + INLINE_BYTES_MAX < RECORD_BODY_BYTES_MAX);
 const _: () = assert!(LARGE_DOCUMENT_BYTES_MAX + DOCUMENT_NAME_BYTES_MAX < COMMAND_BYTES_MAX);
 const _: () = assert!(DELETES_BYTES_MAX < COMMAND_BYTES_MAX);
+const _: () = assert!(KEY_VERSIONS_MAX * 192 + DOCUMENT_BYTES_MAX < LARGE_DOCUMENT_BYTES_MAX);
+const _: () = assert!(2 * 2 * KEY_BYTES_MAX + 10 * 1152 < CONFIGURATION_BYTES_MAX);
 const _: () = assert!(COMMAND_BYTES_MAX + RAFT_BATCH_BYTES_MAX < ENTRY_BYTES_MAX);
 const _: () = assert!(COMMAND_BYTES_MAX + RAFT_BATCH_BYTES_MAX < GROUP_CALL_BYTES_MAX);
 const _: () = assert!(LIFECYCLE_PAGE < DELETE_KEYS_MAX);
@@ -499,6 +521,10 @@ const _: () = assert!(LARGE_DOCUMENT_BYTES_MAX + DOCUMENT_BYTES_MAX < COMMAND_BY
 const _: () = assert!(HEAVY_SHOWN < TOP_NAMES_SHOWN && TOP_NAMES_SHOWN < TOP_NAMES_KEPT);
 const _: () = assert!(HEAVY_SLOT.as_secs() * (HEAVY_SLOTS as u64 - 1) == 300);
 const _: () = assert!(PROBE_PATIENCE.as_millis() < CLOCK_REPORT_COUNTS_FOR.as_millis());
+const _: () = assert!(
+    2 * FILES_PER_OPEN_SEGMENT + FILES_PER_CONNECTION < FILES_PER_CONNECTION * FILES_PER_OPEN_SEGMENT,
+    "listeners and segments leave files to others"
+);
 const _: () = assert!(NET_KEEP_ALIVE.as_millis() < NET_IDLE_WAIT_MAX.as_millis());
 
 #[cfg(test)]

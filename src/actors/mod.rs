@@ -78,7 +78,7 @@ pub mod meta {
 pub mod sealing {
     pub use crate::storage::sealing::{
         CustomerKey, DataKey, KMS_DEFAULT_KEY, KeyDescription, KeyDocuments, KeyPath, KeyStore, KmsWanted, Layout,
-        NamedKey, RootKeys, SSE_S3_KEY, SealedObject, Sealing, SealingError, SealingMode, Secret, Wanted,
+        NamedKey, RootKeys, SSE_S3_KEY, SealedObject, Sealing, SealingError, SealingMode, Secret, Wanted, WrappedKey,
         alias_document, alias_target, is_key_name,
     };
 }

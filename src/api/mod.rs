@@ -47,7 +47,7 @@ pub use iam::{KeySetFiles, KeySets, check_key_set};
 pub use identity::changes::accounts_file::AccountsFile;
 pub use identity::{ROOT_ACCOUNT, rfc3339};
 pub use s3::Credentials;
-pub use tls::{Certificate, Certificates, NamedFile, TlsError, TlsFiles, Validity};
+pub use tls::{Certificate, Certificates, NamedFile, TlsError, TlsFiles};
 
 #[cfg(test)]
 mod tests;

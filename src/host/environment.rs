@@ -4,13 +4,14 @@
 use crate::actors::drives::{Blocking, ReaderThreads};
 use crate::ambient::Ambient;
 use crate::config::{Config, Durability, EcSetting, TracesConfig};
-use crate::limits::Scale;
+use crate::limits::{FILES_PER_OPEN_SEGMENT, OPEN_SEGMENTS_MAX, OPEN_SEGMENTS_MIN, Scale};
 use crate::storage::buffer::BufferPool;
-use crate::storage::disk::{Disk, SystemDisk};
+use crate::storage::disk::{Disk, OpenFilesBudget, SystemDisk};
 use crate::storage::identity::WantedGeometry;
 use crate::storage::ring::auto_geometry;
 use crate::storage::wal;
 use crate::traces::{SampleRatio, SpanQueue, Tracer};
+use rustix::process::{Resource, getrlimit};
 use std::sync::Arc;
 use tokio::runtime::Handle;
 
@@ -23,6 +24,8 @@ pub(super) struct Environment {
     pub ambient: Ambient,
     pub disk: Arc<dyn Disk>,
     pub buffers: BufferPool,
+    /// The segments of shards that all drives together keep open between reads.
+    pub open_segments: OpenFilesBudget,
     pub threads: Arc<dyn Blocking>,
     pub durability: wal::Durability,
     pub scale: Scale,
@@ -54,6 +57,7 @@ impl Environment {
             ambient,
             disk: Arc::new(SystemDisk::new(buffers.clone())),
             buffers,
+            open_segments: OpenFilesBudget::new(open_segments_max(open_files_max())),
             threads: Arc::new(ReaderThreads::new(Handle::current())),
             durability: durability(config.durability),
             scale: config.scale,
@@ -80,6 +84,27 @@ pub(super) fn wanted_geometry(config: &Config) -> WantedGeometry {
     WantedGeometry { data, parity, explicit, alone: config.cluster.is_none() }
 }
 
+/// Returns the number of files that the process may have open.
+pub(super) fn open_files_max() -> usize {
+    let files = getrlimit(Resource::Nofile).current.and_then(|files| usize::try_from(files).ok());
+    files.unwrap_or(usize::MAX)
+}
+
+/// Returns the number of segments that the drives of a host keep open, if the process may have `files` open.
+fn open_segments_max(files: usize) -> usize {
+    (files / FILES_PER_OPEN_SEGMENT).clamp(OPEN_SEGMENTS_MIN, OPEN_SEGMENTS_MAX)
+}
+
 pub(super) fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::open_segments_max;
+
+    #[test]
+    fn the_segments_that_stay_open_are_a_share_of_the_limit_of_open_files() {
+        assert_eq!([100, 1024, 65_536, 1 << 20, usize::MAX].map(open_segments_max), [64, 256, 16_384, 65_536, 65_536]);
+    }
 }

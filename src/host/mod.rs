@@ -57,7 +57,7 @@ use background::BucketChores;
 use cluster::{Entering, Member};
 use directories::what_is_set_aside;
 use drives::{BayDoor, ChoreHandles, DriveBay};
-use environment::{Environment, cores, wanted_geometry};
+use environment::{Environment, cores, open_files_max, wanted_geometry};
 use metadata::Replica;
 use preflight::{Checked, root_keys, without_silent_drives};
 use registration::Registration;
@@ -74,7 +74,7 @@ use stopping::Running;
 const TRIM_PERIOD: Duration = Duration::from_secs(10);
 /// The most threads that wait for calls of the file system.
 const READER_THREADS_MAX: usize = 64;
-/// The wanted limit of open files: a segment in use takes two descriptors, a connection one.
+/// The wanted limit of open files, of which connections and the segments that stay open each have a share.
 const OPEN_FILES_WANTED: u64 = 1 << 20;
 
 /// Runs the store until it is told to stop.
@@ -289,9 +289,9 @@ async fn start(
     startup.stop().await;
     let api = api::serve(options, endpoints, requests.gateway.clone(), env.ambient.clone(), admin)?;
     let monitor = monitor.start().map_err(system("start threads that watch the drives"))?;
-    let keeps = (config.credentials.is_none(), config.cluster.is_none() && config.root_keys.is_none());
+    let keeps_credentials = config.credentials.is_none();
     let at_work = (opened, work, DriveBay::chores_of(&mut chores), monitor);
-    let bay = DriveBay::new(env, &registration, (wanted_geometry(config), keeps), at_work, locks);
+    let bay = DriveBay::new(env, &registration, (wanted_geometry(config), keeps_credentials), at_work, locks);
     let (replacing, load) = (bay.start(asked), requests.cluster.load);
     let acme = acme.map(Acme::start);
     Ok(Running { api, acme, chores, buckets, audit, traces, bay, replacing, replica, load, registration, keeping })
@@ -442,12 +442,11 @@ fn api_options(
     }
 }
 
-/// Returns the most connections that a listener accepts: a share of the limit of open files, most of which is left to
-/// segments, and as many as there is memory for.
+/// Returns the most connections that a listener accepts: a share of the limit of open files, and as many as there is
+/// memory for.
 fn connections_max(memory_max_bytes: u64) -> usize {
-    let files = getrlimit(Resource::Nofile).current.and_then(|files| usize::try_from(files).ok());
     let by_memory = usize::try_from(memory_max_bytes / CONNECTION_MEMORY_BYTES).unwrap_or(usize::MAX);
-    (files.unwrap_or(usize::MAX) / FILES_PER_CONNECTION).min(by_memory).clamp(CONNECTIONS_MIN, CONNECTIONS_MAX)
+    (open_files_max() / FILES_PER_CONNECTION).min(by_memory).clamp(CONNECTIONS_MIN, CONNECTIONS_MAX)
 }
 
 /// Returns the part of `SHERD_MEMORY_MAX` that is reserved for bodies that are read whole.

@@ -6,7 +6,7 @@ use super::audit::AuditLogs;
 use super::error::HostError;
 use crate::api::{Accounts, AccountsFile, ApiHandle, Certificates, Problems, Subject};
 use crate::config::Config;
-use crate::setting_file;
+use crate::setting_file::SettingFiles;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -32,6 +32,7 @@ pub(super) fn start(config: &Config, (api, audit): (&ApiHandle, &AuditLogs), han
         certificates: api.certificates.clone(),
         accounts: path.zip(api.accounts.clone()),
         audit: audit.clone(),
+        files: SettingFiles::default(),
         problems: api.problems.clone(),
         refused: BTreeMap::new(),
     };
@@ -43,6 +44,7 @@ struct Reloads {
     /// The path of the accounts file, and the accounts in use, which take its content.
     accounts: Option<(PathBuf, Accounts)>,
     audit: AuditLogs,
+    files: SettingFiles,
     problems: Problems,
     /// The last reason for which the files of a listener were refused, so that it is logged once.
     refused: BTreeMap<&'static str, String>,
@@ -103,9 +105,10 @@ impl Reloads {
         let looks = self.look().await;
         let mut read: Vec<String> = looks.iter().map(|(listener, outcome)| described(listener, outcome)).collect();
         if let Some((path, accounts)) = &self.accounts {
-            let file = path.clone();
-            let parsed =
-                async { spawn_blocking(move || accounts_file(&file)).await.map_err(|error| error.to_string())? };
+            let (files, file) = (self.files.clone(), path.clone());
+            let parsed = async {
+                spawn_blocking(move || accounts_file(&files, &file)).await.map_err(|error| error.to_string())?
+            };
             match within(READ_MAX, parsed).await {
                 Ok(file) => {
                     accounts.replace(file);
@@ -155,7 +158,7 @@ fn described(listener: &str, outcome: &Result<bool, String>) -> String {
     }
 }
 
-fn accounts_file(path: &Path) -> Result<AccountsFile, String> {
-    let text = setting_file::read_text(path).map_err(|error| error.to_string())?;
+fn accounts_file(files: &SettingFiles, path: &Path) -> Result<AccountsFile, String> {
+    let text = files.read_text(path).map_err(|error| error.to_string())?;
     AccountsFile::parse(&text)
 }

@@ -377,8 +377,14 @@ fn drive_health(node: NodeId, host: String, path: String, state: &NodeState) -> 
         free_bytes: space.map_or(0, |space| space.free_bytes),
         total_bytes: space.map_or(0, |space| space.total_bytes),
         file_system: space.map_or(0, |space| space.file_system),
-        why: state.out_of_service.clone().or_else(|| unwritable(state)).or_else(|| shortage(state)),
+        why: why(state),
     }
+}
+
+/// Returns the gravest trouble of a drive.
+fn why(state: &NodeState) -> Option<String> {
+    let other = || state.index_damaged.clone().or_else(|| shortage(state));
+    state.out_of_service.clone().or_else(|| unwritable(state)).or_else(other)
 }
 
 fn unwritable(state: &NodeState) -> Option<String> {

@@ -97,6 +97,7 @@ metrics! {
     batch WAL_SYNC_WAITERS = "sherd_wal_sync_waiters" ["node", "log"] "Appends answered by one sync.";
     gauge WAL_SEGMENTS = "sherd_wal_segments" ["node", "log"] "Segments in use.";
     gauge WAL_SEGMENTS_FREE = "sherd_wal_segments_free" ["node", "log"] "Segments kept for reuse.";
+    counter RESOURCE_SHORTAGES = "sherd_resource_shortages_total" ["node"] "Calls to a drive that failed because the process or its host lacked file descriptors or memory; the drive stays in service.";
     gauge INDEX_CHUNKS = "sherd_index_chunks" ["node"] "Chunks in the shard index.";
     gauge LIVE_BYTES = "sherd_shard_live_bytes" ["node"] "Bytes of chunks that the shard index refers to.";
     gauge SEGMENT_BYTES = "sherd_shard_segment_bytes" ["node"] "Bytes of shard segments in use; live bytes over this is the live fraction.";
@@ -124,9 +125,9 @@ metrics! {
     gauge REPLICA_STOPPED = "sherd_raft_replica_stopped" [] "1 while the replica of this host has stopped; its log has the reason.";
     gauge MIRROR_FAILED = "sherd_raft_mirror_failed" ["node"] "1 while the copy of the Raft log on this drive has failed, though another drive may have taken its place.";
     gauge MIRROR_COPIES = "sherd_raft_mirror_copies" ["state"] "Copies of the Raft log on this host's drives: live, and wanted.";
-    counter POOL_EVENTS = "sherd_pool_events_total" ["event"] "Connection pool: hit, miss, dial, eviction.";
+    counter POOL_EVENTS = "sherd_pool_events_total" ["event"] "Connection pool: hit (of a connection to another host), miss, dial, eviction.";
     gauge POOL_CONNECTIONS = "sherd_pool_connections_active" [] "Connections to peers that are open.";
-    gauge POOL_STREAMS = "sherd_pool_streams_active" [] "Requests to peers under way.";
+    gauge POOL_STREAMS = "sherd_pool_streams_active" [] "Requests to other hosts under way.";
     counter NET_SENT_BYTES = "sherd_net_sent_bytes_total" ["peer"] "Bytes of frames sent to a host.";
     counter NET_RECEIVED_BYTES = "sherd_net_received_bytes_total" ["peer"] "Bytes of frames received from a host.";
     latency NET_ROUND_TRIP_SECONDS = "sherd_net_round_trip_seconds" ["peer"] "Time from a request's first byte to its answer's header.";

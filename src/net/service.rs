@@ -126,4 +126,9 @@ pub trait HostService: NodeService + GroupService {
     fn is_lost(&self) -> bool {
         false
     }
+
+    /// Returns whether it is another host, which is called over the network.
+    fn is_remote(&self) -> bool {
+        false
+    }
 }

@@ -40,6 +40,8 @@ MAY_BE_EMPTY = {
     "sherd_compacted_bytes_total": "as above",
     "sherd_orphan_shards_dropped_total": "an orphan is dropped once the fence has passed it: an hour later",
     "sherd_pool_connections_active": "a store of one host has no connections to others",
+    "sherd_pool_streams_active": "as above",
+    "sherd_pool_events_total": "as above; there are no hits",
     "sherd_net_sent_bytes_total": "as above",
     "sherd_net_received_bytes_total": "as above",
     "sherd_net_round_trip_seconds": "as above",

@@ -24,6 +24,7 @@ const SILENT: &[&str] = &[
     "sherd_acme_failed_orders",
     // No other host.
     "sherd_pool_connections_active",
+    "sherd_pool_streams_active",
     "sherd_net_sent_bytes_total",
     "sherd_net_received_bytes_total",
     "sherd_net_round_trip_seconds",

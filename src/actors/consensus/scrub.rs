@@ -10,8 +10,10 @@ use super::handle::MetaHandle;
 use super::shared::{CopyPart, Drive, DriveRole, Shared, locked};
 use super::state::{SnapshotVerification, read_part};
 use crate::actors::log::LogHandle;
+use crate::storage::disk::host_lacks_resources;
 use crate::storage::meta::command::Change;
 use crate::storage::raft_log::merge;
+use crate::storage::wal::WalError;
 use crate::types::{Lsn, NodeId};
 use std::collections::VecDeque;
 use std::io;
@@ -111,6 +113,7 @@ impl CopyScrub {
                 is_suspect |= checked.bad_spots > 0;
                 (checked.next, checked.bytes)
             }
+            Err(error @ WalError::NoResources { .. }) => return Err(io::Error::other(error)),
             Err(error) => {
                 tracing::warn!(%node, %error, "a copy of the metadata log cannot be read");
                 is_suspect = true;
@@ -153,6 +156,7 @@ impl CopyScrub {
             }
             // A newer snapshot has replaced this one.
             Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
+            Err(error) if host_lacks_resources(&error) => return Err(error),
             Err(error) => {
                 self.note_damage(
                     CopyPart::Snapshot(node),
@@ -198,17 +202,19 @@ async fn compare_tables(meta: &MetaHandle) {
     }
 }
 
-/// Returns the number of damaged places of a log copy, and why the copy cannot be used by itself; `None` if it can.
+/// Returns the number of damaged places of a log copy, and why the copy cannot be used by itself; `None` if it can. Fails
+/// if the host lacks the resources to find out.
 async fn judge(shared: &Arc<Shared>, node: NodeId, until: Lsn) -> io::Result<Option<(u64, String)>> {
     let Some(drive): Option<Drive> = shared.drives().by_node.get(&node).cloned() else { return Ok(None) };
     let opener = shared.opener.clone();
     let read = move || match opener.read_tape(node, &drive.disk, drive.log_dir(), until) {
-        Err(error) => Some((1, error.to_string())),
-        Ok(tape) if tape.gaps() == 0 => None,
+        Err(error @ WalError::NoResources { .. }) => Err(io::Error::other(error)),
+        Err(error) => Ok(Some((1, error.to_string()))),
+        Ok(tape) if tape.gaps() == 0 => Ok(None),
         Ok(tape) => {
             let places = tape.gaps();
-            merge(&[tape]).err().map(|why| (places as u64, why.to_string()))
+            Ok(merge(&[tape]).err().map(|why| (places as u64, why.to_string())))
         }
     };
-    shared.offload.run(read).await
+    shared.offload.run(read).await?
 }

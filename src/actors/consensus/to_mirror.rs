@@ -1,7 +1,7 @@
 //! The messages that the mirror task receives, and the answers to them.
 
 use super::raft_types::MetaGroup;
-use super::shared::ReplicaDrive;
+use super::shared::{Absence, ReplicaDrive};
 use crate::storage::wal::NewRecord;
 use crate::storage::wal::progress::Ack;
 use crate::types::NodeId;
@@ -27,11 +27,11 @@ pub enum ToMirror {
         done: Done,
     },
     DriveLost(NodeId),
-    /// A drive failed to store the metadata snapshot, with this error. Its copy of the log is given up if it can be
-    /// spared, since the log below the snapshot will be dropped. Answers whether the copy is given up.
+    /// A drive failed to store the metadata snapshot. Its copy of the log is given up if it can be spared, since the log
+    /// below the snapshot will be dropped. Answers whether the copy is given up.
     DriveRefuses {
         node: NodeId,
-        error: io::ErrorKind,
+        absence: Absence,
         left: oneshot::Sender<bool>,
     },
     /// A drive is to be removed from the host: its copy is made on another drive, and then given up.

@@ -56,7 +56,19 @@ impl OpenDrives {
 #[derive(Debug)]
 pub(crate) enum ReadFailure {
     Index(IndexError),
-    OutOfService(String),
+    /// The log is out of service, or the host lacks resources. Says nothing of the chunks.
+    Unavailable(String),
+}
+
+impl ReadFailure {
+    /// Returns the failure of the whole request if the error of one chunk says nothing of that chunk.
+    fn of(error: &WalError) -> Option<Self> {
+        match error {
+            WalError::OutOfService { why } => Some(Self::Unavailable(why.clone())),
+            WalError::NoResources { .. } => Some(Self::Unavailable(error.to_string())),
+            _ => None,
+        }
+    }
 }
 
 /// The bytes of a chunk, or the reason why they cannot be read.
@@ -121,8 +133,8 @@ impl Drive {
 
     fn read_again(&self, id: ChunkId, mut entry: Entry, mut error: WalError) -> Result<ChunkResult, ReadFailure> {
         for _ in 0..READ_RETRIES_MAX {
-            if let WalError::OutOfService { why } = error {
-                return Err(ReadFailure::OutOfService(why));
+            if let Some(failure) = ReadFailure::of(&error) {
+                return Err(failure);
             }
             let now = self.index.lookup(id.shard, id.chunk, 1).map_err(ReadFailure::Index)?;
             match now.into_iter().next().flatten() {
@@ -134,6 +146,9 @@ impl Drive {
                 Ok(body) => return Ok(Ok(body)),
                 Err(again) => error = again,
             }
+        }
+        if let Some(failure) = ReadFailure::of(&error) {
+            return Err(failure);
         }
         let (blob, shard) = (id.shard.blob, id.shard.shard.0);
         tracing::warn!(
@@ -168,6 +183,7 @@ pub(crate) fn log_error(drive: &Drive, health: &HealthBoard, error: WalError) ->
         }
         WalError::TooLarge { .. }
         | WalError::Busy
+        | WalError::NoResources { .. }
         | WalError::NotFound { .. }
         | WalError::SegmentOpen { .. }
         | WalError::Corrupt { .. } => PeerError::Unavailable { node, why },

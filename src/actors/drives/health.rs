@@ -53,6 +53,8 @@ pub struct NodeState {
     pub out_of_service: Option<String>,
     /// The reason why the node takes no writes although it serves reads.
     pub unwritable: Option<String>,
+    /// The state of the node's index while that is damaged; `None` while it is whole. Known for this host's nodes only.
+    pub index_damaged: Option<String>,
     /// True if the node went out of service because its drive did not answer, and the drive answers now: it can be used
     /// again after a restart of its host.
     pub answers_again: bool,

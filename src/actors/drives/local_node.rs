@@ -89,7 +89,7 @@ impl NodeService for LocalNode {
                 Ok(ChunksRead { chunks })
             }
             Err(ReadFailure::Index(error)) => Err(index_error(node, &error)),
-            Err(ReadFailure::OutOfService(why)) => Err(PeerError::Unavailable { node, why }),
+            Err(ReadFailure::Unavailable(why)) => Err(PeerError::Unavailable { node, why }),
         }
     }
 

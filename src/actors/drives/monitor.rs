@@ -9,10 +9,10 @@ use crate::actors::log::LogHandle;
 use crate::ambient::Ambient;
 use crate::limits::{SPACE_REFUSE_PERCENT, SPACE_WARN_PERCENT};
 use crate::metrics;
-use crate::storage::disk::{Caching, CallKind, Disk, OpenMode, Space};
+use crate::storage::disk::{Caching, CallKind, Disk, OpenMode, Space, host_lacks_resources};
 use crate::storage::identity::TRIAL_FILE;
 use crate::storage::shard_index::ShardIndex;
-use crate::storage::wal::segment_name;
+use crate::storage::wal::{WalError, segment_name};
 use crate::types::{Incarnation, NodeId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -89,7 +89,7 @@ struct Look {
     has_room: bool,
     log_failed: Option<String>,
     index_failed: Option<String>,
-    /// The result of a trial write; `None` if none was tried, or it failed for lack of space.
+    /// The result of a trial write; `None` if none was tried.
     written: Option<io::Result<()>>,
 }
 
@@ -128,6 +128,7 @@ impl LookHistory {
         verdict.lost = look.log_failed.clone().or(identity).or(gone);
         match &look.written {
             None => {}
+            Some(Err(error)) if is_full(error.kind()) || host_lacks_resources(error) => {}
             Some(Ok(())) => (self.failed_writes, self.why) = (0, String::new()),
             Some(Err(error)) => (self.failed_writes, self.why) = (self.failed_writes + 1, error.to_string()),
         }
@@ -143,6 +144,8 @@ impl LookHistory {
                 None
             }
             Ok(found) => Some(format!("another drive is in its place: {found}, not {expected}")),
+            // Neither a good look nor a failed one.
+            Err(error) if host_lacks_resources(error) => None,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 Some("its directory or identity is gone".to_owned())
             }
@@ -355,6 +358,9 @@ impl Watch {
             return;
         }
         let identity = (shared.identity)(&*drive.disk, &drive.dir);
+        if let Err(error) = &identity {
+            drive.log.note_shortage(&WalError::io("read", &drive.dir, error));
+        }
         // A drive that was put in this one's place is not written to.
         let is_ours = identity.as_ref().is_ok_and(|found| *found == drive.incarnation);
         let serves = shared.health.current().in_service(drive.node);
@@ -367,7 +373,7 @@ impl Watch {
         let written = writes.then(|| self.write());
         let log = drive.log.status();
         let look = Look {
-            written: written.filter(|written| !written.as_ref().is_err_and(|error| is_full(error.kind()))),
+            written,
             identity,
             gone: self.directory_that_is_gone().or_else(|| is_due.then(|| self.segment_that_is_gone()).flatten()),
             space: drive.disk.space(&drive.dir),
@@ -519,6 +525,7 @@ mod tests {
     use crate::metrics;
     use crate::storage::disk::Space;
     use crate::types::{Incarnation, NodeId};
+    use rustix::io::Errno;
     use std::io;
 
     const ME: Incarnation = Incarnation(7);
@@ -608,6 +615,26 @@ mod tests {
         metrics::MIRROR_FAILED.with_label_values(&[&node.to_string()]).set(1);
         dismiss(&HealthBoard::new([]), node);
         assert!(metrics::MIRROR_FAILED.remove_label_values(&[&node.to_string()]).is_err(), "it was removed");
+    }
+
+    #[test]
+    fn a_host_without_descriptors_or_memory_loses_no_drive_and_makes_none_read_only() {
+        let mut history = LookHistory::default();
+        for errno in [Errno::MFILE, Errno::NFILE, Errno::NOMEM] {
+            for _ in 0..2 * FAILURES_MAX {
+                assert_eq!(history.judge(ME, &look(Err(errno.into()), 500)).lost, None, "{errno}");
+            }
+            for _ in 0..2 * FAILURES_MAX {
+                let unwritten = Look { written: Some(Err(errno.into())), ..look(Ok(ME), 500) };
+                assert_eq!(history.judge(ME, &unwritten).unwritable, None, "{errno}");
+            }
+        }
+        for _ in 1..FAILURES_MAX {
+            assert_eq!(history.judge(ME, &look(Err(Errno::IO.into()), 500)).lost, None);
+            assert_eq!(history.judge(ME, &look(Err(Errno::MFILE.into()), 500)).lost, None);
+        }
+        let failed = history.judge(ME, &look(Err(Errno::IO.into()), 500));
+        assert!(failed.lost.is_some(), "a shortage in between does not hide a failing drive");
     }
 
     #[test]

@@ -1,14 +1,14 @@
 //! Opening of a drive: first its index, then the log, which is replayed from the index's watermark. An index that
 //! cannot be opened or read is deleted and rebuilt from the log; a log that cannot be opened is an error. An index that
-//! fails later, while it is in use, is reopened without being rebuilt.
+//! fails later, while it is in use, is reopened; one in which damage is met is made anew by the `Reindexer`.
 
 use super::Drive;
 use super::health::Retired;
 use crate::actors::log::Threads;
 use crate::storage::disk::Disk;
 use crate::storage::kv::Kv;
-use crate::storage::kv::fjall::{FjallKv, FjallOpener, TableMemory};
-use crate::storage::kv::reviving::RevivingKv;
+use crate::storage::kv::fjall::{Damage, FjallKv, FjallOpener, TableMemory};
+use crate::storage::kv::reviving::{Opens, RevivingKv};
 use crate::storage::shard_index::{COMMITS, IndexError, IndexResult, LogExtent, ShardIndex, TABLES, recover};
 use crate::storage::wal::{LogOptions, OpenedLog, open_log};
 use crate::types::NodeId;
@@ -55,7 +55,11 @@ pub fn open_drive(options: &DriveOptions) -> IndexResult<OpenedDrive> {
 }
 
 fn open_with_index(options: &DriveOptions) -> IndexResult<OpenedDrive> {
-    let opener = FjallOpener { path: options.index_dir.clone(), tables: TABLES, memory: options.index_memory };
+    let (path, memory) = (options.index_dir.clone(), options.index_memory);
+    let opener = FjallOpener { path, tables: TABLES, memory, damage: Damage::default() };
+    if let Err(error) = opener.discard_successor() {
+        tracing::warn!(node = %options.node, %error, "cannot remove the shard index that was being made anew");
+    }
     let clock = Arc::clone(&options.log.ambient.clock);
     let kv = Arc::new(RevivingKv::open(Box::new(opener), COMMITS, clock)?);
     let opened = open_over(options.node, &options.disk, &options.log, Arc::clone(&kv) as _)?;

@@ -8,7 +8,8 @@
 //!
 //! It is a chore (`upkeep::Background`). One step does one small thing, the most urgent: queue reported faults, rebuild
 //! a few stripes of each repair under way, or compare one page of one node. A comparison takes turns with repairs until
-//! it has found all missing shards. Pauses between steps leave room for user requests (`Pace`).
+//! it has found all missing shards; one that its node interrupts goes on after those of other nodes. Pauses between
+//! steps leave room for user requests (`Pace`).
 
 mod census;
 mod compare;
@@ -42,7 +43,7 @@ use futures::future::join_all;
 use put_offs::PutOffs;
 use queue::{Looked, RepairQueue, node_of, shard_bytes, shard_of};
 use repair::{Repair, Repaired};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -136,6 +137,8 @@ pub struct Healing {
     /// The nodes of this host that accepted writes at the last look.
     writable: BTreeSet<NodeId>,
     comparison: Option<Comparison>,
+    /// The comparisons that an error of their node interrupted, the longest ago first.
+    interrupted: VecDeque<Comparison>,
     /// True if the next step is the comparison's turn.
     compare_first: bool,
     /// The time of the next comparison of all nodes.
@@ -169,6 +172,7 @@ impl Healing {
             serving: BTreeSet::new(),
             writable: BTreeSet::new(),
             comparison: None,
+            interrupted: VecDeque::new(),
             compare_first: false,
             compare_next,
             orphans_next: BTreeMap::new(),
@@ -217,8 +221,8 @@ impl Healing {
 
     /// Returns whether the comparison under way may find further missing shards; then it takes turns with repairs.
     fn seeks_missing(&self) -> bool {
-        let comparison = self.comparison.as_ref().filter(|comparison| comparison.seeks_missing());
-        comparison.is_some_and(|comparison| self.context.serves(comparison.node()))
+        let mut comparisons = self.comparison.iter().chain(&self.interrupted);
+        comparisons.any(|comparison| comparison.seeks_missing() && self.context.serves(comparison.node()))
     }
 
     /// Returns the shards of some reported faults. The reports stay in `reported` until they are dealt with.
@@ -462,13 +466,16 @@ impl Healing {
         let health = self.context.health.current();
         let wanted = self.handle.reconciling().into_iter();
         let (local, others): (Vec<_>, Vec<_>) = wanted.partition(|(node, _)| self.context.is_local(*node));
-        if let Some(&(node, request)) = local.iter().find(|(node, _)| health.in_service(*node)) {
+        let is_interrupted = |node: NodeId| self.interrupted.iter().any(|comparison| comparison.node() == node);
+        let is_next = |node: NodeId| health.in_service(node) && !is_interrupted(node);
+        if let Some(&(node, request)) = local.iter().find(|(node, _)| is_next(*node)) {
             return Ok(Some(Comparison::whole(node, request, &self.options)));
         }
         self.forget_removed(others).await?;
-        let is_due = |node: NodeId, at: Duration| at <= now && health.in_service(node) && self.context.is_local(node);
+        let is_due = |node: NodeId, at: Duration| at <= now && is_next(node) && self.context.is_local(node);
         let due = self.orphans_next.iter().find(|&(&node, &at)| is_due(node, at));
-        Ok(due.map(|(&node, _)| Comparison::of_orphans(node, &self.options)))
+        let due = due.map(|(&node, _)| Comparison::of_orphans(node, &self.options));
+        Ok(due.or_else(|| self.interrupted.pop_front()))
     }
 
     /// Cancels the wanted comparisons of removed nodes. A node that is not registered yet stays wanted.
@@ -514,7 +521,8 @@ impl Healing {
             let is_here = health.in_service(node) && self.context.is_local(node);
             is_here && comparison.request().is_none_or(|request| self.handle.is_wanted(node, request))
         };
-        self.comparison = self.comparison.take().filter(goes_on);
+        self.comparison = self.comparison.take().filter(&goes_on);
+        self.interrupted.retain(&goes_on);
         if self.comparison.is_none() {
             self.comparison = self.next_comparison(now).await?;
         }
@@ -552,7 +560,12 @@ impl Healing {
                 self.comparison = None;
                 Ok(Healed::Compared { missing: 0, orphans: 0 })
             }
-            Err(error) => Err(error),
+            Err(error) => {
+                if matches!(error, UpkeepError::Node(_)) {
+                    self.interrupted.extend(self.comparison.take());
+                }
+                Err(error)
+            }
         }
     }
 }

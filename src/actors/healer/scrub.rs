@@ -375,7 +375,7 @@ fn check(drive: &Drive, segment: SegmentId, row: ScrubRow, options: ScrubOptions
     }
     let read = drive.read_entries(&wanted).map_err(|failure| match failure {
         ReadFailure::Index(error) => CompactionError::Index(error),
-        ReadFailure::OutOfService(why) => PeerError::Unavailable { node: drive.node, why }.into(),
+        ReadFailure::Unavailable(why) => PeerError::Unavailable { node: drive.node, why }.into(),
     })?;
     // Missing chunks are no fault: they were dropped after the index was read.
     let is_corrupt =

@@ -10,12 +10,12 @@ use tokio::sync::oneshot;
 /// The channel for the answer to a request. The answer is dropped if the caller has stopped waiting.
 pub(super) type Reply<T> = oneshot::Sender<Result<T, WalError>>;
 
-/// The behaviour of an append while the drive has no space.
+/// The behaviour of an append while no segment can be made: the drive has no space, or the host lacks resources.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Patience {
     /// The append is refused.
     Bounded,
-    /// The append waits until there is space.
+    /// The append waits until there is one.
     Endless,
 }
 
@@ -33,8 +33,7 @@ impl Pending {
     /// Refuses the append. If some of its records are placed, they may be written all the same, so it is not said that
     /// nothing was appended.
     fn refuse(self, refusal: &WalError) {
-        let nothing_appended = *refusal == WalError::OutOfSpace;
-        let refusal = if nothing_appended && !self.placed.is_empty() { &WalError::TimedOut } else { refusal };
+        let refusal = if refusal.is_shortage() && !self.placed.is_empty() { &WalError::TimedOut } else { refusal };
         drop(self.reply.send(Err(refusal.clone())));
     }
 }

@@ -3,11 +3,10 @@
 use super::append_queue::{Patience, Placed, Reply};
 use super::state::QueuedBytes;
 use crate::storage::wal::progress::Ack;
-use crate::storage::wal::{CheckedRecord, Location, Segment, WalError};
+use crate::storage::wal::{CheckedRecord, Location, WalError, WritableSegment};
 use crate::types::{Lsn, SegmentId};
 use actix::Message;
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 /// Append these records, in this order.
 #[derive(Message)]
@@ -66,7 +65,7 @@ pub(super) struct SyncFailed {
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(super) struct SegmentPrepared {
-    pub(super) outcome: Result<Arc<Segment>, WalError>,
+    pub(super) outcome: Result<WritableSegment, WalError>,
 }
 
 /// An append was refused for want of space: check the free space again.

@@ -264,13 +264,16 @@ impl LogHandle {
 
     /// Reads a record and verifies its position, key and both checksums. Blocking: run on a reader thread.
     pub fn read(&self, key: RecordKey, at: Location) -> Result<Bytes, WalError> {
-        read_record(self.segment(at.lsn)?.as_ref(), &self.state.options, key, at)
+        let read = read_record(self.segment(at.lsn)?.as_ref(), &self.state.options, key, at);
+        read.inspect_err(|error| self.state.note_shortage(error))
     }
 
     /// As `read` for many records, with result `i` for request `i`. Reads records that lie close together in one call.
     /// Blocking.
     pub fn read_many(&self, wanted: &[(RecordKey, Location)]) -> Vec<Result<Bytes, WalError>> {
-        read_many(&self.state.table(), &self.state.options, wanted)
+        let read = read_many(&self.state.table(), &self.state.options, wanted);
+        read.iter().filter_map(|read| read.as_ref().err()).for_each(|error| self.state.note_shortage(error));
+        read
     }
 
     /// Visits every valid record of a sealed segment in order. Skips bad spots and counts them. Blocking.
@@ -278,7 +281,8 @@ impl LogHandle {
         if self.state.open_segment() == Some(id) {
             return Err(WalError::SegmentOpen { segment: id });
         }
-        scan_segment(&self.segment(Lsn::new(id, 0))?, &self.state.options, visit)
+        let scanned = scan_segment(&self.segment(Lsn::new(id, 0))?, &self.state.options, visit);
+        scanned.inspect_err(|error| self.state.note_shortage(error))
     }
 
     /// Verifies about `bytes_max` bytes of records between `from` and `until`, below which everything must be synced.
@@ -294,7 +298,8 @@ impl LogHandle {
         }
         let start = if id == from.segment() { from.offset() } else { 0 };
         let end = if id == until.segment() { until.offset() } else { u32::MAX };
-        let found = check_segment(segment, &self.state.options, start, end, bytes_max)?;
+        let checked = check_segment(segment, &self.state.options, start, end, bytes_max);
+        let found = checked.inspect_err(|error| self.state.note_shortage(error))?;
         let behind = (id < until.segment()).then(|| Lsn::new(SegmentId(id.0 + 1), 0));
         let next = found.next.map(|offset| Lsn::new(id, offset)).or(behind);
         Ok(LogCheck { next, bytes: found.bytes, bad_spots: found.bad_spots })
@@ -375,6 +380,11 @@ impl LogHandle {
 
     pub fn status(&self) -> LogStatus {
         self.state.status()
+    }
+
+    /// Counts and logs a failed call to the drive, if it failed because the host lacks resources.
+    pub fn note_shortage(&self, error: &WalError) {
+        self.state.note_shortage(error);
     }
 
     fn segment(&self, at: Lsn) -> Result<Arc<Segment>, WalError> {

@@ -8,13 +8,14 @@
 //! nobody holds its segment and, in a log that is replayed in order, after the files that were to be retired before it.
 //! At most `LOG_FREE_SEGMENTS_MAX` retired files are kept, and none while the drive is short of space.
 //!
-//! Refuses with `OutOfSpace` if the drive has no space for a segment.
+//! Refuses with `OutOfSpace` if the drive has no space for a segment, and with `NoResources` if the host lacks file
+//! descriptors or memory.
 
 use super::messages::{SegmentPrepared, SpaceFreed};
 use super::state::LogState;
 use crate::limits::LOG_FREE_SEGMENTS_MAX;
 use crate::storage::disk::Space;
-use crate::storage::wal::{Segment, WalError, prepare_segment, retire_segment};
+use crate::storage::wal::{Segment, WalError, WritableSegment, prepare_segment, retire_segment};
 use crate::types::SegmentId;
 use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message, Recipient, WrapFuture};
 use std::collections::VecDeque;
@@ -128,14 +129,21 @@ impl SegmentAllocator {
     }
 
     /// Makes a segment from a retired file or, if there is none, from a new file.
-    fn prepare(&mut self, PrepareSegment { id, urgent }: PrepareSegment) -> Result<Segment, WalError> {
+    fn prepare(&mut self, PrepareSegment { id, urgent }: PrepareSegment) -> Result<WritableSegment, WalError> {
         let recycled = self.free.pop();
         let space = self.check_space();
         let refused = !urgent && space.is_some_and(|space| !self.state.has_room_for_segment(space));
         if recycled.is_none() && refused {
             return Err(WalError::OutOfSpace);
         }
-        prepare_segment(&self.state.disk, &self.state.options, id, recycled.as_deref())
+        let made = prepare_segment(&self.state.disk, &self.state.options, id, recycled.as_deref());
+        // The file is as good as before, unless it was renamed already.
+        if let (Err(WalError::NoResources { .. }), Some(path)) = (&made, recycled)
+            && self.state.disk.exists(&path).unwrap_or(false)
+        {
+            self.free.push(path);
+        }
+        made
     }
 
     /// Retires the file of a segment. Returns the retirement if it failed, or if somebody still holds the segment.
@@ -211,7 +219,7 @@ impl Handler<PrepareSegment> for SegmentAllocator {
             return ctx.wait(std::future::pending().into_actor(self));
         }
         let outcome = self.prepare(message);
-        self.reports.prepared.do_send(SegmentPrepared { outcome: outcome.map(Arc::new) });
+        self.reports.prepared.do_send(SegmentPrepared { outcome });
         self.check_invariants();
     }
 }

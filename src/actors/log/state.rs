@@ -11,7 +11,11 @@ use crate::types::{Lsn, SegmentId};
 use arc_swap::ArcSwap;
 use prometheus::{Histogram, IntCounter, IntGauge};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+/// The shortest interval between two lines of the log about a want of the host's resources.
+const SHORTAGE_NAMED_EVERY: Duration = Duration::from_secs(60);
 
 #[derive(Debug)]
 pub(super) struct LogState {
@@ -32,6 +36,8 @@ pub(super) struct LogState {
     /// True if there was no space for the segment after the open one.
     no_reserve: AtomicBool,
     out_of_service: OnceLock<String>,
+    /// The time of the last line about a want of the host's resources, by the monotonic clock.
+    shortage_named: Mutex<Option<Duration>>,
     pub(super) counts: Counts,
 }
 
@@ -49,7 +55,7 @@ impl LogState {
         let OpenedLog { disk, options, segments, resumption, tag, .. } = opened;
         let mut table = SegmentTable::new(segments);
         if let Some((open, _)) = &resumption.open {
-            table = table.with(Arc::clone(open));
+            table = table.with(Arc::clone(open.segment()));
         }
         let open_id = resumption.open.as_ref().map_or(0, |(open, _)| open.id().0);
         let metrics = LogMetrics::resolve(&options);
@@ -69,6 +75,7 @@ impl LogState {
             space_short: AtomicBool::new(false),
             no_reserve: AtomicBool::new(false),
             out_of_service: OnceLock::new(),
+            shortage_named: Mutex::default(),
             counts: Counts::default(),
         };
         (Arc::new(state), resumption)
@@ -151,6 +158,21 @@ impl LogState {
         self.out_of_service.get().map_or(Ok(()), |why| Err(WalError::OutOfService { why: why.clone() }))
     }
 
+    /// Counts a call that failed because the host lacks resources, and names it in the log once a minute. Does nothing
+    /// for other errors.
+    pub(super) fn note_shortage(&self, error: &WalError) {
+        if !matches!(error, WalError::NoResources { .. }) {
+            return;
+        }
+        self.metrics.shortages.inc();
+        let now = self.options.ambient.clock.monotonic();
+        let mut named = self.shortage_named.lock().unwrap_or_else(PoisonError::into_inner);
+        if named.is_none_or(|named| now.saturating_sub(named) >= SHORTAGE_NAMED_EVERY) {
+            *named = Some(now);
+            tracing::warn!(%error, dir = %self.options.dir.display(), "a call to a drive failed for want of file descriptors or memory; the drive stays in service, and further failures like it are not logged for a minute; raise the process's limit of open files, or its memory");
+        }
+    }
+
     /// Counts bytes as queued until the returned guard is dropped. `None` if more than `max` bytes would be queued.
     pub(super) fn queue(&self, bytes: u64, max: u64) -> Option<QueuedBytes> {
         let before = self.queued_bytes.fetch_add(bytes, Ordering::Relaxed);
@@ -201,6 +223,7 @@ pub(super) struct LogMetrics {
     pub(super) sync_waiters: Histogram,
     pub(super) segments: IntGauge,
     pub(super) segments_free: IntGauge,
+    shortages: IntCounter,
     free_bytes: IntGauge,
     total_bytes: IntGauge,
 }
@@ -218,6 +241,7 @@ impl LogMetrics {
             sync_waiters: metrics::WAL_SYNC_WAITERS.with_label_values(&labels),
             segments: metrics::WAL_SEGMENTS.with_label_values(&labels),
             segments_free: metrics::WAL_SEGMENTS_FREE.with_label_values(&labels),
+            shortages: metrics::RESOURCE_SHORTAGES.with_label_values(&labels[..1]),
             free_bytes: metrics::DRIVE_FREE_BYTES.with_label_values(&labels[..1]),
             total_bytes: metrics::DRIVE_TOTAL_BYTES.with_label_values(&labels[..1]),
         }

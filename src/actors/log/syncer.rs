@@ -8,7 +8,7 @@ use super::append_queue::Placed;
 use super::messages::{SyncFailed, Synced};
 use super::state::LogState;
 use crate::defects::{Defect, has};
-use crate::storage::wal::{Segment, WalError};
+use crate::storage::wal::{WalError, WritableSegment};
 use crate::types::Lsn;
 use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message, Recipient, WrapFuture};
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use std::sync::atomic::Ordering;
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(super) struct SyncThrough {
-    pub(super) segments: Vec<Arc<Segment>>,
+    pub(super) segments: Vec<WritableSegment>,
     /// The position through which everything is durable after the sync.
     pub(super) through: Lsn,
     pub(super) waiters: Vec<Placed>,
@@ -40,12 +40,11 @@ impl Syncer {
         Self { writer, state }
     }
 
-    fn sync(segment: &Segment) -> Result<(), WalError> {
-        let file = segment.writable()?;
+    fn sync(segment: &WritableSegment) -> Result<(), WalError> {
         if has(Defect::SkipSync) {
             return Ok(());
         }
-        file.sync_data().map_err(|cause| WalError::io("sync", segment.path(), &cause))
+        segment.file().sync_data().map_err(|cause| WalError::io("sync", segment.path(), &cause))
     }
 }
 
@@ -68,7 +67,7 @@ impl Handler<SyncThrough> for Syncer {
         let clock = &self.state.options.ambient.clock;
         let started = clock.monotonic();
         let SyncThrough { segments, through, waiters } = message;
-        let outcome = segments.iter().try_for_each(|segment| Self::sync(segment));
+        let outcome = segments.iter().try_for_each(Self::sync);
         self.state.metrics.sync_seconds.observe(clock.monotonic().saturating_sub(started).as_secs_f64());
         drop(segments);
         let outcome = match outcome {

@@ -9,8 +9,8 @@
 //! Invariants: those of `storage::wal::progress`. Only this actor writes to segments and changes the set of segments in
 //! use. It never opens, makes, removes or syncs a file.
 //!
-//! Refusals: `OutOfService` after a failed write or sync and after closing; `OutOfSpace` if no segment can be made,
-//! except for patient appends, which wait; `SegmentOpen` and `NotFound` for a release.
+//! Refusals: `OutOfService` after a failed write or sync and after closing; `OutOfSpace` or `NoResources` if no segment
+//! can be made, except for patient appends, which wait; `SegmentOpen` and `NotFound` for a release.
 
 use super::CLOSED;
 use super::append_queue::{AppendQueue, Placed, Reply};
@@ -23,7 +23,9 @@ use super::state::LogState;
 use super::syncer::{StopSyncer, SyncThrough, Syncer};
 use crate::limits::{BLOCK_BYTES, LOG_IDLE_FLUSH_MS_MAX, LOG_MARK_DELAY_MS, LOG_SPACE_CHECK_MS_MIN};
 use crate::storage::wal::progress::{Effect, Event, Progress};
-use crate::storage::wal::{Batch, BatchPlan, Durability, Mark, Resumption, SEGMENT_HEADER_BYTES, Segment, WalError};
+use crate::storage::wal::{
+    Batch, BatchPlan, Durability, Mark, Resumption, SEGMENT_HEADER_BYTES, WalError, WritableSegment,
+};
 use crate::types::{Lsn, SegmentId};
 use actix::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, WrapFuture};
 use std::collections::VecDeque;
@@ -32,12 +34,13 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::sync::oneshot;
 
-/// The interval between attempts to make a segment on a drive without space. New chunks are refused meanwhile.
+/// The interval between attempts to make a segment on a drive without space, or while the host lacks resources. New
+/// chunks are refused meanwhile.
 const ROOM_RETRY: Duration = Duration::from_millis(500);
 const MARK_DELAY: Duration = Duration::from_millis(LOG_MARK_DELAY_MS);
 
 struct OpenSegment {
-    segment: Arc<Segment>,
+    segment: WritableSegment,
     /// The offset of the first free block.
     position: u32,
 }
@@ -60,13 +63,13 @@ pub(super) struct WalWriter {
     queue: AppendQueue,
     open: Option<OpenSegment>,
     /// Empty segments in order of their ids. There is at most one, except after a restart.
-    ready: VecDeque<Arc<Segment>>,
+    ready: VecDeque<WritableSegment>,
     preparing: bool,
     next_id: SegmentId,
     /// The position at which recovery cut the log, until a mark records it.
     cut: Option<Lsn>,
     /// The segments that were written to since the last sync began, in order.
-    unsynced: Vec<Arc<Segment>>,
+    unsynced: Vec<WritableSegment>,
     rotations: Vec<Reply<()>>,
     closing: Option<Reply<()>>,
     /// True while queued appends wait for a segment to be made.
@@ -170,15 +173,13 @@ impl WalWriter {
         let open = self.open.as_ref()?;
         // The last block is kept for the seal.
         let limit = open.segment.file_bytes().saturating_sub(BLOCK_BYTES as u32);
-        let file = open.segment.writable().ok()?;
-        Some(BatchPlan::new(open.lsn(), limit, file.caching()))
+        Some(BatchPlan::new(open.lsn(), limit, open.segment.file().caching()))
     }
 
     /// Plans the seal that ends the open segment. `None` if no segment is open or no room is left for a seal.
     fn plan_seal(&mut self) -> Option<BatchPlan> {
         let open = self.open.as_ref()?;
-        let file = open.segment.writable().ok()?;
-        let mut plan = BatchPlan::new(open.lsn(), open.segment.file_bytes(), file.caching());
+        let mut plan = BatchPlan::new(open.lsn(), open.segment.file_bytes(), open.segment.file().caching());
         plan.push_mark(Mark::Seal { cut: self.cut })?;
         self.cut = None;
         Some(plan)
@@ -216,13 +217,11 @@ impl WalWriter {
             return false;
         };
         assert_eq!(open.lsn(), batch.start(), "a batch is written where it was planned");
-        let outcome = open.segment.writable().and_then(|file| {
-            let written = file.write_all_at(&batch.slices(), u64::from(batch.start().offset()));
-            written.map_err(|cause| WalError::io("write", open.segment.path(), &cause))
-        });
+        let written = open.segment.file().write_all_at(&batch.slices(), u64::from(batch.start().offset()));
+        let outcome = written.map_err(|cause| WalError::io("write", open.segment.path(), &cause));
         open.position = batch.end().offset();
         if self.unsynced.last().is_none_or(|last| last.id() != open.segment.id()) {
-            self.unsynced.push(Arc::clone(&open.segment));
+            self.unsynced.push(open.segment.clone());
         }
         self.state.counts.writes.fetch_add(1, Ordering::Relaxed);
         self.state.metrics.writes.inc();
@@ -247,10 +246,10 @@ impl WalWriter {
         refuse_all(&mut self.rotations, &refusal);
     }
 
-    /// Refuses the queued appends after no segment could be made for them. Patient appends stay queued if the drive is
-    /// merely full, unless the log is being closed.
+    /// Refuses the queued appends after no segment could be made for them. Patient appends stay queued if only space or
+    /// resources of the host are wanting, unless the log is being closed.
     fn refuse_stalled(&mut self, error: &WalError) {
-        if *error != WalError::OutOfSpace || self.closing.is_some() {
+        if !error.is_shortage() || self.closing.is_some() {
             return self.refuse_queued(error);
         }
         self.queue.refuse_impatient(error);
@@ -285,8 +284,8 @@ impl WalWriter {
             self.perform(Event::Accepted { through: batch.end(), waiters: Vec::new() }, ctx);
             self.write(&batch, ctx);
         }
-        self.open = Some(OpenSegment { segment: Arc::clone(&next), position: SEGMENT_HEADER_BYTES as u32 });
-        self.state.add_segment(&next);
+        self.state.add_segment(next.segment());
+        self.open = Some(OpenSegment { segment: next, position: SEGMENT_HEADER_BYTES as u32 });
         self.prepare_next();
         true
     }
@@ -468,17 +467,22 @@ impl Handler<SegmentPrepared> for WalWriter {
             }
             // The failure is not final: the next append that needs a segment requests one again.
             Err(error) => {
-                if !self.state.lacks_reserve() {
-                    tracing::warn!(%error, dir = %self.state.options.dir.display(), "cannot make another segment");
+                if matches!(error, WalError::NoResources { .. }) {
+                    // It says nothing of the drive's space.
+                    self.state.note_shortage(&error);
+                } else {
+                    if !self.state.lacks_reserve() {
+                        tracing::warn!(%error, dir = %self.state.options.dir.display(), "cannot make another segment");
+                    }
+                    self.state.set_reserve(error != WalError::OutOfSpace);
                 }
-                self.state.set_reserve(error != WalError::OutOfSpace);
                 self.queue.refuse_unplaced(&WalError::OutOfSpace, |record| self.state.refuses_for_space(record));
                 let stalled = std::mem::take(&mut self.stalled);
                 if stalled {
                     self.refuse_stalled(&error);
                 }
                 refuse_all(&mut self.rotations, &error);
-                if error == WalError::OutOfSpace {
+                if error.is_shortage() {
                     self.await_room(ctx);
                 }
                 // Appends that are still queued otherwise are patient ones, which wait for `RoomDue`.

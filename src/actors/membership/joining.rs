@@ -9,11 +9,12 @@ use super::rejoin_asks::RejoinAsks;
 use crate::actors::consensus::{MetaError, MetaHandle};
 use crate::actors::peers::Peers;
 use crate::limits::{MEMBERSHIP_PATIENCE, NODES_OF_HOST_MAX, PROBE_PATIENCE};
-use crate::net::{GroupCall, GroupService, QuicClient};
+use crate::net::{GroupCall, GroupService, PeerError, QuicClient};
 use crate::storage::identity::Founder;
 use crate::storage::meta::command::{Change, Refusal, Reply};
 use crate::storage::meta::record::HostRecord;
 use crate::types::{ClusterId, HostId, NodeId, RecoveryEpoch, Roles, UnixMs};
+use bytes::Bytes;
 use futures::stream::{FuturesUnordered, StreamExt};
 use std::time::Duration;
 use tokio::time::timeout;
@@ -254,9 +255,14 @@ impl WelcomeDesk {
             return true;
         }
         let call = GroupCall { group: MEMBERSHIP_GROUP, kind: Kind::Status as u8, body: encode(&StatusAsk {}) };
-        let asked = async { self.peers.peer_for(host).await.ok()?.group_call(call).await.ok() };
-        timeout(PROBE_PATIENCE, asked).await.is_ok_and(|answer| answer.is_some())
+        let asked = async { Some(self.peers.peer_for(host).await.ok()?.group_call(call).await) };
+        timeout(PROBE_PATIENCE, asked).await.is_ok_and(|answer| answer.is_some_and(|answer| is_answer(&answer)))
     }
+}
+
+/// Returns whether a host has answered. A host that is starting does, too: it refuses the question.
+fn is_answer(answer: &Result<Bytes, PeerError>) -> bool {
+    matches!(answer, Ok(_) | Err(PeerError::Refused { .. }))
 }
 
 /// Returns the former id under which the metadata knows a host that rejoins. `was`: its former ids, the latest first.
@@ -307,14 +313,24 @@ pub async fn lookup_removal(client: &QuicClient, host: HostId, name: &str, at: &
 
 #[cfg(test)]
 mod tests {
-    use super::former_id;
+    use super::{former_id, is_answer};
+    use crate::net::PeerError;
     use crate::storage::identity::Founder;
     use crate::storage::meta::record::HostRecord;
     use crate::types::{HostId, UnixMs};
+    use bytes::Bytes;
 
     fn registered(host: u64, name: &str) -> HostRecord {
         let (id, name, address) = (HostId(host), name.to_owned(), format!("{name}:9100"));
         HostRecord { id, name, address, domain: None, joined: UnixMs(0), first_node: None }
+    }
+
+    #[test]
+    fn a_member_that_is_starting_keeps_its_name() {
+        let refused = PeerError::Refused { why: "this host is starting".to_owned() };
+        assert!(is_answer(&Err(refused)) && is_answer(&Ok(Bytes::new())));
+        let unreachable = PeerError::Unreachable { host: HostId(1), why: "no route".to_owned(), sent: false };
+        assert!(!is_answer(&Err(unreachable)));
     }
 
     #[test]

@@ -71,7 +71,9 @@ impl Peers {
     /// Returns the connection to a host. Waits only if the host must be dialed.
     pub async fn peer_for(&self, host: HostId) -> Result<Peer, DialError> {
         if let Some(peer) = self.table.load().get(&host).filter(|peer| !peer.is_lost()) {
-            count("hit");
+            if peer.is_remote() {
+                count("hit");
+            }
             let peer: Arc<Pooled> = Arc::clone(peer);
             return Ok(peer);
         }

@@ -12,6 +12,7 @@ use crate::types::{HostId, NodeId, ShardId};
 use actix::{Message, Recipient};
 use bytes::Bytes;
 use std::fmt;
+use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -66,9 +67,17 @@ impl Pooled {
     }
 
     fn begin(&self) -> UnderWay<'_> {
-        POOL_STREAMS.with_label_values::<&str>(&[]).inc();
+        if self.is_remote() {
+            POOL_STREAMS.with_label_values::<&str>(&[]).inc();
+        }
         self.active.fetch_add(1, Ordering::AcqRel);
         UnderWay(self)
+    }
+
+    /// Waits for the answer to a request, which counts as under way meanwhile.
+    async fn counted<T>(&self, request: impl Future<Output = T>) -> T {
+        let _under_way = self.begin();
+        request.await
     }
 
     /// N5: returns the connection for a retry, if this one failed and the request is idempotent (`may_repeat`) or was
@@ -97,7 +106,9 @@ impl Drop for UnderWay<'_> {
     fn drop(&mut self) {
         self.0.used_ms.store(now_ms(&*self.0.clock), Ordering::Release);
         self.0.active.fetch_sub(1, Ordering::AcqRel);
-        POOL_STREAMS.with_label_values::<&str>(&[]).dec();
+        if self.0.is_remote() {
+            POOL_STREAMS.with_label_values::<&str>(&[]).dec();
+        }
     }
 }
 
@@ -105,18 +116,18 @@ impl HostService for Pooled {
     fn is_lost(&self) -> bool {
         self.peer.is_lost()
     }
+
+    fn is_remote(&self) -> bool {
+        self.peer.is_remote()
+    }
 }
 
 #[async_trait::async_trait]
 impl GroupService for Pooled {
     async fn group_call(&self, call: GroupCall) -> Result<Bytes, PeerError> {
-        let _under_way = self.begin();
-        let first = self.peer.group_call(call.clone()).await;
+        let first = self.counted(self.peer.group_call(call.clone())).await;
         match self.again(&first, false).await {
-            Some(other) => {
-                let _under_way = other.begin();
-                other.peer.group_call(call).await
-            }
+            Some(other) => other.counted(other.peer.group_call(call)).await,
             None => first,
         }
     }
@@ -127,61 +138,41 @@ impl GroupService for Pooled {
 #[async_trait::async_trait]
 impl NodeService for Pooled {
     async fn append_chunks(&self, request: AppendChunks) -> Result<(), PeerError> {
-        let _under_way = self.begin();
-        let first = self.peer.append_chunks(request.clone()).await;
+        let first = self.counted(self.peer.append_chunks(request.clone())).await;
         match self.again(&first, true).await {
-            Some(other) => {
-                let _under_way = other.begin();
-                other.peer.append_chunks(request).await
-            }
+            Some(other) => other.counted(other.peer.append_chunks(request)).await,
             None => first,
         }
     }
 
     async fn read_chunks(&self, request: ReadChunks) -> Result<ChunksRead, PeerError> {
-        let _under_way = self.begin();
-        let first = self.peer.read_chunks(request).await;
+        let first = self.counted(self.peer.read_chunks(request)).await;
         match self.again(&first, true).await {
-            Some(other) => {
-                let _under_way = other.begin();
-                other.peer.read_chunks(request).await
-            }
+            Some(other) => other.counted(other.peer.read_chunks(request)).await,
             None => first,
         }
     }
 
     async fn drop_shards(&self, node: NodeId, shards: Vec<ShardId>) -> Result<(), PeerError> {
-        let _under_way = self.begin();
-        let first = self.peer.drop_shards(node, shards.clone()).await;
+        let first = self.counted(self.peer.drop_shards(node, shards.clone())).await;
         match self.again(&first, true).await {
-            Some(other) => {
-                let _under_way = other.begin();
-                other.peer.drop_shards(node, shards).await
-            }
+            Some(other) => other.counted(other.peer.drop_shards(node, shards)).await,
             None => first,
         }
     }
 
     async fn count_chunks(&self, node: NodeId, shards: Vec<ShardId>) -> Result<Vec<u32>, PeerError> {
-        let _under_way = self.begin();
-        let first = self.peer.count_chunks(node, shards.clone()).await;
+        let first = self.counted(self.peer.count_chunks(node, shards.clone())).await;
         match self.again(&first, true).await {
-            Some(other) => {
-                let _under_way = other.begin();
-                other.peer.count_chunks(node, shards).await
-            }
+            Some(other) => other.counted(other.peer.count_chunks(node, shards)).await,
             None => first,
         }
     }
 
     async fn inventory(&self, node: NodeId, after: Option<ShardId>, limit: u32) -> Result<InventoryPage, PeerError> {
-        let _under_way = self.begin();
-        let first = self.peer.inventory(node, after, limit).await;
+        let first = self.counted(self.peer.inventory(node, after, limit)).await;
         match self.again(&first, true).await {
-            Some(other) => {
-                let _under_way = other.begin();
-                other.peer.inventory(node, after, limit).await
-            }
+            Some(other) => other.counted(other.peer.inventory(node, after, limit)).await,
             None => first,
         }
     }

@@ -49,6 +49,10 @@ impl HostService for TracedService {
     fn is_lost(&self) -> bool {
         self.inner.is_lost()
     }
+
+    fn is_remote(&self) -> bool {
+        self.inner.is_remote()
+    }
 }
 
 #[async_trait::async_trait]

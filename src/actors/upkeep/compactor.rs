@@ -9,6 +9,8 @@
 //! - A tombstone is copied as long as another segment may have records that it deletes.
 //! - A segment is not released while records in it may still be published.
 //! - Copies that the index refused are kept, and nothing else is done until it accepts them.
+//! - A segment whose rows in the index cannot be read is held for a short while, and others are emptied. While the
+//!   index is made anew, none is.
 
 use super::background::{Background, Chore};
 use super::pace::Pace;
@@ -47,6 +49,8 @@ pub struct CompactionOptions {
     pub persist_every: Duration,
     /// The time for which a segment with unreadable records is not compacted.
     pub hold: Duration,
+    /// The same for a segment whose rows in the index could not be read.
+    pub hold_unread: Duration,
     pub pace: Pace,
 }
 
@@ -60,6 +64,7 @@ impl CompactionOptions {
             idle: Duration::from_secs(5),
             persist_every: Duration::from_secs(30),
             hold: Duration::from_secs(600),
+            hold_unread: Duration::from_secs(30),
             pace: Pace::default(),
         }
     }
@@ -128,7 +133,7 @@ pub struct Compaction {
     unpublished: Option<Copied>,
     /// The released segment that the index failed to remove.
     unforgotten: Option<SegmentId>,
-    /// The segments with unreadable records, with the time until which they are not compacted.
+    /// The segments with records or rows that could not be read, with the time until which they are not compacted.
     held: BTreeMap<SegmentId, Duration>,
     /// The head of the index when it was last made durable, and the time of that.
     persisted: (Lsn, Duration),
@@ -172,8 +177,10 @@ impl Compaction {
         if let Some(segment) = self.unforgotten {
             self.forget(segment).await?;
         }
-        let Some(current) = self.current else { return self.begin().await };
-        let step = self.continue_emptying(current).await;
+        let step = match self.current {
+            Some(current) => self.continue_emptying(current).await,
+            None => self.begin().await,
+        };
         if step.is_err() {
             // Copies are published or kept in `unpublished`; the next segment is chosen again.
             self.current = None;
@@ -226,7 +233,8 @@ impl Compaction {
     }
 
     async fn continue_emptying(&mut self, current: Current) -> Result<Step, CompactionError> {
-        let gathered = self.gather(current).await?;
+        let gathered = self.gather(current).await;
+        let gathered = self.hold_if_unread(current.segment, gathered)?;
         let Some(last) = gathered.last.filter(|_| !has(Defect::ReleaseLiveSegment)) else {
             return self.finish(current).await;
         };
@@ -238,6 +246,18 @@ impl Compaction {
         let moved = self.copy(gathered.copies).await?;
         self.current = Some(Current { cursor: Some(last), ..current });
         Ok(Step::Moved(moved))
+    }
+
+    /// Holds a segment whose rows in the index could not be read: it would be chosen again at once.
+    fn hold_if_unread<T>(
+        &mut self,
+        segment: SegmentId,
+        read: Result<T, CompactionError>,
+    ) -> Result<T, CompactionError> {
+        if let Err(CompactionError::Index(_)) = &read {
+            self.held.insert(segment, self.ambient.clock.monotonic() + self.options.hold_unread);
+        }
+        read
     }
 
     /// Reads the next live records of the segment.
@@ -302,7 +322,8 @@ impl Compaction {
             return Ok(Step::Waiting);
         }
         let (index, others) = (self.drive.index.clone(), self.others(segment));
-        let rest = off_thread(&self.threads, move || what_is_left(&index, segment, &others)).await??;
+        let rest = off_thread(&self.threads, move || what_is_left(&index, segment, &others)).await?;
+        let rest = self.hold_if_unread(segment, rest.map_err(CompactionError::from))?;
         if rest.chunks > 0 && !has(Defect::ReleaseLiveSegment) {
             self.held.insert(segment, self.ambient.clock.monotonic() + self.options.hold);
             self.current = None;
@@ -352,7 +373,7 @@ impl Compaction {
 impl Chore for Compaction {
     async fn step(&mut self) -> Duration {
         self.show_gauges();
-        if !self.health.current().in_service(self.drive.node) {
+        if !self.health.current().in_service(self.drive.node) || self.drive.index.is_being_remade() {
             return self.options.idle;
         }
         if let Err(error) = self.persist_if_due().await {
@@ -411,7 +432,7 @@ fn gather(
     }
     let read = drive.read_entries(&wanted).map_err(|failure| match failure {
         ReadFailure::Index(error) => CompactionError::Index(error),
-        ReadFailure::OutOfService(why) => PeerError::Unavailable { node: drive.node, why }.into(),
+        ReadFailure::Unavailable(why) => PeerError::Unavailable { node: drive.node, why }.into(),
     })?;
     for ((id, entry), read) in wanted.into_iter().zip(read) {
         match read {

@@ -1,6 +1,6 @@
 //! The sources of the JSON Web Key Sets of identity providers (RFC 7517).
 
-use crate::setting_file;
+use crate::setting_file::SettingFiles;
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::path::PathBuf;
@@ -18,6 +18,8 @@ pub trait KeySets: Send + Sync + Debug {
 pub struct KeySetFiles {
     /// The paths of the files, by the provider's URL without its scheme.
     pub files: BTreeMap<String, PathBuf>,
+    /// Anybody may ask for a session: those who do must not leave a thread each where a file hangs.
+    reader: SettingFiles,
 }
 
 #[async_trait::async_trait]
@@ -26,8 +28,9 @@ impl KeySets for KeySetFiles {
         let path = self.files.get(provider).cloned();
         let path =
             path.ok_or_else(|| format!("SHERD_OIDC_KEYS has neither a file nor a URL for the keys of {provider}"))?;
+        let reader = self.reader.clone();
         let read = tokio::task::spawn_blocking(move || {
-            setting_file::read_text(&path).map_err(|error| format!("{} cannot be read: {error}", path.display()))
+            reader.read_text(&path).map_err(|error| format!("{} cannot be read: {error}", path.display()))
         });
         read.await.map_err(|error| error.to_string())?
     }

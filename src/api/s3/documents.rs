@@ -48,7 +48,7 @@ pub async fn save<T: Serialize>(store: &Store, key: DocumentKey, value: &T) -> S
 }
 
 /// Writes a document like `save`, one of several of its kind. Returns the fault `full` if the bucket has as many as it
-/// may have: concurrent writes are counted where they are applied.
+/// may have: documents are counted where a write is applied.
 pub async fn save_one_of<T: Serialize>(store: &Store, key: DocumentKey, value: &T, full: Fault) -> S3Result<()> {
     store.check_writable()?;
     let write = DocumentWrite { key, expect: Expect::Any, value: Some(encode(value)?) };

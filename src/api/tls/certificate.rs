@@ -4,6 +4,7 @@
 use super::files::{Pair, TlsError, TlsFiles};
 use super::validity::Validity;
 use crate::metrics;
+use crate::setting_file::SettingFiles;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs::default_provider;
@@ -11,6 +12,7 @@ use rustls::server::{ClientHello, ResolvesServerCert, ServerSessionMemoryCache, 
 use rustls::sign::CertifiedKey;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// The number of resumable TLS sessions, rustls's default.
 const SESSIONS_MAX: usize = 256;
@@ -28,12 +30,18 @@ pub struct Certificate {
 
 #[derive(Debug)]
 enum Source {
-    Files(TlsFiles),
+    Files {
+        named: TlsFiles,
+        /// Reads the files again and again.
+        reader: SettingFiles,
+    },
     Acme {
         /// The files that name issued certificates in errors.
         named: TlsFiles,
         /// The certificates that prove control of a name, by the name.
         challenges: ArcSwap<BTreeMap<String, Arc<CertifiedKey>>>,
+        /// The number of orders that failed since the last one that succeeded.
+        failed_orders: AtomicU32,
     },
 }
 
@@ -55,22 +63,23 @@ impl Served {
 
 impl Certificate {
     pub fn load(listener: &'static str, files: TlsFiles) -> Result<Arc<Self>, TlsError> {
-        let pair = files.read()?.parse()?;
+        let reader = SettingFiles::default();
+        let pair = files.read(&reader)?.parse()?;
         let current = ArcSwapOption::new(Some(Served::new(listener, pair)));
-        Ok(Arc::new(Self { listener, source: Source::Files(files), current }))
+        Ok(Arc::new(Self { listener, source: Source::Files { named: files, reader }, current }))
     }
 
     /// Returns one that an ACME server will issue. `named`: the settings and files that errors name.
     pub fn by_acme(listener: &'static str, named: TlsFiles) -> Arc<Self> {
-        let source = Source::Acme { named, challenges: ArcSwap::default() };
+        let source = Source::Acme { named, challenges: ArcSwap::default(), failed_orders: AtomicU32::new(0) };
         Arc::new(Self { listener, source, current: ArcSwapOption::empty() })
     }
 
     /// Reloads the files, and returns whether the certificate changed. Unusable files are refused, and the current
     /// certificate stays. It reads files, so it may block.
     pub fn reload(&self) -> Result<bool, TlsError> {
-        let Source::Files(files) = &self.source else { return Ok(false) };
-        let contents = files.read()?;
+        let Source::Files { named, reader } = &self.source else { return Ok(false) };
+        let contents = named.read(reader)?;
         let current = self.current.load();
         if current.as_ref().is_some_and(|current| contents.fingerprint() == current.pair.fingerprint) {
             return Ok(false);
@@ -81,7 +90,7 @@ impl Certificate {
 
     /// Shows a certificate that was issued, both in PEM, to new connections.
     pub fn install(&self, chain: &str, key: &str) -> Result<(), TlsError> {
-        let (Source::Files(named) | Source::Acme { named, .. }) = &self.source;
+        let (Source::Files { named, .. } | Source::Acme { named, .. }) = &self.source;
         let pair = named.wrap_pem(chain.into(), key.into()).parse()?;
         self.current.store(Some(Served::new(self.listener, pair)));
         Ok(())
@@ -100,14 +109,29 @@ impl Certificate {
         });
     }
 
+    /// Notes how many orders failed since the last one that succeeded.
+    pub fn note_failed_orders(&self, count: u32) {
+        if let Source::Acme { failed_orders, .. } = &self.source {
+            failed_orders.store(count, Ordering::Relaxed);
+        }
+    }
+
+    /// Returns the number of orders that failed since the last one that succeeded; `None` if it comes from files.
+    pub fn failed_orders(&self) -> Option<u32> {
+        match &self.source {
+            Source::Files { .. } => None,
+            Source::Acme { failed_orders, .. } => Some(failed_orders.load(Ordering::Relaxed)),
+        }
+    }
+
     /// Returns whether it comes from files, which are read again.
     pub fn is_of_files(&self) -> bool {
-        matches!(self.source, Source::Files(_))
+        matches!(self.source, Source::Files { .. })
     }
 
     /// Returns the setting that names the certificate.
     pub fn setting(&self) -> &'static str {
-        let (Source::Files(named) | Source::Acme { named, .. }) = &self.source;
+        let (Source::Files { named, .. } | Source::Acme { named, .. }) = &self.source;
         named.cert.setting
     }
 

@@ -1,7 +1,7 @@
 //! Loading of a certificate chain and its private key from two PEM files that settings name.
 
 use super::validity::{Validity, validity};
-use crate::setting_file;
+use crate::setting_file::SettingFiles;
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::sign::CertifiedKey;
 use rustls::{Error, InconsistentKeys};
@@ -71,9 +71,9 @@ pub struct Pair {
 }
 
 impl TlsFiles {
-    pub fn read(&self) -> Result<Contents<'_>, TlsError> {
+    pub fn read(&self, reader: &SettingFiles) -> Result<Contents<'_>, TlsError> {
         let read = |file: &NamedFile| {
-            setting_file::read(&file.path).map_err(|cause| TlsError::Unreadable { file: file.clone(), cause })
+            reader.read(&file.path).map_err(|cause| TlsError::Unreadable { file: file.clone(), cause })
         };
         Ok(self.wrap_pem(read(&self.cert)?, read(&self.key)?))
     }

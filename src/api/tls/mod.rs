@@ -19,8 +19,8 @@ use std::sync::Arc;
 use time::OffsetDateTime;
 
 const DAY_SECONDS: i64 = 24 * 60 * 60;
-/// The days before its end from which health reports a certificate. The alert `SherdCertificateEnds` has the same
-/// threshold.
+/// The days before its end from which health reports a certificate of files. The alert `SherdCertificateEnds` has the
+/// same threshold.
 const ENDS_SOON_DAYS: i64 = 14;
 
 /// Stores the TLS version of a connection for its requests.
@@ -54,7 +54,8 @@ impl Certificates {
         Self::new(self.iter().filter(|one| one.is_of_files()).cloned(), Arc::clone(&self.clock))
     }
 
-    /// Returns a line for each certificate that ends soon, has ended, or is not valid yet.
+    /// Returns a line for each certificate that has ended or is not valid yet, whose files have to be replaced soon, or
+    /// that should have been renewed by ACME and could not be.
     pub fn warnings(&self) -> Vec<String> {
         let now = i64::try_from(self.clock.unix_ms().0 / 1000).unwrap_or(i64::MAX);
         self.iter().filter_map(|one| warning(one, now)).collect()
@@ -68,15 +69,21 @@ fn warning(certificate: &Certificate, now: i64) -> Option<String> {
             "the {listener} listener has no certificate yet ({setting}) and refuses connections: the log says why"
         ));
     };
-    let remedy = match certificate.is_of_files() {
-        true => "replace its files",
-        false => "the log says why it is not renewed",
-    };
-    validity_warning((listener, setting), validity, now, remedy)
+    validity_warning((listener, setting), validity, now, certificate.failed_orders())
 }
 
-fn validity_warning((listener, setting): (&str, &str), validity: Validity, now: i64, remedy: &str) -> Option<String> {
+/// Returns the line for a certificate. `failed_orders`: the number of those by ACME; `None` for a certificate of files.
+fn validity_warning(
+    (listener, setting): (&str, &str),
+    validity: Validity,
+    now: i64,
+    failed_orders: Option<u32>,
+) -> Option<String> {
     let Validity { begins_at, ends_at } = validity;
+    let remedy = match failed_orders {
+        None => "replace its files",
+        Some(_) => "the log says why it is not renewed",
+    };
     let date =
         |at: i64| OffsetDateTime::from_unix_timestamp(at).map_or_else(|_| at.to_string(), |at| at.date().to_string());
     if begins_at > now {
@@ -87,7 +94,12 @@ fn validity_warning((listener, setting): (&str, &str), validity: Validity, now: 
         ));
     }
     let left = ends_at.saturating_sub(now);
-    if left > ENDS_SOON_DAYS * DAY_SECONDS {
+    let is_reported = match failed_orders {
+        None => left <= ENDS_SOON_DAYS * DAY_SECONDS,
+        // Its whole life may be shorter than that, so only a renewal that fails is worth a line.
+        Some(failed) => left < 0 || (failed > 0 && now >= validity.renewal_at()),
+    };
+    if !is_reported {
         return None;
     }
     let at = date(ends_at);
@@ -107,7 +119,7 @@ mod tests {
     fn a_certificate_that_ends_within_14_days_or_is_not_valid_yet_is_reported() {
         let named = ("s3", "SHERD_TLS_CERT");
         let validity = Validity { begins_at: 1_800_000_000, ends_at: 1_900_000_000 };
-        let at = |left: i64| validity_warning(named, validity, 1_900_000_000 - left, "replace its files");
+        let at = |left: i64| validity_warning(named, validity, 1_900_000_000 - left, None);
         assert_eq!(at(14 * DAY_SECONDS + 1), None);
         let words = |left: i64| at(left).expect("a warning");
         assert_eq!(
@@ -118,5 +130,20 @@ mod tests {
         assert!(words(-1).contains("ended on 2030-03-17"));
         assert_eq!(at(100_000_000), None);
         assert!(words(100_000_001).contains("is valid only from 2027-01-15 on"));
+    }
+
+    #[test]
+    fn a_certificate_by_acme_is_reported_if_its_renewal_fails_or_it_has_ended() {
+        let named = ("s3", "SHERD_ACME_DOMAINS");
+        let short = Validity { begins_at: 1_900_000_000 - 6 * DAY_SECONDS, ends_at: 1_900_000_000 };
+        let at = |left: i64, failed| validity_warning(named, short, 1_900_000_000 - left, Some(failed));
+        assert_eq!((at(6 * DAY_SECONDS, 0), at(DAY_SECONDS, 0), at(0, 0)), (None, None, None), "it is renewed in time");
+        assert_eq!(at(2 * DAY_SECONDS + 1, 9), None, "the renewal is not due");
+        assert_eq!(
+            at(2 * DAY_SECONDS, 1).expect("a warning"),
+            "the certificate of the s3 listener (SHERD_ACME_DOMAINS) ends in 2 days, on 2030-03-17: the log says why \
+             it is not renewed"
+        );
+        assert!(at(-1, 0).expect("a warning").contains("ended on 2030-03-17"));
     }
 }

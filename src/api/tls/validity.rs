@@ -17,6 +17,14 @@ pub struct Validity {
     pub ends_at: i64,
 }
 
+impl Validity {
+    /// Returns the time at which a certificate by ACME is renewed, in Unix seconds: when a third of its life is left.
+    pub fn renewal_at(self) -> i64 {
+        let life = self.ends_at.saturating_sub(self.begins_at).max(0);
+        self.ends_at.saturating_sub(life / 3)
+    }
+}
+
 /// Returns `None` if this is not a certificate.
 pub fn validity(der: &[u8]) -> Option<Validity> {
     let (certificate, _) = element(der, SEQUENCE)?;
@@ -87,6 +95,17 @@ mod tests {
         params.not_before = date_time_ymd(year - 1, 5, 6);
         params.not_after = date_time_ymd(year, 3, 4);
         params.self_signed(&KeyPair::generate().expect("a key")).expect("a certificate").der().to_vec()
+    }
+
+    #[test]
+    fn a_certificate_is_renewed_when_a_third_of_its_life_is_left() {
+        let day = 86_400;
+        let renewal = |begins_at, ends_at| Validity { begins_at, ends_at }.renewal_at();
+        assert_eq!(renewal(100 * day, 190 * day), 160 * day);
+        assert_eq!(renewal(0, 6 * day), 4 * day);
+        // One that makes no sense is renewed at its end at the latest.
+        assert_eq!(renewal(9, 3), 3);
+        assert_eq!(renewal(i64::MIN, i64::MIN), i64::MIN);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::storage::identity::{AcmeCertificate, HostDrives, KeptAcme, keep_acme,
 use crate::types::{ClusterId, UnixMs};
 use futures::future::join_all;
 use rustls::sign::CertifiedKey;
-use schedule::{pause_after, renewal_at};
+use schedule::pause_after;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -112,11 +112,12 @@ impl Acme {
                 Err(error) => {
                     failures += 1;
                     let asked = if let OrderError::Acme(error) = &error { error.retry_after() } else { None };
-                    let pause = pause_after(failures, self.retry_min, asked);
+                    let pause = pause_after(failures, self.retry_min, self.time_left(), asked);
                     self.log_failure(&error, pause);
                     pause
                 }
             };
+            self.certificate.note_failed_orders(failures);
             metrics::ACME_FAILED_ORDERS.with_label_values::<&str>(&[]).set(i64::from(failures));
             sleep(pause).await;
         }
@@ -131,8 +132,18 @@ impl Acme {
         let (true, Some(validity)) = (issued.is_some_and(is_wanted), self.certificate.validity()) else {
             return Duration::ZERO;
         };
+        self.time_until(validity.renewal_at())
+    }
+
+    /// Returns the time until the certificate in use ends; `None` if there is none.
+    fn time_left(&self) -> Option<Duration> {
+        self.certificate.validity().map(|validity| self.time_until(validity.ends_at))
+    }
+
+    /// Returns the time until this Unix second; zero if it has passed.
+    fn time_until(&self, unix_seconds: i64) -> Duration {
         let now = i64::try_from(self.clock.unix_ms().0 / 1000).unwrap_or(i64::MAX);
-        Duration::from_secs(u64::try_from(renewal_at(validity).saturating_sub(now)).unwrap_or_default())
+        Duration::from_secs(u64::try_from(unix_seconds.saturating_sub(now)).unwrap_or_default())
     }
 
     async fn order(&mut self) -> Result<(), OrderError> {
@@ -197,7 +208,7 @@ impl Acme {
     fn log_issued(&self) {
         let Some(validity) = self.certificate.validity() else { return };
         let (names, directory) = (self.config.domains.join(", "), &self.config.directory);
-        let (ends, renewed) = (date(validity.ends_at), date(renewal_at(validity)));
+        let (ends, renewed) = (date(validity.ends_at), date(validity.renewal_at()));
         tracing::info!("{directory} issued a certificate for {names}, which ends {ends} and will be renewed {renewed}");
     }
 

@@ -14,7 +14,7 @@ use crate::api::admin::AdminError;
 use crate::host::environment::Environment;
 use crate::host::registration::Registration;
 use crate::storage::identity::{
-    Drive, DriveState, HeldLocks, IdentityError, WantedGeometry, keep_credentials, keep_root_keys,
+    Drive, DriveState, HeldLocks, IdentityError, WantedGeometry, keep_credentials, spread_root_keys,
 };
 use crate::types::NodeId;
 use std::collections::BTreeMap;
@@ -29,8 +29,8 @@ pub(in crate::host) struct DriveBay {
     pub(super) env: Environment,
     pub(super) registration: Arc<Registration>,
     pub(super) wanted: WantedGeometry,
-    /// Whether the drives keep the root credentials, and the root keys, of which the new one then gets a copy.
-    pub(super) keeps: (bool, bool),
+    /// Whether the drives keep the root credentials, of which the new one then gets a copy.
+    pub(super) keeps_credentials: bool,
     pub(super) work: DriveWork,
     pub open: OpenDrives,
     pub(super) chores: Arc<Mutex<BTreeMap<NodeId, DriveChores>>>,
@@ -50,7 +50,7 @@ impl DriveBay {
     pub fn new(
         env: &Environment,
         registration: &Arc<Registration>,
-        (wanted, keeps): (WantedGeometry, (bool, bool)),
+        (wanted, keeps_credentials): (WantedGeometry, bool),
         (open, work, chores, monitor): AtWork,
         locks: HeldLocks,
     ) -> Self {
@@ -58,7 +58,7 @@ impl DriveBay {
             env: env.clone(),
             registration: Arc::clone(registration),
             wanted,
-            keeps,
+            keeps_credentials,
             work,
             open,
             chores: Arc::new(Mutex::new(chores)),
@@ -124,14 +124,13 @@ impl DriveBay {
         let mut dirs: Vec<PathBuf> = in_service.map(|other| other.dir.clone()).collect();
         dirs.push(drive.dir.clone());
         let (disk, ambient) = (Arc::clone(&self.env.disk), self.env.ambient.clone());
-        let (cluster, (credentials, root_keys)) = (self.registration.member.host.cluster, self.keeps);
+        let (cluster, credentials) = (self.registration.member.host.cluster, self.keeps_credentials);
         let work = move || {
             if credentials {
                 keep_credentials(&*disk, &dirs, cluster, &ambient)?;
             }
-            if root_keys {
-                keep_root_keys(&*disk, &dirs, cluster, &ambient)?;
-            }
+            // Where the root key has another source, the kept ones are former ones, which are needed as well.
+            spread_root_keys(&*disk, &dirs, cluster)?;
             Ok::<_, IdentityError>(())
         };
         if let Ok(Err(error)) = off_thread(&self.env.threads, work).await {

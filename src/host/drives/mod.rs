@@ -25,7 +25,8 @@ use crate::actors::log::Threads;
 use crate::actors::mover::{Mover, MoverHandle, Moving, MovingOptions};
 use crate::actors::upkeep::{
     Background, ClusterContext, Compaction, CompactionContext, CompactionOptions, Compactor, Fencer, Fencing,
-    FencingOptions, Prober, Probing, Reclaimer, Reclamation, ReclamationOptions, Stop,
+    FencingOptions, Prober, Probing, Reclaimer, Reclamation, ReclamationOptions, Reindexer, Reindexing,
+    ReindexingOptions, Stop,
 };
 use crate::metrics;
 use crate::storage::identity::{self, DriveState, HostDrives, read_incarnation};
@@ -100,6 +101,7 @@ async fn open_one(
     let log = LogOptions {
         durability: env.durability,
         segment_bytes: segment_bytes(env, drive),
+        open_files: env.open_segments.share(),
         ..LogOptions::shards(shards_dir(drive), host.cluster, drive.node, env.ambient.clone(), env.buffers.clone())
     };
     let options = DriveOptions {
@@ -167,13 +169,14 @@ fn watched(env: &Environment, known: &identity::Drive, drive: &Drive) -> Watched
 pub(super) struct DriveChores {
     compactor: Addr<Compactor>,
     scrubber: Addr<Scrubber>,
+    reindexer: Addr<Reindexer>,
 }
 
 impl DriveChores {
     /// Stops the work, once its steps under way have ended.
     pub async fn stop(&self) {
         // One that has stopped already does not answer.
-        let _ = tokio::join!(self.compactor.send(Stop), self.scrubber.send(Stop));
+        let _ = tokio::join!(self.compactor.send(Stop), self.scrubber.send(Stop), self.reindexer.send(Stop));
     }
 }
 
@@ -208,7 +211,13 @@ impl DriveWork {
         };
         let compaction = Compaction::new(drive.clone(), self.context(), options);
         let scrub = Scrub::new(drive.clone(), self.context(), self.scrub_options, self.scrub.clone());
-        DriveChores { compactor: Background::new(compaction).start(), scrubber: Background::new(scrub).start() }
+        let reindexing = ReindexingOptions { idle: self.env.scale.upkeep_idle, ..ReindexingOptions::default() };
+        let reindexing = Reindexing::new(drive.clone(), self.context(), reindexing);
+        DriveChores {
+            compactor: Background::new(compaction).start(),
+            scrubber: Background::new(scrub).start(),
+            reindexer: Background::new(reindexing).start(),
+        }
     }
 }
 

@@ -5,10 +5,10 @@
 use crate::config::{ClusterConfig, Config};
 use crate::host::environment::Environment;
 use crate::host::error::HostError;
-use crate::storage::identity::{HostDrives, keep_root_keys, read_root_keys};
+use crate::storage::identity::{HostDrives, keep_root_keys, spread_root_keys};
 use crate::storage::sealing::{RootKey, RootKeys};
 
-/// Returns the root keys. `given` are those of `SHERD_ROOT_KEY_FILE`.
+/// Returns the root keys. `given` are those of `SHERD_ROOT_KEY_FILE`. Keys that a drive keeps are copied to the others.
 pub(in crate::host) fn root_keys(
     config: &Config,
     given: Option<RootKeys>,
@@ -23,7 +23,7 @@ pub(in crate::host) fn root_keys(
         (None, Some(derived)) => RootKeys::new(derived),
         (None, None) => return Ok(keep_root_keys(&*env.disk, &dirs, host.cluster, &env.ambient)?),
     };
-    match read_root_keys(&*env.disk, &dirs, host.cluster)? {
+    match spread_root_keys(&*env.disk, &dirs, host.cluster)? {
         Some(kept) => Ok(kept.all().cloned().fold(keys, RootKeys::and_former)),
         None => Ok(keys),
     }

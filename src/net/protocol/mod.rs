@@ -21,12 +21,6 @@ pub(super) struct Outgoing {
     pub(super) body: Vec<Bytes>,
 }
 
-impl Outgoing {
-    pub(super) fn bytes(&self) -> usize {
-        self.frame.len() + self.body.iter().map(Bytes::len).sum::<usize>()
-    }
-}
-
 /// A message of which the header was received, and the pieces of its body that follow.
 #[derive(Debug)]
 pub(super) struct Incoming<M> {

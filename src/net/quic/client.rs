@@ -373,6 +373,10 @@ impl HostService for RemoteHost {
     fn is_lost(&self) -> bool {
         self.lost.get().is_some()
     }
+
+    fn is_remote(&self) -> bool {
+        true
+    }
 }
 
 #[async_trait::async_trait]

@@ -36,7 +36,8 @@ pub struct QuicOptions {
     pub serve_bytes_max: usize,
     /// The most bytes of bodies that a server holds for one connection.
     pub serve_peer_bytes_max: usize,
-    /// The number of concurrent handshakes above which a server first validates the addresses of callers (Retry).
+    /// The number of handshakes, concurrent or begun in one second, above which a server first validates the addresses
+    /// of callers (Retry).
     pub handshakes_max: usize,
 }
 

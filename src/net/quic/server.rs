@@ -165,7 +165,7 @@ async fn serve_connection(connection: Connection, serving: Arc<Serving>) {
     };
     let peer = format!("{:016x}", caller.host.0);
     let line = serving.lines_of_hosts.another(caller.host);
-    if let Some(Line { note }) = line {
+    if let Some(Line { note }) = &line {
         tracing::info!(peer, remote, note, "a host has connected");
     }
     let why = loop {
@@ -258,7 +258,7 @@ async fn serve_request(serving: &Serving, caller: &Caller, stream: &mut Duplex) 
     }
     let bytes = head.body_bytes + incoming.message().answer_bytes_max();
     let budgets = budgets(serving, caller, incoming.message());
-    let Some(_room) = room(&budgets, &stream.about, bytes).await else {
+    let Some(_room) = room(&budgets, stream, bytes).await? else {
         let why = "the host has no room for the bytes of this request beside those of others".to_owned();
         return refuse(caller, stream, incoming.message(), asked, why).await;
     };
@@ -304,13 +304,17 @@ fn budgets<'a>(serving: &'a Serving, caller: &'a Caller, request: &Request) -> V
 }
 
 /// Waits for permits for `bytes` from each budget, in order. Returns `None` if it takes too long, or if a budget is too
-/// small.
-async fn room<'a>(budgets: &[Budget<'a>], about: &About, bytes: usize) -> Option<Vec<SemaphorePermit<'a>>> {
+/// small. Fails if the caller gives up.
+async fn room<'a>(
+    budgets: &[Budget<'a>],
+    stream: &mut Duplex,
+    bytes: usize,
+) -> Result<Option<Vec<SemaphorePermit<'a>>>, StreamError> {
     if budgets.iter().any(|budget| bytes > budget.bytes_max) {
-        return None;
+        return Ok(None);
     }
-    let bytes = u32::try_from(bytes).ok()?;
-    let until = Instant::now() + NET_ROOM_WAIT_MAX;
+    let Ok(bytes) = u32::try_from(bytes) else { return Ok(None) };
+    let (about, until) = (stream.about, Instant::now() + NET_ROOM_WAIT_MAX);
     let all = async {
         let mut permits = Vec::with_capacity(budgets.len());
         for budget in budgets {
@@ -318,11 +322,15 @@ async fn room<'a>(budgets: &[Budget<'a>], about: &About, bytes: usize) -> Option
         }
         Some(permits)
     };
-    about.bounded(Stage::AwaitingRoom, until, all).await.ok()?
+    tokio::select! {
+        biased;
+        all = about.bounded(Stage::AwaitingRoom, until, all) => Ok(all.ok().flatten()),
+        error = stream.given_up() => Err(error),
+    }
 }
 
 /// Serves the request, and sends the caller a `Working` frame from time to time. After `NET_SERVE_WAIT_MAX` the answer
-/// is `late`.
+/// is `late`. Stops if the caller gives up: its stream would otherwise not be free for another request.
 async fn work(
     serving: &Serving,
     caller: &Caller,
@@ -338,6 +346,7 @@ async fn work(
         tokio::select! {
             biased;
             answer = &mut done => return Ok(answer),
+            error = stream.given_up() => return Err(error),
             _ = tell.tick() => {
                 if begun.elapsed() > NET_SERVE_WAIT_MAX {
                     stream.about.log_quiet(Stage::Serving);

@@ -4,20 +4,21 @@
 use super::traffic::{Activity, Traffic};
 use super::words::{GIVEN_UP, MALFORMED, TOO_SLOW, words};
 use crate::limits::{
-    CHUNK_BYTES_MAX, NET_HEADER_WAIT_MAX, NET_PROGRESS_BYTES, NET_PROGRESS_WAIT_MAX, NET_QUIET_LOG_AFTER,
-    NET_SERVE_WAIT_MAX,
+    CHUNK_BYTES_MAX, NET_GIVEN_UP_CHECK, NET_HEADER_WAIT_MAX, NET_PROGRESS_BYTES, NET_PROGRESS_WAIT_MAX,
+    NET_QUIET_LOG_AFTER, NET_SERVE_WAIT_MAX,
 };
 use crate::net::frame::{FrameError, HEAD_BYTES, Head, WireVersion};
 use crate::net::pace::Pace;
 use crate::net::protocol::{Outgoing, Piece, Request};
 use crate::types::{HostId, NodeId, ShardId};
 use bytes::{Buf, Bytes};
+use futures::FutureExt;
 use s2n_quic::stream::{BidirectionalStream, Error, ReceiveStream, SendStream};
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
 /// The stage of a stream, for the log and for errors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -163,16 +164,29 @@ impl Duplex {
 
     /// Sends a message. Each `NET_PROGRESS_BYTES` of it must be accepted within `NET_PROGRESS_WAIT_MAX`.
     pub(super) async fn send(&mut self, message: Outgoing) -> Result<(), StreamError> {
-        self.traffic.sent(message.bytes());
         for mut part in std::iter::once(message.frame).chain(message.body) {
             while !part.is_empty() {
                 let stretch = part.split_to(part.len().min(NET_PROGRESS_BYTES));
+                let bytes = stretch.len();
                 let until = Instant::now() + NET_PROGRESS_WAIT_MAX;
                 let sent = self.about.bounded(Stage::Sending, until, self.send.send(stretch)).await;
                 self.judge(sent)??;
+                self.traffic.sent(bytes);
             }
         }
         Ok(())
+    }
+
+    /// Waits until the other side has given up what this one sends, or the connection is lost. Returns the reason.
+    pub(super) async fn given_up(&mut self) -> StreamError {
+        loop {
+            sleep(NET_GIVEN_UP_CHECK).await;
+            // Nothing wakes a task when the other side stops a half that has room for more.
+            let room = poll_fn(|context| self.send.poll_send_ready(context)).now_or_never();
+            if let Some(Err(error)) = room {
+                return error.into();
+            }
+        }
     }
 
     /// Ends the sending half. Does not wait for the acknowledgement of the data.

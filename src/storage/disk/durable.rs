@@ -1,7 +1,7 @@
 //! File operations that are durable on return: creating a directory, replacing a small file, and rewriting bytes that
 //! no sync is known to have covered.
 
-use super::{Caching, Disk, DiskFile, OpenMode};
+use super::{Caching, Disk, DiskFile, OpenMode, host_lacks_resources};
 use crate::limits::{BLOCK_BYTES, LOG_SCAN_BYTES};
 use crate::storage::buffer::BufferPool;
 use std::io::{self, IoSlice};
@@ -76,7 +76,7 @@ pub fn read_file(disk: &dyn Disk, path: &Path) -> io::Result<Vec<u8>> {
 
 /// Rewrites a range of a file with its own content and syncs it. After a failed sync, the kernel may mark pages as
 /// clean that the drive never received; a further sync skips them, so only a new write makes them durable. A power cut
-/// is harmless, as each sector is overwritten with the same bytes. Blocks that cannot be read are skipped.
+/// is harmless, as each sector is overwritten with the same bytes. Blocks that the drive cannot read are skipped.
 pub fn rewrite_and_sync(file: &dyn DiskFile, range: Range<u64>, pool: &BufferPool) -> io::Result<()> {
     let end = range.end.next_multiple_of(BLOCK).min(file.len()?);
     let mut at = range.start - range.start % BLOCK;
@@ -87,8 +87,10 @@ pub fn rewrite_and_sync(file: &dyn DiskFile, range: Range<u64>, pool: &BufferPoo
             file.write_all_at(&[IoSlice::new(&buffer)], at)?;
         } else {
             for (block, place) in buffer.chunks_mut(BLOCK_BYTES).zip((at..).step_by(BLOCK_BYTES)) {
-                if file.read_exact_at(block, place).is_ok() {
-                    file.write_all_at(&[IoSlice::new(block)], place)?;
+                match file.read_exact_at(block, place) {
+                    Ok(()) => file.write_all_at(&[IoSlice::new(block)], place)?,
+                    Err(error) if host_lacks_resources(&error) => return Err(error),
+                    Err(_) => {}
                 }
             }
         }

@@ -6,13 +6,16 @@
 //! file. After a failed sync, a later sync of the same bytes does not make them durable. Nothing else is promised.
 
 mod durable;
+mod open_files;
 #[cfg(any(test, fuzzing, debug_assertions))]
 pub mod sim;
 mod system;
 
 pub use durable::{create_dir_durably, read_file, replace_file, rewrite_and_sync};
+pub use open_files::{FilePlace, OpenFiles, OpenFilesBudget};
 pub use system::SystemDisk;
 
+use rustix::io::Errno;
 use std::fmt::Debug;
 use std::io;
 use std::path::Path;
@@ -91,5 +94,31 @@ pub trait DiskFile: Send + Sync + Debug + 'static {
     fn len(&self) -> io::Result<u64>;
     fn is_empty(&self) -> io::Result<bool> {
         Ok(self.len()? == 0)
+    }
+}
+
+/// Returns whether a call failed because the process or its host lacks file descriptors or memory. Such an error says
+/// nothing of the drive or its files, and the call may succeed when it is repeated.
+pub fn host_lacks_resources(error: &io::Error) -> bool {
+    let lacks_descriptors =
+        [Errno::MFILE, Errno::NFILE].iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()));
+    lacks_descriptors || error.kind() == io::ErrorKind::OutOfMemory
+}
+
+#[cfg(test)]
+mod tests {
+    use super::host_lacks_resources;
+    use rustix::io::Errno;
+    use std::io;
+
+    #[test]
+    fn only_a_want_of_descriptors_or_memory_is_the_hosts() {
+        for errno in [Errno::MFILE, Errno::NFILE, Errno::NOMEM] {
+            assert!(host_lacks_resources(&errno.into()), "{errno}");
+        }
+        for errno in [Errno::IO, Errno::NOSPC, Errno::NOENT, Errno::ROFS, Errno::ACCESS] {
+            assert!(!host_lacks_resources(&errno.into()), "{errno}");
+        }
+        assert!(!host_lacks_resources(&io::ErrorKind::UnexpectedEof.into()));
     }
 }

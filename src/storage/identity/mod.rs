@@ -25,7 +25,7 @@ pub use examine::{Claim, Host, MemberDir, Plan, Retired, drives_needed, examine}
 pub use founding::{Founder, Founding, forget_founding, keep_founding, read_founding};
 pub use kept::{
     AcmeCertificate, KeptAcme, KeptCredentials, keep_acme, keep_credentials, keep_root_keys, read_acme,
-    read_credentials, read_root_keys,
+    read_credentials, spread_root_keys,
 };
 pub use lock::{DirLocks, HeldLock, LockFault, NoLocks, SystemLocks, lock_for_reading};
 pub use open::{

@@ -17,6 +17,8 @@ const DRAFT_SUFFIX: &str = ".draft";
 const NAMES_OF_OURS: &[&str] = &[
     "shards",
     "index",
+    "index.new",
+    "index.removed",
     "meta",
     "state",
     CREDENTIALS_FILE,

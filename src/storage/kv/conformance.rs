@@ -1,6 +1,6 @@
 //! The conformance tests of the table stores, run on each implementation.
 
-use super::fjall::{FjallKv, FjallOpener, TableMemory};
+use super::fjall::{Damage, FjallKv, FjallOpener, TableMemory};
 use super::memory::MemoryKv;
 use super::reviving::{CommitRow, RevivingKv};
 use super::{Batch, Kv, KvRead, Pair, Table};
@@ -23,7 +23,7 @@ fn check_on_each(check: impl Fn(&dyn Kv)) {
     let directory = tempfile::tempdir().expect("a directory");
     check(&FjallKv::open(&directory.path().join("plain"), TABLES, MEMORY).expect("opens"));
     let (path, tables) = (directory.path().join("reviving"), NUMBERED);
-    let opener = FjallOpener { path, tables, memory: MEMORY };
+    let opener = FjallOpener { path, tables, memory: MEMORY, damage: Damage::default() };
     check(&RevivingKv::open(Box::new(opener), NUMBERS, Ambient::system().clock).expect("opens"));
 }
 

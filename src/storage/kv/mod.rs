@@ -1,6 +1,7 @@
 //! Ordered tables of byte keys and values, which hold derived state: the shard index and the metadata tables. One trait
 //! has two implementations: `fjall` on a drive, and `memory` for simulation and tests, whose power cut keeps a prefix
-//! of the commits; a release has only the first. `reviving` reopens tables that failed while the process runs; `watched` records that a read failed.
+//! of the commits; a release has only the first. `reviving` reopens tables that failed while the process runs, and
+//! replaces damaged ones by others that their owner made anew; `watched` records that a read failed.
 //!
 //! A commit is atomic, and commits are ordered: after a crash the tables are in the state after some prefix of the
 //! commits, which includes every commit before the last `persist`.
@@ -93,6 +94,27 @@ pub trait Kv: KvRead {
     /// an error while somebody uses the tables. The default does nothing; tables that can be reopened implement it.
     fn close(&self) -> KvResult<()> {
         Ok(())
+    }
+    /// Returns the damage that reads have met: a block or a file with other content than was written. It stays until
+    /// the tables are replaced. The default knows of none; tables that can be replaced implement this and the rest.
+    fn damage(&self) -> Option<String> {
+        None
+    }
+    /// Creates empty tables beside these, from which they can be replaced. Those of an earlier call, which the caller
+    /// has dropped, are removed. Blocks.
+    fn successor(&self) -> KvResult<Arc<dyn Kv>> {
+        Err(KvError { doing: "make tables anew", cause: "these tables are never replaced".to_owned() })
+    }
+    /// Removes what a dropped successor left. Blocks.
+    fn discard_successor(&self) -> KvResult<()> {
+        Ok(())
+    }
+    /// Puts a successor, of which the caller has the only reference, in the place of these tables for good, durably.
+    /// All reads wait meanwhile, and those under way are waited for, so the caller must hold nothing of these tables.
+    /// After an error the successor is lost, and it is not known which of the two will be open. Blocks.
+    fn replace_by(&self, successor: Arc<dyn Kv>) -> KvResult<()> {
+        drop(successor);
+        Err(KvError { doing: "replace tables", cause: "these tables are never replaced".to_owned() })
     }
 }
 

@@ -266,6 +266,11 @@ pub fn identity_documents_of(kind: IdentityKind) -> Vec<u8> {
     vec![SPACE_IDENTITY, kind as u8]
 }
 
+/// Returns the prefix of the rows of the store's own documents.
+pub fn system_documents() -> Vec<u8> {
+    vec![SPACE_SYSTEM]
+}
+
 pub fn document_key(key: &DocumentKey) -> Vec<u8> {
     match key {
         DocumentKey::Bucket(bucket, kind, name) => {

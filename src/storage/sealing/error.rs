@@ -1,6 +1,7 @@
 //! The errors of encryption at rest: of finding, making and using keys.
 
 use super::root::RootKeyId;
+use crate::limits::KEY_VERSIONS_MAX;
 use crate::storage::kv::KvError;
 
 #[derive(Clone, Debug, thiserror::Error)]
@@ -12,6 +13,8 @@ pub enum SealingError {
     KeyDisabled { id: String },
     #[error("the key {id:?} has no version {version}")]
     NoSuchVersion { id: String, version: u32 },
+    #[error("the key {id:?} has {KEY_VERSIONS_MAX} versions, the most that a key may have; use another key")]
+    TooManyVersions { id: String },
     #[error("{name:?} is not a name for a key: use 1 to 128 letters, digits, '-', '_' or '.'")]
     InvalidName { name: String },
     /// The object is encrypted under a key that the client has to send (SSE-C).

@@ -7,6 +7,7 @@ use super::root::{RootKeyId, RootKeys};
 use super::secret::Secret;
 use super::wrap::{Context, Purpose, unwrap, wrap};
 use crate::ambient::Entropy;
+use crate::limits::KEY_VERSIONS_MAX;
 use crate::types::UnixMs;
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
@@ -97,11 +98,15 @@ impl NamedKey {
         Ok(Self { id, description, created: now, enabled: true, versions: vec![first] })
     }
 
-    /// Returns the key with a new version, which wraps data keys from now on.
-    pub fn rotated(mut self, now: UnixMs, roots: &RootKeys, entropy: &dyn Entropy) -> Self {
+    /// Returns the key with a new version, which wraps data keys from now on. Refused if it has as many as its document
+    /// has room for: versions are never removed.
+    pub fn rotated(mut self, now: UnixMs, roots: &RootKeys, entropy: &dyn Entropy) -> Result<Self, SealingError> {
+        if self.versions.len() >= KEY_VERSIONS_MAX {
+            return Err(SealingError::TooManyVersions { id: self.id });
+        }
         let number = self.current_version() + 1;
         self.versions.push(KeyVersion::seal(&self.id, number, now, &Secret::random(entropy), roots, entropy));
-        self
+        Ok(self)
     }
 
     /// Enables or disables the key. A disabled key neither wraps nor unwraps.

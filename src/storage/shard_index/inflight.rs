@@ -54,6 +54,11 @@ impl InFlight {
         others.map(|(_, &floor)| floor).min().map_or(head, |floor| floor.min(head))
     }
 
+    /// Returns the watermark as it is now: every record below it is published.
+    pub(super) fn watermark(&self) -> Lsn {
+        self.floors.values().min().map_or(self.head, |&floor| floor.min(self.head))
+    }
+
     /// Ends a ticket: its records are published up to `last`, or it has none.
     pub(super) fn finish(&mut self, ticket: &Ticket, last: Option<Lsn>) {
         let known = self.floors.remove(&ticket.number);

@@ -10,20 +10,24 @@
 //! Records are published only after the log has synced them. Each commit contains the watermark: the index reflects
 //! everything that the log holds below it, so a start replays the log from there. After a failed commit, the same
 //! records can be published again with the same ticket.
+//!
+//! Tables that are damaged are made anew while the drive serves (`remake`).
 
 mod edit;
 mod inflight;
 mod recover;
+mod remake;
 mod rows;
 #[cfg(test)]
 mod tests;
 
 use crate::storage::kv::reviving::CommitRow;
-use crate::storage::kv::{Batch, Kv, KvError, KvRead, Table};
+use crate::storage::kv::{Batch, Kv, KvError, KvRead, KvResult, Pair, Table};
 use crate::storage::wal::{Location, WalError};
 use crate::types::{ChunkIndex, Lsn, SegmentId, ShardId};
 use edit::Edit;
 use inflight::InFlight;
+use remake::Remake;
 use std::collections::BTreeMap;
 use std::ops::{Bound, Range};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -46,6 +50,9 @@ pub enum IndexError {
     Corrupt { table: &'static str, key: String, found: String },
     #[error(transparent)]
     Log(#[from] WalError),
+    /// Refusal: records are not moved until the index is made anew.
+    #[error("the shard index is being made anew; no records are moved meanwhile")]
+    BeingRemade,
 }
 
 pub type IndexResult<T> = Result<T, IndexError>;
@@ -100,6 +107,10 @@ struct State {
     in_flight: InFlight,
     /// Shared with a commit under way, which changes only its own copy.
     uses: Arc<BTreeMap<SegmentId, SegmentUse>>,
+    /// True while `Writer::remake` is there. Set while both are locked.
+    is_being_remade: bool,
+    /// The first row that could not be right, since the tables were opened or made anew.
+    corrupt: Option<String>,
 }
 
 /// The state of the one writer. Whoever locks it may commit.
@@ -110,6 +121,8 @@ struct Writer {
     /// The number of consecutive failed commits; `why` is the error of the last one.
     failed: u32,
     why: String,
+    /// The tables that are being filled to replace those in use.
+    remake: Option<Remake>,
 }
 
 impl Writer {
@@ -154,7 +167,7 @@ impl ShardIndex {
     /// kills it is kept as long as the record exists.
     pub fn append_failed(&self, ticket: Ticket, error: &WalError) {
         match error {
-            WalError::OutOfSpace | WalError::Busy => self.end(ticket),
+            WalError::OutOfSpace | WalError::NoResources { .. } | WalError::Busy => self.end(ticket),
             _ => self.abandon(ticket),
         }
     }
@@ -184,7 +197,7 @@ impl ShardIndex {
     /// is still valid, and the same chunks can be published again.
     pub fn publish_chunks(&self, ticket: &Ticket, chunks: &[(ChunkId, Location)]) -> IndexResult<()> {
         let last = chunks.iter().map(|(_, at)| at.lsn).max();
-        self.publish(ticket, last, |edit| {
+        self.publish(self.writer(), ticket, last, |edit| {
             chunks.iter().try_for_each(|&(id, at)| edit.apply_chunk(id, Entry { at, origin: at.lsn }).map(drop))
         })
     }
@@ -192,7 +205,7 @@ impl ShardIndex {
     /// Publishes synced tombstones: older chunks of these shards are no longer found.
     pub fn publish_drops(&self, ticket: &Ticket, drops: &[(ShardId, Location)]) -> IndexResult<()> {
         let last = drops.iter().map(|(_, at)| at.lsn).max();
-        self.publish(ticket, last, |edit| {
+        self.publish(self.writer(), ticket, last, |edit| {
             drops.iter().try_for_each(|&(shard, at)| edit.apply_tombstone(shard, at, at.lsn))
         })
     }
@@ -201,19 +214,24 @@ impl ShardIndex {
     pub fn publish_moves(&self, ticket: &Ticket, moves: &[(Placed, Location)]) -> IndexResult<Moved> {
         let last = moves.iter().map(|(_, to)| to.lsn).max();
         let mut moved = Moved::default();
-        self.publish(ticket, last, |edit| {
+        self.publish(self.writer_of_moves()?, ticket, last, |edit| {
             moves.iter().try_for_each(|(from, to)| edit.apply_move(from, *to, &mut moved))
         })?;
         Ok(moved)
     }
 
+    /// Publishes records. If the index is being made anew, they are in the new tables even if those in use fail: the
+    /// log has them for good.
     fn publish(
         &self,
+        mut writer: MutexGuard<'_, Writer>,
         ticket: &Ticket,
         last: Option<Lsn>,
-        apply: impl FnOnce(&mut Edit<'_>) -> IndexResult<()>,
+        mut apply: impl FnMut(&mut Edit<'_>) -> IndexResult<()>,
     ) -> IndexResult<()> {
-        let mut writer = self.writer();
+        if let Some(remake) = &mut writer.remake {
+            remake.apply(&mut apply);
+        }
         let _hold = self.kv.hold()?;
         self.settle(&mut writer)?;
         let (uses, head, watermark) = {
@@ -223,13 +241,21 @@ impl ShardIndex {
             (Arc::clone(&state.uses), head, watermark)
         };
         let mut edit = Edit::new(&*self.kv, &uses, head);
-        apply(&mut edit)?;
+        self.judged(apply(&mut edit))?;
         let touched = writer.commit(&*self.kv, edit, Some(watermark))?;
         drop(uses);
         let mut state = self.lock();
         Arc::make_mut(&mut state.uses).extend(touched);
         state.in_flight.finish(ticket, last);
         Ok(())
+    }
+
+    /// Notes a row that cannot be right.
+    fn judged<T>(&self, result: IndexResult<T>) -> IndexResult<T> {
+        if let Err(error @ IndexError::Corrupt { .. }) = &result {
+            self.lock().corrupt.get_or_insert_with(|| error.to_string());
+        }
+        result
     }
 
     /// Reads the counters of segments from the tables again if a commit has failed.
@@ -251,7 +277,7 @@ impl ShardIndex {
             None => rows::chunk_key_after_shard(shard),
         };
         for pair in self.kv.range(rows::CHUNKS, Bound::Included(&from), Bound::Excluded(&to)) {
-            let (id, entry) = rows::decode_chunk(&pair?)?;
+            let (id, entry) = self.judged(rows::decode_chunk(&pair?))?;
             if let Some(slot) = found.get_mut((id.chunk.0 - first.0) as usize) {
                 *slot = Some(entry);
             }
@@ -286,7 +312,7 @@ impl ShardIndex {
         let from = after.map_or_else(Vec::new, |shard| rows::chunk_key_after_shard(shard).to_vec());
         let mut page: Vec<(ShardId, u32)> = Vec::new();
         for pair in self.kv.range(rows::CHUNKS, Bound::Included(&from), Bound::Unbounded) {
-            let (id, _) = rows::decode_chunk(&pair?)?;
+            let (id, _) = self.judged(rows::decode_chunk(&pair?))?;
             if let Some((_, count)) = page.last_mut().filter(|(shard, _)| *shard == id.shard) {
                 *count += 1;
             } else if page.len() >= limit as usize {
@@ -303,12 +329,16 @@ impl ShardIndex {
     pub fn placed_in(&self, segment: SegmentId, after: Option<Lsn>, limit: usize) -> IndexResult<Vec<Placed>> {
         let rows = self.kv.snapshot();
         let places = rows::places_range(&*rows, segment, after).take(limit);
-        places.map(|pair| rows::decode_place(&pair?).and_then(|(lsn, place)| resolve(&*rows, lsn, place))).collect()
+        let resolved = |pair: KvResult<Pair>| {
+            let (lsn, place) = rows::decode_place(&pair?)?;
+            resolve(&*rows, lsn, place)
+        };
+        self.judged(places.map(resolved).collect())
     }
 
     /// Removes the rows of a segment that the log has released. Only tombstones may still be recorded there.
     pub fn forget_segment(&self, segment: SegmentId) -> IndexResult<()> {
-        let mut writer = self.writer();
+        let mut writer = self.writer_of_moves()?;
         let _hold = self.kv.hold()?;
         self.settle(&mut writer)?;
         let (uses, head) = {
@@ -316,7 +346,7 @@ impl ShardIndex {
             (Arc::clone(&state.uses), state.in_flight.head())
         };
         let mut edit = Edit::new(&*self.kv, &uses, head);
-        edit.forget_segment(segment)?;
+        self.judged(edit.forget_segment(segment))?;
         let touched = writer.commit(&*self.kv, edit, None)?;
         drop(uses);
         let mut state = self.lock();
@@ -367,6 +397,7 @@ impl ShardIndex {
 
     /// Closes the index for good (see `Kv::close`). Blocks.
     pub fn close(&self) -> IndexResult<()> {
+        self.drop_remake();
         Ok(self.kv.close()?)
     }
 

@@ -68,7 +68,11 @@ fn attempt<L>(
     }
     let index = ShardIndex {
         kv: Arc::clone(kv),
-        state: Arc::new(Mutex::new(State { in_flight: InFlight::new(replay.head), uses: Arc::new(replay.uses) })),
+        state: Arc::new(Mutex::new(State {
+            in_flight: InFlight::new(replay.head),
+            uses: Arc::new(replay.uses),
+            ..State::default()
+        })),
         writer: Arc::default(),
     };
     let last_visited = replay.visited.last().copied().unwrap_or_default();

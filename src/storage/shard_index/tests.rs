@@ -2,9 +2,10 @@
 //! index, and after compaction.
 
 use super::rows::{CHUNKS, SCRUB, STATE, WATERMARK, get_watermark};
-use super::{ChunkId, Entry, LogExtent, Placed, ScrubRow, ShardIndex, TABLES, recover};
+use super::{ChunkId, Entry, IndexError, LogExtent, Placed, ScrubRow, SegmentUse, ShardIndex, TABLES, recover};
 use crate::ambient::Entropy;
 use crate::storage::kv::memory::{MemoryKv, Writes};
+use crate::storage::kv::reviving::OwnedRanges;
 use crate::storage::kv::{Batch, Kv, KvRead, KvResult, PairIter, Table};
 use crate::storage::wal::{Location, RecordKey, RecordKind, ScannedRecord, WalError};
 use crate::types::{BlobId, ChunkIndex, Lsn, SegmentId, ShardId, ShardNumber, UnixMs};
@@ -75,6 +76,11 @@ impl ModelLog {
         self.records.insert(at.lsn, record);
         self.next = Lsn::new(at.lsn.segment(), at.lsn.offset() + RECORD_BYTES);
         at
+    }
+
+    fn rotate(&mut self) {
+        self.next = Lsn::new(SegmentId(self.next.segment().0 + 1), RECORD_BYTES);
+        self.segments.insert(self.next.segment());
     }
 
     fn release(&mut self, segment: SegmentId) {
@@ -671,4 +677,206 @@ fn a_slow_commit_of_the_index_blocks_neither_appends_nor_queries() {
     assert_eq!((index.head(), index.total().chunks), (at.lsn, 1));
     assert_eq!(index.watermark().expect("reads"), at.lsn);
     index.check_invariants();
+}
+
+/// Tables in memory that can be replaced.
+#[derive(Debug)]
+struct Replaceable {
+    tables: Mutex<Arc<MemoryKv>>,
+    successor: Mutex<Option<Arc<MemoryKv>>>,
+}
+
+impl Replaceable {
+    fn tables(&self) -> Arc<MemoryKv> {
+        Arc::clone(&self.tables.lock().expect("held by no one"))
+    }
+}
+
+impl KvRead for Replaceable {
+    fn get(&self, table: Table, key: &[u8]) -> KvResult<Option<Bytes>> {
+        self.tables().get(table, key)
+    }
+
+    fn range(&self, table: Table, from: Bound<&[u8]>, to: Bound<&[u8]>) -> PairIter<'_> {
+        self.tables().owned_range(table, from, to)
+    }
+}
+
+impl Kv for Replaceable {
+    fn snapshot(&self) -> Arc<dyn KvRead> {
+        self.tables().snapshot()
+    }
+
+    fn commit(&self, batch: Batch) -> KvResult<()> {
+        self.tables().commit(batch)
+    }
+
+    fn persist(&self) -> KvResult<()> {
+        self.tables().persist()
+    }
+
+    fn disk_bytes(&self) -> u64 {
+        self.tables().disk_bytes()
+    }
+
+    fn successor(&self) -> KvResult<Arc<dyn Kv>> {
+        let successor = empty_kv();
+        *self.successor.lock().expect("held by no one") = Some(successor.clone());
+        Ok(successor)
+    }
+
+    fn replace_by(&self, successor: Arc<dyn Kv>) -> KvResult<()> {
+        successor.persist()?;
+        let successor = self.successor.lock().expect("held by no one").take().expect("it was made");
+        *self.tables.lock().expect("held by no one") = successor;
+        Ok(())
+    }
+}
+
+/// Returns a world whose index can be made anew, and the tables of that index.
+fn replaceable_world() -> (World, Arc<Replaceable>) {
+    let (log, kv) = (ModelLog::new(), empty_kv());
+    let tables = Arc::new(Replaceable { tables: Mutex::new(kv.clone()), successor: Mutex::default() });
+    let index = log.open(tables.clone());
+    (World { log, kv, index, truth: BTreeMap::new() }, tables)
+}
+
+/// Writes, drops, or empties the oldest segment.
+fn calm_step(world: &mut World, entropy: &Seeded) {
+    match entropy.below(6) {
+        0..3 => world.write(&[random_chunk(entropy)]),
+        3 | 4 => world.drop_shard(random_chunk(entropy).shard),
+        _ => {
+            let oldest = *world.log.segments.first().expect("one is open");
+            if oldest < world.log.next.segment() {
+                world.copy_segment(oldest, |_| {});
+                world.release_if_empty(oldest);
+            }
+        }
+    }
+}
+
+/// Writes or drops, and publishes in order, out of order, or only after the tables in use have failed.
+fn live_step(world: &mut World, entropy: &Seeded) {
+    match entropy.below(4) {
+        0 => world.write(&[random_chunk(entropy)]),
+        1 => world.drop_shard(random_chunk(entropy).shard),
+        2 => {
+            let (early, late) = (world.index.begin(), world.index.begin());
+            let first = world.append_chunks(&[random_chunk(entropy)]);
+            let of = random_chunk(entropy).shard;
+            let second = world.append_drop(of);
+            world.index.publish_drops(&late, &[(of, second)]).expect("published");
+            world.index.publish_chunks(&early, &first).expect("published");
+        }
+        _ => {
+            let ticket = world.index.begin();
+            let of = random_chunk(entropy).shard;
+            let at = world.append_drop(of);
+            world.kv.set_writes(Writes::Refused);
+            world.index.publish_drops(&ticket, &[(of, at)]).expect_err("the tables fail");
+            world.kv.set_writes(Writes::Kept);
+            world.write(&[random_chunk(entropy)]);
+            world.index.publish_drops(&ticket, &[(of, at)]).expect("published");
+        }
+    }
+}
+
+/// Makes the index anew, with other steps in between. `last` runs before the tables are replaced.
+fn remake(world: &mut World, entropy: &Seeded, last: impl FnOnce(&mut World)) {
+    world.index.begin_remake().expect("begun");
+    assert!(world.index.is_being_remade());
+    (0..entropy.below(2)).for_each(|_| live_step(world, entropy));
+    world.log.rotate();
+    let next = world.log.next.segment();
+    let segments: Vec<SegmentId> = world.log.segments.iter().copied().filter(|&id| id < next).collect();
+    for segment in segments {
+        (0..entropy.below(3)).for_each(|_| live_step(world, entropy));
+        let of_segment = |record: &&ScannedRecord| record.at.lsn.segment() == segment;
+        let records: Vec<ScannedRecord> = world.log.records.values().filter(of_segment).cloned().collect();
+        world.index.remake_from(&records).expect("entered");
+        assert!(matches!(world.index.forget_segment(segment), Err(IndexError::BeingRemade)));
+    }
+    (0..entropy.below(3)).for_each(|_| live_step(world, entropy));
+    last(world);
+    world.index.finish_remake().expect("finished");
+    assert!(!world.index.is_being_remade());
+}
+
+fn used(index: &ShardIndex) -> BTreeMap<SegmentId, SegmentUse> {
+    let mut uses = index.uses();
+    uses.retain(|_, used| *used != SegmentUse::default());
+    uses
+}
+
+#[test]
+fn an_index_made_anew_while_it_is_used_equals_the_log_in_400_seeds() {
+    for seed in 0..400 {
+        let entropy = Seeded(AtomicU64::new(seed));
+        let (mut world, tables) = replaceable_world();
+        (0..30).for_each(|_| calm_step(&mut world, &entropy));
+        let oldest = *world.log.segments.first().expect("one is open");
+        if oldest < world.log.next.segment() && entropy.below(2) == 0 {
+            // Copies that were appended before are published after it.
+            world.copy_segment(oldest, |world| {
+                remake(world, &entropy, |_| {});
+                world.kv = tables.tables();
+            });
+        } else {
+            remake(&mut world, &entropy, |_| {});
+            world.kv = tables.tables();
+        }
+        world.check(&format!("seed {seed}, made anew"));
+        assert_eq!(used(&world.index), used(&world.log.open(empty_kv())), "seed {seed}");
+        (0..20).for_each(|_| calm_step(&mut world, &entropy));
+        world.check(&format!("seed {seed}, later"));
+        remake(&mut world, &entropy, |world| {
+            // It is not published before the power is cut, and what comes after it is.
+            drop(world.index.begin());
+            world.append_chunks(&[random_chunk(&entropy)]);
+            world.write(&[random_chunk(&entropy)]);
+        });
+        world.kv = tables.tables();
+        world.power_cut(&entropy);
+        world.check(&format!("seed {seed}, after a power cut"));
+    }
+}
+
+#[test]
+fn a_remake_that_fails_or_is_given_up_leaves_the_index_as_it_was() {
+    let (mut world, tables) = replaceable_world();
+    world.write(&[chunk(shard(1, 0), 0), chunk(shard(1, 0), 1)]);
+    assert!(World::new().index.begin_remake().is_err(), "tables that cannot be replaced");
+    world.index.begin_remake().expect("begun");
+    let successor = tables.successor.lock().expect("held by no one").clone().expect("it was made");
+    successor.set_writes(Writes::Refused);
+    world.write(&[chunk(shard(2, 0), 0)]);
+    assert!(world.index.remake_from(&[]).is_err(), "the new tables lack a record");
+    assert!(world.index.finish_remake().is_err());
+    world.index.begin_remake().expect("begun");
+    world.index.give_up_remake();
+    assert!(!world.index.is_being_remade());
+    assert!(world.index.remake_from(&[]).is_err() && world.index.finish_remake().is_err());
+    world.drop_shard(shard(1, 0));
+    world.check("given up");
+}
+
+#[test]
+fn a_row_that_cannot_be_right_is_damage_until_the_index_is_made_anew() {
+    let (mut world, tables) = replaceable_world();
+    world.write(&[chunk(shard(1, 0), 0)]);
+    assert_eq!(world.index.damage(), None);
+    let mut batch = Batch::default();
+    batch.put(CHUNKS, chunk(shard(1, 0), 0).key().to_vec(), b"not a row".to_vec());
+    world.kv.commit(batch).expect("committed");
+    assert!(world.index.lookup(shard(1, 0), ChunkIndex(0), 1).is_err());
+    assert!(world.index.damage().is_some_and(|damage| damage.contains("corrupt row")));
+    world.index.begin_remake().expect("begun");
+    world.log.rotate();
+    let records: Vec<ScannedRecord> = world.log.records.values().cloned().collect();
+    world.index.remake_from(&records).expect("entered");
+    world.index.finish_remake().expect("finished");
+    world.kv = tables.tables();
+    assert_eq!(world.index.damage(), None);
+    world.check("made anew");
 }

@@ -22,10 +22,11 @@ pub use open::{OpenedLog, Resumption, open_log, set_aside_after_damage};
 pub use options::{Durability, LogIdentity, LogKind, LogOptions, ReplayRule};
 pub use read::{SegmentCheck, SegmentScan, check_segment, read_many, read_record, scan_segment};
 pub use recovery::{CorruptSpot, LostRecord};
-pub use segment::{Segment, SegmentTable, prepare_segment, retire_segment, segment_name};
+pub use segment::{Segment, SegmentTable, WritableSegment, prepare_segment, retire_segment, segment_name};
 pub use survey::{BadSpots, survey_log};
 
 use crate::limits::RECORD_BODY_BYTES_MAX;
+use crate::storage::disk::host_lacks_resources;
 use crate::types::{Lsn, SegmentId};
 use bytes::Bytes;
 
@@ -87,6 +88,10 @@ pub enum WalError {
     /// Refusal: the free space of the drive is below its watermark, or the drive is full. Try another drive.
     #[error("drive is out of space")]
     OutOfSpace,
+    /// Refusal: the process or its host lacks file descriptors or memory, which says nothing of the drive. Nothing was
+    /// read or appended; try later, or another drive.
+    #[error("the host lacks resources: {operation} {path}: {cause}")]
+    NoResources { operation: &'static str, path: String, cause: String },
     /// Refusal: too many bytes wait to be written. Nothing was appended; try later, or another drive.
     #[error("too many bytes wait to be written to the log; try again later")]
     Busy,
@@ -116,7 +121,14 @@ impl WalError {
         if matches!(cause.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded) {
             return Self::OutOfSpace;
         }
-        Self::Io { operation, path: path.display().to_string(), cause: cause.to_string() }
+        let (path, lacks, cause) = (path.display().to_string(), host_lacks_resources(cause), cause.to_string());
+        if lacks { Self::NoResources { operation, path, cause } } else { Self::Io { operation, path, cause } }
+    }
+
+    /// Returns whether an append was refused because no segment could be made for it, for want of space or of the host's
+    /// resources. The log goes on as soon as it can make one.
+    pub fn is_shortage(&self) -> bool {
+        matches!(self, Self::OutOfSpace | Self::NoResources { .. })
     }
 }
 

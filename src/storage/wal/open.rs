@@ -2,10 +2,10 @@
 
 use super::format::{BLOCK, Fault, HeaderFault, SEGMENT_HEADER_BYTES, SegmentHeader, decode_segment_header, log_tag};
 use super::recovery::{CorruptSpot, Replay, Replayed};
-use super::segment::{FileRole, Segment, file_role};
+use super::segment::{FileRole, Segment, WritableSegment, file_role};
 use super::{LogOptions, ReplayRule, ScannedRecord, WalError};
 use crate::limits::{LOG_BATCH_BYTES_MAX, LOG_FREE_SEGMENTS_MAX};
-use crate::storage::disk::{Caching, Disk, OpenMode, create_dir_durably, rewrite_and_sync};
+use crate::storage::disk::{Caching, Disk, OpenMode, create_dir_durably, host_lacks_resources, rewrite_and_sync};
 use crate::types::{Lsn, SegmentId};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -19,9 +19,9 @@ const USABLE_BYTES_MIN: u32 = 2 * BLOCK + LOG_BATCH_BYTES_MAX as u32;
 pub struct Resumption {
     /// The segment to append to, and the offset of its first free block; `None` if there is no segment or the last one
     /// is sealed or full.
-    pub open: Option<(Arc<Segment>, u32)>,
+    pub open: Option<(WritableSegment, u32)>,
     /// The empty segments after it, ready for use.
-    pub ready: Vec<Arc<Segment>>,
+    pub ready: Vec<WritableSegment>,
     /// The position at which the log was cut; the next append must begin with a mark that says so. `None` if a scan
     /// reaches the next append without it.
     pub cut: Option<Lsn>,
@@ -104,7 +104,7 @@ fn find_files(disk: &Arc<dyn Disk>, options: &LogOptions) -> Result<FoundFiles, 
     for name in names {
         let path = options.dir.join(&name);
         match file_role(&name) {
-            FileRole::Segment(id) => found.segments.push(Arc::new(Segment::found(Arc::clone(disk), &options.dir, id)?)),
+            FileRole::Segment(id) => found.segments.push(Arc::new(Segment::found(Arc::clone(disk), options, id)?)),
             FileRole::Free
                 if found.free.len() < LOG_FREE_SEGMENTS_MAX && is_reusable(disk.as_ref(), options, &path) =>
             {
@@ -149,6 +149,7 @@ pub(super) fn check_headers(
         };
         let decoded = match read {
             Ok(()) => decode_segment_header(&block),
+            Err(cause) if host_lacks_resources(&cause) => return Err(WalError::io("open", segment.path(), &cause)),
             Err(cause) => Err(HeaderFault::Damaged(Fault::new("a readable segment header", cause.to_string()))),
         };
         let wanted = SegmentHeader { identity: options.identity, id: segment.id() };
@@ -216,7 +217,7 @@ pub(super) fn find_segments(disk: &Arc<dyn Disk>, options: &LogOptions) -> Resul
     let mut segments = Vec::new();
     for name in names {
         if let FileRole::Segment(id) = file_role(&name) {
-            segments.push(Arc::new(Segment::found(Arc::clone(disk), &options.dir, id)?));
+            segments.push(Arc::new(Segment::found(Arc::clone(disk), options, id)?));
         }
     }
     segments.sort_by_key(|segment| segment.id());
@@ -239,8 +240,8 @@ fn rewrite_unproven(
         if start >= end {
             continue;
         }
-        let segment = Segment::reopened(segment);
-        let written = rewrite_and_sync(segment.writable()?.as_ref(), start.into()..end.into(), &options.pool);
+        let file = Arc::clone(WritableSegment::open(segment)?.file());
+        let written = rewrite_and_sync(file.as_ref(), start.into()..end.into(), &options.pool);
         written.map_err(|cause| WalError::io("write and sync again", segment.path(), &cause))?;
     }
     Ok(())
@@ -259,24 +260,17 @@ fn take_empty(
     segments: &mut Vec<Arc<Segment>>,
     last: SegmentId,
     options: &LogOptions,
-) -> Result<Vec<Arc<Segment>>, WalError> {
+) -> Result<Vec<WritableSegment>, WalError> {
     let mut empty = segments.split_off(segments.partition_point(|segment| segment.id() <= last));
     let usable = empty.iter().take_while(|segment| segment.file_bytes() >= USABLE_BYTES_MIN.min(options.segment_bytes));
     let short = empty.split_off(usable.count());
     for segment in short.iter().rev() {
         segment.remove()?;
     }
-    empty.iter().map(|segment| reopen_writable(segment)).collect()
+    empty.iter().map(WritableSegment::open).collect()
 }
 
-/// Returns the segment opened for writing. The replay opened its own value for reading, so this is another value.
-fn reopen_writable(segment: &Segment) -> Result<Arc<Segment>, WalError> {
-    let segment = Segment::reopened(segment);
-    segment.writable()?;
-    Ok(Arc::new(segment))
-}
-
-fn open_segment(segments: &[Arc<Segment>], replayed: &Replayed) -> Result<Option<(Arc<Segment>, u32)>, WalError> {
+fn open_segment(segments: &[Arc<Segment>], replayed: &Replayed) -> Result<Option<(WritableSegment, u32)>, WalError> {
     let Some(last) = segments.last() else {
         return Ok(None);
     };
@@ -284,7 +278,7 @@ fn open_segment(segments: &[Arc<Segment>], replayed: &Replayed) -> Result<Option
     if replayed.sealed || at >= last.file_bytes() {
         return Ok(None);
     }
-    Ok(Some((reopen_writable(last)?, at)))
+    Ok(Some((WritableSegment::open(last)?, at)))
 }
 
 const _: () = assert!(LOG_BATCH_BYTES_MAX < u32::MAX as usize);

@@ -1,8 +1,9 @@
 //! Options for opening a log: its identity, directory, segment size and durability.
 
 use crate::ambient::Ambient;
-use crate::limits::{META_SEGMENT_BYTES, SHARD_SEGMENT_BYTES, SPACE_REFUSE_PERCENT};
+use crate::limits::{LOG_OPEN_SEGMENTS, META_SEGMENT_BYTES, SHARD_SEGMENT_BYTES, SPACE_REFUSE_PERCENT};
 use crate::storage::buffer::BufferPool;
+use crate::storage::disk::OpenFiles;
 use crate::types::{ClusterId, NodeId};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -72,6 +73,8 @@ pub struct LogOptions {
     /// The free space, in percent of the file system, below which new chunks are refused; 0 never refuses. Tombstones,
     /// relocations and Raft records are accepted until the drive is full.
     pub space_refuse_percent: u64,
+    /// The files of segments that stay open between reads. Those that are appended to stay open besides.
+    pub open_files: OpenFiles,
     pub ambient: Ambient,
     pub pool: BufferPool,
 }
@@ -99,6 +102,7 @@ impl LogOptions {
             durability: Durability::Strict,
             replay: ReplayRule::EveryValid,
             space_refuse_percent: SPACE_REFUSE_PERCENT,
+            open_files: OpenFiles::new(LOG_OPEN_SEGMENTS),
             ambient,
             pool,
         }

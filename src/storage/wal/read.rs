@@ -115,7 +115,7 @@ fn read_range(segment: &Segment, options: &LogOptions, range: Range<u32>) -> Res
         return Err(corrupt(segment, range.start, fault));
     }
     let mut buffer = options.pool.take((range.end - range.start) as usize);
-    let file = segment.file()?;
+    let file = segment.readable()?;
     file.read_exact_at(&mut buffer, u64::from(range.start))
         .map_err(|cause| WalError::io("read", segment.path(), &cause))?;
     Ok(buffer.freeze())

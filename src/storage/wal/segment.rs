@@ -9,12 +9,13 @@ use super::format::{BLOCK, SEGMENT_HEADER_BYTES, encode_segment_header};
 use super::{LogOptions, WalError};
 use crate::defects::{Defect, has};
 use crate::limits::LOG_ZEROS_BYTES;
-use crate::storage::disk::{Caching, Disk, DiskFile, OpenMode};
+use crate::storage::disk::{Caching, Disk, DiskFile, FilePlace, OpenMode};
 use crate::types::SegmentId;
 use std::collections::BTreeMap;
-use std::io::{ErrorKind, IoSlice};
+use std::io::{self, ErrorKind, IoSlice};
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 const SEGMENT_SUFFIX: &str = ".seg";
 const DRAFT_SUFFIX: &str = ".new";
@@ -62,15 +63,15 @@ fn named(dir: &Path, id: SegmentId, suffix: &str) -> PathBuf {
     dir.join(format!("{:08}{suffix}", id.0))
 }
 
-/// A segment and its file, which is opened when it is first needed. While a reference to the value exists, the file is
-/// neither reused nor removed.
+/// A segment and the place of its file among the open files of its log. While a reference to the value exists, the file
+/// is neither reused nor removed, so that it can be closed and opened again by its name.
 #[derive(Debug)]
 pub struct Segment {
     id: SegmentId,
     path: PathBuf,
     file_bytes: u32,
     disk: Arc<dyn Disk>,
-    file: OnceLock<Arc<dyn DiskFile>>,
+    place: FilePlace,
 }
 
 impl Segment {
@@ -86,24 +87,13 @@ impl Segment {
     }
 
     /// Makes the value of a segment that is in the log's directory.
-    pub(super) fn found(disk: Arc<dyn Disk>, dir: &Path, id: SegmentId) -> Result<Self, WalError> {
-        let path = named(dir, id, SEGMENT_SUFFIX);
+    pub(super) fn found(disk: Arc<dyn Disk>, options: &LogOptions, id: SegmentId) -> Result<Self, WalError> {
+        let path = named(&options.dir, id, SEGMENT_SUFFIX);
         let file =
             disk.open(&path, OpenMode::Read, Caching::Cached).map_err(|cause| WalError::io("open", &path, &cause))?;
         let len = file.len().map_err(|cause| WalError::io("stat", &path, &cause))?;
         let file_bytes = u32::try_from(len).unwrap_or(u32::MAX);
-        Ok(Self { id, path, file_bytes: file_bytes - file_bytes % BLOCK, disk, file: OnceLock::new() })
-    }
-
-    /// Makes another value of the same segment, with its file not opened yet.
-    pub(super) fn reopened(of: &Self) -> Self {
-        Self {
-            id: of.id,
-            path: of.path.clone(),
-            file_bytes: of.file_bytes,
-            disk: Arc::clone(&of.disk),
-            file: OnceLock::new(),
-        }
+        Ok(Self { id, path, file_bytes: file_bytes - file_bytes % BLOCK, disk, place: options.open_files.place() })
     }
 
     pub fn id(&self) -> SegmentId {
@@ -119,25 +109,52 @@ impl Segment {
         self.file_bytes
     }
 
-    /// Returns the file, opened for reading unless it is already open for writing.
-    pub(super) fn file(&self) -> Result<&Arc<dyn DiskFile>, WalError> {
-        self.open(OpenMode::Read)
+    /// Returns the file for reading. Opens it unless it is among the open files of the log.
+    pub(super) fn readable(&self) -> Result<Arc<dyn DiskFile>, WalError> {
+        self.place.file(|| self.open(OpenMode::Read)).map_err(|cause| WalError::io("open", &self.path, &cause))
     }
 
-    /// Returns the file, opened for writing. Must be called before the first read through this value.
-    pub fn writable(&self) -> Result<&Arc<dyn DiskFile>, WalError> {
-        self.open(OpenMode::Write)
+    fn open(&self, mode: OpenMode) -> io::Result<Arc<dyn DiskFile>> {
+        self.disk.open(&self.path, mode, Caching::Direct)
+    }
+}
+
+/// A segment with its file open for writing. The file stays open as long as a clone of this value exists, so that what
+/// is written to it is also synced through it.
+#[derive(Clone, Debug)]
+pub struct WritableSegment {
+    segment: Arc<Segment>,
+    file: Arc<dyn DiskFile>,
+}
+
+impl WritableSegment {
+    /// Opens the file of a segment for writing.
+    pub(super) fn open(segment: &Arc<Segment>) -> Result<Self, WalError> {
+        let opened = segment.open(OpenMode::Write);
+        let file = opened.map_err(|cause| WalError::io("open", segment.path(), &cause))?;
+        Ok(Self::new(Arc::clone(segment), file))
     }
 
-    fn open(&self, mode: OpenMode) -> Result<&Arc<dyn DiskFile>, WalError> {
-        if let Some(file) = self.file.get() {
-            return Ok(file);
-        }
-        let opened = self
-            .disk
-            .open(&self.path, mode, Caching::Direct)
-            .map_err(|cause| WalError::io("open", &self.path, &cause))?;
-        Ok(self.file.get_or_init(|| opened))
+    /// Makes the value of a segment whose file is open for writing. Readers of the segment share the file.
+    fn new(segment: Arc<Segment>, file: Arc<dyn DiskFile>) -> Self {
+        segment.place.keep(Arc::clone(&file));
+        Self { segment, file }
+    }
+
+    pub fn segment(&self) -> &Arc<Segment> {
+        &self.segment
+    }
+
+    pub fn file(&self) -> &Arc<dyn DiskFile> {
+        &self.file
+    }
+}
+
+impl Deref for WritableSegment {
+    type Target = Arc<Segment>;
+
+    fn deref(&self) -> &Arc<Segment> {
+        &self.segment
     }
 }
 
@@ -191,7 +208,7 @@ pub fn prepare_segment(
     options: &LogOptions,
     id: SegmentId,
     recycled: Option<&Path>,
-) -> Result<Segment, WalError> {
+) -> Result<WritableSegment, WalError> {
     let path = named(&options.dir, id, SEGMENT_SUFFIX);
     let draft = recycled.map_or_else(|| named(&options.dir, id, DRAFT_SUFFIX), Path::to_owned);
     let made = fill_draft(disk.as_ref(), options, id, &draft, recycled.is_none()).and_then(|file| {
@@ -204,9 +221,9 @@ pub fn prepare_segment(
     });
     match made {
         Ok(file) => {
-            let opened = OnceLock::new();
-            opened.get_or_init(|| file);
-            Ok(Segment { id, path, file_bytes: options.segment_bytes, disk: Arc::clone(disk), file: opened })
+            let (disk, place) = (Arc::clone(disk), options.open_files.place());
+            let segment = Segment { id, path, file_bytes: options.segment_bytes, disk, place };
+            Ok(WritableSegment::new(Arc::new(segment), file))
         }
         Err(error) => {
             // Best effort: a file that stays is recognised as a draft or an empty segment when the log is next opened.
@@ -227,7 +244,7 @@ fn fill_draft(
     draft: &Path,
     created: bool,
 ) -> Result<Arc<dyn DiskFile>, WalError> {
-    let io = |operation: &'static str| move |cause: std::io::Error| WalError::io(operation, draft, &cause);
+    let io = |operation: &'static str| move |cause: io::Error| WalError::io(operation, draft, &cause);
     let mode = if created { OpenMode::CreateNew } else { OpenMode::Write };
     let file = disk.open(draft, mode, Caching::Direct).map_err(io("open"))?;
     if created {

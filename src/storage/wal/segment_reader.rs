@@ -6,6 +6,7 @@ use super::segment::Segment;
 use super::{LogOptions, WalError};
 use crate::limits::LOG_SCAN_BYTES;
 use crate::storage::buffer::{AlignedBuffer, BufferPool};
+use crate::storage::disk::host_lacks_resources;
 use crate::types::Lsn;
 use bytes::Bytes;
 use std::collections::BTreeMap;
@@ -160,7 +161,7 @@ impl SegmentReader {
         // Dropped first, so that the pool can reuse its buffer.
         self.window = Bytes::new();
         let mut buffer = self.pool.take(len as usize);
-        let file = Arc::clone(self.segment.file()?);
+        let file = self.segment.readable()?;
         if file.read_exact_at(&mut buffer, u64::from(from)).is_err() {
             self.load_by_blocks(&mut buffer, from)?;
         }
@@ -170,10 +171,13 @@ impl SegmentReader {
     }
 
     fn load_by_blocks(&mut self, buffer: &mut AlignedBuffer, from: u32) -> Result<(), WalError> {
-        let file = Arc::clone(self.segment.file()?);
+        let file = self.segment.readable()?;
         let mut at = from;
         for block in buffer.chunks_mut(BLOCK as usize) {
             if let Err(cause) = file.read_exact_at(block, u64::from(at)) {
+                if host_lacks_resources(&cause) {
+                    return Err(WalError::io("read", self.segment.path(), &cause));
+                }
                 self.unreadable.insert(at, cause.to_string());
                 if self.unreadable.len() > UNREADABLE_BLOCKS_MAX {
                     return Err(WalError::io("read", self.segment.path(), &cause));

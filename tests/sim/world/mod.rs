@@ -21,8 +21,8 @@ use sherd::ambient::Ambient;
 use sherd::limits::BLOCK_BYTES;
 use sherd::net::NoOtherHosts;
 use sherd::storage::buffer::BufferPool;
-use sherd::storage::disk::Disk;
 use sherd::storage::disk::sim::{DriveFault, SimDisk};
+use sherd::storage::disk::{Disk, OpenFiles};
 use sherd::storage::identity::{DriveState, HostDrives, NoLocks, WantedGeometry, note_started, open_host};
 use sherd::storage::kv::Kv;
 use sherd::storage::meta::command::{Change, CreateBucket, Refusal, Reply};
@@ -43,6 +43,8 @@ const GEOMETRY: Geometry = Geometry { data: 2, parity: 2, chunk_size_bytes: 8 <<
 const DISK_BYTES: u64 = 1 << 30;
 const SHARD_SEGMENT_BYTES: u32 = 512 << 10;
 const META_SEGMENT_BYTES: u32 = 128 << 10;
+/// The segments of shards that a drive keeps open: so few that they are opened again all the time.
+const OPEN_SEGMENTS: usize = 2;
 const ROTTEN_BITS: u64 = 40;
 /// The most simulated time of a start.
 const START_PATIENCE: Duration = Duration::from_secs(300);
@@ -204,6 +206,7 @@ impl World {
             let options = LogOptions {
                 segment_bytes: SHARD_SEGMENT_BYTES,
                 space_refuse_percent: 0,
+                open_files: OpenFiles::new(OPEN_SEGMENTS),
                 durability: self.variant.durability(),
                 ..LogOptions::shards(
                     drive.dir.join("shards"),

@@ -1,5 +1,6 @@
 //! The parts of the replica that its handle and the answers to other hosts work on.
 
+use super::shared_calls::SharedCalls;
 use crate::actors::consensus::apply::ConsensusApply;
 use crate::actors::consensus::clock::ClusterClock;
 use crate::actors::consensus::network::{Hearing, Link, Server};
@@ -32,6 +33,8 @@ pub struct Inner {
     pub permits: Arc<Semaphore>,
     /// The number of further changes that may be sent to another host at once.
     pub forwards: Semaphore,
+    /// The calls for read indexes that are sent to a leader on another host.
+    pub read_indexes: SharedCalls<Option<u64>>,
     pub link: Link,
     pub hearing: Arc<Hearing>,
     pub server: Server,

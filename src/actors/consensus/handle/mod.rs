@@ -6,6 +6,7 @@ mod forward;
 mod inner;
 mod members;
 mod reads;
+mod shared_calls;
 
 pub use compare::keep_comparing;
 pub use forward::{forward_permits, proposal_permits};

@@ -1,6 +1,6 @@
 //! Linearizable reads on any host (C8): a read shows every change that was acknowledged before it began. The leader
-//! serves it under its lease. Any other host asks the leader for the index that its own tables must have reached first.
-//! Leases are measured by the monotonic clock.
+//! serves it under its lease. Any other host asks the leader for the index that its own tables must have reached first;
+//! reads that begin while it asks share the next question. Leases are measured by the monotonic clock.
 
 use super::inner::{Inner, Leader};
 use crate::actors::consensus::apply::RenewTables;
@@ -75,7 +75,7 @@ async fn pass_barrier(inner: &Inner) -> Result<(), MetaError> {
         }
         let index = match inner.leader() {
             Leader::Here => index_here(&inner.raft).await?,
-            Leader::There(leader) => index_there(inner, leader).await,
+            Leader::There(leader) => inner.read_indexes.answer(index_there(inner, leader)).await,
             Leader::Unknown => None,
         };
         if let Some(index) = index {

@@ -80,7 +80,7 @@ pub struct FileFault {
 pub async fn bounded(node: NodeId, patience: Duration, write: BoxFuture<'static, io::Result<()>>) -> Option<FileFault> {
     let (why, absence) = match tokio::time::timeout(patience, write).await {
         Ok(Ok(())) => return None,
-        Ok(Err(error)) => (error.to_string(), Absence::after(error.kind())),
+        Ok(Err(error)) => (error.to_string(), Absence::after(&error)),
         Err(_) => (format!("the drive did not answer in {patience:?}"), Absence::Temporary),
     };
     Some(FileFault { node, why: format!("the mirror file was not written: {why}"), absence })

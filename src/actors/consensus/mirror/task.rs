@@ -175,10 +175,10 @@ impl Mirror {
                 // The host reports the drive itself as lost, or as removed.
                 self.shared.forget_failed_copy(node);
             }
-            ToMirror::DriveRefuses { node, error, left } => {
+            ToMirror::DriveRefuses { node, absence, left } => {
                 let is_spared = !self.progress.is_live(node) || self.progress.can_spare(node);
                 if is_spared {
-                    self.fail(node, "it does not take the metadata snapshot", Absence::after(error));
+                    self.fail(node, "it does not take the metadata snapshot", absence);
                 }
                 let _ = left.send(is_spared);
             }

@@ -32,14 +32,17 @@ use std::future::Future;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::{sleep, timeout};
 
 /// The longest wait for the answer to entries, which a follower gives when it has synced them. Heartbeats have a
 /// shorter one, and go on meanwhile.
 const APPEND_PATIENCE: Duration = Duration::from_secs(3);
+/// The longest wait for one piece of a snapshot from a drive, and for the answer to it. A snapshot of whatever size is
+/// sent, as long as each piece is.
 const PIECE_PATIENCE: Duration = Duration::from_secs(10);
 /// The pause before a follower that installs a snapshot is asked again whether it is done.
 const INSTALL_POLL: Duration = Duration::from_millis(50);
-/// The longest time in which a snapshot is sent and installed.
+/// The longest time in which a follower installs a snapshot that it has received whole.
 const INSTALL_PATIENCE: Duration = Duration::from_secs(1800);
 /// How often a follower may ask for an earlier piece again while one snapshot is sent.
 const PIECES_AGAIN_MAX: u32 = 100;
@@ -85,6 +88,12 @@ fn rpc_error(error: LinkError) -> RPCError<MetaGroup> {
 
 fn unreachable_for(why: String) -> StreamingError<MetaGroup> {
     StreamingError::Unreachable(Unreachable::new(&io::Error::other(why)))
+}
+
+/// Waits for what is read of a snapshot. Its drive may hang: another attempt uses another drive.
+async fn from_drive<T>(reading: impl Future<Output = io::Result<T>>) -> Result<T, StreamingError<MetaGroup>> {
+    let late = |_| Err(io::Error::new(io::ErrorKind::TimedOut, "the drive of the snapshot does not answer"));
+    timeout(PIECE_PATIENCE, reading).await.unwrap_or_else(late).map_err(|error| unreachable_for(error.to_string()))
 }
 
 impl Peer {
@@ -139,13 +148,12 @@ impl Peer {
     ) -> Result<SnapshotResponse<MetaGroup>, StreamingError<MetaGroup>> {
         let skip = self.sendings;
         self.sendings += 1;
-        let failed = |error: io::Error| unreachable_for(error.to_string());
-        let reader = SnapshotReader::open(file, skip, self.peers.offload).await.map_err(failed)?;
+        let reader = from_drive(SnapshotReader::open(file, skip, self.peers.offload)).await?;
         let transfer = self.peers.ambient.random_u128();
         let total_bytes = reader.total_bytes();
         let (mut offset, mut again) = (0, 0);
         while offset < total_bytes {
-            let piece = reader.read(offset, SNAPSHOT_PIECE_BYTES).await.map_err(failed)?;
+            let piece = from_drive(reader.read(offset, SNAPSHOT_PIECE_BYTES)).await?;
             let end = offset + piece.len() as u64;
             let body = encode(&SnapshotPiece { ballot, transfer, total_bytes, offset }, &[&piece]);
             match self.ask(Kind::SnapshotPiece, body, PIECE_PATIENCE).await.map_err(rpc_error)? {
@@ -163,11 +171,21 @@ impl Peer {
                 }
             }
         }
+        let late = |_| Err(unreachable_for(format!("the snapshot is not installed after {INSTALL_PATIENCE:?}")));
+        timeout(INSTALL_PATIENCE, self.install(ballot, transfer)).await.unwrap_or_else(late)
+    }
+
+    /// Has the follower install a snapshot that it has received whole, and waits until it has.
+    async fn install(
+        &self,
+        ballot: Ballot,
+        transfer: u128,
+    ) -> Result<SnapshotResponse<MetaGroup>, StreamingError<MetaGroup>> {
         let body = encode_plain(&InstallSnapshot { ballot, transfer });
         loop {
             let asked = self.ask(Kind::SnapshotInstall, body.clone(), PIECE_PATIENCE);
             match asked.await.map_err(rpc_error)? {
-                Installing::Busy => tokio::time::sleep(INSTALL_POLL).await,
+                Installing::Busy => sleep(INSTALL_POLL).await,
                 Installing::Done(vote) => return Ok(SnapshotResponse::new(vote_of(vote))),
                 Installing::Failed(why) => return Err(unreachable_for(why)),
             }
@@ -219,14 +237,10 @@ impl RaftNetworkV2<MetaGroup> for Peer {
         _option: RPCOption,
     ) -> Result<SnapshotResponse<MetaGroup>, StreamingError<MetaGroup>> {
         self.require_voice()?;
-        let sending = self.send_snapshot(ballot_of(&vote), snapshot.snapshot);
         tokio::select! {
             biased;
             closed = cancel => Err(StreamingError::Closed(closed)),
-            sent = tokio::time::timeout(INSTALL_PATIENCE, sending) => match sent {
-                Ok(sent) => sent,
-                Err(_) => Err(unreachable_for(format!("the snapshot is not installed after {INSTALL_PATIENCE:?}"))),
-            },
+            sent = self.send_snapshot(ballot_of(&vote), snapshot.snapshot) => sent,
         }
     }
 

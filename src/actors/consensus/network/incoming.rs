@@ -32,7 +32,8 @@ struct Receiving {
     ballot: Ballot,
     total_bytes: u64,
     written_bytes: u64,
-    file: Arc<dyn DiskFile>,
+    /// The open file; `None` once the transfer has ended, so that the blocks of the removed file are freed.
+    file: Option<Arc<dyn DiskFile>>,
     place: Place,
     stage: Stage,
 }
@@ -74,19 +75,17 @@ impl Incoming {
             _ if piece.offset == 0 => self.begin(&piece).await?,
             _ => return Ok(PieceTaken::Next(0)),
         };
-        if receiving.stage != Stage::Receiving || receiving.written_bytes != piece.offset {
+        let is_next = receiving.stage == Stage::Receiving && receiving.written_bytes == piece.offset;
+        let Some(file) = receiving.file.filter(|_| is_next) else {
             return Ok(PieceTaken::Next(receiving.written_bytes));
-        }
-        let file = Arc::clone(&receiving.file);
+        };
         let write = move || file.write_all_at(&[IoSlice::new(&bytes)], piece.offset);
         let written = self.shared.offload.run(write).await.and_then(|written| written);
         if let Err(error) = written {
             *locked(&self.current) = None;
             return Err(error);
         }
-        if let Some(current) = &mut *locked(&self.current)
-            && current.transfer == piece.transfer
-        {
+        if let Some(current) = of_transfer(&mut locked(&self.current), piece.transfer) {
             current.written_bytes = end;
         }
         Ok(PieceTaken::Next(end))
@@ -107,7 +106,7 @@ impl Incoming {
             ballot: piece.ballot,
             total_bytes: piece.total_bytes,
             written_bytes: 0,
-            file,
+            file: Some(file),
             place,
             stage: Stage::Receiving,
         };
@@ -143,16 +142,24 @@ impl Incoming {
             if let Installing::Failed(why) = &ended {
                 tracing::warn!(%why, "a metadata snapshot from the leader could not be installed; it is sent again");
             }
+            let file = of_transfer(&mut locked(&current), asked.transfer).and_then(|current| current.file.take());
             // Before the transfer ends: the next one makes its file under the same path.
-            let _ = offload.run(move || place.disk.remove(&place.path)).await;
-            if let Some(current) = &mut *locked(&current)
-                && current.transfer == asked.transfer
-            {
+            let remove = move || {
+                drop(file);
+                place.disk.remove(&place.path)
+            };
+            let _ = offload.run(remove).await;
+            if let Some(current) = of_transfer(&mut locked(&current), asked.transfer) {
                 current.stage = Stage::Ended(ended);
             }
         });
         Installing::Busy
     }
+}
+
+/// Returns what is received, if it is of this transfer.
+fn of_transfer(current: &mut Option<Receiving>, transfer: u128) -> Option<&mut Receiving> {
+    current.as_mut().filter(|current| current.transfer == transfer)
 }
 
 impl Place {

@@ -356,7 +356,7 @@ impl From<WalError> for CopyFault {
 
 impl From<io::Error> for CopyFault {
     fn from(error: io::Error) -> Self {
-        Self { why: error.to_string(), absence: Absence::after(error.kind()) }
+        Self { why: error.to_string(), absence: Absence::after(&error) }
     }
 }
 

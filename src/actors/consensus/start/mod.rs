@@ -234,6 +234,7 @@ pub async fn start(options: ReplicaOptions) -> Result<MetaHandle, StartError> {
         mirror,
         permits: proposal_permits(),
         forwards: forward_permits(),
+        read_indexes: Default::default(),
         link,
         hearing,
         server,

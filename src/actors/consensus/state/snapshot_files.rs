@@ -6,7 +6,7 @@
 use crate::actors::consensus::raft_types::{LogId, log_id_of};
 use crate::actors::consensus::shared::Drive;
 use crate::defects::{Defect, has};
-use crate::storage::disk::{Caching, Disk, DiskFile, OpenMode, create_dir_durably};
+use crate::storage::disk::{Caching, Disk, DiskFile, OpenMode, create_dir_durably, host_lacks_resources};
 use crate::storage::kv::{Kv, KvError, KvRead};
 use crate::storage::meta::snapshot::{
     FRAME_HEADER_BYTES, SnapshotError, SnapshotInstaller, SnapshotWriter, frame_bytes, is_whole_frame,
@@ -43,7 +43,7 @@ impl From<SaveError> for io::Error {
     }
 }
 
-/// Tells whether a drive keeps its copy of the log if it has no room for a snapshot.
+/// Tells whether a drive keeps its copy of the log if it has no room for a snapshot, or the host lacks resources.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WithoutRoom {
     /// It stays, and the snapshot is given up: the log grows until there is room, or until it has none itself.
@@ -87,13 +87,15 @@ pub(super) struct Written {
 
 impl Written {
     fn check_room(&self, without_room: WithoutRoom) -> io::Result<()> {
-        let full = self.failed.iter().find(|(_, error)| is_full(error)).filter(|_| without_room == WithoutRoom::Stay);
-        full.map_or(Ok(()), |(node, error)| Err(io::Error::new(error.kind(), format!("drive {node}: {error}"))))
+        let stays =
+            self.failed.iter().find(|(_, error)| is_passing(error)).filter(|_| without_room == WithoutRoom::Stay);
+        stays.map_or(Ok(()), |(node, error)| Err(io::Error::new(error.kind(), format!("drive {node}: {error}"))))
     }
 }
 
-fn is_full(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+/// Returns whether the drive may take a snapshot later: it is full, or the host lacks resources.
+fn is_passing(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) || host_lacks_resources(error)
 }
 
 fn snapshot_name(at: LogId) -> String {

@@ -7,7 +7,7 @@ use super::snapshot_files::{
     read_head, remove_earlier, snapshot_path, write_all,
 };
 use crate::actors::consensus::raft_types::{MetaGroup, StoredMembership, log_id_of, membership_of};
-use crate::actors::consensus::shared::{CurrentSnapshot, Drive, LostDrive, Shared, no_longer_here};
+use crate::actors::consensus::shared::{Absence, CurrentSnapshot, Drive, LostDrive, Shared, no_longer_here};
 use crate::actors::consensus::to_mirror::ToMirror;
 use crate::storage::disk::Disk;
 use crate::storage::kv::{Kv, KvRead};
@@ -179,7 +179,7 @@ impl SnapshotStore {
     pub async fn give_up_drive(&self, node: NodeId, error: &io::Error) -> io::Result<()> {
         tracing::warn!(%node, %error, "the metadata snapshot cannot be written to a drive");
         let (left, has_left) = oneshot::channel();
-        let _ = self.mirror.send(ToMirror::DriveRefuses { node, error: error.kind(), left });
+        let _ = self.mirror.send(ToMirror::DriveRefuses { node, absence: Absence::after(error), left });
         if has_left.await.unwrap_or(false) {
             return Ok(());
         }

@@ -7,7 +7,7 @@ use super::power::World;
 use super::tail::{BLOCK, simulate};
 use super::{Host, create_bucket, id_of, put_ok, until};
 use crate::actors::consensus::{CopyScrub, CopyScrubbed, MetaHandle, StartError, start};
-use crate::storage::disk::sim::SimDisk;
+use crate::storage::disk::sim::{Shortage, SimDisk};
 use crate::storage::disk::{Disk, read_file};
 use crate::storage::raft_log::{ChoiceError, MirrorSet};
 use crate::storage::wal::{CorruptSpot, LogOptions, survey_log};
@@ -310,6 +310,31 @@ fn scrub_finds_a_damaged_snapshot_and_replaces_it() {
                 let disks = world.disks.iter().map(|disk| disk.power_cut(1)).collect();
                 assert!(matches!(outcome(&image, disks, Arc::default()).await, Outcome::Whole(_)));
             }
+        }
+    });
+}
+
+#[test]
+fn a_scrub_of_the_metadata_without_descriptors_or_memory_fails_and_reports_no_damage() {
+    simulate(async {
+        let image = image(1, true).await;
+        for shortage in [Shortage::Descriptors, Shortage::Memory] {
+            let (world, meta) = running(&image).await;
+            world.disks[0].set_shortage(Some(shortage));
+            let mut pass = CopyScrub::begin(&meta, 8192).await.expect("a pass begins");
+            let mut failed = 0;
+            loop {
+                match pass.advance().await {
+                    Ok(CopyScrubbed::Checked { corrupt, .. }) => assert_eq!(corrupt, 0),
+                    Ok(CopyScrubbed::Finished { whole }) => break assert!(whole),
+                    Err(_) => failed += 1,
+                }
+            }
+            assert!(failed > 0, "something was opened or read");
+            assert_eq!(meta.status().damage, Vec::<String>::new());
+            world.disks[0].set_shortage(None);
+            assert_eq!(scrub(&meta).await, (0, true));
+            meta.shutdown().await;
         }
     });
 }

@@ -1,5 +1,7 @@
 //! Tests of `LocalNode` over real logs and indexes, and of `DriveMonitor` over real directories.
 
+mod shortage;
+
 use super::test_host::{Seeded, TestHost, blob_of, drive_options, flip_byte_of, open_drives, open_host, set_clock};
 use super::{Drive, DriveList, DriveMonitor, LocalNode, WatchedDrive, drive_of_test, open_drive};
 use crate::actors::drives::health::{Contents, SpaceLevel};

@@ -34,6 +34,7 @@ pub fn describe<'a>(key: &'a str, row: &'a VersionRow, is_latest: bool, bucket_o
 
 fn of_object<'a>(key: &'a str, object: &'a ObjectVersion, owner: &'a str) -> InventoryRow<'a> {
     let (manifest, traits) = (&object.manifest, &object.traits);
+    let (encryption, has_bucket_key) = traits.sealing.as_deref().map_or(("", false), encryption);
     InventoryRow {
         key,
         size_bytes: manifest.size_bytes,
@@ -41,7 +42,8 @@ fn of_object<'a>(key: &'a str, object: &'a ObjectVersion, owner: &'a str) -> Inv
         etag: etag_text(&manifest.etag),
         storage_class: manifest.headers.storage_class.as_deref().unwrap_or_default(),
         is_multipart: manifest.etag.parts.is_some(),
-        encryption: traits.sealing.as_deref().map_or("", encryption),
+        encryption,
+        has_bucket_key,
         lock: traits.retention.map(lock),
         legal_hold: traits.legal_hold == Some(true),
         checksum_algorithm: manifest.checksum.as_ref().map_or("", |checksum| checksum.algorithm.name()),
@@ -51,17 +53,22 @@ fn of_object<'a>(key: &'a str, object: &'a ObjectVersion, owner: &'a str) -> Inv
     }
 }
 
-fn encryption(sealing: &[u8]) -> &'static str {
-    match Sealing::decode(sealing).map(|sealing| sealing.mode) {
-        Ok(SealingMode::SseS3) => "SSE-S3",
-        Ok(SealingMode::SseKms { .. }) => "SSE-KMS",
-        Ok(SealingMode::SseC { .. }) => "SSE-C",
+/// Returns S3's name for the kind of encryption, and whether the object has a bucket key.
+fn encryption(sealing: &[u8]) -> (&'static str, bool) {
+    match Sealing::decode(sealing) {
+        Ok(sealing) => match (sealing.mode, sealing.outer) {
+            (SealingMode::SseS3, _) => ("SSE-S3", false),
+            (SealingMode::SseKms { bucket_key, .. }, None) => ("SSE-KMS", bucket_key),
+            // Two layers have no bucket key.
+            (SealingMode::SseKms { .. }, Some(_)) => ("DSSE-KMS", false),
+            (SealingMode::SseC { .. }, _) => ("SSE-C", false),
+        },
         Err(error) => {
             tracing::warn!(
                 %error,
                 "cannot read the encryption record of an object; the inventory omits its encryption"
             );
-            ""
+            ("", false)
         }
     }
 }
@@ -104,7 +111,9 @@ mod tests {
     use super::{BASE64, describe};
     use crate::storage::meta::record::{DeleteMarker, VersionRow};
     use crate::storage::meta::samples;
+    use crate::storage::sealing::{Sealing, SealingMode, WrappedKey};
     use crate::types::UnixMs;
+    use bytes::Bytes;
 
     #[test]
     fn an_object_without_an_acl_is_listed_as_its_owners_alone() {
@@ -116,6 +125,31 @@ mod tests {
         assert_eq!((described.owner, described.is_latest, described.is_delete_marker), ("bucket-owner", true, false));
         let acl = BASE64.decode_to_vec(&described.acl).expect("base64");
         assert!(String::from_utf8(acl).expect("JSON").contains(r#""canonicalId":"bucket-owner""#));
+    }
+
+    #[test]
+    fn the_kind_of_encryption_and_the_bucket_key_are_those_of_the_objects_record() {
+        let kms = |bucket_key| SealingMode::SseKms {
+            key_id: "k".to_owned(),
+            shown: "k".to_owned(),
+            context: Vec::new(),
+            bucket_key,
+        };
+        let key = || WrappedKey { key_version: 1, bytes: Bytes::from_static(b"key") };
+        let cases = [
+            (SealingMode::SseS3, false, ("SSE-S3", false)),
+            (kms(false), false, ("SSE-KMS", false)),
+            (kms(true), false, ("SSE-KMS", true)),
+            (kms(false), true, ("DSSE-KMS", false)),
+        ];
+        for (mode, is_dual, expected) in cases {
+            let sealing = Sealing { id: 1, mode, wrapped: key(), outer: is_dual.then(key) };
+            let mut object = samples::object_version();
+            object.traits.sealing = Some(sealing.encode());
+            let row = VersionRow::Object(object);
+            let described = describe("k", &row, true, "o");
+            assert_eq!((described.encryption, described.has_bucket_key), expected);
+        }
     }
 
     #[test]

@@ -55,15 +55,15 @@ pub struct InventoryDestination {
 
 impl InventoryRules {
     /// Returns whether a report is due, given the start of the last one. Daily reports are due after midnight (UTC),
-    /// weekly ones after midnight on Sunday.
+    /// weekly ones after midnight on Sunday. A start in the future, by a clock that was ahead, holds up no report.
     pub fn is_due(&self, last: Option<UnixMs>, now: UnixMs) -> bool {
         let day = |at: UnixMs| at.0 / DAY_MS;
         // The epoch was a Thursday.
         let week = |at: UnixMs| (day(at) + 4) / 7;
         self.enabled
             && last.is_none_or(|last| match self.frequency {
-                InventoryFrequency::Daily => day(now) > day(last),
-                InventoryFrequency::Weekly => week(now) > week(last),
+                InventoryFrequency::Daily => day(now) != day(last),
+                InventoryFrequency::Weekly => week(now) != week(last),
             })
     }
 }
@@ -101,6 +101,7 @@ mod tests {
         assert!(weekly.is_due(Some(saturday), hours(12)), "it is Sunday");
         assert!(!weekly.is_due(Some(hours(12)), hours(12 + 24 * 6)));
         assert!(weekly.is_due(Some(hours(12)), hours(12 + 24 * 7)));
+        assert!(daily.is_due(Some(hours(24 * 365)), saturday) && weekly.is_due(Some(hours(24 * 365)), saturday));
         assert!(!InventoryRules { enabled: false, ..daily }.is_due(None, saturday));
     }
 

@@ -66,6 +66,7 @@ pub struct InventoryRow<'a> {
     pub is_multipart: bool,
     /// S3's name for the kind of encryption; empty without encryption.
     pub encryption: &'static str,
+    pub has_bucket_key: bool,
     pub lock: Option<LockColumns>,
     pub legal_hold: bool,
     /// S3's name for the checksum algorithm; empty without a checksum.
@@ -147,7 +148,13 @@ fn text_of(row: &InventoryRow<'_>, field: InventoryField) -> String {
                 "Off"
             }
         }
-        InventoryField::BucketKeyStatus => "DISABLED",
+        InventoryField::BucketKeyStatus => {
+            if row.has_bucket_key {
+                "ENABLED"
+            } else {
+                "DISABLED"
+            }
+        }
         InventoryField::ChecksumAlgorithm => row.checksum_algorithm,
         InventoryField::ObjectAccessControlList => &row.acl,
         _ => "",
@@ -228,6 +235,13 @@ mod tests {
         );
         assert_eq!(shown(&row(), true, InventoryField::ALL), expected);
         assert_eq!(shown(&row(), false, &[InventoryField::Size]), "\"b\",\"a%20b/%22c\",\"7\"\n");
+    }
+
+    #[test]
+    fn an_inventory_shows_whether_an_object_has_a_bucket_key() {
+        let with = InventoryRow { has_bucket_key: true, ..row() };
+        let fields = [InventoryField::BucketKeyStatus];
+        assert_eq!(shown(&with, false, &fields), "\"b\",\"a%20b/%22c\",\"ENABLED\"\n");
     }
 
     #[test]

@@ -174,6 +174,27 @@ async fn a_comparison_that_is_ordered_again_goes_on() {
 }
 
 #[actix::test]
+async fn a_node_that_fails_its_comparison_does_not_hold_up_those_of_others() {
+    let root = tempfile::tempdir().expect("a directory");
+    let mut host = open_host(root.path(), 2, 2).await;
+    host.put("key", &Seeded::new(17).bytes(50_000)).await.expect("stored");
+    host.drives[0].index.close().expect("nobody uses it");
+    let (mut healing, handle) = healing(&mut host);
+    let mut failed = 0;
+    for _ in 0..STEPS_MAX {
+        if handle.status().comparing == [NodeId(0)] {
+            break;
+        }
+        failed += usize::from(matches!(healing.advance().await, Err(UpkeepError::Node(_))));
+    }
+    assert_eq!((handle.status().comparing, failed), (vec![NodeId(0)], 1), "the others are compared first");
+    for _ in 0..2 {
+        assert!(matches!(healing.advance().await, Err(UpkeepError::Node(_))), "it is tried again");
+    }
+    host.close().await;
+}
+
+#[actix::test]
 async fn p6_a_corrupt_chunk_is_repaired_while_another_nodes_shards_are_missing() {
     let root = tempfile::tempdir().expect("a directory");
     let mut host = open_host(root.path(), 2, 2).await;

@@ -1,6 +1,7 @@
 //! Tests of a running log through its handle: with its own threads, on a disk on which the test holds and fails
 //! operations.
 
+mod open_files;
 mod power_cut;
 mod retirement;
 

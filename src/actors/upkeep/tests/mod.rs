@@ -5,6 +5,8 @@ mod grace;
 mod hanging;
 mod late_publications;
 mod power_cuts;
+mod reindexing;
+mod unread;
 
 use super::{
     Background, Chore, ClusterContext, Compaction, CompactionContext, CompactionOptions, LastFailure, Pace, Reclaimed,
@@ -30,20 +32,23 @@ use std::time::Duration;
 
 const STEPS_MAX: usize = 10_000;
 
-fn compaction(host: &TestHost, drive: &Drive) -> Compaction {
-    let context = CompactionContext {
+fn context(host: &TestHost) -> CompactionContext {
+    CompactionContext {
         threads: host.upkeep.threads.clone(),
         health: host.upkeep.health.clone(),
         faults: host.node_context.faults.clone(),
         load: host.upkeep.load.clone(),
         ambient: host.upkeep.ambient.clone(),
-    };
+    }
+}
+
+fn compaction(host: &TestHost, drive: &Drive) -> Compaction {
     let options = CompactionOptions {
         seal_dead_bytes_min: 4096,
         pace: Pace::UNLIMITED,
         ..CompactionOptions::for_segments_of(SEGMENT_BYTES.into())
     };
-    Compaction::new(drive.clone(), context, options)
+    Compaction::new(drive.clone(), context(host), options)
 }
 
 /// Steps until there is nothing to compact, and returns the steps.

@@ -158,7 +158,7 @@ pub(super) async fn change(admin: &Admin, asked: ChangeKey) -> Result<Encryption
     let entropy = admin.ambient.entropy.as_ref();
     let changed = match &asked {
         ChangeKey::Create { id, description, alias } => create(admin, id, description, alias.as_deref()).await?,
-        ChangeKey::Rotate { id } => update(admin, id, |key| Ok(Some(key.rotated(now, &admin.roots, entropy)))).await?,
+        ChangeKey::Rotate { id } => update(admin, id, |key| key.rotated(now, &admin.roots, entropy).map(Some)).await?,
         ChangeKey::Enable { id } => update(admin, id, |key| Ok(Some(key.with_enabled(true)))).await?,
         // Objects of clients that never named a key would become unreadable, without an apparent reason.
         ChangeKey::Disable { id } if is_own(id) => {

@@ -66,6 +66,14 @@ pub fn arn_to_judge(reference: Option<&str>, store: &KeyStore<'_>, names: KmsNam
     })
 }
 
+/// Returns whether a request's name of a key is one of the key with this id. An alias without a key names none.
+pub fn names_key(reference: &str, key_id: &str, store: &KeyStore<'_>, names: KmsNames<'_>) -> S3Result<bool> {
+    Ok(match look_up(Some(reference), store, names)? {
+        Lookup::Key(resolved) => resolved.key_id == key_id,
+        Lookup::UnusedAlias(_) => false,
+    })
+}
+
 fn look_up<'a>(reference: Option<&'a str>, store: &KeyStore<'_>, names: KmsNames<'_>) -> S3Result<Lookup<'a>> {
     let Some(reference) = reference else { return Ok(by_arn(KMS_DEFAULT_KEY, names)) };
     let local = local_part(reference, names)?;

@@ -29,7 +29,7 @@ pub use bucket_default::{delete, get, of_bucket, put};
 #[cfg(test)]
 use customer::{CustomerHeaders, customer_key};
 pub use keys::{Keys, open, prepare, rewrap, seal_key, with_own_keys};
-pub use kms::{KmsNames, arn_to_judge};
+pub use kms::{KmsNames, arn_to_judge, names_key};
 #[cfg(test)]
 use requested::RequestedKms;
 pub use requested::{RequestedEncryption, requested_encryption};

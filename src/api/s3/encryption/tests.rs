@@ -4,7 +4,7 @@ use super::kms::{Resolved, context_text, parse_context, resolve};
 use super::{
     CustomerHeaders, DefaultAlgorithm, DefaultEncryption, EncryptionFields, Keys, KmsNames, RequestedEncryption,
     RequestedKms, add_customer_headers, arn_to_judge, check_read, customer_key, key_of_completion, key_of_part,
-    key_of_read, key_of_source, open, prepare, requested_encryption, seal_key, shown,
+    key_of_read, key_of_source, names_key, open, prepare, requested_encryption, seal_key, shown,
 };
 use crate::actors::meta::KvError;
 use crate::actors::sealing::{
@@ -296,6 +296,19 @@ fn a_kms_key_is_found_by_id_arn_or_alias() {
             let resolved = resolve(reference, &keys.store, NAMES).expect("it is found");
             assert_eq!(resolved, Resolved { key_id: id.to_owned(), shown: shown.to_owned() }, "{reference:?}");
         }
+    });
+}
+
+#[test]
+fn a_key_has_several_names_in_requests() {
+    with_keys(|keys| {
+        let is = |reference: &str, id: &str| names_key(reference, id, &keys.store, NAMES).expect("a name");
+        for name in ["payroll", "arn:aws:kms:us-east-1:123456789012:key/payroll", "alias/team/pay"] {
+            assert_eq!((is(name, "payroll"), is(name, "retired")), (true, false), "{name}");
+        }
+        assert!(is("alias/aws/s3", KMS_DEFAULT_KEY) && is(&NAMES.arn(KMS_DEFAULT_KEY), KMS_DEFAULT_KEY));
+        assert!(!is("alias/nobody", "payroll"));
+        assert!(names_key("arn:aws:s3:::payroll", "payroll", &keys.store, NAMES).is_err());
     });
 }
 

@@ -2,8 +2,8 @@
 
 use super::super::Store;
 use super::super::encryption::{
-    EncryptionFields, Keys, KmsNames, RequestedEncryption, arn_to_judge, key_of_read, of_bucket, open, prepare,
-    requested_encryption, rewrap, seal_key, shown, with_own_keys,
+    EncryptionFields, Keys, KmsNames, RequestedEncryption, arn_to_judge, key_of_read, names_key, of_bucket, open,
+    prepare, requested_encryption, rewrap, seal_key, shown, with_own_keys,
 };
 use crate::actors::gateway::{OpenObject, StoreError};
 use crate::actors::meta::{BucketRow, MetaView, Traits};
@@ -98,6 +98,20 @@ impl RequestedSealing {
 fn keys<'a>(store: &'a Store, view: &'a MetaView) -> Keys<'a> {
     let names = KmsNames { region: &store.region, account: ROOT_ACCOUNT };
     Keys { store: KeyStore { roots: &store.roots, documents: view }, names }
+}
+
+/// Returns whether the KMS key that a request names is the one that an object is encrypted with. True if the request
+/// names none or the object has none.
+pub fn names_its_key(
+    store: &Store,
+    view: &MetaView,
+    asked: Option<&RequestedEncryption>,
+    sealing: Option<&Sealing>,
+) -> S3Result<bool> {
+    let (Some(RequestedEncryption::SseKms(asked)), Some(sealing)) = (asked, sealing) else { return Ok(true) };
+    let (Some(reference), SealingMode::SseKms { key_id, .. }) = (&asked.key, &sealing.mode) else { return Ok(true) };
+    let keys = keys(store, view);
+    names_key(reference, key_id, &keys.store, keys.names)
 }
 
 /// Returns the encryption of an object version or of an upload, from its traits.

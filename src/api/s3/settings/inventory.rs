@@ -5,6 +5,7 @@ use crate::actors::events::inventory::{InventoryDestination, InventoryField, Inv
 use crate::actors::meta::BucketDocument;
 use crate::api::errors::Fault;
 use crate::api::s3::Store;
+use crate::limits::KEY_BYTES_MAX;
 use s3s::dto::{
     DeleteBucketInventoryConfigurationInput, DeleteBucketInventoryConfigurationOutput,
     GetBucketInventoryConfigurationInput, GetBucketInventoryConfigurationOutput, InventoryConfiguration,
@@ -17,6 +18,8 @@ use s3s::{S3Request, S3Response, S3Result};
 
 const KIND: BucketDocument = BucketDocument::Inventory;
 const BUCKET_ARN: &str = "arn:aws:s3:::";
+/// The longest rest of a report's key after the prefix of its destination: `/BUCKET/ID/data/UNIQUE.csv.gz`.
+const NAME_BYTES_MAX: usize = 1 + 63 + 1 + 64 + "/data/".len() + 32 + ".csv.gz".len();
 
 pub async fn get(
     store: &Store,
@@ -42,7 +45,7 @@ pub async fn put(
         let why = "The S3 destination bucket must belong to the owner of the source bucket.";
         return Err(Fault::InvalidDestinationBucket(why).into());
     }
-    named::put(store, &bucket, &view, KIND, &input.id, &rules).await?;
+    named::put(store, &bucket, KIND, &input.id, &rules).await?;
     Ok(S3Response::new(PutBucketInventoryConfigurationOutput::default()))
 }
 
@@ -103,12 +106,15 @@ pub(in crate::api::s3) fn from_dto(id: &str, given: InventoryConfiguration) -> R
     if encryption.ssekms.is_some() || encryption.sses3.is_some() {
         return Err(Fault::NotImplemented("Encrypted inventories are not implemented.".to_owned()));
     }
+    let prefix = given.filter.map(|filter| filter.prefix);
+    check_prefix("filter", prefix.as_deref(), KEY_BYTES_MAX)?;
+    check_prefix("destination", destination.prefix.as_deref(), KEY_BYTES_MAX - NAME_BYTES_MAX)?;
     Ok(InventoryRules {
         id: given.id,
         enabled: given.is_enabled,
         all_versions,
         frequency,
-        prefix: given.filter.map(|filter| filter.prefix),
+        prefix,
         destination: InventoryDestination {
             bucket: bucket.to_owned(),
             account: destination.account_id,
@@ -117,6 +123,13 @@ pub(in crate::api::s3) fn from_dto(id: &str, given: InventoryConfiguration) -> R
         },
         fields,
     })
+}
+
+fn check_prefix(of: &str, prefix: Option<&str>, bytes_max: usize) -> Result<(), Fault> {
+    if prefix.is_some_and(|prefix| prefix.len() > bytes_max) {
+        return Err(Fault::InvalidArgument(format!("The prefix of the {of} is longer than {bytes_max} bytes.")));
+    }
+    Ok(())
 }
 
 pub(in crate::api::s3) fn to_dto(rules: InventoryRules) -> InventoryConfiguration {
@@ -224,6 +237,18 @@ mod tests {
         let no_arn =
             |wrong: &mut InventoryConfiguration| wrong.destination.s3_bucket_destination.bucket = "no-arn".to_owned();
         assert_eq!(judge(no_arn), Err(Fault::InvalidDestinationBucket("Invalid bucket ARN.")));
+    }
+
+    #[test]
+    fn prefixes_of_an_inventory_that_no_key_can_have_are_refused() {
+        let filter =
+            |bytes: usize| judge(|given| given.filter = Some(InventoryFilter { prefix: "é".repeat(bytes / 2) }));
+        assert_eq!(filter(1024), Ok(()));
+        assert!(matches!(filter(1026), Err(Fault::InvalidArgument(_))));
+        let destination =
+            |bytes: usize| judge(|given| given.destination.s3_bucket_destination.prefix = Some("p".repeat(bytes)));
+        assert_eq!(destination(850), Ok(()));
+        assert!(matches!(destination(851), Err(Fault::InvalidArgument(_))));
     }
 
     #[test]

@@ -2,11 +2,10 @@
 //! all kinds share.
 
 use crate::actors::documents::decode;
-use crate::actors::meta::{BucketDocument, BucketRow, DocumentKey, MetaView};
+use crate::actors::meta::{BucketDocument, BucketRow, DocumentKey};
 use crate::api::errors::Fault;
 use crate::api::s3::list::{decode_token, encode_token};
 use crate::api::s3::{Store, documents};
-use crate::limits::CONFIGURATIONS_OF_A_KIND_MAX;
 use s3s::S3Result;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -18,7 +17,7 @@ const PAGE: usize = 100;
 /// S3's fault for a configuration that does not exist.
 pub const ABSENT: Fault = Fault::NoConfiguration("NoSuchConfiguration", "The specified configuration does not exist.");
 
-/// A page of a bucket's configurations, sorted by id.
+/// A page of a bucket's configurations, sorted by id. It also ends where it becomes large.
 pub struct Page<T> {
     pub values: Vec<T>,
     /// The token of the next page, if there is one.
@@ -41,23 +40,16 @@ pub async fn find<T: DeserializeOwned>(store: &Store, bucket: &str, kind: Bucket
     Ok(documents::load(&view, &key(&bucket, kind, id))?.ok_or(ABSENT)?)
 }
 
+/// Writes a configuration. It is counted where the change is applied, and nowhere else: a worker would read all others.
 pub async fn put<T: Serialize>(
     store: &Store,
     bucket: &BucketRow,
-    view: &MetaView,
     kind: BucketDocument,
     id: &str,
     value: &T,
 ) -> S3Result<()> {
     check_id(id)?;
-    let key = key(bucket, kind, id);
-    if view.document(&key)?.is_none() {
-        let (existing, _) = view.bucket_documents(bucket.bucket.id, kind, "", None, CONFIGURATIONS_OF_A_KIND_MAX)?;
-        if existing.len() >= CONFIGURATIONS_OF_A_KIND_MAX {
-            return Err(Fault::TooManyConfigurations.into());
-        }
-    }
-    documents::save_one_of(store, key, value, Fault::TooManyConfigurations).await
+    documents::save_one_of(store, key(bucket, kind, id), value, Fault::TooManyConfigurations).await
 }
 
 pub async fn remove(store: &Store, bucket: &str, kind: BucketDocument, id: &str) -> S3Result<()> {

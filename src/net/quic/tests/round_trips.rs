@@ -1,7 +1,7 @@
 //! Every request and its answer over the network, requests that are given up, and the limits of requests.
 
 use super::hosts::{CALLED, CHUNK, NODE, Pair, append, chunk, options, pair, read, shard};
-use crate::limits::NET_STREAMS_OF_GROUPS;
+use crate::limits::{NET_ROOM_WAIT_MAX, NET_STREAMS_OF_GROUPS, NET_WORKING_EVERY};
 use crate::net::{ChunkFault, GroupCall, GroupService, HostService, NodeService, PeerError, QuicOptions};
 use crate::types::NodeId;
 use bytes::Bytes;
@@ -9,7 +9,7 @@ use futures::future::join_all;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_request_over_the_network_is_answered_as_by_a_local_call() {
@@ -107,6 +107,63 @@ async fn n3_abandoned_reads_leave_no_stream_behind() {
         assert_eq!(read.expect("read").chunks, whole.chunks);
     }
     assert!(!remote.is_lost());
+}
+
+/// The caller has a permit for the next request at once, so its stream must be free soon, too.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_streams_of_requests_given_up_while_they_are_served_are_free_at_once() {
+    let Pair { remote, memory, server: _server, client: _client } =
+        pair(QuicOptions { streams_max: 8, ..options() }).await;
+    *memory.delay.lock().expect("unpoisoned") = Duration::from_secs(600);
+    let begun = Instant::now();
+    for at in 0..80 {
+        let is_served = async {
+            while memory.calls.load(Ordering::Relaxed) == at {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::select! {
+            biased;
+            answered = remote.count_chunks(NODE, vec![shard(1)]) => panic!("{answered:?} in spite of the delay"),
+            () = is_served => {}
+        }
+    }
+    assert!(begun.elapsed() < NET_WORKING_EVERY * 4, "80 requests on 8 streams took {:?}", begun.elapsed());
+    assert!(!remote.is_lost());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_streams_of_requests_given_up_while_they_wait_for_room_are_free_at_once() {
+    let room = 5 << 20;
+    let streams_max = NET_STREAMS_OF_GROUPS + 2;
+    let Pair { remote, memory, server: _server, client: _client } =
+        pair(QuicOptions { streams_max, serve_bytes_max: room, serve_peer_bytes_max: room, ..options() }).await;
+    *memory.delay.lock().expect("unpoisoned") = Duration::from_secs(600);
+    let first = remote.read_chunks(read(1, 0, 16));
+    tokio::pin!(first);
+    let others_are_given_up = async {
+        while memory.calls.load(Ordering::Relaxed) == 0 {
+            tokio::task::yield_now().await;
+        }
+        for _ in 0..2 * streams_max {
+            let given_up = timeout(Duration::from_millis(10), remote.read_chunks(read(1, 0, 16))).await;
+            assert!(given_up.is_err(), "{given_up:?} without room");
+        }
+    };
+    tokio::select! {
+        biased;
+        answered = &mut first => panic!("{answered:?} in spite of the delay"),
+        () = others_are_given_up => {}
+    }
+    assert_eq!(memory.calls.load(Ordering::Relaxed), 1, "the first one has all room");
+    *memory.delay.lock().expect("unpoisoned") = Duration::ZERO;
+    let call = GroupCall { group: 0, kind: 1, body: Bytes::from_static(b"vote") };
+    let answer = tokio::select! {
+        biased;
+        answered = &mut first => panic!("{answered:?} in spite of the delay"),
+        answer = timeout(NET_ROOM_WAIT_MAX / 2, remote.group_call(call)) => answer,
+    };
+    assert_eq!(answer.expect("a stream is free").expect("answered"), Bytes::from_static(b"vote"));
 }
 
 /// The messages of an election have a short time limit, so they must not queue behind requests about data.

@@ -3,6 +3,7 @@
 use crate::storage::disk::CallKind;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
+use rustix::io::Errno;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -32,6 +33,15 @@ pub enum DriveFault {
     SilentChanges,
     /// Calls fail now and then.
     Flaky(Chances),
+}
+
+/// A want of the host's resources. The drives are well meanwhile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shortage {
+    /// No file and no directory can be opened.
+    Descriptors,
+    /// Neither can be opened, and no file can be read.
+    Memory,
 }
 
 /// The probabilities of faults of a call: a field `n` means one call in `n`; 0 means never.
@@ -73,6 +83,7 @@ pub(super) struct Faults {
     pub(super) pinned: BTreeSet<PathBuf>,
     pub(super) holds: BTreeMap<Held, Hold>,
     pub(super) drives: BTreeMap<PathBuf, DriveFault>,
+    pub(super) shortage: Option<Shortage>,
     /// Draws which calls of a flaky drive fail.
     random: Option<StdRng>,
 }
@@ -86,6 +97,20 @@ pub(super) struct Hold {
 impl Faults {
     pub(super) fn check_alive(&self) -> io::Result<()> {
         if self.halted { Err(io::Error::other("the simulated disk is halted")) } else { Ok(()) }
+    }
+
+    /// Fails if no file and no directory can be opened.
+    pub(super) fn check_opening(&self) -> io::Result<()> {
+        match self.shortage {
+            Some(Shortage::Descriptors) => Err(Errno::MFILE.into()),
+            Some(Shortage::Memory) => Err(Errno::NOMEM.into()),
+            None => Ok(()),
+        }
+    }
+
+    /// Fails if no file can be read.
+    pub(super) fn check_reading(&self) -> io::Result<()> {
+        if self.shortage == Some(Shortage::Memory) { Err(Errno::NOMEM.into()) } else { Ok(()) }
     }
 
     /// Returns the fault of the drive that contains this path.

@@ -8,7 +8,7 @@
 mod faults;
 mod image;
 
-pub use faults::{Chances, DriveFault, Held, Operations};
+pub use faults::{Chances, DriveFault, Held, Operations, Shortage};
 
 use self::faults::Faults;
 use self::image::{Entry, FileId, FileImage, Image};
@@ -98,6 +98,11 @@ impl SimDisk {
     /// Ends the fault of the drive in this directory.
     pub fn mend_drive(&self, dir: &Path) {
         self.state().faults.drives.remove(dir);
+    }
+
+    /// Begins or ends a want of the host's resources.
+    pub fn set_shortage(&self, shortage: Option<Shortage>) {
+        self.state().faults.shortage = shortage;
     }
 
     /// Makes everything fail from the `number`th change on, counted from 1 over the disk's life. If that change is a
@@ -262,6 +267,7 @@ impl Disk for SimDisk {
         let mut state = self.state();
         state.faults.check_alive()?;
         state.faults.check_drive(path)?;
+        state.faults.check_opening()?;
         state.operations.opens += 1;
         let id = if mode == OpenMode::CreateNew {
             state.faults.check_change(path)?;
@@ -288,6 +294,7 @@ impl Disk for SimDisk {
         let state = self.state();
         state.faults.check_alive()?;
         state.faults.check_drive(dir)?;
+        state.faults.check_opening()?;
         state.image.list(dir)
     }
 
@@ -315,6 +322,7 @@ impl Disk for SimDisk {
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        self.state().faults.check_opening()?;
         let mut state = self.shared.begin_change(dir, Some(Held::SyncDir))?;
         state.operations.dir_syncs += 1;
         state.image.sync_dir(dir)
@@ -405,6 +413,7 @@ impl DiskFile for SimFile {
         let mut state = self.shared.state();
         state.faults.check_alive()?;
         state.faults.check_drive(&self.path)?;
+        state.faults.check_reading()?;
         if state.faults.of(&self.path) == Some(DriveFault::Unreadable) {
             return Err(io::Error::other("simulated read failure"));
         }

@@ -7,4 +7,4 @@ mod root_key;
 
 pub use acme::{AcmeCertificate, KeptAcme, keep_acme, read_acme};
 pub use credentials::{KeptCredentials, keep_credentials, read_credentials};
-pub use root_key::{keep_root_keys, read_root_keys};
+pub use root_key::{keep_root_keys, spread_root_keys};

@@ -51,12 +51,34 @@ pub fn keep_root_keys(
         }
     };
     let keys = parse(&chosen)?;
-    let bytes = encode(&chosen);
+    spread(disk, dirs, &copies, &chosen)?;
+    Ok(keys)
+}
+
+/// Returns the root keys kept in these directories, and writes them to every drive that lacks any of them. Makes none:
+/// returns `None` if no drive has one. For a store whose current root key has another source: what the kept ones wrap
+/// must outlive the drives that have them.
+pub fn spread_root_keys(
+    disk: &dyn Disk,
+    dirs: &[PathBuf],
+    cluster: ClusterId,
+) -> Result<Option<RootKeys>, IdentityError> {
+    let copies = read_all(disk, dirs, cluster)?;
+    let Some(kept) = merged(&copies) else { return Ok(None) };
+    let keys = parse(&kept)?;
+    // Drives that could not be written are in the log. The keys were read, so the store can start.
+    let _ = spread(disk, dirs, &copies, &kept);
+    Ok(Some(keys))
+}
+
+/// Writes the document to every drive whose copy is another one. Fails if no drive has a copy afterwards.
+fn spread(disk: &dyn Disk, dirs: &[PathBuf], copies: &[KeptCopy], chosen: &Document) -> Result<(), IdentityError> {
+    let bytes = encode(chosen);
     let mut kept = 0;
     let mut failure = None;
-    for (dir, copy) in dirs.iter().zip(&copies) {
+    for (dir, copy) in dirs.iter().zip(copies) {
         let path = dir.join(ROOT_KEY_FILE);
-        let is_same = matches!(copy, KeptCopy::Kept(document) if *document == chosen);
+        let is_same = matches!(copy, KeptCopy::Kept(document) if document == chosen);
         let written = if is_same { Ok(()) } else { replace_file(disk, &path, &bytes) };
         match written {
             Ok(()) => kept += 1,
@@ -68,17 +90,8 @@ pub fn keep_root_keys(
     }
     match failure {
         Some(failure) if kept == 0 => Err(failure),
-        _ => Ok(keys),
+        _ => Ok(()),
     }
-}
-
-/// Returns the root keys kept in these directories; changes nothing.
-pub fn read_root_keys(
-    disk: &dyn Disk,
-    dirs: &[PathBuf],
-    cluster: ClusterId,
-) -> Result<Option<RootKeys>, IdentityError> {
-    merged(&read_all(disk, dirs, cluster)?).map(|document| parse(&document)).transpose()
 }
 
 fn read_all(disk: &dyn Disk, dirs: &[PathBuf], cluster: ClusterId) -> Result<Vec<KeptCopy>, IdentityError> {

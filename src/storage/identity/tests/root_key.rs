@@ -1,6 +1,6 @@
 //! The generated root key on the drives: it is made once, and no key that was found is dropped.
 
-use super::super::{IdentityError, keep_root_keys, read_root_keys};
+use super::super::{IdentityError, keep_root_keys, spread_root_keys};
 use super::{formed, four};
 use crate::ambient::Ambient;
 use crate::storage::sealing::RootKeys;
@@ -14,7 +14,7 @@ fn current(keys: &RootKeys) -> String {
 #[test]
 fn a_root_key_is_made_once_and_survives_the_loss_of_drives() {
     let (disk, host) = formed();
-    assert_eq!(read_root_keys(&disk, &four(), host.cluster), Ok(None));
+    assert_eq!(spread_root_keys(&disk, &four(), host.cluster), Ok(None));
     let keep = || keep_root_keys(&disk, &four(), host.cluster, &Ambient::system()).unwrap();
     let first = keep();
     for dir in ["/d1", "/d2", "/d3"] {
@@ -22,7 +22,7 @@ fn a_root_key_is_made_once_and_survives_the_loss_of_drives() {
     }
     assert_eq!(keep(), first);
     assert_eq!(disk.get(&format!("/d1/{FILE}")), disk.get(&format!("/d4/{FILE}")));
-    assert_eq!(read_root_keys(&disk, &four(), host.cluster), Ok(Some(first)));
+    assert_eq!(spread_root_keys(&disk, &four(), host.cluster), Ok(Some(first)));
 }
 
 #[test]
@@ -52,4 +52,16 @@ fn the_root_key_of_a_returning_drive_is_copied_to_all_drives() {
     }
     assert_eq!(keep(&together), both);
     assert_eq!(disk.get(&format!("/d1/{FILE}")), disk.get(&format!("/d4/{FILE}")));
+}
+
+/// A store that got a key file still has objects under the former key, until `rewrap` has gone through.
+#[test]
+fn a_former_root_key_is_copied_to_new_drives_and_none_is_made() {
+    let (disk, host) = formed();
+    let spread = || spread_root_keys(&disk, &four(), host.cluster).unwrap();
+    assert_eq!(spread(), None);
+    assert_eq!(keep_root_keys(&disk, &four()[..1], host.cluster, &Ambient::system()).map(Some), Ok(spread()));
+    for dir in four() {
+        assert_eq!(disk.get(&format!("{}/{FILE}", dir.display())), disk.get(&format!("/d1/{FILE}")));
+    }
 }

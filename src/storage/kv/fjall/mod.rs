@@ -6,7 +6,11 @@
 //! After its first failed write, in a commit or in one of its threads, fjall takes no other (`Poisoned`), but can still
 //! be read. Such a database can only be dropped and opened again. It then has every commit that succeeded, since each
 //! is handed to the operating system before it returns. `RevivingKv` reopens it.
+//!
+//! A damaged block fails the reads that need it, for ever (`damage`). A database can be made anew in a directory beside
+//! its own, and then take its place.
 
+mod damage;
 mod journals;
 mod listing;
 mod opening;
@@ -30,6 +34,8 @@ use std::io::{self, Write};
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+pub use damage::Damage;
 
 /// The bytes of rows committed after which all tables are written out, so that old journals can be removed. fjall
 /// begins another journal once one is about as long.
@@ -56,6 +62,9 @@ const CHANGE_BYTES: usize = 24;
 const ROOM_BYTES: usize = 1 << 20;
 /// The file that is written to find out whether there is room.
 const ROOM: &str = "room";
+/// The extensions of the directories in which a database is made anew, and from which one is removed.
+const SUCCESSOR: &str = "new";
+const REMOVED: &str = "removed";
 
 /// The memory of one database.
 #[derive(Clone, Copy, Debug)]
@@ -71,12 +80,14 @@ pub struct FjallKv {
     tables: Arc<Keyspaces>,
     database: Database,
     sealing: Sealing,
+    damage: Damage,
 }
 
 #[derive(Clone)]
 struct FjallSnapshot {
     tables: Arc<Keyspaces>,
     snapshot: Snapshot,
+    damage: Damage,
 }
 
 type Keyspaces = BTreeMap<Table, Keyspace>;
@@ -85,36 +96,51 @@ type Keyspaces = BTreeMap<Table, Keyspace>;
 /// does.
 pub fn try_open(path: &Path) -> KvResult<()> {
     const CACHE_BYTES: u64 = 8 << 20;
-    let database = open_database(path, CACHE_BYTES)?;
+    let database = open_database(path, CACHE_BYTES).map_err(|error| failed("open", error))?;
     for name in database.list_keyspace_names() {
         database.keyspace(&name, || table_options(false)).map_err(|error| failed("open a table", error))?;
     }
     Ok(())
 }
 
-fn open_database(path: &Path, cache_bytes: u64) -> KvResult<Database> {
+fn open_database(path: &Path, cache_bytes: u64) -> fjall::Result<Database> {
     let builder = Database::builder(path)
         .cache_size(cache_bytes)
         .worker_threads(WORKER_THREADS)
         .max_cached_files(Some(FILES_OPEN_MAX))
         .max_journaling_size(u64::MAX)
         .manual_journal_persist(true);
-    builder.open().map_err(|error| failed("open", error))
+    builder.open()
 }
 
 impl FjallKv {
     /// Removes the database of this directory, if there is one. Renames it first, so that a partly removed one is never
     /// opened.
     pub fn remove(path: &Path) -> KvResult<()> {
-        let removed = path.with_extension("removed");
-        let gone = |result: io::Result<()>| match result {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io_failed("remove tables", &error)),
-            _ => Ok(()),
-        };
+        let removed = path.with_extension(REMOVED);
         gone(std::fs::remove_dir_all(&removed))?;
         gone(std::fs::rename(path, &removed))?;
-        gone(SystemDisk::new(BufferPool::new(0)).sync_dir(path.parent().unwrap_or(path)))?;
+        gone(sync_parent(path))?;
         gone(std::fs::remove_dir_all(&removed))
+    }
+
+    /// Puts the database of another directory beside this one in the place of the database of this directory, which is
+    /// removed. Both are closed. If the process ends in between, there may be none in this directory.
+    fn replace(path: &Path, successor: &Path) -> KvResult<()> {
+        let failed = |error: io::Error| io_failed("replace tables", &error);
+        let removed = path.with_extension(REMOVED);
+        gone(std::fs::remove_dir_all(&removed))?;
+        gone(std::fs::rename(path, &removed))?;
+        if let Err(error) = std::fs::rename(successor, path) {
+            // If this fails, too, the next start finds no tables and makes them anew.
+            let _ = std::fs::rename(&removed, path);
+            return Err(failed(error));
+        }
+        sync_parent(path).map_err(failed)?;
+        if let Err(error) = std::fs::remove_dir_all(&removed) {
+            tracing::warn!(path = %removed.display(), %error, "cannot remove tables that were replaced; they take room");
+        }
+        Ok(())
     }
 
     /// Returns the numbers by which databases in this directory are named, ascending.
@@ -135,6 +161,17 @@ impl FjallKv {
     /// Like `open`. Tables `in_order` have large rows whose keys begin with the time at which they were made; a table that
     /// is there already keeps the bounds of its merges.
     pub fn open_ordered(path: &Path, tables: &[Table], in_order: &[Table], memory: TableMemory) -> KvResult<Self> {
+        Self::open_noting(path, tables, in_order, memory, Damage::default())
+    }
+
+    /// Like `open_ordered`. Notes the damage that the opening and all reads meet.
+    fn open_noting(
+        path: &Path,
+        tables: &[Table],
+        in_order: &[Table],
+        memory: TableMemory,
+        damage: Damage,
+    ) -> KvResult<Self> {
         let pool = BufferPool::new(0);
         let disk = SystemDisk::new(pool.clone());
         let made = create_dir_durably(&disk, path);
@@ -146,7 +183,7 @@ impl FjallKv {
             None => discard_unfinished(&disk, path)?,
         }
         let opening = Opening::begin(path)?;
-        let database = open_database(path, memory.cache_bytes)?;
+        let database = open_database(path, memory.cache_bytes).map_err(|error| damage.failed("open", error))?;
         let found: listing::Names = database.list_keyspace_names().iter().map(|name| name.to_string()).collect();
         if let Some(gone) = listed.iter().flatten().find(|name| !found.contains(*name)) {
             let cause = format!("table {gone} in {} is gone", path.display());
@@ -155,7 +192,7 @@ impl FjallKv {
         let mut keyspaces = Keyspaces::new();
         for &table in tables {
             let keyspace = database.keyspace(table.0, || table_options(in_order.contains(&table)));
-            let keyspace = keyspace.map_err(|error| failed("open a table", error))?;
+            let keyspace = keyspace.map_err(|error| damage.failed("open a table", error))?;
             keyspaces.insert(table, keyspace);
         }
         sync_dirs(&disk, path).map_err(|error| io_failed("sync directories", &error))?;
@@ -166,8 +203,20 @@ impl FjallKv {
         drop(opening);
         let bounds = Bounds { table_bytes: memory.memtable_bytes, unsealed_bytes: UNSEALED_BYTES_MAX };
         let sealing = Sealing::new(bounds, &keyspaces);
-        Ok(Self { tables: Arc::new(keyspaces), database, sealing })
+        Ok(Self { tables: Arc::new(keyspaces), database, sealing, damage })
     }
+}
+
+/// Converts the outcome of removing or renaming what may be gone already.
+fn gone(result: io::Result<()>) -> KvResult<()> {
+    match result {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io_failed("remove tables", &error)),
+        _ => Ok(()),
+    }
+}
+
+fn sync_parent(path: &Path) -> io::Result<()> {
+    SystemDisk::new(BufferPool::new(0)).sync_dir(path.parent().unwrap_or(path))
 }
 
 /// Removes a database that was never finished, because the process that created it ended.
@@ -191,15 +240,26 @@ fn sync_dirs(disk: &SystemDisk, path: &Path) -> io::Result<()> {
     disk.sync_dir(path)
 }
 
-/// An opener of the database in a directory.
+/// An opener of the database in a directory. Its clones share the note of damage.
 #[derive(Clone)]
 pub struct FjallOpener {
     pub path: PathBuf,
     pub tables: &'static [Table],
     pub memory: TableMemory,
+    pub damage: Damage,
+}
+
+impl FjallOpener {
+    fn successor(&self) -> PathBuf {
+        self.path.with_extension(SUCCESSOR)
+    }
 }
 
 impl Opens for FjallOpener {
+    fn tables(&self) -> &[Table] {
+        self.tables
+    }
+
     fn check_room(&self) -> KvResult<()> {
         let probe = self.path.join(ROOM);
         let written = std::fs::File::create(&probe).and_then(|mut file| {
@@ -211,7 +271,33 @@ impl Opens for FjallOpener {
     }
 
     fn open(&self) -> KvResult<Arc<dyn OwnedRanges>> {
-        Ok(Arc::new(FjallKv::open(&self.path, self.tables, self.memory)?))
+        Ok(Arc::new(FjallKv::open_noting(&self.path, self.tables, &[], self.memory, self.damage.clone())?))
+    }
+
+    fn damage(&self) -> Option<String> {
+        self.damage.found()
+    }
+
+    fn open_successor(&self) -> KvResult<Arc<dyn Kv>> {
+        if !self.path.exists() {
+            let cause = format!("{} is gone", self.path.display());
+            return Err(KvError { doing: "make tables anew", cause });
+        }
+        self.discard_successor()?;
+        Ok(Arc::new(FjallKv::open(&self.successor(), self.tables, self.memory)?))
+    }
+
+    fn discard_successor(&self) -> KvResult<()> {
+        wait_until_closed(&self.successor())?;
+        FjallKv::remove(&self.successor())
+    }
+
+    fn put_successor(&self) -> KvResult<()> {
+        wait_until_closed(&self.path)?;
+        wait_until_closed(&self.successor())?;
+        FjallKv::replace(&self.path, &self.successor())?;
+        self.damage.forget();
+        Ok(())
     }
 }
 
@@ -240,9 +326,10 @@ fn keyspace(tables: &Keyspaces, table: Table) -> KvResult<&Keyspace> {
     tables.get(&table).ok_or_else(|| KvError { doing: "find a table", cause: format!("no table {}", table.0) })
 }
 
-fn pairs<'a>(guards: impl DoubleEndedIterator<Item = Guard> + Send + 'a) -> PairIter<'a> {
-    Box::new(guards.map(|guard| {
-        let (key, value) = guard.into_inner().map_err(|error| failed("read a range", error))?;
+fn pairs<'a>(guards: impl DoubleEndedIterator<Item = Guard> + Send + 'a, damage: &Damage) -> PairIter<'a> {
+    let damage = damage.clone();
+    Box::new(guards.map(move |guard| {
+        let (key, value) = guard.into_inner().map_err(|error| damage.failed("read a range", error))?;
         Ok((key.into(), value.into()))
     }))
 }
@@ -267,8 +354,8 @@ impl fmt::Debug for FjallSnapshot {
 
 impl KvRead for FjallKv {
     fn get(&self, table: Table, key: &[u8]) -> KvResult<Option<Bytes>> {
-        let found = keyspace(&self.tables, table)?.get(key).map_err(|error| failed("look up a key", error))?;
-        Ok(found.map(Bytes::from))
+        let found = keyspace(&self.tables, table)?.get(key);
+        Ok(found.map_err(|error| self.damage.failed("look up a key", error))?.map(Bytes::from))
     }
 
     fn range(&self, table: Table, from: Bound<&[u8]>, to: Bound<&[u8]>) -> PairIter<'_> {
@@ -280,7 +367,7 @@ impl OwnedRanges for FjallKv {
     fn owned_range(&self, table: Table, from: Bound<&[u8]>, to: Bound<&[u8]>) -> PairIter<'static> {
         let Some((from, to)) = bounds(from, to) else { return Box::new(std::iter::empty()) };
         match keyspace(&self.tables, table) {
-            Ok(keyspace) => pairs(keyspace.range::<&[u8], _>((from, to))),
+            Ok(keyspace) => pairs(keyspace.range::<&[u8], _>((from, to)), &self.damage),
             Err(error) => Box::new(std::iter::once(Err(error))),
         }
     }
@@ -289,14 +376,14 @@ impl OwnedRanges for FjallKv {
 impl KvRead for FjallSnapshot {
     fn get(&self, table: Table, key: &[u8]) -> KvResult<Option<Bytes>> {
         let keyspace = keyspace(&self.tables, table)?;
-        let found = self.snapshot.get(keyspace, key).map_err(|error| failed("look up a key", error))?;
-        Ok(found.map(Bytes::from))
+        let found = self.snapshot.get(keyspace, key);
+        Ok(found.map_err(|error| self.damage.failed("look up a key", error))?.map(Bytes::from))
     }
 
     fn range(&self, table: Table, from: Bound<&[u8]>, to: Bound<&[u8]>) -> PairIter<'_> {
         let Some((from, to)) = bounds(from, to) else { return Box::new(std::iter::empty()) };
         match keyspace(&self.tables, table) {
-            Ok(keyspace) => pairs(self.snapshot.range::<&[u8], _>(keyspace, (from, to))),
+            Ok(keyspace) => pairs(self.snapshot.range::<&[u8], _>(keyspace, (from, to)), &self.damage),
             Err(error) => Box::new(std::iter::once(Err(error))),
         }
     }
@@ -304,7 +391,8 @@ impl KvRead for FjallSnapshot {
 
 impl Kv for FjallKv {
     fn snapshot(&self) -> Arc<dyn KvRead> {
-        Arc::new(FjallSnapshot { tables: self.tables.clone(), snapshot: self.database.snapshot() })
+        let (tables, damage) = (self.tables.clone(), self.damage.clone());
+        Arc::new(FjallSnapshot { tables, snapshot: self.database.snapshot(), damage })
     }
 
     fn commit(&self, batch: Batch) -> KvResult<()> {

@@ -1,12 +1,14 @@
 //! Tests of databases that have lost something: they are refused, made anew, or in the state after a prefix of their
 //! commits.
 
-use super::{FjallKv, TableMemory};
+use super::{Damage, FjallKv, FjallOpener, TableMemory};
+use crate::storage::kv::reviving::Opens;
 use crate::storage::kv::{Batch, Kv, KvRead, KvResult, Table};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use std::fs;
 use std::ops::Bound;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -98,6 +100,58 @@ fn a_database_without_a_journal_is_refused() {
     let journals = fs::read_dir(&path).expect("lists").flatten().map(|entry| entry.path()).filter(is_journal);
     journals.for_each(|journal| fs::remove_file(journal).expect("removed"));
     assert!(refusal(&path).contains("has no journal"));
+}
+
+/// Flips a bit within the first block of each file of a table.
+fn flip_first_blocks(database: &Path) {
+    let tables = fs::read_dir(database.join("keyspaces")).expect("lists").flatten().map(|entry| entry.path());
+    for dir in tables.filter(|path| !path.ends_with("0")).map(|path| path.join("tables")) {
+        for entry in fs::read_dir(dir).expect("lists").flatten() {
+            let file = fs::File::options().read(true).write(true).open(entry.path()).expect("opens");
+            let mut byte = [0];
+            file.read_exact_at(&mut byte, 40).expect("reads");
+            file.write_all_at(&[byte[0] ^ 1], 40).expect("writes");
+        }
+    }
+}
+
+#[test]
+fn a_read_of_a_damaged_block_notes_the_damage_until_the_database_is_replaced() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("index");
+    let (key, absent) = (1_u32.to_be_bytes(), 11_u32.to_be_bytes());
+    let kv = open(&path);
+    (1..=10).for_each(|number| commit(&kv, number, b"value"));
+    kv.persist().expect("persists");
+    let rows = &kv.tables[&ROWS];
+    assert!(rows.rotate_memtable().expect("seals"));
+    wait_until("a table's file", || rows.sealed_memtable_count() == 0 && rows.table_count() > 0);
+    drop(kv);
+    flip_first_blocks(&path);
+    let opener = FjallOpener { path: path.clone(), tables: TABLES, memory: MEMORY, damage: Damage::default() };
+    let kv = opener.open().expect("opens");
+    assert!(kv.get(LAST, b"last").expect("reads").is_some() && opener.damage().is_none());
+    assert!(kv.get(ROWS, &key).is_err());
+    assert!(opener.damage().is_some_and(|damage| damage.contains("look up a key")));
+    assert!(kv.range(ROWS, Bound::Unbounded, Bound::Unbounded).next().is_some_and(|pair| pair.is_err()));
+    drop(kv);
+
+    let successor = opener.open_successor().expect("opens");
+    let mut batch = Batch::default();
+    batch.put(ROWS, absent.to_vec(), b"value".to_vec());
+    successor.commit(batch).expect("commits");
+    successor.persist().expect("persists");
+    drop(successor);
+    opener.put_successor().expect("replaced");
+    assert_eq!(opener.damage(), None);
+    assert_eq!(fs::read_dir(dir.path()).expect("lists").count(), 1, "nothing is left of the damaged one");
+    let kv = opener.open().expect("opens");
+    assert_eq!(kv.get(ROWS, &key).expect("reads"), None);
+    assert_eq!(kv.get(ROWS, &absent).expect("reads").as_deref(), Some(&b"value"[..]));
+    drop(kv);
+    drop(opener.open_successor().expect("opens"));
+    opener.discard_successor().expect("removed");
+    assert_eq!(fs::read_dir(dir.path()).expect("lists").count(), 1);
 }
 
 #[test]

@@ -7,6 +7,9 @@
 //! be read. While they are reopened, and if that fails, reads fail too. A failed commit or `persist`, and any use of
 //! closed tables, begins an attempt to reopen them. No attempt is made before `arm`: until then the code that opens the
 //! tables handles their failures.
+//!
+//! Damaged tables are not mended by that. Their owner makes others and puts these in their place (`replace_by`). Tables
+//! may fail because their own threads met damage, which tell nobody: so reopened tables are read through now and then.
 
 use super::{Batch, Hold, Kv, KvError, KvRead, KvResult, Pair, PairIter, Table};
 use crate::ambient::Clock;
@@ -14,7 +17,7 @@ use bytes::Bytes;
 use std::fmt::Debug;
 use std::ops::Bound;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 use std::thread;
 use std::time::Duration;
 
@@ -28,6 +31,14 @@ const PAUSE_MAX: Duration = Duration::from_secs(8);
 /// the next attempt.
 const READS_LOOKS_MAX: u32 = 100;
 const READS_POLL: Duration = Duration::from_millis(5);
+/// How often this, and whether an attempt has ended, is checked before damaged tables are replaced: for 30 s. Further
+/// reads wait meanwhile.
+const REPLACED_READS_LOOKS_MAX: u32 = 6000;
+/// The least time from one reading of reopened tables to the next, the rows that are read at once, and the pause after
+/// them.
+const READ_THROUGH_EVERY: Duration = Duration::from_secs(600);
+const ROWS_AT_ONCE: usize = 4096;
+const ROWS_PAUSE: Duration = Duration::from_millis(1);
 
 /// Tables whose ranges own what they read, so that a range does not borrow the tables.
 pub trait OwnedRanges: Kv {
@@ -41,6 +52,27 @@ pub trait Opens: Send + Sync + Debug + 'static {
     fn check_room(&self) -> KvResult<()>;
     /// Opens the tables. The caller guarantees that nothing of a former opening is in use any more.
     fn open(&self) -> KvResult<Arc<dyn OwnedRanges>>;
+
+    /// Returns the tables that are read through after they were reopened.
+    fn tables(&self) -> &[Table] {
+        &[]
+    }
+    /// Returns the damage that openings and reads have met.
+    fn damage(&self) -> Option<String> {
+        None
+    }
+    /// Creates empty tables beside these, in the place of earlier ones.
+    fn open_successor(&self) -> KvResult<Arc<dyn Kv>> {
+        Err(KvError { doing: "make tables anew", cause: "these tables are never replaced".to_owned() })
+    }
+    /// Removes the tables beside these. The caller guarantees that they are closed.
+    fn discard_successor(&self) -> KvResult<()> {
+        Ok(())
+    }
+    /// Puts the tables beside these in their place, for good. The caller guarantees that both are closed.
+    fn put_successor(&self) -> KvResult<()> {
+        Ok(())
+    }
 }
 
 /// The row that holds the number of the last commit. No caller lists its table.
@@ -76,6 +108,8 @@ struct Attempts {
     /// The earliest time of the next attempt.
     not_before: Duration,
     pause: Duration,
+    /// The earliest time at which reopened tables are read through.
+    read_not_before: Duration,
 }
 
 impl RevivingKv {
@@ -83,7 +117,13 @@ impl RevivingKv {
     pub fn open(opens: Box<dyn Opens>, row: CommitRow, clock: Arc<dyn Clock>) -> KvResult<Self> {
         let tables = opens.open()?;
         let committed = number_in(&*tables, row)?;
-        let attempts = Attempts { armed: false, under_way: false, not_before: Duration::ZERO, pause: PAUSE_MIN };
+        let attempts = Attempts {
+            armed: false,
+            under_way: false,
+            not_before: Duration::ZERO,
+            pause: PAUSE_MIN,
+            read_not_before: Duration::ZERO,
+        };
         let shared = Shared {
             opens,
             row,
@@ -126,7 +166,13 @@ impl RevivingKv {
             return;
         }
         let attempt = Attempt { shared: Arc::clone(&self.shared) };
-        let spawned = thread::Builder::new().name("tables-open".to_owned()).spawn(move || attempt.run());
+        let work = move || {
+            let shared = Arc::downgrade(&attempt.shared);
+            if attempt.run() {
+                read_through(&shared);
+            }
+        };
+        let spawned = thread::Builder::new().name("tables-open".to_owned()).spawn(work);
         if let Err(error) = spawned {
             tracing::warn!(%error, "cannot reopen tables that failed: no thread can be started");
         }
@@ -144,11 +190,16 @@ struct Attempt {
 }
 
 impl Attempt {
-    fn run(self) {
+    /// Reopens the tables. Returns whether they are to be read through now.
+    fn run(self) -> bool {
         match self.shared.open_again() {
-            Ok(()) => tracing::info!(tables = ?self.shared.opens, "tables that failed have been reopened"),
+            Ok(()) => {
+                tracing::info!(tables = ?self.shared.opens, "tables that failed have been reopened");
+                self.shared.is_reading_due()
+            }
             Err(error) => {
-                tracing::warn!(tables = ?self.shared.opens, %error, "cannot reopen tables that failed; their next use tries again")
+                tracing::warn!(tables = ?self.shared.opens, %error, "cannot reopen tables that failed; their next use tries again");
+                false
             }
         }
     }
@@ -160,7 +211,82 @@ impl Drop for Attempt {
     }
 }
 
+/// Reads all rows of tables that were reopened: the opener notes the damage that is met. Nothing is held between some
+/// rows and the next, so that the tables can be closed.
+fn read_through(shared: &Weak<Shared>) {
+    let tables = shared.upgrade().map(|shared| shared.opens.tables().to_vec());
+    for table in tables.into_iter().flatten() {
+        let mut from = Bound::Unbounded;
+        loop {
+            match read_some(shared, table, &from) {
+                Ok(Some(last)) => from = Bound::Excluded(last),
+                Ok(None) => break,
+                Err(_) => return,
+            }
+            thread::sleep(ROWS_PAUSE);
+        }
+    }
+}
+
+/// Reads some rows of a table. Returns the key of the last one; `None` at the end, or once the tables are closed.
+fn read_some(shared: &Weak<Shared>, table: Table, from: &Bound<Bytes>) -> KvResult<Option<Bytes>> {
+    let Some(shared) = shared.upgrade() else { return Ok(None) };
+    let open = shared.tables.read().unwrap_or_else(PoisonError::into_inner).clone();
+    let Some(open) = open else { return Ok(None) };
+    let mut last = None;
+    for pair in open.owned_range(table, from.as_ref().map(Bytes::as_ref), Bound::Unbounded).take(ROWS_AT_ONCE) {
+        last = Some(pair?.0);
+    }
+    Ok(last)
+}
+
 impl Shared {
+    /// Claims the tables for a replacement: no attempt to reopen them begins until what is returned is dropped. Waits
+    /// for the attempt under way.
+    fn claim(self: &Arc<Self>) -> KvResult<Attempt> {
+        let refused = |cause: &str| KvError { doing: "replace tables", cause: cause.to_owned() };
+        for _ in 0..REPLACED_READS_LOOKS_MAX {
+            {
+                let mut attempts = locked(&self.attempts);
+                if !attempts.armed {
+                    return Err(refused("they were closed for good"));
+                }
+                if !attempts.under_way {
+                    attempts.under_way = true;
+                    return Ok(Attempt { shared: Arc::clone(self) });
+                }
+            }
+            thread::sleep(READS_POLL);
+        }
+        Err(refused("they are still being reopened"))
+    }
+
+    /// Returns whether the tables, which were reopened, are to be read through.
+    fn is_reading_due(&self) -> bool {
+        let now = self.clock.monotonic();
+        let mut attempts = locked(&self.attempts);
+        let is_due = now >= attempts.read_not_before;
+        if is_due {
+            attempts.read_not_before = now + READ_THROUGH_EVERY;
+        }
+        is_due
+    }
+
+    /// Puts other tables, which nobody else uses, in the place of these, and opens them there. Reads wait meanwhile.
+    fn replace_by(&self, successor: Arc<dyn Kv>) -> KvResult<()> {
+        let mut open = self.tables.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(tables) = open.take()
+            && !is_unused(&tables, REPLACED_READS_LOOKS_MAX)
+        {
+            *open = Some(tables);
+            return Err(in_use());
+        }
+        drop(successor);
+        self.opens.put_successor()?;
+        *open = Some(self.opens.open()?);
+        Ok(())
+    }
+
     /// Begins an attempt, and returns true, if one is due.
     fn begin(&self) -> bool {
         let now = self.clock.monotonic();
@@ -205,16 +331,28 @@ impl Shared {
     /// Closes the tables and waits until nobody uses them. If that takes too long, they stay open and this fails.
     fn close(&self) -> KvResult<()> {
         let Some(tables) = self.put(None) else { return Ok(()) };
-        for _ in 0..READS_LOOKS_MAX {
-            // New references are made only by those who hold one.
-            if Arc::strong_count(&tables) == 1 {
-                return Ok(());
-            }
-            thread::sleep(READS_POLL);
+        if is_unused(&tables, READS_LOOKS_MAX) {
+            return Ok(());
         }
         self.put(Some(tables));
-        Err(KvError { doing: "close tables", cause: "they are in use".to_owned() })
+        Err(in_use())
     }
+}
+
+/// Waits until nobody else uses these tables, which are not to be had any more. Returns false if that takes too long.
+fn is_unused(tables: &Arc<dyn OwnedRanges>, looks_max: u32) -> bool {
+    for _ in 0..looks_max {
+        // New references are made only by those who hold one.
+        if Arc::strong_count(tables) == 1 {
+            return true;
+        }
+        thread::sleep(READS_POLL);
+    }
+    false
+}
+
+fn in_use() -> KvError {
+    KvError { doing: "close tables", cause: "they are in use".to_owned() }
 }
 
 /// Locks a mutex, even if another thread panicked while it held the lock: each protected value is changed in one step,
@@ -284,6 +422,29 @@ impl Kv for RevivingKv {
             }
         }
         self.shared.close()
+    }
+
+    fn damage(&self) -> Option<String> {
+        self.shared.opens.damage()
+    }
+
+    fn successor(&self) -> KvResult<Arc<dyn Kv>> {
+        self.shared.opens.open_successor()
+    }
+
+    fn discard_successor(&self) -> KvResult<()> {
+        self.shared.opens.discard_successor()
+    }
+
+    fn replace_by(&self, successor: Arc<dyn Kv>) -> KvResult<()> {
+        let _claim = self.shared.claim()?;
+        let committed = locked(&self.shared.committed);
+        // Whichever tables are found later have this number, and so lack no commit.
+        let mut number = Batch::default();
+        number.put(self.shared.row.table, self.shared.row.key, committed.to_be_bytes().to_vec());
+        successor.commit(number)?;
+        successor.persist()?;
+        self.shared.replace_by(successor)
     }
 }
 

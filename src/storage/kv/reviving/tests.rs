@@ -2,7 +2,7 @@
 
 use super::{CommitRow, Opens, OwnedRanges, RevivingKv};
 use crate::ambient::Clock;
-use crate::storage::kv::fjall::{FjallOpener, TableMemory};
+use crate::storage::kv::fjall::{Damage, FjallOpener, TableMemory};
 use crate::storage::kv::memory::{MemoryKv, Writes};
 use crate::storage::kv::{Batch, Kv, KvError, KvRead, KvResult, PairIter, Table};
 use crate::types::UnixMs;
@@ -44,9 +44,14 @@ impl Clock for SetClock {
 struct Opening {
     kept: Arc<MemoryKv>,
     poisoned: AtomicBool,
+    counts: Arc<Counts>,
 }
 
 impl Opening {
+    fn of(kept: Arc<MemoryKv>, counts: &Arc<Counts>) -> Self {
+        Self { kept, poisoned: AtomicBool::new(false), counts: Arc::clone(counts) }
+    }
+
     fn judge(&self, done: KvResult<()>) -> KvResult<()> {
         if done.is_err() {
             self.poisoned.store(true, Ordering::Relaxed);
@@ -74,6 +79,7 @@ impl KvRead for Opening {
 
 impl OwnedRanges for Opening {
     fn owned_range(&self, table: Table, from: Bound<&[u8]>, to: Bound<&[u8]>) -> PairIter<'static> {
+        self.counts.ranges.fetch_add(1, Ordering::Relaxed);
         self.kept.owned_range(table, from, to)
     }
 }
@@ -103,12 +109,20 @@ struct Counts {
     has_room: AtomicBool,
     looks: AtomicUsize,
     openings: AtomicUsize,
+    ranges: AtomicUsize,
 }
 
 #[derive(Debug)]
 struct Drive {
     kept: Arc<Mutex<Arc<MemoryKv>>>,
+    successor: Mutex<Option<Arc<MemoryKv>>>,
     counts: Arc<Counts>,
+}
+
+impl Drive {
+    fn over(kept: &Arc<Mutex<Arc<MemoryKv>>>, counts: &Arc<Counts>) -> Self {
+        Self { kept: Arc::clone(kept), successor: Mutex::default(), counts: Arc::clone(counts) }
+    }
 }
 
 impl Opens for Drive {
@@ -123,7 +137,23 @@ impl Opens for Drive {
     fn open(&self) -> KvResult<Arc<dyn OwnedRanges>> {
         self.counts.openings.fetch_add(1, Ordering::Relaxed);
         let kept = Arc::clone(&self.kept.lock().expect("held by no one"));
-        Ok(Arc::new(Opening { kept, poisoned: AtomicBool::new(false) }))
+        Ok(Arc::new(Opening::of(kept, &self.counts)))
+    }
+
+    fn tables(&self) -> &[Table] {
+        TABLES
+    }
+
+    fn open_successor(&self) -> KvResult<Arc<dyn Kv>> {
+        let kept = Arc::new(MemoryKv::new(TABLES));
+        *self.successor.lock().expect("held by no one") = Some(Arc::clone(&kept));
+        Ok(Arc::new(Opening::of(kept, &self.counts)))
+    }
+
+    fn put_successor(&self) -> KvResult<()> {
+        let kept = self.successor.lock().expect("held by no one").take().expect("it was made");
+        *self.kept.lock().expect("held by no one") = kept;
+        Ok(())
     }
 }
 
@@ -140,7 +170,7 @@ impl World {
         let kept = Arc::new(Mutex::new(Arc::new(MemoryKv::new(TABLES))));
         let (counts, clock) = (Arc::new(Counts::default()), Arc::new(SetClock::default()));
         counts.has_room.store(true, Ordering::Relaxed);
-        let drive = Drive { kept: Arc::clone(&kept), counts: Arc::clone(&counts) };
+        let drive = Drive::over(&kept, &counts);
         let kv = RevivingKv::open(Box::new(drive), ROW, clock.clone()).expect("opens");
         kv.arm();
         Self { kept, counts, clock, kv }
@@ -175,6 +205,18 @@ impl World {
 
     fn looks(&self) -> usize {
         self.counts.looks.load(Ordering::Relaxed)
+    }
+
+    fn ranges(&self) -> usize {
+        self.counts.ranges.load(Ordering::Relaxed)
+    }
+
+    /// Fails once, and is reopened a minute later.
+    fn reopen(&self, key: u8) {
+        self.fill(Writes::Refused);
+        self.put(key).expect_err("there is no room");
+        self.make_room();
+        self.put_later(key).expect_err("it failed before; this begins the attempt");
     }
 }
 
@@ -342,11 +384,52 @@ fn reopened_tables_that_lost_a_commit_are_refused_until_they_have_it() {
 fn failed_tables_are_not_reopened_before_they_are_armed() {
     let kept = Arc::new(Mutex::new(Arc::new(MemoryKv::new(TABLES))));
     let counts = Arc::new(Counts::default());
-    let drive = Drive { kept: Arc::clone(&kept), counts: Arc::clone(&counts) };
+    let drive = Drive::over(&kept, &counts);
     let kv = RevivingKv::open(Box::new(drive), ROW, Arc::new(SetClock::default())).expect("opens");
     kept.lock().expect("held by no one").set_writes(Writes::Refused);
     kv.commit(row(1)).expect_err("there is no room");
     assert!(!kv.is_being_opened() && counts.looks.load(Ordering::Relaxed) == 0);
+}
+
+#[test]
+fn tables_that_failed_are_read_through_once_they_are_reopened_but_seldom() {
+    let world = World::new();
+    world.put(1).expect("commits");
+    assert_eq!(world.ranges(), 0);
+    world.reopen(2);
+    // Each of both tables has rows: they are read, and then their end.
+    for _ in 0..30_000 {
+        if world.ranges() == 2 * TABLES.len() {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    assert_eq!((world.openings(), world.ranges()), (2, 2 * TABLES.len()));
+    world.put(2).expect("commits");
+    world.reopen(3);
+    assert_eq!((world.openings(), world.ranges()), (3, 2 * TABLES.len()), "not again after a minute");
+}
+
+#[test]
+fn tables_are_replaced_by_others_once_reads_under_way_have_ended() {
+    let world = World::new();
+    world.put(1).expect("commits");
+    let (successor, view) = (world.kv.successor().expect("opens"), world.kv.snapshot());
+    successor.commit(row(5)).expect("commits");
+    std::thread::scope(|threads| {
+        let replacing = threads.spawn(|| world.kv.replace_by(successor));
+        assert!(view.get(ROWS, &[1]).expect("reads").is_some());
+        drop(view);
+        replacing.join().expect("no panic").expect("replaced");
+    });
+    assert_eq!(keys(&world.kv).expect("reads"), [5]);
+    world.put(6).expect("commits");
+    world.reopen(7);
+    world.put(7).expect("commits, as the number of the last commit is there");
+    assert_eq!(keys(&world.kv).expect("reads"), [5, 6, 7]);
+    let other = world.kv.successor().expect("opens");
+    world.kv.close().expect("nobody uses them");
+    world.kv.replace_by(other).expect_err("they were closed for good");
 }
 
 /// Returns the directories of a database's tables, without fjall's own.
@@ -365,6 +448,7 @@ fn a_database_that_could_not_write_out_reopens_with_every_commit() {
         path: path.clone(),
         tables: TABLES,
         memory: TableMemory { cache_bytes: 1 << 20, memtable_bytes: 4 << 20 },
+        damage: Damage::default(),
     };
     let kv = RevivingKv::open(Box::new(opener), ROW, clock.clone()).expect("opens");
     kv.arm();

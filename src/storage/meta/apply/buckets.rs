@@ -45,7 +45,7 @@ impl Applying<'_> {
         self.rows.remove(BUCKET_IDS, &bucket_prefix(id));
         self.counts.buckets -= 1;
         self.usages.forget(id);
-        for (key, _) in self.rows.first(DOCUMENTS, &bucket_documents(id), usize::MAX)? {
+        for key in self.rows.first_keys(DOCUMENTS, &bucket_documents(id), usize::MAX)? {
             self.rows.remove(DOCUMENTS, &key);
             self.counts.documents -= 1;
         }

@@ -40,7 +40,7 @@ impl Applying<'_> {
         Ok(Reply::Done)
     }
 
-    /// Refuses documents beyond the most of a kind: their proposers counted in an earlier state.
+    /// Refuses documents beyond the most of a kind. Only keys are counted: the values may be many MiB together.
     fn check_counts(&mut self, writes: &[DocumentWrite]) -> Decided<()> {
         let mut added = BTreeMap::<(BucketId, BucketDocument), usize>::new();
         for write in writes.iter().filter(|write| write.value.is_some()) {
@@ -51,7 +51,7 @@ impl Applying<'_> {
         }
         for ((bucket, kind), added) in added {
             let Some(most) = kind.count_max() else { continue };
-            let present = self.rows.first(DOCUMENTS, &bucket_documents_of(bucket, kind), most)?.len();
+            let present = self.rows.count(DOCUMENTS, &bucket_documents_of(bucket, kind), most)?;
             if present + added > most {
                 return Err(Refusal::DocumentChanged.into());
             }

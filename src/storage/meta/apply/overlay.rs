@@ -50,14 +50,36 @@ impl<'a> Overlay<'a> {
 
     /// Returns the first rows whose keys have this prefix, at most `limit`.
     pub(super) fn first(&self, table: Table, prefix: &[u8], limit: usize) -> KvResult<Vec<Pair>> {
+        let mut found = Vec::new();
+        self.visit(table, prefix, limit, |key, value| found.push((key, value)))?;
+        Ok(found)
+    }
+
+    /// Returns the first keys with this prefix, at most `limit`, without holding their values.
+    pub(super) fn first_keys(&self, table: Table, prefix: &[u8], limit: usize) -> KvResult<Vec<Bytes>> {
+        let mut found = Vec::new();
+        // A key is copied, since it may share its memory with the value.
+        self.visit(table, prefix, limit, |key, _| found.push(Bytes::copy_from_slice(&key)))?;
+        Ok(found)
+    }
+
+    /// Counts the rows whose keys have this prefix, up to `limit`, holding one of them at a time.
+    pub(super) fn count(&self, table: Table, prefix: &[u8], limit: usize) -> KvResult<usize> {
+        let mut count = 0;
+        self.visit(table, prefix, limit, |_, _| count += 1)?;
+        Ok(count)
+    }
+
+    /// Hands over the first rows whose keys have this prefix, at most `limit`, in order of key.
+    fn visit(&self, table: Table, prefix: &[u8], limit: usize, mut found: impl FnMut(Bytes, Bytes)) -> KvResult<()> {
         let end = prefix_end(prefix);
         let from = if prefix.is_empty() { Bound::Unbounded } else { Bound::Included(prefix) };
         let to = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
         let mut committed = self.kv.range(table, from, to).peekable();
         let changed = self.changed.get(&table);
         let mut changed = changed.into_iter().flat_map(|rows| rows.range::<[u8], _>((from, to))).peekable();
-        let mut found = Vec::new();
-        while found.len() < limit {
+        let mut count = 0;
+        while count < limit {
             let committed_key = match committed.peek() {
                 Some(Ok((key, _))) => Some(key),
                 Some(Err(error)) => return Err(error.clone()),
@@ -70,15 +92,19 @@ impl<'a> Overlay<'a> {
                 (None, Some(_)) => false,
                 (Some((changed_key, _)), Some(key)) => *changed_key <= key,
             };
-            if take_changed {
+            let row = if take_changed {
                 let Some((key, value)) = changed.next() else { break };
                 committed.next_if(|pair| pair.as_ref().is_ok_and(|(committed_key, _)| committed_key == key));
-                found.extend(value.clone().map(|value| (key.clone(), value)));
+                value.clone().map(|value| (key.clone(), value))
             } else {
-                found.extend(committed.next().transpose()?);
+                committed.next().transpose()?
+            };
+            if let Some((key, value)) = row {
+                count += 1;
+                found(key, value);
             }
         }
-        Ok(found)
+        Ok(())
     }
 
     pub(super) fn into_batch(self) -> Batch {
@@ -124,6 +150,11 @@ mod tests {
                 }
             }
             let seen: Vec<_> = (0..5).map(|prefix| overlay.first(TABLE, &[prefix], limit)).collect::<Result<_, _>>()?;
+            for (prefix, seen) in (0..5).zip(&seen) {
+                let keys: Vec<_> = seen.iter().map(|(key, _)| key.clone()).collect();
+                prop_assert_eq!(overlay.count(TABLE, &[prefix], limit)?, keys.len());
+                prop_assert_eq!(overlay.first_keys(TABLE, &[prefix], limit)?, keys);
+            }
             let all = overlay.first(TABLE, &[], 100)?;
             let got: Vec<_> = (0..24).map(|key| overlay.get(TABLE, &[key / 6, key])).collect::<Result<_, _>>()?;
             let batch = overlay.into_batch();

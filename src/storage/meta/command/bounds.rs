@@ -3,7 +3,8 @@
 
 use super::{Change, DeleteVersion};
 use crate::limits::{
-    COMMAND_BYTES_MAX, DELETES_BYTES_MAX, DOCUMENT_BYTES_MAX, DOCUMENT_NAME_BYTES_MAX, LARGE_DOCUMENT_BYTES_MAX,
+    COMMAND_BYTES_MAX, CONFIGURATION_BYTES_MAX, DELETES_BYTES_MAX, DOCUMENT_BYTES_MAX, DOCUMENT_NAME_BYTES_MAX,
+    LARGE_DOCUMENT_BYTES_MAX,
 };
 use crate::storage::meta::record::{BucketDocument, DocumentKey, EventDraft, IdentityKind};
 
@@ -81,14 +82,12 @@ impl BucketDocument {
             Self::Access | Self::Cors | Self::Lifecycle | Self::Website | Self::Tagging | Self::Notification => {
                 LARGE_DOCUMENT_BYTES_MAX
             }
+            // A bucket may have a thousand of each.
+            Self::Inventory | Self::Analytics | Self::Metrics | Self::IntelligentTiering => CONFIGURATION_BYTES_MAX,
             Self::Encryption
             | Self::Logging
-            | Self::Inventory
             | Self::Accelerate
             | Self::RequestPayment
-            | Self::Analytics
-            | Self::Metrics
-            | Self::IntelligentTiering
             | Self::Renames
             | Self::RateLimits => DOCUMENT_BYTES_MAX,
         }
@@ -99,9 +98,9 @@ impl IdentityKind {
     fn bytes_max(self) -> usize {
         match self {
             Self::Account | Self::User | Self::Group | Self::Policy | Self::Role => LARGE_DOCUMENT_BYTES_MAX,
-            // A service key has a session policy, and a provider 100 client ids.
-            Self::AccessKey | Self::Provider => LARGE_DOCUMENT_BYTES_MAX,
-            Self::Session | Self::SealingKey | Self::RateLimits => DOCUMENT_BYTES_MAX,
+            // A service key has a session policy, a provider 100 client ids, an encryption key all of its versions.
+            Self::AccessKey | Self::Provider | Self::SealingKey => LARGE_DOCUMENT_BYTES_MAX,
+            Self::Session | Self::RateLimits => DOCUMENT_BYTES_MAX,
         }
     }
 }
@@ -143,7 +142,9 @@ impl EventDraft {
 #[cfg(test)]
 mod tests {
     use super::{DELETE_BYTES, TooLarge, check_command};
-    use crate::limits::{COMMAND_BYTES_MAX, DELETES_BYTES_MAX, DOCUMENT_BYTES_MAX, LARGE_DOCUMENT_BYTES_MAX};
+    use crate::limits::{
+        COMMAND_BYTES_MAX, CONFIGURATION_BYTES_MAX, DELETES_BYTES_MAX, DOCUMENT_BYTES_MAX, LARGE_DOCUMENT_BYTES_MAX,
+    };
     use crate::storage::meta::codec::encode_command;
     use crate::storage::meta::command::{
         Change, Command, DeleteConditions, DeleteEvents, DeleteVersion, ETagCondition, VersionRank, WriteConditions,
@@ -165,8 +166,13 @@ mod tests {
         let of_bucket = |kind| DocumentKey::Bucket(BucketId(1), kind, String::new());
         for (key, bytes_max) in [
             (of_bucket(BucketDocument::Cors), LARGE_DOCUMENT_BYTES_MAX),
-            (of_bucket(BucketDocument::Metrics), DOCUMENT_BYTES_MAX),
+            (of_bucket(BucketDocument::Logging), DOCUMENT_BYTES_MAX),
+            (of_bucket(BucketDocument::Inventory), CONFIGURATION_BYTES_MAX),
+            (of_bucket(BucketDocument::Analytics), CONFIGURATION_BYTES_MAX),
+            (of_bucket(BucketDocument::Metrics), CONFIGURATION_BYTES_MAX),
+            (of_bucket(BucketDocument::IntelligentTiering), CONFIGURATION_BYTES_MAX),
             (DocumentKey::Identity(IdentityKind::User, "u".to_owned()), LARGE_DOCUMENT_BYTES_MAX),
+            (DocumentKey::Identity(IdentityKind::SealingKey, "key/k".to_owned()), LARGE_DOCUMENT_BYTES_MAX),
             (DocumentKey::System("x".to_owned()), LARGE_DOCUMENT_BYTES_MAX),
         ] {
             assert_eq!(written(key.clone(), bytes_max), Ok(()), "{key:?}");

@@ -20,9 +20,9 @@ use super::tables::{
     PARTS, REPAIRS, SYSTEM, SYSTEM_CLOCK, SYSTEM_COUNTS, SYSTEM_FENCE, SYSTEM_HELD, SYSTEM_LAYOUT, SYSTEM_RECOVERY,
     SYSTEM_REMOVED, SYSTEM_ROLES, UPLOAD_PARTS, UPLOADS, USAGE, VERSIONS, bucket_documents_of, bucket_prefix,
     document_key, event_key, host_key, identity_documents_of, leftover_key, node_key, object_key, part_key, repair_key,
-    shard_of_leftover_key, upload_key, upload_part_key, version_key, versions_of_key,
+    shard_of_leftover_key, system_documents, upload_key, upload_part_key, version_key, versions_of_key,
 };
-use crate::limits::IDENTITIES_PAGE_BYTES;
+use crate::limits::{DOCUMENTS_PAGE_BYTES, IDENTITIES_PAGE_BYTES};
 use crate::storage::kv::{KvError, KvRead, KvResult, Table, prefix_end};
 use crate::types::{BlobId, BucketId, HostId, ManifestId, NodeId, ShardId, ShardNumber, UploadId};
 use bytes::Bytes;
@@ -165,7 +165,7 @@ impl MetaView {
     }
 
     /// Returns a bucket's documents of one kind whose names begin with `prefix`, in order of name, at most `limit`; and
-    /// whether more follow.
+    /// whether more follow. The page also ends with the document that takes it beyond `DOCUMENTS_PAGE_BYTES`.
     pub fn bucket_documents(
         &self,
         bucket: BucketId,
@@ -174,7 +174,18 @@ impl MetaView {
         after: Option<&str>,
         limit: usize,
     ) -> KvResult<(Vec<(String, DocumentRow)>, bool)> {
-        self.documents_of(&bucket_documents_of(bucket, kind), prefix, after, limit, usize::MAX)
+        self.documents_of(&bucket_documents_of(bucket, kind), prefix, after, limit, DOCUMENTS_PAGE_BYTES)
+    }
+
+    /// Returns the store's own documents whose names begin with `prefix`, in order of name, at most `limit`; and
+    /// whether more follow. The page also ends with the document that takes it beyond `DOCUMENTS_PAGE_BYTES`.
+    pub fn system_documents(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> KvResult<(Vec<(String, DocumentRow)>, bool)> {
+        self.documents_of(&system_documents(), prefix, after, limit, DOCUMENTS_PAGE_BYTES)
     }
 
     /// Returns documents of one kind whose paths begin with `prefix`, in order of path, at most `limit`; and whether

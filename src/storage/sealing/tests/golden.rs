@@ -60,7 +60,7 @@ fn roots() -> RootKeys {
 fn named_keys() -> Vec<(&'static str, NamedKey)> {
     let (roots, entropy) = (roots(), Counted::new(42));
     let made = |id: &str| NamedKey::create(id, "A key.", UnixMs(1_790_000_000_000), &roots, &entropy).expect("a name");
-    let rotated = made("payroll").rotated(UnixMs(1_790_000_060_000), &roots, &entropy);
+    let rotated = made("payroll").rotated(UnixMs(1_790_000_060_000), &roots, &entropy).expect("there is room");
     vec![("key_sse_s3", made(SSE_S3_KEY)), ("key_default", made(KMS_DEFAULT_KEY)), ("key_rotated", rotated)]
 }
 

@@ -1,6 +1,7 @@
 //! Tests of named keys and root keys.
 
 use super::{Counted, roots, secret};
+use crate::limits::{DOCUMENT_BYTES_MAX, KEY_VERSIONS_MAX, LARGE_DOCUMENT_BYTES_MAX};
 use crate::storage::sealing::{
     CustomerKey, KeyPath, NamedKey, RootKey, RootKeyError, RootKeys, SealingError, alias_document, alias_target,
     is_key_name,
@@ -14,7 +15,7 @@ fn key(roots: &RootKeys) -> NamedKey {
 #[test]
 fn a_named_key_reads_back_as_it_was_written() {
     let roots = roots(1);
-    let key = key(&roots).rotated(UnixMs(9), &roots, &Counted::new(2));
+    let key = key(&roots).rotated(UnixMs(9), &roots, &Counted::new(2)).expect("there is room");
     let document = key.encode();
     assert_eq!(document[0], 1);
     assert_eq!(NamedKey::decode(&document).expect("it was written"), key);
@@ -28,11 +29,23 @@ fn a_named_key_reads_back_as_it_was_written() {
 fn every_version_of_a_key_has_its_own_secret_and_keeps_it() {
     let roots = roots(1);
     let first = key(&roots);
-    let second = first.clone().rotated(UnixMs(9), &roots, &Counted::new(2));
+    let second = first.clone().rotated(UnixMs(9), &roots, &Counted::new(2)).expect("there is room");
     let of = |key: &NamedKey, version| key.secret(version, &roots).expect("a version");
     assert_eq!(of(&first, 1), of(&second, 1));
     assert_ne!(of(&second, 1), of(&second, 2));
     assert!(matches!(second.secret(3, &roots), Err(SealingError::NoSuchVersion { version: 3, .. })));
+}
+
+#[test]
+fn a_key_has_as_many_versions_as_its_document_has_room_for() {
+    let (roots, entropy) = (roots(1), Counted::new(2));
+    let mut key = NamedKey::create(&"k".repeat(128), "", UnixMs(u64::MAX), &roots, &entropy).expect("a name");
+    for _ in 1..KEY_VERSIONS_MAX {
+        key = key.rotated(UnixMs(u64::MAX), &roots, &entropy).expect("there is room");
+    }
+    assert!(key.encode().len() + DOCUMENT_BYTES_MAX < LARGE_DOCUMENT_BYTES_MAX, "a description has room as well");
+    let refused = key.rotated(UnixMs(9), &roots, &entropy).expect_err("one more");
+    assert!(refused.to_string().contains("has 4096 versions, the most that a key may have"), "{refused}");
 }
 
 #[test]
@@ -47,7 +60,7 @@ fn a_disabled_key_yields_no_secret() {
 #[test]
 fn keys_rewrapped_by_a_new_root_key_open_without_the_old_one() {
     let old = roots(1);
-    let key = key(&old).rotated(UnixMs(9), &old, &Counted::new(2));
+    let key = key(&old).rotated(UnixMs(9), &old, &Counted::new(2)).expect("there is room");
     let new = roots(2);
     assert!(matches!(key.secret(1, &new), Err(SealingError::RootKeyMissing { .. })));
     assert!(matches!(key.rewrapped(&new, &Counted::new(3)), Err(SealingError::RootKeyMissing { .. })));

@@ -155,7 +155,7 @@ fn a_rotated_key_still_opens_what_it_wrapped() {
         store(&roots, &documents).prepare(&Wanted::SseKms(kms("payroll")), OBJECT, &Counted::new(3)).expect("keys");
     assert_eq!(store(&roots, &documents).is_outdated(&sealing).ok(), Some(false));
     let rotated = store(&roots, &documents).key("payroll").expect("it is there");
-    documents.keep(&rotated.rotated(UnixMs(2), &roots, &Counted::new(5)));
+    documents.keep(&rotated.rotated(UnixMs(2), &roots, &Counted::new(5)).expect("there is room"));
 
     let store = store(&roots, &documents);
     assert_eq!(store.open(&sealing, OBJECT, None).expect("it opens"), key);
@@ -172,7 +172,7 @@ fn a_rotation_of_the_outer_layers_key_outdates_the_record() {
     let wanted = Wanted::SseKms(KmsWanted { dual_layer: true, ..kms("payroll") });
     let (sealing, key) = store(&roots, &documents).prepare(&wanted, OBJECT, &Counted::new(3)).expect("keys");
     let own = store(&roots, &documents).key(SSE_S3_KEY).expect("it is there");
-    documents.keep(&own.rotated(UnixMs(2), &roots, &Counted::new(5)));
+    documents.keep(&own.rotated(UnixMs(2), &roots, &Counted::new(5)).expect("there is room"));
     assert_eq!(store(&roots, &documents).is_outdated(&sealing).ok(), Some(true));
     assert_eq!(store(&roots, &documents).open(&sealing, OBJECT, None).expect("it opens"), key);
 }
@@ -187,7 +187,7 @@ fn after_a_rotation_every_data_key_is_rewrapped_once_except_those_of_clients() {
     let before: Vec<_> = every_wanted().iter().map(|(wanted, _)| prepare(&documents, wanted)).collect();
     for id in [SSE_S3_KEY, KMS_DEFAULT_KEY, "payroll"] {
         let rotated = store(&roots, &documents).key(id).expect("it is there");
-        documents.keep(&rotated.rotated(UnixMs(2), &roots, &Counted::new(5)));
+        documents.keep(&rotated.rotated(UnixMs(2), &roots, &Counted::new(5)).expect("there is room"));
     }
     let store = store(&roots, &documents);
     for ((sealing, key), (_, customer)) in before.into_iter().zip(every_wanted()) {

@@ -52,7 +52,7 @@ fn write(disk: &SimDisk, options: &LogOptions, bodies: &[Vec<u8>]) {
     // The log is empty; this creates its directory.
     open_log(disk.handle(), options.clone(), Lsn(0), &mut |_| {}).expect("an empty drive");
     let segment = prepare_segment(&disk.handle(), options, SegmentId(1), None).expect("there is room");
-    let file = segment.writable().expect("a new segment");
+    let file = segment.file();
     let start = Lsn::new(SegmentId(1), SEGMENT_HEADER_BYTES as u32);
     let mut plan = BatchPlan::new(start, segment.file_bytes(), file.caching());
     for (number, body) in bodies.iter().enumerate() {

@@ -10,7 +10,7 @@ mod tail;
 use super::format::{BLOCK, SEGMENT_HEADER_BYTES};
 use super::{
     Batch, BatchPlan, CheckedRecord, Location, LogOptions, Mark, NewRecord, OpenedLog, RecordKey, RecordKind,
-    ReplayRule, ScannedRecord, Segment, open_log, prepare_segment,
+    ReplayRule, ScannedRecord, WritableSegment, open_log, prepare_segment,
 };
 use crate::ambient::Ambient;
 use crate::storage::buffer::BufferPool;
@@ -18,7 +18,6 @@ use crate::storage::disk::sim::SimDisk;
 use crate::types::{ClusterId, Lsn, NodeId, SegmentId};
 use bytes::Bytes;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 const DIR: &str = "/drive/shards";
 const CAPACITY: u64 = 64 << 20;
@@ -50,7 +49,7 @@ struct Writer {
     disk: SimDisk,
     options: LogOptions,
     tag: u64,
-    open: Option<(Arc<Segment>, u32)>,
+    open: Option<(WritableSegment, u32)>,
     synced: Lsn,
     written: Lsn,
     cut: Option<Lsn>,
@@ -110,7 +109,7 @@ impl Writer {
 
     fn sync(&mut self) {
         if let Some((segment, _)) = &self.open {
-            segment.writable().expect("open").sync_data().expect("synced");
+            segment.file().sync_data().expect("synced");
         }
         self.synced = self.written;
     }
@@ -128,7 +127,7 @@ impl Writer {
     fn open_next(&mut self) {
         let segment = prepare_segment(&self.disk.handle(), &self.options, self.next_id, None).expect("prepared");
         self.next_id = SegmentId(self.next_id.0 + 1);
-        self.open = Some((Arc::new(segment), SEGMENT_HEADER_BYTES as u32));
+        self.open = Some((segment, SEGMENT_HEADER_BYTES as u32));
     }
 
     fn plan(&mut self) -> BatchPlan {
@@ -136,18 +135,13 @@ impl Writer {
             self.open_next();
         }
         let (segment, position) = self.open.as_ref().expect("an open segment");
-        BatchPlan::new(
-            Lsn::new(segment.id(), *position),
-            segment.file_bytes(),
-            segment.writable().expect("open").caching(),
-        )
+        BatchPlan::new(Lsn::new(segment.id(), *position), segment.file_bytes(), segment.file().caching())
     }
 
     fn perform(&mut self, plan: BatchPlan) {
         let batch: Batch = plan.encode(self.tag, self.synced, &self.options.pool);
         let (segment, position) = self.open.as_mut().expect("an open segment");
-        let file = segment.writable().expect("open");
-        file.write_all_at(&batch.slices(), u64::from(batch.start().offset())).expect("written");
+        segment.file().write_all_at(&batch.slices(), u64::from(batch.start().offset())).expect("written");
         *position = batch.end().offset();
         self.written = batch.end();
     }

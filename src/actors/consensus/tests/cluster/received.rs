@@ -10,6 +10,7 @@ use crate::storage::disk::sim::{Held, SimDisk};
 use crate::storage::disk::{Disk, create_dir_durably};
 use crate::storage::raft_log::Ballot;
 use bytes::Bytes;
+use std::path::Path;
 
 /// The ballot of a leader of a later term than the replica's own.
 const BALLOT: Ballot = Ballot { term: 1000, node: 2, committed: true };
@@ -33,6 +34,35 @@ async fn install(meta: &MetaHandle, transfer: u128) -> Installing {
     decode_plain(&serve(meta, Kind::SnapshotInstall, asked).await.expect("answered")).expect("an answer")
 }
 
+/// Installs a snapshot, and returns how that ended.
+async fn installed(meta: &MetaHandle, transfer: u128) -> Installing {
+    let mut ended = install(meta, transfer).await;
+    while ended == Installing::Busy {
+        tokio::task::yield_now().await;
+        ended = install(meta, transfer).await;
+    }
+    ended
+}
+
+/// Returns whether this process has a file open that is, or was, in the directory.
+fn has_file_open_in(dir: &Path) -> bool {
+    let open = std::fs::read_dir("/proc/self/fd").expect("the open files of the process");
+    open.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok()).any(|file| file.starts_with(dir))
+}
+
+#[actix::test]
+async fn the_file_of_a_received_snapshot_is_closed_when_it_is_removed() {
+    let mut host = Host::with_drives(1);
+    let meta = host.start().await;
+    let dir = host.dir(1).canonicalize().expect("the drive's directory").join("meta/incoming");
+    assert!(send(&meta, 1).await);
+    assert!(has_file_open_in(&dir), "further pieces are written to it");
+    let ended = installed(&meta, 1).await;
+    assert!(matches!(ended, Installing::Failed(_)), "{ended:?}");
+    assert!(!has_file_open_in(&dir));
+    meta.shutdown().await;
+}
+
 #[actix::test]
 async fn a_snapshot_is_received_only_once_the_file_of_the_one_before_is_removed() {
     let disk = SimDisk::new(256 << 20);
@@ -47,11 +77,7 @@ async fn a_snapshot_is_received_only_once_the_file_of_the_one_before_is_removed(
     assert_eq!(install(&meta, 1).await, Installing::Busy, "its file is still there");
     assert!(!send(&meta, 2).await, "its file would be removed");
     drop(held);
-    let mut ended = install(&meta, 1).await;
-    while ended == Installing::Busy {
-        tokio::task::yield_now().await;
-        ended = install(&meta, 1).await;
-    }
+    let ended = installed(&meta, 1).await;
     assert!(matches!(ended, Installing::Failed(_)), "{ended:?}");
     assert!(!disk.exists(&file).expect("looked for"));
     assert!(send(&meta, 2).await);

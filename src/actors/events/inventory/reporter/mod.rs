@@ -1,5 +1,6 @@
 //! `Inventories`: writes the inventory reports that are due, one after the other, a page of a bucket at a time. Owns
-//! the state of the round over all buckets, and the report under way.
+//! the state of the round over all buckets, and the report under way. It holds the configurations of one bucket at a
+//! time, and of these one page.
 //!
 //! It is a chore (`upkeep::Background`): it receives `Wake` and `Stop`, and sends no messages. It works on the host
 //! that leads and rests on the others. When a report is complete, its start time is recorded in the metadata. An
@@ -8,23 +9,26 @@
 //! are under way.
 
 use super::InventoryRules;
-use super::begun::{Begun, name_of};
+use super::begun::{self, Begun};
 use super::describe::describe;
 use super::writer::{InventorySource, InventoryWriter};
 use crate::actors::documents;
 use crate::actors::drives::{Blocking, UserLoad};
 use crate::actors::events::{Report, ReportError, ReportStore};
 use crate::actors::request::Metadata;
-use crate::actors::upkeep::{Background, Chore, UpkeepError, look_up};
+use crate::actors::upkeep::{Background, Chore, LastFailure, UpkeepError, look_up};
 use crate::ambient::Ambient;
 use crate::limits::{BUCKETS_LOOKED_AT, CONFIGURATIONS_OF_A_KIND_MAX, INVENTORY_PAGE};
 use crate::storage::kv::KvResult;
 use crate::storage::meta::command::Change;
 use crate::storage::meta::listing::{ListQuery, Listed, ListedVersion};
-use crate::storage::meta::record::{BucketDocument, BucketRow, Version, VersionRow};
+use crate::storage::meta::record::{
+    BucketDocument, BucketRow, DocumentKey, DocumentRow, DocumentWrite, Expect, Version, VersionRow,
+};
 use crate::storage::meta::view::MetaView;
 use crate::types::{BucketId, UnixMs};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -81,7 +85,7 @@ pub enum InventoryError {
 pub enum Reported {
     /// This host does not lead, so another one writes the reports.
     Elsewhere,
-    /// A page of buckets or of versions was processed.
+    /// A page of buckets, of configurations or of versions was processed.
     Page,
     /// A report is complete.
     Whole,
@@ -94,40 +98,56 @@ pub struct Reporting {
     context: InventoryContext,
     options: InventoryOptions,
     round: Option<Round>,
-    /// The reports that could not be written, by the inventory's name, with its rules then, and the time.
-    failed: BTreeMap<String, (InventoryRules, UnixMs)>,
+    /// The reports that could not be written, by the inventory's bucket and id.
+    failed: BTreeMap<(BucketId, String), Failed>,
+    last_failure: LastFailure,
+}
+
+/// A report that could not be written.
+#[derive(Debug)]
+struct Failed {
+    /// The digest of the inventory's configuration then: a changed one is tried at once.
+    digest: u64,
+    at: UnixMs,
 }
 
 /// The state of a round over all buckets.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Round {
-    begun: Begun,
     /// The name of the last bucket that was read; buckets are read in order of name.
     passed: Option<String>,
     /// True if no bucket follows `passed`.
     is_last: bool,
-    /// The inventories of the buckets that were read, not yet processed.
-    found: VecDeque<BucketInventory>,
-    /// The names of all inventories that were processed in this round.
+    /// The bucket whose inventories are being processed.
+    source: Option<Source>,
+    /// The name of the last document of start times that was looked at, after all buckets.
+    swept: Option<String>,
+}
+
+/// A bucket with inventories, which are processed in order of id.
+#[derive(Debug)]
+struct Source {
+    bucket: BucketId,
+    name: String,
+    owner: String,
+    begun: Begun,
+    /// The configurations that were read and are not yet processed, by id, as they are stored.
+    page: VecDeque<(String, DocumentRow)>,
+    /// True if further configurations follow the page.
+    more: bool,
+    /// The ids of all inventories that were processed.
     there: BTreeSet<String>,
     /// The report that is being written.
     under_way: Option<UnderWay>,
 }
 
-/// An inventory of a bucket.
-#[derive(Clone, Debug)]
-struct BucketInventory {
-    bucket: BucketId,
-    rules: InventoryRules,
-    bucket_name: String,
-    owner: String,
-}
-
 /// A report under way, and the position in the listing from which it goes on.
 #[derive(Debug)]
 struct UnderWay {
-    found: BucketInventory,
-    source: InventorySource,
+    rules: InventoryRules,
+    /// The digest of the stored configuration.
+    digest: u64,
+    begun: UnixMs,
     writer: InventoryWriter,
     after: Option<String>,
     after_version: Option<Version>,
@@ -142,93 +162,135 @@ struct Page {
     after_version: Option<Version>,
 }
 
+/// The reason why a bucket is not listed for a report any more.
+enum Unlisted {
+    /// The bucket or the inventory was deleted, or the inventory was changed.
+    Changed,
+    /// The owner of the bucket has no bucket with the name of the destination.
+    NoDestination,
+}
+
 impl Reporting {
     pub fn new(context: InventoryContext, options: InventoryOptions) -> Self {
-        Self { context, options, round: None, failed: BTreeMap::new() }
+        Self { context, options, round: None, failed: BTreeMap::new(), last_failure: LastFailure::default() }
     }
 
-    /// Processes one page: of a bucket's versions, or of the list of buckets.
+    /// Processes one page: of a bucket's versions, of its configurations, or of the list of buckets.
     pub async fn advance(&mut self) -> Result<Reported, InventoryError> {
         if !self.context.metadata.is_leader() {
             self.round = None;
             return Ok(Reported::Elsewhere);
         }
-        let mut round = match self.round.take() {
-            Some(round) => round,
-            None => self.begin().await?,
-        };
-        let reported = match round.under_way.take() {
-            Some(report) => {
-                let found = report.found.clone();
-                match self.go_on(&mut round, report).await {
-                    // A report that cannot be written (its bucket is full, say) must not hold up the others.
-                    Err(InventoryError::Report(error)) => {
-                        self.note_failed(found, &error);
-                        Ok(Reported::Page)
-                    }
-                    reported => reported,
-                }
-            }
-            None => self.next(&mut round).await,
-        };
-        if reported.as_ref().is_ok_and(|reported| *reported != Reported::End) {
+        let mut round = self.round.take().unwrap_or_default();
+        let reported = self.go_on(&mut round).await?;
+        if reported != Reported::End {
             self.round = Some(round);
         }
-        reported
+        Ok(reported)
     }
 
-    fn note_failed(&mut self, found: BucketInventory, error: &ReportError) {
-        let BucketInventory { bucket, rules, bucket_name, .. } = found;
-        tracing::warn!(bucket = %bucket_name, id = %rules.id, %error, "cannot write an inventory; it is begun again in an hour");
-        self.failed.insert(name_of(bucket, &rules.id), (rules, self.context.ambient.clock.unix_ms()));
-    }
-
-    /// Returns whether the report with these rules failed lately.
-    fn has_failed(&self, name: &str, rules: &InventoryRules, now: UnixMs) -> bool {
-        let failed = self.failed.get(name).filter(|(of, _)| of == rules);
-        failed.is_some_and(|(_, at)| Duration::from_millis(now.0.saturating_sub(at.0)) < FAILED_PAUSE)
-    }
-
-    async fn begin(&self) -> Result<Round, InventoryError> {
-        let begun = self.look_up(|view| Ok(Begun::of(view.document(&Begun::key())?.as_ref()))).await?;
-        let there = BTreeSet::new();
-        Ok(Round { begun, passed: None, is_last: false, found: VecDeque::new(), there, under_way: None })
-    }
-
-    async fn next(&mut self, round: &mut Round) -> Result<Reported, InventoryError> {
-        if let Some(found) = round.found.pop_front() {
-            let name = name_of(found.bucket, &found.rules.id);
-            let now = self.context.ambient.clock.unix_ms();
-            if found.rules.is_due(round.begun.last(&name), now) && !self.has_failed(&name, &found.rules, now) {
-                let (bucket, owner, rules) = (found.bucket_name.clone(), found.owner.clone(), found.rules.clone());
-                let source = InventorySource { bucket, owner, rules, begun: now };
-                let writer = InventoryWriter::new(source.clone());
-                round.under_way = Some(UnderWay { found, source, writer, after: None, after_version: None });
-            }
-            round.there.insert(name);
+    async fn go_on(&mut self, round: &mut Round) -> Result<Reported, InventoryError> {
+        let Some(source) = &mut round.source else { return self.next_bucket(round).await };
+        if let Some(report) = source.under_way.take() {
+            let (id, digest) = (report.rules.id.clone(), report.digest);
+            return match self.write_page(source, report).await {
+                // A report that cannot be written (its destination is full or gone, say) must not hold up the others.
+                Err(InventoryError::Report(error)) => {
+                    self.note_failed(source, id, digest, &error);
+                    Ok(Reported::Page)
+                }
+                reported => reported,
+            };
+        }
+        if let Some((id, row)) = source.page.pop_front() {
+            self.consider(source, id, &row);
             return Ok(Reported::Page);
         }
-        if round.is_last {
-            self.failed.retain(|name, _| round.there.contains(name));
-            if round.begun.keep(&round.there) {
-                self.save(&round.begun).await?;
-            }
-            return Ok(Reported::End);
+        if source.more {
+            let (bucket, after) = (source.bucket, source.there.last().cloned());
+            let (page, more) = self.look_up(move |view| inventories_of(view, bucket, after.as_deref())).await?;
+            (source.page, source.more) = (page.into(), more);
+            return Ok(Reported::Page);
         }
-        let after = round.passed.clone();
-        let (found, passed) = self.look_up(move |view| inventories_after(view, after.as_deref())).await?;
-        round.found = found;
-        round.is_last = passed.is_none();
-        round.passed = passed;
+        if source.begun.keep(&source.there) {
+            self.save(source).await?;
+        }
+        round.source = None;
         Ok(Reported::Page)
     }
 
-    async fn go_on(&self, round: &mut Round, mut report: UnderWay) -> Result<Reported, InventoryError> {
-        let (bucket, rules) = (report.found.bucket, report.found.rules.clone());
+    /// Goes on to the next bucket that has inventories. After the last one, removes the start times of buckets that
+    /// have none any more.
+    async fn next_bucket(&mut self, round: &mut Round) -> Result<Reported, InventoryError> {
+        if !round.is_last {
+            let after = round.passed.clone();
+            let next = self.look_up(move |view| next_source(view, after.as_deref())).await?;
+            (round.source, round.passed, round.is_last) = (next.source, next.passed, !next.more);
+            return Ok(Reported::Page);
+        }
+        let after = round.swept.take();
+        let (stale, next) = self.look_up(move |view| stale_after(view, after.as_deref())).await?;
+        if !stale.is_empty() {
+            // A refusal is ignored: then another leader has written one of them, and the next round looks again.
+            self.context.metadata.propose(Change::WriteDocuments(stale)).await.map_err(UpkeepError::from)?;
+        }
+        if next.is_some() {
+            round.swept = next;
+            return Ok(Reported::Page);
+        }
+        let now = self.context.metadata.time().now;
+        self.failed.retain(|_, failed| failed.counts(now));
+        Ok(Reported::End)
+    }
+
+    /// Begins the report of an inventory if it is due.
+    fn consider(&self, source: &mut Source, id: String, row: &DocumentRow) {
+        match documents::decode::<InventoryRules>(&row.value) {
+            Ok(rules) => {
+                let (digest, now) = (digest(row), self.context.metadata.time().now);
+                if rules.is_due(source.begun.last(&id), now) && !self.has_failed(source.bucket, &id, digest, now) {
+                    let (bucket, owner) = (source.name.clone(), source.owner.clone());
+                    let writer =
+                        InventoryWriter::new(InventorySource { bucket, owner, rules: rules.clone(), begun: now });
+                    source.under_way =
+                        Some(UnderWay { rules, digest, begun: now, writer, after: None, after_version: None });
+                }
+            }
+            Err(error) => {
+                tracing::warn!(
+                    bucket = %source.name, %id, %error,
+                    "cannot read an inventory configuration; it is ignored"
+                );
+            }
+        }
+        source.there.insert(id);
+    }
+
+    fn note_failed(&mut self, source: &Source, id: String, digest: u64, error: &ReportError) {
+        tracing::warn!(bucket = %source.name, %id, %error, "cannot write an inventory; it is begun again in an hour");
+        let failed = Failed { digest, at: self.context.metadata.time().now };
+        self.failed.insert((source.bucket, id), failed);
+    }
+
+    /// Returns whether the report of this configuration failed lately.
+    fn has_failed(&self, bucket: BucketId, id: &str, digest: u64, now: UnixMs) -> bool {
+        let failed = self.failed.get(&(bucket, id.to_owned()));
+        failed.is_some_and(|failed| failed.digest == digest && failed.counts(now))
+    }
+
+    /// Writes the next page of a report.
+    async fn write_page(&self, source: &mut Source, mut report: UnderWay) -> Result<Reported, InventoryError> {
+        let (bucket, rules) = (source.bucket, report.rules.clone());
         let (after, after_version, limit) = (report.after.clone(), report.after_version, self.options.page);
-        let page = self.look_up(move |view| look(view, bucket, &rules, after, after_version, limit)).await?;
-        // The bucket or the inventory was deleted or changed: the report is given up.
-        let Some(page) = page else { return Ok(Reported::Page) };
+        let page = match self.look_up(move |view| look(view, bucket, &rules, after, after_version, limit)).await? {
+            Ok(page) => page,
+            // The report is given up.
+            Err(Unlisted::Changed) => return Ok(Reported::Page),
+            Err(Unlisted::NoDestination) => {
+                let why = format!("the bucket's owner has no bucket {}", report.rules.destination.bucket);
+                return Err(ReportError { why }.into());
+            }
+        };
         for (key, listed) in &page.rows {
             let row = describe(key, &listed.row, listed.latest, &page.bucket.bucket.owner);
             if let Some(file) = report.writer.add(&row, || self.unique()) {
@@ -237,15 +299,14 @@ impl Reporting {
         }
         if page.more {
             (report.after, report.after_version) = (page.after, page.after_version);
-            round.under_way = Some(report);
+            source.under_way = Some(report);
             return Ok(Reported::Page);
         }
-        let UnderWay { found, source, writer, .. } = report;
-        for file in writer.finish(|| self.unique()) {
+        for file in report.writer.finish(|| self.unique()) {
             self.put(&file).await?;
         }
-        round.begun.note(name_of(found.bucket, &found.rules.id), source.begun);
-        self.save(&round.begun).await?;
+        source.begun.note(report.rules.id, report.begun);
+        self.save(source).await?;
         Ok(Reported::Whole)
     }
 
@@ -258,8 +319,8 @@ impl Reporting {
         format!("{:032x}", self.context.ambient.random_u128())
     }
 
-    async fn save(&self, begun: &Begun) -> Result<(), UpkeepError> {
-        let write = begun.write().expect("numbers and text are JSON");
+    async fn save(&self, source: &Source) -> Result<(), UpkeepError> {
+        let write = source.begun.write(source.bucket).expect("numbers and text are JSON");
         self.context.metadata.propose(Change::WriteDocuments(vec![write])).await?;
         Ok(())
     }
@@ -272,36 +333,81 @@ impl Reporting {
     }
 }
 
-/// Returns the inventories of a page of buckets after `after`, and the name of the page's last bucket; `None` for the
-/// name if no buckets follow.
-fn inventories_after(view: &MetaView, after: Option<&str>) -> KvResult<(VecDeque<BucketInventory>, Option<String>)> {
-    let (rows, more) = view.buckets("", after, BUCKETS_LOOKED_AT)?;
-    let mut found = VecDeque::new();
-    let mut last = None;
-    for BucketRow { bucket, .. } in rows {
-        let (documents, _) =
-            view.bucket_documents(bucket.id, BucketDocument::Inventory, "", None, CONFIGURATIONS_OF_A_KIND_MAX)?;
-        for (id, row) in documents {
-            match documents::decode(&row.value) {
-                Ok(rules) => {
-                    let (bucket_name, owner) = (bucket.name.clone(), bucket.owner.clone());
-                    found.push_back(BucketInventory { bucket: bucket.id, rules, bucket_name, owner });
-                }
-                Err(error) => {
-                    tracing::warn!(
-                        bucket = %bucket.name, %id, %error,
-                        "cannot read an inventory configuration; it is ignored"
-                    );
-                }
-            }
-        }
-        last = Some(bucket.name);
+impl Failed {
+    /// Returns whether the failure still holds up the report. One in the future, by a clock that was ahead, does not.
+    fn counts(&self, now: UnixMs) -> bool {
+        now.0.checked_sub(self.at.0).is_some_and(|ms| Duration::from_millis(ms) < FAILED_PAUSE)
     }
-    Ok((found, last.filter(|_| more)))
 }
 
-/// Returns the next page of a bucket. `None` if the bucket or the inventory was deleted, the inventory was changed, or
-/// the destination bucket is missing or of another owner.
+/// Returns a digest by which a changed configuration is recognised.
+fn digest(row: &DocumentRow) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    row.value.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// Returns a page of the bucket's configurations with ids after `after`, and whether more follow.
+fn inventories_of(
+    view: &MetaView,
+    bucket: BucketId,
+    after: Option<&str>,
+) -> KvResult<(Vec<(String, DocumentRow)>, bool)> {
+    view.bucket_documents(bucket, BucketDocument::Inventory, "", after, CONFIGURATIONS_OF_A_KIND_MAX)
+}
+
+/// The next bucket with inventories.
+struct NextSource {
+    /// `None` if the buckets that were looked at have none.
+    source: Option<Source>,
+    /// The name of the last bucket that was looked at.
+    passed: Option<String>,
+    /// True if further buckets follow `passed`.
+    more: bool,
+}
+
+/// Looks for inventories in a page of buckets after `after`, up to the first bucket that has some.
+fn next_source(view: &MetaView, after: Option<&str>) -> KvResult<NextSource> {
+    let (rows, more) = view.buckets("", after, BUCKETS_LOOKED_AT)?;
+    let mut passed = None;
+    for BucketRow { bucket, .. } in rows {
+        let (page, more_of_it) = inventories_of(view, bucket.id, None)?;
+        passed = Some(bucket.name.clone());
+        if page.is_empty() {
+            continue;
+        }
+        let source = Source {
+            bucket: bucket.id,
+            name: bucket.name,
+            owner: bucket.owner,
+            begun: Begun::of(view.document(&Begun::key(bucket.id))?.as_ref()),
+            page: page.into(),
+            more: more_of_it,
+            there: BTreeSet::new(),
+            under_way: None,
+        };
+        return Ok(NextSource { source: Some(source), passed, more: true });
+    }
+    Ok(NextSource { source: None, passed, more })
+}
+
+/// Looks at a page of the documents of start times. Returns the removal of those whose buckets are gone or have no
+/// inventories, and the name of the page's last one; `None` for the name if none follow.
+fn stale_after(view: &MetaView, after: Option<&str>) -> KvResult<(Vec<DocumentWrite>, Option<String>)> {
+    let (rows, more) = view.system_documents(begun::NAMES, after, BUCKETS_LOOKED_AT)?;
+    let mut stale = Vec::new();
+    for (name, row) in &rows {
+        let Some(bucket) = begun::bucket_of(name) else { continue };
+        let (first, _) = view.bucket_documents(bucket, BucketDocument::Inventory, "", None, 1)?;
+        if first.is_empty() {
+            let key = DocumentKey::System(name.clone());
+            stale.push(DocumentWrite { key, expect: Expect::Revision(row.revision), value: None });
+        }
+    }
+    Ok((stale, rows.into_iter().next_back().map(|(name, _)| name).filter(|_| more)))
+}
+
+/// Returns the next page of a bucket.
 fn look(
     view: &MetaView,
     id: BucketId,
@@ -309,26 +415,21 @@ fn look(
     after: Option<String>,
     after_version: Option<Version>,
     limit: usize,
-) -> KvResult<Option<Page>> {
-    let Some(bucket) = view.bucket_numbered(id)? else { return Ok(None) };
-    let (documents, _) = view.bucket_documents(id, BucketDocument::Inventory, &rules.id, None, 1)?;
-    let current = documents.first().and_then(|(_, row)| documents::decode::<InventoryRules>(&row.value).ok());
+) -> KvResult<Result<Page, Unlisted>> {
+    let Some(bucket) = view.bucket_numbered(id)? else { return Ok(Err(Unlisted::Changed)) };
+    let current = view.document(&DocumentKey::Bucket(id, BucketDocument::Inventory, rules.id.clone()))?;
+    let current = current.and_then(|row| documents::decode::<InventoryRules>(&row.value).ok());
     if current.as_ref() != Some(rules) {
-        return Ok(None);
+        return Ok(Err(Unlisted::Changed));
     }
     // The destination bucket may have been deleted or recreated by another account since the inventory was configured.
     let destination = view.bucket(&rules.destination.bucket)?;
     if destination.is_none_or(|destination| destination.bucket.owner != bucket.bucket.owner) {
-        let (source, id) = (&bucket.bucket.name, &rules.id);
-        tracing::warn!(
-            %source, %id, destination = %rules.destination.bucket,
-            "cannot write an inventory: the bucket's owner has no such destination bucket"
-        );
-        return Ok(None);
+        return Ok(Err(Unlisted::NoDestination));
     }
     let prefix = rules.prefix.clone().unwrap_or_default();
     let query = ListQuery { prefix, delimiter: None, after, limit };
-    Ok(Some(if rules.all_versions {
+    Ok(Ok(if rules.all_versions {
         let page = view.list_versions(id, &query, after_version)?;
         let rows = page.entries.into_iter().filter_map(item).collect();
         Page { bucket, rows, more: page.more, after: page.next_after, after_version: page.next_version }
@@ -352,11 +453,16 @@ impl Chore for Reporting {
     async fn step(&mut self) -> Duration {
         let options = self.options;
         match self.advance().await {
-            Ok(Reported::Elsewhere | Reported::End) => options.idle,
+            Ok(Reported::Elsewhere | Reported::End) => {
+                self.last_failure.is_over();
+                options.idle
+            }
             Ok(Reported::Page | Reported::Whole) if self.context.load.is_busy() => options.busy_pause,
             Ok(Reported::Page | Reported::Whole) => options.pause,
             Err(error) => {
-                tracing::debug!(%error, "cannot write inventories now; trying again");
+                if self.last_failure.is_news(&error) {
+                    tracing::warn!(%error, "cannot write inventories now; trying again");
+                }
                 options.idle
             }
         }

@@ -1,6 +1,6 @@
 //! Tests of `Reporting` over a metadata state machine in memory.
 
-use super::{InventoryContext, InventoryOptions, Reported, Reporting};
+use super::{Begun, InventoryContext, InventoryOptions, Reported, Reporting};
 use crate::actors::documents;
 use crate::actors::drives::test_host::{Seeded, SetClock, TableMetadata, set_clock};
 use crate::actors::drives::{Inline, UserLoad};
@@ -8,16 +8,17 @@ use crate::actors::events::inventory::{InventoryDestination, InventoryField, Inv
 use crate::actors::events::{Report, ReportError, ReportStore};
 use crate::actors::request::Metadata;
 use crate::ambient::Ambient;
+use crate::limits::DOCUMENTS_PAGE_BYTES;
 use crate::storage::meta::command::{Change, CreateBucket, Reply};
 use crate::storage::meta::record::{BucketDocument, DocumentKey, DocumentWrite, Expect};
 use crate::storage::meta::samples;
-use crate::types::BucketId;
+use crate::types::{BucketId, UnixMs};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 const DAY: Duration = Duration::from_secs(86_400);
-const STEPS_MAX: usize = 100;
+const STEPS_MAX: usize = 1000;
 
 /// A store that keeps its reports, and refuses those for the bucket `refusing`, which it counts.
 #[derive(Debug, Default)]
@@ -67,6 +68,10 @@ impl Store {
     }
 
     async fn inventory(&self, id: &str, destination: &str, prefix: Option<&str>) {
+        self.inventory_of(self.bucket, id, destination, prefix).await;
+    }
+
+    async fn inventory_of(&self, bucket: BucketId, id: &str, destination: &str, prefix: Option<&str>) {
         let rules = InventoryRules {
             id: id.to_owned(),
             enabled: true,
@@ -82,11 +87,28 @@ impl Store {
             fields: vec![InventoryField::Size],
         };
         let value = documents::encode(&rules).expect("rules");
-        self.document(id, Some(value)).await;
+        self.document_of(bucket, id, Some(value)).await;
+    }
+
+    /// Returns the ids of a bucket's inventories whose start times are recorded; `None` if there is no document.
+    async fn recorded(&self, bucket: BucketId, ids: &[&str]) -> Option<usize> {
+        let view = self.metadata.read().await.expect("tables in memory");
+        let row = view.document(&Begun::key(bucket)).expect("reads")?;
+        let begun = Begun::of(Some(&row));
+        Some(ids.iter().filter(|id| begun.last(id).is_some()).count())
+    }
+
+    async fn number_of(&self, name: &str) -> BucketId {
+        let view = self.metadata.read().await.expect("tables in memory");
+        view.bucket(name).expect("reads").expect("a bucket").bucket.id
     }
 
     async fn document(&self, id: &str, value: Option<bytes::Bytes>) {
-        let key = DocumentKey::Bucket(self.bucket, BucketDocument::Inventory, id.to_owned());
+        self.document_of(self.bucket, id, value).await;
+    }
+
+    async fn document_of(&self, bucket: BucketId, id: &str, value: Option<bytes::Bytes>) {
+        let key = DocumentKey::Bucket(bucket, BucketDocument::Inventory, id.to_owned());
         self.change(Change::WriteDocuments(vec![DocumentWrite { key, expect: Expect::Any, value }])).await;
     }
 
@@ -196,4 +218,84 @@ async fn a_recreated_inventory_is_written_again_on_the_same_day() {
     assert_eq!(store.round().await, 0);
     store.inventory("a", "there", None).await;
     assert_eq!(store.round().await, 1);
+}
+
+#[actix::test]
+async fn a_round_holds_a_bounded_page_of_one_buckets_configurations() {
+    const BYTES: usize = 40_000;
+    let store = Store::new(&[]).await;
+    let count = 2 * DOCUMENTS_PAGE_BYTES / BYTES;
+    let other = store.number_of("refusing").await;
+    for number in 0..count {
+        let (id, prefix) = (format!("{number:03}"), "p".repeat(BYTES));
+        store.inventory(&id, "there", Some(&prefix)).await;
+        store.inventory_of(other, &id, "there", Some(&prefix)).await;
+    }
+    let mut reporting = store.reporting();
+    let mut whole = 0;
+    for _ in 0..10 * count {
+        match reporting.advance().await.expect("tables in memory") {
+            Reported::Whole => whole += 1,
+            Reported::End => break,
+            Reported::Page | Reported::Elsewhere => {}
+        }
+        let source = reporting.round.as_ref().and_then(|round| round.source.as_ref());
+        let held: usize = source.map_or(0, |source| source.page.iter().map(|(_, row)| row.value.len()).sum());
+        assert!(held < DOCUMENTS_PAGE_BYTES + 2 * BYTES, "{held} bytes");
+    }
+    assert_eq!(whole, 2 * count);
+    assert_eq!(store.round_of(&mut reporting).await, 0, "all of them are recorded");
+}
+
+#[actix::test]
+async fn start_times_are_recorded_for_each_bucket_and_go_with_its_inventories() {
+    let store = Store::new(&["a"]).await;
+    let other = store.number_of("there").await;
+    store.inventory("a", "there", None).await;
+    store.inventory("b", "there", None).await;
+    store.inventory_of(other, "a", "there", None).await;
+    assert_eq!(store.round().await, 3);
+    assert_eq!(store.recorded(store.bucket, &["a", "b"]).await, Some(2));
+    assert_eq!(store.recorded(other, &["a", "b"]).await, Some(1));
+    store.document("b", None).await;
+    store.document_of(other, "a", None).await;
+    assert_eq!(store.round().await, 0);
+    assert_eq!(store.recorded(store.bucket, &["a", "b"]).await, Some(1));
+    assert_eq!(store.recorded(other, &[]).await, None);
+    let refusing = store.number_of("refusing").await;
+    store.inventory_of(refusing, "a", "there", None).await;
+    assert_eq!(store.round().await, 1);
+    store.change(Change::DeleteBucket { bucket: refusing }).await;
+    assert_eq!(store.round().await, 0);
+    assert_eq!(store.recorded(refusing, &[]).await, None);
+}
+
+#[actix::test]
+async fn a_clock_that_is_ahead_neither_begins_an_inventory_nor_holds_it_up() {
+    let store = Store::new(&["a"]).await;
+    store.inventory("a", "there", None).await;
+    assert_eq!(store.round().await, 1);
+    store.clock.set_wall_ahead(DAY);
+    assert_eq!(store.round().await, 0, "the agreed time is the same");
+    store.clock.set_wall_ahead(Duration::ZERO);
+    let mut begun = Begun::default();
+    begun.note("a".to_owned(), UnixMs(store.metadata.time().now.0 + 365 * DAY.as_millis() as u64));
+    store.change(Change::WriteDocuments(vec![begun.write(store.bucket).expect("numbers and text")])).await;
+    assert_eq!(store.round().await, 1, "its last start is in the future");
+    assert_eq!(store.round().await, 0);
+}
+
+#[actix::test]
+async fn an_inventory_without_its_destination_is_begun_again_in_an_hour() {
+    let store = Store::new(&["a"]).await;
+    store.inventory("a", "absent", None).await;
+    let mut reporting = store.reporting();
+    for _ in 0..2 {
+        assert_eq!((store.round_of(&mut reporting).await, reporting.failed.len()), (0, 1));
+    }
+    let create = CreateBucket { name: "absent".to_owned(), owner: "me".to_owned(), ..CreateBucket::default() };
+    store.change(Change::CreateBucket(Box::new(create))).await;
+    assert_eq!(store.round_of(&mut reporting).await, 0);
+    store.clock.forward(Duration::from_secs(3600));
+    assert_eq!((store.round_of(&mut reporting).await, reporting.failed.len()), (1, 0));
 }

@@ -1,6 +1,6 @@
 //! PutObject with an offset, which appends its bytes to the existing object.
 
-use super::super::sealed::{sealing_of, unsealed};
+use super::super::sealed::{names_its_key, sealing_of, unsealed};
 use super::super::upload_body::upload;
 use super::refuse_options_of_new_objects;
 use crate::actors::events::EventName;
@@ -57,7 +57,9 @@ pub async fn append(store: &Store, request: S3Request<PutObjectInput>, offset: u
     let S3Request { input, headers, .. } = request;
     check(&headers, &standing.version.manifest, offset)?;
     let sealing = sealing_of(&standing.version.traits)?;
-    let customer = key_of_append(&headers, sealing.as_ref())?;
+    let asked = requested_encryption(&headers, None)?;
+    let names_its_key = names_its_key(store, &view, asked.as_ref(), sealing.as_ref())?;
+    let customer = key_of_append(asked, sealing.as_ref(), names_its_key)?;
     let sealed_object = SealedObject { bucket: id, key: &input.key };
     let standing = unsealed(store, sealed_object, standing, sealing.as_ref(), customer.as_ref())?;
     let mut upload = upload(store, &headers, input.body, Some(algorithm_of(&standing)))?;
@@ -102,16 +104,21 @@ fn hold(conditions: &WriteConditions, standing: &Manifest) -> bool {
 }
 
 /// Returns the customer-provided key of an append. Appended bytes are encrypted as the existing ones. The request may
-/// name that encryption, and for an SSE-C object it must have the key.
-fn key_of_append(headers: &HeaderMap, sealing: Option<&Sealing>) -> Result<Option<CustomerKey>, Fault> {
+/// name that encryption, and for an SSE-C object it must have the key. `names_its_key`: whether the KMS key that the
+/// request names is the object's.
+fn key_of_append(
+    asked: Option<RequestedEncryption>,
+    sealing: Option<&Sealing>,
+    names_its_key: bool,
+) -> Result<Option<CustomerKey>, Fault> {
     let mode = sealing.map(|sealing| &sealing.mode);
     let dual_layer = sealing.is_some_and(|sealing| sealing.outer.is_some());
-    match (requested_encryption(headers, None)?, mode) {
+    match (asked, mode) {
         (Some(RequestedEncryption::SseC(key)), Some(SealingMode::SseC { .. })) => Ok(Some(key)),
         (_, Some(SealingMode::SseC { .. })) => Err(Fault::EncryptionTypeMismatch),
         (None, _) | (Some(RequestedEncryption::SseS3), Some(SealingMode::SseS3)) => Ok(None),
-        (Some(RequestedEncryption::SseKms(kms)), Some(SealingMode::SseKms { key_id, shown, .. }))
-            if kms.dual_layer == dual_layer && kms.key.as_ref().is_none_or(|key| key == key_id || key == shown) =>
+        (Some(RequestedEncryption::SseKms(kms)), Some(SealingMode::SseKms { .. }))
+            if kms.dual_layer == dual_layer && names_its_key =>
         {
             Ok(None)
         }
@@ -149,10 +156,12 @@ fn output(object: &ObjectVersion, sealing: Option<&Sealing>, customer: Option<&C
 
 #[cfg(test)]
 mod tests {
-    use super::{check, key_of_append, write_offset};
+    use super::{check, key_of_append, requested_encryption, write_offset};
     use crate::actors::meta::{Body, ETag, Manifest, ObjectHeaders};
+    use crate::actors::sealing::{Sealing, SealingMode, WrappedKey};
     use crate::api::errors::Fault;
     use crate::types::{ManifestId, UnixMs};
+    use bytes::Bytes;
     use http::{HeaderMap, HeaderName, HeaderValue};
 
     const OURS: &str = "\"07070707070707070707070707070707\"";
@@ -203,11 +212,32 @@ mod tests {
 
     #[test]
     fn an_append_that_asks_for_encryption_of_a_plain_object_is_refused() {
-        let plain = |pairs: &[(&'static str, &'static str)]| key_of_append(&headers(pairs), None);
+        let plain = |pairs: &[(&'static str, &'static str)]| {
+            key_of_append(requested_encryption(&headers(pairs), None).expect("it is allowed"), None, true)
+        };
         assert_eq!(plain(&[]), Ok(None));
         for method in ["AES256", "aws:kms"] {
             let asked = plain(&[("x-amz-server-side-encryption", method)]);
             assert_eq!(asked, Err(Fault::EncryptionTypeMismatch), "{method}");
         }
+    }
+
+    /// The names of keys are compared by `names_key`: an alias and an ARN name the key as well as its id does.
+    #[test]
+    fn an_append_may_name_the_key_of_the_object_and_no_other() {
+        let (key_id, shown) = ("payroll".to_owned(), "payroll".to_owned());
+        let sealing = Sealing {
+            id: 1,
+            mode: SealingMode::SseKms { key_id, shown, context: Vec::new(), bucket_key: false },
+            wrapped: WrappedKey { key_version: 1, bytes: Bytes::from_static(b"key") },
+            outer: None,
+        };
+        let by_alias = headers(&[
+            ("x-amz-server-side-encryption", "aws:kms"),
+            ("x-amz-server-side-encryption-aws-kms-key-id", "alias/team/pay"),
+        ]);
+        let asked = || requested_encryption(&by_alias, None).expect("it is allowed");
+        assert_eq!(key_of_append(asked(), Some(&sealing), true), Ok(None));
+        assert_eq!(key_of_append(asked(), Some(&sealing), false), Err(Fault::EncryptionTypeMismatch));
     }
 }
