@@ -12,6 +12,8 @@ pub use compare::keep_comparing;
 pub use forward::{forward_permits, proposal_permits};
 pub use inner::{GroupId, Inner, Membership};
 pub use members::lead_with_tables;
+pub use reads::answer_reads;
+pub use shared_calls::shared_calls;
 
 use super::apply::{MoveTables, Stop, make_snapshot};
 use super::clock::ClusterClock;

@@ -3,6 +3,7 @@
 //! reads that begin while it asks share the next question. Leases are measured by the monotonic clock.
 
 use super::inner::{Inner, Leader};
+use super::shared_calls::Callers;
 use crate::actors::consensus::apply::RenewTables;
 use crate::actors::consensus::network::{Kind, ReadAt, ReadIndex, decode_plain, encode_plain};
 use crate::actors::consensus::shared::{MetaError, unavailable};
@@ -15,6 +16,7 @@ use crate::types::HostId;
 use bytes::Bytes;
 use openraft::async_runtime::WatchReceiver;
 use openraft::raft::linearizable_read::LinearizerOption;
+use std::sync::Weak;
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -75,7 +77,7 @@ async fn pass_barrier(inner: &Inner) -> Result<(), MetaError> {
         }
         let index = match inner.leader() {
             Leader::Here => index_here(&inner.raft).await?,
-            Leader::There(leader) => inner.read_indexes.answer(index_there(inner, leader)).await,
+            Leader::There(_) => inner.read_indexes.answer().await.flatten(),
             Leader::Unknown => None,
         };
         if let Some(index) = index {
@@ -98,6 +100,21 @@ async fn index_here(raft: &MetaRaft) -> Result<Option<u64>, MetaError> {
         Err(error) if error.fatal().is_some() => Err(unavailable(error)),
         Err(_) => Ok(None),
     }
+}
+
+/// Asks the leader for read indexes, as a task of the replica: a request may be polled seldom.
+pub async fn answer_reads(inner: Weak<Inner>, reads: Callers<Option<u64>>) {
+    let ask = || {
+        let inner = inner.upgrade();
+        async move {
+            let inner = inner?;
+            Some(match inner.leader() {
+                Leader::There(leader) => index_there(&inner, leader).await,
+                Leader::Here | Leader::Unknown => None,
+            })
+        }
+    };
+    reads.serve(ask).await;
 }
 
 async fn index_there(inner: &Inner, leader: HostId) -> Option<u64> {

@@ -1,24 +1,19 @@
-//! Calls whose answer many callers share, so that at most one is under way. A caller gets the answer of a call that
-//! began after the caller came: an answer that is older may lack what was acknowledged before.
+//! Calls whose answer many callers share, made one after another by a task of their own. A caller gets the answer of a
+//! call that began after the caller came: an answer that is older may lack what was acknowledged before. Callers hold
+//! nothing while they wait, so that one that is not polled for long holds up no other.
 
-use crate::actors::consensus::shared::locked;
 use std::fmt;
 use std::future::Future;
-use std::sync::Mutex;
+use tokio::sync::{mpsc, oneshot};
 
-/// The shared calls of one kind.
-pub struct SharedCalls<T> {
-    /// The number of calls that have begun.
-    begun: Mutex<u64>,
-    /// The number of the last call that was answered, and its answer. Locked while a call is under way.
-    last: tokio::sync::Mutex<Option<(u64, T)>>,
-}
+/// The most callers that share one call.
+const SHARED_BY_MAX: usize = 4096;
 
-impl<T> Default for SharedCalls<T> {
-    fn default() -> Self {
-        Self { begun: Mutex::new(0), last: tokio::sync::Mutex::new(None) }
-    }
-}
+/// The callers' side.
+pub struct SharedCalls<T>(mpsc::UnboundedSender<oneshot::Sender<T>>);
+
+/// The callers that wait for the next call.
+pub struct Callers<T>(mpsc::UnboundedReceiver<oneshot::Sender<T>>);
 
 impl<T> fmt::Debug for SharedCalls<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -26,68 +21,82 @@ impl<T> fmt::Debug for SharedCalls<T> {
     }
 }
 
-impl<T: Clone> SharedCalls<T> {
-    /// Returns the answer of the first call that begins from now on. That is `call`, unless another caller begins one
-    /// before. If a caller gives its call up, the next one begins its own.
-    pub async fn answer(&self, call: impl Future<Output = T>) -> T {
-        let before = *locked(&self.begun);
-        let mut last = self.last.lock().await;
-        if let Some((number, answer)) = &*last
-            && *number > before
-        {
-            return answer.clone();
-        }
-        let number = self.begin();
-        let answer = call.await;
-        *last = Some((number, answer.clone()));
-        answer
-    }
+pub fn shared_calls<T>() -> (SharedCalls<T>, Callers<T>) {
+    let (sender, receiver) = mpsc::unbounded_channel();
+    (SharedCalls(sender), Callers(receiver))
+}
 
-    /// Returns the number of a call that begins.
-    fn begin(&self) -> u64 {
-        let mut begun = locked(&self.begun);
-        *begun += 1;
-        *begun
+impl<T> SharedCalls<T> {
+    /// Returns the answer of the next call that begins; `None` if no more calls are made.
+    pub async fn answer(&self) -> Option<T> {
+        let (sender, answer) = oneshot::channel();
+        self.0.send(sender).ok()?;
+        answer.await.ok()
+    }
+}
+
+impl<T: Clone> Callers<T> {
+    /// Makes calls while there are callers, until one returns `None` or `SharedCalls` is dropped.
+    pub async fn serve<F: Future<Output = Option<T>>>(mut self, mut call: impl FnMut() -> F) {
+        let mut sharing = Vec::new();
+        while self.0.recv_many(&mut sharing, SHARED_BY_MAX).await > 0 {
+            sharing.retain(|caller| !caller.is_closed());
+            if sharing.is_empty() {
+                continue;
+            }
+            let Some(answer) = call().await else { return };
+            for caller in sharing.drain(..) {
+                // A caller may have given up meanwhile.
+                let _ = caller.send(answer.clone());
+            }
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::SharedCalls;
+    use super::shared_calls;
     use futures::future::join_all;
     use futures::poll;
-    use std::cell::Cell;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering};
     use tokio::sync::Semaphore;
 
     #[tokio::test]
     async fn callers_that_come_during_a_call_share_the_next_one() {
-        let (calls, begun, answers) = (SharedCalls::default(), Cell::new(0), Semaphore::new(0));
-        let call = || async {
-            begun.set(begun.get() + 1);
-            let number = begun.get();
-            answers.acquire().await.expect("open").forget();
-            number
-        };
-        let first = calls.answer(call());
-        let later = join_all((0..20).map(|_| calls.answer(call())));
-        tokio::pin!(first, later);
+        let (begun, answers) = (Arc::new(AtomicU64::new(0)), Arc::new(Semaphore::new(0)));
+        let (calls, callers) = shared_calls();
+        let (counted, awaited) = (Arc::clone(&begun), Arc::clone(&answers));
+        let serving = tokio::spawn(callers.serve(move || {
+            let (number, awaited) = (counted.fetch_add(1, Ordering::SeqCst) + 1, Arc::clone(&awaited));
+            async move {
+                awaited.acquire().await.ok()?.forget();
+                Some(number)
+            }
+        }));
+        let mut first = Box::pin(calls.answer());
         assert!(poll!(&mut first).is_pending());
+        while begun.load(Ordering::SeqCst) == 0 {
+            tokio::task::yield_now().await;
+        }
+        let mut given_up = Box::pin(calls.answer());
+        assert!(poll!(&mut given_up).is_pending());
+        let mut later = Box::pin(join_all((0..20).map(|_| calls.answer())));
         assert!(poll!(&mut later).is_pending());
+        drop(given_up);
         answers.add_permits(2);
-        assert_eq!(first.await, 1);
-        assert_eq!(later.await, vec![2; 20], "a call that began after they came");
-        assert_eq!(begun.get(), 2);
+        assert_eq!(later.await, vec![Some(2); 20], "a call that began after they came, whoever is not polled");
+        assert_eq!((first.await, begun.load(Ordering::SeqCst)), (Some(1), 2));
+        drop(calls);
+        serving.await.expect("it ends with its callers");
     }
 
     #[tokio::test]
-    async fn callers_that_wait_for_a_call_that_is_given_up_begin_another_one() {
-        let calls = SharedCalls::default();
-        let mut given_up = Box::pin(calls.answer(std::future::pending::<u8>()));
-        assert!(poll!(&mut given_up).is_pending());
-        let waiting = calls.answer(async { 7 });
-        tokio::pin!(waiting);
-        assert!(poll!(&mut waiting).is_pending());
-        drop(given_up);
-        assert_eq!(waiting.await, 7);
+    async fn no_caller_waits_for_calls_that_have_ended() {
+        let (calls, callers) = shared_calls::<u8>();
+        let serving = tokio::spawn(callers.serve(|| async { None }));
+        assert_eq!(calls.answer().await, None);
+        serving.await.expect("ended");
+        assert_eq!(calls.answer().await, None);
     }
 }

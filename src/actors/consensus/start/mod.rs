@@ -9,7 +9,10 @@ mod tables;
 
 use super::apply::{ApplyParts, ConsensusApply, SnapshotPolicy};
 use super::clock::ClusterClock;
-use super::handle::{GroupId, Inner, MetaHandle, forward_permits, keep_comparing, lead_with_tables, proposal_permits};
+use super::handle::{
+    GroupId, Inner, MetaHandle, answer_reads, forward_permits, keep_comparing, lead_with_tables, proposal_permits,
+    shared_calls,
+};
 use super::mirror::{LogStore, Mirror};
 use super::network::{Hearing, Link, Patience, Peers, Server, remove_left_snapshots};
 use super::raft_types::{SeededRuntime, raft_id};
@@ -225,6 +228,7 @@ pub async fn start(options: ReplicaOptions) -> Result<MetaHandle, StartError> {
         clock: clock.clone(),
     };
     let actor = ConsensusApply::new(parts, options.snapshots, ambient.clone()).start();
+    let (read_indexes, reads) = shared_calls();
     let handle = MetaHandle::new(Inner {
         group: options.group,
         actor,
@@ -234,7 +238,7 @@ pub async fn start(options: ReplicaOptions) -> Result<MetaHandle, StartError> {
         mirror,
         permits: proposal_permits(),
         forwards: forward_permits(),
-        read_indexes: Default::default(),
+        read_indexes,
         link,
         hearing,
         server,
@@ -245,6 +249,7 @@ pub async fn start(options: ReplicaOptions) -> Result<MetaHandle, StartError> {
     });
     tokio::spawn(lead_with_tables(Arc::downgrade(&handle.inner)));
     tokio::spawn(keep_comparing(Arc::downgrade(&handle.inner)));
+    tokio::spawn(answer_reads(Arc::downgrade(&handle.inner), reads));
     Ok(handle)
 }
 
