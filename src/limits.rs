@@ -19,6 +19,10 @@ pub const GET_STRIPES_AHEAD: usize = 4;
 pub const SETTING_FILE_BYTES_MAX: u64 = 16 << 20;
 /// The time within which such a file has to be read.
 pub const SETTING_FILE_WAIT_MAX: Duration = Duration::from_secs(5);
+/// The bounds of the time between the start of a read of such a file that hangs and the admission of another one beside
+/// it. It begins with the first, and is doubled for each earlier read that hangs as well.
+pub const SETTING_FILE_AGAIN_AFTER: Duration = Duration::from_secs(60);
+pub const SETTING_FILE_AGAIN_AFTER_MAX: Duration = Duration::from_secs(3600);
 
 /// The time within which a request that cannot be served is refused: the sum of its waits, for admission or the
 /// metadata and then for an append, a change or a read.
@@ -526,6 +530,7 @@ const _: () = assert!(
     "listeners and segments leave files to others"
 );
 const _: () = assert!(NET_KEEP_ALIVE.as_millis() < NET_IDLE_WAIT_MAX.as_millis());
+const _: () = assert!(SETTING_FILE_WAIT_MAX.as_millis() < SETTING_FILE_AGAIN_AFTER.as_millis());
 
 #[cfg(test)]
 mod tests {

@@ -76,11 +76,29 @@ pub async fn off_thread<T: Send + 'static>(
     answer.await.map_err(|_| ThreadsStopped)
 }
 
+/// Runs a read on `threads` and returns its result. If the caller is cancelled before the read begins, the read is
+/// skipped: reads that nobody waits for must not delay others. One that has begun runs to its end.
+pub async fn read_off_thread<T: Send + 'static>(
+    threads: &Arc<dyn Blocking>,
+    read: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, ThreadsStopped> {
+    let (sender, answer) = oneshot::channel();
+    threads.run(Box::new(move || {
+        if !sender.is_closed() {
+            // The caller may have been cancelled meanwhile; then nobody wants the answer.
+            let _ = sender.send(read());
+        }
+    }));
+    answer.await.map_err(|_| ThreadsStopped)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{Blocking, ReaderThreads, nice};
+    use super::{Blocking, Job, ReaderThreads, nice, off_thread, read_off_thread};
+    use futures::FutureExt;
     use rustix::process::setpriority_process;
-    use std::sync::mpsc::channel;
+    use std::sync::Arc;
+    use std::sync::mpsc::{Sender, channel};
     use std::thread;
     use tokio::runtime::Builder;
 
@@ -96,5 +114,38 @@ mod tests {
         };
         thread::spawn(ask).join().expect("the thread ends");
         assert_eq!(found.recv(), Ok(expected));
+    }
+
+    /// Hands jobs to the test, which runs them.
+    #[derive(Debug)]
+    struct Queue(Sender<Job>);
+
+    impl Blocking for Queue {
+        fn run(&self, job: Job) {
+            self.0.send(job).expect("the test takes the jobs");
+        }
+    }
+
+    #[test]
+    fn a_read_that_is_given_up_before_it_begins_is_skipped() {
+        let (sender, jobs) = channel();
+        let threads: Arc<dyn Blocking> = Arc::new(Queue(sender));
+        let (begun, seen) = channel();
+        let job = |name: &'static str| {
+            let begun = begun.clone();
+            move || begun.send(name).expect("the test waits")
+        };
+        let mut wanted = Box::pin(read_off_thread(&threads, job("wanted")));
+        let mut given_up = Box::pin(read_off_thread(&threads, job("given up")));
+        let mut write = Box::pin(off_thread(&threads, job("write")));
+        assert_eq!(wanted.as_mut().now_or_never(), None, "its job is queued");
+        assert_eq!(given_up.as_mut().now_or_never(), None);
+        assert_eq!(write.as_mut().now_or_never(), None);
+        drop((given_up, write));
+        for job in jobs.try_iter() {
+            job();
+        }
+        assert_eq!(seen.try_iter().collect::<Vec<_>>(), ["wanted", "write"]);
+        assert_eq!(wanted.now_or_never(), Some(Ok(())));
     }
 }

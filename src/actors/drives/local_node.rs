@@ -1,11 +1,12 @@
 //! `LocalNode`: serves requests for the nodes of this host, from other hosts and, through the in-process pipe, from
 //! this one. An append goes through the node's log, and is published in the index once it is synced. A read looks up
-//! the index and then the log on reader threads, without an actor.
+//! the index and then the log on reader threads, without an actor; one that its caller gives up before a thread is free
+//! is skipped.
 //!
 //! Refuses requests for nodes of other hosts and for nodes out of service, appends to a full drive, and requests that
 //! exceed the bounds of `limits`. Reads never write anything.
 
-use super::blocking::{ThreadsStopped, off_thread};
+use super::blocking::{ThreadsStopped, off_thread, read_off_thread};
 use super::context::NodeContext;
 use super::drive::{Drive, OpenDrives, ReadFailure, chunk_key, index_error, stopped_error, tombstone_key};
 use super::publishing::{LatePublications, append_and_publish};
@@ -51,7 +52,7 @@ impl LocalNode {
         ask: impl FnOnce(&ShardIndex) -> Result<T, IndexError> + Send + 'static,
     ) -> Result<T, PeerError> {
         let index = self.serving(node)?.index;
-        let answer = off_thread(&self.context.threads, move || ask(&index)).await;
+        let answer = read_off_thread(&self.context.threads, move || ask(&index)).await;
         answer.map_err(|stopped| stopped_error(node, stopped))?.map_err(|error| index_error(node, &error))
     }
 }
@@ -82,7 +83,7 @@ impl NodeService for LocalNode {
         if count > CHUNKS_READ_MAX || first.0.checked_add(count).is_none() {
             return Err(malformed(node));
         }
-        let read = off_thread(&self.context.threads, move || drive.read_chunks(shard, first, count)).await;
+        let read = read_off_thread(&self.context.threads, move || drive.read_chunks(shard, first, count)).await;
         match read.map_err(|stopped| stopped_error(node, stopped))? {
             Ok(chunks) => {
                 self.count_faults(node, shard, first, &chunks);

@@ -97,7 +97,15 @@ async fn the_last_of_concurrent_configurations_is_refused_if_the_bucket_has_the_
     let refused = ask(&mut stream, &body).await;
     let text = String::from_utf8_lossy(&refused.body);
     assert!(refused.status == 400 && text.contains("<Code>TooManyConfigurations</Code>"), "{text}");
+    // Nothing is proposed for one that comes later, but a replacement is.
+    world.decide(Decides::IsUnavailable);
     let (target, body) = metrics("another");
-    assert_eq!(root.status("PUT", &target, &[], &body).await, 400);
+    let refused = root.ask("PUT", &target, &[], &body).await;
+    let text = String::from_utf8_lossy(&refused.body);
+    assert!(refused.status == 400 && text.contains("<Code>TooManyConfigurations</Code>"), "{text}");
+    let (target, body) = metrics("id-0001");
+    assert!(root.status("PUT", &target, &[], &body).await >= 500);
+    world.decide(Decides::Applies);
+    root.done("PUT", &target, &[], &body).await;
     api.stop().await;
 }

@@ -29,9 +29,9 @@ pub async fn put(
     request: S3Request<PutBucketAnalyticsConfigurationInput>,
 ) -> S3Result<S3Response<PutBucketAnalyticsConfigurationOutput>> {
     let input = request.input;
-    let (bucket, _) = store.bucket(&input.bucket).await?;
+    let (bucket, view) = store.bucket(&input.bucket).await?;
     check(&input.id, &input.analytics_configuration)?;
-    named::put(store, &bucket, KIND, &input.id, &input.analytics_configuration).await?;
+    named::put(store, (&bucket, &view), KIND, &input.id, &input.analytics_configuration).await?;
     Ok(S3Response::new(PutBucketAnalyticsConfigurationOutput::default()))
 }
 

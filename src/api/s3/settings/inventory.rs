@@ -45,7 +45,7 @@ pub async fn put(
         let why = "The S3 destination bucket must belong to the owner of the source bucket.";
         return Err(Fault::InvalidDestinationBucket(why).into());
     }
-    named::put(store, &bucket, KIND, &input.id, &rules).await?;
+    named::put(store, (&bucket, &view), KIND, &input.id, &rules).await?;
     Ok(S3Response::new(PutBucketInventoryConfigurationOutput::default()))
 }
 

@@ -28,11 +28,11 @@ pub async fn put(
     request: S3Request<PutBucketMetricsConfigurationInput>,
 ) -> S3Result<S3Response<PutBucketMetricsConfigurationOutput>> {
     let input = request.input;
-    let (bucket, _) = store.bucket(&input.bucket).await?;
+    let (bucket, view) = store.bucket(&input.bucket).await?;
     if input.metrics_configuration.id != input.id {
         return Err(Fault::MalformedXml.into());
     }
-    named::put(store, &bucket, KIND, &input.id, &input.metrics_configuration).await?;
+    named::put(store, (&bucket, &view), KIND, &input.id, &input.metrics_configuration).await?;
     Ok(S3Response::new(PutBucketMetricsConfigurationOutput::default()))
 }
 

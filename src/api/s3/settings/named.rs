@@ -2,7 +2,7 @@
 //! all kinds share.
 
 use crate::actors::documents::decode;
-use crate::actors::meta::{BucketDocument, BucketRow, DocumentKey};
+use crate::actors::meta::{BucketDocument, BucketRow, DocumentKey, MetaView};
 use crate::api::errors::Fault;
 use crate::api::s3::list::{decode_token, encode_token};
 use crate::api::s3::{Store, documents};
@@ -40,16 +40,27 @@ pub async fn find<T: DeserializeOwned>(store: &Store, bucket: &str, kind: Bucket
     Ok(documents::load(&view, &key(&bucket, kind, id))?.ok_or(ABSENT)?)
 }
 
-/// Writes a configuration. It is counted where the change is applied, and nowhere else: a worker would read all others.
+/// Writes a configuration. A further one of a bucket that has the most in `view` is refused before it is proposed, so
+/// that it takes no entry of the log. Where the change is applied they are counted again, because of concurrent writes.
 pub async fn put<T: Serialize>(
     store: &Store,
-    bucket: &BucketRow,
+    (bucket, view): (&BucketRow, &MetaView),
     kind: BucketDocument,
     id: &str,
     value: &T,
 ) -> S3Result<()> {
     check_id(id)?;
-    documents::save_one_of(store, key(bucket, kind, id), value, Fault::TooManyConfigurations).await
+    let key = key(bucket, kind, id);
+    if !may_have(view, bucket, kind, &key)? {
+        return Err(Fault::TooManyConfigurations.into());
+    }
+    documents::save_one_of(store, key, value, Fault::TooManyConfigurations).await
+}
+
+/// Returns whether a bucket has this configuration, or has room for it.
+fn may_have(view: &MetaView, bucket: &BucketRow, kind: BucketDocument, key: &DocumentKey) -> S3Result<bool> {
+    let Some(most) = kind.count_max() else { return Ok(true) };
+    Ok(view.document(key)?.is_some() || view.count_bucket_documents(bucket.bucket.id, kind, most)? < most)
 }
 
 pub async fn remove(store: &Store, bucket: &str, kind: BucketDocument, id: &str) -> S3Result<()> {

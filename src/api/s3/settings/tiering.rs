@@ -37,9 +37,9 @@ pub async fn put(
     request: S3Request<PutBucketIntelligentTieringConfigurationInput>,
 ) -> S3Result<S3Response<PutBucketIntelligentTieringConfigurationOutput>> {
     let input = request.input;
-    let (bucket, _) = store.bucket(&input.bucket).await?;
+    let (bucket, view) = store.bucket(&input.bucket).await?;
     check(&input.id, &input.intelligent_tiering_configuration)?;
-    named::put(store, &bucket, KIND, &input.id, &input.intelligent_tiering_configuration).await?;
+    named::put(store, (&bucket, &view), KIND, &input.id, &input.intelligent_tiering_configuration).await?;
     Ok(S3Response::new(PutBucketIntelligentTieringConfigurationOutput::default()))
 }
 

@@ -177,6 +177,19 @@ impl MetaView {
         self.documents_of(&bucket_documents_of(bucket, kind), prefix, after, limit, DOCUMENTS_PAGE_BYTES)
     }
 
+    /// Counts a bucket's documents of one kind, up to `limit`, holding one of them at a time and decoding none.
+    pub fn count_bucket_documents(&self, bucket: BucketId, kind: BucketDocument, limit: usize) -> KvResult<usize> {
+        let start = bucket_documents_of(bucket, kind);
+        let end = prefix_end(&start);
+        let to = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+        let mut count = 0;
+        for pair in self.kv.range(DOCUMENTS, Bound::Included(&start), to).take(limit) {
+            pair?;
+            count += 1;
+        }
+        Ok(count)
+    }
+
     /// Returns the store's own documents whose names begin with `prefix`, in order of name, at most `limit`; and
     /// whether more follow. The page also ends with the document that takes it beyond `DOCUMENTS_PAGE_BYTES`.
     pub fn system_documents(

@@ -32,8 +32,11 @@ fn a_bucket_has_no_more_configurations_of_a_kind_than_s3_allows() {
     assert_eq!(machine.apply(Change::WriteDocuments(puts(0..most + 1, Renames))), Reply::Done, "it has no bound");
     assert_eq!(machine.apply(Change::WriteDocuments(vec![write(Inventory, 3, false)])), Reply::Done);
     assert_eq!(machine.apply(another()), Reply::Done);
-    let (found, more) = machine.view().bucket_documents(BUCKET, Inventory, "", None, 2 * most).expect("reads");
+    let view = machine.view();
+    let (found, more) = view.bucket_documents(BUCKET, Inventory, "", None, 2 * most).expect("reads");
     assert_eq!((found.len(), more), (most, false));
+    let count = |kind, limit| view.count_bucket_documents(BUCKET, kind, limit).expect("reads");
+    assert_eq!((count(Inventory, 2 * most), count(Inventory, 7), count(Metrics, most)), (most, 7, 1));
 }
 
 #[test]
