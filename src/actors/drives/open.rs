@@ -1,6 +1,7 @@
 //! Opening of a drive: first its index, then the log, which is replayed from the index's watermark. An index that
 //! cannot be opened or read is deleted and rebuilt from the log; a log that cannot be opened is an error. An index that
-//! fails later, while it is in use, is reopened; one in which damage is met is made anew by the `Reindexer`.
+//! fails later, while it is in use, is reopened; one in which damage is met is made anew by the `Reindexer`. Want of
+//! file descriptors or memory says nothing of an index: the opening fails, and nothing is deleted.
 
 use super::Drive;
 use super::health::Retired;
@@ -45,7 +46,7 @@ impl OpenedDrive {
 /// Opens a drive. Blocking; takes long if the index has to be rebuilt.
 pub fn open_drive(options: &DriveOptions) -> IndexResult<OpenedDrive> {
     match open_with_index(options) {
-        Err(IndexError::Kv(error)) => {
+        Err(IndexError::Kv(error)) if !error.lacks_resources => {
             tracing::warn!(node = %options.node, %error, "cannot open the shard index; rebuilding it from the log");
             FjallKv::remove(&options.index_dir)?;
             open_with_index(options)

@@ -8,12 +8,14 @@
 //!
 //! It is a chore (`upkeep::Background`). One step does one small thing, the most urgent: queue reported faults, rebuild
 //! a few stripes of each repair under way, or compare one page of one node. A comparison takes turns with repairs until
-//! it has found all missing shards; one that its node interrupts goes on after those of other nodes. Pauses between
-//! steps leave room for user requests (`Pace`).
+//! it has found all missing shards. One that its node interrupts goes on after those of other nodes, and seldom while
+//! repairs are under way. Pauses between steps leave room for user requests (`Pace`).
 
 mod census;
 mod compare;
+mod interrupted;
 mod metadata_scrub;
+mod options;
 mod put_offs;
 mod queue;
 mod repair;
@@ -24,12 +26,13 @@ mod tests;
 
 pub use census::{Amount, Census, CensusHandle, QueueState, RedundancyScanner, Snapshot, Tally, absent};
 pub use metadata_scrub::{MetadataScrub, MetadataScrubOptions, MetadataScrubber};
+pub use options::HealingOptions;
 pub use scrub::{Scrub, ScrubHandle, ScrubOptions, ScrubStatus, Scrubbed, Scrubber};
 pub use status::{HealStatus, HealerHandle};
 
 use super::drives::health::Contents;
 use super::drives::{FaultSource, ShardFault};
-use super::upkeep::{Background, Chore, ClusterContext, LastFailure, Pace, UpkeepError};
+use super::upkeep::{Background, Chore, ClusterContext, LastFailure, UpkeepError};
 use crate::limits::PROBE_WAIT_MAX;
 use crate::metrics;
 use crate::net::{ChunkFault, Peer};
@@ -40,10 +43,11 @@ use crate::storage::stripe::BlobLayout;
 use crate::types::{Epoch, Incarnation, NodeId, ShardId, ShardNumber};
 use compare::{Compared, Comparison};
 use futures::future::join_all;
+use interrupted::Interrupted;
 use put_offs::PutOffs;
 use queue::{Looked, RepairQueue, node_of, shard_bytes, shard_of};
 use repair::{Repair, Repaired};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -52,43 +56,6 @@ pub type Healer = Background<Healing>;
 
 /// The number of shards whose faults are taken up in one step.
 const FAULTS_PAGE: usize = 64;
-
-#[derive(Clone, Copy, Debug)]
-pub struct HealingOptions {
-    /// The pause when there is nothing to do.
-    pub idle: Duration,
-    /// The time for which a repair is put off that cannot be done now (its node is down or full, or the sources are too
-    /// few).
-    pub put_off: Duration,
-    /// The longest time for which a repair is put off that fails again and again.
-    pub put_off_max: Duration,
-    /// The number of repairs under way at once.
-    pub repairs_max: usize,
-    /// The interval between comparisons of this host's nodes with the metadata.
-    pub compare_every: Duration,
-    /// A shard of an unknown blob above the fence is counted as an orphan if the time in the blob's id differs from now
-    /// by at least this much: few PUTs take so long. Affects only the count that is shown, not which shards are
-    /// dropped.
-    pub orphan_counted_age: Duration,
-    /// The interval after which a node with such shards is searched again.
-    pub orphans_again: Duration,
-    pub pace: Pace,
-}
-
-impl Default for HealingOptions {
-    fn default() -> Self {
-        Self {
-            idle: Duration::from_secs(1),
-            put_off: Duration::from_secs(10),
-            put_off_max: Duration::from_secs(300),
-            repairs_max: 4,
-            compare_every: Duration::from_secs(6 * 3600),
-            orphan_counted_age: Duration::from_secs(3600),
-            orphans_again: Duration::from_secs(3600),
-            pace: Pace { idle_bytes_per_second: 200 << 20, busy_bytes_per_second: 40 << 20 },
-        }
-    }
-}
 
 /// The outcome of a step of the healer (`Healing::advance`).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -137,8 +104,7 @@ pub struct Healing {
     /// The nodes of this host that accepted writes at the last look.
     writable: BTreeSet<NodeId>,
     comparison: Option<Comparison>,
-    /// The comparisons that an error of their node interrupted, the longest ago first.
-    interrupted: VecDeque<Comparison>,
+    interrupted: Interrupted,
     /// True if the next step is the comparison's turn.
     compare_first: bool,
     /// The time of the next comparison of all nodes.
@@ -172,7 +138,7 @@ impl Healing {
             serving: BTreeSet::new(),
             writable: BTreeSet::new(),
             comparison: None,
-            interrupted: VecDeque::new(),
+            interrupted: Interrupted::default(),
             compare_first: false,
             compare_next,
             orphans_next: BTreeMap::new(),
@@ -191,7 +157,10 @@ impl Healing {
         let looked = self.take_up_repairs().await?;
         if !self.repairs.is_empty() {
             if std::mem::take(&mut self.compare_first) && self.seeks_missing() {
-                return self.continue_comparison().await;
+                match self.continue_comparison().await {
+                    Err(UpkeepError::Node(error)) => self.interrupted.note(&error),
+                    compared => return compared,
+                }
             }
             self.compare_first = true;
             return self.continue_repairs().await;
@@ -219,9 +188,11 @@ impl Healing {
         (self.serving, self.writable) = (serving, writable);
     }
 
-    /// Returns whether the comparison under way may find further missing shards; then it takes turns with repairs.
+    /// Returns whether the comparison under way may find further missing shards; then it takes turns with repairs. One
+    /// that was interrupted rests first.
     fn seeks_missing(&self) -> bool {
-        let mut comparisons = self.comparison.iter().chain(&self.interrupted);
+        let now = self.context.ambient.clock.monotonic();
+        let mut comparisons = self.comparison.iter().chain(self.interrupted.rested(now, self.options.idle));
         comparisons.any(|comparison| comparison.seeks_missing() && self.context.serves(comparison.node()))
     }
 
@@ -466,8 +437,10 @@ impl Healing {
         let health = self.context.health.current();
         let wanted = self.handle.reconciling().into_iter();
         let (local, others): (Vec<_>, Vec<_>) = wanted.partition(|(node, _)| self.context.is_local(*node));
-        let is_interrupted = |node: NodeId| self.interrupted.iter().any(|comparison| comparison.node() == node);
-        let is_next = |node: NodeId| health.in_service(node) && !is_interrupted(node);
+        // A whole comparison includes one of orphans.
+        let is_wanted = |node: NodeId| local.iter().any(|(wanted, _)| *wanted == node);
+        self.interrupted.retain(|comparison| comparison.request().is_some() || !is_wanted(comparison.node()));
+        let is_next = |node: NodeId| health.in_service(node) && !self.interrupted.has(node);
         if let Some(&(node, request)) = local.iter().find(|(node, _)| is_next(*node)) {
             return Ok(Some(Comparison::whole(node, request, &self.options)));
         }
@@ -475,7 +448,7 @@ impl Healing {
         let is_due = |node: NodeId, at: Duration| at <= now && is_next(node) && self.context.is_local(node);
         let due = self.orphans_next.iter().find(|&(&node, &at)| is_due(node, at));
         let due = due.map(|(&node, _)| Comparison::of_orphans(node, &self.options));
-        Ok(due.or_else(|| self.interrupted.pop_front()))
+        Ok(due.or_else(|| self.interrupted.take()))
     }
 
     /// Cancels the wanted comparisons of removed nodes. A node that is not registered yet stays wanted.
@@ -552,6 +525,7 @@ impl Healing {
                     self.handle.finished(node, request);
                     tracing::info!(%node, "a node was compared with the metadata");
                 }
+                self.interrupted.one_is_done();
                 self.handle.orphans(node, orphans_left);
                 self.orphans_next.remove(&node);
                 if orphans_left > 0 {
@@ -562,7 +536,7 @@ impl Healing {
             }
             Err(error) => {
                 if matches!(error, UpkeepError::Node(_)) {
-                    self.interrupted.extend(self.comparison.take());
+                    self.interrupted.add(self.comparison.take(), now);
                 }
                 Err(error)
             }

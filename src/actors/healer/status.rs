@@ -1,6 +1,7 @@
 //! `HealStatus` and `HealerHandle`: the state of healing for metrics and the admin API (counts that return to 0 once
 //! everything is repaired, progress, remaining time), and the requests for comparisons.
 
+use crate::actors::upkeep::Compares;
 use crate::metrics;
 use crate::types::{ChunkIndex, NodeId, ShardId};
 use serde::{Deserialize, Serialize};
@@ -60,6 +61,12 @@ struct Board {
     orphans: BTreeMap<NodeId, u64>,
     corrupt: CorruptChunks,
     rate: Rate,
+}
+
+impl Compares for HealerHandle {
+    fn compare(&self, node: NodeId) {
+        self.reconcile(node);
+    }
 }
 
 impl HealerHandle {

@@ -10,7 +10,8 @@
 //! use. It never opens, makes, removes or syncs a file.
 //!
 //! Refusals: `OutOfService` after a failed write or sync and after closing; `OutOfSpace` or `NoResources` if no segment
-//! can be made, except for patient appends, which wait; `SegmentOpen` and `NotFound` for a release.
+//! can be made, except for patient appends, which wait; `SegmentOpen` and `NotFound` for a release. A write that fails
+//! for want of memory is repeated a few times first.
 
 use super::CLOSED;
 use super::append_queue::{AppendQueue, Placed, Reply};
@@ -22,6 +23,7 @@ use super::segment_allocator::{CheckSpace, PrepareSegment, RetireSegment, Segmen
 use super::state::LogState;
 use super::syncer::{StopSyncer, SyncThrough, Syncer};
 use crate::limits::{BLOCK_BYTES, LOG_IDLE_FLUSH_MS_MAX, LOG_MARK_DELAY_MS, LOG_SPACE_CHECK_MS_MIN};
+use crate::storage::disk::write_repeatedly;
 use crate::storage::wal::progress::{Effect, Event, Progress};
 use crate::storage::wal::{
     Batch, BatchPlan, Durability, Mark, Resumption, SEGMENT_HEADER_BYTES, WalError, WritableSegment,
@@ -217,7 +219,7 @@ impl WalWriter {
             return false;
         };
         assert_eq!(open.lsn(), batch.start(), "a batch is written where it was planned");
-        let written = open.segment.file().write_all_at(&batch.slices(), u64::from(batch.start().offset()));
+        let written = write_repeatedly(&**open.segment.file(), &batch.slices(), u64::from(batch.start().offset()));
         let outcome = written.map_err(|cause| WalError::io("write", open.segment.path(), &cause));
         open.position = batch.end().offset();
         if self.unsynced.last().is_none_or(|last| last.id() != open.segment.id()) {

@@ -373,11 +373,14 @@ impl Compaction {
 impl Chore for Compaction {
     async fn step(&mut self) -> Duration {
         self.show_gauges();
-        if !self.health.current().in_service(self.drive.node) || self.drive.index.is_being_remade() {
+        if !self.health.current().in_service(self.drive.node) {
             return self.options.idle;
         }
         if let Err(error) = self.persist_if_due().await {
             tracing::warn!(node = %self.drive.node, %error, "cannot make the shard index durable");
+        }
+        if self.drive.index.is_being_remade() {
+            return self.options.idle;
         }
         let pace = if self.pressure() == Pressure::Exhausted { Pace::UNLIMITED } else { self.options.pace };
         match self.advance().await {

@@ -24,5 +24,5 @@ pub use oldest_under_way::UnderWayService;
 pub use pace::Pace;
 pub use prober::{Prober, Probing};
 pub use reclaimer::{Reclaimed, Reclaimer, Reclamation, ReclamationOptions};
-pub use reindexer::{Reindexed, Reindexer, Reindexing, ReindexingOptions};
+pub use reindexer::{Compares, Reindexed, Reindexer, Reindexing, ReindexingOptions};
 pub use ripening::Ripening;

@@ -6,31 +6,47 @@
 //! that are read, since the log begins another one for what comes later.
 //!
 //! A remake that fails (the drive has no room for a second index, or fails itself) is given up and begun again later.
-//! So is one that ended well, if damage is met again, but much later: it reads the whole log.
+//! So is one that ended well, if damage is met again, but much later: it reads the whole log. A segment that makes
+//! several remakes fail, because too much of it cannot be read, is then read as far as it can be.
+//!
+//! Records that have rotted in the log are not in the new index, so the drive is compared with the metadata afterwards.
 
 use super::background::{Background, Chore};
 use super::compactor::{CompactionContext, CompactionError};
 use super::pace::Pace;
+use crate::actors::drives::health::Contents;
 use crate::actors::drives::{Drive, log_error, off_thread};
 use crate::net::PeerError;
 use crate::storage::shard_index::IndexError;
 use crate::storage::wal::{ScannedRecord, WalError};
-use crate::types::SegmentId;
+use crate::types::{NodeId, SegmentId};
 use bytes::Bytes;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt::Debug;
+use std::sync::Arc;
 use std::time::Duration;
 
 pub type Reindexer = Background<Reindexing>;
 
 /// The number of records in one commit of the new index.
 const RECORDS_AT_ONCE: usize = 1024;
+/// The number of remakes that fail because a segment cannot be read, before that segment is read as far as it can be.
+/// Between them the drive may have recovered, or have gone out of service.
+const UNREAD_MAX: u32 = 2;
+
+/// A requester of comparisons of this host's drives with the metadata.
+pub trait Compares: Send + Sync + Debug + 'static {
+    /// Requests a comparison that begins after this call.
+    fn compare(&self, node: NodeId);
+}
 
 #[derive(Clone, Copy, Debug)]
 pub struct ReindexingOptions {
     /// The pause when there is nothing to do.
     pub idle: Duration,
-    /// The least time from a remake that failed to the next one.
+    /// The least time from a remake that failed to the next one. It doubles with each further failure.
     pub again_after_failure: Duration,
+    pub again_after_failure_max: Duration,
     /// The least time from a remake that ended well to the next one.
     pub again_after_success: Duration,
     pub pace: Pace,
@@ -41,6 +57,7 @@ impl Default for ReindexingOptions {
         Self {
             idle: Duration::from_secs(5),
             again_after_failure: Duration::from_secs(600),
+            again_after_failure_max: Duration::from_secs(4 * 3600),
             again_after_success: Duration::from_secs(6 * 3600),
             pace: Pace { idle_bytes_per_second: 200 << 20, busy_bytes_per_second: 40 << 20 },
         }
@@ -67,16 +84,35 @@ pub enum Reindexed {
 pub struct Reindexing {
     drive: Drive,
     context: CompactionContext,
+    comparer: Arc<dyn Compares>,
     options: ReindexingOptions,
     /// The segments still to be read; `None` while the index is not made anew.
     left: Option<VecDeque<SegmentId>>,
     /// The earliest time of the next remake, by the monotonic clock.
     not_before: Duration,
+    /// The number of remakes that failed since the last one that ended well.
+    failures: u32,
+    /// The number of these that failed because a segment could not be read, by segment.
+    unread: BTreeMap<SegmentId, u32>,
 }
 
 impl Reindexing {
-    pub fn new(drive: Drive, context: CompactionContext, options: ReindexingOptions) -> Self {
-        Self { drive, context, options, left: None, not_before: Duration::ZERO }
+    pub fn new(
+        drive: Drive,
+        context: CompactionContext,
+        comparer: Arc<dyn Compares>,
+        options: ReindexingOptions,
+    ) -> Self {
+        Self {
+            drive,
+            context,
+            comparer,
+            options,
+            left: None,
+            not_before: Duration::ZERO,
+            failures: 0,
+            unread: BTreeMap::new(),
+        }
     }
 
     /// Does the next bounded piece of work. After an error the remake is given up.
@@ -88,16 +124,20 @@ impl Reindexing {
         };
         if let Err(error) = &advanced {
             self.show(Some(format!("its index is damaged; making it anew failed and is tried again later: {error}")));
+            self.failures = self.failures.saturating_add(1);
             self.give_up().await;
         }
         advanced
     }
 
     async fn begin(&mut self) -> Result<Reindexed, CompactionError> {
+        let Some(damage) = self.drive.index.damage() else {
+            self.withdraw();
+            return Ok(Reindexed::Nothing);
+        };
         if self.context.ambient.clock.monotonic() < self.not_before {
             return Ok(Reindexed::Nothing);
         }
-        let Some(damage) = self.drive.index.damage() else { return Ok(Reindexed::Nothing) };
         tracing::error!(
             node = %self.drive.node, damage,
             "the shard index of a drive is damaged: it is made anew from the log; until then some shards are not read"
@@ -118,7 +158,12 @@ impl Reindexing {
 
     async fn read(&mut self, segment: SegmentId) -> Result<Reindexed, CompactionError> {
         let drive = self.drive.clone();
-        let bytes = off_thread(&self.context.threads, move || read_segment(&drive, segment)).await??;
+        let reads_on = self.unread.get(&segment).is_some_and(|failures| *failures >= UNREAD_MAX);
+        let read = off_thread(&self.context.threads, move || read_segment(&drive, segment, reads_on)).await?;
+        if let Err(CompactionError::Node(_)) = &read {
+            *self.unread.entry(segment).or_default() += 1;
+        }
+        let bytes = read?;
         if let Some(left) = &mut self.left {
             left.pop_front();
         }
@@ -130,17 +175,43 @@ impl Reindexing {
         off_thread(&self.context.threads, move || index.finish_remake()).await??;
         self.left = None;
         self.not_before = self.context.ambient.clock.monotonic() + self.options.again_after_success;
+        self.failures = 0;
+        self.unread.clear();
         self.show(None);
+        self.compare();
         tracing::info!(node = %self.drive.node, "the shard index of the drive was made anew");
         Ok(Reindexed::Finished)
     }
 
     async fn give_up(&mut self) {
         self.left = None;
-        self.not_before = self.context.ambient.clock.monotonic() + self.options.again_after_failure;
+        let doubled = 1u32.checked_shl(self.failures.saturating_sub(1)).unwrap_or(u32::MAX);
+        let pause = self.options.again_after_failure.saturating_mul(doubled).min(self.options.again_after_failure_max);
+        self.not_before = self.context.ambient.clock.monotonic() + pause;
         let index = self.drive.index.clone();
         // If the process stops, the next start removes what was made.
         let _ = off_thread(&self.context.threads, move || index.give_up_remake()).await;
+    }
+
+    /// Withdraws what was published of damage that is gone: a remake may fail after the new index took its place.
+    fn withdraw(&self) {
+        let health = self.context.health.current();
+        if health.state(self.drive.node).is_some_and(|state| state.index_damaged.is_some()) {
+            self.show(None);
+            self.compare();
+        }
+    }
+
+    /// Has the drive compared with the metadata, since the new index lacks what has rotted in the log.
+    fn compare(&self) {
+        let node = self.drive.node;
+        // Requested first, so that no comparison that began earlier ends the new state of the contents.
+        self.comparer.compare(node);
+        self.context.health.update(node, |state| {
+            if state.contents == Contents::Compared {
+                state.contents = Contents::Uncompared;
+            }
+        });
     }
 
     /// Publishes the state of the index; `None` if it is whole.
@@ -169,11 +240,12 @@ impl Chore for Reindexing {
     }
 }
 
-/// Enters all records of a segment in the new index. Returns the bytes read. Blocking.
-fn read_segment(drive: &Drive, segment: SegmentId) -> Result<u64, CompactionError> {
+/// Enters all records of a segment in the new index, except those that have rotted. Returns the bytes read. Fails if
+/// much of the segment cannot be read, unless it `reads_on` all the same. Blocking.
+fn read_segment(drive: &Drive, segment: SegmentId, reads_on: bool) -> Result<u64, CompactionError> {
     let (mut waiting, mut bytes) = (Vec::new(), 0);
     let mut entered: Result<(), IndexError> = Ok(());
-    let scanned = drive.log.scan_segment(segment, &mut |record: ScannedRecord| {
+    let mut enter = |record: ScannedRecord| {
         bytes += u64::from(record.footprint_bytes);
         // The index needs no bodies.
         waiting.push(ScannedRecord { body: Bytes::new(), ..record });
@@ -183,8 +255,20 @@ fn read_segment(drive: &Drive, segment: SegmentId) -> Result<u64, CompactionErro
                 entered = drive.index.remake_from(&some);
             }
         }
-    });
+    };
+    let scanned = match reads_on {
+        true => drive.log.scan_damaged_segment(segment, &mut enter),
+        false => drive.log.scan_segment(segment, &mut enter),
+    };
     match scanned {
+        // One at the end of a segment without a seal may be no loss.
+        Ok(scan) if scan.bad_spots > 0 => {
+            let (node, segment, spots) = (drive.node, segment.0, scan.bad_spots);
+            tracing::warn!(
+                %node, segment, spots,
+                "a segment has no valid record where one is expected; the comparison that follows finds lost chunks"
+            );
+        }
         Ok(_) => {}
         // It was released: all its live records had been moved before the remake began.
         Err(WalError::NotFound { .. }) => return Ok(0),

@@ -45,7 +45,7 @@ impl HostAdmin {
         let (cluster, recovery) = (self.cluster, self.recovery);
         let (head, kv) = self
             .look_up(move |view| -> KvResult<_> {
-                let malformed = |cause: String| KvError { doing: "read how far the metadata has come", cause };
+                let malformed = |cause: String| KvError::new("read how far the metadata has come", cause);
                 let position = view.applied()?.ok_or_else(|| malformed("it has not begun".to_owned()))?.position;
                 let at = TablesAt::decode(&position).map_err(|fault| malformed(fault.to_string()))?;
                 let head = ExportHead {

@@ -189,6 +189,7 @@ pub(super) struct DriveWork {
     load: UserLoad,
     scrub: ScrubHandle,
     scrub_options: ScrubOptions,
+    healing: HealerHandle,
 }
 
 impl DriveWork {
@@ -212,7 +213,8 @@ impl DriveWork {
         let compaction = Compaction::new(drive.clone(), self.context(), options);
         let scrub = Scrub::new(drive.clone(), self.context(), self.scrub_options, self.scrub.clone());
         let reindexing = ReindexingOptions { idle: self.env.scale.upkeep_idle, ..ReindexingOptions::default() };
-        let reindexing = Reindexing::new(drive.clone(), self.context(), reindexing);
+        let comparer = Arc::new(self.healing.clone());
+        let reindexing = Reindexing::new(drive.clone(), self.context(), comparer, reindexing);
         DriveChores {
             compactor: Background::new(compaction).start(),
             scrubber: Background::new(scrub).start(),
@@ -254,6 +256,7 @@ pub(super) fn start_chores(
     metadata: &MetaHandle,
 ) -> (Chores, ChoreHandles, DriveWork) {
     let scrub = ScrubHandle::default();
+    let (healing, handle) = Healing::new(cluster.clone(), fault_source, HealingOptions::default());
     let work = DriveWork {
         env: env.clone(),
         health: cluster.health.clone(),
@@ -261,6 +264,7 @@ pub(super) fn start_chores(
         load: cluster.load.clone(),
         scrub: scrub.clone(),
         scrub_options,
+        healing: handle.clone(),
     };
     let of_drives = drives.all().iter().map(|drive| (drive.node, work.start(drive))).collect();
     let metadata_scrub = MetadataScrubOptions::every(scrub_options.interval);
@@ -273,7 +277,6 @@ pub(super) fn start_chores(
     };
     let reclaimer = Background::new(Reclamation::new(cluster.clone(), reclamation)).start();
     let fencer = Background::new(Fencing::new(cluster.clone(), FencingOptions::default())).start();
-    let (healing, handle) = Healing::new(cluster.clone(), fault_source, HealingOptions::default());
     let prober = Background::new(Probing::new(cluster.clone())).start();
     let healer = Background::new(healing).start();
     let (moving, move_handle) = Moving::new(cluster.clone(), cluster.host, MovingOptions::default());

@@ -1,5 +1,5 @@
 //! File operations that are durable on return: creating a directory, replacing a small file, and rewriting bytes that
-//! no sync is known to have covered.
+//! no sync is known to have covered. And a write that is repeated while the host lacks memory.
 
 use super::{Caching, Disk, DiskFile, OpenMode, host_lacks_resources};
 use crate::limits::{BLOCK_BYTES, LOG_SCAN_BYTES};
@@ -7,8 +7,13 @@ use crate::storage::buffer::BufferPool;
 use std::io::{self, IoSlice};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 const BLOCK: u64 = BLOCK_BYTES as u64;
+/// The number of repetitions of a write, and the pause before the first one. It doubles before each further one.
+const WRITES_AGAIN_MAX: u32 = 5;
+const WRITE_PAUSE: Duration = Duration::from_millis(10);
 
 /// Creates a directory and its missing ancestors, and syncs the parent of each. The names of the directory and of its
 /// parent are synced even if both exist: a process that created them may have been killed before it synced them.
@@ -72,6 +77,20 @@ pub fn read_file(disk: &dyn Disk, path: &Path) -> io::Result<Vec<u8>> {
     let mut content = vec![0; len];
     file.read_exact_at(&mut content, 0)?;
     Ok(content)
+}
+
+/// Writes all slices one after the other from `offset` on. If the host lacks resources, repeats the whole write a few
+/// times, and blocks meanwhile: that overwrites whatever a failed attempt has written.
+pub fn write_repeatedly(file: &dyn DiskFile, slices: &[IoSlice<'_>], offset: u64) -> io::Result<()> {
+    let mut written = file.write_all_at(slices, offset);
+    for again in 0..WRITES_AGAIN_MAX {
+        match &written {
+            Err(error) if host_lacks_resources(error) => thread::sleep(WRITE_PAUSE * (1 << again)),
+            _ => break,
+        }
+        written = file.write_all_at(slices, offset);
+    }
+    written
 }
 
 /// Rewrites a range of a file with its own content and syncs it. After a failed sync, the kernel may mark pages as

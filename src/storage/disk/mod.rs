@@ -11,7 +11,7 @@ mod open_files;
 pub mod sim;
 mod system;
 
-pub use durable::{create_dir_durably, read_file, replace_file, rewrite_and_sync};
+pub use durable::{create_dir_durably, read_file, replace_file, rewrite_and_sync, write_repeatedly};
 pub use open_files::{FilePlace, OpenFiles, OpenFilesBudget};
 pub use system::SystemDisk;
 

@@ -96,7 +96,7 @@ impl MemoryKv {
 fn answer(writes: Writes, doing: &'static str) -> KvResult<()> {
     match writes {
         Writes::Kept => Ok(()),
-        Writes::Refused | Writes::KeptAndFailed => Err(KvError { doing, cause: "writes are made to fail".to_owned() }),
+        Writes::Refused | Writes::KeptAndFailed => Err(KvError::new(doing, "writes are made to fail")),
     }
 }
 
@@ -112,7 +112,7 @@ fn change(tables: &mut Tables, batch: &Batch) {
 }
 
 fn rows_of(tables: &Tables, table: Table) -> KvResult<&Arc<Rows>> {
-    tables.get(&table).ok_or_else(|| KvError { doing: "find a table", cause: format!("no table {}", table.0) })
+    tables.get(&table).ok_or_else(|| KvError::new("find a table", format!("no table {}", table.0)))
 }
 
 fn range_of(tables: &Tables, table: Table, from: Bound<&[u8]>, to: Bound<&[u8]>) -> PairIter<'static> {

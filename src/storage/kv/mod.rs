@@ -15,8 +15,10 @@ pub mod watched;
 #[cfg(test)]
 mod conformance;
 
+use crate::storage::disk::host_lacks_resources;
 use bytes::Bytes;
 use std::fmt::Debug;
+use std::io;
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -32,6 +34,19 @@ pub struct KvError {
     /// The operation that failed, as an infinitive: "open a table".
     pub doing: &'static str,
     pub cause: String,
+    /// True if the process or its host lacks file descriptors or memory, which says nothing of the tables.
+    pub lacks_resources: bool,
+}
+
+impl KvError {
+    pub fn new(doing: &'static str, cause: impl Into<String>) -> Self {
+        Self { doing, cause: cause.into(), lacks_resources: false }
+    }
+
+    /// Returns the error of a failed call of the operating system.
+    pub fn io(doing: &'static str, error: &io::Error) -> Self {
+        Self { lacks_resources: host_lacks_resources(error), ..Self::new(doing, error.to_string()) }
+    }
 }
 
 pub type KvResult<T> = Result<T, KvError>;
@@ -103,7 +118,7 @@ pub trait Kv: KvRead {
     /// Creates empty tables beside these, from which they can be replaced. Those of an earlier call, which the caller
     /// has dropped, are removed. Blocks.
     fn successor(&self) -> KvResult<Arc<dyn Kv>> {
-        Err(KvError { doing: "make tables anew", cause: "these tables are never replaced".to_owned() })
+        Err(KvError::new("make tables anew", "these tables are never replaced"))
     }
     /// Removes what a dropped successor left. Blocks.
     fn discard_successor(&self) -> KvResult<()> {
@@ -114,7 +129,7 @@ pub trait Kv: KvRead {
     /// After an error the successor is lost, and it is not known which of the two will be open. Blocks.
     fn replace_by(&self, successor: Arc<dyn Kv>) -> KvResult<()> {
         drop(successor);
-        Err(KvError { doing: "replace tables", cause: "these tables are never replaced".to_owned() })
+        Err(KvError::new("replace tables", "these tables are never replaced"))
     }
 }
 

@@ -136,7 +136,7 @@ mod tests {
     struct Damaged;
 
     fn damage() -> KvError {
-        KvError { doing: "look up a key", cause: "a block's checksum differs".to_owned() }
+        KvError::new("look up a key", "a block's checksum differs")
     }
 
     impl KvRead for Damaged {
@@ -155,7 +155,7 @@ mod tests {
         }
 
         fn commit(&self, _: Batch) -> KvResult<()> {
-            Err(KvError { doing: "commit", cause: "no space left".to_owned() })
+            Err(KvError::new("commit", "no space left"))
         }
 
         fn persist(&self) -> KvResult<()> {

@@ -17,7 +17,7 @@ pub struct Applied {
 /// Returns the applied position of the tables.
 pub(super) fn applied_in(kv: &dyn KvRead) -> KvResult<Option<Applied>> {
     let Some(row) = kv.get(SYSTEM, SYSTEM_APPLIED)? else { return Ok(None) };
-    let malformed = || KvError { doing: "read the applied position", cause: format!("malformed: {row:02x?}") };
+    let malformed = || KvError::new("read the applied position", format!("malformed: {row:02x?}"));
     let body = row.strip_prefix(&[FORMAT_VERSION]).ok_or_else(malformed)?;
     let (index, position) = body.split_first_chunk::<8>().ok_or_else(malformed)?;
     Ok(Some(Applied { index: u64::from_be_bytes(*index), position: row.slice_ref(position) }))

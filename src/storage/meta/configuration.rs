@@ -116,7 +116,7 @@ mod tests {
     #[test]
     fn the_version_is_unknown_after_a_failed_change() {
         let mark = ConfigurationMark::new(None);
-        let failed = |_| Err(KvError { doing: "commit", cause: "a full drive".to_owned() });
+        let failed = |_| Err(KvError::new("commit", "a full drive"));
         mark.commit(batch(&[(BUCKETS, b"name".to_vec())]), 0, failed).expect_err("it failed");
         assert_eq!(mark.present(), None);
     }

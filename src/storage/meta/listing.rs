@@ -151,7 +151,7 @@ pub(super) fn page<L: Layout>(
             if !std::mem::replace(&mut skipped, true) {
                 continue;
             }
-            let malformed = || KvError { doing: "read a listed key", cause: format!("malformed: {row_key:02x?}") };
+            let malformed = || KvError::new("read a listed key", format!("malformed: {row_key:02x?}"));
             let key = L::key_of(&row_key).ok_or_else(malformed)?;
             let common = common_prefix(&key, query);
             let hidden = common.is_some_and(|common| query.after.as_deref().is_some_and(|after| common <= after));
@@ -316,7 +316,7 @@ impl<'a> Cursor<'a> {
         if self.head.is_none()
             && let Some((row_key, row)) = self.rows.next().transpose()?
         {
-            let malformed = || KvError { doing: "read a listed key", cause: format!("malformed: {row_key:02x?}") };
+            let malformed = || KvError::new("read a listed key", format!("malformed: {row_key:02x?}"));
             self.head = Some(((self.key_of)(&row_key).ok_or_else(malformed)?, row));
         }
         Ok(self.head.as_ref().map(|(key, _)| key.as_str()))

@@ -56,7 +56,7 @@ impl Remake {
 }
 
 fn given_up() -> IndexError {
-    KvError { doing: "make the shard index anew", cause: "this was given up".to_owned() }.into()
+    KvError::new("make the shard index anew", "this was given up").into()
 }
 
 impl ShardIndex {
@@ -119,22 +119,21 @@ impl ShardIndex {
         Ok(())
     }
 
-    /// Gives a remake up, if one is under way, and removes what it made.
+    /// Gives a remake up, if one is under way, and removes what it made, or what an earlier one left that failed.
     pub fn give_up_remake(&self) {
-        if self.drop_remake()
-            && let Err(error) = self.kv.discard_successor()
-        {
+        self.drop_remake();
+        if let Err(error) = self.kv.discard_successor() {
             tracing::warn!(%error, "cannot remove tables that were being made anew; they take room until they are");
         }
     }
 
-    /// Closes the tables of a remake. Returns whether there were any.
-    pub(super) fn drop_remake(&self) -> bool {
+    /// Closes the tables of a remake, if there are any.
+    pub(super) fn drop_remake(&self) {
         let mut writer = self.writer();
         let remake = writer.remake.take();
         self.lock().is_being_remade = false;
         drop(writer);
-        remake.is_some()
+        drop(remake);
     }
 
     /// Locks the writer for a change that no remake must miss.

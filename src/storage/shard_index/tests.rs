@@ -725,6 +725,11 @@ impl Kv for Replaceable {
         Ok(successor)
     }
 
+    fn discard_successor(&self) -> KvResult<()> {
+        *self.successor.lock().expect("held by no one") = None;
+        Ok(())
+    }
+
     fn replace_by(&self, successor: Arc<dyn Kv>) -> KvResult<()> {
         successor.persist()?;
         let successor = self.successor.lock().expect("held by no one").take().expect("it was made");
@@ -853,6 +858,8 @@ fn a_remake_that_fails_or_is_given_up_leaves_the_index_as_it_was() {
     world.write(&[chunk(shard(2, 0), 0)]);
     assert!(world.index.remake_from(&[]).is_err(), "the new tables lack a record");
     assert!(world.index.finish_remake().is_err());
+    world.index.give_up_remake();
+    assert!(tables.successor.lock().expect("held by no one").is_none(), "what is left of it is removed");
     world.index.begin_remake().expect("begun");
     world.index.give_up_remake();
     assert!(!world.index.is_being_remade());

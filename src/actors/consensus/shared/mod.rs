@@ -158,7 +158,7 @@ pub struct LostDrive;
 
 impl From<LostDrive> for KvError {
     fn from(lost: LostDrive) -> Self {
-        Self { doing: "wait for their drive", cause: lost.to_string() }
+        Self::new("wait for their drive", lost.to_string())
     }
 }
 

@@ -108,7 +108,7 @@ impl StateHome for MemoryHome {
         };
         let tables = Arc::clone(kept.entry((node, number)).or_insert_with(fresh));
         if is_refused {
-            return Err(KvError { doing: "open", cause: "there is no room".to_owned() });
+            return Err(KvError::new("open", "there is no room"));
         }
         Ok(tables as _)
     }
@@ -151,7 +151,7 @@ impl Failing {
 
     fn check(&self) -> KvResult<()> {
         if self.fails.load(Ordering::SeqCst) {
-            return Err(KvError { doing: "anything", cause: "a test says so".to_owned() });
+            return Err(KvError::new("anything", "a test says so"));
         }
         Ok(())
     }

@@ -195,6 +195,54 @@ async fn a_node_that_fails_its_comparison_does_not_hold_up_those_of_others() {
 }
 
 #[actix::test]
+async fn a_comparison_that_keeps_failing_does_not_pause_repairs() {
+    let root = tempfile::tempdir().expect("a directory");
+    let mut host = open_host(root.path(), 2, 2).await;
+    let manifest = host.put("key", &Seeded::new(18).bytes(20 * 2 * CHUNK_BYTES as usize)).await.expect("stored");
+    let blob = blob_of(&manifest).clone();
+    host.drives[0].index.close().expect("nobody uses it");
+    let (mut healing, handle) = healing(&mut host);
+    for _ in 0..STEPS_MAX {
+        if handle.status().comparing == [NodeId(0)] {
+            break;
+        }
+        drop(healing.advance().await);
+    }
+    assert!(matches!(healing.advance().await, Err(UpkeepError::Node(_))), "nothing is repaired");
+    let lost = blob.placement.iter().position(|node| *node != NodeId(0)).expect("another node");
+    lose(&host, &blob, lost).await;
+    let missing = vec![(blob.clone(), ShardNumber(lost as u8))];
+    host.metadata.propose(Change::QueueRepairs { missing }).await.expect("queued");
+    let (_, id) = shard_of(&blob, lost);
+    let mut done = Vec::new();
+    while !repaired(&done, id) {
+        assert!(done.len() < STEPS_MAX, "the repair does not come to an end");
+        host.clock.forward(2 * HealingOptions::default().idle);
+        done.push(healing.advance().await.expect("repairs go on"));
+    }
+    assert!(done.len() > 2, "the comparison had its turn");
+    assert!(matches!(healing.advance().await, Err(UpkeepError::Node(_))), "it goes on");
+    host.close().await;
+}
+
+#[actix::test]
+async fn an_interrupted_comparison_of_orphans_gives_way_to_a_whole_one() {
+    let root = tempfile::tempdir().expect("a directory");
+    let mut host = open_host(root.path(), 2, 2).await;
+    let (mut healing, handle) = healing(&mut host);
+    heal(&mut healing).await;
+    let interrupted = Comparison::of_orphans(NodeId(0), &HealingOptions::default());
+    healing.interrupted.add(Some(interrupted), Duration::ZERO);
+    handle.reconcile(NodeId(0));
+    healing.advance().await.expect("compares");
+    assert!(healing.comparison.as_ref().is_some_and(|comparison| comparison.request().is_some()));
+    assert!(!healing.interrupted.has(NodeId(0)));
+    heal(&mut healing).await;
+    assert_eq!(handle.status().comparing, []);
+    host.close().await;
+}
+
+#[actix::test]
 async fn p6_a_corrupt_chunk_is_repaired_while_another_nodes_shards_are_missing() {
     let root = tempfile::tempdir().expect("a directory");
     let mut host = open_host(root.path(), 2, 2).await;

@@ -151,3 +151,24 @@ fn a_retired_file_is_used_again_although_the_host_lacked_descriptors_for_it() {
         log.close().await.expect("closed");
     });
 }
+
+#[test]
+fn a_write_that_lacks_memory_is_repeated_before_the_log_fails() {
+    in_system(async {
+        let disk = SimDisk::new(CAPACITY);
+        let (log, _) = open(disk.handle(), options());
+        log.append(vec![record(0, 5000)]).await.expect("appended");
+        segment_ahead(&disk).await;
+        disk.fail_next_writes_for_memory(3);
+        let places = log.append(vec![record(1, 5000)]).await.expect("appended");
+        assert_eq!(log.read(key(1), places[0]).expect("read"), record(1, 5000).body);
+        assert_eq!(log.status().out_of_service, None);
+        log.close().await.expect("closed");
+        let (log, found) = open(disk.handle(), options());
+        assert_eq!(found.len(), 2);
+        disk.fail_next_writes_for_memory(u64::MAX);
+        log.append(vec![record(2, 5000)]).await.expect_err("memory is wanting for long");
+        assert!(log.status().out_of_service.is_some_and(|why| why.contains("lacks resources")));
+        drop(log.close().await);
+    });
+}

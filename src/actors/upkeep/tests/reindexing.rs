@@ -1,8 +1,10 @@
 //! Tests of indexes that are made anew because a block of them is damaged, on real tables.
 
 use super::{append, chunk_of, compact, compaction, context, read, shard};
-use crate::actors::drives::test_host::{SetClock, TestHost, drive_options, set_clock};
+use crate::actors::drives::health::Contents;
+use crate::actors::drives::test_host::{SetClock, TestHost, drive_options, flip_byte_of, set_clock};
 use crate::actors::drives::{Drive, DriveOptions, open_drive};
+use crate::actors::healer::HealerHandle;
 use crate::actors::log::Threads;
 use crate::actors::upkeep::{CompactionError, Reindexed, Reindexing, ReindexingOptions};
 use crate::net::{AppendChunks, NodeService, PeerError};
@@ -111,7 +113,79 @@ async fn damaged_host(root: &Path) -> (TestHost, Arc<SetClock>) {
 }
 
 fn reindexing(host: &TestHost) -> Reindexing {
-    Reindexing::new(host.drives[0].clone(), context(host), ReindexingOptions::default())
+    reindexing_for(host, &HealerHandle::default())
+}
+
+fn reindexing_for(host: &TestHost, healer: &HealerHandle) -> Reindexing {
+    Reindexing::new(host.drives[0].clone(), context(host), Arc::new(healer.clone()), ReindexingOptions::default())
+}
+
+fn why_damaged(host: &TestHost) -> Option<String> {
+    host.upkeep.health.current().state(NODE).and_then(|state| state.index_damaged.clone())
+}
+
+fn contents(host: &TestHost) -> Option<Contents> {
+    host.upkeep.health.current().state(NODE).map(|state| state.contents)
+}
+
+#[actix::test]
+async fn a_drive_is_compared_after_its_index_was_made_anew_over_a_log_with_rot() {
+    let root = tempfile::tempdir().expect("a directory");
+    let (host, _) = damaged_host(root.path()).await;
+    let healer = HealerHandle::default();
+    let mut reindexing = reindexing_for(&host, &healer);
+    assert!(found(&host.drives[0].index, 1).is_err());
+    flip_byte_of(&host, root.path(), NODE, shard(12), ChunkIndex(0));
+    while reindexing.advance().await.expect("a step") != Reindexed::Finished {
+        assert!(healer.reconciling().is_empty(), "not before the new index is in use");
+    }
+    assert_eq!(found(&host.drives[0].index, 12).expect("looked up"), 0, "the index lacks it");
+    assert_eq!((healer.status().comparing, contents(&host)), (vec![NODE], Some(Contents::Uncompared)));
+    close(host).await;
+}
+
+#[actix::test]
+async fn a_note_of_damage_that_is_gone_is_withdrawn_and_the_drive_is_compared() {
+    let root = tempfile::tempdir().expect("a directory");
+    let host = host(root.path(), &set_clock()).await;
+    let healer = HealerHandle::default();
+    let mut reindexing = reindexing_for(&host, &healer);
+    host.upkeep.health.update(NODE, |state| state.index_damaged = Some("a remake failed at its end".to_owned()));
+    assert_eq!(reindexing.advance().await.expect("a step"), Reindexed::Nothing);
+    assert_eq!((why_damaged(&host), healer.status().comparing), (None, vec![NODE]));
+    close(host).await;
+}
+
+/// Returns the seconds from a remake that fails to the next one, which fails, too.
+async fn pause_after_failure(host: &TestHost, clock: &SetClock, reindexing: &mut Reindexing) -> u64 {
+    const STEP: u64 = 300;
+    assert!(reindexing.advance().await.is_err());
+    for passed in (STEP..24 * 3600).step_by(STEP as usize) {
+        clock.forward(Duration::from_secs(STEP));
+        if reindexing.advance().await.is_err() {
+            assert!(why_damaged(host).is_some());
+            return passed;
+        }
+    }
+    panic!("it is not tried again");
+}
+
+#[actix::test]
+async fn the_pause_after_a_remake_that_failed_doubles_up_to_a_bound() {
+    let root = tempfile::tempdir().expect("a directory");
+    let (host, clock) = damaged_host(root.path()).await;
+    let mut reindexing = reindexing(&host);
+    assert!(found(&host.drives[0].index, 1).is_err());
+    std::fs::write(root.path().join("0").join("index.removed"), b"not a directory").expect("written");
+    let mut pauses = vec![pause_after_failure(&host, &clock, &mut reindexing).await];
+    for _ in 0..2 {
+        clock.forward(Duration::from_secs(24 * 3600));
+        pauses.push(pause_after_failure(&host, &clock, &mut reindexing).await);
+    }
+    assert_eq!(pauses, [600, 2400, 9600]);
+    clock.forward(Duration::from_secs(24 * 3600));
+    assert_eq!(pause_after_failure(&host, &clock, &mut reindexing).await, 4 * 3600);
+    close(host).await;
 }
 
 #[actix::test]

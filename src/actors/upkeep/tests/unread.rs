@@ -1,10 +1,10 @@
-//! Tests of the compaction of a drive some rows of whose index cannot be read.
+//! Tests of the compactor of a drive some rows of whose index cannot be read, or whose index is made anew.
 
 use super::{STEPS_MAX, append, chunk_of, compaction, read, shard};
 use crate::actors::drives::open_over;
 use crate::actors::drives::test_host::{SEGMENT_BYTES, TestHost, drive_options, set_clock};
 use crate::actors::log::Threads;
-use crate::actors::upkeep::{CompactionError, Step};
+use crate::actors::upkeep::{Chore, CompactionError, Step};
 use crate::net::NodeService;
 use crate::storage::kv::memory::MemoryKv;
 use crate::storage::kv::{Batch, Kv, KvError, KvRead, KvResult, PairIter, Table};
@@ -41,7 +41,7 @@ fn range_of<'a>(
     let segment = unread.load(Ordering::Relaxed).to_be_bytes();
     match from {
         Bound::Included(key) | Bound::Excluded(key) if table == Table("places") && key.starts_with(&segment) => {
-            let error = KvError { doing: "read a range", cause: "a block's checksum differs".to_owned() };
+            let error = KvError::new("read a range", "a block's checksum differs");
             Box::new(std::iter::once(Err(error)))
         }
         _ => rows.range(table, from, to),
@@ -84,6 +84,10 @@ impl Kv for Unread {
     fn disk_bytes(&self) -> u64 {
         self.kv.disk_bytes()
     }
+
+    fn successor(&self) -> KvResult<Arc<dyn Kv>> {
+        Ok(Arc::new(MemoryKv::new(TABLES)))
+    }
 }
 
 #[actix::test]
@@ -123,5 +127,25 @@ async fn a_segment_whose_rows_cannot_be_read_is_held_while_others_are_compacted(
     for blob in (4..=last).step_by(4) {
         assert_eq!(read(&host, NODE, blob).await, Some(chunk_of(blob)));
     }
+    host.close().await;
+}
+
+#[actix::test]
+async fn an_index_is_made_durable_while_another_is_made_for_its_place() {
+    let (root, clock) = (tempfile::tempdir().expect("a directory"), set_clock());
+    let tables = Arc::new(Unread { kv: MemoryKv::new(TABLES), segment: Arc::default() });
+    let options = drive_options(root.path(), NODE, &clock);
+    let kv: Arc<dyn Kv> = tables.clone();
+    let drive = open_over(NODE, &options.disk, &options.log, kv).expect("a drive").start(Threads::Current);
+    let host = TestHost::new(vec![drive.clone()], 1, 0, clock, None).await;
+    let mut compaction = compaction(&host, &drive);
+    append(&host, NODE, 1).await;
+    drive.index.begin_remake().expect("begun");
+    append(&host, NODE, 2).await;
+    assert!(tables.kv.unsynced_commits() > 0);
+    host.clock.forward(Duration::from_secs(60));
+    compaction.step().await;
+    assert!(drive.index.is_being_remade());
+    assert_eq!(tables.kv.unsynced_commits(), 0);
     host.close().await;
 }

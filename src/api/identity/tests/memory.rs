@@ -60,7 +60,7 @@ impl Documents for Rows {
     fn document(&self, key: &DocumentKey) -> Result<Option<DocumentRow>, KvError> {
         match key {
             DocumentKey::Identity(kind, _) if self.unreadable == Some(*kind) => {
-                Err(KvError { doing: "read a row", cause: "a test says so".to_owned() })
+                Err(KvError::new("read a row", "a test says so"))
             }
             key => Ok(self.rows.get(key).cloned()),
         }

@@ -79,6 +79,7 @@ pub(super) struct Faults {
     pub(super) halted: bool,
     pub(super) sync_failures: u64,
     pub(super) write_failures: u64,
+    pub(super) write_shortages: u64,
     /// Files that cannot be renamed or removed.
     pub(super) pinned: BTreeSet<PathBuf>,
     pub(super) holds: BTreeMap<Held, Hold>,

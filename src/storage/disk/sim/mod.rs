@@ -15,6 +15,7 @@ use self::image::{Entry, FileId, FileImage, Image};
 use super::{Caching, CallKind, Disk, DiskFile, OpenMode, Space};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
+use rustix::io::Errno;
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -122,6 +123,11 @@ impl SimDisk {
 
     pub fn fail_next_writes(&self, count: u64) {
         self.state().faults.write_failures = count;
+    }
+
+    /// Makes the next writes fail for want of memory, in part done.
+    pub fn fail_next_writes_for_memory(&self, count: u64) {
+        self.state().faults.write_shortages = count;
     }
 
     /// Makes every renaming and removal of this file fail, until `unpin`.
@@ -392,6 +398,10 @@ impl DiskFile for SimFile {
         if Faults::take(&mut state.faults.write_failures) {
             state.image.file(self.id)?.write(offset, bytes, true);
             return Err(io::Error::other("simulated write failure"));
+        }
+        if Faults::take(&mut state.faults.write_shortages) {
+            state.image.file(self.id)?.write(offset, bytes, true);
+            return Err(Errno::NOMEM.into());
         }
         if state.faults.strikes(&self.path, |chances| chances.writes_failed) {
             state.image.file(self.id)?.write(offset, bytes, true);

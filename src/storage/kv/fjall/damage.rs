@@ -76,7 +76,27 @@ fn has_other_content(error: &io::Error) -> bool {
 mod tests {
     use super::Damage;
     use fjall::{Error, LsmError};
+    use rustix::io::Errno;
     use std::io;
+
+    #[test]
+    fn a_want_of_descriptors_or_memory_is_told_from_other_errors_and_is_no_damage() {
+        let lacks = |errno: Errno| {
+            let errors = [Error::Io(errno.into()), Error::Storage(LsmError::Io(errno.into()))];
+            errors.map(|error| {
+                let damage = Damage::default();
+                let lacks = damage.failed("open", error).lacks_resources;
+                assert_eq!(damage.found(), None);
+                lacks
+            })
+        };
+        for errno in [Errno::MFILE, Errno::NFILE, Errno::NOMEM] {
+            assert_eq!(lacks(errno), [true; 2], "{errno}");
+        }
+        for errno in [Errno::IO, Errno::NOSPC, Errno::NOENT] {
+            assert_eq!(lacks(errno), [false; 2], "{errno}");
+        }
+    }
 
     #[test]
     fn wrong_content_is_damage_and_a_drive_that_fails_or_is_full_is_not() {

@@ -15,15 +15,17 @@ const ZEROS: &[u8] = &[0; PIECE];
 
 /// Writes the last journal again and syncs it. Those before it were synced when the next one was begun.
 pub(super) fn make_durable(disk: &dyn Disk, database: &Path, pool: &BufferPool) -> KvResult<()> {
-    let failed = |cause: String| KvError { doing: "open", cause };
-    let Some(last) = last(disk, database).map_err(|error| failed(error.to_string()))? else {
-        return Err(failed(format!("{} has no journal", database.display())));
+    let Some(last) = last(disk, database).map_err(|error| KvError::io("open", &error))? else {
+        return Err(KvError::new("open", format!("{} has no journal", database.display())));
     };
     let written = disk.open(&last, OpenMode::Write, Caching::Cached).and_then(|file| {
         let end = content_end(&*file, pool)?;
         rewrite_and_sync(&*file, 0..end, pool)
     });
-    written.map_err(|error| failed(format!("{}: {error}", last.display())))
+    written.map_err(|error| {
+        let cause = format!("{}: {error}", last.display());
+        KvError { cause, ..KvError::io("open", &error) }
+    })
 }
 
 fn last(disk: &dyn Disk, database: &Path) -> io::Result<Option<PathBuf>> {

@@ -19,19 +19,19 @@ pub(super) type Names = BTreeSet<String>;
 /// Reads the list; `None` if there is none.
 pub(super) fn read(disk: &dyn Disk, database: &Path) -> KvResult<Option<Names>> {
     let file = database.join(FILE);
-    let failed =
-        |cause: String| KvError { doing: "read the list of tables", cause: format!("{}: {cause}", file.display()) };
+    let failed = |cause: String| KvError::new("read the list of tables", format!("{}: {cause}", file.display()));
+    let io_failed = |error: &io::Error| KvError::io("read the list of tables", error);
     let bytes = match read_file(disk, &file) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(failed(error.to_string())),
+        Err(error) => return Err(KvError { cause: format!("{}: {error}", file.display()), ..io_failed(&error) }),
     };
     decode(&bytes).map(Some).ok_or_else(|| failed("it is damaged, or of a later version".to_owned()))
 }
 
 pub(super) fn write(disk: &dyn Disk, database: &Path, names: &Names) -> KvResult<()> {
     let written = replace_file(disk, &database.join(FILE), &encode(names));
-    written.map_err(|error| KvError { doing: "write the list of tables", cause: error.to_string() })
+    written.map_err(|error| KvError::io("write the list of tables", &error))
 }
 
 fn encode(names: &Names) -> Vec<u8> {

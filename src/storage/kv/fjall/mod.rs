@@ -25,7 +25,7 @@ use crate::storage::disk::{Disk, SystemDisk, create_dir_durably};
 use bytes::Bytes;
 use fjall::compaction::Leveled;
 use fjall::config::{BloomConstructionPolicy, FilterPolicy, FilterPolicyEntry};
-use fjall::{Database, Guard, Keyspace, KeyspaceCreateOptions, PersistMode, Readable, Snapshot};
+use fjall::{Database, Guard, Keyspace, KeyspaceCreateOptions, LsmError, PersistMode, Readable, Snapshot};
 use opening::{Opening, wait_until_closed};
 use sealing::{Bounds, Sealing};
 use std::collections::{BTreeMap, BTreeSet};
@@ -125,21 +125,35 @@ impl FjallKv {
     }
 
     /// Puts the database of another directory beside this one in the place of the database of this directory, which is
-    /// removed. Both are closed. If the process ends in between, there may be none in this directory.
+    /// removed. Both are closed. If the process ends in between, there may be none in this directory:
+    /// `finish_replacement`.
     fn replace(path: &Path, successor: &Path) -> KvResult<()> {
-        let failed = |error: io::Error| io_failed("replace tables", &error);
+        let failed = |error: io::Error| KvError::io("replace tables", &error);
         let removed = path.with_extension(REMOVED);
         gone(std::fs::remove_dir_all(&removed))?;
         gone(std::fs::rename(path, &removed))?;
         if let Err(error) = std::fs::rename(successor, path) {
-            // If this fails, too, the next start finds no tables and makes them anew.
+            // If this fails, too, the next opening finishes the replacement.
             let _ = std::fs::rename(&removed, path);
             return Err(failed(error));
         }
         sync_parent(path).map_err(failed)?;
-        if let Err(error) = std::fs::remove_dir_all(&removed) {
-            tracing::warn!(path = %removed.display(), %error, "cannot remove tables that were replaced; they take room");
+        remove_replaced(&removed);
+        Ok(())
+    }
+
+    /// Finishes a replacement that ended between its two renames. The successor was complete before the first of them.
+    /// All of these directories are closed.
+    fn finish_replacement(path: &Path, successor: &Path) -> KvResult<()> {
+        let failed = |error: io::Error| KvError::io("replace tables", &error);
+        let removed = path.with_extension(REMOVED);
+        let is_there = |path: &Path| path.try_exists().map_err(failed);
+        if is_there(path)? || !is_there(&removed)? || !is_there(successor)? {
+            return Ok(());
         }
+        tracing::warn!(path = %path.display(), "the replacement of these tables was not finished; it is finished now");
+        std::fs::rename(successor, path).and_then(|()| sync_parent(path)).map_err(failed)?;
+        remove_replaced(&removed);
         Ok(())
     }
 
@@ -175,7 +189,7 @@ impl FjallKv {
         let pool = BufferPool::new(0);
         let disk = SystemDisk::new(pool.clone());
         let made = create_dir_durably(&disk, path);
-        made.map_err(|error| io_failed("make the directory", &error))?;
+        made.map_err(|error| KvError::io("make the directory", &error))?;
         wait_until_closed(path)?;
         let listed = listing::read(&disk, path)?;
         match &listed {
@@ -187,7 +201,7 @@ impl FjallKv {
         let found: listing::Names = database.list_keyspace_names().iter().map(|name| name.to_string()).collect();
         if let Some(gone) = listed.iter().flatten().find(|name| !found.contains(*name)) {
             let cause = format!("table {gone} in {} is gone", path.display());
-            return Err(KvError { doing: "open a table", cause });
+            return Err(KvError::new("open a table", cause));
         }
         let mut keyspaces = Keyspaces::new();
         for &table in tables {
@@ -195,7 +209,7 @@ impl FjallKv {
             let keyspace = keyspace.map_err(|error| damage.failed("open a table", error))?;
             keyspaces.insert(table, keyspace);
         }
-        sync_dirs(&disk, path).map_err(|error| io_failed("sync directories", &error))?;
+        sync_dirs(&disk, path).map_err(|error| KvError::io("sync directories", &error))?;
         let names: listing::Names = found.into_iter().chain(tables.iter().map(|table| table.0.to_owned())).collect();
         if listed.as_ref() != Some(&names) {
             listing::write(&disk, path, &names)?;
@@ -207,10 +221,16 @@ impl FjallKv {
     }
 }
 
+fn remove_replaced(removed: &Path) {
+    if let Err(error) = std::fs::remove_dir_all(removed) {
+        tracing::warn!(path = %removed.display(), %error, "cannot remove tables that were replaced; they take room");
+    }
+}
+
 /// Converts the outcome of removing or renaming what may be gone already.
 fn gone(result: io::Result<()>) -> KvResult<()> {
     match result {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io_failed("remove tables", &error)),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(KvError::io("remove tables", &error)),
         _ => Ok(()),
     }
 }
@@ -221,13 +241,13 @@ fn sync_parent(path: &Path) -> io::Result<()> {
 
 /// Removes a database that was never finished, because the process that created it ended.
 fn discard_unfinished(disk: &SystemDisk, path: &Path) -> KvResult<()> {
-    let names = disk.list(path).map_err(|error| io_failed("list the directory", &error))?;
+    let names = disk.list(path).map_err(|error| KvError::io("list the directory", &error))?;
     if names.iter().all(|name| name == opening::NOTE || name == ROOM) {
         return Ok(());
     }
     tracing::warn!(path = %path.display(), "the creation of this database was never finished; it is removed and created again");
     FjallKv::remove(path)?;
-    create_dir_durably(disk, path).map_err(|error| io_failed("make the directory", &error))
+    create_dir_durably(disk, path).map_err(|error| KvError::io("make the directory", &error))
 }
 
 /// Makes the names of all tables, and of the files that each consists of, durable.
@@ -267,10 +287,11 @@ impl Opens for FjallOpener {
             file.sync_all()
         });
         let removed = std::fs::remove_file(&probe);
-        written.and(removed).map_err(|error| io_failed("check for room on the drive", &error))
+        written.and(removed).map_err(|error| KvError::io("check for room on the drive", &error))
     }
 
     fn open(&self) -> KvResult<Arc<dyn OwnedRanges>> {
+        FjallKv::finish_replacement(&self.path, &self.successor())?;
         Ok(Arc::new(FjallKv::open_noting(&self.path, self.tables, &[], self.memory, self.damage.clone())?))
     }
 
@@ -281,7 +302,7 @@ impl Opens for FjallOpener {
     fn open_successor(&self) -> KvResult<Arc<dyn Kv>> {
         if !self.path.exists() {
             let cause = format!("{} is gone", self.path.display());
-            return Err(KvError { doing: "make tables anew", cause });
+            return Err(KvError::new("make tables anew", cause));
         }
         self.discard_successor()?;
         Ok(Arc::new(FjallKv::open(&self.successor(), self.tables, self.memory)?))
@@ -289,6 +310,7 @@ impl Opens for FjallOpener {
 
     fn discard_successor(&self) -> KvResult<()> {
         wait_until_closed(&self.successor())?;
+        FjallKv::finish_replacement(&self.path, &self.successor())?;
         FjallKv::remove(&self.successor())
     }
 
@@ -315,15 +337,17 @@ fn table_options(in_order: bool) -> KeyspaceCreateOptions {
 }
 
 fn failed(doing: &'static str, error: fjall::Error) -> KvError {
-    KvError { doing, cause: error.to_string() }
-}
-
-fn io_failed(doing: &'static str, error: &io::Error) -> KvError {
-    KvError { doing, cause: error.to_string() }
+    let cause = error.to_string();
+    match error {
+        fjall::Error::Io(error) | fjall::Error::Storage(LsmError::Io(error)) => {
+            KvError { cause, ..KvError::io(doing, &error) }
+        }
+        _ => KvError::new(doing, cause),
+    }
 }
 
 fn keyspace(tables: &Keyspaces, table: Table) -> KvResult<&Keyspace> {
-    tables.get(&table).ok_or_else(|| KvError { doing: "find a table", cause: format!("no table {}", table.0) })
+    tables.get(&table).ok_or_else(|| KvError::new("find a table", format!("no table {}", table.0)))
 }
 
 fn pairs<'a>(guards: impl DoubleEndedIterator<Item = Guard> + Send + 'a, damage: &Damage) -> PairIter<'a> {

@@ -49,7 +49,7 @@ impl Opening {
             let path = path.display();
             let cause =
                 format!("the process ended {ended} times while it opened {path}, and another one did so, too: {how}");
-            return Err(KvError { doing: "open", cause });
+            return Err(KvError::new("open", cause));
         }
         if let Err(error) = std::fs::write(&note, vec![b'.'; ended + 1]) {
             tracing::warn!(%error, note = %note.display(), "cannot note that tables are being opened; they are opened all the same");
@@ -110,7 +110,7 @@ pub(super) fn wait_until_closed(dir: &Path) -> KvResult<()> {
             }
         }
     }
-    Err(KvError { doing: "open", cause: format!("a journal in {} is still open in this process", dir.display()) })
+    Err(KvError::new("open", format!("a journal in {} is still open in this process", dir.display())))
 }
 
 fn is_journal(path: &Path) -> bool {

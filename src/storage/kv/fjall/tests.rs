@@ -1,6 +1,7 @@
 //! Tests of databases that have lost something: they are refused, made anew, or in the state after a prefix of their
 //! commits.
 
+use super::opening::wait_until_closed;
 use super::{Damage, FjallKv, FjallOpener, TableMemory};
 use crate::storage::kv::reviving::Opens;
 use crate::storage::kv::{Batch, Kv, KvRead, KvResult, Table};
@@ -152,6 +153,32 @@ fn a_read_of_a_damaged_block_notes_the_damage_until_the_database_is_replaced() {
     drop(opener.open_successor().expect("opens"));
     opener.discard_successor().expect("removed");
     assert_eq!(fs::read_dir(dir.path()).expect("lists").count(), 1);
+}
+
+#[test]
+fn a_replacement_that_ended_between_its_two_renames_is_finished_before_the_next_opening() {
+    let key = 1_u32.to_be_bytes();
+    for discards_first in [false, true] {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("index");
+        let opener = FjallOpener { path: path.clone(), tables: TABLES, memory: MEMORY, damage: Damage::default() };
+        drop(opener.open().expect("opens"));
+        let successor = opener.open_successor().expect("opens");
+        let mut batch = Batch::default();
+        batch.put(ROWS, key.to_vec(), b"value".to_vec());
+        successor.commit(batch).expect("commits");
+        successor.persist().expect("persists");
+        drop(successor);
+        wait_until_closed(&path).expect("closed");
+        wait_until_closed(&opener.successor()).expect("closed");
+        fs::rename(&path, dir.path().join("index.removed")).expect("renamed");
+        if discards_first {
+            opener.discard_successor().expect("nothing is left to discard");
+        }
+        let kv = opener.open().expect("opens");
+        assert_eq!(kv.get(ROWS, &key).expect("reads").as_deref(), Some(&b"value"[..]));
+        assert_eq!(fs::read_dir(dir.path()).expect("lists").count(), 1, "nothing is left of the replaced one");
+    }
 }
 
 #[test]

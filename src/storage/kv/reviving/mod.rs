@@ -63,7 +63,7 @@ pub trait Opens: Send + Sync + Debug + 'static {
     }
     /// Creates empty tables beside these, in the place of earlier ones.
     fn open_successor(&self) -> KvResult<Arc<dyn Kv>> {
-        Err(KvError { doing: "make tables anew", cause: "these tables are never replaced".to_owned() })
+        Err(KvError::new("make tables anew", "these tables are never replaced"))
     }
     /// Removes the tables beside these. The caller guarantees that they are closed.
     fn discard_successor(&self) -> KvResult<()> {
@@ -145,7 +145,7 @@ impl RevivingKv {
         let open = self.shared.tables.read().unwrap_or_else(PoisonError::into_inner).clone();
         open.ok_or_else(|| {
             self.revive();
-            KvError { doing: "use tables", cause: "they failed and have not been reopened yet".to_owned() }
+            KvError::new("use tables", "they failed and have not been reopened yet")
         })
     }
 
@@ -244,7 +244,7 @@ impl Shared {
     /// Claims the tables for a replacement: no attempt to reopen them begins until what is returned is dropped. Waits
     /// for the attempt under way.
     fn claim(self: &Arc<Self>) -> KvResult<Attempt> {
-        let refused = |cause: &str| KvError { doing: "replace tables", cause: cause.to_owned() };
+        let refused = |cause: &str| KvError::new("replace tables", cause);
         for _ in 0..REPLACED_READS_LOOKS_MAX {
             {
                 let mut attempts = locked(&self.attempts);
@@ -317,7 +317,7 @@ impl Shared {
         if found < *committed {
             let first = found + 1;
             let cause = format!("commits {first} to {committed} are lost; restart the process, which replays them");
-            return Err(KvError { doing: "reopen tables", cause });
+            return Err(KvError::new("reopen tables", cause));
         }
         *committed = found;
         self.put(Some(tables));
@@ -352,7 +352,7 @@ fn is_unused(tables: &Arc<dyn OwnedRanges>, looks_max: u32) -> bool {
 }
 
 fn in_use() -> KvError {
-    KvError { doing: "close tables", cause: "they are in use".to_owned() }
+    KvError::new("close tables", "they are in use")
 }
 
 /// Locks a mutex, even if another thread panicked while it held the lock: each protected value is changed in one step,
@@ -364,7 +364,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 fn number_in(tables: &dyn OwnedRanges, row: CommitRow) -> KvResult<u64> {
     let Some(found) = tables.get(row.table, row.key)? else { return Ok(0) };
     let number = <[u8; 8]>::try_from(&found[..]).map(u64::from_be_bytes);
-    number.map_err(|_| KvError { doing: "read the number of the last commit", cause: format!("it is {found:?}") })
+    number.map_err(|_| KvError::new("read the number of the last commit", format!("it is {found:?}")))
 }
 
 impl KvRead for RevivingKv {
@@ -418,7 +418,7 @@ impl Kv for RevivingKv {
             let mut attempts = locked(&self.shared.attempts);
             attempts.armed = false;
             if attempts.under_way {
-                return Err(KvError { doing: "close tables", cause: "they are being reopened".to_owned() });
+                return Err(KvError::new("close tables", "they are being reopened"));
             }
         }
         self.shared.close()

@@ -61,7 +61,7 @@ impl Opening {
 
     fn check(&self) -> KvResult<()> {
         match self.poisoned.load(Ordering::Relaxed) {
-            true => Err(KvError { doing: "write", cause: "poisoned".to_owned() }),
+            true => Err(KvError::new("write", "poisoned")),
             false => Ok(()),
         }
     }
@@ -130,7 +130,7 @@ impl Opens for Drive {
         self.counts.looks.fetch_add(1, Ordering::Relaxed);
         match self.counts.has_room.load(Ordering::Relaxed) {
             true => Ok(()),
-            false => Err(KvError { doing: "look for room", cause: "there is none".to_owned() }),
+            false => Err(KvError::new("look for room", "there is none")),
         }
     }
 

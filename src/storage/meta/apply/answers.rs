@@ -38,7 +38,7 @@ impl Applying<'_> {
 
     fn forget_some(&mut self, answers: &mut AnswersRecord) -> KvResult<()> {
         for (key, _) in self.rows.first(ANSWERS, &[], ANSWERS_FORGOTTEN_AT_ONCE)? {
-            let malformed = || KvError { doing: "read an answer's key", cause: format!("malformed: {key:02x?}") };
+            let malformed = || KvError::new("read an answer's key", format!("malformed: {key:02x?}"));
             let (since, _) = key.split_first_chunk::<8>().ok_or_else(malformed)?;
             answers.complete_from = answers.complete_from.max(u64::from_be_bytes(*since).saturating_add(1));
             answers.count -= 1;

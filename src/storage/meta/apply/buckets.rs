@@ -79,7 +79,7 @@ impl Applying<'_> {
 
     pub(super) fn bucket(&self, id: BucketId) -> Decided<BucketRow> {
         let name = self.rows.get(BUCKET_IDS, &bucket_prefix(id))?.ok_or(Refusal::NoSuchBucket)?;
-        let nameless = || KvError { doing: "read a bucket", cause: format!("bucket {} has a number but no row", id.0) };
+        let nameless = || KvError::new("read a bucket", format!("bucket {} has a number but no row", id.0));
         Ok(self.rows.row(BUCKETS, &name)?.ok_or_else(nameless)?)
     }
 }

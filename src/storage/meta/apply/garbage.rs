@@ -52,8 +52,7 @@ impl Applying<'_> {
             return Ok(());
         }
         let key = blob.id.to_be_bytes();
-        let unknown =
-            || KvError { doing: "discard a blob", cause: format!("blob {} is referred to but unknown", blob.id) };
+        let unknown = || KvError::new("discard a blob", format!("blob {} is referred to but unknown", blob.id));
         let blob: BlobRef = self.rows.row(BLOBS, &key)?.ok_or_else(unknown)?;
         self.rows.remove(BLOBS, &key);
         self.counts.blobs -= 1;
@@ -121,7 +120,7 @@ impl Applying<'_> {
             if rows >= rows_max {
                 break;
             }
-            let malformed = || KvError { doing: "read an upload's key", cause: format!("malformed: {key:02x?}") };
+            let malformed = || KvError::new("read an upload's key", format!("malformed: {key:02x?}"));
             let (_, id) = split_upload_key(&key).ok_or_else(malformed)?;
             self.rows.remove(UPLOADS, &key);
             self.counts.uploads -= 1;
@@ -166,7 +165,7 @@ impl Applying<'_> {
             if left == 0 {
                 break;
             }
-            let malformed = || KvError { doing: "read a dropped list's key", cause: format!("malformed: {key:02x?}") };
+            let malformed = || KvError::new("read a dropped list's key", format!("malformed: {key:02x?}"));
             let taken = self.take_apart(DroppedList::from_key(&key).ok_or_else(malformed)?, left)?;
             left = left.saturating_sub(taken.rows.max(1));
             if !taken.more {

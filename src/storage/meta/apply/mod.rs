@@ -65,10 +65,10 @@ impl MetaTables {
         match kv.get(SYSTEM, SYSTEM_FORMAT)?.as_deref() {
             None | Some([LAYOUT_VERSION]) => {}
             Some(other) => {
-                return Err(KvError {
-                    doing: "open the metadata tables",
-                    cause: format!("layout version {other:?} is not known; this program knows {LAYOUT_VERSION}"),
-                });
+                return Err(KvError::new(
+                    "open the metadata tables",
+                    format!("layout version {other:?} is not known; this program knows {LAYOUT_VERSION}"),
+                ));
             }
         }
         let applied = applied_in(&*kv)?.map(|applied| applied.index);

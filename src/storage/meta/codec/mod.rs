@@ -50,7 +50,7 @@ pub enum CodecError {
 
 impl From<CodecError> for KvError {
     fn from(error: CodecError) -> Self {
-        Self { doing: "decode a row", cause: error.to_string() }
+        Self::new("decode a row", error.to_string())
     }
 }
 

@@ -116,7 +116,7 @@ fn put_pair(frame: &mut BytesMut, (key, value): &Pair) -> KvResult<()> {
 }
 
 fn unwritable(what: String) -> KvError {
-    KvError { doing: "write a snapshot", cause: format!("{what} is more than a frame can hold") }
+    KvError::new("write a snapshot", format!("{what} is more than a frame can hold"))
 }
 
 fn sealed(mut frame: BytesMut) -> KvResult<Bytes> {

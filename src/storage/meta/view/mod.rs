@@ -234,7 +234,7 @@ impl MetaView {
                 return Ok((documents, true));
             }
             bytes += row.len();
-            let malformed = || KvError { doing: "read a document's key", cause: format!("malformed: {key:02x?}") };
+            let malformed = || KvError::new("read a document's key", format!("malformed: {key:02x?}"));
             let name = key.get(space.len()..).map(<[u8]>::to_vec).and_then(|name| String::from_utf8(name).ok());
             documents.push((name.ok_or_else(malformed)?, codec::decode(&row)?));
         }
@@ -328,10 +328,10 @@ impl MetaView {
         let last = self.kv.range(PARTS, Bound::Included(&from), Bound::Included(&to)).next_back().transpose()?;
         let part: Option<PartRow> = last.map(|(_, row)| codec::decode(&row)).transpose()?;
         match part {
-            Some(part) if part.offset_bytes > offset_bytes => Err(KvError {
-                doing: "read a part",
-                cause: format!("the part found for offset {offset_bytes} begins at {}", part.offset_bytes),
-            }),
+            Some(part) if part.offset_bytes > offset_bytes => Err(KvError::new(
+                "read a part",
+                format!("the part found for offset {offset_bytes} begins at {}", part.offset_bytes),
+            )),
             part => Ok(part),
         }
     }
@@ -462,7 +462,7 @@ impl MetaView {
         let to = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
         let shard_in = |key: &[u8]| {
             shard_of_leftover_key(key)
-                .ok_or_else(|| KvError { doing: "read a leftover's key", cause: format!("malformed: {key:02x?}") })
+                .ok_or_else(|| KvError::new("read a leftover's key", format!("malformed: {key:02x?}")))
         };
         let rows = self.kv.range(LEFTOVERS, from, to).take(limit);
         rows.map(|pair| {

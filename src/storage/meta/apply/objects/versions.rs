@@ -74,9 +74,8 @@ impl Applying<'_> {
         let Some(row) = self.rows.row::<NullVersionRow>(NULL_VERSIONS, &object_key(bucket, key))? else {
             return Ok(());
         };
-        let stored = self.version_row(bucket, key, row.version)?.ok_or_else(|| KvError {
-            doing: "replace a null version",
-            cause: format!("version {:?} of {key:?} is missing", row.version),
+        let stored = self.version_row(bucket, key, row.version)?.ok_or_else(|| {
+            KvError::new("replace a null version", format!("version {:?} of {key:?} is missing", row.version))
         })?;
         self.forget_version(bucket, key, &stored)?;
         match stored {

@@ -1,0 +1,56 @@
+//! `Interrupted`: the comparisons that an error of their node interrupted. They go on after those of other nodes.
+
+use super::compare::Comparison;
+use crate::actors::upkeep::LastFailure;
+use crate::net::PeerError;
+use crate::types::NodeId;
+use std::collections::VecDeque;
+use std::time::Duration;
+
+#[derive(Debug, Default)]
+pub(super) struct Interrupted {
+    /// The one that was interrupted the longest ago is the first.
+    comparisons: VecDeque<Comparison>,
+    /// The time of the last interruption.
+    last: Duration,
+    last_failure: LastFailure,
+}
+
+impl Interrupted {
+    pub(super) fn add(&mut self, comparison: Option<Comparison>, now: Duration) {
+        self.comparisons.extend(comparison);
+        self.last = now;
+    }
+
+    /// Takes the one that was interrupted the longest ago.
+    pub(super) fn take(&mut self) -> Option<Comparison> {
+        self.comparisons.pop_front()
+    }
+
+    pub(super) fn has(&self, node: NodeId) -> bool {
+        self.comparisons.iter().any(|comparison| comparison.node() == node)
+    }
+
+    pub(super) fn retain(&mut self, goes_on: impl Fn(&Comparison) -> bool) {
+        self.comparisons.retain(goes_on);
+    }
+
+    /// Returns all of them once this time has passed since the last interruption, and none before: each attempt may
+    /// fail as the last one did.
+    pub(super) fn rested(&self, now: Duration, rest: Duration) -> impl Iterator<Item = &Comparison> {
+        let has_rested = now.saturating_sub(self.last) >= rest;
+        self.comparisons.iter().filter(move |_| has_rested)
+    }
+
+    /// Logs an interruption while repairs are under way, unless its error is that of the last one.
+    pub(super) fn note(&mut self, error: &PeerError) {
+        if self.last_failure.is_news(error) {
+            tracing::warn!(%error, "a comparison failed; it is tried again while repairs go on");
+        }
+    }
+
+    /// Notes that a comparison came to its end: the same failure counts as new after it.
+    pub(super) fn one_is_done(&mut self) {
+        self.last_failure.is_over();
+    }
+}
