@@ -44,6 +44,9 @@ impl SettingFiles {
 }
 
 /// A caller that waits for the content of a file.
+/// The number of threads that hang at one path beside which no other is started until one returns.
+const HANGING_MAX: u32 = 8;
+
 type Caller = Sender<Result<Vec<u8>>>;
 
 /// A path, with the reads of it.
@@ -74,7 +77,7 @@ impl Place {
         let mut reads = self.reads();
         match reads.begun.map(|begun| begun.elapsed()) {
             Some(lasts) if lasts < SETTING_FILE_WAIT_MAX => reads.waiting.push(caller),
-            Some(lasts) if lasts < reads.again_after() => return Err(still_hangs()),
+            Some(lasts) if lasts < reads.again_after() || reads.hanging >= HANGING_MAX => return Err(still_hangs()),
             _ => {
                 reads.waiting.push(caller);
                 self.start(&mut reads, path)?;

@@ -7,19 +7,24 @@ use crate::types::NodeId;
 use std::collections::VecDeque;
 use std::time::Duration;
 
+/// A failing attempt takes at most one part in so many of the healer's time.
+const REST_TIMES: u32 = 10;
+
 #[derive(Debug, Default)]
 pub(super) struct Interrupted {
     /// The one that was interrupted the longest ago is the first.
     comparisons: VecDeque<Comparison>,
-    /// The time of the last interruption.
+    /// The time of the last interruption, and how long the attempt had taken until then.
     last: Duration,
+    took: Duration,
     last_failure: LastFailure,
 }
 
 impl Interrupted {
-    pub(super) fn add(&mut self, comparison: Option<Comparison>, now: Duration) {
+    /// Adds one whose last step began and ended at these times.
+    pub(super) fn add(&mut self, comparison: Option<Comparison>, (began, ended): (Duration, Duration)) {
         self.comparisons.extend(comparison);
-        self.last = now;
+        (self.last, self.took) = (ended, ended.saturating_sub(began));
     }
 
     /// Takes the one that was interrupted the longest ago.
@@ -35,10 +40,10 @@ impl Interrupted {
         self.comparisons.retain(goes_on);
     }
 
-    /// Returns all of them once this time has passed since the last interruption, and none before: each attempt may
-    /// fail as the last one did.
+    /// Returns all of them once this time, and a multiple of the last attempt's own, has passed since the last
+    /// interruption, and none before: each attempt may fail as the last one did.
     pub(super) fn rested(&self, now: Duration, rest: Duration) -> impl Iterator<Item = &Comparison> {
-        let has_rested = now.saturating_sub(self.last) >= rest;
+        let has_rested = now.saturating_sub(self.last) >= rest.max(self.took * REST_TIMES);
         self.comparisons.iter().filter(move |_| has_rested)
     }
 

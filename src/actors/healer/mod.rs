@@ -536,7 +536,8 @@ impl Healing {
             }
             Err(error) => {
                 if matches!(error, UpkeepError::Node(_)) {
-                    self.interrupted.add(self.comparison.take(), now);
+                    let ended = self.context.ambient.clock.monotonic();
+                    self.interrupted.add(self.comparison.take(), (now, ended));
                 }
                 Err(error)
             }

@@ -18,7 +18,7 @@ use crate::limits::{LOG_APPEND_SECONDS_MAX, LOG_QUEUED_BYTES_MAX, RECORD_BODY_BY
 use crate::storage::wal::progress::Ack;
 use crate::storage::wal::{
     CheckedRecord, Durability, Location, NewRecord, OpenedLog, RecordKey, ScannedRecord, Segment, SegmentScan,
-    WalError, check_segment, read_many, read_record, scan_damaged_segment, scan_segment,
+    WalError, check_segment, read_many, read_record, scan_segment,
 };
 use crate::types::{Lsn, SegmentId};
 use actix::{Actor, Addr, Arbiter, ArbiterHandle, AsyncContext};
@@ -282,19 +282,6 @@ impl LogHandle {
             return Err(WalError::SegmentOpen { segment: id });
         }
         let scanned = scan_segment(&self.segment(Lsn::new(id, 0))?, &self.state.options, visit);
-        scanned.inspect_err(|error| self.state.note_shortage(error))
-    }
-
-    /// Like `scan_segment`, however much of the segment cannot be read. Blocking.
-    pub fn scan_damaged_segment(
-        &self,
-        id: SegmentId,
-        visit: &mut dyn FnMut(ScannedRecord),
-    ) -> Result<SegmentScan, WalError> {
-        if self.state.open_segment() == Some(id) {
-            return Err(WalError::SegmentOpen { segment: id });
-        }
-        let scanned = scan_damaged_segment(&self.segment(Lsn::new(id, 0))?, &self.state.options, visit);
         scanned.inspect_err(|error| self.state.note_shortage(error))
     }
 

@@ -6,8 +6,9 @@
 //! that are read, since the log begins another one for what comes later.
 //!
 //! A remake that fails (the drive has no room for a second index, or fails itself) is given up and begun again later.
-//! So is one that ended well, if damage is met again, but much later: it reads the whole log. A segment that makes
-//! several remakes fail, because too much of it cannot be read, is then read as far as it can be.
+//! So is one that ended well, if damage is met again, but much later: it reads the whole log. A segment of which much
+//! cannot be read makes every remake fail: without their rows its records would count as dead, and the compactor would
+//! remove the segment before they were repaired.
 //!
 //! Records that have rotted in the log are not in the new index, so the drive is compared with the metadata afterwards.
 
@@ -21,7 +22,7 @@ use crate::storage::shard_index::IndexError;
 use crate::storage::wal::{ScannedRecord, WalError};
 use crate::types::{NodeId, SegmentId};
 use bytes::Bytes;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,9 +31,6 @@ pub type Reindexer = Background<Reindexing>;
 
 /// The number of records in one commit of the new index.
 const RECORDS_AT_ONCE: usize = 1024;
-/// The number of remakes that fail because a segment cannot be read, before that segment is read as far as it can be.
-/// Between them the drive may have recovered, or have gone out of service.
-const UNREAD_MAX: u32 = 2;
 
 /// A requester of comparisons of this host's drives with the metadata.
 pub trait Compares: Send + Sync + Debug + 'static {
@@ -92,8 +90,6 @@ pub struct Reindexing {
     not_before: Duration,
     /// The number of remakes that failed since the last one that ended well.
     failures: u32,
-    /// The number of these that failed because a segment could not be read, by segment.
-    unread: BTreeMap<SegmentId, u32>,
 }
 
 impl Reindexing {
@@ -103,16 +99,7 @@ impl Reindexing {
         comparer: Arc<dyn Compares>,
         options: ReindexingOptions,
     ) -> Self {
-        Self {
-            drive,
-            context,
-            comparer,
-            options,
-            left: None,
-            not_before: Duration::ZERO,
-            failures: 0,
-            unread: BTreeMap::new(),
-        }
+        Self { drive, context, comparer, options, left: None, not_before: Duration::ZERO, failures: 0 }
     }
 
     /// Does the next bounded piece of work. After an error the remake is given up.
@@ -158,12 +145,7 @@ impl Reindexing {
 
     async fn read(&mut self, segment: SegmentId) -> Result<Reindexed, CompactionError> {
         let drive = self.drive.clone();
-        let reads_on = self.unread.get(&segment).is_some_and(|failures| *failures >= UNREAD_MAX);
-        let read = off_thread(&self.context.threads, move || read_segment(&drive, segment, reads_on)).await?;
-        if let Err(CompactionError::Node(_)) = &read {
-            *self.unread.entry(segment).or_default() += 1;
-        }
-        let bytes = read?;
+        let bytes = off_thread(&self.context.threads, move || read_segment(&drive, segment)).await??;
         if let Some(left) = &mut self.left {
             left.pop_front();
         }
@@ -176,7 +158,6 @@ impl Reindexing {
         self.left = None;
         self.not_before = self.context.ambient.clock.monotonic() + self.options.again_after_success;
         self.failures = 0;
-        self.unread.clear();
         self.show(None);
         self.compare();
         tracing::info!(node = %self.drive.node, "the shard index of the drive was made anew");
@@ -241,8 +222,8 @@ impl Chore for Reindexing {
 }
 
 /// Enters all records of a segment in the new index, except those that have rotted. Returns the bytes read. Fails if
-/// much of the segment cannot be read, unless it `reads_on` all the same. Blocking.
-fn read_segment(drive: &Drive, segment: SegmentId, reads_on: bool) -> Result<u64, CompactionError> {
+/// much of the segment cannot be read. Blocking.
+fn read_segment(drive: &Drive, segment: SegmentId) -> Result<u64, CompactionError> {
     let (mut waiting, mut bytes) = (Vec::new(), 0);
     let mut entered: Result<(), IndexError> = Ok(());
     let mut enter = |record: ScannedRecord| {
@@ -256,11 +237,7 @@ fn read_segment(drive: &Drive, segment: SegmentId, reads_on: bool) -> Result<u64
             }
         }
     };
-    let scanned = match reads_on {
-        true => drive.log.scan_damaged_segment(segment, &mut enter),
-        false => drive.log.scan_segment(segment, &mut enter),
-    };
-    match scanned {
+    match drive.log.scan_segment(segment, &mut enter) {
         // One at the end of a segment without a seal may be no loss.
         Ok(scan) if scan.bad_spots > 0 => {
             let (node, segment, spots) = (drive.node, segment.0, scan.bad_spots);

@@ -20,7 +20,7 @@ pub use batch::{Batch, BatchPlan, CheckedRecord, Mark};
 pub use format::{RECORD_HEADER_BYTES, SEGMENT_HEADER_BYTES};
 pub use open::{OpenedLog, Resumption, open_log, set_aside_after_damage};
 pub use options::{Durability, LogIdentity, LogKind, LogOptions, ReplayRule};
-pub use read::{SegmentCheck, SegmentScan, check_segment, read_many, read_record, scan_damaged_segment, scan_segment};
+pub use read::{SegmentCheck, SegmentScan, check_segment, read_many, read_record, scan_segment};
 pub use recovery::{CorruptSpot, LostRecord};
 pub use segment::{Segment, SegmentTable, WritableSegment, prepare_segment, retire_segment, segment_name};
 pub use survey::{BadSpots, survey_log};

@@ -164,19 +164,7 @@ pub fn scan_segment(
     options: &LogOptions,
     visit: &mut dyn FnMut(ScannedRecord),
 ) -> Result<SegmentScan, WalError> {
-    scan(SegmentReader::new(Arc::clone(segment), log_tag(&options.identity), options), visit)
-}
-
-/// Like `scan_segment`, however much of the segment cannot be read.
-pub fn scan_damaged_segment(
-    segment: &Arc<Segment>,
-    options: &LogOptions,
-    visit: &mut dyn FnMut(ScannedRecord),
-) -> Result<SegmentScan, WalError> {
-    scan(SegmentReader::new(Arc::clone(segment), log_tag(&options.identity), options).reading_on(), visit)
-}
-
-fn scan(mut reader: SegmentReader, visit: &mut dyn FnMut(ScannedRecord)) -> Result<SegmentScan, WalError> {
+    let mut reader = SegmentReader::new(Arc::clone(segment), log_tag(&options.identity), options);
     let mut scan = SegmentScan::default();
     let mut offset = SEGMENT_HEADER_BYTES as u32;
     while reader.has_room_at(offset) {

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// The number of unreadable blocks of one segment above which reading fails, unless it is to go on (`reading_on`).
+/// The number of unreadable blocks of one segment above which reading fails.
 const UNREADABLE_BLOCKS_MAX: usize = 64;
 
 /// A block of zeros, for skipping the unwritten space after the end of a log.
@@ -35,7 +35,6 @@ pub(super) struct SegmentReader {
     window_at: u32,
     /// The read errors of blocks, by offset.
     unreadable: BTreeMap<u32, String>,
-    unreadable_max: usize,
 }
 
 impl SegmentReader {
@@ -47,13 +46,7 @@ impl SegmentReader {
             window: Bytes::new(),
             window_at: 0,
             unreadable: BTreeMap::new(),
-            unreadable_max: UNREADABLE_BLOCKS_MAX,
         }
-    }
-
-    /// Returns a reader that goes on however many blocks cannot be read.
-    pub(super) fn reading_on(self) -> Self {
-        Self { unreadable_max: usize::MAX, ..self }
     }
 
     pub(super) fn segment(&self) -> &Arc<Segment> {
@@ -186,7 +179,7 @@ impl SegmentReader {
                     return Err(WalError::io("read", self.segment.path(), &cause));
                 }
                 self.unreadable.insert(at, cause.to_string());
-                if self.unreadable.len() > self.unreadable_max {
+                if self.unreadable.len() > UNREADABLE_BLOCKS_MAX {
                     return Err(WalError::io("read", self.segment.path(), &cause));
                 }
                 block.fill(0);

@@ -232,7 +232,7 @@ async fn an_interrupted_comparison_of_orphans_gives_way_to_a_whole_one() {
     let (mut healing, handle) = healing(&mut host);
     heal(&mut healing).await;
     let interrupted = Comparison::of_orphans(NodeId(0), &HealingOptions::default());
-    healing.interrupted.add(Some(interrupted), Duration::ZERO);
+    healing.interrupted.add(Some(interrupted), (Duration::ZERO, Duration::ZERO));
     handle.reconcile(NodeId(0));
     healing.advance().await.expect("compares");
     assert!(healing.comparison.as_ref().is_some_and(|comparison| comparison.request().is_some()));

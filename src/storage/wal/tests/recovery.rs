@@ -1,9 +1,6 @@
 //! Replays of logs after torn writes, rot, power cuts and restarts.
 
-use super::super::{
-    LogIdentity, LogKind, ReplayRule, WalError, open_log, read_record, retire_segment, scan_damaged_segment,
-    scan_segment,
-};
+use super::super::{LogIdentity, LogKind, ReplayRule, WalError, open_log, read_record, retire_segment, scan_segment};
 use super::{BLOCK, CAPACITY, Writer, assert_genuine, blocks, key, numbers, options, path, record};
 use crate::storage::disk::Disk;
 use crate::storage::disk::sim::SimDisk;
@@ -184,22 +181,6 @@ fn a_read_of_a_rotten_record_is_an_error_and_its_neighbours_are_read() {
     let mut found = Vec::new();
     scan_segment(&segment, &options, &mut |record| found.push(record)).expect("scanned past what cannot be read");
     assert_eq!(numbers(&found), [3]);
-}
-
-#[test]
-fn a_scan_of_a_damaged_segment_goes_on_however_much_of_it_cannot_be_read() {
-    let disk = SimDisk::new(CAPACITY);
-    let options = options(blocks(256), ReplayRule::EveryValid);
-    let (mut log, ..) = Writer::open(&disk, &options);
-    let places = log.append(&[record(1, 100), record(2, 100 * BLOCK as usize), record(3, 100)]);
-    let body = u64::from(places[1].lsn.offset() + 2 * BLOCK);
-    disk.make_unreadable(&path(1), body..body + u64::from(blocks(80))).expect("a stored file");
-    let (segment, _) = log.open.clone().expect("open");
-    let too_much = scan_segment(&segment, &options, &mut |_| ());
-    assert!(matches!(too_much, Err(WalError::Io { .. })), "{too_much:?}");
-    let mut found = Vec::new();
-    scan_damaged_segment(&segment, &options, &mut |record| found.push(record)).expect("scanned");
-    assert_eq!(numbers(&found), [1, 3]);
 }
 
 #[test]
