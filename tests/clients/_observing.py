@@ -27,7 +27,7 @@ SEEN_BY = {
     "dashboards": {
         "SherdChunkFaults", "SherdComparisonsStuck", "SherdDataAtRisk", "SherdDown", "SherdDriveOutOfService",
         "SherdLogCopiesMissing", "SherdReadsUnanswered", "SherdRedundancyReduced", "SherdRepairsStuck",
-        "SherdServerErrors",
+        "SherdServerErrors", "SherdUnavailable",
     },
     "alerts": {
         "SherdAccessLogsDropped", "SherdApplyBehind", "SherdAuditLinesLost", "SherdAuditLogNotWritten",

@@ -291,6 +291,7 @@ def check_faults(prometheus, drives, s3):
     prometheus.fires("SherdDriveOutOfService", instance=BAD, node="2")
     prometheus.fires("SherdLogCopiesMissing", instance=BAD)
     prometheus.fires("SherdServerErrors", instance=BAD)
+    prometheus.fires("SherdUnavailable", job=BAD_JOB)
     prometheus.fires("SherdRepairsStuck", job=BAD_JOB)
     prometheus.fires("SherdRedundancyReduced", job=BAD_JOB)
     prometheus.fires("SherdDataAtRisk", job=BAD_JOB)
