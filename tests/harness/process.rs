@@ -37,6 +37,11 @@ impl Process {
         self.kib_of_status("VmRSS:") << 10
     }
 
+    /// Returns the resident bytes that are not pages of files, such as the program's own code.
+    pub fn anonymous_bytes(self) -> u64 {
+        self.kib_of_status("RssAnon:") << 10
+    }
+
     pub fn resident_bytes_peak(self) -> u64 {
         self.kib_of_status("VmHWM:") << 10
     }

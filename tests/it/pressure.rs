@@ -150,9 +150,9 @@ fn sixteen_large_uploads_at_once_stay_within_their_memory() {
     let (_root, server) = Server::fresh();
     let s3 = server.client();
     s3.create_bucket("box").unwrap().expect(200);
-    let idle = server.process().resident_bytes();
-    // Debug builds have more code resident; the bound of release builds is in the benchmark.
-    assert!(idle < 90 << 20, "idle at {} MiB", idle >> 20);
+    // How much of the code of a debug build is resident is the kernel's matter. The benchmark has the bound of all.
+    let idle = server.process().anonymous_bytes();
+    assert!(idle < 56 << 20, "idle at {} MiB", idle >> 20);
     let bytes = data::bytes(1, mebibytes << 20);
     std::thread::scope(|scope| {
         for number in 0..16 {

@@ -495,7 +495,7 @@ impl Healing {
             is_here && comparison.request().is_none_or(|request| self.handle.is_wanted(node, request))
         };
         self.comparison = self.comparison.take().filter(&goes_on);
-        self.interrupted.retain(&goes_on);
+        self.interrupted.retain(goes_on);
         if self.comparison.is_none() {
             self.comparison = self.next_comparison(now).await?;
         }

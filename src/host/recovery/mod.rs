@@ -1,7 +1,7 @@
 //! The command `sherd recover`: forms the metadata group anew with this stopped host as its only voter, once the
 //! majority of the voters is lost for good. With `--from` it uses an exported copy of the metadata instead of the
-//! host's own; a host that is alone may need that, too. It prints first what would be lost, and changes nothing without
-//! `--yes`.
+//! host's own; a host that is alone may need that, too. It prints first what would be lost, and changes no metadata
+//! without `--yes`.
 //!
 //! The new metadata is made in `recovering/` on each drive, under a new id of the host, and started there once. Nothing
 //! has changed until the first drive has the new id. If the command is interrupted after that, the next start completes
@@ -76,7 +76,7 @@ pub(super) async fn recover(
     let plan = words::plan(&member, &source);
     println!("{plan}");
     if !goes_on {
-        println!("nothing was changed; run it again with --yes to do this");
+        println!("no metadata was changed; run it again with --yes to do this");
         return Ok(());
     }
     let next =

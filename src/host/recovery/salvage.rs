@@ -1,5 +1,5 @@
 //! The command `sherd salvage`: cuts the metadata log of a stopped host that is alone at damage which nothing else
-//! repairs. It prints first what would be lost, and changes nothing without `--yes`.
+//! repairs. It prints first what would be lost, and changes no metadata without `--yes`.
 
 use crate::actors::consensus::SalvageError;
 use crate::config::Config;
@@ -23,7 +23,7 @@ pub(in crate::host) async fn salvage(config: &Config, env: &Environment, goes_on
     let found = metadata::survey_salvage(env, &member).await?;
     println!("{found}");
     if !goes_on {
-        println!("nothing was changed; run it again with --yes to do this");
+        println!("no metadata was changed; run it again with --yes to do this");
         return Ok(());
     }
     let report = format!("salvage-{}.txt", env.ambient.clock.unix_ms().0);

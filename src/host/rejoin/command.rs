@@ -23,7 +23,7 @@ pub(in crate::host) fn rejoin(config: &Config, env: &Environment, wish: RejoinWi
                 println!("this is decided already, since: {}", kept.why);
             }
             println!(
-                "nothing was changed; run it again with --yes to have the next start do it, or with --cancel to take back what was decided"
+                "no metadata was changed; run it again with --yes to have the next start do it, or with --cancel to take back what was decided"
             );
         }
         RejoinWish::Decide => {

@@ -225,7 +225,7 @@ fn a_former_member_with_a_whole_log_is_refused_by_its_cluster() {
     // An operator may order a rejoin of a host that is whole.
     let explained = setup.run(&["rejoin"]);
     let words = admin::text(&explained);
-    assert!(words.contains("are kept as they are") && words.contains("nothing was changed"), "{words}");
+    assert!(words.contains("are kept as they are") && words.contains("no metadata was changed"), "{words}");
     assert!(admin::text(&setup.run(&["rejoin", "--yes"])).contains("decided; start the host"));
     assert!(admin::text(&setup.run(&["rejoin", "--cancel"])).contains("goes on as host"));
     assert!(admin::text(&setup.run(&["rejoin", "--yes"])).contains("decided; start the host"));

@@ -19,7 +19,8 @@ fn recovered(cluster: &Cluster, host: usize) {
     let dirs = dirs(cluster, host);
     let before = id_on(&dirs[0]);
     let explained = admin::text(&run(cluster, host, &["recover"]));
-    for words in ["as its only voter", "kept: all changes up to entry", "\"b\" at ", "\"c\" at ", "nothing was changed"]
+    for words in
+        ["as its only voter", "kept: all changes up to entry", "\"b\" at ", "\"c\" at ", "no metadata was changed"]
     {
         assert!(explained.contains(words), "{explained}");
     }
