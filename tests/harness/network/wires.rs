@@ -26,6 +26,8 @@ pub struct Wires {
     shared: Arc<Shared>,
     places: Vec<Place>,
     threads: Vec<JoinHandle<()>>,
+    /// The ports in `places` stay reserved for as long as this lives.
+    _ports: Ports,
 }
 
 struct Shared {
@@ -70,7 +72,7 @@ impl Wires {
         }
         let delaying = shared.clone();
         threads.push(std::thread::spawn(move || delaying.delayed.run(&delaying.is_ending)));
-        Self { shared, places, threads }
+        Self { shared, places, threads, _ports: ports }
     }
 }
 
@@ -314,29 +316,43 @@ fn owns(process: u32, inodes: &[String]) -> bool {
 
 /// A source of free ports below the kernel's ephemeral range, so that no other socket takes a port while its host is
 /// down.
-struct Ports(Random);
+struct Ports {
+    random: Random,
+    /// One socket for each port drawn, at another loopback address: two tests, even of two processes, that draw the same
+    /// port while neither's host listens would otherwise have hosts that reach each other.
+    reserved: Vec<UdpSocket>,
+}
 
 impl Ports {
     const FIRST: u64 = 10_000;
     const COUNT: u64 = 20_000;
+    const RESERVED_AT: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 
     fn new(seed: u64) -> Self {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-        Self(Random::new(seed ^ u64::from(std::process::id()) << 32 ^ u64::from(now.subsec_nanos())))
-    }
-
-    fn draw(&mut self) -> SocketAddr {
-        let port = Self::FIRST + self.0.below(Self::COUNT);
-        SocketAddr::from((Ipv4Addr::LOCALHOST, u16::try_from(port).expect("it is below 30,000")))
+        let seed = seed ^ u64::from(std::process::id()) << 32 ^ u64::from(now.subsec_nanos());
+        Self { random: Random::new(seed), reserved: Vec::new() }
     }
 
     fn udp(&mut self) -> SocketAddr {
-        let free = (0..1000).map(|_| self.draw()).find(|address| UdpSocket::bind(address).is_ok());
-        free.expect("one of a thousand ports is free")
+        self.draw(|address| UdpSocket::bind(address).is_ok())
     }
 
     fn tcp(&mut self) -> SocketAddr {
-        let free = (0..1000).map(|_| self.draw()).find(|address| TcpListener::bind(address).is_ok());
-        free.expect("one of a thousand ports is free")
+        self.draw(|address| TcpListener::bind(address).is_ok())
+    }
+
+    /// Draws a port that no other test has drawn and that is free, and reserves it.
+    fn draw(&mut self, is_free: impl Fn(SocketAddr) -> bool) -> SocketAddr {
+        for _ in 0..1000 {
+            let port = u16::try_from(Self::FIRST + self.random.below(Self::COUNT)).expect("it is below 30,000");
+            let Ok(reservation) = UdpSocket::bind((Self::RESERVED_AT, port)) else { continue };
+            let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+            if is_free(address) {
+                self.reserved.push(reservation);
+                return address;
+            }
+        }
+        panic!("none of a thousand ports is free");
     }
 }
