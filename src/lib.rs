@@ -19,6 +19,7 @@ pub mod limits;
 pub mod logging;
 pub mod metrics;
 pub mod net;
+pub mod output;
 pub mod panics;
 pub mod setting_file;
 pub mod sigv4;

@@ -284,11 +284,16 @@ pub const INVENTORY_PAGE: usize = 1000;
 pub const CONFIGURATIONS_OF_A_KIND_MAX: usize = 1000;
 /// The number of buckets that a background chore looks through in one step.
 pub const BUCKETS_LOOKED_AT: usize = 100;
-/// Bound of S3: buckets in a page of the list of buckets.
+/// Bounds of S3: buckets of an account (S3's bound where none is agreed upon), and buckets in a page of their list.
+pub const BUCKETS_OF_ACCOUNT_MAX: u64 = 10_000;
 pub const LIST_BUCKETS_MAX: usize = 10_000;
 /// Bounds of S3: parts of an upload, and the smallest size of any part but the last.
 pub const PARTS_MAX: u16 = 10_000;
 pub const PART_BYTES_MIN: u64 = 5 << 20;
+/// The longest list of parts that an append copies, because copies of the object refer to it. A list is copied where
+/// changes are applied, on every replica. A longer one is not appended to while it is shared; that of an object which
+/// grew by appends is not shared, so that a copy never ends the appends to its source.
+pub const SHARED_PARTS_COPIED_MAX: u16 = 64;
 /// Bounds of S3: the body of a PUT or of a part, and a whole object.
 pub const PUT_BYTES_MAX: u64 = 5 << 30;
 pub const OBJECT_BYTES_MAX: u64 = 5 << 40;
@@ -317,6 +322,8 @@ pub const BODY_WAIT_MAX: Duration = Duration::from_secs(60);
 /// half-life with which it decays.
 pub const TURN_FREE: Duration = Duration::from_millis(20);
 pub const TURN_HALF_LIFE: Duration = Duration::from_millis(100);
+/// The bytes that a connection hands on before its task makes way for the others of its worker.
+pub const READ_BYTES_AT_ONCE: usize = 32 << 10;
 /// The age up to which a reading of a thread's processor time counts as the begin of a poll. A poll is overcharged by
 /// at most this.
 pub const TURN_READING_AGE: Duration = Duration::from_micros(200);
@@ -367,6 +374,7 @@ pub const FORM_FIELDS_BYTES_MAX: usize = 20 << 10;
 /// dropped it. The rest follows with later reclaims, so that the cost of a delete does not grow with the number of
 /// parts.
 pub const DROPPED_ROWS_AT_ONCE: usize = 64;
+/// The most rows of all lists that one change drops, and of those that one reclaim takes apart.
 pub const DROPPED_ROWS_PER_RECLAIM: usize = 1024;
 
 /// The longest pause after failed orders of a certificate. Let's Encrypt takes five failed proofs of a name in an hour.
@@ -494,6 +502,7 @@ const _: () = assert!(KEY_VERSIONS_MAX * 192 + DOCUMENT_BYTES_MAX < LARGE_DOCUME
 const _: () = assert!(2 * 2 * KEY_BYTES_MAX + 10 * 1152 < CONFIGURATION_BYTES_MAX);
 const _: () = assert!(COMMAND_BYTES_MAX + RAFT_BATCH_BYTES_MAX < ENTRY_BYTES_MAX);
 const _: () = assert!(COMMAND_BYTES_MAX + RAFT_BATCH_BYTES_MAX < GROUP_CALL_BYTES_MAX);
+const _: () = assert!(BUCKETS_OF_ACCOUNT_MAX <= LIST_BUCKETS_MAX as u64);
 const _: () = assert!(LIFECYCLE_PAGE < DELETE_KEYS_MAX);
 const _: () = assert!(RAFT_READ_BYTES_MAX as usize + RAFT_BATCH_BYTES_MAX < GROUP_CALL_BYTES_MAX);
 const _: () = assert!(SNAPSHOT_PIECE_BYTES < GROUP_CALL_BYTES_MAX);

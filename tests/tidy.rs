@@ -19,12 +19,13 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("metrics", &[]),
     ("ambient", &["types"]),
     ("config", &["limits", "setting_file", "types"]),
-    ("dev", &["ambient", "config", "health_command"]),
+    ("dev", &["ambient", "config", "health_command", "output"]),
     ("fuzzing", &["actors", "api", "net", "sigv4", "storage"]),
     ("health_command", &[]),
     ("hot_paths", &["api", "limits", "sigv4", "storage", "types"]),
     ("logging", &["config"]),
     ("defects", &[]),
+    ("output", &[]),
     ("panics", &[]),
     ("setting_file", &["limits"]),
     ("sigv4", &[]),
@@ -349,6 +350,16 @@ fn check_forbidden(file: &File) -> Vec<String> {
     found
 }
 
+/// Checks that nothing panics when an output cannot be written.
+fn check_prints(file: &File) -> Vec<String> {
+    if file.is_test() {
+        return vec![];
+    }
+    let at = |word: &&'static str| words(file.own_code(), word).map(|at| (at, *word)).collect::<Vec<_>>();
+    let found = ["print!", "println!", "eprint!", "eprintln!"].iter().flat_map(at);
+    found.map(|(at, word)| violation(file, at, &format!("{word} panics if nobody reads it"))).collect()
+}
+
 fn check_statics(file: &File) -> Vec<String> {
     let allowed = file.is_test() || MAY_HAVE_STATICS.contains(&file.path.as_str());
     let is_lifetime = |at: &usize| at.checked_sub(1).is_some_and(|before| file.code.as_bytes()[before] == b'\'');
@@ -362,8 +373,16 @@ fn check_statics(file: &File) -> Vec<String> {
 }
 
 type Rule = fn(&File) -> Vec<String>;
-const RULES: &[Rule] =
-    &[check_header, check_length, check_functions, check_layers, check_surroundings, check_forbidden, check_statics];
+const RULES: &[Rule] = &[
+    check_header,
+    check_length,
+    check_functions,
+    check_layers,
+    check_surroundings,
+    check_forbidden,
+    check_prints,
+    check_statics,
+];
 
 fn check_folders(files: &[File]) -> Vec<String> {
     let mut folders: BTreeMap<&str, usize> = BTreeMap::new();
@@ -703,6 +722,8 @@ fn a_planted_violation_of_each_rule_is_caught() {
     assert_caught("src/actors/a.rs", "use std::time::Instant;", "std::time::Instant");
     assert_caught("src/types.rs", "use std::io::*;", "glob");
     assert_caught("src/types.rs", "fn f() { todo!() }", "todo!");
+    assert_caught("src/types.rs", "fn f() { println!() }", "println! panics");
+    assert_caught("src/types.rs", "fn f() { eprint!() }", "eprint! panics");
     assert_caught("src/types.rs", "fn f() { unsafe { g() } }", "SAFETY");
     assert_caught("src/types.rs", "static COUNT: u8 = 0;", "static");
     assert_caught("src/types.rs", &"\n".repeat(FILE_LINES_MAX), "lines");
@@ -743,6 +764,8 @@ fn allowed_constructs_are_not_caught() {
         ("src/types.rs", "tokio::task_local! {\n    static A: M;\n}"),
         ("src/storage/a.rs", "use crate::{ambient::Ambient, types::{Lsn, NodeId}};\nuse crate::storage::disk::Disk;"),
         ("src/storage/a.rs", "#[cfg(test)]\nmod tests {\n    use std::fs;\n}"),
+        ("src/types.rs", "// println!\n#[cfg(test)]\nmod tests {\n    fn f() { println!() }\n}"),
+        ("benches/a.rs", "fn f() { eprintln!() }"),
         ("src/api/a.rs", "use crate::actors::gateway::Gateway;"),
     ];
     for (path, text) in clean {

@@ -104,6 +104,17 @@ impl Client {
         AdminFailure::Broken { authority: self.authority.clone(), cause: cause.to_string() }
     }
 
+    /// Returns the failure of a TLS handshake. Only an error of TLS itself has to do with trust: the connection may also
+    /// end because the host is stopping, or because a balancer in front of it finds no host.
+    fn failed_handshake(&self, cause: &io::Error) -> AdminFailure {
+        let is_of_tls = cause.get_ref().is_some_and(|inner| inner.is::<rustls::Error>());
+        let authority = self.authority.clone();
+        match is_of_tls {
+            true => AdminFailure::Untrusted { authority, cause: cause.to_string() },
+            false => AdminFailure::Broken { authority, cause: format!("the TLS handshake did not end: {cause}") },
+        }
+    }
+
     /// Sends a request; returns the body of a successful answer.
     fn send(&self, method: &str, path: &str, body: &[u8]) -> Result<Body, AdminFailure> {
         let unreachable = |cause: io::Error| AdminFailure::Unreachable {
@@ -111,11 +122,9 @@ impl Client {
             cause: cause.to_string(),
         };
         let tcp = self.connect().map_err(unreachable)?;
-        let untrusted =
-            |cause: io::Error| AdminFailure::Untrusted { authority: self.authority.clone(), cause: cause.to_string() };
         let mut stream: Box<dyn Stream> = match &self.tls {
             None => Box::new(tcp),
-            Some(tls) => tls.secure(tcp).map_err(untrusted)?,
+            Some(tls) => tls.secure(tcp).map_err(|cause| self.failed_handshake(&cause))?,
         };
         let request = self.request(method, path, body);
         let sent = stream.write_all(&request).and_then(|()| stream.flush()).and_then(|()| read_head(stream));
@@ -294,8 +303,50 @@ impl<R: BufRead> Read for Chunked<R> {
 
 #[cfg(test)]
 mod tests {
-    use super::read_head;
-    use std::io::{Cursor, Read};
+    use super::{AdminFailure, Client, Tls, read_head};
+    use crate::ambient::Ambient;
+    use crate::config::Credentials;
+    use rustls::crypto::aws_lc_rs::default_provider;
+    use rustls::{ClientConfig, RootCertStore};
+    use rustls_pki_types::ServerName;
+    use std::io::{Cursor, Read, Write};
+    use std::net::{TcpListener, TcpStream};
+    use std::sync::Arc;
+    use std::thread;
+
+    /// Returns the failure of a request over TLS, of which the peer does this with the connection.
+    fn failure(peer: impl FnOnce(TcpStream) + Send + 'static) -> AdminFailure {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+        let authority = listener.local_addr().expect("it is bound").to_string();
+        let peer = thread::spawn(move || peer(listener.accept().expect("a connection").0));
+        let config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_root_certificates(RootCertStore::empty())
+            .with_no_client_auth();
+        let name = ServerName::try_from("localhost").expect("a name");
+        let credentials = Credentials { access_key: "k".to_owned(), secret_key: "s".to_owned() };
+        let tls = Some(Tls { config: Arc::new(config), name });
+        let client = Client { authority, tls, credentials, region: "r".to_owned(), ambient: Ambient::system() };
+        let failed = client.stream("/info").err().expect("the peer is no host");
+        peer.join().expect("the peer has no trouble");
+        failed
+    }
+
+    #[test]
+    fn a_handshake_that_is_cut_off_may_pass_and_one_that_fails_may_not() {
+        let after_hello = |mut stream: TcpStream| stream.read_exact(&mut [0; 5]).expect("a record begins");
+        for cut_off in [failure(drop), failure(after_hello)] {
+            assert!(cut_off.may_pass(), "{cut_off}");
+        }
+        let plain = failure(|mut stream| {
+            stream.read_exact(&mut [0; 5]).expect("a record begins");
+            stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").expect("it is sent");
+            // A connection that is closed with bytes unread is reset, and its answer lost.
+            let _ = stream.read_to_end(&mut Vec::new());
+        });
+        assert!(!plain.may_pass() && matches!(plain, AdminFailure::Untrusted { .. }), "{plain}");
+    }
 
     fn read(answer: &'static str) -> std::io::Result<(u16, String)> {
         let (status, mut body) = read_head(Cursor::new(answer))?;

@@ -7,9 +7,10 @@ mod plan;
 use crate::ambient::Ambient;
 use crate::config::DevOptions;
 use crate::health_command::{self, Scheme};
+use crate::output;
 use host::Host;
 use plan::Plan;
-use std::io::{self, Write};
+use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -104,18 +105,19 @@ async fn stop(hosts: &mut [Host]) {
 
 /// Prints how to reach the cluster.
 fn announce(options: &DevOptions, plan: &Plan) {
-    println!("{} hosts with {} drives each in {}", plan.hosts.len(), plan.drives, options.dir.display());
+    let (count, dir) = (plan.hosts.len(), options.dir.display());
+    output::say(format_args!("{count} hosts with {} drives each in {dir}", plan.drives));
     for host in &plan.hosts {
-        println!("  host {}: s3=http://{} admin=http://{}", host.name, host.s3, host.admin);
+        output::say(format_args!("  host {}: s3=http://{} admin=http://{}", host.name, host.s3, host.admin));
     }
-    println!("  aws configure set aws_access_key_id {}", plan.access_key);
-    println!("  aws configure set aws_secret_access_key {}", plan.secret_key);
+    output::say(format_args!("  aws configure set aws_access_key_id {}", plan.access_key));
+    output::say(format_args!("  aws configure set aws_secret_access_key {}", plan.secret_key));
     let first = &plan.hosts[0];
-    println!("  aws --endpoint-url http://{} s3 ls", first.s3);
-    println!(
+    output::say(format_args!("  aws --endpoint-url http://{} s3 ls", first.s3));
+    output::say(format_args!(
         "  SHERD_ACCESS_KEY={} SHERD_SECRET_KEY={} sherd admin --url http://{} info",
         plan.access_key, plan.secret_key, first.admin
-    );
+    ));
 }
 
 /// Starts a thread that prints a line once every host is ready.
@@ -124,8 +126,7 @@ fn watch_readiness(admin: Vec<SocketAddr>) -> Result<(), DevError> {
         while !admin.iter().all(|address| health_command::ready(*address, Scheme::Http).is_ok()) {
             thread::sleep(READY_CHECK_EVERY);
         }
-        // The reader of the first lines may be gone.
-        let _ = writeln!(io::stdout(), "ready: every host serves");
+        output::say("ready: every host serves");
     };
     let started = thread::Builder::new().spawn(watch);
     started.map(drop).map_err(|cause| DevError::System { doing: "start a thread", cause })

@@ -58,6 +58,8 @@ pub enum HostError {
     KeySetFile { path: PathBuf, why: String },
     #[error("{doing}: {cause}")]
     System { doing: &'static str, cause: io::Error },
+    #[error("the result could not be written: {0}")]
+    Output(io::Error),
 }
 
 /// A refusal of `sherd rejoin`, or of a rejoin at a start.

@@ -44,6 +44,7 @@ use crate::limits::{
     FILES_PER_CONNECTION,
 };
 use crate::metrics;
+use crate::output;
 use crate::storage::buffer::BufferPool;
 use crate::storage::identity::{HostDrives, Prepared, SystemLocks, keep_credentials, note_started, prepare_host};
 use crate::storage::kv::{KvError, fjall};
@@ -399,7 +400,7 @@ fn shown(host: &HostDrives) -> String {
 /// Prints the address of each listener in one line that programs can parse; `-` for an absent listener.
 fn announce(api: &ApiHandle) {
     let s3 = api.s3_address.map_or_else(|| "-".to_owned(), |address| address.to_string());
-    println!("listening s3={s3} admin={}", api.admin_address);
+    output::say(format_args!("listening s3={s3} admin={}", api.admin_address));
 }
 
 /// Frees pooled buffers while no request runs: an idle store need not hold the memory that recovery or a burst took.
@@ -478,9 +479,9 @@ fn credentials(config: &Config, env: &Environment, host: &HostDrives) -> Result<
     let dirs: Vec<PathBuf> = host.usable_dirs();
     let kept = keep_credentials(&*env.disk, &dirs, host.cluster, &env.ambient)?;
     if kept.fresh {
-        println!("This store is new; its root credentials, which `sherd credentials` shows again:");
-        println!("  aws configure set aws_access_key_id {}", kept.access_key);
-        println!("  aws configure set aws_secret_access_key {}", kept.secret_key);
+        output::say("This store is new; its root credentials, which `sherd credentials` shows again:");
+        output::say(format_args!("  aws configure set aws_access_key_id {}", kept.access_key));
+        output::say(format_args!("  aws configure set aws_secret_access_key {}", kept.secret_key));
     }
     Ok(Credentials { access_key: kept.access_key, secret_key: kept.secret_key })
 }

@@ -57,8 +57,8 @@ failing; a drive that was late or full is tried again after a minute, any other 
 /// The same, if it is the only drive of this host.
 const FAILED_ONLY_COPY: &str = "; it is the only drive of this host. Put it right (its space, its mount, the kernel log, SMART), and restart the host";
 
-const KEPT_UNKNOWN: &str = "the metadata was recovered (sherd recover), and shards that it does not know are kept on all drives; once you do \
-not want to restore any lost object, give them up with sherd admin metadata drop-unknown";
+const KEPT_UNKNOWN: &str = "the metadata was recovered (sherd recover), and shards that it does not know, or places on other drives, are kept \
+on all drives; once you do not want to restore any lost object, give them up with sherd admin metadata drop-unknown";
 
 impl HealthSource for HostStatus {
     fn health(&self) -> Health {

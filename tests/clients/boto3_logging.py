@@ -69,6 +69,10 @@ def test_configurations_that_make_no_sense(s3, bucket):
     refused("InvalidTargetBucketForLogging", 400, configure, s3, bucket, TargetBucket=bucket + "-absent", TargetPrefix="")
     refused("MalformedXML", 400, configure, s3, bucket, TargetBucket=target, TargetPrefix="",
             TargetGrants=[{"Grantee": {"Type": "CanonicalUser", "ID": ALT.canonical_id}, "Permission": "EAT"}])
+    grant = {"Grantee": {"Type": "CanonicalUser", "ID": ALT.canonical_id}, "Permission": "READ"}
+    refused("MalformedACLError", 400, configure, s3, bucket, TargetBucket=target, TargetPrefix="", TargetGrants=[grant] * 101)
+    refused("InvalidArgument", 400, configure, s3, bucket, TargetBucket=target, TargetPrefix="",
+            TargetGrants=[{"Grantee": {"Type": "Group", "URI": "http://" + "g" * 50_000}, "Permission": "READ"}])
     refused("MalformedXML", 400, configure, s3, bucket, TargetBucket=target, TargetPrefix="",
             TargetObjectKeyFormat={"SimplePrefix": {}, "PartitionedPrefix": {"PartitionDateSource": "EventTime"}})
     refused("NoSuchBucket", 404, configure, s3, bucket + "-absent", TargetBucket=target, TargetPrefix="")

@@ -5,8 +5,8 @@ import urllib.error
 import urllib.request
 
 from _policies import impose, public_bucket, put, read, to, to_all, under
-from _support import (ALT, ENDPOINT, REGION, TENANT, another, bucket_arn, client, covers, denied, fetch, objects_of, run, soon,
-                      with_acls)
+from _support import (ALT, ENDPOINT, REGION, TENANT, another, bucket_arn, client, covers, denied, fetch, objects_of, raw, run,
+                      soon, told, with_acls)
 
 
 @covers("ListObjects", "ListObjectsV2", "ListObjectVersions")
@@ -205,6 +205,12 @@ def test_conditions_on_encryption_that_a_write_asks_for(s3, bucket):
     denied(other.create_multipart_upload, Bucket=bucket, Key="k")
     put(other, bucket, ServerSideEncryption="AES256")
     assert s3.head_object(Bucket=bucket, Key="k")["ServerSideEncryption"] == "AES256"
+    impose(s3, bucket, to_all("s3:PutObject", resource=objects_of(bucket), Effect="Deny", Condition={
+        "Null": {"s3:x-amz-server-side-encryption-aws-kms-key-id": "true"}}))
+    denied(put, s3, bucket, ServerSideEncryption="aws:kms")
+    headers = {"x-amz-server-side-encryption": "aws:kms", "x-amz-server-side-encryption-aws-kms-key-id": ""}
+    told(raw("PUT", f"/{bucket}/k", b"x", headers=headers), 403, "AccessDenied")
+    put(s3, bucket, ServerSideEncryption="aws:kms", SSEKMSKeyId="alias/aws/s3")
 
 
 @covers("PutObject", "DeleteObject", "DeleteObjects")
@@ -270,6 +276,12 @@ def test_conditions_on_the_source_of_a_copy(s3, bucket):
     copy("public/k")
     denied(copy, "private/k")
     denied(put, other, bucket, "to")
+    impose(s3, bucket, to(ALT, "s3:PutObject", resource=objects_of(bucket)), to(
+        ALT, "s3:PutObject", resource=objects_of(bucket), Effect="Deny",
+        Condition={"StringLike": {"s3:x-amz-copy-source": f"{source}/private/*"}}))
+    copy("public/k")
+    for spelled in [f"{source}/private/k", f"/{source}/private/k", f"{source}/%70rivate/k", f"{source}%2Fprivate%2Fk"]:
+        told(raw("PUT", f"/{bucket}/to", headers={"x-amz-copy-source": spelled}, keys=ALT), 403, "AccessDenied")
     under(s3, bucket, {"StringEquals": {"s3:x-amz-metadata-directive": "COPY"}}, "s3:PutObject")
     copy("private/k", MetadataDirective="COPY")
     denied(copy, "private/k")

@@ -61,8 +61,7 @@ MAY_BE_EMPTY = {
     "sherd_audit_waiting_lines": "as above",
     "sherd_trace_spans_total": "requests are not traced",
     "sherd_trace_export_failures_total": "as above",
-    "sherd_rate_refused_requests_total": "no limit on rates is set",
-    "sherd_rate_delayed_bytes_total": "as above",
+    "sherd_rate_delayed_bytes_total": "no limit on rates is set",
     "sherd_tls_certificate_end_seconds": "no listener speaks TLS",
     "sherd_acme_failed_orders": "no certificate is ordered",
     "sherd_growth_bytes_per_day": "it is said when a day was measured",
@@ -110,6 +109,9 @@ def check_expression(expression, known, where):
     for labels in re.findall(r"\b(?:by|ignoring|on)\s*\(([^)]*)\)", expression):
         wrong = set(re.findall(r"\w+", labels)) - every_label
         assert not wrong, f"{where}: nothing has a label {wrong}"
+    for labels in re.findall(r"\bon\s*\(([^)]*)\)", expression):
+        matched = set(re.findall(r"\w+", labels))
+        assert "job" in matched or "instance" not in matched, f"{where}: hosts of two stores may have one name"
 
 
 def dashboards():
@@ -120,10 +122,19 @@ def panels_of(dashboard):
     return [panel for panel in dashboard["panels"] if panel["type"] != "row"]
 
 
+def check_one_store(expression, where):
+    """Every selector asks for the chosen store, whose hosts may have the names of another one's."""
+    for metric, selector in re.findall(r"\b(sherd_\w+|process_\w+|up)\b(?:\{([^}]*)\})?", expression):
+        assert 'job=~"$job"' in selector, f"{where}: {metric} is that of every store"
+
+
 def check_dashboard(name, dashboard, known):
     assert dashboard["schemaVersion"] >= 39 and dashboard["uid"] and dashboard["title"], name
     variables = {variable["name"]: variable for variable in dashboard["templating"]["list"]}
-    assert variables["datasource"]["type"] == "datasource" and "instance" in variables, name
+    assert variables["datasource"]["type"] == "datasource" and {"job", "instance"} <= set(variables), name
+    assert not variables["job"]["multi"], f"{name}: panels add up, or take the most, of one store's hosts"
+    for variable in set(variables) - {"datasource", "job"}:
+        check_one_store(variables[variable]["query"]["query"], f"{name}: the variable {variable}")
     ids = [panel["id"] for panel in dashboard["panels"]]
     assert len(ids) == len(set(ids)), f"{name}: two panels with one id"
     taken = set()
@@ -140,6 +151,7 @@ def check_dashboard(name, dashboard, known):
         for target in panel["targets"]:
             assert target["datasource"]["uid"] == "${datasource}", where
             check_expression(target["expr"], known, where)
+            check_one_store(target["expr"], where)
             used = set(re.findall(r"\$(\w+)", target["expr"])) - {"__rate_interval", "__range"}
             assert used <= set(variables), f"{where}: no variable {used - set(variables)}"
 

@@ -5,7 +5,8 @@ use super::process::Process;
 use super::sigv4::Keys;
 use rustix::process::Signal;
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Read};
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -35,6 +36,8 @@ pub struct Setup {
     pub wrapper: Vec<String>,
     /// Its log is not searched for panics.
     pub may_panic: bool,
+    /// Where its standard output goes: to the test, if not elsewhere.
+    pub stdout: fn() -> Stdio,
 }
 
 impl Setup {
@@ -48,7 +51,8 @@ impl Setup {
         let dirs = (1..=count).map(|number| root.join(format!("d{number}"))).collect();
         let keys = Some(Keys::new(ACCESS_KEY, SECRET_KEY));
         let binary = PathBuf::from(BINARY);
-        Self { binary, dirs, environment: Vec::new(), keys, wrapper: Vec::new(), may_panic: false }
+        let (environment, wrapper) = (Vec::new(), Vec::new());
+        Self { binary, dirs, environment, keys, wrapper, may_panic: false, stdout: Stdio::piped }
     }
 
     pub fn with(mut self, name: &str, value: &str) -> Self {
@@ -67,6 +71,22 @@ impl Setup {
         self
     }
 
+    /// With a standard output whose reader has ended.
+    pub fn with_unread_output(mut self) -> Self {
+        self.stdout = || {
+            let (reader, writer) = io::pipe().expect("a pipe can be made");
+            drop(reader);
+            writer.into()
+        };
+        self
+    }
+
+    /// With a standard output on a disk that is full.
+    pub fn with_full_output(mut self) -> Self {
+        self.stdout = || File::options().write(true).open("/dev/full").expect("Linux has it").into();
+        self
+    }
+
     fn command(&self) -> Command {
         let binary = self.binary.to_str().expect("paths of tests are text");
         let mut words = self.wrapper.iter().map(String::as_str).chain([binary]);
@@ -79,7 +99,7 @@ impl Setup {
             command.env("SHERD_ACCESS_KEY", &keys.access).env("SHERD_SECRET_KEY", &keys.secret);
         }
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.stdin(Stdio::null()).stdout((self.stdout)()).stderr(Stdio::piped());
         command
     }
 
@@ -115,9 +135,27 @@ impl Setup {
         Server { child, s3, admin, keys, setup: self.clone(), stdout, stderr }
     }
 
+    /// Starts, and waits until the store is ready. The addresses are those that its environment names.
+    pub fn start_bound(&self, s3: SocketAddr, admin: SocketAddr) -> Server {
+        let (child, stdout, stderr) = self.spawn(None);
+        let keys = self.keys.clone().unwrap_or_else(|| Keys::new(ACCESS_KEY, SECRET_KEY));
+        let mut server = Server { child, s3, admin, keys, setup: self.clone(), stdout, stderr };
+        if let Err(ended) = server.wait_until_ready() {
+            panic!("the server ended at its start: {ended:?}");
+        }
+        if self.keys.is_none() {
+            server.keys = kept_keys(self).expect("a first start keeps its keys");
+        }
+        server
+    }
+
     fn spawn(&self, lines: Option<Sender<String>>) -> (Child, Output, Output) {
         let mut child = self.command().spawn().expect("the binary can be started");
-        let stdout = Output::collect(child.stdout.take().expect("it is piped"), lines);
+        let stdout: Box<dyn Read + Send> = match child.stdout.take() {
+            Some(stdout) => Box::new(stdout),
+            None => Box::new(io::empty()),
+        };
+        let stdout = Output::collect(stdout, lines);
         let stderr = Output::collect(child.stderr.take().expect("it is piped"), None);
         (child, stdout, stderr)
     }

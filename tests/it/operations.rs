@@ -1,5 +1,8 @@
 //! Operation of the store: first start, health, metrics, stop, restart.
 
+use crate::harness::cluster::{Cluster, Shape};
+use crate::harness::network::Network;
+use crate::harness::network::wires::Wires;
 use crate::harness::server::{START_TIMEOUT, STOP_TIMEOUT, Server, Setup};
 use crate::harness::{admin, data, eventually, lose_drive, or_skipped};
 use serde_json::{Value, json};
@@ -72,6 +75,63 @@ fn only_the_first_start_prints_credentials_and_they_work() {
     assert!(!again.stdout().contains("aws_secret_access_key"), "{}", again.stdout());
     assert_eq!(again.keys, keys);
     again.client().call("HEAD", "/mine", &[], &[], crate::harness::client::Body::None).unwrap().expect(200);
+}
+
+/// Nobody reads the credentials and the line `listening`, as after `sherd | head -1`.
+#[test]
+fn a_store_whose_standard_output_is_closed_starts_and_serves() {
+    let root = tempfile::tempdir().unwrap();
+    // It reserves the ports, which no line tells.
+    let network = Wires::on_loopback(1, true, 1);
+    let (s3, admin) = (network.places()[0].s3, network.places()[0].admin);
+    let setup = Setup::drives(root.path(), 2).without_keys().with("SHERD_S3_LISTEN", &s3.to_string());
+    let setup = setup.with("SHERD_ADMIN_LISTEN", &admin.to_string());
+    let server = setup.clone().with_unread_output().start_bound(s3, admin);
+    server.client().create_bucket("box").unwrap().expect(200);
+    server.stop();
+    let server = setup.with_full_output().start_bound(s3, admin);
+    server.client().put("box", "k", b"x").unwrap().expect(200);
+    server.stop();
+}
+
+#[test]
+fn a_command_whose_result_cannot_be_written_ends_with_exit_code_1() {
+    let (_root, server) = Server::fresh();
+    let url = format!("http://{}", server.admin);
+    let setup = server.setup().clone();
+    for arguments in [
+        &["--version"][..],
+        &["--help"],
+        &["check"],
+        &["credentials"],
+        &["admin", "--url", &url, "info"],
+        &["admin", "--url", &url, "metadata", "export"],
+    ] {
+        let unread = setup.clone().with_unread_output().run(arguments);
+        let said = String::from_utf8_lossy(&unread.stderr);
+        assert!(unread.status.code() == Some(1) && !said.contains("written"), "{arguments:?}: {unread:?}");
+        let unwritten = setup.clone().with_full_output().run(arguments);
+        let said = String::from_utf8_lossy(&unwritten.stderr);
+        let is_said = said.contains("could not be written: No space left on device");
+        assert!(unwritten.status.code() == Some(1) && is_said, "{arguments:?}: {unwritten:?}");
+    }
+}
+
+#[test]
+fn a_rejoin_is_decided_even_if_nobody_reads_what_is_printed() {
+    let cluster = Cluster::formed(&Shape { founders: 1, ..Shape::three(3, 1) }.with("SHERD_EC", "2+1"));
+    cluster.stop(0);
+    let setup = cluster.hosts[0].setup.lock().unwrap().clone();
+    let unread = |arguments: &[&str]| setup.clone().with_unread_output().run(arguments);
+    assert!(!admin::text(&setup.run(&["rejoin"])).contains("decided already"));
+    let decided = unread(&["rejoin", "--yes"]);
+    assert_eq!(decided.status.code(), Some(0), "{decided:?}");
+    assert!(admin::text(&setup.run(&["rejoin"])).contains("this is decided already, since: an operator"));
+    let explained = unread(&["rejoin"]);
+    assert_eq!(explained.status.code(), Some(1), "what it prints is its result: {explained:?}");
+    let cancelled = unread(&["rejoin", "--cancel"]);
+    assert_eq!(cancelled.status.code(), Some(0), "{cancelled:?}");
+    assert!(!admin::text(&setup.run(&["rejoin"])).contains("decided already"));
 }
 
 #[test]

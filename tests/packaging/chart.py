@@ -32,6 +32,7 @@ HEADER = """\
 """
 HELM = os.environ.get("HELM", "helm")
 KUBERNETES = "1.33"
+NAMESPACE = "stores"
 GIVEN = ["auth.existingSecret=sherd"]
 EVERYTHING = [
     *GIVEN,
@@ -66,7 +67,8 @@ def helm(*arguments):
 
 
 def render(values):
-    done = helm("template", "sherd", str(CHART), *(part for value in values for part in ("--set", value)))
+    settings = (part for value in values for part in ("--set", value))
+    done = helm("template", "sherd", str(CHART), "--namespace", NAMESPACE, *settings)
     return done.returncode == 0, done.stdout if done.returncode == 0 else done.stderr
 
 
@@ -114,6 +116,22 @@ def check_references(found):
     for monitor in (item for item in found if item["kind"] == "ServiceMonitor"):
         assert monitor["spec"]["selector"]["matchLabels"].items() <= headless["metadata"]["labels"].items()
         assert {end["port"] for end in monitor["spec"]["endpoints"]} <= {port["name"] for port in headless["spec"]["ports"]}
+        for tls in (end["tlsConfig"] for end in monitor["spec"]["endpoints"] if "tlsConfig" in end):
+            # A name that the certificate has: the README asks for those of the hosts.
+            assert tls["serverName"] == f"{named(found, 'StatefulSet')['metadata']['name']}-0.{pods['serviceName']}.{NAMESPACE}.svc"
+            secrets = {volume["secret"]["secretName"] for volume in pods["template"]["spec"]["volumes"] if "secret" in volume}
+            assert tls["ca"]["secret"]["name"] in secrets
+
+
+def check_spread(found, is_required):
+    """Whether two hosts may share a node. A spread constraint forbids it only while there are as many nodes that take pods."""
+    pods = named(found, "StatefulSet")["spec"]
+    spec = pods["template"]["spec"]
+    here = {"topologyKey": "kubernetes.io/hostname", "labelSelector": pods["selector"]}
+    apart = {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [here]}}
+    if_possible = [{"maxSkew": 1, "whenUnsatisfiable": "ScheduleAnyway", **here}]
+    assert spec.get("affinity") == (apart if is_required else None), spec.get("affinity")
+    assert spec.get("topologySpreadConstraints") == (None if is_required else if_possible)
 
 
 def check_chart():
@@ -123,6 +141,10 @@ def check_chart():
         found = objects(values)
         check_schemas(found)
         check_references(found)
+        check_spread(found, is_required=True)
+    on_one_node = objects([*GIVEN, "spreadOverNodes=false"])
+    check_schemas(on_one_node)
+    check_spread(on_one_node, is_required=False)
     alone = objects([*GIVEN, "replicas=1"])
     check_schemas(alone)
     assert not any(item["kind"] == "PodDisruptionBudget" for item in alone)

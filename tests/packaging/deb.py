@@ -171,6 +171,16 @@ def version_of(root):
     return shown.stdout.decode().split()
 
 
+def check_restart_of_a_cluster(root, settings_file):
+    """Whoever upgrades one of several hosts is told to ask first, however the host came to its cluster."""
+    alone = settings_file.read_text()
+    for setting in ("SHERD_HOSTS=a=10.0.0.1:9100,b=10.0.0.2:9100", "SHERD_JOIN=10.0.0.1:9100"):
+        settings_file.write_text(f"{alone}{setting}\n")
+        said = dpkg(root, "--install", "/tmp/sherd.deb")
+        assert "--safe-to-stop HOST --wait" in said, said
+    settings_file.write_text(alone)
+
+
 def main(binary, at):
     begun = time.monotonic()
     check_processor(binary)
@@ -203,11 +213,13 @@ def main(binary, at):
 
     said = dpkg(root, "--install", take_in(root, newer))
     assert systemctl.take() == ["daemon-reload", "--quiet is-active sherd"], "an upgrade restarts nothing"
-    assert "systemctl restart sherd" in said, said
+    assert "systemctl restart sherd" in said and "--safe-to-stop" not in said, f"there is no other host to ask: {said}"
     assert version_of(root) == ["ii", version]
     assert service.process.poll() is None, "an upgrade does not stop the service"
     assert EDITED in settings_file.read_text(), "an upgrade keeps what the operator wrote"
     check_files(root)
+    check_restart_of_a_cluster(root, settings_file)
+    assert systemctl.take() == ["daemon-reload", "--quiet is-active sherd"] * 2
     service.stop()
     service = Service(root, admin_port)
     assert (data / "identity.json").read_bytes() == identity, "it is the same store"

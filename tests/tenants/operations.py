@@ -220,6 +220,9 @@ def objects(world):
     yield "CompleteMultipartUpload", "10,000 parts, the last wrong", lambda n: Request(
         "POST", "/parts/pending", query_of(uploadId=world.upload), (),
         documents.completion([*world.parts_etags[:-1], '"00000000000000000000000000000000"']), world.root)
+    yield "CompleteMultipartUpload", "one part of 10,000, and wrong", lambda n: Request(
+        "POST", "/parts/pending", query_of(uploadId=world.upload), (),
+        documents.completion(['"00000000000000000000000000000000"']), world.root)
     etags = world.parts_etags
     yield "CompleteMultipartUpload", "10,000 parts, again and again", lambda n: Request(
         "POST", "/parts/pending", query_of(uploadId=world.upload), (("if-match", '"none"'),), documents.completion(etags), world.root)
@@ -237,6 +240,8 @@ def objects(world):
             return Request("POST", f"/{bucket}", "delete=", (digest(body), *headers), body, key)
         yield "DeleteObjects", what, delete
     yield "DeleteObjects", "1,000 equal versions", lambda n: versions_of_one_key(world)
+    yield "DeleteObjects", "1,000 versions of a key, the newest first", lambda n: newest_versions(world)
+    yield "PutObject", "append to a copy of 10,000 parts", lambda n: append_to_copy(world, n)
     yield "PutObject", "a key that is replaced a thousand times", lambda n: Request("PUT", plain, "", (), b"", world.root)
     checksums = (("x-amz-checksum-algorithm", "SHA256"), ("x-amz-sdk-checksum-algorithm", "SHA256"))
     yield "PutObject", "8 MiB with SHA256", lambda n: Request("PUT", plain, "", checksums, bytes(8 << 20), world.root)
@@ -263,6 +268,21 @@ def sse_c(name="x-amz-server-side-encryption-customer"):
 def versions_of_one_key(world):
     body = documents.deletes(["key"] * DELETES, [f"{n:032x}" for n in range(DELETES)])
     return Request("POST", "/versions", "delete=", (digest(body),), body, world.root)
+
+
+def newest_versions(world):
+    """Deletes the versions of a key that are the newest then: another one takes the place of each."""
+    ids, world.pruned = world.pruned[:DELETES], world.pruned[DELETES:]
+    body = documents.deletes(["key"] * len(ids), ids)
+    return Request("POST", "/pruned", "delete=", (digest(body),), body, world.root)
+
+
+def append_to_copy(world, number):
+    """Appends a byte to one of the copies, in turn."""
+    copy = number % len(world.copied_bytes)
+    at = world.copied_bytes[copy]
+    world.copied_bytes[copy] += 1
+    return Request("PUT", f"/parts/copy-{copy}", "", (("x-amz-write-offset-bytes", str(at)),), b"x", world.root)
 
 
 def post(world, bytes_max):

@@ -19,6 +19,7 @@ DELETES = 1_000
 GROUPS = 10
 ATTACHED = 20
 PART_BYTES = 5 << 20
+COPIES = 4
 START_SECONDS_MAX = 60
 
 
@@ -188,12 +189,28 @@ class World:
         self.fill(self.bucket("names"), [f"{number:04}" + "ü" * 510 for number in range(1_000)])
         self.ask("PUT", f"/{self.bucket('versions')}", "versioning=", body=versioning())
         self.fill("versions", ["key"] * (count // 10))
+        # Versions to delete, the newest first.
+        self.ask("PUT", f"/{self.bucket('pruned')}", "versioning=", body=versioning())
+        self.fill("pruned", ["key"] * (count // 10))
+        self.pruned = self.versions_of("pruned")
         self.bucket("uploads")
         self.every(lambda number, connection: self.ask(
             "POST", f"/uploads/{number:06}/{'k' * 900}", "uploads=", connection=connection), self.sizes.uploads)
 
+    def versions_of(self, bucket):
+        """The ids of all versions of a bucket's only key."""
+        found, more = [], {}
+        while True:
+            page = self.ask("GET", f"/{bucket}", query_of(versions="", **more)).body.decode()
+            ids = re.findall("<VersionId>(.*?)</VersionId>", page)
+            found += ids
+            if "<IsTruncated>true</IsTruncated>" not in page:
+                return found
+            more = {"key_marker": "key", "version_id_marker": ids[-1]}
+
     def parts(self):
-        """An upload of as many parts as there can be, and an object that grew by as many."""
+        """An upload of as many parts as there can be, an object that grew by as many, and copies of it from before its last
+        part, the most with which an object can be appended to."""
         self.bucket("parts")
         self.put("parts", "part", bytes(PART_BYTES))
         self.upload = tag("UploadId", self.ask("POST", "/parts/pending", "uploads=").body)
@@ -203,8 +220,12 @@ class World:
             return self.ask("PUT", "/parts/pending", query, body=b"x", connection=connection).headers["etag"]
         self.parts_etags = self.every(part, self.sizes.parts)
         for number in range(self.sizes.parts):
+            if number == self.sizes.parts - 1:
+                for copy in range(COPIES):
+                    self.ask("PUT", f"/parts/copy-{copy}", headers=[("x-amz-copy-source", "/parts/object")])
             headers = [("x-amz-write-offset-bytes", str(number))] if number else []
             self.ask("PUT", "/parts/object", headers=headers, body=b"x")
+        self.copied_bytes = [self.sizes.parts - 1] * COPIES
 
 
 FORM = (("content-type", "application/x-www-form-urlencoded"),)

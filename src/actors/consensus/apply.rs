@@ -361,8 +361,10 @@ pub async fn make_snapshot(raft: MetaRaft, shared: Arc<Shared>, snapshots: Snaps
         return true;
     };
     tracing::warn!(%error, "no metadata snapshot could be made; the log is kept");
-    // The tables are rebuilt only if they are at fault, not if a drive takes no snapshot.
-    if let SaveError::Tables(error) = error {
+    // The tables are rebuilt only if they are at fault, not if a drive takes no snapshot or the host lacks resources.
+    if let SaveError::Tables(error) = error
+        && !error.lacks_resources
+    {
         let why = error.to_string();
         let _ = raft
             .external_state_machine_request(move |machine| Box::pin(async move { machine.renew(&tables, &why).await }))

@@ -12,6 +12,7 @@
 
 mod apply;
 mod batcher;
+mod candidacy;
 mod clock;
 mod contradiction;
 mod handle;

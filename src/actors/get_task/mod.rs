@@ -131,7 +131,9 @@ fn inline_of(view: &MetaView, version: &ObjectVersion) -> Result<Option<Option<B
             }
             Ok(bytes.map(Some))
         }
-        Body::Empty | Body::Blob(_) | Body::Parts { .. } | Body::PartsOf { .. } => Ok(Some(None)),
+        Body::Empty | Body::Blob(_) | Body::Parts { .. } | Body::PartsOf { .. } | Body::Appended { .. } => {
+            Ok(Some(None))
+        }
     }
 }
 
@@ -160,7 +162,7 @@ fn held_in_chunks(geometry: Geometry, body: &Body, length: u64, layout: Option<L
     let geometry = match body {
         Body::Empty | Body::Inline => return 0,
         Body::Blob(blob) => blob.geometry,
-        Body::Parts { .. } | Body::PartsOf { .. } => geometry,
+        Body::Parts { .. } | Body::PartsOf { .. } | Body::Appended { .. } => geometry,
     };
     if length == 0 {
         return 0;
@@ -170,7 +172,7 @@ fn held_in_chunks(geometry: Geometry, body: &Body, length: u64, layout: Option<L
     let touched = stored.div_ceil((stripe_data_bytes(geometry) as u64).max(1)).saturating_add(1);
     let stripe = geometry.shards() as u64 * u64::from(geometry.chunk_size_bytes);
     let parts = match body {
-        Body::Parts { count } | Body::PartsOf { count, .. } => u64::from(*count),
+        Body::Parts { count } | Body::PartsOf { count, .. } | Body::Appended { count, .. } => u64::from(*count),
         Body::Empty | Body::Inline | Body::Blob(_) => 0,
     };
     touched.min(GET_STRIPES_AHEAD as u64) * stripe + parts * RUN_BYTES as u64

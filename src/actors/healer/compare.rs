@@ -1,6 +1,6 @@
 //! `Comparison`: compares one node with the metadata, a page at a time. The first pass finds shards that the metadata
 //! places on the node and that are not whole; the second finds shards on the node whose blob the metadata does not know
-//! (orphans).
+//! (orphans). The first may be repeated before the second is over.
 
 use super::HealingOptions;
 use crate::actors::upkeep::{ClusterContext, UpkeepError};
@@ -45,6 +45,8 @@ pub(super) struct Comparison {
     /// The number of the request that a comparison with both passes answers.
     request: Option<u64>,
     pass: Pass,
+    /// What follows the first pass: the second from its beginning, or from where it was when the first was repeated.
+    then: Pass,
     orphans_left: u64,
 }
 
@@ -60,8 +62,8 @@ impl Comparison {
     }
 
     fn new(node: NodeId, options: &HealingOptions, request: Option<u64>, pass: Pass) -> Self {
-        let orphan_counted_age = options.orphan_counted_age;
-        Self { node, orphan_counted_age, request, pass, orphans_left: 0 }
+        let (orphan_counted_age, then) = (options.orphan_counted_age, Pass::Orphans { after: None });
+        Self { node, orphan_counted_age, request, pass, then, orphans_left: 0 }
     }
 
     pub(super) fn request(&self) -> Option<u64> {
@@ -76,6 +78,13 @@ impl Comparison {
         matches!(self.pass, Pass::Missing { .. })
     }
 
+    /// Repeats the first pass before the second goes on, if the comparison has both and the first is over.
+    pub(super) fn seek_missing_again(&mut self) {
+        if self.request.is_some() && !self.seeks_missing() {
+            self.then = std::mem::replace(&mut self.pass, Pass::Missing { cursor: None });
+        }
+    }
+
     pub(super) async fn advance(&mut self, context: &ClusterContext) -> Result<Compared, UpkeepError> {
         match &self.pass {
             Pass::Missing { cursor } => {
@@ -83,7 +92,7 @@ impl Comparison {
                 let (missing, next) = self.find_missing(context, cursor).await?;
                 self.pass = match next {
                     Some(cursor) => Pass::Missing { cursor: Some(cursor) },
-                    None => Pass::Orphans { after: None },
+                    None => std::mem::replace(&mut self.then, Pass::Over),
                 };
                 Ok(Compared::Page { missing, orphans: 0 })
             }

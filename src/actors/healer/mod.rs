@@ -7,9 +7,10 @@
 //! holds up no other.
 //!
 //! It is a chore (`upkeep::Background`). One step does one small thing, the most urgent: queue reported faults, rebuild
-//! a few stripes of each repair under way, or compare one page of one node. A comparison takes turns with repairs until
-//! it has found all missing shards. One that its node interrupts goes on after those of other nodes, and seldom while
-//! repairs are under way. Pauses between steps leave room for user requests (`Pace`).
+//! a few stripes of each repair under way, or compare one page of one node. The comparisons take turns with repairs,
+//! one after another, until each has found all missing shards (`selection`). One that its node interrupts goes on after
+//! those of other nodes, and seldom while repairs are under way. Pauses between steps leave room for user requests
+//! (`Pace`).
 
 mod census;
 mod compare;
@@ -20,6 +21,7 @@ mod put_offs;
 mod queue;
 mod repair;
 mod scrub;
+mod selection;
 mod status;
 #[cfg(test)]
 mod tests;
@@ -40,7 +42,7 @@ use crate::storage::erasure::Codecs;
 use crate::storage::meta::command::{Change, FinishedRepair};
 use crate::storage::meta::record::BlobRef;
 use crate::storage::stripe::BlobLayout;
-use crate::types::{Epoch, Incarnation, NodeId, ShardId, ShardNumber};
+use crate::types::{NodeId, ShardId, ShardNumber};
 use compare::{Compared, Comparison};
 use futures::future::join_all;
 use interrupted::Interrupted;
@@ -155,20 +157,21 @@ impl Healing {
             return Ok(Healed::Queued { shards: queued });
         }
         let looked = self.take_up_repairs().await?;
-        if !self.repairs.is_empty() {
-            if std::mem::take(&mut self.compare_first) && self.seeks_missing() {
-                match self.continue_comparison().await {
-                    Err(UpkeepError::Node(error)) => self.interrupted.note(&error),
-                    compared => return compared,
-                }
-            }
-            self.compare_first = true;
-            return self.continue_repairs().await;
+        if self.repairs.is_empty() && !looked {
+            self.select_comparison().await?;
+            return self.continue_comparison().await;
         }
-        if looked {
+        if std::mem::take(&mut self.compare_first) && self.select_beside_repairs() {
+            match self.continue_comparison().await {
+                Err(UpkeepError::Node(error)) => self.interrupted.note(&error),
+                compared => return compared,
+            }
+        }
+        self.compare_first = true;
+        if self.repairs.is_empty() {
             return Ok(Healed::Looked);
         }
-        self.continue_comparison().await
+        self.continue_repairs().await
     }
 
     /// Notes which nodes serve, and which of this host's accept writes. If a node has come back, or accepts writes
@@ -186,14 +189,6 @@ impl Healing {
             self.queue.hurry();
         }
         (self.serving, self.writable) = (serving, writable);
-    }
-
-    /// Returns whether the comparison under way may find further missing shards; then it takes turns with repairs. One
-    /// that was interrupted rests first.
-    fn seeks_missing(&self) -> bool {
-        let now = self.context.ambient.clock.monotonic();
-        let mut comparisons = self.comparison.iter().chain(self.interrupted.rested(now, self.options.idle));
-        comparisons.any(|comparison| comparison.seeks_missing() && self.context.serves(comparison.node()))
     }
 
     /// Returns the shards of some reported faults. The reports stay in `reported` until they are dealt with.
@@ -424,53 +419,6 @@ impl Healing {
         self.count().await
     }
 
-    /// Returns the next comparison that is due. A node that the ring does not assign to this host yet stays wanted.
-    async fn next_comparison(&mut self, now: Duration) -> Result<Option<Comparison>, UpkeepError> {
-        if now >= self.compare_next {
-            self.compare_next = now + self.options.compare_every;
-            self.context.local_nodes().into_iter().for_each(|node| self.handle.reconcile_unless_wanted(node));
-        }
-        if self.context.ring.current().epoch() != Epoch(0) {
-            self.orphans_next.retain(|node, _| self.context.is_local(*node));
-            self.handle.retain_orphans(|node| self.context.is_local(node));
-        }
-        let health = self.context.health.current();
-        let wanted = self.handle.reconciling().into_iter();
-        let (local, others): (Vec<_>, Vec<_>) = wanted.partition(|(node, _)| self.context.is_local(*node));
-        // A whole comparison includes one of orphans.
-        let is_wanted = |node: NodeId| local.iter().any(|(wanted, _)| *wanted == node);
-        self.interrupted.retain(|comparison| comparison.request().is_some() || !is_wanted(comparison.node()));
-        let is_next = |node: NodeId| health.in_service(node) && !self.interrupted.has(node);
-        if let Some(&(node, request)) = local.iter().find(|(node, _)| is_next(*node)) {
-            return Ok(Some(Comparison::whole(node, request, &self.options)));
-        }
-        self.forget_removed(others).await?;
-        let is_due = |node: NodeId, at: Duration| at <= now && is_next(node) && self.context.is_local(node);
-        let due = self.orphans_next.iter().find(|&(&node, &at)| is_due(node, at));
-        let due = due.map(|(&node, _)| Comparison::of_orphans(node, &self.options));
-        Ok(due.or_else(|| self.interrupted.take()))
-    }
-
-    /// Cancels the wanted comparisons of removed nodes. A node that is not registered yet stays wanted.
-    async fn forget_removed(&self, nodes: Vec<(NodeId, u64)>) -> Result<(), UpkeepError> {
-        if nodes.is_empty() || self.context.ring.current().epoch() == Epoch(0) {
-            return Ok(());
-        }
-        let look_up = self.context.look_up(move |view| {
-            let known = view.removed()?.nodes;
-            let mut removed = Vec::new();
-            for (node, request) in nodes {
-                let of_number = (node, Incarnation(0))..=(node, Incarnation(u128::MAX));
-                if known.range(of_number).next().is_some() && view.node(node)?.is_none() {
-                    removed.push((node, request));
-                }
-            }
-            Ok(removed)
-        });
-        look_up.await?.into_iter().for_each(|(node, request)| self.handle.finished(node, request));
-        Ok(())
-    }
-
     /// Marks the node under comparison as `Compared` on the health board, once all its missing shards are queued.
     async fn note_compared(&self) -> Result<(), UpkeepError> {
         let Some(comparison) = self.comparison.as_ref().filter(|it| !it.seeks_missing()) else { return Ok(()) };
@@ -485,20 +433,9 @@ impl Healing {
         Ok(())
     }
 
+    /// Advances the selected comparison by a page.
     async fn continue_comparison(&mut self) -> Result<Healed, UpkeepError> {
-        let (now, health) = (self.context.ambient.clock.monotonic(), self.context.health.current());
-        // The comparison of a node that went out of service is dropped, and started again when the node is back; so is
-        // one that was requested again, since its node may have come back or been replaced while repairs were made.
-        let goes_on = |comparison: &Comparison| {
-            let node = comparison.node();
-            let is_here = health.in_service(node) && self.context.is_local(node);
-            is_here && comparison.request().is_none_or(|request| self.handle.is_wanted(node, request))
-        };
-        self.comparison = self.comparison.take().filter(&goes_on);
-        self.interrupted.retain(goes_on);
-        if self.comparison.is_none() {
-            self.comparison = self.next_comparison(now).await?;
-        }
+        let now = self.context.ambient.clock.monotonic();
         let Some(comparison) = &mut self.comparison else { return Ok(Healed::Nothing) };
         match comparison.advance(&self.context).await {
             Ok(Compared::Page { missing, orphans }) => {

@@ -316,6 +316,11 @@ impl LogHandle {
         self.state.table().iter().map(info).collect()
     }
 
+    /// Returns the released segments whose files are not retired yet: the next opening of the log may find them again.
+    pub fn retiring(&self) -> Vec<SegmentId> {
+        self.state.retiring().iter().copied().collect()
+    }
+
     /// Seals the open segment, unless it is empty, so that it can be compacted and released.
     pub async fn rotate(&self) -> Result<(), WalError> {
         let (reply, answer) = oneshot::channel();

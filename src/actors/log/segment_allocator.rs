@@ -155,6 +155,9 @@ impl SegmentAllocator {
         };
         let keep = self.free.len() < LOG_FREE_SEGMENTS_MAX && !self.state.is_short_of_space();
         let retired = retire_segment(self.state.disk.as_ref(), &self.state.options, &segment, keep);
+        if retired.is_ok() {
+            self.state.retiring().remove(&segment.id());
+        }
         let mut ended = Retirement { segment: Arc::new(segment), reply, failure: retired.as_ref().err().cloned() };
         ended.answer(retired.map(|kept| self.free.extend(kept)));
         ended.failure.is_some().then_some(ended)

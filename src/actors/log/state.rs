@@ -10,8 +10,9 @@ use crate::storage::wal::{LogOptions, NewRecord, OpenedLog, RecordKind, Resumpti
 use crate::types::{Lsn, SegmentId};
 use arc_swap::ArcSwap;
 use prometheus::{Histogram, IntCounter, IntGauge};
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 /// The shortest interval between two lines of the log about a want of the host's resources.
@@ -24,6 +25,8 @@ pub(super) struct LogState {
     pub(super) tag: u64,
     pub(super) metrics: LogMetrics,
     table: ArcSwap<SegmentTable>,
+    /// The released segments whose files are not retired yet.
+    retiring: Mutex<BTreeSet<SegmentId>>,
     /// The id of the segment that takes appends; 0 if there is none.
     open_segment: AtomicU32,
     written: AtomicU64,
@@ -67,6 +70,7 @@ impl LogState {
             tag,
             metrics,
             table: ArcSwap::from_pointee(table),
+            retiring: Mutex::default(),
             open_segment: AtomicU32::new(open_id),
             written: AtomicU64::new(resumption.content_end.0),
             synced: AtomicU64::new(resumption.content_end.0),
@@ -90,6 +94,16 @@ impl LogState {
         self.metrics.segments.set(table.len() as i64);
         self.table.store(Arc::new(table));
         self.open_segment.store(open.map_or(0, |id| id.0), Ordering::Release);
+    }
+
+    /// Takes a segment out of the segments in use, of which `open` takes appends.
+    pub(super) fn release(&self, id: SegmentId, open: Option<SegmentId>) {
+        self.retiring().insert(id);
+        self.publish_table(self.table().without(id), open);
+    }
+
+    pub(super) fn retiring(&self) -> MutexGuard<'_, BTreeSet<SegmentId>> {
+        self.retiring.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn open_segment(&self) -> Option<SegmentId> {

@@ -536,7 +536,7 @@ impl Handler<ReleaseSegment> for WalWriter {
             _ if open == Some(id) => WalError::SegmentOpen { segment: id },
             None => WalError::NotFound { at: Lsn::new(id, 0) },
             Some(segment) => {
-                self.state.publish_table(table.without(id), open);
+                self.state.release(id, open);
                 self.allocator.do_send(RetireSegment { segment, reply });
                 return;
             }

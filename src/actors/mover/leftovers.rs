@@ -2,6 +2,9 @@
 //! grace period after this host applied the move. A stray is a copy that never became current, because its move was
 //! given up. While the repair of a shard is queued, no copy of it is dropped, since it may be the only one.
 //!
+//! After a recovery of the metadata no copy is dropped until an operator gives up what is kept since then: metadata of
+//! an earlier time may place a shard on a drive that it has left, so that the copy elsewhere is the only one.
+//!
 //! A leftover may become the current copy again if that one is lost. So it is not dropped while such a move is planned
 //! or in progress, and no such move is planned while a drop may still take effect (`LateDrops`).
 
@@ -60,8 +63,8 @@ impl Leftovers {
     }
 
     /// Processes one page and returns the number of leftovers whose grace period is over; `None` at the end of the
-    /// round. `ripe` is the index of the last log entry for which the grace period is over; `targets` are the shards
-    /// that are moved to nodes of this host, which are not dropped there.
+    /// round, or while copies are kept since a recovery. `ripe` is the index of the last log entry for which the grace
+    /// period is over; `targets` are the shards that are moved to nodes of this host, which are not dropped there.
     pub(super) async fn advance(
         &mut self,
         context: &ClusterContext,
@@ -71,7 +74,11 @@ impl Leftovers {
     ) -> Result<Option<usize>, UpkeepError> {
         let Some(&node) = self.nodes.last() else { return Ok(None) };
         let after = self.after;
-        let rows = context.look_up(move |view| view.leftovers(node, after, PAGE)).await?;
+        let look_up = context.look_up(move |view| Ok((view.keeps_unknown()?, view.leftovers(node, after, PAGE)?)));
+        let (are_kept, rows) = look_up.await?;
+        if are_kept {
+            return Ok(None);
+        }
         self.after = rows.last().map(|(shard, _)| *shard);
         if rows.len() < PAGE {
             self.nodes.pop();
@@ -106,6 +113,17 @@ pub(super) struct Sweep {
     after: Option<ShardId>,
 }
 
+/// The outcome of a step of a sweep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Swept {
+    /// A page was processed, and this number of strays dropped.
+    Page(usize),
+    /// The sweep has ended, or the layout is no longer that of the planner.
+    End,
+    /// Nothing was dropped, since copies are kept since a recovery: a later sweep begins anew.
+    Kept,
+}
+
 /// A shard that is on a node and that the metadata does not place there.
 enum Astray {
     /// The blob is garbage, and the reclaimer drops its shards from other nodes than this.
@@ -119,19 +137,18 @@ impl Sweep {
         Self { nodes, after: None }
     }
 
-    /// Processes one page and returns the number of strays dropped; `None` at the end, or if the layout is no longer
-    /// that of the planner. Call it while no copy is in progress. A move whose outcome is unknown may still be decided,
+    /// Processes one page. Call it while no copy is in progress. A move whose outcome is unknown may still be decided,
     /// but only under the layout that wanted it. Therefore a shard that the current layout wants on the node stays.
     pub(super) async fn advance(
         &mut self,
         context: &ClusterContext,
         planner: &mut Planner,
-    ) -> Result<Option<usize>, UpkeepError> {
-        let Some(&node) = self.nodes.last() else { return Ok(None) };
+    ) -> Result<Swept, UpkeepError> {
+        let Some(&node) = self.nodes.last() else { return Ok(Swept::End) };
         if !context.health.current().in_service(node) {
             self.nodes.pop();
             self.after = None;
-            return Ok(Some(0));
+            return Ok(Swept::Page(0));
         }
         let after = self.after;
         let list = |peer: Peer| async move { peer.inventory(node, after, PAGE as u32).await };
@@ -141,8 +158,11 @@ impl Sweep {
             self.nodes.pop();
         }
         let (epoch, shards) = (planner.epoch(), page.shards.into_iter().map(|(shard, _)| shard).collect());
-        let Some(astray) = context.look_up(move |view| astray(view, epoch, node, shards)).await? else {
-            return Ok(None);
+        let look_up = context.look_up(move |view| Ok((view.keeps_unknown()?, astray(view, epoch, node, shards)?)));
+        let astray = match look_up.await? {
+            (true, _) => return Ok(Swept::Kept),
+            (false, None) => return Ok(Swept::End),
+            (false, Some(astray)) => astray,
         };
         let is_stray = |astray: Astray| match astray {
             Astray::Garbage(shard) => Some(shard),
@@ -155,7 +175,7 @@ impl Sweep {
             let drop = |peer: Peer| async move { peer.drop_shards(node, strays).await };
             context.ask(node, UPKEEP_WAIT_MAX, drop).await?;
         }
-        Ok(Some(count))
+        Ok(Swept::Page(count))
     }
 }
 

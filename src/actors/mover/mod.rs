@@ -26,7 +26,7 @@ use crate::storage::meta::command::{Change, MovedShard, Reply};
 use crate::types::{Epoch, HostId, NodeId, ShardId};
 use copy::ShardCopy;
 use futures::future::join_all;
-use leftovers::{LateDrops, Leftovers, Sweep};
+use leftovers::{LateDrops, Leftovers, Sweep, Swept};
 use pass::Pass;
 use plan::Planner;
 use std::collections::BTreeSet;
@@ -285,13 +285,17 @@ impl Moving {
         Ok(count)
     }
 
-    /// Drops the copies of refused moves whose blob was deleted in the meantime.
+    /// Drops the copies of refused moves whose blob was deleted in the meantime, unless such copies are kept since a
+    /// recovery: they may have been there before.
     async fn drop_useless_copies(&self, refused: Vec<MovedShard>) -> Result<(), UpkeepError> {
         if refused.is_empty() {
             return Ok(());
         }
         let look_up = self.context.look_up(move |view| {
             let mut gone = Vec::new();
+            if view.keeps_unknown()? {
+                return Ok(gone);
+            }
             for step in refused {
                 let is_gone = view.blob(step.shard.blob)?.is_none();
                 // The reclaimer drops the shards on the nodes that a garbage row names.
@@ -342,11 +346,11 @@ impl Moving {
     async fn sweep(&mut self) -> Result<Moved, UpkeepError> {
         let Some(sweep) = &mut self.sweep else { return Ok(Moved::Nothing) };
         match sweep.advance(&self.context, &mut self.planner).await {
-            Ok(Some(shards)) => Ok(Moved::Dropped { shards }),
+            Ok(Swept::Page(shards)) => Ok(Moved::Dropped { shards }),
             ended => {
                 self.sweep = None;
-                if ended.is_err() {
-                    // Begins anew.
+                if !matches!(ended, Ok(Swept::End)) {
+                    // Begins anew after the next pass.
                     self.swept = None;
                 }
                 ended.map(|_| Moved::Nothing)

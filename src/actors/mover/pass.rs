@@ -127,11 +127,13 @@ impl Moving {
         let look_up = self.context.look_up(move |view| {
             let mut movable = VecDeque::new();
             let is_whole = view.counts()?.repairs == 0;
+            let are_kept = view.keeps_unknown()?;
             for planned in ready {
-                // An old copy of the shard on the target must be dropped first. But if the current copy is lost, the
-                // old one becomes the current one again, unless a drop may still remove it.
-                let is_in_the_way =
-                    view.is_leftover(planned.to, planned.id())? && (!planned.lost || late_drops.contains(&planned.to));
+                // An old copy of the shard on the target must be dropped first. But if the current copy is lost, or old
+                // ones are kept since a recovery, the old one becomes the current one again, unless a drop may still
+                // remove it.
+                let is_in_the_way = view.is_leftover(planned.to, planned.id())?
+                    && (!(planned.lost || are_kept) || late_drops.contains(&planned.to));
                 if !is_in_the_way
                     && (is_whole || !endangers(view, &planned)?)
                     && (!planned.lost || can_be_rebuilt(view, &health, &planned)?)

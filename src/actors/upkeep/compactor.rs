@@ -6,7 +6,8 @@
 //!
 //! - A record that cannot be read is reported to the healer, and its segment is held for a while. Once a repair has
 //!   written the record elsewhere, the segment can be released.
-//! - A tombstone is copied as long as another segment may have records that it deletes.
+//! - A tombstone is copied as long as another segment may have records that it deletes. A released segment counts until
+//!   its file is retired.
 //! - A segment is not released while records in it may still be published.
 //! - Copies that the index refused are kept, and nothing else is done until it accepts them.
 //! - A segment whose rows in the index cannot be read is held for a short while, and others are emptied. While the
@@ -26,7 +27,7 @@ use crate::metrics;
 use crate::net::{ChunkFault, PeerError};
 use crate::storage::liveness::{Choice, Pressure, SegmentLiveness, choose};
 use crate::storage::shard_index::{ChunkId, IndexError, Moved, Placed, ShardIndex, Ticket};
-use crate::storage::wal::{Location, NewRecord, RecordKind};
+use crate::storage::wal::{Location, NewRecord, RecordKind, WalError};
 use crate::types::{Lsn, SegmentId};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
@@ -131,7 +132,7 @@ pub struct Compaction {
     current: Option<Current>,
     /// The copies that the index failed to publish.
     unpublished: Option<Copied>,
-    /// The released segment that the index failed to remove.
+    /// The segment that the log has taken out, or may have, and that is to be removed from the index.
     unforgotten: Option<SegmentId>,
     /// The segments with records or rows that could not be read, with the time until which they are not compacted.
     held: BTreeMap<SegmentId, Duration>,
@@ -267,9 +268,10 @@ impl Compaction {
         off_thread(&self.threads, move || gather(&drive, current, &others, options)).await?
     }
 
-    /// Returns all segments of the log except this one.
+    /// Returns all segments of the log except this one, with those whose files are still to be retired.
     fn others(&self, segment: SegmentId) -> Vec<SegmentId> {
-        self.drive.log.segments().into_iter().map(|info| info.id).filter(|&id| id != segment).collect()
+        let in_use = self.drive.log.segments().into_iter().map(|info| info.id);
+        in_use.chain(self.drive.log.retiring()).filter(|&id| id != segment).collect()
     }
 
     /// Appends the copies, and publishes those whose originals are still live.
@@ -307,7 +309,6 @@ impl Compaction {
 
     /// Removes a released segment from the index.
     async fn forget(&mut self, segment: SegmentId) -> Result<(), CompactionError> {
-        self.unforgotten = Some(segment);
         let index = self.drive.index.clone();
         off_thread(&self.threads, move || index.forget_segment(segment)).await??;
         self.unforgotten = None;
@@ -339,7 +340,13 @@ impl Compaction {
         }
         let index = self.drive.index.clone();
         off_thread(&self.threads, move || index.persist()).await??;
+        // Also after an error the log may have taken the segment out: then the next step removes it from the index. All
+        // rows in it are of tombstones that nothing needs, so that it does no harm if the log still has the segment.
+        self.unforgotten = Some(segment);
         let released = self.drive.log.release_segment(segment).await;
+        if let Err(WalError::SegmentOpen { .. }) = released {
+            self.unforgotten = None;
+        }
         released.map_err(|error| log_error(&self.drive, &self.health, error))?;
         self.forget(segment).await?;
         self.current = None;

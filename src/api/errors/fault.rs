@@ -124,7 +124,10 @@ pub enum Fault {
     NoTags,
     OperationAborted,
     OutOfSpace,
+    /// Bytes cannot be appended to an object while copies refer to its parts, if these are many.
+    PartsShared,
     QuotaExceeded,
+    TooManyBuckets,
     TooManyParts,
     /// The store cannot carry out the request now. Either nothing was done, or the outcome is unknown.
     Unavailable(String),

@@ -140,7 +140,9 @@ impl From<Refusal> for Fault {
             Refusal::Versioned => {
                 Self::InvalidRequest("The operation is for buckets that never had versioning enabled.".to_owned())
             }
+            Refusal::TooManyBuckets => Self::TooManyBuckets,
             Refusal::TooManyParts => Self::TooManyParts,
+            Refusal::PartsShared => Self::PartsShared,
             Refusal::RepeatedOtherwise => Self::IdempotencyMismatch,
         }
     }
@@ -218,6 +220,7 @@ mod tests {
     };
     use crate::actors::gateway::StoreError;
     use crate::actors::meta::{MetaError, Refusal};
+    use crate::limits::SHARED_PARTS_COPIED_MAX;
     use http::StatusCode;
     use s3s::{S3Error, StdError};
 
@@ -261,7 +264,9 @@ mod tests {
         assert_eq!(status(Fault::InvalidRange { size_bytes: 7 }), ("InvalidRange".to_owned(), 416));
         assert_eq!(status(Fault::MalformedTrailer), ("MalformedTrailerError".to_owned(), 400));
         assert_eq!(status(Fault::MissingContentLength), ("MissingContentLength".to_owned(), 411));
+        assert_eq!(status(Refusal::TooManyBuckets), ("TooManyBuckets".to_owned(), 400));
         assert_eq!(status(Refusal::TooManyParts), ("TooManyParts".to_owned(), 400));
+        assert_eq!(status(Refusal::PartsShared), ("TooManyParts".to_owned(), 400));
         assert_eq!(status(Fault::InvalidWriteOffset), ("InvalidWriteOffset".to_owned(), 400));
         assert_eq!(status(Refusal::RepeatedOtherwise), ("IdempotencyParameterMismatch".to_owned(), 400));
         assert_eq!(status(Refusal::NoSuchNode), ("ServiceUnavailable".to_owned(), 503));
@@ -329,6 +334,14 @@ mod tests {
         assert_eq!(details_of(&list.into()), [own("MissingHeaderName", "x-amz-acl")]);
         let skewed = Fault::Request(RequestFault::Skewed { now_s: 1_438_172_160 });
         assert_eq!(details_of(&skewed.into()), [own("ServerTime", "2015-07-29T12:16:00Z")]);
+    }
+
+    #[test]
+    fn a_refused_append_to_shared_parts_says_how_many_there_may_be_and_what_to_do() {
+        let error = S3Error::from(Refusal::PartsShared);
+        let message = error.message().unwrap_or_default();
+        assert!(message.contains(&format!("more than {SHARED_PARTS_COPIED_MAX} parts")), "{message}");
+        assert!(message.contains("Write the object anew, or delete the copies."), "{message}");
     }
 
     #[test]

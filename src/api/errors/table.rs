@@ -105,6 +105,7 @@ table! { Fault {
     Self::OperationAborted => row(409, "OperationAborted", OPERATION_ABORTED),
     // S3 itself never answers this. Other stores answer 507, which SDKs do not retry at once.
     Self::OutOfSpace => row(507, "InsufficientStorage", OUT_OF_SPACE),
+    Self::PartsShared => row(400, "TooManyParts", PARTS_SHARED),
     Self::PreconditionFailed(_) => row(412, "PreconditionFailed", PRECONDITION_FAILED),
     Self::QuotaExceeded => row(507, "QuotaExceeded", "The bucket's quota does not allow it to hold more."),
     Self::Request(fault) => fault.row(),
@@ -112,6 +113,7 @@ table! { Fault {
     Self::RequestTimeout => row(400, "RequestTimeout", REQUEST_TIMEOUT),
     Self::SignatureDoesNotMatch => row(403, "SignatureDoesNotMatch", SIGNATURE_DIFFERS),
     Self::SlowDown(why) => row(503, "SlowDown", why),
+    Self::TooManyBuckets => row(400, "TooManyBuckets", "You have attempted to create more buckets than allowed"),
     Self::TooManyConfigurations => row(400, "TooManyConfigurations", TOO_MANY_CONFIGURATIONS),
     Self::TooManyParts => row(400, "TooManyParts", TOO_MANY_PARTS),
     Self::Unavailable(why) => row(503, "ServiceUnavailable", why),
@@ -191,6 +193,7 @@ const NO_SUCH_UPLOAD: &str = "The specified upload does not exist. The upload ID
 const OPERATION_ABORTED: &str =
     "A conflicting conditional operation is currently in progress against this resource. Please try again.";
 const OUT_OF_SPACE: &str = "The store has no space left for writes; reads and deletes go on.";
+const PARTS_SHARED: &str = "The object cannot be appended to: it has more than 64 parts, to which copies of it refer. Write the object anew, or delete the copies.";
 const PRECONDITION_FAILED: &str = "At least one of the pre-conditions you specified did not hold";
 const REQUEST_TIMEOUT: &str =
     "Your socket connection to the server was not read from or written to within the timeout period.";
@@ -228,6 +231,7 @@ mod tests {
             Fault::MissingContentLength,
             Fault::NoSuchKey,
             Fault::NotImplemented(sample()),
+            Fault::TooManyBuckets,
             Fault::Unavailable(sample()),
             Fault::Request(RequestFault::InvalidUri),
             Fault::Request(RequestFault::NoBody),

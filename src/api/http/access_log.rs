@@ -1,13 +1,12 @@
 //! Access logs of buckets: when the response to a request has ended, writes a log line for the bucket if access logging
 //! is configured on it. For a bucket without access logging this costs one lookup in the host's own tables.
 
-use crate::actors::events::access_log::{AccessLine, AccessLogger, LogRequest, operation_word};
+use crate::actors::events::access_log::{AccessLine, LineSender, operation_word};
 use crate::api::call::Target;
 use crate::api::s3::{Domains, LoggedBucket, Service};
 use crate::api::text::percent::decode_query;
 use crate::metrics::ACCESS_LOG_LINES;
 use crate::types::UnixMs;
-use actix::Addr;
 use actix_web::HttpRequest;
 use http::{HeaderMap, HeaderName, header};
 use s3s::header::X_AMZ_VERSION_ID;
@@ -18,7 +17,7 @@ use std::time::Duration;
 
 /// The access logs of one host.
 pub struct AccessLog {
-    pub logger: Addr<AccessLogger>,
+    pub logger: LineSender,
     pub service: Arc<Service>,
     pub domains: Arc<Domains>,
     pub host_id: String,
@@ -72,15 +71,14 @@ impl AccessEntry {
     }
 
     /// Sends the line to the host's `AccessLogger` if the bucket has access logging; drops the line, and counts it, if
-    /// the logger's mailbox is full.
+    /// there is no room for it on the way.
     pub fn tell(self, ended: &Ended<'_>) {
         let bucket = ended.bucket.map(Cow::Borrowed).or_else(|| self.aimed_at().map(Cow::Owned));
         let Some(bucket) = bucket.filter(|bucket| !bucket.is_empty()) else { return };
         let found = self.log.service.logged(&bucket);
         let Some(logged) = found.as_deref().and_then(Option::as_ref) else { return };
         let line = self.line(ended, &bucket, logged);
-        let destination = logged.destination.clone();
-        if self.log.logger.try_send(LogRequest { destination, at: self.at, line }).is_err() {
+        if !self.log.logger.send(&logged.destination, self.at, line) {
             ACCESS_LOG_LINES.with_label_values(&["dropped"]).inc();
         }
     }

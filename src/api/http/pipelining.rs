@@ -8,7 +8,13 @@
 //! ```
 //!
 //! What the client sent beyond that is held, at most what one read of the connection returned.
+//!
+//! A connection also hands on a bounded number of bytes at a time. actix-http reads as long as bytes come, up to 128
+//! KiB, and tokio looks for new events only after some sixty tasks: beside uploads, a small request would wait for
+//! megabytes of theirs.
 
+use crate::api::sharing::wake_after_others;
+use crate::limits::READ_BYTES_AT_ONCE;
 use actix_http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use actix_http::{Payload, Request};
 use std::cell::{Cell, RefCell};
@@ -25,6 +31,8 @@ pub struct Unpipelined<T> {
     framing: Framing,
     /// Bytes that came after those that may be handed on.
     held: Vec<u8>,
+    /// The bytes that were handed on since the connection's task last made way for others.
+    at_once: usize,
 }
 
 /// The place in the stream of requests that a connection is at. The service tells it of each request.
@@ -166,7 +174,7 @@ fn place_of_body(request: &mut Request) -> Place {
 
 impl<T> Unpipelined<T> {
     pub fn new(connection: T) -> Self {
-        Self { connection, framing: Framing::default(), held: Vec::new() }
+        Self { connection, framing: Framing::default(), held: Vec::new(), at_once: 0 }
     }
 
     pub fn connection(&self) -> &T {
@@ -186,9 +194,16 @@ impl<T: AsyncRead + Unpin> AsyncRead for Unpipelined<T> {
             shared.waiting.replace(Some(cx.waker().clone()));
             return Poll::Pending;
         }
+        if this.at_once >= READ_BYTES_AT_ONCE {
+            this.at_once = 0;
+            wake_after_others(cx.waker());
+            return Poll::Pending;
+        }
         let before = into.filled().len();
         if this.held.is_empty() {
-            ready!(Pin::new(&mut this.connection).poll_read(cx, into))?;
+            let read = Pin::new(&mut this.connection).poll_read(cx, into);
+            this.at_once = if read.is_ready() { this.at_once + into.filled().len() - before } else { 0 };
+            ready!(read)?;
             let (taken, place) = shared.place.get().after(&into.filled()[before..]);
             this.held.extend_from_slice(&into.filled()[before + taken..]);
             into.set_filled(before + taken);
@@ -236,7 +251,10 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Unpipelined<T> {
 #[cfg(test)]
 mod tests {
     use super::{Chunked, Framing, Place, Unpipelined};
+    use crate::limits::READ_BYTES_AT_ONCE;
     use actix_http::Request;
+    use std::cell::Cell;
+    use std::rc::Rc;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     const ONE: &[u8] = b"GET /a HTTP/1.1\r\nhost: h\r\n\r\n";
@@ -309,6 +327,35 @@ mod tests {
         assert_eq!(read, [ONE, ONE, b"body", ONE].concat());
         assert_eq!(unpipelined.read(&mut buffer).await.expect("it is open"), 0);
         assert!(unpipelined.held.capacity() == 0, "what was held is given back");
+    }
+
+    #[actix::test]
+    async fn a_connection_with_a_long_body_makes_way_for_others() {
+        let (mut client, server) = tokio::io::duplex(8 * READ_BYTES_AT_ONCE);
+        let mut unpipelined = Unpipelined::new(server);
+        note(&unpipelined.framing(), Place::Endless);
+        client.write_all(&vec![7; 4 * READ_BYTES_AT_ONCE]).await.expect("there is room");
+        drop(client);
+        let turns = Rc::new(Cell::new(0));
+        let counted = Rc::clone(&turns);
+        let others = actix::spawn(async move {
+            loop {
+                counted.set(counted.get() + 1);
+                tokio::task::yield_now().await;
+            }
+        });
+        let (mut read, mut longest, mut at_once, mut turn) = (0, 0, 0, 0);
+        let mut buffer = [0; 1 << 10];
+        loop {
+            let count = unpipelined.read(&mut buffer).await.expect("it is open");
+            if count == 0 {
+                break;
+            }
+            at_once = if turns.get() == turn { at_once + count } else { count };
+            (read, turn, longest) = (read + count, turns.get(), longest.max(at_once));
+        }
+        others.abort();
+        assert_eq!((read, longest), (4 * READ_BYTES_AT_ONCE, READ_BYTES_AT_ONCE));
     }
 
     #[test]

@@ -112,6 +112,6 @@ pub fn request_keys(facts: RequestFacts, now: UnixMs) -> Vec<(&'static str, Stri
         ("aws:requestedregion", facts.region),
     ];
     keys.extend(facts.source_ip.map(|ip| ("aws:sourceip", ip)));
-    keys.extend(facts.user_agent.map(|agent| ("aws:useragent", agent)));
+    keys.extend(facts.user_agent.filter(|agent| !agent.is_empty()).map(|agent| ("aws:useragent", agent)));
     keys
 }

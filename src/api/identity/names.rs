@@ -11,6 +11,8 @@ pub const USER_NAME_MAX: usize = 64;
 pub const GROUP_NAME_MAX: usize = 128;
 pub const ROLE_NAME_MAX: usize = 64;
 pub const POLICY_NAME_MAX: usize = 128;
+pub const ACCOUNT_NAME_CHARS_MAX: usize = 128;
+pub const EMAIL_BYTES_MAX: usize = 254;
 pub const ACCOUNT_DIGITS: usize = 12;
 pub const CANONICAL_DIGITS: usize = 64;
 /// The account in the ARNs of built-in policies.

@@ -4,10 +4,10 @@ use super::grants::{BucketAccess, access_of, access_of_new_bucket, owner_of};
 use super::list::{decode_token, encode_token};
 use super::object_headers::timestamp;
 use super::tags::{self, Tags};
-use super::{Store, unexpected};
+use super::{ACCOUNT, Store, unexpected};
 use crate::actors::documents::encode;
 use crate::actors::meta::{
-    BucketDocument, BucketRow, BucketSettings, Change, CreateBucket, ObjectLock, QuotaChange, Refusal, Reply,
+    BucketDocument, BucketRow, BucketSettings, Change, CreateBucket, MetaView, ObjectLock, QuotaChange, Refusal, Reply,
     Versioning,
 };
 use crate::api::errors::{ArgumentFault, Fault, LocationFault};
@@ -31,11 +31,19 @@ const REGION_OF_EU: &str = "eu-west-1";
 const ARN: HeaderName = HeaderName::from_static("x-amz-bucket-arn");
 const NAMESPACE: HeaderName = HeaderName::from_static("x-amz-bucket-namespace");
 /// Buckets looked up at a time.
-const PAGE: usize = 1000;
+const PAGE: usize = 100;
 /// The prefix that S3 reserves for names of things that are not general purpose buckets (S3 User Guide, "General
 /// purpose bucket naming rules").
 const RESERVED_PREFIX: &str = "sthree-";
 const RESERVED_SUFFIXES: [&str; 5] = ["-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3"];
+
+/// The part of a list of buckets that a request asks for.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    prefix: &'a str,
+    after: Option<&'a str>,
+    region: Option<&'a str>,
+}
 
 /// Lists the buckets of the caller's account.
 pub async fn list(store: &Store, request: S3Request<ListBucketsInput>) -> S3Result<S3Response<ListBucketsOutput>> {
@@ -43,20 +51,20 @@ pub async fn list(store: &Store, request: S3Request<ListBucketsInput>) -> S3Resu
     let input = request.input;
     let wanted = input.max_buckets.map_or(Ok(LIST_BUCKETS_MAX), page_limit)?;
     let token = input.continuation_token.as_deref().filter(|token| !token.is_empty());
-    let mut after = token.map(decode_token).transpose()?;
-    let prefix = input.prefix.clone().unwrap_or_default();
+    let after = token.map(decode_token).transpose()?;
     let owner = caller.owner();
-    let here = |region: &str| input.bucket_region.as_deref().is_none_or(|asked| asked == region);
-    let is_shown = |row: &BucketRow| owner_of(store, row) == owner && here(&row.bucket.region);
+    let asked = Asked {
+        prefix: input.prefix.as_deref().unwrap_or_default(),
+        after: after.as_deref(),
+        region: input.bucket_region.as_deref(),
+    };
     let view = store.view().await?;
-    let mut rows: Vec<BucketRow> = Vec::new();
-    let mut more = true;
     // One row more than wanted shows that there is another page.
-    while more && rows.len() <= wanted {
-        let (page, follow) = view.buckets(&prefix, after.as_deref(), PAGE)?;
-        more = follow && !page.is_empty();
-        after = page.last().map(|row| row.bucket.name.clone());
-        rows.extend(page.into_iter().filter(is_shown));
+    let mut rows = first_of(&view, &owner, asked, wanted + 1).await?;
+    if owner == store.owner_id {
+        // Buckets of the store's own account may be stored under either of its names.
+        rows.extend(first_of(&view, ACCOUNT, asked, wanted + 1).await?);
+        rows.sort_unstable_by(|one, other| one.bucket.name.cmp(&other.bucket.name));
     }
     let is_cut = rows.len() > wanted;
     rows.truncate(wanted);
@@ -67,6 +75,23 @@ pub async fn list(store: &Store, request: S3Request<ListBucketsInput>) -> S3Resu
         owner: Some(Owner { display_name: Some(caller.display_name.clone()), id: Some(owner) }),
         prefix: input.prefix,
     }))
+}
+
+/// Returns the first buckets of a stored owner that a request asks for, at most `limit`, in order of name.
+async fn first_of(view: &MetaView, owner: &str, asked: Asked<'_>, limit: usize) -> S3Result<Vec<BucketRow>> {
+    let mut rows = Vec::new();
+    let mut after = asked.after.map(str::to_owned);
+    loop {
+        let (page, more) = view.buckets_of(owner, asked.prefix, after.as_deref(), PAGE)?;
+        after = page.last().map(|row| row.bucket.name.clone());
+        rows.extend(page.into_iter().filter(|row| asked.region.is_none_or(|region| region == row.bucket.region)));
+        if !more || rows.len() >= limit {
+            rows.truncate(limit);
+            return Ok(rows);
+        }
+        // An account may have many buckets: let other requests run.
+        tokio::task::yield_now().await;
+    }
 }
 
 fn page_limit(asked: i32) -> Result<usize, Fault> {
@@ -250,13 +275,18 @@ pub async fn head(store: &Store, request: S3Request<HeadBucketInput>) -> S3Resul
 
 pub async fn delete(store: &Store, request: S3Request<DeleteBucketInput>) -> S3Result<S3Response<DeleteBucketOutput>> {
     store.check_changeable()?;
-    let (bucket, _) = store.bucket(&request.input.bucket).await?;
+    let (bucket, view) = store.bucket(&request.input.bucket).await?;
+    let not_empty = || match bucket.settings.versioning {
+        Versioning::Never => Fault::BucketNotEmpty,
+        Versioning::Enabled | Versioning::Suspended => Fault::VersionsLeft,
+    };
+    // Such a bucket is refused before the change takes an entry of the log. The change itself decides again.
+    if view.usage(bucket.bucket.id)?.has_versions() {
+        return Err(not_empty().into());
+    }
     let change = Change::DeleteBucket { bucket: bucket.bucket.id };
     match store.gateway().meta().propose(change).await? {
-        Reply::Refused(Refusal::BucketNotEmpty) => {
-            let is_plain = bucket.settings.versioning == Versioning::Never;
-            Err(if is_plain { Refusal::BucketNotEmpty.into() } else { Fault::VersionsLeft.into() })
-        }
+        Reply::Refused(Refusal::BucketNotEmpty) => Err(not_empty().into()),
         Reply::Refused(refusal) => Err(refusal.into()),
         _ => Ok(S3Response::new(DeleteBucketOutput::default())),
     }

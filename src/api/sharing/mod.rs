@@ -11,4 +11,4 @@ pub use bodies::{BodyRoom, Seat, Ungathered, gather};
 pub use connections::{Connections, limited};
 pub use shares::locked;
 pub use slow_lanes::SlowLanes;
-pub use turns::{Connection, Turns};
+pub use turns::{Connection, Turns, wake_after_others};

@@ -5,6 +5,7 @@ mod audit;
 mod changes;
 mod permissions;
 mod rates;
+mod refusals;
 mod settings;
 mod tls;
 

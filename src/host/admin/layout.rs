@@ -176,7 +176,7 @@ fn may_go(
     let dropped = held.garbage + held.leftovers;
     if !lost && dropped > 0 {
         return Err(refused(format!(
-            "drive {node} still has {dropped} shards to drop, of what was deleted or moved off: wait some minutes, or say `--lost` if the drive is gone"
+            "drive {node} still has {dropped} shards to drop, of what was deleted or moved off: wait some minutes (after sherd recover, until sherd admin metadata drop-unknown), or say `--lost` if the drive is gone"
         )));
     }
     Ok(())

@@ -23,6 +23,7 @@ use crate::actors::consensus::{MetaHandle, Remains, ReplicaOptions, recover_fram
 use crate::config::Config;
 use crate::limits::NODES_OF_HOST_MAX;
 use crate::net::NoOtherHosts;
+use crate::output;
 use crate::storage::disk::replace_file;
 use crate::storage::identity::{
     Drive, HostDrives, Prepared, SystemLocks, forget_founding, forget_rejoining, new_host_id, prepare_host,
@@ -74,11 +75,10 @@ pub(super) async fn recover(
     let source = source(&member, old.clone(), from).await?;
     check_name(&member, &source)?;
     let plan = words::plan(&member, &source);
-    println!("{plan}");
     if !goes_on {
-        println!("no metadata was changed; run it again with --yes to do this");
-        return Ok(());
+        return explain(&plan);
     }
+    output::say(&plan);
     let next =
         Next { host: new_host_id(&env.ambient), epoch: last_epoch(&member, &source).next(new_host_id(&env.ambient).0) };
     clear(env, &member.host).map_err(|cause| HostError::System { doing: "make the directory recovering", cause })?;
@@ -89,9 +89,19 @@ pub(super) async fn recover(
         return Err(error);
     }
     let host = enter(env, member.host, &next)?;
-    write_report(env, &host, &plan)?;
-    println!("{}", words::done(&next.host));
+    tell_kept(&write_report(env, &host, &plan));
+    output::say(words::done(&next.host));
     Ok(())
+}
+
+/// Prints what would be done, which is the result of a command without `--yes`.
+fn explain(plan: &str) -> Result<(), HostError> {
+    let advice = "no metadata was changed; run it again with --yes to do this";
+    output::print(&format!("{plan}\n{advice}\n")).map_err(HostError::Output)
+}
+
+fn tell_kept(reports: &[PathBuf]) {
+    reports.iter().for_each(|path| output::say(format_args!("this report is kept in {}", path.display())));
 }
 
 /// Returns the later one of the recovery epochs of this host and of the exported copy.
@@ -213,17 +223,23 @@ fn enter(env: &Environment, host: HostDrives, next: &Next) -> Result<HostDrives,
     set_aside_all(env, &mut host, KEPT_BY_RECOVERY);
     take_up(&*env.disk, &mut host);
     let (disk, dirs) = (&*env.disk, host.usable_dirs());
-    forget_founding(disk, &dirs).and_then(|()| forget_rejoining(disk, &dirs))?;
+    // A record that cannot be removed is harmless: it names an id that this host does not have any more.
+    if let Err(error) = forget_founding(disk, &dirs).and_then(|()| forget_rejoining(disk, &dirs)) {
+        tracing::warn!(%error, "the record of a founding or rejoining was not removed");
+    }
     Ok(host)
 }
 
-fn write_report(env: &Environment, host: &HostDrives, plan: &str) -> Result<(), HostError> {
+/// Writes the report to the drives; returns where it is. The recovery has taken effect, which a drive without the
+/// report does not change.
+fn write_report(env: &Environment, host: &HostDrives, plan: &str) -> Vec<PathBuf> {
     let report = format!("recovery-{}.txt", env.ambient.clock.unix_ms().0);
-    for dir in host.usable_dirs() {
-        let path: PathBuf = dir.join("meta").join(&report);
-        let written = replace_file(&*env.disk, &path, format!("{plan}\n").as_bytes());
-        written.map_err(|cause| HostError::System { doing: "write the report of the recovery", cause })?;
-        println!("this report is kept in {}", path.display());
+    let mut written = Vec::new();
+    for path in host.usable_dirs().iter().map(|dir| dir.join("meta").join(&report)) {
+        match replace_file(&*env.disk, &path, format!("{plan}\n").as_bytes()) {
+            Ok(()) => written.push(path),
+            Err(error) => tracing::warn!(path = %path.display(), %error, "the report of the recovery was not written"),
+        }
     }
-    Ok(())
+    written
 }

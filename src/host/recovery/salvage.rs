@@ -1,11 +1,13 @@
 //! The command `sherd salvage`: cuts the metadata log of a stopped host that is alone at damage which nothing else
 //! repairs. It prints first what would be lost, and changes no metadata without `--yes`.
 
+use super::{explain, tell_kept};
 use crate::actors::consensus::SalvageError;
 use crate::config::Config;
 use crate::host::environment::{Environment, wanted_geometry};
 use crate::host::error::HostError;
 use crate::host::{cluster, metadata};
+use crate::output;
 use crate::storage::disk::replace_file;
 use crate::storage::identity::{Prepared, SystemLocks, prepare_host};
 use std::path::PathBuf;
@@ -21,23 +23,24 @@ pub(in crate::host) async fn salvage(config: &Config, env: &Environment, goes_on
     }
     let member = cluster::alone(env, wanted, prepared)?;
     let found = metadata::survey_salvage(env, &member).await?;
-    println!("{found}");
     if !goes_on {
-        println!("no metadata was changed; run it again with --yes to do this");
-        return Ok(());
+        return explain(&found.to_string());
     }
+    let mut kept = Vec::new();
     let report = format!("salvage-{}.txt", env.ambient.clock.unix_ms().0);
     for dir in member.host.usable_dirs() {
         let path: PathBuf = dir.join("meta").join(&report);
         let written = replace_file(&*env.disk, &path, format!("{found}\n").as_bytes());
         written.map_err(|cause| HostError::System { doing: "write the report of the salvage", cause })?;
-        println!("this report is kept in {}", path.display());
+        kept.push(path);
     }
+    output::say(&found);
+    tell_kept(&kept);
     let replica = metadata::start_salvaging(env, &member).await?;
     let readable = replica.handle.read().await.map(|_| ()).map_err(metadata::MetadataError::from);
     replica.handle.shutdown().await;
     replica.arbiter.stop();
     readable?;
-    println!("the metadata is readable again; start the store");
+    output::say("the metadata is readable again; start the store");
     Ok(())
 }

@@ -91,7 +91,9 @@ fn of_drives(member: &Member) -> Vec<String> {
         };
         format!("    node {} {} ({state})", drive.node, drive.dir.display())
     }));
-    lines.push("- shards that the metadata does not know are kept on all drives, until they are given up".to_owned());
+    lines.push(
+        "- shards that the metadata does not know, or places elsewhere, are kept until they are given up".to_owned(),
+    );
     lines.push("  (sherd admin metadata drop-unknown).".to_owned());
     lines.push(
         "Be certain that most of the voters are lost for good, and that no other host is recovered, too.".to_owned(),

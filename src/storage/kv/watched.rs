@@ -1,5 +1,6 @@
 //! Tables that record the first failure of a read. Only the reader of a damaged block notices it; the record makes the
-//! damage known to the code that can rebuild the tables.
+//! damage known to the code that can rebuild the tables. A read for which the host lacks resources says nothing of the
+//! tables, and is not recorded.
 
 use super::{Batch, Hold, Kv, KvError, KvRead, KvResult, PairIter, Table};
 use bytes::Bytes;
@@ -45,7 +46,9 @@ impl ReadFailure {
     }
 
     fn note(&self, error: &KvError) {
-        let _ = self.noted.first.set(error.clone());
+        if !error.lacks_resources {
+            let _ = self.noted.first.set(error.clone());
+        }
     }
 }
 
@@ -131,7 +134,7 @@ mod tests {
     use std::ops::Bound;
     use std::sync::Arc;
 
-    /// A store that cannot read one key, and takes no commit.
+    /// A store that cannot read two keys, one of them for want of descriptors, and takes no commit.
     #[derive(Debug)]
     struct Damaged;
 
@@ -141,7 +144,11 @@ mod tests {
 
     impl KvRead for Damaged {
         fn get(&self, _: Table, key: &[u8]) -> KvResult<Option<Bytes>> {
-            if key == b"damaged" { Err(damage()) } else { Ok(None) }
+            match key {
+                b"damaged" => Err(damage()),
+                b"lacking" => Err(KvError { lacks_resources: true, ..damage() }),
+                _ => Ok(None),
+            }
         }
 
         fn range(&self, _: Table, _: Bound<&[u8]>, _: Bound<&[u8]>) -> PairIter<'_> {
@@ -177,6 +184,15 @@ mod tests {
         assert!(kv.snapshot().get(TABLE, b"damaged").is_err());
         assert!(failure.get().is_some());
         assert_eq!((failure.claim(), failure.claim()), (true, false));
+    }
+
+    #[test]
+    fn a_read_that_fails_for_want_of_descriptors_or_memory_is_not_noted() {
+        let (kv, failure) = WatchedKv::new(Arc::new(Damaged));
+        assert!(kv.get(TABLE, b"lacking").is_err() && kv.snapshot().get(TABLE, b"lacking").is_err());
+        assert!(failure.get().is_none() && !failure.is_of_store());
+        assert!(kv.get(TABLE, b"damaged").is_err());
+        assert!(failure.is_of_store());
     }
 
     #[test]

@@ -5,9 +5,9 @@ use super::codec::{self, Record, decode_command, decode_entry, encode_command, e
 use super::command::{AnswerRow, Change, Command, CreateBucket};
 use super::record::{
     AnswersRecord, BlobRef, BucketRow, ClockRecord, CompletedRecord, Counts, DocumentRow, EventRow, FenceRecord,
-    GarbageRow, HeldRecord, HostRecord, LayoutRecord, LeftoverRow, NodeRecord, NullVersionRow, ObjectVersion, PartRow,
-    Pick, RecoveryRecord, RegisteredRecord, RemovedRecord, RepairRow, RolesRecord, SharedRow, UploadRow, Usage,
-    VersionRow,
+    GarbageRow, HeldRecord, HostRecord, LayoutRecord, LeftoverRow, NodeRecord, NullVersionRow, ObjectVersion, OwnerRow,
+    PartRow, Pick, RecoveryRecord, RegisteredRecord, RemovedRecord, RepairRow, RolesRecord, SharedRow, UploadRow,
+    Usage, VersionRow,
 };
 use super::snapshot::SnapshotInstaller;
 use super::tables::{DroppedList, TABLES, key_of_version, shard_of_leftover_key, split_upload_key};
@@ -125,6 +125,7 @@ fn kinds_of_rows(data: &[u8]) {
     same_again::<NodeRecord>(data);
     same_again::<NullVersionRow>(data);
     same_again::<ObjectVersion>(data);
+    same_again::<OwnerRow>(data);
     same_again::<PartRow>(data);
     same_again::<RepairRow>(data);
     same_again::<RolesRecord>(data);

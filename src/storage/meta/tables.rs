@@ -24,6 +24,8 @@
 //! | `usage` | bucket u64 | `Usage` |
 //! | `documents` | 1 u8, bucket u64, kind u8, name; or 2 u8, kind u8, path; or 3 u8, name | `DocumentRow` |
 //! | `events` | target, 0x00, seq u64 | `EventRow` |
+//! | `owners` | account, 0x00 | `OwnerRow` of an account that owns buckets |
+//! | `owner_buckets` | account, 0x00, name | empty: a bucket of the account |
 //! | `answers` | since u64, id u128 | `AnswerRow` of a change that another host forwarded |
 //! | `system` | fixed names | format, last applied position, counters, the remembered answers, the layout's epoch, the number of shards on each node, the roles of hosts, removed drives and hosts, the fence of fresh blobs, the confirmed time, the epoch at which each drive was registered, the last recovery |
 //!
@@ -58,6 +60,8 @@ pub const SHARED: Table = Table("shared");
 pub const USAGE: Table = Table("usage");
 pub const DOCUMENTS: Table = Table("documents");
 pub const EVENTS: Table = Table("events");
+pub const OWNERS: Table = Table("owners");
+pub const OWNER_BUCKETS: Table = Table("owner_buckets");
 pub const SYSTEM: Table = Table("system");
 
 /// All tables. A table's index here is its number in snapshots: after the first release, a new table needs a new
@@ -85,6 +89,8 @@ pub const TABLES: &[Table] = &[
     USAGE,
     DOCUMENTS,
     EVENTS,
+    OWNERS,
+    OWNER_BUCKETS,
     SYSTEM,
 ];
 
@@ -299,6 +305,16 @@ pub fn events_of(target: &str) -> Vec<u8> {
 
 pub fn event_key(target: &str, seq: u64) -> Vec<u8> {
     [events_of(target).as_slice(), &seq.to_be_bytes()].concat()
+}
+
+/// Returns the row's key of an account in `owners`, which is also the prefix of its rows in `owner_buckets`. An
+/// account's id has no zero byte.
+pub fn owner_key(owner: &str) -> Vec<u8> {
+    [owner.as_bytes(), &[0]].concat()
+}
+
+pub fn owner_bucket_key(owner: &str, bucket: &str) -> Vec<u8> {
+    [owner_key(owner).as_slice(), bucket.as_bytes()].concat()
 }
 
 /// A list that nothing refers to any more and that is too long to become garbage at once.

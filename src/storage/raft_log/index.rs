@@ -5,7 +5,7 @@ use super::record::{LogEntry, LogRecord, Payload, Position, Standing, StateChang
 use super::recovery::RecoveredCopy;
 use crate::storage::wal::Location;
 use crate::types::{NodeId, SegmentId};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// The approximate size of an entry's record on a drive, without the payload.
 const RECORD_OVERHEAD_BYTES: u64 = 128;
@@ -32,8 +32,9 @@ struct CopyMap {
     places: BTreeMap<u64, Location>,
     /// For each segment, the greatest index of an entry that it ever held; `None` if it held none.
     segments: BTreeMap<SegmentId, Option<u64>>,
-    /// The segment of the newest record of the state, which says what is purged. Each start writes one to each copy.
-    state: Option<SegmentId>,
+    /// The first record of the newest operation that says what is purged: its sequence number and its segment. Each
+    /// start writes one to each copy.
+    state: Option<(u64, SegmentId)>,
 }
 
 /// The state of the log, its entries, and the locations of their records on each copy.
@@ -56,6 +57,9 @@ pub struct LogIndex {
     durable_sequence: u64,
     /// The number of truncations so far. A reader that works in several steps compares it, to notice a truncation.
     truncations: u64,
+    /// The operations that are truncations and may not be on every live copy yet. Their records do not say what is
+    /// purged.
+    truncating: BTreeSet<u64>,
 }
 
 impl LogIndex {
@@ -86,6 +90,7 @@ impl LogIndex {
             uncached: copy.entries.len(),
             durable_sequence: copy.sequence.unwrap_or(0),
             truncations: 0,
+            truncating: BTreeSet::new(),
         };
         for entry in &copy.entries {
             let cost_bytes = u64::from(entry.footprint_bytes);
@@ -212,6 +217,7 @@ impl LogIndex {
             copy.places.split_off(&next);
         }
         let sequence = self.begin();
+        self.truncating.insert(sequence);
         LogRecord::State { sequence, change: StateChange::Truncated { after } }
     }
 
@@ -253,11 +259,13 @@ impl LogIndex {
     /// Notes that a copy holds a record of an operation at a location.
     pub fn place(&mut self, node: NodeId, sequence: u64, index: Option<u64>, location: Location) {
         let current = index.filter(|index| self.slot(*index).is_some_and(|slot| slot.sequence <= sequence));
+        let is_state = index.is_none() && !self.truncating.contains(&sequence);
         let copy = self.copies.entry(node).or_default();
         let held = copy.segments.entry(location.lsn.segment()).or_default();
         *held = (*held).max(index);
-        if index.is_none() {
-            copy.state = copy.state.max(Some(location.lsn.segment()));
+        // A restatement ends with a record of its own under the same number; what it says stands at its beginning.
+        if is_state && copy.state.is_none_or(|(newest, _)| newest < sequence) {
+            copy.state = Some((sequence, location.lsn.segment()));
         }
         if let Some(index) = current {
             copy.places.insert(index, location);
@@ -267,6 +275,7 @@ impl LogIndex {
     /// Notes that every live copy holds the operations up to this one.
     pub fn note_durable(&mut self, sequence: u64) {
         self.durable_sequence = self.durable_sequence.max(sequence);
+        self.truncating = self.truncating.split_off(&(self.durable_sequence + 1));
         self.evict();
     }
 
@@ -316,14 +325,14 @@ impl LogIndex {
     }
 
     /// Removes the oldest segments of a copy that hold no entry of the log any more, and returns them, oldest first. It
-    /// stops at the first segment that is needed, so that a copy's records stay contiguous. The one with the newest record
-    /// of the state is, though its entries are purged.
+    /// stops at the first segment that is needed, so that a copy's records stay contiguous. The one with the newest
+    /// record of what is purged is, though its entries are purged.
     pub fn take_releasable(&mut self, node: NodeId) -> Vec<SegmentId> {
         let first_index = self.first_index();
         let Some(copy) = self.copies.get_mut(&node) else { return Vec::new() };
         let mut released = Vec::new();
         while let Some(oldest) = copy.segments.first_entry()
-            && copy.state.is_some_and(|state| *oldest.key() < state)
+            && copy.state.is_some_and(|(_, state)| *oldest.key() < state)
             && oldest.get().is_none_or(|index| index < first_index)
         {
             released.push(oldest.remove_entry().0);

@@ -177,6 +177,15 @@ pub enum CopyFound {
     },
 }
 
+impl CopyFound {
+    /// Returns whether this copy is whole and ends after another one, by its last operation or its last entry. `end`:
+    /// the last operation and the last entry of the other one; every whole copy ends after none.
+    fn is_beyond(&self, end: Option<(u64, Option<Position>)>) -> bool {
+        let Self::Sound { sequence, last } = self else { return false };
+        end.is_none_or(|(operation, entry)| *sequence > operation || *last > entry)
+    }
+}
+
 impl From<&Result<RecoveredCopy, String>> for CopyFound {
     fn from(found: &Result<RecoveredCopy, String>) -> Self {
         match found {
@@ -232,15 +241,23 @@ pub enum ChoiceError {
         numbers(nodes)
     )]
     Forked { generation: u64, nodes: Vec<NodeId> },
+    #[error(
+        "the list of the current copies of the metadata log (meta/mirror) cannot be read on {}, and the copy of the \
+         log there has more than any that is known to be current: put that file back, or start without the drives that \
+         are out of date, and empty their directories; if only drives without such a file are left, sherd salvage goes \
+         on with the copy that holds most",
+        numbers(.0)
+    )]
+    Unlisted(Vec<NodeId>),
 }
 
 impl ChoiceError {
     /// Returns whether no readable current copy is left. False if copies merely cannot be opened, and if drives were in
-    /// use separately, because then an operator has to choose.
+    /// use separately or a whole copy may be the current one, because then an operator has to choose.
     pub fn has_lost_the_log(&self) -> bool {
         match self {
             Self::GenerationLost | Self::AllMissing { .. } | Self::AllDamaged(_) => true,
-            Self::AllFailed(_) | Self::Forked { .. } => false,
+            Self::AllFailed(_) | Self::Forked { .. } | Self::Unlisted(_) => false,
         }
     }
 }
@@ -264,6 +281,9 @@ fn shown(damaged: &[(NodeId, String)]) -> String {
 ///   it is brought up from another one and is never the source.
 /// - If only members have the set, a member without it may have been cut off just before. It holds everything
 ///   acknowledged until then, and may be the source.
+///
+/// A drive has a set before its copy counts. So a whole copy without a set that can be read has lost its set, which may
+/// have been a newer one than all others. If that copy ends after the source, nothing is selected.
 pub fn choose(found: &[DriveFound]) -> Result<MirrorChoice, ChoiceError> {
     let Some(set) = MirrorSet::newest(found.iter().filter_map(|drive| drive.set.as_ref())).cloned() else {
         let blank = found.iter().all(|drive| drive.copy == CopyFound::Empty);
@@ -275,16 +295,8 @@ pub fn choose(found: &[DriveFound]) -> Result<MirrorChoice, ChoiceError> {
         return Err(ChoiceError::Forked { generation: set.generation, nodes: nodes.collect() });
     }
     let members: Vec<&DriveFound> = found.iter().filter(|drive| counts(drive, &set)).collect();
-    if members.is_empty() {
-        let members = set.members.iter().copied().collect();
-        return Err(ChoiceError::AllMissing { generation: set.generation, members });
-    }
     let has_newest = |drive: &DriveFound| drive.set.as_ref().is_some_and(|of| of.is_after(&set));
     let all_had_it = found.iter().any(|drive| has_newest(drive) && !set.members.contains(&drive.node));
-    if all_had_it && !members.iter().any(|drive| has_newest(drive)) {
-        let members = set.members.iter().copied().collect();
-        return Err(ChoiceError::AllMissing { generation: set.generation, members });
-    }
     let mut sound: Vec<(bool, u64, Option<Position>, NodeId)> = Vec::new();
     let (mut damaged, mut failed) = (Vec::new(), Vec::new());
     for drive in &members {
@@ -299,7 +311,18 @@ pub fn choose(found: &[DriveFound]) -> Result<MirrorChoice, ChoiceError> {
         }
     }
     sound.sort();
-    match sound.pop() {
+    let longest = sound.pop();
+    let end = longest.filter(|(is_current, ..)| *is_current).map(|(_, operation, entry, _)| (operation, entry));
+    let unlisted = found.iter().filter(|drive| drive.set.is_none() && drive.copy.is_beyond(end));
+    let unlisted: Vec<NodeId> = unlisted.map(|drive| drive.node).collect();
+    if !unlisted.is_empty() {
+        return Err(ChoiceError::Unlisted(unlisted));
+    }
+    if members.is_empty() || (all_had_it && !members.iter().any(|drive| has_newest(drive))) {
+        let members = set.members.iter().copied().collect();
+        return Err(ChoiceError::AllMissing { generation: set.generation, members });
+    }
+    match longest {
         Some((true, _, _, best)) => {
             let others = sound.into_iter().map(|(.., node)| node).collect();
             Ok(MirrorChoice::Existing { set, best, others })
@@ -312,7 +335,7 @@ pub fn choose(found: &[DriveFound]) -> Result<MirrorChoice, ChoiceError> {
 }
 
 /// Returns whether a drive's copy counts: the drive is a member of the newest set and has a set itself. A member
-/// without one was emptied or replaced.
+/// without one was emptied or replaced, or has lost its set.
 fn counts(drive: &DriveFound, newest: &MirrorSet) -> bool {
     newest.members.contains(&drive.node) && drive.set.is_some()
 }

@@ -7,9 +7,9 @@
 //! copy, which a relocated copy keeps. So a relocated copy neither revives a dropped shard nor hides a chunk that was
 //! written again after a drop.
 //!
-//! Records are published only after the log has synced them. Each commit contains the watermark: the index reflects
-//! everything that the log holds below it, so a start replays the log from there. After a failed commit, the same
-//! records can be published again with the same ticket.
+//! Records are published only after the log has synced them, or has only written them with relaxed durability. Each
+//! commit contains the watermark: the index reflects everything that the log holds below it, so a start replays the log
+//! from there. After a failed commit, the same records can be published again with the same ticket.
 //!
 //! Tables that are damaged are made anew while the drive serves (`remake`).
 

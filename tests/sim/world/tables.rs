@@ -36,9 +36,9 @@ impl Tables {
 }
 
 impl StateHome for Tables {
-    fn list(&self, node: NodeId, _: &Path) -> Vec<u32> {
+    fn list(&self, node: NodeId, _: &Path) -> KvResult<Vec<u32>> {
         let state = self.state.lock().expect("one thread");
-        state.keys().filter(|(held, _)| *held == node).map(|(_, number)| *number).collect()
+        Ok(state.keys().filter(|(held, _)| *held == node).map(|(_, number)| *number).collect())
     }
 
     fn open(&self, node: NodeId, _: &Path, number: u32) -> KvResult<Arc<dyn Kv>> {

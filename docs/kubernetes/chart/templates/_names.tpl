@@ -24,6 +24,12 @@ app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 {{- end -}}
 {{- end }}
 
+{{- /* The name of the first host that its certificate must have: a wildcard needs two labels after it. */ -}}
+{{- define "sherd.first" -}}
+{{- $name := include "sherd.name" . -}}
+{{ $name }}-0.{{ $name }}-hosts.{{ .Release.Namespace }}.svc
+{{- end }}
+
 {{- define "sherd.probe" -}}
 httpGet:
   path: {{ .path }}

@@ -110,14 +110,23 @@ async fn compare_all(inner: &Inner, others: &BTreeSet<u64>) -> Vec<u64> {
         inner.others.note_had(*host, answer.replica.had);
         note_answer(inner, *host, own.applied, answer);
         inner.others.note_digests(*host, own.digest, answer.replica.digest);
-        let ballot = inner.shared.index().standing().ballot;
-        let gone = answer.remembered.and_then(|had| lost(had, ballot, |entry| holds(&inner.shared, entry)));
+        let gone = answer.remembered.and_then(|had| lacking(inner, had));
         missing = missing.or_else(|| gone.map(|what| (*host, what)));
     }
     inner.others.retain(others);
-    act_on_comparison(inner, missing);
+    act_on_comparison(inner, others, &answers, missing);
     show(inner, others);
     answers.into_iter().map(|(host, _)| host).collect()
+}
+
+/// Describes the entry or the vote that this replica once had and lacks now, if any. `had`: what another host remembers
+/// of it.
+fn lacking(inner: &Inner, had: DurableState) -> Option<String> {
+    if has(Defect::VoteForLostEntries) {
+        return None;
+    }
+    let ballot = inner.shared.index().standing().ballot;
+    lost(had, ballot, |entry| holds(&inner.shared, entry))
 }
 
 fn note_answer(inner: &Inner, host: u64, own: Option<Point>, answer: &Compared) {
@@ -134,28 +143,21 @@ fn note_answer(inner: &Inner, host: u64, own: Option<Point>, answer: &Compared) 
 /// and which one. With `relaxed` durability, which may lose the end of the log, the replica takes no part in elections
 /// until it has caught up. Otherwise the host was put back to an older state or its drives lost synced writes, and the
 /// replica stops.
-fn act_on_comparison(inner: &Inner, missing: Option<(u64, String)>) {
-    let is_relaxed = inner.shared.opener.durability != Durability::Strict;
-    match missing.filter(|_| !has(Defect::VoteForLostEntries)) {
-        Some((host, what)) if is_relaxed => {
-            if !inner.server.set_abstaining(true) {
-                tracing::warn!(%what, "this host lost the end of its metadata log (host {host:016x} has later entries): it does not vote until it has caught up");
-            }
-            inner.raft.runtime_config().elect(false);
-        }
-        Some((host, what)) => {
-            let why = format!(
-                "host {host:016x} remembers that this host {what}, which this host no longer has: its directories were put back to an older state, or its drives lost synced writes; it takes no further part under its present id: {RUNBOOK}"
-            );
-            // This host has only a part of what it once had, so nothing is lost when it rejoins without its metadata.
-            inner.server.be_superseded(why);
-            return;
-        }
-        None if inner.server.set_abstaining(false) => {
-            tracing::info!("this host has the end of its metadata log again, and votes");
-            inner.raft.runtime_config().elect(true);
-        }
-        None => {}
+fn act_on_comparison(
+    inner: &Inner,
+    others: &BTreeSet<u64>,
+    answers: &[(u64, Compared)],
+    missing: Option<(u64, String)>,
+) {
+    if inner.shared.opener.durability != Durability::Strict {
+        abstain_or_vote(inner, others, answers, missing);
+    } else if let Some((host, what)) = missing {
+        let why = format!(
+            "host {host:016x} remembers that this host {what}, which this host no longer has: its directories were put back to an older state, or its drives lost synced writes; it takes no further part under its present id: {RUNBOOK}"
+        );
+        // This host has only a part of what it once had, so nothing is lost when it rejoins without its metadata.
+        inner.server.be_superseded(why);
+        return;
     }
     let voters: BTreeSet<u64> = members::membership(inner).voters.into_iter().map(raft_id).collect();
     if let Some(differing) = inner.others.majority_that_differs(&voters) {
@@ -168,6 +170,23 @@ fn act_on_comparison(inner: &Inner, missing: Option<(u64, String)>) {
         return;
     }
     act_on_digests(inner, &voters);
+}
+
+/// Keeps this host out of elections while it lacks what other members remember of it.
+fn abstain_or_vote(inner: &Inner, others: &BTreeSet<u64>, answers: &[(u64, Compared)], missing: Option<(u64, String)>) {
+    let (candidacy, now) = (&inner.candidacy, inner.ambient.clock.monotonic());
+    let abstained = candidacy.abstains();
+    let remembered = answers.iter().map(|(host, answer)| (*host, answer.remembered));
+    candidacy.compare(now, others, remembered, |had| lacking(inner, had).is_some());
+    match missing {
+        Some((host, what)) if !abstained => {
+            tracing::warn!(%what, "this host lost the end of its metadata log (host {host:016x} has later entries): it does not vote until it has caught up");
+        }
+        _ if abstained && !candidacy.abstains() => {
+            tracing::info!("this host has the end of its metadata log again, or no member remembers it: it votes");
+        }
+        _ => {}
+    }
 }
 
 /// Has this host rejoin as another member if a majority of the voters share tables that differ from its own.

@@ -2,6 +2,7 @@
 
 use super::shared_calls::SharedCalls;
 use crate::actors::consensus::apply::ConsensusApply;
+use crate::actors::consensus::candidacy::Candidacy;
 use crate::actors::consensus::clock::ClusterClock;
 use crate::actors::consensus::network::{Hearing, Link, Server};
 use crate::actors::consensus::raft_types::MetaGroup;
@@ -39,6 +40,7 @@ pub struct Inner {
     pub hearing: Arc<Hearing>,
     pub server: Server,
     pub others: Arc<Others>,
+    pub candidacy: Arc<Candidacy>,
     /// The greatest index that some host is known to have applied.
     pub known_applied: AtomicU64,
     pub clock: ClusterClock,

@@ -6,6 +6,7 @@ use super::messages::{
     Appended, AskVote, InstallSnapshot, MessageFault, PieceTaken, SnapshotPiece, Transfer, Transferred, Voted, decode,
     decode_append, decode_plain, encode_plain, require_leader,
 };
+use crate::actors::consensus::candidacy::Candidacy;
 use crate::actors::consensus::contradiction;
 use crate::actors::consensus::raft_types::{ballot_of, log_id_of, position_of, vote_of};
 use crate::actors::consensus::shared::{Others, Shared};
@@ -16,7 +17,6 @@ use bytes::Bytes;
 use openraft::async_runtime::WatchReceiver;
 use openraft::raft::{TransferLeaderError, TransferLeaderRequest};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 #[derive(Debug)]
@@ -29,8 +29,7 @@ pub struct Server {
     /// restart may rely on its lease until then, and leases are not kept on drives.
     silent_until: Duration,
     others: Arc<Others>,
-    /// True while this host lacks entries that others may count on, and must not vote.
-    abstaining: AtomicBool,
+    candidacy: Arc<Candidacy>,
 }
 
 pub fn refused(why: impl ToString) -> GroupError {
@@ -50,9 +49,10 @@ impl Server {
         ambient: Ambient,
         silent_until: Duration,
         others: Arc<Others>,
+        candidacy: Arc<Candidacy>,
     ) -> Self {
         let incoming = Incoming::new(Arc::clone(&shared));
-        Self { raft, shared, ambient, incoming, silent_until, others, abstaining: AtomicBool::new(false) }
+        Self { raft, shared, ambient, incoming, silent_until, others, candidacy }
     }
 
     pub async fn append(&self, body: &Bytes) -> Result<Bytes, GroupError> {
@@ -79,11 +79,6 @@ impl Server {
         self.shared.superseded.send_replace(Some(why));
     }
 
-    /// Makes this host withhold its votes, or grant them again. Returns whether it withheld them before.
-    pub fn set_abstaining(&self, abstains: bool) -> bool {
-        self.abstaining.swap(abstains, Ordering::SeqCst)
-    }
-
     pub async fn vote(&self, body: &Bytes, pre: bool) -> Result<Bytes, GroupError> {
         let asked: AskVote = decode_plain(body)?;
         if asked.ballot.committed {
@@ -94,7 +89,7 @@ impl Server {
         }
         // A voter that has lost entries could elect a leader without them, and a candidate that has lost entries would
         // lead without them.
-        if self.abstaining.load(Ordering::SeqCst) || self.others.has_lost_entries(asked.ballot.node, asked.last) {
+        if self.candidacy.abstains() || self.others.has_lost_entries(asked.ballot.node, asked.last) {
             return self.withhold();
         }
         let answer = if pre { self.raft.pre_vote(asked.into()).await } else { self.raft.vote(asked.into()).await };

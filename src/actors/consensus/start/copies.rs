@@ -10,7 +10,7 @@ use crate::actors::consensus::shared::{
     read_entries,
 };
 use crate::actors::log::LogHandle;
-use crate::storage::disk::read_file;
+use crate::storage::disk::{host_lacks_resources, read_file};
 use crate::storage::meta::codec::decode_entry;
 use crate::storage::raft_log::{
     ChoiceError, CopyFound, DriveFound, LogIndex, LogRecord, MirrorChoice, MirrorSet, Payload, Position, RecoveredCopy,
@@ -91,8 +91,8 @@ impl SelectedCopies {
 
 pub(super) async fn select_copies(options: &ReplicaOptions) -> Result<SelectedCopies, StartError> {
     let opener = opener(options);
-    let mut sets: BTreeMap<NodeId, Option<MirrorSet>> =
-        options.drives.iter().map(|drive| (drive.node, read_mirror_file(drive))).collect();
+    let read = options.drives.iter().map(|drive| read_mirror_file(drive).map(|set| (drive.node, set)));
+    let mut sets: BTreeMap<NodeId, Option<MirrorSet>> = read.collect::<Result<_, _>>()?;
     if options.salvages && sets.values().all(Option::is_none) {
         let with_copy: BTreeSet<NodeId> =
             options.drives.iter().filter(|drive| has_copy(drive)).map(|drive| drive.node).collect();
@@ -105,20 +105,23 @@ pub(super) async fn select_copies(options: &ReplicaOptions) -> Result<SelectedCo
     }
     let newest = MirrorSet::newest(sets.values().flatten()).cloned();
     let mut copies = BTreeMap::new();
-    let mut found = Vec::new();
+    let (mut found, mut lacking) = (Vec::new(), None);
     for drive in &options.drives {
-        let counts = newest.as_ref().is_none_or(|set| set.members.contains(&drive.node));
-        let copy = if counts { open_found(&opener, drive) } else { None };
-        let state = match &copy {
-            None => CopyFound::Empty,
-            Some(Ok(copy)) => CopyFound::from(&copy.recovered),
-            Some(Err(why @ WalError::Corrupt { .. })) => CopyFound::Damaged { why: why.to_string() },
-            Some(Err(why)) => CopyFound::Failed { why: why.to_string() },
-        };
-        found.push(DriveFound { node: drive.node, set: sets.get(&drive.node).cloned().flatten(), copy: state });
+        let set = sets.get(&drive.node).cloned().flatten();
+        // A copy without a set may hold more than those of the newest set that can be read.
+        let is_opened = set.is_none() || newest.as_ref().is_none_or(|newest| newest.members.contains(&drive.node));
+        let copy = if is_opened { open_found(&opener, drive) } else { None };
+        if let Some(Err(why @ WalError::NoResources { .. })) = &copy {
+            lacking = Some(why.to_string());
+        }
+        found.push(DriveFound { node: drive.node, set, copy: state_of(copy.as_ref()) });
         copies.extend(copy.and_then(Result::ok).map(|copy| (drive.node, copy)));
     }
     let choice = match (choose(&found), newest) {
+        (Err(_), _) if lacking.is_some() => {
+            close_all(copies.into_values()).await;
+            return Err(StartError::LacksResources(lacking.unwrap_or_default()));
+        }
         (Ok(choice), _) => choice,
         (Err(refused @ ChoiceError::AllDamaged(_)), Some(set)) => {
             return merge_copies(options, set, copies, refused).await;
@@ -149,6 +152,15 @@ pub(super) async fn select_copies(options: &ReplicaOptions) -> Result<SelectedCo
     }
 }
 
+fn state_of(copy: Option<&Result<FoundCopy, WalError>>) -> CopyFound {
+    match copy {
+        None => CopyFound::Empty,
+        Some(Ok(copy)) => CopyFound::from(&copy.recovered),
+        Some(Err(why @ WalError::Corrupt { .. })) => CopyFound::Damaged { why: why.to_string() },
+        Some(Err(why)) => CopyFound::Failed { why: why.to_string() },
+    }
+}
+
 async fn close_all(copies: impl Iterator<Item = FoundCopy>) {
     for copy in copies {
         let _ = copy.log.close().await;
@@ -167,22 +179,28 @@ fn opener(options: &ReplicaOptions) -> CopyOpener {
     }
 }
 
-fn read_mirror_file(drive: &ReplicaDrive) -> Option<MirrorSet> {
+/// Returns the set in a drive's mirror file; `None` if it has none that can be read. Fails if the host lacks the
+/// resources to read it.
+fn read_mirror_file(drive: &ReplicaDrive) -> Result<Option<MirrorSet>, StartError> {
     let path = mirror_file(&drive.dir);
     let content = match read_file(&*drive.disk, &path) {
         Ok(content) => content,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if host_lacks_resources(&error) => {
+            return Err(StartError::LacksResources(format!("{}: {error}", path.display())));
+        }
         Err(error) => {
             tracing::warn!(path = %path.display(), %error, "the mirror file cannot be read and is ignored");
-            return None;
+            return Ok(None);
         }
     };
-    let decoded = MirrorSet::decode(&content);
-    decoded
-        .inspect_err(
-            |fault| tracing::warn!(path = %path.display(), %fault, "the mirror file is malformed and is ignored"),
-        )
-        .ok()
+    match MirrorSet::decode(&content) {
+        Ok(set) => Ok(Some(set)),
+        Err(fault) => {
+            tracing::warn!(path = %path.display(), %fault, "the mirror file is malformed and is ignored");
+            Ok(None)
+        }
+    }
 }
 
 fn has_copy(drive: &ReplicaDrive) -> bool {
@@ -240,8 +258,9 @@ async fn merge_copies(
     mut copies: BTreeMap<NodeId, FoundCopy>,
     refused: ChoiceError,
 ) -> Result<SelectedCopies, StartError> {
-    let whole: Vec<FoundCopy> = copies.extract_if(.., |_, copy| copy.recovered.is_ok()).map(|(_, copy)| copy).collect();
-    close_all(whole.into_iter()).await;
+    let spare = copies.extract_if(.., |node, copy| copy.recovered.is_ok() || !set.members.contains(node));
+    let spare: Vec<FoundCopy> = spare.map(|(_, copy)| copy).collect();
+    close_all(spare.into_iter()).await;
     match MergedCopies::read(options, &opener(options), copies.keys().copied().collect()) {
         Ok(merged) => {
             tracing::warn!(why = %refused, "the copies of the metadata log are damaged and complement each other; they are rewritten");

@@ -8,6 +8,7 @@ mod salvage;
 mod tables;
 
 use super::apply::{ApplyParts, ConsensusApply, SnapshotPolicy};
+use super::candidacy::Candidacy;
 use super::clock::ClusterClock;
 use super::handle::{
     GroupId, Inner, MetaHandle, answer_reads, forward_permits, keep_comparing, lead_with_tables, proposal_permits,
@@ -24,11 +25,12 @@ use crate::actors::log::Threads;
 use crate::ambient::Ambient;
 use crate::net::GroupTransport;
 use crate::storage::buffer::BufferPool;
+use crate::storage::disk::host_lacks_resources;
 use crate::storage::raft_log::{ChoiceError, MirrorProgress, Position};
 use crate::storage::wal::Durability;
 use crate::types::{ClusterId, HostId, NodeId};
 use actix::Actor;
-use copies::{select_copies, settle};
+use copies::{SelectedCopies, select_copies, settle};
 use openraft::errors::{InitializeError, RaftError};
 use openraft::{BasicNode, Config, Raft};
 use recovery::vote_as_of_the_snapshot;
@@ -38,7 +40,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
-use tables::{FoundTables, choose_tables, find_snapshot};
+use tables::{ChosenTables, FoundTables, choose_tables, discard, find_snapshot};
 use tokio::sync::{mpsc, oneshot};
 
 pub use recovery::{Remains, recover_frames, recover_own, survey_recovery};
@@ -154,6 +156,12 @@ pub enum StartError {
     Consensus(String),
     #[error("the metadata log cannot be read: {0}")]
     Log(#[from] io::Error),
+    /// The process or its host lacks file descriptors or memory. Nothing was removed, and another start may succeed.
+    #[error(
+        "the host lacks file descriptors or memory to read its metadata, of which nothing is lost: {0}; raise the \
+         process's limit of open files, or its memory, and start again"
+    )]
+    LacksResources(String),
 }
 
 impl StartError {
@@ -170,7 +178,8 @@ impl StartError {
             | Self::NotAFounder(_)
             | Self::Tables(_)
             | Self::Consensus(_)
-            | Self::Log(_) => false,
+            | Self::Log(_)
+            | Self::LacksResources(_) => false,
         }
     }
 }
@@ -212,14 +221,22 @@ pub async fn start(options: ReplicaOptions) -> Result<MetaHandle, StartError> {
         ambient: options.ambient.clone(),
     };
     let raft = start_raft(&options, &shared, peers, log, machine).await?;
-    let silent_until = if is_alone(&raft) { Duration::ZERO } else { keep_silent(&options, &raft, has_voted) };
-    lead_if_alone(&raft, &shared).await;
+    let candidacy = Arc::new(Candidacy::new(raft.clone()));
+    let silent_until = if is_alone(&raft) { Duration::ZERO } else { keep_silent(&options, &candidacy, has_voted) };
+    lead_if_alone(&raft, &shared, &candidacy).await;
     let clock = ClusterClock::new(&options.ambient);
     if options.forming == Forming::Alone {
         clock.watch([]);
     }
     let ambient = options.ambient;
-    let server = Server::new(raft.clone(), Arc::clone(&shared), ambient.clone(), silent_until, Arc::clone(&others));
+    let server = Server::new(
+        raft.clone(),
+        Arc::clone(&shared),
+        ambient.clone(),
+        silent_until,
+        Arc::clone(&others),
+        Arc::clone(&candidacy),
+    );
     let parts = ApplyParts {
         raft: raft.clone(),
         shared: Arc::clone(&shared),
@@ -243,6 +260,7 @@ pub async fn start(options: ReplicaOptions) -> Result<MetaHandle, StartError> {
         hearing,
         server,
         others,
+        candidacy,
         known_applied: AtomicU64::new(0),
         clock,
         ambient,
@@ -257,8 +275,7 @@ pub(super) async fn open_stores(options: &ReplicaOptions) -> Result<Stores, Star
     let (selected, found_tables) = match options.salvages {
         true => select_to_salvage(options).await?,
         false => {
-            let selected = select_copies(options).await?;
-            let tables = FoundTables::open(options);
+            let (selected, tables) = open_beside(options, select_copies(options).await?).await?;
             (selected.check_tail(options, &tables).await?, tables)
         }
     };
@@ -279,6 +296,20 @@ pub(super) async fn open_stores(options: &ReplicaOptions) -> Result<Stores, Star
     }
 }
 
+/// Opens the tables beside these copies, which are closed if that fails.
+async fn open_beside(
+    options: &ReplicaOptions,
+    selected: SelectedCopies,
+) -> Result<(SelectedCopies, FoundTables), StartError> {
+    match FoundTables::open(options) {
+        Ok(tables) => Ok((selected, tables)),
+        Err(error) => {
+            selected.close().await;
+            Err(error)
+        }
+    }
+}
+
 /// Finds the snapshot and the tables, and has the mirror make the copies that are wanted.
 async fn find_state(
     options: &ReplicaOptions,
@@ -291,10 +322,13 @@ async fn find_state(
         keep_tables(shared, snapshots, &found_tables).await?;
     }
     find_snapshot(shared, snapshots).await?;
-    let (place, tables, applied) = choose_tables(options, shared, found_tables).await?;
+    let chosen = choose_tables(options, shared, found_tables).await?;
+    let ChosenTables { place, number_max, tables, at, rejected } = chosen;
     let home = Arc::clone(&options.home);
-    let mut machine = StateMachine::new(Arc::clone(shared), snapshots.clone(), home, place, tables, applied);
+    let mut machine = StateMachine::new(Arc::clone(shared), snapshots.clone(), home, place, number_max, tables, at);
     machine.restore().await.map_err(why_not_restored)?;
+    // Not before: if no tables are complete, a later start may still be able to use these.
+    rejected.iter().for_each(|place| discard(options, place));
     let _ = mirror.send(ToMirror::WantCopies(options.copies_wanted));
     let mut log = LogStore::new(Arc::clone(shared), mirror.clone());
     vote_as_of_the_snapshot(shared, snapshots, &mut log).await?;
@@ -304,6 +338,7 @@ async fn find_state(
 fn why_not_restored(error: io::Error) -> StartError {
     match error.get_ref().and_then(|cause| cause.downcast_ref::<SnapshotDamaged>()) {
         Some(damaged) => StartError::SnapshotDamaged(damaged.to_string()),
+        None if host_lacks_resources(&error) => StartError::LacksResources(error.to_string()),
         None => StartError::Tables(error.to_string()),
     }
 }
@@ -326,7 +361,7 @@ async fn start_raft(
         max_payload_entries: 64,
         // A host that was cut off asks whether it could win before it calls an election.
         enable_pre_vote: Some(true),
-        // Elections are turned on later, by `keep_silent` or `lead_if_alone`.
+        // Elections are turned on later, by the `Candidacy`.
         enable_elect: false,
         // Entries are sent to followers before they are synced here. After a restart, followers may have entries that
         // this host lost, so it must not go on leading in the same term: it would put other entries at their indexes.
@@ -371,26 +406,26 @@ fn is_alone(raft: &MetaRaft) -> bool {
 /// Keeps a host that has voted before out of elections, until any lease that it may have granted before this start is
 /// over: leases are not kept on drives. Returns the end of that time by the monotonic clock; zero for a host that never
 /// voted.
-fn keep_silent(options: &ReplicaOptions, raft: &MetaRaft, has_voted: bool) -> Duration {
+fn keep_silent(options: &ReplicaOptions, candidacy: &Arc<Candidacy>, has_voted: bool) -> Duration {
     if !has_voted {
-        raft.runtime_config().elect(true);
+        candidacy.end_silence();
         return Duration::ZERO;
     }
     let pause = LEASE + LEASE_MARGIN;
-    let raft = raft.clone();
+    let candidacy = Arc::clone(candidacy);
     tokio::spawn(async move {
         tokio::time::sleep(pause).await;
-        raft.runtime_config().elect(true);
+        candidacy.end_silence();
     });
     options.ambient.clock.monotonic() + pause
 }
 
 /// Makes a host that is its group's only voter the leader at once. With other voters, an election decides later.
-async fn lead_if_alone(raft: &MetaRaft, shared: &Arc<Shared>) {
+async fn lead_if_alone(raft: &MetaRaft, shared: &Arc<Shared>, candidacy: &Candidacy) {
     if !is_alone(raft) {
         return;
     }
-    raft.runtime_config().elect(true);
+    candidacy.end_silence();
     let lead = async {
         if !raft.is_leader() {
             let _ = raft.trigger().elect(false).await;

@@ -6,13 +6,13 @@
 //! reached the former log of this host. An entry of that log which was not decided before becomes so.
 
 use super::copies::{SelectedCopies, select_copies};
-use super::tables::FoundTables;
+use super::tables::{FoundTables, newest_snapshot};
 use super::{Forming, ReplicaOptions, StartError, start};
 use crate::actors::consensus::handle::MetaHandle;
 use crate::actors::consensus::mirror::{LogStore, write_mirror_file};
 use crate::actors::consensus::raft_types::{raft_id, vote_of};
 use crate::actors::consensus::shared::{ReplicaDrive, Shared, mirror_file, read_entries};
-use crate::actors::consensus::state::{SnapshotStore, StatePlace, newest_on, write_snapshot};
+use crate::actors::consensus::state::{SnapshotStore, StatePlace, write_snapshot};
 use crate::net::NoOtherHosts;
 use crate::storage::disk::create_dir_durably;
 use crate::storage::kv::KvRead;
@@ -60,10 +60,13 @@ pub struct Remains {
 
 /// Surveys this host's copies of the metadata. Changes nothing on the drives.
 pub async fn survey_recovery(options: &ReplicaOptions) -> Result<Remains, StartError> {
-    let tables = FoundTables::open(options);
+    let tables = FoundTables::open(options)?;
+    let mut heads = Vec::new();
+    for drive in &options.drives {
+        heads.extend(newest_snapshot(drive.node, &drive.clone().into_idle())?.map(|(_, head, _)| head));
+    }
+    let snapshot = heads.into_iter().max_by_key(|head| head.at.map(|at| at.index));
     let (selected, damage) = select_what_is_left(options, &tables).await?;
-    let heads = options.drives.iter().filter_map(|drive| newest_on(&drive.clone().into_idle()));
-    let snapshot = heads.map(|(_, head, _)| head).max_by_key(|head| head.at.map(|at| at.index));
     let furthest = tables.furthest();
     let applied = furthest.map(|(_, at)| at.applied.clone());
     let index = |at: Option<Position>| at.map(|at| at.index);

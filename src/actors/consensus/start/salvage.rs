@@ -3,10 +3,10 @@
 //! snapshot is made of them.
 
 use super::copies::{SelectedCopies, begin_anew, select_copies};
-use super::tables::FoundTables;
-use super::{Forming, ReplicaOptions, StartError};
+use super::tables::{FoundTables, newest_snapshot};
+use super::{Forming, ReplicaOptions, StartError, open_beside};
 use crate::actors::consensus::shared::{ReplicaDrive, Shared};
-use crate::actors::consensus::state::{SnapshotStore, WithoutRoom, newest_on};
+use crate::actors::consensus::state::{SnapshotStore, WithoutRoom};
 use crate::storage::raft_log::LogRecord;
 use crate::storage::wal::{LogOptions, ReplayRule, ScannedRecord, WalError, set_aside_after_damage, survey_log};
 use std::fmt;
@@ -57,15 +57,17 @@ pub async fn survey_salvage(options: &ReplicaOptions) -> Result<Salvage, Salvage
     if options.forming != Forming::Alone {
         return Err(SalvageError::NotAlone);
     }
-    let tables = FoundTables::open(options);
-    let damage = match select_copies(options).await {
-        Ok(selected) => match selected.check_tail(options, &tables).await {
-            Ok(selected) => {
-                selected.close().await;
-                return Err(SalvageError::Whole);
-            }
-            Err(error) => error.to_string(),
-        },
+    let tables = FoundTables::open(options)?;
+    let checked = match select_copies(options).await {
+        Ok(selected) => selected.check_tail(options, &tables).await,
+        Err(error) => Err(error),
+    };
+    let damage = match checked {
+        Ok(selected) => {
+            selected.close().await;
+            return Err(SalvageError::Whole);
+        }
+        Err(error @ StartError::LacksResources(_)) => return Err(error.into()),
         Err(error) => error.to_string(),
     };
     let cut = ReplicaOptions { salvages: true, ..options.clone() };
@@ -80,7 +82,7 @@ pub async fn survey_salvage(options: &ReplicaOptions) -> Result<Salvage, Salvage
     }
     kept.extend(tables.furthest().and_then(|(_, at)| at.applied.at));
     for drive in &options.drives {
-        kept.extend(newest_on(&drive.clone().into_idle()).map(|(at, ..)| at));
+        kept.extend(newest_snapshot(drive.node, &drive.clone().into_idle())?.map(|(at, ..)| at));
     }
     let kept = kept.into_iter().map(|at| at.index).max();
     Ok(Salvage { damage, kept, known: last_known(options)?.max(kept) })
@@ -93,11 +95,15 @@ pub(super) async fn select_to_salvage(options: &ReplicaOptions) -> Result<(Selec
         let log = log_options(options, drive, ReplayRule::Salvage);
         set_aside_after_damage(&drive.disk, &log).map_err(io::Error::other)?;
     }
-    let selected = select_copies(options).await;
-    let tables = FoundTables::open(options);
-    match selected {
-        Err(error) if goes_on_without_log(options, &tables, &error) => Ok((begin_anew(options).await?, tables)),
-        selected => Ok((selected?, tables)),
+    match select_copies(options).await {
+        Ok(selected) => open_beside(options, selected).await,
+        Err(error) => {
+            let tables = FoundTables::open(options)?;
+            if !goes_on_without_log(options, &tables, &error) {
+                return Err(error);
+            }
+            Ok((begin_anew(options).await?, tables))
+        }
     }
 }
 

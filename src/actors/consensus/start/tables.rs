@@ -7,8 +7,9 @@ use crate::actors::consensus::shared::{CurrentSnapshot, Drive, DriveRole, Shared
 use crate::actors::consensus::state::{
     SnapshotStore, StatePlace, has_file, is_damage, lies_on_log, newest_on, remove_drafts,
 };
+use crate::storage::kv::KvError;
 use crate::storage::meta::MetaTables;
-use crate::storage::raft_log::{DurableAt, Position, RecoveredCopy, TablesAt};
+use crate::storage::raft_log::{AppliedAt, DurableAt, Position, RecoveredCopy, TablesAt};
 use crate::storage::wal::Durability;
 use crate::types::NodeId;
 use std::collections::BTreeSet;
@@ -29,7 +30,7 @@ pub(super) async fn find_snapshot(shared: &Arc<Shared>, snapshots: &SnapshotStor
         if let Err(error) = remove_drafts(drive) {
             tracing::warn!(%node, %error, "unfinished metadata snapshots cannot be removed");
         }
-        let Some((at, _, bytes)) = newest_on(drive) else { continue };
+        let Some((at, _, bytes)) = newest_snapshot(*node, drive)? else { continue };
         let (known, end) = {
             let index = shared.index();
             (index.position_of(at.index), index.next_index())
@@ -64,29 +65,47 @@ pub(super) async fn find_snapshot(shared: &Arc<Shared>, snapshots: &SnapshotStor
     Ok(())
 }
 
-/// The tables on all drives, with the position of each; `None` for those that cannot be used.
+/// Returns the position, head and size of the newest snapshot on a drive. Fails if the host lacks the resources to read
+/// its snapshots.
+pub(super) fn newest_snapshot(node: NodeId, drive: &Drive) -> Result<Option<(Position, AppliedAt, u64)>, StartError> {
+    newest_on(drive)
+        .map_err(|error| StartError::LacksResources(format!("the metadata snapshots on drive {node}: {error}")))
+}
+
+/// Tables found on a drive.
+struct Found {
+    place: StatePlace,
+    /// The tables and their position; `None` if they cannot be used.
+    tables: Option<(MetaTables, TablesAt)>,
+    /// True if the tables were never finished, and so hold nothing.
+    is_unfinished: bool,
+}
+
+/// The tables on all drives.
 pub(super) struct FoundTables {
-    places: Vec<(StatePlace, Option<(MetaTables, TablesAt)>)>,
+    all: Vec<Found>,
 }
 
 impl FoundTables {
-    /// Opens all tables on all drives, and removes none.
-    pub(super) fn open(options: &ReplicaOptions) -> Self {
-        let mut places = Vec::new();
+    /// Opens all tables on all drives, and removes none. Fails if the host lacks the resources to open some.
+    pub(super) fn open(options: &ReplicaOptions) -> Result<Self, StartError> {
+        let mut all = Vec::new();
         for drive in &options.drives {
             let dir = drive.clone().into_idle().state_dir();
-            for number in options.home.list(drive.node, &dir) {
-                let place = StatePlace { node: drive.node, number };
-                let tables = open_tables(options, &dir, &place);
-                places.push((place, tables));
+            let numbers = options.home.list(drive.node, &dir).or_else(|error| {
+                tracing::warn!(node = %drive.node, %error, "metadata tables cannot be listed, and are not used");
+                check_resources(drive.node, &error).map(|()| Vec::new())
+            })?;
+            for number in numbers {
+                all.push(open_tables(options, &dir, StatePlace { node: drive.node, number })?);
             }
         }
-        Self { places }
+        Ok(Self { all })
     }
 
     /// Returns the tables that have applied the most entries.
     pub(super) fn furthest(&self) -> Option<(&MetaTables, &TablesAt)> {
-        let found = self.places.iter().filter_map(|(_, tables)| tables.as_ref());
+        let found = self.all.iter().filter_map(|found| found.tables.as_ref());
         found.max_by_key(|(_, at)| at.applied.at).map(|(tables, at)| (tables, at))
     }
 
@@ -105,14 +124,15 @@ impl FoundTables {
             held,
             witness,
         };
-        for (place, tables) in &self.places {
+        for Found { place, tables, .. } in &self.all {
             let durable = tables.as_ref().and_then(|(_, at)| at.durable);
             if let Some(durable) = durable.filter(|durable| durable.is_lost(host, copy)) {
                 return Err(lost(durable.at, format!("the tables of node {}", place.node)));
             }
         }
         for drive in options.drives.iter().filter(|_| options.durability == Durability::Strict) {
-            let Some((at, head, _)) = newest_on(&drive.clone().into_idle()) else { continue };
+            let newest = newest_snapshot(drive.node, &drive.clone().into_idle())?;
+            let Some((at, head, _)) = newest else { continue };
             let configs = &head.members.configs;
             let is_sole_voter = !configs.is_empty() && configs.iter().all(|voters| voters.iter().eq([&host]));
             if is_sole_voter && (DurableAt { host, at }).is_lost(host, copy) {
@@ -123,17 +143,33 @@ impl FoundTables {
     }
 }
 
-/// Chooses, of the tables found on the drives, those furthest along this log. Deletes the rest; makes empty ones if
-/// none match.
+/// The tables that a replica starts with.
+pub(super) struct ChosenTables {
+    pub(super) place: StatePlace,
+    /// The greatest number of any tables that were found.
+    pub(super) number_max: u32,
+    pub(super) tables: MetaTables,
+    pub(super) at: TablesAt,
+    /// Other tables, which are to be removed once those chosen are complete.
+    pub(super) rejected: Vec<StatePlace>,
+}
+
+/// Chooses, of the tables found on the drives, those furthest along this log; makes empty ones if none match. Removes
+/// only what holds nothing: unfinished tables, and what earlier removals have left.
 pub(super) async fn choose_tables(
     options: &ReplicaOptions,
     shared: &Arc<Shared>,
     found: FoundTables,
-) -> Result<(StatePlace, MetaTables, TablesAt), StartError> {
+) -> Result<ChosenTables, StartError> {
+    finish_removals(options);
     let mut best: Option<(StatePlace, MetaTables, TablesAt)> = None;
-    let mut number_max = 0;
-    for (place, tables) in found.places {
+    let (mut number_max, mut rejected) = (0, Vec::new());
+    for Found { place, tables, is_unfinished } in found.all {
         number_max = number_max.max(place.number);
+        if is_unfinished {
+            discard(options, &place);
+            continue;
+        }
         let usable = tables.filter(|(_, at)| {
             let usable = lies_on_log(&shared.index(), at.applied.at);
             if !usable {
@@ -142,16 +178,13 @@ pub(super) async fn choose_tables(
             usable
         });
         let better = usable.filter(|(_, at)| best.as_ref().is_none_or(|(.., known)| known.applied.at < at.applied.at));
-        let rejected = match better {
+        rejected.extend(match better {
             Some((tables, at)) => best.replace((place, tables, at)).map(|(place, ..)| place),
             None => Some(place),
-        };
-        if let Some(place) = rejected {
-            discard(options, &place);
-        }
+        });
     }
-    if let Some(best) = best {
-        return Ok(best);
+    if let Some((place, tables, at)) = best {
+        return Ok(ChosenTables { place, number_max, tables, at, rejected });
     }
     let purged = shared.index().standing().purged;
     if let Some(purged) = purged
@@ -159,26 +192,46 @@ pub(super) async fn choose_tables(
     {
         return Err(StartError::SnapshotLost { purged });
     }
-    empty_tables(options, shared, number_max + 1)
+    let (place, tables) = empty_tables(options, shared, number_max + 1)?;
+    Ok(ChosenTables { number_max: place.number, place, tables, at: TablesAt::default(), rejected })
 }
 
-fn open_tables(options: &ReplicaOptions, dir: &Path, place: &StatePlace) -> Option<(MetaTables, TablesAt)> {
+/// Fails if tables could not be opened or read because the host lacks resources: they may be whole.
+fn check_resources(node: NodeId, error: &KvError) -> Result<(), StartError> {
+    if error.lacks_resources {
+        return Err(StartError::LacksResources(format!("the metadata tables on drive {node}: {error}")));
+    }
+    Ok(())
+}
+
+fn open_tables(options: &ReplicaOptions, dir: &Path, place: StatePlace) -> Result<Found, StartError> {
     let opened = options.home.open(place.node, dir, place.number).and_then(MetaTables::open);
     let found = opened.and_then(|tables| Ok((tables.applied()?, tables)));
     let (applied, tables) = match found {
         Ok((Some(applied), tables)) => (applied, tables),
-        Ok((None, _)) => return None,
+        Ok((None, _)) => return Ok(Found { place, tables: None, is_unfinished: true }),
         Err(error) => {
-            tracing::warn!(node = %place.node, %error, "metadata tables cannot be used; they are rebuilt");
-            return None;
+            tracing::warn!(node = %place.node, %error, "metadata tables cannot be used");
+            check_resources(place.node, &error)?;
+            return Ok(Found { place, tables: None, is_unfinished: false });
         }
     };
     let at = TablesAt::decode(&applied.position);
     let at = at.inspect_err(|fault| tracing::warn!(node = %place.node, %fault, "the position of the metadata tables cannot be read; they are rebuilt"));
-    Some((tables, at.ok()?))
+    Ok(Found { place, tables: at.ok().map(|at| (tables, at)), is_unfinished: false })
 }
 
-fn discard(options: &ReplicaOptions, place: &StatePlace) {
+/// Removes what removals of tables have left that an earlier process did not finish.
+fn finish_removals(options: &ReplicaOptions) {
+    for drive in &options.drives {
+        let dir = drive.clone().into_idle().state_dir();
+        if let Err(error) = options.home.finish_removals(drive.node, &dir) {
+            tracing::warn!(node = %drive.node, %error, "the rest of former metadata tables cannot be removed");
+        }
+    }
+}
+
+pub(super) fn discard(options: &ReplicaOptions, place: &StatePlace) {
     let Some(drive) = options.drives.iter().find(|drive| drive.node == place.node) else { return };
     let dir = drive.clone().into_idle().state_dir();
     if let Err(error) = options.home.discard(place.node, &dir, place.number) {
@@ -190,16 +243,22 @@ fn empty_tables(
     options: &ReplicaOptions,
     shared: &Shared,
     number: u32,
-) -> Result<(StatePlace, MetaTables, TablesAt), StartError> {
+) -> Result<(StatePlace, MetaTables), StartError> {
     let live: Vec<(NodeId, Drive)> = {
         let drives = shared.drives();
         drives.with_role(DriveRole::Live).map(|(node, drive)| (node, drive.clone())).collect()
     };
     let mut last = "no drive is left".to_owned();
     for (node, drive) in live {
-        let place = StatePlace { node, number };
-        match options.home.open(node, &drive.state_dir(), number).and_then(MetaTables::open) {
-            Ok(tables) => return Ok((place, tables, TablesAt::default())),
+        let dir = drive.state_dir();
+        let made = options.home.list(node, &dir).and_then(|numbers| {
+            // A drive whose tables could not be listed before may have some with this number.
+            let number = numbers.into_iter().fold(number, |free, used| free.max(used.saturating_add(1)));
+            let tables = MetaTables::open(options.home.open(node, &dir, number)?)?;
+            Ok((StatePlace { node, number }, tables))
+        });
+        match made {
+            Ok(made) => return Ok(made),
             Err(error) => last = error.to_string(),
         }
     }

@@ -12,8 +12,8 @@ const INAPPLICABLE: &str = "docs/how-to/runbook.md, \"An entry of the metadata l
 
 /// The reason for which entries were not applied.
 pub enum ApplyError {
-    /// The tables failed and have to be rebuilt. `of_store`: true if the store beneath them or its drive failed; false
-    /// if an entry cannot be applied to the rows that are there.
+    /// The tables failed and have to be rebuilt. `of_store`: true if the store beneath them or its drive failed, or the
+    /// host lacked resources; false if an entry cannot be applied to the rows that are there.
     Tables { error: KvError, of_store: bool },
     /// This program cannot decode an entry, or the entry does not follow the applied ones. Going on would make this
     /// replica differ from the others.
@@ -35,7 +35,10 @@ pub struct Done {
 pub fn apply(tables: &MetaTables, mut at: TablesAt, entries: &[LogEntry]) -> Result<Done, ApplyError> {
     let (mut batch, mut points) = (Vec::with_capacity(entries.len()), Vec::with_capacity(entries.len()));
     let (mut replies, mut digest_of) = (Vec::with_capacity(entries.len()), None);
-    let failed = |error| ApplyError::Tables { error, of_store: tables.failure().is_of_store() };
+    let failed = |error: KvError| {
+        let of_store = error.lacks_resources || tables.failure().is_of_store();
+        ApplyError::Tables { error, of_store }
+    };
     for entry in entries {
         let commands = match &entry.payload {
             Payload::Commands(bytes) => {
@@ -68,8 +71,9 @@ pub fn inapplicable(index: u64, error: &KvError) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::apply;
+    use super::{ApplyError, apply};
     use crate::storage::kv::memory::MemoryKv;
+    use crate::storage::kv::{Batch, Kv, KvError, KvRead, KvResult, PairIter, Table};
     use crate::storage::meta::codec::{encode_command, encode_entry};
     use crate::storage::meta::command::{Change, Command, CreateBucket};
     use crate::storage::meta::snapshot::TablesHasher;
@@ -77,7 +81,48 @@ mod tests {
     use crate::storage::meta::{MetaTables, samples};
     use crate::storage::raft_log::{LogEntry, Payload, Position, TablesAt};
     use crate::types::UnixMs;
+    use bytes::Bytes;
+    use std::ops::Bound;
     use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    /// Tables that cannot be read for want of file descriptors while `lacks` is true.
+    #[derive(Debug)]
+    struct Lacking {
+        kv: MemoryKv,
+        lacks: AtomicBool,
+    }
+
+    impl KvRead for Lacking {
+        fn get(&self, table: Table, key: &[u8]) -> KvResult<Option<Bytes>> {
+            if self.lacks.load(Ordering::Relaxed) {
+                return Err(KvError { lacks_resources: true, ..KvError::new("look up a key", "too many open files") });
+            }
+            self.kv.get(table, key)
+        }
+
+        fn range(&self, table: Table, from: Bound<&[u8]>, to: Bound<&[u8]>) -> PairIter<'_> {
+            self.kv.range(table, from, to)
+        }
+    }
+
+    impl Kv for Lacking {
+        fn snapshot(&self) -> Arc<dyn KvRead> {
+            self.kv.snapshot()
+        }
+
+        fn commit(&self, batch: Batch) -> KvResult<()> {
+            self.kv.commit(batch)
+        }
+
+        fn persist(&self) -> KvResult<()> {
+            self.kv.persist()
+        }
+
+        fn disk_bytes(&self) -> u64 {
+            self.kv.disk_bytes()
+        }
+    }
 
     fn bucket(name: &str) -> Change {
         Change::CreateBucket(Box::new(CreateBucket { name: name.to_owned(), ..samples::create_bucket() }))
@@ -90,6 +135,18 @@ mod tests {
             payload: Payload::Commands(encode_entry(&[command(change)])),
         };
         (0..).zip(changes).map(entry).collect()
+    }
+
+    #[test]
+    fn a_want_of_descriptors_or_memory_is_not_the_fault_of_an_entry() {
+        let kv = Arc::new(Lacking { kv: MemoryKv::new(TABLES), lacks: AtomicBool::new(false) });
+        let tables = MetaTables::open(Arc::clone(&kv) as Arc<dyn Kv>).expect("empty tables");
+        let entries = entries(&[bucket("b")]);
+        kv.lacks.store(true, Ordering::Relaxed);
+        let failed = apply(&tables, TablesAt::default(), &entries);
+        assert!(matches!(failed, Err(ApplyError::Tables { of_store: true, .. })));
+        kv.lacks.store(false, Ordering::Relaxed);
+        assert!(apply(&tables, TablesAt::default(), &entries).is_ok());
     }
 
     #[test]

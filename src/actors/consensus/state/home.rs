@@ -11,11 +11,16 @@ use std::sync::Arc;
 
 /// Creates, lists and removes the tables on a drive. `dir` is the drive's directory `state`. All methods block.
 pub trait StateHome: Send + Sync + Debug + 'static {
-    /// Returns the numbers of the tables on the drive.
-    fn list(&self, node: NodeId, dir: &Path) -> Vec<u32>;
+    /// Returns the numbers of the tables on the drive; none if it has no directory of tables.
+    fn list(&self, node: NodeId, dir: &Path) -> KvResult<Vec<u32>>;
     /// Opens the tables with this number; creates them if there are none.
     fn open(&self, node: NodeId, dir: &Path, number: u32) -> KvResult<Arc<dyn Kv>>;
     fn discard(&self, node: NodeId, dir: &Path, number: u32) -> KvResult<()>;
+    /// Removes what a `discard` has left on the drive whose process ended meanwhile. The default is for tables that are
+    /// removed at once.
+    fn finish_removals(&self, _node: NodeId, _dir: &Path) -> KvResult<()> {
+        Ok(())
+    }
 }
 
 /// Tables as fjall databases.
@@ -25,7 +30,7 @@ pub struct FjallHome {
 }
 
 impl StateHome for FjallHome {
-    fn list(&self, _node: NodeId, dir: &Path) -> Vec<u32> {
+    fn list(&self, _node: NodeId, dir: &Path) -> KvResult<Vec<u32>> {
         FjallKv::numbered(dir)
     }
 
@@ -35,5 +40,9 @@ impl StateHome for FjallHome {
 
     fn discard(&self, _node: NodeId, dir: &Path, number: u32) -> KvResult<()> {
         FjallKv::remove(&dir.join(number.to_string()))
+    }
+
+    fn finish_removals(&self, _node: NodeId, dir: &Path) -> KvResult<()> {
+        FjallKv::finish_removals(dir)
     }
 }

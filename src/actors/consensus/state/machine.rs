@@ -60,12 +60,12 @@ impl StateMachine {
         snapshots: SnapshotStore,
         home: Arc<dyn StateHome>,
         place: StatePlace,
+        number_max: u32,
         tables: MetaTables,
         TablesAt { applied, durable }: TablesAt,
     ) -> Self {
         *shared.history() = History::new(&applied);
         shared.publish(Some(tables.clone()));
-        let number_max = place.number;
         let durable = durable.filter(|durable| durable.host == shared.host);
         Self { shared, snapshots, home, place, number_max, tables, applied, durable }
     }
@@ -421,7 +421,7 @@ impl StateMachine {
 
 /// Creates empty tables at this place, and removes former ones there.
 fn fresh_kv(home: &dyn StateHome, dir: &std::path::Path, place: &StatePlace) -> KvResult<Arc<dyn Kv>> {
-    if home.list(place.node, dir).contains(&place.number) {
+    if home.list(place.node, dir)?.contains(&place.number) {
         home.discard(place.node, dir, place.number)?;
     }
     home.open(place.node, dir, place.number)

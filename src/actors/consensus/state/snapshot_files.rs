@@ -277,10 +277,30 @@ pub(super) fn install_from(disk: &dyn Disk, path: &Path, kv: &Arc<dyn Kv>) -> io
     installer.finish().map_err(io::Error::other)
 }
 
+/// Returns what was read; `None` if it cannot be read. Fails if the host lacks the resources to read it, which says
+/// nothing of what is there.
+fn readable<T>(read: io::Result<T>) -> io::Result<Option<T>> {
+    match read {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if host_lacks_resources(&error) => Err(error),
+        Err(_) => Ok(None),
+    }
+}
+
+/// Returns the head of a snapshot, and the offset at which the tables begin, from the first copy in which it can be
+/// read; `None` if there is none. Fails if the host lacks the resources to read it.
+pub(super) fn first_head(sources: &[(NodeId, Arc<dyn Disk>, PathBuf)]) -> io::Result<Option<(AppliedAt, u64)>> {
+    for (_, disk, path) in sources {
+        if let Some(head) = readable(read_head(&**disk, path))? {
+            return Ok(Some(head));
+        }
+    }
+    Ok(None)
+}
+
 /// Installs a snapshot from several damaged copies, each frame from one in which it is whole.
 pub(super) fn install_merged(sources: &[(NodeId, Arc<dyn Disk>, PathBuf)], kv: &Arc<dyn Kv>) -> io::Result<()> {
-    let heads = sources.iter().map(|(_, disk, path)| read_head(&**disk, path));
-    let (_, start) = heads.reduce(Result::or).unwrap_or_else(|| Err(io::Error::other("it is on no drive")))?;
+    let (_, start) = first_head(sources)?.ok_or_else(|| io::Error::other("no copy has a whole head"))?;
     let mut installer = SnapshotInstaller::new(Arc::clone(kv)).map_err(io::Error::other)?;
     let opened = sources.iter().map(|(_, disk, path)| disk.open(path, OpenMode::Read, Caching::Cached));
     let files: Vec<Arc<dyn DiskFile>> = opened.collect::<io::Result<_>>()?;
@@ -288,22 +308,23 @@ pub(super) fn install_merged(sources: &[(NodeId, Arc<dyn Disk>, PathBuf)], kv: &
     let end = lengths.into_iter().max().unwrap_or(0);
     let mut offset = start;
     while offset < end {
-        let frame = files.iter().find_map(|file| read_frame(&**file, offset));
+        let frame = files.iter().find_map(|file| read_frame(&**file, offset).transpose());
         let damaged = || io::Error::new(io::ErrorKind::InvalidData, format!("no copy has a whole frame at {offset}"));
-        let frame = frame.ok_or_else(damaged)?;
+        let frame = frame.ok_or_else(damaged)??;
         installer.push(&frame).map_err(io::Error::other)?;
         offset += frame.len() as u64;
     }
     installer.finish().map_err(io::Error::other)
 }
 
-/// Returns the frame that begins at `offset`, if it is whole.
-fn read_frame(file: &dyn DiskFile, offset: u64) -> Option<Vec<u8>> {
+/// Returns the frame that begins at `offset`, if it is whole. Fails if the host lacks the resources to read it.
+fn read_frame(file: &dyn DiskFile, offset: u64) -> io::Result<Option<Vec<u8>>> {
     let mut header = [0; FRAME_HEADER_BYTES];
-    file.read_exact_at(&mut header, offset).ok()?;
-    let mut frame = vec![0; frame_bytes(&header)?];
-    file.read_exact_at(&mut frame, offset).ok()?;
-    is_whole_frame(&frame).then_some(frame)
+    let read = readable(file.read_exact_at(&mut header, offset))?;
+    let Some(bytes) = read.and_then(|()| frame_bytes(&header)) else { return Ok(None) };
+    let mut frame = vec![0; bytes];
+    let read = readable(file.read_exact_at(&mut frame, offset))?;
+    Ok(read.filter(|_| is_whole_frame(&frame)).map(|()| frame))
 }
 
 /// Returns whether a drive has a file of this snapshot, of this size, whole or not. Blocking.
@@ -389,29 +410,66 @@ pub(super) fn remove_earlier(drive: &Drive, at: LogId) -> io::Result<()> {
     drive.disk.sync_dir(&dir)
 }
 
-/// Returns the position, head and size of the newest snapshot on a drive that has a whole head. Blocking.
-pub fn newest_on(drive: &Drive) -> Option<(Position, AppliedAt, u64)> {
+/// Returns the position, head and size of the newest snapshot on a drive that has a whole head. Fails only if the host
+/// lacks the resources to read them. Blocking.
+pub fn newest_on(drive: &Drive) -> io::Result<Option<(Position, AppliedAt, u64)>> {
     let dir = drive.snapshot_dir();
-    let names = drive.disk.list(&dir).unwrap_or_default();
-    let found = names.into_iter().filter(|name| name.ends_with(".snap")).filter_map(|name| {
+    let mut newest: Option<(Position, AppliedAt, u64)> = None;
+    let names = readable(drive.disk.list(&dir))?.unwrap_or_default();
+    for name in names.into_iter().filter(|name| name.ends_with(".snap")) {
         let path = dir.join(&name);
-        let (head, _) = read_head(&*drive.disk, &path)
-            .inspect_err(|error| tracing::warn!(%error, "a metadata snapshot cannot be read and is ignored"))
-            .ok()?;
-        let at = head.at.filter(|at| snapshot_name(log_id_of(*at)) == name)?;
-        let bytes = drive.disk.open(&path, OpenMode::Read, Caching::Cached).and_then(|file| file.len()).ok()?;
-        Some((at, head, bytes))
-    });
-    found.max_by_key(|(at, ..)| *at)
+        let read = read_head(&*drive.disk, &path)
+            .inspect_err(|error| tracing::warn!(%error, "a metadata snapshot cannot be read and is ignored"));
+        let Some((head, _)) = readable(read)? else { continue };
+        let Some(at) = head.at.filter(|at| snapshot_name(log_id_of(*at)) == name) else { continue };
+        let length = drive.disk.open(&path, OpenMode::Read, Caching::Cached).and_then(|file| file.len());
+        let Some(bytes) = readable(length)? else { continue };
+        if newest.as_ref().is_none_or(|(known, ..)| *known < at) {
+            newest = Some((at, head, bytes));
+        }
+    }
+    Ok(newest)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{log_id_of, remove_earlier, snapshot_path};
+    use super::{first_head, install_merged, log_id_of, newest_on, remove_earlier, snapshot_path, write_snapshot};
     use crate::actors::consensus::shared::{Drive, DriveRole};
-    use crate::storage::disk::replace_file;
-    use crate::storage::disk::sim::SimDisk;
-    use crate::storage::raft_log::Position;
+    use crate::storage::disk::sim::{Shortage, SimDisk};
+    use crate::storage::disk::{host_lacks_resources, replace_file};
+    use crate::storage::kv::Kv;
+    use crate::storage::kv::memory::MemoryKv;
+    use crate::storage::meta::tables::TABLES;
+    use crate::storage::raft_log::{AppliedAt, Position};
+    use crate::types::NodeId;
+    use std::io;
+    use std::path::PathBuf;
+    use std::sync::Arc;
+
+    fn lacks<T>(result: io::Result<T>) -> bool {
+        result.is_err_and(|error| host_lacks_resources(&error))
+    }
+
+    #[test]
+    fn a_snapshot_that_cannot_be_read_for_want_of_descriptors_or_memory_is_not_taken_for_lost() {
+        let disk = SimDisk::new(1 << 20);
+        let dir = PathBuf::from("/drive");
+        let drive = Drive { disk: disk.handle(), dir, log: None, role: DriveRole::Live, is_out: false };
+        let at = Position { term: 3, node: 1, index: 8 };
+        let head = AppliedAt { at: Some(at), ..AppliedAt::default() };
+        let fresh = || -> Arc<dyn Kv> { Arc::new(MemoryKv::new(TABLES)) };
+        write_snapshot(&[(NodeId(1), drive.clone())], &head, fresh().snapshot()).expect("written");
+        let sources = [(NodeId(1), disk.handle(), snapshot_path(&drive, log_id_of(at)))];
+        for shortage in [Shortage::Descriptors, Shortage::Memory] {
+            disk.set_shortage(Some(shortage));
+            assert!(lacks(newest_on(&drive)) && lacks(first_head(&sources)), "{shortage:?}");
+            assert!(lacks(install_merged(&sources, &fresh())), "{shortage:?}");
+            disk.set_shortage(None);
+            assert_eq!(newest_on(&drive).expect("readable").map(|(at, ..)| at), Some(at));
+            assert_eq!(first_head(&sources).expect("readable").map(|(head, _)| head), Some(head.clone()));
+            install_merged(&sources, &fresh()).expect("installed");
+        }
+    }
 
     #[test]
     fn a_late_removal_of_earlier_snapshots_leaves_later_ones() {

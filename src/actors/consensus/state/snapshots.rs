@@ -3,13 +3,13 @@
 //! removed, and the log below it may be dropped.
 
 use super::snapshot_files::{
-    Attempt, SaveError, SnapshotDamaged, WithoutRoom, copy_file, install_from, install_merged, is_damage, is_of_tables,
-    read_head, remove_earlier, snapshot_path, write_all,
+    Attempt, SaveError, SnapshotDamaged, WithoutRoom, copy_file, first_head, install_from, install_merged, is_damage,
+    is_of_tables, remove_earlier, snapshot_path, write_all,
 };
 use crate::actors::consensus::raft_types::{MetaGroup, StoredMembership, log_id_of, membership_of};
 use crate::actors::consensus::shared::{Absence, CurrentSnapshot, Drive, LostDrive, Shared, no_longer_here};
 use crate::actors::consensus::to_mirror::ToMirror;
-use crate::storage::disk::Disk;
+use crate::storage::disk::{Disk, host_lacks_resources};
 use crate::storage::kv::{Kv, KvRead};
 use crate::storage::raft_log::AppliedAt;
 use crate::types::NodeId;
@@ -18,7 +18,11 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
+
+/// The pause before a snapshot is read again for which the host lacked resources.
+const RESOURCES_PAUSE: Duration = Duration::from_secs(1);
 
 /// A snapshot that can be read from any of several drives.
 #[derive(Clone, Debug)]
@@ -69,30 +73,44 @@ impl SnapshotStore {
         held.map(|(node, drive)| (node, Arc::clone(&drive.disk), snapshot_path(drive, standing.at))).collect()
     }
 
-    /// Returns the current snapshot, if there is one. Fails with `SnapshotDamaged` if no copy of its head can be read.
+    /// Returns the current snapshot, if there is one. Fails with `SnapshotDamaged` if no copy of its head can be read,
+    /// but with the error of the call if the host lacks the resources to read it.
     pub async fn current(&self) -> io::Result<Option<SnapshotFile>> {
         let sources = self.places();
         if self.standing().is_none() {
             return Ok(None);
         }
-        let read = move || {
-            let head = sources.iter().find_map(|(_, disk, path)| read_head(&**disk, path).ok());
-            head.map(|(head, _)| SnapshotFile { head, sources })
+        let read = move || -> io::Result<Option<SnapshotFile>> {
+            let head = first_head(&sources)?;
+            Ok(head.map(|(head, _)| SnapshotFile { head, sources }))
         };
-        let found = self.shared.offload.run(read).await?;
+        let found = self.shared.offload.run(read).await??;
         found.map(Some).ok_or_else(|| SnapshotDamaged("its head can be read on none of them".to_owned()).into())
     }
 
     /// Returns the current snapshot, as `current` does. If no copy of its head can be read, first saves one of these
-    /// tables in its place.
+    /// tables in its place. Waits while the host lacks the resources to read it: openraft would stop the replica for an
+    /// error.
     pub async fn current_or_anew(&self, head: AppliedAt, tables: Arc<dyn KvRead>) -> io::Result<Option<SnapshotFile>> {
-        match self.current().await {
+        match self.current_once_readable().await {
             Err(error) if is_damage(&error) => {
                 tracing::warn!(%error, "a new metadata snapshot is made");
                 self.save(head, tables, WithoutRoom::Leave).await?;
-                self.current().await
+                self.current_once_readable().await
             }
             current => current,
+        }
+    }
+
+    async fn current_once_readable(&self) -> io::Result<Option<SnapshotFile>> {
+        loop {
+            match self.current().await {
+                Err(error) if host_lacks_resources(&error) => {
+                    tracing::warn!(%error, "the metadata snapshot cannot be read now; it is tried again");
+                    tokio::time::sleep(RESOURCES_PAUSE).await;
+                }
+                current => return current,
+            }
         }
     }
 
@@ -234,18 +252,20 @@ impl SnapshotStore {
     }
 
     /// Installs a snapshot into empty tables, which `fresh` makes: from the first drive whose file is whole, or from
-    /// the whole parts of several files. Fails with `SnapshotDamaged` if the files are at fault, and not the tables.
+    /// the whole parts of several files. Fails with `SnapshotDamaged` if the files are at fault, and not the tables or
+    /// a want of the host's resources.
     pub async fn install(
         &self,
         file: SnapshotFile,
         mut fresh: impl FnMut() -> io::Result<Arc<dyn Kv>> + Send + 'static,
     ) -> io::Result<Arc<dyn Kv>> {
-        let install = move || {
+        let install = move || -> io::Result<Arc<dyn Kv>> {
             let mut last = io::Error::other("the metadata snapshot is on no drive");
             for (node, disk, path) in &file.sources {
                 let kv = fresh()?;
                 match install_from(&**disk, path, &kv) {
                     Ok(()) => return Ok(kv),
+                    Err(error) if is_of_tables(&error) || host_lacks_resources(&error) => return Err(error),
                     Err(error) => {
                         tracing::warn!(%node, path = %path.display(), %error, "a metadata snapshot cannot be installed");
                         last = error;
@@ -259,13 +279,14 @@ impl SnapshotStore {
                         tracing::warn!("a damaged metadata snapshot was installed from the whole parts of its copies");
                         return Ok(kv);
                     }
+                    Err(error) if is_of_tables(&error) || host_lacks_resources(&error) => return Err(error),
                     Err(error) => {
                         tracing::warn!(%error, "the damaged copies of a metadata snapshot do not complement each other");
                         last = error;
                     }
                 }
             }
-            if is_of_tables(&last) { Err(last) } else { Err(SnapshotDamaged(last.to_string()).into()) }
+            Err(SnapshotDamaged(last.to_string()).into())
         };
         self.shared.offload.run(install).await?
     }

@@ -2,17 +2,18 @@
 //! drive has no room, and of the generations of mirror sets.
 
 use super::drives::{assert_all, members, on_disks, put_many, simulated, start_with_objects, wait_for_both};
-use super::home::MemoryHome;
+use super::home::{MemoryHome, lacks_descriptors};
 use super::power::World;
 use super::tail::{BLOCK, simulate};
 use super::{Host, create_bucket, id_of, put_ok, until};
-use crate::actors::consensus::{CopyScrub, CopyScrubbed, MetaHandle, StartError, start};
+use crate::actors::consensus::{CopyScrub, CopyScrubbed, MetaHandle, ReplicaOptions, StartError, StateHome, start};
 use crate::storage::disk::sim::{Shortage, SimDisk};
-use crate::storage::disk::{Disk, read_file};
+use crate::storage::disk::{Disk, host_lacks_resources, read_file};
+use crate::storage::kv::KvError;
 use crate::storage::raft_log::{ChoiceError, MirrorSet};
 use crate::storage::wal::{CorruptSpot, LogOptions, survey_log};
 use crate::types::{BucketId, ClusterId, NodeId};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -423,6 +424,118 @@ fn a_start_without_tables_is_refused_if_every_snapshot_copy_is_damaged() {
             for id in 0..image.objects {
                 assert_eq!(id_of(&meta, image.bucket, &format!("key-{id}")).await, Some(id));
             }
+            meta.shutdown().await;
+        }
+    });
+}
+
+/// Returns the path of a snapshot that the drive has.
+fn some_snapshot(disk: &SimDisk) -> PathBuf {
+    let dir = PathBuf::from("/drive/meta/snapshot");
+    let names = disk.list(&dir).expect("listed");
+    dir.join(names.iter().find(|name| name.ends_with(".snap")).expect("a snapshot"))
+}
+
+/// A start that finds neither tables nor a whole snapshot removes nothing: the tables may be whole.
+#[test]
+fn tables_that_cannot_be_opened_are_kept_until_others_are_complete() {
+    simulate(async {
+        for error in [lacks_descriptors(), KvError::new("open", "an unreadable sector")] {
+            let world = World::new(1, 1);
+            let meta = start(world.options(true)).await.expect("the replica starts");
+            let bucket = create_bucket(&meta, "b").await;
+            for id in 0..5 {
+                put_ok(&meta, bucket, &format!("key-{id}"), id).await;
+            }
+            assert!(meta.snapshot_now().await);
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            meta.shutdown().await;
+            let (disk, snapshot) = (&world.disks[0], some_snapshot(&world.disks[0]));
+            let len = read_file(disk, &snapshot).expect("read").len() as u64;
+            disk.corrupt(&snapshot, len - 3, 1).expect("a stored file");
+            let lacks = error.lacks_resources;
+            world.home.fail_next_opening(error);
+            let refused = start(world.options(false)).await.expect_err("there are no tables");
+            assert_eq!(matches!(refused, StartError::LacksResources(_)), lacks, "{refused}");
+            assert_eq!(refused.has_lost_the_log(), !lacks, "{refused}");
+            let meta = start(world.options(false)).await.expect("the tables can be opened");
+            for id in 0..5 {
+                assert_eq!(id_of(&meta, bucket, &format!("key-{id}")).await, Some(id));
+            }
+            meta.shutdown().await;
+            let tables = world.home.list(NodeId(1), Path::new("")).expect("listed");
+            assert_eq!(tables.len(), 1, "those of the refused start are removed: {tables:?}");
+        }
+    });
+}
+
+#[test]
+fn a_start_without_descriptors_or_memory_is_refused_and_loses_nothing() {
+    simulate(async {
+        for shortage in [Shortage::Descriptors, Shortage::Memory] {
+            let image = image(2, true).await;
+            let disks: Vec<SimDisk> = image.disks.iter().map(|disk| disk.power_cut(1)).collect();
+            let world = World { disks, home: Arc::default(), ..World::new(2, 2) };
+            world.disks[0].set_shortage(Some(shortage));
+            let refused = start(world.options(false)).await.expect_err("a mirror file cannot be read");
+            assert!(matches!(refused, StartError::LacksResources(_)), "{refused}");
+            assert!(!refused.has_lost_the_log());
+            world.disks[0].set_shortage(None);
+            let meta = start(world.options(false)).await.expect("the replica starts");
+            for id in 0..image.objects {
+                assert_eq!(id_of(&meta, image.bucket, &format!("key-{id}")).await, Some(id));
+            }
+            meta.shutdown().await;
+        }
+    });
+}
+
+/// The mirror file of the only current copy rots while the other drive is away, and missed the last set.
+#[test]
+fn a_current_copy_whose_mirror_file_is_damaged_is_not_replaced_by_an_old_one() {
+    simulate(async {
+        let image = image(2, false).await;
+        let disks: Vec<SimDisk> = image.disks.iter().map(|disk| disk.power_cut(1)).collect();
+        let world = World { disks, home: Arc::default(), ..World::new(2, 2) };
+        let both = world.options(false);
+        let alone = ReplicaOptions { drives: vec![both.drives[0].clone()], ..world.options(false) };
+        let meta = start(alone).await.expect("the replica starts with one drive");
+        put_ok(&meta, image.bucket, "alone", 9).await;
+        meta.shutdown().await;
+        world.home.forget_all();
+        let mirror: &Path = "/drive/meta/mirror".as_ref();
+        world.disks[0].corrupt(mirror, 20, 1).expect("a stored file");
+        let refused = start(world.options(false)).await.expect_err("the other copy is an old one");
+        let StartError::Copies(ChoiceError::Unlisted(nodes)) = &refused else { panic!("{refused}") };
+        assert_eq!(*nodes, [NodeId(1)]);
+        assert!(!refused.has_lost_the_log());
+        world.disks[0].corrupt(mirror, 20, 1).expect("the bit is flipped back");
+        let meta = start(world.options(false)).await.expect("the replica starts");
+        assert_eq!(id_of(&meta, image.bucket, "alone").await, Some(9));
+        meta.shutdown().await;
+    });
+}
+
+/// openraft would stop the replica for an error.
+#[test]
+fn a_snapshot_that_cannot_be_read_for_want_of_descriptors_or_memory_is_waited_for() {
+    simulate(async {
+        let image = image(1, true).await;
+        for shortage in [Shortage::Descriptors, Shortage::Memory] {
+            let (world, meta) = running(&image).await;
+            world.disks[0].set_shortage(Some(shortage));
+            let snapshots = &meta.inner.snapshots;
+            let error = snapshots.current().await.expect_err("it cannot be read");
+            assert!(host_lacks_resources(&error), "{error}");
+            let raft = meta.inner.raft.clone();
+            let waiting = actix::spawn(async move { raft.get_snapshot().await });
+            tokio::time::sleep(Duration::from_secs(10)).await;
+            assert!(!waiting.is_finished());
+            world.disks[0].set_shortage(None);
+            let snapshot = waiting.await.expect("it does not panic").expect("the replica goes on");
+            let index = snapshot.and_then(|snapshot| snapshot.meta.last_log_id).map(|at| at.index);
+            assert_eq!(index, Some(meta.status().snapshot_index));
+            put_ok(&meta, image.bucket, "later", 9).await;
             meta.shutdown().await;
         }
     });

@@ -19,6 +19,9 @@ use std::time::Duration;
 pub struct MemoryHome {
     kept: Mutex<BTreeMap<(NodeId, u32), Arc<Failing>>>,
     full: AtomicBool,
+    /// The error with which the next opening fails.
+    next_opening: Mutex<Option<KvError>>,
+    lacking: Arc<AtomicBool>,
     hanging: Arc<Gate>,
     garbled: Garbled,
 }
@@ -68,6 +71,16 @@ impl MemoryHome {
         self.full.store(full, Ordering::SeqCst);
     }
 
+    /// Makes the next opening of tables fail.
+    pub fn fail_next_opening(&self, error: KvError) {
+        *self.next_opening.lock().expect("no panic under the lock") = Some(error);
+    }
+
+    /// Sets whether tables cannot be opened, read or changed for want of file descriptors.
+    pub fn set_lacking(&self, lacking: bool) {
+        self.lacking.store(lacking, Ordering::SeqCst);
+    }
+
     /// Removes all tables.
     pub fn forget_all(&self) {
         self.kept.lock().expect("no panic under the lock").clear();
@@ -93,18 +106,22 @@ impl MemoryHome {
 }
 
 impl StateHome for MemoryHome {
-    fn list(&self, node: NodeId, _dir: &Path) -> Vec<u32> {
+    fn list(&self, node: NodeId, _dir: &Path) -> KvResult<Vec<u32>> {
         let kept = self.kept.lock().expect("no panic under the lock");
-        kept.keys().filter(|(held, _)| *held == node).map(|(_, number)| *number).collect()
+        Ok(kept.keys().filter(|(held, _)| *held == node).map(|(_, number)| *number).collect())
     }
 
     fn open(&self, node: NodeId, _dir: &Path, number: u32) -> KvResult<Arc<dyn Kv>> {
+        if let Some(error) = self.next_opening.lock().expect("no panic under the lock").take() {
+            return Err(error);
+        }
+        check_descriptors(&self.lacking)?;
         let mut kept = self.kept.lock().expect("no panic under the lock");
         let is_refused = self.full.load(Ordering::SeqCst) && !kept.contains_key(&(node, number));
         let fresh = || {
             let (inner, fails) = (MemoryKv::new(TABLES), AtomicBool::new(is_refused));
-            let (hanging, garbled) = (Arc::clone(&self.hanging), Arc::clone(&self.garbled));
-            Arc::new(Failing { inner, fails, node, hanging, garbled })
+            let (lacking, hanging) = (Arc::clone(&self.lacking), Arc::clone(&self.hanging));
+            Arc::new(Failing { inner, fails, node, lacking, hanging, garbled: Arc::clone(&self.garbled) })
         };
         let tables = Arc::clone(kept.entry((node, number)).or_insert_with(fresh));
         if is_refused {
@@ -119,12 +136,22 @@ impl StateHome for MemoryHome {
     }
 }
 
+/// Returns the error of a process without file descriptors.
+pub fn lacks_descriptors() -> KvError {
+    KvError { lacks_resources: true, ..KvError::new("open", "too many open files") }
+}
+
+fn check_descriptors(lacking: &AtomicBool) -> KvResult<()> {
+    if lacking.load(Ordering::SeqCst) { Err(lacks_descriptors()) } else { Ok(()) }
+}
+
 /// Tables that a test can make fail, hang or return garbage.
 #[derive(Debug)]
 struct Failing {
     inner: MemoryKv,
     fails: AtomicBool,
     node: NodeId,
+    lacking: Arc<AtomicBool>,
     hanging: Arc<Gate>,
     garbled: Garbled,
 }
@@ -133,7 +160,8 @@ impl Failing {
     /// Returns working tables with other content on the same drive.
     fn with(&self, inner: MemoryKv) -> Arc<Self> {
         let (fails, node) = (AtomicBool::new(false), self.node);
-        Arc::new(Self { inner, fails, node, hanging: Arc::default(), garbled: Arc::default() })
+        let (lacking, hanging, garbled) = (Arc::default(), Arc::default(), Arc::default());
+        Arc::new(Self { inner, fails, node, lacking, hanging, garbled })
     }
 
     fn wait(&self) {
@@ -150,6 +178,7 @@ impl Failing {
     }
 
     fn check(&self) -> KvResult<()> {
+        check_descriptors(&self.lacking)?;
         if self.fails.load(Ordering::SeqCst) {
             return Err(KvError::new("anything", "a test says so"));
         }

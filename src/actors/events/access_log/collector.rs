@@ -5,10 +5,11 @@ use crate::actors::events::Report;
 use crate::types::UnixMs;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 use time::OffsetDateTime;
 
-/// The memory that a batch is counted for in addition to its lines.
+/// The memory that a batch is counted for in addition to its lines and its destination.
 const BATCH_BYTES: usize = 1024;
 /// The part of the memory that lines about any bucket may take; and the part that those about one bucket, or about the
 /// buckets of one account, may take beyond it. So nobody's requests use up the room for lines about others.
@@ -76,7 +77,7 @@ pub struct LogLimits {
     pub object_bytes_max: usize,
     /// The age of its first line at which a batch is due.
     pub age_max: Duration,
-    /// The bound of all lines in memory, including those that are being written.
+    /// The bound of all lines in memory, with their destinations, including those that are being written.
     pub held_bytes_max: usize,
 }
 
@@ -100,11 +101,11 @@ pub enum Gathered {
 pub struct LogCollector {
     limits: LogLimits,
     /// The batches, by destination and, with `PartitionedByEvent`, the day of the requests (days since 1970).
-    batches: BTreeMap<(LogDestination, Option<u64>), Batch>,
+    batches: BTreeMap<(Arc<LogDestination>, Option<u64>), Batch>,
     held_bytes: usize,
     held_by: BTreeMap<Subject, usize>,
-    /// The subjects of the objects that are not written yet, by key.
-    taken: BTreeMap<String, [Subject; 2]>,
+    /// The objects that are not written yet, by key.
+    taken: BTreeMap<String, Taken>,
 }
 
 /// A subject of lines: the bucket of the requests, or its account.
@@ -118,12 +119,38 @@ impl LogDestination {
     fn subjects(&self) -> [Subject; 2] {
         [Subject::Account(self.source_account.clone()), Subject::Bucket(self.source_bucket.clone())]
     }
+
+    /// Returns the size of the texts and grants. The prefix counts three times: an object's key begins with it, and is
+    /// held twice.
+    pub(super) fn bytes(&self) -> usize {
+        let LogDestination { rules, owner, source_bucket, source_account, source_region } = self;
+        let texts = [&rules.target_bucket, owner, source_bucket, source_account, source_region];
+        let texts: usize = texts.into_iter().map(String::len).sum();
+        texts + 3 * rules.target_prefix.len() + rules.grants.iter().map(LogGrant::bytes).sum::<usize>()
+    }
+}
+
+impl LogGrant {
+    fn bytes(&self) -> usize {
+        let texts = match &self.grantee {
+            LogGrantee::Canonical { id, display_name } => id.len() + display_name.as_ref().map_or(0, String::len),
+            LogGrantee::Email(text) | LogGrantee::Group(text) => text.len(),
+        };
+        size_of::<Self>() + texts
+    }
 }
 
 #[derive(Debug)]
 struct Batch {
     lines: Vec<u8>,
     since: Duration,
+}
+
+/// An object that is not written yet: its subjects, and the bytes that it is counted for.
+#[derive(Debug)]
+struct Taken {
+    subjects: [Subject; 2],
+    bytes: usize,
 }
 
 impl LogCollector {
@@ -135,19 +162,19 @@ impl LogCollector {
         self.limits
     }
 
-    /// Returns the bytes that count as held: batches, and lines that were taken and not yet released.
+    /// Returns the bytes that count as held: batches, and objects that were taken and not yet released.
     pub fn held_bytes(&self) -> usize {
         self.held_bytes
     }
 
     /// Adds a line of a request that arrived at `at`. Drops the line if the memory bound, or its subject's part of it,
     /// is reached.
-    pub fn gather(&mut self, destination: LogDestination, at: UnixMs, line: &str, now: Duration) -> Gathered {
+    pub fn gather(&mut self, destination: Arc<LogDestination>, at: UnixMs, line: &str, now: Duration) -> Gathered {
         let by_event = destination.rules.key_format == Some(LogKeyFormat::PartitionedByEvent);
         let subjects = destination.subjects();
         let key = (destination, by_event.then_some(at.0 / 86_400_000));
-        let known = self.batches.get(&key);
-        let bytes = line.len() + if known.is_some() { 0 } else { BATCH_BYTES };
+        let is_known = self.batches.contains_key(&key);
+        let bytes = line.len() + if is_known { 0 } else { BATCH_BYTES + key.0.bytes() };
         if !self.has_room(&subjects, bytes) {
             return Gathered::Dropped;
         }
@@ -157,8 +184,8 @@ impl LogCollector {
         if batch.lines.len() >= self.limits.object_bytes_max { Gathered::Full } else { Gathered::Kept }
     }
 
-    /// Removes the batches that are due, or all of them if `all` is set, and returns their objects. Their lines count
-    /// as held until `release`.
+    /// Removes the batches that are due, or all of them if `all` is set, and returns their objects, which count as held
+    /// until `release`.
     pub fn take_due(
         &mut self,
         now: Duration,
@@ -171,28 +198,30 @@ impl LogCollector {
             all || batch.lines.len() >= limits.object_bytes_max || now.saturating_sub(batch.since) >= limits.age_max
         };
         let due: Vec<_> = self.batches.extract_if(.., |_, batch| is_due(batch)).collect();
-        let mut report = |((destination, day), batch): ((LogDestination, Option<u64>), Batch)| {
+        let mut report = |((destination, day), batch): ((Arc<LogDestination>, Option<u64>), Batch)| {
             let key = object_key(&destination, day, at, &unique());
-            let subjects = destination.subjects();
-            self.let_go(&subjects, BATCH_BYTES);
-            self.taken.insert(key.clone(), subjects);
+            let bytes = BATCH_BYTES + destination.bytes() + batch.lines.len();
+            self.taken.insert(key.clone(), Taken { subjects: destination.subjects(), bytes });
+            let LogDestination { rules, owner, .. } = Arc::unwrap_or_clone(destination);
             Report {
                 key,
-                bucket: destination.rules.target_bucket,
-                owner: destination.owner,
+                bucket: rules.target_bucket,
+                owner,
                 content_type: "text/plain",
                 body: batch.lines.into(),
-                grants: destination.rules.grants,
+                grants: rules.grants,
             }
         };
         due.into_iter().map(&mut report).collect()
     }
 
-    /// Releases the lines of an object that was written or dropped.
+    /// Releases an object that was written or dropped.
     pub fn release(&mut self, report: &Report) {
-        let subjects = self.taken.remove(&report.key);
-        debug_assert!(subjects.is_some(), "only what is held is released");
-        subjects.into_iter().for_each(|subjects| self.let_go(&subjects, report.body.len()));
+        let taken = self.taken.remove(&report.key);
+        debug_assert!(taken.is_some(), "only what is held is released");
+        if let Some(Taken { subjects, bytes }) = taken {
+            self.let_go(&subjects, bytes);
+        }
     }
 
     fn has_room(&self, subjects: &[Subject], bytes: usize) -> bool {
@@ -241,15 +270,19 @@ fn object_key(destination: &LogDestination, day: Option<u64>, at: UnixMs, unique
 
 #[cfg(test)]
 mod tests {
-    use super::{BATCH_BYTES, Gathered, LogCollector, LogDestination, LogKeyFormat, LogLimits, LoggingRules};
+    use super::{
+        BATCH_BYTES, Gathered, LogCollector, LogDestination, LogGrant, LogGrantee, LogKeyFormat, LogLimits,
+        LogPermission, LoggingRules,
+    };
     use crate::types::UnixMs;
+    use std::sync::Arc;
     use std::time::Duration;
 
     const AT: UnixMs = UnixMs(1_549_411_238_000);
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn destination(prefix: &str, key_format: Option<LogKeyFormat>) -> LogDestination {
-        LogDestination {
+    fn destination(prefix: &str, key_format: Option<LogKeyFormat>) -> Arc<LogDestination> {
+        Arc::new(LogDestination {
             rules: LoggingRules {
                 target_bucket: "logs".to_owned(),
                 target_prefix: prefix.to_owned(),
@@ -260,7 +293,7 @@ mod tests {
             source_bucket: "source".to_owned(),
             source_account: "123456789012".to_owned(),
             source_region: "us-west-2".to_owned(),
-        }
+        })
     }
 
     fn collector() -> LogCollector {
@@ -281,7 +314,7 @@ mod tests {
         let due = collector.take_due(11 * SECOND, AT, false, || "U".to_owned());
         assert_eq!((due[0].bucket.as_str(), &due[0].body[..]), ("logs", &b"one\ntwo\n"[..]));
         assert_eq!(due[0].key, "a/2019-02-06-00-00-38-U");
-        assert_eq!(collector.held_bytes(), 8);
+        assert_eq!(collector.held_bytes(), 8 + BATCH_BYTES + simple().bytes());
         collector.release(&due[0]);
         assert_eq!(collector.held_bytes(), 0);
         let long = "x".repeat(100);
@@ -321,11 +354,36 @@ mod tests {
         assert_eq!(collector.gather(destination("b", None), AT, &line, SECOND), Gathered::Dropped);
         let reports = collector.take_due(SECOND, AT, false, || "U".to_owned());
         assert_eq!(reports.len(), 1);
-        assert_eq!(collector.held_bytes(), BATCH_BYTES);
+        assert_eq!(collector.held_bytes(), 2 * BATCH_BYTES + destination("a", None).bytes());
         assert_eq!(collector.gather(destination("c", None), AT, &line, SECOND), Gathered::Dropped);
         collector.release(&reports[0]);
         assert_eq!(collector.held_bytes(), 0);
         assert_eq!(collector.gather(destination("c", None), AT, &line, SECOND), Gathered::Full);
+    }
+
+    /// Each line is for another destination, whose grants are much larger than the line.
+    #[test]
+    fn the_grants_of_a_destination_count_with_its_access_log_lines() {
+        let grantee_bytes = 60_000;
+        let granted = |prefix: usize| {
+            let grantee = LogGrantee::Group("g".repeat(grantee_bytes));
+            let mut large = Arc::unwrap_or_clone(destination(&prefix.to_string(), None));
+            large.rules.grants = vec![LogGrant { grantee, permission: LogPermission::Read }];
+            large.source_account = prefix.to_string();
+            large.source_bucket = prefix.to_string();
+            Arc::new(large)
+        };
+        let limits = LogLimits { held_bytes_max: 1 << 20, ..collector().limits() };
+        let mut collector = LogCollector::new(limits);
+        let kept = |collector: &mut LogCollector| {
+            (0..100).filter(|prefix| collector.gather(granted(*prefix), AT, "x\n", SECOND) != Gathered::Dropped).count()
+        };
+        let count = kept(&mut collector);
+        assert!((8..=(1 << 20) / grantee_bytes).contains(&count), "{count}");
+        let reports = collector.take_due(SECOND, AT, true, || "U".to_owned());
+        assert_eq!((reports.len(), kept(&mut collector)), (count, 0), "they are held until they are written");
+        reports.iter().for_each(|report| collector.release(report));
+        assert_eq!((collector.held_bytes(), kept(&mut collector)), (0, count));
     }
 
     #[test]
@@ -335,16 +393,16 @@ mod tests {
         let mut collector = LogCollector::new(limits);
         let line = "x".repeat(BATCH_BYTES);
         let mut fill = |bucket: usize, account: &str| {
-            let about = LogDestination {
+            let about = Arc::new(LogDestination {
                 source_bucket: format!("{account}-{bucket}"),
                 source_account: account.to_owned(),
-                ..destination("", None)
-            };
+                ..Arc::unwrap_or_clone(destination("", None))
+            });
             (0..1000).take_while(|_| collector.gather(about.clone(), AT, &line, SECOND) != Gathered::Dropped).count()
         };
         let of_one: usize = (0..12).map(|bucket| fill(bucket, "one")).sum();
         assert!((16..32).contains(&of_one), "one account has half, with the memory of its batches: {of_one}");
-        assert_eq!(fill(0, "two"), 7, "an eighth, without the memory of its batch");
+        assert_eq!(fill(0, "two"), 6, "an eighth, without the memory of its batch and its destination");
         assert_eq!(fill(1, "two"), 0);
     }
 

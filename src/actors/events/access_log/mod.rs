@@ -2,12 +2,14 @@
 //! buckets. Owns the lines that are not written yet.
 //!
 //! Receives `LogRequest` (add a line), `Flush` (write all lines) and `Stop` (the same, then stop). Sends no messages;
-//! it passes objects to the `ReportStore`, one at a time. Its memory is bounded: lines beyond the bound are dropped and
-//! counted. An object that cannot be written is dropped after `ATTEMPTS_MAX` attempts. Access logs are best effort, as
-//! S3's own are: lines in memory are lost when the process is killed.
+//! it passes objects to the `ReportStore`, one at a time. Its memory is bounded, and so is that of the lines on their
+//! way to it (`LineSender`): lines beyond the bounds are dropped and counted. An object that cannot be written is
+//! dropped after `ATTEMPTS_MAX` attempts. Access logs are best effort, as S3's own are: lines in memory are lost when
+//! the process is killed.
 
 mod collector;
 mod line;
+mod sender;
 #[cfg(test)]
 mod tests;
 
@@ -15,6 +17,7 @@ pub use collector::{
     Gathered, LogCollector, LogDestination, LogGrant, LogGrantee, LogKeyFormat, LogLimits, LogPermission, LoggingRules,
 };
 pub use line::{AccessLine, operation_word};
+pub use sender::LineSender;
 
 use super::{Report, ReportStore};
 use crate::ambient::Ambient;
@@ -23,6 +26,7 @@ use crate::types::UnixMs;
 use actix::{
     Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, ResponseFuture, WrapFuture,
 };
+use sender::LineRoom;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,10 +43,12 @@ const LOOK_EVERY_MAX: Duration = Duration::from_secs(5);
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct LogRequest {
-    pub destination: LogDestination,
+    destination: Arc<LogDestination>,
     /// The arrival time of the request.
-    pub at: UnixMs,
-    pub line: String,
+    at: UnixMs,
+    line: String,
+    /// The room that the message takes until it is handled.
+    room: LineRoom,
 }
 
 /// Write all collected lines. Answered when they are written or dropped.
@@ -196,8 +202,8 @@ impl Handler<LogRequest> for AccessLogger {
     type Result = ();
 
     fn handle(&mut self, request: LogRequest, ctx: &mut Self::Context) {
-        let now = self.ambient.clock.monotonic();
-        let gathered = self.collector.gather(request.destination, request.at, &request.line, now);
+        let LogRequest { destination, at, line, room: _room } = request;
+        let gathered = self.collector.gather(destination, at, &line, self.ambient.clock.monotonic());
         let result = if gathered == Gathered::Dropped { "dropped" } else { "kept" };
         metrics::ACCESS_LOG_LINES.with_label_values(&[result]).inc();
         if gathered == Gathered::Full {

@@ -1,6 +1,6 @@
 //! Tests of `AccessLogger` over a store in memory.
 
-use super::{AccessLogger, Flush, LogDestination, LogLimits, LogRequest, LoggingRules, Stop};
+use super::{AccessLogger, Flush, LineSender, LogDestination, LogLimits, LogRequest, LoggingRules, Stop};
 use crate::actors::events::tests::ambient;
 use crate::actors::events::{Report, ReportError, ReportStore};
 use crate::types::UnixMs;
@@ -40,21 +40,24 @@ fn start_with_retry_after(store: &Arc<Kept>, retry_after: Duration) -> Addr<Acce
     logger.start()
 }
 
-fn line(prefix: &str, text: &str) -> LogRequest {
+fn destination(prefix: &str) -> Arc<LogDestination> {
     let rules = LoggingRules {
         target_bucket: "logs".to_owned(),
         target_prefix: prefix.to_owned(),
         key_format: None,
         grants: vec![],
     };
-    let destination = LogDestination {
+    Arc::new(LogDestination {
         rules,
         owner: "o".to_owned(),
         source_bucket: "b".to_owned(),
         source_account: "1".to_owned(),
         source_region: "r".to_owned(),
-    };
-    LogRequest { destination, at: UnixMs(0), line: text.to_owned() }
+    })
+}
+
+fn line(prefix: &str, text: &str) -> LogRequest {
+    LogRequest { destination: destination(prefix), at: UnixMs(0), line: text.to_owned(), room: Default::default() }
 }
 
 #[actix::test]
@@ -118,4 +121,17 @@ async fn lines_that_come_before_the_logger_runs_are_kept() {
     let reports = store.reports.lock().expect("no panic while it is held").clone();
     let lines = reports.iter().flat_map(|report| report.body.iter()).filter(|byte| **byte == b'\n').count();
     assert_eq!(lines, 1000);
+}
+
+#[actix::test]
+async fn access_log_lines_on_their_way_are_bounded_in_bytes() {
+    let store = Arc::new(Kept::default());
+    let logger = start(&store);
+    let sender = LineSender::new(logger.clone());
+    let send = |sender: &LineSender| sender.send(&destination("a/"), UnixMs(0), "x".repeat(1 << 20));
+    // The actor does not run until this test waits.
+    assert_eq!((0..4096).take_while(|_| send(&sender)).count(), 7, "less than 8 MiB, with their destinations");
+    assert!(!send(&sender.clone()), "a clone shares the room");
+    logger.send(Flush).await.expect("it runs");
+    assert_eq!((0..4096).take_while(|_| send(&sender)).count(), 7, "lines that were handled leave their room");
 }

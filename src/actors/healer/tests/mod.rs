@@ -34,6 +34,7 @@ mod cluster;
 mod fence;
 mod pacing;
 mod scrub;
+mod turns;
 
 const STEPS_MAX: usize = 10_000;
 
@@ -237,6 +238,21 @@ async fn an_interrupted_comparison_of_orphans_gives_way_to_a_whole_one() {
     healing.advance().await.expect("compares");
     assert!(healing.comparison.as_ref().is_some_and(|comparison| comparison.request().is_some()));
     assert!(!healing.interrupted.has(NodeId(0)));
+    heal(&mut healing).await;
+    assert_eq!(handle.status().comparing, []);
+    host.close().await;
+}
+
+#[actix::test]
+async fn a_comparison_of_orphans_under_way_gives_way_to_a_whole_one_of_its_node() {
+    let root = tempfile::tempdir().expect("a directory");
+    let mut host = open_host(root.path(), 2, 2).await;
+    let (mut healing, handle) = healing(&mut host);
+    heal(&mut healing).await;
+    healing.comparison = Some(Comparison::of_orphans(NodeId(0), &HealingOptions::default()));
+    handle.reconcile(NodeId(0));
+    healing.advance().await.expect("compares");
+    assert!(healing.comparison.as_ref().is_some_and(|comparison| comparison.request().is_some()));
     heal(&mut healing).await;
     assert_eq!(handle.status().comparing, []);
     host.close().await;

@@ -2,6 +2,7 @@
 //! tasks.
 
 mod cluster;
+mod recovered;
 mod relaxed;
 mod troubles;
 

@@ -133,7 +133,7 @@ async fn p6_a_shard_with_missing_chunks_is_moved_and_then_repaired() {
 
 /// Drains the host of the first shard of the only blob, which moves to a host that joins. Returns the blob as it was
 /// before, and the movers.
-async fn move_first_shard(cluster: &mut Cluster) -> (BlobRef, Vec<Moving>) {
+pub(super) async fn move_first_shard(cluster: &mut Cluster) -> (BlobRef, Vec<Moving>) {
     let before = cluster.blobs().await.remove(0);
     cluster.join(4).await;
     cluster.set_state(u64::from(before.placement[0].0 / 64), NodeState::Draining).await;

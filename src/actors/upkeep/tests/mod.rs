@@ -6,6 +6,7 @@ mod hanging;
 mod late_publications;
 mod power_cuts;
 mod reindexing;
+mod releases;
 mod unread;
 
 use super::{

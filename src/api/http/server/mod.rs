@@ -15,7 +15,7 @@ use super::front::{Front, answer};
 use super::messages::SLICE_BYTES;
 use crate::actors::audit::AuditSender;
 use crate::actors::events::Targets;
-use crate::actors::events::access_log::AccessLogger;
+use crate::actors::events::access_log::{AccessLogger, LineSender};
 use crate::actors::gateway::Gateway;
 use crate::actors::sealing::RootKeys;
 use crate::actors::traffic::Traffic;
@@ -232,7 +232,8 @@ fn front(
     let service = Arc::new(service(&settings, gateway, ambient.clone()));
     let domains = Arc::new(Domains::new(&options.domains));
     let access_log = |logger: &Addr<AccessLogger>| {
-        let (logger, service, host_id) = (logger.clone(), Arc::clone(&service), options.host_id.clone());
+        let logger = LineSender::new(logger.clone());
+        let (service, host_id) = (Arc::clone(&service), options.host_id.clone());
         Arc::new(AccessLog { logger, service, domains: Arc::clone(&domains), host_id })
     };
     let access_log = options.access_log.as_ref().map(access_log);

@@ -4,12 +4,10 @@ use super::editor::{Decided, Decision, Editor, write};
 use crate::actors::meta::{DocumentKey, DocumentWrite, Expect, IdentityKind};
 use crate::api::identity::directory::{ROOT_ACCOUNT, Stored};
 use crate::api::identity::error::IdentityError;
-use crate::api::identity::names;
+use crate::api::identity::names::{self, ACCOUNT_NAME_CHARS_MAX, EMAIL_BYTES_MAX};
 use crate::api::identity::records::{AccountRecord, encode};
 use sha2::{Digest, Sha256};
 
-const NAME_CHARS_MAX: usize = 128;
-const EMAIL_BYTES_MAX: usize = 254;
 const ALIAS_LENGTHS: std::ops::RangeInclusive<usize> = 3..=63;
 
 /// The properties of an account to create or update.
@@ -67,10 +65,10 @@ fn check(editor: &Editor<'_>, shape: AccountShape<'_>) -> Result<(), IdentityErr
     if !names::is_account_id(shape.id) {
         return invalid(format!("{} is not an account id: an account id has 12 digits.", shape.id));
     }
-    let name_fits = (1..=NAME_CHARS_MAX).contains(&shape.name.chars().count());
+    let name_fits = (1..=ACCOUNT_NAME_CHARS_MAX).contains(&shape.name.chars().count());
     if !name_fits || shape.name.chars().any(char::is_control) {
         return invalid(format!(
-            "An account name must have 1 to {NAME_CHARS_MAX} characters, and no control characters."
+            "An account name must have 1 to {ACCOUNT_NAME_CHARS_MAX} characters, and no control characters."
         ));
     }
     if let Some(email) = shape.email {

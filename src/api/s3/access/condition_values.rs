@@ -1,14 +1,16 @@
 //! The condition keys whose values are in a request's head (Service Authorization Reference, "Condition keys for Amazon
 //! S3"), and the facts of the head that decide which actions an operation needs.
 
+use super::source::Source;
 use crate::api::call::SignatureFacts;
 use crate::api::iam::RequestFacts;
 use crate::api::policy::{Asks, Context};
 use crate::api::text::Query;
 use crate::api::text::percent;
 use crate::types::UnixMs;
-use http::{HeaderMap, Uri, header};
+use http::{HeaderMap, Uri};
 use s3s::dto::{Timestamp, TimestampFormat};
+use std::borrow::Cow;
 use time::format_description::well_known::Rfc3339;
 use time::{OffsetDateTime, UtcOffset};
 
@@ -67,13 +69,11 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     value.to_str().ok()
 }
 
-/// Adds the condition keys whose values are in the head. `If-None-Match` counts only as `*`, the one value that AWS
-/// accepts: a policy that asks for it means that nothing is overwritten, and an entity tag does not keep that promise.
+/// Adds the condition keys whose values are in the head.
 pub fn add_from_head(context: &mut Context, headers: &HeaderMap, uri: &Uri, now: UnixMs) {
     for name in headers.keys() {
-        let Some((_, key)) = HEADERS.iter().find(|(known, _)| *known == name.as_str()) else { continue };
-        let Some(value) = headers.get(name).and_then(|value| value.to_str().ok()) else { continue };
-        if *name != header::IF_NONE_MATCH || value.trim() == "*" {
+        let Some((name, key)) = HEADERS.iter().find(|(known, _)| *known == name.as_str()) else { continue };
+        if let Some(value) = header_value(headers, name) {
             context.add_lower(key, value);
         }
     }
@@ -83,6 +83,22 @@ pub fn add_from_head(context: &mut Context, headers: &HeaderMap, uri: &Uri, now:
         }
     }
     add_retention(context, headers, now);
+}
+
+/// Returns the value of a header's condition key; `None` if it has none. An empty header has none: operations take it
+/// for absent, or refuse it.
+///
+/// `If-None-Match` counts only as `*`, the one value that AWS accepts: a policy that asks for it means that nothing is
+/// overwritten, and an entity tag does not keep that promise. The source of a copy has one spelling, whatever the
+/// header's, and is without its version (which is `s3:VersionId` of the source); a malformed one, which is refused, has
+/// none.
+fn header_value<'a>(headers: &'a HeaderMap, name: &str) -> Option<Cow<'a, str>> {
+    let value = text(headers, name).filter(|value| !value.is_empty())?;
+    match name {
+        "if-none-match" if value.trim() != "*" => None,
+        "x-amz-copy-source" => Some(Source::of(headers).ok()?.text().into()),
+        _ => Some(value.into()),
+    }
 }
 
 /// Adds `s3:ObjectCreationOperation` for an operation that needs PutObject: whether it creates an object by itself, or
@@ -238,6 +254,31 @@ mod tests {
         }
     }
 
+    #[test]
+    fn an_empty_header_gives_no_condition_key() {
+        let given = |value: &'static str| {
+            let mut context = Context::default();
+            let head = HEADERS.map(|(name, _)| (name, value));
+            add_from_head(&mut context, &headers(&head), &Uri::from_static("/b/k"), UnixMs(0));
+            context.keys().count()
+        };
+        assert_eq!((given(""), given("bucket/k")), (0, HEADERS.len() - 1), "If-None-Match counts as a star only");
+    }
+
+    #[test]
+    fn the_source_of_a_copy_is_the_same_condition_value_however_it_is_spelled() {
+        let source = |text: &'static str| {
+            let mut context = Context::default();
+            let head = headers(&[("x-amz-copy-source", text)]);
+            add_from_head(&mut context, &head, &Uri::from_static("/b/k"), UnixMs(0));
+            context.single("s3:x-amz-copy-source").map(str::to_owned)
+        };
+        for text in ["secret/a%20b/k", "/secret/a%20b/k", "%73ecret%2Fa b/%6B", "secret/a%20b/k?versionId=null"] {
+            assert_eq!(source(text).as_deref(), Some("secret/a%20b/k"), "{text}");
+        }
+        assert_eq!((source("secret"), source("secret/%zz")), (None, None), "they are refused");
+    }
+
     /// Whatever else is in the head: a header that the operation ignores must not hide the tags that it stores.
     #[test]
     fn tags_are_condition_keys_of_every_operation_but_copies_that_keep_their_sources() {
@@ -290,6 +331,7 @@ mod tests {
             ("if-none-match", "*"),
             ("referer", "r"),
             ("user-agent", "u"),
+            ("x-amz-copy-source", "bucket/k"),
         ]);
         for (name, _) in HEADERS {
             head.entry(HeaderName::from_static(name)).or_insert(HeaderValue::from_static("v"));

@@ -3,7 +3,8 @@
 //! time and the expiry of sessions are still judged by the arrival time of the head, as in AWS.
 
 use super::judge::{Authority, Judge};
-use super::request::{Request, Source};
+use super::request::Request;
+use super::source::Source;
 use super::{Gate, Head, caller};
 use crate::actors::gateway::{BodyStream, StoreError};
 use crate::ambient::Clock;

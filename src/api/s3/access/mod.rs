@@ -11,6 +11,7 @@ mod judged;
 mod memos;
 mod parameters;
 mod request;
+mod source;
 mod unsupported;
 
 pub use explain::{BucketJson, Explained, HypotheticalRequest, ObjectJson, StatementJson, Unexplained, explain};
@@ -34,7 +35,7 @@ use holders::{HolderError, Holders};
 use http::{HeaderMap, HeaderName, Uri, header};
 pub use judged::Access;
 use judged::{ArrivalTime, Judged};
-use request::{Request, Source, version_of};
+use request::{Request, version_of};
 use s3s::access::{S3Access, S3AccessContext};
 use s3s::auth::SecretKey;
 use s3s::dto::{
@@ -42,6 +43,7 @@ use s3s::dto::{
     PutObjectRetentionInput, PutObjectTaggingInput,
 };
 use s3s::{S3Error, S3Request, S3Result};
+use source::Source;
 use std::fmt;
 use std::sync::Arc;
 

@@ -10,7 +10,7 @@ use s3s::header::X_AMZ_ACL;
 /// The canned ACL with which, under BucketOwnerPreferred, a writer makes the bucket's owner the owner of an object.
 pub const LEFT_TO_BUCKET_OWNER: &str = "bucket-owner-full-control";
 /// The maximum number of grants in one ACL, by S3's schema.
-const GRANTS_MAX: usize = 100;
+pub const GRANTS_MAX: usize = 100;
 /// The grant headers, in the order in which their grants are listed.
 const GRANT_HEADERS: [(&str, Permission); 5] = [
     ("x-amz-grant-read", Permission::Read),

@@ -64,8 +64,16 @@ fn check_owner(directory: &Directory<'_>, named: &str, listed: Listed<'_>) -> S3
     Err(fault.into())
 }
 
-fn invalid_id() -> Fault {
+/// Returns the fault of a canonical id that no account has.
+pub fn invalid_id() -> Fault {
     Fault::InvalidArgument("Invalid id".to_owned())
+}
+
+/// Returns the group that a URI names.
+pub fn group_named(uri: &str) -> Result<Grantee, Fault> {
+    let mut groups = [Grantee::AllUsers, Grantee::AuthenticatedUsers, Grantee::LogDelivery].into_iter();
+    let known = groups.find(|group| group_uri(group) == Some(uri));
+    known.ok_or_else(|| Fault::InvalidArgument("Invalid group uri".to_owned()))
 }
 
 fn grantee(directory: &Directory<'_>, named: NamedGrantee, listed: Listed<'_>) -> S3Result<Grantee> {
@@ -79,11 +87,7 @@ fn grantee(directory: &Directory<'_>, named: NamedGrantee, listed: Listed<'_>) -
             let account = found.ok_or(Fault::Grant(GrantFault::UnknownEmail))?;
             Ok(Grantee::Account(account.canonical_id))
         }
-        NamedGrantee::Group(uri) => {
-            let groups = [Grantee::AllUsers, Grantee::AuthenticatedUsers, Grantee::LogDelivery];
-            let known = groups.into_iter().find(|group| group_uri(group) == Some(uri.as_str()));
-            Ok(known.ok_or_else(|| Fault::InvalidArgument("Invalid group uri".to_owned()))?)
-        }
+        NamedGrantee::Group(uri) => Ok(group_named(&uri)?),
     }
 }
 

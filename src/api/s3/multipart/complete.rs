@@ -12,14 +12,14 @@ use super::super::{Store, preconditions, unexpected};
 use super::listed;
 use crate::actors::events::EventName;
 use crate::actors::meta::{
-    Change, Checksum, ChecksumAlgorithm, ChecksumKind, CompleteUpload, CompletedPart, ETag, MetaView, ObjectVersion,
-    PartRow, Reply,
+    Change, Checksum, ChecksumAlgorithm, ChecksumKind, CompleteUpload, CompletedPart, ETag, KvError, MetaView,
+    ObjectVersion, PartRow, Reply,
 };
 use crate::api::errors::{Fault, with_details};
 use crate::api::s3::upload_id::parse_upload_id;
 use crate::api::text::percent::{decode_path, encode};
-use crate::limits::{PART_BYTES_MIN, PARTS_MAX};
-use crate::types::ManifestId;
+use crate::limits::PART_BYTES_MIN;
+use crate::types::{ManifestId, UploadId};
 use http::{HeaderMap, Uri, header};
 use s3s::dto::{self, CompleteMultipartUploadInput, CompleteMultipartUploadOutput};
 use s3s::{S3ErrorCode, S3Request, S3Response, S3Result};
@@ -46,6 +46,9 @@ pub async fn complete(
         None => None,
     };
     let expected_size_bytes = input.mpu_object_size.map(parse_size).transpose()?;
+    if row.is_some() {
+        check_listed(&view, upload, &parts)?;
+    }
     let drafts = EventDrafts::of(store, &view, &bucket)?;
     let event = drafts.draft(EventName::ObjectCreatedCompleteMultipartUpload, &input.key);
     let complete = CompleteUpload {
@@ -85,30 +88,38 @@ pub async fn complete(
     Ok(response)
 }
 
-/// Proposes the completion. If it is refused for a checksum, a part or the size, the error names the algorithm, the
-/// part or both sizes.
+/// Refuses a list that is out of order, or has a part that is missing in `view` or too small, which the error names. So
+/// such a list takes no entry of the log. The change itself decides again.
+fn check_listed(view: &MetaView, upload: UploadId, listed: &[CompletedPart]) -> S3Result<()> {
+    if !listed.is_sorted_by(|one, next| one.number < next.number) {
+        return Err(Fault::InvalidPartOrder.into());
+    }
+    let rows = listed_rows(view, upload, listed)?;
+    if let Some(about) = missing(listed, &rows) {
+        return Err(with_details(Fault::InvalidPart.into(), about));
+    }
+    match too_small(listed, &rows) {
+        Some(about) => Err(with_details(Fault::EntityTooSmall.into(), about)),
+        None => Ok(()),
+    }
+}
+
+fn listed_rows(view: &MetaView, upload: UploadId, listed: &[CompletedPart]) -> Result<Vec<PartRow>, KvError> {
+    let numbers: Vec<u16> = listed.iter().map(|part| part.number).collect();
+    view.upload_parts_numbered(upload, &numbers)
+}
+
+/// Proposes the completion. If it is refused for a checksum or the size, the error names the algorithm or both sizes.
 async fn propose(store: &Store, view: &MetaView, complete: CompleteUpload) -> S3Result<Box<ObjectVersion>> {
     let CompleteUpload { upload, parts, expected_checksum, expected_size_bytes, .. } = &complete;
     let differs = expected_checksum.as_ref().map(|checksum| bad_digest(checksum.algorithm));
     let (upload, listed, expected_size) = (*upload, parts.clone(), *expected_size_bytes);
-    let uploaded = || view.upload_parts(upload, 0, usize::from(PARTS_MAX)).map(|(rows, _)| rows);
     match store.propose(Change::CompleteUpload(Box::new(complete))).await {
         Ok(Reply::ObjectPut { object }) => Ok(object),
         Ok(reply) => Err(unexpected(&reply)),
         Err(error) if *error.code() == S3ErrorCode::BadDigest => Err(differs.map_or(error, Into::into)),
-        Err(error) if matches!(*error.code(), S3ErrorCode::InvalidPart | S3ErrorCode::EntityTooSmall) => {
-            let rows = uploaded()?;
-            let about = match *error.code() {
-                S3ErrorCode::InvalidPart => missing(&listed, &rows),
-                _ => too_small(&listed, &rows),
-            };
-            Err(match about {
-                Some(about) => with_details(error, about),
-                None => error,
-            })
-        }
         Err(error) if *error.code() == S3ErrorCode::InvalidRequest && expected_size.is_some() => {
-            let rows = uploaded()?;
+            let rows = listed_rows(view, upload, &listed)?;
             Err(expected_size.and_then(|size| other_size(size, &listed, &rows)).map_or(error, Into::into))
         }
         Err(error) => Err(error),

@@ -19,7 +19,7 @@ use crate::actors::meta::{
 use crate::actors::sealing::{DataKey, SealedObject};
 use crate::api::errors::{Fault, with_details};
 use crate::api::s3::version;
-use crate::limits::{PARTS_MAX, PUT_BYTES_MAX};
+use crate::limits::{PARTS_MAX, PUT_BYTES_MAX, SHARED_PARTS_COPIED_MAX};
 use crate::types::{BucketId, ManifestId};
 use bytes::Bytes;
 use http::HeaderMap;
@@ -216,8 +216,9 @@ async fn write(
     mut target: Target,
 ) -> S3Result<(ObjectVersion, EncryptionFields)> {
     let sealing_of_source = sealing_of(&readable.object.version.traits)?;
-    let refers =
-        may_refer(&readable.object.version.manifest, algorithm) && seal.keeps_tag_of(sealing_of_source.as_ref());
+    let onto_itself = readable.bucket.bucket.id == target.bucket && source_key == target.key;
+    let refers = may_refer(&readable.object.version.manifest, algorithm, onto_itself)
+        && seal.keeps_tag_of(sealing_of_source.as_ref());
     let shared = if refers { seal.share(store, readable.object.data_key(), target.sealed_object())? } else { None };
     if let Some(NewSeal { record, shown, .. }) = shared {
         let referring = Target { traits: Traits { sealing: record, ..target.traits.clone() }, ..target.clone() };
@@ -234,12 +235,15 @@ async fn write(
     Ok((rewrite(store, readable, checks, data_key, target).await?, shown))
 }
 
-/// Returns whether the copy can share the source's bytes: it needs no checksum that the source does not have, and the
-/// source has fewer parts than the maximum, so that the copy can be appended to.
-fn may_refer(source: &Manifest, algorithm: Option<ChecksumAlgorithm>) -> bool {
+/// Returns whether the copy can share the source's bytes. It must need no checksum that the source does not have. The
+/// source must have fewer parts than the maximum, so that the copy can be appended to. And whoever may read an object
+/// must not end the appends to it: a long list of parts that grew by appends is not shared, since it cannot grow while
+/// it is. A copy `onto_itself` takes the place of its source, and leaves the list to one object.
+fn may_refer(source: &Manifest, algorithm: Option<ChecksumAlgorithm>, onto_itself: bool) -> bool {
     let has = source.checksum.as_ref().map(|checksum| checksum.algorithm);
-    let is_full = source.parts().is_some_and(|(_, count)| count >= PARTS_MAX);
-    algorithm.is_none_or(|asked| has == Some(asked)) && !is_full
+    let count = source.parts().map_or(0, |(_, count)| count);
+    let ends_appends = source.is_appended() && count > SHARED_PARTS_COPIED_MAX && !onto_itself;
+    algorithm.is_none_or(|asked| has == Some(asked)) && count < PARTS_MAX && !ends_appends
 }
 
 /// Copies by reference: the copy shares the source's bytes. This is one change of metadata, whatever the size. Returns
@@ -326,9 +330,10 @@ fn result(copied: &Manifest) -> CopyObjectResult {
 
 #[cfg(test)]
 mod tests {
-    use super::{check_parameters, checks, of_source};
+    use super::{check_parameters, checks, may_refer, of_source};
     use crate::actors::meta::{Body, Checksum, ChecksumAlgorithm, ChecksumKind, ETag, Manifest, ObjectHeaders};
     use crate::api::errors::{Fault, Text, details_of};
+    use crate::limits::{PARTS_MAX, SHARED_PARTS_COPIED_MAX};
     use crate::types::{ManifestId, UnixMs};
     use bytes::Bytes;
     use http::{HeaderMap, HeaderValue};
@@ -365,6 +370,21 @@ mod tests {
             checksum: Some(Checksum { algorithm: ChecksumAlgorithm::Crc32, kind, value: Bytes::from_static(b"sum!") }),
             body: parts.map_or(Body::Inline, |count| Body::Parts { count }),
         }
+    }
+
+    #[test]
+    fn a_long_list_of_parts_that_grew_by_appends_is_not_shared_with_a_copy() {
+        let of = |body| Manifest { body, ..source(None, ChecksumKind::FullObject) };
+        let refers = |body, onto_itself| may_refer(&of(body), None, onto_itself);
+        let (list, long) = (ManifestId(2), SHARED_PARTS_COPIED_MAX + 1);
+        assert!(refers(Body::Appended { list, count: long - 1 }, false));
+        assert!(!refers(Body::Appended { list, count: long }, false));
+        assert!(refers(Body::Appended { list, count: long }, true), "it takes the place of its source");
+        for (count, expected) in [(PARTS_MAX - 1, true), (PARTS_MAX, false)] {
+            assert_eq!(refers(Body::Parts { count }, false), expected, "{count}");
+            assert_eq!(refers(Body::PartsOf { list, count }, false), expected, "{count}");
+        }
+        assert!(!may_refer(&of(Body::Inline), Some(ChecksumAlgorithm::Sha256), false));
     }
 
     #[test]

@@ -5,9 +5,11 @@ use crate::actors::events::access_log::{
 };
 use crate::actors::meta::{BucketDocument, BucketRow, MetaView};
 use crate::api::cache::Made;
-use crate::api::errors::Fault;
+use crate::api::errors::{Fault, GrantFault};
+use crate::api::identity::names::{ACCOUNT_NAME_CHARS_MAX, EMAIL_BYTES_MAX, is_canonical_id};
 use crate::api::s3::documents::bucket_document;
-use crate::api::s3::grants::lookup_failed;
+use crate::api::s3::grants::requested::GRANTS_MAX;
+use crate::api::s3::grants::{group_named, invalid_id, lookup_failed};
 use crate::api::s3::{ACCOUNT, Shared, Store, documents};
 use crate::limits::KEY_BYTES_MAX;
 use s3s::dto::{
@@ -30,7 +32,8 @@ pub fn rules_of(view: &MetaView, bucket: &BucketRow) -> S3Result<Option<LoggingR
 pub struct LoggedBucket {
     /// The canonical id of the bucket's owner.
     pub owner: String,
-    pub destination: LogDestination,
+    /// Shared with the lines that are not written yet.
+    pub destination: Arc<LogDestination>,
 }
 
 /// Returns the logging destination of a bucket; the inner value is `None` if its requests are not logged. Reads the
@@ -81,7 +84,7 @@ fn destination(
         source_account: account.map(|account| account.id).unwrap_or_default(),
         source_region: bucket.bucket.region,
     };
-    Ok(Some(LoggedBucket { owner, destination }))
+    Ok(Some(LoggedBucket { owner, destination: Arc::new(destination) }))
 }
 
 pub async fn get(
@@ -127,12 +130,15 @@ fn from_dto(given: LoggingEnabled) -> Result<LoggingRules, Fault> {
             KEY_BYTES_MAX - NAME_BYTES_MAX
         )));
     }
-    let grants = given.target_grants.unwrap_or_default().into_iter().map(grant).collect::<Option<_>>();
+    let grants = given.target_grants.unwrap_or_default();
+    if grants.len() > GRANTS_MAX {
+        return Err(GrantFault::MalformedAcl.into());
+    }
     Ok(LoggingRules {
         target_bucket: given.target_bucket,
         target_prefix: given.target_prefix,
         key_format: given.target_object_key_format.map(key_format).transpose()?,
-        grants: grants.ok_or(Fault::MalformedXml)?,
+        grants: grants.into_iter().map(grant).collect::<Result<_, _>>()?,
     })
 }
 
@@ -148,21 +154,45 @@ fn key_format(given: TargetObjectKeyFormat) -> Result<LogKeyFormat, Fault> {
     }
 }
 
-fn grant(given: TargetGrant) -> Option<LogGrant> {
-    let grantee = given.grantee?;
-    let grantee = match grantee.type_.as_str() {
-        Type::CANONICAL_USER => LogGrantee::Canonical { id: grantee.id?, display_name: grantee.display_name },
-        Type::AMAZON_CUSTOMER_BY_EMAIL => LogGrantee::Email(grantee.email_address?),
-        Type::GROUP => LogGrantee::Group(grantee.uri?),
-        _ => return None,
+fn grant(given: TargetGrant) -> Result<LogGrant, Fault> {
+    let permission = match given.permission.as_ref().map(BucketLogsPermission::as_str) {
+        Some(BucketLogsPermission::FULL_CONTROL) => LogPermission::FullControl,
+        Some(BucketLogsPermission::READ) => LogPermission::Read,
+        Some(BucketLogsPermission::WRITE) => LogPermission::Write,
+        _ => return Err(Fault::MalformedXml),
     };
-    let permission = match given.permission?.as_str() {
-        BucketLogsPermission::FULL_CONTROL => LogPermission::FullControl,
-        BucketLogsPermission::READ => LogPermission::Read,
-        BucketLogsPermission::WRITE => LogPermission::Write,
-        _ => return None,
-    };
-    Some(LogGrant { grantee, permission })
+    Ok(LogGrant { grantee: grantee(given.grantee.ok_or(Fault::MalformedXml)?)?, permission })
+}
+
+/// Converts a grantee. One that cannot exist is refused with the fault of an ACL; whether an account exists is not
+/// looked up.
+fn grantee(given: Grantee) -> Result<LogGrantee, Fault> {
+    match given.type_.as_str() {
+        Type::CANONICAL_USER => {
+            let (id, display_name) = (given.id.ok_or(Fault::MalformedXml)?, given.display_name);
+            if !is_canonical_id(&id) {
+                return Err(invalid_id());
+            }
+            if display_name.as_ref().is_some_and(|name| name.chars().count() > ACCOUNT_NAME_CHARS_MAX) {
+                return Err(GrantFault::MalformedAcl.into());
+            }
+            Ok(LogGrantee::Canonical { id, display_name })
+        }
+        Type::AMAZON_CUSTOMER_BY_EMAIL => {
+            let email = given.email_address.ok_or(Fault::MalformedXml)?;
+            if email.len() <= EMAIL_BYTES_MAX {
+                Ok(LogGrantee::Email(email))
+            } else {
+                Err(GrantFault::UnknownEmail.into())
+            }
+        }
+        Type::GROUP => {
+            let uri = given.uri.ok_or(Fault::MalformedXml)?;
+            group_named(&uri)?;
+            Ok(LogGrantee::Group(uri))
+        }
+        _ => Err(Fault::MalformedXml),
+    }
 }
 
 fn to_dto(rules: LoggingRules) -> LoggingEnabled {
@@ -211,8 +241,8 @@ fn shown_grant(grant: LogGrant) -> TargetGrant {
 
 #[cfg(test)]
 mod tests {
-    use super::{from_dto, to_dto};
-    use crate::api::errors::Fault;
+    use super::{GRANTS_MAX, from_dto, to_dto};
+    use crate::api::errors::{Fault, GrantFault};
     use s3s::dto::{
         BucketLogsPermission, Grantee, LoggingEnabled, PartitionDateSource, PartitionedPrefix, SimplePrefix,
         TargetGrant, TargetObjectKeyFormat, Type,
@@ -287,6 +317,36 @@ mod tests {
         }
         let long = judge(|wrong| wrong.target_prefix = "p".repeat(1000));
         assert!(matches!(long, Err(Fault::InvalidArgument(_))));
+    }
+
+    #[test]
+    fn grants_on_access_logs_are_bounded_as_those_of_acls_are() {
+        let permission = || Some(BucketLogsPermission::from_static(BucketLogsPermission::READ));
+        let judge = |count: usize, kind: &'static str, text: &str, display_name: &str| {
+            let grantee = Grantee {
+                id: Some(text.to_owned()),
+                uri: Some(text.to_owned()),
+                email_address: Some(text.to_owned()),
+                display_name: Some(display_name.to_owned()),
+                ..grantee(kind)
+            };
+            let grants = vec![TargetGrant { grantee: Some(grantee), permission: permission() }; count];
+            from_dto(LoggingEnabled { target_grants: Some(grants), ..given() }).map(|rules| rules.grants.len())
+        };
+        let id = "0123456789abcdef".repeat(4);
+        assert_eq!(judge(GRANTS_MAX, Type::CANONICAL_USER, &id, "name"), Ok(GRANTS_MAX));
+        let malformed: Result<usize, Fault> = Err(GrantFault::MalformedAcl.into());
+        assert_eq!(judge(GRANTS_MAX + 1, Type::CANONICAL_USER, &id, "name"), malformed);
+        assert_eq!(judge(1, Type::CANONICAL_USER, &id, &"n".repeat(129)), malformed);
+        let invalid = |why: &str| -> Result<usize, Fault> { Err(Fault::InvalidArgument(why.to_owned())) };
+        assert_eq!(judge(1, Type::CANONICAL_USER, &id.repeat(2), "name"), invalid("Invalid id"));
+        let uri = "http://acs.amazonaws.com/groups/global/AllUsers";
+        assert_eq!(judge(1, Type::GROUP, uri, ""), Ok(1));
+        let long = format!("{}{uri}", "u".repeat(60_000));
+        assert_eq!(judge(1, Type::GROUP, &long, ""), invalid("Invalid group uri"));
+        assert_eq!(judge(1, Type::AMAZON_CUSTOMER_BY_EMAIL, "a@b", ""), Ok(1));
+        let email = judge(1, Type::AMAZON_CUSTOMER_BY_EMAIL, &format!("{}@b", "a".repeat(254)), "");
+        assert_eq!(email, Err(GrantFault::UnknownEmail.into()));
     }
 
     #[test]

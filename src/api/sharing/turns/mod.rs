@@ -466,7 +466,7 @@ impl State {
 
 /// Wakes a request after all ready tasks were polled and the runtime has looked for new events: tokio treats a task
 /// that yields in this way.
-fn wake_after_others(waker: &Waker) {
+pub fn wake_after_others(waker: &Waker) {
     let yielded = pin!(yield_now()).as_mut().poll(&mut Context::from_waker(waker));
     debug_assert!(yielded.is_pending(), "yield_now is pending at its first poll");
 }

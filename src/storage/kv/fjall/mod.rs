@@ -157,13 +157,22 @@ impl FjallKv {
         Ok(())
     }
 
-    /// Returns the numbers by which databases in this directory are named, ascending.
-    pub fn numbered(dir: &Path) -> Vec<u32> {
-        let Ok(found) = std::fs::read_dir(dir) else { return Vec::new() };
-        let mut numbers: Vec<u32> =
-            found.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    /// Returns the numbers by which databases in this directory are named, ascending; none if there is no directory.
+    pub fn numbered(dir: &Path) -> KvResult<Vec<u32>> {
+        let mut numbers: Vec<u32> = names_in(dir)?.iter().filter_map(|name| name.parse().ok()).collect();
         numbers.sort_unstable();
-        numbers
+        Ok(numbers)
+    }
+
+    /// Removes what removals of numbered databases have left in this directory, whose processes ended meanwhile.
+    pub fn finish_removals(dir: &Path) -> KvResult<()> {
+        for name in names_in(dir)? {
+            let number = name.strip_suffix(REMOVED).and_then(|number| number.strip_suffix('.'));
+            if number.is_some_and(|number| number.parse::<u32>().is_ok()) {
+                gone(std::fs::remove_dir_all(dir.join(name)))?;
+            }
+        }
+        Ok(())
     }
 
     /// Opens the database in this directory, with at least these tables; creates it if there is none. Fails if a table
@@ -218,6 +227,14 @@ impl FjallKv {
         let bounds = Bounds { table_bytes: memory.memtable_bytes, unsealed_bytes: UNSEALED_BYTES_MAX };
         let sealing = Sealing::new(bounds, &keyspaces);
         Ok(Self { tables: Arc::new(keyspaces), database, sealing, damage })
+    }
+}
+
+/// Returns the names in a directory; none if there is no directory.
+fn names_in(dir: &Path) -> KvResult<Vec<String>> {
+    match SystemDisk::new(BufferPool::new(0)).list(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        listed => listed.map_err(|error| KvError::io("list tables", &error)),
     }
 }
 

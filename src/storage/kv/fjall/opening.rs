@@ -117,8 +117,12 @@ fn is_journal(path: &Path) -> bool {
     path.extension().is_some_and(|kind| kind == "jnl")
 }
 
+/// Returns whether the directory has journals, or cannot be listed and so may have some.
 fn has_journals(dir: &Path) -> bool {
-    std::fs::read_dir(dir).is_ok_and(|mut found| found.any(|entry| entry.is_ok_and(|entry| is_journal(&entry.path()))))
+    match std::fs::read_dir(dir) {
+        Ok(mut found) => found.any(|entry| entry.map_or(true, |entry| is_journal(&entry.path()))),
+        Err(error) => error.kind() != io::ErrorKind::NotFound,
+    }
 }
 
 fn is_journal_open(dir: &Path) -> io::Result<bool> {
@@ -131,7 +135,7 @@ fn is_journal_open(dir: &Path) -> io::Result<bool> {
 
 #[cfg(test)]
 mod tests {
-    use super::{NOTE, Opening, is_by_itself};
+    use super::{NOTE, Opening, has_journals, is_by_itself};
     use std::os::unix::process::ExitStatusExt;
     use std::process::ExitStatus;
 
@@ -156,6 +160,16 @@ mod tests {
                 assert!(error.cause.contains("ended 2 times"), "{error}");
             }
         }
+    }
+
+    #[test]
+    fn a_directory_that_cannot_be_listed_may_have_journals() {
+        let directory = tempfile::tempdir().expect("a directory");
+        assert!(!has_journals(directory.path()) && !has_journals(&directory.path().join("absent")));
+        let journal = directory.path().join("0.jnl");
+        std::fs::write(&journal, b"").expect("writes");
+        assert!(has_journals(directory.path()));
+        assert!(has_journals(&journal), "a file cannot be listed");
     }
 
     #[test]

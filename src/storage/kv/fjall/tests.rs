@@ -72,6 +72,33 @@ fn database(dir: &Path) -> PathBuf {
 }
 
 #[test]
+fn databases_that_cannot_be_listed_are_not_taken_for_none() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let state = dir.path().join("state");
+    assert!(FjallKv::numbered(&state).expect("there is no directory").is_empty());
+    for name in ["2", "10", "3.removed", "other"] {
+        fs::create_dir_all(state.join(name)).expect("makes a directory");
+    }
+    assert_eq!(FjallKv::numbered(&state).expect("listed"), [2, 10]);
+    fs::remove_dir_all(&state).expect("removed");
+    fs::write(&state, b"a file").expect("writes");
+    assert!(FjallKv::numbered(&state).is_err(), "a file cannot be listed");
+}
+
+#[test]
+fn a_removal_that_was_cut_short_is_finished() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let state = dir.path().join("state");
+    FjallKv::finish_removals(&state).expect("nothing is there");
+    for name in ["2", "3.removed/keyspaces", "10.removed", "other.removed"] {
+        fs::create_dir_all(state.join(name)).expect("makes a directory");
+    }
+    FjallKv::finish_removals(&state).expect("removed");
+    let left = ["2", "3.removed", "10.removed", "other.removed"].map(|name| state.join(name).exists());
+    assert_eq!(left, [true, false, false, true]);
+}
+
+#[test]
 fn a_database_that_lacks_one_of_its_tables_is_refused() {
     let dir = tempfile::tempdir().expect("a directory");
     let whole = database(dir.path());

@@ -1,25 +1,31 @@
 //! Changes of buckets: creation under a number that is never used again, settings, and deletion when empty.
 
 use super::{Applying, Decided, Overlay};
+use crate::limits::BUCKETS_OF_ACCOUNT_MAX;
 use crate::storage::kv::{KvError, KvResult};
 use crate::storage::meta::command::{CreateBucket, Refusal, Reply};
-use crate::storage::meta::record::{BucketRecord, BucketRow, DocumentKey, ObjectLock, QuotaChange, Usage, Versioning};
+use crate::storage::meta::record::{
+    BucketRecord, BucketRow, DocumentKey, ObjectLock, OwnerRow, QuotaChange, Usage, Versioning,
+};
 use crate::storage::meta::tables::{
-    BUCKET_IDS, BUCKETS, DOCUMENTS, DroppedList, OBJECTS, USAGE, VERSIONS, bucket_documents, bucket_prefix,
+    BUCKET_IDS, BUCKETS, DOCUMENTS, DroppedList, OBJECTS, OWNER_BUCKETS, OWNERS, USAGE, VERSIONS, bucket_documents,
+    bucket_prefix, owner_bucket_key, owner_key,
 };
 use crate::types::BucketId;
+use bytes::Bytes;
 use std::collections::BTreeMap;
 
 impl Applying<'_> {
     pub(super) fn create_bucket(&mut self, create: CreateBucket) -> Decided<Reply> {
         let CreateBucket { name, region, owner, settings, documents } = create;
-        if name.is_empty() {
+        if name.is_empty() || owner.contains('\0') {
             return Err(Refusal::InvalidRequest.into());
         }
         if let Some(row) = self.rows.row::<BucketRow>(BUCKETS, name.as_bytes())? {
             let same = row.bucket.owner == owner;
             return Err(if same { Refusal::BucketOwnedByCaller } else { Refusal::BucketOwnedByOther }.into());
         }
+        self.add_to_owner(&owner, &name)?;
         self.counts.buckets_ever += 1;
         self.counts.buckets += 1;
         let id = BucketId(self.counts.buckets_ever);
@@ -33,9 +39,13 @@ impl Applying<'_> {
     }
 
     /// Deletes a bucket. Its uploads cannot be reached without the bucket's number; they become garbage a page at a
-    /// time.
+    /// time. A bucket that is not empty is refused by its counters. For an empty one the rows are looked for as well,
+    /// which may pass over many that were deleted lately; but only once, since the bucket is gone then.
     pub(super) fn delete_bucket(&mut self, id: BucketId) -> Decided<Reply> {
-        let name = self.bucket(id)?.bucket.name;
+        let BucketRecord { name, owner, .. } = self.bucket(id)?.bucket;
+        if self.usages.of(&self.rows, id)?.has_versions() {
+            return Err(Refusal::BucketNotEmpty.into());
+        }
         for table in [OBJECTS, VERSIONS] {
             if !self.rows.first(table, &bucket_prefix(id), 1)?.is_empty() {
                 return Err(Refusal::BucketNotEmpty.into());
@@ -43,6 +53,7 @@ impl Applying<'_> {
         }
         self.rows.remove(BUCKETS, name.as_bytes());
         self.rows.remove(BUCKET_IDS, &bucket_prefix(id));
+        self.remove_from_owner(&owner, &name)?;
         self.counts.buckets -= 1;
         self.usages.forget(id);
         for key in self.rows.first_keys(DOCUMENTS, &bucket_documents(id), usize::MAX)? {
@@ -51,6 +62,29 @@ impl Applying<'_> {
         }
         self.drop_list(DroppedList::BucketUploads(id))?;
         Ok(Reply::Done)
+    }
+
+    /// Adds a bucket to those of its account. Refused if the account has as many as an account may have.
+    fn add_to_owner(&mut self, owner: &str, name: &str) -> Decided<()> {
+        let key = owner_key(owner);
+        let OwnerRow { buckets } = self.rows.row::<OwnerRow>(OWNERS, &key)?.unwrap_or_default();
+        if buckets >= BUCKETS_OF_ACCOUNT_MAX {
+            return Err(Refusal::TooManyBuckets.into());
+        }
+        self.rows.put_row(OWNERS, &key, &OwnerRow { buckets: buckets + 1 });
+        self.rows.put(OWNER_BUCKETS, &owner_bucket_key(owner, name), Bytes::new());
+        Ok(())
+    }
+
+    fn remove_from_owner(&mut self, owner: &str, name: &str) -> KvResult<()> {
+        let key = owner_key(owner);
+        let OwnerRow { buckets } = self.rows.row::<OwnerRow>(OWNERS, &key)?.unwrap_or_default();
+        match buckets.saturating_sub(1) {
+            0 => self.rows.remove(OWNERS, &key),
+            buckets => self.rows.put_row(OWNERS, &key, &OwnerRow { buckets }),
+        }
+        self.rows.remove(OWNER_BUCKETS, &owner_bucket_key(owner, name));
+        Ok(())
     }
 
     pub(super) fn set_bucket(

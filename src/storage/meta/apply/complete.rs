@@ -1,5 +1,5 @@
-//! Completion of a multipart upload, in the metadata only: one pass over the parts, whatever their sizes. The rows of
-//! the parts move from the upload to the object version, each to its offset.
+//! Completion of a multipart upload, in the metadata only: one pass over the listed parts, whatever their sizes. The
+//! rows of the parts move from the upload to the object version, each to its offset.
 
 use super::objects::require_conditions;
 use super::{Applying, Decided};
@@ -14,7 +14,6 @@ use crate::storage::meta::tables::{COMPLETED, PARTS, UPLOAD_PARTS, part_key, upl
 use crate::storage::meta::{checksum, codec};
 use crate::types::UnixMs;
 use md5::{Digest, Md5};
-use std::collections::BTreeMap;
 
 /// The checksum that S3 computes for an object if the client requested none.
 const DEFAULT_CHECKSUM: (ChecksumAlgorithm, ChecksumKind) = (ChecksumAlgorithm::Crc64Nvme, ChecksumKind::FullObject);
@@ -62,18 +61,26 @@ impl Applying<'_> {
         Ok(Reply::ObjectPut { object: Box::new(standing) })
     }
 
-    /// Returns the rows of the listed parts in their order, each with its offset.
+    /// Returns the rows of the listed parts in their order, each with its offset. However many parts the upload has, it
+    /// reads at most twice as many rows as are listed: as many at once, from the first listed part on, which usually
+    /// are all of them; then each listed part that is not among those.
     fn listed_parts(&self, complete: &CompleteUpload) -> Decided<Vec<PartRow>> {
-        let mut uploaded = BTreeMap::new();
-        for (_, row) in self.rows.first(UPLOAD_PARTS, &complete.upload.to_be_bytes(), usize::from(PARTS_MAX))? {
-            let part: PartRow = codec::decode(&row).map_err(KvError::from)?;
-            uploaded.insert(part.number, part);
-        }
+        let key = |part: &CompletedPart| upload_part_key(complete.upload, part.number);
+        let from = complete.parts.first().map(key).ok_or(Refusal::InvalidRequest)?;
+        let prefix = complete.upload.to_be_bytes();
+        let first = self.rows.first_from(UPLOAD_PARTS, &prefix, &from, complete.parts.len())?;
         let mut parts = Vec::with_capacity(complete.parts.len());
         let mut offset_bytes = 0u64;
         for listed in &complete.parts {
-            let mut part =
-                uploaded.remove(&listed.number).filter(|part| is_same(listed, part)).ok_or(Refusal::InvalidPart)?;
+            let row_key = key(listed);
+            let row = match first.binary_search_by(|(read, _)| read[..].cmp(&row_key[..])) {
+                Ok(at) => first.get(at).map(|(_, row)| row.clone()),
+                Err(_) => self.rows.get(UPLOAD_PARTS, &row_key)?,
+            };
+            let mut part: PartRow = codec::decode(&row.ok_or(Refusal::InvalidPart)?).map_err(KvError::from)?;
+            if !is_same(listed, &part) {
+                return Err(Refusal::InvalidPart.into());
+            }
             part.offset_bytes = offset_bytes;
             offset_bytes = offset_bytes.saturating_add(part.size_bytes);
             parts.push(part);

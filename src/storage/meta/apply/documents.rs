@@ -51,18 +51,39 @@ impl Applying<'_> {
         }
         for ((bucket, kind), added) in added {
             let Some(most) = kind.count_max() else { continue };
-            let present = self.rows.count(DOCUMENTS, &bucket_documents_of(bucket, kind), most)?;
-            if present + added > most {
+            if self.count_documents(bucket, kind, most)? + added > most {
                 return Err(Refusal::DocumentChanged.into());
             }
         }
         Ok(())
     }
 
+    /// Counts a bucket's documents of a kind that has no more than `most`: once in a batch, which may have very many
+    /// changes of them.
+    fn count_documents(&mut self, bucket: BucketId, kind: BucketDocument, most: usize) -> KvResult<usize> {
+        if let Some(count) = self.document_counts.get(&(bucket, kind)) {
+            return Ok(*count);
+        }
+        let count = self.rows.count(DOCUMENTS, &bucket_documents_of(bucket, kind), most)?;
+        self.document_counts.insert((bucket, kind), count);
+        Ok(count)
+    }
+
+    /// Returns the counter of the documents like this one, if they were counted in this batch.
+    fn counted_like(&mut self, key: &DocumentKey) -> Option<&mut usize> {
+        match key {
+            DocumentKey::Bucket(bucket, kind, _) => self.document_counts.get_mut(&(*bucket, *kind)),
+            DocumentKey::Identity(..) | DocumentKey::System(_) => None,
+        }
+    }
+
     pub(super) fn put_document(&mut self, key: &DocumentKey, value: Bytes) -> KvResult<()> {
         let row_key = document_key(key);
         if !self.rows.has(DOCUMENTS, &row_key)? {
             self.counts.documents += 1;
+            if let Some(count) = self.counted_like(key) {
+                *count += 1;
+            }
         }
         self.counts.documents_ever += 1;
         self.rows.put_row(DOCUMENTS, &row_key, &DocumentRow { revision: self.counts.documents_ever, value });
@@ -73,6 +94,9 @@ impl Applying<'_> {
         let row_key = document_key(key);
         if self.rows.has(DOCUMENTS, &row_key)? {
             self.counts.documents -= 1;
+            if let Some(count) = self.counted_like(key) {
+                *count -= 1;
+            }
             self.rows.remove(DOCUMENTS, &row_key);
         }
         Ok(())

@@ -34,7 +34,7 @@ impl Applying<'_> {
             }
             Body::Blob(blob) => self.discard_blob(blob),
             Body::Parts { .. } => self.discard_parts(old.id),
-            Body::PartsOf { list, .. } => self.discard_parts(*list),
+            Body::PartsOf { list, .. } | Body::Appended { list, .. } => self.discard_parts(*list),
         }
     }
 
@@ -83,9 +83,12 @@ impl Applying<'_> {
         self.update_held(blob.placement.iter().copied(), |held| held.garbage += 1)
     }
 
-    /// Drops a list that nothing refers to any more. Its first rows become garbage now, the rest later.
+    /// Drops a list that nothing refers to any more. Its first rows become garbage now, as far as the lists that the
+    /// command dropped before have left it any; the rest later.
     pub(super) fn drop_list(&mut self, list: DroppedList) -> KvResult<()> {
-        if self.take_apart(list, DROPPED_ROWS_AT_ONCE)?.more {
+        let taken = self.take_apart(list, DROPPED_ROWS_AT_ONCE.min(self.droppable_rows))?;
+        self.droppable_rows = self.droppable_rows.saturating_sub(taken.rows);
+        if taken.more {
             self.rows.put(DROPPED, &list.key(), Vec::new());
             self.counts.dropped_lists += 1;
         }

@@ -24,20 +24,22 @@ use super::codec;
 use super::command::{Change, Command, Refusal, Reply};
 use super::configuration::{ConfigurationMark, ConfigurationVersion};
 use super::record::{
-    AdvanceClock, AnswersRecord, ClockRecord, Counts, FenceRecord, HeldRecord, LayoutRecord, RegisteredRecord,
-    RemovedRecord,
+    AdvanceClock, AnswersRecord, BucketDocument, ClockRecord, Counts, FenceRecord, HeldRecord, LayoutRecord,
+    RegisteredRecord, RemovedRecord,
 };
 use super::tables::{
     SYSTEM, SYSTEM_ANSWERS, SYSTEM_APPLIED, SYSTEM_CLOCK, SYSTEM_COUNTS, SYSTEM_FORMAT, SYSTEM_HELD, SYSTEM_LAYOUT,
 };
 use super::view::MetaView;
 use crate::defects::{Defect, has};
+use crate::limits::DROPPED_ROWS_PER_RECLAIM;
 use crate::storage::kv::watched::{ReadFailure, WatchedKv};
 use crate::storage::kv::{Kv, KvError, KvRead, KvResult};
-use crate::types::{Epoch, UnixMs};
+use crate::types::{BucketId, Epoch, UnixMs};
 use buckets::Usages;
 use bytes::Bytes;
 use overlay::Overlay;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// The version of the tables' layout (`tables`). Rows have versions of their own (`codec`).
@@ -179,6 +181,13 @@ struct Applying<'a> {
     /// The epoch of the layout by which the blobs of the present change were written, if the change has it.
     written_by: Option<Epoch>,
     usages: Usages,
+    /// For each object key whose newest row in `versions` was looked up in this batch, by the prefix of its rows: a row
+    /// key before which there is none, or `None` if there is no row at all.
+    newest_rows: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+    /// The number of documents of a kind that a bucket has, if they were counted in this batch.
+    document_counts: BTreeMap<(BucketId, BucketDocument), usize>,
+    /// The rows of dropped lists that the present command may still take apart.
+    droppable_rows: usize,
     /// The index of the entry being applied.
     index: u64,
     /// The agreed wall time of the command being applied, by which new things are dated.
@@ -207,6 +216,9 @@ impl<'a> Applying<'a> {
             registered: None,
             written_by: None,
             usages: Usages::default(),
+            newest_rows: BTreeMap::new(),
+            document_counts: BTreeMap::new(),
+            droppable_rows: 0,
             index: 0,
             now: UnixMs(0),
             confirmed: UnixMs(0),
@@ -240,6 +252,7 @@ impl<'a> Applying<'a> {
     }
 
     fn command(&mut self, command: Command) -> KvResult<Reply> {
+        self.droppable_rows = DROPPED_ROWS_PER_RECLAIM;
         self.take_time(&command);
         match command.origin {
             None => self.change(command.change),

@@ -50,8 +50,14 @@ impl<'a> Overlay<'a> {
 
     /// Returns the first rows whose keys have this prefix, at most `limit`.
     pub(super) fn first(&self, table: Table, prefix: &[u8], limit: usize) -> KvResult<Vec<Pair>> {
+        self.first_from(table, prefix, prefix, limit)
+    }
+
+    /// Returns the first rows whose keys have this prefix and are not less than `from`, which has it too; at most
+    /// `limit`.
+    pub(super) fn first_from(&self, table: Table, prefix: &[u8], from: &[u8], limit: usize) -> KvResult<Vec<Pair>> {
         let mut found = Vec::new();
-        self.visit(table, prefix, limit, |key, value| found.push((key, value)))?;
+        self.visit(table, (prefix, from), limit, |key, value| found.push((key, value)))?;
         Ok(found)
     }
 
@@ -59,21 +65,28 @@ impl<'a> Overlay<'a> {
     pub(super) fn first_keys(&self, table: Table, prefix: &[u8], limit: usize) -> KvResult<Vec<Bytes>> {
         let mut found = Vec::new();
         // A key is copied, since it may share its memory with the value.
-        self.visit(table, prefix, limit, |key, _| found.push(Bytes::copy_from_slice(&key)))?;
+        self.visit(table, (prefix, prefix), limit, |key, _| found.push(Bytes::copy_from_slice(&key)))?;
         Ok(found)
     }
 
     /// Counts the rows whose keys have this prefix, up to `limit`, holding one of them at a time.
     pub(super) fn count(&self, table: Table, prefix: &[u8], limit: usize) -> KvResult<usize> {
         let mut count = 0;
-        self.visit(table, prefix, limit, |_, _| count += 1)?;
+        self.visit(table, (prefix, prefix), limit, |_, _| count += 1)?;
         Ok(count)
     }
 
-    /// Hands over the first rows whose keys have this prefix, at most `limit`, in order of key.
-    fn visit(&self, table: Table, prefix: &[u8], limit: usize, mut found: impl FnMut(Bytes, Bytes)) -> KvResult<()> {
+    /// Hands over the first rows whose keys have this prefix and are not less than `from`, at most `limit`, in order of
+    /// key.
+    fn visit(
+        &self,
+        table: Table,
+        (prefix, from): (&[u8], &[u8]),
+        limit: usize,
+        mut found: impl FnMut(Bytes, Bytes),
+    ) -> KvResult<()> {
         let end = prefix_end(prefix);
-        let from = if prefix.is_empty() { Bound::Unbounded } else { Bound::Included(prefix) };
+        let from = if from.is_empty() { Bound::Unbounded } else { Bound::Included(from) };
         let to = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
         let mut committed = self.kv.range(table, from, to).peekable();
         let changed = self.changed.get(&table);
@@ -154,6 +167,10 @@ mod tests {
                 let keys: Vec<_> = seen.iter().map(|(key, _)| key.clone()).collect();
                 prop_assert_eq!(overlay.count(TABLE, &[prefix], limit)?, keys.len());
                 prop_assert_eq!(overlay.first_keys(TABLE, &[prefix], limit)?, keys);
+                let from = [prefix, 6 * prefix + 3];
+                let mut later = overlay.first(TABLE, &[prefix], 100)?;
+                later.retain(|(key, _)| key[..] >= from[..]);
+                prop_assert_eq!(overlay.first_from(TABLE, &[prefix], &from, 100)?, later);
             }
             let all = overlay.first(TABLE, &[], 100)?;
             let got: Vec<_> = (0..24).map(|key| overlay.get(TABLE, &[key / 6, key])).collect::<Result<_, _>>()?;

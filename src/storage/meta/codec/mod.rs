@@ -16,8 +16,9 @@
 use super::command::{AnswerRow, Change, Command, LogTime, Origin};
 use super::record::{
     AnswersRecord, BlobRef, BucketRow, ClockRecord, CompletedRecord, Counts, DocumentRow, EventRow, FenceRecord,
-    GarbageRow, HeldRecord, HostRecord, LayoutRecord, LeftoverRow, NodeRecord, NullVersionRow, ObjectVersion, PartRow,
-    RecoveryRecord, RegisteredRecord, RemovedRecord, RepairRow, RolesRecord, SharedRow, UploadRow, Usage, VersionRow,
+    GarbageRow, HeldRecord, HostRecord, LayoutRecord, LeftoverRow, NodeRecord, NullVersionRow, ObjectVersion, OwnerRow,
+    PartRow, RecoveryRecord, RegisteredRecord, RemovedRecord, RepairRow, RolesRecord, SharedRow, UploadRow, Usage,
+    VersionRow,
 };
 use crate::storage::kv::KvError;
 use crate::types::UnixMs;
@@ -78,7 +79,7 @@ macro_rules! records {
 records! {
     BucketRow "bucket", ObjectVersion "object version", UploadRow "upload", Counts "counts", GarbageRow "garbage row",
     LeftoverRow "leftover", PartRow "part", CompletedRecord "completed upload", VersionRow "version", NullVersionRow "null version",
-    SharedRow "references", Usage "usage", DocumentRow "document", EventRow "event",
+    SharedRow "references", Usage "usage", OwnerRow "owner", DocumentRow "document", EventRow "event",
     BlobRef "blob", RepairRow "repair row", NodeRecord "node",
     AnswerRow "answer", AnswersRecord "answers", HostRecord "host", LayoutRecord "layout", HeldRecord "held shards",
     RolesRecord "roles", RemovedRecord "removed",

@@ -12,7 +12,7 @@ use crate::storage::meta::command::{
 use crate::storage::meta::record::{
     BlobRef, Body, BucketDocument, BucketRow, Checksum, ChecksumAlgorithm, ChecksumKind, Counts, DocumentKey,
     DocumentRow, DocumentWrite, ETag, EventRow, Expect, FenceRecord, GarbageRow, HeldRecord, HostRecord, IdentityKind,
-    LayoutRecord, Manifest, NodeRecord, NodeState, NullVersionRow, ObjectHeaders, ObjectVersion, PartRow,
+    LayoutRecord, Manifest, NodeRecord, NodeState, NullVersionRow, ObjectHeaders, ObjectVersion, OwnerRow, PartRow,
     RecoveryRecord, RegisteredRecord, RemovedRecord, RepairRow, RolesRecord, SharedRow, UploadRow, Usage, VersionRow,
     Versioning,
 };
@@ -85,6 +85,7 @@ fn records_of_version_1_are_read_and_written_as_they_were() {
     check_record("fence", &FenceRecord { below: BlobId::first_of(UnixMs(1_700_000_000_000)) });
     check_record("clock", &samples::clock());
     check_record("bucket", &samples::bucket_row());
+    check_record("owner", &OwnerRow { buckets: 300 });
     check_record("object", &samples::object_version());
     check_record("upload", &samples::upload_row());
     check_record("counts", &samples::counts());
@@ -137,8 +138,10 @@ fn records_about_versions_documents_and_events_keep_their_bytes() {
 #[test]
 fn every_kind_of_body_condition_and_algorithm_keeps_its_bytes() {
     let shared = Body::PartsOf { list: ManifestId(5), count: 300 };
-    let bodies = [Body::Empty, Body::Inline, Body::Blob(samples::blob(7, 1)), Body::Parts { count: 10_000 }, shared];
-    for (index, body) in bodies.into_iter().enumerate() {
+    let appended = Body::Appended { list: ManifestId(5), count: 300 };
+    let of_parts = [Body::Parts { count: 10_000 }, shared, appended];
+    let bodies = [Body::Empty, Body::Inline, Body::Blob(samples::blob(7, 1))].into_iter().chain(of_parts);
+    for (index, body) in bodies.enumerate() {
         let manifest = Manifest { body, ..samples::full_manifest() };
         check_record(&format!("object_body_{index}"), &ObjectVersion::from(manifest));
     }
@@ -419,6 +422,7 @@ proptest! {
             *first = 1;
         }
         let _ = decode::<BucketRow>(&bytes);
+        let _ = decode::<OwnerRow>(&bytes);
         let _ = decode::<ObjectVersion>(&bytes);
         let _ = decode::<VersionRow>(&bytes);
         let _ = decode::<EventRow>(&bytes);

@@ -492,4 +492,8 @@ pub enum Refusal {
     /// it may be made.
     #[error("the write was under way for so long that its shards may have been dropped")]
     Fenced,
+    #[error("copies refer to the object's parts, which are too many to be copied for an append")]
+    PartsShared,
+    #[error("the account has as many buckets as an account may have")]
+    TooManyBuckets,
 }

@@ -93,6 +93,13 @@ impl From<Quota> for QuotaChange {
     }
 }
 
+/// An account that owns buckets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OwnerRow {
+    /// The number of its buckets.
+    pub buckets: u64,
+}
+
 /// The usage of a bucket, updated with every change.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
@@ -104,4 +111,11 @@ pub struct Usage {
     pub bytes: u64,
     /// The bytes of the parts of unfinished uploads.
     pub parts_bytes: u64,
+}
+
+impl Usage {
+    /// Returns whether the bucket has an object, another version or a delete marker, so that it cannot be deleted.
+    pub fn has_versions(self) -> bool {
+        self.objects > 0 || self.versions > 0
+    }
 }

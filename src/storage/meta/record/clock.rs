@@ -1,6 +1,6 @@
 //! The confirmed time: its row, and the rules by which a command advances it.
 
-use crate::limits::CLOCK_ADVANCE_MAX;
+use crate::limits::{CLOCK_ADVANCE_MAX, CLOCKS_AGREE_WITHIN};
 use crate::types::UnixMs;
 use serde::{Deserialize, Serialize};
 
@@ -51,11 +51,20 @@ impl ClockRecord {
     /// A larger step requires an `AdvanceClock`, which names who confirms it.
     pub fn take(&mut self, brought: UnixMs) -> bool {
         let furthest = self.confirmed.0.saturating_add(CLOCK_ADVANCE_MAX.as_millis() as u64);
-        let taken = brought > self.confirmed && brought.0 <= furthest;
+        let taken = brought > self.confirmed && brought.0 <= furthest && !self.may_be_void(brought);
         if taken {
             self.confirmed = brought;
         }
         taken
+    }
+
+    /// Returns whether a command's time may have been counted before an operator set the clock back: a command does not
+    /// name the era, and its leader may not have learnt of the change yet. Such a time is about the one from which the
+    /// clock was set, or later. Until the clock has come there again, only an `AdvanceClock` takes it there.
+    fn may_be_void(&self, brought: UnixMs) -> bool {
+        let ClockSetting { from, by, .. } = self.set;
+        let late = brought.0.saturating_add(CLOCKS_AGREE_WITHIN.as_millis() as u64);
+        by == ClockSource::Operator && self.confirmed < from && late >= from.0
     }
 
     /// Advances the clock, or sets it for an operator, who may also set it back; returns whether anything changed. A

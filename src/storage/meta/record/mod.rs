@@ -8,7 +8,8 @@ mod event;
 mod object;
 
 pub use bucket::{
-    BucketRow, BucketSettings, DefaultRetention, ObjectLock, Quota, QuotaChange, RetentionPeriod, Usage, Versioning,
+    BucketRow, BucketSettings, DefaultRetention, ObjectLock, OwnerRow, Quota, QuotaChange, RetentionPeriod, Usage,
+    Versioning,
 };
 pub use clock::{AdvanceClock, ClockRecord, ClockSetting, ClockSource};
 pub use document::{BucketDocument, DocumentKey, DocumentRow, DocumentWrite, Expect, IdentityKind};
@@ -58,9 +59,14 @@ impl Manifest {
     pub fn parts(&self) -> Option<(ManifestId, u16)> {
         match self.body {
             Body::Parts { count } => Some((self.id, count)),
-            Body::PartsOf { list, count } => Some((list, count)),
+            Body::PartsOf { list, count } | Body::Appended { list, count } => Some((list, count)),
             Body::Empty | Body::Inline | Body::Blob(_) => None,
         }
+    }
+
+    /// Returns whether the version was made by an append, so that more appends are to be expected.
+    pub fn is_appended(&self) -> bool {
+        matches!(self.body, Body::Appended { .. })
     }
 }
 
@@ -75,8 +81,10 @@ pub enum Body {
     Blob(BlobRef),
     /// Part rows under the manifest's id, by their offset; `count` of them.
     Parts { count: u16 },
-    /// Part rows under another manifest's id: the version is a copy, or was made by an append.
+    /// Part rows under another manifest's id: the version is a copy.
     PartsOf { list: ManifestId, count: u16 },
+    /// Like `PartsOf`, of a version that was made by an append, or of a copy of such a version.
+    Appended { list: ManifestId, count: u16 },
 }
 
 impl Body {
@@ -84,7 +92,7 @@ impl Body {
     pub fn blob(&self) -> Option<&BlobRef> {
         match self {
             Self::Blob(blob) => Some(blob),
-            Self::Empty | Self::Inline | Self::Parts { .. } | Self::PartsOf { .. } => None,
+            Self::Empty | Self::Inline | Self::Parts { .. } | Self::PartsOf { .. } | Self::Appended { .. } => None,
         }
     }
 }
@@ -305,7 +313,8 @@ pub struct RecoveryRecord {
     pub host: HostId,
     /// The time at which the copy was exported that replaced the host's own metadata, if one did.
     pub exported: Option<UnixMs>,
-    /// True if shards of unknown blobs are kept, on every drive, until an operator gives them up.
+    /// True if every drive keeps shards of unknown blobs, and copies of shards that the metadata places elsewhere, until
+    /// an operator gives them up.
     pub keeps_unknown: bool,
 }
 

@@ -5,12 +5,13 @@ use super::MetaView;
 use crate::storage::kv::{KvRead, Table};
 use crate::storage::meta::codec::{self, Record};
 use crate::storage::meta::record::{
-    BlobRef, Body, BucketRow, Counts, GarbageRow, HeldRecord, Manifest, NullVersionRow, ObjectVersion, PartRow,
-    SharedRow, UploadRow, Usage, Version, VersionRow,
+    BlobRef, Body, BucketRow, Counts, GarbageRow, HeldRecord, Manifest, NullVersionRow, ObjectVersion, OwnerRow,
+    PartRow, SharedRow, UploadRow, Usage, Version, VersionRow,
 };
 use crate::storage::meta::tables::{
-    BLOBS, BUCKETS, COMPLETED, DOCUMENTS, DROPPED, EVENTS, GARBAGE, INLINE, LEFTOVERS, NULL_VERSIONS, OBJECTS, PARTS,
-    REPAIRS, SHARED, Shared, UPLOAD_PARTS, UPLOADS, USAGE, VERSIONS, key_of_version, object_key,
+    BLOBS, BUCKETS, COMPLETED, DOCUMENTS, DROPPED, EVENTS, GARBAGE, INLINE, LEFTOVERS, NULL_VERSIONS, OBJECTS,
+    OWNER_BUCKETS, OWNERS, PARTS, REPAIRS, SHARED, Shared, UPLOAD_PARTS, UPLOADS, USAGE, VERSIONS, key_of_version,
+    object_key, owner_bucket_key, owner_key,
 };
 use crate::types::{BlobId, BucketId, ManifestId, NodeId, ShardId, ShardNumber, UploadId};
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,6 +29,7 @@ impl MetaView {
         let known = self.check_owners(kv, &objects);
         self.check_parts(kv, &objects);
         self.check_counts(kv, &known);
+        check_buckets_of_owners(kv);
     }
 
     /// Checks that the known blobs are exactly those that something refers to, and that references are counted
@@ -184,6 +186,23 @@ fn check_versions(kv: &dyn KvRead) -> Vec<Manifest> {
     usages.retain(|_, usage| *usage != Usage::default());
     assert!(usages.is_empty(), "buckets without usage: {usages:?}");
     manifests
+}
+
+/// Checks that each bucket is listed and counted once, as one of its owner.
+fn check_buckets_of_owners(kv: &dyn KvRead) {
+    let (mut names, mut counts) = (BTreeSet::new(), BTreeMap::<Vec<u8>, u64>::new());
+    for BucketRow { bucket, .. } in rows::<BucketRow>(kv, BUCKETS) {
+        names.insert(owner_bucket_key(&bucket.owner, &bucket.name));
+        *counts.entry(owner_key(&bucket.owner)).or_default() += 1;
+    }
+    let listed = kv.range(OWNER_BUCKETS, Bound::Unbounded, Bound::Unbounded);
+    let listed: BTreeSet<Vec<u8>> = listed.map(|pair| pair.expect("reads").0.to_vec()).collect();
+    assert_eq!(listed, names, "the buckets by owner differ from the buckets");
+    let counted = kv.range(OWNERS, Bound::Unbounded, Bound::Unbounded).map(|pair| {
+        let (key, row) = pair.expect("reads");
+        (key.to_vec(), codec::decode::<OwnerRow>(&row).expect("decodes").buckets)
+    });
+    assert_eq!(counted.collect::<BTreeMap<_, _>>(), counts, "the numbers of buckets by owner differ from the buckets");
 }
 
 /// Checks the bytes of each upload's parts, and adds them to the usage of its bucket.

@@ -17,10 +17,11 @@ use super::record::{
 use super::renames;
 use super::tables::{
     BLOBS, BUCKET_IDS, BUCKETS, DOCUMENTS, EVENTS, GARBAGE, HOSTS, INLINE, LEFTOVERS, NODES, NULL_VERSIONS, OBJECTS,
-    PARTS, REPAIRS, SYSTEM, SYSTEM_CLOCK, SYSTEM_COUNTS, SYSTEM_FENCE, SYSTEM_HELD, SYSTEM_LAYOUT, SYSTEM_RECOVERY,
-    SYSTEM_REMOVED, SYSTEM_ROLES, UPLOAD_PARTS, UPLOADS, USAGE, VERSIONS, bucket_documents_of, bucket_prefix,
-    document_key, event_key, host_key, identity_documents_of, leftover_key, node_key, object_key, part_key, repair_key,
-    shard_of_leftover_key, system_documents, upload_key, upload_part_key, version_key, versions_of_key,
+    OWNER_BUCKETS, PARTS, REPAIRS, SHARED, SYSTEM, SYSTEM_CLOCK, SYSTEM_COUNTS, SYSTEM_FENCE, SYSTEM_HELD,
+    SYSTEM_LAYOUT, SYSTEM_RECOVERY, SYSTEM_REMOVED, SYSTEM_ROLES, Shared, UPLOAD_PARTS, UPLOADS, USAGE, VERSIONS,
+    bucket_documents_of, bucket_prefix, document_key, event_key, host_key, identity_documents_of, leftover_key,
+    node_key, object_key, owner_bucket_key, owner_key, part_key, repair_key, shard_of_leftover_key, system_documents,
+    upload_key, upload_part_key, version_key, versions_of_key,
 };
 use crate::limits::{DOCUMENTS_PAGE_BYTES, IDENTITIES_PAGE_BYTES};
 use crate::storage::kv::{KvError, KvRead, KvResult, Table, prefix_end};
@@ -86,6 +87,33 @@ impl MetaView {
             _ => start_at(prefix.as_bytes()),
         };
         self.rows_and_more(BUCKETS, from, end.as_deref().map_or(Bound::Unbounded, Bound::Excluded), limit)
+    }
+
+    /// Returns an account's buckets in order of name, and whether more follow. Reads two rows for each bucket that it
+    /// returns, and none of other accounts.
+    pub fn buckets_of(
+        &self,
+        owner: &str,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> KvResult<(Vec<BucketRow>, bool)> {
+        let (of_owner, start) = (owner_key(owner), owner_bucket_key(owner, prefix));
+        let after = after.filter(|after| *after >= prefix).map(|after| owner_bucket_key(owner, after));
+        let end = prefix_end(&start);
+        let from = after.as_deref().map_or(Bound::Included(&start[..]), Bound::Excluded);
+        let to = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+        let mut buckets = Vec::new();
+        for pair in self.kv.range(OWNER_BUCKETS, from, to) {
+            let (key, _) = pair?;
+            if buckets.len() == limit {
+                return Ok((buckets, true));
+            }
+            let row: Option<BucketRow> = self.row(BUCKETS, key.get(of_owner.len()..).unwrap_or_default())?;
+            let absent = || KvError::new("read a bucket", format!("an account has it, but there is no row: {key:?}"));
+            buckets.push(row.ok_or_else(absent)?);
+        }
+        Ok((buckets, false))
     }
 
     /// Returns the bucket with this number.
@@ -358,6 +386,26 @@ impl MetaView {
         self.rows_and_more(UPLOAD_PARTS, Bound::Excluded(&from), Bound::Included(&to), limit)
     }
 
+    /// Returns those parts of an upload that have one of these numbers, which ascend. It reads at most twice as many
+    /// rows as there are numbers, however many parts the upload has.
+    pub fn upload_parts_numbered(&self, id: UploadId, numbers: &[u16]) -> KvResult<Vec<PartRow>> {
+        let (Some(first), Some(last)) = (numbers.first(), numbers.last()) else { return Ok(Vec::new()) };
+        let (from, to) = (upload_part_key(id, *first), upload_part_key(id, *last));
+        let mut parts: Vec<PartRow> =
+            self.rows(UPLOAD_PARTS, Bound::Included(&from), Bound::Included(&to), numbers.len())?;
+        let reached = parts.last().filter(|_| parts.len() == numbers.len()).map(|part| part.number);
+        parts.retain(|part| numbers.binary_search(&part.number).is_ok());
+        for number in numbers.iter().filter(|number| reached.is_some_and(|reached| **number > reached)) {
+            parts.extend(self.row::<PartRow>(UPLOAD_PARTS, &upload_part_key(id, *number))?);
+        }
+        Ok(parts)
+    }
+
+    /// Returns whether several object versions refer to this list of parts.
+    pub fn are_parts_shared(&self, list: ManifestId) -> KvResult<bool> {
+        Ok(self.kv.get(SHARED, &Shared::Parts(list).key())?.is_some())
+    }
+
     /// Returns garbage in order of blob id, oldest first.
     pub fn garbage(&self, after: Option<BlobId>, limit: usize) -> KvResult<Vec<GarbageRow>> {
         let after = after.map(BlobId::to_be_bytes);
@@ -498,6 +546,12 @@ impl MetaView {
     /// Returns the last time that the metadata group was formed anew.
     pub fn recovery(&self) -> KvResult<Option<RecoveryRecord>> {
         self.row(SYSTEM, SYSTEM_RECOVERY)
+    }
+
+    /// Returns whether drives keep, since a recovery, shards of unknown blobs and copies of shards that the metadata
+    /// places on other drives, until an operator gives them up.
+    pub fn keeps_unknown(&self) -> KvResult<bool> {
+        Ok(self.recovery()?.is_some_and(|recovery| recovery.keeps_unknown))
     }
 
     /// Returns whether a blob is referred to, or is garbage still to be reclaimed.

@@ -10,7 +10,8 @@ use crate::storage::meta::record::{
 };
 use crate::storage::meta::samples::{self, BUCKET};
 use crate::storage::meta::tables::{
-    BUCKETS, GARBAGE, OBJECTS, PARTS, TABLES, UPLOADS, VERSIONS, object_key, part_key, upload_key, version_key,
+    BUCKETS, GARBAGE, OBJECTS, PARTS, TABLES, UPLOAD_PARTS, UPLOADS, VERSIONS, object_key, part_key, upload_key,
+    upload_part_key, version_key,
 };
 use crate::types::{BlobId, BucketId, ManifestId, UploadId};
 use bytes::Bytes;
@@ -109,6 +110,23 @@ fn prefixes() -> impl Strategy<Value = String> {
 }
 
 proptest! {
+    #[test]
+    fn parts_of_an_upload_are_found_by_their_numbers(
+        stored in proptest::collection::btree_set(1u16..40, 0..30),
+        asked in proptest::collection::btree_set(1u16..40, 0..30),
+    ) {
+        let view = view(|batch| {
+            for number in &stored {
+                let row = samples::part(*number, 1, 1);
+                batch.put(UPLOAD_PARTS, upload_part_key(UploadId(9), *number).to_vec(), codec::encode(&row));
+            }
+        });
+        let expected: Vec<u16> = asked.intersection(&stored).copied().collect();
+        let asked: Vec<u16> = asked.into_iter().collect();
+        let found = view.upload_parts_numbered(UploadId(9), &asked).expect("reads");
+        prop_assert_eq!(found.iter().map(|part| part.number).collect::<Vec<_>>(), expected);
+    }
+
     #[test]
     fn concatenated_pages_of_objects_are_the_whole_listing(
         keys in keys(), prefix in prefixes(), delimiter in delimiters(), after in proptest::option::of(prefixes()), limit in 1usize..9,

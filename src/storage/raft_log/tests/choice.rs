@@ -140,6 +140,30 @@ fn the_empty_copy_of_a_member_without_a_mirror_set_does_not_count() {
     assert!(matches!(choose(&found), Err(ChoiceError::AllMissing { .. })));
 }
 
+/// The set of drive 1 may have been a newer one, which drive 2 never took.
+#[test]
+fn a_copy_without_a_readable_set_is_not_passed_over_for_one_that_has_less() {
+    let failed = || CopyFound::Failed { why: "an unreadable sector".to_owned() };
+    let after_an_election = CopyFound::Sound { sequence: 10, last: Some(at(2, 10)) };
+    let unlisted = Err(ChoiceError::Unlisted(vec![NodeId(1)]));
+    for (copy, set_of_2, copy_of_2) in [
+        (sound(99), set(6, &[1, 2]), sound(10)),
+        (after_an_election, set(6, &[1, 2]), sound(10)),
+        (sound(99), set(6, &[2]), sound(10)),
+        (sound(5), set(6, &[1, 2]), damaged()),
+        (sound(5), set(6, &[1, 2]), failed()),
+        (sound(5), set(6, &[1]), CopyFound::Empty),
+    ] {
+        let found = [drive(1, None, copy), drive(2, Some(set_of_2), copy_of_2)];
+        assert_eq!(choose(&found), unlisted, "{found:?}");
+    }
+    let existing = Ok(MirrorChoice::Existing { set: set(6, &[1, 2]), best: NodeId(2), others: vec![] });
+    for copy in [CopyFound::Empty, sound(9), sound(10), damaged(), failed()] {
+        let found = [drive(1, None, copy), drive(2, Some(set(6, &[1, 2])), sound(10))];
+        assert_eq!(choose(&found), existing, "{found:?}");
+    }
+}
+
 #[test]
 fn a_damaged_copy_is_passed_over_or_refused_if_there_is_no_other() {
     let bad = drive(1, Some(set(4, &[1, 2])), damaged());
@@ -211,7 +235,8 @@ fn a_log_is_lost_only_if_no_current_copy_is_readable() {
         vec![drive(1, Some(set(4, &[1])), damaged())],
         vec![drive(1, Some(set(4, &[1, 2])), CopyFound::Failed { why: "permission denied".to_owned() })],
         vec![drive(1, Some(set(4, &[1])), sound(5)), drive(2, Some(set(4, &[2])), sound(5))],
+        vec![drive(1, None, sound(9)), drive(2, Some(set(4, &[1, 2])), sound(5))],
     ];
     let lost = found.map(|found| choose(&found).expect_err("none is selected").has_lost_the_log());
-    assert_eq!(lost, [true, true, true, false, false]);
+    assert_eq!(lost, [true, true, true, false, false, false]);
 }

@@ -86,6 +86,25 @@ fn purging_releases_the_oldest_whole_segments_but_never_the_one_that_says_what_i
 }
 
 #[test]
+fn the_record_of_a_truncation_or_of_the_end_of_a_restatement_does_not_say_what_is_purged() {
+    let mut index = empty(u64::MAX);
+    fill(&mut index, 1, 12);
+    let purge = index.purge(at(1, 7));
+    index.place(NODE, purge.sequence(), None, location(7));
+    let truncation = index.truncate(Some(11));
+    index.place(NODE, truncation.sequence(), None, location(12));
+    assert_eq!(index.take_releasable(NODE), [SegmentId(1)], "the second segment says what is purged");
+    index.note_durable(index.sequence());
+    index.begin();
+    for (record, number) in [(index.restating(), 13), (index.restated(), 17)] {
+        index.place(NODE, record.sequence(), None, location(number));
+    }
+    // The record of this purge is not written yet.
+    index.purge(at(1, 11));
+    assert_eq!(index.take_releasable(NODE), [SegmentId(2), SegmentId(3)], "the fourth segment says what is purged");
+}
+
+#[test]
 fn a_late_write_of_a_truncated_entry_does_not_replace_its_successor() {
     let mut index = empty(u64::MAX);
     fill(&mut index, 1, 1);

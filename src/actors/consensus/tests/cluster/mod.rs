@@ -176,10 +176,19 @@ impl Cluster {
 
     /// Kills a host, and cuts the power of its drives.
     fn kill(&mut self, id: HostId) {
+        self.kill_with(id, SimDisk::power_cut);
+    }
+
+    /// Kills a host, and cuts the power of its drives, which lose all that was not synced.
+    fn kill_to_what_was_synced(&mut self, id: HostId) {
+        self.kill_with(id, SimDisk::power_cut_to_what_was_synced);
+    }
+
+    fn kill_with(&mut self, id: HostId, cut: impl Fn(&SimDisk, u64) -> SimDisk) {
         let seed = self.draw(u64::MAX);
         self.network.leave(id);
         let host = self.hosts.get_mut(&id).expect("a host of this cluster");
-        host.disks = (0..).zip(&host.disks).map(|(nth, disk)| disk.power_cut(seed.wrapping_add(nth))).collect();
+        host.disks = (0..).zip(&host.disks).map(|(nth, disk)| cut(disk, seed.wrapping_add(nth))).collect();
         host.home = Arc::new(host.home.power_cut(&*self.ambient.entropy));
         if let Some(handle) = host.running.take() {
             // The network and the disks are gone for the old process; its tasks only have to end.

@@ -127,6 +127,11 @@ impl Network {
         self.state().refused.insert(kind as u8);
     }
 
+    /// Makes all hosts serve calls of this kind again.
+    pub fn accept(&self, kind: Kind) {
+        self.state().refused.remove(&(kind as u8));
+    }
+
     /// Returns the number of calls of a kind so far.
     pub fn calls(&self, kind: Kind) -> u64 {
         self.state().sent.iter().filter(|sent| sent.kind == kind as u8).count() as u64

@@ -1,6 +1,7 @@
 //! Tests of hosts whose drives are put back to an older state, and of replicas whose chains differ.
 
 use super::{Cluster, bucket_of, id_at, put_until_done, simulate};
+use crate::actors::consensus::network::Kind;
 use crate::storage::raft_log::{AppliedAt, Chain, History};
 use crate::storage::wal::Durability;
 use crate::types::{BucketId, HostId};
@@ -197,6 +198,63 @@ fn a_relaxed_host_that_lost_the_end_of_its_log_catches_up_again() {
             let other = cluster.ids().into_iter().find(|id| *id != victim).expect("there are three");
             sleep(Duration::from_secs(5)).await;
             cluster.kill(other);
+            put_all(&cluster, victim, bucket, 100..102).await;
+            cluster.end().await;
+        });
+    }
+}
+
+/// The host that remembers what another one has lost is the leader, and cannot fill it in. At first it answers the
+/// comparisons, later it does not. The third host remembers nothing, and would elect the one with the loss.
+#[test]
+fn a_relaxed_host_that_lost_the_end_of_its_log_is_not_elected_though_its_witness_is_late() {
+    for seed in 0..3 {
+        simulate(async {
+            let mut cluster = Cluster::of(3, seed);
+            cluster.durability = Durability::Relaxed { flush_delay_max: Duration::from_secs(30) };
+            for id in cluster.ids() {
+                cluster.start(id).await;
+            }
+            let bucket = bucket_of(&cluster).await;
+            let witness = cluster.leader().await;
+            let mut others = cluster.ids().into_iter().filter(|id| *id != witness);
+            let (victim, lagging) = others.next().zip(others.next()).expect("there are three");
+            // After this time the entries that begin the log are on stable storage.
+            sleep(Duration::from_secs(45)).await;
+            cluster.network.cut_off(&[lagging], &cluster.ids());
+            put_all(&cluster, witness, bucket, 0..20).await;
+            let last = |cluster: &Cluster| cluster.at(victim).inner.shared.index().last();
+            let applied = |cluster: &Cluster, id| cluster.at(id).status().applied_index;
+            cluster.until("both have all", |cluster| applied(cluster, victim) == applied(cluster, witness)).await;
+            let had = last(&cluster);
+            // Each host reports its state to the others within this time.
+            sleep(Duration::from_secs(5)).await;
+            cluster.network.refuse(Kind::Append);
+            cluster.kill_to_what_was_synced(victim);
+            cluster.network.heal();
+            cluster.start(victim).await;
+            assert!(last(&cluster) < had, "seed {seed}: nothing was lost");
+            for is_late in [false, true] {
+                if is_late {
+                    cluster.network.cut_off(&[witness], &cluster.ids());
+                }
+                for _ in 0..100 {
+                    sleep(Duration::from_millis(100)).await;
+                    let leads = cluster.at(victim).inner.metrics().state.is_leader();
+                    assert!(!leads, "seed {seed}: it leads without what it lost; the witness is late: {is_late}");
+                }
+            }
+            cluster.network.heal();
+            cluster.network.accept(Kind::Append);
+            cluster.until_even().await;
+            for host in cluster.ids() {
+                for id in 0..20 {
+                    assert_eq!(id_at(&cluster.at(host), bucket, &format!("key-{id}")).await, Some(id), "seed {seed}");
+                }
+            }
+            // It takes part again: with the witness killed, a majority needs it.
+            sleep(Duration::from_secs(5)).await;
+            cluster.kill(witness);
             put_all(&cluster, victim, bucket, 100..102).await;
             cluster.end().await;
         });

@@ -1,14 +1,18 @@
-//! Tests of replicas that have applied the same entries and have different rows, or cannot apply an entry.
+//! Tests of replicas that have applied the same entries and have different rows, cannot apply an entry, or lack file
+//! descriptors or memory for their tables.
 
-use super::{Cluster, bucket_of, put_until_done, simulate};
+use super::{Cluster, bucket_of, id_at, put_until_done, simulate};
 use crate::actors::consensus::shared::locked;
 use crate::actors::consensus::{CopyScrub, CopyScrubbed, MetaHandle};
+use crate::storage::disk::sim::Shortage;
 use crate::storage::kv::Batch;
 use crate::storage::meta::tables::OBJECTS;
 use crate::types::{BucketId, HostId};
 use futures::future::FutureExt;
 use std::ops::Bound;
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::sleep;
 
 async fn cluster_with_objects(seed: u64) -> (Cluster, BucketId, HostId) {
     let cluster = Cluster::started(3, seed).await;
@@ -132,4 +136,54 @@ fn an_entry_that_fails_twice_on_one_host_stops_only_that_host() {
             cluster.end().await;
         });
     }
+}
+
+/// The rebuild of the tables needs the snapshot, which cannot be read meanwhile.
+#[test]
+fn a_member_that_cannot_read_its_snapshot_for_want_of_descriptors_or_memory_gives_nothing_up() {
+    for shortage in [Shortage::Descriptors, Shortage::Memory] {
+        simulate(async {
+            let (cluster, bucket, _) = cluster_with_objects(1).await;
+            let short = cluster.follower().await;
+            let meta = cluster.at(short);
+            assert!(meta.snapshot_now().await);
+            sleep(Duration::from_secs(1)).await;
+            let host = &cluster.hosts[&short];
+            let tables = meta.inner.shared.tables.load_full().expect("the host has tables");
+            host.disks.iter().for_each(|disk| disk.set_shortage(Some(shortage)));
+            host.home.break_all();
+            assert!(tables.kv().get(OBJECTS, b"key").is_err(), "a read fails");
+            drop(tables);
+            assert!(meta.read().await.is_err(), "they are rebuilt");
+            sleep(Duration::from_secs(10)).await;
+            assert!(meta.status().out_of_service.is_some(), "there are no tables yet");
+            assert_eq!(meta.wait_until_superseded().now_or_never(), None);
+            host.disks.iter().for_each(|disk| disk.set_shortage(None));
+            for id in 0..5 {
+                assert_eq!(id_at(&meta, bucket, &format!("key-{id}")).await, Some(id));
+            }
+            assert_eq!(meta.status().out_of_service, None);
+            cluster.until_even().await;
+            cluster.end().await;
+        });
+    }
+}
+
+#[test]
+fn entries_that_cannot_be_applied_for_want_of_descriptors_are_applied_later() {
+    simulate(async {
+        let (cluster, bucket, leader) = cluster_with_objects(1).await;
+        let short = cluster.follower().await;
+        let home = &cluster.hosts[&short].home;
+        home.set_lacking(true);
+        put_until_done(&cluster.at(leader), bucket, "meanwhile", 9).await;
+        cluster.until("it has no tables", |cluster| cluster.at(short).status().out_of_service.is_some()).await;
+        sleep(Duration::from_secs(10)).await;
+        home.set_lacking(false);
+        cluster.until_even().await;
+        assert_eq!(id_at(&cluster.at(short), bucket, "meanwhile").await, Some(9));
+        assert_eq!(cluster.at(short).status().out_of_service, None);
+        assert_eq!(cluster.at(short).wait_until_superseded().now_or_never(), None);
+        cluster.end().await;
+    });
 }

@@ -6,7 +6,7 @@ use super::refuse_options_of_new_objects;
 use crate::actors::events::EventName;
 use crate::actors::gateway::{AppendObjectRequest, OpenObject, StoreError};
 use crate::actors::meta::{
-    ChecksumAlgorithm, ETagCondition, Manifest, ObjectVersion, Pick, Refusal, Versioning, WriteConditions,
+    ChecksumAlgorithm, ETagCondition, Manifest, MetaView, ObjectVersion, Pick, Refusal, Versioning, WriteConditions,
 };
 use crate::actors::sealing::{CustomerKey, SealedObject, Sealing, SealingMode};
 use crate::api::errors::Fault;
@@ -17,7 +17,7 @@ use crate::api::s3::event_drafts::EventDrafts;
 use crate::api::s3::lifecycle::Expirations;
 use crate::api::s3::object_headers::{etag_header, object_checksum};
 use crate::api::s3::preconditions::{only_one, write_conditions};
-use crate::limits::PARTS_MAX;
+use crate::limits::{PARTS_MAX, SHARED_PARTS_COPIED_MAX};
 use http::HeaderMap;
 use s3s::dto::{PutObjectInput, PutObjectOutput};
 use s3s::{S3Error, S3Request, S3Response, S3Result};
@@ -56,6 +56,7 @@ pub async fn append(store: &Store, request: S3Request<PutObjectInput>, offset: u
     };
     let S3Request { input, headers, .. } = request;
     check(&headers, &standing.version.manifest, offset)?;
+    check_shared(&view, &standing.version.manifest)?;
     let sealing = sealing_of(&standing.version.traits)?;
     let asked = requested_encryption(&headers, None)?;
     let names_its_key = names_its_key(store, &view, asked.as_ref(), sealing.as_ref())?;
@@ -89,6 +90,16 @@ fn check(headers: &HeaderMap, standing: &Manifest, offset: u64) -> Result<(), Fa
     }
     match standing.parts() {
         Some((_, count)) if count >= PARTS_MAX => Err(Fault::TooManyParts),
+        _ => Ok(()),
+    }
+}
+
+/// Refuses a long list of parts to which copies refer before the body is read. The change itself decides again.
+fn check_shared(view: &MetaView, standing: &Manifest) -> S3Result<()> {
+    match standing.parts() {
+        Some((list, count)) if count > SHARED_PARTS_COPIED_MAX && view.are_parts_shared(list)? => {
+            Err(Refusal::PartsShared.into())
+        }
         _ => Ok(()),
     }
 }

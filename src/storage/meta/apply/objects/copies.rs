@@ -3,7 +3,7 @@
 use super::super::{Applying, Decided};
 use super::{require_conditions, require_key, require_lock};
 use crate::defects::{Defect, has};
-use crate::limits::{OBJECT_BYTES_MAX, PARTS_MAX, PUT_BYTES_MAX};
+use crate::limits::{OBJECT_BYTES_MAX, PARTS_MAX, PUT_BYTES_MAX, SHARED_PARTS_COPIED_MAX};
 use crate::storage::kv::KvResult;
 use crate::storage::meta::command::{
     AppendObject, CopyVersion, Refusal, RenameObject, RenameSource, RenameToken, Reply,
@@ -59,7 +59,10 @@ impl Applying<'_> {
     fn refer_again(&mut self, source: &Manifest, id: ManifestId) -> KvResult<Body> {
         if let Some((list, count)) = source.parts() {
             self.share(Shared::Parts(list))?;
-            return Ok(Body::PartsOf { list, count });
+            return Ok(match source.body {
+                Body::Appended { .. } => Body::Appended { list, count },
+                _ => Body::PartsOf { list, count },
+            });
         }
         match &source.body {
             Body::Inline => {
@@ -176,6 +179,7 @@ impl Applying<'_> {
             return Err(Refusal::PreconditionFailed.into());
         }
         let (count, size_bytes) = appended(&old, &append)?;
+        self.require_list_to_extend(&old.manifest)?;
         let added = self.require_fresh(&append.blob, &append.missing)?;
         let head = match &append.head {
             Some((head, missing)) => Some(self.require_fresh(head, missing)?),
@@ -205,7 +209,7 @@ impl Applying<'_> {
             etag: append.etag,
             modified: self.now,
             checksum: append.checksum,
-            body: Body::PartsOf { list, count },
+            body: Body::Appended { list, count },
             headers: old.manifest.headers,
         };
         let object = ObjectVersion { manifest, ..old };
@@ -213,6 +217,15 @@ impl Applying<'_> {
         self.count_usage(append.bucket, |usage| usage.bytes += part.size_bytes)?;
         self.queue_put(&bucket, &append.key, &object, append.event)?;
         Ok(Reply::ObjectPut { object: Box::new(object) })
+    }
+
+    /// Refuses a long list of parts to which copies refer: it would have to be copied, row by row, on every replica.
+    fn require_list_to_extend(&self, standing: &Manifest) -> Decided<()> {
+        let Some((list, count)) = standing.parts() else { return Ok(()) };
+        if count > SHARED_PARTS_COPIED_MAX && self.rows.has(SHARED, &Shared::Parts(list).key())? {
+            return Err(Refusal::PartsShared.into());
+        }
+        Ok(())
     }
 
     /// Returns the id of a list of parts that belongs to this object alone: its own; a copy, if other objects share it;
@@ -236,7 +249,8 @@ impl Applying<'_> {
         Ok(standing.id)
     }
 
-    /// Copies a list to which others refer, so that theirs stays as it is. Its blobs are then in several lists.
+    /// Copies a list to which others refer, so that theirs stays as it is. Its blobs are then in several lists. It is a
+    /// short one (`require_list_to_extend`).
     fn list_of_its_own(&mut self, list: ManifestId, id: ManifestId) -> KvResult<ManifestId> {
         for (_, row) in self.rows.first(PARTS, &list.to_be_bytes(), usize::from(PARTS_MAX))? {
             let part: PartRow = codec::decode(&row)?;

@@ -9,7 +9,7 @@ use crate::storage::meta::record::{
     BucketRow, DeleteMarker, EventDraft, EventRow, ObjectVersion, Pick, RetentionMode, Traits, Version, VersionRow,
     Versioning,
 };
-use crate::storage::meta::tables::{VERSIONS, version_key, versions_of_key};
+use crate::storage::meta::tables::version_key;
 use crate::types::{BucketId, UnixMs};
 
 impl Applying<'_> {
@@ -99,7 +99,7 @@ impl Applying<'_> {
 
     /// Returns whether a version, `current` or in `VERSIONS`, is where it must be among those of its key.
     fn has_rank(
-        &self,
+        &mut self,
         bucket: BucketId,
         key: &str,
         row: &VersionRow,
@@ -110,15 +110,14 @@ impl Applying<'_> {
             return Ok(true);
         }
         let has_current = self.object(bucket, key)?.is_some();
-        let newest = |limit| self.rows.first(VERSIONS, &versions_of_key(bucket, key), limit);
         Ok(match rank {
             VersionRank::Any => true,
-            VersionRank::Sole => !has_current && newest(2)?.len() <= 1,
+            VersionRank::Sole => !has_current && self.newest_kept(bucket, key, 2)?.len() <= 1,
             VersionRank::Noncurrent { .. } if current => false,
             VersionRank::Noncurrent { newer } => {
                 // Without a current object, the newest version is a delete marker that stands in its place.
                 let before = newer as usize + usize::from(!has_current);
-                let newest = newest(before)?;
+                let newest = self.newest_kept(bucket, key, before)?;
                 let own = version_key(bucket, key, row.version());
                 newest.len() == before && newest.iter().all(|(newer, _)| newer[..] != own[..])
             }

@@ -2,7 +2,7 @@
 
 use super::super::{Applying, Decided};
 use crate::defects::{Defect, has};
-use crate::storage::kv::{KvError, KvResult};
+use crate::storage::kv::{KvError, KvResult, Pair};
 use crate::storage::meta::codec;
 use crate::storage::meta::command::Refusal;
 use crate::storage::meta::record::{
@@ -99,7 +99,13 @@ impl Applying<'_> {
 
     pub(super) fn keep_version(&mut self, bucket: BucketId, key: &str, row: &VersionRow) -> KvResult<()> {
         let version = row.version();
-        self.rows.put_row(VERSIONS, &version_key(bucket, key, version), row);
+        let row_key = version_key(bucket, key, version);
+        self.rows.put_row(VERSIONS, &row_key, row);
+        if let Some(newest) = self.newest_rows.get_mut(&versions_of_key(bucket, key))
+            && newest.as_ref().is_none_or(|known| row_key < *known)
+        {
+            *newest = Some(row_key);
+        }
         if version.null {
             self.rows.put_row(NULL_VERSIONS, &object_key(bucket, key), &NullVersionRow { version });
         }
@@ -120,12 +126,30 @@ impl Applying<'_> {
     /// Makes the newest of the other versions the current object, unless it is a delete marker. For a key without a
     /// current object.
     pub(super) fn promote(&mut self, bucket: BucketId, key: &str) -> KvResult<()> {
-        let newest = self.rows.first(VERSIONS, &versions_of_key(bucket, key), 1)?;
+        let newest = self.newest_kept(bucket, key, 1)?;
         let Some((_, row)) = newest.first() else { return Ok(()) };
         let row: VersionRow = codec::decode(row)?;
         let VersionRow::Object(object) = &row else { return Ok(()) };
         self.forget_version(bucket, key, &row)?;
         self.set_current(bucket, key, object)
+    }
+
+    /// Returns the rows of the newest of a key's other versions, at most `limit`. Rows that this batch has removed are
+    /// passed over once, and not again by each lookup: who deletes the versions of a key from the newest on would make
+    /// each delete read all rows that were removed before it.
+    pub(super) fn newest_kept(&mut self, bucket: BucketId, key: &str, limit: usize) -> KvResult<Vec<Pair>> {
+        let prefix = versions_of_key(bucket, key);
+        let from = match self.newest_rows.get(&prefix) {
+            Some(None) => return Ok(Vec::new()),
+            Some(Some(newest)) => newest,
+            None => &prefix,
+        };
+        let found = self.rows.first_from(VERSIONS, &prefix, from, limit)?;
+        if limit > 0 {
+            let newest = found.first().map(|(row_key, _)| row_key.to_vec());
+            self.newest_rows.insert(prefix, newest);
+        }
+        Ok(found)
     }
 
     /// Removes one reference to an object version's bytes, and its counts.

@@ -136,3 +136,19 @@ fn time_counted_before_an_operator_set_the_clock_has_no_effect() {
     store.advance(START + 2 * DAY, 1, ClockSource::Counted);
     assert_eq!(store.clock().confirmed, UnixMs(START + 2 * DAY));
 }
+
+#[test]
+fn a_clock_that_an_operator_set_back_is_not_advanced_by_commands_of_the_era_before() {
+    let mut store = Locked::new();
+    store.advance(START + DAY, 0, ClockSource::Counted);
+    store.advance(START + DAY - 30 * MINUTE, 0, ClockSource::Operator);
+    for brought in [START + DAY - MINUTE, START + DAY, START + DAY + MINUTE] {
+        assert!(store.is_locked(START, brought));
+        assert_eq!(store.clock().confirmed, UnixMs(START + DAY - 30 * MINUTE), "the leader has not learnt of it yet");
+    }
+    assert!(store.is_locked(START, START + DAY - 20 * MINUTE));
+    assert_eq!(store.clock().confirmed, UnixMs(START + DAY - 20 * MINUTE));
+    store.advance(START + DAY + MINUTE, 1, ClockSource::Counted);
+    assert!(store.is_locked(START, START + DAY + 2 * MINUTE));
+    assert_eq!(store.clock().confirmed, UnixMs(START + DAY + 2 * MINUTE));
+}

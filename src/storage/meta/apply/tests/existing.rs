@@ -31,7 +31,7 @@ fn rename(rename: RenameObject) -> Change {
     Change::RenameObject(Box::new(rename))
 }
 
-fn appending(standing: u128, id: u128) -> AppendObject {
+pub(super) fn appending(standing: u128, id: u128) -> AppendObject {
     AppendObject {
         bucket: BUCKET,
         key: "key".to_owned(),
@@ -201,6 +201,7 @@ fn an_append_does_not_change_a_copy_that_shares_its_parts() {
     let second = appended(machine.apply(append(appending(20, 21))));
     assert_eq!(sizes(&machine, &second), [(1, 0, 7), (2, 7, 7)]);
     assert_eq!((sizes(&machine, &copied), sizes(&machine, &first)), (vec![(1, 0, 7)], vec![(1, 0, 7)]));
+    assert!([&first, &copied, &second].iter().all(|object| object.manifest.is_appended()));
     machine.put(put_empty("key", 11));
     assert_eq!((machine.blobs(), machine.garbage()), (vec![20], vec![21]));
     machine.put(put_empty("copy", 12));

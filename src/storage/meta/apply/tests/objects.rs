@@ -1,6 +1,7 @@
 //! Tests of buckets, objects, garbage and repairs, and of the application of entries in general.
 
 use super::{Machine, create_bucket, position, put, shards_of, stored};
+use crate::limits::BUCKETS_OF_ACCOUNT_MAX;
 use crate::storage::kv::memory::MemoryKv;
 use crate::storage::kv::{Batch, Kv};
 use crate::storage::meta::apply::{ApplyEntry, MetaTables};
@@ -190,6 +191,55 @@ fn a_buckets_number_is_never_used_again() {
         (bucket.bucket.id, bucket.bucket.owner.as_str(), bucket.bucket.created),
         (BucketId(2), "another", UnixMs(1006))
     );
+}
+
+#[test]
+fn an_account_has_no_more_buckets_than_allowed() {
+    let mut machine = Machine::empty();
+    let create = |number: u64| Command::new(UnixMs(1), create_bucket(&format!("b{number}"), "full"));
+    machine.index = 1;
+    let entry = ApplyEntry { index: 1, commands: (0..=BUCKETS_OF_ACCOUNT_MAX).map(create).collect() };
+    let mut replies = machine.tables.apply([entry], position(1)).expect("applies").concat();
+    assert_eq!(replies.pop(), Some(Reply::Refused(Refusal::TooManyBuckets)));
+    assert!(replies.iter().all(|reply| matches!(reply, Reply::BucketCreated { .. })));
+    assert_eq!(machine.refusal(create_bucket("more", "full")), Refusal::TooManyBuckets);
+    assert_eq!(machine.refusal(create_bucket("b0", "full")), Refusal::BucketOwnedByCaller);
+    let created = machine.apply(create_bucket("of-another", "ful"));
+    assert!(matches!(created, Reply::BucketCreated { .. }), "{created:?}");
+    let first = machine.view().bucket("b0").expect("reads").expect("exists").bucket.id;
+    assert_eq!(machine.apply(Change::DeleteBucket { bucket: first }), Reply::Done);
+    let created = machine.apply(create_bucket("more", "full"));
+    assert!(matches!(created, Reply::BucketCreated { .. }), "{created:?}");
+    assert_eq!(machine.refusal(create_bucket("b0", "full")), Refusal::TooManyBuckets);
+    machine.view().check_invariants();
+}
+
+#[test]
+fn the_buckets_of_an_account_are_listed_by_name_with_prefix_and_pages() {
+    let mut machine = Machine::empty();
+    for (name, owner) in
+        [("beta-2", "me"), ("alpha", "me"), ("beta", "me"), ("beta-1", "you"), ("gamma", "me"), ("a", "m")]
+    {
+        assert!(matches!(machine.apply(create_bucket(name, owner)), Reply::BucketCreated { .. }));
+    }
+    let list = |machine: &Machine, owner, prefix, after, limit| {
+        let (buckets, more) = machine.view().buckets_of(owner, prefix, after, limit).expect("lists");
+        (buckets.into_iter().map(|row| row.bucket.name).collect::<Vec<_>>().join(" "), more)
+    };
+    assert_eq!(list(&machine, "me", "", None, 4), ("alpha beta beta-2 gamma".to_owned(), false));
+    assert_eq!(list(&machine, "me", "", Some(""), 2), ("alpha beta".to_owned(), true));
+    assert_eq!(list(&machine, "me", "", Some("beta"), 1), ("beta-2".to_owned(), true));
+    assert_eq!(list(&machine, "me", "beta", None, 9), ("beta beta-2".to_owned(), false));
+    assert_eq!(list(&machine, "me", "beta", Some("alpha"), 1), ("beta".to_owned(), true));
+    assert_eq!(list(&machine, "me", "beta", Some("gamma"), 9), (String::new(), false));
+    assert_eq!(list(&machine, "you", "", None, 9), ("beta-1".to_owned(), false));
+    assert_eq!(list(&machine, "m", "", None, 9), ("a".to_owned(), false));
+    assert_eq!(list(&machine, "nobody", "", None, 9), (String::new(), false));
+    let beta = machine.view().bucket("beta").expect("reads").expect("exists").bucket.id;
+    assert_eq!(machine.apply(Change::DeleteBucket { bucket: beta }), Reply::Done);
+    assert_eq!(list(&machine, "me", "beta", None, 9), ("beta-2".to_owned(), false));
+    assert_eq!(machine.refusal(create_bucket("name", "zero\0byte")), Refusal::InvalidRequest);
+    machine.view().check_invariants();
 }
 
 #[test]
