@@ -102,12 +102,19 @@ fn write_new<T>(
 fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
     match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
         // Not every file system can do it (NFS); a link does not replace a file either.
-        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
-            fs::hard_link(from, to)?;
-            // The file has its name; another one beside it does no harm.
-            let _ = fs::remove_file(from);
-            Ok(())
-        }
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => match fs::hard_link(from, to) {
+            Ok(()) => {
+                // The file has its name; another one beside it does no harm.
+                let _ = fs::remove_file(from);
+                Ok(())
+            }
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Err(error),
+            // Nor are there links everywhere (object stores mounted as file systems).
+            Err(_) if fs::symlink_metadata(to).is_err_and(|error| error.kind() == ErrorKind::NotFound) => {
+                fs::rename(from, to)
+            }
+            Err(error) => Err(error),
+        },
         renamed => Ok(renamed?),
     }
 }

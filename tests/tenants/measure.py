@@ -13,7 +13,8 @@ operation fails that takes more than a second, more than 64 MiB, or that is answ
 optimised. --write puts the table into docs/internals/security.md.
 
 --neighbour measures the p99 of small requests of another account (GET, HEAD and PUT of 4 KiB) at a gentle rate: alone; beside
-processes that only compute, one more than there are processors; and while each of the cases whose "operation: what" contains a
+processes that only compute, one more than there are processors; beside those and one that writes as many bytes as the case's
+requests bring, where they bring many; and while each of the cases whose "operation: what" contains a
 NAME (the worst ones, if none is given) is asked for on 32 connections. Those processes and the load yield to the others. It prints
 the p99 with each case against the first two, and which of the server's threads computed.
 """
@@ -230,16 +231,22 @@ def neighbours(arguments, sizes, binary, directory):
         neighbour = Neighbour(s3, clients.ACCOUNTS[1])
         cases = [(f"{operation}: {what}", make) for operation, what, make in operations.cases(world)]
         chosen = [(name, make) for name, make in cases if any(wanted in name for wanted in names)]
+        processes = (os.cpu_count() or 1) + 1
         for run in range(arguments.runs):
             alone = neighbour.alone(arguments.seconds)
-            computing = neighbour.beside_computing((os.cpu_count() or 1) + 1, arguments.seconds)
+            computing = neighbour.beside_computing(processes, arguments.seconds)
             print(f"run {run + 1}: p50 {alone.p50 * 1000:.1f} ms p99 {alone.p99 * 1000:.1f} ms without load, p99 "
                   f"{computing.p99 * 1000:.1f} ms beside computing; {os.getloadavg()[0]:.1f} processes wait", flush=True)
             for name, make in chosen:
-                waits, rate, spent = neighbour.beside(make(0), arguments.connections, arguments.seconds, meter)
+                request = make(0)
+                waits, rate, failed, spent = neighbour.beside(request, arguments.connections, arguments.seconds, meter)
                 busiest = sorted(spent.items(), key=lambda one: -one[1])[:4]
-                print(f"  {waits.p99 / alone.p99:6.1f} x {waits.p99 / computing.p99:6.1f} x  p50 {waits.p50 * 1000:6.1f} "
-                      f"p99 {waits.p99 * 1000:6.1f} max {waits.max * 1000:6.1f} ms, {waits.refused} refused, {rate:7.1f}/s {name} "
+                beside, mib_each_second = computing, rate * len(request.body) / (1 << 20)
+                if mib_each_second >= 1:
+                    beside = neighbour.beside_computing(processes, arguments.seconds, directory, mib_each_second)
+                print(f"  {waits.p99 / alone.p99:6.1f} x {waits.p99 / beside.p99:6.1f} x  p50 {waits.p50 * 1000:6.1f} "
+                      f"p99 {waits.p99 * 1000:6.1f} max {waits.max * 1000:6.1f} ms, beside {mib_each_second:.0f} MiB/s written p99 "
+                      f"{beside.p99 * 1000:.1f}, {waits.refused} refused, {rate:7.1f}/s (of all {failed} refused) {name} "
                       f"({', '.join(f'{thread} {cpu:.2f}' for thread, cpu in busiest)})", flush=True)
 
 

@@ -1,6 +1,7 @@
 """How long another tenant waits while one asks for the worst: small requests at a gentle rate, without and with the load, and
-beside processes that only compute, which shows what of it is the operating system's scheduling of the processors."""
+beside processes that only compute, or compute and write files, which shows what of it is the machine's."""
 
+import mmap
 import multiprocessing
 import os
 import socket
@@ -17,6 +18,8 @@ OBJECT_BYTES = 4 << 10
 WARM_SECONDS = 2.0
 # Of the load, and of what only computes: below the server's workers, as its slow lanes are.
 NICE = 10
+# The size of the file that is written beside.
+WRITTEN_MIB = 512
 
 
 def percentile(values, part):
@@ -60,7 +63,7 @@ def read_answer(stream, has_body=True):
     return status, stays
 
 
-def attack(address, bytes_of_request, connections, counted, stopped):
+def attack(address, bytes_of_request, connections, counted, refused, stopped):
     """A process of its own, which yields to the server and to the neighbour."""
     os.nice(NICE)
     host, port = address.rsplit(":", 1)
@@ -71,9 +74,10 @@ def attack(address, bytes_of_request, connections, counted, stopped):
                 with socket.create_connection((host, int(port)), timeout=60) as stream, stream.makefile("rb") as answers:
                     while not stopped.is_set():
                         stream.sendall(bytes_of_request)
-                        _, stays = read_answer(answers)
+                        status, stays = read_answer(answers)
                         with counted.get_lock():
                             counted.value += 1
+                            refused.value += status not in (200, 204)
                         if not stays:
                             break
             except OSError:
@@ -91,6 +95,21 @@ def compute(stopped):
     os.nice(NICE)
     while not stopped.is_set():
         sum(range(100_000))
+
+
+def write(directory, mib_each_second, stopped):
+    """A process that writes a file at this rate, past the page cache, and syncs every 8 MiB, as the store writes shards."""
+    os.nice(NICE)
+    piece = mmap.mmap(-1, 1 << 20)
+    file = os.open(f"{directory}/written", os.O_RDWR | os.O_CREAT | os.O_DIRECT)
+    os.posix_fallocate(file, 0, WRITTEN_MIB << 20)
+    begin, number = time.monotonic(), 0
+    while not stopped.is_set():
+        os.pwrite(file, piece, (number % WRITTEN_MIB) << 20)
+        number += 1
+        if number % 8 == 0:
+            os.fdatasync(file)
+        time.sleep(max(0.0, begin + number / mib_each_second - time.monotonic()))
 
 
 class Waits:
@@ -142,10 +161,12 @@ class Neighbour:
     def alone(self, for_seconds):
         return Waits(self.seconds(for_seconds))
 
-    def beside_computing(self, processes, for_seconds):
-        """Beside so many processes that only compute."""
+    def beside_computing(self, processes, for_seconds, directory=None, mib_each_second=0):
+        """Beside so many processes that only compute, and one that writes to the directory if there is a rate."""
         stopped = multiprocessing.Event()
         others = [multiprocessing.Process(target=compute, args=(stopped,), daemon=True) for _ in range(processes)]
+        if mib_each_second:
+            others.append(multiprocessing.Process(target=write, args=(directory, mib_each_second, stopped), daemon=True))
         for process in others:
             process.start()
         try:
@@ -157,20 +178,22 @@ class Neighbour:
                 process.join(timeout=10)
 
     def beside(self, request, connections, for_seconds, meter):
-        """Beside a load; the load's requests each second, and the processor time of the server's threads for each second."""
-        stopped, counted = multiprocessing.Event(), multiprocessing.Value("L")
+        """Beside a load; the load's requests each second and how many of them were refused, and the processor time of the
+        server's threads for each second."""
+        stopped, counted, refused = multiprocessing.Event(), multiprocessing.Value("L"), multiprocessing.Value("L")
         load = multiprocessing.Process(
-            target=attack, args=(self.address, wire(request, self.address), connections, counted, stopped), daemon=True)
+            target=attack, args=(self.address, wire(request, self.address), connections, counted, refused, stopped),
+            daemon=True)
         load.start()
         try:
             time.sleep(WARM_SECONDS)
-            before, threads, begin = counted.value, meter.threads(), time.monotonic()
+            before, before_refused, threads, begin = counted.value, refused.value, meter.threads(), time.monotonic()
             waits = Waits(self.seconds(for_seconds))
             took = time.monotonic() - begin
-            rate = (counted.value - before) / took
+            rate, failed = (counted.value - before) / took, refused.value - before_refused
             spent = {name: (cpu - threads.get(name, 0)) / took for name, cpu in meter.threads().items()}
         finally:
             stopped.set()
             load.join(timeout=10)
             load.kill()
-        return waits, rate, spent
+        return waits, rate, failed, spent

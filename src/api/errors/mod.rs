@@ -341,7 +341,7 @@ mod tests {
         let error = S3Error::from(Refusal::PartsShared);
         let message = error.message().unwrap_or_default();
         assert!(message.contains(&format!("more than {SHARED_PARTS_COPIED_MAX} parts")), "{message}");
-        assert!(message.contains("Write the object anew, or delete the copies."), "{message}");
+        assert!(message.contains("Copy the object onto itself"), "{message}");
     }
 
     #[test]

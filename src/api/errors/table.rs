@@ -193,7 +193,7 @@ const NO_SUCH_UPLOAD: &str = "The specified upload does not exist. The upload ID
 const OPERATION_ABORTED: &str =
     "A conflicting conditional operation is currently in progress against this resource. Please try again.";
 const OUT_OF_SPACE: &str = "The store has no space left for writes; reads and deletes go on.";
-const PARTS_SHARED: &str = "The object cannot be appended to: it has more than 64 parts, to which copies of it refer. Write the object anew, or delete the copies.";
+const PARTS_SHARED: &str = "The object cannot be appended to: it has more than 64 parts, to which copies of it refer. Copy the object onto itself, which writes it anew, or delete the copies.";
 const PRECONDITION_FAILED: &str = "At least one of the pre-conditions you specified did not hold";
 const REQUEST_TIMEOUT: &str =
     "Your socket connection to the server was not read from or written to within the timeout period.";

@@ -102,12 +102,8 @@ async fn a_copy_does_not_end_the_appends_to_its_source() {
     api.stop().await;
 }
 
-#[actix::test]
-async fn an_append_to_many_parts_that_are_shared_takes_no_entry_of_the_log() {
-    let world = World::new(2, 2);
-    let api = start(&world);
-    let root = Client::root(&api);
-    let size = grow(&root, "log").await;
+/// Makes `copy`, which shares the parts of `log`.
+fn share(world: &World) {
     let source = world.meta.view().object(world.bucket, "log").expect("tables in memory").expect("an object");
     let copied = world.meta.apply(Change::CopyVersion(Box::new(CopyVersion {
         source_bucket: world.bucket,
@@ -125,12 +121,35 @@ async fn an_append_to_many_parts_that_are_shared_takes_no_entry_of_the_log() {
         event: None,
     })));
     assert!(matches!(copied, Reply::ObjectPut { .. }), "{copied:?}");
+}
+
+#[actix::test]
+async fn an_append_to_many_parts_that_are_shared_takes_no_entry_of_the_log() {
+    let world = World::new(2, 2);
+    let api = start(&world);
+    let root = Client::root(&api);
+    let size = grow(&root, "log").await;
+    share(&world);
     let before = entries(&world);
     let refused = append(&root, "log", size).await;
     let text = String::from_utf8(refused.body).expect("text");
     assert!(refused.status == 400 && text.contains("<Code>TooManyParts</Code>"), "{text}");
     assert_eq!(entries(&world), before);
     root.done("DELETE", "/bucket/copy", &[], b"").await;
+    assert_eq!(append(&root, "log", size).await.status, 200);
+    api.stop().await;
+}
+
+#[actix::test]
+async fn a_copy_onto_itself_frees_an_object_from_copies_that_share_its_parts() {
+    let world = World::new(2, 2);
+    let api = start(&world);
+    let root = Client::root(&api);
+    let size = grow(&root, "log").await;
+    share(&world);
+    assert_eq!(append(&root, "log", size).await.status, 400);
+    let onto_itself = [("x-amz-copy-source", "/bucket/log"), ("x-amz-metadata-directive", "REPLACE")];
+    root.done("PUT", "/bucket/log", &onto_itself, b"").await;
     assert_eq!(append(&root, "log", size).await.status, 200);
     api.stop().await;
 }

@@ -1,5 +1,6 @@
 //! Tests of `AccessLogger` over a store in memory.
 
+use super::sender::LineRoom;
 use super::{AccessLogger, Flush, LineSender, LogDestination, LogLimits, LogRequest, LoggingRules, Stop};
 use crate::actors::events::tests::ambient;
 use crate::actors::events::{Report, ReportError, ReportStore};
@@ -57,7 +58,9 @@ fn destination(prefix: &str) -> Arc<LogDestination> {
 }
 
 fn line(prefix: &str, text: &str) -> LogRequest {
-    LogRequest { destination: destination(prefix), at: UnixMs(0), line: text.to_owned(), room: Default::default() }
+    let destination = destination(prefix);
+    let room = LineRoom::take(&Arc::default(), &destination, text.len()).expect("there is room");
+    LogRequest { destination, at: UnixMs(0), line: text.to_owned(), room }
 }
 
 #[actix::test]
@@ -128,10 +131,17 @@ async fn access_log_lines_on_their_way_are_bounded_in_bytes() {
     let store = Arc::new(Kept::default());
     let logger = start(&store);
     let sender = LineSender::new(logger.clone());
-    let send = |sender: &LineSender| sender.send(&destination("a/"), UnixMs(0), "x".repeat(1 << 20));
+    let shared = destination("a/");
+    let send = |sender: &LineSender| sender.send(&shared, UnixMs(0), "x".repeat(1 << 20));
     // The actor does not run until this test waits.
     assert_eq!((0..4096).take_while(|_| send(&sender)).count(), 7, "less than 8 MiB, with their destinations");
     assert!(!send(&sender.clone()), "a clone shares the room");
     logger.send(Flush).await.expect("it runs");
     assert_eq!((0..4096).take_while(|_| send(&sender)).count(), 7, "lines that were handled leave their room");
+    logger.send(Flush).await.expect("it runs");
+    let large = destination(&"a".repeat(1 << 20));
+    let sent = (0..100).take_while(|_| sender.send(&large, UnixMs(0), String::new())).count();
+    assert_eq!(sent, 100, "a destination counts once, however many lines are for it");
+    let other = || destination(&"b".repeat(1 << 20));
+    assert!((0..100).take_while(|_| sender.send(&other(), UnixMs(0), String::new())).count() < 8, "each counts");
 }

@@ -24,6 +24,9 @@ use http::{HeaderMap, Uri, header};
 use s3s::dto::{self, CompleteMultipartUploadInput, CompleteMultipartUploadOutput};
 use s3s::{S3ErrorCode, S3Request, S3Response, S3Result};
 
+/// The listed parts that are looked up before others have their turn.
+const ROWS_AT_ONCE: usize = 500;
+
 pub async fn complete(
     store: &Store,
     request: S3Request<CompleteMultipartUploadInput>,
@@ -47,7 +50,7 @@ pub async fn complete(
     };
     let expected_size_bytes = input.mpu_object_size.map(parse_size).transpose()?;
     if row.is_some() {
-        check_listed(&view, upload, &parts)?;
+        check_listed(&view, upload, &parts).await?;
     }
     let drafts = EventDrafts::of(store, &view, &bucket)?;
     let event = drafts.draft(EventName::ObjectCreatedCompleteMultipartUpload, &input.key);
@@ -90,11 +93,11 @@ pub async fn complete(
 
 /// Refuses a list that is out of order, or has a part that is missing in `view` or too small, which the error names. So
 /// such a list takes no entry of the log. The change itself decides again.
-fn check_listed(view: &MetaView, upload: UploadId, listed: &[CompletedPart]) -> S3Result<()> {
+async fn check_listed(view: &MetaView, upload: UploadId, listed: &[CompletedPart]) -> S3Result<()> {
     if !listed.is_sorted_by(|one, next| one.number < next.number) {
         return Err(Fault::InvalidPartOrder.into());
     }
-    let rows = listed_rows(view, upload, listed)?;
+    let rows = listed_rows(view, upload, listed).await?;
     if let Some(about) = missing(listed, &rows) {
         return Err(with_details(Fault::InvalidPart.into(), about));
     }
@@ -104,9 +107,15 @@ fn check_listed(view: &MetaView, upload: UploadId, listed: &[CompletedPart]) -> 
     }
 }
 
-fn listed_rows(view: &MetaView, upload: UploadId, listed: &[CompletedPart]) -> Result<Vec<PartRow>, KvError> {
-    let numbers: Vec<u16> = listed.iter().map(|part| part.number).collect();
-    view.upload_parts_numbered(upload, &numbers)
+/// Returns the listed parts that there are. The list may be long: others have their turn in between.
+async fn listed_rows(view: &MetaView, upload: UploadId, listed: &[CompletedPart]) -> Result<Vec<PartRow>, KvError> {
+    let mut rows = Vec::with_capacity(listed.len());
+    for some in listed.chunks(ROWS_AT_ONCE) {
+        let numbers: Vec<u16> = some.iter().map(|part| part.number).collect();
+        rows.extend(view.upload_parts_numbered(upload, &numbers)?);
+        tokio::task::yield_now().await;
+    }
+    Ok(rows)
 }
 
 /// Proposes the completion. If it is refused for a checksum or the size, the error names the algorithm or both sizes.
@@ -119,7 +128,7 @@ async fn propose(store: &Store, view: &MetaView, complete: CompleteUpload) -> S3
         Ok(reply) => Err(unexpected(&reply)),
         Err(error) if *error.code() == S3ErrorCode::BadDigest => Err(differs.map_or(error, Into::into)),
         Err(error) if *error.code() == S3ErrorCode::InvalidRequest && expected_size.is_some() => {
-            let rows = listed_rows(view, upload, &listed)?;
+            let rows = listed_rows(view, upload, &listed).await?;
             Err(expected_size.and_then(|size| other_size(size, &listed, &rows)).map_or(error, Into::into))
         }
         Err(error) => Err(error),

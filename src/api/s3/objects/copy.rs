@@ -13,8 +13,8 @@ use super::sealed::{NewSeal, RequestedSealing, sealing_of, unsealed};
 use crate::actors::events::EventName;
 use crate::actors::gateway::{BodyChecks, ByteRange, CopyTarget, Kept, PutObjectRequest, Upload};
 use crate::actors::meta::{
-    Change, ChecksumAlgorithm, ChecksumKind, CopyVersion, EventDraft, Manifest, MetaView, ObjectHeaders, ObjectVersion,
-    Refusal, Reply, Traits, WriteConditions,
+    Change, ChecksumAlgorithm, ChecksumKind, CopyVersion, EventDraft, KvError, Manifest, MetaView, ObjectHeaders,
+    ObjectVersion, Refusal, Reply, Traits, Versioning, WriteConditions,
 };
 use crate::actors::sealing::{DataKey, SealedObject};
 use crate::api::errors::{Fault, with_details};
@@ -217,7 +217,8 @@ async fn write(
 ) -> S3Result<(ObjectVersion, EncryptionFields)> {
     let sealing_of_source = sealing_of(&readable.object.version.traits)?;
     let onto_itself = readable.bucket.bucket.id == target.bucket && source_key == target.key;
-    let refers = may_refer(&readable.object.version.manifest, algorithm, onto_itself)
+    let refers = may_refer(&readable.object.version.manifest, algorithm)
+        && !ends_appends(&readable, onto_itself)?
         && seal.keeps_tag_of(sealing_of_source.as_ref());
     let shared = if refers { seal.share(store, readable.object.data_key(), target.sealed_object())? } else { None };
     if let Some(NewSeal { record, shown, .. }) = shared {
@@ -236,14 +237,27 @@ async fn write(
 }
 
 /// Returns whether the copy can share the source's bytes. It must need no checksum that the source does not have. The
-/// source must have fewer parts than the maximum, so that the copy can be appended to. And whoever may read an object
-/// must not end the appends to it: a long list of parts that grew by appends is not shared, since it cannot grow while
-/// it is. A copy `onto_itself` takes the place of its source, and leaves the list to one object.
-fn may_refer(source: &Manifest, algorithm: Option<ChecksumAlgorithm>, onto_itself: bool) -> bool {
+/// source must have fewer parts than the maximum, so that the copy can be appended to.
+fn may_refer(source: &Manifest, algorithm: Option<ChecksumAlgorithm>) -> bool {
     let has = source.checksum.as_ref().map(|checksum| checksum.algorithm);
     let count = source.parts().map_or(0, |(_, count)| count);
-    let ends_appends = source.is_appended() && count > SHARED_PARTS_COPIED_MAX && !onto_itself;
-    algorithm.is_none_or(|asked| has == Some(asked)) && count < PARTS_MAX && !ends_appends
+    algorithm.is_none_or(|asked| has == Some(asked)) && count < PARTS_MAX
+}
+
+/// Returns whether an object that can be appended to could not be any more if a copy shared its bytes: a long list of
+/// parts cannot grow while it is shared. Whoever may read an object must not end the appends to it, so one that grew by
+/// appends is not shared. A copy `onto_itself` takes the place of its source and leaves the list to it, unless others
+/// share the list: then the copy is what frees the object from them.
+fn ends_appends(source: &Readable, onto_itself: bool) -> Result<bool, KvError> {
+    let manifest = &source.object.version.manifest;
+    let long = manifest.parts().filter(|(_, count)| *count > SHARED_PARTS_COPIED_MAX);
+    match long {
+        Some((list, _)) if source.bucket.settings.versioning == Versioning::Never => match onto_itself {
+            true => source.view.are_parts_shared(list),
+            false => Ok(manifest.is_appended()),
+        },
+        _ => Ok(false),
+    }
 }
 
 /// Copies by reference: the copy shares the source's bytes. This is one change of metadata, whatever the size. Returns
@@ -333,7 +347,7 @@ mod tests {
     use super::{check_parameters, checks, may_refer, of_source};
     use crate::actors::meta::{Body, Checksum, ChecksumAlgorithm, ChecksumKind, ETag, Manifest, ObjectHeaders};
     use crate::api::errors::{Fault, Text, details_of};
-    use crate::limits::{PARTS_MAX, SHARED_PARTS_COPIED_MAX};
+    use crate::limits::PARTS_MAX;
     use crate::types::{ManifestId, UnixMs};
     use bytes::Bytes;
     use http::{HeaderMap, HeaderValue};
@@ -373,18 +387,15 @@ mod tests {
     }
 
     #[test]
-    fn a_long_list_of_parts_that_grew_by_appends_is_not_shared_with_a_copy() {
+    fn a_copy_shares_bytes_of_a_source_with_its_checksum_and_room_for_a_part() {
         let of = |body| Manifest { body, ..source(None, ChecksumKind::FullObject) };
-        let refers = |body, onto_itself| may_refer(&of(body), None, onto_itself);
-        let (list, long) = (ManifestId(2), SHARED_PARTS_COPIED_MAX + 1);
-        assert!(refers(Body::Appended { list, count: long - 1 }, false));
-        assert!(!refers(Body::Appended { list, count: long }, false));
-        assert!(refers(Body::Appended { list, count: long }, true), "it takes the place of its source");
+        let list = ManifestId(2);
         for (count, expected) in [(PARTS_MAX - 1, true), (PARTS_MAX, false)] {
-            assert_eq!(refers(Body::Parts { count }, false), expected, "{count}");
-            assert_eq!(refers(Body::PartsOf { list, count }, false), expected, "{count}");
+            for body in [Body::Parts { count }, Body::PartsOf { list, count }, Body::Appended { list, count }] {
+                assert_eq!(may_refer(&of(body), None), expected, "{count}");
+            }
         }
-        assert!(!may_refer(&of(Body::Inline), Some(ChecksumAlgorithm::Sha256), false));
+        assert!(!may_refer(&of(Body::Inline), Some(ChecksumAlgorithm::Sha256)));
     }
 
     #[test]
