@@ -1,14 +1,24 @@
-//! `Candidacy`: whether this host takes part in elections. It votes unless it abstains. It stands for election if it
-//! votes and the silence after its start is over.
+//! `Candidacy`: whether this host takes part in elections. It stands for election unless it abstains, once the silence
+//! after its start is over.
 //!
 //! With `relaxed` durability a host may lose the end of its log. It abstains while it lacks what a *witness* remembers,
 //! another host to which it once reported that it had more. Otherwise it could help to elect a leader without these
-//! entries, or lead without them.
+//! entries, or lead without them. If the number of voters is even, it votes all the same for a candidate that has what
+//! every witness remembers: of two hosts none could be elected without its vote.
+//!
+//! The number matters because a witness may remember less than this host had. A change is decided by a majority, and a
+//! leader is elected by one. Of an even number of voters, two majorities share two hosts at least, so that another one
+//! than this has the change, and votes for no candidate without it. Of an odd number they may share this one alone.
 //!
 //! Owns the witnesses and openraft's switch for elections (`enable_elect`), which nothing else sets.
 
+use super::raft_types::MetaGroup;
 use super::shared::{DurableState, locked};
 use super::state::MetaRaft;
+use crate::storage::raft_log::{Ballot, Position};
+use openraft::RaftMetrics;
+use openraft::async_runtime::WatchReceiver;
+use openraft::type_config::alias::WatchReceiverOf;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::time::Duration;
@@ -38,6 +48,12 @@ struct Witness {
     heard_at: Duration,
 }
 
+/// Returns whether the voters are even in number, and do not change now.
+pub fn are_voters_even(metrics: &WatchReceiverOf<MetaGroup, RaftMetrics<MetaGroup>>) -> bool {
+    let membership = metrics.borrow_watched().membership_config.clone();
+    matches!(membership.membership().get_joint_config().as_slice(), [voters] if voters.len().is_multiple_of(2))
+}
+
 impl Candidacy {
     /// Creates the candidacy of a host that has just started: it votes, and does not stand for election yet.
     pub fn new(raft: MetaRaft) -> Self {
@@ -61,9 +77,15 @@ impl Candidacy {
         self.update(|state| state.compare(now, members, answers, lacks));
     }
 
-    /// Returns whether this host must not vote, because it lacks entries or votes that others may count on.
+    /// Returns whether this host lacks entries or votes that others may count on.
     pub fn abstains(&self) -> bool {
         locked(&self.state).abstains()
+    }
+
+    /// Returns whether this host may vote for a candidate with this ballot, whose log ends at `last`.
+    pub fn may_vote(&self, ballot: Ballot, last: Option<Position>) -> bool {
+        let state = locked(&self.state);
+        !state.abstains() || (are_voters_even(&self.raft.metrics()) && state.has_all(ballot, last))
     }
 
     fn update(&self, change: impl FnOnce(&mut State)) {
@@ -100,6 +122,12 @@ impl State {
         !self.witnesses.is_empty()
     }
 
+    /// Returns whether the candidate's log ends no earlier than what any witness remembers, and its ballot ranks after
+    /// the votes that they remember.
+    fn has_all(&self, ballot: Ballot, last: Option<Position>) -> bool {
+        self.witnesses.values().all(|witness| witness.remembers.allows(ballot, last))
+    }
+
     fn may_stand(&self) -> bool {
         self.silence_is_over && !self.abstains()
     }
@@ -109,6 +137,7 @@ impl State {
 mod tests {
     use super::{State, WITNESS_SILENCE_MAX};
     use crate::actors::consensus::shared::DurableState;
+    use crate::storage::raft_log::{Ballot, Position};
     use std::collections::BTreeSet;
     use std::time::Duration;
 
@@ -154,6 +183,30 @@ mod tests {
         assert!(state.abstains(), "its silence is counted from its last answer");
         compare(&mut state, 3 * EVERY + WITNESS_SILENCE_MAX, &[(OTHER, false)]);
         assert!(!state.abstains() && state.may_stand(), "it is lost");
+    }
+
+    #[test]
+    fn a_candidate_has_all_that_was_lost_if_it_has_what_every_witness_remembers() {
+        let at = |term, index| Some(Position { term, node: 1, index });
+        let ballot = |term, node| Ballot { term, node, committed: false };
+        let had = |term, index| DurableState { ballot: Some(ballot(term, 5)), entry: at(2, index) };
+        let mut state = State::default();
+        assert!(state.has_all(ballot(1, 1), None), "this host lacks nothing");
+        let answers = [(WITNESS, Some(had(3, 10))), (OTHER, Some(had(4, 8)))];
+        state.compare(Duration::ZERO, &BTreeSet::from([WITNESS, OTHER]), answers, |_| true);
+        for (asked, last, expected) in [
+            (ballot(5, 1), at(2, 10), true),
+            (ballot(4, 6), at(2, 11), true),
+            (ballot(5, 1), at(3, 4), true),
+            (ballot(5, 1), at(2, 9), false),
+            (ballot(5, 1), None, false),
+            (ballot(4, 5), at(2, 10), false),
+            (ballot(4, 4), at(2, 10), false),
+            (ballot(3, 9), at(2, 10), false),
+        ] {
+            assert_eq!(state.has_all(asked, last), expected, "{asked:?} {last:?}");
+        }
+        assert!(!state.may_stand());
     }
 
     #[test]

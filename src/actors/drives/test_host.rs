@@ -414,8 +414,13 @@ pub(crate) async fn open_host(root: &Path, data: u8, parity: u8) -> TestHost {
 /// Corrupts one byte of a chunk's body in its segment file.
 pub(crate) fn flip_byte_of(host: &TestHost, root: &Path, node: NodeId, shard: ShardId, chunk: ChunkIndex) {
     let drive = host.drives.iter().find(|drive| drive.node == node).expect("a drive");
+    flip_byte_on(drive, root, shard, chunk);
+}
+
+/// Corrupts one byte of a chunk's body in its segment file on a drive below `root`.
+pub(crate) fn flip_byte_on(drive: &Drive, root: &Path, shard: ShardId, chunk: ChunkIndex) {
     let entry = drive.index.lookup(shard, chunk, 1).expect("lookup")[0].expect("a chunk");
-    let path = root.join(node.to_string()).join("shards").join(format!("{:08}.seg", entry.at.lsn.segment().0));
+    let path = root.join(drive.node.to_string()).join("shards").join(format!("{:08}.seg", entry.at.lsn.segment().0));
     let file = std::fs::File::options().read(true).write(true).open(path).expect("a segment");
     let body_start = match entry.at.body_bytes as usize >= RECORD_PACKED_BYTES_MAX {
         true => BLOCK_BYTES as u64,

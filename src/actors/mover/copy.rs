@@ -1,7 +1,7 @@
 //! `ShardCopy`: copies one shard to a node of this host, a window of chunks at a time. The source verifies the chunks.
-//! Chunks that an interrupted copy left on the target are kept. A copy ends once all its chunks are on stable storage,
-//! even if the durability of the store is relaxed: the metadata may be synced before the log of the target. Holds one
-//! window in memory.
+//! Those that are on the target already, of an interrupted copy or of an old one, are verified too, and kept if they are
+//! whole. A copy ends once all its chunks are on stable storage, even if the durability of the store is relaxed: the
+//! metadata may be synced before the log of the target. Holds one window in memory.
 
 use super::plan::Planned;
 use crate::actors::upkeep::{ClusterContext, UpkeepError};
@@ -112,18 +112,18 @@ impl ShardCopy {
         Ok(Worked { written, checked })
     }
 
-    /// Counts the chunks on the target, and returns whether there are any. A whole or a lost shard needs no copying. A
-    /// lost one is moved as if it lacked chunks, since those on the target may be damaged: its repair there verifies
-    /// them, and rebuilds only the others.
+    /// Counts the chunks on the target, and returns whether there are any. They are verified like those of the source,
+    /// since any of them may be damaged. A lost shard needs no copying: it is moved as if it lacked chunks, and its
+    /// repair on the target verifies those that are there, and rebuilds only the others.
     async fn begin(&mut self, context: &ClusterContext) -> Result<bool, UpkeepError> {
         let to = self.planned.to;
         let shards = vec![self.planned.id()];
         let count = |peer: Peer| async move { peer.count_chunks(to, shards).await };
         let counted = context.ask(to, UPKEEP_WAIT_MAX, count).await?;
         let there = counted.first().copied().unwrap_or(0);
-        if self.planned.lost || there >= self.layout.stripes() {
+        if self.planned.lost {
             self.next = self.layout.stripes();
-            self.whole = !self.planned.lost;
+            self.whole = false;
         }
         self.resumed = Some(there > 0);
         Ok(there > 0)

@@ -158,6 +158,8 @@ pub struct DriveFound {
     /// `None` if the drive has no `meta/mirror` that can be read.
     pub set: Option<MirrorSet>,
     pub copy: CopyFound,
+    /// The other drives whose copies this one continues (`RecoveredCopy::continues`). Only used without a set.
+    pub continues: BTreeSet<NodeId>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -277,13 +279,14 @@ fn shown(damaged: &[(NodeId, String)]) -> String {
 /// under it alone. It follows:
 /// - A set that a power cut left on some of its members, and without which the host went on, is no sign that drives
 ///   were in use separately.
-/// - If a drive that is not a member has the set, all members had it. A member with an earlier set is then an old copy:
-///   it is brought up from another one and is never the source.
-/// - If only members have the set, a member without it may have been cut off just before. It holds everything
+/// - If a drive that is not a member has the set, or any drive has it marked as in force, all members had it. A member
+///   with an earlier set is then an old copy: it is brought up from another one and is never the source.
+/// - If only members have the set, unmarked, a member without it may have been cut off just before. It holds everything
 ///   acknowledged until then, and may be the source.
 ///
 /// A drive has a set before its copy counts. So a whole copy without a set that can be read has lost its set, which may
-/// have been a newer one than all others. If that copy ends after the source, nothing is selected.
+/// have been a newer one than all others. If that copy ends after the source, it is the source if it is a member's,
+/// the only such copy, and continues the source; otherwise nothing is selected.
 pub fn choose(found: &[DriveFound]) -> Result<MirrorChoice, ChoiceError> {
     let Some(set) = MirrorSet::newest(found.iter().filter_map(|drive| drive.set.as_ref())).cloned() else {
         let blank = found.iter().all(|drive| drive.copy == CopyFound::Empty);
@@ -296,7 +299,9 @@ pub fn choose(found: &[DriveFound]) -> Result<MirrorChoice, ChoiceError> {
     }
     let members: Vec<&DriveFound> = found.iter().filter(|drive| counts(drive, &set)).collect();
     let has_newest = |drive: &DriveFound| drive.set.as_ref().is_some_and(|of| of.is_after(&set));
-    let all_had_it = found.iter().any(|drive| has_newest(drive) && !set.members.contains(&drive.node));
+    let is_in_force = |drive: &DriveFound| drive.set.as_ref().is_some_and(|of| of.in_force == set.generation);
+    let all_had_it =
+        found.iter().any(|drive| has_newest(drive) && (is_in_force(drive) || !set.members.contains(&drive.node)));
     let mut sound: Vec<(bool, u64, Option<Position>, NodeId)> = Vec::new();
     let (mut damaged, mut failed) = (Vec::new(), Vec::new());
     for drive in &members {
@@ -314,9 +319,16 @@ pub fn choose(found: &[DriveFound]) -> Result<MirrorChoice, ChoiceError> {
     let longest = sound.pop();
     let end = longest.filter(|(is_current, ..)| *is_current).map(|(_, operation, entry, _)| (operation, entry));
     let unlisted = found.iter().filter(|drive| drive.set.is_none() && drive.copy.is_beyond(end));
-    let unlisted: Vec<NodeId> = unlisted.map(|drive| drive.node).collect();
+    let unlisted: Vec<&DriveFound> = unlisted.collect();
+    if let ([only], Some((true, .., best))) = (&unlisted[..], longest)
+        && set.members.contains(&only.node)
+        && only.continues.contains(&best)
+    {
+        let others = sound.into_iter().map(|(.., node)| node).chain([best]).collect();
+        return Ok(MirrorChoice::Existing { set, best: only.node, others });
+    }
     if !unlisted.is_empty() {
-        return Err(ChoiceError::Unlisted(unlisted));
+        return Err(ChoiceError::Unlisted(unlisted.into_iter().map(|drive| drive.node).collect()));
     }
     if members.is_empty() || (all_had_it && !members.iter().any(|drive| has_newest(drive))) {
         let members = set.members.iter().copied().collect();
@@ -327,10 +339,9 @@ pub fn choose(found: &[DriveFound]) -> Result<MirrorChoice, ChoiceError> {
             let others = sound.into_iter().map(|(.., node)| node).collect();
             Ok(MirrorChoice::Existing { set, best, others })
         }
-        Some((false, ..)) => Err(ChoiceError::AllDamaged([damaged, failed].concat())),
         None if damaged.is_empty() && failed.is_empty() => Ok(MirrorChoice::Unformed { set }),
-        None if damaged.is_empty() => Err(ChoiceError::AllFailed(failed)),
-        None => Err(ChoiceError::AllDamaged([damaged, failed].concat())),
+        _ if damaged.is_empty() && !failed.is_empty() => Err(ChoiceError::AllFailed(failed)),
+        _ => Err(ChoiceError::AllDamaged([damaged, failed].concat())),
     }
 }
 

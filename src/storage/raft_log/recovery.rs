@@ -44,6 +44,14 @@ impl RecoveredCopy {
         }
     }
 
+    /// Returns whether this copy holds all that another one does: it has that one's last entry, no fewer operations and
+    /// no lower vote.
+    pub fn continues(&self, other: &Self) -> bool {
+        let vote = |copy: &Self| copy.standing.ballot.map(|ballot| (ballot.term, ballot.node, ballot.committed));
+        let has_its_end = other.last().is_none_or(|last| self.position_of(last.index) == Some(last));
+        has_its_end && self.sequence >= other.sequence && vote(self) >= vote(other)
+    }
+
     /// Notes which segments the copy has. Those without a whole record, as one that was torn from its first record on,
     /// are released by a purge like all others.
     pub fn note_segments(&mut self, segments: impl IntoIterator<Item = SegmentId>) {

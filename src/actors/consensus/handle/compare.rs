@@ -141,8 +141,8 @@ fn note_answer(inner: &Inner, host: u64, own: Option<Point>, answer: &Compared) 
 
 /// Acts on the results of a comparison. `missing`: a host that remembers an entry or a vote which this replica lacks,
 /// and which one. With `relaxed` durability, which may lose the end of the log, the replica takes no part in elections
-/// until it has caught up. Otherwise the host was put back to an older state or its drives lost synced writes, and the
-/// replica stops.
+/// until it has caught up, or votes only for a host that has what it lost (`Candidacy`). Otherwise the host was put back
+/// to an older state or its drives lost synced writes, and the replica stops.
 fn act_on_comparison(
     inner: &Inner,
     others: &BTreeSet<u64>,
@@ -172,7 +172,8 @@ fn act_on_comparison(
     act_on_digests(inner, &voters);
 }
 
-/// Keeps this host out of elections while it lacks what other members remember of it.
+/// Keeps this host from leading, and from electing a host that lacks it too, while it lacks what other members remember
+/// of it.
 fn abstain_or_vote(inner: &Inner, others: &BTreeSet<u64>, answers: &[(u64, Compared)], missing: Option<(u64, String)>) {
     let (candidacy, now) = (&inner.candidacy, inner.ambient.clock.monotonic());
     let abstained = candidacy.abstains();
@@ -180,7 +181,7 @@ fn abstain_or_vote(inner: &Inner, others: &BTreeSet<u64>, answers: &[(u64, Compa
     candidacy.compare(now, others, remembered, |had| lacking(inner, had).is_some());
     match missing {
         Some((host, what)) if !abstained => {
-            tracing::warn!(%what, "this host lost the end of its metadata log (host {host:016x} has later entries): it does not vote until it has caught up");
+            tracing::warn!(%what, "this host lost the end of its metadata log (host {host:016x} has later entries): until it has caught up it does not vote, or only for a host that has them");
         }
         _ if abstained && !candidacy.abstains() => {
             tracing::info!("this host has the end of its metadata log again, or no member remembers it: it votes");

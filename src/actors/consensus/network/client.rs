@@ -55,6 +55,8 @@ pub struct Peers {
     pub others: Arc<Others>,
     pub offload: Offload,
     pub ambient: Ambient,
+    /// True with `relaxed` durability: a host that has lost the end of its log goes on under its id.
+    pub ends_may_be_lost: bool,
 }
 
 /// The connection to one other replica.
@@ -132,9 +134,14 @@ impl Peer {
         self.acknowledged = acknowledged.max(through).map(|at| (vote, at));
     }
 
-    /// Drops a granted vote of a host that has lost entries: the host might elect a leader that lacks them, too.
-    fn count(&self, voted: Voted) -> Result<VoteResponse<MetaGroup>, RPCError<MetaGroup>> {
-        if voted.granted && self.peers.others.has_lost_entries(raft_id(self.host), voted.last) {
+    /// Drops a granted vote of a host that has lost entries: the host might elect a leader that lacks them, too. With
+    /// `relaxed` durability the vote of one of an even number counts for a candidate that has all that the host is known
+    /// to have had (`Candidacy`).
+    fn count(&self, asked: AskVote, voted: Voted) -> Result<VoteResponse<MetaGroup>, RPCError<MetaGroup>> {
+        let (others, host) = (&self.peers.others, raft_id(self.host));
+        let may_be_made_up_for = self.peers.ends_may_be_lost && self.peers.hearing.are_voters_even();
+        let is_made_up_for = may_be_made_up_for && others.may_vote_for(host, asked.ballot, asked.last);
+        if voted.granted && !is_made_up_for && others.has_lost_entries(host, voted.last) {
             let error = io::Error::other("the vote does not count, as the host has lost entries that it had");
             return Err(RPCError::Unreachable(Unreachable::new(&error)));
         }
@@ -215,8 +222,9 @@ impl RaftNetworkV2<MetaGroup> for Peer {
         rpc: VoteRequest<MetaGroup>,
         option: RPCOption,
     ) -> Result<VoteResponse<MetaGroup>, RPCError<MetaGroup>> {
-        let body = encode_plain(&AskVote::from(rpc));
-        self.ask(Kind::Vote, body, option.hard_ttl()).await.map_err(rpc_error).and_then(|voted| self.count(voted))
+        let asked = AskVote::from(rpc);
+        let answer = self.ask(Kind::Vote, encode_plain(&asked), option.hard_ttl());
+        answer.await.map_err(rpc_error).and_then(|voted| self.count(asked, voted))
     }
 
     async fn pre_vote(
@@ -224,9 +232,9 @@ impl RaftNetworkV2<MetaGroup> for Peer {
         rpc: VoteRequest<MetaGroup>,
         option: RPCOption,
     ) -> Result<VoteResponse<MetaGroup>, RPCError<MetaGroup>> {
-        let body = encode_plain(&AskVote::from(rpc));
-        let asked = self.ask(Kind::PreVote, body, option.hard_ttl());
-        asked.await.map_err(rpc_error).and_then(|voted| self.count(voted))
+        let asked = AskVote::from(rpc);
+        let answer = self.ask(Kind::PreVote, encode_plain(&asked), option.hard_ttl());
+        answer.await.map_err(rpc_error).and_then(|voted| self.count(asked, voted))
     }
 
     async fn full_snapshot(

@@ -89,7 +89,9 @@ impl Server {
         }
         // A voter that has lost entries could elect a leader without them, and a candidate that has lost entries would
         // lead without them.
-        if self.candidacy.abstains() || self.others.has_lost_entries(asked.ballot.node, asked.last) {
+        if !self.candidacy.may_vote(asked.ballot, asked.last)
+            || self.others.has_lost_entries(asked.ballot.node, asked.last)
+        {
             return self.withhold();
         }
         let answer = if pre { self.raft.pre_vote(asked.into()).await } else { self.raft.vote(asked.into()).await };

@@ -53,6 +53,14 @@ pub struct Others {
     digests: Mutex<BTreeMap<u64, DigestAt>>,
 }
 
+impl DurableState {
+    /// Returns whether a replica that had this may vote with this ballot for a log that ends at `last`, even if it has
+    /// lost it: the log holds the entry, and the ballot ranks after the vote.
+    pub fn allows(&self, ballot: Ballot, last: Option<Position>) -> bool {
+        last >= self.entry && self.ballot.is_none_or(|given| rank(given) < rank(ballot))
+    }
+}
+
 fn rank(ballot: Ballot) -> (u64, u64) {
     (ballot.term, ballot.node)
 }
@@ -73,6 +81,12 @@ impl Others {
     /// Returns whether a host whose log ends at `last` has lost entries that it is known to have had.
     pub fn has_lost_entries(&self, host: u64, last: Option<Position>) -> bool {
         self.had(host).is_some_and(|had| last < had.entry) && !has(Defect::VoteForLostEntries)
+    }
+
+    /// Returns whether a host may vote with this ballot for a log that ends at `last`, whatever it has lost of what it
+    /// is known to have had.
+    pub fn may_vote_for(&self, host: u64, ballot: Ballot, last: Option<Position>) -> bool {
+        self.had(host).is_none_or(|had| had.allows(ballot, last))
     }
 
     /// Notes the points of this replica and of another one at the same index.
@@ -166,6 +180,10 @@ mod tests {
             assert_eq!(others.has_lost_entries(2, last), expected, "{last:?}");
         }
         assert!(!others.has_lost_entries(3, None));
+        for (term, index, expected) in [(4, 10, true), (4, 9, false), (3, 10, false)] {
+            assert_eq!(others.may_vote_for(2, ballot(term), Some(at(2, index))), expected, "{term} {index}");
+        }
+        assert!(others.may_vote_for(3, ballot(1), None));
     }
 
     #[test]

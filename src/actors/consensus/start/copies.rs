@@ -105,7 +105,7 @@ pub(super) async fn select_copies(options: &ReplicaOptions) -> Result<SelectedCo
     }
     let newest = MirrorSet::newest(sets.values().flatten()).cloned();
     let mut copies = BTreeMap::new();
-    let (mut found, mut lacking) = (Vec::new(), None);
+    let (mut found, mut lacking, mut lacks_unlisted) = (Vec::new(), None, false);
     for drive in &options.drives {
         let set = sets.get(&drive.node).cloned().flatten();
         // A copy without a set may hold more than those of the newest set that can be read.
@@ -113,12 +113,16 @@ pub(super) async fn select_copies(options: &ReplicaOptions) -> Result<SelectedCo
         let copy = if is_opened { open_found(&opener, drive) } else { None };
         if let Some(Err(why @ WalError::NoResources { .. })) = &copy {
             lacking = Some(why.to_string());
+            lacks_unlisted |= set.is_none();
         }
-        found.push(DriveFound { node: drive.node, set, copy: state_of(copy.as_ref()) });
+        let (copy_found, continues) = (state_of(copy.as_ref()), BTreeSet::new());
+        found.push(DriveFound { node: drive.node, set, copy: copy_found, continues });
         copies.extend(copy.and_then(Result::ok).map(|copy| (drive.node, copy)));
     }
+    note_continued(&mut found, &copies);
     let choice = match (choose(&found), newest) {
-        (Err(_), _) if lacking.is_some() => {
+        // A copy without a set may be the only current one, whatever the others are.
+        (chosen, _) if lacking.is_some() && (lacks_unlisted || chosen.is_err()) => {
             close_all(copies.into_values()).await;
             return Err(StartError::LacksResources(lacking.unwrap_or_default()));
         }
@@ -149,6 +153,16 @@ pub(super) async fn select_copies(options: &ReplicaOptions) -> Result<SelectedCo
             close_all(copies.into_values()).await;
             Ok(SelectedCopies { set, copies: selected, merged: None })
         }
+    }
+}
+
+/// Notes which other copies each copy without a set continues.
+fn note_continued(found: &mut [DriveFound], copies: &BTreeMap<NodeId, FoundCopy>) {
+    let whole = |node: NodeId| copies.get(&node).and_then(|copy| copy.recovered.as_ref().ok());
+    for drive in found.iter_mut().filter(|drive| drive.set.is_none()) {
+        let Some(own) = whole(drive.node) else { continue };
+        let others = copies.keys().copied().filter(|node| *node != drive.node);
+        drive.continues = others.filter(|node| whole(*node).is_some_and(|other| own.continues(other))).collect();
     }
 }
 
@@ -443,11 +457,14 @@ async fn restate(shared: &Arc<Shared>, node: NodeId) -> Result<(), CopyFault> {
         (index.first_index(), index.next_index(), index.restating())
     };
     let sequence = begin.sequence();
-    let locations = log.append_synced(vec![begin.to_wal()]).await?;
+    let begun = log.append_synced(vec![begin.to_wal()]).await?.first().copied();
+    if let Some(begun) = begun {
+        shared.index().place(node, sequence, None, begun);
+    }
     append_entries(shared, node, sequence, first, end).await?;
     let ended = shared.index().restated();
     append(shared, node, vec![ended]).await?;
-    let Some(begun) = locations.first().map(|begun| begun.lsn.segment()) else { return Ok(()) };
+    let Some(begun) = begun.map(|begun| begun.lsn.segment()) else { return Ok(()) };
     shared.index().forget_segments_before(node, begun);
     release_before(&log, begun).await.map_err(CopyFault::from)
 }

@@ -219,6 +219,7 @@ pub async fn start(options: ReplicaOptions) -> Result<MetaHandle, StartError> {
         others: Arc::clone(&others),
         offload: options.offload,
         ambient: options.ambient.clone(),
+        ends_may_be_lost: options.durability != Durability::Strict,
     };
     let raft = start_raft(&options, &shared, peers, log, machine).await?;
     let candidacy = Arc::new(Candidacy::new(raft.clone()));

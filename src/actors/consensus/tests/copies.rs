@@ -7,7 +7,7 @@ use super::power::World;
 use super::tail::{BLOCK, simulate};
 use super::{Host, create_bucket, id_of, put_ok, until};
 use crate::actors::consensus::{CopyScrub, CopyScrubbed, MetaHandle, ReplicaOptions, StartError, StateHome, start};
-use crate::storage::disk::sim::{Shortage, SimDisk};
+use crate::storage::disk::sim::{DriveFault, Shortage, SimDisk};
 use crate::storage::disk::{Disk, host_lacks_resources, read_file};
 use crate::storage::kv::KvError;
 use crate::storage::raft_log::{ChoiceError, MirrorSet};
@@ -490,28 +490,70 @@ fn a_start_without_descriptors_or_memory_is_refused_and_loses_nothing() {
     });
 }
 
-/// The mirror file of the only current copy rots while the other drive is away, and missed the last set.
+/// Returns a store of two drives, of which only the first has the object `alone`, and cannot read its mirror file: that
+/// rotted after the other drive was away. Also returns the bucket.
+async fn with_unlisted_copy() -> (World, BucketId) {
+    let image = image(2, false).await;
+    let disks: Vec<SimDisk> = image.disks.iter().map(|disk| disk.power_cut(1)).collect();
+    let world = World { disks, home: Arc::default(), ..World::new(2, 2) };
+    let both = world.options(false);
+    let alone = ReplicaOptions { drives: vec![both.drives[0].clone()], ..world.options(false) };
+    let meta = start(alone).await.expect("the replica starts with one drive");
+    put_ok(&meta, image.bucket, "alone", 9).await;
+    meta.shutdown().await;
+    world.home.forget_all();
+    world.disks[0].corrupt("/drive/meta/mirror".as_ref(), 20, 1).expect("a stored file");
+    (world, image.bucket)
+}
+
 #[test]
 fn a_current_copy_whose_mirror_file_is_damaged_is_not_replaced_by_an_old_one() {
+    simulate(async {
+        let (world, bucket) = with_unlisted_copy().await;
+        let meta = start(world.options(false)).await.expect("the copy continues the other one");
+        assert_eq!(id_of(&meta, bucket, "alone").await, Some(9));
+        meta.shutdown().await;
+        for disk in &world.disks {
+            let content = read_file(disk, "/drive/meta/mirror".as_ref()).expect("a mirror file");
+            assert!(MirrorSet::decode(&content).expect("a whole one").members.contains(&NodeId(1)));
+        }
+    });
+}
+
+#[test]
+fn a_current_copy_whose_mirror_file_is_damaged_is_not_replaced_for_want_of_descriptors() {
+    simulate(async {
+        let (world, bucket) = with_unlisted_copy().await;
+        let disk = &world.disks[0];
+        disk.limit_shortage(LOG.as_ref());
+        disk.set_shortage(Some(Shortage::Descriptors));
+        let refused = start(world.options(false)).await.expect_err("the other copy is an old one");
+        assert!(matches!(refused, StartError::LacksResources(_)), "{refused}");
+        disk.set_shortage(None);
+        let meta = start(world.options(false)).await.expect("the replica starts");
+        assert_eq!(id_of(&meta, bucket, "alone").await, Some(9));
+        meta.shutdown().await;
+    });
+}
+
+/// The other drive is put back to its state before the last start.
+#[test]
+fn a_copy_put_back_to_an_older_state_is_not_chosen_beside_a_current_one_that_cannot_be_opened() {
     simulate(async {
         let image = image(2, false).await;
         let disks: Vec<SimDisk> = image.disks.iter().map(|disk| disk.power_cut(1)).collect();
         let world = World { disks, home: Arc::default(), ..World::new(2, 2) };
-        let both = world.options(false);
-        let alone = ReplicaOptions { drives: vec![both.drives[0].clone()], ..world.options(false) };
-        let meta = start(alone).await.expect("the replica starts with one drive");
-        put_ok(&meta, image.bucket, "alone", 9).await;
-        meta.shutdown().await;
-        world.home.forget_all();
-        let mirror: &Path = "/drive/meta/mirror".as_ref();
-        world.disks[0].corrupt(mirror, 20, 1).expect("a stored file");
-        let refused = start(world.options(false)).await.expect_err("the other copy is an old one");
-        let StartError::Copies(ChoiceError::Unlisted(nodes)) = &refused else { panic!("{refused}") };
-        assert_eq!(*nodes, [NodeId(1)]);
-        assert!(!refused.has_lost_the_log());
-        world.disks[0].corrupt(mirror, 20, 1).expect("the bit is flipped back");
         let meta = start(world.options(false)).await.expect("the replica starts");
-        assert_eq!(id_of(&meta, image.bucket, "alone").await, Some(9));
+        put_ok(&meta, image.bucket, "later", 9).await;
+        meta.shutdown().await;
+        let disks = vec![world.disks[0].power_cut(1), image.disks[1].power_cut(1)];
+        let world = World { disks, home: Arc::default(), ..World::new(3, 2) };
+        world.disks[0].fail_drive(LOG.as_ref(), DriveFault::Dead);
+        let refused = start(world.options(false)).await.expect_err("the other copy is an old one");
+        assert!(matches!(refused, StartError::Copies(ChoiceError::AllFailed(_))), "{refused}");
+        world.disks[0].mend_drive(LOG.as_ref());
+        let meta = start(world.options(false)).await.expect("the replica starts");
+        assert_eq!(id_of(&meta, image.bucket, "later").await, Some(9));
         meta.shutdown().await;
     });
 }

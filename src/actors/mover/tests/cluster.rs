@@ -1,7 +1,9 @@
 //! `Cluster`: several hosts with real drives in one process, which share one set of metadata tables.
 
 use crate::actors::drives::health::HealthBoard;
-use crate::actors::drives::test_host::{CHUNK_BYTES, Seeded, SetClock, TableMetadata, drive_options, set_clock};
+use crate::actors::drives::test_host::{
+    CHUNK_BYTES, Seeded, SetClock, TableMetadata, drive_options, flip_byte_on, set_clock,
+};
 use crate::actors::drives::{
     Drive, DriveOptions, FaultSource, Inline, LocalNode, NodeContext, OpenDrives, UserLoad, fault_channel, open_drive,
 };
@@ -28,7 +30,7 @@ use crate::storage::ring::Layout;
 use crate::storage::stripe::BlobLayout;
 use crate::storage::wal::{Durability, LogOptions};
 use crate::traces::Spans;
-use crate::types::{BucketId, Geometry, HostId, Incarnation, NodeId, ShardId, ShardNumber, UnixMs};
+use crate::types::{BucketId, ChunkIndex, Geometry, HostId, Incarnation, NodeId, ShardId, ShardNumber, UnixMs};
 use actix::{Actor, Addr};
 use bytes::Bytes;
 use futures::TryStreamExt;
@@ -238,6 +240,10 @@ impl Cluster {
 
     pub(super) async fn delete(&self, key: &str) {
         self.metadata.propose(samples::delete(self.bucket, key)).await.expect("decided");
+    }
+
+    pub(super) fn flip_byte_of(&self, node: NodeId, shard: ShardId, chunk: ChunkIndex) {
+        flip_byte_on(&self.drives[&node], self.root.path(), shard, chunk);
     }
 
     pub(super) async fn blobs(&self) -> Vec<BlobRef> {

@@ -84,3 +84,24 @@ async fn old_copies_are_kept_after_a_recovery_and_become_current_again() {
     cluster.check_inventories().await;
     cluster.close().await;
 }
+
+#[actix::test]
+async fn an_old_copy_with_a_rotten_chunk_is_mended_before_it_becomes_current_again() {
+    let mut cluster = Cluster::new(3, 2, 1).await;
+    let (_, stripes) = put_one(&cluster).await;
+    let (before, mut moving) = move_first_shard(&mut cluster).await;
+    let (old, shard) = (before.placement[0], ShardId { blob: before.id, shard: ShardNumber(0) });
+    recovered(&cluster, true).await;
+    cluster.settle(&mut moving).await;
+    cluster.flip_byte_of(old, shard, ChunkIndex(1));
+    cluster.set_state(host_of(old).0, NodeState::Active).await;
+    cluster.set_state(4, NodeState::Draining).await;
+    cluster.publish().await;
+    assert_eq!(cluster.settle(&mut moving).await, (u64::from(CHUNK_BYTES), 1), "one chunk is copied");
+    assert_eq!(cluster.blobs().await.remove(0).placement, before.placement);
+    assert_eq!(cluster.view().await.counts().expect("counts").repairs, 0);
+    let read = ReadChunks { node: old, shard, first: ChunkIndex(0), count: stripes, trace: None };
+    let chunks = cluster.services[&host_of(old)].read_chunks(read).await.expect("read").chunks;
+    assert!(chunks.iter().all(Result::is_ok), "the current copy is whole");
+    cluster.close().await;
+}

@@ -85,6 +85,8 @@ pub(super) struct Faults {
     pub(super) holds: BTreeMap<Held, Hold>,
     pub(super) drives: BTreeMap<PathBuf, DriveFault>,
     pub(super) shortage: Option<Shortage>,
+    /// The directory below which nothing can be opened in a shortage; empty for all.
+    pub(super) shortage_below: PathBuf,
     /// Draws which calls of a flaky drive fail.
     random: Option<StdRng>,
 }
@@ -100,9 +102,9 @@ impl Faults {
         if self.halted { Err(io::Error::other("the simulated disk is halted")) } else { Ok(()) }
     }
 
-    /// Fails if no file and no directory can be opened.
-    pub(super) fn check_opening(&self) -> io::Result<()> {
-        match self.shortage {
+    /// Fails if this file or directory cannot be opened.
+    pub(super) fn check_opening(&self, path: &Path) -> io::Result<()> {
+        match self.shortage.filter(|_| path.starts_with(&self.shortage_below)) {
             Some(Shortage::Descriptors) => Err(Errno::MFILE.into()),
             Some(Shortage::Memory) => Err(Errno::NOMEM.into()),
             None => Ok(()),

@@ -106,6 +106,11 @@ impl SimDisk {
         self.state().faults.shortage = shortage;
     }
 
+    /// Limits what a shortage keeps from being opened to this directory.
+    pub fn limit_shortage(&self, dir: &Path) {
+        self.state().faults.shortage_below = dir.to_owned();
+    }
+
     /// Makes everything fail from the `number`th change on, counted from 1 over the disk's life. If that change is a
     /// write, it is torn.
     pub fn halt_at(&self, number: u64) {
@@ -273,7 +278,7 @@ impl Disk for SimDisk {
         let mut state = self.state();
         state.faults.check_alive()?;
         state.faults.check_drive(path)?;
-        state.faults.check_opening()?;
+        state.faults.check_opening(path)?;
         state.operations.opens += 1;
         let id = if mode == OpenMode::CreateNew {
             state.faults.check_change(path)?;
@@ -300,7 +305,7 @@ impl Disk for SimDisk {
         let state = self.state();
         state.faults.check_alive()?;
         state.faults.check_drive(dir)?;
-        state.faults.check_opening()?;
+        state.faults.check_opening(dir)?;
         state.image.list(dir)
     }
 
@@ -328,7 +333,7 @@ impl Disk for SimDisk {
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        self.state().faults.check_opening()?;
+        self.state().faults.check_opening(dir)?;
         let mut state = self.shared.begin_change(dir, Some(Held::SyncDir))?;
         state.operations.dir_syncs += 1;
         state.image.sync_dir(dir)

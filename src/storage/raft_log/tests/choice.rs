@@ -3,6 +3,7 @@
 use super::at;
 use crate::storage::raft_log::{ChoiceError, CopyFound, DriveFound, MirrorChoice, MirrorSet, choose};
 use crate::types::{HostId, NodeId, UnixMs};
+use std::collections::BTreeSet;
 
 fn set(generation: u64, members: &[u32]) -> MirrorSet {
     MirrorSet {
@@ -21,7 +22,7 @@ fn sound(sequence: u64) -> CopyFound {
 }
 
 fn drive(node: u32, set: Option<MirrorSet>, copy: CopyFound) -> DriveFound {
-    DriveFound { node: NodeId(node), set, copy }
+    DriveFound { node: NodeId(node), set, copy, continues: BTreeSet::new() }
 }
 
 fn damaged() -> CopyFound {
@@ -88,6 +89,33 @@ fn a_member_is_an_old_copy_if_it_lacks_a_set_known_to_nonmembers() {
     // The power was cut while the set was written.
     assert_eq!(choose(&[old(), current(sound(10))]), existing(&after, 1, vec![NodeId(2)]));
     assert_eq!(choose(&[old(), current(damaged())]), existing(&after, 1, vec![]));
+}
+
+/// A set is marked as in force once all its members have it.
+#[test]
+fn a_member_is_an_old_copy_if_it_lacks_a_set_that_came_into_force() {
+    let members = |nodes: &[u32]| nodes.iter().copied().map(NodeId).collect();
+    let before = MirrorSet::first(HostId(1), members(&[1, 2])).next(members(&[1, 2]), true).put_in_force();
+    let begun = MirrorSet { start: 9, ..before.next(members(&[1, 2]), true) };
+    let after = begun.clone().put_in_force();
+    let failed = || CopyFound::Failed { why: "an unreadable sector".to_owned() };
+    let old = || drive(1, Some(before.clone()), sound(99));
+    let current = |copy| drive(2, Some(after.clone()), copy);
+    assert!(matches!(choose(&[old(), current(damaged())]), Err(ChoiceError::AllDamaged(_))));
+    assert!(matches!(choose(&[old(), current(failed())]), Err(ChoiceError::AllFailed(_))));
+    let existing = |best, others| Ok(MirrorChoice::Existing { set: after.clone(), best: NodeId(best), others });
+    assert_eq!(choose(&[old(), current(sound(10))]), existing(2, vec![NodeId(1)]));
+    // The power was cut before this drive took the mark, or the drive was emptied.
+    let unmarked = drive(1, Some(begun.clone()), sound(11));
+    assert_eq!(choose(&[current(damaged()), unmarked]).map(best_of), Ok(Some(NodeId(1))));
+    assert_eq!(choose(&[drive(1, None, CopyFound::Empty), current(sound(10))]), existing(2, vec![]));
+}
+
+fn best_of(choice: MirrorChoice) -> Option<NodeId> {
+    match choice {
+        MirrorChoice::Existing { best, .. } => Some(best),
+        MirrorChoice::Fresh | MirrorChoice::Unformed { .. } => None,
+    }
 }
 
 #[test]
@@ -161,6 +189,28 @@ fn a_copy_without_a_readable_set_is_not_passed_over_for_one_that_has_less() {
     for copy in [CopyFound::Empty, sound(9), sound(10), damaged(), failed()] {
         let found = [drive(1, None, copy), drive(2, Some(set(6, &[1, 2])), sound(10))];
         assert_eq!(choose(&found), existing, "{found:?}");
+    }
+}
+
+/// The process was killed while one copy was an operation ahead, or that copy was the only current one.
+#[test]
+fn the_copy_of_a_member_that_continues_the_others_is_the_best_though_its_set_cannot_be_read() {
+    let ahead = |node, continued: &[u32]| DriveFound {
+        continues: continued.iter().copied().map(NodeId).collect(),
+        ..drive(node, None, sound(11))
+    };
+    let listed = |node: u32, members: &[u32], sequence: u64| drive(node, Some(set(6, members)), sound(sequence));
+    let chosen = choose(&[ahead(1, &[2]), listed(2, &[1, 2, 3], 10), listed(3, &[1, 2, 3], 9)]);
+    let others = vec![NodeId(3), NodeId(2)];
+    assert_eq!(chosen, Ok(MirrorChoice::Existing { set: set(6, &[1, 2, 3]), best: NodeId(1), others }));
+    for (found, refused) in [
+        (vec![ahead(1, &[3]), listed(2, &[1, 2, 3], 10), listed(3, &[1, 2, 3], 9)], vec![1]),
+        (vec![ahead(1, &[2]), listed(2, &[2], 10)], vec![1]),
+        (vec![ahead(1, &[2]), ahead(3, &[2]), listed(2, &[1, 2, 3], 10)], vec![1, 3]),
+        (vec![ahead(1, &[2]), drive(2, Some(set(6, &[1, 2])), damaged())], vec![1]),
+    ] {
+        let refused = refused.into_iter().map(NodeId).collect();
+        assert_eq!(choose(&found), Err(ChoiceError::Unlisted(refused)), "{found:?}");
     }
 }
 

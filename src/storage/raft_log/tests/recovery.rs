@@ -64,6 +64,22 @@ fn recovery_takes_the_last_vote_and_the_committed_position_of_entries() {
 }
 
 #[test]
+fn a_copy_continues_another_one_if_it_has_its_end_its_operations_and_its_vote() {
+    let vote = |term| Standing { ballot: Some(Ballot { term, node: 7, committed: false }), ..Standing::default() };
+    let copy = |records: &[LogRecord]| recover(records).expect("the copy is sound");
+    let short = copy(&[entry(1, 1, 0), entry(2, 1, 1)]);
+    let long = copy(&[entry(1, 1, 0), entry(2, 1, 1), entry(3, 1, 2)]);
+    assert!(long.continues(&short) && short.continues(&short) && !short.continues(&long));
+    let voted = copy(&[entry(1, 1, 0), entry(2, 1, 1), state(3, StateChange::Standing(vote(2)))]);
+    assert!(voted.continues(&short) && !long.continues(&voted), "a later vote is not given up");
+    let other = copy(&[entry(1, 1, 0), entry(2, 2, 1), entry(3, 2, 2)]);
+    assert!(!other.continues(&short), "it has another entry there");
+    let truncated = StateChange::Truncated { after: Some(1) };
+    let cut = copy(&[entry(1, 1, 0), entry(2, 1, 1), entry(3, 1, 2), state(4, truncated)]);
+    assert!(!long.continues(&cut) && !cut.continues(&long), "a truncated entry does not come back");
+}
+
+#[test]
 fn truncated_entries_are_void_and_their_indexes_are_reused() {
     let truncated = StateChange::Truncated { after: Some(0) };
     let copy = recover(&[entry(1, 1, 0), entry(2, 1, 1), entry(2, 1, 2), state(3, truncated), entry(4, 2, 1)]);

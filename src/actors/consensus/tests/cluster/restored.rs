@@ -260,3 +260,39 @@ fn a_relaxed_host_that_lost_the_end_of_its_log_is_not_elected_though_its_witness
         });
     }
 }
+
+/// Of two hosts, none can be elected without the vote of the one that lost the end of its log. The other one has it.
+#[test]
+fn a_relaxed_host_that_lost_the_end_of_its_log_votes_for_the_host_that_has_it() {
+    for seed in 0..3 {
+        simulate(async {
+            let mut cluster = Cluster::of(2, seed);
+            cluster.durability = Durability::Relaxed { flush_delay_max: Duration::from_secs(30) };
+            for id in cluster.ids() {
+                cluster.start(id).await;
+            }
+            let bucket = bucket_of(&cluster).await;
+            // After this time the entries that begin the log are on stable storage.
+            sleep(Duration::from_secs(45)).await;
+            let victim = cluster.leader().await;
+            let witness = cluster.follower().await;
+            put_all(&cluster, victim, bucket, 0..20).await;
+            cluster.until_even().await;
+            let last = |cluster: &Cluster| cluster.at(victim).inner.shared.index().last();
+            let had = last(&cluster);
+            // Each host reports its state to the other within this time.
+            sleep(Duration::from_secs(5)).await;
+            cluster.kill_to_what_was_synced(victim);
+            cluster.start(victim).await;
+            assert!(last(&cluster) < had, "seed {seed}: nothing was lost");
+            assert_eq!(cluster.leader().await, witness);
+            cluster.until_even().await;
+            for host in cluster.ids() {
+                for id in 0..20 {
+                    assert_eq!(id_at(&cluster.at(host), bucket, &format!("key-{id}")).await, Some(id), "seed {seed}");
+                }
+            }
+            cluster.end().await;
+        });
+    }
+}
