@@ -3,12 +3,9 @@
 //!
 //! With `relaxed` durability a host may lose the end of its log. It abstains while it lacks what a *witness* remembers,
 //! another host to which it once reported that it had more. Otherwise it could help to elect a leader without these
-//! entries, or lead without them. If the number of voters is even, it votes all the same for a candidate that has what
-//! every witness remembers: of two hosts none could be elected without its vote.
-//!
-//! The number matters because a witness may remember less than this host had. A change is decided by a majority, and a
-//! leader is elected by one. Of an even number of voters, two majorities share two hosts at least, so that another one
-//! than this has the change, and votes for no candidate without it. Of an odd number they may share this one alone.
+//! entries, or lead without them. One of two voters votes all the same for the other one if that has what every witness
+//! remembers: neither could be elected without the other's vote, and the other one has whatever both have decided. With
+//! more voters that does not follow, as a witness may remember less than this host had.
 //!
 //! Owns the witnesses and openraft's switch for elections (`enable_elect`), which nothing else sets.
 
@@ -48,10 +45,11 @@ struct Witness {
     heard_at: Duration,
 }
 
-/// Returns whether the voters are even in number, and do not change now.
-pub fn are_voters_even(metrics: &WatchReceiverOf<MetaGroup, RaftMetrics<MetaGroup>>) -> bool {
+/// Returns whether this host is one of two voters, and the voters do not change now.
+pub fn is_one_of_two(host: u64, metrics: &WatchReceiverOf<MetaGroup, RaftMetrics<MetaGroup>>) -> bool {
     let membership = metrics.borrow_watched().membership_config.clone();
-    matches!(membership.membership().get_joint_config().as_slice(), [voters] if voters.len().is_multiple_of(2))
+    let configs = membership.membership().get_joint_config();
+    matches!(configs.as_slice(), [voters] if voters.len() == 2 && voters.contains(&host))
 }
 
 impl Candidacy {
@@ -85,7 +83,7 @@ impl Candidacy {
     /// Returns whether this host may vote for a candidate with this ballot, whose log ends at `last`.
     pub fn may_vote(&self, ballot: Ballot, last: Option<Position>) -> bool {
         let state = locked(&self.state);
-        !state.abstains() || (are_voters_even(&self.raft.metrics()) && state.has_all(ballot, last))
+        !state.abstains() || (is_one_of_two(ballot.node, &self.raft.metrics()) && state.has_all(ballot, last))
     }
 
     fn update(&self, change: impl FnOnce(&mut State)) {

@@ -153,3 +153,24 @@ async fn a_copy_onto_itself_frees_an_object_from_copies_that_share_its_parts() {
     assert_eq!(append(&root, "log", size).await.status, 200);
     api.stop().await;
 }
+
+#[actix::test]
+async fn what_is_appended_while_an_object_is_copied_onto_itself_is_not_lost() {
+    let world = World::new(2, 2);
+    let api = start(&world);
+    let root = Client::root(&api);
+    let mut size = grow(&root, "log").await;
+    for _ in 0..8 {
+        let onto_itself = [
+            ("x-amz-copy-source", "/bucket/log"),
+            ("x-amz-metadata-directive", "REPLACE"),
+            ("x-amz-checksum-algorithm", "SHA256"),
+        ];
+        let copy = root.ask("PUT", "/bucket/log", &onto_itself, b"");
+        let (copied, appended) = tokio::join!(copy, append(&root, "log", size));
+        assert!([200, 409].contains(&copied.status), "{}", copied.status);
+        size += usize::from(appended.status == 200);
+        assert_eq!(root.done("GET", "/bucket/log", &[], b"").await.body.len(), size);
+    }
+    api.stop().await;
+}

@@ -135,11 +135,11 @@ impl Peer {
     }
 
     /// Drops a granted vote of a host that has lost entries: the host might elect a leader that lacks them, too. With
-    /// `relaxed` durability the vote of one of an even number counts for a candidate that has all that the host is known
-    /// to have had (`Candidacy`).
+    /// `relaxed` durability the vote of one of two counts for the other one if that has all that the host is known to
+    /// have had (`Candidacy`).
     fn count(&self, asked: AskVote, voted: Voted) -> Result<VoteResponse<MetaGroup>, RPCError<MetaGroup>> {
         let (others, host) = (&self.peers.others, raft_id(self.host));
-        let may_be_made_up_for = self.peers.ends_may_be_lost && self.peers.hearing.are_voters_even();
+        let may_be_made_up_for = self.peers.ends_may_be_lost && self.peers.hearing.is_one_of_two();
         let is_made_up_for = may_be_made_up_for && others.may_vote_for(host, asked.ballot, asked.last);
         if voted.granted && !is_made_up_for && others.has_lost_entries(host, voted.last) {
             let error = io::Error::other("the vote does not count, as the host has lost entries that it had");

@@ -1,7 +1,7 @@
 //! Decides whether a leader may send heartbeats. A leader that hears no majority must be silent, since its heartbeats
 //! would keep those that hear it from electing another.
 
-use crate::actors::consensus::candidacy::are_voters_even;
+use crate::actors::consensus::candidacy::is_one_of_two;
 use crate::actors::consensus::raft_types::MetaGroup;
 use crate::actors::consensus::shared::locked;
 use crate::ambient::Ambient;
@@ -76,9 +76,9 @@ impl Hearing {
         heard_at.is_some_and(|at| now.saturating_sub(at) < LEASES_UNTIL_ALONE * self.patience.lease)
     }
 
-    /// Returns whether the voters are known to be even in number.
-    pub fn are_voters_even(&self) -> bool {
-        self.metrics.get().is_some_and(are_voters_even)
+    /// Returns whether this host is known to be one of two voters.
+    pub fn is_one_of_two(&self) -> bool {
+        self.metrics.get().is_some_and(|metrics| is_one_of_two(self.own, metrics))
     }
 
     /// Returns the time since a majority was last heard; `None` while the voters are not known.

@@ -11,10 +11,10 @@ use super::super::{Readable, Store, checksums, unexpected};
 use super::requested_traits;
 use super::sealed::{NewSeal, RequestedSealing, sealing_of, unsealed};
 use crate::actors::events::EventName;
-use crate::actors::gateway::{BodyChecks, ByteRange, CopyTarget, Kept, PutObjectRequest, Upload};
+use crate::actors::gateway::{BodyChecks, ByteRange, CopyTarget, Kept, PutObjectRequest, StoreError, Upload};
 use crate::actors::meta::{
-    Change, ChecksumAlgorithm, ChecksumKind, CopyVersion, EventDraft, KvError, Manifest, MetaView, ObjectHeaders,
-    ObjectVersion, Refusal, Reply, Traits, Versioning, WriteConditions,
+    Change, ChecksumAlgorithm, ChecksumKind, CopyVersion, ETagCondition, EventDraft, KvError, Manifest, MetaView,
+    ObjectHeaders, ObjectVersion, Refusal, Reply, Traits, Versioning, WriteConditions,
 };
 use crate::actors::sealing::{DataKey, SealedObject};
 use crate::api::errors::{Fault, with_details};
@@ -229,11 +229,22 @@ async fn write(
     }
     let NewSeal { record, data_key, hides_tag, shown } = seal.prepare(store, target.sealed_object())?;
     target.traits.sealing = record;
+    // What is appended while the bytes are written anew would be lost.
+    let may_grow = onto_itself && readable.bucket.settings.versioning == Versioning::Never;
+    let is_guarded = may_grow && target.conditions == WriteConditions::default();
+    if is_guarded {
+        target.conditions.if_match = Some(ETagCondition::Is(readable.object.version.manifest.etag));
+    }
     let is_md5 = !sealing_of_source.is_some_and(|sealing| sealing.hides_tag());
     let mut checks = checks(&readable.object.version.manifest, algorithm, is_md5);
     checks.kept.hides_tag = hides_tag;
     drop(seal);
-    Ok((rewrite(store, readable, checks, data_key, target).await?, shown))
+    match rewrite(store, readable, checks, data_key, target).await {
+        Err(StoreError::Refused(Refusal::PreconditionFailed | Refusal::NoSuchKey)) if is_guarded => {
+            Err(Refusal::SourceChanged.into())
+        }
+        written => Ok((written?, shown)),
+    }
 }
 
 /// Returns whether the copy can share the source's bytes. It must need no checksum that the source does not have. The
@@ -300,7 +311,7 @@ async fn rewrite(
     checks: BodyChecks,
     data_key: Option<DataKey>,
     target: Target,
-) -> S3Result<ObjectVersion> {
+) -> Result<ObjectVersion, StoreError> {
     // The copy may take long, and a view keeps the tables from being compacted.
     drop(readable.view);
     let source = readable.object;
@@ -310,7 +321,7 @@ async fn rewrite(
     let upload = Upload { body, checks, trailer: None };
     let Target { bucket, key, headers, traits, conditions, event } = target;
     let put = PutObjectRequest { bucket, key, headers, conditions, traits, data_key, event, upload };
-    Ok(gateway.put_object_within(permit, put).await?)
+    gateway.put_object_within(permit, put).await
 }
 
 /// Returns the checks of the copied bytes: every digest that the source has of its whole content. The copy has the
