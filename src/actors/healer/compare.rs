@@ -45,7 +45,8 @@ pub(super) struct Comparison {
     /// The number of the request that a comparison with both passes answers.
     request: Option<u64>,
     pass: Pass,
-    /// What follows the first pass: the second from its beginning, or from where it was when the first was repeated.
+    /// The place to go on at after the first pass: the second from its beginning, or from where it was when the first was
+    /// repeated.
     then: Pass,
     orphans_left: u64,
 }

@@ -17,7 +17,7 @@ pub struct LineSender {
     waiting: Arc<Mutex<Waiting>>,
 }
 
-/// What is on its way.
+/// The lines on their way.
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
     bytes: usize,

@@ -261,7 +261,7 @@ fn a_relaxed_host_that_lost_the_end_of_its_log_is_not_elected_though_its_witness
     }
 }
 
-/// Of two hosts, none can be elected without the vote of the one that lost the end of its log. The other one has it.
+/// Neither of two hosts can be elected without the other's vote; the one that did not lose the end of its log has it.
 #[test]
 fn a_relaxed_host_that_lost_the_end_of_its_log_votes_for_the_host_that_has_it() {
     for seed in 0..3 {
