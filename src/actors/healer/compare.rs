@@ -45,8 +45,7 @@ pub(super) struct Comparison {
     /// The number of the request that a comparison with both passes answers.
     request: Option<u64>,
     pass: Pass,
-    /// The place to go on at after the first pass: the second from its beginning, or from where it was when the first was
-    /// repeated.
+    /// The place at which the second pass begins: its beginning, or where it was when the first was repeated.
     then: Pass,
     orphans_left: u64,
 }
