@@ -27,7 +27,7 @@ ENV SHERD_DATA=/data/store \
     SHERD_S3_LISTEN=0.0.0.0:9000 \
     SHERD_ADMIN_LISTEN=0.0.0.0:9001
 # By number, so that Kubernetes' runAsNonRoot can tell. Started as root (--user 0), the entry point becomes the owner of what
-# is mounted.
+# is mounted: for a first start.
 USER 1000:1000
 EXPOSE 9000 9001 9100/udp
 VOLUME /data

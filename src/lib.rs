@@ -9,7 +9,7 @@ pub mod api;
 pub mod config;
 pub mod defects;
 pub mod dev;
-#[cfg(any(test, fuzzing))]
+#[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 pub mod health_command;
 pub mod host;

@@ -272,6 +272,10 @@ pub const GROWTH_BUCKETS_MAX: usize = 10_000;
 /// multi-delete.
 pub const KEY_BYTES_MAX: usize = 1024;
 pub const USER_METADATA_BYTES_MAX: usize = 2048;
+/// The bytes of the content headers that are stored with an object, names and values together; and of an encryption
+/// context as it is sent. Both are what S3 allows all headers of a request to have.
+pub const CONTENT_HEADERS_BYTES_MAX: usize = 8 << 10;
+pub const ENCRYPTION_CONTEXT_BYTES_MAX: usize = 8 << 10;
 pub const LIST_KEYS_MAX: usize = 1000;
 pub const DELETE_KEYS_MAX: usize = 1000;
 /// The most versions or uploads that lifecycle examines in one step, and so the most that it removes in one change.
@@ -284,6 +288,9 @@ pub const INVENTORY_PAGE: usize = 1000;
 pub const CONFIGURATIONS_OF_A_KIND_MAX: usize = 1000;
 /// The number of buckets that a background chore looks through in one step.
 pub const BUCKETS_LOOKED_AT: usize = 100;
+/// The number of rows (buckets, configurations, versions) for which nothing was to be done after which a step of a
+/// background chore ends.
+pub const ROWS_LOOKED_AT: usize = 256;
 /// Bounds of S3: buckets of an account (S3's bound where none is agreed upon), and buckets in a page of their list.
 pub const BUCKETS_OF_ACCOUNT_MAX: u64 = 10_000;
 pub const LIST_BUCKETS_MAX: usize = 10_000;
@@ -368,6 +375,11 @@ pub const CONNECTIONS_MIN: usize = 64;
 pub const CONNECTIONS_MAX: usize = 16_384;
 /// The largest header section of a request; S3 allows 8 KiB.
 pub const REQUEST_HEADERS_BYTES_MAX: usize = 32 << 10;
+/// The longest target of a request, its path and query: a presigned URL may have a session token of 16 KiB, and a key
+/// and a prefix of 1,024 bytes of which each is three characters.
+pub const REQUEST_TARGET_BYTES_MAX: usize = 32 << 10;
+/// The most names of headers that a cross-origin request may ask for.
+pub const CORS_REQUESTED_HEADERS_MAX: usize = 100;
 /// Bound of S3: the fields of a browser's form before its file.
 pub const FORM_FIELDS_BYTES_MAX: usize = 20 << 10;
 /// The most rows of a dropped list (such as the parts of a deleted object) that become garbage with the change that
@@ -380,8 +392,8 @@ pub const DROPPED_ROWS_PER_RECLAIM: usize = 1024;
 /// The longest pause after failed orders of a certificate. Let's Encrypt takes five failed proofs of a name in an hour.
 pub const ACME_RETRY_MAX: Duration = Duration::from_secs(12 * 3600);
 
-/// Sizes and times that decide how soon segments are compacted, snapshots are taken, tables are written out and garbage
-/// is reclaimed.
+/// Sizes and times that decide how soon segments are compacted, snapshots are taken, tables are written out, garbage is
+/// reclaimed and the old copies of moved shards are dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Scale {
     pub shard_segment_bytes: u32,
@@ -392,6 +404,10 @@ pub struct Scale {
     /// and one for the metadata, so that this and the cache, not the data, decide how much memory it uses.
     pub memtable_bytes: u64,
     pub reclaim_grace: Duration,
+    pub leftover_grace: Duration,
+    pub placement_age_max: Duration,
+    /// The least interval between passes of the mover while shards are to be moved or a node is draining.
+    pub move_recheck: Duration,
     /// The pause of the compactors and the reclaimer when there is nothing to do.
     pub upkeep_idle: Duration,
     /// The interval after which a shard index is made durable, so that a start after a power cut replays little.
@@ -407,6 +423,9 @@ impl Scale {
         snapshot_log_bytes_min: 64 << 20,
         memtable_bytes: 4 << 20,
         reclaim_grace: RECLAIM_GRACE,
+        leftover_grace: LEFTOVER_GRACE,
+        placement_age_max: PLACEMENT_AGE_MAX,
+        move_recheck: Duration::from_secs(30),
         upkeep_idle: Duration::from_secs(5),
         index_persist_every: Duration::from_secs(30),
         acme_retry_min: Duration::from_secs(300),
@@ -419,6 +438,9 @@ impl Scale {
         snapshot_log_bytes_min: 3 << 20,
         memtable_bytes: 128 << 10,
         reclaim_grace: Duration::from_secs(3),
+        leftover_grace: Duration::from_secs(16),
+        placement_age_max: Duration::from_secs(4),
+        move_recheck: Duration::from_secs(3),
         upkeep_idle: Duration::from_secs(1),
         index_persist_every: Duration::from_secs(5),
         acme_retry_min: Duration::from_secs(1),
@@ -437,6 +459,7 @@ impl Scale {
             && self.shard_segment_bytes > self.meta_segment_bytes
             && (self.shard_segment_bytes as usize).is_multiple_of(BLOCK_BYTES)
             && (self.meta_segment_bytes as usize).is_multiple_of(BLOCK_BYTES)
+            && self.placement_age_max.as_millis() + READ_WAIT_MAX.as_millis() <= self.leftover_grace.as_millis() / 2
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::api::admin::{
     BucketUsageJson, CapacityJson, DriveAdded, DriveReplaced, ForecastJson, HostJson, HostRolesJson, HostStateJson,
-    Info, LayoutChanged, LayoutJson, LeaderMoved, MetadataRole, MovesJson, MovesOfHost, QuotaJson,
+    Info, LayoutChanged, LayoutJson, LeaderMoved, MetadataRole, MovesJson, MovesOfHost, NodeJson, QuotaJson,
 };
 use crate::api::{DriveHealth, HealthAnswer, Safety};
 use std::collections::BTreeMap;
@@ -211,7 +211,27 @@ pub fn layout(layout: &LayoutJson) -> String {
     let nodes = table(["DRIVE", "HOST", "DOMAIN", "WEIGHT", "SHARDS", "STATE"], rows);
     let hosts = host_roles(&layout.hosts);
     let (moves, moving) = (moves(&layout.moves, layout.epoch), moving(&layout.moving, layout.epoch));
-    format!("epoch {}\n{nodes}\n{hosts}{moves}{moving}", layout.epoch)
+    let is_moved_off = |node: &NodeJson| node.draining && node.shards > 0;
+    let is_left = layout.moving.shards_left > 0 || layout.nodes.iter().any(is_moved_off);
+    let held_up = held_up(&layout.nodes).filter(|_| is_left).map(|why| why + "\n").unwrap_or_default();
+    format!("epoch {}\n{nodes}\n{hosts}{moves}{moving}{held_up}", layout.epoch)
+}
+
+/// Returns the drives that are to take shards and are out of service, in words: nothing is moved to them. `None` if
+/// there are none.
+pub fn held_up(nodes: &[NodeJson]) -> Option<String> {
+    let mut by_host: BTreeMap<&str, Vec<u32>> = BTreeMap::new();
+    for node in nodes.iter().filter(|node| !node.draining && node.out_of_service.is_some()) {
+        by_host.entry(node.host_name.as_str()).or_default().push(node.node);
+    }
+    let of_host = |(host, nodes): (&str, Vec<u32>)| format!("{} of host {host}", drive_list(&nodes));
+    let drives: Vec<String> = by_host.into_iter().map(of_host).collect();
+    (!drives.is_empty()).then(|| {
+        format!(
+            "what belongs on drives that are out of service waits for them: bring back {}, or drain them too",
+            drives.join(", ")
+        )
+    })
 }
 
 /// Formats a table of the hosts' roles; empty if the answer has none.

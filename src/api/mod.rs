@@ -20,7 +20,7 @@ mod auth;
 mod cache;
 mod call;
 mod errors;
-#[cfg(any(test, fuzzing))]
+#[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 mod health;
 mod http;

@@ -18,8 +18,8 @@ use std::time::{Duration, Instant};
 use tokio::signal::unix::{SignalKind, signal};
 
 const TEND_EVERY: Duration = Duration::from_millis(100);
-/// The longest wait for hosts to stop before they are killed. A host stops within ten seconds by itself.
-const STOP_WAIT_MAX: Duration = Duration::from_secs(15);
+/// The longest wait for hosts to stop before they are killed. A host stops within 15 seconds by itself.
+const STOP_WAIT_MAX: Duration = Duration::from_secs(20);
 const READY_CHECK_EVERY: Duration = Duration::from_millis(250);
 
 #[derive(Debug, thiserror::Error)]

@@ -132,8 +132,30 @@ impl FileSink {
     }
 }
 
+/// Opens the file for appending, and creates it if it does not exist. Its name is durable on return, also if it exists:
+/// a process that created it may have been killed before it synced the name.
 fn open(path: &Path) -> io::Result<File> {
-    OpenOptions::new().append(true).create(true).open(path)
+    let file = OpenOptions::new().append(true).create(true).open(path)?;
+    if file.metadata()?.is_file() {
+        sync_name(path)?;
+    }
+    Ok(file)
+}
+
+/// Syncs the name of a file. A directory that is not known any more, that this process may not read, or whose file
+/// system does not sync it, is no reason to go without the audit log.
+fn sync_name(path: &Path) -> io::Result<()> {
+    use io::ErrorKind::{InvalidInput, NotFound, PermissionDenied, ReadOnlyFilesystem, Unsupported};
+    let of_file = |file: PathBuf| File::open(file.parent().unwrap_or(Path::new("/")));
+    let synced = path.canonicalize().and_then(of_file).and_then(|dir| dir.sync_all());
+    let cannot_be = [InvalidInput, NotFound, PermissionDenied, ReadOnlyFilesystem, Unsupported];
+    match synced {
+        Err(error) if cannot_be.contains(&error.kind()) => {
+            tracing::warn!(path = %path.display(), %error, "the directory of the audit log cannot be synced: a power cut may lose a file that was just created");
+            Ok(())
+        }
+        synced => synced,
+    }
 }
 
 #[async_trait]

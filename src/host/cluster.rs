@@ -24,7 +24,7 @@ use crate::storage::identity::{
     new_host_id, read_founding,
 };
 use crate::storage::meta::record::HostRecord;
-use crate::storage::sealing::RootKeys;
+use crate::storage::sealing::{RootKey, RootKeys};
 use crate::types::{HostId, NodeId, RecoveryEpoch};
 use actix::Arbiter;
 use hex_simd::AsciiCase;
@@ -34,9 +34,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::time::timeout;
-
-/// The placeholder for the name and the address of a host that is alone, which nobody uses.
-const ALONE: &str = "local";
 
 #[derive(Debug, thiserror::Error)]
 pub enum ClusterError {
@@ -82,6 +79,9 @@ pub(super) struct Member {
     /// Writes under way on this host, which other hosts ask for before they raise the fence.
     pub writes: ActiveWrites,
     pub net: Option<Net>,
+    /// The ids of the root keys of `SHERD_ROOT_KEY_FILE`, the current one first, with which those of hosts that join
+    /// are compared.
+    pub root_keys: Vec<String>,
 }
 
 /// The network to other hosts.
@@ -177,16 +177,21 @@ impl Entering<'_> {
             EcSetting::Fixed { data, parity } => Some((data, parity)),
             EcSetting::Auto => None,
         };
-        let id = |keys: &RootKeys| hex_simd::encode_to_string(keys.current().id().to_bytes(), AsciiCase::Lower);
         Founder {
             name: cluster.name.clone(),
             host,
             address: cluster.address.clone(),
             drives: u16::try_from(drives).unwrap_or(u16::MAX),
             geometry,
-            root_key: self.root_keys.map(id),
+            root_key: root_key_ids(self.root_keys).into_iter().next(),
         }
     }
+}
+
+/// Returns the ids of the keys of `SHERD_ROOT_KEY_FILE`, the current one first; none without that file.
+pub(super) fn root_key_ids(given: Option<&RootKeys>) -> Vec<String> {
+    let id = |key: &RootKey| hex_simd::encode_to_string(key.id().to_bytes(), AsciiCase::Lower);
+    given.into_iter().flat_map(RootKeys::all).map(id).collect()
 }
 
 /// Takes the drives into service. If they are blank, the host first founds its cluster with the other founders, or
@@ -238,8 +243,8 @@ fn on_its_own(env: &Environment, host: HostDrives) -> Member {
         founders: Vec::new(),
         first_node: host.drives.first().map(|drive| drive.node),
         host,
-        name: ALONE.to_owned(),
-        address: ALONE.to_owned(),
+        name: HostRecord::ALONE.to_owned(),
+        address: HostRecord::ALONE.to_owned(),
         domain: None,
         forming: Forming::Alone,
         rejoined: false,
@@ -248,6 +253,7 @@ fn on_its_own(env: &Environment, host: HostDrives) -> Member {
         reads: ActiveReads::new(Arc::clone(&env.ambient.clock)),
         writes: ActiveWrites::default(),
         net: None,
+        root_keys: Vec::new(),
     }
 }
 
@@ -294,6 +300,7 @@ pub(super) fn member(
         reads,
         writes,
         net: Some(net),
+        root_keys: Vec::new(),
     }
 }
 

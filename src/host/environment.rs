@@ -65,6 +65,23 @@ impl Environment {
     }
 }
 
+#[cfg(test)]
+impl Environment {
+    /// Returns an environment for tests with this disk. What blocks runs in the caller's thread.
+    pub fn of_test(disk: Arc<dyn Disk>) -> Self {
+        Self {
+            ambient: Ambient::system(),
+            disk,
+            buffers: BufferPool::new(0),
+            open_segments: OpenFilesBudget::new(OPEN_SEGMENTS_MIN),
+            threads: Arc::new(crate::actors::drives::Inline),
+            durability: wal::Durability::Strict,
+            scale: Scale::SMALL,
+            traced: None,
+        }
+    }
+}
+
 fn durability(setting: Durability) -> wal::Durability {
     match setting {
         Durability::Strict => wal::Durability::Strict,

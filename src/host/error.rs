@@ -37,6 +37,10 @@ pub enum HostError {
     Recovery(#[from] RecoveryError),
     #[error("this host must come back to its cluster as another member: {why}")]
     Superseded { why: String },
+    #[error(
+        "this host must come back to its cluster as another member ({why}): start it with the settings of the cluster, SHERD_HOSTS or SHERD_JOIN"
+    )]
+    RejoinsAlone { why: String },
     #[error("this host was given up by its cluster: {why}")]
     GivenUp { why: String },
     /// With these data directories, where drives were added to it while it ran.

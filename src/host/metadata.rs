@@ -57,6 +57,10 @@ pub enum MetadataError {
         "the drive in {dir} was removed from its cluster as node {node}, and that number belongs to another drive now; put that drive's directory in its place, or empty this one"
     )]
     NumberTaken { node: NodeId, dir: PathBuf },
+    #[error(
+        "the data directories (SHERD_DATA) are the store of a single host, which does not become a host of a cluster; start it without SHERD_HOSTS, SHERD_JOIN and SHERD_CLUSTER_SECRET, or give this host empty directories and copy the objects to the cluster through S3"
+    )]
+    WholeStore,
 }
 
 impl MetadataError {
@@ -67,7 +71,8 @@ impl MetadataError {
             | Self::NamedAsAnother { .. }
             | Self::Removed { .. }
             | Self::StillStores { .. }
-            | Self::NumberTaken { .. } => true,
+            | Self::NumberTaken { .. }
+            | Self::WholeStore => true,
             Self::Start(_) | Self::Change(_) | Self::Tables(_) | Self::Stopped(_) => false,
         }
     }
@@ -85,7 +90,21 @@ pub(super) async fn survey_salvage(env: &Environment, member: &Member) -> Result
 }
 
 pub(super) async fn start(env: &Environment, member: &Member) -> Result<Replica, MetadataError> {
-    start_replica(replica_options(env, member)).await
+    let replica = start_replica(replica_options(env, member)).await?;
+    // Before any other host is taken in. The tables may be behind, so the registration looks again.
+    if let Some(Ok(hosts)) = replica.handle.local_view().map(|view| view.hosts()) {
+        check_founding(member, hosts.iter().find(|known| known.id == member.host.host))?;
+    }
+    Ok(replica)
+}
+
+/// Refuses to run the store of a single host as a host of a cluster: its geometry is for one host, and its root key may
+/// be on its drives alone. `own`: the record of this host.
+fn check_founding(member: &Member, own: Option<&HostRecord>) -> Result<(), MetadataError> {
+    match own {
+        Some(own) if member.net.is_some() && own.is_whole_store() => Err(MetadataError::WholeStore),
+        _ => Ok(()),
+    }
 }
 
 /// Starts the replica as `start` does, but cuts the metadata log at irreparable damage instead of refusing to start.
@@ -229,6 +248,22 @@ async fn register(metadata: &MetaHandle, member: &Member, change: Change) -> Res
     }
 }
 
+/// Returns the record of this host. `own`: the registered one.
+fn record(member: &Member, own: Option<&HostRecord>) -> HostRecord {
+    // The last host of a cluster that is started without the others' addresses stays a host of that cluster.
+    if let Some(own) = own.filter(|own| member.net.is_none() && !own.is_whole_store()) {
+        return own.clone();
+    }
+    HostRecord {
+        id: member.host.host,
+        name: member.name.clone(),
+        address: member.address.clone(),
+        domain: member.domain.clone(),
+        joined: own.map_or(UnixMs(0), |own| own.joined),
+        first_node: own.and_then(|own| own.first_node).or(member.first_node),
+    }
+}
+
 /// Registers this host in the metadata with its name, address and roles.
 pub(super) async fn register_host(metadata: &MetaHandle, member: &Member, roles: Roles) -> Result<(), MetadataError> {
     // No leader sends a removed host anything, but its own tables may already show the removal.
@@ -237,6 +272,7 @@ pub(super) async fn register_host(metadata: &MetaHandle, member: &Member, roles:
     }
     let hosts = hosts_once_founded(metadata, &member.founders).await?;
     let own = hosts.iter().find(|known| known.id == member.host.host);
+    check_founding(member, own)?;
     if let Some(other) = hosts.iter().find(|known| known.name == member.name && known.id != member.host.host) {
         let (name, by, address) = (member.name.clone(), other.id, other.address.clone());
         return Err(match own {
@@ -246,14 +282,7 @@ pub(super) async fn register_host(metadata: &MetaHandle, member: &Member, roles:
     }
     check_stays(&metadata.read().await?, member)?;
     register_roles(metadata, member, roles).await?;
-    let record = HostRecord {
-        id: member.host.host,
-        name: member.name.clone(),
-        address: member.address.clone(),
-        domain: member.domain.clone(),
-        joined: own.map_or(UnixMs(0), |own| own.joined),
-        first_node: own.and_then(|own| own.first_node).or(member.first_node),
-    };
+    let record = record(member, own);
     if own != Some(&record) && !register(metadata, member, Change::RegisterHost(record)).await? {
         return Err(removed(member));
     }

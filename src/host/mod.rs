@@ -55,7 +55,7 @@ use acme::Acme;
 use admin::HostAdmin;
 use audit::AuditLogs;
 use background::BucketChores;
-use cluster::{Entering, Member};
+use cluster::{Entering, Member, root_key_ids};
 use directories::what_is_set_aside;
 use drives::{BayDoor, ChoreHandles, DriveBay};
 use environment::{Environment, cores, open_files_max, wanted_geometry};
@@ -191,6 +191,7 @@ async fn run_in_system(config: Config) -> Result<(), HostError> {
         }
         Err(error) => return Err(error.into()),
     };
+    let member = Member { root_keys: root_key_ids(checked.root_keys.as_ref()), ..member };
     let mut running = start(&config, &env, (member, replica), credentials, (checked, startup)).await?;
     let trimming = tokio::spawn(trim_while_idle(env.buffers.clone(), running.load.clone()));
     let reloading = reload::start(&config, (&running.api, &running.audit), hangups);
@@ -219,7 +220,7 @@ async fn run_in_system(config: Config) -> Result<(), HostError> {
 
 /// Enters the cluster: under a new id if a rejoin is recorded for this host, else under its own.
 async fn enter(env: &Environment, entering: Entering<'_>, prepared: Prepared) -> Result<Member, HostError> {
-    match (rejoin::decided(env, entering.config, &prepared)?, prepared) {
+    match (rejoin::decided(env, entering.config.cluster.is_none(), &prepared)?, prepared) {
         (Some(rejoining), Prepared::Known(host)) => {
             entering.progress.set(vec!["waiting for its cluster to take it back as another member".to_owned()]);
             rejoin::come_back_as_another(env, entering.config, host, &rejoining, entering.progress).await

@@ -101,7 +101,11 @@ pub(super) fn join(env: &Environment, parts: Parts) -> io::Result<Requests> {
         writes: cluster.writes.clone(),
         load: cluster.load.clone(),
         geometry,
-        times: RequestTimes::default(),
+        times: RequestTimes {
+            placement_age_max: env.scale.placement_age_max,
+            leftover_grace: env.scale.leftover_grace,
+            ..RequestTimes::default()
+        },
         spans: Spans::default(),
     });
     let limits =

@@ -134,7 +134,7 @@ metrics! {
     gauge ABSENT_DRIVES = "sherd_drives_absent" [] "Drives of the whole cluster that do not serve (including those of hosts that are down), or that are new and not yet compared with the metadata.";
     gauge MISSING_SHARDS = "sherd_missing_shards" [] "Shards of the whole cluster that are missing: queued for repair, or on drives that do not serve or are being filled; at most, until all blobs are counted.";
     gauge UNDER_REPLICATED_OBJECTS = "sherd_under_replicated_objects" [] "Objects, and parts of objects, of the whole cluster with at least one missing shard; at most, until all blobs are counted.";
-    gauge HEALTH_LEVEL = "sherd_health_level" [] "The verdict of health: 0 ok, 1 degraded, 2 at risk, 3 unavailable.";
+    gauge HEALTH_LEVEL = "sherd_health_level" [] "The verdict of health: 0 ok, 1 degraded, 2 at risk, 3 unavailable, which it is while the host starts, too.";
     gauge BLOBS_WITHOUT_SPARE = "sherd_objects_without_spare" [] "Objects, and parts of objects, of the whole cluster that lack shards and have none to spare, as counted so far.";
     gauge BLOBS_UNREADABLE = "sherd_objects_unreadable" [] "Objects, and parts of objects, of the whole cluster that cannot be read now, as counted so far.";
     gauge UNCOMPARED_SHARDS = "sherd_uncompared_shards" [] "Shards on drives that serve but have not been compared with the metadata since their host started.";

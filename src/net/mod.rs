@@ -5,7 +5,7 @@
 mod acme;
 mod fetch;
 mod frame;
-#[cfg(any(test, fuzzing))]
+#[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 mod greeting;
 mod group;

@@ -6,7 +6,7 @@
 mod canonical;
 mod chunks;
 mod credential;
-#[cfg(any(test, fuzzing))]
+#[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 mod key;
 #[cfg(test)]

@@ -4,6 +4,7 @@
 use super::credential::{Credential, component};
 use super::{ALGORITHM, DATE_HEADER, HASH_HEADER, Signer, TERMINATOR, ToSign, read_stamp, sha256_hex};
 use aws_lc_rs::constant_time::verify_slices_are_equal;
+use std::collections::HashMap;
 use std::fmt;
 
 /// The greatest difference between the clocks of client and server, as with AWS.
@@ -174,18 +175,18 @@ fn check_names(request: &Received<'_>, names: &[&str]) -> Result<(), SignatureFa
         return Err(SignatureFault::Malformed("SignedHeaders is not sorted"));
     }
     let steering = request.headers.iter().map(|(name, _)| *name).filter(|name| name.starts_with("x-amz-"));
-    let unsigned = std::iter::once("host").chain(steering).find(|name| !names.contains(name));
+    let unsigned = std::iter::once("host").chain(steering).find(|name| names.binary_search(name).is_err());
     unsigned.map_or(Ok(()), |name| Err(SignatureFault::Unsigned(name.to_owned())))
 }
 
 fn signed_values<'a>(request: &Received<'_>, names: &[&'a str]) -> Result<Vec<(&'a str, String)>, SignatureFault> {
+    let mut found: HashMap<&str, Vec<&str>> = HashMap::new();
+    for (name, value) in request.headers {
+        found.entry(name).or_default().push(value.trim());
+    }
     let value = |name: &&'a str| {
-        let found = request.headers.iter().filter(|(found, _)| found == name).map(|(_, value)| value.trim());
-        let values: Vec<&str> = found.collect();
-        if values.is_empty() {
-            return Err(SignatureFault::Malformed("a header that SignedHeaders names is missing"));
-        }
-        Ok((*name, values.join(",")))
+        let missing = SignatureFault::Malformed("a header that SignedHeaders names is missing");
+        found.get(name).map(|values| (*name, values.join(","))).ok_or(missing)
     };
     names.iter().map(value).collect()
 }

@@ -32,10 +32,10 @@ SEEN_BY = {
     "alerts": {
         "SherdAccessLogsDropped", "SherdApplyBehind", "SherdAuditLinesLost", "SherdAuditLogNotWritten",
         "SherdAcmeOrdersFail", "SherdCertificateEnds", "SherdClockUnconfirmed",
-        "SherdClocksDiffer", "SherdDriveFull", "SherdDriveReadOnly", "SherdDriveSpaceLow", "SherdEventsBehind",
-        "SherdEventsDropped", "SherdGarbageGrows", "SherdNoLeader", "SherdNotScraped", "SherdProposalsFailed",
-        "SherdProposalsSlow", "SherdRequestsWaiting", "SherdStoreFills", "SherdStoreFull", "SherdSyncsSlow",
-        "SherdTermChanges", "SherdWebhookFails",
+        "SherdClocksDiffer", "SherdDegraded", "SherdDriveFull", "SherdDriveReadOnly", "SherdDriveSpaceLow",
+        "SherdEventsBehind", "SherdEventsDropped", "SherdGarbageGrows", "SherdHostUnavailable", "SherdNoLeader",
+        "SherdNotScraped", "SherdProposalsFailed", "SherdProposalsSlow", "SherdRequestsWaiting", "SherdStoreFills",
+        "SherdStoreFull", "SherdSyncsSlow", "SherdTermChanges", "SherdWebhookFails",
     },
 }
 # Alerts that may fire for a store without a fault, on a machine whose disk is full or slow.

@@ -33,6 +33,11 @@ class Store:
         self.process, self.s3, self.admin = runner.start(
             os.environ["BINARY"], self.root, len(self.drives), self.settings)
 
+    def begin(self, admin):
+        """Does not wait until it serves, and so names the address."""
+        settings = {**self.settings, "SHERD_ADMIN_LISTEN": admin}
+        self.process, self.admin = runner.spawn(os.environ["BINARY"], self.root, len(self.drives), settings), admin
+
     def kill(self):
         """It must not have panicked."""
         if self.process:

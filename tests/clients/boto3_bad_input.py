@@ -464,6 +464,7 @@ def test_routes_and_methods_that_are_none(s3, bucket):
     status, _, body = raw("GET", f"/{bucket}/%ff%fe")
     assert status == 400 and b"InvalidURI" in body
     told(raw("GET", f"/{bucket}", headers={f"x-amz-meta-{n}": "v" * 1000 for n in range(40)}), 400, "RequestHeaderSectionTooLarge")
+    told(raw("GET", f"/{bucket}", query="&".join(f"x{n:04}=" for n in range(5_000))), 414, "URITooLong")
 
 
 @covers("ListObjectsV2")

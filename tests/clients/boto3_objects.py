@@ -52,6 +52,23 @@ def test_headers_and_metadata_come_back(s3, bucket):
     refused("MetadataTooLarge", 400, s3.put_object, Bucket=bucket, Key="m", Body=b"x", Metadata={"n": "v" * 2048})
 
 
+@covers("PutObject", "CopyObject", "CreateMultipartUpload")
+def test_content_headers_are_bounded_together(s3, bucket):
+    sent = {"ContentDisposition": "d" * 4000, "CacheControl": "c" * 4000}
+    s3.put_object(Bucket=bucket, Key="k", Body=b"x", **sent)
+    found = s3.head_object(Bucket=bucket, Key="k")
+    assert {name: found[name] for name in sent} == sent
+    source = {"Bucket": bucket, "Key": "k"}
+    for much in [{"ContentDisposition": "d" * 9000},
+                 {"ContentEncoding": "e" * 3000, "ContentLanguage": "l" * 3000, "CacheControl": "c" * 3000}]:
+        too_large = lambda call, **named: refused("RequestHeaderSectionTooLarge", 400, call, Bucket=bucket, **named, **much)
+        too_large(s3.put_object, Key="large", Body=b"x")
+        too_large(s3.put_object, Key="large", Body=b"x", WriteOffsetBytes=0)
+        too_large(s3.copy_object, Key="large", CopySource=source, MetadataDirective="REPLACE")
+        too_large(s3.create_multipart_upload, Key="large")
+    refused("404", 404, s3.head_object, Bucket=bucket, Key="large")
+
+
 @covers("PutObject", "CopyObject", "CreateMultipartUpload", "ListObjectsV2", "ListObjectVersions", "ListParts",
         "ListMultipartUploads", "GetObjectAttributes")
 def test_the_storage_class_is_told_as_it_was_asked_for(s3, bucket):

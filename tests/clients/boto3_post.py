@@ -121,6 +121,17 @@ def test_headers_and_metadata_of_a_form(s3, bucket):
 
 
 @covers("PostObject")
+def test_content_headers_of_a_form_are_bounded_together(s3, bucket):
+    sent = {"Cache-Control": "c" * 4500, "Content-Disposition": "d" * 4500}
+    any_value = [["starts-with", f"${name}", ""] for name in sent]
+    answer = post(bucket, {**signed(bucket, *any_value), **sent})
+    told(answer, 400, "RequestHeaderSectionTooLarge")
+    absent(s3, bucket)
+    sent["Cache-Control"] = "no-store"
+    assert post(bucket, {**signed(bucket, *any_value), **sent})[0] == 204
+
+
+@covers("PostObject")
 def test_names_of_fields_are_read_in_any_case(s3, bucket):
     fields = {**signed(bucket, {"Content-Type": "text/plain"}), "cOnTeNt-TyPe": "text/plain"}
     fields = {name.upper() if name.startswith("x-amz") or name == "policy" else name: value for name, value in fields.items()}

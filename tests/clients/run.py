@@ -153,8 +153,8 @@ def account(name, number):
 ACCOUNTS = [account("alt", "111111111111"), account("tenant", "222222222222")]
 
 
-def start(binary, root, drives, settings=()):
-    """The process, and its S3 and admin addresses."""
+def spawn(binary, root, drives, settings=()):
+    """The process, which may not serve yet."""
     environment = {
         "PATH": os.environ["PATH"],
         "SHERD_DATA": ",".join(str(root / f"d{n}") for n in range(1, drives + 1)),
@@ -168,7 +168,12 @@ def start(binary, root, drives, settings=()):
     }
     # One that is started again goes on with its log.
     log = open(root / "server.log", "ab")
-    process = subprocess.Popen([binary], env=environment, stdout=subprocess.PIPE, stderr=log, text=True)
+    return subprocess.Popen([binary], env=environment, stdout=subprocess.PIPE, stderr=log, text=True)
+
+
+def start(binary, root, drives, settings=()):
+    """The process, and its S3 and admin addresses."""
+    process = spawn(binary, root, drives, settings)
     watchdog = threading.Timer(START_SECONDS_MAX, process.kill)
     watchdog.start()
     for line in process.stdout:

@@ -120,6 +120,7 @@ fn hosts_with_different_cluster_secrets_refuse_each_other() {
     cluster.hosts[3].wait_for_log(PATIENCE, "secret differs");
     cluster.hosts[0].wait_for_log(PATIENCE, "secret differs");
     assert!(!cluster.hosts[3].is_ready());
+    assert_eq!(cluster.hosts[3].metric("sherd_health_level"), Some(3.0), "it waits to join");
     put_and_get_everywhere(&cluster, &[0, 1, 2]);
 }
 

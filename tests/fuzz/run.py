@@ -19,9 +19,8 @@ ROOT = HERE.parent.parent
 TRIPLE = subprocess.check_output(["rustc", "-vV"], text=True).split("host: ")[1].split()[0]
 BUILT = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target" / "fuzz")).resolve()
 SECONDS = os.environ.get("SHERD_FUZZ_SECONDS", "60")
-# What cargo-fuzz gives the compiler, without a sanitizer: there is next to no unsafe code to watch.
+# What cargo-fuzz gives the compiler, without its cfg and without a sanitizer: there is next to no unsafe code to watch.
 FLAGS = [
-    "--cfg=fuzzing",
     # The doors use some of what the tests have, not all.
     "-Adead_code",
     "-Cpasses=sancov-module",

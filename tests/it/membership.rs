@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::time::Duration;
 
-const PATIENCE: Duration = Duration::from_secs(240);
+const PATIENCE: Duration = Duration::from_secs(120);
 const BUCKET: &str = "box";
 const OBJECT_BYTES: usize = 200_000;
 
@@ -64,7 +64,7 @@ fn shows_those_that_stay(server: &Server) -> bool {
 #[test]
 fn drives_are_added_and_removed_and_no_object_is_lost() {
     let root = tempfile::tempdir().expect("a temporary directory can be made");
-    let mut setup = Setup::drives(root.path(), 1);
+    let mut setup = Setup::drives(root.path(), 1).with("SHERD_SCALE", "small");
     let first = setup.dirs[0].clone();
     let server = setup.start();
     server.client().create_bucket(BUCKET).expect("it answers").expect(200);

@@ -135,6 +135,21 @@ fn a_rejoin_is_decided_even_if_nobody_reads_what_is_printed() {
 }
 
 #[test]
+fn a_host_with_a_damaged_record_of_a_rejoin_is_refused_until_an_operator_decides_it_anew() {
+    let cluster = Cluster::formed(&Shape { founders: 1, ..Shape::three(3, 1) }.with("SHERD_EC", "2+1"));
+    cluster.stop(0);
+    let setup = cluster.hosts[0].setup.lock().unwrap().clone();
+    for arguments in [&["rejoin", "--cancel"][..], &["rejoin", "--yes"]] {
+        setup.dirs.iter().for_each(|dir| std::fs::write(dir.join("rejoin.json"), "{}").unwrap());
+        let refused = setup.run(&["rejoin"]);
+        let said = [String::from_utf8_lossy(&refused.stderr).into_owned(), setup.fail_to_start().stderr];
+        assert!(said.iter().all(|said| said.contains("rejoin.json cannot be used")), "{said:?}");
+        assert!(setup.run(arguments).status.success());
+    }
+    assert!(admin::text(&setup.run(&["rejoin"])).contains("this is decided already, since: an operator"));
+}
+
+#[test]
 fn health_answers_under_all_of_its_paths() {
     let (_root, server) = Server::fresh();
     for path in ["/health/live", "/health/ready", "/minio/health/live", "/minio/health/ready", "/minio/health/cluster"]

@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 fn a_nearly_full_drive_refuses_writes_and_serves_reads_and_deletes() {
     let root = tempfile::tempdir().unwrap();
     let Some(drive) = or_skipped(SmallDrive::mount(&root.path().join("d1"))) else { return };
-    let server = Setup::single(root.path()).start();
+    let server = Setup::single(root.path()).with("SHERD_SCALE", "small").start();
     let s3 = server.client();
     s3.create_bucket("box").unwrap().expect(200);
     s3.put("box", "small", b"inline").unwrap().expect(200);

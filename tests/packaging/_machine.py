@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 
 SKIPPED = 77
+REPOSITORY = Path(__file__).resolve().parents[2]
 INSIDE = "PACKAGING_TEST_AT"
 
 
@@ -35,12 +36,29 @@ def mount(*arguments):
     subprocess.run(["mount", *map(str, arguments)], check=True)
 
 
-def copy_of_machine(at):
+def build_package(binary, version, to):
+    """The Debian package of a binary."""
+    stripped = to / "sherd"
+    subprocess.run(["strip", "-o", stripped, binary], check=True)
+    # To compress a program for tests takes minutes.
+    environment = {**os.environ, "DPKG_DEB_COMPRESSOR_TYPE": "none"}
+    command = [REPOSITORY / ".ci/deb", stripped, version, to / "packages"]
+    built = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE)
+    return Path(built.stdout.decode().strip())
+
+
+def overlay_of_machine(at):
     """An overlay over /, whose changes are in memory."""
     upper, work, root = at / "upper", at / "work", at / "root"
     for directory in (upper, work, root):
         directory.mkdir(parents=True)
     mount("-t", "overlay", "-o", f"lowerdir=/,upperdir={upper},workdir={work}", "overlay", root)
+    return root
+
+
+def copy_of_machine(at):
+    """An overlay over /, with what programs need besides."""
+    root = overlay_of_machine(at)
     mount("-t", "proc", "proc", root / "proc")
     mount("--rbind", "/dev", root / "dev")
     mount("-t", "tmpfs", "tmpfs", root / "run")

@@ -14,6 +14,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -57,6 +58,9 @@ REFUSED = [
     [*GIVEN, "replica=3"],
     [*GIVEN, "env.SHERD_HOSTS=a=b:1"],
     [*GIVEN, "env.REGION=x"],
+    [*GIVEN, "maintenance=sherd-3"],
+    [*GIVEN, "maintenance=sherd-0  sherd-1"],
+    [*GIVEN, "replicas=1", "maintenance=sherd-1"],
 ]
 PATIENCE_SECONDS = 60
 SECRETS = {"access-key": "admin", "secret-key": "a-secret-of-tests", "cluster-secret": "a-secret-of-tests-0123456789"}
@@ -134,6 +138,40 @@ def check_spread(found, is_required):
     assert spec.get("topologySpreadConstraints") == (None if is_required else if_possible)
 
 
+def starts_of(container, name, at):
+    """What the pod of this name says first, with a program `sherd` that says that it serves; ends it in order."""
+    environment = {"PATH": f"{at}:/usr/bin:/bin", "POD_NAME": name}
+    process = subprocess.Popen(container["command"], env=environment, stderr=subprocess.PIPE, text=True)
+    said = process.stderr.readline()
+    if said != "serves\n":
+        assert process.poll() is None, "it does not wait for commands"
+        process.send_signal(signal.SIGTERM)
+    assert process.wait(PATIENCE_SECONDS) == 0, process
+    return said
+
+
+def check_maintenance():
+    """A host that is named waits until it is told to end, and no probe ends it before; the others run the store."""
+    pods = ["sherd-0", "sherd-1", "sherd-2"]
+    with tempfile.TemporaryDirectory() as at:
+        program = Path(at) / "sherd"
+        program.write_text("#!/bin/sh\necho serves >&2\n")
+        program.chmod(0o755)
+        for value, waiting in (("sherd-0 sherd-2", ["sherd-0", "sherd-2"]), ("sherd-1", ["sherd-1"]), ("all", pods)):
+            found = objects([*GIVEN, f"maintenance={value}"])
+            check_schemas(found)
+            check_references(found)
+            container = named(found, "StatefulSet")["spec"]["template"]["spec"]["containers"][0]
+            assert not {"livenessProbe", "startupProbe"} & container.keys() and "readinessProbe" in container
+            said = {pod: starts_of(container, pod, at) for pod in pods}
+            assert [pod for pod in pods if said[pod].startswith("maintenance: ")] == waiting, said
+            assert all(said[pod] == "serves\n" for pod in pods if pod not in waiting), said
+    alone = objects([*GIVEN, "replicas=1", "maintenance=sherd-0"])
+    check_schemas(alone)
+    serving = named(objects(GIVEN), "StatefulSet")["spec"]["template"]["spec"]["containers"][0]
+    assert "command" not in serving and "livenessProbe" in serving
+
+
 def check_chart():
     linted = helm("lint", "--strict", str(CHART), "--set", GIVEN[0])
     assert linted.returncode == 0, linted.stdout
@@ -148,6 +186,7 @@ def check_chart():
     alone = objects([*GIVEN, "replicas=1"])
     check_schemas(alone)
     assert not any(item["kind"] == "PodDisruptionBudget" for item in alone)
+    check_maintenance()
     for values in REFUSED:
         assert not render(values)[0], f"it is not refused: {values}"
     with (REPOSITORY / "Cargo.toml").open() as file:

@@ -3,7 +3,7 @@
 
     tests/packaging/deb.py BINARY          exit code 77 where it takes root, dpkg or mounts that are not there
 
-The service is run by its unit's command lines: there is no systemd in the copy, so the unit's sandbox is not tried.
+The service is run by its unit's command lines: there is no systemd in the copy. systemd.py has one.
 """
 
 import json
@@ -20,11 +20,10 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from _machine import as_user, copy_of_machine, in_namespaces, inside
+from _machine import REPOSITORY, as_user, build_package, copy_of_machine, in_namespaces, inside
 
 READY_SECONDS_MAX = 30
 STOP_SECONDS_MAX = 15
-REPOSITORY = Path(__file__).resolve().parents[2]
 UNIT = "lib/systemd/system/sherd.service"
 EDITED = "# a line of the operator\n"
 
@@ -34,14 +33,6 @@ def dpkg(root, *arguments):
     done = inside(root, "dpkg", *arguments, env=environment, check=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     assert done.returncode == 0, done.stdout.decode()
     return done.stdout.decode()
-
-
-def build(binary, version, to):
-    # To compress a program for tests takes minutes.
-    environment = {**os.environ, "DPKG_DEB_COMPRESSOR_TYPE": "none"}
-    command = [REPOSITORY / ".ci/deb", binary, version, to]
-    built = subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE)
-    return Path(built.stdout.decode().strip())
 
 
 def take_in(root, package):
@@ -85,8 +76,15 @@ def check_unit(root):
     assert verified.returncode == 0 and not ours, ours
 
 
+def check_patience(root):
+    """A start that fails is tried again for ever, and a stop is given the time that it may take."""
+    settings = unit_settings(root)
+    assert settings["StartLimitIntervalSec"] == ["0"] and settings["Restart"] == ["on-failure"], settings
+    assert int(settings["TimeoutStopSec"][0]) > STOP_SECONDS_MAX, settings
+
+
 def unit_settings(root):
-    """The unit's `[Service]` lines; a name that occurs several times has several values."""
+    """The unit's lines; a name that occurs several times has several values."""
     found = {}
     for line in (root / UNIT).read_text().splitlines():
         name, equals, value = line.partition("=")
@@ -190,15 +188,14 @@ def main(binary, at):
             ["cargo", "metadata", "--no-deps", "--format-version", "1"], cwd=REPOSITORY, check=True, stdout=subprocess.PIPE
         ).stdout
     )["packages"][0]["version"]
-    stripped = at / "sherd"
-    subprocess.run(["strip", "-o", stripped, binary], check=True)
-    older, newer = (build(stripped, name, at / "packages") for name in (f"{version}~0", version))
+    older, newer = (build_package(binary, name, at) for name in (f"{version}~0", version))
 
     systemctl = Systemctl(root)
     dpkg(root, "--install", take_in(root, older))
     assert systemctl.take() == ["daemon-reload"], "an installation starts nothing"
     check_files(root)
     check_unit(root)
+    check_patience(root)
     assert version_of(root) == ["ii", f"{version}~0"]
 
     admin_port = free_port()

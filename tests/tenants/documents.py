@@ -47,6 +47,8 @@ def nasty_xml(root, item, bytes_max):
         ("a type with entities", filled("<!DOCTYPE a [", lambda n: f'<!ENTITY e{n} "&e{n - 1};&e{n - 1};">',
                                         f"]>{begin}&e9;{end}", bytes_max)),
         ("never closed", filled(begin, "<a>", "", bytes_max)),
+        ("opened only", b"<" * (bytes_max // 16) + b"a" * (bytes_max - bytes_max // 16)),
+        ("nothing but opened", b"<" * bytes_max),
     ]
 
 
@@ -121,11 +123,23 @@ def cors(rules=100, bytes_max=64 << 10):
         methods = "GET" if number < rules - 1 else "PUT"
         headers = "".join(f"<AllowedHeader>aaaaaaa*b{number}-{n}</AllowedHeader>" for n in range(7))
         origins = f"<AllowedOrigin>https://{'a' * 60}*{'a' * 60}.b{number}</AllowedOrigin>" if number < rules - 1 else \
-            "<AllowedOrigin>*</AllowedOrigin><AllowedHeader>*</AllowedHeader>"
-        return f"<CORSRule>{origins}<AllowedMethod>{methods}</AllowedMethod>{headers}</CORSRule>"
+            "<AllowedOrigin>*</AllowedOrigin>"
+        # The one that fits all headers is behind the others.
+        any_header = "<AllowedHeader>*</AllowedHeader>" if number == rules - 1 else ""
+        return f"<CORSRule>{origins}<AllowedMethod>{methods}</AllowedMethod>{headers}{any_header}</CORSRule>"
     body = "".join(rule(number) for number in range(rules))
     assert len(body) < bytes_max - 100, len(body)
     return f"<CORSConfiguration {S3_XML}>{body}</CORSConfiguration>".encode()
+
+
+def notification(bytes_max=512 << 10):
+    """Two rules for the same keys, of thousands of events each, none of which is the same."""
+    def rule(name):
+        return f"<QueueConfiguration><Id>{name}</Id><Queue>arn:aws:sqs:us-east-1:111122223333:queue</Queue>"
+    created = filled(f"<NotificationConfiguration {S3_XML}>{rule('a')}", "<Event>s3:ObjectCreated:*</Event>",
+                     "</QueueConfiguration>", bytes_max // 2)
+    return created + filled(rule("b"), "<Event>s3:ObjectRemoved:*</Event>",
+                            "</QueueConfiguration></NotificationConfiguration>", bytes_max // 2)
 
 
 def lifecycle(rules=1_000):

@@ -141,8 +141,9 @@ def bare(world):
     yield "UploadPart", Request("PUT", "/parts/pending", query_of(partNumber=1, uploadId="none"), (), b"x" * 1024, world.root)
     yield "UploadPartCopy", Request("PUT", "/parts/pending", query_of(partNumber=1, uploadId="none"),
                                     (("x-amz-copy-source", "/parts/part"),), key=world.root)
+    # As many names as are compared, and as long as there is room.
     preflight = (("origin", f"https://{'a' * 4_000}"), ("access-control-request-method", "PUT"),
-                 ("access-control-request-headers", ",".join(f"a{n}" for n in range(1_500))))
+                 ("access-control-request-headers", ",".join(f"{'a' * 77}{n:03}" for n in range(100))))
     yield "OptionsObject", Request("OPTIONS", key, "", preflight)
 
 
@@ -161,6 +162,7 @@ def bodies(world):
         yield of("PutBucketPolicy", "/spare", "policy", bad, what)
     yield of("PutBucketPolicy", "/spare", "policy", documents.padded(documents.slow_bucket_policy("spare"), 127 * KIB).encode(), "padded")
     yield of("PutBucketCors", "/spare", "cors", documents.cors(), "100 rules")
+    yield of("PutBucketNotificationConfiguration", "/spare", "notification", documents.notification(), "events")
     yield of("PutBucketLifecycleConfiguration", "/spare", "lifecycle", documents.lifecycle(), "1,000 rules")
     yield of("PutBucketWebsite", "/spare", "website", documents.website(), "50 rules")
     yield of("PutBucketTagging", "/spare", "tagging", documents.tags(50), "50 tags")
@@ -185,7 +187,7 @@ def listings(world):
     last = world.wide_keys[-1]
     for name, base in [("ListObjects", {}), ("ListObjectsV2", {"list_type": 2}), ("ListObjectVersions", {"versions": ""})]:
         after = {"ListObjects": "marker", "ListObjectsV2": "start_after", "ListObjectVersions": "key_marker"}[name]
-        for bucket in ("wide", "deleted", "markers", "names", "versions"):
+        for bucket in ("wide", "deleted", "markers", "names", "large", "versions"):
             yield page(name, bucket, f"{bucket}: a page", **base, encoding_type="url")
             yield page(name, bucket, f"{bucket}: prefixes", **base, delimiter="/")
             yield page(name, bucket, f"{bucket}: one prefix", **base, prefix="0", delimiter="k", max_keys=1)

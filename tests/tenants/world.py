@@ -187,6 +187,11 @@ class World:
         self.delete_all("markers", self.wide_keys)
         # Names of the greatest length, which take three times as much where they are encoded.
         self.fill(self.bucket("names"), [f"{number:04}" + "ü" * 510 for number in range(1_000)])
+        # Objects of which a listing shows little: headers, metadata and tags at their bounds.
+        self.bucket("large")
+        headers = [("cache-control", "c" * 4_000), ("content-disposition", "d" * 4_000), ("x-amz-meta-m", "m" * 2_000)]
+        self.every(lambda number, connection: self.put(
+            "large", f"{number:06}", tagged=True, headers=headers, connection=connection), min(count, 1_000))
         self.ask("PUT", f"/{self.bucket('versions')}", "versioning=", body=versioning())
         self.fill("versions", ["key"] * (count // 10))
         # Versions to delete, the newest first.

@@ -30,7 +30,7 @@ mod to_mirror;
 pub use apply::SnapshotPolicy;
 pub use clock::{ClockReport, ClockStatus, ClusterClock};
 pub use handle::{GroupId, Membership, MetaHandle, MetaStatus};
-#[cfg(any(test, fuzzing))]
+#[cfg(any(test, feature = "fuzzing"))]
 pub use network::fuzzing;
 pub use scrub::{CopyScrub, CopyScrubbed};
 pub use shared::{Agreement, MetaError, Offload, ReplicaDrive};

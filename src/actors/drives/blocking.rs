@@ -47,11 +47,11 @@ fn nice() -> i32 {
 }
 
 /// Runs jobs in the caller's thread: for simulations, where drives answer at once.
-#[cfg(any(test, fuzzing, debug_assertions))]
+#[cfg(any(test, feature = "fuzzing", debug_assertions))]
 #[derive(Clone, Copy, Debug)]
 pub struct Inline;
 
-#[cfg(any(test, fuzzing, debug_assertions))]
+#[cfg(any(test, feature = "fuzzing", debug_assertions))]
 impl Blocking for Inline {
     fn run(&self, job: Job) {
         job();

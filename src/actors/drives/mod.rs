@@ -17,7 +17,7 @@ pub(crate) mod test_host;
 #[cfg(test)]
 mod tests;
 
-#[cfg(any(test, fuzzing, debug_assertions))]
+#[cfg(any(test, feature = "fuzzing", debug_assertions))]
 pub use blocking::Inline;
 pub use blocking::{Blocking, Job, ReaderThreads, ThreadsStopped, off_thread};
 pub use context::NodeContext;

@@ -247,7 +247,7 @@ impl DriveMonitor {
     }
 
     /// Looks at every drive in turn, in the caller's thread. Skips drives whose earlier look has not returned.
-    #[cfg(any(test, fuzzing, debug_assertions))]
+    #[cfg(any(test, feature = "fuzzing", debug_assertions))]
     pub fn look_at_all(&self) {
         let rests = |watch: &Arc<Watch>| watch.looking_since.lock().unwrap_or_else(PoisonError::into_inner).is_none();
         self.watches().into_iter().filter(rests).for_each(|watch| watch.look(&self.shared));

@@ -2,6 +2,7 @@
 
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::collections::BTreeSet;
 use std::fmt;
 
 /// The prefix of names in configurations; records leave it out.
@@ -84,7 +85,7 @@ impl fmt::Display for EventName {
 }
 
 /// The pattern of a rule. Its text, also in the stored form, is `s3:ObjectCreated:*` or `s3:ObjectCreated:Put`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum EventPattern {
     One(EventName),
     /// All events of a family.
@@ -108,12 +109,11 @@ impl EventPattern {
         }
     }
 
-    /// Returns whether an event can match both patterns.
-    pub fn shares(self, other: Self) -> bool {
-        match (self, other) {
-            (Self::One(name), pattern) | (pattern, Self::One(name)) => pattern.matches(name),
-            (Self::Family(one), Self::Family(two)) => one == two,
-        }
+    /// Returns the patterns in their order, each once.
+    pub fn distinct(mut patterns: Vec<Self>) -> Vec<Self> {
+        let mut seen = BTreeSet::new();
+        patterns.retain(|pattern| seen.insert(*pattern));
+        patterns
     }
 }
 
@@ -158,9 +158,16 @@ mod tests {
         let created = EventPattern::parse("s3:ObjectCreated:*").expect("a family");
         let matched = EventName::ALL.iter().filter(|event| created.matches(**event)).count();
         assert_eq!(matched, 4);
-        assert!(created.shares(EventPattern::One(EventName::ObjectCreatedCopy)));
-        assert!(!created.shares(EventPattern::One(EventName::LifecycleExpirationDelete)));
-        assert!(!created.shares(EventPattern::parse("s3:ObjectRemoved:*").expect("a family")));
+        assert!(!created.matches(EventName::LifecycleExpirationDelete));
+    }
+
+    #[test]
+    fn distinct_patterns_keep_their_order() {
+        let parse = |text: &&str| EventPattern::parse(text).expect("a pattern");
+        let patterns = |texts: &[&str]| texts.iter().map(parse).collect::<Vec<_>>();
+        let (put, created, removed) = ("s3:ObjectCreated:Put", "s3:ObjectCreated:*", "s3:ObjectRemoved:*");
+        let given = patterns(&[removed, put, removed, created, put, created]);
+        assert_eq!(EventPattern::distinct(given), patterns(&[removed, put, created]));
     }
 
     #[test]

@@ -1,15 +1,12 @@
 //! `Places`: the placement of a blob's shards while the blob is read. Shards may be moved meanwhile, and an old copy is
-//! dropped after `LEFTOVER_GRACE`. Therefore a placement is looked up again after `PLACEMENT_AGE_MAX`, however long the
-//! read takes.
+//! dropped after `leftover_grace`. Therefore a placement is looked up again after `placement_age_max`, however long the
+//! read takes. Both are `RequestTimes`, and `limits` has their relation.
 
 use crate::actors::request::{RequestContext, StoreError};
-use crate::limits::{LEFTOVER_GRACE, PLACEMENT_AGE_MAX, READ_WAIT_MAX};
 use crate::storage::meta::view::MetaView;
 use crate::types::{BlobId, NodeId};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-
-const _: () = assert!(PLACEMENT_AGE_MAX.as_millis() + READ_WAIT_MAX.as_millis() <= LEFTOVER_GRACE.as_millis() / 2);
 
 /// The placement of a blob, with the time of its lookup.
 #[derive(Clone, Debug)]
@@ -44,10 +41,10 @@ impl Places {
         self.known().nodes.len()
     }
 
-    /// Returns the placement; looks it up again if it is older than `PLACEMENT_AGE_MAX`.
+    /// Returns the placement; looks it up again if it is older than `placement_age_max`.
     pub(super) async fn current(&self) -> Placement {
         let known = self.known();
-        if self.age(&known) <= PLACEMENT_AGE_MAX {
+        if self.age(&known) <= self.context.times.placement_age_max {
             return known;
         }
         self.look_up().await.unwrap_or(known)
@@ -60,7 +57,7 @@ impl Places {
 
     /// Returns whether the placement is recent enough that a shard absent from its node is missing and not moved.
     pub(super) fn is_trusted(&self, placement: &Placement) -> bool {
-        self.age(placement) <= LEFTOVER_GRACE / 2
+        self.age(placement) <= self.context.times.leftover_grace / 2
     }
 
     fn known(&self) -> Placement {

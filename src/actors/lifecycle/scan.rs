@@ -5,7 +5,9 @@ use super::rules::{
     noncurrent_version, upload,
 };
 use crate::storage::meta::command::{DeleteConditions, ETagCondition, VersionRank, WriteConditions};
-use crate::storage::meta::record::{DeleteMarker, ObjectVersion, Pick, Traits, UploadRecord, VersionRow, Versioning};
+use crate::storage::meta::record::{
+    DeleteMarker, ObjectHeaders, ObjectVersion, Pick, Traits, UploadRecord, UploadRow, VersionRow, Versioning,
+};
 use crate::types::UnixMs;
 use std::time::Duration;
 
@@ -47,6 +49,24 @@ pub struct Due {
 /// The greatest number of newer noncurrent versions of which a deletion checks that they are still there: as many as S3
 /// lets a rule keep.
 const NEWER_CHECKED_MAX: u32 = 100;
+
+/// Returns what the rules judge of a version: its headers, ACL and encryption may have many KiB, and a page has very
+/// many versions.
+pub fn judged_version(row: VersionRow) -> VersionRow {
+    match row {
+        VersionRow::Object(mut object) => {
+            object.manifest.headers = ObjectHeaders::default();
+            (object.traits.acl, object.traits.sealing) = (None, None);
+            VersionRow::Object(object)
+        }
+        VersionRow::DeleteMarker(marker) => VersionRow::DeleteMarker(marker),
+    }
+}
+
+/// Returns what the rules judge of an upload.
+pub fn judged_upload(row: UploadRow) -> UploadRecord {
+    UploadRecord { headers: ObjectHeaders::default(), ..row.upload }
+}
 
 /// The rules of a bucket and the time, by which each item is judged.
 #[derive(Clone, Copy, Debug)]

@@ -9,10 +9,11 @@ use crate::actors::drives::test_host::{Seeded, SetClock, TableMetadata, set_cloc
 use crate::actors::drives::{Inline, UserLoad};
 use crate::actors::events::{EventSink, Message, SinkFault, Target, Targets};
 use crate::actors::request::Metadata;
+use crate::actors::upkeep::Chore;
 use crate::ambient::Ambient;
 use crate::storage::meta::command::{
-    Change, ChangeTraits, CreateUpload, DeleteConditions, DeleteVersion, LogTime, PutObject, Reply, TraitsChange,
-    WriteConditions,
+    Change, ChangeTraits, CreateBucket, CreateUpload, DeleteConditions, DeleteVersion, LogTime, PutObject, Reply,
+    TraitsChange, WriteConditions,
 };
 use crate::storage::meta::listing::{ListQuery, Listed};
 use crate::storage::meta::record::{
@@ -249,6 +250,7 @@ async fn sweep(sweeping: &mut Sweeping) -> usize {
     for _ in 0..STEPS_MAX {
         match sweeping.advance().await.expect("a step") {
             Swept::Page { gone } => total += gone,
+            Swept::Passed(_) => {}
             Swept::End => return total,
             other => panic!("a sweep is due: {other:?}"),
         }
@@ -574,6 +576,44 @@ async fn a_sweep_begins_when_due_and_only_on_the_leader() {
     assert_eq!(next, Swept::Resting(DAY / 24), "the next leader reads the time of the last sweep");
     store.clock.forward(DAY / 24);
     assert_eq!(sweep(&mut sweeping).await, 0);
+}
+
+#[actix::test]
+async fn buckets_in_which_nothing_is_due_take_no_pause_each() {
+    const BUCKETS: usize = 200;
+    let off = || Rule { enabled: false, ..expiring("", 1) };
+    let aborting = || Rule { abort_uploads_after_days: Some(1), ..rule("") };
+    let store = Store::new(vec![]).await;
+    let mut last = store.bucket;
+    for number in 0..=BUCKETS {
+        let (name, owner) = (format!("idle-{number:03}"), "me".to_owned());
+        let create = CreateBucket { name, owner, ..CreateBucket::default() };
+        let Reply::BucketCreated { id } = store.change(Change::CreateBucket(Box::new(create))).await else {
+            panic!("no bucket was created")
+        };
+        last = id;
+        // Some have disabled rules alone, some have rules and nothing to remove, and the last has an object.
+        let rules = match number {
+            BUCKETS => vec![expiring("", 1)],
+            _ if number % 3 > 0 => vec![off(), off()],
+            _ => vec![expiring("", 1), aborting()],
+        };
+        let rules = Rules { rules, transition_minimum: TransitionMinimum::default() };
+        let value = Some(documents::encode(&rules).expect("rules"));
+        let key = DocumentKey::Bucket(id, BucketDocument::Lifecycle, String::new());
+        store.change(Change::WriteDocuments(vec![DocumentWrite { key, expect: Expect::Any, value }])).await;
+    }
+    let store = Store { bucket: last, ..store };
+    store.put("k").await;
+    store.clock.forward(2 * DAY);
+    let mut sweeping = store.sweeping(100);
+    let mut steps = 1;
+    while sweeping.step().await != LifecycleOptions::default().idle {
+        steps += 1;
+        assert!(steps < STEPS_MAX, "the sweep does not come to an end");
+    }
+    assert!(store.left().await.is_empty(), "the last bucket was swept");
+    assert!(steps <= 10, "{steps} steps past {BUCKETS} buckets");
 }
 
 #[actix::test]

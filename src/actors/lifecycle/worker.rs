@@ -5,23 +5,26 @@
 //! It is a chore (`upkeep::Background`): it receives `Wake` and `Stop`, and sends nothing. It works on the host that
 //! leads the Raft group and idles on the others. It reads a bucket's rules and settings again with each page. It judges
 //! ages by the confirmed time, never by a host's clock. Each deletion names the exact version that was listed, so that
-//! a version written in the meantime stays. It pauses longer between pages while the host serves users.
+//! a version written in the meantime stays. It pauses longer between pages while the host serves users. Buckets in
+//! which nothing is due take no pause each.
 
 use super::progress::{Phase, Place, Progress};
 use super::rules::{DAY, Rules};
-use super::scan::{Criteria, Due, ItemKind, VersionScan};
+use super::scan::{Criteria, Due, ItemKind, VersionScan, judged_upload, judged_version};
 use crate::actors::documents;
 use crate::actors::drives::{Blocking, UserLoad};
 use crate::actors::events::{EventContext, EventName, NotificationRules, Targets, draft};
 use crate::actors::request::Metadata;
-use crate::actors::upkeep::{Background, Chore, UpkeepError, look_up};
+use crate::actors::upkeep::{Background, Chore, LookedAt, UpkeepError, look_up};
 use crate::ambient::Ambient;
-use crate::limits::{BUCKETS_LOOKED_AT, LIFECYCLE_ABORTS_AT_ONCE, LIFECYCLE_PAGE};
+use crate::limits::{BUCKETS_LOOKED_AT, DOCUMENTS_PAGE_BYTES, LIFECYCLE_ABORTS_AT_ONCE, LIFECYCLE_PAGE};
 use crate::metrics;
 use crate::storage::kv::KvResult;
 use crate::storage::meta::command::{Change, DeleteEvents, DeleteVersion, Deletion, Refusal, Reply};
 use crate::storage::meta::listing::{ListPage, ListQuery, Listed, VersionsPage};
-use crate::storage::meta::record::{BucketDocument, BucketRow, DocumentKey, EventDraft, UploadRow, Version};
+use crate::storage::meta::record::{
+    BucketDocument, BucketRow, DocumentKey, DocumentRow, EventDraft, UploadRecord, Version,
+};
 use crate::storage::meta::view::MetaView;
 use crate::types::{BucketId, UnixMs, UploadId};
 use futures::future::join_all;
@@ -85,6 +88,8 @@ pub enum Swept {
     Resting(Duration),
     /// A part of the sweep was done, and removed this number of versions or uploads.
     Page { gone: usize },
+    /// A part of the sweep was done, and nothing was removed.
+    Passed(LookedAt),
     /// The sweep has passed the last bucket.
     End,
 }
@@ -110,7 +115,7 @@ struct Sweep {
     /// The name of a bucket; all buckets up to and including it are done.
     passed: Option<String>,
     at: Option<InBucket>,
-    /// True once the sweep has met a bucket with rules. Until then its position is not stored.
+    /// True once the sweep has met a bucket with enabled rules. Until then its position is not stored.
     has_met_rules: bool,
     /// The monotonic time at which the position was last stored.
     saved: Duration,
@@ -136,19 +141,21 @@ struct BucketPage {
     rules: Rules,
     events: NotificationRules,
     page: Page,
+    /// The size of the documents that the rules and the configuration of events are decoded from.
+    documents_bytes: usize,
 }
 
 enum Page {
     Versions(VersionsPage),
-    Uploads(ListPage<UploadRow>),
+    Uploads(ListPage<UploadRecord>),
     /// No enabled rule concerns this phase.
     Nothing,
 }
 
-/// The result of the search for the next bucket that has rules.
+/// The result of the search for the next bucket that has enabled rules.
 enum Next {
-    In(BucketId, String),
-    /// The buckets up to this one have no rules, and more buckets follow.
+    In(BucketId, String, LookedAt),
+    /// The buckets up to this one have no enabled rules, and more buckets may follow.
     After(String),
     None,
 }
@@ -178,6 +185,17 @@ impl InBucket {
 
     fn begin(id: BucketId, name: String) -> Self {
         Self::at(id, Place { bucket: name, phase: Phase::default(), after: None })
+    }
+}
+
+impl BucketPage {
+    fn looked_at(&self) -> LookedAt {
+        let rows = match &self.page {
+            Page::Versions(page) => page.entries.len(),
+            Page::Uploads(page) => page.entries.len(),
+            Page::Nothing => 0,
+        };
+        LookedAt { rows: rows.max(1), bytes: self.documents_bytes }
     }
 }
 
@@ -238,15 +256,15 @@ impl Sweeping {
             return Ok(Swept::Resting(left));
         };
         if sweep.at.is_some() {
-            let gone = self.page(sweep).await?;
+            let swept = self.page(sweep).await?;
             self.save_now_and_then(sweep).await?;
-            return Ok(Swept::Page { gone });
+            return Ok(swept);
         }
         match self.next_bucket(sweep.passed.clone()).await? {
-            Next::In(id, name) => {
+            Next::In(id, name, looked_at) => {
                 sweep.at = Some(InBucket::begin(id, name));
                 sweep.has_met_rules = true;
-                Ok(Swept::Page { gone: 0 })
+                Ok(Swept::Passed(looked_at))
             }
             Next::After(name) => {
                 sweep.passed = Some(name);
@@ -273,10 +291,16 @@ impl Sweeping {
     async fn next_bucket(&self, passed: Option<String>) -> Result<Next, UpkeepError> {
         self.look_up(move |view| {
             let (rows, more) = view.buckets("", passed.as_deref(), BUCKETS_LOOKED_AT)?;
-            let mut last = None;
+            let (mut last, mut looked_at) = (None, LookedAt::default());
             for BucketRow { bucket, .. } in rows {
-                if view.document(&document_of(bucket.id, BucketDocument::Lifecycle))?.is_some() {
-                    return Ok(Next::In(bucket.id, bucket.name));
+                let document = view.document(&document_of(bucket.id, BucketDocument::Lifecycle))?;
+                looked_at.add(LookedAt { rows: 1, bytes: document.as_ref().map_or(0, |row| row.value.len()) });
+                let rules = document.and_then(|row| rules_of(&bucket.name, &row));
+                if rules.is_some_and(|rules| rules.concern_versions() || rules.concern_uploads()) {
+                    return Ok(Next::In(bucket.id, bucket.name, looked_at));
+                }
+                if looked_at.bytes >= DOCUMENTS_PAGE_BYTES {
+                    return Ok(Next::After(bucket.name));
                 }
                 last = Some(bucket.name);
             }
@@ -285,14 +309,14 @@ impl Sweeping {
         .await
     }
 
-    /// Processes the next page of the current bucket and returns the number of removed items. The position moves on
-    /// only when the removals have been decided, so that a failed page is processed again.
-    async fn page(&self, sweep: &mut Sweep) -> Result<usize, UpkeepError> {
-        let Some(mut at) = sweep.at.clone() else { return Ok(0) };
+    /// Processes the next page of the current bucket. The position moves on only when the removals have been decided,
+    /// so that a failed page is processed again.
+    async fn page(&self, sweep: &mut Sweep) -> Result<Swept, UpkeepError> {
+        let Some(mut at) = sweep.at.clone() else { return Ok(Swept::Passed(LookedAt::ONE)) };
         let (from, limit) = (at.clone(), self.options.page);
         let Some(bucket_page) = self.look_up(move |view| look(view, &from, limit)).await? else {
             sweep.leave();
-            return Ok(0);
+            return Ok(Swept::Passed(LookedAt::ONE));
         };
         let (gone, is_done) = match &bucket_page.page {
             Page::Versions(page) => (self.versions(&mut at, &bucket_page, page).await?, false),
@@ -307,7 +331,7 @@ impl Sweeping {
         if is_done {
             sweep.leave();
         }
-        Ok(gone)
+        Ok(if gone == 0 { Swept::Passed(bucket_page.looked_at()) } else { Swept::Page { gone } })
     }
 
     async fn versions(
@@ -389,11 +413,11 @@ impl Sweeping {
         &self,
         at: &mut InBucket,
         bucket_page: &BucketPage,
-        page: &ListPage<UploadRow>,
+        page: &ListPage<UploadRecord>,
     ) -> Result<usize, UpkeepError> {
         let criteria = self.criteria(bucket_page);
         let listed = page.entries.iter().filter_map(|entry| match entry {
-            Listed::Item { record, .. } => Some(&record.upload),
+            Listed::Item { record, .. } => Some(record),
             Listed::CommonPrefix(_) => None,
         });
         let due: Vec<_> = listed.clone().filter(|upload| criteria.upload(upload)).collect();
@@ -462,40 +486,50 @@ fn to_uploads(at: InBucket) -> InBucket {
     InBucket::at(at.id, Place { bucket: at.name, phase: Phase::Uploads, after: None })
 }
 
+/// Decodes the rules of a bucket. `None` if they cannot be decoded: then none is applied.
+fn rules_of(bucket: &str, row: &DocumentRow) -> Option<Rules> {
+    let rules = documents::decode(&row.value);
+    rules.inspect_err(|error| tracing::warn!(%bucket, %error, "cannot decode lifecycle rules: none is applied")).ok()
+}
+
 /// Reads a page of a bucket, with its settings and rules. `None` if the bucket or its rules were removed, or if the
 /// rules cannot be decoded.
 fn look(view: &MetaView, at: &InBucket, limit: usize) -> KvResult<Option<BucketPage>> {
     let Some(row) = view.bucket_numbered(at.id)? else { return Ok(None) };
-    let Some(rules) = view.document(&document_of(at.id, BucketDocument::Lifecycle))? else { return Ok(None) };
-    let rules: Rules = match documents::decode(&rules.value) {
-        Ok(rules) => rules,
-        Err(error) => {
-            tracing::warn!(bucket = %at.name, %error, "cannot decode lifecycle rules: none is applied");
-            return Ok(None);
-        }
-    };
+    let Some(document) = view.document(&document_of(at.id, BucketDocument::Lifecycle))? else { return Ok(None) };
+    let Some(rules) = rules_of(&at.name, &document) else { return Ok(None) };
     let events = view.document(&document_of(at.id, BucketDocument::Notification))?;
+    let documents_bytes = document.value.len() + events.as_ref().map_or(0, |row| row.value.len());
     let query = ListQuery { prefix: rules.key_prefix().to_owned(), delimiter: None, after: at.after.clone(), limit };
     let page = match at.phase {
         Phase::Versions if rules.concern_versions() => {
-            Page::Versions(view.list_versions(at.id, &query, at.after_version)?)
+            Page::Versions(view.list_versions_as(at.id, &query, at.after_version, judged_version)?)
         }
         Phase::Uploads if rules.concern_uploads() => {
-            Page::Uploads(view.list_uploads(at.id, &query, at.after_upload)?)
+            Page::Uploads(view.list_uploads_as(at.id, &query, at.after_upload, judged_upload)?)
         }
         Phase::Versions | Phase::Uploads => Page::Nothing,
     };
-    Ok(Some(BucketPage { row, rules, events: NotificationRules::of(events.as_ref()), page }))
+    Ok(Some(BucketPage { row, rules, events: NotificationRules::of(events.as_ref()), page, documents_bytes }))
 }
 
 impl Chore for Sweeping {
     async fn step(&mut self) -> Duration {
         let options = self.options;
-        match self.advance().await {
+        let mut looked_at = LookedAt::default();
+        let swept = loop {
+            let swept = self.advance().await;
+            let Ok(Swept::Passed(passed)) = swept else { break swept };
+            looked_at.add(passed);
+            if looked_at.is_enough() {
+                break swept;
+            }
+        };
+        match swept {
             Ok(Swept::Elsewhere) => options.idle,
             Ok(Swept::Resting(left)) => left.min(options.idle),
-            Ok(Swept::Page { .. } | Swept::End) if self.context.load.is_busy() => options.busy_pause,
-            Ok(Swept::Page { .. } | Swept::End) => options.pause,
+            Ok(Swept::Page { .. } | Swept::Passed(_) | Swept::End) if self.context.load.is_busy() => options.busy_pause,
+            Ok(Swept::Page { .. } | Swept::Passed(_) | Swept::End) => options.pause,
             Err(error) => {
                 tracing::debug!(%error, "a step of the lifecycle sweep failed and is tried again later");
                 options.idle

@@ -1,6 +1,7 @@
 //! Joining an existing cluster: both the host that asks and the member that takes it in. The member registers the host
 //! in the metadata and adds it to the metadata group. Both steps are idempotent, so the host may ask again.
 
+use super::founding::root_key_words;
 use super::messages::{
     JoinAnswer, JoinAsk, JoinAskWithRoles, Kind, MEMBERSHIP_GROUP, RejoinAsk, RemovalAnswer, RemovalAsk, StatusAsk,
     decode, encode,
@@ -113,6 +114,8 @@ pub struct WelcomeDesk {
     pub own: HostId,
     pub data: u8,
     pub parity: u8,
+    /// The ids of the root keys that this host was given, the current one first.
+    pub root_keys: Vec<String>,
     pub metadata: MetaHandle,
     pub peers: Peers,
     pub asks: RejoinAsks,
@@ -178,10 +181,20 @@ impl WelcomeDesk {
             let why = format!("its geometry is {data}+{parity} (SHERD_EC), but the cluster's geometry is {cluster}");
             return Err(Rejection::Refused(why));
         }
+        // A host that comes back with its drives had its keys before, and may do so while the key is being replaced.
+        if was.is_none()
+            && let Some(why) = other_root_key(own.root_key.as_deref(), &self.root_keys)
+        {
+            return Err(Rejection::Refused(why));
+        }
         let hosts = self.hosts().await?;
         // The founders are registered only while no host is: a host that came before them would keep them out for good.
         if hosts.is_empty() {
             return Err(Rejection::NotNow("the hosts that found the cluster are not registered yet".to_owned()));
+        }
+        // Its host ends soon, for it was started with the settings of a cluster.
+        if hosts.iter().any(HostRecord::is_whole_store) {
+            return Err(Rejection::NotNow("the host that answers is a store of its own".to_owned()));
         }
         let namesake = hosts.iter().find(|host| host.name == own.name && host.id != own.host);
         if let Some(namesake) = namesake
@@ -260,6 +273,19 @@ impl WelcomeDesk {
     }
 }
 
+/// Returns the reason if the root key of a host that joins, by its id, is none that this host has. A former one is
+/// accepted: while the key is being replaced, the files of hosts begin with different keys.
+fn other_root_key(joins: Option<&str>, known: &[String]) -> Option<String> {
+    let is_known = match joins {
+        Some(id) => known.iter().any(|known| known == id),
+        None => known.is_empty(),
+    };
+    let (its, ours) = (root_key_words(joins), root_key_words(known.first().map(String::as_str)));
+    (!is_known).then(|| {
+        format!("it has {its} in SHERD_ROOT_KEY_FILE, and the host that it asked has {ours}; all need the same file")
+    })
+}
+
 /// Returns whether a host has answered. A host that is starting does, too: it refuses the question.
 fn is_answer(answer: &Result<Bytes, PeerError>) -> bool {
     matches!(answer, Ok(_) | Err(PeerError::Refused { .. }))
@@ -313,7 +339,7 @@ pub async fn lookup_removal(client: &QuicClient, host: HostId, name: &str, at: &
 
 #[cfg(test)]
 mod tests {
-    use super::{former_id, is_answer};
+    use super::{former_id, is_answer, other_root_key};
     use crate::net::PeerError;
     use crate::storage::identity::Founder;
     use crate::storage::meta::record::HostRecord;
@@ -323,6 +349,21 @@ mod tests {
     fn registered(host: u64, name: &str) -> HostRecord {
         let (id, name, address) = (HostId(host), name.to_owned(), format!("{name}:9100"));
         HostRecord { id, name, address, domain: None, joined: UnixMs(0), first_node: None }
+    }
+
+    #[test]
+    fn a_host_joins_only_with_a_root_key_that_the_others_have() {
+        let both = ["11".to_owned(), "22".to_owned()];
+        assert_eq!(other_root_key(None, &[]), None, "all derive it from their secret");
+        assert_eq!(other_root_key(Some("11"), &both), None);
+        assert_eq!(other_root_key(Some("22"), &both), None, "it is being replaced");
+        let another = other_root_key(Some("33"), &both).expect("it is another");
+        assert!(another.contains("it has the key of id 33 in SHERD_ROOT_KEY_FILE"), "{another}");
+        let missing = other_root_key(None, &both).expect("it is missing");
+        assert!(missing.contains("it has no key in SHERD_ROOT_KEY_FILE"), "{missing}");
+        assert!(missing.contains("the host that it asked has the key of id 11"), "{missing}");
+        let derived = other_root_key(Some("11"), &[]).expect("the others have none");
+        assert!(derived.contains("has no key; all need the same file"), "{derived}");
     }
 
     #[test]

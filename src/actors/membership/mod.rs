@@ -7,7 +7,7 @@
 
 mod address_book;
 mod founding;
-#[cfg(any(test, fuzzing))]
+#[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 mod host_watch;
 mod joining;

@@ -6,11 +6,11 @@ mod active_writes;
 mod calls;
 mod error;
 mod offload;
-#[cfg(any(test, fuzzing))]
+#[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod test_hosts;
-#[cfg(any(test, fuzzing))]
+#[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod test_nodes;
-#[cfg(any(test, fuzzing))]
+#[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod test_world;
 #[cfg(test)]
 mod tests;
@@ -20,7 +20,7 @@ pub use active_reads::{ActiveRead, ActiveReads, ReadMark};
 pub use active_writes::{ActiveWrite, ActiveWrites};
 pub use calls::CallSpan;
 pub use error::{BodyFault, StoreError};
-#[cfg(any(test, fuzzing, debug_assertions))]
+#[cfg(any(test, feature = "fuzzing", debug_assertions))]
 pub use offload::InPlace;
 pub use offload::{ComputeThreads, Executor, Job, Md5Update, Work, offload};
 pub use upload::{
@@ -33,7 +33,8 @@ use super::drives::{FaultSink, UserLoad};
 use super::peers::{Peers, ReadLatencies, RingReader, Suspects, Trust, nodes_beside};
 use crate::ambient::Ambient;
 use crate::limits::{
-    APPEND_LATE_AFTER, APPEND_SUSPECT_WAIT, APPEND_WAIT_MAX, BODY_IDLE_MAX, READ_GONE_WAIT, READ_WAIT_MAX, RING_LAG_MAX,
+    APPEND_LATE_AFTER, APPEND_SUSPECT_WAIT, APPEND_WAIT_MAX, BODY_IDLE_MAX, LEFTOVER_GRACE, PLACEMENT_AGE_MAX,
+    READ_GONE_WAIT, READ_WAIT_MAX, RING_LAG_MAX,
 };
 use crate::net::{Peer, PeerError};
 use crate::storage::buffer::BufferPool;
@@ -112,6 +113,10 @@ pub struct RequestTimes {
     pub read_gone_wait: Duration,
     /// The longest wait for a chunk. `ReadLatencies` determines when parity is requested as well.
     pub read_wait_max: Duration,
+    /// The longest time for which a read uses one lookup of a placement.
+    pub placement_age_max: Duration,
+    /// The time for which the old copy of a moved shard stays.
+    pub leftover_grace: Duration,
     /// The longest wait for the next bytes of a client's body.
     pub body_idle_max: Duration,
 }
@@ -124,6 +129,8 @@ impl Default for RequestTimes {
             append_wait_max: APPEND_WAIT_MAX,
             read_gone_wait: READ_GONE_WAIT,
             read_wait_max: READ_WAIT_MAX,
+            placement_age_max: PLACEMENT_AGE_MAX,
+            leftover_grace: LEFTOVER_GRACE,
             body_idle_max: BODY_IDLE_MAX,
         }
     }

@@ -184,11 +184,11 @@ impl Executor for ComputeThreads {
 }
 
 /// An executor that computes in place and spawns on the caller's runtime: all in one thread, in a fixed order.
-#[cfg(any(test, fuzzing, debug_assertions))]
+#[cfg(any(test, feature = "fuzzing", debug_assertions))]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct InPlace;
 
-#[cfg(any(test, fuzzing, debug_assertions))]
+#[cfg(any(test, feature = "fuzzing", debug_assertions))]
 impl Executor for InPlace {
     fn compute(&self, job: Box<dyn Job>) {
         let mut jobs = [job];

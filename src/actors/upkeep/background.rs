@@ -3,6 +3,7 @@
 //! Receives `Wake` (do the next step now) and `Stop` (finish the step under way, then stop). Sends nothing. Invariants:
 //! at most one step is under way, and no step begins after `Stop`. Refuses nothing.
 
+use crate::limits::{DOCUMENTS_PAGE_BYTES, ROWS_LOOKED_AT};
 use actix::{
     Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, Message, ResponseFuture, SpawnHandle,
     WrapFuture,
@@ -20,6 +21,29 @@ const STEP_LATE_AFTER: Duration = Duration::from_secs(300);
 pub trait Chore: Unpin + 'static {
     /// Does one step and returns the pause before the next.
     fn step(&mut self) -> impl Future<Output = Duration>;
+}
+
+/// What a step has looked at and had nothing to do for. A step goes on past such things without a pause, because a
+/// tenant with very many of them would hold up the work for all others. It ends when it has looked at enough of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LookedAt {
+    /// The number of buckets, configurations, versions or the like.
+    pub rows: usize,
+    /// The bytes of the documents among them.
+    pub bytes: usize,
+}
+
+impl LookedAt {
+    pub const ONE: Self = Self { rows: 1, bytes: 0 };
+
+    pub fn add(&mut self, more: Self) {
+        self.rows += more.rows;
+        self.bytes += more.bytes;
+    }
+
+    pub fn is_enough(self) -> bool {
+        self.rows >= ROWS_LOOKED_AT || self.bytes >= DOCUMENTS_PAGE_BYTES
+    }
 }
 
 /// The last failure of a chore, so that a failure that repeats is logged only once.

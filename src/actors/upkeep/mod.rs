@@ -16,7 +16,7 @@ mod ripening;
 #[cfg(test)]
 mod tests;
 
-pub use background::{Background, Chore, LastFailure, Stop, Wake};
+pub use background::{Background, Chore, LastFailure, LookedAt, Stop, Wake};
 pub use compactor::{Compaction, CompactionContext, CompactionError, CompactionOptions, Compactor, Step};
 pub use context::{ClusterContext, UpkeepError, look_up};
 pub use fencing::{Fenced, Fencer, Fencing, FencingOptions};

@@ -90,9 +90,14 @@ fn settled(layout: &LayoutJson) -> Look {
     match (moving.settled && moving.epoch == layout.epoch, moving.shards_left, moving.shards_waiting) {
         (true, ..) => Look::done(),
         (false, 0, _) => Look::Left { left: 0, note: ", still comparing with the layout".to_owned() },
-        (false, left, 0) => Look::Left { left, note: String::new() },
-        (false, left, waiting) => Look::Left { left, note: format!(", {waiting} put off") },
+        (false, left, 0) => Look::Left { left, note: held_up(layout) },
+        (false, left, waiting) => Look::Left { left, note: format!(", {waiting} put off") + &held_up(layout) },
     }
+}
+
+/// Returns the end of a line about shards that are left, which names the drives that they may wait for.
+fn held_up(layout: &LayoutJson) -> String {
+    show::held_up(&layout.nodes).map(|why| format!("; {why}")).unwrap_or_default()
 }
 
 /// Returns the first host that does not answer, if any.
@@ -108,7 +113,7 @@ fn emptied(layout: &LayoutJson, nodes: &[u32]) -> Look {
     }
     match drained.iter().map(|node| node.shards).sum() {
         0 => Look::done(),
-        left => Look::Left { left, note: String::new() },
+        left => Look::Left { left, note: held_up(layout) },
     }
 }
 
@@ -123,7 +128,7 @@ fn may_go(layout: &LayoutJson, of: &str, lost: bool) -> Look {
     let dropped: u64 = meant.iter().map(|node| node.garbage + node.leftovers).sum();
     match (meant.iter().map(|node| node.shards).sum::<u64>(), if lost { 0 } else { dropped }) {
         (0, 0) => Look::done(),
-        (held, 0) => Look::Left { left: held, note: String::new() },
+        (held, 0) => Look::Left { left: held, note: held_up(layout) },
         (held, dropped) => Look::Left { left: held + dropped, note: format!(", of which {dropped} are to be dropped") },
     }
 }
@@ -174,6 +179,25 @@ mod tests {
         assert_eq!(of(&node(1, true, 0, 3)), "done");
         assert_eq!(of(&node(1, false, 0, 0)), "drive 1 takes shards again");
         assert_eq!(of(&node(0, false, 9, 0)), "done", "it was removed");
+    }
+
+    #[test]
+    fn drives_that_are_out_of_service_are_named_while_shards_may_wait_for_them() {
+        let down = |node: u32, draining| {
+            self::node(node, draining, 9, 0).replace("\"out_of_service\":null", "\"out_of_service\":\"gone\"")
+        };
+        let waits = "; what belongs on drives that are out of service waits for them: bring back drive 2, drive 3 of host a, \
+                     or drain them too";
+        let nodes =
+            [node(0, false, 9, 0), node(1, true, 4, 0), down(2, false), down(3, false), down(4, true)].join(",");
+        let left = SETTLED.replace("true", "false").replace("\"shards_left\":0", "\"shards_left\":3");
+        let shown = layout(&nodes, &left, "");
+        assert_eq!(words(&emptied(&shown, &[1])), format!("4{waits}"));
+        assert_eq!(words(&settled(&shown)), format!("3{waits}"));
+        assert_eq!(words(&may_go(&shown, "4", false)), format!("9{waits}"));
+        assert_eq!(words(&emptied(&layout(&down(1, true), SETTLED, ""), &[1])), "9", "what is drained takes nothing");
+        let text = crate::admin::show::layout(&shown);
+        assert!(text.ends_with("bring back drive 2, drive 3 of host a, or drain them too\n"), "{text}");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use crate::api::errors::Fault;
 use crate::api::text::Query;
 use crate::api::text::query::OF_SIGNATURES;
 use http::{HeaderMap, HeaderName, HeaderValue};
+use std::collections::HashMap;
 
 /// The headers that may be hoisted. They describe an object, set conditions, or choose how the request is carried out;
 /// none makes another operation of it or describes its body.
@@ -86,10 +87,26 @@ pub fn unhoist(headers: &mut HeaderMap, query: &Query, by_version_2: bool) {
     }
 }
 
-/// Returns whether the query holds this header with the same value, so that the query's signature covers it.
-pub fn stands_in(query: &Query, name: &str, value: &HeaderValue) -> bool {
-    let mut pairs = query.pairs().filter(|(found, _)| found.eq_ignore_ascii_case(name));
-    is_hoisted(name) && pairs.next().and_then(|(_, text)| header_value(name, text)).as_ref() == Some(value)
+/// The hoisted headers of a query, by their names in lower case. The first value of each counts.
+#[derive(Debug, Default)]
+pub struct Hoisted<'a>(HashMap<String, &'a str>);
+
+impl<'a> Hoisted<'a> {
+    pub fn of(query: &'a Query) -> Self {
+        let mut found = HashMap::new();
+        for (name, value) in query.pairs() {
+            let name = name.to_ascii_lowercase();
+            if is_hoisted(&name) {
+                found.entry(name).or_insert(value);
+            }
+        }
+        Self(found)
+    }
+
+    /// Returns whether the query holds this header with the same value, so that the query's signature covers it.
+    pub fn stands_for(&self, name: &str, value: &HeaderValue) -> bool {
+        self.0.get(name).and_then(|text| header_value(name, text)).as_ref() == Some(value)
+    }
 }
 
 fn is_hoisted(name: &str) -> bool {
@@ -113,7 +130,7 @@ pub fn as_metadata(value: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{check_hoisted, stands_in, unhoist};
+    use super::{Hoisted, check_hoisted, unhoist};
     use crate::api::text::Query;
     use http::{HeaderMap, HeaderValue};
 
@@ -168,11 +185,11 @@ mod tests {
 
     #[test]
     fn the_query_covers_a_header_only_with_the_same_value() {
-        let query = query("x-amz-acl=private&X-Amz-Meta-A=1&x-amz-copy-source=b/k");
-        let value = HeaderValue::from_static;
-        assert!(stands_in(&query, "x-amz-acl", &value("private")) && stands_in(&query, "x-amz-meta-a", &value("1")));
-        assert!(!stands_in(&query, "x-amz-acl", &value("public-read")));
-        assert!(!stands_in(&query, "x-amz-copy-source", &value("b/k")));
-        assert!(!stands_in(&query, "x-amz-tagging", &value("")));
+        let query = query("x-amz-acl=private&X-Amz-Meta-A=1&x-amz-copy-source=b/k&X-Amz-Acl=public-read");
+        let (hoisted, value) = (Hoisted::of(&query), HeaderValue::from_static);
+        assert!(hoisted.stands_for("x-amz-acl", &value("private")) && hoisted.stands_for("x-amz-meta-a", &value("1")));
+        assert!(!hoisted.stands_for("x-amz-acl", &value("public-read")));
+        assert!(!hoisted.stands_for("x-amz-copy-source", &value("b/k")));
+        assert!(!hoisted.stands_for("x-amz-tagging", &value("")));
     }
 }

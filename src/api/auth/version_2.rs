@@ -229,7 +229,7 @@ fn is_of_one_object(head: Head<'_>) -> bool {
 fn check_steering(query: &Query) -> Result<(), Fault> {
     let unsigned = UNSIGNED_STEERING.iter().any(|name| query.has(name));
     let is_ambiguous = |name: &&str| query.only(name).is_some_and(|value| value.contains('&'));
-    if unsigned || SIGNED_PARAMETERS.iter().any(is_ambiguous) || query.names().any(|name| query.only(name).is_none()) {
+    if unsigned || SIGNED_PARAMETERS.iter().any(is_ambiguous) || query.has_repeated() {
         return Err(Fault::AccessDenied("Signature version 2 does not sign all parameters of this request."));
     }
     Ok(())

@@ -10,7 +10,7 @@ mod view;
 
 pub use authentication::{Authentication, SignatureFacts};
 pub use body::{Trailers, WholeBody};
-#[cfg(any(test, fuzzing))]
+#[cfg(any(test, feature = "fuzzing"))]
 pub use form::boundary_of;
 pub use form::{boundary, is_form};
 pub use target::{Head, Level, Target};

@@ -25,6 +25,8 @@ pub enum RequestFault {
         /// The server's time, since the Unix epoch.
         now_s: u64,
     },
+    /// The target of the request, its path and query, is too long.
+    UriTooLong,
 }
 
 impl RequestFault {
@@ -65,6 +67,7 @@ mod tests {
             (RequestFault::NotAForm, "PreconditionFailed", 412),
             (RequestFault::OtherLength { provided: 1, expected: 2 }, "IncompleteBody", 400),
             (RequestFault::Skewed { now_s: 0 }, "RequestTimeTooSkewed", 403),
+            (RequestFault::UriTooLong, "URITooLong", 414),
         ] {
             assert_eq!(code_and_status(fault), (code.to_owned(), status));
         }

@@ -127,6 +127,7 @@ table! { RequestFault {
     Self::NotAForm => row(412, "PreconditionFailed", PRECONDITION_FAILED),
     Self::OtherLength { .. } => row(400, "IncompleteBody", LENGTH_DIFFERS),
     Self::Skewed { .. } => row(403, "RequestTimeTooSkewed", TIME_TOO_SKEWED),
+    Self::UriTooLong => row(414, "URITooLong", "The path and the query of the request are too long."),
 } }
 
 table! { FormFault {

@@ -1,7 +1,7 @@
 //! The front of the S3 API: takes a request from actix-web through authentication and s3s to its response.
 
 use super::access_log::{AccessEntry, AccessLog};
-use super::messages::{Answer, ResponseBody, SLICE_BYTES, Shared, Signed, content, convert, header_bytes, referenced};
+use super::messages::{Answer, ResponseBody, SLICE_BYTES, Shared, Signed, check_size, content, convert, referenced};
 use super::normalisation;
 use super::request_log::RequestRecord;
 use super::request_spans;
@@ -18,7 +18,6 @@ use crate::api::post::{Forms, Posted};
 use crate::api::s3::{self, Domains, SiteRequest, WebsiteHosts};
 use crate::api::sharing::{BodyRoom, Seat, Turns};
 use crate::api::text::Query;
-use crate::limits::REQUEST_HEADERS_BYTES_MAX;
 use crate::panics::caught;
 use crate::sigv4::{Credential, component};
 use crate::traces::Tracer;
@@ -97,9 +96,7 @@ async fn call(
     seat: &Arc<Seat>,
     record: &RequestRecord,
 ) -> S3Result<S3Response> {
-    if header_bytes(request) > REQUEST_HEADERS_BYTES_MAX {
-        return Err(Fault::RequestHeadersTooLarge.into());
-    }
+    check_size(request)?;
     let source_ip = request.peer_addr().map(|peer| peer.ip());
     let origin = Origin {
         request_id: Arc::clone(&record.id),

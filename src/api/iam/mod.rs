@@ -15,7 +15,7 @@ mod authorize;
 mod call;
 mod facts;
 mod fault;
-#[cfg(any(test, fuzzing))]
+#[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 mod http;
 mod key_sets;

@@ -16,7 +16,7 @@ mod condition;
 mod context;
 mod document;
 mod evaluate;
-#[cfg(any(test, fuzzing))]
+#[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 mod parsed;
 mod pattern;
@@ -39,5 +39,5 @@ pub use evaluate::{
 pub use parsed::ParsedPolicies;
 pub use principal::{Account, Issuer, Principal, PrincipalIds, PrincipalPattern};
 
-#[cfg(any(test, fuzzing))]
+#[cfg(any(test, feature = "fuzzing"))]
 mod tests;

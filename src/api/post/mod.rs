@@ -20,7 +20,7 @@ mod conditions;
 mod escape;
 mod file;
 mod form;
-#[cfg(any(test, fuzzing))]
+#[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 mod multipart;
 mod policy;

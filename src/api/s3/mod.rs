@@ -10,7 +10,7 @@ mod cors;
 mod documents;
 mod encryption;
 mod event_drafts;
-#[cfg(any(test, fuzzing))]
+#[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 mod grants;
 mod host;

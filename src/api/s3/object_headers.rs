@@ -4,7 +4,7 @@
 use super::checksums::ShownChecksum;
 use crate::actors::meta::{ETag, Manifest, ObjectHeaders};
 use crate::api::errors::Fault;
-use crate::limits::USER_METADATA_BYTES_MAX;
+use crate::limits::{CONTENT_HEADERS_BYTES_MAX, USER_METADATA_BYTES_MAX};
 use crate::types::UnixMs;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use s3s::dto;
@@ -90,7 +90,7 @@ pub fn stored_headers(headers: &HeaderMap, user: Option<dto::Metadata>) -> Resul
             return Err(Fault::InvalidRedirect);
         }
     }
-    Ok(ObjectHeaders {
+    let stored = ObjectHeaders {
         content_type: text(header::CONTENT_TYPE)?,
         content_encoding: text(header::CONTENT_ENCODING)?.and_then(|coding| content_coding(&coding)),
         content_language: text(header::CONTENT_LANGUAGE)?,
@@ -100,7 +100,25 @@ pub fn stored_headers(headers: &HeaderMap, user: Option<dto::Metadata>) -> Resul
         storage_class,
         website_redirect,
         user: user_metadata(user)?,
-    })
+    };
+    if content_header_bytes(&stored) > CONTENT_HEADERS_BYTES_MAX {
+        return Err(Fault::RequestHeadersTooLarge);
+    }
+    Ok(stored)
+}
+
+/// Returns the size of the content headers, names and values. User metadata and the redirect have bounds of their own.
+fn content_header_bytes(stored: &ObjectHeaders) -> usize {
+    let content = [
+        (header::CONTENT_TYPE, &stored.content_type),
+        (header::CONTENT_ENCODING, &stored.content_encoding),
+        (header::CONTENT_LANGUAGE, &stored.content_language),
+        (header::CONTENT_DISPOSITION, &stored.content_disposition),
+        (header::CACHE_CONTROL, &stored.cache_control),
+        (header::EXPIRES, &stored.expires),
+    ];
+    let sizes = content.iter().filter_map(|(name, value)| Some(name.as_str().len() + value.as_deref()?.len()));
+    sizes.sum()
 }
 
 /// Returns the content coding without `aws-chunked`, which names the framing of a transfer: no reader could decode it.
@@ -182,8 +200,9 @@ mod tests {
     use super::{etag_text, http_date, http_time, parse_etag, stored_headers};
     use crate::actors::meta::ETag;
     use crate::api::errors::Fault;
+    use crate::limits::CONTENT_HEADERS_BYTES_MAX;
     use crate::types::UnixMs;
-    use http::{HeaderMap, HeaderName, HeaderValue};
+    use http::{HeaderMap, HeaderName, HeaderValue, header};
 
     fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
         HeaderMap::from_iter(
@@ -229,6 +248,30 @@ mod tests {
         };
         assert!(with(2048).is_ok());
         assert_eq!(with(2049), Err(Fault::MetadataTooLarge { size_bytes: 2049 }));
+    }
+
+    #[test]
+    fn the_content_headers_of_an_object_are_bounded_together() {
+        let with = |bytes: usize| {
+            let half = bytes / 2 - "content-disposition".len();
+            let rest = bytes - bytes / 2 - "expires".len();
+            let value = |bytes| HeaderValue::try_from("v".repeat(bytes)).expect("a value");
+            let headers = [(header::CONTENT_DISPOSITION, value(half)), (header::EXPIRES, value(rest))];
+            stored_headers(&HeaderMap::from_iter(headers), None)
+        };
+        assert!(with(CONTENT_HEADERS_BYTES_MAX).is_ok());
+        assert_eq!(with(CONTENT_HEADERS_BYTES_MAX + 1), Err(Fault::RequestHeadersTooLarge));
+        let many = [
+            header::CONTENT_TYPE,
+            header::CONTENT_ENCODING,
+            header::CONTENT_LANGUAGE,
+            header::CONTENT_DISPOSITION,
+            header::CACHE_CONTROL,
+            header::EXPIRES,
+        ];
+        let value = || HeaderValue::try_from("v".repeat(1500)).expect("a value");
+        let headers = HeaderMap::from_iter(many.map(|name| (name, value())));
+        assert_eq!(stored_headers(&headers, None), Err(Fault::RequestHeadersTooLarge));
     }
 
     #[test]

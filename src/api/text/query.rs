@@ -1,5 +1,7 @@
 //! The parameters of a request's query, decoded once for all layers before s3s.
 
+use std::collections::HashSet;
+
 /// The parameters of a presigned URL that belong to its signature.
 pub const OF_SIGNATURES: [&str; 9] = [
     "AWSAccessKeyId",
@@ -57,6 +59,12 @@ impl Query {
         }
     }
 
+    /// Returns whether any parameter is repeated.
+    pub fn has_repeated(&self) -> bool {
+        let mut seen = HashSet::new();
+        !self.names().all(|name| seen.insert(name))
+    }
+
     pub fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
         self.pairs.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
@@ -102,6 +110,14 @@ mod tests {
         assert_eq!((query.get("twice"), query.only("twice"), query.only("prefix")), (Some("1"), None, Some("a b/c")));
         assert_eq!(query.names().count(), 6);
         assert_eq!(Query::read(None), Ok(Query::default()));
+    }
+
+    #[test]
+    fn a_repeated_parameter_is_found_among_very_many() {
+        let many: Vec<String> = (0..20_000).map(|number| format!("{number:x}=1")).collect();
+        let read = |text: &str| Query::read(Some(text)).expect("a query");
+        assert!(!read(&many.join("&")).has_repeated() && !Query::default().has_repeated());
+        assert!(read(&format!("{}&0", many.join("&"))).has_repeated() && read("a&%61=1").has_repeated());
     }
 
     #[test]

@@ -21,20 +21,25 @@ const PARTS: [&str; 2] = ["state", "meta"];
 /// Sets aside all metadata on the drives of a host. A drive on which that fails is marked as lost, since the metadata
 /// of another member must not be read as this one's.
 pub(in crate::host) fn set_aside_all(env: &Environment, host: &mut HostDrives, kept_max: usize) {
-    set_aside_where(env, host, kept_max, |_| true);
+    set_aside_where(&*env.disk, host, kept_max, |_| true);
 }
 
 /// Sets aside metadata that names another member than this host: of a drive that was absent when the host rejoined, or
-/// on which setting aside was interrupted.
+/// on which setting aside was interrupted. Removes none that was set aside before, as a recovery may have been
+/// interrupted.
 pub(in crate::host) fn set_aside_of_others(env: &Environment, host: &mut HostDrives) {
-    let own = host.host;
-    set_aside_where(env, host, KEPT_BY_REJOIN, |dir| owner(&*env.disk, dir).is_some_and(|owner| owner != own));
+    set_aside_others(&*env.disk, host);
 }
 
-fn set_aside_where(env: &Environment, host: &mut HostDrives, kept_max: usize, wanted: impl Fn(&Path) -> bool) {
+fn set_aside_others(disk: &dyn Disk, host: &mut HostDrives) {
+    let own = host.host;
+    set_aside_where(disk, host, KEPT_BY_RECOVERY, |dir| owner(disk, dir).is_some_and(|owner| owner != own));
+}
+
+fn set_aside_where(disk: &dyn Disk, host: &mut HostDrives, kept_max: usize, wanted: impl Fn(&Path) -> bool) {
     let usable = host.usable_dirs();
     for drive in host.drives.iter_mut().filter(|drive| usable.contains(&drive.dir) && wanted(&drive.dir)) {
-        if let Err(error) = set_aside(&*env.disk, &drive.dir, kept_max) {
+        if let Err(error) = set_aside(disk, &drive.dir, kept_max) {
             let (node, why) = (
                 drive.node.0,
                 format!("the metadata that this host had as another member cannot be moved aside: {error}"),
@@ -104,9 +109,14 @@ pub(in crate::host) fn what_is_set_aside(env: &Environment, host: &HostDrives) -
 
 #[cfg(test)]
 mod tests {
-    use super::{KEPT_BY_REJOIN, PARTS, numbers, set_aside};
+    use super::{KEPT_BY_REJOIN, PARTS, numbers, set_aside, set_aside_others};
+    use crate::ambient::Ambient;
     use crate::storage::buffer::BufferPool;
     use crate::storage::disk::SystemDisk;
+    use crate::storage::identity::{NoLocks, WantedGeometry, open_host};
+    use crate::storage::raft_log::MirrorSet;
+    use crate::types::{HostId, NodeId};
+    use std::collections::BTreeSet;
 
     #[test]
     fn all_metadata_is_moved_aside_and_only_the_latest_few_are_kept() {
@@ -127,5 +137,28 @@ mod tests {
         assert_eq!(numbers(&disk, dir), [3, 4]);
         set_aside(&disk, dir, KEPT_BY_REJOIN).expect("nothing is left to be moved");
         assert_eq!(numbers(&disk, dir), [3, 4]);
+    }
+
+    /// It may follow a recovery that was interrupted, and an operator may have tried several copies before.
+    #[test]
+    fn a_start_that_sets_metadata_of_another_member_aside_removes_none() {
+        let root = tempfile::tempdir().expect("a directory");
+        let (dirs, disk) = ([root.path().join("a"), root.path().join("b")], SystemDisk::new(BufferPool::new(0)));
+        let wanted = WantedGeometry { data: 1, parity: 1, explicit: false, alone: true };
+        let mut host = open_host(&disk, &dirs, wanted, &Ambient::system(), &NoLocks).expect("a host");
+        let other = HostId(host.host.0 ^ 1);
+        for dir in &dirs {
+            for number in 1..=KEPT_BY_REJOIN + 1 {
+                std::fs::create_dir_all(dir.join("set-aside").join(number.to_string())).expect("made");
+            }
+            std::fs::create_dir(dir.join("meta")).expect("made");
+            let set = MirrorSet::first(other, BTreeSet::from([NodeId(0)]));
+            std::fs::write(dir.join("meta/mirror"), set.encode()).expect("written");
+        }
+        set_aside_others(&disk, &mut host);
+        for dir in &dirs {
+            assert_eq!(numbers(&disk, dir), [1, 2, 3, 4]);
+            assert!(dir.join("set-aside/4/meta/mirror").exists() && !dir.join("meta").exists());
+        }
     }
 }

@@ -13,9 +13,7 @@ use crate::actors::log::Threads;
 use crate::api::admin::AdminError;
 use crate::host::environment::Environment;
 use crate::host::registration::Registration;
-use crate::storage::identity::{
-    Drive, DriveState, HeldLocks, IdentityError, WantedGeometry, keep_credentials, spread_root_keys,
-};
+use crate::storage::identity::{Drive, DriveState, HeldLocks, WantedGeometry, keep_credentials, spread_root_keys};
 use crate::types::NodeId;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -126,12 +124,10 @@ impl DriveBay {
         let (disk, ambient) = (Arc::clone(&self.env.disk), self.env.ambient.clone());
         let (cluster, credentials) = (self.registration.member.host.cluster, self.keeps_credentials);
         let work = move || {
-            if credentials {
-                keep_credentials(&*disk, &dirs, cluster, &ambient)?;
-            }
+            let kept = if credentials { keep_credentials(&*disk, &dirs, cluster, &ambient).map(drop) } else { Ok(()) };
             // Where the root key has another source, the kept ones are former ones, which are needed as well.
-            spread_root_keys(&*disk, &dirs, cluster)?;
-            Ok::<_, IdentityError>(())
+            let spread = spread_root_keys(&*disk, &dirs, cluster).map(drop);
+            kept.and(spread)
         };
         if let Ok(Err(error)) = off_thread(&self.env.threads, work).await {
             tracing::warn!(node = %drive.node, %error, "the drive has no copy of the store's keys until the next start");

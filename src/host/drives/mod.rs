@@ -279,7 +279,13 @@ pub(super) fn start_chores(
     let fencer = Background::new(Fencing::new(cluster.clone(), FencingOptions::default())).start();
     let prober = Background::new(Probing::new(cluster.clone())).start();
     let healer = Background::new(healing).start();
-    let (moving, move_handle) = Moving::new(cluster.clone(), cluster.host, MovingOptions::default());
+    let moving = MovingOptions {
+        recheck: env.scale.move_recheck,
+        grace: env.scale.leftover_grace,
+        leftovers_every: env.scale.leftover_grace / 8,
+        ..MovingOptions::default()
+    };
+    let (moving, move_handle) = Moving::new(cluster.clone(), cluster.host, moving);
     let mover = Background::new(moving).start();
     let (census, census_handle) = Census::new(cluster.clone());
     let census = Background::new(census).start();

@@ -7,6 +7,10 @@
 //! has changed until the first drive has the new id. If the command is interrupted after that, the next start completes
 //! it: it sets the former metadata aside, and moves the new metadata into its place.
 //!
+//! A log that is damaged is the exception: it is cut at the damage, and whole from then on. So the drives first record
+//! that the host must come back as another member. An interrupted recovery then leaves a host that does not vote
+//! without what it lost, and the record tells the next recovery of the damage.
+//!
 //! The cluster is then in a new recovery epoch, so that it refuses all hosts of the former group.
 
 mod salvage;
@@ -19,6 +23,7 @@ use super::directories::{KEPT_BY_RECOVERY, beside, clear, set_aside_all, take_up
 use super::environment::{Environment, wanted_geometry};
 use super::error::{HostError, RecoveryError};
 use super::metadata::{self, MetadataError};
+use super::rejoin::keep;
 use crate::actors::consensus::{MetaHandle, Remains, ReplicaOptions, recover_frames, recover_own, survey_recovery};
 use crate::config::Config;
 use crate::limits::NODES_OF_HOST_MAX;
@@ -26,7 +31,7 @@ use crate::net::NoOtherHosts;
 use crate::output;
 use crate::storage::disk::replace_file;
 use crate::storage::identity::{
-    Drive, HostDrives, Prepared, SystemLocks, forget_founding, forget_rejoining, new_host_id, prepare_host,
+    Drive, HostDrives, Prepared, SystemLocks, forget_records, new_host_id, prepare_host, read_rejoining,
 };
 use crate::storage::meta::command::{Change, Reply};
 use crate::storage::meta::record::{HostRecord, RecoveryRecord};
@@ -37,9 +42,10 @@ use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// The source of the metadata that takes the place of the host's own.
+/// The source of the metadata that takes the place of the host's own. `marked` is the reason for which the host must
+/// come back as another member, if that was decided before.
 enum Source {
-    Own { remains: Remains, old: Box<ReplicaOptions> },
+    Own { remains: Remains, old: Box<ReplicaOptions>, marked: Option<String> },
     Export { path: PathBuf, head: ExportHead },
 }
 
@@ -72,7 +78,7 @@ pub(super) async fn recover(
         None => metadata::copies_wanted(&member),
     };
     let old = ReplicaOptions { copies_wanted, ..metadata::replica_options(env, &member) };
-    let source = source(&member, old.clone(), from).await?;
+    let source = source(env, &member, old.clone(), from).await?;
     check_name(&member, &source)?;
     let plan = words::plan(&member, &source);
     if !goes_on {
@@ -82,6 +88,7 @@ pub(super) async fn recover(
     let next =
         Next { host: new_host_id(&env.ambient), epoch: last_epoch(&member, &source).next(new_host_id(&env.ambient).0) };
     clear(env, &member.host).map_err(|cause| HostError::System { doing: "make the directory recovering", cause })?;
+    mark(env, &member, &source)?;
     let made = make(env, &member, source, old, &next).await;
     if let Err(error) = made {
         // The unfinished metadata is useless and takes space.
@@ -115,18 +122,40 @@ fn last_epoch(member: &Member, source: &Source) -> RecoveryEpoch {
 
 /// Surveys the metadata to recover from: the host's own, or the exported copy, which must be whole and of the same
 /// store.
-async fn source(member: &Member, old: ReplicaOptions, from: Option<&Path>) -> Result<Source, RecoveryError> {
+async fn source(
+    env: &Environment,
+    member: &Member,
+    old: ReplicaOptions,
+    from: Option<&Path>,
+) -> Result<Source, HostError> {
     let Some(path) = from else {
-        let remains = survey_recovery(&old).await.map_err(RecoveryError::Unusable)?;
-        return Ok(Source::Own { remains, old: Box::new(old) });
+        let mut remains = survey_recovery(&old).await.map_err(RecoveryError::Unusable)?;
+        let kept = read_rejoining(&*env.disk, &member.host.usable_dirs(), member.host.host)?;
+        let marked = kept.filter(|kept| kept.decided).map(|kept| kept.why);
+        // What lacked in its copies then may not show any more.
+        remains.has_all_acknowledged &= marked.is_none();
+        return Ok(Source::Own { remains, old: Box::new(old), marked });
     };
     let (path, host) = (path.to_owned(), &member.host);
     let head = open(&path)?.verify().map_err(|why| RecoveryError::Export { path: path.clone(), why })?;
     let geometry = [(head.data, head.parity), (host.data, host.parity)];
     if head.cluster != host.cluster || geometry[0] != geometry[1] {
-        return Err(RecoveryError::OtherStore { path, found: head.cluster, own: host.cluster, geometry });
+        return Err(RecoveryError::OtherStore { path, found: head.cluster, own: host.cluster, geometry }.into());
     }
     Ok(Source::Export { path, head })
+}
+
+/// Records that the host must come back as another member, if its log is damaged: making the new metadata cuts the log
+/// at the damage.
+fn mark(env: &Environment, member: &Member, source: &Source) -> Result<(), HostError> {
+    let Source::Own { remains: Remains { damage: Some(damage), .. }, marked, .. } = source else { return Ok(()) };
+    let why = match marked {
+        Some(marked) if marked.contains(damage.as_str()) => marked.clone(),
+        Some(marked) => format!("{damage}; before that: {marked}"),
+        None => damage.clone(),
+    };
+    keep(env, &member.host, true, why)?;
+    Ok(())
 }
 
 /// Refuses if the host's own metadata knows it under another name than the one that it is recovered under.
@@ -156,7 +185,7 @@ async fn make(
     let drives = old.drives.iter().cloned().map(beside).collect();
     let new = ReplicaOptions { host: next.host, drives, transport: Arc::new(NoOtherHosts), first_start: true, ..old };
     let (handle, exported) = match source {
-        Source::Own { remains, old } => {
+        Source::Own { remains, old, .. } => {
             let old = ReplicaOptions { salvages: remains.damage.is_some(), ..*old };
             (recover_own(old, new).await, None)
         }
@@ -223,8 +252,8 @@ fn enter(env: &Environment, host: HostDrives, next: &Next) -> Result<HostDrives,
     set_aside_all(env, &mut host, KEPT_BY_RECOVERY);
     take_up(&*env.disk, &mut host);
     let (disk, dirs) = (&*env.disk, host.usable_dirs());
-    // A record that cannot be removed is harmless: it names an id that this host does not have any more.
-    if let Err(error) = forget_founding(disk, &dirs).and_then(|()| forget_rejoining(disk, &dirs)) {
+    // A record that stays, and is whole, is harmless: it names an id that this host does not have any more.
+    if let Err(error) = forget_records(disk, &dirs) {
         tracing::warn!(%error, "the record of a founding or rejoining was not removed");
     }
     Ok(host)
@@ -242,4 +271,36 @@ fn write_report(env: &Environment, host: &HostDrives, plan: &str) -> Vec<PathBuf
         }
     }
     written
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Next, enter, keep};
+    use crate::ambient::Ambient;
+    use crate::host::environment::Environment;
+    use crate::host::error::HostError;
+    use crate::storage::disk::sim::SimDisk;
+    use crate::storage::disk::{Disk, create_dir_durably};
+    use crate::storage::identity::{IdentityError, NoLocks, WantedGeometry, open_host};
+    use crate::types::{HostId, RecoveryEpoch};
+    use std::path::PathBuf;
+
+    #[test]
+    fn a_host_whose_identities_cannot_be_read_at_its_recovery_keeps_its_metadata() {
+        let (disk, dirs) = (SimDisk::new(1 << 30), ["/d1", "/d2"].map(PathBuf::from));
+        let wanted = WantedGeometry { data: 1, parity: 1, explicit: false, alone: true };
+        let host = open_host(&disk, &dirs, wanted, &Ambient::system(), &NoLocks).expect("a host");
+        let env = Environment::of_test(disk.handle());
+        keep(&env, &host, true, "a test".to_owned()).expect("kept");
+        for dir in &dirs {
+            create_dir_durably(&disk, &dir.join("meta")).expect("made");
+            disk.make_unreadable(&dir.join("identity.json"), 0..1).expect("it is there");
+        }
+        let next = Next { host: HostId(77), epoch: RecoveryEpoch { number: 1, id: 7, former: [0; 8] } };
+        let refused = enter(&env, host, &next).map(drop);
+        assert!(matches!(refused, Err(HostError::Identity(IdentityError::Unusable { .. }))), "{refused:?}");
+        for path in dirs.iter().flat_map(|dir| ["meta", "rejoin.json"].map(|name| dir.join(name))) {
+            assert!(disk.exists(&path).expect("looked for"), "{}", path.display());
+        }
+    }
 }

@@ -10,7 +10,7 @@ use std::path::Path;
 
 pub(super) fn plan(member: &Member, source: &Source) -> String {
     let mut lines = match source {
-        Source::Own { remains, .. } => of_own(member, remains),
+        Source::Own { remains, marked, .. } => of_own(member, remains, marked.as_deref()),
         Source::Export { path, head } => of_export(member, path, head),
     };
     lines.extend(of_drives(member));
@@ -33,13 +33,16 @@ fn of_export(member: &Member, path: &Path, head: &ExportHead) -> Vec<String> {
     ]
 }
 
-fn of_own(member: &Member, remains: &Remains) -> Vec<String> {
+fn of_own(member: &Member, remains: &Remains, marked: Option<&str>) -> Vec<String> {
     let own = member.host.host;
     let mut lines = vec![format!(
         "The metadata group is formed anew with the host {:?} as its only voter, from its own copies of the metadata:",
         member.name
     )];
     lines.extend(copies(remains));
+    lines.extend(marked.map(|why| {
+        format!("- it was decided that this host comes back as another member, as its copies may lack something: {why}")
+    }));
     lines.extend(undecided(remains));
     lines.extend(lost(remains));
     lines.push("- given up for good, whether they are lost or not:".to_owned());

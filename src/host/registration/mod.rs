@@ -20,7 +20,7 @@ use crate::actors::membership::{
     AddressBook, HostWatch, RejoinAsks, StatusSource, VoterKeeper, WelcomeDesk, lookup_removal,
 };
 use crate::actors::peers::{HashRing, ReadLatencies};
-use crate::storage::identity::{DriveState, forget_founding, forget_rejoining, is_unfilled};
+use crate::storage::identity::{DriveState, forget_records, is_unfilled};
 use crate::types::{Epoch, NodeId, Roles, UnixMs};
 use actix::Addr;
 use following::Followers;
@@ -130,6 +130,7 @@ impl Registration {
             own: host.host,
             data: host.data,
             parity: host.parity,
+            root_keys: self.member.root_keys.clone(),
             metadata: self.metadata.clone(),
             peers: self.member.peers.clone(),
             asks: self.asks.clone(),
@@ -186,7 +187,7 @@ impl Registration {
         tracing::info!(name = self.member.name, "this host is registered in the cluster");
         net.board.stands(self.member.host.cluster);
         let (disk, dirs) = (&*self.env.disk, self.member.host.usable_dirs());
-        if let Err(error) = forget_founding(disk, &dirs).and_then(|()| forget_rejoining(disk, &dirs)) {
+        if let Err(error) = forget_records(disk, &dirs) {
             tracing::warn!(%error, "the record of the founding or of a rejoining was not removed");
         }
         std::future::pending().await

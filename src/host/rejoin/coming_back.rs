@@ -9,7 +9,7 @@ use crate::host::environment::Environment;
 use crate::host::error::{HostError, RejoinError};
 use crate::limits::NODES_OF_HOST_MAX;
 use crate::net::HostIdentity;
-use crate::storage::identity::{Founder, HostDrives, Rejoining, forget_founding, forget_rejoining};
+use crate::storage::identity::{Founder, HostDrives, Rejoining, forget_records, keep_rejoining};
 use crate::types::{HostId, NodeId};
 use std::iter;
 
@@ -24,6 +24,8 @@ pub(in crate::host) async fn come_back_as_another(
 ) -> Result<Member, HostError> {
     let Some(cluster) = &config.cluster else { return Err(RejoinError::Alone.into()) };
     let Rejoining { from, to, why, .. } = rejoining;
+    // A record that this start has found may not be durable yet: its writer may have been killed before it had synced it.
+    keep_rejoining(&*env.disk, &host.usable_dirs(), rejoining)?;
     let (was, is) = (format!("{:016x}", from.0), format!("{:016x}", to.0));
     tracing::warn!(
         why,
@@ -57,8 +59,8 @@ pub(in crate::host) async fn come_back_as_another(
     identity.enter(host.cluster, host.recovery).map_err(ClusterError::from)?;
     set_aside_all(env, &mut host, KEPT_BY_REJOIN);
     let (disk, dirs) = (&*env.disk, host.usable_dirs());
-    // A record that cannot be removed is harmless: it names an id that this host does not have any more.
-    if let Err(error) = forget_founding(disk, &dirs).and_then(|()| forget_rejoining(disk, &dirs)) {
+    // A record that stays, and is whole, is harmless: it names an id that this host does not have any more.
+    if let Err(error) = forget_records(disk, &dirs) {
         tracing::warn!(%error, "the record of the rejoining was not removed");
     }
     tracing::info!(was, is, "this host is taken into its cluster as another member");

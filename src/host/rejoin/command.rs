@@ -1,7 +1,7 @@
 //! The command `sherd rejoin`: an operator decides that a stopped host rejoins its cluster as another member. It prints
 //! first what that means, and records the decision for the next start only with `--yes`.
 
-use super::keep;
+use super::keep_as_ordered;
 use crate::config::{Config, RejoinWish};
 use crate::host::environment::{Environment, wanted_geometry};
 use crate::host::error::{HostError, RejoinError};
@@ -18,9 +18,9 @@ pub(in crate::host) fn rejoin(config: &Config, env: &Environment, wish: RejoinWi
     let Some(cluster) = &config.cluster else { return Err(RejoinError::Alone.into()) };
     let prepared = prepare_host(&*env.disk, &config.data, wanted_geometry(config), &env.ambient, &SystemLocks)?;
     let Prepared::Known(host) = prepared else { return Err(RejoinError::NothingHere.into()) };
-    let kept = read_rejoining(&*env.disk, &host.usable_dirs(), host.host)?.filter(|kept| kept.decided);
     match wish {
         RejoinWish::Explain => {
+            let kept = read_rejoining(&*env.disk, &host.usable_dirs(), host.host)?.filter(|kept| kept.decided);
             let mut lines = explained(&cluster.name, &host);
             lines.extend(kept.map(|kept| format!("this is decided already, since: {}", kept.why)));
             lines.push(UNCHANGED.to_owned());
@@ -28,7 +28,7 @@ pub(in crate::host) fn rejoin(config: &Config, env: &Environment, wish: RejoinWi
         }
         RejoinWish::Decide => {
             output::say(explained(&cluster.name, &host).join("\n"));
-            keep(env, &host, true, WHY.to_owned())?;
+            keep_as_ordered(env, &host, WHY.to_owned())?;
             output::say("decided; start the host");
         }
         RejoinWish::Cancel => {

@@ -35,13 +35,17 @@ const THIS_PROGRAM: &str = "/proc/self/exe";
 
 /// Returns the rejoin that was decided before this start, if any. A host that its cluster has given up is refused until
 /// an operator decides a rejoin: with others that were given up it could elect a leader, and lose what that
-/// acknowledges.
-pub(super) fn decided(env: &Environment, config: &Config, prepared: &Prepared) -> Result<Option<Rejoining>, HostError> {
-    let (Some(_), Prepared::Known(host)) = (&config.cluster, prepared) else { return Ok(None) };
-    match read_rejoining(&*env.disk, &host.usable_dirs(), host.host)? {
-        Some(kept) if kept.decided => Ok(Some(kept)),
-        Some(kept) if kept.given_up => Err(HostError::GivenUp { why: kept.why }),
-        _ => Ok(None),
+/// acknowledges. So is one that must rejoin and is started alone, without the settings of its cluster.
+pub(super) fn decided(env: &Environment, is_alone: bool, prepared: &Prepared) -> Result<Option<Rejoining>, HostError> {
+    let Prepared::Known(host) = prepared else { return Ok(None) };
+    match read_rejoining(&*env.disk, &host.usable_dirs(), host.host) {
+        // A host without a cluster never made it.
+        Err(IdentityError::RejoiningDamaged { .. }) if is_alone => Ok(None),
+        Err(error) => Err(error.into()),
+        Ok(Some(kept)) if kept.decided && is_alone => Err(HostError::RejoinsAlone { why: kept.why }),
+        Ok(Some(kept)) if kept.decided => Ok(Some(kept)),
+        Ok(Some(kept)) if kept.given_up => Err(HostError::GivenUp { why: kept.why }),
+        Ok(_) => Ok(None),
     }
 }
 
@@ -69,9 +73,37 @@ pub(super) async fn after_loss(
 /// Records that a host is to rejoin. An id that was drawn before is kept, since the cluster may know the host by it
 /// already; but not the id in the record of a host that was given up, which was never sent and is in copies of its
 /// directories, too.
-fn keep(env: &Environment, host: &HostDrives, decided: bool, why: String) -> Result<Rejoining, IdentityError> {
+pub(super) fn keep(
+    env: &Environment,
+    host: &HostDrives,
+    decided: bool,
+    why: String,
+) -> Result<Rejoining, IdentityError> {
     let wanted = OwnDrives::of(host.host, &host.drives);
     let kept = read_rejoining(&*env.disk, &wanted.dirs, wanted.host)?;
+    keep_over(env, &wanted, kept, decided, why)
+}
+
+/// Records that an operator has a host rejoin. If the present record cannot be used, another one takes its place.
+fn keep_as_ordered(env: &Environment, host: &HostDrives, why: String) -> Result<Rejoining, IdentityError> {
+    let wanted = OwnDrives::of(host.host, &host.drives);
+    let kept = match read_rejoining(&*env.disk, &wanted.dirs, wanted.host) {
+        Err(error @ IdentityError::RejoiningDamaged { .. }) => {
+            tracing::warn!(%error, "another record takes the place of this one");
+            None
+        }
+        read => read?,
+    };
+    keep_over(env, &wanted, kept, true, why)
+}
+
+fn keep_over(
+    env: &Environment,
+    wanted: &OwnDrives,
+    kept: Option<Rejoining>,
+    decided: bool,
+    why: String,
+) -> Result<Rejoining, IdentityError> {
     let drawn = kept.as_ref().filter(|kept| !kept.given_up);
     let to = drawn.map_or_else(|| new_host_id(&env.ambient), |kept| kept.to);
     let decided = decided || kept.is_some_and(|kept| kept.decided);
@@ -141,4 +173,80 @@ pub(super) fn start_again(data: Option<&str>) -> HostError {
         command.arg0(name);
     }
     HostError::System { doing: "start again", cause: command.args(arguments).exec() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{OwnDrives, decided, keep, keep_as_ordered};
+    use crate::ambient::Ambient;
+    use crate::host::environment::Environment;
+    use crate::host::error::HostError;
+    use crate::storage::disk::sim::{DriveFault, Shortage, SimDisk};
+    use crate::storage::disk::{Disk, read_file, replace_file};
+    use crate::storage::identity::{HostDrives, NoLocks, Prepared, WantedGeometry, open_host, read_rejoining};
+    use std::path::{Path, PathBuf};
+
+    /// A host of two drives.
+    fn formed() -> (SimDisk, Environment, HostDrives) {
+        let (disk, dirs) = (SimDisk::new(1 << 30), ["/d1", "/d2"].map(PathBuf::from));
+        let wanted = WantedGeometry { data: 1, parity: 1, explicit: false, alone: true };
+        let host = open_host(&disk, &dirs, wanted, &Ambient::system(), &NoLocks).expect("a host");
+        let env = Environment::of_test(disk.handle());
+        (disk, env, host)
+    }
+
+    #[test]
+    fn a_record_of_a_rejoin_that_cannot_be_read_is_not_written_over() {
+        let (disk, env, host) = formed();
+        let (own, path) = (OwnDrives::of(host.host, &host.drives), Path::new("/d1/rejoin.json"));
+        keep(&env, &host, true, "a test".to_owned()).expect("kept");
+        disk.remove(Path::new("/d2/rejoin.json")).expect("it is there");
+        let refused = || {
+            let before = disk.operations().changes;
+            assert!(keep(&env, &host, false, "another".to_owned()).is_err());
+            assert!(matches!(own.decide(&env, "another".to_owned()), HostError::Identity(_)));
+            assert_eq!(disk.operations().changes, before, "nothing is written");
+        };
+        disk.limit_shortage(path);
+        for shortage in [Shortage::Descriptors, Shortage::Memory] {
+            disk.set_shortage(Some(shortage));
+            refused();
+            disk.set_shortage(None);
+        }
+        disk.make_unreadable(path, 0..1).expect("it is there");
+        refused();
+        replace_file(&disk, path, b"{}").expect("replaced");
+        refused();
+        assert_eq!(read_file(&disk, path).expect("it is there"), b"{}");
+        // An operator may decide it anew.
+        let ordered = keep_as_ordered(&env, &host, "another".to_owned()).expect("kept");
+        let kept = read_rejoining(&disk, &host.usable_dirs(), host.host).expect("it can be read");
+        assert!(ordered.decided && kept == Some(ordered));
+    }
+
+    #[test]
+    fn a_host_that_must_rejoin_does_not_start_without_its_cluster() {
+        let (disk, env, host) = formed();
+        let kept = keep(&env, &host, true, "a test".to_owned()).expect("kept");
+        let prepared = Prepared::Known(host);
+        assert_eq!(decided(&env, false, &prepared).expect("it rejoins"), Some(kept));
+        let refused = decided(&env, true, &prepared);
+        assert!(matches!(refused, Err(HostError::RejoinsAlone { .. })), "{refused:?}");
+        for dir in ["/d1", "/d2"] {
+            replace_file(&disk, &Path::new(dir).join("rejoin.json"), b"{}").expect("replaced");
+        }
+        // No host without a cluster has made such a file.
+        assert!(decided(&env, false, &prepared).is_err());
+        assert_eq!(decided(&env, true, &prepared).expect("it starts"), None);
+    }
+
+    #[test]
+    fn a_running_host_with_a_dead_drive_records_that_it_must_rejoin() {
+        let (disk, env, host) = formed();
+        disk.fail_drive(Path::new("/d1"), DriveFault::Dead);
+        let ended = OwnDrives::of(host.host, &host.drives).decide(&env, "a test".to_owned());
+        assert!(matches!(ended, HostError::StartsAgain { .. }), "{ended}");
+        let kept = read_rejoining(&disk, &host.usable_dirs(), host.host).expect("one can be read");
+        assert!(kept.is_some_and(|kept| kept.decided));
+    }
 }

@@ -15,18 +15,19 @@ const BLOCK: u64 = BLOCK_BYTES as u64;
 const WRITES_AGAIN_MAX: u32 = 5;
 const WRITE_PAUSE: Duration = Duration::from_millis(10);
 
-/// Creates a directory and its missing ancestors, and syncs the parent of each. The names of the directory and of its
-/// parent are synced even if both exist: a process that created them may have been killed before it synced them.
+/// Creates a directory and its missing ancestors one by one, and syncs the name of each before it creates the next. The
+/// lowest that exists is synced, too: a process that created it may have been killed before it synced it. So are the
+/// names of the directory and of its parent if both exist, which something else may have created.
 pub fn create_dir_durably(disk: &dyn Disk, dir: &Path) -> io::Result<()> {
     let named: Vec<&Path> = dir.ancestors().filter(|path| path.file_name().is_some()).collect();
     let mut missing = 0;
     while missing < named.len() && !disk.exists(named[missing])? {
         missing += 1;
     }
-    if missing > 0 {
-        disk.create_dir_all(dir)?;
-    }
-    for (depth, path) in named.iter().enumerate().take(missing.max(2)).rev() {
+    for (depth, path) in named.iter().enumerate().take((missing + 1).max(2)).rev() {
+        if depth < missing {
+            disk.create_dir_all(path)?;
+        }
         match disk.sync_dir(path.parent().unwrap_or(path)) {
             Err(error) if depth >= missing && cannot_change(&error) => {}
             synced => synced?,

@@ -7,7 +7,7 @@
 
 mod durable;
 mod open_files;
-#[cfg(any(test, fuzzing, debug_assertions))]
+#[cfg(any(test, feature = "fuzzing", debug_assertions))]
 pub mod sim;
 mod system;
 

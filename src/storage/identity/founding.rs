@@ -2,8 +2,8 @@
 //! must survive a crash once other hosts know it, so the file is written before the id is sent. The file is removed
 //! when the drives have their identities and the host's metadata group has started.
 
-use super::document::{DOCUMENT_BYTES_MAX, DocumentFault, decode, encode, hex64};
-use super::scan::read_bounded;
+use super::document::{encode, hex64};
+use super::scan::{RecordCopy, read_record};
 use super::{FOUNDING_FILE, IdentityError};
 use crate::storage::disk::{Disk, replace_file};
 use crate::types::HostId;
@@ -46,31 +46,25 @@ impl Founding {
 }
 
 /// Reads the state from the drives. A copy with an agreement is preferred, as a crash may have left it on some drives
-/// only.
+/// only. Fails if there are damaged copies only: other hosts may rely on the id in them.
 pub fn read_founding(disk: &dyn Disk, dirs: &[PathBuf]) -> Result<Option<Founding>, IdentityError> {
     let mut found: Option<Founding> = None;
+    let mut damaged = None;
     for dir in dirs {
-        let path = dir.join(FOUNDING_FILE);
-        let why = match read_bounded(disk, &path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            Err(error) => error.to_string(),
-            Ok(None) => format!("it is larger than {DOCUMENT_BYTES_MAX} bytes"),
-            Ok(Some(bytes)) => match decode::<Founding>(&bytes, FORMAT) {
-                Ok(kept) => {
-                    if found.as_ref().is_none_or(|found| found.agreed.is_none() && kept.agreed.is_some()) {
-                        found = Some(kept);
-                    }
-                    continue;
+        match read_record::<Founding>(disk, dir, FOUNDING_FILE, FORMAT)? {
+            RecordCopy::Whole(kept) => {
+                if found.as_ref().is_none_or(|found| found.agreed.is_none() && kept.agreed.is_some()) {
+                    found = Some(kept);
                 }
-                Err(DocumentFault::Corrupt(why)) => why,
-                Err(DocumentFault::LaterFormat(found)) => {
-                    return Err(IdentityError::LaterFormat { dir: dir.clone(), found, known: FORMAT });
-                }
-            },
-        };
-        tracing::warn!(path = %path.display(), why, "a copy of the state of the founding is unusable and is ignored");
+            }
+            RecordCopy::None => {}
+            RecordCopy::Damaged { path, why } => damaged = Some(IdentityError::FoundingDamaged { path, why }),
+        }
     }
-    Ok(found)
+    match (found, damaged) {
+        (None, Some(damaged)) => Err(damaged),
+        (found, _) => Ok(found),
+    }
 }
 
 /// Writes the state to every drive, durably.

@@ -22,7 +22,7 @@ mod unfilled;
 
 pub use document::{Identity, Member, Stage};
 pub use examine::{Claim, Host, MemberDir, Plan, Retired, drives_needed, examine};
-pub use founding::{Founder, Founding, forget_founding, keep_founding, read_founding};
+pub use founding::{Founder, Founding, keep_founding, read_founding};
 pub use kept::{
     AcmeCertificate, KeptAcme, KeptCredentials, keep_acme, keep_credentials, keep_root_keys, read_acme,
     read_credentials, spread_root_keys,
@@ -32,7 +32,7 @@ pub use open::{
     BlankDrives, Drive, DriveState, HeldLocks, HostDrives, NewHost, Prepared, new_host_id, note_started, open_host,
     prepare_host, retire_drives,
 };
-pub use rejoining::{Rejoining, forget_rejoining, keep_rejoining, read_rejoining};
+pub use rejoining::{Rejoining, forget_records, forget_rejoining, keep_rejoining, read_rejoining};
 pub use running::{
     AddError, Addition, ReplaceError, Replacement, add_drive, check_addition, check_replacement, replace_drive,
 };
@@ -124,6 +124,18 @@ pub enum IdentityError {
         "{path} is damaged ({why}), and no drive has a whole copy; put the file back, or the key into a file for SHERD_ROOT_KEY_FILE: without it encrypted objects cannot be read"
     )]
     RootKeyDamaged { path: PathBuf, why: String },
+    #[error(
+        "{path} cannot be used ({why}), and no drive has a whole copy of the root credentials; put it back, or set SHERD_ACCESS_KEY and SHERD_SECRET_KEY, or remove the file to have other ones made"
+    )]
+    CredentialsDamaged { path: PathBuf, why: String },
+    #[error(
+        "{path} cannot be used ({why}), and no drive has a whole copy; it may say that this host must not go on: put it back, or decide it anew by sherd rejoin, with --yes to come back as another member, or with --cancel to go on, if nothing of the host's metadata was ever lost"
+    )]
+    RejoiningDamaged { path: PathBuf, why: String },
+    #[error(
+        "{path} cannot be used ({why}), and no drive has a whole copy; other hosts may rely on the id in it: put it back, or remove it if the cluster is not founded yet, goes on without this host, or has had it as a member before"
+    )]
+    FoundingDamaged { path: PathBuf, why: String },
     #[error("{operation} {path}: {cause}")]
     Io { operation: &'static str, path: PathBuf, cause: String },
 }

@@ -441,26 +441,43 @@ fn drive(member: Member, dir: PathBuf, state: DriveState) -> Drive {
 
 impl HostDrives {
     /// Gives the host another id within its cluster, which is in this recovery epoch, and rewrites the identities of
-    /// its drives. A drive whose identity cannot be written is lost for now; the others record the host's former id in
-    /// `earlier`, so that it is recognised later. Fails if no drive can be written.
+    /// its drives. A drive whose identity cannot be read or written is lost for now; the others record the host's former
+    /// id in `earlier`, so that it is recognised later. Fails if no drive can be written.
     pub fn renamed(mut self, disk: &dyn Disk, to: HostId, recovery: RecoveryEpoch) -> Result<Self, IdentityError> {
         let found = scan(disk, &self.usable_dirs())?;
-        let Some(mut host) = host_of(&found) else { return Ok(self) };
+        let mut failed = None;
+        for Found { dir, content } in &found {
+            let why = match content {
+                Content::Ours(_) => continue,
+                Content::Unreadable { why } | Content::Damaged { why } => why.clone(),
+                Content::Absent | Content::Blank | Content::NotOurs { .. } => format!("{IDENTITY_FILE} is gone"),
+            };
+            failed = Some(self.lose(dir, why));
+        }
+        let Some(mut host) = host_of(&found) else {
+            let dir = self.drives.first().map(|drive| drive.dir.clone()).unwrap_or_default();
+            let why = "no drive of this host can be used".to_owned();
+            return Err(failed.unwrap_or(IdentityError::Unusable { dir, why }));
+        };
         host.earlier = with_earlier(std::mem::take(&mut host.earlier), host.host);
         (host.host, host.recovery, host.generation) = (to, recovery, host.generation + 1);
-        let mut failed = None;
         for (dir, written) in bring_up(disk, &found, &host) {
             let Err(error) = written else { continue };
-            let why = format!("its identity cannot be written: {error}");
-            self.drives.iter_mut().filter(|drive| drive.dir == dir).for_each(|drive| {
-                drive.state = DriveState::Lost { why: why.clone() };
-            });
-            failed = Some(IdentityError::Unusable { dir: dir.to_owned(), why });
+            failed = Some(self.lose(dir, format!("its identity cannot be written: {error}")));
         }
         match failed.filter(|_| self.usable_dirs().is_empty()) {
             Some(error) => Err(error),
             None => Ok(Self { host: to, recovery, earlier: host.earlier, ..self }),
         }
+    }
+
+    /// Marks the drive in this directory as lost. Returns the error for the case that no other is left.
+    fn lose(&mut self, dir: &Path, why: String) -> IdentityError {
+        for drive in self.drives.iter_mut().filter(|drive| drive.dir == dir) {
+            tracing::error!(node = drive.node.0, dir = %dir.display(), why, "a drive is lost; going on without it");
+            drive.state = DriveState::Lost { why: why.clone() };
+        }
+        IdentityError::Unusable { dir: dir.to_owned(), why }
     }
 
     fn new(host: &Host, drives: Vec<Drive>, formed_now: bool) -> Self {

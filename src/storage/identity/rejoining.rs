@@ -2,9 +2,9 @@
 //! survive a crash, as the cluster may already have registered the host under it; so the file is written before the id
 //! is sent.
 
-use super::document::{DOCUMENT_BYTES_MAX, DocumentFault, decode, encode, hex64};
-use super::founding::remove_everywhere;
-use super::scan::read_bounded;
+use super::document::{encode, hex64};
+use super::founding::{forget_founding, remove_everywhere};
+use super::scan::{RecordCopy, read_record};
 use super::{IdentityError, REJOIN_FILE};
 use crate::storage::disk::{Disk, replace_file};
 use crate::types::HostId;
@@ -43,31 +43,25 @@ impl Rejoining {
 }
 
 /// Reads the state of a host with the present id `host`; `None` if it is not rejoining. Of several copies, a decided
-/// one is preferred, then one that is given up.
+/// one is preferred, then one that is given up; of equal ones that differ always the same, whatever the order of the
+/// drives. Fails if there are damaged copies only: they may say that the host must not go on.
 pub fn read_rejoining(disk: &dyn Disk, dirs: &[PathBuf], host: HostId) -> Result<Option<Rejoining>, IdentityError> {
+    let weight = |kept: &Rejoining| (kept.decided, kept.given_up, kept.to);
     let mut found: Option<Rejoining> = None;
+    let mut damaged = None;
     for dir in dirs {
-        let path = dir.join(REJOIN_FILE);
-        let why = match read_bounded(disk, &path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            Err(error) => error.to_string(),
-            Ok(None) => format!("it is larger than {DOCUMENT_BYTES_MAX} bytes"),
-            Ok(Some(bytes)) => match decode::<Rejoining>(&bytes, FORMAT) {
-                Ok(kept) => {
-                    let weight = |kept: &Rejoining| (kept.decided, kept.given_up);
-                    let is_better = found.as_ref().is_none_or(|found| weight(&kept) > weight(found));
-                    found = if kept.from == host && is_better { Some(kept) } else { found };
-                    continue;
-                }
-                Err(DocumentFault::Corrupt(why)) => why,
-                Err(DocumentFault::LaterFormat(found)) => {
-                    return Err(IdentityError::LaterFormat { dir: dir.clone(), found, known: FORMAT });
-                }
-            },
-        };
-        tracing::warn!(path = %path.display(), why, "a copy of the state of the rejoining is unusable and is ignored");
+        match read_record::<Rejoining>(disk, dir, REJOIN_FILE, FORMAT)? {
+            RecordCopy::Whole(kept) if kept.from == host => {
+                found = found.into_iter().chain([kept]).max_by_key(weight);
+            }
+            RecordCopy::Whole(_) | RecordCopy::None => {}
+            RecordCopy::Damaged { path, why } => damaged = Some(IdentityError::RejoiningDamaged { path, why }),
+        }
     }
-    Ok(found)
+    match (found, damaged) {
+        (None, Some(damaged)) => Err(damaged),
+        (found, _) => Ok(found),
+    }
 }
 
 /// Writes the state to the drives, durably. Fails only if no drive could be written.
@@ -81,6 +75,13 @@ pub fn keep_rejoining(disk: &dyn Disk, dirs: &[PathBuf], rejoining: &Rejoining) 
         }
     }
     failed.filter(|_| !kept).map_or(Ok(()), Err)
+}
+
+/// Removes the records of a founding and of a rejoin. Tries both, and returns the first failure.
+pub fn forget_records(disk: &dyn Disk, dirs: &[PathBuf]) -> Result<(), IdentityError> {
+    let founding = forget_founding(disk, dirs);
+    let rejoining = forget_rejoining(disk, dirs);
+    founding.and(rejoining)
 }
 
 pub fn forget_rejoining(disk: &dyn Disk, dirs: &[PathBuf]) -> Result<(), IdentityError> {

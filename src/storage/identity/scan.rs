@@ -1,12 +1,14 @@
 //! The content of each data directory: whether it is a drive of a store, empty, or something else. Changes nothing.
 
-use super::document::{DOCUMENT_BYTES_MAX, DocumentFault, FORMAT, Identity, decode_identity};
+use super::document::{DOCUMENT_BYTES_MAX, DocumentFault, FORMAT, Identity, decode, decode_identity};
 use super::{
     ACME_FILE, CREDENTIALS_FILE, FOUNDING_FILE, IDENTITY_FILE, IdentityError, LOCK_FILE, RECOVERING_DIR, REJOIN_FILE,
     ROOT_KEY_FILE, SET_ASIDE_DIR, TRIAL_FILE, UNFILLED_FILE,
 };
-use crate::storage::disk::{Caching, Disk, OpenMode, read_file};
+use crate::storage::disk::{Caching, Disk, OpenMode, host_lacks_resources, read_file};
 use crate::types::Incarnation;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -111,4 +113,49 @@ pub fn read_bounded(disk: &dyn Disk, path: &Path) -> io::Result<Option<Vec<u8>>>
         return Ok(None);
     }
     read_file(disk, path).map(Some)
+}
+
+/// A drive's copy of a record that each drive of its host has. A damaged one is a file that is there and cannot be read,
+/// or is not whole.
+pub(super) enum RecordCopy<T> {
+    None,
+    Whole(T),
+    Damaged { path: PathBuf, why: String },
+}
+
+/// Reads a drive's copy of a record. Fails if a later version wrote it, or if the host lacks the resources to read it,
+/// which says nothing of the copy. A drive whose directory cannot be listed has none: it would be lost to a start, too.
+pub(super) fn read_record<T: Serialize + DeserializeOwned>(
+    disk: &dyn Disk,
+    dir: &Path,
+    name: &str,
+    known: u32,
+) -> Result<RecordCopy<T>, IdentityError> {
+    let path = dir.join(name);
+    let why = match read_bounded(disk, &path) {
+        Ok(None) => format!("it is larger than {DOCUMENT_BYTES_MAX} bytes"),
+        Ok(Some(bytes)) => match decode::<T>(&bytes, known) {
+            Ok(record) => return Ok(RecordCopy::Whole(record)),
+            Err(DocumentFault::Corrupt(why)) => why,
+            Err(DocumentFault::LaterFormat(found)) => {
+                return Err(IdentityError::LaterFormat { dir: dir.to_owned(), found, known });
+            }
+        },
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(RecordCopy::None),
+        Err(error) if host_lacks_resources(&error) => return Err(not_read(path, &error)),
+        Err(error) => match disk.list(dir) {
+            Ok(names) if names.iter().any(|other| other == name) => error.to_string(),
+            Err(lack) if host_lacks_resources(&lack) => return Err(not_read(path, &lack)),
+            Ok(_) | Err(_) => {
+                tracing::warn!(path = %path.display(), %error, "this drive cannot be read and counts as one without this file");
+                return Ok(RecordCopy::None);
+            }
+        },
+    };
+    tracing::warn!(path = %path.display(), why, "this drive's copy of the file is damaged");
+    Ok(RecordCopy::Damaged { path, why })
+}
+
+fn not_read(path: PathBuf, error: &io::Error) -> IdentityError {
+    IdentityError::Io { operation: "read", path, cause: error.to_string() }
 }

@@ -7,7 +7,7 @@
 //! commits, which includes every commit before the last `persist`.
 
 pub mod fjall;
-#[cfg(any(test, fuzzing, debug_assertions))]
+#[cfg(any(test, feature = "fuzzing", debug_assertions))]
 pub mod memory;
 pub mod reviving;
 pub mod watched;

@@ -53,8 +53,8 @@ pub struct ListPage<T> {
 
 /// A page of versions, in order of key and, within a key, newest first.
 #[derive(Clone, Debug)]
-pub struct VersionsPage {
-    pub entries: Vec<Listed<ListedVersion>>,
+pub struct VersionsPage<T = VersionRow> {
+    pub entries: Vec<Listed<ListedVersion<T>>>,
     /// True if entries follow; then `next_after` continues, with `next_version` if the last entry is a version.
     pub more: bool,
     pub next_after: Option<String>,
@@ -62,8 +62,9 @@ pub struct VersionsPage {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ListedVersion {
-    pub row: VersionRow,
+pub struct ListedVersion<T = VersionRow> {
+    /// The version, or what the lister keeps of it.
+    pub row: T,
     /// True for the newest version of its key.
     pub latest: bool,
 }
@@ -128,13 +129,15 @@ fn past(prefix: &[u8]) -> Bound<Vec<u8>> {
     prefix_end(prefix).map_or(Bound::Excluded(prefix.to_vec()), Bound::Included)
 }
 
-/// Returns one page, from `start` on (or from the prefix on, if that is later).
-pub(super) fn page<L: Layout>(
+/// Returns one page, from `start` on (or from the prefix on, if that is later). Of each row it holds what `kept`
+/// returns: a row may be large, and a page has many.
+pub(super) fn page<L: Layout, T>(
     kv: &dyn KvRead,
     bucket: BucketId,
     query: &ListQuery,
     start: Option<Bound<Vec<u8>>>,
-) -> KvResult<ListPage<L::Row>> {
+    mut kept: impl FnMut(L::Row) -> T,
+) -> KvResult<ListPage<T>> {
     let mut page = ListPage { entries: Vec::new(), more: false, next_after: None };
     if query.limit == 0 {
         return Ok(page);
@@ -168,7 +171,7 @@ pub(super) fn page<L: Layout>(
                     }
                     break;
                 }
-                None => page.entries.push(Listed::Item { key, record: codec::decode(&row)? }),
+                None => page.entries.push(Listed::Item { key, record: kept(codec::decode(&row)?) }),
             }
         }
         match seek {
@@ -178,13 +181,15 @@ pub(super) fn page<L: Layout>(
     }
 }
 
-/// Returns one page of versions: current objects and all others, merged by key.
-pub(super) fn versions_page(
+/// Returns one page of versions: current objects and all others, merged by key. Of each row it holds what `kept`
+/// returns.
+pub(super) fn versions_page<T>(
     kv: &dyn KvRead,
     bucket: BucketId,
     query: &ListQuery,
     after_version: Option<Version>,
-) -> KvResult<VersionsPage> {
+    mut kept: impl FnMut(VersionRow) -> T,
+) -> KvResult<VersionsPage<T>> {
     let mut page = VersionsPage { entries: Vec::new(), more: false, next_after: None, next_version: None };
     if query.limit == 0 {
         return Ok(page);
@@ -212,7 +217,7 @@ pub(super) fn versions_page(
                 let latest = seen.as_deref() != Some(&key);
                 seen = Some(key.clone());
                 (page.next_after, page.next_version) = (Some(key.clone()), Some(row.version()));
-                page.entries.push(Listed::Item { key, record: ListedVersion { row, latest } });
+                page.entries.push(Listed::Item { key, record: ListedVersion { row: kept(row), latest } });
             }
         }
     }

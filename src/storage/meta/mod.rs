@@ -6,7 +6,7 @@ mod checksum;
 pub mod codec;
 pub mod command;
 pub mod configuration;
-#[cfg(any(test, fuzzing))]
+#[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 pub mod listing;
 pub mod record;

@@ -4,7 +4,7 @@
 
 mod batch;
 mod format;
-#[cfg(any(test, fuzzing))]
+#[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 mod lookahead;
 mod open;

@@ -179,7 +179,7 @@ fn is_settled(cluster: &Cluster, host: usize) -> bool {
 #[test]
 fn a_drive_that_is_added_to_a_host_of_several_is_known_to_all_of_them() {
     let _turn = beside_others();
-    let cluster = Cluster::formed(&Shape::three(1, seed()));
+    let cluster = Cluster::formed(&Shape::three(1, seed()).with("SHERD_SCALE", "small"));
     put_some(&cluster);
     let dir = cluster.root.path().join("added");
     std::fs::create_dir(&dir).expect("it is the test's own");

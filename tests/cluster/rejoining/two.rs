@@ -77,3 +77,41 @@ fn one_of_two_hosts_that_lost_the_end_of_its_log_rejoins_once_the_other_is_recov
     let _turn = beside_others();
     the_one_that_lost_its_log_comes_back(lose);
 }
+
+/// A recovery cuts a damaged log before it gives anything up, so the host may not go on with what is left of it.
+#[test]
+fn a_host_whose_recovery_failed_after_its_damaged_log_was_cut_must_rejoin() {
+    let _turn = beside_others();
+    let cluster = Cluster::formed(&Shape { founders: 2, ..Shape::three(2, seed()) });
+    put(&cluster, 0, 0..OBJECTS);
+    wait_until_whole(&cluster);
+    let host = leader(&cluster);
+    let dirs = dirs(&cluster, host);
+    (0..2).for_each(|host| drop(cluster.stop(host)));
+    let before = id_on(&dirs[0]);
+    spoil(&dirs, rot);
+    let explained = admin::text(&run(&cluster, host, &["recover"]));
+    let damage = explained.lines().find_map(|line| line.strip_prefix("- its copies are not whole: "));
+    let damage = damage.expect("the plan names the damage");
+    // That the metadata has no host of this name is found once the log is cut.
+    let setup = cluster.hosts[host].setup.lock().expect("no one panics with it").clone();
+    let misnamed = setup.with("SHERD_HOST", "z").with("SHERD_JOIN", "127.0.0.1:1");
+    let failed = misnamed.run(&["recover", "--yes"]);
+    let said = String::from_utf8_lossy(&failed.stderr);
+    assert!(!failed.status.success() && said.contains("the metadata has no host"), "{said}");
+    for dir in &dirs {
+        let record = std::fs::read_to_string(dir.join("rejoin.json")).expect("it is recorded on every drive");
+        assert!(record.contains("\"decided\": true"), "{record}");
+    }
+
+    let again = admin::text(&run(&cluster, host, &["recover"]));
+    assert!(again.contains(damage) && !again.contains("lost: nothing that was acknowledged"), "{again}");
+    cluster.start(host);
+    cluster.hosts[host].wait_for_log(PATIENCE, COMES_BACK);
+    assert_eq!(id_on(&dirs[0]), before);
+    cluster.stop(host);
+    let done = admin::text(&run(&cluster, host, &["recover", "--yes"]));
+    assert!(done.contains(damage) && done.contains("the metadata group is formed anew"), "{done}");
+    assert_ne!(id_on(&dirs[0]), before);
+    assert!(dirs.iter().all(|dir| !dir.join("rejoin.json").exists()));
+}

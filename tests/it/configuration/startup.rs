@@ -1,7 +1,7 @@
 //! The start until the store serves: refusals that leave nothing behind, and a host that reports what it waits for.
 
 use crate::harness::client::get_plain;
-use crate::harness::cluster::{Cluster, Shape};
+use crate::harness::cluster::{CLUSTER_SECRET, Cluster, Shape};
 use crate::harness::server::{Server, Setup};
 use crate::harness::{admin, eventually};
 use std::io::{Read, Write};
@@ -121,6 +121,7 @@ fn waits_because(cluster: &Cluster, host: usize, words: &str) {
         (ready.status == 503 && ready.text().contains(words)).then_some(())
     });
     assert_eq!(get_plain(at, "/health/live").unwrap().status, 200);
+    assert_eq!(cluster.hosts[host].metric("sherd_health_level"), Some(3.0), "alerts go by it");
     let health = cluster.try_admin(host, &["health"]);
     assert!(String::from_utf8_lossy(&health.stdout).contains(words), "{health:?}");
     let info = cluster.try_admin(host, &["info"]);
@@ -155,7 +156,72 @@ fn founders_with_different_settings_wait_and_name_the_host_and_the_difference() 
         set(&cluster, name, was.as_deref());
     }
     cluster.start(1);
-    (0..2).for_each(|host| cluster.wait_until_ready(host));
+    for host in 0..2 {
+        cluster.wait_until_ready(host);
+        eventually(PATIENCE, "the metric to be that of a host that serves", || {
+            (cluster.hosts[host].metric("sherd_health_level")? < 3.0).then_some(())
+        });
+    }
+}
+
+#[test]
+fn the_store_of_a_single_host_is_not_started_as_a_host_of_a_cluster() {
+    let (_root, server) = Server::fresh();
+    server.client().create_bucket("kept").unwrap().expect(200);
+    server.client().put("kept", "object", b"bytes").unwrap().expect(200);
+    let (setup, ..) = server.stop();
+    let place = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    for (setting, value) in [("SHERD_HOSTS", format!("a={place}")), ("SHERD_JOIN", place.clone())] {
+        let setup = setup.clone().with(setting, &value).with("SHERD_HOST", "a");
+        let setup = setup.with("SHERD_CLUSTER_LISTEN", &place).with("SHERD_CLUSTER_SECRET", CLUSTER_SECRET);
+        let ended = setup.fail_to_start();
+        assert!(ended.stderr.contains("are the store of a single host"), "{}", ended.stderr);
+        assert!(ended.stderr.contains("start it without SHERD_HOSTS, SHERD_JOIN"), "{}", ended.stderr);
+    }
+    let server = setup.start();
+    assert!(server.client().get("kept", "object").unwrap().expect(200).body == b"bytes");
+}
+
+#[test]
+fn the_only_host_of_a_cluster_that_was_started_alone_once_comes_back_to_it() {
+    let cluster = Cluster::formed(&Shape { founders: 1, ..Shape::three(1, 3) });
+    cluster.stop(0);
+    let of_cluster = cluster.hosts[0].setup.lock().unwrap().clone();
+    let is_of_cluster =
+        |name: &str| name.starts_with("SHERD_CLUSTER_") || name == "SHERD_HOSTS" || name == "SHERD_HOST";
+    cluster.hosts[0].setup.lock().unwrap().environment.retain(|(name, _)| !is_of_cluster(name));
+    cluster.start(0);
+    cluster.wait_until_ready(0);
+    cluster.stop(0);
+    *cluster.hosts[0].setup.lock().unwrap() = of_cluster;
+    cluster.start(0);
+    cluster.wait_until_ready(0);
+}
+
+#[test]
+fn a_host_with_another_root_key_does_not_join() {
+    let cluster = Cluster::laid_out(&Shape { founders: 1, joiners: 1, is_direct: true, ..Shape::three(1, 5) });
+    let key = |name: &str, byte: u8| {
+        let path = cluster.root.path().join(name);
+        std::fs::write(&path, [byte; 32]).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let (ours, another) = (key("ours", 7), key("another", 8));
+    cluster.hosts[0].setup.lock().unwrap().environment.push(("SHERD_ROOT_KEY_FILE".to_owned(), ours.clone()));
+    cluster.start(0);
+    cluster.wait_until_ready(0);
+    for (given, words) in
+        [(None, "it has no key in SHERD_ROOT_KEY_FILE"), (Some(another.as_str()), "it has the key of id ")]
+    {
+        set(&cluster, "SHERD_ROOT_KEY_FILE", given);
+        cluster.start(1);
+        let ended = eventually(PATIENCE, "the host to be refused", || cluster.hosts[1].ended());
+        assert!(!ended.status.success() && ended.stderr.contains(words), "{}", ended.stderr);
+        cluster.forget(1);
+    }
+    set(&cluster, "SHERD_ROOT_KEY_FILE", Some(&ours));
+    cluster.start(1);
+    cluster.wait_until_ready(1);
 }
 
 #[test]
@@ -217,6 +283,7 @@ fn a_host_starts_without_a_hanging_drive_and_takes_it_back_later() {
         let health = get_plain(cluster.hosts[0].admin, "/health/ready").ok()?;
         (health.status == 503 && health.text().contains(&named)).then_some(())
     });
+    assert_eq!(cluster.hosts[0].metric("sherd_health_level"), Some(3.0));
     cluster.wait_until_ready(0);
     has_it();
     assert!(cluster.hosts[0].log().contains(&named));

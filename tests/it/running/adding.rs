@@ -91,7 +91,8 @@ fn check_is_a_drive_like_the_others(server: &Server, dir: &Path) {
 
 #[test]
 fn a_drive_is_added_while_the_host_runs_and_no_request_fails() {
-    let (root, server) = Server::fresh_four();
+    let root = tempfile::tempdir().expect("a temporary directory can be made");
+    let server = Setup::drives(root.path(), 4).with("SHERD_SCALE", "small").start();
     server.client().create_bucket(BUCKET).unwrap().expect(200);
     let added = root.path().join("d5");
     let is_over = AtomicBool::new(false);
@@ -182,7 +183,7 @@ fn a_drive_is_not_added_while_another_of_the_host_is_lost_or_half_replaced() {
 #[test]
 fn a_store_on_one_drive_grows_while_it_runs_and_the_first_drive_may_leave() {
     let root = tempfile::tempdir().expect("a temporary directory can be made");
-    let mut setup = Setup::drives(root.path(), 1);
+    let mut setup = Setup::drives(root.path(), 1).with("SHERD_SCALE", "small");
     let server = setup.start();
     let s3 = server.client();
     s3.create_bucket(BUCKET).unwrap().expect(200);
@@ -196,8 +197,8 @@ fn a_store_on_one_drive_grows_while_it_runs_and_the_first_drive_may_leave() {
     }
     ask(&server, &["layout", "drain", "0"]);
     eventually(PATIENCE, "the first drive's shards to be moved off", || (placed(&server)[&0] == 0).then_some(()));
-    // What was moved off stays two minutes for reads that began before.
-    eventually(2 * PATIENCE, "the first drive to be removed", || {
+    // What was moved off stays for reads that began before.
+    eventually(PATIENCE, "the first drive to be removed", || {
         std::thread::sleep(Duration::from_secs(1));
         admin::run(server.admin, &server.keys, &["layout", "remove", "0"]).status.success().then_some(())
     });

@@ -30,6 +30,35 @@ app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 {{ $name }}-0.{{ $name }}-hosts.{{ .Release.Namespace }}.svc
 {{- end }}
 
+{{- /* The hosts that wait for commands, by a list with spaces between; a name that none has is refused. */ -}}
+{{- define "sherd.maintenance" -}}
+{{- $pods := list "all" -}}
+{{- range $i := until (int .Values.replicas) -}}
+{{- $pods = append $pods (printf "%s-%d" (include "sherd.name" $) $i) -}}
+{{- end -}}
+{{- range $host := splitList " " .Values.maintenance -}}
+{{- if not (has $host $pods) -}}
+{{- fail (printf "maintenance: there is no host %q, only %s" $host (join ", " $pods)) -}}
+{{- end -}}
+{{- end -}}
+{{- .Values.maintenance -}}
+{{- end }}
+
+{{- /* Refuses more hosts for a store that was founded by one. What is installed is known to `helm upgrade` only. */ -}}
+{{- define "sherd.grows" -}}
+{{- with lookup "apps/v1" "StatefulSet" .Release.Namespace (include "sherd.name" .) -}}
+{{- $names := list -}}
+{{- range .spec.template.spec.containers -}}
+{{- range .env -}}
+{{- $names = append $names .name -}}
+{{- end -}}
+{{- end -}}
+{{- if not (has "SHERD_HOSTS" $names) -}}
+{{- fail "replicas: this store was founded by one host, which does not become a cluster; install another release with 3 replicas or more, and copy the objects to it (the last host of a cluster does: delete the StatefulSet with --cascade=orphan first)" -}}
+{{- end -}}
+{{- end -}}
+{{- end }}
+
 {{- define "sherd.probe" -}}
 httpGet:
   path: {{ .path }}

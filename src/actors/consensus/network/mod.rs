@@ -2,7 +2,7 @@
 //! cluster's transport (`net::GroupTransport`) carries the bytes.
 
 mod client;
-#[cfg(any(test, fuzzing))]
+#[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 mod hearing;
 mod incoming;

@@ -1,9 +1,9 @@
 //! Converts a version's row of the metadata into a row of an inventory.
 
-use super::rows::{InventoryRow, LockColumns};
+use super::rows::{InventoryField, InventoryRow, LockColumns};
 use crate::actors::events::record::etag_text;
 use crate::storage::meta::record::{
-    Acl, Grant, Grantee, ObjectVersion, Permission, Retention, RetentionMode, VersionRow,
+    Acl, Grant, Grantee, ObjectHeaders, ObjectVersion, Permission, Retention, RetentionMode, VersionRow,
 };
 use crate::storage::sealing::{Sealing, SealingMode};
 use base64_simd::STANDARD as BASE64;
@@ -12,6 +12,18 @@ use serde_json::{Value, json};
 const GROUPS: &str = "http://acs.amazonaws.com/groups/";
 /// The version of the JSON format of ACLs (user guide, "Object Ownership and ACLs in inventories").
 const ACL_VERSION: &str = "2022-11-10";
+
+/// Removes what an inventory with these fields does not show: headers, tags and the ACL of a version may have many KiB,
+/// and a page has very many versions.
+pub fn reduced(mut object: ObjectVersion, fields: &[InventoryField]) -> ObjectVersion {
+    let storage_class = object.manifest.headers.storage_class.take();
+    object.manifest.headers = ObjectHeaders { storage_class, ..ObjectHeaders::default() };
+    object.traits.tags = Vec::new();
+    if !fields.contains(&InventoryField::ObjectAccessControlList) {
+        object.traits.acl = None;
+    }
+    object
+}
 
 pub fn describe<'a>(key: &'a str, row: &'a VersionRow, is_latest: bool, bucket_owner: &'a str) -> InventoryRow<'a> {
     let owner = |owner: &'a str| if owner.is_empty() { bucket_owner } else { owner };
@@ -108,8 +120,8 @@ fn grant(grant: &Grant) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use super::{BASE64, describe};
-    use crate::storage::meta::record::{DeleteMarker, VersionRow};
+    use super::{BASE64, InventoryField, describe, reduced};
+    use crate::storage::meta::record::{DeleteMarker, ObjectVersion, VersionRow};
     use crate::storage::meta::samples;
     use crate::storage::sealing::{Sealing, SealingMode, WrappedKey};
     use crate::types::UnixMs;
@@ -150,6 +162,20 @@ mod tests {
             let described = describe("k", &row, true, "o");
             assert_eq!((described.encryption, described.has_bucket_key), expected);
         }
+    }
+
+    #[test]
+    fn a_reduced_version_is_described_alike_but_for_the_fields_that_are_not_asked_for() {
+        let mut object = samples::object_version();
+        object.manifest.headers.storage_class = Some("STANDARD_IA".to_owned());
+        object.manifest.headers.content_disposition = Some("d".repeat(8000));
+        object.traits.tags = vec![("k".to_owned(), "v".repeat(1000))];
+        let described = |object: ObjectVersion| format!("{:?}", describe("k", &VersionRow::Object(object), true, "o"));
+        let small = reduced(object.clone(), &[InventoryField::ObjectAccessControlList]);
+        assert!(small.manifest.headers.content_disposition.is_none() && small.traits.tags.is_empty());
+        assert_eq!(small.traits.acl, object.traits.acl);
+        assert_eq!(described(small), described(object.clone()));
+        assert_eq!(reduced(object, &[InventoryField::Size]).traits.acl, None);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use super::names::{EventName, EventPattern};
 use super::target::{EVENT_BRIDGE, TargetArn, TargetKind};
 use crate::actors::documents;
 use crate::storage::meta::record::DocumentRow;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::BTreeSet;
 
 /// S3's limit on the number of notification configurations of a bucket.
@@ -26,10 +26,17 @@ pub struct NotificationRule {
     pub id: String,
     pub kind: TargetKind,
     pub target: TargetArn,
+    /// The patterns in the order given, each once.
+    #[serde(deserialize_with = "each_once")]
     pub events: Vec<EventPattern>,
     /// The filters in the order given, at most one of each kind.
     #[serde(default)]
     pub filters: Vec<KeyFilter>,
+}
+
+/// Reads patterns, of which a stored rule may repeat some.
+fn each_once<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<EventPattern>, D::Error> {
+    Vec::<EventPattern>::deserialize(deserializer).map(EventPattern::distinct)
 }
 
 /// A filter on the key, which is compared unencoded.
@@ -88,8 +95,11 @@ impl NotificationRules {
         if let Some(twice) = self.rules.iter().find(|rule| !ids.insert(rule.id.as_str())) {
             return Err(RulesFault::SameId(twice.id.clone()));
         }
-        for (at, one) in self.rules.iter().enumerate() {
-            if let Some(other) = self.rules[..at].iter().find(|other| one.overlaps(other)) {
+        let events: Vec<BTreeSet<EventName>> = self.rules.iter().map(NotificationRule::event_names).collect();
+        for (at, (one, names)) in self.rules.iter().zip(&events).enumerate() {
+            let mut others = self.rules[..at].iter().zip(&events);
+            let overlaps = others.find(|(other, of_other)| !names.is_disjoint(of_other) && one.shares_keys(other));
+            if let Some((other, _)) = overlaps {
                 let (first, second) = (other.id.clone(), one.id.clone());
                 let bare = one.filters.is_empty() && other.filters.is_empty();
                 let fault = if bare { RulesFault::SharedEvent } else { RulesFault::Ambiguous };
@@ -147,14 +157,19 @@ impl NotificationRule {
             && key.ends_with(self.suffix())
     }
 
-    /// Returns whether an event can match both rules.
-    fn overlaps(&self, other: &Self) -> bool {
-        let events = || self.events.iter().any(|one| other.events.iter().any(|two| one.shares(*two)));
+    /// Returns the events that the rule is for.
+    fn event_names(&self) -> BTreeSet<EventName> {
+        let is_meant = |event: &EventName| self.events.iter().any(|pattern| pattern.matches(*event));
+        EventName::ALL.iter().copied().filter(is_meant).collect()
+    }
+
+    /// Returns whether a key can match the filters of both rules.
+    fn shares_keys(&self, other: &Self) -> bool {
         let (one, two) = (self.prefix(), other.prefix());
         let prefixes = one.starts_with(two) || two.starts_with(one);
         let (one, two) = (self.suffix(), other.suffix());
         let suffixes = one.ends_with(two) || two.ends_with(one);
-        prefixes && suffixes && events()
+        prefixes && suffixes
     }
 }
 

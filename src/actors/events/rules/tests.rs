@@ -108,6 +108,13 @@ fn duplicate_ids_and_too_many_notification_rules_are_refused() {
 }
 
 #[test]
+fn repeated_events_of_a_stored_rule_are_read_once() {
+    let (once, repeated) = (rule("q", &[CREATED, PUT], "", ""), rule("q", &[CREATED, PUT, CREATED, PUT], "", ""));
+    let stored = serde_json::to_string(&rules(vec![repeated])).expect("JSON");
+    assert_eq!(serde_json::from_str::<NotificationRules>(&stored).expect("rules"), rules(vec![once]));
+}
+
+#[test]
 fn a_webhook_named_by_two_matching_rules_is_notified_once() {
     let mut twice = rule("b", &[PUT], "", "");
     twice.target = TargetArn::parse(TargetKind::Queue, "arn:sherd:sqs:::A:webhook").expect("an ARN");

@@ -212,10 +212,11 @@ fn differences((own, hosts): (&Founder, &Hosts), (other, theirs): (&Founder, &Ho
     let of = |setting: &str, there: String, here: String| {
         (there != here).then(|| format!("{setting} ({there} there, {here} here)"))
     };
+    let key_words = |founder: &Founder| root_key_words(founder.root_key.as_deref());
     let all = [
         (!lists.is_empty()).then(|| format!("SHERD_HOSTS ({})", lists.join(", "))),
         of("SHERD_EC", geometry_words(other), geometry_words(own)),
-        of("SHERD_ROOT_KEY_FILE", root_key_words(other), root_key_words(own)),
+        of("SHERD_ROOT_KEY_FILE", key_words(other), key_words(own)),
     ];
     let all: Vec<String> = all.into_iter().flatten().collect();
     (!all.is_empty()).then(|| all.join(" and another "))
@@ -225,14 +226,15 @@ fn geometry_words(founder: &Founder) -> String {
     founder.geometry.map_or_else(|| "auto".to_owned(), |(data, parity)| format!("{data}+{parity}"))
 }
 
-fn root_key_words(founder: &Founder) -> String {
-    founder.root_key.as_ref().map_or_else(|| "no key".to_owned(), |id| format!("the key of id {id}"))
+/// Describes the root key of a host by its id.
+pub(super) fn root_key_words(id: Option<&str>) -> String {
+    id.map_or_else(|| "no key".to_owned(), |id| format!("the key of id {id}"))
 }
 
 /// Describes a founder, for messages.
 pub fn words(founder: &Founder) -> String {
     let Founder { name, address, drives, .. } = founder;
-    let (geometry, key) = (geometry_words(founder), root_key_words(founder));
+    let (geometry, key) = (geometry_words(founder), root_key_words(founder.root_key.as_deref()));
     format!("{name:?} at {address} with {drives} drives, geometry {geometry} and {key} in SHERD_ROOT_KEY_FILE")
 }
 

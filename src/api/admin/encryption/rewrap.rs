@@ -141,14 +141,21 @@ fn plan(
     result: &mut Rewrapped,
 ) -> Result<Vec<Planned>, Refusal> {
     let query = ListQuery { after: key, limit: VERSIONS_PAGE, ..ListQuery::default() };
-    let page = view.list_versions(row.bucket.id, &query, version).map_err(Refusal::unavailable)?;
+    // Of each version only what is needed is held: a page has many.
+    let kept = |row: VersionRow| {
+        let pick = row.version().pick();
+        let sealing = match row {
+            VersionRow::Object(object) => object.traits.sealing,
+            VersionRow::DeleteMarker(_) => None,
+        };
+        (pick, sealing)
+    };
+    let page = view.list_versions_as(row.bucket.id, &query, version, kept).map_err(Refusal::unavailable)?;
     let mut planned = Vec::new();
     for entry in page.entries {
         let Listed::Item { key, record } = entry else { continue };
         result.looked_at += 1;
-        let pick = record.row.version().pick();
-        let VersionRow::Object(object) = record.row else { continue };
-        let Some(from) = object.traits.sealing else { continue };
+        let (pick, Some(from)) = record.row else { continue };
         match rewrapped(admin, view, row.bucket.id, &key, &from) {
             Ok(Some(to)) => planned.push(Planned { key, pick, from, to }),
             Ok(None) => {}

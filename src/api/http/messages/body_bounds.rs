@@ -75,14 +75,29 @@ impl BodyBound {
     }
 }
 
-/// Returns the name of an element without its prefix; `tag` is what follows the `<`.
+/// The bytes that end the name in a tag. A `<` is one of them: the names behind all `<` of some XML do not overlap, so
+/// that together they are no longer than it. What is behind the last `<` of a name is looked at as a tag of its own.
+const NAME_ENDS: &[u8] = b" \t\r\n><";
+
+/// Returns the name in a tag, with its prefix and any slashes; `tag` is what follows the `<`.
+fn name_of(tag: &[u8]) -> &[u8] {
+    let end = tag.iter().position(|byte| NAME_ENDS.contains(byte)).unwrap_or(tag.len());
+    &tag[..end]
+}
+
+/// Returns the name of an element without its prefix; empty for an end tag. `tag` is what follows the `<`.
 fn local_name(tag: &[u8]) -> &[u8] {
-    let end = tag.iter().position(|byte| b" \t\r\n/>".contains(byte)).unwrap_or(tag.len());
-    tag[..end].rsplit(|byte| *byte == b':').next().unwrap_or_default()
+    let name = name_of(tag);
+    if name.starts_with(b"/") {
+        return &[];
+    }
+    let name = name.strip_suffix(b"/").unwrap_or(name);
+    name.rsplit(|byte| *byte == b':').next().unwrap_or_default()
 }
 
 /// Returns whether some XML has more than `count_max` elements of this name, with any namespace prefix, or more tags
-/// than that many elements can have with their children. It never counts fewer elements than a parser would find.
+/// than that many elements can have with their children. It never counts fewer elements than s3s finds, which compares
+/// whole names, and looks at each byte a constant number of times, whatever the XML is.
 pub fn exceeds(xml: &[u8], name: &str, count_max: usize) -> bool {
     let (mut count, mut tags) = (0, 0);
     xml.iter().enumerate().filter(|(_, byte)| **byte == b'<').any(|(at, _)| {
@@ -94,9 +109,9 @@ pub fn exceeds(xml: &[u8], name: &str, count_max: usize) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{BodyBound, TAGS_OF_ONE, exceeds};
+    use super::{BodyBound, TAGS_OF_ONE, exceeds, name_of};
     use crate::actors::meta::ChecksumAlgorithm;
-    use crate::limits::{BODY_BYTES_MAX, CORS_BODY_BYTES_MAX};
+    use crate::limits::{BODY_BYTES_MAX, CORS_BODY_BYTES_MAX, PARTS_MAX};
 
     #[test]
     fn elements_are_counted_with_any_prefix_and_attributes() {
@@ -105,6 +120,28 @@ mod tests {
             assert!(!exceeds(xml, name, count) && exceeds(xml, name, count - 1), "{count} of {name}");
         }
         assert!(!exceeds(b"", "Part", 0) && !exceeds(b"<", "Part", 0) && exceeds(b"<Part", "Part", 0));
+    }
+
+    #[test]
+    fn elements_with_strange_names_are_counted_as_a_parser_reads_them() {
+        for xml in ["<a/b:Part>", "<a<:Part>", "<Part<a>", "<<Part>", "<Part/ >", "<:Part/>", "<a b='<Part '>"] {
+            assert!(exceeds(xml.as_bytes(), "Part", 0), "{xml}");
+        }
+        for xml in ["</Part>", "</a:Part>", "<Parts<a>", "<aPart>", "< Part>"] {
+            assert!(!exceeds(xml.as_bytes(), "Part", 0), "{xml}");
+        }
+    }
+
+    #[test]
+    fn names_that_nothing_ends_are_looked_at_once() {
+        let (opened, rest) = ("<".repeat(200_000), "a".repeat(1 << 20));
+        for xml in [format!("{opened}{rest}"), "<a".repeat(200_000), "<a/:".repeat(200_000), opened, rest] {
+            let xml = xml.as_bytes();
+            let begins = xml.iter().enumerate().filter(|(_, byte)| **byte == b'<');
+            let looked_at: usize = begins.map(|(at, _)| name_of(&xml[at + 1..]).len()).sum();
+            assert!(looked_at <= xml.len(), "{looked_at} of {}", xml.len());
+            assert!(!exceeds(xml, "Part", usize::from(PARTS_MAX)));
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ mod body_bounds;
 mod chunked;
 mod collected;
 mod content;
-#[cfg(any(test, fuzzing))]
+#[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 mod pace;
 mod payload;
@@ -16,5 +16,5 @@ mod request_body;
 mod response;
 
 pub use content::{Signed, content};
-pub use request::{convert, header_bytes};
+pub use request::{check_size, convert};
 pub use response::{Answer, ResponseBody, SLICE_BYTES, Shared, referenced};

@@ -2,8 +2,9 @@
 
 use super::request_body::{BodySource, RequestBody};
 use crate::api::call::RequestTrace;
-use crate::api::errors::Fault;
+use crate::api::errors::{Fault, RequestFault};
 use crate::api::sharing::Seat;
+use crate::limits::{REQUEST_HEADERS_BYTES_MAX, REQUEST_TARGET_BYTES_MAX};
 use actix_web::web::Payload;
 use bytes::{Bytes, BytesMut};
 use http::uri::InvalidUri;
@@ -85,7 +86,40 @@ pub(super) fn values<'a>(bytes_max: usize, values: impl Iterator<Item = &'a [u8]
     all.freeze()
 }
 
+/// Refuses a request whose target or header section is too large.
+pub fn check_size(request: &actix_web::HttpRequest) -> Result<(), Fault> {
+    let target_bytes = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
+    if target_bytes > REQUEST_TARGET_BYTES_MAX {
+        return Err(RequestFault::UriTooLong.into());
+    }
+    if header_bytes(request) > REQUEST_HEADERS_BYTES_MAX {
+        return Err(Fault::RequestHeadersTooLarge);
+    }
+    Ok(())
+}
+
 /// Returns the size of a request's header section.
-pub fn header_bytes(request: &actix_web::HttpRequest) -> usize {
+fn header_bytes(request: &actix_web::HttpRequest) -> usize {
     request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::check_size;
+    use crate::api::errors::{Fault, RequestFault};
+    use crate::limits::{REQUEST_HEADERS_BYTES_MAX, REQUEST_TARGET_BYTES_MAX};
+    use actix_web::test::TestRequest;
+
+    #[test]
+    fn a_request_with_a_long_target_or_long_headers_is_refused() {
+        let judge = |target: &str, value: &str| {
+            check_size(&TestRequest::with_uri(target).insert_header(("x-a", value)).to_http_request())
+        };
+        let target = |bytes: usize| format!("/b?{}", "a".repeat(bytes - "/b?".len()));
+        assert_eq!(judge(&target(REQUEST_TARGET_BYTES_MAX), ""), Ok(()));
+        let long = judge(&target(REQUEST_TARGET_BYTES_MAX + 1), "");
+        assert_eq!(long, Err(Fault::Request(RequestFault::UriTooLong)));
+        assert_eq!(judge("/b", &"v".repeat(REQUEST_HEADERS_BYTES_MAX / 2)), Ok(()));
+        assert_eq!(judge("/b", &"v".repeat(REQUEST_HEADERS_BYTES_MAX)), Err(Fault::RequestHeadersTooLarge));
+    }
 }

@@ -2,7 +2,7 @@
 //! `conditions`), normalises headers for it (`normalise`), and reads RenameObject, which it does not know (`renaming`).
 
 mod conditions;
-#[cfg(any(test, fuzzing))]
+#[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 mod normalise;
 mod renaming;

@@ -7,6 +7,7 @@ use crate::api::admin::AdminFault;
 use crate::api::health::{self, Health, HealthAnswer, HealthSource, MetricsToken, SharedHealth};
 use crate::api::tls::Certificates;
 use crate::limits::CONNECTIONS_MIN;
+use crate::metrics;
 use actix_web::dev::ServerHandle;
 use actix_web::http::header::CACHE_CONTROL;
 use actix_web::web::{Data, get, to};
@@ -41,6 +42,11 @@ impl HealthSource for StartupProgress {
             guarantee: "unknown until the start is complete".to_owned(),
             ..Health::default()
         }
+    }
+
+    fn observe(&self) {
+        let level = i64::from(self.health().verdict().level());
+        metrics::HEALTH_LEVEL.with_label_values::<&str>(&[]).set(level);
     }
 }
 

@@ -2,7 +2,7 @@
 //! token holds all of it.
 
 mod assume;
-#[cfg(any(test, fuzzing))]
+#[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 mod issue;
 mod jwt;

@@ -64,7 +64,7 @@ pub struct Statement {
 impl Statement {
     /// Returns whether the statement covers the action, resource and conditions, for any principal. The action is in
     /// lower case.
-    #[cfg(any(test, fuzzing))]
+    #[cfg(any(test, feature = "fuzzing"))]
     pub fn covers(&self, action: &str, resource: &str, facts: &Facts<'_>) -> bool {
         self.covers_action(action, facts)
             && self.covers_resource(resource, facts)

@@ -161,8 +161,7 @@ pub fn add_signature(context: &mut Context, signature: &SignatureFacts, now: Uni
     }
 }
 
-/// Operations that write only if the existing object's ETag equals that in `If-Match`, or differs from that in
-/// `If-None-Match`.
+/// Operations that write only if the existing object has, or has not, the ETag or another property that a header names.
 const COMPARING: [&str; 5] = ["CompleteMultipartUpload", "CopyObject", "DeleteObject", "PutObject", "RenameObject"];
 
 /// Returns the facts of the head that decide which actions its operation needs.
@@ -191,7 +190,13 @@ pub fn asks(operation: &str, headers: &HeaderMap, uri: &Uri) -> Asks {
 /// or time, or, for an append, of the whole content.
 fn compares(headers: &HeaderMap) -> bool {
     let mut tags = ["if-match", "if-none-match"].into_iter().filter_map(|name| text(headers, name));
-    let others = ["x-amz-if-match-size", "x-amz-if-match-last-modified-time", "x-amz-write-offset-bytes"];
+    let others = [
+        "if-modified-since",
+        "if-unmodified-since",
+        "x-amz-if-match-size",
+        "x-amz-if-match-last-modified-time",
+        "x-amz-write-offset-bytes",
+    ];
     tags.any(|tag| tag.trim() != "*") || others.into_iter().any(|name| headers.contains_key(name))
 }
 
@@ -415,5 +420,18 @@ mod tests {
         assert!(by("PutObject", "x-amz-write-offset-bytes", "7").reads_etag, "an append answers the whole's checksum");
         assert!(by("DeleteObject", "x-amz-if-match-size", "7").reads_etag);
         assert!(by("DeleteObject", "x-amz-if-match-last-modified-time", "Thu, 01 Dec 2033 16:00:00 GMT").reads_etag);
+    }
+
+    #[test]
+    fn a_rename_under_a_date_is_a_comparing_write_also_with_a_star() {
+        let date = "Thu, 01 Dec 2033 16:00:00 GMT";
+        let reads_etag = |pairs: &[(&'static str, &'static str)]| {
+            asks("RenameObject", &headers(pairs), &Uri::from_static("/b/k?renameObject")).reads_etag
+        };
+        for name in ["if-modified-since", "if-unmodified-since"] {
+            assert!(reads_etag(&[(name, date)]) && reads_etag(&[("if-none-match", "*"), (name, date)]), "{name}");
+        }
+        assert!(!reads_etag(&[("if-none-match", "*")]) && !reads_etag(&[("if-match", "*")]));
+        assert!(!reads_etag(&[("x-amz-rename-source-if-unmodified-since", date)]), "the source is read anyway");
     }
 }

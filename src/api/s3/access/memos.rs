@@ -6,7 +6,7 @@ use crate::api::cache::Memo;
 use crate::api::identity::{KeySecret, ParsedIdentity, Resolved};
 use crate::api::policy::{Account, Policy};
 use crate::api::rates::RateLimits;
-use crate::api::s3::cors::CorsRules;
+use crate::api::s3::cors::ParsedRules;
 use crate::api::s3::grants::BucketAccess;
 use crate::api::s3::settings::logging::LoggedBucket;
 use crate::types::BucketId;
@@ -35,7 +35,7 @@ pub struct Memos {
     pub buckets: Memo<String, JudgedBucket>,
     /// The inner value, as in the next two fields, is `None` for a bucket without such a document.
     pub lifecycles: Memo<BucketId, Option<Rules>>,
-    pub cors: Memo<String, Option<CorsRules>>,
+    pub cors: Memo<String, Option<ParsedRules>>,
     pub logged: Memo<String, Option<LoggedBucket>>,
     pub secrets: Memo<String, KeySecret>,
     pub holders: Memo<String, KeyHolder>,

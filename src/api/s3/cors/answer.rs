@@ -3,7 +3,8 @@
 //! Sources: the Fetch standard ("CORS protocol"), and S3's user guide ("How does Amazon S3 evaluate the CORS
 //! configuration on a bucket?").
 
-use super::rules::{CorsRule, CorsRules, METHODS, is_token_byte};
+use super::rules::{METHODS, ParsedRule, ParsedRules, is_token_byte};
+use crate::limits::CORS_REQUESTED_HEADERS_MAX;
 use http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS,
@@ -40,7 +41,7 @@ pub enum PreflightRefusal {
 pub struct Preflight<'a> {
     origin: &'a str,
     method: &'a str,
-    /// The names of headers in lower case.
+    /// The names of headers in lower case, each once.
     headers: Vec<String>,
 }
 
@@ -52,11 +53,11 @@ impl<'a> Preflight<'a> {
         if !METHODS.contains(&method) {
             return Err(PreflightRefusal::Method(method.to_owned()));
         }
-        Ok(Self { origin, method, headers: requested_headers(request).map_err(PreflightRefusal::Header)? })
+        Ok(Self { origin, method, headers: requested_headers(request)? })
     }
 
     /// Returns the headers of the answer. `rules` is `None` for a bucket without rules.
-    pub fn answer(&self, rules: Option<&CorsRules>) -> Result<HeaderMap, PreflightRefusal> {
+    pub fn answer(&self, rules: Option<&ParsedRules>) -> Result<HeaderMap, PreflightRefusal> {
         let rules = rules.ok_or(PreflightRefusal::NotEnabled)?;
         let rule = rules.matching(self.origin, self.method, &self.headers).ok_or(PreflightRefusal::NotAllowed)?;
         Ok(permission(rule, self.origin, &self.headers))
@@ -65,7 +66,7 @@ impl<'a> Preflight<'a> {
 
 /// Returns the CORS headers of the answer to any other request, whatever its status; none if no rule allows the
 /// request. As in S3, `Access-Control-Request-Method` takes precedence over the request's own method.
-pub fn answer_headers(rules: &CorsRules, method: &Method, request: &HeaderMap) -> HeaderMap {
+pub fn answer_headers(rules: &ParsedRules, method: &Method, request: &HeaderMap) -> HeaderMap {
     let Some(origin) = text(request, &ORIGIN) else { return HeaderMap::new() };
     let Ok(headers) = requested_headers(request) else { return HeaderMap::new() };
     let method = text(request, &ACCESS_CONTROL_REQUEST_METHOD).unwrap_or(method.as_str());
@@ -75,7 +76,7 @@ pub fn answer_headers(rules: &CorsRules, method: &Method, request: &HeaderMap) -
     }
 }
 
-fn permission(rule: &CorsRule, origin: &str, requested: &[String]) -> HeaderMap {
+fn permission(rule: &ParsedRule, origin: &str, requested: &[String]) -> HeaderMap {
     let mut answer = HeaderMap::new();
     let mut add = |name: HeaderName, value: &str| {
         // Names and origins were checked before. A value that still cannot be in a header is left out.
@@ -103,16 +104,25 @@ fn permission(rule: &CorsRule, origin: &str, requested: &[String]) -> HeaderMap 
     answer
 }
 
-/// Returns the requested headers in lower case, as S3 answers them. The error is the malformed name.
-fn requested_headers(request: &HeaderMap) -> Result<Vec<String>, String> {
-    let mut names = Vec::new();
+/// Returns the requested headers in lower case, as S3 answers them, each once. Refuses a malformed name, and a list that
+/// is longer than any client's: each name is compared with every pattern of a rule.
+fn requested_headers(request: &HeaderMap) -> Result<Vec<String>, PreflightRefusal> {
+    let (mut names, mut listed) = (Vec::new(), 0);
     for list in request.get_all(ACCESS_CONTROL_REQUEST_HEADERS) {
-        let list = list.to_str().map_err(|_| String::from_utf8_lossy(list.as_bytes()).into_owned())?;
+        let malformed = |_| PreflightRefusal::Header(String::from_utf8_lossy(list.as_bytes()).into_owned());
+        let list = list.to_str().map_err(malformed)?;
         for name in list.split(',').map(str::trim).filter(|name| !name.is_empty()) {
             if !name.bytes().all(is_token_byte) {
-                return Err(name.to_owned());
+                return Err(PreflightRefusal::Header(name.to_owned()));
             }
-            names.push(name.to_ascii_lowercase());
+            listed += 1;
+            if listed > CORS_REQUESTED_HEADERS_MAX {
+                return Err(PreflightRefusal::NotAllowed);
+            }
+            let name = name.to_ascii_lowercase();
+            if !names.contains(&name) {
+                names.push(name);
+            }
         }
     }
     Ok(names)

@@ -5,10 +5,11 @@ mod answer;
 mod rules;
 
 pub use answer::{Preflight, PreflightRefusal, answer_headers};
-pub use rules::{CorsError, CorsRule, CorsRules};
+pub use rules::{CorsError, CorsRule, CorsRules, ParsedRules};
 
 use super::{Store, documents};
 use crate::actors::meta::{BucketDocument, DocumentKey, MetaView};
+use crate::api::cache::Made;
 use crate::api::errors::Fault;
 use crate::types::BucketId;
 use http::HeaderMap;
@@ -28,14 +29,19 @@ pub fn rules_of(view: &MetaView, bucket: BucketId) -> S3Result<Option<CorsRules>
     documents::load(view, &document(bucket))
 }
 
-/// Returns the CORS rules of the bucket with this name, if it has any. They are cached between requests.
-pub async fn kept_rules(store: &Store, bucket: &str) -> S3Result<Arc<Option<CorsRules>>> {
-    let view = store.view().await?;
+/// Returns the parsed CORS rules of the bucket with this name, if it has any. They are cached between requests.
+pub async fn kept_rules(store: &Store, bucket: &str) -> S3Result<Arc<Option<ParsedRules>>> {
+    kept_rules_of(store, &store.view().await?, bucket)
+}
+
+fn kept_rules_of(store: &Store, view: &MetaView, bucket: &str) -> S3Result<Arc<Option<ParsedRules>>> {
+    let parsed =
+        |read: Made<Option<CorsRules>>| Some(Made { value: read.value.map(ParsedRules::from), bytes: read.bytes });
     let read = || {
-        let row = store.row(&view, bucket)?;
-        documents::load_sized(&view, &document(row.bucket.id)).map(Some)
+        let row = store.row(view, bucket)?;
+        documents::load_sized(view, &document(row.bucket.id)).map(parsed)
     };
-    Ok(store.memos.cors.get(&view, bucket, read)?.unwrap_or_default())
+    Ok(store.memos.cors.get(view, bucket, read)?.unwrap_or_default())
 }
 
 /// Returns the headers of the answer to an OPTIONS request, whose status is 200. The request is not signed, and the
@@ -43,9 +49,11 @@ pub async fn kept_rules(store: &Store, bucket: &str) -> S3Result<Arc<Option<Cors
 pub async fn answer_preflight(store: &Store, bucket: &str, request: &HeaderMap) -> S3Result<HeaderMap> {
     let asked = Preflight::read(request).map_err(fault_of_preflight)?;
     let view = store.view().await?;
-    let row = view.bucket(bucket)?.ok_or(fault_of_preflight(PreflightRefusal::NoSuchBucket))?;
-    let rules = rules_of(&view, row.bucket.id)?;
-    Ok(asked.answer(rules.as_ref()).map_err(fault_of_preflight)?)
+    if view.bucket(bucket)?.is_none() {
+        return Err(fault_of_preflight(PreflightRefusal::NoSuchBucket).into());
+    }
+    let rules = kept_rules_of(store, &view, bucket)?;
+    Ok(asked.answer((*rules).as_ref()).map_err(fault_of_preflight)?)
 }
 
 pub async fn get(store: &Store, request: S3Request<GetBucketCorsInput>) -> S3Result<S3Response<GetBucketCorsOutput>> {

@@ -1,8 +1,10 @@
-//! A bucket's CORS rules: their stored form, S3's checks of them, and the choice of the rule that a request matches.
+//! A bucket's CORS rules: their stored form, S3's checks of them, the parsed form that is kept between requests, and the
+//! choice of the rule that a request matches.
 //!
 //! Sources: S3's API reference (`CORSRule`) and user guide ("Elements of a CORS configuration").
 
 use serde::{Deserialize, Serialize};
+use std::collections::HashSet;
 
 /// S3's limit on the rules of a bucket.
 const RULES_MAX: usize = 100;
@@ -61,28 +63,9 @@ impl CorsRules {
         rules.iter().try_for_each(CorsRule::check)?;
         Ok(Self { rules })
     }
-
-    /// Returns the first rule that allows the origin, the method and all of the requested headers.
-    pub fn matching(&self, origin: &str, method: &str, headers: &[String]) -> Option<&CorsRule> {
-        self.rules.iter().find(|rule| {
-            rule.origins.iter().any(|pattern| matches_pattern(pattern, origin))
-                && rule.methods.iter().any(|allowed| allowed == method)
-                && headers.iter().all(|header| rule.allows_header(header))
-        })
-    }
 }
 
 impl CorsRule {
-    /// Returns whether the rule allows every origin, so that the answer need not name one.
-    pub fn is_for_all(&self) -> bool {
-        self.origins.iter().any(|origin| origin == "*")
-    }
-
-    fn allows_header(&self, header: &str) -> bool {
-        let header = header.to_ascii_lowercase();
-        self.headers.iter().any(|pattern| matches_pattern(&pattern.to_ascii_lowercase(), &header))
-    }
-
     fn check(&self) -> Result<(), CorsError> {
         let empty = |list: &[String]| list.iter().any(String::is_empty);
         if self.methods.is_empty() || self.origins.is_empty() || empty(&self.origins) || empty(&self.headers) {
@@ -124,10 +107,90 @@ pub fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
-/// Returns whether a text matches a pattern with at most one `*`.
-fn matches_pattern(pattern: &str, text: &str) -> bool {
-    match pattern.split_once('*') {
-        None => pattern == text,
-        Some((head, tail)) => text.strip_prefix(head).is_some_and(|rest| rest.ends_with(tail)),
+/// The rules of a bucket in the form in which requests are compared with them.
+#[derive(Debug)]
+pub struct ParsedRules {
+    rules: Vec<ParsedRule>,
+}
+
+#[derive(Debug)]
+pub struct ParsedRule {
+    origins: Patterns,
+    pub methods: Vec<String>,
+    /// Of names in lower case.
+    headers: Patterns,
+    pub exposed_headers: Vec<String>,
+    pub max_age_seconds: Option<i32>,
+}
+
+impl From<CorsRules> for ParsedRules {
+    fn from(given: CorsRules) -> Self {
+        Self { rules: given.rules.into_iter().map(ParsedRule::from).collect() }
+    }
+}
+
+impl From<CorsRule> for ParsedRule {
+    fn from(given: CorsRule) -> Self {
+        Self {
+            origins: Patterns::of(given.origins),
+            methods: given.methods,
+            headers: Patterns::of(given.headers.into_iter().map(|pattern| pattern.to_ascii_lowercase())),
+            exposed_headers: given.exposed_headers,
+            max_age_seconds: given.max_age_seconds,
+        }
+    }
+}
+
+impl ParsedRules {
+    /// Returns the first rule that allows the origin, the method and all of the requested headers, which are in lower
+    /// case.
+    pub fn matching(&self, origin: &str, method: &str, headers: &[String]) -> Option<&ParsedRule> {
+        self.rules.iter().find(|rule| {
+            rule.origins.match_text(origin)
+                && rule.methods.iter().any(|allowed| allowed == method)
+                && headers.iter().all(|header| rule.headers.match_text(header))
+        })
+    }
+}
+
+impl ParsedRule {
+    /// Returns whether the rule allows every origin, so that the answer need not name one.
+    pub fn is_for_all(&self) -> bool {
+        self.origins.any
+    }
+}
+
+/// Patterns with at most one `*` each.
+#[derive(Debug, Default)]
+struct Patterns {
+    /// True if one of them is `*` alone.
+    any: bool,
+    /// Those without a `*`.
+    texts: HashSet<String>,
+    /// What is before the `*` of the others, and after it.
+    ends: Vec<(String, String)>,
+}
+
+impl Patterns {
+    fn of(patterns: impl IntoIterator<Item = String>) -> Self {
+        let mut found = Self::default();
+        for pattern in patterns {
+            match pattern.split_once('*') {
+                Some(("", "")) => found.any = true,
+                Some((head, tail)) => found.ends.push((head.to_owned(), tail.to_owned())),
+                None => {
+                    found.texts.insert(pattern);
+                }
+            }
+        }
+        found
+    }
+
+    /// Returns whether one of them matches a text.
+    fn match_text(&self, text: &str) -> bool {
+        let has_ends = |(head, tail): &(String, String)| {
+            text.strip_prefix(head.as_str()).is_some_and(|rest| rest.ends_with(tail.as_str()))
+        };
+        self.any || self.texts.contains(text) || self.ends.iter().any(has_ends)
     }
 }

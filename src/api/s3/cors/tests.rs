@@ -2,9 +2,11 @@
 
 use super::rules::METHODS;
 use super::{
-    CorsRule, CorsRules, Preflight, PreflightRefusal, answer_headers, fault_of, fault_of_preflight, from_dto, to_dto,
+    CorsRule, CorsRules, ParsedRules, Preflight, PreflightRefusal, answer_headers, fault_of, fault_of_preflight,
+    from_dto, to_dto,
 };
 use crate::api::errors::Fault;
+use crate::limits::CORS_REQUESTED_HEADERS_MAX;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use s3s::dto;
 use s3s::xml::{Deserialize, Deserializer};
@@ -17,8 +19,8 @@ fn rule(methods: &[&str], origins: &[&str], headers: &[&str]) -> CorsRule {
     CorsRule { methods: texts(methods), origins: texts(origins), headers: texts(headers), ..Default::default() }
 }
 
-fn rules(rules: Vec<CorsRule>) -> CorsRules {
-    CorsRules::new(rules).expect("rules that S3 takes")
+fn rules(rules: Vec<CorsRule>) -> ParsedRules {
+    CorsRules::new(rules).expect("rules that S3 takes").into()
 }
 
 fn request(headers: &[(&'static str, &str)]) -> HeaderMap {
@@ -31,7 +33,7 @@ fn value_of<'a>(answer: &'a HeaderMap, name: &str) -> Option<&'a str> {
 }
 
 /// The first example of the user guide.
-fn example() -> CorsRules {
+fn example() -> ParsedRules {
     rules(vec![
         rule(&["PUT", "POST", "DELETE"], &["http://www.example1.com"], &["*"]),
         rule(&["PUT", "POST", "DELETE"], &["http://www.example2.com"], &["*"]),
@@ -45,7 +47,7 @@ fn ask(origin: &str, method: &str, headers: Option<&str>) -> HeaderMap {
     request(&list)
 }
 
-fn preflight(rules: Option<&CorsRules>, request: &HeaderMap) -> Result<HeaderMap, PreflightRefusal> {
+fn preflight(rules: Option<&ParsedRules>, request: &HeaderMap) -> Result<HeaderMap, PreflightRefusal> {
     Preflight::read(request)?.answer(rules)
 }
 
@@ -208,6 +210,29 @@ fn cors_header_patterns_match_in_any_case() {
     assert!(allowed(" ,"));
     assert!(!allowed("authorization, content-type"));
     assert!(!allowed("x-am"));
+}
+
+#[test]
+fn a_star_among_other_header_patterns_allows_all() {
+    let rules = rules(vec![rule(&["PUT"], &["*"], &["x-amz-*", "authorization", "*"])]);
+    let answer = preflight(Some(&rules), &ask("a", "PUT", Some("x-other, Authorization, X-Other"))).expect("allowed");
+    assert_eq!(value_of(&answer, "access-control-allow-headers"), Some("x-other, authorization"));
+}
+
+#[test]
+fn a_request_for_too_many_headers_is_not_allowed() {
+    let rules = rules(vec![rule(&["PUT"], &["*"], &["*"])]);
+    let headers = |count: usize| (0..count).map(|number| format!("x{number}")).collect::<Vec<_>>().join(",");
+    let asked = |count: usize| ask("a", "PUT", Some(&headers(count)));
+    assert!(preflight(Some(&rules), &asked(CORS_REQUESTED_HEADERS_MAX)).is_ok());
+    let many = asked(CORS_REQUESTED_HEADERS_MAX + 1);
+    assert_eq!(preflight(Some(&rules), &many), Err(PreflightRefusal::NotAllowed));
+    assert!(answer_headers(&rules, &Method::PUT, &many).is_empty());
+    let repeated = ask("a", "PUT", Some(&"x,".repeat(CORS_REQUESTED_HEADERS_MAX + 1)));
+    assert_eq!(preflight(Some(&rules), &repeated), Err(PreflightRefusal::NotAllowed));
+    let mut lists = asked(CORS_REQUESTED_HEADERS_MAX);
+    lists.append("access-control-request-headers", HeaderValue::from_static("one-more"));
+    assert_eq!(preflight(Some(&rules), &lists), Err(PreflightRefusal::NotAllowed));
 }
 
 /// Tests the cases of conformance suites.

@@ -4,6 +4,7 @@ use super::internal;
 use super::requests::{KEY_NEEDED, NOT_APPLICABLE};
 use crate::actors::sealing::{KMS_DEFAULT_KEY, KeyPath, KeyStore, SSE_S3_KEY, SealingError, is_key_name};
 use crate::api::errors::Fault;
+use crate::limits::ENCRYPTION_CONTEXT_BYTES_MAX;
 use s3s::{S3Error, S3Result};
 use std::collections::BTreeMap;
 
@@ -142,7 +143,11 @@ fn absent_key(id: &str, names: KmsNames<'_>) -> Fault {
     }
 }
 
+/// Parses an encryption context in the form of its header. It is stored with the object.
 pub(super) fn parse_context(text: &str) -> Result<Vec<(String, String)>, Fault> {
+    if text.len() > ENCRYPTION_CONTEXT_BYTES_MAX {
+        return Err(Fault::RequestHeadersTooLarge);
+    }
     let json = base64_simd::forgiving_decode_to_vec(text.as_bytes()).ok();
     let pairs = json.and_then(|json| serde_json::from_slice::<BTreeMap<String, String>>(&json).ok());
     Ok(pairs.ok_or_else(|| Fault::InvalidArgument(CONTEXT_MALFORMED.to_owned()))?.into_iter().collect())

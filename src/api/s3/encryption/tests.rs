@@ -401,6 +401,9 @@ fn answers_show_the_encryption_method_and_never_a_key() {
     let text = named.ssekms_encryption_context.expect("there is a context");
     assert_eq!(parse_context(&text).expect("it reads back"), context);
     assert_eq!(text, context_text(&context));
+    let long = |bytes: usize| parse_context(&context_text(&[("a".to_owned(), "v".repeat(bytes))]));
+    assert!(long(6000).is_ok());
+    assert_eq!(long(6200), Err(Fault::RequestHeadersTooLarge));
     let twice = RequestedKms { dual_layer: true, bucket_key: false, context: Vec::new(), ..asked };
     let twice = shown(Some(&sealed(&RequestedEncryption::SseKms(twice))), None);
     assert_eq!(twice.server_side_encryption, Some("aws:kms:dsse".to_owned().into()));

@@ -2,7 +2,7 @@
 
 use super::checksums;
 use super::cors;
-use super::cors::{CorsRules, Preflight, answer_headers};
+use super::cors::{CorsRules, ParsedRules, Preflight, answer_headers};
 use super::encryption;
 use super::lifecycle::wire as lifecycle;
 use super::list::{decode_token, encode_token};
@@ -85,6 +85,7 @@ fn same_kept<T: Serialize + DeserializeOwned + PartialEq + Debug>(rules: &T) {
 }
 
 fn ask_across(rules: &CorsRules) {
+    let parsed = ParsedRules::from(rules.clone());
     let origins =
         rules.rules.iter().flat_map(|rule| &rule.origins).chain(rules.rules.iter().flat_map(|rule| &rule.headers));
     for origin in origins {
@@ -94,9 +95,9 @@ fn ask_across(rules: &CorsRules) {
         request.insert(header::ACCESS_CONTROL_REQUEST_METHOD, header::HeaderValue::from_static("GET"));
         request.insert(header::ACCESS_CONTROL_REQUEST_HEADERS, value);
         if let Ok(preflight) = Preflight::read(&request) {
-            let _ = preflight.answer(Some(rules));
+            let _ = preflight.answer(Some(&parsed));
         }
-        let _ = answer_headers(rules, &Method::GET, &request);
+        let _ = answer_headers(&parsed, &Method::GET, &request);
     }
 }
 

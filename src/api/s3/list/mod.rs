@@ -10,13 +10,13 @@ use super::checksums::kind_name;
 use super::grants::{Owners, access_of};
 use super::object_headers::{etag_header, storage_class, timestamp};
 use crate::actors::meta::{
-    DeleteMarker, ListPage, ListQuery, Listed, ListedVersion, Manifest, MetaView, ObjectVersion, Pick, Version,
-    VersionRow,
+    ChecksumAlgorithm as StoredAlgorithm, ChecksumKind, DeleteMarker, ETag, ListPage, ListQuery, Listed, ListedVersion,
+    MetaView, ObjectVersion, Pick, Version, VersionRow,
 };
 use crate::api::errors::{ArgumentFault, Fault};
 use crate::api::text::percent;
 use crate::limits::{KEY_BYTES_MAX, LIST_KEYS_MAX};
-use crate::types::BucketId;
+use crate::types::{BucketId, UnixMs};
 use order::Order;
 use s3s::dto::{
     self, ChecksumAlgorithm, CommonPrefix, DeleteMarkerEntry, EncodingType, ListObjectVersionsInput,
@@ -127,12 +127,54 @@ impl Page {
     }
 }
 
+/// What a listing shows of an object version. A page holds a thousand of these, and not the versions themselves: those
+/// have headers, tags and ACLs of many KiB.
+struct ShownObject {
+    version: Version,
+    owner: String,
+    size_bytes: u64,
+    etag: ETag,
+    modified: UnixMs,
+    storage_class: String,
+    checksum: Option<(StoredAlgorithm, ChecksumKind)>,
+}
+
+impl ShownObject {
+    fn of(object: ObjectVersion) -> Self {
+        let ObjectVersion { version, manifest, traits } = object;
+        Self {
+            version,
+            owner: traits.owner,
+            size_bytes: manifest.size_bytes,
+            etag: manifest.etag,
+            modified: manifest.modified,
+            storage_class: storage_class(&manifest.headers),
+            checksum: manifest.checksum.map(|checksum| (checksum.algorithm, checksum.kind)),
+        }
+    }
+}
+
+/// What a listing shows of a version.
+enum ShownVersion {
+    Object(ShownObject),
+    DeleteMarker(DeleteMarker),
+}
+
+impl ShownVersion {
+    fn of(row: VersionRow) -> Self {
+        match row {
+            VersionRow::Object(object) => Self::Object(ShownObject::of(object)),
+            VersionRow::DeleteMarker(marker) => Self::DeleteMarker(marker),
+        }
+    }
+}
+
 async fn page(store: &Store, bucket: &str, query: ListQuery, writing: &Writing, shows_owners: bool) -> S3Result<Page> {
     let (bucket, view) = store.bucket(bucket).await?;
     if query.limit == 0 {
         return Ok(Page { contents: Vec::new(), common_prefixes: Vec::new(), next_after: None });
     }
-    let ListPage { entries, more, next_after } = view.list_objects(bucket.bucket.id, &query)?;
+    let ListPage { entries, more, next_after } = view.list_objects_as(bucket.bucket.id, &query, ShownObject::of)?;
     let access = access_of(&view, &bucket)?;
     let mut owners = shows_owners.then(|| Owners::of(store, &view, &bucket, &access));
     let mut contents = Vec::with_capacity(entries.len());
@@ -140,8 +182,8 @@ async fn page(store: &Store, bucket: &str, query: ListQuery, writing: &Writing, 
     for entry in entries {
         match entry {
             Listed::Item { key, record } => {
-                let owner = owners.as_mut().map(|owners| owners.of_object(&record.traits.owner)).transpose()?;
-                contents.push(object(writing.name(key), record.manifest, owner));
+                let owner = owners.as_mut().map(|owners| owners.of_object(&record.owner)).transpose()?;
+                contents.push(object(writing.name(key), record, owner));
             }
             Listed::CommonPrefix(prefix) => common_prefixes.push(writing.common_prefix(prefix)),
         }
@@ -149,17 +191,16 @@ async fn page(store: &Store, bucket: &str, query: ListQuery, writing: &Writing, 
     Ok(Page { contents, common_prefixes, next_after: next_after.filter(|_| more) })
 }
 
-fn object(key: String, manifest: Manifest, owner: Option<Owner>) -> Object {
-    let checksum = manifest.checksum.as_ref();
+fn object(key: String, object: ShownObject, owner: Option<Owner>) -> Object {
     Object {
-        checksum_algorithm: checksum.map(|sum| vec![ChecksumAlgorithm::from_static(sum.algorithm.name())]),
-        checksum_type: checksum.map(|sum| kind_name(sum.kind)),
-        e_tag: Some(etag_header(&manifest.etag)),
+        checksum_algorithm: object.checksum.map(|(of, _)| vec![ChecksumAlgorithm::from_static(of.name())]),
+        checksum_type: object.checksum.map(|(_, kind)| kind_name(kind)),
+        e_tag: Some(etag_header(&object.etag)),
         key: Some(key),
-        last_modified: Some(timestamp(manifest.modified)),
+        last_modified: Some(timestamp(object.modified)),
         owner,
-        size: Some(i64::try_from(manifest.size_bytes).unwrap_or(i64::MAX)),
-        storage_class: Some(ObjectStorageClass::from(storage_class(&manifest.headers))),
+        size: Some(i64::try_from(object.size_bytes).unwrap_or(i64::MAX)),
+        storage_class: Some(ObjectStorageClass::from(object.storage_class)),
         ..Default::default()
     }
 }
@@ -253,7 +294,7 @@ pub async fn list_versions(
         }
         (Some(key), Some(name)) => Some(version_marker(&view, bucket.bucket.id, key, name)?),
     };
-    let page = view.list_versions(bucket.bucket.id, &query, after)?;
+    let page = view.list_versions_as(bucket.bucket.id, &query, after, ShownVersion::of)?;
     let access = access_of(&view, &bucket)?;
     let mut owners = Owners::of(store, &view, &bucket, &access);
     let (mut versions, mut delete_markers, mut common_prefixes) = (Vec::new(), Vec::new(), Vec::new());
@@ -261,12 +302,12 @@ pub async fn list_versions(
     for entry in page.entries {
         match entry {
             Listed::CommonPrefix(prefix) => common_prefixes.push(writing.common_prefix(prefix)),
-            Listed::Item { key, record: ListedVersion { row: VersionRow::Object(version), latest } } => {
-                let owner = owners.of_object(&version.traits.owner)?;
+            Listed::Item { key, record: ListedVersion { row: ShownVersion::Object(version), latest } } => {
+                let owner = owners.of_object(&version.owner)?;
                 order.push(true);
                 versions.push(object_version(writing.name(key), version, latest, owner));
             }
-            Listed::Item { key, record: ListedVersion { row: VersionRow::DeleteMarker(marker), latest } } => {
+            Listed::Item { key, record: ListedVersion { row: ShownVersion::DeleteMarker(marker), latest } } => {
                 let owner = owners.of_object(&marker.owner)?;
                 order.push(false);
                 delete_markers.push(delete_marker(writing.name(key), &marker, latest, owner));
@@ -308,20 +349,18 @@ fn version_marker(view: &MetaView, bucket: BucketId, key: &str, name: &str) -> S
     }
 }
 
-fn object_version(key: String, version: ObjectVersion, latest: bool, owner: Owner) -> dto::ObjectVersion {
-    let manifest = version.manifest;
-    let checksum = manifest.checksum.as_ref();
+fn object_version(key: String, version: ShownObject, latest: bool, owner: Owner) -> dto::ObjectVersion {
     dto::ObjectVersion {
-        checksum_algorithm: checksum.map(|sum| vec![ChecksumAlgorithm::from_static(sum.algorithm.name())]),
-        checksum_type: checksum.map(|sum| kind_name(sum.kind)),
-        e_tag: Some(etag_header(&manifest.etag)),
+        checksum_algorithm: version.checksum.map(|(of, _)| vec![ChecksumAlgorithm::from_static(of.name())]),
+        checksum_type: version.checksum.map(|(_, kind)| kind_name(kind)),
+        e_tag: Some(etag_header(&version.etag)),
         is_latest: Some(latest),
         key: Some(key),
-        last_modified: Some(timestamp(manifest.modified)),
+        last_modified: Some(timestamp(version.modified)),
         owner: Some(owner),
         restore_status: None,
-        size: Some(i64::try_from(manifest.size_bytes).unwrap_or(i64::MAX)),
-        storage_class: Some(ObjectVersionStorageClass::from(storage_class(&manifest.headers))),
+        size: Some(i64::try_from(version.size_bytes).unwrap_or(i64::MAX)),
+        storage_class: Some(ObjectVersionStorageClass::from(version.storage_class)),
         version_id: Some(version.version.to_string()),
     }
 }

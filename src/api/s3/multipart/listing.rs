@@ -7,10 +7,12 @@ use super::super::lifecycle::abort_of;
 use super::super::list::{Writing, marker, out_of_range, page_limit};
 use super::super::object_headers::{etag_header, storage_class, timestamp};
 use super::{Open, open, owner_to_be};
-use crate::actors::meta::{ETag, ListQuery, Listed, PartRow, UploadRecord};
+use crate::actors::meta::{
+    ChecksumAlgorithm as StoredAlgorithm, ChecksumKind, ETag, ListQuery, Listed, PartRow, UploadRow,
+};
 use crate::api::errors::Fault;
 use crate::api::s3::upload_id::parse_upload_id;
-use crate::types::UploadId;
+use crate::types::{UnixMs, UploadId};
 use s3s::dto::{
     ChecksumAlgorithm, Initiator, ListMultipartUploadsInput, ListMultipartUploadsOutput, ListPartsInput,
     ListPartsOutput, MultipartUpload, Owner, Part, StorageClass,
@@ -69,6 +71,30 @@ fn part(row: &PartRow, asked: bool) -> Part {
     }
 }
 
+/// What a listing shows of an upload. A page holds a thousand of these, and not the rows, which have headers and tags
+/// of many KiB.
+struct ShownUpload {
+    id: UploadId,
+    owner: String,
+    initiator: String,
+    initiated: UnixMs,
+    storage_class: String,
+    checksum: Option<(StoredAlgorithm, ChecksumKind)>,
+}
+
+impl ShownUpload {
+    fn of(row: UploadRow) -> Self {
+        Self {
+            id: row.upload.id,
+            owner: owner_to_be(&row).to_owned(),
+            initiator: row.upload.owner,
+            initiated: row.upload.initiated,
+            storage_class: storage_class(&row.upload.headers),
+            checksum: row.upload.checksum,
+        }
+    }
+}
+
 pub async fn list_uploads(
     store: &Store,
     request: S3Request<ListMultipartUploadsInput>,
@@ -88,12 +114,12 @@ pub async fn list_uploads(
     let (entries, more, next_after) = match limit {
         0 => (Vec::new(), false, None),
         _ => {
-            let page = view.list_uploads(bucket.bucket.id, &query, after_upload)?;
+            let page = view.list_uploads_as(bucket.bucket.id, &query, after_upload, ShownUpload::of)?;
             (page.entries, page.more, page.next_after)
         }
     };
     let next_upload = match entries.last() {
-        Some(Listed::Item { record, .. }) if more => Some(record.upload.id.to_string()),
+        Some(Listed::Item { record, .. }) if more => Some(record.id.to_string()),
         _ => None,
     };
     let access = access_of(&view, &bucket)?;
@@ -102,9 +128,9 @@ pub async fn list_uploads(
     for entry in entries {
         match entry {
             Listed::Item { key, record } => {
-                let owner = owners.of_object(owner_to_be(&record))?;
-                let initiator = owners.initiator(&record.upload.owner)?;
-                uploads.push(upload(writing.name(key), &record.upload, owner, initiator));
+                let owner = owners.of_object(&record.owner)?;
+                let initiator = owners.initiator(&record.initiator)?;
+                uploads.push(upload(writing.name(key), record, owner, initiator));
             }
             Listed::CommonPrefix(prefix) => common_prefixes.push(writing.common_prefix(prefix)),
         }
@@ -137,7 +163,7 @@ fn after_upload(key_marker: Option<&str>, upload_marker: Option<&str>) -> Result
     }
 }
 
-fn upload(key: String, record: &UploadRecord, owner: Owner, initiator: Initiator) -> MultipartUpload {
+fn upload(key: String, record: ShownUpload, owner: Owner, initiator: Initiator) -> MultipartUpload {
     MultipartUpload {
         checksum_algorithm: record.checksum.map(|(of, _)| ChecksumAlgorithm::from_static(of.name())),
         checksum_type: record.checksum.map(|(_, kind)| kind_name(kind)),
@@ -145,7 +171,7 @@ fn upload(key: String, record: &UploadRecord, owner: Owner, initiator: Initiator
         initiator: Some(initiator),
         key: Some(key),
         owner: Some(owner),
-        storage_class: Some(StorageClass::from(storage_class(&record.headers))),
+        storage_class: Some(StorageClass::from(record.storage_class)),
         upload_id: Some(record.id.to_string()),
     }
 }

@@ -7,7 +7,7 @@ mod listing;
 mod parts;
 
 pub use complete::complete;
-#[cfg(any(test, fuzzing))]
+#[cfg(any(test, feature = "fuzzing"))]
 pub use listed::of_completion;
 pub use listing::{list_parts, list_uploads};
 pub use parts::{upload_part, upload_part_copy};

@@ -2,7 +2,7 @@
 //! beside elements, and what follows the digits of a number. A rule of which a part is skipped means something else, so
 //! such a document is refused before s3s reads it.
 
-#[cfg(any(test, fuzzing))]
+#[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 pub mod schemas;
 

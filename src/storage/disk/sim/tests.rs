@@ -167,6 +167,40 @@ fn a_durable_directory_and_synced_files_in_it_survive_every_power_cut() {
     }
 }
 
+/// A process makes one level, and is killed before it syncs its name.
+#[test]
+fn a_directory_whose_making_was_cut_short_at_any_level_is_durable_once_it_is_made_again() {
+    let levels: Vec<&Path> = ["/drive", "/drive/a", "/drive/a/b", "/drive/a/b/c"].map(Path::new).into();
+    for cut in 0..levels.len() {
+        for seed in 0..20 {
+            let disk = SimDisk::new(1 << 20);
+            if cut > 0 {
+                create_dir_durably(&disk, levels[cut - 1]).expect("made");
+            }
+            disk.create_dir_all(levels[cut]).expect("made");
+            create_dir_durably(&disk, levels[3]).expect("made");
+            let after = disk.power_cut(seed);
+            assert!(after.exists(levels[3]).expect("looked for"), "level {cut}, seed {seed}");
+        }
+    }
+}
+
+#[test]
+fn a_directory_is_not_made_before_the_name_of_the_one_above_is_synced() {
+    let disk = SimDisk::new(1 << 20);
+    let hold = disk.hold(Held::SyncDir);
+    let making = std::thread::spawn({
+        let disk = disk.clone();
+        move || create_dir_durably(&disk, Path::new("/drive/a/b"))
+    });
+    hold.wait_for_arrivals(1);
+    assert!(disk.exists(Path::new("/drive")).expect("looked for"));
+    assert!(!disk.exists(Path::new("/drive/a")).expect("looked for"));
+    drop(hold);
+    making.join().expect("it does not panic").expect("made");
+    assert!(disk.exists(Path::new("/drive/a/b")).expect("looked for"));
+}
+
 #[test]
 fn rewritten_bytes_survive_an_earlier_failed_sync() {
     for seed in 0..50 {

@@ -46,8 +46,27 @@ struct Document {
     secret_key: String,
 }
 
-/// Returns the credentials of the store whose usable drives are `dirs`, and generates them if no copy can be read.
-/// Writes the youngest copy to every drive that has another or none. Fails only if no drive has a copy afterwards.
+/// The copy of the credentials in one directory.
+enum KeptCopy {
+    /// There is none, or one of another cluster.
+    None,
+    Kept(Document),
+    /// A file that cannot be read or used, and may hold the credentials.
+    Damaged(String),
+}
+
+impl KeptCopy {
+    fn document(&self) -> Option<&Document> {
+        match self {
+            Self::Kept(document) => Some(document),
+            Self::None | Self::Damaged(_) => None,
+        }
+    }
+}
+
+/// Returns the credentials of the store whose usable drives are `dirs`, and generates them if there are none. Writes
+/// the youngest copy to every drive that has another or none. Fails if no drive has a copy afterwards, or if the only
+/// copies are damaged.
 pub fn keep_credentials(
     disk: &dyn Disk,
     dirs: &[PathBuf],
@@ -58,7 +77,7 @@ pub fn keep_credentials(
     for dir in dirs {
         copies.push(read(disk, dir, cluster)?);
     }
-    let youngest = copies.iter().flatten().max_by_key(|document| document.made).cloned();
+    let youngest = youngest(dirs, &copies)?;
     let fresh = youngest.is_none();
     let chosen = youngest.unwrap_or_else(|| make(cluster, ambient));
     let bytes = encode(&chosen);
@@ -66,7 +85,7 @@ pub fn keep_credentials(
     let mut failure = None;
     for (dir, copy) in dirs.iter().zip(&copies) {
         let path = dir.join(CREDENTIALS_FILE);
-        let written = if copy.as_ref() == Some(&chosen) { Ok(()) } else { replace_file(disk, &path, &bytes) };
+        let written = if copy.document() == Some(&chosen) { Ok(()) } else { replace_file(disk, &path, &bytes) };
         match written {
             Ok(()) => kept += 1,
             Err(error) => {
@@ -81,39 +100,56 @@ pub fn keep_credentials(
     }
 }
 
-/// Returns the youngest copy of the credentials in these directories; changes nothing.
+/// Returns the youngest copy of the credentials in these directories; changes nothing. Fails if the only copies are
+/// damaged.
 pub fn read_credentials(disk: &dyn Disk, dirs: &[PathBuf]) -> Result<Option<KeptCredentials>, IdentityError> {
-    let mut youngest: Option<Document> = None;
+    let (mut ours, mut copies) = (Vec::new(), Vec::new());
     for Found { dir, content } in scan(disk, dirs)? {
         let Content::Ours(identity) = content else { continue };
-        let copy = read(disk, &dir, identity.cluster)?;
-        youngest = youngest.into_iter().chain(copy).max_by_key(|document| document.made);
+        copies.push(read(disk, &dir, identity.cluster)?);
+        ours.push(dir);
     }
-    Ok(youngest.map(|document| KeptCredentials {
+    Ok(youngest(&ours, &copies)?.map(|document| KeptCredentials {
         access_key: document.access_key,
         secret_key: document.secret_key,
         fresh: false,
     }))
 }
 
-/// Returns a directory's copy; `None` if there is none, or none that can be used.
-fn read(disk: &dyn Disk, dir: &Path, cluster: ClusterId) -> Result<Option<Document>, IdentityError> {
+/// Returns the youngest of these copies; `None` if there are none at all. Fails if there are damaged ones only.
+fn youngest(dirs: &[PathBuf], copies: &[KeptCopy]) -> Result<Option<Document>, IdentityError> {
+    let youngest = copies.iter().filter_map(KeptCopy::document).max_by_key(|document| document.made);
+    if youngest.is_none() {
+        for (dir, copy) in dirs.iter().zip(copies) {
+            if let KeptCopy::Damaged(why) = copy {
+                return Err(IdentityError::CredentialsDamaged { path: dir.join(CREDENTIALS_FILE), why: why.clone() });
+            }
+        }
+    }
+    Ok(youngest.cloned())
+}
+
+/// Returns a directory's copy.
+fn read(disk: &dyn Disk, dir: &Path, cluster: ClusterId) -> Result<KeptCopy, IdentityError> {
     let path = dir.join(CREDENTIALS_FILE);
     let why = match read_bounded(disk, &path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(KeptCopy::None),
         Err(error) => error.to_string(),
         Ok(None) => format!("it is larger than {DOCUMENT_BYTES_MAX} bytes"),
         Ok(Some(bytes)) => match decode::<Document>(&bytes, FORMAT) {
-            Ok(document) if document.cluster == cluster.to_string() => return Ok(Some(document)),
-            Ok(_) => "it belongs to another cluster".to_owned(),
+            Ok(document) if document.cluster == cluster.to_string() => return Ok(KeptCopy::Kept(document)),
+            Ok(_) => {
+                tracing::warn!(path = %path.display(), "the credentials belong to another cluster and are ignored");
+                return Ok(KeptCopy::None);
+            }
             Err(DocumentFault::Corrupt(why)) => why,
             Err(DocumentFault::LaterFormat(found)) => {
                 return Err(IdentityError::LaterFormat { dir: dir.to_owned(), found, known: FORMAT });
             }
         },
     };
-    tracing::warn!(path = %path.display(), why, "a copy of the credentials is unusable and is ignored");
-    Ok(None)
+    tracing::warn!(path = %path.display(), why, "a copy of the credentials is unusable");
+    Ok(KeptCopy::Damaged(why))
 }
 
 fn make(cluster: ClusterId, ambient: &Ambient) -> Document {

@@ -6,9 +6,10 @@ use super::{dirs, formed, four, identity, open, replace_and_bring_back, states};
 use crate::storage::disk::sim::{DriveFault, SimDisk};
 use crate::storage::disk::{Disk, create_dir_durably};
 use crate::storage::identity::document::encode;
+use crate::storage::identity::founding::forget_founding;
 use crate::storage::identity::{
-    DriveState, Founder, Founding, HostDrives, IdentityError, Rejoining, Stage, forget_founding, forget_rejoining,
-    keep_founding, keep_rejoining, read_founding, read_rejoining, retire_drives,
+    DriveState, Founder, Founding, HostDrives, IdentityError, Rejoining, Stage, forget_rejoining, keep_founding,
+    keep_rejoining, read_founding, read_rejoining, retire_drives,
 };
 use crate::types::{HostId, NodeId, RecoveryEpoch};
 use std::path::PathBuf;
@@ -227,6 +228,29 @@ fn an_interrupted_rejoin_leaves_all_drives_with_one_host_id() {
 }
 
 #[test]
+fn a_host_whose_identities_cannot_be_read_gets_no_other_id() {
+    let (disk, before) = formed();
+    let was = before.host;
+    let paths = ["/d1", "/d2", "/d3", "/d4"].map(|dir| format!("{dir}/identity.json"));
+    paths.iter().for_each(|path| disk.break_path(path));
+    let refused = before.renamed(&disk, REJOINED, EPOCH).map(|host| host.host);
+    assert!(matches!(refused, Err(IdentityError::Unusable { .. })), "{refused:?}");
+    paths.iter().for_each(|path| disk.mend_path(path));
+    assert_eq!(open(&disk, &four()).unwrap().host, was);
+}
+
+#[test]
+fn a_drive_whose_identity_cannot_be_read_at_a_rejoin_is_lost_for_now() {
+    let (disk, before) = formed();
+    disk.break_path("/d2/identity.json");
+    assert_eq!(states(&rejoined(&disk, before)), ["present", "lost", "present", "present"]);
+    disk.mend_path("/d2/identity.json");
+    let opened = open(&disk, &four()).unwrap();
+    assert_eq!((opened.host, states(&opened)), (REJOINED, vec!["present"; 4]));
+    assert_eq!(identity(&disk, "/d2").host, REJOINED);
+}
+
+#[test]
 fn a_rejoined_host_refuses_a_drive_of_another_host() {
     let (disk, host) = formed();
     rejoined(&disk, host);
@@ -252,15 +276,17 @@ fn the_state_of_a_rejoin_applies_only_to_the_host_that_it_names() {
     assert_eq!(read(1), Some(given_up), "it was recorded after the failure");
     let decided = Rejoining { decided: true, ..tried };
     keep_rejoining(&disk, &dirs[1..], &decided).unwrap();
-    assert_eq!(read(1), Some(decided), "a crash may have left it on one drive only");
+    assert_eq!(read(1), Some(decided.clone()), "a crash may have left it on one drive only");
     disk.put("/d1/rejoin.json", b"{}");
+    assert_eq!(read(1), Some(decided), "the other copy is whole");
     disk.put("/d2/rejoin.json", b"");
-    assert_eq!(read(1), None);
+    let refused = read_rejoining(&disk, &dirs, HostId(1));
+    assert!(matches!(refused, Err(IdentityError::RejoiningDamaged { .. })), "{refused:?}");
     forget_rejoining(&disk, &dirs).unwrap();
     assert_eq!(read(1), None);
 }
 
-fn founding() -> Founding {
+pub(super) fn founding() -> Founding {
     Founding::new(Founder {
         name: "a".to_owned(),
         host: HostId(1),
@@ -272,7 +298,7 @@ fn founding() -> Founding {
 }
 
 /// Returns a disk with two drives' directories, which are durable.
-fn two_drives() -> (SimDisk, Vec<PathBuf>) {
+pub(super) fn two_drives() -> (SimDisk, Vec<PathBuf>) {
     let (disk, dirs) = (SimDisk::new(1 << 20), dirs(&["/d1", "/d2"]));
     for dir in &dirs {
         create_dir_durably(&disk, dir).unwrap();

@@ -3,6 +3,7 @@
 mod adding;
 mod memberships;
 mod memory_disk;
+mod records;
 mod replacing;
 mod root_key;
 

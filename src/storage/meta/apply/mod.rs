@@ -184,6 +184,9 @@ struct Applying<'a> {
     /// For each object key whose newest row in `versions` was looked up in this batch, by the prefix of its rows: a row
     /// key before which there is none, or `None` if there is no row at all.
     newest_rows: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+    /// For each object key one of whose versions had to have a number of newer ones in this batch, by the prefix of its
+    /// rows in `versions`: that number, and the key of the row that is the last of so many.
+    ranked_rows: BTreeMap<Vec<u8>, (usize, Vec<u8>)>,
     /// The number of documents of a kind that a bucket has, if they were counted in this batch.
     document_counts: BTreeMap<(BucketId, BucketDocument), usize>,
     /// The rows of dropped lists that the present command may still take apart.
@@ -217,6 +220,7 @@ impl<'a> Applying<'a> {
             written_by: None,
             usages: Usages::default(),
             newest_rows: BTreeMap::new(),
+            ranked_rows: BTreeMap::new(),
             document_counts: BTreeMap::new(),
             droppable_rows: 0,
             index: 0,

@@ -253,6 +253,17 @@ pub struct HostRecord {
     pub first_node: Option<NodeId>,
 }
 
+impl HostRecord {
+    /// The placeholder for the name and the address of a host that is alone, which nobody uses. No address of a host is
+    /// like this one: those have a port.
+    pub const ALONE: &'static str = "local";
+
+    /// Returns whether the host was registered by a start without other hosts, as the whole store.
+    pub fn is_whole_store(&self) -> bool {
+        self.address == Self::ALONE
+    }
+}
+
 /// The state of the layout besides the tables of hosts and nodes, with which it changes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LayoutRecord {

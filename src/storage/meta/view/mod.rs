@@ -176,7 +176,18 @@ impl MetaView {
         query: &ListQuery,
         after_version: Option<Version>,
     ) -> KvResult<VersionsPage> {
-        listing::versions_page(&*self.kv, bucket, query, after_version)
+        self.list_versions_as(bucket, query, after_version, |row| row)
+    }
+
+    /// Lists versions, and holds of each what `kept` returns.
+    pub fn list_versions_as<T>(
+        &self,
+        bucket: BucketId,
+        query: &ListQuery,
+        after_version: Option<Version>,
+        kept: impl FnMut(VersionRow) -> T,
+    ) -> KvResult<VersionsPage<T>> {
+        listing::versions_page(&*self.kv, bucket, query, after_version, kept)
     }
 
     pub fn document(&self, key: &DocumentKey) -> KvResult<Option<DocumentRow>> {
@@ -291,8 +302,18 @@ impl MetaView {
     }
 
     pub fn list_objects(&self, bucket: BucketId, query: &ListQuery) -> KvResult<ListPage<ObjectVersion>> {
+        self.list_objects_as(bucket, query, |object| object)
+    }
+
+    /// Lists current objects, and holds of each what `kept` returns.
+    pub fn list_objects_as<T>(
+        &self,
+        bucket: BucketId,
+        query: &ListQuery,
+        kept: impl FnMut(ObjectVersion) -> T,
+    ) -> KvResult<ListPage<T>> {
         let start = query.after.as_deref().map(|after| listing::after_object(bucket, after));
-        listing::page::<Objects>(&*self.kv, bucket, query, start)
+        listing::page::<Objects, T>(&*self.kv, bucket, query, start, kept)
     }
 
     /// Returns garbage in order of blob id, oldest first.

@@ -90,8 +90,19 @@ impl MetaView {
         query: &ListQuery,
         after_upload: Option<UploadId>,
     ) -> KvResult<ListPage<UploadRow>> {
+        self.list_uploads_as(bucket, query, after_upload, |upload| upload)
+    }
+
+    /// Lists uploads, and holds of each what `kept` returns.
+    pub fn list_uploads_as<T>(
+        &self,
+        bucket: BucketId,
+        query: &ListQuery,
+        after_upload: Option<UploadId>,
+        kept: impl FnMut(UploadRow) -> T,
+    ) -> KvResult<ListPage<T>> {
         let start = query.after.as_deref().map(|after| listing::after_upload(bucket, after, after_upload));
-        listing::page::<Uploads>(&*self.kv, bucket, query, start)
+        listing::page::<Uploads, T>(&*self.kv, bucket, query, start, kept)
     }
 
     /// Returns the parts of an upload with numbers greater than `after`, and whether more follow.

@@ -363,6 +363,38 @@ fn the_cost_of_a_listing_does_not_grow_with_keys_behind_common_prefixes() {
     assert_eq!(counting.rows.swap(0, Ordering::Relaxed), 11);
 }
 
+#[test]
+fn a_page_holds_what_its_lister_keeps_of_each_row_as_it_is_read() {
+    let keys: Vec<String> = (0..20).map(|number| format!("{number:02}")).collect();
+    let counting_of = |view: MetaView| Arc::new(CountingRead { inner: view.kv, rows: AtomicUsize::new(0) });
+    let all = query("", None, None, 10);
+    let counting = counting_of(objects(keys.iter().map(String::as_str)));
+    let mut read = Vec::new();
+    let page = MetaView::new(counting.clone()).list_objects_as(BUCKET, &all, |object| {
+        read.push(counting.rows.load(Ordering::Relaxed));
+        object.manifest.size_bytes
+    });
+    let entries = page.expect("lists").entries;
+    let size_bytes = samples::full_manifest().size_bytes;
+    assert!(entries.iter().all(|entry| matches!(entry, Listed::Item { record, .. } if *record == size_bytes)));
+    assert_eq!(read, (1..=10).collect::<Vec<usize>>());
+
+    let both: BTreeMap<String, Vec<(u64, bool)>> =
+        keys.iter().map(|key| (key.clone(), vec![(1, false), (2, false)])).collect();
+    let counting = counting_of(versions(&both));
+    let mut read = Vec::new();
+    let page = MetaView::new(counting.clone()).list_versions_as(BUCKET, &all, None, |row| {
+        read.push(counting.rows.load(Ordering::Relaxed));
+        row.version().seq
+    });
+    let seqs = page.expect("lists").entries.into_iter().map(|entry| match entry {
+        Listed::Item { record, .. } => (record.row, record.latest),
+        Listed::CommonPrefix(prefix) => panic!("{prefix}"),
+    });
+    assert_eq!(seqs.collect::<Vec<_>>(), [(2, true), (1, false)].repeat(5));
+    assert!(read.iter().zip(1_usize..).all(|(read, converted)| *read <= converted + 1), "{read:?}");
+}
+
 /// Returns a view of these versions. The newest version of a key is its current object, unless it is a delete marker;
 /// all others are in `versions`.
 fn versions(keys: &BTreeMap<String, Vec<(u64, bool)>>) -> MetaView {

@@ -83,7 +83,7 @@ fn the_first_certificate_is_ordered_until_it_is_there_and_a_restart_orders_no_ot
 fn a_certificate_is_renewed_before_it_ends_and_open_connections_go_on() {
     let root = tempfile::tempdir().unwrap();
     let (acme, setup) = setup(root.path());
-    acme.issue_for(30);
+    acme.issue_for(18);
     let server = setup.start_unready();
     acme.prove_at(server.s3);
     let first = shown(&acme, &server);

@@ -90,6 +90,11 @@ fn write_on(meta: MetaHandle, bucket: BucketId, first: u128, acknowledged: Rc<Ce
     })
 }
 
+/// Returns whether something happened, and longer ago than this.
+fn is_past(at: Option<Instant>, than: Duration) -> bool {
+    at.is_some_and(|at| at.elapsed() > than)
+}
+
 #[test]
 fn an_isolated_leader_acknowledges_nothing_and_serves_no_stale_read_c8() {
     for seed in 0..8 {
@@ -111,7 +116,11 @@ fn an_isolated_leader_acknowledges_nothing_and_serves_no_stale_read_c8() {
             let meta = cluster.at(old);
             let (cut, acknowledged_before) = (Instant::now(), acknowledged.get());
             let mut read_after_succession = 0;
-            while cut.elapsed() < Duration::from_secs(8) {
+            let mut succeeded: Option<Instant> = None;
+            while cut.elapsed() < Duration::from_secs(8) && !is_past(succeeded, Duration::from_secs(4)) {
+                if succeeded.is_none() && cluster.leader_now().is_some_and(|leader| leader != old) {
+                    succeeded = Some(Instant::now());
+                }
                 let before = acknowledged.get();
                 let read = timeout(Duration::from_millis(300), try_id_of(&meta, bucket, "key")).await;
                 if let Ok(Ok(found)) = read {
@@ -176,7 +185,11 @@ fn a_restarted_host_grants_no_vote_before_its_leaders_lease_ends() {
             let acknowledged = Rc::new(Cell::new(1));
             let writer = write_on(cluster.at(others[1]), bucket, 1000, Rc::clone(&acknowledged));
             let cut = Instant::now();
-            while cut.elapsed() < Duration::from_secs(6) {
+            let mut went_on: Option<Instant> = None;
+            while cut.elapsed() < Duration::from_secs(6) && !is_past(went_on, Duration::from_secs(2)) {
+                if went_on.is_none() && acknowledged.get() > 1000 {
+                    went_on = Some(Instant::now());
+                }
                 let before = acknowledged.get();
                 let meta = cluster.at(leader);
                 if let Ok(Ok(found)) = timeout(Duration::from_millis(50), try_id_of(&meta, bucket, "key")).await {

@@ -11,7 +11,7 @@ use crate::storage::meta::samples;
 use crate::storage::raft_log::ChoiceError;
 use crate::types::{BucketId, HostId};
 use futures::future::join_all;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
@@ -25,15 +25,20 @@ struct Ledger {
     attempted: BTreeMap<String, u128>,
 }
 
+/// The pauses of writers between their changes, in milliseconds.
+const BRISK: u64 = 25;
+const CALM: u64 = 150;
+
 /// Starts three writers on every running host, each with a key of its own.
 fn write_everywhere(
     cluster: &Cluster,
     bucket: BucketId,
     ledger: &Rc<RefCell<Ledger>>,
     first: u128,
+    pause: &Rc<Cell<u64>>,
 ) -> Vec<JoinHandle<()>> {
     let writer = |host: HostId, meta: MetaHandle, nth: u32| {
-        let ledger = Rc::clone(ledger);
+        let (ledger, pause) = (Rc::clone(ledger), Rc::clone(pause));
         tokio::task::spawn_local(async move {
             let key = format!("{}/{nth}", host.0);
             for id in first.. {
@@ -41,7 +46,7 @@ fn write_everywhere(
                 match meta.propose(put(bucket, &key, id, &id.to_be_bytes())).await {
                     Ok(Reply::ObjectPut { .. }) => {
                         ledger.borrow_mut().acknowledged.insert(key.clone(), id);
-                        sleep(Duration::from_millis(25)).await;
+                        sleep(Duration::from_millis(pause.get())).await;
                     }
                     Ok(other) => panic!("a put is never answered {other:?}"),
                     Err(_) => sleep(Duration::from_millis(50)).await,
@@ -78,12 +83,19 @@ fn killing_any_host_under_load_loses_no_acknowledged_change() {
             let mut cluster = Cluster::started(3, seed).await;
             let bucket = bucket_of(&cluster).await;
             let ledger = Rc::new(RefCell::new(Ledger::default()));
+            let pause = Rc::new(Cell::new(BRISK));
             for round in 0..4_u128 {
-                let writers = write_everywhere(&cluster, bucket, &ledger, round * 100_000);
+                let writers = write_everywhere(&cluster, bucket, &ledger, round * 100_000, &pause);
                 sleep(Duration::from_millis(50 + cluster.draw(300))).await;
                 let victim = cluster.ids()[cluster.draw(3) as usize];
                 cluster.kill(victim);
-                sleep(Duration::from_millis(cluster.draw(5000))).await;
+                let down_ms = cluster.draw(5000);
+                sleep(Duration::from_millis(down_ms.min(500))).await;
+                // The load matters when the host goes and when it comes back.
+                pause.set(CALM);
+                sleep(Duration::from_millis(down_ms.saturating_sub(500 + CALM))).await;
+                pause.set(BRISK);
+                sleep(Duration::from_millis(down_ms.saturating_sub(500).min(CALM))).await;
                 cluster.start(victim).await;
                 sleep(Duration::from_millis(cluster.draw(300))).await;
                 writers.iter().for_each(JoinHandle::abort);
@@ -108,8 +120,9 @@ fn a_power_cut_of_all_hosts_loses_no_acknowledged_change() {
             }
             let bucket = bucket_of(&cluster).await;
             let ledger = Rc::new(RefCell::new(Ledger::default()));
+            let pause = Rc::new(Cell::new(BRISK));
             for round in 0..4_u128 {
-                let writers = write_everywhere(&cluster, bucket, &ledger, round * 100_000);
+                let writers = write_everywhere(&cluster, bucket, &ledger, round * 100_000, &pause);
                 sleep(Duration::from_millis(20 + cluster.draw(500))).await;
                 for id in cluster.ids() {
                     cluster.kill(id);

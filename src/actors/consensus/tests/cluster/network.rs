@@ -8,7 +8,6 @@ use crate::net::{GroupCall, GroupError, GroupTransport};
 use crate::types::HostId;
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::time::sleep;
@@ -38,7 +37,7 @@ pub struct Sent {
     pub from: HostId,
     pub to: HostId,
     pub kind: u8,
-    pub hash: u64,
+    pub hash: u32,
 }
 
 #[derive(Debug)]
@@ -182,9 +181,7 @@ impl GroupTransport for Way {
     async fn call(&self, host: HostId, call: GroupCall) -> Result<Bytes, GroupError> {
         let network = &self.network;
         let weather = network.state().weather;
-        let mut hasher = DefaultHasher::new();
-        call.body.hash(&mut hasher);
-        let (at, hash) = (network.ambient.clock.monotonic(), hasher.finish());
+        let (at, hash) = (network.ambient.clock.monotonic(), crc32c::crc32c(&call.body));
         network.state().sent.push(Sent { at, from: self.from, to: host, kind: call.kind, hash });
         assert!(call.body.len() <= crate::limits::GROUP_CALL_BYTES_MAX, "a call of {} bytes", call.body.len());
         let silence = |why: &str| GroupError::NoAnswer { host, why: why.to_owned() };

@@ -6,24 +6,24 @@
 //! that leads and rests on the others. When a report is complete, its start time is recorded in the metadata. An
 //! interrupted report is started again by the next leader, under other names. A report is no snapshot: each page has
 //! the bucket's state at the time when the page is listed. The pauses between pages are longer while users' requests
-//! are under way.
+//! are under way. Inventories that are not due take no pause each.
 
 use super::InventoryRules;
 use super::begun::{self, Begun};
-use super::describe::describe;
+use super::describe::{describe, reduced};
 use super::writer::{InventorySource, InventoryWriter};
 use crate::actors::documents;
 use crate::actors::drives::{Blocking, UserLoad};
 use crate::actors::events::{Report, ReportError, ReportStore};
 use crate::actors::request::Metadata;
-use crate::actors::upkeep::{Background, Chore, LastFailure, UpkeepError, look_up};
+use crate::actors::upkeep::{Background, Chore, LastFailure, LookedAt, UpkeepError, look_up};
 use crate::ambient::Ambient;
 use crate::limits::{BUCKETS_LOOKED_AT, CONFIGURATIONS_OF_A_KIND_MAX, INVENTORY_PAGE};
 use crate::storage::kv::KvResult;
 use crate::storage::meta::command::Change;
 use crate::storage::meta::listing::{ListQuery, Listed, ListedVersion};
 use crate::storage::meta::record::{
-    BucketDocument, BucketRow, DocumentKey, DocumentRow, DocumentWrite, Expect, Version, VersionRow,
+    BucketDocument, BucketRow, DocumentKey, DocumentRow, DocumentWrite, Expect, ObjectVersion, Version, VersionRow,
 };
 use crate::storage::meta::view::MetaView;
 use crate::types::{BucketId, UnixMs};
@@ -87,6 +87,8 @@ pub enum Reported {
     Elsewhere,
     /// A page of buckets, of configurations or of versions was processed.
     Page,
+    /// Nothing was to be done for what was looked at.
+    Passed(LookedAt),
     /// A report is complete.
     Whole,
     /// All buckets were visited.
@@ -202,9 +204,8 @@ impl Reporting {
                 reported => reported,
             };
         }
-        if let Some((id, row)) = source.page.pop_front() {
-            self.consider(source, id, &row);
-            return Ok(Reported::Page);
+        if !source.page.is_empty() {
+            return Ok(Reported::Passed(self.consider_page(source)));
         }
         if source.more {
             let (bucket, after) = (source.bucket, source.there.last().cloned());
@@ -212,11 +213,12 @@ impl Reporting {
             (source.page, source.more) = (page.into(), more);
             return Ok(Reported::Page);
         }
-        if source.begun.keep(&source.there) {
+        let is_changed = source.begun.keep(&source.there);
+        if is_changed {
             self.save(source).await?;
         }
         round.source = None;
-        Ok(Reported::Page)
+        Ok(if is_changed { Reported::Page } else { Reported::Passed(LookedAt::ONE) })
     }
 
     /// Goes on to the next bucket that has inventories. After the last one, removes the start times of buckets that
@@ -226,7 +228,9 @@ impl Reporting {
             let after = round.passed.clone();
             let next = self.look_up(move |view| next_source(view, after.as_deref())).await?;
             (round.source, round.passed, round.is_last) = (next.source, next.passed, !next.more);
-            return Ok(Reported::Page);
+            let rows = next.looked_at;
+            let is_found = round.source.is_some();
+            return Ok(if is_found { Reported::Passed(LookedAt { rows, bytes: 0 }) } else { Reported::Page });
         }
         let after = round.swept.take();
         let (stale, next) = self.look_up(move |view| stale_after(view, after.as_deref())).await?;
@@ -241,6 +245,18 @@ impl Reporting {
         let now = self.context.metadata.time().now;
         self.failed.retain(|_, failed| failed.counts(now));
         Ok(Reported::End)
+    }
+
+    /// Looks at the configurations of the page, up to the first one that is due, whose report begins.
+    fn consider_page(&self, source: &mut Source) -> LookedAt {
+        let mut looked_at = LookedAt::default();
+        while source.under_way.is_none()
+            && let Some((id, row)) = source.page.pop_front()
+        {
+            looked_at.add(LookedAt { rows: 1, bytes: row.value.len() });
+            self.consider(source, id, &row);
+        }
+        looked_at
     }
 
     /// Begins the report of an inventory if it is due.
@@ -279,16 +295,17 @@ impl Reporting {
     }
 
     /// Writes the next page of a report.
-    async fn write_page(&self, source: &mut Source, mut report: UnderWay) -> Result<Reported, InventoryError> {
+    async fn write_page(&mut self, source: &mut Source, mut report: UnderWay) -> Result<Reported, InventoryError> {
         let (bucket, rules) = (source.bucket, report.rules.clone());
         let (after, after_version, limit) = (report.after.clone(), report.after_version, self.options.page);
         let page = match self.look_up(move |view| look(view, bucket, &rules, after, after_version, limit)).await? {
             Ok(page) => page,
             // The report is given up.
-            Err(Unlisted::Changed) => return Ok(Reported::Page),
+            Err(Unlisted::Changed) => return Ok(Reported::Passed(LookedAt::ONE)),
             Err(Unlisted::NoDestination) => {
                 let why = format!("the bucket's owner has no bucket {}", report.rules.destination.bucket);
-                return Err(ReportError { why }.into());
+                self.note_failed(source, report.rules.id, report.digest, &ReportError { why });
+                return Ok(Reported::Passed(LookedAt::ONE));
             }
         };
         for (key, listed) in &page.rows {
@@ -364,15 +381,18 @@ struct NextSource {
     passed: Option<String>,
     /// True if further buckets follow `passed`.
     more: bool,
+    /// The number of buckets that were looked at.
+    looked_at: usize,
 }
 
 /// Looks for inventories in a page of buckets after `after`, up to the first bucket that has some.
 fn next_source(view: &MetaView, after: Option<&str>) -> KvResult<NextSource> {
     let (rows, more) = view.buckets("", after, BUCKETS_LOOKED_AT)?;
-    let mut passed = None;
+    let (mut passed, mut looked_at) = (None, 0);
     for BucketRow { bucket, .. } in rows {
         let (page, more_of_it) = inventories_of(view, bucket.id, None)?;
         passed = Some(bucket.name.clone());
+        looked_at += 1;
         if page.is_empty() {
             continue;
         }
@@ -386,9 +406,9 @@ fn next_source(view: &MetaView, after: Option<&str>) -> KvResult<NextSource> {
             there: BTreeSet::new(),
             under_way: None,
         };
-        return Ok(NextSource { source: Some(source), passed, more: true });
+        return Ok(NextSource { source: Some(source), passed, more: true, looked_at });
     }
-    Ok(NextSource { source: None, passed, more })
+    Ok(NextSource { source: None, passed, more, looked_at })
 }
 
 /// Looks at a page of the documents of start times. Returns the removal of those whose buckets are gone or have no
@@ -429,15 +449,19 @@ fn look(
     }
     let prefix = rules.prefix.clone().unwrap_or_default();
     let query = ListQuery { prefix, delimiter: None, after, limit };
+    let reduced = |object: ObjectVersion| VersionRow::Object(reduced(object, &rules.fields));
     Ok(Ok(if rules.all_versions {
-        let page = view.list_versions(id, &query, after_version)?;
+        let kept = |row: VersionRow| match row {
+            VersionRow::Object(object) => reduced(object),
+            marker @ VersionRow::DeleteMarker(_) => marker,
+        };
+        let page = view.list_versions_as(id, &query, after_version, kept)?;
         let rows = page.entries.into_iter().filter_map(item).collect();
         Page { bucket, rows, more: page.more, after: page.next_after, after_version: page.next_version }
     } else {
-        let page = view.list_objects(id, &query)?;
-        let objects = page.entries.into_iter().filter_map(item);
-        let listed = |object| ListedVersion { row: VersionRow::Object(object), latest: true };
-        let rows = objects.map(|(key, object)| (key, listed(object))).collect();
+        let kept = |object: ObjectVersion| ListedVersion { row: reduced(object), latest: true };
+        let page = view.list_objects_as(id, &query, kept)?;
+        let rows = page.entries.into_iter().filter_map(item).collect();
         Page { bucket, rows, more: page.more, after: page.next_after, after_version: None }
     }))
 }
@@ -452,13 +476,24 @@ fn item<T>(listed: Listed<T>) -> Option<(String, T)> {
 impl Chore for Reporting {
     async fn step(&mut self) -> Duration {
         let options = self.options;
-        match self.advance().await {
+        let mut looked_at = LookedAt::default();
+        let reported = loop {
+            let reported = self.advance().await;
+            let Ok(Reported::Passed(passed)) = reported else { break reported };
+            looked_at.add(passed);
+            if looked_at.is_enough() {
+                break reported;
+            }
+        };
+        match reported {
             Ok(Reported::Elsewhere | Reported::End) => {
                 self.last_failure.is_over();
                 options.idle
             }
-            Ok(Reported::Page | Reported::Whole) if self.context.load.is_busy() => options.busy_pause,
-            Ok(Reported::Page | Reported::Whole) => options.pause,
+            Ok(Reported::Page | Reported::Passed(_) | Reported::Whole) if self.context.load.is_busy() => {
+                options.busy_pause
+            }
+            Ok(Reported::Page | Reported::Passed(_) | Reported::Whole) => options.pause,
             Err(error) => {
                 if self.last_failure.is_news(&error) {
                     tracing::warn!(%error, "cannot write inventories now; trying again");

@@ -7,6 +7,7 @@ use crate::actors::drives::{Inline, UserLoad};
 use crate::actors::events::inventory::{InventoryDestination, InventoryField, InventoryFrequency, InventoryRules};
 use crate::actors::events::{Report, ReportError, ReportStore};
 use crate::actors::request::Metadata;
+use crate::actors::upkeep::Chore;
 use crate::ambient::Ambient;
 use crate::limits::DOCUMENTS_PAGE_BYTES;
 use crate::storage::meta::command::{Change, CreateBucket, Reply};
@@ -72,21 +73,7 @@ impl Store {
     }
 
     async fn inventory_of(&self, bucket: BucketId, id: &str, destination: &str, prefix: Option<&str>) {
-        let rules = InventoryRules {
-            id: id.to_owned(),
-            enabled: true,
-            all_versions: id.starts_with("all"),
-            frequency: InventoryFrequency::Daily,
-            prefix: prefix.map(str::to_owned),
-            destination: InventoryDestination {
-                bucket: destination.to_owned(),
-                account: None,
-                prefix: None,
-                sealed: false,
-            },
-            fields: vec![InventoryField::Size],
-        };
-        let value = documents::encode(&rules).expect("rules");
+        let value = documents::encode(&rules(id, destination, prefix)).expect("rules");
         self.document_of(bucket, id, Some(value)).await;
     }
 
@@ -132,7 +119,7 @@ impl Store {
         let mut whole = 0;
         for _ in 0..STEPS_MAX {
             match reporting.advance().await.expect("tables in memory") {
-                Reported::Page => {}
+                Reported::Page | Reported::Passed(_) => {}
                 Reported::Whole => whole += 1,
                 Reported::End => return whole,
                 Reported::Elsewhere => panic!("it leads"),
@@ -147,6 +134,23 @@ impl Store {
         let data = reports.iter().filter(|report| report.content_type == "application/gzip");
         let lines = data.map(|report| unpacked(&report.body)).collect();
         (lines, reports.into_iter().map(|report| report.key).collect())
+    }
+}
+
+fn rules(id: &str, destination: &str, prefix: Option<&str>) -> InventoryRules {
+    InventoryRules {
+        id: id.to_owned(),
+        enabled: true,
+        all_versions: id.starts_with("all"),
+        frequency: InventoryFrequency::Daily,
+        prefix: prefix.map(str::to_owned),
+        destination: InventoryDestination {
+            bucket: destination.to_owned(),
+            account: None,
+            prefix: None,
+            sealed: false,
+        },
+        fields: vec![InventoryField::Size],
     }
 }
 
@@ -237,7 +241,7 @@ async fn a_round_holds_a_bounded_page_of_one_buckets_configurations() {
         match reporting.advance().await.expect("tables in memory") {
             Reported::Whole => whole += 1,
             Reported::End => break,
-            Reported::Page | Reported::Elsewhere => {}
+            Reported::Page | Reported::Passed(_) | Reported::Elsewhere => {}
         }
         let source = reporting.round.as_ref().and_then(|round| round.source.as_ref());
         let held: usize = source.map_or(0, |source| source.page.iter().map(|(_, row)| row.value.len()).sum());
@@ -245,6 +249,38 @@ async fn a_round_holds_a_bounded_page_of_one_buckets_configurations() {
     }
     assert_eq!(whole, 2 * count);
     assert_eq!(store.round_of(&mut reporting).await, 0, "all of them are recorded");
+}
+
+#[actix::test]
+async fn inventories_that_are_not_due_take_no_pause_each() {
+    const BUCKETS: usize = 30;
+    const OF_EACH: usize = 40;
+    let store = Store::new(&["a"]).await;
+    for bucket in 0..BUCKETS {
+        let name = format!("idle-{bucket:02}");
+        let create = CreateBucket { name: name.clone(), owner: "me".to_owned(), ..CreateBucket::default() };
+        store.change(Change::CreateBucket(Box::new(create))).await;
+        let bucket = store.number_of(&name).await;
+        let write = |number: usize| {
+            // The first of each bucket is due, and has no destination.
+            let id = format!("{number:03}");
+            let rules = InventoryRules { enabled: number == 0, ..rules(&id, "absent", None) };
+            let key = DocumentKey::Bucket(bucket, BucketDocument::Inventory, id);
+            DocumentWrite { key, expect: Expect::Any, value: Some(documents::encode(&rules).expect("rules")) }
+        };
+        store.change(Change::WriteDocuments((0..OF_EACH).map(write).collect())).await;
+    }
+    let last = store.number_of("there").await;
+    store.inventory_of(last, "a", "there", None).await;
+    let mut reporting = store.reporting();
+    let mut steps = 1;
+    while reporting.step().await != InventoryOptions::default().idle {
+        steps += 1;
+        assert!(steps < STEPS_MAX, "the round does not come to an end");
+    }
+    assert_eq!(reporting.failed.len(), BUCKETS);
+    assert!(store.written().1.iter().any(|key| key.starts_with("there/a/")), "the last report was written");
+    assert!(steps <= 15, "{steps} steps past {} inventories", BUCKETS * OF_EACH);
 }
 
 #[actix::test]

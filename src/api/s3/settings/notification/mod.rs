@@ -140,7 +140,7 @@ fn rule(given: Given, fresh_id: impl Fn() -> String) -> Result<NotificationRule,
     if given.events.is_empty() {
         return Err(Fault::MalformedXml);
     }
-    let events = given.events.iter().map(|event| EventPattern::parse(event.as_ref())).collect::<Option<Vec<_>>>();
+    let events = given.events.iter().map(|event| EventPattern::parse(event.as_ref())).collect::<Option<_>>();
     let id = given.id.filter(|id| !id.is_empty()).unwrap_or_else(fresh_id);
     if id.chars().count() > ID_CHARS_MAX {
         return Err(invalid(&format!(
@@ -151,7 +151,9 @@ fn rule(given: Given, fresh_id: impl Fn() -> String) -> Result<NotificationRule,
         id,
         kind: given.kind,
         target,
-        events: events.ok_or_else(|| invalid("The event is not supported for notifications"))?,
+        events: events
+            .map(EventPattern::distinct)
+            .ok_or_else(|| invalid("The event is not supported for notifications"))?,
         filters: filters(given.filter)?,
     })
 }

@@ -111,6 +111,16 @@ fn overlapping_notification_configurations_are_refused_with_s3s_message() {
     assert!(refusal(queues(same)).starts_with("Same ID used"));
 }
 
+#[test]
+fn repeated_events_of_a_notification_configuration_are_kept_once() {
+    let many = vec!["s3:ObjectCreated:*"; 8_000];
+    let given = |id, prefix| queue(Some(id), QUEUE, &many, &[("prefix", prefix)]);
+    let rules = parse(queues(vec![given("a", "x"), given("b", "y")])).expect("rules");
+    assert_eq!(rules.validate(), Ok(()));
+    assert_eq!(rules.rules.iter().map(|rule| rule.events.len()).collect::<Vec<_>>(), [1, 1]);
+    assert!(refusal(queues(vec![given("a", "x"), given("b", "xy")])).starts_with("Configuration is ambiguously"));
+}
+
 /// A webhook that counts messages, and accepts or refuses all of them.
 #[derive(Debug)]
 struct Counting {

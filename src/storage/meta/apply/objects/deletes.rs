@@ -9,7 +9,6 @@ use crate::storage::meta::record::{
     BucketRow, DeleteMarker, EventDraft, EventRow, ObjectVersion, Pick, RetentionMode, Traits, Version, VersionRow,
     Versioning,
 };
-use crate::storage::meta::tables::version_key;
 use crate::types::{BucketId, UnixMs};
 
 impl Applying<'_> {
@@ -117,9 +116,7 @@ impl Applying<'_> {
             VersionRank::Noncurrent { newer } => {
                 // Without a current object, the newest version is a delete marker that stands in its place.
                 let before = newer as usize + usize::from(!has_current);
-                let newest = self.newest_kept(bucket, key, before)?;
-                let own = version_key(bucket, key, row.version());
-                newest.len() == before && newest.iter().all(|(newer, _)| newer[..] != own[..])
+                self.comes_after(bucket, key, row.version(), before)?
             }
         })
     }

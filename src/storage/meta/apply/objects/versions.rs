@@ -101,6 +101,7 @@ impl Applying<'_> {
         let version = row.version();
         let row_key = version_key(bucket, key, version);
         self.rows.put_row(VERSIONS, &row_key, row);
+        self.forget_rank(bucket, key, &row_key);
         if let Some(newest) = self.newest_rows.get_mut(&versions_of_key(bucket, key))
             && newest.as_ref().is_none_or(|known| row_key < *known)
         {
@@ -115,7 +116,9 @@ impl Applying<'_> {
 
     pub(super) fn forget_version(&mut self, bucket: BucketId, key: &str, row: &VersionRow) -> KvResult<()> {
         let version = row.version();
-        self.rows.remove(VERSIONS, &version_key(bucket, key, version));
+        let row_key = version_key(bucket, key, version);
+        self.rows.remove(VERSIONS, &row_key);
+        self.forget_rank(bucket, key, &row_key);
         if version.null {
             self.rows.remove(NULL_VERSIONS, &object_key(bucket, key));
         }
@@ -150,6 +153,38 @@ impl Applying<'_> {
             self.newest_rows.insert(prefix, newest);
         }
         Ok(found)
+    }
+
+    /// Returns whether at least `before` of a key's other versions are newer than this one of them. Who deletes the
+    /// versions of a key beyond a number that is kept would make each delete read as many rows: the last of those is
+    /// looked up once.
+    pub(super) fn comes_after(&mut self, bucket: BucketId, key: &str, own: Version, before: usize) -> KvResult<bool> {
+        if before == 0 {
+            return Ok(true);
+        }
+        let (prefix, own) = (versions_of_key(bucket, key), version_key(bucket, key, own));
+        if let Some((rank, last)) = self.ranked_rows.get(&prefix)
+            && *rank == before
+        {
+            return Ok(own > *last);
+        }
+        let newest = self.newest_kept(bucket, key, before)?;
+        let Some((last, _)) = newest.get(before - 1) else { return Ok(false) };
+        let last = last.to_vec();
+        let comes_after = own > last;
+        self.ranked_rows.insert(prefix, (before, last));
+        Ok(comes_after)
+    }
+
+    /// Forgets the last of the newest versions of a key, if this row is added to them or removed from them.
+    fn forget_rank(&mut self, bucket: BucketId, key: &str, row_key: &[u8]) {
+        if self.ranked_rows.is_empty() {
+            return;
+        }
+        let prefix = versions_of_key(bucket, key);
+        if self.ranked_rows.get(&prefix).is_some_and(|(_, last)| row_key <= last.as_slice()) {
+            self.ranked_rows.remove(&prefix);
+        }
     }
 
     /// Removes one reference to an object version's bytes, and its counts.

@@ -8,7 +8,9 @@ use crate::limits::{
 use crate::storage::kv::memory::MemoryKv;
 use crate::storage::kv::{Batch, Kv, KvRead, KvResult, PairIter, Table};
 use crate::storage::meta::apply::{ApplyEntry, MetaTables};
-use crate::storage::meta::command::{AppendObject, Change, Command, CopyVersion, DeleteVersion, Refusal, Reply};
+use crate::storage::meta::command::{
+    AppendObject, Change, Command, CopyVersion, DeleteConditions, DeleteVersion, Refusal, Reply, VersionRank,
+};
 use crate::storage::meta::listing::ListQuery;
 use crate::storage::meta::record::{
     BucketDocument, DocumentKey, DocumentWrite, Expect, PartRow, Pick, QuotaChange, Traits, Versioning,
@@ -321,6 +323,44 @@ fn deletes_of_all_versions_of_a_key_cost_the_same_for_each() {
         assert!(reads <= 10 * COUNT, "{reads} reads");
         counted.view().check_invariants();
     }
+}
+
+#[test]
+fn deletes_beyond_a_number_of_versions_that_is_kept_read_those_versions_once() {
+    const KEPT: usize = 100;
+    const COUNT: usize = 301;
+    let mut counted = Counted::with_bucket();
+    let (versioning, quota) = (Some(Versioning::Enabled), QuotaChange::default());
+    counted.apply(vec![Change::SetBucket { bucket: BUCKET, versioning, lock: None, quota }]);
+    let put = |id| Change::PutObject(Box::new(put_empty("key", id)));
+    let (_, made) = counted.apply((1..=COUNT as u128).map(put).collect());
+    let delete = |at: usize, rank| {
+        let Reply::ObjectPut { object } = &made[at] else { panic!("not made: {:?}", made[at]) };
+        let conditions = DeleteConditions { rank, ..DeleteConditions::default() };
+        DeleteVersion { key: "key".to_owned(), pick: object.version.pick(), conditions, ..DeleteVersion::default() }
+    };
+    let beyond = |at| delete(at, VersionRank::Noncurrent { newer: KEPT as u32 });
+    let gone = |reply: &Reply| match reply {
+        Reply::VersionsDeleted(deleted) => deleted.iter().map(Result::is_ok).collect::<Vec<bool>>(),
+        other => panic!("not deleted: {other:?}"),
+    };
+    // The last one is the current object; the others are noncurrent, and the newest of them are kept.
+    let (newest, first_kept) = (COUNT - 2, COUNT - 1 - KEPT);
+    let last_beyond = first_kept - 1;
+    let mut deletes: Vec<DeleteVersion> = (0..last_beyond).map(beyond).collect();
+    deletes.push(beyond(first_kept));
+    deletes.push(delete(newest, VersionRank::Any));
+    deletes.push(beyond(last_beyond));
+    let (reads, replies) = counted.apply(vec![Change::DeleteVersions { bucket: BUCKET, deletes }]);
+    let mut expected = vec![true; last_beyond];
+    expected.extend([false, true, false]);
+    assert_eq!(gone(&replies[0]), expected);
+    assert!(reads <= 10 * COUNT, "{reads} reads");
+    counted.view().check_invariants();
+    let again = || Change::DeleteVersions { bucket: BUCKET, deletes: vec![beyond(last_beyond)] };
+    let (_, replies) = counted.apply(vec![again(), put(1000), again()]);
+    assert_eq!((gone(&replies[0]), gone(&replies[2])), (vec![false], vec![true]), "a newer one is there now");
+    counted.view().check_invariants();
 }
 
 #[test]
