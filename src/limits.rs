@@ -378,6 +378,15 @@ pub const REQUEST_HEADERS_BYTES_MAX: usize = 32 << 10;
 /// The longest target of a request, its path and query: a presigned URL may have a session token of 16 KiB, and a key
 /// and a prefix of 1,024 bytes of which each is three characters.
 pub const REQUEST_TARGET_BYTES_MAX: usize = 32 << 10;
+/// The size from which a head that is not complete is refused. actix-http refuses it from the same size.
+pub const REQUEST_HEAD_BYTES_MAX: usize = 128 << 10;
+/// The longest time from the opening of a connection, or the first byte of a later head, to the complete head of a
+/// request. A head that arrives while this host is frozen counts as late, so this is longer than a live migration of a
+/// virtual machine.
+pub const REQUEST_HEAD_WAIT_MAX: Duration = Duration::from_secs(60);
+/// The mean size that the HTTP chunks of a body should have, and the number of smaller ones that are allowed besides.
+pub const HTTP_CHUNK_BYTES_MEAN: u64 = 32;
+pub const HTTP_CHUNKS_SMALL_MAX: u64 = 1024;
 /// The most names of headers that a cross-origin request may ask for.
 pub const CORS_REQUESTED_HEADERS_MAX: usize = 100;
 /// Bound of S3: the fields of a browser's form before its file.
@@ -507,6 +516,7 @@ pub const TRACE_QUEUE_BYTES_MAX: usize = 8 << 20;
 pub const TRACE_BATCH_SPANS: usize = 512;
 pub const TRACE_BATCH_WAIT_MAX: Duration = Duration::from_secs(1);
 
+const _: () = assert!(REQUEST_HEAD_BYTES_MAX > REQUEST_TARGET_BYTES_MAX + REQUEST_HEADERS_BYTES_MAX);
 const _: () = assert!(CHUNK_BYTES_MAX.is_multiple_of(BLOCK_BYTES));
 const _: () = assert!(RECORD_BODY_BYTES_MAX >= CHUNK_BYTES_MAX);
 const _: () = assert!(GET_STRIPES_AHEAD.is_multiple_of(GET_READ_STRIPES));

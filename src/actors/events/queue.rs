@@ -43,8 +43,9 @@ pub struct QueuePage {
 /// survive restarts and are the same on every host.
 #[async_trait]
 pub trait EventQueue: Debug + Send + Sync + 'static {
-    /// Returns whether this host delivers events. Only one host does.
-    fn delivers(&self) -> bool;
+    /// Returns the term in which this host delivers events; `None` if another one does. Between two terms another host
+    /// may have removed events.
+    fn term(&self) -> Option<u64>;
 
     async fn next(&self, target: &str, range: QueueRange) -> Result<QueuePage, UpkeepError>;
 
@@ -66,8 +67,8 @@ impl MetadataQueue {
 
 #[async_trait]
 impl EventQueue for MetadataQueue {
-    fn delivers(&self) -> bool {
-        self.context.metadata.is_leader()
+    fn term(&self) -> Option<u64> {
+        self.context.metadata.lead()
     }
 
     async fn next(&self, target: &str, range: QueueRange) -> Result<QueuePage, UpkeepError> {

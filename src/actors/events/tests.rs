@@ -43,6 +43,7 @@ pub(super) struct MemoryQueue {
     pub rows: Mutex<Vec<(String, EventRow)>>,
     pub finishes: AtomicU64,
     pub elsewhere: AtomicBool,
+    pub term: AtomicU64,
 }
 
 impl MemoryQueue {
@@ -54,8 +55,8 @@ impl MemoryQueue {
 
 #[async_trait]
 impl EventQueue for MemoryQueue {
-    fn delivers(&self) -> bool {
-        !self.elsewhere.load(Ordering::SeqCst)
+    fn term(&self) -> Option<u64> {
+        (!self.elsewhere.load(Ordering::SeqCst)).then(|| self.term.load(Ordering::SeqCst))
     }
 
     async fn next(&self, target: &str, range: QueueRange) -> Result<QueuePage, UpkeepError> {

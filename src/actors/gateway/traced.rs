@@ -57,6 +57,10 @@ impl Metadata for TracedMetadata {
     fn is_leader(&self) -> bool {
         self.inner.is_leader()
     }
+
+    fn lead(&self) -> Option<u64> {
+        self.inner.lead()
+    }
 }
 
 fn kind(error: &MetaError) -> &'static str {

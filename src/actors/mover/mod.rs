@@ -120,7 +120,7 @@ pub struct Moving {
     sweep: Option<Sweep>,
     /// The epoch of the layout for which a sweep last began. `None` makes a sweep due after the next pass.
     swept: Option<Epoch>,
-    down: pass::DownSince,
+    down: pass::DownTimes,
     last_failure: LastFailure,
 }
 
@@ -147,7 +147,7 @@ impl Moving {
             copies_first: false,
             sweep: None,
             swept: None,
-            down: pass::DownSince::default(),
+            down: pass::DownTimes::default(),
             context,
         };
         (moving, handle)
@@ -155,6 +155,7 @@ impl Moving {
 
     /// Does the next step: drops leftovers, copies a window, compares a page of blobs, or sweeps for stray copies.
     pub async fn advance(&mut self) -> Result<Moved, UpkeepError> {
+        self.observe_draining();
         self.follow_layout().await?;
         if !std::mem::take(&mut self.copies_first)
             && let Some(dropped) = self.drop_leftovers().await?
@@ -192,7 +193,6 @@ impl Moving {
         let ids: Vec<_> = self.copies.iter().map(|copy| copy.planned.blob.id).collect();
         let look_up = self.context.look_up(move |view| ids.into_iter().map(|id| view.blob(id)).collect());
         let blobs: Vec<Option<_>> = look_up.await?;
-        self.down.retain(|node, _| ring.host_of(*node).is_some());
         self.planner = Planner::new(ring);
         let mut blobs = blobs.into_iter();
         let planner = &mut self.planner;

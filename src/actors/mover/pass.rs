@@ -6,17 +6,29 @@ use super::leftovers::Sweep;
 use super::plan::Planned;
 use super::{Moved, Moving};
 use crate::actors::drives::health::NodeHealth;
+use crate::actors::peers::Trust;
 use crate::actors::upkeep::UpkeepError;
 use crate::storage::kv::KvResult;
 use crate::storage::meta::record::BlobRef;
 use crate::storage::meta::view::MetaView;
 use crate::storage::stripe::BlobLayout;
 use crate::types::{Incarnation, NodeId, ShardId, ShardNumber};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-/// The times since which draining nodes have been out of service.
-pub(super) type DownSince = BTreeMap<NodeId, Duration>;
+/// The greatest time between two looks at a node that counts as time in which it was down.
+const OBSERVED_AT_ONCE: Duration = Duration::from_secs(60);
+
+/// The draining nodes that are down.
+pub(super) type DownTimes = BTreeMap<NodeId, DownTime>;
+
+/// How long a node has been down at every look.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct DownTime {
+    lasted: Duration,
+    /// The time of the last look.
+    seen: Duration,
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
@@ -149,24 +161,38 @@ impl Moving {
         Ok(movable)
     }
 
-    /// Returns the move if it is possible now. `None` if the target accepts no writes or the source is down. A source
-    /// that was removed, or is draining and was down for `lost_after`, is marked as lost.
-    fn with_source(&mut self, planned: Planned) -> Option<Planned> {
+    /// Looks which draining nodes are down: out of service or gone. One that is only late is not. This is done at each
+    /// step, so that a node that answers in between begins anew.
+    pub(super) fn observe_draining(&mut self) {
+        let (ring, now) = (self.context.ring.current(), self.now());
+        let (health, doubts) = (self.context.health.current(), self.context.suspects.current());
+        let is_down = |node: &NodeId| !health.in_service(*node) || doubts.trust(*node) == Trust::Gone;
+        let draining = ring.nodes().iter().map(|node| node.id).filter(|node| !ring.is_active(*node));
+        let down: BTreeSet<NodeId> = draining.filter(is_down).collect();
+        self.down.retain(|node, _| down.contains(node));
+        for node in down {
+            let time = self.down.entry(node).or_insert(DownTime { lasted: Duration::ZERO, seen: now });
+            time.lasted += now.saturating_sub(time.seen).min(OBSERVED_AT_ONCE);
+            time.seen = now;
+        }
+    }
+
+    /// Returns the move if it is possible now. `None` if the target accepts no writes or the source is not trusted. A
+    /// source that was removed, or is draining and was down for `lost_after`, is marked as lost.
+    fn with_source(&self, planned: Planned) -> Option<Planned> {
         let health = self.context.health.current();
-        let (from, now, ring) = (planned.from, self.now(), self.planner.ring());
+        let (from, ring) = (planned.from, self.planner.ring());
         if !health.accepts_writes(planned.to) {
             return None;
         }
         if self.context.serves(from) && ring.host_of(from).is_some() {
-            self.down.remove(&from);
             return Some(planned);
         }
         if ring.is_active(from) {
             return None;
         }
-        let is_removed = ring.host_of(from).is_none();
-        let mut down_for = || now.saturating_sub(*self.down.entry(from).or_insert(now));
-        let lost = is_removed || down_for() >= self.options.lost_after;
+        let was_down = || self.down.get(&from).is_some_and(|time| time.lasted >= self.options.lost_after);
+        let lost = ring.host_of(from).is_none() || was_down();
         lost.then_some(Planned { lost, ..planned })
     }
 

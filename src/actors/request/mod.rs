@@ -71,6 +71,10 @@ pub trait Metadata: Send + Sync + Debug + 'static {
     fn is_leader(&self) -> bool {
         true
     }
+    /// Returns the term in which this host leads; `None` if it does not. Another host may have led between two terms.
+    fn lead(&self) -> Option<u64> {
+        self.is_leader().then_some(0)
+    }
 }
 
 #[async_trait::async_trait]
@@ -97,6 +101,11 @@ impl Metadata for MetaHandle {
 
     fn is_leader(&self) -> bool {
         self.status().is_leader
+    }
+
+    fn lead(&self) -> Option<u64> {
+        let status = self.status();
+        status.is_leader.then_some(status.term)
     }
 }
 

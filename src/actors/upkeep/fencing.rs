@@ -96,7 +96,10 @@ impl Fencing {
 impl Chore for Fencing {
     async fn step(&mut self) -> Duration {
         let now = self.context.ambient.clock.monotonic();
-        if now >= self.next && self.context.metadata.is_leader() {
+        if !self.context.metadata.is_leader() {
+            // The silence of other hosts counts from the first round of the next lead on.
+            (self.others, self.next) = (OtherHosts::default(), Duration::ZERO);
+        } else if now >= self.next {
             self.next = now + self.options.every;
             if let Err(error) = self.advance().await {
                 tracing::warn!(%error, "cannot raise the fence of new blobs");

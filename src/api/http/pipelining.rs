@@ -9,12 +9,21 @@
 //!
 //! What the client sent beyond that is held, at most what one read of the connection returned.
 //!
+//! A head is held as well until it is complete: actix-http parses what it has of a head from the beginning at every
+//! read. One that never can be complete is handed on as it is, with the connection's end after it, and actix-http
+//! answers: it is cut off, has bytes that none has, is too large, or comes too slowly.
+//!
+//! actix-http keeps each chunk of a body in an entry of its own, and counts their bytes alone. So a connection ends as
+//! well after very many small chunks.
+//!
 //! A connection also hands on a bounded number of bytes at a time. actix-http reads as long as bytes come, up to 128
 //! KiB, and tokio looks for new events only after some sixty tasks: beside uploads, a small request would wait for
 //! megabytes of theirs.
 
 use crate::api::sharing::wake_after_others;
-use crate::limits::READ_BYTES_AT_ONCE;
+use crate::limits::{
+    HTTP_CHUNK_BYTES_MEAN, HTTP_CHUNKS_SMALL_MAX, READ_BYTES_AT_ONCE, REQUEST_HEAD_BYTES_MAX, REQUEST_HEAD_WAIT_MAX,
+};
 use actix_http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use actix_http::{Payload, Request};
 use std::cell::{Cell, RefCell};
@@ -23,14 +32,21 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Instant;
 
 /// A connection whose requests are handed on one at a time.
 #[derive(Debug)]
 pub struct Unpipelined<T> {
     connection: T,
     framing: Framing,
-    /// Bytes that came after those that may be handed on.
+    /// Bytes that came and were not handed on.
     held: Vec<u8>,
+    /// How many of these, from the first, may be handed on now.
+    ready: usize,
+    /// How many of these, from the first, the place in the stream is after.
+    passed: usize,
+    /// The time at which the first bytes of the present head came, if it is not complete.
+    head_since: Option<Instant>,
     /// The bytes that were handed on since the connection's task last made way for others.
     at_once: usize,
 }
@@ -49,17 +65,17 @@ struct Shared {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
     /// In a head, or between requests.
-    Head {
-        has_text: bool,
-        is_line_empty: bool,
-    },
+    Head { has_text: bool, is_line_empty: bool },
     /// After a head, until the service is called with the request.
     Decoded,
     /// In a body of which this many bytes are left.
     Sized(u64),
-    Chunked(Chunked),
+    /// In a chunked body; the second number is for how many bytes chunks may still be smaller than they should.
+    Chunked(Chunked, u64),
     /// After a request whose body has no end but that of the connection.
     Endless,
+    /// After the last byte that is handed on: the connection, as far as it is read, ends here.
+    Over,
 }
 
 /// The place in a chunked body (RFC 9112 section 7.1).
@@ -81,24 +97,29 @@ impl Default for Place {
 
 impl Place {
     const HEAD: Self = Self::Head { has_text: false, is_line_empty: true };
+    const CHUNKED: Self = Self::Chunked(Chunked::SIZE, SPARE_BYTES_MAX);
 
-    /// Returns how many of the bytes may be handed on, and the place after them.
+    fn is_head(self) -> bool {
+        matches!(self, Self::Head { .. })
+    }
+
+    /// Returns how many of the bytes belong to the head or body that they begin in, and the place after them.
     fn after(self, bytes: &[u8]) -> (usize, Self) {
         let mut place = self;
         let mut at = 0;
-        while at < bytes.len() {
+        while at < bytes.len() && place.is_head() == self.is_head() {
             match place {
-                Self::Decoded => break,
+                Self::Decoded | Self::Over => break,
                 Self::Endless => at = bytes.len(),
                 Self::Sized(left) => {
                     let left = pass(&mut at, bytes, left);
                     place = if left == 0 { Self::HEAD } else { Self::Sized(left) };
                 }
-                Self::Chunked(Chunked::Data(left)) => {
+                Self::Chunked(Chunked::Data(left), spare) => {
                     let left = pass(&mut at, bytes, left);
-                    place = Self::Chunked(if left == 0 { Chunked::SIZE } else { Chunked::Data(left) });
+                    place = Self::Chunked(if left == 0 { Chunked::SIZE } else { Chunked::Data(left) }, spare);
                 }
-                Self::Head { .. } | Self::Chunked(_) => {
+                Self::Head { .. } | Self::Chunked(..) => {
                     place = place.after_byte(bytes[at]);
                     at += 1;
                 }
@@ -114,29 +135,19 @@ impl Place {
             (Self::Head { has_text: true, is_line_empty: true }, b'\n') => Self::Decoded,
             (Self::Head { has_text, .. }, b'\n') => Self::Head { has_text, is_line_empty: true },
             (Self::Head { .. }, b'\r') => self,
+            // actix-http refuses a head with any of these. A client that speaks TLS begins with one.
+            (Self::Head { .. }, 0..=8 | 11 | 12 | 14..=31 | 127) => Self::Over,
             (Self::Head { .. }, _) => Self::Head { has_text: true, is_line_empty: false },
-            (Self::Chunked(Chunked::Size { size: 0, .. }), b'\n') => {
-                Self::Chunked(Chunked::Trailer { is_line_empty: true })
-            }
-            (Self::Chunked(Chunked::Size { size, .. }), b'\n') => {
-                Self::Chunked(Chunked::Data(size.saturating_add(LINE_END_BYTES)))
-            }
-            (Self::Chunked(Chunked::Size { size, has_ended }), byte) => {
-                let digit = char::from(byte).to_digit(16).filter(|_| !has_ended);
-                let size = digit.map_or(size, |digit| size.saturating_mul(16).saturating_add(u64::from(digit)));
-                Self::Chunked(Chunked::Size { size, has_ended: digit.is_none() })
-            }
-            (Self::Chunked(Chunked::Trailer { is_line_empty: true }), b'\n') => Self::HEAD,
-            (Self::Chunked(Chunked::Trailer { .. }), b'\n') => Self::Chunked(Chunked::Trailer { is_line_empty: true }),
-            (Self::Chunked(Chunked::Trailer { .. }), b'\r') => self,
-            (Self::Chunked(Chunked::Trailer { .. }), _) => Self::Chunked(Chunked::Trailer { is_line_empty: false }),
-            (Self::Decoded | Self::Sized(_) | Self::Endless | Self::Chunked(Chunked::Data(_)), _) => self,
+            (Self::Chunked(chunked, spare), _) => chunked.after_byte(byte, spare),
+            (Self::Decoded | Self::Sized(_) | Self::Endless | Self::Over, _) => self,
         }
     }
 }
 
 /// The bytes of the line end after the data of a chunk.
 const LINE_END_BYTES: u64 = 2;
+/// The most bytes for which the chunks of a body may be smaller than `HTTP_CHUNK_BYTES_MEAN`, all together.
+const SPARE_BYTES_MAX: u64 = HTTP_CHUNKS_SMALL_MAX * HTTP_CHUNK_BYTES_MEAN;
 
 /// Passes up to `left` bytes; returns how many are left.
 fn pass(at: &mut usize, bytes: &[u8], left: u64) -> u64 {
@@ -147,6 +158,37 @@ fn pass(at: &mut usize, bytes: &[u8], left: u64) -> u64 {
 
 impl Chunked {
     const SIZE: Self = Self::Size { size: 0, has_ended: false };
+
+    /// Returns the place after a byte of a line.
+    fn after_byte(self, byte: u8, spare: u64) -> Place {
+        let next = match (self, byte) {
+            (Self::Size { size: 0, .. }, b'\n') => Self::Trailer { is_line_empty: true },
+            (Self::Size { size, .. }, b'\n') => {
+                let spare = spare.saturating_add(size).min(SPARE_BYTES_MAX).checked_sub(HTTP_CHUNK_BYTES_MEAN);
+                let data = Self::Data(size.saturating_add(LINE_END_BYTES));
+                return spare.map_or(Place::Over, |spare| Place::Chunked(data, spare));
+            }
+            (Self::Size { size, has_ended }, byte) => {
+                let digit = char::from(byte).to_digit(16).filter(|_| !has_ended);
+                let size = digit.map_or(size, |digit| size.saturating_mul(16).saturating_add(u64::from(digit)));
+                Self::Size { size, has_ended: digit.is_none() }
+            }
+            (Self::Trailer { is_line_empty: true }, b'\n') => return Place::HEAD,
+            (Self::Trailer { .. }, b'\n') => Self::Trailer { is_line_empty: true },
+            (Self::Data(_), _) | (Self::Trailer { .. }, b'\r') => self,
+            (Self::Trailer { .. }, _) => Self::Trailer { is_line_empty: false },
+        };
+        Place::Chunked(next, spare)
+    }
+}
+
+/// Returns the size of the whole blank lines at the beginning of the bytes.
+fn blank_lines(bytes: &[u8]) -> usize {
+    let mut rest = bytes;
+    while let [b'\n', after @ ..] | [b'\r', b'\n', after @ ..] = rest {
+        rest = after;
+    }
+    bytes.len() - rest.len()
 }
 
 impl Framing {
@@ -166,7 +208,7 @@ fn place_of_body(request: &mut Request) -> Place {
     }
     let headers = request.head().headers();
     if headers.contains_key(TRANSFER_ENCODING) {
-        return Place::Chunked(Chunked::SIZE);
+        return Place::CHUNKED;
     }
     let length = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.trim().parse().ok());
     length.map_or(Place::Endless, |length| if length == 0 { Place::HEAD } else { Place::Sized(length) })
@@ -174,7 +216,8 @@ fn place_of_body(request: &mut Request) -> Place {
 
 impl<T> Unpipelined<T> {
     pub fn new(connection: T) -> Self {
-        Self { connection, framing: Framing::default(), held: Vec::new(), at_once: 0 }
+        let framing = Framing::default();
+        Self { connection, framing, held: Vec::new(), ready: 0, passed: 0, head_since: None, at_once: 0 }
     }
 
     pub fn connection(&self) -> &T {
@@ -184,39 +227,104 @@ impl<T> Unpipelined<T> {
     pub fn framing(&self) -> Framing {
         self.framing.clone()
     }
+
+    fn place(&self) -> Place {
+        self.framing.0.place.get()
+    }
+
+    /// Hands on bytes that are held.
+    fn hand_on(&mut self, into: &mut ReadBuf<'_>) {
+        let count = self.ready.min(into.remaining());
+        into.put_slice(&self.held[..count]);
+        self.held.drain(..count);
+        (self.ready, self.passed) = (self.ready - count, self.passed - count);
+        if self.held.is_empty() {
+            self.held = Vec::new();
+        }
+    }
+
+    /// Goes on in the bytes that are held, to the end of the head or body that the place is in.
+    fn look_on(&mut self) {
+        let from = self.place();
+        let (count, place) = from.after(&self.held[self.passed..]);
+        self.framing.0.place.set(place);
+        self.passed += count;
+        if !(from.is_head() && place.is_head()) {
+            (self.ready, self.head_since) = (self.passed, None);
+            return;
+        }
+        if place == Place::HEAD {
+            let blank = blank_lines(&self.held);
+            self.held.drain(..blank);
+            self.passed -= blank;
+            if self.held.is_empty() {
+                (self.held, self.head_since) = (Vec::new(), None);
+                return;
+            }
+        }
+        let since = *self.head_since.get_or_insert_with(Instant::now);
+        if self.held.len() >= REQUEST_HEAD_BYTES_MAX || since.elapsed() >= REQUEST_HEAD_WAIT_MAX {
+            self.end();
+        }
+    }
+
+    /// Makes the connection end after the bytes that are held.
+    fn end(&mut self) {
+        self.framing.0.place.set(Place::Over);
+        (self.ready, self.passed, self.head_since) = (self.held.len(), self.held.len(), None);
+    }
+}
+
+impl<T: AsyncRead + Unpin> Unpipelined<T> {
+    /// Reads once. Of the bytes that came, `into` gets those that may be handed on at once; the others are held.
+    fn poll_connection(&mut self, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.at_once >= READ_BYTES_AT_ONCE {
+            self.at_once = 0;
+            wake_after_others(cx.waker());
+            return Poll::Pending;
+        }
+        let before = into.filled().len();
+        let read = Pin::new(&mut self.connection).poll_read(cx, into);
+        self.at_once = if read.is_ready() { self.at_once + into.filled().len() - before } else { 0 };
+        ready!(read)?;
+        let bytes = &into.filled()[before..];
+        if bytes.is_empty() {
+            self.end();
+            return Poll::Ready(Ok(()));
+        }
+        let from = self.place();
+        let (count, place) = from.after(bytes);
+        if self.held.is_empty() && !(from.is_head() && place.is_head()) {
+            self.held.extend_from_slice(&bytes[count..]);
+            into.set_filled(before + count);
+            self.framing.0.place.set(place);
+            self.head_since = None;
+        } else {
+            self.held.extend_from_slice(bytes);
+            into.set_filled(before);
+        }
+        Poll::Ready(Ok(()))
+    }
 }
 
 impl<T: AsyncRead + Unpin> AsyncRead for Unpipelined<T> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        let shared = &this.framing.0;
-        if shared.place.get() == Place::Decoded {
-            shared.waiting.replace(Some(cx.waker().clone()));
-            return Poll::Pending;
-        }
-        if this.at_once >= READ_BYTES_AT_ONCE {
-            this.at_once = 0;
-            wake_after_others(cx.waker());
-            return Poll::Pending;
-        }
         let before = into.filled().len();
-        if this.held.is_empty() {
-            let read = Pin::new(&mut this.connection).poll_read(cx, into);
-            this.at_once = if read.is_ready() { this.at_once + into.filled().len() - before } else { 0 };
-            ready!(read)?;
-            let (taken, place) = shared.place.get().after(&into.filled()[before..]);
-            this.held.extend_from_slice(&into.filled()[before + taken..]);
-            into.set_filled(before + taken);
-            shared.place.set(place);
-        } else {
-            let room = this.held.len().min(into.remaining());
-            let (taken, place) = shared.place.get().after(&this.held[..room]);
-            into.put_slice(&this.held[..taken]);
-            this.held.drain(..taken);
-            if this.held.is_empty() {
-                this.held = Vec::new();
+        while into.filled().len() == before && into.remaining() > 0 {
+            let place = this.place();
+            if this.ready > 0 {
+                this.hand_on(into);
+            } else if place == Place::Decoded {
+                this.framing.0.waiting.replace(Some(cx.waker().clone()));
+                return Poll::Pending;
+            } else if place == Place::Over {
+                break;
+            } else if this.passed < this.held.len() {
+                this.look_on();
+            } else {
+                ready!(this.poll_connection(cx, into))?;
             }
-            shared.place.set(place);
         }
         Poll::Ready(Ok(()))
     }
@@ -250,16 +358,18 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Unpipelined<T> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Chunked, Framing, Place, Unpipelined};
-    use crate::limits::READ_BYTES_AT_ONCE;
+    use super::{Chunked, Framing, Place, SPARE_BYTES_MAX, Unpipelined};
+    use crate::limits::{
+        HTTP_CHUNK_BYTES_MEAN, HTTP_CHUNKS_SMALL_MAX, READ_BYTES_AT_ONCE, REQUEST_HEAD_BYTES_MAX, REQUEST_HEAD_WAIT_MAX,
+    };
     use actix_http::Request;
     use std::cell::Cell;
     use std::rc::Rc;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
     const ONE: &[u8] = b"GET /a HTTP/1.1\r\nhost: h\r\n\r\n";
 
-    /// Hands on the bytes in pieces of every length; returns how many were handed on, and the place after them.
+    /// Passes the bytes in pieces of every length; returns how many were passed, and the place after them.
     fn after(from: Place, bytes: &[u8]) -> (usize, Place) {
         let whole = from.after(bytes);
         for size in 1..bytes.len() {
@@ -267,7 +377,7 @@ mod tests {
             for piece in bytes.chunks(size) {
                 let (of_piece, next) = place.after(piece);
                 (place, taken) = (next, taken + of_piece);
-                if of_piece < piece.len() {
+                if of_piece < piece.len() || place.is_head() != from.is_head() {
                     break;
                 }
             }
@@ -291,12 +401,12 @@ mod tests {
 
     #[test]
     fn a_body_ends_where_its_framing_says() {
-        assert_eq!(after(Place::Sized(4), b"\n\n\n\nGET"), (7, Place::Head { has_text: true, is_line_empty: false }));
+        assert_eq!(after(Place::Sized(4), b"\n\n\n\nGET"), (4, Place::HEAD));
         assert_eq!(after(Place::Sized(5), b"\n\n\n\n"), (4, Place::Sized(1)));
         let chunked = b"5;a=\"3\"\r\n\r\n\r\n\n\r\nA \r\n0123456789\r\n0\r\nx-a: b\r\n\r\n";
         let followed = [chunked.as_slice(), ONE, ONE].concat();
-        let chunks = Place::Chunked(Chunked::SIZE);
-        assert_eq!(after(chunks, &followed), (chunked.len() + ONE.len(), Place::Decoded));
+        let chunks = Place::CHUNKED;
+        assert_eq!(after(chunks, &followed), (chunked.len(), Place::HEAD));
         assert_eq!(after(chunks, chunked), (chunked.len(), Place::HEAD));
         assert_eq!(after(chunks, b"0\r\n\r\n"), (5, Place::HEAD));
         assert_eq!(after(Place::Endless, &followed), (followed.len(), Place::Endless));
@@ -305,6 +415,92 @@ mod tests {
     fn note(framing: &Framing, place: Place) {
         framing.0.place.set(place);
         framing.0.waiting.take().into_iter().for_each(std::task::Waker::wake);
+    }
+
+    #[test]
+    fn a_body_of_very_many_small_chunks_ends_the_connection() {
+        let small = |count: u64| b"1\r\nx\r\n".repeat(usize::try_from(count).expect("few"));
+        // Each of these takes from what chunks may be smaller by, and gives back its own byte.
+        let allowed = (SPARE_BYTES_MAX - HTTP_CHUNK_BYTES_MEAN) / (HTTP_CHUNK_BYTES_MEAN - 1) + 1;
+        assert!(allowed >= HTTP_CHUNKS_SMALL_MAX);
+        let passed = small(allowed).len();
+        assert_eq!(Place::CHUNKED.after(&small(allowed)), (passed, Place::Chunked(Chunked::SIZE, 0)));
+        assert_eq!(Place::CHUNKED.after(&small(allowed + 2)), (passed + b"1\r\n".len(), Place::Over));
+        let larger = [b"fff\r\n".as_slice(), &[b'x'; 0xfff], b"\r\n"].concat().repeat(100);
+        let (_, place) = Place::CHUNKED.after(&[larger, small(allowed + 2)].concat());
+        assert_eq!(place, Place::Over, "no number of larger ones makes up for more");
+        let data = "x".repeat(usize::try_from(HTTP_CHUNK_BYTES_MEAN).expect("few"));
+        let many = format!("{HTTP_CHUNK_BYTES_MEAN:x}\r\n{data}\r\n").repeat(10_000);
+        let spare = SPARE_BYTES_MAX - HTTP_CHUNK_BYTES_MEAN;
+        assert_eq!(Place::CHUNKED.after(many.as_bytes()), (many.len(), Place::Chunked(Chunked::SIZE, spare)));
+    }
+
+    /// Sends the pieces one after the other, and waits for `over` before it closes the connection.
+    fn sent_in_pieces(mut client: DuplexStream, pieces: Vec<Vec<u8>>, over: tokio::sync::oneshot::Receiver<()>) {
+        actix::spawn(async move {
+            for piece in pieces {
+                if client.write_all(&piece).await.is_err() {
+                    return;
+                }
+                tokio::task::yield_now().await;
+            }
+            let _ = over.await;
+        });
+    }
+
+    #[actix::test]
+    async fn a_head_is_handed_on_when_it_is_complete() {
+        let blank = b"\r\n\n".repeat(100_000);
+        for (before, size) in [(b"".as_slice(), 1), (b"\r\n\n\r\n".as_slice(), 1), (blank.as_slice(), 1000)] {
+            let (client, server) = tokio::io::duplex(1 << 10);
+            let (open, over) = tokio::sync::oneshot::channel();
+            let pieces = [before, ONE].concat().chunks(size).map(<[u8]>::to_vec).collect();
+            sent_in_pieces(client, pieces, over);
+            let (mut unpipelined, mut buffer) = (Unpipelined::new(server), [0; 2000]);
+            let count = unpipelined.read(&mut buffer).await.expect("it is open");
+            assert!(buffer[..count].ends_with(ONE), "the head is handed on at once");
+            assert!(buffer[..count - ONE.len()].iter().all(|byte| b"\r\n".contains(byte)));
+            assert_eq!(unpipelined.place(), Place::Decoded);
+            drop(open);
+        }
+    }
+
+    #[actix::test]
+    async fn a_head_that_cannot_be_complete_is_handed_on_and_ends_the_connection() {
+        let cut_off = &ONE[..ONE.len() - 2];
+        let too_large = [b"GET /a HTTP/1.1\r\na: ".as_slice(), &vec![b'v'; REQUEST_HEAD_BYTES_MAX]].concat();
+        let (with_nul, of_tls) = (b"GET /a\0".as_slice(), b"\x16".as_slice());
+        for (sent, is_closed) in [(cut_off, true), (too_large.as_slice(), false), (with_nul, false), (of_tls, false)] {
+            let (client, server) = tokio::io::duplex(1 << 10);
+            let (open, over) = tokio::sync::oneshot::channel();
+            let open = (!is_closed).then_some(open);
+            sent_in_pieces(client, sent.chunks(999).map(<[u8]>::to_vec).collect(), over);
+            let (mut unpipelined, mut read) = (Unpipelined::new(server), Vec::new());
+            unpipelined.read_to_end(&mut read).await.expect("it ends");
+            assert!(
+                sent.starts_with(&read) && read.len() >= sent.len().min(REQUEST_HEAD_BYTES_MAX),
+                "{} bytes",
+                read.len()
+            );
+            drop(open);
+        }
+    }
+
+    #[actix::test]
+    async fn a_head_that_comes_too_slowly_ends_the_connection() {
+        tokio::time::pause();
+        let (mut client, server) = tokio::io::duplex(1 << 10);
+        let mut unpipelined = Unpipelined::new(server);
+        let reading = actix::spawn(async move {
+            let mut read = Vec::new();
+            unpipelined.read_to_end(&mut read).await.expect("it ends");
+            read
+        });
+        for byte in ONE.chunks(1).take(5) {
+            client.write_all(byte).await.expect("it is open");
+            tokio::time::sleep(REQUEST_HEAD_WAIT_MAX / 4).await;
+        }
+        assert_eq!(reading.await.expect("no panic"), &ONE[..5]);
     }
 
     #[actix::test]
@@ -316,7 +512,7 @@ mod tests {
         drop(client);
         let (mut read, mut buffer) = (Vec::new(), [0; 16]);
         for place in [Place::HEAD, Place::Sized(4), Place::HEAD] {
-            while framing.0.place.get() != Place::Decoded {
+            while framing.0.place.get() != Place::Decoded || unpipelined.ready > 0 {
                 let count = unpipelined.read(&mut buffer).await.expect("it is open");
                 read.extend_from_slice(&buffer[..count]);
             }

@@ -89,6 +89,8 @@ pub struct Delivery {
     context: DeliveryContext,
     name: String,
     target: Target,
+    /// The term in which this host last delivered.
+    term: Option<u64>,
     /// The window, while this host delivers.
     window: Option<Window>,
     /// The number of steps in a row in which the webhook could not be reached.
@@ -108,6 +110,7 @@ pub fn deliveries(targets: &Targets, context: &DeliveryContext) -> Vec<Delivery>
         context: context.clone(),
         name: name.to_owned(),
         target: target.clone(),
+        term: None,
         window: None,
         failures: 0,
         finished: 0,
@@ -120,9 +123,12 @@ pub fn deliveries(targets: &Targets, context: &DeliveryContext) -> Vec<Delivery>
 impl Delivery {
     /// Fills the window from the queue, sends the events that may be sent, and removes delivered events from the queue.
     pub async fn advance(&mut self) -> Result<Delivered, UpkeepError> {
-        if !self.context.queue.delivers() {
+        let Some(term) = self.context.queue.term() else {
             self.rest();
             return Ok(Delivered::Elsewhere);
+        };
+        if self.term.replace(term).is_some_and(|former| former != term) {
+            self.rest();
         }
         self.window.get_or_insert_with(|| Window::new(self.name.clone()));
         let read = self.read().await?;
@@ -137,7 +143,8 @@ impl Delivery {
         })
     }
 
-    /// Forgets the window: another host delivers now, and this one starts from the queue when it leads again.
+    /// Forgets the window: another host delivers now or did since, and this one starts from the queue when it leads
+    /// again.
     fn rest(&mut self) {
         self.window = None;
         (self.failures, self.finished, self.settled) = (0, 0, 0);

@@ -1,7 +1,7 @@
 //! Tests of `Delivery` over a queue in memory.
 
 use super::{Delivered, Delivery, DeliveryContext, DeliveryOptions, deliveries};
-use crate::actors::events::queue::{EventSink, Target, Targets};
+use crate::actors::events::queue::{EventQueue, EventSink, Target, Targets};
 use crate::actors::events::record::EventSource;
 use crate::actors::events::tests::{Listener, MemoryQueue, SetClock, ambient, row};
 use crate::actors::events::window::REFUSALS_MAX;
@@ -227,6 +227,28 @@ async fn a_new_leader_resends_the_events_still_in_the_queue() {
     assert_eq!(world.listeners[0].keys(), ["k1", "k2", "k3", "k3"], "sent again, since it was still in the queue");
     let heard = world.listeners[0].heard.lock().expect("no panic while it is held").clone();
     assert_eq!(heard[2].0, heard[3].0, "a message keeps its id");
+}
+
+/// The lead goes to another host and comes back between two steps, so that this host never sees itself without it.
+#[tokio::test]
+async fn events_that_another_leader_removed_in_between_do_not_count_against_the_queue_limit() {
+    let mut world = world(&["A"], 100);
+    let named: Vec<String> = (1..=120).map(|number| format!("k{number}")).collect();
+    let one = ["A"];
+    let events: Vec<(u64, &str, &[&str])> =
+        named.iter().zip(1..).map(|(key, at)| (at, key.as_str(), &one[..])).collect();
+    world.listeners[0].away.store(true, Ordering::SeqCst);
+    world.enqueue(&events[..90]);
+    let told = world.deliveries[0].advance().await.expect("the queue answers");
+    assert_eq!(told, Delivered::Nobody { failures: 1 });
+    world.queue.finish("A", 80).await.expect("removed");
+    world.queue.term.fetch_add(2, Ordering::SeqCst);
+    world.enqueue(&events[90..]);
+    world.listeners[0].away.store(false, Ordering::SeqCst);
+    world.deliver(0).await;
+    assert_eq!(world.listeners[0].keys(), named[80..]);
+    world.deliver_later(0).await;
+    assert_eq!(world.queue.left("A"), 0);
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ use crate::actors::mover::leftovers::{LateDrops, Leftovers};
 use crate::actors::mover::{Moved, Moving, MovingOptions};
 use crate::actors::request::Metadata;
 use crate::actors::upkeep::{ClusterContext, Pace, Reclaimed, Reclamation, ReclamationOptions};
+use crate::ambient::Clock;
 use crate::net::NodeService;
 use crate::storage::meta::command::{Change, LogTime, Reply};
 use crate::storage::meta::record::{BlobRef, NodeState};
@@ -74,10 +75,10 @@ async fn p7_shards_of_a_dead_draining_node_are_rebuilt_elsewhere() {
         }
     }
     assert!(held(&cluster, dead).await.0 > 0, "it may come back yet");
-    cluster.clock.forward(Duration::from_secs(400));
-    cluster.settle(&mut moving).await;
-    cluster.clock.forward(Duration::from_secs(400));
-    cluster.settle(&mut moving).await;
+    for _ in 0..4 {
+        cluster.clock.forward(Duration::from_secs(100));
+        cluster.settle(&mut moving).await;
+    }
     assert_eq!(held(&cluster, dead).await.0, 0, "the metadata places nothing on it any more");
     assert!(cluster.view().await.counts().expect("counts").repairs > 0);
     cluster.check_contents(&contents).await;
@@ -91,6 +92,62 @@ async fn p7_shards_of_a_dead_draining_node_are_rebuilt_elsewhere() {
     cluster.settle(&mut moving).await;
     assert!(moving.iter().all(|one| one.down.is_empty()), "a removed node is forgotten");
     cluster.close().await;
+}
+
+/// A draining drive that is late at moments far apart is not lost: its shards wait until it is trusted, and stay whole.
+#[actix::test]
+async fn a_draining_node_that_is_only_slow_at_times_keeps_its_shards() {
+    let cluster = Cluster::new(4, 2, 2).await;
+    let contents = cluster.fill(20).await;
+    let slow = node_of(2, 0);
+    let placed = held(&cluster, slow).await.0;
+    cluster.change(drain(slow)).await;
+    cluster.publish().await;
+    let mut moving = cluster.all_moving();
+    cluster.clock.forward(Duration::from_secs(10));
+    let suspects = cluster.context.suspects.clone();
+    for _ in 0..2 {
+        suspects.late(slow, &[], "slow", cluster.clock.monotonic());
+        step_all(&mut moving, 300).await;
+        assert_eq!(held(&cluster, slow).await.0, placed, "its shards wait");
+        cluster.clock.forward(Duration::from_secs(20));
+        suspects.probed(slow, Ok(()), cluster.clock.monotonic());
+        assert!(suspects.current().is_trusted(slow));
+        step_all(&mut moving, 1).await;
+        cluster.clock.forward(Duration::from_secs(400));
+    }
+    // It does not answer at two moments, and does between them.
+    for _ in 0..2 {
+        suspects.gone(&[slow], "no route", cluster.clock.monotonic());
+        step_all(&mut moving, 300).await;
+        assert_eq!(held(&cluster, slow).await.0, placed, "its shards wait");
+        suspects.probed(slow, Ok(()), cluster.clock.monotonic());
+        step_all(&mut moving, 1).await;
+        assert!(moving.iter().all(|one| one.down.is_empty()));
+        cluster.clock.forward(Duration::from_secs(400));
+    }
+    assert_eq!(cluster.view().await.counts().expect("counts").repairs, 0, "every shard is whole");
+    suspects.gone(&[slow], "no route", cluster.clock.monotonic());
+    step_all(&mut moving, 300).await;
+    cluster.clock.forward(Duration::from_secs(400));
+    step_all(&mut moving, 300).await;
+    assert_eq!(held(&cluster, slow).await.0, placed, "two looks do not show that it was down all the time");
+    for _ in 0..3 {
+        cluster.clock.forward(Duration::from_secs(100));
+        cluster.settle(&mut moving).await;
+    }
+    assert_eq!(held(&cluster, slow).await.0, 0, "it was silent for five minutes");
+    assert!(cluster.view().await.counts().expect("counts").repairs > 0);
+    cluster.check_contents(&contents).await;
+    cluster.close().await;
+}
+
+async fn step_all(moving: &mut [Moving], steps: usize) {
+    for _ in 0..steps {
+        for one in moving.iter_mut() {
+            one.advance().await.expect("a step");
+        }
+    }
 }
 
 /// A shard that lacks chunks is moved, and its new copy is completed from parity. The old copy is kept until then.

@@ -1,6 +1,7 @@
 //! Tests of compaction and reclamation on real logs and indexes: dead records free their space, and live ones are never
 //! lost.
 
+mod fencing;
 mod grace;
 mod hanging;
 mod late_publications;

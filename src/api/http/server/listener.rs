@@ -5,6 +5,7 @@ use super::super::expectation::{Continuing, Expecting, wrapped};
 use super::super::pipelining::Unpipelined;
 use crate::api::sharing::{Connections, limited};
 use crate::api::tls::note_version;
+use crate::limits::REQUEST_HEAD_WAIT_MAX;
 use actix_http::body::BoxBody;
 use actix_http::{HttpServiceBuilder, Protocol, Request, Response};
 use actix_service::{Service, ServiceFactory, ServiceFactoryExt, fn_service};
@@ -20,10 +21,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
 
-/// The longest time from the opening of a connection, or the end of its last response, to the complete head of a
-/// request. A head that arrives while this host is frozen counts as late, so this is longer than a live migration of a
-/// virtual machine.
-const REQUEST_HEAD_MAX: Duration = Duration::from_secs(60);
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// The time for which the bytes of an unread body are discarded after the response, so that the client gets to read it.
 const LINGER: Duration = Duration::from_secs(5);
@@ -138,7 +135,7 @@ where
     HttpServiceBuilder::default()
         .graceful_shutdown_signal(stop)
         .keep_alive(KEEP_ALIVE)
-        .client_request_timeout(REQUEST_HEAD_MAX)
+        .client_request_timeout(REQUEST_HEAD_WAIT_MAX)
         .client_disconnect_timeout(LINGER)
         .h1_write_buffer_size(write_buffer_bytes)
         .on_connect_ext(|unpipelined: &Unpipelined<C>, data| {

@@ -19,12 +19,17 @@ pub struct Condition {
     key: String,
     /// The operands. One of them must match; under a negated operator none may match.
     operands: Vec<Operand>,
+    /// Whether the key or a variable of an operand depends on one object of a request for several.
+    of_object: bool,
 }
 
 impl Condition {
     pub fn new(operator: Operator, key: &str, values: &[String], variables: Variables) -> Result<Self, InvalidOperand> {
         let operands = values.iter().map(|value| Operand::parse(operator.test, value, variables));
-        Ok(Self { operator, key: key.to_lowercase(), operands: operands.collect::<Result<_, _>>()? })
+        let (key, operands) = (key.to_lowercase(), operands.collect::<Result<Vec<_>, _>>()?);
+        let depends = |operand: &Operand| operand.variables().iter().any(|key| is_of_object(key));
+        let of_object = is_of_object(&key) || operands.iter().any(depends);
+        Ok(Self { operator, key, operands, of_object })
     }
 
     pub fn operator(&self) -> Operator {
@@ -68,10 +73,10 @@ impl Condition {
         compares && self.key.contains("tag/") && facts.values(&self.key).is_some_and(|values| values.len() > 1)
     }
 
-    /// Returns whether the condition can differ between the objects of one request.
+    /// Returns whether the condition can differ between the objects of one request. Every decision asks this of every
+    /// condition, so it does not look at the operands.
     pub fn is_of_object(&self) -> bool {
-        is_of_object(&self.key)
-            || self.operands.iter().any(|operand| operand.variables().iter().any(|key| is_of_object(key)))
+        self.of_object
     }
 
     fn equals_one(&self, value: &str, facts: &Facts<'_>) -> bool {

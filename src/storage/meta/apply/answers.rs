@@ -37,7 +37,10 @@ impl Applying<'_> {
     }
 
     fn forget_some(&mut self, answers: &mut AnswersRecord) -> KvResult<()> {
-        for (key, _) in self.rows.first(ANSWERS, &[], ANSWERS_FORGOTTEN_AT_ONCE)? {
+        // No row has a lesser `since`: answers are forgotten in this order, and no later change has a lesser one. So
+        // the rows that were removed before are not stepped over.
+        let from = answers.complete_from.saturating_sub(1).to_be_bytes();
+        for (key, _) in self.rows.first_from(ANSWERS, &[], &from, ANSWERS_FORGOTTEN_AT_ONCE)? {
             let malformed = || KvError::new("read an answer's key", format!("malformed: {key:02x?}"));
             let (since, _) = key.split_first_chunk::<8>().ok_or_else(malformed)?;
             answers.complete_from = answers.complete_from.max(u64::from_be_bytes(*since).saturating_add(1));
