@@ -416,7 +416,7 @@ impl Sweeping {
         page: &ListPage<UploadRecord>,
     ) -> Result<usize, UpkeepError> {
         let criteria = self.criteria(bucket_page);
-        let listed = page.entries.iter().filter_map(|entry| match entry {
+        let mut listed = page.entries.iter().filter_map(|entry| match entry {
             Listed::Item { record, .. } => Some(record),
             Listed::CommonPrefix(_) => None,
         });
@@ -435,8 +435,8 @@ impl Sweeping {
                 }
             }
         }
-        let last = listed.clone().last();
-        let before = listed.filter(|upload| last.is_some_and(|last| last.key != upload.key)).last();
+        let last = listed.clone().next_back();
+        let before = listed.rfind(|upload| last.is_some_and(|last| last.key != upload.key));
         at.through = before.map(|upload| upload.key.clone()).or(at.through.take());
         (at.after, at.after_upload) = (page.next_after.clone(), last.map(|upload| upload.id));
         Ok(gone)
