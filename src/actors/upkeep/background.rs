@@ -23,8 +23,8 @@ pub trait Chore: Unpin + 'static {
     fn step(&mut self) -> impl Future<Output = Duration>;
 }
 
-/// What a step has looked at and had nothing to do for. A step goes on past such things without a pause, because a
-/// tenant with very many of them would hold up the work for all others. It ends when it has looked at enough of them.
+/// The amount that a step has looked at and had nothing to do for. A step goes on past such things without a pause,
+/// because a tenant with very many of them would hold up the work for all others. It ends when that is enough.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LookedAt {
     /// The number of buckets, configurations, versions or the like.

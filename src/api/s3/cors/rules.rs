@@ -117,7 +117,7 @@ pub struct ParsedRules {
 pub struct ParsedRule {
     origins: Patterns,
     pub methods: Vec<String>,
-    /// Of names in lower case.
+    /// The patterns of header names, in lower case.
     headers: Patterns,
     pub exposed_headers: Vec<String>,
     pub max_age_seconds: Option<i32>,
@@ -165,9 +165,9 @@ impl ParsedRule {
 struct Patterns {
     /// True if one of them is `*` alone.
     any: bool,
-    /// Those without a `*`.
+    /// The patterns without a `*`.
     texts: HashSet<String>,
-    /// What is before the `*` of the others, and after it.
+    /// The texts before and after the `*` of the others.
     ends: Vec<(String, String)>,
 }
 

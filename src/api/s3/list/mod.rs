@@ -127,8 +127,8 @@ impl Page {
     }
 }
 
-/// What a listing shows of an object version. A page holds a thousand of these, and not the versions themselves: those
-/// have headers, tags and ACLs of many KiB.
+/// The part of an object version that a listing shows. A page holds a thousand of these, and not the versions
+/// themselves: those have headers, tags and ACLs of many KiB.
 struct ShownObject {
     version: Version,
     owner: String,
@@ -154,7 +154,7 @@ impl ShownObject {
     }
 }
 
-/// What a listing shows of a version.
+/// The part of a version that a listing shows.
 enum ShownVersion {
     Object(ShownObject),
     DeleteMarker(DeleteMarker),

@@ -71,8 +71,8 @@ fn part(row: &PartRow, asked: bool) -> Part {
     }
 }
 
-/// What a listing shows of an upload. A page holds a thousand of these, and not the rows, which have headers and tags
-/// of many KiB.
+/// The part of an upload that a listing shows. A page holds a thousand of these, and not the rows, which have headers
+/// and tags of many KiB.
 struct ShownUpload {
     id: UploadId,
     owner: String,
