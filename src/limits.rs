@@ -380,6 +380,10 @@ pub const REQUEST_HEADERS_BYTES_MAX: usize = 32 << 10;
 pub const REQUEST_TARGET_BYTES_MAX: usize = 32 << 10;
 /// The size from which a head that is not complete is refused. actix-http refuses it from the same size.
 pub const REQUEST_HEAD_BYTES_MAX: usize = 128 << 10;
+/// The memory from which an incomplete head is long: all connections of a listener share room for what is beyond.
+pub const REQUEST_HEAD_LONG_BYTES: usize = 16 << 10;
+/// That room, for each connection that the listener accepts.
+pub const CONNECTION_HEAD_BYTES: usize = 16 << 10;
 /// The longest time from the opening of a connection, or the first byte of a later head, to the complete head of a
 /// request. A head that arrives while this host is frozen counts as late, so this is longer than a live migration of a
 /// virtual machine.

@@ -97,6 +97,11 @@ pub enum RecoveryError {
     #[error("a host that votes has the role meta (SHERD_ROLES); give it to this host, or recover another one")]
     NoVoter,
     #[error(
+        "{dir:?} cannot be written, and must hold the record that this host lost what it had acknowledged; the \
+         metadata was not changed: make room there, or leave the directory out of SHERD_DATA"
+    )]
+    Unmarked { dir: PathBuf },
+    #[error(
         "what this host has of the metadata cannot be used: {0}; recover another host, or name an exported copy (--from)"
     )]
     Unusable(StartError),

@@ -112,6 +112,16 @@ def slow_identity_policy(bytes_max=6_144):
     ])
 
 
+def wildcards_identity_policy(number, bytes_max=6_144):
+    """One that applies to every object, with a condition of many wildcards that is the same for all of them."""
+    return policy([
+        {"Effect": "Deny", "Action": "*", "Resource": "*",
+         "Condition": {"StringNotLike": {"aws:PrincipalTag/x": "?a" * ((bytes_max - 400) // 2) + str(number)},
+                       "StringEquals": {"s3:VersionId": "0"}}},
+        {"Effect": "Allow", "Action": "*", "Resource": "*"},
+    ])
+
+
 def padded(document, bytes_max):
     """With white space, up to a bound that counts it."""
     return document[:-1] + " " * (bytes_max - len(document)) + document[-1]

@@ -151,7 +151,8 @@ def prepare(address, sizes):
     for name in ("spare", "plain"):
         world.bucket(name)
     world.put("spare", "key")
-    for make in (world.worst_user, world.padded_user, world.many_users, world.worst_bucket, world.listings, world.parts):
+    for make in (world.worst_user, world.padded_user, world.wildcards_user, world.many_users, world.worst_bucket,
+                 world.listings, world.parts):
         begin = time.monotonic()
         make()
         print(f"made: {make.__name__} in {time.monotonic() - begin:.1f} s", flush=True)

@@ -236,6 +236,7 @@ def objects(world):
             ("1,000 keys", "spare", world.root, ()), ("1,000 keys, delete markers", "markers", world.root, ()),
             ("1,000 keys by the worst user", "worst", world.user, slow_headers()),
             ("1,000 keys by its session", "worst", world.session, slow_headers()),
+            ("1,000 keys by a user with policies of wildcards", "spare", world.wildcards, ()),
             ("1,000 keys by nobody", "worst", None, slow_headers())]:
         def delete(n, bucket=bucket, key=key, headers=headers):
             body = documents.deletes(keys(n))

@@ -125,6 +125,21 @@ class World:
             self.iam("AttachUserPolicy", UserName="padded", PolicyArn=arn)
         self.padded = self.key_of("padded")
 
+    def wildcards_user(self):
+        """One whose policies are looked at for every object of a request. Its groups share them."""
+        self.iam("CreateUser", UserName="wildcards")
+        arns = []
+        for number in range(ATTACHED):
+            document = documents.wildcards_identity_policy(number)
+            answer = self.iam("CreatePolicy", PolicyName=f"wildcards-{number}", PolicyDocument=document)
+            arns.append(tag("Arn", answer.body))
+        for group in range(GROUPS):
+            self.iam("CreateGroup", GroupName=f"wildcards-{group}")
+            for arn in arns:
+                self.iam("AttachGroupPolicy", GroupName=f"wildcards-{group}", PolicyArn=arn)
+            self.iam("AddUserToGroup", GroupName=f"wildcards-{group}", UserName="wildcards")
+        self.wildcards = self.key_of("wildcards")
+
     def many_users(self):
         """Each with a policy of its own, in white space as far as it is taken."""
         document = documents.padded(documents.policy([{"Effect": "Allow", "Action": "*", "Resource": "*"}]), 120 << 10)

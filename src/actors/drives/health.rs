@@ -53,6 +53,8 @@ pub struct NodeState {
     pub out_of_service: Option<String>,
     /// The reason why the node takes no writes although it serves reads.
     pub unwritable: Option<String>,
+    /// The error of the last trial write; `None` if that succeeded. Known for this host's nodes only.
+    pub trial_write_failed: Option<String>,
     /// The state of the node's index while that is damaged; `None` while it is whole. Known for this host's nodes only.
     pub index_damaged: Option<String>,
     /// True if the node went out of service because its drive did not answer, and the drive answers now: it can be used
@@ -159,6 +161,17 @@ impl NodeHealth {
     /// Returns the reason why the node takes no writes although it serves reads.
     pub fn unwritable(&self, node: NodeId) -> Option<&str> {
         self.nodes.get(&node)?.unwritable.as_deref()
+    }
+
+    /// Returns whether background jobs may append to the node's log. An append that fails takes the node out of
+    /// service, and with it all shards that it still serves. A full node accepts upkeep, which frees its space.
+    pub fn accepts_upkeep(&self, node: NodeId) -> bool {
+        self.in_service(node) && self.trial_write_failed(node).is_none()
+    }
+
+    /// Returns the error of the node's last trial write; `None` if that succeeded, and for nodes of other hosts.
+    pub fn trial_write_failed(&self, node: NodeId) -> Option<&str> {
+        self.nodes.get(&node)?.trial_write_failed.as_deref()
     }
 
     /// Returns whether the node was removed from this host; it has no state then.
@@ -316,6 +329,18 @@ mod tests {
     }
 
     #[test]
+    fn a_node_whose_trial_write_failed_serves_and_accepts_no_upkeep() {
+        let board = HealthBoard::new([NodeId(1)]);
+        assert!(board.current().accepts_upkeep(NodeId(1)) && board.current().accepts_upkeep(NodeId(9)));
+        board.update(NodeId(1), |state| state.unwritable = Some("its index takes no writes".to_owned()));
+        assert!(board.current().accepts_upkeep(NodeId(1)), "a drive whose index is full must be emptied");
+        board.update(NodeId(1), |state| state.trial_write_failed = Some("read-only".to_owned()));
+        assert!(board.current().in_service(NodeId(1)) && !board.current().accepts_upkeep(NodeId(1)));
+        board.put_in(NodeId(1), Contents::Empty);
+        assert!(board.current().accepts_upkeep(NodeId(1)), "another drive");
+    }
+
+    #[test]
     fn a_node_without_space_is_read_but_not_written() {
         let board = HealthBoard::new([NodeId(1)]);
         let mut changes = board.subscribe();
@@ -325,6 +350,6 @@ mod tests {
         assert!(!board.update(NodeId(1), |state| state.level = SpaceLevel::Exhausted));
         assert!(!changes.has_changed().unwrap(), "nothing differs, so nobody wakes");
         assert!(board.current().in_service(NodeId(1)));
-        assert!(!board.current().accepts_writes(NodeId(1)));
+        assert!(!board.current().accepts_writes(NodeId(1)) && board.current().accepts_upkeep(NodeId(1)));
     }
 }

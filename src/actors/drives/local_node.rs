@@ -4,7 +4,8 @@
 //! is skipped.
 //!
 //! Refuses requests for nodes of other hosts and for nodes out of service, appends to a full drive, and requests that
-//! exceed the bounds of `limits`. Reads never write anything.
+//! exceed the bounds of `limits`. Refuses drops on a drive whose trial writes fail: a tombstone that cannot be written
+//! would take the drive out of service, which still serves reads. Reads never write anything.
 
 use super::blocking::{ThreadsStopped, off_thread, read_off_thread};
 use super::context::NodeContext;
@@ -165,6 +166,11 @@ async fn drop_shards(
     let shards = chosen.map_err(|stopped| stopped_error(node, stopped))?.map_err(|error| index_error(node, &error))?;
     if shards.is_empty() {
         return Ok(());
+    }
+    // Asked for last, since the look may have taken long.
+    if let Some(error) = context.health.current().trial_write_failed(node) {
+        let why = format!("nothing is dropped from it while trial writes to it fail: {error}");
+        return Err(PeerError::Unavailable { node, why });
     }
     let record = |&shard: &ShardId| NewRecord {
         kind: RecordKind::Tombstone,

@@ -100,6 +100,8 @@ struct Verdict {
     warn: bool,
     /// The reason why the drive takes no writes although it serves reads.
     unwritable: Option<String>,
+    /// The error of the last trial write.
+    trial_write_failed: Option<String>,
     /// The reason to take the drive out of service.
     lost: Option<String>,
 }
@@ -132,7 +134,8 @@ impl LookHistory {
             Some(Ok(())) => (self.failed_writes, self.why) = (0, String::new()),
             Some(Err(error)) => (self.failed_writes, self.why) = (self.failed_writes + 1, error.to_string()),
         }
-        let unwritten = (self.failed_writes >= FAILURES_MAX).then(|| self.why.clone());
+        verdict.trial_write_failed = (self.failed_writes > 0).then(|| self.why.clone());
+        let unwritten = verdict.trial_write_failed.clone().filter(|_| self.failed_writes >= FAILURES_MAX);
         verdict.unwritable = unwritten.or_else(|| look.index_failed.clone());
         verdict
     }
@@ -478,6 +481,7 @@ impl Watch {
             metrics::DRIVE_FULL.with_label_values(&[&label]).set(i64::from(level == SpaceLevel::Exhausted));
         }
         metrics::DRIVE_WRITABLE.with_label_values(&[&label]).set(i64::from(verdict.unwritable.is_none()));
+        shared.health.update(node, |state| state.trial_write_failed.clone_from(&verdict.trial_write_failed));
         let news = shared.health.update(node, |state| state.unwritable.clone_from(&verdict.unwritable));
         if let Some(why) = verdict.unwritable.as_ref().filter(|_| news) {
             tracing::error!(%node, dir = %self.drive.dir.display(), why, "drive takes no writes; it serves reads only");
@@ -559,6 +563,21 @@ mod tests {
         assert_eq!(unwritable(Some(Ok(()))), None);
         let failed = Look { index_failed: Some("poisoned".to_owned()), ..look(Ok(ME), 500) };
         assert_eq!(history.judge(ME, &failed).unwritable.as_deref(), Some("poisoned"));
+    }
+
+    #[test]
+    fn the_first_trial_write_that_fails_is_noted_until_one_succeeds() {
+        let mut history = LookHistory::default();
+        let mut failed = |written: Option<io::Result<()>>| {
+            history.judge(ME, &Look { written, ..look(Ok(ME), 500) }).trial_write_failed
+        };
+        let refused = |kind: io::ErrorKind| Some(Err(kind.into()));
+        assert_eq!(failed(refused(io::ErrorKind::StorageFull)), None, "a full drive is emptied by upkeep");
+        assert!(failed(refused(io::ErrorKind::ReadOnlyFilesystem)).is_some_and(|why| why.contains("read-only")));
+        assert!(failed(None).is_some(), "nothing was tried");
+        assert_eq!(failed(Some(Ok(()))), None);
+        let index = Look { index_failed: Some("poisoned".to_owned()), ..look(Ok(ME), 500) };
+        assert_eq!(history.judge(ME, &index).trial_write_failed, None, "its index says nothing of the log");
     }
 
     #[test]

@@ -4,7 +4,8 @@
 //! new drive that was not compared with the metadata yet. The scanner changes nothing.
 //!
 //! A pass starts over as soon as the set of absent nodes or the layout changes; the counts of an unfinished pass are
-//! lower bounds. The scanner also refreshes the metadata's own counters, which need no pass.
+//! lower bounds. If the repair queue or the placements have changed since the last pass began, its counts are outdated,
+//! and the next pass begins sooner. The scanner also refreshes the metadata's own counters, which need no pass.
 
 use super::status::Rate;
 use crate::actors::drives::health::{Contents, NodeHealth};
@@ -28,10 +29,14 @@ const PAGE: usize = 512;
 const ROWS_MAX: usize = PAGE * 256;
 /// The interval between lookups of the metadata's counters.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
-/// The rest after a pass, as a multiple of its duration: `REST_FACTOR_BUSY` while shards are missing, else
-/// `REST_FACTOR`.
+/// The rest after a pass, as a multiple of its duration: `REST_FACTOR_BUSY` while shards are missing or the counts are
+/// outdated, else `REST_FACTOR`.
 const REST_FACTOR_BUSY: u32 = 2;
 const REST_FACTOR: u32 = 10;
+/// The rest while the counts are outdated ends when nothing has changed for this time, or for the `SETTLED_PART`th part
+/// of the duration of a pass if that is longer: repairs and moves may be over.
+const SETTLED_AFTER: Duration = Duration::from_secs(10);
+const SETTLED_PART: u32 = 8;
 
 /// A number of blobs, and the bytes of their content.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -47,17 +52,20 @@ impl Amount {
     }
 }
 
-/// The repair queue at one moment. It has the same rows as at another moment if and only if both are equal.
+/// The repair queue and the placements at one moment. If and only if those of two moments are equal, the queue had the
+/// same rows at both, and no shard was moved in between.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct QueueState {
     pub length: u64,
     /// The number of rows ever added.
     pub added: u64,
+    /// The number of shards ever moved.
+    pub moved: u64,
 }
 
 impl QueueState {
     pub fn of(counts: &Counts) -> Self {
-        Self { length: counts.repairs, added: counts.repairs_ever }
+        Self { length: counts.repairs, added: counts.repairs_ever, moved: counts.moves_ever }
     }
 }
 
@@ -68,12 +76,14 @@ pub struct Tally {
     pub absent: BTreeSet<NodeId>,
     /// The layout that the pass used.
     pub epoch: Epoch,
-    /// The repair queue when the pass began.
+    /// The repair queue and the placements when the pass began.
     pub queue: QueueState,
     /// True if every blob was counted.
     pub is_complete: bool,
     pub all: Amount,
     pub missing_shards: u64,
+    /// The most shards that any one blob lacks.
+    pub missing_most: u64,
     /// The blobs that lack at least one shard.
     pub reduced: Amount,
     /// The part of `reduced` that can be read and have no shard to spare.
@@ -97,6 +107,7 @@ impl Tally {
             is_complete: false,
             all: Amount::default(),
             missing_shards: 0,
+            missing_most: 0,
             reduced: Amount::default(),
             without_spare: Amount::default(),
             unreadable: Amount::default(),
@@ -125,6 +136,7 @@ impl Tally {
         self.all.add(blob);
         self.losses_when_whole = self.losses_when_whole.min(whole.losses(needed));
         self.missing_shards += missing;
+        self.missing_most = self.missing_most.max(missing);
         if missing > 0 {
             self.reduced.add(blob);
         }
@@ -226,7 +238,7 @@ pub struct Census {
     context: ClusterContext,
     handle: CensusHandle,
     pass: Option<Pass>,
-    rest_until: Duration,
+    rest: Rest,
     looked_at: Option<Duration>,
     rate: Rate,
 }
@@ -239,6 +251,30 @@ struct Pass {
     began: Duration,
 }
 
+/// The rest after a pass.
+#[derive(Clone, Copy, Debug, Default)]
+struct Rest {
+    /// The end of the last pass.
+    since: Duration,
+    /// The duration of the last pass.
+    pass: Duration,
+    /// The time at which the repair queue or the placements were last found changed.
+    changed: Duration,
+}
+
+impl Rest {
+    /// Returns whether the next pass is due. `last` are the counts of the last one, and `queue` is the present state of
+    /// the repair queue and the placements.
+    fn is_over(&self, last: &Tally, queue: QueueState, now: Duration) -> bool {
+        let is_outdated = last.queue != queue;
+        let factor = if is_outdated || last.reduced.blobs > 0 { REST_FACTOR_BUSY } else { REST_FACTOR };
+        let settled_after = SETTLED_AFTER.max(self.pass / SETTLED_PART);
+        let is_rested = now >= self.since + self.pass.saturating_mul(factor).max(LOOK_EVERY);
+        let has_emptied_or_filled = (queue.length == 0) != (last.queue.length == 0);
+        is_rested || has_emptied_or_filled || (is_outdated && now >= self.changed + settled_after)
+    }
+}
+
 impl Census {
     pub fn new(context: ClusterContext) -> (Self, CensusHandle) {
         let handle = CensusHandle::default();
@@ -246,7 +282,7 @@ impl Census {
             context,
             handle: handle.clone(),
             pass: None,
-            rest_until: Duration::ZERO,
+            rest: Rest::default(),
             looked_at: None,
             rate: Rate::default(),
         };
@@ -293,6 +329,9 @@ impl Census {
         };
         let (as_of, counts, held, hosts, roles, is_removed) = self.context.off_thread(look).await??;
         let mut snapshot = self.handle.lock();
+        if snapshot.counts.as_ref().map(QueueState::of) != Some(QueueState::of(&counts)) {
+            self.rest.changed = now;
+        }
         let before = snapshot.counts.map_or(0, |counts| counts.repairs);
         self.rate.moved(before.saturating_sub(counts.repairs).saturating_mul(1000), now);
         snapshot.repaired_per_1000_seconds = self.rate.per_second(now);
@@ -318,9 +357,7 @@ impl Census {
         let is_same = |tally: &Tally| tally.absent == absent && tally.epoch == ring.epoch();
         let is_due = match (&self.pass, &snapshot.tally) {
             (Some(pass), _) => !is_same(&pass.tally),
-            (None, Some(last)) => {
-                !is_same(last) || now >= self.rest_until || (queue.length == 0) != (last.queue.length == 0)
-            }
+            (None, Some(last)) => !is_same(last) || self.rest.is_over(last, queue, now),
             (None, None) => true,
         };
         if is_due {
@@ -346,8 +383,7 @@ impl Census {
         drop(snapshot);
         if pass.tally.is_complete {
             let now = self.context.ambient.clock.monotonic().max(began_step);
-            let factor = if pass.tally.reduced.blobs > 0 { REST_FACTOR_BUSY } else { REST_FACTOR };
-            self.rest_until = now + now.saturating_sub(pass.began).saturating_mul(factor).max(LOOK_EVERY);
+            (self.rest.since, self.rest.pass) = (now, now.saturating_sub(pass.began));
             self.pass = None;
         }
     }
@@ -382,5 +418,35 @@ impl Chore for Census {
                 LOOK_EVERY
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Amount, QueueState, Rest, Tally};
+    use crate::types::Epoch;
+    use std::collections::BTreeSet;
+    use std::time::Duration;
+
+    #[test]
+    fn a_count_is_repeated_soon_once_it_is_outdated_and_sooner_once_moves_are_over() {
+        let at = Duration::from_secs;
+        let (counted, moved) = (QueueState::default(), QueueState { moved: 1, ..QueueState::default() });
+        let last = Tally::new(BTreeSet::new(), Epoch(1), counted);
+        let rest = Rest { since: at(1000), pass: at(160), changed: at(990) };
+        let begins = |rest: Rest, last: &Tally, queue: QueueState, second: u64| {
+            !rest.is_over(last, queue, at(second - 1)) && rest.is_over(last, queue, at(second))
+        };
+        assert!(begins(rest, &last, counted, 1000 + 10 * 160), "the count still holds");
+        let moving = Rest { changed: at(1310), ..rest };
+        assert!(begins(moving, &last, moved, 1000 + 2 * 160), "moves go on");
+        let over = Rest { changed: at(1040), ..rest };
+        assert!(begins(over, &last, moved, 1040 + 160 / 8), "the last move was a while ago");
+        let small = Rest { pass: at(8), changed: at(1003), ..rest };
+        assert!(begins(small, &last, moved, 1003 + 10), "a store with a short pass");
+        let reduced = Tally { reduced: Amount { blobs: 1, bytes: 1 }, ..last };
+        assert!(begins(over, &reduced, counted, 1000 + 2 * 160), "shards are missing");
+        let filled = QueueState { length: 1, added: 1, ..counted };
+        assert!(rest.is_over(&reduced, filled, at(1001)), "the first repair was queued");
     }
 }

@@ -154,7 +154,8 @@ impl Comparison {
 
     /// Drops the shards of a page whose blobs are unknown and below the fence in one and the same view: no write can
     /// make these blobs known any more, whatever the clocks say. After a recovery such shards are kept until an
-    /// operator gives them up, since they may belong to objects that only the metadata has lost.
+    /// operator gives them up, since they may belong to objects that only the metadata has lost. A node whose trial
+    /// writes fail keeps them, too, until a later search.
     async fn drop_orphans(&self, context: &ClusterContext, after: Option<ShardId>) -> Result<Orphans, UpkeepError> {
         let node = self.node;
         let list = |peer: Peer| async move { peer.inventory(node, after, PAGE as u32).await };
@@ -173,7 +174,8 @@ impl Comparison {
                 Ok((view.fence()?, keeps_unknown, unknown))
             })
             .await?;
-        let is_orphan = |shard: &ShardId| shard.blob < fence && !keeps_unknown;
+        let is_kept = keeps_unknown || !context.health.current().accepts_upkeep(node);
+        let is_orphan = |shard: &ShardId| shard.blob < fence && !is_kept;
         let (orphans, others): (Vec<ShardId>, Vec<ShardId>) = unknown.into_iter().partition(is_orphan);
         let dropped = orphans.len();
         if dropped > 0 {

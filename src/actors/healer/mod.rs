@@ -182,7 +182,8 @@ impl Healing {
         let nodes = ring.nodes().iter().map(|node| node.id);
         let serving: BTreeSet<NodeId> = nodes.filter(|node| self.context.serves(*node)).collect();
         let local = self.context.local_nodes().into_iter();
-        let writable: BTreeSet<NodeId> = local.filter(|node| health.accepts_writes(*node)).collect();
+        let is_writable = |node: &NodeId| health.accepts_writes(*node) && health.accepts_upkeep(*node);
+        let writable: BTreeSet<NodeId> = local.filter(is_writable).collect();
         if !serving.is_subset(&self.serving) || !writable.is_subset(&self.writable) {
             // Repairs that waited for the node are tried again, and read from the queue again.
             self.put_offs.end_all(self.context.ambient.clock.monotonic());
@@ -313,7 +314,8 @@ impl Healing {
             if self.put_offs.is_put_off(shard, now) || self.repairs.iter().any(|repair| repair.shard() == shard) {
                 continue;
             }
-            if self.context.serves(node) && self.context.health.current().accepts_writes(node) {
+            let health = self.context.health.current();
+            if self.context.serves(node) && health.accepts_writes(node) && health.accepts_upkeep(node) {
                 self.repairs.push(Repair::new(row, node)?);
             } else {
                 // All repairs under way would wait for this node, or it would refuse what was read and rebuilt for it.
@@ -419,13 +421,16 @@ impl Healing {
         self.count().await
     }
 
-    /// Marks the node under comparison as `Compared` on the health board, once all its missing shards are queued.
+    /// Marks the node under comparison as `Compared` on the health board, once all its missing shards are queued. Not
+    /// while its index is damaged: shards that were counted may not be readable, and another comparison is requested
+    /// once the index was made anew.
     async fn note_compared(&self) -> Result<(), UpkeepError> {
         let Some(comparison) = self.comparison.as_ref().filter(|it| !it.seeks_missing()) else { return Ok(()) };
         let (node, Some(request)) = (comparison.node(), comparison.request()) else { return Ok(()) };
         let applied = self.context.look_up(|view| view.applied()).await?;
         self.context.health.update(node, |state| {
-            if state.contents != Contents::Compared && self.handle.is_wanted(node, request) {
+            let may_be = state.contents != Contents::Compared && state.index_damaged.is_none();
+            if may_be && self.handle.is_wanted(node, request) {
                 state.contents = Contents::Compared;
                 state.compared_at = applied.map_or(0, |applied| applied.index);
             }

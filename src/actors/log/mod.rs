@@ -28,6 +28,7 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::oneshot;
+use tokio::sync::oneshot::error::TryRecvError;
 
 /// The threads that run the actors of a log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +66,15 @@ impl LateAnswer {
     /// Waits for the answer: until the drive answers, or the log fails or is closed.
     pub async fn locations(self) -> Result<Vec<Location>, WalError> {
         self.0.await.unwrap_or_else(|_gone| Err(closed()))
+    }
+
+    /// Returns the answer if it has come; returns it only once.
+    pub fn try_locations(&mut self) -> Option<Result<Vec<Location>, WalError>> {
+        match self.0.try_recv() {
+            Ok(answered) => Some(answered),
+            Err(TryRecvError::Empty) => None,
+            Err(TryRecvError::Closed) => Some(Err(closed())),
+        }
     }
 }
 

@@ -145,10 +145,16 @@ impl HostWatch {
             let answer = peer.group_call(call).await.map_err(|error| error.to_string())?;
             decode::<StatusAnswer>(&answer).map_err(|error| error.to_string())
         };
-        let answer = timeout(PROBE_PATIENCE, asked).await.unwrap_or_else(|_| Err("no answer in time".to_owned()));
+        let answer = timeout(PROBE_PATIENCE, asked).await;
+        let is_silent = answer.is_err();
+        let answer = answer.unwrap_or_else(|_| Err("no answer in time".to_owned()));
         // The host may have been removed meanwhile, and its nodes may belong to another host.
         let Some(nodes) = self.nodes_of(host) else { return };
         let before = self.health.current().host(host).cloned().unwrap_or_default();
+        if is_silent && !before.answers {
+            // For the second time at least. It may have come back under another address, which only a dial finds out.
+            self.peers.renew(host);
+        }
         let state = match &answer {
             Ok(answer) => {
                 self.clock.hear(host, answer.clock);

@@ -1,6 +1,7 @@
 //! Removal of outdated copies from the nodes of this host. A leftover is the old copy of a moved shard; it is dropped a
 //! grace period after this host applied the move. A stray is a copy that never became current, because its move was
-//! given up. While the repair of a shard is queued, no copy of it is dropped, since it may be the only one.
+//! given up. While the repair of a shard is queued, no copy of it is dropped, since it may be the only one. Nor is a
+//! leftover while the drive with the current copy does not serve or was not compared with the metadata.
 //!
 //! After a recovery of the metadata no copy is dropped until an operator gives up what is kept since then: metadata of
 //! an earlier time may place a shard on a drive that it has left, so that the copy elsewhere is the only one.
@@ -9,6 +10,8 @@
 //! or in progress, and no such move is planned while a drop may still take effect (`LateDrops`).
 
 use super::plan::Planner;
+use crate::actors::drives::health::{Contents, NodeHealth};
+use crate::actors::peers::{Doubts, Trust};
 use crate::actors::upkeep::{ClusterContext, UpkeepError};
 use crate::limits::UPKEEP_WAIT_MAX;
 use crate::net::Peer;
@@ -62,9 +65,10 @@ impl Leftovers {
         Self { nodes, after: None }
     }
 
-    /// Processes one page and returns the number of leftovers whose grace period is over; `None` at the end of the
-    /// round, or while copies are kept since a recovery. `ripe` is the index of the last log entry for which the grace
-    /// period is over; `targets` are the shards that are moved to nodes of this host, which are not dropped there.
+    /// Processes one page and returns the number of leftovers that were dropped; `None` at the end of the round, or
+    /// while copies are kept since a recovery. What cannot be dropped now stays for a later round. `ripe` is the index
+    /// of the last log entry for which the grace period is over; `targets` are the shards that are moved to nodes of
+    /// this host, which are not dropped there.
     pub(super) async fn advance(
         &mut self,
         context: &ClusterContext,
@@ -73,6 +77,11 @@ impl Leftovers {
         late_drops: &mut LateDrops,
     ) -> Result<Option<usize>, UpkeepError> {
         let Some(&node) = self.nodes.last() else { return Ok(None) };
+        if !context.health.current().accepts_upkeep(node) {
+            self.nodes.pop();
+            self.after = None;
+            return Ok(Some(0));
+        }
         let after = self.after;
         let look_up = context.look_up(move |view| Ok((view.keeps_unknown()?, view.leftovers(node, after, PAGE)?)));
         let (are_kept, rows) = look_up.await?;
@@ -87,10 +96,18 @@ impl Leftovers {
         let is_ripe = |entry: u64| ripe.is_some_and(|ripe| entry <= ripe);
         let may_go = |(shard, entry): &(ShardId, u64)| is_ripe(*entry) && !targets.contains(&(node, *shard));
         let ripe: Vec<ShardId> = rows.into_iter().filter(may_go).map(|(shard, _)| shard).collect();
-        let ripe = context.look_up(move |view| without_repairs(view, ripe)).await?;
-        if !context.health.current().in_service(node) {
-            return Ok(Some(0));
-        }
+        // Taken before the view, which thereby has all repairs that the comparison of a compared drive has queued.
+        let (health, doubts) = (context.health.current(), context.suspects.current());
+        let look_up = context.look_up(move |view| {
+            let mut dispensable = Vec::with_capacity(ripe.len());
+            for shard in ripe {
+                if !view.is_repair_queued(shard)? && is_current_copy_there(view, &health, &doubts, shard)? {
+                    dispensable.push(shard);
+                }
+            }
+            Ok(dispensable)
+        });
+        let ripe = look_up.await?;
         if !ripe.is_empty() {
             let shards = ripe.clone();
             let drop = |peer: Peer| async move { peer.drop_shards(node, shards).await };
@@ -111,6 +128,8 @@ impl Leftovers {
 pub(super) struct Sweep {
     nodes: Vec<NodeId>,
     after: Option<ShardId>,
+    /// True if a node was passed over.
+    is_partial: bool,
 }
 
 /// The outcome of a step of a sweep.
@@ -120,7 +139,7 @@ pub(super) enum Swept {
     Page(usize),
     /// The sweep has ended, or the layout is no longer that of the planner.
     End,
-    /// Nothing was dropped, since copies are kept since a recovery: a later sweep begins anew.
+    /// Strays are kept, since copies are kept since a recovery or a node takes no drops: a later sweep begins anew.
     Kept,
 }
 
@@ -134,7 +153,7 @@ enum Astray {
 
 impl Sweep {
     pub(super) fn of(nodes: Vec<NodeId>) -> Self {
-        Self { nodes, after: None }
+        Self { nodes, after: None, is_partial: false }
     }
 
     /// Processes one page. Call it while no copy is in progress. A move whose outcome is unknown may still be decided,
@@ -144,8 +163,11 @@ impl Sweep {
         context: &ClusterContext,
         planner: &mut Planner,
     ) -> Result<Swept, UpkeepError> {
-        let Some(&node) = self.nodes.last() else { return Ok(Swept::End) };
-        if !context.health.current().in_service(node) {
+        let Some(&node) = self.nodes.last() else {
+            return Ok(if self.is_partial { Swept::Kept } else { Swept::End });
+        };
+        if !context.health.current().accepts_upkeep(node) {
+            self.is_partial |= context.health.current().in_service(node);
             self.nodes.pop();
             self.after = None;
             return Ok(Swept::Page(0));
@@ -200,12 +222,11 @@ fn astray(view: &MetaView, epoch: Epoch, node: NodeId, shards: Vec<ShardId>) -> 
     Ok((view.layout()?.epoch == epoch).then_some(astray))
 }
 
-fn without_repairs(view: &MetaView, shards: Vec<ShardId>) -> KvResult<Vec<ShardId>> {
-    let mut whole = Vec::with_capacity(shards.len());
-    for shard in shards {
-        if !view.is_repair_queued(shard)? {
-            whole.push(shard);
-        }
-    }
-    Ok(whole)
+/// Returns whether the drive on which the metadata places the shard serves and was compared with the metadata, so that
+/// the current copy can be read or its repair is queued. True if the blob is gone.
+fn is_current_copy_there(view: &MetaView, health: &NodeHealth, doubts: &Doubts, shard: ShardId) -> KvResult<bool> {
+    let Some(blob) = view.blob(shard.blob)? else { return Ok(true) };
+    let Some(&node) = blob.placement.get(usize::from(shard.shard.0)) else { return Ok(true) };
+    let is_compared = health.state(node).is_none_or(|state| state.contents == Contents::Compared);
+    Ok(health.in_service(node) && doubts.trust(node) != Trust::Gone && is_compared)
 }

@@ -212,9 +212,7 @@ impl Moving {
 
     /// Copies a window of each copy in progress, then proposes the moves of those that are complete.
     async fn copy(&mut self) -> Result<Moved, UpkeepError> {
-        if let Some(pass) = &mut self.pass {
-            pass.begin_copies(&mut self.copies, self.options.copies_max)?;
-        }
+        self.begin_copies()?;
         let (context, window) = (&self.context, self.options.window_bytes);
         let copied = join_all(self.copies.iter_mut().map(|copy| copy.advance(context, window))).await;
         let (mut bytes, mut checked, mut failed, mut put_off) = (0, 0, None, Vec::new());

@@ -67,13 +67,8 @@ impl Pass {
         self.planned.iter().map(|(planned, _)| planned)
     }
 
-    pub(super) fn begin_copies(&mut self, copies: &mut Vec<ShardCopy>, most: usize) -> Result<(), UpkeepError> {
-        while copies.len() < most
-            && let Some((planned, incarnation)) = self.planned.pop_front()
-        {
-            copies.push(ShardCopy::new(planned, incarnation)?);
-        }
-        Ok(())
+    fn take_planned(&mut self) -> Option<(Planned, Incarnation)> {
+        self.planned.pop_front()
     }
 }
 
@@ -133,7 +128,8 @@ impl Moving {
     /// Returns the moves that can be done now; the others wait for the next pass.
     async fn movable(&mut self, found: Vec<Planned>) -> Result<VecDeque<(Planned, Incarnation)>, UpkeepError> {
         let found_count = found.len();
-        let ready: Vec<Planned> = found.into_iter().filter_map(|planned| self.with_source(planned)).collect();
+        let with_source = |planned: Planned| Some(Planned { lost: self.is_lost(&planned)?, ..planned });
+        let ready: Vec<Planned> = found.into_iter().filter_map(with_source).collect();
         let health = self.context.health.current();
         let late_drops = self.late_drops.pending(&self.context);
         let look_up = self.context.look_up(move |view| {
@@ -177,23 +173,38 @@ impl Moving {
         }
     }
 
-    /// Returns the move if it is possible now. `None` if the target accepts no writes or the source is not trusted. A
-    /// source that was removed, or is draining and was down for `lost_after`, is marked as lost.
-    fn with_source(&self, planned: Planned) -> Option<Planned> {
+    /// Begins planned moves, up to `copies_max` at once. Those that are not possible any more as they were planned wait
+    /// for the next pass: a source that stalls would hold up all copies in progress at each step.
+    pub(super) fn begin_copies(&mut self) -> Result<(), UpkeepError> {
+        while self.copies.len() < self.options.copies_max
+            && let Some((planned, incarnation)) = self.pass.as_mut().and_then(Pass::take_planned)
+        {
+            if self.is_lost(&planned) == Some(planned.lost) {
+                self.copies.push(ShardCopy::new(planned, incarnation)?);
+            } else {
+                self.wait_for_next_pass();
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns whether the source of a move is lost: it was removed, or is draining and was down for `lost_after`.
+    /// `None` if the move is not possible now: the target accepts no writes, or the source is not trusted.
+    fn is_lost(&self, planned: &Planned) -> Option<bool> {
         let health = self.context.health.current();
-        let (from, ring) = (planned.from, self.planner.ring());
-        if !health.accepts_writes(planned.to) {
+        let (from, to, ring) = (planned.from, planned.to, self.planner.ring());
+        if !health.accepts_writes(to) || !health.accepts_upkeep(to) {
             return None;
         }
         if self.context.serves(from) && ring.host_of(from).is_some() {
-            return Some(planned);
+            return Some(false);
         }
         if ring.is_active(from) {
             return None;
         }
         let was_down = || self.down.get(&from).is_some_and(|time| time.lasted >= self.options.lost_after);
         let lost = ring.host_of(from).is_none() || was_down();
-        lost.then_some(Planned { lost, ..planned })
+        lost.then_some(true)
     }
 
     fn end_pass(&mut self) {
@@ -221,21 +232,27 @@ impl Moving {
 }
 
 /// Returns whether the metadata would refuse the move: while other shards of the blob are missing, a move must not make
-/// the blob depend on a single drive.
+/// the blob depend on a single node or host.
 fn endangers(view: &MetaView, planned: &Planned) -> KvResult<bool> {
     if planned.lost {
         return Ok(false);
     }
     let mut missing = Vec::new();
     for shard in (0..=u8::MAX).map(ShardNumber).take(planned.blob.placement.len()) {
-        if shard != planned.shard && view.is_repair_queued(ShardId { blob: planned.blob.id, shard })? {
+        if view.is_repair_queued(ShardId { blob: planned.blob.id, shard })? {
             missing.push(shard);
         }
     }
-    let mut moved = planned.blob.clone();
-    moved.placement[usize::from(planned.shard.0)] = planned.to;
+    if missing.is_empty() || missing.contains(&planned.shard) {
+        return Ok(false);
+    }
+    let mut hosts = BTreeMap::new();
+    for &node in planned.blob.placement.iter().chain([&planned.to]) {
+        hosts.insert(node, view.node(node)?.map(|record| record.host));
+    }
     let is_missing = |shard| missing.contains(&shard);
-    Ok(planned.blob.can_lose_a_node(is_missing) && !moved.can_lose_a_node(is_missing))
+    let host_of = |node: NodeId| hosts.get(&node).copied().flatten();
+    Ok(planned.blob.is_endangered_by((planned.shard, planned.to), is_missing, host_of))
 }
 
 /// Returns whether enough other shards are available to rebuild this one.

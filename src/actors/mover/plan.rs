@@ -2,7 +2,7 @@
 //! wants. Pure.
 
 use crate::storage::meta::record::BlobRef;
-use crate::storage::ring::{Partition, Ring, ShardMove, moves};
+use crate::storage::ring::{Partition, Ring, ShardMove};
 use crate::types::{Epoch, Geometry, NodeId, ShardId, ShardNumber};
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -60,7 +60,7 @@ impl Planner {
         let partition = self.ring.partition_of(blob.id);
         let compute = || self.ring.wanted(partition, blob.geometry);
         match self.wanted.entry((partition, blob.geometry)).or_insert_with(compute) {
-            Some(wanted) => moves(&blob.placement, wanted),
+            Some(wanted) => self.ring.moves(&blob.placement, wanted),
             None => Vec::new(),
         }
     }

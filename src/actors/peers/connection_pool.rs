@@ -1,10 +1,12 @@
 //! `ConnectionPool`: the actor that owns the connections to hosts, one for each host. Concurrent requests for a host
 //! share one dial.
 //!
-//! Receives `PeerFor` (only if the published table has no live connection), `ReplacePeer` from a connection that
-//! failed, `PeerLost`, and `EvictIdle` from its own timer. Sends nothing; publishes the table that `Peers` reads.
+//! Receives `PeerFor` (only if the published table has no live connection), `ReplacePeer` from a connection on which a
+//! request failed, `RenewPeer`, and `EvictIdle` from its own timer. Sends nothing; publishes the table that `Peers`
+//! reads.
 //!
-//! Invariants: a host is connected, being dialed, or absent, and never two of these; every waiter is answered.
+//! Invariants: a host is connected, being dialed for requests that wait, or absent, and never two of these; every waiter
+//! is answered. A host that is connected may be dialed besides; a sound connection is given up for a new one only.
 //!
 //! Refuses with the dialer's error: all requests that waited for a failed dial, and all later ones until a dial in the
 //! background succeeds. So no request waits for a host that is known to be dead.
@@ -21,7 +23,7 @@ use actix::{
     Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, MessageResult, ResponseFuture, WrapFuture,
 };
 use arc_swap::ArcSwap;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -31,10 +33,11 @@ use tokio::sync::oneshot;
 #[rtype(result = "Result<Peer, DialError>")]
 pub struct PeerFor(pub HostId);
 
-/// The connection to this host failed; the next request dials.
+/// Dial this host again and replace its connection by the new one, as nothing is heard over it. The host may have come
+/// back under another address; if it may not be reached either way, the connection stays.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
-pub struct PeerLost(pub HostId);
+pub(super) struct RenewPeer(pub(super) HostId);
 
 /// Close idle and dead connections. Answered with the number of closed ones.
 #[derive(Clone, Copy, Debug, Message)]
@@ -42,6 +45,8 @@ pub struct PeerLost(pub HostId);
 pub(super) struct EvictIdle;
 
 type Dialed = Result<Arc<Pooled>, DialError>;
+/// The use of a dial's result.
+type Dialing = fn(&mut ConnectionPool, HostId, Result<Peer, DialError>, &mut Context<ConnectionPool>);
 type Table = BTreeMap<HostId, Arc<Pooled>>;
 
 /// A host that did not answer; it is dialed in the background.
@@ -57,7 +62,8 @@ pub struct ConnectionPool {
     table: Arc<ArcSwap<Table>>,
     dialing: BTreeMap<HostId, Vec<oneshot::Sender<Dialed>>>,
     absent: BTreeMap<HostId, Absent>,
-    generations: u64,
+    /// The hosts that are dialed although they are connected.
+    renewing: BTreeSet<HostId>,
 }
 
 /// The pool's interface for requests. Cheap to clone.
@@ -88,9 +94,9 @@ impl Peers {
         self.peer_for(host).await.map_err(unreachable)
     }
 
-    /// Reports that a connection failed.
-    pub fn lost(&self, host: HostId) {
-        self.pool.do_send(PeerLost(host));
+    /// Reports that a host does not answer over its connection, so that it is dialed again.
+    pub fn renew(&self, host: HostId) {
+        self.pool.do_send(RenewPeer(host));
     }
 }
 
@@ -104,7 +110,7 @@ impl ConnectionPool {
             table: Arc::clone(&table),
             dialing: BTreeMap::new(),
             absent: BTreeMap::new(),
-            generations: 0,
+            renewing: BTreeSet::new(),
         };
         Peers { table, pool: pool.start() }
     }
@@ -126,22 +132,20 @@ impl ConnectionPool {
         let waiters = self.dialing.entry(host).or_default();
         waiters.push(waiter);
         if waiters.len() == 1 {
-            self.dial(host, ctx);
+            self.dial(host, Self::dialed, ctx);
         }
         Err(answer)
     }
 
-    fn dial(&self, host: HostId, ctx: &mut Context<Self>) {
+    fn dial(&self, host: HostId, dialed: Dialing, ctx: &mut Context<Self>) {
         count("dial");
         let dialer = Arc::clone(&self.dialer);
         let dial = async move { dialer.dial(host).await }.into_actor(self);
-        ctx.spawn(dial.map(move |result, pool, ctx| pool.dialed(host, result, ctx)));
+        ctx.spawn(dial.map(move |result, pool, ctx| dialed(pool, host, result, ctx)));
     }
 
     fn dialed(&mut self, host: HostId, result: Result<Peer, DialError>, ctx: &mut Context<Self>) {
-        self.generations += 1;
-        let (generation, clock, pool) = (self.generations, Arc::clone(&self.clock), ctx.address().recipient());
-        let result = result.map(|peer| Arc::new(Pooled::new(host, generation, peer, clock, pool)));
+        let result = self.pooled(host, result, ctx);
         let was_absent = self.absent.remove(&host);
         match &result {
             Ok(peer) => self.change_table(|table| {
@@ -152,6 +156,24 @@ impl ConnectionPool {
         for waiter in self.dialing.remove(&host).unwrap_or_default() {
             // A waiter may have given up.
             let _ = waiter.send(result.clone());
+        }
+        self.check_invariants();
+    }
+
+    fn pooled(&self, host: HostId, result: Result<Peer, DialError>, ctx: &Context<Self>) -> Dialed {
+        let (clock, pool) = (Arc::clone(&self.clock), ctx.address().recipient());
+        result.map(|peer| Arc::new(Pooled::new(host, peer, clock, pool)))
+    }
+
+    /// Replaces the connection to a host that was dialed besides. Requests under way keep the former one.
+    fn renewed(&mut self, host: HostId, result: Result<Peer, DialError>, ctx: &mut Context<Self>) {
+        self.renewing.remove(&host);
+        let is_connected = self.table.load().contains_key(&host);
+        // Otherwise the former connection was given up meanwhile, and requests dial.
+        if is_connected && let Ok(peer) = self.pooled(host, result, ctx) {
+            self.change_table(|table| {
+                table.insert(host, peer);
+            });
         }
         self.check_invariants();
     }
@@ -167,7 +189,7 @@ impl ConnectionPool {
         self.absent.insert(host, Absent { error: error.clone(), last_request });
         ctx.run_later(NET_REDIAL_AFTER, move |pool, ctx| {
             if pool.absent.contains_key(&host) {
-                pool.dial(host, ctx);
+                pool.dial(host, Self::dialed, ctx);
             }
         });
     }
@@ -229,10 +251,7 @@ impl Handler<ReplacePeer> for ConnectionPool {
     type Result = ResponseFuture<Dialed>;
 
     fn handle(&mut self, message: ReplacePeer, ctx: &mut Self::Context) -> Self::Result {
-        let ReplacePeer { host, generation } = message;
-        if self.table.load().get(&host).is_some_and(|peer| peer.generation == generation) {
-            self.evict(host);
-        }
+        let host = message.0;
         let reached = self.reach(host, ctx);
         self.check_invariants();
         Box::pin(async move {
@@ -244,14 +263,14 @@ impl Handler<ReplacePeer> for ConnectionPool {
     }
 }
 
-impl Handler<PeerLost> for ConnectionPool {
+impl Handler<RenewPeer> for ConnectionPool {
     type Result = ();
 
-    fn handle(&mut self, message: PeerLost, _: &mut Self::Context) {
-        if self.table.load().contains_key(&message.0) {
-            self.evict(message.0);
+    fn handle(&mut self, message: RenewPeer, ctx: &mut Self::Context) {
+        let host = message.0;
+        if self.table.load().contains_key(&host) && self.renewing.insert(host) {
+            self.dial(host, Self::renewed, ctx);
         }
-        self.check_invariants();
     }
 }
 

@@ -9,7 +9,7 @@ mod pooled;
 mod read_latencies;
 mod suspects;
 
-pub use connection_pool::{ConnectionPool, PeerLost, Peers};
+pub use connection_pool::{ConnectionPool, Peers};
 pub use dial::{Dial, DialError, HostAddresses, PipeDialer, QuicDialer};
 pub use hash_ring::{HashRing, LayoutChanged, LayoutRefused, RingReader};
 pub use read_latencies::ReadLatencies;

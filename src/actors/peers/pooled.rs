@@ -1,5 +1,5 @@
-//! `Pooled`: a connection as the pool hands it out. It counts the requests under way. A request that fails because the
-//! connection is dead is retried once over the replacement connection, if it is idempotent or was not sent.
+//! `Pooled`: a connection as the pool hands it out. It counts the requests under way. A request that fails on the way is
+//! retried once, if it is idempotent or was not sent: over another connection if this one is dead.
 
 use super::dial::DialError;
 use crate::ambient::Clock;
@@ -17,19 +17,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-/// Return a connection to the host that replaces the failed one of this generation.
+/// Return a connection to the host for a retry: the present one unless it is dead, as one request may fail on a sound
+/// connection.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "Result<Arc<Pooled>, DialError>")]
-pub(super) struct ReplacePeer {
-    pub(super) host: HostId,
-    pub(super) generation: u64,
-}
+pub(super) struct ReplacePeer(pub(super) HostId);
 
 /// A connection of the pool.
 pub(super) struct Pooled {
     pub(super) host: HostId,
-    /// The number of this connection; each one that the pool opens has another.
-    pub(super) generation: u64,
     peer: Peer,
     clock: Arc<dyn Clock>,
     pool: Recipient<ReplacePeer>,
@@ -39,20 +35,14 @@ pub(super) struct Pooled {
 
 impl fmt::Debug for Pooled {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pooled").field("generation", &self.generation).field("peer", &self.peer).finish_non_exhaustive()
+        f.debug_struct("Pooled").field("host", &self.host).field("peer", &self.peer).finish_non_exhaustive()
     }
 }
 
 impl Pooled {
-    pub(super) fn new(
-        host: HostId,
-        generation: u64,
-        peer: Peer,
-        clock: Arc<dyn Clock>,
-        pool: Recipient<ReplacePeer>,
-    ) -> Self {
+    pub(super) fn new(host: HostId, peer: Peer, clock: Arc<dyn Clock>, pool: Recipient<ReplacePeer>) -> Self {
         let used_ms = AtomicU64::new(now_ms(&*clock));
-        Self { host, generation, peer, clock, pool, active: AtomicUsize::new(0), used_ms }
+        Self { host, peer, clock, pool, active: AtomicUsize::new(0), used_ms }
     }
 
     /// Returns the time for which no request has been under way.
@@ -80,15 +70,14 @@ impl Pooled {
         request.await
     }
 
-    /// N5: returns the connection for a retry, if this one failed and the request is idempotent (`may_repeat`) or was
-    /// not sent.
+    /// N5: returns the connection for a retry, if the host could not be reached and the request is idempotent
+    /// (`may_repeat`) or was not sent.
     async fn again<T>(&self, result: &Result<T, PeerError>, may_repeat: bool) -> Option<Arc<Pooled>> {
         match result {
             Err(PeerError::Unreachable { sent, why, .. }) if may_repeat || !sent => {
                 let host = format!("{:016x}", self.host.0);
-                tracing::info!(host, why, "a connection failed; retrying the request over another one");
-                let replace = ReplacePeer { host: self.host, generation: self.generation };
-                self.pool.send(replace).await.ok()?.ok()
+                tracing::info!(host, why, "a request to another host failed on the way; retrying it");
+                self.pool.send(ReplacePeer(self.host)).await.ok()?.ok()
             }
             _ => None,
         }

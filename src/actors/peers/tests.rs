@@ -1,7 +1,7 @@
 //! Tests of the connection pool with counting dialers and over QUIC: shared dials, replacement of dead connections, and
 //! closing of idle ones.
 
-use super::connection_pool::{ConnectionPool, EvictIdle, PeerLost, Peers};
+use super::connection_pool::{ConnectionPool, EvictIdle, Peers, RenewPeer};
 use super::dial::{Dial, DialError, HostAddresses, QuicDialer};
 use crate::actors::request::test_nodes::MemoryNodes;
 use crate::ambient::{Ambient, Clock};
@@ -55,9 +55,37 @@ async fn n2_n6_concurrent_requests_for_a_host_share_one_dial() {
     assert!(answers.iter().all(Result::is_ok));
     assert!(peers.peer_for(OTHER).await.is_ok());
     assert_eq!(dialer.dials.load(Ordering::Relaxed), 1);
-    peers.pool.send(PeerLost(OTHER)).await.expect("running");
-    assert!(peers.peer_for(OTHER).await.is_ok());
-    assert_eq!(dialer.dials.load(Ordering::Relaxed), 2, "a lost connection is dialed again");
+}
+
+/// A silent host may have come back under another address.
+#[actix::test]
+async fn a_connection_is_renewed_only_once_another_is_there() {
+    let dialer = Arc::new(CountingDialer::default());
+    let peers = ConnectionPool::start_with(dialer.clone(), &ambient());
+    let address = |peer: Peer| Arc::as_ptr(&peer).addr();
+    let first = peers.peer_for(OTHER).await.expect("dialed");
+    for (refuse, dials) in [(true, 2), (false, 3)] {
+        dialer.refuse.store(refuse, Ordering::Relaxed);
+        peers.renew(OTHER);
+        peers.pool.send(RenewPeer(OTHER)).await.expect("running");
+        // The dial waits for nothing, so it has ended by then.
+        for _ in 0..20 {
+            assert_eq!(peers.pool.send(EvictIdle).await.expect("running"), 0);
+        }
+        let present = peers.peer_for(OTHER).await.expect("connected all the time");
+        assert_eq!(refuse, address(present) == address(first.clone()));
+        assert_eq!(dialer.dials.load(Ordering::Relaxed), dials, "one dial at a time");
+    }
+}
+
+/// One request may fail on a sound connection.
+#[actix::test]
+async fn a_retry_keeps_a_connection_that_is_not_lost() {
+    let dialer = Arc::new(DeadFirst { dials: AtomicUsize::new(0), sent: false, lost: false });
+    let peers = ConnectionPool::start_with(dialer.clone(), &ambient());
+    let peer = peers.peer_for(OTHER).await.expect("dialed");
+    assert!(matches!(peer.drop_shards(NodeId(0), vec![]).await, Err(PeerError::Unreachable { .. })));
+    assert_eq!(dialer.dials.load(Ordering::Relaxed), 1);
 }
 
 #[actix::test]
@@ -112,10 +140,11 @@ async fn n6_an_idle_connection_is_closed_after_a_time() {
     assert_eq!(dialer.dials.load(Ordering::Relaxed), 2);
 }
 
-/// A dead connection, over which every request fails.
+/// A connection over which every request fails.
 #[derive(Debug)]
 struct Dead {
     sent: bool,
+    lost: bool,
 }
 
 impl Dead {
@@ -124,7 +153,11 @@ impl Dead {
     }
 }
 
-impl HostService for Dead {}
+impl HostService for Dead {
+    fn is_lost(&self) -> bool {
+        self.lost
+    }
+}
 
 #[async_trait::async_trait]
 impl GroupService for Dead {
@@ -161,6 +194,7 @@ impl NodeService for Dead {
 struct DeadFirst {
     dials: AtomicUsize,
     sent: bool,
+    lost: bool,
 }
 
 #[derive(Debug)]
@@ -181,7 +215,7 @@ fn host() -> Arc<ServedHost> {
 impl Dial for DeadFirst {
     async fn dial(&self, _: HostId) -> Result<Peer, DialError> {
         match self.dials.fetch_add(1, Ordering::Relaxed) {
-            0 => Ok(Arc::new(Dead { sent: self.sent })),
+            0 => Ok(Arc::new(Dead { sent: self.sent, lost: self.lost })),
             _ => Ok(host()),
         }
     }
@@ -191,7 +225,7 @@ impl Dial for DeadFirst {
 #[actix::test]
 async fn n5_idempotent_requests_are_retried_over_a_new_connection() {
     for sent in [false, true] {
-        let dialer = Arc::new(DeadFirst { dials: AtomicUsize::new(0), sent });
+        let dialer = Arc::new(DeadFirst { dials: AtomicUsize::new(0), sent, lost: true });
         let peers = ConnectionPool::start_with(dialer.clone(), &ambient());
         let peer = peers.peer_for(OTHER).await.expect("dialed");
         let answers = join_all((0..10).map(|_| peer.drop_shards(NodeId(0), vec![]))).await;
@@ -203,7 +237,10 @@ async fn n5_idempotent_requests_are_retried_over_a_new_connection() {
 #[actix::test]
 async fn a_group_message_is_retried_only_if_it_was_not_sent() {
     for sent in [false, true] {
-        let peers = ConnectionPool::start_with(Arc::new(DeadFirst { dials: AtomicUsize::new(0), sent }), &ambient());
+        let peers = ConnectionPool::start_with(
+            Arc::new(DeadFirst { dials: AtomicUsize::new(0), sent, lost: true }),
+            &ambient(),
+        );
         let peer = peers.peer_for(OTHER).await.expect("dialed");
         let call = GroupCall { group: 1, kind: 1, body: Bytes::from_static(b"once") };
         assert_eq!(peer.group_call(call).await.is_ok(), !sent);

@@ -9,9 +9,12 @@
 //! - A tombstone is copied as long as another segment may have records that it deletes. A released segment counts until
 //!   its file is retired.
 //! - A segment is not released while records in it may still be published.
-//! - Copies that the index refused are kept, and nothing else is done until it accepts them.
+//! - Copies that the index refused are kept, and nothing else is done until it accepts them. So it is with copies that
+//!   the log did not answer for in time, and may write yet, until it answers.
 //! - A segment whose rows in the index cannot be read is held for a short while, and others are emptied. While the
 //!   index is made anew, none is.
+//! - While trial writes to the drive fail, nothing is done: an append that fails would take the drive out of service,
+//!   which still serves reads.
 
 use super::background::{Background, Chore};
 use super::pace::Pace;
@@ -20,7 +23,7 @@ use crate::actors::drives::{
     Blocking, Drive, FaultSink, ReadFailure, ShardFault, ThreadsStopped, UserLoad, chunk_key, log_error, off_thread,
     tombstone_key,
 };
-use crate::actors::log::SegmentInfo;
+use crate::actors::log::{FailedAppend, LateAnswer, SegmentInfo};
 use crate::ambient::Ambient;
 use crate::defects::{Defect, has};
 use crate::metrics;
@@ -79,8 +82,8 @@ pub enum Step {
     Sealed,
     /// Live records were copied out of the segment.
     Moved(Moved),
-    /// The segment cannot be released yet: copies are not synced (with relaxed durability), or records in it may still
-    /// be published in the index.
+    /// The segment cannot be released yet: copies are not synced (with relaxed durability), records in it may still be
+    /// published in the index, or the log has not answered for copies.
     Waiting,
     Released(SegmentId),
     /// Records of the segment cannot be read; it is not compacted for a while.
@@ -112,6 +115,14 @@ struct Copied {
     moves: Vec<(Placed, Location)>,
 }
 
+/// Copies that the log may not have written yet: it did not answer in time.
+#[derive(Debug)]
+struct Unanswered {
+    ticket: Ticket,
+    placed: Vec<Placed>,
+    answer: LateAnswer,
+}
+
 /// Live records of a segment that were read for copying.
 #[derive(Debug, Default)]
 struct Gathered {
@@ -130,6 +141,8 @@ pub struct Compaction {
     ambient: Ambient,
     options: CompactionOptions,
     current: Option<Current>,
+    /// The copies of an append that the log did not answer in time.
+    unanswered: Option<Unanswered>,
     /// The copies that the index failed to publish.
     unpublished: Option<Copied>,
     /// The segment that the log has taken out, or may have, and that is to be removed from the index.
@@ -163,6 +176,7 @@ impl Compaction {
             ambient,
             options,
             current: None,
+            unanswered: None,
             unpublished: None,
             unforgotten: None,
             held: BTreeMap::new(),
@@ -172,6 +186,9 @@ impl Compaction {
 
     /// Does the next bounded piece of work.
     pub async fn advance(&mut self) -> Result<Step, CompactionError> {
+        if let Some(unanswered) = self.unanswered.take() {
+            return self.take_up_answer(unanswered).await;
+        }
         if let Some(copied) = self.unpublished.take() {
             return Ok(Step::Moved(self.publish(copied).await?));
         }
@@ -183,7 +200,7 @@ impl Compaction {
             None => self.begin().await,
         };
         if step.is_err() {
-            // Copies are published or kept in `unpublished`; the next segment is chosen again.
+            // Copies are published or kept, in `unanswered` or `unpublished`; the next segment is chosen again.
             self.current = None;
         }
         step
@@ -281,14 +298,37 @@ impl Compaction {
         }
         let (placed, records): (Vec<Placed>, Vec<NewRecord>) = copies.into_iter().unzip();
         let ticket = self.drive.index.begin();
-        let places = match self.drive.log.append(records).await {
+        let places = match self.drive.log.append_or_answer_late(records).await {
             Ok(places) => places,
-            Err(error) => {
-                self.drive.index.append_failed(ticket, &error);
+            Err(FailedAppend { error, answer }) => {
+                match answer {
+                    Some(answer) => self.unanswered = Some(Unanswered { ticket, placed, answer }),
+                    None => self.drive.index.append_failed(ticket, &error),
+                }
                 return Err(log_error(&self.drive, &self.health, error).into());
             }
         };
         self.publish(Copied { ticket, moves: placed.into_iter().zip(places).collect() }).await
+    }
+
+    /// Publishes the copies of a late append if the log has answered by now. Otherwise their ticket would hold back the
+    /// watermark of the index until the next start.
+    async fn take_up_answer(&mut self, mut unanswered: Unanswered) -> Result<Step, CompactionError> {
+        let Some(answer) = unanswered.answer.try_locations() else {
+            self.unanswered = Some(unanswered);
+            return Ok(Step::Waiting);
+        };
+        let Unanswered { ticket, placed, .. } = unanswered;
+        match answer {
+            Ok(places) => {
+                let copied = Copied { ticket, moves: placed.into_iter().zip(places).collect() };
+                Ok(Step::Moved(self.publish(copied).await?))
+            }
+            Err(error) => {
+                self.drive.index.append_failed(ticket, &error);
+                Err(log_error(&self.drive, &self.health, error).into())
+            }
+        }
     }
 
     async fn publish(&mut self, copied: Copied) -> Result<Moved, CompactionError> {
@@ -380,7 +420,7 @@ impl Compaction {
 impl Chore for Compaction {
     async fn step(&mut self) -> Duration {
         self.show_gauges();
-        if !self.health.current().in_service(self.drive.node) {
+        if !self.health.current().accepts_upkeep(self.drive.node) {
             return self.options.idle;
         }
         if let Err(error) = self.persist_if_due().await {

@@ -58,11 +58,14 @@ pub struct Fencing {
     options: FencingOptions,
     others: OtherHosts,
     next: Duration,
+    /// The term in which this host led last. Within a term no other host leads, so one that looks away for a while goes
+    /// on counting the silence of others.
+    term: Option<u64>,
 }
 
 impl Fencing {
     pub fn new(context: ClusterContext, options: FencingOptions) -> Self {
-        Self { context, options, others: OtherHosts::default(), next: Duration::ZERO }
+        Self { context, options, others: OtherHosts::default(), next: Duration::ZERO, term: None }
     }
 
     /// Makes one round, on the host that leads.
@@ -96,10 +99,12 @@ impl Fencing {
 impl Chore for Fencing {
     async fn step(&mut self) -> Duration {
         let now = self.context.ambient.clock.monotonic();
-        if !self.context.metadata.is_leader() {
-            // The silence of other hosts counts from the first round of the next lead on.
+        let Some(term) = self.context.metadata.lead() else { return self.options.idle };
+        if self.term.replace(term) != Some(term) {
+            // The silence of other hosts counts from the first round of this lead on.
             (self.others, self.next) = (OtherHosts::default(), Duration::ZERO);
-        } else if now >= self.next {
+        }
+        if now >= self.next {
             self.next = now + self.options.every;
             if let Err(error) = self.advance().await {
                 tracing::warn!(%error, "cannot raise the fence of new blobs");

@@ -11,7 +11,8 @@
 //!
 //! No page waits: garbage that reads may need is passed over, and looked at again in the next pass.
 //!
-//! Shards on a node that is out of service stay pending. Shards and leftovers on a removed node count as dropped.
+//! Shards on a node that is out of service, or whose trial writes fail, stay pending. Shards and leftovers on a removed
+//! node count as dropped.
 
 use super::background::{Background, Chore};
 use super::context::{ClusterContext, UpkeepError};
@@ -190,7 +191,8 @@ impl Reclamation {
         let more = rows.len() >= page;
         self.cursor = rows.last().map(|row| row.blob.id).filter(|_| more);
         let (health, doubts) = (self.context.health.current(), self.context.suspects.current());
-        let can_drop = |node: NodeId| removed.contains(&node) || (health.in_service(node) && doubts.is_trusted(node));
+        let can_drop =
+            |node: NodeId| removed.contains(&node) || (health.accepts_upkeep(node) && doubts.is_trusted(node));
         for row in &mut rows {
             let placement = &row.blob.placement;
             row.pending.retain(|shard| placement.get(usize::from(shard.0)).is_some_and(|&node| can_drop(node)));

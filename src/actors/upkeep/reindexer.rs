@@ -11,6 +11,7 @@
 //! remove the segment before they were repaired.
 //!
 //! Records that have rotted in the log are not in the new index, so the drive is compared with the metadata afterwards.
+//! It counts as not compared from the moment the damage is known: some of its shards cannot be read.
 
 use super::background::{Background, Chore};
 use super::compactor::{CompactionContext, CompactionError};
@@ -122,7 +123,10 @@ impl Reindexing {
             self.withdraw();
             return Ok(Reindexed::Nothing);
         };
-        if self.context.ambient.clock.monotonic() < self.not_before {
+        self.note_damage(&damage);
+        let is_due = self.context.ambient.clock.monotonic() >= self.not_before;
+        // A remake begins with a write to the log.
+        if !is_due || !self.context.health.current().accepts_upkeep(self.drive.node) {
             return Ok(Reindexed::Nothing);
         }
         tracing::error!(
@@ -174,6 +178,19 @@ impl Reindexing {
         let _ = off_thread(&self.context.threads, move || index.give_up_remake()).await;
     }
 
+    /// Publishes that the index is damaged, whether or not it is made anew now, and that nobody knows which shards of the
+    /// drive can be read. The healer leaves the drive uncompared while its index is damaged.
+    fn note_damage(&self, damage: &str) {
+        let (board, node) = (&self.context.health, self.drive.node);
+        if board.current().state(node).is_some_and(|state| state.index_damaged.is_none()) {
+            self.show(Some(format!("its index is damaged, and is made anew later: {damage}")));
+        }
+        // Looked at afterwards, since a comparison may have ended until then.
+        if board.current().state(node).is_some_and(|state| state.contents == Contents::Compared) {
+            self.compare();
+        }
+    }
+
     /// Withdraws what was published of damage that is gone: a remake may fail after the new index took its place.
     fn withdraw(&self) {
         let health = self.context.health.current();
@@ -183,7 +200,8 @@ impl Reindexing {
         }
     }
 
-    /// Has the drive compared with the metadata, since the new index lacks what has rotted in the log.
+    /// Has the drive compared with the metadata: the damaged index does not find all of its shards, and the new one
+    /// lacks what has rotted in the log.
     fn compare(&self) {
         let node = self.drive.node;
         // Requested first, so that no comparison that began earlier ends the new state of the contents.

@@ -11,7 +11,8 @@
 //!
 //! A head is held as well until it is complete: actix-http parses what it has of a head from the beginning at every
 //! read. One that never can be complete is handed on as it is, with the connection's end after it, and actix-http
-//! answers: it is cut off, has bytes that none has, is too large, or comes too slowly.
+//! answers: it is cut off, has bytes that none has, is too large, comes too slowly, or is long while the long heads of
+//! all connections have taken their room.
 //!
 //! actix-http keeps each chunk of a body in an entry of its own, and counts their bytes alone. So a connection ends as
 //! well after very many small chunks.
@@ -22,7 +23,8 @@
 
 use crate::api::sharing::wake_after_others;
 use crate::limits::{
-    HTTP_CHUNK_BYTES_MEAN, HTTP_CHUNKS_SMALL_MAX, READ_BYTES_AT_ONCE, REQUEST_HEAD_BYTES_MAX, REQUEST_HEAD_WAIT_MAX,
+    HTTP_CHUNK_BYTES_MEAN, HTTP_CHUNKS_SMALL_MAX, READ_BYTES_AT_ONCE, REQUEST_HEAD_BYTES_MAX, REQUEST_HEAD_LONG_BYTES,
+    REQUEST_HEAD_WAIT_MAX,
 };
 use actix_http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use actix_http::{Payload, Request};
@@ -30,6 +32,8 @@ use std::cell::{Cell, RefCell};
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Instant;
@@ -47,8 +51,49 @@ pub struct Unpipelined<T> {
     passed: usize,
     /// The time at which the first bytes of the present head came, if it is not complete.
     head_since: Option<Instant>,
+    room: HeadPlace,
     /// The bytes that were handed on since the connection's task last made way for others.
     at_once: usize,
+}
+
+/// The memory that long heads which are not complete may take on all connections of a listener. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct HeadRoom(Arc<AtomicUsize>);
+
+impl HeadRoom {
+    pub fn new(bytes_max: usize) -> Self {
+        Self(Arc::new(AtomicUsize::new(bytes_max)))
+    }
+}
+
+/// The part of the room that the head of one connection takes.
+#[derive(Debug)]
+struct HeadPlace {
+    room: HeadRoom,
+    bytes: usize,
+}
+
+impl HeadPlace {
+    /// Takes as much more as a head of this size needs; returns whether there is that much.
+    fn grow(&mut self, head_bytes: usize) -> bool {
+        let more = head_bytes.saturating_sub(REQUEST_HEAD_LONG_BYTES).saturating_sub(self.bytes);
+        let less = |left: usize| left.checked_sub(more);
+        let is_there = more == 0 || self.room.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_ok();
+        self.bytes += if is_there { more } else { 0 };
+        is_there
+    }
+
+    fn give_back(&mut self) {
+        if self.bytes > 0 {
+            self.room.0.fetch_add(std::mem::take(&mut self.bytes), Ordering::Relaxed);
+        }
+    }
+}
+
+impl Drop for HeadPlace {
+    fn drop(&mut self) {
+        self.give_back();
+    }
 }
 
 /// The place in the stream of requests that a connection is at. The service tells it of each request.
@@ -215,9 +260,9 @@ fn place_of_body(request: &mut Request) -> Place {
 }
 
 impl<T> Unpipelined<T> {
-    pub fn new(connection: T) -> Self {
-        let framing = Framing::default();
-        Self { connection, framing, held: Vec::new(), ready: 0, passed: 0, head_since: None, at_once: 0 }
+    pub fn new(connection: T, room: HeadRoom) -> Self {
+        let (framing, room) = (Framing::default(), HeadPlace { room, bytes: 0 });
+        Self { connection, framing, held: Vec::new(), ready: 0, passed: 0, head_since: None, room, at_once: 0 }
     }
 
     pub fn connection(&self) -> &T {
@@ -251,6 +296,7 @@ impl<T> Unpipelined<T> {
         self.passed += count;
         if !(from.is_head() && place.is_head()) {
             (self.ready, self.head_since) = (self.passed, None);
+            self.room.give_back();
             return;
         }
         if place == Place::HEAD {
@@ -259,11 +305,13 @@ impl<T> Unpipelined<T> {
             self.passed -= blank;
             if self.held.is_empty() {
                 (self.held, self.head_since) = (Vec::new(), None);
+                self.room.give_back();
                 return;
             }
         }
         let since = *self.head_since.get_or_insert_with(Instant::now);
-        if self.held.len() >= REQUEST_HEAD_BYTES_MAX || since.elapsed() >= REQUEST_HEAD_WAIT_MAX {
+        let is_refused = self.held.len() >= REQUEST_HEAD_BYTES_MAX || since.elapsed() >= REQUEST_HEAD_WAIT_MAX;
+        if is_refused || !self.room.grow(self.held.capacity()) {
             self.end();
         }
     }
@@ -272,6 +320,7 @@ impl<T> Unpipelined<T> {
     fn end(&mut self) {
         self.framing.0.place.set(Place::Over);
         (self.ready, self.passed, self.head_since) = (self.held.len(), self.held.len(), None);
+        self.room.give_back();
     }
 }
 
@@ -358,9 +407,10 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Unpipelined<T> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Chunked, Framing, Place, SPARE_BYTES_MAX, Unpipelined};
+    use super::{Chunked, Framing, HeadRoom, Place, SPARE_BYTES_MAX, Unpipelined};
     use crate::limits::{
-        HTTP_CHUNK_BYTES_MEAN, HTTP_CHUNKS_SMALL_MAX, READ_BYTES_AT_ONCE, REQUEST_HEAD_BYTES_MAX, REQUEST_HEAD_WAIT_MAX,
+        HTTP_CHUNK_BYTES_MEAN, HTTP_CHUNKS_SMALL_MAX, READ_BYTES_AT_ONCE, REQUEST_HEAD_BYTES_MAX,
+        REQUEST_HEAD_LONG_BYTES, REQUEST_HEAD_WAIT_MAX,
     };
     use actix_http::Request;
     use std::cell::Cell;
@@ -368,6 +418,10 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
     const ONE: &[u8] = b"GET /a HTTP/1.1\r\nhost: h\r\n\r\n";
+
+    fn unpipelined(connection: DuplexStream) -> Unpipelined<DuplexStream> {
+        Unpipelined::new(connection, HeadRoom::new(1 << 20))
+    }
 
     /// Passes the bytes in pieces of every length; returns how many were passed, and the place after them.
     fn after(from: Place, bytes: &[u8]) -> (usize, Place) {
@@ -456,7 +510,7 @@ mod tests {
             let (open, over) = tokio::sync::oneshot::channel();
             let pieces = [before, ONE].concat().chunks(size).map(<[u8]>::to_vec).collect();
             sent_in_pieces(client, pieces, over);
-            let (mut unpipelined, mut buffer) = (Unpipelined::new(server), [0; 2000]);
+            let (mut unpipelined, mut buffer) = (unpipelined(server), [0; 2000]);
             let count = unpipelined.read(&mut buffer).await.expect("it is open");
             assert!(buffer[..count].ends_with(ONE), "the head is handed on at once");
             assert!(buffer[..count - ONE.len()].iter().all(|byte| b"\r\n".contains(byte)));
@@ -475,7 +529,7 @@ mod tests {
             let (open, over) = tokio::sync::oneshot::channel();
             let open = (!is_closed).then_some(open);
             sent_in_pieces(client, sent.chunks(999).map(<[u8]>::to_vec).collect(), over);
-            let (mut unpipelined, mut read) = (Unpipelined::new(server), Vec::new());
+            let (mut unpipelined, mut read) = (unpipelined(server), Vec::new());
             unpipelined.read_to_end(&mut read).await.expect("it ends");
             assert!(
                 sent.starts_with(&read) && read.len() >= sent.len().min(REQUEST_HEAD_BYTES_MAX),
@@ -486,11 +540,43 @@ mod tests {
         }
     }
 
+    /// Each client sends as much of a head as has no room for three, and goes on sending after others are gone.
+    #[actix::test]
+    async fn long_heads_that_are_not_complete_share_room() {
+        let room = HeadRoom::new(6 * REQUEST_HEAD_LONG_BYTES);
+        let part = [b"GET /a HTTP/1.1\r\na: ".as_slice(), &vec![b'v'; 3 * REQUEST_HEAD_LONG_BYTES]].concat();
+        let reading_of = |room: &HeadRoom| {
+            let (client, server) = tokio::io::duplex(1 << 10);
+            let (open, over) = tokio::sync::oneshot::channel();
+            sent_in_pieces(client, part.chunks(999).map(<[u8]>::to_vec).collect(), over);
+            let mut unpipelined = Unpipelined::new(server, room.clone());
+            let reading = actix::spawn(async move {
+                let mut read = Vec::new();
+                unpipelined.read_to_end(&mut read).await.expect("it ends");
+                read.len()
+            });
+            (open, reading)
+        };
+        let mut clients: Vec<_> = (0..3).map(|_| reading_of(&room)).collect();
+        while clients.iter().all(|(_, reading)| !reading.is_finished()) {
+            tokio::task::yield_now().await;
+        }
+        let ended = clients.iter().position(|(_, reading)| reading.is_finished()).expect("one has ended");
+        let (_, refused) = clients.swap_remove(ended);
+        assert!((REQUEST_HEAD_LONG_BYTES..part.len()).contains(&refused.await.expect("no panic")));
+        for (open, reading) in clients {
+            drop(open);
+            reading.await.expect("no panic");
+        }
+        let left = room.0.load(std::sync::atomic::Ordering::Relaxed);
+        assert_eq!(left, 6 * REQUEST_HEAD_LONG_BYTES, "all is given back");
+    }
+
     #[actix::test]
     async fn a_head_that_comes_too_slowly_ends_the_connection() {
         tokio::time::pause();
         let (mut client, server) = tokio::io::duplex(1 << 10);
-        let mut unpipelined = Unpipelined::new(server);
+        let mut unpipelined = unpipelined(server);
         let reading = actix::spawn(async move {
             let mut read = Vec::new();
             unpipelined.read_to_end(&mut read).await.expect("it ends");
@@ -506,7 +592,7 @@ mod tests {
     #[actix::test]
     async fn a_connection_hands_on_the_next_request_after_the_service_was_called() {
         let (mut client, server) = tokio::io::duplex(1 << 10);
-        let mut unpipelined = Unpipelined::new(server);
+        let mut unpipelined = unpipelined(server);
         let framing = unpipelined.framing();
         client.write_all(&[ONE, ONE, b"body", ONE].concat()).await.expect("there is room");
         drop(client);
@@ -528,7 +614,7 @@ mod tests {
     #[actix::test]
     async fn a_connection_with_a_long_body_makes_way_for_others() {
         let (mut client, server) = tokio::io::duplex(8 * READ_BYTES_AT_ONCE);
-        let mut unpipelined = Unpipelined::new(server);
+        let mut unpipelined = unpipelined(server);
         note(&unpipelined.framing(), Place::Endless);
         client.write_all(&vec![7; 4 * READ_BYTES_AT_ONCE]).await.expect("there is room");
         drop(client);

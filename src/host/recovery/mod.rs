@@ -154,7 +154,19 @@ fn mark(env: &Environment, member: &Member, source: &Source) -> Result<(), HostE
         Some(marked) => format!("{damage}; before that: {marked}"),
         None => damage.clone(),
     };
-    keep(env, &member.host, true, why)?;
+    keep_on_all(env, &member.host, why)
+}
+
+/// Records on every drive that the host must come back as another member. Each copy of the log is cut, so the host could
+/// vote again after it started with only a drive that lacks the record.
+fn keep_on_all(env: &Environment, host: &HostDrives, why: String) -> Result<(), HostError> {
+    keep(env, host, true, why)?;
+    for dir in host.usable_dirs() {
+        let kept = read_rejoining(&*env.disk, std::slice::from_ref(&dir), host.host)?;
+        if kept.is_none_or(|kept| !kept.decided) {
+            return Err(RecoveryError::Unmarked { dir }.into());
+        }
+    }
     Ok(())
 }
 
@@ -275,15 +287,29 @@ fn write_report(env: &Environment, host: &HostDrives, plan: &str) -> Vec<PathBuf
 
 #[cfg(test)]
 mod tests {
-    use super::{Next, enter, keep};
+    use super::{Next, enter, keep, keep_on_all};
     use crate::ambient::Ambient;
     use crate::host::environment::Environment;
-    use crate::host::error::HostError;
-    use crate::storage::disk::sim::SimDisk;
+    use crate::host::error::{HostError, RecoveryError};
+    use crate::storage::disk::sim::{DriveFault, SimDisk};
     use crate::storage::disk::{Disk, create_dir_durably};
     use crate::storage::identity::{IdentityError, NoLocks, WantedGeometry, open_host};
     use crate::types::{HostId, RecoveryEpoch};
     use std::path::PathBuf;
+
+    #[test]
+    fn a_drive_that_cannot_take_the_record_of_a_damaged_log_stops_the_recovery() {
+        let (disk, dirs) = (SimDisk::new(1 << 30), ["/d1", "/d2"].map(PathBuf::from));
+        let wanted = WantedGeometry { data: 1, parity: 1, explicit: false, alone: true };
+        let host = open_host(&disk, &dirs, wanted, &Ambient::system(), &NoLocks).expect("a host");
+        let env = Environment::of_test(disk.handle());
+        disk.fail_drive(&dirs[1], DriveFault::Full);
+        let refused = keep_on_all(&env, &host, "a test".to_owned());
+        let full = |error: &HostError| matches!(error, HostError::Recovery(RecoveryError::Unmarked { dir }) if *dir == dirs[1]);
+        assert!(refused.as_ref().is_err_and(full), "{refused:?}");
+        disk.mend_drive(&dirs[1]);
+        keep_on_all(&env, &host, "a test".to_owned()).expect("kept on both");
+    }
 
     #[test]
     fn a_host_whose_identities_cannot_be_read_at_its_recovery_keeps_its_metadata() {

@@ -4,7 +4,8 @@
 //!
 //! The number of shards on drives out of service is exact at once: the metadata counts the shards placed on each drive.
 //! The repair queue may name some of the same shards, so the sum of both is an upper bound. Numbers of blobs are exact
-//! once the census has gone through all of them with the drives in their present states.
+//! once the census has gone through all of them with the drives in their present states, until shards are queued,
+//! repaired or moved.
 
 mod metadata;
 mod read_check;
@@ -85,10 +86,32 @@ impl Facts<'_> {
         (earlier.epoch == self.ring.epoch() && self.absent.is_subset(&earlier.absent)).then_some(earlier)
     }
 
-    /// Returns the tally if it is complete and the repair queue has not changed since.
+    /// The repair queue and the placements, as the metadata's counters show them.
+    fn queue(&self) -> QueueState {
+        self.snapshot.counts.as_ref().map(QueueState::of).unwrap_or_default()
+    }
+
+    /// Returns the tally if it is complete, and no shard was queued, repaired or moved since.
     fn exact(&self) -> Option<&Tally> {
-        let queue = self.snapshot.counts.as_ref().map(QueueState::of).unwrap_or_default();
+        let queue = self.queue();
         self.tally().filter(|tally| tally.is_complete && tally.queue == queue)
+    }
+
+    /// Returns true if all blobs were counted with the present absent drives and layout, and shards were moved since.
+    fn has_moved_since_count(&self) -> bool {
+        let moved = self.queue().moved;
+        self.tally().is_some_and(|tally| tally.is_complete && tally.queue.moved != moved)
+    }
+
+    /// Returns the losses that the blobs of a tally survive now. If shards were moved since, each blob is on its way to
+    /// a placement by the present layout, and lacks as many shards as before.
+    fn losses_since(&self, tally: &Tally) -> Losses {
+        if tally.queue.moved == self.queue().moved {
+            return tally.losses;
+        }
+        let parity = usize::from(self.geometry.parity);
+        let missing = usize::try_from(tally.missing_most).unwrap_or(parity);
+        tally.losses.min(self.ring.losses_with(self.geometry, parity.saturating_sub(missing)))
     }
 
     /// Returns the losses that every blob survives while no shard is missing, as far as known: blobs that were placed by
@@ -273,9 +296,9 @@ fn survives(facts: &Facts<'_>, missing: Bounds, queued_each: usize) -> Losses {
     let counted = facts.tally().filter(|tally| tally.is_complete);
     let of_old = match counted {
         _ if missing.at_most == 0 => when_whole,
-        Some(tally) => when_whole.min(tally.losses),
+        Some(tally) => when_whole.min(facts.losses_since(tally)),
         None => match facts.earlier() {
-            Some(earlier) => when_whole.min(earlier.losses),
+            Some(earlier) => when_whole.min(facts.losses_since(earlier)),
             None => {
                 let holding = facts.absent.iter().filter(|node| facts.placed(**node) > 0).count();
                 let queued = usize::try_from(facts.repairs()).map_or(queued_each, |queued| queued.min(queued_each));

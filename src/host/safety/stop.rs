@@ -86,10 +86,16 @@ fn not_certain(facts: &Facts<'_>, host: HostId) -> Option<String> {
     if !unsure.is_empty() {
         return Some(format!("not compared with the metadata yet: drives {}", unsure.join(", ")));
     }
-    facts.exact().is_none().then(|| {
-        let queued = facts.repairs();
-        format!("the redundancy of all objects is still being counted ({queued} shards are queued for repair)")
-    })
+    if facts.exact().is_some() {
+        return None;
+    }
+    if facts.has_moved_since_count() {
+        let why = "shards were moved since the redundancy of all objects was counted; wait until none is left to move \
+                   (sherd admin layout show) and all objects are counted again";
+        return Some(why.to_owned());
+    }
+    let queued = facts.repairs();
+    Some(format!("the redundancy of all objects is still being counted ({queued} shards are queued for repair)"))
 }
 
 fn not_writable(facts: &Facts<'_>, host: HostId) -> Option<String> {

@@ -20,6 +20,8 @@ struct Store {
     blobs: Vec<BlobRef>,
     queued: Vec<(BlobId, ShardNumber)>,
     is_counted: bool,
+    /// The number of shards that were moved since the count.
+    moved: u64,
     has_counters: bool,
     /// The replica of each voter; all hosts vote.
     replicas: BTreeMap<HostId, ReplicaState>,
@@ -62,6 +64,7 @@ impl Store {
             blobs,
             queued,
             is_counted: true,
+            moved: 0,
             has_counters: true,
             replicas,
             full,
@@ -130,7 +133,7 @@ impl Store {
 
     fn queue(&self) -> QueueState {
         let length = self.queued.len() as u64;
-        QueueState { length, added: length }
+        QueueState { length, added: length, moved: 0 }
     }
 
     fn snapshot(&self, absent: &BTreeSet<NodeId>) -> Snapshot {
@@ -151,6 +154,7 @@ impl Store {
                 blobs: self.blobs.len() as u64,
                 repairs: self.queue().length,
                 repairs_ever: self.queue().added,
+                moves_ever: self.moved,
                 ..Counts::default()
             }),
             held,
@@ -310,6 +314,39 @@ fn a_count_taken_with_another_repair_queue_of_the_same_length_is_not_exact() {
         assess(&Facts { absent, voters, snapshot, ..*facts }).is_counted
     });
     assert_eq!((before, after), (true, false));
+}
+
+#[test]
+fn a_count_from_before_shards_were_moved_is_not_exact_and_no_host_may_stop() {
+    let store = Store::new(3, 2, 3, 3, 60);
+    let before = store.safety();
+    assert!(before.is_counted && store.stop(1).safe, "{:?}", store.stop(1));
+    let store = Store { moved: 1, ..store };
+    let after = store.safety();
+    assert!(!after.is_counted);
+    assert_eq!(
+        (after.verdict(), after.survives_now, after.missing_shards),
+        (Verdict::Ok, before.survives_now, exactly(0))
+    );
+    let stop = store.stop(1);
+    assert!(!stop.safe && stop.why.contains("shards were moved since"), "{stop:?}");
+    assert!(store.uncounted().stop(1).why.contains("still being counted"));
+}
+
+/// Each object has one shard on each of eight hosts and lacks one of them. Four hosts are drained, so that each of the
+/// others gets two shards.
+#[test]
+fn while_shards_move_an_object_survives_what_it_does_where_it_is_and_where_it_goes() {
+    let wide = Store::new(8, 1, 4, 4, 60);
+    let layout = Layout::new(Epoch(2), wide.ring.nodes().to_vec());
+    let ring = Ring::new(&layout.with_draining((4..8).map(|host| NodeId(host * 64))));
+    let store = Store { ring, ..wide }.queued(7 * 64);
+    let survives = |store: &Store| (store.safety().survives_now.hosts, store.safety().survives_now.drives);
+    assert_eq!(survives(&store), (2, 2), "as for objects that lack nothing, where they go");
+    let moving = Store { moved: 1, ..store };
+    assert_eq!(survives(&moving), (1, 1), "on the way, two of the seven shards may be on each of three hosts");
+    let earlier = moving.judge(|facts| facts.snapshot.tally.clone());
+    assert_eq!(survives(&Store { earlier, ..moving }.uncounted()), (1, 1), "the last pass is as old");
 }
 
 /// The count of the repair queue is older than the comparison, which may have queued more.

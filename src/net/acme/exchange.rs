@@ -53,17 +53,18 @@ pub(super) async fn exchange(
         let mut received = Vec::with_capacity(4096);
         let mut limited = stream.take(ANSWER_BYTES_MAX as u64 + 1);
         match limited.read_to_end(&mut received).await {
-            // Many servers close TLS without saying so; the framing shows whether the answer is whole.
-            Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => Err(error),
-            _ => Ok(received),
+            // Many servers close TLS without saying so; the framing shows whether the answer is whole, if it has one.
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok((received, false)),
+            Err(error) => Err(error),
+            Ok(_) => Ok((received, true)),
         }
     });
     let received = received.await.map_err(|_| failed(format!("no answer within {} s", ANSWER_WAIT_MAX.as_secs())))?;
-    let received = received.map_err(|error| failed(error.to_string()))?;
+    let (received, ended) = received.map_err(|error| failed(error.to_string()))?;
     if received.len() > ANSWER_BYTES_MAX {
         return Err(failed(format!("its answer has more than {ANSWER_BYTES_MAX} bytes")));
     }
-    parse(&received, method == "HEAD").map_err(|why| failed(why.to_owned()))
+    parse(&received, method == "HEAD", ended).map_err(|why| failed(why.to_owned()))
 }
 
 fn request(endpoint: &Endpoint, method: &str, body: Option<&[u8]>) -> Vec<u8> {
@@ -78,8 +79,9 @@ fn request(endpoint: &Endpoint, method: &str, body: Option<&[u8]>) -> Vec<u8> {
     [head.as_bytes(), body.unwrap_or_default()].concat()
 }
 
-/// Parses a whole answer, as it was received until the connection's end.
-fn parse(received: &[u8], bodiless: bool) -> Result<Answer, &'static str> {
+/// Parses a whole answer, as it was received until the connection's end. Unless TLS `ended` properly, which an attacker
+/// cannot forge, the end proves nothing.
+fn parse(received: &[u8], bodiless: bool, ended: bool) -> Result<Answer, &'static str> {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
     let mut response = httparse::Response::new(&mut headers);
     let Ok(httparse::Status::Complete(head_bytes)) = response.parse(received) else {
@@ -98,6 +100,7 @@ fn parse(received: &[u8], bodiless: bool) -> Result<Answer, &'static str> {
             let length = length.parse::<usize>().map_err(|_| "its answer has a malformed length")?;
             body.get(..length).ok_or("its answer ended too early")?.to_vec()
         }
+        (false, None, None) if !ended => return Err("its answer has no length, and may have been cut"),
         (false, None, None) => body.to_vec(),
     };
     Ok(Answer {
@@ -139,12 +142,12 @@ mod tests {
             "HTTP/1.1 201 Created\r\nreplay-nonce: n1\r\nlocation: https://a/b\r\nretry-after: 3\r\n\r\nbody",
             "HTTP/1.1 201 Created\r\nReplay-Nonce: n1\r\nLocation: https://a/b\r\nRetry-After: 3\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nbo\r\n2;x=y\r\ndy\r\n0\r\n\r\n",
         ] {
-            let parsed = parse(answer.as_bytes(), false).expect(answer);
+            let parsed = parse(answer.as_bytes(), false, true).expect(answer);
             assert_eq!((parsed.status, parsed.body.as_slice()), (201, b"body".as_slice()), "{answer}");
             assert_eq!((parsed.nonce.as_deref(), parsed.location.as_deref()), (Some("n1"), Some("https://a/b")));
             assert_eq!(parsed.retry_after, Some(Duration::from_secs(3)));
         }
-        let head = parse(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n", true).expect("an answer to HEAD");
+        let head = parse(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n", true, true).expect("an answer to HEAD");
         assert!(head.body.is_empty());
     }
 
@@ -161,7 +164,11 @@ mod tests {
             "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nffffffffffffffff\r\nbody\r\n",
             "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nbody\r\n",
         ] {
-            assert!(parse(answer.as_bytes(), false).is_err(), "{answer}");
+            assert!(parse(answer.as_bytes(), false, true).is_err(), "{answer}");
         }
+        let unframed = b"HTTP/1.1 200 OK\r\n\r\nbody";
+        assert!(parse(unframed, false, true).is_ok());
+        assert!(parse(unframed, false, false).is_err(), "nothing shows whether it was cut");
+        assert!(parse(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nbody", false, false).is_ok());
     }
 }

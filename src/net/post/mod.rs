@@ -5,6 +5,7 @@
 //! the connection is closed. The size and the time of a response are bounded. The server may have closed a kept
 //! connection, so a message that fails on one is sent again on a new one. Therefore a message may arrive twice.
 
+use futures::future::FutureExt;
 use http::Uri;
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::{ClientConfig, RootCertStore};
@@ -13,7 +14,7 @@ use rustls_pki_types::{CertificateDer, ServerName};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -147,7 +148,25 @@ impl Poster {
     pub async fn post(&self, headers: &[(&str, &str)], body: &[u8]) -> Result<u16, PostError> {
         let request = self.request(headers, body);
         let answered = timeout(self.wait_max, self.send(&request)).await;
+        if answered.is_err() {
+            // A gateway may have forgotten all idle connections at once, and drop what is sent over them.
+            self.kept().clear();
+        }
         Ok(answered.map_err(|_| PostError::Late(self.wait_max))??)
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Vec<Box<dyn Stream>>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns a kept connection on which the server has neither ended nor sent anything, such as a 408.
+    fn take_kept(&self) -> Option<Box<dyn Stream>> {
+        loop {
+            let mut stream = self.kept().pop()?;
+            if stream.read(&mut [0]).now_or_never().is_none() {
+                return Some(stream);
+            }
+        }
     }
 
     /// Returns the request in one piece, so that it leaves in as few packets as possible.
@@ -162,8 +181,7 @@ impl Poster {
     }
 
     async fn send(&self, request: &[u8]) -> io::Result<u16> {
-        let kept = self.kept.lock().ok().and_then(|mut kept| kept.pop());
-        if let Some(stream) = kept
+        if let Some(stream) = self.take_kept()
             && let Ok(status) = self.exchange(stream, request).await
         {
             return Ok(status);
@@ -175,10 +193,8 @@ impl Poster {
         stream.write_all(request).await?;
         stream.flush().await?;
         let answer = read_answer(&mut stream).await?;
-        if answer.may_be_kept
-            && let Ok(mut kept) = self.kept.lock()
-            && kept.len() < KEPT_MAX
-        {
+        let mut kept = self.kept();
+        if answer.may_be_kept && kept.len() < KEPT_MAX {
             kept.push(stream);
         }
         Ok(answer.status)

@@ -8,7 +8,7 @@ use rustls_pki_types::PrivateKeyDer;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
@@ -85,6 +85,57 @@ async fn a_message_is_sent_again_if_a_kept_connection_was_closed() {
     assert_eq!(poster.post(&[], b"2").await.expect("an answer"), 200);
     let heard = served.await.expect("served");
     assert!(heard[1][0].ends_with("\r\n\r\n2"));
+}
+
+/// A gateway that forgets idle connections drops what is sent over them.
+#[tokio::test]
+async fn kept_connections_are_given_up_once_an_answer_is_late() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    let mut poster = Poster::new(&format!("http://127.0.0.1:{port}/"), None).expect("a poster");
+    let answer = |mut stream: TcpStream| async move {
+        serve(&mut stream, &[OK]).await;
+        stream
+    };
+    let mut silent = Vec::new();
+    for _ in 0..3 {
+        let kept = std::mem::take(&mut *poster.kept());
+        let posted = poster.post(&[], b"1");
+        let (posted, stream) = tokio::join!(posted, async { answer(listener.accept().await.expect("one").0).await });
+        assert_eq!(posted.expect("an answer"), 200);
+        poster.kept().extend(kept);
+        silent.push(stream);
+    }
+    assert_eq!(poster.kept().len(), 3);
+    poster.wait_max = Duration::from_millis(50);
+    assert!(matches!(poster.post(&[], b"2").await, Err(PostError::Late(_))));
+    assert!(poster.kept().is_empty(), "the others may be as dead");
+}
+
+#[tokio::test]
+async fn a_kept_connection_on_which_the_server_spoke_unasked_is_not_used() {
+    let late = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    let poster = Poster::new(&format!("http://127.0.0.1:{port}/"), None).expect("a poster");
+    let first = async {
+        let (mut stream, _) = listener.accept().await.expect("a connection");
+        serve(&mut stream, &[late]).await;
+        stream
+    };
+    let (posted, mut stream) = tokio::join!(poster.post(&[], b"1"), first);
+    assert_eq!(posted.expect("an answer"), 200);
+    stream.write_all(b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n").await.expect("written");
+    // Until it has arrived.
+    let mut kept = poster.kept().pop().expect("kept");
+    kept.read_exact(&mut [0]).await.expect("a byte");
+    poster.kept().push(kept);
+    let second = async {
+        let (mut stream, _) = listener.accept().await.expect("a new connection");
+        serve(&mut stream, &[OK]).await
+    };
+    let (posted, heard) = tokio::join!(poster.post(&[], b"2"), second);
+    assert_eq!((posted.expect("an answer"), heard.len()), (200, 1));
 }
 
 #[tokio::test]

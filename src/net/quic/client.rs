@@ -417,13 +417,19 @@ impl NodeService for RemoteHost {
 
     async fn count_chunks(&self, node: NodeId, shards: Vec<ShardId>) -> Result<Vec<u32>, PeerError> {
         let mut counts = Vec::with_capacity(shards.len());
-        for some in shards.chunks(NET_SHARDS_MAX) {
+        let mut rest = shards.as_slice();
+        // A count of no shards asks whether the node answers, so at least one request is sent.
+        loop {
+            let some;
+            (some, rest) = rest.split_at(rest.len().min(NET_SHARDS_MAX));
             match self.ask(Request::Count { node, shards: some.to_vec() }).await? {
                 Answer::Counted(counted) => counts.extend(counted),
                 _ => return Err(self.garbled()),
             }
+            if rest.is_empty() {
+                return Ok(counts);
+            }
         }
-        Ok(counts)
     }
 
     async fn inventory(&self, node: NodeId, after: Option<ShardId>, limit: u32) -> Result<InventoryPage, PeerError> {

@@ -268,6 +268,7 @@ pub(crate) fn counts() -> Counts {
         garbage: 5,
         repairs: 6,
         repairs_ever: 15,
+        moves_ever: 16,
         dropped_lists: 7,
         buckets_ever: 300,
         versions: 8,

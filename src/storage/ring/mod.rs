@@ -16,7 +16,7 @@ mod place;
 pub use geometry::{auto_geometry, auto_geometry_of_hosts, pointless_parity, write_quorum};
 pub use guarantee::{Guarantee, Losses, most_within};
 pub use layout::{Layout, LayoutNode, weight_of_capacity};
-pub use moves::{ShardMove, moves};
+pub use moves::ShardMove;
 pub use place::{Availability, PlaceRefusal, Placement, most_on_a_node};
 
 use crate::types::{BlobId, Epoch, HostId, NodeId};

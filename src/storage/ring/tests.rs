@@ -1,13 +1,14 @@
 //! Placement: the bounds of nodes, hosts and domains, an even spread, and few moves after a change of the layout.
 
 use super::{
-    Availability, Layout, LayoutNode, PlaceRefusal, Placement, Ring, auto_geometry, auto_geometry_of_hosts, moves,
-    pointless_parity, weight_of_capacity, write_quorum,
+    Availability, Layout, LayoutNode, PARTITIONS, Partition, PlaceRefusal, Placement, Ring, auto_geometry,
+    auto_geometry_of_hosts, pointless_parity, weight_of_capacity, write_quorum,
 };
 use crate::storage::meta::record::{HostRecord, LayoutRecord, NodeRecord, NodeState};
 use crate::storage::meta::samples;
 use crate::types::{BlobId, Epoch, Geometry, HostId, NodeId, ShardNumber};
-use proptest::prelude::{ProptestConfig, Strategy, prop_assert, prop_assert_eq, proptest};
+use proptest::prelude::{ProptestConfig, Strategy, any, prop_assert, prop_assert_eq, proptest};
+use proptest::sample::Index;
 use std::collections::{BTreeMap, BTreeSet};
 
 fn geometry(data: u8, parity: u8) -> Geometry {
@@ -242,6 +243,21 @@ fn layouts() -> impl Strategy<Value = (Vec<u32>, Vec<Option<u8>>)> {
     proptest::collection::vec((1u32..5, proptest::option::of(0u8..3)), 1..7).prop_map(|hosts| hosts.into_iter().unzip())
 }
 
+/// Three to six hosts with one to four drives each, some of them in common domains.
+fn clusters() -> impl Strategy<Value = (Vec<u32>, Vec<Option<u8>>)> {
+    proptest::collection::vec((1u32..5, proptest::option::of(0u8..3)), 3..7).prop_map(|hosts| hosts.into_iter().unzip())
+}
+
+/// Returns the greater of two counts of each key.
+fn most<K: Ord>(one: BTreeMap<K, usize>, other: BTreeMap<K, usize>) -> BTreeMap<K, usize> {
+    let mut most = one;
+    for (key, count) in other {
+        let known = most.entry(key).or_default();
+        *known = count.max(*known);
+    }
+    most
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
@@ -313,15 +329,51 @@ proptest! {
         let (before, after) = (Ring::new(&uneven(1, &drives, &domains)), Ring::new(&uneven(2, &more, &labels)));
         let mut placed = wanted(&before, BlobId(id), geometry);
         let target = wanted(&after, BlobId(id), geometry);
-        let needed = moves(&placed, &target);
+        let needed = after.moves(&placed, &target);
         for step in &needed {
             let place = &mut placed[usize::from(step.shard.0)];
             prop_assert_eq!(*place, step.from);
             *place = step.to;
         }
         prop_assert_eq!(counts(placed.clone()), counts(target.clone()));
-        prop_assert!(moves(&placed, &target).is_empty(), "what is in place stays");
+        prop_assert!(after.moves(&placed, &target).is_empty(), "what is in place stays");
         prop_assert!(needed.len() <= geometry.shards());
+    }
+
+    /// The moves are made one by one in any order. `recorded` has hosts and drives, some of which the layout lacks.
+    #[test]
+    fn p4_moves_in_any_order_put_no_more_shards_on_a_host_than_before_or_after_all(
+        (drives, domains) in clusters(),
+        drained in proptest::option::of(0u64..6),
+        recorded in proptest::collection::vec((0u32..7, 0u32..4), 10),
+        (data, parity) in (1u8..7, 0u8..5),
+        id: u128,
+        draws in proptest::collection::vec(any::<Index>(), 10),
+    ) {
+        let (geometry, layout) = (geometry(data, parity), uneven(1, &drives, &domains));
+        let is_drained = |node: &&LayoutNode| Some(node.host.0) == drained;
+        let draining: Vec<NodeId> = layout.nodes().iter().filter(is_drained).map(|node| node.id).collect();
+        let ring = Ring::new(&layout.with_draining(draining));
+        let target = wanted(&ring, BlobId(id), geometry);
+        let recorded = recorded.iter().take(geometry.shards());
+        let mut placed: Vec<NodeId> = recorded.map(|(host, drive)| NodeId(host * 100 + drive)).collect();
+        let places = ring.places();
+        let on_hosts = |nodes: &[NodeId]| counts(nodes.iter().filter_map(|node| Some(places.get(node)?.0)));
+        let in_domains = |nodes: &[NodeId]| counts(nodes.iter().filter_map(|node| Some(places.get(node)?.1)));
+        let hosts = most(on_hosts(&placed), on_hosts(&target));
+        let domains = most(in_domains(&placed), in_domains(&target));
+        let mut steps = ring.moves(&placed, &target);
+        for draw in draws {
+            if steps.is_empty() {
+                break;
+            }
+            let step = steps.remove(draw.index(steps.len()));
+            placed[usize::from(step.shard.0)] = step.to;
+            prop_assert!(on_hosts(&placed).iter().all(|(host, held)| *held <= hosts[host]), "{placed:?} of {hosts:?}");
+            prop_assert!(in_domains(&placed).iter().all(|(domain, held)| *held <= domains[domain]), "{placed:?}");
+            prop_assert_eq!(ring.moves(&placed, &target), steps.clone(), "the other moves stay as they are");
+        }
+        prop_assert_eq!(counts(placed), counts(target));
     }
 
     /// The promise of `auto_geometry_of_hosts`.
@@ -411,9 +463,9 @@ fn p4_a_host_that_joins_takes_its_share_and_gives_it_back_when_it_drains() {
         let (mut moved, mut all) = (0, 0);
         for blob in blobs(4000) {
             let (old, new) = (wanted(&before, blob, geometry), wanted(&after, blob, geometry));
-            let joining = moves(&old, &new);
+            let joining = after.moves(&old, &new);
             assert!(joining.iter().all(|step| of_new(step.to)), "{joining:?}");
-            let leaving = moves(&new, &old);
+            let leaving = after.moves(&new, &old);
             assert!(leaving.iter().all(|step| of_new(step.from)), "{leaving:?}");
             moved += joining.len();
             all += geometry.shards();
@@ -421,6 +473,21 @@ fn p4_a_host_that_joins_takes_its_share_and_gives_it_back_when_it_drains() {
         let (share, fair) = (moved as f64 / all as f64, 1.0 / (hosts + 1) as f64);
         assert!((0.9..1.1).contains(&(share / fair)), "{hosts}x{drives} at {geometry}: moved {share}, fair is {fair}");
     }
+}
+
+/// Each of three hosts has one shard and gets a second drive. A shard from another host could arrive there before the
+/// host's own has left.
+#[test]
+fn shards_stay_on_their_hosts_when_each_host_gets_a_drive() {
+    let (before, after) = (ring(3, 1), ring(3, 2));
+    let mut moved = 0;
+    for partition in (0..PARTITIONS as u16).map(Partition) {
+        let place = |ring: &Ring| ring.wanted(partition, geometry(2, 1)).expect("there are nodes");
+        let steps = after.moves(&place(&before), &place(&after));
+        assert!(steps.iter().all(|step| step.from.0 / 100 == step.to.0 / 100), "{steps:?}");
+        moved += steps.len();
+    }
+    assert!(moved > PARTITIONS, "about half of all shards move: {moved}");
 }
 
 #[test]

@@ -9,6 +9,7 @@ use crate::actors::log::Threads;
 use crate::net::{AppendChunks, ChunkFault, NodeService, PeerError, ReadChunks};
 use crate::storage::disk::sim::{Held, SimDisk};
 use crate::storage::disk::{Disk, read_file, replace_file};
+use crate::storage::identity::TRIAL_FILE;
 use crate::types::{BlobId, ChunkIndex, Incarnation, NodeId, ShardId, ShardNumber};
 use bytes::Bytes;
 use futures::FutureExt;
@@ -298,6 +299,29 @@ async fn a_drive_deleted_while_running_goes_out_of_service_and_is_reported_once(
     let refused = host.service.append_chunks(append(shard(1, 0), 0, &[Bytes::from_static(b"body")])).await;
     assert!(matches!(refused, Err(PeerError::Unavailable { .. })), "{refused:?}");
     assert!(host.upkeep.health.current().in_service(NodeId(1)));
+}
+
+#[actix::test]
+async fn nothing_is_dropped_from_a_drive_while_trial_writes_to_it_fail_and_it_serves_reads() {
+    let root = tempfile::tempdir().expect("a directory");
+    let (host, monitor, lost) = watched_host(root.path()).await;
+    let (of, body) = (shard(1, 0), Bytes::from_static(b"body"));
+    host.service.append_chunks(append(of, 0, std::slice::from_ref(&body))).await.expect("appended");
+    let appends = || host.drives[0].log.status().appends;
+    let before = appends();
+    let trial = root.path().join("0").join(TRIAL_FILE);
+    std::fs::create_dir(&trial).expect("made");
+    monitor.look_at_all();
+    let refused = host.service.drop_shards(NODE, vec![of]).await;
+    assert!(matches!(&refused, Err(PeerError::Unavailable { why, .. }) if why.contains("trial writes")), "{refused:?}");
+    host.service.drop_shards(NODE, vec![shard(9, 9)]).await.expect("it was never there");
+    assert_eq!((chunks(&host.service, read(of, 0, 1)).await, appends()), (vec![Ok(body)], before));
+    std::fs::remove_dir(&trial).expect("removed");
+    monitor.look_at_all();
+    host.service.drop_shards(NODE, vec![of]).await.expect("dropped");
+    assert_eq!(chunks(&host.service, read(of, 0, 1)).await, [Err(ChunkFault::Missing)]);
+    assert!(lost.lock().expect("unpoisoned").is_empty());
+    host.close().await;
 }
 
 #[actix::test]

@@ -40,6 +40,18 @@ async fn lose_long(host: &TestHost, blob: &BlobRef, node: NodeId) -> ShardId {
     id
 }
 
+/// Makes an orphan on the first node. Returns its shard, which is below the fence.
+async fn make_orphan(host: &TestHost) -> ShardId {
+    let orphan = ShardId { blob: host.upkeep.writes.begin(&host.upkeep.ambient).blob(), shard: ShardNumber(0) };
+    let chunks = vec![Bytes::from_static(b"orphan")];
+    let append = AppendChunks { node: NodeId(0), shard: orphan, first: ChunkIndex(0), chunks, trace: None };
+    host.service.append_chunks(append).await.expect("appended");
+    host.clock.forward(Duration::from_secs(2 * 3600));
+    let mut fencing = Fencing::new(host.upkeep.clone(), FencingOptions::default());
+    assert!(matches!(fencing.advance().await, Ok(Fenced::Below(fence)) if fence > orphan.blob));
+    orphan
+}
+
 /// Runs the healer until this shard is queued for repair. Returns the outcomes of its steps.
 async fn advance_until_queued(host: &TestHost, healing: &mut Healing, shard: ShardId) -> Vec<Healed> {
     let mut done = Vec::new();
@@ -87,13 +99,7 @@ async fn after_a_start_during_a_repair_all_nodes_are_compared_beside_it_and_orph
     let root = tempfile::tempdir().expect("a directory");
     let mut host = open_host(root.path(), 2, 2).await;
     let (long, other) = (put(&host, 1, LONG).await, put(&host, 2, 3).await);
-    let orphan = ShardId { blob: host.upkeep.writes.begin(&host.upkeep.ambient).blob(), shard: ShardNumber(0) };
-    let chunks = vec![Bytes::from_static(b"orphan")];
-    let append = AppendChunks { node: NodeId(0), shard: orphan, first: ChunkIndex(0), chunks, trace: None };
-    host.service.append_chunks(append).await.expect("appended");
-    host.clock.forward(Duration::from_secs(2 * 3600));
-    let mut fencing = Fencing::new(host.upkeep.clone(), FencingOptions::default());
-    assert!(matches!(fencing.advance().await, Ok(Fenced::Below(fence)) if fence > orphan.blob));
+    let orphan = make_orphan(&host).await;
     let repairing = lose_long(&host, &long, NodeId(0)).await;
     let lost = lose_on(&host, &other, NodeId(3)).await;
     for node in NODES {
@@ -111,6 +117,22 @@ async fn after_a_start_during_a_repair_all_nodes_are_compared_beside_it_and_orph
     assert!(repaired(&done, repairing) && repaired(&done, lost), "{done:?}");
     let end = done.iter().rposition(|step| matches!(step, Healed::Worked { .. })).expect("repairs");
     assert_eq!(comparisons(&done[..end]), 0, "no search for orphans takes turns with repairs: {done:?}");
+    assert_eq!((handle.status().comparing, count(&host, NodeId(0), orphan).await), (vec![], 0));
+    host.close().await;
+}
+
+#[actix::test]
+async fn orphans_on_a_drive_whose_trial_writes_fail_are_kept_and_its_comparison_ends() {
+    let root = tempfile::tempdir().expect("a directory");
+    let mut host = open_host(root.path(), 2, 2).await;
+    let orphan = make_orphan(&host).await;
+    host.upkeep.health.update(NodeId(0), |state| state.trial_write_failed = Some("read-only".to_owned()));
+    let (mut healing, handle) = healing(&mut host);
+    heal(&mut healing).await;
+    assert_eq!((handle.status().comparing, count(&host, NodeId(0), orphan).await), (vec![], 1));
+    host.upkeep.health.update(NodeId(0), |state| state.trial_write_failed = None);
+    handle.reconcile(NodeId(0));
+    heal(&mut healing).await;
     assert_eq!((handle.status().comparing, count(&host, NodeId(0), orphan).await), (vec![], 0));
     host.close().await;
 }

@@ -3,9 +3,11 @@
 use super::cluster::{Cluster, node_of};
 use crate::actors::consensus::MetaError;
 use crate::actors::drives::fault_channel;
+use crate::actors::drives::health::Contents;
 use crate::actors::drives::test_host::{CHUNK_BYTES, TableMetadata};
 use crate::actors::healer::{Healed, Healing, HealingOptions};
-use crate::actors::mover::leftovers::{LateDrops, Leftovers};
+use crate::actors::mover::leftovers::{LateDrops, Leftovers, Sweep, Swept};
+use crate::actors::mover::plan::Planner;
 use crate::actors::mover::{Moved, Moving, MovingOptions};
 use crate::actors::request::Metadata;
 use crate::actors::upkeep::{ClusterContext, Pace, Reclaimed, Reclamation, ReclamationOptions};
@@ -268,6 +270,56 @@ async fn an_old_copy_is_not_dropped_while_its_shard_moves_back_to_it() {
 }
 
 #[actix::test]
+async fn an_old_copy_is_kept_until_the_drive_with_the_current_one_serves_and_was_compared() {
+    let mut cluster = Cluster::new(3, 2, 1).await;
+    let content = cluster.random.bytes(20 * CHUNK_BYTES as usize);
+    cluster.put("key", &content).await;
+    let (before, _) = move_first_shard(&mut cluster).await;
+    let current = cluster.blobs().await.remove(0).placement[0];
+    let (old, shard) = (before.placement[0], ShardId { blob: before.id, shard: ShardNumber(0) });
+    let states = [
+        (Some("pulled"), Contents::Compared),
+        (None, Contents::Empty),
+        (None, Contents::Uncompared),
+        (None, Contents::Compared),
+    ];
+    for (out_of_service, contents) in states {
+        cluster.context.health.update(current, |state| {
+            state.out_of_service = out_of_service.map(str::to_owned);
+            state.contents = contents;
+        });
+        let is_there = out_of_service.is_none() && contents == Contents::Compared;
+        let mut round = Leftovers::of(vec![old]);
+        let done = round.advance(&cluster.context, Some(u64::MAX), &BTreeSet::new(), &mut LateDrops::default()).await;
+        assert_eq!(done.expect("a step"), Some(usize::from(is_there)), "{out_of_service:?}, {contents:?}");
+        assert_eq!(cluster.view().await.is_leftover(old, shard).expect("asked"), !is_there);
+    }
+    cluster.close().await;
+}
+
+#[actix::test]
+async fn old_copies_and_strays_on_a_drive_whose_trial_writes_fail_wait() {
+    let mut cluster = Cluster::new(3, 2, 1).await;
+    let content = cluster.random.bytes(20 * CHUNK_BYTES as usize);
+    cluster.put("key", &content).await;
+    let (before, _) = move_first_shard(&mut cluster).await;
+    let (old, shard) = (before.placement[0], ShardId { blob: before.id, shard: ShardNumber(0) });
+    let mut planner = Planner::new(cluster.ring().current());
+    for (error, dropped, end) in [(Some("read-only"), 0, Swept::Kept), (None, 1, Swept::End)] {
+        cluster.context.health.update(old, |state| state.trial_write_failed = error.map(str::to_owned));
+        let mut sweep = Sweep::of(vec![old]);
+        for expected in [Swept::Page(0), end] {
+            assert_eq!(sweep.advance(&cluster.context, &mut planner).await.expect("a step"), expected);
+        }
+        let mut round = Leftovers::of(vec![old]);
+        let done = round.advance(&cluster.context, Some(u64::MAX), &BTreeSet::new(), &mut LateDrops::default()).await;
+        assert_eq!(done.expect("a step"), Some(dropped), "{error:?}");
+        assert_eq!(cluster.view().await.is_leftover(old, shard).expect("asked"), dropped == 0);
+    }
+    cluster.close().await;
+}
+
+#[actix::test]
 async fn a_failed_drop_is_late_until_the_appends_begun_before_have_ended() {
     let cluster = Cluster::new(1, 1, 0).await;
     let node = node_of(1, 0);
@@ -463,6 +515,42 @@ async fn a_move_from_a_node_that_is_down_waits_for_it() {
         status.settled && (status.shards_left, status.bytes_left, status.shards_waiting) == (0, 0, 0),
         "{status:?}"
     );
+    cluster.check_places().await;
+    cluster.check_contents(&contents).await;
+    cluster.close().await;
+}
+
+/// The move was planned, with others of its page, while the source was trusted.
+#[actix::test]
+async fn a_planned_move_whose_source_became_suspect_is_not_begun() {
+    let mut cluster = Cluster::new(3, 2, 1).await;
+    let contents = cluster.fill(20).await;
+    cluster.join(4).await;
+    cluster.publish().await;
+    let (mut moving, handle) = cluster.moving(4);
+    cluster.clock.forward(Duration::from_secs(10));
+    let mut first = None;
+    for _ in 0..1_000 {
+        moving.advance().await.expect("a step");
+        first = moving.pass.as_ref().and_then(|pass| pass.planned().next()).map(|planned| planned.from);
+        if first.is_some() {
+            break;
+        }
+    }
+    let slow = first.expect("a move is planned");
+    let placed = held(&cluster, slow).await.0;
+    let suspects = cluster.context.suspects.clone();
+    suspects.late(slow, &[], "slow", cluster.clock.monotonic());
+    for _ in 0..300 {
+        moving.advance().await.expect("a step");
+        assert!(moving.copies.iter().all(|copy| copy.planned.from != slow));
+    }
+    assert_eq!(held(&cluster, slow).await.0, placed, "its shards wait");
+    assert!(handle.status().shards_waiting > 0);
+    cluster.clock.forward(Duration::from_secs(20));
+    suspects.probed(slow, Ok(()), cluster.clock.monotonic());
+    cluster.settle(std::slice::from_mut(&mut moving)).await;
+    assert!(handle.status().settled);
     cluster.check_places().await;
     cluster.check_contents(&contents).await;
     cluster.close().await;

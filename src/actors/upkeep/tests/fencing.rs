@@ -6,7 +6,7 @@ use crate::actors::upkeep::{Chore, ClusterContext, Fenced, Fencing, FencingOptio
 use crate::net::NoGroups;
 use crate::types::HostId;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -18,7 +18,7 @@ async fn the_silence_of_a_host_does_not_count_while_another_host_leads() {
     let cluster = open_cluster(root.path(), (1, 0), 3, 1).await;
     cluster.ways.add(HostId(3), cluster.hosts[2].service.clone(), Arc::new(NoGroups));
     let host = &cluster.hosts[0];
-    let metadata = Arc::new(Leader { tables: host.metadata.clone(), leads: AtomicBool::new(true) });
+    let metadata = Arc::new(Leader::of(host.metadata.clone()));
     let context = ClusterContext { metadata: metadata.clone(), ..host.upkeep.clone() };
     let mut fencing = Fencing::new(context, FencingOptions::default());
     host.clock.forward(2 * HOUR);
@@ -27,8 +27,15 @@ async fn the_silence_of_a_host_does_not_count_while_another_host_leads() {
     fencing.step().await;
     host.clock.forward(25 * HOUR);
     metadata.leads.store(true, Ordering::Relaxed);
+    metadata.term.store(2, Ordering::Relaxed);
+    fencing.step().await;
     assert_eq!(fencing.advance().await.expect("a round"), Fenced::Waiting);
+    // Without a majority for a while, but in the same term.
+    metadata.leads.store(false, Ordering::Relaxed);
+    fencing.step().await;
+    metadata.leads.store(true, Ordering::Relaxed);
     host.clock.forward(25 * HOUR);
+    fencing.step().await;
     assert!(matches!(fencing.advance().await.expect("a round"), Fenced::Below(_)), "it was silent for a day");
     for host in cluster.hosts {
         host.close().await;

@@ -29,7 +29,7 @@ use crate::types::{BlobId, ChunkIndex, HostId, Incarnation, NodeId, ShardId, Sha
 use actix::Actor;
 use bytes::Bytes;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 const STEPS_MAX: usize = 10_000;
@@ -228,11 +228,18 @@ async fn a_read_holds_only_what_was_deleted_after_it_began() {
     host.close().await;
 }
 
-/// Metadata of a host that leads while `leads` is set.
+/// Metadata of a host that leads in `term` while `leads` is set.
 #[derive(Debug)]
 struct Leader {
     tables: Arc<TableMetadata>,
     leads: AtomicBool,
+    term: AtomicU64,
+}
+
+impl Leader {
+    fn of(tables: Arc<TableMetadata>) -> Self {
+        Self { tables, leads: AtomicBool::new(true), term: AtomicU64::new(1) }
+    }
 }
 
 #[async_trait::async_trait]
@@ -252,6 +259,10 @@ impl Metadata for Leader {
     fn is_leader(&self) -> bool {
         self.leads.load(Ordering::Relaxed)
     }
+
+    fn lead(&self) -> Option<u64> {
+        self.is_leader().then(|| self.term.load(Ordering::Relaxed))
+    }
 }
 
 #[actix::test]
@@ -262,7 +273,7 @@ async fn a_host_that_lost_the_lead_forgets_what_no_read_needs() {
         host.put(key, &Seeded::new(7).bytes(100_000)).await.expect("stored");
         host.delete(key).await;
     }
-    let metadata = Arc::new(Leader { tables: host.metadata.clone(), leads: AtomicBool::new(true) });
+    let metadata = Arc::new(Leader::of(host.metadata.clone()));
     let context = ClusterContext { metadata: metadata.clone(), ..host.upkeep.clone() };
     let options = ReclamationOptions { page: 1, ..ReclamationOptions::default() };
     let mut reclamation = Reclamation::new(context, options);
@@ -291,6 +302,51 @@ async fn garbage_shards_on_a_node_that_is_down_stay_pending() {
     assert_eq!(reclaim(&host).await, 2);
     let garbage = host.view().await.garbage(None, 10).expect("garbage");
     assert_eq!(garbage.iter().map(|row| row.pending.clone()).collect::<Vec<_>>(), [vec![ShardNumber(1)]]);
+    host.close().await;
+}
+
+#[actix::test]
+async fn garbage_shards_on_a_node_whose_trial_writes_fail_are_dropped_once_they_succeed() {
+    let root = tempfile::tempdir().expect("a directory");
+    let host = open_host(root.path(), 2, 1).await;
+    let manifest = host.put("key", &Seeded::new(3).bytes(100_000)).await.expect("stored");
+    host.delete("key").await;
+    let node = blob_of(&manifest).placement[1];
+    host.upkeep.health.update(node, |state| state.trial_write_failed = Some("read-only".to_owned()));
+    assert_eq!(reclaim(&host).await, 2);
+    let garbage = host.view().await.garbage(None, 10).expect("garbage");
+    assert_eq!(garbage.iter().map(|row| row.pending.clone()).collect::<Vec<_>>(), [vec![ShardNumber(1)]]);
+    host.upkeep.health.update(node, |state| state.trial_write_failed = None);
+    assert_eq!(reclaim(&host).await, 1);
+    assert_eq!(host.view().await.counts().expect("counts").garbage, 0);
+    host.close().await;
+}
+
+#[actix::test]
+async fn the_compactor_appends_nothing_while_trial_writes_fail() {
+    let root = tempfile::tempdir().expect("a directory");
+    let host = open_host(root.path(), 1, 0).await;
+    let (node, last) = (NodeId(0), 4 * u128::from(SEGMENT_BYTES / (210 << 10)));
+    for blob in 1..=last {
+        append(&host, node, blob).await;
+    }
+    host.service.drop_shards(node, (2..=last).map(shard).collect()).await.expect("dropped");
+    let state = || (host.drives[0].log.status().appends, segments(&host));
+    let (before, mut compaction) = (state(), compaction(&host, &host.drives[0]));
+    host.upkeep.health.update(node, |state| state.trial_write_failed = Some("read-only".to_owned()));
+    for _ in 0..20 {
+        compaction.step().await;
+    }
+    assert_eq!(state(), before);
+    host.upkeep.health.update(node, |state| state.trial_write_failed = None);
+    for _ in 0..STEPS_MAX {
+        if segments(&host) < before.1 {
+            break;
+        }
+        compaction.step().await;
+    }
+    assert!(segments(&host) < before.1, "it goes on");
+    assert_eq!(read(&host, node, 1).await, Some(chunk_of(1)));
     host.close().await;
 }
 

@@ -4,9 +4,9 @@ use super::{append, chunk_of, compact, compaction, context, read, shard};
 use crate::actors::drives::health::Contents;
 use crate::actors::drives::test_host::{SetClock, TestHost, drive_options, flip_byte_of, set_clock};
 use crate::actors::drives::{Drive, DriveOptions, open_drive};
-use crate::actors::healer::HealerHandle;
+use crate::actors::healer::{HealerHandle, Healing, HealingOptions};
 use crate::actors::log::Threads;
-use crate::actors::upkeep::{CompactionError, Reindexed, Reindexing, ReindexingOptions};
+use crate::actors::upkeep::{CompactionError, Pace, Reindexed, Reindexing, ReindexingOptions};
 use crate::net::{AppendChunks, NodeService, PeerError};
 use crate::storage::kv::fjall::TableMemory;
 use crate::storage::shard_index::{IndexError, SegmentUse, ShardIndex};
@@ -136,11 +136,68 @@ async fn a_drive_is_compared_after_its_index_was_made_anew_over_a_log_with_rot()
     let mut reindexing = reindexing_for(&host, &healer);
     assert!(found(&host.drives[0].index, 1).is_err());
     flip_byte_of(&host, root.path(), NODE, shard(12), ChunkIndex(0));
+    assert!(matches!(reindexing.advance().await, Ok(Reindexed::Begun { .. })));
+    let request = || healer.reconciling().get(&NODE).copied();
+    let at_damage = request();
+    assert!(at_damage.is_some());
     while reindexing.advance().await.expect("a step") != Reindexed::Finished {
-        assert!(healer.reconciling().is_empty(), "not before the new index is in use");
+        assert_eq!(request(), at_damage);
     }
+    assert!(request() > at_damage, "a comparison that began earlier may have missed what the new index lacks");
     assert_eq!(found(&host.drives[0].index, 12).expect("looked up"), 0, "the index lacks it");
     assert_eq!((healer.status().comparing, contents(&host)), (vec![NODE], Some(Contents::Uncompared)));
+    close(host).await;
+}
+
+/// Has the healer work for a while, in which it may fail for the damage.
+async fn heal(healing: &mut Healing) {
+    for _ in 0..100 {
+        let _ = healing.advance().await;
+    }
+}
+
+/// The tables of the metadata are empty, so that a comparison meets no damage in its search for missing shards.
+#[actix::test]
+async fn a_drive_counts_as_uncompared_from_the_moment_damage_is_known_until_it_is_compared_with_a_new_index() {
+    let root = tempfile::tempdir().expect("a directory");
+    let (mut host, clock) = damaged_host(root.path()).await;
+    let options = HealingOptions { pace: Pace::UNLIMITED, ..HealingOptions::default() };
+    let (mut healing, healer) = Healing::new(host.upkeep.clone(), host.faults.take().expect("one healer"), options);
+    let mut reindexing = reindexing_for(&host, &healer);
+    assert_eq!(contents(&host), Some(Contents::Compared));
+    assert!(found(&host.drives[0].index, 1).is_err());
+    let removed = root.path().join("0").join("index.removed");
+    std::fs::write(&removed, b"not a directory").expect("written");
+    assert!(reindexing.advance().await.is_err(), "it cannot be made anew");
+    assert_eq!((contents(&host), healer.status().comparing), (Some(Contents::Uncompared), vec![NODE]));
+    heal(&mut healing).await;
+    assert_eq!(contents(&host), Some(Contents::Uncompared), "no comparison shows what can be read");
+    std::fs::remove_file(&removed).expect("removed");
+    clock.forward(Duration::from_secs(3600));
+    while reindexing.advance().await.expect("a step") != Reindexed::Finished {}
+    assert_eq!((contents(&host), why_damaged(&host)), (Some(Contents::Uncompared), None));
+    heal(&mut healing).await;
+    assert_eq!(contents(&host), Some(Contents::Compared));
+    close(host).await;
+}
+
+#[actix::test]
+async fn damage_is_shown_before_the_next_remake_is_due_and_while_trial_writes_fail() {
+    let root = tempfile::tempdir().expect("a directory");
+    let (host, _) = damaged_host(root.path()).await;
+    let healer = HealerHandle::default();
+    let mut reindexing = reindexing_for(&host, &healer);
+    host.upkeep.health.update(NODE, |state| state.trial_write_failed = Some("read-only".to_owned()));
+    assert!(found(&host.drives[0].index, 1).is_err());
+    let appends = host.drives[0].log.status().appends;
+    assert_eq!(reindexing.advance().await.expect("a step"), Reindexed::Nothing);
+    assert!(why_damaged(&host).is_some_and(|why| why.contains("made anew later")));
+    assert_eq!((contents(&host), healer.status().comparing), (Some(Contents::Uncompared), vec![NODE]));
+    let request = healer.reconciling();
+    assert_eq!(reindexing.advance().await.expect("a step"), Reindexed::Nothing);
+    assert_eq!((healer.reconciling(), host.drives[0].log.status().appends), (request, appends), "asked for once");
+    host.upkeep.health.update(NODE, |state| state.trial_write_failed = None);
+    assert!(matches!(reindexing.advance().await, Ok(Reindexed::Begun { .. })));
     close(host).await;
 }
 

@@ -2,10 +2,10 @@
 //! requests go to an actix-web application.
 
 use super::super::expectation::{Continuing, Expecting, wrapped};
-use super::super::pipelining::Unpipelined;
+use super::super::pipelining::{HeadRoom, Unpipelined};
 use crate::api::sharing::{Connections, limited};
 use crate::api::tls::note_version;
-use crate::limits::REQUEST_HEAD_WAIT_MAX;
+use crate::limits::{CONNECTION_HEAD_BYTES, REQUEST_HEAD_WAIT_MAX};
 use actix_http::body::BoxBody;
 use actix_http::{HttpServiceBuilder, Protocol, Request, Response};
 use actix_service::{Service, ServiceFactory, ServiceFactoryExt, fn_service};
@@ -70,13 +70,16 @@ impl Listener {
         };
         let services = move || (wrapped(app(), Expecting::new), wrapped(app(), Continuing::new));
         let (connections, write_buffer_bytes) = (Connections::new(self.connections_max), self.write_buffer_bytes);
+        let room = HeadRoom::new(self.connections_max.saturating_mul(CONNECTION_HEAD_BYTES));
         // Handshakes are bounded by the connections, which are shared between addresses. A bound of their own would let
         // one address hold all of them.
         max_concurrent_tls_connect(self.connections_max);
         let server = match self.tls {
             Some(tls) => server.listen(self.name, self.socket, move || {
                 let (expecting, continuing) = services();
-                let unpipelined = fn_service(|stream: TlsStream<TcpStream>| ready(Ok(secure(stream))));
+                let room = room.clone();
+                let unpipelined =
+                    fn_service(move |stream: TlsStream<TcpStream>| ready(Ok(secure(stream, room.clone()))));
                 let http =
                     unpipelined.and_then(http(write_buffer_bytes, stop.clone()).expect(expecting).finish(continuing));
                 let accepted = acceptor(tls.clone()).map_err(TlsError::into_service_error);
@@ -85,7 +88,8 @@ impl Listener {
             }),
             None => server.listen(self.name, self.socket, move || {
                 let (expecting, continuing) = services();
-                let unpipelined = fn_service(|stream: TcpStream| ready(Ok(plain(stream))));
+                let room = room.clone();
+                let unpipelined = fn_service(move |stream: TcpStream| ready(Ok(plain(stream, room.clone()))));
                 let served =
                     unpipelined.and_then(http(write_buffer_bytes, stop.clone()).expect(expecting).finish(continuing));
                 limited(served, Arc::clone(&connections))
@@ -95,14 +99,14 @@ impl Listener {
     }
 }
 
-fn plain(stream: TcpStream) -> Accepted<TcpStream> {
+fn plain(stream: TcpStream, room: HeadRoom) -> Accepted<TcpStream> {
     let address = prepared(&stream);
-    (Unpipelined::new(stream), Protocol::Http1, address)
+    (Unpipelined::new(stream, room), Protocol::Http1, address)
 }
 
-fn secure(stream: TlsStream<TcpStream>) -> Accepted<TlsStream<TcpStream>> {
+fn secure(stream: TlsStream<TcpStream>, room: HeadRoom) -> Accepted<TlsStream<TcpStream>> {
     let address = prepared(stream.get_ref().0);
-    (Unpipelined::new(stream), Protocol::Http1, address)
+    (Unpipelined::new(stream, room), Protocol::Http1, address)
 }
 
 /// Sets the options of a new connection; returns the client's address.

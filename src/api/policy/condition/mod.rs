@@ -11,6 +11,9 @@ pub use operators::{InvalidOperand, Operand, Operator, Qualifier, Test};
 use super::context::{Facts, is_of_object};
 use super::pattern::Variables;
 
+/// Steps charged for each condition that is evaluated: to find the values of its key.
+const LOOKUP_STEPS: usize = 16;
+
 /// A condition: one key under one operator. All conditions of a statement must hold.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Condition {
@@ -18,7 +21,7 @@ pub struct Condition {
     /// The key in lower case.
     key: String,
     /// The operands. One of them must match; under a negated operator none may match.
-    operands: Vec<Operand>,
+    operands: Box<[Operand]>,
     /// Whether the key or a variable of an operand depends on one object of a request for several.
     of_object: bool,
 }
@@ -26,9 +29,9 @@ pub struct Condition {
 impl Condition {
     pub fn new(operator: Operator, key: &str, values: &[String], variables: Variables) -> Result<Self, InvalidOperand> {
         let operands = values.iter().map(|value| Operand::parse(operator.test, value, variables));
-        let (key, operands) = (key.to_lowercase(), operands.collect::<Result<Vec<_>, _>>()?);
-        let depends = |operand: &Operand| operand.variables().iter().any(|key| is_of_object(key));
-        let of_object = is_of_object(&key) || operands.iter().any(depends);
+        let (key, operands) = (key.to_lowercase(), operands.collect::<Result<Box<[Operand]>, _>>()?);
+        let of_object =
+            is_of_object(&key) || operands.iter().any(|operand| operand.variables().into_iter().any(is_of_object));
         Ok(Self { operator, key, operands, of_object })
     }
 
@@ -77,6 +80,11 @@ impl Condition {
     /// condition, so it does not look at the operands.
     pub fn is_of_object(&self) -> bool {
         self.of_object
+    }
+
+    /// Returns the steps charged for finding the values of the key; comparing them is charged separately.
+    pub fn steps(&self) -> usize {
+        LOOKUP_STEPS + self.key.len() / 16
     }
 
     fn equals_one(&self, value: &str, facts: &Facts<'_>) -> bool {

@@ -23,6 +23,9 @@ use prepared::Candidate;
 /// cannot lock the bucket for good.
 const KEPT_BY_ROOT: [&str; 3] = ["s3:deletebucketpolicy", "s3:getbucketpolicy", "s3:putbucketpolicy"];
 
+/// The number of statements that are passed over, because they are of another policy or effect, for one step.
+const CANDIDATES_PER_STEP: usize = 4;
+
 /// Decides on one request. The steps of the decision are charged to the budget; a decision that needs more than is left
 /// is a denial.
 pub fn evaluate(question: Question<'_>, budget: &Budget) -> Decision {
@@ -85,6 +88,9 @@ impl Evaluation<'_> {
     /// Finds the first statement of this effect that covers the request, in the policies at `place`, or in all policies
     /// if `place` is `None`.
     fn find(&self, place: Option<Place>, effect: Effect) -> Option<StatementName> {
+        if !self.facts.meter.charge(self.prepared.candidates.len() / CANDIDATES_PER_STEP) {
+            return None;
+        }
         let is_meant = |of: &&Candidate<'_>| of.effect() == effect && place.is_none_or(|place| of.place == place);
         let mut candidates = self.prepared.candidates.iter().filter(is_meant);
         candidates.find(|of| self.is_covered_by(of)).map(Candidate::name)

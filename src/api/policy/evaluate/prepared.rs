@@ -4,6 +4,7 @@
 use super::decision::{Decision, Place, Reason, StatementName};
 use super::question::{Identity, Object, Question, ResourcePolicy, Target};
 use super::{Covering, Evaluation, KEPT_BY_ROOT};
+use crate::api::policy::condition::Condition;
 use crate::api::policy::context::{Budget, Context, Facts, Meter};
 use crate::api::policy::document::{Effect, Policy, Statement};
 use crate::api::policy::principal::{Principal, PrincipalIds, PrincipalPattern, Reach};
@@ -52,8 +53,11 @@ impl Candidate<'_> {
     }
 
     fn are_met(&self, of_object: bool, facts: &Facts<'_>) -> bool {
+        let is_met =
+            |condition: &Condition| facts.meter.charge(condition.steps()) && self.statement.is_met(condition, facts);
         let mut conditions = self.statement.conditions.iter();
-        conditions.all(|condition| condition.is_of_object() != of_object || self.statement.is_met(condition, facts))
+        conditions
+            .all(|condition| facts.meter.charge(1) && (condition.is_of_object() != of_object || is_met(condition)))
     }
 }
 

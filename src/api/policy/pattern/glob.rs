@@ -4,32 +4,40 @@
 //! found by a bit-parallel automaton, 64 characters at once (R. Baeza-Yates and G. Gonnet, "A New Approach to Text
 //! Searching", 1992).
 
-use super::{Piece, spelled};
+use super::pieces::{Piece, Pieces};
 use crate::api::policy::context::Facts;
+use std::iter::repeat_n;
 
 /// The least number of steps charged for a comparison, and for each run.
 const STEPS_MIN: usize = 8;
 /// Steps charged for each 64-bit word of a table of bits: to build it, and to read one byte with it.
 const BITS_TABLE_STEPS: usize = 128;
 const BITS_READ_STEPS: usize = 2;
+/// Steps charged for each variable: to find its value.
+const VARIABLE_STEPS: usize = 12;
 
 /// A piece of a pattern in which variables are replaced by their values.
 #[derive(Clone, Copy)]
 enum Part<'a> {
     Text(&'a str),
-    One,
+    /// A number of `?` in a row.
+    Ones(usize),
     Many,
 }
 
-pub(super) fn matches(pieces: &[Piece], text: &str, facts: &Facts<'_>) -> bool {
+pub(super) fn matches(pieces: &Pieces, text: &str, facts: &Facts<'_>) -> bool {
+    let first = match pieces.iter().next() {
+        Some(Piece::Text(first)) => first,
+        _ => "",
+    };
     // Most comparisons fail at the fixed start of the pattern.
-    if let [Piece::Text(first), ..] = pieces
-        && !(facts.meter.charge(1 + first.len() / 16) && text.starts_with(first))
-    {
+    let begins_with = |first: &str| facts.meter.charge(1 + first.len() / 16) && text.starts_with(first);
+    if !first.is_empty() && !begins_with(first) {
         return false;
     }
-    if let [] | [Piece::Text(_)] = pieces {
-        return facts.meter.charge(1) && pieces.iter().map(|only| spelled(only).len()).sum::<usize>() == text.len();
+    // No two texts follow each other, so a fixed pattern is its first text.
+    if pieces.is_fixed() {
+        return facts.meter.charge(1) && first.len() == text.len();
     }
     if !facts.meter.charge(STEPS_MIN + pieces.len()) {
         return false;
@@ -40,35 +48,45 @@ pub(super) fn matches(pieces: &[Piece], text: &str, facts: &Facts<'_>) -> bool {
     parts.iter().map(Part::bytes_min).sum::<usize>() <= text.len() && glob(&parts, text, facts)
 }
 
-pub(super) fn literal(pieces: &[Piece], facts: &Facts<'_>, bytes_max: usize) -> Option<String> {
+pub(super) fn literal(pieces: &Pieces, facts: &Facts<'_>, bytes_max: usize) -> Option<String> {
     let mut whole = String::new();
-    for piece in pieces {
-        let next = match piece {
-            Piece::Variable { key, default } => facts.single(key).or(default.as_deref())?,
-            other => spelled(other),
+    for piece in pieces.iter() {
+        let (next, count) = match piece {
+            Piece::Text(text) => (text, 1),
+            Piece::Ones(count) => ("?", count),
+            Piece::Many => ("*", 1),
+            Piece::Variable { key, default } => (value(key, default, facts)?, 1),
         };
-        if !facts.meter.charge(1 + next.len() / 16) || next.len() > bytes_max - whole.len() {
+        let bytes = count * next.len();
+        // A long run of `?` is not charged for where it cannot fit.
+        if !facts.meter.charge(1) || bytes > bytes_max - whole.len() || !facts.meter.charge(count - 1 + bytes / 16) {
             return None;
         }
-        whole.push_str(next);
+        whole.extend(repeat_n(next, count));
     }
     Some(whole)
 }
 
-fn part<'a>(piece: &'a Piece, facts: &Facts<'a>) -> Option<Part<'a>> {
+/// A run of `?` is charged for each of them, since each is compared with a character.
+fn part<'a>(piece: Piece<'a>, facts: &Facts<'a>) -> Option<Part<'a>> {
     Some(match piece {
         Piece::Text(text) => Part::Text(text),
-        Piece::One => Part::One,
+        Piece::Ones(count) => facts.meter.charge(count).then_some(Part::Ones(count))?,
         Piece::Many => Part::Many,
-        Piece::Variable { key, default } => Part::Text(facts.single(key).or(default.as_deref())?),
+        Piece::Variable { key, default } => Part::Text(value(key, default, facts)?),
     })
+}
+
+/// Returns the value of a variable, or else its default.
+fn value<'a>(key: &str, default: Option<&'a str>, facts: &Facts<'a>) -> Option<&'a str> {
+    facts.meter.charge(VARIABLE_STEPS).then(|| facts.single(key).or(default))?
 }
 
 impl Part<'_> {
     fn bytes_min(&self) -> usize {
         match self {
             Self::Text(text) => text.len(),
-            Self::One => 1,
+            Self::Ones(count) => *count,
             Self::Many => 0,
         }
     }
@@ -92,20 +110,22 @@ fn glob(parts: &[Part<'_>], text: &str, facts: &Facts<'_>) -> bool {
 fn without_start<'a>(run: &[Part<'_>], text: &'a str, facts: &Facts<'_>) -> Option<&'a str> {
     run.iter().try_fold(text, |rest, part| match part {
         Part::Text(text) => facts.meter.charge(1 + text.len() / 16).then(|| rest.strip_prefix(text))?,
-        Part::One | Part::Many => {
+        Part::Ones(count) => {
             let mut left = rest.chars();
-            left.next().map(|_| left.as_str())
+            left.nth(count.checked_sub(1)?).map(|_| left.as_str())
         }
+        Part::Many => Some(rest),
     })
 }
 
 fn without_end<'a>(run: &[Part<'_>], text: &'a str, facts: &Facts<'_>) -> Option<&'a str> {
     run.iter().rev().try_fold(text, |rest, part| match part {
         Part::Text(text) => facts.meter.charge(1 + text.len() / 16).then(|| rest.strip_suffix(text))?,
-        Part::One | Part::Many => {
+        Part::Ones(count) => {
             let mut left = rest.chars();
-            left.next_back().map(|_| left.as_str())
+            left.nth_back(count.checked_sub(1)?).map(|_| left.as_str())
         }
+        Part::Many => Some(rest),
     })
 }
 
@@ -131,7 +151,7 @@ fn after<'a>(run: &[Part<'_>], text: &'a str, facts: &Facts<'_>) -> Option<&'a s
 fn joined(run: &[Part<'_>]) -> Option<String> {
     let text = |part: &Part<'_>| match part {
         Part::Text(text) => Some((*text).to_owned()),
-        Part::One | Part::Many => None,
+        Part::Ones(_) | Part::Many => None,
     };
     run.iter().map(text).collect()
 }
@@ -167,10 +187,13 @@ impl Bits {
                         state += 1;
                     }
                 }
-                Part::One | Part::Many => {
-                    bits.ones[state / 64] |= 1 << (state % 64);
-                    state += 1;
+                Part::Ones(count) => {
+                    for _ in 0..*count {
+                        bits.ones[state / 64] |= 1 << (state % 64);
+                        state += 1;
+                    }
                 }
+                Part::Many => {}
             }
         }
         for first in (0..=u8::MAX).filter(|byte| !is_continuation(*byte)) {

@@ -3,8 +3,10 @@
 //! `glob`.
 
 mod glob;
+mod pieces;
 
 use super::context::Facts;
+use pieces::{Piece, Pieces, PiecesBuilder};
 
 /// The segments of `arn:partition:service:region:account:resource`. The last one may contain colons.
 const ARN_SEGMENTS: usize = 6;
@@ -21,39 +23,25 @@ pub enum Variables {
     Literal,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Piece {
-    Text(String),
-    /// `?`
-    One,
-    /// `*`
-    Many,
-    Variable {
-        /// The key in lower case.
-        key: String,
-        default: Option<String>,
-    },
-}
-
 /// A pattern with wildcards and variables.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pattern {
-    pieces: Vec<Piece>,
+    pieces: Pieces,
 }
 
 impl Pattern {
     pub fn parse(text: &str, variables: Variables) -> Result<Self, InvalidVariable> {
-        Ok(Self { pieces: pieces(text, variables)? })
+        Ok(Self { pieces: Pieces::parse(text, variables)? })
     }
 
     /// Returns whether the pattern has neither wildcards nor variables.
     pub fn is_fixed(&self) -> bool {
-        self.pieces.iter().all(|piece| matches!(piece, Piece::Text(_)))
+        self.pieces.is_fixed()
     }
 
     /// Returns the pattern as it was written; `None` if it has a variable.
     pub fn written(&self) -> Option<String> {
-        written(&self.pieces)
+        self.pieces.written()
     }
 
     /// Returns whether the pattern matches the text. A variable without a value matches nothing.
@@ -69,16 +57,12 @@ impl Pattern {
 
     /// Returns the keys of the variables, in lower case.
     pub fn variables(&self) -> impl Iterator<Item = &str> {
-        variables(&self.pieces)
+        self.pieces.variables()
     }
 
     /// Returns the pattern in lower case, for comparisons that ignore case.
     pub fn lowercase(self) -> Self {
-        let lower = |piece| match piece {
-            Piece::Text(text) => Piece::Text(text.to_lowercase()),
-            other => other,
-        };
-        Self { pieces: self.pieces.into_iter().map(lower).collect() }
+        Self { pieces: self.pieces.lowercase() }
     }
 }
 
@@ -87,24 +71,24 @@ impl Pattern {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ArnPattern {
     /// The segments, one to six.
-    segments: Vec<Vec<Piece>>,
+    segments: Box<[Pieces]>,
 }
 
 impl ArnPattern {
     pub fn parse(text: &str, variables: Variables) -> Result<Self, InvalidVariable> {
-        let mut segments = vec![Vec::new()];
-        for piece in pieces(text, variables)? {
+        let mut segments = vec![PiecesBuilder::default()];
+        for piece in Pieces::parse(text, variables)?.iter() {
             match piece {
-                Piece::Text(text) => push_split(&mut segments, &text),
+                Piece::Text(text) => push_split(&mut segments, text),
                 other => last(&mut segments).push(other),
             }
         }
-        Ok(Self { segments })
+        Ok(Self { segments: segments.into_iter().map(PiecesBuilder::finish).collect() })
     }
 
     pub fn matches(&self, arn: &str, facts: &Facts<'_>) -> bool {
-        let reaches_further = self.segments.last().and_then(|pieces| pieces.last()) == Some(&Piece::Many);
-        if self.segments.len() < ARN_SEGMENTS && !reaches_further {
+        let reaches_further = self.segments.last().is_some_and(Pieces::ends_in_many);
+        if !facts.meter.charge(1) || self.segments.len() < ARN_SEGMENTS && !reaches_further {
             return false;
         }
         let mut parts = arn.splitn(self.segments.len(), ':');
@@ -116,13 +100,12 @@ impl ArnPattern {
 
     /// Returns the keys of the variables, in lower case.
     pub fn variables(&self) -> impl Iterator<Item = &str> {
-        self.segments.iter().flat_map(|pieces| variables(pieces))
+        self.segments.iter().flat_map(|pieces| pieces.variables())
     }
 
     /// Returns whether all of these segments exist and have neither wildcards nor variables.
     pub fn is_fixed(&self, segments: &[usize]) -> bool {
-        let fixed = |pieces: &Vec<Piece>| pieces.iter().all(|piece| matches!(piece, Piece::Text(_)));
-        segments.iter().all(|at| self.segments.get(*at).is_some_and(fixed))
+        segments.iter().all(|at| self.segments.get(*at).is_some_and(Pieces::is_fixed))
     }
 
     pub fn all_fixed(&self) -> bool {
@@ -131,108 +114,25 @@ impl ArnPattern {
 
     /// Returns a segment as it was written; `None` if the segment does not exist or has a variable.
     pub fn segment(&self, at: usize) -> Option<String> {
-        written(self.segments.get(at)?)
+        self.segments.get(at)?.written()
     }
 }
 
-fn variables(pieces: &[Piece]) -> impl Iterator<Item = &str> {
-    pieces.iter().filter_map(|piece| match piece {
-        Piece::Variable { key, .. } => Some(key.as_str()),
-        _ => None,
-    })
-}
-
-fn written(pieces: &[Piece]) -> Option<String> {
-    let no_variable = pieces.iter().all(|piece| !matches!(piece, Piece::Variable { .. }));
-    no_variable.then(|| pieces.iter().map(spelled).collect())
-}
-
-fn last(segments: &mut Vec<Vec<Piece>>) -> &mut Vec<Piece> {
+fn last(segments: &mut Vec<PiecesBuilder>) -> &mut PiecesBuilder {
     if segments.is_empty() {
-        segments.push(Vec::new());
+        segments.push(PiecesBuilder::default());
     }
     segments.last_mut().expect("one was pushed where there was none")
 }
 
 /// Appends a text without wildcards to the last segment; each colon begins the next segment, up to six.
-fn push_split(segments: &mut Vec<Vec<Piece>>, text: &str) {
+fn push_split(segments: &mut Vec<PiecesBuilder>, text: &str) {
     let left = ARN_SEGMENTS + 1 - segments.len().min(ARN_SEGMENTS);
     for (at, part) in text.splitn(left, ':').enumerate() {
         if at > 0 {
-            segments.push(Vec::new());
+            segments.push(PiecesBuilder::default());
         }
-        if !part.is_empty() {
-            last(segments).push(Piece::Text(part.to_owned()));
-        }
-    }
-}
-
-fn pieces(text: &str, variables: Variables) -> Result<Vec<Piece>, InvalidVariable> {
-    let mut found = Vec::new();
-    let mut plain = String::new();
-    let mut rest = text;
-    while let Some(next) = rest.chars().next() {
-        if variables == Variables::Replaced && rest.starts_with("${") {
-            let (variable, after) = variable(&rest[2..])?;
-            match variable {
-                Piece::Text(text) => plain.push_str(&text),
-                other => push(&mut found, &mut plain, other),
-            }
-            rest = after;
-            continue;
-        }
-        match next {
-            '*' => push(&mut found, &mut plain, Piece::Many),
-            '?' => push(&mut found, &mut plain, Piece::One),
-            other => plain.push(other),
-        }
-        rest = &rest[next.len_utf8()..];
-    }
-    if !plain.is_empty() {
-        found.push(Piece::Text(plain));
-    }
-    Ok(found)
-}
-
-fn push(found: &mut Vec<Piece>, plain: &mut String, piece: Piece) {
-    if !plain.is_empty() {
-        found.push(Piece::Text(std::mem::take(plain)));
-    }
-    // Two `*` in a row match the same as one.
-    if piece != Piece::Many || found.last() != Some(&Piece::Many) {
-        found.push(piece);
-    }
-}
-
-/// Parses a variable from the text after `${`, and returns it with the rest of the text. `*}`, `?}` and `$}` stand for
-/// those characters; `key}` and `key, 'default'}` are variables.
-fn variable(inside: &str) -> Result<(Piece, &str), InvalidVariable> {
-    for special in ["*", "?", "$"] {
-        if let Some(rest) = inside.strip_prefix(special).and_then(|rest| rest.strip_prefix('}')) {
-            return Ok((Piece::Text(special.to_owned()), rest));
-        }
-    }
-    let end = inside.find([',', '}']).ok_or(InvalidVariable)?;
-    let key = inside[..end].trim().to_lowercase();
-    if key.is_empty() || key.contains(['$', '{', '\'']) {
-        return Err(InvalidVariable);
-    }
-    let rest = &inside[end..];
-    if let Some(rest) = rest.strip_prefix('}') {
-        return Ok((Piece::Variable { key, default: None }, rest));
-    }
-    let quoted = rest[1..].trim_start().strip_prefix('\'').ok_or(InvalidVariable)?;
-    let (default, rest) = quoted.split_once('\'').ok_or(InvalidVariable)?;
-    let rest = rest.trim_start().strip_prefix('}').ok_or(InvalidVariable)?;
-    Ok((Piece::Variable { key, default: Some(default.to_owned()) }, rest))
-}
-
-fn spelled(piece: &Piece) -> &str {
-    match piece {
-        Piece::Text(text) => text,
-        Piece::One => "?",
-        Piece::Many => "*",
-        Piece::Variable { .. } => "",
+        last(segments).push(Piece::Text(part));
     }
 }
 

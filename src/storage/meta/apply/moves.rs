@@ -1,4 +1,8 @@
 //! Moves of shards. A move changes the placement in `blobs`; the old copy is remembered until its node has dropped it.
+//!
+//! The moves that a layout wants may be made in any order (`Ring::moves`). Only while shards of a blob are missing are
+//! those of its other shards put off that would make it depend on one node or host. Their wait ends with the repairs,
+//! and no repair waits for them: the move of a missing shard is not put off.
 
 use super::Applying;
 use crate::limits::SHARDS_MAX;
@@ -7,6 +11,7 @@ use crate::storage::meta::command::{MovedShard, Reply};
 use crate::storage::meta::record::{BlobRef, LeftoverRow, NodeRecord, NodeState, RepairRow};
 use crate::storage::meta::tables::{BLOBS, LEFTOVERS, NODES, REPAIRS, leftover_key, node_key, repair_key};
 use crate::types::{Epoch, NodeId, ShardId};
+use std::collections::BTreeMap;
 
 impl Applying<'_> {
     pub(super) fn move_shards(&mut self, epoch: Epoch, moves: &[MovedShard]) -> KvResult<Reply> {
@@ -20,17 +25,18 @@ impl Applying<'_> {
 
     fn move_shard(&mut self, step: &MovedShard) -> KvResult<bool> {
         let MovedShard { shard, from, to, .. } = *step;
-        let key = shard.blob.to_be_bytes();
+        let (key, at) = (shard.blob.to_be_bytes(), usize::from(shard.shard.0));
         let Some(mut blob) = self.rows.row::<BlobRef>(BLOBS, &key)? else { return Ok(false) };
-        let Some(place) = blob.placement.get_mut(usize::from(shard.shard.0)) else { return Ok(false) };
-        if *place != from || from == to || !self.may_take(step)? {
-            return Ok(*place == to);
+        let Some(&place) = blob.placement.get(at) else { return Ok(false) };
+        if place != from || from == to || !self.may_take(step)? {
+            return Ok(place == to);
         }
-        *place = to;
         if step.whole && self.endangers(&blob, step)? {
             return Ok(false);
         }
+        blob.placement[at] = to;
         self.rows.put_row(BLOBS, &key, &blob);
+        self.counts.moves_ever += 1;
         self.update_held([from], |held| held.placed -= 1)?;
         self.update_held([to], |held| held.placed += 1)?;
         self.move_repairs(&blob, step)?;
@@ -39,8 +45,8 @@ impl Applying<'_> {
         Ok(true)
     }
 
-    /// Returns whether, after the move, the loss of one drive would lose the blob, and would not now. That is so if
-    /// other shards are missing and the drive already has a shard of the blob.
+    /// Returns whether shards of the blob are missing, but not this one, and after the move the loss of one node or
+    /// host would lose the blob, and would not now.
     fn endangers(&self, blob: &BlobRef, step: &MovedShard) -> KvResult<bool> {
         if self.counts.repairs == 0 {
             return Ok(false);
@@ -48,11 +54,18 @@ impl Applying<'_> {
         let missing = self.rows.first(REPAIRS, &blob.id.to_be_bytes(), SHARDS_MAX)?;
         let is_missing = |shard| {
             let key = repair_key(blob.id, shard);
-            shard != step.shard.shard && missing.iter().any(|(queued, _)| queued[..] == key)
+            missing.iter().any(|(queued, _)| queued[..] == key)
         };
-        let mut before = blob.clone();
-        before.placement[usize::from(step.shard.shard.0)] = step.from;
-        Ok(before.can_lose_a_node(is_missing) && !blob.can_lose_a_node(is_missing))
+        if missing.is_empty() || is_missing(step.shard.shard) {
+            return Ok(false);
+        }
+        let mut hosts = BTreeMap::new();
+        for &node in blob.placement.iter().chain([&step.to]) {
+            if let Some(record) = self.rows.row::<NodeRecord>(NODES, &node_key(node))? {
+                hosts.insert(node, record.host);
+            }
+        }
+        Ok(blob.is_endangered_by((step.shard.shard, step.to), is_missing, |node| hosts.get(&node).copied()))
     }
 
     /// Returns whether the drive that has the copy may take the shard: it is active and was not replaced.

@@ -21,7 +21,7 @@ pub use object::{
 
 pub use crate::storage::checksum::{ChecksumAlgorithm, ChecksumKind};
 
-use crate::storage::ring::{Layout, LayoutNode, most_on_a_node};
+use crate::storage::ring::{Layout, LayoutNode};
 use crate::types::{
     BlobId, BucketId, Epoch, Geometry, HostId, Incarnation, ManifestId, NodeId, RecoveryEpoch, Roles, ShardNumber,
     UnixMs, UploadId,
@@ -114,11 +114,33 @@ impl BlobRef {
         Self { placement: Vec::new(), ..self }
     }
 
-    /// Returns whether the blob could be read without any one of its nodes, while these shards are missing.
-    pub fn can_lose_a_node(&self, is_missing: impl Fn(ShardNumber) -> bool) -> bool {
+    /// Returns whether the blob, once this shard is on that node, could not be read without one of its nodes or hosts,
+    /// while it could be read without any one of them before. `host_of` gives the host of a node; a node without one
+    /// counts as a host.
+    pub fn is_endangered_by(
+        &self,
+        (shard, to): (ShardNumber, NodeId),
+        is_missing: impl Fn(ShardNumber) -> bool,
+        host_of: impl Fn(NodeId) -> Option<HostId>,
+    ) -> bool {
+        let mut moved = self.clone();
+        if let Some(place) = moved.placement.get_mut(usize::from(shard.0)) {
+            *place = to;
+        }
+        let (node, host) = (|node: NodeId| node, |node: NodeId| host_of(node).ok_or(node));
+        (self.can_lose_one(node, &is_missing) && !moved.can_lose_one(node, &is_missing))
+            || (self.can_lose_one(host, &is_missing) && !moved.can_lose_one(host, &is_missing))
+    }
+
+    /// Returns whether the blob could be read without any one unit (a node, or a host), while these shards are missing.
+    fn can_lose_one<U: Ord>(&self, unit_of: impl Fn(NodeId) -> U, is_missing: impl Fn(ShardNumber) -> bool) -> bool {
         let placed = self.placement.iter().zip((0..=u8::MAX).map(ShardNumber));
-        let there: Vec<NodeId> = placed.filter(|(_, shard)| !is_missing(*shard)).map(|(node, _)| *node).collect();
-        there.len() >= usize::from(self.geometry.data) + most_on_a_node(&there)
+        let mut held: BTreeMap<U, usize> = BTreeMap::new();
+        for (node, _) in placed.filter(|(_, shard)| !is_missing(*shard)) {
+            *held.entry(unit_of(*node)).or_default() += 1;
+        }
+        let most = held.values().copied().max().unwrap_or(0);
+        held.values().sum::<usize>() >= usize::from(self.geometry.data) + most
     }
 }
 
@@ -374,6 +396,8 @@ pub struct Counts {
     pub repairs: u64,
     /// The number of rows ever added to the repair queue.
     pub repairs_ever: u64,
+    /// The number of shards ever moved.
+    pub moves_ever: u64,
     /// Lists of parts or uploads still to be taken apart into garbage.
     pub dropped_lists: u64,
     pub buckets_ever: u64,

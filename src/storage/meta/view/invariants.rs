@@ -107,6 +107,7 @@ impl MetaView {
             garbage: count(kv, GARBAGE),
             repairs: count(kv, REPAIRS),
             repairs_ever: counts.repairs_ever,
+            moves_ever: counts.moves_ever,
             dropped_lists: count(kv, DROPPED),
             buckets_ever: counts.buckets_ever,
             versions: count(kv, VERSIONS),

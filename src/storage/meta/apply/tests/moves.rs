@@ -21,6 +21,17 @@ impl Machine {
         machine
     }
 
+    /// A machine in which node `i` belongs to host `hosts[i]`.
+    fn with_nodes_of(hosts: &[u64]) -> Self {
+        let mut machine = Self::with_bucket();
+        machine.register(hosts.iter().zip(0..).map(|(host, id)| node(id, *host)));
+        machine
+    }
+
+    fn moves_ever(&self) -> u64 {
+        self.view().counts().expect("reads").moves_ever
+    }
+
     fn shift(&mut self, moves: &[MovedShard]) -> Vec<bool> {
         let change = Change::MoveShards { epoch: Epoch(self.epoch()), moves: moves.to_vec() };
         match self.apply(change) {
@@ -45,7 +56,7 @@ fn a_move_changes_the_placement_once_and_leaves_the_old_copy_to_be_dropped() {
     let mut machine = Machine::with_nodes(6);
     machine.put(put_blob("key", 10));
     assert_eq!(machine.shift(&[step(10, 1, 1, 5), step(10, 1, 1, 5), step(10, 3, 2, 4)]), [true, true, true]);
-    assert_eq!(machine.placement(10), [3, 5, 0, 4]);
+    assert_eq!((machine.placement(10), machine.moves_ever()), (vec![3, 5, 0, 4], 2));
     let entry = machine.index;
     assert_eq!((machine.leftovers(1), machine.leftovers(2)), (vec![(10, 1, entry)], vec![(10, 3, entry)]));
     assert_eq!(
@@ -78,6 +89,7 @@ fn an_outdated_move_is_not_made() {
     machine.apply(Change::SetNode { node: NodeId(5), weight: None, state: Some(NodeState::Draining) });
     assert_eq!(machine.shift(&[step(10, 1, 1, 5)]), [false]);
     assert_eq!((machine.placement(10), machine.leftovers(1)), (vec![3, 1, 0, 2], vec![]));
+    assert_eq!(machine.moves_ever(), 0);
 }
 
 /// The blob has two data shards and two parity shards. While shard 3 is missing, the loss of a drive with two of the
@@ -95,6 +107,35 @@ fn no_move_lets_the_loss_of_one_drive_lose_the_blob() {
     let done = vec![FinishedRepair { shard, node: NodeId(5), incarnation }];
     machine.apply(Change::FinishRepairs { done });
     assert_eq!(machine.shift(&[step(10, 1, 1, 0)]), [true], "no shard is missing any more");
+}
+
+/// Nodes 1 and 4 are of one host. While shard 3 is missing, the loss of that host would lose two of the three others.
+#[test]
+fn no_move_lets_the_loss_of_one_host_lose_the_blob_while_shards_are_missing() {
+    let mut machine = Machine::with_nodes_of(&[0, 1, 2, 3, 1, 5]);
+    machine.put(PutObject { missing: vec![ShardNumber(3)], ..put_blob("key", 10) });
+    assert_eq!(machine.shift(&[step(10, 0, 3, 4)]), [false]);
+    assert_eq!((machine.placement(10), machine.leftovers(3)), (vec![3, 1, 0, 2], vec![]));
+    assert_eq!(machine.shift(&[step(10, 1, 1, 4)]), [true], "within its host");
+    assert_eq!(machine.shift(&[step(10, 0, 3, 1), step(10, 0, 3, 5)]), [false, true], "to a host of its own");
+    let done = FinishedRepair {
+        shard: step(10, 3, 2, 2).shard,
+        node: NodeId(2),
+        incarnation: Some(samples::node().incarnation),
+    };
+    machine.apply(Change::FinishRepairs { done: vec![done] });
+    assert_eq!(machine.shift(&[step(10, 0, 5, 1)]), [true], "no shard is missing any more");
+}
+
+/// Otherwise two moves could wait for each other, and repairs for moves.
+#[test]
+fn missing_shards_and_those_of_whole_blobs_are_moved_whatever_repairs_are_queued() {
+    let mut machine = Machine::with_nodes(6);
+    machine.put(PutObject { missing: vec![ShardNumber(2), ShardNumber(3)], ..put_blob("key", 10) });
+    machine.put(put_blob("other", 11));
+    assert_eq!(machine.shift(&[step(10, 3, 2, 1)]), [true], "beside shard 1");
+    assert_eq!(machine.repairs(), [(10, 2)]);
+    assert_eq!(machine.shift(&[step(11, 0, 3, 1), step(11, 2, 0, 1)]), [true, true], "nothing of it is missing");
 }
 
 #[test]
